@@ -1,0 +1,273 @@
+//! How several sources become one reward: the configuration, which a request may override in part. The arithmetic is
+//! guerdon-fusion's.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Finite, Invalid, ProblemCode};
+
+/// A whole fusion configuration. Equations: guerdon-fusion.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct FusionConfig {
+    /// The rule of combination.
+    pub method: FusionMethod,
+    /// `n`: the enhancement is clipped to `[-n, n]`, in points. Positive; the paper uses 100.
+    pub bound: Finite,
+    /// Weights of `weighted_sum`.
+    pub weights: Weights,
+    /// `gated`: the fusion of a turn that nothing vetoes.
+    pub inner: InnerMethod,
+    /// `gated`: a vetoed turn earns at most this.
+    pub floor: Finite,
+    /// How turn rewards become the rollout's.
+    pub aggregate: Aggregate,
+    /// What a missing judge or rule signal does to the turn's reward.
+    pub on_abstain: OnAbstain,
+}
+
+impl Default for FusionConfig {
+    fn default() -> Self {
+        Self {
+            method: FusionMethod::Repo,
+            bound: Finite::from(100),
+            weights: Weights::default(),
+            inner: InnerMethod::Repo,
+            floor: Finite::from(-2),
+            aggregate: Aggregate::Last,
+            on_abstain: OnAbstain::Skip,
+        }
+    }
+}
+
+/// The rule of combination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum FusionMethod {
+    /// The paper's bounded, sign-keeping modulation of the RM by judge and rules.
+    Repo,
+    /// A plain weighted sum, the baseline of every paper.
+    WeightedSum,
+    /// `inner`, but a turn on which a `veto` fired earns at most `floor`.
+    Gated,
+}
+
+/// The fusion that `gated` applies to a turn that nothing vetoes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum InnerMethod {
+    /// As [`FusionMethod::Repo`].
+    Repo,
+    /// As [`FusionMethod::WeightedSum`].
+    WeightedSum,
+}
+
+/// Weights of `weighted_sum`; the RM's is per unit of calibrated score, the others' per `bound` points.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct Weights {
+    /// The reward model's.
+    pub rm: Finite,
+    /// The judge's.
+    pub judge: Finite,
+    /// The rules'.
+    pub rules: Finite,
+    /// That of every source that guerdon does not ship.
+    pub other: Finite,
+}
+
+impl Default for Weights {
+    fn default() -> Self {
+        Self { rm: Finite::ONE, judge: Finite::ONE, rules: Finite::ONE, other: Finite::ONE }
+    }
+}
+
+/// How turn rewards become the rollout's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Aggregate {
+    /// The last scored turn's.
+    Last,
+    /// The mean.
+    Mean,
+    /// The sum.
+    Sum,
+    /// The worst turn's.
+    Min,
+}
+
+/// What a missing judge or rule signal does to the turn's reward. It is named in the reply either way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum OnAbstain {
+    /// Fuse the signals that are there.
+    Skip,
+    /// The turn has no reward (`null`), so that a trainer can mask it.
+    Null,
+}
+
+/// How the RM's raw output becomes the score that enters the fusion. `repo` scales patches by the size of this score,
+/// so where its zero lies matters: a Bradley-Terry model is only defined up to a constant.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, Default)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case", tag = "kind", deny_unknown_fields)]
+pub enum Calibration {
+    /// `score = raw`.
+    #[default]
+    Raw,
+    /// `score = raw - mean`.
+    Centred {
+        /// The raw score of a reference set, on average.
+        mean: Finite,
+    },
+    /// `score = (raw - mean) / std`.
+    Standardised {
+        /// The raw score of a reference set, on average.
+        mean: Finite,
+        /// Its standard deviation; positive.
+        std: Finite,
+    },
+}
+
+/// Changes to a [`FusionConfig`]; what is left out stays.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct FusionPatch {
+    /// See [`FusionConfig::method`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub method: Option<FusionMethod>,
+    /// See [`FusionConfig::bound`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bound: Option<Finite>,
+    /// See [`FusionConfig::weights`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights: Option<Weights>,
+    /// See [`FusionConfig::inner`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inner: Option<InnerMethod>,
+    /// See [`FusionConfig::floor`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub floor: Option<Finite>,
+    /// See [`FusionConfig::aggregate`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aggregate: Option<Aggregate>,
+    /// See [`FusionConfig::on_abstain`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_abstain: Option<OnAbstain>,
+}
+
+/// A fusion configuration that breaks a law.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{key}` {detail}")]
+pub struct InvalidFusion {
+    /// The key.
+    pub key: &'static str,
+    /// What is wrong with it.
+    pub detail: String,
+}
+
+impl FusionConfig {
+    /// This configuration with `patch` laid over it, checked.
+    ///
+    /// # Errors
+    /// [`InvalidFusion`] if the result breaks a law.
+    pub fn patched(&self, patch: &FusionPatch) -> Result<Self, InvalidFusion> {
+        let FusionPatch { method, bound, weights, inner, floor, aggregate, on_abstain } = patch.clone();
+        let patched = Self {
+            method: method.unwrap_or(self.method),
+            bound: bound.unwrap_or(self.bound),
+            weights: weights.unwrap_or(self.weights),
+            inner: inner.unwrap_or(self.inner),
+            floor: floor.unwrap_or(self.floor),
+            aggregate: aggregate.unwrap_or(self.aggregate),
+            on_abstain: on_abstain.unwrap_or(self.on_abstain),
+        };
+        patched.check()?;
+        Ok(patched)
+    }
+
+    /// Checks the laws: a positive bound, weights that are not negative.
+    ///
+    /// # Errors
+    /// [`InvalidFusion`] naming the key.
+    pub fn check(&self) -> Result<(), InvalidFusion> {
+        if self.bound.get() <= 0.0 {
+            return Err(InvalidFusion { key: "bound", detail: format!("is {}; it must be positive", self.bound) });
+        }
+        let Weights { rm, judge, rules, other } = self.weights;
+        for (key, weight) in
+            [("weights.rm", rm), ("weights.judge", judge), ("weights.rules", rules), ("weights.other", other)]
+        {
+            if weight.get() < 0.0 {
+                let detail = format!("is {weight}; a negative weight would reward what the source punishes");
+                return Err(InvalidFusion { key, detail });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a turn without an RM score can have a reward at all.
+    #[must_use]
+    pub const fn needs_rm(&self) -> bool {
+        match self.method {
+            FusionMethod::Repo => true,
+            FusionMethod::WeightedSum => false,
+            FusionMethod::Gated => matches!(self.inner, InnerMethod::Repo),
+        }
+    }
+}
+
+impl Calibration {
+    /// Checks that `std` is positive.
+    ///
+    /// # Errors
+    /// [`InvalidFusion`] naming the key.
+    pub fn check(&self) -> Result<(), InvalidFusion> {
+        match self {
+            Self::Standardised { std, .. } if std.get() <= 0.0 => {
+                Err(InvalidFusion { key: "calibration.std", detail: format!("is {std}; it must be positive") })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl From<InvalidFusion> for Invalid {
+    fn from(invalid: InvalidFusion) -> Self {
+        let pointer = format!("/fusion/{}", invalid.key.replace('.', "/"));
+        Self::new(ProblemCode::InvalidRequest, pointer, invalid.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_patch_changes_only_what_it_names() {
+        let patch: FusionPatch = serde_json::from_str(r#"{"method": "weighted_sum", "bound": 50}"#).unwrap();
+        let patched = FusionConfig::default().patched(&patch).unwrap();
+        assert_eq!(patched.method, FusionMethod::WeightedSum);
+        assert_eq!(patched.bound, Finite::from(50));
+        assert_eq!(patched.aggregate, Aggregate::Last);
+    }
+
+    #[test]
+    fn a_bound_of_zero_is_refused_by_name() {
+        let patch = FusionPatch { bound: Some(Finite::ZERO), ..FusionPatch::default() };
+        let invalid = FusionConfig::default().patched(&patch).unwrap_err();
+        assert_eq!(Invalid::from(invalid).pointer, "/fusion/bound");
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused() {
+        assert!(serde_json::from_str::<FusionPatch>(r#"{"bond": 50}"#).is_err());
+    }
+}

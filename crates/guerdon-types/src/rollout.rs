@@ -1,0 +1,199 @@
+//! A rollout: one dialogue that the policy took part in, the facts it was to know, and which of its turns to score.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{GroupId, Invalid, ProblemCode, RolloutId};
+
+/// Who speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Instructions to the policy.
+    System,
+    /// The partner.
+    User,
+    /// The policy; the only role that is scored.
+    Assistant,
+    /// What a tool returned.
+    Tool,
+}
+
+impl Role {
+    /// The role as it is written on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::User => "user",
+            Self::Assistant => "assistant",
+            Self::Tool => "tool",
+        }
+    }
+}
+
+/// One message of a dialogue.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Message {
+    /// Who speaks.
+    pub role: Role,
+    /// What is said. May be empty: an empty reply is a reply, and a bad one.
+    pub content: String,
+}
+
+impl Message {
+    /// A message of `role` saying `content`.
+    pub fn new(role: Role, content: impl Into<String>) -> Self {
+        Self { role, content: content.into() }
+    }
+}
+
+/// Facts for rules and judge: names to scalars, lists or objects.
+pub type Context = serde_json::Map<String, serde_json::Value>;
+
+/// Which assistant turns of a rollout to score.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(untagged, expecting = "expected \"last\", \"all\" or a list of message indices such as [3, 5]")]
+pub enum ScoreTurns {
+    /// `"last"` or `"all"`.
+    Named(NamedTurns),
+    /// Indices into `messages`; each must be an assistant's.
+    Indices(Vec<usize>),
+    /// Not said: the last assistant turn.
+    #[default]
+    #[serde(skip)]
+    Unsaid,
+}
+
+/// The two named choices of [`ScoreTurns`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum NamedTurns {
+    /// The last assistant turn.
+    Last,
+    /// Every assistant turn.
+    All,
+}
+
+impl ScoreTurns {
+    /// Every assistant turn.
+    pub const ALL: Self = Self::Named(NamedTurns::All);
+    /// The last assistant turn.
+    pub const LAST: Self = Self::Named(NamedTurns::Last);
+
+    const fn is_unsaid(&self) -> bool {
+        matches!(self, Self::Unsaid)
+    }
+}
+
+/// One dialogue to score.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Rollout {
+    /// The caller's name for it; echoed. Default: its index in the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<RolloutId>,
+    /// The samples of one prompt share it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<GroupId>,
+    /// The dialogue, oldest first.
+    pub messages: Vec<Message>,
+    /// Which assistant turns to score. Default: the last.
+    #[serde(default, skip_serializing_if = "ScoreTurns::is_unsaid")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<ScoreTurns>))]
+    pub score: ScoreTurns,
+    /// Facts for rules and judge.
+    #[serde(default, skip_serializing_if = "Context::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>, additional_properties = true))]
+    pub context: Context,
+}
+
+impl Rollout {
+    /// The indices of the turns to score, ascending, each once.
+    ///
+    /// # Errors
+    /// [`Invalid`], with a pointer below the rollout (`/messages`, `/score/0`), if there is no assistant turn to
+    /// score or an index names none.
+    pub fn turns_to_score(&self) -> Result<Vec<usize>, Invalid> {
+        let assistant = |index: &usize| self.messages.get(*index).is_some_and(|m| m.role == Role::Assistant);
+        match &self.score {
+            ScoreTurns::Unsaid | ScoreTurns::Named(NamedTurns::Last) => {
+                let last = (0..self.messages.len()).rev().find(assistant).ok_or_else(no_assistant_turn)?;
+                Ok(vec![last])
+            }
+            ScoreTurns::Named(NamedTurns::All) => {
+                let turns: Vec<usize> = (0..self.messages.len()).filter(assistant).collect();
+                if turns.is_empty() { Err(no_assistant_turn()) } else { Ok(turns) }
+            }
+            ScoreTurns::Indices(indices) => {
+                if indices.is_empty() {
+                    return Err(Invalid::new(ProblemCode::InvalidRequest, "/score", "`score` names no turn")
+                        .hint("leave `score` out to score the last assistant turn"));
+                }
+                if let Some((place, index)) = indices.iter().enumerate().find(|(_, index)| !assistant(index)) {
+                    let found = self.messages.get(*index).map_or_else(
+                        || format!("the dialogue has {} messages", self.messages.len()),
+                        |m| format!("message {index} is the {}'s", m.role.as_str()),
+                    );
+                    let detail = format!("`score` names turn {index}, which is no assistant turn: {found}");
+                    return Err(Invalid::new(ProblemCode::NoAssistantTurn, format!("/score/{place}"), detail)
+                        .hint("name indices of assistant messages, counting from 0"));
+                }
+                let mut turns = indices.clone();
+                turns.sort_unstable();
+                turns.dedup();
+                Ok(turns)
+            }
+        }
+    }
+}
+
+fn no_assistant_turn() -> Invalid {
+    Invalid::new(ProblemCode::NoAssistantTurn, "/messages", "the dialogue has no assistant turn to score")
+        .hint("send at least one message with role \"assistant\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dialogue(roles: &[Role]) -> Rollout {
+        Rollout { messages: roles.iter().map(|r| Message::new(*r, "x")).collect(), ..Rollout::default() }
+    }
+
+    #[test]
+    fn the_last_assistant_turn_is_the_default_even_when_the_partner_spoke_last() {
+        use Role::{Assistant, User};
+        assert_eq!(dialogue(&[User, Assistant, User]).turns_to_score().unwrap(), vec![1]);
+    }
+
+    #[test]
+    fn all_means_every_assistant_turn_in_order() {
+        use Role::{Assistant, User};
+        let mut rollout = dialogue(&[Assistant, User, Assistant]);
+        rollout.score = serde_json::from_str("\"all\"").unwrap();
+        assert_eq!(rollout.turns_to_score().unwrap(), vec![0, 2]);
+    }
+
+    #[test]
+    fn an_index_that_names_no_assistant_turn_is_refused_with_its_place() {
+        use Role::{Assistant, User};
+        let mut rollout = dialogue(&[User, Assistant]);
+        rollout.score = ScoreTurns::Indices(vec![1, 0]);
+        let invalid = rollout.turns_to_score().unwrap_err();
+        assert_eq!(invalid.pointer, "/score/1");
+        rollout.score = ScoreTurns::Indices(vec![9]);
+        assert!(rollout.turns_to_score().unwrap_err().detail.contains("has 2 messages"));
+    }
+
+    #[test]
+    fn a_dialogue_without_an_assistant_is_refused() {
+        assert_eq!(dialogue(&[Role::User]).turns_to_score().unwrap_err().pointer, "/messages");
+        assert_eq!(dialogue(&[]).turns_to_score().unwrap_err().code, ProblemCode::NoAssistantTurn);
+    }
+}
