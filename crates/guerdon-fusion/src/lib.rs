@@ -1,6 +1,44 @@
-//! What a reward source is, and how several become one reward.
+//! What a reward source is, and how several become one reward: pure arithmetic and one trait, with no clock, no socket
+//! and no runtime.
+//!
+//! ```
+//! use guerdon_fusion::{TurnSignals, fuse};
+//! use guerdon_types::FusionConfig;
+//!
+//! let mut signals = TurnSignals::default();
+//! signals.rm = Some(1.5); // the reward model liked the reply,
+//! signals.rules = Some(-20.0); // but it said "work order" to the partner.
+//! assert_eq!(fuse(&signals, &FusionConfig::default()), Some(1.5 * 0.8));
+//!
+//! signals.rm = None; // A reward model that abstains leaves no reward, never 0.0.
+//! assert_eq!(fuse(&signals, &FusionConfig::default()), None);
+//! ```
+//!
+//! | file | what |
+//! |---|---|
+//! | `source.rs` | the trait that every reward source implements |
+//! | `scorer.rs` | asks all sources about a rollout and fuses their answers |
+//! | `table.rs` | the signals of one turn side by side; a missing cell stays missing |
+//! | `fuse.rs` | from signals to a turn's reward, from turns to the rollout's |
+//! | `repo.rs` | the paper's bounded, sign-keeping modulation |
+//! | `weighted.rs` | the plain weighted sum |
+//! | `calibrate.rs` | from the reward model's raw output to its score |
 
+mod calibrate;
+mod fuse;
+mod repo;
+mod scorer;
 mod source;
-pub use source::{Ask, Channel, RewardSource, SourceVersion};
+mod table;
+mod weighted;
+
 /// Re-exported so that a source's author needs no futures crate of their own.
 pub use futures_util::future::BoxFuture;
+
+pub use calibrate::calibrate;
+pub use fuse::{aggregate, fuse};
+pub use repo::{enhancement, repo};
+pub use scorer::Scorer;
+pub use source::{Ask, Channel, RewardSource, SourceVersion};
+pub use table::TurnSignals;
+pub use weighted::weighted_sum;

@@ -1,0 +1,148 @@
+//! From the signals of a turn to its reward, and from turns to the rollout. Pure: numbers and configuration in, number
+//! out.
+
+use guerdon_types::{Aggregate, FusionConfig, FusionMethod, InnerMethod, OnAbstain};
+
+use crate::table::TurnSignals;
+use crate::{enhancement, repo, weighted_sum};
+
+/// The reward of one turn; `None` if the configuration cannot make one from these signals.
+///
+/// - `repo`: [`repo`]`(R, clip(E, -n, n), n)`; needs the RM. A missing judge or rule signal leaves `E`.
+/// - `weighted_sum`: [`weighted_sum`]; needs any source.
+/// - `gated`: `inner`, but `min(inner, floor)` for a turn on which a `veto` fired: a vetoed turn earns at most the floor,
+///   and one that was already worse stays worse, so that gating never rewards. A vetoed turn whose inner fusion has no
+///   reward has none either.
+///
+/// With `on_abstain = "null"`, a turn on which judge or rules left something unsaid has no reward.
+#[must_use]
+pub fn fuse(signals: &TurnSignals, config: &FusionConfig) -> Option<f64> {
+    if config.on_abstain == OnAbstain::Null && signals.incomplete {
+        return None;
+    }
+    let bound = config.bound.get();
+    let by_repo = || signals.rm.map(|rm| repo(rm, enhancement(signals.points().unwrap_or(0.0), bound), bound));
+    let by_sum = || weighted_sum(signals, &config.weights, bound);
+    match config.method {
+        FusionMethod::Repo => by_repo(),
+        FusionMethod::WeightedSum => by_sum(),
+        FusionMethod::Gated => {
+            let inner = match config.inner {
+                InnerMethod::Repo => by_repo(),
+                InnerMethod::WeightedSum => by_sum(),
+            };
+            inner.map(|reward| if signals.vetoed { reward.min(config.floor.get()) } else { reward })
+        }
+        // `FusionMethod` is non_exhaustive for its readers; this crate knows every method of its own version.
+        _ => None,
+    }
+}
+
+/// The rollout's reward from its turns', in dialogue order.
+///
+/// `None` if there is no turn or any turn has no reward: an aggregate over part of a dialogue would compare rollouts by
+/// how often their judge answered.
+#[must_use]
+pub fn aggregate(turns: &[Option<f64>], how: Aggregate) -> Option<f64> {
+    let rewards: Vec<f64> = turns.iter().copied().collect::<Option<_>>()?;
+    let sum = || rewards.iter().sum::<f64>();
+    match how {
+        Aggregate::Last => rewards.last().copied(),
+        Aggregate::Sum => (!rewards.is_empty()).then(sum),
+        #[expect(clippy::cast_precision_loss, reason = "a dialogue has fewer than 2^52 turns")]
+        Aggregate::Mean => (!rewards.is_empty()).then(|| sum() / rewards.len() as f64),
+        Aggregate::Min => rewards.iter().copied().reduce(f64::min),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use guerdon_types::Finite;
+    use proptest::option;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn config(method: FusionMethod) -> FusionConfig {
+        FusionConfig { method, ..FusionConfig::default() }
+    }
+
+    fn signals(rm: Option<f64>, judge: Option<f64>, rules: Option<f64>) -> TurnSignals {
+        TurnSignals { rm, judge, rules, ..TurnSignals::default() }
+    }
+
+    fn methods() -> [FusionConfig; 4] {
+        let gated_sum = FusionConfig { inner: InnerMethod::WeightedSum, ..config(FusionMethod::Gated) };
+        [config(FusionMethod::Repo), config(FusionMethod::WeightedSum), config(FusionMethod::Gated), gated_sum]
+    }
+
+    proptest! {
+        #[test]
+        fn every_method_is_monotone_in_every_part(
+            rm in -9.0..9.0f64, judge in -300.0..300.0f64, rules in -300.0..300.0f64, step in 0.0..200.0f64, vetoed: bool,
+        ) {
+            for config in methods() {
+                let at = |rm, judge, rules| {
+                    fuse(&TurnSignals { vetoed, ..signals(Some(rm), Some(judge), Some(rules)) }, &config).unwrap()
+                };
+                let here = at(rm, judge, rules);
+                for more in [at(rm + step, judge, rules), at(rm, judge + step, rules), at(rm, judge, rules + step)] {
+                    prop_assert!(more >= here - 1e-9, "{:?}: {} < {}", config.method, more, here);
+                }
+            }
+        }
+
+        #[test]
+        fn a_veto_never_earns_more_than_the_floor_and_never_more_than_without(
+            rm in -9.0..9.0f64, judge in option::of(-300.0..300.0f64), floor in -5.0..0.0f64,
+        ) {
+            let config = FusionConfig { floor: Finite::new(floor).unwrap(), ..config(FusionMethod::Gated) };
+            let free = signals(Some(rm), judge, None);
+            let vetoed = fuse(&TurnSignals { vetoed: true, ..free }, &config).unwrap();
+            prop_assert!(vetoed <= floor);
+            prop_assert!(vetoed <= fuse(&free, &config).unwrap());
+        }
+
+        #[test]
+        fn without_a_veto_gated_is_its_inner_fusion(rm in -9.0..9.0f64, judge in -300.0..300.0f64) {
+            let signals = signals(Some(rm), Some(judge), None);
+            prop_assert_eq!(fuse(&signals, &config(FusionMethod::Gated)), fuse(&signals, &config(FusionMethod::Repo)));
+        }
+
+        #[test]
+        fn an_aggregate_lies_between_its_turns(rewards in proptest::collection::vec(-9.0..9.0f64, 1..9)) {
+            let turns: Vec<_> = rewards.iter().copied().map(Some).collect();
+            let (low, high) = (rewards.iter().copied().fold(f64::MAX, f64::min), rewards.iter().copied().fold(f64::MIN, f64::max));
+            for how in [Aggregate::Last, Aggregate::Mean, Aggregate::Min] {
+                let reward = aggregate(&turns, how).unwrap();
+                prop_assert!((low - 1e-9..=high + 1e-9).contains(&reward));
+            }
+        }
+    }
+
+    #[test]
+    fn an_rm_that_abstained_is_no_reward_of_zero() {
+        assert_eq!(fuse(&signals(None, Some(-10.0), Some(-20.0)), &config(FusionMethod::Repo)), None);
+        assert_eq!(fuse(&signals(None, None, None), &config(FusionMethod::WeightedSum)), None);
+        let vetoed = TurnSignals { vetoed: true, ..signals(None, Some(-10.0), None) };
+        assert_eq!(fuse(&vetoed, &config(FusionMethod::Gated)), None);
+    }
+
+    #[test]
+    fn a_missing_judge_is_skipped_or_voids_the_turn_as_configured() {
+        let missing = TurnSignals { incomplete: true, ..signals(Some(2.0), None, Some(-50.0)) };
+        assert_eq!(fuse(&missing, &config(FusionMethod::Repo)), Some(1.0));
+        let strict = FusionConfig { on_abstain: OnAbstain::Null, ..FusionConfig::default() };
+        assert_eq!(fuse(&missing, &strict), None);
+    }
+
+    #[test]
+    fn one_turn_without_a_reward_leaves_the_rollout_without_one() {
+        for how in [Aggregate::Last, Aggregate::Mean, Aggregate::Sum, Aggregate::Min] {
+            assert_eq!(aggregate(&[None, Some(1.0)], how), None);
+            assert_eq!(aggregate(&[], how), None);
+        }
+        assert_eq!(aggregate(&[Some(3.0), Some(1.0)], Aggregate::Sum), Some(4.0));
+        assert_eq!(aggregate(&[Some(3.0), Some(1.0)], Aggregate::Last), Some(1.0));
+    }
+}

@@ -1,0 +1,281 @@
+//! Asks all sources about a rollout at once and fuses their answers. One scorer is one snapshot: its sources and its
+//! fusion never change, so a rollout cannot see half of a reload.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::future::join_all;
+use guerdon_types::{
+    Abstained, AbstainWhy, Finite, FusionConfig, FusionPatch, Invalid, Problem, ProblemCode, ProfileName, Rollout,
+    RolloutId, RolloutResult, Signal, SourceId, TurnResult, Usage, Versions,
+};
+
+use crate::table::Row;
+use crate::{Ask, Channel, RewardSource, SourceVersion, aggregate};
+
+/// Reward sources and the fusion that makes one reward of them.
+#[derive(Debug, Clone)]
+pub struct Scorer {
+    sources: Vec<Arc<dyn RewardSource>>,
+    fusion: FusionConfig,
+}
+
+impl Scorer {
+    /// A scorer that asks `sources`, in the order in which the reply names them.
+    #[must_use]
+    pub fn new(sources: Vec<Arc<dyn RewardSource>>, fusion: FusionConfig) -> Self {
+        Self { sources, fusion }
+    }
+
+    /// The sources.
+    #[must_use]
+    pub fn sources(&self) -> &[Arc<dyn RewardSource>] {
+        &self.sources
+    }
+
+    /// The fusion.
+    #[must_use]
+    pub const fn fusion(&self) -> &FusionConfig {
+        &self.fusion
+    }
+
+    /// This scorer for one request: fewer sources, another fusion.
+    ///
+    /// # Errors
+    /// [`Invalid`] if a source is not among this scorer's, the patched fusion breaks a law, or it needs the RM and the RM
+    /// was left out.
+    pub fn narrowed(&self, sources: Option<&[SourceId]>, patch: Option<&FusionPatch>) -> Result<Self, Invalid> {
+        let mut narrowed = self.clone();
+        if let Some(wanted) = sources {
+            if let Some((index, unknown)) = wanted.iter().enumerate().find(|(_, id)| !self.has(id)) {
+                let known: Vec<_> = self.sources.iter().map(|source| format!("`{}`", source.id())).collect();
+                let detail = format!("this profile has no source `{unknown}`; it has {}", known.join(", "));
+                return Err(Invalid::new(ProblemCode::UnknownSource, format!("/sources/{index}"), detail)
+                    .hint("name sources of this profile, choose another `profile`, or leave `sources` out"));
+            }
+            narrowed.sources.retain(|source| wanted.contains(source.id()));
+        }
+        if let Some(patch) = patch {
+            narrowed.fusion = self.fusion.patched(patch)?;
+        }
+        narrowed.check()?;
+        Ok(narrowed)
+    }
+
+    fn has(&self, id: &SourceId) -> bool {
+        self.sources.iter().any(|source| source.id() == id)
+    }
+
+    /// Checks that the fusion can work with these sources.
+    ///
+    /// # Errors
+    /// [`Invalid`] if there is no source, or the fusion needs the RM and no source is one.
+    pub fn check(&self) -> Result<(), Invalid> {
+        if self.sources.is_empty() {
+            return Err(Invalid::new(ProblemCode::FusionNeedsSource, "/sources", "no source is left to ask")
+                .hint("name at least one source, or leave `sources` out"));
+        }
+        if self.fusion.needs_rm() && !self.sources.iter().any(|source| source.channel() == Channel::Base) {
+            let detail = "the fusion modulates the reward model's score, and no reward model is among the sources";
+            return Err(Invalid::new(ProblemCode::FusionNeedsSource, "/sources", detail)
+                .hint("add `rm` to `sources`, or set `fusion` to {\"method\": \"weighted_sum\"}"));
+        }
+        Ok(())
+    }
+
+    /// What makes this scorer's rewards.
+    #[must_use]
+    pub fn versions(&self, profile: ProfileName, generation: u64) -> Versions {
+        let mut versions = Versions::new(profile, self.fusion.clone(), generation);
+        for source in &self.sources {
+            match (source.channel(), source.version()) {
+                (_, SourceVersion::Model { hash, calibration }) => {
+                    versions.rm = Some(hash);
+                    versions.calibration = Some(calibration);
+                }
+                (Channel::Judge, SourceVersion::Texts(texts)) => versions.judge.extend(texts),
+                (Channel::Rules, SourceVersion::Texts(texts)) => versions.rules.extend(texts),
+                (_, SourceVersion::Texts(texts)) => versions.other.extend(texts),
+            }
+        }
+        versions
+    }
+
+    /// Scores one rollout. `index` is its place in the request and its id if it has none.
+    ///
+    /// There is no error: what cannot be scored says so in its result.
+    pub async fn score(&self, index: usize, rollout: &Rollout, deadline: Option<Instant>) -> (RolloutResult, Usage) {
+        let mut usage = Usage::default();
+        let id = rollout.id.clone().unwrap_or_else(|| RolloutId::from(index.to_string()));
+        let turns = match rollout.turns_to_score() {
+            Ok(turns) => turns,
+            Err(invalid) => {
+                let problem = Problem::from(invalid.below(&format!("/rollouts/{index}")));
+                return (unscored(id, Vec::new(), problem), usage);
+            }
+        };
+        let asked = self.sources.iter().map(|source| source.score(Ask::new(rollout, &turns, deadline)));
+        let answers = join_all(asked).await;
+
+        let mut rows: Vec<Row> = turns.iter().map(|turn| Row::new(*turn)).collect();
+        for (source, signals) in self.sources.iter().zip(answers) {
+            for (row, signal) in rows.iter_mut().zip(one_a_turn(source.id(), signals, turns.len())) {
+                row.enter(source.as_ref(), signal, &mut usage);
+            }
+        }
+        let turns: Vec<TurnResult> = rows.into_iter().map(|row| row.finish(&self.fusion)).collect();
+        let rewards: Vec<_> = turns.iter().map(|turn| turn.reward.map(Finite::get)).collect();
+        let reward = aggregate(&rewards, self.fusion.aggregate).and_then(|reward| Finite::new(reward).ok());
+        let result = match reward {
+            Some(reward) => RolloutResult { id, reward: Some(reward), advantage: None, turns, error: None },
+            None => {
+                let problem = why_unscored(&turns);
+                unscored(id, turns, problem)
+            }
+        };
+        (result, usage)
+    }
+}
+
+fn unscored(id: RolloutId, turns: Vec<TurnResult>, problem: Problem) -> RolloutResult {
+    RolloutResult { id, reward: None, advantage: None, turns, error: Some(problem) }
+}
+
+fn why_unscored(turns: &[TurnResult]) -> Problem {
+    let missing = turns.iter().find(|turn| turn.reward.is_none());
+    let detail = missing.map_or_else(
+        || "the turns' rewards do not add up to a finite number".to_owned(),
+        |turn| {
+            let whys: Vec<_> = turn
+                .abstained
+                .iter()
+                .map(|a| format!("{} abstained ({}: {})", a.source, a.why.as_str(), a.detail))
+                .collect();
+            format!("turn {} has no reward: {}", turn.index, whys.join("; "))
+        },
+    );
+    Problem::new(ProblemCode::Unscored, detail)
+        .hint("mask this rollout, or send it again; its other parts are in `turns`, and nothing was made up for it")
+}
+
+/// A source that returns too few or too many signals is broken; its answer is void, in writing.
+fn one_a_turn(source: &SourceId, signals: Vec<Signal>, turns: usize) -> Vec<Signal> {
+    if signals.len() == turns {
+        return signals;
+    }
+    let detail = format!("the source returned {} signals for {turns} turns", signals.len());
+    let void = Abstained::new(source.clone(), AbstainWhy::Internal, detail);
+    vec![Signal::abstained(void); turns]
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use guerdon_types::{Message, OtherPart, Part, Role, ScoreTurns};
+
+    use super::*;
+    use crate::BoxFuture;
+
+    /// A stand-in source that says the same of every turn.
+    #[derive(Debug)]
+    struct Says {
+        id: SourceId,
+        channel: Channel,
+        signals: Vec<Signal>,
+    }
+
+    impl RewardSource for Says {
+        fn id(&self) -> &SourceId {
+            &self.id
+        }
+        fn channel(&self) -> Channel {
+            self.channel
+        }
+        fn about(&self) -> String {
+            "says the same of every turn".into()
+        }
+        fn version(&self) -> SourceVersion {
+            SourceVersion::Texts([(self.id.to_string(), "sha256:0".to_owned())].into())
+        }
+        fn score<'a>(&'a self, _: Ask<'a>) -> BoxFuture<'a, Vec<Signal>> {
+            async { self.signals.clone() }.boxed()
+        }
+    }
+
+    fn points(points: i32) -> Signal {
+        Signal::scored(Part::Other(OtherPart { points: Finite::from(points), veto: false, detail: serde_json::Value::Null }))
+    }
+
+    fn source(id: &str, channel: Channel, signals: Vec<Signal>) -> Arc<dyn RewardSource> {
+        Arc::new(Says { id: id.into(), channel, signals })
+    }
+
+    fn two_turns() -> Rollout {
+        let messages = vec![
+            Message::new(Role::Assistant, "a"),
+            Message::new(Role::User, "b"),
+            Message::new(Role::Assistant, "c"),
+        ];
+        Rollout { messages, score: ScoreTurns::ALL, ..Rollout::default() }
+    }
+
+    fn score(scorer: &Scorer) -> RolloutResult {
+        scorer.score(7, &two_turns(), None).now_or_never().unwrap().0
+    }
+
+    #[test]
+    fn every_turn_gets_its_own_fused_reward() {
+        let scorer = Scorer::new(
+            vec![
+                source("base", Channel::Base, vec![points(2), points(-2)]),
+                source("patch", Channel::Other, vec![points(-50), points(-50)]),
+            ],
+            FusionConfig::default(),
+        );
+        let result = score(&scorer);
+        let rewards: Vec<_> = result.turns.iter().map(|t| t.reward.unwrap()).collect();
+        assert_eq!(rewards, vec![Finite::from(1), Finite::from(-3)]);
+        assert_eq!(result.reward, Some(Finite::from(-3)));
+        assert_eq!(result.id.as_str(), "7");
+    }
+
+    #[test]
+    fn a_source_that_answers_for_too_few_turns_is_void_and_named() {
+        let scorer = Scorer::new(vec![source("base", Channel::Base, vec![points(2)])], FusionConfig::default());
+        let result = score(&scorer);
+        assert_eq!(result.reward, None);
+        assert_eq!(result.turns[0].abstained[0].why, AbstainWhy::Internal);
+        assert!(result.error.unwrap().detail.contains("1 signals for 2 turns"));
+    }
+
+    #[test]
+    fn an_abstention_of_the_base_leaves_the_reward_null_and_keeps_the_other_parts() {
+        let silent = Signal::abstained(Abstained::new("base".into(), AbstainWhy::Deadline, "too late"));
+        let scorer = Scorer::new(
+            vec![
+                source("base", Channel::Base, vec![points(1), silent]),
+                source("patch", Channel::Other, vec![points(-50), points(-50)]),
+            ],
+            FusionConfig::default(),
+        );
+        let result = score(&scorer);
+        assert_eq!(result.reward, None);
+        assert_eq!(result.turns[0].reward, Some(Finite::new(0.5).unwrap()));
+        assert_eq!(result.turns[1].enhancement, Some(Finite::from(-50)));
+        assert_eq!(result.error.unwrap().code, ProblemCode::Unscored);
+    }
+
+    #[test]
+    fn a_request_that_leaves_the_base_out_must_change_the_fusion() {
+        let scorer = Scorer::new(
+            vec![source("base", Channel::Base, Vec::new()), source("patch", Channel::Other, Vec::new())],
+            FusionConfig::default(),
+        );
+        let only: [SourceId; 1] = ["patch".into()];
+        assert_eq!(scorer.narrowed(Some(&only), None).unwrap_err().code, ProblemCode::FusionNeedsSource);
+        let sum = serde_json::from_str(r#"{"method": "weighted_sum"}"#).unwrap();
+        assert_eq!(scorer.narrowed(Some(&only), Some(&sum)).unwrap().sources().len(), 1);
+        let unknown: [SourceId; 1] = ["pach".into()];
+        assert_eq!(scorer.narrowed(Some(&unknown), None).unwrap_err().pointer, "/sources/0");
+    }
+}
