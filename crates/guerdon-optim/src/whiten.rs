@@ -1,0 +1,195 @@
+//! Mean, variance and whitening over the valid tokens of a batch.
+
+use crate::error::{OptimError, require};
+use crate::float::Float;
+use crate::rows::RowMask;
+
+/// Mean and variance over valid tokens, in `f64`.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Moments {
+    /// Valid tokens.
+    pub tokens: usize,
+    /// Their mean; 0 where there are none.
+    pub mean: f64,
+    /// Their variance, Bessel-corrected (`n - 1`); 0 where there are fewer than two.
+    pub variance: f64,
+}
+
+/// What whitening does with the mean, and what keeps it from dividing by zero.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct WhitenConfig {
+    /// Whether the result is centred on 0 (true) or keeps the input's mean (false). Default true.
+    pub centre: bool,
+    /// Added to the variance, in squared units of the input, above 0. Default 1e-8 (verl's and TRL's).
+    pub eps: f64,
+}
+
+impl Default for WhitenConfig {
+    fn default() -> Self {
+        Self {
+            centre: true,
+            eps: 1e-8,
+        }
+    }
+}
+
+/// The mean and variance of the valid slots of `values` (`[B, T]`).
+///
+/// Two passes, the first relative to the first valid value: no cancellation when the mean is large against the
+/// deviation (NeMo-RL#4158), and equal values have a variance of exactly 0.
+///
+/// # Errors
+/// [`OptimError::Shape`] for a slice of the wrong length, [`OptimError::NonFinite`] for a NaN or infinity in a
+/// valid slot.
+pub fn moments<F: Float>(mask: &RowMask<'_>, values: &[F]) -> Result<Moments, OptimError> {
+    mask.check("values", values.len())?;
+    let spans = || (0..mask.rows()).flat_map(|row| mask.spans(row));
+    let Some(first) = spans().next().map(|span| values[span.start].to_f64()) else {
+        return Ok(Moments::default());
+    };
+    let (mut tokens, mut sum) = (0_usize, 0.0);
+    for span in spans() {
+        tokens += span.len();
+        sum += values[span]
+            .iter()
+            .map(|value| value.to_f64() - first)
+            .sum::<f64>();
+    }
+    let offset = sum / tokens as f64;
+    let mut squares = 0.0;
+    for span in spans() {
+        squares += values[span]
+            .iter()
+            .map(|value| (value.to_f64() - first) - offset)
+            .map(|d| d * d)
+            .sum::<f64>();
+    }
+    if !squares.is_finite() {
+        return Err(mask.blame("variance", &[("values", values)]));
+    }
+    let variance = if tokens < 2 {
+        0.0
+    } else {
+        squares / (tokens - 1) as f64
+    };
+    Ok(Moments {
+        tokens,
+        mean: first + offset,
+        variance,
+    })
+}
+
+/// Whitens the valid slots of `values` (`[B, T]`) in place, leaves padded slots as they are, and returns the
+/// moments *before* whitening.
+///
+/// `(x - mean) / sqrt(variance + eps)`, plus the mean again unless `centre`. Defined for every mask: no valid
+/// token changes nothing, and a single one (or all equal) becomes 0, or the mean unless `centre`. Source: TRL's
+/// and verl's `masked_whiten`, which raise in those cases; the constant follows them.
+///
+/// # Errors
+/// As [`moments`], and [`OptimError::Config`] unless `eps` is finite and above 0.
+pub fn whiten<F: Float>(
+    config: &WhitenConfig,
+    mask: &RowMask<'_>,
+    values: &mut [F],
+) -> Result<Moments, OptimError> {
+    require(
+        config.eps > 0.0 && config.eps.is_finite(),
+        "eps",
+        config.eps,
+        "finite and above 0",
+    )?;
+    let before = moments(mask, values)?;
+    let scale = (before.variance + config.eps).sqrt().recip();
+    let back = if config.centre { 0.0 } else { before.mean };
+    for span in (0..mask.rows()).flat_map(|row| mask.spans(row)) {
+        for value in &mut values[span] {
+            *value = F::from_f64((value.to_f64() - before.mean) * scale + back);
+        }
+    }
+    Ok(before)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{prop, prop_assume, proptest};
+
+    use super::{Moments, WhitenConfig, moments, whiten};
+    use crate::error::OptimError;
+    use crate::rows::RowMask;
+    use crate::testing::assert_close;
+
+    #[test]
+    fn moments_of_a_known_set_skip_the_padding() {
+        let mask = RowMask::bytes(&[1, 0, 1, 1], 2, 2).unwrap();
+        let got = moments(&mask, &[1.0, f64::NAN, 2.0, 6.0]).unwrap();
+        assert_eq!(
+            got,
+            Moments {
+                tokens: 3,
+                mean: 3.0,
+                variance: 7.0
+            }
+        );
+    }
+
+    #[test]
+    fn no_token_and_one_token_are_defined() {
+        let mut none = [f64::NAN, 5.0];
+        let config = WhitenConfig::default();
+        let got = whiten(&config, &RowMask::lens(&[0], 2).unwrap(), &mut none).unwrap();
+        assert_eq!(got, Moments::default());
+        let mut one = [4.0, 5.0];
+        whiten(&config, &RowMask::lens(&[1], 2).unwrap(), &mut one).unwrap();
+        assert_close(&one, &[0.0, 5.0], 0.0);
+        let mut kept = [4.0, 5.0];
+        let keep = WhitenConfig {
+            centre: false,
+            ..config
+        };
+        whiten(&keep, &RowMask::lens(&[1], 2).unwrap(), &mut kept).unwrap();
+        assert_close(&kept, &[4.0, 5.0], 0.0);
+    }
+
+    /// NVIDIA-NeMo/RL#4158, on tokens and in f32: `E[x^2] - mean^2` loses every digit here.
+    #[test]
+    fn a_mean_far_above_the_deviation_costs_no_digits() {
+        let values: Vec<f32> = (0..8_u8).map(|step| 4096.0 + f32::from(step) / 1024.0).collect();
+        let got = moments(&RowMask::full(1, 8), &values).unwrap();
+        assert_close(&[got.variance * 1024.0 * 1024.0], &[6.0], 1e-12);
+    }
+
+    #[test]
+    fn a_valid_nan_is_named() {
+        let error = moments(&RowMask::full(2, 2), &[0.0, 0.0, 0.0, f32::NAN]).unwrap_err();
+        assert_eq!(
+            error,
+            OptimError::NonFinite {
+                what: "values",
+                row: 1,
+                token: 1
+            }
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn whitening_forgets_scale_and_shift(
+            values in prop::collection::vec(-3.0_f64..3.0, 2..30),
+            scale in 0.5_f64..4.0,
+            shift in -10.0_f64..10.0,
+        ) {
+            let mask = RowMask::full(1, values.len());
+            let config = WhitenConfig { eps: 1e-30, ..WhitenConfig::default() };
+            let mut affine: Vec<f64> = values.iter().map(|value| value * scale + shift).collect();
+            let mut plain = values;
+            prop_assume!(moments(&mask, &plain).unwrap().variance > 1e-6);
+            whiten(&config, &mask, &mut plain).unwrap();
+            whiten(&config, &mask, &mut affine).unwrap();
+            assert_close(&affine, &plain, 1e-9);
+            let after = moments(&mask, &plain).unwrap();
+            assert_close(&[after.mean, after.variance], &[0.0, 1.0], 1e-9);
+        }
+    }
+}
