@@ -1,0 +1,202 @@
+//! One HTTP exchange: what is sent, and which of its failures may pass.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use guerdon_types::Problem;
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::{Method, Response, StatusCode, Url};
+use serde::de::DeserializeOwned;
+
+use crate::Error;
+use crate::retry::{Again, Failed, may_pass, retry_after};
+
+/// How much of a body that is no problem body an error quotes, in characters.
+const QUOTED: usize = 200;
+
+/// One request, ready to be sent as often as it takes.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    method: Method,
+    url: Url,
+    /// The URL without user, password and query: any of them may be a secret.
+    pub(crate) shown: String,
+    body: Option<Bytes>,
+    lines: bool,
+}
+
+impl Call {
+    pub(crate) fn get(base: &Url, path: &[&str]) -> Self {
+        let mut url = base.clone();
+        // Fails only for URLs that cannot have a path; the builder lets none in.
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path);
+        }
+        let shown = format!("{}{}", url.origin().ascii_serialization(), url.path());
+        Self {
+            method: Method::GET,
+            url,
+            shown,
+            body: None,
+            lines: false,
+        }
+    }
+
+    pub(crate) fn post(base: &Url, path: &[&str], body: Bytes) -> Self {
+        Self {
+            method: Method::POST,
+            body: Some(body),
+            ..Self::get(base, path)
+        }
+    }
+
+    /// Asks for a line a result.
+    pub(crate) fn lines(self) -> Self {
+        Self { lines: true, ..self }
+    }
+
+    /// Sends it; the reply's head, whatever its status.
+    pub(crate) async fn head(&self, http: &reqwest::Client) -> Result<Response, Failed> {
+        let mut request = http.request(self.method.clone(), self.url.clone());
+        if let Some(body) = &self.body {
+            request = request
+                .header(CONTENT_TYPE, "application/json")
+                .body(body.clone());
+        }
+        if self.lines {
+            // A compressor holds lines back until its window is full, and the point of a stream is not to wait.
+            request = request
+                .header(ACCEPT, "application/x-ndjson")
+                .header(ACCEPT_ENCODING, "identity");
+        }
+        request.send().await.map_err(|error| self.transport(error))
+    }
+
+    /// Sends it; the reply's head if it is a success, else the failure that its body tells.
+    pub(crate) async fn success(&self, http: &reqwest::Client) -> Result<Response, Failed> {
+        let response = self.head(http).await?;
+        if response.status().is_success() {
+            Ok(response)
+        } else {
+            Err(self.refused(response).await)
+        }
+    }
+
+    /// Sends it; the whole reply.
+    pub(crate) async fn reply<T: DeserializeOwned>(&self, http: &reqwest::Client) -> Result<T, Failed> {
+        let response = self.success(http).await?;
+        let body = response.bytes().await.map_err(|error| self.transport(error))?;
+        serde_json::from_slice(&body).map_err(|error| {
+            let detail = format!(
+                "its body does not read as a reply ({error}): {:?}",
+                excerpt(&body)
+            );
+            Failed {
+                error: self.decode(detail),
+                again: Again::Never,
+            }
+        })
+    }
+
+    pub(crate) fn decode(&self, detail: impl Into<String>) -> Error {
+        Error::Decode {
+            url: self.shown.clone(),
+            detail: detail.into(),
+        }
+    }
+
+    pub(crate) fn problem(&self, problem: Problem) -> Error {
+        Error::Problem {
+            url: self.shown.clone(),
+            tries: 1,
+            problem: Box::new(problem),
+        }
+    }
+
+    fn transport(&self, error: reqwest::Error) -> Failed {
+        let again = if error.is_builder() {
+            Again::Never
+        } else {
+            Again::Backoff
+        };
+        // reqwest would print the URL with its query, where a key may be.
+        let error = Error::Transport {
+            url: self.shown.clone(),
+            tries: 1,
+            cause: error.without_url(),
+        };
+        Failed { error, again }
+    }
+
+    pub(crate) async fn refused(&self, response: Response) -> Failed {
+        let status = response.status();
+        let asked = response
+            .headers()
+            .get(RETRY_AFTER)
+            .and_then(text)
+            .and_then(|v| retry_after(v, SystemTime::now()));
+        let moved = response
+            .headers()
+            .get(LOCATION)
+            .and_then(text)
+            .map(|to| format!("moved to {to}"));
+        let again = match asked {
+            _ if !may_pass(status.as_u16()) => Again::Never,
+            Some(wait) => Again::NotBefore(wait),
+            None => Again::Backoff,
+        };
+        // A refusal whose body breaks off is still that refusal.
+        let body = response.bytes().await.unwrap_or_default();
+        let error = match serde_json::from_slice(&body) {
+            Ok(problem) => self.problem(problem),
+            Err(_) => self.status(status, moved.unwrap_or_else(|| excerpt(&body))),
+        };
+        Failed { error, again }
+    }
+
+    fn status(&self, status: StatusCode, body: String) -> Error {
+        Error::Status {
+            url: self.shown.clone(),
+            tries: 1,
+            status: status.as_u16(),
+            body,
+        }
+    }
+}
+
+fn text(value: &HeaderValue) -> Option<&str> {
+    value.to_str().ok()
+}
+
+/// The beginning of a body, for an error.
+pub(crate) fn excerpt(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    match text.char_indices().nth(QUOTED) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.into_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_laid_on_any_base_and_secrets_are_not_shown() {
+        let call = |base: &str| Call::get(&Url::parse(base).unwrap(), &["v1", "score"]);
+        assert_eq!(call("http://h:1").url.as_str(), "http://h:1/v1/score");
+        assert_eq!(
+            call("http://h:1/rewards/").url.as_str(),
+            "http://h:1/rewards/v1/score"
+        );
+        let keyed = call("http://me:s3cret@h/a?key=s3cret");
+        assert_eq!(keyed.url.as_str(), "http://me:s3cret@h/a/v1/score?key=s3cret");
+        assert_eq!(keyed.shown, "http://h/a/v1/score");
+    }
+
+    #[test]
+    fn an_excerpt_ends_between_characters() {
+        let text = excerpt("价".repeat(500).as_bytes());
+        assert_eq!(text.chars().count(), QUOTED + 3);
+    }
+}

@@ -1,0 +1,173 @@
+//! How a large batch becomes several HTTP requests without changing a single number of the reply.
+//!
+//! Rewards do not depend on their neighbours, so a batch may be cut anywhere; advantages do. Group-relative
+//! estimators need the whole group in one request, and `batch_std` divides by the deviation of the whole batch. An
+//! estimator whose name this client does not know may need anything, so its batch is not cut either.
+
+use std::collections::HashMap;
+
+use guerdon_types::{Problem, ScoreRequest};
+
+/// Places in the whole request, in the order in which they are sent.
+pub(crate) type Chunk = Vec<usize>;
+
+/// Cuts `request` into chunks of at most `size` rollouts; a group that must stay whole may be larger. At least one.
+pub(crate) fn chunks(request: &ScoreRequest, size: usize) -> Vec<Chunk> {
+    let all = 0..request.rollouts.len();
+    let estimator = request.advantages.as_ref().map(|asked| asked.estimator.as_str());
+    let units: Vec<Chunk> = match estimator {
+        None => all.map(|place| vec![place]).collect(),
+        Some("grpo" | "dr_grpo" | "rloo") => groups(request),
+        Some(_) => vec![all.collect()],
+    };
+    let mut chunks = vec![Chunk::new()];
+    for unit in units {
+        match chunks.last_mut() {
+            Some(chunk) if chunk.is_empty() || chunk.len() + unit.len() <= size => chunk.extend(unit),
+            _ => chunks.push(unit),
+        }
+    }
+    chunks
+}
+
+/// The rollouts by group, in order of first appearance. Those without one stay together: what they are compared with
+/// is the server's to say.
+fn groups(request: &ScoreRequest) -> Vec<Chunk> {
+    let mut seen = HashMap::new();
+    let mut groups: Vec<Chunk> = Vec::new();
+    for (place, rollout) in request.rollouts.iter().enumerate() {
+        let group = *seen.entry(rollout.group.as_ref()).or_insert(groups.len());
+        match groups.get_mut(group) {
+            Some(members) => members.push(place),
+            None => groups.push(vec![place]),
+        }
+    }
+    groups
+}
+
+/// The request that holds the rollouts of `chunk`, everything else as in `request`.
+pub(crate) fn part(request: &ScoreRequest, chunk: &[usize]) -> ScoreRequest {
+    let rollouts = chunk
+        .iter()
+        .filter_map(|place| request.rollouts.get(*place))
+        .cloned()
+        .collect();
+    ScoreRequest {
+        rollouts,
+        sources: request.sources.clone(),
+        profile: request.profile.clone(),
+        fusion: request.fusion.clone(),
+        advantages: request.advantages.clone(),
+        deadline_ms: request.deadline_ms,
+    }
+}
+
+/// Makes a pointer into the chunk one into the whole request: `/rollouts/0/score` of the second chunk is not the
+/// caller's rollout 0.
+pub(crate) fn repoint(problem: &mut Problem, chunk: &[usize]) {
+    let Some(rest) = problem
+        .pointer
+        .as_deref()
+        .and_then(|pointer| pointer.strip_prefix("/rollouts/"))
+    else {
+        return;
+    };
+    let (place, tail) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    if let Some(whole) = place.parse().ok().and_then(|place: usize| chunk.get(place)) {
+        problem.pointer = Some(format!("/rollouts/{whole}{tail}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use guerdon_types::{AdvantagesRequest, GroupId, ProblemCode, Rollout};
+    use proptest::prelude::{prop, proptest};
+
+    use super::*;
+
+    fn request(groups: &[&str], estimator: Option<&str>) -> ScoreRequest {
+        let rollout = |group: &&str| Rollout {
+            group: (!group.is_empty()).then(|| GroupId::from(*group)),
+            ..Rollout::default()
+        };
+        ScoreRequest {
+            rollouts: groups.iter().map(rollout).collect(),
+            advantages: estimator.map(|name| AdvantagesRequest {
+                estimator: name.into(),
+            }),
+            ..ScoreRequest::default()
+        }
+    }
+
+    #[test]
+    fn rewards_alone_may_be_cut_anywhere() {
+        assert_eq!(
+            chunks(&request(&["a", "a", "a", "b", "b"], None), 2),
+            [vec![0, 1], vec![2, 3], vec![4]]
+        );
+    }
+
+    #[test]
+    fn a_group_is_never_split_even_when_interleaved_or_larger_than_a_chunk() {
+        let cut = chunks(&request(&["a", "b", "a", "b", "c", "c", "c"], Some("grpo")), 2);
+        assert_eq!(cut, [vec![0, 2], vec![1, 3], vec![4, 5, 6]]);
+    }
+
+    #[test]
+    fn rollouts_without_a_group_stay_together() {
+        assert_eq!(
+            chunks(&request(&["", "a", "", "a"], Some("rloo")), 1),
+            [vec![0, 2], vec![1, 3]]
+        );
+    }
+
+    #[test]
+    fn a_batch_that_is_compared_as_a_whole_stays_whole() {
+        for estimator in ["batch_std", "invented_next_year"] {
+            assert_eq!(
+                chunks(&request(&["a", "b", "c"], Some(estimator)), 1),
+                [vec![0, 1, 2]]
+            );
+        }
+    }
+
+    #[test]
+    fn an_empty_batch_is_one_empty_chunk() {
+        for estimator in [None, Some("grpo"), Some("batch_std")] {
+            assert_eq!(chunks(&request(&[], estimator), 4), [Vec::<usize>::new()]);
+        }
+    }
+
+    #[test]
+    fn a_pointer_into_a_chunk_becomes_one_into_the_request() {
+        let repointed = |pointer: &str| {
+            let mut problem = Problem::new(ProblemCode::InvalidRequest, "").pointer(pointer);
+            repoint(&mut problem, &[7, 9]);
+            problem.pointer.unwrap()
+        };
+        assert_eq!(repointed("/rollouts/1/score/0"), "/rollouts/9/score/0");
+        assert_eq!(repointed("/rollouts/0"), "/rollouts/7");
+        assert_eq!(repointed("/rollouts/2/id"), "/rollouts/2/id");
+        assert_eq!(repointed("/profile"), "/profile");
+    }
+
+    proptest! {
+        #[test]
+        fn every_rollout_is_sent_once_and_groups_meet(
+            names in prop::collection::vec("[a-d]?", 0..40), size in 1_usize..9, grouped in prop::bool::ANY,
+        ) {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let cut = chunks(&request(&names, grouped.then_some("grpo")), size);
+            let mut sent: Vec<usize> = cut.iter().flatten().copied().collect();
+            sent.sort_unstable();
+            assert_eq!(sent, (0..names.len()).collect::<Vec<_>>());
+            for (at, chunk) in cut.iter().enumerate() {
+                let here: std::collections::HashSet<&str> = chunk.iter().map(|place| names[*place]).collect();
+                assert!(chunk.len() <= size || (grouped && here.len() == 1));
+                for other in cut.iter().skip(at + 1).filter(|_| grouped) {
+                    assert!(other.iter().all(|place| !here.contains(names[*place])));
+                }
+            }
+        }
+    }
+}

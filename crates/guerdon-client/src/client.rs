@@ -1,0 +1,486 @@
+//! The client: one connection pool, one bound on what is under way, and the calls of the wire.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::try_join_all;
+use guerdon_types::{Info, Invalid, ProblemCode, ProfileName, ScoreRequest, ScoreResponse};
+use reqwest::{StatusCode, Url};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout_at;
+
+use crate::call::Call;
+use crate::chunk::{chunks, part, repoint};
+use crate::retry::{Deadline, Policy, run};
+use crate::{ClientBuilder, Error, ScoreStream, Scored};
+
+const SCORE: [&str; 2] = ["v1", "score"];
+
+/// A reward server, as seen from a training loop. Clones are cheap and share connections and limits.
+#[derive(Clone)]
+pub struct Client {
+    pub(crate) http: reqwest::Client,
+    pub(crate) base: Url,
+    pub(crate) profile: Option<ProfileName>,
+    pub(crate) timeout: Duration,
+    pub(crate) chunk: usize,
+    pub(crate) slots: Arc<Semaphore>,
+    pub(crate) policy: Policy,
+}
+
+impl Client {
+    /// A client of the server at `url`, such as `http://127.0.0.1:8787`, with every setting at its default.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if `url` is none.
+    pub fn new(url: impl Into<String>) -> Result<Self, Error> {
+        Self::builder(url).build()
+    }
+
+    /// A client of the server at `url`, to be set up.
+    pub fn builder(url: impl Into<String>) -> ClientBuilder {
+        ClientBuilder::new(url)
+    }
+
+    /// Scores a batch of any size.
+    ///
+    /// A large batch becomes several HTTP requests (see [`ClientBuilder::chunk`]), some at a time, and comes back as
+    /// one, in the request's order. The cuts change no number: where advantages are asked for, a group stays whole,
+    /// and a batch that is compared as a whole is not cut. An empty batch is one request too, and tells the versions.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] before anything is sent; otherwise that of the first chunk to fail for good. The whole call
+    /// fails then: what its other chunks asked a judge is in the server's cache, so scoring again is cheap. A rollout
+    /// that cannot be scored fails nothing; its result has `error`.
+    pub async fn score(&self, request: &ScoreRequest) -> Result<Scored, Error> {
+        request.check()?;
+        let deadline = Deadline::new(self.timeout);
+        let chunks = chunks(request, self.chunk);
+        let replies = try_join_all(
+            chunks
+                .iter()
+                .map(|chunk| self.score_chunk(request, chunk, &deadline)),
+        )
+        .await?;
+        Ok(Scored::join(request, &chunks, replies))
+    }
+
+    /// Scores a batch in one HTTP request and gives each result as soon as it is final, in no set order; the last
+    /// item is the summary.
+    ///
+    /// A stream is not cut into chunks: results come as they are made anyway, and one request means one set of
+    /// versions. The server's limit on rollouts applies. Retries end with the reply's head.
+    ///
+    /// # Errors
+    /// As [`Client::score`] until the reply begins; later errors are items, and end the stream.
+    pub async fn stream(&self, request: &ScoreRequest) -> Result<ScoreStream, Error> {
+        request.check()?;
+        let deadline = Deadline::new(self.timeout);
+        let all: Vec<usize> = (0..request.rollouts.len()).collect();
+        let call = Call::post(&self.base, &SCORE, self.body(request, &all)?).lines();
+        // Held only until the reply begins: a loop that scores while it reads a stream must not wait for itself.
+        let _slot = self.slot(&call, &deadline).await?;
+        let response = run(&self.policy, &deadline, &call.shown, || call.success(&self.http)).await?;
+        Ok(ScoreStream::new(call, response, deadline, all.len()))
+    }
+
+    /// What the server is: its profiles, versions and limits.
+    ///
+    /// # Errors
+    /// Any but [`Error::Invalid`] and [`Error::Cut`].
+    pub async fn info(&self) -> Result<Info, Error> {
+        let deadline = Deadline::new(self.timeout);
+        let call = Call::get(&self.base, &["v1", "info"]);
+        run(&self.policy, &deadline, &call.shown, || call.reply(&self.http)).await
+    }
+
+    /// Whether the server is ready to score; asked once, without retries. `false` while it starts or stops.
+    ///
+    /// # Errors
+    /// Whatever is no answer to the question: [`Error::Transport`] if nothing listens there, or [`Error::Status`] or
+    /// [`Error::Problem`] if something else does.
+    pub async fn ready(&self) -> Result<bool, Error> {
+        let deadline = Deadline::new(self.timeout);
+        let call = Call::get(&self.base, &["readyz"]);
+        let asked = timeout_at(deadline.at, call.head(&self.http)).await;
+        let response = asked
+            .map_err(|_| deadline.passed(&call.shown, None))?
+            .map_err(|failed| failed.error)?;
+        match response.status() {
+            StatusCode::SERVICE_UNAVAILABLE => Ok(false),
+            status if status.is_success() => Ok(true),
+            _ => Err(call.refused(response).await.error),
+        }
+    }
+
+    async fn score_chunk(
+        &self,
+        request: &ScoreRequest,
+        chunk: &[usize],
+        deadline: &Deadline,
+    ) -> Result<ScoreResponse, Error> {
+        let mut call = Call::post(&self.base, &SCORE, Bytes::new());
+        let _slot = self.slot(&call, deadline).await?;
+        // Written only now: bodies that wait in line cost no memory.
+        call = Call::post(&self.base, &SCORE, self.body(request, chunk)?);
+        let asked = run(&self.policy, deadline, &call.shown, || call.reply(&self.http)).await;
+        let reply = asked.map_err(|error| repointed(error, chunk))?;
+        fits(request, chunk, &reply).map_err(|detail| call.decode(detail))?;
+        Ok(reply)
+    }
+
+    async fn slot(&self, call: &Call, deadline: &Deadline) -> Result<Option<SemaphorePermit<'_>>, Error> {
+        let slot = timeout_at(deadline.at, self.slots.acquire()).await;
+        // The semaphore is never closed, so there always is a permit.
+        slot.map(Result::ok)
+            .map_err(|_| deadline.passed(&call.shown, None))
+    }
+
+    fn body(&self, request: &ScoreRequest, chunk: &[usize]) -> Result<Bytes, Error> {
+        let mut part = part(request, chunk);
+        part.profile = part.profile.or_else(|| self.profile.clone());
+        let body = serde_json::to_vec(&part).map_err(|error| {
+            Invalid::new(
+                ProblemCode::InvalidRequest,
+                "",
+                format!("it cannot be written as JSON: {error}"),
+            )
+        })?;
+        Ok(body.into())
+    }
+}
+
+/// Written by hand: a URL may hold a password or a key.
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client")
+            .field("url", &Call::get(&self.base, &[]).shown)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A reply with a result too few, or in another order, would give rollouts each other's rewards.
+fn fits(request: &ScoreRequest, chunk: &[usize], reply: &ScoreResponse) -> Result<(), String> {
+    if reply.results.len() != chunk.len() {
+        return Err(format!(
+            "with {} results for {} rollouts",
+            reply.results.len(),
+            chunk.len()
+        ));
+    }
+    for (place, result) in chunk.iter().zip(&reply.results) {
+        let sent = request
+            .rollouts
+            .get(*place)
+            .and_then(|rollout| rollout.id.as_ref());
+        if sent.is_some_and(|id| *id != result.id) {
+            return Err(format!(
+                "the result of rollout {place} has the id `{}`",
+                result.id
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The error as the caller's request has it, not the chunk's.
+fn repointed(mut error: Error, chunk: &[usize]) -> Error {
+    match &mut error {
+        Error::Problem { problem, .. } => repoint(problem, chunk),
+        Error::Deadline { last: Some(last), .. } => {
+            if let Error::Problem { problem, .. } = last.as_mut() {
+                repoint(problem, chunk);
+            }
+        }
+        _ => {}
+    }
+    error
+}
+
+#[cfg(test)]
+mod tests {
+    use guerdon_types::{AdvantagesRequest, GroupId, Message, Problem, Role, Rollout};
+
+    use super::*;
+    use crate::testing::{Reply, StandIn, batch};
+
+    /// A client that does not wait long between tries.
+    fn client(server: &StandIn) -> ClientBuilder {
+        Client::builder(&server.url).backoff(Duration::from_millis(1), Duration::from_millis(2))
+    }
+
+    fn numbers(upto: u16) -> Vec<Option<f64>> {
+        (0..upto).map(|n| Some(f64::from(n))).collect()
+    }
+
+    #[tokio::test]
+    async fn results_keep_the_requests_order_and_ids_across_chunks() {
+        let server = StandIn::start(vec![]).await;
+        let mut request = batch(&[""; 10]);
+        request.rollouts[4].id = Some("mine".into());
+        let scored = client(&server)
+            .chunk(3)
+            .build()
+            .unwrap()
+            .score(&request)
+            .await
+            .unwrap();
+        assert_eq!(scored.rewards(), numbers(10));
+        let ids: Vec<&str> = scored.results.iter().map(|result| result.id.as_str()).collect();
+        assert_eq!(ids, ["0", "1", "2", "3", "mine", "5", "6", "7", "8", "9"]);
+        assert_eq!(server.asked().len(), 4);
+        assert_eq!((scored.usage.judge_calls, scored.request_ids.len()), (4, 4));
+    }
+
+    #[tokio::test]
+    async fn groups_are_not_split_and_interleaved_ones_find_their_places_again() {
+        let server = StandIn::start(vec![]).await;
+        let mut request = batch(&["a", "b", "a", "b", "a", "c"]);
+        request.advantages = Some(AdvantagesRequest {
+            estimator: "grpo".into(),
+        });
+        let scored = client(&server)
+            .chunk(2)
+            .build()
+            .unwrap()
+            .score(&request)
+            .await
+            .unwrap();
+        assert_eq!(scored.rewards(), numbers(6));
+        assert_eq!(scored.advantages(), numbers(6));
+        let group = |rollout: &Rollout| rollout.group.as_ref().map(GroupId::to_string).unwrap();
+        let mut sent: Vec<String> = server
+            .requests()
+            .iter()
+            .map(|part| part.rollouts.iter().map(group).collect())
+            .collect();
+        sent.sort();
+        assert_eq!(sent, ["aaa", "bb", "c"]);
+    }
+
+    #[tokio::test]
+    async fn no_more_requests_are_under_way_than_allowed_and_no_fewer() {
+        let server = StandIn::meeting(vec![], Some(2)).await;
+        let client = client(&server).chunk(1).concurrency(2).build().unwrap();
+        let (a, b) = (batch(&[""; 4]), batch(&[""; 2]));
+        let (a, b) = tokio::join!(client.score(&a), client.score(&b));
+        assert_eq!((a.unwrap().results.len(), b.unwrap().results.len()), (4, 2));
+        assert_eq!(server.most_at_once(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_429_is_asked_again() {
+        let server = StandIn::start(vec![
+            Reply::busy("0"),
+            Reply::Say(502, vec![], "bad gateway".into()),
+        ])
+        .await;
+        let scored = client(&server)
+            .build()
+            .unwrap()
+            .score(&batch(&[""; 2]))
+            .await
+            .unwrap();
+        assert_eq!(scored.rewards(), numbers(2));
+        let asked = server.asked();
+        assert_eq!(asked.len(), 3);
+        assert!(
+            asked.iter().all(|one| one.body == asked[0].body),
+            "a retry sends the same bytes"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_retry_after_beyond_the_deadline_is_told_at_once() {
+        let server = StandIn::start(vec![Reply::busy("86400")]).await;
+        let error = client(&server)
+            .build()
+            .unwrap()
+            .score(&batch(&[""]))
+            .await
+            .unwrap_err();
+        assert_eq!(error.problem().unwrap().code, ProblemCode::RateLimited);
+        assert_eq!(server.asked().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_422_is_not_asked_again_and_points_into_the_callers_request() {
+        let problem =
+            Problem::new(ProblemCode::InvalidRequest, "not a number").pointer("/rollouts/1/context/price");
+        let server = StandIn::start(vec![
+            Reply::Score(1, "sha256:a"),
+            Reply::problem(&problem, vec![]),
+        ])
+        .await;
+        let client = client(&server).chunk(2).concurrency(1).build().unwrap();
+        let error = client.score(&batch(&[""; 4])).await.unwrap_err();
+        assert_eq!(
+            error.problem().unwrap().pointer.as_deref(),
+            Some("/rollouts/3/context/price")
+        );
+        assert!(
+            error
+                .to_string()
+                .contains("answered 422: not a number (at `/rollouts/3/context/price`)"),
+            "{error}"
+        );
+        assert_eq!(server.asked().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn what_breaks_the_wires_laws_is_not_even_sent() {
+        let server = StandIn::start(vec![]).await;
+        let mut request = batch(&[""; 3]);
+        request.rollouts[2].messages = vec![Message::new(Role::User, "hello?")];
+        let error = client(&server)
+            .chunk(1)
+            .build()
+            .unwrap()
+            .score(&request)
+            .await
+            .unwrap_err();
+        assert!(error.to_string().contains("/rollouts/2/messages"), "{error}");
+        assert!(error.to_string().contains("role \"assistant\""), "{error}");
+        assert_eq!(server.asked().len(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_down_is_named() {
+        let url = StandIn::start(vec![]).await.url;
+        let client = Client::builder(&url)
+            .retries(1)
+            .backoff(Duration::ZERO, Duration::ZERO)
+            .build()
+            .unwrap();
+        let error = client.score(&batch(&[""])).await.unwrap_err();
+        assert!(matches!(error, Error::Transport { tries: 2, .. }), "{error:?}");
+        assert!(
+            error.to_string().contains(&url) && error.to_string().contains("is the server up"),
+            "{error}"
+        );
+        assert!(matches!(
+            client.ready().await.unwrap_err(),
+            Error::Transport { .. }
+        ));
+    }
+
+    #[tokio::test]
+    async fn a_rollout_without_a_reward_fails_nothing_else() {
+        let server = StandIn::start(vec![]).await;
+        let mut request = batch(&[""; 3]);
+        request.rollouts[1].messages[0].content = "no number".into();
+        let scored = client(&server).build().unwrap().score(&request).await.unwrap();
+        assert_eq!(scored.rewards(), [Some(0.0), None, Some(2.0)]);
+        assert_eq!(
+            scored.results[1].error.as_ref().unwrap().code,
+            ProblemCode::Unscored
+        );
+    }
+
+    #[tokio::test]
+    async fn an_empty_batch_is_one_request_and_tells_the_versions() {
+        let server = StandIn::start(vec![]).await;
+        let scored = client(&server).build().unwrap().score(&batch(&[])).await.unwrap();
+        assert!(scored.results.is_empty());
+        assert_eq!(scored.one_version().unwrap().rm.as_deref(), Some("sha256:a"));
+        assert_eq!(server.asked().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_reload_between_chunks_is_seen() {
+        let script = vec![
+            Reply::Score(1, "sha256:a"),
+            Reply::Score(2, "sha256:a"),
+            Reply::Score(3, "sha256:b"),
+        ];
+        let server = StandIn::start(script).await;
+        let client = client(&server).chunk(1).concurrency(1).build().unwrap();
+        let scored = client.score(&batch(&[""; 3])).await.unwrap();
+        assert_eq!(scored.version_of, [0, 0, 1]);
+        assert_eq!(scored.one_version(), None);
+        assert_eq!(scored.versions_of(2).unwrap().rm.as_deref(), Some("sha256:b"));
+    }
+
+    #[tokio::test]
+    async fn a_reply_of_another_length_or_order_is_refused() {
+        let short = r#"{"request_id": "q", "results": [], "versions": {"profile": "p", "fusion": {}, "generation": 1},
+            "usage": {"judge_calls":0,"judge_cache_hits":0,"prompt_tokens":0,"completion_tokens":0,"cost":0}}"#;
+        let swapped = short.replace("[]", r#"[{"id": "y", "reward": 1, "turns": []}]"#);
+        let script =
+            [short.into(), swapped, "<html>hi</html>".into()].map(|body| Reply::Say(200, vec![], body));
+        let server = StandIn::start(script.into()).await;
+        let client = client(&server).build().unwrap();
+        let mut request = batch(&[""]);
+        request.rollouts[0].id = Some("x".into());
+        for expected in ["0 results for 1 rollouts", "rollout 0 has the id `y`", "<html>"] {
+            let error = client.score(&request).await.unwrap_err();
+            assert!(
+                matches!(error, Error::Decode { .. }) && error.to_string().contains(expected),
+                "{error}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_guerdon_is_told_so() {
+        let moved = Reply::Say(
+            308,
+            vec![("location", "https://elsewhere/v1/score")],
+            String::new(),
+        );
+        let server = StandIn::start(vec![Reply::Say(404, vec![], "no such page".into()), moved]).await;
+        let client = client(&server).build().unwrap();
+        for expected in [
+            "answered 404 without a problem body",
+            "moved to https://elsewhere/v1/score",
+        ] {
+            let error = client.score(&batch(&[""])).await.unwrap_err();
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn token_and_profile_are_sent_and_a_requests_own_profile_wins() {
+        let server = StandIn::start(vec![]).await;
+        let client = client(&server).token("s3cret").profile("hotel").build().unwrap();
+        client.score(&batch(&[])).await.unwrap();
+        client
+            .score(&ScoreRequest {
+                profile: Some("flights".into()),
+                ..batch(&[])
+            })
+            .await
+            .unwrap();
+        let profiles: Vec<_> = server
+            .requests()
+            .into_iter()
+            .map(|request| request.profile.unwrap())
+            .collect();
+        assert_eq!(profiles, ["hotel".into(), "flights".into()]);
+        let asked = server.asked();
+        assert_eq!(asked[0].headers["authorization"], "Bearer s3cret");
+        assert_eq!(asked[0].headers["accept-encoding"], "gzip");
+        assert_eq!(asked[0].path, "/v1/score");
+    }
+
+    #[tokio::test]
+    async fn ready_is_a_question_and_info_is_an_answer() {
+        let not_ready = Problem::new(ProblemCode::NotReady, "the reward model is loading");
+        let info = r#"{"name": "guerdon", "version": "0.1.0", "default_profile": "hotel", "profiles": {},
+            "limits": {}, "generation": 1}"#;
+        let script = vec![
+            Reply::problem(&not_ready, vec![("retry-after", "9")]),
+            Reply::Say(200, vec![], "ready".into()),
+            Reply::busy("0"),
+            Reply::Say(200, vec![], info.into()),
+        ];
+        let server = StandIn::start(script).await;
+        let client = client(&server).build().unwrap();
+        assert!(!client.ready().await.unwrap());
+        assert!(client.ready().await.unwrap());
+        assert_eq!(client.info().await.unwrap().default_profile, "hotel".into());
+        let paths: Vec<String> = server.asked().iter().map(|asked| asked.path.clone()).collect();
+        assert_eq!(paths, ["/readyz", "/readyz", "/v1/info", "/v1/info"]);
+    }
+}

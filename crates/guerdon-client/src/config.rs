@@ -1,0 +1,202 @@
+//! How a [`Client`] is set up: plain data with defaults, checked once in [`ClientBuilder::build`].
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use guerdon_types::ProfileName;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::{Url, redirect};
+use tokio::sync::Semaphore;
+
+use crate::retry::Policy;
+use crate::{Client, Error};
+
+/// Settings of a [`Client`]; made by [`Client::builder`].
+#[derive(Clone)]
+#[must_use = "a builder does nothing until `build`"]
+pub struct ClientBuilder {
+    url: String,
+    token: Option<String>,
+    profile: Option<ProfileName>,
+    timeout: Duration,
+    chunk: usize,
+    concurrency: usize,
+    policy: Policy,
+}
+
+impl ClientBuilder {
+    pub(crate) fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            token: None,
+            profile: None,
+            timeout: Duration::from_secs(300),
+            chunk: 256,
+            concurrency: 8,
+            policy: Policy {
+                retries: 5,
+                base: Duration::from_millis(200),
+                cap: Duration::from_secs(20),
+            },
+        }
+    }
+
+    /// The bearer token. Default: none, which a server that listens on loopback accepts.
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.token = Some(token.into());
+        self
+    }
+
+    /// The profile of requests that name none. Default: the server's.
+    pub fn profile(mut self, profile: impl Into<ProfileName>) -> Self {
+        self.profile = Some(profile.into());
+        self
+    }
+
+    /// How long one call may take in all: its chunks, its retries and the waits between them. Default: 300 s.
+    ///
+    /// A request's own `deadline_ms` is another thing: the server keeps it for each chunk, and answers in time with
+    /// what it has.
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// How often a request is sent again after a failure that may pass. Default: 5; 0 never retries.
+    pub const fn retries(mut self, retries: u32) -> Self {
+        self.policy.retries = retries;
+        self
+    }
+
+    /// The wait before retry `k` is uniform in `[0, min(cap, base * 2^k)]`. Default: 200 ms and 20 s.
+    pub const fn backoff(mut self, base: Duration, cap: Duration) -> Self {
+        self.policy.base = base;
+        self.policy.cap = cap;
+        self
+    }
+
+    /// Rollouts in one HTTP request, at most; larger batches become several. Default: 256.
+    pub const fn chunk(mut self, rollouts: usize) -> Self {
+        self.chunk = rollouts;
+        self
+    }
+
+    /// HTTP requests under way at the same time, over all calls on this client and its clones. Default: 8.
+    pub const fn concurrency(mut self, requests: usize) -> Self {
+        self.concurrency = requests;
+        self
+    }
+
+    /// Checks the settings. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`Error::Config`] that names the setting.
+    pub fn build(self) -> Result<Client, Error> {
+        let base = base_url(&self.url)?;
+        if self.chunk == 0 {
+            return Err(config(
+                "chunk",
+                "is 0; a request needs room for a rollout, such as 256",
+            ));
+        }
+        if self.concurrency == 0 || self.concurrency > Semaphore::MAX_PERMITS {
+            return Err(config(
+                "concurrency",
+                format!("is {}; give a number such as 8", self.concurrency),
+            ));
+        }
+        let mut headers = HeaderMap::new();
+        if let Some(token) = &self.token {
+            headers.insert(AUTHORIZATION, bearer(token)?);
+        }
+        let http = reqwest::Client::builder()
+            .user_agent(concat!("guerdon-client/", env!("CARGO_PKG_VERSION")))
+            .default_headers(headers)
+            .connect_timeout(Duration::from_secs(10))
+            // A POST that follows a 301 turns into a GET and fails in a place that explains nothing.
+            .redirect(redirect::Policy::none())
+            .build()
+            .map_err(|error| {
+                config(
+                    "build",
+                    format!("failed to set up TLS: {}", crate::error::Chain(&error)),
+                )
+            })?;
+        Ok(Client {
+            http,
+            base,
+            profile: self.profile,
+            timeout: self.timeout,
+            chunk: self.chunk,
+            slots: Arc::new(Semaphore::new(self.concurrency)),
+            policy: self.policy,
+        })
+    }
+}
+
+/// Written by hand so that a token never reaches a log.
+impl fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientBuilder")
+            .field("timeout", &self.timeout)
+            .field("chunk", &self.chunk)
+            .field("concurrency", &self.concurrency)
+            .field("profile", &self.profile)
+            .finish_non_exhaustive()
+    }
+}
+
+fn base_url(text: &str) -> Result<Url, Error> {
+    let example = "give one such as \"http://127.0.0.1:8787\"";
+    let url =
+        Url::parse(text).map_err(|error| config("url", format!("is not a URL ({error}); {example}")))?;
+    if matches!(url.scheme(), "http" | "https") && url.has_host() {
+        Ok(url)
+    } else {
+        Err(config(
+            "url",
+            format!("has scheme `{}`, not http or https; {example}", url.scheme()),
+        ))
+    }
+}
+
+fn bearer(token: &str) -> Result<HeaderValue, Error> {
+    let mut value = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| {
+        config(
+            "token",
+            "holds a character that no HTTP header may hold; is there a line break in it?",
+        )
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn config(field: &'static str, detail: impl Into<String>) -> Error {
+    Error::Config {
+        field,
+        detail: detail.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_that_cannot_work_are_refused_by_name() {
+        let refused = |builder: ClientBuilder| builder.build().unwrap_err().to_string();
+        assert!(refused(Client::builder("127.0.0.1:8787")).starts_with("`url`"));
+        assert!(refused(Client::builder("localhost:8787")).contains("http://127.0.0.1:8787"));
+        assert!(refused(Client::builder("http://h").chunk(0)).starts_with("`chunk`"));
+        assert!(refused(Client::builder("http://h").concurrency(0)).starts_with("`concurrency`"));
+        assert!(refused(Client::builder("http://h").token("a\nb")).contains("line break"));
+    }
+
+    #[test]
+    fn no_token_and_no_password_reaches_a_log() {
+        let builder = Client::builder("http://me:s3cret@h/?key=s3cret").token("s3cret");
+        let text = format!("{builder:?} {:?}", builder.clone().build().unwrap());
+        assert!(!text.contains("s3cret"), "{text}");
+    }
+}
