@@ -28,10 +28,7 @@ async fn main() -> anyhow::Result<()> {
     if let Some(profile) = args.next() {
         client = client.profile(profile);
     }
-    let request = ScoreRequest {
-        rollouts: guerdon_examples::hotel()?,
-        ..ScoreRequest::default()
-    };
+    let request = ScoreRequest { rollouts: guerdon_examples::hotel()?, ..ScoreRequest::default() };
     let scored = client.build()?.score(&request).await?;
     for (rollout, result) in request.rollouts.iter().zip(&scored.results) {
         print_result(rollout, result);
@@ -40,18 +37,13 @@ async fn main() -> anyhow::Result<()> {
 }
 
 fn print_result(rollout: &Rollout, result: &RolloutResult) {
-    let reward = result
-        .reward
-        .map_or("none".to_owned(), |reward| format!("{:+.3}", reward.get()));
+    let reward = result.reward.map_or("none".to_owned(), |reward| format!("{:+.3}", reward.get()));
     println!("{:<40}reward {reward}", result.id.as_str());
     if let Some(error) = &result.error {
         println!("  {}: {}", error.code.as_str(), error.detail);
     }
     for turn in &result.turns {
-        let said = rollout
-            .messages
-            .get(turn.index)
-            .map_or("", |message| &message.content);
+        let said = rollout.messages.get(turn.index).map_or("", |message| &message.content);
         print_turn(turn, said);
     }
 }
@@ -60,23 +52,10 @@ fn print_turn(turn: &TurnResult, said: &str) {
     let number =
         |n: Option<guerdon_client::Finite>| n.map_or("none".to_owned(), |n| format!("{:+.3}", n.get()));
     let place = format!("  turn {}", turn.index);
-    println!(
-        "{place:<40}reward {}, enhancement {}",
-        number(turn.reward),
-        number(turn.enhancement)
-    );
+    println!("{place:<40}reward {}, enhancement {}", number(turn.reward), number(turn.enhancement));
     if let Some(rm) = &turn.rm {
-        let cut = if rm.truncated {
-            ", earlier turns dropped"
-        } else {
-            ""
-        };
-        println!(
-            "    rm    {:>+8.3} (raw {:+.3}, {} tokens{cut})",
-            rm.score.get(),
-            rm.raw,
-            rm.tokens
-        );
+        let cut = if rm.truncated { ", earlier turns dropped" } else { "" };
+        println!("    rm    {:>+8.3} (raw {:+.3}, {} tokens{cut})", rm.score.get(), rm.raw, rm.tokens);
     }
     if let Some(judge) = &turn.judge {
         let cached = if judge.cached { ", cached" } else { "" };

@@ -46,6 +46,12 @@ def encode(tok, messages, index, max_tokens):
     return ids[:1] + ids[-(max_tokens - 1):], True
 
 
+def reply_marker(tok):
+    """The two ids that the scored message's prefix, "assistant: ", tokenises to."""
+    first, second = tok.encode(PREFIX["assistant"], add_special_tokens=False).ids
+    return first, second
+
+
 def read_pairs(paths):
     """Rows {prompt: [{role, content}], chosen, rejected, group, source?, subset?} of .jsonl or .jsonl.gz files."""
     rows = []

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 
 from metrics import is_validation, report, show
 from rm_model import RewardModel, base_folder, collate, score_all
-from rm_text import load_tokenizer, pair_ids, read_pairs
+from rm_text import load_tokenizer, pair_ids, read_pairs, reply_marker
 
 
 def arguments():
@@ -33,7 +33,7 @@ def arguments():
     p.add_argument("--warmup", type=float, default=0.1, help="share of the steps; then linear decay to 0")
     p.add_argument("--max-tokens", type=int, default=256)
     p.add_argument("--dropout", type=float, default=0.1)
-    p.add_argument("--freeze", type=int, default=0, help="freeze the embeddings and this many - 1 lowest layers")
+    p.add_argument("--freeze", type=int, default=0, help="0: train all; n: freeze the embeddings and the n - 1 lowest layers")
     p.add_argument("--ema", type=float, default=0.99, help="weight averaging a step; 0 turns it off")
     p.add_argument("--center", type=float, default=0.01, help="weight of the regulariser that keeps scores near 0")
     p.add_argument("--smooth", type=float, default=0.0, help="label smoothing: share of labels assumed flipped")
@@ -69,7 +69,7 @@ def optimizer(model, args):
         {"params": decay, "lr": args.lr, "weight_decay": args.weight_decay},
         {"params": plain, "lr": args.lr, "weight_decay": 0.0},
         {"params": model.head.parameters(), "lr": args.head_lr, "weight_decay": args.weight_decay},
-    ], betas=(0.9, 0.98))
+    ], betas=(0.9, 0.98), fused=True)
 
 
 def main():
@@ -86,7 +86,7 @@ def main():
     lengths = [max(len(c), len(r)) for c, r in ids]
     print(f"{len(train)} training pairs, {len(valid)} validation pairs", flush=True)
 
-    model = RewardModel.from_base(base, args.dropout)
+    model = RewardModel.from_base(base, reply_marker(tok), args.dropout)
     opt = optimizer(model, args)
     per_epoch = math.ceil(len(train) / args.batch)
     total = math.ceil(per_epoch * args.epochs)
@@ -135,8 +135,8 @@ def main():
         if ema:
             decay = min(args.ema, step / (step + 10))
             with torch.no_grad():
-                for k, v in model.state_dict().items():
-                    if v.dtype.is_floating_point:
+                for k, v in model.named_parameters():
+                    if v.requires_grad:
                         ema[k].lerp_(v, 1 - decay)
         seen_loss.append(loss.item())
         seen_acc.append((diff > 0).float().mean().item())

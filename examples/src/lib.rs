@@ -14,10 +14,7 @@ use guerdon_client::{Rollout, ScoreRequest};
 /// # Errors
 /// The line that is no rollout.
 pub fn hotel() -> serde_json::Result<Vec<Rollout>> {
-    include_str!("../data/hotel.jsonl")
-        .lines()
-        .map(serde_json::from_str)
-        .collect()
+    include_str!("../data/hotel.jsonl").lines().map(serde_json::from_str).collect()
 }
 
 /// The request of `data/request.json`.
@@ -37,10 +34,7 @@ mod tests {
     #[test]
     fn the_data_keep_the_wires_laws() {
         let rollouts = hotel().unwrap();
-        let whole = ScoreRequest {
-            rollouts,
-            ..ScoreRequest::default()
-        };
+        let whole = ScoreRequest { rollouts, ..ScoreRequest::default() };
         whole.check().unwrap();
         assert_eq!(whole.rollouts.last().unwrap().turns_to_score().unwrap(), [2, 4]);
         request().unwrap().check().unwrap();
@@ -66,22 +60,12 @@ mod tests {
     #[test]
     fn a_group_shares_its_prompt_and_differs_in_the_reply() {
         let mut groups: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for rollout in hotel()
-            .unwrap()
-            .into_iter()
-            .filter(|rollout| rollout.group.is_some())
-        {
-            groups
-                .entry(rollout.group.clone())
-                .or_default()
-                .push(rollout.messages);
+        for rollout in hotel().unwrap().into_iter().filter(|rollout| rollout.group.is_some()) {
+            groups.entry(rollout.group.clone()).or_default().push(rollout.messages);
         }
         assert_eq!(groups.len(), 2);
         for samples in groups.values() {
-            let split: Vec<_> = samples
-                .iter()
-                .filter_map(|messages| messages.split_last())
-                .collect();
+            let split: Vec<_> = samples.iter().filter_map(|messages| messages.split_last()).collect();
             assert_eq!(split.len(), 4);
             assert!(split.iter().all(|(_, prompt)| *prompt == split[0].1));
             assert!(

@@ -33,21 +33,11 @@ impl Call {
             segments.pop_if_empty().extend(path);
         }
         let shown = format!("{}{}", url.origin().ascii_serialization(), url.path());
-        Self {
-            method: Method::GET,
-            url,
-            shown,
-            body: None,
-            lines: false,
-        }
+        Self { method: Method::GET, url, shown, body: None, lines: false }
     }
 
     pub(crate) fn post(base: &Url, path: &[&str], body: Bytes) -> Self {
-        Self {
-            method: Method::POST,
-            body: Some(body),
-            ..Self::get(base, path)
-        }
+        Self { method: Method::POST, body: Some(body), ..Self::get(base, path) }
     }
 
     /// Asks for a line a result.
@@ -59,15 +49,11 @@ impl Call {
     pub(crate) async fn head(&self, http: &reqwest::Client) -> Result<Response, Failed> {
         let mut request = http.request(self.method.clone(), self.url.clone());
         if let Some(body) = &self.body {
-            request = request
-                .header(CONTENT_TYPE, "application/json")
-                .body(body.clone());
+            request = request.header(CONTENT_TYPE, "application/json").body(body.clone());
         }
         if self.lines {
             // A compressor holds lines back until its window is full, and the point of a stream is not to wait.
-            request = request
-                .header(ACCEPT, "application/x-ndjson")
-                .header(ACCEPT_ENCODING, "identity");
+            request = request.header(ACCEPT, "application/x-ndjson").header(ACCEPT_ENCODING, "identity");
         }
         request.send().await.map_err(|error| self.transport(error))
     }
@@ -75,11 +61,7 @@ impl Call {
     /// Sends it; the reply's head if it is a success, else the failure that its body tells.
     pub(crate) async fn success(&self, http: &reqwest::Client) -> Result<Response, Failed> {
         let response = self.head(http).await?;
-        if response.status().is_success() {
-            Ok(response)
-        } else {
-            Err(self.refused(response).await)
-        }
+        if response.status().is_success() { Ok(response) } else { Err(self.refused(response).await) }
     }
 
     /// Sends it; the whole reply.
@@ -87,44 +69,23 @@ impl Call {
         let response = self.success(http).await?;
         let body = response.bytes().await.map_err(|error| self.transport(error))?;
         serde_json::from_slice(&body).map_err(|error| {
-            let detail = format!(
-                "its body does not read as a reply ({error}): {:?}",
-                excerpt(&body)
-            );
-            Failed {
-                error: self.decode(detail),
-                again: Again::Never,
-            }
+            let detail = format!("its body does not read as a reply ({error}): {:?}", excerpt(&body));
+            Failed { error: self.decode(detail), again: Again::Never }
         })
     }
 
     pub(crate) fn decode(&self, detail: impl Into<String>) -> Error {
-        Error::Decode {
-            url: self.shown.clone(),
-            detail: detail.into(),
-        }
+        Error::Decode { url: self.shown.clone(), detail: detail.into() }
     }
 
     pub(crate) fn problem(&self, problem: Problem) -> Error {
-        Error::Problem {
-            url: self.shown.clone(),
-            tries: 1,
-            problem: Box::new(problem),
-        }
+        Error::Problem { url: self.shown.clone(), tries: 1, problem: Box::new(problem) }
     }
 
     fn transport(&self, error: reqwest::Error) -> Failed {
-        let again = if error.is_builder() {
-            Again::Never
-        } else {
-            Again::Backoff
-        };
+        let again = if error.is_builder() { Again::Never } else { Again::Backoff };
         // reqwest would print the URL with its query, where a key may be.
-        let error = Error::Transport {
-            url: self.shown.clone(),
-            tries: 1,
-            cause: error.without_url(),
-        };
+        let error = Error::Transport { url: self.shown.clone(), tries: 1, cause: error.without_url() };
         Failed { error, again }
     }
 
@@ -135,11 +96,7 @@ impl Call {
             .get(RETRY_AFTER)
             .and_then(text)
             .and_then(|v| retry_after(v, SystemTime::now()));
-        let moved = response
-            .headers()
-            .get(LOCATION)
-            .and_then(text)
-            .map(|to| format!("moved to {to}"));
+        let moved = response.headers().get(LOCATION).and_then(text).map(|to| format!("moved to {to}"));
         let again = match asked {
             _ if !may_pass(status.as_u16()) => Again::Never,
             Some(wait) => Again::NotBefore(wait),
@@ -155,12 +112,7 @@ impl Call {
     }
 
     fn status(&self, status: StatusCode, body: String) -> Error {
-        Error::Status {
-            url: self.shown.clone(),
-            tries: 1,
-            status: status.as_u16(),
-            body,
-        }
+        Error::Status { url: self.shown.clone(), tries: 1, status: status.as_u16(), body }
     }
 }
 
@@ -185,10 +137,7 @@ mod tests {
     fn a_path_is_laid_on_any_base_and_secrets_are_not_shown() {
         let call = |base: &str| Call::get(&Url::parse(base).unwrap(), &["v1", "score"]);
         assert_eq!(call("http://h:1").url.as_str(), "http://h:1/v1/score");
-        assert_eq!(
-            call("http://h:1/rewards/").url.as_str(),
-            "http://h:1/rewards/v1/score"
-        );
+        assert_eq!(call("http://h:1/rewards/").url.as_str(), "http://h:1/rewards/v1/score");
         let keyed = call("http://me:s3cret@h/a?key=s3cret");
         assert_eq!(keyed.url.as_str(), "http://me:s3cret@h/a/v1/score?key=s3cret");
         assert_eq!(keyed.shown, "http://h/a/v1/score");

@@ -47,11 +47,7 @@ fn groups(request: &ScoreRequest) -> Vec<Chunk> {
 
 /// The request that holds the rollouts of `chunk`, everything else as in `request`.
 pub(crate) fn part(request: &ScoreRequest, chunk: &[usize]) -> ScoreRequest {
-    let rollouts = chunk
-        .iter()
-        .filter_map(|place| request.rollouts.get(*place))
-        .cloned()
-        .collect();
+    let rollouts = chunk.iter().filter_map(|place| request.rollouts.get(*place)).cloned().collect();
     ScoreRequest {
         rollouts,
         sources: request.sources.clone(),
@@ -65,11 +61,7 @@ pub(crate) fn part(request: &ScoreRequest, chunk: &[usize]) -> ScoreRequest {
 /// Makes a pointer into the chunk one into the whole request: `/rollouts/0/score` of the second chunk is not the
 /// caller's rollout 0.
 pub(crate) fn repoint(problem: &mut Problem, chunk: &[usize]) {
-    let Some(rest) = problem
-        .pointer
-        .as_deref()
-        .and_then(|pointer| pointer.strip_prefix("/rollouts/"))
-    else {
+    let Some(rest) = problem.pointer.as_deref().and_then(|pointer| pointer.strip_prefix("/rollouts/")) else {
         return;
     };
     let (place, tail) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
@@ -92,19 +84,14 @@ mod tests {
         };
         ScoreRequest {
             rollouts: groups.iter().map(rollout).collect(),
-            advantages: estimator.map(|name| AdvantagesRequest {
-                estimator: name.into(),
-            }),
+            advantages: estimator.map(|name| AdvantagesRequest { estimator: name.into() }),
             ..ScoreRequest::default()
         }
     }
 
     #[test]
     fn rewards_alone_may_be_cut_anywhere() {
-        assert_eq!(
-            chunks(&request(&["a", "a", "a", "b", "b"], None), 2),
-            [vec![0, 1], vec![2, 3], vec![4]]
-        );
+        assert_eq!(chunks(&request(&["a", "a", "a", "b", "b"], None), 2), [vec![0, 1], vec![2, 3], vec![4]]);
     }
 
     #[test]
@@ -115,19 +102,13 @@ mod tests {
 
     #[test]
     fn rollouts_without_a_group_stay_together() {
-        assert_eq!(
-            chunks(&request(&["", "a", "", "a"], Some("rloo")), 1),
-            [vec![0, 2], vec![1, 3]]
-        );
+        assert_eq!(chunks(&request(&["", "a", "", "a"], Some("rloo")), 1), [vec![0, 2], vec![1, 3]]);
     }
 
     #[test]
     fn a_batch_that_is_compared_as_a_whole_stays_whole() {
         for estimator in ["batch_std", "invented_next_year"] {
-            assert_eq!(
-                chunks(&request(&["a", "b", "c"], Some(estimator)), 1),
-                [vec![0, 1, 2]]
-            );
+            assert_eq!(chunks(&request(&["a", "b", "c"], Some(estimator)), 1), [vec![0, 1, 2]]);
         }
     }
 

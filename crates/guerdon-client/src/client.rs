@@ -57,12 +57,8 @@ impl Client {
         request.check()?;
         let deadline = Deadline::new(self.timeout);
         let chunks = chunks(request, self.chunk);
-        let replies = try_join_all(
-            chunks
-                .iter()
-                .map(|chunk| self.score_chunk(request, chunk, &deadline)),
-        )
-        .await?;
+        let replies =
+            try_join_all(chunks.iter().map(|chunk| self.score_chunk(request, chunk, &deadline))).await?;
         Ok(Scored::join(request, &chunks, replies))
     }
 
@@ -104,9 +100,8 @@ impl Client {
         let deadline = Deadline::new(self.timeout);
         let call = Call::get(&self.base, &["readyz"]);
         let asked = timeout_at(deadline.at, call.head(&self.http)).await;
-        let response = asked
-            .map_err(|_| deadline.passed(&call.shown, None))?
-            .map_err(|failed| failed.error)?;
+        let response =
+            asked.map_err(|_| deadline.passed(&call.shown, None))?.map_err(|failed| failed.error)?;
         match response.status() {
             StatusCode::SERVICE_UNAVAILABLE => Ok(false),
             status if status.is_success() => Ok(true),
@@ -133,19 +128,14 @@ impl Client {
     async fn slot(&self, call: &Call, deadline: &Deadline) -> Result<Option<SemaphorePermit<'_>>, Error> {
         let slot = timeout_at(deadline.at, self.slots.acquire()).await;
         // The semaphore is never closed, so there always is a permit.
-        slot.map(Result::ok)
-            .map_err(|_| deadline.passed(&call.shown, None))
+        slot.map(Result::ok).map_err(|_| deadline.passed(&call.shown, None))
     }
 
     fn body(&self, request: &ScoreRequest, chunk: &[usize]) -> Result<Bytes, Error> {
         let mut part = part(request, chunk);
         part.profile = part.profile.or_else(|| self.profile.clone());
         let body = serde_json::to_vec(&part).map_err(|error| {
-            Invalid::new(
-                ProblemCode::InvalidRequest,
-                "",
-                format!("it cannot be written as JSON: {error}"),
-            )
+            Invalid::new(ProblemCode::InvalidRequest, "", format!("it cannot be written as JSON: {error}"))
         })?;
         Ok(body.into())
     }
@@ -154,31 +144,19 @@ impl Client {
 /// Written by hand: a URL may hold a password or a key.
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Client")
-            .field("url", &Call::get(&self.base, &[]).shown)
-            .finish_non_exhaustive()
+        f.debug_struct("Client").field("url", &Call::get(&self.base, &[]).shown).finish_non_exhaustive()
     }
 }
 
 /// A reply with a result too few, or in another order, would give rollouts each other's rewards.
 fn fits(request: &ScoreRequest, chunk: &[usize], reply: &ScoreResponse) -> Result<(), String> {
     if reply.results.len() != chunk.len() {
-        return Err(format!(
-            "with {} results for {} rollouts",
-            reply.results.len(),
-            chunk.len()
-        ));
+        return Err(format!("with {} results for {} rollouts", reply.results.len(), chunk.len()));
     }
     for (place, result) in chunk.iter().zip(&reply.results) {
-        let sent = request
-            .rollouts
-            .get(*place)
-            .and_then(|rollout| rollout.id.as_ref());
+        let sent = request.rollouts.get(*place).and_then(|rollout| rollout.id.as_ref());
         if sent.is_some_and(|id| *id != result.id) {
-            return Err(format!(
-                "the result of rollout {place} has the id `{}`",
-                result.id
-            ));
+            return Err(format!("the result of rollout {place} has the id `{}`", result.id));
         }
     }
     Ok(())
@@ -219,13 +197,7 @@ mod tests {
         let server = StandIn::start(vec![]).await;
         let mut request = batch(&[""; 10]);
         request.rollouts[4].id = Some("mine".into());
-        let scored = client(&server)
-            .chunk(3)
-            .build()
-            .unwrap()
-            .score(&request)
-            .await
-            .unwrap();
+        let scored = client(&server).chunk(3).build().unwrap().score(&request).await.unwrap();
         assert_eq!(scored.rewards(), numbers(10));
         let ids: Vec<&str> = scored.results.iter().map(|result| result.id.as_str()).collect();
         assert_eq!(ids, ["0", "1", "2", "3", "mine", "5", "6", "7", "8", "9"]);
@@ -237,24 +209,13 @@ mod tests {
     async fn groups_are_not_split_and_interleaved_ones_find_their_places_again() {
         let server = StandIn::start(vec![]).await;
         let mut request = batch(&["a", "b", "a", "b", "a", "c"]);
-        request.advantages = Some(AdvantagesRequest {
-            estimator: "grpo".into(),
-        });
-        let scored = client(&server)
-            .chunk(2)
-            .build()
-            .unwrap()
-            .score(&request)
-            .await
-            .unwrap();
+        request.advantages = Some(AdvantagesRequest { estimator: "grpo".into() });
+        let scored = client(&server).chunk(2).build().unwrap().score(&request).await.unwrap();
         assert_eq!(scored.rewards(), numbers(6));
         assert_eq!(scored.advantages(), numbers(6));
         let group = |rollout: &Rollout| rollout.group.as_ref().map(GroupId::to_string).unwrap();
-        let mut sent: Vec<String> = server
-            .requests()
-            .iter()
-            .map(|part| part.rollouts.iter().map(group).collect())
-            .collect();
+        let mut sent: Vec<String> =
+            server.requests().iter().map(|part| part.rollouts.iter().map(group).collect()).collect();
         sent.sort();
         assert_eq!(sent, ["aaa", "bb", "c"]);
     }
@@ -271,35 +232,19 @@ mod tests {
 
     #[tokio::test]
     async fn a_429_is_asked_again() {
-        let server = StandIn::start(vec![
-            Reply::busy("0"),
-            Reply::Say(502, vec![], "bad gateway".into()),
-        ])
-        .await;
-        let scored = client(&server)
-            .build()
-            .unwrap()
-            .score(&batch(&[""; 2]))
-            .await
-            .unwrap();
+        let server =
+            StandIn::start(vec![Reply::busy("0"), Reply::Say(502, vec![], "bad gateway".into())]).await;
+        let scored = client(&server).build().unwrap().score(&batch(&[""; 2])).await.unwrap();
         assert_eq!(scored.rewards(), numbers(2));
         let asked = server.asked();
         assert_eq!(asked.len(), 3);
-        assert!(
-            asked.iter().all(|one| one.body == asked[0].body),
-            "a retry sends the same bytes"
-        );
+        assert!(asked.iter().all(|one| one.body == asked[0].body), "a retry sends the same bytes");
     }
 
     #[tokio::test]
     async fn a_retry_after_beyond_the_deadline_is_told_at_once() {
         let server = StandIn::start(vec![Reply::busy("86400")]).await;
-        let error = client(&server)
-            .build()
-            .unwrap()
-            .score(&batch(&[""]))
-            .await
-            .unwrap_err();
+        let error = client(&server).build().unwrap().score(&batch(&[""])).await.unwrap_err();
         assert_eq!(error.problem().unwrap().code, ProblemCode::RateLimited);
         assert_eq!(server.asked().len(), 1);
     }
@@ -308,21 +253,13 @@ mod tests {
     async fn a_422_is_not_asked_again_and_points_into_the_callers_request() {
         let problem =
             Problem::new(ProblemCode::InvalidRequest, "not a number").pointer("/rollouts/1/context/price");
-        let server = StandIn::start(vec![
-            Reply::Score(1, "sha256:a"),
-            Reply::problem(&problem, vec![]),
-        ])
-        .await;
+        let server =
+            StandIn::start(vec![Reply::Score(1, "sha256:a"), Reply::problem(&problem, vec![])]).await;
         let client = client(&server).chunk(2).concurrency(1).build().unwrap();
         let error = client.score(&batch(&[""; 4])).await.unwrap_err();
-        assert_eq!(
-            error.problem().unwrap().pointer.as_deref(),
-            Some("/rollouts/3/context/price")
-        );
+        assert_eq!(error.problem().unwrap().pointer.as_deref(), Some("/rollouts/3/context/price"));
         assert!(
-            error
-                .to_string()
-                .contains("answered 422: not a number (at `/rollouts/3/context/price`)"),
+            error.to_string().contains("answered 422: not a number (at `/rollouts/3/context/price`)"),
             "{error}"
         );
         assert_eq!(server.asked().len(), 2);
@@ -333,13 +270,7 @@ mod tests {
         let server = StandIn::start(vec![]).await;
         let mut request = batch(&[""; 3]);
         request.rollouts[2].messages = vec![Message::new(Role::User, "hello?")];
-        let error = client(&server)
-            .chunk(1)
-            .build()
-            .unwrap()
-            .score(&request)
-            .await
-            .unwrap_err();
+        let error = client(&server).chunk(1).build().unwrap().score(&request).await.unwrap_err();
         assert!(error.to_string().contains("/rollouts/2/messages"), "{error}");
         assert!(error.to_string().contains("role \"assistant\""), "{error}");
         assert_eq!(server.asked().len(), 0);
@@ -348,21 +279,15 @@ mod tests {
     #[tokio::test]
     async fn a_server_that_is_down_is_named() {
         let url = StandIn::start(vec![]).await.url;
-        let client = Client::builder(&url)
-            .retries(1)
-            .backoff(Duration::ZERO, Duration::ZERO)
-            .build()
-            .unwrap();
+        let client =
+            Client::builder(&url).retries(1).backoff(Duration::ZERO, Duration::ZERO).build().unwrap();
         let error = client.score(&batch(&[""])).await.unwrap_err();
         assert!(matches!(error, Error::Transport { tries: 2, .. }), "{error:?}");
         assert!(
             error.to_string().contains(&url) && error.to_string().contains("is the server up"),
             "{error}"
         );
-        assert!(matches!(
-            client.ready().await.unwrap_err(),
-            Error::Transport { .. }
-        ));
+        assert!(matches!(client.ready().await.unwrap_err(), Error::Transport { .. }));
     }
 
     #[tokio::test]
@@ -372,10 +297,7 @@ mod tests {
         request.rollouts[1].messages[0].content = "no number".into();
         let scored = client(&server).build().unwrap().score(&request).await.unwrap();
         assert_eq!(scored.rewards(), [Some(0.0), None, Some(2.0)]);
-        assert_eq!(
-            scored.results[1].error.as_ref().unwrap().code,
-            ProblemCode::Unscored
-        );
+        assert_eq!(scored.results[1].error.as_ref().unwrap().code, ProblemCode::Unscored);
     }
 
     #[tokio::test]
@@ -389,11 +311,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_reload_between_chunks_is_seen() {
-        let script = vec![
-            Reply::Score(1, "sha256:a"),
-            Reply::Score(2, "sha256:a"),
-            Reply::Score(3, "sha256:b"),
-        ];
+        let script =
+            vec![Reply::Score(1, "sha256:a"), Reply::Score(2, "sha256:a"), Reply::Score(3, "sha256:b")];
         let server = StandIn::start(script).await;
         let client = client(&server).chunk(1).concurrency(1).build().unwrap();
         let scored = client.score(&batch(&[""; 3])).await.unwrap();
@@ -415,26 +334,16 @@ mod tests {
         request.rollouts[0].id = Some("x".into());
         for expected in ["0 results for 1 rollouts", "rollout 0 has the id `y`", "<html>"] {
             let error = client.score(&request).await.unwrap_err();
-            assert!(
-                matches!(error, Error::Decode { .. }) && error.to_string().contains(expected),
-                "{error}"
-            );
+            assert!(matches!(error, Error::Decode { .. }) && error.to_string().contains(expected), "{error}");
         }
     }
 
     #[tokio::test]
     async fn what_is_no_guerdon_is_told_so() {
-        let moved = Reply::Say(
-            308,
-            vec![("location", "https://elsewhere/v1/score")],
-            String::new(),
-        );
+        let moved = Reply::Say(308, vec![("location", "https://elsewhere/v1/score")], String::new());
         let server = StandIn::start(vec![Reply::Say(404, vec![], "no such page".into()), moved]).await;
         let client = client(&server).build().unwrap();
-        for expected in [
-            "answered 404 without a problem body",
-            "moved to https://elsewhere/v1/score",
-        ] {
+        for expected in ["answered 404 without a problem body", "moved to https://elsewhere/v1/score"] {
             let error = client.score(&batch(&[""])).await.unwrap_err();
             assert!(error.to_string().contains(expected), "{error}");
         }
@@ -445,18 +354,9 @@ mod tests {
         let server = StandIn::start(vec![]).await;
         let client = client(&server).token("s3cret").profile("hotel").build().unwrap();
         client.score(&batch(&[])).await.unwrap();
-        client
-            .score(&ScoreRequest {
-                profile: Some("flights".into()),
-                ..batch(&[])
-            })
-            .await
-            .unwrap();
-        let profiles: Vec<_> = server
-            .requests()
-            .into_iter()
-            .map(|request| request.profile.unwrap())
-            .collect();
+        client.score(&ScoreRequest { profile: Some("flights".into()), ..batch(&[]) }).await.unwrap();
+        let profiles: Vec<_> =
+            server.requests().into_iter().map(|request| request.profile.unwrap()).collect();
         assert_eq!(profiles, ["hotel".into(), "flights".into()]);
         let asked = server.asked();
         assert_eq!(asked[0].headers["authorization"], "Bearer s3cret");

@@ -34,11 +34,7 @@ impl ClientBuilder {
             timeout: Duration::from_secs(300),
             chunk: 256,
             concurrency: 8,
-            policy: Policy {
-                retries: 5,
-                base: Duration::from_millis(200),
-                cap: Duration::from_secs(20),
-            },
+            policy: Policy { retries: 5, base: Duration::from_millis(200), cap: Duration::from_secs(20) },
         }
     }
 
@@ -95,16 +91,10 @@ impl ClientBuilder {
     pub fn build(self) -> Result<Client, Error> {
         let base = base_url(&self.url)?;
         if self.chunk == 0 {
-            return Err(config(
-                "chunk",
-                "is 0; a request needs room for a rollout, such as 256",
-            ));
+            return Err(config("chunk", "is 0; a request needs room for a rollout, such as 256"));
         }
         if self.concurrency == 0 || self.concurrency > Semaphore::MAX_PERMITS {
-            return Err(config(
-                "concurrency",
-                format!("is {}; give a number such as 8", self.concurrency),
-            ));
+            return Err(config("concurrency", format!("is {}; give a number such as 8", self.concurrency)));
         }
         let mut headers = HeaderMap::new();
         if let Some(token) = &self.token {
@@ -118,10 +108,7 @@ impl ClientBuilder {
             .redirect(redirect::Policy::none())
             .build()
             .map_err(|error| {
-                config(
-                    "build",
-                    format!("failed to set up TLS: {}", crate::error::Chain(&error)),
-                )
+                config("build", format!("failed to set up TLS: {}", crate::error::Chain(&error)))
             })?;
         Ok(Client {
             http,
@@ -154,29 +141,20 @@ fn base_url(text: &str) -> Result<Url, Error> {
     if matches!(url.scheme(), "http" | "https") && url.has_host() {
         Ok(url)
     } else {
-        Err(config(
-            "url",
-            format!("has scheme `{}`, not http or https; {example}", url.scheme()),
-        ))
+        Err(config("url", format!("has scheme `{}`, not http or https; {example}", url.scheme())))
     }
 }
 
 fn bearer(token: &str) -> Result<HeaderValue, Error> {
     let mut value = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| {
-        config(
-            "token",
-            "holds a character that no HTTP header may hold; is there a line break in it?",
-        )
+        config("token", "holds a character that no HTTP header may hold; is there a line break in it?")
     })?;
     value.set_sensitive(true);
     Ok(value)
 }
 
 fn config(field: &'static str, detail: impl Into<String>) -> Error {
-    Error::Config {
-        field,
-        detail: detail.into(),
-    }
+    Error::Config { field, detail: detail.into() }
 }
 
 #[cfg(test)]

@@ -127,11 +127,7 @@ struct Tries(u32);
 
 impl fmt::Display for Tries {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 > 1 {
-            write!(f, " ({} tries)", self.0)
-        } else {
-            Ok(())
-        }
+        if self.0 > 1 { write!(f, " ({} tries)", self.0) } else { Ok(()) }
     }
 }
 
@@ -185,11 +181,7 @@ mod tests {
         let problem = Problem::new(ProblemCode::UnknownProfile, "there is no profile `hotle`")
             .pointer("/profile")
             .hint("did you mean `hotel`?");
-        let error = Error::Problem {
-            url: "http://h/v1/score".into(),
-            tries: 1,
-            problem: Box::new(problem),
-        };
+        let error = Error::Problem { url: "http://h/v1/score".into(), tries: 1, problem: Box::new(problem) };
         assert_eq!(
             error.to_string(),
             "http://h/v1/score answered 422: there is no profile `hotle` (at `/profile`); did you mean `hotel`?"
@@ -198,22 +190,11 @@ mod tests {
 
     #[test]
     fn a_deadline_tells_what_went_wrong_before_it() {
-        let last = Error::Status {
-            url: "u".into(),
-            tries: 1,
-            status: 502,
-            body: "bad gateway".into(),
-        }
-        .tried(3);
-        let error = Error::Deadline {
-            url: "u".into(),
-            after: Duration::from_secs(9),
-            last: Some(Box::new(last)),
-        };
+        let last =
+            Error::Status { url: "u".into(), tries: 1, status: 502, body: "bad gateway".into() }.tried(3);
+        let error =
+            Error::Deadline { url: "u".into(), after: Duration::from_secs(9), last: Some(Box::new(last)) };
         let text = error.to_string();
-        assert!(
-            text.contains("within 9s") && text.contains("502 (3 tries)"),
-            "{text}"
-        );
+        assert!(text.contains("within 9s") && text.contains("502 (3 tries)"), "{text}");
     }
 }

@@ -46,18 +46,12 @@ impl Deadline {
     /// A deadline `after` from now. One beyond the clock's range is as good as ten years.
     pub(crate) fn new(after: Duration) -> Self {
         let now = Instant::now();
-        let at = now
-            .checked_add(after)
-            .unwrap_or(now + Duration::from_secs(10 * 365 * 86_400));
+        let at = now.checked_add(after).unwrap_or(now + Duration::from_secs(10 * 365 * 86_400));
         Self { at, after }
     }
 
     pub(crate) fn passed(&self, url: &str, last: Option<Error>) -> Error {
-        Error::Deadline {
-            url: url.into(),
-            after: self.after,
-            last: last.map(Box::new),
-        }
+        Error::Deadline { url: url.into(), after: self.after, last: last.map(Box::new) }
     }
 }
 
@@ -88,9 +82,7 @@ where
             // Jitter on top: everyone was told the same second.
             Again::NotBefore(ask) => ask.saturating_add(policy.wait(0, rand::random())),
         };
-        let until = Instant::now()
-            .checked_add(wait)
-            .filter(|until| *until < deadline.at);
+        let until = Instant::now().checked_add(wait).filter(|until| *until < deadline.at);
         match until {
             Some(until) if tries <= policy.retries => sleep_until(until).await,
             _ => return Err(error),
@@ -103,10 +95,7 @@ where
 impl Policy {
     /// The wait before retry `retry` (from 0): `unit` (uniform in `[0, 1)`) times `min(cap, base * 2^retry)`.
     fn wait(&self, retry: u32, unit: f64) -> Duration {
-        let ceiling = self
-            .base
-            .saturating_mul(2_u32.saturating_pow(retry))
-            .min(self.cap);
+        let ceiling = self.base.saturating_mul(2_u32.saturating_pow(retry)).min(self.cap);
         ceiling.mul_f64(unit.clamp(0.0, 1.0))
     }
 }
@@ -132,22 +121,10 @@ mod tests {
 
     use super::*;
 
-    const POLICY: Policy = Policy {
-        retries: 3,
-        base: Duration::from_secs(1),
-        cap: Duration::from_secs(4),
-    };
+    const POLICY: Policy = Policy { retries: 3, base: Duration::from_secs(1), cap: Duration::from_secs(4) };
 
     fn busy(again: Again) -> Failed {
-        Failed {
-            error: Error::Status {
-                url: "u".into(),
-                tries: 1,
-                status: 503,
-                body: String::new(),
-            },
-            again,
-        }
+        Failed { error: Error::Status { url: "u".into(), tries: 1, status: 503, body: String::new() }, again }
     }
 
     /// Runs attempts that fail with `again` until number `ok`; the attempts made, the time it took, the outcome.
@@ -156,11 +133,7 @@ mod tests {
         let deadline = Deadline::new(Duration::from_secs(timeout));
         let outcome = run(&POLICY, &deadline, "u", || {
             made.set(made.get() + 1);
-            std::future::ready(if made.get() == ok {
-                Ok(ok)
-            } else {
-                Err(busy(again))
-            })
+            std::future::ready(if made.get() == ok { Ok(ok) } else { Err(busy(again)) })
         })
         .await;
         (made.get(), start.elapsed(), outcome)
@@ -204,9 +177,7 @@ mod tests {
     async fn an_attempt_that_hangs_ends_with_the_deadline() {
         let deadline = Deadline::new(Duration::from_secs(7));
         let start = Instant::now();
-        let error = run::<(), _, _>(&POLICY, &deadline, "u", std::future::pending)
-            .await
-            .unwrap_err();
+        let error = run::<(), _, _>(&POLICY, &deadline, "u", std::future::pending).await.unwrap_err();
         assert_eq!(start.elapsed().as_secs(), 7);
         assert!(matches!(error, Error::Deadline { last: None, .. }));
     }
@@ -214,10 +185,7 @@ mod tests {
     #[test]
     fn the_ceiling_doubles_up_to_the_cap_and_does_not_overflow() {
         let at = |retry| POLICY.wait(retry, 1.0).as_secs();
-        assert_eq!(
-            [at(0), at(1), at(2), at(3), at(40), at(u32::MAX)],
-            [1, 2, 4, 4, 4, 4]
-        );
+        assert_eq!([at(0), at(1), at(2), at(3), at(40), at(u32::MAX)], [1, 2, 4, 4, 4, 4]);
         assert_eq!(POLICY.wait(3, 0.0), Duration::ZERO);
     }
 
@@ -225,14 +193,8 @@ mod tests {
     fn retry_after_is_seconds_or_a_date() {
         let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
         assert_eq!(retry_after("7", now), Some(Duration::from_secs(7)));
-        assert_eq!(
-            retry_after("Sun, 06 Nov 1994 08:50:07 GMT", now),
-            Some(Duration::from_secs(30))
-        );
-        assert_eq!(
-            retry_after("Sun, 06 Nov 1994 08:00:00 GMT", now),
-            Some(Duration::ZERO)
-        );
+        assert_eq!(retry_after("Sun, 06 Nov 1994 08:50:07 GMT", now), Some(Duration::from_secs(30)));
+        assert_eq!(retry_after("Sun, 06 Nov 1994 08:00:00 GMT", now), Some(Duration::ZERO));
         assert_eq!(retry_after("soon", now), None);
         assert_eq!(retry_after("-1", now), None);
     }

@@ -34,19 +34,13 @@ impl Scored {
     /// [`optim`](crate::optim) takes.
     #[must_use]
     pub fn rewards(&self) -> Vec<Option<f64>> {
-        self.results
-            .iter()
-            .map(|result| result.reward.map(Finite::get))
-            .collect()
+        self.results.iter().map(|result| result.reward.map(Finite::get)).collect()
     }
 
     /// The advantages in the request's order, `None` where there is no reward or none were asked for.
     #[must_use]
     pub fn advantages(&self) -> Vec<Option<f64>> {
-        self.results
-            .iter()
-            .map(|result| result.advantage.map(Finite::get))
-            .collect()
+        self.results.iter().map(|result| result.advantage.map(Finite::get)).collect()
     }
 
     /// What made the reward of rollout `index`.
@@ -79,21 +73,15 @@ impl Scored {
             whole.request_ids.push(reply.request_id);
             let version = whole.version(reply.versions);
             for (place, mut result) in chunk.iter().copied().zip(reply.results) {
-                if request
-                    .rollouts
-                    .get(place)
-                    .is_some_and(|rollout| rollout.id.is_none())
-                {
+                if request.rollouts.get(place).is_some_and(|rollout| rollout.id.is_none()) {
                     result.id = RolloutId::from(place.to_string());
                 }
                 placed.push((place, version, result));
             }
         }
         placed.sort_unstable_by_key(|(place, ..)| *place);
-        (whole.version_of, whole.results) = placed
-            .into_iter()
-            .map(|(_, version, result)| (version, result))
-            .unzip();
+        (whole.version_of, whole.results) =
+            placed.into_iter().map(|(_, version, result)| (version, result)).unzip();
         whole
     }
 

@@ -23,15 +23,8 @@ pub struct ScoreStream(Pin<Box<dyn Stream<Item = Result<StreamLine, Error>> + Se
 
 impl ScoreStream {
     pub(crate) fn new(call: Call, response: Response, deadline: Deadline, expected: usize) -> Self {
-        let lines = Lines {
-            call,
-            response,
-            deadline,
-            expected,
-            received: 0,
-            buffer: Vec::new(),
-            searched: 0,
-        };
+        let lines =
+            Lines { call, response, deadline, expected, received: 0, buffer: Vec::new(), searched: 0 };
         Self(Box::pin(try_unfold(Some(lines), async |lines| match lines {
             Some(lines) => lines.next().await.map(Some),
             None => Ok(None),
@@ -79,22 +72,14 @@ impl Lines {
                 Ok(Ok(None)) => return self.end(),
                 Ok(Err(error)) => return Err(self.cut(Chain(&error.without_url()).to_string())),
                 Err(_) => {
-                    return Err(self.cut(format!(
-                        "the client's timeout of {:?} passed",
-                        self.deadline.after
-                    )));
+                    return Err(self.cut(format!("the client's timeout of {:?} passed", self.deadline.after)));
                 }
             }
         }
     }
 
     fn take_line(&mut self) -> Option<Vec<u8>> {
-        let Some(at) = self
-            .buffer
-            .iter()
-            .skip(self.searched)
-            .position(|byte| *byte == b'\n')
-        else {
+        let Some(at) = self.buffer.iter().skip(self.searched).position(|byte| *byte == b'\n') else {
             self.searched = self.buffer.len();
             return None;
         };
@@ -116,10 +101,9 @@ impl Lines {
     fn read(&self, line: &[u8]) -> Result<StreamLine, Error> {
         serde_json::from_slice(line).map_err(|error| match serde_json::from_slice::<Problem>(line) {
             Ok(problem) => self.call.problem(problem),
-            Err(_) => self.call.decode(format!(
-                "a line of its stream does not read ({error}): {:?}",
-                excerpt(line)
-            )),
+            Err(_) => {
+                self.call.decode(format!("a line of its stream does not read ({error}): {:?}", excerpt(line)))
+            }
         })
     }
 
@@ -139,12 +123,7 @@ impl Lines {
     }
 
     fn cut(&self, why: String) -> Error {
-        Error::Cut {
-            url: self.call.shown.clone(),
-            received: self.received,
-            expected: self.expected,
-            why,
-        }
+        Error::Cut { url: self.call.shown.clone(), received: self.received, expected: self.expected, why }
     }
 }
 
@@ -185,11 +164,8 @@ mod tests {
     async fn lines_are_whole_wherever_the_network_cuts_them() {
         let request = batch(&[""; 3]);
         let text = lines(&request).concat();
-        let pieces = text
-            .trim_end()
-            .as_bytes()
-            .chunks(7)
-            .map(|piece| String::from_utf8(piece.to_vec()).unwrap());
+        let pieces =
+            text.trim_end().as_bytes().chunks(7).map(|piece| String::from_utf8(piece.to_vec()).unwrap());
         let (_server, items) = read(vec![Reply::Pieces(pieces.collect())], &request).await;
         assert_eq!(places(&items), [2, 1, 0]);
         assert!(matches!(items[3], Ok(StreamLine::Summary(_))));
@@ -204,22 +180,12 @@ mod tests {
             (Reply::Break(half.clone()), "body"),
             (Reply::Say(200, vec![], half.concat()), "in the middle of a line"),
             (Reply::Say(200, vec![], whole[..2].concat()), "before its summary"),
-            (
-                Reply::Say(200, vec![], [&whole[..2], &whole[3..]].concat().concat()),
-                "too early",
-            ),
+            (Reply::Say(200, vec![], [&whole[..2], &whole[3..]].concat().concat()), "too early"),
         ];
         for (script, why) in scripts {
             let (_server, items) = read(vec![script], &request).await;
             assert_eq!(places(&items), [2, 1]);
-            let Some(Err(
-                error @ Error::Cut {
-                    received: 2,
-                    expected: 3,
-                    ..
-                },
-            )) = items.last()
-            else {
+            let Some(Err(error @ Error::Cut { received: 2, expected: 3, .. })) = items.last() else {
                 panic!("{why}: {items:?}")
             };
             assert!(error.to_string().contains(why), "{error}");
@@ -233,10 +199,7 @@ mod tests {
         let problem = Problem::new(ProblemCode::Internal, "the device thread died");
         let text = lines(&request)[0].clone() + &serde_json::to_string(&problem).unwrap() + "\n";
         let (_server, items) = read(vec![Reply::Say(200, vec![], text)], &request).await;
-        assert!(
-            matches!(&items[1], Err(error) if error.problem() == Some(&problem)),
-            "{items:?}"
-        );
+        assert!(matches!(&items[1], Err(error) if error.problem() == Some(&problem)), "{items:?}");
     }
 
     #[tokio::test]
@@ -252,11 +215,7 @@ mod tests {
         let problem =
             Problem::new(ProblemCode::UnknownProfile, "there is no such profile").pointer("/profile");
         let server = StandIn::start(vec![Reply::problem(&problem, vec![])]).await;
-        let error = Client::new(&server.url)
-            .unwrap()
-            .stream(&batch(&[""]))
-            .await
-            .unwrap_err();
+        let error = Client::new(&server.url).unwrap().stream(&batch(&[""])).await.unwrap_err();
         assert_eq!(error.problem(), Some(&problem));
     }
 }

@@ -84,11 +84,7 @@ impl StandIn {
         let app = app.layer(middleware::from_fn_with_state(shared.clone(), count));
         let mut tasks = JoinSet::new();
         tasks.spawn(async move { axum::serve(listener, app).await.unwrap() });
-        Self {
-            url,
-            shared,
-            _tasks: tasks,
-        }
+        Self { url, shared, _tasks: tasks }
     }
 
     pub(crate) fn asked(&self) -> MutexGuard<'_, Vec<Asked>> {
@@ -97,10 +93,7 @@ impl StandIn {
 
     /// The bodies of all score requests so far.
     pub(crate) fn requests(&self) -> Vec<ScoreRequest> {
-        self.asked()
-            .iter()
-            .map(|asked| serde_json::from_slice(&asked.body).unwrap())
-            .collect()
+        self.asked().iter().map(|asked| serde_json::from_slice(&asked.body).unwrap()).collect()
     }
 
     /// The most requests that were under way at the same time.
@@ -126,43 +119,20 @@ async fn count(State(shared): State<Shared>, request: Request<Body>, next: middl
 async fn answer(State(shared): State<Shared>, request: Request<Body>) -> Response {
     let (head, body) = request.into_parts();
     let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
-    let lines = head
-        .headers
-        .get("accept")
-        .is_some_and(|accept| accept == "application/x-ndjson");
-    let asked = Asked {
-        path: head.uri.path().to_owned(),
-        headers: head.headers,
-        body: body.clone(),
-    };
+    let lines = head.headers.get("accept").is_some_and(|accept| accept == "application/x-ndjson");
+    let asked = Asked { path: head.uri.path().to_owned(), headers: head.headers, body: body.clone() };
     shared.asked.lock().unwrap().push(asked);
-    let reply = shared
-        .script
-        .lock()
-        .unwrap()
-        .pop_front()
-        .unwrap_or(Reply::Score(1, "sha256:a"));
+    let reply = shared.script.lock().unwrap().pop_front().unwrap_or(Reply::Score(1, "sha256:a"));
     match reply {
         Reply::Say(status, headers, body) => {
-            let headers: HashMap<String, String> = headers
-                .into_iter()
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .collect();
-            (
-                StatusCode::from_u16(status).unwrap(),
-                HeaderMap::try_from(&headers).unwrap(),
-                body,
-            )
+            let headers: HashMap<String, String> =
+                headers.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+            (StatusCode::from_u16(status).unwrap(), HeaderMap::try_from(&headers).unwrap(), body)
                 .into_response()
         }
         Reply::Score(generation, rm) => {
             let reply = score(&serde_json::from_slice(&body).unwrap(), generation, rm);
-            if lines {
-                stream(reply)
-            } else {
-                serde_json::to_string(&reply).unwrap()
-            }
-            .into_response()
+            if lines { stream(reply) } else { serde_json::to_string(&reply).unwrap() }.into_response()
         }
         Reply::Pieces(pieces) => {
             let pieces = pieces.into_iter().map(Ok::<_, std::io::Error>);
@@ -181,74 +151,36 @@ async fn answer(State(shared): State<Shared>, request: Request<Body>) -> Respons
 }
 
 fn score(request: &ScoreRequest, generation: u64, rm: &str) -> ScoreResponse {
-    let results = request
-        .rollouts
-        .iter()
-        .enumerate()
-        .map(|(index, rollout)| result(index, rollout))
-        .collect();
+    let results =
+        request.rollouts.iter().enumerate().map(|(index, rollout)| result(index, rollout)).collect();
     let mut versions = Versions::new("hotel".into(), FusionConfig::default(), generation);
     versions.rm = Some(rm.into());
-    let usage = Usage {
-        judge_calls: 1,
-        cost: 0.5,
-        ..Usage::default()
-    };
+    let usage = Usage { judge_calls: 1, cost: 0.5, ..Usage::default() };
     ScoreResponse::new("q".into(), results, versions, usage)
 }
 
 fn result(index: usize, rollout: &Rollout) -> RolloutResult {
-    let id = rollout
-        .id
-        .clone()
-        .unwrap_or_else(|| RolloutId::from(index.to_string()));
-    let reward = rollout
-        .messages
-        .last()
-        .and_then(|last| last.content.parse().ok())
-        .and_then(|n| Finite::new(n).ok());
-    let error = reward
-        .is_none()
-        .then(|| Problem::new(ProblemCode::Unscored, "rm abstained").pointer("/rollouts"));
-    RolloutResult {
-        id,
-        reward,
-        advantage: reward,
-        turns: vec![],
-        error,
-    }
+    let id = rollout.id.clone().unwrap_or_else(|| RolloutId::from(index.to_string()));
+    let reward =
+        rollout.messages.last().and_then(|last| last.content.parse().ok()).and_then(|n| Finite::new(n).ok());
+    let error =
+        reward.is_none().then(|| Problem::new(ProblemCode::Unscored, "rm abstained").pointer("/rollouts"));
+    RolloutResult { id, reward, advantage: reward, turns: vec![], error }
 }
 
 /// The lines of a streamed reply, the last result first.
 pub(crate) fn stream(reply: ScoreResponse) -> String {
-    let ScoreResponse {
-        request_id,
-        results,
-        versions,
-        usage,
-        ..
-    } = reply;
-    let summary = StreamSummary {
-        request_id,
-        results: results.len(),
-        versions,
-        usage,
-    };
+    let ScoreResponse { request_id, results, versions, usage, .. } = reply;
+    let summary = StreamSummary { request_id, results: results.len(), versions, usage };
     let results = results.into_iter().enumerate().rev();
     let lines =
         results.map(|(index, result)| serde_json::to_string(&StreamedResult { index, result }).unwrap());
-    lines
-        .chain([serde_json::to_string(&summary).unwrap()])
-        .map(|line| line + "\n")
-        .collect()
+    lines.chain([serde_json::to_string(&summary).unwrap()]).map(|line| line + "\n").collect()
 }
 
 /// The lines that answer `request`.
 pub(crate) fn lines(request: &ScoreRequest) -> Vec<String> {
-    stream(score(request, 1, "sha256:a"))
-        .split_inclusive('\n')
-        .map(str::to_owned)
-        .collect()
+    stream(score(request, 1, "sha256:a")).split_inclusive('\n').map(str::to_owned).collect()
 }
 
 /// A batch whose rewards will be 0, 1, 2...; the rollouts share groups as `groups` says, `""` being none.
@@ -258,8 +190,5 @@ pub(crate) fn batch(groups: &[&str]) -> ScoreRequest {
         messages: vec![Message::new(Role::Assistant, index.to_string())],
         ..Rollout::default()
     });
-    ScoreRequest {
-        rollouts: rollouts.collect(),
-        ..ScoreRequest::default()
-    }
+    ScoreRequest { rollouts: rollouts.collect(), ..ScoreRequest::default() }
 }

@@ -21,7 +21,8 @@ pub fn fuse(signals: &TurnSignals, config: &FusionConfig) -> Option<f64> {
         return None;
     }
     let bound = config.bound.get();
-    let by_repo = || signals.rm.map(|rm| repo(rm, enhancement(signals.points().unwrap_or(0.0), bound), bound));
+    let by_repo =
+        || signals.rm.map(|rm| repo(rm, enhancement(signals.points().unwrap_or(0.0), bound), bound));
     let by_sum = || weighted_sum(signals, &config.weights, bound);
     match config.method {
         FusionMethod::Repo => by_repo(),
@@ -73,7 +74,12 @@ mod tests {
 
     fn methods() -> [FusionConfig; 4] {
         let gated_sum = FusionConfig { inner: InnerMethod::WeightedSum, ..config(FusionMethod::Gated) };
-        [config(FusionMethod::Repo), config(FusionMethod::WeightedSum), config(FusionMethod::Gated), gated_sum]
+        [
+            config(FusionMethod::Repo),
+            config(FusionMethod::WeightedSum),
+            config(FusionMethod::Gated),
+            gated_sum,
+        ]
     }
 
     proptest! {

@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use futures_util::future::join_all;
 use guerdon_types::{
-    Abstained, AbstainWhy, Finite, FusionConfig, FusionPatch, Invalid, Problem, ProblemCode, ProfileName, Rollout,
-    RolloutId, RolloutResult, Signal, SourceId, TurnResult, Usage, Versions,
+    AbstainWhy, Abstained, Finite, FusionConfig, FusionPatch, Invalid, Problem, ProblemCode, ProfileName,
+    Rollout, RolloutId, RolloutResult, Signal, SourceId, TurnResult, Usage, Versions,
 };
 
 use crate::table::Row;
@@ -44,7 +44,11 @@ impl Scorer {
     /// # Errors
     /// [`Invalid`] if a source is not among this scorer's, the patched fusion breaks a law, or it needs the RM and the RM
     /// was left out.
-    pub fn narrowed(&self, sources: Option<&[SourceId]>, patch: Option<&FusionPatch>) -> Result<Self, Invalid> {
+    pub fn narrowed(
+        &self,
+        sources: Option<&[SourceId]>,
+        patch: Option<&FusionPatch>,
+    ) -> Result<Self, Invalid> {
         let mut narrowed = self.clone();
         if let Some(wanted) = sources {
             if let Some((index, unknown)) = wanted.iter().enumerate().find(|(_, id)| !self.has(id)) {
@@ -76,7 +80,8 @@ impl Scorer {
                 .hint("name at least one source, or leave `sources` out"));
         }
         if self.fusion.needs_rm() && !self.sources.iter().any(|source| source.channel() == Channel::Base) {
-            let detail = "the fusion modulates the reward model's score, and no reward model is among the sources";
+            let detail =
+                "the fusion modulates the reward model's score, and no reward model is among the sources";
             return Err(Invalid::new(ProblemCode::FusionNeedsSource, "/sources", detail)
                 .hint("add `rm` to `sources`, or set `fusion` to {\"method\": \"weighted_sum\"}"));
         }
@@ -104,7 +109,12 @@ impl Scorer {
     /// Scores one rollout. `index` is its place in the request and its id if it has none.
     ///
     /// There is no error: what cannot be scored says so in its result.
-    pub async fn score(&self, index: usize, rollout: &Rollout, deadline: Option<Instant>) -> (RolloutResult, Usage) {
+    pub async fn score(
+        &self,
+        index: usize,
+        rollout: &Rollout,
+        deadline: Option<Instant>,
+    ) -> (RolloutResult, Usage) {
         let mut usage = Usage::default();
         let id = rollout.id.clone().unwrap_or_else(|| RolloutId::from(index.to_string()));
         let turns = match rollout.turns_to_score() {
@@ -154,8 +164,9 @@ fn why_unscored(turns: &[TurnResult]) -> Problem {
             format!("turn {} has no reward: {}", turn.index, whys.join("; "))
         },
     );
-    Problem::new(ProblemCode::Unscored, detail)
-        .hint("mask this rollout, or send it again; its other parts are in `turns`, and nothing was made up for it")
+    Problem::new(ProblemCode::Unscored, detail).hint(
+        "mask this rollout, or send it again; its other parts are in `turns`, and nothing was made up for it",
+    )
 }
 
 /// A source that returns too few or too many signals is broken; its answer is void, in writing.
@@ -203,7 +214,11 @@ mod tests {
     }
 
     fn points(points: i32) -> Signal {
-        Signal::scored(Part::Other(OtherPart { points: Finite::from(points), veto: false, detail: serde_json::Value::Null }))
+        Signal::scored(Part::Other(OtherPart {
+            points: Finite::from(points),
+            veto: false,
+            detail: serde_json::Value::Null,
+        }))
     }
 
     fn source(id: &str, channel: Channel, signals: Vec<Signal>) -> Arc<dyn RewardSource> {
@@ -241,7 +256,8 @@ mod tests {
 
     #[test]
     fn a_source_that_answers_for_too_few_turns_is_void_and_named() {
-        let scorer = Scorer::new(vec![source("base", Channel::Base, vec![points(2)])], FusionConfig::default());
+        let scorer =
+            Scorer::new(vec![source("base", Channel::Base, vec![points(2)])], FusionConfig::default());
         let result = score(&scorer);
         assert_eq!(result.reward, None);
         assert_eq!(result.turns[0].abstained[0].why, AbstainWhy::Internal);

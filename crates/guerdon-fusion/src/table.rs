@@ -84,7 +84,8 @@ impl Row {
 
     pub(crate) fn finish(mut self, fusion: &guerdon_types::FusionConfig) -> TurnResult {
         let bound = fusion.bound.get();
-        self.reply.enhancement = self.signals.points().and_then(|p| Finite::new(crate::enhancement(p, bound)).ok());
+        self.reply.enhancement =
+            self.signals.points().and_then(|p| Finite::new(crate::enhancement(p, bound)).ok());
         self.reply.reward = crate::fuse(&self.signals, fusion).and_then(|reward| Finite::new(reward).ok());
         self.reply
     }

@@ -71,20 +71,12 @@ pub(crate) fn require(
     value: f64,
     law: &'static str,
 ) -> Result<(), OptimError> {
-    if holds {
-        Ok(())
-    } else {
-        Err(OptimError::Config { field, value, law })
-    }
+    if holds { Ok(()) } else { Err(OptimError::Config { field, value, law }) }
 }
 
 /// Refuses a slice whose length is not `expected`.
 pub(crate) fn require_len(what: &'static str, got: usize, expected: usize) -> Result<(), OptimError> {
-    if got == expected {
-        Ok(())
-    } else {
-        Err(OptimError::Shape { what, expected, got })
-    }
+    if got == expected { Ok(()) } else { Err(OptimError::Shape { what, expected, got }) }
 }
 
 #[cfg(test)]
@@ -93,17 +85,9 @@ mod tests {
 
     #[test]
     fn an_error_says_what_where_and_what_to_change() {
-        let error = OptimError::NonFinite {
-            what: "values",
-            row: 3,
-            token: 7,
-        };
+        let error = OptimError::NonFinite { what: "values", row: 3, token: 7 };
         assert_eq!(error.to_string(), "values is not finite at row 3, token 7");
-        let error = OptimError::Config {
-            field: "gamma",
-            value: 1.5,
-            law: "within 0..=1",
-        };
+        let error = OptimError::Config { field: "gamma", value: 1.5, law: "within 0..=1" };
         assert_eq!(error.to_string(), "gamma is 1.5, but must be within 0..=1");
     }
 }

@@ -107,10 +107,7 @@ mod tests {
     #[test]
     fn clamp_keeps_nan_and_its_limits() {
         assert!(Float::clamp(f64::NAN, -1.0, 1.0).is_nan());
-        assert_eq!(
-            Float::clamp(f64::INFINITY, -1.0, 1.0).to_bits(),
-            1.0_f64.to_bits()
-        );
+        assert_eq!(Float::clamp(f64::INFINITY, -1.0, 1.0).to_bits(), 1.0_f64.to_bits());
         assert_eq!(Float::clamp(-1.0_f32, -1.0, 1.0).to_bits(), (-1.0_f32).to_bits());
     }
 

@@ -15,10 +15,7 @@ pub struct GaeConfig {
 
 impl Default for GaeConfig {
     fn default() -> Self {
-        Self {
-            gamma: 1.0,
-            lambda: 0.95,
-        }
+        Self { gamma: 1.0, lambda: 0.95 }
     }
 }
 
@@ -35,12 +32,7 @@ impl<'a, F: Float> GaeBatch<'a, F> {
     /// `rewards` and `values` are `[B, T]`; `values[t]` is the critic's estimate of the state *before* token `t`.
     /// Every row is taken as finished: the value after its last token is 0.
     pub fn new(mask: RowMask<'a>, rewards: &'a [F], values: &'a [F]) -> Self {
-        Self {
-            mask,
-            rewards,
-            values,
-            bootstrap: None,
-        }
+        Self { mask, rewards, values, bootstrap: None }
     }
 
     /// For truncated rows: `bootstrap[b]` (`[B]`) is the value of the state *after* row `b`'s last valid token,
@@ -76,24 +68,9 @@ pub fn gae<F: Float>(
     advantages: &mut [F],
     returns: &mut [F],
 ) -> Result<(), OptimError> {
-    require(
-        (0.0..=1.0).contains(&config.gamma),
-        "gamma",
-        config.gamma,
-        "within 0..=1",
-    )?;
-    require(
-        (0.0..=1.0).contains(&config.lambda),
-        "lambda",
-        config.lambda,
-        "within 0..=1",
-    )?;
-    let GaeBatch {
-        mask,
-        rewards,
-        values,
-        bootstrap,
-    } = *batch;
+    require((0.0..=1.0).contains(&config.gamma), "gamma", config.gamma, "within 0..=1")?;
+    require((0.0..=1.0).contains(&config.lambda), "lambda", config.lambda, "within 0..=1")?;
+    let GaeBatch { mask, rewards, values, bootstrap } = *batch;
     mask.check("rewards", rewards.len())?;
     mask.check("values", values.len())?;
     mask.check("advantages", advantages.len())?;
@@ -124,11 +101,7 @@ pub fn gae<F: Float>(
             if let Some(bootstrap) = bootstrap
                 && !bootstrap[row].is_finite()
             {
-                return Err(OptimError::NonFinite {
-                    what: "bootstrap",
-                    row,
-                    token: 0,
-                });
+                return Err(OptimError::NonFinite { what: "bootstrap", row, token: 0 });
             }
             return Err(mask.blame("advantages", &[("rewards", rewards), ("values", values)]));
         }
@@ -156,13 +129,7 @@ mod tests {
     fn a_masked_value_never_bootstraps_a_valid_token() {
         let mask = RowMask::lens(&[2], 3).unwrap();
         let batch = GaeBatch::new(mask, &[0.0, 1.0, 0.0], &[0.0, 0.0, 100.0]);
-        let (advantages, returns) = run(
-            GaeConfig {
-                gamma: 1.0,
-                lambda: 0.95,
-            },
-            &batch,
-        );
+        let (advantages, returns) = run(GaeConfig { gamma: 1.0, lambda: 0.95 }, &batch);
         assert_close(&advantages, &[0.95, 1.0, 0.0], 1e-15);
         assert_close(&returns, &[0.95, 1.0, 0.0], 1e-15);
     }
@@ -172,13 +139,7 @@ mod tests {
         let mask = RowMask::lens(&[1, 2], 2).unwrap();
         let batch = GaeBatch::new(mask, &[1.0, 0.0, 0.0, 1.0], &[0.5, 0.0, 0.25, 0.75]);
         let batch = batch.with_bootstrap(&[2.0, 0.0]);
-        let (advantages, returns) = run(
-            GaeConfig {
-                gamma: 0.5,
-                lambda: 1.0,
-            },
-            &batch,
-        );
+        let (advantages, returns) = run(GaeConfig { gamma: 0.5, lambda: 1.0 }, &batch);
         assert_close(&advantages, &[1.5, 0.0, 0.25, 0.25], 1e-15);
         assert_close(&returns, &[2.0, 0.0, 0.5, 1.0], 1e-15);
     }
@@ -187,13 +148,7 @@ mod tests {
     fn lambda_one_returns_the_discounted_reward_to_go_whatever_the_critic_says() {
         let mask = RowMask::full(1, 4);
         let batch = GaeBatch::new(mask, &[1.0, 0.0, 2.0, -1.0], &[0.3, -4.0, 7.0, 0.1]);
-        let (_, returns) = run(
-            GaeConfig {
-                gamma: 0.5,
-                lambda: 1.0,
-            },
-            &batch,
-        );
+        let (_, returns) = run(GaeConfig { gamma: 0.5, lambda: 1.0 }, &batch);
         assert_close(&returns, &[1.375, 0.75, 1.5, -1.0], 1e-14);
     }
 
@@ -202,28 +157,13 @@ mod tests {
         let (mut a, mut r) = ([0.0; 4], [0.0; 4]);
         let mask = RowMask::bytes(&[1, 0, 1, 1], 2, 2).unwrap();
         let values = [0.0, f64::NAN, 0.0, f64::INFINITY];
-        let error = gae(
-            &GaeConfig::default(),
-            &GaeBatch::new(mask, &[0.0; 4], &values),
-            &mut a,
-            &mut r,
-        );
-        assert_eq!(
-            error,
-            Err(OptimError::NonFinite {
-                what: "values",
-                row: 1,
-                token: 1
-            })
-        );
+        let error = gae(&GaeConfig::default(), &GaeBatch::new(mask, &[0.0; 4], &values), &mut a, &mut r);
+        assert_eq!(error, Err(OptimError::NonFinite { what: "values", row: 1, token: 1 }));
     }
 
     #[test]
     fn a_discount_above_one_is_refused() {
-        let config = GaeConfig {
-            gamma: 1.1,
-            lambda: 0.95,
-        };
+        let config = GaeConfig { gamma: 1.1, lambda: 0.95 };
         let batch = GaeBatch::new(RowMask::full(0, 0), &[0.0_f64; 0], &[]);
         assert!(matches!(
             gae(&config, &batch, &mut [], &mut []),

@@ -46,10 +46,7 @@ pub struct GroupConfig {
 
 impl Default for GroupConfig {
     fn default() -> Self {
-        Self {
-            estimator: Estimator::default(),
-            eps: 1e-6,
-        }
+        Self { estimator: Estimator::default(), eps: 1e-6 }
     }
 }
 
@@ -62,14 +59,7 @@ pub fn advantages<G: Eq + Hash>(
     rewards: &[Option<f64>],
     groups: &[G],
 ) -> Result<Vec<Option<f64>>, OptimError> {
-    advantages_with(
-        &GroupConfig {
-            estimator,
-            ..GroupConfig::default()
-        },
-        rewards,
-        groups,
-    )
+    advantages_with(&GroupConfig { estimator, ..GroupConfig::default() }, rewards, groups)
 }
 
 /// One advantage a rollout: `rewards[i]` against the scored rollouts that share `groups[i]`.
@@ -88,22 +78,10 @@ pub fn advantages_with<G: Eq + Hash>(
     rewards: &[Option<f64>],
     groups: &[G],
 ) -> Result<Vec<Option<f64>>, OptimError> {
-    require(
-        config.eps >= 0.0 && config.eps.is_finite(),
-        "eps",
-        config.eps,
-        "finite and 0 or more",
-    )?;
+    require(config.eps >= 0.0 && config.eps.is_finite(), "eps", config.eps, "finite and 0 or more")?;
     require_len("groups", groups.len(), rewards.len())?;
-    if let Some(row) = rewards
-        .iter()
-        .position(|reward| reward.is_some_and(|reward| !reward.is_finite()))
-    {
-        return Err(OptimError::NonFinite {
-            what: "rewards",
-            row,
-            token: 0,
-        });
+    if let Some(row) = rewards.iter().position(|reward| reward.is_some_and(|reward| !reward.is_finite())) {
+        return Err(OptimError::NonFinite { what: "rewards", row, token: 0 });
     }
 
     let (member_of, stats) = group_stats(rewards, groups);
@@ -145,11 +123,7 @@ pub struct GroupBatch<'a, F, G> {
 impl<'a, F: Float, G: Eq + Hash> GroupBatch<'a, F, G> {
     /// `rewards` and `groups` are `[B]`; a NaN reward means abstained.
     pub fn new(mask: RowMask<'a>, rewards: &'a [F], groups: &'a [G]) -> Self {
-        Self {
-            mask,
-            rewards,
-            groups,
-        }
+        Self { mask, rewards, groups }
     }
 }
 
@@ -163,11 +137,7 @@ pub fn token_advantages<F: Float, G: Eq + Hash>(
     batch: &GroupBatch<'_, F, G>,
     out: &mut [F],
 ) -> Result<(), OptimError> {
-    let GroupBatch {
-        mask,
-        rewards,
-        groups,
-    } = *batch;
+    let GroupBatch { mask, rewards, groups } = *batch;
     mask.check_rows("rewards", rewards.len())?;
     mask.check("advantages", out.len())?;
     let scored: Vec<Option<f64>> = (0..mask.rows())
@@ -217,11 +187,7 @@ impl Stats {
     }
 
     fn std(&self) -> f64 {
-        if self.n < 2.0 {
-            0.0
-        } else {
-            (self.squares / (self.n - 1.0)).sqrt()
-        }
+        if self.n < 2.0 { 0.0 } else { (self.squares / (self.n - 1.0)).sqrt() }
     }
 }
 

@@ -36,10 +36,7 @@ pub struct KlConfig {
 
 impl Default for KlConfig {
     fn default() -> Self {
-        Self {
-            estimator: KlEstimator::default(),
-            k3_limit: 10.0,
-        }
+        Self { estimator: KlEstimator::default(), k3_limit: 10.0 }
     }
 }
 
@@ -95,9 +92,7 @@ pub fn k3<F: Float>(d: F) -> F {
     ];
     let y = -d;
     if y.abs() < F::from_f64(0.1) {
-        let series = TERMS
-            .iter()
-            .fold(F::ZERO, |sum, &term| sum * y + F::from_f64(term));
+        let series = TERMS.iter().fold(F::ZERO, |sum, &term| sum * y + F::from_f64(term));
         F::from_f64(0.5) * y * y * series
     } else {
         y.exp_m1() - y
@@ -124,8 +119,7 @@ impl<'a, F: Float> KlBatch<'a, F> {
     }
 
     fn blame(&self) -> OptimError {
-        self.mask
-            .blame("kl", &[("logp", self.logp), ("ref_logp", self.ref_logp)])
+        self.mask.blame("kl", &[("logp", self.logp), ("ref_logp", self.ref_logp)])
     }
 }
 
@@ -177,10 +171,7 @@ pub struct KlRewardConfig {
 
 impl Default for KlRewardConfig {
     fn default() -> Self {
-        Self {
-            kl: KlConfig::default(),
-            beta: 0.05,
-        }
+        Self { kl: KlConfig::default(), beta: 0.05 }
     }
 }
 
@@ -213,12 +204,7 @@ pub fn token_rewards<F: Float>(
     out: &mut [F],
 ) -> Result<KlReport, OptimError> {
     config.kl.check()?;
-    require(
-        config.beta >= 0.0 && config.beta.is_finite(),
-        "beta",
-        config.beta,
-        "finite and 0 or more",
-    )?;
+    require(config.beta >= 0.0 && config.beta.is_finite(), "beta", config.beta, "finite and 0 or more")?;
     batch.check()?;
     let mask = batch.mask;
     mask.check_rows("rewards", rewards.len())?;
@@ -233,11 +219,7 @@ pub fn token_rewards<F: Float>(
             continue;
         };
         if !reward.is_finite() {
-            return Err(OptimError::NonFinite {
-                what: "rewards",
-                row,
-                token: 0,
-            });
+            return Err(OptimError::NonFinite { what: "rewards", row, token: 0 });
         }
         let (mut sum, mut spread, mut count) = (0.0, 0.0, 0_usize);
         for slot in mask.spans(row).flatten() {
@@ -283,17 +265,10 @@ mod tests {
                 }
             }
             let want: f64 = terms.iter().rev().sum();
-            assert!(
-                (k3(d) / want - 1.0).abs() < 4e-16,
-                "{d}: {} against {want}",
-                k3(d)
-            );
+            assert!((k3(d) / want - 1.0).abs() < 4e-16, "{d}: {} against {want}", k3(d));
             let single = f64::from(k3(d as f32));
             let want = k3(f64::from(d as f32));
-            assert!(
-                (single / want - 1.0).abs() < 3e-7,
-                "{d} in f32: {single} against {want}"
-            );
+            assert!((single / want - 1.0).abs() < 3e-7, "{d} in f32: {single} against {want}");
         }
     }
 
@@ -311,10 +286,7 @@ mod tests {
         let mut logp = [f64::NAN; 8];
         let mut reference = [f64::INFINITY; 8];
         (logp[0], reference[0], logp[2], reference[2]) = (-1.0, -2.0, -1.0, -0.5);
-        let config = KlRewardConfig {
-            beta: 0.1,
-            ..KlRewardConfig::default()
-        };
+        let config = KlRewardConfig { beta: 0.1, ..KlRewardConfig::default() };
         let mut out = [9.0; 8];
         let batch = KlBatch::new(mask, &logp, &reference);
         let report = token_rewards(&config, &batch, &[3.0, f64::NAN], &mut out).unwrap();
@@ -325,37 +297,12 @@ mod tests {
 
     #[test]
     fn an_infinite_log_prob_is_named_even_where_k3_is_bounded() {
-        let config = KlConfig {
-            estimator: KlEstimator::K3,
-            ..KlConfig::default()
-        };
+        let config = KlConfig { estimator: KlEstimator::K3, ..KlConfig::default() };
         let batch = KlBatch::new(RowMask::full(1, 2), &[-1.0, f64::NEG_INFINITY], &[-1.0, -1.0]);
         let error = kl_penalty(&config, &batch, &mut [0.0; 2], &mut [0.0; 2]).unwrap_err();
-        assert_eq!(
-            error,
-            OptimError::NonFinite {
-                what: "logp",
-                row: 0,
-                token: 1
-            }
-        );
-        let error = token_rewards(
-            &KlRewardConfig {
-                kl: config,
-                beta: 0.1,
-            },
-            &batch,
-            &[0.0],
-            &mut [0.0; 2],
-        );
-        assert_eq!(
-            error,
-            Err(OptimError::NonFinite {
-                what: "logp",
-                row: 0,
-                token: 1
-            })
-        );
+        assert_eq!(error, OptimError::NonFinite { what: "logp", row: 0, token: 1 });
+        let error = token_rewards(&KlRewardConfig { kl: config, beta: 0.1 }, &batch, &[0.0], &mut [0.0; 2]);
+        assert_eq!(error, Err(OptimError::NonFinite { what: "logp", row: 0, token: 1 }));
     }
 
     proptest! {

@@ -26,30 +26,15 @@ pub struct PpoConfig {
 
 impl Default for PpoConfig {
     fn default() -> Self {
-        Self {
-            clip_low: 0.2,
-            clip_high: 0.2,
-            dual_clip: None,
-            aggregation: Aggregation::default(),
-        }
+        Self { clip_low: 0.2, clip_high: 0.2, dual_clip: None, aggregation: Aggregation::default() }
     }
 }
 
 impl PpoConfig {
     fn check(&self) -> Result<(), OptimError> {
-        require(
-            (0.0..=1.0).contains(&self.clip_low),
-            "clip_low",
-            self.clip_low,
-            "within 0..=1",
-        )?;
+        require((0.0..=1.0).contains(&self.clip_low), "clip_low", self.clip_low, "within 0..=1")?;
         let high = self.clip_high;
-        require(
-            high >= 0.0 && high.is_finite(),
-            "clip_high",
-            high,
-            "finite and 0 or more",
-        )?;
+        require(high >= 0.0 && high.is_finite(), "clip_high", high, "finite and 0 or more")?;
         match self.dual_clip {
             Some(c) => require(c > 1.0 && c.is_finite(), "dual_clip", c, "finite and above 1"),
             None => Ok(()),
@@ -71,13 +56,7 @@ impl<'a, F: Float> PpoBatch<'a, F> {
     /// All `[B, T]`: log-probs (nats) under the policy being trained and under the one that sampled the tokens,
     /// and the advantages.
     pub fn new(mask: RowMask<'a>, logp: &'a [F], old_logp: &'a [F], advantages: &'a [F]) -> Self {
-        Self {
-            mask,
-            logp,
-            old_logp,
-            advantages,
-            normaliser: None,
-        }
+        Self { mask, logp, old_logp, advantages, normaliser: None }
     }
 
     /// For a micro-batch: the divisors of the whole batch, so that losses and gradients of the parts add up.
@@ -133,13 +112,7 @@ pub fn ppo_loss<F: Float>(
     dlogp: &mut [F],
 ) -> Result<PpoReport, OptimError> {
     config.check()?;
-    let PpoBatch {
-        mask,
-        logp,
-        old_logp,
-        advantages,
-        normaliser,
-    } = *batch;
+    let PpoBatch { mask, logp, old_logp, advantages, normaliser } = *batch;
     mask.check("logp", logp.len())?;
     mask.check("old_logp", old_logp.len())?;
     mask.check("advantages", advantages.len())?;
@@ -154,10 +127,8 @@ pub fn ppo_loss<F: Float>(
         let weight = weigher.weight(tokens);
         sums.loss = 0.0;
         for span in mask.spans(row) {
-            let inputs = logp[span.clone()]
-                .iter()
-                .zip(&old_logp[span.clone()])
-                .zip(&advantages[span.clone()]);
+            let inputs =
+                logp[span.clone()].iter().zip(&old_logp[span.clone()]).zip(&advantages[span.clone()]);
             for (((&new, &old), &advantage), slope) in inputs.zip(&mut dlogp[span]) {
                 *slope = kernel.token(new - old, advantage, &mut sums) * F::from_f64(weight);
             }

@@ -31,11 +31,7 @@ enum Kind<'a> {
 impl<'a> RowMask<'a> {
     /// No padding at all: `rows * width` valid tokens.
     pub fn full(rows: usize, width: usize) -> Self {
-        Self {
-            rows,
-            width,
-            kind: Kind::Full,
-        }
+        Self { rows, width, kind: Kind::Full }
     }
 
     /// Rows padded on the right: row `b` holds tokens in its first `lens[b]` slots.
@@ -48,11 +44,7 @@ impl<'a> RowMask<'a> {
                 return Err(OptimError::RowLength { row, len, width });
             }
         }
-        Ok(Self {
-            rows: lens.len(),
-            width,
-            kind: Kind::Lens(lens),
-        })
+        Ok(Self { rows: lens.len(), width, kind: Kind::Lens(lens) })
     }
 
     /// Rows with any padding: slot `b * width + t` is a token where its byte is not 0.
@@ -61,11 +53,7 @@ impl<'a> RowMask<'a> {
     /// [`OptimError::Shape`] where there are not `rows * width` bytes.
     pub fn bytes(bytes: &'a [u8], rows: usize, width: usize) -> Result<Self, OptimError> {
         require_len("mask", bytes.len(), rows.saturating_mul(width))?;
-        Ok(Self {
-            rows,
-            width,
-            kind: Kind::Bytes(bytes),
-        })
+        Ok(Self { rows, width, kind: Kind::Bytes(bytes) })
     }
 
     /// B, the number of rows.
@@ -88,29 +76,13 @@ impl<'a> RowMask<'a> {
     /// A row outside the mask has none.
     pub fn spans(&self, row: usize) -> Spans<'a> {
         if row >= self.rows {
-            return Spans {
-                bytes: None,
-                start: 0,
-                end: 0,
-            };
+            return Spans { bytes: None, start: 0, end: 0 };
         }
         let start = row * self.width;
         match self.kind {
-            Kind::Full => Spans {
-                bytes: None,
-                start,
-                end: start + self.width,
-            },
-            Kind::Lens(lens) => Spans {
-                bytes: None,
-                start,
-                end: start + lens[row],
-            },
-            Kind::Bytes(bytes) => Spans {
-                bytes: Some(bytes),
-                start,
-                end: start + self.width,
-            },
+            Kind::Full => Spans { bytes: None, start, end: start + self.width },
+            Kind::Lens(lens) => Spans { bytes: None, start, end: start + lens[row] },
+            Kind::Bytes(bytes) => Spans { bytes: Some(bytes), start, end: start + self.width },
         }
     }
 
@@ -126,9 +98,7 @@ impl<'a> RowMask<'a> {
 
     /// Rows with at least one valid token.
     pub fn live_rows(&self) -> usize {
-        (0..self.rows)
-            .filter(|&row| self.spans(row).next().is_some())
-            .count()
+        (0..self.rows).filter(|&row| self.spans(row).next().is_some()).count()
     }
 
     /// The flat index of the last valid token of `row`: where a terminal reward belongs.
@@ -157,11 +127,7 @@ impl<'a> RowMask<'a> {
             for slot in self.spans(row).flatten() {
                 for &(what, values) in inputs {
                     if !values[slot].is_finite() {
-                        return OptimError::NonFinite {
-                            what,
-                            row,
-                            token: slot - row * self.width,
-                        };
+                        return OptimError::NonFinite { what, row, token: slot - row * self.width };
                     }
                 }
             }
@@ -187,9 +153,7 @@ impl Iterator for Spans<'_> {
             None => rest,
             Some(bytes) => {
                 let first = rest.clone().find(|&slot| bytes[slot] != 0).unwrap_or(rest.end);
-                let stop = (first..rest.end)
-                    .find(|&slot| bytes[slot] == 0)
-                    .unwrap_or(rest.end);
+                let stop = (first..rest.end).find(|&slot| bytes[slot] == 0).unwrap_or(rest.end);
                 first..stop
             }
         };
@@ -204,13 +168,9 @@ impl DoubleEndedIterator for Spans<'_> {
         let span = match self.bytes {
             None => rest,
             Some(bytes) => {
-                let stop = rest
-                    .clone()
-                    .rfind(|&slot| bytes[slot] != 0)
-                    .map_or(rest.start, |last| last + 1);
-                let first = (rest.start..stop)
-                    .rfind(|&slot| bytes[slot] == 0)
-                    .map_or(rest.start, |gap| gap + 1);
+                let stop = rest.clone().rfind(|&slot| bytes[slot] != 0).map_or(rest.start, |last| last + 1);
+                let first =
+                    (rest.start..stop).rfind(|&slot| bytes[slot] == 0).map_or(rest.start, |gap| gap + 1);
                 first..stop
             }
         };
@@ -235,34 +195,21 @@ mod tests {
         assert!(mask.spans(0).eq(std::iter::once(1..3)));
         assert_eq!(mask.spans(1).collect::<Vec<_>>(), [5..6, 7..10]);
         assert_eq!(mask.spans(1).rev().collect::<Vec<_>>(), [7..10, 5..6]);
-        assert_eq!(
-            (mask.tokens(), mask.live_rows(), mask.last(0), mask.last(1)),
-            (6, 2, Some(2), Some(9))
-        );
+        assert_eq!((mask.tokens(), mask.live_rows(), mask.last(0), mask.last(1)), (6, 2, Some(2), Some(9)));
     }
 
     #[test]
     fn an_empty_row_has_no_span_and_no_last_token() {
         let mask = RowMask::lens(&[0, 2], 2).unwrap();
         assert_eq!(mask.spans(0).next(), None);
-        assert_eq!(
-            (mask.last(0), mask.last(1), mask.live_rows(), mask.count(9)),
-            (None, Some(3), 1, 0)
-        );
+        assert_eq!((mask.last(0), mask.last(1), mask.live_rows(), mask.count(9)), (None, Some(3), 1, 0));
         assert_eq!(RowMask::full(3, 0).tokens(), 0);
     }
 
     #[test]
     fn a_row_longer_than_the_batch_is_wide_is_refused() {
         let error = RowMask::lens(&[2, 5], 4).unwrap_err();
-        assert_eq!(
-            error,
-            OptimError::RowLength {
-                row: 1,
-                len: 5,
-                width: 4
-            }
-        );
+        assert_eq!(error, OptimError::RowLength { row: 1, len: 5, width: 4 });
         assert!(RowMask::bytes(&[1; 7], 2, 4).is_err());
     }
 

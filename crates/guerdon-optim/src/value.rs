@@ -18,10 +18,7 @@ pub struct ValueConfig {
 
 impl Default for ValueConfig {
     fn default() -> Self {
-        Self {
-            clip: Some(0.2),
-            aggregation: Aggregation::default(),
-        }
+        Self { clip: Some(0.2), aggregation: Aggregation::default() }
     }
 }
 
@@ -39,13 +36,7 @@ impl<'a, F: Float> ValueBatch<'a, F> {
     /// All `[B, T]`, in units of the reward: the critic's predictions now, its predictions when the batch was
     /// sampled, and the returns it should have predicted.
     pub fn new(mask: RowMask<'a>, values: &'a [F], old_values: &'a [F], returns: &'a [F]) -> Self {
-        Self {
-            mask,
-            values,
-            old_values,
-            returns,
-            normaliser: None,
-        }
+        Self { mask, values, old_values, returns, normaliser: None }
     }
 
     /// For a micro-batch: the divisors of the whole batch, so that losses and gradients of the parts add up.
@@ -94,13 +85,7 @@ pub fn value_loss<F: Float>(
     if let Some(clip) = config.clip {
         require(clip > 0.0, "clip", clip, "above 0")?;
     }
-    let ValueBatch {
-        mask,
-        values,
-        old_values,
-        returns,
-        normaliser,
-    } = *batch;
+    let ValueBatch { mask, values, old_values, returns, normaliser } = *batch;
     mask.check("values", values.len())?;
     mask.check("old_values", old_values.len())?;
     mask.check("returns", returns.len())?;
@@ -115,10 +100,8 @@ pub fn value_loss<F: Float>(
         let weight = weigher.weight(tokens);
         let mut row_loss = 0.0;
         for span in mask.spans(row) {
-            let inputs = values[span.clone()]
-                .iter()
-                .zip(&old_values[span.clone()])
-                .zip(&returns[span.clone()]);
+            let inputs =
+                values[span.clone()].iter().zip(&old_values[span.clone()]).zip(&returns[span.clone()]);
             for (((&value, &old), &target), slope) in inputs.zip(&mut dvalues[span]) {
                 let error = value - target;
                 let (mut square, mut derivative) = (error * error, error);
@@ -139,11 +122,7 @@ pub fn value_loss<F: Float>(
         report.tokens += tokens;
     }
     if !(report.loss.is_finite() && errors.is_finite() && olds.is_finite()) {
-        let inputs = [
-            ("values", values),
-            ("old_values", old_values),
-            ("returns", returns),
-        ];
+        let inputs = [("values", values), ("old_values", old_values), ("returns", returns)];
         return Err(mask.blame("loss", &inputs));
     }
     let per_token = (report.tokens.max(1) as f64).recip();
@@ -163,10 +142,7 @@ mod tests {
     use crate::testing::{assert_close, central_difference};
 
     fn token(clip: Option<f64>, [value, old, target]: [f64; 3]) -> (ValueReport, f64) {
-        let config = ValueConfig {
-            clip,
-            ..ValueConfig::default()
-        };
+        let config = ValueConfig { clip, ..ValueConfig::default() };
         let mut slope = [9.0];
         let (value, old, target) = ([value], [old], [target]);
         let batch = ValueBatch::new(RowMask::full(1, 1), &value, &old, &target);
@@ -176,31 +152,19 @@ mod tests {
     #[test]
     fn a_prediction_that_moved_too_far_towards_its_target_is_not_pushed_further() {
         let (report, slope) = token(Some(0.5), [1.8, 1.0, 2.0]);
-        assert_close(
-            &[report.loss, slope, report.clip_fraction],
-            &[0.125, 0.0, 1.0],
-            1e-12,
-        );
+        assert_close(&[report.loss, slope, report.clip_fraction], &[0.125, 0.0, 1.0], 1e-12);
     }
 
     #[test]
     fn a_prediction_that_moved_away_is_pulled_back_in_full() {
         let (report, slope) = token(Some(0.5), [0.0, 1.0, 2.0]);
-        assert_close(
-            &[report.loss, slope, report.clip_fraction],
-            &[2.0, -2.0, 0.0],
-            1e-12,
-        );
+        assert_close(&[report.loss, slope, report.clip_fraction], &[2.0, -2.0, 0.0], 1e-12);
     }
 
     #[test]
     fn without_a_clip_the_old_values_are_not_read() {
         let (report, slope) = token(None, [1.8, f64::NAN, 2.0]);
-        assert_close(
-            &[report.loss, slope, report.mean_error],
-            &[0.02, -0.2, -0.2],
-            1e-12,
-        );
+        assert_close(&[report.loss, slope, report.mean_error], &[0.02, -0.2, -0.2], 1e-12);
     }
 
     #[test]
@@ -209,14 +173,7 @@ mod tests {
         let returns = [0.0, f64::NAN, 0.0, f64::NAN];
         let batch = ValueBatch::new(mask, &[0.0; 4], &[0.0; 4], &returns);
         let error = value_loss(&ValueConfig::default(), &batch, &mut [0.0; 4]).unwrap_err();
-        assert_eq!(
-            error,
-            OptimError::NonFinite {
-                what: "returns",
-                row: 1,
-                token: 1
-            }
-        );
+        assert_eq!(error, OptimError::NonFinite { what: "returns", row: 1, token: 1 });
     }
 
     proptest! {

@@ -27,10 +27,7 @@ pub struct WhitenConfig {
 
 impl Default for WhitenConfig {
     fn default() -> Self {
-        Self {
-            centre: true,
-            eps: 1e-8,
-        }
+        Self { centre: true, eps: 1e-8 }
     }
 }
 
@@ -51,33 +48,19 @@ pub fn moments<F: Float>(mask: &RowMask<'_>, values: &[F]) -> Result<Moments, Op
     let (mut tokens, mut sum) = (0_usize, 0.0);
     for span in spans() {
         tokens += span.len();
-        sum += values[span]
-            .iter()
-            .map(|value| value.to_f64() - first)
-            .sum::<f64>();
+        sum += values[span].iter().map(|value| value.to_f64() - first).sum::<f64>();
     }
     let offset = sum / tokens as f64;
     let mut squares = 0.0;
     for span in spans() {
-        squares += values[span]
-            .iter()
-            .map(|value| (value.to_f64() - first) - offset)
-            .map(|d| d * d)
-            .sum::<f64>();
+        squares +=
+            values[span].iter().map(|value| (value.to_f64() - first) - offset).map(|d| d * d).sum::<f64>();
     }
     if !squares.is_finite() {
         return Err(mask.blame("variance", &[("values", values)]));
     }
-    let variance = if tokens < 2 {
-        0.0
-    } else {
-        squares / (tokens - 1) as f64
-    };
-    Ok(Moments {
-        tokens,
-        mean: first + offset,
-        variance,
-    })
+    let variance = if tokens < 2 { 0.0 } else { squares / (tokens - 1) as f64 };
+    Ok(Moments { tokens, mean: first + offset, variance })
 }
 
 /// Whitens the valid slots of `values` (`[B, T]`) in place, leaves padded slots as they are, and returns the
@@ -94,12 +77,7 @@ pub fn whiten<F: Float>(
     mask: &RowMask<'_>,
     values: &mut [F],
 ) -> Result<Moments, OptimError> {
-    require(
-        config.eps > 0.0 && config.eps.is_finite(),
-        "eps",
-        config.eps,
-        "finite and above 0",
-    )?;
+    require(config.eps > 0.0 && config.eps.is_finite(), "eps", config.eps, "finite and above 0")?;
     let before = moments(mask, values)?;
     let scale = (before.variance + config.eps).sqrt().recip();
     let back = if config.centre { 0.0 } else { before.mean };
@@ -124,14 +102,7 @@ mod tests {
     fn moments_of_a_known_set_skip_the_padding() {
         let mask = RowMask::bytes(&[1, 0, 1, 1], 2, 2).unwrap();
         let got = moments(&mask, &[1.0, f64::NAN, 2.0, 6.0]).unwrap();
-        assert_eq!(
-            got,
-            Moments {
-                tokens: 3,
-                mean: 3.0,
-                variance: 7.0
-            }
-        );
+        assert_eq!(got, Moments { tokens: 3, mean: 3.0, variance: 7.0 });
     }
 
     #[test]
@@ -144,10 +115,7 @@ mod tests {
         whiten(&config, &RowMask::lens(&[1], 2).unwrap(), &mut one).unwrap();
         assert_close(&one, &[0.0, 5.0], 0.0);
         let mut kept = [4.0, 5.0];
-        let keep = WhitenConfig {
-            centre: false,
-            ..config
-        };
+        let keep = WhitenConfig { centre: false, ..config };
         whiten(&keep, &RowMask::lens(&[1], 2).unwrap(), &mut kept).unwrap();
         assert_close(&kept, &[4.0, 5.0], 0.0);
     }
@@ -163,14 +131,7 @@ mod tests {
     #[test]
     fn a_valid_nan_is_named() {
         let error = moments(&RowMask::full(2, 2), &[0.0, 0.0, 0.0, f32::NAN]).unwrap_err();
-        assert_eq!(
-            error,
-            OptimError::NonFinite {
-                what: "values",
-                row: 1,
-                token: 1
-            }
-        );
+        assert_eq!(error, OptimError::NonFinite { what: "values", row: 1, token: 1 });
     }
 
     proptest! {

@@ -1,1 +1,64 @@
-//! Placeholder until its room is built.
+//! A reward source: declarative rule packs, each rule with its points and its examples, compiled once and run on a turn
+//! in microseconds. (paper: RF)
+//!
+//! ```
+//! use guerdon_rules::{PackText, RulePacks};
+//! use guerdon_types::{Message, Role, Rollout};
+//!
+//! let text = "
+//! pack: guardrails
+//! about: What a negotiator must never say.
+//! rules:
+//!   - id: internal-words
+//!     about: Internal terms must not reach the partner.
+//!     points: -20
+//!     match: { any_of: ['工单', 'work order'] }
+//!     examples: { hits: ['按工单，只能到420'], misses: ['我们再商量一下价格'] }
+//! ";
+//! let pack = PackText { name: "guardrails.yaml".into(), text: text.into() };
+//! let (packs, lints) = RulePacks::compile(&[pack])?;
+//! assert!(lints.is_empty());
+//!
+//! let messages = vec![Message::new(Role::Assistant, "Our Ｗork\u{200b} Order says 420.")];
+//! let part = packs.evaluate(&Rollout { messages, ..Rollout::default() }, 0);
+//! assert_eq!(part.points.get(), -20.0);
+//! assert_eq!(part.hits[0].spans, [[4, 15]]);
+//! # Ok::<(), guerdon_rules::Report>(())
+//! ```
+//!
+//! | file | what |
+//! |---|---|
+//! | `packs.rs` | the compiled packs: the crate's door |
+//! | `source.rs` | the packs as a reward source |
+//! | `yaml.rs`, `fields.rs` | YAML with places; mappings read key by key |
+//! | `pack.rs`, `schema.rs` | a pack as written; its JSON Schema for editors |
+//! | `parse.rs`, `parse/test.rs` | YAML to a pack |
+//! | `compile.rs`, `plan.rs` | packs to what runs |
+//! | `lint.rs`, `examples.rs` | what an author should look at; the examples, run at load |
+//! | `report.rs` | errors like a compiler's |
+//! | `normalise.rs` | folding, with the way back |
+//! | `number.rs`, `checks.rs`, `expr.rs`, `expr/parse.rs` | numbers with units; length, repetition, language; `where` |
+//! | `eval.rs`, `eval/scene.rs` | one turn against all rules |
+
+mod checks;
+mod compile;
+mod eval;
+mod examples;
+mod expr;
+mod fields;
+mod lint;
+mod normalise;
+mod number;
+mod pack;
+mod packs;
+mod parse;
+mod plan;
+mod report;
+mod schema;
+mod source;
+mod yaml;
+
+pub use packs::{PackSummary, PackText, RulePacks, RuleSummary};
+pub use report::{Diagnostic, Report, Severity};
+pub use schema::json_schema;
+pub use source::RulesSource;

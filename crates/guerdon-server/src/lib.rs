@@ -1,1 +1,60 @@
-//! Placeholder until its room is built.
+//! Opens the door: HTTP, configuration, reload, telemetry, shutdown. It holds no arithmetic; the binary is guerdon-cli's.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//!
+//! use guerdon_server::config::{ConfigSource, ProcessEnvironment};
+//! use guerdon_server::{Engine, start};
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let file = Some("guerdon.toml".into());
+//! let source = ConfigSource { file, environment: Arc::new(ProcessEnvironment), overrides: Vec::new() };
+//! let running = start(Engine::load(source)?).await?;
+//! println!("http://{}", running.address);
+//! running.stop().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | file | what |
+//! |---|---|
+//! | `config/` | what can be configured, and how it is read: file < environment < flags |
+//! | `secrets.rs`, `auth.rs` | tokens and keys; who may ask |
+//! | `sources.rs` | from configuration to profiles: the only list of source kinds |
+//! | `live.rs` | the snapshot that serves |
+//! | `engine.rs` | the live snapshot, how to replace it, how to score on it |
+//! | `batch.rs`, `advantages.rs` | one request's rollouts side by side; group advantages on the way out |
+//! | `observed.rs`, `metrics.rs`, `telemetry.rs` | what is watched, around the sources |
+//! | `app.rs`, `extract.rs`, `problem.rs` | the hall, bytes to requests, problems to replies |
+//! | `routes/` | one file a noun |
+//! | `reload.rs`, `serve.rs` | watcher, SIGHUP and POST to one load; start and stop |
+
+mod advantages;
+mod app;
+mod auth;
+mod batch;
+pub mod config;
+mod engine;
+mod error;
+mod extract;
+mod live;
+mod metrics;
+mod observed;
+mod problem;
+mod reload;
+mod routes;
+mod secrets;
+mod serve;
+mod sources;
+mod telemetry;
+
+pub use app::openapi_json;
+pub use auth::{Auth, Open};
+pub use batch::{Batch, Scored};
+pub use engine::Engine;
+pub use error::LoadError;
+pub use live::{Live, Profile};
+pub use metrics::Metrics;
+pub use secrets::SecretError;
+pub use serve::{Running, StartError, start};
+pub use telemetry::{BadFilter, install as install_telemetry};

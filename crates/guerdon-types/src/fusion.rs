@@ -199,7 +199,10 @@ impl FusionConfig {
     /// [`InvalidFusion`] naming the key.
     pub fn check(&self) -> Result<(), InvalidFusion> {
         if self.bound.get() <= 0.0 {
-            return Err(InvalidFusion { key: "bound", detail: format!("is {}; it must be positive", self.bound) });
+            return Err(InvalidFusion {
+                key: "bound",
+                detail: format!("is {}; it must be positive", self.bound),
+            });
         }
         let Weights { rm, judge, rules, other } = self.weights;
         for (key, weight) in
@@ -231,9 +234,10 @@ impl Calibration {
     /// [`InvalidFusion`] naming the key.
     pub fn check(&self) -> Result<(), InvalidFusion> {
         match self {
-            Self::Standardised { std, .. } if std.get() <= 0.0 => {
-                Err(InvalidFusion { key: "calibration.std", detail: format!("is {std}; it must be positive") })
-            }
+            Self::Standardised { std, .. } if std.get() <= 0.0 => Err(InvalidFusion {
+                key: "calibration.std",
+                detail: format!("is {std}; it must be positive"),
+            }),
             _ => Ok(()),
         }
     }

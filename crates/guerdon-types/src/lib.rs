@@ -37,15 +37,18 @@ mod rollout;
 
 pub use finite::{Finite, NotFinite};
 pub use fusion::{
-    Aggregate, Calibration, FusionConfig, FusionMethod, FusionPatch, InnerMethod, InvalidFusion, OnAbstain, Weights,
+    Aggregate, Calibration, FusionConfig, FusionMethod, FusionPatch, InnerMethod, InvalidFusion, OnAbstain,
+    Weights,
 };
 pub use ids::{GroupId, ProfileName, RequestId, RolloutId, SourceId};
 pub use info::{Info, Limits, ProfileInfo, SourceInfo};
 pub use parts::{
-    Abstained, AbstainWhy, CriterionVerdict, JudgePart, OtherPart, Part, RmPart, RuleAbstained, RuleHit, RulesPart,
-    Signal, Usage,
+    AbstainWhy, Abstained, CriterionVerdict, JudgePart, OtherPart, Part, RmPart, RuleAbstained, RuleHit,
+    RulesPart, Signal, Usage,
 };
 pub use problem::{Invalid, Problem, ProblemCode};
 pub use request::{AdvantagesRequest, ScoreRequest};
-pub use response::{RolloutResult, ScoreResponse, StreamLine, StreamSummary, StreamedResult, TurnResult, Versions};
+pub use response::{
+    RolloutResult, ScoreResponse, StreamLine, StreamSummary, StreamedResult, TurnResult, Versions,
+};
 pub use rollout::{Context, Message, NamedTurns, Role, Rollout, ScoreTurns};

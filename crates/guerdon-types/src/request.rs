@@ -51,13 +51,21 @@ impl ScoreRequest {
                 && let Some(first) = seen.insert(id, index)
             {
                 let detail = format!("id `{id}` is also the id of rollout {first}");
-                return Err(Invalid::new(ProblemCode::InvalidRequest, format!("/rollouts/{index}/id"), detail)
-                    .hint("give every rollout of a request its own id, or leave ids out"));
+                return Err(Invalid::new(
+                    ProblemCode::InvalidRequest,
+                    format!("/rollouts/{index}/id"),
+                    detail,
+                )
+                .hint("give every rollout of a request its own id, or leave ids out"));
             }
         }
         if self.deadline_ms == Some(0) {
-            return Err(Invalid::new(ProblemCode::InvalidRequest, "/deadline_ms", "a deadline of 0 ms scores nothing")
-                .hint("leave `deadline_ms` out, or give it a positive number of milliseconds"));
+            return Err(Invalid::new(
+                ProblemCode::InvalidRequest,
+                "/deadline_ms",
+                "a deadline of 0 ms scores nothing",
+            )
+            .hint("leave `deadline_ms` out, or give it a positive number of milliseconds"));
         }
         Ok(())
     }

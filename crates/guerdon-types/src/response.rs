@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Abstained, Calibration, Finite, FusionConfig, JudgePart, OtherPart, Problem, ProfileName, RequestId, RmPart,
-    RolloutId, RulesPart, SourceId, Usage,
+    Abstained, Calibration, Finite, FusionConfig, JudgePart, OtherPart, Problem, ProfileName, RequestId,
+    RmPart, RolloutId, RulesPart, SourceId, Usage,
 };
 
 /// The whole reply.
@@ -27,7 +27,12 @@ pub struct ScoreResponse {
 impl ScoreResponse {
     /// The whole reply from its parts.
     #[must_use]
-    pub const fn new(request_id: RequestId, results: Vec<RolloutResult>, versions: Versions, usage: Usage) -> Self {
+    pub const fn new(
+        request_id: RequestId,
+        results: Vec<RolloutResult>,
+        versions: Versions,
+        usage: Usage,
+    ) -> Self {
         Self { request_id, results, versions, usage }
     }
 }
@@ -130,7 +135,7 @@ impl Versions {
 #[serde(untagged)]
 pub enum StreamLine {
     /// The last line.
-    Summary(StreamSummary),
+    Summary(Box<StreamSummary>),
     /// One rollout's result.
     Result(Box<StreamedResult>),
 }

@@ -135,14 +135,19 @@ impl Rollout {
                     return Err(Invalid::new(ProblemCode::InvalidRequest, "/score", "`score` names no turn")
                         .hint("leave `score` out to score the last assistant turn"));
                 }
-                if let Some((place, index)) = indices.iter().enumerate().find(|(_, index)| !assistant(index)) {
+                if let Some((place, index)) = indices.iter().enumerate().find(|(_, index)| !assistant(index))
+                {
                     let found = self.messages.get(*index).map_or_else(
                         || format!("the dialogue has {} messages", self.messages.len()),
                         |m| format!("message {index} is the {}'s", m.role.as_str()),
                     );
                     let detail = format!("`score` names turn {index}, which is no assistant turn: {found}");
-                    return Err(Invalid::new(ProblemCode::NoAssistantTurn, format!("/score/{place}"), detail)
-                        .hint("name indices of assistant messages, counting from 0"));
+                    return Err(Invalid::new(
+                        ProblemCode::NoAssistantTurn,
+                        format!("/score/{place}"),
+                        detail,
+                    )
+                    .hint("name indices of assistant messages, counting from 0"));
                 }
                 let mut turns = indices.clone();
                 turns.sort_unstable();

@@ -12,11 +12,7 @@ fn scored(rewards: &[f64]) -> Vec<Option<f64>> {
 }
 
 fn run(estimator: Estimator, rewards: &[f64], groups: &[usize]) -> Vec<f64> {
-    advantages(estimator, &scored(rewards), groups)
-        .unwrap()
-        .into_iter()
-        .flatten()
-        .collect()
+    advantages(estimator, &scored(rewards), groups).unwrap().into_iter().flatten().collect()
 }
 
 #[test]
@@ -24,16 +20,8 @@ fn each_estimator_gives_the_hand_computed_numbers() {
     let (rewards, groups) = ([1.0, 3.0, 2.0, 10.0, 14.0], [0, 0, 0, 7, 7]);
     let std = 8.0_f64.sqrt();
     let batch = (rewards.iter().map(|s| (s - 6.0) * (s - 6.0)).sum::<f64>() / 4.0).sqrt();
-    assert_close(
-        &run(Estimator::DrGrpo, &rewards, &groups),
-        &[-1.0, 1.0, 0.0, -2.0, 2.0],
-        1e-15,
-    );
-    assert_close(
-        &run(Estimator::Rloo, &rewards, &groups),
-        &[-1.5, 1.5, 0.0, -4.0, 4.0],
-        1e-15,
-    );
+    assert_close(&run(Estimator::DrGrpo, &rewards, &groups), &[-1.0, 1.0, 0.0, -2.0, 2.0], 1e-15);
+    assert_close(&run(Estimator::Rloo, &rewards, &groups), &[-1.5, 1.5, 0.0, -4.0, 4.0], 1e-15);
     let want = [-1.0, 1.0, 0.0, -2.0 / std, 2.0 / std];
     assert_close(&run(Estimator::Grpo, &rewards, &groups), &want, 2e-6);
     let want = [-1.0 / batch, 1.0 / batch, 0.0, -2.0 / batch, 2.0 / batch];
@@ -80,42 +68,19 @@ fn nearly_equal_rewards_give_advantages_of_order_one() {
 #[test]
 fn a_row_without_tokens_leaves_its_group() {
     let mask = RowMask::lens(&[0, 2, 1], 2).unwrap();
-    let config = GroupConfig {
-        estimator: Estimator::DrGrpo,
-        ..GroupConfig::default()
-    };
+    let config = GroupConfig { estimator: Estimator::DrGrpo, ..GroupConfig::default() };
     let mut out = [9.0; 6];
-    token_advantages(
-        &config,
-        &GroupBatch::new(mask, &[100.0, 1.0, 2.0], &[0; 3]),
-        &mut out,
-    )
-    .unwrap();
+    token_advantages(&config, &GroupBatch::new(mask, &[100.0, 1.0, 2.0], &[0; 3]), &mut out).unwrap();
     assert_close(&out, &[0.0, 0.0, -0.5, -0.5, 0.5, 0.0], 1e-15);
-    token_advantages(
-        &config,
-        &GroupBatch::new(mask, &[100.0, 1.0, f64::NAN], &[0; 3]),
-        &mut out,
-    )
-    .unwrap();
+    token_advantages(&config, &GroupBatch::new(mask, &[100.0, 1.0, f64::NAN], &[0; 3]), &mut out).unwrap();
     assert_close(&out, &[0.0; 6], 0.0);
 }
 
 #[test]
 fn a_reward_that_is_not_finite_is_refused_by_place() {
     let error = advantages(Estimator::Grpo, &[Some(0.0), Some(f64::INFINITY)], &[0, 0]).unwrap_err();
-    assert_eq!(
-        error,
-        OptimError::NonFinite {
-            what: "rewards",
-            row: 1,
-            token: 0
-        }
-    );
-    assert!(matches!(
-        advantages(Estimator::Grpo, &[None], &[0, 1]),
-        Err(OptimError::Shape { .. })
-    ));
+    assert_eq!(error, OptimError::NonFinite { what: "rewards", row: 1, token: 0 });
+    assert!(matches!(advantages(Estimator::Grpo, &[None], &[0, 1]), Err(OptimError::Shape { .. })));
 }
 
 #[test]

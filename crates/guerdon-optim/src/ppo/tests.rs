@@ -21,19 +21,11 @@ struct Case {
 }
 
 fn cases() -> impl Strategy<Value = Case> {
-    let slots = prop::collection::vec(
-        (0_u8..2, -3.0_f64..0.0, -1.0_f64..1.0, -2.0_f64..2.0),
-        ROWS * WIDTH,
-    );
+    let slots = prop::collection::vec((0_u8..2, -3.0_f64..0.0, -1.0_f64..1.0, -2.0_f64..2.0), ROWS * WIDTH);
     let modes = prop::sample::select(Aggregation::ALL);
     let dual = prop::sample::select(vec![None, Some(1.5), Some(3.0)]);
     (slots, modes, dual, 0.1_f64..0.3, 0.1_f64..0.4).prop_flat_map(|(slots, mode, dual, low, high)| {
-        let config = PpoConfig {
-            clip_low: low,
-            clip_high: high,
-            dual_clip: dual,
-            aggregation: mode,
-        };
+        let config = PpoConfig { clip_low: low, clip_high: high, dual_clip: dual, aggregation: mode };
         Just(Case {
             bytes: slots.iter().map(|slot| slot.0).collect(),
             logp: slots.iter().map(|slot| slot.1).collect(),
@@ -61,10 +53,7 @@ impl Case {
     fn near_a_kink(&self, slot: usize) -> bool {
         let r = (self.logp[slot] - self.old[slot]).exp();
         let edges = [1.0 - self.config.clip_low, 1.0 + self.config.clip_high];
-        edges
-            .into_iter()
-            .chain(self.config.dual_clip)
-            .any(|edge| (r - edge).abs() < 1e-4)
+        edges.into_iter().chain(self.config.dual_clip).any(|edge| (r - edge).abs() < 1e-4)
     }
 
     fn rows(&self, pick: impl Iterator<Item = usize> + Clone) -> Self {
@@ -90,23 +79,11 @@ fn token(config: PpoConfig, ratio: f64, advantage: f64) -> (PpoReport, f64) {
 /// rllm-org/rllm#81: the upper range was computed and then not used.
 #[test]
 fn clip_higher_moves_the_upper_edge_only() {
-    let config = PpoConfig {
-        clip_low: 0.2,
-        clip_high: 0.4,
-        ..PpoConfig::default()
-    };
+    let config = PpoConfig { clip_low: 0.2, clip_high: 0.4, ..PpoConfig::default() };
     let (inside, slope) = token(config, 1.3, 1.0);
-    assert_close(
-        &[inside.loss, slope, inside.clip_fraction],
-        &[-1.3, -1.3, 0.0],
-        1e-12,
-    );
+    assert_close(&[inside.loss, slope, inside.clip_fraction], &[-1.3, -1.3, 0.0], 1e-12);
     let (above, slope) = token(config, 1.5, 1.0);
-    assert_close(
-        &[above.loss, slope, above.clip_fraction],
-        &[-1.4, 0.0, 1.0],
-        1e-12,
-    );
+    assert_close(&[above.loss, slope, above.clip_fraction], &[-1.4, 0.0, 1.0], 1e-12);
     let (below, slope) = token(config, 0.7, -1.0);
     assert_close(&[below.loss, slope, below.clip_fraction], &[0.8, 0.0, 1.0], 1e-12);
 }
@@ -121,32 +98,17 @@ fn the_pessimistic_side_is_never_clipped() {
 
 #[test]
 fn dual_clip_bounds_the_loss_of_a_bad_token() {
-    let config = PpoConfig {
-        dual_clip: Some(3.0),
-        ..PpoConfig::default()
-    };
+    let config = PpoConfig { dual_clip: Some(3.0), ..PpoConfig::default() };
     let (report, slope) = token(config, 5.0, -1.0);
-    assert_close(
-        &[report.loss, slope, report.dual_clip_fraction],
-        &[3.0, 0.0, 1.0],
-        1e-12,
-    );
+    assert_close(&[report.loss, slope, report.dual_clip_fraction], &[3.0, 0.0, 1.0], 1e-12);
     let (report, slope) = token(config, 5.0, 1.0);
-    assert_close(
-        &[report.loss, slope, report.dual_clip_fraction],
-        &[-1.2, 0.0, 0.0],
-        1e-12,
-    );
+    assert_close(&[report.loss, slope, report.dual_clip_fraction], &[-1.2, 0.0, 0.0], 1e-12);
 }
 
 #[test]
 fn on_policy_the_gradient_is_the_policy_gradient() {
     let (report, slope) = token(PpoConfig::default(), 1.0, 0.7);
-    assert_close(
-        &[report.loss, slope, report.approx_kl, report.max_ratio],
-        &[-0.7, -0.7, 0.0, 1.0],
-        1e-15,
-    );
+    assert_close(&[report.loss, slope, report.approx_kl, report.max_ratio], &[-0.7, -0.7, 0.0, 1.0], 1e-15);
 }
 
 #[test]
@@ -154,10 +116,7 @@ fn an_absurd_log_ratio_is_held_and_has_no_gradient() {
     let mut slope = [9.0_f32];
     let batch = PpoBatch::new(RowMask::full(1, 1), &[0.0], &[-1e4], &[-1.0]);
     let report = ppo_loss(&PpoConfig::default(), &batch, &mut slope).unwrap();
-    assert!(
-        report.loss.is_finite() && slope[0].abs() < f32::MIN_POSITIVE,
-        "{report:?}"
-    );
+    assert!(report.loss.is_finite() && slope[0].abs() < f32::MIN_POSITIVE, "{report:?}");
 }
 
 #[test]
@@ -165,11 +124,7 @@ fn a_batch_without_tokens_has_loss_zero() {
     let mask = RowMask::lens(&[0, 0], 1).unwrap();
     let nan = [f64::NAN; 2];
     let mut slope = [9.0; 2];
-    let report = ppo_loss(
-        &PpoConfig::default(),
-        &PpoBatch::new(mask, &nan, &nan, &nan),
-        &mut slope,
-    );
+    let report = ppo_loss(&PpoConfig::default(), &PpoBatch::new(mask, &nan, &nan, &nan), &mut slope);
     assert_eq!((report, slope), (Ok(PpoReport::default()), [0.0; 2]));
 }
 
@@ -178,22 +133,12 @@ fn a_log_prob_impossible_under_both_policies_is_named() {
     let logp = [-1.0, f64::NEG_INFINITY];
     let batch = PpoBatch::new(RowMask::full(2, 1), &logp, &logp, &[1.0, 1.0]);
     let error = ppo_loss(&PpoConfig::default(), &batch, &mut [0.0; 2]).unwrap_err();
-    assert_eq!(
-        error,
-        OptimError::NonFinite {
-            what: "logp",
-            row: 1,
-            token: 0
-        }
-    );
+    assert_eq!(error, OptimError::NonFinite { what: "logp", row: 1, token: 0 });
 }
 
 #[test]
 fn a_dual_clip_of_one_or_less_is_refused() {
-    let config = PpoConfig {
-        dual_clip: Some(1.0),
-        ..PpoConfig::default()
-    };
+    let config = PpoConfig { dual_clip: Some(1.0), ..PpoConfig::default() };
     let batch = PpoBatch::new(RowMask::full(0, 0), &[0.0_f64; 0], &[], &[]);
     assert!(ppo_loss(&config, &batch, &mut []).is_err());
 }

@@ -17,30 +17,16 @@ impl Case {
         let mask = flat(&json["inputs"]["mask"]);
         let rows = json["inputs"]["mask"].as_array().unwrap().len();
         let width = mask.len() / rows;
-        Self {
-            name,
-            rows,
-            width,
-            mask: mask.iter().map(|&valid| u8::from(valid > 0.5)).collect(),
-            json,
-        }
+        Self { name, rows, width, mask: mask.iter().map(|&valid| u8::from(valid > 0.5)).collect(), json }
     }
 
     /// Inputs are f32 numbers; rounding to them undoes the last-bit error of the JSON reader.
     pub(crate) fn input(&self, name: &str) -> Vec<f64> {
-        flat(&self.json["inputs"][name])
-            .into_iter()
-            .map(|x| f64::from(x as f32))
-            .collect()
+        flat(&self.json["inputs"][name]).into_iter().map(|x| f64::from(x as f32)).collect()
     }
 
     pub(crate) fn groups(&self) -> Vec<u64> {
-        self.json["inputs"]["index"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|id| id.as_u64().unwrap())
-            .collect()
+        self.json["inputs"]["index"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap()).collect()
     }
 
     /// The output `op/field`; `None` where the trainer raised instead.
@@ -66,11 +52,7 @@ impl Case {
         for (at, (&got, &want)) in got.iter().zip(&want).enumerate() {
             let want = if per_slot && self.mask[at] == 0 { 0.0 } else { want };
             let close = (got - want).abs() <= limit;
-            assert!(
-                close,
-                "{} {op} {field} at {at}: got {got}, want {want}",
-                self.name
-            );
+            assert!(close, "{} {op} {field} at {at}: got {got}, want {want}", self.name);
         }
     }
 }

@@ -22,9 +22,7 @@ const SCORES: u64 = 8;
 impl Recipe {
     pub(crate) fn lens(self) -> Vec<usize> {
         let span = self.width as f64;
-        (0..self.rows as u64)
-            .map(|row| 1 + (uniform(self.seed, LENS, row) * span).floor() as usize)
-            .collect()
+        (0..self.rows as u64).map(|row| 1 + (uniform(self.seed, LENS, row) * span).floor() as usize).collect()
     }
 
     pub(crate) fn logp(self) -> Vec<f32> {

@@ -49,11 +49,7 @@ mod tests {
     #[test]
     fn the_generator_reproduces_the_inputs_bit_for_bit() {
         let case = case!("basic");
-        let recipe = Recipe {
-            seed: 1,
-            rows: 6,
-            width: 9,
-        };
+        let recipe = Recipe { seed: 1, rows: 6, width: 9 };
         let wide = |xs: Vec<f32>| xs.into_iter().map(f64::from).collect::<Vec<_>>();
         let lens = recipe.lens();
         assert_eq!((0..6).map(|row| mask(&case).count(row)).collect::<Vec<_>>(), lens);
@@ -80,10 +76,7 @@ mod tests {
         for case in cases() {
             let (logp, reference) = (case.input("logp"), case.input("ref"));
             for (estimator, op) in names {
-                let config = KlConfig {
-                    estimator,
-                    ..KlConfig::default()
-                };
+                let config = KlConfig { estimator, ..KlConfig::default() };
                 let (mut kl, mut slope) = (zeros(&case), zeros(&case));
                 let batch = KlBatch::new(mask(&case), &logp, &reference);
                 kl_penalty(&config, &batch, &mut kl, &mut slope).unwrap();
@@ -110,22 +103,11 @@ mod tests {
 
     #[test]
     fn whitening_agrees() {
-        for case in cases()
-            .iter()
-            .filter(|case| case.try_output("whiten", "out").is_some())
-        {
+        for case in cases().iter().filter(|case| case.try_output("whiten", "out").is_some()) {
             let (mut centred, mut kept) = (rewards(case), rewards(case));
             let config = WhitenConfig::default();
             let before = whiten(&config, &mask(case), &mut centred).unwrap();
-            whiten(
-                &WhitenConfig {
-                    centre: false,
-                    ..config
-                },
-                &mask(case),
-                &mut kept,
-            )
-            .unwrap();
+            whiten(&WhitenConfig { centre: false, ..config }, &mask(case), &mut kept).unwrap();
             case.expect(&centred, "whiten", "out", RTOL);
             case.expect(&kept, "whiten", "out_noshift", RTOL);
             case.expect(&[before.mean], "whiten", "mean", RTOL);
@@ -135,26 +117,14 @@ mod tests {
 
     #[test]
     fn gae_agrees_with_verl_with_and_without_interior_gaps() {
-        let settings = [
-            ("gae_g1.0_l1.0", 1.0, 1.0),
-            ("gae_g1.0_l0.95", 1.0, 0.95),
-            ("gae_g0.99_l0.95", 0.99, 0.95),
-        ];
-        for case in cases()
-            .iter()
-            .filter(|case| case.try_output("gae_g1.0_l1.0", "ret").is_some())
-        {
+        let settings =
+            [("gae_g1.0_l1.0", 1.0, 1.0), ("gae_g1.0_l0.95", 1.0, 0.95), ("gae_g0.99_l0.95", 0.99, 0.95)];
+        for case in cases().iter().filter(|case| case.try_output("gae_g1.0_l1.0", "ret").is_some()) {
             let (rewards, values) = (rewards(case), case.input("values"));
             for (op, gamma, lambda) in settings {
                 let (mut advantages, mut returns) = (zeros(case), zeros(case));
                 let batch = GaeBatch::new(mask(case), &rewards, &values);
-                gae(
-                    &GaeConfig { gamma, lambda },
-                    &batch,
-                    &mut advantages,
-                    &mut returns,
-                )
-                .unwrap();
+                gae(&GaeConfig { gamma, lambda }, &batch, &mut advantages, &mut returns).unwrap();
                 case.expect(&advantages, op, "adv_raw", RTOL);
                 case.expect(&returns, op, "ret", RTOL);
                 whiten(&WhitenConfig::default(), &mask(case), &mut advantages).unwrap();
@@ -165,19 +135,12 @@ mod tests {
 
     #[test]
     fn group_estimators_agree_except_where_a_rollout_has_no_sibling() {
-        let names = [
-            (Estimator::Grpo, "grpo"),
-            (Estimator::DrGrpo, "grpo_nostd"),
-            (Estimator::Rloo, "rloo"),
-        ];
+        let names = [(Estimator::Grpo, "grpo"), (Estimator::DrGrpo, "grpo_nostd"), (Estimator::Rloo, "rloo")];
         for case in cases() {
             let (scores, groups) = (case.input("scores"), case.groups());
             for (estimator, op) in names {
                 let mut out = zeros(&case);
-                let config = GroupConfig {
-                    estimator,
-                    ..GroupConfig::default()
-                };
+                let config = GroupConfig { estimator, ..GroupConfig::default() };
                 let batch = GroupBatch::new(mask(&case), &scores, &groups);
                 token_advantages(&config, &batch, &mut out).unwrap();
                 // verl keeps the raw score of a group of one, and counts a row without tokens as a reward of 0.
@@ -201,11 +164,7 @@ mod tests {
             let (logp, old, advantages) = (case.input("logp"), case.input("old"), ppo_advantages(&case));
             for &aggregation in Aggregation::ALL {
                 let op = format!("ppo_vanilla__{}", aggregation.name().replace('_', "-"));
-                let config = PpoConfig {
-                    dual_clip: Some(3.0),
-                    aggregation,
-                    ..PpoConfig::default()
-                };
+                let config = PpoConfig { dual_clip: Some(3.0), aggregation, ..PpoConfig::default() };
                 let mut slope = zeros(&case);
                 let batch = PpoBatch::new(mask(&case), &logp, &old, &advantages);
                 let report = ppo_loss(&config, &batch, &mut slope).unwrap();
@@ -220,15 +179,8 @@ mod tests {
 
     #[test]
     fn clip_higher_dual_clip_and_openrlhf_s_plain_clip_agree() {
-        let higher = PpoConfig {
-            clip_high: 0.28,
-            dual_clip: Some(2.0),
-            ..PpoConfig::default()
-        };
-        let settings = [
-            ("ppo_cliphigher_c2", higher),
-            ("openrlhf_ppo", PpoConfig::default()),
-        ];
+        let higher = PpoConfig { clip_high: 0.28, dual_clip: Some(2.0), ..PpoConfig::default() };
+        let settings = [("ppo_cliphigher_c2", higher), ("openrlhf_ppo", PpoConfig::default())];
         for case in cases() {
             let (logp, old, advantages) = (case.input("logp"), case.input("old"), ppo_advantages(&case));
             for (op, config) in settings {
@@ -243,25 +195,15 @@ mod tests {
 
     #[test]
     fn the_value_loss_and_its_gradient_agree_in_every_aggregation() {
-        for case in cases()
-            .iter()
-            .filter(|case| case.try_output("gae_g0.99_l0.95", "ret").is_some())
-        {
+        for case in cases().iter().filter(|case| case.try_output("gae_g0.99_l0.95", "ret").is_some()) {
             let returns = case.output("gae_g0.99_l0.95", "ret");
             let (values, new) = (case.input("values"), case.input("vpreds"));
             for &aggregation in Aggregation::ALL {
                 let op = format!("value_clip0.5__{}", aggregation.name().replace('_', "-"));
                 let mut slope = zeros(case);
                 let batch = ValueBatch::new(mask(case), &new, &values, &returns);
-                let report = value_loss(
-                    &ValueConfig {
-                        clip: Some(0.5),
-                        aggregation,
-                    },
-                    &batch,
-                    &mut slope,
-                )
-                .unwrap();
+                let report =
+                    value_loss(&ValueConfig { clip: Some(0.5), aggregation }, &batch, &mut slope).unwrap();
                 case.expect(&[report.loss], &op, "loss", RTOL_COUNT);
                 case.expect(&slope, &op, "grad", RTOL_COUNT);
                 case.expect(&[report.clip_fraction], &op, "clipfrac", RTOL_COUNT);

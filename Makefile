@@ -1,0 +1,44 @@
+# Two commands do everything: `make run` and `make test`. The rest are their parts.
+CARGO ?= cargo
+PYTHON ?= python3
+ORT_DIR := .guerdon/onnxruntime
+JUDGE_VENV := .venv-judge
+LISTEN ?= 127.0.0.1:8787
+
+.PHONY: run test lint unit doc-test docs onnxruntime generate bench clean help
+
+help: ## This list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+run: onnxruntime ## Build and serve the hotel profile on loopback; JUDGE=local adds a small real judge
+	$(CARGO) build --release --package guerdon-cli
+	@CARGO="$(CARGO)" PYTHON="$(PYTHON)" VENV="$(JUDGE_VENV)" JUDGE="$(JUDGE)" LISTEN="$(LISTEN)" sh scripts/run.sh
+
+test: lint unit doc-test ## Lints, drift checks, all tests, the runner's summary
+
+lint: ## Formatting, clippy and docs, warnings denied
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --quiet
+
+unit: onnxruntime ## All tests, with nextest where it is installed
+	@if $(CARGO) nextest --version >/dev/null 2>&1; \
+	then $(CARGO) nextest run --workspace --locked; \
+	else $(CARGO) test --workspace --all-targets --locked; fi
+
+doc-test: onnxruntime ## The examples in the documentation
+	$(CARGO) test --workspace --doc --locked
+
+onnxruntime: ## Fetch ONNX Runtime's shared library from its Python wheel, if it is missing; GPU=1 for CUDA
+	@PYTHON="$(PYTHON)" sh scripts/fetch-onnxruntime.sh $(ORT_DIR)
+
+generate: ## Write the generated files: OpenAPI document, rule pack schema
+	$(CARGO) xtask generate
+
+bench: onnxruntime ## Measure the server over HTTP; see docs/benchmarks.md
+	$(CARGO) build --release --package guerdon-cli --package guerdon-examples --example load
+	sh scripts/bench.sh
+
+clean: ## Remove what was built and fetched
+	$(CARGO) clean
+	rm -rf .guerdon $(JUDGE_VENV)

@@ -1,0 +1,173 @@
+//! Every command and flag, with its help. What they mean is in `commands/`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Rewards for RL post-training of dialogue agents: a preference reward model, an LLM judge and rules, fused, explained
+/// and versioned.
+#[derive(Debug, Parser)]
+#[command(
+    name = "guerdon",
+    version,
+    propagate_version = true,
+    max_term_width = 100,
+    after_help = "\
+Examples:
+  guerdon serve                                  serve the profile of ./guerdon.toml on loopback
+  guerdon score dialogues.jsonl --local --table  score a file without a server, for people
+  guerdon score dialogues.jsonl --out rewards.jsonl
+                                                 score a file on the server at 127.0.0.1:8787
+  guerdon rules check rules/                     compile rule packs, run their examples, report like a compiler
+"
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve rewards over HTTP
+    Serve(Serve),
+    /// Score a file of rollouts
+    Score(Score),
+    /// Check and try rule packs
+    #[command(subcommand)]
+    Rules(Rules),
+    /// Check and render judge prompts
+    #[command(subcommand)]
+    Judge(Judge),
+    /// Look at reward models
+    #[command(subcommand)]
+    Rm(Rm),
+    /// Check and show the configuration
+    #[command(subcommand)]
+    Config(Config),
+    /// Print the OpenAPI document of the server
+    #[command(hide = true)]
+    Openapi,
+}
+
+/// Where the configuration comes from.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Configuration {
+    /// The TOML file; paths in it are relative to its folder. Variables such as GUERDON__SERVER__LOG override it, and
+    /// flags override both
+    #[arg(long, env = "GUERDON_CONFIG", default_value = "guerdon.toml", value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// Ask this judge of [judges] in the default profile
+    #[arg(long, value_name = "NAME")]
+    pub(crate) judge: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    #[command(flatten)]
+    pub(crate) configuration: Configuration,
+    /// Address and port; port 0 picks a free one and prints it
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<SocketAddr>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Score {
+    /// The rollouts, one JSON object a line as in POST /v1/score; `-` reads standard input
+    #[arg(value_name = "IN.jsonl")]
+    pub(crate) input: PathBuf,
+    /// Write results here, one a line in the order of the input; default: standard output
+    #[arg(long, short, value_name = "OUT.jsonl")]
+    pub(crate) out: Option<PathBuf>,
+    /// Print a table for people instead of JSON lines
+    #[arg(long)]
+    pub(crate) table: bool,
+    /// The server
+    #[arg(long, env = "GUERDON_URL", default_value = "http://127.0.0.1:8787", conflicts_with = "local")]
+    pub(crate) url: String,
+    /// The file that holds the server's bearer token; default: the variable GUERDON_TOKEN
+    #[arg(long, value_name = "FILE", conflicts_with = "local")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Score in this process, without a server
+    #[arg(long)]
+    pub(crate) local: bool,
+    #[command(flatten)]
+    pub(crate) configuration: Configuration,
+    /// The profile; default: the server's
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+    /// Ask only these sources
+    #[arg(long, value_name = "SOURCE", value_delimiter = ',')]
+    pub(crate) sources: Vec<String>,
+    /// Changes to the fusion, as JSON: '{"method": "weighted_sum"}'
+    #[arg(long, value_name = "JSON")]
+    pub(crate) fusion: Option<String>,
+    /// Add group advantages: grpo, dr_grpo, rloo or batch_std
+    #[arg(long, value_name = "ESTIMATOR")]
+    pub(crate) advantages: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Rules {
+    /// Compile packs, run the examples beside their rules, and report like a compiler
+    Check {
+        /// Packs, or folders of packs
+        #[arg(required = true, value_name = "PACK")]
+        packs: Vec<PathBuf>,
+        /// Print the diagnostics as JSON, for editors
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what packs say of a text, as an assistant's reply
+    Try {
+        /// Packs, or folders of packs
+        #[arg(required = true, value_name = "PACK")]
+        packs: Vec<PathBuf>,
+        /// The reply
+        #[arg(long)]
+        text: String,
+        /// Context values, as a JSON object: '{"target_price": 420}'
+        #[arg(long, default_value = "{}", value_name = "JSON")]
+        context: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Judge {
+    /// Compile judge prompts, and report like a compiler
+    Check {
+        /// Prompts, or folders of prompts
+        #[arg(required = true, value_name = "PROMPT")]
+        prompts: Vec<PathBuf>,
+    },
+    /// Print what a judge would be sent for a rollout
+    Render {
+        /// The prompt
+        #[arg(value_name = "PROMPT")]
+        prompt: PathBuf,
+        /// A file of rollouts; the first one is taken
+        #[arg(long, value_name = "IN.jsonl")]
+        rollout: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Rm {
+    /// Load a model folder, verify its hashes, and say what it is
+    Info {
+        /// The folder that holds guerdon.model.toml
+        #[arg(value_name = "MODEL")]
+        model: PathBuf,
+        /// ONNX Runtime's shared library; default: see `make onnxruntime`
+        #[arg(long, env = "ORT_DYLIB_PATH", value_name = "FILE")]
+        runtime: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Load everything that the configuration names: models, packs, prompts, secrets
+    Check(Configuration),
+    /// Print the configuration that is in force, every default filled in; secrets are named, never shown
+    Show(Configuration),
+}

@@ -1,0 +1,38 @@
+//! The engine in this process: `guerdon score --local` without a server, by the same code that serves.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
+use guerdon_server::config::ConfigSource;
+use guerdon_server::{Engine, install_telemetry};
+use guerdon_types::{RolloutResult, ScoreRequest};
+
+/// Sources loaded here.
+pub(super) struct Local {
+    engine: Arc<Engine>,
+}
+
+impl Local {
+    pub(super) async fn load(source: ConfigSource) -> anyhow::Result<Self> {
+        let mut quiet = source.load()?.server;
+        if quiet.log == "info" {
+            // The progress bar says what info would.
+            quiet.log = "warn".into();
+        }
+        install_telemetry(&quiet)?;
+        Ok(Self { engine: tokio::task::spawn_blocking(move || Engine::load(source)).await?? })
+    }
+
+    pub(super) fn stream(
+        &self,
+        request: ScoreRequest,
+    ) -> anyhow::Result<BoxStream<'static, anyhow::Result<(usize, RolloutResult)>>> {
+        let batch = self.engine.open(request)?;
+        Ok(batch.run().map(|scored| Ok((scored.index, scored.result))).boxed())
+    }
+
+    pub(super) async fn close(&self) {
+        self.engine.close().await;
+    }
+}

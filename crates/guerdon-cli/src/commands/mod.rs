@@ -1,0 +1,87 @@
+//! From a parsed command to its work.
+
+mod config;
+mod judge;
+mod local;
+mod rm;
+mod rules;
+mod score;
+mod serve;
+mod table;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use guerdon_server::config::{ConfigSource, Override, ProcessEnvironment};
+
+use crate::cli::{Cli, Command, Configuration};
+
+/// Runs one command.
+pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {
+        Command::Serve(serve) => serve::run(&serve),
+        Command::Score(score) => score::run(&score),
+        Command::Rules(rules) => rules::run(rules),
+        Command::Judge(judge) => judge::run(judge),
+        Command::Rm(rm) => rm::run(rm),
+        Command::Config(config) => config::run(config),
+        Command::Openapi => {
+            print!("{}", guerdon_server::openapi_json()?);
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+impl Configuration {
+    /// File, environment and these flags.
+    fn source(&self) -> anyhow::Result<ConfigSource> {
+        let environment = Arc::new(ProcessEnvironment);
+        let mut source = ConfigSource { file: Some(self.config.clone()), environment, overrides: Vec::new() };
+        if let Some(judge) = &self.judge {
+            let config = source.load()?;
+            let profile =
+                config.default_profile().context("--judge needs a default profile; set default_profile")?;
+            source.overrides.push(Override::new("--judge", &["profiles", profile, "judge"], judge.clone()));
+        }
+        Ok(source)
+    }
+}
+
+/// Blocking threads tokenize: a few more than there are cores, not the hundreds that tokio would start.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(cores + 6)
+        .build()
+        .context("cannot start the async runtime")
+}
+
+/// The named files, and in named folders those with one of `extensions` that are not a README; each with its text.
+fn texts(paths: &[PathBuf], extensions: &[&str]) -> anyhow::Result<Vec<(String, String)>> {
+    let mut texts = Vec::new();
+    for path in paths {
+        let mut files = vec![path.clone()];
+        if path.is_dir() {
+            let entries =
+                std::fs::read_dir(path).with_context(|| format!("cannot read {}", path.display()))?;
+            files = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+            files.retain(|file| {
+                file.extension().is_some_and(|e| extensions.iter().any(|wanted| e == *wanted))
+                    && file.file_stem().is_some_and(|stem| stem != "README")
+            });
+            files.sort();
+        }
+        for file in files {
+            texts.push((file.display().to_string(), read(&file)?));
+        }
+    }
+    Ok(texts)
+}
+
+fn read(file: &Path) -> anyhow::Result<String> {
+    #[expect(clippy::disallowed_methods, reason = "a command reads the files it is given")]
+    std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
+}

@@ -1,0 +1,268 @@
+//! `guerdon score`: a file of rollouts in, a file of results out, one line each and in the same order. A line that cannot
+//! be read gets a result that says so; the others are scored.
+
+use std::collections::{BTreeMap, HashSet};
+use std::io::{self, IsTerminal as _, Read as _, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt as _, future};
+use guerdon_client::Client;
+use guerdon_types::{
+    AdvantagesRequest, Invalid, Problem, ProblemCode, ProfileName, Rollout, RolloutId, RolloutResult,
+    ScoreRequest, SourceId, StreamLine,
+};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::local::Local;
+use super::table::table;
+use crate::cli::Score;
+
+/// Rollouts a request. With advantages the whole file is one request, since groups compare across it.
+const PIECE: usize = 512;
+
+pub(super) fn run(score: &Score) -> anyhow::Result<ExitCode> {
+    super::runtime()?.block_on(score_file(score))
+}
+
+async fn score_file(score: &Score) -> anyhow::Result<ExitCode> {
+    let template = template(score)?;
+    let rollouts = read_rollouts(score)?;
+    let scorer = Where::new(score).await?;
+    let progress = progress(rollouts.len());
+    let mut output = Output::new(score, rollouts.len())?;
+
+    let mut good = Vec::new();
+    for (index, rollout) in rollouts.into_iter().enumerate() {
+        match rollout {
+            Ok(rollout) => good.push((index, *rollout)),
+            Err(result) => output.take(index, *result)?,
+        }
+    }
+    let piece = if template.advantages.is_some() { good.len().max(1) } else { PIECE };
+    let outcome = async {
+        while !good.is_empty() {
+            let (lines, rollouts): (Vec<usize>, Vec<Rollout>) = good.drain(..good.len().min(piece)).unzip();
+            let mut results = scorer.stream(ScoreRequest { rollouts, ..template.clone() }).await?;
+            while let Some(result) = results.next().await {
+                let (index, result) = result?;
+                let line = lines.get(index).context("the server answered for a rollout that was not sent")?;
+                output.take(*line, result)?;
+                progress.inc(1);
+            }
+        }
+        anyhow::Ok(())
+    }
+    .await;
+    progress.finish_and_clear();
+    scorer.close().await;
+    // What came is written even if the rest did not come.
+    let unscored = output.finish(score.table)?;
+    outcome?;
+    if unscored > 0 {
+        eprintln!("{unscored} of {} rollouts have no reward; their results say why", output.total);
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Everything of the request but the rollouts.
+fn template(score: &Score) -> anyhow::Result<ScoreRequest> {
+    let fusion = score.fusion.as_deref().map(serde_json::from_str).transpose().context("--fusion")?;
+    let sources = (!score.sources.is_empty()).then(|| score.sources.iter().map(SourceId::from).collect());
+    Ok(ScoreRequest {
+        sources,
+        fusion,
+        profile: score.profile.as_deref().map(ProfileName::from),
+        advantages: score.advantages.clone().map(|estimator| AdvantagesRequest { estimator }),
+        ..ScoreRequest::default()
+    })
+}
+
+type Line = Result<Box<Rollout>, Box<RolloutResult>>;
+
+fn read_rollouts(score: &Score) -> anyhow::Result<Vec<Line>> {
+    let text = if score.input.as_os_str() == "-" {
+        let mut text = String::new();
+        io::stdin().read_to_string(&mut text).context("cannot read standard input")?;
+        text
+    } else {
+        super::read(&score.input)?
+    };
+    let mut seen = HashSet::new();
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    Ok(lines.enumerate().map(|(index, (number, line))| rollout(index, number + 1, line, &mut seen)).collect())
+}
+
+/// One line as a rollout that has an id and a turn to score, or as the result that says why it is none.
+fn rollout(index: usize, number: usize, line: &str, seen: &mut HashSet<RolloutId>) -> Line {
+    let mut checked = || -> Result<Rollout, Invalid> {
+        let mut deserializer = serde_json::Deserializer::from_str(line);
+        let mut rollout: Rollout = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+            let detail = format!("line {number}, at `{}`: {}", error.path(), error.inner());
+            Invalid::new(ProblemCode::InvalidRequest, "", detail)
+        })?;
+        rollout.turns_to_score()?;
+        let id = rollout.id.get_or_insert_with(|| RolloutId::from(index.to_string()));
+        if !seen.insert(id.clone()) {
+            let detail = format!("line {number}: an earlier line has the id `{id}` too");
+            return Err(Invalid::new(ProblemCode::InvalidRequest, "/id", detail));
+        }
+        Ok(rollout)
+    };
+    checked().map(Box::new).map_err(|invalid| {
+        let id = RolloutId::from(format!("line-{number}"));
+        let error = Some(Problem::from(invalid));
+        Box::new(RolloutResult { id, reward: None, advantage: None, turns: Vec::new(), error })
+    })
+}
+
+/// Where rollouts are scored.
+enum Where {
+    Here(Local),
+    There(Box<Client>),
+}
+
+impl Where {
+    async fn new(score: &Score) -> anyhow::Result<Self> {
+        if score.local {
+            return Ok(Self::Here(Local::load(score.configuration.source()?).await?));
+        }
+        let mut builder = Client::builder(&score.url);
+        if let Some(token) = token(score)? {
+            builder = builder.token(token);
+        }
+        Ok(Self::There(Box::new(builder.build()?)))
+    }
+
+    async fn stream(
+        &self,
+        request: ScoreRequest,
+    ) -> anyhow::Result<BoxStream<'static, anyhow::Result<(usize, RolloutResult)>>> {
+        match self {
+            Self::Here(local) => local.stream(request),
+            Self::There(client) => {
+                let lines = client.stream(&request).await?;
+                Ok(lines
+                    .filter_map(|line| {
+                        future::ready(match line {
+                            Ok(StreamLine::Result(streamed)) => Some(Ok((streamed.index, streamed.result))),
+                            Ok(StreamLine::Summary(_)) => None,
+                            Err(error) => Some(Err(error.into())),
+                        })
+                    })
+                    .boxed())
+            }
+        }
+    }
+
+    async fn close(&self) {
+        if let Self::Here(local) = self {
+            local.close().await;
+        }
+    }
+}
+
+fn token(score: &Score) -> anyhow::Result<Option<String>> {
+    if let Some(file) = &score.token_file {
+        return Ok(Some(super::read(file)?.trim().to_owned()));
+    }
+    use guerdon_server::config::Environment as _;
+    Ok(guerdon_server::config::ProcessEnvironment.var("GUERDON_TOKEN"))
+}
+
+fn progress(rollouts: usize) -> ProgressBar {
+    let progress = ProgressBar::new(rollouts as u64);
+    if let Ok(style) = ProgressStyle::with_template("{bar:32} {pos}/{len} rollouts  {per_sec}  {eta} left") {
+        progress.set_style(style);
+    }
+    if io::stderr().is_terminal() {
+        progress.enable_steady_tick(Duration::from_millis(200));
+    }
+    progress
+}
+
+/// Writes results in the order of the input, as soon as the next one is there.
+struct Output {
+    sink: Box<dyn Write>,
+    /// For a table, which needs all of them at once.
+    kept: Option<Vec<RolloutResult>>,
+    waiting: BTreeMap<usize, RolloutResult>,
+    next: usize,
+    total: usize,
+    unscored: usize,
+}
+
+impl Output {
+    fn new(score: &Score, total: usize) -> anyhow::Result<Self> {
+        let sink: Box<dyn Write> = match &score.out {
+            Some(path) => {
+                let file = std::fs::File::create(path)
+                    .with_context(|| format!("cannot write {}", path.display()))?;
+                Box::new(io::BufWriter::new(file))
+            }
+            None => Box::new(io::stdout()),
+        };
+        let kept = score.table.then(Vec::new);
+        Ok(Self { sink, kept, waiting: BTreeMap::new(), next: 0, total, unscored: 0 })
+    }
+
+    fn take(&mut self, line: usize, result: RolloutResult) -> anyhow::Result<()> {
+        self.waiting.insert(line, result);
+        while let Some(result) = self.waiting.remove(&self.next) {
+            self.next += 1;
+            self.write(result)?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, result: RolloutResult) -> anyhow::Result<()> {
+        self.unscored += usize::from(result.reward.is_none());
+        if let Some(kept) = &mut self.kept {
+            kept.push(result);
+            return Ok(());
+        }
+        serde_json::to_writer(&mut self.sink, &result)?;
+        self.sink.write_all(b"\n").context("cannot write a result")
+    }
+
+    /// Writes what is left, gaps or not; returns how many have no reward.
+    fn finish(&mut self, as_table: bool) -> anyhow::Result<usize> {
+        for result in std::mem::take(&mut self.waiting).into_values() {
+            self.write(result)?;
+        }
+        if let (true, Some(kept)) = (as_table, &self.kept) {
+            writeln!(self.sink, "{}", table(kept))?;
+        }
+        self.sink.flush().context("cannot write the results")?;
+        Ok(self.unscored)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Line {
+        rollout(3, 4, line, &mut HashSet::new())
+    }
+
+    #[test]
+    fn a_line_without_an_id_is_named_by_its_place() {
+        let rollout = read(r#"{"messages": [{"role": "assistant", "content": "a"}]}"#).unwrap();
+        assert_eq!(rollout.id.unwrap().as_str(), "3");
+    }
+
+    #[test]
+    fn a_line_that_is_no_rollout_becomes_a_result_that_says_so() {
+        let broken = read(r#"{"messages": [{"role": "robot", "content": "a"}]}"#).unwrap_err();
+        assert_eq!(broken.reward, None);
+        assert!(broken.error.unwrap().detail.starts_with("line 4, at `messages[0].role`"));
+        assert_eq!(
+            read(r#"{"messages": []}"#).unwrap_err().error.unwrap().code,
+            ProblemCode::NoAssistantTurn
+        );
+    }
+}

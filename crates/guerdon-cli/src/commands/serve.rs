@@ -1,0 +1,73 @@
+//! `guerdon serve`: config -> telemetry -> sources (load, warm up) -> listen -> tell -> stop when told.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use guerdon_server::config::Override;
+use guerdon_server::{Engine, Running, install_telemetry, start};
+use guerdon_types::{Info, Versions};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cli::Serve;
+
+pub(super) fn run(serve: &Serve) -> anyhow::Result<ExitCode> {
+    let mut source = serve.configuration.source()?;
+    if let Some(listen) = serve.listen {
+        source.overrides.push(Override::new("--listen", &["server", "listen"], listen.to_string()));
+    }
+    install_telemetry(&source.load()?.server)?;
+    super::runtime()?.block_on(async move {
+        // Before anything that takes long, so that a signal during the start is not lost.
+        let mut terminate = signal(SignalKind::terminate()).context("cannot receive SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("cannot receive SIGINT")?;
+        let engine = tokio::task::spawn_blocking(move || Engine::load(source)).await??;
+        let running = start(Arc::clone(&engine)).await?;
+        tell(&running, &engine.info());
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("Stopping: finishing what was taken.");
+        Ok(if running.stop().await { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    })
+}
+
+/// Where it listens, what it scores with, and a line to paste.
+fn tell(running: &Running, info: &Info) {
+    let url = format!("http://{}", running.address);
+    println!("guerdon {} listens on {url}   docs: {url}/docs", info.version);
+    for (name, profile) in &info.profiles {
+        let mark = if name == info.default_profile.as_str() { " (default)" } else { "" };
+        println!("\nprofile {name}{mark}");
+        for source in &profile.sources {
+            println!("  {:<6} {}", source.id.as_str(), source.about);
+            for (what, version) in versions_of(source.id.as_str(), &profile.versions) {
+                println!("         {what} {}", short(version));
+            }
+        }
+        let fusion = serde_json::to_string(&profile.versions.fusion).unwrap_or_default();
+        println!("  fusion {fusion}");
+    }
+    println!("\ntry it:");
+    println!(
+        "  curl -s {url}/v1/score -H 'content-type: application/json' --data-binary @examples/data/request.json"
+    );
+}
+
+fn versions_of<'a>(source: &str, versions: &'a Versions) -> Vec<(&'a str, &'a str)> {
+    let texts = |texts: &'a std::collections::BTreeMap<String, String>| {
+        texts.iter().map(|(name, hash)| (name.as_str(), hash.as_str())).collect()
+    };
+    match source {
+        "rm" => versions.rm.iter().map(|hash| ("version", hash.as_str())).collect(),
+        "judge" => texts(&versions.judge),
+        "rules" => texts(&versions.rules),
+        _ => texts(&versions.other),
+    }
+}
+
+/// `sha256:` and enough of the hash to tell versions apart.
+fn short(version: &str) -> &str {
+    version.get(.."sha256:".len() + 12).unwrap_or(version)
+}

@@ -1,0 +1,37 @@
+//! What is wrong with an endpoint's configuration. A question that fails is no error: it abstains.
+
+/// An endpoint that cannot be built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The URL is none that can be called.
+    #[error("judge url `{url}` {detail}")]
+    Url {
+        /// As configured.
+        url: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// A value breaks its law.
+    #[error("judge `{key}` {detail}")]
+    Value {
+        /// The key.
+        key: &'static str,
+        /// What is wrong with it, and what to write instead.
+        detail: String,
+    },
+    /// `extra_body` would replace a field that the question is made of.
+    #[error("judge `extra_body.{key}` is set by guerdon itself; {instead}")]
+    ExtraBody {
+        /// The field.
+        key: String,
+        /// Where to set it.
+        instead: &'static str,
+    },
+    /// The API key cannot stand in a header.
+    #[error("the judge's API key holds a line break or another character that no header may hold")]
+    ApiKey,
+    /// The HTTP client could not be built.
+    #[error("the judge's HTTP client could not be built")]
+    Client(#[source] reqwest::Error),
+}

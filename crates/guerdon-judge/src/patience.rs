@@ -1,0 +1,53 @@
+//! How long the first asker of a question is prepared to wait. It bounds what has not been sent yet: a place in a queue,
+//! the wait before a repeat. An attempt that is under way is paid for and runs to its end.
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// The first asker's patience.
+#[derive(Debug, Clone)]
+pub(crate) struct Patience {
+    pub(crate) deadline: Option<Instant>,
+    /// Cancelled when the asker hangs up.
+    pub(crate) gone: CancellationToken,
+}
+
+/// How patience ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum GaveUp {
+    /// The asker hung up.
+    HungUp,
+    /// Its deadline passed, or would.
+    Deadline(Instant),
+}
+
+impl GaveUp {
+    /// Whether someone with this `deadline` has more time than the one who gave up.
+    pub(crate) fn is_outlasted_by(self, deadline: Option<Instant>) -> bool {
+        match self {
+            Self::HungUp => true,
+            Self::Deadline(theirs) => deadline.is_none_or(|own| own > theirs),
+        }
+    }
+}
+
+impl Patience {
+    /// Waits for `future` while there is patience.
+    pub(crate) async fn wait<T>(&self, future: impl Future<Output = T>) -> Result<T, GaveUp> {
+        let deadline = async {
+            match self.deadline {
+                Some(deadline) => {
+                    tokio::time::sleep_until(deadline).await;
+                    deadline
+                }
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.gone.cancelled() => Err(GaveUp::HungUp),
+            output = future => Ok(output),
+            deadline = deadline => Err(GaveUp::Deadline(deadline)),
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! What a judge would be sent, for authors who want to read it.
+
+use guerdon_types::Rollout;
+
+use crate::Prompts;
+use crate::render::{RenderError, messages};
+
+/// One message that a judge would be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Preview {
+    /// The prompt.
+    pub prompt: String,
+    /// `system` or `user`.
+    pub role: &'static str,
+    /// The text.
+    pub content: String,
+}
+
+/// A prompt that cannot be put into words for this dialogue.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("prompt `{prompt}`: {detail}")]
+pub struct PreviewError {
+    prompt: String,
+    detail: String,
+}
+
+impl Prompts {
+    /// What each prompt says about message `turn` of `rollout`; nothing is asked.
+    ///
+    /// # Errors
+    /// [`PreviewError`] if a prompt names a context value that the rollout lacks, or `turn` is no message.
+    pub fn preview(&self, rollout: &Rollout, turn: usize) -> Result<Vec<Preview>, PreviewError> {
+        let mut previews = Vec::new();
+        for rubric in self.rubrics() {
+            let failed = |detail: String| PreviewError { prompt: rubric.id.clone(), detail };
+            let (Some(judged), Some(before)) = (rollout.messages.get(turn), rollout.messages.get(..turn))
+            else {
+                return Err(failed(format!("the dialogue has no message {turn}")));
+            };
+            let sent =
+                messages(rubric, before, &judged.content, &rollout.context).map_err(|error| match error {
+                    RenderError::MissingContext(keys) => {
+                        failed(format!("the rollout's context lacks {keys}"))
+                    }
+                    RenderError::Failed(detail) => failed(detail),
+                })?;
+            previews.extend(sent.into_iter().map(|message| Preview {
+                prompt: rubric.id.clone(),
+                role: message.role,
+                content: message.content,
+            }));
+        }
+        Ok(previews)
+    }
+}

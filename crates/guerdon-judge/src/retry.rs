@@ -1,0 +1,208 @@
+//! What a failed attempt means, and how long to wait before the next.
+
+use std::time::{Duration, SystemTime};
+
+use guerdon_types::AbstainWhy;
+use rand::Rng as _;
+use reqwest::StatusCode;
+use reqwest::header::HeaderMap;
+
+use crate::wire::Complaint;
+
+/// No endpoint is waited for longer than this; one that asks for more is given up.
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(120);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(8);
+
+/// What a failed attempt means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Class {
+    RateLimited,
+    /// No money or no daily quota left; waiting does not help.
+    QuotaGone,
+    /// The endpoint failed; it may recover.
+    Transient,
+    /// It was not reached, or broke off, or took too long.
+    Unreachable,
+    BadRequest,
+    TooLong,
+    /// A filter before the model refused the question.
+    Filtered,
+}
+
+impl Class {
+    pub(crate) const fn can_be_repeated(self) -> bool {
+        matches!(self, Self::RateLimited | Self::Transient | Self::Unreachable)
+    }
+
+    pub(crate) const fn why(self) -> AbstainWhy {
+        match self {
+            Self::RateLimited => AbstainWhy::RateLimited,
+            Self::Unreachable => AbstainWhy::Unreachable,
+            Self::QuotaGone | Self::Transient | Self::BadRequest => AbstainWhy::EndpointError,
+            Self::TooLong => AbstainWhy::TooLong,
+            Self::Filtered => AbstainWhy::Refused,
+        }
+    }
+
+    /// The outcome of an attempt, for metrics.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::RateLimited => "rate_limited",
+            Self::QuotaGone => "quota_gone",
+            Self::Transient => "transient",
+            Self::Unreachable => "unreachable",
+            Self::BadRequest => "bad_request",
+            Self::TooLong => "too_long",
+            Self::Filtered => "filtered",
+        }
+    }
+}
+
+/// One failed attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fault {
+    pub(crate) class: Class,
+    /// May be shown to whoever asked: it names neither key nor headers.
+    pub(crate) detail: String,
+    /// The delay that the endpoint asks for.
+    pub(crate) delay: Option<Duration>,
+    /// Where to look for the names of refused fields.
+    pub(crate) haystack: String,
+}
+
+impl Fault {
+    /// From a status, headers and an error body.
+    pub(crate) fn answered(status: StatusCode, headers: &HeaderMap, complaint: Complaint) -> Self {
+        let Complaint { code, message, delay, haystack } = complaint;
+        let class = class(status, &code, &haystack);
+        let detail = match status {
+            // Endpoints like to quote the key here.
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                format!("the judge endpoint refused the API key (HTTP {status})")
+            }
+            _ => format!("HTTP {status}: {message}"),
+        };
+        Self { class, detail, delay: asked_delay(headers, SystemTime::now()).or(delay), haystack }
+    }
+
+    /// From an attempt that got no answer.
+    pub(crate) fn unanswered(error: &reqwest::Error) -> Self {
+        let what = if error.is_timeout() {
+            "did not answer in time"
+        } else if error.is_connect() {
+            "could not be reached"
+        } else {
+            "broke off"
+        };
+        let detail = format!("the judge endpoint {what}");
+        Self { class: Class::Unreachable, detail, delay: None, haystack: String::new() }
+    }
+}
+
+fn class(status: StatusCode, code: &str, haystack: &str) -> Class {
+    let says = |words: &[&str]| words.iter().any(|word| haystack.contains(word));
+    if says(&["context_length_exceeded", "exceed_context_size", "maximum context length"]) {
+        return Class::TooLong;
+    }
+    if says(&["insufficient_quota", "perday"]) || status == StatusCode::PAYMENT_REQUIRED {
+        return Class::QuotaGone;
+    }
+    if says(&["content_filter", "responsibleaipolicyviolation"]) {
+        return Class::Filtered;
+    }
+    // A router may put the real status into the body.
+    let effective =
+        code.parse::<u16>().ok().filter(|code| (400..600).contains(code)).unwrap_or(status.as_u16());
+    match effective {
+        429 | 529 => Class::RateLimited,
+        503 if says(&["resource_exhausted"]) => Class::RateLimited,
+        408 | 409 => Class::Transient,
+        400..=499 => Class::BadRequest,
+        _ => Class::Transient,
+    }
+}
+
+/// The delay that headers ask for: `retry-after-ms`, then `retry-after` in seconds or as an HTTP date.
+fn asked_delay(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let millis = header("retry-after-ms").or_else(|| header("x-ms-retry-after-ms"));
+    if let Some(delay) = millis.and_then(|text| text.parse::<f64>().ok()).and_then(|ms| seconds(ms / 1000.0))
+    {
+        return Some(delay);
+    }
+    let text = header("retry-after")?;
+    text.parse::<f64>().ok().and_then(seconds).or_else(|| {
+        let date = httpdate::parse_http_date(text).ok()?;
+        // A date that has passed means: now.
+        Some(date.duration_since(now).unwrap_or_default())
+    })
+}
+
+fn seconds(seconds: f64) -> Option<Duration> {
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+/// `45.837906927s`, as it stands in some bodies.
+pub(crate) fn seconds_with_unit(text: &str) -> Option<Duration> {
+    text.strip_suffix('s')?.parse::<f64>().ok().and_then(seconds)
+}
+
+/// Full jitter: anything between nothing and `base`·2ⁿ, so that those who failed together do not return together.
+pub(crate) fn backoff(base: Duration, retries: u32) -> Duration {
+    let most = base.saturating_mul(2u32.saturating_pow(retries)).min(LONGEST_BACKOFF);
+    most.mul_f64(rand::rng().random_range(0.0..=1.0))
+}
+
+/// What an endpoint asked for, plus up to a tenth, so that all who were told the same do not return together.
+pub(crate) fn honoured(delay: Duration) -> Duration {
+    delay + delay.mul_f64(rand::rng().random_range(0.0..=0.1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn a_delay_is_read_in_each_of_its_forms() {
+        let now = httpdate::parse_http_date("Mon, 23 Nov 2026 09:00:00 GMT").unwrap();
+        let delay = |pairs: &[(&'static str, &str)]| asked_delay(&headers(pairs), now);
+        assert_eq!(
+            delay(&[("retry-after-ms", "250"), ("retry-after", "9")]),
+            Some(Duration::from_millis(250))
+        );
+        assert_eq!(delay(&[("x-ms-retry-after-ms", "1500")]), Some(Duration::from_millis(1500)));
+        assert_eq!(delay(&[("retry-after", "7")]), Some(Duration::from_secs(7)));
+        assert_eq!(delay(&[("retry-after", "0.5")]), Some(Duration::from_millis(500)));
+        assert_eq!(delay(&[("retry-after", "Mon, 23 Nov 2026 09:00:30 GMT")]), Some(Duration::from_secs(30)));
+        assert_eq!(delay(&[("retry-after", "Mon, 23 Nov 2026 08:00:00 GMT")]), Some(Duration::ZERO));
+        assert_eq!(delay(&[("retry-after", "soon")]), None);
+        assert_eq!(delay(&[("retry-after", "-1")]), None);
+        assert_eq!(delay(&[]), None);
+    }
+
+    #[test]
+    fn classes_follow_the_body_where_the_status_lies() {
+        let of =
+            |status: u16, code: &str, body: &str| class(StatusCode::from_u16(status).unwrap(), code, body);
+        assert_eq!(of(200, "429", ""), Class::RateLimited);
+        assert_eq!(of(429, "insufficient_quota", "insufficient_quota"), Class::QuotaGone);
+        assert_eq!(of(400, "", "this model's maximum context length is 4096"), Class::TooLong);
+        assert_eq!(of(400, "content_filter", "content_filter"), Class::Filtered);
+        assert_eq!(of(503, "", "loading model"), Class::Transient);
+        assert_eq!(of(529, "", "overloaded"), Class::RateLimited);
+        assert_eq!(of(404, "", "no such model"), Class::BadRequest);
+        assert_eq!(of(200, "", "the reply has no choices"), Class::Transient);
+    }
+
+    #[test]
+    fn backoff_grows_but_never_beyond_its_bound() {
+        for retries in [0, 1, 5, 40] {
+            let most = Duration::from_millis(500).saturating_mul(2u32.saturating_pow(retries));
+            assert!(backoff(Duration::from_millis(500), retries) <= most.min(LONGEST_BACKOFF));
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! Which model to run, on what, and how large its batches and its queue may grow.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+
+/// The queue's slots are allocated when the model is loaded, about a hundred bytes each.
+const MOST_QUEUED: usize = 1 << 20;
+
+/// How to run one reward model. Everything but `path` has a default.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    /// The model's folder, which holds `guerdon.model.toml`.
+    pub path: PathBuf,
+    /// `cpu`, `cuda` or `cuda:N`. A CUDA device that cannot be used is an error, never the CPU in its place.
+    #[serde(default)]
+    pub device: Device,
+    /// Threads of one run on the CPU. Default: one per physical core.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threads: Option<usize>,
+    /// The ONNX Runtime library, or its folder. Default: beside the executable, then `.guerdon/onnxruntime` in the
+    /// current folder and its parents, then wherever the system's loader looks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<PathBuf>,
+    /// Tokens of one batch, padding included: its longest sequence times their number. One sequence longer than this
+    /// is a batch of its own. The default suits a CPU, which gains nothing beyond; a GPU wants 16,384 or more.
+    #[serde(default = "defaults::token_budget")]
+    pub token_budget: usize,
+    /// Sequences in one batch.
+    #[serde(default = "defaults::max_batch")]
+    pub max_batch: usize,
+    /// How long an idle device waits for requests that are still being tokenized, while less than one batch is queued.
+    ///
+    /// A device that is busy needs no such wait: the queue gathers while it runs. Nor does a lone request: it waits
+    /// only while others are known to be on their way, so the latency of a quiet server is not touched. What the wait
+    /// buys is the first batches of a burst, which would otherwise hold one or two sequences each.
+    #[serde(default = "defaults::max_wait", with = "humantime_serde")]
+    pub max_wait: Duration,
+    /// Turns that may be queued or running; beyond it a rollout's turns abstain as overloaded, all of them together.
+    #[serde(default = "defaults::queue")]
+    pub queue: usize,
+    /// Overrides the manifest's `max_tokens`. The longest input is tried when the model is loaded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_tokens: Option<usize>,
+}
+
+impl ModelConfig {
+    /// The model in the folder `path`, with every default.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            device: Device::default(),
+            threads: None,
+            runtime: None,
+            token_budget: defaults::token_budget(),
+            max_batch: defaults::max_batch(),
+            max_wait: defaults::max_wait(),
+            queue: defaults::queue(),
+            max_tokens: None,
+        }
+    }
+
+    /// Checks the laws that types do not keep.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the key.
+    pub fn check(&self) -> Result<(), Error> {
+        let positive = |key, value| match value {
+            0 => Err(Error::Config { key, detail: "is 0; give it a positive number".to_owned() }),
+            _ => Ok(()),
+        };
+        positive("token_budget", self.token_budget)?;
+        positive("max_batch", self.max_batch)?;
+        positive("queue", self.queue)?;
+        positive("threads", self.threads.unwrap_or(1))?;
+        positive("max_tokens", self.max_tokens.unwrap_or(1))?;
+        if self.queue > MOST_QUEUED {
+            return Err(Error::Config {
+                key: "queue",
+                detail: format!("is {}; at most {MOST_QUEUED}", self.queue),
+            });
+        }
+        Ok(())
+    }
+}
+
+mod defaults {
+    use std::time::Duration;
+
+    pub(super) const fn token_budget() -> usize {
+        2_048
+    }
+
+    pub(super) const fn max_batch() -> usize {
+        64
+    }
+
+    pub(super) const fn max_wait() -> Duration {
+        Duration::from_millis(2)
+    }
+
+    pub(super) const fn queue() -> usize {
+        16_384
+    }
+}
+
+/// What the model runs on: `cpu`, `cuda` (the first GPU) or `cuda:N`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+#[non_exhaustive]
+pub enum Device {
+    /// The processor.
+    #[default]
+    Cpu,
+    /// An NVIDIA GPU, by its number.
+    Cuda(u16),
+}
+
+/// Not a device.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a device; write \"cpu\", \"cuda\" or \"cuda:1\"")]
+pub struct UnknownDevice(String);
+
+impl FromStr for Device {
+    type Err = UnknownDevice;
+
+    fn from_str(text: &str) -> Result<Self, UnknownDevice> {
+        let unknown = || UnknownDevice(text.to_owned());
+        match text {
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda(0)),
+            _ => {
+                let number = text.strip_prefix("cuda:").ok_or_else(unknown)?;
+                number.parse().map(Self::Cuda).map_err(|_| unknown())
+            }
+        }
+    }
+}
+
+impl TryFrom<String> for Device {
+    type Error = UnknownDevice;
+
+    fn try_from(text: String) -> Result<Self, UnknownDevice> {
+        text.parse()
+    }
+}
+
+impl From<Device> for String {
+    fn from(device: Device) -> Self {
+        device.to_string()
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(number) => write!(f, "cuda:{number}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_path_is_needed_and_the_defaults_are_those_of_new() {
+        let config: ModelConfig = toml::from_str("path = \"models/m\"").unwrap();
+        assert_eq!(config, ModelConfig::new("models/m"));
+        config.check().unwrap();
+    }
+
+    #[test]
+    fn durations_carry_their_unit_and_devices_their_number() {
+        let config: ModelConfig =
+            toml::from_str("path = \"m\"\nmax_wait = \"250us\"\ndevice = \"cuda:3\"").unwrap();
+        assert_eq!((config.max_wait, config.device), (Duration::from_micros(250), Device::Cuda(3)));
+        assert_eq!(toml::from_str::<ModelConfig>(&toml::to_string(&config).unwrap()).unwrap(), config);
+    }
+
+    #[test]
+    fn a_device_that_is_none_is_refused_with_those_that_are() {
+        for text in ["gpu", "cuda:", "cuda:-1", "CPU"] {
+            let error = text.parse::<Device>().unwrap_err().to_string();
+            assert!(error.contains(text) && error.contains("\"cpu\""), "{error}");
+        }
+    }
+
+    #[test]
+    fn zero_is_refused_by_name_and_so_is_an_unknown_key() {
+        let config = ModelConfig { token_budget: 0, ..ModelConfig::new("m") };
+        assert!(config.check().unwrap_err().to_string().starts_with("`token_budget` is 0"));
+        assert!(toml::from_str::<ModelConfig>("path = \"m\"\nbatch = 3").is_err());
+    }
+}

@@ -1,0 +1,73 @@
+//! A model's files as bytes: read, hashed, and compared with what the manifest says they are.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::Error;
+
+/// A SHA-256 in lower-case hexadecimal. A `sha256:` in front is accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Sha256Hex(String);
+
+impl Sha256Hex {
+    /// The 64 digits.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub(crate) fn of(bytes: impl AsRef<[u8]>) -> Self {
+        Self::hex(Sha256::new_with_prefix(bytes))
+    }
+
+    fn hex(hash: Sha256) -> Self {
+        Self(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+}
+
+impl TryFrom<String> for Sha256Hex {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let digits = text.strip_prefix("sha256:").unwrap_or(&text).to_ascii_lowercase();
+        if digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+            Ok(Self(digits))
+        } else {
+            Err(format!("`{text}` is not a SHA-256 in hexadecimal, as `sha256sum` prints it"))
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a model's files are configuration: they are read when it is loaded"
+)]
+pub(crate) fn read_text(path: &Path) -> Result<String, Error> {
+    std::fs::read_to_string(path).map_err(|source| Error::File { path: path.to_owned(), source })
+}
+
+pub(crate) fn verify(path: &Path, expected: &Sha256Hex) -> Result<(), Error> {
+    let found = sha256(path)?;
+    if found == *expected {
+        return Ok(());
+    }
+    Err(Error::Hash { path: path.to_owned(), expected: expected.0.clone(), found: found.0 })
+}
+
+/// Streams: a reward model can be larger than memory has room for twice.
+pub(crate) fn sha256(path: &Path) -> Result<Sha256Hex, Error> {
+    let failed = |source| Error::File { path: path.to_owned(), source };
+    let mut file = File::open(path).map_err(failed)?;
+    let (mut hash, mut block) = (Sha256::new(), vec![0; 1 << 16]);
+    loop {
+        match file.read(&mut block).map_err(failed)? {
+            0 => return Ok(Sha256Hex::hex(hash)),
+            read => hash.update(&block[..read]),
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Against numbers computed elsewhere: NumPy for the tiny test model, PyTorch and Python's onnxruntime for the bundled one.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use guerdon_types::Message;
+use serde::Deserialize;
+
+use crate::files::read_text;
+use crate::manifest::Manifest;
+use crate::tokenize::Encoder;
+use crate::{Model, ModelConfig};
+
+#[derive(Deserialize)]
+struct Row {
+    messages: Vec<Message>,
+    index: usize,
+    ids: Vec<u32>,
+    truncated: bool,
+    /// NumPy, in double precision.
+    score: Option<f32>,
+    score_torch: Option<f32>,
+    score_onnx: Option<f32>,
+}
+
+/// Compares ids exactly, every score that a row has within the tolerance for its kind, and each row's score alone with
+/// its score among all the others, which may be `drift` apart.
+fn compare(folder: &Path, rows: &[Row], drift: f32) {
+    let manifest = Manifest::load(folder).unwrap();
+    let encoder = Encoder::load(folder, &manifest).unwrap();
+    let model = Model::load(&ModelConfig::new(folder), Arc::new(|_| {})).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let score = |row: &Row| {
+        let (model, messages, turn) = (Arc::clone(&model), row.messages.clone(), row.index);
+        async move { *model.score(messages, &[turn], None).await[0].as_ref().unwrap() }
+    };
+    let mut alone = Vec::new();
+    for (number, row) in rows.iter().enumerate() {
+        let encoded = encoder.encode(&row.messages, row.index).unwrap();
+        assert_eq!(encoded.ids[..], row.ids[..], "row {number}");
+        assert_eq!(encoded.truncated, row.truncated, "row {number}");
+        let scored = runtime.block_on(score(row));
+        assert_eq!((scored.tokens, scored.truncated), (row.ids.len(), row.truncated), "row {number}");
+        let near = |expected: Option<f32>, tolerance: f32| {
+            let error = expected.map_or(0.0, |expected| (scored.raw - expected).abs());
+            assert!(error <= tolerance, "row {number}: {} against {expected:?}", scored.raw);
+        };
+        near(row.score, 1e-5);
+        // The same engine, perhaps of another version or on another processor.
+        near(row.score_onnx, 1e-4);
+        // The bundled graph stores its weights as int8, which PyTorch's do not.
+        near(row.score_torch, 0.05);
+        alone.push(scored.raw);
+    }
+    let together = runtime.block_on(async {
+        let mut tasks = tokio::task::JoinSet::new();
+        for (number, row) in rows.iter().enumerate() {
+            let score = score(row);
+            tasks.spawn(async move { (number, score.await.raw) });
+        }
+        tasks.join_all().await
+    });
+    for (number, together) in together {
+        assert!(
+            (together - alone[number]).abs() <= drift,
+            "row {number}: {together} against {}",
+            alone[number]
+        );
+    }
+    model.shutdown();
+}
+
+fn rows(folder: &Path) -> Vec<Row> {
+    let text = read_text(&folder.join("reference.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn the_tiny_model_scores_as_numpy_does() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tiny");
+    let rows = rows(&folder);
+    assert!(rows.iter().all(|row| row.score.is_some()) && rows.iter().any(|row| row.truncated));
+    compare(&folder, &rows, 1e-6);
+}
+
+#[test]
+fn the_bundled_model_reads_and_scores_as_in_python() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/minilm-hh");
+    let rows = rows(&folder);
+    assert!(rows.iter().all(|row| row.score_onnx.is_some() && row.score_torch.is_some()));
+    assert!(rows.len() >= 20 && rows.iter().any(|row| row.truncated));
+    // Bit for bit: its graph was written so that no sum depends on the batch.
+    compare(&folder, &rows, 0.0);
+}

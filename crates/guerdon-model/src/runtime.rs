@@ -1,0 +1,131 @@
+//! Where the ONNX Runtime library is, and the one environment that a process may have of it.
+//!
+//! The library is loaded when the first model is, not linked: one binary runs with the CPU build, the CUDA build, or one
+//! that somebody compiled. A wrong or missing library is by far the likeliest thing to go wrong on a new machine, so
+//! the errors say where it was looked for.
+
+use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use ort::environment::Environment;
+
+use crate::Error;
+
+/// Where `make onnxruntime` puts the library.
+const FETCHED: &str = ".guerdon/onnxruntime";
+
+/// A global, because ONNX Runtime's environment is one: `ort` refuses a second for the life of the process, even after
+/// the first is gone. So the first model makes it, it is kept for ever, and later models share it.
+static ENVIRONMENT: Mutex<Option<(PathBuf, Environment)>> = Mutex::new(None);
+
+/// The process's environment, made from the library that is found if there is none yet.
+pub(crate) fn environment(named: Option<&Path>) -> Result<Environment, Error> {
+    // Held while the library loads: two models loading at once must not race to be first.
+    let mut made = ENVIRONMENT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((loaded, environment)) = made.as_ref() {
+        let other = named.and_then(library_in).filter(|wanted| canonical(wanted) != canonical(loaded));
+        return match other {
+            None => Ok(environment.clone()),
+            Some(path) => {
+                let detail =
+                    format!("this process already runs {}, and it can only run one", loaded.display());
+                Err(Error::RuntimeUnusable { path, detail })
+            }
+        };
+    }
+    let path = find(named)?;
+    let unusable = |detail: String| Error::RuntimeUnusable { path: path.clone(), detail };
+    if let Some(minor) = ort::util::probe(&path).filter(|minor| *minor < ort::MINOR_VERSION) {
+        return Err(unusable(format!(
+            "it is version 1.{minor}, and guerdon needs 1.{} or newer",
+            ort::MINOR_VERSION
+        )));
+    }
+    let builder = ort::init_from(&path).map_err(|error| unusable(error.to_string()))?;
+    let environment = builder
+        .with_name("guerdon")
+        .with_telemetry(false)
+        .build()
+        .map_err(|error| unusable(error.to_string()))?;
+    tracing::info!(rm.runtime = %path.display(), "loaded ONNX Runtime");
+    *made = Some((path, environment.clone()));
+    Ok(environment)
+}
+
+fn canonical(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+}
+
+fn library_name() -> String {
+    format!("{DLL_PREFIX}onnxruntime{DLL_SUFFIX}")
+}
+
+/// `path` if it is a file, the library in it if it is a folder. Absolute, for `ort` looks for relative paths beside the
+/// executable first.
+fn library_in(path: &Path) -> Option<PathBuf> {
+    let file = if path.is_dir() { path.join(library_name()) } else { path.to_owned() };
+    if file.is_file() { std::path::absolute(file).ok() } else { None }
+}
+
+fn find(named: Option<&Path>) -> Result<PathBuf, Error> {
+    if let Some(named) = named {
+        return library_in(named).ok_or_else(|| Error::RuntimeMissing {
+            looked: vec![format!("{} (as configured)", named.display())],
+        });
+    }
+    let executable = std::env::current_exe().ok();
+    let current = std::env::current_dir().ok();
+    let folders = search(executable.as_deref().and_then(Path::parent), current.as_deref());
+    if let Some(found) = folders.iter().find_map(|folder| library_in(folder)) {
+        return Ok(found);
+    }
+    let name = PathBuf::from(library_name());
+    if ort::util::probe(&name).is_some() {
+        return Ok(name);
+    }
+    let mut looked: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
+    looked.push(format!("{} on the system's library path", name.display()));
+    Err(Error::RuntimeMissing { looked })
+}
+
+/// The folders to look in, in order.
+fn search(beside: Option<&Path>, current: Option<&Path>) -> Vec<PathBuf> {
+    let beside = beside.map(Path::to_owned);
+    let fetched = current.into_iter().flat_map(Path::ancestors).map(|folder| folder.join(FETCHED));
+    beside.into_iter().chain(fetched).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_executables_folder_comes_first_and_then_every_parent() {
+        let found = search(Some(Path::new("/opt/guerdon/bin")), Some(Path::new("/srv/rl")));
+        let expected = [
+            "/opt/guerdon/bin",
+            "/srv/rl/.guerdon/onnxruntime",
+            "/srv/.guerdon/onnxruntime",
+            "/.guerdon/onnxruntime",
+        ];
+        assert_eq!(found, expected.map(PathBuf::from));
+    }
+
+    #[test]
+    fn a_named_library_that_is_not_there_is_an_error_that_names_it_and_says_what_to_run() {
+        let error = find(Some(Path::new("/nowhere/libonnxruntime.so"))).unwrap_err().to_string();
+        assert!(error.contains("/nowhere/libonnxruntime.so (as configured)"), "{error}");
+        assert!(error.contains("`make onnxruntime`"), "{error}");
+    }
+
+    #[test]
+    fn a_folder_stands_for_the_library_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(library_in(folder.path()), None);
+        let file = folder.path().join(library_name());
+        std::fs::File::create(&file).unwrap();
+        assert_eq!(library_in(folder.path()), Some(file.clone()));
+        assert_eq!(library_in(&file), Some(file));
+    }
+}

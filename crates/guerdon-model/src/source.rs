@@ -1,0 +1,71 @@
+//! The reward source `rm`: a model, and how its output is calibrated.
+
+use std::sync::Arc;
+
+use guerdon_fusion::{Ask, BoxFuture, Channel, RewardSource, SourceVersion, calibrate};
+use guerdon_types::{AbstainWhy, Abstained, Calibration, Finite, Part, RmPart, Signal, SourceId};
+
+use crate::Model;
+use crate::model::{Miss, Scored};
+
+/// The preference reward model as a source (paper: RM, the base that the others modulate).
+///
+/// It needs a tokio runtime with time enabled around it. Several may share one model, each with its own calibration.
+#[derive(Debug, Clone)]
+pub struct RmSource {
+    id: SourceId,
+    model: Arc<Model>,
+    calibration: Calibration,
+}
+
+impl RmSource {
+    /// The source `rm`, which scores with `model` and calibrates with `calibration`.
+    #[must_use]
+    pub fn new(model: Arc<Model>, calibration: Calibration) -> Self {
+        Self { id: SourceId::rm(), model, calibration }
+    }
+
+    fn signal(&self, scored: Result<Scored, Miss>) -> Signal {
+        let part = scored.and_then(|Scored { raw, tokens, truncated }| {
+            let score = calibrate(&self.calibration, f64::from(raw));
+            // A standard deviation near zero can make a finite output infinite.
+            let score = Finite::new(score).map_err(|_| Miss {
+                why: AbstainWhy::NotFinite,
+                detail: format!("the calibrated score of raw {raw} is {score}"),
+            })?;
+            Ok(RmPart { score, raw, tokens, truncated })
+        });
+        match part {
+            Ok(part) => Signal::scored(Part::Rm(part)),
+            Err(Miss { why, detail }) => Signal::abstained(Abstained::new(self.id.clone(), why, detail)),
+        }
+    }
+}
+
+impl RewardSource for RmSource {
+    fn id(&self) -> &SourceId {
+        &self.id
+    }
+
+    fn channel(&self) -> Channel {
+        Channel::Base
+    }
+
+    fn about(&self) -> String {
+        self.model.about()
+    }
+
+    fn version(&self) -> SourceVersion {
+        SourceVersion::Model { hash: self.model.hash().to_owned(), calibration: self.calibration }
+    }
+
+    fn score<'a>(&'a self, ask: Ask<'a>) -> BoxFuture<'a, Vec<Signal>> {
+        Box::pin(async move {
+            // Nothing after the last asked turn is read, so nothing after it is copied to the tokenizing thread.
+            let read = ask.turns.iter().max().map_or(0, |last| last + 1).min(ask.rollout.messages.len());
+            let messages = ask.rollout.messages[..read].to_vec();
+            let scored = self.model.score(messages, ask.turns, ask.deadline).await;
+            scored.into_iter().map(|scored| self.signal(scored)).collect()
+        })
+    }
+}

@@ -1,0 +1,255 @@
+//! Chat templates as Hugging Face tokenizers carry them: Jinja written for Python, rendered here.
+
+use std::io;
+
+use guerdon_types::Message;
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Kwargs;
+use minijinja::{Environment, Error, ErrorKind, Value, context};
+use minijinja_contrib::pycompat::unknown_method_callback;
+use serde::Serialize as _;
+use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
+
+/// A compiled chat template.
+#[derive(Debug)]
+pub(crate) struct ChatTemplate {
+    environment: Environment<'static>,
+    bos_token: String,
+    eos_token: String,
+}
+
+const NAME: &str = "chat_template.jinja";
+
+impl ChatTemplate {
+    /// Compiles `source`. The tokens are what the template knows as `bos_token` and `eos_token`.
+    pub(crate) fn compile(source: &str, bos_token: &str, eos_token: &str) -> Result<Self, String> {
+        let mut environment = Environment::new();
+        // As in transformers, whose templates are written with these on.
+        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+        environment.set_syntax(syntax.map_err(|error| error.to_string())?);
+        environment.set_unknown_method_callback(unknown_method_callback);
+        environment.add_function("raise_exception", raise_exception);
+        environment.add_function("strftime_now", strftime_now);
+        environment.add_filter("tojson", tojson);
+        environment
+            .add_template_owned(NAME, without_generation_tags(source))
+            .map_err(|error| error.display_debug_info().to_string())?;
+        Ok(Self { environment, bos_token: bos_token.to_owned(), eos_token: eos_token.to_owned() })
+    }
+
+    /// The dialogue as text, without a prompt for another reply. The error is the template's own refusal, such as of
+    /// a dialogue that does not alternate, or a fault in it.
+    pub(crate) fn render(&self, messages: &[&Message]) -> Result<String, String> {
+        let messages: Vec<Value> = messages
+            .iter()
+            .map(|message| context! { role => message.role.as_str(), content => message.content.as_str() })
+            .collect();
+        self.environment
+            .get_template(NAME)
+            .and_then(|template| {
+                template.render(context! {
+                    messages => messages,
+                    bos_token => self.bos_token.as_str(),
+                    eos_token => self.eos_token.as_str(),
+                    add_generation_prompt => false,
+                    tools => Value::from(()),
+                    documents => Value::from(()),
+                })
+            })
+            .map_err(|error| error.to_string())
+    }
+}
+
+fn raise_exception(detail: String) -> Result<Value, Error> {
+    Err(Error::new(ErrorKind::InvalidOperation, detail))
+}
+
+/// Always the 26th of July 2024, midnight: the date that the templates which ask for today's fall back on when there is
+/// no clock. Today's would change every score overnight.
+#[expect(clippy::needless_pass_by_value, reason = "minijinja hands arguments over by value")]
+fn strftime_now(format: String) -> Result<String, Error> {
+    let mut text = String::new();
+    let mut letters = format.chars();
+    while let Some(letter) = letters.next() {
+        if letter != '%' {
+            text.push(letter);
+            continue;
+        }
+        text.push_str(match letters.next() {
+            Some('d' | 'e') => "26",
+            Some('m') => "07",
+            Some('b' | 'h') => "Jul",
+            Some('B') => "July",
+            Some('y') => "24",
+            Some('Y') => "2024",
+            Some('a') => "Fri",
+            Some('A') => "Friday",
+            Some('j') => "208",
+            Some('H' | 'M' | 'S') => "00",
+            Some('F') => "2024-07-26",
+            Some('T') => "00:00:00",
+            Some('%') => "%",
+            _ => {
+                return Err(Error::new(ErrorKind::InvalidOperation, format!("strftime_now: `{format}`")));
+            }
+        });
+    }
+    Ok(text)
+}
+
+/// As transformers has it: Python's spacing, and no escaping for HTML.
+#[expect(clippy::needless_pass_by_value, reason = "minijinja hands arguments over by value")]
+fn tojson(value: Value, options: Kwargs) -> Result<String, Error> {
+    let indent: Option<usize> = options.get("indent")?;
+    options.assert_all_used()?;
+    let mut text = Vec::new();
+    let written = match indent.map(|width| " ".repeat(width)) {
+        Some(indent) => value.serialize(&mut Serializer::with_formatter(
+            &mut text,
+            PrettyFormatter::with_indent(indent.as_bytes()),
+        )),
+        None => value.serialize(&mut Serializer::with_formatter(&mut text, Spaced)),
+    };
+    let failed = |error: String| Error::new(ErrorKind::BadSerialization, error);
+    written.map_err(|error| failed(error.to_string()))?;
+    String::from_utf8(text).map_err(|error| failed(error.to_string()))
+}
+
+/// `{"a": [1, 2]}`
+struct Spaced;
+
+impl Formatter for Spaced {
+    fn begin_array_value<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        if first { Ok(()) } else { writer.write_all(b", ") }
+    }
+
+    fn begin_object_key<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        if first { Ok(()) } else { writer.write_all(b", ") }
+    }
+
+    fn begin_object_value<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        writer.write_all(b": ")
+    }
+}
+
+/// `{% generation %}` marks what a trainer computes its loss on. It changes no text, and is no Jinja: here it becomes
+/// `{% if true %}`, which keeps its whitespace control.
+fn without_generation_tags(source: &str) -> String {
+    let mut text = String::with_capacity(source.len());
+    let mut rest = source;
+    while let Some(start) = rest.find("{%") {
+        let (before, tag) = rest.split_at(start);
+        text.push_str(before);
+        let Some(end) = tag.find("%}") else { break };
+        let (tag, after) = tag.split_at(end + 2);
+        let word = tag.trim_matches(|c: char| c.is_whitespace() || "{}%-+".contains(c));
+        match word {
+            "generation" => text.push_str(&tag.replace(word, "if true")),
+            "endgeneration" => text.push_str(&tag.replace(word, "endif")),
+            _ => text.push_str(tag),
+        }
+        rest = after;
+    }
+    text.push_str(rest);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use guerdon_types::Role;
+
+    use super::*;
+
+    fn render(source: &str, messages: &[(Role, &str)]) -> Result<String, String> {
+        let messages: Vec<Message> = messages.iter().map(|(role, text)| Message::new(*role, *text)).collect();
+        ChatTemplate::compile(source, "<s>", "</s>")?.render(&messages.iter().collect::<Vec<_>>())
+    }
+
+    const DIALOGUE: [(Role, &str); 3] =
+        [(Role::System, "Be kind. "), (Role::User, "480?\nFinal."), (Role::Assistant, " 420 & <done>")];
+
+    const CHATML: &str = "{% for message in messages %}
+        {{- '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}
+    {%- endfor %}
+    {% if add_generation_prompt %}
+        {{- '<|im_start|>assistant\\n' }}
+    {% endif %}";
+
+    #[test]
+    fn chatml_renders_as_in_transformers() {
+        let text = render(CHATML, &DIALOGUE).unwrap();
+        assert_eq!(
+            text,
+            "<|im_start|>system\nBe kind. <|im_end|>\n<|im_start|>user\n480?\nFinal.<|im_end|>\n\
+             <|im_start|>assistant\n 420 & <done><|im_end|>\n"
+        );
+    }
+
+    const LLAMA3: &str = r#"{{- bos_token }}
+{%- if not date_string is defined %}
+    {%- if strftime_now is defined %}
+        {%- set date_string = strftime_now("%d %b %Y") %}
+    {%- else %}
+        {%- set date_string = "26 Jul 2024" %}
+    {%- endif %}
+{%- endif %}
+{%- if messages[0]['role'] == 'system' %}
+    {%- set system_message = messages[0]['content']|trim %}
+    {%- set messages = messages[1:] %}
+{%- else %}
+    {%- set system_message = "" %}
+{%- endif %}
+{{- "<|start_header_id|>system<|end_header_id|>\n\n" }}
+{%- if tools is not none %}
+    {{- "Environment: ipython\n" }}
+{%- endif %}
+{{- "Today Date: " + date_string + "\n\n" }}
+{{- system_message }}
+{{- "<|eot_id|>" }}
+{%- for message in messages %}
+    {{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n'+ message['content'] | trim + '<|eot_id|>' }}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- '<|start_header_id|>assistant<|end_header_id|>\n\n' }}
+{%- endif %}
+"#;
+
+    #[test]
+    fn a_llama_3_template_renders_the_same_on_every_day() {
+        assert_eq!(
+            render(LLAMA3, &DIALOGUE).unwrap(),
+            "<s><|start_header_id|>system<|end_header_id|>\n\nToday Date: 26 Jul 2024\n\nBe kind.<|eot_id|>\
+             <|start_header_id|>user<|end_header_id|>\n\n480?\nFinal.<|eot_id|>\
+             <|start_header_id|>assistant<|end_header_id|>\n\n420 & <done><|eot_id|>"
+        );
+        assert!(render(LLAMA3, &DIALOGUE[1..]).unwrap().contains("Today Date: 26 Jul 2024\n\n<|eot_id|>"));
+    }
+
+    #[test]
+    fn a_template_may_refuse_a_dialogue_in_its_own_words() {
+        let alternate = "{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}\
+             {{ raise_exception('roles must alternate') }}{% endif %}{% endfor %}";
+        assert!(render(alternate, &DIALOGUE).unwrap_err().contains("roles must alternate"));
+        assert_eq!(render(alternate, &DIALOGUE[1..]).unwrap(), "");
+    }
+
+    #[test]
+    fn python_methods_loop_controls_and_json_are_understood() {
+        let source = "{% for m in messages %}{% if m.role == 'user' %}{% continue %}{% endif %}\
+             {{ m.content.strip().split(' ')[0].upper() }};{% endfor %}\
+             {{ {'a': ['<', 1]} | tojson }}{{ [1] | tojson(indent=2) }}";
+        assert_eq!(render(source, &DIALOGUE).unwrap(), "BE;420;{\"a\": [\"<\", 1]}[\n  1\n]");
+    }
+
+    #[test]
+    fn generation_marks_leave_no_trace() {
+        let source = "a\n    {%- generation -%}\n  b {{ '%}' }}{% endgeneration %}c";
+        assert_eq!(render(source, &[]).unwrap(), "ab %}c");
+    }
+
+    #[test]
+    fn a_template_that_does_not_parse_is_shown_with_its_line() {
+        let error = ChatTemplate::compile("a\n{% if %}", "", "").unwrap_err();
+        assert!(error.contains("{% if %}"), "{error}");
+    }
+}

@@ -1,0 +1,141 @@
+//! The compiled packs: one immutable value that every request holds a share of.
+
+use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use guerdon_types::{Finite, Rollout, RulesPart};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::compile;
+use crate::eval::{self, Scene};
+use crate::pack::{Date, Pack};
+use crate::plan::Plan;
+use crate::report::Report;
+
+/// One pack as it is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackText {
+    /// Shown in reports, such as `rules/guardrails.yaml`.
+    pub name: String,
+    /// YAML.
+    pub text: String,
+}
+
+/// Rule packs, compiled. Immutable: a reload makes another.
+#[derive(Debug)]
+pub struct RulePacks {
+    plan: Plan,
+    summaries: Vec<PackSummary>,
+}
+
+impl RulePacks {
+    /// Reads, checks and compiles `packs`, and runs the examples of every rule.
+    ///
+    /// # Errors
+    /// A [`Report`] of all that is wrong, if any of it stops a pack from loading. On success the report holds lints.
+    pub fn compile(packs: &[PackText]) -> Result<(Self, Report), Report> {
+        Self::compile_at(packs, SystemTime::now())
+    }
+
+    /// As [`RulePacks::compile`], but `expires:` is seen from `now`, so that a test does not age.
+    ///
+    /// # Errors
+    /// As [`RulePacks::compile`].
+    pub fn compile_at(packs: &[PackText], now: SystemTime) -> Result<(Self, Report), Report> {
+        let days = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() / 86_400);
+        let today = Date(i64::try_from(days).unwrap_or(i64::MAX));
+        let (parsed, plan, report) = compile::compile(packs, today);
+        if report.has_errors() {
+            return Err(report);
+        }
+        let summaries =
+            packs.iter().zip(parsed).map(|(source, pack)| PackSummary::new(source, pack)).collect();
+        Ok((Self { plan, summaries }, report))
+    }
+
+    /// What the rules say of message `turn`, judged by what came before it and by the message itself.
+    ///
+    /// Spans are half-open ranges of Unicode scalar values of that message's content. A rule that reads other messages
+    /// (`on:`) tells its places in `detail`.
+    #[must_use]
+    pub fn evaluate(&self, rollout: &Rollout, turn: usize) -> RulesPart {
+        eval::evaluate(&self.plan, &Scene::new(&self.plan, rollout, turn))
+    }
+
+    /// What is loaded, for people.
+    #[must_use]
+    pub fn summaries(&self) -> Vec<PackSummary> {
+        self.summaries.clone()
+    }
+
+    /// Pack id to `sha256:…` of its text.
+    #[must_use]
+    pub fn versions(&self) -> BTreeMap<String, String> {
+        self.summaries.iter().map(|pack| (pack.id.clone(), pack.hash.clone())).collect()
+    }
+}
+
+/// A pack, for people.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct PackSummary {
+    /// Its id.
+    pub id: String,
+    /// What it guards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<String>,
+    /// Its author's version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u64>,
+    /// The languages that its literals are written in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub language: Vec<String>,
+    /// `sha256:…` of its text.
+    pub hash: String,
+    /// Its rules.
+    pub rules: Vec<RuleSummary>,
+}
+
+/// A rule, for people.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RuleSummary {
+    /// Its id.
+    pub id: String,
+    /// What it forbids or rewards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<String>,
+    /// What it adds, per turn or per hit.
+    pub points: Finite,
+    /// Its author's tags.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// Whether it forbids a reward above the floor.
+    pub veto: bool,
+    /// Whether it is on trial: reported, not counted.
+    pub shadow: bool,
+}
+
+impl PackSummary {
+    fn new(source: &PackText, pack: Pack) -> Self {
+        let digest = Sha256::digest(source.text.as_bytes());
+        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let rules = pack.rules.into_iter().map(|rule| RuleSummary {
+            id: rule.id.value,
+            about: rule.about,
+            points: Finite::new(rule.points).unwrap_or_default(),
+            tags: rule.tags,
+            veto: rule.veto,
+            shadow: rule.shadow,
+        });
+        Self {
+            id: pack.id.value,
+            about: pack.about,
+            version: pack.version,
+            language: pack.language,
+            hash: format!("sha256:{hex}"),
+            rules: rules.collect(),
+        }
+    }
+}

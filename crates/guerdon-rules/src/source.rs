@@ -1,0 +1,59 @@
+//! The rule packs as a reward source.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use guerdon_fusion::{Ask, BoxFuture, Channel, RewardSource, SourceVersion};
+use guerdon_types::{AbstainWhy, Abstained, Part, Signal, SourceId};
+
+use crate::RulePacks;
+
+/// Rule packs that score.
+#[derive(Debug)]
+pub struct RulesSource {
+    id: SourceId,
+    packs: Arc<RulePacks>,
+}
+
+impl RulesSource {
+    /// Scores with `packs`.
+    #[must_use]
+    pub fn new(packs: Arc<RulePacks>) -> Self {
+        Self { id: SourceId::rules(), packs }
+    }
+}
+
+impl RewardSource for RulesSource {
+    fn id(&self) -> &SourceId {
+        &self.id
+    }
+
+    fn channel(&self) -> Channel {
+        Channel::Rules
+    }
+
+    fn about(&self) -> String {
+        let summaries = self.packs.summaries();
+        let rules: usize = summaries.iter().map(|pack| pack.rules.len()).sum();
+        let names: Vec<&str> = summaries.iter().map(|pack| pack.id.as_str()).collect();
+        format!("{rules} rules in {} packs: {}", names.len(), names.join(", "))
+    }
+
+    fn version(&self) -> SourceVersion {
+        SourceVersion::Texts(self.packs.versions())
+    }
+
+    fn score<'a>(&'a self, ask: Ask<'a>) -> BoxFuture<'a, Vec<Signal>> {
+        Box::pin(async move { ask.turns.iter().map(|turn| self.signal(ask, *turn)).collect() })
+    }
+}
+
+impl RulesSource {
+    fn signal(&self, ask: Ask<'_>, turn: usize) -> Signal {
+        if ask.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            let detail = "the deadline passed before the rules were run";
+            return Signal::abstained(Abstained::new(self.id.clone(), AbstainWhy::Deadline, detail));
+        }
+        Signal::scored(Part::Rules(self.packs.evaluate(ask.rollout, turn)))
+    }
+}

@@ -1,0 +1,153 @@
+//! What a rule may say, one promise of the schema a test; and laws that hold for any text.
+
+#![expect(clippy::panic, clippy::unwrap_used, reason = "helpers of tests may fail a test")]
+
+use guerdon_rules::{PackText, RulePacks};
+use guerdon_types::{Message, Role, Rollout, RulesPart};
+use proptest::prelude::*;
+
+fn packs(rules: &str) -> RulePacks {
+    let text = format!("pack: p\nrules:\n{rules}");
+    RulePacks::compile(&[PackText { name: "p.yaml".into(), text }])
+        .unwrap_or_else(|report| panic!("{report}"))
+        .0
+}
+
+fn rollout(messages: &[(Role, &str)], context: &str) -> Rollout {
+    let messages = messages.iter().map(|(role, content)| Message::new(*role, *content)).collect();
+    Rollout { messages, context: serde_json::from_str(context).unwrap(), ..Rollout::default() }
+}
+
+fn say(rules: &str, text: &str, context: &str) -> RulesPart {
+    packs(rules).evaluate(&rollout(&[(Role::Assistant, text)], context), 0)
+}
+
+#[test]
+fn hits_add_up_to_the_cap_and_all_places_are_told() {
+    let rule = "  - { id: a, points: -20, cap: -50, match: { any_of: [工单] } }";
+    let part = say(rule, "工单工单，工\u{200b}单", "{}");
+    assert_eq!(part.points.get().to_bits(), (-50.0f64).to_bits());
+    assert_eq!(part.hits[0].spans, [[0, 2], [2, 4], [5, 8]]);
+}
+
+#[test]
+fn a_rule_without_per_counts_once() {
+    assert_eq!(say("  - { id: a, points: -20, match: { any_of: [b] } }", "b b b", "{}").points, (-20).into());
+}
+
+#[test]
+fn fold_false_takes_the_text_as_it_is() {
+    let rule = "  - { id: a, points: -1, match: { any_of: [Work], fold: false } }";
+    assert!(say(rule, "work", "{}").hits.is_empty());
+    assert_eq!(say(rule, "好Work", "{}").hits[0].spans, [[1, 5]]);
+}
+
+#[test]
+fn whole_words_only_when_asked() {
+    let rule = "  - { id: a, points: -1, match: { any_of: [deal], word: true } }";
+    assert!(say(rule, "an ideal dealer", "{}").hits.is_empty());
+    assert_eq!(say(rule, "Deal!", "{}").hits.len(), 1);
+}
+
+#[test]
+fn a_shadow_rule_is_reported_and_not_counted() {
+    let part = say("  - { id: a, points: -20, shadow: true, veto: true, match: { any_of: [b] } }", "b", "{}");
+    assert!(part.hits.is_empty() && part.points == 0.into());
+    assert_eq!(part.shadow.len(), 1);
+}
+
+#[test]
+fn a_missing_fact_makes_a_rule_abstain_only_where_it_decides() {
+    let rule = "  - id: a\n    points: -1\n    when: { context.sop_stage: [quote, close] }\n    match: { number: { unit: [元] } }\n    where: value > context.target_price";
+    let part = say(rule, "480元", r#"{"sop_stage": "quote"}"#);
+    assert!(part.hits.is_empty());
+    assert_eq!(part.abstained[0].detail, "context.target_price is missing");
+    assert_eq!(
+        say(rule, "480元", r#"{"target_price": 420}"#).abstained[0].detail,
+        "context.sop_stage is missing"
+    );
+    assert!(say(rule, "480元", r#"{"sop_stage": "probe"}"#).abstained.is_empty());
+    assert!(say(rule, "好的", "{}").abstained.is_empty());
+    let part = say(rule, "480元", r#"{"target_price": 420, "sop_stage": "close"}"#);
+    assert_eq!((part.hits[0].detail.as_deref(), &part.hits[0].spans[..]), (Some("480 元"), &[[0, 4]][..]));
+}
+
+#[test]
+fn all_any_not_and_count_compose() {
+    let rule = "  - { id: a, points: -1, match: { all: [{ any_of: [价格], count: 2 }, { not: { regex: '谢谢' } }] } }";
+    assert_eq!(say(rule, "价格价格", "{}").hits.len(), 1);
+    assert!(say(rule, "价格", "{}").hits.is_empty());
+    assert!(say(rule, "价格价格，谢谢", "{}").hits.is_empty());
+    let rule = "  - { id: a, points: -1, match: { any: [{ any_of: [a] }, { any_of: [b] }], count: 2 } }";
+    assert_eq!(say(rule, "a b", "{}").hits[0].spans, [[0, 1], [2, 3]]);
+    assert!(say(rule, "b", "{}").hits.is_empty());
+}
+
+#[test]
+fn on_says_which_messages_are_read() {
+    use Role::{Assistant, User};
+    let dialogue =
+        rollout(&[(User, "工单"), (Assistant, "好"), (User, "x"), (Assistant, "工单"), (User, "工单")], "{}");
+    let hits = |on: &str| {
+        let rule = format!("  - {{ id: a, points: -1, on: {on}, match: {{ any_of: [工单] }} }}");
+        packs(&rule).evaluate(&dialogue, 3).hits
+    };
+    assert_eq!(hits("{ role: assistant }")[0].spans, [[0, 2]]);
+    assert!(hits("{ turn: previous }").is_empty());
+    assert!(hits("{ role: user }").is_empty());
+    let earlier = &hits("{ role: user, turn: any }")[0];
+    assert_eq!((earlier.spans.len(), earlier.detail.as_deref()), (0, Some("message 0 at [0, 2]")));
+    assert_eq!(hits("{ role: assistant, turn: dialogue }")[0].spans, [[0, 2]]);
+    assert_eq!(hits("{ role: user, turn: previous }").len(), 1);
+}
+
+#[test]
+fn a_turn_that_is_not_there_hits_nothing() {
+    let packs = packs("  - { id: a, points: -1, match: { any_of: [a] } }");
+    assert_eq!(packs.evaluate(&Rollout::default(), 7), RulesPart::default());
+}
+
+const MANY: &str = "
+  - { id: a, points: -1, per: hit, match: { any_of: [a, 工单, '¥'] } }
+  - { id: b, points: -1, match: { any_of: ['１', b], fold: false } }
+  - { id: c, points: -1, match: { regex: '\\w+\\s?|[。：]' } }
+  - { id: d, points: -1, match: { number: { unit: [元, '$'], near: [a] } }, where: value > 3 }
+  - { id: e, points: -1, match: { regex: '.', fold: false } }
+  - { id: f, points: -1, check: { repetition: { across: within, ngram: 1, share: 0.1 } } }
+  - { id: g, points: -1, check: { language_mix: { language: zh, share: 0.1 } } }
+  - { id: h, points: -1, on: { turn: dialogue }, match: { regex: 'a|工' } }
+";
+
+proptest! {
+    #[test]
+    fn compiling_any_text_never_panics(text in "\\PC*") {
+        let _ = RulePacks::compile(&[PackText { name: "x".into(), text }]);
+    }
+
+    #[test]
+    fn compiling_a_garbled_pack_never_panics(at in 0..MANY.len(), junk in "[ -~\u{4e00}\t\n]{0,4}") {
+        let at = (0..=at).rev().find(|at| MANY.is_char_boundary(*at)).unwrap_or(0);
+        let text = format!("pack: p\nrules:\n{}{junk}{}", &MANY[..at], &MANY[at..]);
+        if let Err(report) = RulePacks::compile(&[PackText { name: "x".into(), text }]) {
+            prop_assert!(!report.to_string().is_empty());
+        }
+    }
+
+    #[test]
+    fn spans_lie_within_the_content_and_never_overlap_backwards(
+        text in "(?:[a-c1-3元$。 \u{200b}①ﷺ½Ａ工单\u{e9}\n]|\\PC){0,40}",
+        before in "[a工。 ]{0,8}",
+    ) {
+        let packs = packs(MANY);
+        let dialogue = rollout(&[(Role::Assistant, &before), (Role::Assistant, &text)], "{}");
+        let part = packs.evaluate(&dialogue, 1);
+        let chars = text.chars().count();
+        for hit in &part.hits {
+            prop_assert!(hit.spans.is_sorted());
+            for [start, end] in &hit.spans {
+                prop_assert!(start <= end && *end <= chars, "{} {start} {end} {chars}", hit.rule);
+            }
+        }
+        prop_assert_eq!(&part, &packs.evaluate(&dialogue, 1));
+    }
+}

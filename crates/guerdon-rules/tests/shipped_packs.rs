@@ -1,0 +1,77 @@
+//! The packs that ship load without a lint, and the committed JSON Schema is the generated one.
+
+#![expect(clippy::panic, clippy::unwrap_used, reason = "helpers of tests may fail a test")]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use guerdon_fusion::{Ask, Channel, RewardSource, SourceVersion};
+use guerdon_rules::{PackText, RulePacks, RulesSource, json_schema};
+use guerdon_types::{Message, Part, Role, Rollout};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../rules")
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test reads the files that ship")]
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap()
+}
+
+fn shipped() -> Vec<PackText> {
+    let mut paths: Vec<PathBuf> = folder().read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|e| e == "yaml"));
+    paths.sort();
+    let name = |path: &Path| format!("rules/{}", path.file_name().unwrap().display());
+    paths.iter().map(|path| PackText { name: name(path), text: read(path) }).collect()
+}
+
+fn loaded() -> RulePacks {
+    let (packs, report) = RulePacks::compile(&shipped()).unwrap_or_else(|report| panic!("{report}"));
+    assert!(report.is_empty(), "{report}");
+    packs
+}
+
+#[test]
+fn the_shipped_packs_load_without_a_warning() {
+    let packs = loaded();
+    let ids: Vec<String> = packs.summaries().into_iter().map(|pack| pack.id).collect();
+    assert_eq!(ids, ["format", "guardrails", "numerics", "repetition"]);
+    assert!(packs.versions().values().all(|hash| hash.starts_with("sha256:") && hash.len() == 71));
+}
+
+#[test]
+fn the_committed_schema_is_the_generated_one() {
+    assert!(
+        read(&folder().join("schema.json")) == json_schema(),
+        "rules/schema.json is not what json_schema() says"
+    );
+}
+
+#[test]
+fn the_source_scores_every_asked_turn_and_names_its_versions() {
+    let source = RulesSource::new(Arc::new(loaded()));
+    let facts = r#"{"target_price": 420, "sop_stage": "close", "language": "zh", "currency": "CNY"}"#;
+    let rollout = Rollout {
+        messages: vec![
+            Message::new(Role::Assistant, "按工单，我们的目标价是420"),
+            Message::new(Role::User, "不行"),
+            Message::new(Role::Assistant, "好的，那就480元成交"),
+        ],
+        context: serde_json::from_str(facts).unwrap(),
+        ..Rollout::default()
+    };
+    let mut future = source.score(Ask::new(&rollout, &[0, 2], None));
+    let mut task = std::task::Context::from_waker(std::task::Waker::noop());
+    let std::task::Poll::Ready(signals) = future.as_mut().poll(&mut task) else { panic!("rules never wait") };
+    let rules: Vec<Vec<String>> = signals
+        .iter()
+        .map(|signal| match &signal.part {
+            Some(Part::Rules(part)) => part.hits.iter().map(|hit| hit.rule.clone()).collect(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(rules, [vec!["internal-words"], vec!["accepts-above-target"]]);
+    assert_eq!(source.channel(), Channel::Rules);
+    assert!(matches!(source.version(), SourceVersion::Texts(texts) if texts.len() == 4));
+}

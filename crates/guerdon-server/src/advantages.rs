@@ -1,0 +1,124 @@
+//! Group advantages on the way out: a result is held until its group is complete, then leaves with its siblings.
+
+use std::collections::HashMap;
+
+use guerdon_optim::group::{Estimator, advantages};
+use guerdon_types::{AdvantagesRequest, Finite, GroupId, Invalid, ProblemCode, Rollout};
+
+use crate::batch::Scored;
+
+/// Holds results back until their group is complete.
+#[derive(Debug)]
+pub(crate) struct Siblings {
+    estimator: Estimator,
+    /// The group of each rollout, as a number.
+    groups: Vec<usize>,
+    /// For each set of results that must be complete together: how many are still to come, and those that came.
+    sets: Vec<(usize, Vec<Scored>)>,
+    /// `batch_std` divides by the whole batch's deviation, so the whole batch is one set.
+    whole: bool,
+}
+
+impl Siblings {
+    /// # Errors
+    /// [`Invalid`] if the estimator is unknown or a rollout names no group.
+    pub(crate) fn new(asked: &AdvantagesRequest, rollouts: &[Rollout]) -> Result<Self, Invalid> {
+        let estimator: Estimator = asked.estimator.parse().map_err(|error: guerdon_optim::OptimError| {
+            Invalid::new(ProblemCode::InvalidRequest, "/advantages/estimator", error.to_string())
+        })?;
+        let mut numbers: HashMap<&GroupId, usize> = HashMap::new();
+        let mut groups = Vec::with_capacity(rollouts.len());
+        for (index, rollout) in rollouts.iter().enumerate() {
+            let group = rollout.group.as_ref().ok_or_else(|| {
+                let detail = "advantages compare the samples of one prompt, and this rollout names no group";
+                Invalid::new(ProblemCode::InvalidRequest, format!("/rollouts/{index}/group"), detail)
+                    .hint("give all samples of one prompt the same `group`, or leave `advantages` out")
+            })?;
+            let next = numbers.len();
+            groups.push(*numbers.entry(group).or_insert(next));
+        }
+        let whole = estimator == Estimator::BatchStd;
+        let mut sets = vec![(0, Vec::new()); if whole { 1 } else { numbers.len() }];
+        for group in &groups {
+            if let Some((to_come, _)) = sets.get_mut(if whole { 0 } else { *group }) {
+                *to_come += 1;
+            }
+        }
+        Ok(Self { estimator, groups, sets, whole })
+    }
+
+    /// Takes one result; returns those that it made final, with their advantages.
+    pub(crate) fn push(&mut self, scored: Scored) -> Vec<Scored> {
+        let group = self.groups.get(scored.index).copied().unwrap_or_default();
+        let Some((to_come, came)) = self.sets.get_mut(if self.whole { 0 } else { group }) else {
+            return vec![scored];
+        };
+        *to_come = to_come.saturating_sub(1);
+        came.push(scored);
+        if *to_come > 0 {
+            return Vec::new();
+        }
+        let mut complete = std::mem::take(came);
+        let rewards: Vec<_> = complete.iter().map(|s| s.result.reward.map(Finite::get)).collect();
+        let groups: Vec<_> =
+            complete.iter().map(|s| self.groups.get(s.index).copied().unwrap_or_default()).collect();
+        match advantages(self.estimator, &rewards, &groups) {
+            Ok(advantages) => {
+                for (scored, advantage) in complete.iter_mut().zip(advantages) {
+                    scored.result.advantage = advantage.and_then(|a| Finite::new(a).ok());
+                }
+            }
+            // Finite rewards in equal numbers cannot fail; if they do, the rewards still go out.
+            Err(error) => tracing::error!(%error, "Advantages could not be computed."),
+        }
+        complete
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use guerdon_types::{RolloutResult, Usage};
+
+    use super::*;
+
+    fn rollouts(groups: &[&str]) -> Vec<Rollout> {
+        groups.iter().map(|g| Rollout { group: Some((*g).into()), ..Rollout::default() }).collect()
+    }
+
+    fn scored(index: usize, reward: Option<i32>) -> Scored {
+        let reward = reward.map(Finite::from);
+        let result =
+            RolloutResult { id: "x".into(), reward, advantage: None, turns: Vec::new(), error: None };
+        Scored { index, result, usage: Usage::default() }
+    }
+
+    fn asked(estimator: &str) -> AdvantagesRequest {
+        AdvantagesRequest { estimator: estimator.into() }
+    }
+
+    #[test]
+    fn a_group_leaves_when_it_is_complete_and_the_abstained_is_no_sibling() {
+        let mut siblings = Siblings::new(&asked("dr_grpo"), &rollouts(&["a", "b", "a", "a"])).unwrap();
+        assert!(siblings.push(scored(0, Some(1))).is_empty());
+        assert_eq!(siblings.push(scored(1, Some(9))).len(), 1);
+        assert!(siblings.push(scored(3, None)).is_empty());
+        let complete = siblings.push(scored(2, Some(3)));
+        let advantages: Vec<_> =
+            complete.iter().map(|s| (s.index, s.result.advantage.map(Finite::get))).collect();
+        assert_eq!(advantages, vec![(0, Some(-1.0)), (3, None), (2, Some(1.0))]);
+    }
+
+    #[test]
+    fn batch_std_waits_for_everyone() {
+        let mut siblings = Siblings::new(&asked("batch_std"), &rollouts(&["a", "b"])).unwrap();
+        assert!(siblings.push(scored(0, Some(1))).is_empty());
+        assert_eq!(siblings.push(scored(1, Some(2))).len(), 2);
+    }
+
+    #[test]
+    fn an_unknown_estimator_and_a_missing_group_are_pointed_at() {
+        assert_eq!(Siblings::new(&asked("grop"), &[]).unwrap_err().pointer, "/advantages/estimator");
+        let ungrouped = [Rollout::default()];
+        assert_eq!(Siblings::new(&asked("grpo"), &ungrouped).unwrap_err().pointer, "/rollouts/0/group");
+    }
+}

@@ -1,0 +1,170 @@
+//! The hall: what every request passes before it meets its handler, and every reply on its way out.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
+use guerdon_types::{Problem, ProblemCode, RequestId};
+use http::HeaderValue;
+use http::header::{CONTENT_ENCODING, HeaderName};
+use tokio::sync::{Semaphore, mpsc};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{NotForContentType, Predicate as _, SizeAbove};
+use tower_http::decompression::RequestDecompressionLayer;
+use tracing::Instrument as _;
+use utoipa::OpenApi as _;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::config::Scope;
+use crate::engine::Engine;
+use crate::problem::{ApiError, finish};
+use crate::reload::Trigger;
+use crate::routes;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What handlers share.
+#[derive(Debug, Clone)]
+pub(crate) struct App {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) ready: Arc<AtomicBool>,
+    pub(crate) reload: mpsc::Sender<Trigger>,
+    /// One permit a request in flight; a stream holds its own until its last line.
+    pub(crate) permits: Arc<Semaphore>,
+}
+
+impl App {
+    pub(crate) fn new(engine: Arc<Engine>, reload: mpsc::Sender<Trigger>) -> Self {
+        let permits = engine.live().config.limits.max_concurrent_requests.min(Semaphore::MAX_PERMITS);
+        Self {
+            engine,
+            ready: Arc::new(AtomicBool::new(false)),
+            reload,
+            permits: Arc::new(Semaphore::new(permits)),
+        }
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+}
+
+#[derive(utoipa::OpenApi)]
+#[openapi(info(
+    title = "guerdon",
+    description = "Rewards for RL post-training of dialogue agents: preference model, LLM judge and rules, fused, \
+                   explained and versioned.",
+    license(name = "MIT OR Apache-2.0")
+))]
+struct Document;
+
+/// Every documented route, and the document itself.
+fn documented() -> (Router<App>, utoipa::openapi::OpenApi) {
+    let score = OpenApiRouter::new()
+        .merge(routes::score::routes())
+        .merge(routes::info::routes())
+        .merge(routes::rules::routes());
+    OpenApiRouter::with_openapi(Document::openapi())
+        .merge(score)
+        .merge(routes::reload::routes())
+        .merge(routes::health::routes())
+        .merge(routes::metrics::routes())
+        .split_for_parts()
+}
+
+/// The OpenAPI document, as `openapi/guerdon.v1.json` holds it.
+///
+/// # Errors
+/// Never in practice: the document is plain data.
+pub fn openapi_json() -> Result<String, serde_json::Error> {
+    let mut json = documented().1.to_pretty_json()?;
+    json.push('\n');
+    Ok(json)
+}
+
+pub(crate) fn router(app: App) -> Router {
+    let (routes, document) = documented();
+    // Lines of a stream must leave as they become final; a compressor would hold them.
+    let compressible = SizeAbove::new(1_024).and(NotForContentType::const_new("application/x-ndjson"));
+    routes
+        .merge(utoipa_swagger_ui::SwaggerUi::new("/docs").url("/openapi.json", document))
+        .fallback(async || {
+            ApiError::from(
+                Problem::new(ProblemCode::NotFound, "there is nothing at this path").hint("see /docs"),
+            )
+        })
+        .method_not_allowed_fallback(async || {
+            ApiError::new(ProblemCode::MethodNotAllowed, "this path does not answer to this method")
+        })
+        .layer(from_fn_with_state(app.clone(), authorize))
+        .layer(RequestDecompressionLayer::new().gzip(true).zstd(true))
+        .layer(CatchPanicLayer::custom(|_| {
+            tracing::error!("A handler panicked.");
+            ApiError::new(ProblemCode::Internal, "the request failed; the server's log has more")
+                .into_response()
+        }))
+        .layer(from_fn_with_state(app.clone(), hall))
+        .layer(CompressionLayer::new().gzip(true).zstd(true).compress_when(compressible))
+        .layer(from_fn(no_empty_encoding))
+        .with_state(app)
+}
+
+/// An empty `Content-Encoding` means none; tower-http would refuse it.
+async fn no_empty_encoding(mut request: Request, next: Next) -> Response {
+    if request.headers().get(CONTENT_ENCODING).is_some_and(HeaderValue::is_empty) {
+        request.headers_mut().remove(CONTENT_ENCODING);
+    }
+    next.run(request).await
+}
+
+/// Request id, span, metrics; and every problem body is written here.
+async fn hall(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let id = request
+        .headers()
+        .get(&REQUEST_ID)
+        .and_then(|value| value.to_str().ok())
+        .filter(|id| (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic()))
+        .map_or_else(|| RequestId::from(uuid::Uuid::now_v7().simple().to_string()), RequestId::from);
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or_else(|| "unmatched".to_owned(), |matched| matched.as_str().to_owned());
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    request.extensions_mut().insert(id.clone());
+    let span = tracing::info_span!("http.request", http.method = %method, http.path = path, request.id = %id);
+    async {
+        let mut response = finish(next.run(request).await, &id, &path);
+        if let Ok(value) = HeaderValue::from_str(id.as_str()) {
+            response.headers_mut().insert(REQUEST_ID, value);
+        }
+        let took = started.elapsed();
+        app.engine.metrics().request(&route, method.as_str(), response.status().as_u16(), took);
+        tracing::debug!(http.status = response.status().as_u16(), took = ?took, "Answered.");
+        response
+    }
+    .instrument(span)
+    .await
+}
+
+/// What a path asks of a token; `None` is open to everyone.
+fn scope_of(path: &str) -> Option<Scope> {
+    match path {
+        "/v1/reload" => Some(Scope::Admin),
+        "/metrics" => Some(Scope::Score),
+        _ if path.starts_with("/v1/") => Some(Scope::Score),
+        _ => None,
+    }
+}
+
+async fn authorize(State(app): State<App>, request: Request, next: Next) -> Result<Response, ApiError> {
+    if let Some(scope) = scope_of(request.uri().path()) {
+        app.engine.live().auth.allow(request.headers(), scope)?;
+    }
+    Ok(next.run(request).await)
+}

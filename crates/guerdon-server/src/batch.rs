@@ -1,0 +1,209 @@
+//! One request's rollouts, scored side by side on one snapshot. Results come as they become final; dropping the stream
+//! cancels what is still to do.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, Stream, StreamExt as _, stream};
+use guerdon_fusion::Scorer;
+use guerdon_types::{
+    Invalid, Limits, Problem, ProblemCode, Rollout, RolloutId, RolloutResult, ScoreRequest, Usage, Versions,
+};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::advantages::Siblings;
+use crate::live::Live;
+use crate::metrics::Metrics;
+
+/// Rollouts scored by one task: enough to spread rules over the cores, few enough to start at once.
+const ROLLOUTS_A_TASK: usize = 32;
+
+/// One rollout's result and its place in the request.
+#[derive(Debug, Clone)]
+pub struct Scored {
+    /// The rollout's index in the request.
+    pub index: usize,
+    /// Its result.
+    pub result: RolloutResult,
+    /// What it cost.
+    pub usage: Usage,
+}
+
+/// A checked request, bound to the snapshot it will be scored on.
+#[derive(Debug)]
+pub struct Batch {
+    scorer: Arc<Scorer>,
+    rollouts: Vec<Rollout>,
+    siblings: Option<Siblings>,
+    deadline: Instant,
+    limits: Limits,
+    versions: Versions,
+    metrics: Arc<Metrics>,
+}
+
+impl Batch {
+    /// Checks `request` against the snapshot.
+    ///
+    /// # Errors
+    /// [`Invalid`] if the request as a whole cannot be served: it breaks a law of the wire, is too large, names an
+    /// unknown profile or source, or asks for a fusion that cannot work.
+    pub fn open(live: &Live, request: ScoreRequest, metrics: Arc<Metrics>) -> Result<Self, Invalid> {
+        let limits = live.config.limits;
+        if request.rollouts.len() > limits.max_rollouts {
+            let detail = format!(
+                "{} rollouts are more than this server's {}",
+                request.rollouts.len(),
+                limits.max_rollouts
+            );
+            return Err(Invalid::new(ProblemCode::TooLarge, "/rollouts", detail).hint(
+                "send fewer rollouts a request (guerdon-client does), or raise `limits.max_rollouts`",
+            ));
+        }
+        request.check()?;
+        let profile = live.profile(request.profile.as_ref())?;
+        let scorer = profile.scorer.narrowed(request.sources.as_deref(), request.fusion.as_ref())?;
+        let siblings =
+            request.advantages.as_ref().map(|asked| Siblings::new(asked, &request.rollouts)).transpose()?;
+        let allowed = limits.max_deadline_ms.min(request.deadline_ms.unwrap_or(u64::MAX));
+        Ok(Self {
+            versions: scorer.versions(profile.name.clone(), live.generation),
+            scorer: Arc::new(scorer),
+            rollouts: request.rollouts,
+            siblings,
+            deadline: Instant::now() + Duration::from_millis(allowed),
+            limits,
+            metrics,
+        })
+    }
+
+    /// What makes these rewards.
+    #[must_use]
+    pub const fn versions(&self) -> &Versions {
+        &self.versions
+    }
+
+    /// How many results will come.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.rollouts.len()
+    }
+
+    /// Whether there is nothing to score.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.rollouts.is_empty()
+    }
+
+    /// Scores. Exactly one result a rollout, in the order they become final.
+    pub fn run(self) -> impl Stream<Item = Scored> + Send + 'static {
+        let (send, receive) = mpsc::channel(self.rollouts.len().clamp(1, 1_024));
+        let mut tasks = JoinSet::new();
+        let mut rest: VecDeque<(usize, Rollout)> = self.rollouts.into_iter().enumerate().collect();
+        while !rest.is_empty() {
+            let share: Vec<_> = rest.drain(..rest.len().min(ROLLOUTS_A_TASK)).collect();
+            let task = Task {
+                scorer: Arc::clone(&self.scorer),
+                deadline: self.deadline,
+                limits: self.limits,
+                profile: self.versions.profile.to_string(),
+                metrics: Arc::clone(&self.metrics),
+            };
+            // A JoinSet, not a free task: when the caller hangs up the stream is dropped, and its tasks with it.
+            tasks.spawn(task.run(share, send.clone()));
+        }
+        drop(send);
+        let results = stream::unfold((receive, tasks), |(mut receive, tasks)| async move {
+            receive.recv().await.map(|scored| (scored, (receive, tasks)))
+        });
+        let mut siblings = self.siblings;
+        results.flat_map(move |scored| {
+            stream::iter(match &mut siblings {
+                None => vec![scored],
+                Some(siblings) => siblings.push(scored),
+            })
+        })
+    }
+
+    /// Scores all, in the request's order.
+    pub async fn collect(self) -> (Vec<RolloutResult>, Usage) {
+        let mut usage = Usage::default();
+        let mut results: Vec<Scored> = self.run().collect().await;
+        results.sort_unstable_by_key(|scored| scored.index);
+        for scored in &results {
+            usage.add(&scored.usage);
+        }
+        (results.into_iter().map(|scored| scored.result).collect(), usage)
+    }
+}
+
+struct Task {
+    scorer: Arc<Scorer>,
+    deadline: Instant,
+    limits: Limits,
+    profile: String,
+    metrics: Arc<Metrics>,
+}
+
+impl Task {
+    async fn run(self, share: Vec<(usize, Rollout)>, send: mpsc::Sender<Scored>) {
+        let mut scoring: FuturesUnordered<_> =
+            share.iter().map(|(index, rollout)| self.one(*index, rollout)).collect();
+        while let Some(scored) = scoring.next().await {
+            self.metrics.rollout(&self.profile, scored.result.reward.is_some());
+            if send.send(scored).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn one(&self, index: usize, rollout: &Rollout) -> Scored {
+        if let Some(problem) = too_large(&self.limits, index, rollout) {
+            return broken(index, rollout, problem);
+        }
+        let scoring = std::panic::AssertUnwindSafe(self.scorer.score(index, rollout, Some(self.deadline)));
+        match scoring.catch_unwind().await {
+            Ok((result, usage)) => Scored { index, result, usage },
+            Err(_) => {
+                tracing::error!(index, "Scoring a rollout panicked; its batch goes on.");
+                broken(index, rollout, Problem::new(ProblemCode::Internal, "scoring this rollout failed"))
+            }
+        }
+    }
+}
+
+fn broken(index: usize, rollout: &Rollout, problem: Problem) -> Scored {
+    let id = rollout.id.clone().unwrap_or_else(|| RolloutId::from(index.to_string()));
+    let result = RolloutResult { id, reward: None, advantage: None, turns: Vec::new(), error: Some(problem) };
+    Scored { index, result, usage: Usage::default() }
+}
+
+/// A rollout beyond a limit is refused alone; its batch is scored.
+fn too_large(limits: &Limits, index: usize, rollout: &Rollout) -> Option<Problem> {
+    if rollout.messages.len() > limits.max_messages {
+        let detail = format!(
+            "{} messages are more than this server's {}",
+            rollout.messages.len(),
+            limits.max_messages
+        );
+        return Some(
+            Problem::new(ProblemCode::RolloutTooLarge, detail)
+                .pointer(format!("/rollouts/{index}/messages"))
+                .hint("shorten the dialogue, or raise `limits.max_messages`"),
+        );
+    }
+    let longest =
+        rollout.messages.iter().enumerate().find(|(_, m)| m.content.len() > limits.max_message_bytes)?;
+    let detail = format!(
+        "a message of {} bytes is longer than this server's {}",
+        longest.1.content.len(),
+        limits.max_message_bytes
+    );
+    Some(
+        Problem::new(ProblemCode::RolloutTooLarge, detail)
+            .pointer(format!("/rollouts/{index}/messages/{}/content", longest.0))
+            .hint("shorten the message, or raise `limits.max_message_bytes`"),
+    )
+}

@@ -1,0 +1,223 @@
+//! Reads the configuration: one TOML file < environment < flags. Each layer is checked by itself, so that an error names
+//! the line, the variable or the flag that caused it, and a misspelt key is answered with the nearest one.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Deserialize as _;
+use toml::{Table, Value};
+
+use super::{Config, Environment};
+
+const PREFIX: &str = "GUERDON__";
+
+/// Where the configuration comes from; it can be read again for a reload.
+#[derive(Debug, Clone)]
+pub struct ConfigSource {
+    /// The TOML file; paths in the configuration are relative to its folder.
+    pub file: Option<PathBuf>,
+    /// Variables named `GUERDON__SECTION__KEY`.
+    pub environment: Arc<dyn Environment>,
+    /// What flags said; the last word.
+    pub overrides: Vec<Override>,
+}
+
+/// One flag's word: a dotted key and its value.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Override {
+    /// The flag, for error messages.
+    pub flag: String,
+    /// Where in the configuration, segment by segment.
+    pub key: Vec<String>,
+    /// The value.
+    pub value: Value,
+}
+
+impl Override {
+    /// `flag` sets `key` to `value`.
+    pub fn new(flag: &str, key: &[&str], value: impl Into<Value>) -> Self {
+        Self {
+            flag: flag.into(),
+            key: key.iter().map(|segment| (*segment).to_owned()).collect(),
+            value: value.into(),
+        }
+    }
+}
+
+/// The configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error(
+        "cannot read `{path}`: {cause}\n  help: name an existing file with --config, or run in the folder that holds guerdon.toml"
+    )]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// A layer does not parse or does not fit.
+    #[error("{origin}: {detail}{}", help(hint))]
+    Invalid {
+        /// `guerdon.toml`, an environment variable, or a flag.
+        origin: String,
+        /// What is wrong; for a file with its line.
+        detail: String,
+        /// What to change.
+        hint: Option<String>,
+    },
+}
+
+fn help(hint: &Option<String>) -> String {
+    hint.as_ref().map(|hint| format!("\n  help: {hint}")).unwrap_or_default()
+}
+
+impl ConfigSource {
+    /// The folder that paths in the configuration are relative to.
+    #[must_use]
+    pub fn root(&self) -> PathBuf {
+        let parent =
+            self.file.as_deref().and_then(Path::parent).filter(|parent| !parent.as_os_str().is_empty());
+        parent.map_or_else(|| PathBuf::from("."), Path::to_owned)
+    }
+
+    /// Reads and checks every layer.
+    ///
+    /// # Errors
+    /// [`ConfigError`] naming the layer and the place in it.
+    pub fn load(&self) -> Result<Config, ConfigError> {
+        let mut table = match &self.file {
+            None => Table::new(),
+            Some(path) => {
+                #[expect(clippy::disallowed_methods, reason = "configuration is loaded here")]
+                let text = std::fs::read_to_string(path)
+                    .map_err(|cause| ConfigError::Read { path: path.clone(), cause })?;
+                let origin = path.display().to_string();
+                // Typed straight from the text: only there does an error know its line.
+                toml::from_str::<Config>(&text)
+                    .map_err(|error| invalid(&origin, error.to_string().trim_end(), error.message()))?;
+                toml::from_str(&text)
+                    .map_err(|error| invalid(&origin, &error.to_string(), error.message()))?
+            }
+        };
+        for (name, text) in self.environment.with_prefix(PREFIX) {
+            let key: Vec<String> =
+                name[PREFIX.len()..].to_ascii_lowercase().split("__").map(str::to_owned).collect();
+            lay_over(&mut table, &format!("environment variable {name}"), &key, value_of(&text))?;
+        }
+        for Override { flag, key, value } in &self.overrides {
+            lay_over(&mut table, &format!("flag {flag}"), key, value.clone())?;
+        }
+        Config::deserialize(Value::Table(table))
+            .map_err(|error| invalid("the configuration", error.message(), error.message()))
+    }
+}
+
+/// A variable's text as the TOML value it spells, else as a string: `8` is a number, `0.0.0.0:80` a string.
+fn value_of(text: &str) -> Value {
+    toml::from_str::<Table>(&format!("value = {text}"))
+        .ok()
+        .and_then(|mut table| table.remove("value"))
+        .unwrap_or_else(|| Value::String(text.to_owned()))
+}
+
+/// Sets `key` and checks the whole again, so that an error can be told to come from `origin`.
+fn lay_over(table: &mut Table, origin: &str, key: &[String], value: Value) -> Result<(), ConfigError> {
+    let Some((last, parents)) = key.split_last() else { return Ok(()) };
+    let mut place = &mut *table;
+    for segment in parents {
+        let entry = place.entry(segment.clone()).or_insert_with(|| Value::Table(Table::new()));
+        let Value::Table(inner) = entry else {
+            let detail = format!("`{}` goes below `{segment}`, which is no section", key.join("."));
+            return Err(ConfigError::Invalid { origin: origin.into(), detail, hint: None });
+        };
+        place = inner;
+    }
+    place.insert(last.clone(), value);
+    Config::deserialize(Value::Table(table.clone()))
+        .map(|_| ())
+        .map_err(|error| invalid(origin, error.message(), error.message()))
+}
+
+fn invalid(origin: &str, detail: &str, message: &str) -> ConfigError {
+    ConfigError::Invalid { origin: origin.into(), detail: detail.into(), hint: nearest_key(message) }
+}
+
+/// The key that was meant, from serde's "unknown field `lisen`, expected one of `listen`, `drain`".
+pub(crate) fn nearest_key(message: &str) -> Option<String> {
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    if !message.contains("unknown field") && !message.contains("unknown variant") {
+        return None;
+    }
+    let unknown = quoted.next()?;
+    let nearest = quoted
+        .max_by(|a, b| strsim::jaro_winkler(unknown, a).total_cmp(&strsim::jaro_winkler(unknown, b)))?;
+    (strsim::jaro_winkler(unknown, nearest) > 0.75).then(|| format!("did you mean `{nearest}`?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::io::Write as _;
+
+    use super::*;
+
+    fn source(
+        toml: &str,
+        env: &[(&str, &str)],
+        overrides: Vec<Override>,
+    ) -> (ConfigSource, tempfile::NamedTempFile) {
+        let mut file = tempfile::NamedTempFile::with_suffix(".toml").unwrap();
+        file.write_all(toml.as_bytes()).unwrap();
+        let environment: BTreeMap<_, _> =
+            env.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        let file_path = Some(file.path().to_owned());
+        (ConfigSource { file: file_path, environment: Arc::new(environment), overrides }, file)
+    }
+
+    #[test]
+    fn flags_beat_the_environment_and_the_environment_beats_the_file() {
+        let toml = "[server]\nlisten = \"127.0.0.1:1\"\nlog = \"warn\"\ndrain = \"1s\"\n";
+        let env = [("GUERDON__SERVER__LOG", "debug"), ("GUERDON__SERVER__LISTEN", "127.0.0.1:2")];
+        let flags = vec![Override::new("--listen", &["server", "listen"], "127.0.0.1:3")];
+        let (source, _file) = source(toml, &env, flags);
+        let config = source.load().unwrap();
+        assert_eq!(config.server.listen.port(), 3);
+        assert_eq!(config.server.log, "debug");
+        assert_eq!(config.server.drain.as_secs(), 1);
+    }
+
+    #[test]
+    fn a_misspelt_key_is_answered_with_its_line_and_the_nearest_key() {
+        let (source, _file) = source("[server]\nlisten = \"127.0.0.1:1\"\ndrian = \"1s\"\n", &[], Vec::new());
+        let error = source.load().unwrap_err().to_string();
+        assert!(error.contains("line 3"), "{error}");
+        assert!(error.contains("did you mean `drain`?"), "{error}");
+    }
+
+    #[test]
+    fn a_misspelt_variable_is_named() {
+        let (source, _file) = source("", &[("GUERDON__SERVER__LISEN", "127.0.0.1:1")], Vec::new());
+        let error = source.load().unwrap_err().to_string();
+        assert!(error.contains("GUERDON__SERVER__LISEN"), "{error}");
+        assert!(error.contains("did you mean `listen`?"), "{error}");
+    }
+
+    #[test]
+    fn a_number_that_is_not_finite_is_refused() {
+        let (source, _file) = source("[profiles.p.fusion]\nbound = nan\n", &[], Vec::new());
+        assert!(source.load().unwrap_err().to_string().contains("not a finite number"));
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let source = ConfigSource {
+            file: Some("nowhere/guerdon.toml".into()),
+            environment: Arc::new(BTreeMap::new()),
+            overrides: Vec::new(),
+        };
+        assert!(source.load().unwrap_err().to_string().contains("nowhere/guerdon.toml"));
+    }
+}

@@ -1,0 +1,126 @@
+//! The engine: the live snapshot, how to replace it, and how to score on it. HTTP is one door to it; `guerdon score
+//! --local` is another.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use guerdon_types::{Info, Invalid, ScoreRequest};
+use tokio_util::task::TaskTracker;
+
+use crate::batch::Batch;
+use crate::config::ConfigSource;
+use crate::error::LoadError;
+use crate::live::Live;
+use crate::metrics::Metrics;
+use crate::sources::Loader;
+
+/// Sources, profiles and their versions, ready to score.
+#[derive(Debug)]
+pub struct Engine {
+    live: ArcSwap<Live>,
+    loader: Loader,
+    metrics: Arc<Metrics>,
+    tasks: TaskTracker,
+    /// One reload at a time.
+    reloading: Mutex<()>,
+    /// The report of the last reload, if it failed.
+    last_error: Mutex<Option<String>>,
+}
+
+impl Engine {
+    /// Loads the configuration, the models (with a warm-up), the packs and the prompts. Blocks.
+    ///
+    /// # Errors
+    /// [`LoadError`], if anything named in the configuration cannot be brought to life.
+    pub fn load(source: ConfigSource) -> Result<Arc<Self>, LoadError> {
+        let (metrics, tasks) = (Metrics::new(), TaskTracker::new());
+        let loader = Loader::new(source, Arc::clone(&metrics), tasks.clone());
+        let live = ArcSwap::from_pointee(loader.load(1)?);
+        metrics.reloaded(1);
+        Ok(Arc::new(Self {
+            live,
+            loader,
+            metrics,
+            tasks,
+            reloading: Mutex::default(),
+            last_error: Mutex::default(),
+        }))
+    }
+
+    /// The snapshot that serves now.
+    #[must_use]
+    pub fn live(&self) -> Arc<Live> {
+        self.live.load_full()
+    }
+
+    /// All metrics.
+    #[must_use]
+    pub const fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Checks `request` and binds it to the snapshot that serves now.
+    ///
+    /// # Errors
+    /// As [`Batch::open`].
+    pub fn open(&self, request: ScoreRequest) -> Result<Batch, Invalid> {
+        Batch::open(&self.live(), request, Arc::clone(&self.metrics))
+    }
+
+    /// Reads everything again and swaps it in as a whole; returns the new generation. Blocks.
+    ///
+    /// # Errors
+    /// [`LoadError`]; then the old snapshot goes on serving, and [`Engine::info`] says so.
+    pub fn reload(&self) -> Result<u64, LoadError> {
+        let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
+        let generation = self.live().generation + 1;
+        let loaded = self.loader.load(generation);
+        // Locked only now: a load may take seconds, and `info` reads this.
+        let mut last_error = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
+        match loaded {
+            Ok(live) => {
+                self.live.store(Arc::new(live));
+                self.metrics.reloaded(generation);
+                *last_error = None;
+                tracing::info!(generation, "Reloaded.");
+                Ok(generation)
+            }
+            Err(error) => {
+                self.metrics.reload_failed();
+                tracing::error!(
+                    serving = generation - 1,
+                    "The reload failed, the old version serves on: {error}"
+                );
+                *last_error = Some(error.to_string());
+                Err(error)
+            }
+        }
+    }
+
+    /// What this server is.
+    #[must_use]
+    pub fn info(&self) -> Info {
+        let live = self.live();
+        Info {
+            name: "guerdon".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            default_profile: live.default_profile.clone(),
+            profiles: live.profile_infos(),
+            limits: live.config.limits,
+            generation: live.generation,
+            last_reload_error: self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
+    }
+
+    /// Waits for judge calls that are already paid for, then stops the device threads.
+    pub async fn close(self: &Arc<Self>) {
+        self.tasks.close();
+        self.tasks.wait().await;
+        let engine = Arc::clone(self);
+        // Joining a thread blocks; a failure to do so must not keep the process.
+        let joined = tokio::task::spawn_blocking(move || engine.loader.shutdown()).await;
+        if joined.is_err() {
+            tracing::error!("A device thread could not be joined.");
+        }
+    }
+}

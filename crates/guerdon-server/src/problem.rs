@@ -1,0 +1,79 @@
+//! From a [`Problem`] to an HTTP reply. The status codes are [`ProblemCode`]'s; this file only writes them.
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use guerdon_types::{Invalid, Problem, ProblemCode, RequestId};
+use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+
+/// Any failure of a handler.
+#[derive(Debug)]
+pub(crate) struct ApiError(Box<Problem>);
+
+impl ApiError {
+    pub(crate) fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
+        Self(Box::new(Problem::new(code, detail)))
+    }
+}
+
+impl From<Problem> for ApiError {
+    fn from(problem: Problem) -> Self {
+        Self(Box::new(problem))
+    }
+}
+
+impl From<Box<Problem>> for ApiError {
+    fn from(problem: Box<Problem>) -> Self {
+        Self(problem)
+    }
+}
+
+impl From<Invalid> for ApiError {
+    fn from(invalid: Invalid) -> Self {
+        Problem::from(invalid).into()
+    }
+}
+
+impl IntoResponse for ApiError {
+    /// Leaves the problem beside an empty reply: [`finish`] writes it once the request's id and path are at hand.
+    fn into_response(self) -> Response {
+        let mut response =
+            StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR).into_response();
+        response.extensions_mut().insert(std::sync::Arc::new(*self.0));
+        response
+    }
+}
+
+/// Writes the problem that a handler left, with the request it belongs to.
+pub(crate) fn finish(mut response: Response, request_id: &RequestId, path: &str) -> Response {
+    let Some(problem) = response.extensions_mut().remove::<std::sync::Arc<Problem>>() else {
+        return response;
+    };
+    let mut problem = std::sync::Arc::unwrap_or_clone(problem);
+    problem.request_id = Some(request_id.clone());
+    problem.instance = Some(path.to_owned());
+    if problem.status >= 500 && problem.code == ProblemCode::Internal {
+        tracing::error!(detail = problem.detail, "A request failed.");
+    } else {
+        tracing::info!(
+            code = problem.code.as_str(),
+            detail = problem.detail,
+            pointer = problem.pointer,
+            "A request was refused."
+        );
+    }
+    let code = problem.code;
+    let mut written = (response.status(), Json(problem)).into_response();
+    let headers = written.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    match code {
+        ProblemCode::RateLimited | ProblemCode::Overloaded | ProblemCode::NotReady => {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        ProblemCode::Unauthorized => {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        _ => {}
+    }
+    written
+}

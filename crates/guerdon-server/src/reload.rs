@@ -1,0 +1,214 @@
+//! The second, shorter walk: the watcher, SIGHUP and `POST /v1/reload` feed one channel; one task lets files settle, then
+//! loads all of them at once. What is broken changes nothing.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::Engine;
+
+/// A reason to reload.
+#[derive(Debug)]
+pub(crate) enum Trigger {
+    /// Something changed in a watched folder. Loaded only if a file that was read really differs.
+    Changed,
+    /// SIGHUP.
+    Hangup,
+    /// `POST /v1/reload`; answered with the new generation or the report.
+    Asked(oneshot::Sender<Result<u64, String>>),
+}
+
+/// How many triggers may wait: a full queue means that a reload is coming anyway.
+pub(crate) const QUEUE: usize = 64;
+
+/// Reloads until `stop`.
+pub(crate) async fn run(
+    engine: Arc<Engine>,
+    sender: mpsc::Sender<Trigger>,
+    mut triggers: mpsc::Receiver<Trigger>,
+    stop: CancellationToken,
+) {
+    let config = engine.live().config.reload.clone();
+    let mut watch = Watch::new(config.watch, sender);
+    let mut seen = watch.follow(&engine);
+    loop {
+        let trigger = tokio::select! {
+            () = stop.cancelled() => return,
+            trigger = triggers.recv() => trigger,
+        };
+        let Some(first) = trigger else { return };
+        let gathered = gather(first, &mut triggers, config.debounce).await;
+        let asked = gathered.iter().any(|trigger| !matches!(trigger, Trigger::Changed));
+        let now = fingerprint(&engine.live().files);
+        if !asked && now == seen {
+            continue;
+        }
+        let reloading = Arc::clone(&engine);
+        let outcome =
+            tokio::task::spawn_blocking(move || reloading.reload().map_err(|error| error.to_string())).await;
+        let outcome =
+            outcome.unwrap_or_else(|_| Err("the reload itself failed; the server's log has more".into()));
+        // What was seen is what was loaded or refused: a broken file is not tried again until it changes.
+        seen = watch.follow(&engine).max_seen(now, outcome.is_err());
+        for trigger in gathered {
+            if let Trigger::Asked(answer) = trigger {
+                // Whoever asked may have hung up; the reload stands.
+                drop(answer.send(outcome.clone()));
+            }
+        }
+    }
+}
+
+/// Waits until no change has come for `quiet`, so that an editor's several steps and a commit's several files are one
+/// load. A request to reload ends the wait: somebody is waiting for the answer.
+async fn gather(first: Trigger, triggers: &mut mpsc::Receiver<Trigger>, quiet: Duration) -> Vec<Trigger> {
+    let mut gathered = vec![first];
+    while gathered.iter().all(|trigger| matches!(trigger, Trigger::Changed)) {
+        match tokio::time::timeout(quiet, triggers.recv()).await {
+            Ok(Some(trigger)) => gathered.push(trigger),
+            Ok(None) | Err(_) => break,
+        }
+    }
+    while let Ok(trigger) = triggers.try_recv() {
+        gathered.push(trigger);
+    }
+    gathered
+}
+
+/// What the watched files held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Seen(Vec<u8>);
+
+impl Seen {
+    /// After a failed load the broken state counts as seen.
+    fn max_seen(self, attempted: Self, failed: bool) -> Self {
+        if failed { attempted } else { self }
+    }
+}
+
+/// A hash over the files' contents and the folders' listings; what cannot be read counts as such.
+fn fingerprint(files: &[PathBuf]) -> Seen {
+    let mut hash = Sha256::new();
+    for file in files {
+        hash.update(file.as_os_str().as_encoded_bytes());
+        if file.is_dir() {
+            let mut names: Vec<_> = std::fs::read_dir(file)
+                .into_iter()
+                .flatten()
+                .flatten()
+                .map(|entry| entry.file_name())
+                .collect();
+            names.sort();
+            for name in names {
+                hash.update(name.as_encoded_bytes());
+                hash.update([0]);
+            }
+            continue;
+        }
+        #[expect(clippy::disallowed_methods, reason = "this is reload")]
+        match std::fs::read(file) {
+            Ok(bytes) => hash.update(Sha256::digest(&bytes)),
+            Err(_) => hash.update([1]),
+        }
+    }
+    Seen(hash.finalize().to_vec())
+}
+
+/// Watches the folders of the files that were read, never the files: editors replace files, and Kubernetes swaps a
+/// symlink beside them, and a watch on a file dies with its inode.
+struct Watch {
+    watcher: Option<RecommendedWatcher>,
+    folders: BTreeSet<PathBuf>,
+}
+
+impl Watch {
+    fn new(wanted: bool, sender: mpsc::Sender<Trigger>) -> Self {
+        let watcher = wanted.then(|| {
+            notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+                if event.is_ok_and(|event| !matches!(event.kind, EventKind::Access(_))) {
+                    // Full means that a reload is coming anyway.
+                    drop(sender.try_send(Trigger::Changed));
+                }
+            })
+        });
+        let watcher = watcher.and_then(|made| {
+            made.inspect_err(
+                |error| tracing::warn!(%error, "Files cannot be watched; SIGHUP and POST /v1/reload work."),
+            )
+            .ok()
+        });
+        Self { watcher, folders: BTreeSet::new() }
+    }
+
+    /// Watches the folders of the snapshot that serves now; returns what they held.
+    fn follow(&mut self, engine: &Engine) -> Seen {
+        let live = engine.live();
+        if let Some(watcher) = &mut self.watcher {
+            let folders: BTreeSet<PathBuf> = live.files.iter().map(|file| folder_of(file)).collect();
+            for gone in self.folders.difference(&folders) {
+                drop(watcher.unwatch(gone));
+            }
+            for new in folders.difference(&self.folders) {
+                if let Err(error) = watcher.watch(new, RecursiveMode::NonRecursive) {
+                    tracing::warn!(folder = %new.display(), %error, "A folder cannot be watched.");
+                }
+            }
+            self.folders = folders;
+        }
+        fingerprint(&live.files)
+    }
+}
+
+fn folder_of(file: &Path) -> PathBuf {
+    if file.is_dir() {
+        return file.to_owned();
+    }
+    match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_burst_of_changes_is_one_reload() {
+        let (send, mut receive) = mpsc::channel(QUEUE);
+        for _ in 0..5 {
+            send.send(Trigger::Changed).await.unwrap();
+        }
+        let first = receive.recv().await.unwrap();
+        assert_eq!(gather(first, &mut receive, Duration::from_millis(200)).await.len(), 5);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn somebody_who_asks_does_not_wait_for_quiet() {
+        let (_send, mut receive) = mpsc::channel(QUEUE);
+        let started = tokio::time::Instant::now();
+        gather(Trigger::Hangup, &mut receive, Duration::from_secs(60)).await;
+        assert_eq!(started.elapsed(), Duration::ZERO);
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test writes its own files")]
+    fn a_file_that_is_replaced_by_the_same_text_is_no_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.yaml");
+        let files = [folder.path().to_owned(), file.clone()];
+        std::fs::write(&file, "one").unwrap();
+        let before = fingerprint(&files);
+        std::fs::write(folder.path().join("b"), "one").unwrap();
+        std::fs::rename(folder.path().join("b"), &file).unwrap();
+        assert_eq!(fingerprint(&files), before);
+        std::fs::write(&file, "two").unwrap();
+        assert_ne!(fingerprint(&files), before);
+    }
+}

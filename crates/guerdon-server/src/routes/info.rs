@@ -1,0 +1,19 @@
+//! `GET /v1/info`: sources, versions and limits.
+
+use axum::Json;
+use axum::extract::State;
+use guerdon_types::Info;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::App;
+
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(info))
+}
+
+/// What this server is, what it scores with, and its limits.
+#[utoipa::path(get, path = "/v1/info", tag = "scoring", responses((status = 200, body = Info)))]
+async fn info(State(app): State<App>) -> Json<Info> {
+    Json(app.engine.info())
+}

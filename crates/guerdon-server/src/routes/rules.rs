@@ -1,0 +1,134 @@
+//! `GET /v1/rules`: the packs that serve. `POST /v1/rules/check`: lints and runs packs given in the body on rollouts given
+//! in the body, and changes nothing.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::State;
+use guerdon_rules::{Diagnostic, PackSummary, PackText, RulePacks};
+use guerdon_types::{Problem, ProblemCode, Rollout, RulesPart};
+use serde::{Deserialize, Serialize};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::App;
+use crate::extract::JsonBody;
+use crate::problem::ApiError;
+
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(check))
+}
+
+/// The rule packs that serve, by profile.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct Listed {
+    /// Counts reloads since the server started, from 1.
+    generation: u64,
+    /// Each profile's packs.
+    profiles: BTreeMap<String, Vec<PackSummary>>,
+}
+
+/// The rule packs that serve.
+#[utoipa::path(get, path = "/v1/rules", tag = "rules", responses((status = 200, body = Listed)))]
+async fn list(State(app): State<App>) -> Json<Listed> {
+    let live = app.engine.live();
+    let packs = |profile: &crate::live::Profile| {
+        profile.packs.as_ref().map(|packs| packs.summaries()).unwrap_or_default()
+    };
+    let profiles = live.profiles.iter().map(|(name, profile)| (name.clone(), packs(profile))).collect();
+    Json(Listed { generation: live.generation, profiles })
+}
+
+/// Packs to check, and rollouts to try them on.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+struct CheckRequest {
+    /// The packs.
+    packs: Vec<CheckPack>,
+    /// The rollouts; may be left out.
+    #[serde(default)]
+    rollouts: Vec<Rollout>,
+}
+
+/// One pack as text.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+struct CheckPack {
+    /// The name that reports quote.
+    name: String,
+    /// The YAML.
+    text: String,
+}
+
+/// What a check found.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct Checked {
+    /// Whether the packs would load.
+    ok: bool,
+    /// The report, as a compiler would print it.
+    report: String,
+    /// The same for machines.
+    diagnostics: Vec<Diagnostic>,
+    /// What the packs say of each rollout's turns; empty if they would not load.
+    results: Vec<CheckedRollout>,
+}
+
+/// What the packs say of one rollout.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct CheckedRollout {
+    /// The rollout's index in the request.
+    index: usize,
+    /// Its scored turns.
+    turns: Vec<CheckedTurn>,
+}
+
+/// What the packs say of one turn.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct CheckedTurn {
+    /// The turn's index in the rollout's messages.
+    index: usize,
+    /// The rules' part.
+    rules: RulesPart,
+}
+
+/// Lints packs and tries them on rollouts; changes nothing.
+#[utoipa::path(post, path = "/v1/rules/check", tag = "rules", request_body = CheckRequest, responses(
+    (status = 200, body = Checked),
+    (status = "4XX", body = Problem, content_type = "application/problem+json"),
+))]
+async fn check(JsonBody(request): JsonBody<CheckRequest>) -> Result<Json<Checked>, ApiError> {
+    for (index, rollout) in request.rollouts.iter().enumerate() {
+        rollout.turns_to_score().map_err(|invalid| invalid.below(&format!("/rollouts/{index}")))?;
+    }
+    // Compiling strangers' patterns takes as long as they like: not on a thread that serves others.
+    tokio::task::spawn_blocking(move || run(request))
+        .await
+        .map(Json)
+        .map_err(|_| ApiError::new(ProblemCode::Internal, "checking the packs failed"))
+}
+
+fn run(request: CheckRequest) -> Checked {
+    let packs: Vec<_> =
+        request.packs.into_iter().map(|CheckPack { name, text }| PackText { name, text }).collect();
+    let (packs, report) = match RulePacks::compile(&packs) {
+        Ok((packs, report)) => (Some(packs), report),
+        Err(report) => (None, report),
+    };
+    let results = packs.iter().flat_map(|packs| {
+        request.rollouts.iter().enumerate().map(|(index, rollout)| CheckedRollout {
+            index,
+            turns: rollout
+                .turns_to_score()
+                .unwrap_or_default()
+                .into_iter()
+                .map(|turn| CheckedTurn { index: turn, rules: packs.evaluate(rollout, turn) })
+                .collect(),
+        })
+    });
+    Checked {
+        ok: packs.is_some(),
+        results: results.collect(),
+        report: report.to_string(),
+        diagnostics: report.diagnostics().to_vec(),
+    }
+}

@@ -1,0 +1,267 @@
+//! From configuration to profiles: the only list of source kinds. A new kind of source is its crate and one line in
+//! [`Loader::profile`].
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use guerdon_fusion::{RewardSource, Scorer};
+use guerdon_judge::{Endpoint, JudgeSource, PromptText, Prompts};
+use guerdon_model::{Model, ModelConfig, RmSource};
+use guerdon_rules::{PackText, RulePacks, RulesSource};
+use guerdon_types::ProfileName;
+use tokio_util::task::TaskTracker;
+
+use crate::auth::Auth;
+use crate::config::{Config, ConfigSource, ProfileConfig};
+use crate::error::LoadError;
+use crate::live::{Live, Profile};
+use crate::metrics::Metrics;
+use crate::observed::Observed;
+use crate::secrets::{Place, resolve};
+
+/// Builds snapshots, and keeps what must outlive them: loaded models, and endpoints with their caches.
+#[derive(Debug)]
+pub(crate) struct Loader {
+    source: ConfigSource,
+    metrics: Arc<Metrics>,
+    tasks: TaskTracker,
+    kept: Mutex<Kept>,
+}
+
+/// Keyed by everything that made them, so that a changed configuration makes a new one.
+#[derive(Debug, Default)]
+struct Kept {
+    models: BTreeMap<String, Arc<Model>>,
+    endpoints: BTreeMap<String, Arc<Endpoint>>,
+}
+
+/// What one load gathers on its way.
+struct Gathered {
+    files: Vec<PathBuf>,
+    kept: Kept,
+}
+
+impl Loader {
+    pub(crate) fn new(source: ConfigSource, metrics: Arc<Metrics>, tasks: TaskTracker) -> Self {
+        Self { source, metrics, tasks, kept: Mutex::default() }
+    }
+
+    /// Reads everything and builds the snapshot of `generation`. Blocks; nothing changes if it fails.
+    pub(crate) fn load(&self, generation: u64) -> Result<Live, LoadError> {
+        let config = self.source.load()?;
+        let root = self.source.root();
+        let auth = Auth::load(&config.auth, &root, self.source.environment.as_ref())?;
+        let mut gathered =
+            Gathered { files: self.source.file.iter().cloned().collect(), kept: Kept::default() };
+        let mut profiles = BTreeMap::new();
+        for (name, profile) in &config.profiles {
+            profiles.insert(name.clone(), self.profile(name, profile, &config, &root, &mut gathered)?);
+        }
+        let default_profile = config.default_profile().ok_or(LoadError::NoDefaultProfile)?;
+        if !profiles.contains_key(default_profile) {
+            return Err(LoadError::unknown("default_profile", default_profile, "profiles", profiles.keys()));
+        }
+        let default_profile = ProfileName::from(default_profile);
+        // Only now that nothing can fail any more: what the new snapshot does not use goes with the old one's last
+        // request.
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = gathered.kept;
+        Ok(Live { generation, config, default_profile, profiles, auth, files: gathered.files })
+    }
+
+    /// Stops the device threads, once nothing asks any more.
+    pub(crate) fn shutdown(&self) {
+        let kept = std::mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner));
+        for model in kept.models.values() {
+            model.shutdown();
+        }
+    }
+
+    fn profile(
+        &self,
+        name: &str,
+        profile: &ProfileConfig,
+        config: &Config,
+        root: &Path,
+        gathered: &mut Gathered,
+    ) -> Result<Profile, LoadError> {
+        let invalid = |detail: String| LoadError::Profile { profile: name.to_owned(), detail };
+        profile.fusion.check().map_err(|error| invalid(format!("fusion: {error}")))?;
+        let mut sources: Vec<Arc<dyn RewardSource>> = Vec::new();
+        if let Some(model) = &profile.model {
+            let model = self.model(model, config, root, gathered)?;
+            let measured = model.manifest().calibration.as_ref().map(|c| (c.mean, c.std));
+            let calibration = profile.calibration.resolve(measured).map_err(|key| {
+                invalid(format!("`{key}` is stated neither here nor in the model's manifest; state it, or set calibration = {{ kind = \"raw\" }}"))
+            })?;
+            calibration.check().map_err(|error| invalid(error.to_string()))?;
+            sources.push(Arc::new(RmSource::new(model, calibration)));
+        }
+        // Prompts are compiled even when no judge is configured, so that a broken one is found before it is needed.
+        let prompts = compile_prompts(&texts(root, &profile.prompts, &["md"], gathered)?)?;
+        if let Some(judge) = &profile.judge {
+            if profile.prompts.is_empty() {
+                return Err(invalid(format!("judge `{judge}` has no `prompts` to ask")));
+            }
+            let endpoint = self.endpoint(judge, config, root, gathered)?;
+            sources.push(Arc::new(JudgeSource::new(endpoint, Arc::new(prompts))));
+        }
+        let packs = match compile_packs(&texts(root, &profile.rules, &["yaml", "yml"], gathered)?)? {
+            packs if profile.rules.is_empty() => {
+                drop(packs);
+                None
+            }
+            packs => Some(Arc::new(packs)),
+        };
+        if let Some(packs) = &packs {
+            sources.push(Arc::new(RulesSource::new(Arc::clone(packs))));
+        }
+        let watched =
+            |source| Arc::new(Observed::new(source, Arc::clone(&self.metrics))) as Arc<dyn RewardSource>;
+        let scorer = Scorer::new(sources.into_iter().map(watched).collect(), profile.fusion.clone());
+        scorer.check().map_err(|error| {
+            invalid(format!("{}; name a `model`, or set fusion.method = \"weighted_sum\"", error.detail))
+        })?;
+        Ok(Profile { name: ProfileName::from(name), scorer, packs })
+    }
+
+    fn model(
+        &self,
+        name: &str,
+        config: &Config,
+        root: &Path,
+        gathered: &mut Gathered,
+    ) -> Result<Arc<Model>, LoadError> {
+        let named = config
+            .models
+            .get(name)
+            .ok_or_else(|| LoadError::unknown("model", name, "models", config.models.keys()))?;
+        let environment = || self.source.environment.var("ORT_DYLIB_PATH").map(PathBuf::from);
+        let runtime = named.runtime.as_ref().map(|path| root.join(path)).or_else(environment);
+        let located = ModelConfig { path: root.join(&named.path), runtime, ..named.clone() };
+        let manifest = located.path.join(guerdon_model::MANIFEST);
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "read where configuration is loaded, to see whether it changed"
+        )]
+        let text = std::fs::read_to_string(&manifest).unwrap_or_default();
+        gathered.files.push(manifest);
+        let key = format!("{name}\n{located:?}\n{text}");
+        if let Some(model) = gathered.kept.models.get(&key) {
+            return Ok(Arc::clone(model));
+        }
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).models.get(&key).cloned();
+        let model = match kept {
+            Some(model) => model,
+            None => {
+                let (metrics, label) = (Arc::clone(&self.metrics), name.to_owned());
+                Model::load(&located, Arc::new(move |event| metrics.model_batch(&label, event)))
+                    .map_err(|error| LoadError::Model { model: name.to_owned(), error })?
+            }
+        };
+        gathered.kept.models.insert(key, Arc::clone(&model));
+        Ok(model)
+    }
+
+    fn endpoint(
+        &self,
+        name: &str,
+        config: &Config,
+        root: &Path,
+        gathered: &mut Gathered,
+    ) -> Result<Arc<Endpoint>, LoadError> {
+        let named = config
+            .judges
+            .get(name)
+            .ok_or_else(|| LoadError::unknown("judge", name, "judges", config.judges.keys()))?;
+        let what = format!("judge `{name}`");
+        let place =
+            Place { what: &what, env: named.api_key_env.as_deref(), file: named.api_key_file.as_deref() };
+        let secret = resolve(place, root, self.source.environment.as_ref())?;
+        // A rotated key is a new endpoint: the hash is enough to see that it changed, and says nothing of the key.
+        let key_hash = secret.as_ref().map(|secret| sha256(secrecy::ExposeSecret::expose_secret(secret)));
+        let key = format!("{name}\n{named:?}\n{key_hash:?}");
+        if let Some(endpoint) = gathered.kept.endpoints.get(&key) {
+            return Ok(Arc::clone(endpoint));
+        }
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).endpoints.get(&key).cloned();
+        let endpoint = match kept {
+            Some(endpoint) => endpoint,
+            None => {
+                let (metrics, label) = (Arc::clone(&self.metrics), name.to_owned());
+                let observer = Arc::new(move |event: &guerdon_judge::CallEvent| {
+                    metrics.judge_call(&label, event.outcome, (!event.cached).then_some(event.duration));
+                });
+                Endpoint::new(named.clone(), secret, self.tasks.clone(), observer)
+                    .map_err(|error| LoadError::Judge { judge: name.to_owned(), error })?
+            }
+        };
+        gathered.kept.endpoints.insert(key, Arc::clone(&endpoint));
+        Ok(endpoint)
+    }
+}
+
+fn sha256(text: &str) -> String {
+    use sha2::Digest as _;
+    sha2::Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn compile_packs(texts: &[(String, String)]) -> Result<RulePacks, LoadError> {
+    let packs: Vec<_> =
+        texts.iter().map(|(name, text)| PackText { name: name.clone(), text: text.clone() }).collect();
+    let (packs, warnings) = RulePacks::compile(&packs).map_err(LoadError::Rules)?;
+    if !warnings.diagnostics().is_empty() {
+        tracing::warn!("Rule packs have warnings:\n{warnings}");
+    }
+    Ok(packs)
+}
+
+fn compile_prompts(texts: &[(String, String)]) -> Result<Prompts, LoadError> {
+    let prompts: Vec<_> =
+        texts.iter().map(|(name, text)| PromptText { name: name.clone(), text: text.clone() }).collect();
+    let (prompts, warnings) = Prompts::compile(&prompts).map_err(LoadError::Prompts)?;
+    if !warnings.diagnostics().is_empty() {
+        tracing::warn!("Judge prompts have warnings:\n{warnings}");
+    }
+    Ok(prompts)
+}
+
+/// The named files, and in named folders those with one of `extensions` that are not a README; each with its text.
+fn texts(
+    root: &Path,
+    paths: &[PathBuf],
+    extensions: &[&str],
+    gathered: &mut Gathered,
+) -> Result<Vec<(String, String)>, LoadError> {
+    let mut texts = Vec::new();
+    for named in paths {
+        let path = root.join(named);
+        let read = |cause| LoadError::Read { path: path.clone(), cause };
+        let mut files = vec![(named.clone(), path.clone())];
+        if path.is_dir() {
+            // The folder itself is watched, so that a file added to it is seen.
+            gathered.files.push(path.clone());
+            files.clear();
+            for entry in std::fs::read_dir(&path).map_err(read)? {
+                let file = entry.map_err(read)?.path();
+                let wanted = file.extension().is_some_and(|e| extensions.iter().any(|wanted| e == *wanted));
+                let readme = file.file_stem().is_some_and(|stem| stem == "README");
+                if let (true, false, Some(last)) = (wanted, readme, file.file_name()) {
+                    files.push((named.join(last), file));
+                }
+            }
+            files.sort();
+        }
+        for (named, file) in files {
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "packs and prompts are read where configuration is loaded"
+            )]
+            let text = std::fs::read_to_string(&file)
+                .map_err(|cause| LoadError::Read { path: file.clone(), cause })?;
+            texts.push((named.display().to_string(), text));
+            gathered.files.push(file);
+        }
+    }
+    Ok(texts)
+}

@@ -1,0 +1,31 @@
+//! Logging, set up once by `main`.
+
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{LogFormat, ServerConfig};
+
+/// The `log` filter does not parse.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "server.log = \"{filter}\": {cause}\n  help: use a level such as \"info\", or pairs such as \"guerdon_judge=debug,info\""
+)]
+pub struct BadFilter {
+    filter: String,
+    cause: tracing_subscriber::filter::ParseError,
+}
+
+/// Logs to standard error as configured.
+///
+/// # Errors
+/// [`BadFilter`] if the filter does not parse.
+pub fn install(config: &ServerConfig) -> Result<(), BadFilter> {
+    let filter =
+        EnvFilter::try_new(&config.log).map_err(|cause| BadFilter { filter: config.log.clone(), cause })?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second installation, as in a test that starts two servers, keeps the first.
+    drop(match config.log_format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    });
+    Ok(())
+}

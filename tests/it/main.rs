@@ -1,0 +1,13 @@
+//! End-to-end tests: one binary, the real server on port 0, one file a promise of the README.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod bad_input;
+mod judge;
+mod metrics;
+mod model;
+mod reload;
+mod scoring;
+mod security;
+mod stopping;
+mod streaming;

@@ -1,0 +1,29 @@
+//! Safe by default.
+
+use guerdon_tests::Server;
+use serde_json::json;
+
+const TOKENS: &str =
+    "[auth]\ntokens = [{ name = \"trainer\", env = \"TEST_TOKEN\", scopes = [\"score\"] }]\n";
+
+#[tokio::test]
+async fn a_token_is_asked_for_and_its_scope_is_kept() {
+    let server = Server::with(TOKENS, &[]).await;
+    let none = server.post("/v1/score", &json!({ "rollouts": [] })).await;
+    assert_eq!((none.status, none.json()["code"].as_str()), (401, Some("unauthorized")));
+    let with = |path: &str| server.http.post(format!("{}{path}", server.url)).bearer_auth("let-me-in");
+    assert_eq!(with("/v1/score").json(&json!({ "rollouts": [] })).send().await.unwrap().status(), 200);
+    assert_eq!(with("/v1/reload").send().await.unwrap().status(), 403);
+    assert_eq!(server.get("/metrics").await.status, 401);
+    assert_eq!(server.get("/healthz").await.status, 200);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn more_requests_than_allowed_are_shed_with_retry_after() {
+    let server = Server::with("[limits]\nmax_concurrent_requests = 0\n", &[]).await;
+    let shed = server.post("/v1/score", &json!({ "rollouts": [] })).await;
+    assert_eq!((shed.status, shed.json()["code"].as_str()), (503, Some("overloaded")));
+    assert_eq!(shed.headers["retry-after"], "1");
+    server.stop().await;
+}
