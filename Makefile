@@ -35,9 +35,9 @@ onnxruntime: ## Fetch ONNX Runtime's shared library from its Python wheel, if it
 generate: ## Write the generated files: OpenAPI document, rule pack schema
 	$(CARGO) xtask generate
 
-bench: onnxruntime ## Measure the server over HTTP; see docs/benchmarks.md
-	$(CARGO) build --release --package guerdon-cli --package guerdon-examples --example load
-	sh scripts/bench.sh
+bench: onnxruntime ## Measure over HTTP; ROLLOUTS=file, PEER=a python with onnxruntime; see docs/benchmarks.md
+	$(CARGO) build --release --package guerdon-cli && $(CARGO) build --release --package guerdon-examples --example load
+	sh scripts/bench.sh $(ROLLOUTS) $(PEER)
 
 clean: ## Remove what was built and fetched
 	$(CARGO) clean

@@ -1,8 +1,9 @@
 """Author the ONNX graph of `rm_model.RewardModel` directly: plain ONNX ops, opset 17, no torch needed.
 
-Weights are either fp32, or int8-STORED: symmetric int8 with one fp32 scale per output channel (per row for
-embeddings), turned back into fp32 by Cast and Mul on constants, which a runtime folds once at load. All
-arithmetic is fp32, so a score cannot depend on which texts share its batch (dynamic int8 arithmetic can).
+Weights are either fp32, or int8-STORED: symmetric int8 with one fp32 scale for every BLOCK inputs of an output
+channel (of a row of an embedding), turned back into fp32 by Cast, Mul and Reshape on constants, which a runtime
+folds once at load. All arithmetic is fp32, so a score cannot depend on which texts share its batch (dynamic int8
+arithmetic can).
 """
 
 import math
@@ -11,15 +12,18 @@ import numpy as np
 from onnx import TensorProto, checker, helper, numpy_helper
 
 OPSET = 17
+BLOCK = 64  # one scale per 64 weights: 6% more file, half the error of one scale per channel
 MASKED = -10000.0  # added to the attention scores of padding: exp() of it is exactly 0 in fp32
 
 
 def quantise(weight, axis):
-    """Symmetric int8 along every axis but `axis`: weight ~= int8 * scale, scale kept as fp32."""
-    other = tuple(i for i in range(weight.ndim) if i != axis)
-    scale = np.abs(weight).max(axis=other, keepdims=True).astype(np.float32) / 127.0
+    """Symmetric int8 in blocks of BLOCK along `axis`: -> (int8 blocks, fp32 scales) that broadcast against each other."""
+    shape = list(weight.shape)
+    shape[axis:axis + 1] = [shape[axis] // BLOCK, BLOCK]
+    blocks = weight.reshape(shape)
+    scale = np.abs(blocks).max(axis=axis + 1, keepdims=True).astype(np.float32) / 127.0
     scale[scale == 0] = 1.0
-    return np.clip(np.rint(weight / scale), -127, 127).astype(np.int8), scale
+    return np.clip(np.rint(blocks / scale), -127, 127).astype(np.int8), scale
 
 
 class Graph:
@@ -37,16 +41,17 @@ class Graph:
         return name
 
     def weight(self, name, value, axis):
-        """A matrix, stored as int8 with a scale along `axis` when the graph is int8-stored."""
+        """A matrix; when the graph is int8-stored, as int8 blocks along `axis` with a scale each."""
         if not self.int8:
             return self.const(name, value)
         q, scale = quantise(value, axis)
         cast = self.op("Cast", [self.const(f"{name}.int8", q)], f"{name}.cast", to=TensorProto.FLOAT)
-        return self.op("Mul", [cast, self.const(f"{name}.scale", scale)], name)
+        blocks = self.op("Mul", [cast, self.const(f"{name}.scale", scale)], f"{name}.blocks")
+        return self.op("Reshape", [blocks, self.const(f"{name}.shape", np.array(value.shape, np.int64))], name)
 
     def linear(self, x, state, key, name):
         """torch's Linear: the stored weight is [out, in], ours [in, out]."""
-        w = self.weight(f"{name}.weight", np.ascontiguousarray(state[f"{key}.weight"].T), axis=1)
+        w = self.weight(f"{name}.weight", np.ascontiguousarray(state[f"{key}.weight"].T), axis=0)
         y = self.op("MatMul", [x, w], f"{name}.matmul")
         return self.op("Add", [y, self.const(f"{name}.bias", state[f"{key}.bias"])], name)
 
@@ -75,9 +80,9 @@ def build(state, config, int8):
 
     # Embeddings: words, positions 0..seq, and the one token type there is (folded into the positions).
     emb = "bert.embeddings."
-    words = g.weight("words", state[emb + "word_embeddings.weight"], axis=0)
+    words = g.weight("words", state[emb + "word_embeddings.weight"], axis=1)
     places = state[emb + "position_embeddings.weight"] + state[emb + "token_type_embeddings.weight"][:1]
-    places = g.weight("positions", places, axis=0)
+    places = g.weight("positions", places, axis=1)
     seq = g.op("Slice", [g.op("Shape", ["input_ids"], "shape"), "axis1", "two"], "seq")
     x = g.op("Add", [g.op("Gather", [words, "input_ids"], "word_rows"),
                      g.op("Slice", [places, "zero", seq, "zero"], "position_rows")], "embedded")

@@ -69,7 +69,7 @@ impl Endpoint {
         let caller = Caller {
             client,
             url,
-            authorization: api_key.as_ref().map(bearer).transpose()?,
+            authorization: api_key.map(|key| bearer(&key)).transpose()?,
             limit: Limit::new(config.max_concurrent, config.requests_per_minute, config.max_queued),
             offers: Offers::new(&config),
             retries: config.retries,

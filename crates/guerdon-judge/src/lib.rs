@@ -19,9 +19,9 @@
 //!   { name = "yes", points = -20, anchor = "It does not." },
 //! ]
 //! +++
-//! # system
+//! ## system
 //! You judge one turn of a negotiation. {% for c in criteria %}{{ c.id }}: {{ c.about }} {% endfor %}
-//! # user
+//! ## user
 //! {{ dialogue }}
 //! {{ turn }}
 //! "#;

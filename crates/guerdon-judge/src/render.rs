@@ -71,9 +71,9 @@ pub(crate) fn messages(
 
 fn failed(rubric: &Rubric, facts: &Context, error: &minijinja::Error) -> RenderError {
     let lacks = |path: &&String| {
-        let keys = path.split('.').skip(1);
-        let root = serde_json::Value::Object(facts.clone());
-        keys.fold(Some(&root), |value, key| value.and_then(|value| value.get(key))).is_none()
+        let mut keys = path.split('.').skip(1);
+        let root = keys.next().and_then(|key| facts.get(key));
+        root.and_then(|root| keys.try_fold(root, |value, key| value.get(key))).is_none()
     };
     let missing: Vec<&str> = rubric.context.iter().filter(lacks).map(String::as_str).collect();
     if error.kind() == ErrorKind::UndefinedError && !missing.is_empty() {

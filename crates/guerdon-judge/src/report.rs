@@ -170,7 +170,9 @@ pub(crate) fn nearest<'k>(given: &str, known: impl IntoIterator<Item = &'k str>)
 fn on_char_boundaries(text: &str, span: Range<usize>) -> Range<usize> {
     let floor = |at: usize| (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
     let start = floor(span.start);
-    start..floor(span.end).max(start)
+    // A line's own end is not worth a second line of carets.
+    let marked = text.get(start..floor(span.end).max(start)).unwrap_or_default();
+    start..start + marked.trim_end_matches(['\r', '\n']).len()
 }
 
 #[cfg(test)]
@@ -196,7 +198,7 @@ mod tests {
         let source = Source { file: "a.md", text: "一" };
         let mut report = Report::default();
         source.error(1..99, "x").into(&mut report);
-        source.warning(7..3, "y").into(&mut report);
+        source.warning(Range { start: 7, end: 3 }, "y").into(&mut report);
         assert!(report.has_errors());
     }
 }

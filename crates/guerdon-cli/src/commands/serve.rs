@@ -1,5 +1,6 @@
 //! `guerdon serve`: config -> telemetry -> sources (load, warm up) -> listen -> tell -> stop when told.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -23,7 +24,8 @@ pub(super) fn run(serve: &Serve) -> anyhow::Result<ExitCode> {
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot receive SIGINT")?;
         let engine = tokio::task::spawn_blocking(move || Engine::load(source)).await??;
         let running = start(Arc::clone(&engine)).await?;
-        tell(&running, &engine.info());
+        // A reader that has gone away, as in `guerdon serve | head -1`, is no reason not to serve.
+        drop(tell(&running, &engine.info()));
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
@@ -34,25 +36,27 @@ pub(super) fn run(serve: &Serve) -> anyhow::Result<ExitCode> {
 }
 
 /// Where it listens, what it scores with, and a line to paste.
-fn tell(running: &Running, info: &Info) {
+fn tell(running: &Running, info: &Info) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
     let url = format!("http://{}", running.address);
-    println!("guerdon {} listens on {url}   docs: {url}/docs", info.version);
+    writeln!(out, "guerdon {} listens on {url}   docs: {url}/docs", info.version)?;
     for (name, profile) in &info.profiles {
         let mark = if name == info.default_profile.as_str() { " (default)" } else { "" };
-        println!("\nprofile {name}{mark}");
+        writeln!(out, "\nprofile {name}{mark}")?;
         for source in &profile.sources {
-            println!("  {:<6} {}", source.id.as_str(), source.about);
+            writeln!(out, "  {:<6} {}", source.id.as_str(), source.about)?;
             for (what, version) in versions_of(source.id.as_str(), &profile.versions) {
-                println!("         {what} {}", short(version));
+                writeln!(out, "         {what} {}", short(version))?;
             }
         }
-        let fusion = serde_json::to_string(&profile.versions.fusion).unwrap_or_default();
-        println!("  fusion {fusion}");
+        writeln!(out, "  fusion {}", serde_json::to_string(&profile.versions.fusion)?)?;
     }
-    println!("\ntry it:");
-    println!(
+    writeln!(out, "\ntry it:")?;
+    writeln!(
+        out,
         "  curl -s {url}/v1/score -H 'content-type: application/json' --data-binary @examples/data/request.json"
-    );
+    )?;
+    out.flush()
 }
 
 fn versions_of<'a>(source: &str, versions: &'a Versions) -> Vec<(&'a str, &'a str)> {
