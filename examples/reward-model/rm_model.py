@@ -52,8 +52,8 @@ class RewardModel(nn.Module):
         """Start from pretrained encoder weights with a fresh head."""
         config = BertConfig.from_pretrained(str(folder))
         config.reply_marker = list(reply_marker)
-        # Dropout only before the head: inside the encoder it costs PyTorch its fused attention on CPU,
-        # and training takes about 2.5 times as long.
+        # Dropout only before the head. In the attention it costs PyTorch its fused kernel on CPU: a step on
+        # 224-token texts took 3.2 s with both dropouts, 1.4 s without the attention's, 1.3 s without either.
         config.hidden_dropout_prob = config.attention_probs_dropout_prob = 0.0
         model = cls(config, dropout)
         state = {k.removeprefix("bert."): v.float() for k, v in load_file(Path(folder) / "model.safetensors").items()}

@@ -9,5 +9,6 @@ mod model;
 mod reload;
 mod scoring;
 mod security;
+mod shipped;
 mod stopping;
 mod streaming;
