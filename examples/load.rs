@@ -18,21 +18,29 @@ use guerdon_client::{Client, FusionMethod, FusionPatch, Rollout, ScoreRequest, S
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let argument = |index: usize, default: &str| arguments.get(index).map_or_else(|| default.to_owned(), String::clone);
-    let file = arguments.first().context("usage: load ROLLOUTS.jsonl [URL] [COUNT] [CONNECTIONS] [SOURCES]")?;
+    let argument =
+        |index: usize, default: &str| arguments.get(index).map_or_else(|| default.to_owned(), String::clone);
+    let file =
+        arguments.first().context("usage: load ROLLOUTS.jsonl [URL] [COUNT] [CONNECTIONS] [SOURCES]")?;
     let url = argument(1, "http://127.0.0.1:8787");
     let (count, connections): (usize, usize) = (argument(2, "1024").parse()?, argument(3, "256").parse()?);
     let template = template(&argument(4, ""));
     let rollouts = read(file, count)?;
-    let client =
-        Client::builder(&url).chunk(count).concurrency(connections).timeout(Duration::from_secs(1_200)).build()?;
+    let client = Client::builder(&url)
+        .chunk(count)
+        .concurrency(connections)
+        .timeout(Duration::from_secs(1_200))
+        .build()?;
 
     let before = batches(&url).await?;
     let started = Instant::now();
     let scored = client.score(&ScoreRequest { rollouts: rollouts.clone(), ..template.clone() }).await?;
     let took = started.elapsed();
     let unscored = scored.results.iter().filter(|result| result.reward.is_none()).count();
-    println!("1 request x {count} rollouts: {:.1} rollouts/s ({took:.2?}); {unscored} without a reward", per_second(count, took));
+    println!(
+        "1 request x {count} rollouts: {:.1} rollouts/s ({took:.2?}); {unscored} without a reward",
+        per_second(count, took)
+    );
     let after = batches(&url).await?;
     show(&before, &after);
 
@@ -52,7 +60,8 @@ async fn main() -> anyhow::Result<()> {
     let mut latencies = asked.join_all().await.into_iter().collect::<Result<Vec<_>, _>>()?;
     let took = started.elapsed();
     latencies.sort_unstable();
-    let at = |share: usize| latencies.get((latencies.len() * share / 100).min(latencies.len().saturating_sub(1)));
+    let at =
+        |share: usize| latencies.get((latencies.len() * share / 100).min(latencies.len().saturating_sub(1)));
     println!(
         "{count} requests x 1 rollout, {connections} at a time: {:.1} rollouts/s ({took:.2?}); from asking to answer p50 {:.2?}, p99 {:.2?}",
         per_second(count, took),
@@ -64,7 +73,8 @@ async fn main() -> anyhow::Result<()> {
 }
 
 fn template(sources: &str) -> ScoreRequest {
-    let sources: Vec<SourceId> = sources.split(',').filter(|name| !name.is_empty()).map(SourceId::from).collect();
+    let sources: Vec<SourceId> =
+        sources.split(',').filter(|name| !name.is_empty()).map(SourceId::from).collect();
     if sources.is_empty() {
         return ScoreRequest::default();
     }
@@ -101,7 +111,11 @@ async fn batches(url: &str) -> anyhow::Result<BTreeMap<u64, u64>> {
     let bucket = |line: &str| {
         let line = line.strip_prefix("guerdon_model_batch_items_bucket{le=\"")?;
         let (bound, rest) = line.split_once('"')?;
-        let bound = if bound == "+Inf" { u64::MAX } else { bound.strip_suffix(".0").unwrap_or(bound).parse().ok()? };
+        let bound = if bound == "+Inf" {
+            u64::MAX
+        } else {
+            bound.strip_suffix(".0").unwrap_or(bound).parse().ok()?
+        };
         Some((bound, rest.rsplit(' ').next()?.parse::<u64>().ok()?))
     };
     Ok(text.lines().filter_map(bucket).collect())

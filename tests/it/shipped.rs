@@ -33,8 +33,14 @@ async fn the_shipped_request_gets_fused_rewards_with_every_part() {
         assert!(turn["rm"]["score"].is_number() && turn["rules"]["points"].is_number(), "{turn}");
         assert_eq!(turn["abstained"], serde_json::json!([]), "{turn}");
     }
-    let hits = results.iter().flat_map(|result| result["turns"].as_array().unwrap()).map(|turn| &turn["rules"]["hits"]);
-    assert!(hits.flat_map(|hits| hits.as_array().unwrap()).any(|hit| hit["rule"] == "internal-words"), "{reply}");
+    let hits = results
+        .iter()
+        .flat_map(|result| result["turns"].as_array().unwrap())
+        .map(|turn| &turn["rules"]["hits"]);
+    assert!(
+        hits.flat_map(|hits| hits.as_array().unwrap()).any(|hit| hit["rule"] == "internal-words"),
+        "{reply}"
+    );
     assert_eq!(reply["versions"]["calibration"]["kind"], "standardised");
     assert_eq!(reply["versions"]["rules"].as_object().unwrap().len(), 4);
     assert!(running.stop().await);

@@ -44,7 +44,10 @@ fn guerdon(folder: &Path, arguments: &[&str]) -> Output {
 }
 
 fn said(output: &Output) -> (String, String) {
-    (String::from_utf8_lossy(&output.stdout).into_owned(), String::from_utf8_lossy(&output.stderr).into_owned())
+    (
+        String::from_utf8_lossy(&output.stdout).into_owned(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    )
 }
 
 #[test]
@@ -56,7 +59,10 @@ fn a_file_is_scored_line_by_line_and_a_broken_line_loses_nothing_else() {
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
-    assert_eq!(results.iter().map(|r| r["id"].as_str().unwrap()).collect::<Vec<_>>(), ["good", "line-2", "leak"]);
+    assert_eq!(
+        results.iter().map(|r| r["id"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["good", "line-2", "leak"]
+    );
     assert!(results[0]["reward"].is_number());
     assert!(results[1]["reward"].is_null());
     assert!(results[1]["error"]["detail"].as_str().unwrap().starts_with("line 2"), "{}", results[1]);
@@ -128,7 +134,8 @@ impl Serving {
             .unwrap();
         let mut first = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
-        let url = first.split_whitespace().find(|word| word.starts_with("http://")).expect("a URL").to_owned();
+        let url =
+            first.split_whitespace().find(|word| word.starts_with("http://")).expect("a URL").to_owned();
         Self { child, url }
     }
 

@@ -233,7 +233,7 @@ impl Output {
         for result in std::mem::take(&mut self.waiting).into_values() {
             self.write(result)?;
         }
-        if let (true, Some(kept)) = (as_table, &self.kept) {
+        if let (true, Some(kept)) = (as_table, self.kept.as_ref().filter(|kept| !kept.is_empty())) {
             writeln!(self.sink, "{}", table(kept))?;
         }
         self.sink.flush().context("cannot write the results")?;
