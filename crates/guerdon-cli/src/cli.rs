@@ -57,7 +57,7 @@ pub(crate) struct Configuration {
     /// flags override both
     #[arg(long, env = "GUERDON_CONFIG", default_value = "guerdon.toml", value_name = "FILE")]
     pub(crate) config: PathBuf,
-    /// Ask this judge of [judges] in the default profile
+    /// Ask this judge, a name under `judges` in the configuration, in the default profile
     #[arg(long, value_name = "NAME")]
     pub(crate) judge: Option<String>,
 }

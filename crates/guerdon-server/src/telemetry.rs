@@ -1,5 +1,7 @@
 //! Logging, set up once by `main`.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{LogFormat, ServerConfig};
@@ -22,6 +24,7 @@ pub fn install(config: &ServerConfig) -> Result<(), BadFilter> {
     let filter =
         EnvFilter::try_new(&config.log).map_err(|cause| BadFilter { filter: config.log.clone(), cause })?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = builder.with_ansi(std::io::stderr().is_terminal());
     // A second installation, as in a test that starts two servers, keeps the first.
     drop(match config.log_format {
         LogFormat::Text => builder.try_init(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
-use guerdon_server::config::ConfigSource;
+use guerdon_server::config::{ConfigSource, ServerConfig};
 use guerdon_server::{Engine, install_telemetry};
 use guerdon_types::{RolloutResult, ScoreRequest};
 
@@ -16,7 +16,7 @@ pub(super) struct Local {
 impl Local {
     pub(super) async fn load(source: ConfigSource) -> anyhow::Result<Self> {
         let mut quiet = source.load()?.server;
-        if quiet.log == "info" {
+        if quiet.log == ServerConfig::default().log {
             // The progress bar says what info would.
             quiet.log = "warn".into();
         }

@@ -59,7 +59,7 @@ impl Default for ServerConfig {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8787)),
             drain: Duration::from_secs(30),
-            log: "info".into(),
+            log: "info,ort=warn".into(),
             log_format: LogFormat::Text,
         }
     }
