@@ -87,6 +87,10 @@ async fn what_is_not_there_or_not_json_is_a_problem_too() {
     assert_eq!((wrong.status, wrong.json()["code"].as_str()), (405, Some("method_not_allowed")));
     let form = server.http.post(format!("{}/v1/score", server.url)).body("a=b").send().await.unwrap();
     assert_eq!(form.status(), 415);
+    let packed = server.http.post(format!("{}/v1/score", server.url)).header("content-encoding", "br");
+    let packed = Reply::read(packed.json(&json!({ "rollouts": [] })).send().await.unwrap()).await;
+    assert_eq!((packed.status, packed.json()["code"].as_str()), (415, Some("unsupported_media_type")));
+    assert_eq!(wrong.headers["allow"], "POST");
     server.stop().await;
 }
 

@@ -46,6 +46,22 @@ async fn a_broken_pack_keeps_the_last_good_version_and_says_why() {
 }
 
 #[tokio::test]
+async fn a_pack_that_is_added_broken_is_live_as_soon_as_it_is_mended() {
+    let config = "[reload]\ndebounce = \"20ms\"\n[profiles.more]\nmodel = \"tiny\"\nrules = [\".\"]\n";
+    let config = format!("default_profile = \"test\"\n{}{config}", Server::config());
+    let server = Server::from_config(&config, &[]).await;
+    let added = Server::pack().replace("pack: words", "pack: more");
+    server.replace("more.yaml", &added.replace("points: -50", "pionts: -50"));
+    let refused = async { while server.get("/v1/info").await.json()["last_reload_error"].is_null() {} };
+    tokio::time::timeout(Duration::from_secs(30), refused).await.expect("the watcher saw the new file");
+    server.replace("more.yaml", &added);
+    generation(&server, 2).await;
+    let rules = server.get("/v1/rules").await.json();
+    assert_eq!(rules["profiles"]["more"].as_array().unwrap().len(), 2, "{rules}");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn no_request_fails_or_sees_a_mix_while_packs_are_swapped() {
     let server = Server::with("[reload]\nwatch = false\n", &[]).await;
     let edits = async {

@@ -20,6 +20,24 @@ async fn a_token_is_asked_for_and_its_scope_is_kept() {
 }
 
 #[tokio::test]
+async fn a_reload_does_not_open_a_server_that_others_can_reach() {
+    let open = Server::config().replace("127.0.0.1:0", "0.0.0.0:0");
+    let server = Server::from_config(&format!("{open}{TOKENS}"), &[]).await;
+    server.replace("guerdon.toml", &Server::resolved(&open));
+    let url = server.url.replace("0.0.0.0", "127.0.0.1");
+    let asked = server.http.post(format!("{url}/v1/score")).json(&json!({ "rollouts": [] }));
+    let refused = async {
+        let info = || server.http.get(format!("{url}/v1/info")).bearer_auth("let-me-in").send();
+        while info().await.unwrap().json::<serde_json::Value>().await.unwrap()["last_reload_error"].is_null()
+        {
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), refused).await.expect("the reload was refused");
+    assert_eq!(asked.send().await.unwrap().status(), 401, "tokens are still asked for");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn more_requests_than_allowed_are_shed_with_retry_after() {
     let server = Server::with("[limits]\nmax_concurrent_requests = 0\n", &[]).await;
     let shed = server.post("/v1/score", &json!({ "rollouts": [] })).await;

@@ -124,10 +124,22 @@ impl Server {
         std::fs::rename(beside, file).expect("a rename");
     }
 
+    /// The configuration of [`Server::new`], to be added to.
+    #[must_use]
+    pub const fn config() -> &'static str {
+        CONFIG
+    }
+
     /// The rule pack that [`Server::new`] serves, to be changed.
     #[must_use]
     pub const fn pack() -> &'static str {
         PACK
+    }
+
+    /// `text` with `@REPOSITORY@` replaced, as in the files of [`Server::with`].
+    #[must_use]
+    pub fn resolved(text: &str) -> String {
+        text.replace("@REPOSITORY@", &repository().display().to_string())
     }
 
     /// `GET path`.

@@ -83,7 +83,7 @@ pub(crate) struct Score {
     #[arg(long)]
     pub(crate) table: bool,
     /// The server
-    #[arg(long, env = "GUERDON_URL", default_value = "http://127.0.0.1:8787", conflicts_with = "local")]
+    #[arg(long, env = "GUERDON_URL", default_value = "http://127.0.0.1:8787")]
     pub(crate) url: String,
     /// The file that holds the server's bearer token; default: the variable GUERDON_TOKEN
     #[arg(long, value_name = "FILE", conflicts_with = "local")]

@@ -41,10 +41,13 @@ pub fn fuse(signals: &TurnSignals, config: &FusionConfig) -> Option<f64> {
 
 /// The rollout's reward from its turns', in dialogue order.
 ///
-/// `None` if there is no turn or any turn has no reward: an aggregate over part of a dialogue would compare rollouts by
-/// how often their judge answered.
+/// `None` if there is no turn or a turn that counts has no reward: an aggregate over part of a dialogue would compare
+/// rollouts by how often their judge answered. For `last` only the last turn counts.
 #[must_use]
 pub fn aggregate(turns: &[Option<f64>], how: Aggregate) -> Option<f64> {
+    if how == Aggregate::Last {
+        return turns.last().copied().flatten();
+    }
     let rewards: Vec<f64> = turns.iter().copied().collect::<Option<_>>()?;
     let sum = || rewards.iter().sum::<f64>();
     match how {
@@ -144,10 +147,13 @@ mod tests {
 
     #[test]
     fn one_turn_without_a_reward_leaves_the_rollout_without_one() {
-        for how in [Aggregate::Last, Aggregate::Mean, Aggregate::Sum, Aggregate::Min] {
+        for how in [Aggregate::Mean, Aggregate::Sum, Aggregate::Min] {
             assert_eq!(aggregate(&[None, Some(1.0)], how), None);
             assert_eq!(aggregate(&[], how), None);
         }
+        assert_eq!(aggregate(&[None, Some(1.0)], Aggregate::Last), Some(1.0), "only the last turn counts");
+        assert_eq!(aggregate(&[Some(1.0), None], Aggregate::Last), None);
+        assert_eq!(aggregate(&[], Aggregate::Last), None);
         assert_eq!(aggregate(&[Some(3.0), Some(1.0)], Aggregate::Sum), Some(4.0));
         assert_eq!(aggregate(&[Some(3.0), Some(1.0)], Aggregate::Last), Some(1.0));
     }

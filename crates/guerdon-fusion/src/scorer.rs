@@ -161,7 +161,9 @@ fn why_unscored(turns: &[TurnResult]) -> Problem {
                 .iter()
                 .map(|a| format!("{} abstained ({}: {})", a.source, a.why.as_str(), a.detail))
                 .collect();
-            format!("turn {} has no reward: {}", turn.index, whys.join("; "))
+            let whys =
+                if whys.is_empty() { "the fusion gave no finite number".to_owned() } else { whys.join("; ") };
+            format!("turn {} has no reward: {whys}", turn.index)
         },
     );
     Problem::new(ProblemCode::Unscored, detail).hint(

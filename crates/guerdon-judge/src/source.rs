@@ -159,7 +159,9 @@ impl RewardSource for JudgeSource {
 
     fn about(&self) -> String {
         let prompts: Vec<&str> = self.prompts.rubrics().iter().map(|rubric| rubric.id.as_str()).collect();
-        format!("{} at {} judges {}", self.endpoint.model(), self.endpoint.url(), prompts.join(", "))
+        // A query may hold a key.
+        let url = self.endpoint.url().split('?').next().unwrap_or_default();
+        format!("{} at {url} judges {}", self.endpoint.model(), prompts.join(", "))
     }
 
     fn version(&self) -> SourceVersion {

@@ -54,6 +54,15 @@ impl RulesSource {
             let detail = "the deadline passed before the rules were run";
             return Signal::abstained(Abstained::new(self.id.clone(), AbstainWhy::Deadline, detail));
         }
-        Signal::scored(Part::Rules(self.packs.evaluate(ask.rollout, turn)))
+        let part = self.packs.evaluate(ask.rollout, turn);
+        // One entry for the turn: the rules themselves are listed in the part.
+        let undecided: Vec<String> = part
+            .abstained
+            .iter()
+            .map(|rule| format!("{}/{}: {}", rule.pack, rule.rule, rule.detail))
+            .collect();
+        let abstained = (!undecided.is_empty())
+            .then(|| Abstained::new(self.id.clone(), AbstainWhy::MissingContext, undecided.join("; ")));
+        Signal::scored(Part::Rules(part)).and_abstained(abstained)
     }
 }

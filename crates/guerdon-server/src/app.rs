@@ -9,8 +9,8 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use guerdon_types::{Problem, ProblemCode, RequestId};
-use http::HeaderValue;
 use http::header::{CONTENT_ENCODING, HeaderName};
+use http::{HeaderValue, Method};
 use tokio::sync::{Semaphore, mpsc};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
@@ -102,7 +102,7 @@ pub(crate) fn router(app: App) -> Router {
             ApiError::new(ProblemCode::MethodNotAllowed, "this path does not answer to this method")
         })
         .layer(from_fn_with_state(app.clone(), authorize))
-        .layer(RequestDecompressionLayer::new().gzip(true).zstd(true))
+        .layer(RequestDecompressionLayer::new().gzip(true).zstd(true).pass_through_unaccepted(true))
         .layer(CatchPanicLayer::custom(|_| {
             tracing::error!("A handler panicked.");
             ApiError::new(ProblemCode::Internal, "the request failed; the server's log has more")
@@ -144,12 +144,23 @@ async fn hall(State(app): State<App>, mut request: Request, next: Next) -> Respo
             response.headers_mut().insert(REQUEST_ID, value);
         }
         let took = started.elapsed();
-        app.engine.metrics().request(&route, method.as_str(), response.status().as_u16(), took);
+        app.engine.metrics().request(&route, method_label(&method), response.status().as_u16(), took);
         tracing::debug!(http.status = response.status().as_u16(), took = ?took, "Answered.");
         response
     }
     .instrument(span)
     .await
+}
+
+/// A client may invent methods; a label may not grow with them.
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
 }
 
 /// What a path asks of a token; `None` is open to everyone.

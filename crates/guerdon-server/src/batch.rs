@@ -1,7 +1,7 @@
 //! One request's rollouts, scored side by side on one snapshot. Results come as they become final; dropping the stream
 //! cancels what is still to do.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use guerdon_types::{
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
 use crate::advantages::Siblings;
 use crate::live::Live;
@@ -38,7 +39,7 @@ pub struct Batch {
     scorer: Arc<Scorer>,
     rollouts: Vec<Rollout>,
     siblings: Option<Siblings>,
-    deadline: Instant,
+    deadline: Option<Instant>,
     limits: Limits,
     versions: Versions,
     metrics: Arc<Metrics>,
@@ -73,7 +74,7 @@ impl Batch {
             scorer: Arc::new(scorer),
             rollouts: request.rollouts,
             siblings,
-            deadline: Instant::now() + Duration::from_millis(allowed),
+            deadline: Instant::now().checked_add(Duration::from_millis(allowed)),
             limits,
             metrics,
         })
@@ -99,6 +100,8 @@ impl Batch {
 
     /// Scores. Exactly one result a rollout, in the order they become final.
     pub fn run(self) -> impl Stream<Item = Scored> + Send + 'static {
+        let missing =
+            self.rollouts.iter().enumerate().map(|(index, rollout)| (index, id_of(index, rollout))).collect();
         let (send, receive) = mpsc::channel(self.rollouts.len().clamp(1, 1_024));
         let mut tasks = JoinSet::new();
         let mut rest: VecDeque<(usize, Rollout)> = self.rollouts.into_iter().enumerate().collect();
@@ -112,12 +115,12 @@ impl Batch {
                 metrics: Arc::clone(&self.metrics),
             };
             // A JoinSet, not a free task: when the caller hangs up the stream is dropped, and its tasks with it.
-            tasks.spawn(task.run(share, send.clone()));
+            tasks.spawn(task.run(share, send.clone()).in_current_span());
         }
         drop(send);
-        let results = stream::unfold((receive, tasks), |(mut receive, tasks)| async move {
-            receive.recv().await.map(|scored| (scored, (receive, tasks)))
-        });
+        let state = Gathering { receive, _tasks: tasks, missing };
+        let results =
+            stream::unfold(state, async |mut state| state.next().await.map(|scored| (scored, state)));
         let mut siblings = self.siblings;
         results.flat_map(move |scored| {
             stream::iter(match &mut siblings {
@@ -139,9 +142,28 @@ impl Batch {
     }
 }
 
+/// Results on their way, and the rollouts whose result has not come.
+struct Gathering {
+    receive: mpsc::Receiver<Scored>,
+    _tasks: JoinSet<()>,
+    missing: BTreeMap<usize, RolloutId>,
+}
+
+impl Gathering {
+    /// The next result. Should a task have died, its rollouts still get one each, which says so.
+    async fn next(&mut self) -> Option<Scored> {
+        if let Some(scored) = self.receive.recv().await {
+            self.missing.remove(&scored.index);
+            return Some(scored);
+        }
+        let (index, id) = self.missing.pop_first()?;
+        Some(broken(index, id, Problem::new(ProblemCode::Internal, "scoring this rollout failed")))
+    }
+}
+
 struct Task {
     scorer: Arc<Scorer>,
-    deadline: Instant,
+    deadline: Option<Instant>,
     limits: Limits,
     profile: String,
     metrics: Arc<Metrics>,
@@ -161,21 +183,28 @@ impl Task {
 
     async fn one(&self, index: usize, rollout: &Rollout) -> Scored {
         if let Some(problem) = too_large(&self.limits, index, rollout) {
-            return broken(index, rollout, problem);
+            return broken(index, id_of(index, rollout), problem);
         }
-        let scoring = std::panic::AssertUnwindSafe(self.scorer.score(index, rollout, Some(self.deadline)));
+        let scoring = std::panic::AssertUnwindSafe(self.scorer.score(index, rollout, self.deadline));
         match scoring.catch_unwind().await {
             Ok((result, usage)) => Scored { index, result, usage },
             Err(_) => {
                 tracing::error!(index, "Scoring a rollout panicked; its batch goes on.");
-                broken(index, rollout, Problem::new(ProblemCode::Internal, "scoring this rollout failed"))
+                broken(
+                    index,
+                    id_of(index, rollout),
+                    Problem::new(ProblemCode::Internal, "scoring this rollout failed"),
+                )
             }
         }
     }
 }
 
-fn broken(index: usize, rollout: &Rollout, problem: Problem) -> Scored {
-    let id = rollout.id.clone().unwrap_or_else(|| RolloutId::from(index.to_string()));
+fn id_of(index: usize, rollout: &Rollout) -> RolloutId {
+    rollout.id.clone().unwrap_or_else(|| RolloutId::from(index.to_string()))
+}
+
+fn broken(index: usize, id: RolloutId, problem: Problem) -> Scored {
     let result = RolloutResult { id, reward: None, advantage: None, turns: Vec::new(), error: Some(problem) };
     Scored { index, result, usage: Usage::default() }
 }

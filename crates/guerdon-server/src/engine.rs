@@ -1,7 +1,9 @@
 //! The engine: the live snapshot, how to replace it, and how to score on it. HTTP is one door to it; `guerdon score
 //! --local` is another.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
 use guerdon_types::{Info, Invalid, ScoreRequest};
@@ -25,6 +27,10 @@ pub struct Engine {
     reloading: Mutex<()>,
     /// The report of the last reload, if it failed.
     last_error: Mutex<Option<String>>,
+    /// What the last load read or tried to read, whether it came to life or not.
+    attempted: Mutex<Vec<PathBuf>>,
+    /// Where the server listens, once it does: a reload must not open it to everyone.
+    listening: OnceLock<SocketAddr>,
 }
 
 impl Engine {
@@ -35,7 +41,8 @@ impl Engine {
     pub fn load(source: ConfigSource) -> Result<Arc<Self>, LoadError> {
         let (metrics, tasks) = (Metrics::new(), TaskTracker::new());
         let loader = Loader::new(source, Arc::clone(&metrics), tasks.clone());
-        let live = ArcSwap::from_pointee(loader.load(1)?);
+        let mut attempted = Vec::new();
+        let live = ArcSwap::from_pointee(loader.load(1, &mut attempted)?);
         metrics.reloaded(1);
         Ok(Arc::new(Self {
             live,
@@ -44,6 +51,8 @@ impl Engine {
             tasks,
             reloading: Mutex::default(),
             last_error: Mutex::default(),
+            attempted: Mutex::new(attempted),
+            listening: OnceLock::new(),
         }))
     }
 
@@ -74,7 +83,17 @@ impl Engine {
     pub fn reload(&self) -> Result<u64, LoadError> {
         let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
         let generation = self.live().generation + 1;
-        let loaded = self.loader.load(generation);
+        let mut attempted = Vec::new();
+        let loaded =
+            self.loader.load(generation, &mut attempted).and_then(|live| match self.listening.get() {
+                Some(address) => live
+                    .auth
+                    .check_listen(*address, &live.config.auth)
+                    .map(|()| live)
+                    .map_err(LoadError::from),
+                None => Ok(live),
+            });
+        *self.attempted.lock().unwrap_or_else(PoisonError::into_inner) = attempted;
         // Locked only now: a load may take seconds, and `info` reads this.
         let mut last_error = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
         match loaded {
@@ -112,15 +131,40 @@ impl Engine {
         }
     }
 
-    /// Waits for judge calls that are already paid for, then stops the device threads.
-    pub async fn close(self: &Arc<Self>) {
+    /// The files to watch: those that serve, and those that the last load tried to read.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        let mut files = self.live().files.clone();
+        files.extend(self.attempted.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned());
+        files.sort();
+        files.dedup();
+        files
+    }
+
+    pub(crate) fn listens_on(&self, address: SocketAddr) {
+        if self.listening.set(address).is_err() {
+            tracing::debug!(%address, "This engine already serves elsewhere; that address is the one reloads are checked for.");
+        }
+    }
+
+    /// Waits for judge calls that are already paid for.
+    pub(crate) async fn finish_calls(&self) {
         self.tasks.close();
         self.tasks.wait().await;
+    }
+
+    /// Answers what the models were asked, and joins their threads.
+    pub(crate) async fn stop_models(self: &Arc<Self>) {
         let engine = Arc::clone(self);
         // Joining a thread blocks; a failure to do so must not keep the process.
         let joined = tokio::task::spawn_blocking(move || engine.loader.shutdown()).await;
         if joined.is_err() {
             tracing::error!("A device thread could not be joined.");
         }
+    }
+
+    /// Both: for an engine without a server.
+    pub async fn close(self: &Arc<Self>) {
+        self.finish_calls().await;
+        self.stop_models().await;
     }
 }

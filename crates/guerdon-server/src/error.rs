@@ -67,6 +67,9 @@ pub enum LoadError {
         /// What is there.
         known: String,
     },
+    /// It would open a server to everyone.
+    #[error(transparent)]
+    Open(#[from] crate::auth::Open),
     /// There is no profile to fall back on.
     #[error(
         "no default profile\n  help: add a [profiles.<name>] section, and with several of them set default_profile"

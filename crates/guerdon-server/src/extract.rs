@@ -1,11 +1,15 @@
 //! From a body's bytes to a typed request. Whatever is wrong is answered with a JSON pointer to the place.
 
+use std::sync::Arc;
+
 use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, FromRequestParts, Request};
 use guerdon_types::{Invalid, Problem, ProblemCode};
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::request::Parts;
 use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::app::App;
 use crate::config::nearest_key;
@@ -13,6 +17,22 @@ use crate::problem::ApiError;
 
 /// Beyond this, parsing moves to a thread that may block.
 const PARSE_INLINE: usize = 128 << 10;
+
+/// A place among the requests served at the same time; taken before the body is read, or the reading would be unbounded.
+#[derive(Debug)]
+pub(crate) struct Permit(pub(crate) OwnedSemaphorePermit);
+
+impl FromRequestParts<App> for Permit {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(_: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        Arc::clone(&app.permits).try_acquire_owned().map(Self).map_err(|_| {
+            Problem::new(ProblemCode::Overloaded, "this server serves as many requests as it may")
+                .hint("wait as Retry-After says, or raise `limits.max_concurrent_requests`")
+                .into()
+        })
+    }
+}
 
 /// A JSON body.
 #[derive(Debug)]
@@ -30,6 +50,14 @@ impl<T: DeserializeOwned + Send + 'static> FromRequest<App> for JsonBody<T> {
             let detail = format!("the content type is `{content_type}`, not `application/json`");
             return Err(Problem::new(ProblemCode::UnsupportedMediaType, detail)
                 .hint("send the header `Content-Type: application/json`")
+                .into());
+        }
+        // What the decompression layer could not undo it has left on the request.
+        if let Some(encoding) = parts.headers.get(CONTENT_ENCODING) {
+            let detail =
+                format!("the content encoding `{}` is not supported", encoding.to_str().unwrap_or("?"));
+            return Err(Problem::new(ProblemCode::UnsupportedMediaType, detail)
+                .hint("send gzip, zstd or none")
                 .into());
         }
         let bytes = read(body, app.engine.live().config.limits.max_body_bytes).await?;

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use guerdon_types::{Invalid, Problem, ProblemCode, RequestId};
-use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 
 /// Any failure of a handler.
@@ -65,6 +65,10 @@ pub(crate) fn finish(mut response: Response, request_id: &RequestId, path: &str)
     let code = problem.code;
     let mut written = (response.status(), Json(problem)).into_response();
     let headers = written.headers_mut();
+    // A 405's `Allow`, for one, is the router's own and must stay.
+    let own = |name: &HeaderName| name != CONTENT_TYPE && name != CONTENT_LENGTH;
+    headers
+        .extend(response.headers().iter().filter(|(name, _)| own(name)).map(|(n, v)| (n.clone(), v.clone())));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     match code {
         ProblemCode::RateLimited | ProblemCode::Overloaded | ProblemCode::NotReady => {

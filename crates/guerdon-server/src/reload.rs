@@ -25,28 +25,42 @@ pub(crate) enum Trigger {
 }
 
 /// How many triggers may wait: a full queue means that a reload is coming anyway.
-pub(crate) const QUEUE: usize = 64;
+const QUEUE: usize = 64;
+
+/// What watches, from the moment it is made: before the server says that it is ready, so that no edit is missed.
+#[derive(Debug)]
+pub(crate) struct Reloader {
+    engine: Arc<Engine>,
+    watch: Watch,
+    seen: Seen,
+    triggers: mpsc::Receiver<Trigger>,
+    quiet: Duration,
+}
+
+impl Reloader {
+    pub(crate) fn new(engine: Arc<Engine>) -> (Self, mpsc::Sender<Trigger>) {
+        let (sender, triggers) = mpsc::channel(QUEUE);
+        let config = engine.live().config.reload.clone();
+        let mut watch = Watch::new(config.watch, sender.clone());
+        let seen = watch.follow(&engine);
+        (Self { engine, watch, seen, triggers, quiet: config.debounce }, sender)
+    }
+}
 
 /// Reloads until `stop`.
-pub(crate) async fn run(
-    engine: Arc<Engine>,
-    sender: mpsc::Sender<Trigger>,
-    mut triggers: mpsc::Receiver<Trigger>,
-    stop: CancellationToken,
-) {
-    let config = engine.live().config.reload.clone();
-    let mut watch = Watch::new(config.watch, sender);
-    let mut seen = watch.follow(&engine);
+pub(crate) async fn run(reloader: Reloader, stop: CancellationToken) {
+    let Reloader { engine, mut watch, mut seen, mut triggers, quiet } = reloader;
+    let mut changed_meanwhile = false;
     loop {
         let trigger = tokio::select! {
             () = stop.cancelled() => return,
             trigger = triggers.recv() => trigger,
         };
         let Some(first) = trigger else { return };
-        let gathered = gather(first, &mut triggers, config.debounce).await;
+        let gathered = gather(first, &mut triggers, quiet).await;
         let asked = gathered.iter().any(|trigger| !matches!(trigger, Trigger::Changed));
-        let now = fingerprint(&engine.live().files);
-        if !asked && now == seen {
+        let now = fingerprint(&engine.files());
+        if !asked && !changed_meanwhile && now == seen {
             continue;
         }
         let reloading = Arc::clone(&engine);
@@ -54,8 +68,10 @@ pub(crate) async fn run(
             tokio::task::spawn_blocking(move || reloading.reload().map_err(|error| error.to_string())).await;
         let outcome =
             outcome.unwrap_or_else(|_| Err("the reload itself failed; the server's log has more".into()));
-        // What was seen is what was loaded or refused: a broken file is not tried again until it changes.
-        seen = watch.follow(&engine).max_seen(now, outcome.is_err());
+        // What was seen is what was loaded or refused: a broken file is not tried again until it changes. A change that
+        // came while files were being read may be in the load or not, so the next one is loaded whatever it looks like.
+        seen = watch.follow(&engine);
+        changed_meanwhile = !triggers.is_empty();
         for trigger in gathered {
             if let Trigger::Asked(answer) = trigger {
                 // Whoever asked may have hung up; the reload stands.
@@ -69,8 +85,13 @@ pub(crate) async fn run(
 /// load. A request to reload ends the wait: somebody is waiting for the answer.
 async fn gather(first: Trigger, triggers: &mut mpsc::Receiver<Trigger>, quiet: Duration) -> Vec<Trigger> {
     let mut gathered = vec![first];
-    while gathered.iter().all(|trigger| matches!(trigger, Trigger::Changed)) {
+    // Something that writes on and on beside the configuration must not put a reload off for ever.
+    let patience = tokio::time::Instant::now() + quiet * 10;
+    while tokio::time::Instant::now() < patience
+        && gathered.iter().all(|trigger| matches!(trigger, Trigger::Changed))
+    {
         match tokio::time::timeout(quiet, triggers.recv()).await {
+            Ok(Some(Trigger::Changed)) => {}
             Ok(Some(trigger)) => gathered.push(trigger),
             Ok(None) | Err(_) => break,
         }
@@ -84,13 +105,6 @@ async fn gather(first: Trigger, triggers: &mut mpsc::Receiver<Trigger>, quiet: D
 /// What the watched files held.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Seen(Vec<u8>);
-
-impl Seen {
-    /// After a failed load the broken state counts as seen.
-    fn max_seen(self, attempted: Self, failed: bool) -> Self {
-        if failed { attempted } else { self }
-    }
-}
 
 /// A hash over the files' contents and the folders' listings; what cannot be read counts as such.
 fn fingerprint(files: &[PathBuf]) -> Seen {
@@ -122,6 +136,7 @@ fn fingerprint(files: &[PathBuf]) -> Seen {
 
 /// Watches the folders of the files that were read, never the files: editors replace files, and Kubernetes swaps a
 /// symlink beside them, and a watch on a file dies with its inode.
+#[derive(Debug)]
 struct Watch {
     watcher: Option<RecommendedWatcher>,
     folders: BTreeSet<PathBuf>,
@@ -146,11 +161,11 @@ impl Watch {
         Self { watcher, folders: BTreeSet::new() }
     }
 
-    /// Watches the folders of the snapshot that serves now; returns what they held.
+    /// Watches the folders of what serves and of what was tried last; returns what they held.
     fn follow(&mut self, engine: &Engine) -> Seen {
-        let live = engine.live();
+        let files = engine.files();
         if let Some(watcher) = &mut self.watcher {
-            let folders: BTreeSet<PathBuf> = live.files.iter().map(|file| folder_of(file)).collect();
+            let folders: BTreeSet<PathBuf> = files.iter().map(|file| folder_of(file)).collect();
             for gone in self.folders.difference(&folders) {
                 drop(watcher.unwatch(gone));
             }
@@ -161,7 +176,7 @@ impl Watch {
             }
             self.folders = folders;
         }
-        fingerprint(&live.files)
+        fingerprint(&files)
     }
 }
 
@@ -186,7 +201,8 @@ mod tests {
             send.send(Trigger::Changed).await.unwrap();
         }
         let first = receive.recv().await.unwrap();
-        assert_eq!(gather(first, &mut receive, Duration::from_millis(200)).await.len(), 5);
+        assert_eq!(gather(first, &mut receive, Duration::from_millis(200)).await.len(), 1);
+        assert!(receive.is_empty());
     }
 
     #[tokio::test(start_paused = true)]

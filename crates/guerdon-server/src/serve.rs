@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::app::{App, router};
 use crate::auth::Open;
 use crate::engine::Engine;
-use crate::reload::{self, Trigger};
+use crate::reload::{self, Reloader, Trigger};
 
 /// The server cannot listen.
 #[derive(Debug, thiserror::Error)]
@@ -59,13 +59,14 @@ pub async fn start(engine: Arc<Engine>) -> Result<Running, StartError> {
     let listen = |cause| StartError::Listen { address, cause };
     let listener = TcpListener::bind(address).await.map_err(listen)?;
     let address = listener.local_addr().map_err(listen)?;
+    engine.listens_on(address);
 
-    let (send, receive) = mpsc::channel(reload::QUEUE);
-    let app = App::new(Arc::clone(&engine), send.clone());
+    let (reloader, send) = Reloader::new(Arc::clone(&engine));
+    let app = App::new(engine, send.clone());
     let (accept, background) = (CancellationToken::new(), CancellationToken::new());
     let (http, tasks) = (TaskTracker::new(), TaskTracker::new());
 
-    tasks.spawn(reload::run(engine, send.clone(), receive, background.clone()));
+    tasks.spawn(reload::run(reloader, background.clone()));
     tasks.spawn(hangups(send, background.clone()));
     let (service, stop) = (router(app.clone()), accept.clone());
     http.spawn(async move {
@@ -108,8 +109,9 @@ impl Running {
         self.background.cancel();
         self.tasks.close();
         let quiet = within(Duration::from_secs(5), "the reload task", self.tasks.wait()).await;
-        let closed = within(self.drain, "paid judge calls and device threads", self.app.engine.close()).await;
-        drained && quiet && closed
+        let paid = within(self.drain, "judge calls that are paid for", self.app.engine.finish_calls()).await;
+        let joined = within(self.drain, "the models' device threads", self.app.engine.stop_models()).await;
+        drained && quiet && paid && joined
     }
 }
 

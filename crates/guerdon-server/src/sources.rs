@@ -47,26 +47,38 @@ impl Loader {
         Self { source, metrics, tasks, kept: Mutex::default() }
     }
 
-    /// Reads everything and builds the snapshot of `generation`. Blocks; nothing changes if it fails.
-    pub(crate) fn load(&self, generation: u64) -> Result<Live, LoadError> {
-        let config = self.source.load()?;
-        let root = self.source.root();
-        let auth = Auth::load(&config.auth, &root, self.source.environment.as_ref())?;
+    /// Reads everything and builds the snapshot of `generation`. Blocks; nothing changes if it fails. `attempted` gets
+    /// every file that was read or tried, so that a broken one can be watched until it is mended.
+    pub(crate) fn load(&self, generation: u64, attempted: &mut Vec<PathBuf>) -> Result<Live, LoadError> {
         let mut gathered =
             Gathered { files: self.source.file.iter().cloned().collect(), kept: Kept::default() };
+        let live = self.gather(generation, &mut gathered);
+        attempted.extend(gathered.files);
+        let live = live?;
+        // Only now that nothing can fail any more: what the new snapshot does not use goes with the old one's last
+        // request.
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = gathered.kept;
+        Ok(live)
+    }
+
+    fn gather(&self, generation: u64, gathered: &mut Gathered) -> Result<Live, LoadError> {
+        let config = self.source.load()?;
+        let root = self.source.root();
+        gathered
+            .files
+            .extend(config.auth.tokens.iter().filter_map(|token| Some(root.join(token.file.as_ref()?))));
+        let auth = Auth::load(&config.auth, &root, self.source.environment.as_ref())?;
         let mut profiles = BTreeMap::new();
         for (name, profile) in &config.profiles {
-            profiles.insert(name.clone(), self.profile(name, profile, &config, &root, &mut gathered)?);
+            profiles.insert(name.clone(), self.profile(name, profile, &config, &root, gathered)?);
         }
         let default_profile = config.default_profile().ok_or(LoadError::NoDefaultProfile)?;
         if !profiles.contains_key(default_profile) {
             return Err(LoadError::unknown("default_profile", default_profile, "profiles", profiles.keys()));
         }
         let default_profile = ProfileName::from(default_profile);
-        // Only now that nothing can fail any more: what the new snapshot does not use goes with the old one's last
-        // request.
-        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = gathered.kept;
-        Ok(Live { generation, config, default_profile, profiles, auth, files: gathered.files })
+        let files = gathered.files.clone();
+        Ok(Live { generation, config, default_profile, profiles, auth, files })
     }
 
     /// Stops the device threads, once nothing asks any more.
@@ -177,6 +189,7 @@ impl Loader {
         let what = format!("judge `{name}`");
         let place =
             Place { what: &what, env: named.api_key_env.as_deref(), file: named.api_key_file.as_deref() };
+        gathered.files.extend(named.api_key_file.iter().map(|file| root.join(file)));
         let secret = resolve(place, root, self.source.environment.as_ref())?;
         // A rotated key is a new endpoint: the hash is enough to see that it changed, and says nothing of the key.
         let key_hash = secret.as_ref().map(|secret| sha256(secrecy::ExposeSecret::expose_secret(secret)));
@@ -253,14 +266,14 @@ fn texts(
             files.sort();
         }
         for (named, file) in files {
+            gathered.files.push(file.clone());
             #[expect(
                 clippy::disallowed_methods,
                 reason = "packs and prompts are read where configuration is loaded"
             )]
-            let text = std::fs::read_to_string(&file)
-                .map_err(|cause| LoadError::Read { path: file.clone(), cause })?;
+            let text =
+                std::fs::read_to_string(&file).map_err(|cause| LoadError::Read { path: file, cause })?;
             texts.push((named.display().to_string(), text));
-            gathered.files.push(file);
         }
     }
     Ok(texts)

@@ -46,7 +46,7 @@ pub struct RolloutResult {
     /// The rollout's reward; `null`, never 0, if it could not be made: see `error`.
     #[cfg_attr(feature = "openapi", schema(required = true))]
     pub reward: Option<Finite>,
-    /// The group-relative advantage, if it was asked for; `null` if the reward is.
+    /// The group-relative advantage, if it was asked for and there is a reward.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub advantage: Option<Finite>,
     /// The scored turns, in dialogue order.

@@ -20,8 +20,9 @@ use super::local::Local;
 use super::table::table;
 use crate::cli::Score;
 
-/// Rollouts a request. With advantages the whole file is one request, since groups compare across it.
-const PIECE: usize = 512;
+/// Rollouts a request: few enough for any server's limits, and for a slow judge's deadline. With advantages the whole file
+/// is one request, since groups compare across it.
+const PIECE: usize = 128;
 
 pub(super) fn run(score: &Score) -> anyhow::Result<ExitCode> {
     super::runtime()?.block_on(score_file(score))
@@ -38,29 +39,49 @@ async fn score_file(score: &Score) -> anyhow::Result<ExitCode> {
     for (index, rollout) in rollouts.into_iter().enumerate() {
         match rollout {
             Ok(rollout) => good.push((index, *rollout)),
-            Err(result) => output.take(index, *result)?,
+            Err(result) => {
+                output.take(index, *result)?;
+                progress.inc(1);
+            }
         }
     }
     let piece = if template.advantages.is_some() { good.len().max(1) } else { PIECE };
-    let outcome = async {
-        while !good.is_empty() {
-            let (lines, rollouts): (Vec<usize>, Vec<Rollout>) = good.drain(..good.len().min(piece)).unzip();
+    let mut failure = None;
+    while !good.is_empty() {
+        let (lines, rollouts): (Vec<usize>, Vec<Rollout>) = good.drain(..good.len().min(piece)).unzip();
+        let mut left: BTreeMap<usize, RolloutId> = lines
+            .iter()
+            .zip(&rollouts)
+            .map(|(line, rollout)| (*line, rollout.id.clone().unwrap_or_else(|| "?".into())))
+            .collect();
+        let outcome = async {
             let mut results = scorer.stream(ScoreRequest { rollouts, ..template.clone() }).await?;
             while let Some(result) = results.next().await {
                 let (index, result) = result?;
                 let line = lines.get(index).context("the server answered for a rollout that was not sent")?;
+                left.remove(line);
                 output.take(*line, result)?;
                 progress.inc(1);
             }
+            anyhow::Ok(())
         }
-        anyhow::Ok(())
+        .await;
+        // What did not come still gets a line, so that the output stays one line a rollout.
+        for (line, id) in left {
+            let why = outcome.as_ref().err().map_or_else(|| "no result came".to_owned(), ToString::to_string);
+            let error = Some(Problem::new(ProblemCode::Unscored, why));
+            output
+                .take(line, RolloutResult { id, reward: None, advantage: None, turns: Vec::new(), error })?;
+        }
+        failure = failure.or(outcome.err());
     }
-    .await;
     progress.finish_and_clear();
     scorer.close().await;
     // What came is written even if the rest did not come.
     let unscored = output.finish(score.table)?;
-    outcome?;
+    if let Some(failure) = failure {
+        return Err(failure);
+    }
     if unscored > 0 {
         eprintln!("{unscored} of {} rollouts have no reward; their results say why", output.total);
         return Ok(ExitCode::FAILURE);
@@ -98,12 +119,17 @@ fn read_rollouts(score: &Score) -> anyhow::Result<Vec<Line>> {
 
 /// One line as a rollout that has an id and a turn to score, or as the result that says why it is none.
 fn rollout(index: usize, number: usize, line: &str, seen: &mut HashSet<RolloutId>) -> Line {
+    let mut own_id = None;
     let mut checked = || -> Result<Rollout, Invalid> {
+        let unreadable = |detail: String| Invalid::new(ProblemCode::InvalidRequest, "", detail);
         let mut deserializer = serde_json::Deserializer::from_str(line);
         let mut rollout: Rollout = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-            let detail = format!("line {number}, at `{}`: {}", error.path(), error.inner());
-            Invalid::new(ProblemCode::InvalidRequest, "", detail)
+            unreadable(format!("line {number}, at `{}`: {}", error.path(), error.inner()))
         })?;
+        deserializer
+            .end()
+            .map_err(|_| unreadable(format!("line {number} holds more than one JSON value")))?;
+        own_id.clone_from(&rollout.id);
         rollout.turns_to_score()?;
         let id = rollout.id.get_or_insert_with(|| RolloutId::from(index.to_string()));
         if !seen.insert(id.clone()) {
@@ -112,8 +138,9 @@ fn rollout(index: usize, number: usize, line: &str, seen: &mut HashSet<RolloutId
         }
         Ok(rollout)
     };
-    checked().map(Box::new).map_err(|invalid| {
-        let id = RolloutId::from(format!("line-{number}"));
+    let checked = checked();
+    checked.map(Box::new).map_err(|invalid| {
+        let id = own_id.unwrap_or_else(|| RolloutId::from(format!("line-{number}")));
         let error = Some(Problem::from(invalid));
         Box::new(RolloutResult { id, reward: None, advantage: None, turns: Vec::new(), error })
     })

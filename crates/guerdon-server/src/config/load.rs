@@ -102,17 +102,43 @@ impl ConfigSource {
                     .map_err(|error| invalid(&origin, &error.to_string(), error.message()))?
             }
         };
+        let mut layers = Vec::new();
         for (name, text) in self.environment.with_prefix(PREFIX) {
             let key: Vec<String> =
                 name[PREFIX.len()..].to_ascii_lowercase().split("__").map(str::to_owned).collect();
-            lay_over(&mut table, &format!("environment variable {name}"), &key, value_of(&text))?;
+            layers.push(Layer {
+                origin: format!("environment variable {name}"),
+                key,
+                value: value_of(&text),
+                text,
+            });
         }
         for Override { flag, key, value } in &self.overrides {
-            lay_over(&mut table, &format!("flag {flag}"), key, value.clone())?;
+            let text = value.as_str().map(str::to_owned).unwrap_or_default();
+            layers.push(Layer {
+                origin: format!("flag {flag}"),
+                key: key.clone(),
+                value: value.clone(),
+                text,
+            });
         }
-        Config::deserialize(Value::Table(table))
-            .map_err(|error| invalid("the configuration", error.message(), error.message()))
+        let mut incomplete = None;
+        for layer in layers {
+            incomplete = lay_over(&mut table, &layer)?.or(incomplete);
+        }
+        Config::deserialize(Value::Table(table)).map_err(|error| {
+            let origin = incomplete.unwrap_or_else(|| "the configuration".to_owned());
+            invalid(&origin, error.message(), error.message())
+        })
     }
+}
+
+/// One variable's or one flag's word.
+struct Layer {
+    origin: String,
+    key: Vec<String>,
+    value: Value,
+    text: String,
 }
 
 /// A variable's text as the TOML value it spells, else as a string: `8` is a number, `0.0.0.0:80` a string.
@@ -123,22 +149,39 @@ fn value_of(text: &str) -> Value {
         .unwrap_or_else(|| Value::String(text.to_owned()))
 }
 
-/// Sets `key` and checks the whole again, so that an error can be told to come from `origin`.
-fn lay_over(table: &mut Table, origin: &str, key: &[String], value: Value) -> Result<(), ConfigError> {
-    let Some((last, parents)) = key.split_last() else { return Ok(()) };
-    let mut place = &mut *table;
+/// Lays one word over and checks the whole, so that an error can be told to come from it. A section that is begun and
+/// not complete yet is no error: the next word may complete it; then the word's origin is returned.
+fn lay_over(table: &mut Table, layer: &Layer) -> Result<Option<String>, ConfigError> {
+    set(table, layer, layer.value.clone())?;
+    let check = |table: &Table| Config::deserialize(Value::Table(table.clone())).map(|_| ());
+    let Err(mut error) = check(table) else { return Ok(None) };
+    if error.message().contains("expected a string") && !layer.value.is_str() {
+        // `8` may be meant as a name.
+        set(table, layer, Value::String(layer.text.clone()))?;
+        match check(table) {
+            Ok(()) => return Ok(None),
+            Err(as_text) => error = as_text,
+        }
+    }
+    if error.message().contains("missing field") {
+        return Ok(Some(layer.origin.clone()));
+    }
+    Err(invalid(&layer.origin, error.message(), error.message()))
+}
+
+fn set(table: &mut Table, layer: &Layer, value: Value) -> Result<(), ConfigError> {
+    let Some((last, parents)) = layer.key.split_last() else { return Ok(()) };
+    let mut place = table;
     for segment in parents {
         let entry = place.entry(segment.clone()).or_insert_with(|| Value::Table(Table::new()));
         let Value::Table(inner) = entry else {
-            let detail = format!("`{}` goes below `{segment}`, which is no section", key.join("."));
-            return Err(ConfigError::Invalid { origin: origin.into(), detail, hint: None });
+            let detail = format!("`{}` goes below `{segment}`, which is no section", layer.key.join("."));
+            return Err(ConfigError::Invalid { origin: layer.origin.clone(), detail, hint: None });
         };
         place = inner;
     }
     place.insert(last.clone(), value);
-    Config::deserialize(Value::Table(table.clone()))
-        .map(|_| ())
-        .map_err(|error| invalid(origin, error.message(), error.message()))
+    Ok(())
 }
 
 fn invalid(origin: &str, detail: &str, message: &str) -> ConfigError {
@@ -203,6 +246,16 @@ mod tests {
         let error = source.load().unwrap_err().to_string();
         assert!(error.contains("GUERDON__SERVER__LISEN"), "{error}");
         assert!(error.contains("did you mean `listen`?"), "{error}");
+    }
+
+    #[test]
+    fn a_section_may_come_from_several_variables_and_a_name_may_look_like_a_number() {
+        let env = [("GUERDON__JUDGES__X__MODEL", "4"), ("GUERDON__JUDGES__X__URL", "http://127.0.0.1:1/v1")];
+        let (complete, _file) = source("", &env, Vec::new());
+        assert_eq!(complete.load().unwrap().judges["x"].model, "4");
+        let (incomplete, _file) = source("", &env[..1], Vec::new());
+        let error = incomplete.load().unwrap_err().to_string();
+        assert!(error.contains("GUERDON__JUDGES__X__MODEL") && error.contains("`url`"), "{error}");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
-use crate::extract::JsonBody;
+use crate::extract::{JsonBody, Permit};
 use crate::problem::ApiError;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
@@ -96,7 +96,10 @@ struct CheckedTurn {
     (status = 200, body = Checked),
     (status = "4XX", body = Problem, content_type = "application/problem+json"),
 ))]
-async fn check(JsonBody(request): JsonBody<CheckRequest>) -> Result<Json<Checked>, ApiError> {
+async fn check(
+    Permit(_permit): Permit,
+    JsonBody(request): JsonBody<CheckRequest>,
+) -> Result<Json<Checked>, ApiError> {
     for (index, rollout) in request.rollouts.iter().enumerate() {
         rollout.turns_to_score().map_err(|invalid| invalid.below(&format!("/rollouts/{index}")))?;
     }

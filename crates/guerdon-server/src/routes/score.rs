@@ -1,16 +1,13 @@
 //! `POST /v1/score`: the whole reply at once, or with `Accept: application/x-ndjson` a line for each result as it becomes
 //! final.
 
-use std::sync::Arc;
-
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use futures_util::{Stream, StreamExt as _, stream};
 use guerdon_types::{
-    Problem, ProblemCode, RequestId, ScoreRequest, ScoreResponse, StreamLine, StreamSummary, StreamedResult,
-    Usage,
+    Problem, RequestId, ScoreRequest, ScoreResponse, StreamLine, StreamSummary, StreamedResult, Usage,
 };
 use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_TYPE};
@@ -20,7 +17,7 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::batch::Batch;
-use crate::extract::JsonBody;
+use crate::extract::{JsonBody, Permit};
 use crate::problem::ApiError;
 
 const NDJSON: &str = "application/x-ndjson";
@@ -46,12 +43,9 @@ async fn score(
     State(app): State<App>,
     Extension(request_id): Extension<RequestId>,
     headers: HeaderMap,
+    Permit(permit): Permit,
     JsonBody(request): JsonBody<ScoreRequest>,
 ) -> Result<Response, ApiError> {
-    let permit = Arc::clone(&app.permits).try_acquire_owned().map_err(|_| {
-        Problem::new(ProblemCode::Overloaded, "this server serves as many requests as it may")
-            .hint("wait as Retry-After says, or raise `limits.max_concurrent_requests`")
-    })?;
     let batch = app.engine.open(request)?;
     let streamed =
         headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).is_some_and(|a| a.contains(NDJSON));
