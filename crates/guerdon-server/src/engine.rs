@@ -10,7 +10,7 @@ use guerdon_types::{Info, Invalid, ScoreRequest};
 use tokio_util::task::TaskTracker;
 
 use crate::batch::Batch;
-use crate::config::ConfigSource;
+use crate::config::{Config, ConfigSource};
 use crate::error::LoadError;
 use crate::live::Live;
 use crate::metrics::Metrics;
@@ -98,6 +98,9 @@ impl Engine {
         let mut last_error = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
         match loaded {
             Ok(live) => {
+                for key in restart_keys(&self.live().config, &live.config) {
+                    tracing::warn!("`{key}` changed; it takes effect when the server is started again.");
+                }
                 self.live.store(Arc::new(live));
                 self.metrics.reloaded(generation);
                 *last_error = None;
@@ -166,5 +169,35 @@ impl Engine {
     pub async fn close(self: &Arc<Self>) {
         self.finish_calls().await;
         self.stop_models().await;
+    }
+}
+
+/// The sections that changed and that only a start reads.
+fn restart_keys(old: &Config, new: &Config) -> Vec<&'static str> {
+    let differs = |old: String, new: String| old != new;
+    let sections = [
+        ("server", differs(format!("{:?}", old.server), format!("{:?}", new.server))),
+        ("reload", differs(format!("{:?}", old.reload), format!("{:?}", new.reload))),
+        (
+            "limits.max_concurrent_requests",
+            old.limits.max_concurrent_requests != new.limits.max_concurrent_requests,
+        ),
+    ];
+    sections.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_a_start_reads_is_named_when_it_changes() {
+        let old = Config::default();
+        let mut new = old.clone();
+        new.limits.max_rollouts = 1;
+        assert!(restart_keys(&old, &new).is_empty());
+        new.server.drain = std::time::Duration::from_secs(1);
+        new.limits.max_concurrent_requests = 1;
+        assert_eq!(restart_keys(&old, &new), ["server", "limits.max_concurrent_requests"]);
     }
 }

@@ -31,8 +31,18 @@ pub(super) fn run(serve: &Serve) -> anyhow::Result<ExitCode> {
             _ = interrupt.recv() => {}
         }
         tracing::info!("Stopping: finishing what was taken.");
-        Ok(if running.stop().await { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        tokio::select! {
+            finished = running.stop() => Ok(if finished { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
+            _ = terminate.recv() => Ok(forced()),
+            _ = interrupt.recv() => Ok(forced()),
+        }
     })
+}
+
+/// Whoever signals twice does not want to wait.
+fn forced() -> ExitCode {
+    tracing::warn!("Told to stop again: leaving what is unfinished.");
+    ExitCode::FAILURE
 }
 
 /// Where it listens, what it scores with, and a line to paste.
