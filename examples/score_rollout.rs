@@ -9,12 +9,11 @@
 //! said, where they saw it, and what abstained and why; then the versions that made it all, and the cost:
 //!
 //! ```text
-//! zh-westlake-460-c                       reward -0.412
-//!   turn 6                                reward -0.412, enhancement -40.000
-//!     rm      -0.294 (raw -0.294, 213 tokens)
+//! zh-westlake-460-c                       reward +0.133
+//!   turn 6                                reward +0.133, enhancement -40.000
+//!     rm      +0.222 (raw +0.167, 194 tokens, earlier turns dropped)
 //!     rules      -40
-//!                -40 guardrails/internal-words at 4..6 "工单"
-//!     judge   abstained: rate_limited, the endpoint went on refusing
+//!                -40 guardrails/internal-words at 4..6 "工单" at 7..10 "目标价" at 19..22 "目标价"
 //! ```
 
 #![expect(clippy::print_stdout, reason = "an example shows what it got")]

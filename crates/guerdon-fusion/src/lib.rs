@@ -19,6 +19,7 @@
 //! | `source.rs` | the trait that every reward source implements |
 //! | `scorer.rs` | asks all sources about a rollout and fuses their answers |
 //! | `table.rs` | the signals of one turn side by side; a missing cell stays missing |
+//! | `row.rs` | one turn on its way: signals in, a reply with its reward out |
 //! | `fuse.rs` | from signals to a turn's reward, from turns to the rollout's |
 //! | `repo.rs` | the paper's bounded, sign-keeping modulation |
 //! | `weighted.rs` | the plain weighted sum |
@@ -27,6 +28,7 @@
 mod calibrate;
 mod fuse;
 mod repo;
+mod row;
 mod scorer;
 mod source;
 mod table;

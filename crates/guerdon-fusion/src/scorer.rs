@@ -10,7 +10,7 @@ use guerdon_types::{
     Rollout, RolloutId, RolloutResult, Signal, SourceId, TurnResult, Usage, Versions,
 };
 
-use crate::table::Row;
+use crate::row::Row;
 use crate::{Ask, Channel, RewardSource, SourceVersion, aggregate};
 
 /// Reward sources and the fusion that makes one reward of them.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use guerdon_optim::group::{Estimator, advantages};
 use guerdon_types::{AdvantagesRequest, Finite, GroupId, Invalid, ProblemCode, Rollout};
 
-use crate::batch::Scored;
+use crate::scored::Scored;
 
 /// Holds results back until their group is complete.
 #[derive(Debug)]

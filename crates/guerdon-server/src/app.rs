@@ -1,7 +1,5 @@
 //! The hall: what every request passes before it meets its handler, and every reply on its way out.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use axum::Router;
@@ -11,7 +9,6 @@ use axum::response::{IntoResponse as _, Response};
 use guerdon_types::{Problem, ProblemCode, RequestId};
 use http::header::{CONTENT_ENCODING, HeaderName};
 use http::{HeaderValue, Method};
-use tokio::sync::{Semaphore, mpsc};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate as _, SizeAbove};
@@ -21,38 +18,11 @@ use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::config::Scope;
-use crate::engine::Engine;
 use crate::problem::{ApiError, finish};
-use crate::reload::Trigger;
 use crate::routes;
+use crate::state::App;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// What handlers share.
-#[derive(Debug, Clone)]
-pub(crate) struct App {
-    pub(crate) engine: Arc<Engine>,
-    pub(crate) ready: Arc<AtomicBool>,
-    pub(crate) reload: mpsc::Sender<Trigger>,
-    /// One permit a request in flight; a stream holds its own until its last line.
-    pub(crate) permits: Arc<Semaphore>,
-}
-
-impl App {
-    pub(crate) fn new(engine: Arc<Engine>, reload: mpsc::Sender<Trigger>) -> Self {
-        let permits = engine.live().config.limits.max_concurrent_requests.min(Semaphore::MAX_PERMITS);
-        Self {
-            engine,
-            ready: Arc::new(AtomicBool::new(false)),
-            reload,
-            permits: Arc::new(Semaphore::new(permits)),
-        }
-    }
-
-    pub(crate) fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Acquire)
-    }
-}
 
 #[derive(utoipa::OpenApi)]
 #[openapi(info(

@@ -18,20 +18,10 @@ use tracing::Instrument as _;
 use crate::advantages::Siblings;
 use crate::live::Live;
 use crate::metrics::Metrics;
+use crate::scored::Scored;
 
 /// Rollouts scored by one task: enough to spread rules over the cores, few enough to start at once.
 const ROLLOUTS_A_TASK: usize = 32;
-
-/// One rollout's result and its place in the request.
-#[derive(Debug, Clone)]
-pub struct Scored {
-    /// The rollout's index in the request.
-    pub index: usize,
-    /// Its result.
-    pub result: RolloutResult,
-    /// What it cost.
-    pub usage: Usage,
-}
 
 /// A checked request, bound to the snapshot it will be scored on.
 #[derive(Debug)]

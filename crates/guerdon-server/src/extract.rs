@@ -11,9 +11,9 @@ use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::app::App;
 use crate::config::nearest_key;
 use crate::problem::ApiError;
+use crate::state::App;
 
 /// Beyond this, parsing moves to a thread that may block.
 const PARSE_INLINE: usize = 128 << 10;

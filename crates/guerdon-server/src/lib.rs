@@ -23,9 +23,9 @@
 //! | `sources.rs` | from configuration to profiles: the only list of source kinds |
 //! | `live.rs` | the snapshot that serves |
 //! | `engine.rs` | the live snapshot, how to replace it, how to score on it |
-//! | `batch.rs`, `advantages.rs` | one request's rollouts side by side; group advantages on the way out |
+//! | `batch.rs`, `scored.rs`, `advantages.rs` | one request's rollouts side by side; group advantages on the way out |
 //! | `observed.rs`, `metrics.rs`, `telemetry.rs` | what is watched, around the sources |
-//! | `app.rs`, `extract.rs`, `problem.rs` | the hall, bytes to requests, problems to replies |
+//! | `app.rs`, `state.rs`, `extract.rs`, `problem.rs` | the hall, bytes to requests, problems to replies |
 //! | `routes/` | one file a noun |
 //! | `reload.rs`, `serve.rs` | watcher, SIGHUP and POST to one load; start and stop |
 
@@ -43,18 +43,21 @@ mod observed;
 mod problem;
 mod reload;
 mod routes;
+mod scored;
 mod secrets;
 mod serve;
 mod sources;
+mod state;
 mod telemetry;
 
 pub use app::openapi_json;
 pub use auth::{Auth, Open};
-pub use batch::{Batch, Scored};
+pub use batch::Batch;
 pub use engine::Engine;
 pub use error::LoadError;
 pub use live::{Live, Profile};
 pub use metrics::Metrics;
+pub use scored::Scored;
 pub use secrets::SecretError;
 pub use serve::{Running, StartError, start};
 pub use telemetry::{BadFilter, install as install_telemetry};

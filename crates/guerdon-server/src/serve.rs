@@ -11,10 +11,11 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::app::{App, router};
+use crate::app::router;
 use crate::auth::Open;
 use crate::engine::Engine;
 use crate::reload::{self, Reloader, Trigger};
+use crate::state::App;
 
 /// The server cannot listen.
 #[derive(Debug, thiserror::Error)]

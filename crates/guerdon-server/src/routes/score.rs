@@ -15,10 +15,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::app::App;
 use crate::batch::Batch;
 use crate::extract::{JsonBody, Permit};
 use crate::problem::ApiError;
+use crate::state::App;
 
 const NDJSON: &str = "application/x-ndjson";
 

@@ -1,0 +1,56 @@
+//! One turn on its way through the scorer: signals come in, a reply with its reward goes out.
+
+use guerdon_types::{Finite, Part, Signal, TurnResult, Usage};
+
+use crate::{Channel, TurnSignals};
+
+/// One turn's row: the numbers for the fusion, and the reply with its parts but no reward yet.
+pub(crate) struct Row {
+    pub(crate) signals: TurnSignals,
+    pub(crate) reply: TurnResult,
+}
+
+impl Row {
+    pub(crate) fn new(index: usize) -> Self {
+        let reply = TurnResult {
+            index,
+            reward: None,
+            enhancement: None,
+            rm: None,
+            judge: None,
+            rules: None,
+            other: std::collections::BTreeMap::new(),
+            abstained: Vec::new(),
+        };
+        Self { signals: TurnSignals::default(), reply }
+    }
+
+    pub(crate) fn enter(&mut self, source: &dyn crate::RewardSource, signal: Signal, usage: &mut Usage) {
+        let channel = source.channel();
+        if let Some(part) = signal.part {
+            self.signals.vetoed |= part.vetoes();
+            self.signals.enter(channel, part.value());
+            match part {
+                Part::Rm(part) => self.reply.rm = Some(part),
+                Part::Judge(part) => self.reply.judge = Some(part),
+                Part::Rules(part) => self.reply.rules = Some(part),
+                Part::Other(part) => {
+                    self.reply.other.insert(source.id().clone(), part);
+                }
+                // A part of a later version of the vocabulary still counts; this reply has no place to show it.
+                _ => {}
+            }
+        }
+        self.signals.incomplete |= channel != Channel::Base && !signal.abstained.is_empty();
+        self.reply.abstained.extend(signal.abstained);
+        usage.add(&signal.usage);
+    }
+
+    pub(crate) fn finish(mut self, fusion: &guerdon_types::FusionConfig) -> TurnResult {
+        let bound = fusion.bound.get();
+        self.reply.enhancement =
+            self.signals.points().and_then(|p| Finite::new(crate::enhancement(p, bound)).ok());
+        self.reply.reward = crate::fuse(&self.signals, fusion).and_then(|reward| Finite::new(reward).ok());
+        self.reply
+    }
+}

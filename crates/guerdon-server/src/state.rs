@@ -1,0 +1,35 @@
+//! What handlers share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::engine::Engine;
+use crate::reload::Trigger;
+
+/// What handlers share.
+#[derive(Debug, Clone)]
+pub(crate) struct App {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) ready: Arc<AtomicBool>,
+    pub(crate) reload: mpsc::Sender<Trigger>,
+    /// One permit a request in flight; a stream holds its own until its last line.
+    pub(crate) permits: Arc<Semaphore>,
+}
+
+impl App {
+    pub(crate) fn new(engine: Arc<Engine>, reload: mpsc::Sender<Trigger>) -> Self {
+        let permits = engine.live().config.limits.max_concurrent_requests.min(Semaphore::MAX_PERMITS);
+        Self {
+            engine,
+            ready: Arc::new(AtomicBool::new(false)),
+            reload,
+            permits: Arc::new(Semaphore::new(permits)),
+        }
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+}
