@@ -21,6 +21,7 @@
 //! | `config/` | what can be configured, and how it is read: file < environment < flags |
 //! | `secrets.rs`, `auth.rs` | tokens and keys; who may ask |
 //! | `sources.rs` | from configuration to profiles: the only list of source kinds |
+//! | `texts.rs` | packs and prompts from disk |
 //! | `live.rs` | the snapshot that serves |
 //! | `engine.rs` | the live snapshot, how to replace it, how to score on it |
 //! | `batch.rs`, `scored.rs`, `advantages.rs` | one request's rollouts side by side; group advantages on the way out |
@@ -49,6 +50,7 @@ mod serve;
 mod sources;
 mod state;
 mod telemetry;
+pub mod texts;
 
 pub use app::openapi_json;
 pub use auth::{Auth, Open};

@@ -19,6 +19,7 @@ use crate::live::{Live, Profile};
 use crate::metrics::Metrics;
 use crate::observed::Observed;
 use crate::secrets::{Place, resolve};
+use crate::texts::{PACKS, PROMPTS, texts};
 
 /// Builds snapshots, and keeps what must outlive them: loaded models, and endpoints with their caches.
 #[derive(Debug)]
@@ -110,7 +111,7 @@ impl Loader {
             sources.push(Arc::new(RmSource::new(model, calibration)));
         }
         // Prompts are compiled even when no judge is configured, so that a broken one is found before it is needed.
-        let prompts = compile_prompts(&texts(root, &profile.prompts, &["md"], gathered)?)?;
+        let prompts = compile_prompts(&texts(root, &profile.prompts, &PROMPTS, &mut gathered.files)?)?;
         if let Some(judge) = &profile.judge {
             if profile.prompts.is_empty() {
                 return Err(invalid(format!("judge `{judge}` has no `prompts` to ask")));
@@ -118,7 +119,7 @@ impl Loader {
             let endpoint = self.endpoint(judge, config, root, gathered)?;
             sources.push(Arc::new(JudgeSource::new(endpoint, Arc::new(prompts))));
         }
-        let packs = match compile_packs(&texts(root, &profile.rules, &["yaml", "yml"], gathered)?)? {
+        let packs = match compile_packs(&texts(root, &profile.rules, &PACKS, &mut gathered.files)?)? {
             packs if profile.rules.is_empty() => {
                 drop(packs);
                 None
@@ -237,44 +238,4 @@ fn compile_prompts(texts: &[(String, String)]) -> Result<Prompts, LoadError> {
         tracing::warn!("Judge prompts have warnings:\n{warnings}");
     }
     Ok(prompts)
-}
-
-/// The named files, and in named folders those with one of `extensions` that are not a README; each with its text.
-fn texts(
-    root: &Path,
-    paths: &[PathBuf],
-    extensions: &[&str],
-    gathered: &mut Gathered,
-) -> Result<Vec<(String, String)>, LoadError> {
-    let mut texts = Vec::new();
-    for named in paths {
-        let path = root.join(named);
-        let read = |cause| LoadError::Read { path: path.clone(), cause };
-        let mut files = vec![(named.clone(), path.clone())];
-        if path.is_dir() {
-            // The folder itself is watched, so that a file added to it is seen.
-            gathered.files.push(path.clone());
-            files.clear();
-            for entry in std::fs::read_dir(&path).map_err(read)? {
-                let file = entry.map_err(read)?.path();
-                let wanted = file.extension().is_some_and(|e| extensions.iter().any(|wanted| e == *wanted));
-                let readme = file.file_stem().is_some_and(|stem| stem == "README");
-                if let (true, false, Some(last)) = (wanted, readme, file.file_name()) {
-                    files.push((named.join(last), file));
-                }
-            }
-            files.sort();
-        }
-        for (named, file) in files {
-            gathered.files.push(file.clone());
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "packs and prompts are read where configuration is loaded"
-            )]
-            let text =
-                std::fs::read_to_string(&file).map_err(|cause| LoadError::Read { path: file, cause })?;
-            texts.push((named.display().to_string(), text));
-        }
-    }
-    Ok(texts)
 }

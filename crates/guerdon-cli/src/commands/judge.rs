@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use guerdon_judge::{PromptText, Prompts};
+use guerdon_server::texts::{PROMPTS, texts};
 use guerdon_types::Rollout;
 
 use crate::cli::Judge;
@@ -17,7 +18,7 @@ pub(super) fn run(judge: Judge) -> anyhow::Result<ExitCode> {
 }
 
 fn prompt_texts(paths: &[PathBuf]) -> anyhow::Result<Vec<PromptText>> {
-    let texts = super::texts(paths, &["md"])?;
+    let texts = texts(Path::new(""), paths, &PROMPTS, &mut Vec::new())?;
     Ok(texts.into_iter().map(|(name, text)| PromptText { name, text }).collect())
 }
 

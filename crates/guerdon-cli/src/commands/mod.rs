@@ -9,7 +9,7 @@ mod score;
 mod serve;
 mod table;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -57,28 +57,6 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
         .max_blocking_threads(cores + 6)
         .build()
         .context("cannot start the async runtime")
-}
-
-/// The named files, and in named folders those with one of `extensions` that are not a README; each with its text.
-fn texts(paths: &[PathBuf], extensions: &[&str]) -> anyhow::Result<Vec<(String, String)>> {
-    let mut texts = Vec::new();
-    for path in paths {
-        let mut files = vec![path.clone()];
-        if path.is_dir() {
-            let entries =
-                std::fs::read_dir(path).with_context(|| format!("cannot read {}", path.display()))?;
-            files = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-            files.retain(|file| {
-                file.extension().is_some_and(|e| extensions.iter().any(|wanted| e == *wanted))
-                    && file.file_stem().is_some_and(|stem| stem != "README")
-            });
-            files.sort();
-        }
-        for file in files {
-            texts.push((file.display().to_string(), read(&file)?));
-        }
-    }
-    Ok(texts)
 }
 
 fn read(file: &Path) -> anyhow::Result<String> {

@@ -1,10 +1,11 @@
 //! `guerdon rules`: the rule author's workbench.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use guerdon_rules::{PackText, RulePacks};
+use guerdon_server::texts::{PACKS, texts};
 use guerdon_types::{Message, Role, Rollout};
 
 use crate::cli::Rules;
@@ -17,7 +18,7 @@ pub(super) fn run(rules: Rules) -> anyhow::Result<ExitCode> {
 }
 
 fn pack_texts(paths: &[PathBuf]) -> anyhow::Result<Vec<PackText>> {
-    let texts = super::texts(paths, &["yaml", "yml"])?;
+    let texts = texts(Path::new(""), paths, &PACKS, &mut Vec::new())?;
     Ok(texts.into_iter().map(|(name, text)| PackText { name, text }).collect())
 }
 
