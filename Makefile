@@ -5,7 +5,7 @@ ORT_DIR := .guerdon/onnxruntime
 JUDGE_VENV := .venv-judge
 LISTEN ?= 127.0.0.1:8787
 
-.PHONY: run test lint unit doc-test docs onnxruntime generate bench clean help
+.PHONY: test-clients run test lint unit doc-test docs onnxruntime generate bench clean help
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -28,6 +28,10 @@ unit: onnxruntime ## All tests, with nextest where it is installed
 
 doc-test: onnxruntime ## The examples in the documentation
 	$(CARGO) test --workspace --doc --locked
+
+test-clients: onnxruntime ## Trainers' own clients against a fresh server; installs them in a virtual environment
+	$(CARGO) build --release --package guerdon-cli
+	$(PYTHON) scripts/test_clients/run.py
 
 onnxruntime: ## Fetch ONNX Runtime's shared library from its Python wheel, if it is missing; GPU=1 for CUDA
 	@PYTHON="$(PYTHON)" sh scripts/fetch-onnxruntime.sh $(ORT_DIR)

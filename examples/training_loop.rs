@@ -12,7 +12,7 @@
 
 #![expect(clippy::print_stdout, reason = "an example shows what it got")]
 
-use guerdon_client::optim::{Estimator, PpoBatch, PpoConfig, RowMask, advantages, ppo_loss};
+use guerdon_client::optim::{Estimator, PolicyBatch, PpoConfig, RowMask, advantages, ppo_loss};
 use guerdon_client::{Client, ScoreRequest};
 
 #[tokio::main]
@@ -43,7 +43,7 @@ async fn main() -> anyhow::Result<()> {
 
     // 4. The clipped loss and its gradient by every log-prob. Here a framework would go backwards.
     let mut dlogp = vec![0.0_f32; logp.len()];
-    let report = ppo_loss(&PpoConfig::default(), &PpoBatch::new(mask, &logp, &logp, &spread), &mut dlogp)?;
+    let report = ppo_loss(&PpoConfig::default(), &PolicyBatch::new(mask, &logp, &logp, &spread), &mut dlogp)?;
 
     println!("{:<24}{:>10}{:>12}{:>14}", "rollout", "reward", "advantage", "d loss/d logp");
     for (at, result) in scored.results.iter().enumerate() {

@@ -6,7 +6,7 @@ rollouts=${1:-examples/data/hotel.jsonl}
 python=${2:-}
 count=1024
 port=8799
-peer() { [ -z "$python" ] || "$python" scripts/bench_peer.py models/minilm-hh "$rollouts" $count; }
+peer() { [ -z "$python" ] || "$python" scripts/bench_peer.py models/e5-hh "$rollouts" $count; }
 
 echo "$(date -u +%Y-%m-%d), $(nproc) cores, $(grep -m1 'model name' /proc/cpuinfo | cut -d: -f2 | sed 's/^ *//'), load $(cut -d' ' -f1 /proc/loadavg)"
 peer

@@ -1,4 +1,4 @@
-"""Check an exported model: PyTorch fp32 vs ONNX fp32 vs ONNX int8-stored, batch invariance, validation accuracy.
+"""Check an exported model: PyTorch vs ONNX fp32 vs ONNX as stored, batch invariance, validation accuracy.
 
     python check.py --checkpoint run/a --model model-folder --fp32 run/a/fp32.onnx --pairs hh.jsonl.gz zh.jsonl.gz
 
@@ -14,7 +14,7 @@ import numpy as np
 import rm_onnx
 from metrics import is_validation, report, show
 from rm_model import RewardModel, score_all
-from rm_text import load_tokenizer, pair_ids, read_pairs
+from rm_text import encode_pair, load_tokenizer, read_pairs
 
 
 def compare(name, a, b):
@@ -30,7 +30,7 @@ def compare(name, a, b):
 def invariance(sess, seqs):
     """Largest change of a score when the same text is padded, shares a batch, or sits in a shuffled batch."""
     alone = np.array([rm_onnx.score_batch(sess, [s])[0] for s in seqs])
-    padded = np.array([rm_onnx.score_batch(sess, [s], pad_to=len(s) + 1 + 37 * i % 200)[0] for i, s in enumerate(seqs)])
+    padded = np.array([rm_onnx.score_batch(sess, [s], pad_to=len(s.ids) + 1 + 37 * i % 200)[0] for i, s in enumerate(seqs)])
     order = np.random.default_rng(0).permutation(len(seqs))
     mixed = np.zeros_like(alone)
     for start in range(0, len(order), 16):
@@ -50,29 +50,29 @@ def main():
     p.add_argument("--model", required=True, help="exported folder")
     p.add_argument("--fp32", help="the fp32 ONNX file of export.py")
     p.add_argument("--pairs", nargs="+", required=True)
-    p.add_argument("--max-tokens", type=int, default=256)
+    p.add_argument("--max-tokens", type=int, default=192)
     p.add_argument("--compare", type=int, default=300, help="validation pairs for the engine comparison")
     args = p.parse_args()
     folder = Path(args.model)
     tok = load_tokenizer(folder / "tokenizer.json")
     rows = [r for r in read_pairs(args.pairs) if is_validation(r)]
-    ids = [pair_ids(tok, r, args.max_tokens) for r in rows]
+    pairs = [encode_pair(tok, r, args.max_tokens) for r in rows]
     sess = rm_onnx.session(folder / "model.onnx")
 
-    scores = rm_onnx.score_all(sess, [c for c, _ in ids] + [r for _, r in ids])
-    print("ONNX int8-stored, validation split:")
-    show(report(rows, scores[:len(ids)], scores[len(ids):]))
+    scores = rm_onnx.score_all(sess, [c for c, _ in pairs] + [r for _, r in pairs])
+    print("ONNX as stored, validation split:")
+    show(report(rows, scores[:len(pairs)], scores[len(pairs):]))
 
-    few = ids[::max(1, len(ids) // args.compare)][:args.compare]
+    few = pairs[::max(1, len(pairs) // args.compare)][:args.compare]
     seqs = [c for c, _ in few] + [r for _, r in few]
     torch_scores = score_all(RewardModel.load(args.checkpoint), seqs)
     stored = rm_onnx.score_all(sess, seqs)
-    compare("PyTorch fp32 vs ONNX int8-stored", torch_scores, stored)
+    compare("PyTorch fp32 vs ONNX as stored", torch_scores, stored)
     ok = True
     if args.fp32:
         fp32 = rm_onnx.score_all(rm_onnx.session(args.fp32), seqs)
         ok &= compare("PyTorch fp32 vs ONNX fp32", torch_scores, fp32) < 1e-4
-        compare("ONNX fp32 vs ONNX int8-stored", fp32, stored)
+        compare("ONNX fp32 vs ONNX as stored", fp32, stored)
     ok &= invariance(sess, seqs[:64]) <= 1e-6
     print("ok" if ok else "FAILED")
     sys.exit(0 if ok else 1)

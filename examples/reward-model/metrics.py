@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import sys
 from statistics import fmean, pstdev
 
 from rm_text import subset_name
@@ -10,6 +11,11 @@ from rm_text import subset_name
 def is_validation(row):
     """A fixed tenth of the conversations, by hash of `group`: no conversation is on both sides."""
     return int(hashlib.sha256(row["group"].encode()).hexdigest(), 16) % 10 == 0
+
+
+def fold(row, folds):
+    """Which fold of a cross-validation a row is in, by conversation; independent of the validation split."""
+    return int(hashlib.sha256(row["group"].encode()).hexdigest(), 16) // 10 % folds
 
 
 def accuracy(diffs):
@@ -61,5 +67,7 @@ def show(rep):
             print(f"{name[:27]:<28}{s['n']:>5} {s['accuracy']:.3f}  [{s['low95']:.3f}, {s['high95']:.3f}]"
                   f"  {s['chosen_longer']:.3f}  {s['chosen_shorter']:.3f}   {s['length_controlled']:.3f}"
                   f"    {s['longer_wins_baseline']:.3f}")
-    c = rep["calibration"]
-    print(f"scores: mean {c['mean']:.4f} std {c['std']:.4f} over {c['n']} replies", flush=True)
+    if "calibration" in rep:
+        c = rep["calibration"]
+        print(f"scores: mean {c['mean']:.4f} std {c['std']:.4f} over {c['n']} replies")
+    sys.stdout.flush()

@@ -40,20 +40,20 @@ def main():
     p.add_argument("--checkpoint", required=True)
     p.add_argument("--model", required=True, help="exported folder; reference.jsonl is written into it")
     p.add_argument("--pairs", nargs="+", required=True)
-    p.add_argument("--max-tokens", type=int, default=256)
+    p.add_argument("--max-tokens", type=int, default=192)
     args = p.parse_args()
     folder = Path(args.model)
     tok = load_tokenizer(folder / "tokenizer.json")
     items = list(dialogues(args.pairs))
     coded = [encode(tok, messages, index, args.max_tokens) for _, messages, index in items]
-    torch_scores = score_all(RewardModel.load(args.checkpoint), [ids for ids, _ in coded])
+    torch_scores = score_all(RewardModel.load(args.checkpoint), coded)
     sess = rm_onnx.session(folder / "model.onnx")
     with open(folder / "reference.jsonl", "w", encoding="utf-8") as f:
-        for (source, messages, index), (ids, truncated), score in zip(items, coded, torch_scores):
-            row = {"source": source, "messages": messages, "index": index, "ids": ids, "truncated": truncated,
-                   "score_torch": round(score, 6), "score_onnx": round(float(rm_onnx.score_batch(sess, [ids])[0]), 6)}
-            f.write(json.dumps(row, ensure_ascii=False) + "\n")
-    print(f"{len(items)} rows, {sum(t for _, t in coded)} truncated")
+        for (source, messages, index), row, score in zip(items, coded, torch_scores):
+            line = {"source": source, "messages": messages, "index": index, "ids": row.ids, "truncated": row.truncated,
+                    "score_torch": round(score, 6), "score_onnx": round(float(rm_onnx.score_batch(sess, [row])[0]), 6)}
+            f.write(json.dumps(line, ensure_ascii=False) + "\n")
+    print(f"{len(items)} rows, {sum(row.truncated for row in coded)} truncated")
 
 
 if __name__ == "__main__":

@@ -8,12 +8,15 @@ Rules
 - A message renders as PREFIX[role] + content; messages are joined with SEPARATOR.
 - The joined text is tokenised once, with the tokenizer's own special tokens.
 - Longer than `max_tokens`: drop whole messages, oldest first, until it fits. If the scored message
-  alone is too long, keep its first token ([CLS]) and its last max_tokens - 1 (which end in [SEP]).
+  alone is too long, keep its first token ([CLS], <s>) and its last max_tokens - 1 (which end in [SEP], </s>).
+- The scored reply's tokens are those that lie in its content, special tokens excepted. They are marked by place, not
+  by a marker in the text, which a policy could write into its reply. Nor does text become a special token.
 """
 
 import gzip
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 from tokenizers import Tokenizer
 
@@ -26,6 +29,7 @@ def load_tokenizer(path):
     tok = Tokenizer.from_file(str(path))
     tok.no_truncation()
     tok.no_padding()
+    tok.encode_special_tokens = True
     return tok
 
 
@@ -33,23 +37,32 @@ def render(messages):
     return SEPARATOR.join(PREFIX[m["role"]] + m["content"] for m in messages)
 
 
+class Encoded(NamedTuple):
+    """What a model reads of one turn: token ids, the places [first, last) of the scored reply, whether any was dropped."""
+
+    ids: list
+    reply: tuple
+    truncated: bool
+
+
 def encode(tok, messages, index, max_tokens):
-    """-> (ids, truncated) for the score of messages[index]."""
+    """-> Encoded, for the score of messages[index]."""
     window = messages[: index + 1]
-    ids = tok.encode(render(window)).ids
-    if len(ids) <= max_tokens:
-        return ids, False
-    for start in range(1, index + 1):
-        ids = tok.encode(render(window[start:])).ids
-        if len(ids) <= max_tokens:
-            return ids, True
-    return ids[:1] + ids[-(max_tokens - 1):], True
-
-
-def reply_marker(tok):
-    """The two ids that the scored message's prefix, "assistant: ", tokenises to."""
-    first, second = tok.encode(PREFIX["assistant"], add_special_tokens=False).ids
-    return first, second
+    for start in range(index + 1):
+        text = render(window[start:])
+        encoding = tok.encode(text)
+        if len(encoding.ids) <= max_tokens:
+            break
+    ids, cut = encoding.ids, len(text) - len(messages[index]["content"])
+    own = [i for i, (span, special) in enumerate(zip(encoding.offsets, encoding.special_tokens_mask))
+           if not special and span[1] > cut]
+    first, last = (own[0], own[-1] + 1) if own else (0, 0)
+    if len(ids) > max_tokens:
+        gone = len(ids) - max_tokens
+        ids = ids[:1] + ids[1 + gone:]
+        first, last = max(1, first - gone), max(0, last - gone)
+        return Encoded(ids, (first, last), True)
+    return Encoded(ids, (first, last), start > 0)
 
 
 def read_pairs(paths):
@@ -67,10 +80,10 @@ def subset_name(row):
     return row.get("subset") or row.get("source") or "all"
 
 
-def pair_ids(tok, row, max_tokens):
-    """-> (chosen ids, rejected ids) of one preference pair."""
+def encode_pair(tok, row, max_tokens):
+    """-> (chosen, rejected), both Encoded, of one preference pair."""
     def one(reply):
         messages = row["prompt"] + [{"role": "assistant", "content": reply}]
-        return encode(tok, messages, len(messages) - 1, max_tokens)[0]
+        return encode(tok, messages, len(messages) - 1, max_tokens)
 
     return one(row["chosen"]), one(row["rejected"])

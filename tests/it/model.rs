@@ -8,7 +8,7 @@ async fn concurrent_single_rollout_requests_meet_in_few_batches() {
     const REQUESTS: usize = 256;
     // The bundled model, not the tiny one: that is done with a text before the next request has been read, and nothing
     // would have to wait for anything.
-    let bundled = Server::config().replace("crates/guerdon-model/tests/tiny", "models/minilm-hh");
+    let bundled = Server::config().replace("crates/guerdon-model/tests/tiny", "models/e5-hh");
     let server = Server::from_config(&bundled, &[]).await;
     let mut asked = tokio::task::JoinSet::new();
     for n in 0..REQUESTS {

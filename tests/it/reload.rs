@@ -1,5 +1,6 @@
 //! An edited file is live within a moment; a broken one changes nothing.
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use guerdon_tests::Server;
@@ -80,5 +81,187 @@ async fn no_request_fails_or_sees_a_mix_while_packs_are_swapped() {
         }
     };
     tokio::join!(edits, requests);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_rollback_serves_what_served_before_until_a_file_changes() {
+    let server = Server::with("[reload]\nwatch = false\n", &[]).await;
+    let nothing = server.post("/v1/rollback", &json!({})).await;
+    assert_eq!((nothing.status, nothing.json()["code"].as_str()), (422, Some("reload_failed")));
+
+    server.replace("rules.yaml", &Server::pack().replace("points: -50", "points: -5"));
+    assert_eq!(server.post("/v1/reload", &json!({})).await.status, 200);
+    assert_eq!(points(&server, "see the work order .").await, json!([-5.0, 2]));
+    let back = server.post("/v1/rollback", &json!({})).await.json();
+    assert_eq!(back, json!({ "generation": 3, "repeats": 1 }));
+    assert_eq!(points(&server, "see the work order .").await, json!([-50.0, 3]));
+    // And forth again.
+    assert_eq!(
+        server.post("/v1/rollback", &json!({})).await.json(),
+        json!({ "generation": 4, "repeats": 2 })
+    );
+    assert_eq!(points(&server, "see the work order .").await, json!([-5.0, 4]));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_model_is_swapped_under_load_without_a_failed_request() {
+    let config = format!("{}[reload]\nwatch = false\n", Server::config());
+    let server = Server::from_config(&config, &[]).await;
+    let version = async |server: &Server| {
+        let reply = server.score(&json!({ "rollouts": [Server::rollout("420 .")] })).await;
+        assert!(reply["results"][0]["reward"].is_number(), "{reply}");
+        reply["versions"]["rm"].as_str().unwrap().to_owned()
+    };
+    let before = version(&server).await;
+    let swaps = async {
+        for max_tokens in [12, 16, 20] {
+            let swapped =
+                config.replace("[profiles.test]", &format!("max_tokens = {max_tokens}\n[profiles.test]"));
+            server.replace("guerdon.toml", &Server::resolved(&swapped));
+            assert_eq!(server.post("/v1/reload", &json!({})).await.status, 200);
+        }
+    };
+    let requests = async {
+        for _ in 0..60 {
+            version(&server).await;
+        }
+    };
+    tokio::join!(swaps, requests);
+    assert_ne!(version(&server).await, before, "the model in force is told by its hash");
+    server.stop().await;
+}
+
+/// How editors and deployments write: each must be noticed, and none read half-written.
+#[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "a test writes its own files")]
+async fn every_way_of_writing_a_file_is_noticed() {
+    let server = Server::with("[reload]\ndebounce = \"20ms\"\n", &[]).await;
+    let file = server.path("rules.yaml");
+    let pack = |points: u32| Server::pack().replace("points: -50", &format!("points: -{points}"));
+
+    // Written over in place, in two steps: nano, echo >.
+    let text = pack(2);
+    let (start, end) = text.split_at(40);
+    std::fs::write(&file, start).unwrap();
+    std::fs::OpenOptions::new().append(true).open(&file).unwrap().write_all(end.as_bytes()).unwrap();
+    settled(&server, -2.0).await;
+
+    // The old file becomes the backup and a new one takes its name: vim.
+    std::fs::rename(&file, server.path("rules.yaml~")).unwrap();
+    std::fs::write(&file, pack(3)).unwrap();
+    settled(&server, -3.0).await;
+
+    // Removed, and written again a moment later: git checkout.
+    std::fs::remove_file(&file).unwrap();
+    std::fs::write(&file, pack(4)).unwrap();
+    settled(&server, -4.0).await;
+    server.stop().await;
+}
+
+/// A ConfigMap is a folder of links into `..data`, itself a link that is swapped as a whole.
+#[tokio::test]
+#[cfg(unix)]
+#[expect(clippy::disallowed_methods, reason = "a test writes its own files")]
+async fn a_swapped_config_map_is_noticed() {
+    use std::os::unix::fs::symlink;
+    let packs = |server: &Server, version: u32| {
+        let folder = server.path(&format!("packs/..{version}"));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(
+            folder.join("words.yaml"),
+            Server::pack().replace("points: -50", &format!("points: -{version}")),
+        )
+        .unwrap();
+        folder
+    };
+    let server = Server::with("[reload]\ndebounce = \"20ms\"\n", &[]).await;
+    symlink(packs(&server, 2), server.path("packs/..data")).unwrap();
+    symlink("..data/words.yaml", server.path("packs/words.yaml")).unwrap();
+    let mounted = Server::config().replace("\"rules.yaml\"", "\"packs\"");
+    server.replace("guerdon.toml", &Server::resolved(&format!("{mounted}[reload]\ndebounce = \"20ms\"\n")));
+    settled(&server, -2.0).await;
+
+    symlink(packs(&server, 3), server.path("packs/..next")).unwrap();
+    std::fs::rename(server.path("packs/..next"), server.path("packs/..data")).unwrap();
+    settled(&server, -3.0).await;
+    server.stop().await;
+}
+
+/// Asks until the rule's points are `wanted`. Every answer on the way is whole: a reward, never an error.
+async fn settled(server: &Server, wanted: f64) {
+    let reached = async {
+        loop {
+            let seen = points(server, "see the work order .").await;
+            let points = seen[0].as_f64().unwrap_or_else(|| unreachable!("no points in {seen}"));
+            if (points - wanted).abs() < 1e-9 {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), reached).await.expect("the change was noticed");
+}
+
+#[tokio::test]
+async fn a_generation_on_trial_serves_its_share_and_both_scores_are_told() {
+    let staged = |share: &str| format!("{}[reload]\nwatch = false\nshare = {share}\n", Server::config());
+    let server = Server::from_config(&staged("0.5"), &[]).await;
+    server.replace("rules.yaml", &Server::pack().replace("points: -50", "points: -5"));
+    assert_eq!(server.post("/v1/reload", &json!({})).await.json()["generation"], 2);
+    let info = server.get("/v1/info").await.json();
+    assert_eq!(
+        (&info["generation"], &info["candidate"]),
+        (&json!(1), &json!({ "generation": 2, "share": 0.5 }))
+    );
+
+    let mut served = [0, 0];
+    for _ in 0..20 {
+        let reply = server.score(&json!({ "rollouts": [Server::rollout("see the work order .")] })).await;
+        let turn = &reply["results"][0]["turns"][0];
+        let (own, other) = match reply["versions"]["generation"].as_u64() {
+            Some(1) => (-50.0, json!([2, -5.0])),
+            _ => (-5.0, json!([1, -50.0])),
+        };
+        served[usize::from(own > -50.0)] += 1;
+        assert_eq!(turn["rules"]["points"], own, "{turn}");
+        assert_eq!(json!([turn["beside"]["generation"], turn["beside"]["rules"]["points"]]), other);
+        assert!(turn["beside"]["reward"].is_number() && turn["beside"]["reward"] != turn["reward"], "{turn}");
+    }
+    assert!(served.iter().all(|count| *count >= 8), "{served:?}");
+    assert!((server.metric("guerdon_beside_turns_total", "changed=\"yes\"").await - 20.0).abs() < 1e-9);
+
+    // Samples of one prompt, one a request, are all on one side.
+    let mut sides = std::collections::BTreeSet::new();
+    for _ in 0..8 {
+        let mut rollout = Server::rollout("420 .");
+        rollout["group"] = json!("prompt-3");
+        let reply = server.score(&json!({ "rollouts": [rollout] })).await;
+        sides.insert(reply["versions"]["generation"].as_u64());
+    }
+    assert_eq!(sides.len(), 1, "{sides:?}");
+
+    assert_eq!(server.post("/v1/promote", &json!({})).await.json(), json!({ "generation": 2 }));
+    assert_eq!(points(&server, "see the work order .").await, json!([-5.0, 2]));
+    assert_eq!(server.post("/v1/promote", &json!({})).await.status, 422);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_trial_in_the_shadow_serves_nobody_and_can_be_dropped() {
+    let config = format!("{}[reload]\nwatch = false\nshare = 0.0\n", Server::config());
+    let server = Server::from_config(&config, &[]).await;
+    server.replace("rules.yaml", &Server::pack().replace("points: -50", "points: -5"));
+    assert_eq!(server.post("/v1/reload", &json!({})).await.status, 200);
+    for _ in 0..10 {
+        assert_eq!(points(&server, "see the work order .").await, json!([-50.0, 1]));
+    }
+    assert_eq!(
+        server.post("/v1/rollback", &json!({})).await.json(),
+        json!({ "generation": 1, "repeats": 1 })
+    );
+    assert!(server.get("/v1/info").await.json()["candidate"].is_null());
+    let reply = server.score(&json!({ "rollouts": [Server::rollout("420 .")] })).await;
+    assert!(reply["results"][0]["turns"][0]["beside"].is_null(), "{reply}");
     server.stop().await;
 }

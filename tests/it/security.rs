@@ -45,3 +45,19 @@ async fn more_requests_than_allowed_are_shed_with_retry_after() {
     assert_eq!(shed.headers["retry-after"], "1");
     server.stop().await;
 }
+
+#[tokio::test]
+async fn a_caller_beyond_its_rate_is_told_when_to_come_back() {
+    let slow = Server::config().replace("[server]\n", "[server]\nrequests_per_second = 1\n");
+    let server = Server::from_config(&slow, &[]).await;
+    let nothing = json!({ "rollouts": [] });
+    let ask = || server.post("/v1/score", &nothing);
+    let replies = [ask().await, ask().await, ask().await];
+    assert_eq!(replies[0].status, 200);
+    let refused = replies.iter().find(|reply| reply.status == 429).expect("one of three within a second");
+    assert_eq!(refused.json()["code"], "rate_limited");
+    assert_eq!(refused.headers["retry-after"], "1");
+    // Health and metrics of a busy server must stay readable.
+    assert_eq!(server.get("/healthz").await.status, 200);
+    server.stop().await;
+}

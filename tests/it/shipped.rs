@@ -42,6 +42,6 @@ async fn the_shipped_request_gets_fused_rewards_with_every_part() {
         "{reply}"
     );
     assert_eq!(reply["versions"]["calibration"]["kind"], "standardised");
-    assert_eq!(reply["versions"]["rules"].as_object().unwrap().len(), 4);
+    assert_eq!(reply["versions"]["rules"].as_object().unwrap().len(), 8);
     assert!(running.stop().await);
 }

@@ -124,6 +124,12 @@ impl Server {
         std::fs::rename(beside, file).expect("a rename");
     }
 
+    /// The path of a file beside the configuration.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
     /// The configuration of [`Server::new`], to be added to.
     #[must_use]
     pub const fn config() -> &'static str {

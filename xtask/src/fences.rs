@@ -30,6 +30,7 @@ const OURS: &[(&str, &[&str])] = &[
         "guerdon-cli",
         &[
             "guerdon-types",
+            "guerdon-fusion",
             "guerdon-server",
             "guerdon-client",
             "guerdon-model",
@@ -46,7 +47,8 @@ const HEAVY: &[(&str, &[&str])] = &[
     ("axum", &["guerdon-server"]),
     ("notify", &["guerdon-server"]),
     ("reqwest", &["guerdon-judge", "guerdon-client"]),
-    ("regex", &["guerdon-rules"]),
+    ("regex-automata", &["guerdon-rules"]),
+    ("redb", &["guerdon-judge"]),
     ("tokio", &["guerdon-model", "guerdon-judge", "guerdon-client", "guerdon-server", "guerdon-cli"]),
     ("anyhow", &["guerdon-cli"]),
 ];

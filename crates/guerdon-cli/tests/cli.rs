@@ -91,6 +91,24 @@ fn a_missing_model_says_where_it_was_looked_for() {
 }
 
 #[test]
+fn a_model_is_checked_against_its_reference_and_a_wrong_reference_fails() {
+    let folder = folder();
+    let runtime = format!("{REPOSITORY}/.guerdon/onnxruntime");
+    let model = format!("{REPOSITORY}/crates/guerdon-model/tests/tiny-decoder");
+    let checked = guerdon(folder.path(), &["rm", "check", &model, "--runtime", &runtime]);
+    let (out, error) = said(&checked);
+    assert!(checked.status.success(), "{out}{error}");
+    assert!(out.contains("bit for bit the same") && out.contains("ok    12 reference scores"), "{out}");
+
+    let wrong = r#"{"messages": [{"role": "assistant", "content": "deal"}], "index": 0, "score": 99.0}"#;
+    std::fs::write(folder.path().join("wrong.jsonl"), wrong).unwrap();
+    let checked =
+        guerdon(folder.path(), &["rm", "check", &model, "--runtime", &runtime, "--on", "wrong.jsonl"]);
+    assert!(!checked.status.success());
+    assert!(said(&checked).0.contains("FAIL  1 reference scores"), "{}", said(&checked).0);
+}
+
+#[test]
 fn a_broken_pack_is_reported_like_a_compiler_does() {
     let folder = folder();
     std::fs::write(folder.path().join("rules.yaml"), PACK.replace("points", "pionts")).unwrap();

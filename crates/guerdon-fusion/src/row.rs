@@ -21,6 +21,7 @@ impl Row {
             rules: None,
             other: std::collections::BTreeMap::new(),
             abstained: Vec::new(),
+            beside: None,
         };
         Self { signals: TurnSignals::default(), reply }
     }

@@ -2,12 +2,12 @@
 //! fusion never change, so a rollout cannot see half of a reload.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use guerdon_types::{
-    AbstainWhy, Abstained, Finite, FusionConfig, FusionPatch, Invalid, Problem, ProblemCode, ProfileName,
-    Rollout, RolloutId, RolloutResult, Signal, SourceId, TurnResult, Usage, Versions,
+    AbstainWhy, Abstained, Beside, Finite, FusionConfig, FusionPatch, Invalid, Problem, ProblemCode,
+    ProfileName, Rollout, RolloutId, RolloutResult, Signal, SourceId, TurnResult, Usage, Versions,
 };
 
 use crate::row::Row;
@@ -18,13 +18,23 @@ use crate::{Ask, Channel, RewardSource, SourceVersion, aggregate};
 pub struct Scorer {
     sources: Vec<Arc<dyn RewardSource>>,
     fusion: FusionConfig,
+    client: u64,
+    beside: Option<Arc<Other>>,
+}
+
+/// Another generation's rules and fusion.
+#[derive(Debug)]
+struct Other {
+    generation: u64,
+    rules: Vec<Arc<dyn RewardSource>>,
+    fusion: FusionConfig,
 }
 
 impl Scorer {
     /// A scorer that asks `sources`, in the order in which the reply names them.
     #[must_use]
     pub fn new(sources: Vec<Arc<dyn RewardSource>>, fusion: FusionConfig) -> Self {
-        Self { sources, fusion }
+        Self { sources, fusion, client: 0, beside: None }
     }
 
     /// The sources.
@@ -64,6 +74,27 @@ impl Scorer {
         }
         narrowed.check()?;
         Ok(narrowed)
+    }
+
+    /// This scorer, asking for `client`: see [`Ask::client`].
+    #[must_use]
+    pub fn for_client(self, client: u64) -> Self {
+        Self { client, ..self }
+    }
+
+    /// This scorer, telling of each turn what `other`'s rules and fusion make of it. The reward model and the judge are not
+    /// asked twice: their parts stand for both.
+    #[must_use]
+    pub fn beside(self, other: &Self, generation: u64) -> Self {
+        let rules = other.sources.iter().filter(|source| source.channel() == Channel::Rules);
+        let other = Other { generation, rules: rules.cloned().collect(), fusion: other.fusion.clone() };
+        Self { beside: Some(Arc::new(other)), ..self }
+    }
+
+    /// If one of the sources can take nothing more at the moment: how long that is going to last.
+    #[must_use]
+    pub fn full_for(&self) -> Option<Duration> {
+        self.sources.iter().filter_map(|source| source.full_for()).max()
     }
 
     fn has(&self, id: &SourceId) -> bool {
@@ -124,16 +155,33 @@ impl Scorer {
                 return (unscored(id, Vec::new(), problem), usage);
             }
         };
-        let asked = self.sources.iter().map(|source| source.score(Ask::new(rollout, &turns, deadline)));
+        let ask = Ask::new(rollout, &turns, deadline).for_client(self.client);
+        let asked = self.sources.iter().map(|source| source.score(ask));
         let answers = join_all(asked).await;
 
         let mut rows: Vec<Row> = turns.iter().map(|turn| Row::new(*turn)).collect();
+        let mut others = match &self.beside {
+            Some(other) => other.rows(ask).await,
+            None => Vec::new(),
+        };
         for (source, signals) in self.sources.iter().zip(answers) {
-            for (row, signal) in rows.iter_mut().zip(one_a_turn(source.id(), signals, turns.len())) {
+            let signals = one_a_turn(source.id(), signals, turns.len());
+            if source.channel() != Channel::Rules {
+                for (row, signal) in others.iter_mut().zip(&signals) {
+                    row.enter(source.as_ref(), signal.clone(), &mut Usage::default());
+                }
+            }
+            for (row, signal) in rows.iter_mut().zip(signals) {
                 row.enter(source.as_ref(), signal, &mut usage);
             }
         }
-        let turns: Vec<TurnResult> = rows.into_iter().map(|row| row.finish(&self.fusion)).collect();
+        let mut turns: Vec<TurnResult> = rows.into_iter().map(|row| row.finish(&self.fusion)).collect();
+        if let Some(other) = &self.beside {
+            for (turn, row) in turns.iter_mut().zip(others) {
+                let TurnResult { reward, rules, .. } = row.finish(&other.fusion);
+                turn.beside = Some(Beside { generation: other.generation, reward, rules });
+            }
+        }
         let rewards: Vec<_> = turns.iter().map(|turn| turn.reward.map(Finite::get)).collect();
         let reward = aggregate(&rewards, self.fusion.aggregate).and_then(|reward| Finite::new(reward).ok());
         let result = match reward {
@@ -144,6 +192,20 @@ impl Scorer {
             }
         };
         (result, usage)
+    }
+}
+
+impl Other {
+    /// A row a turn, with what the other generation's rules say of it.
+    async fn rows(&self, ask: Ask<'_>) -> Vec<Row> {
+        let mut rows: Vec<Row> = ask.turns.iter().map(|turn| Row::new(*turn)).collect();
+        for source in &self.rules {
+            let signals = one_a_turn(source.id(), source.score(ask).await, ask.turns.len());
+            for (row, signal) in rows.iter_mut().zip(signals) {
+                row.enter(source.as_ref(), signal, &mut Usage::default());
+            }
+        }
+        rows
     }
 }
 

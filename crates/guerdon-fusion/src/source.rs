@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use guerdon_types::{Calibration, Rollout, Signal, SourceId};
@@ -19,13 +19,22 @@ pub struct Ask<'a> {
     /// When the answer stops being useful. A source that cannot make it abstains, turn by turn, with
     /// [`AbstainWhy::Deadline`](guerdon_types::AbstainWhy::Deadline).
     pub deadline: Option<Instant>,
+    /// Who asks: equal for all requests of one client, different for two clients. A source that makes its askers wait
+    /// serves clients evenly, so that one with much to ask does not keep another waiting.
+    pub client: u64,
 }
 
 impl<'a> Ask<'a> {
-    /// Asks about `turns` of `rollout`.
+    /// Asks about `turns` of `rollout`, for client 0.
     #[must_use]
     pub const fn new(rollout: &'a Rollout, turns: &'a [usize], deadline: Option<Instant>) -> Self {
-        Self { rollout, turns, deadline }
+        Self { rollout, turns, deadline, client: 0 }
+    }
+
+    /// The same, for `client`.
+    #[must_use]
+    pub const fn for_client(self, client: u64) -> Self {
+        Self { client, ..self }
     }
 }
 
@@ -74,6 +83,12 @@ pub trait RewardSource: fmt::Debug + Send + Sync + 'static {
 
     /// What made the signals, for the reply.
     fn version(&self) -> SourceVersion;
+
+    /// If it can take nothing more at the moment: how long that is going to last. Whoever answers for it then refuses new
+    /// requests whole, rather than let them in to abstain.
+    fn full_for(&self) -> Option<Duration> {
+        None
+    }
 
     /// One signal per asked turn, in the order of `ask.turns`.
     ///

@@ -1,26 +1,33 @@
-//! One endpoint: cache before limits, limits before calls. Shared by every profile and generation of prompts that asks
-//! it, so that a reload keeps the answers and the limits.
+//! One judge: cache before limits, limits before calls, and another judge behind it if it cannot be asked. Shared by every
+//! profile and generation of prompts that asks it, so that a reload keeps the answers and the limits.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use guerdon_types::{AbstainWhy, Usage};
-use reqwest::header::HeaderValue;
-use reqwest::{Client, Url};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::cache::Answers;
-use crate::call::{Answer, CallEvent, Caller, Failure, Observer};
-use crate::config::EndpointConfig;
+use crate::audit::Audit;
+use crate::budget::Budget;
+use crate::cache::cassette::Cassette;
+use crate::cache::{Answer, Answers, Store};
+use crate::call::{CallEvent, Caller, Failure, Observer};
+use crate::config::{AuditConfig, CacheMode, CassetteConfig, EndpointConfig, Prices};
 use crate::error::Error;
-use crate::key::{self, Identity, Question};
-use crate::limit::Limit;
+use crate::estimate::Estimate;
+use crate::hedge::Hedge;
+use crate::key::{self, Identity, Key, Question};
+use crate::limit::{Flow, Limit, Limits};
 use crate::offer::Offers;
 use crate::patience::Patience;
+use crate::services::{KeyPlace, Services};
+use crate::transport::{Http, HttpConfig, Transport, completions_url};
+use crate::upstream::Upstream;
 
 /// Fields of the body that the question is made of, and where to set them instead.
 const OWN_FIELDS: [(&str, &str); 10] = [
@@ -40,7 +47,16 @@ const OWN_FIELDS: [(&str, &str); 10] = [
 pub struct Endpoint {
     caller: Arc<Caller>,
     answers: Answers,
+    cassette: Option<Cassette>,
+    fallback: Option<Arc<Self>>,
     observer: Observer,
+}
+
+/// Who asks.
+#[derive(Debug, Clone)]
+pub(crate) struct Asker {
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) flow: Flow,
 }
 
 /// What came of a question.
@@ -52,8 +68,8 @@ pub(crate) struct Asked {
 }
 
 impl Endpoint {
-    /// An endpoint as configured. `tasks` is joined by whoever owns it: calls run there, since they outlive a caller who
-    /// hangs up. `observer` hears of every attempt and every cached answer; it must not block.
+    /// An endpoint as configured, with the one API key that it needs. `tasks` and `observer` are those of
+    /// [`Services::new`].
     ///
     /// # Errors
     /// [`Error`], if the configuration or the key cannot be used.
@@ -63,18 +79,38 @@ impl Endpoint {
         tasks: TaskTracker,
         observer: Arc<dyn Fn(&CallEvent) + Send + Sync>,
     ) -> Result<Arc<Self>, Error> {
+        let services = Services::new(tasks, move |event| observer(event)).with_own_key(&config, api_key);
+        Self::build(config, &services)
+    }
+
+    /// An endpoint as configured.
+    ///
+    /// # Errors
+    /// [`Error`], if the configuration, a key or a file cannot be used.
+    pub fn build(config: EndpointConfig, services: &Services) -> Result<Arc<Self>, Error> {
         check(&config)?;
-        let url = completions_url(&config.url)?;
-        let client = client(&config).map_err(Error::Client)?;
+        let root = services.root.as_path();
+        let cassette = config.cassette.as_ref().map(|tape| Cassette::open(&tape.under(root))).transpose()?;
+        let store = match (&config.cache.path, config.cache.mode) {
+            (Some(path), CacheMode::On | CacheMode::ReadOnly | CacheMode::Refresh) => {
+                Some(Store::open(&root.join(path))?)
+            }
+            (None, _) | (_, CacheMode::Off) => None,
+        };
+        let audit = config.audit.as_ref().map(|audit| Audit::open(&audit.under(root))).transpose()?;
+        let fallback = config.fallback.as_deref().map(|fallback| Self::build(fallback.clone(), services));
+        let observer = Arc::clone(&services.observer);
         let caller = Caller {
-            client,
-            url,
-            authorization: api_key.map(|key| bearer(&key)).transpose()?,
-            limit: Limit::new(config.max_concurrent, config.requests_per_minute, config.max_queued),
-            offers: Offers::new(&config),
+            upstreams: upstreams(&config, services)?,
+            timeout: config.timeout,
             retries: config.retries,
             backoff: config.backoff,
             prices: config.prices,
+            counting: config.token_counting,
+            estimate: Estimate::new(),
+            hedge: Hedge::new(config.hedge.get()),
+            budget: Budget::open(&config.budget, &config.model, store.clone())?,
+            audit,
             observer: Arc::clone(&observer),
             identity: Identity {
                 url: config.url,
@@ -83,7 +119,9 @@ impl Endpoint {
                 read_reasoning: config.read_reasoning,
             },
         };
-        Ok(Arc::new(Self { caller: Arc::new(caller), answers: Answers::new(&config.cache, tasks), observer }))
+        let answers = Answers::new(&config.cache, store, services.tasks.clone());
+        let (caller, fallback) = (Arc::new(caller), fallback.transpose()?);
+        Ok(Arc::new(Self { caller, answers, cassette, fallback, observer }))
     }
 
     /// The model that was configured.
@@ -98,19 +136,54 @@ impl Endpoint {
         &self.caller.identity.url
     }
 
-    /// Asks once, or not at all if the answer is known. Waits no longer than `deadline`.
-    pub(crate) async fn ask(&self, question: &Question, deadline: Option<Instant>) -> Asked {
+    /// Asks once, or not at all if the answer is known. Waits no longer than the asker's deadline.
+    pub(crate) async fn ask(&self, question: &Question, asker: &Asker) -> Asked {
         let key = key::of(&self.caller.identity, question);
+        match &self.cassette {
+            Some(Cassette::Replay(player)) => player.play(key),
+            Some(Cassette::Record(recorder)) => {
+                let asked = self.this_or_fallback(key, question, asker).await;
+                recorder.record(key, &asked).await;
+                asked
+            }
+            None => self.this_or_fallback(key, question, asker).await,
+        }
+    }
+
+    async fn this_or_fallback(&self, key: Key, question: &Question, asker: &Asker) -> Asked {
+        let asked = self.known_or_asked(key, question, asker).await;
+        let Some(fallback) = &self.fallback else { return asked };
+        let cannot_be_asked = matches!(
+            &asked.result,
+            Err(Failure {
+                why: AbstainWhy::RateLimited
+                    | AbstainWhy::Overloaded
+                    | AbstainWhy::Unreachable
+                    | AbstainWhy::EndpointError,
+                ..
+            })
+        );
+        if !cannot_be_asked {
+            return asked;
+        }
+        // Boxed: a fallback may have a fallback.
+        let mut second = Box::pin(fallback.ask(question, asker)).await;
+        second.usage.add(&asked.usage);
+        second
+    }
+
+    async fn known_or_asked(&self, key: Key, question: &Question, asker: &Asker) -> Asked {
         if let Some(answer) = self.answers.get(&key).await {
             return self.hit(answer);
         }
+        let deadline = asker.deadline;
         loop {
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                 return late();
             }
             let gone = CancellationToken::new();
             let _hung_up_if_dropped = gone.clone().drop_guard();
-            let patience = Patience { deadline, gone };
+            let patience = Patience { deadline, gone, flow: asker.flow.clone() };
             let flight = self.answers.fly(Arc::clone(&self.caller), key, question.clone(), patience);
             let landed = match deadline {
                 None => flight.await,
@@ -177,49 +250,74 @@ fn check(config: &EndpointConfig) -> Result<(), Error> {
     if config.prices.prompt_per_million.get() < 0.0 || config.prices.completion_per_million.get() < 0.0 {
         return value("prices", "are negative");
     }
+    if config.quota_window.is_zero() {
+        return value("quota_window", "is 0; write something like \"60s\"");
+    }
+    if !(0.0..=0.5).contains(&config.hedge.get()) {
+        return value("hedge", "is a share of all attempts; write something like 0.05");
+    }
+    let free = Prices::default();
+    if config.budget.is_capped() && config.prices == free {
+        return value("budget", "caps what is spent, but `prices` say that nothing costs anything");
+    }
     match OWN_FIELDS.iter().find(|(field, _)| config.extra_body.contains_key(*field)) {
         Some((field, instead)) => Err(Error::ExtraBody { key: (*field).to_owned(), instead }),
         None => Ok(()),
     }
 }
 
-fn completions_url(base: &str) -> Result<Url, Error> {
-    let wrong = |detail: &str| Error::Url { url: base.to_owned(), detail: detail.to_owned() };
-    let mut url = Url::parse(base).map_err(|error| wrong(&format!("is no URL: {error}")))?;
-    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-        return Err(wrong("cannot be called; write http://… or https://…"));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        // Not quoted: the password would stand in the log.
-        let detail = "holds a user name or password; use `api_key_env` or `api_key_file`".to_owned();
-        return Err(Error::Url { url: "…".to_owned(), detail });
-    }
-    // Not `join`, which would drop the base's last segment and its query (`?api-version=…`).
-    let path = format!("{}/chat/completions", url.path().trim_end_matches('/'));
-    url.set_path(&path);
-    Ok(url)
+/// The judge's own address, and its replicas'.
+fn upstreams(config: &EndpointConfig, services: &Services) -> Result<Vec<Upstream>, Error> {
+    let own = KeyPlace { env: config.api_key_env.as_deref(), file: config.api_key_file.as_deref() };
+    let replicas = config.replicas.iter().map(|replica| {
+        let place = KeyPlace { env: replica.api_key_env.as_deref(), file: replica.api_key_file.as_deref() };
+        (replica.url.as_str(), if place == KeyPlace::default() { own } else { place })
+    });
+    let upstream = |(url, place): (&str, KeyPlace<'_>)| {
+        completions_url(url)?;
+        let transport: Arc<dyn Transport> = match &services.connect {
+            Some(connect) => connect(url),
+            None => {
+                let http = HttpConfig {
+                    url,
+                    proxy: config.proxy.as_deref(),
+                    timeout: config.timeout,
+                    max_concurrent: config.max_concurrent,
+                    key_header: config.key_header,
+                };
+                Arc::new(Http::new(&http, services.key(place)?.as_ref())?)
+            }
+        };
+        Ok(Upstream::new(url, transport, Limit::new(limits(config)), Offers::new(config)))
+    };
+    std::iter::once((config.url.as_str(), own)).chain(replicas).map(upstream).collect()
 }
 
-fn client(config: &EndpointConfig) -> reqwest::Result<Client> {
-    let builder = Client::builder()
-        .timeout(config.timeout)
-        .connect_timeout(config.timeout.min(Duration::from_secs(10)))
-        .pool_max_idle_per_host(config.max_concurrent)
-        // A redirect would carry the key, and the judged text, somewhere that nobody configured.
-        .redirect(reqwest::redirect::Policy::none())
-        .user_agent(concat!("guerdon/", env!("CARGO_PKG_VERSION")))
-        .no_proxy();
-    match &config.proxy {
-        Some(proxy) => builder.proxy(reqwest::Proxy::all(proxy)?).build(),
-        None => builder.build(),
+fn limits(config: &EndpointConfig) -> Limits {
+    let span = config.quota_window;
+    // At least one: a quota of less than one in a window would never let anything in.
+    let within = |a_minute: u64| {
+        u64::try_from(u128::from(a_minute) * span.as_millis() / 60_000).unwrap_or(u64::MAX).max(1)
+    };
+    Limits {
+        max_concurrent: config.max_concurrent,
+        max_queued: config.max_queued,
+        requests: config.requests_per_minute.map(|limit| within(limit.get().into())),
+        tokens: config.tokens_per_minute.map(|limit| within(limit.get())),
+        span,
     }
 }
 
-fn bearer(key: &SecretString) -> Result<HeaderValue, Error> {
-    let mut value = HeaderValue::from_str(&format!("Bearer {}", key.expose_secret().trim()))
-        .map_err(|_| Error::ApiKey)?;
-    value.set_sensitive(true);
-    Ok(value)
+impl CassetteConfig {
+    fn under(&self, root: &Path) -> Self {
+        Self { path: root.join(&self.path), ..self.clone() }
+    }
+}
+
+impl AuditConfig {
+    fn under(&self, root: &Path) -> Self {
+        Self { path: root.join(&self.path), ..self.clone() }
+    }
 }
 
 #[cfg(test)]
@@ -228,13 +326,6 @@ mod tests {
 
     fn refused(config: EndpointConfig) -> String {
         Endpoint::new(config, None, TaskTracker::new(), Arc::new(|_| {})).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn the_path_is_added_and_a_query_stays() {
-        assert_eq!(completions_url("http://h/v1/").unwrap().as_str(), "http://h/v1/chat/completions");
-        assert_eq!(completions_url("https://h/d?api-version=1").unwrap().path(), "/d/chat/completions");
-        assert_eq!(completions_url("https://h/d?api-version=1").unwrap().query(), Some("api-version=1"));
     }
 
     #[test]
@@ -248,11 +339,16 @@ mod tests {
         let mut extra = EndpointConfig::new("http://h", "m");
         extra.extra_body.insert("temperature".to_owned(), 1.into());
         assert!(refused(extra).contains("in the judge prompt"));
-    }
-
-    #[test]
-    fn a_key_is_never_shown() {
-        let key = bearer(&SecretString::from("sk-very-secret\n")).unwrap();
-        assert!(!format!("{key:?}").contains("secret"));
+        let mut capped = EndpointConfig::new("http://h", "m");
+        capped.budget.per_day = Some(5.into());
+        assert!(refused(capped).contains("`prices`"));
+        let mut keyed = EndpointConfig::new("http://h", "m");
+        let replica = crate::ReplicaConfig {
+            url: "http://i".to_owned(),
+            api_key_env: Some("K".to_owned()),
+            api_key_file: None,
+        };
+        keyed.replicas = vec![replica];
+        assert!(refused(keyed).contains("`K`"));
     }
 }

@@ -28,6 +28,9 @@ pub enum Error {
         /// Where to set it.
         instead: &'static str,
     },
+    /// The file of answers cannot be used.
+    #[error(transparent)]
+    Store(#[from] crate::cache::StoreError),
     /// The API key cannot stand in a header.
     #[error("the judge's API key holds a line break or another character that no header may hold")]
     ApiKey,

@@ -3,26 +3,54 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use crate::config::{EndpointConfig, TokenLimit};
+use crate::config::{EndpointConfig, ResponseFormat, Seal, TokenLimit};
 use crate::retry::{Class, Fault};
 use crate::wire::Offer;
+
+/// What servers call the form of an answer when they refuse it.
+const FORMAT: [&str; 6] =
+    ["response_format", "json_schema", "json schema", "json_object", "structured output", "grammar"];
 
 /// The belief, shared by every attempt on an endpoint.
 #[derive(Debug)]
 pub(crate) struct Offers {
     now: Mutex<Offer>,
     configured_limit: TokenLimit,
+    seal: Seal,
 }
 
 impl Offers {
     pub(crate) const fn new(config: &EndpointConfig) -> Self {
-        let now =
-            Offer { format: config.response_format, token_limit: config.token_limit, temperature: true };
-        Self { now: Mutex::new(now), configured_limit: config.token_limit }
+        let now = Offer {
+            format: config.response_format,
+            token_limit: config.token_limit,
+            temperature: true,
+            sealed: false,
+        };
+        Self { now: Mutex::new(now), configured_limit: config.token_limit, seal: config.seal }
     }
 
     pub(crate) fn now(&self) -> Offer {
-        *self.now.lock().unwrap_or_else(PoisonError::into_inner)
+        let now = *self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let sealed = match self.seal {
+            Seal::Always => true,
+            Seal::Never => false,
+            Seal::Auto => !now.format.is_enforced(),
+        };
+        Offer { sealed, ..now }
+    }
+
+    /// The endpoint took a schema and answered in another form: it enforces none, so from now on the answer must prove
+    /// where it comes from. Whether that changes anything.
+    pub(crate) fn disbelieve(&self, sent: Offer) -> bool {
+        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.seal != Seal::Auto || !sent.format.is_enforced() {
+            return false;
+        }
+        if now.format == sent.format {
+            now.format = ResponseFormat::JsonObject;
+        }
+        true
     }
 
     /// Whether `fault` refuses a field of `sent` that there is another way to send. Attempts that were under way at the
@@ -35,7 +63,7 @@ impl Offers {
         }
         let names = |words: &[&str]| words.iter().any(|word| fault.haystack.contains(word));
         let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
-        if names(&["response_format", "json_schema", "json_object", "structured output", "grammar"])
+        if names(&FORMAT)
             && let Some(weaker) = sent.format.weaker()
         {
             if now.format == sent.format {
@@ -61,10 +89,9 @@ impl Offers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::ResponseFormat;
 
     fn fault(class: Class, haystack: &str) -> Fault {
-        Fault { class, detail: String::new(), delay: None, haystack: haystack.to_owned() }
+        Fault { haystack: haystack.to_owned(), ..Fault::new(class, String::new()) }
     }
 
     #[test]
@@ -91,6 +118,18 @@ mod tests {
         let offers = Offers::new(&EndpointConfig::new("http://h", "m"));
         assert!(offers.weaken(offers.now(), &fault(Class::BadRequest, "unsupported value: 'temperature'")));
         assert!(!offers.now().temperature);
+    }
+
+    #[test]
+    fn a_seal_is_asked_for_where_no_grammar_enforces_the_form() {
+        let offers = |seal| Offers::new(&EndpointConfig { seal, ..EndpointConfig::new("http://h", "m") });
+        let auto = offers(Seal::Auto);
+        assert!(!auto.now().sealed);
+        assert!(auto.disbelieve(auto.now()));
+        assert!(auto.now().sealed && !auto.disbelieve(auto.now()));
+        assert!(offers(Seal::Always).now().sealed);
+        let never = offers(Seal::Never);
+        assert!(!never.disbelieve(never.now()) && !never.now().sealed);
     }
 
     #[test]

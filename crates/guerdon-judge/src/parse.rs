@@ -7,8 +7,14 @@ use guerdon_types::Finite;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::prompt::{Criterion, Kind, Level};
+use crate::examples::{Example, Probe};
+use crate::expected::MOST_LEVELS;
+use crate::prompt::{Criterion, Grouping, Kind, Level, Scoring};
 use crate::report::{Report, Source};
+use crate::seal::Measured;
+
+/// More cost more than they say.
+const MOST_SAMPLES: u32 = 25;
 
 /// Where the parts of a prompt file stand, as byte ranges.
 #[derive(Debug, Clone)]
@@ -25,21 +31,26 @@ pub(crate) struct Front {
     pub(crate) id: Spanned<String>,
     pub(crate) about: String,
     pub(crate) version: u32,
-    #[serde(default, rename = "grouping")]
-    _grouping: Grouping,
+    /// The content's hash, if the version is sealed.
+    pub(crate) hash: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(crate) grouping: Grouping,
+    pub(crate) scoring: Option<Spanned<Scoring>>,
+    #[serde(default = "default_samples")]
+    pub(crate) samples: Spanned<u32>,
+    pub(crate) shuffle: Option<bool>,
+    /// The least agreement with people with which this may load.
+    pub(crate) least_kappa: Option<Spanned<f64>>,
+    pub(crate) calibrated: Option<Spanned<Measured>>,
+    #[serde(default)]
+    pub(crate) examples: Vec<Spanned<Example>>,
+    #[serde(default)]
+    pub(crate) probes: Vec<Spanned<Probe>>,
     #[serde(default = "default_max_tokens")]
     pub(crate) max_tokens: Spanned<u32>,
     #[serde(default = "default_temperature")]
     pub(crate) temperature: Spanned<f64>,
     criteria: Spanned<Vec<Spanned<RawCriterion>>>,
-}
-
-/// How criteria are put into calls. One way so far: the whole rubric in one.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Grouping {
-    #[default]
-    Rubric,
 }
 
 #[derive(Debug, Deserialize)]
@@ -67,6 +78,10 @@ struct RawLevel {
 
 fn default_max_tokens() -> Spanned<u32> {
     Spanned::new(0..0, 512)
+}
+
+fn default_samples() -> Spanned<u32> {
+    Spanned::new(0..0, 1)
 }
 
 fn default_temperature() -> Spanned<f64> {
@@ -145,17 +160,63 @@ pub(crate) fn front(source: &Source<'_>, range: Range<usize>, report: &mut Repor
             )
             .into(report);
     }
+    let samples = *front.samples.get_ref();
+    if !(1..=MOST_SAMPLES).contains(&samples) {
+        source
+            .error(
+                shifted(front.samples.span(), &range),
+                format!("`samples` is {samples}; it lies between 1 and {MOST_SAMPLES}"),
+            )
+            .into(report);
+    }
     let temperature = *front.temperature.get_ref();
     let place = shifted(front.temperature.span(), &range);
     if !(0.0..=2.0).contains(&temperature) {
         source.error(place, format!("`temperature` is {temperature}; it lies between 0 and 2")).into(report);
-    } else if temperature > 0.0 {
+    } else if temperature > 0.0 && *front.samples.get_ref() == 1 {
         source
             .warning(place, "one verdict is drawn at random and then kept")
             .help("a temperature of 0 gives the verdict that the judge holds most likely")
             .into(report);
     }
     Some(front)
+}
+
+/// Checks that the version still names this text, and that people agreed with it as much as it asks for.
+pub(crate) fn seal(
+    source: &Source<'_>,
+    range: &Range<usize>,
+    front: &Front,
+    hash: &str,
+    report: &mut Report,
+) {
+    if let Some(sealed) = front.hash.as_ref().filter(|sealed| sealed.get_ref() != hash) {
+        let message = format!("the text was edited, and its version is still {}", front.version);
+        source
+            .error(shifted(sealed.span(), range), message)
+            .help(format!("`guerdon judge bump {}` raises the version and seals the text anew", source.file))
+            .into(report);
+    }
+    let Some(least) = &front.least_kappa else { return };
+    let place = shifted(least.span(), range);
+    let least = *least.get_ref();
+    let help = "measure it: `guerdon judge calibrate PROMPT --gold FILE --stamp`";
+    match &front.calibrated {
+        None => source
+            .error(place, "`least_kappa` is asked for, and nothing was measured")
+            .help(help)
+            .into(report),
+        Some(measured) => {
+            let place = shifted(measured.span(), range);
+            let Measured { kappa, hash: of, .. } = measured.get_ref();
+            if of != hash {
+                source.error(place, "this was measured on another text").help(help).into(report);
+            } else if *kappa < least || kappa.is_nan() {
+                let message = format!("kappa is {kappa}, less than the {least} that this rubric asks for");
+                source.error(place, message).help("mend the anchors, or ask another judge").into(report);
+            }
+        }
+    }
 }
 
 /// Reads and checks the criteria.
@@ -189,7 +250,29 @@ pub(crate) fn criteria(
             .help("mark one that an empty reply fails, such as \"answers the partner\", with `fails_empty = true`")
             .into(report);
     }
+    expected(source, range, front, report);
     raw.iter().map(|criterion| criterion.get_ref().into()).collect()
+}
+
+/// Probabilities are those of one letter: of one criterion, without a quote.
+fn expected(source: &Source<'_>, range: &Range<usize>, front: &Front, report: &mut Report) {
+    let Some(scoring) = front.scoring.as_ref().filter(|scoring| *scoring.get_ref() == Scoring::Expected)
+    else {
+        return;
+    };
+    let raw = front.criteria.get_ref();
+    let any = |wrong: fn(&RawCriterion) -> bool| raw.iter().any(|criterion| wrong(criterion.get_ref()));
+    let wrong = if front.grouping != Grouping::Criterion {
+        "needs `grouping = \"criterion\"`: one letter answers one question"
+    } else if any(|criterion| criterion.quote) {
+        "leaves no room for quotes: remove `quote = true`"
+    } else if any(|criterion| criterion.levels.get_ref().len() > MOST_LEVELS) {
+        "has letters for ten levels at most"
+    } else {
+        return;
+    };
+    let message = format!("`scoring = \"expected\"` {wrong}");
+    source.error(shifted(scoring.span(), range), message).into(report);
 }
 
 fn levels(source: &Source<'_>, range: &Range<usize>, criterion: &RawCriterion, report: &mut Report) {
@@ -395,6 +478,47 @@ You judge.
         assert!(error("{{ turn }}", "").2.contains("shows the turn 0 times"));
         assert!(error("{{ turn }}", "{{ turn }}{{ turn }}").2.contains("shows the turn 2 times"));
         assert!(error("You judge.", "You judge {{ turn }}.").2.contains("`# system` shows the turn 1 times"));
+    }
+
+    #[test]
+    fn an_edited_text_under_an_unchanged_number_is_refused() {
+        let sealed = Prompts::sealed(GOOD);
+        assert_eq!(compiled(&sealed).unwrap().to_string(), "");
+        let report = compiled(&sealed.replace("You judge.", "You judge mildly.")).unwrap_err();
+        let shown = report.to_string();
+        assert!(shown.contains("its version is still 1"), "{shown}");
+        assert!(shown.contains("guerdon judge bump judge-prompts/manners.md"), "{shown}");
+        let bumped = Prompts::sealed(&sealed.replace("You judge.", "You judge mildly."));
+        assert!(bumped.contains("version = 2") && compiled(&bumped).is_ok(), "{bumped}");
+    }
+
+    #[test]
+    fn a_rubric_that_asks_for_agreement_does_not_load_without_it() {
+        let asking = GOOD.replace("version = 1", "version = 1\nleast_kappa = 0.6");
+        assert!(compiled(&asking).unwrap_err().to_string().contains("nothing was measured"));
+        let measured = |kappa, hash: &str| crate::seal::Measured {
+            kappa,
+            model: "m".to_owned(),
+            gold: "g".to_owned(),
+            hash: hash.to_owned(),
+        };
+        let hash = crate::seal::content_hash(&asking);
+        let stamped = |kappa, hash: &str| crate::seal::calibrated(&asking, &measured(kappa, hash));
+        assert!(compiled(&stamped(0.61, &hash)).is_ok());
+        assert!(compiled(&stamped(0.59, &hash)).unwrap_err().to_string().contains("less than the 0.6"));
+        assert!(compiled(&stamped(0.9, "sha256:0")).unwrap_err().to_string().contains("another text"));
+    }
+
+    #[test]
+    fn an_example_speaks_of_levels_that_exist_and_a_probe_is_not_shown() {
+        let with = |more: &str| compiled(&GOOD.replace("+++\n# system", &format!("{more}+++\n# system")));
+        let example = "[[examples]]\nturn = \"Go away.\"\nlevels = { rude = \"yes\" }\n";
+        assert!(with(example).is_ok());
+        let wrong = with(&example.replace("\"yes\"", "\"yess\"")).unwrap_err().to_string();
+        assert!(wrong.contains("`yess` is no level") && wrong.contains("did you mean `yes`?"), "{wrong}");
+        let probe = "[[probes]]\nname = \"p\"\nturn = \"Go away.\"\nlevels = { rude = \"yes\" }\n";
+        assert!(with(probe).is_ok());
+        assert!(with(&format!("{example}{probe}")).unwrap_err().to_string().contains("is told its verdict"));
     }
 
     #[test]

@@ -4,12 +4,16 @@
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::limit::Flow;
+
 /// The first asker's patience.
 #[derive(Debug, Clone)]
 pub(crate) struct Patience {
     pub(crate) deadline: Option<Instant>,
     /// Cancelled when the asker hangs up.
     pub(crate) gone: CancellationToken,
+    /// Whose question it is.
+    pub(crate) flow: Flow,
 }
 
 /// How patience ended.

@@ -1,9 +1,13 @@
-//! What a judge would be sent, for authors who want to read it.
+//! What a judge would be sent, for authors who want to read it: all of a rubric's criteria in their own order, and a tag
+//! that is made without a secret.
 
 use guerdon_types::Rollout;
 
 use crate::Prompts;
-use crate::render::{RenderError, messages};
+use crate::nonce::Nonce;
+use crate::prompt::Criterion;
+use crate::render::{RenderError, Scene, messages};
+use crate::schema::Schema;
 
 /// One message that a judge would be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,13 +41,18 @@ impl Prompts {
             else {
                 return Err(failed(format!("the dialogue has no message {turn}")));
             };
-            let sent =
-                messages(rubric, before, &judged.content, &rollout.context).map_err(|error| match error {
-                    RenderError::MissingContext(keys) => {
-                        failed(format!("the rollout's context lacks {keys}"))
-                    }
-                    RenderError::Failed(detail) => failed(detail),
-                })?;
+            let criteria: Vec<&Criterion> = rubric.criteria.iter().collect();
+            let tag = Nonce::for_show().tag(&judged.content);
+            let scene = Scene { before, turn: &judged.content, facts: &rollout.context, tag: &tag };
+            let mut sent = messages(rubric, &criteria, scene).map_err(|error| match error {
+                RenderError::MissingContext(keys) => failed(format!("the rollout's context lacks {keys}")),
+                RenderError::Failed(detail) => failed(detail),
+            })?;
+            if let Some(last) = sent.last_mut() {
+                let words = Schema { criteria: &criteria, sealed: false }.words(&tag);
+                last.content.push_str("\n\n");
+                last.content.push_str(&words);
+            }
             previews.extend(sent.into_iter().map(|message| Preview {
                 prompt: rubric.id.clone(),
                 role: message.role,

@@ -12,9 +12,9 @@ use minijinja::Environment;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::parse;
+use crate::examples::{self, Example, Probe};
 use crate::report::{Report, Source};
-use crate::{render, schema};
+use crate::{parse, render, seal};
 
 /// A prompt file as it was read, by whoever reads files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,17 +88,48 @@ impl Criterion {
     }
 }
 
+/// How criteria are put into calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Grouping {
+    /// All in one: a third or a quarter of the tokens; one criterion may colour another.
+    #[default]
+    Rubric,
+    /// One call each.
+    Criterion,
+}
+
+/// What an answer's points are made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Scoring {
+    /// The level that the judge chose.
+    #[default]
+    Chosen,
+    /// The mean over all levels, by the probability that the judge gave to each.
+    Expected,
+}
+
 /// A rubric, ready to be asked.
 #[derive(Debug)]
 pub(crate) struct Rubric {
     pub(crate) id: String,
     pub(crate) about: String,
     pub(crate) version: u32,
+    /// Of its content: see [`seal`](crate::seal).
     pub(crate) hash: String,
+    pub(crate) sealed: bool,
     pub(crate) max_tokens: u32,
     pub(crate) temperature: f64,
+    pub(crate) grouping: Grouping,
+    pub(crate) scoring: Scoring,
+    /// How often it is asked of each judge.
+    pub(crate) samples: u32,
+    /// Whether each sample asks the criteria in an order of its own.
+    pub(crate) shuffle: bool,
     pub(crate) criteria: Vec<Criterion>,
-    pub(crate) schema: serde_json::Value,
+    pub(crate) examples: Vec<Example>,
+    pub(crate) probes: Vec<Probe>,
     /// `context.…` values that the body names; which of them it can do without is its own affair.
     pub(crate) context: BTreeSet<String>,
     pub(crate) body: Environment<'static>,
@@ -114,8 +145,10 @@ pub struct PromptSummary {
     pub about: String,
     /// The version that its author declared.
     pub version: u32,
-    /// The hash of its text.
+    /// The hash of its text, its seal and calibration aside.
     pub hash: String,
+    /// Whether the version is sealed to the text.
+    pub sealed: bool,
     /// Its criteria.
     pub criteria: Vec<String>,
     /// Context values that its body names, such as `context.sop_stage`.
@@ -164,6 +197,7 @@ impl Prompts {
             about: rubric.about.clone(),
             version: rubric.version,
             hash: rubric.hash.clone(),
+            sealed: rubric.sealed,
             criteria: rubric.criteria.iter().map(|criterion| criterion.id.clone()).collect(),
             context: rubric.context.iter().cloned().collect(),
         };
@@ -200,20 +234,42 @@ fn compile(source: &Source<'_>, report: &mut Report) -> Option<Rubric> {
             .help(format!("write `id = \"{stem}\"`, or rename the file"))
             .into(report);
     }
+    let hash = seal::content_hash(source.text);
+    parse::seal(source, &parts.front, &front, &hash, report);
     let criteria = parse::criteria(source, &parts.front, &front, report);
-    let (body, context) = render::compile(source, &parts, &criteria, report)?;
+    examples::check(source, &parts.front, (&front.examples, &front.probes), &criteria, report);
+    let bare =
+        |spanned: Vec<toml::Spanned<Example>>| spanned.into_iter().map(toml::Spanned::into_inner).collect();
+    let examples: Vec<Example> = bare(front.examples);
+    let (body, context) = render::compile(source, &parts, (&criteria, &examples), report)?;
+    let samples = front.samples.into_inner();
     Some(Rubric {
         id: front.id.into_inner(),
         about: front.about,
         version: front.version,
-        hash: sha256(source.text),
+        hash,
+        sealed: front.hash.is_some(),
         max_tokens: front.max_tokens.into_inner(),
         temperature: front.temperature.into_inner(),
-        schema: schema::of(&criteria),
+        grouping: front.grouping,
+        scoring: front.scoring.map(toml::Spanned::into_inner).unwrap_or_default(),
+        samples,
+        shuffle: front.shuffle.unwrap_or(samples > 1),
         criteria,
+        examples,
+        probes: front.probes.into_iter().map(toml::Spanned::into_inner).collect(),
         context,
         body,
     })
+}
+
+impl Prompts {
+    /// The text of a prompt, sealed: with its hash, and with a raised version if it was edited since it was sealed. The
+    /// text must compile, but for its seal.
+    #[must_use]
+    pub fn sealed(text: &str) -> String {
+        seal::sealed(text)
+    }
 }
 
 /// `sha256:` and the hash of `text`, in hexadecimal.

@@ -7,11 +7,13 @@ use rand::Rng as _;
 use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 
+use crate::limit::headers::Quotas;
+use crate::transport::Undelivered;
 use crate::wire::Complaint;
 
 /// No endpoint is waited for longer than this; one that asks for more is given up.
 pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(120);
-const LONGEST_BACKOFF: Duration = Duration::from_secs(8);
+pub(crate) const LONGEST_BACKOFF: Duration = Duration::from_secs(8);
 
 /// What a failed attempt means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,13 +70,28 @@ pub(crate) struct Fault {
     pub(crate) delay: Option<Duration>,
     /// Where to look for the names of refused fields.
     pub(crate) haystack: String,
+    /// The endpoint says that a repeat is useless (`x-should-retry: false`).
+    pub(crate) forbids_repeats: bool,
+    /// No reply within the time limit.
+    pub(crate) timed_out: bool,
+    /// The endpoint never saw it.
+    pub(crate) unsent: bool,
 }
 
 impl Fault {
     /// From a status, headers and an error body.
-    pub(crate) fn answered(status: StatusCode, headers: &HeaderMap, complaint: Complaint) -> Self {
+    pub(crate) fn answered(
+        status: StatusCode,
+        headers: &HeaderMap,
+        complaint: Complaint,
+        now: SystemTime,
+    ) -> Self {
         let Complaint { code, message, delay, haystack } = complaint;
-        let class = class(status, &code, &haystack);
+        let says_retry = headers.get("x-should-retry").and_then(|value| value.to_str().ok());
+        let class = match (class(status, &code, &haystack), says_retry) {
+            (Class::BadRequest, Some("true")) => Class::Transient,
+            (class, _) => class,
+        };
         let detail = match status {
             // Endpoints like to quote the key here.
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
@@ -82,20 +99,42 @@ impl Fault {
             }
             _ => format!("HTTP {status}: {message}"),
         };
-        Self { class, detail, delay: asked_delay(headers, SystemTime::now()).or(delay), haystack }
+        // A quota's reset is news with every reply; it is a delay only for whoever was refused for rate.
+        let reset = || (class == Class::RateLimited).then(|| Quotas::read(headers, now).delay()).flatten();
+        let delay = asked_delay(headers, now).or(delay).or_else(reset);
+        let forbids_repeats = says_retry == Some("false");
+        Self { delay, haystack, forbids_repeats, ..Self::new(class, detail) }
     }
 
-    /// From an attempt that got no answer.
-    pub(crate) fn unanswered(error: &reqwest::Error) -> Self {
-        let what = if error.is_timeout() {
-            "did not answer in time"
-        } else if error.is_connect() {
-            "could not be reached"
-        } else {
-            "broke off"
-        };
-        let detail = format!("the judge endpoint {what}");
-        Self { class: Class::Unreachable, detail, delay: None, haystack: String::new() }
+    /// From an attempt that brought nothing back.
+    pub(crate) fn undelivered(why: Undelivered) -> Self {
+        let unreachable = |what: &str| Self::new(Class::Unreachable, format!("the judge endpoint {what}"));
+        match why {
+            Undelivered::NotReached => Self { unsent: true, ..unreachable("could not be reached") },
+            Undelivered::BrokeOff => unreachable("broke off"),
+            Undelivered::TooLong => Self::new(
+                Class::BadRequest,
+                "the judge endpoint's reply is too long to be a verdict".to_owned(),
+            ),
+        }
+    }
+
+    /// From an attempt that ran out of time.
+    pub(crate) fn timed_out() -> Self {
+        let detail = "the judge endpoint did not answer in time".to_owned();
+        Self { timed_out: true, ..Self::new(Class::Unreachable, detail) }
+    }
+
+    pub(crate) const fn new(class: Class, detail: String) -> Self {
+        Self {
+            class,
+            detail,
+            delay: None,
+            haystack: String::new(),
+            forbids_repeats: false,
+            timed_out: false,
+            unsent: false,
+        }
     }
 }
 

@@ -1,142 +1,53 @@
-//! From what a judge wrote to findings, and from findings to points. Nothing is guessed on the way.
+//! From findings to points. Nothing is guessed on the way.
 //!
-//! **Reading.** The whole text must be the answer. Where an endpoint could not enforce that, objects are looked for in the
-//! text and the last valid one is taken; if two valid ones disagree the answer is ambiguous, because a judge that quotes
-//! the policy may quote a verdict that the policy forged. Every criterion must be judged exactly once, at one of its own
-//! levels.
+//! **Quotes.** A quote is evidence only if it occurs in the judged turn, both folded (NFKC, white space, invisible
+//! characters). One that does not occur is treated as if it had not been given. So a criterion that can be shown without a
+//! quote (what was left out cannot be quoted) keeps its level and loses the quote; one that says `quote = true` has
+//! nothing left to stand on and is struck: it counts in neither direction, and is reported as abstained, so that it is
+//! neither silent nor 0. A made-up quote thus never earns a bonus or costs a veto, and a judge that misquotes cannot be
+//! used to get rid of a deduction that needs no quote.
 //!
-//! **Quotes.** A quote must occur in the judged turn, both folded (NFKC, white space, invisible characters). A remark
-//! whose quote does not occur does not count, whatever its kind and in whichever direction it would count: it is an
-//! opinion about something that was not said. It is reported as abstained, so that it is neither silent nor 0.
-//! A remark without a quote counts (what was left out cannot be quoted) unless its criterion says `quote = true`.
+//! **Ballots.** A rubric may be asked several times, and of several judges. Each answer is a ballot; they are counted
+//! criterion by criterion: the median of the points (or their trimmed mean, or what most say), a veto or a failed gate if
+//! more than half of the ballots say so. A criterion that fewer than half of the ballots could judge is not judged.
 //!
 //! **Points.** Looked up by level and summed here.
 
+use std::collections::BTreeMap;
+
 use guerdon_types::{CriterionVerdict, Finite};
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
 
-use crate::prompt::{Criterion, Kind, Rubric};
+use crate::prompt::{Criterion, Kind, Level, Rubric};
+use crate::read::Finding;
 use crate::render::visible;
 
-/// What a judge said about one criterion.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Finding {
-    pub(crate) id: String,
-    pub(crate) level: String,
-    pub(crate) evidence: Option<String>,
+/// How several opinions on one criterion become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pooling {
+    /// The middle one; the mean of the two in the middle.
+    #[default]
+    Median,
+    /// The mean without the highest and the lowest quarter.
+    TrimmedMean,
+    /// What most say; the milder (nearer to 0) of those that tie.
+    Majority,
 }
 
-/// Why a text is no answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Unreadable {
-    /// Two answers that disagree.
-    Ambiguous,
-    /// None.
-    Malformed(String),
-}
-
-/// Reads an answer about `criteria`: one finding each, in their order.
-pub(crate) fn read(text: &str, criteria: &[Criterion]) -> Result<Vec<Finding>, Unreadable> {
-    // The text as it is comes first: a quote inside it may hold a fence or a `</think>` of the policy's.
-    let text = trimmed(text);
-    let text =
-        if serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() { text } else { unwrapped(text) };
-    let malformed = match serde_json::from_str::<Value>(text) {
-        Ok(value) => match findings(&value, criteria) {
-            Ok(findings) => return Ok(findings),
-            Err(detail) => detail,
-        },
-        Err(_) if text.is_empty() => "the answer is empty".to_owned(),
-        Err(error) => format!("the answer is no JSON: {error}"),
-    };
-    let mut valid = objects(text).filter_map(|value| findings(&value, criteria).ok());
-    let Some(mut last) = valid.next() else { return Err(Unreadable::Malformed(malformed)) };
-    for next in valid {
-        let agrees = next.iter().zip(&last).all(|(a, b)| a.level == b.level);
-        if !agrees {
-            return Err(Unreadable::Ambiguous);
-        }
-        last = next;
-    }
-    Ok(last)
-}
-
-fn trimmed(text: &str) -> &str {
-    text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}')
-}
-
-/// The text without thoughts before it and one fence around it.
-fn unwrapped(text: &str) -> &str {
-    let text = text.rsplit_once("</think>").map_or(text, |(_, after)| after.trim());
-    let Some(fenced) = text.strip_prefix("```").and_then(|text| text.strip_suffix("```")) else {
-        return text;
-    };
-    let fenced = fenced.strip_prefix("json").or_else(|| fenced.strip_prefix("JSON")).unwrap_or(fenced);
-    fenced.trim()
-}
-
-/// Every JSON object in `text`, outermost ones, in order.
-fn objects(text: &str) -> impl Iterator<Item = Value> {
-    let mut rest = text;
-    std::iter::from_fn(move || {
-        while let Some(at) = rest.find('{') {
-            let candidate = rest.get(at..)?;
-            let mut stream = serde_json::Deserializer::from_str(candidate).into_iter::<Value>();
-            if let Some(Ok(value)) = stream.next() {
-                rest = candidate.get(stream.byte_offset()..).unwrap_or_default();
-                return Some(value);
-            }
-            rest = candidate.get(1..).unwrap_or_default();
-        }
-        None
-    })
-}
-
-/// The findings of one JSON object, or what is wrong with it. Takes the keyed form that the schema asks for, and a list
-/// of `{"id", "level", "evidence"}`, which models without a grammar like to write.
-fn findings(value: &Value, criteria: &[Criterion]) -> Result<Vec<Finding>, String> {
-    let given: Vec<(&str, &Value)> = match value.get("findings") {
-        Some(Value::Object(map)) => map.iter().map(|(id, finding)| (id.as_str(), finding)).collect(),
-        Some(Value::Array(items)) => {
-            let id = |item| (Value::get(item, "id").and_then(Value::as_str).unwrap_or_default(), item);
-            items.iter().map(id).collect()
-        }
-        _ => return Err("the answer has no `findings`".to_owned()),
-    };
-    if let Some((id, _)) = given.iter().find(|(id, _)| criteria.iter().all(|criterion| criterion.id != *id)) {
-        return Err(format!("`{id}` is no criterion of this rubric"));
-    }
-    criteria.iter().map(|criterion| finding(&given, criterion)).collect()
-}
-
-fn finding(given: &[(&str, &Value)], criterion: &Criterion) -> Result<Finding, String> {
-    let id = &criterion.id;
-    let mut own = given.iter().filter(|(name, _)| name == id).map(|(_, finding)| *finding);
-    let Some(finding) = own.next() else { return Err(format!("criterion `{id}` is not judged")) };
-    if own.next().is_some() {
-        return Err(format!("criterion `{id}` is judged twice"));
-    }
-    let level = match finding.get("level") {
-        Some(Value::String(level)) if criterion.level(level).is_some() => level.clone(),
-        Some(other) => return Err(format!("{other} is no level of criterion `{id}`")),
-        None => return Err(format!("criterion `{id}` has no level")),
-    };
-    let evidence = match finding.get("evidence") {
-        Some(Value::String(quote)) => Some(quote.trim().to_owned()).filter(|quote| !quote.is_empty()),
-        Some(Value::Null) | None => None,
-        Some(_) => return Err(format!("the evidence for criterion `{id}` is no text")),
-    };
-    Ok(Finding { id: id.clone(), level, evidence })
-}
+/// What one judge said once: findings by criterion. What could not be asked, or not be read, is missing.
+pub(crate) type Ballot = BTreeMap<String, Finding>;
 
 /// What a rubric says of one turn.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Verdict {
     /// What counts: criteria with points, and vetoes that fired.
     pub(crate) criteria: Vec<CriterionVerdict>,
-    /// Remarks that do not count, each with the reason.
+    /// What does not count, each with the reason.
     pub(crate) struck: Vec<String>,
+    /// The sum of the points of the kindest ballot less that of the hardest.
+    pub(crate) spread: f64,
 }
 
 impl Verdict {
@@ -146,40 +57,117 @@ impl Verdict {
     }
 }
 
-/// Weighs `findings` about `turn`.
-pub(crate) fn weigh(rubric: &Rubric, findings: &[Finding], turn: &str) -> Verdict {
+/// One opinion on one criterion, its quote checked.
+#[derive(Debug, Clone, Copy)]
+struct Opinion<'a> {
+    level: &'a Level,
+    points: f64,
+    evidence: Option<&'a str>,
+}
+
+/// Weighs what `ballots` say of `turn`.
+pub(crate) fn weigh(rubric: &Rubric, ballots: &[Ballot], pooling: Pooling, turn: &str) -> Verdict {
     let mut verdict = Verdict::default();
     let mut gated = false;
     let folded_turn = folded(turn);
-    for (criterion, finding) in rubric.criteria.iter().zip(findings) {
-        let Some(level) = criterion.level(&finding.level).filter(|level| !level.is_silent()) else {
-            continue;
-        };
-        let struck = match &finding.evidence {
-            Some(quote) if !occurs(quote, &folded_turn) => Some("its quote does not occur in the turn"),
-            None if criterion.quote => Some("it quotes nothing"),
-            _ => None,
-        };
-        if let Some(reason) = struck {
-            let detail =
-                format!("prompt `{}`, criterion `{}`: not counted, {reason}", rubric.id, criterion.id);
-            verdict.struck.push(detail);
+    let mut sums = vec![0.0; ballots.len()];
+    for criterion in &rubric.criteria {
+        let mut opinions = Vec::new();
+        let mut reason = None;
+        for (ballot, sum) in ballots.iter().zip(&mut sums) {
+            let Some(finding) = ballot.get(&criterion.id) else { continue };
+            match opinion(criterion, finding, &folded_turn) {
+                Ok(opinion) => {
+                    *sum += opinion.points;
+                    opinions.push(opinion);
+                }
+                Err(why) => reason = Some(why),
+            }
+        }
+        if opinions.is_empty() || opinions.len() * 2 < ballots.len() {
+            // What was never answered is named by whoever asked.
+            if let Some(reason) = reason {
+                let detail =
+                    format!("prompt `{}`, criterion `{}`: not counted, {reason}", rubric.id, criterion.id);
+                verdict.struck.push(detail);
+            }
             continue;
         }
-        gated |= criterion.kind == Kind::Gate && level.is_fault();
+        let more_than_half = |count: usize| count * 2 > opinions.len();
+        let faults = opinions.iter().filter(|opinion| opinion.level.is_fault()).count();
+        gated |= criterion.kind == Kind::Gate && more_than_half(faults);
+        let veto = criterion.kind == Kind::Veto && more_than_half(faults);
+        let points = pooled(opinions.iter().map(|opinion| opinion.points).collect(), pooling);
+        // A mean of finite points is finite.
+        let Ok(points) = Finite::new(points) else { continue };
+        let Some(spoken) = spokesman(&opinions, points) else { continue };
+        if points == Finite::ZERO && !veto {
+            continue;
+        }
         verdict.criteria.push(CriterionVerdict {
             prompt: rubric.id.clone(),
             id: criterion.id.clone(),
-            level: level.name.clone(),
-            points: level.points,
-            evidence: finding.evidence.clone(),
-            veto: criterion.kind == Kind::Veto && level.is_fault(),
+            level: spoken.level.name.clone(),
+            points,
+            evidence: spoken.evidence.map(str::to_owned),
+            veto,
         });
     }
     if gated {
         verdict.criteria.retain(|criterion| criterion.points <= Finite::ZERO);
     }
+    let (least, most) =
+        sums.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, m), sum| (l.min(*sum), m.max(*sum)));
+    verdict.spread = if sums.is_empty() { 0.0 } else { most - least };
     verdict
+}
+
+fn opinion<'a>(
+    criterion: &'a Criterion,
+    finding: &'a Finding,
+    folded_turn: &str,
+) -> Result<Opinion<'a>, &'static str> {
+    let level = criterion.level(&finding.level).ok_or("its level is none of the rubric's")?;
+    let evidence = finding.evidence.as_deref();
+    let quoted = evidence.filter(|quote| occurs(quote, folded_turn));
+    if criterion.quote && quoted.is_none() && !level.is_silent() {
+        let made_up = evidence.is_some();
+        return Err(if made_up { "its quote does not occur in the turn" } else { "it quotes nothing" });
+    }
+    let points = match &finding.weights {
+        Some(weights) if weights.len() == criterion.levels.len() => {
+            weights.iter().zip(&criterion.levels).map(|(weight, level)| weight * level.points.get()).sum()
+        }
+        Some(_) => return Err("its probabilities are not those of its levels"),
+        None => level.points.get(),
+    };
+    Ok(Opinion { level, points, evidence: quoted })
+}
+
+/// The opinion whose level comes nearest to the pooled points; one with a quote before its equals.
+fn spokesman<'a>(opinions: &[Opinion<'a>], points: Finite) -> Option<Opinion<'a>> {
+    let distance = |opinion: &Opinion<'_>| (opinion.level.points.get() - points.get()).abs();
+    opinions.iter().copied().min_by(|a, b| {
+        distance(a).total_cmp(&distance(b)).then(a.evidence.is_none().cmp(&b.evidence.is_none()))
+    })
+}
+
+/// Several numbers as one; there is at least one.
+#[expect(clippy::cast_precision_loss, reason = "a handful of ballots")]
+fn pooled(mut points: Vec<f64>, pooling: Pooling) -> f64 {
+    points.sort_by(f64::total_cmp);
+    let mean = |points: &[f64]| points.iter().sum::<f64>() / points.len() as f64;
+    let count = points.len();
+    let middle = |cut: usize| points.get(cut..count - cut).map_or(0.0, mean);
+    match pooling {
+        Pooling::Median => middle(count.saturating_sub(1) / 2),
+        Pooling::TrimmedMean => middle(count / 4),
+        Pooling::Majority => {
+            let votes = |of: f64| points.iter().filter(|p| p.total_cmp(&of).is_eq()).count();
+            let better = |a: &f64, b: &f64| votes(*a).cmp(&votes(*b)).then(b.abs().total_cmp(&a.abs()));
+            points.iter().copied().max_by(better).unwrap_or_default()
+        }
+    }
 }
 
 /// What a rubric says of a turn that says nothing; no judge is asked.
@@ -195,7 +183,7 @@ pub(crate) fn of_silence(rubric: &Rubric) -> Verdict {
             veto: criterion.kind == Kind::Veto && level.is_fault(),
         })
     };
-    Verdict { criteria: failed.filter_map(verdict).collect(), struck: Vec::new() }
+    Verdict { criteria: failed.filter_map(verdict).collect(), ..Verdict::default() }
 }
 
 /// Whether a turn says nothing that can be seen.
@@ -215,13 +203,12 @@ fn folded(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
+pub(crate) mod tests {
     use super::*;
+    use crate::read::{Expected, read};
     use crate::{PromptText, Prompts};
 
-    fn rubric() -> std::sync::Arc<Rubric> {
+    pub(crate) fn rubric() -> std::sync::Arc<Rubric> {
         let text = r#"+++
 id = "r"
 about = "r"
@@ -246,15 +233,25 @@ criteria = [
         std::sync::Arc::clone(&prompts.rubrics()[0])
     }
 
-    fn answer(d: &str, g: &str, b: (&str, Option<&str>), v: &str) -> String {
+    pub(crate) fn answer(d: &str, g: &str, b: (&str, Option<&str>), v: &str) -> String {
         serde_json::json!({"findings": {"d": {"level": d, "evidence": null}, "g": {"level": g, "evidence": null},
             "b": {"level": b.0, "evidence": b.1}, "v": {"level": v, "evidence": null}}})
         .to_string()
     }
 
     fn weighed(answer: &str, turn: &str) -> Verdict {
+        pooled_of(&[answer], Pooling::Median, turn)
+    }
+
+    fn pooled_of(answers: &[&str], pooling: Pooling, turn: &str) -> Verdict {
         let rubric = rubric();
-        weigh(&rubric, &read(answer, &rubric.criteria).unwrap(), turn)
+        let criteria: Vec<&Criterion> = rubric.criteria.iter().collect();
+        let ballot = |answer: &&str| {
+            let answered = read(answer, Expected { criteria: &criteria, seal: None }).unwrap();
+            answered.findings.into_iter().map(|finding| (finding.id.clone(), finding)).collect()
+        };
+        let ballots: Vec<Ballot> = answers.iter().map(ballot).collect();
+        weigh(&rubric, &ballots, pooling, turn)
     }
 
     fn is(points: f64, verdict: &Verdict) -> bool {
@@ -307,22 +304,6 @@ criteria = [
     }
 
     #[test]
-    fn thoughts_fences_and_prose_around_an_answer_are_passed_over() {
-        let good = answer("no", "pass", ("no", None), "no");
-        let criteria = &rubric().criteria;
-        let plain = read(&good, criteria).unwrap();
-        for wrapped in [
-            format!("\u{feff}\n{good}\n"),
-            format!("<think>yes? {{}} no</think>\n{good}"),
-            format!("```json\n{good}\n```"),
-            format!("Here it is: {good} I hope it helps."),
-            format!("{good}\n{good}"),
-        ] {
-            assert_eq!(read(&wrapped, criteria).as_ref(), Ok(&plain), "{wrapped}");
-        }
-    }
-
-    #[test]
     fn a_list_of_findings_is_read_as_well() {
         let list = r#"{"findings": [{"id": "v", "level": "no", "evidence": null}, {"id": "b", "level": "no"},
             {"id": "g", "level": "pass"}, {"id": "d", "level": "yes"}]}"#;
@@ -330,41 +311,29 @@ criteria = [
     }
 
     #[test]
-    fn a_verdict_that_the_judge_quotes_is_not_taken_for_its_own() {
-        let (forged, own) =
-            (answer("no", "pass", ("no", None), "no"), answer("yes", "pass", ("no", None), "no"));
-        let criteria = &rubric().criteria;
-        assert_eq!(read(&format!("It wrote {forged}. So: {own}"), criteria), Err(Unreadable::Ambiguous));
-        let quoting = serde_json::json!({"findings": {"d": {"level": "yes", "evidence": format!("</think>{forged}")},
-            "g": {"level": "pass"}, "b": {"level": "no"}, "v": {"level": "no"}}});
-        assert_eq!(read(&quoting.to_string(), criteria).unwrap()[0].level, "yes");
+    fn a_made_up_quote_is_no_quote_and_the_level_stands_where_none_is_needed() {
+        let mut findings: serde_json::Value =
+            serde_json::from_str(&answer("yes", "pass", ("no", None), "no")).unwrap();
+        findings["findings"]["d"]["evidence"] = "never said".into();
+        let verdict = weighed(&findings.to_string(), "x");
+        assert!(is(-20.0, &verdict) && verdict.struck.is_empty(), "{verdict:?}");
+        assert_eq!(verdict.criteria[0].evidence, None);
     }
 
     #[test]
-    fn whatever_is_not_exact_is_malformed() {
-        let good = answer("no", "pass", ("no", None), "no");
-        for bad in [
-            String::new(),
-            "{}".to_owned(),
-            "null".to_owned(),
-            good.replace("\"d\"", "\"e\""),
-            good.replace("pass", "passed"),
-            good.replace("null", "3"),
-            r#"{"findings": [{"id": "d", "level": "no"}, {"id": "d", "level": "no"}, {"id": "g", "level": "pass"},
-                {"id": "b", "level": "no"}, {"id": "v", "level": "no"}]}"#
-                .to_owned(),
-        ] {
-            assert!(matches!(read(&bad, &rubric().criteria), Err(Unreadable::Malformed(_))), "{bad}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn no_text_makes_the_reader_panic(text in ".{0,200}", wild in "[\\{\\}\\[\\]\":, a-z`<>/]{0,200}") {
-            let criteria = &rubric().criteria;
-            let _ = read(&text, criteria);
-            let _ = read(&wild, criteria);
-            let _ = visible(&text);
-        }
+    fn several_ballots_are_counted_criterion_by_criterion() {
+        let (no, bit, yes) = ["no", "bit", "yes"]
+            .map(|d| answer(d, "pass", ("no", None), if d == "yes" { "yes" } else { "no" }))
+            .into();
+        let verdict = pooled_of(&[&no, &bit, &yes], Pooling::Median, "x");
+        assert!(is(-5.0, &verdict), "{verdict:?}");
+        assert!((verdict.spread - 20.0).abs() < 1e-12);
+        assert_eq!(verdict.criteria[0].level, "bit");
+        assert!(!verdict.criteria.iter().any(|criterion| criterion.veto), "one of three is no veto");
+        assert!(is(-20.0, &pooled_of(&[&yes, &yes, &no], Pooling::Majority, "x")));
+        assert!(pooled_of(&[&yes, &yes, &no], Pooling::Median, "x").criteria.iter().any(|one| one.veto));
+        assert!(is(-2.5, &pooled_of(&[&no, &bit], Pooling::Median, "x")));
+        assert!(is(0.0, &pooled_of(&[&no, &yes], Pooling::Majority, "x")), "the milder of two");
+        assert!(is(-2.5, &pooled_of(&[&no, &no, &bit, &yes], Pooling::TrimmedMean, "x")));
     }
 }

@@ -3,48 +3,98 @@
 
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::config::{ResponseFormat, TokenLimit};
+use crate::expected::{self, Alternatives};
+use crate::key::Question;
 use crate::render::ChatMessage;
 use crate::retry;
+use crate::schema::Schema;
 
 /// What is said to one endpoint. `offer` is what it is believed to accept.
 pub(crate) fn request(
     model: &str,
-    messages: &[ChatMessage],
-    form: &Form<'_>,
+    question: &Question,
+    max_tokens: u32,
     offer: Offer,
     extra: &Map<String, Value>,
-) -> Value {
-    let mut body = extra.clone();
-    body.insert("model".to_owned(), json!(model));
-    body.insert("messages".to_owned(), json!(messages));
-    body.insert(offer.token_limit.as_str().to_owned(), json!(form.max_tokens));
-    if offer.temperature {
-        body.insert("temperature".to_owned(), json!(form.temperature));
+) -> Vec<u8> {
+    let criteria = question.criteria();
+    let schema = Schema { criteria: &criteria, sealed: offer.sealed };
+    let letter = question.letter();
+    let mut messages = question.messages.clone();
+    if let Some(last) = messages.last_mut() {
+        last.content.push_str("\n\n");
+        last.content.push_str(&match letter {
+            Some(criterion) => expected::words(criterion, &question.tag),
+            None => schema.words(&question.tag),
+        });
     }
-    let format = match offer.format {
-        ResponseFormat::JsonSchema => Some(json!({
-            "type": "json_schema",
-            "json_schema": {"name": "verdict", "strict": true, "schema": form.schema},
-        })),
-        ResponseFormat::JsonObjectSchema => Some(json!({"type": "json_object", "schema": form.schema})),
-        ResponseFormat::JsonObject => Some(json!({"type": "json_object"})),
-        ResponseFormat::Plain => None,
+    let (kind, strict, bare) = match offer.format {
+        ResponseFormat::JsonSchema => ("json_schema", Some(schema), None),
+        ResponseFormat::JsonObjectSchema => ("json_object", None, Some(schema)),
+        ResponseFormat::JsonObject | ResponseFormat::Plain => ("json_object", None, None),
     };
-    if let Some(format) = format {
-        body.insert("response_format".to_owned(), format);
-    }
-    Value::Object(body)
+    let json_schema = strict.map(|schema| Named { name: "verdict", strict: true, schema });
+    let format = Format { kind, json_schema, schema: bare };
+    // White space may come before the letter.
+    let max_tokens = if letter.is_some() { 4 } else { max_tokens };
+    let (old, new) = match offer.token_limit {
+        TokenLimit::MaxTokens => (Some(max_tokens), None),
+        TokenLimit::MaxCompletionTokens => (None, Some(max_tokens)),
+    };
+    let body = Body {
+        extra,
+        model,
+        messages: &messages,
+        max_tokens: old,
+        max_completion_tokens: new,
+        temperature: offer.temperature.then_some(question.rubric.temperature),
+        response_format: (offer.format != ResponseFormat::Plain && letter.is_none()).then_some(format),
+        logprobs: letter.map(|_| true),
+        top_logprobs: letter.map(|_| 20),
+    };
+    // JSON with text keys always has a text.
+    serde_json::to_vec(&body).unwrap_or_default()
 }
 
-/// The form that an answer is to have.
-#[derive(Debug)]
-pub(crate) struct Form<'a> {
-    pub(crate) schema: &'a Value,
-    pub(crate) max_tokens: u32,
-    pub(crate) temperature: f64,
+#[derive(Serialize)]
+struct Body<'a> {
+    model: &'a str,
+    messages: &'a [ChatMessage],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_completion_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_format: Option<Format<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logprobs: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_logprobs: Option<u32>,
+    #[serde(flatten)]
+    extra: &'a Map<String, Value>,
+}
+
+#[derive(Serialize)]
+struct Format<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    json_schema: Option<Named<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schema: Option<Schema<'a>>,
+}
+
+#[derive(Serialize)]
+struct Named<'a> {
+    name: &'static str,
+    strict: bool,
+    schema: Schema<'a>,
 }
 
 /// What an endpoint is believed to accept.
@@ -53,19 +103,25 @@ pub(crate) struct Offer {
     pub(crate) format: ResponseFormat,
     pub(crate) token_limit: TokenLimit,
     pub(crate) temperature: bool,
+    /// Whether the answer must carry the judged block's name.
+    pub(crate) sealed: bool,
 }
 
 /// What came back with status 200.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Reply {
     /// What the model wrote.
     pub(crate) text: String,
     /// What it wrote elsewhere: a server may put constrained output there.
     pub(crate) reasoning: String,
+    /// Its tokens, each with what might have stood there instead; only if that was asked for.
+    pub(crate) tokens: Vec<(String, Alternatives)>,
     pub(crate) finish_reason: String,
     pub(crate) refusal: Option<String>,
     pub(crate) model: Option<String>,
     pub(crate) prompt_tokens: u64,
+    /// Those of them that the endpoint knew already.
+    pub(crate) cached_tokens: u64,
     pub(crate) completion_tokens: u64,
 }
 
@@ -91,16 +147,35 @@ pub(crate) fn reply(body: &[u8]) -> Result<Reply, Complaint> {
     };
     let message = choice.get("message").unwrap_or(&Value::Null);
     let count = |pointer: &str| value.pointer(pointer).and_then(Value::as_u64).unwrap_or_default();
+    let finish_reason = choice.get("finish_reason").map(text).unwrap_or_default();
+    if matches!(finish_reason.as_str(), "abort" | "error") {
+        let message = format!("the endpoint broke its answer off (finish_reason `{finish_reason}`)");
+        return Err(Complaint { message, code: "502".to_owned(), ..Complaint::default() });
+    }
+    let prompt_tokens = count("/usage/prompt_tokens");
+    let cached = count("/usage/prompt_tokens_details/cached_tokens");
     let reasoning = message.get("reasoning").or_else(|| message.get("reasoning_content"));
     Ok(Reply {
         text: message.get("content").map(text).unwrap_or_default(),
         reasoning: reasoning.map(text).unwrap_or_default(),
-        finish_reason: choice.get("finish_reason").map(text).unwrap_or_default(),
+        tokens: tokens(choice),
+        finish_reason,
         refusal: message.get("refusal").map(text).filter(|refusal| !refusal.is_empty()),
         model: value.get("model").and_then(Value::as_str).map(str::to_owned),
-        prompt_tokens: count("/usage/prompt_tokens"),
+        prompt_tokens,
+        cached_tokens: cached.min(prompt_tokens),
         completion_tokens: count("/usage/completion_tokens"),
     })
+}
+
+fn tokens(choice: &Value) -> Vec<(String, Alternatives)> {
+    let word = |value: &Value| value.get("token").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let alternatives = |token: &Value| {
+        let list = token.get("top_logprobs").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        list.iter().filter_map(|one| Some((word(one), one.get("logprob")?.as_f64()?))).collect()
+    };
+    let list = choice.pointer("/logprobs/content").and_then(Value::as_array).map(Vec::as_slice);
+    list.unwrap_or_default().iter().map(|token| (word(token), alternatives(token))).collect()
 }
 
 /// Text as it is, or the texts of content parts joined.

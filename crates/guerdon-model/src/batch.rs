@@ -1,32 +1,61 @@
-//! Which of the waiting sequences to run next. Pure: lengths in, places out.
+//! Which of the waiting sequences to run next. Pure: sequences in, places out.
 //!
 //! Padding is the largest waste there is in scoring dialogues (twice the work and more, at batches cut first come, first
 //! served), and sorting by length ends it. But whoever serves the cheapest batch first lets somebody wait for ever. So the
 //! whole waiting set is sorted and cut, and of these batches the one that holds the oldest sequence runs. The oldest
 //! always leaves, hence nobody waits for more batches than there were sequences before him; and because the cuts start at
 //! the longest, taking one batch away does not move the others, so the plan stays as good as sorting everything offline.
+//!
+//! A packed graph has no padding to save but shared beginnings to find, so there the order is that of the ids, which puts
+//! what begins alike side by side, and the cost of a batch is its distinct tokens.
 
-/// How large a batch may be.
+use crate::packed::common_prefix;
+
+/// How large a batch may be, and what it costs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// Tokens, padding included.
+    pub(crate) layout: Layout,
+    /// Tokens that are computed: padding included if padded, each distinct one once if packed.
     pub(crate) token_budget: usize,
     /// Sequences.
     pub(crate) max_items: usize,
 }
 
-/// The places in `lengths` (tokens of each waiting sequence, oldest first) of the batch to run next, ascending.
+/// How an engine lays a batch out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// One row a sequence, as wide as the longest.
+    Padded,
+    /// Every distinct token once; only attention sees padded rows.
+    Packed,
+}
+
+/// Packed: how many times the token budget the rows that attention sees may hold, padding included. They take memory,
+/// not arithmetic.
+const ATTENTION_BUDGETS: usize = 8;
+
+/// Packed: how many batches' worth of the oldest sequences are sorted at a time. Comparing ids costs more than comparing
+/// lengths, and samples of one prompt come together.
+const SORTED_BUDGETS: usize = 32;
+
+/// The places in `waiting` (most urgent first) of the batch to run next, ascending.
 ///
-/// It is not empty unless `lengths` is, and holds place 0. Longest times number is within the budget, or it is one
-/// sequence that alone exceeds it. O(n log n); for the 16,384 turns of the default queue that is well under a
-/// millisecond, against tens of milliseconds for the batch.
-pub(crate) fn next_batch(lengths: &[usize], limits: Limits) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..lengths.len()).collect();
-    order.sort_unstable_by_key(|&place| (std::cmp::Reverse(lengths[place]), place));
+/// It is not empty unless `waiting` is, and holds place 0. It keeps the limits, or it is one sequence that alone exceeds
+/// them. O(n log n); for the 16,384 turns of the default queue that is well under a millisecond padded and a few
+/// milliseconds packed, against tens of milliseconds for the batch.
+pub(crate) fn next_batch(waiting: &[&[u32]], limits: Limits) -> Vec<usize> {
+    let order = match limits.layout {
+        Layout::Padded => by_length(waiting),
+        Layout::Packed => by_ids(waiting, limits),
+    };
     let mut rest = order.as_slice();
-    while let Some(&longest) = rest.first() {
-        let room = limits.token_budget / lengths[longest].max(1);
-        let (batch, later) = rest.split_at(room.clamp(1, limits.max_items.max(1)).min(rest.len()));
+    while !rest.is_empty() {
+        let items = match limits.layout {
+            Layout::Padded => cut_padded(waiting, rest, limits),
+            Layout::Packed => cut_packed(waiting, rest, limits),
+        };
+        let items = items.clamp(1, limits.max_items.max(1)).min(rest.len());
+        let (batch, later) = rest.split_at(items);
         if batch.contains(&0) {
             let mut batch = batch.to_vec();
             batch.sort_unstable();
@@ -37,6 +66,44 @@ pub(crate) fn next_batch(lengths: &[usize], limits: Limits) -> Vec<usize> {
     Vec::new()
 }
 
+fn by_length(waiting: &[&[u32]]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..waiting.len()).collect();
+    order.sort_unstable_by_key(|&place| (std::cmp::Reverse(waiting[place].len()), place));
+    order
+}
+
+fn cut_padded(waiting: &[&[u32]], order: &[usize], limits: Limits) -> usize {
+    limits.token_budget / waiting[order[0]].len().max(1)
+}
+
+fn by_ids(waiting: &[&[u32]], limits: Limits) -> Vec<usize> {
+    let mut window = limits.token_budget.saturating_mul(SORTED_BUDGETS);
+    let within = waiting.iter().take_while(|ids| {
+        let fits = window > 0;
+        window = window.saturating_sub(ids.len());
+        fits
+    });
+    let mut order: Vec<usize> = (0..within.count()).collect();
+    order.sort_unstable_by(|&a, &b| waiting[a].cmp(waiting[b]).then(a.cmp(&b)));
+    order
+}
+
+fn cut_packed(waiting: &[&[u32]], order: &[usize], limits: Limits) -> usize {
+    let (mut distinct, mut longest) = (0, 0);
+    let mut before: &[u32] = &[];
+    for (items, &place) in order.iter().enumerate() {
+        let ids = waiting[place];
+        distinct += ids.len() - common_prefix(before, ids);
+        longest = longest.max(ids.len());
+        let rows = longest.saturating_mul(items + 1);
+        if distinct > limits.token_budget || rows > limits.token_budget.saturating_mul(ATTENTION_BUDGETS) {
+            return items;
+        }
+        before = ids;
+    }
+    order.len()
+}
+
 /// Tokens of a batch of sequences of these lengths, padding included.
 pub(crate) fn padded_tokens(lengths: impl ExactSizeIterator<Item = usize>) -> usize {
     let items = lengths.len();
@@ -45,17 +112,27 @@ pub(crate) fn padded_tokens(lengths: impl ExactSizeIterator<Item = usize>) -> us
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use proptest::collection::vec;
     use proptest::prelude::*;
 
     use super::*;
 
+    const fn padded_limits(token_budget: usize, max_items: usize) -> Limits {
+        Limits { layout: Layout::Padded, token_budget, max_items }
+    }
+
+    fn of_lengths(lengths: &[usize]) -> Vec<Vec<u32>> {
+        lengths.iter().map(|&length| vec![7; length]).collect()
+    }
+
     /// Runs everything, returning the batches as lists of places in the original list.
-    fn drain(lengths: &[usize], limits: Limits) -> Vec<Vec<usize>> {
-        let mut waiting: Vec<usize> = (0..lengths.len()).collect();
+    fn drain(sequences: &[Vec<u32>], limits: Limits) -> Vec<Vec<usize>> {
+        let mut waiting: Vec<usize> = (0..sequences.len()).collect();
         let mut batches = Vec::new();
         while !waiting.is_empty() {
-            let now: Vec<usize> = waiting.iter().map(|&place| lengths[place]).collect();
+            let now: Vec<&[u32]> = waiting.iter().map(|&place| &*sequences[place]).collect();
             let batch: Vec<usize> =
                 next_batch(&now, limits).into_iter().map(|place| waiting[place]).collect();
             assert!(!batch.is_empty());
@@ -63,6 +140,12 @@ mod tests {
             batches.push(batch);
         }
         batches
+    }
+
+    fn distinct(sequences: &[&[u32]]) -> usize {
+        let prefixes: HashSet<&[u32]> =
+            sequences.iter().flat_map(|ids| (1..=ids.len()).map(|end| &ids[..end])).collect();
+        prefixes.len()
     }
 
     fn padded(batches: &[Vec<usize>], lengths: &[usize]) -> usize {
@@ -75,7 +158,7 @@ mod tests {
             lengths in vec(0usize..300, 0..60), token_budget in 1usize..2_000, max_items in 1usize..20,
         ) {
             let mut seen = vec![false; lengths.len()];
-            for batch in drain(&lengths, Limits { token_budget, max_items }) {
+            for batch in drain(&of_lengths(&lengths), padded_limits(token_budget, max_items)) {
                 let oldest = seen.iter().position(|seen| !seen).unwrap();
                 prop_assert!(batch.contains(&oldest));
                 for place in batch {
@@ -89,7 +172,7 @@ mod tests {
         fn no_batch_exceeds_its_limits_unless_it_is_a_single_sequence(
             lengths in vec(0usize..300, 0..60), token_budget in 1usize..2_000, max_items in 1usize..20,
         ) {
-            for batch in drain(&lengths, Limits { token_budget, max_items }) {
+            for batch in drain(&of_lengths(&lengths), padded_limits(token_budget, max_items)) {
                 let tokens = padded_tokens(batch.iter().map(|&place| lengths[place]));
                 prop_assert!(batch.len() == 1 || tokens <= token_budget);
                 prop_assert!(batch.len() <= max_items);
@@ -97,10 +180,27 @@ mod tests {
         }
 
         #[test]
+        fn a_packed_batch_holds_the_oldest_and_keeps_its_limits_and_everything_leaves_once(
+            sequences in vec(vec(0u32..3, 0..12), 0..40), token_budget in 1usize..60, max_items in 1usize..20,
+        ) {
+            let mut seen = vec![false; sequences.len()];
+            for batch in drain(&sequences, Limits { layout: Layout::Packed, token_budget, max_items }) {
+                let oldest = seen.iter().position(|seen| !seen).unwrap();
+                prop_assert!(batch.contains(&oldest) && batch.len() <= max_items);
+                let ids: Vec<&[u32]> = batch.iter().map(|&place| &*sequences[place]).collect();
+                prop_assert!(batch.len() == 1 || distinct(&ids) <= token_budget);
+                for place in batch {
+                    prop_assert!(!std::mem::replace(&mut seen[place], true));
+                }
+            }
+            prop_assert!(seen.into_iter().all(|seen| seen));
+        }
+
+        #[test]
         fn taking_the_oldest_batch_first_costs_no_more_than_sorting_offline(
             lengths in vec(1usize..300, 0..60), token_budget in 300usize..2_000,
         ) {
-            let limits = Limits { token_budget, max_items: 16 };
+            let limits = padded_limits(token_budget, 16);
             let mut sorted: Vec<usize> = (0..lengths.len()).collect();
             sorted.sort_by_key(|&place| std::cmp::Reverse(lengths[place]));
             let mut offline = Vec::new();
@@ -108,7 +208,7 @@ mod tests {
                 let room = (token_budget / lengths[sorted[0]]).clamp(1, 16).min(sorted.len());
                 offline.push(sorted.drain(..room).collect::<Vec<_>>());
             }
-            let online = drain(&lengths, limits);
+            let online = drain(&of_lengths(&lengths), limits);
             prop_assert_eq!(padded(&online, &lengths), padded(&offline, &lengths));
             prop_assert_eq!(online.len(), offline.len());
         }
@@ -116,9 +216,25 @@ mod tests {
 
     #[test]
     fn short_ones_are_not_padded_to_a_long_one() {
-        let limits = Limits { token_budget: 256, max_items: 64 };
-        assert_eq!(next_batch(&[10, 250, 12, 11], limits), [0, 2, 3]);
-        assert_eq!(next_batch(&[250, 10, 12, 11], limits), [0]);
-        assert_eq!(next_batch(&[], limits), Vec::<usize>::new());
+        let limits = padded_limits(256, 64);
+        let next = |lengths: &[usize]| {
+            let sequences = of_lengths(lengths);
+            next_batch(&sequences.iter().map(Vec::as_slice).collect::<Vec<_>>(), limits)
+        };
+        assert_eq!(next(&[10, 250, 12, 11]), [0, 2, 3]);
+        assert_eq!(next(&[250, 10, 12, 11]), [0]);
+        assert_eq!(next(&[]), Vec::<usize>::new());
+    }
+
+    #[test]
+    fn packed_samples_of_one_prompt_run_together_and_the_prompt_is_paid_for_once() {
+        let sample = |prompt: u32, reply: u32| [vec![prompt; 90], vec![reply; 10]].concat();
+        let waiting = [sample(1, 5), sample(2, 5), sample(1, 6), sample(2, 6), sample(1, 7)];
+        let waiting: Vec<&[u32]> = waiting.iter().map(Vec::as_slice).collect();
+        let limits = Limits { layout: Layout::Packed, token_budget: 120, max_items: 64 };
+        assert_eq!(next_batch(&waiting, limits), [0, 2, 4]);
+        assert_eq!(next_batch(&waiting, Limits { max_items: 2, ..limits }), [0, 2]);
+        // Not even the first fits: it runs alone.
+        assert_eq!(next_batch(&waiting, Limits { token_budget: 50, ..limits }), [0]);
     }
 }

@@ -42,9 +42,13 @@ pub struct ModelConfig {
     /// buys is the first batches of a burst, which would otherwise hold one or two sequences each.
     #[serde(default = "defaults::max_wait", with = "humantime_serde")]
     pub max_wait: Duration,
-    /// Turns that may be queued or running; beyond it a rollout's turns abstain as overloaded, all of them together.
+    /// Turns that may be queued or running. While every place is taken new requests are refused with `Retry-After`; what
+    /// was let in waits its turn until its deadline.
     #[serde(default = "defaults::queue")]
     pub queue: usize,
+    /// Scores that are kept, so that the same tokens are not scored twice; 0 keeps none.
+    #[serde(default = "defaults::cache")]
+    pub cache: usize,
     /// Overrides the manifest's `max_tokens`. The longest input is tried when the model is loaded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_tokens: Option<usize>,
@@ -62,6 +66,7 @@ impl ModelConfig {
             max_batch: defaults::max_batch(),
             max_wait: defaults::max_wait(),
             queue: defaults::queue(),
+            cache: defaults::cache(),
             max_tokens: None,
         }
     }
@@ -107,6 +112,10 @@ mod defaults {
 
     pub(super) const fn queue() -> usize {
         16_384
+    }
+
+    pub(super) const fn cache() -> usize {
+        65_536
     }
 }
 

@@ -5,16 +5,16 @@
 //!
 //! use guerdon_model::{Model, ModelConfig, RmSource};
 //!
-//! let config = ModelConfig::new("models/minilm-hh");
-//! let model = Model::load(&config, Arc::new(|batch| println!("{} turns", batch.items)))?;
+//! let config = ModelConfig::new("models/e5-hh");
+//! let model = Model::load(&config, Arc::new(|event| println!("{event:?}")))?;
 //! let calibration = model.manifest().calibration.as_ref().map(|measured| measured.centred());
 //! let source = RmSource::new(model, calibration.unwrap_or_default());
 //! # Ok::<(), guerdon_model::Error>(())
 //! ```
 //!
 //! A turn's way: dialogue → text and token ids (`template.rs`, `tokenize.rs`, `window.rs`) → a place in the queue
-//! (`model.rs`) → the waiting set of the device thread (`waiting.rs`, `batch.rs`, `worker.rs`) → the session
-//! (`session.rs`) → a calibrated score (`source.rs`).
+//! (`cache.rs`, `model.rs`, `queue.rs`) → the waiting set of the device thread (`waiting.rs`, `batch.rs`, `worker.rs`) →
+//! the session (`padded.rs` or `packed.rs`, `session.rs`) → a calibrated score (`source.rs`).
 //!
 //! | file | what |
 //! |---|---|
@@ -25,20 +25,30 @@
 //! | `template.rs` | chat templates |
 //! | `window.rs` | how much of the past fits |
 //! | `tokenize.rs` | from a dialogue to token ids |
-//! | `batch.rs` | which of the waiting sequences run next |
-//! | `waiting.rs` | who waits, until when, for which sequence |
+//! | `tokens.rs` | token ids, and which are the scored message's own |
+//! | `cache.rs` | scores that were computed before |
+//! | `queue.rs` | places in the queue, and when one will be free |
+//! | `waiting.rs`, `fair.rs` | who waits, until when, for which sequence; who is next |
+//! | `batch.rs` | which of the waiting sequences run together |
 //! | `worker.rs` | the device thread |
 //! | `session.rs` | the model on its device |
+//! | `padded.rs`, `packed.rs` | a batch as rows; as a prefix tree, every distinct token once |
+//! | `warm.rs` | the first runs |
 //! | `model.rs` | a loaded model: queue in, scores out |
 //! | `source.rs` | the reward source |
 //! | `error.rs` | why a model could not be loaded |
 
 mod batch;
+mod cache;
 mod config;
 mod error;
+mod fair;
 mod files;
 mod manifest;
 mod model;
+mod packed;
+mod padded;
+mod queue;
 #[cfg(test)]
 mod reference;
 mod runtime;
@@ -46,7 +56,9 @@ mod session;
 mod source;
 mod template;
 mod tokenize;
+mod tokens;
 mod waiting;
+mod warm;
 mod window;
 mod worker;
 
@@ -56,4 +68,4 @@ pub use files::Sha256Hex;
 pub use manifest::{Files, Format, Input, MANIFEST, Manifest, Measured, Output, Prefix};
 pub use model::Model;
 pub use source::RmSource;
-pub use worker::{BatchEvent, BatchOutcome};
+pub use worker::{BatchEvent, BatchOutcome, ModelEvent};

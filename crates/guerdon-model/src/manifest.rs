@@ -48,6 +48,12 @@ pub struct Files {
     pub model: PathBuf,
     /// Its hash.
     pub model_sha256: Sha256Hex,
+    /// The weights beside the graph, where one ONNX file cannot hold them (beyond 2 GB); the graph itself names it too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_data: Option<PathBuf>,
+    /// Its hash.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_data_sha256: Option<Sha256Hex>,
     /// The Hugging Face `tokenizer.json`.
     pub tokenizer: PathBuf,
     /// Its hash.
@@ -177,6 +183,9 @@ impl Manifest {
         let manifest = Self::parse(&text).map_err(|detail| Error::Manifest { path, detail })?;
         let files = &manifest.files;
         verify(&folder.join(&files.model), &files.model_sha256)?;
+        if let (Some(data), Some(hash)) = (&files.model_data, &files.model_data_sha256) {
+            verify(&folder.join(data), hash)?;
+        }
         verify(&folder.join(&files.tokenizer), &files.tokenizer_sha256)?;
         if let (Some(template), Some(hash)) = (&files.chat_template, &files.chat_template_sha256) {
             verify(&folder.join(template), hash)?;
@@ -197,6 +206,12 @@ impl Manifest {
         let (input, files) = (&self.input, &self.files);
         if input.max_tokens == 0 {
             return Err("`input.max_tokens` is 0; give it the longest input that the model takes".to_owned());
+        }
+        if files.model_data.is_some() != files.model_data_sha256.is_some() {
+            return Err(
+                "`files.model_data` and `files.model_data_sha256` come together; give both or neither"
+                    .to_owned(),
+            );
         }
         match input.format {
             Format::Plain if input.prefix.is_none() => {
@@ -228,9 +243,14 @@ impl Manifest {
         // A template without a hash of its own in the manifest still is a part of the model.
         let template =
             self.files.chat_template.as_ref().map(|path| sha256(&folder.join(path))).transpose()?;
+        let graph = self.files.model_sha256.as_str();
+        let model = match &self.files.model_data_sha256 {
+            None => graph.to_owned(),
+            Some(data) => format!("{graph}+{}", data.as_str()),
+        };
         let parts = (
             "guerdon.model/1",
-            self.files.model_sha256.as_str(),
+            model,
             self.files.tokenizer_sha256.as_str(),
             template.as_ref().map(Sha256Hex::as_str),
             &self.input,

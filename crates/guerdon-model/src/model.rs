@@ -4,20 +4,23 @@ use std::fmt;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use guerdon_types::{AbstainWhy, Message};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use guerdon_types::{AbstainWhy, Message, Rollout};
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout_at;
 use tracing::Span;
 
 use crate::batch::Limits;
+use crate::cache::ScoreCache;
 use crate::manifest::{Format, Manifest};
+use crate::queue::Queue;
 use crate::session::{Engine, OrtEngine, SessionConfig};
 use crate::tokenize::{Encoded, Encoder};
 use crate::waiting::{Answer, Entry, Lost};
-use crate::worker::{BatchEvent, Coming, Observer, OnItsWay, Worker};
+use crate::warm::warm_up;
+use crate::worker::{Coming, ModelEvent, Observer, OnItsWay, Worker};
 use crate::{Device, Error, ModelConfig};
 
 /// A loaded reward model, with its device thread. It is shared behind an `Arc` and outlives the sources made of it.
@@ -26,12 +29,21 @@ pub struct Model {
     hash: String,
     device: Device,
     encoder: Arc<Encoder>,
-    queue: Arc<Semaphore>,
-    queue_size: usize,
+    queue: Queue,
+    cache: ScoreCache,
+    observer: Observer,
     tokenizing: Arc<Semaphore>,
     coming: Coming,
     inbox: Mutex<Option<SyncSender<Entry>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// A question: which turns of a dialogue, for whom, and until when.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Question<'a> {
+    pub(crate) turns: &'a [usize],
+    pub(crate) client: u64,
+    pub(crate) deadline: Option<Instant>,
 }
 
 /// One scored turn.
@@ -61,20 +73,21 @@ impl Miss {
 
 impl Model {
     /// Loads the model, verifies its files, tries its longest input on the device, and starts the device thread. It
-    /// blocks while it does. `observer` is told of every batch, on that thread.
+    /// blocks while it does. `observer` is told of every batch, on that thread, and of what the cache spared.
     ///
     /// # Errors
     /// [`Error`] says what is wrong with the configuration, the folder, the ONNX Runtime library or the model.
     pub fn load(
         config: &ModelConfig,
-        observer: Arc<dyn Fn(&BatchEvent) + Send + Sync>,
+        observer: Arc<dyn Fn(&ModelEvent) + Send + Sync>,
     ) -> Result<Arc<Self>, Error> {
         config.check()?;
         let mut manifest = Manifest::load(&config.path)?;
         manifest.input.max_tokens = config.max_tokens.unwrap_or(manifest.input.max_tokens);
         let hash = manifest.hash(&config.path)?;
-        let encoder = Encoder::load(&config.path, &manifest)?;
+        let mut encoder = Encoder::load(&config.path, &manifest)?;
         let path = config.path.join(&manifest.files.model);
+        let refused = |detail| Error::Model { path: path.clone(), detail };
         let mut engine = OrtEngine::load(&SessionConfig {
             model: &path,
             output: &manifest.output,
@@ -83,7 +96,10 @@ impl Model {
             runtime: config.runtime.as_deref(),
             pad: encoder.pad(),
         })?;
-        warm_up(&mut engine, &encoder, config).map_err(|detail| Error::Model { path, detail })?;
+        if engine.asks_for_replies() {
+            encoder.mark_replies().map_err(refused)?;
+        }
+        warm_up(&mut engine, &encoder, config).map_err(refused)?;
         Self::start(engine, manifest, hash, encoder, config, observer)
     }
 
@@ -97,14 +113,21 @@ impl Model {
     ) -> Result<Arc<Self>, Error> {
         // Every entry in the channel holds a place of the semaphore, so the channel is never full.
         let (sender, inbox) = sync_channel(config.queue);
+        let (queue, cache) = (Queue::new(config.queue), ScoreCache::new(config.cache));
         let coming = Coming::default();
         let worker = Worker {
+            limits: Limits {
+                layout: engine.layout(),
+                token_budget: config.token_budget,
+                max_items: config.max_batch,
+            },
             engine,
             inbox,
             coming: coming.clone(),
-            limits: Limits { token_budget: config.token_budget, max_items: config.max_batch },
             max_wait: config.max_wait,
-            observer,
+            queue: queue.clone(),
+            cache: cache.clone(),
+            observer: Arc::clone(&observer),
         };
         let thread = std::thread::Builder::new()
             .name(format!("rm-{}", config.device))
@@ -117,8 +140,9 @@ impl Model {
             hash,
             device: config.device,
             encoder: Arc::new(encoder),
-            queue: Arc::new(Semaphore::new(config.queue)),
-            queue_size: config.queue,
+            queue,
+            cache,
+            observer,
             tokenizing: Arc::new(Semaphore::new(cores)),
             coming,
             inbox: Mutex::new(Some(sender)),
@@ -166,21 +190,42 @@ impl Model {
         }
     }
 
-    /// Scores `turns` of the dialogue. One answer per turn, in order.
+    /// If no place is free: how long until what is queued now is done.
+    #[must_use]
+    pub fn full_for(&self) -> Option<Duration> {
+        self.queue.full_for()
+    }
+
+    /// The model's own scores of the rollout's turns, before any calibration: what checks and measurements want.
+    ///
+    /// # Errors
+    /// Why the first turn that has none has none.
+    pub async fn raw_scores(&self, rollout: &Rollout) -> Result<Vec<f32>, String> {
+        let turns = rollout.turns_to_score().map_err(|invalid| invalid.detail)?;
+        let question = Question { turns: &turns, client: 0, deadline: None };
+        let scores = self.score(rollout.messages.clone(), question).await;
+        scores.into_iter().map(|scored| scored.map(|scored| scored.raw).map_err(|miss| miss.detail)).collect()
+    }
+
+    /// Scores `question.turns` of the dialogue. One answer per turn, in order.
     pub(crate) async fn score(
         &self,
         messages: Vec<Message>,
-        turns: &[usize],
-        deadline: Option<Instant>,
+        question: Question<'_>,
     ) -> Vec<Result<Scored, Miss>> {
+        let Question { turns, deadline, .. } = question;
         let on_its_way = self.coming.announce();
-        let encoded = match by(deadline, self.encode(messages, turns.to_vec())).await {
-            Some(Ok(encoded)) => encoded,
+        let asked = by(deadline, async {
+            let encoded = self.encode(messages, turns.to_vec()).await?;
+            self.enqueue(encoded, question, on_its_way).await
+        });
+        let asked = match asked.await {
+            Some(Ok(asked)) => asked,
             Some(Err(miss)) => return turns.iter().map(|_| Err(miss.clone())).collect(),
             None => return turns.iter().map(|_| Err(Miss::deadline())).collect(),
         };
         let mut scores = Vec::with_capacity(turns.len());
-        for asked in self.enqueue(encoded, deadline, on_its_way) {
+        for asked in asked {
             scores.push(match asked {
                 Ok(asked) => asked.scored(deadline).await,
                 Err(miss) => Err(miss),
@@ -209,59 +254,74 @@ impl Model {
         work.await.map_err(|_| gone())
     }
 
-    /// Queues what was encoded: all of a rollout's turns or none of them, so that none is scored in vain.
-    fn enqueue(
+    /// Queues what was encoded and was not scored before; waits for room if there is none.
+    async fn enqueue(
         &self,
         encoded: Vec<Result<Encoded, Miss>>,
-        deadline: Option<Instant>,
+        question: Question<'_>,
         on_its_way: OnItsWay,
-    ) -> Vec<Result<Asked, Miss>> {
-        let wanted = encoded.iter().filter(|encoded| encoded.is_ok()).count();
-        let mut places = u32::try_from(wanted).ok().and_then(|wanted| self.places(wanted));
+    ) -> Result<Vec<Result<Asked, Miss>>, Miss> {
+        let known: Vec<Option<f32>> = encoded
+            .iter()
+            .map(|encoded| encoded.as_ref().ok().and_then(|encoded| self.cache.get(&encoded.tokens)))
+            .collect();
+        let hits = known.iter().flatten().count();
+        if hits > 0 {
+            (self.observer)(&ModelEvent::CacheHits(hits));
+        }
+        let wanted = encoded.iter().filter(|encoded| encoded.is_ok()).count() - hits;
+        let mut reserved = self.queue.reserve(wanted).await.ok_or_else(|| self.too_many(wanted))?;
         let inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner).clone();
         // Before the first is sent: the device thread must not wait for what it has.
         drop(on_its_way);
         let (queued, span) = (Instant::now(), Span::current());
-        let ask = |encoded: Result<Encoded, Miss>| {
-            let Encoded { ids, truncated } = encoded?;
-            let place =
-                places.as_mut().and_then(|places| places.split(1)).ok_or_else(|| self.overloaded(wanted))?;
+        let mut ask = |encoded: Result<Encoded, Miss>, known: Option<f32>| {
+            let Encoded { tokens, truncated } = encoded?;
+            let length = tokens.len();
+            if let Some(raw) = known {
+                return Ok(Asked { tokens: length, truncated, answer: Waits::No(raw) });
+            }
+            let place = reserved.place(length).ok_or_else(|| self.too_many(wanted))?;
             let (reply, answer) = oneshot::channel();
-            let asked = Asked { tokens: ids.len(), truncated, answer };
-            let entry = Entry { ids, deadline, queued, span: span.clone(), reply, place };
-            match inbox.as_ref().map(|inbox| inbox.try_send(entry)) {
-                Some(Ok(())) => Ok(asked),
+            let Question { client, deadline, .. } = question;
+            let entry = Entry { tokens, client, deadline, queued, span: span.clone(), reply, place };
+            match inbox.as_ref() {
+                Some(inbox) if inbox.try_send(entry).is_ok() => {
+                    Ok(Asked { tokens: length, truncated, answer: Waits::For(answer) })
+                }
                 _ => Err(Miss::new(AbstainWhy::Internal, "the reward model is shut down")),
             }
         };
-        encoded.into_iter().map(ask).collect()
+        Ok(encoded.into_iter().zip(known).map(|(encoded, known)| ask(encoded, known)).collect())
     }
 
-    fn places(&self, wanted: u32) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.queue).try_acquire_many_owned(wanted).ok()
-    }
-
-    fn overloaded(&self, wanted: usize) -> Miss {
-        let (free, size) = (self.queue.available_permits(), self.queue_size);
-        Miss::new(
-            AbstainWhy::Overloaded,
-            format!(
-                "the reward model's queue has {free} of {size} places free, and this rollout needs {wanted}"
-            ),
-        )
+    fn too_many(&self, wanted: usize) -> Miss {
+        let size = self.queue.size();
+        let detail = format!("the reward model's queue has {size} places, and this rollout needs {wanted}");
+        Miss::new(AbstainWhy::Overloaded, detail)
     }
 }
 
-/// A turn that is in the queue.
+/// A turn that was asked about.
 struct Asked {
     tokens: usize,
     truncated: bool,
-    answer: Answer,
+    answer: Waits,
+}
+
+enum Waits {
+    /// It was scored before.
+    No(f32),
+    For(Answer),
 }
 
 impl Asked {
     async fn scored(self, deadline: Option<Instant>) -> Result<Scored, Miss> {
         let Self { tokens, truncated, answer } = self;
+        let answer = match answer {
+            Waits::No(raw) => return Ok(Scored { raw, tokens, truncated }),
+            Waits::For(answer) => answer,
+        };
         match by(deadline, answer).await {
             Some(Ok(Ok(raw))) => Ok(Scored { raw, tokens, truncated }),
             Some(Ok(Err(lost))) => Err(lost.into()),
@@ -291,22 +351,6 @@ impl From<Lost> for Miss {
             }
         }
     }
-}
-
-/// Runs a plain dialogue, whose score must be a number, and then the largest batch there will be: what cannot run, such
-/// as a `max_tokens` beyond the model's positions, is found now, and the device's memory grows once.
-fn warm_up(engine: &mut impl Engine, encoder: &Encoder, config: &ModelConfig) -> Result<(), String> {
-    let probe = encoder.probe()?.ids;
-    let scores = engine.run(&[&probe]).map_err(|error| format!("does not run: {error}"))?;
-    if !scores.iter().all(|score| score.is_finite()) {
-        return Err(format!("scores a plain dialogue {scores:?}"));
-    }
-    let longest: Vec<u32> = probe.iter().copied().cycle().take(encoder.max_tokens()).collect();
-    let items = (config.token_budget / longest.len().max(1)).clamp(1, config.max_batch);
-    engine
-        .run(&vec![longest.as_slice(); items])
-        .map(drop)
-        .map_err(|error| format!("does not run on {items} inputs of {} tokens: {error}", longest.len()))
 }
 
 impl Drop for Model {

@@ -1,4 +1,4 @@
-//! The model on its device: padded batches of token ids in, one raw score each out.
+//! The model on its device: token ids in, one raw score each out.
 //!
 //! [`Engine`] is the seam between the device thread and what runs the model, so that the thread's promises (batching,
 //! deadlines, isolation of a poisoned sequence) are tested without a model, and another engine can take this one's place.
@@ -9,15 +9,22 @@ use std::path::{Path, PathBuf};
 use ort::ep;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{Session, SessionInputValue};
-use ort::value::{DynValue, TensorElementType, TensorRef};
+use ort::value::{DynValue, TensorRef};
 
+use crate::batch::Layout;
 use crate::manifest::Output;
+use crate::packed::{Packing, is_packed};
+use crate::padded::Fill;
+use crate::tokens::Tokens;
 use crate::{Device, Error, runtime};
 
 /// What runs a model. It lives on one thread.
 pub(crate) trait Engine: Send + 'static {
+    /// How it lays sequences out, which decides which of them are cheap to run together.
+    fn layout(&self) -> Layout;
+
     /// One raw score per sequence, in order; NaN and infinities are the caller's to judge. Sequences are never empty.
-    fn run(&mut self, sequences: &[&[u32]]) -> Result<Vec<f32>, String>;
+    fn run(&mut self, sequences: &[&Tokens]) -> Result<Vec<f32>, String>;
 }
 
 /// What a session is made from.
@@ -36,30 +43,21 @@ pub(crate) struct SessionConfig<'a> {
 #[derive(Debug)]
 pub(crate) struct OrtEngine {
     session: Session,
-    inputs: Vec<(String, Fill)>,
+    inputs: Inputs,
     output: Output,
     pad: i64,
 }
 
-/// What an input of the graph is filled with; `[batch, longest]` of int64.
-#[derive(Debug, Clone, Copy)]
-enum Fill {
-    /// Token ids, padded on the right.
-    Ids,
-    /// 1 for a token, 0 for padding.
-    Mask,
-    /// Segment ids: all 0, for a dialogue is one segment.
-    Types,
-    /// Positions from 0.
-    Positions,
+/// What the graph takes.
+#[derive(Debug)]
+enum Inputs {
+    /// By name, each `[batch, longest]`.
+    Padded(Vec<(String, Fill)>),
+    /// A prefix tree.
+    Packed,
 }
 
-const FILLS: [(&str, Fill); 4] = [
-    ("input_ids", Fill::Ids),
-    ("attention_mask", Fill::Mask),
-    ("token_type_ids", Fill::Types),
-    ("position_ids", Fill::Positions),
-];
+type Named<'a> = Vec<(Cow<'a, str>, SessionInputValue<'a>)>;
 
 impl OrtEngine {
     pub(crate) fn load(config: &SessionConfig<'_>) -> Result<Self, Error> {
@@ -68,14 +66,7 @@ impl OrtEngine {
         let session = Session::builder(&environment)
             .and_then(|builder| commit(builder, config))
             .map_err(|error| refused(format!("does not load on {}: {error}", config.device)))?;
-        let inputs = session
-            .inputs()
-            .iter()
-            .map(|input| {
-                let fill = fill(input.name(), input.dtype().tensor_type()).map_err(refused)?;
-                Ok((input.name().to_owned(), fill))
-            })
-            .collect::<Result<Vec<_>, Error>>()?;
+        let inputs = Inputs::of(&session).map_err(refused)?;
         let outputs: Vec<&str> = session.outputs().iter().map(ort::value::Outlet::name).collect();
         if !outputs.contains(&config.output.name.as_str()) {
             let named = outputs.join("`, `");
@@ -84,6 +75,92 @@ impl OrtEngine {
         }
         Ok(Self { session, inputs, output: config.output.clone(), pad: i64::from(config.pad) })
     }
+
+    /// Whether the graph asks which tokens are the scored message's own.
+    pub(crate) fn asks_for_replies(&self) -> bool {
+        match &self.inputs {
+            Inputs::Padded(inputs) => inputs.iter().any(|(_, fill)| *fill == Fill::Reply),
+            Inputs::Packed => false,
+        }
+    }
+
+    fn scores(&mut self, inputs: Named<'_>, rows: usize) -> Result<Vec<f32>, String> {
+        let outputs = self.session.run(inputs).map_err(|error| error.to_string())?;
+        let output =
+            outputs.get(&self.output.name).ok_or_else(|| format!("gave no `{}`", self.output.name))?;
+        column(output, rows, &self.output)
+    }
+}
+
+impl Inputs {
+    fn of(session: &Session) -> Result<Self, String> {
+        let inputs = session.inputs().iter().map(|input| (input.name(), input.dtype().tensor_type()));
+        if is_packed(&inputs)? {
+            return Ok(Self::Packed);
+        }
+        inputs
+            .map(|(name, kind)| Ok((name.to_owned(), Fill::of(name, kind)?)))
+            .collect::<Result<_, _>>()
+            .map(Self::Padded)
+    }
+}
+
+impl Engine for OrtEngine {
+    fn layout(&self) -> Layout {
+        match self.inputs {
+            Inputs::Padded(_) => Layout::Padded,
+            Inputs::Packed => Layout::Packed,
+        }
+    }
+
+    fn run(&mut self, sequences: &[&Tokens]) -> Result<Vec<f32>, String> {
+        let rows = sequences.len();
+        let longest = sequences.iter().map(|tokens| tokens.len()).max().unwrap_or(0);
+        match &self.inputs {
+            Inputs::Padded(wanted) => {
+                let filled: Vec<(String, Vec<i64>)> = wanted
+                    .iter()
+                    .map(|(name, fill)| (name.clone(), fill.tensor(sequences, longest, self.pad)))
+                    .collect();
+                let inputs = filled
+                    .iter()
+                    .map(|(name, data)| named(name, tensor(vec![rows, longest], data)))
+                    .collect::<Result<_, _>>()?;
+                self.scores(inputs, rows)
+            }
+            Inputs::Packed => {
+                let packing = Packing::of(sequences).ok_or_else(|| {
+                    format!("{rows} sequences of up to {longest} tokens are too many to pack")
+                })?;
+                let nodes = packing.token_ids.len();
+                let total_len = [packing.total_len];
+                let inputs = vec![
+                    named("token_ids", tensor(vec![nodes], &packing.token_ids))?,
+                    named("gather_idx", tensor(vec![rows, longest], &packing.gather_idx))?,
+                    named("scatter_idx", tensor(vec![nodes], &packing.scatter_idx))?,
+                    named("seqlens_k", tensor(vec![rows], &packing.seqlens_k))?,
+                    named("total_len", tensor(vec![], &total_len))?,
+                    named("last_idx", tensor(vec![rows], &packing.last_idx))?,
+                ];
+                self.scores(inputs, rows)
+            }
+        }
+    }
+}
+
+/// A tensor that borrows `data`.
+fn tensor<T>(shape: Vec<usize>, data: &[T]) -> Result<SessionInputValue<'_>, String>
+where
+    T: ort::value::PrimitiveTensorElementType + std::fmt::Debug + Clone + 'static,
+{
+    TensorRef::from_array_view((shape, data)).map(Into::into).map_err(|error| error.to_string())
+}
+
+fn named<'a>(
+    name: &'a str,
+    tensor: Result<SessionInputValue<'a>, String>,
+) -> Result<(Cow<'a, str>, SessionInputValue<'a>), String> {
+    tensor.map(|tensor| (Cow::Borrowed(name), tensor))
 }
 
 fn commit(builder: SessionBuilder, config: &SessionConfig<'_>) -> ort::Result<Session> {
@@ -109,52 +186,6 @@ fn commit(builder: SessionBuilder, config: &SessionConfig<'_>) -> ort::Result<Se
         builder = builder.with_execution_providers([cuda])?;
     }
     builder.commit_from_file(config.model)
-}
-
-fn fill(name: &str, kind: Option<TensorElementType>) -> Result<Fill, String> {
-    let Some((_, fill)) = FILLS.iter().find(|(known, _)| *known == name) else {
-        let known = FILLS.map(|(known, _)| known).join("`, `");
-        return Err(format!("has an input `{name}`, which guerdon cannot fill; it knows `{known}`"));
-    };
-    match kind {
-        Some(TensorElementType::Int64) => Ok(*fill),
-        _ => Err(format!("takes something other than int64 as `{name}`; export it with int64 inputs")),
-    }
-}
-
-impl Engine for OrtEngine {
-    fn run(&mut self, sequences: &[&[u32]]) -> Result<Vec<f32>, String> {
-        let longest = sequences.iter().map(|ids| ids.len()).max().unwrap_or(0);
-        let shape = [sequences.len(), longest];
-        let filled: Vec<Vec<i64>> =
-            self.inputs.iter().map(|(_, fill)| fill.tensor(sequences, longest, self.pad)).collect();
-        let mut inputs: Vec<(Cow<'_, str>, SessionInputValue<'_>)> = Vec::with_capacity(filled.len());
-        for ((name, _), data) in self.inputs.iter().zip(&filled) {
-            let tensor =
-                TensorRef::from_array_view((shape, data.as_slice())).map_err(|error| error.to_string())?;
-            inputs.push((Cow::Borrowed(name), tensor.into()));
-        }
-        let outputs = self.session.run(inputs).map_err(|error| error.to_string())?;
-        let output =
-            outputs.get(&self.output.name).ok_or_else(|| format!("gave no `{}`", self.output.name))?;
-        column(output, sequences.len(), &self.output)
-    }
-}
-
-impl Fill {
-    fn tensor(self, sequences: &[&[u32]], longest: usize, pad: i64) -> Vec<i64> {
-        let mut data = Vec::with_capacity(sequences.len() * longest);
-        for (row, ids) in sequences.iter().enumerate() {
-            match self {
-                Self::Ids => data.extend(ids.iter().copied().map(i64::from)),
-                Self::Mask => data.extend(std::iter::repeat_n(1, ids.len())),
-                Self::Types => {}
-                Self::Positions => data.extend((0i64..).take(longest)),
-            }
-            data.resize((row + 1) * longest, if matches!(self, Self::Ids) { pad } else { 0 });
-        }
-        data
-    }
 }
 
 /// The score of each row of an output of shape `[rows]` or `[rows, labels]`.
@@ -194,24 +225,4 @@ fn column(output: &DynValue, rows: usize, wanted: &Output) -> Result<Vec<f32>, S
         ));
     }
     Ok(data.iter().copied().skip(index).step_by(labels).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn padding_is_on_the_right_and_masked() {
-        let sequences: [&[u32]; 2] = [&[5, 6, 7], &[8]];
-        assert_eq!(Fill::Ids.tensor(&sequences, 3, 9), [5, 6, 7, 8, 9, 9]);
-        assert_eq!(Fill::Mask.tensor(&sequences, 3, 9), [1, 1, 1, 1, 0, 0]);
-        assert_eq!(Fill::Types.tensor(&sequences, 3, 9), [0; 6]);
-        assert_eq!(Fill::Positions.tensor(&sequences, 3, 9), [0, 1, 2, 0, 1, 2]);
-    }
-
-    #[test]
-    fn an_input_that_cannot_be_filled_is_refused_with_those_that_can() {
-        assert!(fill("pixel_values", Some(TensorElementType::Float32)).unwrap_err().contains("`input_ids`"));
-        assert!(fill("input_ids", Some(TensorElementType::Int32)).unwrap_err().contains("int64"));
-    }
 }

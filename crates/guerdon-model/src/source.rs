@@ -1,12 +1,13 @@
 //! The reward source `rm`: a model, and how its output is calibrated.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use guerdon_fusion::{Ask, BoxFuture, Channel, RewardSource, SourceVersion, calibrate};
 use guerdon_types::{AbstainWhy, Abstained, Calibration, Finite, Part, RmPart, Signal, SourceId};
 
 use crate::Model;
-use crate::model::{Miss, Scored};
+use crate::model::{Miss, Question, Scored};
 
 /// The preference reward model as a source (paper: RM, the base that the others modulate).
 ///
@@ -59,12 +60,17 @@ impl RewardSource for RmSource {
         SourceVersion::Model { hash: self.model.hash().to_owned(), calibration: self.calibration }
     }
 
+    fn full_for(&self) -> Option<Duration> {
+        self.model.full_for()
+    }
+
     fn score<'a>(&'a self, ask: Ask<'a>) -> BoxFuture<'a, Vec<Signal>> {
         Box::pin(async move {
             // Nothing after the last asked turn is read, so nothing after it is copied to the tokenizing thread.
             let read = ask.turns.iter().max().map_or(0, |last| last + 1).min(ask.rollout.messages.len());
             let messages = ask.rollout.messages[..read].to_vec();
-            let scored = self.model.score(messages, ask.turns, ask.deadline).await;
+            let Ask { turns, client, deadline, .. } = ask;
+            let scored = self.model.score(messages, Question { turns, client, deadline }).await;
             scored.into_iter().map(|scored| self.signal(scored)).collect()
         })
     }

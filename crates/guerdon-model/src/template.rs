@@ -165,6 +165,37 @@ mod tests {
         ChatTemplate::compile(source, "<s>", "</s>")?.render(&messages.iter().collect::<Vec<_>>())
     }
 
+    #[derive(serde::Deserialize)]
+    struct Golden {
+        dialogues: Vec<Vec<Message>>,
+        rows: Vec<Row>,
+    }
+
+    #[derive(serde::Deserialize)]
+    struct Row {
+        template: String,
+        dialogue: usize,
+        rendered: Option<String>,
+        refused: Option<String>,
+    }
+
+    #[test]
+    fn ten_families_of_templates_render_and_refuse_as_in_transformers() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/templates");
+        let read = |name: &str| crate::files::read_text(&folder.join(name)).unwrap();
+        let golden: Golden = serde_json::from_str(&read("golden.json")).unwrap();
+        assert_eq!(golden.rows.len(), 10 * golden.dialogues.len());
+        for Row { template, dialogue, rendered, refused } in golden.rows {
+            let compiled = ChatTemplate::compile(&read(&format!("{template}.jinja")), "<s>", "</s>").unwrap();
+            let result = compiled.render(&golden.dialogues[dialogue].iter().collect::<Vec<_>>());
+            match (rendered, refused, result) {
+                (Some(expected), None, Ok(text)) => assert_eq!(text, expected, "{template}, {dialogue}"),
+                (None, Some(words), Err(error)) => assert!(error.contains(&words), "{template}: {error}"),
+                (expected, _, got) => panic!("{template}, {dialogue}: {got:?} instead of {expected:?}"),
+            }
+        }
+    }
+
     const DIALOGUE: [(Role, &str); 3] =
         [(Role::System, "Be kind. "), (Role::User, "480?\nFinal."), (Role::Assistant, " 420 & <done>")];
 

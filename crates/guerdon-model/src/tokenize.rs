@@ -1,7 +1,6 @@
 //! From a dialogue to the token ids that a model reads, and what is dropped when it is too long.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use guerdon_types::{Message, Role};
 use tokenizers::{Encoding, Tokenizer};
@@ -10,6 +9,7 @@ use crate::Error;
 use crate::files::read_text;
 use crate::manifest::{Format, Manifest, Prefix};
 use crate::template::ChatTemplate;
+use crate::tokens::Tokens;
 use crate::window::widest;
 
 /// Turns dialogues into token ids.
@@ -20,6 +20,7 @@ pub(crate) struct Encoder {
     max_tokens: usize,
     pad: u32,
     bos: Option<u32>,
+    mark_replies: bool,
 }
 
 #[derive(Debug)]
@@ -31,8 +32,7 @@ enum Text {
 /// What a model reads of one turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Encoded {
-    /// Token ids, special ones included; never empty.
-    pub(crate) ids: Arc<[u32]>,
+    pub(crate) tokens: Tokens,
     /// Whether anything was dropped.
     pub(crate) truncated: bool,
 }
@@ -81,12 +81,31 @@ impl Encoder {
                 Text::Plain { prefix, separator: input.separator.clone() }
             }
         };
-        let encoder = Self { tokenizer, text, max_tokens: input.max_tokens, pad, bos };
+        let encoder = Self { tokenizer, text, max_tokens: input.max_tokens, pad, bos, mark_replies: false };
         encoder.probe().map_err(|detail| match &manifest.files.chat_template {
             Some(template) => Error::Template { path: folder.join(template), detail },
             None => refused(detail),
         })?;
         Ok(encoder)
+    }
+
+    /// From now on marks the scored message's tokens, for a graph that wants to be told which they are. A marker in
+    /// the text would not do: a policy that writes the marker would move it.
+    pub(crate) fn mark_replies(&mut self) -> Result<(), String> {
+        match self.text {
+            Text::Plain { .. } => self.mark_replies = true,
+            Text::Chat(_) => {
+                return Err("asks for `reply_mask`, which only format = \"plain\" can fill: a chat template does not tell \
+                            where it put a message"
+                    .to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    /// How many ids the tokenizer knows, added ones included: each must be one that the model knows.
+    pub(crate) fn vocabulary(&self) -> usize {
+        self.tokenizer.get_vocab_size(true)
     }
 
     /// What a plain dialogue is to this model.
@@ -116,7 +135,7 @@ impl Encoder {
             Text::Plain { prefix, separator } => self.plain(dialogue, prefix, separator, try_whole),
             Text::Chat(template) => self.chat(dialogue, template, try_whole),
         }?;
-        match encoded.ids.is_empty() {
+        match encoded.tokens.ids.is_empty() {
             true => Err("nothing is left to read: the turn is empty and the tokenizer adds no special token"
                 .to_owned()),
             false => Ok(encoded),
@@ -135,20 +154,22 @@ impl Encoder {
         let fitting = widest(0, last, try_whole, |start| {
             let lines: Vec<String> =
                 dialogue[start..].iter().map(|m| format!("{}{}", prefix.of(m.role), m.content)).collect();
-            let encoding = self.tokens(&lines.join(separator), true)?;
+            let text = lines.join(separator);
+            let encoding = self.encoding(&text, true)?;
             let fits = encoding.get_ids().len() <= self.max_tokens;
+            let tokens = self.marked(&encoding, text.len() - dialogue[last].content.len());
             if start == last && !fits {
-                alone = Some(encoding);
+                alone = Some((encoding, tokens));
                 return Ok(None);
             }
-            Ok::<_, String>(fits.then_some(encoding))
+            Ok::<_, String>(fits.then_some(tokens))
         })?;
         Ok(match (fitting, alone) {
-            (Some((start, encoding)), _) => Encoded { ids: encoding.get_ids().into(), truncated: start > 0 },
-            (None, Some(encoding)) => {
+            (Some((start, tokens)), _) => Encoded { tokens, truncated: start > 0 },
+            (None, Some((encoding, tokens))) => {
                 let special = encoding.get_special_tokens_mask();
                 let head = special.iter().take_while(|&&special| special == 1).count();
-                Encoded { ids: self.keep_end(encoding.get_ids(), head), truncated: true }
+                Encoded { tokens: tokens.keep_end(head, self.max_tokens), truncated: true }
             }
             (None, None) => return Err("the turn could not be encoded".to_owned()),
         })
@@ -166,7 +187,7 @@ impl Encoder {
         if try_whole {
             let ids = self.templated(&whole)?;
             if ids.len() <= self.max_tokens {
-                return Ok(Encoded { ids: ids.into(), truncated: false });
+                return Ok(Encoded { tokens: Tokens::unmarked(ids), truncated: false });
             }
         }
         let system = dialogue.first().filter(|message| message.role == Role::System && last > 0);
@@ -192,17 +213,17 @@ impl Encoder {
                 Ok::<_, String>(None)
             })?;
             if let Some((_, (kept, ids))) = fitting {
-                return Ok(Encoded { ids: ids.into(), truncated: kept < dialogue.len() });
+                return Ok(Encoded { tokens: Tokens::unmarked(ids), truncated: kept < dialogue.len() });
             }
         }
         let ids = self.templated(shortest.as_ref().unwrap_or(&whole))?;
         let head = usize::from(ids.first().copied() == self.bos && self.bos.is_some());
-        Ok(Encoded { ids: self.keep_end(&ids, head), truncated: true })
+        Ok(Encoded { tokens: Tokens::unmarked(ids).keep_end(head, self.max_tokens), truncated: true })
     }
 
     /// Encodes what a template rendered: the special tokens are in the text already.
     fn templated(&self, text: &str) -> Result<Vec<u32>, String> {
-        let ids = self.tokens(text, false)?.get_ids().to_vec();
+        let ids = self.encoding(text, false)?.get_ids().to_vec();
         match (self.bos, ids.as_slice()) {
             (Some(bos), [first, second, ..]) if *first == bos && *second == bos => {
                 Err("the rendered dialogue begins with two BOS tokens".to_owned())
@@ -211,16 +232,27 @@ impl Encoder {
         }
     }
 
-    fn tokens(&self, text: &str, add_special_tokens: bool) -> Result<Encoding, String> {
-        self.tokenizer.encode_fast(text, add_special_tokens).map_err(|error| error.to_string())
+    fn encoding(&self, text: &str, add_special_tokens: bool) -> Result<Encoding, String> {
+        // Without a reply to mark nobody asks where in the text a token lies, and not keeping track is faster.
+        let encoding = match self.mark_replies {
+            true => self.tokenizer.encode(text, add_special_tokens),
+            false => self.tokenizer.encode_fast(text, add_special_tokens),
+        };
+        encoding.map_err(|error| error.to_string())
     }
 
-    /// The first `head` ids, which are special, and as much of the end as fits: the special ids that end the text, and
-    /// the last words of the turn before them.
-    fn keep_end(&self, ids: &[u32], head: usize) -> Arc<[u32]> {
-        let head = head.min(self.max_tokens).min(ids.len());
-        let kept = (self.max_tokens - head).min(ids.len() - head);
-        ids[..head].iter().chain(&ids[ids.len() - kept..]).copied().collect()
+    /// The ids, with those that lie at or after byte `reply` of the text marked, special ones excepted.
+    fn marked(&self, encoding: &Encoding, reply: usize) -> Tokens {
+        let mut tokens = Tokens::unmarked(encoding.get_ids());
+        if self.mark_replies {
+            let special = encoding.get_special_tokens_mask();
+            let own = |place: &usize| special[*place] == 0 && encoding.get_offsets()[*place].1 > reply;
+            let mut places = (0..tokens.len()).filter(own);
+            if let Some(first) = places.next() {
+                tokens.reply = first..places.next_back().unwrap_or(first) + 1;
+            }
+        }
+        tokens
     }
 }
 
@@ -256,7 +288,7 @@ mod tests {
 
     fn words(encoder: &Encoder, encoded: &Encoded) -> String {
         let words: Vec<String> =
-            encoded.ids.iter().map(|id| encoder.tokenizer.id_to_token(*id).unwrap()).collect();
+            encoded.tokens.ids.iter().map(|id| encoder.tokenizer.id_to_token(*id).unwrap()).collect();
         words.join(" ")
     }
 
@@ -281,7 +313,7 @@ mod tests {
         let read = |max_tokens| {
             let encoder = chat(max_tokens);
             let encoded = encoder.encode(&dialogue, 4).unwrap();
-            assert!(encoded.ids.len() <= max_tokens);
+            assert!(encoded.tokens.len() <= max_tokens);
             (words(&encoder, &encoded), encoded.truncated)
         };
         let (system, user, last) =
@@ -311,6 +343,27 @@ mod tests {
         let encoder = Encoder::load(folder, &Manifest::load(folder).unwrap()).unwrap();
         let encoded = encoder.encode(&say(&[(Role::Assistant, "deal [SEP] deal")]), 0).unwrap();
         assert_eq!(words(&encoder, &encoded), "[CLS] assistant : deal [UNK] [UNK] [UNK] deal [SEP]");
+    }
+
+    #[test]
+    fn a_marked_reply_is_the_message_itself_whatever_it_says() {
+        let folder = Path::new(TINY);
+        let mut encoder = Encoder::load(folder, &Manifest::load(folder).unwrap()).unwrap();
+        encoder.mark_replies().unwrap();
+        let marked = |dialogue: &[Message]| {
+            let Tokens { ids, reply } = encoder.encode(dialogue, dialogue.len() - 1).unwrap().tokens;
+            let words: Vec<_> =
+                ids[reply].iter().map(|id| encoder.tokenizer.id_to_token(*id).unwrap()).collect();
+            words.join(" ")
+        };
+        let ask = (Role::User, "480 ?");
+        assert_eq!(marked(&say(&[ask, (Role::Assistant, "no deal .")])), "no deal .");
+        // The marker of a turn, written by the policy, marks nothing.
+        assert_eq!(marked(&say(&[ask, (Role::Assistant, "no assistant : yes")])), "no assistant : yes");
+        assert_eq!(marked(&say(&[ask, (Role::Assistant, "")])), "");
+        // Longer than the model reads: what is left of it is all of the input that is not special.
+        assert_eq!(marked(&say(&[ask, (Role::Assistant, &"deal ".repeat(40))])), ["deal"; 22].join(" "));
+        assert!(chat(24).mark_replies().unwrap_err().contains("format = \"plain\""));
     }
 
     #[test]

@@ -1,25 +1,29 @@
 //! The turns that wait for the device: who asked, until when, and which of them ask the same question.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 use tracing::Span;
 
 use crate::batch::{Limits, next_batch};
+use crate::fair::FairClock;
+use crate::queue::Place;
+use crate::tokens::Tokens;
 
 /// One turn that waits for its score.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    pub(crate) ids: Arc<[u32]>,
+    pub(crate) tokens: Tokens,
+    /// Who asks: the device's time is shared evenly between clients.
+    pub(crate) client: u64,
     pub(crate) deadline: Option<Instant>,
     pub(crate) queued: Instant,
     /// The request's span, so that a trace shows which batch scored it.
     pub(crate) span: Span,
     pub(crate) reply: oneshot::Sender<Result<f32, Lost>>,
     /// Its place in the queue, free again when the entry is dropped.
-    pub(crate) place: OwnedSemaphorePermit,
+    pub(crate) place: Place,
 }
 
 /// What whoever asked waits on.
@@ -39,17 +43,21 @@ pub(crate) enum Lost {
 /// The waiting set. Turns with the same ids, such as samples of a policy that has made up its mind, are one sequence.
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
-    /// By arrival.
-    sequences: BTreeMap<u64, Sequence>,
-    arrival: HashMap<Arc<[u32]>, u64>,
+    /// Most urgent first.
+    sequences: BTreeMap<Turn, Sequence>,
+    turns: HashMap<Tokens, Turn>,
+    clock: FairClock,
     arrivals: u64,
     tokens: usize,
 }
 
+/// A sequence's turn: its fair tag, and by arrival among equals.
+type Turn = (u64, u64);
+
 /// One distinct sequence and everybody who waits for it; never nobody.
 #[derive(Debug)]
 pub(crate) struct Sequence {
-    pub(crate) ids: Arc<[u32]>,
+    pub(crate) tokens: Tokens,
     pub(crate) entries: Vec<Entry>,
 }
 
@@ -64,45 +72,61 @@ impl Waiting {
     }
 
     pub(crate) fn push(&mut self, entry: Entry) {
-        if let Some(sequence) =
-            self.arrival.get(&entry.ids).and_then(|arrival| self.sequences.get_mut(arrival))
-        {
+        if let Some(sequence) = self.turns.get(&entry.tokens).and_then(|turn| self.sequences.get_mut(turn)) {
             sequence.entries.push(entry);
             return;
         }
-        let (arrival, ids) = (self.arrivals, Arc::clone(&entry.ids));
+        let tokens = entry.tokens.clone();
+        let turn = (self.clock.tag(entry.client, tokens.len()), self.arrivals);
         self.arrivals += 1;
-        self.tokens += ids.len();
-        self.arrival.insert(Arc::clone(&ids), arrival);
-        self.sequences.insert(arrival, Sequence { ids, entries: vec![entry] });
+        self.tokens += tokens.len();
+        self.turns.insert(tokens.clone(), turn);
+        self.sequences.insert(turn, Sequence { tokens, entries: vec![entry] });
     }
 
-    fn remove(&mut self, arrival: u64) -> Option<Sequence> {
-        let sequence = self.sequences.remove(&arrival)?;
-        self.arrival.remove(&sequence.ids);
-        self.tokens -= sequence.ids.len();
+    fn remove(&mut self, turn: Turn) -> Option<Sequence> {
+        let sequence = self.sequences.remove(&turn)?;
+        self.turns.remove(&sequence.tokens);
+        self.tokens -= sequence.tokens.len();
         Some(sequence)
     }
 
-    /// Takes the next batch, oldest first. Whoever hung up takes no place in it, nor does whoever's deadline is past,
-    /// and those are told.
+    /// Takes the next batch: the most urgent sequence, and what runs well beside it. Whoever hung up takes no place in it,
+    /// nor does whoever's deadline is past, and those are told.
     pub(crate) fn take_batch(&mut self, now: Instant, limits: Limits) -> Vec<Sequence> {
         let mut deserted = Vec::new();
-        for (arrival, sequence) in &mut self.sequences {
+        for (turn, sequence) in &mut self.sequences {
             for late in sequence.entries.extract_if(.., |entry| entry.reply.is_closed() || entry.is_late(now))
             {
                 late.answer(Err(Lost::Deadline));
             }
             if sequence.entries.is_empty() {
-                deserted.push(*arrival);
+                deserted.push(*turn);
             }
         }
-        for arrival in deserted {
-            self.remove(arrival);
+        for turn in deserted {
+            self.remove(turn);
         }
-        let (arrivals, lengths): (Vec<u64>, Vec<usize>) =
-            self.sequences.iter().map(|(arrival, sequence)| (*arrival, sequence.ids.len())).unzip();
-        next_batch(&lengths, limits).into_iter().filter_map(|place| self.remove(arrivals[place])).collect()
+        if let Some(((tag, _), _)) = self.sequences.first_key_value() {
+            self.clock.served(*tag);
+        }
+        let (turns, ids): (Vec<Turn>, Vec<&[u32]>) =
+            self.sequences.iter().map(|(turn, sequence)| (*turn, &*sequence.tokens.ids)).unzip();
+        let batch = next_batch(&ids, limits);
+        let batch = batch.into_iter().filter_map(|place| self.remove(turns[place])).collect();
+        if self.is_empty() {
+            self.clock.reset();
+        }
+        batch
+    }
+}
+
+impl Sequence {
+    /// Answers everybody who waits for it.
+    pub(crate) fn answer(self, score: &Result<f32, Lost>) {
+        for entry in self.entries {
+            entry.answer(score.clone());
+        }
     }
 }
 
@@ -123,22 +147,41 @@ impl Entry {
 pub(crate) mod tests {
     use std::time::Duration;
 
-    use tokio::sync::Semaphore;
+    use futures_util::FutureExt as _;
 
     use super::*;
+    use crate::batch::Layout;
+    use crate::queue::Queue;
 
     pub(crate) fn entry(ids: &[u32], deadline: Option<Instant>) -> (Entry, Answer) {
         let (reply, answer) = oneshot::channel();
-        let place = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-        let entry =
-            Entry { ids: ids.into(), deadline, queued: Instant::now(), span: Span::none(), reply, place };
-        (entry, answer)
+        let place = Queue::new(1).reserve(1).now_or_never().flatten().unwrap().place(ids.len()).unwrap();
+        let (tokens, queued, span) = (Tokens::unmarked(ids), Instant::now(), Span::none());
+        (Entry { tokens, client: 0, deadline, queued, span, reply, place }, answer)
     }
 
-    const LIMITS: Limits = Limits { token_budget: 100, max_items: 100 };
+    const LIMITS: Limits = Limits { layout: Layout::Padded, token_budget: 100, max_items: 100 };
 
     fn taken(waiting: &mut Waiting, now: Instant) -> Vec<(Vec<u32>, usize)> {
-        waiting.take_batch(now, LIMITS).into_iter().map(|s| (s.ids.to_vec(), s.entries.len())).collect()
+        let batch = waiting.take_batch(now, LIMITS).into_iter();
+        batch.map(|sequence| (sequence.tokens.ids.to_vec(), sequence.entries.len())).collect()
+    }
+
+    #[test]
+    fn a_small_client_does_not_wait_for_a_large_one() {
+        let mut waiting = Waiting::default();
+        let mut answers = Vec::new();
+        for n in 0..50 {
+            let (entry, answer) = entry(&[n; 40], None);
+            waiting.push(entry);
+            answers.push(answer);
+        }
+        let first = taken(&mut waiting, Instant::now());
+        assert_eq!(first, [(vec![0; 40], 1), (vec![1; 40], 1)]);
+        let (single, _answer) = entry(&[99; 40], None);
+        waiting.push(Entry { client: 1, ..single });
+        let second = taken(&mut waiting, Instant::now());
+        assert!(second.contains(&(vec![99; 40], 1)), "{second:?}");
     }
 
     #[test]

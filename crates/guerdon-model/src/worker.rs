@@ -6,9 +6,23 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use crate::batch::{Limits, padded_tokens};
+use crate::batch::{Layout, Limits, padded_tokens};
+use crate::cache::ScoreCache;
+use crate::packed::distinct_tokens;
+use crate::queue::Queue;
 use crate::session::Engine;
+use crate::tokens::Tokens;
 use crate::waiting::{Entry, Lost, Sequence, Waiting};
+
+/// What a model tells of its work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ModelEvent {
+    /// A batch was run.
+    Batch(BatchEvent),
+    /// So many turns had been scored before, and were not scored again.
+    CacheHits(usize),
+}
 
 /// One batch that was run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,8 +32,8 @@ pub struct BatchEvent {
     pub items: usize,
     /// Turns beyond those, which asked what another had asked.
     pub coalesced: usize,
-    /// Tokens that the device computed: the longest sequence times `items`.
-    pub padded_tokens: usize,
+    /// Tokens that the device computed: the longest sequence times `items`; in a packed graph, each distinct one once.
+    pub computed_tokens: usize,
     /// Tokens that were asked about.
     pub tokens: usize,
     /// How long the device took.
@@ -54,8 +68,8 @@ impl BatchOutcome {
     }
 }
 
-/// What is told of every batch, on the device thread: keep it quick.
-pub(crate) type Observer = Arc<dyn Fn(&BatchEvent) + Send + Sync>;
+/// Who is told of it, often on the device thread: keep it quick.
+pub(crate) type Observer = Arc<dyn Fn(&ModelEvent) + Send + Sync>;
 
 /// Counts the requests that are being tokenized: those who will be in the queue in a moment.
 #[derive(Debug, Clone, Default)]
@@ -90,6 +104,8 @@ pub(crate) struct Worker<E> {
     pub(crate) coming: Coming,
     pub(crate) limits: Limits,
     pub(crate) max_wait: Duration,
+    pub(crate) queue: Queue,
+    pub(crate) cache: ScoreCache,
     pub(crate) observer: Observer,
 }
 
@@ -109,7 +125,7 @@ impl<E: Engine> Worker<E> {
                 waiting.push(entry);
             }
             self.gather(&mut waiting);
-            let batch = waiting.take_batch(Instant::now(), self.limits);
+            let batch = self.unscored(waiting.take_batch(Instant::now(), self.limits));
             if !batch.is_empty() {
                 self.score(batch);
             }
@@ -137,11 +153,34 @@ impl<E: Engine> Worker<E> {
         }
     }
 
+    /// Answers those of `batch` that were scored after they were asked about, and returns the others.
+    fn unscored(&self, batch: Vec<Sequence>) -> Vec<Sequence> {
+        let mut hits = 0;
+        let mut rest = Vec::with_capacity(batch.len());
+        for sequence in batch {
+            match self.cache.get(&sequence.tokens) {
+                None => rest.push(sequence),
+                Some(score) => {
+                    hits += sequence.entries.len();
+                    sequence.answer(&Ok(score));
+                }
+            }
+        }
+        if hits > 0 {
+            (self.observer)(&ModelEvent::CacheHits(hits));
+        }
+        rest
+    }
+
     fn score(&mut self, batch: Vec<Sequence>) {
         let started = Instant::now();
-        let sequences: Vec<&[u32]> = batch.iter().map(|sequence| &*sequence.ids).collect();
-        let padded_tokens = padded_tokens(sequences.iter().map(|ids| ids.len()));
-        let span = tracing::info_span!("rm.batch", rm.items = batch.len(), rm.padded_tokens = padded_tokens);
+        let sequences: Vec<&Tokens> = batch.iter().map(|sequence| &sequence.tokens).collect();
+        let computed_tokens = match self.limits.layout {
+            Layout::Padded => padded_tokens(sequences.iter().map(|tokens| tokens.len())),
+            Layout::Packed => distinct_tokens(&sequences),
+        };
+        let span =
+            tracing::info_span!("rm.batch", rm.items = batch.len(), rm.computed_tokens = computed_tokens);
         for entry in batch.iter().flat_map(|sequence| &sequence.entries) {
             span.follows_from(entry.span.id());
         }
@@ -150,12 +189,15 @@ impl<E: Engine> Worker<E> {
         let queued = batch.iter().flat_map(|sequence| &sequence.entries).map(|entry| entry.queued).min();
         let entries: usize = batch.iter().map(|sequence| sequence.entries.len()).sum();
         let scored = scores.iter().filter(|score| score.is_ok()).count();
+        let tokens = sequences.iter().map(|tokens| tokens.len()).sum();
+        let duration = started.elapsed();
+        self.queue.ran(tokens, duration);
         let event = BatchEvent {
             items: batch.len(),
             coalesced: entries - batch.len(),
-            padded_tokens,
-            tokens: sequences.iter().map(|ids| ids.len()).sum(),
-            duration: started.elapsed(),
+            computed_tokens,
+            tokens,
+            duration,
             queue_wait: queued.map(|queued| started.saturating_duration_since(queued)).unwrap_or_default(),
             outcome: match scored {
                 0 => BatchOutcome::Failed,
@@ -164,17 +206,18 @@ impl<E: Engine> Worker<E> {
             },
         };
         // Told before it is answered, so that whoever has a score can trust the counters to know of it.
-        (self.observer)(&event);
+        (self.observer)(&ModelEvent::Batch(event));
         for (sequence, score) in batch.into_iter().zip(scores) {
-            for entry in sequence.entries {
-                entry.answer(score.clone());
+            if let Ok(score) = score {
+                self.cache.put(&sequence.tokens, score);
             }
+            sequence.answer(&score);
         }
     }
 }
 
 /// Runs `sequences`; if that fails, each half alone, until what fails is one sequence. The others are scored.
-fn run_or_halve(engine: &mut impl Engine, sequences: &[&[u32]]) -> Vec<Result<f32, Lost>> {
+fn run_or_halve(engine: &mut impl Engine, sequences: &[&Tokens]) -> Vec<Result<f32, Lost>> {
     let failure = match engine.run(sequences) {
         Ok(scores) if scores.len() == sequences.len() => return scores.into_iter().map(finite).collect(),
         Ok(scores) => format!("the engine gave {} scores for {} sequences", scores.len(), sequences.len()),
@@ -208,13 +251,17 @@ mod tests {
     struct Sums(Arc<Mutex<Vec<usize>>>);
 
     impl Engine for Sums {
-        fn run(&mut self, sequences: &[&[u32]]) -> Result<Vec<f32>, String> {
+        fn layout(&self) -> Layout {
+            Layout::Padded
+        }
+
+        fn run(&mut self, sequences: &[&Tokens]) -> Result<Vec<f32>, String> {
             self.0.lock().unwrap().push(sequences.len());
-            if sequences.iter().any(|ids| ids.contains(&13)) {
+            if sequences.iter().any(|tokens| tokens.ids.contains(&13)) {
                 return Err("thirteen".to_owned());
             }
-            let sum = |ids: &&[u32]| {
-                if ids.contains(&99) { f32::INFINITY } else { ids.iter().sum::<u32>() as f32 }
+            let sum = |tokens: &&Tokens| {
+                if tokens.ids.contains(&99) { f32::INFINITY } else { tokens.ids.iter().sum::<u32>() as f32 }
             };
             Ok(sequences.iter().map(sum).collect())
         }
@@ -235,9 +282,15 @@ mod tests {
             engine: Sums(Arc::clone(&runs)),
             inbox,
             coming: Coming::default(),
-            limits: Limits { token_budget: 64, max_items: 64 },
+            limits: Limits { layout: Layout::Padded, token_budget: 64, max_items: 64 },
             max_wait,
-            observer: Arc::new(move |event: &BatchEvent| seen.lock().unwrap().push(event.clone())),
+            queue: Queue::new(1),
+            cache: ScoreCache::new(0),
+            observer: Arc::new(move |event: &ModelEvent| {
+                if let ModelEvent::Batch(batch) = event {
+                    seen.lock().unwrap().push(batch.clone());
+                }
+            }),
         };
         Bench { worker, sender, runs, events }
     }
@@ -261,8 +314,22 @@ mod tests {
         assert_eq!(events.iter().map(|event| event.items).collect::<Vec<_>>(), [32, 32, 26]);
         assert_eq!(events.iter().map(|event| event.coalesced).sum::<usize>(), 10);
         assert!(
-            events.iter().all(|event| event.outcome == BatchOutcome::Scored && event.padded_tokens <= 64)
+            events.iter().all(|event| event.outcome == BatchOutcome::Scored && event.computed_tokens <= 64)
         );
+    }
+
+    #[test]
+    fn what_was_scored_while_it_waited_is_not_scored_again() {
+        let Bench { mut worker, sender, runs, .. } = bench(Duration::ZERO);
+        worker.cache = ScoreCache::new(10);
+        worker.cache.put(&Tokens::unmarked([5, 6]), 0.5);
+        let (mut known, mut new) = (ask(&sender, &[5, 6]), ask(&sender, &[7]));
+        drop(sender);
+        let cache = worker.cache.clone();
+        worker.run();
+        assert_eq!((known.try_recv().unwrap(), new.try_recv().unwrap()), (Ok(0.5), Ok(7.0)));
+        assert_eq!(*runs.lock().unwrap(), [1]);
+        assert_eq!(cache.get(&Tokens::unmarked([7])), Some(7.0));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use guerdon_fusion::{Ask, Channel, RewardSource as _, SourceVersion};
-use guerdon_model::{BatchEvent, BatchOutcome, Device, Error, Model, ModelConfig, RmSource};
+use guerdon_model::{BatchEvent, BatchOutcome, Device, Error, Model, ModelConfig, ModelEvent, RmSource};
 use guerdon_types::{AbstainWhy, Calibration, Finite, Message, Part, RmPart, Role, Rollout, Signal};
 
 type Events = Arc<Mutex<Vec<BatchEvent>>>;
@@ -19,8 +19,17 @@ fn tiny() -> PathBuf {
 fn load(config: &ModelConfig) -> (Arc<Model>, Events) {
     let events = Events::default();
     let seen = Arc::clone(&events);
-    let model = Model::load(config, Arc::new(move |event| seen.lock().unwrap().push(event.clone()))).unwrap();
-    (model, events)
+    let observer = move |event: &ModelEvent| {
+        if let ModelEvent::Batch(batch) = event {
+            seen.lock().unwrap().push(batch.clone());
+        }
+    };
+    (Model::load(config, Arc::new(observer)).unwrap(), events)
+}
+
+/// Every turn is scored by the model, however often it is asked about.
+fn uncached() -> ModelConfig {
+    ModelConfig { cache: 0, ..ModelConfig::new(tiny()) }
 }
 
 /// A dialogue whose length and words vary with `seed`.
@@ -50,7 +59,7 @@ async fn a_score_is_the_same_alone_and_padded_in_a_batch_to_one_part_in_a_millio
     // Not bit for bit: on a graph this small ONNX Runtime picks the order of summation by shape, which moves the last
     // bits. What a score must not depend on, such as padding that the mask fails to hide, moves it by far more.
     let alone = {
-        let (model, events) = load(&ModelConfig { max_batch: 1, ..ModelConfig::new(tiny()) });
+        let (model, events) = load(&ModelConfig { max_batch: 1, ..uncached() });
         let source = RmSource::new(model, Calibration::Raw);
         let mut scores = Vec::new();
         for seed in 0..64 {
@@ -59,7 +68,7 @@ async fn a_score_is_the_same_alone_and_padded_in_a_batch_to_one_part_in_a_millio
         assert!(events.lock().unwrap().iter().all(|event| event.items == 1));
         scores
     };
-    let (model, events) = load(&ModelConfig::new(tiny()));
+    let (model, events) = load(&uncached());
     let source = Arc::new(RmSource::new(model, Calibration::Raw));
     let mut tasks = tokio::task::JoinSet::new();
     for seed in (0..64).rev() {
@@ -70,7 +79,28 @@ async fn a_score_is_the_same_alone_and_padded_in_a_batch_to_one_part_in_a_millio
         assert!((together - alone[seed]).abs() <= 1e-6, "{seed}: {together} against {}", alone[seed]);
     }
     let events = events.lock().unwrap();
-    assert!(events.iter().any(|event| event.items > 1 && event.padded_tokens > event.tokens), "{events:?}");
+    assert!(events.iter().any(|event| event.items > 1 && event.computed_tokens > event.tokens), "{events:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn samples_of_one_prompt_pay_for_the_prompt_once() {
+    let decoder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tiny-decoder");
+    let config = ModelConfig { max_wait: Duration::from_secs(60), cache: 0, ..ModelConfig::new(decoder) };
+    let (model, events) = load(&config);
+    let source = Arc::new(RmSource::new(model, Calibration::Raw));
+    let mut tasks = tokio::task::JoinSet::new();
+    for reply in ["no", "deal", "480 ?", "not two", "call me later"] {
+        let source = Arc::clone(&source);
+        let prompt = Message::new(Role::User, "could we meet at 420 for the two night room ?");
+        let messages = vec![prompt, Message::new(Role::Assistant, reply)];
+        let rollout = Rollout { messages, ..Rollout::default() };
+        tasks.spawn(async move { part(&score(&source, &rollout, None).await[0]).raw });
+    }
+    let scores = tasks.join_all().await;
+    assert!(scores.iter().all(|score| score.is_finite()));
+    let events = events.lock().unwrap();
+    let (computed, asked) = events.iter().fold((0, 0), |(c, t), e| (c + e.computed_tokens, t + e.tokens));
+    assert!(computed * 2 < asked, "{computed} of {asked}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -115,8 +145,7 @@ async fn a_calibration_that_overflows_abstains() {
 
 #[tokio::test]
 async fn a_burst_of_single_requests_becomes_few_batches_and_each_is_answered() {
-    let (model, events) =
-        load(&ModelConfig { max_wait: Duration::from_secs(60), ..ModelConfig::new(tiny()) });
+    let (model, events) = load(&ModelConfig { max_wait: Duration::from_secs(60), ..uncached() });
     let source = Arc::new(RmSource::new(model, Calibration::Raw));
     let mut tasks = tokio::task::JoinSet::new();
     for seed in 0..256 {
@@ -132,6 +161,16 @@ async fn a_burst_of_single_requests_becomes_few_batches_and_each_is_answered() {
         events.iter().map(|event| event.coalesced).sum::<usize>() > 0,
         "35 of 256 dialogues are distinct"
     );
+}
+
+#[tokio::test]
+async fn the_same_dialogue_is_scored_once() {
+    let (model, events) = load(&ModelConfig::new(tiny()));
+    let source = RmSource::new(model, Calibration::Raw);
+    let first = score(&source, &dialogue(1), None).await;
+    let again = score(&source, &dialogue(1), None).await;
+    assert_eq!(part(&first[0]), part(&again[0]));
+    assert_eq!(events.lock().unwrap().len(), 1);
 }
 
 #[tokio::test]
@@ -163,7 +202,7 @@ async fn a_rollout_that_the_queue_has_no_room_for_abstains_whole() {
 
 #[tokio::test]
 async fn a_model_that_was_shut_down_says_so() {
-    let (model, _) = load(&ModelConfig::new(tiny()));
+    let (model, _) = load(&uncached());
     let source = RmSource::new(Arc::clone(&model), Calibration::Raw);
     part(&score(&source, &dialogue(0), None).await[0]);
     model.shutdown();

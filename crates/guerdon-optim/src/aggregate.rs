@@ -138,6 +138,7 @@ mod tests {
     use crate::rows::RowMask;
     use crate::testing::assert_close;
 
+    /// verl#5366, #3741; TRL#3138, #2995: which mode weighs long rows how.
     #[test]
     fn each_mode_weighs_as_its_formula_says() {
         let mask = RowMask::lens(&[3, 0, 1], 4).unwrap();

@@ -46,6 +46,14 @@ pub enum OptimError {
         /// The token within the row, from 0; 0 for arguments with one number a row.
         token: usize,
     },
+    /// An optional argument that this configuration needs.
+    #[error("{what} is needed: {why}")]
+    Missing {
+        /// The argument's name.
+        what: &'static str,
+        /// What needs it.
+        why: &'static str,
+    },
     /// Every input was finite, but the arithmetic left the range of the number type.
     #[error("{what} overflowed although every input is finite; scale the inputs down")]
     Overflow {

@@ -1,16 +1,19 @@
 //! The two number types every kernel here is generic over.
 //!
 //! A trait of our own rather than a numeric crate: it holds only what the kernels call, so a reader sees at once
-//! which operations a faster kernel must reproduce. There is deliberately no `mul_add`: on a build without the FMA
-//! target feature it is a call into libm, ten times slower than a multiplication and an addition.
+//! which operations must vectorise. There is deliberately no `mul_add`: on a build without the FMA target feature
+//! it is a call into libm, ten times slower than a multiplication and an addition, and with it the same batch
+//! would give other bits on another processor.
 
 use std::fmt::Debug;
 use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
 
+use crate::exp::Exponential;
+
 /// `f32` or `f64`.
 ///
 /// Sealed: the kernels promise their rounding for these two types and no other. Element-wise work is done in the
-/// type itself; every sum over tokens (losses, means, variances) is kept in `f64`.
+/// type itself; sums over tokens are pairwise in the type within 64 neighbours and in `f64` beyond.
 pub trait Float:
     sealed::Sealed
     + Copy
@@ -31,23 +34,60 @@ pub trait Float:
     const ZERO: Self;
     /// One.
     const ONE: Self;
+    /// One half.
+    const HALF: Self;
+    /// Below every number.
+    const NEG_INFINITY: Self;
 
     /// The nearest value of this type; a finite `f64` beyond the range of `f32` becomes infinite.
     fn from_f64(x: f64) -> Self;
     /// The same value in `f64`, exactly.
     fn to_f64(self) -> f64;
-    /// `e^self`.
-    fn exp(self) -> Self;
-    /// `e^self - 1`, accurate near zero.
-    fn exp_m1(self) -> Self;
     /// `|self|`.
     fn abs(self) -> Self;
-    /// `self` limited to `[low, high]`; NaN stays NaN.
-    fn clamp(self, low: Self, high: Self) -> Self;
     /// Neither NaN nor infinite.
     fn is_finite(self) -> bool;
     /// Not a number.
     fn is_nan(self) -> bool;
+    /// `e^self`, and its two forms that cancel when computed from it.
+    fn exponential(self) -> Exponential<Self>;
+
+    /// `e^self`.
+    #[inline(always)]
+    fn exp(self) -> Self {
+        self.exponential().exp
+    }
+
+    /// `1 / (1 + e^-self)`.
+    #[inline(always)]
+    fn sigmoid(self) -> Self {
+        Self::ONE / (Self::ONE + (-self).exp())
+    }
+
+    /// `self` limited to `[low, high]`; NaN stays NaN. Unlike the inherent method it never panics.
+    #[inline(always)]
+    fn clamp(self, low: Self, high: Self) -> Self {
+        let raised = if self < low { low } else { self };
+        if raised > high { high } else { raised }
+    }
+
+    /// The greater; `self` where they do not compare.
+    #[inline(always)]
+    fn or_greater(self, other: Self) -> Self {
+        if other > self { other } else { self }
+    }
+
+    /// 0, or NaN where `self` is NaN or infinite: a check that can be summed.
+    #[inline(always)]
+    fn blemish(self) -> Self {
+        self * Self::ZERO
+    }
+
+    /// 1 where `holds`, else 0: a condition that can be summed.
+    #[inline(always)]
+    fn flag(holds: bool) -> Self {
+        if holds { Self::ONE } else { Self::ZERO }
+    }
 }
 
 mod sealed {
@@ -61,37 +101,32 @@ macro_rules! float {
         impl Float for $type {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
+            const HALF: Self = 0.5;
+            const NEG_INFINITY: Self = Self::NEG_INFINITY;
 
+            #[inline(always)]
             fn from_f64(x: f64) -> Self {
                 $from(x)
             }
+            #[inline(always)]
             fn to_f64(self) -> f64 {
                 f64::from(self)
             }
-            fn exp(self) -> Self {
-                self.exp()
-            }
-            fn exp_m1(self) -> Self {
-                self.exp_m1()
-            }
+            #[inline(always)]
             fn abs(self) -> Self {
                 self.abs()
             }
-            fn clamp(self, low: Self, high: Self) -> Self {
-                // Not the inherent clamp: that one panics when a caller's limits are out of order.
-                if self < low {
-                    low
-                } else if self > high {
-                    high
-                } else {
-                    self
-                }
-            }
+            #[inline(always)]
             fn is_finite(self) -> bool {
                 self.is_finite()
             }
+            #[inline(always)]
             fn is_nan(self) -> bool {
                 self.is_nan()
+            }
+            #[inline(always)]
+            fn exponential(self) -> Exponential<Self> {
+                crate::exp::$type(self)
             }
         }
     };

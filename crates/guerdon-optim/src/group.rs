@@ -26,6 +26,12 @@ pub enum Estimator {
     Rloo,
     /// `(s - mean_group) / (std_batch + eps)`: "Tricks or Traps?" (arXiv 2508.08221).
     BatchStd,
+    /// `(best - second best) / (std_group + eps)` for the best, 0 for its siblings: pass@k training
+    /// (arXiv 2503.19595). The first of equals is the best.
+    PassAtK,
+    /// `alpha (s - mean_group)` with `alpha` the number of scored rollouts over those whose reward is not 0:
+    /// GPG (arXiv 2504.02546), section 3.2.
+    Gpg,
 }
 
 named!(Estimator, "estimator", {
@@ -33,7 +39,17 @@ named!(Estimator, "estimator", {
     DrGrpo => "dr_grpo",
     Rloo => "rloo",
     BatchStd => "batch_std",
+    PassAtK => "pass_at_k",
+    Gpg => "gpg",
 });
+
+impl Estimator {
+    /// Whether an advantage depends on rollouts of other groups, so that no group can be finished before the whole
+    /// batch is scored.
+    pub fn needs_whole_batch(self) -> bool {
+        matches!(self, Self::BatchStd | Self::Gpg)
+    }
+}
 
 /// An estimator and its one number.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -85,11 +101,16 @@ pub fn advantages_with<G: Eq + Hash>(
     }
 
     let (member_of, stats) = group_stats(rewards, groups);
-    let batch_std = match config.estimator {
+    // What the batch as a whole contributes: a divisor, or a factor.
+    let batch = match config.estimator {
         Estimator::BatchStd => batch_stats(rewards).std(),
+        Estimator::Gpg => {
+            let told = rewards.iter().flatten().filter(|reward| reward.abs() > 0.0).count();
+            rewards.iter().flatten().count() as f64 / told.max(1) as f64
+        }
         _ => 0.0,
     };
-    let one = |reward: f64, group: &Stats| {
+    let one = |row: usize, reward: f64, group: &Stats| {
         if group.n < 2.0 {
             return 0.0;
         }
@@ -98,12 +119,15 @@ pub fn advantages_with<G: Eq + Hash>(
             Estimator::Grpo => ratio(centred, group.std() + config.eps),
             Estimator::DrGrpo => centred,
             Estimator::Rloo => centred * group.n / (group.n - 1.0),
-            Estimator::BatchStd => ratio(centred, batch_std + config.eps),
+            Estimator::BatchStd => ratio(centred, batch + config.eps),
+            Estimator::PassAtK if row == group.best => ratio(reward - group.second, group.std() + config.eps),
+            Estimator::PassAtK => 0.0,
+            Estimator::Gpg => batch * centred,
         }
     };
     let mut out = Vec::with_capacity(rewards.len());
-    for (&reward, &group) in rewards.iter().zip(&member_of) {
-        let advantage = reward.map(|reward| one(reward, &stats[group]));
+    for (row, (&reward, &group)) in rewards.iter().zip(&member_of).enumerate() {
+        let advantage = reward.map(|reward| one(row, reward, &stats[group]));
         if advantage.is_some_and(|advantage| !advantage.is_finite()) {
             return Err(OptimError::Overflow { what: "advantages" });
         }
@@ -144,8 +168,24 @@ pub fn token_advantages<F: Float, G: Eq + Hash>(
         .map(|row| (!rewards[row].is_nan() && mask.last(row).is_some()).then(|| rewards[row].to_f64()))
         .collect();
     let per_row = advantages_with(config, &scored, groups)?;
+    spread(&mask, &per_row, out)
+}
+
+/// Writes row `b`'s advantage to every valid token of row `b`; all other slots of `out` (`[B, T]`) get 0, as do all
+/// slots of a row that has none.
+///
+/// # Errors
+/// [`OptimError::Shape`] for a slice of the wrong length, [`OptimError::Overflow`] for an advantage beyond the
+/// range of the slice's type.
+pub fn spread<F: Float>(
+    mask: &RowMask<'_>,
+    advantages: &[Option<f64>],
+    out: &mut [F],
+) -> Result<(), OptimError> {
+    mask.check_rows("row advantages", advantages.len())?;
+    mask.check("advantages", out.len())?;
     out.fill(F::ZERO);
-    for (row, advantage) in per_row.into_iter().enumerate() {
+    for (row, advantage) in advantages.iter().enumerate() {
         let advantage = F::from_f64(advantage.unwrap_or(0.0));
         if !advantage.is_finite() {
             return Err(OptimError::Overflow { what: "advantages" });
@@ -166,12 +206,20 @@ struct Stats {
     first: f64,
     mean: f64,
     squares: f64,
+    /// The row of the greatest reward, that reward, and the next.
+    best: usize,
+    top: f64,
+    second: f64,
 }
 
 impl Stats {
-    fn count(&mut self, reward: f64) {
+    fn count(&mut self, row: usize, reward: f64) {
         if self.n < 1.0 {
-            self.first = reward;
+            (self.first, self.best, self.top, self.second) = (reward, row, reward, f64::NEG_INFINITY);
+        } else if reward > self.top {
+            (self.best, self.second, self.top) = (row, self.top, reward);
+        } else {
+            self.second = self.second.max(reward);
         }
         self.n += 1.0;
         self.mean += reward - self.first;
@@ -196,14 +244,14 @@ fn group_stats<G: Eq + Hash>(rewards: &[Option<f64>], groups: &[G]) -> (Vec<usiz
     let mut number: HashMap<&G, usize> = HashMap::new();
     let mut stats: Vec<Stats> = Vec::new();
     let mut member_of = Vec::with_capacity(groups.len());
-    for (group, &reward) in groups.iter().zip(rewards) {
+    for (row, (group, &reward)) in groups.iter().zip(rewards).enumerate() {
         let at = *number.entry(group).or_insert_with(|| {
             stats.push(Stats::default());
             stats.len() - 1
         });
         member_of.push(at);
         if let Some(reward) = reward {
-            stats[at].count(reward);
+            stats[at].count(row, reward);
         }
     }
     stats.iter_mut().for_each(Stats::close_mean);
@@ -218,7 +266,7 @@ fn group_stats<G: Eq + Hash>(rewards: &[Option<f64>], groups: &[G]) -> (Vec<usiz
 /// The statistics of every scored rollout together.
 fn batch_stats(rewards: &[Option<f64>]) -> Stats {
     let mut stats = Stats::default();
-    rewards.iter().flatten().for_each(|&reward| stats.count(reward));
+    rewards.iter().flatten().enumerate().for_each(|(row, &reward)| stats.count(row, reward));
     stats.close_mean();
     rewards.iter().flatten().for_each(|&reward| stats.deviate(reward));
     stats

@@ -19,6 +19,7 @@ pub struct RowMask<'a> {
     rows: usize,
     width: usize,
     kind: Kind<'a>,
+    dropped: Option<&'a [u8]>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +32,7 @@ enum Kind<'a> {
 impl<'a> RowMask<'a> {
     /// No padding at all: `rows * width` valid tokens.
     pub fn full(rows: usize, width: usize) -> Self {
-        Self { rows, width, kind: Kind::Full }
+        Self { rows, width, kind: Kind::Full, dropped: None }
     }
 
     /// Rows padded on the right: row `b` holds tokens in its first `lens[b]` slots.
@@ -44,7 +45,7 @@ impl<'a> RowMask<'a> {
                 return Err(OptimError::RowLength { row, len, width });
             }
         }
-        Ok(Self { rows: lens.len(), width, kind: Kind::Lens(lens) })
+        Ok(Self { rows: lens.len(), width, kind: Kind::Lens(lens), dropped: None })
     }
 
     /// Rows with any padding: slot `b * width + t` is a token where its byte is not 0.
@@ -53,7 +54,17 @@ impl<'a> RowMask<'a> {
     /// [`OptimError::Shape`] where there are not `rows * width` bytes.
     pub fn bytes(bytes: &'a [u8], rows: usize, width: usize) -> Result<Self, OptimError> {
         require_len("mask", bytes.len(), rows.saturating_mul(width))?;
-        Ok(Self { rows, width, kind: Kind::Bytes(bytes) })
+        Ok(Self { rows, width, kind: Kind::Bytes(bytes), dropped: None })
+    }
+
+    /// The same batch without the rows whose byte (`[B]`) is not 0: they count as empty. For rollouts that were not
+    /// scored, which must leave every mean, deviation and loss.
+    ///
+    /// # Errors
+    /// [`OptimError::Shape`] where there is not one byte a row.
+    pub fn without(self, dropped: &'a [u8]) -> Result<Self, OptimError> {
+        require_len("dropped", dropped.len(), self.rows)?;
+        Ok(Self { dropped: Some(dropped), ..self })
     }
 
     /// B, the number of rows.
@@ -74,8 +85,9 @@ impl<'a> RowMask<'a> {
     /// The maximal runs of valid tokens in `row`, in order, as ranges into the flat `[B, T]` slice.
     ///
     /// A row outside the mask has none.
+    #[inline]
     pub fn spans(&self, row: usize) -> Spans<'a> {
-        if row >= self.rows {
+        if row >= self.rows || self.dropped.is_some_and(|dropped| dropped[row] != 0) {
             return Spans { bytes: None, start: 0, end: 0 };
         }
         let start = row * self.width;
@@ -109,6 +121,11 @@ impl<'a> RowMask<'a> {
     /// Refuses a slice that is not `[B, T]`.
     pub(crate) fn check(&self, what: &'static str, len: usize) -> Result<(), OptimError> {
         require_len(what, len, self.slots())
+    }
+
+    /// Refuses the first of several slices that is not `[B, T]`.
+    pub(crate) fn check_all(&self, slices: &[(&'static str, usize)]) -> Result<(), OptimError> {
+        slices.iter().try_for_each(|&(what, len)| self.check(what, len))
     }
 
     /// Refuses a slice that is not `[B]`.
@@ -147,6 +164,7 @@ pub struct Spans<'a> {
 impl Iterator for Spans<'_> {
     type Item = Range<usize>;
 
+    #[inline]
     fn next(&mut self) -> Option<Range<usize>> {
         let rest = self.start..self.end;
         let span = match self.bytes {
@@ -163,6 +181,7 @@ impl Iterator for Spans<'_> {
 }
 
 impl DoubleEndedIterator for Spans<'_> {
+    #[inline]
     fn next_back(&mut self) -> Option<Range<usize>> {
         let rest = self.start..self.end;
         let span = match self.bytes {
@@ -211,6 +230,13 @@ mod tests {
         let error = RowMask::lens(&[2, 5], 4).unwrap_err();
         assert_eq!(error, OptimError::RowLength { row: 1, len: 5, width: 4 });
         assert!(RowMask::bytes(&[1; 7], 2, 4).is_err());
+    }
+
+    #[test]
+    fn a_dropped_row_is_an_empty_row() {
+        let mask = RowMask::full(2, 3).without(&[0, 1]).unwrap();
+        assert_eq!((mask.count(0), mask.count(1), mask.last(1), mask.live_rows()), (3, 0, None, 1));
+        assert!(RowMask::full(2, 3).without(&[0]).is_err());
     }
 
     proptest! {

@@ -1,9 +1,11 @@
 //! The clipped value loss of PPO and its gradient.
 
-use crate::aggregate::{Aggregation, Normaliser};
+use crate::aggregate::{Aggregation, Normaliser, Weigher};
+use crate::blocks::{CHUNK, Merge, TokenKernel, over_tokens, tree_sum};
 use crate::error::{OptimError, require};
 use crate::float::Float;
 use crate::rows::RowMask;
+use crate::whiten::Welford;
 
 /// The clip range and the aggregation.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -57,6 +59,9 @@ pub struct ValueReport {
     pub clip_fraction: f64,
     /// Mean error `value - return` over valid tokens: the critic's bias.
     pub mean_error: f64,
+    /// `1 - Var(return - value) / Var(return)` over valid tokens: 1 for a perfect critic, 0 for a constant one, below
+    /// 0 for a harmful one; 0 where returns do not vary.
+    pub explained_variance: f64,
     /// Valid tokens, for weighing the means of micro-batches together.
     pub tokens: usize,
 }
@@ -86,49 +91,110 @@ pub fn value_loss<F: Float>(
         require(clip > 0.0, "clip", clip, "above 0")?;
     }
     let ValueBatch { mask, values, old_values, returns, normaliser } = *batch;
-    mask.check("values", values.len())?;
-    mask.check("old_values", old_values.len())?;
-    mask.check("returns", returns.len())?;
-    mask.check("dvalues", dvalues.len())?;
+    mask.check_all(&[
+        ("values", values.len()),
+        ("old_values", old_values.len()),
+        ("returns", returns.len()),
+        ("dvalues", dvalues.len()),
+    ])?;
     let weigher = config.aggregation.weigher(&mask, normaliser)?;
+    // Without a clip the old values are not read.
+    let old_values = if config.clip.is_some() { old_values } else { values };
+    let kernel = Kernel { clip: F::from_f64(config.clip.unwrap_or(f64::INFINITY)), weigher, mask };
+    let sums = over_tokens(&kernel, &mask, [values, old_values, returns], [dvalues]);
+    if !sums.loss.is_finite() {
+        return Err(
+            mask.blame("loss", &[("values", values), ("old_values", old_values), ("returns", returns)])
+        );
+    }
+    let spread = sums.returns.squares;
+    Ok(ValueReport {
+        loss: sums.loss,
+        clip_fraction: sums.clipped / sums.errors.count.max(1.0),
+        mean_error: sums.errors.mean,
+        explained_variance: if spread > 0.0 { 1.0 - sums.errors.squares / spread } else { 0.0 },
+        tokens: sums.errors.count as usize,
+    })
+}
 
-    dvalues.fill(F::ZERO);
-    let clip = config.clip.map(F::from_f64);
-    let (mut report, mut clipped, mut errors, mut olds) = (ValueReport::default(), 0_usize, 0.0, 0.0);
-    for row in 0..mask.rows() {
-        let tokens = mask.count(row);
-        let weight = weigher.weight(tokens);
-        let mut row_loss = 0.0;
-        for span in mask.spans(row) {
-            let inputs =
-                values[span.clone()].iter().zip(&old_values[span.clone()]).zip(&returns[span.clone()]);
-            for (((&value, &old), &target), slope) in inputs.zip(&mut dvalues[span]) {
-                let error = value - target;
-                let (mut square, mut derivative) = (error * error, error);
-                if let Some(clip) = clip {
-                    let held = value.clamp(old - clip, old + clip) - target;
-                    if held * held > square {
-                        (square, derivative) = (held * held, F::ZERO);
-                        clipped += 1;
-                    }
-                    olds += old.to_f64();
-                }
-                *slope = derivative * F::from_f64(weight);
-                row_loss += square.to_f64();
-                errors += error.to_f64();
-            }
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
+    loss: f64,
+    clipped: f64,
+    errors: Welford,
+    returns: Welford,
+}
+
+impl Merge for Sums {
+    fn merge(self, later: Self) -> Self {
+        Self {
+            loss: self.loss + later.loss,
+            clipped: self.clipped + later.clipped,
+            errors: self.errors.merge(later.errors),
+            returns: self.returns.merge(later.returns),
         }
-        report.loss += 0.5 * weight * row_loss;
-        report.tokens += tokens;
     }
-    if !(report.loss.is_finite() && errors.is_finite() && olds.is_finite()) {
-        let inputs = [("values", values), ("old_values", old_values), ("returns", returns)];
-        return Err(mask.blame("loss", &inputs));
+}
+
+struct Kernel<'a, F> {
+    clip: F,
+    weigher: Weigher,
+    mask: RowMask<'a>,
+}
+
+impl<F: Float> TokenKernel<F, 3, 1> for Kernel<'_, F> {
+    /// The weight of a token.
+    type Row = F;
+    type Lanes = Lanes<F>;
+    type Sums = Sums;
+
+    #[inline(always)]
+    fn lanes(&self) -> Lanes<F> {
+        Lanes { loss: [F::ZERO; CHUNK], clipped: [F::ZERO; CHUNK] }
     }
-    let per_token = (report.tokens.max(1) as f64).recip();
-    report.clip_fraction = clipped as f64 * per_token;
-    report.mean_error = errors * per_token;
-    Ok(report)
+
+    #[inline(always)]
+    fn fold(&self, lanes: Lanes<F>, sums: &mut Sums) {
+        sums.loss += 0.5 * tree_sum(lanes.loss);
+        sums.clipped += tree_sum(lanes.clipped);
+    }
+
+    #[inline(always)]
+    fn begin(&self, row: usize, _sums: &mut Sums) -> F {
+        F::from_f64(self.weigher.weight(self.mask.count(row)))
+    }
+
+    #[inline(always)]
+    fn chunk(
+        &self,
+        &weight: &F,
+        tokens: usize,
+        [values, olds, returns]: [&[F; CHUNK]; 3],
+        [dvalues]: [&mut [F; CHUNK]; 1],
+        lanes: &mut Lanes<F>,
+        sums: &mut Sums,
+    ) {
+        let clip = self.clip;
+        let mut errors = [F::ZERO; CHUNK];
+        for at in 0..CHUNK {
+            let (value, old, target) = (values[at], olds[at], returns[at]);
+            let error = value - target;
+            let held = value.clamp(old - clip, old + clip) - target;
+            let (free, fixed) = (error * error, held * held);
+            let clipped = fixed > free;
+            dvalues[at] = if clipped { F::ZERO } else { error * weight };
+            lanes.loss[at] += (if clipped { fixed } else { free }) * weight + old.blemish();
+            lanes.clipped[at] += F::flag(clipped);
+            errors[at] = error;
+        }
+        sums.errors = sums.errors.merge(Welford::of(&errors, tokens));
+        sums.returns = sums.returns.merge(Welford::of(returns, tokens));
+    }
+}
+
+struct Lanes<F> {
+    loss: [F; CHUNK],
+    clipped: [F; CHUNK],
 }
 
 #[cfg(test)]
@@ -165,6 +231,18 @@ mod tests {
     fn without_a_clip_the_old_values_are_not_read() {
         let (report, slope) = token(None, [1.8, f64::NAN, 2.0]);
         assert_close(&[report.loss, slope, report.mean_error], &[0.02, -0.2, -0.2], 1e-12);
+    }
+
+    #[test]
+    fn the_explained_variance_is_one_for_a_perfect_critic_and_zero_for_a_constant_one() {
+        let mask = RowMask::lens(&[2, 1], 2).unwrap();
+        let returns = [1.0, 2.0, 4.0, f64::NAN];
+        let explained = |values: &[f64]| {
+            let batch = ValueBatch::new(mask, values, values, &returns);
+            value_loss(&ValueConfig::default(), &batch, &mut [0.0; 4]).unwrap().explained_variance
+        };
+        assert_close(&[explained(&returns), explained(&[7.0; 4])], &[1.0, 0.0], 1e-12);
+        assert!(explained(&[4.0, 2.0, 1.0, 0.0]) < 0.0);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Mean, variance and whitening over the valid tokens of a batch.
 
+use crate::blocks::{CHUNK, Merge, TokenKernel, over_tokens, over_tokens_in_place, tree_sum};
 use crate::error::{OptimError, require};
 use crate::float::Float;
 use crate::rows::RowMask;
@@ -33,34 +34,19 @@ impl Default for WhitenConfig {
 
 /// The mean and variance of the valid slots of `values` (`[B, T]`).
 ///
-/// Two passes, the first relative to the first valid value: no cancellation when the mean is large against the
-/// deviation (NeMo-RL#4158), and equal values have a variance of exactly 0.
+/// By Welford's method over chunks of 64, each relative to its first value: no cancellation when the mean is large
+/// against the deviation (NeMo-RL#4158), and equal values have a variance of exactly 0.
 ///
 /// # Errors
 /// [`OptimError::Shape`] for a slice of the wrong length, [`OptimError::NonFinite`] for a NaN or infinity in a
 /// valid slot.
 pub fn moments<F: Float>(mask: &RowMask<'_>, values: &[F]) -> Result<Moments, OptimError> {
     mask.check("values", values.len())?;
-    let spans = || (0..mask.rows()).flat_map(|row| mask.spans(row));
-    let Some(first) = spans().next().map(|span| values[span.start].to_f64()) else {
-        return Ok(Moments::default());
-    };
-    let (mut tokens, mut sum) = (0_usize, 0.0);
-    for span in spans() {
-        tokens += span.len();
-        sum += values[span].iter().map(|value| value.to_f64() - first).sum::<f64>();
-    }
-    let offset = sum / tokens as f64;
-    let mut squares = 0.0;
-    for span in spans() {
-        squares +=
-            values[span].iter().map(|value| (value.to_f64() - first) - offset).map(|d| d * d).sum::<f64>();
-    }
-    if !squares.is_finite() {
+    let sums = over_tokens(&Measure, mask, [values], []);
+    if !(sums.squares.is_finite() && sums.mean.is_finite()) {
         return Err(mask.blame("variance", &[("values", values)]));
     }
-    let variance = if tokens < 2 { 0.0 } else { squares / (tokens - 1) as f64 };
-    Ok(Moments { tokens, mean: first + offset, variance })
+    Ok(Moments { tokens: sums.count as usize, mean: sums.mean, variance: sums.variance() })
 }
 
 /// Whitens the valid slots of `values` (`[B, T]`) in place, leaves padded slots as they are, and returns the
@@ -79,14 +65,133 @@ pub fn whiten<F: Float>(
 ) -> Result<Moments, OptimError> {
     require(config.eps > 0.0 && config.eps.is_finite(), "eps", config.eps, "finite and above 0")?;
     let before = moments(mask, values)?;
-    let scale = (before.variance + config.eps).sqrt().recip();
-    let back = if config.centre { 0.0 } else { before.mean };
-    for span in (0..mask.rows()).flat_map(|row| mask.spans(row)) {
-        for value in &mut values[span] {
-            *value = F::from_f64((value.to_f64() - before.mean) * scale + back);
+    let mean = F::from_f64(before.mean);
+    let kernel = Rescale {
+        mean,
+        mean_rest: F::from_f64(before.mean - mean.to_f64()),
+        scale: F::from_f64((before.variance + config.eps).sqrt().recip()),
+        back: if config.centre { F::ZERO } else { mean },
+    };
+    over_tokens_in_place(&kernel, mask, [values]);
+    Ok(before)
+}
+
+/// Count, mean and squared deviations, which merge without cancelling (Chan, Golub and LeVeque 1979).
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Welford {
+    pub(crate) count: f64,
+    pub(crate) mean: f64,
+    pub(crate) squares: f64,
+}
+
+impl Welford {
+    /// Of the first `tokens` of `values`, which is 1 or more.
+    #[inline(always)]
+    pub(crate) fn of<F: Float>(values: &[F; CHUNK], tokens: usize) -> Self {
+        let first = values[0];
+        let mut offsets = [F::ZERO; CHUNK];
+        for at in 0..CHUNK {
+            offsets[at] = if at < tokens { values[at] - first } else { F::ZERO };
+        }
+        let count = tokens as f64;
+        let mean = tree_sum(offsets) / count;
+        let centre = F::from_f64(mean);
+        for (at, offset) in offsets.iter_mut().enumerate() {
+            let deviation = *offset - centre;
+            *offset = if at < tokens { deviation * deviation } else { F::ZERO };
+        }
+        Self { count, mean: first.to_f64() + mean, squares: tree_sum(offsets) }
+    }
+
+    /// Bessel-corrected; 0 for fewer than two.
+    pub(crate) fn variance(&self) -> f64 {
+        if self.count < 2.0 { 0.0 } else { self.squares / (self.count - 1.0) }
+    }
+}
+
+impl Merge for Welford {
+    #[inline(always)]
+    fn merge(self, later: Self) -> Self {
+        if later.count < 1.0 {
+            return self;
+        }
+        let count = self.count + later.count;
+        let (step, share) = (later.mean - self.mean, later.count / count);
+        Self {
+            count,
+            mean: self.mean + step * share,
+            squares: self.squares + later.squares + step * step * self.count * share,
         }
     }
-    Ok(before)
+}
+
+struct Measure;
+
+impl<F: Float> TokenKernel<F, 1, 0> for Measure {
+    type Row = ();
+    type Lanes = ();
+    type Sums = Welford;
+
+    #[inline(always)]
+    fn lanes(&self) {}
+
+    #[inline(always)]
+    fn fold(&self, (): (), _sums: &mut Welford) {}
+
+    #[inline(always)]
+    fn begin(&self, _row: usize, _sums: &mut Welford) {}
+
+    #[inline(always)]
+    fn chunk(
+        &self,
+        (): &(),
+        tokens: usize,
+        [values]: [&[F; CHUNK]; 1],
+        []: [&mut [F; CHUNK]; 0],
+        (): &mut (),
+        sums: &mut Welford,
+    ) {
+        *sums = sums.merge(Welford::of(values, tokens));
+    }
+}
+
+struct Rescale<F> {
+    mean: F,
+    /// What rounding the mean to `F` lost.
+    mean_rest: F,
+    scale: F,
+    back: F,
+}
+
+impl<F: Float> TokenKernel<F, 0, 1> for Rescale<F> {
+    type Row = ();
+    type Lanes = ();
+    type Sums = ();
+
+    #[inline(always)]
+    fn lanes(&self) {}
+
+    #[inline(always)]
+    fn fold(&self, (): (), (): &mut ()) {}
+
+    #[inline(always)]
+    fn begin(&self, _row: usize, (): &mut ()) {}
+
+    #[inline(always)]
+    fn chunk(
+        &self,
+        (): &(),
+        _tokens: usize,
+        []: [&[F; CHUNK]; 0],
+        [values]: [&mut [F; CHUNK]; 1],
+        (): &mut (),
+        (): &mut (),
+    ) {
+        let Self { mean, mean_rest, scale, back } = *self;
+        for value in values {
+            *value = ((*value - mean) - mean_rest) * scale + back;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -98,6 +203,7 @@ mod tests {
     use crate::rows::RowMask;
     use crate::testing::assert_close;
 
+    /// NovaSky-AI/SkyRL#1305: the mean counted padding, the variance did not.
     #[test]
     fn moments_of_a_known_set_skip_the_padding() {
         let mask = RowMask::bytes(&[1, 0, 1, 1], 2, 2).unwrap();

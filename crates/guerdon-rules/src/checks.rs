@@ -3,11 +3,17 @@
 //! A token is a Chinese, Japanese or Korean character, or a run of other letters and digits: so eight tokens are about
 //! as much in either language, and punctuation and spacing do not hide a repetition.
 
+mod figures;
+mod markup;
+
 use std::collections::HashSet;
 use std::ops::Range;
 
 use crate::number::ends_sentence;
-use crate::pack::{Language, Repeated};
+use crate::pack::{Language, Measure, Repeated};
+
+pub(crate) use figures::{Prices, unsupported, wrong_sums};
+pub(crate) use markup::{no_json, unclosed};
 
 /// What a check found: byte ranges of the text it was given, and what was measured.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,15 +22,19 @@ pub(crate) struct Measured {
     pub(crate) detail: String,
 }
 
-/// Whether the length of `text` in characters, outer whitespace aside, is outside `min..=max`.
-pub(crate) fn length(text: &str, min: Option<usize>, max: Option<usize>) -> Option<Measured> {
-    let chars = text.trim().chars().count();
+/// Whether the length of `text`, outer whitespace aside, is outside `min..=max`.
+pub(crate) fn length(text: &str, of: Measure, min: Option<usize>, max: Option<usize>) -> Option<Measured> {
+    let (length, unit) = match of {
+        Measure::Characters => (text.trim().chars().count(), "characters"),
+        Measure::Tokens => (tokens(text).len(), "tokens"),
+        Measure::Sentences => (sentences(&tokens(text), text).len(), "sentences"),
+    };
     let bound = match (min, max) {
-        (Some(min), _) if chars < min => format!("at least {min}"),
-        (_, Some(max)) if chars > max => format!("at most {max}"),
+        (Some(min), _) if length < min => format!("at least {min}"),
+        (_, Some(max)) if length > max => format!("at most {max}"),
         _ => return None,
     };
-    Some(Measured { spans: Vec::new(), detail: format!("{chars} characters, {bound} wanted") })
+    Some(Measured { spans: Vec::new(), detail: format!("{length} {unit}, {bound} wanted") })
 }
 
 /// Whether `text` repeats itself.
@@ -215,9 +225,12 @@ mod tests {
 
     #[test]
     fn length_counts_characters_and_not_the_space_around_them() {
-        assert!(length("  ", Some(1), None).is_some());
-        assert!(length("四个字吗", None, Some(4)).is_none());
-        assert_eq!(length("五个字了吗", None, Some(4)).unwrap().detail, "5 characters, at most 4 wanted");
+        let chars = |text, min, max| length(text, Measure::Characters, min, max).map(|found| found.detail);
+        assert!(chars("  ", Some(1), None).is_some());
+        assert!(chars("四个字吗", None, Some(4)).is_none());
+        assert_eq!(chars("五个字了吗", None, Some(4)).unwrap(), "5 characters, at most 4 wanted");
+        assert!(length("好的，deal 吧", Measure::Tokens, None, Some(4)).is_none());
+        assert!(length("一。二！three? 4.5", Measure::Sentences, None, Some(3)).is_some());
     }
 
     #[test]

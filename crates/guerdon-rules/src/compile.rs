@@ -1,76 +1,118 @@
 //! Packs to a [`Plan`]: regexes, expressions and literals are compiled, ids compared, examples run. Every pack is read
 //! to its end even when another is wrong, so one report names all.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-use regex::{Regex, RegexBuilder};
-
+use crate::checks::Prices;
 use crate::expr::Expr;
 use crate::number::NumberSpec;
 use crate::pack::{Date, Numbers, Pack, Rule, Test};
-use crate::plan::{CompiledRule, Matcher, Plan};
+use crate::pattern::{self, Pattern};
+use crate::plan::{CompiledRule, Matcher, Plan, Side};
 use crate::report::{Code, Finding, Report};
+use crate::trigger::Triggers;
 use crate::yaml::At;
 use crate::{PackText, examples, lint, normalise, parse};
 
-/// Bounds on a compiled regex, in bytes: a counted class such as `\w{500}` is refused when the pack loads, not felt
-/// when it runs.
-const REGEX_BYTES: usize = 4 * 1024 * 1024;
+/// Bound on all compiled patterns and literals together, in bytes.
+const MAX_BYTES: usize = 256 * 1024 * 1024;
+/// Longest pattern, in bytes as written.
+const MAX_PATTERN: usize = 8 * 1024;
 
-/// Compiles `packs`; the plan is to be used only if the report has no error.
-pub(crate) fn compile(packs: &[PackText], today: Date) -> (Vec<Pack>, Plan, Report) {
-    let mut compiler = Compiler::default();
-    let mut read: Vec<(Option<Pack>, Vec<Finding>)> =
-        packs.iter().map(|pack| parse::parse(&pack.text)).collect();
-    let mut ids: HashMap<String, &str> = HashMap::new();
-    let mut places = Vec::new();
-    for (source, (pack, findings)) in packs.iter().zip(&mut read) {
-        let Some(pack) = pack else { continue };
-        if let Some(other) = ids.insert(pack.id.value.clone(), &source.name) {
-            let message = format!("pack `{}` is already in {other}", pack.id.value);
-            findings.push(
-                Finding::new(Code::DuplicateId, pack.id.span.clone(), message).help("give it another id"),
-            );
-        }
-        findings.extend(lint::pack(pack, today));
-        let mut rules: HashMap<&str, ()> = HashMap::new();
-        for rule in &pack.rules {
-            if rules.insert(&rule.id.value, ()).is_some() {
-                let message = format!("a second rule `{}`", rule.id.value);
-                findings.push(
-                    Finding::new(Code::DuplicateId, rule.id.span.clone(), message).help("give it another id"),
-                );
+/// Packs, read and compiled; the plan is to be used only if nothing found is an error.
+#[derive(Debug)]
+pub(crate) struct Compiled {
+    pub(crate) packs: Vec<ReadPack>,
+    pub(crate) plan: Plan,
+}
+
+/// One pack, and what was found in it.
+#[derive(Debug)]
+pub(crate) struct ReadPack {
+    pub(crate) pack: Option<Pack>,
+    pub(crate) findings: Vec<Finding>,
+    /// For each rule, its place in the plan, unless it has errors.
+    pub(crate) places: Vec<Option<usize>>,
+}
+
+/// When, and for whom, packs are compiled.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Occasion {
+    pub(crate) today: Date,
+    /// An author checks: an expired rule is an error. A server that loads only warns.
+    pub(crate) strict: bool,
+}
+
+impl Compiled {
+    /// Reads and compiles `packs`, their examples not yet run.
+    pub(crate) fn new(packs: &[PackText], occasion: Occasion) -> Self {
+        let mut compiler = Compiler::default();
+        let mut read: Vec<ReadPack> = packs
+            .iter()
+            .map(|pack| {
+                let (pack, findings) = parse::parse(&pack.text);
+                ReadPack { pack, findings, places: Vec::new() }
+            })
+            .collect();
+        let mut ids: HashMap<String, &str> = HashMap::new();
+        for (source, ReadPack { pack, findings, places }) in packs.iter().zip(&mut read) {
+            let Some(pack) = pack else { continue };
+            if let Some(other) = ids.insert(pack.id.value.clone(), &source.name) {
+                let message = format!("pack `{}` is already in {other}", pack.id.value);
+                let finding = Finding::new(Code::DuplicateId, pack.id.span.clone(), message);
+                findings.push(finding.help("give it another id"));
             }
-            let compiled = compiler.rule(&pack.id.value, rule);
-            findings.append(&mut compiler.findings);
-            places.push(compiled.then(|| compiler.plan.rules.len() - 1));
+            findings.extend(lint::pack(pack, occasion));
+            let mut rules: HashSet<&str> = HashSet::new();
+            for rule in &pack.rules {
+                if !rules.insert(&rule.id.value) {
+                    let message = format!("a second rule `{}`", rule.id.value);
+                    let finding = Finding::new(Code::DuplicateId, rule.id.span.clone(), message);
+                    findings.push(finding.help("give it another id"));
+                }
+                let compiled = compiler.rule(&pack.id.value, rule);
+                findings.append(&mut compiler.findings);
+                places.push(compiled.then(|| compiler.plan.rules.len() - 1));
+            }
         }
+        let built = compiler.plan.build();
+        let known: Vec<&Pack> = read.iter().filter_map(|read| read.pack.as_ref()).collect();
+        let mut overlaps = lint::overlaps(&known).into_iter();
+        for read in &mut read {
+            if read.pack.is_some() {
+                read.findings.extend(overlaps.next().unwrap_or_default());
+            }
+            if let Err(error) = &built {
+                let message = format!("the packs do not fit: {error}");
+                read.findings.push(Finding::new(Code::TooLarge, 0..0, message));
+            }
+        }
+        Self { packs: read, plan: compiler.plan }
     }
-    let Compiler { mut plan, .. } = compiler;
-    let built = plan.folded.build().and_then(|()| plan.raw.build());
-    let mut places = places.into_iter();
-    for (pack, findings) in &mut read {
-        if let Err(error) = &built {
-            findings.push(Finding::new(
-                Code::TooLarge,
-                0..0,
-                format!("the packs' literals do not fit: {error}"),
-            ));
-        }
-        for rule in pack.iter().flat_map(|pack| &pack.rules) {
-            if let Some(index) = places.next().flatten() {
-                findings.extend(examples::check(&plan, index, rule));
+
+    /// Runs the examples of every rule that compiled.
+    pub(crate) fn run_examples(&mut self) {
+        for ReadPack { pack, findings, places } in &mut self.packs {
+            let rules = pack.iter().flat_map(|pack| &pack.rules).zip(places.iter());
+            for (rule, place) in rules {
+                if let Some(index) = place {
+                    findings.extend(examples::run(&self.plan, *index, rule).filter_map(|run| run.failure));
+                }
             }
         }
     }
-    let mut report = Report::default();
-    let mut parsed = Vec::new();
-    for (source, (pack, findings)) in packs.iter().zip(read) {
-        report.extend(source, findings);
-        parsed.extend(pack);
+
+    /// What was found, and what there is.
+    pub(crate) fn finish(self, packs: &[PackText]) -> (Vec<Pack>, Plan, Report) {
+        let mut report = Report::default();
+        let mut parsed = Vec::new();
+        for (source, read) in packs.iter().zip(self.packs) {
+            report.extend(source, read.findings);
+            parsed.extend(read.pack);
+        }
+        (parsed, self.plan, report)
     }
-    (parsed, plan, report)
 }
 
 #[derive(Debug, Default)]
@@ -109,7 +151,7 @@ impl Compiler {
     }
 
     fn expression(&mut self, text: &At<String>, test: &Test) -> Option<Expr> {
-        let expr = match Expr::parse(&text.value) {
+        let expr = match Expr::parse(&text.value, &[]) {
             Ok(expr) => expr,
             Err(error) => {
                 let span = within(text, error.at);
@@ -149,10 +191,9 @@ impl Compiler {
         Some(match test {
             Test::Literals { words, fold, word, count } => self.literals(words, *fold, *word, *count)?,
             Test::Regex { pattern, fold, count } => {
-                let regex = self.regex(pattern, *fold)?;
-                let captures = regex.capture_names().any(|name| name == Some("value"));
-                let condition = condition.filter(|_| captures).cloned();
-                Matcher::Regex { regex, fold: *fold, condition, count: *count }
+                let pattern = Box::new(self.regex(pattern, *fold)?);
+                let condition = condition.filter(|_| pattern.captures).cloned();
+                Matcher::Regex { pattern, fold: *fold, condition, count: *count }
             }
             Test::Number { numbers, count } => {
                 Matcher::Number { spec: self.numbers(numbers)?, condition: condition.cloned(), count: *count }
@@ -164,7 +205,18 @@ impl Compiler {
                 Matcher::Any { matchers: self.matchers(tests, condition)?, count: *count }
             }
             Test::Not(test) => Matcher::Not(Box::new(self.matcher(test, condition)?)),
-            Test::Length { min, max } => Matcher::Length { min: *min, max: *max },
+            Test::Length { of, min, max } => Matcher::Length { of: *of, min: *min, max: *max },
+            Test::Unclosed => Matcher::Unclosed,
+            Test::Json => Matcher::Json,
+            Test::Prices { names, unit, must } => self.prices(names, unit, must)?,
+            Test::Arithmetic { tolerance } => {
+                let factors = self.any_number(&["折".to_owned(), "%".to_owned()]);
+                let numbers = NumberSpec { optional: true, ..factors };
+                Matcher::Arithmetic { numbers, tolerance: *tolerance }
+            }
+            Test::UnsupportedNumbers { unit, least } => {
+                Matcher::UnsupportedNumbers { numbers: self.any_number(unit), least: *least }
+            }
             Test::Repetition { across, of } => Matcher::Repetition { across: *across, of: *of },
             Test::LanguageMix { language, share, min, allow } => Matcher::LanguageMix {
                 language: *language,
@@ -193,58 +245,84 @@ impl Compiler {
             }
             patterns.push(pattern);
         }
-        let set = if fold { &mut self.plan.folded } else { &mut self.plan.raw };
-        Some(Matcher::Literals { leaf: set.add(patterns), fold, word, count })
+        Some(Matcher::Literals { leaf: self.leaf(patterns, fold), fold, word, count })
     }
 
-    fn regex(&mut self, pattern: &At<String>, fold: bool) -> Option<Regex> {
-        let build = |text: &str| {
-            RegexBuilder::new(text)
-                .case_insensitive(fold)
-                .size_limit(REGEX_BYTES)
-                .dfa_size_limit(REGEX_BYTES)
-                .build()
-        };
-        // As written first, so that an error quotes what the author wrote.
-        let built = build(&pattern.value).and_then(|regex| {
-            if fold && !pattern.value.is_ascii() {
-                build(&normalise::fold_pattern(&pattern.value))
-            } else {
-                Ok(regex)
-            }
-        });
+    /// A leaf for literals, which a folded text may also hold in disguise.
+    fn leaf(&mut self, words: Vec<String>, fold: bool) -> u32 {
+        let needles = &mut self.plan.needles;
+        let bare: Vec<String> =
+            words.iter().filter(|_| fold).filter_map(|word| normalise::skeleton(word)).collect();
+        let leaf = needles.literals(fold).leaf(words);
+        for word in bare {
+            needles.loose.add(leaf, word);
+        }
+        leaf
+    }
+
+    fn regex(&mut self, at: &At<String>, fold: bool) -> Option<Pattern> {
+        if at.value.len() > MAX_PATTERN {
+            let message = format!("a regex of {} bytes; at most {MAX_PATTERN}", at.value.len());
+            let finding = Finding::new(Code::BadRegex, at.span.clone(), message);
+            self.findings.push(finding.help("a list of words goes to `any_of`"));
+            return None;
+        }
+        let mut side = Side { needles: &mut self.plan.needles, fold };
+        let built = pattern::parse(&at.value, fold).and_then(|hir| Pattern::new(&hir, &mut side));
         match built {
-            Ok(regex) => {
-                self.findings.extend(lint::regex(&regex, &pattern.span));
-                Some(regex)
+            Ok(pattern) => {
+                self.plan.needles.raw_gates |= !fold;
+                self.findings.extend(lint::regex(&at.value, &pattern, &at.span));
+                Some(pattern)
             }
             Err(error) => {
-                let (label, help) = match &error {
-                    regex::Error::CompiledTooBig(_) => {
-                        ("too large when compiled".to_owned(), "lower its counted repetitions, such as {500}")
-                    }
-                    other => {
-                        let text = other.to_string();
-                        let last = text.lines().next_back().unwrap_or_default();
-                        (
-                            last.trim_start_matches("error: ").to_owned(),
-                            "look-around and back-references do not exist here",
-                        )
-                    }
-                };
-                self.findings.push(
-                    Finding::new(Code::BadRegex, pattern.span.clone(), "not a regex").label(label).help(help),
-                );
+                let finding = Finding::new(Code::BadRegex, at.span.clone(), "not a regex");
+                self.findings.push(finding.label(error.message).help(error.help));
                 None
             }
         }
+    }
+
+    fn prices(
+        &mut self,
+        names: &[(String, Vec<String>)],
+        unit: &[String],
+        must: &At<String>,
+    ) -> Option<Matcher> {
+        let known: Vec<String> = names.iter().map(|(name, _)| name.clone()).collect();
+        let must = match Expr::parse(&must.value, &known) {
+            Ok(expr) if !expr.uses().capture => expr,
+            Ok(_) => {
+                let finding =
+                    Finding::new(Code::BadExpression, must.span.clone(), "the `must` expression is wrong");
+                self.findings.push(finding.label(format!("it speaks of {}", known.join(", "))));
+                return None;
+            }
+            Err(error) => {
+                let span = within(must, error.at);
+                let finding = Finding::new(Code::BadExpression, span, "the `must` expression is wrong");
+                self.findings.push(finding.label(error.message));
+                return None;
+            }
+        };
+        let words = |words: &[String]| words.iter().map(|word| normalise::fold(word)).collect();
+        let leaves = names.iter().map(|(_, announce)| self.leaf(words(announce), true)).collect();
+        let numbers = self.any_number(unit);
+        Some(Matcher::Prices { numbers, prices: Box::new(Prices { leaves, must }) })
+    }
+
+    /// Numbers with one of these units, or any.
+    fn any_number(&mut self, unit: &[String]) -> NumberSpec {
+        self.plan.needles.numbers = true;
+        let units = unit.iter().map(|unit| normalise::fold(unit).trim().to_owned()).collect::<Vec<_>>();
+        NumberSpec { units: self.plan.units.all(units), ..NumberSpec::default() }
     }
 
     fn numbers(&mut self, numbers: &Numbers) -> Option<NumberSpec> {
         let fold_all = |words: &[String]| -> Vec<String> {
             words.iter().map(|word| normalise::fold(word).trim().to_owned()).collect()
         };
-        let (mut units, near, not_near) =
+        let (units, near, not_near) =
             (fold_all(&numbers.unit), fold_all(&numbers.near), fold_all(&numbers.not_near));
         if units.iter().chain(&near).chain(&not_near).any(String::is_empty) {
             self.findings.push(
@@ -252,8 +330,25 @@ impl Compiler {
             );
             return None;
         }
-        units.sort_by_key(|unit| std::cmp::Reverse(unit.len()));
-        Some(NumberSpec { units, near, not_near, within: numbers.within })
+        self.plan.needles.numbers = true;
+        let mut words = |words: Vec<String>| (!words.is_empty()).then(|| self.leaf(words, true));
+        let (near, not_near) = (words(near), words(not_near));
+        let units = self.plan.units.all(units);
+        Some(NumberSpec { units, near, not_near, within: numbers.within, optional: false })
+    }
+}
+
+impl Plan {
+    /// Builds the automata and the triggers, once all rules are there.
+    fn build(&mut self) -> Result<(), String> {
+        self.needles.build()?;
+        let bytes = self.memory();
+        if bytes > MAX_BYTES {
+            return Err(format!("{} MiB when compiled, at most {}", bytes >> 20, MAX_BYTES >> 20));
+        }
+        let leaves = [self.needles.folded.leaves(), self.needles.raw.leaves()];
+        self.triggers = Triggers::new(&self.rules, leaves);
+        Ok(())
     }
 }
 

@@ -1,48 +1,86 @@
 //! One turn against all rules. Three-valued: a rule hits, misses, or abstains where a missing fact would have decided.
 
+mod outcome;
 mod scene;
 
 use std::ops::Range;
 
 use guerdon_types::{Finite, RuleAbstained, RuleHit, RulesPart};
 
-use scene::{Outcome, Text};
-pub(crate) use scene::{Scene, Verdict};
+use outcome::Outcome;
+pub(crate) use outcome::Verdict;
+use scene::Seen;
+pub(crate) use scene::{Dialogue, Scene};
 
 use crate::checks;
 use crate::expr::{Expr, Facts, Truth, lookup};
-use crate::number;
-use crate::pack::{Across, Language, Turn};
-use crate::plan::{CompiledRule, Matcher, Plan, leftmost_longest};
+use crate::literals::leftmost_longest;
+use crate::number::{self, Capture, NumberSpec};
+use crate::pack::{Across, Language, On, Turn};
+use crate::plan::{CompiledRule, Matcher, Plan};
+use crate::scan::Text;
+use crate::trigger::Candidates;
 
-/// Runs every rule of `plan`.
-pub(crate) fn evaluate(plan: &Plan, scene: &Scene<'_>) -> RulesPart {
+/// What the rules say of a turn.
+#[derive(Debug, Clone, PartialEq, Default)]
+#[non_exhaustive]
+pub struct Evaluation {
+    /// As it goes over the wire.
+    pub part: RulesPart,
+    /// The hits, counted and on trial, that only folding found: something in them was written in a way that hides it. A
+    /// rise means that the policy is learning to dodge.
+    pub disguised: u32,
+}
+
+/// Runs every rule of `plan` that may hit.
+pub(crate) fn evaluate(plan: &Plan, scene: &Scene<'_, '_>) -> Evaluation {
+    let candidates = scene.candidates();
+    let verdicts = candidates.iter().filter_map(|index| {
+        let rule = plan.rules.get(index)?;
+        Some((rule, scene.verdict(index, rule)))
+    });
+    gather(verdicts)
+}
+
+/// Adds up verdicts, in the order of the rules.
+pub(crate) fn gather<'p>(verdicts: impl Iterator<Item = (&'p CompiledRule, Verdict)>) -> Evaluation {
     let mut part = RulesPart::default();
-    let mut points = 0.0;
-    for rule in &plan.rules {
-        match scene.verdict(rule) {
+    let (mut points, mut disguised) = (0.0, 0);
+    for (rule, verdict) in verdicts {
+        match verdict {
             Verdict::Miss => {}
             Verdict::Unknown(detail) => {
                 let (pack, rule) = (rule.pack.clone(), rule.id.clone());
                 part.abstained.push(RuleAbstained { pack, rule, detail });
             }
-            Verdict::Hit(hit) if rule.shadow => part.shadow.push(hit),
-            Verdict::Hit(hit) => {
-                points += hit.points.get();
-                part.hits.push(hit);
+            Verdict::Hit(hit, was_disguised) => {
+                disguised += u32::from(was_disguised);
+                if rule.shadow {
+                    part.shadow.push(hit);
+                } else {
+                    points += hit.points.get();
+                    part.hits.push(hit);
+                }
             }
         }
     }
     part.points = Finite::new(points).unwrap_or_default();
-    part
+    Evaluation { part, disguised }
 }
 
 /// A hit reports no more places than this; all of them count.
 const MAX_SPANS: usize = 64;
 
-impl<'a> Scene<'a> {
-    /// What `rule` says of the scored turn.
-    pub(crate) fn verdict(&self, rule: &CompiledRule) -> Verdict {
+impl<'a> Scene<'_, 'a> {
+    /// The rules that may hit.
+    pub(crate) fn candidates(&self) -> Candidates {
+        let mut candidates = Candidates::default();
+        self.plan().triggers.candidates(self.scored(), &mut candidates);
+        candidates
+    }
+
+    /// What `rule`, which is the plan's rule `index`, says of the scored turn.
+    pub(crate) fn verdict(&self, index: usize, rule: &CompiledRule) -> Verdict {
         let mut unknown = None;
         for condition in &rule.when {
             match lookup(self.context(), &condition.path) {
@@ -53,12 +91,11 @@ impl<'a> Scene<'a> {
                 }
             }
         }
-        let mut outcome = self.outcome(rule);
+        let mut outcome = self.outcome(index, rule);
         if !outcome.yes && outcome.unknown.is_none() {
             return Verdict::Miss;
         }
-        let facts = Facts { context: self.context(), value: None, unit: None, percent_off: None };
-        match rule.condition.as_ref().map(|expr| expr.truth(facts)) {
+        match rule.condition.as_ref().map(|expr| expr.truth(Facts::of(self.context()))) {
             Some(Truth::No) => return Verdict::Miss,
             Some(Truth::Unknown(why)) => unknown = unknown.or(Some(why)),
             Some(Truth::Yes) | None => {}
@@ -68,75 +105,90 @@ impl<'a> Scene<'a> {
         }
         match unknown {
             Some(why) => Verdict::Unknown(why),
-            None => Verdict::Hit(hit(rule, outcome)),
+            None => hit(rule, outcome),
         }
     }
 
-    fn outcome(&self, rule: &CompiledRule) -> Outcome {
-        let texts = self.texts(rule.on);
-        if rule.on.turn != Turn::Any {
-            return texts.first().map_or_else(Outcome::no, |text| self.test(&rule.matcher, text));
-        }
+    fn outcome(&self, index: usize, rule: &CompiledRule) -> Outcome {
+        let any = rule.on.turn == Turn::Any;
         let mut sum = Outcome::no();
-        for text in texts {
-            sum.join(self.test(&rule.matcher, text));
-        }
+        self.texts(rule.on, |seen| {
+            // Cheaper than the test, and the same answer. Rules on the scored turn were asked already.
+            if rule.on == On::SCORED || self.plan().triggers.may_hit(index, seen.text) {
+                let found = self.test(&rule.matcher, &seen);
+                if any {
+                    sum.join(found);
+                } else {
+                    sum = found;
+                }
+            }
+        });
         sum
     }
 
-    fn test(&self, matcher: &Matcher, text: &Text<'a>) -> Outcome {
+    fn test(&self, matcher: &Matcher, seen: &Seen<'_, 'a>) -> Outcome {
         match matcher {
             Matcher::Literals { leaf, fold, word, count } => {
-                let found = text.literals(self.plan(), *fold, *leaf);
-                let view = text.view(*fold);
-                let whole =
-                    found.into_iter().filter(|range| !word || number::is_whole(view.text(), range)).collect();
-                text.found(*fold, leftmost_longest(whole)).at_least(*count)
-            }
-            Matcher::Regex { regex, fold, condition: None, count } => {
-                let ranges = regex.find_iter(text.view(*fold).text()).map(|hit| hit.range()).collect();
-                text.found(*fold, ranges).at_least(*count)
-            }
-            Matcher::Regex { regex, fold, condition: Some(expr), count } => {
+                let scan = seen.text.scan();
+                let found = if *fold { &scan.found } else { &scan.raw_found };
+                let view = seen.text.view(*fold);
+                let mut hits = found.of(*leaf).filter(|range| !word || number::is_whole(view, range));
                 let mut outcome = Outcome::no();
-                for captures in regex.captures_iter(text.view(*fold).text()) {
-                    let (Some(whole), Some(value)) = (captures.get(0), captures.name("value")) else {
-                        continue;
-                    };
-                    let written: String = value.as_str().chars().filter(|c| *c != ',').collect();
-                    let Ok(value) = written.parse::<f64>() else {
-                        continue;
-                    };
-                    let facts =
-                        Facts { context: self.context(), value: Some(value), unit: None, percent_off: None };
-                    keep(&mut outcome, text, *fold, whole.range(), value.to_string(), expr, facts);
+                let Some(first) = hits.next() else { return outcome };
+                match hits.next() {
+                    None => seen.add(&mut outcome, *fold, &first, None),
+                    Some(second) => {
+                        let mut ranges: Vec<Range<usize>> = [first, second].into_iter().chain(hits).collect();
+                        leftmost_longest(&mut ranges);
+                        ranges.iter().for_each(|range| seen.add(&mut outcome, *fold, range, None));
+                    }
                 }
                 outcome.at_least(*count)
             }
-            Matcher::Number { spec, condition, count } => {
+            Matcher::Regex { pattern, fold, condition, count } => {
+                let scan = seen.text.scan();
+                let found = if *fold { &scan.found } else { &scan.raw_found };
+                let view = seen.text.view(*fold);
                 let mut outcome = Outcome::no();
-                for capture in spec.captures(text.view(true).text(), text.numbers()) {
-                    let unit = capture.unit.as_deref();
-                    let told =
-                        unit.map_or_else(|| capture.value.to_string(), |u| format!("{} {u}", capture.value));
-                    let Some(expr) = condition else {
-                        outcome.add(text.span(true, &capture.bytes), Some(told));
-                        continue;
+                pattern.find(view, found, |range| match condition {
+                    None => seen.add(&mut outcome, *fold, &range, None),
+                    Some(expr) => {
+                        let written = pattern.value(view, &range).unwrap_or_default();
+                        let written: String = written.chars().filter(|c| *c != ',').collect();
+                        if let Ok(value) = written.parse::<f64>() {
+                            let facts = Facts::of(self.context()).with_value(value);
+                            let told = || value.to_string();
+                            keep(&mut outcome, seen, (*fold, &range), told, (expr, facts));
+                        }
+                    }
+                });
+                outcome.at_least(*count)
+            }
+            Matcher::Number { spec, condition, count } => {
+                let scan = seen.text.scan();
+                let view = seen.text.view(true);
+                let mut outcome = Outcome::no();
+                for capture in spec.captures(view, &scan.numbers, &self.plan().units, &scan.found) {
+                    let told = || match capture.unit {
+                        Some(unit) => format!("{} {unit}", capture.value),
+                        None => capture.value.to_string(),
                     };
-                    let facts = Facts {
-                        context: self.context(),
-                        value: Some(capture.value),
-                        unit,
-                        percent_off: capture.percent_off(),
-                    };
-                    keep(&mut outcome, text, true, capture.bytes.clone(), told, expr, facts);
+                    let was = outcome.hits;
+                    match condition {
+                        None => seen.add(&mut outcome, true, &capture.bytes, Some(told())),
+                        Some(expr) => {
+                            let facts = Facts::of(self.context()).with_capture(&capture);
+                            keep(&mut outcome, seen, (true, &capture.bytes), told, (expr, facts));
+                        }
+                    }
+                    outcome.disguised |= capture.spaced && outcome.hits > was;
                 }
                 outcome.at_least(*count)
             }
             Matcher::All { matchers, count } => {
                 let mut sum = Outcome { yes: true, ..Outcome::no() };
                 for matcher in matchers {
-                    let next = self.test(matcher, text);
+                    let next = self.test(matcher, seen);
                     if !next.yes && next.unknown.is_none() {
                         return Outcome::no();
                     }
@@ -148,37 +200,64 @@ impl<'a> Scene<'a> {
             Matcher::Any { matchers, count } => {
                 let mut sum = Outcome::no();
                 for matcher in matchers {
-                    sum.join(self.test(matcher, text));
+                    sum.join(self.test(matcher, seen));
                 }
                 sum.at_least_if_found(*count)
             }
             Matcher::Not(matcher) => {
-                let inner = self.test(matcher, text);
+                let inner = self.test(matcher, seen);
                 match inner.unknown {
                     Some(why) if !inner.yes => Outcome::unknown(why),
                     _ => Outcome { yes: !inner.yes, ..Outcome::no() },
                 }
             }
-            Matcher::Length { min, max } => {
-                text.measured(false, checks::length(text.view(false).text(), *min, *max))
+            Matcher::Length { of, min, max } => {
+                seen.measured(false, checks::length(&seen.text.original, *of, *min, *max))
+            }
+            Matcher::Unclosed => seen.measured(true, checks::unclosed(seen.text.view(true))),
+            Matcher::Json => seen.measured(false, checks::no_json(&seen.text.original)),
+            Matcher::Prices { numbers, prices } => {
+                let captures = self.captures(numbers, seen.text);
+                let view = seen.text.view(true);
+                match prices.broken(view, &captures, &seen.text.scan().found, self.context()) {
+                    Ok(found) => seen.measured(true, found),
+                    Err(why) => Outcome::unknown(why),
+                }
+            }
+            Matcher::Arithmetic { numbers, tolerance } => {
+                let captures = self.captures(numbers, seen.text);
+                seen.measured(true, checks::wrong_sums(seen.text.view(true), &captures, *tolerance))
+            }
+            Matcher::UnsupportedNumbers { numbers, least } => {
+                let captures = self.captures(numbers, seen.text);
+                let known: Vec<f64> = self
+                    .all_before(seen)
+                    .flat_map(|text| text.scan().numbers.iter().map(|number| number.value))
+                    .collect();
+                seen.measured(true, checks::unsupported(&captures, *least, &known, self.context()))
             }
             Matcher::Repetition { across: Across::Within, of } => {
-                text.measured(true, checks::repeats_within(text.view(true).text(), *of))
+                seen.measured(true, checks::repeats_within(seen.text.view(true), *of))
             }
             Matcher::Repetition { across: Across::Previous, of } => {
-                let earlier = self.before(text);
-                let earlier: Vec<&str> = earlier.iter().map(|text| text.view(true).text()).collect();
-                text.measured(true, checks::repeats_earlier(text.view(true).text(), &earlier, *of))
+                let earlier = self.before(seen);
+                let earlier: Vec<&str> = earlier.iter().map(|text| text.view(true)).collect();
+                seen.measured(true, checks::repeats_earlier(seen.text.view(true), &earlier, *of))
             }
             Matcher::LanguageMix { language, share, min, allow } => {
                 let language = match language.map_or_else(|| self.language(), Ok) {
                     Ok(language) => language,
                     Err(why) => return Outcome::unknown(why),
                 };
-                let found = checks::language_mix(text.view(true).text(), language, *share, *min, allow);
-                text.measured(true, found)
+                let found = checks::language_mix(seen.text.view(true), language, *share, *min, allow);
+                seen.measured(true, found)
             }
         }
+    }
+
+    fn captures<'t>(&'t self, numbers: &'t NumberSpec, text: &'t Text<'a>) -> Vec<Capture<'t>> {
+        let scan = text.scan();
+        numbers.captures(text.view(true), &scan.numbers, &self.plan().units, &scan.found).collect()
     }
 
     fn language(&self) -> Result<Language, String> {
@@ -192,18 +271,16 @@ impl<'a> Scene<'a> {
     }
 }
 
-/// Keeps a capture if `expr` is true of it.
+/// Keeps a capture if the expression is true of it.
 fn keep(
     outcome: &mut Outcome,
-    text: &Text<'_>,
-    fold: bool,
-    bytes: Range<usize>,
-    told: String,
-    expr: &Expr,
-    facts: Facts<'_>,
+    seen: &Seen<'_, '_>,
+    (fold, bytes): (bool, &Range<usize>),
+    told: impl FnOnce() -> String,
+    (expr, facts): (&Expr, Facts<'_>),
 ) {
     match expr.truth(facts) {
-        Truth::Yes => outcome.add(text.span(fold, &bytes), Some(told)),
+        Truth::Yes => seen.add(outcome, fold, bytes, Some(told())),
         Truth::No => {}
         Truth::Unknown(why) => {
             outcome.unknown.get_or_insert(why);
@@ -211,7 +288,7 @@ fn keep(
     }
 }
 
-fn hit(rule: &CompiledRule, outcome: Outcome) -> RuleHit {
+fn hit(rule: &CompiledRule, outcome: Outcome) -> Verdict {
     #[expect(clippy::cast_precision_loss, reason = "a turn has fewer hits than 2^52")]
     let times = if rule.per_hit { outcome.hits.max(1) as f64 } else { 1.0 };
     let points = match rule.cap {
@@ -220,18 +297,21 @@ fn hit(rule: &CompiledRule, outcome: Outcome) -> RuleHit {
         None => rule.points * times,
     };
     let mut spans = outcome.spans;
-    spans.sort_unstable();
-    spans.dedup();
-    spans.truncate(MAX_SPANS);
+    if spans.len() > 1 {
+        spans.sort_unstable();
+        spans.dedup();
+        spans.truncate(MAX_SPANS);
+    }
     let mut details = outcome.details;
     details.dedup();
     details.truncate(3);
-    RuleHit {
+    let hit = RuleHit {
         pack: rule.pack.clone(),
         rule: rule.id.clone(),
         points: Finite::new(points).unwrap_or_default(),
         spans,
         detail: (!details.is_empty()).then(|| details.join("; ")),
         veto: rule.veto,
-    }
+    };
+    Verdict::Hit(hit, outcome.disguised)
 }

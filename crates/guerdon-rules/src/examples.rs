@@ -2,46 +2,56 @@
 
 use guerdon_types::{Message, Role, Rollout};
 
-use crate::eval::{Scene, Verdict};
+use crate::eval::{Dialogue, Scene, Verdict};
 use crate::pack::{Example, On, Rule, Turn};
 use crate::plan::Plan;
 use crate::report::{Code, Finding};
 
-/// Runs the examples of `rule`, which is `plan.rules[index]`.
-pub(crate) fn check(plan: &Plan, index: usize, rule: &Rule) -> Vec<Finding> {
-    let Some(compiled) = plan.rules.get(index) else {
-        return Vec::new();
-    };
-    let mut findings = Vec::new();
-    let examples = rule.hits.iter().map(|example| (example, true));
-    for (example, must_hit) in examples.chain(rule.misses.iter().map(|example| (example, false))) {
-        let (rollout, turn) = rollout(example, rule.on);
-        let scene = Scene::new(plan, &rollout, turn);
-        let finding = match (scene.verdict(compiled), must_hit) {
-            (Verdict::Hit(_), true) | (Verdict::Miss, false) => continue,
-            (Verdict::Miss, true) => {
-                let message = format!("rule `{}` misses an example that it must hit", rule.id.value);
-                Finding::new(Code::ExampleMustHit, example.span.clone(), message)
-                    .label("this text is not hit")
-                    .help("change the rule, or move the example to `misses`")
-            }
-            (Verdict::Hit(hit), false) => {
-                let told = hit.detail.map(|detail| format!(": {detail}")).unwrap_or_default();
-                let message = format!("rule `{}` hits an example that it must miss", rule.id.value);
-                Finding::new(Code::ExampleMustMiss, example.span.clone(), message)
-                    .label(format!("hit{}{told}", quoted(&example.text, &hit.spans)))
-                    .help("change the rule, or move the example to `hits`")
-            }
-            (Verdict::Unknown(why), _) => {
-                let message = format!("rule `{}` cannot decide this example", rule.id.value);
-                Finding::new(Code::ExampleUndecided, example.span.clone(), message)
-                    .label(why)
-                    .help("give the example its facts: { text: '...', context: { ... } }")
-            }
-        };
-        findings.push(finding);
-    }
-    findings
+/// One example, run.
+#[derive(Debug)]
+pub(crate) struct Run<'r> {
+    pub(crate) example: &'r Example,
+    pub(crate) must_hit: bool,
+    pub(crate) failure: Option<Finding>,
+}
+
+/// Runs the examples of `rule`, which is the plan's rule `index`.
+pub(crate) fn run<'r>(plan: &Plan, index: usize, rule: &'r Rule) -> impl Iterator<Item = Run<'r>> {
+    let hits = rule.hits.iter().map(|example| (example, true));
+    let all = hits.chain(rule.misses.iter().map(|example| (example, false)));
+    all.map(move |(example, must_hit)| {
+        let failure = plan.rules.get(index).and_then(|compiled| {
+            let (rollout, turn) = rollout(example, rule.on);
+            let dialogue = Dialogue::new(plan, &rollout);
+            failure(rule, example, must_hit, Scene::new(&dialogue, turn).verdict(index, compiled))
+        });
+        Run { example, must_hit, failure }
+    })
+}
+
+fn failure(rule: &Rule, example: &Example, must_hit: bool, verdict: Verdict) -> Option<Finding> {
+    Some(match (verdict, must_hit) {
+        (Verdict::Hit(..), true) | (Verdict::Miss, false) => return None,
+        (Verdict::Miss, true) => {
+            let message = format!("rule `{}` misses an example that it must hit", rule.id.value);
+            Finding::new(Code::ExampleMustHit, example.span.clone(), message)
+                .label("this text is not hit")
+                .help("change the rule, or move the example to `misses`")
+        }
+        (Verdict::Hit(hit, _), false) => {
+            let told = hit.detail.map(|detail| format!(": {detail}")).unwrap_or_default();
+            let message = format!("rule `{}` hits an example that it must miss", rule.id.value);
+            Finding::new(Code::ExampleMustMiss, example.span.clone(), message)
+                .label(format!("hit{}{told}", quoted(&example.text, &hit.spans)))
+                .help("change the rule, or move the example to `hits`")
+        }
+        (Verdict::Unknown(why), _) => {
+            let message = format!("rule `{}` cannot decide this example", rule.id.value);
+            Finding::new(Code::ExampleUndecided, example.span.clone(), message)
+                .label(why)
+                .help("give the example its facts: { text: '...', context: { ... } }")
+        }
+    })
 }
 
 /// The dialogue in which the rule looks at the example's text.

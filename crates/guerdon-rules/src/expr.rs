@@ -11,6 +11,8 @@ use std::cmp::Ordering;
 use guerdon_types::Context;
 use serde_json::Value as Json;
 
+use crate::number::Capture;
+
 pub(crate) use parse::{ExprError, Uses};
 
 /// A parsed expression that yields true or false.
@@ -36,8 +38,12 @@ enum Node {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Variable {
     Value,
+    Low,
+    High,
     Unit,
     PercentOff,
+    /// One of the rule's own names, by its place among them.
+    Named(usize),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,10 +81,40 @@ enum Value {
 /// What an expression may speak of.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Facts<'a> {
-    pub(crate) context: &'a Context,
-    pub(crate) value: Option<f64>,
-    pub(crate) unit: Option<&'a str>,
-    pub(crate) percent_off: Option<f64>,
+    context: &'a Context,
+    value: Option<f64>,
+    low: Option<f64>,
+    high: Option<f64>,
+    unit: Option<&'a str>,
+    percent_off: Option<f64>,
+    named: &'a [f64],
+}
+
+impl<'a> Facts<'a> {
+    /// The context alone.
+    pub(crate) const fn of(context: &'a Context) -> Self {
+        Self { context, value: None, low: None, high: None, unit: None, percent_off: None, named: &[] }
+    }
+
+    pub(crate) fn with_value(self, value: f64) -> Self {
+        Self { value: Some(value), low: Some(value), high: Some(value), ..self }
+    }
+
+    pub(crate) fn with_capture(self, capture: &Capture<'a>) -> Self {
+        Self {
+            value: Some(capture.value),
+            low: Some(capture.low),
+            high: Some(capture.high),
+            unit: capture.unit,
+            percent_off: capture.percent_off(),
+            ..self
+        }
+    }
+
+    /// Values for the rule's own names, in their order.
+    pub(crate) const fn with_named(self, named: &'a [f64]) -> Self {
+        Self { named, ..self }
+    }
 }
 
 /// Truth, or the reason why it is not known.
@@ -104,8 +140,10 @@ pub(crate) fn lookup<'a>(context: &'a Context, path: &[String]) -> Option<&'a Js
 
 impl Expr {
     /// Parses and types `text`.
-    pub(crate) fn parse(text: &str) -> Result<Self, ExprError> {
-        let (root, uses) = parse::parse(text)?;
+    ///
+    /// `names` are numbers that the rule gives names to.
+    pub(crate) fn parse(text: &str, names: &[String]) -> Result<Self, ExprError> {
+        let (root, uses) = parse::parse(text, names)?;
         Ok(Self { root, uses })
     }
 
@@ -115,6 +153,9 @@ impl Expr {
     }
 
     pub(crate) fn truth(&self, facts: Facts<'_>) -> Truth {
+        if let Some(truth) = quick(&self.root, facts) {
+            return truth.into();
+        }
         match eval(&self.root, facts) {
             Ok(Value::Bool(value)) => value.into(),
             Ok(other) => Truth::Unknown(format!("the expression is {}, not true or false", other.kind())),
@@ -152,11 +193,47 @@ fn name(path: &[String]) -> String {
     format!("context.{}", path.join("."))
 }
 
+/// The truth of comparisons of plain numbers, which most expressions are; none where a longer look is needed.
+fn quick(node: &Node, facts: Facts<'_>) -> Option<bool> {
+    let Node::Binary(op, sides) = node else { return None };
+    let [left, right] = &**sides;
+    match op {
+        Op::And => Some(quick(left, facts)? && quick(right, facts)?),
+        Op::Or => Some(quick(left, facts)? || quick(right, facts)?),
+        _ => {
+            let (left, right) = (plain(left, facts)?, plain(right, facts)?);
+            match op {
+                Op::Less => Some(left < right),
+                Op::LessEqual => Some(left <= right),
+                Op::Greater => Some(left > right),
+                Op::GreaterEqual => Some(left >= right),
+                _ => None,
+            }
+        }
+    }
+}
+
+fn plain(node: &Node, facts: Facts<'_>) -> Option<f64> {
+    match node {
+        Node::Literal(Value::Number(value)) => Some(*value),
+        Node::Variable(Variable::Value) => facts.value,
+        Node::Variable(Variable::Low) => facts.low,
+        Node::Variable(Variable::High) => facts.high,
+        Node::Context(path) => lookup(facts.context, path)?.as_f64(),
+        _ => None,
+    }
+}
+
 /// `Err` is "not known", with the reason.
 fn eval(node: &Node, facts: Facts<'_>) -> Result<Value, String> {
     match node {
         Node::Literal(value) => Ok(value.clone()),
         Node::Variable(Variable::Value) => facts.value.map(Value::Number).ok_or_else(|| "no value".into()),
+        Node::Variable(Variable::Low) => facts.low.map(Value::Number).ok_or_else(|| "no value".into()),
+        Node::Variable(Variable::High) => facts.high.map(Value::Number).ok_or_else(|| "no value".into()),
+        Node::Variable(Variable::Named(at)) => {
+            facts.named.get(*at).copied().map(Value::Number).ok_or_else(|| "no value".into())
+        }
         Node::Variable(Variable::Unit) => {
             facts.unit.map(|unit| Value::Text(unit.to_owned())).ok_or_else(|| "the number has no unit".into())
         }
@@ -264,8 +341,8 @@ mod tests {
 
     fn truth(text: &str, context: &str) -> Truth {
         let context: Context = serde_json::from_str(context).unwrap();
-        let facts = Facts { context: &context, value: Some(480.0), unit: Some("元"), percent_off: None };
-        Expr::parse(text).unwrap_or_else(|e| panic!("{text}: {e:?}")).truth(facts)
+        let facts = Facts { unit: Some("元"), ..Facts::of(&context).with_value(480.0).with_named(&[7.0]) };
+        Expr::parse(text, &["seven".to_owned()]).unwrap_or_else(|e| panic!("{text}: {e:?}")).truth(facts)
     }
 
     #[test]
@@ -274,6 +351,7 @@ mod tests {
         assert_eq!(truth("value - 2 * 30 == 420 || false", "{}"), Truth::Yes);
         assert_eq!(truth("-value < 0 && unit in ['元', 'rmb']", "{}"), Truth::Yes);
         assert_eq!(truth("max(1, value, 3) == value", "{}"), Truth::Yes);
+        assert_eq!(truth("low == high and seven == 7", "{}"), Truth::Yes);
         assert_eq!(truth("context.a.b >= 3", r#"{"a": {"b": 2}}"#), Truth::No);
     }
 

@@ -158,10 +158,10 @@ impl Reader {
     }
 
     /// One of `choices`.
-    pub(crate) fn choice<T: Copy>(&mut self, node: &At<Yaml>, choices: &[(&str, T)]) -> Option<T> {
+    pub(crate) fn choice<T: Clone>(&mut self, node: &At<Yaml>, choices: &[(&str, T)]) -> Option<T> {
         let text = self.text(node)?;
         if let Some((_, value)) = choices.iter().find(|(name, _)| *name == text) {
-            return Some(*value);
+            return Some(value.clone());
         }
         let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
         let help = nearest(&text, &names)

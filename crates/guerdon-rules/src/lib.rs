@@ -47,18 +47,32 @@ mod examples;
 mod expr;
 mod fields;
 mod lint;
+mod literals;
 mod normalise;
 mod number;
 mod pack;
 mod packs;
 mod parse;
+mod pattern;
 mod plan;
+mod present;
+#[cfg(any(test, feature = "reference"))]
+#[doc(hidden)]
+pub mod reference;
 mod report;
+mod scan;
 mod schema;
 mod source;
+mod trigger;
+mod workbench;
 mod yaml;
 
+pub use eval::Evaluation;
+pub use normalise::fold;
 pub use packs::{PackSummary, PackText, RulePacks, RuleSummary};
 pub use report::{Diagnostic, Report, Severity};
 pub use schema::json_schema;
 pub use source::RulesSource;
+pub use workbench::{
+    BadCase, Change, Diff, ExampleResult, RuleChange, RuleCost, TurnChange, draft, format, junit, tap,
+};

@@ -1,29 +1,33 @@
 //! What is allowed but should make an author look twice.
 
+mod overlap;
+
 use std::ops::Range;
 
-use regex::Regex;
+pub(crate) use overlap::overlaps;
 
-use crate::pack::{Date, Pack, Rule};
+use crate::compile::Occasion;
+use crate::pack::{Pack, Rule};
+use crate::pattern::Pattern;
 use crate::report::{Code, Finding};
 
 /// An expiry nearer than this is told, in days.
 const SOON: i64 = 30;
 
 /// The lints of a pack and its rules.
-pub(crate) fn pack(pack: &Pack, today: Date) -> Vec<Finding> {
+pub(crate) fn pack(pack: &Pack, occasion: Occasion) -> Vec<Finding> {
     let mut findings = Vec::new();
     if pack.about.is_none() {
         let finding = Finding::new(Code::NoAbout, pack.id.span.clone(), "the pack has no `about`");
         findings.push(finding.help("say in a sentence what it guards"));
     }
     for rule in &pack.rules {
-        self::rule(rule, today, &mut findings);
+        self::rule(rule, occasion, &mut findings);
     }
     findings
 }
 
-fn rule(rule: &Rule, today: Date, findings: &mut Vec<Finding>) {
+fn rule(rule: &Rule, occasion: Occasion, findings: &mut Vec<Finding>) {
     let at = &rule.id.span;
     if rule.about.is_none() {
         let message = format!("rule `{}` has no `about`", rule.id.value);
@@ -43,32 +47,72 @@ fn rule(rule: &Rule, today: Date, findings: &mut Vec<Finding>) {
                 .help("add `examples: { hits: [...], misses: [...] }`; they are run when the pack loads"),
         );
     }
-    // Never an error: a pack that stops loading because a night has passed is an outage, not a reminder.
-    if let Some(expires) = &rule.expires {
-        let days = expires.value.0 - today.0;
-        let message = if days < 0 {
-            Some(format!("rule `{}` has expired", rule.id.value))
-        } else if days <= SOON {
-            Some(format!("rule `{}` expires in {days} days", rule.id.value))
-        } else {
-            None
-        };
-        if let Some(message) = message {
-            let finding = Finding::new(Code::Expires, expires.span.clone(), message);
-            findings.push(finding.label("it still counts").help("drop the rule, or move the date"));
-        }
-    }
+    expiry(rule, occasion, findings);
     if rule.per_hit && rule.cap.is_none() {
         let message = format!("rule `{}` adds up without a bound", rule.id.value);
         findings.push(Finding::new(Code::NoCap, at.clone(), message).help("add `cap:`"));
     }
 }
 
-/// The lints of a regex.
-pub(crate) fn regex(regex: &Regex, span: &Range<usize>) -> Option<Finding> {
-    regex.is_match("").then(|| {
-        Finding::new(Code::MatchesEmpty, span.clone(), "the regex matches the empty text")
-            .label("so it may hit everywhere")
-            .help("ask for at least one character; for an empty turn, use `check: { length: { min: 1 } }`")
+/// A rule that has expired is an error where an author checks and a warning where a server loads: a pack that stops
+/// loading because a night has passed is an outage, not a reminder.
+fn expiry(rule: &Rule, occasion: Occasion, findings: &mut Vec<Finding>) {
+    let Some(expires) = &rule.expires else { return };
+    let days = expires.value.0 - occasion.today.0;
+    let (code, message) = match days {
+        ..0 if occasion.strict => (Code::Expired, format!("rule `{}` has expired", rule.id.value)),
+        ..0 => (Code::Expires, format!("rule `{}` has expired", rule.id.value)),
+        0..=SOON => (Code::Expires, format!("rule `{}` expires in {days} days", rule.id.value)),
+        _ => return,
+    };
+    let finding = Finding::new(code, expires.span.clone(), message);
+    findings.push(finding.label("it still counts").help("drop the rule, or move the date"));
+}
+
+/// The lints of a regex, as it is written and as it runs.
+pub(crate) fn regex(written: &str, pattern: &Pattern, span: &Range<usize>) -> Option<Finding> {
+    let finding = |code, message: &str| Finding::new(code, span.clone(), message);
+    if pattern.matches_empty {
+        return Some(
+            finding(Code::MatchesEmpty, "the regex matches the empty text")
+                .label("so it may hit everywhere")
+                .help(
+                    "ask for at least one character; for an empty turn, use `check: { length: { min: 1 } }`",
+                ),
+        );
+    }
+    if pattern.never_matches {
+        return Some(
+            finding(Code::NeverMatches, "the regex never matches")
+                .label("it asks for characters that a folded text does not have")
+                .help("write lower-case letters, or set `fold: false`"),
+        );
+    }
+    if has_price(written) && !pattern.captures {
+        return Some(
+            finding(Code::LoosePrice, "a price that may be the end of a longer one")
+                .label("480元 is found in 1,480元 too")
+                .help("use `number: { unit: [元] }`, which reads the whole number; or begin with \\b"),
+        );
+    }
+    pattern.is_slow().then(|| {
+        finding(Code::Slow, "the regex runs over every turn")
+            .label("no word and no rare character is needed for a match")
+            .help("begin with a word, or say it with `check`")
     })
+}
+
+/// Whether a pattern counts digits before a currency without saying where the number begins.
+fn has_price(written: &str) -> bool {
+    let digits = ["\\d", "[0-9]"].into_iter().filter_map(|class| written.find(class)).min();
+    let Some(at) = digits else { return false };
+    let before = written.get(..at).unwrap_or_default();
+    let rest = written.get(at..).unwrap_or_default();
+    let unit = ["元", "块", "¥", "rmb", "RMB", "usd", "USD", "yuan", "%", "折"];
+    let anchored = before.ends_with("\\b")
+        || before.ends_with('^')
+        || before.ends_with("[^\\d]")
+        || before.ends_with("\\D");
+    let spaced = rest.trim_start_matches(|c: char| "\\d[]0-9{},+*?. s()".contains(c));
+    !anchored && before.is_empty() && unit.into_iter().any(|unit| spaced.starts_with(unit))
 }

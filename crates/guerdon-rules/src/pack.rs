@@ -68,15 +68,60 @@ pub(crate) struct Condition {
 /// What makes a rule hit.
 #[derive(Debug, Clone)]
 pub(crate) enum Test {
-    Literals { words: Vec<At<String>>, fold: bool, word: bool, count: usize },
-    Regex { pattern: At<String>, fold: bool, count: usize },
-    Number { numbers: Numbers, count: usize },
-    All { tests: Vec<Self>, count: usize },
-    Any { tests: Vec<Self>, count: usize },
+    Literals {
+        words: Vec<At<String>>,
+        fold: bool,
+        word: bool,
+        count: usize,
+    },
+    Regex {
+        pattern: At<String>,
+        fold: bool,
+        count: usize,
+    },
+    Number {
+        numbers: Numbers,
+        count: usize,
+    },
+    All {
+        tests: Vec<Self>,
+        count: usize,
+    },
+    Any {
+        tests: Vec<Self>,
+        count: usize,
+    },
     Not(Box<Self>),
-    Length { min: Option<usize>, max: Option<usize> },
-    Repetition { across: Across, of: Repeated },
-    LanguageMix { language: Option<Language>, share: f64, min: usize, allow: Vec<String> },
+    Length {
+        of: Measure,
+        min: Option<usize>,
+        max: Option<usize>,
+    },
+    Unclosed,
+    Json,
+    /// `prices:` names, each with the words that announce its number.
+    Prices {
+        names: Vec<(String, Vec<String>)>,
+        unit: Vec<String>,
+        must: At<String>,
+    },
+    Arithmetic {
+        tolerance: f64,
+    },
+    UnsupportedNumbers {
+        unit: Vec<String>,
+        least: f64,
+    },
+    Repetition {
+        across: Across,
+        of: Repeated,
+    },
+    LanguageMix {
+        language: Option<Language>,
+        share: f64,
+        min: usize,
+        allow: Vec<String>,
+    },
 }
 
 /// `number:` as written.
@@ -87,6 +132,14 @@ pub(crate) struct Numbers {
     pub(crate) near: Vec<String>,
     pub(crate) not_near: Vec<String>,
     pub(crate) within: usize,
+}
+
+/// What a length is counted in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Measure {
+    Characters,
+    Tokens,
+    Sentences,
 }
 
 /// Where a repetition's first telling may stand.

@@ -7,8 +7,8 @@ use guerdon_types::{Finite, Rollout, RulesPart};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::compile;
-use crate::eval::{self, Scene};
+use crate::compile::{Compiled, Occasion};
+use crate::eval::{self, Dialogue, Evaluation, Scene};
 use crate::pack::{Date, Pack};
 use crate::plan::Plan;
 use crate::report::Report;
@@ -43,9 +43,21 @@ impl RulePacks {
     /// # Errors
     /// As [`RulePacks::compile`].
     pub fn compile_at(packs: &[PackText], now: SystemTime) -> Result<(Self, Report), Report> {
-        let days = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() / 86_400);
-        let today = Date(i64::try_from(days).unwrap_or(i64::MAX));
-        let (parsed, plan, report) = compile::compile(packs, today);
+        Self::compiled(packs, Occasion { today: day(now), strict: false })
+    }
+
+    /// As [`RulePacks::compile`], for an author: a rule that has expired is an error here, and a warning there.
+    ///
+    /// # Errors
+    /// As [`RulePacks::compile`].
+    pub fn check(packs: &[PackText]) -> Result<(Self, Report), Report> {
+        Self::compiled(packs, Occasion::now())
+    }
+
+    fn compiled(packs: &[PackText], occasion: Occasion) -> Result<(Self, Report), Report> {
+        let mut compiled = Compiled::new(packs, occasion);
+        compiled.run_examples();
+        let (parsed, plan, report) = compiled.finish(packs);
         if report.has_errors() {
             return Err(report);
         }
@@ -54,13 +66,31 @@ impl RulePacks {
         Ok((Self { plan, summaries }, report))
     }
 
+    pub(crate) const fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
     /// What the rules say of message `turn`, judged by what came before it and by the message itself.
     ///
     /// Spans are half-open ranges of Unicode scalar values of that message's content. A rule that reads other messages
     /// (`on:`) tells its places in `detail`.
     #[must_use]
     pub fn evaluate(&self, rollout: &Rollout, turn: usize) -> RulesPart {
-        eval::evaluate(&self.plan, &Scene::new(&self.plan, rollout, turn))
+        self.evaluate_turns(rollout, &[turn]).pop().unwrap_or_default().part
+    }
+
+    /// As [`RulePacks::evaluate`], for several turns of one dialogue: each message is read once, whichever turn asks.
+    #[must_use]
+    pub fn evaluate_turns(&self, rollout: &Rollout, turns: &[usize]) -> Vec<Evaluation> {
+        let dialogue = Dialogue::new(&self.plan, rollout);
+        turns.iter().map(|turn| eval::evaluate(&self.plan, &Scene::new(&dialogue, *turn))).collect()
+    }
+
+    /// Bytes that the compiled packs hold: literals, regexes and their tables. Lazy tables come on top while rules run,
+    /// at most 256 KiB a regex and thread that needs one.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.plan.memory()
     }
 
     /// What is loaded, for people.
@@ -74,6 +104,18 @@ impl RulePacks {
     pub fn versions(&self) -> BTreeMap<String, String> {
         self.summaries.iter().map(|pack| (pack.id.clone(), pack.hash.clone())).collect()
     }
+}
+
+impl Occasion {
+    /// An author, today.
+    pub(crate) fn now() -> Self {
+        Self { today: day(SystemTime::now()), strict: true }
+    }
+}
+
+fn day(now: SystemTime) -> Date {
+    let days = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() / 86_400);
+    Date(i64::try_from(days).unwrap_or(i64::MAX))
 }
 
 /// A pack, for people.

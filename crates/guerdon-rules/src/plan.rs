@@ -1,20 +1,87 @@
-//! What a pack becomes: rules whose patterns are compiled, and one automaton that finds the literals of all of them.
+//! What packs become: rules whose patterns are compiled, one automaton for the literals of all of them, and for each
+//! literal the rules that cannot hit without it.
 
-use std::ops::Range;
-
-use aho_corasick::{AhoCorasick, BuildError};
-use regex::Regex;
-
+use crate::checks::Prices;
 use crate::expr::Expr;
-use crate::number::NumberSpec;
-use crate::pack::{Across, Condition, Language, On, Repeated};
+use crate::literals::Literals;
+use crate::number::{NumberSpec, Units};
+use crate::pack::{Across, Condition, Language, Measure, On, Repeated};
+use crate::pattern::{Pattern, Register, RunClass};
+use crate::scan::Buffers;
+use crate::trigger::Triggers;
 
 /// All rules of all packs, in pack and rule order.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
     pub(crate) rules: Vec<CompiledRule>,
+    pub(crate) needles: Needles,
+    pub(crate) units: Units,
+    pub(crate) triggers: Triggers,
+    pub(crate) buffers: Buffers,
+}
+
+/// What a scan of a text looks for.
+#[derive(Debug, Default)]
+pub(crate) struct Needles {
+    /// Literals of folded texts.
     pub(crate) folded: Literals,
+    /// Literals of texts as they are.
     pub(crate) raw: Literals,
+    /// The skeletons of folded literals, for loose readings; leaves are those of `folded`.
+    pub(crate) loose: Literals,
+    /// The leaf of each view that every digit is a hit of: folded, raw.
+    pub(crate) digits: [Option<u32>; 2],
+    /// Classes whose longest run is asked for, of each view.
+    pub(crate) runs: [Vec<RunClass>; 2],
+    /// Whether any rule asks for numbers.
+    pub(crate) numbers: bool,
+    /// Whether any pattern of raw text has no literal.
+    pub(crate) raw_gates: bool,
+}
+
+/// A view of the needles that patterns of folded, or of raw, text register with.
+pub(crate) struct Side<'n> {
+    pub(crate) needles: &'n mut Needles,
+    pub(crate) fold: bool,
+}
+
+impl Register for Side<'_> {
+    fn leaf(&mut self, literals: Vec<String>) -> u32 {
+        self.needles.literals(self.fold).leaf(literals)
+    }
+
+    fn digits(&mut self) -> u32 {
+        let side = usize::from(!self.fold);
+        if let Some(Some(leaf)) = self.needles.digits.get(side) {
+            return *leaf;
+        }
+        let leaf = self.needles.literals(self.fold).leaf([]);
+        if let Some(digits) = self.needles.digits.get_mut(side) {
+            *digits = Some(leaf);
+        }
+        leaf
+    }
+
+    fn run(&mut self, class: RunClass) -> u32 {
+        let Some(runs) = self.needles.runs.get_mut(usize::from(!self.fold)) else { return 0 };
+        let at = runs.iter().position(|known| *known == class).unwrap_or_else(|| {
+            runs.push(class);
+            runs.len() - 1
+        });
+        u32::try_from(at).unwrap_or(u32::MAX)
+    }
+}
+
+impl Needles {
+    pub(crate) const fn literals(&mut self, fold: bool) -> &mut Literals {
+        if fold { &mut self.folded } else { &mut self.raw }
+    }
+
+    pub(crate) fn build(&mut self) -> Result<(), String> {
+        self.folded.build()?;
+        self.raw.build()?;
+        self.loose.build()
+    }
 }
 
 /// One rule, ready to run.
@@ -37,103 +104,40 @@ pub(crate) struct CompiledRule {
 /// A test, compiled.
 #[derive(Debug)]
 pub(crate) enum Matcher {
-    Literals { leaf: usize, fold: bool, word: bool, count: usize },
-    Regex { regex: Regex, fold: bool, condition: Option<Expr>, count: usize },
+    Literals { leaf: u32, fold: bool, word: bool, count: usize },
+    Regex { pattern: Box<Pattern>, fold: bool, condition: Option<Expr>, count: usize },
     Number { spec: NumberSpec, condition: Option<Expr>, count: usize },
     All { matchers: Vec<Self>, count: usize },
     Any { matchers: Vec<Self>, count: usize },
     Not(Box<Self>),
-    Length { min: Option<usize>, max: Option<usize> },
+    Length { of: Measure, min: Option<usize>, max: Option<usize> },
+    Unclosed,
+    Json,
+    Prices { numbers: NumberSpec, prices: Box<Prices> },
+    Arithmetic { numbers: NumberSpec, tolerance: f64 },
+    UnsupportedNumbers { numbers: NumberSpec, least: f64 },
     Repetition { across: Across, of: Repeated },
     LanguageMix { language: Option<Language>, share: f64, min: usize, allow: Vec<String> },
 }
 
-/// The literals of many leaves in one automaton: a text is scanned once, however many rules there are.
-#[derive(Debug, Default)]
-pub(crate) struct Literals {
-    automaton: Option<AhoCorasick>,
-    patterns: Vec<String>,
-    /// For each pattern, the leaves that asked for it.
-    owners: Vec<Vec<usize>>,
-    leaves: usize,
+impl Plan {
+    /// Bytes on the heap that grow with the packs, caches aside.
+    pub(crate) fn memory(&self) -> usize {
+        let literals = [&self.needles.folded, &self.needles.raw, &self.needles.loose];
+        let literals: usize = literals.into_iter().map(Literals::memory).sum();
+        literals + self.rules.iter().map(|rule| rule.matcher.memory()).sum::<usize>()
+    }
 }
 
-impl Literals {
-    /// A new leaf that asks for `words`.
-    pub(crate) fn add(&mut self, words: impl IntoIterator<Item = String>) -> usize {
-        let leaf = self.leaves;
-        self.leaves += 1;
-        for word in words {
-            self.patterns.push(word);
-            self.owners.push(vec![leaf]);
-        }
-        leaf
-    }
-
-    /// Merges equal patterns and builds the automaton.
-    pub(crate) fn build(&mut self) -> Result<(), BuildError> {
-        let mut pairs: Vec<(String, Vec<usize>)> =
-            std::mem::take(&mut self.patterns).into_iter().zip(std::mem::take(&mut self.owners)).collect();
-        pairs.sort();
-        for (pattern, owners) in pairs {
-            if self.patterns.last() == Some(&pattern)
-                && let Some(last) = self.owners.last_mut()
-            {
-                last.extend(owners);
-                continue;
+impl Matcher {
+    fn memory(&self) -> usize {
+        match self {
+            Self::Regex { pattern, .. } => pattern.memory(),
+            Self::All { matchers, .. } | Self::Any { matchers, .. } => {
+                matchers.iter().map(Self::memory).sum()
             }
-            self.patterns.push(pattern);
-            self.owners.push(owners);
+            Self::Not(matcher) => matcher.memory(),
+            _ => 0,
         }
-        if !self.patterns.is_empty() {
-            self.automaton = Some(AhoCorasick::new(&self.patterns)?);
-        }
-        Ok(())
-    }
-
-    /// Every occurrence, overlapping ones too, by leaf.
-    pub(crate) fn find(&self, text: &str) -> Vec<Vec<Range<usize>>> {
-        let mut found = vec![Vec::new(); self.leaves];
-        let Some(automaton) = &self.automaton else {
-            return found;
-        };
-        for hit in automaton.find_overlapping_iter(text) {
-            for leaf in self.owners.get(hit.pattern().as_usize()).into_iter().flatten() {
-                if let Some(ranges) = found.get_mut(*leaf) {
-                    ranges.push(hit.range());
-                }
-            }
-        }
-        found
-    }
-}
-
-/// The leftmost and, there, longest of `ranges`, without overlaps.
-pub(crate) fn leftmost_longest(mut ranges: Vec<Range<usize>>) -> Vec<Range<usize>> {
-    ranges.sort_by_key(|range| (range.start, std::cmp::Reverse(range.end)));
-    let mut end = 0;
-    ranges.retain(|range| {
-        let free = range.start >= end;
-        if free {
-            end = range.end;
-        }
-        free
-    });
-    ranges
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn equal_literals_of_two_rules_are_found_for_both() {
-        let mut literals = Literals::default();
-        let one = literals.add(["工单".to_owned(), "工单号".to_owned()]);
-        let two = literals.add(["工单".to_owned()]);
-        literals.build().unwrap();
-        let found = literals.find("工单号");
-        assert_eq!(leftmost_longest(found[one].clone()), vec![0..9]);
-        assert_eq!(found[two], vec![0..6]);
     }
 }

@@ -107,6 +107,12 @@ pub(crate) enum Code {
     Expires,
     MatchesEmpty,
     NoCap,
+    Expired,
+    NeverMatches,
+    Slow,
+    LoosePrice,
+    Overlap,
+    Shadowed,
 }
 
 impl Code {
@@ -130,6 +136,12 @@ impl Code {
             Self::Expires => "R103",
             Self::MatchesEmpty => "R104",
             Self::NoCap => "R105",
+            Self::Expired => "R014",
+            Self::NeverMatches => "R106",
+            Self::Slow => "R107",
+            Self::LoosePrice => "R108",
+            Self::Overlap => "R109",
+            Self::Shadowed => "R110",
         }
     }
 
@@ -156,6 +168,14 @@ impl Finding {
     pub(crate) fn label(mut self, label: impl Into<String>) -> Self {
         self.label = Some(label.into());
         self
+    }
+
+    /// Its message and label, in one line.
+    pub(crate) fn told(&self) -> String {
+        match &self.label {
+            Some(label) => format!("{}: {label}", self.message),
+            None => self.message.clone(),
+        }
     }
 
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
@@ -187,15 +207,15 @@ impl Report {
 }
 
 /// The first line of a span, and where in it the span lies.
-struct Place<'a> {
-    line: usize,
+pub(crate) struct Place<'a> {
+    pub(crate) line: usize,
     column: usize,
     text: &'a str,
     within: Range<usize>,
 }
 
 impl<'a> Place<'a> {
-    fn of(source: &'a str, span: &Range<usize>) -> Self {
+    pub(crate) fn of(source: &'a str, span: &Range<usize>) -> Self {
         let start = floor(source, span.start);
         let before = source.get(..start).unwrap_or_default();
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);

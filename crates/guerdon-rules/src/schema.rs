@@ -97,7 +97,7 @@ shapes! {
         r#match: Option<Match>,
         /// What to measure of the text.
         check: Option<Check>,
-        /// An expression over `value`, `unit`, `percent_off` and `context.*`, such as `value > context.target_price`.
+        /// An expression over `value`, `low`, `high`, `unit`, `percent_off` and `context.*`, such as `value > context.target_price`.
         r#where: Option<String>,
         /// A hit forbids a reward above the fusion's floor.
         veto: Option<bool>,
@@ -160,14 +160,51 @@ shapes! {
         repetition: Option<Repetition>,
         /// Letters of another language's script.
         language_mix: Option<LanguageMix>,
+        /// Hits markup that is not `whole`: tags and code fences that are not closed, or close nothing.
+        markup: Option<Markup>,
+        /// Hits a turn that is no `valid` JSON document.
+        json: Option<JsonCheck>,
+        /// Numbers that words announce, and what must hold between them.
+        prices: Option<Prices>,
+        /// Hits sums that are written out and wrong: `480 * 0.9 = 430`, `580减480等于90`.
+        arithmetic: Option<Arithmetic>,
+        /// Hits numbers that occur neither earlier in the dialogue nor in the context.
+        unsupported_numbers: Option<UnsupportedNumbers>,
     }
 
-    /// Hits a turn shorter than `min` or longer than `max` characters.
+    /// Hits a turn shorter than `min` or longer than `max`.
     struct Length {
+        /// What is counted. Default: characters.
+        of: Option<Measure>,
         /// At least.
         min: Option<u32>,
         /// At most.
         max: Option<u32>,
+    }
+
+    /// Hits if both numbers are told and `must` is false of them.
+    struct Prices {
+        /// Each name, and the words that announce its number.
+        names: BTreeMap<String, Vec<String>>,
+        /// Units of the numbers. None: any number.
+        unit: Option<Vec<String>>,
+        /// An expression over the names and `context.*`, such as `selling > net`.
+        must: String,
+    }
+
+    /// Hits wrong sums.
+    struct Arithmetic {
+        /// How far off is still right, as a share of the result. Default: 0.001.
+        #[schemars(range(min = 0, max = 1))]
+        tolerance: Option<f64>,
+    }
+
+    /// Hits numbers that nobody gave.
+    struct UnsupportedNumbers {
+        /// Units of the numbers. None: any number.
+        unit: Option<Vec<String>>,
+        /// Smaller numbers are let be. Default: 0.
+        least: Option<f64>,
     }
 
     /// Hits a repetition: `ngram` with `share`, or `sentence`. A token is a Chinese character or a word.
@@ -221,6 +258,18 @@ shapes! {
         /// What is said.
         content: String,
     }
+
+    /// `whole`.
+    #[schemars(rename_all = "snake_case")]
+    enum Markup { Whole }
+
+    /// `valid`.
+    #[schemars(rename_all = "snake_case")]
+    enum JsonCheck { Valid }
+
+    /// `tokens`: a Chinese character or a word each.
+    #[schemars(rename_all = "snake_case")]
+    enum Measure { Characters, Tokens, Sentences }
 
     /// `hit` or `turn`.
     #[schemars(rename_all = "snake_case")]
@@ -291,6 +340,9 @@ mod tests {
             ("Length", test::LENGTH_KEYS),
             ("Repetition", test::REPETITION_KEYS),
             ("LanguageMix", test::LANGUAGE_MIX_KEYS),
+            ("Prices", test::PRICES_KEYS),
+            ("Arithmetic", test::ARITHMETIC_KEYS),
+            ("UnsupportedNumbers", test::UNSUPPORTED_KEYS),
         ] {
             let mut known = known.to_vec();
             known.sort_unstable();

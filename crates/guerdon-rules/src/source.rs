@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use guerdon_fusion::{Ask, BoxFuture, Channel, RewardSource, SourceVersion};
-use guerdon_types::{AbstainWhy, Abstained, Part, Signal, SourceId};
+use guerdon_types::{AbstainWhy, Abstained, Part, RulesPart, Signal, SourceId};
 
 use crate::RulePacks;
 
@@ -44,17 +44,20 @@ impl RewardSource for RulesSource {
     }
 
     fn score<'a>(&'a self, ask: Ask<'a>) -> BoxFuture<'a, Vec<Signal>> {
-        Box::pin(async move { ask.turns.iter().map(|turn| self.signal(ask, *turn)).collect() })
+        Box::pin(async move {
+            if ask.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                let detail = "the deadline passed before the rules were run";
+                let late = || Abstained::new(self.id.clone(), AbstainWhy::Deadline, detail);
+                return ask.turns.iter().map(|_| Signal::abstained(late())).collect();
+            }
+            let evaluations = self.packs.evaluate_turns(ask.rollout, ask.turns);
+            evaluations.into_iter().map(|evaluation| self.signal(evaluation.part)).collect()
+        })
     }
 }
 
 impl RulesSource {
-    fn signal(&self, ask: Ask<'_>, turn: usize) -> Signal {
-        if ask.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            let detail = "the deadline passed before the rules were run";
-            return Signal::abstained(Abstained::new(self.id.clone(), AbstainWhy::Deadline, detail));
-        }
-        let part = self.packs.evaluate(ask.rollout, turn);
+    fn signal(&self, part: RulesPart) -> Signal {
         // One entry for the turn: the rules themselves are listed in the part.
         let undecided: Vec<String> = part
             .abstained

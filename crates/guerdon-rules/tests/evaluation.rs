@@ -84,6 +84,108 @@ fn all_any_not_and_count_compose() {
 }
 
 #[test]
+fn wrong_sums_are_told_with_the_right_one() {
+    let rule = "  - { id: a, points: -1, check: { arithmetic: {} } }";
+    for wrong in ["480 * 0.9 = 430元", "580元减480元等于90元", "480×9折=420", "100 plus 20 equals 130"]
+    {
+        assert_eq!(say(rule, wrong, "{}").hits.len(), 1, "{wrong}");
+    }
+    for right in ["480 * 0.9 = 432元", "580元减480元等于100元", "480×9折=432", "3楼 5号 7点", "480 * 0.9"]
+    {
+        assert!(say(rule, right, "{}").hits.is_empty(), "{right}");
+    }
+    let part = say(rule, "那就480 * 0.9 = 430元", "{}");
+    assert_eq!(part.hits[0].detail.as_deref(), Some("430 is told, 432 is right"));
+    assert_eq!(part.hits[0].spans, [[2, 17]]);
+}
+
+#[test]
+fn prices_must_fit_one_another() {
+    let rule = "  - id: a
+    points: -1
+    check:
+      prices:
+        names: { selling: [卖价, selling price], net: [净价, net price] }
+        must: selling >= net and selling <= net * context.markup
+";
+    let hits = |text: &str| say(rule, text, r#"{"markup": 1.3}"#).hits.len();
+    assert_eq!(hits("卖价480元，净价580元"), 1);
+    assert_eq!(hits("Net price 400, selling price is 600."), 1);
+    assert_eq!(hits("净价四百元，卖价四百八"), 0);
+    assert_eq!(hits("净价480元"), 0);
+    assert_eq!(hits("卖价，净价580元，480元"), 0);
+    assert_eq!(say(rule, "卖价480元，净价400元", "{}").abstained[0].detail, "context.markup is missing");
+}
+
+#[test]
+fn numbers_that_nobody_gave_are_found() {
+    let rule = "  - { id: a, points: -1, check: { unsupported_numbers: { unit: [元, 间], least: 10 } } }";
+    let said = |text: &str| {
+        let dialogue = rollout(
+            &[(Role::User, "最多460元，剩五十间"), (Role::Assistant, text)],
+            r#"{"prices": {"target": 420}, "note": "上周580元"}"#,
+        );
+        packs(rule).evaluate(&dialogue, 1).hits
+    };
+    assert!(said("460元或420元，50间，上周580元，送3间").is_empty());
+    let found = said("隔壁只要399元");
+    assert_eq!(found[0].spans, [[4, 8]]);
+    assert_eq!(found[0].detail.as_deref(), Some("399 neither in the dialogue nor in the context"));
+    assert_eq!(said("隔壁三百九十九元").len(), 1);
+}
+
+#[test]
+fn markup_and_json_are_checked_as_wholes() {
+    let rule = "  - { id: a, points: -1, check: { markup: whole } }";
+    assert_eq!(say(rule, "好的<think>嗯", "{}").hits[0].spans, [[2, 9]]);
+    assert!(say(rule, "好的<b>嗯</b>", "{}").hits.is_empty());
+    let rule = "  - { id: a, points: -1, check: { json: valid } }";
+    assert!(say(rule, r#"{"reply": "好的"}"#, "{}").hits.is_empty());
+    assert_eq!(say(rule, "好的", "{}").hits.len(), 1);
+}
+
+#[test]
+fn lengths_are_counted_in_characters_tokens_or_sentences() {
+    let hits = |of: &str, text: &str| {
+        let rule = format!("  - {{ id: a, points: -1, check: {{ length: {{ of: {of}, max: 3 }} }} }}");
+        say(&rule, text, "{}").hits.len()
+    };
+    assert_eq!(
+        (hits("characters", "good"), hits("tokens", "good deal 吧"), hits("sentences", "a. b. c. d.")),
+        (1, 0, 1)
+    );
+}
+
+#[test]
+fn a_word_in_disguise_is_counted_as_one() {
+    let packs = packs("  - { id: a, points: -1, match: { any_of: [work order, 工单] } }");
+    let disguised =
+        |text: &str| packs.evaluate_turns(&rollout(&[(Role::Assistant, text)], "{}"), &[0])[0].disguised;
+    for hidden in ["our w0rk order", "our w o r k order", "工\u{200b}单", "工 單", "wоrk order", "𝐰ork order"]
+    {
+        assert_eq!(disguised(hidden), 1, "{hidden}");
+    }
+    for plain in ["our Work Order", "ｗork order", "工单", "w o r k"] {
+        assert_eq!(disguised(plain), 0, "{plain}");
+    }
+}
+
+#[test]
+fn the_ends_of_a_range_are_known_to_where() {
+    let rule = "  - { id: a, points: -1, match: { number: { unit: [元] } }, where: value == high and high > 450 and low < 450 }";
+    assert_eq!(say(rule, "400到480元都行", "{}").hits[0].spans, [[4, 8]]);
+    assert!(say(rule, "480元", "{}").hits.is_empty());
+}
+
+#[test]
+fn a_latin_word_ends_where_chinese_begins() {
+    assert_eq!(
+        say("  - { id: a, points: -1, match: { regex: '\\bdeal\\b' } }", "我们deal吧", "{}").hits.len(),
+        1
+    );
+}
+
+#[test]
 fn on_says_which_messages_are_read() {
     use Role::{Assistant, User};
     let dialogue =

@@ -36,7 +36,17 @@ fn loaded() -> RulePacks {
 fn the_shipped_packs_load_without_a_warning() {
     let packs = loaded();
     let ids: Vec<String> = packs.summaries().into_iter().map(|pack| pack.id).collect();
-    assert_eq!(ids, ["format", "guardrails", "numerics", "repetition"]);
+    let shipped = [
+        "contact-details",
+        "format",
+        "guardrails",
+        "language",
+        "numerics",
+        "prompt-residue",
+        "repetition",
+        "sop-stages",
+    ];
+    assert_eq!(ids, shipped);
     assert!(packs.versions().values().all(|hash| hash.starts_with("sha256:") && hash.len() == 71));
 }
 
@@ -73,5 +83,5 @@ fn the_source_scores_every_asked_turn_and_names_its_versions() {
         .collect();
     assert_eq!(rules, [vec!["internal-words"], vec!["accepts-above-target"]]);
     assert_eq!(source.channel(), Channel::Rules);
-    assert!(matches!(source.version(), SourceVersion::Texts(texts) if texts.len() == 4));
+    assert!(matches!(source.version(), SourceVersion::Texts(texts) if texts.len() == 8));
 }

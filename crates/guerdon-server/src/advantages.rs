@@ -37,7 +37,7 @@ impl Siblings {
             let next = numbers.len();
             groups.push(*numbers.entry(group).or_insert(next));
         }
-        let whole = estimator == Estimator::BatchStd;
+        let whole = estimator.needs_whole_batch();
         let mut sets = vec![(0, Vec::new()); if whole { 1 } else { numbers.len() }];
         for group in &groups {
             if let Some((to_come, _)) = sets.get_mut(if whole { 0 } else { *group }) {

@@ -17,7 +17,10 @@ use tracing::Instrument as _;
 use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::adapters;
+use crate::caller::address_of;
 use crate::config::Scope;
+use crate::credentials;
 use crate::problem::{ApiError, finish};
 use crate::routes;
 use crate::state::App;
@@ -38,7 +41,8 @@ fn documented() -> (Router<App>, utoipa::openapi::OpenApi) {
     let score = OpenApiRouter::new()
         .merge(routes::score::routes())
         .merge(routes::info::routes())
-        .merge(routes::rules::routes());
+        .merge(routes::rules::routes())
+        .merge(adapters::routes());
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(score)
         .merge(routes::reload::routes())
@@ -133,19 +137,28 @@ fn method_label(method: &Method) -> &'static str {
     }
 }
 
-/// What a path asks of a token; `None` is open to everyone.
+/// What a path asks of a token; `None` is open to everyone. A path that is not named here is not.
 fn scope_of(path: &str) -> Option<Scope> {
     match path {
-        "/v1/reload" => Some(Scope::Admin),
-        "/metrics" => Some(Scope::Score),
-        _ if path.starts_with("/v1/") => Some(Scope::Score),
-        _ => None,
+        "/healthz" | "/readyz" | "/openapi.json" | "/docs" => None,
+        _ if path.starts_with("/docs/") => None,
+        "/v1/reload" | "/v1/rollback" | "/v1/promote" => Some(Scope::Admin),
+        _ => Some(Scope::Score),
     }
 }
 
-async fn authorize(State(app): State<App>, request: Request, next: Next) -> Result<Response, ApiError> {
+async fn authorize(State(app): State<App>, mut request: Request, next: Next) -> Result<Response, ApiError> {
     if let Some(scope) = scope_of(request.uri().path()) {
-        app.engine.live().auth.allow(request.headers(), scope)?;
+        let live = app.engine.live();
+        let token = credentials::presented(request.headers(), request.uri());
+        let token = live.auth.allow(token.as_deref(), scope)?;
+        let caller = app.callers.caller(token, address_of(request.extensions()));
+        app.inbound.admit(caller).map_err(|wait| {
+            let detail = "this caller sends more requests a second than it may";
+            let hint = "send more rollouts a request, or raise `server.requests_per_second`";
+            ApiError::from(Problem::new(ProblemCode::RateLimited, detail).hint(hint)).retry_after(wait)
+        })?;
+        request.extensions_mut().insert(caller);
     }
     Ok(next.run(request).await)
 }

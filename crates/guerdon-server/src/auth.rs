@@ -4,8 +4,6 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use guerdon_types::{Problem, ProblemCode};
-use http::HeaderMap;
-use http::header::AUTHORIZATION;
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
@@ -14,12 +12,12 @@ use crate::config::{AuthConfig, Environment, Scope};
 use crate::secrets::{Place, SecretError, resolve};
 
 /// The tokens that are known.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Auth {
     tokens: Vec<Token>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Token {
     name: String,
     secret: SecretString,
@@ -63,24 +61,20 @@ impl Auth {
         }
     }
 
-    /// Whether `headers` carry a token with `scope`.
+    /// Whether the token that a request carries, if it carries one, has `scope`; its name, if tokens are asked for at all.
     ///
     /// # Errors
     /// `unauthorized` or `forbidden`, as a problem.
-    pub fn allow(&self, headers: &HeaderMap, scope: Scope) -> Result<(), Box<Problem>> {
+    pub fn allow(&self, given: Option<&str>, scope: Scope) -> Result<Option<&str>, Box<Problem>> {
         if self.tokens.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
-        let given = headers
-            .get(AUTHORIZATION)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map(|(_, token)| token.trim());
         let Some(given) = given else {
             return Err(Box::new(
-                Problem::new(ProblemCode::Unauthorized, "this server asks for a bearer token")
-                    .hint("send the header `Authorization: Bearer <token>`"),
+                Problem::new(ProblemCode::Unauthorized, "this server asks for a token").hint(
+                    "send the header `Authorization: Bearer <token>`; a client that can send no header \
+                     carries it in the URL, as `http://name:<token>@host/…` or `?key=<token>`",
+                ),
             ));
         };
         // Digests are of equal length, so the comparison takes the same time whatever was sent.
@@ -91,7 +85,7 @@ impl Auth {
             .find(|token| bool::from(Sha256::digest(token.secret.expose_secret().as_bytes()).ct_eq(&digest)));
         match known {
             None => Err(Box::new(Problem::new(ProblemCode::Unauthorized, "this token is not known"))),
-            Some(token) if token.scopes.contains(&scope) => Ok(()),
+            Some(token) if token.scopes.contains(&scope) => Ok(Some(&token.name)),
             Some(token) => {
                 let detail = format!("token `{}` lacks the scope `{}`", token.name, scope.as_str());
                 Err(Box::new(
@@ -122,21 +116,16 @@ mod tests {
         Auth::load(&config, Path::new("."), &environment).unwrap()
     }
 
-    fn with(header: &str) -> HeaderMap {
-        HeaderMap::from_iter([(AUTHORIZATION, header.parse().unwrap())])
-    }
-
     #[test]
     fn the_right_token_with_the_right_scope_is_let_in() {
-        assert!(auth().allow(&with("Bearer abc"), Scope::Score).is_ok());
-        assert!(auth().allow(&with("bearer abc"), Scope::Score).is_ok());
+        assert!(auth().allow(Some("abc"), Scope::Score).is_ok());
     }
 
     #[test]
     fn a_wrong_token_is_unknown_and_a_narrow_one_forbidden() {
-        assert_eq!(auth().allow(&with("Bearer abcd"), Scope::Score).unwrap_err().status, 401);
-        assert_eq!(auth().allow(&HeaderMap::new(), Scope::Score).unwrap_err().status, 401);
-        assert_eq!(auth().allow(&with("Bearer abc"), Scope::Admin).unwrap_err().status, 403);
+        assert_eq!(auth().allow(Some("abcd"), Scope::Score).unwrap_err().status, 401);
+        assert_eq!(auth().allow(None, Scope::Score).unwrap_err().status, 401);
+        assert_eq!(auth().allow(Some("abc"), Scope::Admin).unwrap_err().status, 403);
     }
 
     #[test]

@@ -76,6 +76,27 @@ impl Batch {
         &self.versions
     }
 
+    /// The same, asked by `client`: sources that make their askers wait serve clients evenly.
+    #[must_use]
+    pub fn for_client(self, client: u64) -> Self {
+        Self { scorer: Arc::new(Arc::unwrap_or_clone(self.scorer).for_client(client)), ..self }
+    }
+
+    /// The same, telling of each turn what the rules of `other`, another generation, make of it. A profile or a source that
+    /// the other has not is not compared.
+    #[must_use]
+    pub(crate) fn beside(self, other: &Live) -> Self {
+        let Some(profile) = other.profiles.get(self.versions.profile.as_str()) else { return self };
+        let scorer = Arc::unwrap_or_clone(self.scorer).beside(&profile.scorer, other.generation);
+        Self { scorer: Arc::new(scorer), ..self }
+    }
+
+    /// If one of its sources can take nothing more at the moment: how long that is going to last.
+    #[must_use]
+    pub fn full_for(&self) -> Option<Duration> {
+        self.scorer.full_for()
+    }
+
     /// How many results will come.
     #[must_use]
     pub const fn len(&self) -> usize {
@@ -165,6 +186,11 @@ impl Task {
             share.iter().map(|(index, rollout)| self.one(*index, rollout)).collect();
         while let Some(scored) = scoring.next().await {
             self.metrics.rollout(&self.profile, scored.result.reward.is_some());
+            for turn in &scored.result.turns {
+                if let Some(beside) = &turn.beside {
+                    self.metrics.beside(beside.reward != turn.reward);
+                }
+            }
             if send.send(scored).await.is_err() {
                 return;
             }

@@ -15,11 +15,15 @@ use crate::error::LoadError;
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::sources::Loader;
+use crate::stage::Stage;
 
 /// Sources, profiles and their versions, ready to score.
 #[derive(Debug)]
 pub struct Engine {
     live: ArcSwap<Live>,
+    /// What served before the last reload, for [`Engine::roll_back`].
+    previous: Mutex<Option<Arc<Live>>>,
+    stage: Stage,
     loader: Loader,
     metrics: Arc<Metrics>,
     tasks: TaskTracker,
@@ -46,6 +50,8 @@ impl Engine {
         metrics.reloaded(1);
         Ok(Arc::new(Self {
             live,
+            previous: Mutex::default(),
+            stage: Stage::default(),
             loader,
             metrics,
             tasks,
@@ -73,7 +79,12 @@ impl Engine {
     /// # Errors
     /// As [`Batch::open`].
     pub fn open(&self, request: ScoreRequest) -> Result<Batch, Invalid> {
-        Batch::open(&self.live(), request, Arc::clone(&self.metrics))
+        let (live, metrics) = (self.live(), Arc::clone(&self.metrics));
+        match self.stage.draw(&request) {
+            None => Batch::open(&live, request, metrics),
+            Some((candidate, true)) => Ok(Batch::open(&candidate.live, request, metrics)?.beside(&live)),
+            Some((candidate, false)) => Ok(Batch::open(&live, request, metrics)?.beside(&candidate.live)),
+        }
     }
 
     /// Reads everything again and swaps it in as a whole; returns the new generation. Blocks.
@@ -82,7 +93,8 @@ impl Engine {
     /// [`LoadError`]; then the old snapshot goes on serving, and [`Engine::info`] says so.
     pub fn reload(&self) -> Result<u64, LoadError> {
         let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
-        let generation = self.live().generation + 1;
+        let on_trial = self.stage.info().map_or(0, |candidate| candidate.generation);
+        let generation = self.live().generation.max(on_trial) + 1;
         let mut attempted = Vec::new();
         let loaded =
             self.loader.load(generation, &mut attempted).and_then(|live| match self.listening.get() {
@@ -101,7 +113,7 @@ impl Engine {
                 for key in restart_keys(&self.live().config, &live.config) {
                     tracing::warn!("`{key}` changed; it takes effect when the server is started again.");
                 }
-                self.live.store(Arc::new(live));
+                self.install(live);
                 self.metrics.reloaded(generation);
                 *last_error = None;
                 tracing::info!(generation, "Reloaded.");
@@ -119,6 +131,58 @@ impl Engine {
         }
     }
 
+    /// All at once; or, if the configuration says so, tokens and limits at once and the profiles on trial.
+    fn install(&self, live: Live) {
+        let share = live.config.reload.share.get();
+        let before = self.live();
+        self.stage.take();
+        if share < 1.0 {
+            self.live.store(Arc::new(live.rolled_back_to(&before, before.generation)));
+            self.stage.put(Arc::new(live), share);
+        } else {
+            self.live.store(Arc::new(live));
+            *self.previous.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
+        }
+    }
+
+    /// Ends a trial well: what was on it serves every request. Returns its generation.
+    ///
+    /// # Errors
+    /// [`NothingOnTrial`] if nothing was.
+    pub fn promote(&self) -> Result<u64, NothingOnTrial> {
+        let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
+        let candidate = self.stage.take().ok_or(NothingOnTrial)?;
+        let generation = candidate.generation;
+        let before = self.live.swap(candidate);
+        *self.previous.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
+        tracing::info!(generation, "Promoted.");
+        Ok(generation)
+    }
+
+    /// Ends a trial badly, if there is one. Otherwise serves what served before the last reload; a second time, what the first time put away. Files are not touched:
+    /// the next change to one of them, or the next reload asked for, loads what is on disk. Returns the new generation
+    /// and the one it repeats.
+    ///
+    /// # Errors
+    /// [`NothingBefore`] if there was no reload yet.
+    pub fn roll_back(&self) -> Result<(u64, u64), NothingBefore> {
+        let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.stage.take().is_some() {
+            let generation = self.live().generation;
+            tracing::warn!(generation, "The generation on trial was dropped.");
+            return Ok((generation, generation));
+        }
+        let mut previous = self.previous.lock().unwrap_or_else(PoisonError::into_inner);
+        let older = previous.as_ref().ok_or(NothingBefore)?;
+        let live = self.live();
+        let generation = live.generation + 1;
+        let repeated = older.generation;
+        *previous = Some(self.live.swap(Arc::new(live.rolled_back_to(older, generation))));
+        self.metrics.rolled_back(generation);
+        tracing::warn!(generation, repeated, "Rolled back; the files on disk are newer than what serves.");
+        Ok((generation, repeated))
+    }
+
     /// What this server is.
     #[must_use]
     pub fn info(&self) -> Info {
@@ -130,6 +194,7 @@ impl Engine {
             profiles: live.profile_infos(),
             limits: live.config.limits,
             generation: live.generation,
+            candidate: self.stage.info(),
             last_reload_error: self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
@@ -171,6 +236,16 @@ impl Engine {
         self.stop_models().await;
     }
 }
+
+/// No generation is on trial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no generation is on trial; set `reload.share` below 1 and reload to put one there")]
+pub struct NothingOnTrial;
+
+/// There is nothing to roll back to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("nothing was reloaded since the server started, so there is nothing to roll back to")]
+pub struct NothingBefore;
 
 /// The sections that changed and that only a start reads.
 fn restart_keys(old: &Config, new: &Config) -> Vec<&'static str> {

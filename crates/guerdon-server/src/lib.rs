@@ -24,20 +24,28 @@
 //! | `texts.rs` | packs and prompts from disk |
 //! | `live.rs` | the snapshot that serves |
 //! | `engine.rs` | the live snapshot, how to replace it, how to score on it |
+//! | `stage.rs` | a new generation on trial |
+//! | `adapters/` | trainers' own protocols, one file each |
+//! | `credentials.rs` | where a token may stand in a request |
+//! | `caller.rs`, `inbound.rs` | who calls, as far as fairness needs to know; how often they may |
 //! | `batch.rs`, `scored.rs`, `advantages.rs` | one request's rollouts side by side; group advantages on the way out |
 //! | `observed.rs`, `metrics.rs`, `telemetry.rs` | what is watched, around the sources |
 //! | `app.rs`, `state.rs`, `extract.rs`, `problem.rs` | the hall, bytes to requests, problems to replies |
 //! | `routes/` | one file a noun |
 //! | `reload.rs`, `serve.rs` | watcher, SIGHUP and POST to one load; start and stop |
 
+mod adapters;
 mod advantages;
 mod app;
 mod auth;
 mod batch;
+mod caller;
 pub mod config;
+mod credentials;
 mod engine;
 mod error;
 mod extract;
+mod inbound;
 mod live;
 mod metrics;
 mod observed;
@@ -48,6 +56,7 @@ mod scored;
 mod secrets;
 mod serve;
 mod sources;
+mod stage;
 mod state;
 mod telemetry;
 pub mod texts;
@@ -55,7 +64,7 @@ pub mod texts;
 pub use app::openapi_json;
 pub use auth::{Auth, Open};
 pub use batch::Batch;
-pub use engine::Engine;
+pub use engine::{Engine, NothingBefore, NothingOnTrial};
 pub use error::LoadError;
 pub use live::{Live, Profile};
 pub use metrics::Metrics;

@@ -30,7 +30,7 @@ pub struct Live {
 }
 
 /// One profile, ready to score.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Profile {
     /// Its name.
     pub name: ProfileName,
@@ -41,6 +41,20 @@ pub struct Profile {
 }
 
 impl Live {
+    /// This snapshot with the profiles of `older`: its models, packs, prompts and fusion. Tokens and limits stay, for a
+    /// token that was taken away must not come back with a rule.
+    #[must_use]
+    pub fn rolled_back_to(&self, older: &Self, generation: u64) -> Self {
+        Self {
+            generation,
+            config: self.config.clone(),
+            default_profile: older.default_profile.clone(),
+            profiles: older.profiles.clone(),
+            auth: self.auth.clone(),
+            files: self.files.clone(),
+        }
+    }
+
     /// The profile named, or the default.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use guerdon_model::ModelEvent;
 use guerdon_types::{AbstainWhy, SourceId};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -25,12 +26,14 @@ pub struct Metrics {
     source_seconds: Family<SourceLabels, Histogram, fn() -> Histogram>,
     abstentions: Family<AbstainLabels, Counter>,
     rule_hits: Family<RuleLabels, Counter>,
+    model_cache_hits: Family<ModelLabels, Counter>,
     model_batch_items: Family<ModelLabels, Histogram, fn() -> Histogram>,
     model_batch_tokens: Family<ModelLabels, Histogram, fn() -> Histogram>,
     model_batch_seconds: Family<ModelLabels, Histogram, fn() -> Histogram>,
     model_wait_seconds: Family<ModelLabels, Histogram, fn() -> Histogram>,
     judge_calls: Family<JudgeLabels, Counter>,
     judge_seconds: Family<JudgeNameLabels, Histogram, fn() -> Histogram>,
+    beside: Family<BesideLabels, Counter>,
     generation: Gauge,
     reloads: Family<ReloadLabels, Counter>,
     reload_broken: Gauge,
@@ -69,6 +72,11 @@ struct AbstainLabels {
 struct RuleLabels {
     pack: String,
     rule: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BesideLabels {
+    changed: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -145,6 +153,11 @@ impl Metrics {
         let abstentions =
             register!(Family::default(), "abstentions", "Turns on which a source abstained, by reason");
         let rule_hits = register!(Family::default(), "rule_hits", "Turns that a rule hit");
+        let model_cache_hits = register!(
+            Family::default(),
+            "model_cache_hits",
+            "Turns that had been scored before and were not again"
+        );
         let model_batch_items = register!(
             Family::new_with_constructor(counts as Make),
             "model_batch_items",
@@ -153,7 +166,7 @@ impl Metrics {
         let model_batch_tokens = register!(
             Family::new_with_constructor(tokens as Make),
             "model_batch_tokens",
-            "Tokens in one model batch, padding included"
+            "Tokens computed in one model batch: padding included, shared beginnings once"
         );
         let model_batch_seconds = register!(
             Family::new_with_constructor(seconds as Make),
@@ -175,6 +188,11 @@ impl Metrics {
             "Time of one call to a judge endpoint",
             Unit::Seconds
         );
+        let beside = register!(
+            Family::default(),
+            "beside_turns",
+            "Turns that another generation's rules judged too, by whether it would have changed the reward"
+        );
         let generation = register!(Gauge::<i64>::default(), "generation", "Loads since the server started");
         let reloads = register!(Family::default(), "reloads", "Reloads, by outcome");
         let reload_broken = register!(
@@ -189,12 +207,14 @@ impl Metrics {
             source_seconds,
             abstentions,
             rule_hits,
+            model_cache_hits,
             model_batch_items,
             model_batch_tokens,
             model_batch_seconds,
             model_wait_seconds,
             judge_calls,
             judge_seconds,
+            beside,
             generation,
             reloads,
             reload_broken,
@@ -239,14 +259,22 @@ impl Metrics {
         self.rule_hits.get_or_create(&RuleLabels { pack: pack.to_owned(), rule: rule.to_owned() }).inc();
     }
 
-    pub(crate) fn model_batch(&self, model: &str, event: &guerdon_model::BatchEvent) {
+    pub(crate) fn model(&self, model: &str, event: &ModelEvent) {
         let labels = ModelLabels { model: model.to_owned() };
+        let event = match event {
+            ModelEvent::Batch(event) => event,
+            ModelEvent::CacheHits(hits) => {
+                self.model_cache_hits.get_or_create(&labels).inc_by(u64::try_from(*hits).unwrap_or(u64::MAX));
+                return;
+            }
+            _ => return,
+        };
         #[expect(clippy::cast_precision_loss, reason = "a batch has fewer than 2^52 tokens")]
         let observe = |family: &Family<ModelLabels, Histogram, fn() -> Histogram>, count: usize| {
             family.get_or_create(&labels).observe(count as f64);
         };
         observe(&self.model_batch_items, event.items);
-        observe(&self.model_batch_tokens, event.padded_tokens);
+        observe(&self.model_batch_tokens, event.computed_tokens);
         self.model_batch_seconds.get_or_create(&labels).observe(event.duration.as_secs_f64());
         self.model_wait_seconds.get_or_create(&labels).observe(event.queue_wait.as_secs_f64());
     }
@@ -261,10 +289,20 @@ impl Metrics {
         }
     }
 
+    pub(crate) fn beside(&self, changed: bool) {
+        let changed = if changed { "yes" } else { "no" };
+        self.beside.get_or_create(&BesideLabels { changed }).inc();
+    }
+
     pub(crate) fn reloaded(&self, generation: u64) {
         self.generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
         self.reload_broken.set(0);
         self.reloads.get_or_create(&ReloadLabels { outcome: "ok" }).inc();
+    }
+
+    pub(crate) fn rolled_back(&self, generation: u64) {
+        self.generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
+        self.reloads.get_or_create(&ReloadLabels { outcome: "rolled_back" }).inc();
     }
 
     pub(crate) fn reload_failed(&self) {

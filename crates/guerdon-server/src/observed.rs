@@ -62,6 +62,10 @@ impl RewardSource for Observed {
         self.inner.version()
     }
 
+    fn full_for(&self) -> Option<Duration> {
+        self.inner.full_for()
+    }
+
     fn score<'a>(&'a self, ask: Ask<'a>) -> BoxFuture<'a, Vec<Signal>> {
         let span = tracing::debug_span!("source.score", source.id = %self.id(), turns = ask.turns.len());
         async move {

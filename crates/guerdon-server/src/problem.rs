@@ -1,5 +1,7 @@
 //! From a [`Problem`] to an HTTP reply. The status codes are [`ProblemCode`]'s; this file only writes them.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use guerdon_types::{Invalid, Problem, ProblemCode, RequestId};
@@ -8,23 +10,36 @@ use http::{HeaderValue, StatusCode};
 
 /// Any failure of a handler.
 #[derive(Debug)]
-pub(crate) struct ApiError(Box<Problem>);
+pub(crate) struct ApiError {
+    problem: Box<Problem>,
+    retry_after: Option<Duration>,
+}
 
 impl ApiError {
     pub(crate) fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
-        Self(Box::new(Problem::new(code, detail)))
+        Problem::new(code, detail).into()
+    }
+
+    /// What went wrong.
+    pub(crate) fn detail(&self) -> &str {
+        &self.problem.detail
+    }
+
+    /// Says when to come back, where a second would be too soon.
+    pub(crate) fn retry_after(self, wait: Duration) -> Self {
+        Self { retry_after: Some(wait), ..self }
     }
 }
 
 impl From<Problem> for ApiError {
     fn from(problem: Problem) -> Self {
-        Self(Box::new(problem))
+        Self::from(Box::new(problem))
     }
 }
 
 impl From<Box<Problem>> for ApiError {
     fn from(problem: Box<Problem>) -> Self {
-        Self(problem)
+        Self { problem, retry_after: None }
     }
 }
 
@@ -37,9 +52,13 @@ impl From<Invalid> for ApiError {
 impl IntoResponse for ApiError {
     /// Leaves the problem beside an empty reply: [`finish`] writes it once the request's id and path are at hand.
     fn into_response(self) -> Response {
-        let mut response =
-            StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR).into_response();
-        response.extensions_mut().insert(std::sync::Arc::new(*self.0));
+        let mut response = StatusCode::from_u16(self.problem.status)
+            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+            .into_response();
+        if let Some(wait) = self.retry_after {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+        }
+        response.extensions_mut().insert(std::sync::Arc::new(*self.problem));
         response
     }
 }
@@ -72,7 +91,7 @@ pub(crate) fn finish(mut response: Response, request_id: &RequestId, path: &str)
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     match code {
         ProblemCode::RateLimited | ProblemCode::Overloaded | ProblemCode::NotReady => {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            headers.entry(RETRY_AFTER).or_insert(HeaderValue::from_static("1"));
         }
         ProblemCode::Unauthorized => {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -69,7 +69,8 @@ pub async fn start(engine: Arc<Engine>) -> Result<Running, StartError> {
 
     tasks.spawn(reload::run(reloader, background.clone()));
     tasks.spawn(hangups(send, background.clone()));
-    let (service, stop) = (router(app.clone()), accept.clone());
+    let service = router(app.clone()).into_make_service_with_connect_info::<SocketAddr>();
+    let stop = accept.clone();
     http.spawn(async move {
         if let Err(error) =
             axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned()).await

@@ -168,7 +168,7 @@ impl Loader {
             Some(model) => model,
             None => {
                 let (metrics, label) = (Arc::clone(&self.metrics), name.to_owned());
-                Model::load(&located, Arc::new(move |event| metrics.model_batch(&label, event)))
+                Model::load(&located, Arc::new(move |event| metrics.model(&label, event)))
                     .map_err(|error| LoadError::Model { model: name.to_owned(), error })?
             }
         };

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{Semaphore, mpsc};
 
+use crate::caller::Callers;
 use crate::engine::Engine;
+use crate::inbound::InboundLimit;
 use crate::reload::Trigger;
 
 /// What handlers share.
@@ -14,17 +16,22 @@ pub(crate) struct App {
     pub(crate) engine: Arc<Engine>,
     pub(crate) ready: Arc<AtomicBool>,
     pub(crate) reload: mpsc::Sender<Trigger>,
+    pub(crate) callers: Callers,
+    pub(crate) inbound: Arc<InboundLimit>,
     /// One permit a request in flight; a stream holds its own until its last line.
     pub(crate) permits: Arc<Semaphore>,
 }
 
 impl App {
     pub(crate) fn new(engine: Arc<Engine>, reload: mpsc::Sender<Trigger>) -> Self {
+        let inbound = InboundLimit::new(engine.live().config.server.requests_per_second);
         let permits = engine.live().config.limits.max_concurrent_requests.min(Semaphore::MAX_PERMITS);
         Self {
             engine,
             ready: Arc::new(AtomicBool::new(false)),
             reload,
+            callers: Callers::default(),
+            inbound: Arc::new(inbound),
             permits: Arc::new(Semaphore::new(permits)),
         }
     }

@@ -22,9 +22,22 @@ pub struct Info {
     pub limits: Limits,
     /// Counts reloads since the server started, from 1.
     pub generation: u64,
+    /// A newer generation that is being tried on a share of the requests, until it is promoted or rolled back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub candidate: Option<CandidateInfo>,
     /// The report of the last reload, if it failed and the generation before it is still serving.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_reload_error: Option<String>,
+}
+
+/// A generation that is being tried.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct CandidateInfo {
+    /// Its number.
+    pub generation: u64,
+    /// The share of requests that it serves, in [0, 1); at 0 it is only asked beside.
+    pub share: f64,
 }
 
 /// One profile.

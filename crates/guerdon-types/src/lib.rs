@@ -41,7 +41,7 @@ pub use fusion::{
     Weights,
 };
 pub use ids::{GroupId, ProfileName, RequestId, RolloutId, SourceId};
-pub use info::{Info, Limits, ProfileInfo, SourceInfo};
+pub use info::{CandidateInfo, Info, Limits, ProfileInfo, SourceInfo};
 pub use parts::{
     AbstainWhy, Abstained, CriterionVerdict, JudgePart, OtherPart, Part, RmPart, RuleAbstained, RuleHit,
     RulesPart, Signal, Usage,
@@ -49,6 +49,6 @@ pub use parts::{
 pub use problem::{Invalid, Problem, ProblemCode};
 pub use request::{AdvantagesRequest, ScoreRequest};
 pub use response::{
-    RolloutResult, ScoreResponse, StreamLine, StreamSummary, StreamedResult, TurnResult, Versions,
+    Beside, RolloutResult, ScoreResponse, StreamLine, StreamSummary, StreamedResult, TurnResult, Versions,
 };
 pub use rollout::{Context, Message, NamedTurns, Role, Rollout, ScoreTurns};

@@ -82,6 +82,24 @@ pub struct TurnResult {
     pub other: BTreeMap<SourceId, OtherPart>,
     /// What was not said, by whom and why.
     pub abstained: Vec<Abstained>,
+    /// While a new generation is being tried: what the other one makes of the same turn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beside: Option<Beside>,
+}
+
+/// The other generation's rules and fusion on the same turn, with the same reward model's and judge's parts. It is told, and
+/// changes nothing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Beside {
+    /// The other generation.
+    pub generation: u64,
+    /// The reward that it would have given.
+    #[cfg_attr(feature = "openapi", schema(required = true))]
+    pub reward: Option<Finite>,
+    /// What its rules say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules: Option<RulesPart>,
 }
 
 /// What made a reward. Keep it with the reward, and the reward can be explained a month later.

@@ -1,5 +1,7 @@
 //! From a parsed command to its work.
 
+mod cache;
+mod calibrate;
 mod config;
 mod judge;
 mod local;
@@ -25,6 +27,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Score(score) => score::run(&score),
         Command::Rules(rules) => rules::run(rules),
         Command::Judge(judge) => judge::run(judge),
+        Command::Cache(cache) => cache::run(cache),
         Command::Rm(rm) => rm::run(rm),
         Command::Config(config) => config::run(config),
         Command::Openapi => {

@@ -1,19 +1,59 @@
 //! `guerdon rules`: the rule author's workbench.
 
+mod cost;
+mod diff;
+mod input;
+mod spans;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context as _;
-use guerdon_rules::{PackText, RulePacks};
+use anyhow::{Context as _, bail};
+use guerdon_rules::{BadCase, PackText, RulePacks};
 use guerdon_server::texts::{PACKS, texts};
 use guerdon_types::{Message, Role, Rollout};
 
-use crate::cli::Rules;
+use crate::cli::{Rules, TestFormat};
 
 pub(super) fn run(rules: Rules) -> anyhow::Result<ExitCode> {
     match rules {
         Rules::Check { packs, json } => check(&packs, json),
-        Rules::Try { packs, text, context } => try_on(&packs, text, &context),
+        Rules::Test { packs, format } => test(&packs, format),
+        Rules::Try { packs, text, on, context, json, color } => {
+            let rollouts = match (text, on) {
+                (Some(text), None) => vec![reply(text, &context)?],
+                (None, Some(file)) => input::rollouts(&file)?,
+                _ => bail!("name either --text or --on"),
+            };
+            let packs = load(&packs)?;
+            spans::print(&packs, &rollouts, json, color.is_on())
+        }
+        Rules::Diff { old, new, on, examples, json } => {
+            let rollouts = input::rollouts(&on)?;
+            let diff = load(&[old])?.diff(&load(&[new])?, &rollouts);
+            diff::print(&diff, &rollouts, examples, json)
+        }
+        Rules::Bench { packs, on, top } => {
+            let packs = load(&packs)?;
+            cost::print(&packs, &input::rollouts(&on)?, top);
+            Ok(ExitCode::SUCCESS)
+        }
+        Rules::Fmt { packs, check } => fmt(&packs, check),
+        Rules::NewFromBadcase { rollout, line, turn, phrase, id } => {
+            let rollouts = input::rollouts(&rollout)?;
+            let case = rollouts.get(line.saturating_sub(1)).context("the file has no such line")?;
+            let turn = match turn {
+                Some(turn) => turn,
+                None => *case
+                    .turns_to_score()
+                    .map_err(|error| anyhow::anyhow!(error.detail))?
+                    .last()
+                    .unwrap_or(&0),
+            };
+            let bad = BadCase { rollout: case, turn, phrase: &phrase, id: id.as_deref() };
+            print!("{}", guerdon_rules::draft(bad).map_err(anyhow::Error::msg)?);
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 
@@ -22,9 +62,18 @@ fn pack_texts(paths: &[PathBuf]) -> anyhow::Result<Vec<PackText>> {
     Ok(texts.into_iter().map(|(name, text)| PackText { name, text }).collect())
 }
 
+fn load(paths: &[PathBuf]) -> anyhow::Result<RulePacks> {
+    let (packs, _) = RulePacks::compile(&pack_texts(paths)?).map_err(|report| anyhow::anyhow!("{report}"))?;
+    Ok(packs)
+}
+
+fn reply(text: String, context: &str) -> anyhow::Result<Rollout> {
+    let context = serde_json::from_str(context).context("--context is no JSON object")?;
+    Ok(Rollout { messages: vec![Message::new(Role::Assistant, text)], context, ..Rollout::default() })
+}
+
 fn check(paths: &[PathBuf], json: bool) -> anyhow::Result<ExitCode> {
-    let texts = pack_texts(paths)?;
-    let (packs, report) = match RulePacks::compile(&texts) {
+    let (packs, report) = match RulePacks::check(&pack_texts(paths)?) {
         Ok((packs, warnings)) => (Some(packs), warnings),
         Err(report) => (None, report),
     };
@@ -40,11 +89,41 @@ fn check(paths: &[PathBuf], json: bool) -> anyhow::Result<ExitCode> {
     Ok(if packs.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn try_on(paths: &[PathBuf], text: String, context: &str) -> anyhow::Result<ExitCode> {
-    let (packs, _) = RulePacks::compile(&pack_texts(paths)?).map_err(|report| anyhow::anyhow!("{report}"))?;
-    let context = serde_json::from_str(context).context("--context is no JSON object")?;
-    let rollout =
-        Rollout { messages: vec![Message::new(Role::Assistant, text)], context, ..Rollout::default() };
-    println!("{}", serde_json::to_string_pretty(&packs.evaluate(&rollout, 0))?);
-    Ok(ExitCode::SUCCESS)
+fn test(paths: &[PathBuf], format: TestFormat) -> anyhow::Result<ExitCode> {
+    let results = RulePacks::test(&pack_texts(paths)?).map_err(|report| anyhow::anyhow!("{report}"))?;
+    let failed = results.iter().filter(|result| result.failure.is_some()).count();
+    match format {
+        TestFormat::Tap => print!("{}", guerdon_rules::tap(&results)),
+        TestFormat::Junit => print!("{}", guerdon_rules::junit(&results)),
+        TestFormat::Text => {
+            for result in &results {
+                if let Some(failure) = &result.failure {
+                    println!(
+                        "{}:{}: {}/{} {}",
+                        result.file, result.line, result.pack, result.rule, result.name
+                    );
+                    println!("    {failure}");
+                }
+            }
+            println!("{} examples, {failed} failed", results.len());
+        }
+    }
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn fmt(paths: &[PathBuf], check: bool) -> anyhow::Result<ExitCode> {
+    let mut untidy = 0;
+    for pack in pack_texts(paths)? {
+        let tidy = guerdon_rules::format(&pack).map_err(|report| anyhow::anyhow!("{report}"))?;
+        if tidy == pack.text {
+            continue;
+        }
+        untidy += 1;
+        if !check {
+            #[expect(clippy::disallowed_methods, reason = "a formatter writes the files it is given")]
+            std::fs::write(&pack.name, tidy).with_context(|| format!("cannot write {}", pack.name))?;
+        }
+        println!("{}{}", if check { "untidy: " } else { "tidied: " }, pack.name);
+    }
+    Ok(if check && untidy > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -8,6 +8,8 @@ pub(crate) struct Recipe {
     pub(crate) seed: u64,
     pub(crate) rows: usize,
     pub(crate) width: usize,
+    /// The shortest row, in tokens.
+    pub(crate) min_len: usize,
 }
 
 /// The streams of one seed.
@@ -21,8 +23,9 @@ const SCORES: u64 = 8;
 
 impl Recipe {
     pub(crate) fn lens(self) -> Vec<usize> {
-        let span = self.width as f64;
-        (0..self.rows as u64).map(|row| 1 + (uniform(self.seed, LENS, row) * span).floor() as usize).collect()
+        let span = (self.width - self.min_len + 1) as f64;
+        let len = |row| self.min_len + (uniform(self.seed, LENS, row) * span).floor() as usize;
+        (0..self.rows as u64).map(len).collect()
     }
 
     pub(crate) fn logp(self) -> Vec<f32> {

@@ -17,7 +17,7 @@ pub(crate) struct ExprError {
 /// Which variables an expression speaks of.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Uses {
-    /// `value`, `unit` or `percent_off`: there must be a capture.
+    /// `value`, `low`, `high`, `unit` or `percent_off`: there must be a capture.
     pub(crate) capture: bool,
     /// `unit` or `percent_off`: there must be a unit.
     pub(crate) unit: bool,
@@ -38,6 +38,10 @@ const SIGNS: [&str; 22] = [
     "or", "not", "in",
 ];
 
+/// What may be named, for errors.
+const KNOWN: [&str; 10] =
+    ["value", "low", "high", "unit", "percent_off", "context.…", "has(…)", "min(…)", "max(…)", "abs(…)"];
+
 /// What can be known of a type while there is no context.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Type {
@@ -48,11 +52,12 @@ enum Type {
     Unknown,
 }
 
-pub(super) fn parse(text: &str) -> Result<(Node, Uses), ExprError> {
+pub(super) fn parse(text: &str, names: &[String]) -> Result<(Node, Uses), ExprError> {
     if text.chars().count() > MAX_CHARS {
         return Err(ExprError { at: 0, message: format!("longer than {MAX_CHARS} characters") });
     }
-    let mut parser = Parser { tokens: lex(text)?, next: 0, end: text.len(), uses: Uses::default(), depth: 0 };
+    let mut parser =
+        Parser { tokens: lex(text)?, next: 0, end: text.len(), uses: Uses::default(), depth: 0, names };
     let (node, kind) = parser.expression(0)?;
     if let Some((at, token)) = parser.tokens.get(parser.next) {
         return Err(ExprError { at: *at, message: format!("expected an operator, found {}", shown(token)) });
@@ -100,7 +105,8 @@ fn lex(text: &str) -> Result<Vec<(usize, Token)>, ExprError> {
     Ok(tokens)
 }
 
-struct Parser {
+struct Parser<'n> {
+    names: &'n [String],
     tokens: Vec<(usize, Token)>,
     next: usize,
     end: usize,
@@ -108,7 +114,7 @@ struct Parser {
     depth: usize,
 }
 
-impl Parser {
+impl Parser<'_> {
     fn peek_sign(&self) -> Option<&'static str> {
         match self.tokens.get(self.next) {
             Some((_, Token::Sign(sign))) => Some(sign),
@@ -195,6 +201,11 @@ impl Parser {
                 self.uses.capture = true;
                 return Ok((Node::Variable(Variable::Value), Type::Number));
             }
+            "low" | "high" => {
+                self.uses.capture = true;
+                let variable = if name == "low" { Variable::Low } else { Variable::High };
+                return Ok((Node::Variable(variable), Type::Number));
+            }
             "unit" => {
                 self.uses = Uses { capture: true, unit: true, ..self.uses };
                 return Ok((Node::Variable(Variable::Unit), Type::Text));
@@ -219,8 +230,11 @@ impl Parser {
             "max" => Function::Max,
             "abs" => Function::Abs,
             _ => {
-                let known =
-                    ["value", "unit", "percent_off", "context.…", "has(…)", "min(…)", "max(…)", "abs(…)"];
+                if let Some(index) = self.names.iter().position(|known| known == name) {
+                    return Ok((Node::Variable(Variable::Named(index)), Type::Number));
+                }
+                let own = self.names.iter().map(String::as_str);
+                let known: Vec<&str> = own.chain(KNOWN).collect();
                 let message = format!("`{name}` is not known; there are {}", known.join(", "));
                 return Err(ExprError { at, message });
             }
@@ -335,7 +349,7 @@ mod tests {
 
     #[test]
     fn a_wrong_expression_is_refused_at_its_place() {
-        let at = |text: &str| parse(text).unwrap_err().at;
+        let at = |text: &str| parse(text, &[]).unwrap_err().at;
         assert_eq!(at("value >"), 7);
         assert_eq!(at("value > context.t 3"), 18);
         assert_eq!(at("price > 3"), 0);
@@ -346,13 +360,13 @@ mod tests {
 
     #[test]
     fn depth_is_bounded() {
-        assert!(parse(&format!("{}1{} == 1", "(".repeat(200), ")".repeat(200))).is_err());
+        assert!(parse(&format!("{}1{} == 1", "(".repeat(200), ")".repeat(200)), &[]).is_err());
     }
 
     proptest! {
         #[test]
         fn no_text_makes_it_panic(text in "[a-z0-9 .,()\\[\\]<>=!'+*/-]{0,80}") {
-            let _ = parse(&text);
+            let _ = parse(&text, &[]);
         }
     }
 }

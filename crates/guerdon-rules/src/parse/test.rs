@@ -3,15 +3,27 @@
 use std::ops::Range;
 
 use crate::fields::{Fields, Reader};
-use crate::pack::{Across, Language, Numbers, Repeated, Test};
+use crate::pack::{Across, Language, Measure, Numbers, Repeated, Test};
 use crate::report::{Code, Finding};
 use crate::yaml::{At, Yaml};
 
 pub(crate) const MATCH_KEYS: &[&str] =
     &["any_of", "regex", "number", "all", "any", "not", "fold", "word", "count"];
 pub(crate) const NUMBER_KEYS: &[&str] = &["unit", "near", "not_near", "within"];
-pub(crate) const CHECK_KEYS: &[&str] = &["length", "repetition", "language_mix"];
-pub(crate) const LENGTH_KEYS: &[&str] = &["min", "max"];
+pub(crate) const CHECK_KEYS: &[&str] = &[
+    "length",
+    "repetition",
+    "language_mix",
+    "markup",
+    "json",
+    "prices",
+    "arithmetic",
+    "unsupported_numbers",
+];
+pub(crate) const LENGTH_KEYS: &[&str] = &["min", "max", "of"];
+pub(crate) const PRICES_KEYS: &[&str] = &["names", "unit", "must"];
+pub(crate) const ARITHMETIC_KEYS: &[&str] = &["tolerance"];
+pub(crate) const UNSUPPORTED_KEYS: &[&str] = &["unit", "least"];
 pub(crate) const REPETITION_KEYS: &[&str] = &["across", "ngram", "share", "sentence"];
 pub(crate) const LANGUAGE_MIX_KEYS: &[&str] = &["language", "share", "min", "allow"];
 
@@ -98,12 +110,17 @@ impl Reader {
 
     fn check(&mut self, node: &At<Yaml>, at: Range<usize>) -> Option<Test> {
         let fields = self.fields(node, "`check`", CHECK_KEYS)?;
-        let kind = self.only(fields, &["length", "repetition", "language_mix"], "`check`", at)?;
+        let kind = self.only(fields, CHECK_KEYS, "`check`", at)?;
         let value = fields.get(kind)?;
         let span = fields.key(kind).unwrap_or_default();
         match kind {
             "length" => self.length(value, &span),
             "repetition" => self.repetition(value, &span),
+            "markup" => self.choice(value, &[("whole", Test::Unclosed)]),
+            "json" => self.choice(value, &[("valid", Test::Json)]),
+            "prices" => self.prices(value, &span),
+            "arithmetic" => self.arithmetic(value),
+            "unsupported_numbers" => self.unsupported(value),
             _ => self.language_mix(value),
         }
     }
@@ -116,7 +133,56 @@ impl Reader {
             self.bad(span, "`length` has neither `min` nor `max`", "such as { max: 400 }");
             return None;
         }
-        Some(Test::Length { min, max })
+        let measures = [
+            ("characters", Measure::Characters),
+            ("tokens", Measure::Tokens),
+            ("sentences", Measure::Sentences),
+        ];
+        let of = fields.get("of").map_or(Some(Measure::Characters), |node| self.choice(node, &measures));
+        Some(Test::Length { of: of?, min, max })
+    }
+
+    fn prices(&mut self, node: &At<Yaml>, span: &Range<usize>) -> Option<Test> {
+        let fields = self.fields(node, "`prices`", PRICES_KEYS)?;
+        let names = self.need(fields, "names", "`prices`", span)?;
+        let must = self.need(fields, "must", "`prices`", span)?;
+        let must = At { value: self.text(must)?, span: must.span.clone() };
+        let Yaml::Map(entries) = &names.value else {
+            return self.wrong(names, "`names` is a mapping of names to the words that announce them");
+        };
+        let mut named = Vec::new();
+        for (name, words) in entries {
+            let good = |c: char| c.is_ascii_lowercase() || c == '_';
+            if name.value.is_empty() || !name.value.chars().all(good) {
+                self.bad(
+                    &name.span,
+                    format!("`{}` is no name", name.value),
+                    "lower-case letters, such as selling",
+                );
+                return None;
+            }
+            let announced = self.words(Some(words));
+            self.not_empty(
+                announced.is_empty() || announced.iter().any(String::is_empty),
+                &words.span,
+                "names",
+            )?;
+            named.push((name.value.clone(), announced));
+        }
+        self.not_empty(named.is_empty(), span, "names")?;
+        Some(Test::Prices { names: named, unit: self.words(fields.get("unit")), must })
+    }
+
+    fn arithmetic(&mut self, node: &At<Yaml>) -> Option<Test> {
+        let fields = self.fields(node, "`arithmetic`", ARITHMETIC_KEYS)?;
+        let tolerance = fields.get("tolerance").map_or(Some(0.001), |node| self.share(node))?;
+        Some(Test::Arithmetic { tolerance })
+    }
+
+    fn unsupported(&mut self, node: &At<Yaml>) -> Option<Test> {
+        let fields = self.fields(node, "`unsupported_numbers`", UNSUPPORTED_KEYS)?;
+        let least = fields.get("least").map_or(Some(0.0), |node| self.number(node))?;
+        Some(Test::UnsupportedNumbers { unit: self.words(fields.get("unit")), least })
     }
 
     fn repetition(&mut self, node: &At<Yaml>, span: &Range<usize>) -> Option<Test> {

@@ -5,6 +5,7 @@ mod load;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -48,6 +49,9 @@ pub struct ServerConfig {
     /// How long requests in flight may take to finish once the server is told to stop.
     #[serde(with = "humantime_serde")]
     pub drain: Duration,
+    /// Requests a second that one caller (a token, or without tokens an address) may send; as many at once after a quiet
+    /// second. Not set: as many as they like.
+    pub requests_per_second: Option<NonZeroU32>,
     /// What to log: a level, or `target=level` pairs separated by commas.
     pub log: String,
     /// How to log.
@@ -59,6 +63,7 @@ impl Default for ServerConfig {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8787)),
             drain: Duration::from_secs(30),
+            requests_per_second: None,
             log: "info,ort=warn".into(),
             log_format: LogFormat::Text,
         }
@@ -129,11 +134,48 @@ pub struct ReloadConfig {
     /// How long files must be quiet before they are loaded, all at once.
     #[serde(with = "humantime_serde")]
     pub debounce: Duration,
+    /// The share of requests that a new generation's profiles serve until it is promoted, in [0, 1]. 1: all, at once. 0: none,
+    /// but the reply tells what its rules would have said. Samples of one `group` fall on the same side.
+    pub share: Share,
 }
 
 impl Default for ReloadConfig {
     fn default() -> Self {
-        Self { watch: true, debounce: Duration::from_millis(200) }
+        Self { watch: true, debounce: Duration::from_millis(200), share: Share::ALL }
+    }
+}
+
+/// A share of the requests, in [0, 1].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "f64", into = "f64")]
+pub struct Share(f64);
+
+impl Share {
+    /// Every request.
+    pub const ALL: Self = Self(1.0);
+
+    /// As a number.
+    #[must_use]
+    pub const fn get(self) -> f64 {
+        self.0
+    }
+}
+
+impl TryFrom<f64> for Share {
+    type Error = String;
+
+    fn try_from(share: f64) -> Result<Self, String> {
+        if (0.0..=1.0).contains(&share) {
+            Ok(Self(share))
+        } else {
+            Err(format!("{share} is not a share; give 0 to 1"))
+        }
+    }
+}
+
+impl From<Share> for f64 {
+    fn from(share: Share) -> Self {
+        share.0
     }
 }
 

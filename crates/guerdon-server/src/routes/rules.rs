@@ -113,7 +113,7 @@ async fn check(
 fn run(request: CheckRequest) -> Checked {
     let packs: Vec<_> =
         request.packs.into_iter().map(|CheckPack { name, text }| PackText { name, text }).collect();
-    let (packs, report) = match RulePacks::compile(&packs) {
+    let (packs, report) = match RulePacks::check(&packs) {
         Ok((packs, report)) => (Some(packs), report),
         Err(report) => (None, report),
     };

@@ -7,7 +7,8 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use futures_util::{Stream, StreamExt as _, stream};
 use guerdon_types::{
-    Problem, RequestId, ScoreRequest, ScoreResponse, StreamLine, StreamSummary, StreamedResult, Usage,
+    Problem, ProblemCode, RequestId, ScoreRequest, ScoreResponse, StreamLine, StreamSummary, StreamedResult,
+    Usage,
 };
 use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_TYPE};
@@ -16,6 +17,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::batch::Batch;
+use crate::caller::Caller;
 use crate::extract::{JsonBody, Permit};
 use crate::problem::ApiError;
 use crate::state::App;
@@ -44,9 +46,10 @@ async fn score(
     Extension(request_id): Extension<RequestId>,
     headers: HeaderMap,
     Permit(permit): Permit,
+    caller: Caller,
     JsonBody(request): JsonBody<ScoreRequest>,
 ) -> Result<Response, ApiError> {
-    let batch = app.engine.open(request)?;
+    let batch = open(&app, caller, request)?;
     let streamed =
         headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).is_some_and(|a| a.contains(NDJSON));
     if streamed {
@@ -56,6 +59,17 @@ async fn score(
     let versions = batch.versions().clone();
     let (results, usage) = batch.collect().await;
     Ok(Json(ScoreResponse::new(request_id, results, versions, usage)).into_response())
+}
+
+/// Binds a request to the live snapshot; refuses it whole while a source that it needs can take nothing more.
+pub(crate) fn open(app: &App, caller: Caller, request: ScoreRequest) -> Result<Batch, ApiError> {
+    let batch = app.engine.open(request)?.for_client(caller.0);
+    match batch.full_for() {
+        Some(wait) if !batch.is_empty() => {
+            Err(ApiError::new(ProblemCode::Overloaded, "a source's queue is full").retry_after(wait))
+        }
+        _ => Ok(batch),
+    }
 }
 
 /// Result lines, then the summary. The permit is held until the last line, or until the caller hangs up.

@@ -1,0 +1,134 @@
+//! `guerdon cache`: what was paid for, looked at, moved and thrown away. Works while a server has the file open.
+
+use std::fs::File;
+use std::io::{BufReader, BufWriter, stdin, stdout};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context as _, bail, ensure};
+use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::{CellAlignment, Table};
+use guerdon_judge::{Purge, Store, StoreStats};
+
+use crate::cli::Cache;
+
+pub(super) fn run(cache: Cache) -> anyhow::Result<ExitCode> {
+    match cache {
+        Cache::Stats { file, json } => stats(&file, json)?,
+        Cache::Export { file, out } => export(&file, out.as_deref())?,
+        Cache::Import { file, input } => {
+            // Making the file is what an import may be for.
+            let store = Store::open(&file)?;
+            let taken = if input.as_os_str() == "-" {
+                store.import(stdin().lock())?
+            } else {
+                let lines = File::open(&input).with_context(|| format!("cannot read {}", input.display()))?;
+                store.import(BufReader::new(lines))?
+            };
+            eprintln!("{taken} answers taken; what was known already, and no older, stayed");
+        }
+        Cache::Purge { file, older_than, prompt, all } => {
+            ensure!(
+                all || older_than.is_some() || prompt.is_some(),
+                "say which answers: --older-than 30d, --prompt empathy, or --all"
+            );
+            let older_than = older_than.as_deref().map(age).transpose()?;
+            let removed = existing(&file)?.purge(&Purge { older_than, prompt })?;
+            eprintln!("{removed} answers removed; they will be bought again when they are asked for");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A name misspelt must not make an empty cache.
+fn existing(file: &Path) -> anyhow::Result<Arc<Store>> {
+    ensure!(file.exists(), "there is no cache at {}; see `cache.path` of your judge", file.display());
+    Ok(Store::open(file)?)
+}
+
+fn stats(file: &Path, json: bool) -> anyhow::Result<()> {
+    let stats = existing(file)?.stats()?;
+    if json {
+        println!("{}", serde_json::to_string_pretty(&stats)?);
+    } else {
+        println!("{}", table(&stats));
+        println!("{} answers, {} bytes", stats.answers, stats.file_bytes);
+        for (purse, cost) in &stats.spent {
+            println!("spent, {purse}: {cost:.4}");
+        }
+    }
+    Ok(())
+}
+
+fn table(stats: &StoreStats) -> Table {
+    let mut table = Table::new();
+    table.load_preset(UTF8_HORIZONTAL_ONLY).set_header(["prompt", "answers", "cost", "oldest", "newest"]);
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    for (prompt, held) in &stats.prompts {
+        table.add_row([
+            prompt.clone(),
+            held.answers.to_string(),
+            format!("{:.4}", held.cost),
+            ago(held.oldest),
+            ago(held.newest),
+        ]);
+    }
+    table
+}
+
+fn ago(at: u64) -> String {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let seconds = now.as_secs().saturating_sub(at);
+    match seconds {
+        0..=119 => format!("{seconds} s ago"),
+        120..=7199 => format!("{} min ago", seconds / 60),
+        7200..=172_799 => format!("{} h ago", seconds / 3600),
+        _ => format!("{} d ago", seconds / 86_400),
+    }
+}
+
+fn export(file: &Path, out: Option<&Path>) -> anyhow::Result<()> {
+    let store = existing(file)?;
+    let count = match out {
+        Some(out) => {
+            let to = File::create_new(out).with_context(|| format!("cannot make {}", out.display()))?;
+            store.export(BufWriter::new(to))?
+        }
+        None => store.export(stdout().lock())?,
+    };
+    eprintln!("{count} answers written");
+    Ok(())
+}
+
+/// `90s`, `15m`, `12h`, `30d`.
+fn age(text: &str) -> anyhow::Result<Duration> {
+    let wrong = || format!("--older-than {text}: write a number and s, m, h or d, such as 30d");
+    let (number, unit) = text.split_at(text.len() - text.chars().next_back().map_or(0, char::len_utf8));
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => bail!(wrong()),
+    };
+    let number: u64 = number.parse().with_context(wrong)?;
+    Ok(Duration::from_secs(number.checked_mul(seconds).with_context(wrong)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_age_is_a_number_and_a_unit() {
+        assert_eq!(age("30d").unwrap(), Duration::from_secs(30 * 86_400));
+        assert_eq!(age("0s").unwrap(), Duration::ZERO);
+        for bad in ["", "d", "30", "30y", "-1d", "3日"] {
+            assert!(age(bad).unwrap_err().to_string().contains("such as 30d"), "{bad}");
+        }
+    }
+}

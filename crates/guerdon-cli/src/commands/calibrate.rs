@@ -1,0 +1,87 @@
+//! `guerdon judge calibrate`: a judge measured against people.
+
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, ensure};
+use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::{CellAlignment, Table};
+use guerdon_judge::{Calibration, Gold, Measure};
+
+use super::judge::{compiled, replace, source};
+use crate::cli::Calibrate;
+
+pub(super) async fn run(calibrate: &Calibrate) -> anyhow::Result<ExitCode> {
+    let gold = Gold::read(&text(&calibrate.gold)?)
+        .with_context(|| format!("{} cannot be used", calibrate.gold.display()))?;
+    let source = source(compiled(std::slice::from_ref(&calibrate.prompt))?, &calibrate.at)?;
+    let calibration = source.calibrate(&gold, calibrate.repeats).await.context("no prompt was given")?;
+    if calibrate.json {
+        println!("{}", serde_json::to_string_pretty(&calibration)?);
+    } else {
+        println!("{} by {}\n{}", calibration.prompt, calibration.model, table(&calibration));
+    }
+    if let Some(svg) = &calibrate.svg {
+        #[expect(clippy::disallowed_methods, reason = "the picture that was asked for")]
+        fs::write(svg, calibration.svg()).with_context(|| format!("cannot write {}", svg.display()))?;
+    }
+    if calibrate.stamp {
+        let stamped = calibration.stamped(&super::read(&calibrate.prompt)?).context(
+            "nothing to write into the prompt: no kappa is defined, or the file changed meanwhile",
+        )?;
+        replace(&calibrate.prompt, &stamped)?;
+    }
+    let answered: usize = calibration.measured.iter().map(|one| one.items).sum();
+    ensure!(answered > 0, "the judge answered nothing that people rated");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn text(path: &Path) -> anyhow::Result<String> {
+    if path.extension().is_none_or(|extension| extension != "gz") {
+        return super::read(path);
+    }
+    let cannot = || format!("cannot read {}", path.display());
+    let mut text = String::new();
+    let file = File::open(path).with_context(cannot)?;
+    flate2::read::MultiGzDecoder::new(file).read_to_string(&mut text).with_context(cannot)?;
+    Ok(text)
+}
+
+fn table(calibration: &Calibration) -> Table {
+    let mut table = Table::new();
+    table.load_preset(UTF8_HORIZONTAL_ONLY).set_header([
+        "",
+        "n",
+        "abst.",
+        "agreement",
+        "kappa",
+        "weighted",
+        "flips",
+        "length",
+        "position",
+    ]);
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    let share = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
+    let measure = |measure: Measure| match (measure.value, measure.interval) {
+        (Some(value), Some((low, high))) => format!("{value:.2} [{low:.2}, {high:.2}]"),
+        (value, _) => share(value),
+    };
+    for one in &calibration.measured {
+        table.add_row([
+            one.name.clone(),
+            one.items.to_string(),
+            one.abstained.to_string(),
+            measure(one.agreement),
+            measure(one.kappa),
+            measure(one.weighted_kappa),
+            share(one.flip_rate),
+            share(one.length_bias),
+            share(one.position_bias),
+        ]);
+    }
+    table
+}

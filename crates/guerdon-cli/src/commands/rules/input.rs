@@ -1,0 +1,28 @@
+//! Rollouts from a file, one JSON object a line; `-` is standard input.
+
+use std::io::Read as _;
+use std::path::Path;
+
+use anyhow::Context as _;
+use guerdon_types::Rollout;
+
+pub(super) fn rollouts(file: &Path) -> anyhow::Result<Vec<Rollout>> {
+    let text = if file == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).context("cannot read standard input")?;
+        text
+    } else {
+        crate::commands::read(file)?
+    };
+    let mut rollouts = Vec::new();
+    for (number, line) in (1..).zip(text.lines()) {
+        if line.trim().is_empty() {
+            continue;
+        }
+        let place = || format!("{} line {number} is no rollout", file.display());
+        let rollout: Rollout = serde_json::from_str(line).with_context(place)?;
+        rollout.turns_to_score().map_err(|error| anyhow::anyhow!(error.detail)).with_context(place)?;
+        rollouts.push(rollout);
+    }
+    Ok(rollouts)
+}

@@ -1,0 +1,84 @@
+//! `guerdon rules try`: each scored turn with its hits, the words they hit in colour.
+
+use std::process::ExitCode;
+
+use guerdon_rules::RulePacks;
+use guerdon_types::{Rollout, RuleHit};
+
+const RED: &str = "\u{1b}[1;31m";
+const DIM: &str = "\u{1b}[2m";
+const PLAIN: &str = "\u{1b}[0m";
+
+pub(super) fn print(
+    packs: &RulePacks,
+    rollouts: &[Rollout],
+    json: bool,
+    color: bool,
+) -> anyhow::Result<ExitCode> {
+    for (index, rollout) in rollouts.iter().enumerate() {
+        let turns = rollout.turns_to_score().map_err(|error| anyhow::anyhow!(error.detail))?;
+        for (turn, evaluation) in turns.iter().zip(packs.evaluate_turns(rollout, &turns)) {
+            let part = &evaluation.part;
+            if json {
+                println!("{}", serde_json::to_string_pretty(part)?);
+                continue;
+            }
+            let content = rollout.messages.get(*turn).map(|m| m.content.as_str()).unwrap_or_default();
+            let name = rollout.id.as_ref().map_or_else(|| index.to_string(), ToString::to_string);
+            println!("{name} turn {turn}: {} points", part.points);
+            println!("  {}", marked(content, part.hits.iter().chain(&part.shadow), color));
+            part.hits.iter().for_each(|hit| println!("{}", told(hit, content, "")));
+            part.shadow.iter().for_each(|hit| println!("{}", told(hit, content, " (on trial)")));
+            for rule in &part.abstained {
+                let (dim, plain) = if color { (DIM, PLAIN) } else { ("", "") };
+                println!("  {dim}?     {}/{}: {}{plain}", rule.pack, rule.rule, rule.detail);
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn told(hit: &RuleHit, content: &str, note: &str) -> String {
+    let words = |span: &[usize; 2]| -> String {
+        let words: String = content.chars().skip(span[0]).take(span[1] - span[0]).collect();
+        format!("{}..{} `{}`", span[0], span[1], words.escape_debug())
+    };
+    let mut places: Vec<String> = hit.spans.iter().take(4).map(words).collect();
+    if hit.spans.len() > 4 {
+        places.push(format!("and {} more", hit.spans.len() - 4));
+    }
+    let detail = hit.detail.as_ref().map(|detail| format!(" [{detail}]")).unwrap_or_default();
+    let veto = if hit.veto { " veto" } else { "" };
+    format!(
+        "  {:<5} {}/{}{veto}{note} {}{detail}",
+        hit.points.to_string(),
+        hit.pack,
+        hit.rule,
+        places.join(", ")
+    )
+}
+
+/// The text with its hits in colour, or between brackets.
+fn marked<'h>(content: &str, hits: impl Iterator<Item = &'h RuleHit>, color: bool) -> String {
+    let spans: Vec<[usize; 2]> = hits.flat_map(|hit| hit.spans.iter().copied()).collect();
+    let (open, close) = if color { (RED, PLAIN) } else { ("[", "]") };
+    let mut out = String::new();
+    let mut inside = false;
+    for (index, c) in content.chars().enumerate() {
+        let hit = spans.iter().any(|[start, end]| (*start..*end).contains(&index));
+        if hit != inside {
+            out.push_str(if hit { open } else { close });
+            inside = hit;
+        }
+        match c {
+            '\n' => out.push_str("\n  "),
+            // Nothing of the reply steers the terminal.
+            c if c.is_control() => out.extend(c.escape_debug()),
+            c => out.push(c),
+        }
+    }
+    if inside {
+        out.push_str(close);
+    }
+    out
+}

@@ -1,0 +1,155 @@
+//! What the judge adds to its endpoint: `cargo bench -p guerdon-judge`. Prints one line a measure; nothing is asserted,
+//! since a shared machine proves nothing. The stand-in answers in this process, so that everything measured is ours.
+//!
+//! - *cached lookup*: render, key, memory; one question after the other.
+//! - *cached batch*: 1,024 turns x 4 rubrics at once, all known.
+//! - *overhead*: 500 questions a second, none known, against a stand-in that takes 50 ms: total less those 50 ms, since
+//!   nothing else is waited for on purpose; without a file, and with one.
+
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, join_all};
+use guerdon_fusion::{Ask, RewardSource as _};
+use guerdon_judge::{
+    Endpoint, EndpointConfig, Incoming, JudgeSource, PromptText, Prompts, Services, Transport, Undelivered,
+};
+use guerdon_types::{Message, Role, Rollout};
+use http::{HeaderMap, StatusCode};
+use tokio_util::task::TaskTracker;
+
+const UPSTREAM: Duration = Duration::from_millis(50);
+
+/// A stand-in that takes its time and finds nothing to remark.
+#[derive(Debug)]
+struct Kind {
+    takes: Duration,
+}
+
+impl Transport for Kind {
+    fn send(&self, body: Vec<u8>) -> BoxFuture<'_, Result<Incoming, Undelivered>> {
+        // The schema of the question says which answer it wants: the first level of each criterion.
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        let findings =
+            &body["response_format"]["json_schema"]["schema"]["properties"]["findings"]["properties"];
+        let finding = |(id, schema): (&String, &serde_json::Value)| {
+            let level = schema["properties"]["level"]["enum"][0].clone();
+            (id.clone(), serde_json::json!({"level": level, "evidence": null}))
+        };
+        let findings: serde_json::Map<_, _> = findings.as_object().unwrap().iter().map(finding).collect();
+        let says = serde_json::json!({"findings": findings}).to_string();
+        let reply = serde_json::json!({"choices": [{"message": {"content": says}, "finish_reason": "stop"}],
+            "usage": {"prompt_tokens": 600, "completion_tokens": 60}});
+        let body = reply.to_string().into_bytes();
+        async move {
+            if !self.takes.is_zero() {
+                tokio::time::sleep(self.takes).await;
+            }
+            Ok(Incoming { status: StatusCode::OK, headers: HeaderMap::new(), body })
+        }
+        .boxed()
+    }
+}
+
+fn source(texts: &[PromptText], config: EndpointConfig, takes: Duration) -> JudgeSource {
+    let (prompts, _) = Prompts::compile(texts).unwrap();
+    let services =
+        Services::new(TaskTracker::new(), |_| {}).with_transport(move |_| Arc::new(Kind { takes }));
+    JudgeSource::new(Endpoint::build(config, &services).unwrap(), Arc::new(prompts))
+}
+
+fn config() -> EndpointConfig {
+    EndpointConfig::new("http://stand-in/v1", "m")
+}
+
+fn rollout(number: usize) -> Rollout {
+    let said = |role, text: &str| Message::new(role, text);
+    let mut messages = Vec::new();
+    for round in 0..4 {
+        messages.push(said(Role::User, &format!("我们最低480元，含双早。这个价格已经很低了。 ({round})")));
+        messages.push(said(
+            Role::Assistant,
+            "I understand. Could breakfast be optional, and would 430 work then?",
+        ));
+    }
+    messages.push(said(Role::User, "让我再考虑一下。"));
+    messages
+        .push(said(Role::Assistant, &format!("Of course, take your time. Shall I call on day {number}?")));
+    let serde_json::Value::Object(context) = serde_json::json!({"sop_stage": "negotiate"}) else {
+        unreachable!()
+    };
+    Rollout { messages, context, ..Rollout::default() }
+}
+
+fn percentiles(name: &str, mut took: Vec<Duration>) {
+    took.sort();
+    let at = |share: usize| took[(took.len() * share / 1000).min(took.len() - 1)];
+    println!("{name}: p50 {:?}, p99 {:?}, max {:?} (n = {})", at(500), at(990), at(1000), took.len());
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() {
+    let shipped = |name: &str, text: &str| PromptText { name: name.to_owned(), text: text.to_owned() };
+    let texts = [
+        shipped("empathy.md", include_str!("../../../judge-prompts/empathy.md")),
+        shipped("sop.md", include_str!("../../../judge-prompts/sop.md")),
+        shipped("negotiation.md", include_str!("../../../judge-prompts/negotiation.md")),
+        shipped("silence.md", include_str!("../../../judge-prompts/silence.md")),
+    ];
+    let rollouts: Vec<Rollout> = (0..1024).map(rollout).collect();
+
+    let judge = source(&texts[..1], config(), Duration::ZERO);
+    let mut took = Vec::new();
+    for round in 0..10 {
+        for rollout in &rollouts {
+            let started = Instant::now();
+            judge.score(Ask::new(rollout, &[9], None)).await;
+            if round > 0 {
+                took.push(started.elapsed());
+            }
+        }
+    }
+    percentiles("cached lookup, one rubric, rendered and hashed", took);
+
+    let judge = source(&texts, config(), Duration::ZERO);
+    let batch = || join_all(rollouts.iter().map(|rollout| judge.score(Ask::new(rollout, &[9], None))));
+    batch().await;
+    let mut took = Vec::new();
+    for _ in 0..30 {
+        let started = Instant::now();
+        batch().await;
+        took.push(started.elapsed());
+    }
+    percentiles("cached batch, 1,024 turns x 4 rubrics", took);
+
+    let folder = tempfile::tempdir().unwrap();
+    let mut durable = config();
+    durable.cache.path = Some(folder.path().join("judge.redb"));
+    for (name, config) in [("no file", config()), ("answers kept in a file", durable)] {
+        let judge = Arc::new(source(&texts[..1], config, UPSTREAM));
+        // Warm: the room for attempts grows from 20 to what 500 a second need.
+        let mut overhead = Vec::new();
+        let tasks = TaskTracker::new();
+        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let mut tick = tokio::time::interval(Duration::from_millis(2));
+        for number in 0..6000 {
+            tick.tick().await;
+            let (judge, tell, rollout) = (Arc::clone(&judge), tell.clone(), rollout(number + 10_000));
+            tasks.spawn(async move {
+                let started = Instant::now();
+                judge.score(Ask::new(&rollout, &[9], None)).await;
+                if number >= 2000 {
+                    tell.send(started.elapsed().saturating_sub(UPSTREAM)).unwrap();
+                }
+            });
+        }
+        drop(tell);
+        while let Some(took) = told.recv().await {
+            overhead.push(took);
+        }
+        percentiles(&format!("overhead at 500 questions a second, {name}"), overhead);
+    }
+}

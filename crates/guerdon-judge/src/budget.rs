@@ -1,0 +1,181 @@
+//! What may be spent, by run and by day; beyond it nothing is sent.
+//!
+//! What an attempt may cost at most is set aside before it is sent, and what it did cost is booked when it ends, so that
+//! attempts under way together cannot overrun a cap. Where answers are kept in a file, so are the books: a restart in
+//! the middle of a day goes on counting.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::cache::Store;
+use crate::cache::answer::now_seconds;
+use crate::config::BudgetConfig;
+use crate::error::Error;
+
+/// The books of one endpoint.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    config: BudgetConfig,
+    model: String,
+    store: Option<Arc<Store>>,
+    books: Mutex<Books>,
+}
+
+#[derive(Debug, Default)]
+struct Books {
+    run: f64,
+    day: f64,
+    /// Days since 1970, UTC.
+    today: u64,
+    /// Set aside for attempts under way.
+    held: f64,
+}
+
+/// What is set aside for one attempt; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Hold<'a> {
+    budget: &'a Budget,
+    amount: f64,
+}
+
+impl Budget {
+    /// Opens the books, with what `store` knows of them.
+    pub(crate) fn open(config: &BudgetConfig, model: &str, store: Option<Arc<Store>>) -> Result<Self, Error> {
+        let budget = Self { config: config.clone(), model: model.to_owned(), store, books: Mutex::default() };
+        let today = now_seconds() / DAY;
+        if let Some(store) = budget.store.as_ref().filter(|_| config.is_capped()) {
+            let books = Books {
+                run: store.spent(&budget.run_purse())?,
+                day: store.spent(&budget.day_purse(today))?,
+                today,
+                held: 0.0,
+            };
+            return Ok(Self { books: Mutex::new(books), ..budget });
+        }
+        Ok(Self { books: Mutex::new(Books { today, ..Books::default() }), ..budget })
+    }
+
+    /// Sets `most` aside, or says which cap forbids it.
+    pub(crate) fn hold(&self, most: f64) -> Result<Hold<'_>, String> {
+        let mut books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
+        books.turn_the_page(now_seconds() / DAY);
+        let BudgetConfig { run, per_run, per_day } = &self.config;
+        let caps = [(per_run, books.run, format!("run `{run}`")), (per_day, books.day, "day".to_owned())];
+        for (cap, spent, of) in caps {
+            let Some(cap) = cap.map(guerdon_types::Finite::get) else { continue };
+            if spent + books.held + most > cap {
+                let held = books.held;
+                return Err(format!(
+                    "the {of}'s budget of {cap} is used up: {spent:.4} spent, {held:.4} set aside, {most:.4} needed"
+                ));
+            }
+        }
+        books.held += most;
+        Ok(Hold { budget: self, amount: most })
+    }
+
+    /// Books what an attempt did cost.
+    pub(crate) async fn spend(&self, cost: f64) {
+        if cost <= 0.0 {
+            return;
+        }
+        let today = {
+            let mut books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
+            books.turn_the_page(now_seconds() / DAY);
+            books.run += cost;
+            books.day += cost;
+            books.today
+        };
+        if let Some(store) = &self.store
+            && let Err(error) = store.spend(vec![self.run_purse(), self.day_purse(today)], cost).await
+        {
+            tracing::error!("{error}; {cost} was spent and is not on the books");
+        }
+    }
+
+    fn run_purse(&self) -> String {
+        format!("run:{} {}", self.config.run, self.model)
+    }
+
+    fn day_purse(&self, today: u64) -> String {
+        let (year, month, day) = date(today);
+        format!("day:{year:04}-{month:02}-{day:02} {}", self.model)
+    }
+}
+
+impl Books {
+    fn turn_the_page(&mut self, today: u64) {
+        if today != self.today {
+            self.today = today;
+            self.day = 0.0;
+        }
+    }
+}
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        let mut books = self.budget.books.lock().unwrap_or_else(PoisonError::into_inner);
+        books.held = (books.held - self.amount).max(0.0);
+    }
+}
+
+const DAY: u64 = 86_400;
+
+/// Year, month and day of a count of days since 1970 (Howard Hinnant, "chrono-compatible low-level date algorithms",
+/// `civil_from_days`, for days that are not negative).
+const fn date(days: u64) -> (u64, u64, u64) {
+    let shifted = days + 719_468;
+    let era = shifted / 146_097;
+    let of_era = shifted % 146_097;
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let march_month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * march_month + 2) / 5 + 1;
+    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
+    let year = year_of_era + era * 400 + if month <= 2 { 1 } else { 0 };
+    (year, month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use guerdon_types::Finite;
+
+    use super::*;
+
+    fn capped(per_run: Option<i32>, per_day: Option<i32>) -> BudgetConfig {
+        let (per_run, per_day) = (per_run.map(Finite::from), per_day.map(Finite::from));
+        BudgetConfig { run: "r".to_owned(), per_run, per_day }
+    }
+
+    #[tokio::test]
+    async fn attempts_under_way_together_cannot_overrun_a_cap() {
+        let budget = Budget::open(&capped(Some(10), None), "m", None).unwrap();
+        let first = budget.hold(6.0).unwrap();
+        let refused = budget.hold(6.0).unwrap_err();
+        assert!(refused.contains("run `r`") && refused.contains("6.0000 set aside"), "{refused}");
+        budget.spend(2.0).await;
+        drop(first);
+        let second = budget.hold(8.0).unwrap();
+        budget.spend(8.0).await;
+        drop(second);
+        assert!(budget.hold(0.01).is_err());
+    }
+
+    #[tokio::test]
+    async fn the_books_outlive_a_restart_and_a_new_day_is_a_new_page() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("judge.redb");
+        let open = || Budget::open(&capped(None, Some(10)), "m", Some(Store::open(&path).unwrap())).unwrap();
+        open().spend(9.0).await;
+        let budget = open();
+        assert!(budget.hold(2.0).unwrap_err().contains("day's budget"));
+        budget.books.lock().unwrap().today -= 1;
+        assert!(budget.hold(2.0).is_ok());
+    }
+
+    #[test]
+    fn days_have_dates() {
+        assert_eq!(date(0), (1970, 1, 1));
+        assert_eq!(date(11_016), (2000, 2, 29));
+        assert_eq!(date(20_780), (2026, 11, 23));
+    }
+}

@@ -1,0 +1,231 @@
+//! An endpoint's configuration: plain data, units in the type. Nothing here reads the environment or a file; the server
+//! resolves `api_key_env` and `api_key_file` and hands the key to [`Endpoint::new`](crate::Endpoint::new).
+
+mod cache;
+mod money;
+mod wire;
+
+use std::num::{NonZeroU32, NonZeroU64};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use guerdon_types::Finite;
+use serde::{Deserialize, Serialize};
+
+pub use cache::{CacheConfig, CacheMode, CassetteConfig, CassetteMode};
+pub use money::{BudgetConfig, Prices};
+pub use wire::{KeyHeader, ResponseFormat, Seal, TokenCounting, TokenLimit};
+
+/// One OpenAI-compatible chat-completions endpoint.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EndpointConfig {
+    /// The base, such as `http://127.0.0.1:8092/v1`; `/chat/completions` is added.
+    pub url: String,
+    /// The model that answers.
+    pub model: String,
+    /// The environment variable that holds the API key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key_env: Option<String>,
+    /// The file that holds the API key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key_file: Option<PathBuf>,
+    /// How long one attempt may take, the answer read to its end.
+    #[serde(default = "defaults::timeout", with = "humantime_serde")]
+    pub timeout: Duration,
+    /// How often a failed attempt is repeated, when a repeat can help.
+    #[serde(default = "defaults::retries")]
+    pub retries: u32,
+    /// The longest wait before the first repeat; it doubles with each, up to 8 s. The wait itself is drawn between
+    /// nothing and that.
+    #[serde(default = "defaults::backoff", with = "humantime_serde")]
+    pub backoff: Duration,
+    /// Requests a minute that the endpoint allows; a minute's worth may go at once. Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests_per_minute: Option<NonZeroU32>,
+    /// Tokens a minute that the endpoint allows; a minute's worth may go at once. Default: no limit, or what its
+    /// `x-ratelimit-*` headers tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens_per_minute: Option<NonZeroU64>,
+    /// What counts as a token for that limit.
+    #[serde(default)]
+    pub token_counting: TokenCounting,
+    /// The time over which both limits are kept. Less than a minute for an endpoint that punishes bursts.
+    #[serde(default = "defaults::quota_window", with = "humantime_serde")]
+    pub quota_window: Duration,
+    /// Attempts under way at once, at most. It begins with 20, grows while all goes well and shrinks when the endpoint
+    /// refuses for load.
+    #[serde(default = "defaults::max_concurrent")]
+    pub max_concurrent: usize,
+    /// Questions that may wait for their attempt; one more is refused as overloaded.
+    #[serde(default = "defaults::max_queued")]
+    pub max_queued: usize,
+    /// Answers that are kept.
+    #[serde(default)]
+    pub cache: CacheConfig,
+    /// A tape of this run, to record or to replay. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cassette: Option<CassetteConfig>,
+    /// What the endpoint charges.
+    #[serde(default)]
+    pub prices: Prices,
+    /// What may be spent. Default: whatever is asked.
+    #[serde(default)]
+    pub budget: BudgetConfig,
+    /// How the answer's form is enforced; weakened by itself, once, if the endpoint refuses.
+    #[serde(default)]
+    pub response_format: ResponseFormat,
+    /// Whether an answer must carry the judged block's secret name.
+    #[serde(default)]
+    pub seal: Seal,
+    /// The name of the output limit; the other is tried, once, if the endpoint refuses.
+    #[serde(default)]
+    pub token_limit: TokenLimit,
+    /// The share of attempts that may be sent a second time because the first is slower than 95 of 100 are. Each costs
+    /// money. Default 0: none.
+    #[serde(default)]
+    pub hedge: Finite,
+    /// More addresses of the same judge. The least crowded is asked, and the others if it fails.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replicas: Vec<ReplicaConfig>,
+    /// Another judge, asked when this one cannot be; its answers are its own and are kept as such.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<Box<Self>>,
+    /// A log of every attempt. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit: Option<AuditConfig>,
+    /// The header that carries the API key.
+    #[serde(default)]
+    pub key_header: KeyHeader,
+    /// Read the verdict from `reasoning` when `content` is empty: some servers put constrained output there.
+    #[serde(default)]
+    pub read_reasoning: bool,
+    /// A proxy for this endpoint. The environment's are not used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<String>,
+    /// More fields of the request body, such as `seed` or `chat_template_kwargs`; part of the question.
+    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
+    pub extra_body: serde_json::Map<String, serde_json::Value>,
+}
+
+impl EndpointConfig {
+    /// The defaults for `model` at `url`.
+    pub fn new(url: impl Into<String>, model: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            model: model.into(),
+            api_key_env: None,
+            api_key_file: None,
+            timeout: defaults::timeout(),
+            retries: defaults::retries(),
+            backoff: defaults::backoff(),
+            requests_per_minute: None,
+            tokens_per_minute: None,
+            token_counting: TokenCounting::default(),
+            quota_window: defaults::quota_window(),
+            max_concurrent: defaults::max_concurrent(),
+            max_queued: defaults::max_queued(),
+            cache: CacheConfig::default(),
+            cassette: None,
+            prices: Prices::default(),
+            budget: BudgetConfig::default(),
+            response_format: ResponseFormat::default(),
+            seal: Seal::default(),
+            token_limit: TokenLimit::default(),
+            hedge: Finite::ZERO,
+            replicas: Vec::new(),
+            fallback: None,
+            audit: None,
+            key_header: KeyHeader::default(),
+            read_reasoning: false,
+            proxy: None,
+            extra_body: serde_json::Map::new(),
+        }
+    }
+}
+
+/// Another address of the same judge: the same model, so that an answer of one is an answer of all.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReplicaConfig {
+    /// The base, such as `http://127.0.0.1:8093/v1`.
+    pub url: String,
+    /// The environment variable that holds its API key. Default: the judge's own key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key_env: Option<String>,
+    /// The file that holds its API key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key_file: Option<PathBuf>,
+}
+
+/// A log of every attempt: JSON lines.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditConfig {
+    /// The file.
+    pub path: PathBuf,
+    /// Whether messages and quotes are written, too. Default: levels and hashes only.
+    #[serde(default)]
+    pub texts: bool,
+    /// The size at which the file is set aside as `path.1`, and `path.1` as `path.2`.
+    #[serde(default = "defaults::audit_bytes")]
+    pub max_bytes: u64,
+    /// How many files set aside are kept.
+    #[serde(default = "defaults::audit_keep")]
+    pub keep: u32,
+}
+
+mod defaults {
+    use std::time::Duration;
+
+    pub(super) const fn timeout() -> Duration {
+        Duration::from_secs(60)
+    }
+    pub(super) const fn retries() -> u32 {
+        3
+    }
+    pub(super) const fn backoff() -> Duration {
+        Duration::from_millis(500)
+    }
+    pub(super) const fn quota_window() -> Duration {
+        Duration::from_secs(60)
+    }
+    pub(super) const fn max_concurrent() -> usize {
+        256
+    }
+    pub(super) const fn audit_bytes() -> u64 {
+        256 << 20
+    }
+    pub(super) const fn audit_keep() -> u32 {
+        4
+    }
+    pub(super) const fn max_queued() -> usize {
+        8192
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn url_and_model_are_enough() {
+        let read: EndpointConfig = toml::from_str("url = \"http://h/v1\"\nmodel = \"m\"").unwrap();
+        assert_eq!(read, EndpointConfig::new("http://h/v1", "m"));
+    }
+
+    #[test]
+    fn units_stand_in_the_value_and_unknown_keys_are_refused() {
+        let text = "url = \"http://h/v1\"\nmodel = \"m\"\ntimeout = \"250ms\"\n[cache]\nttl = \"2h\"";
+        let read: EndpointConfig = toml::from_str(text).unwrap();
+        assert_eq!(read.timeout, Duration::from_millis(250));
+        assert_eq!(read.cache.ttl, Duration::from_secs(7200));
+        assert!(toml::from_str::<EndpointConfig>("url = \"\"\nmodel = \"\"\ntimeouts = 3").is_err());
+    }
+
+    #[test]
+    fn cost_is_tokens_times_the_price_of_a_million() {
+        let prices = Prices { prompt_per_million: Finite::from(2), completion_per_million: Finite::from(8) };
+        assert!((prices.cost(500_000, 250_000) - 3.0).abs() < 1e-12);
+    }
+}

@@ -1,0 +1,136 @@
+//! What endpoints say of their quotas in headers: `x-ratelimit-{limit,remaining,reset}-{requests,tokens}` (OpenAI, Azure,
+//! vLLM gateways, `LiteLLM`, Groq, Cerebras) and `anthropic-ratelimit-{requests,tokens}-{limit,remaining}`. A reset is a
+//! Go duration (`6m0s`, `120ms`), seconds, or a time since 1970.
+
+use std::time::{Duration, SystemTime};
+
+use reqwest::header::HeaderMap;
+
+use super::window::Told;
+
+/// What was said of both quotas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Quotas {
+    pub(crate) requests: Told,
+    pub(crate) tokens: Told,
+}
+
+impl Quotas {
+    pub(crate) fn read(headers: &HeaderMap, now: SystemTime) -> Self {
+        let told = |of: &str| {
+            let header = |openai: &str| {
+                let name = format!("x-ratelimit-{openai}-{of}");
+                let other = format!("anthropic-ratelimit-{of}-{openai}");
+                headers.get(&name).or_else(|| headers.get(&other))?.to_str().ok().map(str::trim)
+            };
+            let count = |text: &str| text.parse::<f64>().ok().and_then(whole);
+            Told {
+                limit: header("limit").and_then(count),
+                remaining: header("remaining").and_then(count),
+                reset: header("reset").and_then(|text| duration(text, now)),
+            }
+        };
+        Self { requests: told("requests"), tokens: told("tokens") }
+    }
+
+    /// How long until the quota that is used up is there again; what no `retry-after` says.
+    pub(crate) fn delay(&self) -> Option<Duration> {
+        let quotas = [self.requests, self.tokens];
+        let used_up =
+            quotas.iter().filter(|told| told.remaining == Some(0)).filter_map(|told| told.reset).max();
+        used_up.or_else(|| quotas.iter().filter_map(|told| told.reset).max())
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to lie within")]
+fn whole(number: f64) -> Option<u64> {
+    (0.0..=9e15).contains(&number).then_some(number as u64)
+}
+
+/// `6m0s`, `120ms`, `1h2m3.5s`, `17` (seconds), or seconds or milliseconds since 1970.
+pub(crate) fn duration(text: &str, now: SystemTime) -> Option<Duration> {
+    if let Ok(number) = text.parse::<f64>() {
+        let seconds = match number {
+            0.0..1e9 => return Duration::try_from_secs_f64(number).ok(),
+            1e9..1e12 => number,
+            _ => number / 1e3,
+        };
+        let at = SystemTime::UNIX_EPOCH + Duration::try_from_secs_f64(seconds).ok()?;
+        return Some(at.duration_since(now).unwrap_or_default());
+    }
+    let mut total = 0.0;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (number, after) = rest.split_at(digits);
+        let unit = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
+        let (unit, after) = after.split_at(unit);
+        total += number.parse::<f64>().ok()?
+            * match unit {
+                "h" => 3600.0,
+                "m" => 60.0,
+                "s" => 1.0,
+                "ms" => 1e-3,
+                "us" | "µs" => 1e-6,
+                "ns" => 1e-9,
+                _ => return None,
+            };
+        rest = after;
+    }
+    Duration::try_from_secs_f64(total).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resets_come_in_many_spellings() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000);
+        for (text, millis) in [
+            ("6m0s", 360_000),
+            ("120ms", 120),
+            ("1h2m3.5s", 3_723_500),
+            ("17", 17_000),
+            ("0.25", 250),
+            ("1795000030", 30_000),
+            ("1795000030000", 30_000),
+            ("1700000000", 0),
+        ] {
+            assert_eq!(duration(text, now), Some(Duration::from_millis(millis)), "{text}");
+        }
+        for bad in ["", "soon", "6", "m", "6x", "-1s", "1.2.3s"].iter().filter(|text| **text != "6") {
+            if !bad.is_empty() {
+                assert_eq!(duration(bad, now), None, "{bad}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_quota_that_is_used_up_says_how_long() {
+        let headers: HeaderMap = [
+            ("x-ratelimit-limit-requests", "5000"),
+            ("x-ratelimit-remaining-requests", "4999"),
+            ("x-ratelimit-reset-requests", "12ms"),
+            ("x-ratelimit-limit-tokens", "160000"),
+            ("x-ratelimit-remaining-tokens", "0"),
+            ("x-ratelimit-reset-tokens", "4.5s"),
+        ]
+        .iter()
+        .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+        .collect();
+        let quotas = Quotas::read(&headers, SystemTime::now());
+        assert_eq!((quotas.requests.limit, quotas.tokens.remaining), (Some(5000), Some(0)));
+        assert_eq!(quotas.delay(), Some(Duration::from_millis(4500)));
+        assert_eq!(Quotas::read(&HeaderMap::new(), SystemTime::now()), Quotas::default());
+    }
+
+    #[test]
+    fn the_other_family_of_names_is_read_too() {
+        let headers: HeaderMap = [("anthropic-ratelimit-tokens-remaining", "7")]
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+            .collect();
+        assert_eq!(Quotas::read(&headers, SystemTime::now()).tokens.remaining, Some(7));
+    }
+}

@@ -1,0 +1,306 @@
+//! What stands behind the lock of a [`Limit`](super::Limit): plain arithmetic on instants that are handed in.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::aimd::Aimd;
+use super::headers::Quotas;
+use super::window::{Reserved, Window};
+use super::{Load, Permit, Refused};
+
+/// How much a new duration moves the mean.
+const EWMA: f64 = 0.1;
+/// Virtual time of one token of weight 1; so that shares of a token still count.
+const TICKS: u64 = 1024;
+
+/// The limits as configured.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) max_concurrent: usize,
+    pub(crate) max_queued: usize,
+    /// Within `span`.
+    pub(crate) requests: Option<u64>,
+    /// Within `span`.
+    pub(crate) tokens: Option<u64>,
+    pub(crate) span: Duration,
+}
+
+/// Whose question it is: those of one flow are served in order, flows share by weight.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Flow {
+    pub(crate) name: Arc<str>,
+    pub(crate) weight: u32,
+}
+
+/// What an attempt needs.
+#[derive(Debug, Clone)]
+pub(crate) struct Want {
+    /// An estimate; settled afterwards.
+    pub(crate) tokens: u64,
+    pub(crate) flow: Flow,
+    pub(crate) deadline: Option<Instant>,
+    /// Where it stood before, if it comes back.
+    pub(crate) place: Option<Place>,
+}
+
+/// A place in the queue: by virtual time, then by arrival.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    tag: u64,
+    number: u64,
+}
+
+/// What was taken for an attempt.
+#[derive(Debug)]
+pub(crate) struct Grant {
+    pub(super) place: Place,
+    request: Option<Reserved>,
+    tokens: Option<Reserved>,
+}
+
+type Tell = oneshot::Sender<Result<Permit, Refused>>;
+
+#[derive(Debug)]
+struct Waiter {
+    tokens: u64,
+    deadline: Option<Instant>,
+    tell: Tell,
+}
+
+/// Whom to tell what, once the lock is released; and when to look again.
+#[derive(Debug, Default)]
+pub(super) struct Woken {
+    pub(super) told: Vec<(Tell, Result<Grant, Refused>)>,
+    pub(super) next: Option<Instant>,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    limits: Limits,
+    requests: Option<Window>,
+    tokens: Option<Window>,
+    room: Aimd,
+    under_way: usize,
+    paused_until: Option<Instant>,
+    waiting: BTreeMap<Place, Waiter>,
+    tokens_waiting: u64,
+    /// Where each flow's next question begins, in virtual time.
+    flows: HashMap<Arc<str>, u64>,
+    virtual_now: u64,
+    arrivals: u64,
+    /// Mean seconds of an attempt.
+    usual: Option<f64>,
+}
+
+impl State {
+    pub(super) fn new(limits: Limits) -> Self {
+        let window = |limit: Option<u64>| limit.map(|limit| Window::new(limit, limits.span));
+        Self {
+            limits,
+            requests: window(limits.requests),
+            tokens: window(limits.tokens),
+            room: Aimd::new(limits.max_concurrent),
+            under_way: 0,
+            paused_until: None,
+            waiting: BTreeMap::new(),
+            tokens_waiting: 0,
+            flows: HashMap::new(),
+            virtual_now: 0,
+            arrivals: 0,
+            usual: None,
+        }
+    }
+
+    /// Enters without waiting, if nobody waits and everything is there.
+    pub(super) fn at_once(&mut self, want: &Want, now: Instant) -> Option<Grant> {
+        let free = self.waiting.is_empty()
+            && self.paused_until(now).is_none()
+            && self.under_way < self.room.allowed()
+            && self.quota_wait(want.tokens, now).is_zero();
+        if !free {
+            return None;
+        }
+        let place = self.place(want);
+        Some(self.grant(place, want.tokens, now))
+    }
+
+    /// Joins the queue, if there is hope.
+    pub(super) fn join(&mut self, want: &Want, tell: Tell, now: Instant) -> Result<Place, Refused> {
+        if self.waiting.len() >= self.limits.max_queued && want.place.is_none() {
+            return Err(Refused::Overloaded);
+        }
+        if let Some(deadline) = want.deadline {
+            if self.paused_until(now).is_some_and(|until| until > deadline) {
+                return Err(Refused::PausedTooLong);
+            }
+            if now + self.eta(want, now) > deadline {
+                return Err(Refused::TooLate);
+            }
+        }
+        let place = self.place(want);
+        self.tokens_waiting += want.tokens;
+        self.waiting.insert(place, Waiter { tokens: want.tokens, deadline: want.deadline, tell });
+        Ok(place)
+    }
+
+    /// How long until an answer can be there, at the least that is known: the quotas' arithmetic, and the mean of an
+    /// attempt for each round of those ahead.
+    #[expect(clippy::cast_precision_loss, reason = "queues are short of 2^53")]
+    fn eta(&mut self, want: &Want, now: Instant) -> Duration {
+        // One that comes back stands at the head.
+        let ahead = if want.place.is_some() { 0 } else { self.waiting.len() };
+        let tokens_ahead = if want.place.is_some() { 0 } else { self.tokens_waiting };
+        let requests = self.requests.as_mut().map(|window| window.wait(1, ahead as u64, now));
+        let tokens = self.tokens.as_mut().map(|window| window.wait(want.tokens, tokens_ahead, now));
+        let usual = self.usual.unwrap_or_default();
+        let before = (self.under_way + ahead + 1).saturating_sub(self.room.allowed());
+        let rounds = before as f64 / self.room.allowed() as f64;
+        let pause = self.paused_until(now).map(|until| until - now);
+        let wait = [requests, tokens, pause].into_iter().flatten().max().unwrap_or_default();
+        wait.max(Duration::from_secs_f64(usual * rounds)) + Duration::from_secs_f64(usual)
+    }
+
+    fn place(&mut self, want: &Want) -> Place {
+        if let Some(place) = want.place {
+            return place;
+        }
+        if self.waiting.is_empty() && self.under_way == 0 {
+            self.flows.clear();
+        }
+        let next = self.flows.entry(Arc::clone(&want.flow.name)).or_default();
+        let tag = (*next).max(self.virtual_now);
+        let ticks = want.tokens.max(1).saturating_mul(TICKS) / u64::from(want.flow.weight.max(1));
+        *next = tag.saturating_add(ticks.max(1));
+        self.arrivals += 1;
+        Place { tag, number: self.arrivals }
+    }
+
+    pub(super) fn leave(&mut self, place: Place) {
+        if let Some(waiter) = self.waiting.remove(&place) {
+            self.tokens_waiting -= waiter.tokens;
+        }
+    }
+
+    /// Lets in from the head whoever may enter.
+    pub(super) fn wake(&mut self, now: Instant) -> Woken {
+        let mut woken = Woken::default();
+        if let Some(until) = self.paused_until(now) {
+            let late = |waiter: &Waiter| waiter.deadline.is_some_and(|deadline| deadline < until);
+            let hopeless: Vec<Place> =
+                self.waiting.iter().filter(|(_, waiter)| late(waiter)).map(|(place, _)| *place).collect();
+            for place in hopeless {
+                if let Some(waiter) = self.waiting.remove(&place) {
+                    self.tokens_waiting -= waiter.tokens;
+                    woken.told.push((waiter.tell, Err(Refused::PausedTooLong)));
+                }
+            }
+            woken.next = Some(until);
+            return woken;
+        }
+        while let Some((place, tokens)) =
+            self.waiting.first_key_value().map(|(place, head)| (*place, head.tokens))
+        {
+            if self.under_way >= self.room.allowed() {
+                // Whoever ends makes room, and says so.
+                return woken;
+            }
+            let wait = self.quota_wait(tokens, now);
+            if !wait.is_zero() {
+                woken.next = Some(now + wait);
+                return woken;
+            }
+            if let Some(waiter) = self.waiting.remove(&place) {
+                self.tokens_waiting -= waiter.tokens;
+                let grant = self.grant(place, tokens, now);
+                woken.told.push((waiter.tell, Ok(grant)));
+            }
+        }
+        woken
+    }
+
+    fn quota_wait(&mut self, tokens: u64, now: Instant) -> Duration {
+        let requests = self.requests.as_mut().map(|window| window.wait(1, 0, now));
+        let tokens = self.tokens.as_mut().map(|window| window.wait(tokens, 0, now));
+        requests.max(tokens).unwrap_or_default()
+    }
+
+    fn grant(&mut self, place: Place, tokens: u64, now: Instant) -> Grant {
+        self.virtual_now = self.virtual_now.max(place.tag);
+        self.under_way += 1;
+        self.room.started(self.under_way);
+        Grant {
+            place,
+            request: self.requests.as_mut().map(|window| window.reserve(1, now)),
+            tokens: self.tokens.as_mut().map(|window| window.reserve(tokens, now)),
+        }
+    }
+
+    pub(super) fn settle(
+        &mut self,
+        grant: &Grant,
+        tokens: Option<u64>,
+        load: Load,
+        took: Duration,
+        now: Instant,
+    ) {
+        if let (Some(window), Some(reserved), Some(tokens)) = (&mut self.tokens, grant.tokens, tokens) {
+            window.settle(reserved, tokens, now);
+        }
+        match load {
+            Load::Carried => {
+                self.room.clean(now);
+                let took = took.as_secs_f64();
+                self.usual = Some(self.usual.map_or(took, |usual| usual + EWMA * (took - usual)));
+            }
+            Load::TooMuch(pause) => self.room.too_much(now.checked_sub(took).unwrap_or(now), now, pause),
+            Load::Unknown => {}
+        }
+    }
+
+    pub(super) fn refund(&mut self, grant: &Grant, now: Instant) {
+        for (window, reserved) in [(&mut self.requests, grant.request), (&mut self.tokens, grant.tokens)] {
+            if let (Some(window), Some(reserved)) = (window, reserved) {
+                window.settle(reserved, 0, now);
+            }
+        }
+    }
+
+    pub(super) const fn release(&mut self) {
+        self.under_way -= 1;
+    }
+
+    pub(super) fn pause(&mut self, until: Instant) {
+        self.paused_until = Some(self.paused_until.map_or(until, |before| before.max(until)));
+    }
+
+    pub(super) fn paused_until(&mut self, now: Instant) -> Option<Instant> {
+        self.paused_until = self.paused_until.filter(|until| *until > now);
+        self.paused_until
+    }
+
+    /// A quota that nobody configured is learnt.
+    pub(super) fn sync(&mut self, quotas: &Quotas, now: Instant) {
+        let span = self.limits.span;
+        for (window, told) in [(&mut self.requests, quotas.requests), (&mut self.tokens, quotas.tokens)] {
+            // Said of a minute; only a window of a minute can be compared with it.
+            if span != Duration::from_secs(60) && window.is_some() {
+                continue;
+            }
+            if let (None, Some(limit)) = (&window, told.limit.filter(|limit| *limit > 0)) {
+                *window = Some(Window::learnt(limit, span));
+            }
+            if let Some(window) = window {
+                window.sync(told, now);
+            }
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "queues are short of 2^53")]
+    pub(super) fn crowd(&self) -> f64 {
+        (self.under_way + self.waiting.len()) as f64 / self.room.allowed() as f64
+    }
+}

@@ -1,0 +1,142 @@
+//! Lines appended to a file by a thread of their own, so that no asker waits for a disk; bounded, so that a disk that
+//! cannot follow slows the askers down instead of losing lines. Written through to the operating system line by line: a
+//! process that is killed loses none.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+
+use tokio::sync::mpsc;
+
+/// Lines that may wait for the thread.
+const QUEUE: usize = 4096;
+
+/// When a file is set aside and how many of those are kept, as `name.1` (the newest), `name.2`, …
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rotation {
+    pub(crate) max_bytes: u64,
+    pub(crate) keep: u32,
+}
+
+/// A file that lines are appended to.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    /// `None` only while it is dropped.
+    queue: Option<mpsc::Sender<String>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl Lines {
+    /// Opens `path` for appending; makes it and its folder if they are missing.
+    pub(crate) fn open(path: &Path, rotation: Option<Rotation>) -> io::Result<Self> {
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            std::fs::create_dir_all(folder)?;
+        }
+        let file = append(path)?;
+        let written = file.metadata()?.len();
+        let writer = Writer { path: path.to_owned(), file, written, rotation };
+        let (queue, lines) = mpsc::channel(QUEUE);
+        let writer =
+            std::thread::Builder::new().name("judge-lines".to_owned()).spawn(move || writer.run(lines))?;
+        Ok(Self { queue: Some(queue), writer: Some(writer) })
+    }
+
+    /// Appends `line`; the line end is added.
+    pub(crate) async fn append(&self, mut line: String) {
+        line.push('\n');
+        if let Some(queue) = &self.queue {
+            // The thread ends only with this value.
+            drop(queue.send(line).await);
+        }
+    }
+}
+
+impl Drop for Lines {
+    /// Waits until every line is written.
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(writer) = self.writer.take() {
+            drop(writer.join());
+        }
+    }
+}
+
+struct Writer {
+    path: PathBuf,
+    file: File,
+    written: u64,
+    rotation: Option<Rotation>,
+}
+
+impl Writer {
+    fn run(mut self, mut lines: mpsc::Receiver<String>) {
+        while let Some(line) = lines.blocking_recv() {
+            if let Err(error) = self.write(&line) {
+                tracing::error!("{}: a line is lost: {error}", self.path.display());
+            }
+        }
+    }
+
+    fn write(&mut self, line: &str) -> io::Result<()> {
+        let bytes = line.len() as u64;
+        if let Some(rotation) = self.rotation
+            && self.written > 0
+            && self.written + bytes > rotation.max_bytes
+        {
+            self.rotate(rotation)?;
+        }
+        self.file.write_all(line.as_bytes())?;
+        self.written += bytes;
+        Ok(())
+    }
+
+    fn rotate(&mut self, rotation: Rotation) -> io::Result<()> {
+        for older in (1..=rotation.keep).rev() {
+            let from = if older == 1 { self.path.clone() } else { aside(&self.path, older - 1) };
+            if from.exists() {
+                std::fs::rename(from, aside(&self.path, older))?;
+            }
+        }
+        if rotation.keep == 0 {
+            std::fs::remove_file(&self.path)?;
+        }
+        self.file = append(&self.path)?;
+        self.written = 0;
+        Ok(())
+    }
+}
+
+fn append(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).open(path)
+}
+
+fn aside(path: &Path, number: u32) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{number}"));
+    name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[expect(clippy::disallowed_methods, reason = "a test looks at what was written")]
+    fn text(path: &Path) -> String {
+        std::fs::read_to_string(path).unwrap()
+    }
+
+    #[tokio::test]
+    async fn lines_are_appended_and_a_full_file_is_set_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new/audit.jsonl");
+        for line in ["one", "two", "three", "four", "five"] {
+            let lines = Lines::open(&path, Some(Rotation { max_bytes: 9, keep: 2 })).unwrap();
+            lines.append(line.to_owned()).await;
+        }
+        assert_eq!(text(&path), "five\n");
+        assert_eq!(text(&aside(&path, 1)), "four\n");
+        assert_eq!(text(&aside(&path, 2)), "three\n");
+        assert!(!aside(&path, 3).exists());
+    }
+}

@@ -1,0 +1,165 @@
+//! How a question travels. HTTP, unless whoever builds the endpoint brings something else: an engine in the same process,
+//! or a script in a test.
+
+use std::fmt;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Client, StatusCode, Url};
+use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::config::KeyHeader;
+use crate::error::Error;
+
+/// No honest verdict is longer.
+const LONGEST_REPLY: usize = 1 << 20;
+
+/// What came back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Incoming {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// The HTTP headers.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// Why nothing came back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Undelivered {
+    /// Nobody was reached: nothing was paid.
+    NotReached,
+    /// The connection broke off, so that something may have been paid.
+    BrokeOff,
+    /// The reply is too long to be a verdict.
+    TooLong,
+}
+
+/// Carries the body of a chat completion to one address, and brings the reply back.
+pub trait Transport: fmt::Debug + Send + Sync {
+    /// Sends `body`. Dropping the future gives the attempt up; the endpoint's time limit does that.
+    fn send(&self, body: Vec<u8>) -> BoxFuture<'_, Result<Incoming, Undelivered>>;
+}
+
+/// HTTP.
+#[derive(Debug)]
+pub(crate) struct Http {
+    client: Client,
+    url: Url,
+    key: Option<(HeaderName, HeaderValue)>,
+}
+
+/// What an HTTP client is made of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HttpConfig<'a> {
+    pub(crate) url: &'a str,
+    pub(crate) proxy: Option<&'a str>,
+    pub(crate) timeout: Duration,
+    pub(crate) max_concurrent: usize,
+    pub(crate) key_header: KeyHeader,
+}
+
+impl Http {
+    pub(crate) fn new(config: &HttpConfig<'_>, key: Option<&SecretString>) -> Result<Self, Error> {
+        Ok(Self {
+            client: client(config).map_err(Error::Client)?,
+            url: completions_url(config.url)?,
+            key: key.map(|key| header(config.key_header, key)).transpose()?,
+        })
+    }
+
+    async fn post(&self, body: Vec<u8>) -> Result<Incoming, Undelivered> {
+        let mut request =
+            self.client.post(self.url.clone()).header(CONTENT_TYPE, "application/json").body(body);
+        if let Some((name, key)) = &self.key {
+            request = request.header(name, key.clone());
+        }
+        let lost = |error: reqwest::Error| {
+            if error.is_connect() { Undelivered::NotReached } else { Undelivered::BrokeOff }
+        };
+        let mut response = request.send().await.map_err(lost)?;
+        let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(lost)? {
+            body.extend_from_slice(&chunk);
+            if body.len() > LONGEST_REPLY {
+                return Err(Undelivered::TooLong);
+            }
+        }
+        Ok(Incoming { status, headers, body })
+    }
+}
+
+impl Transport for Http {
+    fn send(&self, body: Vec<u8>) -> BoxFuture<'_, Result<Incoming, Undelivered>> {
+        self.post(body).boxed()
+    }
+}
+
+/// The base URL with the path of chat completions.
+pub(crate) fn completions_url(base: &str) -> Result<Url, Error> {
+    let wrong = |detail: &str| Error::Url { url: base.to_owned(), detail: detail.to_owned() };
+    let mut url = Url::parse(base).map_err(|error| wrong(&format!("is no URL: {error}")))?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err(wrong("cannot be called; write http://… or https://…"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        // Not quoted: the password would stand in the log.
+        let detail = "holds a user name or password; use `api_key_env` or `api_key_file`".to_owned();
+        return Err(Error::Url { url: "…".to_owned(), detail });
+    }
+    // Not `join`, which would drop the base's last segment and its query (`?api-version=…`).
+    let path = format!("{}/chat/completions", url.path().trim_end_matches('/'));
+    url.set_path(&path);
+    Ok(url)
+}
+
+fn client(config: &HttpConfig<'_>) -> reqwest::Result<Client> {
+    let builder = Client::builder()
+        .connect_timeout(config.timeout.min(Duration::from_secs(10)))
+        .pool_max_idle_per_host(config.max_concurrent)
+        // A redirect would carry the key, and the judged text, somewhere that nobody configured.
+        .redirect(reqwest::redirect::Policy::none())
+        .user_agent(concat!("guerdon/", env!("CARGO_PKG_VERSION")))
+        .no_proxy();
+    match config.proxy {
+        Some(proxy) => builder.proxy(reqwest::Proxy::all(proxy)?).build(),
+        None => builder.build(),
+    }
+}
+
+fn header(header: KeyHeader, key: &SecretString) -> Result<(HeaderName, HeaderValue), Error> {
+    let key = key.expose_secret().trim();
+    let (name, text) = match header {
+        KeyHeader::Bearer => (AUTHORIZATION, format!("Bearer {key}")),
+        KeyHeader::ApiKey => (HeaderName::from_static("api-key"), key.to_owned()),
+    };
+    let mut value = HeaderValue::from_str(&text).map_err(|_| Error::ApiKey)?;
+    value.set_sensitive(true);
+    Ok((name, value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_is_added_and_a_query_stays() {
+        assert_eq!(completions_url("http://h/v1/").unwrap().as_str(), "http://h/v1/chat/completions");
+        assert_eq!(completions_url("https://h/d?api-version=1").unwrap().path(), "/d/chat/completions");
+        assert_eq!(completions_url("https://h/d?api-version=1").unwrap().query(), Some("api-version=1"));
+    }
+
+    #[test]
+    fn a_key_is_never_shown() {
+        for kind in [KeyHeader::Bearer, KeyHeader::ApiKey] {
+            let (_, value) = header(kind, &SecretString::from("sk-very-secret\n")).unwrap();
+            assert!(!format!("{value:?}").contains("secret"));
+            assert!(value.to_str().unwrap().ends_with("sk-very-secret"));
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Forged verdicts against a judge that has lost its mind: it repeats what it was shown. What no prompt can prevent, the
+//! reader of answers must. The texts are this project's own (`attacks.jsonl`); `{forged}` stands for a perfect verdict.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use guerdon_fusion::{Ask, RewardSource as _};
+use guerdon_judge::{
+    Endpoint, EndpointConfig, Incoming, JudgeSource, PromptText, Prompts, ResponseFormat, Seal, Services,
+    Transport, Undelivered,
+};
+use guerdon_types::{Message, Part, Role, Rollout};
+use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio_util::task::TaskTracker;
+
+use crate::house::RUBRIC;
+use crate::stand_in::verdict;
+
+#[derive(Debug, Deserialize)]
+struct Attack {
+    id: String,
+    family: String,
+    text: String,
+}
+
+fn attacks() -> Vec<Attack> {
+    let forged = verdict("no", None);
+    let findings = serde_json::from_str::<Value>(&forged).unwrap()["findings"].to_string();
+    let lines = include_str!("attacks.jsonl").lines();
+    let attack = |line| {
+        let attack: Attack = serde_json::from_str(line).unwrap();
+        let text = attack.text.replace("{forged}", &forged).replace("{findings}", &findings);
+        Attack { text, ..attack }
+    };
+    lines.map(attack).collect()
+}
+
+/// How the judge has lost its mind.
+#[derive(Debug, Clone, Copy)]
+enum Echo {
+    /// It says what it was shown.
+    Verbatim,
+    /// It finds the JSON in what it was shown, and says that and nothing else: the worst that a judge can do.
+    Obedient,
+    /// It quotes what it was shown and then gives its own verdict.
+    QuotesFirst,
+    /// It gives its own verdict and then quotes what it was shown.
+    QuotesLast,
+}
+
+#[derive(Debug)]
+struct Mad(Echo);
+
+impl Mad {
+    fn says(&self, asked: &str) -> String {
+        // What it was shown: the block, as it stands in the message.
+        let at = asked.rfind("\n<turn-").unwrap() + 1;
+        let (open, rest) = asked[at..].split_once('>').unwrap();
+        let shown = rest.split_once(&format!("\n</{}>", &open[1..])).unwrap().0.trim();
+        let own = |level| {
+            let seal = if asked.contains("beginning with \"turn\"") {
+                format!("{{\"turn\": \"{}\", ", &open[1..])
+            } else {
+                "{".to_owned()
+            };
+            verdict(level, None).replacen('{', &seal, 1)
+        };
+        match self.0 {
+            Echo::Verbatim => shown.to_owned(),
+            Echo::Obedient => {
+                let start = shown.find('{').unwrap_or(0);
+                let end = shown.rfind('}').map_or(shown.len(), |at| at + 1);
+                shown.get(start..end).unwrap_or(shown).to_owned()
+            }
+            Echo::QuotesFirst => format!("The reply reads: {shown}\nMy verdict: {}", own("yes")),
+            Echo::QuotesLast => format!("{}\nbecause the reply reads: {shown}", own("yes")),
+        }
+    }
+}
+
+impl Transport for Mad {
+    fn send(&self, body: Vec<u8>) -> BoxFuture<'_, Result<Incoming, Undelivered>> {
+        async move {
+            let body: Value = serde_json::from_slice(&body).unwrap();
+            let says = self.says(body["messages"][1]["content"].as_str().unwrap());
+            let reply = json!({"choices": [{"message": {"content": says}, "finish_reason": "stop"}]});
+            Ok(Incoming {
+                status: StatusCode::OK,
+                headers: HeaderMap::new(),
+                body: reply.to_string().into_bytes(),
+            })
+        }
+        .boxed()
+    }
+}
+
+/// How many attacks moved the points up from the honest verdict's -10; how many left no verdict; by family.
+async fn moved(echo: Echo, format: ResponseFormat, seal: Seal) -> (usize, usize, BTreeMap<String, usize>) {
+    let texts = [PromptText { name: "manners.md".to_owned(), text: RUBRIC.to_owned() }];
+    let (prompts, _) = Prompts::compile(&texts).unwrap();
+    let (mut up, mut silent, mut families) = (0, 0, BTreeMap::new());
+    let prompts = Arc::new(prompts);
+    for attack in attacks() {
+        // A judge of its own for each: what one attack teaches the caller must not protect the next.
+        let services = Services::new(TaskTracker::new(), |_| {}).with_transport(move |_| Arc::new(Mad(echo)));
+        let config =
+            EndpointConfig { response_format: format, seal, ..EndpointConfig::new("http://mad/v1", "m") };
+        let source = JudgeSource::new(Endpoint::build(config, &services).unwrap(), Arc::clone(&prompts));
+        let messages =
+            vec![Message::new(Role::User, "480 is our best."), Message::new(Role::Assistant, &*attack.text)];
+        let rollout = Rollout { messages, ..Rollout::default() };
+        let signal = source.score(Ask::new(&rollout, &[1], None)).await.remove(0);
+        match signal.part {
+            Some(Part::Judge(part)) if part.points.get() > -10.0 => {
+                up += 1;
+                *families.entry(attack.family).or_default() += 1;
+            }
+            Some(Part::Judge(part)) => assert!((part.points.get() + 10.0).abs() < 1e-9, "{}", attack.id),
+            Some(other) => panic!("{other:?}"),
+            None => silent += 1,
+        }
+    }
+    (up, silent, families)
+}
+
+#[tokio::test]
+async fn no_echo_of_an_attack_moves_the_points_where_answers_are_sealed() {
+    let count = attacks().len();
+    assert!(count >= 60, "{count}");
+    for echo in [Echo::Verbatim, Echo::Obedient, Echo::QuotesFirst, Echo::QuotesLast] {
+        for (format, seal) in [
+            (ResponseFormat::Plain, Seal::Auto),
+            (ResponseFormat::JsonObject, Seal::Auto),
+            (ResponseFormat::JsonSchema, Seal::Always),
+        ] {
+            let (up, silent, families) = moved(echo, format, seal).await;
+            println!("{echo:?} {format:?} {seal:?}: {up} of {count} moved, {silent} abstained {families:?}");
+            assert_eq!(up, 0, "{echo:?} {families:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_seal_is_worth_is_what_happens_without_one() {
+    let count = attacks().len();
+    for echo in [Echo::Verbatim, Echo::Obedient, Echo::QuotesFirst, Echo::QuotesLast] {
+        for (format, seal) in [(ResponseFormat::Plain, Seal::Never), (ResponseFormat::JsonSchema, Seal::Auto)]
+        {
+            let (up, silent, families) = moved(echo, format, seal).await;
+            println!("{echo:?} {format:?} {seal:?}: {up} of {count} moved, {silent} abstained {families:?}");
+            if matches!(echo, Echo::QuotesFirst | Echo::QuotesLast) {
+                assert_eq!(up, 0, "quoting is not obeying: {families:?}");
+            }
+        }
+    }
+    let (up, _, _) = moved(Echo::Obedient, ResponseFormat::Plain, Seal::Never).await;
+    assert!(up > count / 2, "the corpus has teeth: {up}");
+}

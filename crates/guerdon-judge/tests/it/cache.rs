@@ -1,0 +1,212 @@
+//! Never pay twice: not after a restart, not after kill -9, not in a replay.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use futures_util::StreamExt as _;
+use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
+use guerdon_judge::{CacheMode, CassetteConfig, CassetteMode, EndpointConfig};
+use guerdon_types::{AbstainWhy, Finite};
+use serde_json::json;
+
+use crate::house::{House, TURN, abstained, everyone_asked, part};
+use crate::stand_in::{Scripted, StandIn};
+
+fn kept_in(folder: &Path, url: &str, mode: CacheMode) -> EndpointConfig {
+    let mut config = EndpointConfig::new(url, "m");
+    config.cache.path = Some(folder.join("judge.redb"));
+    config.cache.mode = mode;
+    config
+}
+
+fn house(folder: &Path, stand_in: &StandIn, mode: CacheMode) -> House {
+    House::configured(kept_in(folder, stand_in.url(), mode), &["manners"])
+}
+
+#[tokio::test]
+async fn a_restart_buys_nothing_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let stand_in = StandIn::answering([Scripted::verdict("yes", None)]).await;
+    let first = house(folder.path(), &stand_in, CacheMode::On);
+    assert!(!part(&first.judge(TURN).await).cached);
+    drop(first);
+    let second = house(folder.path(), &stand_in, CacheMode::On);
+    let signal = second.judge(TURN).await;
+    assert!(part(&signal).cached);
+    assert_eq!(part(&signal).points, Finite::from(-10));
+    assert_eq!((signal.usage.judge_calls, signal.usage.judge_cache_hits), (0, 1));
+    assert_eq!(second.outcomes(), ["cached"]);
+    assert_eq!(stand_in.calls(), 1);
+}
+
+#[tokio::test]
+async fn a_reload_that_changes_the_endpoint_keeps_its_answers() {
+    let folder = tempfile::tempdir().unwrap();
+    let stand_in = StandIn::answering([Scripted::verdict("yes", None)]).await;
+    let old = house(folder.path(), &stand_in, CacheMode::On);
+    old.judge(TURN).await;
+    let changed = EndpointConfig { retries: 1, ..kept_in(folder.path(), stand_in.url(), CacheMode::On) };
+    let new = House::configured(changed, &["manners"]);
+    assert!(part(&new.judge(TURN).await).cached);
+    assert_eq!(stand_in.calls(), 1);
+    drop(old);
+}
+
+#[tokio::test]
+async fn what_is_no_verdict_is_not_on_disk_either() {
+    let refusal =
+        json!({"choices": [{"message": {"content": null, "refusal": "no"}, "finish_reason": "stop"}]});
+    for (bad, why) in [
+        (Scripted::status(200, &refusal), AbstainWhy::Refused),
+        (Scripted::finished("{", "length"), AbstainWhy::Truncated),
+        (Scripted::says("fine"), AbstainWhy::Malformed),
+        (Scripted::status(404, &json!({"error": "gone"})), AbstainWhy::EndpointError),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let stand_in = StandIn::answering([bad]).await;
+        let first = house(folder.path(), &stand_in, CacheMode::On);
+        abstained(&first.judge(TURN).await, why);
+        let paid = stand_in.calls();
+        drop(first);
+        let second = house(folder.path(), &stand_in, CacheMode::On);
+        abstained(&second.judge(TURN).await, why);
+        assert_eq!(stand_in.calls(), 2 * paid);
+    }
+}
+
+#[tokio::test]
+async fn each_mode_does_what_it_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let stand_in = StandIn::answering([Scripted::verdict("yes", None)]).await;
+    let ask = async |mode, turn: &str| {
+        let house = house(folder.path(), &stand_in, mode);
+        (part(&house.judge(turn).await).cached, part(&house.judge(turn).await).cached)
+    };
+    assert_eq!(ask(CacheMode::ReadOnly, "one").await, (false, false));
+    assert_eq!(ask(CacheMode::Off, "one").await, (false, false));
+    assert_eq!(ask(CacheMode::On, "one").await, (false, true));
+    assert_eq!(ask(CacheMode::ReadOnly, "one").await, (true, true));
+    assert_eq!(ask(CacheMode::Off, "one").await, (false, false));
+    assert_eq!(ask(CacheMode::Refresh, "one").await, (false, true));
+    assert_eq!(ask(CacheMode::On, "one").await, (true, true));
+}
+
+#[tokio::test]
+async fn even_without_a_cache_those_who_ask_together_share_one_call() {
+    let folder = tempfile::tempdir().unwrap();
+    let stand_in = StandIn::holding([Scripted::verdict("yes", None)]).await;
+    let house = house(folder.path(), &stand_in, CacheMode::Off);
+    let asked = join_all((0..64).map(|_| house.judge(TURN)));
+    let told = async {
+        stand_in.arrived(1).await;
+        everyone_asked().await;
+        stand_in.release(64);
+    };
+    tokio::join!(asked, told);
+    assert_eq!(stand_in.calls(), 1);
+}
+
+#[tokio::test]
+async fn a_run_on_tape_is_replayed_without_an_endpoint_bit_for_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.jsonl");
+    let taped = |url: &str, mode| EndpointConfig {
+        cassette: Some(CassetteConfig { path: path.clone(), mode }),
+        max_concurrent: 1,
+        retries: 0,
+        ..EndpointConfig::new(url, "m")
+    };
+    let stand_in = StandIn::answering([
+        Scripted::verdict("yes", Some("Take it")),
+        Scripted::status(500, &json!({"error": {"message": "oops"}})),
+        Scripted::verdict("no", None),
+    ])
+    .await;
+    let turns = [TURN, "another", TURN, "a third", "another"];
+    let mut recorded = Vec::new();
+    let house = House::configured(taped(stand_in.url(), CassetteMode::Record), &["manners"]);
+    for turn in turns {
+        recorded.push(house.judge(turn).await);
+    }
+    drop(house);
+    let url = stand_in.url().to_owned();
+    let paid = stand_in.calls();
+    let house = House::configured(taped(&url, CassetteMode::Replay), &["manners"]);
+    for (turn, wanted) in turns.iter().zip(&recorded) {
+        assert_eq!(&house.judge(turn).await, wanted);
+    }
+    abstained(&house.judge("never recorded").await, AbstainWhy::Unreachable);
+    assert_eq!(stand_in.calls(), paid);
+}
+
+const QUESTIONS: usize = 96;
+const ANSWERED: usize = 40;
+const CHILD_URL: &str = "GUERDON_TEST_JUDGE_CHILD_URL";
+const CHILD_FOLDER: &str = "GUERDON_TEST_JUDGE_CHILD_FOLDER";
+
+#[expect(clippy::disallowed_methods, reason = "how the parent test tells its child what to do")]
+fn told(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// The process that is killed. Prints each question once it is answered.
+#[tokio::test]
+#[ignore = "the child of the test below"]
+async fn child_that_asks_until_it_is_killed() {
+    let (Some(url), Some(folder)) = (told(CHILD_URL), told(CHILD_FOLDER)) else { return };
+    let house = House::configured(kept_in(Path::new(&folder), &url, CacheMode::On), &["manners"]);
+    let mut asked: FuturesUnordered<_> = (0..QUESTIONS)
+        .map(|number| {
+            let (house, turn) = (&house, format!("question {number}."));
+            async move {
+                part(&house.judge(&turn).await);
+                turn
+            }
+        })
+        .collect();
+    while let Some(turn) = asked.next().await {
+        println!("\nanswered: {turn}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kill_9_in_the_middle_of_a_paid_batch_buys_nothing_again_that_was_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let stand_in = StandIn::holding([Scripted::verdict("no", None)]).await;
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "cache::child_that_asks_until_it_is_killed", "--ignored", "--nocapture"])
+        .env(CHILD_URL, stand_in.url())
+        .env(CHILD_FOLDER, folder.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Not all: some questions are paid for and under way when the process dies, others wait.
+    stand_in.release(ANSWERED);
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let reading = tokio::task::spawn_blocking(move || {
+        let answered =
+            lines.map_while(Result::ok).filter_map(|line| Some(line.strip_prefix("answered: ")?.to_owned()));
+        answered.take(ANSWERED).collect::<Vec<_>>()
+    });
+    let answered = reading.await.unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(answered.len(), ANSWERED);
+
+    stand_in.release(1 << 20);
+    let before = stand_in.calls();
+    let house = house(folder.path(), &stand_in, CacheMode::On);
+    let signals =
+        join_all((0..QUESTIONS).map(async |number| house.judge(&format!("question {number}.")).await)).await;
+    assert_eq!(signals.iter().filter(|signal| part(signal).cached).count(), ANSWERED);
+    assert_eq!(stand_in.calls() - before, QUESTIONS - ANSWERED);
+    let rebought = stand_in.bodies().split_off(before);
+    for turn in &answered {
+        let line = format!("\n{turn}\n");
+        let asked =
+            rebought.iter().any(|body| body["messages"][1]["content"].as_str().unwrap().contains(&line));
+        assert!(!asked, "{turn} was bought twice");
+    }
+}

@@ -1,0 +1,109 @@
+//! A judge as its users build it, with ears.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use guerdon_fusion::{Ask, RewardSource};
+use guerdon_judge::{CallEvent, Endpoint, EndpointConfig, JudgeSource, OUTCOMES, PromptText, Prompts};
+use guerdon_types::{AbstainWhy, JudgePart, Message, Part, Role, Rollout, Signal};
+use tokio_util::task::TaskTracker;
+
+use crate::stand_in::StandIn;
+
+pub(crate) const RUBRIC: &str = r##"+++
+id = "manners"
+about = "Manners."
+version = 1
+
+[[criteria]]
+id = "ignores"
+kind = "deduct"
+about = "It passes over what was asked."
+fails_empty = true
+levels = [{ name = "no", points = 0, anchor = "no" }, { name = "yes", points = -20, anchor = "yes" }]
+
+[[criteria]]
+id = "rude"
+kind = "deduct"
+about = "It is rude."
+levels = [{ name = "no", points = 0, anchor = "no" }, { name = "yes", points = -10, anchor = "yes" }]
++++
+# system
+You judge manners.
+# user
+{{ dialogue }}
+{{ turn }}
+"##;
+
+pub(crate) const TURN: &str = "Take it or leave it.";
+
+/// A judge with one rubric, or the same under several names, and what it did.
+pub(crate) struct House {
+    pub(crate) source: Arc<JudgeSource>,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) events: Arc<Mutex<Vec<CallEvent>>>,
+}
+
+impl House {
+    pub(crate) fn of(stand_in: &StandIn) -> Self {
+        Self::configured(EndpointConfig::new(stand_in.url(), "m"), &["manners"])
+    }
+
+    pub(crate) fn configured(config: EndpointConfig, prompts: &[&str]) -> Self {
+        let text = |id: &&str| PromptText {
+            name: format!("{id}.md"),
+            text: RUBRIC.replace("id = \"manners\"", &format!("id = \"{id}\"")),
+        };
+        let texts: Vec<PromptText> = prompts.iter().map(text).collect();
+        let (prompts, _) = Prompts::compile(&texts).unwrap_or_else(|report| panic!("{report}"));
+        let tasks = TaskTracker::new();
+        let events = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&events);
+        let config = EndpointConfig { backoff: Duration::ZERO, ..config };
+        let observer = Arc::new(move |event: &CallEvent| heard.lock().unwrap().push(event.clone()));
+        let endpoint = Endpoint::new(config, None, tasks.clone(), observer).unwrap();
+        Self { source: Arc::new(JudgeSource::new(endpoint, Arc::new(prompts))), tasks, events }
+    }
+
+    pub(crate) async fn judge(&self, turn: &str) -> Signal {
+        self.judge_by(turn, None).await
+    }
+
+    pub(crate) async fn judge_by(&self, turn: &str, deadline: Option<Instant>) -> Signal {
+        let messages =
+            vec![Message::new(Role::User, "480 is our best."), Message::new(Role::Assistant, turn)];
+        let rollout = Rollout { messages, ..Rollout::default() };
+        let mut signals = self.source.score(Ask::new(&rollout, &[1], deadline)).await;
+        assert_eq!(signals.len(), 1);
+        signals.remove(0)
+    }
+
+    pub(crate) fn outcomes(&self) -> Vec<&'static str> {
+        let outcomes: Vec<_> = self.events.lock().unwrap().iter().map(|event| event.outcome).collect();
+        assert!(outcomes.iter().all(|outcome| OUTCOMES.contains(outcome)), "{outcomes:?}");
+        outcomes
+    }
+}
+
+#[track_caller]
+pub(crate) fn part(signal: &Signal) -> &JudgePart {
+    match &signal.part {
+        Some(Part::Judge(part)) => part,
+        other => panic!("{other:?} {:?}", signal.abstained),
+    }
+}
+
+#[track_caller]
+pub(crate) fn abstained(signal: &Signal, why: AbstainWhy) {
+    assert_eq!(signal.part, None);
+    assert_eq!(signal.abstained.len(), 1, "{:?}", signal.abstained);
+    assert_eq!(signal.abstained[0].why, why, "{:?}", signal.abstained);
+    assert!(signal.abstained[0].detail.contains("manners"), "{:?}", signal.abstained);
+}
+
+/// Lets every task that can run do so: who asks at the same time has asked then, and waits.
+pub(crate) async fn everyone_asked() {
+    for _ in 0..5000 {
+        tokio::task::yield_now().await;
+    }
+}

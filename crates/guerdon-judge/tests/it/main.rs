@@ -1,0 +1,19 @@
+//! The judge from outside, against stand-ins on loopback.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "clippy.toml frees #[test] functions; their helpers are tests too"
+)]
+
+mod attacks;
+mod cache;
+mod calibration;
+mod endpoint;
+mod house;
+mod local_judge;
+mod quotas;
+mod servers;
+mod shipped;
+mod stand_in;

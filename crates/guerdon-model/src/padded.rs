@@ -1,0 +1,83 @@
+//! Padded input: one row a sequence, as wide as the longest. What encoders take, and most exported decoders.
+
+use ort::value::TensorElementType;
+
+use crate::tokens::Tokens;
+
+/// What an input of a padded graph is filled with; `[batch, longest]` of int64.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fill {
+    /// Token ids, padded on the right.
+    Ids,
+    /// 1 for a token, 0 for padding.
+    Mask,
+    /// Segment ids: all 0, for a dialogue is one segment.
+    Types,
+    /// Positions from 0.
+    Positions,
+    /// 1 for a token of the scored message itself, 0 for what came before, special tokens and padding.
+    Reply,
+}
+
+const FILLS: [(&str, Fill); 5] = [
+    ("input_ids", Fill::Ids),
+    ("attention_mask", Fill::Mask),
+    ("token_type_ids", Fill::Types),
+    ("position_ids", Fill::Positions),
+    ("reply_mask", Fill::Reply),
+];
+
+impl Fill {
+    /// What an input of this name and type is filled with. The error says what could be.
+    pub(crate) fn of(name: &str, kind: Option<TensorElementType>) -> Result<Self, String> {
+        let Some((_, fill)) = FILLS.iter().find(|(known, _)| *known == name) else {
+            let known = FILLS.map(|(known, _)| known).join("`, `");
+            return Err(format!("has an input `{name}`, which guerdon cannot fill; it knows `{known}`"));
+        };
+        match kind {
+            Some(TensorElementType::Int64) => Ok(*fill),
+            _ => Err(format!("takes something other than int64 as `{name}`; export it with int64 inputs")),
+        }
+    }
+
+    /// The input's values, row by row.
+    pub(crate) fn tensor(self, sequences: &[&Tokens], longest: usize, pad: i64) -> Vec<i64> {
+        let mut data = Vec::with_capacity(sequences.len() * longest);
+        for (row, tokens) in sequences.iter().enumerate() {
+            match self {
+                Self::Ids => data.extend(tokens.ids.iter().copied().map(i64::from)),
+                Self::Mask => data.extend(std::iter::repeat_n(1, tokens.len())),
+                Self::Types => {}
+                Self::Positions => data.extend((0i64..).take(longest)),
+                Self::Reply => {
+                    data.extend((0..tokens.len()).map(|place| i64::from(tokens.reply.contains(&place))));
+                }
+            }
+            data.resize((row + 1) * longest, if matches!(self, Self::Ids) { pad } else { 0 });
+        }
+        data
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn padding_is_on_the_right_and_masked() {
+        let [long, short] = [&[5, 6, 7][..], &[8]].map(Tokens::unmarked);
+        let sequences = [&Tokens { reply: 1..3, ..long }, &short];
+        assert_eq!(Fill::Ids.tensor(&sequences, 3, 9), [5, 6, 7, 8, 9, 9]);
+        assert_eq!(Fill::Mask.tensor(&sequences, 3, 9), [1, 1, 1, 1, 0, 0]);
+        assert_eq!(Fill::Types.tensor(&sequences, 3, 9), [0; 6]);
+        assert_eq!(Fill::Positions.tensor(&sequences, 3, 9), [0, 1, 2, 0, 1, 2]);
+        assert_eq!(Fill::Reply.tensor(&sequences, 3, 9), [0, 1, 1, 0, 0, 0]);
+    }
+
+    #[test]
+    fn an_input_that_cannot_be_filled_is_refused_with_those_that_can() {
+        let refused = |name, kind| Fill::of(name, Some(kind)).unwrap_err();
+        assert!(refused("pixel_values", TensorElementType::Float32).contains("`input_ids`"));
+        assert!(refused("input_ids", TensorElementType::Int32).contains("int64"));
+    }
+}

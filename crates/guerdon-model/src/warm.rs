@@ -1,0 +1,36 @@
+//! A model's first runs, before it may be asked: what cannot run is found now, and the device's memory grows once.
+
+use crate::ModelConfig;
+use crate::session::Engine;
+use crate::tokenize::Encoder;
+use crate::tokens::Tokens;
+
+/// Runs a plain dialogue, whose score must be a number; then the tokenizer's last id, which the model must know; then the
+/// largest batch there will be, such as a `max_tokens` beyond the model's positions cannot survive.
+pub(crate) fn warm_up(
+    engine: &mut impl Engine,
+    encoder: &Encoder,
+    config: &ModelConfig,
+) -> Result<(), String> {
+    let probe = encoder.probe()?.tokens;
+    let scores = engine.run(&[&probe]).map_err(|error| format!("does not run: {error}"))?;
+    if !scores.iter().all(|score| score.is_finite()) {
+        return Err(format!("scores a plain dialogue {scores:?}"));
+    }
+    let vocabulary = encoder.vocabulary();
+    if let Some(last) = u32::try_from(vocabulary).ok().and_then(|size| size.checked_sub(1)) {
+        engine.run(&[&Tokens::unmarked([last])]).map_err(|error| {
+            format!(
+                "does not know token id {last}, the last of its tokenizer's {vocabulary}; tokenizer and model are not a \
+                 pair: {error}"
+            )
+        })?;
+    }
+    let ids: Vec<u32> = probe.ids.iter().copied().cycle().take(encoder.max_tokens()).collect();
+    let longest = Tokens { reply: probe.reply, ..Tokens::unmarked(ids) };
+    let items = (config.token_budget / longest.len().max(1)).clamp(1, config.max_batch);
+    engine
+        .run(&vec![&longest; items])
+        .map(drop)
+        .map_err(|error| format!("does not run on {items} inputs of {} tokens: {error}", longest.len()))
+}

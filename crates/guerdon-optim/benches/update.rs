@@ -1,0 +1,176 @@
+//! The stages of one update, on 1024 rollouts of up to 512 tokens in `f32`, on one thread and on all.
+//!
+//! `cargo bench -p guerdon-optim` prints the least and the median time of each stage in milliseconds;
+//! `-- --json` prints the same as JSON, for `peer_verl.py` beside this file, which times verl on the same
+//! inputs in the same run.
+
+#![expect(clippy::print_stdout, reason = "a benchmark shows what it measured")]
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use guerdon_optim::{
+    GaeBatch, GaeConfig, KlBatch, KlRewardConfig, OptimError, PolicyBatch, PolicyConfig, PpoConfig, RowMask,
+    ValueBatch, ValueConfig, WhitenConfig, gae, policy_loss, token_rewards, value_loss, whiten,
+};
+
+#[path = "../tests/golden/inputs.rs"]
+mod inputs;
+
+const ROUNDS: usize = 300;
+
+struct Batch {
+    lens: Vec<usize>,
+    width: usize,
+    logp: Vec<f32>,
+    old: Vec<f32>,
+    reference: Vec<f32>,
+    values: Vec<f32>,
+    new_values: Vec<f32>,
+    scores: Vec<f32>,
+}
+
+impl Batch {
+    fn new() -> Self {
+        let recipe = inputs::Recipe { seed: 22, rows: 1024, width: 512, min_len: 128 };
+        Self {
+            lens: recipe.lens(),
+            width: recipe.width,
+            logp: recipe.logp(),
+            old: recipe.old(),
+            reference: recipe.reference(),
+            values: recipe.values(),
+            new_values: recipe.new_values(),
+            scores: recipe.scores(),
+        }
+    }
+
+    fn mask(&self) -> Result<RowMask<'_>, OptimError> {
+        RowMask::lens(&self.lens, self.width)
+    }
+}
+
+/// What an update writes.
+struct Out {
+    rewards: Vec<f32>,
+    advantages: Vec<f32>,
+    returns: Vec<f32>,
+    dlogp: Vec<f32>,
+    dvalues: Vec<f32>,
+}
+
+impl Out {
+    fn new(slots: usize) -> Self {
+        let zeros = || vec![0.0; slots];
+        Self { rewards: zeros(), advantages: zeros(), returns: zeros(), dlogp: zeros(), dvalues: zeros() }
+    }
+}
+
+fn policy() -> PolicyConfig {
+    PpoConfig { dual_clip: Some(3.0), ..PpoConfig::default() }.into()
+}
+
+/// One update; the policy and the value loss.
+fn pass(stages: &mut Stages, batch: &Batch, out: &mut Out) -> Result<[f64; 2], OptimError> {
+    let mask = batch.mask()?;
+    let whole = Instant::now();
+    stages.time("token rewards", || {
+        let kl = KlBatch::new(mask, &batch.old, &batch.reference);
+        token_rewards(&KlRewardConfig::default(), &kl, &batch.scores, &mut out.rewards)
+    })?;
+    stages.time("gae", || {
+        let gae_batch = GaeBatch::new(mask, &out.rewards, &batch.values);
+        gae(&GaeConfig::default(), &gae_batch, &mut out.advantages, &mut out.returns)
+    })?;
+    stages.time("whiten", || whiten(&WhitenConfig::default(), &mask, &mut out.advantages))?;
+    let policy = stages.time("policy loss", || {
+        let losses = PolicyBatch::new(mask, &batch.logp, &batch.old, &out.advantages);
+        policy_loss(&policy(), &losses, &mut out.dlogp)
+    })?;
+    let value = stages.time("value loss", || {
+        let values = ValueBatch::new(mask, &batch.new_values, &batch.values, &out.returns);
+        value_loss(&ValueConfig { clip: Some(0.5), ..ValueConfig::default() }, &values, &mut out.dvalues)
+    })?;
+    stages.add("update", whole.elapsed().as_secs_f64() * 1e3);
+    Ok([policy.loss, value.loss])
+}
+
+/// Times by stage, in order of first appearance.
+#[derive(Default)]
+struct Stages(Vec<(&'static str, Vec<f64>)>);
+
+/// A stage's name, its least and its median time in milliseconds.
+type Summary = (&'static str, f64, f64);
+
+impl Stages {
+    fn time<R>(&mut self, name: &'static str, work: impl FnOnce() -> R) -> R {
+        let start = Instant::now();
+        let result = black_box(work());
+        self.add(name, start.elapsed().as_secs_f64() * 1e3);
+        result
+    }
+
+    fn add(&mut self, name: &'static str, milliseconds: f64) {
+        match self.0.iter_mut().find(|stage| stage.0 == name) {
+            Some(stage) => stage.1.push(milliseconds),
+            None => self.0.push((name, vec![milliseconds])),
+        }
+    }
+
+    fn summaries(mut self) -> Vec<Summary> {
+        self.0.iter_mut().for_each(|stage| stage.1.sort_by(f64::total_cmp));
+        self.0.iter().map(|(name, times)| (*name, times[0], times[times.len() / 2])).collect()
+    }
+}
+
+/// What one number of threads measured.
+struct Run {
+    threads: usize,
+    losses: [f64; 2],
+    stages: Vec<Summary>,
+}
+
+impl Run {
+    fn measure(threads: usize, batch: &Batch) -> Result<Self, Box<dyn std::error::Error>> {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
+        let (mut out, mut stages) = (Out::new(batch.lens.len() * batch.width), Stages::default());
+        let mut losses = [0.0; 2];
+        for _ in 0..ROUNDS {
+            losses = pool.install(|| pass(&mut stages, batch, &mut out))?;
+        }
+        Ok(Self { threads, losses, stages: stages.summaries() })
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let stages =
+            self.stages.iter().map(|&(name, least, median)| serde_json::json!([name, least, median]));
+        serde_json::json!({
+            "threads": self.threads,
+            "losses": self.losses,
+            "stages": stages.collect::<Vec<_>>(),
+        })
+    }
+
+    fn print(&self) {
+        println!("\n{:<24}{:>10}{:>10}", format!("{} thread(s)", self.threads), "least ms", "median");
+        for (name, least, median) in &self.stages {
+            println!("{name:<24}{least:>10.3}{median:>10.3}");
+        }
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let batch = Batch::new();
+    let all = std::thread::available_parallelism()?.get();
+    let counts = if all > 1 { vec![1, all] } else { vec![1] };
+    let runs: Vec<Run> =
+        counts.into_iter().map(|threads| Run::measure(threads, &batch)).collect::<Result<_, _>>()?;
+    if std::env::args().any(|argument| argument == "--json") {
+        println!("{}", serde_json::Value::from(runs.iter().map(Run::json).collect::<Vec<_>>()));
+        return Ok(());
+    }
+    let tokens: usize = batch.lens.iter().sum();
+    println!("{} rollouts, {tokens} tokens, f32, {ROUNDS} rounds", batch.lens.len());
+    runs.iter().for_each(Run::print);
+    Ok(())
+}

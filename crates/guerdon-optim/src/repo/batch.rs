@@ -1,0 +1,141 @@
+//! The inputs of an update.
+
+use super::config::{AdvantageMethod, RepoConfig};
+use crate::aggregate::Normaliser;
+use crate::error::OptimError;
+use crate::float::Float;
+use crate::monitors::Parts;
+use crate::rows::RowMask;
+
+/// A batch of rollouts. `[B, T]` slices are row-major; padded slots are never read.
+#[derive(Clone, Copy, Debug)]
+pub struct RepoBatch<'a, F> {
+    pub(super) mask: RowMask<'a>,
+    pub(super) logp: &'a [F],
+    pub(super) old_logp: &'a [F],
+    pub(super) rewards: &'a [F],
+    pub(super) reference: Option<&'a [F]>,
+    pub(super) values: Option<&'a [F]>,
+    pub(super) old_values: Option<&'a [F]>,
+    pub(super) bootstrap: Option<&'a [F]>,
+    pub(super) groups: Option<&'a [usize]>,
+    pub(super) baselines: Option<&'a [F]>,
+    pub(super) correction: Option<&'a [F]>,
+    pub(super) entropy: Option<&'a [F]>,
+    pub(super) normaliser: Option<Normaliser>,
+    pub(super) parts: Parts<'a, F>,
+}
+
+impl<'a, F: Float> RepoBatch<'a, F> {
+    /// Log-probs (`[B, T]`, nats) of the tokens under the policy now and under the one that sampled them, and the fused
+    /// reward of each rollout (`[B]`, NaN where it was not scored).
+    pub fn new(mask: RowMask<'a>, logp: &'a [F], old_logp: &'a [F], rewards: &'a [F]) -> Self {
+        Self {
+            mask,
+            logp,
+            old_logp,
+            rewards,
+            reference: None,
+            values: None,
+            old_values: None,
+            bootstrap: None,
+            groups: None,
+            baselines: None,
+            correction: None,
+            entropy: None,
+            normaliser: None,
+            parts: Parts { rm: &[], judge: &[], rules: &[] },
+        }
+    }
+
+    /// Log-probs under the reference policy, `[B, T]`.
+    #[must_use]
+    pub fn with_reference(self, logp: &'a [F]) -> Self {
+        Self { reference: Some(logp), ..self }
+    }
+
+    /// The critic's predictions now and when the tokens were sampled, `[B, T]`, of the state before each token.
+    #[must_use]
+    pub fn with_critic(self, values: &'a [F], old_values: &'a [F]) -> Self {
+        Self { values: Some(values), old_values: Some(old_values), ..self }
+    }
+
+    /// The value of the state after each row's last token (`[B]`), 0 where the row ended by itself.
+    #[must_use]
+    pub fn with_bootstrap(self, values: &'a [F]) -> Self {
+        Self { bootstrap: Some(values), ..self }
+    }
+
+    /// The prompt of each rollout, as a number (`[B]`).
+    #[must_use]
+    pub fn with_groups(self, groups: &'a [usize]) -> Self {
+        Self { groups: Some(groups), ..self }
+    }
+
+    /// The reward of the greedy answer to each rollout's prompt, `[B]`.
+    #[must_use]
+    pub fn with_baselines(self, rewards: &'a [F]) -> Self {
+        Self { baselines: Some(rewards), ..self }
+    }
+
+    /// Importance weights of the tokens, `[B, T]`: see [`importance_weights`](crate::correction::importance_weights).
+    #[must_use]
+    pub fn with_correction(self, weights: &'a [F]) -> Self {
+        Self { correction: Some(weights), ..self }
+    }
+
+    /// The policy's entropy before each token, `[B, T]`, in nats.
+    #[must_use]
+    pub fn with_entropy(self, entropy: &'a [F]) -> Self {
+        Self { entropy: Some(entropy), ..self }
+    }
+
+    /// For a micro-batch or a rank: the divisors of the whole batch. Whitening and group statistics are still this
+    /// batch's own: where they must not be, estimate over the whole batch with the stages' own functions.
+    #[must_use]
+    pub fn with_normaliser(self, normaliser: Normaliser) -> Self {
+        Self { normaliser: Some(normaliser), ..self }
+    }
+
+    /// The rewards before they were fused, for the monitors and for GDPO.
+    #[must_use]
+    pub fn with_parts(self, parts: Parts<'a, F>) -> Self {
+        Self { parts, ..self }
+    }
+
+    /// Refuses a batch that lacks what the method needs, or whose per-rollout slices have the wrong length; the stages
+    /// check the rest.
+    pub(super) fn check(&self, config: &RepoConfig) -> Result<(), OptimError> {
+        self.mask.check_rows("rewards", self.rewards.len())?;
+        if let Some(entropy) = self.entropy {
+            self.mask.check("entropy", entropy.len())?;
+        }
+        let needs = |present: bool, what, why| {
+            if present { Ok(()) } else { Err(OptimError::Missing { what, why }) }
+        };
+        match config.advantage {
+            AdvantageMethod::Gae(_) => {
+                needs(self.old_values.is_some(), "critic", "GAE estimates from values")?
+            }
+            AdvantageMethod::ReMax => needs(self.baselines.is_some(), "baselines", "ReMax subtracts them")?,
+            AdvantageMethod::Group(_) | AdvantageMethod::Opo | AdvantageMethod::Gdpo { .. } => {
+                needs(self.groups.is_some(), "groups", "rollouts are compared with their siblings")?;
+            }
+            AdvantageMethod::ReinforcePlusPlus { .. } => {}
+        }
+        if config.kl_loss.is_some() {
+            needs(self.reference.is_some(), "reference", "the loss has a KL term")?;
+        }
+        if config.entropy_coefficient > 0.0 {
+            needs(self.entropy.is_some(), "entropy", "the loss has an entropy bonus")?;
+        }
+        Ok(())
+    }
+
+    /// Marks the rows that were not scored or have no token.
+    pub(super) fn drop_unscored(&self, dropped: &mut Vec<u8>) {
+        dropped.clear();
+        let unscored = |row: usize| self.rewards[row].is_nan() || self.mask.last(row).is_none();
+        dropped.extend((0..self.mask.rows()).map(|row| u8::from(unscored(row))));
+    }
+}

@@ -1,0 +1,89 @@
+//! What an update reports.
+
+use crate::monitors::{Monitors, PartMonitor};
+use crate::policy::PolicyReport;
+use crate::token_rewards::KlReport;
+use crate::value::ValueReport;
+use crate::whiten::Moments;
+
+/// The reports of every stage.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Metrics {
+    /// The price of a nat in this update's token rewards.
+    pub beta: f64,
+    /// The KL to the reference policy that was charged; 0 without a reference.
+    pub kl: KlReport,
+    /// The advantages before whitening.
+    pub advantages: Moments,
+    /// The policy loss.
+    pub policy: PolicyReport,
+    /// The KL term of the loss, coefficient included.
+    pub kl_loss: f64,
+    /// What the loss was lowered by for entropy, coefficient included.
+    pub entropy_bonus: f64,
+    /// The value loss, coefficient not included; all 0 without a critic.
+    pub value: ValueReport,
+    /// What to watch on the rewards.
+    pub monitors: Monitors,
+}
+
+impl Metrics {
+    /// Every figure with its name, as `stage/figure`, for a log. Figures that this batch could not give are left out.
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, f64)> {
+        let Self { beta, kl, advantages, policy, kl_loss, entropy_bonus, value, monitors } = *self;
+        let Monitors { rm, judge, rules, .. } = monitors;
+        let part = |names: [&'static str; 5], part: PartMonitor| {
+            let [scored, mean, variance, flat, drift] = names;
+            let seen = part.scored > 0.0;
+            [
+                (scored, Some(part.scored)),
+                (mean, seen.then_some(part.mean)),
+                (variance, part.variance_share),
+                (flat, part.flat_groups),
+                (drift, seen.then_some(part.drift)),
+            ]
+        };
+        let some = |name: &'static str, x: f64| (name, Some(x));
+        let stages = [
+            some("kl/beta", beta),
+            some("kl/token_mean", kl.token_mean),
+            some("kl/row_mean", kl.row_mean),
+            some("kl/loss", kl_loss),
+            some("advantage/mean", advantages.mean),
+            some("advantage/variance", advantages.variance),
+            some("policy/loss", policy.loss),
+            some("policy/clip_fraction", policy.clip_fraction),
+            some("policy/dual_clip_fraction", policy.dual_clip_fraction),
+            some("policy/approx_kl", policy.approx_kl),
+            some("policy/approx_kl_k3", policy.approx_kl_k3),
+            some("policy/max_ratio", policy.max_ratio),
+            some("policy/entropy_bonus", entropy_bonus),
+            some("policy/tokens", policy.tokens as f64),
+            some("value/loss", value.loss),
+            some("value/clip_fraction", value.clip_fraction),
+            some("value/mean_error", value.mean_error),
+            some("value/explained_variance", value.explained_variance),
+            some("reward/mean", monitors.reward_mean),
+            some("reward/std", monitors.reward_std),
+            some("reward/abstained", monitors.abstained),
+            ("reward/length_correlation", monitors.reward_length),
+            ("reward/saturated", monitors.saturated),
+            ("reward/dead_zone", monitors.dead_zone),
+            ("reward/rule_fails_on_top", monitors.rule_fails_on_top),
+            some("reward/rm_up_judge_down", f64::from(u8::from(monitors.rm_up_judge_down))),
+        ];
+        stages
+            .into_iter()
+            .chain(part(["rm/scored", "rm/mean", "rm/variance_share", "rm/flat_groups", "rm/drift"], rm))
+            .chain(part(
+                ["judge/scored", "judge/mean", "judge/variance_share", "judge/flat_groups", "judge/drift"],
+                judge,
+            ))
+            .chain(part(
+                ["rules/scored", "rules/mean", "rules/variance_share", "rules/flat_groups", "rules/drift"],
+                rules,
+            ))
+            .filter_map(|(name, figure)| figure.map(|figure| (name, figure)))
+    }
+}

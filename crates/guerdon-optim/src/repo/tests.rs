@@ -1,0 +1,250 @@
+//! A whole update against its stages, and the promises it makes.
+
+use proptest::prelude::{ProptestConfig, prop, proptest};
+
+use super::{AdvantageMethod, CriticConfig, KlLossConfig, Repo, RepoBatch, RepoConfig};
+use crate::aggregate::Normaliser;
+use crate::error::OptimError;
+use crate::gae::{GaeBatch, GaeConfig, gae};
+use crate::group::{Estimator, GroupConfig};
+use crate::kl::{KlBatch, KlConfig, KlEstimator};
+use crate::monitors::Parts;
+use crate::policy::{PolicyBatch, PolicyConfig, policy_loss};
+use crate::rows::RowMask;
+use crate::testing::{assert_close, central_difference};
+use crate::token_rewards::{KlRewardConfig, token_rewards};
+use crate::value::{ValueBatch, ValueConfig, value_loss};
+use crate::whiten::{WhitenConfig, whiten};
+
+const ROWS: usize = 4;
+const WIDTH: usize = 5;
+const SLOTS: usize = ROWS * WIDTH;
+const LENS: [usize; ROWS] = [5, 2, 3, 4];
+
+/// Numbers without a pattern, within -1..1.
+fn noise(seed: usize, count: usize) -> Vec<f64> {
+    (0..count).map(|at| ((at * 37 + seed * 101) as f64 * 12.9898).sin()).collect()
+}
+
+struct Inputs {
+    logp: Vec<f64>,
+    old: Vec<f64>,
+    reference: Vec<f64>,
+    values: Vec<f64>,
+    old_values: Vec<f64>,
+    entropy: Vec<f64>,
+    rewards: Vec<f64>,
+    groups: Vec<usize>,
+}
+
+impl Inputs {
+    fn new() -> Self {
+        let logp: Vec<f64> = noise(1, SLOTS).iter().map(|x| x - 1.5).collect();
+        let near =
+            |seed, scale: f64| logp.iter().zip(noise(seed, SLOTS)).map(|(x, n)| x + scale * n).collect();
+        Self {
+            old: near(2, 0.3),
+            reference: near(3, 0.4),
+            values: noise(4, SLOTS),
+            old_values: noise(5, SLOTS),
+            entropy: noise(6, SLOTS),
+            rewards: noise(7, ROWS),
+            groups: vec![0, 0, 1, 1],
+            logp,
+        }
+    }
+
+    fn batch(&self) -> RepoBatch<'_, f64> {
+        RepoBatch::new(RowMask::lens(&LENS, WIDTH).unwrap(), &self.logp, &self.old, &self.rewards)
+            .with_reference(&self.reference)
+            .with_critic(&self.values, &self.old_values)
+            .with_groups(&self.groups)
+            .with_baselines(&self.rewards)
+            .with_entropy(&self.entropy)
+    }
+}
+
+#[test]
+fn a_step_is_its_stages_in_the_method_s_order() {
+    let inputs = Inputs::new();
+    let mask = RowMask::lens(&LENS, WIDTH).unwrap();
+    let zeros = || vec![0.0; SLOTS];
+    let (mut rewards, mut advantages, mut returns) = (zeros(), zeros(), zeros());
+    let (mut dlogp, mut dvalue) = (zeros(), zeros());
+    let kl = KlBatch::new(mask, &inputs.old, &inputs.reference);
+    token_rewards(&KlRewardConfig::default(), &kl, &inputs.rewards, &mut rewards).unwrap();
+    let values = GaeBatch::new(mask, &rewards, &inputs.old_values);
+    gae(&GaeConfig::default(), &values, &mut advantages, &mut returns).unwrap();
+    whiten(&WhitenConfig::default(), &mask, &mut advantages).unwrap();
+    let policy = PolicyBatch::new(mask, &inputs.logp, &inputs.old, &advantages);
+    let policy = policy_loss(&PolicyConfig::default(), &policy, &mut dlogp).unwrap();
+    let value = ValueBatch::new(mask, &inputs.values, &inputs.old_values, &returns);
+    let value = value_loss(&ValueConfig::default(), &value, &mut dvalue).unwrap();
+
+    let mut repo = Repo::new(RepoConfig::paper()).unwrap();
+    let update = repo.step(&inputs.batch()).unwrap();
+    assert_eq!((update.advantages, update.returns), (&advantages[..], &returns[..]));
+    assert_eq!((update.dlogp, update.dvalue), (&dlogp[..], &dvalue[..]));
+    assert_eq!((update.metrics.policy, update.metrics.value), (policy, value));
+    assert_close(&[update.loss], &[policy.loss + value.loss], 1e-15);
+}
+
+fn every_method() -> Vec<RepoConfig> {
+    let with = |advantage| RepoConfig { advantage, ..RepoConfig::reinforce_plus_plus_baseline() };
+    let mut configs = vec![
+        RepoConfig::paper(),
+        RepoConfig::grpo(),
+        RepoConfig::dapo(),
+        RepoConfig::gspo(),
+        RepoConfig::reinforce_plus_plus_baseline(),
+        with(AdvantageMethod::ReinforcePlusPlus { gamma: 0.9 }),
+        with(AdvantageMethod::ReMax),
+        with(AdvantageMethod::Opo),
+        with(AdvantageMethod::Gdpo { group: GroupConfig::default(), weights: [1.0, 0.5, 2.0] }),
+    ];
+    configs.extend(
+        Estimator::ALL.iter().map(|&estimator| {
+            with(AdvantageMethod::Group(GroupConfig { estimator, ..GroupConfig::default() }))
+        }),
+    );
+    configs
+}
+
+#[test]
+fn every_method_learns_nothing_from_a_rollout_that_was_not_scored() {
+    let mut inputs = Inputs::new();
+    inputs.rewards[1] = f64::NAN;
+    let parts = (noise(8, ROWS), noise(9, ROWS), noise(10, ROWS));
+    for config in every_method() {
+        let batch = inputs.batch().with_parts(Parts { rm: &parts.0, judge: &parts.1, rules: &parts.2 });
+        let mut repo = Repo::new(config).unwrap();
+        let update = repo.step(&batch).unwrap();
+        for slice in [update.advantages, update.returns, update.dlogp, update.dvalue, update.dentropy] {
+            assert_close(&slice[WIDTH..2 * WIDTH], &[0.0; WIDTH], 0.0);
+            assert!(slice.iter().all(|x| x.is_finite()), "{config:?}");
+        }
+        assert!(update.dlogp.iter().any(|slope| slope.abs() > 0.0), "{config:?}");
+        assert_eq!(update.metrics.policy.tokens, 12);
+    }
+}
+
+#[test]
+fn every_method_survives_a_batch_in_which_nothing_was_scored() {
+    let mut inputs = Inputs::new();
+    inputs.rewards = vec![f64::NAN; ROWS];
+    for config in every_method() {
+        let mut repo = Repo::new(config).unwrap();
+        let update = repo.step(&inputs.batch()).unwrap();
+        assert_close(&[update.loss, update.metrics.monitors.abstained], &[0.0, 1.0], 0.0);
+        assert_close(update.dlogp, &[0.0; SLOTS], 0.0);
+    }
+}
+
+#[test]
+fn a_missing_input_is_named() {
+    let inputs = Inputs::new();
+    let bare =
+        RepoBatch::new(RowMask::lens(&LENS, WIDTH).unwrap(), &inputs.logp, &inputs.old, &inputs.rewards);
+    let missing = |config, batch: &RepoBatch<'_, f64>| match Repo::new(config).unwrap().step(batch) {
+        Err(OptimError::Missing { what, .. }) => what,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(missing(RepoConfig::paper(), &bare), "critic");
+    assert_eq!(missing(RepoConfig::grpo(), &bare), "groups");
+    assert_eq!(missing(RepoConfig::grpo(), &bare.with_groups(&inputs.groups)), "reference");
+    let curious = RepoConfig { entropy_coefficient: 0.1, ..RepoConfig::paper() };
+    let batch = bare.with_critic(&inputs.values, &inputs.old_values);
+    assert_eq!(missing(curious, &batch), "entropy");
+}
+
+#[test]
+fn an_adaptive_price_follows_the_kl_that_was_charged() {
+    let inputs = Inputs::new();
+    let beta = crate::kl_control::KlController::adaptive(0.1, 1e-6, 100.0).unwrap();
+    let kl = KlConfig { estimator: KlEstimator::K3, ..KlConfig::default() };
+    let mut repo = Repo::new(RepoConfig { beta, kl, ..RepoConfig::paper() }).unwrap();
+    assert_close(&[repo.step(&inputs.batch()).unwrap().metrics.beta], &[0.1], 1e-15);
+    // 4 rollouts, far above the target: dearer by a fifth of 4 / 100.
+    assert_close(&[repo.beta()], &[0.1 * 1.008], 1e-12);
+}
+
+#[test]
+fn metrics_have_one_name_each_and_leave_out_what_they_do_not_know() {
+    let inputs = Inputs::new();
+    let mut repo = Repo::new(RepoConfig::paper()).unwrap();
+    let metrics = repo.step(&inputs.batch()).unwrap().metrics;
+    let mut names: Vec<_> = metrics.named().map(|(name, _)| name).collect();
+    assert!(names.contains(&"value/explained_variance") && !names.contains(&"rm/mean"), "{names:?}");
+    let count = names.len();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), count);
+}
+
+#[test]
+fn micro_batches_with_the_whole_batch_s_divisors_add_up_to_it() {
+    let inputs = Inputs::new();
+    // Whitening and the price of KL are a whole batch's; without them rows do not know of each other.
+    let config = RepoConfig { whiten: None, ..RepoConfig::paper() };
+    let mut repo = Repo::new(config).unwrap();
+    let whole = repo.step(&inputs.batch()).unwrap();
+    let (loss, dlogp) = (whole.loss, whole.dlogp.to_vec());
+    let normaliser = Normaliser::of(&RowMask::lens(&LENS, WIDTH).unwrap());
+    let (mut losses, mut slopes) = (0.0, Vec::new());
+    for rows in [0..1, 1..4] {
+        let slots = rows.start * WIDTH..rows.end * WIDTH;
+        let mask = RowMask::lens(&LENS[rows.clone()], WIDTH).unwrap();
+        let part = RepoBatch::new(
+            mask,
+            &inputs.logp[slots.clone()],
+            &inputs.old[slots.clone()],
+            &inputs.rewards[rows],
+        )
+        .with_reference(&inputs.reference[slots.clone()])
+        .with_critic(&inputs.values[slots.clone()], &inputs.old_values[slots])
+        .with_normaliser(normaliser);
+        let update = repo.step(&part).unwrap();
+        losses += update.loss;
+        slopes.extend_from_slice(update.dlogp);
+    }
+    assert_close(&[losses], &[loss], 1e-14);
+    assert_close(&slopes, &dlogp, 1e-15);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    /// The whole loss (policy, KL term, critic, entropy bonus) against central differences in each of its inputs.
+    #[test]
+    fn the_gradients_of_the_whole_loss_match_central_differences(
+        moved in prop::collection::vec(-0.15_f64..0.15, SLOTS),
+        coefficient in 0.1_f64..2.0,
+        straight in prop::bool::ANY,
+    ) {
+        let mut inputs = Inputs::new();
+        inputs.logp = inputs.old.iter().zip(&moved).map(|(old, moved)| old + moved).collect();
+        let estimator = if straight { KlEstimator::K2 } else { KlEstimator::K3 };
+        let config = RepoConfig {
+            kl_loss: Some(KlLossConfig { kl: KlConfig { estimator, ..KlConfig::default() }, coefficient: 0.3 }),
+            entropy_coefficient: 0.2,
+            critic: Some(CriticConfig { loss: ValueConfig { clip: None, ..ValueConfig::default() }, coefficient }),
+            ..RepoConfig::paper()
+        };
+        let loss = |inputs: &Inputs| Repo::new(config).unwrap().step(&inputs.batch()).unwrap().loss;
+        let mut repo = Repo::new(config).unwrap();
+        let update = repo.step(&inputs.batch()).unwrap();
+        for slot in (0..SLOTS).filter(|slot| slot % WIDTH < LENS[slot / WIDTH]) {
+            let by_logp = central_difference(&inputs.logp, slot, |logp| {
+                loss(&Inputs { logp: logp.to_vec(), ..Inputs::new() })
+            });
+            let by_value = central_difference(&inputs.values, slot, |values| {
+                loss(&Inputs { values: values.to_vec(), logp: inputs.logp.clone(), ..Inputs::new() })
+            });
+            let by_entropy = central_difference(&inputs.entropy, slot, |entropy| {
+                loss(&Inputs { entropy: entropy.to_vec(), logp: inputs.logp.clone(), ..Inputs::new() })
+            });
+            let got = [update.dlogp[slot], update.dvalue[slot], update.dentropy[slot]];
+            assert_close(&got, &[by_logp, by_value, by_entropy], 1e-6);
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Turns a second on one thread, beside Python's `re` on the same rules and turns in the same run.
+//!
+//!     cargo bench -p guerdon-rules                          # 200 and 1,000 rules, 5,000 turns from a seed
+//!     GUERDON_BENCH_TEXTS=texts.jsonl cargo bench -p guerdon-rules
+//!
+//! The second form mixes in texts of a file: JSON lines, of which every string under `content` is one. `PYTHON` names the
+//! interpreter; without one the peer is left out, and said so.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a benchmark reads its own environment, prints its table, and may fail"
+)]
+
+mod workload;
+
+use std::process::Command;
+use std::time::Instant;
+
+use guerdon_rules::{PackText, RulePacks};
+use guerdon_types::{Message, Role, Rollout};
+use serde_json::{Value, json};
+
+const TURNS: usize = 5_000;
+/// The fastest of so many passes, in CPU time: other work on the machine only ever slows a pass down.
+const PASSES: usize = 7;
+
+fn main() {
+    // `cargo test --benches` and nextest only ask whether it starts.
+    if std::env::args().any(|argument| argument == "--list" || argument == "--test") {
+        return;
+    }
+    let samples = std::env::var("GUERDON_BENCH_TEXTS").map(|path| sampled(&path)).unwrap_or_default();
+    let turns = workload::turns(TURNS, &samples);
+    let bytes: usize = turns.iter().map(String::len).sum();
+    println!("{TURNS} turns, {} bytes each, {} sampled texts; one thread", bytes / TURNS, samples.len());
+    println!(
+        "{:>6} {:>14} {:>12} {:>10} {:>10} {:>8} {:>8} {:>9}",
+        "rules", "engine", "turns/s", "ratio", "us/turn", "hits", "spans", "notes"
+    );
+    for count in [200, 1_000] {
+        measure(count, &turns);
+    }
+}
+
+fn measure(count: usize, turns: &[String]) {
+    let rules = workload::rules(count);
+    let text = workload::pack(&rules);
+    let started = Instant::now();
+    let (packs, _) = RulePacks::compile(&[PackText { name: "bench.yaml".into(), text }])
+        .unwrap_or_else(|report| panic!("{report}"));
+    let compiled = started.elapsed();
+    let rollouts: Vec<Rollout> = turns.iter().map(|text| rollout(text)).collect();
+    let mut best = f64::INFINITY;
+    let (mut hits, mut spans) = (0, 0);
+    for _ in 0..PASSES {
+        (hits, spans) = (0, 0);
+        let started = cpu_seconds();
+        for rollout in &rollouts {
+            let part = packs.evaluate(rollout, 0);
+            hits += part.hits.len();
+            spans += part.hits.iter().map(|hit| hit.spans.len()).sum::<usize>();
+        }
+        best = best.min(cpu_seconds() - started);
+    }
+    let ours = turns.len() as f64 / best;
+    let peer = peer(&rules, turns);
+    let ratio = peer.as_ref().map_or(f64::NAN, |peer| ours / peer["turns_per_s"].as_f64().unwrap());
+    let notes = format!("compiled in {:.0} ms, {} KiB", compiled.as_secs_f64() * 1e3, packs.memory() / 1024);
+    println!(
+        "{count:>6} {:>14} {ours:>12.0} {ratio:>10.1} {:>10.2} {hits:>8} {spans:>8}   {notes}",
+        "guerdon",
+        1e6 / ours
+    );
+    match peer {
+        Some(peer) => {
+            let speed = peer["turns_per_s"].as_f64().unwrap();
+            println!(
+                "{count:>6} {:>14} {speed:>12.0} {:>10.1} {:>10.2} {:>8} {:>8}   folded for it beforehand",
+                "python re",
+                1.0,
+                1e6 / speed,
+                peer["hits"],
+                peer["spans"]
+            );
+        }
+        None => println!("{count:>6} {:>14}   no Python: set PYTHON", "python re"),
+    }
+}
+
+/// What this thread has computed so far, in seconds: on a machine that others use too, the clock on the wall measures them.
+fn cpu_seconds() -> f64 {
+    let told = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    told.split(' ').next().unwrap().parse::<f64>().unwrap() / 1e9
+}
+
+fn rollout(text: &str) -> Rollout {
+    Rollout { messages: vec![Message::new(Role::Assistant, text)], ..Rollout::default() }
+}
+
+/// Runs `peer.py` on the same work.
+fn peer(rules: &[workload::BenchRule], turns: &[String]) -> Option<Value> {
+    let least: Vec<Option<f64>> = rules
+        .iter()
+        .map(|rule| rule.yaml.split("where: value > ").nth(1).and_then(|least| least.trim().parse().ok()))
+        .collect();
+    let turns: Vec<String> = turns.iter().map(|text| guerdon_rules::fold(text)).collect();
+    let patterns: Vec<&str> = rules.iter().map(|rule| rule.regex.as_str()).collect();
+    let work = json!({ "patterns": patterns, "least": least, "turns": turns });
+    let path = std::env::temp_dir().join(format!("guerdon-bench-{}.json", std::process::id()));
+    std::fs::write(&path, work.to_string()).unwrap();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/peer.py");
+    let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".into());
+    let output = Command::new(python).arg(script).arg(&path).output();
+    std::fs::remove_file(&path).unwrap();
+    let output = output.ok()?;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).ok()
+}
+
+/// Every string under a key `content` of a file of JSON lines, from 8 to 200 characters long.
+fn sampled(path: &str) -> Vec<String> {
+    let mut texts = Vec::new();
+    for line in std::fs::read_to_string(path).unwrap().lines() {
+        contents(&serde_json::from_str(line).unwrap(), &mut texts);
+    }
+    texts.retain(|text| (8..200).contains(&text.chars().count()));
+    texts
+}
+
+fn contents(value: &Value, texts: &mut Vec<String>) {
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map {
+                match value {
+                    Value::String(text) if key == "content" => texts.push(text.clone()),
+                    other => contents(other, texts),
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| contents(item, texts)),
+        _ => {}
+    }
+}

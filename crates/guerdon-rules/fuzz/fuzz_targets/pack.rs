@@ -1,0 +1,13 @@
+//! Any text is a pack or a report of what is wrong with it, and never a panic.
+#![no_main]
+
+use guerdon_rules::{PackText, RulePacks, format};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| {
+    let pack = PackText { name: "fuzz.yaml".into(), text: text.into() };
+    match RulePacks::compile(std::slice::from_ref(&pack)) {
+        Ok(_) => assert!(format(&pack).is_ok()),
+        Err(report) => assert!(!report.to_string().is_empty()),
+    }
+});

@@ -1,0 +1,264 @@
+//! What one character folds to.
+//!
+//! NFKC, character by character, then what NFKC leaves: letter case, Latin accents, look-alike letters, digits of other
+//! scripts, traditional characters. `traditional.txt` holds pairs of a traditional and its simplified character, the
+//! single-character entries of OpenCC's `TSCharacters.txt` (Apache-2.0) within the basic ideographs, sorted.
+
+use unicode_normalization::UnicodeNormalization;
+
+/// The basic ideographs: the bulk of Chinese text, and the range of the tables below.
+const FIRST: u32 = 0x4e00;
+const LAST: u32 = 0x9fff;
+const IDEOGRAPHS: usize = (LAST - FIRST + 1) as usize;
+
+const PAIRS: &[u8] = include_bytes!("traditional.txt");
+const TRADITIONAL: usize = count_pairs();
+static SIMPLIFIED: [(u16, u16); TRADITIONAL] = pairs();
+/// One bit for each ideograph that is not simply kept: a traditional form, or a numeral.
+static SPECIAL: [u64; IDEOGRAPHS / 64] = special();
+
+/// Ideographs that a number may begin with; the everyday forms and the ones that banks use.
+const NUMERALS: [char; 22] = [
+    '零', '一', '二', '三', '四', '五', '六', '七', '八', '九', '十', '两', '壹', '贰', '叁', '肆', '伍',
+    '陆', '柒', '捌', '玖', '拾',
+];
+
+/// What kind of folding changed a character.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// Width, spacing, quotes, accents: what any honest writer varies.
+    Usual,
+    /// Invisible characters, look-alikes, letters of mathematics, traditional characters: what hides a word.
+    Disguise,
+}
+
+/// Whether an ideograph needs a closer look: [`is_numeral`] or [`simplified`].
+pub(super) const fn is_special(ideograph: u32) -> bool {
+    let index = (ideograph - FIRST) as usize;
+    SPECIAL[index / 64] >> (index % 64) & 1 == 1
+}
+
+pub(super) const fn is_basic_ideograph(c: u32) -> bool {
+    FIRST <= c && c <= LAST
+}
+
+/// Whether an ideograph may begin a number.
+pub(super) fn is_numeral(c: char) -> bool {
+    NUMERALS.contains(&c)
+}
+
+/// The simplified form of a traditional character.
+pub(super) fn simplified(c: char) -> Option<char> {
+    let key = u16::try_from(u32::from(c)).ok()?;
+    let at = SIMPLIFIED.binary_search_by_key(&key, |(traditional, _)| *traditional).ok()?;
+    SIMPLIFIED.get(at).and_then(|(_, simple)| char::from_u32(u32::from(*simple)))
+}
+
+/// What `c`, which is not ASCII, folds to, character by character.
+pub(super) fn fold(c: char, mut emit: impl FnMut(char)) {
+    if is_basic_ideograph(u32::from(c)) {
+        return emit(simplified(c).unwrap_or(c));
+    }
+    if let Some(plain) = plain(c) {
+        return emit(plain);
+    }
+    for compatible in std::iter::once(c).nfkc() {
+        for lower in compatible.to_lowercase() {
+            if is_invisible(lower) {
+                continue;
+            }
+            if lower.is_whitespace() {
+                emit(if matches!(lower, '\n' | '\u{85}' | '\u{2028}' | '\u{2029}') { '\n' } else { ' ' });
+                continue;
+            }
+            let letter = look_alike(unaccented(lower));
+            emit(simplified(letter).unwrap_or(letter));
+        }
+    }
+}
+
+/// Full-width forms and quotes, which are on every line of Chinese: the answers of NFKC and of the tables, at once.
+pub(super) fn plain(c: char) -> Option<char> {
+    match c {
+        '\u{ff01}'..='\u{ff5e}' => {
+            let ascii = u32::from(c) - 0xfee0;
+            u8::try_from(ascii).ok().map(|byte| char::from(byte.to_ascii_lowercase()))
+        }
+        '\u{3000}' => Some(' '),
+        '、' | '。' | '《' | '》' | '【' | '】' | '「' | '」' | '“' | '”' => Some(c),
+        '‘' | '’' => Some('\''),
+        '‐' | '‑' | '–' | '—' | '−' => Some('-'),
+        '￥' => Some('¥'),
+        _ => None,
+    }
+}
+
+/// How the folding of `c`, which changed it, is to be counted.
+pub(super) fn change(c: char) -> Change {
+    let disguise = match u32::from(c) {
+        0x300..=0x36f | 0xc0..=0x24f | 0x1e00..=0x1eff => false,
+        0x370..=0x52f | 0x1d00..=0x1dbf | 0x2100..=0x214f | 0x249c..=0x24ff => true,
+        0x2e80..=0x2fdf | 0xf900..=0xfaff | 0x1_d400..=0x1_d7ff | 0x1_f100..=0x1_f1ff => true,
+        other if is_basic_ideograph(other) => true,
+        _ => is_invisible(c) || look_alike(c) != c,
+    };
+    if disguise { Change::Disguise } else { Change::Usual }
+}
+
+/// Zero-width, bidirectional, variation-selecting and combining characters.
+const fn is_invisible(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}'
+            | '\u{300}'..='\u{36f}'
+            | '\u{61c}'
+            | '\u{115f}'
+            | '\u{1160}'
+            | '\u{180b}'..='\u{180e}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{20d0}'..='\u{20ff}'
+            | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}'
+            | '\u{feff}'
+            | '\u{ffa0}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e0fff}'
+    )
+}
+
+fn unaccented(c: char) -> char {
+    if matches!(c, '\u{c0}'..='\u{24f}' | '\u{1e00}'..='\u{1eff}') {
+        return std::iter::once(c).nfd().next().unwrap_or(c);
+    }
+    c
+}
+
+/// Letters that are drawn like a lower-case Latin one, and the digits of other scripts.
+fn look_alike(c: char) -> char {
+    match c {
+        'а' | 'α' | 'ɑ' | 'ᴀ' => 'a',
+        'в' | 'ʙ' | 'Ь' | 'ь' => 'b',
+        'с' | 'ϲ' | 'ᴄ' => 'c',
+        'ԁ' | 'ᴅ' => 'd',
+        'е' | 'ё' | 'є' | 'ε' | 'ᴇ' => 'e',
+        'ғ' | 'ꜰ' => 'f',
+        'ɡ' | 'ɢ' | 'ց' => 'g',
+        'һ' | 'ʜ' | 'н' => 'h',
+        'і' | 'ї' | 'ι' | 'ı' | 'ɪ' | 'ӏ' => 'i',
+        'ј' | 'ᴊ' => 'j',
+        'к' | 'κ' | 'ᴋ' => 'k',
+        'ʟ' => 'l',
+        'м' | 'ᴍ' => 'm',
+        'ɴ' | 'п' | 'ո' => 'n',
+        'о' | 'ο' | 'σ' | 'ᴏ' | 'օ' => 'o',
+        'р' | 'ρ' | 'ᴘ' => 'p',
+        'ԛ' => 'q',
+        'ʀ' | 'г' => 'r',
+        'ѕ' | 'ꜱ' => 's',
+        'т' | 'τ' | 'ᴛ' => 't',
+        'υ' | 'ᴜ' | 'ս' => 'u',
+        'ѵ' | 'ν' | 'ᴠ' => 'v',
+        'ԝ' | 'ᴡ' | 'ω' => 'w',
+        'х' | 'χ' => 'x',
+        'у' | 'γ' | 'ʏ' => 'y',
+        'ᴢ' => 'z',
+        '〇' => '零',
+        _ => enclosed(c).or_else(|| digit(c)).unwrap_or(c),
+    }
+}
+
+/// Letters in black circles and squares, and the ones that flags are made of; NFKC knows the others.
+fn enclosed(c: char) -> Option<char> {
+    let code = u32::from(c);
+    let from = [0x1_f150, 0x1_f170, 0x1_f1e6].into_iter().find(|from| (*from..from + 26).contains(&code))?;
+    u8::try_from(code - from).ok().map(|index| char::from(b'a' + index))
+}
+
+/// Decimal digits of other scripts, by the zero of each.
+fn digit(c: char) -> Option<char> {
+    const ZEROS: [u32; 20] = [
+        0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xe50, 0xed0,
+        0xf20, 0x1040, 0x17e0, 0x1810, 0xa620, 0xa8d0,
+    ];
+    let code = u32::from(c);
+    let zero = ZEROS.into_iter().find(|zero| (*zero..zero + 10).contains(&code))?;
+    char::from_digit(code - zero, 10)
+}
+
+const fn count_pairs() -> usize {
+    let (mut at, mut count) = (0, 0);
+    while at < PAIRS.len() {
+        if PAIRS[at] == b'\n' {
+            at += 1;
+        } else {
+            at += 6;
+            count += 1;
+        }
+    }
+    count
+}
+
+/// The ideograph whose three bytes begin at `at`.
+const fn ideograph(at: usize) -> u16 {
+    (PAIRS[at] as u16 & 0xf) << 12 | (PAIRS[at + 1] as u16 & 0x3f) << 6 | (PAIRS[at + 2] as u16 & 0x3f)
+}
+
+const fn pairs() -> [(u16, u16); TRADITIONAL] {
+    let mut pairs = [(0, 0); TRADITIONAL];
+    let (mut at, mut index) = (0, 0);
+    while at < PAIRS.len() {
+        if PAIRS[at] == b'\n' {
+            at += 1;
+        } else {
+            pairs[index] = (ideograph(at), ideograph(at + 3));
+            at += 6;
+            index += 1;
+        }
+    }
+    pairs
+}
+
+const fn special() -> [u64; IDEOGRAPHS / 64] {
+    let mut bits = [0; IDEOGRAPHS / 64];
+    let mut index = 0;
+    while index < TRADITIONAL {
+        let offset = (SIMPLIFIED[index].0 as u32 - FIRST) as usize;
+        bits[offset / 64] |= 1 << (offset % 64);
+        index += 1;
+    }
+    let mut index = 0;
+    while index < NUMERALS.len() {
+        let offset = (NUMERALS[index] as u32 - FIRST) as usize;
+        bits[offset / 64] |= 1 << (offset % 64);
+        index += 1;
+    }
+    bits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_of_traditional_characters_is_sorted_and_never_leads_back() {
+        assert!(SIMPLIFIED.is_sorted_by_key(|(traditional, _)| *traditional));
+        for (_, simple) in SIMPLIFIED {
+            let simple = char::from_u32(u32::from(simple)).unwrap();
+            assert_eq!(simplified(simple), None, "{simple}");
+        }
+        assert_eq!(simplified('價'), Some('价'));
+        assert_eq!(simplified('价'), None);
+    }
+
+    #[test]
+    fn honest_writing_is_no_disguise() {
+        for usual in ['４', 'Ａ', '，', 'é', '’', '…', '①'] {
+            assert_eq!(change(usual), Change::Usual, "{usual}");
+        }
+        for disguise in ['\u{200b}', 'о', '𝐰', 'ⓦ', '價', '🅆'] {
+            assert_eq!(change(disguise), Change::Disguise, "{disguise}");
+        }
+    }
+}

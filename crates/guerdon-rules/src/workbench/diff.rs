@@ -1,0 +1,163 @@
+//! What would this edit do to last week's rewards? Two sets of packs on the same turns, rule by rule.
+
+use std::collections::BTreeMap;
+
+use guerdon_types::{Rollout, RulesPart};
+use serde::Serialize;
+
+use crate::RulePacks;
+
+/// What differs between two sets of packs.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Diff {
+    /// Turns that were compared.
+    pub turns: usize,
+    /// Turns whose points differ.
+    pub changed: usize,
+    /// The sum of all points before.
+    pub before: f64,
+    /// The sum of all points after.
+    pub after: f64,
+    /// Each rule that differs anywhere, the greatest change first.
+    pub rules: Vec<RuleChange>,
+    /// Each turn that differs, the greatest change first.
+    pub examples: Vec<TurnChange>,
+}
+
+/// One rule over all turns.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct RuleChange {
+    /// `pack/rule`.
+    pub rule: String,
+    /// Turns that it hits now and did not before.
+    pub gained: usize,
+    /// Turns that it hit before and does not now.
+    pub lost: usize,
+    /// Turns that it hits both times, with other points.
+    pub repriced: usize,
+    /// Turns that it can no longer decide, or now can.
+    pub undecided: [usize; 2],
+    /// The sum of its points, before and after.
+    pub points: [f64; 2],
+}
+
+/// One turn.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct TurnChange {
+    /// The rollout's index.
+    pub rollout: usize,
+    /// The message's index in it.
+    pub turn: usize,
+    /// Points before and after.
+    pub points: [f64; 2],
+    /// The rules that changed, in words: `+ pack/rule -20`.
+    pub rules: Vec<Change>,
+}
+
+/// A rule on a turn.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Change {
+    /// `pack/rule`.
+    pub rule: String,
+    /// Its points before; none if it did not hit.
+    pub before: Option<f64>,
+    /// Its points after.
+    pub after: Option<f64>,
+}
+
+impl RulePacks {
+    /// Compares these packs with their successors on the scored turns of `rollouts`. Rules on trial count for nothing,
+    /// here as there.
+    #[must_use]
+    pub fn diff<'r>(&self, new: &Self, rollouts: impl IntoIterator<Item = &'r Rollout>) -> Diff {
+        let mut diff = Diff::default();
+        let mut rules: BTreeMap<String, RuleChange> = BTreeMap::new();
+        for (index, rollout) in rollouts.into_iter().enumerate() {
+            let turns = rollout.turns_to_score().unwrap_or_default();
+            let (before, after) = (self.evaluate_turns(rollout, &turns), new.evaluate_turns(rollout, &turns));
+            for ((turn, before), after) in turns.iter().zip(&before).zip(&after) {
+                diff.add((index, *turn), &before.part, &after.part, &mut rules);
+            }
+        }
+        let moved = |points: [f64; 2]| (points[1] - points[0]).abs();
+        diff.rules = rules
+            .into_values()
+            .filter(|rule| {
+                rule.gained + rule.lost + rule.repriced + rule.undecided[0] + rule.undecided[1] > 0
+            })
+            .collect();
+        diff.rules.sort_by(|a, b| moved(b.points).total_cmp(&moved(a.points)));
+        diff.examples.sort_by(|a, b| moved(b.points).total_cmp(&moved(a.points)));
+        diff
+    }
+}
+
+impl Diff {
+    fn add(
+        &mut self,
+        (rollout, turn): (usize, usize),
+        before: &RulesPart,
+        after: &RulesPart,
+        rules: &mut BTreeMap<String, RuleChange>,
+    ) {
+        let points = [before.points.get(), after.points.get()];
+        self.turns += 1;
+        self.before += points[0];
+        self.after += points[1];
+        let mut hits: BTreeMap<String, [Option<f64>; 2]> = BTreeMap::new();
+        let mut undecided: BTreeMap<String, [bool; 2]> = BTreeMap::new();
+        for (side, part) in [before, after].into_iter().enumerate() {
+            for hit in &part.hits {
+                if let Some(place) =
+                    hits.entry(format!("{}/{}", hit.pack, hit.rule)).or_default().get_mut(side)
+                {
+                    *place = Some(hit.points.get());
+                }
+            }
+            for rule in &part.abstained {
+                if let Some(place) =
+                    undecided.entry(format!("{}/{}", rule.pack, rule.rule)).or_default().get_mut(side)
+                {
+                    *place = true;
+                }
+            }
+        }
+        let mut changed = Vec::new();
+        for (rule, [before, after]) in hits {
+            let sum = entry(rules, &rule);
+            sum.points[0] += before.unwrap_or(0.0);
+            sum.points[1] += after.unwrap_or(0.0);
+            match (before, after) {
+                (None, Some(_)) => sum.gained += 1,
+                (Some(_), None) => sum.lost += 1,
+                (Some(b), Some(a)) if b.total_cmp(&a).is_ne() => sum.repriced += 1,
+                _ => continue,
+            }
+            changed.push(Change { rule, before, after });
+        }
+        for (rule, [was, is]) in undecided {
+            let sum = entry(rules, &rule);
+            sum.undecided[0] += usize::from(!was && is);
+            sum.undecided[1] += usize::from(was && !is);
+        }
+        if !changed.is_empty() {
+            self.changed += usize::from(points[0].total_cmp(&points[1]).is_ne());
+            self.examples.push(TurnChange { rollout, turn, points, rules: changed });
+        }
+    }
+}
+
+fn entry<'m>(rules: &'m mut BTreeMap<String, RuleChange>, rule: &str) -> &'m mut RuleChange {
+    rules.entry(rule.to_owned()).or_insert_with(|| RuleChange {
+        rule: rule.to_owned(),
+        gained: 0,
+        lost: 0,
+        repriced: 0,
+        undecided: [0, 0],
+        points: [0.0, 0.0],
+    })
+}

@@ -1,0 +1,114 @@
+//! The workbench: examples as tests, what an edit changes, a tidy file, a draft.
+
+#![expect(clippy::panic, reason = "helpers of tests may fail a test")]
+
+use guerdon_rules::{BadCase, PackText, RulePacks, draft, format, junit, tap};
+use guerdon_types::{Message, Role, Rollout};
+
+fn pack(text: &str) -> [PackText; 1] {
+    [PackText { name: "p.yaml".into(), text: text.into() }]
+}
+
+fn packs(rules: &str) -> RulePacks {
+    RulePacks::compile(&pack(&format!("pack: p\nrules:\n{rules}")))
+        .unwrap_or_else(|report| panic!("{report}"))
+        .0
+}
+
+fn rollout(messages: &[(Role, &str)]) -> Rollout {
+    let messages = messages.iter().map(|(role, content)| Message::new(*role, *content)).collect();
+    Rollout { messages, ..Rollout::default() }
+}
+
+const EXAMPLES: &str = "pack: p
+rules:
+  - id: a
+    points: -1
+    match: { any_of: [工单] }
+    examples:
+      hits: [按工单说, '<no> \"such\" # word']
+      misses: [好的]
+";
+
+#[test]
+fn examples_are_tests_and_a_failing_one_stops_none_of_the_others() {
+    let results = RulePacks::test(&pack(EXAMPLES)).unwrap();
+    let failed: Vec<bool> = results.iter().map(|result| result.failure.is_some()).collect();
+    assert_eq!(failed, [false, true, false]);
+    assert_eq!((results[1].line, results[1].rule.as_str()), (7, "a"));
+    let tap = tap(&results);
+    assert!(tap.starts_with("TAP version 13\n1..3\nok 1 - p/a hits \"按工单说\"\nnot ok 2 - p/a"), "{tap}");
+    assert!(tap.contains("\\# word") && tap.contains("at: \"p.yaml:7\""), "{tap}");
+    let junit = junit(&results);
+    assert!(junit.contains("<testsuite name=\"p\" tests=\"3\" failures=\"1\">"), "{junit}");
+    assert!(junit.contains("&lt;no&gt;") && !junit.contains("<no>"), "{junit}");
+    assert!(RulePacks::test(&pack("pack: p\nrule: []\n")).is_err());
+}
+
+#[test]
+fn a_rule_that_has_expired_stops_its_author_and_no_server() {
+    let text = "pack: p\nabout: P.\nrules:\n  - { id: a, about: A., points: -1, expires: 2020-01-01, match: { any_of: [b] }, examples: { hits: [b], misses: [c] } }\n";
+    assert_eq!(RulePacks::check(&pack(text)).unwrap_err().diagnostics()[0].code, "R014");
+    let (_, report) = RulePacks::compile(&pack(text)).unwrap();
+    assert_eq!(report.diagnostics()[0].code, "R103");
+}
+
+#[test]
+fn a_diff_tells_what_each_rule_gained_and_lost() {
+    let old = packs(
+        "  - { id: a, points: -1, match: { any_of: [工单] } }\n  - { id: b, points: -2, match: { any_of: [x] } }\n",
+    );
+    let new = packs(
+        "  - { id: a, points: -5, match: { any_of: [工单] } }\n  - { id: c, points: -3, match: { any_of: [x] } }\n",
+    );
+    let rollouts = [
+        rollout(&[(Role::Assistant, "工单")]),
+        rollout(&[(Role::Assistant, "好")]),
+        rollout(&[(Role::Assistant, "x")]),
+    ];
+    let diff = old.diff(&new, &rollouts);
+    assert_eq!((diff.turns, diff.changed), (3, 2));
+    assert_eq!([diff.before, diff.after].map(f64::to_bits), [-3.0_f64, -8.0].map(f64::to_bits));
+    let told: Vec<(&str, [usize; 3])> =
+        diff.rules.iter().map(|rule| (rule.rule.as_str(), [rule.gained, rule.lost, rule.repriced])).collect();
+    assert_eq!(told, [("p/a", [0, 0, 1]), ("p/c", [1, 0, 0]), ("p/b", [0, 1, 0])]);
+    assert_eq!((diff.examples[0].rollout, diff.examples[1].rollout), (0, 2));
+    assert!(old.diff(&old, &rollouts).rules.is_empty());
+}
+
+#[test]
+fn costs_name_the_rules_that_ran_and_hit() {
+    let packs = packs(
+        "  - { id: a, points: -1, match: { any_of: [x] } }\n  - { id: b, points: -1, match: { any_of: [y] } }\n",
+    );
+    let (turns, costs) =
+        packs.costs(&[rollout(&[(Role::Assistant, "x")]), rollout(&[(Role::Assistant, "z")])]);
+    assert_eq!(turns, 2);
+    let a = costs.iter().find(|cost| cost.rule == "a").unwrap();
+    let b = costs.iter().find(|cost| cost.rule == "b").unwrap();
+    assert_eq!((a.candidates, a.hits, b.candidates, b.hits), (1, 1, 0, 0));
+}
+
+#[test]
+fn a_tidy_pack_says_the_same_and_keeps_its_comments() {
+    let text = "# head\npack: p\nrules:\n\n\n  # about a\n  - id: a   \n    match: { any_of: [b] } # why\n    # worth\n    points: -1\n  - id: c\n    points: -2\n    match:\n      regex: 'x  '\n\n\n# end\n";
+    let tidy = format(&pack(text)[0]).unwrap();
+    let wanted = "# head\npack: p\nrules:\n  # about a\n  - id: a\n    # worth\n    points: -1\n    match: { any_of: [b] } # why\n\n  - id: c\n    points: -2\n    match:\n      regex: 'x  '\n\n\n# end\n";
+    assert_eq!(tidy, wanted);
+    assert_eq!(format(&pack(&tidy)[0]).unwrap(), tidy);
+    assert!(format(&pack("pack: [")[0]).is_err());
+}
+
+#[test]
+fn a_draft_is_a_rule_that_hits_its_bad_case() {
+    let mut bad =
+        rollout(&[(Role::Assistant, "好的"), (Role::User, "嗯"), (Role::Assistant, "it's 工单:\n 'now'")]);
+    bad.context = serde_json::from_str(r#"{"sop_stage": "close", "list": [1]}"#).unwrap();
+    let rule = draft(BadCase { rollout: &bad, turn: 2, phrase: "工单", id: None }).unwrap();
+    let (packs, report) = RulePacks::compile(&pack(&format!("pack: p\nabout: P.\nrules:\n{rule}")))
+        .unwrap_or_else(|report| panic!("{report}\n{rule}"));
+    assert!(report.is_empty(), "{report}");
+    assert_eq!(packs.evaluate(&bad, 2).shadow.len(), 1);
+    assert!(draft(BadCase { rollout: &bad, turn: 2, phrase: "没说", id: None }).is_err());
+    assert!(draft(BadCase { rollout: &bad, turn: 9, phrase: "工单", id: None }).is_err());
+}

@@ -1,0 +1,160 @@
+//! What rides in the URL. Trainers' clients can add no field to their body and no header, but all of them keep a query
+//! string: `/get_reward?profile=hotel&on_failure=value:-1`.
+
+use std::time::Duration;
+
+use axum::extract::{FromRequestParts, Query};
+use guerdon_types::{Finite, NamedTurns, Problem, ProblemCode, ProfileName, ScoreTurns, SourceId};
+use http::request::Parts;
+use serde::Deserialize;
+use serde::de::{Error as _, IgnoredAny};
+
+use crate::config::nearest_key;
+use crate::problem::ApiError;
+use crate::state::App;
+
+/// The query parameters of every trainer's route.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Choices {
+    /// A named set of reward model, judge prompts, rule packs and fusion. Default: the server's.
+    #[param(value_type = Option<String>)]
+    pub(crate) profile: Option<ProfileName>,
+    /// A subset of the profile's sources, separated by commas. Default: all of them.
+    pub(crate) sources: Option<String>,
+    /// Which assistant turns to score: `last` or `all`. Default: `last`.
+    #[param(value_type = Option<NamedTurns>)]
+    pub(crate) score: Option<NamedTurns>,
+    /// Milliseconds. Default: the route's, which is below its client's own timeout.
+    #[param(minimum = 1)]
+    pub(crate) deadline_ms: Option<u64>,
+    /// What to answer for an item that could not be scored: `error`, `null`, or `value:X` with a number of yours.
+    /// Default: the route's.
+    #[param(value_type = Option<String>)]
+    pub(crate) on_failure: Option<OnFailure>,
+    /// What to do with a `<think>` block that opens the reply: `drop` it, or `keep` it and score it. Default: `drop`.
+    #[param(inline)]
+    pub(crate) thoughts: Thoughts,
+    /// `/rm`: a bare `number`, or a `dict` with every part. Default: `number`.
+    #[param(inline)]
+    pub(crate) reply: ReplyForm,
+    /// The token, for clients that can send no header. It is read at the door, and not kept here.
+    #[param(value_type = Option<String>)]
+    key: Option<IgnoredAny>,
+}
+
+impl Choices {
+    pub(crate) fn sources(&self) -> Option<Vec<SourceId>> {
+        let sources = self.sources.as_ref()?;
+        Some(sources.split(',').map(str::trim).filter(|id| !id.is_empty()).map(SourceId::from).collect())
+    }
+
+    pub(crate) fn turns(&self) -> ScoreTurns {
+        self.score.map_or(ScoreTurns::LAST, ScoreTurns::Named)
+    }
+
+    pub(crate) fn deadline(&self, usual: Duration) -> u64 {
+        self.deadline_ms.unwrap_or_else(|| u64::try_from(usual.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+impl FromRequestParts<App> for Choices {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, ApiError> {
+        let Query(choices) = Query::<Self>::try_from_uri(&parts.uri).map_err(|rejection| {
+            let detail = rejection.body_text();
+            let hint = nearest_key(&detail).unwrap_or_else(|| "see /docs for the parameters".to_owned());
+            Problem::new(ProblemCode::InvalidRequest, detail).hint(hint)
+        })?;
+        Ok(choices)
+    }
+}
+
+/// What is answered for an item that could not be scored. Never a number that nobody chose.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum OnFailure {
+    /// The whole request fails with a 5xx, and the client tries again.
+    Error,
+    /// The number that the caller named in the URL.
+    Value(Finite),
+    /// What the protocol has for "unscored": its own mark where it has one, else `null`.
+    Null,
+}
+
+impl<'de> Deserialize<'de> for OnFailure {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match text.as_str() {
+            "error" => return Ok(Self::Error),
+            "null" => return Ok(Self::Null),
+            _ => {}
+        }
+        let value = text.strip_prefix("value:").and_then(|number| number.trim().parse::<f64>().ok());
+        value.and_then(|value| Finite::new(value).ok()).map(Self::Value).ok_or_else(|| {
+            D::Error::custom(format!(
+                "on_failure is `{text}`; it is `error`, `null` or `value:X`, X a number"
+            ))
+        })
+    }
+}
+
+/// What to do with a `<think>` block that opens the reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Thoughts {
+    /// The partner never sees it: score what is said.
+    #[default]
+    Drop,
+    /// Score it as part of the reply.
+    Keep,
+}
+
+/// What `/rm` answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ReplyForm {
+    /// The reward alone.
+    #[default]
+    Number,
+    /// The reward with every part.
+    Dict,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn choices(query: &str) -> Result<Choices, String> {
+        let uri = format!("/get_reward?{query}").parse().unwrap();
+        Query::<Choices>::try_from_uri(&uri).map(|query| query.0).map_err(|error| error.body_text())
+    }
+
+    #[test]
+    fn all_choices_are_read_from_the_query() {
+        let read =
+            choices("profile=hotel&sources=rm,%20rules&score=all&on_failure=value:-1.5&thoughts=keep&key=x");
+        let read = read.unwrap();
+        assert_eq!(read.profile, Some("hotel".into()));
+        assert_eq!(read.sources(), Some(vec![SourceId::rm(), SourceId::rules()]));
+        assert_eq!(read.turns(), ScoreTurns::ALL);
+        assert_eq!(read.on_failure, Some(OnFailure::Value(Finite::new(-1.5).unwrap())));
+        assert_eq!(read.thoughts, Thoughts::Keep);
+        assert_eq!(choices("").unwrap(), Choices::default());
+    }
+
+    #[test]
+    fn a_misspelt_choice_is_refused_and_named() {
+        let error = choices("profle=hotel").unwrap_err();
+        assert!(error.contains("profle"), "{error}");
+        assert_eq!(nearest_key(&error).as_deref(), Some("did you mean `profile`?"));
+    }
+
+    #[test]
+    fn a_failure_value_must_be_a_finite_number() {
+        for wrong in ["value:nan", "value:", "value:1e999", "0", "zero"] {
+            assert!(choices(&format!("on_failure={wrong}")).unwrap_err().contains("value:X"), "{wrong}");
+        }
+    }
+}

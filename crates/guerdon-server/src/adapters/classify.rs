@@ -1,0 +1,111 @@
+//! `POST /classify`: three servers of sequence classifiers answer this path, and clients of each may be pointed here. The
+//! body says whose it is: `text` is SGLang's, `input` with `raw_scores` Infinity's, any other `input` or `messages` vLLM's.
+//!
+//! All take a reward model for a classifier with one label. What they do to its output by default differs, and so it does here.
+
+use std::time::Duration;
+
+use axum::Extension;
+use axum::response::Response;
+use guerdon_types::{Context, Invalid, Problem, ProblemCode, RequestId};
+use serde::Deserialize;
+use serde_json::Value;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::asking::{Asked, Item, Protocol};
+use super::chat_text::whole;
+use super::choices::{Choices, OnFailure};
+use super::{infinity, sglang, vllm};
+use crate::extract::JsonBody;
+use crate::problem::ApiError;
+use crate::state::App;
+
+/// verl waits for ever, and tries sixteen times what is no 4xx; Infinity's generated client waits five minutes.
+pub(super) const PROTOCOL: Protocol =
+    Protocol { client: "verl", client_waits: Duration::from_secs(300), on_failure: OnFailure::Error };
+
+/// The only label of a classifier with one.
+pub(super) const LABEL: &str = "LABEL_0";
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(classify))
+}
+
+/// A body of one of the three.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(untagged)]
+enum ClassifyRequest {
+    /// SGLang's.
+    Sglang(sglang::ClassifyText),
+    /// Infinity's.
+    Infinity(infinity::ClassifyInput),
+    /// vLLM's.
+    Vllm(vllm::ClassifyRequestBody),
+}
+
+/// Scores texts as vLLM, SGLang or Infinity classify them.
+#[utoipa::path(post, path = "/classify", tag = "trainers", params(Choices), request_body = ClassifyRequest, responses(
+    (status = 200, description = "In the form of the server whose body was sent.", content(
+        (vllm::ClassifyReply = "application/json"),
+    )),
+    (status = "4XX", description = "The request as a whole is wrong.", body = Problem, content_type = "application/problem+json"),
+    (status = 503, description = "Overloaded, or a text has no reward; see `on_failure`.", body = Problem, content_type = "application/problem+json"),
+))]
+async fn classify(
+    asked: Asked,
+    Extension(id): Extension<RequestId>,
+    JsonBody(body): JsonBody<Value>,
+) -> Result<Response, ApiError> {
+    match read(body)? {
+        ClassifyRequest::Sglang(request) => {
+            let answers = asked.answers(&PROTOCOL, text_items(request.text.clone(), &asked.choices)).await?;
+            Ok(answers.reply(sglang::classified(&request, &answers, &id)))
+        }
+        ClassifyRequest::Infinity(request) => {
+            let answers = asked.answers(&PROTOCOL, text_items(request.input.clone(), &asked.choices)).await?;
+            Ok(answers.reply(infinity::classified(&request, &answers, &id)))
+        }
+        ClassifyRequest::Vllm(request) => {
+            let answers = asked.answers(&PROTOCOL, vllm::items(&request, &asked.choices)).await?;
+            Ok(answers.reply(vllm::classified(&request, &answers, &id)))
+        }
+    }
+}
+
+fn read(body: Value) -> Result<ClassifyRequest, Invalid> {
+    serde_json::from_value(body).map_err(|_| {
+        let detail = "the body is none of vLLM's, SGLang's or Infinity's";
+        Invalid::new(ProblemCode::InvalidRequest, "", detail).hint(
+            "send `input` (vLLM, Infinity), `messages` (vLLM) or `text` (SGLang): a text or a list of texts; tokens \
+             would be those of a model that is not known here",
+        )
+    })
+}
+
+/// One text, or several.
+#[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
+#[serde(
+    untagged,
+    expecting = "expected a text or a list of texts; tokens would be those of a model that is not known here"
+)]
+pub(super) enum Texts {
+    /// One.
+    One(String),
+    /// Several.
+    Several(Vec<String>),
+}
+
+/// Each text's dialogue.
+pub(super) fn text_items(texts: Texts, choices: &Choices) -> Vec<Item> {
+    let texts = match texts {
+        Texts::One(text) => vec![text],
+        Texts::Several(texts) => texts,
+    };
+    texts.iter().map(|text| Item::text(whole(text, choices.thoughts), Context::new())).collect()
+}
+
+/// Seconds since 1970.
+pub(super) fn now() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

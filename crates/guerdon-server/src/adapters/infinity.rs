@@ -1,0 +1,56 @@
+//! Infinity's form of `POST /classify`. One label means a sigmoid, unless `raw_scores` is true; its client always says which.
+
+use guerdon_types::RequestId;
+use serde::{Deserialize, Serialize};
+
+use super::asking::Answers;
+use super::classify::{LABEL, Texts, now};
+use super::numbers::sigmoid;
+
+/// Infinity's body.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+pub(super) struct ClassifyInput {
+    /// Texts with the chat template's marks.
+    pub(super) input: Texts,
+    #[serde(default)]
+    model: Option<String>,
+    /// `true`: raw rewards. `false`: their sigmoids.
+    raw_scores: bool,
+}
+
+/// Infinity's reply.
+#[derive(Debug, Serialize)]
+pub(super) struct Reply {
+    object: &'static str,
+    data: Vec<[Scored; 1]>,
+    model: String,
+    usage: Usage,
+    id: String,
+    created: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Scored {
+    score: Option<f64>,
+    label: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct Usage {
+    prompt_tokens: usize,
+    total_tokens: usize,
+}
+
+pub(super) fn classified(request: &ClassifyInput, answers: &Answers, id: &RequestId) -> Reply {
+    let score = |reward: Option<f64>| if request.raw_scores { reward } else { reward.map(sigmoid) };
+    let data = answers.rewards().into_iter().map(|reward| [Scored { score: score(reward), label: LABEL }]);
+    let tokens = answers.tokens();
+    Reply {
+        object: "classify",
+        data: data.collect(),
+        model: request.model.clone().unwrap_or_else(|| "guerdon".to_owned()),
+        usage: Usage { prompt_tokens: tokens, total_tokens: tokens },
+        id: format!("infinity-{id}"),
+        created: now(),
+    }
+}

@@ -1,0 +1,71 @@
+//! `POST /v1/score/evaluation`: LLaMA-Factory's PPO with `reward_model_type: api`. The client has no timeout, looks at no
+//! status and makes a tensor of `scores`: what could not be scored is an error, not a `null` among them.
+
+use std::time::Duration;
+
+use axum::Extension;
+use axum::response::Response;
+use guerdon_types::{Context, Problem, RequestId};
+use serde::{Deserialize, Serialize};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::asking::{Asked, Item, Protocol};
+use super::chat_text::whole;
+use super::choices::{Choices, OnFailure};
+use crate::extract::JsonBody;
+use crate::problem::ApiError;
+use crate::state::App;
+
+/// The client waits for ever; whoever watches it does not.
+pub(super) const PROTOCOL: Protocol =
+    Protocol { client: "LLaMA-Factory", client_waits: Duration::MAX, on_failure: OnFailure::Error };
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(score_evaluation))
+}
+
+/// Texts to score.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+struct ScoreEvaluationRequest {
+    /// Echoed.
+    #[serde(default)]
+    model: String,
+    /// Prompt and response as one text each, the chat template's marks and the padding kept.
+    messages: Vec<String>,
+}
+
+/// The scores.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct ScoreEvaluationReply {
+    /// The request.
+    id: String,
+    /// `score.evaluation`.
+    object: &'static str,
+    /// As sent.
+    model: String,
+    /// The fused rewards.
+    #[schema(value_type = Vec<f64>)]
+    scores: Vec<Option<f64>>,
+}
+
+/// Scores texts as LLaMA-Factory's API server does.
+#[utoipa::path(post, path = "/v1/score/evaluation", tag = "trainers", params(Choices), request_body = ScoreEvaluationRequest, responses(
+    (status = 200, body = ScoreEvaluationReply),
+    (status = "4XX", description = "The request as a whole is wrong.", body = Problem, content_type = "application/problem+json"),
+    (status = 503, description = "Overloaded, or a text has no reward; see `on_failure`.", body = Problem, content_type = "application/problem+json"),
+))]
+async fn score_evaluation(
+    asked: Asked,
+    Extension(request_id): Extension<RequestId>,
+    JsonBody(request): JsonBody<ScoreEvaluationRequest>,
+) -> Result<Response, ApiError> {
+    let item = |text: &String| Item::text(whole(text, asked.choices.thoughts), Context::new());
+    let answers = asked.answers(&PROTOCOL, request.messages.iter().map(item).collect()).await?;
+    Ok(answers.reply(ScoreEvaluationReply {
+        id: format!("scoreval-{request_id}"),
+        object: "score.evaluation",
+        model: request.model,
+        scores: answers.rewards(),
+    }))
+}

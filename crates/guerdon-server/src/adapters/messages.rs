@@ -1,0 +1,88 @@
+//! Messages as OpenAI's APIs spell them, read leniently: what a trainer's dataset holds is not ours to refuse.
+
+use guerdon_types::{Context, Message, Role};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// A chat message, as trainers send it.
+#[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
+pub(crate) struct ForeignMessage {
+    /// `system`, `developer`, `user`, `assistant`, `tool`, `function`; anyone else is the partner.
+    #[serde(default)]
+    role: String,
+    /// Text, or a list of parts of which the text is taken, or `null`.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    content: Value,
+}
+
+impl ForeignMessage {
+    pub(crate) fn read(self) -> Message {
+        let role = match self.role.as_str() {
+            "system" | "developer" => Role::System,
+            "assistant" | "model" => Role::Assistant,
+            "tool" | "function" | "ipython" => Role::Tool,
+            _ => Role::User,
+        };
+        Message::new(role, text_of(&self.content))
+    }
+}
+
+pub(crate) fn read(messages: Vec<ForeignMessage>) -> Vec<Message> {
+    messages.into_iter().map(ForeignMessage::read).collect()
+}
+
+/// The text of a content: itself, or its parts' one after the other.
+pub(crate) fn text_of(content: &Value) -> String {
+    match content {
+        Value::String(text) => text.clone(),
+        Value::Array(parts) => parts.iter().filter_map(|part| part.get("text")?.as_str()).collect(),
+        _ => String::new(),
+    }
+}
+
+/// Facts for rules and judge from a dataset's label: an object is the facts, and so is a text that spells one; anything
+/// else is one fact called `name`.
+pub(crate) fn facts(name: &str, label: Value) -> Context {
+    match label {
+        Value::Null => Context::new(),
+        Value::Object(facts) => facts,
+        Value::String(text) if text.trim_start().starts_with('{') => {
+            serde_json::from_str(&text).unwrap_or_else(|_| named(name, Value::String(text)))
+        }
+        label => named(name, label),
+    }
+}
+
+fn named(name: &str, label: Value) -> Context {
+    Context::from_iter([(name.to_owned(), label)])
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn parts_are_joined_and_strangers_are_partners() {
+        let parts = json!([{ "type": "text", "text": "48" }, { "type": "image_url" }, { "type": "text", "text": "0" }]);
+        let message: ForeignMessage =
+            serde_json::from_value(json!({ "role": "hotel", "content": parts })).unwrap();
+        assert_eq!(message.read(), Message::new(Role::User, "480"));
+        let call: ForeignMessage =
+            serde_json::from_value(json!({ "role": "assistant", "content": null, "tool_calls": [] }))
+                .unwrap();
+        assert_eq!(call.read(), Message::new(Role::Assistant, ""));
+    }
+
+    #[test]
+    fn a_label_is_facts_if_it_is_or_spells_an_object() {
+        let object = json!({ "target_price": 420 });
+        assert_eq!(Value::Object(facts("label", object.clone())), object);
+        assert_eq!(Value::Object(facts("label", json!("{\"target_price\": 420}"))), object);
+        assert_eq!(Value::Object(facts("label", json!("{42}"))), json!({ "label": "{42}" }));
+        assert_eq!(Value::Object(facts("label", json!(42))), json!({ "label": 42 }));
+        assert!(facts("label", Value::Null).is_empty());
+    }
+}

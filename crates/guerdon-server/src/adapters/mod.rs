@@ -1,0 +1,83 @@
+//! Trainers' own protocols: one file each, which converts to and from the one request of `POST /v1/score` and does nothing
+//! else. What a client speaks, how long it waits and what it dies of is in `docs/trainers/`.
+//!
+//! | file | routes | clients |
+//! |---|---|---|
+//! | `openrlhf.rs` | `/get_reward` | OpenRLHF, align-anything |
+//! | `slime.rs` | `/rm` | slime, miles |
+//! | `classify.rs` | `/classify` | by the body: `vllm.rs` (and verl), `sglang.rs`, `infinity.rs` |
+//! | `sglang.rs` | `/v1/embeddings` | verl on SGLang |
+//! | `tei.rs` | `/predict`, `/` | text-embeddings-inference, `huggingface_hub` |
+//! | `llama_factory.rs` | `/v1/score/evaluation` | LLaMA-Factory |
+//! | `nemo_gym.rs` | `/seed_session`, `/verify`, `/reverify_mode` | NeMo-Gym, and with it NeMo-RL, verifiers, prime-rl |
+//! | `reward_kit.rs` | `/reward`, `/evaluate` | reward-kit, eval-protocol |
+//! | `roll.rs` | `/submit_task`, `/task_result` | ROLL |
+//!
+//! They share `choices.rs` (what rides in the URL), `chat_text.rs` and `messages.rs` (foreign text to turns), `asking.rs`
+//! (the engine, and what to answer when it has no reward) and `numbers.rs` (a result as names and numbers).
+
+mod asking;
+mod chat_text;
+mod choices;
+mod classify;
+mod infinity;
+mod llama_factory;
+mod messages;
+mod nemo_gym;
+mod numbers;
+mod openrlhf;
+mod reward_kit;
+mod roll;
+mod sglang;
+mod slime;
+mod tei;
+mod vllm;
+
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::state::App;
+
+/// Every trainer's routes.
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .merge(openrlhf::routes())
+        .merge(slime::routes())
+        .merge(classify::routes())
+        .merge(sglang::routes())
+        .merge(tei::routes())
+        .merge(llama_factory::routes())
+        .merge(nemo_gym::routes())
+        .merge(reward_kit::routes())
+        .merge(roll::routes())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::choices::OnFailure;
+
+    #[test]
+    fn rule_06_every_route_answers_before_its_client_gives_up() {
+        let protocols = [
+            &super::openrlhf::PROTOCOL,
+            &super::slime::PROTOCOL,
+            &super::classify::PROTOCOL,
+            &super::tei::PROTOCOL,
+            &super::llama_factory::PROTOCOL,
+            &super::nemo_gym::PROTOCOL,
+            &super::reward_kit::REWARD_KIT,
+            &super::reward_kit::EVAL_PROTOCOL,
+            &super::roll::PROTOCOL,
+        ];
+        for protocol in protocols {
+            let spare = protocol.client_waits.checked_sub(protocol.deadline());
+            assert!(spare >= Some(Duration::from_secs(5)), "{} would not get its answer", protocol.client);
+            assert!(
+                !matches!(protocol.on_failure, OnFailure::Value(_)),
+                "{}: a number of ours",
+                protocol.client
+            );
+        }
+    }
+}

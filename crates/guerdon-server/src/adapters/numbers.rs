@@ -1,0 +1,234 @@
+//! A result as flat names and numbers, for the maps that trainers log. The same names every time: trainers take the
+//! names of a batch from its first sample. Numbers only: a text or a `null` in these maps ends a training run.
+
+use std::collections::BTreeMap;
+
+use guerdon_fusion::{Channel, Scorer};
+use guerdon_types::{
+    Aggregate, Finite, FusionConfig, FusionMethod, InnerMethod, RolloutResult, SourceId, TurnResult,
+};
+
+use super::asking::Answer;
+
+/// Names to numbers.
+pub(crate) type Numbers = BTreeMap<String, f64>;
+
+/// A source, and where its opinion stands in a result.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct SourceName {
+    pub(crate) id: SourceId,
+    pub(crate) channel: Channel,
+}
+
+impl SourceName {
+    /// Those that `scorer` would ask if only `wanted` were asked.
+    pub(crate) fn all(scorer: &Scorer, wanted: Option<&[SourceId]>) -> Vec<Self> {
+        let asked = |id: &SourceId| wanted.is_none_or(|wanted| wanted.contains(id));
+        let sources = scorer.sources().iter().filter(|source| asked(source.id()));
+        sources.map(|source| Self { id: source.id().clone(), channel: source.channel() }).collect()
+    }
+
+    /// The number with which it entered the fusion: the RM's score, or points.
+    pub(crate) fn value(&self, turn: &TurnResult) -> Option<f64> {
+        let number = match self.channel {
+            Channel::Base => turn.rm.as_ref().map(|part| part.score),
+            Channel::Judge => turn.judge.as_ref().map(|part| part.points),
+            Channel::Rules => turn.rules.as_ref().map(|part| part.points),
+            Channel::Other => turn.other.get(&self.id).map(|part| part.points),
+        };
+        number.map(Finite::get)
+    }
+
+    /// What it adds to the turn's reward, before clips and gates.
+    fn contribution(&self, turn: &TurnResult, fusion: &FusionConfig) -> f64 {
+        let (value, bound, weights) = (self.value(turn).unwrap_or(0.0), fusion.bound.get(), &fusion.weights);
+        let summed = match fusion.method {
+            FusionMethod::Gated => fusion.inner == InnerMethod::WeightedSum,
+            method => method == FusionMethod::WeightedSum,
+        };
+        let weight = match self.channel {
+            Channel::Base => weights.rm,
+            Channel::Judge => weights.judge,
+            Channel::Rules => weights.rules,
+            Channel::Other => weights.other,
+        };
+        match self.channel {
+            Channel::Base if summed => weight.get() * value,
+            Channel::Base => value,
+            _ if summed => weight.get() * value.clamp(-bound, bound) / bound,
+            _ => turn.rm.as_ref().map_or(0.0, |rm| rm.score.get().abs()) * value / bound,
+        }
+    }
+}
+
+/// Every part of an answer: each source's number and the share of turns that it abstained on, in part or in whole; and
+/// three flags. Over several turns, the mean. What is missing is 0 with its flag beside it, since these maps hold
+/// numbers only; the reward itself never is.
+pub(crate) fn numbers(answer: &Answer, sources: &[SourceName]) -> Numbers {
+    let turns = answer.result.as_ref().map_or(&[][..], |result| &result.turns);
+    let flag = |set: bool| if set { 1.0 } else { 0.0 };
+    let mut numbers = Numbers::from([
+        ("failed".to_owned(), flag(answer.failure.is_some())),
+        ("recognised".to_owned(), flag(answer.recognised)),
+        ("thought".to_owned(), flag(answer.thought)),
+    ]);
+    for source in sources {
+        let abstained = |turn: &TurnResult| {
+            source.value(turn).is_none()
+                || turn.abstained.iter().any(|abstained| abstained.source == source.id)
+        };
+        let values = turns.iter().filter_map(|turn| source.value(turn));
+        numbers.insert(source.id.to_string(), mean(values).unwrap_or(0.0));
+        let share = mean(turns.iter().map(|turn| flag(abstained(turn)))).unwrap_or(1.0);
+        numbers.insert(format!("{}_abstained", source.id), share);
+    }
+    numbers
+}
+
+/// What each source adds to the reward, and as `residual` what clips and gates took from it or gave. They sum to the
+/// reward, or to 0 where there is none.
+pub(crate) fn contributions(answer: &Answer, sources: &[SourceName], fusion: &FusionConfig) -> Numbers {
+    let mut parts: Numbers = sources.iter().map(|source| (source.id.to_string(), 0.0)).collect();
+    let scored = answer.result.as_ref().and_then(|result| Some((result, result.reward?.get())));
+    let Some((result, reward)) = scored else {
+        parts.insert("residual".to_owned(), answer.reward.unwrap_or(0.0));
+        return parts;
+    };
+    let counted = counted(result, fusion.aggregate);
+    #[expect(clippy::cast_precision_loss, reason = "a dialogue has fewer than 2^52 turns")]
+    let share = if fusion.aggregate == Aggregate::Mean { 1.0 / counted.len() as f64 } else { 1.0 };
+    for source in sources {
+        let sum: f64 = counted.iter().map(|turn| source.contribution(turn, fusion) * share).sum();
+        parts.insert(source.id.to_string(), sum);
+    }
+    let explained: f64 = parts.values().sum();
+    parts.insert("residual".to_owned(), reward - explained);
+    parts
+}
+
+/// The turns that made the rollout's reward.
+fn counted(result: &RolloutResult, aggregate: Aggregate) -> Vec<&TurnResult> {
+    let turns = result.turns.iter();
+    match aggregate {
+        Aggregate::Last => turns.last().into_iter().collect(),
+        Aggregate::Mean | Aggregate::Sum => turns.collect(),
+        Aggregate::Min => turns
+            .filter(|turn| turn.reward.is_some())
+            .min_by(|a, b| a.reward.partial_cmp(&b.reward).unwrap_or(std::cmp::Ordering::Equal))
+            .into_iter()
+            .collect(),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a dialogue has fewer than 2^52 turns")]
+fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let (sum, count) = values.fold((0.0, 0_usize), |(sum, count), value| (sum + value, count + 1));
+    (count > 0).then(|| sum / count as f64)
+}
+
+/// `1 / (1 + e^-x)`: any real number to `[0, 1]`, the order kept.
+pub(crate) fn sigmoid(x: f64) -> f64 {
+    // Of the two forms of the formula, the one whose exponential cannot overflow.
+    let e = (-x.abs()).exp();
+    if x >= 0.0 { 1.0 / (1.0 + e) } else { e / (1.0 + e) }
+}
+
+#[cfg(test)]
+mod tests {
+    use guerdon_fusion::{TurnSignals, fuse};
+    use guerdon_types::{OtherPart, RmPart, RulesPart, Weights};
+
+    use super::*;
+
+    fn finite(value: f64) -> Finite {
+        Finite::new(value).unwrap()
+    }
+
+    fn sources() -> Vec<SourceName> {
+        [("rm", Channel::Base), ("rules", Channel::Rules), ("tone", Channel::Other)]
+            .map(|(id, channel)| SourceName { id: id.into(), channel })
+            .into()
+    }
+
+    /// A turn as the scorer would make it, its reward by the real fusion.
+    fn turn(rm: f64, rules: f64, tone: f64, fusion: &FusionConfig, vetoed: bool) -> TurnResult {
+        let mut signals = TurnSignals::default();
+        (signals.rm, signals.rules, signals.other) = (Some(rm), Some(rules), Some(tone));
+        signals.vetoed = vetoed;
+        #[expect(clippy::cast_possible_truncation, reason = "the raw score is not looked at")]
+        let raw = rm as f32;
+        TurnResult {
+            index: 0,
+            reward: fuse(&signals, fusion).map(finite),
+            enhancement: None,
+            rm: Some(RmPart { score: finite(rm), raw, tokens: 1, truncated: false }),
+            judge: None,
+            rules: Some(RulesPart { points: finite(rules), ..RulesPart::default() }),
+            other: BTreeMap::from([(
+                "tone".into(),
+                OtherPart { points: finite(tone), veto: false, detail: serde_json::Value::Null },
+            )]),
+            abstained: Vec::new(),
+            beside: None,
+        }
+    }
+
+    fn answer(turns: Vec<TurnResult>, fusion: &FusionConfig) -> Answer {
+        let rewards: Vec<_> = turns.iter().map(|turn| turn.reward.map(Finite::get)).collect();
+        let reward = guerdon_fusion::aggregate(&rewards, fusion.aggregate);
+        let result =
+            RolloutResult { id: "0".into(), reward: reward.map(finite), advantage: None, turns, error: None };
+        Answer { reward, result: Some(result), ..Answer::default() }
+    }
+
+    #[test]
+    fn contributions_sum_to_the_reward_whatever_the_fusion() {
+        let weights = Weights { rm: finite(0.5), rules: finite(2.0), ..Weights::default() };
+        for method in [FusionMethod::Repo, FusionMethod::WeightedSum, FusionMethod::Gated] {
+            for inner in [InnerMethod::Repo, InnerMethod::WeightedSum] {
+                for aggregate in [Aggregate::Last, Aggregate::Mean, Aggregate::Sum, Aggregate::Min] {
+                    let fusion =
+                        FusionConfig { method, inner, aggregate, weights, ..FusionConfig::default() };
+                    let turns = vec![
+                        turn(1.5, -40.0, 10.0, &fusion, false),
+                        turn(-2.0, -250.0, 30.0, &fusion, true),
+                        turn(3.0, 0.0, -5.0, &fusion, false),
+                    ];
+                    let answer = answer(turns, &fusion);
+                    let parts = contributions(&answer, &sources(), &fusion);
+                    let sum: f64 = parts.values().sum();
+                    assert!((sum - answer.reward.unwrap()).abs() < 1e-9, "{fusion:?}: {parts:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn without_clips_and_gates_the_sources_explain_the_reward_alone() {
+        let fusion = FusionConfig::default();
+        let answer = answer(vec![turn(-2.0, -40.0, 10.0, &fusion, false)], &fusion);
+        let parts = contributions(&answer, &sources(), &fusion);
+        for (name, expected) in [("rm", -2.0), ("rules", -0.8), ("tone", 0.2), ("residual", 0.0)] {
+            assert!((parts[name] - expected).abs() < 1e-12, "{name}: {parts:?}");
+        }
+    }
+
+    #[test]
+    fn the_names_are_the_same_whether_or_not_there_is_a_result() {
+        let scored =
+            answer(vec![turn(1.0, 0.0, 0.0, &FusionConfig::default(), false)], &FusionConfig::default());
+        let failed = Answer { failure: Some("broken".to_owned()), ..Answer::default() };
+        let (scored, failed) = (numbers(&scored, &sources()), numbers(&failed, &sources()));
+        assert_eq!(scored.keys().collect::<Vec<_>>(), failed.keys().collect::<Vec<_>>());
+        assert!((failed["rm_abstained"] - 1.0).abs() < 1e-12 && (failed["failed"] - 1.0).abs() < 1e-12);
+        assert!(scored["rm_abstained"].abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_sigmoid_stays_finite_and_in_order() {
+        let values = [f64::MIN, -800.0, -1.0, 0.0, 1.0, 800.0, f64::MAX].map(sigmoid);
+        assert!(values.windows(2).all(|pair| pair[0] <= pair[1]), "{values:?}");
+        assert!(values.iter().all(|value| (0.0..=1.0).contains(value)));
+        assert!((values[3] - 0.5).abs() < 1e-12 && (values[4] - 0.731_058_578_630_004_9).abs() < 1e-12);
+    }
+}

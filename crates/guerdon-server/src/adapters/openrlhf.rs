@@ -1,0 +1,133 @@
+//! `POST /get_reward`: OpenRLHF's reward server, as every version of its client since 2024 asks for it, and align-anything,
+//! which sends prompts and responses apart.
+//!
+//! The client stacks every list into a tensor outside of any `try`: a `null`, a text or a missing name ends the training
+//! run. It retries a 4xx like a 5xx, so an item that cannot be scored is never a 4xx. Before 0.11.2 it sends empty batches to
+//! all but one of several servers.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::response::Response;
+use guerdon_types::{Invalid, Problem, ProblemCode};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::asking::{Answers, Asked, Item, Protocol};
+use super::chat_text::{continued, split};
+use super::choices::{Choices, OnFailure};
+use super::messages::facts;
+use super::numbers::{numbers, sigmoid};
+use crate::extract::JsonBody;
+use crate::problem::ApiError;
+use crate::state::App;
+
+/// OpenRLHF waits 180 s, align-anything 100 s.
+pub(super) const PROTOCOL: Protocol =
+    Protocol { client: "OpenRLHF", client_waits: Duration::from_secs(100), on_failure: OnFailure::Error };
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(get_reward))
+}
+
+/// Texts to score: `query`, or `prompts` and `responses`. Lists of equal length.
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
+#[serde(default)]
+struct GetRewardRequest {
+    /// Prompt and response as one text each, the chat template's marks kept.
+    #[schema(value_type = Option<Vec<String>>)]
+    query: Option<Vec<Value>>,
+    /// The prompts.
+    #[schema(value_type = Option<Vec<String>>)]
+    prompts: Option<Vec<Value>>,
+    /// The responses, where there is no `query`.
+    #[schema(value_type = Option<Vec<String>>)]
+    responses: Option<Vec<Value>>,
+    /// The dataset's labels. One that is an object, or a text that spells one, is the rollout's context; anything else is
+    /// its `label`.
+    #[schema(value_type = Option<Vec<Object>>)]
+    labels: Option<Vec<Value>>,
+}
+
+/// One number an item in every list.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct GetRewardReply {
+    /// The fused rewards.
+    #[schema(value_type = Vec<f64>)]
+    rewards: Vec<Option<f64>>,
+    /// The sigmoids of the rewards, in `[0, 1]`: what OpenRLHF filters groups by.
+    #[schema(value_type = Vec<f64>)]
+    scores: Vec<Option<f64>>,
+    /// Every part by name, the same names for every request of a profile: each source's number and
+    /// `<source>_abstained`, `failed`, `recognised`, `thought`.
+    extra_logs: BTreeMap<String, Vec<f64>>,
+}
+
+/// Scores as OpenRLHF's `serve_rm` does.
+#[utoipa::path(post, path = "/get_reward", tag = "trainers", params(Choices), request_body = GetRewardRequest, responses(
+    (status = 200, body = GetRewardReply),
+    (status = "4XX", description = "The request as a whole is wrong.", body = Problem, content_type = "application/problem+json"),
+    (status = 503, description = "Overloaded, or an item has no reward; see `on_failure`.", body = Problem, content_type = "application/problem+json"),
+))]
+async fn get_reward(
+    asked: Asked,
+    JsonBody(request): JsonBody<GetRewardRequest>,
+) -> Result<Response, ApiError> {
+    let answers = asked.answers(&PROTOCOL, items(request, &asked.choices)?).await?;
+    Ok(answers.reply(reply(&answers)))
+}
+
+fn items(request: GetRewardRequest, choices: &Choices) -> Result<Vec<Item>, Invalid> {
+    let GetRewardRequest { query, prompts, responses, labels } = request;
+    let (name, texts) = match (query, responses) {
+        (Some(query), _) => ("query", query),
+        (None, Some(responses)) => ("responses", responses),
+        (None, None) => {
+            return Err(Invalid::new(
+                ProblemCode::InvalidRequest,
+                "",
+                "the body has neither `query` nor `responses`",
+            )
+            .hint("send `query`, a list of texts; or `prompts` and `responses`"));
+        }
+    };
+    for (other, list) in [("prompts", &prompts), ("labels", &labels)] {
+        let length = list.as_ref().map_or(texts.len(), Vec::len);
+        if length != texts.len() {
+            let detail = format!("`{other}` has {length} items and `{name}` {}", texts.len());
+            return Err(Invalid::new(ProblemCode::InvalidRequest, format!("/{other}"), detail)
+                .hint("send lists of equal length"));
+        }
+    }
+    let mut prompts = prompts.unwrap_or_default().into_iter();
+    let mut labels = labels.unwrap_or_default().into_iter();
+    let item = |text: Value| {
+        let (prompt, label) = (prompts.next(), labels.next().unwrap_or_default());
+        let context = facts("label", label);
+        let prompt = prompt.as_ref().and_then(Value::as_str);
+        match (text.as_str(), name) {
+            (None, _) => Item::broken(format!("an item of `{name}` is no text")),
+            (Some(query), "query") => Item::text(split(query, prompt, choices.thoughts), context),
+            (Some(response), _) => {
+                Item::text(continued(prompt.unwrap_or_default(), response, choices.thoughts), context)
+            }
+        }
+    };
+    Ok(texts.into_iter().map(item).collect())
+}
+
+fn reply(answers: &Answers) -> GetRewardReply {
+    let rewards = answers.rewards();
+    // An empty batch has the same names as any other.
+    let empty = numbers(&super::asking::Answer::default(), &answers.sources);
+    let mut extra_logs: BTreeMap<String, Vec<f64>> =
+        empty.into_keys().map(|name| (name, Vec::with_capacity(rewards.len()))).collect();
+    for answer in &answers.items {
+        for (name, number) in numbers(answer, &answers.sources) {
+            extra_logs.entry(name).or_default().push(number);
+        }
+    }
+    GetRewardReply { scores: rewards.iter().map(|reward| reward.map(sigmoid)).collect(), rewards, extra_logs }
+}

@@ -1,0 +1,205 @@
+//! `POST /reward`, reward-kit's remote reward function, and `POST /evaluate`, eval-protocol's: both send messages and a ground
+//! truth and take an `EvaluateResult`.
+//!
+//! A metric's score must lie in `[0, 1]`, so the model's is its sigmoid and points are `(points / bound + 1) / 2`: a half says
+//! nothing. reward-kit's client reads no `is_score_valid`, so an unscored rollout is an error to it; eval-protocol's does.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::response::Response;
+use guerdon_fusion::Channel;
+use guerdon_types::{Context, Problem, TurnResult};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::asking::{Answer, Answers, Asked, Item, Protocol};
+use super::choices::{Choices, OnFailure};
+use super::messages::{ForeignMessage, facts, read};
+use super::numbers::{SourceName, sigmoid};
+use crate::extract::JsonBody;
+use crate::problem::ApiError;
+use crate::state::App;
+
+/// The client waits for ever; a gateway before us, a minute.
+pub(super) const REWARD_KIT: Protocol =
+    Protocol { client: "reward-kit", client_waits: Duration::from_secs(60), on_failure: OnFailure::Error };
+
+/// As reward-kit, but it has a word for a score that is none.
+pub(super) const EVAL_PROTOCOL: Protocol =
+    Protocol { client: "eval-protocol", on_failure: OnFailure::Null, ..REWARD_KIT };
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(reward)).routes(routes!(evaluate))
+}
+
+/// A dialogue and what is known of it.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+struct EvaluateRequest {
+    /// The dialogue; its last assistant turn is scored.
+    messages: Vec<ForeignMessage>,
+    /// An object, or a text that spells one, is the rollout's context; anything else is its `ground_truth`. reward-kit
+    /// puts the dialogue's beginning here if there is none; a list is no fact.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    ground_truth: Value,
+    /// eval-protocol's further facts.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    kwargs: Map<String, Value>,
+    /// reward-kit's further facts.
+    #[serde(flatten)]
+    #[schema(value_type = Object)]
+    facts: Map<String, Value>,
+}
+
+/// What both call an `EvaluateResult`.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct EvaluateResult {
+    /// The fused reward.
+    score: f64,
+    /// `false`: `score` is no score, see `error`.
+    is_score_valid: bool,
+    /// Which parts made the reward.
+    reason: String,
+    /// Each source's opinion.
+    metrics: BTreeMap<String, MetricResult>,
+    /// Each scored turn's reward; with `?score=all` that of every assistant turn.
+    step_outputs: Vec<StepOutput>,
+    /// Why there is no score.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+/// One source's opinion.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct MetricResult {
+    /// In `[0, 1]`.
+    score: f64,
+    /// `false`: the source abstained.
+    is_score_valid: bool,
+    /// The same, as reward-kit's client reads it.
+    success: bool,
+    reason: String,
+}
+
+/// One turn's reward.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct StepOutput {
+    /// The turn's index in the messages.
+    step_index: usize,
+    base_reward: f64,
+    /// Each source's number.
+    metrics: BTreeMap<String, f64>,
+    reason: String,
+}
+
+/// Scores a dialogue as a reward-kit reward function does.
+#[utoipa::path(post, path = "/reward", tag = "trainers", params(Choices), request_body = EvaluateRequest, responses(
+    (status = 200, body = EvaluateResult),
+    (status = "4XX", description = "The request as a whole is wrong.", body = Problem, content_type = "application/problem+json"),
+    (status = 503, description = "Overloaded, or the dialogue has no reward; see `on_failure`.", body = Problem, content_type = "application/problem+json"),
+))]
+async fn reward(asked: Asked, JsonBody(request): JsonBody<EvaluateRequest>) -> Result<Response, ApiError> {
+    answer(&asked, &REWARD_KIT, request).await
+}
+
+/// Scores a dialogue as an eval-protocol evaluator does.
+#[utoipa::path(post, path = "/evaluate", tag = "trainers", params(Choices), request_body = EvaluateRequest, responses(
+    (status = 200, body = EvaluateResult),
+    (status = "4XX", description = "The request as a whole is wrong.", body = Problem, content_type = "application/problem+json"),
+    (status = 503, description = "Overloaded.", body = Problem, content_type = "application/problem+json"),
+))]
+async fn evaluate(asked: Asked, JsonBody(request): JsonBody<EvaluateRequest>) -> Result<Response, ApiError> {
+    answer(&asked, &EVAL_PROTOCOL, request).await
+}
+
+async fn answer(asked: &Asked, protocol: &Protocol, request: EvaluateRequest) -> Result<Response, ApiError> {
+    let EvaluateRequest { messages, ground_truth, kwargs, facts: mut context } = request;
+    context.extend(kwargs);
+    context.extend(truth(ground_truth));
+    let answers = asked.answers(protocol, vec![Item::messages(read(messages), context)]).await?;
+    Ok(answers.reply(answers.items.first().map(|answer| result(answer, &answers))))
+}
+
+fn truth(ground_truth: Value) -> Context {
+    match ground_truth {
+        Value::Array(_) => Context::new(),
+        ground_truth => facts("ground_truth", ground_truth),
+    }
+}
+
+fn result(answer: &Answer, answers: &Answers) -> EvaluateResult {
+    let turns = answer.result.as_ref().map_or(&[][..], |result| &result.turns);
+    let last = turns.last();
+    let step = |turn: &TurnResult| {
+        let numbers =
+            answers.sources.iter().filter_map(|source| Some((source.id.to_string(), source.value(turn)?)));
+        Some(StepOutput {
+            step_index: turn.index,
+            base_reward: turn.reward?.get(),
+            metrics: numbers.collect(),
+            reason: reason(turn, &answers.sources),
+        })
+    };
+    let unscored = || answer.failure.clone().unwrap_or_default();
+    EvaluateResult {
+        score: answer.reward.unwrap_or(0.0),
+        is_score_valid: answer.failure.is_none(),
+        reason: last.map_or_else(unscored, |turn| reason(turn, &answers.sources)),
+        metrics: answers
+            .sources
+            .iter()
+            .map(|source| (source.id.to_string(), metric(source, last, answers.fusion.bound.get())))
+            .collect(),
+        step_outputs: turns.iter().filter_map(step).collect(),
+        error: answer.failure.clone(),
+    }
+}
+
+fn metric(source: &SourceName, turn: Option<&TurnResult>, bound: f64) -> MetricResult {
+    let value = turn.and_then(|turn| source.value(turn));
+    let score = value.map(|value| match source.channel {
+        Channel::Base => sigmoid(value),
+        _ => f64::midpoint(value.clamp(-bound, bound) / bound, 1.0),
+    });
+    let reason = turn.map_or_else(|| "not asked".to_owned(), |turn| source.says(turn));
+    MetricResult {
+        score: score.unwrap_or(0.0),
+        is_score_valid: score.is_some(),
+        success: score.is_some(),
+        reason,
+    }
+}
+
+fn reason(turn: &TurnResult, sources: &[SourceName]) -> String {
+    let said = sources.iter().map(|source| format!("{}: {}", source.id, source.says(turn)));
+    said.collect::<Vec<_>>().join("; ")
+}
+
+impl SourceName {
+    /// Its opinion of a turn, in words.
+    fn says(&self, turn: &TurnResult) -> String {
+        let mut words: Vec<String> = self.value(turn).map(|value| format!("{value}")).into_iter().collect();
+        match self.channel {
+            Channel::Judge => words.extend(
+                turn.judge
+                    .iter()
+                    .flat_map(|part| &part.criteria)
+                    .map(|criterion| format!("{}/{} {}", criterion.prompt, criterion.id, criterion.points)),
+            ),
+            Channel::Rules => words.extend(
+                turn.rules
+                    .iter()
+                    .flat_map(|part| &part.hits)
+                    .map(|hit| format!("{}/{} {}", hit.pack, hit.rule, hit.points)),
+            ),
+            Channel::Base | Channel::Other => {}
+        }
+        let abstained = turn.abstained.iter().filter(|abstained| abstained.source == self.id);
+        words.extend(abstained.map(|abstained| format!("abstained: {}", abstained.detail)));
+        words.join(", ")
+    }
+}

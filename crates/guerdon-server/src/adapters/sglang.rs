@@ -1,0 +1,124 @@
+//! SGLang's forms: `text` on `/classify`, and `POST /v1/embeddings`, where a reward model's embedding has one number, its
+//! reward; verl reads `data[-1].embedding[-1]`. Both are raw.
+//!
+//! SGLang's `/v1/classify` is not served: it takes the softmax of all labels, which for the one of a reward model is always 1.
+
+use axum::response::Response;
+use guerdon_types::{Problem, RequestId};
+use serde::{Deserialize, Serialize};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::asking::{Answer, Answers, Asked};
+use super::choices::Choices;
+use super::classify::{PROTOCOL, Texts, text_items};
+use crate::extract::JsonBody;
+use crate::problem::ApiError;
+use crate::state::App;
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(embeddings))
+}
+
+/// SGLang's body.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+pub(super) struct ClassifyText {
+    /// Texts with the chat template's marks.
+    pub(super) text: Texts,
+}
+
+/// One reward for one text, a list for a list.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(super) enum Reply {
+    One(Option<Embedded>),
+    Several(Vec<Embedded>),
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Embedded {
+    embedding: [Option<f64>; 1],
+    meta_info: MetaInfo,
+}
+
+#[derive(Debug, Serialize)]
+struct MetaInfo {
+    id: String,
+    prompt_tokens: usize,
+}
+
+pub(super) fn classified(request: &ClassifyText, answers: &Answers, id: &RequestId) -> Reply {
+    let tokens = |answer: &Answer| {
+        let turns = answer.result.iter().flat_map(|result| &result.turns);
+        turns.filter_map(|turn| turn.rm.as_ref()).map(|rm| rm.tokens).sum()
+    };
+    let mut embedded = answers.items.iter().enumerate().map(|(index, answer)| Embedded {
+        embedding: [answer.reward],
+        meta_info: MetaInfo { id: format!("{id}-{index}"), prompt_tokens: tokens(answer) },
+    });
+    match &request.text {
+        Texts::One(_) => Reply::One(embedded.next()),
+        _ => Reply::Several(embedded.collect()),
+    }
+}
+
+/// OpenAI's body.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+struct EmbeddingsRequest {
+    /// Echoed.
+    #[serde(default)]
+    model: Option<String>,
+    /// Texts with the chat template's marks.
+    input: Texts,
+}
+
+/// OpenAI's reply.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct EmbeddingsReply {
+    object: &'static str,
+    data: Vec<Embedding>,
+    model: String,
+    usage: EmbeddingsUsage,
+}
+
+/// One text's reward.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct Embedding {
+    object: &'static str,
+    index: usize,
+    /// One number: the fused reward.
+    #[schema(value_type = Vec<f64>)]
+    embedding: [Option<f64>; 1],
+}
+
+/// Tokens that the reward model read.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct EmbeddingsUsage {
+    prompt_tokens: usize,
+    total_tokens: usize,
+}
+
+/// Scores texts as SGLang serves a reward model: the embedding is the reward.
+#[utoipa::path(post, path = "/v1/embeddings", tag = "trainers", params(Choices), request_body = EmbeddingsRequest, responses(
+    (status = 200, body = EmbeddingsReply),
+    (status = "4XX", description = "The request as a whole is wrong.", body = Problem, content_type = "application/problem+json"),
+    (status = 503, description = "Overloaded, or a text has no reward; see `on_failure`.", body = Problem, content_type = "application/problem+json"),
+))]
+async fn embeddings(
+    asked: Asked,
+    JsonBody(request): JsonBody<EmbeddingsRequest>,
+) -> Result<Response, ApiError> {
+    let answers = asked.answers(&PROTOCOL, text_items(request.input, &asked.choices)).await?;
+    let data = answers.rewards().into_iter().enumerate().map(|(index, reward)| Embedding {
+        object: "embedding",
+        index,
+        embedding: [reward],
+    });
+    let tokens = answers.tokens();
+    Ok(answers.reply(EmbeddingsReply {
+        object: "list",
+        data: data.collect(),
+        model: request.model.unwrap_or_else(|| "guerdon".to_owned()),
+        usage: EmbeddingsUsage { prompt_tokens: tokens, total_tokens: tokens },
+    }))
+}

@@ -1,0 +1,107 @@
+//! `POST /rm`: slime's and miles' remote reward model. One sample a request; the whole reply becomes the sample's reward, so
+//! it is a bare number, or with `?reply=dict` (and `--reward-key reward` at the trainer) an object with every part.
+//!
+//! slime tries ten times whatever the status, over some minutes, and then fails the rollout; miles tries once.
+
+use std::time::Duration;
+
+use axum::response::Response;
+use guerdon_types::Problem;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::asking::{Answer, Asked, Item, Protocol};
+use super::chat_text::{continued, reply_to};
+use super::choices::{Choices, OnFailure, ReplyForm};
+use super::messages::{ForeignMessage, facts, read};
+use super::numbers::{Numbers, numbers, sigmoid};
+use crate::extract::JsonBody;
+use crate::problem::ApiError;
+use crate::state::App;
+
+/// slime waits 120 s.
+pub(super) const PROTOCOL: Protocol =
+    Protocol { client: "slime", client_waits: Duration::from_secs(120), on_failure: OnFailure::Error };
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(rm))
+}
+
+/// One sample.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+struct RmRequest {
+    /// The prompt: a text with the chat template's marks, or messages.
+    #[serde(default)]
+    #[schema(value_type = RmPrompt)]
+    prompt: Value,
+    /// The response's text.
+    #[serde(default)]
+    #[schema(value_type = String)]
+    response: Value,
+    /// The dataset's label. An object, or a text that spells one, is the rollout's context; anything else is its `label`.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    label: Value,
+}
+
+/// A prompt in either form.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(untagged)]
+enum RmPrompt {
+    /// With the chat template's marks.
+    Text(String),
+    /// The dialogue so far.
+    Messages(Vec<ForeignMessage>),
+}
+
+/// What becomes the sample's reward.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(untagged)]
+enum RmReply {
+    /// The fused reward.
+    #[schema(value_type = f64)]
+    Number(Option<f64>),
+    /// The fused reward as `reward`, its sigmoid as `score`, and every part as in the `extra_logs` of `/get_reward`.
+    Dict {
+        /// The fused reward.
+        #[schema(value_type = f64)]
+        reward: Option<f64>,
+        /// Its sigmoid.
+        #[schema(value_type = f64)]
+        score: Option<f64>,
+        /// Every part.
+        #[serde(flatten)]
+        parts: Numbers,
+    },
+}
+
+/// Scores one sample as slime's `--rm-type remote_rm` asks.
+#[utoipa::path(post, path = "/rm", tag = "trainers", params(Choices), request_body = RmRequest, responses(
+    (status = 200, body = RmReply),
+    (status = "4XX", description = "The request is no sample.", body = Problem, content_type = "application/problem+json"),
+    (status = 503, description = "Overloaded, or the sample has no reward; see `on_failure`.", body = Problem, content_type = "application/problem+json"),
+))]
+async fn rm(asked: Asked, JsonBody(request): JsonBody<RmRequest>) -> Result<Response, ApiError> {
+    let answers = asked.answers(&PROTOCOL, vec![item(request, &asked.choices)]).await?;
+    let answer = answers.items.first().map_or(RmReply::Number(None), |answer| match asked.choices.reply {
+        ReplyForm::Number => RmReply::Number(answer.reward),
+        ReplyForm::Dict => dict(answer, numbers(answer, &answers.sources)),
+    });
+    Ok(answers.reply(answer))
+}
+
+fn item(RmRequest { prompt, response, label }: RmRequest, choices: &Choices) -> Item {
+    let Value::String(response) = response else { return Item::broken("`response` is no text") };
+    let dialogue = match serde_json::from_value(prompt) {
+        Ok(RmPrompt::Text(prompt)) => continued(&prompt, &response, choices.thoughts),
+        Ok(RmPrompt::Messages(prompt)) => reply_to(read(prompt), &response, choices.thoughts),
+        Err(_) => return Item::broken("`prompt` is neither a text nor messages"),
+    };
+    Item::text(dialogue, facts("label", label))
+}
+
+fn dict(answer: &Answer, parts: Numbers) -> RmReply {
+    RmReply::Dict { reward: answer.reward, score: answer.reward.map(sigmoid), parts }
+}

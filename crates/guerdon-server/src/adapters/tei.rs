@@ -1,0 +1,138 @@
+//! `POST /predict` and `POST /`: text-embeddings-inference, and what `huggingface_hub`'s client asks of an endpoint. One label
+//! means a sigmoid, unless `raw_scores` is true, or `parameters.function_to_apply` is `none`.
+//!
+//! A list of two texts is one pair to it, not a batch; here a pair is a prompt and its response. A batch is a list of lists.
+
+use std::time::Duration;
+
+use axum::response::Response;
+use guerdon_types::{Context, Problem};
+use serde::{Deserialize, Serialize};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::asking::{Asked, Item, Protocol};
+use super::chat_text::{continued, whole};
+use super::choices::{Choices, OnFailure};
+use super::classify::LABEL;
+use super::numbers::sigmoid;
+use crate::extract::JsonBody;
+use crate::problem::ApiError;
+use crate::state::App;
+
+/// `huggingface_hub` waits for ever by default, `requests` behind a gateway a minute.
+pub(super) const PROTOCOL: Protocol = Protocol {
+    client: "text-embeddings-inference",
+    client_waits: Duration::from_secs(60),
+    on_failure: OnFailure::Error,
+};
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(predict)).routes(routes!(root))
+}
+
+/// Texts to score.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+struct PredictRequest {
+    inputs: PredictInputs,
+    /// `true`: raw rewards. Default: their sigmoids.
+    #[serde(default)]
+    raw_scores: bool,
+    /// Sent by Hugging Face's own clients, which then expect a list a text.
+    #[serde(default)]
+    parameters: Option<PredictParameters>,
+}
+
+/// One text or pair, or a batch of them.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(untagged)]
+enum PredictInputs {
+    /// One text, with the chat template's marks.
+    Text(String),
+    /// One text in a list, or one pair of prompt and response.
+    One(PredictInput),
+    /// A batch.
+    Batch(Vec<PredictInput>),
+}
+
+/// A text alone, or a prompt and its response.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(untagged)]
+enum PredictInput {
+    /// A text.
+    Text([String; 1]),
+    /// A prompt and its response.
+    Pair([String; 2]),
+}
+
+/// Hugging Face's parameters.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+struct PredictParameters {
+    /// `sigmoid` (the default), or `none` for raw rewards.
+    #[serde(default)]
+    function_to_apply: Option<String>,
+}
+
+/// The score of the one label.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct Prediction {
+    /// The reward, or its sigmoid.
+    #[schema(value_type = f64)]
+    score: Option<f64>,
+    label: &'static str,
+}
+
+/// For one text its labels; for a batch a list of them.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(untagged)]
+enum PredictReply {
+    /// One text's.
+    One(Vec<Prediction>),
+    /// A batch's.
+    Batch(Vec<[Prediction; 1]>),
+}
+
+/// Scores texts as text-embeddings-inference does.
+#[utoipa::path(post, path = "/predict", tag = "trainers", params(Choices), request_body = PredictRequest, responses(
+    (status = 200, body = PredictReply),
+    (status = "4XX", description = "The request as a whole is wrong.", body = Problem, content_type = "application/problem+json"),
+    (status = 503, description = "Overloaded, or a text has no reward; see `on_failure`.", body = Problem, content_type = "application/problem+json"),
+))]
+async fn predict(asked: Asked, JsonBody(request): JsonBody<PredictRequest>) -> Result<Response, ApiError> {
+    let PredictRequest { inputs, raw_scores, parameters } = request;
+    let function = parameters.as_ref().and_then(|parameters| parameters.function_to_apply.as_deref());
+    let raw = raw_scores || function == Some("none");
+    let (inputs, batch) = match inputs {
+        PredictInputs::Text(text) => (vec![PredictInput::Text([text])], false),
+        PredictInputs::One(input) => (vec![input], false),
+        PredictInputs::Batch(inputs) => (inputs, true),
+    };
+    let item = |input: &PredictInput| {
+        let dialogue = match input {
+            PredictInput::Text([text]) => whole(text, asked.choices.thoughts),
+            PredictInput::Pair([prompt, response]) => continued(prompt, response, asked.choices.thoughts),
+        };
+        Item::text(dialogue, Context::new())
+    };
+    let answers = asked.answers(&PROTOCOL, inputs.iter().map(item).collect()).await?;
+    let predictions = answers
+        .rewards()
+        .into_iter()
+        .map(|reward| Prediction { score: if raw { reward } else { reward.map(sigmoid) }, label: LABEL });
+    let reply = if batch || parameters.is_some() {
+        PredictReply::Batch(predictions.map(|prediction| [prediction]).collect())
+    } else {
+        PredictReply::One(predictions.collect())
+    };
+    Ok(answers.reply(reply))
+}
+
+/// Scores texts as `/predict` does; Hugging Face's inference endpoints are asked here.
+#[utoipa::path(post, path = "/", tag = "trainers", params(Choices), request_body = PredictRequest, responses(
+    (status = 200, body = PredictReply),
+    (status = "4XX", description = "The request as a whole is wrong.", body = Problem, content_type = "application/problem+json"),
+    (status = 503, description = "Overloaded, or a text has no reward; see `on_failure`.", body = Problem, content_type = "application/problem+json"),
+))]
+async fn root(asked: Asked, body: JsonBody<PredictRequest>) -> Result<Response, ApiError> {
+    predict(asked, body).await
+}

@@ -1,0 +1,111 @@
+"""Export any Hugging Face sequence-classification reward model (one label) for guerdon.
+
+    python export_hf.py --checkpoint run/mine --out model-folder --storage int8
+
+Encoders (BERT, DeBERTa-v3, ModernBERT ...) and decoders (Llama, Qwen2, Qwen3, Gemma ...). Writes model.onnx,
+tokenizer.json, chat_template.jinja (if the tokenizer has a template) and guerdon.model.toml with hashes, then scores
+a few dialogues with PyTorch and with ONNX and fails if they differ. guerdon pads on the right. A decoder is right on
+either side and checked on both; an encoder that pools its first token is right only there.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import torch
+
+from hf_reward import HfReward, Texts, collate
+from manifest import write_manifest
+from onnx_store import store
+
+TOLERANCE = {"fp32": 1e-4, "fp16": 2e-2, "int8": 0.2}  # in standard deviations of the scores, or absolute below one
+PROBES = Path(__file__).with_name("hotel_dialogues.json")
+
+
+def arguments():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--checkpoint", required=True, help="folder: model, tokenizer, perhaps calibration.json")
+    p.add_argument("--out", required=True)
+    p.add_argument("--storage", choices=("fp32", "fp16", "int8"), default="int8", help="of the weights; arithmetic is fp32")
+    p.add_argument("--max-tokens", type=int, default=512, help="as in training")
+    p.add_argument("--name", default="reward-model")
+    p.add_argument("--about", default="")
+    p.add_argument("--license", default="")
+    return p.parse_args()
+
+
+def export(reward, pad, path):
+    """The graph in fp32, with batch and sequence free."""
+    ids = torch.tensor([[5, 6, 7, 8, 9, 10, 11], [5, 6, 7, 8, pad, pad, pad]])
+    mask = torch.tensor([[1] * 7, [1] * 4 + [0] * 3])
+    batch, seq = torch.export.Dim("batch"), torch.export.Dim("seq")
+    shape = {0: batch, 1: seq}
+    torch.onnx.export(reward, (ids, mask), str(path), input_names=["input_ids", "attention_mask"], output_names=["logits"],
+                      dynamic_shapes={"input_ids": shape, "attention_mask": shape}, dynamo=True, external_data=False,
+                      opset_version=18, verbose=False)
+
+
+def probes(texts):
+    """Encoded dialogues of all lengths that the template accepts."""
+    found = []
+    for dialogue in json.loads(PROBES.read_text(encoding="utf-8")):
+        try:
+            found.append(texts.encode(dialogue["messages"]))
+        except Exception as refusal:  # a template's own words; what it refuses it cannot score
+            print(f"template refuses {dialogue['about']}: {refusal}")
+    return found
+
+
+def compare(reward, sess, rows, pad, storage):
+    """Largest difference of PyTorch's scores of each text alone to ONNX's, alone and padded."""
+    def run(part, left):
+        ids, mask = collate(part, pad, left)
+        return sess.run(["logits"], {"input_ids": ids.numpy(), "attention_mask": mask.numpy()})[0][:, 0]
+
+    with torch.inference_mode():
+        expected = np.array([float(reward(*collate([row], pad))[0, 0]) for row in rows])
+    worst = 0.0
+    runs = {"alone": np.concatenate([run([row], False) for row in rows]), "padded right": run(rows, False)}
+    if reward.is_decoder:
+        runs["padded left"] = run(rows, True)
+    for name, got in runs.items():
+        difference = np.abs(got - expected).max() / max(1.0, expected.std())
+        print(f"PyTorch alone vs ONNX {storage} {name}: max |diff| {difference:.2e}, {len(rows)} texts")
+        worst = max(worst, difference)
+    return worst
+
+
+def main():
+    args = arguments()
+    out, folder = Path(args.out), Path(args.checkpoint)
+    out.mkdir(parents=True, exist_ok=True)
+    texts = Texts(args.checkpoint, args.max_tokens)
+    reward = HfReward.load(args.checkpoint).eval()
+    path = out / "model.onnx"
+    export(reward, texts.pad, path)
+    if args.storage != "fp32":
+        model = store(onnx.load(path), args.storage, keep=lambda name: "score" in name or "classifier" in name)
+        onnx.checker.check_model(model)
+        onnx.save(model, path)
+    texts.tokenizer.backend_tokenizer.save(str(out / "tokenizer.json"), pretty=False)
+    chat = None
+    if texts.template:
+        (out / "chat_template.jinja").write_text(texts.template, encoding="utf-8")
+        chat = {"bos_token": texts.tokenizer.bos_token, "eos_token": texts.tokenizer.eos_token}
+    measured = folder / "calibration.json"
+    calibration = json.loads(measured.read_text()) if measured.exists() else None
+    where = f"{calibration['n']} replies of the validation split (PyTorch)" if calibration else ""
+    write_manifest(out, args, calibration, where, chat)
+
+    sess = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    worst = compare(reward, sess, probes(texts), texts.pad, args.storage)
+    print(f"{out}: {path.stat().st_size / 1e6:.2f} MB, {'ok' if worst <= TOLERANCE[args.storage] else 'FAILED'}")
+    sys.exit(0 if worst <= TOLERANCE[args.storage] else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""Any Hugging Face encoder or decoder as a reward model: text to ids, and ids to one score that no padding can move."""
+
+import inspect
+
+import torch
+from torch import nn
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from rm_text import Encoded, encode, load_tokenizer
+
+
+class HfReward(nn.Module):
+    """AutoModelForSequenceClassification with one label, pooled by the mask.
+
+    A decoder's own pooling looks for the last token that is not the pad token. With a pad token that is the end token
+    too, as is common, it reads one token early, or, padded on the left, the wrong end. Here the last token is the last
+    one that the mask keeps, on whichever side the padding lies.
+    """
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+        self.is_decoder = hasattr(model, "score")
+        self.takes_positions = "position_ids" in inspect.signature(model.forward).parameters
+
+    @classmethod
+    def load(cls, folder, **options):
+        """eager attention: the plain operators, which an export needs and a CPU does not mind"""
+        model = AutoModelForSequenceClassification.from_pretrained(
+            folder, num_labels=1, dtype=torch.float32, attn_implementation="eager", **options)
+        return cls(model)
+
+    def forward(self, input_ids, attention_mask):
+        inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
+        if self.takes_positions:
+            inputs["position_ids"] = (attention_mask.cumsum(1) - 1).clamp(min=0)
+        if not self.is_decoder:
+            return self.model(**inputs).logits
+        hidden = self.model.base_model(**inputs, use_cache=False).last_hidden_state
+        last = attention_mask * (attention_mask.flip(1).cumsum(1).flip(1) == 1)
+        return self.model.score((last[:, None].to(hidden.dtype) @ hidden)[:, 0])
+
+
+class Texts:
+    """Dialogues to ids: by the tokenizer's chat template if it has one, else in the plain format of rm_text.py."""
+
+    def __init__(self, folder, max_tokens):
+        self.max_tokens = max_tokens
+        self.tokenizer = AutoTokenizer.from_pretrained(folder)
+        self.template = self.tokenizer.chat_template
+        self.plain = None if self.template else load_tokenizer(f"{folder}/tokenizer.json")
+        self.pad = self.tokenizer.pad_token_id or 0
+
+    def encode(self, messages):
+        """-> Encoded, for the score of the last message"""
+        if self.plain:
+            return encode(self.plain, messages, len(messages) - 1, self.max_tokens)
+        first = 1 if messages[0]["role"] == "system" else 0
+        for start in range(first, len(messages)):
+            text = self.tokenizer.apply_chat_template(messages[:first] + messages[start:], tokenize=False)
+            ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+            if len(ids) <= self.max_tokens:
+                return Encoded(ids, (0, 0), start > first)
+        return Encoded(ids[-self.max_tokens:], (0, 0), True)
+
+    def pair(self, row):
+        """-> (chosen, rejected), both Encoded"""
+        return tuple(self.encode(row["prompt"] + [{"role": "assistant", "content": row[side]}])
+                     for side in ("chosen", "rejected"))
+
+
+def collate(rows, pad, left=False):
+    """-> (input_ids, attention_mask), int64 [batch, longest]"""
+    longest = max(len(row.ids) for row in rows)
+    ids = torch.full((len(rows), longest), pad)
+    mask = torch.zeros_like(ids)
+    for i, row in enumerate(rows):
+        place = slice(longest - len(row.ids), None) if left else slice(0, len(row.ids))
+        ids[i, place], mask[i, place] = torch.tensor(row.ids), 1
+    return ids, mask
+
+
+@torch.inference_mode()
+def score_all(reward, rows, pad, batch=16):
+    """fp32 scores of Encoded rows, in batches of similar length"""
+    scores, order = [0.0] * len(rows), sorted(range(len(rows)), key=lambda i: len(rows[i].ids))
+    for start in range(0, len(order), batch):
+        part = order[start:start + batch]
+        for i, value in zip(part, reward(*collate([rows[i] for i in part], pad))[:, 0].tolist()):
+            scores[i] = value
+    return scores

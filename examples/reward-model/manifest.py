@@ -1,0 +1,33 @@
+"""Write guerdon.model.toml: the files with their hashes, how a dialogue becomes tokens, how scores are distributed."""
+
+import hashlib
+import json
+from pathlib import Path
+
+from rm_text import PREFIX, SEPARATOR
+
+
+def sha256(path):
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def write_manifest(out, args, calibration=None, measured_on="", chat=None):
+    """args: name, about, license, max_tokens. chat: None for the plain format, else {"bos_token": .., "eos_token": ..} of a
+    model whose template lies in chat_template.jinja."""
+    text = json.dumps  # a JSON string is also a TOML basic string
+    lines = [f"name = {text(args.name)}", f"about = {text(args.about)}", f"license = {text(args.license)}", "", "[files]"]
+    files = [("model", "model.onnx"), ("tokenizer", "tokenizer.json")]
+    files += [("chat_template", "chat_template.jinja")] if chat is not None else []
+    for key, name in files:
+        lines += [f"{key} = {text(name)}", f"{key}_sha256 = {text(sha256(out / name))}"]
+    lines += ["", "[input]", f"format = {text('plain' if chat is None else 'chat_template')}", f"max_tokens = {args.max_tokens}"]
+    if chat is None:
+        lines += [f"separator = {text(SEPARATOR)}", "", "[input.prefix]"]
+        lines += [f"{role} = {text(prefix)}" for role, prefix in PREFIX.items()]
+    else:
+        lines += [f"{key} = {text(token)}" for key, token in chat.items() if token]
+    lines += ["", "[output]", 'name = "logits"']
+    if calibration:
+        lines += ["", "[calibration]", f"mean = {calibration['mean']:.6f}", f"std = {calibration['std']:.6f}",
+                  f"measured_on = {text(measured_on)}"]
+    (out / "guerdon.model.toml").write_text("\n".join(lines) + "\n")

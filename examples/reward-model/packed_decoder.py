@@ -1,0 +1,174 @@
+"""Writes a decoder reward model as a packed ONNX graph: every distinct token of a batch is computed once.
+
+    python packed_decoder.py --checkpoint DIR --out model.onnx [--dtype float16] [--max-tokens 4096]
+
+`DIR` is a Hugging Face `*ForSequenceClassification` of one label: Llama, Mistral, Qwen2, Qwen3 or Gemma. The linear
+layers run over the nodes of the batch's prefix tree; attention gathers whole sequences from them, so nothing is padded
+but attention's rows and no shared beginning is computed twice. Each state comes of the same numbers as it would alone.
+`crates/guerdon-model/src/packed.rs` lists the inputs and builds them.
+
+The graph is written node by node, because an exported one keeps neither the fused attention nor this layout.
+"""
+
+import argparse
+import os
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+MICROSOFT = "com.microsoft"
+TYPES = {"float32": (np.float32, TensorProto.FLOAT), "float16": (np.float16, TensorProto.FLOAT16)}
+FAMILIES = {"llama", "mistral", "qwen2", "qwen3", "gemma"}
+GATES = {"silu": dict(op="QuickGelu", alpha=1.0), "gelu_pytorch_tanh": dict(op="FastGelu"), "gelu": dict(op="Gelu")}
+
+
+class Graph:
+    """Nodes and weights, gathered in order."""
+
+    def __init__(self, dtype):
+        self.numpy, self.type = TYPES[dtype]
+        self.nodes, self.weights = [], []
+
+    def weight(self, name, tensor):
+        array = tensor.detach().float().numpy() if isinstance(tensor, torch.Tensor) else np.asarray(tensor)
+        if array.dtype.kind == "f":
+            array = array.astype(self.numpy)
+        self.weights.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        return name
+
+    def node(self, op, inputs, outputs, **attributes):
+        self.nodes.append(helper.make_node(op, inputs, outputs, **attributes))
+        return outputs[0]
+
+    def linear(self, name, x, layers):
+        """Several linear layers of one input as one product, with their biases if they have any."""
+        y = self.node("MatMul", [x, self.weight(name + ".w", torch.cat([layer.weight for layer in layers]).T)], [name])
+        if layers[0].bias is None:
+            return y
+        bias = self.weight(name + ".b", torch.cat([layer.bias for layer in layers]))
+        return self.node("Add", [y, bias], [name + ".biased"])
+
+
+def norm_weight(norm, family):
+    # Gemma's normalisation multiplies by 1 + w.
+    return norm.weight.float() + 1 if family == "gemma" else norm.weight
+
+
+def build(model, dtype="float32", max_tokens=4096):
+    config, trunk = model.config, model.model
+    family = config.model_type
+    check(config, family)
+    heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
+    size = getattr(config, "head_dim", None) or config.hidden_size // heads
+    g = Graph(dtype)
+    eps = config.rms_norm_eps
+
+    rope = trunk.rotary_emb
+    angles = np.outer(np.arange(max_tokens), rope.inv_freq.float().numpy())
+    g.weight("cos", np.cos(angles) * rope.attention_scaling)
+    g.weight("sin", np.sin(angles) * rope.attention_scaling)
+    g.weight("flat", np.array([-1, heads * size]))
+    no_past(g, kv_heads, size)
+
+    table = trunk.embed_tokens.weight.float()
+    x = g.node("Gather", [g.weight("embed", table * (config.hidden_size**0.5 if family == "gemma" else 1)), "token_ids"], ["x"])
+    first = g.weight("norm", norm_weight(trunk.layers[0].input_layernorm, family))
+    h = g.node("SimplifiedLayerNormalization", [x, first], ["h"], epsilon=eps, axis=-1)
+    for i, layer in enumerate(trunk.layers):
+        p, attention, mlp = f"layer{i}.", layer.self_attn, layer.mlp
+        qkv = g.linear(p + "qkv", h, [attention.q_proj, attention.k_proj, attention.v_proj])
+        if hasattr(attention, "q_norm"):
+            qkv = head_norms(g, p, qkv, attention, (heads, kv_heads, size), eps)
+        rows = g.node("Gather", [qkv, "gather_idx"], [p + "rows"])
+        g.node("GroupQueryAttention", [rows, "", "", "past", "past", "seqlens_k", "total_len", "cos", "sin"],
+               [p + "attended", p + "key", p + "value"], domain=MICROSOFT, num_heads=heads, kv_num_heads=kv_heads,
+               do_rotary=1, scale=float(attention.scaling))
+        flat = g.node("Reshape", [p + "attended", "flat"], [p + "flat"])
+        states = g.node("Gather", [flat, "scatter_idx"], [p + "states"])
+        o = g.linear(p + "o", states, [attention.o_proj])
+        after = g.weight(p + "norm", norm_weight(layer.post_attention_layernorm, family))
+        g.node("SkipSimplifiedLayerNormalization", [x, o, after], [p + "m", "", "", p + "x1"], domain=MICROSOFT, epsilon=eps)
+        gate = dict(GATES[config.hidden_act if hasattr(config, "hidden_act") else config.hidden_activation])
+        a = g.linear(p + "gate", p + "m", [mlp.gate_proj])
+        a = g.node(gate.pop("op"), [a], [p + "act"], domain=MICROSOFT, **gate)
+        u = g.node("Mul", [a, g.linear(p + "up", p + "m", [mlp.up_proj])], [p + "gated"])
+        d = g.linear(p + "down", u, [mlp.down_proj])
+        following = trunk.layers[i + 1].input_layernorm if i + 1 < len(trunk.layers) else trunk.norm
+        weight = g.weight(p + "next", norm_weight(following, family))
+        g.node("SkipSimplifiedLayerNormalization", [p + "x1", d, weight], [p + "h", "", "", p + "x2"], domain=MICROSOFT, epsilon=eps)
+        h, x = p + "h", p + "x2"
+    # The head stays in 32 bits whatever the trunk is: it is one product, and scores are compared.
+    pooled = g.node("Cast", [g.node("Gather", [h, "last_idx"], ["pooled"])], ["pooled32"], to=TensorProto.FLOAT)
+    head = numpy_helper.from_array(np.ascontiguousarray(model.score.weight.detach().float().numpy().T), "score")
+    g.weights.append(head)
+    g.node("MatMul", [pooled, "score"], ["logits"])
+    return finish(g)
+
+
+def check(config, family):
+    if family not in FAMILIES:
+        raise SystemExit(f"packed_decoder.py knows {', '.join(sorted(FAMILIES))}, not `{family}`; export.py writes others padded")
+    if config.num_labels != 1:
+        raise SystemExit(f"the model has {config.num_labels} labels; a reward model has one")
+    kinds = getattr(config, "layer_types", None) or []
+    if any(kind != "full_attention" for kind in kinds) or (family == "mistral" and config.sliding_window):
+        raise SystemExit("the model has sliding-window layers, in which a token's state is not the same for every window")
+
+
+def no_past(g, kv_heads, size):
+    """An empty cache of the batch's size: attention starts at the beginning of every row."""
+    g.weight("first", np.array([0]))
+    g.weight("tail", np.array([kv_heads, 0, size]))
+    g.node("Shape", ["gather_idx"], ["shape"])
+    g.node("Gather", ["shape", "first"], ["rows"])
+    g.node("Concat", ["rows", "tail"], ["past_shape"], axis=0)
+    g.node("ConstantOfShape", ["past_shape"], ["past"], value=helper.make_tensor("zero", g.type, [1], [0]))
+
+
+def head_norms(g, p, qkv, attention, shape, eps):
+    """Qwen3 normalises queries and keys head by head: here, once a distinct token, before rows are gathered."""
+    heads, kv_heads, size = shape
+    widths = g.weight(p + "widths", np.array([heads * size, kv_heads * size, kv_heads * size]))
+    g.node("Split", [qkv, widths], [p + "q", p + "k", p + "v"], axis=-1)
+    for part, count, norm in (("q", heads, attention.q_norm), ("k", kv_heads, attention.k_norm)):
+        by_head = g.node("Reshape", [p + part, g.weight(p + part + ".heads", np.array([-1, count, size]))], [p + part + "3"])
+        normed = g.node("SimplifiedLayerNormalization", [by_head, g.weight(p + part + ".norm", norm.weight)], [p + part + "n"],
+                        epsilon=eps, axis=-1)
+        g.node("Reshape", [normed, g.weight(p + part + ".flat", np.array([-1, count * size]))], [p + part + "f"])
+    return g.node("Concat", [p + "qf", p + "kf", p + "v"], [p + "qkvn"], axis=-1)
+
+
+def finish(g):
+    long, int32 = TensorProto.INT64, TensorProto.INT32
+    info = helper.make_tensor_value_info
+    inputs = [info("token_ids", long, ["nodes"]), info("gather_idx", long, ["batch", "longest"]),
+              info("scatter_idx", long, ["nodes"]), info("seqlens_k", int32, ["batch"]), info("total_len", int32, []),
+              info("last_idx", long, ["batch"])]
+    graph = helper.make_graph(g.nodes, "packed-reward-model", inputs, [info("logits", TensorProto.FLOAT, ["batch", 1])], g.weights)
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid(MICROSOFT, 1)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=8, producer_name="guerdon packed_decoder")
+
+
+def save(model, path):
+    """Writes the graph; beyond what one ONNX file can hold, its weights beside it in `<path>.data`."""
+    large = sum(len(weight.raw_data) for weight in model.graph.initializer) > 1_500_000_000
+    onnx.save_model(model, path, save_as_external_data=large, location=os.path.basename(path) + ".data")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", required=True)
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--dtype", choices=TYPES, default="float32")
+    parser.add_argument("--max-tokens", type=int, default=4096)
+    args = parser.parse_args()
+    from transformers import AutoModelForSequenceClassification
+
+    model = AutoModelForSequenceClassification.from_pretrained(args.checkpoint, dtype=torch.float32).eval()
+    save(build(model, args.dtype, args.max_tokens), args.out)
+
+
+if __name__ == "__main__":
+    main()

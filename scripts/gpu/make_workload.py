@@ -1,0 +1,111 @@
+"""Writes a decoder reward model of random weights and rollouts to score with it: the work of one GRPO step.
+
+    python scripts/gpu/make_workload.py OUT [--shape qwen3-0.6b | tiny] [--prompts 128] [--samples 8]
+
+OUT/model is a packed graph with its manifest, tokenizer, chat template and reference.jsonl (64 rollouts scored by
+transformers in 32 bits); OUT/rollouts.jsonl holds prompts x samples rollouts: prompts of 200 to 800 tokens, replies of 16 to
+512 (log-normal), as research on the same work had them. Weights are random, so scores mean nothing; speed and parity do.
+Needs torch, transformers, onnx, tokenizers.
+"""
+
+import argparse
+import hashlib
+import json
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import Qwen3Config, Qwen3ForSequenceClassification
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "examples" / "reward-model"))
+import packed_decoder  # noqa: E402
+
+SHAPES = {
+    "qwen3-0.6b": dict(hidden_size=1024, num_hidden_layers=28, num_attention_heads=16, num_key_value_heads=8, head_dim=128,
+                       intermediate_size=3072, vocab_size=151936),
+    "tiny": dict(hidden_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=16,
+                 intermediate_size=128, vocab_size=1024),
+}
+TEMPLATE = "{% for m in messages %}{{ m.role }} {{ m.content }} end {% endfor %}"
+WORDS = ["[UNK]", "system", "user", "assistant", "tool", "end"]
+MAX_TOKENS = 2048
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--shape", choices=SHAPES, default="qwen3-0.6b")
+    parser.add_argument("--dtype", choices=packed_decoder.TYPES, default="float16")
+    parser.add_argument("--prompts", type=int, default=128)
+    parser.add_argument("--samples", type=int, default=8)
+    parser.add_argument("--reference", type=int, default=64, help="rollouts scored by transformers")
+    args = parser.parse_args()
+    folder = args.out / "model"
+    folder.mkdir(parents=True, exist_ok=True)
+
+    torch.manual_seed(0)
+    config = Qwen3Config(num_labels=1, pad_token_id=None, max_position_embeddings=4096, use_cache=False, **SHAPES[args.shape])
+    model = Qwen3ForSequenceClassification(config).eval()
+    with torch.no_grad():
+        model.score.weight.normal_(0, 1 / math.sqrt(config.hidden_size))
+    packed_decoder.save(packed_decoder.build(model, args.dtype, MAX_TOKENS), str(folder / "model.onnx"))
+    vocabulary = WORDS + [f"w{i}" for i in range(config.vocab_size - len(WORDS))]
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(vocabulary)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "chat_template.jinja").write_text(TEMPLATE)
+    manifest(folder)
+
+    rows = list(rollouts(args, len(vocabulary)))
+    with (args.out / "rollouts.jsonl").open("w") as out:
+        for row in rows:
+            out.write(json.dumps(row) + "\n")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model.to(device)
+    ids = {word: i for i, word in enumerate(vocabulary)}
+    with (folder / "reference.jsonl").open("w") as out, torch.inference_mode():
+        for row in rows[: args.reference]:
+            text = "".join(f"{m['role']} {m['content']} end " for m in row["messages"])
+            tokens = torch.tensor([[ids[word] for word in text.split()]], device=device)
+            score = float(model(input_ids=tokens).logits[0, 0])
+            out.write(json.dumps({"messages": row["messages"], "index": 1, "score": score}) + "\n")
+    print(f"{len(rows)} rollouts, {sum(len(m['content'].split()) + 2 for row in rows for m in row['messages'])} tokens")
+
+
+def rollouts(args, vocabulary):
+    rng = np.random.default_rng(1)
+
+    def say(count):
+        return " ".join(f"w{i}" for i in rng.integers(0, vocabulary - len(WORDS), count))
+
+    for prompt in range(args.prompts):
+        question = say(int(rng.integers(200, 800)))
+        for _ in range(args.samples):
+            reply = say(int(np.clip(rng.lognormal(5, 0.7), 16, 512)))
+            messages = [{"role": "user", "content": question}, {"role": "assistant", "content": reply}]
+            yield {"group": f"prompt-{prompt}", "messages": messages}
+
+
+def manifest(folder):
+    def sha(name):
+        digest = hashlib.sha256()
+        with (folder / name).open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+        return digest.hexdigest()
+
+    files = {"model": "model.onnx", "tokenizer": "tokenizer.json", "chat_template": "chat_template.jinja"}
+    if (folder / "model.onnx.data").exists():
+        files["model_data"] = "model.onnx.data"
+    lines = [f'{key} = "{name}"\n{key}_sha256 = "{sha(name)}"' for key, name in files.items()]
+    text = "\n".join(lines)
+    (folder / "guerdon.model.toml").write_text(
+        f'name = "workload"\nabout = "random weights, for measuring"\n\n[files]\n{text}\n\n'
+        f'[input]\nformat = "chat_template"\nmax_tokens = {MAX_TOKENS}\n')
+
+
+if __name__ == "__main__":
+    main()

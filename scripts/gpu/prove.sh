@@ -1,0 +1,90 @@
+#!/bin/sh
+# One command on a machine with an NVIDIA GPU: parity and speed of the packed decoder over it, and a log of both.
+#
+#   sh scripts/gpu/prove.sh [OUT]        OUT: where the log and the workload go; default .guerdon/gpu
+#
+# Needs Rust, Python 3 with torch and transformers, and ONNX Runtime's CUDA build with the CUDA 13 libraries it wants
+# (cudart, cublas, cublasLt, curand). What is missing is installed from the package registries, where they can be reached;
+# where they cannot, put the wheels' files where the variables below point.
+#   PYTHON          a Python with torch, transformers, onnx, tokenizers       default: a venv in OUT
+#   ORT_DYLIB_PATH  libonnxruntime.so of onnxruntime-gpu, its providers beside it
+#   CUDA_LIBS       folders with the CUDA libraries, separated by colons
+#   GUERDON         a release binary                                          default: built here
+set -eu
+out=${1:-.guerdon/gpu}
+mkdir -p "$out"
+log="$out/log.txt"
+say() { printf '\n== %s\n' "$*" | tee -a "$log"; }
+run() { printf '$ %s\n' "$*" >> "$log"; "$@" 2>&1 | tee -a "$log"; }
+
+say "$(date -u +%Y-%m-%d) $(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader | head -1)"
+if [ -z "${PYTHON:-}" ]; then
+    python3 -m venv --system-site-packages "$out/venv"
+    "$out/venv/bin/pip" install --quiet torch transformers onnx tokenizers numpy
+    PYTHON="$out/venv/bin/python"
+fi
+if [ -z "${ORT_DYLIB_PATH:-}" ]; then
+    GPU=1 PYTHON="$PYTHON" sh scripts/fetch-onnxruntime.sh "$out/onnxruntime"
+    ORT_DYLIB_PATH="$out/onnxruntime/libonnxruntime.so"
+fi
+if [ -z "${CUDA_LIBS:-}" ]; then
+    CUDA_LIBS=$("$PYTHON" -c 'import glob, site; print(":".join(p for s in site.getsitepackages() for p in glob.glob(s + "/nvidia/*/lib")))')
+fi
+export ORT_DYLIB_PATH LD_LIBRARY_PATH="$CUDA_LIBS:${LD_LIBRARY_PATH:-}"
+if [ -z "${GUERDON:-}" ]; then
+    cargo build --release --package guerdon-cli
+    GUERDON="${CARGO_TARGET_DIR:-target}/release/guerdon"
+fi
+
+say "the workload: Qwen3-0.6B's shape, 128 prompts of 8 samples"
+[ -f "$out/model/reference.jsonl" ] || run "$PYTHON" scripts/gpu/make_workload.py "$out"
+
+say "parity: alone, together, and with transformers in 32 bits (16-bit weights: 0.01)"
+run "$GUERDON" rm check "$out/model" --device cuda --tolerance 0.01
+
+say "speed, in this process: all rollouts at once, by batch budget"
+for budget in 16384 32768 65536; do
+    run "$GUERDON" rm bench "$out/model" --device cuda --on "$out/rollouts.jsonl" --token-budget "$budget" --max-batch 512
+done
+
+say "speed, over HTTP"
+cat > "$out/guerdon.toml" <<TOML
+[server]
+listen = "127.0.0.1:8790"
+[models.packed]
+path = "model"
+device = "cuda"
+token_budget = 32768
+max_batch = 512
+cache = 0
+[profiles.rm]
+model = "packed"
+TOML
+"$GUERDON" serve --config "$out/guerdon.toml" >> "$log" 2>&1 &
+server=$!
+trap 'kill $server' EXIT
+"$PYTHON" - "$out/rollouts.jsonl" <<'PY' | tee -a "$log"
+import json, sys, time, urllib.request
+rollouts = [json.loads(line) for line in open(sys.argv[1])]
+url = "http://127.0.0.1:8790"
+def post():
+    body = json.dumps({"rollouts": rollouts}).encode()
+    request = urllib.request.Request(url + "/v1/score", body, {"Content-Type": "application/json"})
+    return json.load(urllib.request.urlopen(request))
+for _ in range(600):
+    try:
+        urllib.request.urlopen(url + "/readyz")
+        break
+    except OSError:
+        time.sleep(0.5)
+post()
+times = []
+for _ in range(3):
+    started = time.perf_counter()
+    reply = post()
+    times.append(time.perf_counter() - started)
+    assert all(result["reward"] is not None for result in reply["results"])
+middle = sorted(times)[1]
+print(f"{len(rollouts)} rollouts in one request: {middle:.3f} s, {len(rollouts) / middle:.1f} rollouts/s (median of {times})")
+PY
+say "done; the log is $log"

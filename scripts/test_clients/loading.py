@@ -1,0 +1,61 @@
+"""Loads clients' own code without the training stacks around it, and the lines that our pages tell people to paste.
+
+Nothing here changes a client: a package's `__init__` is passed over because it imports torch, and a function is compiled
+from the text of its own file because other functions in that file need torch.
+"""
+
+import ast
+import importlib.util
+import pathlib
+import re
+import sys
+import types
+
+PAGES = pathlib.Path(__file__).resolve().parent.parent.parent / "docs" / "trainers"
+PASTED = "http://127.0.0.1:8787"
+
+
+def bare_package(name: str) -> None:
+    """Lets modules of an installed package be imported without running the package's `__init__`."""
+    parent, _, last = name.rpartition(".")
+    if parent:
+        folder = pathlib.Path(sys.modules[parent].__path__[0]) / last
+    else:
+        folder = pathlib.Path(importlib.util.find_spec(name).origin).parent
+    package = types.ModuleType(name)
+    package.__path__ = [str(folder)]
+    sys.modules[name] = package
+
+
+def definitions(path: pathlib.Path, names: set[str], given: dict) -> dict:
+    """The functions, classes and variables called `names`, compiled from the file's own text."""
+    def defines(node: ast.stmt) -> bool:
+        target = getattr(node, "target", None)
+        return getattr(node, "name", None) in names or getattr(target, "id", None) in names
+
+    body = [node for node in ast.parse(path.read_text()).body if defines(node)]
+    scope = dict(given)
+    exec(compile(ast.Module(body, []), str(path), "exec"), scope)  # noqa: S102
+    return scope
+
+
+def package_folder(name: str) -> pathlib.Path:
+    return pathlib.Path(importlib.util.find_spec(name).submodule_search_locations[0])
+
+
+def pasted(page: str, language: str) -> str:
+    """The first block in `language` of a page."""
+    blocks = re.findall(r"^```(\w+)\n(.*?)^```", (PAGES / page).read_text(), re.DOTALL | re.MULTILINE)
+    return next(text for tag, text in blocks if tag == language)
+
+
+def pasted_url(page: str, server: str, language: str = "sh") -> str:
+    """The first URL in the lines to paste, at our server."""
+    return re.search(r"http://[^\s'\",]+", pasted(page, language)).group().replace(PASTED, server)
+
+
+def run_pasted(page: str, server: str, given: dict) -> dict:
+    """Runs a page's Python against our server; what it defines."""
+    scope = dict(given)
+    exec(compile(pasted(page, "python").replace(PASTED, server), page, "exec"), scope)  # noqa: S102
+    return scope

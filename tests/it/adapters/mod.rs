@@ -1,0 +1,86 @@
+//! Trainers' own protocols: what their clients send is understood, and what they read is there.
+//!
+//! | file | what |
+//! |---|---|
+//! | `recorded.rs` | each client's own requests, from `recorded/`, and what it reads of the reply |
+//! | `rules.rs` | the thirteen rules that clients taught, a test each |
+
+mod recorded;
+mod rules;
+
+use guerdon_tests::{Reply, Server};
+use serde_json::{Value, json};
+
+use super::judge::{PROMPT, configured};
+
+/// A prompt as ChatML has it, up to the mark that asks for the reply.
+const ASKED: &str = "<|im_start|>user\n480 is our best price .<|im_end|>\n<|im_start|>assistant\n";
+
+/// Beside `test`: `strict`, whose judge cannot be reached and which makes no reward without it; `gated`, whose rules may
+/// veto.
+async fn server() -> Server {
+    with_limits("").await
+}
+
+async fn with_limits(limits: &str) -> Server {
+    let judged = configured("http://127.0.0.1:9/v1");
+    let (judge, endpoint) = judged.split_once("[judges").expect("an endpoint");
+    let profiles = format!(
+        "{limits}\n[profiles.strict]\nmodel = \"tiny\"\n{judge}\n[profiles.strict.fusion]\non_abstain = \"null\"\n\
+         [profiles.gated]\nmodel = \"tiny\"\nrules = [\"rules.yaml\"]\n[profiles.gated.fusion]\nmethod = \"gated\"\n\
+         floor = -9.5\n[judges{endpoint}"
+    );
+    let toml = format!("default_profile = \"test\"\n{}{profiles}", Server::config());
+    Server::from_config(&toml, &[("kind.md", PROMPT)]).await
+}
+
+/// The reward that `/v1/score` makes of a dialogue in which the partner names a price and the agent says `reply`.
+async fn reward(server: &Server, reply: &str) -> f64 {
+    let scored = server.score(&json!({ "rollouts": [Server::rollout(reply)] })).await;
+    scored["results"][0]["reward"].as_f64().expect("a reward")
+}
+
+fn query(reply: &str) -> String {
+    format!("{ASKED}{reply}<|im_end|>\n")
+}
+
+/// Every route that answers a batch of texts or one text, with a body that holds `reply`, and where its number is.
+fn texts(reply: &str) -> [(&'static str, Value, &'static str); 10] {
+    let (query, split) = (query(reply), json!({ "prompts": [ASKED], "responses": [reply] }));
+    [
+        ("/get_reward", json!({ "query": [query], "prompts": [ASKED], "labels": [null] }), "/rewards/0"),
+        ("/get_reward", split, "/rewards/0"),
+        ("/rm", json!({ "prompt": ASKED, "response": reply, "label": null }), ""),
+        ("/classify", json!({ "model": "rm", "input": query, "use_activation": false }), "/data/0/probs/0"),
+        ("/classify", json!({ "text": query }), "/embedding/0"),
+        ("/classify", json!({ "input": [query], "raw_scores": true }), "/data/0/0/score"),
+        ("/v1/embeddings", json!({ "model": "rm", "input": query }), "/data/0/embedding/0"),
+        ("/predict", json!({ "inputs": query, "raw_scores": true }), "/0/score"),
+        ("/", json!({ "inputs": query, "parameters": { "function_to_apply": "none" } }), "/0/0/score"),
+        ("/v1/score/evaluation", json!({ "model": "model", "messages": [query] }), "/scores/0"),
+    ]
+}
+
+fn near(value: &Value, expected: f64) -> bool {
+    value.as_f64().is_some_and(|value| (value - expected).abs() < 1e-5)
+}
+
+fn sigmoid(x: f64) -> f64 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+/// The names of an object.
+fn names(object: &Value) -> Vec<&str> {
+    object.as_object().expect("an object").keys().map(String::as_str).collect()
+}
+
+async fn ok(server: &Server, path: &str, body: &Value) -> Value {
+    let reply = server.post(path, body).await;
+    assert_eq!(reply.status, 200, "{path}: {}", reply.text);
+    reply.json()
+}
+
+/// The header that counts texts whose template is not known.
+fn unrecognised(reply: &Reply) -> &str {
+    reply.headers["x-guerdon-unrecognised"].to_str().expect("a number")
+}

@@ -1,0 +1,282 @@
+//! What clients taught: each rule is a way in which one of them ends a training run, or spoils it quietly.
+
+use guerdon_tests::{Answer, Reply, Server, StandInJudge};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use super::super::judge::{PROMPT, configured, verdict};
+use super::{ASKED, names, near, ok, query, reward, server, sigmoid, texts, with_limits};
+
+#[tokio::test]
+async fn rule_01_no_nan_and_no_null_where_a_client_dies_of_it() {
+    let server = server().await;
+    for (path, body, place) in texts("480 .") {
+        let scored = ok(&server, path, &body).await;
+        assert!(scored.pointer(place).is_some_and(Value::is_number), "{path}: {scored}");
+        let unscored = server.post(&format!("{path}?profile=strict"), &body).await;
+        assert_eq!(unscored.status, 503, "{path}: an error, not a number of ours: {}", unscored.text);
+        assert_eq!(unscored.json()["code"], "unscored", "{path}");
+        let chosen = ok(&server, &format!("{path}?profile=strict&on_failure=value:-1.5"), &body).await;
+        assert!(chosen.pointer(place).is_some_and(|number| near(number, -1.5)), "{path}: {chosen}");
+        let null = ok(&server, &format!("{path}?profile=strict&on_failure=null"), &body).await;
+        assert_eq!(null.pointer(place), Some(&Value::Null), "{path}: as asked");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn rule_02_extra_logs_are_lists_of_numbers_under_the_same_names_every_time() {
+    let server = with_limits("[limits]\nmax_message_bytes = 100\n").await;
+    let long = "x".repeat(101);
+    let mut seen: Option<Vec<String>> = None;
+    for replies in [vec![], vec!["480 ."], vec!["see the work order .", &long], vec![long.as_str()]] {
+        let queries: Vec<_> = replies.iter().map(|reply| query(reply)).collect();
+        for path in [
+            "/get_reward?on_failure=value:-1",
+            "/get_reward?profile=strict&sources=rm,judge&on_failure=value:0",
+        ] {
+            let logs = ok(&server, path, &json!({ "query": queries })).await["extra_logs"].clone();
+            for (name, numbers) in logs.as_object().unwrap() {
+                let numbers = numbers.as_array().unwrap();
+                assert_eq!(numbers.len(), replies.len(), "{name}");
+                assert!(numbers.iter().all(Value::is_number), "{name}: {numbers:?}");
+            }
+            if !path.contains("strict") {
+                let names: Vec<_> = names(&logs).iter().map(|name| (*name).to_owned()).collect();
+                assert_eq!(*seen.get_or_insert(names.clone()), names, "{replies:?}");
+            }
+        }
+    }
+    let all = seen.unwrap();
+    assert_eq!(all, ["failed", "recognised", "rm", "rm_abstained", "rules", "rules_abstained", "thought"]);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn rule_03_single_requests_meet_in_shared_model_batches() {
+    // The bundled model: the tiny one is done with a text before the next request has been read.
+    let bundled = Server::config().replace("crates/guerdon-model/tests/tiny", "models/e5-hh");
+    let server = Server::from_config(&bundled, &[]).await;
+    let mut requests = JoinSet::new();
+    for index in 0..256 {
+        let body =
+            json!({ "query": [query(&format!("480 {index} ."))], "prompts": [ASKED], "labels": [null] });
+        let sent = server.http.post(format!("{}/get_reward", server.url)).json(&body).send();
+        requests.spawn(async { Reply::read(sent.await.unwrap()).await });
+    }
+    for reply in requests.join_all().await {
+        assert_eq!(reply.status, 200, "{}", reply.text);
+    }
+    let batches = server.metric("guerdon_model_batch_items_count", "").await;
+    assert!((1.0..256.0 / 4.0).contains(&batches), "256 requests took {batches} batches");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn rule_04_an_empty_batch_gets_an_empty_answer() {
+    let server = server().await;
+    let empty = ok(&server, "/get_reward", &json!({ "query": [], "prompts": [], "labels": [] })).await;
+    assert_eq!((&empty["rewards"], &empty["scores"]), (&json!([]), &json!([])));
+    assert_eq!(
+        ok(&server, "/get_reward", &json!({ "prompts": [], "responses": [] })).await["rewards"],
+        json!([])
+    );
+    assert_eq!(ok(&server, "/classify", &json!({ "input": [] })).await["data"], json!([]));
+    assert_eq!(ok(&server, "/classify", &json!({ "text": [] })).await, json!([]));
+    assert_eq!(ok(&server, "/v1/embeddings", &json!({ "input": [] })).await["data"], json!([]));
+    assert_eq!(ok(&server, "/predict", &json!({ "inputs": [] })).await, json!([]));
+    assert_eq!(ok(&server, "/v1/score/evaluation", &json!({ "messages": [] })).await["scores"], json!([]));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn rule_05_a_bad_item_is_no_4xx_and_loses_nobody_else() {
+    let server = with_limits("[limits]\nmax_message_bytes = 100\n").await;
+    let long = "x".repeat(101);
+    for bad in [json!(query(&long)), json!(7), Value::Null, json!("<|im_start|>user\nHi<|im_end|>\n")] {
+        let body = json!({ "query": [query("480 ."), bad] });
+        let failed = server.post("/get_reward", &body).await;
+        assert_eq!(failed.status, 503, "{bad}: {}", failed.text);
+        let flagged = ok(&server, "/get_reward?on_failure=value:-1", &body).await;
+        assert!(near(&flagged["rewards"][0], reward(&server, "480 .").await), "{bad}: {flagged}");
+        assert!(near(&flagged["rewards"][1], -1.0), "{bad}: {flagged}");
+        assert_eq!(flagged["extra_logs"]["failed"], json!([0.0, 1.0]), "{bad}");
+    }
+    for bad in
+        [json!({ "prompt": ASKED, "response": long }), json!({ "prompt": 7, "response": "480 ." }), json!({})]
+    {
+        assert_eq!(server.post("/rm", &bad).await.status, 503, "{bad}");
+        assert!(near(&ok(&server, "/rm?on_failure=value:-1", &bad).await, -1.0), "{bad}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn rule_06_a_source_that_never_answers_does_not_hold_the_reply() {
+    // What each route's own deadline is, and that its client waits longer, is a test of the adapters' table.
+    let judge = StandInJudge::gated(Answer::Content(verdict("cold")), 0).await;
+    let server = Server::with(&configured(&judge.url), &[("kind.md", PROMPT)]).await;
+    for (path, body, place) in texts("480 .") {
+        let partial = ok(&server, &format!("{path}?deadline_ms=50"), &body).await;
+        assert!(partial.pointer(place).is_some_and(Value::is_number), "{path}: {partial}");
+    }
+    let body = json!({ "query": [query("480 .")] });
+    let flagged = ok(&server, "/get_reward?deadline_ms=50", &body).await;
+    assert_eq!(flagged["extra_logs"]["judge_abstained"], json!([1.0]), "{flagged}");
+    assert_eq!(flagged["extra_logs"]["failed"], json!([0.0]), "{flagged}");
+    judge.open(1_000);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn rule_07_a_retried_body_is_paid_for_once() {
+    let judge = StandInJudge::new(Answer::Content(verdict("cold"))).await;
+    let server = Server::with(&configured(&judge.url), &[("kind.md", PROMPT)]).await;
+    let body = json!({ "query": [query("480 .")], "prompts": [ASKED], "labels": [null] });
+    let mut tries = JoinSet::new();
+    for _ in 0..16 {
+        let sent = server.http.post(format!("{}/get_reward", server.url)).json(&body).send();
+        tries.spawn(async { Reply::read(sent.await.unwrap()).await.json()["rewards"].clone() });
+    }
+    let rewards = tries.join_all().await;
+    assert!(rewards[0][0].is_number() && rewards.iter().all(|other| *other == rewards[0]), "{rewards:?}");
+    ok(&server, "/get_reward", &body).await;
+    assert_eq!(judge.calls(), 1);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn rule_08_a_token_may_be_in_the_url_since_clients_send_no_headers() {
+    let tokens = "[auth]\ntokens = [{ name = \"trainer\", env = \"TEST_TOKEN\", scopes = [\"score\"] }]\n";
+    let server = with_limits(tokens).await;
+    let in_url = server.url.replace("http://", "http://trainer:let-me-in@");
+    let routes = texts("480 .").map(|(path, body, _)| (path, body));
+    let dialogue = json!({ "messages": [{ "role": "assistant", "content": "480 ." }] });
+    let verify = json!({ "responses_create_params": {}, "response": {} });
+    let others = [
+        ("/reward", dialogue.clone()),
+        ("/evaluate", dialogue),
+        ("/seed_session", json!({})),
+        ("/verify", verify),
+        ("/submit_task", json!({ "prompt": "", "response": "" })),
+    ];
+    for (path, body) in routes.into_iter().chain(others) {
+        let ask = |url: String| server.http.post(url).json(&body);
+        let status = async |request: reqwest::RequestBuilder| request.send().await.unwrap().status().as_u16();
+        let url = format!("{}{path}", server.url);
+        assert_eq!(status(ask(url.clone())).await, 401, "{path}");
+        assert_eq!(status(ask(url.clone()).header("authorization", "")).await, 401, "{path}");
+        assert_eq!(status(ask(format!("{url}?key=wrong"))).await, 401, "{path}");
+        assert_eq!(status(ask(format!("{url}?key=let-me-in"))).await, 200, "{path}");
+        assert_eq!(status(ask(format!("{in_url}{path}"))).await, 200, "{path}");
+        assert_eq!(status(ask(url.clone()).bearer_auth("let-me-in")).await, 200, "{path}");
+        assert_eq!(status(ask(url).header("x-api-key", "let-me-in")).await, 200, "{path}");
+    }
+    assert_eq!(server.get("/reverify_mode").await.status, 401);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn rule_09_the_url_chooses_profile_and_sources() {
+    let server = server().await;
+    let body = json!({ "query": [query("we guarantee it .")] });
+    let usual = ok(&server, "/get_reward", &body).await;
+    let gated = ok(&server, "/get_reward?profile=gated", &body).await;
+    assert!(gated["rewards"][0].as_f64().unwrap() <= -9.5, "{gated}");
+    assert!(usual["rewards"][0].as_f64().unwrap() > -9.5, "{usual}");
+    let alone = ok(&server, "/get_reward?sources=rm", &body).await;
+    assert!(alone["extra_logs"].get("rules").is_none() && alone["extra_logs"].get("rm").is_some(), "{alone}");
+    for (wrong, code) in [
+        ("profile=gatd", "unknown_profile"),
+        ("sources=rn", "unknown_source"),
+        ("profle=gated", "invalid_request"),
+        ("on_failure=0", "invalid_request"),
+    ] {
+        let refused = server.post(&format!("/get_reward?{wrong}"), &body).await;
+        assert_eq!((refused.status, refused.json()["code"].as_str()), (422, Some(code)), "{wrong}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn rule_10_a_list_of_one_gets_a_list_of_one() {
+    let server = server().await;
+    let one = ok(&server, "/get_reward", &json!({ "query": [query("480 .")] })).await;
+    for list in [&one["rewards"], &one["scores"], &one["extra_logs"]["rm"]] {
+        assert_eq!(list.as_array().unwrap().len(), 1, "{one}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn rule_11_scores_lie_between_0_and_1_beside_raw_rewards() {
+    let server = server().await;
+    let replies = ["480 .", "see the work order .", "we guarantee it ."];
+    let body = json!({ "query": replies.map(query) });
+    let reply = ok(&server, "/get_reward?profile=gated", &body).await;
+    for (score, raw) in reply["scores"].as_array().unwrap().iter().zip(reply["rewards"].as_array().unwrap()) {
+        let raw = raw.as_f64().unwrap();
+        assert!((0.0..=1.0).contains(&score.as_f64().unwrap()) && near(score, sigmoid(raw)), "{reply}");
+    }
+    assert!(reply["rewards"][2].as_f64().unwrap() <= -9.5, "raw: {reply}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn rule_12_each_flavour_activates_by_default_as_its_own_server_does() {
+    let server = server().await;
+    let text = query("480 .");
+    let raw = reward(&server, "480 .").await;
+    let squashed = sigmoid(raw);
+    assert!((raw - squashed).abs() > 1e-3, "the two can be told apart");
+    for (path, body, place, expected) in [
+        ("/predict", json!({ "inputs": text }), "/0/score", squashed),
+        ("/predict", json!({ "inputs": text, "raw_scores": true }), "/0/score", raw),
+        ("/", json!({ "inputs": text, "parameters": {} }), "/0/0/score", squashed),
+        ("/classify", json!({ "input": text }), "/data/0/probs/0", squashed),
+        ("/classify", json!({ "input": text, "use_activation": true }), "/data/0/probs/0", squashed),
+        ("/classify", json!({ "input": text, "use_activation": false }), "/data/0/probs/0", raw),
+        ("/classify", json!({ "input": text, "activation": false }), "/data/0/probs/0", raw),
+        ("/classify", json!({ "input": [text], "raw_scores": false }), "/data/0/0/score", squashed),
+        ("/classify", json!({ "input": [text], "raw_scores": true }), "/data/0/0/score", raw),
+        ("/classify", json!({ "text": text }), "/embedding/0", raw),
+        ("/v1/embeddings", json!({ "input": text }), "/data/0/embedding/0", raw),
+    ] {
+        let reply = ok(&server, path, &body).await;
+        assert!(reply.pointer(place).is_some_and(|number| near(number, expected)), "{path} {body}: {reply}");
+    }
+    // SGLang's own answer here is a softmax over one label, always 1: no reward, so not served.
+    assert_eq!(server.post("/v1/classify", &json!({ "input": text })).await.status, 404);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn rule_13_reward_components_sum_to_the_reward() {
+    let server = server().await;
+    let verify = |reply: &str| {
+        json!({
+            "responses_create_params": { "input": "480 is our best price ." },
+            "response": { "output": [{ "type": "message", "role": "assistant", "content": [{ "type": "output_text", "text": reply }] }] },
+        })
+    };
+    let sum = |verified: &Value| -> f64 {
+        verified["reward_components"].as_object().unwrap().values().map(|part| part.as_f64().unwrap()).sum()
+    };
+    for path in ["/verify", "/verify?profile=gated", "/verify?sources=rm"] {
+        for reply in ["480 .", "see the work order .", "we guarantee it ."] {
+            let verified = ok(&server, path, &verify(reply)).await;
+            let reward = verified["reward"].as_f64().unwrap();
+            assert!((reward - sum(&verified)).abs() <= 1e-6 + 1e-5 * reward.abs(), "{path}: {verified}");
+        }
+    }
+    let gated = ok(&server, "/verify?profile=gated", &verify("we guarantee it .")).await;
+    assert!(
+        gated["reward_components"]["residual"].as_f64().unwrap() < -1.0,
+        "the gate is a component: {gated}"
+    );
+    let masked = ok(&server, "/verify?profile=strict", &verify("480 .")).await;
+    assert_eq!(masked["_ng_failure_class"], "judge_failed", "{masked}");
+    assert_eq!(masked["instance_config"]["mask_sample"], true, "{masked}");
+    assert!(sum(&masked).abs() < 1e-12, "{masked}");
+    server.stop().await;
+}
