@@ -7,10 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use guerdon_types::{AbstainWhy, Usage};
-use secrecy::SecretString;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::audit::Audit;
 use crate::budget::Budget;
@@ -68,21 +66,6 @@ pub(crate) struct Asked {
 }
 
 impl Endpoint {
-    /// An endpoint as configured, with the one API key that it needs. `tasks` and `observer` are those of
-    /// [`Services::new`].
-    ///
-    /// # Errors
-    /// [`Error`], if the configuration or the key cannot be used.
-    pub fn new(
-        config: EndpointConfig,
-        api_key: Option<SecretString>,
-        tasks: TaskTracker,
-        observer: Arc<dyn Fn(&CallEvent) + Send + Sync>,
-    ) -> Result<Arc<Self>, Error> {
-        let services = Services::new(tasks, move |event| observer(event)).with_own_key(&config, api_key);
-        Self::build(config, &services)
-    }
-
     /// An endpoint as configured.
     ///
     /// # Errors
@@ -325,7 +308,8 @@ mod tests {
     use super::*;
 
     fn refused(config: EndpointConfig) -> String {
-        Endpoint::new(config, None, TaskTracker::new(), Arc::new(|_| {})).unwrap_err().to_string()
+        let services = Services::new(tokio_util::task::TaskTracker::new(), |_| {});
+        Endpoint::build(config, &services).unwrap_err().to_string()
     }
 
     #[test]

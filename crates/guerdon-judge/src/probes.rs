@@ -62,6 +62,19 @@ pub struct ProbeOutcome {
     pub detail: String,
 }
 
+impl ProbeOutcome {
+    /// What came of `probe` of `prompt`.
+    pub fn new(
+        prompt: impl Into<String>,
+        probe: impl Into<String>,
+        kind: ProbeKind,
+        passed: Option<bool>,
+        detail: impl Into<String>,
+    ) -> Self {
+        Self { prompt: prompt.into(), probe: probe.into(), kind, passed, detail: detail.into() }
+    }
+}
+
 impl JudgeSource {
     /// Asks every probe of every rubric. `round` counts the rounds from 0: each is asked afresh.
     pub async fn probe(&self, round: u32) -> Vec<ProbeOutcome> {
@@ -74,13 +87,7 @@ impl JudgeSource {
                     Ok(verdict) => judged(*kind, probe, rubric, verdict),
                     Err(abstained) => (None, format!("{}: {}", abstained.why.as_str(), abstained.detail)),
                 };
-                ProbeOutcome {
-                    prompt: rubric.id.clone(),
-                    probe: probe.name.clone(),
-                    kind: *kind,
-                    passed,
-                    detail,
-                }
+                ProbeOutcome::new(&rubric.id, &probe.name, *kind, passed, detail)
             });
             join_all(outcomes).await
         });

@@ -8,7 +8,6 @@ use secrecy::SecretString;
 use tokio_util::task::TaskTracker;
 
 use crate::call::{CallEvent, Observer};
-use crate::config::EndpointConfig;
 use crate::error::Error;
 use crate::transport::Transport;
 
@@ -71,19 +70,6 @@ impl Services {
     ) -> Self {
         self.connect = Some(Arc::new(connect));
         self
-    }
-
-    /// A key that was found already, for those who ask for the judge's own place, or for none.
-    pub(crate) fn with_own_key(self, config: &EndpointConfig, key: Option<SecretString>) -> Self {
-        let (env, file) = (config.api_key_env.clone(), config.api_key_file.clone());
-        self.with_keys(move |place| {
-            let own = place == KeyPlace { env: env.as_deref(), file: file.as_deref() };
-            if own || place == KeyPlace::default() {
-                return Ok(key.clone());
-            }
-            Err("only the judge's own key was handed over; build this endpoint with `Endpoint::build`"
-                .to_owned())
-        })
     }
 
     pub(crate) fn key(&self, place: KeyPlace<'_>) -> Result<Option<SecretString>, Error> {

@@ -21,6 +21,7 @@
 //! | `config/` | what can be configured, and how it is read: file < environment < flags |
 //! | `secrets.rs`, `auth.rs` | tokens and keys; who may ask |
 //! | `sources.rs` | from configuration to profiles: the only list of source kinds |
+//! | `sources/` | models and judges, kept over reloads |
 //! | `texts.rs` | packs and prompts from disk |
 //! | `live.rs` | the snapshot that serves |
 //! | `engine.rs` | the live snapshot, how to replace it, how to score on it |
@@ -30,6 +31,7 @@
 //! | `caller.rs`, `inbound.rs` | who calls, as far as fairness needs to know; how often they may |
 //! | `batch.rs`, `scored.rs`, `advantages.rs` | one request's rollouts side by side; group advantages on the way out |
 //! | `observed.rs`, `metrics.rs`, `telemetry.rs` | what is watched, around the sources |
+//! | `vigil.rs` | judges asked what is known; what their points follow |
 //! | `app.rs`, `state.rs`, `extract.rs`, `problem.rs` | the hall, bytes to requests, problems to replies |
 //! | `routes/` | one file a noun |
 //! | `reload.rs`, `serve.rs` | watcher, SIGHUP and POST to one load; start and stop |
@@ -60,6 +62,7 @@ mod stage;
 mod state;
 mod telemetry;
 pub mod texts;
+mod vigil;
 
 pub use app::openapi_json;
 pub use auth::{Auth, Open};

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use guerdon_fusion::Scorer;
+use guerdon_judge::JudgeSource;
 use guerdon_rules::RulePacks;
 use guerdon_types::{Invalid, ProblemCode, ProfileInfo, ProfileName, SourceInfo};
 
@@ -38,6 +39,8 @@ pub struct Profile {
     pub scorer: Scorer,
     /// Its rule packs, for `GET /v1/rules`.
     pub packs: Option<Arc<RulePacks>>,
+    /// Its judge, which is asked questions whose answer is known, too.
+    pub judge: Option<Arc<JudgeSource>>,
 }
 
 impl Live {

@@ -1,5 +1,7 @@
-//! Every metric: its name, its labels from closed sets, its buckets. The only file that knows them; the registry is a
+//! Every metric: its name, its labels from closed sets, its buckets. The only room that knows them; the registry is a
 //! value that is passed, not a global.
+
+mod judges;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +15,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
+
+pub(crate) use judges::JudgeMetrics;
 
 type Labels<const N: usize> = [(&'static str, String); N];
 
@@ -31,8 +35,8 @@ pub struct Metrics {
     model_batch_tokens: Family<ModelLabels, Histogram, fn() -> Histogram>,
     model_batch_seconds: Family<ModelLabels, Histogram, fn() -> Histogram>,
     model_wait_seconds: Family<ModelLabels, Histogram, fn() -> Histogram>,
-    judge_calls: Family<JudgeLabels, Counter>,
-    judge_seconds: Family<JudgeNameLabels, Histogram, fn() -> Histogram>,
+    /// What is watched about judges.
+    pub(crate) judges: JudgeMetrics,
     beside: Family<BesideLabels, Counter>,
     generation: Gauge,
     reloads: Family<ReloadLabels, Counter>,
@@ -82,17 +86,6 @@ struct BesideLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ModelLabels {
     model: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct JudgeLabels {
-    judge: String,
-    outcome: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct JudgeNameLabels {
-    judge: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -180,14 +173,6 @@ impl Metrics {
             "Time that a batch's oldest text waited for the device",
             Unit::Seconds
         );
-        let judge_calls =
-            register!(Family::default(), "judge_calls", "Judge questions, by outcome; `cached` cost nothing");
-        let judge_seconds = register!(
-            Family::new_with_constructor(seconds as Make),
-            "judge_call_duration",
-            "Time of one call to a judge endpoint",
-            Unit::Seconds
-        );
         let beside = register!(
             Family::default(),
             "beside_turns",
@@ -212,8 +197,7 @@ impl Metrics {
             model_batch_tokens,
             model_batch_seconds,
             model_wait_seconds,
-            judge_calls,
-            judge_seconds,
+            judges: JudgeMetrics::register(&mut registry),
             beside,
             generation,
             reloads,
@@ -277,16 +261,6 @@ impl Metrics {
         observe(&self.model_batch_tokens, event.computed_tokens);
         self.model_batch_seconds.get_or_create(&labels).observe(event.duration.as_secs_f64());
         self.model_wait_seconds.get_or_create(&labels).observe(event.queue_wait.as_secs_f64());
-    }
-
-    pub(crate) fn judge_call(&self, judge: &str, outcome: &str, took: Option<Duration>) {
-        let labels = JudgeLabels { judge: judge.to_owned(), outcome: outcome.to_owned() };
-        self.judge_calls.get_or_create(&labels).inc();
-        if let Some(took) = took {
-            self.judge_seconds
-                .get_or_create(&JudgeNameLabels { judge: judge.to_owned() })
-                .observe(took.as_secs_f64());
-        }
     }
 
     pub(crate) fn beside(&self, changed: bool) {

@@ -16,6 +16,7 @@ use crate::auth::Open;
 use crate::engine::Engine;
 use crate::reload::{self, Reloader, Trigger};
 use crate::state::App;
+use crate::vigil;
 
 /// The server cannot listen.
 #[derive(Debug, thiserror::Error)]
@@ -63,12 +64,14 @@ pub async fn start(engine: Arc<Engine>) -> Result<Running, StartError> {
     engine.listens_on(address);
 
     let (reloader, send) = Reloader::new(Arc::clone(&engine));
+    let watched = Arc::clone(&engine);
     let app = App::new(engine, send.clone());
     let (accept, background) = (CancellationToken::new(), CancellationToken::new());
     let (http, tasks) = (TaskTracker::new(), TaskTracker::new());
 
     tasks.spawn(reload::run(reloader, background.clone()));
     tasks.spawn(hangups(send, background.clone()));
+    tasks.spawn(vigil::run(watched, background.clone()));
     let service = router(app.clone()).into_make_service_with_connect_info::<SocketAddr>();
     let stop = accept.clone();
     http.spawn(async move {

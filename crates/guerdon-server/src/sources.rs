@@ -1,13 +1,16 @@
 //! From configuration to profiles: the only list of source kinds. A new kind of source is its crate and one line in
 //! [`Loader::profile`].
 
+mod judges;
+mod models;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use guerdon_fusion::{RewardSource, Scorer};
-use guerdon_judge::{Endpoint, JudgeSource, PromptText, Prompts};
-use guerdon_model::{Model, ModelConfig, RmSource};
+use guerdon_judge::{Endpoint, PromptText, Prompts};
+use guerdon_model::{Model, RmSource};
 use guerdon_rules::{PackText, RulePacks, RulesSource};
 use guerdon_types::ProfileName;
 use tokio_util::task::TaskTracker;
@@ -18,7 +21,6 @@ use crate::error::LoadError;
 use crate::live::{Live, Profile};
 use crate::metrics::Metrics;
 use crate::observed::Observed;
-use crate::secrets::{Place, resolve};
 use crate::texts::{PACKS, PROMPTS, texts};
 
 /// Builds snapshots, and keeps what must outlive them: loaded models, and endpoints with their caches.
@@ -112,12 +114,9 @@ impl Loader {
         }
         // Prompts are compiled even when no judge is configured, so that a broken one is found before it is needed.
         let prompts = compile_prompts(&texts(root, &profile.prompts, &PROMPTS, &mut gathered.files)?)?;
-        if let Some(judge) = &profile.judge {
-            if profile.prompts.is_empty() {
-                return Err(invalid(format!("judge `{judge}` has no `prompts` to ask")));
-            }
-            let endpoint = self.endpoint(judge, config, root, gathered)?;
-            sources.push(Arc::new(JudgeSource::new(endpoint, Arc::new(prompts))));
+        let judge = self.judge(name, profile, prompts, config, root, gathered)?;
+        if let Some(judge) = &judge {
+            sources.push(Arc::clone(judge) as Arc<dyn RewardSource>);
         }
         let packs = match compile_packs(&texts(root, &profile.rules, &PACKS, &mut gathered.files)?)? {
             packs if profile.rules.is_empty() => {
@@ -135,89 +134,8 @@ impl Loader {
         scorer.check().map_err(|error| {
             invalid(format!("{}; name a `model`, or set fusion.method = \"weighted_sum\"", error.detail))
         })?;
-        Ok(Profile { name: ProfileName::from(name), scorer, packs })
+        Ok(Profile { name: ProfileName::from(name), scorer, packs, judge })
     }
-
-    fn model(
-        &self,
-        name: &str,
-        config: &Config,
-        root: &Path,
-        gathered: &mut Gathered,
-    ) -> Result<Arc<Model>, LoadError> {
-        let named = config
-            .models
-            .get(name)
-            .ok_or_else(|| LoadError::unknown("model", name, "models", config.models.keys()))?;
-        let environment = || self.source.environment.var("ORT_DYLIB_PATH").map(PathBuf::from);
-        let runtime = named.runtime.as_ref().map(|path| root.join(path)).or_else(environment);
-        let located = ModelConfig { path: root.join(&named.path), runtime, ..named.clone() };
-        let manifest = located.path.join(guerdon_model::MANIFEST);
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "read where configuration is loaded, to see whether it changed"
-        )]
-        let text = std::fs::read_to_string(&manifest).unwrap_or_default();
-        gathered.files.push(manifest);
-        let key = format!("{name}\n{located:?}\n{text}");
-        if let Some(model) = gathered.kept.models.get(&key) {
-            return Ok(Arc::clone(model));
-        }
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).models.get(&key).cloned();
-        let model = match kept {
-            Some(model) => model,
-            None => {
-                let (metrics, label) = (Arc::clone(&self.metrics), name.to_owned());
-                Model::load(&located, Arc::new(move |event| metrics.model(&label, event)))
-                    .map_err(|error| LoadError::Model { model: name.to_owned(), error })?
-            }
-        };
-        gathered.kept.models.insert(key, Arc::clone(&model));
-        Ok(model)
-    }
-
-    fn endpoint(
-        &self,
-        name: &str,
-        config: &Config,
-        root: &Path,
-        gathered: &mut Gathered,
-    ) -> Result<Arc<Endpoint>, LoadError> {
-        let named = config
-            .judges
-            .get(name)
-            .ok_or_else(|| LoadError::unknown("judge", name, "judges", config.judges.keys()))?;
-        let what = format!("judge `{name}`");
-        let place =
-            Place { what: &what, env: named.api_key_env.as_deref(), file: named.api_key_file.as_deref() };
-        gathered.files.extend(named.api_key_file.iter().map(|file| root.join(file)));
-        let secret = resolve(place, root, self.source.environment.as_ref())?;
-        // A rotated key is a new endpoint: the hash is enough to see that it changed, and says nothing of the key.
-        let key_hash = secret.as_ref().map(|secret| sha256(secrecy::ExposeSecret::expose_secret(secret)));
-        let key = format!("{name}\n{named:?}\n{key_hash:?}");
-        if let Some(endpoint) = gathered.kept.endpoints.get(&key) {
-            return Ok(Arc::clone(endpoint));
-        }
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).endpoints.get(&key).cloned();
-        let endpoint = match kept {
-            Some(endpoint) => endpoint,
-            None => {
-                let (metrics, label) = (Arc::clone(&self.metrics), name.to_owned());
-                let observer = Arc::new(move |event: &guerdon_judge::CallEvent| {
-                    metrics.judge_call(&label, event.outcome, (!event.cached).then_some(event.duration));
-                });
-                Endpoint::new(named.clone(), secret, self.tasks.clone(), observer)
-                    .map_err(|error| LoadError::Judge { judge: name.to_owned(), error })?
-            }
-        };
-        gathered.kept.endpoints.insert(key, Arc::clone(&endpoint));
-        Ok(endpoint)
-    }
-}
-
-fn sha256(text: &str) -> String {
-    use sha2::Digest as _;
-    sha2::Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn compile_packs(texts: &[(String, String)]) -> Result<RulePacks, LoadError> {

@@ -1,5 +1,5 @@
-//! An endpoint's configuration: plain data, units in the type. Nothing here reads the environment or a file; the server
-//! resolves `api_key_env` and `api_key_file` and hands the key to [`Endpoint::new`](crate::Endpoint::new).
+//! An endpoint's configuration: plain data, units in the type. Nothing here reads the environment or a file; keys are found
+//! by whoever builds the endpoint ([`Services::with_keys`](crate::Services::with_keys)).
 
 mod cache;
 mod money;

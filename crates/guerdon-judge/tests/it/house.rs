@@ -4,7 +4,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use guerdon_fusion::{Ask, RewardSource};
-use guerdon_judge::{CallEvent, Endpoint, EndpointConfig, JudgeSource, OUTCOMES, PromptText, Prompts};
+use guerdon_judge::{
+    CallEvent, Endpoint, EndpointConfig, JudgeSource, OUTCOMES, PromptText, Prompts, Services,
+};
 use guerdon_types::{AbstainWhy, JudgePart, Message, Part, Role, Rollout, Signal};
 use tokio_util::task::TaskTracker;
 
@@ -60,8 +62,8 @@ impl House {
         let events = Arc::new(Mutex::new(Vec::new()));
         let heard = Arc::clone(&events);
         let config = EndpointConfig { backoff: Duration::ZERO, ..config };
-        let observer = Arc::new(move |event: &CallEvent| heard.lock().unwrap().push(event.clone()));
-        let endpoint = Endpoint::new(config, None, tasks.clone(), observer).unwrap();
+        let observer = move |event: &CallEvent| heard.lock().unwrap().push(event.clone());
+        let endpoint = Endpoint::build(config, &Services::new(tasks.clone(), observer)).unwrap();
         Self { source: Arc::new(JudgeSource::new(endpoint, Arc::new(prompts))), tasks, events }
     }
 

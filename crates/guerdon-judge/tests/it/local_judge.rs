@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use guerdon_fusion::{Ask, RewardSource};
-use guerdon_judge::{CallEvent, Endpoint, EndpointConfig, JudgeSource, PromptText, Prompts};
+use guerdon_judge::{CallEvent, Endpoint, EndpointConfig, JudgeSource, PromptText, Prompts, Services};
 use guerdon_types::{Part, Rollout};
 use tokio_util::task::TaskTracker;
 
@@ -33,8 +33,8 @@ async fn a_real_server_judges_two_dialogues_and_the_second_time_from_the_cache()
         max_concurrent: 2,
         ..EndpointConfig::new(url, "smollm2-135m")
     };
-    let observer = Arc::new(|event: &CallEvent| println!("{event:?}"));
-    let endpoint = Endpoint::new(config, None, TaskTracker::new(), observer).unwrap();
+    let observer = |event: &CallEvent| println!("{event:?}");
+    let endpoint = Endpoint::build(config, &Services::new(TaskTracker::new(), observer)).unwrap();
     let source = JudgeSource::new(endpoint, Arc::new(prompts));
     let rollouts: Vec<Rollout> = serde_json::from_str(
         r#"[

@@ -9,7 +9,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use guerdon_judge::EndpointConfig;
+use guerdon_judge::{EndpointConfig, Pooling};
 use guerdon_model::ModelConfig;
 use guerdon_types::{Calibration, Finite, FusionConfig, Limits};
 use serde::{Deserialize, Serialize};
@@ -193,8 +193,40 @@ pub struct ProfileConfig {
     pub judge: Option<String>,
     /// Judge prompts: files, or folders whose `*.md` with front matter are taken.
     pub prompts: Vec<PathBuf>,
+    /// How the judge is asked, and watched.
+    pub judging: JudgingConfig,
     /// How the sources become one reward.
     pub fusion: FusionConfig,
+}
+
+/// How a profile's judge is asked, and watched.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct JudgingConfig {
+    /// More names under `[judges]`, asked beside `judge`; each is paid. What all of them say is pooled.
+    pub panel: Vec<String>,
+    /// How several opinions on one criterion become one.
+    pub pooling: Pooling,
+    /// This profile's weight in the queue of a judge that several profiles ask.
+    pub weight: NonZeroU32,
+    /// How often the judge is asked questions whose answer is known; also at start, and when its prompts change. Each is
+    /// paid. Not set: never.
+    #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+    pub probe_every: Option<Duration>,
+    /// The share of those answers that must be right, in [0, 1]; below it the alarm is raised.
+    pub alarm_below: Share,
+}
+
+impl Default for JudgingConfig {
+    fn default() -> Self {
+        Self {
+            panel: Vec::new(),
+            pooling: Pooling::default(),
+            weight: NonZeroU32::MIN,
+            probe_every: None,
+            alarm_below: Share(0.8),
+        }
+    }
 }
 
 /// As [`Calibration`], but what is left out comes from the model's manifest.

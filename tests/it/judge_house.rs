@@ -1,0 +1,93 @@
+//! What stands behind a judge in the server: answers beyond a restart, a log of what was paid, a panel, probes.
+//! The endpoints are stand-ins.
+
+use std::path::Path;
+use std::time::Duration;
+
+use guerdon_tests::{Answer, Server, StandInJudge};
+use serde_json::{Value, json};
+
+use crate::judge::{PROMPT, configured, verdict};
+
+fn one(reply: &str) -> Value {
+    json!({ "rollouts": [Server::rollout(reply)] })
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test reads what the server wrote")]
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).expect("the server wrote it")
+}
+
+#[tokio::test]
+async fn a_restart_buys_nothing_again() {
+    let judge = StandInJudge::new(Answer::Content(verdict("cold"))).await;
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    let store = elsewhere.path().join("answers.redb");
+    let config =
+        format!("{}[judges.stand-in.cache]\npath = \"{}\"\n", configured(&judge.url), store.display());
+    for _ in 0..2 {
+        let server = Server::with(&config, &[("kind.md", PROMPT)]).await;
+        let turn = server.score(&one("480 .")).await["results"][0]["turns"][0].clone();
+        assert!((turn["judge"]["points"].as_f64().unwrap() + 20.0).abs() < 1e-9, "{turn}");
+        assert!(server.stop().await);
+    }
+    assert_eq!(judge.calls(), 1);
+}
+
+#[tokio::test]
+async fn paths_are_relative_to_the_configuration_and_every_paid_call_leaves_a_line() {
+    let judge = StandInJudge::new(Answer::Content(verdict("warm"))).await;
+    let config = format!(
+        "{}audit = {{ path = \"log/judge.jsonl\" }}\nprices = {{ prompt_per_million = 10000 }}\n",
+        configured(&judge.url)
+    );
+    let server = Server::with(&config, &[("kind.md", PROMPT)]).await;
+    server.score(&json!({ "rollouts": [Server::rollout("480 ."), Server::rollout("470 .")] })).await;
+    assert!((server.metric("guerdon_judge_cost_total", "stand-in").await - 2.0).abs() < 1e-9);
+    assert!((server.metric("guerdon_judge_tokens_total", "prompt").await - 200.0).abs() < 1e-9);
+    let log = server.path("log/judge.jsonl");
+    // Lines are written by a thread of their own.
+    while read(&log).lines().count() < 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let line: Value = serde_json::from_str(read(&log).lines().next().unwrap()).unwrap();
+    assert_eq!((&line["prompt_tokens"], &line["outcome"]), (&json!(100), &json!("ok")), "{line}");
+    assert!(line["messages"].is_null(), "texts are left out unless they are asked for: {line}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_panel_is_asked_side_by_side_and_pooled() {
+    let cold = StandInJudge::new(Answer::Content(verdict("cold"))).await;
+    let warm = StandInJudge::new(Answer::Content(verdict("warm"))).await;
+    let more = format!(
+        "[judges.second]\nurl = \"{0}\"\nmodel = \"second\"\n[judges.third]\nurl = \"{0}\"\nmodel = \"third\"\n",
+        warm.url
+    );
+    let judging = "[profiles.test.judging]\npanel = [\"second\", \"third\"]\npooling = \"majority\"\n";
+    let config = format!("{}{more}{judging}", configured(&cold.url));
+    let server = Server::with(&config, &[("kind.md", PROMPT)]).await;
+    let reply = server.score(&one("480 .")).await;
+    assert_eq!(reply["results"][0]["turns"][0]["judge"]["points"], 0.0, "two of three say warm: {reply}");
+    assert_eq!((cold.calls(), warm.calls()), (1, 2));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_judge_that_denies_a_known_fault_raises_the_alarm() {
+    let judge = StandInJudge::new(Answer::Content(verdict("warm"))).await;
+    let probed = PROMPT.replace(
+        "+++\n# system",
+        "[[probes]]\nname = \"insult\"\nbefore = \"480 is our best.\"\nturn = \"Go away.\"\nlevels = { kind = \"cold\" }\n+++\n# system",
+    );
+    let config = format!("{}[profiles.test.judging]\nprobe_every = \"1h\"\n", configured(&judge.url));
+    let server = Server::with(&config, &[("kind.md", &probed)]).await;
+    while server.metric("guerdon_judge_alarm", "profile=\"test\"").await < 1.0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let known = "kind=\"known\",outcome=\"failed\"";
+    assert!((server.metric("guerdon_judge_probes_total", known).await - 1.0).abs() < 1e-9);
+    let silence = "kind=\"silence\",outcome=\"passed\"";
+    assert!((server.metric("guerdon_judge_probes_total", silence).await - 1.0).abs() < 1e-9);
+    server.stop().await;
+}
