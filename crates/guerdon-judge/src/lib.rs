@@ -43,7 +43,7 @@
 //! | `config/cache.rs`, `money.rs`, `wire.rs` | and its parts |
 //! | `prompt.rs` | rubrics, and the set that is asked |
 //! | `preview.rs` | what a judge would be sent, for authors |
-//! | `parse.rs` | a prompt file's front matter |
+//! | `parse.rs`, `parse/criteria.rs` | a prompt file's front matter |
 //! | `report.rs` | errors and warnings, with the line quoted |
 //! | `render.rs` | rubric and dialogue to messages; the policy's words kept in their block |
 //! | `seal.rs` | a version and the text that it names |

@@ -36,7 +36,7 @@
 //! | `compile.rs`, `plan.rs` | packs to what runs |
 //! | `lint.rs`, `examples.rs` | what an author should look at; the examples, run at load |
 //! | `report.rs` | errors like a compiler's |
-//! | `normalise.rs` | folding, with the way back |
+//! | `normalise.rs`, `normalise/` | folding, with the way back |
 //! | `number.rs`, `checks.rs`, `expr.rs`, `expr/parse.rs` | numbers with units; length, repetition, language; `where` |
 //! | `eval.rs`, `eval/scene.rs` | one turn against all rules |
 

@@ -13,10 +13,12 @@
 //! | `reward_kit.rs` | `/reward`, `/evaluate` | reward-kit, eval-protocol |
 //! | `roll.rs` | `/submit_task`, `/task_result` | ROLL |
 //!
-//! They share `choices.rs` (what rides in the URL), `chat_text.rs` and `messages.rs` (foreign text to turns), `asking.rs`
-//! (the engine, and what to answer when it has no reward) and `numbers.rs` (a result as names and numbers).
+//! They share `choices.rs` (what rides in the URL), `chat_text.rs`, `chat_templates.rs` and `messages.rs` (foreign text to
+//! turns), `asking.rs` (the engine, and what to answer when it has no reward) and `numbers.rs` (a result as names and
+//! numbers).
 
 mod asking;
+mod chat_templates;
 mod chat_text;
 mod choices;
 mod classify;
