@@ -5,7 +5,7 @@ ORT_DIR := .guerdon/onnxruntime
 JUDGE_VENV := .venv-judge
 LISTEN ?= 127.0.0.1:8787
 
-.PHONY: test-clients run test lint unit doc-test docs onnxruntime generate bench clean help
+.PHONY: run test lint unit doc-test test-clients test-judges onnxruntime generate bench clean help
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -32,6 +32,9 @@ doc-test: onnxruntime ## The examples in the documentation
 test-clients: onnxruntime ## Trainers' own clients against a fresh server; installs them in a virtual environment
 	$(CARGO) build --release --package guerdon-cli
 	$(PYTHON) scripts/test_clients/run.py
+
+test-judges: ## The judge against llama.cpp's server and LiteLLM's proxy; installs both in virtual environments
+	CARGO="$(CARGO)" $(PYTHON) scripts/test_judges/run.py
 
 onnxruntime: ## Fetch ONNX Runtime's shared library from its Python wheel, if it is missing; GPU=1 for CUDA
 	@PYTHON="$(PYTHON)" sh scripts/fetch-onnxruntime.sh $(ORT_DIR)
