@@ -66,3 +66,13 @@ async fn the_client_crate_scores_in_order_over_several_requests() {
     assert_eq!(scored.one_version().unwrap().generation, 1);
     server.stop().await;
 }
+
+#[tokio::test]
+async fn every_reply_tells_the_servers_version() {
+    let server = Server::new().await;
+    for path in ["/healthz", "/v1/info", "/nowhere"] {
+        let reply = server.get(path).await;
+        assert_eq!(reply.headers["guerdon-version"], env!("CARGO_PKG_VERSION"), "{path}");
+    }
+    server.stop().await;
+}

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 
 use crate::Error;
 use crate::retry::{Again, Failed, may_pass, retry_after};
+use crate::version;
 
 /// How much of a body that is no problem body an error quotes, in characters.
 const QUOTED: usize = 200;
@@ -55,7 +56,10 @@ impl Call {
             // A compressor holds lines back until its window is full, and the point of a stream is not to wait.
             request = request.header(ACCEPT, "application/x-ndjson").header(ACCEPT_ENCODING, "identity");
         }
-        request.send().await.map_err(|error| self.transport(error))
+        let response = request.send().await.map_err(|error| self.transport(error))?;
+        version::check(response.headers(), &self.shown)
+            .map_err(|error| Failed { error, again: Again::Never })?;
+        Ok(response)
     }
 
     /// Sends it; the reply's head if it is a success, else the failure that its body tells.

@@ -277,6 +277,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_server_of_another_wire_is_named_with_both_versions() {
+        let other = || Reply::Say(200, vec![("guerdon-version", "9.0.0")], "{}".into());
+        let server = StandIn::start(vec![other(), other()]).await;
+        let client = client(&server).build().unwrap();
+        for error in [client.score(&batch(&[""])).await.unwrap_err(), client.info().await.unwrap_err()] {
+            let words = error.to_string();
+            assert!(matches!(error, Error::Version { .. }), "{words}");
+            assert!(words.contains("is guerdon 9.0.0, and this client is 0."), "{words}");
+        }
+        assert_eq!(server.asked().len(), 2, "asking again would not help");
+    }
+
+    #[tokio::test]
     async fn a_server_that_is_down_is_named() {
         let url = StandIn::start(vec![]).await.url;
         let client =

@@ -1,9 +1,10 @@
 //! What can go wrong between a training loop and its reward server: what, where, and what to change.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use guerdon_types::{Invalid, Problem};
+use guerdon_types::{Invalid, Problem, RolloutId};
 
 /// Why a call gave no reply. A rollout that could not be scored is no error of this kind: it is in its result.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +82,56 @@ pub enum Error {
         why: String,
     },
 
+    /// Client and server are of versions that do not speak the same wire.
+    #[error(
+        "{url} is guerdon {server}, and this client is {client}: they do not speak the same wire; use versions that agree in `{agree}`"
+    )]
+    Version {
+        /// What was asked.
+        url: String,
+        /// The server's version.
+        server: String,
+        /// This client's.
+        client: &'static str,
+        /// The part of the version that has to be the same.
+        agree: &'static str,
+    },
+
+    /// A rollout has no reward, and the caller would have none left out.
+    #[error("rollout `{id}` has no reward: {why}; score it again, or drop it with `Abstaining::Drop`")]
+    Unscored {
+        /// Which.
+        id: RolloutId,
+        /// Why, in the server's words.
+        why: String,
+    },
+
+    /// Results of another request.
+    #[error(
+        "there are {results} results for a request of {rollouts} rollouts; give the request that was scored"
+    )]
+    Mismatch {
+        /// How many results there are.
+        results: usize,
+        /// How many rollouts there are.
+        rollouts: usize,
+    },
+
+    /// A file of the offline queue cannot be read or written.
+    #[error("the offline queue at {}: {detail}", .path.display())]
+    Queue {
+        /// The file or folder.
+        path: PathBuf,
+        /// What went wrong.
+        detail: String,
+    },
+
+    /// A blocking call where a runtime is already at work.
+    #[error(
+        "`blocking::Client` was called from asynchronous code, which it would bring to a halt; use `Client` there"
+    )]
+    InAsync,
+
     /// The call took longer than the client's timeout.
     #[error(
         "{url} did not answer within {after:?}{}; raise `timeout`, or send fewer rollouts a call",
@@ -104,6 +155,17 @@ impl Error {
             Self::Problem { problem, .. } => Some(problem),
             Self::Deadline { last: Some(last), .. } => last.problem(),
             _ => None,
+        }
+    }
+
+    /// Whether the same call may succeed later: the server is away, busy or slow. Nothing has to be changed for it.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Transport { .. } | Self::Deadline { .. } | Self::Cut { .. } => true,
+            Self::Problem { problem, .. } => crate::retry::may_pass(problem.status),
+            Self::Status { status, .. } => crate::retry::may_pass(*status),
+            _ => false,
         }
     }
 

@@ -37,24 +37,33 @@
 //! | `chunk.rs` | where a batch may be cut without changing a number |
 //! | `scored.rs` | the results of all chunks, and which versions made each |
 //! | `stream.rs` | results as they become final |
+//! | `blocking.rs` | the same calls for code without a runtime |
+//! | `feedback.rs` | from rewards to what [`optim::Repo::step`] takes |
+//! | `queue.rs` | requests that wait on disk while the server is away |
+//! | `version.rs` | whether server and client speak the same wire |
 //! | `call.rs` | one HTTP exchange |
 //! | `retry.rs` | when to ask again, and how long to wait before |
 //! | `error.rs` | what can go wrong |
 
+pub mod blocking;
 mod call;
 mod chunk;
 mod client;
 mod config;
 mod error;
+mod feedback;
+mod queue;
 mod retry;
 mod scored;
 mod stream;
 #[cfg(test)]
 mod testing;
+mod version;
 
 pub use client::Client;
 pub use config::ClientBuilder;
 pub use error::Error;
+pub use feedback::{Abstaining, Feedback};
 pub use guerdon_optim as optim;
 pub use guerdon_types::{
     AbstainWhy, Abstained, AdvantagesRequest, Aggregate, Calibration, Context, CriterionVerdict, Finite,
@@ -64,5 +73,6 @@ pub use guerdon_types::{
     RulesPart, ScoreRequest, ScoreResponse, ScoreTurns, SourceId, SourceInfo, StreamLine, StreamSummary,
     StreamedResult, TurnResult, Usage, Versions, Weights,
 };
+pub use queue::{Queue, Ticket};
 pub use scored::Scored;
 pub use stream::ScoreStream;

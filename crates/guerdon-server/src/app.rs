@@ -26,6 +26,9 @@ use crate::routes;
 use crate::state::App;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Every reply tells it, so that a client of another wire fails with a clear word.
+const VERSION: (HeaderName, HeaderValue) =
+    (HeaderName::from_static("guerdon-version"), HeaderValue::from_static(env!("CARGO_PKG_VERSION")));
 
 #[derive(utoipa::OpenApi)]
 #[openapi(info(
@@ -114,6 +117,7 @@ async fn hall(State(app): State<App>, mut request: Request, next: Next) -> Respo
     let span = tracing::info_span!("http.request", http.method = %method, http.path = path, request.id = %id);
     async {
         let mut response = finish(next.run(request).await, &id, &path);
+        response.headers_mut().insert(VERSION.0, VERSION.1);
         if let Ok(value) = HeaderValue::from_str(id.as_str()) {
             response.headers_mut().insert(REQUEST_ID, value);
         }

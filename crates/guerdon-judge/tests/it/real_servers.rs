@@ -2,6 +2,8 @@
 //! `make test-judges` does; says so otherwise. A small model's opinions are noise, so this checks the walk and prints the
 //! opinions.
 
+#![expect(clippy::print_stdout, reason = "what a real server says is worth reading")]
+
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -131,7 +133,7 @@ async fn litellm_passes_a_verdict_on_and_its_refusals_are_understood() {
     let mock = Real::new(at(&url, "judge-mock"), Some(&key), &prompts);
     let signal = mock.judge(&rollout).await;
     let Some(Part::Judge(part)) = &signal.part else { panic!("{signal:?}") };
-    assert_eq!(part.points.get(), -10.0);
+    assert_eq!(part.points, guerdon_types::Finite::from(-10));
     assert_eq!(mock.outcomes(), ["ok"]);
 
     let limited = Real::new(at(&url, "judge-429"), Some(&key), &prompts);
