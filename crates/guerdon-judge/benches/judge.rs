@@ -1,14 +1,17 @@
-//! What the judge adds to its endpoint: `cargo bench -p guerdon-judge`. Prints one line a measure; nothing is asserted,
-//! since a shared machine proves nothing. The stand-in answers in this process, so that everything measured is ours.
+//! What the judge adds to its endpoint: `cargo bench -p guerdon-judge`, or `... --bench judge -- lookup|batch|overhead` for
+//! one measure. Prints one line a measure; nothing is asserted, since a shared machine proves nothing. The stand-in answers
+//! in this process, so that everything measured is ours.
 //!
 //! - *cached lookup*: render, key, memory; one question after the other.
 //! - *cached batch*: 1,024 turns x 4 rubrics at once, all known.
-//! - *overhead*: 500 questions a second, none known, against a stand-in that takes 50 ms: total less those 50 ms, since
-//!   nothing else is waited for on purpose; without a file, and with one.
+//! - *overhead*: 500 questions a second, none known, against a stand-in that takes about 50 ms: total less what the stand-in
+//!   really took (a timer is late by up to a millisecond), since nothing else is waited for on purpose; without a file, and
+//!   with one.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
@@ -27,10 +30,22 @@ const UPSTREAM: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 struct Kind {
     takes: Duration,
+    /// What each question took here, by the number in its text.
+    took: Took,
+}
+
+type Took = Arc<Mutex<HashMap<usize, Duration>>>;
+
+/// The number that [`rollout`] put into the text.
+fn number(body: &str) -> Option<usize> {
+    let after = body.rsplit_once("call on day ")?.1;
+    after.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
 impl Transport for Kind {
     fn send(&self, body: Vec<u8>) -> BoxFuture<'_, Result<Incoming, Undelivered>> {
+        let started = Instant::now();
+        let number = number(&String::from_utf8_lossy(&body));
         // The schema of the question says which answer it wants: the first level of each criterion.
         let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
         let findings =
@@ -48,16 +63,20 @@ impl Transport for Kind {
             if !self.takes.is_zero() {
                 tokio::time::sleep(self.takes).await;
             }
+            if let Some(number) = number {
+                self.took.lock().unwrap().insert(number, started.elapsed());
+            }
             Ok(Incoming { status: StatusCode::OK, headers: HeaderMap::new(), body })
         }
         .boxed()
     }
 }
 
-fn source(texts: &[PromptText], config: EndpointConfig, takes: Duration) -> JudgeSource {
+fn source(texts: &[PromptText], config: EndpointConfig, takes: Duration, took: &Took) -> JudgeSource {
+    let took = Arc::clone(took);
     let (prompts, _) = Prompts::compile(texts).unwrap();
-    let services =
-        Services::new(TaskTracker::new(), |_| {}).with_transport(move |_| Arc::new(Kind { takes }));
+    let services = Services::new(TaskTracker::new(), |_| {})
+        .with_transport(move |_| Arc::new(Kind { takes, took: Arc::clone(&took) }));
     JudgeSource::new(Endpoint::build(config, &services).unwrap(), Arc::new(prompts))
 }
 
@@ -101,10 +120,24 @@ async fn main() {
     ];
     let rollouts: Vec<Rollout> = (0..1024).map(rollout).collect();
 
-    let judge = source(&texts[..1], config(), Duration::ZERO);
+    let only: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    let wanted = |name: &str| only.is_empty() || only.iter().any(|only| only == name);
+    if wanted("lookup") {
+        lookup(&texts[..1], &rollouts).await;
+    }
+    if wanted("batch") {
+        batch(&texts, rollouts).await;
+    }
+    if wanted("overhead") {
+        overhead(&texts[..1]).await;
+    }
+}
+
+async fn lookup(texts: &[PromptText], rollouts: &[Rollout]) {
+    let judge = source(texts, config(), Duration::ZERO, &Took::default());
     let mut took = Vec::new();
     for round in 0..10 {
-        for rollout in &rollouts {
+        for rollout in rollouts {
             let started = Instant::now();
             judge.score(Ask::new(rollout, &[9], None)).await;
             if round > 0 {
@@ -113,42 +146,62 @@ async fn main() {
         }
     }
     percentiles("cached lookup, one rubric, rendered and hashed", took);
+}
 
-    let judge = source(&texts, config(), Duration::ZERO);
-    let batch = || join_all(rollouts.iter().map(|rollout| judge.score(Ask::new(rollout, &[9], None))));
-    batch().await;
+/// Two tasks, as the server's runtime has on two cores.
+async fn batch(texts: &[PromptText], mut rollouts: Vec<Rollout>) {
+    let judge = Arc::new(source(texts, config(), Duration::ZERO, &Took::default()));
+    let other = Arc::new(rollouts.split_off(rollouts.len() / 2));
+    let halves = [Arc::new(rollouts), other];
+    let all = async || {
+        let tasks = TaskTracker::new();
+        let half = |half: &Arc<Vec<Rollout>>| {
+            let (judge, half) = (Arc::clone(&judge), Arc::clone(half));
+            tasks.spawn(async move {
+                join_all(half.iter().map(|rollout| judge.score(Ask::new(rollout, &[9], None)))).await;
+            })
+        };
+        for half in halves.each_ref().map(half) {
+            half.await.unwrap();
+        }
+    };
+    all().await;
     let mut took = Vec::new();
     for _ in 0..30 {
         let started = Instant::now();
-        batch().await;
+        all().await;
         took.push(started.elapsed());
     }
     percentiles("cached batch, 1,024 turns x 4 rubrics", took);
+}
 
+async fn overhead(texts: &[PromptText]) {
     let folder = tempfile::tempdir().unwrap();
     let mut durable = config();
     durable.cache.path = Some(folder.path().join("judge.redb"));
     for (name, config) in [("no file", config()), ("answers kept in a file", durable)] {
-        let judge = Arc::new(source(&texts[..1], config, UPSTREAM));
+        let upstream = Took::default();
+        let judge = Arc::new(source(texts, config, UPSTREAM, &upstream));
         // Warm: the room for attempts grows from 20 to what 500 a second need.
         let mut overhead = Vec::new();
         let tasks = TaskTracker::new();
         let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
         let mut tick = tokio::time::interval(Duration::from_millis(2));
-        for number in 0..6000 {
+        for number in 10_000..16_000 {
             tick.tick().await;
-            let (judge, tell, rollout) = (Arc::clone(&judge), tell.clone(), rollout(number + 10_000));
+            let (judge, tell, rollout) = (Arc::clone(&judge), tell.clone(), rollout(number));
             tasks.spawn(async move {
                 let started = Instant::now();
                 judge.score(Ask::new(&rollout, &[9], None)).await;
-                if number >= 2000 {
-                    tell.send(started.elapsed().saturating_sub(UPSTREAM)).unwrap();
+                if number >= 12_000 {
+                    tell.send((number, started.elapsed())).unwrap();
                 }
             });
         }
         drop(tell);
-        while let Some(took) = told.recv().await {
-            overhead.push(took);
+        while let Some((number, took)) = told.recv().await {
+            let upstream = upstream.lock().unwrap()[&number];
+            overhead.push(took.saturating_sub(upstream));
         }
         percentiles(&format!("overhead at 500 questions a second, {name}"), overhead);
     }

@@ -108,7 +108,9 @@ fn dialogue(messages: &[Message]) -> String {
 }
 
 fn escaped(text: &str) -> String {
-    visible(text).replace('<', "&lt;")
+    let text = visible(text);
+    // Nearly every text has none, and a search is cheaper than a copy.
+    if text.contains('<') { text.replace('<', "&lt;") } else { text }
 }
 
 /// Facts come from the trainer, but may quote what the policy or its partner said.
@@ -133,7 +135,7 @@ pub(crate) fn visible(text: &str) -> String {
         '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}' => true,
         c => c.is_control(),
     };
-    text.chars().filter(|c| !hidden(*c)).collect()
+    if text.contains(hidden) { text.chars().filter(|c| !hidden(*c)).collect() } else { text.to_owned() }
 }
 
 /// Compiles the two sections of a body and tries them on a made-up dialogue. Also returns the context values it names.

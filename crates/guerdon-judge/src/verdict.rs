@@ -13,6 +13,7 @@
 //!
 //! **Points.** Looked up by level and summed here.
 
+use std::cell::LazyCell;
 use std::collections::BTreeMap;
 
 use guerdon_types::{CriterionVerdict, Finite};
@@ -69,7 +70,8 @@ struct Opinion<'a> {
 pub(crate) fn weigh(rubric: &Rubric, ballots: &[Ballot], pooling: Pooling, turn: &str) -> Verdict {
     let mut verdict = Verdict::default();
     let mut gated = false;
-    let folded_turn = folded(turn);
+    // Most findings quote nothing, and then nobody looks.
+    let folded_turn = LazyCell::new(|| folded(turn));
     let mut sums = vec![0.0; ballots.len()];
     for criterion in &rubric.criteria {
         let mut opinions = Vec::new();
@@ -125,7 +127,7 @@ pub(crate) fn weigh(rubric: &Rubric, ballots: &[Ballot], pooling: Pooling, turn:
 fn opinion<'a>(
     criterion: &'a Criterion,
     finding: &'a Finding,
-    folded_turn: &str,
+    folded_turn: &LazyCell<String, impl FnOnce() -> String>,
 ) -> Result<Opinion<'a>, &'static str> {
     let level = criterion.level(&finding.level).ok_or("its level is none of the rubric's")?;
     let evidence = finding.evidence.as_deref();
