@@ -5,7 +5,7 @@ ORT_DIR := .guerdon/onnxruntime
 JUDGE_VENV := .venv-judge
 LISTEN ?= 127.0.0.1:8787
 
-.PHONY: run test lint unit doc-test test-clients test-judges onnxruntime generate bench clean help
+.PHONY: run test lint unit doc-test test-clients test-python test-trl test-judges onnxruntime generate bench clean help
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -33,6 +33,13 @@ test-clients: onnxruntime ## Trainers' own clients against a fresh server; insta
 	$(CARGO) build --release --package guerdon-cli
 	$(PYTHON) scripts/test_clients/run.py
 
+test-python: onnxruntime ## The Python package: its wheel, types and tests against a fresh server, in a virtual environment
+	$(CARGO) build --package guerdon-cli
+	PYTHON="$(PYTHON)" sh scripts/test_python.sh
+
+test-trl: test-python ## TRL's own trainer on the CPU with guerdon's reward; installs it (7 GB)
+	$(PYTHON) scripts/test_trl.py
+
 test-judges: ## The judge against llama.cpp's server and LiteLLM's proxy; installs both in virtual environments
 	CARGO="$(CARGO)" $(PYTHON) scripts/test_judges/run.py
 
@@ -48,4 +55,4 @@ bench: onnxruntime ## Measure over HTTP; ROLLOUTS=file, PEER=a python with onnxr
 
 clean: ## Remove what was built and fetched
 	$(CARGO) clean
-	rm -rf .guerdon $(JUDGE_VENV)
+	rm -rf .guerdon .venv-*

@@ -3,7 +3,8 @@
 
     bench_peer.py MODEL_FOLDER ROLLOUTS.jsonl [COUNT] [THREADS]
 
-ONNX Runtime from Python, batches of 32 in the order they come, padded to the longest, no HTTP; and batches of 1.
+ONNX Runtime from Python, batches of 32 in the order they come, the same sorted by length over all rollouts, and batches of 1;
+padded to the longest, no HTTP.
 Needs onnxruntime, tokenizers and numpy, as in examples/reward-model/requirements.txt.
 """
 
@@ -11,6 +12,7 @@ import json
 import pathlib
 import sys
 import time
+import tomllib
 
 import numpy
 import onnxruntime
@@ -24,23 +26,38 @@ options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = int(sys.argv[4]) if len(sys.argv) > 4 else 0
 session = onnxruntime.InferenceSession(str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
 names = [i.name for i in session.get_inputs()]
+limit = tomllib.loads((folder / "guerdon.model.toml").read_text())["input"]["max_tokens"]
 tokenizer = load_tokenizer(folder / "tokenizer.json")
 rollouts = [json.loads(line)["messages"] for line in open(file, encoding="utf-8")][:count]
 
 
-def run(batch_size):
+def rows(messages):
+    """The model's inputs for the last turn."""
+    encoded = encode(tokenizer, messages, len(messages) - 1, limit)
+    first, last = encoded.reply
+    reply = numpy.zeros(len(encoded.ids), numpy.int64)
+    reply[first:last] = 1
+    return {"input_ids": encoded.ids, "attention_mask": numpy.ones(len(encoded.ids), numpy.int64), "reply_mask": reply}
+
+
+def run(batch_size, sort):
     started = time.perf_counter()
-    for start in range(0, len(rollouts), batch_size):
-        rows = [encode(tokenizer, m, len(m) - 1, 256)[0] for m in rollouts[start : start + batch_size]]
-        longest = max(map(len, rows))
-        feed = {name: numpy.zeros((len(rows), longest), numpy.int64) for name in names}
-        for at, row in enumerate(rows):
-            feed["input_ids"][at, : len(row)] = row
-            feed["attention_mask"][at, : len(row)] = 1
+    texts = [rows(messages) for messages in rollouts]
+    if sort:
+        texts.sort(key=lambda row: len(row["input_ids"]))
+    for start in range(0, len(texts), batch_size):
+        batch = texts[start : start + batch_size]
+        longest = max(len(row["input_ids"]) for row in batch)
+        feed = {name: numpy.zeros((len(batch), longest), numpy.int64) for name in names}
+        for at, row in enumerate(batch):
+            for name in names:
+                feed[name][at, : len(row["input_ids"])] = row[name]
         session.run(None, feed)
     return len(rollouts) / (time.perf_counter() - started)
 
 
-run(32)  # warm-up
-for batch_size in (32, 1):
-    print(f"peer: Python onnxruntime, batches of {batch_size} as they come, no HTTP: {run(batch_size):.1f} rollouts/s")
+run(32, False)  # warm-up
+for batch_size, sort in ((32, False), (32, True), (1, False)):
+    order = "sorted by length" if sort else "as they come"
+    speed = run(batch_size, sort)
+    print(f"peer: Python onnxruntime, batches of {batch_size} {order}, no HTTP: {speed:.1f} rollouts/s")

@@ -15,6 +15,7 @@ const OURS: &[(&str, &[&str])] = &[
     ("guerdon-judge", &["guerdon-types", "guerdon-fusion"]),
     ("guerdon-rules", &["guerdon-types", "guerdon-fusion"]),
     ("guerdon-client", &["guerdon-types", "guerdon-optim"]),
+    ("guerdon-python", &["guerdon-client"]),
     (
         "guerdon-server",
         &[
@@ -49,7 +50,17 @@ const HEAVY: &[(&str, &[&str])] = &[
     ("reqwest", &["guerdon-judge", "guerdon-client"]),
     ("regex-automata", &["guerdon-rules"]),
     ("redb", &["guerdon-judge"]),
-    ("tokio", &["guerdon-model", "guerdon-judge", "guerdon-client", "guerdon-server", "guerdon-cli"]),
+    (
+        "tokio",
+        &[
+            "guerdon-model",
+            "guerdon-judge",
+            "guerdon-client",
+            "guerdon-server",
+            "guerdon-cli",
+            "guerdon-python",
+        ],
+    ),
     ("anyhow", &["guerdon-cli"]),
 ];
 

@@ -166,6 +166,7 @@ mod tests {
         assert_eq!(fold("🅆🄾🅡🅺"), "work");
         assert_eq!(fold("目標價是٤٢٠"), "目标价是420");
         assert_eq!(fold("don’t\r\n"), "don't \n");
+        assert_eq!(fold(" \u{fe72}"), " \u{64c}");
     }
 
     #[test]

@@ -156,8 +156,9 @@ impl<'v, 'o> Folder<'v, 'o> {
         for f in folded.chars() {
             self.view.present.add(f);
         }
-        if folded == " " && self.ends_with_space(bytes.start) {
-            folded.clear();
+        // Some marks stand on a space of their own, such as U+FE72.
+        if folded.starts_with(' ') && self.ends_with_space(bytes.start) {
+            folded.remove(0);
         }
         if folded.chars().any(|f| f.is_ascii_digit() || characters::is_numeral(f)) {
             self.numeral(bytes.start);

@@ -1,0 +1,159 @@
+"""The native half. Not meant to be called directly: the modules beside it are."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = [
+    "Client",
+    "KlController",
+    "Monitor",
+    "Repo",
+    "Task",
+    "aggregation_weights",
+    "gae",
+    "gdpo",
+    "group_advantages",
+    "importance_weights",
+    "kl_penalty",
+    "logits_gradient",
+    "moments",
+    "normaliser",
+    "off_policy_rows",
+    "opo",
+    "policy_loss",
+    "preference",
+    "rejection_mask",
+    "remax",
+    "repo_reward",
+    "returns_to_go",
+    "soft_min",
+    "spread",
+    "standardise",
+    "token_logp",
+    "token_rewards",
+    "value_loss",
+    "veto",
+    "whiten",
+]
+
+_Array = NDArray[np.floating[Any]]
+_Figures = dict[str, float]
+_Divisors = tuple[float, float, float] | None
+
+@final
+class Client:
+    def __new__(
+        cls, url: str, profile: str | None, key: str | None, limits: tuple[float, int, int, int]
+    ) -> Client: ...
+    def ask(self, what: str, body: str) -> str: ...
+    def start(
+        self, what: str, body: str, done: Callable[[str | None, BaseException | None], object]
+    ) -> Task: ...
+
+@final
+class Task:
+    def cancel(self) -> None: ...
+
+@final
+class KlController:
+    def __new__(
+        cls, beta: float, target: float | None = None, horizon: float | None = None
+    ) -> KlController: ...
+    @property
+    def value(self) -> float: ...
+    def update(self, kl: float, rollouts: int) -> None: ...
+
+@final
+class Monitor:
+    def __new__(cls, settings: str) -> Monitor: ...
+    def watch(
+        self,
+        mask: ArrayLike,
+        rewards: ArrayLike,
+        parts: Sequence[ArrayLike | None],
+        groups: Sequence[int] | None,
+    ) -> _Figures: ...
+
+@final
+class Repo:
+    def __new__(cls, settings: str) -> Repo: ...
+    @property
+    def beta(self) -> float: ...
+    def step(self, batch: dict[str, Any]) -> dict[str, Any]: ...
+
+def gae(
+    settings: str,
+    mask: ArrayLike | None,
+    rewards: ArrayLike,
+    values: ArrayLike,
+    bootstrap: ArrayLike | None,
+    lams: ArrayLike | None,
+) -> tuple[_Array, _Array]: ...
+def group_advantages(settings: str, rewards: ArrayLike, groups: Sequence[int]) -> _Array: ...
+def opo(rewards: ArrayLike, lens: Sequence[int], groups: Sequence[int]) -> _Array: ...
+def gdpo(
+    settings: str, first: ArrayLike, parts: Sequence[tuple[float, ArrayLike]], groups: Sequence[int]
+) -> _Array: ...
+def standardise(scores: ArrayLike, eps: float) -> _Array: ...
+def spread(mask: ArrayLike, advantages: ArrayLike) -> _Array: ...
+def returns_to_go(gamma: float, mask: ArrayLike | None, rewards: ArrayLike) -> _Array: ...
+def remax(mask: ArrayLike | None, rewards: ArrayLike, baselines: ArrayLike) -> _Array: ...
+def token_rewards(
+    settings: str,
+    beta: float,
+    mask: ArrayLike | None,
+    logp: ArrayLike,
+    ref_logp: ArrayLike,
+    rewards: ArrayLike,
+) -> tuple[_Array, _Figures]: ...
+def kl_penalty(
+    settings: str, mask: ArrayLike | None, logp: ArrayLike, ref_logp: ArrayLike, old_logp: ArrayLike | None
+) -> tuple[_Array, _Array]: ...
+def moments(mask: ArrayLike | None, values: ArrayLike) -> _Figures: ...
+def whiten(settings: str, mask: ArrayLike | None, values: ArrayLike) -> tuple[_Array, _Figures]: ...
+def repo_reward(rm: float, points: float, bound: float) -> float: ...
+def preference(reward: float, reference: float) -> float: ...
+def soft_min(sharpness: float, rewards: Sequence[float]) -> float | None: ...
+def veto(reward: float, passed: bool, floor: float) -> float: ...
+def policy_loss(
+    settings: str,
+    mask: ArrayLike | None,
+    logp: ArrayLike,
+    old_logp: ArrayLike,
+    advantages: ArrayLike,
+    correction: ArrayLike | None,
+    normaliser: _Divisors,
+) -> tuple[_Array, _Figures]: ...
+def value_loss(
+    settings: str,
+    mask: ArrayLike | None,
+    values: ArrayLike,
+    old_values: ArrayLike,
+    returns: ArrayLike,
+    normaliser: _Divisors,
+) -> tuple[_Array, _Figures]: ...
+def aggregation_weights(name: str, mask: ArrayLike, normaliser: _Divisors) -> NDArray[np.float64]: ...
+def normaliser(mask: ArrayLike) -> tuple[float, float, float]: ...
+def importance_weights(
+    settings: str, mask: ArrayLike | None, old_logp: ArrayLike, rollout_logp: ArrayLike
+) -> tuple[_Array, _Figures]: ...
+def rejection_mask(
+    rules: str, mask: ArrayLike | None, old_logp: ArrayLike, rollout_logp: ArrayLike
+) -> tuple[NDArray[np.bool_], float]: ...
+def off_policy_rows(
+    delta: float, mask: ArrayLike | None, old_logp: ArrayLike, logp: ArrayLike, advantages: ArrayLike
+) -> NDArray[np.bool_]: ...
+def token_logp(
+    temperature: float, valid: Sequence[bool] | None, logits: ArrayLike, labels: ArrayLike
+) -> tuple[_Array, _Array]: ...
+def logits_gradient(
+    temperature: float,
+    valid: Sequence[bool] | None,
+    logits: ArrayLike,
+    labels: ArrayLike,
+    dlogp: ArrayLike,
+    dentropy: ArrayLike,
+) -> _Array: ...

@@ -1,0 +1,94 @@
+//! Rust's errors as the exceptions of `guerdon.errors`: the same words, and the fields that a program may
+//! want.
+
+use guerdon_client::Error;
+use guerdon_client::optim::OptimError as Refused;
+use pyo3::{IntoPyObject, PyErr};
+
+/// The Python classes, which live in Python so that they are documented and typed where they are caught.
+mod classes {
+    pyo3::import_exception!(guerdon.errors, ConfigError);
+    pyo3::import_exception!(guerdon.errors, CutError);
+    pyo3::import_exception!(guerdon.errors, DeadlineError);
+    pyo3::import_exception!(guerdon.errors, DecodeError);
+    pyo3::import_exception!(guerdon.errors, GuerdonError);
+    pyo3::import_exception!(guerdon.errors, OptimError);
+    pyo3::import_exception!(guerdon.errors, ProblemError);
+    pyo3::import_exception!(guerdon.errors, RequestError);
+    pyo3::import_exception!(guerdon.errors, StatusError);
+    pyo3::import_exception!(guerdon.errors, TransportError);
+}
+
+/// What an exception knows besides its message; `None` is left out of the exception.
+#[derive(Debug, Default, IntoPyObject)]
+struct Fields {
+    url: Option<String>,
+    tries: Option<u32>,
+    status: Option<u16>,
+    code: Option<&'static str>,
+    pointer: Option<String>,
+    hint: Option<String>,
+    request_id: Option<String>,
+}
+
+/// The exception for an error of the client.
+pub(crate) fn raised(error: &Error) -> PyErr {
+    let message = error.to_string();
+    let mut fields = Fields::default();
+    if let Some(problem) = error.problem() {
+        fields.status = Some(problem.status);
+        fields.code = Some(problem.code.as_str());
+        fields.pointer.clone_from(&problem.pointer);
+        fields.hint.clone_from(&problem.hint);
+        fields.request_id = problem.request_id.as_ref().map(ToString::to_string);
+    }
+    match error {
+        Error::Config { .. } => classes::ConfigError::new_err((message, fields)),
+        Error::Invalid(invalid) => {
+            fields.code = Some(invalid.code.as_str());
+            fields.pointer = Some(invalid.pointer.clone());
+            fields.hint.clone_from(&invalid.hint);
+            classes::RequestError::new_err((message, fields))
+        }
+        Error::Problem { url, tries, .. } => {
+            (fields.url, fields.tries) = (Some(url.clone()), Some(*tries));
+            classes::ProblemError::new_err((message, fields))
+        }
+        Error::Status { url, tries, status, .. } => {
+            (fields.url, fields.tries, fields.status) = (Some(url.clone()), Some(*tries), Some(*status));
+            classes::StatusError::new_err((message, fields))
+        }
+        Error::Transport { url, tries, .. } => {
+            (fields.url, fields.tries) = (Some(url.clone()), Some(*tries));
+            classes::TransportError::new_err((message, fields))
+        }
+        Error::Decode { url, .. } => {
+            fields.url = Some(url.clone());
+            classes::DecodeError::new_err((message, fields))
+        }
+        Error::Cut { url, .. } => {
+            fields.url = Some(url.clone());
+            classes::CutError::new_err((message, fields))
+        }
+        Error::Deadline { url, .. } => {
+            fields.url = Some(url.clone());
+            classes::DeadlineError::new_err((message, fields))
+        }
+        _ => classes::GuerdonError::new_err((message, fields)),
+    }
+}
+
+/// The exception for a fault that no caller made.
+pub(crate) fn broken(what: impl Into<String>) -> PyErr {
+    classes::GuerdonError::new_err((what.into(), Fields::default()))
+}
+
+/// The exception for input that the optimizer refuses.
+pub(crate) fn refused(error: &Refused) -> PyErr {
+    classes::OptimError::new_err(error.to_string())
+}
+
+/// The same, for what is found wrong on the way to the optimizer.
+pub(crate) fn unfit(what: impl Into<String>) -> PyErr {
+    classes::OptimError::new_err(what.into())
+}

@@ -1,0 +1,62 @@
+"""A real server for all tests, and what they score."""
+
+import os
+import pathlib
+import re
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent.parent
+TOKEN = "let-me-in"
+
+ASKED = [
+    {"role": "system", "content": "You negotiate hotel room prices."},
+    {"role": "user", "content": "480 is our best price."},
+]
+POLITE = "Thank you. Could we meet at 420 for this weekend only?"
+LEAK = "<think>They are weak.</think>Our target price is 420, the work order says so."
+FACTS = {"target_price": 420, "net_price": 480, "sop_stage": "negotiate", "language": "en"}
+
+
+@pytest.fixture(scope="session")
+def url() -> Iterator[str]:
+    """A freshly started server's address. It takes `TOKEN` and no other."""
+    binary = os.environ.get("GUERDON_BINARY", ROOT / "target/debug/guerdon")
+    command = [binary, "serve", "--config", HERE / "guerdon.toml"]
+    environment = os.environ | {"GUERDON_TEST_TOKEN": TOKEN}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            for line in server.stdout:
+                found = re.search(r"http://127\.0\.0\.1:\d+", line)
+                if found:
+                    break
+            else:
+                pytest.exit("the server stopped before it listened; its log is above")
+            yield found.group()
+        finally:
+            server.terminate()
+
+
+@pytest.fixture
+def rollouts() -> list[dict]:
+    """Two dialogues of one prompt: a polite reply, and one that leaks what it must not."""
+    replies = [POLITE, LEAK.partition("</think>")[2]]
+    return [
+        {
+            "group": "p",
+            "messages": [*ASKED, {"role": "assistant", "content": reply}],
+            "context": FACTS,
+        }
+        for reply in replies
+    ]
+
+
+@pytest.fixture
+def asking(url: str, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """The environment that the hooks read."""
+    monkeypatch.setenv("GUERDON_URL", url)
+    monkeypatch.setenv("GUERDON_KEY", TOKEN)
+    return monkeypatch

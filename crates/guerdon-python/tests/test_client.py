@@ -1,0 +1,215 @@
+"""The clients against a real server."""
+
+import asyncio
+import multiprocessing
+import os
+import pickle
+import signal
+import socket
+import threading
+import time
+
+import numpy as np
+import pytest
+from conftest import TOKEN
+
+import guerdon
+from guerdon import errors, optim
+
+
+@pytest.fixture
+def client(url: str) -> guerdon.Client:
+    return guerdon.Client(url, key=TOKEN, profile="hotel")
+
+
+def test_rewards_come_in_the_requests_order_with_every_part(client, rollouts):
+    scored = client.score(rollouts)
+    polite, leak = scored.results
+    assert [polite["id"], leak["id"]] == ["0", "1"]
+    assert scored.rewards == [polite["reward"], leak["reward"]]
+    assert {hit["rule"] for hit in leak["turns"][0]["rules"]["hits"]} >= {"internal-words"}
+    assert scored.versions[0]["profile"] == "hotel" and scored.version_of == [0, 0]
+    assert np.isnan(scored.part("judge")).all(), "a profile without a judge has no points of one"
+    rm, points = scored.part("rm"), scored.part("rules")
+    expected = [optim.repo_reward(*pair) for pair in zip(rm, points, strict=True)]
+    np.testing.assert_allclose(scored.reward_array, expected, rtol=1e-12)
+    assert points[1] < 0 and scored.rewards[1] <= rm[1]
+
+
+def test_a_batch_larger_than_a_chunk_becomes_requests_and_one_answer(url, rollouts):
+    client = guerdon.Client(url, key=TOKEN, chunk=2)
+    scored = client.score(rollouts * 3)
+    assert len(scored.request_ids) == 3
+    assert scored.rewards == client.score(rollouts).rewards * 3
+
+
+def test_advantages_are_the_optimizers_own(client, rollouts):
+    scored = client.score(rollouts, advantages="grpo")
+    np.testing.assert_allclose(
+        scored.advantage_array, optim.group_advantages(scored.reward_array, "pp"), rtol=1e-9
+    )
+
+
+def test_what_cannot_be_scored_is_none_and_nan_never_zero(client, rollouts):
+    scored = client.score(rollouts, profile="unscorable")
+    assert scored.rewards == [None, None]
+    assert np.isnan(scored.reward_array).all()
+    assert all(result["error"]["code"] == "unscored" for result in scored.results)
+    assert {entry["source"] for entry in scored.results[0]["turns"][0]["abstained"]} == {"judge"}
+
+
+def test_numpys_numbers_are_facts(client, rollouts):
+    plain = client.score(rollouts).rewards
+    for rollout in rollouts:
+        rollout["context"] = {**rollout["context"], "target_price": np.int64(420), "seen": np.arange(2)}
+    assert client.score(rollouts).rewards == plain
+
+
+@pytest.mark.parametrize("broken", [float("nan"), object(), np.float32("inf")])
+def test_what_is_no_json_is_refused_by_place_before_anything_is_sent(client, rollouts, broken):
+    rollouts[1]["context"] = {"target_price": broken}
+    with pytest.raises(errors.RequestError, match="/rollouts/1") as raised:
+        client.score(rollouts)
+    assert raised.value.pointer == "/rollouts/1"
+
+
+def test_a_request_of_the_wrong_shape_is_refused_by_place(client, rollouts):
+    rollouts[0]["mesages"] = rollouts[0].pop("messages")
+    with pytest.raises(errors.RequestError, match="unknown field `mesages`") as raised:
+        client.score(rollouts)
+    assert raised.value.pointer == "/rollouts/0/mesages"
+    assert "line" not in str(raised.value)
+    with pytest.raises(errors.RequestError, match="no assistant turn") as raised:
+        client.score([{"messages": []}])
+    assert raised.value.pointer == "/rollouts/0/messages" and raised.value.hint
+
+
+def test_a_refusal_has_the_servers_words(url, client, rollouts):
+    with pytest.raises(errors.ProblemError, match="hotle") as raised:
+        client.score(rollouts, profile="hotle")
+    assert (raised.value.status, raised.value.code) == (422, "unknown_profile")
+    assert raised.value.request_id and raised.value.tries == 1
+    again = pickle.loads(pickle.dumps(raised.value))
+    assert (str(again), again.status, again.code) == (str(raised.value), 422, "unknown_profile")
+    with pytest.raises(errors.ProblemError) as raised:
+        guerdon.Client(url, key="wrong").score(rollouts)
+    assert raised.value.status == 401
+
+
+def test_a_setting_that_cannot_work_is_named():
+    with pytest.raises(errors.ConfigError, match="`url`"):
+        guerdon.Client("127.0.0.1:8787")
+    with pytest.raises(errors.ConfigError, match="`timeout`"):
+        guerdon.Client("http://127.0.0.1:8787", timeout=-1.0)
+
+
+def test_nobody_there_is_a_connection_error(rollouts):
+    with pytest.raises(ConnectionError, match="could not be reached"):
+        guerdon.Client("http://127.0.0.1:9", retries=0).score(rollouts)
+
+
+def test_info_and_ready(client):
+    assert client.ready() is True
+    assert {"hotel", "unscorable"} <= set(client.info()["profiles"])
+
+
+def test_many_threads_wait_at_once(client, rollouts):
+    expected = client.score(rollouts).rewards
+    answers = []
+    threads = [
+        threading.Thread(target=lambda: answers.append(client.score(rollouts).rewards)) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == [expected] * 8
+
+
+@pytest.fixture
+def mute():
+    """A server that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def test_other_threads_run_while_one_waits(mute, rollouts):
+    def ask():
+        with pytest.raises(TimeoutError, match="within 1s"):
+            guerdon.Client(mute, timeout=1.0).score(rollouts)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    turns = 0
+    while thread.is_alive():
+        turns += 1
+        time.sleep(0.001)
+    assert turns > 100, "the waiting thread held the interpreter's lock"
+
+
+def test_ctrl_c_ends_a_wait(mute, rollouts):
+    began = time.monotonic()
+    threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        guerdon.Client(mute, timeout=30.0).score(rollouts)
+    assert time.monotonic() - began < 10.0
+
+
+def test_a_client_that_is_dropped_while_it_is_used_waits_for_nobody(mute, rollouts):
+    async def leave():
+        call = asyncio.ensure_future(guerdon.AsyncClient(mute).score(rollouts))
+        await asyncio.sleep(0.05)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+
+    asyncio.run(leave())
+
+
+def test_awaited_calls_run_side_by_side_and_agree_with_the_others(url, client, rollouts):
+    async def ask():
+        awaited = guerdon.AsyncClient(url, key=TOKEN)
+        assert await awaited.ready() is True
+        assert (await awaited.info())["default_profile"] == "hotel"
+        return await asyncio.gather(*(awaited.score([rollout]) for rollout in rollouts * 4))
+
+    rewards = [scored.rewards[0] for scored in asyncio.run(ask())]
+    assert rewards == client.score(rollouts).rewards * 4
+
+
+def test_an_awaited_refusal_is_the_same_error(url, rollouts):
+    async def ask():
+        await guerdon.AsyncClient(url, key=TOKEN).score(rollouts, profile="hotle")
+
+    with pytest.raises(errors.ProblemError, match="hotle"):
+        asyncio.run(ask())
+
+
+def test_one_async_client_serves_one_event_loop_after_another(url, rollouts):
+    awaited = guerdon.AsyncClient(url, key=TOKEN)
+    first = asyncio.run(awaited.score(rollouts)).rewards
+    assert asyncio.run(awaited.score(rollouts)).rewards == first
+
+
+def _in_child(client, rollouts, results):
+    results.put(client.score(rollouts).rewards)
+
+
+@pytest.mark.parametrize("way", ["fork", "spawn"])
+def test_a_used_client_works_in_a_worker_process(way, client, rollouts):
+    expected = client.score(rollouts).rewards
+    context = multiprocessing.get_context(way)
+    results = context.SimpleQueue()
+    worker = context.Process(target=_in_child, args=(client, rollouts, results))
+    worker.start()
+    worker.join(timeout=60)
+    assert worker.exitcode == 0
+    assert results.get() == expected
+    assert client.score(rollouts).rewards == expected
+
+
+def test_unicode_survives_the_way_there_and_back(client):
+    reply = "工单上目标价是420元 🏨"
+    scored = client.score([{"messages": [{"role": "assistant", "content": reply}]}])
+    spans = [span for hit in scored.results[0]["turns"][0]["rules"]["hits"] for span in hit["spans"]]
+    assert spans and all(0 <= start < end <= len(reply) for start, end in spans)

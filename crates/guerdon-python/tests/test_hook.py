@@ -1,0 +1,106 @@
+"""What the hooks share: from a trainer's data to rollouts, and back to what it logs."""
+
+import importlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from guerdon import errors, hook
+
+
+def test_messages_are_read_as_the_servers_adapters_read_them():
+    turns = [
+        {"role": "developer", "content": "Be brief."},
+        {
+            "role": "human",
+            "content": [{"type": "text", "text": "48"}, {"type": "image"}, {"type": "text", "text": "0?"}],
+        },
+        {"role": "model", "content": None},
+        {"role": "ipython", "content": "ok"},
+    ]
+    assert hook.messages(turns, "assistant") == [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "480?"},
+        {"role": "assistant", "content": ""},
+        {"role": "tool", "content": "ok"},
+    ]
+    assert hook.messages("480?", "user") == [{"role": "user", "content": "480?"}]
+    assert hook.messages("", "user") == [], "an empty prompt is no turn"
+    assert hook.messages("", "assistant") == [{"role": "assistant", "content": ""}], (
+        "an empty reply is a bad one"
+    )
+
+
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        ("<think>low</think>\n420?", "420?"),
+        ("  <think>cut off", ""),
+        ("420? <think>late</think>", "420? <think>late</think>"),
+        ("420?", "420?"),
+    ],
+)
+def test_thoughts_that_open_a_reply_are_not_said(reply, said):
+    assert hook.without_thoughts(reply) == said
+    assert hook.Settings().rollout("p", reply)["messages"][-1]["content"] == said
+    assert hook.Settings(thoughts="keep").rollout("p", reply)["messages"][-1]["content"] == reply
+
+
+def test_marks_that_end_a_reply_are_not_said():
+    assert hook.without_end("420?<|im_end|>\n<|endoftext|>") == "420?"
+    assert hook.without_end("a </s> b") == "a </s> b"
+
+
+def test_only_what_the_policy_says_now_is_scored_by_all():
+    asked = [{"role": "assistant", "content": "old"}, {"role": "user", "content": "480?"}]
+    said = [
+        {"role": "assistant", "content": "a"},
+        {"role": "tool", "content": "t"},
+        {"role": "assistant", "content": "b"},
+    ]
+    assert hook.Settings(score="all").rollout(asked, said)["score"] == [2, 4]
+    assert hook.Settings().rollout(asked, said)["score"] == "last"
+
+
+def test_labels_are_facts_if_they_are_or_spell_an_object():
+    assert hook.facts({"target_price": 420, "padded": None}) == {"target_price": 420}
+    assert hook.facts('{"target_price": 420}') == {"target_price": 420}
+    assert hook.facts("{42}") == {"label": "{42}"}
+    assert hook.facts(np.float64(420.0), "ground_truth") == {"ground_truth": 420.0}
+    assert hook.facts(None) == {}
+
+
+def test_settings_come_from_the_environment_and_wrong_ones_are_named(monkeypatch):
+    monkeypatch.setenv("GUERDON_URL", "http://h:1")
+    monkeypatch.setenv("GUERDON_ON_FAILURE", "-1")
+    assert (hook.Settings().url, hook.Settings().on_failure) == ("http://h:1", -1.0)
+    assert hook.Settings(url="http://h:2", on_failure="none").url == "http://h:2"
+    for wrong in ("nan", "zero", float("inf")):
+        with pytest.raises(errors.ConfigError, match="on_failure"):
+            hook.Settings(on_failure=wrong)
+
+
+def test_the_names_of_the_numbers_are_the_same_whatever_is_missing():
+    turn = {"index": 1, "reward": 1.0, "enhancement": None, "abstained": [], "rm": {"score": 1.0}}
+    scored = hook.numbers({"id": "0", "reward": 1.0, "turns": [turn]})
+    failed = hook.numbers({"id": "0", "reward": None, "turns": []})
+    assert scored.keys() == failed.keys()
+    assert (scored["rm"], scored["rm_abstained"], scored["judge_abstained"], scored["failed"]) == (
+        1.0,
+        0.0,
+        1.0,
+        0.0,
+    )
+    assert (failed["rm"], failed["rm_abstained"], failed["failed"]) == (0.0, 1.0, 1.0)
+
+
+def test_no_hook_imports_its_trainer_before_it_is_used():
+    names = ["trl", "verl", "ms_swift", "openrlhf", "skyrl", "nemo_rl", "areal"]
+    for name in names:
+        importlib.import_module(f"guerdon.{name}")
+    foreign = "{'torch', 'trl', 'verl', 'swift', 'openrlhf', 'skyrl_gym', 'nemo_rl', 'areal', 'pandas'}"
+    hooks = ", ".join(f"guerdon.{name}" for name in names)
+    code = f"import sys, {hooks}; assert not {foreign} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

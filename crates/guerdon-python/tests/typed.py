@@ -1,0 +1,28 @@
+"""A caller as mypy sees one: checked by scripts/test_python.sh, never run."""
+
+import numpy as np
+
+import guerdon
+from guerdon import optim
+from guerdon.wire import Rollout
+
+
+def score(client: guerdon.Client) -> list[float | None]:
+    rollouts: list[Rollout] = [
+        {"messages": [{"role": "assistant", "content": "420?"}], "context": {"target_price": 420}}
+    ]
+    scored = client.score(rollouts, advantages="grpo")
+    hits = [hit for turn in scored.results[0]["turns"] for hit in turn.get("rules", {"hits": []})["hits"]]
+    print(hits, scored.reward_array.mean())
+    return client.score([{"messages": [{"role": "user", "content": "plain dictionaries do"}]}]).rewards
+
+
+async def ask(client: guerdon.AsyncClient) -> int:
+    return (await client.score([])).usage["judge_calls"]
+
+
+def learn(logp: np.ndarray, rewards: list[float | None]) -> float:
+    repo = optim.Repo({"preset": "grpo", "policy": {"surrogate": "gspo"}, "kl_loss": None})
+    update = repo.step({"logp": logp, "old_logp": logp, "rewards": rewards, "groups": ["a", "b"]})
+    loss = optim.policy_loss(logp, logp, update.advantages, normaliser=optim.normaliser(logp != 0))
+    return update.loss + loss.loss + float(update.dlogp.sum())

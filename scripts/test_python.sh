@@ -1,0 +1,43 @@
+#!/bin/sh
+# The Python package, from its sources to its tests: a wheel is built and installed in a virtual environment of its own, the
+# types are checked, and the tests run against a freshly started server.
+#
+#   scripts/test_python.sh [SERVER] [PYTEST ARGUMENT...]     SERVER is the `guerdon` binary, by default target/debug/guerdon
+#
+# PYTHON is the Python to use, CPython 3.10 or newer; VENV the folder of the environment.
+set -eu
+cd "$(dirname "$0")/.."
+
+server=${1:-${CARGO_TARGET_DIR:-target}/debug/guerdon}
+[ $# -eq 0 ] || shift
+venv=${VENV:-.venv-python}
+package=crates/guerdon-python
+if [ ! -x "$server" ]; then
+    echo "$server is not there; build it with \`cargo build -p guerdon-cli\`" >&2
+    exit 1
+fi
+
+# Installed once; again when a list changes.
+lists="$package/requirements-test.txt $package/requirements-trainers.txt"
+# shellcheck disable=SC2086 # two names
+if ! cat $lists | cmp -s - "$venv/installed.txt"; then
+    "${PYTHON:-python3}" -m venv --clear "$venv"
+    pip="$venv/bin/python -m pip install --quiet --disable-pip-version-check"
+    $pip -r "$package/requirements-test.txt"
+    $pip --no-deps -r "$package/requirements-trainers.txt"
+    cat $lists > "$venv/installed.txt"
+fi
+
+# The debug build: what is tested is the border, and the optimizer's speed is measured elsewhere.
+wheels=$venv/wheels
+rm -rf "$wheels"
+"$venv/bin/maturin" build --quiet --profile dev --locked --compatibility linux \
+    --interpreter "$venv/bin/python" --manifest-path "$package/Cargo.toml" --out "$wheels"
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall "$wheels"/*.whl
+
+"$venv/bin/mypy" --cache-dir "$venv/mypy" --config-file "$package/pyproject.toml" "$package/python/guerdon" "$package/tests/typed.py"
+# The stubs against what the native module has.
+"$venv/bin/python" -m mypy.stubtest guerdon._guerdon
+GUERDON_BINARY=$(cd "$(dirname "$server")" && pwd)/$(basename "$server")
+export GUERDON_BINARY
+exec "$venv/bin/python" -m pytest -q -p no:cacheprovider -c "$package/pyproject.toml" --rootdir "$package" "$package/tests" "$@"
