@@ -94,8 +94,9 @@ fn read(file: &str, count: usize) -> anyhow::Result<Vec<Rollout>> {
 }
 
 fn marked(mut rollout: Rollout) -> Rollout {
-    if let Some(first) = rollout.messages.first_mut() {
-        first.content.push_str(" .");
+    // The last turn: an earlier one may be cut off, and the text be known again.
+    if let Some(last) = rollout.messages.last_mut() {
+        last.content.push_str(" .");
     }
     rollout
 }

@@ -86,7 +86,8 @@ pub(crate) fn check() -> anyhow::Result<()> {
     for name in dependencies.keys().filter(|name| name.starts_with("guerdon-")) {
         let fenced = OURS.iter().any(|(ours, _)| ours == name);
         ensure!(
-            fenced || ["guerdon-tests", "guerdon-examples"].contains(&name.as_str()),
+            fenced
+                || ["guerdon-tests", "guerdon-examples", "guerdon-training-example"].contains(&name.as_str()),
             "{name} has no fence"
         );
     }

@@ -1,5 +1,6 @@
 //! Every command and flag, with its help. What they mean is in `commands/`.
 
+mod eval;
 mod judge;
 mod rules;
 
@@ -7,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+pub(crate) use eval::Eval;
 pub(crate) use judge::{Cache, Calibrate, Judge, JudgeAt};
 pub(crate) use rules::{Rules, TestFormat};
 
@@ -50,6 +52,8 @@ pub(crate) enum Command {
     /// Look at, check and measure reward models
     #[command(subcommand)]
     Rm(Rm),
+    /// Compute the method's measures from files of ratings, verdicts and outcomes
+    Eval(Eval),
     /// Check and show the configuration
     #[command(subcommand)]
     Config(Config),

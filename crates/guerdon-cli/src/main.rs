@@ -8,6 +8,7 @@
 //! | `commands/score.rs` | a file of rollouts in, a file of results out |
 //! | `commands/local.rs` | the engine in this process, without a server |
 //! | `commands/table.rs` | results for people |
+//! | `commands/eval.rs` | the method's measures, from files of ratings |
 //! | `commands/config.rs`, `commands/rules.rs`, `commands/judge.rs`, `commands/rm.rs` | the workbenches |
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints; its libraries do not")]

@@ -3,6 +3,7 @@
 mod cache;
 mod calibrate;
 mod config;
+mod eval;
 mod judge;
 mod local;
 mod rm;
@@ -29,6 +30,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Judge(judge) => judge::run(judge),
         Command::Cache(cache) => cache::run(cache),
         Command::Rm(rm) => rm::run(rm),
+        Command::Eval(eval) => eval::run(&eval),
         Command::Config(config) => config::run(config),
         Command::Openapi => {
             print!("{}", guerdon_server::openapi_json()?);

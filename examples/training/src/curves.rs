@@ -1,0 +1,131 @@
+//! Curves of a run or of a study, as one SVG.
+
+use std::path::Path;
+
+use anyhow::anyhow;
+use plotters::prelude::*;
+
+/// One plot among several.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Panel {
+    /// What is drawn, with its unit.
+    pub title: String,
+    /// The curves.
+    pub lines: Vec<Line>,
+}
+
+/// A curve, by update.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Line {
+    /// Its name in the legend.
+    pub name: String,
+    /// Update and figure.
+    pub points: Vec<(f64, f64)>,
+    /// Update, lower and upper bound: drawn as a band.
+    pub band: Vec<(f64, f64, f64)>,
+}
+
+const COLOURS: [RGBColor; 7] = [
+    RGBColor(31, 119, 180),
+    RGBColor(214, 39, 40),
+    RGBColor(44, 160, 44),
+    RGBColor(148, 103, 189),
+    RGBColor(255, 127, 14),
+    RGBColor(23, 190, 207),
+    RGBColor(127, 127, 127),
+];
+
+/// Draws the panels, three in a row. Panels without a point are left out.
+///
+/// # Errors
+/// What plotters or the file system refuses.
+pub fn draw(file: &Path, panels: &[Panel]) -> anyhow::Result<()> {
+    let panels: Vec<&Panel> =
+        panels.iter().filter(|panel| panel.lines.iter().any(|line| !line.points.is_empty())).collect();
+    let rows = panels.len().div_ceil(3).max(1);
+    let mut svg = String::new();
+    let fault = |error: String| anyhow!("cannot draw {}: {error}", file.display());
+    {
+        let height = u32::try_from(rows).unwrap_or(1) * 260;
+        let area = SVGBackend::with_string(&mut svg, (1140, height)).into_drawing_area();
+        area.fill(&WHITE).map_err(|error| fault(error.to_string()))?;
+        for (panel, area) in panels.iter().zip(area.split_evenly((rows, 3))) {
+            draw_one(panel, &area).map_err(|error| fault(error.to_string()))?;
+        }
+        area.present().map_err(|error| fault(error.to_string()))?;
+    }
+    crate::files::write(file, svg.as_bytes())
+}
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
+
+fn draw_one(panel: &Panel, area: &Area<'_>) -> Result<(), Box<dyn std::error::Error>> {
+    let xs = || panel.lines.iter().flat_map(|line| line.points.iter().map(|point| point.0));
+    let bounds = |line: &Line| line.band.iter().flat_map(|band| [band.1, band.2]).collect::<Vec<_>>();
+    let ys = || panel.lines.iter().flat_map(|line| line.points.iter().map(|p| p.1).chain(bounds(line)));
+    let (x0, x1) = range(xs(), 0.0);
+    let (y0, y1) = range(ys(), 0.05);
+    let mut chart = ChartBuilder::on(area)
+        .caption(&panel.title, ("sans-serif", 14))
+        .margin(8)
+        .x_label_area_size(22)
+        .y_label_area_size(46)
+        .build_cartesian_2d(x0..x1, y0..y1)?;
+    chart.configure_mesh().x_labels(6).y_labels(5).light_line_style(WHITE).draw()?;
+    for (line, colour) in panel.lines.iter().zip(COLOURS.into_iter().cycle()) {
+        let up = line.band.iter().map(|band| (band.0, band.2));
+        let outline: Vec<(f64, f64)> =
+            up.chain(line.band.iter().rev().map(|band| (band.0, band.1))).collect();
+        if outline.len() > 2 {
+            chart.draw_series([Polygon::new(outline, colour.mix(0.15))])?;
+        }
+        let drawn =
+            chart.draw_series(LineSeries::new(line.points.iter().copied(), colour.stroke_width(2)))?;
+        if panel.lines.len() > 1 {
+            drawn.label(&line.name).legend(move |(x, y)| PathElement::new([(x, y), (x + 12, y)], colour));
+        }
+    }
+    if panel.lines.len() > 1 {
+        chart
+            .configure_series_labels()
+            .background_style(WHITE.mix(0.8))
+            .label_font(("sans-serif", 11))
+            .draw()?;
+    }
+    Ok(())
+}
+
+/// The range of some numbers, widened by `margin` of itself, and never empty.
+fn range(of: impl Iterator<Item = f64>, margin: f64) -> (f64, f64) {
+    let (low, high) = of.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(x), high.max(x)));
+    let pad = (high - low) * margin;
+    if high - low > 1e-9 { (low - pad, high + pad) } else { (low.min(0.0), high.max(low + 1.0)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_panel_with_a_point_is_drawn_with_its_legend() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("curves.svg");
+        let line = |name: &str| Line {
+            name: name.to_owned(),
+            points: vec![(1.0, 0.5), (2.0, 0.7)],
+            band: vec![(1.0, 0.4, 0.6), (2.0, 0.6, 0.8)],
+        };
+        let flat = Line { points: vec![(1.0, 3.0)], ..Line::default() };
+        let panels = [
+            Panel { title: "reward".into(), lines: vec![line("repo"), line("grpo")] },
+            Panel { title: "flat".into(), lines: vec![flat] },
+            Panel { title: "nothing".into(), lines: vec![Line::default()] },
+        ];
+        draw(&file, &panels).unwrap();
+        let svg = crate::files::read(&file).unwrap();
+        for word in ["<svg", "reward", "repo", "grpo", "flat", "<polygon"] {
+            assert!(svg.contains(word), "no {word}");
+        }
+        assert!(!svg.contains("nothing"));
+    }
+}

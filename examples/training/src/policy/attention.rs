@@ -1,0 +1,108 @@
+//! Causal attention with rotary positions, of slow operations that have a gradient.
+
+use candle_core::{D, DType, Device, Result, Tensor};
+use candle_nn::rotary_emb::rope_slow;
+
+/// Cosines and sines of the positions.
+#[derive(Debug, Clone)]
+pub(crate) struct Rotary {
+    cos: Tensor,
+    sin: Tensor,
+}
+
+impl Rotary {
+    /// For `positions` places and heads of `width`.
+    pub(crate) fn new(positions: usize, width: usize, theta: f64, dtype: DType) -> Result<Self> {
+        #[expect(clippy::cast_precision_loss, reason = "positions and widths are small")]
+        let angles: Vec<f64> = (0..positions)
+            .flat_map(|at| {
+                (0..width / 2).map(move |pair| at as f64 / theta.powf(2.0 * pair as f64 / width as f64))
+            })
+            .collect();
+        let angles = Tensor::from_vec(angles, (positions, width / 2), &Device::Cpu)?;
+        Ok(Self { cos: angles.cos()?.to_dtype(dtype)?, sin: angles.sin()?.to_dtype(dtype)? })
+    }
+
+    fn turn(&self, heads: &Tensor, from: usize) -> Result<Tensor> {
+        let len = heads.dim(2)?;
+        rope_slow(&heads.contiguous()?, &self.cos.narrow(0, from, len)?, &self.sin.narrow(0, from, len)?)
+    }
+}
+
+/// What attention remembers of earlier tokens: keys and values, `[B, H, S, width]`.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Memory(Option<(Tensor, Tensor)>);
+
+impl Memory {
+    /// How many tokens are remembered.
+    pub(crate) fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |(keys, _)| keys.dims()[2])
+    }
+
+    fn extend(&mut self, keys: Tensor, values: Tensor) -> Result<(Tensor, Tensor)> {
+        let all = match &self.0 {
+            Some((k, v)) => (Tensor::cat(&[k, &keys], 2)?, Tensor::cat(&[v, &values], 2)?),
+            None => (keys, values),
+        };
+        self.0 = Some(all.clone());
+        Ok(all)
+    }
+}
+
+/// Attention of `q` (`[B, S, H·width]`) over `k` and `v` (`[B, S, K·width]`, `K` dividing `H`); `mask` (`[B, 1, S, all]`)
+/// is added to the scores. With a memory, earlier keys and values come first, and these are remembered.
+pub(crate) fn attend(
+    [q, k, v]: [&Tensor; 3],
+    heads: [usize; 2],
+    rotary: &Rotary,
+    mask: &Tensor,
+    memory: Option<&mut Memory>,
+) -> Result<Tensor> {
+    let (rows, len, wide) = q.dims3()?;
+    let [query_heads, key_heads] = heads;
+    let width = wide / query_heads;
+    let split =
+        |x: &Tensor, heads: usize| x.reshape((rows, len, heads, width))?.transpose(1, 2)?.contiguous();
+    let from = memory.as_ref().map_or(0, |memory| memory.len());
+    let q = rotary.turn(&split(q, query_heads)?, from)?;
+    let (k, v) = (rotary.turn(&split(k, key_heads)?, from)?, split(v, key_heads)?);
+    let (k, v) = match memory {
+        Some(memory) => memory.extend(k, v)?,
+        None => (k, v),
+    };
+    let (k, v) = (shared(&k, query_heads / key_heads)?, shared(&v, query_heads / key_heads)?);
+    #[expect(clippy::cast_precision_loss, reason = "a head is narrow")]
+    let scores =
+        (q.matmul(&k.transpose(2, 3)?.contiguous()?)? / (width as f64).sqrt())?.broadcast_add(mask)?;
+    softmax(&scores)?.matmul(&v)?.transpose(1, 2)?.reshape((rows, len, wide))
+}
+
+/// Softmax over the last dimension. The shift by the largest changes nothing, so it needs no gradient either;
+/// candle-nn's gives it one.
+fn softmax(scores: &Tensor) -> Result<Tensor> {
+    let shifted = scores.broadcast_sub(&scores.detach().max_keepdim(D::Minus1)?)?.exp()?;
+    shifted.broadcast_div(&shifted.sum_keepdim(D::Minus1)?)
+}
+
+/// Each key head for `times` query heads.
+fn shared(heads: &Tensor, times: usize) -> Result<Tensor> {
+    if times == 1 {
+        return Ok(heads.clone());
+    }
+    let (rows, count, len, width) = heads.dims4()?;
+    heads.unsqueeze(2)?.expand((rows, count, times, len, width))?.reshape((rows, count * times, len, width))
+}
+
+/// Added to scores: 0 where a query may look, a large negative number where the key lies ahead or is padding. `valid` is
+/// `[B][all]`; queries are the last `len` places.
+pub(crate) fn mask(valid: &[Vec<bool>], len: usize, dtype: DType) -> Result<Tensor> {
+    let all = valid.first().map_or(0, Vec::len);
+    let mut numbers = Vec::with_capacity(valid.len() * len * all);
+    for row in valid {
+        for query in all - len..all {
+            // Not minus infinity: a row of nothing else, as padding has, would be NaN.
+            numbers.extend((0..all).map(|key| if key <= query && row[key] { 0.0_f32 } else { -1e9 }));
+        }
+    }
+    Tensor::from_vec(numbers, (valid.len(), 1, len, all), &Device::Cpu)?.to_dtype(dtype)
+}

@@ -1,0 +1,293 @@
+//! The decoder itself: token ids in, log-probs and values out.
+
+use std::collections::BTreeMap;
+
+use candle_core::{D, DType, Device, Result, Tensor};
+use candle_nn::ops::rms_norm_slow;
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+
+use super::attention::{Memory, Rotary, attend, mask};
+use super::projection::{Frozen, Projection};
+use super::weights::Weights;
+
+const EPS: f32 = 1e-5;
+
+/// The sizes of a policy.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct PolicyConfig {
+    /// Token ids.
+    pub vocabulary: usize,
+    /// Width of a hidden state.
+    pub width: usize,
+    /// Blocks of attention and feed-forward.
+    pub layers: usize,
+    /// Attention heads; divides `width` into even parts.
+    pub heads: usize,
+    /// Heads of keys and values, each shared by as many attention heads as it divides them into.
+    pub key_heads: usize,
+    /// Width of the feed-forward part.
+    pub inner: usize,
+    /// The longest dialogue, in tokens.
+    pub positions: usize,
+    /// The base of the rotary positions.
+    pub theta: f64,
+}
+
+/// Parameters that are not trained, by name.
+pub type Trunk = BTreeMap<String, Tensor>;
+
+impl PolicyConfig {
+    /// 1.15 million parameters at a vocabulary of 1,024.
+    #[must_use]
+    pub const fn small(vocabulary: usize) -> Self {
+        Self {
+            vocabulary,
+            width: 128,
+            layers: 5,
+            heads: 4,
+            key_heads: 4,
+            inner: 352,
+            positions: 192,
+            theta: 10_000.0,
+        }
+    }
+
+    /// Draws the weights of a new policy.
+    ///
+    /// # Errors
+    /// What candle refuses.
+    pub fn draw(&self, rng: &mut impl Rng) -> Result<Weights> {
+        let Self { vocabulary, width, inner, .. } = *self;
+        let mut weights = Weights::default();
+        weights.draw("embed", &[vocabulary, width], 0.05, rng)?;
+        for layer in 0..self.layers {
+            for norm in ["attention.norm", "feed.norm"] {
+                weights.fill(format!("{layer}.{norm}"), &[width], 1.0)?;
+            }
+            for (name, outputs) in [("q", width), ("k", self.keys()), ("v", self.keys())] {
+                weights.draw(format!("{layer}.{name}"), &[outputs, width], scale(width), rng)?;
+            }
+            weights.draw(format!("{layer}.o"), &[width, width], 0.3 * scale(width), rng)?;
+            weights.draw(format!("{layer}.gate"), &[inner, width], scale(width), rng)?;
+            weights.draw(format!("{layer}.up"), &[inner, width], scale(width), rng)?;
+            weights.draw(format!("{layer}.down"), &[width, inner], 0.3 * scale(inner), rng)?;
+        }
+        weights.fill("norm", &[width], 1.0)?;
+        self.draw_critic(&mut weights, rng)?;
+        Ok(weights)
+    }
+
+    /// Draws what is trained on top of a trunk: low-rank corrections of queries and values, and the critic. The policy is
+    /// the trunk's own until the first step.
+    ///
+    /// # Errors
+    /// What candle refuses.
+    pub fn adapt(&self, rank: usize, rng: &mut impl Rng) -> Result<Weights> {
+        let mut weights = Weights::default();
+        for layer in 0..self.layers {
+            for (name, outputs) in [("q", self.width), ("v", self.keys())] {
+                weights.draw(format!("{layer}.{name}.down"), &[rank, self.width], scale(self.width), rng)?;
+                weights.fill(format!("{layer}.{name}.up"), &[outputs, rank], 0.0)?;
+            }
+        }
+        self.draw_critic(&mut weights, rng)?;
+        Ok(weights)
+    }
+
+    /// Width of all key heads together.
+    const fn keys(&self) -> usize {
+        self.width / self.heads * self.key_heads
+    }
+
+    fn draw_critic(&self, weights: &mut Weights, rng: &mut impl Rng) -> Result<()> {
+        weights.draw("critic.hidden", &[self.width, self.width], scale(self.width), rng)?;
+        weights.draw("critic.out", &[1, self.width], 0.1 * scale(self.width), rng)
+    }
+}
+
+/// How far weights of so many inputs are drawn from 0.
+fn scale(inputs: usize) -> f32 {
+    (3.0 / inputs as f32).sqrt()
+}
+
+/// A policy over some weights. It shares their storage, so that a step of the optimizer is seen at once.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    config: PolicyConfig,
+    /// Also the way out.
+    embed: Projection,
+    blocks: Vec<Block>,
+    norm: Tensor,
+    critic: [Projection; 2],
+    rotary: Rotary,
+}
+
+#[derive(Debug, Clone)]
+struct Block {
+    attention_norm: Tensor,
+    feed_norm: Tensor,
+    attention: [Projection; 4],
+    feed: [Projection; 3],
+}
+
+/// A batch of dialogues, prompts padded on the left and replies on the right, so that every reply begins at one column.
+#[derive(Debug, Clone)]
+pub struct Dialogues {
+    /// Token ids, `[B, P + T]`.
+    pub ids: Tensor,
+    /// Which slots are tokens, `[B][P + T]`.
+    pub valid: Vec<Vec<bool>>,
+    /// `P`, the columns of the prompts.
+    pub prompt: usize,
+    /// Reply lengths.
+    pub lens: Vec<usize>,
+}
+
+impl Dialogues {
+    /// Lays out prompts and replies.
+    ///
+    /// # Errors
+    /// What candle refuses.
+    pub fn new(prompts: &[&[u32]], replies: &[&[u32]], pad: u32) -> Result<Self> {
+        let longest = |rows: &[&[u32]]| rows.iter().map(|row| row.len()).max().unwrap_or(0);
+        let (prompt, width) = (longest(prompts), longest(replies));
+        let (mut ids, mut valid) = (Vec::new(), Vec::new());
+        for (before, reply) in prompts.iter().zip(replies) {
+            let gaps = [prompt - before.len(), width - reply.len()];
+            ids.extend(std::iter::repeat_n(pad, gaps[0]));
+            ids.extend_from_slice(before);
+            ids.extend_from_slice(reply);
+            ids.extend(std::iter::repeat_n(pad, gaps[1]));
+            valid.push((0..prompt + width).map(|at| (gaps[0]..prompt + reply.len()).contains(&at)).collect());
+        }
+        let ids = Tensor::from_vec(ids, (prompts.len(), prompt + width), &Device::Cpu)?;
+        Ok(Self { ids, valid, prompt, lens: replies.iter().map(|reply| reply.len()).collect() })
+    }
+
+    /// `T`, the columns of the replies.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        self.valid.first().map_or(0, Vec::len) - self.prompt
+    }
+}
+
+impl Policy {
+    /// A policy of these sizes over these weights, and over the trunk for what they lack.
+    ///
+    /// # Errors
+    /// A weight that is in neither.
+    pub fn new(config: PolicyConfig, weights: &Weights, trunk: &Trunk) -> anyhow::Result<Self> {
+        let vector = |name: &str| match trunk.get(name) {
+            Some(tensor) => Ok(tensor.clone()),
+            None => weights.get(name).cloned(),
+        };
+        let matrix = |name: &str| match trunk.get(name) {
+            None => weights.get(name).cloned().map(Projection::Whole),
+            Some(tensor) => {
+                let frozen = Frozen(tensor.clone());
+                let low_rank = |part: &str| weights.get(&format!("{name}.{part}")).cloned();
+                Ok(match (low_rank("down"), low_rank("up")) {
+                    (Ok(down), Ok(up)) => Projection::Adapted { frozen, down, up },
+                    _ => Projection::Frozen(frozen),
+                })
+            }
+        };
+        let mut blocks = Vec::with_capacity(config.layers);
+        for layer in 0..config.layers {
+            let (vector, matrix) =
+                (|name| vector(&format!("{layer}.{name}")), |name| matrix(&format!("{layer}.{name}")));
+            blocks.push(Block {
+                attention_norm: vector("attention.norm")?,
+                feed_norm: vector("feed.norm")?,
+                attention: [matrix("q")?, matrix("k")?, matrix("v")?, matrix("o")?],
+                feed: [matrix("gate")?, matrix("up")?, matrix("down")?],
+            });
+        }
+        let (embed, norm) = (matrix("embed")?, vector("norm")?);
+        let rotary = Rotary::new(config.positions, config.width / config.heads, config.theta, norm.dtype())?;
+        let critic = [matrix("critic.hidden")?, matrix("critic.out")?];
+        Ok(Self { config, embed, blocks, norm, critic, rotary })
+    }
+
+    /// The same policy without gradients, over the same storage.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        let blocks = self.blocks.iter().map(|block| Block {
+            attention_norm: block.attention_norm.detach(),
+            feed_norm: block.feed_norm.detach(),
+            attention: block.attention.each_ref().map(Projection::detached),
+            feed: block.feed.each_ref().map(Projection::detached),
+        });
+        Self {
+            config: self.config,
+            embed: self.embed.detached(),
+            blocks: blocks.collect(),
+            norm: self.norm.detach(),
+            critic: self.critic.each_ref().map(Projection::detached),
+            rotary: self.rotary.clone(),
+        }
+    }
+
+    /// Log-probs of the replies' tokens and values of the states before them, both `[B, T]`; what padded slots hold
+    /// means nothing.
+    ///
+    /// # Errors
+    /// What candle refuses.
+    pub fn forward(&self, batch: &Dialogues) -> Result<(Tensor, Tensor)> {
+        let width = batch.width();
+        let mask = mask(&batch.valid, batch.valid.first().map_or(0, Vec::len), self.dtype())?;
+        let hidden = self.hidden(&batch.ids, &mask, None)?;
+        let before = hidden.narrow(1, batch.prompt - 1, width)?.contiguous()?;
+        let logits = self.logits(&before)?;
+        let most = logits.max_keepdim(D::Minus1)?.detach();
+        let total = (logits.broadcast_sub(&most)?.exp()?.sum_keepdim(D::Minus1)?.log()? + most)?;
+        let targets = batch.ids.narrow(1, batch.prompt, width)?.contiguous()?.unsqueeze(2)?;
+        let logp = (logits.gather(&targets, D::Minus1)? - total)?.squeeze(2)?;
+        Ok((logp, self.values(&before)?))
+    }
+
+    /// Hidden states `[B, S, width]` of token ids `[B, S]`.
+    pub(super) fn hidden(
+        &self,
+        ids: &Tensor,
+        mask: &Tensor,
+        memory: Option<&mut [Memory]>,
+    ) -> Result<Tensor> {
+        let (rows, len) = ids.dims2()?;
+        let mut x =
+            self.embed.weight().embedding(&ids.flatten_all()?)?.reshape((rows, len, self.config.width))?;
+        let mut memory = memory.map(|memory| memory.iter_mut());
+        for block in &self.blocks {
+            let remembered = memory.as_mut().and_then(Iterator::next);
+            let normed = rms_norm_slow(&x, &block.attention_norm, EPS)?;
+            let [q, k, v, o] = &block.attention;
+            let (q, k, v) = (q.apply(&normed)?, k.apply(&normed)?, v.apply(&normed)?);
+            let heads = [self.config.heads, self.config.key_heads];
+            x = (x + o.apply(&attend([&q, &k, &v], heads, &self.rotary, mask, remembered)?)?)?;
+            let normed = rms_norm_slow(&x, &block.feed_norm, EPS)?;
+            let [gate, up, down] = &block.feed;
+            x = (&x + down.apply(&(gate.apply(&normed)?.silu()? * up.apply(&normed)?)?)?)?;
+        }
+        rms_norm_slow(&x, &self.norm, EPS)
+    }
+
+    /// Logits `[B, S, vocabulary]`; the embedding is the way out too.
+    pub(super) fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
+        self.embed.apply(hidden)
+    }
+
+    /// The critic: what the reward will be. It reads the policy's features and does not shape them.
+    fn values(&self, hidden: &Tensor) -> Result<Tensor> {
+        let [inner, out] = &self.critic;
+        out.apply(&inner.apply(&hidden.detach())?.tanh()?)?.squeeze(2)
+    }
+
+    pub(super) fn memory(&self) -> Vec<Memory> {
+        vec![Memory::default(); self.blocks.len()]
+    }
+
+    pub(super) fn dtype(&self) -> DType {
+        self.norm.dtype()
+    }
+}

@@ -1,0 +1,112 @@
+//! Named parameters: drawn, saved, loaded, and handed out as tensors that are trained or held still.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context as _, ensure};
+use candle_core::{DType, Device, Tensor, Var};
+use rand::Rng;
+
+/// Parameters by name, in one order on every machine.
+#[derive(Debug, Clone, Default)]
+pub struct Weights {
+    vars: BTreeMap<String, Var>,
+}
+
+impl Weights {
+    /// Adds a parameter drawn uniformly from `[-scale, scale]`, so that equal seeds give equal policies.
+    ///
+    /// # Errors
+    /// What candle refuses.
+    pub fn draw(
+        &mut self,
+        name: impl Into<String>,
+        shape: &[usize],
+        scale: f32,
+        rng: &mut impl Rng,
+    ) -> candle_core::Result<()> {
+        let numbers: Vec<f32> =
+            (0..shape.iter().product()).map(|_| rng.random_range(-1.0..=1.0_f32) * scale).collect();
+        self.add(name, &Tensor::from_vec(numbers, shape, &Device::Cpu)?)
+    }
+
+    /// Adds a parameter that is `value` everywhere.
+    ///
+    /// # Errors
+    /// What candle refuses.
+    pub fn fill(&mut self, name: impl Into<String>, shape: &[usize], value: f32) -> candle_core::Result<()> {
+        self.add(name, &Tensor::full(value, shape, &Device::Cpu)?)
+    }
+
+    fn add(&mut self, name: impl Into<String>, tensor: &Tensor) -> candle_core::Result<()> {
+        self.vars.insert(name.into(), Var::from_tensor(tensor)?);
+        Ok(())
+    }
+
+    /// Reads a safetensors file.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or holds something else than `f32` and `f64`.
+    pub fn load(file: &Path) -> anyhow::Result<Self> {
+        let tensors = candle_core::safetensors::load(file, &Device::Cpu)
+            .with_context(|| format!("cannot load {}", file.display()))?;
+        let mut weights = Self::default();
+        for (name, tensor) in tensors {
+            ensure!(tensor.dtype().is_float(), "{}: `{name}` is no float", file.display());
+            weights.add(name, &tensor)?;
+        }
+        Ok(weights)
+    }
+
+    /// Writes a safetensors file.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn save(&self, file: &Path) -> anyhow::Result<()> {
+        let tensors: std::collections::HashMap<&str, Tensor> =
+            self.vars.iter().map(|(name, var)| (name.as_str(), var.as_tensor().clone())).collect();
+        let beside = file.with_extension("part");
+        candle_core::safetensors::save(&tensors, &beside)
+            .with_context(|| format!("cannot write {}", beside.display()))?;
+        crate::files::rename(&beside, file)
+    }
+
+    /// A deep copy in another precision: what happens to one does not happen to the other.
+    ///
+    /// # Errors
+    /// What candle refuses.
+    pub fn copy(&self, dtype: DType) -> candle_core::Result<Self> {
+        let mut copy = Self::default();
+        for (name, var) in &self.vars {
+            copy.add(name, &var.as_detached_tensor().to_dtype(dtype)?.copy()?)?;
+        }
+        Ok(copy)
+    }
+
+    /// The parameter `name`, to be trained.
+    ///
+    /// # Errors
+    /// Its name, if there is none.
+    pub fn get(&self, name: &str) -> anyhow::Result<&Tensor> {
+        Ok(self.var(name)?.as_tensor())
+    }
+
+    /// The variable `name`.
+    ///
+    /// # Errors
+    /// Its name, if there is none.
+    pub(super) fn var(&self, name: &str) -> anyhow::Result<&Var> {
+        self.vars.get(name).with_context(|| format!("the checkpoint has no parameter `{name}`"))
+    }
+
+    /// Names and variables, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Var)> {
+        self.vars.iter().map(|(name, var)| (name.as_str(), var))
+    }
+
+    /// How many numbers there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.vars.values().map(|var| var.elem_count()).sum()
+    }
+}

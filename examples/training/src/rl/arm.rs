@@ -1,0 +1,60 @@
+//! The arms of the study: what makes the reward, and what makes the gradient.
+
+use clap::ValueEnum;
+use guerdon_client::optim::RepoConfig;
+use guerdon_client::{Finite, FusionMethod, FusionPatch, Weights};
+use serde::{Deserialize, Serialize};
+
+/// A way to train. All share policy, data and budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Arm {
+    /// REPO: the reward model modulated by judge and rules; actor and critic.
+    Repo,
+    /// The reward model alone; groups instead of a critic.
+    GrpoRm,
+    /// The reward model alone; actor and critic.
+    PpoRm,
+    /// Reward model, judge and rules added up; actor and critic.
+    WeightedSum,
+    /// As REPO, but a veto takes the reward down to the floor; actor and critic.
+    Gated,
+}
+
+impl Arm {
+    /// Every arm, REPO first.
+    pub const ALL: [Self; 5] = [Self::Repo, Self::GrpoRm, Self::PpoRm, Self::WeightedSum, Self::Gated];
+
+    /// Its name in files and flags.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Repo => "repo",
+            Self::GrpoRm => "grpo-rm",
+            Self::PpoRm => "ppo-rm",
+            Self::WeightedSum => "weighted-sum",
+            Self::Gated => "gated",
+        }
+    }
+
+    /// The optimizer's settings: the paper's form for all but GRPO.
+    #[must_use]
+    pub fn optimizer(self) -> RepoConfig {
+        if self == Self::GrpoRm { RepoConfig::grpo() } else { RepoConfig::paper() }
+    }
+
+    /// What the server is asked to fuse. The arms on the reward model alone give judge and rules the weight 0, so that
+    /// their opinions are still told, and drawn, but not learned from.
+    #[must_use]
+    pub fn fusion(self) -> FusionPatch {
+        let weights =
+            |others: Finite| Weights { rm: Finite::ONE, judge: others, rules: others, other: others };
+        let (method, weights) = match self {
+            Self::Repo => (FusionMethod::Repo, None),
+            Self::Gated => (FusionMethod::Gated, None),
+            Self::WeightedSum => (FusionMethod::WeightedSum, Some(weights(Finite::ONE))),
+            Self::GrpoRm | Self::PpoRm => (FusionMethod::WeightedSum, Some(weights(Finite::from(0)))),
+        };
+        FusionPatch { method: Some(method), weights, ..FusionPatch::default() }
+    }
+}

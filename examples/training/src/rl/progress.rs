@@ -1,0 +1,100 @@
+//! What people see of a run: a line an update, and curves.
+
+use std::collections::BTreeMap;
+
+use super::Sampled;
+use crate::curves::{Line, Panel};
+use crate::metrics::Row;
+use crate::scene::Scene;
+use crate::score::Score;
+
+type Part = fn(&Score) -> Option<f64>;
+
+/// Adds what the server said of some replies, below `set`.
+pub(super) fn told(row: &mut Row, set: &str, sampled: &[Sampled], scores: &[Score]) {
+    let parts: [(&str, Part); 4] = [
+        ("reward", |score| score.reward),
+        ("rm", |score| score.rm),
+        ("judge", |score| score.judge),
+        ("rules", |score| score.rules),
+    ];
+    for (name, of) in parts {
+        row.mean(format!("{set}/{name}"), scores.iter().filter_map(of));
+    }
+    let ruled = || scores.iter().filter(|score| score.rules.is_some());
+    row.mean(
+        format!("{set}/rule_failures"),
+        ruled().map(|score| f64::from(u8::from(!score.hits.is_empty()))),
+    );
+    row.mean(format!("{set}/tokens"), sampled.iter().map(|sample| sample.reply.ids.len() as f64));
+    row.mean(format!("{set}/ended"), sampled.iter().map(|sample| f64::from(u8::from(sample.reply.ended))));
+    let mut hits: BTreeMap<&str, f64> = BTreeMap::new();
+    for hit in scores.iter().flat_map(|score| &score.hits) {
+        *hits.entry(hit).or_default() += 1.0 / scores.len() as f64;
+    }
+    for (rule, share) in hits {
+        row.set(format!("{set}/hits/{rule}"), share);
+    }
+}
+
+/// One line of progress.
+pub(super) fn line(row: &Row) -> String {
+    let of = |set: &str| -> String {
+        let number = |name: &str| row.get(&format!("{set}/{name}"));
+        let mut said = String::new();
+        for (name, digits) in [("reward", 3), ("rm", 3), ("judge", 1), ("rules", 1)] {
+            if let Some(x) = number(name) {
+                said.push_str(&format!(" {name} {x:+.digits$}"));
+            }
+        }
+        if let Some(x) = number("rule_failures") {
+            said.push_str(&format!(" failing {:.0}%", 100.0 * x));
+        }
+        said
+    };
+    let mut line = format!("update {:>4} |{}", row.update, of("sampled"));
+    if let Some(kl) = row.get("kl/row_mean") {
+        line.push_str(&format!(" kl {kl:.2}"));
+    }
+    if row.get("held_out/reward").is_some() {
+        line.push_str(&format!(" | held out{}", of("held_out")));
+    }
+    line
+}
+
+/// The first of some replies, with what it answers.
+pub(super) fn example(scenes: &[Scene], sampled: &[Sampled]) -> String {
+    let said = scenes.first().and_then(|scene| scene.messages.last()).map_or("", |message| &message.content);
+    let reply = sampled.first().map_or("", |sample| sample.text.as_str());
+    format!("            | {said:?} -> {reply:?}")
+}
+
+/// The curves of a run.
+#[must_use]
+pub fn panels(rows: &[Row]) -> Vec<Panel> {
+    let line = |figure: &str, name: &str| Line {
+        name: name.to_owned(),
+        points: rows.iter().filter_map(|row| Some((row.update as f64, row.get(figure)?))).collect(),
+        band: Vec::new(),
+    };
+    let both = |title: &str, figure: &str| Panel {
+        title: title.to_owned(),
+        lines: vec![
+            line(&format!("sampled/{figure}"), "sampled"),
+            line(&format!("held_out/{figure}"), "held out"),
+        ],
+    };
+    let one = |title: &str, figure: &str| Panel { title: title.to_owned(), lines: vec![line(figure, "")] };
+    vec![
+        both("fused reward", "reward"),
+        both("reward model", "rm"),
+        both("judge, points", "judge"),
+        both("rules, points", "rules"),
+        both("share of replies with a rule failure", "rule_failures"),
+        one("KL to the imitation policy, nats a reply", "kl/row_mean"),
+        both("tokens of a reply", "tokens"),
+        one("critic: explained variance", "value/explained_variance"),
+        one("loss", "loss"),
+        one("clip fraction", "policy/clip_fraction"),
+    ]
+}

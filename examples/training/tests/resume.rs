@@ -1,0 +1,94 @@
+//! A run that was stopped and taken up again is the run that was not.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::path::Path;
+
+use guerdon_tests::Server;
+use guerdon_training_example::checkpoint::{Base, Run};
+use guerdon_training_example::metrics::Row;
+use guerdon_training_example::policy::{PolicyConfig, Trunk};
+use guerdon_training_example::rl::{Arm, Settings, train};
+use guerdon_training_example::scene::{Scene, Split};
+use guerdon_training_example::score::connect;
+use guerdon_training_example::tokens::Tokens;
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+
+const SETTINGS: Settings = Settings {
+    arm: Arm::Repo,
+    seed: 7,
+    updates: 4,
+    prompts: 3,
+    group: 2,
+    epochs: 2,
+    rate: 1e-2,
+    temperature: 1.0,
+    limit: 6,
+    look_every: 2,
+    held_out: 4,
+    save_every: 1,
+};
+
+/// A policy that has learned nothing.
+fn base() -> Base {
+    let mut rng = StdRng::seed_from_u64(1);
+    let pairs: Vec<_> = (0..50)
+        .map(|_| {
+            let scene = Scene::draw(&mut rng, Split::Train);
+            let reply = scene.imitate(&mut rng, 0.5);
+            (scene, reply)
+        })
+        .collect();
+    let tokens = Tokens::train(&pairs, 400).unwrap();
+    let config =
+        PolicyConfig { vocabulary: tokens.size(), width: 16, key_heads: 2, ..PolicyConfig::small(0) };
+    let config = PolicyConfig { layers: 1, heads: 2, inner: 16, ..config };
+    let weights = config.draw(&mut rng).unwrap();
+    Base { tokens, config, weights, gguf: None, trunk: Trunk::new() }
+}
+
+/// What a run told, less the time it took and the trends of its monitors: those begin anew with the process.
+fn told(folder: &Path) -> Vec<Row> {
+    let mut rows = Run(folder.to_owned()).rows().unwrap();
+    for row in &mut rows {
+        row.figures.retain(|name, _| !name.starts_with("seconds/") && !name.ends_with("/drift"));
+        row.figures.remove("reward/rm_up_judge_down");
+    }
+    rows
+}
+
+#[tokio::test]
+async fn a_resumed_run_makes_the_same_numbers_and_the_same_policy() {
+    let server = Server::new().await;
+    let client = connect(&server.url, None).await.unwrap();
+    let (base, folder) = (base(), tempfile::tempdir().unwrap());
+    let [whole, parts] = ["whole", "parts"].map(|name| Run(folder.path().join(name)));
+    let mut lines = Vec::new();
+    let mut tell = |line: &str| lines.push(line.to_owned());
+
+    train(&whole, &base, &SETTINGS, &client, &mut tell).await.unwrap();
+    train(&parts, &base, &Settings { updates: 2, ..SETTINGS }, &client, &mut tell).await.unwrap();
+    assert_eq!(parts.state().unwrap().unwrap().update, 2);
+    train(&parts, &base, &SETTINGS, &client, &mut tell).await.unwrap();
+
+    let rows = told(&whole.0);
+    assert_eq!(rows.iter().map(|row| row.update).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+    assert!(rows[1].get("sampled/reward").is_some() && rows[2].get("held_out/reward").is_some());
+    // The run of two looked at held-out prompts at its own end too, which is where the other one looked.
+    assert_eq!(rows, told(&parts.0));
+    let bytes = |run: &Run| {
+        let weights = run.weights(run.state().unwrap().unwrap()).unwrap();
+        let numbers = |(name, var): (&str, &candle_core::Var)| {
+            (name.to_owned(), var.flatten_all().unwrap().to_vec1::<f32>().unwrap())
+        };
+        weights.iter().map(numbers).collect::<Vec<_>>()
+    };
+    assert_eq!(bytes(&whole), bytes(&parts));
+    assert!(whole.0.join("curves.svg").exists());
+    assert!(lines.iter().any(|line| line.starts_with("update    4 | reward")), "{lines:?}");
+
+    let other = Settings { seed: 8, ..SETTINGS };
+    let error = train(&whole, &base, &other, &client, &mut |_| {}).await.unwrap_err();
+    assert!(error.to_string().contains("other settings"), "{error}");
+}
