@@ -1,3 +1,5 @@
+//! What the corrections weigh, mask and refuse.
+
 use super::{
     Bound, CorrectionBatch, CorrectionConfig, Divergence, Level, Rejection, Scope, importance_weights,
     off_policy_rows, rejection_mask,

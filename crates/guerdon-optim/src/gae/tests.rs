@@ -1,3 +1,5 @@
+//! GAE against its definition: gaps, padding, truncation, lambdas.
+
 use proptest::prelude::{prop, proptest};
 
 use super::{GaeBatch, GaeConfig, Lambda, gae};
