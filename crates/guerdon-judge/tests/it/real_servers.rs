@@ -56,8 +56,12 @@ impl Real {
     }
 
     async fn judge(&self, rollout: &Rollout) -> Signal {
+        self.judge_by(rollout, None).await
+    }
+
+    async fn judge_by(&self, rollout: &Rollout, deadline: Option<Instant>) -> Signal {
         let started = Instant::now();
-        let signal = self.source.score(Ask::new(rollout, &[1], None)).await.remove(0);
+        let signal = self.source.score(Ask::new(rollout, &[1], deadline)).await.remove(0);
         println!("{:?} {signal:#?}", started.elapsed());
         signal
     }
@@ -137,8 +141,11 @@ async fn litellm_passes_a_verdict_on_and_its_refusals_are_understood() {
     assert_eq!(mock.outcomes(), ["ok"]);
 
     let limited = Real::new(at(&url, "judge-429"), Some(&key), &prompts);
-    let signal = limited.judge(&rollout).await;
-    assert_eq!(signal.abstained[0].why, AbstainWhy::RateLimited, "{:?}", signal.abstained);
+    // A quota comes back by itself, so that a question without a deadline would wait for it for ever.
+    let signal = limited.judge_by(&rollout, Some(Instant::now() + Duration::from_secs(12))).await;
+    let why = signal.abstained[0].why;
+    assert!(matches!(why, AbstainWhy::RateLimited | AbstainWhy::Deadline), "{:?}", signal.abstained);
+    assert!(limited.outcomes().contains(&"rate_limited"), "{:?}", limited.outcomes());
 
     let unknown = Real::new(at(&url, "judge-nobody"), Some(&key), &prompts);
     let signal = unknown.judge(&rollout).await;
