@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""The peer of the reward model benchmark: the same ONNX file on the same rollouts, the way scripts usually run one.
+"""The peer of the reward model benchmark: the same model on the same rollouts, the way scripts usually run one.
 
     bench_peer.py MODEL_FOLDER ROLLOUTS.jsonl [COUNT] [THREADS]
 
 ONNX Runtime from Python, batches of 32 in the order they come, the same sorted by length over all rollouts, and batches of 1;
-padded to the longest, no HTTP.
-Needs onnxruntime, tokenizers and numpy, as in examples/reward-model/requirements.txt.
+padded to the longest, no HTTP. The graph is the bundled one in its padded layout: the same weights, the same arithmetic.
+Needs onnx, onnxruntime, ml_dtypes, tokenizers and numpy, as in examples/reward-model/requirements.txt.
 """
 
 import json
@@ -15,16 +15,20 @@ import time
 import tomllib
 
 import numpy
+import onnx
 import onnxruntime
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "examples" / "reward-model"))
+import onnx_encoder
+from relayout import state_of
 from rm_text import encode, load_tokenizer
 
 folder, file = pathlib.Path(sys.argv[1]), sys.argv[2]
 count = int(sys.argv[3]) if len(sys.argv) > 3 else 1024
 options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = int(sys.argv[4]) if len(sys.argv) > 4 else 0
-session = onnxruntime.InferenceSession(str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
+graph = onnx_encoder.build(*state_of(onnx.load(folder / "model.onnx")), "padded").SerializeToString()
+session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 names = [i.name for i in session.get_inputs()]
 limit = tomllib.loads((folder / "guerdon.model.toml").read_text())["input"]["max_tokens"]
 tokenizer = load_tokenizer(folder / "tokenizer.json")

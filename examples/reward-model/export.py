@@ -26,6 +26,7 @@ def main():
     p.add_argument("--out", required=True)
     p.add_argument("--fp32", help="also write the same graph with fp32 weights here, for check.py")
     p.add_argument("--bits", type=int, choices=(4, 8), default=4, help="of the encoder's matrices; heads stay fp32")
+    p.add_argument("--layout", choices=onnx_encoder.LAYOUTS, default="packed", help="of the graph's input")
     p.add_argument("--max-tokens", type=int, default=192, help="as in training")
     p.add_argument("--name", default="e5-hh")
     p.add_argument("--about", default="multilingual-e5-small, 6 layers, with heads fitted on hh-rlhf and OpenAssistant pairs")
@@ -38,7 +39,8 @@ def main():
     config = json.loads((folder / "config.json").read_text())
     for path, bits in ((out / "model.onnx", args.bits), (args.fp32, 32)):
         if path:
-            onnx.save(onnx_encoder.build(state, config, {"words": bits, "layers": [bits] * config["layers"]}), path)
+            stored = {"words": bits, "layers": [bits] * config["layers"]}
+            onnx.save(onnx_encoder.build(state, config, stored, args.layout), path)
     load_tokenizer(folder / "tokenizer.json").save(str(out / "tokenizer.json"), pretty=False)
 
     rows = [r for r in read_pairs(args.pairs) if is_validation(r)]

@@ -1,12 +1,19 @@
 """Author the ONNX graph of `rm_model.RewardModel`: standard operators only, opset 21, no torch needed.
 
-Inputs `input_ids`, `attention_mask`, `reply_mask`: int64 [batch, seq]; output `logits`: float [batch, 1].
+Two layouts of the same arithmetic; output `logits`: float [batch, 1].
+
+- **padded**: one row a text. Inputs `input_ids`, `attention_mask`, `reply_mask`: int64 [batch, seq].
+- **packed**: every distinct token once. Texts with the same context share its nodes, for the context does not see the
+  reply. All int64; `crates/guerdon-model/src/packed.rs` builds them: `token_ids`, `position_ids` [nodes]; `gather_idx`
+  [batch, seq]: each text's nodes; `scatter_idx` [nodes]: a place of each node in the rows of `gather_idx`, read as one
+  list; `lengths`, `context_lens` [batch].
 
 What a text is pooled into is one matrix product for each text ([3, seq] x [seq, width]), and so is every step of the
 heads: ReduceSum, and MatMul with a row for each text, take another route for one text than for a batch and differ in
 the last bit. So does Log, by where in the batch a number stands: logarithms of lengths come from a table.
 """
 
+import json
 import math
 
 import numpy as np
@@ -25,47 +32,98 @@ def scalars(g, config):
         g.const(name, np.float32(value))
     for name, value in (("axis1", [1]), ("axis2", [2]), ("from0", [0]), ("from1", [1]), ("from2", [2]), ("to3", [3]),
                         ("split_heads", [0, 0, config["heads"], width]), ("join_heads", [0, 0, config["width"]]),
-                        ("column", [0, -1, 1]), ("row", [0, 1, -1]), ("flat", [0, -1])):
+                        ("column", [0, -1, 1]), ("row", [0, 1, -1]), ("flat", [0, -1]), ("list", [-1, config["width"]])):
         g.const(name, np.array(value, np.int64))
     g.const("along", np.int64(1))
     g.const("i0", np.int64(0))
     g.const("i1", np.int64(1))
 
 
-def masks(g):
-    """As `rm_model.parts`: "where" float [batch, 3, seq], the attention bias [batch, 1, seq, seq], the positions."""
-    left = g.op("CumSum", ["attention_mask", "along"], "left", reverse=1)
-    is_last = g.op("Cast", [g.op("Equal", [left, "i1"], "at_last")], "last_or_padding", to=TensorProto.INT64)
-    last = g.op("Mul", [is_last, "attention_mask"], "last")
-    begun = g.op("Add", [g.op("CumSum", ["reply_mask", "along"], "replied"), last], "begun")
-    begun = g.op("Cast", [g.op("Greater", [begun, "i0"], "has_begun")], "begun01", to=TensorProto.INT64)
-    tail = g.op("Mul", [begun, "attention_mask"], "tail")
-    context = g.op("Sub", ["attention_mask", tail], "context")
+def where_of(g, context, tail, last):
+    """three masks [batch, seq] -> float [batch, 3, seq], as `rm_model.parts`"""
     rows = [g.op("Unsqueeze", [x, "axis1"], f"{x}.row") for x in (context, tail, last)]
-    where = g.to_float(g.op("Concat", rows, "where_int", axis=1), "where")
+    return g.to_float(g.op("Concat", rows, "where_masks", axis=1), "where")
+
+
+def bias_of(g, where):
+    """where -> float [batch, 1, seq, seq]: 0 where a place (third axis) sees another, else so low that exp() of it is 0"""
     context_row, tail_row = (g.op("Slice", [where, a, b, "axis1"], name) for a, b, name in (
         ("from0", "from1", "context_row"), ("from1", "from2", "tail_row")))
     tail_column = g.op("Transpose", [tail_row], "tail_column", perm=[0, 2, 1])
     sees = g.op("Add", [g.op("Mul", [tail_column, tail_row], "tail_sees_tail"), context_row], "sees")
     bias = g.op("Mul", [g.op("Sub", ["one", sees], "hidden"), "masked"], "bias3")
-    bias = g.op("Unsqueeze", [bias, "axis1"], "attention_bias")
-    seen = g.op("CumSum", ["attention_mask", "along"], "seen")
-    return where, bias, g.op("Max", [g.op("Sub", [seen, "i1"], "place"), "i0"], "positions")
+    return g.op("Unsqueeze", [bias, "axis1"], "attention_bias")
 
 
-def layer(g, x, bias, state, i, eps, bits):
+def attention(g, name, q, k, v, bias):
+    """Rows of queries [batch, m, width] and of keys and values [batch, n, width] -> [batch, m, width]"""
+    def split(x, perm):
+        return g.op("Transpose", [g.op("Reshape", [x, "split_heads"], f"{x}.split")], f"{x}.heads", perm=perm)
+
+    scores = g.op("MatMul", [split(q, [0, 2, 1, 3]), split(k, [0, 2, 3, 1])], name + "qk")
+    scores = g.op("Add", [g.op("Div", [scores, "sqrt_width"], name + "scaled"), bias], name + "biased")
+    probs = g.op("Softmax", [scores], name + "probs", axis=-1)
+    mixed = g.op("MatMul", [probs, split(v, [0, 2, 1, 3])], name + "mixes")
+    return g.op("Reshape", [g.op("Transpose", [mixed], name + "mixed", perm=[0, 2, 1, 3]), "join_heads"], name + "joined")
+
+
+class Padded:
+    """One row a text: a layer computes [batch, seq, width]."""
+
+    inputs = {"input_ids": ["batch", "seq"], "attention_mask": ["batch", "seq"], "reply_mask": ["batch", "seq"]}
+    ids = "input_ids"
+
+    def __init__(self, g):
+        left = g.op("CumSum", ["attention_mask", "along"], "left", reverse=1)
+        is_last = g.op("Cast", [g.op("Equal", [left, "i1"], "at_last")], "last_or_padding", to=TensorProto.INT64)
+        last = g.op("Mul", [is_last, "attention_mask"], "last")
+        begun = g.op("Add", [g.op("CumSum", ["reply_mask", "along"], "replied"), last], "begun")
+        begun = g.op("Cast", [g.op("Greater", [begun, "i0"], "has_begun")], "begun01", to=TensorProto.INT64)
+        tail = g.op("Mul", [begun, "attention_mask"], "tail")
+        self.where = where_of(g, g.op("Sub", ["attention_mask", tail], "context"), tail, last)
+        self.bias = bias_of(g, self.where)
+        seen = g.op("CumSum", ["attention_mask", "along"], "seen")
+        self.positions = g.op("Max", [g.op("Sub", [seen, "i1"], "place"), "i0"], "positions")
+
+    def attend(self, g, name, q, k, v):
+        return attention(g, name, q, k, v, self.bias)
+
+    def rows(self, g, x):
+        return x
+
+
+class Packed:
+    """Every distinct token once: a layer computes [nodes, width], and only attention and pooling see rows."""
+
+    inputs = {"token_ids": ["nodes"], "position_ids": ["nodes"], "gather_idx": ["batch", "seq"], "scatter_idx": ["nodes"],
+              "lengths": ["batch"], "context_lens": ["batch"]}
+    ids, positions = "token_ids", "position_ids"
+
+    def __init__(self, g):
+        seq = g.op("Gather", [g.op("Shape", ["gather_idx"], "shape"), "i1"], "seq")
+        place = g.op("Range", ["i0", seq, "i1"], "place")
+        length, begins = (g.op("Unsqueeze", [x, "axis1"], f"{x}.column") for x in ("lengths", "context_lens"))
+        context = g.op("Less", [place, begins], "context")
+        tail = g.op("And", [g.op("Less", [place, length], "filled"), g.op("Not", [context], "not_context")], "tail")
+        last = g.op("Equal", [place, g.op("Sub", [length, "i1"], "end")], "last")
+        self.where = where_of(g, context, tail, last)
+        self.bias = bias_of(g, self.where)
+
+    def attend(self, g, name, q, k, v):
+        y = attention(g, name, *(self.rows(g, x) for x in (q, k, v)), self.bias)
+        return g.op("Gather", [g.op("Reshape", [y, "list"], name + "list"), "scatter_idx"], name + "nodes")
+
+    def rows(self, g, x):
+        return g.op("Gather", [x, "gather_idx"], f"{x}.gathered")
+
+
+LAYOUTS = {"padded": Padded, "packed": Packed}
+
+
+def layer(g, x, layout, state, i, eps, bits):
     key, name = f"encoder.layers.{i}.", f"layer{i}."
-
-    def split(part, perm):
-        y = g.op("Reshape", [g.linear(x, state, key + part, name + part, bits), "split_heads"], f"{name}{part}.split")
-        return g.op("Transpose", [y], f"{name}{part}.heads", perm=perm)
-
-    q, k, v = split("query", [0, 2, 1, 3]), split("key", [0, 2, 3, 1]), split("value", [0, 2, 1, 3])
-    scores = g.op("Div", [g.op("MatMul", [q, k], name + "qk"), "sqrt_width"], name + "scaled")
-    probs = g.op("Softmax", [g.op("Add", [scores, bias], name + "biased")], name + "probs", axis=-1)
-    mixed = g.op("Transpose", [g.op("MatMul", [probs, v], name + "mixes")], name + "mixed", perm=[0, 2, 1, 3])
-    mixed = g.op("Reshape", [mixed, "join_heads"], name + "joined")
-    y = g.linear(mixed, state, key + "mix", name + "mix", bits)
+    q, k, v = (g.linear(x, state, key + part, name + part, bits) for part in ("query", "key", "value"))
+    y = g.linear(layout.attend(g, name, q, k, v), state, key + "mix", name + "mix", bits)
     x = g.norm(g.op("Add", [y, x], name + "sum1"), state, key + "norm1", name + "norm1", eps)
     y = g.gelu(g.linear(x, state, key + "up", name + "up", bits), name + "gelu")
     y = g.linear(y, state, key + "down", name + "down", bits)
@@ -103,24 +161,25 @@ def heads(g, state, config, where, depths):
     g.op("Reshape", [g.op("MatMul", [mix, unit("head")], "score"), "flat"], "logits")
 
 
-def build(state, config, bits):
+def build(state, config, bits, layout="packed"):
     """state: name -> fp32 array (RewardModel.state_dict()); bits: {"words": 4 | 8 | 32, "layers": [one a layer]}"""
     g = Graph()
     scalars(g, config)
-    where, bias, positions = masks(g)
+    layout = LAYOUTS[layout](g)
     words = g.weight("words", state["encoder.words.weight"], bits["words"])
     places = g.weight("places", state["encoder.places.weight"], min(8, bits["words"]) if bits["words"] < 32 else 32)
-    x = g.op("Add", [g.op("Gather", [words, "input_ids"], "word_rows"), g.op("Gather", [places, positions], "place_rows")],
+    x = g.op("Add", [g.op("Gather", [words, layout.ids], "word_rows"), g.op("Gather", [places, layout.positions], "place_rows")],
              "embedded")
     depths = [g.norm(x, state, "encoder.norm", "embeddings", config["norm_eps"])]
     for i in range(config["layers"]):
-        depths.append(layer(g, depths[-1], bias, state, i, config["norm_eps"], bits["layers"][i]))
-    heads(g, state, config, where, depths)
-    inputs = [helper.make_tensor_value_info(n, TensorProto.INT64, ["batch", "seq"])
-              for n in ("input_ids", "attention_mask", "reply_mask")]
+        depths.append(layer(g, depths[-1], layout, state, i, config["norm_eps"], bits["layers"][i]))
+    read = sorted({*config["means"], *config["ends"], config["gate_depth"]})
+    heads(g, state, config, layout.where, {d: layout.rows(g, depths[d]) for d in read})
+    inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, shape) for name, shape in layout.inputs.items()]
     output = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 1])
-    graph = helper.make_graph(g.nodes, "reward_model", inputs, [output], g.constants)
+    graph = helper.make_graph(g.nodes, "reward_model", inputs, [output], g.used_constants())
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10,
                               producer_name="guerdon examples/reward-model")
+    helper.set_model_props(model, {"config": json.dumps(config), "bits": json.dumps(bits)})
     checker.check_model(model)
     return model

@@ -31,6 +31,11 @@ def blocks4(weight):
     return np.clip(np.rint(parts / divisor), -8, 7).astype(ml_dtypes.int4), scale
 
 
+def read_blocks(codes, scales):
+    """What `blocks8` or `blocks4` stored -> float32 [rows, columns]"""
+    return (codes.astype(np.float32) * scales.astype(np.float32)).reshape(codes.shape[0], -1)
+
+
 class Graph:
     def __init__(self):
         self.nodes, self.constants = [], []
@@ -38,6 +43,11 @@ class Graph:
     def const(self, name, value):
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
         return name
+
+    def used_constants(self):
+        """A layout does not read every scalar, and a runtime warns of those that nobody reads."""
+        used = {name for node in self.nodes for name in node.input}
+        return [constant for constant in self.constants if constant.name in used]
 
     def op(self, kind, inputs, name, **attributes):
         self.nodes.append(helper.make_node(kind, inputs, [name], name=name, **attributes))

@@ -1,4 +1,4 @@
-"""Score Encoded rows (rm_text.py) with onnxruntime."""
+"""Score Encoded rows (rm_text.py) with onnxruntime, by a graph of either layout (onnx_encoder.py)."""
 
 import numpy as np
 import onnxruntime as ort
@@ -11,16 +11,42 @@ def session(path, threads=0):
     return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def score_batch(sess, rows, pad_to=0):
-    """One batch, padded on the right with id 0 and mask 0 -> float32 [batch]. Fills the inputs that the graph has."""
-    longest = max(pad_to, max(len(row.ids) for row in rows))
+def padded(rows, longest):
+    """One row a text, padded on the right with id 0 and mask 0"""
     ids = np.zeros((len(rows), longest), np.int64)
     mask, reply = np.zeros_like(ids), np.zeros_like(ids)
     for i, row in enumerate(rows):
         ids[i, : len(row.ids)], mask[i, : len(row.ids)] = row.ids, 1
         reply[i, row.reply[0]:row.reply[1]] = 1
-    known = {"input_ids": ids, "attention_mask": mask, "reply_mask": reply, "token_type_ids": np.zeros_like(ids)}
-    return sess.run(["logits"], {x.name: known[x.name] for x in sess.get_inputs()})[0][:, 0]
+    return {"input_ids": ids, "attention_mask": mask, "reply_mask": reply, "token_type_ids": np.zeros_like(ids)}
+
+
+def packed(rows, longest):
+    """Every distinct token once; rows with the same context share its nodes"""
+    tokens, positions, scatter, first = [], [], [], {}
+    lengths = [len(row.ids) for row in rows]
+    begins = [row.reply[0] if row.reply[0] < row.reply[1] else len(row.ids) - 1 for row in rows]
+    gather = np.zeros((len(rows), longest), np.int64)
+    for i, (row, begin) in enumerate(zip(rows, begins)):
+        context = tuple(row.ids[:begin])
+        shared = begin if context in first else 0
+        gather[i, :shared] = np.arange(shared) + first.setdefault(context, len(tokens))
+        own = range(shared, len(row.ids))
+        gather[i, shared:len(row.ids)] = len(tokens) + np.arange(len(own))
+        tokens += row.ids[shared:]
+        positions += own
+        scatter += [i * longest + place for place in own]
+    named = {"token_ids": tokens, "position_ids": positions, "gather_idx": gather, "scatter_idx": scatter,
+             "lengths": lengths, "context_lens": begins}
+    return {name: np.asarray(value, np.int64) for name, value in named.items()}
+
+
+def score_batch(sess, rows, pad_to=0):
+    """One batch -> float32 [batch]. Fills the inputs that the graph has."""
+    names = [x.name for x in sess.get_inputs()]
+    longest = max(pad_to, max(len(row.ids) for row in rows))
+    known = (packed if "gather_idx" in names else padded)(rows, longest)
+    return sess.run(["logits"], {name: known[name] for name in names})[0][:, 0]
 
 
 def score_all(sess, rows, token_budget=2048):

@@ -6,10 +6,11 @@
 //! always leaves, hence nobody waits for more batches than there were sequences before him; and because the cuts start at
 //! the longest, taking one batch away does not move the others, so the plan stays as good as sorting everything offline.
 //!
-//! A packed graph has no padding to save but shared beginnings to find, so there the order is that of the ids, which puts
-//! what begins alike side by side, and the cost of a batch is its distinct tokens.
+//! A packed graph has no padding to save but what is shared to find, so there the order is one that puts it side by side,
+//! and the cost of a batch is its distinct tokens.
 
-use crate::packed::common_prefix;
+use crate::packed::Sharing;
+use crate::tokens::Tokens;
 
 /// How large a batch may be, and what it costs.
 #[derive(Debug, Clone, Copy)]
@@ -27,7 +28,7 @@ pub(crate) enum Layout {
     /// One row a sequence, as wide as the longest.
     Padded,
     /// Every distinct token once; only attention sees padded rows.
-    Packed,
+    Packed(Sharing),
 }
 
 /// Packed: how many times the token budget the rows that attention sees may hold, padding included. They take memory,
@@ -43,16 +44,16 @@ const SORTED_BUDGETS: usize = 32;
 /// It is not empty unless `waiting` is, and holds place 0. It keeps the limits, or it is one sequence that alone exceeds
 /// them. O(n log n); for the 16,384 turns of the default queue that is well under a millisecond padded and a few
 /// milliseconds packed, against tens of milliseconds for the batch.
-pub(crate) fn next_batch(waiting: &[&[u32]], limits: Limits) -> Vec<usize> {
+pub(crate) fn next_batch(waiting: &[&Tokens], limits: Limits) -> Vec<usize> {
     let order = match limits.layout {
         Layout::Padded => by_length(waiting),
-        Layout::Packed => by_ids(waiting, limits),
+        Layout::Packed(sharing) => by_sharing(waiting, limits, sharing),
     };
     let mut rest = order.as_slice();
     while !rest.is_empty() {
         let items = match limits.layout {
             Layout::Padded => cut_padded(waiting, rest, limits),
-            Layout::Packed => cut_packed(waiting, rest, limits),
+            Layout::Packed(sharing) => cut_packed(waiting, rest, limits, sharing),
         };
         let items = items.clamp(1, limits.max_items.max(1)).min(rest.len());
         let (batch, later) = rest.split_at(items);
@@ -66,40 +67,40 @@ pub(crate) fn next_batch(waiting: &[&[u32]], limits: Limits) -> Vec<usize> {
     Vec::new()
 }
 
-fn by_length(waiting: &[&[u32]]) -> Vec<usize> {
+fn by_length(waiting: &[&Tokens]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..waiting.len()).collect();
     order.sort_unstable_by_key(|&place| (std::cmp::Reverse(waiting[place].len()), place));
     order
 }
 
-fn cut_padded(waiting: &[&[u32]], order: &[usize], limits: Limits) -> usize {
+fn cut_padded(waiting: &[&Tokens], order: &[usize], limits: Limits) -> usize {
     limits.token_budget / waiting[order[0]].len().max(1)
 }
 
-fn by_ids(waiting: &[&[u32]], limits: Limits) -> Vec<usize> {
+fn by_sharing(waiting: &[&Tokens], limits: Limits, sharing: Sharing) -> Vec<usize> {
     let mut window = limits.token_budget.saturating_mul(SORTED_BUDGETS);
-    let within = waiting.iter().take_while(|ids| {
+    let within = waiting.iter().take_while(|tokens| {
         let fits = window > 0;
-        window = window.saturating_sub(ids.len());
+        window = window.saturating_sub(tokens.len());
         fits
     });
     let mut order: Vec<usize> = (0..within.count()).collect();
-    order.sort_unstable_by(|&a, &b| waiting[a].cmp(waiting[b]).then(a.cmp(&b)));
+    order.sort_unstable_by(|&a, &b| sharing.order(waiting[a], waiting[b]).then(a.cmp(&b)));
     order
 }
 
-fn cut_packed(waiting: &[&[u32]], order: &[usize], limits: Limits) -> usize {
+fn cut_packed(waiting: &[&Tokens], order: &[usize], limits: Limits, sharing: Sharing) -> usize {
     let (mut distinct, mut longest) = (0, 0);
-    let mut before: &[u32] = &[];
+    let mut before: Option<&Tokens> = None;
     for (items, &place) in order.iter().enumerate() {
-        let ids = waiting[place];
-        distinct += ids.len() - common_prefix(before, ids);
-        longest = longest.max(ids.len());
+        let tokens = waiting[place];
+        distinct += tokens.len() - before.map_or(0, |before| sharing.shared(before, tokens));
+        longest = longest.max(tokens.len());
         let rows = longest.saturating_mul(items + 1);
         if distinct > limits.token_budget || rows > limits.token_budget.saturating_mul(ATTENTION_BUDGETS) {
             return items;
         }
-        before = ids;
+        before = Some(tokens);
     }
     order.len()
 }
@@ -112,27 +113,31 @@ pub(crate) fn padded_tokens(lengths: impl ExactSizeIterator<Item = usize>) -> us
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
-
     use proptest::collection::vec;
     use proptest::prelude::*;
 
     use super::*;
 
+    const PACKED: Layout = Layout::Packed(Sharing::Beginnings);
+
     const fn padded_limits(token_budget: usize, max_items: usize) -> Limits {
         Limits { layout: Layout::Padded, token_budget, max_items }
     }
 
-    fn of_lengths(lengths: &[usize]) -> Vec<Vec<u32>> {
-        lengths.iter().map(|&length| vec![7; length]).collect()
+    fn of_lengths(lengths: &[usize]) -> Vec<Tokens> {
+        lengths.iter().map(|&length| Tokens::unmarked(vec![7; length])).collect()
+    }
+
+    fn unmarked(sequences: Vec<Vec<u32>>) -> Vec<Tokens> {
+        sequences.into_iter().map(Tokens::unmarked).collect()
     }
 
     /// Runs everything, returning the batches as lists of places in the original list.
-    fn drain(sequences: &[Vec<u32>], limits: Limits) -> Vec<Vec<usize>> {
+    fn drain(sequences: &[Tokens], limits: Limits) -> Vec<Vec<usize>> {
         let mut waiting: Vec<usize> = (0..sequences.len()).collect();
         let mut batches = Vec::new();
         while !waiting.is_empty() {
-            let now: Vec<&[u32]> = waiting.iter().map(|&place| &*sequences[place]).collect();
+            let now: Vec<&Tokens> = waiting.iter().map(|&place| &sequences[place]).collect();
             let batch: Vec<usize> =
                 next_batch(&now, limits).into_iter().map(|place| waiting[place]).collect();
             assert!(!batch.is_empty());
@@ -140,12 +145,6 @@ mod tests {
             batches.push(batch);
         }
         batches
-    }
-
-    fn distinct(sequences: &[&[u32]]) -> usize {
-        let prefixes: HashSet<&[u32]> =
-            sequences.iter().flat_map(|ids| (1..=ids.len()).map(|end| &ids[..end])).collect();
-        prefixes.len()
     }
 
     fn padded(batches: &[Vec<usize>], lengths: &[usize]) -> usize {
@@ -183,12 +182,13 @@ mod tests {
         fn a_packed_batch_holds_the_oldest_and_keeps_its_limits_and_everything_leaves_once(
             sequences in vec(vec(0u32..3, 0..12), 0..40), token_budget in 1usize..60, max_items in 1usize..20,
         ) {
+            let sequences = unmarked(sequences);
             let mut seen = vec![false; sequences.len()];
-            for batch in drain(&sequences, Limits { layout: Layout::Packed, token_budget, max_items }) {
+            for batch in drain(&sequences, Limits { layout: PACKED, token_budget, max_items }) {
                 let oldest = seen.iter().position(|seen| !seen).unwrap();
                 prop_assert!(batch.contains(&oldest) && batch.len() <= max_items);
-                let ids: Vec<&[u32]> = batch.iter().map(|&place| &*sequences[place]).collect();
-                prop_assert!(batch.len() == 1 || distinct(&ids) <= token_budget);
+                let together: Vec<&Tokens> = batch.iter().map(|&place| &sequences[place]).collect();
+                prop_assert!(batch.len() == 1 || Sharing::Beginnings.nodes(&together) <= token_budget);
                 for place in batch {
                     prop_assert!(!std::mem::replace(&mut seen[place], true));
                 }
@@ -219,7 +219,7 @@ mod tests {
         let limits = padded_limits(256, 64);
         let next = |lengths: &[usize]| {
             let sequences = of_lengths(lengths);
-            next_batch(&sequences.iter().map(Vec::as_slice).collect::<Vec<_>>(), limits)
+            next_batch(&sequences.iter().collect::<Vec<_>>(), limits)
         };
         assert_eq!(next(&[10, 250, 12, 11]), [0, 2, 3]);
         assert_eq!(next(&[250, 10, 12, 11]), [0]);
@@ -229,9 +229,9 @@ mod tests {
     #[test]
     fn packed_samples_of_one_prompt_run_together_and_the_prompt_is_paid_for_once() {
         let sample = |prompt: u32, reply: u32| [vec![prompt; 90], vec![reply; 10]].concat();
-        let waiting = [sample(1, 5), sample(2, 5), sample(1, 6), sample(2, 6), sample(1, 7)];
-        let waiting: Vec<&[u32]> = waiting.iter().map(Vec::as_slice).collect();
-        let limits = Limits { layout: Layout::Packed, token_budget: 120, max_items: 64 };
+        let waiting = unmarked([(1, 5), (2, 5), (1, 6), (2, 6), (1, 7)].map(|(p, r)| sample(p, r)).to_vec());
+        let waiting: Vec<&Tokens> = waiting.iter().collect();
+        let limits = Limits { layout: PACKED, token_budget: 120, max_items: 64 };
         assert_eq!(next_batch(&waiting, limits), [0, 2, 4]);
         assert_eq!(next_batch(&waiting, Limits { max_items: 2, ..limits }), [0, 2]);
         // Not even the first fits: it runs alone.

@@ -32,7 +32,7 @@
 //! | `batch.rs` | which of the waiting sequences run together |
 //! | `worker.rs` | the device thread |
 //! | `session.rs` | the model on its device |
-//! | `padded.rs`, `packed.rs` | a batch as rows; as a prefix tree, every distinct token once |
+//! | `padded.rs`, `packed.rs` | a batch as rows; as nodes, every distinct token once |
 //! | `warm.rs` | the first runs |
 //! | `model.rs` | a loaded model: queue in, scores out |
 //! | `source.rs` | the reward source |

@@ -1,64 +1,125 @@
-//! Packed input for decoders: every distinct token once, whoever shares it.
+//! Packed input: every distinct token once, whoever shares it.
 //!
-//! In a causal model a token's state depends on what stands before it and on nothing after it, so sequences that begin
-//! alike share the states of their common beginning. The samples of one prompt share the prompt, the turns of one
-//! dialogue share everything before, dialogues with one system message share that. A packed graph computes its linear
-//! layers once per node of the batch's prefix tree, without padding; only attention sees whole sequences, which it
-//! gathers from the nodes. Nothing is approximated: each state is computed from the same numbers as it would be alone.
+//! A packed graph computes its linear layers once per node of a batch: per distinct token, without padding. Only attention
+//! sees whole sequences, which it gathers from the nodes. What may be shared follows from what a token sees:
 //!
-//! The graph (`examples/reward-model/packed_decoder.py` writes one) takes, with U nodes, B sequences, S the longest:
+//! - In a **decoder** a token's state depends on what stands before it and on nothing after it, so sequences share
+//!   whatever they begin with alike: the samples of one prompt the prompt, the turns of one dialogue all that was said
+//!   before, dialogues with one system message that. The nodes are a prefix tree.
+//! - In an **encoder whose context does not see the reply**, such as the bundled one, a state depends on all of the context,
+//!   before and after, so sequences share their contexts whole or not at all: the samples of one prompt again.
 //!
-//! | input | shape, type | what |
+//! Nothing is approximated: each state is computed from the same numbers as it would be alone.
+//!
+//! The graph takes, with U nodes, B sequences, S the longest, all int64 where nothing else is said:
+//!
+//! | input | shape | what |
 //! |---|---|---|
-//! | `token_ids` | `[U]` int64 | the nodes' token ids |
-//! | `gather_idx` | `[B, S]` int64 | the node at each place of each sequence; 0 in the padding |
-//! | `scatter_idx` | `[U]` int64 | for each node one place (row · S + column) that holds it |
+//! | `token_ids` | `[U]` | the nodes' token ids |
+//! | `gather_idx` | `[B, S]` | the node at each place of each sequence; 0 in the padding |
+//! | `scatter_idx` | `[U]` | for each node one place (row · S + column) that holds it |
+//! | *decoder* (`examples/reward-model/packed_decoder.py`) | | |
 //! | `seqlens_k` | `[B]` int32 | each length less 1, as `GroupQueryAttention` wants it |
 //! | `total_len` | scalar int32 | S |
-//! | `last_idx` | `[B]` int64 | the node that ends each sequence: what is pooled |
+//! | `last_idx` | `[B]` | the node that ends each sequence: what is pooled |
+//! | *encoder* (`examples/reward-model/onnx_encoder.py`) | | |
+//! | `position_ids` | `[U]` | each node's place in its sequence |
+//! | `lengths` | `[B]` | each length |
+//! | `context_lens` | `[B]` | how many tokens of each come before the reply |
 
-use ort::value::TensorElementType;
+use std::cmp::Ordering;
+
+use ort::value::TensorElementType::{self, Int32, Int64};
 
 use crate::tokens::Tokens;
 
-/// The inputs of a packed graph and their types.
-const INPUTS: [(&str, TensorElementType); 6] = [
-    ("token_ids", TensorElementType::Int64),
-    ("gather_idx", TensorElementType::Int64),
-    ("scatter_idx", TensorElementType::Int64),
-    ("seqlens_k", TensorElementType::Int32),
-    ("total_len", TensorElementType::Int32),
-    ("last_idx", TensorElementType::Int64),
-];
+/// What the sequences of a packed graph share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sharing {
+    /// A decoder: whatever they begin with alike.
+    Beginnings,
+    /// An encoder whose context does not see the reply: a context that is the same from end to end.
+    Contexts,
+}
 
-/// Whether a graph with these inputs is packed: all of the inputs above and no other. The error is for one that nearly is.
-pub(crate) fn is_packed<'a>(
-    inputs: &(impl Iterator<Item = (&'a str, Option<TensorElementType>)> + Clone),
-) -> Result<bool, String> {
-    if !inputs.clone().any(|(name, _)| name == "gather_idx") {
-        return Ok(false);
-    }
-    for (name, kind) in inputs.clone() {
-        match INPUTS.iter().find(|(known, _)| *known == name) {
-            None => return Err(format!("has an input `{name}`, which is none of a packed graph's")),
-            Some((_, wanted)) if Some(*wanted) != kind => {
-                return Err(format!("takes `{name}` as {kind:?}; a packed graph takes it as {wanted:?}"));
+/// A graph's inputs and their types.
+type Inputs = [(&'static str, TensorElementType); 6];
+
+impl Sharing {
+    /// What a graph with these inputs shares; `None` if it is not packed. The error is for one that nearly is.
+    pub(crate) fn of<'a>(
+        inputs: &(impl Iterator<Item = (&'a str, Option<TensorElementType>)> + Clone),
+    ) -> Result<Option<Self>, String> {
+        let has = |wanted: &str| inputs.clone().any(|(name, _)| name == wanted);
+        if !has("gather_idx") {
+            return Ok(None);
+        }
+        let sharing = if has("context_lens") { Self::Contexts } else { Self::Beginnings };
+        let known = sharing.inputs();
+        for (name, kind) in inputs.clone() {
+            match known.iter().find(|(known, _)| *known == name) {
+                None => return Err(format!("has an input `{name}`, which is none of a packed graph's")),
+                Some((_, wanted)) if Some(*wanted) != kind => {
+                    return Err(format!("takes `{name}` as {kind:?}; a packed graph takes it as {wanted:?}"));
+                }
+                Some(_) => {}
             }
-            Some(_) => {}
+        }
+        match known.iter().find(|(wanted, _)| !has(wanted)) {
+            Some((missing, _)) => Err(format!("is packed, for it has `gather_idx`, but lacks `{missing}`")),
+            None => Ok(Some(sharing)),
         }
     }
-    match INPUTS.iter().find(|(wanted, _)| inputs.clone().all(|(name, _)| name != *wanted)) {
-        Some((missing, _)) => Err(format!("is packed, for it has `gather_idx`, but lacks `{missing}`")),
-        None => Ok(true),
+
+    const fn inputs(self) -> Inputs {
+        let [tokens, gather, scatter] = [("token_ids", Int64), ("gather_idx", Int64), ("scatter_idx", Int64)];
+        let [a, b, c] = match self {
+            Self::Beginnings => [("seqlens_k", Int32), ("total_len", Int32), ("last_idx", Int64)],
+            Self::Contexts => [("position_ids", Int64), ("lengths", Int64), ("context_lens", Int64)],
+        };
+        [tokens, gather, scatter, a, b, c]
+    }
+
+    /// An order in which each sequence shares with the one before it all that it shares with any before it.
+    ///
+    /// Beginnings: that of the ids. Contexts: long ones first, as in a padded batch, since attention is padded; and whole
+    /// contexts are compared only where lengths are equal.
+    pub(crate) fn order(self, a: &Tokens, b: &Tokens) -> Ordering {
+        match self {
+            Self::Beginnings => a.ids.cmp(&b.ids),
+            Self::Contexts => (b.context().len().cmp(&a.context().len()))
+                .then_with(|| a.context().cmp(b.context()))
+                .then_with(|| b.len().cmp(&a.len())),
+        }
+    }
+
+    /// How many nodes `tokens` shares with the sequence `before` it in that order, from the start.
+    pub(crate) fn shared(self, before: &Tokens, tokens: &Tokens) -> usize {
+        match self {
+            Self::Beginnings => before.ids.iter().zip(&*tokens.ids).take_while(|(a, b)| a == b).count(),
+            Self::Contexts if before.context() == tokens.context() => tokens.context().len(),
+            Self::Contexts => 0,
+        }
+    }
+
+    /// How many nodes a batch has: the tokens that a packed graph computes.
+    pub(crate) fn nodes(self, sequences: &[&Tokens]) -> usize {
+        let mut sorted = sequences.to_vec();
+        sorted.sort_unstable_by(|a, b| self.order(a, b));
+        let all: usize = sorted.iter().map(|tokens| tokens.len()).sum();
+        all - sorted.windows(2).map(|pair| self.shared(pair[0], pair[1])).sum::<usize>()
     }
 }
 
-/// A batch's prefix tree, laid out as the graph's inputs.
+/// A batch's nodes, laid out as a graph's inputs; each kind of graph takes its own six of them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Packing {
     pub(crate) token_ids: Vec<i64>,
+    pub(crate) position_ids: Vec<i64>,
     pub(crate) gather_idx: Vec<i64>,
     pub(crate) scatter_idx: Vec<i64>,
+    pub(crate) lengths: Vec<i64>,
+    pub(crate) context_lens: Vec<i64>,
     pub(crate) seqlens_k: Vec<i32>,
     pub(crate) total_len: i32,
     pub(crate) last_idx: Vec<i64>,
@@ -66,17 +127,20 @@ pub(crate) struct Packing {
 
 impl Packing {
     /// Packs `sequences`, none of them empty, in any order. `None` if a number does not fit the graph's types.
-    ///
-    /// In lexicographic order each sequence shares with the one before it all that it shares with any before it, so one
-    /// comparison a sequence finds the tree.
-    pub(crate) fn of(sequences: &[&Tokens]) -> Option<Self> {
+    pub(crate) fn of(sequences: &[&Tokens], sharing: Sharing) -> Option<Self> {
         let longest = sequences.iter().map(|tokens| tokens.len()).max().unwrap_or(0);
         let mut order: Vec<usize> = (0..sequences.len()).collect();
-        order.sort_unstable_by(|&a, &b| sequences[a].ids.cmp(&sequences[b].ids));
+        order.sort_unstable_by(|&a, &b| sharing.order(sequences[a], sequences[b]));
 
         let rows = sequences.len();
+        let int64 = |count: usize| i64::try_from(count).ok();
         let mut packing = Self {
             gather_idx: vec![0; rows * longest],
+            lengths: sequences.iter().map(|tokens| int64(tokens.len())).collect::<Option<_>>()?,
+            context_lens: sequences
+                .iter()
+                .map(|tokens| int64(tokens.context().len()))
+                .collect::<Option<_>>()?,
             seqlens_k: vec![0; rows],
             total_len: i32::try_from(longest).ok()?,
             last_idx: vec![0; rows],
@@ -84,36 +148,24 @@ impl Packing {
         };
         let mut before: Option<usize> = None;
         for row in order {
-            let ids = &sequences[row].ids;
-            let shared = before.map_or(0, |before| common_prefix(&sequences[before].ids, ids));
+            let tokens = sequences[row];
+            let shared = before.map_or(0, |before| sharing.shared(sequences[before], tokens));
             let start = row * longest;
             if let Some(before) = before {
                 packing.gather_idx.copy_within(before * longest..before * longest + shared, start);
             }
-            for (column, id) in ids.iter().enumerate().skip(shared) {
-                packing.gather_idx[start + column] = i64::try_from(packing.token_ids.len()).ok()?;
+            for (column, id) in tokens.ids.iter().enumerate().skip(shared) {
+                packing.gather_idx[start + column] = int64(packing.token_ids.len())?;
                 packing.token_ids.push(i64::from(*id));
-                packing.scatter_idx.push(i64::try_from(start + column).ok()?);
+                packing.position_ids.push(int64(column)?);
+                packing.scatter_idx.push(int64(start + column)?);
             }
-            packing.seqlens_k[row] = i32::try_from(ids.len().checked_sub(1)?).ok()?;
-            packing.last_idx[row] = packing.gather_idx[start + ids.len() - 1];
+            packing.seqlens_k[row] = i32::try_from(tokens.len().checked_sub(1)?).ok()?;
+            packing.last_idx[row] = packing.gather_idx[start + tokens.len() - 1];
             before = Some(row);
         }
         Some(packing)
     }
-}
-
-/// How many nodes the prefix tree of `sequences` has: the tokens that a packed graph computes.
-pub(crate) fn distinct_tokens(sequences: &[&Tokens]) -> usize {
-    let mut sorted: Vec<&[u32]> = sequences.iter().map(|tokens| &*tokens.ids).collect();
-    sorted.sort_unstable();
-    let all: usize = sorted.iter().map(|ids| ids.len()).sum();
-    all - sorted.windows(2).map(|pair| common_prefix(pair[0], pair[1])).sum::<usize>()
-}
-
-/// How many ids two sequences share from the start.
-pub(crate) fn common_prefix(a: &[u32], b: &[u32]) -> usize {
-    a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
 #[cfg(test)]
@@ -128,7 +180,7 @@ mod tests {
     #[test]
     fn what_is_shared_is_computed_once_and_every_sequence_reads_its_own_tokens() {
         let sequences = [&[7, 8, 9, 1][..], &[7, 8, 5], &[7, 8], &[4]].map(Tokens::unmarked);
-        let packing = Packing::of(&sequences.each_ref()).unwrap();
+        let packing = Packing::of(&sequences.each_ref(), Sharing::Beginnings).unwrap();
         assert_eq!(packing.token_ids, [4, 7, 8, 5, 9, 1]);
         assert_eq!(packing.gather_idx, [[1, 2, 4, 5], [1, 2, 3, 0], [1, 2, 0, 0], [0, 0, 0, 0]].concat());
         assert_eq!(packing.scatter_idx, [12, 8, 9, 6, 2, 3]);
@@ -136,43 +188,75 @@ mod tests {
         assert_eq!(packing.last_idx, [5, 3, 2, 0]);
     }
 
+    #[test]
+    fn contexts_are_shared_whole_or_not_at_all() {
+        let marked = |ids: &[u32], context| Tokens { reply: context..ids.len(), ..Tokens::unmarked(ids) };
+        // The third begins like the first two, but its context goes on: a bidirectional context is another context.
+        let sequences = [marked(&[7, 8, 1], 2), marked(&[7, 8, 2, 3], 2), marked(&[7, 8, 1, 4], 3)];
+        let sequences = sequences.each_ref();
+        let packing = Packing::of(&sequences, Sharing::Contexts).unwrap();
+        assert_eq!(packing.token_ids, [7, 8, 1, 4, 7, 8, 2, 3, 1]);
+        assert_eq!(packing.position_ids, [0, 1, 2, 3, 0, 1, 2, 3, 2]);
+        assert_eq!(packing.gather_idx, [[4, 5, 8, 0], [4, 5, 6, 7], [0, 1, 2, 3]].concat());
+        assert_eq!(packing.scatter_idx, [8, 9, 10, 11, 4, 5, 6, 7, 2]);
+        assert_eq!((packing.lengths, packing.context_lens), (vec![3, 4, 4], vec![2, 2, 3]));
+        assert_eq!(Sharing::Contexts.nodes(&sequences), 9);
+    }
+
     proptest! {
         #[test]
-        fn the_packing_of_any_batch_reads_back_as_the_batch_with_no_prefix_twice(
-            batch in vec(vec(0u32..3, 1..9), 1..12),
+        fn the_packing_of_any_batch_reads_back_as_the_batch_with_nothing_that_is_shared_twice(
+            batch in vec((vec(0u32..3, 1..9), 0usize..9), 1..12), decoder: bool,
         ) {
-            let batch: Vec<Tokens> = batch.into_iter().map(Tokens::unmarked).collect();
-            let packing = Packing::of(&batch.iter().collect::<Vec<_>>()).unwrap();
+            let sharing = if decoder { Sharing::Beginnings } else { Sharing::Contexts };
+            let mark = |(ids, start): (Vec<u32>, usize)| {
+                let reply = if start < ids.len() { start..ids.len() } else { 0..0 };
+                Tokens { reply, ..Tokens::unmarked(ids) }
+            };
+            let batch: Vec<Tokens> = batch.into_iter().map(mark).collect();
+            let packing = Packing::of(&batch.iter().collect::<Vec<_>>(), sharing).unwrap();
             let width = usize::try_from(packing.total_len).unwrap();
-            let at = |index: &i64| packing.token_ids[usize::try_from(*index).unwrap()];
-            let mut prefixes = HashSet::new();
+            let node = |index: i64| usize::try_from(index).unwrap();
+            // What a node stands for: the ids before it and itself; in an encoder the whole context, or one sequence's own.
+            let mut distinct = HashSet::new();
             for (row, tokens) in batch.iter().enumerate() {
                 let places = &packing.gather_idx[row * width..row * width + tokens.len()];
-                let read: Vec<i64> = places.iter().map(at).collect();
-                prop_assert_eq!(&read, &tokens.ids.iter().copied().map(i64::from).collect::<Vec<_>>());
+                for (column, (&place, &id)) in places.iter().zip(&*tokens.ids).enumerate() {
+                    prop_assert_eq!(packing.token_ids[node(place)], i64::from(id));
+                    prop_assert_eq!(node(packing.position_ids[node(place)]), column);
+                    let context = tokens.context();
+                    distinct.insert(match sharing {
+                        Sharing::Beginnings => (tokens.ids[..=column].to_vec(), column, None),
+                        Sharing::Contexts if column < context.len() => (context.to_vec(), column, None),
+                        Sharing::Contexts => (Vec::new(), column, Some(row)),
+                    });
+                }
                 prop_assert_eq!(packing.last_idx[row], places[tokens.len() - 1]);
+                prop_assert_eq!(node(packing.lengths[row]), tokens.len());
                 prop_assert_eq!(usize::try_from(packing.seqlens_k[row]).unwrap(), tokens.len() - 1);
-                prefixes.extend((1..=tokens.len()).map(|end| tokens.ids[..end].to_vec()));
+                prop_assert_eq!(node(packing.context_lens[row]), tokens.context().len());
             }
-            prop_assert_eq!(packing.token_ids.len(), prefixes.len());
-            prop_assert_eq!(distinct_tokens(&batch.iter().collect::<Vec<_>>()), prefixes.len());
+            prop_assert_eq!(packing.token_ids.len(), distinct.len());
+            prop_assert_eq!(sharing.nodes(&batch.iter().collect::<Vec<_>>()), distinct.len());
             // Each node's place holds that node.
-            for (node, place) in packing.scatter_idx.iter().enumerate() {
-                let held = packing.gather_idx[usize::try_from(*place).unwrap()];
-                prop_assert_eq!(usize::try_from(held).unwrap(), node);
+            for (number, place) in packing.scatter_idx.iter().enumerate() {
+                prop_assert_eq!(node(packing.gather_idx[node(*place)]), number);
             }
         }
     }
 
     #[test]
     fn a_graph_is_packed_with_all_six_inputs_or_refused_by_the_one_that_is_wrong() {
-        let all = INPUTS.map(|(name, kind)| (name, Some(kind)));
-        assert_eq!(is_packed(&all.into_iter()), Ok(true));
-        assert_eq!(is_packed(&[("input_ids", Some(TensorElementType::Int64))].into_iter()), Ok(false));
-        assert!(is_packed(&all.into_iter().take(4)).unwrap_err().contains("lacks `total_len`"));
-        let wrong = all.map(|(name, kind)| (name, kind.filter(|_| name != "last_idx")));
-        assert!(is_packed(&wrong.into_iter()).unwrap_err().contains("`last_idx`"));
-        let other = all.into_iter().chain([("position_ids", Some(TensorElementType::Int64))]);
-        assert!(is_packed(&other).unwrap_err().contains("`position_ids`"));
+        for sharing in [Sharing::Beginnings, Sharing::Contexts] {
+            let all = sharing.inputs().map(|(name, kind)| (name, Some(kind)));
+            assert_eq!(Sharing::of(&all.into_iter()), Ok(Some(sharing)));
+            let fewer = all.into_iter().filter(|(name, _)| *name != "scatter_idx");
+            assert!(Sharing::of(&fewer).unwrap_err().contains("lacks `scatter_idx`"));
+            let wrong = all.map(|(name, kind)| (name, kind.filter(|_| name != "token_ids")));
+            assert!(Sharing::of(&wrong.into_iter()).unwrap_err().contains("`token_ids`"));
+            let other = all.into_iter().chain([("token_type_ids", Some(Int64))]);
+            assert!(Sharing::of(&other).unwrap_err().contains("`token_type_ids`"));
+        }
+        assert_eq!(Sharing::of(&[("input_ids", Some(Int64))].into_iter()), Ok(None));
     }
 }

@@ -13,7 +13,7 @@ use ort::value::{DynValue, TensorRef};
 
 use crate::batch::Layout;
 use crate::manifest::Output;
-use crate::packed::{Packing, is_packed};
+use crate::packed::{Packing, Sharing};
 use crate::padded::Fill;
 use crate::tokens::Tokens;
 use crate::{Device, Error, runtime};
@@ -53,8 +53,8 @@ pub(crate) struct OrtEngine {
 enum Inputs {
     /// By name, each `[batch, longest]`.
     Padded(Vec<(String, Fill)>),
-    /// A prefix tree.
-    Packed,
+    /// Every distinct token once.
+    Packed(Sharing),
 }
 
 type Named<'a> = Vec<(Cow<'a, str>, SessionInputValue<'a>)>;
@@ -80,7 +80,7 @@ impl OrtEngine {
     pub(crate) fn asks_for_replies(&self) -> bool {
         match &self.inputs {
             Inputs::Padded(inputs) => inputs.iter().any(|(_, fill)| *fill == Fill::Reply),
-            Inputs::Packed => false,
+            Inputs::Packed(sharing) => *sharing == Sharing::Contexts,
         }
     }
 
@@ -95,8 +95,8 @@ impl OrtEngine {
 impl Inputs {
     fn of(session: &Session) -> Result<Self, String> {
         let inputs = session.inputs().iter().map(|input| (input.name(), input.dtype().tensor_type()));
-        if is_packed(&inputs)? {
-            return Ok(Self::Packed);
+        if let Some(sharing) = Sharing::of(&inputs)? {
+            return Ok(Self::Packed(sharing));
         }
         inputs
             .map(|(name, kind)| Ok((name.to_owned(), Fill::of(name, kind)?)))
@@ -109,7 +109,7 @@ impl Engine for OrtEngine {
     fn layout(&self) -> Layout {
         match self.inputs {
             Inputs::Padded(_) => Layout::Padded,
-            Inputs::Packed => Layout::Packed,
+            Inputs::Packed(sharing) => Layout::Packed(sharing),
         }
     }
 
@@ -128,20 +128,30 @@ impl Engine for OrtEngine {
                     .collect::<Result<_, _>>()?;
                 self.scores(inputs, rows)
             }
-            Inputs::Packed => {
-                let packing = Packing::of(sequences).ok_or_else(|| {
+            Inputs::Packed(sharing) => {
+                let sharing = *sharing;
+                let packing = Packing::of(sequences, sharing).ok_or_else(|| {
                     format!("{rows} sequences of up to {longest} tokens are too many to pack")
                 })?;
                 let nodes = packing.token_ids.len();
                 let total_len = [packing.total_len];
-                let inputs = vec![
+                let mut inputs = vec![
                     named("token_ids", tensor(vec![nodes], &packing.token_ids))?,
                     named("gather_idx", tensor(vec![rows, longest], &packing.gather_idx))?,
                     named("scatter_idx", tensor(vec![nodes], &packing.scatter_idx))?,
-                    named("seqlens_k", tensor(vec![rows], &packing.seqlens_k))?,
-                    named("total_len", tensor(vec![], &total_len))?,
-                    named("last_idx", tensor(vec![rows], &packing.last_idx))?,
                 ];
+                inputs.extend(match sharing {
+                    Sharing::Beginnings => [
+                        named("seqlens_k", tensor(vec![rows], &packing.seqlens_k))?,
+                        named("total_len", tensor(vec![], &total_len))?,
+                        named("last_idx", tensor(vec![rows], &packing.last_idx))?,
+                    ],
+                    Sharing::Contexts => [
+                        named("position_ids", tensor(vec![nodes], &packing.position_ids))?,
+                        named("lengths", tensor(vec![rows], &packing.lengths))?,
+                        named("context_lens", tensor(vec![rows], &packing.context_lens))?,
+                    ],
+                });
                 self.scores(inputs, rows)
             }
         }

@@ -22,6 +22,11 @@ impl Tokens {
         self.ids.len()
     }
 
+    /// What comes before the scored message's own words: all but the last id where none are marked.
+    pub(crate) fn context(&self) -> &[u32] {
+        if self.reply.is_empty() { &self.ids[..self.len() - 1] } else { &self.ids[..self.reply.start] }
+    }
+
     /// The first `head` ids, which are special, and as much of the end as `most` leaves room for: the special ids that
     /// end the text, and the last words of the turn before them.
     pub(crate) fn keep_end(&self, head: usize, most: usize) -> Self {

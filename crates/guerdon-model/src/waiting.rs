@@ -110,9 +110,9 @@ impl Waiting {
         if let Some(((tag, _), _)) = self.sequences.first_key_value() {
             self.clock.served(*tag);
         }
-        let (turns, ids): (Vec<Turn>, Vec<&[u32]>) =
-            self.sequences.iter().map(|(turn, sequence)| (*turn, &*sequence.tokens.ids)).unzip();
-        let batch = next_batch(&ids, limits);
+        let (turns, tokens): (Vec<Turn>, Vec<&Tokens>) =
+            self.sequences.iter().map(|(turn, sequence)| (*turn, &sequence.tokens)).unzip();
+        let batch = next_batch(&tokens, limits);
         let batch = batch.into_iter().filter_map(|place| self.remove(turns[place])).collect();
         if self.is_empty() {
             self.clock.reset();

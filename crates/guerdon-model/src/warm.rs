@@ -26,11 +26,14 @@ pub(crate) fn warm_up(
             )
         })?;
     }
-    let ids: Vec<u32> = probe.ids.iter().copied().cycle().take(encoder.max_tokens()).collect();
-    let longest = Tokens { reply: probe.reply, ..Tokens::unmarked(ids) };
-    let items = (config.token_budget / longest.len().max(1)).clamp(1, config.max_batch);
-    engine
-        .run(&vec![&longest; items])
-        .map(drop)
-        .map_err(|error| format!("does not run on {items} inputs of {} tokens: {error}", longest.len()))
+    // No two begin alike, so that a packed graph computes them all.
+    let longest = |item: usize| {
+        let ids: Vec<u32> = probe.ids.iter().copied().cycle().skip(item).take(encoder.max_tokens()).collect();
+        Tokens { reply: probe.reply.clone(), ..Tokens::unmarked(ids) }
+    };
+    let items = (config.token_budget / encoder.max_tokens().max(1)).clamp(1, config.max_batch);
+    let batch: Vec<Tokens> = (0..items).map(longest).collect();
+    engine.run(&batch.iter().collect::<Vec<_>>()).map(drop).map_err(|error| {
+        format!("does not run on {items} inputs of {} tokens: {error}", encoder.max_tokens())
+    })
 }

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use crate::batch::{Layout, Limits, padded_tokens};
 use crate::cache::ScoreCache;
-use crate::packed::distinct_tokens;
 use crate::queue::Queue;
 use crate::session::Engine;
 use crate::tokens::Tokens;
@@ -177,7 +176,7 @@ impl<E: Engine> Worker<E> {
         let sequences: Vec<&Tokens> = batch.iter().map(|sequence| &sequence.tokens).collect();
         let computed_tokens = match self.limits.layout {
             Layout::Padded => padded_tokens(sequences.iter().map(|tokens| tokens.len())),
-            Layout::Packed => distinct_tokens(&sequences),
+            Layout::Packed(sharing) => sharing.nodes(&sequences),
         };
         let span =
             tracing::info_span!("rm.batch", rm.items = batch.len(), rm.computed_tokens = computed_tokens);

@@ -84,23 +84,26 @@ async fn a_score_is_the_same_alone_and_padded_in_a_batch_to_one_part_in_a_millio
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn samples_of_one_prompt_pay_for_the_prompt_once() {
-    let decoder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tiny-decoder");
-    let config = ModelConfig { max_wait: Duration::from_secs(60), cache: 0, ..ModelConfig::new(decoder) };
-    let (model, events) = load(&config);
-    let source = Arc::new(RmSource::new(model, Calibration::Raw));
-    let mut tasks = tokio::task::JoinSet::new();
-    for reply in ["no", "deal", "480 ?", "not two", "call me later"] {
-        let source = Arc::clone(&source);
-        let prompt = Message::new(Role::User, "could we meet at 420 for the two night room ?");
-        let messages = vec![prompt, Message::new(Role::Assistant, reply)];
-        let rollout = Rollout { messages, ..Rollout::default() };
-        tasks.spawn(async move { part(&score(&source, &rollout, None).await[0]).raw });
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // A decoder, and an encoder whose context does not see the reply.
+    for folder in [crates.join("tests/tiny-decoder"), crates.join("../../models/e5-hh")] {
+        let config = ModelConfig { max_wait: Duration::from_secs(60), cache: 0, ..ModelConfig::new(folder) };
+        let (model, events) = load(&config);
+        let source = Arc::new(RmSource::new(model, Calibration::Raw));
+        let mut tasks = tokio::task::JoinSet::new();
+        for reply in ["no", "deal", "480 ?", "not two", "call me later"] {
+            let source = Arc::clone(&source);
+            let prompt = Message::new(Role::User, "could we meet at 420 for the two night room ?");
+            let messages = vec![prompt, Message::new(Role::Assistant, reply)];
+            let rollout = Rollout { messages, ..Rollout::default() };
+            tasks.spawn(async move { part(&score(&source, &rollout, None).await[0]).raw });
+        }
+        let scores = tasks.join_all().await;
+        assert!(scores.iter().all(|score| score.is_finite()));
+        let events = events.lock().unwrap();
+        let (computed, asked) = events.iter().fold((0, 0), |(c, t), e| (c + e.computed_tokens, t + e.tokens));
+        assert!(computed * 2 < asked, "{computed} of {asked}");
     }
-    let scores = tasks.join_all().await;
-    assert!(scores.iter().all(|score| score.is_finite()));
-    let events = events.lock().unwrap();
-    let (computed, asked) = events.iter().fold((0, 0), |(c, t), e| (c + e.computed_tokens, t + e.tokens));
-    assert!(computed * 2 < asked, "{computed} of {asked}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
