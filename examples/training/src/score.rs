@@ -16,6 +16,8 @@ pub struct Score {
     pub rules: Option<f64>,
     /// The rules that hit, as `pack/rule`.
     pub hits: Vec<String>,
+    /// Whether one of them took points.
+    pub failed: bool,
 }
 
 /// Scores rollouts, in their order.
@@ -67,5 +69,6 @@ fn read(result: &RolloutResult) -> Score {
         hits: rules.map_or_else(Vec::new, |part| {
             part.hits.iter().map(|hit| format!("{}/{}", hit.pack, hit.rule)).collect()
         }),
+        failed: rules.is_some_and(|part| part.hits.iter().any(|hit| hit.points.get() < 0.0)),
     }
 }

@@ -23,6 +23,7 @@ const SETTINGS: Settings = Settings {
     group: 2,
     epochs: 2,
     rate: 1e-2,
+    kl: None,
     temperature: 1.0,
     limit: 6,
     look_every: 2,

@@ -1,14 +1,12 @@
-//! Causal attention with rotary positions, of slow operations that have a gradient.
+//! Causal attention with rotary positions.
 
-use candle_core::{D, DType, Device, Result, Tensor};
-use candle_nn::rotary_emb::rope_slow;
+use candle_core::{DType, Device, Result, Tensor};
 
-/// Cosines and sines of the positions.
+use super::fused::{rotate, softmax};
+
+/// Cosines and sines of the positions, `[positions, width]`.
 #[derive(Debug, Clone)]
-pub(crate) struct Rotary {
-    cos: Tensor,
-    sin: Tensor,
-}
+pub(crate) struct Rotary(Tensor);
 
 impl Rotary {
     /// For `positions` places and heads of `width`.
@@ -20,12 +18,11 @@ impl Rotary {
             })
             .collect();
         let angles = Tensor::from_vec(angles, (positions, width / 2), &Device::Cpu)?;
-        Ok(Self { cos: angles.cos()?.to_dtype(dtype)?, sin: angles.sin()?.to_dtype(dtype)? })
+        Ok(Self(Tensor::cat(&[angles.cos()?, angles.sin()?], 1)?.to_dtype(dtype)?))
     }
 
     fn turn(&self, heads: &Tensor, from: usize) -> Result<Tensor> {
-        let len = heads.dim(2)?;
-        rope_slow(&heads.contiguous()?, &self.cos.narrow(0, from, len)?, &self.sin.narrow(0, from, len)?)
+        rotate(heads, &self.0.narrow(0, from, heads.dim(2)?)?)
     }
 }
 
@@ -72,16 +69,9 @@ pub(crate) fn attend(
     };
     let (k, v) = (shared(&k, query_heads / key_heads)?, shared(&v, query_heads / key_heads)?);
     #[expect(clippy::cast_precision_loss, reason = "a head is narrow")]
-    let scores =
-        (q.matmul(&k.transpose(2, 3)?.contiguous()?)? / (width as f64).sqrt())?.broadcast_add(mask)?;
-    softmax(&scores)?.matmul(&v)?.transpose(1, 2)?.reshape((rows, len, wide))
-}
-
-/// Softmax over the last dimension. The shift by the largest changes nothing, so it needs no gradient either;
-/// candle-nn's gives it one.
-fn softmax(scores: &Tensor) -> Result<Tensor> {
-    let shifted = scores.broadcast_sub(&scores.detach().max_keepdim(D::Minus1)?)?.exp()?;
-    shifted.broadcast_div(&shifted.sum_keepdim(D::Minus1)?)
+    let scale = 1.0 / (width as f64).sqrt();
+    let weights = softmax(&q.matmul(&k.transpose(2, 3)?)?, mask, scale)?;
+    weights.matmul(&v)?.transpose(1, 2)?.reshape((rows, len, wide))
 }
 
 /// Each key head for `times` query heads.

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::{D, DType, Device, Result, Tensor};
-use candle_nn::ops::rms_norm_slow;
+use candle_core::{DType, Device, Result, Tensor};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::attention::{Memory, Rotary, attend, mask};
+use super::fused::{log_probs, rms_norm, swiglu};
 use super::projection::{Frozen, Projection};
 use super::weights::Weights;
 
-const EPS: f32 = 1e-5;
+const EPS: f64 = 1e-5;
 
 /// The sizes of a policy.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -170,6 +170,17 @@ impl Dialogues {
     pub fn width(&self) -> usize {
         self.valid.first().map_or(0, Vec::len) - self.prompt
     }
+
+    /// The replies' ids as numbers, `[B, T]`, padding -1.
+    fn targets(&self, dtype: DType) -> Result<Tensor> {
+        let ids = self.ids.narrow(1, self.prompt, self.width())?.to_vec2::<u32>()?;
+        let row = |(ids, len): (&Vec<u32>, &usize)| {
+            let number = |(at, id): (usize, &u32)| if at < *len { f64::from(*id) } else { -1.0 };
+            ids.iter().enumerate().map(number).collect::<Vec<_>>()
+        };
+        let numbers: Vec<f64> = ids.iter().zip(&self.lens).flat_map(row).collect();
+        Tensor::from_vec(numbers, (self.lens.len(), self.width()), &Device::Cpu)?.to_dtype(dtype)
+    }
 }
 
 impl Policy {
@@ -229,8 +240,8 @@ impl Policy {
         }
     }
 
-    /// Log-probs of the replies' tokens and values of the states before them, both `[B, T]`; what padded slots hold
-    /// means nothing.
+    /// Log-probs of the replies' tokens, 0 in padded slots, and values of the states before them, whose padded slots mean
+    /// nothing; both `[B, T]`.
     ///
     /// # Errors
     /// What candle refuses.
@@ -239,11 +250,7 @@ impl Policy {
         let mask = mask(&batch.valid, batch.valid.first().map_or(0, Vec::len), self.dtype())?;
         let hidden = self.hidden(&batch.ids, &mask, None)?;
         let before = hidden.narrow(1, batch.prompt - 1, width)?.contiguous()?;
-        let logits = self.logits(&before)?;
-        let most = logits.max_keepdim(D::Minus1)?.detach();
-        let total = (logits.broadcast_sub(&most)?.exp()?.sum_keepdim(D::Minus1)?.log()? + most)?;
-        let targets = batch.ids.narrow(1, batch.prompt, width)?.contiguous()?.unsqueeze(2)?;
-        let logp = (logits.gather(&targets, D::Minus1)? - total)?.squeeze(2)?;
+        let logp = log_probs(&self.logits(&before)?, &batch.targets(self.dtype())?)?;
         Ok((logp, self.values(&before)?))
     }
 
@@ -260,16 +267,16 @@ impl Policy {
         let mut memory = memory.map(|memory| memory.iter_mut());
         for block in &self.blocks {
             let remembered = memory.as_mut().and_then(Iterator::next);
-            let normed = rms_norm_slow(&x, &block.attention_norm, EPS)?;
+            let normed = rms_norm(&x, &block.attention_norm, EPS)?;
             let [q, k, v, o] = &block.attention;
             let (q, k, v) = (q.apply(&normed)?, k.apply(&normed)?, v.apply(&normed)?);
             let heads = [self.config.heads, self.config.key_heads];
             x = (x + o.apply(&attend([&q, &k, &v], heads, &self.rotary, mask, remembered)?)?)?;
-            let normed = rms_norm_slow(&x, &block.feed_norm, EPS)?;
+            let normed = rms_norm(&x, &block.feed_norm, EPS)?;
             let [gate, up, down] = &block.feed;
-            x = (&x + down.apply(&(gate.apply(&normed)?.silu()? * up.apply(&normed)?)?)?)?;
+            x = (&x + down.apply(&swiglu(&gate.apply(&normed)?, &up.apply(&normed)?)?)?)?;
         }
-        rms_norm_slow(&x, &self.norm, EPS)
+        rms_norm(&x, &self.norm, EPS)
     }
 
     /// Logits `[B, S, vocabulary]`; the embedding is the way out too.

@@ -2,11 +2,12 @@
 //! a GGUF file, is held still and corrected by LoRA.
 //!
 //! candle's fused `rms_norm`, `softmax_last_dim` and `rope` have no backward pass and say nothing about it: the gradient
-//! simply ends there. So everything here is built of the slow ones, and a test counts the parameters that are reached.
+//! simply ends there. So `fused.rs` has its own, and a test counts the parameters that are reached.
 
 mod adam;
 mod attention;
 mod decoder;
+mod fused;
 mod gguf;
 mod projection;
 mod sample;

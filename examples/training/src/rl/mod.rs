@@ -14,6 +14,7 @@ use std::time::Instant;
 
 use anyhow::ensure;
 use guerdon_client::Client;
+use guerdon_client::optim::{KlController, RepoConfig};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use serde::{Deserialize, Serialize};
@@ -49,6 +50,9 @@ pub struct Settings {
     /// Learning rate
     #[arg(long, default_value_t = 3e-4)]
     pub rate: f64,
+    /// The price of a nat of KL, in the reward or, for GRPO, in the loss; left out, that of the arm's preset
+    #[arg(long)]
+    pub kl: Option<f64>,
     /// What logits are divided by when replies are sampled
     #[arg(long, default_value_t = 1.0)]
     pub temperature: f64,
@@ -64,6 +68,23 @@ pub struct Settings {
     /// Updates between two checkpoints
     #[arg(long, default_value_t = 10)]
     pub save_every: usize,
+}
+
+impl Settings {
+    /// The optimizer's settings.
+    ///
+    /// # Errors
+    /// A price of KL below 0.
+    pub fn optimizer(&self) -> anyhow::Result<RepoConfig> {
+        let mut config = self.arm.optimizer();
+        if let Some(price) = self.kl {
+            match &mut config.kl_loss {
+                Some(loss) => loss.coefficient = price,
+                None => config.beta = KlController::fixed(price)?,
+            }
+        }
+        Ok(config)
+    }
 }
 
 /// Runs, or goes on with, the run in `run` until `settings.updates` are made. `tell` gets a line for people now and then.
@@ -130,8 +151,7 @@ fn begin(run: &Run, base: &Base, settings: &Settings) -> anyhow::Result<State> {
         }
     };
     to_json(&run.0.join("settings.json"), settings)?;
-    let optimizer = settings.arm.optimizer();
-    let learner = Learner::new(base, weights, memory, optimizer)?;
+    let learner = Learner::new(base, weights, memory, settings.optimizer()?)?;
     Ok(State { learner, tokens: base.tokens.clone(), done })
 }
 

@@ -22,10 +22,7 @@ pub(super) fn told(row: &mut Row, set: &str, sampled: &[Sampled], scores: &[Scor
         row.mean(format!("{set}/{name}"), scores.iter().filter_map(of));
     }
     let ruled = || scores.iter().filter(|score| score.rules.is_some());
-    row.mean(
-        format!("{set}/rule_failures"),
-        ruled().map(|score| f64::from(u8::from(!score.hits.is_empty()))),
-    );
+    row.mean(format!("{set}/rule_failures"), ruled().map(|score| f64::from(u8::from(score.failed))));
     row.mean(format!("{set}/tokens"), sampled.iter().map(|sample| sample.reply.ids.len() as f64));
     row.mean(format!("{set}/ended"), sampled.iter().map(|sample| f64::from(u8::from(sample.reply.ended))));
     let mut hits: BTreeMap<&str, f64> = BTreeMap::new();

@@ -130,7 +130,7 @@ impl Scene {
         let Facts { net, target, selling, currency, .. } = self.facts;
         let facts = json!({
             "net_price": net, "target_price": target, "selling_price": selling, "currency": currency,
-            "sop_stage": self.stage, "language": "en", "max_discount": 25,
+            "sop_stage": self.stage, "moment": self.kind, "language": "en", "max_discount": 25,
         });
         match facts {
             serde_json::Value::Object(facts) => facts,

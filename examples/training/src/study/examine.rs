@@ -65,7 +65,8 @@ impl Exam {
 
 /// What the raters say of this policy, as lines for `guerdon eval`.
 ///
-/// A case is fixed when every rater who complained is content now, and broken when one is not who was.
+/// A conversation is a success when no rater complains of any of its replies. A case is fixed when every rater who complained
+/// is content now, and broken when one is not who was.
 ///
 /// # Errors
 /// What tokenizers or candle refuse.
@@ -85,13 +86,25 @@ pub fn examine(
     };
     let run = run.to_string();
     let replies = respond(&policy, &base.tokens, &exam.conversations, settings, &mut rng)?;
-    for (place, (scene, reply)) in exam.conversations.iter().zip(&replies).enumerate() {
-        for rater in Rater::ALL {
-            line(json!({
-                "measure": "reply", "method": method, "run": run, "conversation": (place / TURNS).to_string(),
-                "turn": place % TURNS, "rater": rater.name(), "rating": rater.rate(scene, &reply.text),
-            }));
+    let answered: Vec<(&Scene, &str)> =
+        exam.conversations.iter().zip(replies.iter().map(|reply| reply.text.as_str())).collect();
+    for (place, turns) in answered.chunks(TURNS).enumerate() {
+        let conversation = place.to_string();
+        let mut success = true;
+        for (turn, (scene, reply)) in turns.iter().enumerate() {
+            for rater in Rater::ALL {
+                let rating = rater.rate(scene, reply);
+                success &= rating >= FINE;
+                line(json!({
+                    "measure": "reply", "method": method, "run": run, "conversation": conversation, "turn": turn,
+                    "rater": rater.name(), "rating": rating,
+                }));
+            }
         }
+        line(json!({
+            "measure": "outcome", "method": method, "run": run, "conversation": conversation,
+            "outcome": "success", "yes": success,
+        }));
     }
     let scenes: Vec<Scene> = exam.cases.iter().map(|(scene, _)| scene.clone()).collect();
     let replies = respond(&policy, &base.tokens, &scenes, settings, &mut rng)?;
