@@ -1,7 +1,5 @@
 //! The rule pack of the study pays for what the raters would praise.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use guerdon_tests::Server;
 use guerdon_training_example::rl::Arm;
 use guerdon_training_example::scene::{Scene, Split};
