@@ -20,7 +20,7 @@ import typing
 
 import aiohttp
 import requests
-from loading import bare_package, definitions, package_folder, pasted_url, run_pasted
+from loading import bare_package, definitions, package_folder, pasted_curl, pasted_url, recorded, run_pasted
 
 SERVER, TOKEN = sys.argv[1:]
 # As every client can carry it: the password before the host.
@@ -130,6 +130,12 @@ def huggingface_hub() -> None:
     scope = run_pasted("tei.md", SERVER, given)
     assert near(scope["probability"], sigmoid(expected(REPLY))), scope["probability"]
     assert near(scope["reward"], expected(REPLY)), scope["reward"]
+    assert scope["ready"] and scope["revision"].startswith("sha256:"), scope["revision"]
+    asked = {"role": "user", "content": "480 is our best price."}
+    wanted = [reward(asked, {"role": "assistant", "content": reply}) for reply in (LEAK, REPLY)]
+    ranked = pasted_curl("tei.md", SERVER, KEY)
+    assert all(near(rank["score"], wanted[rank["index"]]) for rank in ranked), (ranked, wanted)
+    assert ranked[0]["score"] >= ranked[1]["score"], ranked
     try:
         scope["client"].text_classification(LONG)
     except HfHubHTTPError as error:
@@ -139,9 +145,13 @@ def huggingface_hub() -> None:
 
 
 def infinity() -> None:
-    given = {"texts": [f"{PROMPT}{REPLY}", f"{PROMPT}{LEAK}"]}
+    given = {"texts": [f"{PROMPT}{REPLY}", f"{PROMPT}{LEAK}"], "prompt": PROMPT, "replies": [LEAK, REPLY]}
     scope = run_pasted("infinity.md", LET_IN, given)
     assert [near(*pair) for pair in zip(scope["rewards"], map(expected, [REPLY, LEAK]))] == [True, True], scope["rewards"]
+    run_pasted("infinity.md", LET_IN, scope, block=1)
+    best = [expected(LEAK), expected(REPLY)]
+    assert scope["best"] == best.index(max(best)), (scope["best"], best)
+    assert near(scope["ranked"].results[0].relevance_score, max(best)), scope["ranked"]
 
 
 def llama_factory() -> None:
@@ -191,6 +201,31 @@ def verl() -> None:
     assert plain.keys() == leaked.keys() and leaked["rules"] < 0, leaked
 
 
+def align_anything() -> None:
+    url = with_key(pasted_url("align-anything.md", SERVER))
+    rewards = requests.post(url, json=recorded("align-anything"), verify=False, timeout=100).json()["rewards"]
+    assert all(isinstance(number, float) for number in rewards), rewards
+
+
+def nemo_gym() -> None:
+    url = pasted_url("nemo-gym.md", SERVER)
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    seeded, verified = (
+        requests.post(f"{url}{path}", json=recorded("nemo-gym", at), headers=headers, timeout=60).json()
+        for at, path in enumerate(["/seed_session", "/verify"])
+    )
+    assert seeded == {} and near(sum(verified["reward_components"].values()), verified["reward"]), verified
+    assert requests.get(f"{url}/reverify_mode", headers=headers, timeout=60).json() == "stateless"
+    aggregated = requests.post(f"{url}/aggregate_metrics", json={"verify_responses": [verified]}, headers=headers, timeout=60)
+    assert near(aggregated.json()["key_metrics"]["mean/reward"], verified["reward"]), aggregated.text
+
+
+def vllm() -> None:
+    messages = [{"role": "user", "content": "480?"}, {"role": "assistant", "content": "420?"}]
+    scored = pasted_curl("vllm.md", SERVER, KEY)
+    assert near(scored["data"][0]["probs"][0], reward(*messages)), scored
+
+
 def slime(checkout: str) -> None:
     file = pathlib.Path(checkout) / "slime" / "rollout" / "rm_hub" / "__init__.py"
     given = {"aiohttp": aiohttp, "asyncio": asyncio, "random": random, "logger": logging.getLogger("slime"), "Sample": object}
@@ -229,7 +264,7 @@ def roll(checkout: str) -> None:
 
 def main() -> None:
     logging.disable(logging.ERROR)  # What a client says of the faults that are meant.
-    checks = [openrlhf, huggingface_hub, infinity, llama_factory, reward_kit, verl]
+    checks = [openrlhf, huggingface_hub, infinity, llama_factory, reward_kit, verl, align_anything, nemo_gym, vllm]
     for check, checkout in [(slime, os.environ.get("SLIME")), (roll, os.environ.get("ROLL"))]:
         if checkout:
             checks.append(lambda check=check, checkout=checkout: check(checkout))

@@ -6,12 +6,15 @@ from the text of its own file because other functions in that file need torch.
 
 import ast
 import importlib.util
+import json
 import pathlib
 import re
+import subprocess
 import sys
 import types
 
 PAGES = pathlib.Path(__file__).resolve().parent.parent.parent / "docs" / "trainers"
+RECORDED = PAGES.parent.parent / "tests" / "it" / "adapters" / "recorded"
 PASTED = "http://127.0.0.1:8787"
 
 
@@ -43,10 +46,10 @@ def package_folder(name: str) -> pathlib.Path:
     return pathlib.Path(importlib.util.find_spec(name).submodule_search_locations[0])
 
 
-def pasted(page: str, language: str) -> str:
-    """The first block in `language` of a page."""
+def pasted(page: str, language: str, block: int = 0) -> str:
+    """A block in `language` of a page, by default the first."""
     blocks = re.findall(r"^```(\w+)\n(.*?)^```", (PAGES / page).read_text(), re.DOTALL | re.MULTILINE)
-    return next(text for tag, text in blocks if tag == language)
+    return [text for tag, text in blocks if tag == language][block]
 
 
 def pasted_url(page: str, server: str, language: str = "sh") -> str:
@@ -54,8 +57,18 @@ def pasted_url(page: str, server: str, language: str = "sh") -> str:
     return re.search(r"http://[^\s'\",]+", pasted(page, language)).group().replace(PASTED, server)
 
 
-def run_pasted(page: str, server: str, given: dict) -> dict:
-    """Runs a page's Python against our server; what it defines."""
-    scope = dict(given)
-    exec(compile(pasted(page, "python").replace(PASTED, server), page, "exec"), scope)  # noqa: S102
-    return scope
+def run_pasted(page: str, server: str, given: dict, block: int = 0) -> dict:
+    """Runs a page's Python against our server in the scope `given`, which it returns."""
+    exec(compile(pasted(page, "python", block).replace(PASTED, server), page, "exec"), given)  # noqa: S102
+    return given
+
+
+def pasted_curl(page: str, server: str, key: str) -> object:
+    """Runs a page's `curl` against our server; the JSON that it prints. `key` goes into the URL."""
+    line = re.sub(r"(http://[^\s']+)", rf"\1&{key}", pasted(page, "sh")).replace(PASTED, server)
+    return json.loads(subprocess.check_output(["sh", "-c", line], timeout=60))
+
+
+def recorded(client: str, request: int = 0) -> dict:
+    """The body of a request that was written down from a client's source."""
+    return json.loads((RECORDED / f"{client}.json").read_text())["requests"][request]["body"]

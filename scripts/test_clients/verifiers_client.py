@@ -9,6 +9,7 @@ import sys
 import types
 
 import requests
+from loading import pasted_url
 from verifiers.v1.tasksets.nemo_gym import NeMoGymData, NeMoGymTask, NeMoGymTaskConfig
 from verifiers.v1.tasksets.nemo_gym.toolset import NeMoGymState
 from verifiers.v1.types import AssistantMessage, UserMessage
@@ -35,7 +36,7 @@ class StandInTrace:
 
 
 async def verified() -> tuple[float, StandInTrace]:
-    config = NeMoGymTaskConfig(resources_url=SERVER, headers={"Authorization": f"Bearer {TOKEN}"})
+    config = NeMoGymTaskConfig(resources_url=pasted_url("nemo-gym.md", SERVER), headers={"Authorization": f"Bearer {TOKEN}"})
     task = NeMoGymTask(NeMoGymData(prompt=[UserMessage(content=ASKED)], row=ROW), config)
     trace = StandInTrace()
     await task.setup(trace, None)

@@ -144,7 +144,7 @@ fn method_label(method: &Method) -> &'static str {
 /// What a path asks of a token; `None` is open to everyone. A path that is not named here is not.
 fn scope_of(path: &str) -> Option<Scope> {
     match path {
-        "/healthz" | "/readyz" | "/openapi.json" | "/docs" => None,
+        "/health" | "/healthz" | "/readyz" | "/openapi.json" | "/docs" => None,
         _ if path.starts_with("/docs/") => None,
         "/v1/reload" | "/v1/rollback" | "/v1/promote" => Some(Scope::Admin),
         _ => Some(Scope::Score),

@@ -3,8 +3,10 @@
 //! | file | what |
 //! |---|---|
 //! | `recorded.rs` | each client's own requests, from `recorded/`, and what it reads of the reply |
+//! | `engines.rs` | what serving engines answer besides classifications |
 //! | `rules.rs` | the thirteen rules that clients taught, a test each |
 
+mod engines;
 mod recorded;
 mod rules;
 
@@ -45,7 +47,7 @@ fn query(reply: &str) -> String {
 }
 
 /// Every route that answers a batch of texts or one text, with a body that holds `reply`, and where its number is.
-fn texts(reply: &str) -> [(&'static str, Value, &'static str); 10] {
+fn texts(reply: &str) -> [(&'static str, Value, &'static str); 13] {
     let (query, split) = (query(reply), json!({ "prompts": [ASKED], "responses": [reply] }));
     [
         ("/get_reward", json!({ "query": [query], "prompts": [ASKED], "labels": [null] }), "/rewards/0"),
@@ -55,6 +57,9 @@ fn texts(reply: &str) -> [(&'static str, Value, &'static str); 10] {
         ("/classify", json!({ "text": query }), "/embedding/0"),
         ("/classify", json!({ "input": [query], "raw_scores": true }), "/data/0/0/score"),
         ("/v1/embeddings", json!({ "model": "rm", "input": query }), "/data/0/embedding/0"),
+        ("/pooling", json!({ "input": query, "use_activation": false }), "/data/0/data/0"),
+        ("/score", json!({ "queries": ASKED, "documents": reply, "use_activation": false }), "/data/0/score"),
+        ("/rerank", json!({ "query": ASKED, "texts": [reply], "raw_scores": true }), "/0/score"),
         ("/predict", json!({ "inputs": query, "raw_scores": true }), "/0/score"),
         ("/", json!({ "inputs": query, "parameters": { "function_to_apply": "none" } }), "/0/0/score"),
         ("/v1/score/evaluation", json!({ "model": "model", "messages": [query] }), "/scores/0"),

@@ -17,7 +17,7 @@ async fn send(server: &Server, request: &Value) -> Reply {
 }
 
 /// The replies to all requests of a recording, each 200.
-async fn replies(server: &Server, recording: &str) -> Vec<Value> {
+pub(super) async fn replies(server: &Server, recording: &str) -> Vec<Value> {
     let recording: Value = serde_json::from_str(recording).unwrap();
     let mut replies = Vec::new();
     for request in recording["requests"].as_array().unwrap() {
@@ -29,7 +29,7 @@ async fn replies(server: &Server, recording: &str) -> Vec<Value> {
 }
 
 /// The reward of the recorded dialogue, asked for in our own words.
-async fn expected(server: &Server, reply: &str) -> f64 {
+pub(super) async fn expected(server: &Server, reply: &str) -> f64 {
     let messages = json!([
         { "role": "system", "content": "You negotiate room prices." },
         { "role": "user", "content": "480 is our best price ." },
@@ -39,13 +39,14 @@ async fn expected(server: &Server, reply: &str) -> f64 {
     scored["results"][0]["reward"].as_f64().unwrap()
 }
 
-const LEAKED: &str = "see the work order .";
+pub(super) const LEAKED: &str = "see the work order .";
 
 macro_rules! recording {
     ($name:literal) => {
         include_str!(concat!("recorded/", $name, ".json"))
     };
 }
+pub(super) use recording;
 
 #[tokio::test]
 async fn openrlhf_s_reward_is_the_dialogue_s() {

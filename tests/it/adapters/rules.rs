@@ -47,6 +47,13 @@ async fn rule_02_extra_logs_are_lists_of_numbers_under_the_same_names_every_time
             }
         }
     }
+    // verl takes the names of a batch from its first sample, and asks for one sample at a time.
+    let sample = |reply: &str| json!({ "prompt": ASKED, "response": reply, "label": null });
+    let dict = "/rm?reply=dict&on_failure=value:-1";
+    let (scored, failed) =
+        (ok(&server, dict, &sample("480 .")).await, ok(&server, dict, &sample(&long)).await);
+    assert_eq!(names(&scored), names(&failed));
+    assert!(failed.as_object().unwrap().values().all(Value::is_number), "{failed}");
     let all = seen.unwrap();
     assert_eq!(all, ["failed", "recognised", "rm", "rm_abstained", "rules", "rules_abstained", "thought"]);
     server.stop().await;
@@ -85,6 +92,9 @@ async fn rule_04_an_empty_batch_gets_an_empty_answer() {
     assert_eq!(ok(&server, "/classify", &json!({ "text": [] })).await, json!([]));
     assert_eq!(ok(&server, "/v1/embeddings", &json!({ "input": [] })).await["data"], json!([]));
     assert_eq!(ok(&server, "/predict", &json!({ "inputs": [] })).await, json!([]));
+    assert_eq!(ok(&server, "/pooling", &json!({ "input": [] })).await["data"], json!([]));
+    assert_eq!(ok(&server, "/score", &json!({ "queries": "a", "documents": [] })).await["data"], json!([]));
+    assert_eq!(ok(&server, "/rerank", &json!({ "query": "a", "texts": [] })).await, json!([]));
     assert_eq!(ok(&server, "/v1/score/evaluation", &json!({ "messages": [] })).await["scores"], json!([]));
     server.stop().await;
 }
@@ -158,6 +168,7 @@ async fn rule_08_a_token_may_be_in_the_url_since_clients_send_no_headers() {
         ("/evaluate", dialogue),
         ("/seed_session", json!({})),
         ("/verify", verify),
+        ("/aggregate_metrics", json!({ "verify_responses": [] })),
         ("/submit_task", json!({ "prompt": "", "response": "" })),
     ];
     for (path, body) in routes.into_iter().chain(others) {
@@ -240,6 +251,15 @@ async fn rule_12_each_flavour_activates_by_default_as_its_own_server_does() {
         ("/classify", json!({ "input": [text], "raw_scores": false }), "/data/0/0/score", squashed),
         ("/classify", json!({ "input": [text], "raw_scores": true }), "/data/0/0/score", raw),
         ("/classify", json!({ "text": text }), "/embedding/0", raw),
+        ("/pooling", json!({ "input": text }), "/data/0/data/0", squashed),
+        ("/score", json!({ "queries": ASKED, "documents": "480 ." }), "/data/0/score", squashed),
+        ("/rerank", json!({ "query": ASKED, "texts": ["480 ."] }), "/0/score", squashed),
+        (
+            "/rerank",
+            json!({ "query": ASKED, "documents": ["480 ."] }),
+            "/results/0/relevance_score",
+            squashed,
+        ),
         ("/v1/embeddings", json!({ "input": text }), "/data/0/embedding/0", raw),
     ] {
         let reply = ok(&server, path, &body).await;

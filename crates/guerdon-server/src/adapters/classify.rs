@@ -47,7 +47,7 @@ enum ClassifyRequest {
 /// Scores texts as vLLM, SGLang or Infinity classify them.
 #[utoipa::path(post, path = "/classify", tag = "trainers", params(Choices), request_body = ClassifyRequest, responses(
     (status = 200, description = "In the form of the server whose body was sent.", content(
-        (vllm::ClassifyReply = "application/json"),
+        (vllm::Listed<vllm::Classified> = "application/json"),
     )),
     (status = "4XX", description = "The request as a whole is wrong.", body = Problem, content_type = "application/problem+json"),
     (status = 503, description = "Overloaded, or a text has no reward; see `on_failure`.", body = Problem, content_type = "application/problem+json"),
@@ -68,7 +68,7 @@ async fn classify(
         }
         ClassifyRequest::Vllm(request) => {
             let answers = asked.answers(&PROTOCOL, vllm::items(&request, &asked.choices)).await?;
-            Ok(answers.reply(vllm::classified(&request, &answers, &id)))
+            Ok(answers.reply(vllm::classified(request, &answers, &id)))
         }
     }
 }
@@ -96,13 +96,18 @@ pub(super) enum Texts {
     Several(Vec<String>),
 }
 
+impl Texts {
+    pub(super) fn list(self) -> Vec<String> {
+        match self {
+            Self::One(text) => vec![text],
+            Self::Several(texts) => texts,
+        }
+    }
+}
+
 /// Each text's dialogue.
 pub(super) fn text_items(texts: Texts, choices: &Choices) -> Vec<Item> {
-    let texts = match texts {
-        Texts::One(text) => vec![text],
-        Texts::Several(texts) => texts,
-    };
-    texts.iter().map(|text| Item::text(whole(text, choices.thoughts), Context::new())).collect()
+    texts.list().iter().map(|text| Item::text(whole(text, choices.thoughts), Context::new())).collect()
 }
 
 /// Seconds since 1970.

@@ -7,9 +7,12 @@
 //! | `slime.rs` | `/rm` | slime, miles |
 //! | `classify.rs` | `/classify` | by the body: `vllm.rs` (and verl), `sglang.rs`, `infinity.rs` |
 //! | `sglang.rs` | `/v1/embeddings` | verl on SGLang |
+//! | `vllm.rs`, `vllm_score.rs` | `/pooling`; `/score` | vLLM |
 //! | `tei.rs` | `/predict`, `/` | text-embeddings-inference, `huggingface_hub` |
+//! | `rerank.rs` | `/rerank` | by the body: text-embeddings-inference, vLLM, Infinity |
+//! | `probes.rs` | `/health`, `/info` | whoever asks a serving engine how it is |
 //! | `llama_factory.rs` | `/v1/score/evaluation` | LLaMA-Factory |
-//! | `nemo_gym.rs` | `/seed_session`, `/verify`, `/reverify_mode` | NeMo-Gym, and with it NeMo-RL, verifiers, prime-rl |
+//! | `nemo_gym.rs`, `nemo_gym_metrics.rs` | `/seed_session`, `/verify`, `/reverify_mode`; `/aggregate_metrics` | NeMo-Gym, and with it NeMo-RL, verifiers, prime-rl |
 //! | `reward_kit.rs` | `/reward`, `/evaluate` | reward-kit, eval-protocol |
 //! | `roll.rs` | `/submit_task`, `/task_result` | ROLL |
 //!
@@ -26,14 +29,18 @@ mod infinity;
 mod llama_factory;
 mod messages;
 mod nemo_gym;
+mod nemo_gym_metrics;
 mod numbers;
 mod openrlhf;
+mod probes;
+mod rerank;
 mod reward_kit;
 mod roll;
 mod sglang;
 mod slime;
 mod tei;
 mod vllm;
+mod vllm_score;
 
 use utoipa_axum::router::OpenApiRouter;
 
@@ -46,9 +53,14 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .merge(slime::routes())
         .merge(classify::routes())
         .merge(sglang::routes())
+        .merge(vllm::routes())
+        .merge(vllm_score::routes())
         .merge(tei::routes())
+        .merge(rerank::routes())
+        .merge(probes::routes())
         .merge(llama_factory::routes())
         .merge(nemo_gym::routes())
+        .merge(nemo_gym_metrics::routes())
         .merge(reward_kit::routes())
         .merge(roll::routes())
 }

@@ -28,6 +28,9 @@ use crate::state::App;
 pub(super) const PROTOCOL: Protocol =
     Protocol { client: "NeMo-Gym", client_waits: Duration::from_secs(60), on_failure: OnFailure::Null };
 
+/// Marks a rollout that could not be scored, and says why it is one.
+pub(super) const FAILURE_CLASS: &str = "_ng_failure_class";
+
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(seed_session)).routes(routes!(verify)).routes(routes!(reverify_mode))
 }
@@ -132,7 +135,7 @@ fn reply(mut request: VerifyRequest, answers: &Answers) -> Option<VerifyReply> {
         request.row.entry(name).or_insert_with(|| json!(number));
     }
     if let (None, Some(why)) = (answer.reward, &answer.failure) {
-        request.row.insert("_ng_failure_class".to_owned(), json!("judge_failed"));
+        request.row.insert(FAILURE_CLASS.to_owned(), json!("judge_failed"));
         request.row.insert("_ng_failure_judge_error".to_owned(), json!(why));
         let config = request.row.entry("instance_config").or_insert_with(|| json!({}));
         if let Value::Object(config) = config {

@@ -1,14 +1,28 @@
 //! vLLM's form of `POST /classify`: what verl's reward loop asks its reward model with. One label means a sigmoid, unless
 //! `use_activation` is false; verl sends that and reads `data[-1].probs[-1]`. Older servers called it `activation`.
+//!
+//! `POST /pooling` takes the same body, and its vector has one number. (A process reward model's, one a token, are not for a
+//! server that scores turns.)
 
-use guerdon_types::{Context, RequestId};
+use axum::Extension;
+use axum::response::Response;
+use guerdon_types::{Context, Problem, RequestId};
 use serde::{Deserialize, Serialize};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-use super::asking::{Answers, Item};
+use super::asking::{Answers, Asked, Item};
 use super::choices::Choices;
-use super::classify::{LABEL, Texts, now, text_items};
+use super::classify::{LABEL, PROTOCOL, Texts, now, text_items};
 use super::messages::{ForeignMessage, read};
 use super::numbers::sigmoid;
+use crate::extract::JsonBody;
+use crate::problem::ApiError;
+use crate::state::App;
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(pooling))
+}
 
 /// vLLM's body.
 #[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
@@ -36,20 +50,20 @@ enum ClassifyInputOrChat {
     },
 }
 
-/// vLLM's reply.
+/// vLLM's reply: `data` is what differs between its routes.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(super) struct ClassifyReply {
+pub(super) struct Listed<T> {
     id: String,
     object: &'static str,
     created: u64,
     model: String,
-    data: Vec<Classified>,
-    usage: ClassifyUsage,
+    data: Vec<T>,
+    usage: TokenUsage,
 }
 
 /// One text's classification.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-struct Classified {
+pub(super) struct Classified {
     index: usize,
     label: &'static str,
     /// One number: the reward, or its sigmoid.
@@ -58,12 +72,69 @@ struct Classified {
     num_classes: usize,
 }
 
+/// One text's vector.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct Pooled {
+    index: usize,
+    object: &'static str,
+    /// One number: the reward, or its sigmoid.
+    #[schema(value_type = Vec<f64>)]
+    data: [Option<f64>; 1],
+}
+
 /// Tokens that the reward model read.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-struct ClassifyUsage {
+pub(super) struct TokenUsage {
     prompt_tokens: usize,
     total_tokens: usize,
     completion_tokens: usize,
+}
+
+impl TokenUsage {
+    pub(super) fn of(answers: &Answers) -> Self {
+        let tokens = answers.tokens();
+        Self { prompt_tokens: tokens, total_tokens: tokens, completion_tokens: 0 }
+    }
+}
+
+impl<T> Listed<T> {
+    pub(super) fn new(id: String, model: Option<String>, answers: &Answers, data: Vec<T>) -> Self {
+        let usage = TokenUsage::of(answers);
+        Self { id, object: "list", created: now(), model: named(model), data, usage }
+    }
+}
+
+/// The model's name as the caller has it; it chooses nothing.
+pub(super) fn named(model: Option<String>) -> String {
+    model.unwrap_or_else(|| "guerdon".to_owned())
+}
+
+/// What `one` makes of each answer's place and number: the reward's sigmoid, unless `use_activation` is false.
+pub(super) fn numbered<T>(
+    answers: &Answers,
+    use_activation: Option<bool>,
+    one: impl Fn(usize, Option<f64>) -> T,
+) -> Vec<T> {
+    let activate = use_activation.unwrap_or(true);
+    let number = |reward: Option<f64>| if activate { reward.map(sigmoid) } else { reward };
+    answers.rewards().into_iter().enumerate().map(|(index, reward)| one(index, number(reward))).collect()
+}
+
+/// Scores texts as vLLM pools them: each vector is one reward.
+#[utoipa::path(post, path = "/pooling", tag = "trainers", params(Choices), request_body = ClassifyRequestBody, responses(
+    (status = 200, body = Listed<Pooled>),
+    (status = "4XX", description = "The request as a whole is wrong.", body = Problem, content_type = "application/problem+json"),
+    (status = 503, description = "Overloaded, or a text has no reward; see `on_failure`.", body = Problem, content_type = "application/problem+json"),
+))]
+async fn pooling(
+    asked: Asked,
+    Extension(id): Extension<RequestId>,
+    JsonBody(request): JsonBody<ClassifyRequestBody>,
+) -> Result<Response, ApiError> {
+    let answers = asked.answers(&PROTOCOL, items(&request, &asked.choices)).await?;
+    let pooled = |index, number| Pooled { index, object: "pooling", data: [number] };
+    let data = numbered(&answers, request.use_activation, pooled);
+    Ok(answers.reply(Listed::new(format!("pool-{id}"), request.model, &answers, data)))
 }
 
 pub(super) fn items(request: &ClassifyRequestBody, choices: &Choices) -> Vec<Item> {
@@ -75,21 +146,12 @@ pub(super) fn items(request: &ClassifyRequestBody, choices: &Choices) -> Vec<Ite
     }
 }
 
-pub(super) fn classified(request: &ClassifyRequestBody, answers: &Answers, id: &RequestId) -> ClassifyReply {
-    let activate = request.use_activation.unwrap_or(true);
-    let data = answers.rewards().into_iter().enumerate().map(|(index, reward)| Classified {
-        index,
-        label: LABEL,
-        probs: [if activate { reward.map(sigmoid) } else { reward }],
-        num_classes: 1,
-    });
-    let tokens = answers.tokens();
-    ClassifyReply {
-        id: format!("classify-{id}"),
-        object: "list",
-        created: now(),
-        model: request.model.clone().unwrap_or_else(|| "guerdon".to_owned()),
-        data: data.collect(),
-        usage: ClassifyUsage { prompt_tokens: tokens, total_tokens: tokens, completion_tokens: 0 },
-    }
+pub(super) fn classified(
+    request: ClassifyRequestBody,
+    answers: &Answers,
+    id: &RequestId,
+) -> Listed<Classified> {
+    let classified = |index, number| Classified { index, label: LABEL, probs: [number], num_classes: 1 };
+    let data = numbered(answers, request.use_activation, classified);
+    Listed::new(format!("classify-{id}"), request.model, answers, data)
 }

@@ -24,7 +24,7 @@ async fn healthz() -> &'static str {
     (status = 200, description = "It does.", body = String),
     (status = 503, description = "It is starting or stopping.", body = Problem, content_type = "application/problem+json"),
 ))]
-async fn readyz(State(app): State<App>) -> Result<&'static str, ApiError> {
+pub(crate) async fn readyz(State(app): State<App>) -> Result<&'static str, ApiError> {
     if app.is_ready() {
         Ok("ready\n")
     } else {

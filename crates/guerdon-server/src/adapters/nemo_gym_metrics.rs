@@ -1,0 +1,175 @@
+//! `POST /aggregate_metrics`: what NeMo-Gym asks of a resources server when all rollouts are verified. Mean, largest, smallest,
+//! median and standard deviation of every number in the verified rollouts, of each task and of all.
+//!
+//! A rollout without a reward is in none of them: the 0 beside its mark is no reward. (NeMo-Gym itself keeps such rollouts
+//! out of what it sends.) Histograms are left out, as NeMo-Gym leaves them out of its files.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use axum::Json;
+use guerdon_types::{Invalid, Problem, ProblemCode};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::choices::Choices;
+use super::nemo_gym::FAILURE_CLASS;
+use super::numbers::Numbers;
+use crate::extract::JsonBody;
+use crate::problem::ApiError;
+use crate::state::App;
+
+const TASK: &str = "_ng_task_index";
+const ROLLOUT: &str = "_ng_rollout_index";
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(aggregate_metrics))
+}
+
+/// The verified rollouts.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+struct AggregateRequest {
+    /// What `/verify` answered, without dialogues, and with `_ng_task_index` and `_ng_rollout_index`.
+    #[schema(value_type = Vec<Object>)]
+    verify_responses: Vec<Map<String, Value>>,
+}
+
+/// Statistics under names such as `mean/reward` and `std/rm`.
+#[derive(Debug, Default, Serialize, utoipa::ToSchema)]
+struct AggregateReply {
+    /// Each task's, with its rollouts' numbers in `rollout_infos`.
+    #[schema(value_type = Vec<Object>)]
+    group_level_metrics: Vec<Map<String, Value>>,
+    /// All rollouts'.
+    agent_metrics: Numbers,
+    /// The means of those.
+    key_metrics: Numbers,
+}
+
+/// Aggregates verified rollouts as a NeMo-Gym resources server does.
+#[utoipa::path(post, path = "/aggregate_metrics", tag = "trainers", params(Choices), request_body = AggregateRequest, responses(
+    (status = 200, body = AggregateReply),
+    (status = "4XX", description = "The request is wrong: two rollouts have one index.", body = Problem, content_type = "application/problem+json"),
+))]
+async fn aggregate_metrics(
+    _choices: Choices,
+    JsonBody(request): JsonBody<AggregateRequest>,
+) -> Result<Json<AggregateReply>, ApiError> {
+    Ok(Json(aggregated(&request.verify_responses)?))
+}
+
+fn aggregated(responses: &[Map<String, Value>]) -> Result<AggregateReply, Invalid> {
+    let mut tasks: BTreeMap<i64, BTreeMap<i64, Numbers>> = BTreeMap::new();
+    for (place, response) in responses.iter().enumerate() {
+        if response.contains_key(FAILURE_CLASS) {
+            continue;
+        }
+        let index = |name| response.get(name).and_then(Value::as_i64).unwrap_or(0);
+        let (task, rollout) = (index(TASK), index(ROLLOUT));
+        if tasks.entry(task).or_default().insert(rollout, numbers(response)).is_some() {
+            let pointer = format!("/verify_responses/{place}");
+            let detail = format!("task {task} has two rollouts {rollout}");
+            return Err(Invalid::new(ProblemCode::InvalidRequest, pointer, detail)
+                .hint(format!("give each rollout of a task a `{ROLLOUT}` of its own")));
+        }
+    }
+    let all: Vec<&Numbers> = tasks.values().flat_map(BTreeMap::values).collect();
+    let names: BTreeSet<&str> = all.iter().flat_map(|numbers| numbers.keys()).map(String::as_str).collect();
+    let agent_metrics = described(&names, &all);
+    Ok(AggregateReply {
+        group_level_metrics: tasks.iter().map(|(task, rollouts)| group(*task, rollouts, &names)).collect(),
+        key_metrics: agent_metrics
+            .clone()
+            .into_iter()
+            .filter(|(name, _)| name.starts_with("mean/"))
+            .collect(),
+        agent_metrics,
+    })
+}
+
+/// A response's numbers; what the policy's model counted (`response.usage`) among them.
+fn numbers(response: &Map<String, Value>) -> Numbers {
+    let usage =
+        response.get("response").and_then(|response| response.get("usage")).and_then(Value::as_object);
+    let fields = response.iter().filter(|(name, _)| ![TASK, ROLLOUT].contains(&name.as_str()));
+    let number = |(name, value): (&String, &Value)| {
+        let number = value.as_f64().or_else(|| value.as_bool().map(f64::from))?;
+        Some((name.clone(), number))
+    };
+    fields.chain(usage.into_iter().flatten()).filter_map(number).collect()
+}
+
+fn group(task: i64, rollouts: &BTreeMap<i64, Numbers>, names: &BTreeSet<&str>) -> Map<String, Value> {
+    let infos = rollouts.iter().map(|(rollout, numbers)| {
+        let mut info = Map::from_iter(numbers.iter().map(|(name, number)| (name.clone(), json!(number))));
+        info.insert("rollout_id".to_owned(), json!(format!("{task}:{rollout}")));
+        info.insert(TASK.to_owned(), json!(task));
+        info.insert(ROLLOUT.to_owned(), json!(rollout));
+        info
+    });
+    let told = json!({
+        TASK: task,
+        "sample": { "agent_ref": { "name": "agent" } },
+        "num_rollouts": rollouts.len(),
+        "expected_num_rollouts": rollouts.len(),
+        "missing_num_rollouts": 0,
+        "reward_profile_completion_pct": 100.0,
+        "rollout_infos": infos.collect::<Vec<_>>(),
+    });
+    let statistics = described(names, &rollouts.values().collect::<Vec<_>>());
+    let mut group: Map<String, Value> =
+        statistics.into_iter().map(|(name, number)| (name, json!(number))).collect();
+    group.extend(told.as_object().cloned().unwrap_or_default());
+    group
+}
+
+/// Statistics of each name over the rollouts that have it. The standard deviation is that of a sample; where no name has two
+/// numbers, it is 0 for those that every rollout has, as NeMo-Gym has it.
+fn described(names: &BTreeSet<&str>, rollouts: &[&Numbers]) -> Numbers {
+    let sorted = |name: &str| {
+        let mut values: Vec<f64> = rollouts.iter().filter_map(|numbers| numbers.get(name).copied()).collect();
+        values.sort_by(f64::total_cmp);
+        values
+    };
+    let columns: Vec<(&str, Vec<f64>)> = names.iter().map(|name| (*name, sorted(name))).collect();
+    let spread = columns.iter().any(|(_, values)| values.len() > 1);
+    let mut described = Numbers::new();
+    for (name, values) in &columns {
+        let (Some(min), Some(max), Some(mean)) = (values.first(), values.last(), mean(values)) else {
+            continue;
+        };
+        let middle = values.len() / 2;
+        let median = if values.len() % 2 == 1 {
+            values[middle]
+        } else {
+            f64::midpoint(values[middle - 1], values[middle])
+        };
+        let std = match deviation(values, mean) {
+            None if !spread && values.len() == rollouts.len() => Some(0.0),
+            std => std,
+        };
+        let statistics = [
+            ("mean", Some(mean)),
+            ("max", Some(*max)),
+            ("min", Some(*min)),
+            ("median", Some(median)),
+            ("std", std),
+        ];
+        let found = statistics.into_iter().filter_map(|(statistic, value)| Some((statistic, value?)));
+        described.extend(found.map(|(statistic, value)| (format!("{statistic}/{name}"), value)));
+    }
+    described
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a request holds fewer than 2^52 rollouts")]
+fn mean(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}
+
+/// The standard deviation of a sample; one value has none.
+#[expect(clippy::cast_precision_loss, reason = "a request holds fewer than 2^52 rollouts")]
+fn deviation(values: &[f64], mean: f64) -> Option<f64> {
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    (values.len() > 1).then(|| (squares / (values.len() - 1) as f64).sqrt())
+}

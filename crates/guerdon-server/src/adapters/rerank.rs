@@ -1,0 +1,179 @@
+//! `POST /rerank`: best of n. The query is the prompt, the texts are replies to it, and they come back by their reward,
+//! best first. Three servers answer this path: a body with `texts` is text-embeddings-inference's, one with `documents`
+//! and `raw_scores` Infinity's, any other with `documents` vLLM's. All take a sigmoid, unless they are told not to.
+//!
+//! A reply that could not be scored stands last, where `on_failure` lets it stand at all.
+
+use axum::Extension;
+use axum::response::Response;
+use guerdon_types::{Problem, RequestId};
+use serde::{Deserialize, Serialize};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::asking::{Answers, Asked};
+use super::choices::Choices;
+use super::classify::{PROTOCOL, now};
+use super::numbers::sigmoid;
+use super::vllm::{TokenUsage, named};
+use super::vllm_score::pair;
+use crate::extract::JsonBody;
+use crate::problem::ApiError;
+use crate::state::App;
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(rerank))
+}
+
+/// A prompt and replies to it.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+struct RerankRequest {
+    /// The prompt, with or without the chat template's marks.
+    query: String,
+    /// The replies, and whose reply is wanted by what they are called.
+    #[serde(flatten)]
+    replies: Replies,
+    /// Echoed.
+    #[serde(default)]
+    model: Option<String>,
+    /// text-embeddings-inference, Infinity. `true`: raw rewards. `false`: their sigmoids.
+    #[serde(default)]
+    raw_scores: Option<bool>,
+    /// vLLM. `false`: raw rewards.
+    #[serde(default)]
+    use_activation: Option<bool>,
+    /// text-embeddings-inference, Infinity: whether to send the replies back.
+    #[serde(default, alias = "return_documents")]
+    return_text: bool,
+    /// vLLM, Infinity: only the best so many; 0 is all.
+    #[serde(default)]
+    top_n: Option<usize>,
+}
+
+/// The replies to rank.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum Replies {
+    /// text-embeddings-inference's.
+    Texts(Vec<String>),
+    /// vLLM's and Infinity's.
+    Documents(Vec<String>),
+}
+
+/// The replies, best first.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(untagged)]
+enum RerankReply {
+    /// text-embeddings-inference's.
+    Ranks(Vec<Rank>),
+    /// vLLM's and Infinity's.
+    Results(Results),
+}
+
+/// A reply's place in text-embeddings-inference's list.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct Rank {
+    /// Its place among the texts that were sent.
+    index: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+    /// The reward, or its sigmoid.
+    #[schema(value_type = f64)]
+    score: Option<f64>,
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct Results {
+    id: String,
+    object: &'static str,
+    created: u64,
+    model: String,
+    results: Vec<RerankResult>,
+    usage: TokenUsage,
+}
+
+/// A reply's place in vLLM's and Infinity's list.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct RerankResult {
+    /// Its place among the documents that were sent.
+    index: usize,
+    /// The reward, or its sigmoid.
+    #[schema(value_type = f64)]
+    relevance_score: Option<f64>,
+    /// vLLM's is always there and an object with `text`; Infinity's is a text, if it was asked for.
+    document: Option<RerankDocument>,
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(untagged)]
+enum RerankDocument {
+    Vllm { text: String },
+    Infinity(String),
+}
+
+/// Ranks replies to a prompt as text-embeddings-inference, vLLM or Infinity rerank texts.
+#[utoipa::path(post, path = "/rerank", tag = "trainers", params(Choices), request_body = RerankRequest, responses(
+    (status = 200, description = "In the form of the server whose body was sent.", body = RerankReply),
+    (status = "4XX", description = "The request as a whole is wrong.", body = Problem, content_type = "application/problem+json"),
+    (status = 503, description = "Overloaded, or a reply has no reward; see `on_failure`.", body = Problem, content_type = "application/problem+json"),
+))]
+async fn rerank(
+    asked: Asked,
+    Extension(id): Extension<RequestId>,
+    JsonBody(request): JsonBody<RerankRequest>,
+) -> Result<Response, ApiError> {
+    let RerankRequest { query, replies, model, raw_scores, use_activation, return_text, top_n } = request;
+    let (Replies::Texts(texts) | Replies::Documents(texts)) = &replies;
+    let items = texts.iter().map(|reply| pair(&query, reply, &asked.choices)).collect();
+    let answers = asked.answers(&PROTOCOL, items).await?;
+    let raw = raw_scores.or(use_activation.map(|activate| !activate)).unwrap_or(false);
+    let mut ranked = ranked(&answers, raw);
+    ranked.truncate(top_n.filter(|top| *top > 0).unwrap_or(usize::MAX));
+    Ok(answers.reply(match replies {
+        Replies::Texts(mut texts) => RerankReply::Ranks(
+            ranked
+                .into_iter()
+                .map(|(index, score)| Rank {
+                    index,
+                    text: return_text.then(|| take(&mut texts, index)),
+                    score,
+                })
+                .collect(),
+        ),
+        Replies::Documents(mut texts) => {
+            let document = |texts: &mut _, index| match raw_scores {
+                None => Some(RerankDocument::Vllm { text: take(texts, index) }),
+                Some(_) => return_text.then(|| RerankDocument::Infinity(take(texts, index))),
+            };
+            RerankReply::Results(Results {
+                id: format!("rerank-{id}"),
+                object: "rerank",
+                created: now(),
+                model: named(model),
+                results: ranked
+                    .into_iter()
+                    .map(|(index, relevance_score)| RerankResult {
+                        index,
+                        relevance_score,
+                        document: document(&mut texts, index),
+                    })
+                    .collect(),
+                usage: TokenUsage::of(&answers),
+            })
+        }
+    }))
+}
+
+/// Places and scores, best first; equals in the order they were sent.
+fn ranked(answers: &Answers, raw: bool) -> Vec<(usize, Option<f64>)> {
+    let score = |reward: Option<f64>| if raw { reward } else { reward.map(sigmoid) };
+    let mut ranked: Vec<_> = answers.rewards().into_iter().enumerate().collect();
+    let worth = |reward: Option<f64>| reward.unwrap_or(f64::NEG_INFINITY);
+    // By the rewards themselves: far from zero, sigmoids of different rewards are equal.
+    ranked.sort_by(|(_, a), (_, b)| worth(*b).total_cmp(&worth(*a)));
+    ranked.into_iter().map(|(index, reward)| (index, score(reward))).collect()
+}
+
+fn take(texts: &mut [String], index: usize) -> String {
+    texts.get_mut(index).map(std::mem::take).unwrap_or_default()
+}

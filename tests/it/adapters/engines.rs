@@ -1,0 +1,169 @@
+//! What serving engines answer besides classifications: pairs, ranks, vectors, and how they are.
+
+use guerdon_tests::Server;
+use serde_json::{Value, json};
+
+use super::recorded::{LEAKED, expected, recording, replies};
+use super::{near, ok, server, sigmoid};
+
+#[tokio::test]
+async fn vllm_s_pairs_are_a_prompt_and_a_reply() {
+    let server = server().await;
+    let replies = replies(&server, recording!("vllm-pairs")).await;
+    let (leaked, price) = (expected(&server, LEAKED).await, expected(&server, "480 .").await);
+    for (reply, wanted) in
+        replies.iter().zip([vec![sigmoid(leaked), sigmoid(price)], vec![leaked, price], vec![leaked]])
+    {
+        let scores = reply["data"].as_array().unwrap();
+        assert_eq!(scores.len(), wanted.len(), "{reply}");
+        for (index, (score, wanted)) in scores.iter().zip(wanted).enumerate() {
+            assert_eq!((&score["index"], &score["object"]), (&json!(index), &json!("score")));
+            assert!(near(&score["score"], wanted), "{reply}");
+        }
+        assert!(reply["usage"]["prompt_tokens"].as_u64().unwrap() > 0, "{reply}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn vllm_s_pooled_vector_is_one_reward() {
+    let server = server().await;
+    let replies = replies(&server, recording!("vllm-pairs")).await;
+    let wanted = expected(&server, LEAKED).await;
+    assert!(near(&replies[3]["data"][0]["data"][0], wanted), "{}", replies[3]);
+    assert!(near(&replies[4]["data"][0]["data"][0], sigmoid(wanted)), "{}", replies[4]);
+    assert_eq!(replies[4]["data"][0]["object"], "pooling");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn queries_that_do_not_go_with_their_documents_are_refused() {
+    let server = server().await;
+    let refused =
+        server.post("/score", &json!({ "queries": ["a", "b"], "documents": ["1", "2", "3"] })).await;
+    assert_eq!(
+        (refused.status, refused.json()["pointer"].as_str()),
+        (422, Some("/documents")),
+        "{}",
+        refused.text
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_best_reply_comes_first_in_each_engine_s_form() {
+    let server = server().await;
+    let replies = replies(&server, recording!("rerank")).await;
+    let (leaked, price) = (expected(&server, LEAKED).await, expected(&server, "480 .").await);
+    assert!(price > leaked, "the recording's first text is the worse one");
+    let [squashed, raw, infinity, vllm] = &replies[..] else { panic!("{replies:?}") };
+    assert_eq!((&squashed[0]["index"], &squashed[1]["index"]), (&json!(1), &json!(0)), "{squashed}");
+    assert!(near(&squashed[0]["score"], sigmoid(price)) && squashed[0].get("text").is_none(), "{squashed}");
+    assert!(near(&raw[1]["score"], leaked) && raw[1]["text"] == LEAKED, "{raw}");
+    assert_eq!(infinity["results"].as_array().unwrap().len(), 1, "top_n: {infinity}");
+    assert_eq!(infinity["results"][0]["document"], "480 .", "{infinity}");
+    assert!(near(&infinity["results"][0]["relevance_score"], price), "{infinity}");
+    assert_eq!(vllm["results"][1]["document"]["text"], LEAKED, "{vllm}");
+    assert!(near(&vllm["results"][1]["relevance_score"], sigmoid(leaked)), "{vllm}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn rewards_whose_sigmoids_are_equal_keep_their_order() {
+    let toml = format!(
+        "default_profile = \"far\"\n{}\n[profiles.far]\nmodel = \"tiny\"\nrules = [\"rules.yaml\"]\n[profiles.far.fusion]\n\
+         method = \"weighted_sum\"\nweights = {{ rm = 1000.0 }}\n",
+        Server::config()
+    );
+    let server = Server::from_config(&toml, &[]).await;
+    let texts = ["480 .", "see the work order .", "we guarantee it .", "no"];
+    let ranks = |raw| json!({ "query": super::ASKED, "texts": texts, "raw_scores": raw });
+    let (raw, squashed) =
+        (ok(&server, "/rerank", &ranks(true)).await, ok(&server, "/rerank", &ranks(false)).await);
+    let scores: Vec<f64> =
+        raw.as_array().unwrap().iter().map(|rank| rank["score"].as_f64().unwrap()).collect();
+    assert!(scores.is_sorted_by(|a, b| a > b), "{raw}");
+    let order = |ranks: &Value| -> Vec<u64> {
+        ranks.as_array().unwrap().iter().map(|rank| rank["index"].as_u64().unwrap()).collect()
+    };
+    assert_eq!(order(&raw), order(&squashed));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_reply_without_a_reward_stands_last_if_it_may_stand() {
+    let server = super::with_limits("[limits]\nmax_message_bytes = 100\n").await;
+    let body = json!({ "query": super::ASKED, "texts": ["x".repeat(101), "480 .".to_owned()] });
+    assert_eq!(server.post("/rerank", &body).await.status, 503);
+    let ranked = ok(&server, "/rerank?on_failure=null", &body).await;
+    assert_eq!((&ranked[0]["index"], &ranked[1]["score"]), (&json!(1), &Value::Null), "{ranked}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn engines_are_asked_how_they_are_without_a_token_and_what_they_are_with_one() {
+    let tokens = "[auth]\ntokens = [{ name = \"trainer\", env = \"TEST_TOKEN\", scopes = [\"score\"] }]\n";
+    let server = super::with_limits(tokens).await;
+    assert_eq!(server.get("/health").await.status, 200);
+    assert_eq!(server.get("/info").await.status, 401);
+    let info = server.get("/info?key=let-me-in").await.json();
+    assert_eq!(
+        (&info["model_id"], &info["model_type"]["reranker"]["id2label"]["0"]),
+        (&json!("test"), &json!("LABEL_0"))
+    );
+    assert!(info["model_sha"].as_str().unwrap().starts_with("sha256:"), "{info}");
+    assert_eq!(server.get("/info?key=let-me-in&profile=gatd").await.status, 422);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn nemo_gym_s_aggregates_are_those_of_its_own_server() {
+    let server = server().await;
+    let recording: Value = serde_json::from_str(recording!("nemo-gym-metrics")).unwrap();
+    let replies = replies(&server, recording!("nemo-gym-metrics")).await;
+    for (request, reply) in recording["requests"].as_array().unwrap().iter().zip(&replies) {
+        same(&request["reply"], reply, request["about"].as_str().unwrap());
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_rollout_without_a_reward_is_in_no_aggregate() {
+    let server = server().await;
+    let rollouts = json!([
+        { "_ng_task_index": 0, "_ng_rollout_index": 0, "reward": 3.0 },
+        { "_ng_task_index": 0, "_ng_rollout_index": 1, "reward": 0.0, "_ng_failure_class": "judge_failed" },
+    ]);
+    let told = ok(&server, "/aggregate_metrics", &json!({ "verify_responses": rollouts })).await;
+    assert!(near(&told["key_metrics"]["mean/reward"], 3.0), "{told}");
+    assert_eq!(told["group_level_metrics"][0]["num_rollouts"], 1, "{told}");
+    let twice = json!({ "verify_responses": [rollouts[0], rollouts[0]] });
+    let refused = server.post("/aggregate_metrics", &twice).await;
+    assert_eq!((refused.status, refused.json()["pointer"].as_str()), (422, Some("/verify_responses/1")));
+    server.stop().await;
+}
+
+/// Compares two JSON texts; numbers by value, since one side's are Python's.
+fn same(wanted: &Value, got: &Value, place: &str) {
+    match (wanted, got) {
+        (Value::Object(wanted), Value::Object(got)) => {
+            let names = |object: &serde_json::Map<String, Value>| {
+                object.keys().cloned().collect::<std::collections::BTreeSet<_>>()
+            };
+            assert_eq!(names(wanted), names(got), "{place}");
+            for (name, wanted) in wanted {
+                same(wanted, &got[name], &format!("{place}/{name}"));
+            }
+        }
+        (Value::Array(wanted), Value::Array(got)) => {
+            assert_eq!(wanted.len(), got.len(), "{place}");
+            for (index, (wanted, got)) in wanted.iter().zip(got).enumerate() {
+                same(wanted, got, &format!("{place}/{index}"));
+            }
+        }
+        (Value::Number(wanted), got) => {
+            assert!(near(got, wanted.as_f64().unwrap()), "{place}: {got} is not {wanted}");
+        }
+        _ => assert_eq!(wanted, got, "{place}"),
+    }
+}
