@@ -47,7 +47,11 @@ impl Ask {
     }
 }
 
-fn request(body: &str) -> Result<ScoreRequest, Invalid> {
+/// Reads a request.
+///
+/// # Errors
+/// [`Invalid`] with a JSON pointer to what is wrong.
+pub(crate) fn request(body: &str) -> Result<ScoreRequest, Invalid> {
     let mut deserializer = serde_json::Deserializer::from_str(body);
     serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let detail = error.inner().to_string();
@@ -73,7 +77,11 @@ fn pointer(path: &Path) -> String {
     pointer
 }
 
-fn written(answer: &impl Serialize) -> Result<String, Error> {
+/// What is to be said, as JSON text.
+///
+/// # Errors
+/// [`Error::Invalid`] if it cannot be written, which no server's answer is.
+pub(crate) fn written(answer: &impl Serialize) -> Result<String, Error> {
     serde_json::to_string(answer).map_err(|error| {
         let detail = format!("the answer cannot be written as JSON: {error}");
         Invalid::new(ProblemCode::Internal, "", detail).into()

@@ -11,13 +11,11 @@ use std::time::Duration;
 use guerdon_client::{ClientBuilder, Error};
 use pyo3::prelude::{Py, PyAny, PyResult, Python, pyclass, pymethods};
 use tokio::runtime::{Builder, Handle, Runtime};
-use tokio::task::{AbortHandle, JoinHandle};
 
-use crate::ask::Ask;
+use crate::ask::{Ask, request};
 use crate::errors::{broken, raised};
-
-/// How often a waiting call looks whether the user pressed Ctrl-C.
-const TICK: Duration = Duration::from_millis(100);
+use crate::running::{Task, call_back, wait_for};
+use crate::stream::Stream;
 
 /// A reward server, as Python sees it.
 #[pyclass(frozen, module = "guerdon._guerdon")]
@@ -67,14 +65,7 @@ impl Client {
     fn ask(&self, py: Python<'_>, what: &str, body: &str) -> PyResult<String> {
         let ask = py.detach(|| Ask::read(what, body)).map_err(|error| raised(&error))?;
         let (handle, client) = self.live()?;
-        let mut task = handle.spawn(async move { ask.answer(&client).await });
-        loop {
-            match py.detach(|| wait(&handle, &mut task)) {
-                Some(Ok(answer)) => return answer.map_err(|error| raised(&error)),
-                Some(Err(panicked)) => return Err(broken(format!("the client broke off: {panicked}"))),
-                None => py.check_signals().inspect_err(|_| task.abort())?,
-            }
-        }
+        wait_for(py, &handle, async move { ask.answer(&client).await })
     }
 
     /// Asks and returns at once; `done(answer, error)` is called on a thread of the client's, with one of
@@ -82,16 +73,24 @@ impl Client {
     fn start(&self, py: Python<'_>, what: &str, body: &str, done: Py<PyAny>) -> PyResult<Task> {
         let ask = py.detach(|| Ask::read(what, body)).map_err(|error| raised(&error))?;
         let (handle, client) = self.live()?;
-        let task = handle.spawn(async move {
-            let answer = ask.answer(&client).await;
-            // Attaching fails while the interpreter goes down, the callback once the event loop is closed:
-            // nobody waits.
-            let _ = Python::try_attach(|py| match answer {
-                Ok(answer) => done.call1(py, (answer, py.None())),
-                Err(error) => done.call1(py, (py.None(), raised(&error))),
-            });
-        });
-        Ok(Task(task.abort_handle()))
+        Ok(call_back(&handle, async move { ask.answer(&client).await }, done))
+    }
+
+    /// Asks for a stream and waits until it begins.
+    fn stream(&self, py: Python<'_>, body: &str) -> PyResult<Stream> {
+        let request = py.detach(|| request(body)).map_err(|error| raised(&error.into()))?;
+        let (handle, client) = self.live()?;
+        let lines = wait_for(py, &handle, async move { client.stream(&request).await })?;
+        Ok(Stream::new(handle, lines))
+    }
+
+    /// The same; `done(stream, error)` is called with it.
+    fn start_stream(&self, py: Python<'_>, body: &str, done: Py<PyAny>) -> PyResult<Task> {
+        let request = py.detach(|| request(body)).map_err(|error| raised(&error.into()))?;
+        let (handle, client) = self.live()?;
+        let here = handle.clone();
+        let begun = async move { Ok(Stream::new(here, client.stream(&request).await?)) };
+        Ok(call_back(&handle, begun, done))
     }
 }
 
@@ -137,24 +136,5 @@ impl Live {
             .build()
             .map_err(|error| broken(format!("the client cannot start a thread: {error}")))?;
         Ok(Self { process: std::process::id(), runtime, client })
-    }
-}
-
-type Joined = Result<Result<String, Error>, tokio::task::JoinError>;
-
-/// What became of the task, if it is done within a tick.
-fn wait(handle: &Handle, task: &mut JoinHandle<Result<String, Error>>) -> Option<Joined> {
-    handle.block_on(async { tokio::time::timeout(TICK, task).await }).ok()
-}
-
-/// A question that was asked and not yet answered.
-#[pyclass(frozen, module = "guerdon._guerdon")]
-pub(crate) struct Task(AbortHandle);
-
-#[pymethods]
-impl Task {
-    /// Hangs up. Nothing happens where the answer is there already.
-    fn cancel(&self) {
-        self.0.abort();
     }
 }

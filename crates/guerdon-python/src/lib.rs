@@ -17,7 +17,8 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `client.rs` | the client: waits without the interpreter's lock, survives a fork, can be interrupted |
+//! | `client.rs`, `stream.rs` | the client, which survives a fork; results as they become final |
+//! | `running.rs` | waiting without the interpreter's lock, interruptibly; calling back |
 //! | `ask.rs` | what a client is asked, and the answer as text |
 //! | `errors.rs` | Rust's errors as Python's |
 //! | `arrays.rs` | NumPy arrays in and out, masks |
@@ -37,7 +38,9 @@ mod losses;
 mod repo;
 mod repo_settings;
 mod rewards;
+mod running;
 mod settings;
+mod stream;
 mod watching;
 
 /// The module as Python sees it.
@@ -46,7 +49,7 @@ mod _guerdon {
     #[pymodule_export]
     use crate::advantages::{gae, gdpo, group_advantages, opo, remax, returns_to_go, spread, standardise};
     #[pymodule_export]
-    use crate::client::{Client, Task};
+    use crate::client::Client;
     #[pymodule_export]
     use crate::correction::{importance_weights, off_policy_rows, rejection_mask};
     #[pymodule_export]
@@ -59,6 +62,10 @@ mod _guerdon {
     use crate::rewards::{
         kl_penalty, moments, preference, repo_reward, soft_min, token_rewards, veto, whiten,
     };
+    #[pymodule_export]
+    use crate::running::Task;
+    #[pymodule_export]
+    use crate::stream::Stream;
     #[pymodule_export]
     use crate::watching::{KlController, Monitor};
 }

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+import socket
 import subprocess
 from collections.abc import Iterator
 
@@ -22,11 +23,18 @@ FACTS = {"target_price": 420, "net_price": 480, "sop_stage": "negotiate", "langu
 
 
 @pytest.fixture(scope="session")
-def url() -> Iterator[str]:
+def mute() -> Iterator[str]:
+    """The address of a stand-in that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.fixture(scope="session")
+def url(mute: str) -> Iterator[str]:
     """A freshly started server's address. It takes `TOKEN` and no other."""
     binary = os.environ.get("GUERDON_BINARY", ROOT / "target/debug/guerdon")
     command = [binary, "serve", "--config", HERE / "guerdon.toml"]
-    environment = os.environ | {"GUERDON_TEST_TOKEN": TOKEN}
+    environment = os.environ | {"GUERDON_TEST_TOKEN": TOKEN, "GUERDON__JUDGES__MUTE__URL": f"{mute}/v1"}
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as server:
         try:
             for line in server.stdout:

@@ -5,7 +5,6 @@ import multiprocessing
 import os
 import pickle
 import signal
-import socket
 import threading
 import time
 
@@ -56,6 +55,15 @@ def test_what_cannot_be_scored_is_none_and_nan_never_zero(client, rollouts):
     assert np.isnan(scored.reward_array).all()
     assert all(result["error"]["code"] == "unscored" for result in scored.results)
     assert {entry["source"] for entry in scored.results[0]["turns"][0]["abstained"]} == {"judge"}
+
+
+def test_a_source_that_is_not_ready_abstains_and_the_reward_is_made_without_it(client, rollouts):
+    scored = client.score(rollouts, profile="patient", deadline_ms=300)
+    assert all(reward is not None for reward in scored.rewards)
+    assert scored.abstained("judge").all() and not scored.abstained("rm").any()
+    assert np.isnan(scored.part("judge")).all() and not np.isnan(scored.part("rules")).any()
+    silent = [entry for entry in scored.results[0]["turns"][0]["abstained"] if entry["source"] == "judge"]
+    assert silent and {entry["why"] for entry in silent} == {"deadline"}
 
 
 def test_numpys_numbers_are_facts(client, rollouts):
@@ -126,13 +134,6 @@ def test_many_threads_wait_at_once(client, rollouts):
     assert answers == [expected] * 8
 
 
-@pytest.fixture
-def mute():
-    """A server that takes connections and never answers."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-
-
 def test_other_threads_run_while_one_waits(mute, rollouts):
     def ask():
         with pytest.raises(TimeoutError, match="within 1s"):
@@ -147,7 +148,15 @@ def test_other_threads_run_while_one_waits(mute, rollouts):
     assert turns > 100, "the waiting thread held the interpreter's lock"
 
 
-def test_ctrl_c_ends_a_wait(mute, rollouts):
+@pytest.fixture
+def interruptible():
+    """A shell ignores Ctrl-C for what it runs in the background, and Python with it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_ends_a_wait(mute, rollouts, interruptible):
     began = time.monotonic()
     threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
     with pytest.raises(KeyboardInterrupt):

@@ -16,11 +16,13 @@ def test_the_first_lines_score_a_dialogue(url):
     )
     exec(compile(text, "README.md", "exec"), scope)
     assert isinstance(scope["scored"].rewards[0], float)
+    exec(compile(BLOCKS[1], "README.md", "exec"), scope)
+    assert scope["stream"].summary["results"] == 8
 
 
 def test_the_optimizers_lines_step():
     scope = {}
-    exec(compile(BLOCKS[1], "README.md", "exec"), scope)
+    exec(compile(BLOCKS[2], "README.md", "exec"), scope)
     assert scope["update"].loss == pytest.approx(0.0, abs=1e-7)
     assert scope["update"].advantages[:, 0].tolist() == [-1.0, 1.0, 0.0, 0.0]
 

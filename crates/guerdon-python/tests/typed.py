@@ -21,6 +21,17 @@ async def ask(client: guerdon.AsyncClient) -> int:
     return (await client.score([])).usage["judge_calls"]
 
 
+def follow(client: guerdon.Client, rollouts: list[Rollout]) -> str:
+    with client.stream(rollouts, deadline_ms=500) as stream:
+        for result in stream:
+            print(result["index"], result["reward"], [entry["why"] for entry in result["turns"][0]["abstained"]])
+    return stream.summary["request_id"] if stream.summary else ""
+
+
+async def follow_async(client: guerdon.AsyncClient, rollouts: list[Rollout]) -> list[float | None]:
+    return [result["reward"] async for result in await client.stream(rollouts)]
+
+
 def learn(logp: np.ndarray, rewards: list[float | None]) -> float:
     repo = optim.Repo({"preset": "grpo", "policy": {"surrogate": "gspo"}, "kl_loss": None})
     update = repo.step({"logp": logp, "old_logp": logp, "rewards": rewards, "groups": ["a", "b"]})

@@ -8,7 +8,7 @@ trainers.
 
 | module | what |
 |---|---|
-| `guerdon` | `Client`, `AsyncClient`, `Scored` |
+| `guerdon` | `Client`, `AsyncClient`, `Scored`; `ScoreStream`, `AsyncScoreStream` |
 | `guerdon.wire` | the types of requests and replies |
 | `guerdon.errors` | what can go wrong |
 | `guerdon.optim` | advantages, losses with gradients, a whole update: on NumPy arrays |
@@ -20,5 +20,6 @@ A hook imports its trainer when it is used, not before: the package itself needs
 from guerdon.client import AsyncClient, Client
 from guerdon.errors import GuerdonError
 from guerdon.scored import Scored
+from guerdon.stream import AsyncScoreStream, ScoreStream
 
-__all__ = ["AsyncClient", "Client", "GuerdonError", "Scored"]
+__all__ = ["AsyncClient", "AsyncScoreStream", "Client", "GuerdonError", "ScoreStream", "Scored"]

@@ -11,6 +11,7 @@ __all__ = [
     "KlController",
     "Monitor",
     "Repo",
+    "Stream",
     "Task",
     "aggregation_weights",
     "gae",
@@ -52,6 +53,15 @@ class Client:
     def start(
         self, what: str, body: str, done: Callable[[str | None, BaseException | None], object]
     ) -> Task: ...
+    def stream(self, body: str) -> Stream: ...
+    def start_stream(
+        self, body: str, done: Callable[[Stream | None, BaseException | None], object]
+    ) -> Task: ...
+
+@final
+class Stream:
+    def next(self) -> str | None: ...
+    def start_next(self, done: Callable[[str | None, BaseException | None], object]) -> Task: ...
 
 @final
 class Task:

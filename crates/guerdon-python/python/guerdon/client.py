@@ -5,16 +5,18 @@ Both clients may be shared by threads, sent to another process, and used after a
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, cast
 
 import numpy as np
 
 from guerdon import _guerdon
+from guerdon.awaited import awaited
 from guerdon.errors import RequestError
 from guerdon.scored import Scored
+from guerdon.stream import AsyncScoreStream, ScoreStream
 from guerdon.wire import Rollout
 
 _What = Literal["score", "info", "ready"]
@@ -96,6 +98,26 @@ class Client(_Connected):
         body = _body(rollouts, profile, sources, fusion, advantages, deadline_ms)
         return Scored(**json.loads(self._native.ask("score", body)))
 
+    def stream(
+        self,
+        rollouts: Sequence[Rollout | Mapping[str, Any]],
+        *,
+        profile: str | None = None,
+        sources: Sequence[str] | None = None,
+        fusion: Mapping[str, Any] | None = None,
+        advantages: str | None = None,
+        deadline_ms: int | None = None,
+    ) -> ScoreStream:
+        """Scores a batch in one request and gives each result as soon as it is final.
+
+        The arguments are those of `score`. A stream is not cut into requests, so the server's limit on
+        rollouts applies. Where advantages are asked for, a result waits for its group.
+
+        Raises as `score` does until the reply begins; what goes wrong later is raised while it is read.
+        """
+        body = _body(rollouts, profile, sources, fusion, advantages, deadline_ms)
+        return ScoreStream(self._native, self._native.stream(body))
+
     def info(self) -> dict[str, Any]:
         """What the server is: its profiles, versions and limits."""
         told: dict[str, Any] = json.loads(self._native.ask("info", ""))
@@ -123,6 +145,21 @@ class AsyncClient(_Connected):
         body = _body(rollouts, profile, sources, fusion, advantages, deadline_ms)
         return Scored(**json.loads(await self._ask("score", body)))
 
+    async def stream(
+        self,
+        rollouts: Sequence[Rollout | Mapping[str, Any]],
+        *,
+        profile: str | None = None,
+        sources: Sequence[str] | None = None,
+        fusion: Mapping[str, Any] | None = None,
+        advantages: str | None = None,
+        deadline_ms: int | None = None,
+    ) -> AsyncScoreStream:
+        """As `Client.stream`: `async for result in await client.stream(rollouts)`."""
+        body = _body(rollouts, profile, sources, fusion, advantages, deadline_ms)
+        native = await awaited(partial(self._native.start_stream, body))
+        return AsyncScoreStream(self._native, cast("_guerdon.Stream", native))
+
     async def info(self) -> dict[str, Any]:
         """As `Client.info`."""
         told: dict[str, Any] = json.loads(await self._ask("info", ""))
@@ -133,25 +170,7 @@ class AsyncClient(_Connected):
         return await self._ask("ready", "") == "true"
 
     async def _ask(self, what: _What, body: str) -> str:
-        loop = asyncio.get_running_loop()
-        answered: asyncio.Future[str] = loop.create_future()
-
-        def settle(answer: str | None, error: BaseException | None) -> None:
-            if answered.done():
-                return
-            if error is not None:
-                answered.set_exception(error)
-            elif answer is not None:
-                answered.set_result(answer)
-
-        # Called on a thread of the client's; a future belongs to its loop.
-        task = self._native.start(
-            what, body, lambda answer, error: loop.call_soon_threadsafe(settle, answer, error)
-        )
-        try:
-            return await answered
-        finally:
-            task.cancel()
+        return cast("str", await awaited(partial(self._native.start, what, body)))
 
 
 def _body(

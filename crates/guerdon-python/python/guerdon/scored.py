@@ -61,6 +61,12 @@ class Scored:
         """
         return np.array([mean_part(result, source) for result in self.results], dtype=np.float64)
 
+    def abstained(self, source: str) -> NDArray[np.bool_]:
+        """Whether a source left anything unsaid, `[B]`: on any scored turn, in part or in whole. Why is in the
+        results, `turns[i]["abstained"]`."""
+        silent = [not result["turns"] or any(abstained(result["turns"], source)) for result in self.results]
+        return np.array(silent, dtype=np.bool_)
+
     def parts(self) -> dict[str, NDArray[np.float64]]:
         """`rm`, `judge` and `rules`, as `guerdon.optim.Repo` takes them."""
         return {source: self.part(source) for source in PARTS}

@@ -118,6 +118,13 @@ class Result(_Result, total=False):
     error: Problem
 
 
+class StreamedResult(Result):
+    """A result of a stream."""
+
+    index: int
+    """The rollout's place in the request."""
+
+
 class Usage(TypedDict):
     """What it cost."""
 
@@ -142,3 +149,13 @@ class Versions(_Versions, total=False):
     judge: dict[str, str]
     rules: dict[str, str]
     other: dict[str, str]
+
+
+class Summary(TypedDict):
+    """What a stream ends with."""
+
+    request_id: str
+    """The server's name for the request; also in its log."""
+    results: int
+    versions: Versions
+    usage: Usage
