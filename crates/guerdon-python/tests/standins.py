@@ -5,6 +5,9 @@ Each has the interface that the trainer's source has at the version in `requirem
 here is ever shipped.
 """
 
+import importlib.util
+import logging
+import os
 import sys
 import types
 
@@ -25,6 +28,7 @@ def torch() -> types.ModuleType:
     """A stand-in for torch: NumPy's arrays are tensors."""
     return module(
         "torch",
+        Tensor=np.ndarray,
         tensor=lambda numbers, dtype=None: np.array(numbers, dtype=dtype),
         ones=lambda size, dtype=None: np.ones(size, dtype=dtype),
         float32=np.float32,
@@ -86,7 +90,8 @@ def trajectory(reply: str, prompt: list, label: object):
 
 
 def nemo_rl(monkeypatch) -> None:
-    """A stand-in for NeMo-RL's interfaces, which are on no package index."""
+    """NeMo-RL's interfaces and registry, which are on no package index: its own files where NEMO_RL names a checkout,
+    else a stand-in for the first. Ray, and what else they import, is stood in for."""
     from typing import NamedTuple
 
     class EnvironmentReturn(NamedTuple):
@@ -97,13 +102,61 @@ def nemo_rl(monkeypatch) -> None:
         terminateds: object
         answers: list
 
-    interfaces = module(
-        "nemo_rl.environments.interfaces", EnvironmentInterface=object, EnvironmentReturn=EnvironmentReturn
-    )
-    monkeypatch.setitem(sys.modules, "nemo_rl", module("nemo_rl"))
-    monkeypatch.setitem(sys.modules, "nemo_rl.environments", module("nemo_rl.environments"))
-    monkeypatch.setitem(sys.modules, "nemo_rl.environments.interfaces", interfaces)
     try:
         import torch as _real  # noqa: F401
     except ImportError:
         monkeypatch.setitem(sys.modules, "torch", torch())
+
+    def known(name, **names):
+        monkeypatch.setitem(sys.modules, name, module(name, **names))
+
+    for name in ("nemo_rl", "nemo_rl.data", "nemo_rl.distributed", "nemo_rl.environments", "nemo_rl.utils", "hydra"):
+        known(name)
+    known("ray", remote=lambda kind: types.SimpleNamespace(options=lambda **_: types.SimpleNamespace(remote=kind)))
+    known("hydra.utils", get_object=located)
+    known("nemo_rl.data.interfaces", LLMMessageLogType=list)
+    known("nemo_rl.distributed.batched_data_dict", BatchedDataDict=dict)
+    known("nemo_rl.distributed.virtual_cluster", PY_EXECUTABLES=Executables)
+    known("nemo_rl.utils.venvs", create_local_venv_on_each_node=None)
+    known("nemo_rl.modelopt")
+    known("nemo_rl.modelopt.registry", MODELOPT_ACTOR_REGISTRY={})
+    checkout = os.environ.get("NEMO_RL")
+    if checkout:
+        own = ("distributed.ray_actor_environment_registry", "environments.interfaces", "environments.utils")
+        for name in (f"nemo_rl.{each}" for each in own):
+            monkeypatch.setitem(sys.modules, name, file(name, f"{checkout}/{name.replace('.', '/')}.py"))
+    else:
+        interfaces = {"EnvironmentInterface": object, "EnvironmentReturn": EnvironmentReturn}
+        known("nemo_rl.environments.interfaces", **interfaces)
+
+
+class Commands(type):
+    """Any name is a command."""
+
+    def __getattr__(cls, name):
+        return name
+
+
+class Executables(metaclass=Commands):
+    """A stand-in for the commands with which NeMo-RL starts its actors."""
+
+
+def located(name: str):
+    """A stand-in for Hydra's `get_object`."""
+    holder, _, attribute = name.rpartition(".")
+    return getattr(importlib.import_module(holder), attribute)
+
+
+def areal(monkeypatch, checkout: str) -> types.ModuleType:
+    """AReaL's own file with the wrapper around a reward function, from a checkout."""
+    monkeypatch.setitem(sys.modules, "areal", module("areal"))
+    monkeypatch.setitem(sys.modules, "areal.utils", module("areal.utils", logging=logging))
+    return file("areal.api.reward_api", f"{checkout}/areal/api/reward_api.py")
+
+
+def file(name: str, path: str) -> types.ModuleType:
+    """The module that is that file."""
+    spec = importlib.util.spec_from_file_location(name, path)
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    return made

@@ -6,7 +6,12 @@ for the rest is in `standins.py`. TRL's trainer is run by scripts/test_trl.py.
 """
 
 import asyncio
+import os
+import pathlib
 import pickle
+import re
+import subprocess
+import sys
 import types
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -36,6 +41,12 @@ def page(name, block=0):
     scope = {}
     exec(compile(blocks[block].partition("```")[0], name, "exec"), scope)
     return scope
+
+
+def overrides(name, start):
+    """The settings of the lines that begin with `start`, as verl's command line has them."""
+    lines = (PAGES / name).read_text()
+    return dict(pair.split("=", 1) for pair in lines[lines.index(f"\n{start}") :].partition("```")[0].split())
 
 
 class Logs:
@@ -107,7 +118,9 @@ def test_verls_functions_give_the_score_and_the_same_names_every_time(asking, mo
     standins.verl(monkeypatch)
     from verl.utils.import_utils import load_extern_object
 
-    compute_score = load_extern_object("pkg://guerdon.verl", "compute_score")
+    chosen = overrides("verl.md", "reward.custom_reward_function.path=pkg")
+    place, name = (chosen[f"reward.custom_reward_function.{key}"] for key in ("path", "name"))
+    compute_score = load_extern_object(place, name)
     compute_score_sync = load_extern_object("pkg://guerdon.verl", "compute_score_sync")
     given = {"data_source": "hotel", "ground_truth": FACTS, "extra_info": {"messages": ASKED, "num_turns": 2}}
     for reply, result in zip(REPLIES, expected.results, strict=True):
@@ -127,9 +140,9 @@ def test_verls_manager_reads_the_prompt_itself(asking, monkeypatch, expected):
     from verl.utils.import_utils import load_extern_object
 
     asking.setenv("GUERDON_PROFILE", "hotel")
-    manager = load_extern_object("pkg://guerdon.verl", "GuerdonRewardManager")(
-        None, standins.Tokenizer(), None
-    )
+    chosen = overrides("verl.md", "reward.reward_manager.source=importlib")
+    place, name = (chosen[f"reward.reward_manager.{key}"] for key in ("module.path", "name"))
+    manager = load_extern_object(place, name)(None, standins.Tokenizer(), None)
     for reply, result in zip(REPLIES, expected.results, strict=True):
         told = asyncio.run(manager.run_single(standins.trajectory(reply, ASKED, FACTS)))
         assert told["reward_score"] == result["reward"]
@@ -190,7 +203,11 @@ def test_openrlhfs_executor_runs_the_file(asking, expected):
 
     turns = "".join(f"<|im_start|>{turn['role']}\n{turn['content']}<|im_end|>\n" for turn in ASKED)
     prompt, sampling = f"{turns}<|im_start|>assistant\n", types.SimpleNamespace(max_tokens=64, logprobs=None)
-    executor = SingleTurnAgentExecutor([guerdon.openrlhf.__file__])
+    (line,) = [line for line in (PAGES / "openrlhf.md").read_text().splitlines() if "hook.__file__" in line]
+    path = f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"
+    place = subprocess.check_output(["sh", "-c", f"echo {line}"], env={"PATH": path}, text=True).split()[1]
+    assert place == guerdon.openrlhf.__file__
+    executor = SingleTurnAgentExecutor([place])
 
     def sample(reply):
         return asyncio.run(
@@ -207,9 +224,9 @@ def test_openrlhfs_executor_runs_the_file(asking, expected):
 
 
 def test_openrlhfs_function_says_why_it_failed(asking, monkeypatch):
-    from guerdon import openrlhf
+    from guerdon import openrlhf, texts
 
-    monkeypatch.setattr(openrlhf, "_TRIES", 1)
+    monkeypatch.setattr(texts, "_TRIES", 1)
     asking.setenv("GUERDON_PROFILE", "unscorable")
     with pytest.raises(errors.ProblemError, match="answered 503: item 0 of 1 could not be scored") as raised:
         openrlhf.reward_func(["420?"], [""], [None])
@@ -258,6 +275,48 @@ def test_areals_function_works_in_its_pool(asking, expected):
     assert pickle.loads(pickle.dumps(function)).settings.timeout == 12.0
     with pytest.raises(errors.ConfigError, match="no `messages`"):
         function("p", "c", [], [], target_price=420)
+    assert [asyncio.run(function.awaited(*args, **row)) for args in given] == expected.rewards
+
+
+def test_areals_function_is_never_late_in_a_way_that_areal_writes_a_zero_for(mute):
+    from guerdon.areal import Reward
+
+    function = Reward(url=mute, timeout=0.3)
+    with pytest.raises(errors.UnscoredError, match="within 300ms") as raised:
+        function("p", "420?", [], [], messages=ASKED)
+    # AReaL's wrapper catches this class, tries four times, and returns 0.
+    assert not isinstance(raised.value, TimeoutError)
+
+
+def test_areals_own_wrapper_gets_rewards_and_never_writes_a_zero(asking, mute, monkeypatch, expected):
+    checkout = os.environ.get("AREAL") or pytest.skip("give AREAL=CHECKOUT of inclusionAI/AReaL to run it")
+    wrapper = standins.areal(monkeypatch, checkout).AsyncRewardWrapper
+    from guerdon.areal import Reward
+
+    row = {"messages": ASKED, "context": FACTS, "target_price": 420}
+    given = [("<|im_start|>...", f"{reply}<|im_end|>", [1], [2]) for reply in REPLIES]
+
+    async def ask(function):
+        wrapped = wrapper(function, timeout_seconds=10)
+        return await asyncio.gather(*(wrapped(*args, **row) for args in given))
+
+    assert asyncio.run(ask(page("areal.md")["reward_fn"])) == expected.rewards
+    with pytest.raises(errors.UnscoredError, match="within 300ms"):
+        asyncio.run(ask(Reward(url=mute, timeout=0.3)))
+
+
+def test_nemo_rls_own_registry_makes_the_environment(asking, monkeypatch, expected):
+    if not os.environ.get("NEMO_RL"):
+        pytest.skip("give NEMO_RL=CHECKOUT of NVIDIA-NeMo/RL to run it")
+    standins.nemo_rl(monkeypatch)
+    page("nemo-rl.md")
+    from nemo_rl.environments.utils import create_env
+
+    config = re.search(r"  guerdon:\n((?:    .*\n)+)", (PAGES / "nemo-rl.md").read_text()).group(1)
+    environment = create_env("guerdon", dict(line.strip().split(": ") for line in config.splitlines()))
+    logs = [[*ASKED, {"role": "assistant", "content": reply}] for reply in REPLIES]
+    step = environment.step(logs, [FACTS, FACTS])
+    np.testing.assert_allclose(np.asarray(step.rewards), expected.rewards, rtol=1e-6)
 
 
 def test_nemo_rls_environment_scores_a_batch(asking, monkeypatch, expected):
@@ -272,7 +331,26 @@ def test_nemo_rls_environment_scores_a_batch(asking, monkeypatch, expected):
     batch, metrics = environment.global_post_process_and_metrics({"rewards": step.rewards})
     assert metrics["guerdon/rules"] == pytest.approx(expected.part("rules").mean())
     assert environment.global_post_process_and_metrics(batch) == (batch, {})
+    assert all(told["role"] == "environment" and told["content"] for told in step.observations)
     with pytest.raises(errors.UnscoredError):
         GuerdonEnvironment({"profile": "unscorable"}).step(logs, [None, None])
     with pytest.raises(errors.ConfigError, match="NeMo-RL has no word for unscored"):
         GuerdonEnvironment({"profile": "unscorable", "on_failure": "none"}).step(logs, [None, None])
+
+
+def test_nemo_rls_environment_reads_what_its_data_processors_leave_in_a_prompt(asking, monkeypatch, expected):
+    standins.nemo_rl(monkeypatch)
+    from guerdon.nemo_rl import GuerdonEnvironment
+
+    turns = "".join(f"<|im_start|>{turn['role']}\n{turn['content']}<|im_end|>\n" for turn in ASKED)
+    asked = {"role": "user", "content": f"{turns}<|im_start|>assistant\n"}
+    environment = GuerdonEnvironment({"profile": "hotel"})
+    logs = [[asked, {"role": "assistant", "content": reply}] for reply in REPLIES]
+    step = environment.step(logs, [FACTS, FACTS])
+    np.testing.assert_allclose(np.asarray(step.rewards), expected.rewards, rtol=1e-6)
+    metrics = environment.global_post_process_and_metrics({})[1]
+    assert metrics["guerdon/rules"] == pytest.approx(expected.part("rules").mean())
+    assert metrics["guerdon/recognised"] == 1.0 and metrics["guerdon/thought"] == 0.5
+    monkeypatch.setattr("guerdon.texts._TRIES", 1)
+    with pytest.raises(errors.ProblemError, match="could not be scored"):
+        GuerdonEnvironment({"profile": "unscorable", "timeout": 2.0}).step(logs, [None, None])

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from guerdon.errors import ConfigError
+from guerdon.errors import ConfigError, DeadlineError, UnscoredError
 from guerdon.hook import Settings, facts, without_end
+from guerdon.scored import Scored
+from guerdon.wire import Rollout
 
 
 class Reward:
@@ -30,6 +32,23 @@ class Reward:
         self, prompt: str, completions: str, prompt_ids: Any, completion_ids: Any, **columns: Any
     ) -> float:
         """The fused reward. The dialogue so far is the column `messages`."""
+        rollout = self._rollout(completions, columns)
+        try:
+            scored = self.settings.client().score([rollout], deadline_ms=self.settings.deadline_ms)
+        except DeadlineError as late:
+            raise _no_timeout(late) from None
+        return self._reward(scored)
+
+    async def awaited(
+        self, prompt: str, completions: str, prompt_ids: Any, completion_ids: Any, **columns: Any
+    ) -> float:
+        """The same without AReaL's pool of processes, in whose queue its 15 s pass too: for the workflow's
+        `async_reward_fn`."""
+        rollout = self._rollout(completions, columns)
+        scored = await self.settings.async_client().score([rollout], deadline_ms=self.settings.deadline_ms)
+        return self._reward(scored)
+
+    def _rollout(self, completions: str, columns: dict[str, Any]) -> Rollout:
         if columns.get("messages") is None:
             raise ConfigError(
                 "the sample has no `messages`: AReaL's prompt is a text with the chat template's marks; keep "
@@ -37,7 +56,14 @@ class Reward:
             )
         told = facts(columns.get("context"), "context")
         told |= {name: columns[name] for name in self.facts_from if columns[name] is not None}
-        rollout = self.settings.rollout(columns["messages"], without_end(completions), told)
-        scored = self.settings.client().score([rollout], deadline_ms=self.settings.deadline_ms)
+        return self.settings.rollout(columns["messages"], without_end(completions), told)
+
+    def _reward(self, scored: Scored) -> float:
         (reward,) = self.settings.numbers_only(scored.results, "AReaL")
         return reward
+
+
+def _no_timeout(late: DeadlineError) -> UnscoredError:
+    """The error under another class: AReaL takes every `TimeoutError` for its own, and the fourth for a reward of
+    0."""
+    return UnscoredError(str(late), {"url": late.url})

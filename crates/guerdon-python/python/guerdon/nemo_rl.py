@@ -1,7 +1,7 @@
 """NeMo-RL: an environment that scores whole message logs.
 
->>> from guerdon.nemo_rl import GuerdonEnvironment  # doctest: +SKIP
->>> environment = ray.remote(GuerdonEnvironment).remote({"profile": "hotel"})  # doctest: +SKIP
+>>> from guerdon.nemo_rl import register
+>>> register("guerdon")  # then `env: {guerdon: {profile: hotel}}`, `env_name: guerdon`  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -11,6 +11,19 @@ from functools import cache
 from typing import Any
 
 from guerdon.hook import Settings, facts, numbers
+from guerdon.texts import get_reward, marked
+
+_ACTOR = "guerdon.nemo_rl.GuerdonActor"
+
+
+def register(name: str = "guerdon") -> None:
+    """Makes the environment known to NeMo-RL as `name`; before its data are set up."""
+    from nemo_rl.distributed.ray_actor_environment_registry import ACTOR_ENVIRONMENT_REGISTRY
+    from nemo_rl.distributed.virtual_cluster import PY_EXECUTABLES
+    from nemo_rl.environments.utils import register_env
+
+    ACTOR_ENVIRONMENT_REGISTRY[_ACTOR] = PY_EXECUTABLES.SYSTEM
+    register_env(name, _ACTOR)
 
 
 @cache
@@ -24,19 +37,21 @@ def _environment() -> type:
         def __init__(self, config: Mapping[str, Any] | None = None) -> None:
             """`config` is settings: those of `guerdon.hook.Settings`."""
             self.settings = Settings(**(config or {}))
-            self.told: list[dict[str, float]] = []
+            self.sums: dict[str, float] = {}
+            self.steps = 0
 
         def step(self, message_log_batch: list[Any], metadata: list[Any]) -> EnvironmentReturn:
             """Scores each log's last message; its metadata, an object, is facts."""
-            rollouts = [
-                self.settings.rollout(list(log)[:-1], log[-1]["content"], facts(told, "metadata"))
-                for log, told in zip(message_log_batch, metadata, strict=True)
-            ]
-            scored = self.settings.client().score(rollouts, deadline_ms=self.settings.deadline_ms)
-            rewards = self.settings.numbers_only(scored.results, "NeMo-RL")
-            self.told += [numbers(result) for result in scored.results]
+            told = [facts(each, "metadata") for each in metadata]
+            # NeMo-RL's own data processors leave the template's marks in the prompt.
+            texts = any(marked(message["content"]) for log in message_log_batch for message in log[:-1])
+            rewards, parts = (self._texts if texts else self._messages)(message_log_batch, told)
+            self.steps += len(rewards)
+            for name, number in (pair for part in parts for pair in part.items()):
+                self.sums[name] = self.sums.get(name, 0.0) + number
             return EnvironmentReturn(
-                observations=[{"role": "environment", "content": ""} for _ in rewards],
+                # Not empty: NeMo-RL's tokenizer makes floats of no tokens.
+                observations=[{"role": "environment", "content": f"Environment: {reward}"} for reward in rewards],
                 metadata=metadata,
                 next_stop_strings=[None] * len(rewards),
                 rewards=torch.tensor(rewards, dtype=torch.float32),
@@ -44,16 +59,38 @@ def _environment() -> type:
                 answers=[log[-1]["content"] for log in message_log_batch],
             )
 
+        def _messages(self, logs: list[Any], told: list[dict[str, Any]]) -> _Scored:
+            pairs = zip(logs, told, strict=True)
+            rollouts = [self.settings.rollout(list(log)[:-1], log[-1]["content"], known) for log, known in pairs]
+            scored = self.settings.client().score(rollouts, deadline_ms=self.settings.deadline_ms)
+            rewards = self.settings.numbers_only(scored.results, "NeMo-RL")
+            return rewards, [numbers(result) for result in scored.results]
+
+        def _texts(self, logs: list[Any], told: list[dict[str, Any]]) -> _Scored:
+            prompts = ["".join(message["content"] for message in log[:-1]) for log in logs]
+            queries = [prompt + log[-1]["content"] for prompt, log in zip(prompts, logs, strict=True)]
+            body = {"query": queries, "prompts": prompts, "labels": told}
+            reply = get_reward(body, self.settings, "NeMo-RL")
+            logged = reply["extra_logs"]
+            return reply["rewards"], [{name: logged[name][row] for name in logged} for row in range(len(logs))]
+
         def global_post_process_and_metrics(self, batch: Any) -> tuple[Any, dict[str, float]]:
             """The batch as it is, and the mean of every part since the last time."""
-            told, self.told = self.told, []
-            names = told[0] if told else {}
-            return batch, {f"guerdon/{name}": sum(each[name] for each in told) / len(told) for name in names}
+            sums, steps = self.sums, max(self.steps, 1)
+            self.sums, self.steps = {}, 0
+            return batch, {f"guerdon/{name}": total / steps for name, total in sums.items()}
 
     return GuerdonEnvironment
+
+
+_Scored = tuple[list[float], list[dict[str, float]]]
 
 
 def __getattr__(name: str) -> Any:
     if name == "GuerdonEnvironment":
         return _environment()
+    if name == "GuerdonActor":
+        import ray
+
+        return ray.remote(_environment())
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
