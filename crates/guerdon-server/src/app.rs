@@ -68,7 +68,10 @@ pub(crate) fn router(app: App) -> Router {
     let (routes, document) = documented();
     // Lines of a stream must leave as they become final; a compressor would hold them.
     let compressible = SizeAbove::new(1_024).and(NotForContentType::const_new("application/x-ndjson"));
+    // Clients that put paths of their own behind a URL drop its query string, but keep what stands before it.
+    let (with_profile, _) = adapters::routes().split_for_parts();
     routes
+        .nest("/profiles/{profile}", with_profile)
         .merge(utoipa_swagger_ui::SwaggerUi::new("/docs").url("/openapi.json", document))
         .fallback(async || {
             ApiError::from(

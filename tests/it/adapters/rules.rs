@@ -195,6 +195,15 @@ async fn rule_09_the_url_chooses_profile_and_sources() {
     let gated = ok(&server, "/get_reward?profile=gated", &body).await;
     assert!(gated["rewards"][0].as_f64().unwrap() <= -9.5, "{gated}");
     assert!(usual["rewards"][0].as_f64().unwrap() > -9.5, "{usual}");
+    let in_path = ok(&server, "/profiles/gated/get_reward", &body).await;
+    assert_eq!(in_path, gated, "for clients that put a path of their own behind the URL");
+    assert_eq!(server.get("/profiles/gated/info").await.json()["model_id"], "gated");
+    for (path, code) in
+        [("gatd/get_reward", "unknown_profile"), ("gated/get_reward?profile=test", "invalid_request")]
+    {
+        let refused = server.post(&format!("/profiles/{path}"), &body).await;
+        assert_eq!((refused.status, refused.json()["code"].as_str()), (422, Some(code)), "{path}");
+    }
     let alone = ok(&server, "/get_reward?sources=rm", &body).await;
     assert!(alone["extra_logs"].get("rules").is_none() && alone["extra_logs"].get("rm").is_some(), "{alone}");
     for (wrong, code) in [

@@ -1,9 +1,10 @@
-//! What rides in the URL. Trainers' clients can add no field to their body and no header, but all of them keep a query
-//! string: `/get_reward?profile=hotel&on_failure=value:-1`.
+//! What rides in the URL. Trainers' clients can add no field to their body and no header, but most of them keep a query
+//! string: `/get_reward?profile=hotel&on_failure=value:-1`. Those that put a path of their own behind the URL keep what
+//! stands before it: every route is mounted at `/profiles/hotel/…` too.
 
 use std::time::Duration;
 
-use axum::extract::{FromRequestParts, Query};
+use axum::extract::{FromRequestParts, Path, Query};
 use guerdon_types::{Finite, NamedTurns, Problem, ProblemCode, ProfileName, ScoreTurns, SourceId};
 use http::request::Parts;
 use serde::Deserialize;
@@ -62,14 +63,34 @@ impl Choices {
 impl FromRequestParts<App> for Choices {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, ApiError> {
-        let Query(choices) = Query::<Self>::try_from_uri(&parts.uri).map_err(|rejection| {
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let Query(mut choices) = Query::<Self>::try_from_uri(&parts.uri).map_err(|rejection| {
             let detail = rejection.body_text();
             let hint = nearest_key(&detail).unwrap_or_else(|| "see /docs for the parameters".to_owned());
             Problem::new(ProblemCode::InvalidRequest, detail).hint(hint)
         })?;
+        let Ok(Path(InPath { profile: Some(profile) })) =
+            Path::<InPath>::from_request_parts(parts, app).await
+        else {
+            return Ok(choices);
+        };
+        if choices.profile.as_ref().is_some_and(|other| *other != profile) {
+            return Err(Problem::new(
+                ProblemCode::InvalidRequest,
+                "the URL names two profiles, in its path and in its query",
+            )
+            .hint("name one")
+            .into());
+        }
+        choices.profile = Some(profile);
         Ok(choices)
     }
+}
+
+/// What a route that is mounted at a profile has in its path.
+#[derive(Debug, Deserialize)]
+struct InPath {
+    profile: Option<ProfileName>,
 }
 
 /// What is answered for an item that could not be scored. Never a number that nobody chose.
