@@ -54,8 +54,6 @@ listen = "127.0.0.1:8790"
 [models.packed]
 path = "model"
 device = "cuda"
-token_budget = 32768
-max_batch = 512
 cache = 0
 [profiles.rm]
 model = "packed"

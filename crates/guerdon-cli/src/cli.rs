@@ -141,10 +141,10 @@ pub(crate) enum Rm {
         /// Rollouts, one a line
         #[arg(long, value_name = "IN.jsonl")]
         on: PathBuf,
-        /// Tokens of one batch; default: see `guerdon config show`
+        /// Tokens of one batch; default: 2048 on a CPU, 32768 on a GPU
         #[arg(long, value_name = "TOKENS")]
         token_budget: Option<usize>,
-        /// Sequences of one batch
+        /// Sequences of one batch; default: 64 on a CPU, 512 on a GPU
         #[arg(long, value_name = "SEQUENCES")]
         max_batch: Option<usize>,
     },

@@ -28,13 +28,13 @@ pub struct ModelConfig {
     /// current folder and its parents, then wherever the system's loader looks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runtime: Option<PathBuf>,
-    /// Tokens of one batch, padding included: its longest sequence times their number. One sequence longer than this
-    /// is a batch of its own. The default suits a CPU, which gains nothing beyond; a GPU wants 16,384 or more.
-    #[serde(default = "defaults::token_budget")]
-    pub token_budget: usize,
-    /// Sequences in one batch.
-    #[serde(default = "defaults::max_batch")]
-    pub max_batch: usize,
+    /// Tokens of one batch that the device computes: padding included, what is shared once. One sequence longer than this
+    /// is a batch of its own. Default: 2,048 on a CPU, which gains nothing beyond; 32,768 on a GPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_budget: Option<usize>,
+    /// Sequences in one batch. Default: 64 on a CPU, 512 on a GPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_batch: Option<usize>,
     /// How long an idle device waits for requests that are still being tokenized, while less than one batch is queued.
     ///
     /// A device that is busy needs no such wait: the queue gathers while it runs. Nor does a lone request: it waits
@@ -62,13 +62,31 @@ impl ModelConfig {
             device: Device::default(),
             threads: None,
             runtime: None,
-            token_budget: defaults::token_budget(),
-            max_batch: defaults::max_batch(),
+            token_budget: None,
+            max_batch: None,
             max_wait: defaults::max_wait(),
             queue: defaults::queue(),
             cache: defaults::cache(),
             max_tokens: None,
         }
+    }
+
+    /// `token_budget`, or the device's default.
+    #[must_use]
+    pub fn tokens_of_a_batch(&self) -> usize {
+        self.token_budget.unwrap_or(match self.device {
+            Device::Cpu => 2_048,
+            Device::Cuda(_) => 32_768,
+        })
+    }
+
+    /// `max_batch`, or the device's default.
+    #[must_use]
+    pub fn sequences_of_a_batch(&self) -> usize {
+        self.max_batch.unwrap_or(match self.device {
+            Device::Cpu => 64,
+            Device::Cuda(_) => 512,
+        })
     }
 
     /// Checks the laws that types do not keep.
@@ -80,8 +98,8 @@ impl ModelConfig {
             0 => Err(Error::Config { key, detail: "is 0; give it a positive number".to_owned() }),
             _ => Ok(()),
         };
-        positive("token_budget", self.token_budget)?;
-        positive("max_batch", self.max_batch)?;
+        positive("token_budget", self.tokens_of_a_batch())?;
+        positive("max_batch", self.sequences_of_a_batch())?;
         positive("queue", self.queue)?;
         positive("threads", self.threads.unwrap_or(1))?;
         positive("max_tokens", self.max_tokens.unwrap_or(1))?;
@@ -97,14 +115,6 @@ impl ModelConfig {
 
 mod defaults {
     use std::time::Duration;
-
-    pub(super) const fn token_budget() -> usize {
-        2_048
-    }
-
-    pub(super) const fn max_batch() -> usize {
-        64
-    }
 
     pub(super) const fn max_wait() -> Duration {
         Duration::from_millis(2)
@@ -187,6 +197,15 @@ mod tests {
     }
 
     #[test]
+    fn a_gpu_gets_larger_batches_unless_the_configuration_says_how_large() {
+        let of = |text: &str| -> ModelConfig { toml::from_str(text).unwrap() };
+        let sizes = |config: &ModelConfig| (config.tokens_of_a_batch(), config.sequences_of_a_batch());
+        assert_eq!(sizes(&of("path = \"m\"")), (2_048, 64));
+        assert_eq!(sizes(&of("path = \"m\"\ndevice = \"cuda\"")), (32_768, 512));
+        assert_eq!(sizes(&of("path = \"m\"\ndevice = \"cuda\"\ntoken_budget = 9\nmax_batch = 2")), (9, 2));
+    }
+
+    #[test]
     fn durations_carry_their_unit_and_devices_their_number() {
         let config: ModelConfig =
             toml::from_str("path = \"m\"\nmax_wait = \"250us\"\ndevice = \"cuda:3\"").unwrap();
@@ -204,7 +223,7 @@ mod tests {
 
     #[test]
     fn zero_is_refused_by_name_and_so_is_an_unknown_key() {
-        let config = ModelConfig { token_budget: 0, ..ModelConfig::new("m") };
+        let config = ModelConfig { token_budget: Some(0), ..ModelConfig::new("m") };
         assert!(config.check().unwrap_err().to_string().starts_with("`token_budget` is 0"));
         assert!(toml::from_str::<ModelConfig>("path = \"m\"\nbatch = 3").is_err());
     }

@@ -118,8 +118,8 @@ impl Model {
         let worker = Worker {
             limits: Limits {
                 layout: engine.layout(),
-                token_budget: config.token_budget,
-                max_items: config.max_batch,
+                token_budget: config.tokens_of_a_batch(),
+                max_items: config.sequences_of_a_batch(),
             },
             engine,
             inbox,

@@ -31,7 +31,8 @@ pub(crate) fn warm_up(
         let ids: Vec<u32> = probe.ids.iter().copied().cycle().skip(item).take(encoder.max_tokens()).collect();
         Tokens { reply: probe.reply.clone(), ..Tokens::unmarked(ids) }
     };
-    let items = (config.token_budget / encoder.max_tokens().max(1)).clamp(1, config.max_batch);
+    let items =
+        (config.tokens_of_a_batch() / encoder.max_tokens().max(1)).clamp(1, config.sequences_of_a_batch());
     let batch: Vec<Tokens> = (0..items).map(longest).collect();
     engine.run(&batch.iter().collect::<Vec<_>>()).map(drop).map_err(|error| {
         format!("does not run on {items} inputs of {} tokens: {error}", encoder.max_tokens())

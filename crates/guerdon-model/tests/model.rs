@@ -59,7 +59,7 @@ async fn a_score_is_the_same_alone_and_padded_in_a_batch_to_one_part_in_a_millio
     // Not bit for bit: on a graph this small ONNX Runtime picks the order of summation by shape, which moves the last
     // bits. What a score must not depend on, such as padding that the mask fails to hide, moves it by far more.
     let alone = {
-        let (model, events) = load(&ModelConfig { max_batch: 1, ..uncached() });
+        let (model, events) = load(&ModelConfig { max_batch: Some(1), ..uncached() });
         let source = RmSource::new(model, Calibration::Raw);
         let mut scores = Vec::new();
         for seed in 0..64 {

@@ -23,8 +23,7 @@ pub(super) fn run(rm: Rm) -> anyhow::Result<ExitCode> {
         }
         Rm::Bench { model, on, token_budget, max_batch } => {
             let mut config = config(&model);
-            config.token_budget = token_budget.unwrap_or(config.token_budget);
-            config.max_batch = max_batch.unwrap_or(config.max_batch);
+            (config.token_budget, config.max_batch) = (token_budget, max_batch);
             bench(&config, &rows(&on)?)
         }
     }
@@ -78,7 +77,7 @@ fn row(line: &str) -> anyhow::Result<Row> {
 
 fn check(model: &RmModel, rows: &[Row], tolerance: f32) -> anyhow::Result<ExitCode> {
     let together = score(&config(model), rows)?;
-    let alone = score(&ModelConfig { max_batch: 1, ..config(model) }, rows)?;
+    let alone = score(&ModelConfig { max_batch: Some(1), ..config(model) }, rows)?;
     println!("{}\nversion {}", together.about, together.hash);
 
     let apart = together.scores.iter().zip(&alone.scores).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
