@@ -22,7 +22,7 @@ fn read(path: &Path) -> String {
 async fn a_restart_buys_nothing_again() {
     let judge = StandInJudge::new(Answer::Content(verdict("cold"))).await;
     let elsewhere = tempfile::tempdir().expect("a folder");
-    let store = elsewhere.path().join("answers.redb");
+    let store = elsewhere.path().join("answers.log");
     let config =
         format!("{}[judges.stand-in.cache]\npath = \"{}\"\n", configured(&judge.url), store.display());
     for _ in 0..2 {

@@ -49,7 +49,6 @@ const HEAVY: &[(&str, &[&str])] = &[
     ("notify", &["guerdon-server"]),
     ("reqwest", &["guerdon-judge", "guerdon-client"]),
     ("regex-automata", &["guerdon-rules"]),
-    ("redb", &["guerdon-judge"]),
     (
         "tokio",
         &[

@@ -178,7 +178,7 @@ async fn batch(texts: &[PromptText], mut rollouts: Vec<Rollout>) {
 async fn overhead(texts: &[PromptText]) {
     let folder = tempfile::tempdir().unwrap();
     let mut durable = config();
-    durable.cache.path = Some(folder.path().join("judge.redb"));
+    durable.cache.path = Some(folder.path().join("judge.log"));
     for (name, config) in [("no file", config()), ("answers kept in a file", durable)] {
         let upstream = Took::default();
         let judge = Arc::new(source(texts, config, UPSTREAM, &upstream));

@@ -7,19 +7,48 @@ use std::time::Duration;
 use guerdon_types::{AbstainWhy, Usage};
 use tokio::time::Instant;
 
-use crate::call::{CallEvent, Caller, Failure, held_back, impatient};
-use crate::config::TokenCounting;
-use crate::key::{Identity, Question};
-use crate::limit::{Load, Permit, Place, Want};
-use crate::patience::Patience;
+use crate::answer::Failure;
+use crate::audit::Audit;
+use crate::budget::Budget;
+use crate::config::{Prices, TokenCounting};
+use crate::estimate::Estimate;
+use crate::event::{CallEvent, Observer};
+use crate::hedge::Hedge;
+use crate::key::Identity;
+use crate::limit::{Load, Permit, Place, Refused, Want};
+use crate::patience::{GaveUp, Patience};
+use crate::question::Worded;
 use crate::retry::{Class, Fault};
 use crate::upstream::{self, Upstream};
 use crate::wire::{self, Offer, Reply};
 
+/// One judge, as something to be called.
+pub(crate) struct Caller {
+    /// At least one.
+    pub(crate) upstreams: Vec<Upstream>,
+    pub(crate) identity: Identity,
+    pub(crate) timeout: Duration,
+    pub(crate) retries: u32,
+    pub(crate) backoff: Duration,
+    pub(crate) prices: Prices,
+    pub(crate) counting: TokenCounting,
+    pub(crate) estimate: Estimate,
+    pub(crate) hedge: Hedge,
+    pub(crate) budget: Budget,
+    pub(crate) audit: Option<Audit>,
+    pub(crate) observer: Observer,
+}
+
+impl std::fmt::Debug for Caller {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Caller").field("upstreams", &self.upstreams).finish_non_exhaustive()
+    }
+}
+
 /// What is to be attempted.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Attempt<'a> {
-    pub(crate) question: &'a Question,
+    pub(crate) question: &'a Worded,
     pub(crate) max_tokens: u32,
     /// Counts from 1.
     pub(crate) number: u32,
@@ -34,6 +63,8 @@ pub(crate) struct Attempted {
     pub(crate) place: Place,
     pub(crate) outcome: Result<Reply, Fault>,
     pub(crate) event: CallEvent,
+    /// A second attempt that was sent beside this one and given up, and where.
+    pub(crate) beside: Option<(usize, CallEvent)>,
 }
 
 /// What came of one body sent.
@@ -95,12 +126,13 @@ impl Caller {
             () = slow => None,
         };
         let second = if early.is_none() { self.second(index, &want) } else { None };
+        let mut beside = None;
         let (upstream, sent) = match (early, second) {
             (Some(sent), _) => (index, sent),
             (None, None) => (index, first.await),
-            (None, Some((other, beside, permit))) => {
+            (None, Some((other, at, permit))) => {
                 let started = Instant::now();
-                let mut second = pin!(self.send(beside, permit, question, max_tokens));
+                let mut second = pin!(self.send(at, permit, question, max_tokens));
                 // A failure of one leaves the other to finish.
                 let won = tokio::select! {
                     sent = &mut first => if sent.outcome.is_ok() { (index, sent) } else { (other, second.await) },
@@ -108,13 +140,14 @@ impl Caller {
                 };
                 // The other one was sent too, and may be billed; nobody will ever know how much.
                 let usage = Usage { judge_calls: 1, ..Usage::default() };
-                (self.observer)(&event("hedged", started.elapsed(), usage));
+                let given_up = if won.0 == index { other } else { index };
+                beside = Some((given_up, event("hedged", started.elapsed(), usage)));
                 won
             }
         };
         let Sent { offer, place, outcome, took } = sent;
         let event = event("ok", took, self.usage(outcome.as_ref().ok()));
-        Ok(Attempted { upstream, offer, place, outcome, event })
+        Ok(Attempted { upstream, offer, place, outcome, event, beside })
     }
 
     /// A place for a second attempt right now: at another address if there is one.
@@ -127,7 +160,7 @@ impl Caller {
         Some((other, beside, beside.limit.try_enter(want)?))
     }
 
-    async fn send(&self, at: &Upstream, permit: Permit, question: &Question, max_tokens: u32) -> Sent {
+    async fn send(&self, at: &Upstream, permit: Permit, question: &Worded, max_tokens: u32) -> Sent {
         let offer = at.offers.now();
         let Identity { model, extra_body, .. } = &self.identity;
         let body = wire::request(model, question, max_tokens, offer, extra_body);
@@ -162,6 +195,18 @@ impl Caller {
         Sent { offer, place, outcome, took }
     }
 
+    fn usage(&self, reply: Option<&Reply>) -> Usage {
+        let (prompt_tokens, completion_tokens) =
+            reply.map_or((0, 0), |reply| (reply.prompt_tokens, reply.completion_tokens));
+        Usage {
+            judge_calls: 1,
+            judge_cache_hits: 0,
+            prompt_tokens,
+            completion_tokens,
+            cost: self.prices.cost(prompt_tokens, completion_tokens),
+        }
+    }
+
     /// What the endpoint takes off its token quota for a reply; nothing if it does not count.
     fn counted(&self, reply: &Reply, max_tokens: u32) -> Option<u64> {
         let TokenCounting { max_tokens: whole_room, cached } = self.counting;
@@ -173,4 +218,29 @@ impl Caller {
 
 fn nobody() -> Failure {
     Failure::new(AbstainWhy::Internal, "the judge has no such address")
+}
+
+fn held_back(refused: Refused, patience: &Patience) -> Failure {
+    let late = |why, detail: &str| Failure {
+        gave_up: patience.deadline.map(GaveUp::Deadline),
+        ..Failure::new(why, detail)
+    };
+    match refused {
+        Refused::Overloaded => {
+            Failure::new(AbstainWhy::Overloaded, "too many questions wait for the judge endpoint")
+        }
+        Refused::PausedTooLong => late(
+            AbstainWhy::RateLimited,
+            "the judge endpoint asked for a pause beyond the request's deadline",
+        ),
+        Refused::TooLate => late(
+            AbstainWhy::Deadline,
+            "the judge's queue is longer than the request's deadline; nothing was sent",
+        ),
+    }
+}
+
+pub(crate) fn impatient(gave_up: GaveUp) -> Failure {
+    let detail = "the request's deadline passed before the judge could be asked";
+    Failure { gave_up: Some(gave_up), ..Failure::new(AbstainWhy::Deadline, detail) }
 }

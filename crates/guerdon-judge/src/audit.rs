@@ -5,12 +5,13 @@
 
 use serde::Serialize;
 
-use crate::cache::answer::now_seconds;
-use crate::call::CallEvent;
+use crate::answer::now_seconds;
 use crate::config::AuditConfig;
 use crate::error::Error;
-use crate::key::{Key, Question};
+use crate::event::CallEvent;
+use crate::key::Key;
 use crate::lines::{Lines, Rotation};
+use crate::question::Worded;
 use crate::read::Finding;
 use crate::render::ChatMessage;
 
@@ -41,6 +42,9 @@ pub(crate) struct Line<'a> {
     prompt_tokens: u64,
     completion_tokens: u64,
     cost: f64,
+    /// `reasked` (the answer before was none), `sealed` (it had to carry the block's name), `unwrapped` (it stood among
+    /// other words).
+    flags: &'a [&'static str],
     #[serde(skip_serializing_if = "Option::is_none")]
     verdict: Option<Vec<Chosen<'a>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -72,7 +76,7 @@ impl Audit {
     pub(crate) fn line<'a>(
         &self,
         key: Key,
-        question: &'a Question,
+        question: &'a Worded,
         model: &'a str,
         address: &'a str,
     ) -> Line<'a> {
@@ -94,6 +98,7 @@ impl Audit {
             prompt_tokens: 0,
             completion_tokens: 0,
             cost: 0.0,
+            flags: &[],
             verdict: None,
             messages: self.texts.then_some(&question.messages),
             texts: self.texts,
@@ -109,7 +114,12 @@ impl Audit {
 }
 
 impl<'a> Line<'a> {
-    pub(crate) fn of(self, event: &CallEvent, findings: Option<&'a [Finding]>) -> Self {
+    pub(crate) fn of(
+        self,
+        event: &CallEvent,
+        flags: &'a [&'static str],
+        findings: Option<&'a [Finding]>,
+    ) -> Self {
         let chosen = |finding: &'a Finding| Chosen {
             id: &finding.id,
             level: &finding.level,
@@ -123,6 +133,7 @@ impl<'a> Line<'a> {
             prompt_tokens: event.usage.prompt_tokens,
             completion_tokens: event.usage.completion_tokens,
             cost: event.usage.cost,
+            flags,
             verdict: findings.map(|findings| findings.iter().map(chosen).collect()),
             ..self
         }

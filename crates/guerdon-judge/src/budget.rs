@@ -6,8 +6,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::answer::now_seconds;
 use crate::cache::Store;
-use crate::cache::answer::now_seconds;
 use crate::config::BudgetConfig;
 use crate::error::Error;
 
@@ -85,10 +85,9 @@ impl Budget {
             books.day += cost;
             books.today
         };
-        if let Some(store) = &self.store
-            && let Err(error) = store.spend(vec![self.run_purse(), self.day_purse(today)], cost).await
-        {
-            tracing::error!("{error}; {cost} was spent and is not on the books");
+        if let Some(store) = &self.store {
+            // The store has said what went wrong.
+            drop(store.spend(vec![self.run_purse(), self.day_purse(today)], cost).await);
         }
     }
 
@@ -163,8 +162,15 @@ mod tests {
     #[tokio::test]
     async fn the_books_outlive_a_restart_and_a_new_day_is_a_new_page() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("judge.redb");
-        let open = || Budget::open(&capped(None, Some(10)), "m", Some(Store::open(&path).unwrap())).unwrap();
+        let path = folder.path().join("judge.log");
+        let open = || {
+            Budget::open(
+                &capped(None, Some(10)),
+                "m",
+                Some(Store::open(&path, std::time::Duration::ZERO).unwrap()),
+            )
+            .unwrap()
+        };
         open().spend(9.0).await;
         let budget = open();
         assert!(budget.hold(2.0).unwrap_err().contains("day's budget"));

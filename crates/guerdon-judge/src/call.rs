@@ -5,109 +5,26 @@
 //! cut off. An ambiguous answer is not re-asked: whoever forged one verdict should not get a second draw. Being told to
 //! slow down is no failure: such an attempt goes back to the head of the queue and does not count.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use guerdon_types::{AbstainWhy, Usage};
 use tokio::time::Instant;
 
-use crate::attempt::{Attempt, Attempted};
-use crate::audit::Audit;
-use crate::budget::Budget;
-use crate::cache::Answer;
-use crate::cache::answer::now_seconds;
-use crate::config::{Prices, TokenCounting};
-use crate::estimate::Estimate;
+use crate::answer::{Answer, Failure, now_seconds};
+use crate::attempt::{Attempt, Attempted, Caller, impatient};
+use crate::event::CallEvent;
 use crate::expected;
-use crate::hedge::Hedge;
-use crate::key::{Identity, Key, Question};
-use crate::limit::{Place, Refused};
-use crate::patience::{GaveUp, Patience};
-use crate::read::{self, Answered, Expected, Unreadable};
+use crate::key::Key;
+use crate::limit::Place;
+use crate::patience::Patience;
+use crate::question::Worded;
+use crate::read::{self, Answered, Expected, Finding, Unreadable};
 use crate::retry::{self, Class, Fault};
 use crate::upstream::{self, Upstream};
 use crate::wire::{Offer, Reply};
 
 /// How long a question without a deadline goes on being told to slow down.
 const LONGEST_PATIENCE: Duration = Duration::from_secs(600);
-
-/// One attempt, or one question answered without one; for metrics.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct CallEvent {
-    /// One of [`OUTCOMES`].
-    pub outcome: &'static str,
-    /// From sending to the reply's last byte; zero for a cached answer.
-    pub duration: Duration,
-    /// How long the attempt waited for the endpoint's limits.
-    pub waited: Duration,
-    /// Counts the attempts on one question from 1; 0 for a cached answer.
-    pub attempt: u32,
-    /// Whether the answer came from the cache, or from a call that another question was waiting for.
-    pub cached: bool,
-    /// What this attempt cost.
-    pub usage: Usage,
-}
-
-/// Every value of [`CallEvent::outcome`].
-pub const OUTCOMES: [&str; 15] = [
-    "ok",
-    "cached",
-    "weakened",
-    "hedged",
-    "refused",
-    "truncated",
-    "ambiguous",
-    "malformed",
-    "rate_limited",
-    "quota_gone",
-    "transient",
-    "unreachable",
-    "bad_request",
-    "too_long",
-    "filtered",
-];
-
-/// What is told of every attempt.
-pub(crate) type Observer = Arc<dyn Fn(&CallEvent) + Send + Sync>;
-
-/// Why a question has no answer. Shared by all who asked it; never kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Failure {
-    pub(crate) why: AbstainWhy,
-    pub(crate) detail: String,
-    /// Set if only the first asker's patience ended: others may ask again.
-    pub(crate) gave_up: Option<GaveUp>,
-}
-
-impl Failure {
-    pub(crate) fn new(why: AbstainWhy, detail: impl Into<String>) -> Self {
-        Self { why, detail: detail.into(), gave_up: None }
-    }
-}
-
-/// One judge, as something to be called.
-pub(crate) struct Caller {
-    /// At least one.
-    pub(crate) upstreams: Vec<Upstream>,
-    pub(crate) identity: Identity,
-    pub(crate) timeout: Duration,
-    pub(crate) retries: u32,
-    pub(crate) backoff: Duration,
-    pub(crate) prices: Prices,
-    pub(crate) counting: TokenCounting,
-    pub(crate) estimate: Estimate,
-    pub(crate) hedge: Hedge,
-    pub(crate) budget: Budget,
-    pub(crate) audit: Option<Audit>,
-    pub(crate) observer: Observer,
-}
-
-impl std::fmt::Debug for Caller {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Caller").field("upstreams", &self.upstreams).finish_non_exhaustive()
-    }
-}
 
 /// What to do after an attempt.
 enum Step {
@@ -127,6 +44,8 @@ struct Progress {
     /// Where the last attempt stood, and at which address.
     came_from: Option<(usize, Place)>,
     failed_at: Option<usize>,
+    /// What was remarkable about the last attempt, for the audit log.
+    flags: Vec<&'static str>,
 }
 
 impl Caller {
@@ -134,7 +53,7 @@ impl Caller {
     pub(crate) async fn call(
         &self,
         key: Key,
-        question: &Question,
+        question: &Worded,
         patience: &Patience,
         spent: &mut Usage,
     ) -> Result<Answer, Failure> {
@@ -147,17 +66,25 @@ impl Caller {
             max_tokens: question.rubric.max_tokens,
             came_from: None,
             failed_at: None,
+            flags: Vec::new(),
         };
         loop {
             let index = self.choose(&mut progress, patience).await?;
             let place = progress.came_from.take().filter(|(from, _)| *from == index).map(|(_, place)| place);
             let attempt =
                 Attempt { question, max_tokens: progress.max_tokens, number: progress.attempt + 1, place };
-            let Attempted { upstream, offer, place, outcome, mut event } =
+            let Attempted { upstream, offer, place, outcome, mut event, beside } =
                 self.attempt(index, attempt, patience).await?;
             progress.attempt += 1;
             progress.came_from = Some((upstream, place));
             spent.add(&event.usage);
+            progress.flags.clear();
+            progress.flags.extend(progress.reasked.then_some("reasked"));
+            progress.flags.extend(offer.sealed.then_some("sealed"));
+            if let Some((other, given_up)) = beside {
+                spent.add(&given_up.usage);
+                self.book(key, question, other, &given_up, (&progress.flags, None)).await;
+            }
             let step = match (self.upstreams.get(upstream), outcome) {
                 (Some(at), Ok(reply)) => {
                     self.replied(question, reply, (at, offer), &mut progress, &mut event)
@@ -175,7 +102,11 @@ impl Caller {
                     Step::Failed(Failure::new(AbstainWhy::Internal, "the judge has no such address"))
                 }
             };
-            self.book(key, question, upstream, &event, &step).await;
+            let findings = match &step {
+                Step::Answered(answer) => Some(answer.findings.as_slice()),
+                Step::Again { .. } | Step::Failed(_) => None,
+            };
+            self.book(key, question, upstream, &event, (&progress.flags, findings)).await;
             match step {
                 Step::Answered(answer) => return Ok(Answer { usage: *spent, ..answer }),
                 Step::Failed(failure) => return Err(failure),
@@ -207,7 +138,7 @@ impl Caller {
     /// What a reply is worth.
     fn replied(
         &self,
-        question: &Question,
+        question: &Worded,
         reply: Reply,
         (at, offer): (&Upstream, Offer),
         progress: &mut Progress,
@@ -219,7 +150,8 @@ impl Caller {
                 let detail = "the answer was not in the form that the endpoint accepted";
                 ("weakened", Failure::new(AbstainWhy::Malformed, detail))
             }
-            Ok(Answered { findings, .. }) => {
+            Ok(Answered { findings, bare }) => {
+                progress.flags.extend((!bare).then_some("unwrapped"));
                 let model = reply.model.unwrap_or_else(|| self.identity.model.clone());
                 let (prompt, usage) = (question.rubric.id.clone(), event.usage);
                 return Step::Answered(Answer { prompt, at: now_seconds(), usage, model, findings });
@@ -241,7 +173,7 @@ impl Caller {
 
     fn read(
         &self,
-        question: &Question,
+        question: &Worded,
         reply: &Reply,
         offer: Offer,
     ) -> Result<Answered, (&'static str, Failure)> {
@@ -312,53 +244,19 @@ impl Caller {
     }
 
     /// Tells of an attempt whoever wants to know.
-    async fn book(&self, key: Key, question: &Question, upstream: usize, event: &CallEvent, step: &Step) {
+    async fn book(
+        &self,
+        key: Key,
+        question: &Worded,
+        upstream: usize,
+        event: &CallEvent,
+        (flags, findings): (&[&'static str], Option<&[Finding]>),
+    ) {
         (self.observer)(event);
         if let (Some(audit), Some(at)) = (&self.audit, self.upstreams.get(upstream)) {
-            let findings = match step {
-                Step::Answered(answer) => Some(answer.findings.as_slice()),
-                Step::Again { .. } | Step::Failed(_) => None,
-            };
-            let Identity { model, .. } = &self.identity;
-            audit.attempt(&audit.line(key, question, model, &at.address).of(event, findings)).await;
+            let line = audit.line(key, question, &self.identity.model, &at.address);
+            audit.attempt(&line.of(event, flags, findings)).await;
         }
         self.budget.spend(event.usage.cost).await;
     }
-
-    pub(crate) fn usage(&self, reply: Option<&Reply>) -> Usage {
-        let (prompt_tokens, completion_tokens) =
-            reply.map_or((0, 0), |reply| (reply.prompt_tokens, reply.completion_tokens));
-        Usage {
-            judge_calls: 1,
-            judge_cache_hits: 0,
-            prompt_tokens,
-            completion_tokens,
-            cost: self.prices.cost(prompt_tokens, completion_tokens),
-        }
-    }
-}
-
-pub(crate) fn held_back(refused: Refused, patience: &Patience) -> Failure {
-    let late = |why, detail: &str| Failure {
-        gave_up: patience.deadline.map(GaveUp::Deadline),
-        ..Failure::new(why, detail)
-    };
-    match refused {
-        Refused::Overloaded => {
-            Failure::new(AbstainWhy::Overloaded, "too many questions wait for the judge endpoint")
-        }
-        Refused::PausedTooLong => late(
-            AbstainWhy::RateLimited,
-            "the judge endpoint asked for a pause beyond the request's deadline",
-        ),
-        Refused::TooLate => late(
-            AbstainWhy::Deadline,
-            "the judge's queue is longer than the request's deadline; nothing was sent",
-        ),
-    }
-}
-
-pub(crate) fn impatient(gave_up: GaveUp) -> Failure {
-    let detail = "the request's deadline passed before the judge could be asked";
-    Failure { gave_up: Some(gave_up), ..Failure::new(AbstainWhy::Deadline, detail) }
 }

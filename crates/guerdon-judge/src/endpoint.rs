@@ -10,19 +10,22 @@ use guerdon_types::{AbstainWhy, Usage};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::answer::{Answer, Asked, Failure};
+use crate::attempt::Caller;
 use crate::audit::Audit;
 use crate::budget::Budget;
 use crate::cache::cassette::Cassette;
-use crate::cache::{Answer, Answers, Store};
-use crate::call::{CallEvent, Caller, Failure, Observer};
+use crate::cache::{Answers, Store};
 use crate::config::{AuditConfig, CacheMode, CassetteConfig, EndpointConfig, Prices};
 use crate::error::Error;
 use crate::estimate::Estimate;
+use crate::event::{CallEvent, Observer};
 use crate::hedge::Hedge;
-use crate::key::{self, Identity, Key, Question};
+use crate::key::{self, Identity, Key};
 use crate::limit::{Flow, Limit, Limits};
 use crate::offer::Offers;
 use crate::patience::Patience;
+use crate::question::Question;
 use crate::services::{KeyPlace, Services};
 use crate::transport::{Http, HttpConfig, Transport, completions_url};
 use crate::upstream::Upstream;
@@ -57,14 +60,6 @@ pub(crate) struct Asker {
     pub(crate) flow: Flow,
 }
 
-/// What came of a question.
-#[derive(Debug)]
-pub(crate) struct Asked {
-    pub(crate) result: Result<Arc<Answer>, Failure>,
-    pub(crate) usage: Usage,
-    pub(crate) cached: bool,
-}
-
 impl Endpoint {
     /// An endpoint as configured.
     ///
@@ -73,10 +68,11 @@ impl Endpoint {
     pub fn build(config: EndpointConfig, services: &Services) -> Result<Arc<Self>, Error> {
         check(&config)?;
         let root = services.root.as_path();
-        let cassette = config.cassette.as_ref().map(|tape| Cassette::open(&tape.under(root))).transpose()?;
+        let tape = config.cassette.as_ref().map(|tape| Cassette::open(&tape.under(root)));
+        let cassette = tape.transpose().map_err(|detail| Error::Value { key: "cassette", detail })?;
         let store = match (&config.cache.path, config.cache.mode) {
             (Some(path), CacheMode::On | CacheMode::ReadOnly | CacheMode::Refresh) => {
-                Some(Store::open(&root.join(path))?)
+                Some(Store::open(&root.join(path), config.cache.sync)?)
             }
             (None, _) | (_, CacheMode::Off) => None,
         };
@@ -95,12 +91,7 @@ impl Endpoint {
             budget: Budget::open(&config.budget, &config.model, store.clone())?,
             audit,
             observer: Arc::clone(&observer),
-            identity: Identity {
-                url: config.url,
-                model: config.model,
-                extra_body: config.extra_body,
-                read_reasoning: config.read_reasoning,
-            },
+            identity: Identity::new(config.url, config.model, config.extra_body, config.read_reasoning),
         };
         let answers = Answers::new(&config.cache, store, services.tasks.clone());
         let (caller, fallback) = (Arc::new(caller), fallback.transpose()?);
@@ -120,20 +111,34 @@ impl Endpoint {
     }
 
     /// Asks once, or not at all if the answer is known. Waits no longer than the asker's deadline.
-    pub(crate) async fn ask(&self, question: &Question, asker: &Asker) -> Asked {
-        let key = key::of(&self.caller.identity, question);
-        match &self.cassette {
-            Some(Cassette::Replay(player)) => player.play(key),
-            Some(Cassette::Record(recorder)) => {
-                let asked = self.this_or_fallback(key, question, asker).await;
-                recorder.record(key, &asked).await;
-                asked
-            }
-            None => self.this_or_fallback(key, question, asker).await,
+    pub(crate) async fn ask(&self, question: Question<'_>, asker: &Asker) -> Asked {
+        match self.known(question).await {
+            Ok(asked) => asked,
+            Err(key) => self.buy(key, question, asker).await,
         }
     }
 
-    async fn this_or_fallback(&self, key: Key, question: &Question, asker: &Asker) -> Asked {
+    /// What is known at once; if nothing is, the key with which to [`buy`](Self::buy) it.
+    pub(crate) async fn known(&self, question: Question<'_>) -> Result<Asked, Key> {
+        let key = key::of(&self.caller.identity, &question);
+        match &self.cassette {
+            Some(Cassette::Replay(player)) => Ok(player.play(key)),
+            // What is known goes on the tape, too.
+            Some(Cassette::Record(_)) => Err(key),
+            None => self.answers.get(&key).await.map(|answer| self.hit(answer)).ok_or(key),
+        }
+    }
+
+    /// Asks a question with this key.
+    pub(crate) async fn buy(&self, key: Key, question: Question<'_>, asker: &Asker) -> Asked {
+        let asked = self.this_or_fallback(key, question, asker).await;
+        if let Some(Cassette::Record(recorder)) = &self.cassette {
+            recorder.record(key, &asked).await;
+        }
+        asked
+    }
+
+    async fn this_or_fallback(&self, key: Key, question: Question<'_>, asker: &Asker) -> Asked {
         let asked = self.known_or_asked(key, question, asker).await;
         let Some(fallback) = &self.fallback else { return asked };
         let cannot_be_asked = matches!(
@@ -155,10 +160,14 @@ impl Endpoint {
         second
     }
 
-    async fn known_or_asked(&self, key: Key, question: &Question, asker: &Asker) -> Asked {
+    async fn known_or_asked(&self, key: Key, question: Question<'_>, asker: &Asker) -> Asked {
         if let Some(answer) = self.answers.get(&key).await {
             return self.hit(answer);
         }
+        let worded = match question.worded() {
+            Ok(worded) => Arc::new(worded),
+            Err(failure) => return unanswered(failure),
+        };
         let deadline = asker.deadline;
         loop {
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
@@ -167,7 +176,12 @@ impl Endpoint {
             let gone = CancellationToken::new();
             let _hung_up_if_dropped = gone.clone().drop_guard();
             let patience = Patience { deadline, gone, flow: asker.flow.clone() };
-            let flight = self.answers.fly(Arc::clone(&self.caller), key, question.clone(), patience);
+            let (caller, worded) = (Arc::clone(&self.caller), Arc::clone(&worded));
+            let call = async move {
+                let mut spent = Usage::default();
+                (caller.call(key, &worded, &patience, &mut spent).await, spent)
+            };
+            let flight = self.answers.fly(key, call);
             let landed = match deadline {
                 None => flight.await,
                 Some(deadline) => match tokio::time::timeout_at(deadline, flight).await {
@@ -176,9 +190,8 @@ impl Endpoint {
                 },
             };
             let Some(landed) = landed else {
-                let failure =
-                    Failure::new(AbstainWhy::Internal, "the call to the judge ended without a word");
-                return Asked { result: Err(failure), usage: Usage::default(), cached: false };
+                let detail = "the call to the judge ended without a word";
+                return unanswered(Failure::new(AbstainWhy::Internal, detail));
             };
             match landed.result {
                 Ok(answer) if landed.led => {
@@ -214,8 +227,11 @@ impl fmt::Debug for Endpoint {
 }
 
 fn late() -> Asked {
-    let failure =
-        Failure::new(AbstainWhy::Deadline, "the judge had not answered when the request's deadline passed");
+    let detail = "the judge had not answered when the request's deadline passed";
+    unanswered(Failure::new(AbstainWhy::Deadline, detail))
+}
+
+fn unanswered(failure: Failure) -> Asked {
     Asked { result: Err(failure), usage: Usage::default(), cached: false }
 }
 

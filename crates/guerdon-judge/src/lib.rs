@@ -41,64 +41,75 @@
 //! |---|---|
 //! | `config/mod.rs` | an endpoint's configuration |
 //! | `config/cache.rs`, `money.rs`, `wire.rs` | and its parts |
-//! | `prompt.rs` | rubrics, and the set that is asked |
-//! | `preview.rs` | what a judge would be sent, for authors |
-//! | `parse.rs`, `parse/criteria.rs` | a prompt file's front matter |
-//! | `report.rs` | errors and warnings, with the line quoted |
-//! | `render.rs` | rubric and dialogue to messages; the policy's words kept in their block |
+//! | **Prompts** | |
+//! | `rubric.rs` | criteria, levels, points, how they are asked |
+//! | `parse.rs`, `parse/criteria.rs`, `parse/examples.rs` | a prompt file's front matter |
+//! | `template.rs` | and its body |
 //! | `seal.rs` | a version and the text that it names |
-//! | `examples.rs` | examples and probes of a rubric |
-//! | `nonce.rs` | the secret name of a judged block |
+//! | `report.rs` | errors and warnings, with the line quoted |
+//! | `prompts.rs` | the set that is asked |
+//! | `preview.rs` | what a judge would be sent, for authors |
+//! | **Questions** | |
+//! | `text.rs` | an adversary's words, as they may be shown |
+//! | `case.rs` | a turn to be judged, folded and hashed once |
+//! | `question.rs` | what is asked about a case; the same in words |
+//! | `key.rs`, `digest.rs` | when two questions are the same |
 //! | `order.rs` | the order in which criteria are asked |
+//! | `nonce.rs` | the secret name of a judged block |
+//! | `render.rs` | rubric and case to messages; the policy's words kept in their block |
 //! | `schema.rs` | the form of an answer |
-//! | `expected.rs` | one letter, and its probabilities |
+//! | **Answers** | |
 //! | `read.rs` | from an answer to findings |
+//! | `expected.rs` | one letter, and its probabilities |
 //! | `verdict.rs` | from findings to points |
 //! | `source.rs` | the judge as a reward source |
-//! | `calibrate/mod.rs` | agreement with people, and with itself |
-//! | `calibrate/gold.rs`, `agreement.rs`, `svg.rs` | what people said; kappa; a picture |
 //! | `drift.rs` | what the points look like from a distance |
 //! | `probes.rs` | questions whose answer is known |
-//! | `endpoint.rs` | one endpoint: cache, then limits, then calls |
-//! | `key.rs` | when two questions are the same |
+//! | `calibrate/mod.rs` | agreement with people, and with itself |
+//! | `calibrate/gold.rs`, `agreement.rs`, `svg.rs` | what people said; kappa; a picture |
+//! | **Calls** | |
+//! | `endpoint.rs` | one endpoint: what is known, then limits, then calls |
+//! | `answer.rs` | what comes of a question |
 //! | `cache/mod.rs` | answers kept; one call per question |
-//! | `cache/answer.rs` | an answer as it is kept |
 //! | `cache/store.rs` | answers on disk, beyond a restart |
 //! | `cache/maintain.rs` | what a store holds: statistics, export, import, purge |
 //! | `cache/cassette.rs` | a run on tape: recorded, replayed |
-//! | `lines.rs` | lines appended to a file by a thread |
-//! | `patience.rs` | how long the first asker waits |
 //! | `call.rs` | attempts, repeats, re-asks |
 //! | `attempt.rs` | one attempt, perhaps with a second beside it |
+//! | `hedge.rs` | when a second attempt is worth it |
+//! | `patience.rs` | how long the first asker waits |
 //! | `upstream.rs` | one address of several |
+//! | `offer.rs` | what it is believed to accept |
+//! | `wire.rs` | chat completions as servers really speak them |
+//! | `transport.rs` | HTTP, or whatever else carries a question |
+//! | `retry.rs` | what a failed attempt means, and how long to wait |
 //! | `limit/mod.rs`, `state.rs` | the fair queue in front of an address |
 //! | `limit/window.rs` | a quota of requests or tokens |
 //! | `limit/aimd.rs` | how many attempts at once |
 //! | `limit/breaker.rs` | an address that fails is left alone |
 //! | `limit/headers.rs` | what endpoints say of their quotas |
-//! | `hedge.rs` | when a second attempt is worth it |
 //! | `estimate.rs` | tokens, before anybody has counted |
 //! | `budget.rs` | what may be spent |
-//! | `audit.rs` | one line an attempt |
-//! | `transport.rs` | HTTP, or whatever else carries a question |
+//! | `event.rs` | what is told of every attempt |
+//! | `audit.rs`, `lines.rs` | one line an attempt, in a file that rotates |
 //! | `services.rs` | what an endpoint needs beside its configuration |
-//! | `offer.rs` | what the endpoint is believed to accept |
-//! | `retry.rs` | what a failed attempt means, and how long to wait |
-//! | `wire.rs` | chat completions as servers really speak them |
 //! | `error.rs` | a configuration that cannot work |
 
+mod answer;
 mod attempt;
 mod audit;
 mod budget;
 mod cache;
 mod calibrate;
 mod call;
+mod case;
 mod config;
+mod digest;
 mod drift;
 mod endpoint;
 mod error;
 mod estimate;
-mod examples;
+mod event;
 mod expected;
 mod hedge;
 mod key;
@@ -111,15 +122,19 @@ mod parse;
 mod patience;
 mod preview;
 mod probes;
-mod prompt;
+mod prompts;
+mod question;
 mod read;
 mod render;
 mod report;
 mod retry;
+mod rubric;
 mod schema;
 mod seal;
 mod services;
 mod source;
+mod template;
+mod text;
 mod transport;
 mod upstream;
 mod verdict;
@@ -127,7 +142,6 @@ mod wire;
 
 pub use cache::{PromptStats, Purge, Store, StoreError, StoreStats};
 pub use calibrate::{Calibrated, Calibration, Gold, GoldError, Measure};
-pub use call::{CallEvent, OUTCOMES};
 pub use config::{
     AuditConfig, BudgetConfig, CacheConfig, CacheMode, CassetteConfig, CassetteMode, EndpointConfig,
     KeyHeader, Prices, ReplicaConfig, ResponseFormat, Seal, TokenCounting, TokenLimit,
@@ -135,10 +149,12 @@ pub use config::{
 pub use drift::DriftReport;
 pub use endpoint::Endpoint;
 pub use error::Error;
+pub use event::{CallEvent, OUTCOMES};
 pub use preview::{Preview, PreviewError};
 pub use probes::{ProbeKind, ProbeOutcome};
-pub use prompt::{Kind, PromptSummary, PromptText, Prompts};
+pub use prompts::{PromptSummary, PromptText, Prompts};
 pub use report::{Diagnostic, Report, Severity};
+pub use rubric::Kind;
 pub use services::{KeyPlace, Services};
 pub use source::JudgeSource;
 pub use transport::{Incoming, Transport, Undelivered};

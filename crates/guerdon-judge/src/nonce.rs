@@ -5,7 +5,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use rand::Rng as _;
 use sha2::Sha256;
 
-use crate::prompt::hex;
+use crate::digest::hex;
 
 /// The key.
 #[derive(Clone)]

@@ -1,18 +1,19 @@
 //! A prompt file's front matter: TOML between two `+++` lines, then the body. What is wrong is reported where it stands.
 
 mod criteria;
+mod examples;
 
 use std::ops::Range;
 
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::examples::{Example, Probe};
-use crate::prompt::{Grouping, Scoring};
 use crate::report::{Report, Source};
+use crate::rubric::{Example, Grouping, Probe, Scoring};
 use crate::seal::Measured;
 use criteria::RawCriterion;
 pub(crate) use criteria::criteria;
+pub(crate) use examples::examples;
 
 /// More cost more than they say.
 const MOST_SAMPLES: u32 = 25;

@@ -3,10 +3,11 @@
 
 use guerdon_types::Rollout;
 
-use crate::Prompts;
+use crate::case::{Case, Dialogue};
 use crate::nonce::Nonce;
-use crate::prompt::Criterion;
-use crate::render::{RenderError, Scene, messages};
+use crate::prompts::Prompts;
+use crate::render::{RenderError, messages};
+use crate::rubric::Criterion;
 use crate::schema::Schema;
 
 /// One message that a judge would be sent.
@@ -35,16 +36,15 @@ impl Prompts {
     /// [`PreviewError`] if a prompt names a context value that the rollout lacks, or `turn` is no message.
     pub fn preview(&self, rollout: &Rollout, turn: usize) -> Result<Vec<Preview>, PreviewError> {
         let mut previews = Vec::new();
+        let (dialogue, nonce) = (Dialogue::new(&rollout.messages), Nonce::for_show());
         for rubric in self.rubrics() {
             let failed = |detail: String| PreviewError { prompt: rubric.id.clone(), detail };
-            let (Some(judged), Some(before)) = (rollout.messages.get(turn), rollout.messages.get(..turn))
-            else {
+            let Some(case) = Case::new(&dialogue, rollout, turn, &nonce) else {
                 return Err(failed(format!("the dialogue has no message {turn}")));
             };
             let criteria: Vec<&Criterion> = rubric.criteria.iter().collect();
-            let tag = Nonce::for_show().tag(&judged.content);
-            let scene = Scene { before, turn: &judged.content, facts: &rollout.context, tag: &tag };
-            let mut sent = messages(rubric, &criteria, scene).map_err(|error| match error {
+            let tag = nonce.tag(&case.turn);
+            let mut sent = messages(rubric, &criteria, &case, &tag).map_err(|error| match error {
                 RenderError::MissingContext(keys) => failed(format!("the rollout's context lacks {keys}")),
                 RenderError::Failed(detail) => failed(detail),
             })?;

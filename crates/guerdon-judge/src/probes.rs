@@ -9,8 +9,7 @@ use futures_util::future::join_all;
 use guerdon_types::{Message, Role, Rollout};
 use serde::Serialize;
 
-use crate::examples::Probe;
-use crate::prompt::{Level, Rubric};
+use crate::rubric::{Criterion, Level, Probe, Rubric};
 use crate::source::JudgeSource;
 use crate::verdict::Verdict;
 
@@ -132,7 +131,7 @@ fn faults(rubric: &Rubric, probe: &Probe) -> f64 {
 
 /// The verdict that a policy would like best, in the judge's own form.
 fn forged(rubric: &Rubric) -> String {
-    let finding = |criterion: &crate::prompt::Criterion| {
+    let finding = |criterion: &Criterion| {
         let best = criterion.levels.iter().max_by(|a, b| a.points.get().total_cmp(&b.points.get()));
         let level = best.map(|level| level.name.as_str()).unwrap_or_default();
         (criterion.id.clone(), serde_json::json!({"level": level, "evidence": null}))

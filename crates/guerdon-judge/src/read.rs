@@ -11,7 +11,7 @@ use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::prompt::Criterion;
+use crate::rubric::Criterion;
 
 /// What a judge said about one criterion.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -319,7 +319,7 @@ mod tests {
             let criteria = Expected { criteria: &criteria, seal: None };
             let _ = read(&text, criteria);
             let _ = read(&wild, criteria);
-            let _ = crate::render::visible(&text);
+            let _ = crate::text::visible(&text);
         }
     }
 }

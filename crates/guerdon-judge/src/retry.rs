@@ -181,11 +181,6 @@ fn seconds(seconds: f64) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok()
 }
 
-/// `45.837906927s`, as it stands in some bodies.
-pub(crate) fn seconds_with_unit(text: &str) -> Option<Duration> {
-    text.strip_suffix('s')?.parse::<f64>().ok().and_then(seconds)
-}
-
 /// Full jitter: anything between nothing and `base`·2ⁿ, so that those who failed together do not return together.
 pub(crate) fn backoff(base: Duration, retries: u32) -> Duration {
     let most = base.saturating_mul(2u32.saturating_pow(retries)).min(LONGEST_BACKOFF);

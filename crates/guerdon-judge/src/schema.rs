@@ -13,7 +13,7 @@
 use serde::Serialize;
 use serde::ser::{SerializeMap as _, Serializer};
 
-use crate::prompt::Criterion;
+use crate::rubric::Criterion;
 
 /// The schema of an answer about some criteria, in their order.
 #[derive(Debug, Clone, Copy)]

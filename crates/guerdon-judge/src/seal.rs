@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use crate::prompt::sha256;
+use crate::digest::sha256;
 
 /// The hash of a rubric's text: of every line but the seal, the calibration and blank lines of the front matter,
 /// whatever its line ends.

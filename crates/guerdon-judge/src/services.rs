@@ -7,8 +7,8 @@ use std::sync::Arc;
 use secrecy::SecretString;
 use tokio_util::task::TaskTracker;
 
-use crate::call::{CallEvent, Observer};
 use crate::error::Error;
+use crate::event::{CallEvent, Observer};
 use crate::transport::Transport;
 
 /// Where an API key is to be found.

@@ -8,15 +8,16 @@ use guerdon_fusion::{Ask, Channel, RewardSource, SourceVersion};
 use guerdon_types::{AbstainWhy, Abstained, Finite, JudgePart, Part, Rollout, Signal, SourceId, Usage};
 use tokio::time::Instant;
 
-use crate::call::Failure;
+use crate::answer::{Asked, Failure};
+use crate::case::{Case, Dialogue};
 use crate::drift::{Drift, DriftReport};
 use crate::endpoint::{Asker, Endpoint};
-use crate::key::Question;
 use crate::limit::Flow;
 use crate::nonce::Nonce;
-use crate::order;
-use crate::prompt::{Criterion, Grouping, Prompts, Rubric};
-use crate::render::{self, RenderError, Scene};
+use crate::prompts::Prompts;
+use crate::question::Question;
+use crate::read::Finding;
+use crate::rubric::{Criterion, Rubric};
 use crate::verdict::{self, Ballot, Pooling, Verdict};
 
 /// A set of prompts asked of one judge, or of a panel of them.
@@ -43,15 +44,11 @@ struct Judged {
     model: Option<String>,
 }
 
-/// One turn, as every prompt is asked about it.
-#[derive(Clone, Copy)]
-struct Scoring<'a> {
-    ask: Ask<'a>,
-    before: &'a [guerdon_types::Message],
-    turn: &'a str,
-    asker: &'a Asker,
-    /// Added to each sample's number: a probe's round, so that it is asked afresh.
-    round: u32,
+/// A question that is put to a judge, as a part of a ballot.
+struct Put<'a> {
+    judge: &'a Endpoint,
+    question: Question<'a>,
+    ballot: usize,
 }
 
 impl JudgeSource {
@@ -63,7 +60,7 @@ impl JudgeSource {
             judges: vec![endpoint],
             pooling: Pooling::default(),
             prompts,
-            flow: Flow { name: "".into(), weight: 1 },
+            flow: Flow::of("", 1),
             nonce: Nonce::random(),
             drift: Drift::default(),
         }
@@ -76,11 +73,11 @@ impl JudgeSource {
         Self { pooling, ..self }
     }
 
-    /// Queues as `name`: those who queue under different names share an endpoint by weight, those under the same name are
-    /// served in order. Default: no name and a weight of 1.
+    /// Queues as `name`: those who queue under different names share an endpoint by weight, and so do the clients of one
+    /// name; the questions of one client are served in order. Default: no name and a weight of 1.
     #[must_use]
     pub fn with_share(self, name: &str, weight: NonZeroU32) -> Self {
-        Self { flow: Flow { name: name.into(), weight: weight.get() }, ..self }
+        Self { flow: Flow::of(name, weight.get()), ..self }
     }
 
     /// The bound of the fusion, to see how often the judge alone reaches it.
@@ -98,20 +95,23 @@ impl JudgeSource {
         &self.prompts
     }
 
-    async fn turn(&self, ask: Ask<'_>, index: usize) -> Signal {
-        let messages = &ask.rollout.messages;
-        let (Some(turn), Some(before)) = (messages.get(index), messages.get(..index)) else {
+    pub(crate) const fn nonce(&self) -> &Nonce {
+        &self.nonce
+    }
+
+    async fn turn(&self, ask: Ask<'_>, dialogue: &Dialogue, index: usize) -> Signal {
+        let Some(case) = Case::new(dialogue, ask.rollout, index, &self.nonce) else {
             let detail = format!("turn {index} is not in the dialogue");
             return Signal::abstained(self.abstained(AbstainWhy::Internal, detail));
         };
         if self.prompts.is_empty() {
             return Signal::abstained(self.abstained(AbstainWhy::Internal, "no judge prompt is configured"));
         }
-        let asker = &Asker { deadline: ask.deadline.map(Instant::from_std), flow: self.flow.clone() };
-        let scoring = Scoring { ask, before, turn: &turn.content, asker, round: 0 };
-        let asked = self.prompts.rubrics().iter().map(|rubric| self.judged(rubric, scoring));
+        let flow = Flow { client: ask.client, ..self.flow.clone() };
+        let asker = Asker { deadline: ask.deadline.map(Instant::from_std), flow };
+        let asked = self.prompts.rubrics().iter().map(|rubric| self.judged(rubric, &case, &asker, 0));
         let signal = self.signal(join_all(asked).await);
-        self.drift.saw(&turn.content, &signal);
+        self.drift.saw(&case.turn, &signal);
         signal
     }
 
@@ -122,160 +122,141 @@ impl JudgeSource {
         rollout: &Rollout,
         round: u32,
     ) -> Result<Verdict, Abstained> {
-        let Some((turn, before)) = rollout.messages.split_last() else {
+        let dialogue = Dialogue::new(&rollout.messages);
+        let last = rollout.messages.len().saturating_sub(1);
+        let Some(case) = Case::new(&dialogue, rollout, last, &self.nonce) else {
             return Err(self.abstained(AbstainWhy::Internal, "a probe has a turn"));
         };
-        let asker = &Asker { deadline: None, flow: Flow { name: "probe".into(), weight: 1 } };
-        let ask = Ask::new(rollout, &[], None);
+        let asker = Asker { deadline: None, flow: Flow::of("probe", 1) };
         let round = round.saturating_mul(rubric.samples).saturating_add(1 << 16);
-        self.judged(rubric, Scoring { ask, before, turn: &turn.content, asker, round }).await.verdict
+        self.judged(rubric, &case, &asker, round).await.verdict
     }
 
-    /// What the first judge finds about the last message of `rollout`; nothing if it does not answer. `repeat` asks
-    /// afresh, `reversed` in the opposite order.
-    pub(crate) async fn ballot(
+    /// What the first judge finds in `case`; nothing if it does not answer. `repeat` asks afresh, `reversed` in the opposite
+    /// order.
+    pub(crate) async fn findings(
         &self,
         rubric: &Arc<Rubric>,
-        rollout: &Rollout,
+        case: &Case<'_>,
         repeat: u32,
         reversed: bool,
-    ) -> Option<Ballot> {
-        let (turn, before) = rollout.messages.split_last()?;
-        let asker = &Asker { deadline: None, flow: Flow { name: "calibrate".into(), weight: 1 } };
-        let ask = Ask::new(rollout, &[], None);
-        let round = repeat.saturating_mul(rubric.samples);
-        let scoring = Scoring { ask, before, turn: &turn.content, asker, round };
+    ) -> Option<Vec<Finding>> {
+        let judge = self.judges.first()?;
+        let asker = Asker { deadline: None, flow: Flow::of("calibrate", 1) };
         let mut order: Vec<usize> = (0..rubric.criteria.len()).collect();
         if reversed {
             order.reverse();
         }
-        let questions = self.sample(rubric, scoring, order, round).ok()?;
-        let judge = self.judges.first()?;
-        let mut ballot = Ballot::new();
-        for asked in join_all(questions.iter().map(|question| judge.ask(question, asker))).await {
-            let answer = asked.result.ok()?;
-            ballot.extend(answer.findings.iter().map(|found| (found.id.clone(), found.clone())));
+        let sample = repeat.saturating_mul(rubric.samples);
+        let asked = rubric.calls(&order).map(|order| {
+            let question = Question { rubric, order, sample, case };
+            judge.ask(question, &asker)
+        });
+        let mut findings = Vec::new();
+        for asked in join_all(asked).await {
+            findings.extend(asked.result.ok()?.findings.iter().cloned());
         }
-        Some(ballot)
+        Some(findings)
     }
 
-    async fn judged(&self, rubric: &Arc<Rubric>, scoring: Scoring<'_>) -> Judged {
-        let nothing = |verdict| Judged {
-            verdict,
-            missing: Vec::new(),
-            usage: Usage::default(),
-            cached: None,
-            model: None,
-        };
-        if verdict::is_silence(scoring.turn) {
-            return nothing(Ok(verdict::of_silence(rubric)));
-        }
-        match self.questions(rubric, scoring) {
-            Ok(questions) => self.polled(rubric, &questions, scoring).await,
-            Err(error) => {
-                let (why, detail) = match error {
-                    RenderError::MissingContext(detail) => (AbstainWhy::MissingContext, detail),
-                    RenderError::Failed(detail) => (AbstainWhy::Internal, detail),
-                };
-                nothing(Err(self.abstained(why, detail)))
-            }
-        }
-    }
-
-    /// The questions of each sample.
-    fn questions(
-        &self,
-        rubric: &Arc<Rubric>,
-        scoring: Scoring<'_>,
-    ) -> Result<Vec<Vec<Question>>, RenderError> {
-        let count = rubric.criteria.len();
-        let sample = |number: u32| {
-            let order = if rubric.shuffle {
-                order::shuffled(count, &rubric.hash, number)
-            } else {
-                (0..count).collect()
-            };
-            self.sample(rubric, scoring, order, scoring.round.saturating_add(number))
-        };
-        (0..rubric.samples).map(sample).collect()
-    }
-
-    /// The questions of one sample: one about all criteria in their order, or one about each.
-    fn sample(
-        &self,
-        rubric: &Arc<Rubric>,
-        scoring: Scoring<'_>,
-        order: Vec<usize>,
-        sample: u32,
-    ) -> Result<Vec<Question>, RenderError> {
-        let Scoring { ask, before, turn, asker: _, round: _ } = scoring;
-        let tag = self.nonce.tag(turn);
-        let question = |order: Vec<usize>| {
-            let criteria: Vec<&Criterion> =
-                order.iter().filter_map(|index| rubric.criteria.get(*index)).collect();
-            let scene = Scene { before, turn, facts: &ask.rollout.context, tag: &tag };
-            let messages = render::messages(rubric, &criteria, scene)?;
-            Ok(Question { rubric: Arc::clone(rubric), order, messages, tag: tag.clone(), sample })
-        };
-        match rubric.grouping {
-            Grouping::Rubric => Ok(vec![question(order)?]),
-            Grouping::Criterion => order.into_iter().map(|one| question(vec![one])).collect(),
-        }
-    }
-
-    /// Asks all questions of all judges, and counts the ballots.
-    async fn polled(&self, rubric: &Rubric, samples: &[Vec<Question>], scoring: Scoring<'_>) -> Judged {
-        let ballot = async |judge: &Arc<Endpoint>, questions: &[Question]| {
-            join_all(questions.iter().map(|question| judge.ask(question, scoring.asker))).await
-        };
-        let ballot = &ballot;
-        let all =
-            self.judges.iter().flat_map(|judge| samples.iter().map(move |sample| ballot(judge, sample)));
-        let mut usage = Usage::default();
-        let mut cached: Option<bool> = None;
-        let mut model = None;
-        let mut ballots: Vec<Ballot> = Vec::new();
-        let mut failures: Vec<Failure> = Vec::new();
-        for asked in join_all(all).await {
-            let mut ballot = Ballot::new();
-            for one in asked {
-                usage.add(&one.usage);
-                cached = Some(cached.unwrap_or(true) && one.cached);
-                match one.result {
-                    Ok(answer) => {
-                        model = model.or_else(|| Some(answer.model.clone()));
-                        ballot.extend(answer.findings.iter().map(|found| (found.id.clone(), found.clone())));
-                    }
-                    Err(failure) => failures.push(failure),
-                }
-            }
-            ballots.push(ballot);
-        }
-        let why = |failure: &Failure| {
-            self.abstained(failure.why, format!("prompt `{}`: {}", rubric.id, failure.detail))
-        };
-        let unjudged = |criterion: &&Criterion| {
-            let answered = ballots.iter().filter(|ballot| ballot.contains_key(&criterion.id)).count();
-            answered == 0 || answered * 2 < ballots.len()
-        };
-        let unjudged: Vec<&Criterion> = rubric.criteria.iter().filter(unjudged).collect();
-        if let (true, Some(first)) = (unjudged.len() == rubric.criteria.len(), failures.first()) {
+    /// What `rubric` says of `case`. `round` is added to each sample's number: a probe's, so that it is asked afresh.
+    async fn judged(&self, rubric: &Arc<Rubric>, case: &Case<'_>, asker: &Asker, round: u32) -> Judged {
+        if case.is_silent() {
+            let (missing, usage) = (Vec::new(), Usage::default());
             return Judged {
-                verdict: Err(why(first)),
-                missing: Vec::new(),
+                verdict: Ok(verdict::of_silence(rubric)),
+                missing,
                 usage,
-                cached: Some(false),
+                cached: None,
                 model: None,
             };
         }
-        let missing =
-            unjudged.iter().zip(failures.first().into_iter().cycle()).map(|(criterion, failure)| {
-                let detail =
-                    format!("prompt `{}`, criterion `{}`: {}", rubric.id, criterion.id, failure.detail);
-                self.abstained(failure.why, detail)
+        let questions = self.questions(rubric, case, round);
+        // Nearly all are known, and then there is nothing to wait for.
+        let mut asked = Vec::with_capacity(questions.len());
+        let mut unknown = Vec::new();
+        for (index, Put { judge, question, .. }) in questions.iter().enumerate() {
+            let known = judge.known(*question).await;
+            unknown.extend(known.as_ref().err().map(|key| (index, *key)));
+            asked.push(known.ok());
+        }
+        if !unknown.is_empty() {
+            let bought = unknown.into_iter().filter_map(|(index, key)| {
+                let Put { judge, question, .. } = questions.get(index)?;
+                Some(async move { (index, judge.buy(key, *question, asker).await) })
             });
-        let missing = missing.collect();
-        let verdict = Ok(verdict::weigh(rubric, &ballots, self.pooling, scoring.turn));
+            // Boxed: it is large, and seldom there.
+            for (index, bought) in Box::pin(join_all(bought)).await {
+                if let Some(asked) = asked.get_mut(index) {
+                    *asked = Some(bought);
+                }
+            }
+        }
+        self.counted(rubric, case, questions.iter().zip(asked.into_iter().flatten()))
+    }
+
+    /// The questions to all judges: for each sample one about all criteria in their order, or one about each.
+    fn questions<'a>(&'a self, rubric: &'a Arc<Rubric>, case: &'a Case<'a>, round: u32) -> Vec<Put<'a>> {
+        let mut questions = Vec::with_capacity(self.judges.len());
+        let mut ballot = 0;
+        for judge in &self.judges {
+            for (number, order) in (0..).zip(&rubric.orders) {
+                let sample = round.saturating_add(number);
+                let question = |order| Question { rubric, order, sample, case };
+                let put = |order| Put { judge: judge.as_ref(), question: question(order), ballot };
+                questions.extend(rubric.calls(order).map(put));
+                ballot += 1;
+            }
+        }
+        questions
+    }
+
+    /// Counts the ballots.
+    fn counted<'a>(
+        &self,
+        rubric: &Rubric,
+        case: &Case<'_>,
+        asked: impl Iterator<Item = (&'a Put<'a>, Asked)>,
+    ) -> Judged {
+        let mut usage = Usage::default();
+        let mut cached: Option<bool> = None;
+        let mut answers = Vec::new();
+        let mut failures: Vec<Failure> = Vec::new();
+        for (put, one) in asked {
+            usage.add(&one.usage);
+            cached = Some(cached.unwrap_or(true) && one.cached);
+            match one.result {
+                Ok(answer) => answers.push((put.ballot, answer)),
+                Err(failure) => failures.push(failure),
+            }
+        }
+        let mut ballots: Vec<Ballot<'_>> = vec![Ballot::new(); self.judges.len() * rubric.orders.len()];
+        for (number, answer) in &answers {
+            if let Some(ballot) = ballots.get_mut(*number) {
+                ballot.extend(&answer.findings);
+            }
+        }
+        let why = |failure: &Failure, what: &dyn std::fmt::Display| {
+            self.abstained(failure.why, format!("prompt `{}`{what}: {}", rubric.id, failure.detail))
+        };
+        let unjudged = |criterion: &&Criterion| {
+            let says = |ballot: &&Ballot<'_>| verdict::finding(ballot, criterion).is_some();
+            let answered = ballots.iter().filter(says).count();
+            answered == 0 || answered * 2 < ballots.len()
+        };
+        // Who answers, answers about everything that was asked.
+        let unjudged: Vec<&Criterion> =
+            rubric.criteria.iter().filter(|_| !failures.is_empty()).filter(unjudged).collect();
+        if let (true, Some(first)) = (unjudged.len() == rubric.criteria.len(), failures.first()) {
+            let verdict = Err(why(first, &""));
+            return Judged { verdict, missing: Vec::new(), usage, cached: Some(false), model: None };
+        }
+        let missing = unjudged.iter().zip(failures.first().into_iter().cycle());
+        let missing = missing
+            .map(|(criterion, failure)| why(failure, &format_args!(", criterion `{}`", criterion.id)))
+            .collect();
+        let verdict = Ok(verdict::weigh(rubric, &ballots, self.pooling, case));
+        let model = answers.first().map(|(_, answer)| answer.model.clone());
         Judged { verdict, missing, usage, cached, model }
     }
 
@@ -370,6 +351,11 @@ impl RewardSource for JudgeSource {
     }
 
     fn score<'a>(&'a self, ask: Ask<'a>) -> BoxFuture<'a, Vec<Signal>> {
-        join_all(ask.turns.iter().map(move |index| self.turn(ask, *index))).boxed()
+        async move {
+            let shown = ask.turns.last().map_or(0, |last| last + 1);
+            let dialogue = Dialogue::new(ask.rollout.messages.get(..shown).unwrap_or_default());
+            join_all(ask.turns.iter().map(|index| self.turn(ask, &dialogue, *index))).await
+        }
+        .boxed()
     }
 }

@@ -13,16 +13,12 @@
 //!
 //! **Points.** Looked up by level and summed here.
 
-use std::cell::LazyCell;
-use std::collections::BTreeMap;
-
 use guerdon_types::{CriterionVerdict, Finite};
 use serde::{Deserialize, Serialize};
-use unicode_normalization::UnicodeNormalization;
 
-use crate::prompt::{Criterion, Kind, Level, Rubric};
+use crate::case::Case;
 use crate::read::Finding;
-use crate::render::visible;
+use crate::rubric::{Criterion, Kind, Level, Rubric};
 
 /// How several opinions on one criterion become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -37,8 +33,13 @@ pub enum Pooling {
     Majority,
 }
 
-/// What one judge said once: findings by criterion. What could not be asked, or not be read, is missing.
-pub(crate) type Ballot = BTreeMap<String, Finding>;
+/// What one judge said once. Criteria that could not be asked, or not be read, are missing.
+pub(crate) type Ballot<'a> = Vec<&'a Finding>;
+
+/// What a ballot says of one criterion.
+pub(crate) fn finding<'a>(ballot: &[&'a Finding], criterion: &Criterion) -> Option<&'a Finding> {
+    ballot.iter().copied().find(|finding| finding.id == criterion.id)
+}
 
 /// What a rubric says of one turn.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -66,19 +67,17 @@ struct Opinion<'a> {
     evidence: Option<&'a str>,
 }
 
-/// Weighs what `ballots` say of `turn`.
-pub(crate) fn weigh(rubric: &Rubric, ballots: &[Ballot], pooling: Pooling, turn: &str) -> Verdict {
+/// Weighs what `ballots` say of the turn.
+pub(crate) fn weigh(rubric: &Rubric, ballots: &[Ballot<'_>], pooling: Pooling, case: &Case<'_>) -> Verdict {
     let mut verdict = Verdict::default();
     let mut gated = false;
-    // Most findings quote nothing, and then nobody looks.
-    let folded_turn = LazyCell::new(|| folded(turn));
     let mut sums = vec![0.0; ballots.len()];
     for criterion in &rubric.criteria {
         let mut opinions = Vec::new();
         let mut reason = None;
         for (ballot, sum) in ballots.iter().zip(&mut sums) {
-            let Some(finding) = ballot.get(&criterion.id) else { continue };
-            match opinion(criterion, finding, &folded_turn) {
+            let Some(found) = finding(ballot, criterion) else { continue };
+            match opinion(criterion, found, case) {
                 Ok(opinion) => {
                     *sum += opinion.points;
                     opinions.push(opinion);
@@ -127,11 +126,11 @@ pub(crate) fn weigh(rubric: &Rubric, ballots: &[Ballot], pooling: Pooling, turn:
 fn opinion<'a>(
     criterion: &'a Criterion,
     finding: &'a Finding,
-    folded_turn: &LazyCell<String, impl FnOnce() -> String>,
+    case: &Case<'_>,
 ) -> Result<Opinion<'a>, &'static str> {
     let level = criterion.level(&finding.level).ok_or("its level is none of the rubric's")?;
     let evidence = finding.evidence.as_deref();
-    let quoted = evidence.filter(|quote| occurs(quote, folded_turn));
+    let quoted = evidence.filter(|quote| case.says(quote));
     if criterion.quote && quoted.is_none() && !level.is_silent() {
         let made_up = evidence.is_some();
         return Err(if made_up { "its quote does not occur in the turn" } else { "it quotes nothing" });
@@ -188,25 +187,12 @@ pub(crate) fn of_silence(rubric: &Rubric) -> Verdict {
     Verdict { criteria: failed.filter_map(verdict).collect(), ..Verdict::default() }
 }
 
-/// Whether a turn says nothing that can be seen.
-pub(crate) fn is_silence(turn: &str) -> bool {
-    visible(turn).trim().is_empty()
-}
-
-fn occurs(quote: &str, folded_turn: &str) -> bool {
-    let quote = folded(quote);
-    !quote.is_empty() && folded_turn.contains(&quote)
-}
-
-/// For comparison only. A judge saw `&lt;` where the turn had `<`, and may quote either.
-fn folded(text: &str) -> String {
-    let text: String = visible(text).replace("&lt;", "<").nfkc().collect();
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
+    use guerdon_types::{Context, Role};
+
     use super::*;
+    use crate::case::tests::case;
     use crate::read::{Expected, read};
     use crate::{PromptText, Prompts};
 
@@ -248,12 +234,10 @@ criteria = [
     fn pooled_of(answers: &[&str], pooling: Pooling, turn: &str) -> Verdict {
         let rubric = rubric();
         let criteria: Vec<&Criterion> = rubric.criteria.iter().collect();
-        let ballot = |answer: &&str| {
-            let answered = read(answer, Expected { criteria: &criteria, seal: None }).unwrap();
-            answered.findings.into_iter().map(|finding| (finding.id.clone(), finding)).collect()
-        };
-        let ballots: Vec<Ballot> = answers.iter().map(ballot).collect();
-        weigh(&rubric, &ballots, pooling, turn)
+        let expected = Expected { criteria: &criteria, seal: None };
+        let answers: Vec<_> = answers.iter().map(|answer| read(answer, expected).unwrap().findings).collect();
+        let ballots: Vec<Ballot<'_>> = answers.iter().map(|findings| findings.iter().collect()).collect();
+        case(&[(Role::Assistant, turn)], &Context::new(), |case| weigh(&rubric, &ballots, pooling, case))
     }
 
     fn is(points: f64, verdict: &Verdict) -> bool {
@@ -287,16 +271,6 @@ criteria = [
         assert!(is(0.0, &forged) && forged.struck.len() == 1, "{forged:?}");
         let unquoted = weighed(&answer("no", "pass", ("yes", None), "no"), "x");
         assert!(is(0.0, &unquoted) && unquoted.struck[0].contains("quotes nothing"), "{unquoted:?}");
-    }
-
-    #[test]
-    fn quotes_are_compared_as_a_reader_would() {
-        for (quote, turn) in
-            [("价格４２０", "价格420元"), ("a b", "a\n\u{200b}b"), ("&lt;b>", "<b>"), ("<b>", "<b>")]
-        {
-            assert!(occurs(quote, &folded(turn)), "{quote} in {turn}");
-        }
-        assert!(!occurs("\u{200b}", &folded("x")));
     }
 
     #[test]

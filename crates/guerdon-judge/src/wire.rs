@@ -1,22 +1,22 @@
 //! The wire of chat completions, as servers really speak it: replies are walked as JSON, not bound to strict types, since
 //! codes come as numbers or text, errors as objects, lists or pages, and some with status 200.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::config::{ResponseFormat, TokenLimit};
 use crate::expected::{self, Alternatives};
-use crate::key::Question;
+use crate::limit::headers;
+use crate::question::Worded;
 use crate::render::ChatMessage;
-use crate::retry;
 use crate::schema::Schema;
 
 /// What is said to one endpoint. `offer` is what it is believed to accept.
 pub(crate) fn request(
     model: &str,
-    question: &Question,
+    question: &Worded,
     max_tokens: u32,
     offer: Offer,
     extra: &Map<String, Value>,
@@ -216,7 +216,7 @@ pub(crate) fn complaint(body: &[u8]) -> Complaint {
             .get("details")
             .and_then(Value::as_array)
             .and_then(|details| details.iter().find_map(|detail| detail.get("retryDelay")?.as_str()))
-            .and_then(retry::seconds_with_unit),
+            .and_then(|text| headers::duration(text, SystemTime::UNIX_EPOCH)),
         haystack,
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context as _, bail, ensure};
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{CellAlignment, Table};
-use guerdon_judge::{Purge, Store, StoreStats};
+use guerdon_judge::{CacheConfig, Purge, Store, StoreStats};
 
 use crate::cli::Cache;
 
@@ -20,7 +20,7 @@ pub(super) fn run(cache: Cache) -> anyhow::Result<ExitCode> {
         Cache::Export { file, out } => export(&file, out.as_deref())?,
         Cache::Import { file, input } => {
             // Making the file is what an import may be for.
-            let store = Store::open(&file)?;
+            let store = Store::open(&file, CacheConfig::default().sync)?;
             let taken = if input.as_os_str() == "-" {
                 store.import(stdin().lock())?
             } else {
@@ -45,7 +45,7 @@ pub(super) fn run(cache: Cache) -> anyhow::Result<ExitCode> {
 /// A name misspelt must not make an empty cache.
 fn existing(file: &Path) -> anyhow::Result<Arc<Store>> {
     ensure!(file.exists(), "there is no cache at {}; see `cache.path` of your judge", file.display());
-    Ok(Store::open(file)?)
+    Ok(Store::open(file, CacheConfig::default().sync)?)
 }
 
 fn stats(file: &Path, json: bool) -> anyhow::Result<()> {

@@ -12,11 +12,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use guerdon_types::{AbstainWhy, Usage};
 use serde::{Deserialize, Serialize};
 
-use super::Answer;
-use crate::call::Failure;
+use crate::answer::{Answer, Asked, Failure};
 use crate::config::{CassetteConfig, CassetteMode};
-use crate::endpoint::Asked;
-use crate::error::Error;
 use crate::key::Key;
 use crate::lines::Lines;
 
@@ -50,23 +47,20 @@ enum Got {
 }
 
 impl Cassette {
-    pub(crate) fn open(config: &CassetteConfig) -> Result<Self, Error> {
+    pub(crate) fn open(config: &CassetteConfig) -> Result<Self, String> {
         let CassetteConfig { path, mode } = config;
-        let fails = |detail: String| Error::Value { key: "cassette", detail };
-        let named = |error: std::io::Error| fails(format!("{} cannot be used: {error}", path.display()));
+        let named = |error: std::io::Error| format!("{} cannot be used: {error}", path.display());
         match mode {
             CassetteMode::Record => {
                 // Not appended to what another run left: a tape is one run.
                 if path.metadata().is_ok_and(|file| file.len() > 0) {
                     let path = path.display();
-                    return Err(fails(format!(
-                        "{path} holds a run already; name another file, or move it away"
-                    )));
+                    return Err(format!("{path} holds a run already; name another file, or move it away"));
                 }
                 let lines = Lines::open(path, None).map_err(named)?;
                 Ok(Self::Record(Recorder { lines, last: Mutex::default() }))
             }
-            CassetteMode::Replay => Ok(Self::Replay(Player::read(path).map_err(fails)?)),
+            CassetteMode::Replay => Ok(Self::Replay(Player::read(path)?)),
         }
     }
 }
@@ -185,7 +179,7 @@ mod tests {
         }
         let unknown = player.play(key(2)).result.unwrap_err();
         assert_eq!(unknown.why, AbstainWhy::Unreachable);
-        let again = Cassette::open(&config(CassetteMode::Record)).unwrap_err().to_string();
+        let again = Cassette::open(&config(CassetteMode::Record)).unwrap_err();
         assert!(again.contains("holds a run already"), "{again}");
     }
 
@@ -195,8 +189,7 @@ mod tests {
         let path = folder.path().join("torn.jsonl");
         #[expect(clippy::disallowed_methods, reason = "a test writes what is to be read")]
         std::fs::write(&path, "{\"key\": \"ab\n").unwrap();
-        let error =
-            Cassette::open(&CassetteConfig { path, mode: CassetteMode::Replay }).unwrap_err().to_string();
+        let error = Cassette::open(&CassetteConfig { path, mode: CassetteMode::Replay }).unwrap_err();
         assert!(error.contains("torn.jsonl:1:"), "{error}");
     }
 }

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
 use std::time::Duration;
 
-use redb::{ReadableDatabase, ReadableTable, ReadableTableMetadata};
 use serde::{Deserialize, Serialize};
 
-use super::answer::{Answer, now_seconds};
-use super::store::{ANSWERS, SPENT, Store, StoreError};
+use super::log::Change;
+use super::store::{Store, StoreError};
+use crate::answer::{Answer, now_seconds};
 use crate::key::Key;
 
 /// What a store holds.
@@ -62,8 +62,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`], if the file cannot be read.
     pub fn stats(&self) -> Result<StoreStats, StoreError> {
-        let fails = self.fails();
-        let file_bytes = std::fs::metadata(&self.path).map_err(|error| fails.with(&error))?.len();
+        let file_bytes = std::fs::metadata(&self.path).map_err(|error| self.fails().with(&error))?.len();
         let mut stats = StoreStats { file_bytes, ..StoreStats::default() };
         self.each(|_, answer| {
             let prompt = stats.prompts.entry(answer.prompt.clone()).or_default();
@@ -71,17 +70,10 @@ impl Store {
             prompt.newest = prompt.newest.max(answer.at);
             prompt.answers += 1;
             prompt.cost += answer.usage.cost;
+            stats.answers += 1;
             Ok(())
         })?;
-        let read = self.database.begin_read().map_err(|error| fails.with(&error))?;
-        let answers = read.open_table(ANSWERS).map_err(|error| fails.with(&error))?;
-        stats.answers = answers.len().map_err(|error| fails.with(&error))?;
-        let spent = read.open_table(SPENT).map_err(|error| fails.with(&error))?;
-        for entry in spent.iter().map_err(|error| fails.with(&error))? {
-            let (purse, cost) = entry.map_err(|error| fails.with(&error))?;
-            stats.spent.insert(purse.value().to_owned(), cost.value());
-        }
-        Ok(stats)
+        Ok(StoreStats { spent: self.log()?.spent().clone(), ..stats })
     }
 
     /// Writes every answer as one JSON line, in the order of the keys; returns how many.
@@ -99,75 +91,54 @@ impl Store {
         Ok(count)
     }
 
-    /// Reads what [`Store::export`] wrote, all lines or none; of two answers to one question the newer stays. Returns
-    /// how many were taken.
+    /// Reads what [`Store::export`] wrote; nothing is taken if any line is no answer. Of two answers to one question the
+    /// newer stays. Returns how many were taken.
     ///
     /// # Errors
     /// [`StoreError`] naming the line that is no answer, or saying why the file cannot be written.
     pub fn import(&self, lines: impl BufRead) -> Result<u64, StoreError> {
         let fails = self.fails();
-        let write = self.database.begin_write().map_err(|error| fails.with(&error))?;
-        let mut taken = 0;
-        {
-            let mut table = write.open_table(ANSWERS).map_err(|error| fails.with(&error))?;
-            for (number, line) in lines.lines().enumerate() {
-                let line = line.map_err(|error| fails.with(&error))?;
-                if line.trim().is_empty() {
-                    continue;
-                }
-                let Line { key, answer } = serde_json::from_str(&line)
-                    .map_err(|error| fails.because(format!("line {} is no answer: {error}", number + 1)))?;
-                let here = table.get(key.bytes()).map_err(|error| fails.with(&error))?;
-                let here = here.and_then(|bytes| serde_json::from_slice::<Answer>(bytes.value()).ok());
-                if here.is_some_and(|here| here.at >= answer.at) {
-                    continue;
-                }
-                let bytes = serde_json::to_vec(&answer).map_err(|error| fails.with(&error))?;
-                table.insert(key.bytes(), bytes.as_slice()).map_err(|error| fails.with(&error))?;
-                taken += 1;
+        let mut taken = Vec::new();
+        for (number, line) in lines.lines().enumerate() {
+            let line = line.map_err(|error| fails.with(&error))?;
+            if line.trim().is_empty() {
+                continue;
+            }
+            let Line { key, answer } = serde_json::from_str(&line)
+                .map_err(|error| fails.because(format!("line {} is no answer: {error}", number + 1)))?;
+            if self.get(&key)?.is_none_or(|here| here.at < answer.at) {
+                taken.push(Change::Keep(key, answer));
             }
         }
-        write.commit().map_err(|error| fails.with(&error))?;
-        Ok(taken)
+        self.write_now(&taken)?;
+        Ok(taken.len() as u64)
     }
 
-    /// Removes answers; returns how many. What was spent stays on the books.
+    /// Removes answers; returns how many. What was spent stays on the books. A server that has one in memory goes on using
+    /// it until its time is over.
     ///
     /// # Errors
-    /// [`StoreError`], if the file cannot be written.
+    /// [`StoreError`], if the file cannot be read or written.
     pub fn purge(&self, which: &Purge) -> Result<u64, StoreError> {
-        let fails = self.fails();
         let Purge { older_than, prompt } = which;
         let newest = older_than.map(|age| now_seconds().saturating_sub(age.as_secs()));
-        let fits = |answer: &Answer| {
-            newest.is_none_or(|newest| answer.at <= newest)
-                && prompt.as_ref().is_none_or(|prompt| answer.prompt == *prompt)
-        };
-        let write = self.database.begin_write().map_err(|error| fails.with(&error))?;
-        let mut removed = 0;
-        {
-            let mut table = write.open_table(ANSWERS).map_err(|error| fails.with(&error))?;
-            table
-                .retain(|_, bytes| {
-                    // What nobody can read serves nobody.
-                    let stays = serde_json::from_slice(bytes).is_ok_and(|answer| !fits(&answer));
-                    removed += u64::from(!stays);
-                    stays
-                })
-                .map_err(|error| fails.with(&error))?;
-        }
-        write.commit().map_err(|error| fails.with(&error))?;
-        Ok(removed)
+        let mut removed = Vec::new();
+        self.each(|key, answer| {
+            let fits = newest.is_none_or(|newest| answer.at <= newest)
+                && prompt.as_ref().is_none_or(|prompt| answer.prompt == *prompt);
+            removed.extend(fits.then_some(Change::Forget(key)));
+            Ok(())
+        })?;
+        self.write_now(&removed)?;
+        Ok(removed.len() as u64)
     }
 
     fn each(&self, mut visit: impl FnMut(Key, Answer) -> std::io::Result<()>) -> Result<(), StoreError> {
-        let fails = self.fails();
-        let read = self.database.begin_read().map_err(|error| fails.with(&error))?;
-        let table = read.open_table(ANSWERS).map_err(|error| fails.with(&error))?;
-        for entry in table.iter().map_err(|error| fails.with(&error))? {
-            let (key, bytes) = entry.map_err(|error| fails.with(&error))?;
-            if let Ok(answer) = serde_json::from_slice(bytes.value()) {
-                visit(Key::from_bytes(key.value()), answer).map_err(|error| fails.with(&error))?;
+        let log = self.log()?;
+        for key in log.keys() {
+            let answer = log.answer(&key).map_err(|error| self.fails().with(&error))?;
+            if let Some(answer) = answer {
+                visit(key, answer).map_err(|error| self.fails().with(&error))?;
             }
         }
         Ok(())
@@ -176,19 +147,19 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
-    use super::super::store::tests::{answer, key};
+    use super::super::store::tests::{SYNC, answer, key};
     use super::*;
 
     #[tokio::test]
     async fn an_export_is_imported_whole_and_the_newer_answer_stays() {
         let folder = tempfile::tempdir().unwrap();
-        let from = Store::open(&folder.path().join("from.redb")).unwrap();
+        let from = Store::open(&folder.path().join("from.log"), SYNC).unwrap();
         for byte in 0..5 {
             from.keep(key(byte), &answer("a", 10)).await.unwrap();
         }
         let mut lines = Vec::new();
         assert_eq!(from.export(&mut lines).unwrap(), 5);
-        let to = Store::open(&folder.path().join("to.redb")).unwrap();
+        let to = Store::open(&folder.path().join("to.log"), SYNC).unwrap();
         to.keep(key(0), &answer("newer", 11)).await.unwrap();
         assert_eq!(to.import(lines.as_slice()).unwrap(), 4);
         assert_eq!(to.get(&key(0)).unwrap().unwrap().prompt, "newer");
@@ -202,7 +173,7 @@ mod tests {
     #[tokio::test]
     async fn a_purge_removes_what_fits_every_condition() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&folder.path().join("judge.redb")).unwrap();
+        let store = Store::open(&folder.path().join("judge.log"), SYNC).unwrap();
         store.keep(key(1), &answer("a", 10)).await.unwrap();
         store.keep(key(2), &answer("b", 10)).await.unwrap();
         store.keep(key(3), &answer("a", now_seconds())).await.unwrap();

@@ -6,8 +6,8 @@
 //! is why repeats happen inside ([`call`](crate::call)). Nothing but a verdict is ever kept: no refusal, no truncation,
 //! no malformed or ambiguous reply is an [`Answer`].
 
-pub(crate) mod answer;
 pub(crate) mod cassette;
+mod log;
 mod maintain;
 pub(crate) mod store;
 
@@ -18,12 +18,10 @@ use guerdon_types::Usage;
 use moka::future::Cache;
 use tokio_util::task::TaskTracker;
 
-use crate::call::{Caller, Failure};
+use crate::answer::{Answer, Failure};
 use crate::config::{CacheConfig, CacheMode};
-use crate::key::{Key, Question};
-use crate::patience::Patience;
+use crate::key::Key;
 
-pub(crate) use answer::Answer;
 pub use maintain::{PromptStats, Purge, StoreStats};
 pub use store::{Store, StoreError};
 
@@ -49,7 +47,7 @@ pub(crate) struct Landed {
 
 impl Answers {
     pub(crate) fn new(config: &CacheConfig, store: Option<Arc<Store>>, tasks: TaskTracker) -> Self {
-        let CacheConfig { max_entries, ttl, mode, path: _ } = *config;
+        let CacheConfig { max_entries, ttl, mode, path: _, sync: _ } = *config;
         // A cache without room still makes those who ask at the same time share one call.
         let room = if mode.writes() { max_entries } else { 0 };
         let memory = Cache::builder().max_capacity(room).time_to_live(ttl).build();
@@ -67,14 +65,12 @@ impl Answers {
         Some(answer)
     }
 
-    /// Looks on disk, asks, or joins whoever is doing that for the same question. `None` if the task died, which only a
-    /// fault of ours explains.
+    /// Looks on disk, makes the `call`, or joins whoever is doing that for the same question. `None` if the task died, which
+    /// only a fault of ours explains.
     pub(crate) async fn fly(
         &self,
-        caller: Arc<Caller>,
         key: Key,
-        question: Question,
-        patience: Patience,
+        call: impl Future<Output = (Result<Answer, Failure>, Usage)> + Send + 'static,
     ) -> Option<Landed> {
         let answers = self.clone();
         let flight = self.tasks.spawn(async move {
@@ -85,7 +81,9 @@ impl Answers {
                     return Ok(Arc::new(answer));
                 }
                 led = true;
-                let answer = caller.call(key, &question, &patience, &mut usage).await?;
+                let (answer, spent) = call.await;
+                usage = spent;
+                let answer = answer?;
                 answers.keep(key, &answer).await;
                 Ok(Arc::new(answer))
             };
@@ -108,8 +106,7 @@ impl Answers {
     /// Before anybody gets the answer, so that nobody has one that a restart would buy again.
     async fn keep(&self, key: Key, answer: &Answer) {
         let Some(store) = self.store.as_ref().filter(|_| self.mode.writes()) else { return };
-        if let Err(error) = store.keep(key, answer).await {
-            tracing::error!("{error}; this answer will be bought again after a restart");
-        }
+        // The store has said what went wrong; the answer is no worse for it.
+        drop(store.keep(key, answer).await);
     }
 }

@@ -1,27 +1,28 @@
 //! Answers on disk: what was paid for once is not paid for again after a restart.
 //!
-//! One redb file, a table of answers by key and a table of what was spent. A thread of its own writes: whatever arrives
-//! while it commits goes into the next commit, so that a burst of answers costs a few fsyncs and a lone one waits for no
-//! timer. An answer is released to whoever asked only after its commit, so a process that is killed has on disk every
-//! answer that anybody saw. Several processes, and several generations of one server's configuration, may have the file
-//! open at once (redb's multi-writer mode).
+//! One [log](super::log). A thread of its own writes: whatever arrives while it writes goes into the next write. An answer
+//! is released to whoever asked only after it is written, so a process that is killed has in the file every answer that
+//! anybody saw. A second thread tells the disk, at most once in a while: a machine that loses power may lose the answers of
+//! that while, and buys them again. Several processes, and several generations of one server's configuration, may have the
+//! file open at once; who opens it alone tidies it up first.
 
 use std::fmt;
+use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-use redb::{Builder, ConcurrencyMode, Database, ReadableDatabase, ReadableTable, TableDefinition};
 use tokio::sync::{mpsc, oneshot};
 
-use super::answer::Answer;
+use super::log::{self, Change, Log};
+use crate::answer::Answer;
 use crate::key::Key;
 
-pub(super) const ANSWERS: TableDefinition<'_, [u8; 32], &[u8]> = TableDefinition::new("answers.v1");
-pub(super) const SPENT: TableDefinition<'_, &str, f64> = TableDefinition::new("spent.v1");
 /// Writes that may wait for the thread; a full queue makes askers wait, never forget.
 const QUEUE: usize = 1024;
-/// Writes of one commit.
+/// Changes of one write.
 const BATCH: usize = 256;
 
 /// A store that cannot be used.
@@ -34,94 +35,124 @@ pub struct StoreError {
 
 /// Answers on disk.
 pub struct Store {
-    pub(super) database: Arc<Database>,
+    log: Mutex<Log>,
     pub(super) path: PathBuf,
     /// `None` only while it is dropped.
     writes: Option<mpsc::Sender<Pending>>,
-    writer: Option<JoinHandle<()>>,
-}
-
-enum Change {
-    Keep(Key, Vec<u8>),
-    Spend(Vec<String>, f64),
+    threads: Vec<JoinHandle<()>>,
+    /// Shared with whoever else has the file open; let go when this is dropped.
+    _open: File,
 }
 
 struct Pending {
-    change: Change,
-    done: oneshot::Sender<Result<(), StoreError>>,
+    changes: Vec<Change>,
+    /// Nothing if nobody waits for it.
+    done: Option<oneshot::Sender<Result<(), StoreError>>>,
 }
 
 impl Store {
-    /// Opens the file, or makes it.
+    /// Opens the file, or makes it. The disk is told of what was written after `sync` at the latest; if that is zero, before
+    /// an answer is released.
     ///
     /// # Errors
-    /// [`StoreError`], if it cannot be opened, or is no such file.
-    pub fn open(path: &Path) -> Result<Arc<Self>, StoreError> {
+    /// [`StoreError`], if it cannot be opened, or holds something else.
+    pub fn open(path: &Path, sync: Duration) -> Result<Arc<Self>, StoreError> {
         let fails = Fails { path };
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             std::fs::create_dir_all(folder).map_err(|error| fails.with(&error))?;
         }
-        let database = Builder::new()
-            .set_concurrency_mode(ConcurrencyMode::MultiWriter)
-            .create(path)
-            .map_err(|error| fails.with(&error))?;
-        // Both tables exist from here on, so that readers need not ask.
-        let made = database.begin_write().map_err(|error| fails.with(&error))?;
-        made.open_table(ANSWERS).map_err(|error| fails.with(&error))?;
-        made.open_table(SPENT).map_err(|error| fails.with(&error))?;
-        made.commit().map_err(|error| fails.with(&error))?;
+        let open = alone_or_beside_others(path).map_err(|error| fails.with(&error))?;
+        let file = log::open(path).map_err(|error| fails.with(&error))?;
+        let log = Mutex::new(Log::read(path).map_err(|error| fails.with(&error))?);
 
-        let database = Arc::new(database);
         let (writes, queue) = mpsc::channel(QUEUE);
-        let writer = Writer { database: Arc::clone(&database), path: path.to_owned() };
-        let writer = std::thread::Builder::new()
-            .name("judge-store".to_owned())
-            .spawn(move || writer.run(queue))
-            .map_err(|error| fails.with(&error))?;
-        Ok(Arc::new(Self { database, path: path.to_owned(), writes: Some(writes), writer: Some(writer) }))
+        let (wrote, told) = sync_channel(1);
+        let second = file.try_clone().map_err(|error| fails.with(&error))?;
+        let writer = Writer { file, path: path.to_owned(), sync, wrote };
+        let syncer = Syncer { file: second, path: path.to_owned(), sync, told };
+        let thread = |name: &str, run: Box<dyn FnOnce() + Send>| {
+            std::thread::Builder::new().name(name.to_owned()).spawn(run).map_err(|error| fails.with(&error))
+        };
+        let threads = vec![
+            thread("judge-store", Box::new(move || writer.run(queue)))?,
+            thread("judge-sync", Box::new(move || syncer.run()))?,
+        ];
+        Ok(Arc::new(Self { log, path: path.to_owned(), writes: Some(writes), threads, _open: open }))
     }
 
     /// The answer, if it is there and readable. Reads a file: not for the runtime's own threads.
     pub(crate) fn get(&self, key: &Key) -> Result<Option<Answer>, StoreError> {
-        let fails = self.fails();
-        let read = self.database.begin_read().map_err(|error| fails.with(&error))?;
-        let table = read.open_table(ANSWERS).map_err(|error| fails.with(&error))?;
-        let found = table.get(key.bytes()).map_err(|error| fails.with(&error))?;
-        // What an older or newer guerdon wrote in another form is as good as not there.
-        Ok(found.and_then(|bytes| serde_json::from_slice(bytes.value()).ok()))
+        self.log()?.answer(key).map_err(|error| self.fails().with(&error))
     }
 
-    /// Keeps an answer. It is on disk once this returns.
+    /// Keeps an answer. It is written once this returns.
     pub(crate) async fn keep(&self, key: Key, answer: &Answer) -> Result<(), StoreError> {
-        let bytes = serde_json::to_vec(answer).map_err(|error| self.fails().with(&error))?;
-        self.write(Change::Keep(key, bytes)).await
+        let (done, written) = oneshot::channel();
+        self.write(vec![Change::Keep(key, answer.clone())], Some(done)).await?;
+        written.await.map_err(|_| self.gone())?
     }
 
-    /// Adds `cost` to each of `purses`.
+    /// Adds `cost` to each of `purses`. Written before whatever is written later; nobody waits for it.
     pub(crate) async fn spend(&self, purses: Vec<String>, cost: f64) -> Result<(), StoreError> {
-        self.write(Change::Spend(purses, cost)).await
+        self.write(purses.into_iter().map(|purse| Change::Spend(purse, cost)).collect(), None).await
     }
 
     /// What was spent from `purse`.
     pub(crate) fn spent(&self, purse: &str) -> Result<f64, StoreError> {
-        let fails = self.fails();
-        let read = self.database.begin_read().map_err(|error| fails.with(&error))?;
-        let table = read.open_table(SPENT).map_err(|error| fails.with(&error))?;
-        let found = table.get(purse).map_err(|error| fails.with(&error))?;
-        Ok(found.map_or(0.0, |cost| cost.value()))
+        Ok(self.log()?.spent().get(purse).copied().unwrap_or_default())
     }
 
-    async fn write(&self, change: Change) -> Result<(), StoreError> {
-        let (done, written) = oneshot::channel();
-        let gone = || self.fails().because("its writer has ended");
-        let writes = self.writes.as_ref().ok_or_else(gone)?;
-        writes.send(Pending { change, done }).await.map_err(|_| gone())?;
-        written.await.map_err(|_| gone())?
+    /// What the file says now.
+    pub(super) fn log(&self) -> Result<MutexGuard<'_, Log>, StoreError> {
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.follow().map_err(|error| self.fails().with(&error))?;
+        Ok(log)
+    }
+
+    async fn write(
+        &self,
+        changes: Vec<Change>,
+        done: Option<oneshot::Sender<Result<(), StoreError>>>,
+    ) -> Result<(), StoreError> {
+        let writes = self.writes.as_ref().ok_or_else(|| self.gone())?;
+        writes.send(Pending { changes, done }).await.map_err(|_| self.gone())
+    }
+
+    /// Writes without the thread, and tells the disk.
+    pub(super) fn write_now(&self, changes: &[Change]) -> Result<(), StoreError> {
+        let write = || {
+            let file = log::open(&self.path)?;
+            for changes in changes.chunks(BATCH) {
+                log::append(&file, &log::frame(changes)?)?;
+            }
+            file.sync_data()
+        };
+        write().map_err(|error| self.fails().with(&error))
+    }
+
+    fn gone(&self) -> StoreError {
+        self.fails().because("its writer has ended")
     }
 
     pub(super) fn fails(&self) -> Fails<'_> {
         Fails { path: &self.path }
     }
+}
+
+/// Tidies the file up if nobody else has it open, and says that it is open now.
+fn alone_or_beside_others(path: &Path) -> std::io::Result<File> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let lock = File::options().create(true).truncate(false).write(true).open(name)?;
+    if lock.try_lock().is_ok() {
+        let is_new = path.metadata().map_or(0, |file| file.len()) == 0;
+        let tidied = if is_new { Ok(()) } else { log::tidy(path) };
+        lock.unlock()?;
+        tidied?;
+    }
+    // Waits for whoever is tidying up.
+    lock.lock_shared()?;
+    Ok(lock)
 }
 
 impl fmt::Debug for Store {
@@ -131,23 +162,25 @@ impl fmt::Debug for Store {
 }
 
 impl Drop for Store {
-    /// Waits for what is still to be written; everything that was promised is already there.
+    /// Waits for what is still to be written, and for the disk.
     fn drop(&mut self) {
         self.writes = None;
-        if let Some(writer) = self.writer.take() {
-            // A writer that panicked has nothing left to save.
-            drop(writer.join());
+        for thread in self.threads.drain(..) {
+            // A thread that panicked has nothing left to save.
+            drop(thread.join());
         }
     }
 }
 
 struct Writer {
-    database: Arc<Database>,
+    file: File,
     path: PathBuf,
+    sync: Duration,
+    wrote: SyncSender<()>,
 }
 
 impl Writer {
-    fn run(&self, mut queue: mpsc::Receiver<Pending>) {
+    fn run(self, mut queue: mpsc::Receiver<Pending>) {
         while let Some(first) = queue.blocking_recv() {
             let mut batch = vec![first];
             while batch.len() < BATCH
@@ -155,38 +188,52 @@ impl Writer {
             {
                 batch.push(next);
             }
-            let written = self.commit(&batch);
+            let written = self.write(&batch);
+            if let Err(error) = &written {
+                tracing::error!("{error}; what was bought will be bought again after a restart");
+            }
             for pending in batch {
-                // Whoever no longer waits for it has it on disk all the same.
-                drop(pending.done.send(written.clone()));
+                // Whoever no longer waits for it has it in the file all the same.
+                if let Some(done) = pending.done {
+                    drop(done.send(written.clone()));
+                }
             }
         }
     }
 
-    fn commit(&self, batch: &[Pending]) -> Result<(), StoreError> {
-        let fails = Fails { path: &self.path };
-        let write = self.database.begin_write().map_err(|error| fails.with(&error))?;
-        {
-            let mut answers = write.open_table(ANSWERS).map_err(|error| fails.with(&error))?;
-            let mut spent = write.open_table(SPENT).map_err(|error| fails.with(&error))?;
-            for Pending { change, .. } in batch {
-                match change {
-                    Change::Keep(key, bytes) => {
-                        answers.insert(key.bytes(), bytes.as_slice()).map_err(|error| fails.with(&error))?;
-                    }
-                    Change::Spend(purses, cost) => {
-                        for purse in purses {
-                            let before = spent.get(purse.as_str()).map_err(|error| fails.with(&error))?;
-                            let before = before.map_or(0.0, |before| before.value());
-                            spent
-                                .insert(purse.as_str(), before + cost)
-                                .map_err(|error| fails.with(&error))?;
-                        }
-                    }
-                }
+    fn write(&self, batch: &[Pending]) -> Result<(), StoreError> {
+        let write = || {
+            log::append(&self.file, &log::frame(batch.iter().flat_map(|pending| &pending.changes))?)?;
+            if self.sync.is_zero() { self.file.sync_data() } else { Ok(()) }
+        };
+        write().map_err(|error| Fails { path: &self.path }.with(&error))?;
+        // If it was told already, that has not been seen to yet.
+        let _ = self.wrote.try_send(());
+        Ok(())
+    }
+}
+
+/// Tells the disk what was written.
+struct Syncer {
+    file: File,
+    path: PathBuf,
+    sync: Duration,
+    told: Receiver<()>,
+}
+
+impl Syncer {
+    fn run(self) {
+        while self.told.recv().is_ok() {
+            // More may be written until the time has come, or the writer ends.
+            let end = Instant::now() + self.sync;
+            while self.told.recv_timeout(end.saturating_duration_since(Instant::now())).is_ok() {}
+            if let Err(error) = self.file.sync_data() {
+                tracing::error!(
+                    "{}: what was written may not outlive a power cut: {error}",
+                    self.path.display()
+                );
             }
         }
-        write.commit().map_err(|error| fails.with(&error))
     }
 }
 
@@ -212,25 +259,28 @@ pub(super) mod tests {
 
     use super::*;
 
+    /// No test waits for it.
+    pub(crate) const SYNC: Duration = Duration::from_secs(3600);
+
     pub(crate) fn answer(prompt: &str, at: u64) -> Answer {
         let usage = Usage { cost: 0.25, ..Usage::default() };
         Answer { prompt: prompt.to_owned(), at, usage, model: "m".to_owned(), findings: Vec::new() }
     }
 
     pub(crate) fn key(byte: u8) -> Key {
-        Key::from_bytes([byte; 32])
+        Key::try_from(format!("{byte:02x}").repeat(32)).unwrap()
     }
 
     #[tokio::test]
     async fn what_is_kept_is_there_after_the_file_is_opened_again() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("new/judge.redb");
-        let store = Store::open(&path).unwrap();
+        let path = folder.path().join("new/judge.log");
+        let store = Store::open(&path, SYNC).unwrap();
         store.keep(key(1), &answer("a", 7)).await.unwrap();
         store.spend(vec!["run:x".to_owned(), "day:1".to_owned()], 0.5).await.unwrap();
         store.spend(vec!["run:x".to_owned()], 0.5).await.unwrap();
         drop(store);
-        let store = Store::open(&path).unwrap();
+        let store = Store::open(&path, SYNC).unwrap();
         assert_eq!(store.get(&key(1)).unwrap(), Some(answer("a", 7)));
         assert_eq!(store.get(&key(2)).unwrap(), None);
         assert!((store.spent("run:x").unwrap() - 1.0).abs() < 1e-12);
@@ -240,17 +290,48 @@ pub(super) mod tests {
     #[tokio::test]
     async fn two_handles_on_one_file_see_each_other() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("judge.redb");
-        let (one, two) = (Store::open(&path).unwrap(), Store::open(&path).unwrap());
+        let path = folder.path().join("judge.log");
+        let (one, two) = (Store::open(&path, SYNC).unwrap(), Store::open(&path, SYNC).unwrap());
         one.keep(key(1), &answer("a", 1)).await.unwrap();
         two.keep(key(2), &answer("b", 2)).await.unwrap();
         assert!(two.get(&key(1)).unwrap().is_some() && one.get(&key(2)).unwrap().is_some());
     }
 
+    #[tokio::test]
+    async fn who_is_not_alone_leaves_the_file_as_it_is_and_who_is_tidies_it_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("judge.log");
+        let open = || Store::open(&path, SYNC).unwrap();
+        let bytes = || std::fs::metadata(&path).unwrap().len();
+        let store = open();
+        let long = answer(&"x".repeat(1 << 10), 7);
+        store.write_now(&vec![Change::Keep(key(1), long.clone()); 2000]).unwrap();
+        let before = bytes();
+        let other = open();
+        assert_eq!(bytes(), before);
+        store.keep(key(2), &long).await.unwrap();
+        assert_eq!(other.get(&key(2)).unwrap(), Some(long.clone()));
+        drop((store, other));
+        let store = open();
+        assert!(bytes() * 100 < before);
+        assert_eq!(
+            (store.get(&key(1)).unwrap(), store.get(&key(2)).unwrap()),
+            (Some(long.clone()), Some(long))
+        );
+    }
+
+    #[tokio::test]
+    async fn an_answer_may_have_to_wait_for_the_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("judge.log"), Duration::ZERO).unwrap();
+        store.keep(key(1), &answer("a", 1)).await.unwrap();
+        assert!(store.get(&key(1)).unwrap().is_some());
+    }
+
     #[test]
     fn a_file_that_is_none_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        let error = Store::open(folder.path()).unwrap_err().to_string();
+        let error = Store::open(folder.path(), SYNC).unwrap_err().to_string();
         assert!(error.contains(&folder.path().display().to_string()), "{error}");
     }
 }

@@ -16,9 +16,13 @@ use futures_util::stream;
 use guerdon_types::{Message, Role, Rollout};
 use serde::Serialize;
 
-use crate::prompt::{Criterion, Rubric, sha256};
+use crate::case::{Case, Dialogue};
+use crate::digest::sha256;
+use crate::read::Finding;
+use crate::rubric::{Criterion, Rubric};
 use crate::seal::{self, Measured};
 use crate::source::JudgeSource;
+use crate::verdict::{self, Pooling};
 
 pub use gold::{Gold, GoldError};
 
@@ -125,23 +129,27 @@ impl JudgeSource {
     }
 
     async fn levels(&self, rubric: &Arc<Rubric>, item: &gold::Levelled, repeats: u32) -> Vec<Rated> {
-        let first = self.ballot(rubric, &item.rollout, 0, false).await;
+        let dialogue = Dialogue::new(&item.rollout.messages);
+        let last = item.rollout.messages.len().saturating_sub(1);
+        let Some(case) = Case::new(&dialogue, &item.rollout, last, self.nonce()) else { return Vec::new() };
+        let first = self.findings(rubric, &case, 0, false).await;
         let mut others = Vec::new();
         for repeat in 1..=repeats {
-            others.push(self.ballot(rubric, &item.rollout, repeat, false).await);
+            others.push(self.findings(rubric, &case, repeat, false).await);
         }
         let reversed = match rubric.criteria.len() {
             0 | 1 => None,
-            _ => Some(self.ballot(rubric, &item.rollout, 0, true).await),
+            _ => Some(self.findings(rubric, &case, 0, true).await),
         };
         let length = item.rollout.messages.last().map_or(0, |turn| turn.content.chars().count());
         let rate = |criterion: &Criterion, label: &String| {
             let index = |level: &str| criterion.levels.iter().position(|one| one.name == level);
-            let level =
-                |ballot: &Option<crate::verdict::Ballot>| index(&ballot.as_ref()?.get(&criterion.id)?.level);
+            let level = |findings: &Option<Vec<Finding>>| {
+                index(&findings.as_ref()?.iter().find(|finding| finding.id == criterion.id)?.level)
+            };
             let points = |index: usize| criterion.levels.get(index).map_or(0.0, |level| level.points.get());
             let (people, judge) = (index(label)?, level(&first));
-            let differs = |other: &Option<crate::verdict::Ballot>| Some(level(other)? != judge?);
+            let differs = |other: &Option<Vec<Finding>>| Some(level(other)? != judge?);
             let flips: Vec<bool> = others.iter().filter_map(differs).collect();
             #[expect(clippy::cast_precision_loss, reason = "turns are short of 2^53 characters")]
             Some(Rated {
@@ -166,8 +174,14 @@ impl JudgeSource {
                 let mut messages = item.prompt.clone();
                 messages.push(Message::new(Role::Assistant, reply.clone()));
                 let rollout = Rollout { messages, ..Rollout::default() };
-                let ballot = self.ballot(rubric, &rollout, repeat, reversed).await?;
-                *points = crate::verdict::weigh(rubric, &[ballot], crate::Pooling::Median, reply).points();
+                let dialogue = Dialogue::new(&rollout.messages);
+                let case = Case::new(&dialogue, &rollout, item.prompt.len(), self.nonce())?;
+                *points = if case.is_silent() {
+                    verdict::of_silence(rubric).points()
+                } else {
+                    let findings = self.findings(rubric, &case, repeat, reversed).await?;
+                    verdict::weigh(rubric, &[findings.iter().collect()], Pooling::Median, &case).points()
+                };
             }
             let [a, b] = points;
             // a, b, or neither

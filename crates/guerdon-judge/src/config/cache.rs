@@ -19,12 +19,16 @@ pub struct CacheConfig {
     /// The file that keeps answers beyond a restart. Judges may share one. Default: none, memory only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
+    /// After how long at the latest the disk is told of an answer that is in the file. A process that is killed loses none;
+    /// a power cut loses the answers of this long, and they are bought again. With `"0s"` an answer waits for the disk.
+    #[serde(with = "humantime_serde")]
+    pub sync: Duration,
 }
 
 impl Default for CacheConfig {
     fn default() -> Self {
         let ttl = Duration::from_secs(24 * 60 * 60);
-        Self { max_entries: 100_000, ttl, mode: CacheMode::On, path: None }
+        Self { max_entries: 100_000, ttl, mode: CacheMode::On, path: None, sync: Duration::from_secs(1) }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What endpoints say of their quotas in headers: `x-ratelimit-{limit,remaining,reset}-{requests,tokens}` (OpenAI, Azure,
 //! vLLM gateways, `LiteLLM`, Groq, Cerebras) and `anthropic-ratelimit-{requests,tokens}-{limit,remaining}`. A reset is a
-//! Go duration (`6m0s`, `120ms`), seconds, or a time since 1970.
+//! Go duration (`6m0s`, `120ms`), seconds, a time since 1970, or a date (RFC 3339).
 
 use std::time::{Duration, SystemTime};
 
@@ -47,7 +47,7 @@ fn whole(number: f64) -> Option<u64> {
     (0.0..=9e15).contains(&number).then_some(number as u64)
 }
 
-/// `6m0s`, `120ms`, `1h2m3.5s`, `17` (seconds), or seconds or milliseconds since 1970.
+/// `6m0s`, `120ms`, `1h2m3.5s`, `17` (seconds), seconds or milliseconds since 1970, or `2026-11-23T09:00:00Z`.
 pub(crate) fn duration(text: &str, now: SystemTime) -> Option<Duration> {
     if let Ok(number) = text.parse::<f64>() {
         let seconds = match number {
@@ -56,6 +56,9 @@ pub(crate) fn duration(text: &str, now: SystemTime) -> Option<Duration> {
             _ => number / 1e3,
         };
         let at = SystemTime::UNIX_EPOCH + Duration::try_from_secs_f64(seconds).ok()?;
+        return Some(at.duration_since(now).unwrap_or_default());
+    }
+    if let Ok(at) = humantime::parse_rfc3339(text) {
         return Some(at.duration_since(now).unwrap_or_default());
     }
     let mut total = 0.0;
@@ -96,6 +99,7 @@ mod tests {
             ("1795000030", 30_000),
             ("1795000030000", 30_000),
             ("1700000000", 0),
+            ("2026-11-18T11:07:10Z", 30_000),
         ] {
             assert_eq!(duration(text, now), Some(Duration::from_millis(millis)), "{text}");
         }

@@ -33,7 +33,16 @@ pub(crate) struct Limits {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Flow {
     pub(crate) name: Arc<str>,
+    /// Each client's questions are a flow of their own.
+    pub(crate) client: u64,
     pub(crate) weight: u32,
+}
+
+impl Flow {
+    /// Of client 0.
+    pub(crate) fn of(name: &str, weight: u32) -> Self {
+        Self { name: name.into(), client: 0, weight }
+    }
 }
 
 /// What an attempt needs.
@@ -89,7 +98,7 @@ pub(super) struct State {
     waiting: BTreeMap<Place, Waiter>,
     tokens_waiting: u64,
     /// Where each flow's next question begins, in virtual time.
-    flows: HashMap<Arc<str>, u64>,
+    flows: HashMap<(Arc<str>, u64), u64>,
     virtual_now: u64,
     arrivals: u64,
     /// Mean seconds of an attempt.
@@ -171,7 +180,7 @@ impl State {
         if self.waiting.is_empty() && self.under_way == 0 {
             self.flows.clear();
         }
-        let next = self.flows.entry(Arc::clone(&want.flow.name)).or_default();
+        let next = self.flows.entry((Arc::clone(&want.flow.name), want.flow.client)).or_default();
         let tag = (*next).max(self.virtual_now);
         let ticks = want.tokens.max(1).saturating_mul(TICKS) / u64::from(want.flow.weight.max(1));
         *next = tag.saturating_add(ticks.max(1));

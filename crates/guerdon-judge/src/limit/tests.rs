@@ -12,12 +12,8 @@ fn limits() -> Limits {
     Limits { max_concurrent: 1000, max_queued: 10_000, requests: None, tokens: None, span: MINUTE }
 }
 
-fn flow(name: &str, weight: u32) -> Flow {
-    Flow { name: name.into(), weight }
-}
-
 fn want(tokens: u64) -> Want {
-    Want { tokens, flow: flow("", 1), deadline: None, place: None }
+    Want { tokens, flow: Flow::of("", 1), deadline: None, place: None }
 }
 
 fn by(tokens: u64, seconds: u64) -> Want {
@@ -59,7 +55,7 @@ async fn flows_share_by_weight_and_a_lone_question_does_not_queue_behind_a_batch
     let order = Mutex::new(Vec::new());
     let held = limit.enter(want(1)).await.unwrap();
     let ask = async |name: &'static str, weight| {
-        let want = Want { flow: flow(name, weight), ..want(10) };
+        let want = Want { flow: Flow::of(name, weight), ..want(10) };
         let permit = limit.enter(want).await.unwrap();
         order.lock().unwrap().push(name);
         permit.settle(None, Load::Carried, Duration::ZERO);
@@ -75,6 +71,26 @@ async fn flows_share_by_weight_and_a_lone_question_does_not_queue_behind_a_batch
     let heavies = order[..80].iter().filter(|name| **name == "heavy").count();
     assert!((58..=62).contains(&heavies), "three to one: {heavies}");
     assert!(order.iter().position(|name| *name == "lone").unwrap() < 4, "{:?}", &order[..8]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_with_much_to_ask_does_not_keep_another_waiting() {
+    let limit = Limit::new(Limits { max_concurrent: 1, ..limits() });
+    let order = Mutex::new(Vec::new());
+    let held = limit.enter(want(1)).await.unwrap();
+    let ask = async |client| {
+        let permit =
+            limit.enter(Want { flow: Flow { client, ..Flow::of("", 1) }, ..want(10) }).await.unwrap();
+        order.lock().unwrap().push(client);
+        drop(permit);
+    };
+    let (many, one) = (join_all((0..50).map(|_| ask(1))), ask(2));
+    let release = async {
+        tokio::task::yield_now().await;
+        drop(held);
+    };
+    tokio::join!(many, one, release);
+    assert!(order.lock().unwrap().iter().position(|client| *client == 2).unwrap() < 3);
 }
 
 #[tokio::test(start_paused = true)]

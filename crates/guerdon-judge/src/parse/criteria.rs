@@ -9,8 +9,8 @@ use toml::Spanned;
 
 use super::{Front, shifted};
 use crate::expected::MOST_LEVELS;
-use crate::prompt::{Criterion, Grouping, Kind, Level, Scoring};
 use crate::report::{Report, Source};
+use crate::rubric::{Criterion, Grouping, Kind, Level, Scoring};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

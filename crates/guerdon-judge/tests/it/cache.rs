@@ -16,7 +16,7 @@ use crate::stand_in::{Scripted, StandIn};
 
 fn kept_in(folder: &Path, url: &str, mode: CacheMode) -> EndpointConfig {
     let mut config = EndpointConfig::new(url, "m");
-    config.cache.path = Some(folder.join("judge.redb"));
+    config.cache.path = Some(folder.join("judge.log"));
     config.cache.mode = mode;
     config
 }

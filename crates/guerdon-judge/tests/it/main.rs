@@ -8,6 +8,7 @@
 )]
 
 mod attacks;
+mod audit;
 mod cache;
 mod calibration;
 mod endpoint;

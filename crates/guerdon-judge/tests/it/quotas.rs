@@ -278,10 +278,12 @@ async fn a_slow_attempt_gets_a_second_within_the_share() {
     let stand_in = StandIn::that(|number| answer(if number % 50 == 49 { 30_000 } else { 100 }));
     let hedged = EndpointConfig { hedge: Finite::new(0.05).unwrap(), ..config() };
     let judge = Judge::of(hedged, &[(URL, Arc::clone(&stand_in))]);
-    let mut slowest = Duration::ZERO;
+    let (mut slowest, mut sent) = (Duration::ZERO, 0);
     for number in 0..400 {
         let started = Instant::now();
-        part(&judge.judge(&format!("turn {number}")).await);
+        let signal = judge.judge(&format!("turn {number}")).await;
+        part(&signal);
+        sent += signal.usage.judge_calls;
         // The first few teach what is usual.
         if number >= 100 {
             slowest = slowest.max(started.elapsed());
@@ -290,6 +292,7 @@ async fn a_slow_attempt_gets_a_second_within_the_share() {
     let hedges = judge.outcomes("hedged");
     assert!(slowest < Duration::from_secs(1), "{slowest:?}");
     assert!((1..=20).contains(&hedges), "{hedges}");
+    assert_eq!(sent, 400 + hedges as u64, "who asked is told of the second attempt, too");
 }
 
 #[tokio::test(start_paused = true)]

@@ -207,7 +207,7 @@ pub struct JudgingConfig {
     pub panel: Vec<String>,
     /// How several opinions on one criterion become one.
     pub pooling: Pooling,
-    /// This profile's weight in the queue of a judge that several profiles ask.
+    /// What each client of this profile weighs in the queue of a judge that several profiles ask.
     pub weight: NonZeroU32,
     /// How often the judge is asked questions whose answer is known; also at start, and when its prompts change. Each is
     /// paid. Not set: never.

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
 
-use guerdon_judge::{Endpoint, EndpointConfig, JudgeSource, KeyPlace, Prompts, Services};
+use guerdon_judge::{CallEvent, Endpoint, EndpointConfig, JudgeSource, KeyPlace, Prompts, Services};
 use secrecy::ExposeSecret as _;
 use sha2::Digest as _;
 
@@ -90,12 +90,20 @@ impl Loader {
         let (metrics, label) = (Arc::clone(&self.metrics), name.to_owned());
         let (environment, folder) = (Arc::clone(&self.source.environment), root.to_owned());
         let what = format!("judge `{name}`");
-        Services::new(self.tasks.clone(), move |event| metrics.judges.call(&label, event))
-            .with_root(root)
-            .with_keys(move |KeyPlace { env, file }| {
+        let cached = metrics.judges.cached(name);
+        let observer = move |event: &CallEvent| {
+            if event.cached {
+                cached.inc();
+            } else {
+                metrics.judges.call(&label, event);
+            }
+        };
+        Services::new(self.tasks.clone(), observer).with_root(root).with_keys(
+            move |KeyPlace { env, file }| {
                 resolve(Place { what: &what, env, file }, &folder, environment.as_ref())
                     .map_err(|error: SecretError| error.to_string())
-            })
+            },
+        )
     }
 }
 

@@ -1,20 +1,14 @@
-//! Judge prompts: what a rubric is once it is read, and the set that a source asks.
-//!
-//! A rubric's points stay here. The judge model chooses levels by name; what a level is worth is looked up and summed in
-//! Rust, so a model can neither misadd nor be talked into a number.
+//! The set of prompts that a source asks: read, checked and compiled together, all or none.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use guerdon_types::Finite;
-use minijinja::Environment;
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+use serde::Serialize;
 
-use crate::examples::{self, Example, Probe};
 use crate::report::{Report, Source};
-use crate::{parse, render, seal};
+use crate::rubric::{Example, Rubric};
+use crate::{order, parse, seal, template};
 
 /// A prompt file as it was read, by whoever reads files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,116 +17,6 @@ pub struct PromptText {
     pub name: String,
     /// Everything in it.
     pub text: String,
-}
-
-/// What a criterion may do to the points.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Kind {
-    /// Takes points away.
-    Deduct,
-    /// Gives points.
-    Bonus,
-    /// Takes points away and withholds the prompt's bonuses.
-    Gate,
-    /// Takes points away and forbids a reward above the floor, where the fusion is gated.
-    Veto,
-}
-
-/// One degree of a criterion.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Level {
-    pub(crate) name: String,
-    pub(crate) points: Finite,
-    pub(crate) anchor: String,
-    #[serde(skip)]
-    pub(crate) fires: bool,
-}
-
-impl Level {
-    /// Whether this level is a fault: it costs points, or is flagged.
-    pub(crate) fn is_fault(&self) -> bool {
-        self.fires || self.points.get() < 0.0
-    }
-
-    /// Whether this level says anything at all.
-    pub(crate) fn is_silent(&self) -> bool {
-        !self.fires && self.points == Finite::ZERO
-    }
-}
-
-/// One question of a rubric.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Criterion {
-    pub(crate) id: String,
-    pub(crate) kind: Kind,
-    pub(crate) about: String,
-    pub(crate) levels: Vec<Level>,
-    #[serde(skip)]
-    pub(crate) fails_empty: bool,
-    #[serde(skip)]
-    pub(crate) quote: bool,
-}
-
-impl Criterion {
-    /// The level with the fewest points; a flagged one before its equals.
-    pub(crate) fn worst(&self) -> Option<&Level> {
-        self.levels
-            .iter()
-            .min_by(|a, b| a.points.get().total_cmp(&b.points.get()).then(b.fires.cmp(&a.fires)))
-    }
-
-    pub(crate) fn level(&self, name: &str) -> Option<&Level> {
-        self.levels.iter().find(|level| level.name == name)
-    }
-}
-
-/// How criteria are put into calls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Grouping {
-    /// All in one: a third or a quarter of the tokens; one criterion may colour another.
-    #[default]
-    Rubric,
-    /// One call each.
-    Criterion,
-}
-
-/// What an answer's points are made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Scoring {
-    /// The level that the judge chose.
-    #[default]
-    Chosen,
-    /// The mean over all levels, by the probability that the judge gave to each.
-    Expected,
-}
-
-/// A rubric, ready to be asked.
-#[derive(Debug)]
-pub(crate) struct Rubric {
-    pub(crate) id: String,
-    pub(crate) about: String,
-    pub(crate) version: u32,
-    /// Of its content: see [`seal`](crate::seal).
-    pub(crate) hash: String,
-    pub(crate) sealed: bool,
-    pub(crate) max_tokens: u32,
-    pub(crate) temperature: f64,
-    pub(crate) grouping: Grouping,
-    pub(crate) scoring: Scoring,
-    /// How often it is asked of each judge.
-    pub(crate) samples: u32,
-    /// Whether each sample asks the criteria in an order of its own.
-    pub(crate) shuffle: bool,
-    pub(crate) criteria: Vec<Criterion>,
-    pub(crate) examples: Vec<Example>,
-    pub(crate) probes: Vec<Probe>,
-    /// `context.…` values that the body names; which of them it can do without is its own affair.
-    pub(crate) context: BTreeSet<String>,
-    pub(crate) body: Environment<'static>,
 }
 
 /// What a rubric is, for people.
@@ -237,12 +121,16 @@ fn compile(source: &Source<'_>, report: &mut Report) -> Option<Rubric> {
     let hash = seal::content_hash(source.text);
     parse::seal(source, &parts.front, &front, &hash, report);
     let criteria = parse::criteria(source, &parts.front, &front, report);
-    examples::check(source, &parts.front, (&front.examples, &front.probes), &criteria, report);
+    parse::examples(source, &parts.front, (&front.examples, &front.probes), &criteria, report);
     let bare =
         |spanned: Vec<toml::Spanned<Example>>| spanned.into_iter().map(toml::Spanned::into_inner).collect();
     let examples: Vec<Example> = bare(front.examples);
-    let (body, context) = render::compile(source, &parts, (&criteria, &examples), report)?;
+    let body = template::compile(source, [&parts.system, &parts.user], (&criteria, &examples), report)?;
     let samples = front.samples.into_inner();
+    let count = criteria.len();
+    let shuffled = front.shuffle.unwrap_or(samples > 1);
+    let order = |number| if shuffled { order::shuffled(count, &hash, number) } else { (0..count).collect() };
+    let orders = (0..samples).map(order).collect();
     Some(Rubric {
         id: front.id.into_inner(),
         about: front.about,
@@ -254,12 +142,13 @@ fn compile(source: &Source<'_>, report: &mut Report) -> Option<Rubric> {
         grouping: front.grouping,
         scoring: front.scoring.map(toml::Spanned::into_inner).unwrap_or_default(),
         samples,
-        shuffle: front.shuffle.unwrap_or(samples > 1),
+        orders,
         criteria,
         examples,
         probes: front.probes.into_iter().map(toml::Spanned::into_inner).collect(),
-        context,
-        body,
+        context: body.context,
+        facts: body.facts,
+        body: body.templates,
     })
 }
 
@@ -270,19 +159,4 @@ impl Prompts {
     pub fn sealed(text: &str) -> String {
         seal::sealed(text)
     }
-}
-
-/// `sha256:` and the hash of `text`, in hexadecimal.
-pub(crate) fn sha256(text: &str) -> String {
-    format!("sha256:{}", hex(&Sha256::digest(text.as_bytes())))
-}
-
-/// Bytes in hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

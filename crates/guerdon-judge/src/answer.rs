@@ -1,10 +1,12 @@
-//! An answer as it is kept: what was found, who found it, when, and what it cost.
+//! What comes of a question: an answer, as it is kept, or the reason why there is none.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use guerdon_types::Usage;
+use guerdon_types::{AbstainWhy, Usage};
 use serde::{Deserialize, Serialize};
 
+use crate::patience::GaveUp;
 use crate::read::Finding;
 
 /// What a judge found, and which.
@@ -25,6 +27,29 @@ impl Answer {
     pub(crate) fn is_older_than(&self, age: Duration) -> bool {
         now_seconds().saturating_sub(self.at) > age.as_secs()
     }
+}
+
+/// Why a question has no answer. Shared by all who asked it; never kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) why: AbstainWhy,
+    pub(crate) detail: String,
+    /// Set if only the first asker's patience ended: others may ask again.
+    pub(crate) gave_up: Option<GaveUp>,
+}
+
+impl Failure {
+    pub(crate) fn new(why: AbstainWhy, detail: impl Into<String>) -> Self {
+        Self { why, detail: detail.into(), gave_up: None }
+    }
+}
+
+/// What came of a question.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) result: Result<Arc<Answer>, Failure>,
+    pub(crate) usage: Usage,
+    pub(crate) cached: bool,
 }
 
 /// Seconds since 1970, by the wall clock: an answer's age must survive a restart.

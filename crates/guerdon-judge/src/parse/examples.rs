@@ -1,48 +1,16 @@
-//! What stands in a rubric beside its criteria: worked examples, which the judge is shown, and probes, which it is not and
-//! whose verdict is known.
+//! Examples and probes: that they speak of what exists, and that no probe is shown.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use guerdon_types::Context;
-use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
-use crate::parse::shifted;
-use crate::prompt::Criterion;
+use super::shifted;
 use crate::report::{Report, Source};
-
-/// A turn and how it is judged, shown to the judge.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Example {
-    /// What the partner said before.
-    #[serde(default)]
-    pub(crate) before: String,
-    pub(crate) turn: String,
-    /// The level of each criterion that the example is about.
-    pub(crate) levels: BTreeMap<String, String>,
-    /// Why.
-    #[serde(default)]
-    pub(crate) note: String,
-}
-
-/// A turn whose verdict is known, asked to see whether the judge still knows it.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Probe {
-    pub(crate) name: String,
-    #[serde(default)]
-    pub(crate) before: String,
-    pub(crate) turn: String,
-    #[serde(default)]
-    pub(crate) context: Context,
-    /// The level of each criterion that the probe is about.
-    pub(crate) levels: BTreeMap<String, String>,
-}
+use crate::rubric::{Criterion, Example, Probe};
 
 /// Checks that examples and probes speak of criteria and levels that exist, and that no probe is shown.
-pub(crate) fn check(
+pub(crate) fn examples(
     source: &Source<'_>,
     range: &Range<usize>,
     (examples, probes): (&[Spanned<Example>], &[Spanned<Probe>]),
