@@ -1,6 +1,5 @@
 //! An edited file is live within a moment; a broken one changes nothing.
 
-use std::io::Write as _;
 use std::time::Duration;
 
 use guerdon_tests::Server;
@@ -131,76 +130,6 @@ async fn a_model_is_swapped_under_load_without_a_failed_request() {
     tokio::join!(swaps, requests);
     assert_ne!(version(&server).await, before, "the model in force is told by its hash");
     server.stop().await;
-}
-
-/// How editors and deployments write: each must be noticed, and none read half-written.
-#[tokio::test]
-#[expect(clippy::disallowed_methods, reason = "a test writes its own files")]
-async fn every_way_of_writing_a_file_is_noticed() {
-    let server = Server::with("[reload]\ndebounce = \"20ms\"\n", &[]).await;
-    let file = server.path("rules.yaml");
-    let pack = |points: u32| Server::pack().replace("points: -50", &format!("points: -{points}"));
-
-    // Written over in place, in two steps: nano, echo >.
-    let text = pack(2);
-    let (start, end) = text.split_at(40);
-    std::fs::write(&file, start).unwrap();
-    std::fs::OpenOptions::new().append(true).open(&file).unwrap().write_all(end.as_bytes()).unwrap();
-    settled(&server, -2.0).await;
-
-    // The old file becomes the backup and a new one takes its name: vim.
-    std::fs::rename(&file, server.path("rules.yaml~")).unwrap();
-    std::fs::write(&file, pack(3)).unwrap();
-    settled(&server, -3.0).await;
-
-    // Removed, and written again a moment later: git checkout.
-    std::fs::remove_file(&file).unwrap();
-    std::fs::write(&file, pack(4)).unwrap();
-    settled(&server, -4.0).await;
-    server.stop().await;
-}
-
-/// A ConfigMap is a folder of links into `..data`, itself a link that is swapped as a whole.
-#[tokio::test]
-#[cfg(unix)]
-#[expect(clippy::disallowed_methods, reason = "a test writes its own files")]
-async fn a_swapped_config_map_is_noticed() {
-    use std::os::unix::fs::symlink;
-    let packs = |server: &Server, version: u32| {
-        let folder = server.path(&format!("packs/..{version}"));
-        std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(
-            folder.join("words.yaml"),
-            Server::pack().replace("points: -50", &format!("points: -{version}")),
-        )
-        .unwrap();
-        folder
-    };
-    let server = Server::with("[reload]\ndebounce = \"20ms\"\n", &[]).await;
-    symlink(packs(&server, 2), server.path("packs/..data")).unwrap();
-    symlink("..data/words.yaml", server.path("packs/words.yaml")).unwrap();
-    let mounted = Server::config().replace("\"rules.yaml\"", "\"packs\"");
-    server.replace("guerdon.toml", &Server::resolved(&format!("{mounted}[reload]\ndebounce = \"20ms\"\n")));
-    settled(&server, -2.0).await;
-
-    symlink(packs(&server, 3), server.path("packs/..next")).unwrap();
-    std::fs::rename(server.path("packs/..next"), server.path("packs/..data")).unwrap();
-    settled(&server, -3.0).await;
-    server.stop().await;
-}
-
-/// Asks until the rule's points are `wanted`. Every answer on the way is whole: a reward, never an error.
-async fn settled(server: &Server, wanted: f64) {
-    let reached = async {
-        loop {
-            let seen = points(server, "see the work order .").await;
-            let points = seen[0].as_f64().unwrap_or_else(|| unreachable!("no points in {seen}"));
-            if (points - wanted).abs() < 1e-9 {
-                return;
-            }
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), reached).await.expect("the change was noticed");
 }
 
 #[tokio::test]

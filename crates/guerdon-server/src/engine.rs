@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use crate::batch::Batch;
 use crate::config::{Config, ConfigSource};
 use crate::error::LoadError;
+use crate::fingerprint::Fingerprint;
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::sources::Loader;
@@ -31,11 +32,23 @@ pub struct Engine {
     reloading: Mutex<()>,
     /// The report of the last reload, if it failed.
     last_error: Mutex<Option<String>>,
-    /// What the last load read or tried to read, whether it came to life or not.
-    attempted: Mutex<Vec<PathBuf>>,
+    /// The last load, whether it came to life or not.
+    attempt: Mutex<Attempt>,
     /// Where the server listens, once it does: a reload must not open it to everyone.
     listening: OnceLock<SocketAddr>,
 }
+
+/// What a load read.
+#[derive(Debug)]
+struct Attempt {
+    /// The files and folders that it read or tried to read.
+    files: Vec<PathBuf>,
+    /// What they held; none if they did not stay the same.
+    held: Option<Fingerprint>,
+}
+
+/// Files that change while they are read are read again so often.
+const MAX_READS: usize = 8;
 
 impl Engine {
     /// Loads the configuration, the models (with a warm-up), the packs and the prompts. Blocks.
@@ -45,8 +58,9 @@ impl Engine {
     pub fn load(source: ConfigSource) -> Result<Arc<Self>, LoadError> {
         let (metrics, tasks) = (Metrics::new(), TaskTracker::new());
         let loader = Loader::new(source, Arc::clone(&metrics), tasks.clone());
-        let mut attempted = Vec::new();
-        let live = ArcSwap::from_pointee(loader.load(1, &mut attempted)?);
+        let mut files = Vec::new();
+        let live = ArcSwap::from_pointee(loader.load(1, &mut files)?);
+        let attempt = Attempt { held: Some(Fingerprint::of(&files)), files };
         metrics.reloaded(1);
         Ok(Arc::new(Self {
             live,
@@ -57,7 +71,7 @@ impl Engine {
             tasks,
             reloading: Mutex::default(),
             last_error: Mutex::default(),
-            attempted: Mutex::new(attempted),
+            attempt: Mutex::new(attempt),
             listening: OnceLock::new(),
         }))
     }
@@ -95,17 +109,12 @@ impl Engine {
         let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
         let on_trial = self.stage.info().map_or(0, |candidate| candidate.generation);
         let generation = self.live().generation.max(on_trial) + 1;
-        let mut attempted = Vec::new();
-        let loaded =
-            self.loader.load(generation, &mut attempted).and_then(|live| match self.listening.get() {
-                Some(address) => live
-                    .auth
-                    .check_listen(*address, &live.config.auth)
-                    .map(|()| live)
-                    .map_err(LoadError::from),
-                None => Ok(live),
-            });
-        *self.attempted.lock().unwrap_or_else(PoisonError::into_inner) = attempted;
+        let loaded = self.load_at_rest(generation).and_then(|live| match self.listening.get() {
+            Some(address) => {
+                live.auth.check_listen(*address, &live.config.auth).map(|()| live).map_err(LoadError::from)
+            }
+            None => Ok(live),
+        });
         // Locked only now: a load may take seconds, and `info` reads this.
         let mut last_error = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
         match loaded {
@@ -129,6 +138,31 @@ impl Engine {
                 Err(error)
             }
         }
+    }
+
+    /// Loads what the files hold at one moment. Where one of them changes while they are read, all are read again: a
+    /// folder that was swapped as a whole is never live by halves.
+    fn load_at_rest(&self, generation: u64) -> Result<Live, LoadError> {
+        let mut files = self.attempt.lock().unwrap_or_else(PoisonError::into_inner).files.clone();
+        let mut loaded = Err(LoadError::Restless);
+        let mut held = None;
+        for _ in 0..MAX_READS {
+            let before = Fingerprint::of(&files);
+            files.clear();
+            let live = self.loader.load(generation, &mut files);
+            if Fingerprint::of(&files) == before {
+                (loaded, held) = (live, Some(before));
+                break;
+            }
+        }
+        *self.attempt.lock().unwrap_or_else(PoisonError::into_inner) = Attempt { files, held };
+        loaded
+    }
+
+    /// Whether the files hold anything else than what the last load read.
+    pub(crate) fn has_news(&self) -> bool {
+        let attempt = self.attempt.lock().unwrap_or_else(PoisonError::into_inner);
+        attempt.held.as_ref() != Some(&Fingerprint::of(&attempt.files))
     }
 
     /// All at once; or, if the configuration says so, tokens and limits at once and the profiles on trial.
@@ -202,7 +236,7 @@ impl Engine {
     /// The files to watch: those that serve, and those that the last load tried to read.
     pub(crate) fn files(&self) -> Vec<PathBuf> {
         let mut files = self.live().files.clone();
-        files.extend(self.attempted.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned());
+        files.extend(self.attempt.lock().unwrap_or_else(PoisonError::into_inner).files.iter().cloned());
         files.sort();
         files.dedup();
         files

@@ -1,5 +1,6 @@
 //! Why a configuration could not be brought to life. Each says what, where, and what to change.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use crate::config::ConfigError;
@@ -17,7 +18,7 @@ pub enum LoadError {
     Secret(#[from] SecretError),
     /// A file that the configuration names.
     #[error(
-        "cannot read `{path}`: {cause}\n  help: paths are relative to the folder of the configuration file"
+        "cannot read `{path}`: {cause}\n  help: {}", read_help(cause.kind())
     )]
     Read {
         /// The file or folder.
@@ -25,6 +26,11 @@ pub enum LoadError {
         /// Why.
         cause: std::io::Error,
     },
+    /// Files that somebody goes on writing.
+    #[error(
+        "files changed each time they were read\n  help: what served before serves on; reload once nobody writes them any more"
+    )]
+    Restless,
     /// The rule packs, with a compiler's report.
     #[error("the rule packs are broken\n{0}")]
     Rules(guerdon_rules::Report),
@@ -75,6 +81,14 @@ pub enum LoadError {
         "no default profile\n  help: add a [profiles.<name>] section, and with several of them set default_profile"
     )]
     NoDefaultProfile,
+}
+
+const fn read_help(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::InvalidData => "save it as UTF-8",
+        ErrorKind::PermissionDenied => "let the user that runs guerdon read it",
+        _ => "paths in a configuration file are relative to its folder",
+    }
 }
 
 impl LoadError {

@@ -47,6 +47,7 @@ mod credentials;
 mod engine;
 mod error;
 mod extract;
+mod fingerprint;
 mod inbound;
 mod live;
 mod metrics;

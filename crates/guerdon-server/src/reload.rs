@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
-use sha2::{Digest as _, Sha256};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -32,7 +31,6 @@ const QUEUE: usize = 64;
 pub(crate) struct Reloader {
     engine: Arc<Engine>,
     watch: Watch,
-    seen: Seen,
     triggers: mpsc::Receiver<Trigger>,
     quiet: Duration,
 }
@@ -42,15 +40,14 @@ impl Reloader {
         let (sender, triggers) = mpsc::channel(QUEUE);
         let config = engine.live().config.reload.clone();
         let mut watch = Watch::new(config.watch, sender.clone());
-        let seen = watch.follow(&engine);
-        (Self { engine, watch, seen, triggers, quiet: config.debounce }, sender)
+        watch.follow(&engine);
+        (Self { engine, watch, triggers, quiet: config.debounce }, sender)
     }
 }
 
 /// Reloads until `stop`.
 pub(crate) async fn run(reloader: Reloader, stop: CancellationToken) {
-    let Reloader { engine, mut watch, mut seen, mut triggers, quiet } = reloader;
-    let mut changed_meanwhile = false;
+    let Reloader { engine, mut watch, mut triggers, quiet } = reloader;
     loop {
         let trigger = tokio::select! {
             () = stop.cancelled() => return,
@@ -59,8 +56,8 @@ pub(crate) async fn run(reloader: Reloader, stop: CancellationToken) {
         let Some(first) = trigger else { return };
         let gathered = gather(first, &mut triggers, quiet).await;
         let asked = gathered.iter().any(|trigger| !matches!(trigger, Trigger::Changed));
-        let now = fingerprint(&engine.files());
-        if !asked && !changed_meanwhile && now == seen {
+        // A broken file is not tried again until it changes.
+        if !asked && !engine.has_news() {
             continue;
         }
         let reloading = Arc::clone(&engine);
@@ -68,10 +65,7 @@ pub(crate) async fn run(reloader: Reloader, stop: CancellationToken) {
             tokio::task::spawn_blocking(move || reloading.reload().map_err(|error| error.to_string())).await;
         let outcome =
             outcome.unwrap_or_else(|_| Err("the reload itself failed; the server's log has more".into()));
-        // What was seen is what was loaded or refused: a broken file is not tried again until it changes. A change that
-        // came while files were being read may be in the load or not, so the next one is loaded whatever it looks like.
-        seen = watch.follow(&engine);
-        changed_meanwhile = !triggers.is_empty();
+        watch.follow(&engine);
         for trigger in gathered {
             if let Trigger::Asked(answer) = trigger {
                 // Whoever asked may have hung up; the reload stands.
@@ -102,38 +96,6 @@ async fn gather(first: Trigger, triggers: &mut mpsc::Receiver<Trigger>, quiet: D
     gathered
 }
 
-/// What the watched files held.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Seen(Vec<u8>);
-
-/// A hash over the files' contents and the folders' listings; what cannot be read counts as such.
-fn fingerprint(files: &[PathBuf]) -> Seen {
-    let mut hash = Sha256::new();
-    for file in files {
-        hash.update(file.as_os_str().as_encoded_bytes());
-        if file.is_dir() {
-            let mut names: Vec<_> = std::fs::read_dir(file)
-                .into_iter()
-                .flatten()
-                .flatten()
-                .map(|entry| entry.file_name())
-                .collect();
-            names.sort();
-            for name in names {
-                hash.update(name.as_encoded_bytes());
-                hash.update([0]);
-            }
-            continue;
-        }
-        #[expect(clippy::disallowed_methods, reason = "this is reload")]
-        match std::fs::read(file) {
-            Ok(bytes) => hash.update(Sha256::digest(&bytes)),
-            Err(_) => hash.update([1]),
-        }
-    }
-    Seen(hash.finalize().to_vec())
-}
-
 /// Watches the folders of the files that were read, never the files: editors replace files, and Kubernetes swaps a
 /// symlink beside them, and a watch on a file dies with its inode.
 #[derive(Debug)]
@@ -161,11 +123,10 @@ impl Watch {
         Self { watcher, folders: BTreeSet::new() }
     }
 
-    /// Watches the folders of what serves and of what was tried last; returns what they held.
-    fn follow(&mut self, engine: &Engine) -> Seen {
-        let files = engine.files();
+    /// Watches the folders of what serves and of what was tried last.
+    fn follow(&mut self, engine: &Engine) {
         if let Some(watcher) = &mut self.watcher {
-            let folders: BTreeSet<PathBuf> = files.iter().map(|file| folder_of(file)).collect();
+            let folders: BTreeSet<PathBuf> = engine.files().iter().map(|file| folder_of(file)).collect();
             for gone in self.folders.difference(&folders) {
                 drop(watcher.unwatch(gone));
             }
@@ -176,7 +137,6 @@ impl Watch {
             }
             self.folders = folders;
         }
-        fingerprint(&files)
     }
 }
 
@@ -211,20 +171,5 @@ mod tests {
         let started = tokio::time::Instant::now();
         gather(Trigger::Hangup, &mut receive, Duration::from_secs(60)).await;
         assert_eq!(started.elapsed(), Duration::ZERO);
-    }
-
-    #[test]
-    #[expect(clippy::disallowed_methods, reason = "a test writes its own files")]
-    fn a_file_that_is_replaced_by_the_same_text_is_no_change() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("a.yaml");
-        let files = [folder.path().to_owned(), file.clone()];
-        std::fs::write(&file, "one").unwrap();
-        let before = fingerprint(&files);
-        std::fs::write(folder.path().join("b"), "one").unwrap();
-        std::fs::rename(folder.path().join("b"), &file).unwrap();
-        assert_eq!(fingerprint(&files), before);
-        std::fs::write(&file, "two").unwrap();
-        assert_ne!(fingerprint(&files), before);
     }
 }

@@ -1,0 +1,188 @@
+//! Packs written as editors and deployments write them, while requests come without a pause: what was written is live
+//! soon, no request fails, and none sees half of one writing and half of another.
+
+#![expect(clippy::disallowed_methods, reason = "a test writes its own files")]
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use guerdon_tests::Server;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+/// How many requests are under way at any time.
+const CALLERS: usize = 4;
+
+/// Longer than two steps of one writing are apart, on a machine that has other things to do.
+const CONFIG: &str = "[reload]\ndebounce = \"200ms\"\n";
+
+/// A pack of two rules of one version. Cut after its first rule it is a pack too, so half of it would load.
+fn pack(id: &str, version: u64) -> String {
+    let rule = |id: &str| {
+        format!("  - {{ id: {id}, about: One., points: -{version}, match: {{ any_of: [work order] }} }}\n")
+    };
+    format!("pack: {id}\nabout: One of many versions.\nrules:\n{}{}", rule("one"), rule("two"))
+}
+
+/// Requests without a pause, until they are stopped.
+struct Load {
+    stopped: Arc<AtomicU64>,
+    callers: JoinSet<usize>,
+}
+
+impl Load {
+    /// Every answer must have `hits` hits, all of one version, and answers of one generation are of one version.
+    fn start(server: &Server, hits: usize) -> Self {
+        let stopped = Arc::new(AtomicU64::new(0));
+        let versions: Arc<Mutex<BTreeMap<u64, f64>>> = Arc::default();
+        let mut callers = JoinSet::new();
+        for _ in 0..CALLERS {
+            let (http, url) = (server.http.clone(), format!("{}/v1/score", server.url));
+            let (stopped, versions) = (Arc::clone(&stopped), Arc::clone(&versions));
+            callers.spawn(async move {
+                let body = json!({ "rollouts": [Server::rollout("see the work order .")] });
+                let mut asked = 0;
+                while stopped.load(Ordering::Relaxed) == 0 {
+                    let reply = http.post(&url).json(&body).send().await.expect("a reply");
+                    assert_eq!(reply.status(), 200);
+                    let reply: Value = reply.json().await.expect("JSON");
+                    let turn = &reply["results"][0]["turns"][0];
+                    assert!(turn["reward"].is_number(), "{reply}");
+                    let found: Vec<f64> = turn["rules"]["hits"]
+                        .as_array()
+                        .into_iter()
+                        .flatten()
+                        .filter_map(|hit| hit["points"].as_f64())
+                        .collect();
+                    assert_eq!(found.len(), hits, "half a writing: {turn}");
+                    let generation = reply["versions"]["generation"].as_u64().expect("a generation");
+                    let version = *versions.lock().unwrap().entry(generation).or_insert(found[0]);
+                    let whole = found.iter().all(|points| points.total_cmp(&version).is_eq());
+                    assert!(whole, "generation {generation} is of two versions: {turn}");
+                    asked += 1;
+                }
+                asked
+            });
+        }
+        Self { stopped, callers }
+    }
+
+    async fn stop(mut self) {
+        self.stopped.store(1, Ordering::Relaxed);
+        let mut asked = 0;
+        while let Some(caller) = self.callers.join_next().await {
+            asked += caller.expect("no request failed or saw a mix");
+        }
+        assert!(asked >= CALLERS, "{asked} requests are no load");
+    }
+}
+
+/// Asks until every rule of the live packs is of `version`.
+async fn live(server: &Server, version: u64) {
+    let reached = async {
+        loop {
+            let rules = server.get("/v1/rules").await.json();
+            if rules["profiles"]["test"][0]["rules"][0]["points"] == json!(-(version as f64)) {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), reached).await.expect("the writing was noticed");
+}
+
+/// A way of writing `text` over a file.
+type Writing = fn(&Path, &str);
+
+const WRITINGS: [(&str, Writing); 6] = [
+    ("emptied, then written in two steps, as nano and `echo >` do", |file, text| {
+        let mut open = std::fs::File::create(file).unwrap();
+        let (first, second) = text.split_at(text.find("  - { id: two").unwrap());
+        open.write_all(first.as_bytes()).unwrap();
+        open.sync_all().unwrap();
+        open.write_all(second.as_bytes()).unwrap();
+    }),
+    ("written beside and renamed over, as most editors do", |file, text| {
+        let beside = file.with_extension("tmp");
+        std::fs::write(&beside, text).unwrap();
+        std::fs::rename(beside, file).unwrap();
+    }),
+    ("put away as a backup and written anew, as vim does", |file, text| {
+        let (probe, backup) = (file.with_file_name("4913"), file.with_extension("yaml~"));
+        std::fs::write(&probe, "").unwrap();
+        std::fs::remove_file(&probe).unwrap();
+        std::fs::rename(file, &backup).unwrap();
+        std::fs::write(file, text).unwrap();
+        std::fs::remove_file(&backup).unwrap();
+    }),
+    ("removed and written again, as `git checkout` does", |file, text| {
+        std::fs::remove_file(file).unwrap();
+        std::fs::write(file, text).unwrap();
+    }),
+    ("written over where it is, without being emptied", |file, text| {
+        let mut open = std::fs::OpenOptions::new().write(true).open(file).unwrap();
+        open.write_all(text.as_bytes()).unwrap();
+        open.set_len(text.len() as u64).unwrap();
+    }),
+    ("edited by `sed -i` itself", |file, text| {
+        let points = text.split("points: ").nth(1).and_then(|rest| rest.split(',').next()).unwrap();
+        let program = format!("s/points: -[0-9]*/points: {points}/");
+        let edited = Command::new("sed").arg("-i").arg(program).arg(file).status().unwrap();
+        assert!(edited.success());
+    }),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_way_of_writing_a_file_is_live_whole_while_requests_come() {
+    let server = Server::with(CONFIG, &[("rules.yaml", &pack("words", 1))]).await;
+    let load = Load::start(&server, 2);
+    for (version, (way, write)) in (2..).zip(WRITINGS) {
+        println!("{way}");
+        write(&server.path("rules.yaml"), &pack("words", version));
+        live(&server, version).await;
+    }
+    load.stop().await;
+    assert!(server.get("/v1/info").await.json()["last_reload_error"].is_null());
+    server.stop().await;
+}
+
+/// A ConfigMap is a folder of links into `..data`, itself a link that is swapped as a whole: no request sees one file of
+/// the old folder and one of the new, however often it is swapped.
+#[tokio::test(flavor = "multi_thread")]
+#[cfg(unix)]
+async fn a_swapped_config_map_is_live_as_a_whole_while_requests_come() {
+    use std::os::unix::fs::symlink;
+    let mounted = |server: &Server, version: u64| {
+        let folder = server.path(&format!("packs/..{version}"));
+        std::fs::create_dir_all(&folder).unwrap();
+        for id in ["a", "b"] {
+            std::fs::write(folder.join(format!("{id}.yaml")), pack(id, version)).unwrap();
+        }
+        let (next, data) = (server.path("packs/..next"), server.path("packs/..data"));
+        symlink(&folder, &next).unwrap();
+        std::fs::rename(next, data).unwrap();
+    };
+    let server = Server::with("[reload]\ndebounce = \"1ms\"\n", &[]).await;
+    mounted(&server, 1);
+    for id in ["a", "b"] {
+        symlink(format!("..data/{id}.yaml"), server.path(&format!("packs/{id}.yaml"))).unwrap();
+    }
+    let config = Server::config().replace("\"rules.yaml\"", "\"packs\"");
+    server.replace("guerdon.toml", &Server::resolved(&config));
+    live(&server, 1).await;
+
+    let load = Load::start(&server, 4);
+    for version in 2..30 {
+        mounted(&server, version);
+        if version % 5 == 0 {
+            live(&server, version).await;
+        }
+    }
+    live(&server, 29).await;
+    load.stop().await;
+    server.stop().await;
+}
