@@ -1,6 +1,7 @@
 //! The same rules and turns for every engine: built from a seed, or with texts sampled from a file.
 
 use std::fmt::Write as _;
+use std::sync::LazyLock;
 
 /// A rule for both engines.
 pub(crate) struct BenchRule {
@@ -30,214 +31,43 @@ impl Random {
     }
 }
 
-const ZH: [&str; 40] = [
-    "我们",
-    "酒店",
-    "价格",
-    "房间",
-    "客人",
-    "平台",
-    "合作",
-    "周末",
-    "活动",
-    "订单",
-    "流量",
-    "排名",
-    "入住",
-    "优惠",
-    "前台",
-    "大床房",
-    "早餐",
-    "免费",
-    "取消",
-    "确认",
-    "提前",
-    "周边",
-    "同档",
-    "竞争",
-    "淡季",
-    "旺季",
-    "调整",
-    "建议",
-    "支持",
-    "需要",
-    "可以",
-    "希望",
-    "目前",
-    "商圈",
-    "评价",
-    "图片",
-    "服务",
-    "停车",
-    "发票",
-    "押金",
-];
-const EN: [&str; 40] = [
-    "we",
-    "the hotel",
-    "price",
-    "rooms",
-    "guests",
-    "platform",
-    "together",
-    "weekend",
-    "campaign",
-    "bookings",
-    "traffic",
-    "ranking",
-    "stay",
-    "offer",
-    "front desk",
-    "king room",
-    "breakfast",
-    "free",
-    "cancel",
-    "confirm",
-    "in advance",
-    "nearby",
-    "similar",
-    "compete",
-    "low season",
-    "high season",
-    "adjust",
-    "suggest",
-    "support",
-    "need",
-    "can",
-    "hope",
-    "currently",
-    "district",
-    "reviews",
-    "photos",
-    "service",
-    "parking",
-    "invoice",
-    "deposit",
-];
-const BAD_ZH: [&str; 60] = [
-    "工单",
-    "目标价",
-    "话术",
-    "内部系统",
-    "考核指标",
-    "提示词",
-    "底价",
-    "心理价",
-    "回扣",
-    "好处费",
-    "返点",
-    "下线",
-    "下架",
-    "封店",
-    "降权",
-    "罚款",
-    "保证满房",
-    "稳赚不赔",
-    "包在我身上",
-    "打包票",
-    "百分之百",
-    "绝对没问题",
-    "双倍赔偿",
-    "免佣金",
-    "独家",
-    "私下",
-    "绕开平台",
-    "不回复就当同意",
-    "视为同意",
-    "默认同意",
-    "系统提示",
-    "推理过程",
-    "思考过程",
-    "语言模型",
-    "人工智能",
-    "作为助手",
-    "客服电话",
-    "加微信",
-    "转账",
-    "现金",
-    "身份证",
-    "银行卡",
-    "验证码",
-    "密码",
-    "投诉",
-    "差评",
-    "刷单",
-    "虚假",
-    "最低价",
-    "全网最低",
-    "第一名",
-    "永久",
-    "无条件",
-    "马上签",
-    "最后一次",
-    "错过就没有",
-    "别告诉",
-    "内部价",
-    "员工价",
-    "成本价",
-];
-const BAD_EN: [&str; 60] = [
-    "work order",
-    "target price",
-    "playbook",
-    "internal system",
-    "kpi target",
-    "system prompt",
-    "reservation price",
-    "walk-away price",
-    "kickback",
-    "under the table",
-    "delist",
-    "take down",
-    "penalize",
-    "suspend",
-    "fine you",
-    "full occupancy",
-    "no risk",
-    "trust me",
-    "i promise",
-    "one hundred percent",
-    "absolutely no problem",
-    "double refund",
-    "waive the commission",
-    "exclusive",
-    "off the books",
-    "bypass the platform",
-    "silence is consent",
-    "deemed accepted",
-    "we will assume",
-    "chain of thought",
-    "reasoning",
-    "language model",
-    "as an ai",
-    "as an assistant",
-    "call me at",
-    "wechat id",
-    "wire transfer",
-    "cash only",
-    "passport number",
-    "card number",
-    "verification code",
-    "password",
-    "complain",
-    "bad review",
-    "fake orders",
-    "fraud",
-    "lowest price ever",
-    "cheapest online",
-    "number one",
-    "forever",
-    "unconditional",
-    "sign now",
-    "last chance",
-    "before it is gone",
-    "do not tell",
-    "insider price",
-    "staff price",
-    "cost price",
-    "guaranteed profit",
-    "secret deal",
-];
+static ZH: LazyLock<Vec<&str>> = LazyLock::new(|| {
+    "我们|酒店|价格|房间|客人|平台|合作|周末|活动|订单|流量|排名|入住|优惠|前台|大床房|早餐|免费|\
+     取消|确认|提前|周边|同档|竞争|淡季|旺季|调整|建议|支持|需要|可以|希望|目前|商圈|评价|图片|服务|\
+     停车|发票|押金"
+        .split('|')
+        .collect()
+});
+static EN: LazyLock<Vec<&str>> = LazyLock::new(|| {
+    "we|the hotel|price|rooms|guests|platform|together|weekend|campaign|bookings|traffic|ranking|\
+     stay|offer|front desk|king room|breakfast|free|cancel|confirm|in advance|nearby|similar|\
+     compete|low season|high season|adjust|suggest|support|need|can|hope|currently|district|reviews|\
+     photos|service|parking|invoice|deposit"
+        .split('|')
+        .collect()
+});
+static BAD_ZH: LazyLock<Vec<&str>> = LazyLock::new(|| {
+    "工单|目标价|话术|内部系统|考核指标|提示词|底价|心理价|回扣|好处费|返点|下线|下架|封店|降权|\
+     罚款|保证满房|稳赚不赔|包在我身上|打包票|百分之百|绝对没问题|双倍赔偿|免佣金|独家|私下|\
+     绕开平台|不回复就当同意|视为同意|默认同意|系统提示|推理过程|思考过程|语言模型|人工智能|\
+     作为助手|客服电话|加微信|转账|现金|身份证|银行卡|验证码|密码|投诉|差评|刷单|虚假|最低价|\
+     全网最低|第一名|永久|无条件|马上签|最后一次|错过就没有|别告诉|内部价|员工价|成本价"
+        .split('|')
+        .collect()
+});
+static BAD_EN: LazyLock<Vec<&str>> = LazyLock::new(|| {
+    "work order|target price|playbook|internal system|kpi target|system prompt|reservation price|\
+     walk-away price|kickback|under the table|delist|take down|penalize|suspend|fine you|\
+     full occupancy|no risk|trust me|i promise|one hundred percent|absolutely no problem|\
+     double refund|waive the commission|exclusive|off the books|bypass the platform|\
+     silence is consent|deemed accepted|we will assume|chain of thought|reasoning|language model|\
+     as an ai|as an assistant|call me at|wechat id|wire transfer|cash only|passport number|\
+     card number|verification code|password|complain|bad review|fake orders|fraud|lowest price ever|\
+     cheapest online|number one|forever|unconditional|sign now|last chance|before it is gone|\
+     do not tell|insider price|staff price|cost price|guaranteed profit|secret deal"
+        .split('|')
+        .collect()
+});
 const UNITS: [(&str, &str); 8] = [
     ("元", "元"),
     ("块", "块"),
@@ -318,11 +148,12 @@ fn alternation(words: &[String]) -> String {
     words.join("|")
 }
 
+/// A regex for both engines; `\w` stands in brackets only, and there Python's is spelt out.
 fn quoted(pattern: &str) -> (String, String) {
     let ours = pattern.replace("\\u4e00-\\u9fff", "一-\u{9fff}");
     (
         format!("{{ regex: '{}' }}", ours.replace('\'', "''")),
-        format!("(?a:{})", pattern.replace("\\w", "[a-z0-9_]")),
+        format!("(?a:{})", pattern.replace("\\w", "a-z0-9_")),
     )
 }
 
@@ -351,7 +182,7 @@ fn turn(random: &mut Random, chinese: bool, samples: &[String]) -> String {
             continue;
         }
         for _ in 0..3 + random.below(4) {
-            let (words, between) = if chinese { (&ZH, "") } else { (&EN, " ") };
+            let (words, between) = if chinese { (&*ZH, "") } else { (&*EN, " ") };
             text.push_str(random.pick(words));
             text.push_str(between);
         }
