@@ -9,8 +9,8 @@ mod markup;
 use std::collections::HashSet;
 use std::ops::Range;
 
-use crate::number::ends_sentence;
-use crate::pack::{Language, Measure, Repeated};
+use crate::near::ends_sentence;
+use crate::pack::{Language, Measure, Mix, Repeated};
 
 pub(crate) use figures::{Prices, unsupported, wrong_sums};
 pub(crate) use markup::{no_json, unclosed};
@@ -41,7 +41,8 @@ pub(crate) fn length(text: &str, of: Measure, min: Option<usize>, max: Option<us
 pub(crate) fn repeats_within(text: &str, of: Repeated) -> Option<Measured> {
     let tokens = tokens(text);
     match of {
-        Repeated::Ngrams { n, share } => {
+        Repeated::Ngrams { min, .. } if tokens.len() < min => None,
+        Repeated::Ngrams { n, share, .. } => {
             let mut seen: HashSet<&[&str]> = HashSet::new();
             let words: Vec<&str> = tokens.iter().map(|(_, word)| *word).collect();
             repeated_share(&tokens, &words, n, share, |gram| !seen.insert(gram))
@@ -58,7 +59,8 @@ pub(crate) fn repeats_earlier(text: &str, earlier: &[&str], of: Repeated) -> Opt
     let now = tokens(text);
     let before: Vec<Vec<(Range<usize>, &str)>> = earlier.iter().map(|text| tokens(text)).collect();
     match of {
-        Repeated::Ngrams { n, share } => {
+        Repeated::Ngrams { min, .. } if now.len() < min => None,
+        Repeated::Ngrams { n, share, .. } => {
             let before: Vec<Vec<&str>> =
                 before.iter().map(|tokens| tokens.iter().map(|(_, word)| *word).collect()).collect();
             let seen: HashSet<&[&str]> = before.iter().flat_map(|words| words.windows(n.max(1))).collect();
@@ -175,15 +177,15 @@ fn tokens(text: &str) -> Vec<(Range<usize>, &str)> {
     out
 }
 
-/// Whether more than `share` of the letters of `text` are of the other language's script.
+/// Whether more than the share of `mix` of the letters of `text` are of the other language's script.
 ///
 /// Letters only; words of `allow` (folded, as `text` is) are of no language. Fewer than `min` foreign letters are none.
+/// `is_name` tells whether a word that begins at that byte was written with a capital.
 pub(crate) fn language_mix(
     text: &str,
     language: Language,
-    share: f64,
-    min: usize,
-    allow: &[String],
+    mix: &Mix,
+    is_name: impl Fn(usize) -> bool,
 ) -> Option<Measured> {
     let mut spans: Vec<Range<usize>> = Vec::new();
     let (mut foreign, mut own) = (0_u32, 0_u32);
@@ -191,11 +193,14 @@ pub(crate) fn language_mix(
         let cjk = word.chars().any(is_cjk);
         let letters = word.chars().filter(|c| c.is_alphabetic()).count();
         let letters = u32::try_from(letters).unwrap_or(u32::MAX);
-        if letters == 0 || allow.iter().any(|allowed| allowed == word) {
+        if letters == 0 || mix.allow.iter().any(|allowed| allowed == word) {
             continue;
         }
         if cjk == (language == Language::Zh) {
             own = own.saturating_add(letters);
+            continue;
+        }
+        if mix.names && is_name(range.start) {
             continue;
         }
         foreign = foreign.saturating_add(letters);
@@ -208,7 +213,7 @@ pub(crate) fn language_mix(
         }
     }
     let found = f64::from(foreign) / f64::from(foreign.saturating_add(own).max(1));
-    if foreign == 0 || (foreign as usize) < min || found <= share {
+    if foreign == 0 || (foreign as usize) < mix.min || found <= mix.share {
         return None;
     }
     Some(Measured { spans, detail: format!("{:.0}% of the letters are of another script", found * 100.0) })
@@ -244,17 +249,25 @@ mod tests {
 
     #[test]
     fn the_share_of_repeated_runs_is_measured() {
-        let of = Repeated::Ngrams { n: 2, share: 0.5 };
+        let of = Repeated::Ngrams { n: 2, share: 0.5, min: 0 };
         assert!(repeats_within("a b a b a b", of).is_some());
         assert!(repeats_within("a b c d e f", of).is_none());
         assert!(repeats_earlier("one two three nine", &["one two three four"], of).is_some());
     }
 
     #[test]
-    fn allowed_words_are_of_no_language() {
-        let allow = ["wifi".to_owned()];
-        assert!(language_mix("我们提供wifi服务", Language::Zh, 0.3, 0, &allow).is_none());
-        assert!(language_mix("我们 provide good service", Language::Zh, 0.3, 0, &allow).is_some());
-        assert!(language_mix("the price is 很好 indeed", Language::En, 0.05, 0, &[]).is_some());
+    fn allowed_words_and_names_are_of_no_language() {
+        let found = |text: &str, language, share, names| {
+            let mix = Mix { share, min: 0, allow: vec!["wifi".to_owned()], names };
+            language_mix(&text.to_lowercase(), language, &mix, |at| {
+                text.get(at..).and_then(|rest| rest.chars().next()).is_some_and(char::is_uppercase)
+            })
+        };
+        assert!(found("我们提供WiFi服务", Language::Zh, 0.3, false).is_none());
+        assert!(found("我们 provide good service", Language::Zh, 0.3, false).is_some());
+        assert!(found("我们 provide good service", Language::Zh, 0.3, true).is_some());
+        assert!(found("为您推荐Berry Beans吧", Language::Zh, 0.3, false).is_some());
+        assert!(found("为您推荐Berry Beans吧", Language::Zh, 0.3, true).is_none());
+        assert!(found("the price is 很好 indeed", Language::En, 0.05, false).is_some());
     }
 }

@@ -15,9 +15,11 @@ pub(crate) use scene::{Dialogue, Scene};
 use crate::checks;
 use crate::expr::{Expr, Facts, Truth, lookup};
 use crate::literals::leftmost_longest;
-use crate::number::{self, Capture, NumberSpec};
+use crate::near;
+use crate::number::{Capture, NumberSpec};
 use crate::pack::{Across, Language, On, Turn};
-use crate::plan::{CompiledRule, Matcher, Plan};
+use crate::plan::Plan;
+use crate::rule::{CompiledRule, Matcher};
 use crate::scan::Text;
 use crate::trigger::Candidates;
 
@@ -128,11 +130,14 @@ impl<'a> Scene<'_, 'a> {
 
     fn test(&self, matcher: &Matcher, seen: &Seen<'_, 'a>) -> Outcome {
         match matcher {
-            Matcher::Literals { leaf, fold, word, count } => {
+            Matcher::Literals { leaf, fold, word, near, count } => {
                 let scan = seen.text.scan();
                 let found = if *fold { &scan.found } else { &scan.raw_found };
                 let view = seen.text.view(*fold);
-                let mut hits = found.of(*leaf).filter(|range| !word || number::is_whole(view, range));
+                let fits = |range: &Range<usize>| {
+                    (!word || near::is_whole(view, range)) && near.holds(view, range, found)
+                };
+                let mut hits = found.of(*leaf).filter(fits);
                 let mut outcome = Outcome::no();
                 let Some(first) = hits.next() else { return outcome };
                 match hits.next() {
@@ -145,12 +150,13 @@ impl<'a> Scene<'_, 'a> {
                 }
                 outcome.at_least(*count)
             }
-            Matcher::Regex { pattern, fold, condition, count } => {
+            Matcher::Regex { pattern, fold, near, condition, count } => {
                 let scan = seen.text.scan();
                 let found = if *fold { &scan.found } else { &scan.raw_found };
                 let view = seen.text.view(*fold);
                 let mut outcome = Outcome::no();
                 pattern.find(view, found, |range| match condition {
+                    _ if !near.holds(view, &range, found) => {}
                     None => seen.add(&mut outcome, *fold, &range, None),
                     Some(expr) => {
                         let written = pattern.value(view, &range).unwrap_or_default();
@@ -168,7 +174,7 @@ impl<'a> Scene<'_, 'a> {
                 let scan = seen.text.scan();
                 let view = seen.text.view(true);
                 let mut outcome = Outcome::no();
-                for capture in spec.captures(view, &scan.numbers, &self.plan().units, &scan.found) {
+                for capture in spec.captures(view, &scan.numbers, &self.plan().scanner.units, &scan.found) {
                     let told = || match capture.unit {
                         Some(unit) => format!("{} {unit}", capture.value),
                         None => capture.value.to_string(),
@@ -244,12 +250,13 @@ impl<'a> Scene<'_, 'a> {
                 let earlier: Vec<&str> = earlier.iter().map(|text| text.view(true)).collect();
                 seen.measured(true, checks::repeats_earlier(seen.text.view(true), &earlier, *of))
             }
-            Matcher::LanguageMix { language, share, min, allow } => {
+            Matcher::LanguageMix { language, mix } => {
                 let language = match language.map_or_else(|| self.language(), Ok) {
                     Ok(language) => language,
                     Err(why) => return Outcome::unknown(why),
                 };
-                let found = checks::language_mix(seen.text.view(true), language, *share, *min, allow);
+                let is_name = |at| seen.text.original_at(at).is_some_and(char::is_uppercase);
+                let found = checks::language_mix(seen.text.view(true), language, mix, is_name);
                 seen.measured(true, found)
             }
         }
@@ -257,7 +264,7 @@ impl<'a> Scene<'_, 'a> {
 
     fn captures<'t>(&'t self, numbers: &'t NumberSpec, text: &'t Text<'a>) -> Vec<Capture<'t>> {
         let scan = text.scan();
-        numbers.captures(text.view(true), &scan.numbers, &self.plan().units, &scan.found).collect()
+        numbers.captures(text.view(true), &scan.numbers, &self.plan().scanner.units, &scan.found).collect()
     }
 
     fn language(&self) -> Result<Language, String> {

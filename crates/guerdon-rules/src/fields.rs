@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::nearest::nearest;
 use crate::report::{Code, Finding};
 use crate::yaml::{At, Yaml};
 
@@ -171,33 +172,19 @@ impl Reader {
     }
 
     pub(crate) fn wrong<T>(&mut self, node: &At<Yaml>, message: &str) -> Option<T> {
-        self.push(
-            Finding::new(Code::WrongType, node.span.clone(), message)
-                .label(format!("this is {}", node.value.kind())),
-        );
+        let finding = Finding::new(Code::WrongType, node.span.clone(), message)
+            .label(format!("this is {}", node.value.kind()));
+        self.push(match (message, &node.value) {
+            ("expected a list", Yaml::Text(text)) => finding.help(format!("in brackets: [{text}]")),
+            ("expected a number", Yaml::Text(text)) if text.parse::<f64>().is_ok() => {
+                finding.help(format!("without quotes: {text}"))
+            }
+            ("expected true or false", Yaml::Text(_)) => finding.help("YAML's words are `true` and `false`"),
+            (_, Yaml::Null) => {
+                finding.help("write a value, or leave the key out; `null` as a word needs quotes")
+            }
+            _ => finding,
+        });
         None
-    }
-}
-
-fn nearest<'a>(text: &str, known: &[&'a str]) -> Option<&'a str> {
-    if text.chars().count() > 40 {
-        return None;
-    }
-    known
-        .iter()
-        .map(|candidate| (strsim::damerau_levenshtein(text, candidate), *candidate))
-        .min()
-        .filter(|(distance, candidate)| *distance <= candidate.len().max(3) / 3)
-        .map(|(_, candidate)| candidate)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_slip_of_the_finger_finds_its_key_and_a_stranger_finds_none() {
-        assert_eq!(nearest("pionts", &["points", "per"]), Some("points"));
-        assert_eq!(nearest("weight", &["points", "per"]), None);
     }
 }

@@ -33,12 +33,17 @@
 //! | `yaml.rs`, `fields.rs` | YAML with places; mappings read key by key |
 //! | `pack.rs`, `schema.rs` | a pack as written; its JSON Schema for editors |
 //! | `parse.rs`, `parse/test.rs` | YAML to a pack |
-//! | `compile.rs`, `plan.rs` | packs to what runs |
+//! | `compile.rs`, `compile/`, `occasion.rs` | packs to a plan, and for whom |
+//! | `plan.rs`, `rule.rs`, `trigger.rs` | what runs: rules, and which of them a text can hit at all |
+//! | `needles.rs`, `scan.rs`, `literals.rs`, `present.rs` | what all rules look for, and one scan of a text for it |
+//! | `pattern.rs`, `pattern/` | a regex, tried only where it can match |
 //! | `lint.rs`, `examples.rs` | what an author should look at; the examples, run at load |
 //! | `report.rs` | errors like a compiler's |
 //! | `normalise.rs`, `normalise/` | folding, with the way back |
-//! | `number.rs`, `checks.rs`, `expr.rs`, `expr/parse.rs` | numbers with units; length, repetition, language; `where` |
-//! | `eval.rs`, `eval/scene.rs` | one turn against all rules |
+//! | `number.rs`, `near.rs`, `checks.rs`, `expr.rs` | numbers with units; words near; length, repetition, language; `where` |
+//! | `eval.rs`, `eval/` | one turn against all rules |
+//! | `workbench.rs`, `workbench/` | what an author asks besides running packs |
+//! | `reference.rs` | the rules run naively, which the engine is held to |
 
 mod checks;
 mod compile;
@@ -48,8 +53,12 @@ mod expr;
 mod fields;
 mod lint;
 mod literals;
+mod near;
+mod nearest;
+mod needles;
 mod normalise;
 mod number;
+mod occasion;
 mod pack;
 mod packs;
 mod parse;
@@ -60,6 +69,7 @@ mod present;
 #[doc(hidden)]
 pub mod reference;
 mod report;
+mod rule;
 mod scan;
 mod schema;
 mod source;
@@ -69,7 +79,8 @@ mod yaml;
 
 pub use eval::Evaluation;
 pub use normalise::fold;
-pub use packs::{PackSummary, PackText, RulePacks, RuleSummary};
+pub use pack::PackText;
+pub use packs::{PackSummary, RulePacks, RuleSummary};
 pub use report::{Diagnostic, Report, Severity};
 pub use schema::json_schema;
 pub use source::RulesSource;

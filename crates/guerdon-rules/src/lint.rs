@@ -6,7 +6,7 @@ use std::ops::Range;
 
 pub(crate) use overlap::overlaps;
 
-use crate::compile::Occasion;
+use crate::occasion::Occasion;
 use crate::pack::{Pack, Rule};
 use crate::pattern::Pattern;
 use crate::report::{Code, Finding};

@@ -12,127 +12,11 @@ mod characters;
 mod folder;
 mod loose;
 mod runs;
+mod view;
 
-use std::ops::Range;
-
-pub(crate) use characters::Change;
-use folder::Folder;
 pub(crate) use loose::{Loose, skeleton};
-
-use crate::present::Present;
-
-/// A text as rules see it, and the way back.
-#[derive(Debug, Default)]
-pub(crate) struct View {
-    text: String,
-    edits: Vec<Edit>,
-    /// Characters of the original before each 64th of its bytes.
-    chars: Vec<u32>,
-    /// Which characters occur.
-    pub(crate) present: Present,
-    /// Where runs of digits and of numerals begin, in bytes of the view.
-    pub(crate) numerals: Vec<u32>,
-    /// Whether something may be spaced out or spelt with digits, so that [`Loose`] should look.
-    pub(crate) suspicious: bool,
-}
-
-/// A place where the view is not the original byte for byte.
-#[derive(Debug, Clone, Copy)]
-struct Edit {
-    /// In the view, half-open.
-    view: [u32; 2],
-    /// In the original, half-open.
-    original: [u32; 2],
-    change: Change,
-}
-
-/// Bytes between two counts of characters.
-const STRIDE: usize = 64;
-
-impl View {
-    /// The folded text.
-    pub(crate) fn read_folded(&mut self, original: &str) {
-        self.clear(original);
-        Folder::new(self, original).fold();
-        self.text.make_ascii_lowercase();
-    }
-
-    fn clear(&mut self, original: &str) {
-        self.text.clear();
-        self.text.reserve(original.len());
-        self.edits.clear();
-        self.numerals.clear();
-        self.present = Present::default();
-        self.suspicious = false;
-        self.chars.clear();
-        let mut before = 0_u32;
-        for block in original.as_bytes().chunks(STRIDE) {
-            self.chars.push(before);
-            before += characters_in(block);
-        }
-    }
-
-    pub(crate) fn text(&self) -> &str {
-        &self.text
-    }
-
-    /// The characters of `original`, half-open, that `bytes` of this view came from.
-    pub(crate) fn span(&self, original: &str, bytes: &Range<usize>) -> [usize; 2] {
-        let start = self.character(original, self.start_of(bytes.start));
-        if bytes.is_empty() {
-            return [start, start];
-        }
-        [start, self.character(original, self.end_of(bytes.end - 1))]
-    }
-
-    /// Whether any of `bytes` was written in a way that hides it.
-    pub(crate) fn is_disguised(&self, bytes: &Range<usize>) -> bool {
-        // What was dropped before the first byte or after the last is not within.
-        let first = self.edits.partition_point(|edit| edit.view[1] as usize <= bytes.start);
-        let mut within = self.edits.iter().skip(first).take_while(|edit| (edit.view[0] as usize) < bytes.end);
-        within.any(|edit| edit.change == Change::Disguise)
-    }
-
-    fn edit_at(&self, byte: usize) -> Option<&Edit> {
-        let after = self.edits.partition_point(|edit| edit.view[0] as usize <= byte);
-        self.edits.get(after.checked_sub(1)?)
-    }
-
-    /// The byte of the original at which the character that made `byte` begins.
-    fn start_of(&self, byte: usize) -> usize {
-        match self.edit_at(byte) {
-            None => byte,
-            Some(edit) if byte < edit.view[1] as usize => edit.original[0] as usize,
-            Some(edit) => edit.original[1] as usize + (byte - edit.view[1] as usize),
-        }
-    }
-
-    /// The byte of the original at which the character that made `byte`, its last, ends.
-    fn end_of(&self, byte: usize) -> usize {
-        match self.edit_at(byte) {
-            None => byte + 1,
-            Some(edit) if byte < edit.view[1] as usize => edit.original[1] as usize,
-            Some(edit) => edit.original[1] as usize + (byte + 1 - edit.view[1] as usize),
-        }
-    }
-
-    /// The index of the character at `byte` of the original.
-    pub(crate) fn character(&self, original: &str, byte: usize) -> usize {
-        let block = byte / STRIDE;
-        match self.chars.get(block) {
-            Some(before) => {
-                let rest = original.as_bytes().get(block * STRIDE..byte).unwrap_or_default();
-                (before + characters_in(rest)) as usize
-            }
-            None => original.chars().count(),
-        }
-    }
-}
-
-fn characters_in(bytes: &[u8]) -> u32 {
-    // At most 64 bytes: the sum of a byte per comparison does not overflow, and vectorises.
-    u32::from(bytes.iter().map(|byte| u8::from(!matches!(byte, 0x80..=0xbf))).sum::<u8>())
-}
+pub(crate) use runs::Longest;
+pub(crate) use view::View;
 
 /// `text` as rules see it: width, case, invisible characters, look-alike letters, traditional characters and runs of
 /// spaces made one.
@@ -220,6 +104,17 @@ mod tests {
         #[test]
         fn folding_twice_is_folding_once(text in "[ -~\u{4e00}-\u{4e20}０-９Ａ-Ｚ\u{200b}\u{3000}а-я價標]*") {
             prop_assert_eq!(fold(&fold(&text)), fold(&text));
+        }
+
+        #[test]
+        fn no_run_is_longer_than_it_is_said_to_be(text in "(?:\\PC|[a-zＡ-Ｚ工单價\u{200b}㏂㎏㍿ ]){0,40}") {
+            let view = folded(&text);
+            let longest = |has: fn(char) -> bool| {
+                view.text().split(|c| !has(c)).map(|run| run.chars().count()).max().unwrap_or(0)
+            };
+            prop_assert!(longest(|c| c.is_ascii_lowercase()) <= view.longest.letters);
+            let ideographs = longest(|c| matches!(c, '\u{4e00}'..='\u{9fff}'));
+            prop_assert!(ideographs <= view.longest.ideographs);
         }
 
         #[test]

@@ -6,10 +6,13 @@
 
 mod read;
 mod spec;
+mod units;
 
 use std::ops::Range;
 
-pub(crate) use spec::{NumberSpec, Units};
+pub(crate) use spec::NumberSpec;
+use units::UnitAt;
+pub(crate) use units::Units;
 
 /// The numbers of one text.
 #[derive(Debug, Default)]
@@ -40,15 +43,6 @@ pub(crate) struct Number {
     units: Range<usize>,
     /// The units of the other end of its range, where they are its own too.
     shared: Range<usize>,
-}
-
-/// A unit beside a number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct UnitAt {
-    unit: u32,
-    /// The unit's far edge, in bytes: its end after a number, its start before one.
-    edge: usize,
-    after: bool,
 }
 
 /// A number that fits a [`NumberSpec`].
@@ -125,9 +119,7 @@ impl Numbers {
     fn find_units(&mut self, text: &str, units: &Units) {
         for number in &mut self.numbers {
             let start = self.units.len();
-            units.beside(text, &number.bytes, |unit, edge, after| {
-                self.units.push(UnitAt { unit, edge, after });
-            });
+            units.beside(text, &number.bytes, |unit| self.units.push(unit));
             number.units = start..self.units.len();
         }
     }
@@ -175,21 +167,6 @@ fn joined(between: &str) -> Option<[&str; 2]> {
         let (left, right) = (left.trim(), right.trim());
         (AFTER.contains(&left) && BEFORE.contains(&right)).then_some([left, right])
     })
-}
-
-/// Whether `c` ends a sentence.
-pub(crate) const fn ends_sentence(c: char) -> bool {
-    matches!(c, '。' | '!' | '?' | ';' | '！' | '？' | '；' | '\n')
-}
-
-/// Whether `bytes` of `text` do not cut a Latin word.
-pub(crate) fn is_whole(text: &str, bytes: &Range<usize>) -> bool {
-    let at = |byte: Option<usize>| {
-        byte.and_then(|byte| text.as_bytes().get(byte)).is_some_and(u8::is_ascii_alphanumeric)
-    };
-    let cut_before = at(Some(bytes.start)) && at(bytes.start.checked_sub(1));
-    let cut_after = at(bytes.end.checked_sub(1)) && at(Some(bytes.end));
-    !cut_before && !cut_after
 }
 
 #[cfg(test)]

@@ -7,7 +7,16 @@ use serde_json::Value as Json;
 
 use crate::yaml::At;
 
-/// One file.
+/// One pack as it is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackText {
+    /// Shown in reports, such as `rules/guardrails.yaml`.
+    pub name: String,
+    /// YAML.
+    pub text: String,
+}
+
+/// One file, read.
 #[derive(Debug, Clone)]
 pub(crate) struct Pack {
     pub(crate) id: At<String>,
@@ -72,11 +81,13 @@ pub(crate) enum Test {
         words: Vec<At<String>>,
         fold: bool,
         word: bool,
+        near: Nearby,
         count: usize,
     },
     Regex {
         pattern: At<String>,
         fold: bool,
+        near: Nearby,
         count: usize,
     },
     Number {
@@ -118,9 +129,7 @@ pub(crate) enum Test {
     },
     LanguageMix {
         language: Option<Language>,
-        share: f64,
-        min: usize,
-        allow: Vec<String>,
+        mix: Mix,
     },
 }
 
@@ -129,9 +138,25 @@ pub(crate) enum Test {
 pub(crate) struct Numbers {
     pub(crate) span: Range<usize>,
     pub(crate) unit: Vec<String>,
+    pub(crate) near: Nearby,
+}
+
+/// `near:`, `not_near:` and `within:`.
+#[derive(Debug, Clone)]
+pub(crate) struct Nearby {
+    /// Of these words one must be near, if there are any.
     pub(crate) near: Vec<String>,
+    /// And of these none.
     pub(crate) not_near: Vec<String>,
+    /// How many characters is near.
     pub(crate) within: usize,
+}
+
+impl Nearby {
+    /// Whether it asks for nothing.
+    pub(crate) const fn is_nothing(&self) -> bool {
+        self.near.is_empty() && self.not_near.is_empty()
+    }
 }
 
 /// What a length is counted in.
@@ -154,10 +179,23 @@ pub(crate) enum Across {
 /// What is counted as repeated.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Repeated {
-    /// A share of the runs of `n` tokens.
-    Ngrams { n: usize, share: f64 },
+    /// A share of the runs of `n` tokens, of a turn of at least `min` tokens.
+    Ngrams { n: usize, share: f64, min: usize },
     /// A whole sentence of at least `tokens` tokens.
     Sentence { tokens: usize },
+}
+
+/// How much of another language is too much.
+#[derive(Debug, Clone)]
+pub(crate) struct Mix {
+    /// Of the letters.
+    pub(crate) share: f64,
+    /// Fewer foreign letters are none.
+    pub(crate) min: usize,
+    /// Words of no language.
+    pub(crate) allow: Vec<String>,
+    /// Whether capitalised words are names, and of no language.
+    pub(crate) names: bool,
 }
 
 /// A language a turn may be declared to be in.
@@ -165,6 +203,11 @@ pub(crate) enum Repeated {
 pub(crate) enum Language {
     Zh,
     En,
+}
+
+impl On {
+    /// The scored turn itself, which is what most rules read.
+    pub(crate) const SCORED: Self = Self { role: Role::Assistant, turn: Turn::Current };
 }
 
 impl Language {

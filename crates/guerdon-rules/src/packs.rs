@@ -1,26 +1,18 @@
 //! The compiled packs: one immutable value that every request holds a share of.
 
 use std::collections::BTreeMap;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use guerdon_types::{Finite, Rollout, RulesPart};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::compile::{Compiled, Occasion};
+use crate::compile::Compiled;
 use crate::eval::{self, Dialogue, Evaluation, Scene};
-use crate::pack::{Date, Pack};
+use crate::occasion::Occasion;
+use crate::pack::{Pack, PackText};
 use crate::plan::Plan;
 use crate::report::Report;
-
-/// One pack as it is written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PackText {
-    /// Shown in reports, such as `rules/guardrails.yaml`.
-    pub name: String,
-    /// YAML.
-    pub text: String,
-}
 
 /// Rule packs, compiled. Immutable: a reload makes another.
 #[derive(Debug)]
@@ -43,7 +35,7 @@ impl RulePacks {
     /// # Errors
     /// As [`RulePacks::compile`].
     pub fn compile_at(packs: &[PackText], now: SystemTime) -> Result<(Self, Report), Report> {
-        Self::compiled(packs, Occasion { today: day(now), strict: false })
+        Self::compiled(packs, Occasion::load(now))
     }
 
     /// As [`RulePacks::compile`], for an author: a rule that has expired is an error here, and a warning there.
@@ -51,7 +43,7 @@ impl RulePacks {
     /// # Errors
     /// As [`RulePacks::compile`].
     pub fn check(packs: &[PackText]) -> Result<(Self, Report), Report> {
-        Self::compiled(packs, Occasion::now())
+        Self::compiled(packs, Occasion::check(SystemTime::now()))
     }
 
     fn compiled(packs: &[PackText], occasion: Occasion) -> Result<(Self, Report), Report> {
@@ -104,18 +96,6 @@ impl RulePacks {
     pub fn versions(&self) -> BTreeMap<String, String> {
         self.summaries.iter().map(|pack| (pack.id.clone(), pack.hash.clone())).collect()
     }
-}
-
-impl Occasion {
-    /// An author, today.
-    pub(crate) fn now() -> Self {
-        Self { today: day(SystemTime::now()), strict: true }
-    }
-}
-
-fn day(now: SystemTime) -> Date {
-    let days = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() / 86_400);
-    Date(i64::try_from(days).unwrap_or(i64::MAX))
 }
 
 /// A pack, for people.

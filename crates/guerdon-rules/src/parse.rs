@@ -14,8 +14,8 @@ use crate::yaml::{self, At, Yaml};
 
 pub(crate) const PACK_KEYS: &[&str] = &["pack", "about", "version", "language", "rules"];
 pub(crate) const RULE_KEYS: &[&str] = &[
-    "id", "about", "points", "per", "cap", "severity", "tags", "on", "when", "match", "check", "where",
-    "veto", "shadow", "expires", "examples",
+    "id", "about", "points", "per", "cap", "veto", "shadow", "severity", "tags", "expires", "on", "when",
+    "match", "check", "where", "examples",
 ];
 pub(crate) const ON_KEYS: &[&str] = &["role", "turn"];
 pub(crate) const EXAMPLES_KEYS: &[&str] = &["hits", "misses"];

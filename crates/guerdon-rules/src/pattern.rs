@@ -10,6 +10,7 @@
 
 mod atoms;
 mod gate;
+mod register;
 mod rewrite;
 
 use std::ops::Range;
@@ -18,11 +19,13 @@ use regex_automata::dfa::{Automaton as _, StartKind, dense};
 use regex_automata::nfa::thompson;
 use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input, MatchKind, PatternID, meta};
+use regex_syntax::ast::ErrorKind;
 use regex_syntax::hir::Hir;
 
 pub(crate) use atoms::{Atom, Needle};
 use gate::Run;
 pub(crate) use gate::{Gate, RunClass};
+pub(crate) use register::Register;
 
 use crate::literals::Found;
 
@@ -72,18 +75,47 @@ enum Places {
 /// Why a pattern is none.
 #[derive(Debug)]
 pub(crate) struct PatternError {
+    /// Where in the pattern as written, in bytes; none: all of it.
+    pub(crate) at: Option<Range<usize>>,
     pub(crate) message: String,
     pub(crate) help: &'static str,
 }
 
-/// What a pattern asks of the plan it becomes part of.
-pub(crate) trait Register {
-    /// A leaf for these literals.
-    fn leaf(&mut self, literals: Vec<String>) -> u32;
-    /// The leaf that every ASCII digit is a hit of.
-    fn digits(&mut self) -> u32;
-    /// A number for a class whose longest run is to be measured.
-    fn run(&mut self, class: RunClass) -> u32;
+impl PatternError {
+    fn whole(message: impl Into<String>, help: &'static str) -> Self {
+        Self { at: None, message: message.into(), help }
+    }
+
+    fn syntax(error: &regex_syntax::Error) -> Self {
+        let (span, message, help) = match error {
+            regex_syntax::Error::Parse(error) => (error.span(), error.kind().to_string(), help(error.kind())),
+            regex_syntax::Error::Translate(error) => {
+                (error.span(), error.kind().to_string(), "docs/rules.md says what a regex may hold")
+            }
+            other => return Self::whole(other.to_string(), "say it more simply"),
+        };
+        Self { at: Some(span.start.offset..span.end.offset), message, help }
+    }
+}
+
+/// What to write instead.
+const fn help(kind: &ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::UnsupportedBackreference | ErrorKind::UnsupportedLookAround => {
+            "there is none here, so that no text takes long; `near` and `not_near` look at the words around a hit"
+        }
+        ErrorKind::GroupUnclosed | ErrorKind::GroupUnopened => {
+            "close the group; a bracket that is meant as a character is written `\\(` or `\\)`"
+        }
+        ErrorKind::ClassUnclosed => {
+            "close the class; a bracket that is meant as a character is written `\\[`"
+        }
+        ErrorKind::RepetitionMissing | ErrorKind::RepetitionCountUnclosed => {
+            "a `*`, `+`, `?` or `{` that is meant as a character is written with a backslash before it"
+        }
+        ErrorKind::EscapeUnrecognized => "a backslash that is meant as a character is written `\\\\`",
+        _ => "docs/rules.md says what a regex may hold",
+    }
 }
 
 /// Reads a pattern; `fold` for one that is to be run on folded text.
@@ -95,14 +127,7 @@ pub(crate) fn parse(pattern: &str, fold: bool) -> Result<Hir, PatternError> {
         Ok(_) if fold && !pattern.is_ascii() => syntax::parse_with(&rewrite::fold_pattern(pattern), &config),
         other => other,
     };
-    parsed.map(|hir| rewrite::rewrite(&hir, fold)).map_err(|error| {
-        let text = error.to_string();
-        let last = text.lines().next_back().unwrap_or_default();
-        PatternError {
-            message: last.trim_start_matches("error: ").to_owned(),
-            help: "look-around and back-references do not exist here",
-        }
-    })
+    parsed.map(|hir| rewrite::rewrite(&hir, fold)).map_err(|error| PatternError::syntax(&error))
 }
 
 /// The regex alone, as the reference runs it.
@@ -113,11 +138,11 @@ pub(crate) fn regex(hir: &Hir) -> Result<meta::Regex, PatternError> {
         .dfa_size_limit(Some(64 * 1024))
         .hybrid_cache_capacity(MAX_CACHE_BYTES);
     meta::Builder::new().configure(config).build_from_hir(hir).map_err(|error| match error.size_limit() {
-        Some(limit) => PatternError {
-            message: format!("needs more than {} KiB when compiled", limit / 1024),
-            help: "lower its counted repetitions, such as {500}",
-        },
-        None => PatternError { message: error.to_string(), help: "say it more simply" },
+        Some(limit) => PatternError::whole(
+            format!("needs more than {} KiB when compiled", limit / 1024),
+            "lower its counted repetitions, such as {500}",
+        ),
+        None => PatternError::whole(error.to_string(), "say it more simply"),
     })
 }
 
@@ -139,10 +164,10 @@ impl Pattern {
             }
         };
         if !matches!(places, Places::Near(_) | Places::Run(_)) && gate::counts(hir) > MAX_COUNT {
-            return Err(PatternError {
-                message: format!("counts to more than {MAX_COUNT} with nothing before it to start from"),
-                help: "put a word before the repetition, or measure with `check: { length: ... }`",
-            });
+            return Err(PatternError::whole(
+                format!("counts to more than {MAX_COUNT} with nothing before it to start from"),
+                "put a word before the repetition, or measure with `check: { length: ... }`",
+            ));
         }
         let regex = match &places {
             Places::Run(_) => None,
@@ -295,19 +320,4 @@ fn dense(hir: &Hir) -> Option<dense::DFA<Vec<u32>>> {
         .dfa_size_limit(Some(MAX_DFA_BYTES))
         .determinize_size_limit(Some(4 * MAX_DFA_BYTES));
     dense::Builder::new().configure(config).build_from_nfa(&nfa).ok()
-}
-
-impl Needle {
-    fn starts(&self, text: &str, found: &Found, starts: &mut Vec<usize>) {
-        let [least, most] = self.before;
-        for hit in found.of(self.leaf) {
-            if most == 0 {
-                starts.push(hit.start);
-                continue;
-            }
-            let Some(latest) = hit.start.checked_sub(least) else { continue };
-            let earliest = hit.start.saturating_sub(most);
-            starts.extend((earliest..=latest).filter(|at| text.is_char_boundary(*at)));
-        }
-    }
 }

@@ -3,44 +3,92 @@
 //!
 //! It reads `match` of the scored turn. Scopes, `when` and checks have no fast path that could go wrong.
 
+#[cfg(test)]
+mod laws;
+
+use std::collections::HashMap;
 use std::ops::Range;
 
 use guerdon_types::{Context, Rollout};
+use regex_automata::meta::Regex;
 
 use crate::PackText;
 use crate::expr::{Expr, Facts, Truth};
 use crate::literals::{Found, leftmost_longest};
+use crate::near::{self, Near};
 use crate::normalise::{self, Loose};
 use crate::number::{self, NumberSpec, Units};
-use crate::pack::{Numbers, Rule, Test};
+use crate::pack::{Nearby, Numbers, Rule, Test};
 use crate::parse;
 use crate::pattern::{self, MAX_HITS};
 
 /// A rule that hit: its id, how often, and where, in characters of the turn.
 pub type NaiveHit = (String, usize, Vec<[usize; 2]>);
 
-/// The rules of `packs` that hit message `turn` of `rollout`, by id. Rules with anything but `match` on the scored turn
-/// are passed over, and so are packs that cannot be read.
-#[must_use]
-pub fn evaluate(packs: &[PackText], rollout: &Rollout, turn: usize) -> Vec<NaiveHit> {
-    let Some(message) = rollout.messages.get(turn) else { return Vec::new() };
-    let text = Naive::new(&message.content, &rollout.context);
-    let rules = packs.iter().filter_map(|pack| parse::parse(&pack.text).0).flat_map(|pack| pack.rules);
-    let mut hits: Vec<NaiveHit> = rules
-        .filter_map(|rule| {
-            let mut found = text.rule(&rule)?;
+/// The `match` rules of packs on the scored turn, to be run naively.
+#[derive(Debug)]
+pub struct Reference {
+    rules: Vec<(Rule, Option<Expr>)>,
+    /// By pattern, and whether it is run on folded text.
+    regexes: HashMap<(String, bool), Regex>,
+}
+
+impl Reference {
+    /// Rules with anything but `match` on the scored turn are passed over, and so are packs that cannot be read.
+    #[must_use]
+    pub fn new(packs: &[PackText]) -> Self {
+        let read = packs.iter().filter_map(|pack| parse::parse(&pack.text).0).flat_map(|pack| pack.rules);
+        let with_condition = |rule: Rule| {
+            let condition = match &rule.condition {
+                Some(text) => Some(Expr::parse(&text.value, &[]).ok()?),
+                None => None,
+            };
+            Some((rule, condition))
+        };
+        let rules: Vec<_> = read.filter_map(with_condition).collect();
+        let mut regexes = HashMap::new();
+        for (rule, _) in &rules {
+            gather(&rule.test, &mut regexes);
+        }
+        Self { rules, regexes }
+    }
+
+    /// The rules that hit message `turn` of `rollout`, by id.
+    #[must_use]
+    pub fn evaluate(&self, rollout: &Rollout, turn: usize) -> Vec<NaiveHit> {
+        let Some(message) = rollout.messages.get(turn) else { return Vec::new() };
+        let text = Naive::new(&message.content, &rollout.context, &self.regexes);
+        let hit = |(rule, condition): &(Rule, Option<Expr>)| {
+            let mut found = text.test(&rule.test, condition.as_ref())?;
             found.spans.sort_unstable();
             found.spans.dedup();
-            found.yes.then_some((rule.id.value, found.spans.len(), found.spans))
-        })
-        .collect();
-    hits.sort();
-    hits
+            found.yes.then(|| (rule.id.value.clone(), found.spans.len(), found.spans))
+        };
+        let mut hits: Vec<NaiveHit> = self.rules.iter().filter_map(hit).collect();
+        hits.sort();
+        hits
+    }
+}
+
+/// Compiles every regex of a test.
+fn gather(test: &Test, regexes: &mut HashMap<(String, bool), Regex>) {
+    match test {
+        Test::Regex { pattern, fold, .. } => {
+            let regex = pattern::parse(&pattern.value, *fold).and_then(|hir| pattern::regex(&hir));
+            regexes.extend(regex.ok().map(|regex| ((pattern.value.clone(), *fold), regex)));
+        }
+        Test::All { tests, .. } | Test::Any { tests, .. } => {
+            tests.iter().for_each(|test| gather(test, regexes));
+        }
+        Test::Not(test) => gather(test, regexes),
+        _ => {}
+    }
 }
 
 struct Naive<'a> {
     original: &'a str,
     context: &'a Context,
+    regexes: &'a HashMap<(String, bool), Regex>,
     folded: String,
     /// For each byte of `folded`, the character it came from.
     origin: Vec<usize>,
@@ -53,7 +101,7 @@ struct Hits {
 }
 
 impl<'a> Naive<'a> {
-    fn new(original: &'a str, context: &'a Context) -> Self {
+    fn new(original: &'a str, context: &'a Context, regexes: &'a HashMap<(String, bool), Regex>) -> Self {
         let (mut folded, mut origin) = (String::new(), Vec::new());
         for (index, c) in original.chars().enumerate() {
             for f in normalise::fold(c.encode_utf8(&mut [0; 4])).chars() {
@@ -63,15 +111,7 @@ impl<'a> Naive<'a> {
                 }
             }
         }
-        Self { original, context, folded, origin }
-    }
-
-    fn rule(&self, rule: &Rule) -> Option<Hits> {
-        let condition = match &rule.condition {
-            Some(text) => Some(Expr::parse(&text.value, &[]).ok()?),
-            None => None,
-        };
-        self.test(&rule.test, condition.as_ref())
+        Self { original, context, regexes, folded, origin }
     }
 
     fn view(&self, fold: bool) -> &str {
@@ -100,17 +140,20 @@ impl<'a> Naive<'a> {
 
     fn test(&self, test: &Test, condition: Option<&Expr>) -> Option<Hits> {
         Some(match test {
-            Test::Literals { words, fold, word, count } => {
+            Test::Literals { words, fold, word, near, count } => {
                 let words: Vec<String> = words.iter().map(|word| word.value.clone()).collect();
                 let mut ranges = self.occurrences(&words, *fold);
-                ranges.retain(|range| !word || number::is_whole(self.view(*fold), range));
+                ranges.retain(|range| !word || near::is_whole(self.view(*fold), range));
+                self.keep_near(&mut ranges, near);
                 leftmost_longest(&mut ranges);
                 self.hits(*fold, &ranges, *count)
             }
-            Test::Regex { pattern, fold, count } => {
-                let regex = pattern::regex(&pattern::parse(&pattern.value, *fold).ok()?).ok()?;
+            Test::Regex { pattern, fold, near, count } => {
+                let regex = self.regexes.get(&(pattern.value.clone(), *fold))?;
                 let text = self.view(*fold);
-                let ranges: Vec<_> = regex.find_iter(text).take(MAX_HITS).map(|hit| hit.range()).collect();
+                let mut ranges: Vec<_> =
+                    regex.find_iter(text).take(MAX_HITS).map(|hit| hit.range()).collect();
+                self.keep_near(&mut ranges, near);
                 self.hits(*fold, &ranges, *count)
             }
             Test::Number { numbers, count } => self.numbers(numbers, condition, *count),
@@ -155,26 +198,31 @@ impl<'a> Naive<'a> {
         ranges
     }
 
-    fn numbers(&self, wanted: &Numbers, condition: Option<&Expr>, count: usize) -> Hits {
-        let text = &self.folded;
-        let fold_all = |words: &[String]| -> Vec<String> {
-            words.iter().map(|word| normalise::fold(word).trim().to_owned()).collect()
-        };
-        let mut units = Units::default();
+    /// Keeps what has the words near that it must have, and none that it must not.
+    fn keep_near(&self, ranges: &mut Vec<Range<usize>>, nearby: &Nearby) {
+        let (near, found) = self.near(nearby);
+        ranges.retain(|range| near.holds(&self.folded, range, &found));
+    }
+
+    fn near(&self, nearby: &Nearby) -> (Near, Found) {
         let mut found = Found::default();
         found.reset(2);
-        for (leaf, words) in [(0, &wanted.near), (1, &wanted.not_near)] {
-            for range in self.occurrences(&fold_all(words), true) {
+        for (leaf, words) in [(0, &nearby.near), (1, &nearby.not_near)] {
+            for range in self.occurrences(&folded(words), true) {
                 found.push(leaf, &range);
             }
         }
-        let spec = NumberSpec {
-            units: units.all(fold_all(&wanted.unit)),
-            near: (!wanted.near.is_empty()).then_some(0),
-            not_near: (!wanted.not_near.is_empty()).then_some(1),
-            within: wanted.within,
-            optional: false,
-        };
+        let leaf = |words: &[String], leaf| (!words.is_empty()).then_some(leaf);
+        let near =
+            Near { one: leaf(&nearby.near, 0), none: leaf(&nearby.not_near, 1), within: nearby.within };
+        (near, found)
+    }
+
+    fn numbers(&self, wanted: &Numbers, condition: Option<&Expr>, count: usize) -> Hits {
+        let text = &self.folded;
+        let mut units = Units::default();
+        let (near, found) = self.near(&wanted.near);
+        let spec = NumberSpec { units: units.all(folded(&wanted.unit)), near, optional: false };
         let digit = |at: usize| text.as_bytes().get(at).is_some_and(u8::is_ascii_digit);
         let starts =
             text.char_indices().filter(|(at, _)| !digit(*at) || !at.checked_sub(1).is_some_and(digit));
@@ -191,197 +239,14 @@ impl<'a> Naive<'a> {
     }
 }
 
+fn folded(words: &[String]) -> Vec<String> {
+    words.iter().map(|word| normalise::fold(word).trim().to_owned()).collect()
+}
+
 /// Every occurrence of `word`, overlapping ones too.
 fn everywhere<'t>(text: &'t str, word: &'t str) -> impl Iterator<Item = Range<usize>> + 't {
     let starts = text.char_indices().map(|(at, _)| at);
     starts
         .filter(move |at| text.get(*at..).is_some_and(|rest| rest.starts_with(word)))
         .map(|at| at..at + word.len())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::LazyLock;
-
-    use guerdon_types::{Message, Role};
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::RulePacks;
-
-    const PATTERNS: [&str; 26] = [
-        "工单|目标价",
-        "[^不]保证",
-        "(?:[^不]能|可以)保证您?",
-        "\\bdeal\\b",
-        "work ?order",
-        "(?:a|b)+c",
-        "\\d{3,}元",
-        "1[3-9]\\d{4}",
-        "[!?]{2,}",
-        "[一-龥]{9,}",
-        "[^\\n]{12}",
-        "^\\s*思考[:：]",
-        "(?s)<think>.*?</think>",
-        "底价(?:是|为)?\\s*\\d",
-        "\\w+@\\w+",
-        "(?:不回复|没回复)[^。]{0,6}(?:同意|默认)",
-        "a.{0,3}b|b.{0,3}a",
-        "(?:工|单){2,4}",
-        "不.*元",
-        "[a-z]{9,}",
-        "(?P<value>\\d+)元",
-        "x*",
-        "(?i)DEAL|Ｄｅａｌ",
-        "\\s\\S\\s",
-        "[a-d]{2,3}",
-        "[^\\n]{5}?",
-    ];
-
-    fn rules() -> String {
-        let mut text = String::from("pack: p\nrules:\n");
-        for (index, pattern) in PATTERNS.iter().enumerate() {
-            text += &format!("  - {{ id: f{index}, points: -1, match: {{ regex: '{pattern}' }} }}\n");
-            text += &format!(
-                "  - {{ id: r{index}, points: -1, match: {{ regex: '{pattern}', fold: false }} }}\n"
-            );
-        }
-        text + "
-  - { id: words, points: -1, match: { any_of: [工单, 工单号, 目标价, work order, deal] } }
-  - { id: raw, points: -1, match: { any_of: [工单, Deal, '１'], fold: false } }
-  - { id: whole, points: -1, match: { any_of: [deal, ab], word: true } }
-  - { id: twice, points: -1, match: { any_of: [工单, a], count: 2 } }
-  - { id: price, points: -1, match: { number: { unit: [元, '¥', 块] } } }
-  - { id: dear, points: -1, match: { number: { unit: [元, '¥'], near: [可以, deal], not_near: [不], within: 6 } }, where: value > 300 }
-  - { id: any-number, points: -1, match: { number: {} }, where: low < high }
-  - { id: both, points: -1, match: { all: [{ any_of: [工单] }, { regex: '\\d' }] } }
-  - { id: either, points: -1, match: { any: [{ any_of: [保证] }, { regex: '[!?]' }] } }
-  - { id: without, points: -1, match: { all: [{ any_of: [元] }, { not: { any_of: [不] } }] } }
-"
-    }
-
-    static COMPILED: LazyLock<([PackText; 1], RulePacks)> = LazyLock::new(|| {
-        let pack = [PackText { name: "p.yaml".into(), text: rules() }];
-        let (packs, _) = RulePacks::compile(&pack).unwrap();
-        (pack, packs)
-    });
-
-    fn texts() -> impl Strategy<Value = String> {
-        let pieces = prop::sample::select(vec![
-            "工单",
-            "工",
-            "单",
-            "号",
-            "目标价",
-            "目標價",
-            "保证",
-            "不",
-            "能",
-            "您",
-            "可以",
-            "元",
-            "块",
-            "¥",
-            "480",
-            "４２０",
-            "1",
-            "3",
-            "13800",
-            "四百二",
-            "五",
-            "到",
-            "-",
-            "~",
-            " ",
-            "  ",
-            "　",
-            "\u{200b}",
-            "*",
-            "_",
-            ".",
-            "，",
-            "。",
-            "！",
-            "!",
-            "?",
-            "\n",
-            "a",
-            "b",
-            "c",
-            "ab",
-            "deal",
-            "Deal",
-            "ＤＥＡＬ",
-            "dеal",
-            "d e a l",
-            "d3al",
-            "w0rk order",
-            "wo*rk order",
-            "work-order",
-            "工 单",
-            "工*单",
-            "<think>",
-            "</think>",
-            "思考：",
-            "底价是",
-            "x@y",
-            "不回复",
-            "默认",
-            "é",
-            "ﷺ",
-            "①",
-            "🙂",
-            "的",
-            "价格",
-        ]);
-        prop::collection::vec(pieces, 0..24).prop_map(|pieces| pieces.concat())
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(512))]
-
-        #[test]
-        fn the_engine_hits_what_a_naive_search_hits_and_in_the_same_places(text in texts()) {
-            let (pack, packs) = &*COMPILED;
-            let messages = vec![Message::new(Role::Assistant, text)];
-            let rollout = Rollout { messages, ..Rollout::default() };
-            let mut found: Vec<NaiveHit> = packs
-                .evaluate(&rollout, 0)
-                .hits
-                .into_iter()
-                .map(|hit| (hit.rule, hit.spans.len(), hit.spans))
-                .collect();
-            found.sort();
-            let mut naive = evaluate(pack, &rollout, 0);
-            for (_, count, spans) in &mut naive {
-                spans.truncate(64);
-                *count = spans.len();
-            }
-            prop_assert_eq!(found, naive);
-        }
-
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(24))]
-
-        #[test]
-        fn hits_and_points_do_not_hang_on_the_order_of_the_rules(text in texts(), by in 1_usize..40) {
-            let forward = rules();
-            let (head, body) = forward.split_once("rules:\n").unwrap();
-            let mut lines: Vec<&str> = body.lines().filter(|line| !line.is_empty()).collect();
-            let middle = by % lines.len();
-            lines.rotate_left(middle);
-            let turned = format!("{head}rules:\n{}\n", lines.join("\n"));
-            let messages = vec![Message::new(Role::Assistant, text)];
-            let rollout = Rollout { messages, ..Rollout::default() };
-            let turned = RulePacks::compile(&[PackText { name: "p".into(), text: turned }]).unwrap().0;
-            let part = |packs: &RulePacks| {
-                let mut part = packs.evaluate(&rollout, 0);
-                part.hits.sort_by(|a, b| a.rule.cmp(&b.rule));
-                part
-            };
-            prop_assert_eq!(part(&COMPILED.1), part(&turned));
-        }
-    }
 }

@@ -8,7 +8,7 @@ use std::ops::Range;
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use serde::{Deserialize, Serialize};
 
-use crate::PackText;
+use crate::pack::PackText;
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -49,7 +49,15 @@ pub struct Diagnostic {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
     diagnostics: Vec<Diagnostic>,
-    drawn: Vec<String>,
+    drawn: Vec<Drawn>,
+}
+
+/// A diagnostic, drawn.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Drawn {
+    plain: String,
+    /// With a terminal's colours.
+    coloured: String,
 }
 
 impl Report {
@@ -65,6 +73,25 @@ impl Report {
         self.diagnostics.iter().any(|d| d.severity == Severity::Error)
     }
 
+    /// As `Display`, in a terminal's colours.
+    #[must_use]
+    pub fn coloured(&self) -> String {
+        let drawn: Vec<String> = self.drawn.iter().map(|drawn| format!("{}\n", drawn.coloured)).collect();
+        drawn.join("\n")
+    }
+
+    /// How many errors and how many warnings, in words: `2 errors, 1 warning`.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let errors = self.diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
+        let counted = |count: usize, of: &str| {
+            (count > 0).then(|| format!("{count} {of}{}", if count == 1 { "" } else { "s" }))
+        };
+        let told = [counted(errors, "error"), counted(self.diagnostics.len() - errors, "warning")];
+        let told: Vec<String> = told.into_iter().flatten().collect();
+        told.join(", ")
+    }
+
     /// Whether there is nothing to say.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -78,7 +105,7 @@ impl fmt::Display for Report {
             if index > 0 {
                 f.write_str("\n")?;
             }
-            writeln!(f, "{drawn}")?;
+            writeln!(f, "{}", drawn.plain)?;
         }
         Ok(())
     }
@@ -241,7 +268,7 @@ fn floor(text: &str, at: usize) -> usize {
     at
 }
 
-fn draw(name: &str, place: &Place<'_>, finding: &Finding) -> String {
+fn draw(name: &str, place: &Place<'_>, finding: &Finding) -> Drawn {
     let level = match finding.code.severity() {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
@@ -255,7 +282,8 @@ fn draw(name: &str, place: &Place<'_>, finding: &Finding) -> String {
     if let Some(help) = &finding.help {
         group = group.element(Level::HELP.message(help.as_str()));
     }
-    Renderer::plain().render(&[group])
+    let groups = [group];
+    Drawn { plain: Renderer::plain().render(&groups), coloured: Renderer::styled().render(&groups) }
 }
 
 #[cfg(test)]
@@ -273,6 +301,8 @@ mod tests {
         assert!(drawn.contains("2 | pionts: 3"), "{drawn}");
         assert!(drawn.contains("^^^^^^"), "{drawn}");
         assert_eq!((report.diagnostics()[0].line, report.diagnostics()[0].column), (2, 1));
+        assert_eq!(report.summary(), "1 error");
+        assert!(report.coloured().contains("\u{1b}[") && !drawn.contains('\u{1b}'));
     }
 
     #[test]

@@ -7,17 +7,25 @@ use std::ops::Range;
 use std::sync::Mutex;
 
 use crate::literals::Found;
+use crate::needles::Needles;
 use crate::normalise::{Loose, View};
-use crate::number::Numbers;
+use crate::number::{Numbers, Units};
 use crate::pattern::Gate;
-use crate::plan::Plan;
 use crate::present::Present;
+
+/// What all rules together look for, and room to do it in.
+#[derive(Debug, Default)]
+pub(crate) struct Scanner {
+    pub(crate) needles: Needles,
+    pub(crate) units: Units,
+    buffers: Buffers,
+}
 
 /// A text of a dialogue.
 #[derive(Debug)]
 pub(crate) struct Text<'a> {
     pub(crate) original: Cow<'a, str>,
-    plan: &'a Plan,
+    scanner: &'a Scanner,
     view: OnceCell<Box<View>>,
     scan: OnceCell<Box<Scan>>,
 }
@@ -41,7 +49,7 @@ pub(crate) struct Scan {
 /// Buffers at rest.
 #[expect(clippy::vec_box, reason = "they move in and out of cells: a pointer, not a kilobyte")]
 #[derive(Debug, Default)]
-pub(crate) struct Buffers {
+struct Buffers {
     views: Mutex<Vec<Box<View>>>,
     scans: Mutex<Vec<Box<Scan>>>,
 }
@@ -52,14 +60,14 @@ const MAX_KEPT: usize = 256;
 const MAX_KEPT_BYTES: usize = 256 * 1024;
 
 impl<'a> Text<'a> {
-    pub(crate) const fn new(plan: &'a Plan, original: Cow<'a, str>) -> Self {
-        Self { original, plan, view: OnceCell::new(), scan: OnceCell::new() }
+    pub(crate) const fn new(scanner: &'a Scanner, original: Cow<'a, str>) -> Self {
+        Self { original, scanner, view: OnceCell::new(), scan: OnceCell::new() }
     }
 
     /// The folded text.
     pub(crate) fn folded(&self) -> &View {
         self.view.get_or_init(|| {
-            let mut view = take(&self.plan.buffers.views);
+            let mut view = take(&self.scanner.buffers.views);
             view.read_folded(&self.original);
             view
         })
@@ -72,8 +80,8 @@ impl<'a> Text<'a> {
 
     pub(crate) fn scan(&self) -> &Scan {
         self.scan.get_or_init(|| {
-            let mut scan = take(&self.plan.buffers.scans);
-            scan.read(self.plan, self.folded(), &self.original);
+            let mut scan = take(&self.scanner.buffers.scans);
+            scan.read(self.scanner, self.folded(), &self.original);
             scan
         })
     }
@@ -88,6 +96,11 @@ impl<'a> Text<'a> {
         }
     }
 
+    /// The character of the original that made `byte` of the folded text.
+    pub(crate) fn original_at(&self, byte: usize) -> Option<char> {
+        self.folded().original_at(&self.original, byte)
+    }
+
     /// Whether only folding made `bytes` of the folded text readable.
     pub(crate) fn is_disguised(&self, bytes: &Range<usize>) -> bool {
         self.folded().is_disguised(bytes) || self.scan().loose.contains(bytes)
@@ -96,30 +109,34 @@ impl<'a> Text<'a> {
     /// Whether a pattern without a literal may match.
     pub(crate) fn passes(&self, gate: &Gate, fold: bool) -> bool {
         let present = if fold { self.folded().present } else { self.scan().raw_present };
-        gate.passes(present, self.view(fold).len(), |class| self.longest_run(class as usize, fold))
+        let has_run = |class, times| self.has_run(class as usize, times, fold);
+        gate.passes(present, self.view(fold).len(), has_run)
     }
 
-    fn longest_run(&self, class: usize, fold: bool) -> u32 {
+    fn has_run(&self, class: usize, times: u32, fold: bool) -> bool {
         let side = usize::from(!fold);
-        let (Some(known), Some(classes)) = (self.scan().runs.get(side), self.plan.needles.runs.get(side))
+        let classes = self.scanner.needles.runs.get(side);
+        let (Some(run), Some(known)) =
+            (classes.and_then(|classes| classes.get(class)), self.scan().runs.get(side))
         else {
-            return u32::MAX;
+            return true;
         };
-        let (Some(known), Some(class)) = (known.get(class), classes.get(class)) else {
-            return u32::MAX;
-        };
-        if known.get() == 0 {
-            known.set(class.longest(self.view(fold)).saturating_add(1));
+        if fold && let Some(longest) = run.at_most(self.folded().longest) {
+            return longest >= times as usize;
         }
-        known.get() - 1
+        let Some(known) = known.get(class) else { return true };
+        if known.get() == 0 {
+            known.set(run.longest(self.view(fold)).saturating_add(1));
+        }
+        known.get() > times
     }
 }
 
 impl Drop for Text<'_> {
     fn drop(&mut self) {
         if self.original.len() <= MAX_KEPT_BYTES {
-            keep(&self.plan.buffers.views, self.view.take());
-            keep(&self.plan.buffers.scans, self.scan.take());
+            keep(&self.scanner.buffers.views, self.view.take());
+            keep(&self.scanner.buffers.scans, self.scan.take());
         }
     }
 }
@@ -138,13 +155,18 @@ fn keep<T>(buffers: &Mutex<Vec<Box<T>>>, buffer: Option<Box<T>>) {
 }
 
 impl Scan {
-    fn read(&mut self, plan: &Plan, view: &View, original: &str) {
-        let needles = &plan.needles;
+    fn read(&mut self, scanner: &Scanner, view: &View, original: &str) {
+        let needles = &scanner.needles;
         let text = view.text();
         self.found.reset(needles.folded.leaves());
         needles.folded.find(text, |leaf, bytes| self.found.push(leaf, &bytes));
         if let [Some(leaf), _] = needles.digits {
-            push_digits(&mut self.found, leaf, text);
+            let mut end = 0;
+            for place in view.numerals.iter().map(|place| *place as usize) {
+                if place >= end {
+                    end = push_digits(&mut self.found, leaf, text, place);
+                }
+            }
         }
         self.loose.clear();
         if view.suspicious && !needles.loose.is_empty() {
@@ -157,12 +179,15 @@ impl Scan {
             });
         }
         if needles.numbers {
-            self.numbers.scan(text, &view.numerals, &plan.units);
+            self.numbers.scan(text, &view.numerals, &scanner.units);
         }
         self.raw_found.reset(needles.raw.leaves());
         needles.raw.find(original, |leaf, bytes| self.raw_found.push(leaf, &bytes));
         if let [_, Some(leaf)] = needles.digits {
-            push_digits(&mut self.raw_found, leaf, original);
+            let mut at = 0;
+            while at < original.len() {
+                at = push_digits(&mut self.raw_found, leaf, original, at) + 1;
+            }
         }
         self.raw_present = Present::default();
         if needles.raw_gates {
@@ -175,10 +200,11 @@ impl Scan {
     }
 }
 
-fn push_digits(found: &mut Found, leaf: u32, text: &str) {
-    for (at, byte) in text.bytes().enumerate() {
-        if byte.is_ascii_digit() {
-            found.push(leaf, &(at..at + 1));
-        }
+/// The run of digits that begins at byte `at`, if one does, and where it ends.
+fn push_digits(found: &mut Found, leaf: u32, text: &str, mut at: usize) -> usize {
+    while text.as_bytes().get(at).is_some_and(u8::is_ascii_digit) {
+        found.push(leaf, &(at..at + 1));
+        at += 1;
     }
+    at
 }

@@ -136,6 +136,12 @@ shapes! {
         fold: Option<bool>,
         /// Latin words only whole: `deal` does not find `dealer`. Default: false.
         word: Option<bool>,
+        /// One of these words must be near a hit.
+        near: Option<Vec<String>>,
+        /// None of these words may be near a hit.
+        not_near: Option<Vec<String>>,
+        /// How many characters is near, within the sentence. Default: 12.
+        within: Option<u32>,
         /// At least so many hits. Default: 1.
         count: Option<u32>,
     }
@@ -216,6 +222,8 @@ shapes! {
         /// The share of those runs, from 0 to 1, from which on the rule hits.
         #[schemars(range(min = 0, max = 1))]
         share: Option<f64>,
+        /// Turns of fewer tokens are let be. Goes with `ngram`. Default: 0.
+        min: Option<u32>,
         /// Count whole sentences of at least so many tokens.
         sentence: Option<u32>,
     }
@@ -231,6 +239,8 @@ shapes! {
         min: Option<u32>,
         /// Words of no language, such as units and brands.
         allow: Option<Vec<String>>,
+        /// Capitalised words are names, and of no language. Default: false.
+        names: Option<bool>,
     }
 
     /// Texts that must hit and texts that must not.

@@ -3,9 +3,9 @@
 //! A thousand rules cost a turn little more than two hundred, because a turn meets the conditions of a few.
 
 use crate::number::NumberSpec;
-use crate::pack::{On, Turn};
+use crate::pack::On;
 use crate::pattern::Gate;
-use crate::plan::{CompiledRule, Matcher};
+use crate::rule::{CompiledRule, Matcher};
 use crate::scan::Text;
 
 /// For each rule, what it waits for; and for each leaf, the rules that wait for it.
@@ -179,14 +179,9 @@ fn of(matcher: &Matcher) -> Vec<Trigger> {
 }
 
 fn number(spec: &NumberSpec) -> Trigger {
-    match (spec.near, spec.units.is_empty() || spec.optional) {
+    match (spec.near.one, spec.units.is_empty() || spec.optional) {
         (Some(leaf), _) => Trigger::Leaf { fold: true, leaf },
         (None, false) => Trigger::Unit(spec.mask()),
         (None, true) => Trigger::AnyNumber,
     }
-}
-
-impl On {
-    /// The scored turn itself, which is what most rules read.
-    pub(crate) const SCORED: Self = Self { role: guerdon_types::Role::Assistant, turn: Turn::Current };
 }

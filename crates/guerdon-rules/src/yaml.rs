@@ -54,10 +54,11 @@ pub(crate) fn read(text: &str) -> Result<At<Yaml>, Finding> {
             // The place is told by the report, and the reader's own options are not the author's business.
             let message = message.split(" at line ").next().unwrap_or(message);
             let message = message.split(", set DuplicateKeyPolicy").next().unwrap_or(message);
-            let help = if message.contains("duplicate") {
-                "keep one of the two"
-            } else {
-                "quote texts that hold `:`, `#`, `{` or `[`: 'like: this'"
+            let help = match message {
+                _ if message.contains("duplicate") => "keep one of the two",
+                _ if message.contains("tab") => "indent with spaces: YAML knows no tabs",
+                _ if message.contains("unclosed quote") => "close the quote on its line",
+                _ => "quote texts that hold `:`, `#`, `{` or `[`: 'like: this'",
             };
             Err(Finding::new(Code::Syntax, span, format!("not valid YAML: {message}")).help(help))
         }

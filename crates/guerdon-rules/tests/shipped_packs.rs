@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use guerdon_fusion::{Ask, Channel, RewardSource, SourceVersion};
-use guerdon_rules::{PackText, RulePacks, RulesSource, json_schema};
+use guerdon_rules::{PackText, RulePacks, RulesSource, format, json_schema};
 use guerdon_types::{Message, Part, Role, Rollout};
 
 fn folder() -> PathBuf {
@@ -30,6 +30,13 @@ fn loaded() -> RulePacks {
     let (packs, report) = RulePacks::compile(&shipped()).unwrap_or_else(|report| panic!("{report}"));
     assert!(report.is_empty(), "{report}");
     packs
+}
+
+#[test]
+fn the_shipped_packs_are_tidy() {
+    for pack in shipped() {
+        assert_eq!(format(&pack).unwrap(), pack.text, "guerdon rules fmt {}", pack.name);
+    }
 }
 
 #[test]

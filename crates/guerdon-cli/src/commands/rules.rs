@@ -59,6 +59,10 @@ pub(super) fn run(rules: Rules) -> anyhow::Result<ExitCode> {
 
 fn pack_texts(paths: &[PathBuf]) -> anyhow::Result<Vec<PackText>> {
     let texts = texts(Path::new(""), paths, &PACKS, &mut Vec::new())?;
+    if texts.is_empty() {
+        let named: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+        bail!("no pack in {}\n  help: packs are files that end in .yaml or .yml", named.join(", "));
+    }
     Ok(texts.into_iter().map(|(name, text)| PackText { name, text }).collect())
 }
 
@@ -80,10 +84,13 @@ fn check(paths: &[PathBuf], json: bool) -> anyhow::Result<ExitCode> {
     if json {
         println!("{}", serde_json::to_string_pretty(report.diagnostics())?);
     } else {
-        eprint!("{report}");
-        if let Some(packs) = &packs {
-            let rules: usize = packs.summaries().iter().map(|pack| pack.rules.len()).sum();
-            println!("ok: {} packs, {rules} rules, every example as it says", packs.summaries().len());
+        anstream::eprint!("{}", report.coloured());
+        match &packs {
+            Some(packs) => {
+                let rules: usize = packs.summaries().iter().map(|pack| pack.rules.len()).sum();
+                println!("ok: {} packs, {rules} rules, every example as it says", packs.summaries().len());
+            }
+            None => eprintln!("\n{}; nothing was loaded", report.summary()),
         }
     }
     Ok(if packs.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

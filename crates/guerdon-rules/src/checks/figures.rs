@@ -9,7 +9,8 @@ use serde_json::Value as Json;
 use super::Measured;
 use crate::expr::{Expr, Facts, Truth};
 use crate::literals::Found;
-use crate::number::{Capture, ends_sentence};
+use crate::near::ends_sentence;
+use crate::number::Capture;
 
 /// Sums written out in `text`, such as `480 * 0.9 = 432元`, that are off by more than `tolerance` of their result.
 pub(crate) fn wrong_sums(text: &str, numbers: &[Capture<'_>], tolerance: f64) -> Option<Measured> {

@@ -54,7 +54,7 @@ impl<'a> Dialogue<'a> {
 
     fn text(&self, index: usize) -> Option<&Text<'a>> {
         let content = self.messages.get(index)?.content.as_str();
-        Some(self.texts.get(index)?.get_or_init(|| Text::new(self.plan, Cow::Borrowed(content))))
+        Some(self.texts.get(index)?.get_or_init(|| Text::new(&self.plan.scanner, Cow::Borrowed(content))))
     }
 
     fn role(&self, index: usize) -> Option<Role> {
@@ -133,7 +133,7 @@ impl<'d, 'a> Scene<'d, 'a> {
                 .filter(|index| self.dialogue.role(*index) == Some(role))
                 .filter_map(|index| self.dialogue.messages.get(index).map(|m| m.content.as_str()))
                 .collect();
-            Text::new(self.dialogue.plan, Cow::Owned(said.join("\n")))
+            Text::new(&self.dialogue.plan.scanner, Cow::Owned(said.join("\n")))
         });
         let scored = self.dialogue.messages.get(self.turn).filter(|m| m.role == role);
         let scored_from = scored.map(|m| text.original.chars().count() - m.content.chars().count());

@@ -4,10 +4,19 @@ use std::ops::Range;
 
 use super::characters::{self, Change};
 use super::runs::{ASCII, BLANK, DIGIT, JOINER, Kind, LETTER, Runs, SEPARATOR, SIGN, SPACE, kind};
-use super::{Edit, View};
+use super::view::{Edit, View};
+
+impl View {
+    /// Folds `original` into it.
+    pub(crate) fn read_folded(&mut self, original: &str) {
+        self.clear(original);
+        Folder { view: self, original, kept: 0, runs: Runs::default() }.fold();
+        self.text.make_ascii_lowercase();
+    }
+}
 
 /// One folding under way.
-pub(super) struct Folder<'v, 'o> {
+struct Folder<'v, 'o> {
     view: &'v mut View,
     original: &'o str,
     /// What follows this byte of the original is not yet copied.
@@ -16,11 +25,7 @@ pub(super) struct Folder<'v, 'o> {
 }
 
 impl<'v, 'o> Folder<'v, 'o> {
-    pub(super) fn new(view: &'v mut View, original: &'o str) -> Self {
-        Self { view, original, kept: 0, runs: Runs::default() }
-    }
-
-    pub(super) fn fold(mut self) {
+    fn fold(mut self) {
         let bytes = self.original.as_bytes();
         let mut at = 0;
         while let Some(byte) = bytes.get(at) {
@@ -78,6 +83,7 @@ impl<'v, 'o> Folder<'v, 'o> {
             }
         }
         self.copy(bytes.len());
+        self.view.longest = self.runs.longest;
     }
 
     /// A run of spaces is one space.
@@ -164,7 +170,10 @@ impl<'v, 'o> Folder<'v, 'o> {
             self.numeral(bytes.start);
         }
         if let Some(f) = folded.chars().next_back() {
-            self.note(kind(f), folded.chars().count());
+            match folded.chars().count() {
+                1 => self.note(kind(f), 1),
+                more => self.view.suspicious |= self.runs.push_unfolded(kind(f), more),
+            }
         }
         self.replace(bytes, &folded, characters::change(c));
     }

@@ -14,6 +14,8 @@ pub(crate) struct Loose {
     from: Vec<[u32; 2]>,
     /// For each byte of `text`, what was done to or just before its character.
     odd: Vec<Odd>,
+    /// Whether the text has marks for its commas and stops: then a space between ideographs is neither.
+    punctuated: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +24,7 @@ enum Odd {
     No,
     /// One space between words was dropped.
     Space,
-    /// One space between ideographs was dropped: odd, but people use it as a comma too.
+    /// One space between ideographs was dropped: odd, but people without commas use it for one.
     Parted,
     /// Something between letters was dropped that does not belong there.
     Joined,
@@ -47,6 +49,7 @@ impl Loose {
         self.from.clear();
         self.odd.clear();
         let chars: Vec<(usize, char)> = folded.char_indices().collect();
+        self.punctuated = chars.iter().any(|(_, c)| matches!(c, ',' | '、' | '。' | ';' | '!' | '?'));
         let singles = singles(&chars);
         let leet = leet(&chars, &singles);
         let mut gap = Odd::No;
@@ -94,6 +97,7 @@ impl Loose {
             let text = self.text.get(found.clone())?;
             let gaps = text.char_indices().skip(1).filter_map(|(at, _)| self.odd.get(found.start + at));
             (text.chars().count() >= 3 && gaps.into_iter().all(|odd| *odd == Odd::Parted))
+                || self.punctuated
                 || bounded(before)
                 || bounded(after)
         };
@@ -255,6 +259,7 @@ mod tests {
             ("按工*单说", "工单", "工*单"),
             ("按工 单，最多", "工单", "工 单"),
             ("我们目 标 价是", "目标价", "目 标 价"),
+            ("我们的工 单上写着呢。", "工单", "工 单"),
         ] {
             assert_eq!(finds(text, word).as_deref(), Some(wanted), "{text}");
         }

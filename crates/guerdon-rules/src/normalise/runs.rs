@@ -24,12 +24,42 @@ pub(super) struct Runs {
     lengths: [usize; 3],
     /// Single letters so far, each parted from the one before.
     singles: usize,
+    /// Letters and ideographs at the end so far.
+    open: Longest,
+    pub(super) longest: Longest,
+}
+
+/// No run of letters, or of ideographs, is longer than this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Longest {
+    pub(crate) letters: usize,
+    pub(crate) ideographs: usize,
 }
 
 impl Runs {
+    /// Notes what one character of the original was unfolded to, if that is more than one.
+    pub(super) fn push_unfolded(&mut self, last: Kind, length: usize) -> bool {
+        let Longest { letters, ideographs } = self.open;
+        let suspicious = self.push(last, length);
+        // Of whatever kind its parts are, they go on with a run.
+        self.bound(Longest { letters: letters + length, ideographs: ideographs + length });
+        suspicious
+    }
+
+    fn bound(&mut self, open: Longest) {
+        self.open = open;
+        self.longest.letters = self.longest.letters.max(open.letters);
+        self.longest.ideographs = self.longest.ideographs.max(open.ideographs);
+    }
+
     /// Whether the runs up to this one look like a word in disguise.
     pub(super) fn push(&mut self, kind: Kind, length: usize) -> bool {
         use Kind::{Digits, Ideographs, Joiners, Letters, Other, Separators};
+        let goes_on = |wanted: Kind, open: usize| if kind == wanted { open + length } else { 0 };
+        self.bound(Longest {
+            letters: goes_on(Letters, self.open.letters),
+            ideographs: goes_on(Ideographs, self.open.ideographs),
+        });
         let [one, two, _] = self.kinds;
         let [parted, before, _] = self.lengths;
         let single = kind == Letters && length == 1;

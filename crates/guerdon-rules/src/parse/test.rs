@@ -3,12 +3,14 @@
 use std::ops::Range;
 
 use crate::fields::{Fields, Reader};
-use crate::pack::{Across, Language, Measure, Numbers, Repeated, Test};
+use crate::pack::{Across, Language, Measure, Mix, Nearby, Numbers, Repeated, Test};
 use crate::report::{Code, Finding};
 use crate::yaml::{At, Yaml};
 
-pub(crate) const MATCH_KEYS: &[&str] =
-    &["any_of", "regex", "number", "all", "any", "not", "fold", "word", "count"];
+pub(crate) const MATCH_KEYS: &[&str] = &[
+    "any_of", "regex", "number", "all", "any", "not", "fold", "word", "near", "not_near", "within", "count",
+];
+const NEAR_KEYS: &[&str] = &["near", "not_near", "within"];
 pub(crate) const NUMBER_KEYS: &[&str] = &["unit", "near", "not_near", "within"];
 pub(crate) const CHECK_KEYS: &[&str] = &[
     "length",
@@ -24,8 +26,8 @@ pub(crate) const LENGTH_KEYS: &[&str] = &["min", "max", "of"];
 pub(crate) const PRICES_KEYS: &[&str] = &["names", "unit", "must"];
 pub(crate) const ARITHMETIC_KEYS: &[&str] = &["tolerance"];
 pub(crate) const UNSUPPORTED_KEYS: &[&str] = &["unit", "least"];
-pub(crate) const REPETITION_KEYS: &[&str] = &["across", "ngram", "share", "sentence"];
-pub(crate) const LANGUAGE_MIX_KEYS: &[&str] = &["language", "share", "min", "allow"];
+pub(crate) const REPETITION_KEYS: &[&str] = &["across", "ngram", "share", "min", "sentence"];
+pub(crate) const LANGUAGE_MIX_KEYS: &[&str] = &["language", "share", "min", "allow", "names"];
 
 /// Keys of `match` of which there must be exactly one.
 const KINDS: [&str; 6] = ["any_of", "regex", "number", "all", "any", "not"];
@@ -67,18 +69,23 @@ impl Reader {
         self.fits(fields, "fold", kind, &["any_of", "regex"]);
         self.fits(fields, "word", kind, &["any_of"]);
         self.fits(fields, "count", kind, &["any_of", "regex", "number", "all", "any"]);
+        for key in NEAR_KEYS {
+            self.fits(fields, key, kind, &["any_of", "regex"]);
+        }
         let fold = fields.get("fold").and_then(|node| self.boolean(node)).unwrap_or(true);
         let word = fields.get("word").and_then(|node| self.boolean(node)).unwrap_or(false);
         let count = fields.get("count").and_then(|node| self.whole(node, 1)).unwrap_or(1);
         match kind {
             "any_of" => {
                 let words = self.texts(value);
-                self.not_empty(words.is_empty(), &span, "any_of")?;
-                Some(Test::Literals { words, fold, word, count })
+                let empty = matches!(&value.value, Yaml::List(items) if items.is_empty());
+                self.not_empty(empty, &span, "any_of")?;
+                let near = self.nearby(fields, fold)?;
+                (!words.is_empty()).then_some(Test::Literals { words, fold, word, near, count })
             }
             "regex" => {
-                let pattern = self.text(value)?;
-                Some(Test::Regex { pattern: At { value: pattern, span: value.span.clone() }, fold, count })
+                let pattern = At { value: self.text(value)?, span: value.span.clone() };
+                Some(Test::Regex { pattern, fold, near: self.nearby(fields, fold)?, count })
             }
             "number" => Some(Test::Number { numbers: self.numbers(value, span)?, count }),
             "not" => self.matcher(value, span, depth + 1).map(|test| Test::Not(Box::new(test))),
@@ -99,9 +106,20 @@ impl Reader {
 
     fn numbers(&mut self, node: &At<Yaml>, span: Range<usize>) -> Option<Numbers> {
         let fields = self.fields(node, "`number`", NUMBER_KEYS)?;
-        Some(Numbers {
-            span,
-            unit: self.words(fields.get("unit")),
+        Some(Numbers { span, unit: self.words(fields.get("unit")), near: self.nearby(fields, true)? })
+    }
+
+    fn nearby(&mut self, fields: Fields<'_>, fold: bool) -> Option<Nearby> {
+        if let (false, Some(span)) = (fold, NEAR_KEYS.iter().find_map(|key| fields.key(key))) {
+            let message = "words near a place are looked for in the folded text";
+            self.push(Finding::new(Code::Contradiction, span, message).help("drop `fold: false`"));
+            return None;
+        }
+        if let (Some(span), None, None) = (fields.key("within"), fields.get("near"), fields.get("not_near")) {
+            let message = "`within` says how near, and nothing must be near";
+            self.push(Finding::new(Code::Contradiction, span, message).help("add `near` or `not_near`"));
+        }
+        Some(Nearby {
             near: self.words(fields.get("near")),
             not_near: self.words(fields.get("not_near")),
             within: fields.get("within").and_then(|node| self.whole(node, 1)).unwrap_or(12),
@@ -192,13 +210,15 @@ impl Reader {
             self.need(fields, "across", "`repetition`", span).and_then(|node| self.choice(node, &choices));
         let kind = self.only(fields, &["ngram", "sentence"], "`repetition`", span.clone())?;
         self.fits(fields, "share", kind, &["ngram"]);
+        self.fits(fields, "min", kind, &["ngram"]);
         let of = if kind == "sentence" {
             let tokens = fields.get("sentence").and_then(|node| self.whole(node, 1))?;
             Repeated::Sentence { tokens }
         } else {
             let n = fields.get("ngram").and_then(|node| self.whole(node, 1))?;
             let node = self.need(fields, "share", "`repetition`", span)?;
-            Repeated::Ngrams { n, share: self.share(node)? }
+            let min = fields.get("min").and_then(|node| self.whole(node, 0)).unwrap_or(0);
+            Repeated::Ngrams { n, share: self.share(node)?, min }
         };
         Some(Test::Repetition { across: across?, of })
     }
@@ -211,11 +231,12 @@ impl Reader {
         let share = self.share(node)?;
         let min = fields.get("min").and_then(|node| self.whole(node, 0)).unwrap_or(0);
         let allow = self.words(fields.get("allow"));
+        let names = fields.get("names").and_then(|node| self.boolean(node)).unwrap_or(false);
         let language = match language {
             None => None,
             Some(language) => Some(language?),
         };
-        Some(Test::LanguageMix { language, share, min, allow })
+        Some(Test::LanguageMix { language, mix: Mix { share, min, allow, names } })
     }
 
     /// The one key of `kinds` that is there.

@@ -3,6 +3,8 @@
 use regex_syntax::hir::literal::{ExtractKind, Extractor};
 use regex_syntax::hir::{Class, Hir, HirKind};
 
+use crate::literals::Found;
+
 /// A match begins at most this many bytes before the literal that gives it away; otherwise the whole text is searched.
 pub(super) const MAX_BEFORE: usize = 24;
 /// More literals than this are no help.
@@ -25,6 +27,22 @@ pub(crate) struct Needle {
     pub(super) before: [usize; 2],
 }
 
+impl Needle {
+    /// Adds each place where a match may begin.
+    pub(super) fn starts(&self, text: &str, found: &Found, starts: &mut Vec<usize>) {
+        let [least, most] = self.before;
+        for hit in found.of(self.leaf) {
+            if most == 0 {
+                starts.push(hit.start);
+                continue;
+            }
+            let Some(latest) = hit.start.checked_sub(least) else { continue };
+            let earliest = hit.start.saturating_sub(most);
+            starts.extend((earliest..=latest).filter(|at| text.is_char_boundary(*at)));
+        }
+    }
+}
+
 /// Literals of which every match of `hir` has one; none if there are no good ones.
 pub(super) fn atoms(hir: &Hir) -> Option<Vec<Atom>> {
     best([prefixes(hir), inner(hir)])
@@ -45,11 +63,16 @@ fn worth(atoms: &[Atom]) -> (bool, usize, bool, std::cmp::Reverse<usize>) {
     (near, length.min(6), at_start, std::cmp::Reverse(atoms.len()))
 }
 
-/// The literals that a match begins with.
+/// The literals that a match begins with, or that it begins with a digit.
 fn prefixes(hir: &Hir) -> Option<Vec<Atom>> {
-    if begins_with_digit(hir) {
-        return Some(vec![Atom { literal: None, before: [Some(0), Some(0)] }]);
-    }
+    let at_start = |literal| Atom { literal, before: [Some(0), Some(0)] };
+    let digit = begins_with_digit(hir).then(|| vec![at_start(None)]);
+    literal_prefixes(hir)
+        .map(|literals| literals.into_iter().map(|text| at_start(Some(text))).collect())
+        .or(digit)
+}
+
+fn literal_prefixes(hir: &Hir) -> Option<Vec<String>> {
     let mut extractor = Extractor::new();
     extractor
         .kind(ExtractKind::Prefix)
@@ -58,17 +81,17 @@ fn prefixes(hir: &Hir) -> Option<Vec<Atom>> {
         .limit_literal_len(32)
         .limit_total(MAX_ATOMS);
     let literals = extractor.extract(hir);
-    let mut atoms = Vec::new();
+    let mut texts = Vec::new();
     for literal in literals.literals()? {
         let text = whole_characters(literal.as_bytes())?;
         if !is_telling(text) {
             return None;
         }
-        atoms.push(Atom { literal: Some(text.to_owned()), before: [Some(0), Some(0)] });
+        texts.push(text.to_owned());
     }
-    atoms.sort_by(|a, b| a.literal.cmp(&b.literal));
-    atoms.dedup();
-    Some(atoms)
+    texts.sort();
+    texts.dedup();
+    Some(texts)
 }
 
 /// The literals within the parts of a pattern.

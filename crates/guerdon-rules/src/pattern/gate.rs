@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use regex_syntax::hir::{Class, ClassUnicode, Hir, HirKind};
 
-use super::Register;
+use super::register::Register;
+use crate::normalise::Longest;
 use crate::present::Present;
 
 /// A counted class of at least this many characters is asked for by its run.
@@ -27,7 +28,18 @@ pub(crate) struct RunClass {
     ascii: u128,
     /// Whether all the basic ideographs are in it, or none; otherwise they are looked up.
     ideographs: Option<bool>,
+    /// The one character that is not in it.
+    except: Option<char>,
+    within: Within,
     class: ClassUnicode,
+}
+
+/// What a class is a part of, where a folded text knows the longest run of that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Within {
+    Letters,
+    Ideographs,
+    Anything,
 }
 
 impl Gate {
@@ -46,11 +58,16 @@ impl Gate {
         self.run.is_none() && self.least < 64 && self.needs.iter().all(|set| set.breadth() > 64)
     }
 
-    /// Whether a text may match; `longest` tells the longest run of a class.
-    pub(crate) fn passes(&self, present: Present, bytes: usize, longest: impl FnOnce(u32) -> u32) -> bool {
+    /// Whether a text may match; `has_run` tells whether a class has a run of that length.
+    pub(crate) fn passes(
+        &self,
+        present: Present,
+        bytes: usize,
+        has_run: impl FnOnce(u32, u32) -> bool,
+    ) -> bool {
         bytes >= self.least
             && self.needs.iter().all(|set| set.meets(present))
-            && self.run.is_none_or(|(class, times)| longest(class) >= times)
+            && self.run.is_none_or(|(class, times)| has_run(class, times))
     }
 }
 
@@ -126,6 +143,27 @@ impl Run {
 
     /// The leftmost matches, without overlaps, at most `limit`.
     pub(super) fn find(&self, text: &str, limit: usize, mut each: impl FnMut(Range<usize>)) {
+        let Some(except) = self.class.except else { return self.find_by_characters(text, limit, each) };
+        // Whole lines, most of them not long enough: they are counted, not walked through.
+        let mut hits = 0;
+        for (start, run) in runs_between(text, except) {
+            let mut rest = run;
+            while (hits < limit) && rest.len() >= self.least as usize {
+                let length = rest.chars().count();
+                if length < self.least as usize {
+                    break;
+                }
+                let cut = (length > self.most as usize).then(|| rest.char_indices().nth(self.most as usize));
+                let end = cut.flatten().map_or(rest.len(), |(end, _)| end);
+                let from = start + (run.len() - rest.len());
+                each(from..from + end);
+                hits += 1;
+                rest = rest.get(end..).unwrap_or_default();
+            }
+        }
+    }
+
+    fn find_by_characters(&self, text: &str, limit: usize, mut each: impl FnMut(Range<usize>)) {
         let (mut start, mut length, mut hits) = (0, 0_u32, 0);
         let mut close = |bytes: Range<usize>, length: u32| {
             if length >= self.least && hits < limit {
@@ -165,7 +203,21 @@ impl RunClass {
         } else {
             Some(false)
         };
-        Self { ascii, ideographs, class: class.clone() }
+        let mut others = class.clone();
+        others.negate();
+        let except = match others.ranges() {
+            [range] if range.start() == range.end() => Some(range.start()),
+            _ => None,
+        };
+        let is_within = |start, end| class.ranges().iter().all(|r| start <= r.start() && r.end() <= end);
+        let within = if is_within('a', 'z') {
+            Within::Letters
+        } else if is_within('\u{4e00}', '\u{9fff}') {
+            Within::Ideographs
+        } else {
+            Within::Anything
+        };
+        Self { ascii, ideographs, except, within, class: class.clone() }
     }
 
     fn has(&self, c: char) -> bool {
@@ -180,8 +232,21 @@ impl RunClass {
         self.class.ranges().get(at).is_some_and(|range| range.start() <= c)
     }
 
+    /// What the longest run of its characters is at most, in a folded text with such runs, if that can be told.
+    pub(crate) const fn at_most(&self, longest: Longest) -> Option<usize> {
+        match self.within {
+            Within::Letters => Some(longest.letters),
+            Within::Ideographs => Some(longest.ideographs),
+            Within::Anything => None,
+        }
+    }
+
     /// The longest run of its characters in `text`.
     pub(crate) fn longest(&self, text: &str) -> u32 {
+        if let Some(except) = self.except {
+            let longest = runs_between(text, except).map(|(_, run)| run.chars().count()).max();
+            return u32::try_from(longest.unwrap_or(0)).unwrap_or(u32::MAX);
+        }
         let (mut longest, mut run) = (0, 0_u32);
         for c in text.chars() {
             run = if self.has(c) { run + 1 } else { 0 };
@@ -189,4 +254,14 @@ impl RunClass {
         }
         longest
     }
+}
+
+/// What lies between each two of `except`, and where it begins.
+fn runs_between(text: &str, except: char) -> impl Iterator<Item = (usize, &str)> {
+    let mut start = 0;
+    text.split(except).map(move |run| {
+        let at = start;
+        start += run.len() + except.len_utf8();
+        (at, run)
+    })
 }

@@ -1,10 +1,12 @@
 //! The examples beside rules, as tests.
 
 use std::fmt::Write as _;
+use std::time::SystemTime;
 
 use crate::RulePacks;
-use crate::compile::{Compiled, Occasion};
+use crate::compile::Compiled;
 use crate::examples;
+use crate::occasion::Occasion;
 use crate::report::Place;
 use crate::{PackText, Report};
 
@@ -32,7 +34,7 @@ impl RulePacks {
     /// # Errors
     /// A [`Report`] if a pack has an error besides examples that fail.
     pub fn test(packs: &[PackText]) -> Result<Vec<ExampleResult>, Report> {
-        let compiled = Compiled::new(packs, Occasion::now());
+        let compiled = Compiled::new(packs, Occasion::check(SystemTime::now()));
         let mut results = Vec::new();
         for (source, read) in packs.iter().zip(&compiled.packs) {
             let rules = read.pack.iter().flat_map(|pack| pack.rules.iter().map(move |rule| (pack, rule)));

@@ -1,0 +1,189 @@
+//! The laws that the engine is held to: it hits what the naive search hits, and nothing hangs on the order of rules.
+
+use std::sync::LazyLock;
+
+use guerdon_types::{Message, Role, Rollout};
+use proptest::prelude::*;
+
+use super::{NaiveHit, Reference};
+use crate::{PackText, RulePacks};
+
+const PATTERNS: [&str; 29] = [
+    "工单|目标价",
+    "[^不]保证",
+    "(?:[^不]能|可以)保证您?",
+    "\\bdeal\\b",
+    "work ?order",
+    "(?:a|b)+c",
+    "\\d{3,}元",
+    "1[3-9]\\d{4}",
+    "[!?]{2,}",
+    "[一-龥]{9,}",
+    "[^\\n]{12}",
+    "^\\s*思考[:：]",
+    "(?s)<think>.*?</think>",
+    "底价(?:是|为)?\\s*\\d",
+    "\\w+@\\w+",
+    "(?:不回复|没回复)[^。]{0,6}(?:同意|默认)",
+    "a.{0,3}b|b.{0,3}a",
+    "(?:工|单){2,4}",
+    "不.*元",
+    "[a-z]{9,}",
+    "(?P<value>\\d+)元",
+    "x*",
+    "(?i)DEAL|Ｄｅａｌ",
+    "\\s\\S\\s",
+    "[a-d]{2,3}",
+    "[^\\n]{5}?",
+    "[^\\n]{3,7}",
+    "[^a]+",
+    "[a-z]{2,}|[一-龥]{12}",
+];
+
+fn rules() -> String {
+    let mut text = String::from("pack: p\nrules:\n");
+    for (index, pattern) in PATTERNS.iter().enumerate() {
+        text += &format!("  - {{ id: f{index}, points: -1, match: {{ regex: '{pattern}' }} }}\n");
+        text +=
+            &format!("  - {{ id: r{index}, points: -1, match: {{ regex: '{pattern}', fold: false }} }}\n");
+    }
+    text + "
+  - { id: words, points: -1, match: { any_of: [工单, 工单号, 目标价, work order, deal] } }
+  - { id: raw, points: -1, match: { any_of: [工单, Deal, '１'], fold: false } }
+  - { id: promise, points: -1, match: { any_of: [保证, deal], near: [您, '480'], not_near: [不, a], within: 5 } }
+  - { id: said, points: -1, match: { regex: '[a-d]{2,3}', not_near: [价格, 'b'], within: 3 } }
+  - { id: whole, points: -1, match: { any_of: [deal, ab], word: true } }
+  - { id: twice, points: -1, match: { any_of: [工单, a], count: 2 } }
+  - { id: price, points: -1, match: { number: { unit: [元, '¥', 块] } } }
+  - { id: dear, points: -1, match: { number: { unit: [元, '¥'], near: [可以, deal], not_near: [不], within: 6 } }, where: value > 300 }
+  - { id: any-number, points: -1, match: { number: {} }, where: low < high }
+  - { id: both, points: -1, match: { all: [{ any_of: [工单] }, { regex: '\\d' }] } }
+  - { id: either, points: -1, match: { any: [{ any_of: [保证] }, { regex: '[!?]' }] } }
+  - { id: without, points: -1, match: { all: [{ any_of: [元] }, { not: { any_of: [不] } }] } }
+"
+}
+
+static COMPILED: LazyLock<(Reference, RulePacks)> = LazyLock::new(|| {
+    let pack = [PackText { name: "p.yaml".into(), text: rules() }];
+    let (packs, _) = RulePacks::compile(&pack).unwrap();
+    (Reference::new(&pack), packs)
+});
+
+fn texts() -> impl Strategy<Value = String> {
+    let pieces = prop::sample::select(vec![
+        "工单",
+        "工",
+        "单",
+        "号",
+        "目标价",
+        "目標價",
+        "保证",
+        "不",
+        "能",
+        "您",
+        "可以",
+        "元",
+        "块",
+        "¥",
+        "480",
+        "４２０",
+        "1",
+        "3",
+        "13800",
+        "四百二",
+        "五",
+        "到",
+        "-",
+        "~",
+        " ",
+        "  ",
+        "　",
+        "\u{200b}",
+        "*",
+        "_",
+        ".",
+        "，",
+        "。",
+        "！",
+        "!",
+        "?",
+        "\n",
+        "a",
+        "b",
+        "c",
+        "ab",
+        "deal",
+        "Deal",
+        "ＤＥＡＬ",
+        "dеal",
+        "d e a l",
+        "d3al",
+        "w0rk order",
+        "wo*rk order",
+        "work-order",
+        "工 单",
+        "工*单",
+        "<think>",
+        "</think>",
+        "思考：",
+        "底价是",
+        "x@y",
+        "不回复",
+        "默认",
+        "é",
+        "ﷺ",
+        "①",
+        "🙂",
+        "的",
+        "价格",
+    ]);
+    prop::collection::vec(pieces, 0..24).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn the_engine_hits_what_a_naive_search_hits_and_in_the_same_places(text in texts()) {
+        let (reference, packs) = &*COMPILED;
+        let messages = vec![Message::new(Role::Assistant, text)];
+        let rollout = Rollout { messages, ..Rollout::default() };
+        let mut found: Vec<NaiveHit> = packs
+            .evaluate(&rollout, 0)
+            .hits
+            .into_iter()
+            .map(|hit| (hit.rule, hit.spans.len(), hit.spans))
+            .collect();
+        found.sort();
+        let mut naive = reference.evaluate(&rollout, 0);
+        for (_, count, spans) in &mut naive {
+            spans.truncate(64);
+            *count = spans.len();
+        }
+        prop_assert_eq!(found, naive);
+    }
+
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn hits_and_points_do_not_hang_on_the_order_of_the_rules(text in texts(), by in 1_usize..40) {
+        let forward = rules();
+        let (head, body) = forward.split_once("rules:\n").unwrap();
+        let mut lines: Vec<&str> = body.lines().filter(|line| !line.is_empty()).collect();
+        let middle = by % lines.len();
+        lines.rotate_left(middle);
+        let turned = format!("{head}rules:\n{}\n", lines.join("\n"));
+        let messages = vec![Message::new(Role::Assistant, text)];
+        let rollout = Rollout { messages, ..Rollout::default() };
+        let turned = RulePacks::compile(&[PackText { name: "p".into(), text: turned }]).unwrap().0;
+        let part = |packs: &RulePacks| {
+            let mut part = packs.evaluate(&rollout, 0);
+            part.hits.sort_by(|a, b| a.rule.cmp(&b.rule));
+            part
+        };
+        prop_assert_eq!(part(&COMPILED.1), part(&turned));
+    }
+}
