@@ -2,7 +2,7 @@
 //!
 //! - A *chunk* is what vectorises: arrays of 64 neighbours, no branch inside, sums by a fixed tree.
 //! - A *block* is what a thread takes: about 4096 slots, so that its arrays stay in the nearest cache. Each block
-//!   runs under the widest instruction set the processor has (`pulp` asks at run time).
+//!   runs under the widest instruction set the processor has, or the mask allows (`pulp` asks at run time).
 //! - Blocks are combined along a tree whose shape depends on the batch's shape only. So the result is the same to
 //!   the last bit whatever the number of threads, and no list of partial sums is allocated.
 
@@ -59,6 +59,7 @@ pub(crate) fn over_rows<F: Float, K: RowKernel<F, OUT>, const OUT: usize>(
         width: mask.width(),
         rows_per_block: (BLOCK / mask.width().max(1)).max(1),
         threads: mask.slots() > PARALLEL && rayon::current_num_threads() > 1,
+        arch: mask.arch(),
     };
     tree.walk(0..mask.rows(), outs)
 }
@@ -68,6 +69,7 @@ struct Tree<'k, K> {
     width: usize,
     rows_per_block: usize,
     threads: bool,
+    arch: pulp::Arch,
 }
 
 impl<K> Tree<'_, K> {
@@ -76,12 +78,7 @@ impl<K> Tree<'_, K> {
         K: RowKernel<F, OUT>,
     {
         if rows.len() <= self.rows_per_block {
-            return pulp::Arch::new().dispatch(Dispatched {
-                kernel: self.kernel,
-                width: self.width,
-                rows,
-                outs,
-            });
+            return self.arch.dispatch(Dispatched { kernel: self.kernel, width: self.width, rows, outs });
         }
         let blocks = rows.len().div_ceil(self.rows_per_block);
         let middle = rows.start + blocks / 2 * self.rows_per_block;

@@ -46,6 +46,7 @@
 //! | [`logits`] | log-probs and entropies of logits, and back |
 //! | [`aggregate`] | the weight of a token, and divisors for micro-batches |
 //! | [`rows`] | which slots of a row-major `[B, T]` slice are tokens |
+//! | [`instructions`] | which vector instructions the kernels run on |
 //! | [`float`], [`exp`] | `f32` and `f64`; `e^x` without a call |
 //! | [`error`] | what can be wrong |
 //!
@@ -64,6 +65,7 @@ pub mod float;
 pub mod gae;
 pub mod gdpo;
 pub mod group;
+pub mod instructions;
 pub mod kl;
 pub mod kl_control;
 pub mod logits;
@@ -94,6 +96,7 @@ pub use crate::gdpo::{RewardPart, gdpo, standardise};
 pub use crate::group::{
     Estimator, GroupBatch, GroupConfig, advantages, advantages_with, spread, token_advantages,
 };
+pub use crate::instructions::InstructionSet;
 pub use crate::kl::{KlBatch, KlConfig, KlEstimator, KlGradient, k3, kl_penalty};
 pub use crate::kl_control::KlController;
 pub use crate::logits::{LogitsBatch, logits_gradient, token_logp};

@@ -4,6 +4,7 @@
 use crate::blocks::{CHUNK, tree_fold, tree_sum};
 use crate::error::{OptimError, require, require_len};
 use crate::float::Float;
+use crate::instructions::InstructionSet;
 
 /// One row of logits a token.
 #[derive(Clone, Copy, Debug)]
@@ -13,12 +14,13 @@ pub struct LogitsBatch<'a, F> {
     vocabulary: usize,
     temperature: f64,
     valid: Option<&'a [u8]>,
+    arch: pulp::Arch,
 }
 
 impl<'a, F: Float> LogitsBatch<'a, F> {
     /// `logits` is `[N, V]` with `V` the vocabulary; `labels` (`[N]`) are the tokens that were drawn.
     pub fn new(logits: &'a [F], labels: &'a [usize], vocabulary: usize) -> Self {
-        Self { logits, labels, vocabulary, temperature: 1.0, valid: None }
+        Self { logits, labels, vocabulary, temperature: 1.0, valid: None, arch: pulp::Arch::new() }
     }
 
     /// Divides the logits by `temperature`, above 0: the one that tokens were drawn with. Log-probs and entropy share
@@ -33,6 +35,13 @@ impl<'a, F: Float> LogitsBatch<'a, F> {
     #[must_use]
     pub fn with_valid(mut self, valid: &'a [u8]) -> Self {
         self.valid = Some(valid);
+        self
+    }
+
+    /// As [`RowMask::at_most`](crate::rows::RowMask::at_most).
+    #[must_use]
+    pub fn at_most(mut self, set: InstructionSet) -> Self {
+        self.arch = set.arch();
         self
     }
 
@@ -82,7 +91,7 @@ pub fn token_logp<F: Float>(
             continue;
         }
         let logits = batch.row(row);
-        let stats = pulp::Arch::new().dispatch(Softmax { logits, cold });
+        let stats = batch.arch.dispatch(Softmax { logits, cold });
         let log_sum = stats.sum.ln();
         let label = (logits[batch.labels[row]] * cold).to_f64() - stats.top;
         *logp = F::from_f64(label - log_sum);
@@ -124,7 +133,7 @@ pub fn logits_gradient<F: Float>(
             return Err(OptimError::NonFinite { what: "dlogp or dentropy", row, token: 0 });
         }
         let logits = batch.row(row);
-        let stats = pulp::Arch::new().dispatch(Softmax { logits, cold });
+        let stats = batch.arch.dispatch(Softmax { logits, cold });
         let slope = Slope {
             logits,
             cold,
@@ -135,7 +144,7 @@ pub fn logits_gradient<F: Float>(
             by_entropy,
             out,
         };
-        pulp::Arch::new().dispatch(slope);
+        batch.arch.dispatch(slope);
         out[batch.labels[row]] += by_logp * cold;
         if !out.iter().all(|slope| slope.is_finite()) {
             return Err(OptimError::NonFinite { what: "logits", row, token: 0 });

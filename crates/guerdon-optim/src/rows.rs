@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use crate::error::{OptimError, require_len};
 use crate::float::Float;
+use crate::instructions::InstructionSet;
 
 /// The valid tokens of a ragged batch of `rows` rows, each padded to `width` slots.
 ///
@@ -20,6 +21,7 @@ pub struct RowMask<'a> {
     width: usize,
     kind: Kind<'a>,
     dropped: Option<&'a [u8]>,
+    arch: pulp::Arch,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +34,7 @@ enum Kind<'a> {
 impl<'a> RowMask<'a> {
     /// No padding at all: `rows * width` valid tokens.
     pub fn full(rows: usize, width: usize) -> Self {
-        Self { rows, width, kind: Kind::Full, dropped: None }
+        Self::of(rows, width, Kind::Full)
     }
 
     /// Rows padded on the right: row `b` holds tokens in its first `lens[b]` slots.
@@ -45,7 +47,7 @@ impl<'a> RowMask<'a> {
                 return Err(OptimError::RowLength { row, len, width });
             }
         }
-        Ok(Self { rows: lens.len(), width, kind: Kind::Lens(lens), dropped: None })
+        Ok(Self::of(lens.len(), width, Kind::Lens(lens)))
     }
 
     /// Rows with any padding: slot `b * width + t` is a token where its byte is not 0.
@@ -54,7 +56,7 @@ impl<'a> RowMask<'a> {
     /// [`OptimError::Shape`] where there are not `rows * width` bytes.
     pub fn bytes(bytes: &'a [u8], rows: usize, width: usize) -> Result<Self, OptimError> {
         require_len("mask", bytes.len(), rows.saturating_mul(width))?;
-        Ok(Self { rows, width, kind: Kind::Bytes(bytes), dropped: None })
+        Ok(Self::of(rows, width, Kind::Bytes(bytes)))
     }
 
     /// The same batch without the rows whose byte (`[B]`) is not 0: they count as empty. For rollouts that were not
@@ -65,6 +67,21 @@ impl<'a> RowMask<'a> {
     pub fn without(self, dropped: &'a [u8]) -> Result<Self, OptimError> {
         require_len("dropped", dropped.len(), self.rows)?;
         Ok(Self { dropped: Some(dropped), ..self })
+    }
+
+    /// The same batch, for kernels that use no wider instructions than `set`. For tests and measurements: the numbers
+    /// are the same bits on every set.
+    #[must_use]
+    pub fn at_most(self, set: InstructionSet) -> Self {
+        Self { arch: set.arch(), ..self }
+    }
+
+    fn of(rows: usize, width: usize, kind: Kind<'a>) -> Self {
+        Self { rows, width, kind, dropped: None, arch: pulp::Arch::new() }
+    }
+
+    pub(crate) fn arch(&self) -> pulp::Arch {
+        self.arch
     }
 
     /// B, the number of rows.

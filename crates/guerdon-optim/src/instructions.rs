@@ -1,0 +1,61 @@
+//! Which vector instructions the kernels run on: the widest that the processor has, asked for at run time.
+//!
+//! Kernels are written once, without instructions of their own; the compiler makes a version of each for every set
+//! below. No version fuses a multiplication with an addition, so all of them give the same bits.
+
+use crate::names::named;
+
+/// A set of vector instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum InstructionSet {
+    /// What every processor of the target has: SSE2 on x86-64, NEON on AArch64.
+    Baseline,
+    /// x86-64-v3: 8 `f32` at once.
+    Avx2,
+    /// x86-64-v4: 16 `f32` at once.
+    Avx512,
+}
+
+named!(InstructionSet, "instruction set", {
+    Baseline => "baseline",
+    Avx2 => "avx2",
+    Avx512 => "avx512",
+});
+
+impl InstructionSet {
+    /// The widest that this processor has.
+    pub fn widest() -> Self {
+        Self::of(pulp::Arch::new())
+    }
+
+    /// Whether this processor has it.
+    pub fn is_available(self) -> bool {
+        Self::of(self.arch()) == self
+    }
+
+    fn of(arch: pulp::Arch) -> Self {
+        match arch {
+            #[cfg(target_arch = "x86_64")]
+            pulp::Arch::V4(_) => Self::Avx512,
+            #[cfg(target_arch = "x86_64")]
+            pulp::Arch::V3(_) => Self::Avx2,
+            _ => Self::Baseline,
+        }
+    }
+
+    /// The widest that the processor has, up to this one.
+    pub(crate) fn arch(self) -> pulp::Arch {
+        #[cfg(target_arch = "x86_64")]
+        match self {
+            Self::Avx512 => {}
+            Self::Avx2 => {
+                if let Some(simd) = pulp::x86::V3::try_new() {
+                    return pulp::Arch::V3(simd);
+                }
+            }
+            Self::Baseline => return pulp::Arch::Scalar,
+        }
+        pulp::Arch::new()
+    }
+}
