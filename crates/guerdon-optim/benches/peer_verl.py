@@ -141,16 +141,14 @@ def main():
     theirs = (times[0], times[len(times) // 2])
     command = ["cargo", "bench", "--quiet", "-p", "guerdon-optim", "--bench", "update", "--", "--json"]
     ours = json.loads(subprocess.run(command, cwd=HERE, check=True, capture_output=True, text=True).stdout)
-    run = next(run for run in ours if run["threads"] == options.threads)
-    stages = {name: (least, median) for name, least, median in run["stages"]}
-    print(f"torch {torch.__version__}, {options.threads} thread(s), {int(lens.sum())} tokens")
-    print(f"losses: verl {losses[0]:.6f} {losses[1]:.6f}, guerdon {run['losses'][0]:.6f} {run['losses'][1]:.6f}")
-    for name, (least, median) in stages.items():
-        print(f"  {name:<16}{least:8.3f}{median:8.3f}")
-    print(f"verl            {theirs[0]:8.3f}{theirs[1]:8.3f}   ms, least and median of {options.rounds}")
-    least, median = stages["update"]
-    print(f"guerdon-optim   {least:8.3f}{median:8.3f}")
-    print(f"ratio           {theirs[0] / least:8.1f}{theirs[1] / median:8.1f}")
+    print(f"torch {torch.__version__}, {options.threads} thread(s), {int(lens.sum())} tokens; ms, least and median")
+    print(f"{'verl':<28}{theirs[0]:8.3f}{theirs[1]:8.3f}   losses {losses[0]:.6f} {losses[1]:.6f}")
+    for run in (run for run in ours if run["threads"] == options.threads):
+        for name, least, median in run["stages"]:
+            print(f"{run['set'] + ', ' + name:<28}{least:8.3f}{median:8.3f}")
+        _, least, median = run["stages"][-1]
+        losses = f"losses {run['losses'][0]:.6f} {run['losses'][1]:.6f}"
+        print(f"{run['set'] + ', verl / update':<28}{theirs[0] / least:8.1f}{theirs[1] / median:8.1f}   {losses}")
 
 
 if __name__ == "__main__":

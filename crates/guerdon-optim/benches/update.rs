@@ -1,8 +1,8 @@
-//! The stages of one update, on 1024 rollouts of up to 512 tokens in `f32`, on one thread and on all.
+//! One update, and its stages one by one, on 1024 rollouts of up to 512 tokens in `f32`: on one thread with every
+//! instruction set that the processor has, and on all threads.
 //!
-//! `cargo bench -p guerdon-optim` prints the least and the median time of each stage in milliseconds;
-//! `-- --json` prints the same as JSON, for `peer_verl.py` beside this file, which times verl on the same
-//! inputs in the same run.
+//! `cargo bench -p guerdon-optim` prints the least and the median time in milliseconds; `-- --json` prints the same as
+//! JSON, for `peer_verl.py` beside this file, which times verl on the same inputs in the same run.
 
 #![expect(clippy::print_stdout, reason = "a benchmark shows what it measured")]
 
@@ -10,8 +10,9 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use guerdon_optim::{
-    GaeBatch, GaeConfig, KlBatch, KlRewardConfig, OptimError, PolicyBatch, PolicyConfig, PpoConfig, RowMask,
-    ValueBatch, ValueConfig, WhitenConfig, gae, policy_loss, token_rewards, value_loss, whiten,
+    CriticConfig, GaeBatch, GaeConfig, InstructionSet, KlBatch, KlRewardConfig, OptimError, PolicyBatch,
+    PolicyConfig, PpoConfig, Repo, RepoBatch, RepoConfig, RowMask, ValueBatch, ValueConfig, WhitenConfig,
+    gae, policy_loss, token_rewards, value_loss, whiten,
 };
 
 #[path = "../tests/golden/inputs.rs"]
@@ -45,8 +46,14 @@ impl Batch {
         }
     }
 
-    fn mask(&self) -> Result<RowMask<'_>, OptimError> {
-        RowMask::lens(&self.lens, self.width)
+    fn mask(&self, set: InstructionSet) -> Result<RowMask<'_>, OptimError> {
+        Ok(RowMask::lens(&self.lens, self.width)?.at_most(set))
+    }
+
+    fn update(&self, set: InstructionSet) -> Result<RepoBatch<'_, f32>, OptimError> {
+        Ok(RepoBatch::new(self.mask(set)?, &self.logp, &self.old, &self.scores)
+            .with_reference(&self.reference)
+            .with_critic(&self.new_values, &self.values))
     }
 }
 
@@ -66,14 +73,23 @@ impl Out {
     }
 }
 
+/// verl's settings.
 fn policy() -> PolicyConfig {
     PpoConfig { dual_clip: Some(3.0), ..PpoConfig::default() }.into()
 }
 
-/// One update; the policy and the value loss.
-fn pass(stages: &mut Stages, batch: &Batch, out: &mut Out) -> Result<[f64; 2], OptimError> {
-    let mask = batch.mask()?;
-    let whole = Instant::now();
+fn value() -> ValueConfig {
+    ValueConfig { clip: Some(0.5), ..ValueConfig::default() }
+}
+
+fn repo() -> Result<Repo<f32>, OptimError> {
+    let critic = Some(CriticConfig { loss: value(), ..CriticConfig::default() });
+    Repo::new(RepoConfig { policy: policy(), critic, ..RepoConfig::paper() })
+}
+
+/// The stages of an update, each over the whole batch.
+fn stages(stages: &mut Stages, batch: &Batch, set: InstructionSet, out: &mut Out) -> Result<(), OptimError> {
+    let mask = batch.mask(set)?;
     stages.time("token rewards", || {
         let kl = KlBatch::new(mask, &batch.old, &batch.reference);
         token_rewards(&KlRewardConfig::default(), &kl, &batch.scores, &mut out.rewards)
@@ -83,16 +99,15 @@ fn pass(stages: &mut Stages, batch: &Batch, out: &mut Out) -> Result<[f64; 2], O
         gae(&GaeConfig::default(), &gae_batch, &mut out.advantages, &mut out.returns)
     })?;
     stages.time("whiten", || whiten(&WhitenConfig::default(), &mask, &mut out.advantages))?;
-    let policy = stages.time("policy loss", || {
+    stages.time("policy loss", || {
         let losses = PolicyBatch::new(mask, &batch.logp, &batch.old, &out.advantages);
         policy_loss(&policy(), &losses, &mut out.dlogp)
     })?;
-    let value = stages.time("value loss", || {
+    stages.time("value loss", || {
         let values = ValueBatch::new(mask, &batch.new_values, &batch.values, &out.returns);
-        value_loss(&ValueConfig { clip: Some(0.5), ..ValueConfig::default() }, &values, &mut out.dvalues)
+        value_loss(&value(), &values, &mut out.dvalues)
     })?;
-    stages.add("update", whole.elapsed().as_secs_f64() * 1e3);
-    Ok([policy.loss, value.loss])
+    Ok(())
 }
 
 /// Times by stage, in order of first appearance.
@@ -123,22 +138,35 @@ impl Stages {
     }
 }
 
-/// What one number of threads measured.
+/// What one number of threads and one instruction set measured.
 struct Run {
     threads: usize,
+    set: InstructionSet,
     losses: [f64; 2],
     stages: Vec<Summary>,
 }
 
 impl Run {
-    fn measure(threads: usize, batch: &Batch) -> Result<Self, Box<dyn std::error::Error>> {
+    fn measure(
+        threads: usize,
+        set: InstructionSet,
+        batch: &Batch,
+    ) -> Result<Self, Box<dyn std::error::Error>> {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
-        let (mut out, mut stages) = (Out::new(batch.lens.len() * batch.width), Stages::default());
-        let mut losses = [0.0; 2];
+        let (mut out, mut times) = (Out::new(batch.lens.len() * batch.width), Stages::default());
+        let (mut repo, mut losses) = (repo()?, [0.0; 2]);
+        // One after the other: together they would push each other out of the cache.
         for _ in 0..ROUNDS {
-            losses = pool.install(|| pass(&mut stages, batch, &mut out))?;
+            pool.install(|| stages(&mut times, batch, set, &mut out))?;
         }
-        Ok(Self { threads, losses, stages: stages.summaries() })
+        for _ in 0..ROUNDS {
+            losses = pool.install(|| -> Result<_, OptimError> {
+                let inputs = batch.update(set)?;
+                let update = times.time("update", || repo.step(&inputs).map(|update| update.metrics))?;
+                Ok([update.policy.loss, update.value.loss])
+            })?;
+        }
+        Ok(Self { threads, set, losses, stages: times.summaries() })
     }
 
     fn json(&self) -> serde_json::Value {
@@ -146,13 +174,15 @@ impl Run {
             self.stages.iter().map(|&(name, least, median)| serde_json::json!([name, least, median]));
         serde_json::json!({
             "threads": self.threads,
+            "set": self.set.name(),
             "losses": self.losses,
             "stages": stages.collect::<Vec<_>>(),
         })
     }
 
     fn print(&self) {
-        println!("\n{:<24}{:>10}{:>10}", format!("{} thread(s)", self.threads), "least ms", "median");
+        let run = format!("{} thread(s), {}", self.threads, self.set);
+        println!("\n{run:<24}{:>10}{:>10}", "least ms", "median");
         for (name, least, median) in &self.stages {
             println!("{name:<24}{least:>10.3}{median:>10.3}");
         }
@@ -161,10 +191,14 @@ impl Run {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let batch = Batch::new();
+    let mut runs = Vec::new();
+    for &set in InstructionSet::ALL.iter().filter(|set| set.is_available()) {
+        runs.push(Run::measure(1, set, &batch)?);
+    }
     let all = std::thread::available_parallelism()?.get();
-    let counts = if all > 1 { vec![1, all] } else { vec![1] };
-    let runs: Vec<Run> =
-        counts.into_iter().map(|threads| Run::measure(threads, &batch)).collect::<Result<_, _>>()?;
+    if all > 1 {
+        runs.push(Run::measure(all, InstructionSet::widest(), &batch)?);
+    }
     if std::env::args().any(|argument| argument == "--json") {
         println!("{}", serde_json::Value::from(runs.iter().map(Run::json).collect::<Vec<_>>()));
         return Ok(());

@@ -5,6 +5,8 @@
 //! same pieces give `e^x - 1` and `e^x - 1 - x` without the cancellation of writing them so: where `n = 0` the
 //! linear terms vanish before anything is rounded.
 
+use std::ops::{Add, Mul};
+
 /// Three functions of one `x`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Exponential<F> {
@@ -16,8 +18,26 @@ pub struct Exponential<F> {
     pub less_line: F,
 }
 
+/// The polynomial whose coefficients are `terms`, that of the highest power first, by Estrin's scheme: neighbours in
+/// pairs, pairs of pairs, and so on. Nothing waits longer than for four steps, where Horner's scheme waits for each.
+#[inline(always)]
+fn polynomial<F, const N: usize>(x: F, terms: &[F; N]) -> F
+where
+    F: Copy + Add<Output = F> + Mul<Output = F>,
+{
+    let (mut sums, mut left, mut power) = (*terms, N, x);
+    while left > 1 {
+        let (odd, pairs) = (left % 2, left / 2);
+        for at in 0..pairs {
+            sums[odd + at] = sums[odd + 2 * at] * power + sums[odd + 2 * at + 1];
+        }
+        (left, power) = (odd + pairs, power * power);
+    }
+    sums[0]
+}
+
 macro_rules! exponential {
-    ($type:ident, $bits:ident, $uint:ty, { $($constant:ident = $value:expr),+ $(,)? }, $terms:expr) => {
+    ($type:ident, $within:ident, $bits:ident, $uint:ty, { $($constant:ident = $value:expr),+ $(,)? }, $terms:expr) => {
         mod $bits {
             $(pub(super) const $constant: $type = $value;)+
         }
@@ -25,35 +45,44 @@ macro_rules! exponential {
         #[inline(always)]
         pub(crate) fn $type(x: $type) -> Exponential<$type> {
             use $bits::*;
-            const EXPONENT: u32 = <$type>::MANTISSA_DIGITS - 1;
-            const ONE: $uint = (1.0 as $type).to_bits();
             let raised = if x < LOW { LOW } else { x };
             let held = if raised > HIGH { HIGH } else { raised };
+            let inside = $within(held);
+            let exp = if x < LOW { 0.0 } else { inside.exp };
+            let exp = if x > HIGH { <$type>::INFINITY } else { exp };
+            // Below the range e^x is 0 and -1 - x is all there is.
+            let less_line = if x < LOW { -1.0 - x } else { inside.less_line };
+            let less_line = if x > HIGH { <$type>::INFINITY } else { less_line };
+            Exponential {
+                exp,
+                less_one: if x > HIGH { <$type>::INFINITY } else { inside.less_one },
+                less_line,
+            }
+        }
+
+        /// The same for an `x` within the range, which is not looked at again.
+        #[inline(always)]
+        pub(crate) fn $within(held: $type) -> Exponential<$type> {
+            use $bits::*;
+            const EXPONENT: u32 = <$type>::MANTISSA_DIGITS - 1;
+            const ONE: $uint = (1.0 as $type).to_bits();
             // Adding 1.5 * 2^EXPONENT rounds to an integer, which then stands in the lowest bits.
             let shifted = held * std::$type::consts::LOG2_E + ROUND;
             let n = shifted - ROUND;
             let r = (held - n * LN_2_HIGH) - n * LN_2_LOW;
             let power = <$type>::from_bits((shifted.to_bits() << EXPONENT).wrapping_add(ONE));
-            let terms: &[$type] = &$terms;
-            let bend = r * r * terms.iter().fold(0.0, |sum, &term| sum * r + term);
+            let bend = r * r * polynomial(r, &$terms);
             let rest = power * (r + bend);
-            let exp = power + rest;
-            let exp = if x < LOW { 0.0 } else { exp };
-            let exp = if x > HIGH { <$type>::INFINITY } else { exp };
-            let less_line = ((power * r - held) + (power - 1.0)) + power * bend;
-            // Below the range e^x is 0 and -1 - x is all there is.
-            let less_line = if x < LOW { -1.0 - x } else { less_line };
-            let less_line = if x > HIGH { <$type>::INFINITY } else { less_line };
             Exponential {
-                exp,
-                less_one: if x > HIGH { <$type>::INFINITY } else { rest + (power - 1.0) },
-                less_line,
+                exp: power + rest,
+                less_one: rest + (power - 1.0),
+                less_line: ((power * r - held) + (power - 1.0)) + power * bend,
             }
         }
     };
 }
 
-exponential!(f32, single, u32, {
+exponential!(f32, f32_within, single, u32, {
     LOW = -87.0,
     HIGH = 88.3,
     ROUND = 12_582_912.0,
@@ -69,7 +98,7 @@ exponential!(f32, single, u32, {
     0.5,
 ]);
 
-exponential!(f64, double, u64, {
+exponential!(f64, f64_within, double, u64, {
     LOW = -708.0,
     HIGH = 709.4,
     ROUND = 6_755_399_441_055_744.0,

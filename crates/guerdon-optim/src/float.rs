@@ -52,6 +52,9 @@ pub trait Float:
     /// `e^self`, and its two forms that cancel when computed from it.
     fn exponential(self) -> Exponential<Self>;
 
+    /// [`exponential`](Float::exponential) where `|self|` is known to be at most 80, or NaN: eight operations fewer.
+    fn exponential_within(self) -> Exponential<Self>;
+
     /// `e^self`.
     #[inline(always)]
     fn exp(self) -> Self {
@@ -97,7 +100,7 @@ mod sealed {
 }
 
 macro_rules! float {
-    ($type:ident, $from:expr) => {
+    ($type:ident, $within:ident, $from:expr) => {
         impl Float for $type {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -128,12 +131,16 @@ macro_rules! float {
             fn exponential(self) -> Exponential<Self> {
                 crate::exp::$type(self)
             }
+            #[inline(always)]
+            fn exponential_within(self) -> Exponential<Self> {
+                crate::exp::$within(self)
+            }
         }
     };
 }
 
-float!(f32, |x| x as f32);
-float!(f64, |x| x);
+float!(f32, f32_within, |x| x as f32);
+float!(f64, f64_within, |x| x);
 
 #[cfg(test)]
 mod tests {

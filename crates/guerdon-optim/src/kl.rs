@@ -99,6 +99,24 @@ impl KlConfig {
         }
     }
 
+    /// [`value`](Self::value) of a chunk. The choice stands outside the loop, or the loop would not vectorise.
+    #[inline(always)]
+    pub(crate) fn values<F: Float>(&self, d: &[F; CHUNK], out: &mut [F; CHUNK]) {
+        macro_rules! each {
+            ($($estimator:ident),+) => {
+                match self.estimator {
+                    $(KlEstimator::$estimator => {
+                        let config = Self { estimator: KlEstimator::$estimator, ..*self };
+                        for at in 0..CHUNK {
+                            out[at] = config.value(d[at]);
+                        }
+                    })+
+                }
+            };
+        }
+        each!(K1, K2, K3, Abs);
+    }
+
     pub(crate) fn check(&self) -> Result<(), OptimError> {
         require(self.k3_limit > 0.0, "k3_limit", self.k3_limit, "above 0")
     }
@@ -220,9 +238,13 @@ impl<F: Float> TokenKernel<F, 3, 2> for Penalty<'_> {
         _sums: &mut Finite,
     ) {
         let (config, limit) = (*self.0, F::from_f64(RATIO_LIMIT));
+        let mut d = [F::ZERO; CHUNK];
         for at in 0..CHUNK {
-            let d = logp[at] - ref_logp[at];
-            kl[at] = config.value(d);
+            d[at] = logp[at] - ref_logp[at];
+        }
+        config.values(&d, kl);
+        for at in 0..CHUNK {
+            let d = d[at];
             slope[at] = match config.gradient {
                 KlGradient::Formula => config.derivative(d),
                 KlGradient::StraightThrough => d,

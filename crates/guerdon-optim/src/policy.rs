@@ -332,24 +332,33 @@ impl<F: Float, J: Judge<F>, const IN: usize> TokenKernel<F, IN, 1> for Kernel<'_
         // A copy, so that a write through `dlogp` cannot be taken to change it.
         let judge = self.judge;
         let limit = F::from_f64(LOG_RATIO_LIMIT);
-        // Places beyond the last token add nothing, whatever a judge says of its row.
-        let valid: [F; CHUNK] = std::array::from_fn(|at| F::flag(at < tokens));
+        // Several short loops: of a long one the processor's window holds a single round, and each of its steps waits
+        // for the step before.
+        let [mut log_ratios, mut helds, mut ratios] = [[F::ZERO; CHUNK]; 3];
         for at in 0..CHUNK {
-            let (logp, advantage) = (ins[0][at], ins[2][at]);
-            let log_ratio = logp - ins[1][at];
-            let held = log_ratio.clamp(-limit, limit);
-            let e = held.exponential();
-            let token = Token { logp, log_ratio, ratio: e.exp, held: log_ratio.abs() > limit, advantage };
+            log_ratios[at] = ins[0][at] - ins[1][at];
+            helds[at] = log_ratios[at].clamp(-limit, limit);
+        }
+        for at in 0..CHUNK {
+            let e = helds[at].exponential_within();
+            ratios[at] = e.exp;
+            lanes.bend[at] += e.less_line;
+        }
+        for at in 0..CHUNK {
+            let (logp, advantage, log_ratio) = (ins[0][at], ins[2][at], log_ratios[at]);
+            // Places beyond the last token add nothing, whatever a judge says of its row.
+            let valid = F::flag(at < tokens);
+            let held = log_ratio.abs() > limit;
+            let token = Token { logp, log_ratio, ratio: ratios[at], held, advantage };
             let verdict = judge.token(facts, token);
             let scale = if IN > 3 { ins[3][at] * weight } else { weight };
             dlogp[at] = verdict.slope * scale;
-            lanes.loss[at] += verdict.loss * scale * valid[at];
+            lanes.loss[at] += verdict.loss * scale * valid;
             // An infinite log-prob makes the sum NaN even where it was held.
-            lanes.kl[at] += held + log_ratio.blemish();
-            lanes.bend[at] += e.less_line;
-            lanes.clipped[at] += verdict.clipped * valid[at];
+            lanes.kl[at] += helds[at] + log_ratio.blemish();
+            lanes.clipped[at] += verdict.clipped * valid;
             lanes.dual_clipped[at] += verdict.dual_clipped;
-            lanes.ratio[at] = lanes.ratio[at].or_greater(e.exp * valid[at]);
+            lanes.ratio[at] = lanes.ratio[at].or_greater(ratios[at] * valid);
         }
     }
 }

@@ -255,11 +255,12 @@ impl<F: Float> Repo<F> {
 
     /// The weighed entropy times its coefficient, where there is one.
     fn add_entropy_bonus(&mut self, batch: &RepoBatch<'_, F>) -> Result<f64, OptimError> {
-        let dentropy = &mut self.memory.dentropy;
-        dentropy.fill(F::ZERO);
         let (true, Some(entropy)) = (self.config.entropy_coefficient > 0.0, batch.entropy) else {
+            // The gradient is 0 since its memory was made: without a coefficient nothing is ever written there.
             return Ok(0.0);
         };
+        let dentropy = &mut self.memory.dentropy;
+        dentropy.fill(F::ZERO);
         let weigher = self.config.policy.aggregation.weigher(&batch.mask, batch.normaliser)?;
         let mut bonus = 0.0;
         for row in 0..batch.mask.rows() {

@@ -36,10 +36,8 @@ impl<F: Float> Scan<F> {
     /// Runs over the first `tokens` of `terms`, behind which are zeros, into `out`; `carry` is what follows the last of
     /// them. Returns what precedes the next chunk on the left.
     #[inline(always)]
-    pub(crate) fn run(&self, terms: &mut Terms<F>, tokens: usize, carry: F, out: &mut [F; CHUNK]) -> F {
+    pub(crate) fn run(&self, terms: &Terms<F>, tokens: usize, carry: F, out: &mut [F; CHUNK]) -> F {
         let powers = self.powers;
-        let last = terms[tokens - 1];
-        terms[tokens - 1] = last + powers[1] * carry;
         for at in 0..CHUNK {
             let mut sum = terms[at];
             for ahead in 1..LANES {
@@ -47,7 +45,16 @@ impl<F: Float> Scan<F> {
             }
             out[at] = sum;
         }
-        terms[tokens - 1] = last;
+        // What follows enters the last 8 only now, so that the sums above wait for nothing.
+        if tokens == CHUNK {
+            for (lane, sum) in out[CHUNK - LANES..].iter_mut().enumerate() {
+                *sum += powers[LANES - lane] * carry;
+            }
+        } else {
+            for ahead in 1..=LANES.min(tokens) {
+                out[tokens - ahead] += powers[ahead] * carry;
+            }
+        }
         let mut after = [F::ZERO; LANES];
         for block in out.as_chunks_mut::<LANES>().0.iter_mut().rev() {
             for lane in 0..LANES {

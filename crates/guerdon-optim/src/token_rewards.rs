@@ -137,13 +137,16 @@ impl<F: Float> TokenKernel<F, 2, 1> for Charge<'_> {
         _sums: &mut Sums,
     ) {
         let (price, estimator) = (F::from_f64(self.price), self.config.kl);
+        let (mut d, mut kl) = ([F::ZERO; CHUNK], [F::ZERO; CHUNK]);
         for at in 0..CHUNK {
-            let d = logp[at] - ref_logp[at];
-            let kl = estimator.value(d);
-            out[at] = price * kl;
+            d[at] = logp[at] - ref_logp[at];
+        }
+        estimator.values(&d, &mut kl);
+        for at in 0..CHUNK {
+            out[at] = price * kl[at];
             // An infinite d makes the sum NaN even where a limit hides it from the estimate.
-            lanes.kl[at] += kl + d.blemish();
-            lanes.row_kl[at] += share * kl;
+            lanes.kl[at] += kl[at] + d[at].blemish();
+            lanes.row_kl[at] += share * kl[at];
         }
     }
 }
