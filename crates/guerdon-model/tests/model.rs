@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use guerdon_fusion::{Ask, Channel, RewardSource as _, SourceVersion};
 use guerdon_model::{BatchEvent, BatchOutcome, Device, Error, Model, ModelConfig, ModelEvent, RmSource};
 use guerdon_types::{AbstainWhy, Calibration, Finite, Message, Part, RmPart, Role, Rollout, Signal};
@@ -89,16 +90,15 @@ async fn samples_of_one_prompt_pay_for_the_prompt_once() {
     for folder in [crates.join("tests/tiny-decoder"), crates.join("../../models/e5-hh")] {
         let config = ModelConfig { max_wait: Duration::from_secs(60), cache: 0, ..ModelConfig::new(folder) };
         let (model, events) = load(&config);
-        let source = Arc::new(RmSource::new(model, Calibration::Raw));
-        let mut tasks = tokio::task::JoinSet::new();
-        for reply in ["no", "deal", "480 ?", "not two", "call me later"] {
-            let source = Arc::clone(&source);
-            let prompt = Message::new(Role::User, "could we meet at 420 for the two night room ?");
-            let messages = vec![prompt, Message::new(Role::Assistant, reply)];
-            let rollout = Rollout { messages, ..Rollout::default() };
-            tasks.spawn(async move { part(&score(&source, &rollout, None).await[0]).raw });
-        }
-        let scores = tasks.join_all().await;
+        let source = RmSource::new(model, Calibration::Raw);
+        let prompt = Message::new(Role::User, "could we meet at 420 for the two night room ?");
+        let rollouts = ["no", "deal", "480 ?", "not two", "call me later"].map(|reply| {
+            let messages = vec![prompt.clone(), Message::new(Role::Assistant, reply)];
+            Rollout { messages, ..Rollout::default() }
+        });
+        // In one task, so that all are on their way before the first of them is in the queue.
+        let signals = join_all(rollouts.iter().map(|rollout| score(&source, rollout, None))).await;
+        let scores: Vec<f32> = signals.iter().map(|signals| part(&signals[0]).raw).collect();
         assert!(scores.iter().all(|score| score.is_finite()));
         let events = events.lock().unwrap();
         let (computed, asked) = events.iter().fold((0, 0), |(c, t), e| (c + e.computed_tokens, t + e.tokens));
