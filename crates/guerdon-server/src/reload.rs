@@ -102,15 +102,17 @@ async fn gather(first: Trigger, triggers: &mut mpsc::Receiver<Trigger>, quiet: D
 struct Watch {
     watcher: Option<RecommendedWatcher>,
     folders: BTreeSet<PathBuf>,
+    sender: mpsc::Sender<Trigger>,
 }
 
 impl Watch {
     fn new(wanted: bool, sender: mpsc::Sender<Trigger>) -> Self {
+        let changed = sender.clone();
         let watcher = wanted.then(|| {
             notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
                 if event.is_ok_and(|event| !matches!(event.kind, EventKind::Access(_))) {
                     // Full means that a reload is coming anyway.
-                    drop(sender.try_send(Trigger::Changed));
+                    drop(changed.try_send(Trigger::Changed));
                 }
             })
         });
@@ -120,10 +122,11 @@ impl Watch {
             )
             .ok()
         });
-        Self { watcher, folders: BTreeSet::new() }
+        Self { watcher, folders: BTreeSet::new(), sender }
     }
 
-    /// Watches the folders of what serves and of what was tried last.
+    /// Watches the folders of what serves and of what was tried last. A folder that is watched only now may have changed since
+    /// it was read, so that counts as a change.
     fn follow(&mut self, engine: &Engine) {
         if let Some(watcher) = &mut self.watcher {
             let folders: BTreeSet<PathBuf> = engine.files().iter().map(|file| folder_of(file)).collect();
@@ -134,6 +137,7 @@ impl Watch {
                 if let Err(error) = watcher.watch(new, RecursiveMode::NonRecursive) {
                     tracing::warn!(folder = %new.display(), %error, "A folder cannot be watched.");
                 }
+                drop(self.sender.try_send(Trigger::Changed));
             }
             self.folders = folders;
         }
