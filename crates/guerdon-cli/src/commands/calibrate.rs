@@ -10,7 +10,7 @@ use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{CellAlignment, Table};
 use guerdon_judge::{Calibration, Gold, Measure};
 
-use super::judge::{compiled, replace, source};
+use super::workbench::{compiled, replace, source};
 use crate::cli::Calibrate;
 
 pub(super) async fn run(calibrate: &Calibrate) -> anyhow::Result<ExitCode> {

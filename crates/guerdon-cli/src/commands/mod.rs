@@ -11,6 +11,7 @@ mod rules;
 mod score;
 mod serve;
 mod table;
+mod workbench;
 
 use std::path::Path;
 use std::process::ExitCode;
