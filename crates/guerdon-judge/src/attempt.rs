@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::answer::Failure;
 use crate::audit::Audit;
-use crate::budget::Budget;
+use crate::budget::{Budget, Hold};
 use crate::config::{Prices, TokenCounting};
 use crate::estimate::Estimate;
 use crate::event::{CallEvent, Observer};
@@ -50,6 +50,8 @@ impl std::fmt::Debug for Caller {
 pub(crate) struct Attempt<'a> {
     pub(crate) question: &'a Worded,
     pub(crate) max_tokens: u32,
+    /// Whether the model should reason less.
+    pub(crate) ease: bool,
     /// Counts from 1.
     pub(crate) number: u32,
     /// Where the attempt before stood, if it was told to slow down.
@@ -57,14 +59,20 @@ pub(crate) struct Attempt<'a> {
 }
 
 /// What came of it.
-pub(crate) struct Attempted {
-    pub(crate) upstream: usize,
+pub(crate) struct Attempted<'a> {
     pub(crate) offer: Offer,
     pub(crate) place: Place,
     pub(crate) outcome: Result<Reply, Fault>,
+    pub(crate) ended: Ended<'a>,
+    /// The other one of two that were sent beside each other.
+    pub(crate) beside: Option<Ended<'a>>,
+}
+
+/// An attempt that was sent and has to be told of, and paid for.
+pub(crate) struct Ended<'a> {
+    pub(crate) upstream: usize,
     pub(crate) event: CallEvent,
-    /// A second attempt that was sent beside this one and given up, and where.
-    pub(crate) beside: Option<(usize, CallEvent)>,
+    pub(crate) hold: Hold<'a>,
 }
 
 /// What came of one body sent.
@@ -82,10 +90,11 @@ impl Caller {
         index: usize,
         attempt: Attempt<'_>,
         patience: &Patience,
-    ) -> Result<Attempted, Failure> {
-        let Attempt { question, max_tokens, number, place } = attempt;
+    ) -> Result<Attempted<'_>, Failure> {
+        let Attempt { question, max_tokens, ease: _, number, place } = attempt;
         let prompt = self.estimate.prompt(&question.messages);
-        let _held = self.budget.hold(self.prices.cost(prompt, max_tokens.into())).map_err(|detail| {
+        let most = self.prices.cost(prompt, max_tokens.into());
+        let mut hold = self.budget.hold(most).map_err(|detail| {
             // The nearest reason that replies have a word for: a limit, and not the endpoint's own.
             Failure::new(AbstainWhy::RateLimited, detail)
         })?;
@@ -103,6 +112,7 @@ impl Caller {
             Err(gave_up) => return Err(impatient(gave_up)),
         };
         let waited = queued.elapsed();
+        hold.write().await;
         let event = |outcome, duration, usage| CallEvent {
             outcome,
             duration,
@@ -113,7 +123,8 @@ impl Caller {
         };
 
         let hedge_after = self.hedge.patience();
-        let mut first = pin!(self.send(at, permit, question, max_tokens));
+        let started = Instant::now();
+        let mut first = pin!(self.send(at, permit, attempt));
         let slow = async {
             match hedge_after {
                 Some(patience) => tokio::time::sleep(patience).await,
@@ -125,45 +136,59 @@ impl Caller {
             sent = &mut first => Some(sent),
             () = slow => None,
         };
-        let second = if early.is_none() { self.second(index, &want) } else { None };
-        let mut beside = None;
-        let (upstream, sent) = match (early, second) {
-            (Some(sent), _) => (index, sent),
-            (None, None) => (index, first.await),
-            (None, Some((other, at, permit))) => {
-                let started = Instant::now();
-                let mut second = pin!(self.send(at, permit, question, max_tokens));
+        let second = if early.is_none() { self.second(index, &want, most) } else { None };
+        let (upstream, sent, beside) = match (early, second) {
+            (Some(sent), _) => (index, sent, None),
+            (None, None) => (index, first.await, None),
+            (None, Some((other, at, permit, mut held))) => {
+                held.write().await;
+                let later = Instant::now();
+                let mut second = pin!(self.send(at, permit, attempt));
                 // A failure of one leaves the other to finish.
-                let won = tokio::select! {
-                    sent = &mut first => if sent.outcome.is_ok() { (index, sent) } else { (other, second.await) },
-                    sent = &mut second => if sent.outcome.is_ok() { (other, sent) } else { (index, first.await) },
+                let (second_won, sent, failed) = tokio::select! {
+                    sent = &mut first => match sent.outcome {
+                        Ok(_) => (false, sent, None),
+                        Err(_) => (true, second.await, Some(sent)),
+                    },
+                    sent = &mut second => match sent.outcome {
+                        Ok(_) => (true, sent, None),
+                        Err(_) => (false, first.await, Some(sent)),
+                    },
                 };
-                // The other one was sent too, and may be billed; nobody will ever know how much.
-                let usage = Usage { judge_calls: 1, ..Usage::default() };
-                let given_up = if won.0 == index { other } else { index };
-                beside = Some((given_up, event("hedged", started.elapsed(), usage)));
-                won
+                let (won, lost, since) =
+                    if second_won { (other, index, started) } else { (index, other, later) };
+                let event = match failed.map(|failed| (failed.took, failed.outcome)) {
+                    Some((took, Err(fault))) => {
+                        event(fault.class.as_str(), took, self.usage(&Err(fault), most))
+                    }
+                    // Given up: it was sent, too, and may be billed.
+                    Some((_, Ok(_))) | None => event("hedged", since.elapsed(), one_call(most)),
+                };
+                (won, sent, Some(Ended { upstream: lost, event, hold: held }))
             }
         };
         let Sent { offer, place, outcome, took } = sent;
-        let event = event("ok", took, self.usage(outcome.as_ref().ok()));
-        Ok(Attempted { upstream, offer, place, outcome, event, beside })
+        let event = event("ok", took, self.usage(&outcome, most));
+        Ok(Attempted { offer, place, outcome, ended: Ended { upstream, event, hold }, beside })
     }
 
-    /// A place for a second attempt right now: at another address if there is one.
-    fn second(&self, first: usize, want: &Want) -> Option<(usize, &Upstream, Permit)> {
+    /// A place, and the money, for a second attempt right now: at another address if there is one.
+    fn second(&self, first: usize, want: &Want, most: f64) -> Option<(usize, &Upstream, Permit, Hold<'_>)> {
         let other = upstream::choose(&self.upstreams, Some(first)).ok()?;
         let beside = self.upstreams.get(other)?;
+        let hold = self.budget.hold(most).ok()?;
         if !self.hedge.take() {
             return None;
         }
-        Some((other, beside, beside.limit.try_enter(want)?))
+        Some((other, beside, beside.limit.try_enter(want)?, hold))
     }
 
-    async fn send(&self, at: &Upstream, permit: Permit, question: &Worded, max_tokens: u32) -> Sent {
-        let offer = at.offers.now();
-        let Identity { model, extra_body, .. } = &self.identity;
-        let body = wire::request(model, question, max_tokens, offer, extra_body);
+    async fn send(&self, at: &Upstream, permit: Permit, attempt: Attempt<'_>) -> Sent {
+        let Attempt { question, max_tokens, ease, number: _, place: _ } = attempt;
+        let offer = at.offers.now(ease);
+        let Identity { model, extra_body, eased, .. } = &self.identity;
+        let eased = eased.as_ref().filter(|_| offer.eased).map(|eased| &eased.body);
+        let body = wire::request(model, question, max_tokens, offer, eased.unwrap_or(extra_body));
         let place = permit.place();
         let started = Instant::now();
         let outcome = at.exchange(body, self.timeout).await;
@@ -195,15 +220,16 @@ impl Caller {
         Sent { offer, place, outcome, took }
     }
 
-    fn usage(&self, reply: Option<&Reply>) -> Usage {
-        let (prompt_tokens, completion_tokens) =
-            reply.map_or((0, 0), |reply| (reply.prompt_tokens, reply.completion_tokens));
-        Usage {
-            judge_calls: 1,
-            judge_cache_hits: 0,
-            prompt_tokens,
-            completion_tokens,
-            cost: self.prices.cost(prompt_tokens, completion_tokens),
+    /// What an attempt cost that might have cost `most`.
+    fn usage(&self, outcome: &Result<Reply, Fault>, most: f64) -> Usage {
+        match outcome {
+            Ok(Reply { prompt_tokens: 0, .. }) | Err(Fault { uncounted: true, .. }) => one_call(most),
+            Ok(Reply { prompt_tokens, completion_tokens, .. }) => Usage {
+                prompt_tokens: *prompt_tokens,
+                completion_tokens: *completion_tokens,
+                ..one_call(self.prices.cost(*prompt_tokens, *completion_tokens))
+            },
+            Err(_) => one_call(0.0),
         }
     }
 
@@ -214,6 +240,11 @@ impl Caller {
         let completion = if whole_room { u64::from(max_tokens) } else { reply.completion_tokens };
         (reply.prompt_tokens > 0).then_some(prompt + completion)
     }
+}
+
+/// One call of which nobody counted the tokens.
+fn one_call(cost: f64) -> Usage {
+    Usage { judge_calls: 1, cost, ..Usage::default() }
 }
 
 fn nobody() -> Failure {

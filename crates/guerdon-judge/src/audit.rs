@@ -42,8 +42,11 @@ pub(crate) struct Line<'a> {
     prompt_tokens: u64,
     completion_tokens: u64,
     cost: f64,
-    /// `reasked` (the answer before was none), `sealed` (it had to carry the block's name), `unwrapped` (it stood among
-    /// other words).
+    /// Whether nobody counted what the endpoint may charge, so that `cost` is the most that it might be.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    uncounted: bool,
+    /// `reasked` (the answer before was none), `sealed` (it had to carry the block's name), `eased` (the model was asked to
+    /// reason less), `unwrapped` (the answer stood among other words).
     flags: &'a [&'static str],
     #[serde(skip_serializing_if = "Option::is_none")]
     verdict: Option<Vec<Chosen<'a>>>,
@@ -98,6 +101,7 @@ impl Audit {
             prompt_tokens: 0,
             completion_tokens: 0,
             cost: 0.0,
+            uncounted: false,
             flags: &[],
             verdict: None,
             messages: self.texts.then_some(&question.messages),
@@ -133,6 +137,7 @@ impl<'a> Line<'a> {
             prompt_tokens: event.usage.prompt_tokens,
             completion_tokens: event.usage.completion_tokens,
             cost: event.usage.cost,
+            uncounted: event.usage.cost > 0.0 && event.usage.prompt_tokens == 0,
             flags,
             verdict: findings.map(|findings| findings.iter().map(chosen).collect()),
             ..self

@@ -1,10 +1,11 @@
 //! What may be spent, by run and by day; beyond it nothing is sent.
 //!
 //! What an attempt may cost at most is set aside before it is sent, and what it did cost is booked when it ends, so that
-//! attempts under way together cannot overrun a cap. Where answers are kept in a file, so are the books: a restart in
-//! the middle of a day goes on counting.
+//! attempts under way together cannot overrun a cap. What nobody counts (a reply without usage, or one that never came) is
+//! booked at that most. Where answers are kept in a file, so are the books: a restart in the middle of a day goes on
+//! counting, and what was under way when a process was killed stays booked at its most, too.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::answer::now_seconds;
 use crate::cache::Store;
@@ -30,11 +31,15 @@ struct Books {
     held: f64,
 }
 
-/// What is set aside for one attempt; given back when dropped.
+/// What is set aside for one attempt; given back when dropped, unless it is settled.
 #[derive(Debug)]
 pub(crate) struct Hold<'a> {
     budget: &'a Budget,
     amount: f64,
+    /// The day on which it was set aside.
+    day: u64,
+    /// What of it is in the file.
+    written: f64,
 }
 
 impl Budget {
@@ -56,7 +61,7 @@ impl Budget {
 
     /// Sets `most` aside, or says which cap forbids it.
     pub(crate) fn hold(&self, most: f64) -> Result<Hold<'_>, String> {
-        let mut books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut books = self.books();
         books.turn_the_page(now_seconds() / DAY);
         let BudgetConfig { run, per_run, per_day } = &self.config;
         let caps = [(per_run, books.run, format!("run `{run}`")), (per_day, books.day, "day".to_owned())];
@@ -70,34 +75,52 @@ impl Budget {
             }
         }
         books.held += most;
-        Ok(Hold { budget: self, amount: most })
+        Ok(Hold { budget: self, amount: most, day: books.today, written: 0.0 })
     }
 
-    /// Books what an attempt did cost.
-    pub(crate) async fn spend(&self, cost: f64) {
-        if cost <= 0.0 {
-            return;
-        }
-        let today = {
-            let mut books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
-            books.turn_the_page(now_seconds() / DAY);
-            books.run += cost;
-            books.day += cost;
-            books.today
-        };
-        if let Some(store) = &self.store {
-            // The store has said what went wrong.
-            drop(store.spend(vec![self.run_purse(), self.day_purse(today)], cost).await);
-        }
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn run_purse(&self) -> String {
         format!("run:{} {}", self.config.run, self.model)
     }
 
-    fn day_purse(&self, today: u64) -> String {
-        let (year, month, day) = date(today);
+    fn day_purse(&self, day: u64) -> String {
+        let (year, month, day) = date(day);
         format!("day:{year:04}-{month:02}-{day:02} {}", self.model)
+    }
+
+    fn purses(&self, day: u64) -> Vec<String> {
+        vec![self.run_purse(), self.day_purse(day)]
+    }
+}
+
+impl Hold<'_> {
+    /// Writes it down, before what it is for is sent: a process that is killed meanwhile has paid for it, too.
+    pub(crate) async fn write(&mut self) {
+        let Self { budget, amount, day, written } = self;
+        if let Some(store) = budget.store.as_ref().filter(|_| budget.config.is_capped() && *amount > 0.0) {
+            // The store has said what went wrong; this process counts on without it.
+            drop(store.spend_now(budget.purses(*day), *amount).await);
+            *written = *amount;
+        }
+    }
+
+    /// Books what the attempt did cost.
+    pub(crate) async fn settle(self, cost: f64) {
+        {
+            let mut books = self.budget.books();
+            books.turn_the_page(now_seconds() / DAY);
+            books.run += cost;
+            if books.today == self.day {
+                books.day += cost;
+            }
+        }
+        let (owed, purses) = (cost - self.written, self.budget.purses(self.day));
+        if let Some(store) = self.budget.store.as_ref().filter(|_| owed.abs() > 0.0) {
+            drop(store.spend(purses, owed).await);
+        }
     }
 }
 
@@ -112,7 +135,7 @@ impl Books {
 
 impl Drop for Hold<'_> {
     fn drop(&mut self) {
-        let mut books = self.budget.books.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut books = self.budget.books();
         books.held = (books.held - self.amount).max(0.0);
     }
 }
@@ -151,11 +174,9 @@ mod tests {
         let first = budget.hold(6.0).unwrap();
         let refused = budget.hold(6.0).unwrap_err();
         assert!(refused.contains("run `r`") && refused.contains("6.0000 set aside"), "{refused}");
-        budget.spend(2.0).await;
-        drop(first);
-        let second = budget.hold(8.0).unwrap();
-        budget.spend(8.0).await;
-        drop(second);
+        first.settle(2.0).await;
+        drop(budget.hold(8.0).unwrap());
+        budget.hold(8.0).unwrap().settle(8.0).await;
         assert!(budget.hold(0.01).is_err());
     }
 
@@ -171,11 +192,27 @@ mod tests {
             )
             .unwrap()
         };
-        open().spend(9.0).await;
+        open().hold(10.0).unwrap().settle(9.0).await;
         let budget = open();
         assert!(budget.hold(2.0).unwrap_err().contains("day's budget"));
         budget.books.lock().unwrap().today -= 1;
         assert!(budget.hold(2.0).is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_is_under_way_is_in_the_file_before_it_is_sent_and_counts_once_in_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("judge.log"), std::time::Duration::ZERO).unwrap();
+        let open = || Budget::open(&capped(Some(10), None), "m", Some(Arc::clone(&store))).unwrap();
+        let budget = open();
+        let mut hold = budget.hold(6.0).unwrap();
+        hold.write().await;
+        assert!(open().hold(5.0).unwrap_err().contains("6.0000 spent"));
+        hold.settle(1.0).await;
+        // Written before what is written later.
+        store.spend_now(vec!["run:other".to_owned()], 1.0).await.unwrap();
+        assert!((store.spent("run:r m").unwrap() - 1.0).abs() < 1e-12);
+        assert!(open().hold(9.0).is_ok() && budget.hold(9.0).is_ok());
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Asking one question: attempts, repeats and re-asks, until there are findings or a reason why there are none.
 //!
 //! Two different second chances. A *repeat* follows an attempt that brought no reply, after a wait. A *re-ask* follows a
-//! reply that is no answer: once, as a fresh question that does not show the bad answer, with twice the room if it was
-//! cut off. An ambiguous answer is not re-asked: whoever forged one verdict should not get a second draw. Being told to
+//! reply that is no answer: once, as a fresh question that does not show the bad answer, with twice the room and [less
+//! reasoning](crate::reasoning) if it was cut off. An ambiguous answer is not re-asked: whoever forged one verdict should not get a second draw. Being told to
 //! slow down is no failure: such an attempt goes back to the head of the queue and does not count.
 
 use std::time::Duration;
@@ -11,7 +11,7 @@ use guerdon_types::{AbstainWhy, Usage};
 use tokio::time::Instant;
 
 use crate::answer::{Answer, Failure, now_seconds};
-use crate::attempt::{Attempt, Attempted, Caller, impatient};
+use crate::attempt::{Attempt, Attempted, Caller, Ended, impatient};
 use crate::event::CallEvent;
 use crate::expected;
 use crate::key::Key;
@@ -41,6 +41,7 @@ struct Progress {
     slowed: u32,
     reasked: bool,
     max_tokens: u32,
+    ease: bool,
     /// Where the last attempt stood, and at which address.
     came_from: Option<(usize, Place)>,
     failed_at: Option<usize>,
@@ -64,6 +65,7 @@ impl Caller {
             slowed: 0,
             reasked: false,
             max_tokens: question.rubric.max_tokens,
+            ease: false,
             came_from: None,
             failed_at: None,
             flags: Vec::new(),
@@ -71,31 +73,31 @@ impl Caller {
         loop {
             let index = self.choose(&mut progress, patience).await?;
             let place = progress.came_from.take().filter(|(from, _)| *from == index).map(|(_, place)| place);
-            let attempt =
-                Attempt { question, max_tokens: progress.max_tokens, number: progress.attempt + 1, place };
-            let Attempted { upstream, offer, place, outcome, mut event, beside } =
+            let Progress { max_tokens, ease, .. } = progress;
+            let attempt = Attempt { question, max_tokens, ease, number: progress.attempt + 1, place };
+            let Attempted { offer, place, outcome, mut ended, beside } =
                 self.attempt(index, attempt, patience).await?;
+            let Ended { upstream, ref mut event, .. } = ended;
             progress.attempt += 1;
             progress.came_from = Some((upstream, place));
             spent.add(&event.usage);
             progress.flags.clear();
             progress.flags.extend(progress.reasked.then_some("reasked"));
             progress.flags.extend(offer.sealed.then_some("sealed"));
-            if let Some((other, given_up)) = beside {
-                spent.add(&given_up.usage);
-                self.book(key, question, other, &given_up, (&progress.flags, None)).await;
+            progress.flags.extend(offer.eased.then_some("eased"));
+            if let Some(other) = beside {
+                spent.add(&other.event.usage);
+                self.book(key, question, other, (&progress.flags, None)).await;
             }
             let step = match (self.upstreams.get(upstream), outcome) {
-                (Some(at), Ok(reply)) => {
-                    self.replied(question, reply, (at, offer), &mut progress, &mut event)
-                }
+                (Some(at), Ok(reply)) => self.replied(question, reply, (at, offer), &mut progress, event),
                 (Some(at), Err(fault)) => {
                     progress.failed_at = Some(upstream);
                     if at.offers.weaken(offer, &fault) {
                         event.outcome = "weakened";
                         Step::Again { after: Duration::ZERO }
                     } else {
-                        self.failed(&fault, at, &mut progress, &mut event, patience)
+                        self.failed(&fault, at, &mut progress, event, patience)
                     }
                 }
                 (None, _) => {
@@ -106,7 +108,7 @@ impl Caller {
                 Step::Answered(answer) => Some(answer.findings.as_slice()),
                 Step::Again { .. } | Step::Failed(_) => None,
             };
-            self.book(key, question, upstream, &event, (&progress.flags, findings)).await;
+            self.book(key, question, ended, (&progress.flags, findings)).await;
             match step {
                 Step::Answered(answer) => return Ok(Answer { usage: *spent, ..answer }),
                 Step::Failed(failure) => return Err(failure),
@@ -167,6 +169,8 @@ impl Caller {
         progress.came_from = None;
         if failure.why == AbstainWhy::Truncated {
             progress.max_tokens = progress.max_tokens.saturating_mul(2);
+            let eased = self.identity.eased.as_ref();
+            progress.ease = eased.is_some_and(|eased| !eased.unasked || reply.reasoned());
         }
         Step::Again { after: Duration::ZERO }
     }
@@ -243,20 +247,19 @@ impl Caller {
         Step::Again { after }
     }
 
-    /// Tells of an attempt whoever wants to know.
+    /// Tells of an attempt whoever wants to know, and pays for it.
     async fn book(
         &self,
         key: Key,
         question: &Worded,
-        upstream: usize,
-        event: &CallEvent,
+        Ended { upstream, event, hold }: Ended<'_>,
         (flags, findings): (&[&'static str], Option<&[Finding]>),
     ) {
-        (self.observer)(event);
+        (self.observer)(&event);
         if let (Some(audit), Some(at)) = (&self.audit, self.upstreams.get(upstream)) {
             let line = audit.line(key, question, &self.identity.model, &at.address);
-            audit.attempt(&line.of(event, flags, findings)).await;
+            audit.attempt(&line.of(&event, flags, findings)).await;
         }
-        self.budget.spend(event.usage.cost).await;
+        hold.settle(event.usage.cost).await;
     }
 }

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::case::Case;
 use crate::digest::{Digest, Parts, hex, json};
 use crate::question::Question;
+use crate::reasoning::Eased;
 use crate::rubric::Rubric;
 
 /// Counts changes to how messages are laid out or answers are read. The test below fails if messages change and this
@@ -27,6 +28,8 @@ pub(crate) struct Identity {
     pub(crate) url: String,
     pub(crate) model: String,
     pub(crate) extra_body: serde_json::Map<String, serde_json::Value>,
+    /// The same for the re-ask of a question whose answer was cut off.
+    pub(crate) eased: Option<Eased>,
     pub(crate) read_reasoning: bool,
     digest: Digest,
 }
@@ -38,12 +41,14 @@ impl Identity {
         extra_body: serde_json::Map<String, serde_json::Value>,
         read_reasoning: bool,
     ) -> Self {
+        let eased = Eased::of(&extra_body);
         let mut hash = Parts::default();
         hash.add(url.as_bytes());
         hash.add(model.as_bytes());
         hash.add(&json(&extra_body));
+        hash.add(&json(&eased.as_ref().map(|Eased { body, unasked }| (body, unasked))));
         hash.add(&[u8::from(read_reasoning)]);
-        Self { url, model, extra_body, read_reasoning, digest: hash.finish() }
+        Self { url, model, extra_body, eased, read_reasoning, digest: hash.finish() }
     }
 }
 
@@ -76,7 +81,8 @@ impl TryFrom<String> for Key {
 
 /// The key of `question` put to `identity`.
 pub(crate) fn of(identity: &Identity, question: &Question<'_>) -> Key {
-    let Identity { digest: identity, url: _, model: _, extra_body: _, read_reasoning: _ } = identity;
+    let Identity { digest: identity, url: _, model: _, extra_body: _, eased: _, read_reasoning: _ } =
+        identity;
     let Question { rubric, order, sample, case } = question;
     // The hash stands for every word of the file: version, criteria and their points, body, limits, examples.
     let Rubric {
@@ -192,6 +198,7 @@ mod tests {
                 identity("http://i/v1", "m", none.clone()),
                 identity("http://h/v1", "n", none),
                 identity("http://h/v1", "m", serde_json::json!({"seed": 7})),
+                identity("http://h/v1", "m", serde_json::json!({"reasoning_effort": "high"})),
             ] {
                 assert_ne!(key, of(&other, &question));
             }
@@ -225,7 +232,7 @@ mod tests {
         let facts = facts(serde_json::json!({"stage": "quote <x>"}));
         let sent = case(&SAID, &facts, |case| {
             let worded = Question { rubric: &rubric, order: &[0], sample: 0, case }.worded().unwrap();
-            let strict = Offers::new(&EndpointConfig::new("http://h/v1", "m")).now();
+            let strict = Offers::new(&EndpointConfig::new("http://h/v1", "m")).now(false);
             let plain = Offer { format: ResponseFormat::Plain, sealed: true, ..strict };
             let body = |offer| wire::request("m", &worded, 512, offer, &serde_json::Map::new());
             [strict, plain].map(|offer| String::from_utf8(body(offer)).unwrap()).join("\n")

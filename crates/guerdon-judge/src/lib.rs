@@ -77,6 +77,7 @@
 //! | `call.rs` | attempts, repeats, re-asks |
 //! | `attempt.rs` | one attempt, perhaps with a second beside it |
 //! | `hedge.rs` | when a second attempt is worth it |
+//! | `reasoning.rs` | less of it, where it left no room for an answer |
 //! | `patience.rs` | how long the first asker waits |
 //! | `upstream.rs` | one address of several |
 //! | `offer.rs` | what it is believed to accept |
@@ -125,6 +126,7 @@ mod probes;
 mod prompts;
 mod question;
 mod read;
+mod reasoning;
 mod render;
 mod report;
 mod retry;

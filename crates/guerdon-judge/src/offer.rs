@@ -4,6 +4,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use crate::config::{EndpointConfig, ResponseFormat, Seal, TokenLimit};
+use crate::reasoning;
 use crate::retry::{Class, Fault};
 use crate::wire::Offer;
 
@@ -26,18 +27,20 @@ impl Offers {
             token_limit: config.token_limit,
             temperature: true,
             sealed: false,
+            eased: true,
         };
         Self { now: Mutex::new(now), configured_limit: config.token_limit, seal: config.seal }
     }
 
-    pub(crate) fn now(&self) -> Offer {
+    /// What to send; less reasoning only if that is wanted and not refused.
+    pub(crate) fn now(&self, ease: bool) -> Offer {
         let now = *self.now.lock().unwrap_or_else(PoisonError::into_inner);
         let sealed = match self.seal {
             Seal::Always => true,
             Seal::Never => false,
             Seal::Auto => !now.format.is_enforced(),
         };
-        Offer { sealed, ..now }
+        Offer { sealed, eased: now.eased && ease, ..now }
     }
 
     /// The endpoint took a schema and answered in another form: it enforces none, so from now on the answer must prove
@@ -63,6 +66,10 @@ impl Offers {
         }
         let names = |words: &[&str]| words.iter().any(|word| fault.haystack.contains(word));
         let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        if sent.eased && fault.class == Class::BadRequest && names(&reasoning::NAMES) {
+            now.eased = false;
+            return true;
+        }
         if names(&FORMAT)
             && let Some(weaker) = sent.format.weaker()
         {
@@ -97,45 +104,57 @@ mod tests {
     #[test]
     fn two_attempts_that_learn_the_same_weaken_it_once() {
         let offers = Offers::new(&EndpointConfig::new("http://h", "m"));
-        let sent = offers.now();
+        let sent = offers.now(false);
         let refusal = fault(Class::BadRequest, "unsupported: response_format");
         assert!(offers.weaken(sent, &refusal));
         assert!(offers.weaken(sent, &refusal));
-        assert_eq!(offers.now().format, ResponseFormat::JsonObjectSchema);
+        assert_eq!(offers.now(false).format, ResponseFormat::JsonObjectSchema);
     }
 
     #[test]
     fn a_limit_that_is_refused_by_name_gets_its_other_name_once() {
         let offers = Offers::new(&EndpointConfig::new("http://h", "m"));
         let refusal = fault(Class::BadRequest, "'max_tokens' is not supported, use 'max_completion_tokens'");
-        assert!(offers.weaken(offers.now(), &refusal));
-        assert_eq!(offers.now().token_limit, TokenLimit::MaxCompletionTokens);
-        assert!(!offers.weaken(offers.now(), &refusal));
+        assert!(offers.weaken(offers.now(false), &refusal));
+        assert_eq!(offers.now(false).token_limit, TokenLimit::MaxCompletionTokens);
+        assert!(!offers.weaken(offers.now(false), &refusal));
     }
 
     #[test]
     fn a_refused_temperature_is_left_out() {
         let offers = Offers::new(&EndpointConfig::new("http://h", "m"));
-        assert!(offers.weaken(offers.now(), &fault(Class::BadRequest, "unsupported value: 'temperature'")));
-        assert!(!offers.now().temperature);
+        assert!(
+            offers.weaken(offers.now(false), &fault(Class::BadRequest, "unsupported value: 'temperature'"))
+        );
+        assert!(!offers.now(false).temperature);
+    }
+
+    #[test]
+    fn less_reasoning_is_asked_for_until_it_is_refused_by_name() {
+        let offers = Offers::new(&EndpointConfig::new("http://h", "m"));
+        let sent = offers.now(true);
+        assert!(sent.eased && !offers.now(false).eased);
+        let refusal = fault(Class::BadRequest, "unknown name \"reasoning_effort\"");
+        assert!(!offers.weaken(offers.now(false), &refusal), "nothing of that was sent");
+        assert!(offers.weaken(sent, &refusal) && !offers.now(true).eased);
     }
 
     #[test]
     fn a_seal_is_asked_for_where_no_grammar_enforces_the_form() {
         let offers = |seal| Offers::new(&EndpointConfig { seal, ..EndpointConfig::new("http://h", "m") });
         let auto = offers(Seal::Auto);
-        assert!(!auto.now().sealed);
-        assert!(auto.disbelieve(auto.now()));
-        assert!(auto.now().sealed && !auto.disbelieve(auto.now()));
-        assert!(offers(Seal::Always).now().sealed);
+        assert!(!auto.now(false).sealed);
+        assert!(auto.disbelieve(auto.now(false)));
+        assert!(auto.now(false).sealed && !auto.disbelieve(auto.now(false)));
+        assert!(offers(Seal::Always).now(false).sealed);
         let never = offers(Seal::Never);
-        assert!(!never.disbelieve(never.now()) && !never.now().sealed);
+        assert!(!never.disbelieve(never.now(false)) && !never.now(false).sealed);
     }
 
     #[test]
     fn a_fault_that_names_nothing_weakens_nothing() {
         let offers = Offers::new(&EndpointConfig::new("http://h", "m"));
-        assert!(!offers.weaken(offers.now(), &fault(Class::BadRequest, "no such model")));
-        assert!(!offers.weaken(offers.now(), &fault(Class::RateLimited, "json_schema")));
+        assert!(!offers.weaken(offers.now(false), &fault(Class::BadRequest, "no such model")));
+        assert!(!offers.weaken(offers.now(false), &fault(Class::RateLimited, "json_schema")));
     }
 }

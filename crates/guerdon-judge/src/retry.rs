@@ -76,6 +76,8 @@ pub(crate) struct Fault {
     pub(crate) timed_out: bool,
     /// The endpoint never saw it.
     pub(crate) unsent: bool,
+    /// It may have been paid for, and nobody will ever know how much.
+    pub(crate) uncounted: bool,
 }
 
 impl Fault {
@@ -111,18 +113,18 @@ impl Fault {
         let unreachable = |what: &str| Self::new(Class::Unreachable, format!("the judge endpoint {what}"));
         match why {
             Undelivered::NotReached => Self { unsent: true, ..unreachable("could not be reached") },
-            Undelivered::BrokeOff => unreachable("broke off"),
-            Undelivered::TooLong => Self::new(
-                Class::BadRequest,
-                "the judge endpoint's reply is too long to be a verdict".to_owned(),
-            ),
+            Undelivered::BrokeOff => Self { uncounted: true, ..unreachable("broke off") },
+            Undelivered::TooLong => {
+                let detail = "the judge endpoint's reply is too long to be a verdict".to_owned();
+                Self { uncounted: true, ..Self::new(Class::BadRequest, detail) }
+            }
         }
     }
 
     /// From an attempt that ran out of time.
     pub(crate) fn timed_out() -> Self {
         let detail = "the judge endpoint did not answer in time".to_owned();
-        Self { timed_out: true, ..Self::new(Class::Unreachable, detail) }
+        Self { timed_out: true, uncounted: true, ..Self::new(Class::Unreachable, detail) }
     }
 
     pub(crate) const fn new(class: Class, detail: String) -> Self {
@@ -134,6 +136,7 @@ impl Fault {
             forbids_repeats: false,
             timed_out: false,
             unsent: false,
+            uncounted: false,
         }
     }
 }

@@ -105,6 +105,8 @@ pub(crate) struct Offer {
     pub(crate) temperature: bool,
     /// Whether the answer must carry the judged block's name.
     pub(crate) sealed: bool,
+    /// Whether the model is asked to [reason less](crate::reasoning).
+    pub(crate) eased: bool,
 }
 
 /// What came back with status 200.
@@ -123,6 +125,17 @@ pub(crate) struct Reply {
     /// Those of them that the endpoint knew already.
     pub(crate) cached_tokens: u64,
     pub(crate) completion_tokens: u64,
+    /// Those of them that the model spent on reasoning, if the endpoint tells.
+    pub(crate) reasoning_tokens: u64,
+}
+
+impl Reply {
+    /// Whether the model reasoned before it answered.
+    pub(crate) fn reasoned(&self) -> bool {
+        self.reasoning_tokens > 0
+            || !self.reasoning.trim().is_empty()
+            || self.text.trim_start().starts_with("<think>")
+    }
 }
 
 /// What an endpoint says went wrong.
@@ -165,6 +178,9 @@ pub(crate) fn reply(body: &[u8]) -> Result<Reply, Complaint> {
         prompt_tokens,
         cached_tokens: cached.min(prompt_tokens),
         completion_tokens: count("/usage/completion_tokens"),
+        // The second is SGLang's.
+        reasoning_tokens: count("/usage/completion_tokens_details/reasoning_tokens")
+            .max(count("/usage/reasoning_tokens")),
     })
 }
 

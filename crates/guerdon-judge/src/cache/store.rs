@@ -87,14 +87,17 @@ impl Store {
 
     /// Keeps an answer. It is written once this returns.
     pub(crate) async fn keep(&self, key: Key, answer: &Answer) -> Result<(), StoreError> {
-        let (done, written) = oneshot::channel();
-        self.write(vec![Change::Keep(key, answer.clone())], Some(done)).await?;
-        written.await.map_err(|_| self.gone())?
+        self.write_and_wait(vec![Change::Keep(key, answer.clone())]).await
     }
 
     /// Adds `cost` to each of `purses`. Written before whatever is written later; nobody waits for it.
     pub(crate) async fn spend(&self, purses: Vec<String>, cost: f64) -> Result<(), StoreError> {
-        self.write(purses.into_iter().map(|purse| Change::Spend(purse, cost)).collect(), None).await
+        self.write(spends(purses, cost), None).await
+    }
+
+    /// The same, and written once this returns.
+    pub(crate) async fn spend_now(&self, purses: Vec<String>, cost: f64) -> Result<(), StoreError> {
+        self.write_and_wait(spends(purses, cost)).await
     }
 
     /// What was spent from `purse`.
@@ -107,6 +110,12 @@ impl Store {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         log.follow().map_err(|error| self.fails().with(&error))?;
         Ok(log)
+    }
+
+    async fn write_and_wait(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+        let (done, written) = oneshot::channel();
+        self.write(changes, Some(done)).await?;
+        written.await.map_err(|_| self.gone())?
     }
 
     async fn write(
@@ -137,6 +146,10 @@ impl Store {
     pub(super) fn fails(&self) -> Fails<'_> {
         Fails { path: &self.path }
     }
+}
+
+fn spends(purses: Vec<String>, cost: f64) -> Vec<Change> {
+    purses.into_iter().map(|purse| Change::Spend(purse, cost)).collect()
 }
 
 /// Tidies the file up if nobody else has it open, and says that it is open now.

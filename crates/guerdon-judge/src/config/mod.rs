@@ -103,7 +103,8 @@ pub struct EndpointConfig {
     /// A proxy for this endpoint. The environment's are not used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy: Option<String>,
-    /// More fields of the request body, such as `seed` or `chat_template_kwargs`; part of the question.
+    /// More fields of the request body, such as `seed` or `reasoning_effort`; part of the question. Where an answer was cut
+    /// off, those that say how much the model reasons are lowered for the one re-ask.
     #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
     pub extra_body: serde_json::Map<String, serde_json::Value>,
 }

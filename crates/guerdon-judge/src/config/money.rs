@@ -24,7 +24,9 @@ impl Prices {
     }
 }
 
-/// What may be spent, in the currency of the prices; a question that might cost more than is left is not sent.
+/// What may be spent, in the currency of the prices; a question that might cost more than is left is not sent. What that is
+/// follows from `max_tokens` and an estimate of the prompt, which is all that a cap can be overrun by: what nobody counts, and
+/// what was under way when the process was killed, is booked at its most. Where no `cache.path` is set, a restart forgets.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BudgetConfig {

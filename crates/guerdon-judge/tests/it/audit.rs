@@ -9,7 +9,7 @@ use crate::house::{House, TURN, part};
 use crate::stand_in::{Scripted, StandIn, verdict};
 
 #[expect(clippy::disallowed_methods, reason = "a test looks at what was written")]
-fn lines(path: &Path) -> Vec<Value> {
+pub(crate) fn lines(path: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(path).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }

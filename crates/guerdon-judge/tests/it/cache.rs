@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
@@ -141,9 +141,30 @@ async fn a_run_on_tape_is_replayed_without_an_endpoint_bit_for_bit() {
     assert_eq!(stand_in.calls(), paid);
 }
 
+/// A process that asks `QUESTIONS` until it is killed.
+fn child(url: &str, folder: &Path, cap: &str) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "cache::child_that_asks_until_it_is_killed", "--ignored", "--nocapture"])
+        .env(CHILD_URL, url)
+        .env(CHILD_FOLDER, folder)
+        .env(CHILD_CAP, cap)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// An answer may cost 1 and costs 20 of 512.
+fn capped(folder: &Path, url: &str, cap: &str) -> EndpointConfig {
+    let mut config = kept_in(folder, url, CacheMode::On);
+    config.prices.completion_per_million = Finite::new(1e6 / 512.0).unwrap();
+    config.budget.per_run = cap.parse::<i32>().ok().map(Finite::from);
+    config
+}
+
 const QUESTIONS: usize = 96;
 const ANSWERED: usize = 40;
 const CHILD_URL: &str = "GUERDON_TEST_JUDGE_CHILD_URL";
+const CHILD_CAP: &str = "GUERDON_TEST_JUDGE_CHILD_CAP";
 const CHILD_FOLDER: &str = "GUERDON_TEST_JUDGE_CHILD_FOLDER";
 
 #[expect(clippy::disallowed_methods, reason = "how the parent test tells its child what to do")]
@@ -156,18 +177,21 @@ fn told(name: &str) -> Option<String> {
 #[ignore = "the child of the test below"]
 async fn child_that_asks_until_it_is_killed() {
     let (Some(url), Some(folder)) = (told(CHILD_URL), told(CHILD_FOLDER)) else { return };
-    let house = House::configured(kept_in(Path::new(&folder), &url, CacheMode::On), &["manners"]);
+    let cap = told(CHILD_CAP).unwrap_or_default();
+    let house = House::configured(capped(Path::new(&folder), &url, &cap), &["manners"]);
     let mut asked: FuturesUnordered<_> = (0..QUESTIONS)
         .map(|number| {
             let (house, turn) = (&house, format!("question {number}."));
             async move {
-                part(&house.judge(&turn).await);
-                turn
+                let signal = house.judge(&turn).await;
+                signal.part.map(|_| turn)
             }
         })
         .collect();
-    while let Some(turn) = asked.next().await {
-        println!("\nanswered: {turn}");
+    while let Some(answered) = asked.next().await {
+        if let Some(turn) = answered {
+            println!("\nanswered: {turn}");
+        }
     }
 }
 
@@ -175,13 +199,7 @@ async fn child_that_asks_until_it_is_killed() {
 async fn kill_9_in_the_middle_of_a_paid_batch_buys_nothing_again_that_was_answered() {
     let folder = tempfile::tempdir().unwrap();
     let stand_in = StandIn::holding([Scripted::verdict("no", None)]).await;
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "cache::child_that_asks_until_it_is_killed", "--ignored", "--nocapture"])
-        .env(CHILD_URL, stand_in.url())
-        .env(CHILD_FOLDER, folder.path())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = child(stand_in.url(), folder.path(), "none");
     // Not all: some questions are paid for and under way when the process dies, others wait.
     stand_in.release(ANSWERED);
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -209,4 +227,21 @@ async fn kill_9_in_the_middle_of_a_paid_batch_buys_nothing_again_that_was_answer
             rebought.iter().any(|body| body["messages"][1]["content"].as_str().unwrap().contains(&line));
         assert!(!asked, "{turn} was bought twice");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kill_9_with_paid_calls_under_way_does_not_forget_them_in_the_books() {
+    let folder = tempfile::tempdir().unwrap();
+    let stand_in = StandIn::holding([Scripted::verdict("no", None)]).await;
+    let mut child = child(stand_in.url(), folder.path(), "10");
+    stand_in.arrived(10).await;
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    stand_in.release(1 << 20);
+    let house = House::configured(capped(folder.path(), stand_in.url(), "10"), &["manners"]);
+    let signal = house.judge("one more.").await;
+    abstained(&signal, AbstainWhy::RateLimited);
+    assert!(signal.abstained[0].detail.contains("10.0000 spent"), "{:?}", signal.abstained);
+    assert_eq!(stand_in.calls(), 10);
 }

@@ -15,6 +15,7 @@ mod endpoint;
 mod house;
 mod quotas;
 mod real_servers;
+mod reasoning;
 mod servers;
 mod shipped;
 mod stand_in;

@@ -10,8 +10,8 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, join_all};
 use guerdon_fusion::{Ask, RewardSource as _};
 use guerdon_judge::{
-    CallEvent, Endpoint, EndpointConfig, Incoming, JudgeSource, PromptText, Prompts, ReplicaConfig, Services,
-    Transport, Undelivered,
+    AuditConfig, CallEvent, Endpoint, EndpointConfig, Incoming, JudgeSource, PromptText, Prompts,
+    ReplicaConfig, Services, Transport, Undelivered,
 };
 use guerdon_types::{AbstainWhy, Finite, Message, Role, Rollout, Signal};
 use http::{HeaderMap, StatusCode};
@@ -19,6 +19,7 @@ use serde_json::json;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use crate::audit::lines;
 use crate::house::{RUBRIC, abstained, part};
 use crate::stand_in::verdict;
 
@@ -293,6 +294,72 @@ async fn a_slow_attempt_gets_a_second_within_the_share() {
     assert!(slowest < Duration::from_secs(1), "{slowest:?}");
     assert!((1..=20).contains(&hedges), "{hedges}");
     assert_eq!(sent, 400 + hedges as u64, "who asked is told of the second attempt, too");
+}
+
+/// A question after forty quick ones, slow in its first attempt and as told in the second: what it came to, and the lines
+/// about it. An answer costs 60 and may cost 512.
+async fn slow_one(second: fn() -> Act, per_run: Option<i32>) -> (Signal, usize, Vec<serde_json::Value>) {
+    let folder = tempfile::tempdir().unwrap();
+    let stand_in = StandIn::that(move |number| match number {
+        40 => answer(30_000),
+        41 => second(),
+        _ => answer(100),
+    });
+    let path = folder.path().join("audit.jsonl");
+    let mut hedged = EndpointConfig { hedge: Finite::new(0.05).unwrap(), ..config() };
+    hedged.audit = Some(AuditConfig { path: path.clone(), texts: false, max_bytes: 1 << 20, keep: 1 });
+    hedged.prices.completion_per_million = Finite::from(1_000_000);
+    hedged.budget.per_run = per_run.map(Finite::from);
+    let judge = Judge::of(hedged, &[(URL, Arc::clone(&stand_in))]);
+    for number in 0..40 {
+        part(&judge.judge(&format!("turn {number}")).await);
+    }
+    let signal = judge.judge("slow").await;
+    part(&signal);
+    // Writes what is left.
+    drop(judge);
+    (signal, stand_in.calls(), lines(&path).split_off(40))
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_was_given_up_has_its_line_and_is_booked_at_its_most() {
+    let (signal, _, lines) = slow_one(|| answer(100), None).await;
+    let [given_up, answered] = lines.as_slice() else { panic!("{lines:?}") };
+    assert_eq!((&given_up["outcome"], &answered["outcome"]), (&json!("hedged"), &json!("ok")));
+    assert_eq!((&given_up["key"], &given_up["address"]), (&answered["key"], &answered["address"]));
+    assert_eq!((&given_up["cost"], &given_up["uncounted"]), (&json!(512.0), &json!(true)));
+    assert_eq!((&answered["cost"], answered.get("uncounted")), (&json!(60.0), None));
+    assert!((200.0..210.0).contains(&given_up["latency_ms"].as_f64().unwrap()), "from when it was sent");
+    assert!(given_up.get("verdict").is_none() && answered.get("verdict").is_some());
+    assert_eq!((signal.usage.judge_calls, signal.usage.cost.to_bits()), (2, 572f64.to_bits()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_attempt_that_fails_is_called_what_it_is_and_costs_nothing() {
+    let (signal, _, lines) = slow_one(|| Act::Status(500, Vec::new()), None).await;
+    let [failed, answered] = lines.as_slice() else { panic!("{lines:?}") };
+    assert_eq!((&failed["outcome"], &failed["cost"]), (&json!("transient"), &json!(0.0)));
+    assert!(answered["latency_ms"].as_f64().unwrap() >= 30_000.0);
+    assert_eq!(signal.usage.judge_calls, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_attempt_that_the_budget_does_not_allow_is_not_sent() {
+    let (_, calls, _) = slow_one(|| answer(100), Some(40 * 60 + 600)).await;
+    assert_eq!(calls, 41);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_never_came_back_is_booked_at_its_most() {
+    let stand_in = StandIn::that(|_| answer(100_000));
+    let mut config = EndpointConfig { retries: 3, ..config() };
+    config.prices.completion_per_million = Finite::from(1_000_000);
+    config.budget.per_run = Some(Finite::from(600));
+    let judge = Judge::of(config, &[(URL, Arc::clone(&stand_in))]);
+    let signal = judge.judge("turn").await;
+    abstained(&signal, AbstainWhy::RateLimited);
+    assert!(signal.abstained[0].detail.contains("512.0000 spent"), "{:?}", signal.abstained);
+    assert_eq!(stand_in.calls(), 1);
 }
 
 #[tokio::test(start_paused = true)]

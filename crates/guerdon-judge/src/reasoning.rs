@@ -1,0 +1,137 @@
+//! Less reasoning, for the re-ask of a question whose answer was cut off: a model that reasons can spend its whole room on
+//! that and say nothing. Servers have many names for how much a model may reason; whichever the endpoint is configured to
+//! send is lowered, and an endpoint that is configured to send none is sent one only once a reply shows that it reasons.
+
+use serde_json::{Map, Value};
+
+/// Where in a request servers read it: a word for the effort, a budget in tokens, or a switch.
+const FIELDS: [&str; 13] = [
+    // The API's author, Gemini, vLLM, SGLang, LiteLLM.
+    "/reasoning_effort",
+    // OpenRouter.
+    "/reasoning/effort",
+    "/reasoning/max_tokens",
+    // Whatever a chat template reads, at vLLM, SGLang and llama.cpp.
+    "/chat_template_kwargs/reasoning_effort",
+    "/chat_template_kwargs/enable_thinking",
+    "/chat_template_kwargs/thinking",
+    "/chat_template_kwargs/thinking_budget",
+    // vLLM.
+    "/thinking_token_budget",
+    // Anthropic.
+    "/thinking/budget_tokens",
+    // Gemini.
+    "/extra_body/google/thinking_config/thinking_budget",
+    "/extra_body/google/thinking_config/thinking_level",
+    // Qwen's own.
+    "/enable_thinking",
+    "/thinking_budget",
+];
+/// What servers call it when they refuse it.
+pub(crate) const NAMES: [&str; 3] = ["reasoning", "thinking", "chat_template_kwargs"];
+/// The lowest effort that every model with efforts knows.
+const LOW: &str = "low";
+/// The least budget that every server with budgets takes.
+const LEAST_BUDGET: u64 = 1024;
+
+/// The extra fields of a re-ask, and when they are sent.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Eased {
+    pub(crate) body: Map<String, Value>,
+    /// Nobody configured how much the model reasons, so that only a reply can tell that it does.
+    pub(crate) unasked: bool,
+}
+
+impl Eased {
+    /// What becomes of the configured `extra` fields; nothing if they ask for little reasoning already.
+    pub(crate) fn of(extra: &Map<String, Value>) -> Option<Self> {
+        let mut body = Value::Object(extra.clone());
+        let mut configured = false;
+        let mut eased = false;
+        for field in FIELDS {
+            let Some(value) = body.pointer_mut(field) else { continue };
+            configured = true;
+            if let Some(less) = less(value) {
+                *value = less;
+                eased = true;
+            }
+        }
+        let Value::Object(mut body) = body else { return None };
+        if !configured {
+            body.insert("reasoning_effort".to_owned(), LOW.into());
+        }
+        (eased || !configured).then_some(Self { body, unasked: !configured })
+    }
+}
+
+/// The lowest effort, half the budget, or none at all; nothing if that would not be less.
+fn less(value: &Value) -> Option<Value> {
+    match value {
+        Value::Bool(true) => Some(false.into()),
+        Value::String(effort) => {
+            matches!(effort.as_str(), "medium" | "high" | "xhigh" | "max").then(|| LOW.into())
+        }
+        // A negative budget is whatever the model likes.
+        Value::Number(budget) if budget.as_i64().is_some_and(i64::is_negative) => Some(LEAST_BUDGET.into()),
+        Value::Number(budget) => {
+            let half = budget.as_u64().filter(|budget| *budget > LEAST_BUDGET)? / 2;
+            Some(half.max(LEAST_BUDGET).into())
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn eased(extra: Value) -> Option<(Value, bool)> {
+        let Value::Object(extra) = extra else { panic!("an object") };
+        Eased::of(&extra).map(|eased| (Value::Object(eased.body), eased.unasked))
+    }
+
+    #[test]
+    fn whatever_a_server_calls_it_is_lowered_and_the_rest_stays() {
+        for (configured, wanted) in [
+            (json!({"reasoning_effort": "high", "seed": 7}), json!({"reasoning_effort": "low", "seed": 7})),
+            (
+                json!({"reasoning": {"effort": "xhigh", "exclude": true}}),
+                json!({"reasoning": {"effort": "low", "exclude": true}}),
+            ),
+            (
+                json!({"chat_template_kwargs": {"enable_thinking": true}}),
+                json!({"chat_template_kwargs": {"enable_thinking": false}}),
+            ),
+            (json!({"thinking_token_budget": 9000}), json!({"thinking_token_budget": 4500})),
+            (
+                json!({"thinking": {"type": "enabled", "budget_tokens": 1500}}),
+                json!({"thinking": {"type": "enabled", "budget_tokens": 1024}}),
+            ),
+            (
+                json!({"extra_body": {"google": {"thinking_config": {"thinking_budget": -1}}}}),
+                json!({"extra_body": {"google": {"thinking_config": {"thinking_budget": 1024}}}}),
+            ),
+        ] {
+            assert_eq!(eased(configured), Some((wanted, false)));
+        }
+    }
+
+    #[test]
+    fn little_reasoning_is_never_made_more() {
+        for configured in [
+            json!({"reasoning_effort": "none"}),
+            json!({"reasoning_effort": "low"}),
+            json!({"thinking_token_budget": 200}),
+            json!({"chat_template_kwargs": {"enable_thinking": false}}),
+        ] {
+            assert_eq!(eased(configured), None);
+        }
+    }
+
+    #[test]
+    fn who_is_configured_to_send_none_sends_one_only_once_it_is_needed() {
+        assert_eq!(eased(json!({"seed": 7})), Some((json!({"seed": 7, "reasoning_effort": "low"}), true)));
+    }
+}
