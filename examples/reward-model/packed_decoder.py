@@ -1,11 +1,14 @@
 """Writes a decoder reward model as a packed ONNX graph: every distinct token of a batch is computed once.
 
-    python packed_decoder.py --checkpoint DIR --out model.onnx [--dtype float16] [--max-tokens 4096]
+    python packed_decoder.py --checkpoint DIR --out model.onnx [--attention chunks] [--dtype float16] [--max-tokens 4096]
 
 `DIR` is a Hugging Face `*ForSequenceClassification` of one label: Llama, Mistral, Qwen2, Qwen3 or Gemma. The linear
 layers run over the nodes of the batch's prefix tree; attention gathers whole sequences from them, so nothing is padded
 but attention's rows and no shared beginning is computed twice. Each state comes of the same numbers as it would alone.
 `crates/guerdon-model/src/packed.rs` lists the inputs and builds them.
+
+Attention is the part that differs by device. `rows`, for CUDA: whole sequences in one fused kernel. `chunks`, for a CPU: every
+node asks once (`chunks.rs` there), with the plain kernel that is fastest there; fp32 only.
 
 The graph is written node by node, because an exported one keeps neither the fused attention nor this layout.
 """
@@ -56,10 +59,75 @@ def norm_weight(norm, family):
     return norm.weight.float() + 1 if family == "gemma" else norm.weight
 
 
-def build(model, dtype="float32", max_tokens=4096):
+class Rows:
+    """Attention over whole sequences: the queries of what sequences share are computed once for each of them."""
+
+    inputs = {"token_ids": ["nodes"], "gather_idx": ["batch", "longest"], "scatter_idx": ["nodes"], "seqlens_k": ["batch"],
+              "total_len": [], "last_idx": ["batch"]}
+    int32 = {"seqlens_k", "total_len"}
+
+    def __init__(self, g, heads, kv_heads, size, scale):
+        self.options = dict(num_heads=heads, kv_num_heads=kv_heads, do_rotary=1, scale=scale)
+        no_past(g, kv_heads, size)
+
+    def __call__(self, g, p, qkv):
+        rows = g.node("Gather", [qkv, "gather_idx"], [p + "rows"])
+        return g.node("GroupQueryAttention", [rows, "", "", "past", "past", "seqlens_k", "total_len", "cos", "sin"],
+                      [p + "attended", p + "key", p + "value"], domain=MICROSOFT, **self.options)
+
+
+class Chunks:
+    """Attention by chunks of queries: keys and queries are rotated once a node, keys and values repeated for each head."""
+
+    inputs = {"token_ids": ["nodes"], "position_ids": ["nodes"], "query_idx": ["chunks", "queries"],
+              "key_idx": ["chunks", "longest"], "starts": ["chunks"], "scatter_idx": ["nodes"], "last_idx": ["batch"]}
+    int32 = set()
+    hidden = -10000.0  # added to the score of a key that a query must not see: exp() of it is exactly 0
+
+    def __init__(self, g, heads, kv_heads, size, scale):
+        self.heads, self.kv_heads, self.scale = heads, kv_heads, scale
+        for name, value in (("axis1", [1]), ("axis2", [2]), ("widths", [heads * size, kv_heads * size, kv_heads * size]),
+                            ("one_head", [-1, kv_heads, 1, size]), ("repeat", [1, 1, heads // kv_heads, 1]), ("i0", 0), ("i1", 1)):
+            g.weight(name, np.array(value, np.int64))
+        for name, value in (("seen", 0), ("hidden", self.hidden)):
+            g.weight(name, np.float32(value))
+        g.node("Unsqueeze", ["position_ids", "axis1"], ["positions"])
+        for name, source in (("columns", "query_idx"), ("keys", "key_idx")):
+            size_of = g.node("Gather", [g.node("Shape", [source], [source + ".shape"]), "i1"], [source + ".width"])
+            g.node("Range", ["i0", size_of, "i1"], [name])
+        place = g.node("Add", [g.node("Unsqueeze", ["starts", "axis1"], ["starts.column"]), "columns"], ["place"])
+        sees = g.node("LessOrEqual", ["keys", g.node("Unsqueeze", [place, "axis2"], ["place.column"])], ["sees"])
+        g.node("Unsqueeze", [g.node("Where", [sees, "seen", "hidden"], ["mask"]), "axis1"], ["bias"])
+
+    def rotate(self, g, x, heads):
+        # Each node a row of its own: one row of them all would have to fit the table of angles.
+        row = g.node("Unsqueeze", [x, "axis1"], [x + ".row"])
+        row = g.node("RotaryEmbedding", [row, "positions", "cos", "sin"], [x + ".rotated"], domain=MICROSOFT, num_heads=heads)
+        return g.node("Squeeze", [row, "axis1"], [x + ".nodes"])
+
+    def widen(self, g, x):
+        each = g.node("Expand", [g.node("Reshape", [x, "one_head"], [x + ".heads"]), "repeat"], [x + ".repeated"])
+        return g.node("Reshape", [each, "flat"], [x + ".wide"])
+
+    def __call__(self, g, p, qkv):
+        q, k, v = p + "q.own", p + "k.own", p + "v.own"
+        g.node("Split", [qkv, "widths"], [q, k, v], axis=-1)
+        q = g.node("Gather", [self.rotate(g, q, self.heads), "query_idx"], [p + "queries"])
+        k = g.node("Gather", [self.widen(g, self.rotate(g, k, self.kv_heads)), "key_idx"], [p + "keys"])
+        v = g.node("Gather", [self.widen(g, v), "key_idx"], [p + "values"])
+        return g.node("MultiHeadAttention", [q, k, v, "", "", "bias"], [p + "attended"], domain=MICROSOFT, num_heads=self.heads,
+                      scale=self.scale)
+
+
+ATTENTION = {"rows": Rows, "chunks": Chunks}
+
+
+def build(model, dtype="float32", max_tokens=4096, attention="rows"):
     config, trunk = model.config, model.model
     family = config.model_type
     check(config, family)
+    if attention == "chunks" and dtype != "float32":
+        raise SystemExit(f"attention by chunks is for a CPU, which computes it in float32 only, not in {dtype}")
     heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
     size = getattr(config, "head_dim", None) or config.hidden_size // heads
     g = Graph(dtype)
@@ -70,24 +138,20 @@ def build(model, dtype="float32", max_tokens=4096):
     g.weight("cos", np.cos(angles) * rope.attention_scaling)
     g.weight("sin", np.sin(angles) * rope.attention_scaling)
     g.weight("flat", np.array([-1, heads * size]))
-    no_past(g, kv_heads, size)
+    attend = ATTENTION[attention](g, heads, kv_heads, size, float(trunk.layers[0].self_attn.scaling))
 
     table = trunk.embed_tokens.weight.float()
     x = g.node("Gather", [g.weight("embed", table * (config.hidden_size**0.5 if family == "gemma" else 1)), "token_ids"], ["x"])
     first = g.weight("norm", norm_weight(trunk.layers[0].input_layernorm, family))
     h = g.node("SimplifiedLayerNormalization", [x, first], ["h"], epsilon=eps, axis=-1)
     for i, layer in enumerate(trunk.layers):
-        p, attention, mlp = f"layer{i}.", layer.self_attn, layer.mlp
-        qkv = g.linear(p + "qkv", h, [attention.q_proj, attention.k_proj, attention.v_proj])
-        if hasattr(attention, "q_norm"):
-            qkv = head_norms(g, p, qkv, attention, (heads, kv_heads, size), eps)
-        rows = g.node("Gather", [qkv, "gather_idx"], [p + "rows"])
-        g.node("GroupQueryAttention", [rows, "", "", "past", "past", "seqlens_k", "total_len", "cos", "sin"],
-               [p + "attended", p + "key", p + "value"], domain=MICROSOFT, num_heads=heads, kv_num_heads=kv_heads,
-               do_rotary=1, scale=float(attention.scaling))
-        flat = g.node("Reshape", [p + "attended", "flat"], [p + "flat"])
+        p, block, mlp = f"layer{i}.", layer.self_attn, layer.mlp
+        qkv = g.linear(p + "qkv", h, [block.q_proj, block.k_proj, block.v_proj])
+        if hasattr(block, "q_norm"):
+            qkv = head_norms(g, p, qkv, block, (heads, kv_heads, size), eps)
+        flat = g.node("Reshape", [attend(g, p, qkv), "flat"], [p + "flat"])
         states = g.node("Gather", [flat, "scatter_idx"], [p + "states"])
-        o = g.linear(p + "o", states, [attention.o_proj])
+        o = g.linear(p + "o", states, [block.o_proj])
         after = g.weight(p + "norm", norm_weight(layer.post_attention_layernorm, family))
         g.node("SkipSimplifiedLayerNormalization", [x, o, after], [p + "m", "", "", p + "x1"], domain=MICROSOFT, epsilon=eps)
         gate = dict(GATES[config.hidden_act if hasattr(config, "hidden_act") else config.hidden_activation])
@@ -104,7 +168,7 @@ def build(model, dtype="float32", max_tokens=4096):
     head = numpy_helper.from_array(np.ascontiguousarray(model.score.weight.detach().float().numpy().T), "score")
     g.weights.append(head)
     g.node("MatMul", [pooled, "score"], ["logits"])
-    return finish(g)
+    return finish(g, attend)
 
 
 def check(config, family):
@@ -140,12 +204,9 @@ def head_norms(g, p, qkv, attention, shape, eps):
     return g.node("Concat", [p + "qf", p + "kf", p + "v"], [p + "qkvn"], axis=-1)
 
 
-def finish(g):
-    long, int32 = TensorProto.INT64, TensorProto.INT32
-    info = helper.make_tensor_value_info
-    inputs = [info("token_ids", long, ["nodes"]), info("gather_idx", long, ["batch", "longest"]),
-              info("scatter_idx", long, ["nodes"]), info("seqlens_k", int32, ["batch"]), info("total_len", int32, []),
-              info("last_idx", long, ["batch"])]
+def finish(g, attend):
+    info, int32 = helper.make_tensor_value_info, attend.int32
+    inputs = [info(name, TensorProto.INT32 if name in int32 else TensorProto.INT64, shape) for name, shape in attend.inputs.items()]
     graph = helper.make_graph(g.nodes, "packed-reward-model", inputs, [info("logits", TensorProto.FLOAT, ["batch", 1])], g.weights)
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid(MICROSOFT, 1)]
     return helper.make_model(graph, opset_imports=opsets, ir_version=8, producer_name="guerdon packed_decoder")
@@ -162,12 +223,13 @@ def main():
     parser.add_argument("--checkpoint", required=True)
     parser.add_argument("--out", required=True)
     parser.add_argument("--dtype", choices=TYPES, default="float32")
+    parser.add_argument("--attention", choices=ATTENTION, default="rows", help="chunks for a CPU, rows for CUDA")
     parser.add_argument("--max-tokens", type=int, default=4096)
     args = parser.parse_args()
     from transformers import AutoModelForSequenceClassification
 
     model = AutoModelForSequenceClassification.from_pretrained(args.checkpoint, dtype=torch.float32).eval()
-    save(build(model, args.dtype, args.max_tokens), args.out)
+    save(build(model, args.dtype, args.max_tokens, args.attention), args.out)
 
 
 if __name__ == "__main__":

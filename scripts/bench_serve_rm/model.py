@@ -46,7 +46,7 @@ def main():
     folder = out / "model"
     folder.mkdir(parents=True, exist_ok=True)
     model, tokenizer = checkpoint(out / "checkpoint")
-    packed_decoder.save(packed_decoder.build(model, "float32", MAX_TOKENS), str(folder / "model.onnx"))
+    packed_decoder.save(packed_decoder.build(model, "float32", MAX_TOKENS, "chunks"), str(folder / "model.onnx"))
     tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
     (folder / "chat_template.jinja").write_text(tokenizer.chat_template, encoding="utf-8")
     told = types.SimpleNamespace(name="smollm2-135m", about="random head, for measuring", license="Apache-2.0",

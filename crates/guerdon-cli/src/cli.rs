@@ -141,7 +141,13 @@ pub(crate) enum Rm {
         /// Rollouts, one a line
         #[arg(long, value_name = "IN.jsonl")]
         on: PathBuf,
-        /// Tokens of one batch; default: 2048 on a CPU, 32768 on a GPU
+        /// Copies of the model on a CPU; default: one a core, as far as memory allows
+        #[arg(long, value_name = "COPIES")]
+        instances: Option<usize>,
+        /// Threads of one copy; default: the cores shared among the copies
+        #[arg(long, value_name = "THREADS")]
+        threads: Option<usize>,
+        /// Tokens of one batch; default: 256 on a CPU, 32768 on a GPU
         #[arg(long, value_name = "TOKENS")]
         token_budget: Option<usize>,
         /// Sequences of one batch; default: 64 on a CPU, 512 on a GPU

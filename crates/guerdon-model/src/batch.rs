@@ -31,9 +31,13 @@ pub(crate) enum Layout {
     Packed(Sharing),
 }
 
-/// Packed: how many times the token budget the rows that attention sees may hold, padding included. They take memory,
-/// not arithmetic.
-const ATTENTION_BUDGETS: usize = 8;
+/// Packed: up to so many tokens, a sequence that shares most of its own with the one before it may exceed the budget. Budgets
+/// of a CPU are smaller than many a prompt, and whoever cuts between the samples of one pays for the prompt again.
+const TOGETHER: usize = 2_048;
+
+/// Packed: how many times the token budget (or [`TOGETHER`], if that is more) the rows that attention sees may hold, padding
+/// included. They take memory, not arithmetic.
+const ATTENTION_BUDGETS: usize = 4;
 
 /// Packed: how many batches' worth of the oldest sequences are sorted at a time. Comparing ids costs more than comparing
 /// lengths, and samples of one prompt come together.
@@ -42,7 +46,7 @@ const SORTED_BUDGETS: usize = 32;
 /// The places in `waiting` (most urgent first) of the batch to run next, ascending.
 ///
 /// It is not empty unless `waiting` is, and holds place 0. It keeps the limits, or it is one sequence that alone exceeds
-/// them. O(n log n); for the 16,384 turns of the default queue that is well under a millisecond padded and a few
+/// them, or a few that share most of what they are. O(n log n); for the 16,384 turns of the default queue that is well under a millisecond padded and a few
 /// milliseconds packed, against tens of milliseconds for the batch.
 pub(crate) fn next_batch(waiting: &[&Tokens], limits: Limits) -> Vec<usize> {
     let order = match limits.layout {
@@ -78,7 +82,7 @@ fn cut_padded(waiting: &[&Tokens], order: &[usize], limits: Limits) -> usize {
 }
 
 fn by_sharing(waiting: &[&Tokens], limits: Limits, sharing: Sharing) -> Vec<usize> {
-    let mut window = limits.token_budget.saturating_mul(SORTED_BUDGETS);
+    let mut window = limits.token_budget.max(TOGETHER).saturating_mul(SORTED_BUDGETS);
     let within = waiting.iter().take_while(|tokens| {
         let fits = window > 0;
         window = window.saturating_sub(tokens.len());
@@ -90,14 +94,17 @@ fn by_sharing(waiting: &[&Tokens], limits: Limits, sharing: Sharing) -> Vec<usiz
 }
 
 fn cut_packed(waiting: &[&Tokens], order: &[usize], limits: Limits, sharing: Sharing) -> usize {
+    let together = limits.token_budget.max(TOGETHER);
     let (mut distinct, mut longest) = (0, 0);
     let mut before: Option<&Tokens> = None;
     for (items, &place) in order.iter().enumerate() {
         let tokens = waiting[place];
-        distinct += tokens.len() - before.map_or(0, |before| sharing.shared(before, tokens));
+        let shared = before.map_or(0, |before| sharing.shared(before, tokens));
+        distinct += tokens.len() - shared;
         longest = longest.max(tokens.len());
         let rows = longest.saturating_mul(items + 1);
-        if distinct > limits.token_budget || rows > limits.token_budget.saturating_mul(ATTENTION_BUDGETS) {
+        let budget = if shared * 2 > tokens.len() { together } else { limits.token_budget };
+        if items > 0 && (distinct > budget || rows > together.saturating_mul(ATTENTION_BUDGETS)) {
             return items;
         }
         before = Some(tokens);
@@ -187,8 +194,15 @@ mod tests {
             for batch in drain(&sequences, Limits { layout: PACKED, token_budget, max_items }) {
                 let oldest = seen.iter().position(|seen| !seen).unwrap();
                 prop_assert!(batch.contains(&oldest) && batch.len() <= max_items);
-                let together: Vec<&Tokens> = batch.iter().map(|&place| &sequences[place]).collect();
-                prop_assert!(batch.len() == 1 || Sharing::Beginnings.nodes(&together) <= token_budget);
+                let mut together: Vec<&Tokens> = batch.iter().map(|&place| &sequences[place]).collect();
+                // Whoever is in it beyond the budget shares most of itself with the one before it.
+                together.sort_by(|a, b| Sharing::Beginnings.order(a, b));
+                let mut nodes = together[0].len();
+                for pair in together.windows(2) {
+                    let shared = Sharing::Beginnings.shared(pair[0], pair[1]);
+                    nodes += pair[1].len() - shared;
+                    prop_assert!(nodes <= token_budget || shared * 2 > pair[1].len());
+                }
                 for place in batch {
                     prop_assert!(!std::mem::replace(&mut seen[place], true));
                 }
@@ -234,7 +248,17 @@ mod tests {
         let limits = Limits { layout: PACKED, token_budget: 120, max_items: 64 };
         assert_eq!(next_batch(&waiting, limits), [0, 2, 4]);
         assert_eq!(next_batch(&waiting, Limits { max_items: 2, ..limits }), [0, 2]);
-        // Not even the first fits: it runs alone.
-        assert_eq!(next_batch(&waiting, Limits { token_budget: 50, ..limits }), [0]);
+        // Not even the first fits. The others of its prompt cost little beside it; without a prompt it would run alone.
+        assert_eq!(next_batch(&waiting, Limits { token_budget: 50, ..limits }), [0, 2, 4]);
+        let strangers = unmarked((0..3).map(|id| vec![id; 90]).collect());
+        assert_eq!(
+            next_batch(&strangers.iter().collect::<Vec<_>>(), Limits { token_budget: 50, ..limits }),
+            [0]
+        );
+        // A prompt's samples go on up to `TOGETHER` tokens.
+        let many = unmarked((0..400).map(|reply| sample(1, reply)).collect());
+        let limits = Limits { max_items: 1_000, ..limits };
+        let (items, rest) = ((TOGETHER - 90) / 10, 4 * TOGETHER / 100);
+        assert_eq!(next_batch(&many.iter().collect::<Vec<_>>(), limits).len(), items.min(rest));
     }
 }

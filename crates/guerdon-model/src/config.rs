@@ -12,6 +12,9 @@ use crate::Error;
 /// The queue's slots are allocated when the model is loaded, about a hundred bytes each.
 const MOST_QUEUED: usize = 1 << 20;
 
+/// What the instances' files may take together before the default is fewer instances than cores.
+const INSTANCES_BYTES: u64 = 2 << 30;
+
 /// How to run one reward model. Everything but `path` has a default.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -21,7 +24,12 @@ pub struct ModelConfig {
     /// `cpu`, `cuda` or `cuda:N`. A CUDA device that cannot be used is an error, never the CPU in its place.
     #[serde(default)]
     pub device: Device,
-    /// Threads of one run on the CPU. Default: one per physical core.
+    /// Copies of the model on a CPU, each with a device thread of its own, which share the queue. Default: one per physical core
+    /// as far as their files together stay within 2 GiB, since batches side by side are faster than threads that share a
+    /// batch. Fewer answer a lone request sooner and take less memory. A GPU has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instances: Option<usize>,
+    /// Threads of one run on the CPU. Default: the physical cores, shared among the instances.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,
     /// The ONNX Runtime library, or its folder. Default: beside the executable, then `.guerdon/onnxruntime` in the
@@ -29,7 +37,8 @@ pub struct ModelConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runtime: Option<PathBuf>,
     /// Tokens of one batch that the device computes: padding included, what is shared once. One sequence longer than this
-    /// is a batch of its own. Default: 2,048 on a CPU, which gains nothing beyond; 32,768 on a GPU.
+    /// is a batch of its own; sequences that share most of their tokens stay together up to 2,048. Default: 256 on a CPU,
+    /// whose caches hold no more; 32,768 on a GPU.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_budget: Option<usize>,
     /// Sequences in one batch. Default: 64 on a CPU, 512 on a GPU.
@@ -60,6 +69,7 @@ impl ModelConfig {
         Self {
             path: path.into(),
             device: Device::default(),
+            instances: None,
             threads: None,
             runtime: None,
             token_budget: None,
@@ -71,11 +81,23 @@ impl ModelConfig {
         }
     }
 
+    /// `instances` and `threads`, or what suits a model of so many bytes on a machine of so many physical cores.
+    pub(crate) fn instances_and_threads(&self, model_bytes: u64, cores: usize) -> (usize, usize) {
+        let cores = cores.max(1);
+        let fit = usize::try_from(INSTANCES_BYTES / model_bytes.max(1)).unwrap_or(usize::MAX);
+        let instances = match (self.device, self.instances, self.threads) {
+            (Device::Cuda(_), ..) => 1,
+            (Device::Cpu, Some(instances), _) => instances,
+            (Device::Cpu, None, threads) => (cores / threads.unwrap_or(1)).min(fit).max(1),
+        };
+        (instances, self.threads.unwrap_or((cores / instances).max(1)))
+    }
+
     /// `token_budget`, or the device's default.
     #[must_use]
     pub fn tokens_of_a_batch(&self) -> usize {
         self.token_budget.unwrap_or(match self.device {
-            Device::Cpu => 2_048,
+            Device::Cpu => 256,
             Device::Cuda(_) => 32_768,
         })
     }
@@ -102,7 +124,15 @@ impl ModelConfig {
         positive("max_batch", self.sequences_of_a_batch())?;
         positive("queue", self.queue)?;
         positive("threads", self.threads.unwrap_or(1))?;
+        positive("instances", self.instances.unwrap_or(1))?;
         positive("max_tokens", self.max_tokens.unwrap_or(1))?;
+        if let (Device::Cuda(_), Some(instances @ 2..)) = (self.device, self.instances) {
+            let detail = format!(
+                "is {instances} on {}, which runs one; give each GPU a model of its own",
+                self.device
+            );
+            return Err(Error::Config { key: "instances", detail });
+        }
         if self.queue > MOST_QUEUED {
             return Err(Error::Config {
                 key: "queue",
@@ -200,9 +230,27 @@ mod tests {
     fn a_gpu_gets_larger_batches_unless_the_configuration_says_how_large() {
         let of = |text: &str| -> ModelConfig { toml::from_str(text).unwrap() };
         let sizes = |config: &ModelConfig| (config.tokens_of_a_batch(), config.sequences_of_a_batch());
-        assert_eq!(sizes(&of("path = \"m\"")), (2_048, 64));
+        assert_eq!(sizes(&of("path = \"m\"")), (256, 64));
         assert_eq!(sizes(&of("path = \"m\"\ndevice = \"cuda\"")), (32_768, 512));
         assert_eq!(sizes(&of("path = \"m\"\ndevice = \"cuda\"\ntoken_budget = 9\nmax_batch = 2")), (9, 2));
+    }
+
+    #[test]
+    fn small_models_have_an_instance_a_core_and_large_ones_share_the_cores() {
+        let of = |text: &str, bytes| -> (usize, usize) {
+            let config: ModelConfig = toml::from_str(&format!("path = \"m\"\n{text}")).unwrap();
+            config.instances_and_threads(bytes, 8)
+        };
+        let (small, large) = (10_000_000, 540_000_000);
+        assert_eq!([of("", small), of("", large), of("", 9_000_000_000)], [(8, 1), (3, 2), (1, 8)]);
+        assert_eq!([of("threads = 4", small), of("threads = 16", small)], [(2, 4), (1, 16)]);
+        assert_eq!([of("instances = 1", small), of("instances = 20", small)], [(1, 8), (20, 1)]);
+        assert_eq!(
+            [of("instances = 3\nthreads = 5", small), of("device = \"cuda\"", small)],
+            [(3, 5), (1, 8)]
+        );
+        let several = ModelConfig { device: Device::Cuda(0), instances: Some(2), ..ModelConfig::new("m") };
+        assert!(several.check().unwrap_err().to_string().contains("`instances` is 2 on cuda:0"));
     }
 
     #[test]

@@ -51,6 +51,11 @@ pub(crate) fn read_text(path: &Path) -> Result<String, Error> {
     std::fs::read_to_string(path).map_err(|source| Error::File { path: path.to_owned(), source })
 }
 
+pub(crate) fn size(path: &Path) -> Result<u64, Error> {
+    let failed = |source| Error::File { path: path.to_owned(), source };
+    path.metadata().map(|metadata| metadata.len()).map_err(failed)
+}
+
 pub(crate) fn verify(path: &Path, expected: &Sha256Hex) -> Result<(), Error> {
     let found = sha256(path)?;
     if found == *expected {

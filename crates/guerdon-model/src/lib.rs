@@ -13,7 +13,7 @@
 //! ```
 //!
 //! A turn's way: dialogue → text and token ids (`template.rs`, `tokenize.rs`, `window.rs`) → a place in the queue
-//! (`cache.rs`, `model.rs`, `queue.rs`) → the waiting set of the device thread (`waiting.rs`, `batch.rs`, `worker.rs`) →
+//! (`cache.rs`, `model.rs`, `queue.rs`) → the waiting set (`intake.rs`, `waiting.rs`, `batch.rs`) → a device thread (`worker.rs`) →
 //! the session (`padded.rs` or `packed.rs`, `session.rs`) → a calibrated score (`source.rs`).
 //!
 //! | file | what |
@@ -30,9 +30,11 @@
 //! | `queue.rs` | places in the queue, and when one will be free |
 //! | `waiting.rs`, `fair.rs` | who waits, until when, for which sequence; who is next |
 //! | `batch.rs` | which of the waiting sequences run together |
-//! | `worker.rs` | the device thread |
+//! | `intake.rs` | where device threads get their work, and what is not computed twice |
+//! | `worker.rs` | a device thread |
 //! | `session.rs` | the model on its device |
 //! | `padded.rs`, `packed.rs` | a batch as rows; as nodes, every distinct token once |
+//! | `chunks.rs` | a packed decoder's attention on a CPU: every node asks once |
 //! | `warm.rs` | the first runs |
 //! | `model.rs` | a loaded model: queue in, scores out |
 //! | `source.rs` | the reward source |
@@ -40,10 +42,12 @@
 
 mod batch;
 mod cache;
+mod chunks;
 mod config;
 mod error;
 mod fair;
 mod files;
+mod intake;
 mod manifest;
 mod model;
 mod packed;

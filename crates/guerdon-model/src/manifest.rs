@@ -9,7 +9,7 @@ use guerdon_types::{Calibration, Finite, Role};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::files::{Sha256Hex, read_text, sha256, verify};
+use crate::files::{Sha256Hex, read_text, sha256, size, verify};
 
 /// The manifest's name inside a model folder.
 pub const MANIFEST: &str = "guerdon.model.toml";
@@ -191,6 +191,12 @@ impl Manifest {
             verify(&folder.join(template), hash)?;
         }
         Ok(manifest)
+    }
+
+    /// Bytes of the graph and its weights.
+    pub(crate) fn model_bytes(&self, folder: &Path) -> Result<u64, Error> {
+        let parts = [Some(&self.files.model), self.files.model_data.as_ref()];
+        parts.into_iter().flatten().map(|part| size(&folder.join(part))).sum()
     }
 
     pub(crate) fn parse(text: &str) -> Result<Self, String> {

@@ -1,4 +1,4 @@
-//! A loaded model: its manifest, its tokenizer, and the way to its device thread.
+//! A loaded model: its manifest, its tokenizer, and the way to its device threads.
 
 use std::fmt;
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -14,16 +14,17 @@ use tracing::Span;
 
 use crate::batch::Limits;
 use crate::cache::ScoreCache;
+use crate::intake::{Coming, Intake, OnItsWay};
 use crate::manifest::{Format, Manifest};
 use crate::queue::Queue;
 use crate::session::{Engine, OrtEngine, SessionConfig};
 use crate::tokenize::{Encoded, Encoder};
 use crate::waiting::{Answer, Entry, Lost};
 use crate::warm::warm_up;
-use crate::worker::{Coming, ModelEvent, Observer, OnItsWay, Worker};
+use crate::worker::{ModelEvent, Observer, Worker};
 use crate::{Device, Error, ModelConfig};
 
-/// A loaded reward model, with its device thread. It is shared behind an `Arc` and outlives the sources made of it.
+/// A loaded reward model, with its device threads. It is shared behind an `Arc` and outlives the sources made of it.
 pub struct Model {
     manifest: Manifest,
     hash: String,
@@ -35,7 +36,7 @@ pub struct Model {
     tokenizing: Arc<Semaphore>,
     coming: Coming,
     inbox: Mutex<Option<SyncSender<Entry>>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// A question: which turns of a dialogue, for whom, and until when.
@@ -72,8 +73,8 @@ impl Miss {
 }
 
 impl Model {
-    /// Loads the model, verifies its files, tries its longest input on the device, and starts the device thread. It
-    /// blocks while it does. `observer` is told of every batch, on that thread, and of what the cache spared.
+    /// Loads the model, verifies its files, tries its longest input on the device, and starts the device threads. It
+    /// blocks while it does. `observer` is told of every batch, on those threads, and of what the cache spared.
     ///
     /// # Errors
     /// [`Error`] says what is wrong with the configuration, the folder, the ONNX Runtime library or the model.
@@ -88,23 +89,28 @@ impl Model {
         let mut encoder = Encoder::load(&config.path, &manifest)?;
         let path = config.path.join(&manifest.files.model);
         let refused = |detail| Error::Model { path: path.clone(), detail };
-        let mut engine = OrtEngine::load(&SessionConfig {
+        let bytes = manifest.model_bytes(&config.path)?;
+        let (instances, threads) = config.instances_and_threads(bytes, num_cpus::get_physical());
+        let session = SessionConfig {
             model: &path,
             output: &manifest.output,
             device: config.device,
-            threads: config.threads,
+            threads,
             runtime: config.runtime.as_deref(),
             pad: encoder.pad(),
-        })?;
-        if engine.asks_for_replies() {
+        };
+        let mut engines = (0..instances).map(|_| OrtEngine::load(&session)).collect::<Result<Vec<_>, _>>()?;
+        if engines.iter().any(OrtEngine::asks_for_replies) {
             encoder.mark_replies().map_err(refused)?;
         }
-        warm_up(&mut engine, &encoder, config).map_err(refused)?;
-        Self::start(engine, manifest, hash, encoder, config, observer)
+        for engine in &mut engines {
+            warm_up(engine, &encoder, config).map_err(refused)?;
+        }
+        Self::start(engines, manifest, hash, encoder, config, observer)
     }
 
     fn start(
-        engine: impl Engine,
+        engines: Vec<impl Engine>,
         manifest: Manifest,
         hash: String,
         encoder: Encoder,
@@ -115,24 +121,30 @@ impl Model {
         let (sender, inbox) = sync_channel(config.queue);
         let (queue, cache) = (Queue::new(config.queue), ScoreCache::new(config.cache));
         let coming = Coming::default();
-        let worker = Worker {
-            limits: Limits {
-                layout: engine.layout(),
-                token_budget: config.tokens_of_a_batch(),
-                max_items: config.sequences_of_a_batch(),
-            },
-            engine,
-            inbox,
-            coming: coming.clone(),
-            max_wait: config.max_wait,
-            queue: queue.clone(),
-            cache: cache.clone(),
-            observer: Arc::clone(&observer),
+        let Some(layout) = engines.first().map(Engine::layout) else {
+            return Err(Error::Config {
+                key: "instances",
+                detail: "is 0; give it a positive number".to_owned(),
+            });
         };
-        let thread = std::thread::Builder::new()
-            .name(format!("rm-{}", config.device))
-            .spawn(move || worker.run())
-            .map_err(Error::Thread)?;
+        let limits = Limits {
+            layout,
+            token_budget: config.tokens_of_a_batch(),
+            max_items: config.sequences_of_a_batch(),
+        };
+        let intake = Arc::new(Intake::new(inbox, coming.clone(), limits, config.max_wait, engines.len()));
+        let threads = engines.into_iter().map(|engine| {
+            let worker = Worker {
+                engine,
+                intake: Arc::clone(&intake),
+                queue: queue.clone(),
+                cache: cache.clone(),
+                observer: Arc::clone(&observer),
+            };
+            let name = format!("rm-{}", config.device);
+            std::thread::Builder::new().name(name).spawn(move || worker.run()).map_err(Error::Thread)
+        });
+        let threads = threads.collect::<Result<_, _>>()?;
         // More would not tokenize faster, only keep a thread of the runtime's pool each.
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Arc::new(Self {
@@ -146,7 +158,7 @@ impl Model {
             tokenizing: Arc::new(Semaphore::new(cores)),
             coming,
             inbox: Mutex::new(Some(sender)),
-            thread: Mutex::new(Some(thread)),
+            threads: Mutex::new(threads),
         }))
     }
 
@@ -180,13 +192,15 @@ impl Model {
         format!("{name} on {}, {} tokens of {format}{about}", self.device, self.encoder.max_tokens())
     }
 
-    /// Takes no more questions, answers those that were taken, and joins the device thread. It blocks while it does;
+    /// Takes no more questions, answers those that were taken, and joins the device threads. It blocks while it does;
     /// calling it again does nothing.
     pub fn shutdown(&self) {
         drop(self.inbox.lock().unwrap_or_else(PoisonError::into_inner).take());
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Err(_)) = thread.map(JoinHandle::join) {
-            tracing::error!("the reward model's device thread panicked");
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a device thread of the reward model panicked");
+            }
         }
     }
 
@@ -272,8 +286,7 @@ impl Model {
         let wanted = encoded.iter().filter(|encoded| encoded.is_ok()).count() - hits;
         let mut reserved = self.queue.reserve(wanted).await.ok_or_else(|| self.too_many(wanted))?;
         let inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        // Before the first is sent: the device thread must not wait for what it has.
-        drop(on_its_way);
+        let (mut on_its_way, mut to_send) = (Some(on_its_way), wanted);
         let (queued, span) = (Instant::now(), Span::current());
         let mut ask = |encoded: Result<Encoded, Miss>, known: Option<f32>| {
             let Encoded { tokens, truncated } = encoded?;
@@ -284,7 +297,10 @@ impl Model {
             let place = reserved.place(length).ok_or_else(|| self.too_many(wanted))?;
             let (reply, answer) = oneshot::channel();
             let Question { client, deadline, .. } = question;
-            let entry = Entry { tokens, client, deadline, queued, span: span.clone(), reply, place };
+            to_send -= 1;
+            let on_its_way = if to_send == 0 { on_its_way.take() } else { None };
+            let span = span.clone();
+            let entry = Entry { tokens, client, deadline, queued, span, reply, place, on_its_way };
             match inbox.as_ref() {
                 Some(inbox) if inbox.try_send(entry).is_ok() => {
                     Ok(Asked { tokens: length, truncated, answer: Waits::For(answer) })

@@ -1,7 +1,7 @@
 //! Packed input: every distinct token once, whoever shares it.
 //!
 //! A packed graph computes its linear layers once per node of a batch: per distinct token, without padding. Only attention
-//! sees whole sequences, which it gathers from the nodes. What may be shared follows from what a token sees:
+//! sees whole sequences, which it gathers from the nodes (a decoder for the CPU by chunks, `chunks.rs`). What may be shared follows from what a token sees:
 //!
 //! - In a **decoder** a token's state depends on what stands before it and on nothing after it, so sequences share
 //!   whatever they begin with alike: the samples of one prompt the prompt, the turns of one dialogue all that was said
@@ -28,6 +28,7 @@
 //! | `context_lens` | `[B]` | how many tokens of each come before the reply |
 
 use std::cmp::Ordering;
+use std::ops::Range;
 
 use ort::value::TensorElementType::{self, Int32, Int64};
 
@@ -42,20 +43,30 @@ pub(crate) enum Sharing {
     Contexts,
 }
 
-/// A graph's inputs and their types.
-type Inputs = [(&'static str, TensorElementType); 6];
+/// A packed graph, known by its inputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Graph {
+    /// Attention over whole sequences.
+    Decoder,
+    /// Attention by chunks (`chunks.rs`).
+    ChunkedDecoder,
+    /// The context does not see the reply.
+    Encoder,
+}
 
-impl Sharing {
-    /// What a graph with these inputs shares; `None` if it is not packed. The error is for one that nearly is.
+impl Graph {
+    /// Which packed graph has these inputs; `None` if it is not packed. The error is for one that nearly is.
     pub(crate) fn of<'a>(
         inputs: &(impl Iterator<Item = (&'a str, Option<TensorElementType>)> + Clone),
     ) -> Result<Option<Self>, String> {
         let has = |wanted: &str| inputs.clone().any(|(name, _)| name == wanted);
-        if !has("gather_idx") {
-            return Ok(None);
-        }
-        let sharing = if has("context_lens") { Self::Contexts } else { Self::Beginnings };
-        let known = sharing.inputs();
+        let (graph, sign) = match () {
+            () if has("query_idx") => (Self::ChunkedDecoder, "query_idx"),
+            () if !has("gather_idx") => return Ok(None),
+            () if has("context_lens") => (Self::Encoder, "context_lens"),
+            () => (Self::Decoder, "gather_idx"),
+        };
+        let known = graph.inputs();
         for (name, kind) in inputs.clone() {
             match known.iter().find(|(known, _)| *known == name) {
                 None => return Err(format!("has an input `{name}`, which is none of a packed graph's")),
@@ -66,20 +77,52 @@ impl Sharing {
             }
         }
         match known.iter().find(|(wanted, _)| !has(wanted)) {
-            Some((missing, _)) => Err(format!("is packed, for it has `gather_idx`, but lacks `{missing}`")),
-            None => Ok(Some(sharing)),
+            Some((missing, _)) => Err(format!("is packed, for it has `{sign}`, but lacks `{missing}`")),
+            None => Ok(Some(graph)),
         }
     }
 
-    const fn inputs(self) -> Inputs {
-        let [tokens, gather, scatter] = [("token_ids", Int64), ("gather_idx", Int64), ("scatter_idx", Int64)];
-        let [a, b, c] = match self {
-            Self::Beginnings => [("seqlens_k", Int32), ("total_len", Int32), ("last_idx", Int64)],
-            Self::Contexts => [("position_ids", Int64), ("lengths", Int64), ("context_lens", Int64)],
-        };
-        [tokens, gather, scatter, a, b, c]
+    /// What its sequences share.
+    pub(crate) const fn sharing(self) -> Sharing {
+        match self {
+            Self::Decoder | Self::ChunkedDecoder => Sharing::Beginnings,
+            Self::Encoder => Sharing::Contexts,
+        }
     }
 
+    /// Their names and types.
+    pub(crate) const fn inputs(self) -> &'static [(&'static str, TensorElementType)] {
+        match self {
+            Self::Decoder => &[
+                ("token_ids", Int64),
+                ("gather_idx", Int64),
+                ("scatter_idx", Int64),
+                ("seqlens_k", Int32),
+                ("total_len", Int32),
+                ("last_idx", Int64),
+            ],
+            Self::ChunkedDecoder => &[
+                ("token_ids", Int64),
+                ("position_ids", Int64),
+                ("query_idx", Int64),
+                ("key_idx", Int64),
+                ("starts", Int64),
+                ("scatter_idx", Int64),
+                ("last_idx", Int64),
+            ],
+            Self::Encoder => &[
+                ("token_ids", Int64),
+                ("gather_idx", Int64),
+                ("scatter_idx", Int64),
+                ("position_ids", Int64),
+                ("lengths", Int64),
+                ("context_lens", Int64),
+            ],
+        }
+    }
+}
+
+impl Sharing {
     /// An order in which each sequence shares with the one before it all that it shares with any before it.
     ///
     /// Beginnings: that of the ids. Contexts: long ones first, as in a padded batch, since attention is padded; and whole
@@ -111,7 +154,7 @@ impl Sharing {
     }
 }
 
-/// A batch's nodes, laid out as a graph's inputs; each kind of graph takes its own six of them.
+/// A batch's nodes, laid out as a graph's inputs; each kind of graph takes its own of them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Packing {
     pub(crate) token_ids: Vec<i64>,
@@ -123,6 +166,8 @@ pub(crate) struct Packing {
     pub(crate) seqlens_k: Vec<i32>,
     pub(crate) total_len: i32,
     pub(crate) last_idx: Vec<i64>,
+    /// Each sequence's own places: those whose nodes no sequence packed before it has.
+    pub(crate) own: Vec<Range<usize>>,
 }
 
 impl Packing {
@@ -144,6 +189,7 @@ impl Packing {
             seqlens_k: vec![0; rows],
             total_len: i32::try_from(longest).ok()?,
             last_idx: vec![0; rows],
+            own: vec![0..0; rows],
             ..Self::default()
         };
         let mut before: Option<usize> = None;
@@ -160,6 +206,7 @@ impl Packing {
                 packing.position_ids.push(int64(column)?);
                 packing.scatter_idx.push(int64(start + column)?);
             }
+            packing.own[row] = shared..tokens.len();
             packing.seqlens_k[row] = i32::try_from(tokens.len().checked_sub(1)?).ok()?;
             packing.last_idx[row] = packing.gather_idx[start + tokens.len() - 1];
             before = Some(row);
@@ -246,17 +293,17 @@ mod tests {
     }
 
     #[test]
-    fn a_graph_is_packed_with_all_six_inputs_or_refused_by_the_one_that_is_wrong() {
-        for sharing in [Sharing::Beginnings, Sharing::Contexts] {
-            let all = sharing.inputs().map(|(name, kind)| (name, Some(kind)));
-            assert_eq!(Sharing::of(&all.into_iter()), Ok(Some(sharing)));
-            let fewer = all.into_iter().filter(|(name, _)| *name != "scatter_idx");
-            assert!(Sharing::of(&fewer).unwrap_err().contains("lacks `scatter_idx`"));
-            let wrong = all.map(|(name, kind)| (name, kind.filter(|_| name != "token_ids")));
-            assert!(Sharing::of(&wrong.into_iter()).unwrap_err().contains("`token_ids`"));
-            let other = all.into_iter().chain([("token_type_ids", Some(Int64))]);
-            assert!(Sharing::of(&other).unwrap_err().contains("`token_type_ids`"));
+    fn a_graph_is_packed_with_all_its_inputs_or_refused_by_the_one_that_is_wrong() {
+        for graph in [Graph::Decoder, Graph::ChunkedDecoder, Graph::Encoder] {
+            let all = || graph.inputs().iter().map(|(name, kind)| (*name, Some(*kind)));
+            assert_eq!(Graph::of(&all()), Ok(Some(graph)));
+            let fewer = all().filter(|(name, _)| *name != "scatter_idx");
+            assert!(Graph::of(&fewer).unwrap_err().contains("lacks `scatter_idx`"));
+            let wrong = all().map(|(name, kind)| (name, kind.filter(|_| name != "token_ids")));
+            assert!(Graph::of(&wrong).unwrap_err().contains("`token_ids`"));
+            let other = all().chain([("token_type_ids", Some(Int64))]);
+            assert!(Graph::of(&other).unwrap_err().contains("`token_type_ids`"));
         }
-        assert_eq!(Sharing::of(&[("input_ids", Some(Int64))].into_iter()), Ok(None));
+        assert_eq!(Graph::of(&[("input_ids", Some(Int64))].into_iter()), Ok(None));
     }
 }

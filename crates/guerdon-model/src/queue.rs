@@ -64,7 +64,7 @@ impl Queue {
         Some(Duration::from_nanos(nanos).clamp(Duration::from_secs(1), Duration::from_secs(60)))
     }
 
-    /// Told of every batch, by the device thread alone.
+    /// Told of every batch. Device threads may overwrite each other's figure: it stays an average.
     pub(crate) fn ran(&self, tokens: usize, took: Duration) {
         let tokens = u64::try_from(tokens).unwrap_or(u64::MAX).max(1);
         let now = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX) / tokens;

@@ -90,11 +90,14 @@ fn the_tiny_model_scores_as_numpy_does() {
 
 #[test]
 fn the_packed_decoder_scores_as_transformers_does_and_the_same_whoever_shares_its_tree() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tiny-decoder");
-    let rows = rows(&folder);
-    assert!(rows.iter().all(|row| row.score.is_some()));
-    // Bit for bit: a state is computed from the same numbers in any tree.
-    compare(&folder, &rows, 0.0);
+    // Attention over rows, as on a GPU, and by chunks, as on a CPU.
+    for folder in ["tests/tiny-decoder", "tests/tiny-decoder-cpu"] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+        let rows = rows(&folder);
+        assert!(rows.iter().all(|row| row.score.is_some()));
+        // Bit for bit: a state is computed from the same numbers in any tree.
+        compare(&folder, &rows, 0.0);
+    }
 }
 
 #[test]

@@ -12,8 +12,9 @@ use ort::session::{Session, SessionInputValue};
 use ort::value::{DynValue, TensorRef};
 
 use crate::batch::Layout;
+use crate::chunks::{CHUNK, Chunks};
 use crate::manifest::Output;
-use crate::packed::{Packing, Sharing};
+use crate::packed::{Graph, Packing};
 use crate::padded::Fill;
 use crate::tokens::Tokens;
 use crate::{Device, Error, runtime};
@@ -33,7 +34,7 @@ pub(crate) struct SessionConfig<'a> {
     pub(crate) model: &'a Path,
     pub(crate) output: &'a Output,
     pub(crate) device: Device,
-    pub(crate) threads: Option<usize>,
+    pub(crate) threads: usize,
     pub(crate) runtime: Option<&'a Path>,
     /// What stands in the padding; the mask hides it.
     pub(crate) pad: u32,
@@ -54,7 +55,7 @@ enum Inputs {
     /// By name, each `[batch, longest]`.
     Padded(Vec<(String, Fill)>),
     /// Every distinct token once.
-    Packed(Sharing),
+    Packed(Graph),
 }
 
 type Named<'a> = Vec<(Cow<'a, str>, SessionInputValue<'a>)>;
@@ -80,7 +81,7 @@ impl OrtEngine {
     pub(crate) fn asks_for_replies(&self) -> bool {
         match &self.inputs {
             Inputs::Padded(inputs) => inputs.iter().any(|(_, fill)| *fill == Fill::Reply),
-            Inputs::Packed(sharing) => *sharing == Sharing::Contexts,
+            Inputs::Packed(graph) => *graph == Graph::Encoder,
         }
     }
 
@@ -95,8 +96,8 @@ impl OrtEngine {
 impl Inputs {
     fn of(session: &Session) -> Result<Self, String> {
         let inputs = session.inputs().iter().map(|input| (input.name(), input.dtype().tensor_type()));
-        if let Some(sharing) = Sharing::of(&inputs)? {
-            return Ok(Self::Packed(sharing));
+        if let Some(graph) = Graph::of(&inputs)? {
+            return Ok(Self::Packed(graph));
         }
         inputs
             .map(|(name, kind)| Ok((name.to_owned(), Fill::of(name, kind)?)))
@@ -109,7 +110,7 @@ impl Engine for OrtEngine {
     fn layout(&self) -> Layout {
         match self.inputs {
             Inputs::Padded(_) => Layout::Padded,
-            Inputs::Packed(sharing) => Layout::Packed(sharing),
+            Inputs::Packed(graph) => Layout::Packed(graph.sharing()),
         }
     }
 
@@ -128,30 +129,32 @@ impl Engine for OrtEngine {
                     .collect::<Result<_, _>>()?;
                 self.scores(inputs, rows)
             }
-            Inputs::Packed(sharing) => {
-                let sharing = *sharing;
-                let packing = Packing::of(sequences, sharing).ok_or_else(|| {
-                    format!("{rows} sequences of up to {longest} tokens are too many to pack")
-                })?;
-                let nodes = packing.token_ids.len();
-                let total_len = [packing.total_len];
-                let mut inputs = vec![
-                    named("token_ids", tensor(vec![nodes], &packing.token_ids))?,
-                    named("gather_idx", tensor(vec![rows, longest], &packing.gather_idx))?,
-                    named("scatter_idx", tensor(vec![nodes], &packing.scatter_idx))?,
-                ];
-                inputs.extend(match sharing {
-                    Sharing::Beginnings => [
-                        named("seqlens_k", tensor(vec![rows], &packing.seqlens_k))?,
-                        named("total_len", tensor(vec![], &total_len))?,
-                        named("last_idx", tensor(vec![rows], &packing.last_idx))?,
-                    ],
-                    Sharing::Contexts => [
-                        named("position_ids", tensor(vec![nodes], &packing.position_ids))?,
-                        named("lengths", tensor(vec![rows], &packing.lengths))?,
-                        named("context_lens", tensor(vec![rows], &packing.context_lens))?,
-                    ],
-                });
+            Inputs::Packed(graph) => {
+                let graph = *graph;
+                let too_many = || format!("{rows} sequences of up to {longest} tokens are too many to pack");
+                let packing = Packing::of(sequences, graph.sharing()).ok_or_else(too_many)?;
+                let chunked = graph == Graph::ChunkedDecoder;
+                let chunks =
+                    if chunked { Chunks::of(&packing).ok_or_else(too_many)? } else { Chunks::default() };
+                let (nodes, count, total_len) =
+                    (packing.token_ids.len(), chunks.starts.len(), [packing.total_len]);
+                let scatter_idx = if chunked { &chunks.scatter_idx } else { &packing.scatter_idx };
+                let input = |name: &'static str| match name {
+                    "token_ids" => named(name, tensor(vec![nodes], &packing.token_ids)),
+                    "position_ids" => named(name, tensor(vec![nodes], &packing.position_ids)),
+                    "scatter_idx" => named(name, tensor(vec![nodes], scatter_idx)),
+                    "gather_idx" => named(name, tensor(vec![rows, longest], &packing.gather_idx)),
+                    "lengths" => named(name, tensor(vec![rows], &packing.lengths)),
+                    "context_lens" => named(name, tensor(vec![rows], &packing.context_lens)),
+                    "seqlens_k" => named(name, tensor(vec![rows], &packing.seqlens_k)),
+                    "total_len" => named(name, tensor(vec![], &total_len)),
+                    "last_idx" => named(name, tensor(vec![rows], &packing.last_idx)),
+                    "query_idx" => named(name, tensor(vec![count, CHUNK], &chunks.query_idx)),
+                    "key_idx" => named(name, tensor(vec![count, longest], &chunks.key_idx)),
+                    "starts" => named(name, tensor(vec![count], &chunks.starts)),
+                    other => Err(format!("no packed graph takes `{other}`")),
+                };
+                let inputs = graph.inputs().iter().map(|(name, _)| input(name)).collect::<Result<_, _>>()?;
                 self.scores(inputs, rows)
             }
         }
@@ -178,10 +181,8 @@ fn commit(builder: SessionBuilder, config: &SessionConfig<'_>) -> ort::Result<Se
         .with_optimization_level(GraphOptimizationLevel::All)?
         .with_inter_threads(1)?
         // Spinning would burn the cores between batches, and the tokenizers want them.
-        .with_intra_op_spinning(false)?;
-    if let Some(threads) = config.threads {
-        builder = builder.with_intra_threads(threads)?;
-    }
+        .with_intra_op_spinning(false)?
+        .with_intra_threads(config.threads)?;
     if let Device::Cuda(number) = config.device {
         let cuda = ep::CUDA::default()
             .with_device_id(i32::from(number))

@@ -8,6 +8,7 @@ use tracing::Span;
 
 use crate::batch::{Limits, next_batch};
 use crate::fair::FairClock;
+use crate::intake::OnItsWay;
 use crate::queue::Place;
 use crate::tokens::Tokens;
 
@@ -24,6 +25,8 @@ pub(crate) struct Entry {
     pub(crate) reply: oneshot::Sender<Result<f32, Lost>>,
     /// Its place in the queue, free again when the entry is dropped.
     pub(crate) place: Place,
+    /// In the last entry of a request: the request, until it is taken in.
+    pub(crate) on_its_way: Option<OnItsWay>,
 }
 
 /// What whoever asked waits on.
@@ -157,7 +160,7 @@ pub(crate) mod tests {
         let (reply, answer) = oneshot::channel();
         let place = Queue::new(1).reserve(1).now_or_never().flatten().unwrap().place(ids.len()).unwrap();
         let (tokens, queued, span) = (Tokens::unmarked(ids), Instant::now(), Span::none());
-        (Entry { tokens, client: 0, deadline, queued, span, reply, place }, answer)
+        (Entry { tokens, client: 0, deadline, queued, span, reply, place, on_its_way: None }, answer)
     }
 
     const LIMITS: Limits = Limits { layout: Layout::Padded, token_budget: 100, max_items: 100 };

@@ -1,17 +1,16 @@
-//! The device thread: it alone owns the engine, gathers what is asked, and runs it batch by batch.
+//! A device thread: it alone owns its engine, and runs batch after batch on it.
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use crate::batch::{Layout, Limits, padded_tokens};
+use crate::batch::{Layout, padded_tokens};
 use crate::cache::ScoreCache;
+use crate::intake::{Batch, Intake};
 use crate::queue::Queue;
 use crate::session::Engine;
 use crate::tokens::Tokens;
-use crate::waiting::{Entry, Lost, Sequence, Waiting};
+use crate::waiting::Lost;
 
 /// What a model tells of its work.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,42 +66,13 @@ impl BatchOutcome {
     }
 }
 
-/// Who is told of it, often on the device thread: keep it quick.
+/// Who is told of it, often on a device thread: keep it quick.
 pub(crate) type Observer = Arc<dyn Fn(&ModelEvent) + Send + Sync>;
 
-/// Counts the requests that are being tokenized: those who will be in the queue in a moment.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Coming(Arc<AtomicUsize>);
-
-/// One request on its way; over when it is dropped.
-#[derive(Debug)]
-pub(crate) struct OnItsWay(Arc<AtomicUsize>);
-
-impl Coming {
-    pub(crate) fn announce(&self) -> OnItsWay {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        OnItsWay(Arc::clone(&self.0))
-    }
-
-    // Relaxed: the count only decides how long to wait, never what is scored.
-    fn anybody(&self) -> bool {
-        self.0.load(Ordering::Relaxed) > 0
-    }
-}
-
-impl Drop for OnItsWay {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// The device thread's own.
+/// One device thread's own.
 pub(crate) struct Worker<E> {
     pub(crate) engine: E,
-    pub(crate) inbox: Receiver<Entry>,
-    pub(crate) coming: Coming,
-    pub(crate) limits: Limits,
-    pub(crate) max_wait: Duration,
+    pub(crate) intake: Arc<Intake>,
     pub(crate) queue: Queue,
     pub(crate) cache: ScoreCache,
     pub(crate) observer: Observer,
@@ -110,94 +80,61 @@ pub(crate) struct Worker<E> {
 
 impl<E> fmt::Debug for Worker<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Worker").field("limits", &self.limits).finish_non_exhaustive()
+        f.debug_struct("Worker").field("intake", &self.intake).finish_non_exhaustive()
     }
 }
 
 impl<E: Engine> Worker<E> {
     /// Runs until nobody can ask any more and everybody who did is answered.
     pub(crate) fn run(mut self) {
-        let mut waiting = Waiting::default();
-        loop {
-            if waiting.is_empty() {
-                let Ok(entry) = self.inbox.recv() else { return };
-                waiting.push(entry);
+        let intake = Arc::clone(&self.intake);
+        while let Some(mut batch) = intake.next_batch() {
+            let hits = batch.answer_known(|tokens| self.cache.get(tokens));
+            if hits > 0 {
+                (self.observer)(&ModelEvent::CacheHits(hits));
             }
-            self.gather(&mut waiting);
-            let batch = self.unscored(waiting.take_batch(Instant::now(), self.limits));
-            if !batch.is_empty() {
+            if !batch.sequences.is_empty() {
                 self.score(batch);
             }
         }
     }
 
-    /// Takes in what has arrived; and if that is less than a batch while more is known to come, waits for it a little.
-    ///
-    /// A busy device never gets here with less than everybody who came while it ran, and a lone request finds nobody
-    /// coming, so the wait costs neither. It is for the idle device that a burst hits: without it, 256 requests at once
-    /// begin with batches of one or two, each as slow as a batch of eight.
-    fn gather(&self, waiting: &mut Waiting) {
-        let until = Instant::now() + self.max_wait;
-        loop {
-            while let Ok(entry) = self.inbox.try_recv() {
-                waiting.push(entry);
-            }
-            if waiting.tokens() >= self.limits.token_budget || !self.coming.anybody() {
-                return;
-            }
-            match self.inbox.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                Ok(entry) => waiting.push(entry),
-                Err(_) => return,
-            }
-        }
-    }
-
-    /// Answers those of `batch` that were scored after they were asked about, and returns the others.
-    fn unscored(&self, batch: Vec<Sequence>) -> Vec<Sequence> {
-        let mut hits = 0;
-        let mut rest = Vec::with_capacity(batch.len());
-        for sequence in batch {
-            match self.cache.get(&sequence.tokens) {
-                None => rest.push(sequence),
-                Some(score) => {
-                    hits += sequence.entries.len();
-                    sequence.answer(&Ok(score));
-                }
-            }
-        }
-        if hits > 0 {
-            (self.observer)(&ModelEvent::CacheHits(hits));
-        }
-        rest
-    }
-
-    fn score(&mut self, batch: Vec<Sequence>) {
+    fn score(&mut self, mut batch: Batch<'_>) {
         let started = Instant::now();
-        let sequences: Vec<&Tokens> = batch.iter().map(|sequence| &sequence.tokens).collect();
-        let computed_tokens = match self.limits.layout {
+        let sequences: Vec<&Tokens> = batch.sequences.iter().map(|sequence| &sequence.tokens).collect();
+        let computed_tokens = match self.intake.limits().layout {
             Layout::Padded => padded_tokens(sequences.iter().map(|tokens| tokens.len())),
             Layout::Packed(sharing) => sharing.nodes(&sequences),
         };
         let span =
-            tracing::info_span!("rm.batch", rm.items = batch.len(), rm.computed_tokens = computed_tokens);
-        for entry in batch.iter().flat_map(|sequence| &sequence.entries) {
+            tracing::info_span!("rm.batch", rm.items = sequences.len(), rm.computed_tokens = computed_tokens);
+        for entry in batch.sequences.iter().flat_map(|sequence| &sequence.entries) {
             span.follows_from(entry.span.id());
         }
         let scores = span.in_scope(|| run_or_halve(&mut self.engine, &sequences));
-
-        let queued = batch.iter().flat_map(|sequence| &sequence.entries).map(|entry| entry.queued).min();
-        let entries: usize = batch.iter().map(|sequence| sequence.entries.len()).sum();
-        let scored = scores.iter().filter(|score| score.is_ok()).count();
-        let tokens = sequences.iter().map(|tokens| tokens.len()).sum();
+        let tokens: usize = sequences.iter().map(|tokens| tokens.len()).sum();
         let duration = started.elapsed();
-        self.queue.ran(tokens, duration);
+        // The other threads did about as much meanwhile.
+        self.queue.ran(tokens * self.intake.instances(), duration);
+        for (tokens, score) in sequences.iter().zip(&scores) {
+            if let Ok(score) = score {
+                self.cache.put(tokens, *score);
+            }
+        }
+
+        let batch = batch.finish();
+        let entries = || batch.iter().flat_map(|sequence| &sequence.entries);
+        let scored = scores.iter().filter(|score| score.is_ok()).count();
         let event = BatchEvent {
             items: batch.len(),
-            coalesced: entries - batch.len(),
+            coalesced: entries().count() - batch.len(),
             computed_tokens,
             tokens,
             duration,
-            queue_wait: queued.map(|queued| started.saturating_duration_since(queued)).unwrap_or_default(),
+            queue_wait: entries()
+                .map(|entry| started.saturating_duration_since(entry.queued))
+                .max()
+                .unwrap_or_default(),
             outcome: match scored {
                 0 => BatchOutcome::Failed,
                 some if some < batch.len() => BatchOutcome::Partial,
@@ -207,9 +144,6 @@ impl<E: Engine> Worker<E> {
         // Told before it is answered, so that whoever has a score can trust the counters to know of it.
         (self.observer)(&ModelEvent::Batch(event));
         for (sequence, score) in batch.into_iter().zip(scores) {
-            if let Ok(score) = score {
-                self.cache.put(&sequence.tokens, score);
-            }
             sequence.answer(&score);
         }
     }
@@ -238,12 +172,16 @@ fn finite(score: f32) -> Result<f32, Lost> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
     use std::sync::mpsc::{SyncSender, sync_channel};
+    use std::sync::{Barrier, Mutex};
+
+    use tokio::sync::oneshot::error::TryRecvError;
 
     use super::*;
-    use crate::waiting::Answer;
+    use crate::batch::Limits;
+    use crate::intake::Coming;
     use crate::waiting::tests::entry;
+    use crate::waiting::{Answer, Entry};
 
     /// Scores a sequence by its sum, fails on any batch with a 13, and finds 99 infinite.
     #[derive(Default)]
@@ -268,21 +206,26 @@ mod tests {
 
     struct Bench {
         worker: Worker<Sums>,
+        coming: Coming,
         sender: SyncSender<Entry>,
         runs: Arc<Mutex<Vec<usize>>>,
         events: Arc<Mutex<Vec<BatchEvent>>>,
     }
 
-    fn bench(max_wait: Duration) -> Bench {
+    fn intake(max_wait: Duration, instances: usize) -> (Arc<Intake>, Coming, SyncSender<Entry>) {
         let (sender, inbox) = sync_channel(1_000);
+        let coming = Coming::default();
+        let limits = Limits { layout: Layout::Padded, token_budget: 64, max_items: 64 };
+        (Arc::new(Intake::new(inbox, coming.clone(), limits, max_wait, instances)), coming, sender)
+    }
+
+    fn bench(max_wait: Duration) -> Bench {
+        let (intake, coming, sender) = intake(max_wait, 1);
         let (runs, events) = (Arc::default(), Arc::new(Mutex::new(Vec::new())));
         let seen = Arc::clone(&events);
         let worker = Worker {
             engine: Sums(Arc::clone(&runs)),
-            inbox,
-            coming: Coming::default(),
-            limits: Limits { layout: Layout::Padded, token_budget: 64, max_items: 64 },
-            max_wait,
+            intake,
             queue: Queue::new(1),
             cache: ScoreCache::new(0),
             observer: Arc::new(move |event: &ModelEvent| {
@@ -291,7 +234,7 @@ mod tests {
                 }
             }),
         };
-        Bench { worker, sender, runs, events }
+        Bench { worker, coming, sender, runs, events }
     }
 
     fn ask(sender: &SyncSender<Entry>, ids: &[u32]) -> Answer {
@@ -333,7 +276,7 @@ mod tests {
 
     #[test]
     fn a_poisoned_sequence_fails_alone() {
-        let Bench { worker, sender, runs, events } = bench(Duration::ZERO);
+        let Bench { worker, sender, runs, events, .. } = bench(Duration::ZERO);
         let mut answers: Vec<Answer> = [1, 2, 13, 4, 5, 99, 7, 8].map(|n| ask(&sender, &[n])).into();
         drop(sender);
         worker.run();
@@ -349,13 +292,12 @@ mod tests {
 
     #[test]
     fn an_idle_device_waits_for_those_who_are_coming_and_for_nobody_else() {
-        let Bench { worker, sender, runs, .. } = bench(Duration::from_secs(3_600));
-        let coming = worker.coming.announce();
+        let Bench { worker, coming, sender, runs, .. } = bench(Duration::from_secs(3_600));
+        let on_its_way = coming.announce();
         let first = ask(&sender, &[1]);
         let thread = std::thread::spawn(move || worker.run());
-        // On its way until it is sent: only then has the thread nobody left to wait for.
-        drop(coming);
-        let second = ask(&sender, &[2]);
+        let (last, second) = entry(&[2], None);
+        sender.send(Entry { on_its_way: Some(on_its_way), ..last }).unwrap();
         for (answer, score) in [(first, 1.0), (second, 2.0)] {
             assert_eq!(answer.blocking_recv().unwrap(), Ok(score));
         }
@@ -363,25 +305,101 @@ mod tests {
         assert_eq!(ask(&sender, &[3]).blocking_recv().unwrap(), Ok(3.0));
         drop(sender);
         thread.join().unwrap();
-        assert!(runs.lock().unwrap().len() <= 3);
+        assert_eq!(*runs.lock().unwrap(), [2, 1]);
     }
 
     #[test]
     fn a_burst_becomes_one_batch_while_it_is_still_coming() {
-        let Bench { worker, sender, runs, .. } = bench(Duration::from_secs(3_600));
-        let coming: Vec<_> = (0..64).map(|_| worker.coming.announce()).collect();
+        let Bench { worker, coming, sender, runs, .. } = bench(Duration::from_secs(3_600));
+        let coming: Vec<_> = (0..60).map(|_| coming.announce()).collect();
         let thread = std::thread::spawn(move || worker.run());
         let mut answers = Vec::new();
-        for (n, coming) in (0u32..).zip(coming) {
-            drop(coming);
+        for (n, on_its_way) in (0u32..).zip(coming) {
             answers.push(ask(&sender, &[n % 13]));
-            answers.push(ask(&sender, &[100 + n]));
+            let (last, answer) = entry(&[100 + n % 50], None);
+            sender.send(Entry { on_its_way: Some(on_its_way), ..last }).unwrap();
+            answers.push(answer);
         }
         for answer in answers {
             assert!(answer.blocking_recv().unwrap().is_ok());
         }
         drop(sender);
         thread.join().unwrap();
-        assert!(runs.lock().unwrap().len() <= 5, "{:?}", runs.lock().unwrap());
+        assert_eq!(*runs.lock().unwrap(), [63]);
+    }
+
+    /// Waits in its first batch until it is let go; notes how large its batches are.
+    struct Meets {
+        gate: Option<Arc<Barrier>>,
+        runs: Arc<Mutex<Vec<usize>>>,
+    }
+
+    impl Engine for Meets {
+        fn layout(&self) -> Layout {
+            Layout::Padded
+        }
+
+        fn run(&mut self, sequences: &[&Tokens]) -> Result<Vec<f32>, String> {
+            self.runs.lock().unwrap().push(sequences.len());
+            if let Some(gate) = self.gate.take() {
+                gate.wait();
+            }
+            Ok(sequences.iter().map(|tokens| tokens.ids[0] as f32).collect())
+        }
+    }
+
+    #[test]
+    fn several_threads_share_what_waits_and_compute_nothing_twice() {
+        let (intake, coming, sender) = intake(Duration::from_secs(3_600), 2);
+        let (gate, runs) = (Arc::new(Barrier::new(3)), Arc::<Mutex<Vec<usize>>>::default());
+        let threads = [(); 2].map(|()| {
+            let worker = Worker {
+                engine: Meets { gate: Some(Arc::clone(&gate)), runs: Arc::clone(&runs) },
+                intake: Arc::clone(&intake),
+                queue: Queue::new(1),
+                cache: ScoreCache::new(0),
+                observer: Arc::new(|_| {}),
+            };
+            std::thread::spawn(move || worker.run())
+        });
+        let on_its_way = coming.announce();
+        let mut answers: Vec<Answer> = (1..8).map(|n| ask(&sender, &[n])).collect();
+        let (last, answer) = entry(&[8], None);
+        answers.push(answer);
+        sender.send(Entry { on_its_way: Some(on_its_way), ..last }).unwrap();
+        while runs.lock().unwrap().len() < 2 {
+            std::thread::yield_now();
+        }
+        // One runs four of the eight, the other two of those left. Who asks again is answered with the first who asked,
+        // whichever thread computes it and though nothing is cached; it is taken in before the batches end.
+        answers.extend((1..9).map(|n| ask(&sender, &[n])));
+        drop(sender);
+        intake.take_in_all();
+        gate.wait();
+        for (n, answer) in answers.into_iter().enumerate() {
+            assert_eq!(answer.blocking_recv().unwrap(), Ok((n % 8 + 1) as f32));
+        }
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        let runs = runs.lock().unwrap();
+        assert_eq!((&runs[..2], runs.iter().sum::<usize>()), (&[4, 2][..], 8), "{runs:?}");
+    }
+
+    #[test]
+    fn who_waits_for_a_thread_that_panics_is_not_left_waiting() {
+        let (intake, _, sender) = intake(Duration::ZERO, 2);
+        let mut asked = ask(&sender, &[1]);
+        let mut batch = intake.next_batch().unwrap();
+        let mut again = ask(&sender, &[1]);
+        intake.take_in_all();
+        assert!(
+            batch.answer_known(|_| None) == 0
+                && again.try_recv().is_err_and(|error| error == TryRecvError::Empty)
+        );
+        drop(batch);
+        for answer in [&mut asked, &mut again] {
+            assert_eq!(answer.try_recv(), Err(TryRecvError::Closed));
+        }
     }
 }

@@ -1,4 +1,5 @@
-"""Writes tests/tiny-decoder/: a packed decoder of 30 kilobytes, with reference scores computed by transformers.
+"""Writes tests/tiny-decoder/ and tests/tiny-decoder-cpu/: a packed decoder of 30 kilobytes, its attention by rows and by chunks,
+with reference scores computed by transformers.
 
     python tests/make_tiny_decoder.py            needs torch, transformers, onnx and jinja2; nothing else of the tests does
 
@@ -17,13 +18,13 @@ import torch
 from transformers import Qwen3Config, Qwen3ForSequenceClassification
 
 HERE = Path(__file__).parent
-OUT = HERE / "tiny-decoder"
+OUT = {"rows": HERE / "tiny-decoder", "chunks": HERE / "tiny-decoder-cpu"}
 sys.path.insert(0, str(HERE.parents[2] / "examples" / "reward-model"))
 sys.path.insert(0, str(HERE))
 import packed_decoder  # noqa: E402
 from make_tiny import VOCAB  # noqa: E402
 
-MAX_TOKENS = 48
+MAX_TOKENS = 160
 TEMPLATE = "{{ bos_token }}{% for m in messages %} {{ m.role }} : {{ m.content }} {{ eos_token }}{% endfor %}"
 
 
@@ -35,8 +36,8 @@ def ids(messages):
 
 
 def dialogues():
-    """Samples of two prompts, every turn of one dialogue, and one that shares nothing."""
-    for prompt in ("480 is our best price .", "Could we meet at 420 ?"):
+    """Samples of three prompts, one of them longer than a chunk; every turn of one dialogue; and one that shares nothing."""
+    for prompt in ("480 is our best price .", "Could we meet at 420 ?", " ".join(["We could meet at 420 , not 480 !"] * 14)):
         for reply in ("No .", "No deal .", "Deal !", "400 and breakfast included ."):
             yield [{"role": "system", "content": "be kind"}, {"role": "user", "content": prompt}, {"role": "assistant", "content": reply}], 2
     turns = [("user", "480 ?"), ("assistant", "420 !"), ("user", "no ."), ("assistant", "500 for two ?"), ("user", "yes"), ("assistant", "deal .")]
@@ -49,18 +50,23 @@ def dialogues():
 def main():
     torch.manual_seed(3)
     config = Qwen3Config(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1, head_dim=16,
-                         intermediate_size=48, vocab_size=len(VOCAB), num_labels=1, pad_token_id=None, max_position_embeddings=64)
+                         intermediate_size=48, vocab_size=len(VOCAB), num_labels=1, pad_token_id=None, max_position_embeddings=MAX_TOKENS)
     model = Qwen3ForSequenceClassification(config).eval()
     with torch.no_grad():
         for weight in model.parameters():
             weight.normal_(1, 0.2) if weight.dim() == 1 else weight.normal_(0, 0.3)
-    OUT.mkdir(exist_ok=True)
-    packed_decoder.save(packed_decoder.build(model, max_tokens=MAX_TOKENS), str(OUT / "model.onnx"))
-    shutil.copy(HERE / "tiny" / "tokenizer.json", OUT / "tokenizer.json")
-    (OUT / "chat_template.jinja").write_text(TEMPLATE)
-    digest = {name: hashlib.sha256((OUT / name).read_bytes()).hexdigest() for name in ("model.onnx", "tokenizer.json", "chat_template.jinja")}
-    (OUT / "guerdon.model.toml").write_text(f"""# Written by make_tiny_decoder.py.
-name = "tiny-decoder"
+    for attention, out in OUT.items():
+        out.mkdir(exist_ok=True)
+        write(model, attention, out)
+
+
+def write(model, attention, out):
+    packed_decoder.save(packed_decoder.build(model, max_tokens=MAX_TOKENS, attention=attention), str(out / "model.onnx"))
+    shutil.copy(HERE / "tiny" / "tokenizer.json", out / "tokenizer.json")
+    (out / "chat_template.jinja").write_text(TEMPLATE)
+    digest = {name: hashlib.sha256((out / name).read_bytes()).hexdigest() for name in ("model.onnx", "tokenizer.json", "chat_template.jinja")}
+    (out / "guerdon.model.toml").write_text(f"""# Written by make_tiny_decoder.py.
+name = "{out.name}"
 about = "a packed test model with random weights"
 license = "MIT OR Apache-2.0"
 
@@ -78,13 +84,13 @@ max_tokens = {MAX_TOKENS}
 bos_token = "[CLS]"
 eos_token = "[SEP]"
 """)
-    with (OUT / "reference.jsonl").open("w") as out, torch.inference_mode():
+    with (out / "reference.jsonl").open("w") as file, torch.inference_mode():
         for messages, index in dialogues():
             tokens = ids(messages[: index + 1])
             assert len(tokens) <= MAX_TOKENS
             score = float(model(input_ids=torch.tensor([tokens])).logits[0, 0])
             row = {"messages": messages, "index": index, "ids": tokens, "truncated": False, "score": score}
-            out.write(json.dumps(row) + "\n")
+            file.write(json.dumps(row) + "\n")
 
 
 if __name__ == "__main__":

@@ -88,7 +88,12 @@ async fn samples_of_one_prompt_pay_for_the_prompt_once() {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR"));
     // A decoder, and an encoder whose context does not see the reply.
     for folder in [crates.join("tests/tiny-decoder"), crates.join("../../models/e5-hh")] {
-        let config = ModelConfig { max_wait: Duration::from_secs(60), cache: 0, ..ModelConfig::new(folder) };
+        let config = ModelConfig {
+            instances: Some(1),
+            max_wait: Duration::from_secs(60),
+            cache: 0,
+            ..ModelConfig::new(folder)
+        };
         let (model, events) = load(&config);
         let source = RmSource::new(model, Calibration::Raw);
         let prompt = Message::new(Role::User, "could we meet at 420 for the two night room ?");
@@ -100,9 +105,10 @@ async fn samples_of_one_prompt_pay_for_the_prompt_once() {
         let scores: Vec<f32> = signals.iter().map(|signals| part(&signals[0]).raw).collect();
         assert!(scores.iter().all(|score| score.is_finite()));
         let events = events.lock().unwrap();
-        // The first may run before the others are in the queue; these run together.
-        let shared = |batch: &BatchEvent| batch.items > 1 && batch.computed_tokens * 3 < batch.tokens * 2;
-        assert!(events.iter().any(shared), "{events:?}");
+        // One batch; or two, when the first rollout's tokens were ready before the second was polled, hence announced.
+        let sum = |count: fn(&BatchEvent) -> usize| events.iter().map(count).sum::<usize>();
+        let (computed, tokens) = (sum(|batch| batch.computed_tokens), sum(|batch| batch.tokens));
+        assert!(events.len() <= 2 && computed * 4 < tokens * 3, "{events:?}");
     }
 }
 

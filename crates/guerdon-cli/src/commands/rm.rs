@@ -21,9 +21,8 @@ pub(super) fn run(rm: Rm) -> anyhow::Result<ExitCode> {
             let on = on.unwrap_or_else(|| model.model.join("reference.jsonl"));
             check(&model, &rows(&on)?, tolerance)
         }
-        Rm::Bench { model, on, token_budget, max_batch } => {
-            let mut config = config(&model);
-            (config.token_budget, config.max_batch) = (token_budget, max_batch);
+        Rm::Bench { model, on, instances, threads, token_budget, max_batch } => {
+            let config = ModelConfig { instances, threads, token_budget, max_batch, ..config(&model) };
             bench(&config, &rows(&on)?)
         }
     }
