@@ -1,4 +1,4 @@
-//! One attempt on a question: money set aside, a place taken, the body sent, what was reserved settled. And, where it is
+//! One attempt on a question: a place taken, money set aside, the body sent, what was reserved settled. And, where it is
 //! wanted, a second one beside it if the first is slow.
 
 use std::pin::pin;
@@ -94,10 +94,9 @@ impl Caller {
         let Attempt { question, max_tokens, ease: _, number, place } = attempt;
         let prompt = self.estimate.prompt(&question.messages);
         let most = self.prices.cost(prompt, max_tokens.into());
-        let mut hold = self.budget.hold(most).map_err(|detail| {
-            // The nearest reason that replies have a word for: a limit, and not the endpoint's own.
-            Failure::new(AbstainWhy::RateLimited, detail)
-        })?;
+        // The nearest reason that replies have a word for: a limit, and not the endpoint's own.
+        let too_dear = |detail: String| Failure::new(AbstainWhy::RateLimited, detail);
+        self.budget.allows(most).map_err(too_dear)?;
         let tokens = if self.counting.max_tokens {
             prompt + u64::from(max_tokens)
         } else {
@@ -112,6 +111,14 @@ impl Caller {
             Err(gave_up) => return Err(impatient(gave_up)),
         };
         let waited = queued.elapsed();
+        // Not while it waited: what only might be sent would leave nothing for what is.
+        let mut hold = match self.budget.hold(most) {
+            Ok(hold) => hold,
+            Err(detail) => {
+                permit.refund();
+                return Err(too_dear(detail));
+            }
+        };
         hold.write().await;
         let event = |outcome, duration, usage| CallEvent {
             outcome,

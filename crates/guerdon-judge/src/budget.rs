@@ -59,27 +59,45 @@ impl Budget {
         Ok(Self { books: Mutex::new(Books { today, ..Books::default() }), ..budget })
     }
 
+    /// Whether `most` may still be spent, whatever is under way; or which cap forbids it.
+    pub(crate) fn allows(&self, most: f64) -> Result<(), String> {
+        let books = self.books();
+        self.within(&Books { held: 0.0, ..*books }, most)
+    }
+
     /// Sets `most` aside, or says which cap forbids it.
     pub(crate) fn hold(&self, most: f64) -> Result<Hold<'_>, String> {
         let mut books = self.books();
-        books.turn_the_page(now_seconds() / DAY);
+        self.within(&books, most)?;
+        books.held += most;
+        Ok(Hold { budget: self, amount: most, day: books.today, written: 0.0 })
+    }
+
+    fn within(&self, books: &Books, most: f64) -> Result<(), String> {
         let BudgetConfig { run, per_run, per_day } = &self.config;
-        let caps = [(per_run, books.run, format!("run `{run}`")), (per_day, books.day, "day".to_owned())];
-        for (cap, spent, of) in caps {
+        let caps = [(per_run, books.run, Some(run)), (per_day, books.day, None)];
+        for (cap, spent, run) in caps {
             let Some(cap) = cap.map(guerdon_types::Finite::get) else { continue };
-            if spent + books.held + most > cap {
-                let held = books.held;
+            let held = books.held;
+            if spent + held + most > cap {
+                let of = run.map_or_else(|| "day".to_owned(), |run| format!("run `{run}`"));
                 return Err(format!(
                     "the {of}'s budget of {cap} is used up: {spent:.4} spent, {held:.4} set aside, {most:.4} needed"
                 ));
             }
         }
-        books.held += most;
-        Ok(Hold { budget: self, amount: most, day: books.today, written: 0.0 })
+        Ok(())
     }
 
+    /// The books, at today's page.
     fn books(&self) -> MutexGuard<'_, Books> {
-        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
+        let today = now_seconds() / DAY;
+        if today != books.today {
+            books.today = today;
+            books.day = 0.0;
+        }
+        books
     }
 
     fn run_purse(&self) -> String {
@@ -111,24 +129,14 @@ impl Hold<'_> {
     pub(crate) async fn settle(self, cost: f64) {
         {
             let mut books = self.budget.books();
-            books.turn_the_page(now_seconds() / DAY);
             books.run += cost;
             if books.today == self.day {
                 books.day += cost;
             }
         }
-        let (owed, purses) = (cost - self.written, self.budget.purses(self.day));
+        let owed = cost - self.written;
         if let Some(store) = self.budget.store.as_ref().filter(|_| owed.abs() > 0.0) {
-            drop(store.spend(purses, owed).await);
-        }
-    }
-}
-
-impl Books {
-    fn turn_the_page(&mut self, today: u64) {
-        if today != self.today {
-            self.today = today;
-            self.day = 0.0;
+            drop(store.spend(self.budget.purses(self.day), owed).await);
         }
     }
 }

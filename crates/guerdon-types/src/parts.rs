@@ -283,7 +283,7 @@ pub struct Usage {
     pub prompt_tokens: u64,
     /// Completion tokens of the calls, as the endpoints counted them.
     pub completion_tokens: u64,
-    /// What the calls cost, in the currency of the configured prices.
+    /// What the calls cost, in the currency of the configured prices; the most that it might be where nobody counted.
     pub cost: f64,
 }
 

@@ -96,6 +96,8 @@ async fn pairs_are_decided_by_the_points_of_each_reply() {
     assert_eq!((own.name.as_str(), own.items), ("own", 4));
     assert!((own.agreement.value.unwrap() - 0.75).abs() < 1e-9, "{own:?}");
     assert_eq!(own.flip_rate, None);
+    // Of the two that differ in length and that both decide, people give one to the longer reply and the judge none.
+    assert_eq!(own.length_bias, Some(-0.5));
 }
 
 /// A stand-in that answers with a letter and says how sure it is.

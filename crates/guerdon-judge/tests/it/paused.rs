@@ -1,0 +1,140 @@
+//! A judge and its addresses under virtual time. No sockets: questions travel by a transport of the tests' own.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, join_all};
+use guerdon_fusion::{Ask, RewardSource as _};
+use guerdon_judge::{
+    CallEvent, Endpoint, EndpointConfig, Incoming, JudgeSource, PromptText, Prompts, Services, Transport,
+    Undelivered,
+};
+use guerdon_types::{Message, Role, Rollout, Signal};
+use http::{HeaderMap, StatusCode};
+use serde_json::json;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use crate::house::RUBRIC;
+use crate::stand_in::verdict;
+
+/// What a stand-in does with a request.
+type Behaviour = Box<dyn Fn(usize) -> Act + Send + Sync>;
+
+pub(crate) enum Act {
+    Answer { after: Duration },
+    Status(u16, Vec<(&'static str, String)>),
+    Unreachable,
+}
+
+/// Answers as its behaviour says, and counts.
+pub(crate) struct StandIn {
+    behaviour: Behaviour,
+    pub(crate) calls: Mutex<Vec<Instant>>,
+}
+
+impl std::fmt::Debug for StandIn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("StandIn")
+    }
+}
+
+impl StandIn {
+    pub(crate) fn that(behaviour: impl Fn(usize) -> Act + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Self { behaviour: Box::new(behaviour), calls: Mutex::default() })
+    }
+
+    pub(crate) fn calls(&self) -> usize {
+        self.calls.lock().unwrap().len()
+    }
+}
+
+fn reply() -> Vec<u8> {
+    json!({"choices": [{"message": {"content": verdict("no", None)}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 300, "completion_tokens": 60}})
+    .to_string()
+    .into_bytes()
+}
+
+impl Transport for StandIn {
+    fn send(&self, _: Vec<u8>) -> BoxFuture<'_, Result<Incoming, Undelivered>> {
+        async {
+            let number = {
+                let mut calls = self.calls.lock().unwrap();
+                calls.push(Instant::now());
+                calls.len() - 1
+            };
+            match (self.behaviour)(number) {
+                Act::Answer { after } => {
+                    tokio::time::sleep(after).await;
+                    Ok(Incoming { status: StatusCode::OK, headers: HeaderMap::new(), body: reply() })
+                }
+                Act::Status(status, pairs) => {
+                    let headers = pairs
+                        .into_iter()
+                        .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+                    let status = StatusCode::from_u16(status).unwrap();
+                    Ok(Incoming { status, headers: headers.collect(), body: b"{\"error\": \"no\"}".to_vec() })
+                }
+                Act::Unreachable => Err(Undelivered::NotReached),
+            }
+        }
+        .boxed()
+    }
+}
+
+pub(crate) fn answer(millis: u64) -> Act {
+    Act::Answer { after: Duration::from_millis(millis) }
+}
+
+pub(crate) struct Judge {
+    source: JudgeSource,
+    events: Arc<Mutex<Vec<CallEvent>>>,
+}
+
+impl Judge {
+    /// A judge whose addresses are the stand-ins, by URL.
+    pub(crate) fn of(config: EndpointConfig, stand_ins: &[(&str, Arc<StandIn>)]) -> Self {
+        let texts = [PromptText { name: "manners.md".to_owned(), text: RUBRIC.to_owned() }];
+        let (prompts, _) = Prompts::compile(&texts).unwrap();
+        let events = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&events);
+        let stand_ins: Vec<(String, Arc<StandIn>)> =
+            stand_ins.iter().map(|(url, stand_in)| ((*url).to_owned(), Arc::clone(stand_in))).collect();
+        let services =
+            Services::new(TaskTracker::new(), move |event| heard.lock().unwrap().push(event.clone()))
+                .with_transport(move |url| {
+                    let found = stand_ins.iter().find(|(known, _)| known == url);
+                    Arc::clone(&found.expect("a stand-in for every address").1) as Arc<dyn Transport>
+                });
+        let endpoint = Endpoint::build(config, &services).unwrap();
+        Self { source: JudgeSource::new(endpoint, Arc::new(prompts)), events }
+    }
+
+    pub(crate) async fn judge(&self, turn: &str) -> Signal {
+        self.judge_by(turn, None).await
+    }
+
+    pub(crate) async fn judge_by(&self, turn: &str, deadline: Option<Instant>) -> Signal {
+        let messages = vec![Message::new(Role::User, "480?"), Message::new(Role::Assistant, turn)];
+        let rollout = Rollout { messages, ..Rollout::default() };
+        let deadline = deadline.map(Instant::into_std);
+        self.source.score(Ask::new(&rollout, &[1], deadline)).await.remove(0)
+    }
+
+    pub(crate) async fn judge_many(&self, count: usize) -> Vec<Signal> {
+        join_all((0..count).map(async |number| self.judge(&format!("turn {number}")).await)).await
+    }
+
+    pub(crate) fn outcomes(&self, outcome: &str) -> usize {
+        self.events.lock().unwrap().iter().filter(|event| event.outcome == outcome).count()
+    }
+}
+
+pub(crate) const URL: &str = "http://a/v1";
+pub(crate) const OTHER: &str = "http://b/v1";
+
+pub(crate) fn config() -> EndpointConfig {
+    EndpointConfig::new(URL, "m")
+}
