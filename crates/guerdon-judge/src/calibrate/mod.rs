@@ -8,6 +8,7 @@ mod agreement;
 mod gold;
 mod svg;
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -17,7 +18,6 @@ use guerdon_types::{Message, Role, Rollout};
 use serde::Serialize;
 
 use crate::case::{Case, Dialogue};
-use crate::digest::sha256;
 use crate::read::Finding;
 use crate::rubric::{Criterion, Rubric};
 use crate::seal::{self, Measured};
@@ -63,7 +63,7 @@ pub struct Calibrated {
     /// The share of items on which at least one repeat differs from the first answer; nothing without repeats.
     pub flip_rate: Option<f64>,
     /// Levels: the correlation of (judge's points − people's points) with the turn's length. Pairs: the share of the
-    /// judge's preferences that go to the longer reply, less people's share.
+    /// judge's preferences that go to the longer reply, less people's share, where both have one.
     pub length_bias: Option<f64>,
     /// The share of items that the judge rates otherwise when the criteria are asked in reverse order; nothing if there
     /// is one criterion.
@@ -95,8 +95,8 @@ struct Rated {
     judge: Option<usize>,
     flipped: Option<bool>,
     moved: Option<bool>,
-    /// What goes into the length bias.
-    length: (f64, f64),
+    /// What goes into the length bias, if anything.
+    length: Option<(f64, f64)>,
 }
 
 impl JudgeSource {
@@ -159,7 +159,7 @@ impl JudgeSource {
                 judge,
                 flipped: (!flips.is_empty()).then(|| flips.contains(&true)),
                 moved: reversed.as_ref().and_then(differs),
-                length: (length as f64, judge.map_or(0.0, |judge| points(judge) - points(people))),
+                length: judge.map(|judge| (length as f64, points(judge) - points(people))),
             })
         };
         let labelled =
@@ -207,8 +207,12 @@ impl JudgeSource {
             0 | 1 => None,
             _ => preferred(0, true).await.map(|other| Some(other) != judge),
         };
-        let longer = usize::from(item.output_b.chars().count() > item.output_a.chars().count());
-        let to_longer = |choice: usize| f64::from(u8::from(choice == longer));
+        let longer = match item.output_a.chars().count().cmp(&item.output_b.chars().count()) {
+            Ordering::Greater => Some(0),
+            Ordering::Less => Some(1),
+            Ordering::Equal => None,
+        };
+        let to_longer = |choice: usize| Some(f64::from(u8::from(choice == longer?))).filter(|_| choice < 2);
         vec![Rated {
             name: item.source.clone(),
             categories: 3,
@@ -216,7 +220,7 @@ impl JudgeSource {
             judge,
             flipped: (!flips.is_empty()).then(|| flips.contains(&true)),
             moved,
-            length: (to_longer(people), judge.map_or(0.0, to_longer)),
+            length: to_longer(people).zip(judge.and_then(to_longer)),
         }]
     }
 }
@@ -234,7 +238,7 @@ fn measured(name: String, rated: &[Rated], pairs: bool) -> Calibrated {
     let share = |of: Vec<bool>| {
         (!of.is_empty()).then(|| of.iter().filter(|one| **one).count() as f64 / of.len() as f64)
     };
-    let lengths: Vec<(f64, f64)> = answered.iter().map(|one| one.length).collect();
+    let lengths: Vec<(f64, f64)> = answered.iter().filter_map(|one| one.length).collect();
     let length_bias = if pairs {
         let count = lengths.len() as f64;
         (count > 0.0).then(|| lengths.iter().map(|(people, judge)| judge - people).sum::<f64>() / count)
@@ -280,8 +284,4 @@ impl Calibration {
     pub fn svg(&self) -> String {
         svg::picture(self)
     }
-}
-
-fn hash(text: &str) -> String {
-    sha256(text)
 }
