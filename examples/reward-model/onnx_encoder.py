@@ -1,12 +1,13 @@
-"""Author the ONNX graph of `rm_model.RewardModel`: standard operators only, opset 21, no torch needed.
+"""Author the ONNX graph of `rm_model.RewardModel`: opset 21, no torch needed.
 
 Two layouts of the same arithmetic; output `logits`: float [batch, 1].
 
-- **padded**: one row a text. Inputs `input_ids`, `attention_mask`, `reply_mask`: int64 [batch, seq].
+- **padded**: one row a text, standard operators only. Inputs `input_ids`, `attention_mask`, `reply_mask`: int64 [batch, seq].
 - **packed**: every distinct token once. Texts with the same context share its nodes, for the context does not see the
   reply. All int64; `crates/guerdon-model/src/packed.rs` builds them: `token_ids`, `position_ids` [nodes]; `gather_idx`
   [batch, seq]: each text's nodes; `scatter_idx` [nodes]: a place of each node in the rows of `gather_idx`, read as one
-  list; `lengths`, `context_lens` [batch].
+  list; `lengths`, `context_lens` [batch]. Attention is ONNX Runtime's own `MultiHeadAttention`, which does a head's three
+  steps while they are in the cache.
 
 What a text is pooled into is one matrix product for each text ([3, seq] x [seq, width]), and so is every step of the
 heads: ReduceSum, and MatMul with a row for each text, take another route for one text than for a batch and differ in
@@ -22,6 +23,7 @@ from onnx import TensorProto, checker, helper
 from onnx_graph import Graph
 
 OPSET = 21
+MICROSOFT = "com.microsoft"
 MASKED = -10000.0  # added to the attention scores of what a token must not see: exp() of it is exactly 0 in fp32
 
 
@@ -72,8 +74,9 @@ class Padded:
 
     inputs = {"input_ids": ["batch", "seq"], "attention_mask": ["batch", "seq"], "reply_mask": ["batch", "seq"]}
     ids = "input_ids"
+    domains = {}
 
-    def __init__(self, g):
+    def __init__(self, g, heads):
         left = g.op("CumSum", ["attention_mask", "along"], "left", reverse=1)
         is_last = g.op("Cast", [g.op("Equal", [left, "i1"], "at_last")], "last_or_padding", to=TensorProto.INT64)
         last = g.op("Mul", [is_last, "attention_mask"], "last")
@@ -98,8 +101,10 @@ class Packed:
     inputs = {"token_ids": ["nodes"], "position_ids": ["nodes"], "gather_idx": ["batch", "seq"], "scatter_idx": ["nodes"],
               "lengths": ["batch"], "context_lens": ["batch"]}
     ids, positions = "token_ids", "position_ids"
+    domains = {MICROSOFT: 1}
 
-    def __init__(self, g):
+    def __init__(self, g, heads):
+        self.heads = heads
         seq = g.op("Gather", [g.op("Shape", ["gather_idx"], "shape"), "i1"], "seq")
         place = g.op("Range", ["i0", seq, "i1"], "place")
         length, begins = (g.op("Unsqueeze", [x, "axis1"], f"{x}.column") for x in ("lengths", "context_lens"))
@@ -110,7 +115,8 @@ class Packed:
         self.bias = bias_of(g, self.where)
 
     def attend(self, g, name, q, k, v):
-        y = attention(g, name, *(self.rows(g, x) for x in (q, k, v)), self.bias)
+        rows = [self.rows(g, x) for x in (q, k, v)]
+        y = g.op("MultiHeadAttention", [*rows, "", "", self.bias], name + "joined", domain=MICROSOFT, num_heads=self.heads)
         return g.op("Gather", [g.op("Reshape", [y, "list"], name + "list"), "scatter_idx"], name + "nodes")
 
     def rows(self, g, x):
@@ -165,7 +171,7 @@ def build(state, config, bits, layout="packed"):
     """state: name -> fp32 array (RewardModel.state_dict()); bits: {"words": 4 | 8 | 32, "layers": [one a layer]}"""
     g = Graph()
     scalars(g, config)
-    layout = LAYOUTS[layout](g)
+    layout = LAYOUTS[layout](g, config["heads"])
     words = g.weight("words", state["encoder.words.weight"], bits["words"])
     places = g.weight("places", state["encoder.places.weight"], min(8, bits["words"]) if bits["words"] < 32 else 32)
     x = g.op("Add", [g.op("Gather", [words, layout.ids], "word_rows"), g.op("Gather", [places, layout.positions], "place_rows")],
@@ -178,7 +184,8 @@ def build(state, config, bits, layout="packed"):
     inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, shape) for name, shape in layout.inputs.items()]
     output = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 1])
     graph = helper.make_graph(g.nodes, "reward_model", inputs, [output], g.used_constants())
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10,
+    opsets = [helper.make_opsetid(domain, version) for domain, version in {"": OPSET, **layout.domains}.items()]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=10,
                               producer_name="guerdon examples/reward-model")
     helper.set_model_props(model, {"config": json.dumps(config), "bits": json.dumps(bits)})
     checker.check_model(model)

@@ -1,0 +1,103 @@
+#!/usr/bin/env python3
+"""Guerdon beside transformers and Python's onnxruntime on a model that all three run: an encoder of MiniLM's shape.
+
+    python scripts/bench_transformers.py FOLDER ROLLOUTS.jsonl [COUNT] [ROUNDS]
+
+`BertForSequenceClassification` of 6 layers, 384 wide, with random weights (its scores mean nothing, its speed and their differences
+do) and the bundled model's tokenizer; FOLDER/checkpoint is what transformers loads, FOLDER/model what `export_hf.py` makes of
+it. Everybody computes in 32 bits on all cores and scores the same rollouts, tokenization included:
+
+- transformers, batches of 32 as they come and sorted by length;
+- onnxruntime, batches of 32 likewise, and of 8 as they come, the plan of text-embeddings-inference on ONNX Runtime;
+- guerdon, `guerdon rm bench` of the release build: its own batches.
+
+Needs torch, transformers, onnx, onnxscript, onnxruntime and ml_dtypes, as in examples/reward-model/requirements.txt.
+"""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import time
+
+import onnxruntime
+import torch
+from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+RECIPE = ROOT / "examples" / "reward-model"
+GUERDON = ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "release" / "guerdon"
+sys.path.insert(0, str(RECIPE))
+from hf_reward import HfReward, Texts, collate
+
+MAX_TOKENS = 192
+
+
+def make(folder):
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(ROOT / "models/e5-hh/tokenizer.json"), pad_token="<pad>")
+    torch.manual_seed(0)
+    config = BertConfig(vocab_size=len(tokenizer), hidden_size=384, num_hidden_layers=6, num_attention_heads=12,
+                        intermediate_size=1536, num_labels=1, pad_token_id=tokenizer.pad_token_id)
+    BertForSequenceClassification(config).save_pretrained(folder / "checkpoint")
+    tokenizer.save_pretrained(folder / "checkpoint")
+    subprocess.run([sys.executable, RECIPE / "export_hf.py", "--checkpoint", folder / "checkpoint", "--out", folder / "model",
+                    "--storage", "fp32", "--max-tokens", str(MAX_TOKENS)], check=True)
+
+
+def speed(score, dialogues, size, sort):
+    """-> rollouts a second, scores in the order of `dialogues`"""
+    texts = Texts(FOLDER / "checkpoint", MAX_TOKENS)
+    started = time.perf_counter()
+    rows = [texts.encode(dialogue) for dialogue in dialogues]
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i].ids)) if sort else range(len(rows))
+    scores = [0.0] * len(rows)
+    for start in range(0, len(rows), size):
+        part = order[start:start + size]
+        for i, value in zip(part, score(*collate([rows[i] for i in part], texts.pad))):
+            scores[i] = value
+    return len(rows) / (time.perf_counter() - started), scores
+
+
+def guerdon(rollouts):
+    told = subprocess.run([GUERDON, "rm", "bench", FOLDER / "model", "--on", rollouts], check=True, capture_output=True, text=True, cwd=ROOT)
+    return float(re.search(r"([0-9.]+) turns/s", told.stdout)[1])
+
+
+def main():
+    if not (FOLDER / "model" / "model.onnx").exists():
+        make(FOLDER)
+    count = int(sys.argv[3]) if len(sys.argv) > 3 else 512
+    lines = pathlib.Path(sys.argv[2]).read_text(encoding="utf-8").splitlines()[:count]
+    dialogues = [json.loads(line)["messages"] for line in lines]
+    asked = FOLDER / "rollouts.jsonl"
+    asked.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    # As a script that serves such a model would load it: transformers' own choice of attention.
+    model = HfReward(BertForSequenceClassification.from_pretrained(FOLDER / "checkpoint").eval())
+    session = onnxruntime.InferenceSession(str(FOLDER / "model" / "model.onnx"), providers=["CPUExecutionProvider"])
+
+    @torch.inference_mode()
+    def torch_scores(ids, mask):
+        return model(ids, mask)[:, 0].tolist()
+
+    def onnx_scores(ids, mask):
+        return session.run(["logits"], {"input_ids": ids.numpy(), "attention_mask": mask.numpy()})[0][:, 0].tolist()
+
+    plans = [("transformers", torch_scores, 32, False), ("transformers", torch_scores, 32, True),
+             ("onnxruntime", onnx_scores, 32, False), ("onnxruntime", onnx_scores, 8, False), ("onnxruntime", onnx_scores, 32, True)]
+    for _ in range(int(sys.argv[4]) if len(sys.argv) > 4 else 2):
+        ours, first = guerdon(asked), None
+        print(f"guerdon: {ours:.1f} rollouts/s")
+        for name, score, size, sort in plans:
+            theirs, scores = speed(score, dialogues, size, sort)
+            first = first or scores
+            apart = max(abs(a - b) for a, b in zip(first, scores))
+            order = "sorted by length" if sort else "as they come"
+            print(f"{name}, batches of {size} {order}: {theirs:.1f} rollouts/s, guerdon {ours / theirs:.2f} times; scores at most {apart:.0e} apart",
+                  flush=True)
+
+
+FOLDER = pathlib.Path(sys.argv[1])
+main()
