@@ -224,14 +224,17 @@ impl<F: Float, K: TokenKernel<F, IN, OUT>, const IN: usize, const OUT: usize> Ro
             let ins = self.ins.map(|slice| slice[span.clone()].as_chunks::<CHUNK>());
             let mut here = here.map(|slice| slice.as_chunks_mut::<CHUNK>());
             let Block { lanes, read, written } = &mut *block;
-            for ((_, rest), spare) in ins.iter().zip(read.iter_mut()) {
-                pad(rest, spare);
-            }
-            for ((_, rest), spare) in here.iter().zip(written.iter_mut()) {
-                pad(rest, spare);
-            }
             for chunk in 0..span.len().div_ceil(CHUNK) {
                 let tokens = (span.len() - chunk * CHUNK).min(CHUNK);
+                // Not before the whole chunks: a row is read from its beginning, as the processor expects.
+                if tokens < CHUNK {
+                    for ((_, rest), spare) in ins.iter().zip(read.iter_mut()) {
+                        pad(rest, spare);
+                    }
+                    for ((_, rest), spare) in here.iter().zip(written.iter_mut()) {
+                        pad(rest, spare);
+                    }
+                }
                 let mut windows = read.each_ref();
                 for (window, (full, _)) in windows.iter_mut().zip(&ins) {
                     if let Some(slots) = full.get(chunk) {
@@ -269,6 +272,13 @@ fn zero<F: Float, const N: usize>(slices: [&mut [F]; N]) {
     for slice in slices {
         slice.fill(F::ZERO);
     }
+}
+
+/// Whether a chunk's place holds one of its tokens. In the width of `f32`, or the comparison would take most of the time
+/// where there is no instruction for a wider one.
+#[inline(always)]
+pub(crate) fn within(at: usize, tokens: usize) -> bool {
+    (at as u32) < tokens as u32
 }
 
 /// The sum of 64 numbers along a fixed tree, which rounds six times at most.

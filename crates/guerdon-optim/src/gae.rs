@@ -1,10 +1,10 @@
 //! Generalized advantage estimation over ragged rows.
 
-use crate::blocks::{CHUNK, Merge, RowKernel, over_rows};
+use crate::blocks::{Merge, RowKernel, over_rows};
 use crate::error::{OptimError, require};
 use crate::float::Float;
 use crate::rows::RowMask;
-use crate::scan::{Scan, Terms, no_terms};
+use crate::scan::{Room, Scan, backwards};
 
 /// How far the estimate looks ahead.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -142,7 +142,14 @@ pub fn gae<F: Float>(
         let lambda = lambda.to_f64();
         require((0.0..=1.0).contains(&lambda), "lambdas", lambda, "within 0..=1")?;
     }
-    let seen: Seen = over_rows(&Backwards { config, batch }, &mask, [advantages, returns]);
+    let scan = |lambda| Scan::new(config.gamma * lambda);
+    let kernel = Backwards {
+        config,
+        batch,
+        scan: scan(config.lambda.of_row(1)),
+        value_scan: config.value_lambda.map(scan),
+    };
+    let seen: Seen = over_rows(&kernel, &mask, [advantages, returns]);
     if seen.0.is_finite() { Ok(()) } else { Err(batch.blame()) }
 }
 
@@ -160,71 +167,54 @@ impl Merge for Seen {
 struct Backwards<'a, F> {
     config: &'a GaeConfig,
     batch: &'a GaeBatch<'a, F>,
+    /// That of a constant lambda.
+    scan: Scan<F>,
+    value_scan: Option<Scan<F>>,
 }
 
 impl<F: Float> RowKernel<F, 2> for Backwards<'_, F> {
     type Sums = Seen;
-    /// Room for one chunk's differences, and for its sums.
-    type Block = (Terms<F>, [F; CHUNK]);
+    type Block = Room<F>;
 
     #[inline(always)]
-    fn open(&self) -> Self::Block {
-        (no_terms(), [F::ZERO; CHUNK])
+    fn open(&self) -> Room<F> {
+        Room::new()
     }
 
     #[inline(always)]
-    fn close(&self, _block: Self::Block, _seen: &mut Seen) {}
+    fn close(&self, _room: Room<F>, _seen: &mut Seen) {}
 
     #[inline(always)]
-    fn row(
-        &self,
-        row: usize,
-        [advantages, returns]: [&mut [F]; 2],
-        (terms, out): &mut Self::Block,
-        seen: &mut Seen,
-    ) {
+    fn row(&self, row: usize, [advantages, returns]: [&mut [F]; 2], room: &mut Room<F>, seen: &mut Seen) {
         let GaeBatch { mask, rewards, values, bootstrap, lambdas } = *self.batch;
-        let gamma = self.config.gamma;
-        let lambda = match lambdas {
-            Some(lambdas) => lambdas[row].to_f64(),
-            None => self.config.lambda.of_row(mask.count(row)),
+        let scan = |lambda: f64| Scan::new(self.config.gamma * lambda);
+        let own = match (lambdas, self.config.lambda) {
+            (Some(lambdas), _) => Some(scan(lambdas[row].to_f64())),
+            (None, Lambda::Constant(_)) => None,
+            (None, lambda) => Some(scan(lambda.of_row(mask.count(row)))),
         };
-        let scan = Scan::new(gamma * lambda);
-        let value_scan = self.config.value_lambda.map(|lambda| Scan::new(gamma * lambda));
-        let gamma = F::from_f64(gamma);
+        let scan = own.as_ref().unwrap_or(&self.scan);
+        let gamma = F::from_f64(self.config.gamma);
         let mut next_value = bootstrap.map_or(F::ZERO, |bootstrap| bootstrap[row]);
         let (mut carry, mut value_carry) = (F::ZERO, F::ZERO);
         let start = row * mask.width();
         let mut done = mask.width();
-        for span in mask.spans(row).rev() {
-            let span = span.start - start..span.end - start;
-            advantages[span.end..done].fill(F::ZERO);
-            returns[span.end..done].fill(F::ZERO);
-            done = span.start;
-            let mut end = span.end;
-            while end > span.start {
-                let first = (end - 1 - span.start) / CHUNK * CHUNK + span.start;
-                let tokens = end - first;
-                let rewards = &rewards[start + first..start + end];
-                let values = &values[start + first..start + end];
-                match (rewards.first_chunk::<CHUNK>(), values.first_chunk::<CHUNK>()) {
-                    (Some(rewards), Some(values)) => deltas(gamma, rewards, values, next_value, terms),
-                    _ => {
-                        terms.fill(F::ZERO);
-                        deltas(gamma, rewards, values, next_value, terms);
-                    }
-                }
-                carry = scan.run(terms, tokens, carry, out);
-                advantages[first..end].copy_from_slice(&out[..tokens]);
-                if let Some(value_scan) = value_scan {
-                    value_carry = value_scan.run(terms, tokens, value_carry, out);
-                }
-                for ((target, &advantage), &value) in returns[first..end].iter_mut().zip(&*out).zip(values) {
-                    *target = advantage + value;
-                }
-                next_value = values[0];
-                end = first;
+        for slots in backwards(&mask, row) {
+            let here = slots.start - start..slots.end - start;
+            advantages[here.end..done].fill(F::ZERO);
+            returns[here.end..done].fill(F::ZERO);
+            done = here.start;
+            let (rewards, values, tokens) = (&rewards[slots.clone()], &values[slots.clone()], slots.len());
+            deltas(gamma, rewards, values, next_value, &mut room.terms);
+            carry = scan.run(room, tokens, carry);
+            advantages[here.clone()].copy_from_slice(&room.results[..tokens]);
+            if let Some(scan) = &self.value_scan {
+                value_carry = scan.run(room, tokens, value_carry);
             }
+            for ((target, &advantage), &value) in returns[here].iter_mut().zip(&room.results).zip(values) {
+                *target = advantage + value;
+            }
+            next_value = values[0];
         }
         advantages[..done].fill(F::ZERO);
         returns[..done].fill(F::ZERO);
@@ -232,12 +222,12 @@ impl<F: Float> RowKernel<F, 2> for Backwards<'_, F> {
     }
 }
 
-/// Writes the temporal differences of at most 64 neighbouring tokens.
+/// Writes the temporal differences of neighbouring tokens.
 #[inline(always)]
-fn deltas<F: Float>(gamma: F, rewards: &[F], values: &[F], next_value: F, out: &mut Terms<F>) {
-    let last = values.len().min(CHUNK) - 1;
-    for at in 0..last {
-        out[at] = rewards[at] + gamma * values[at + 1] - values[at];
+fn deltas<F: Float>(gamma: F, rewards: &[F], values: &[F], next_value: F, out: &mut [F]) {
+    let last = values.len() - 1;
+    for (((delta, &reward), &value), &next) in out.iter_mut().zip(rewards).zip(values).zip(&values[1..]) {
+        *delta = reward + gamma * next - value;
     }
     out[last] = rewards[last] + gamma * next_value - values[last];
 }

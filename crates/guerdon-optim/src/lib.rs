@@ -82,6 +82,7 @@ mod scan;
 mod testing;
 pub mod token_rewards;
 pub mod value;
+mod welford;
 pub mod whiten;
 
 pub use crate::aggregate::{Aggregation, Normaliser};

@@ -8,7 +8,7 @@ mod surrogate;
 mod tests;
 
 use crate::aggregate::{Aggregation, Normaliser, Weigher};
-use crate::blocks::{CHUNK, Merge, TokenKernel, over_tokens, tree_fold, tree_sum};
+use crate::blocks::{CHUNK, Merge, TokenKernel, over_tokens, tree_fold, tree_sum, within};
 use crate::error::{OptimError, require};
 use crate::float::Float;
 use crate::rows::RowMask;
@@ -347,7 +347,7 @@ impl<F: Float, J: Judge<F>, const IN: usize> TokenKernel<F, IN, 1> for Kernel<'_
         for at in 0..CHUNK {
             let (logp, advantage, log_ratio) = (ins[0][at], ins[2][at], log_ratios[at]);
             // Places beyond the last token add nothing, whatever a judge says of its row.
-            let valid = F::flag(at < tokens);
+            let valid = F::flag(within(at, tokens));
             let held = log_ratio.abs() > limit;
             let token = Token { logp, log_ratio, ratio: ratios[at], held, advantage };
             let verdict = judge.token(facts, token);

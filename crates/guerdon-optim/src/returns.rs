@@ -1,10 +1,10 @@
 //! Advantages without a critic from rewards that come token by token: REINFORCE++ and ReMax.
 
-use crate::blocks::{CHUNK, Merge, RowKernel, over_rows};
+use crate::blocks::{Merge, RowKernel, over_rows};
 use crate::error::{OptimError, require};
 use crate::float::Float;
 use crate::rows::RowMask;
-use crate::scan::{Scan, Terms, no_terms};
+use crate::scan::{Room, Scan, backwards};
 
 /// Writes the discounted reward-to-go of every valid token, `G_t = r_t + gamma G_t'` with `t'` the next valid token
 /// of the row; padded slots get 0. Slices are `[B, T]`, `gamma` within 0..=1.
@@ -72,32 +72,26 @@ struct ToGo<'a, F> {
 
 impl<F: Float> RowKernel<F, 1> for ToGo<'_, F> {
     type Sums = Seen;
-    /// Room for one chunk's rewards, and for its sums.
-    type Block = (Terms<F>, [F; CHUNK]);
+    type Block = Room<F>;
 
     #[inline(always)]
-    fn open(&self) -> Self::Block {
-        (no_terms(), [F::ZERO; CHUNK])
+    fn open(&self) -> Room<F> {
+        Room::new()
     }
 
     #[inline(always)]
-    fn close(&self, _block: Self::Block, _seen: &mut Seen) {}
+    fn close(&self, _room: Room<F>, _seen: &mut Seen) {}
 
     #[inline(always)]
-    fn row(&self, row: usize, [out]: [&mut [F]; 1], (terms, sums): &mut Self::Block, seen: &mut Seen) {
+    fn row(&self, row: usize, [out]: [&mut [F]; 1], room: &mut Room<F>, seen: &mut Seen) {
         let start = row * self.mask.width();
         let mut carry = F::ZERO;
         out.fill(F::ZERO);
-        for span in self.mask.spans(row).rev() {
-            let mut end = span.end;
-            while end > span.start {
-                let first = (end - 1 - span.start) / CHUNK * CHUNK + span.start;
-                terms.fill(F::ZERO);
-                terms[..end - first].copy_from_slice(&self.rewards[first..end]);
-                carry = self.scan.run(terms, end - first, carry, sums);
-                out[first - start..end - start].copy_from_slice(&sums[..end - first]);
-                end = first;
-            }
+        for slots in backwards(&self.mask, row) {
+            let tokens = slots.len();
+            room.terms[..tokens].copy_from_slice(&self.rewards[slots.clone()]);
+            carry = self.scan.run(room, tokens, carry);
+            out[slots.start - start..slots.end - start].copy_from_slice(&room.results[..tokens]);
         }
         seen.0 += carry.to_f64();
     }

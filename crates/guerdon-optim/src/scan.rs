@@ -1,25 +1,45 @@
 //! A first-order recursion from right to left, many tokens a step.
 
+use std::ops::Range;
+
 use crate::blocks::CHUNK;
 use crate::float::Float;
+use crate::rows::RowMask;
 
 /// Numbers that take a step together.
 const LANES: usize = 8;
+/// Tokens whose terms are laid down before the first of them is read again: a processor that reads at another offset
+/// than it has just written waits until the write is through, and with it every write before.
+pub(crate) const STRETCH: usize = 8 * CHUNK;
 
-/// A chunk's own terms, and zeros behind them.
-pub(crate) type Terms<F> = [F; CHUNK + LANES];
-
-/// No terms yet.
-pub(crate) fn no_terms<F: Float>() -> Terms<F> {
-    [F::ZERO; CHUNK + LANES]
-}
-
-/// The recursion `y_t = x_t + c y_(t+1)` on 64 numbers at once. One step waits for the step before; so each number first
-/// gathers the 7 after it, which none waits for, and then 8 of them take one step together.
+/// The recursion `y_t = x_t + c y_(t+1)` over a row. One step waits for the step before; so each token first gathers the 7
+/// after it, which wait for none, and then 8 of them take one step together.
 #[derive(Clone, Copy)]
 pub(crate) struct Scan<F> {
     /// c to the powers 0 to 8.
     powers: [F; LANES + 1],
+}
+
+/// Room for the terms of a stretch and what follows them, and for its results.
+pub(crate) struct Room<F> {
+    pub(crate) terms: [F; STRETCH + LANES],
+    pub(crate) results: [F; STRETCH],
+}
+
+impl<F: Float> Room<F> {
+    #[inline(always)]
+    pub(crate) fn new() -> Self {
+        Self { terms: [F::ZERO; STRETCH + LANES], results: [F::ZERO; STRETCH] }
+    }
+}
+
+/// The tokens of a row from right to left, in stretches of the flat `[B, T]` slice.
+#[inline(always)]
+pub(crate) fn backwards(mask: &RowMask<'_>, row: usize) -> impl Iterator<Item = Range<usize>> {
+    mask.spans(row).rev().flat_map(|span| {
+        let starts = (span.start..span.end).step_by(STRETCH).rev();
+        starts.map(move |start| start..span.end.min(start + STRETCH))
+    })
 }
 
 impl<F: Float> Scan<F> {
@@ -33,35 +53,46 @@ impl<F: Float> Scan<F> {
         Self { powers }
     }
 
-    /// Runs over the first `tokens` of `terms`, behind which are zeros, into `out`; `carry` is what follows the last of
-    /// them. Returns what precedes the next chunk on the left.
+    /// Runs over the first `tokens` terms, whatever lies behind them; `carry` is the result that follows the last. Returns
+    /// the first result: what follows the next stretch on the left.
     #[inline(always)]
-    pub(crate) fn run(&self, terms: &Terms<F>, tokens: usize, carry: F, out: &mut [F; CHUNK]) -> F {
+    pub(crate) fn run(&self, room: &mut Room<F>, tokens: usize, carry: F) -> F {
+        // A copy, so that a write to the results cannot be taken to change it.
         let powers = self.powers;
-        for at in 0..CHUNK {
-            let mut sum = terms[at];
-            for ahead in 1..LANES {
-                sum += powers[ahead] * terms[at + ahead];
-            }
-            out[at] = sum;
-        }
-        // What follows enters the last 8 only now, so that the sums above wait for nothing.
-        if tokens == CHUNK {
-            for (lane, sum) in out[CHUNK - LANES..].iter_mut().enumerate() {
-                *sum += powers[LANES - lane] * carry;
-            }
-        } else {
-            for ahead in 1..=LANES.min(tokens) {
-                out[tokens - ahead] += powers[ahead] * carry;
-            }
-        }
+        let Room { terms, results } = room;
+        let chunks = tokens.div_ceil(CHUNK);
+        // To a recursion, the result that follows is one more term.
+        terms[tokens..chunks * CHUNK + LANES].fill(F::ZERO);
+        terms[tokens] = carry;
         let mut after = [F::ZERO; LANES];
-        for block in out.as_chunks_mut::<LANES>().0.iter_mut().rev() {
-            for lane in 0..LANES {
-                after[lane] = block[lane] + powers[LANES] * after[lane];
-                block[lane] = after[lane];
+        if tokens == chunks * CHUNK {
+            after[0] = carry;
+        }
+        for (chunk, results) in results.as_chunks_mut::<CHUNK>().0[..chunks].iter_mut().enumerate().rev() {
+            let Some(terms) = terms[chunk * CHUNK..].first_chunk() else { continue };
+            let sums = gather(powers, terms);
+            let (blocks, sums) = (results.as_chunks_mut::<LANES>().0, sums.as_chunks::<LANES>().0);
+            for (block, sums) in blocks.iter_mut().zip(sums).rev() {
+                for lane in 0..LANES {
+                    after[lane] = sums[lane] + powers[LANES] * after[lane];
+                }
+                *block = after;
             }
         }
-        out[0]
+        results[0]
     }
+}
+
+/// Each of a chunk's terms with the 7 after it, times their powers.
+#[inline(always)]
+fn gather<F: Float>(powers: [F; LANES + 1], terms: &[F; CHUNK + LANES]) -> [F; CHUNK] {
+    let mut sums = [F::ZERO; CHUNK];
+    for at in 0..CHUNK {
+        let mut sum = terms[at];
+        for ahead in 1..LANES {
+            sum += powers[ahead] * terms[at + ahead];
+        }
+        sums[at] = sum;
+    }
+    sums
 }

@@ -5,7 +5,7 @@ use crate::blocks::{CHUNK, Merge, TokenKernel, over_tokens, tree_sum};
 use crate::error::{OptimError, require};
 use crate::float::Float;
 use crate::rows::RowMask;
-use crate::whiten::Welford;
+use crate::welford::{Offsets, Welford};
 
 /// The clip range and the aggregation.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -150,13 +150,20 @@ impl<F: Float> TokenKernel<F, 3, 1> for Kernel<'_, F> {
 
     #[inline(always)]
     fn lanes(&self) -> Lanes<F> {
-        Lanes { loss: [F::ZERO; CHUNK], clipped: [F::ZERO; CHUNK] }
+        Lanes {
+            loss: [F::ZERO; CHUNK],
+            clipped: [F::ZERO; CHUNK],
+            errors: Offsets::new(),
+            returns: Offsets::new(),
+        }
     }
 
     #[inline(always)]
     fn fold(&self, lanes: Lanes<F>, sums: &mut Sums) {
         sums.loss += 0.5 * tree_sum(lanes.loss);
         sums.clipped += tree_sum(lanes.clipped);
+        sums.errors = sums.errors.merge(lanes.errors.fold());
+        sums.returns = sums.returns.merge(lanes.returns.fold());
     }
 
     #[inline(always)]
@@ -172,7 +179,7 @@ impl<F: Float> TokenKernel<F, 3, 1> for Kernel<'_, F> {
         [values, olds, returns]: [&[F; CHUNK]; 3],
         [dvalues]: [&mut [F; CHUNK]; 1],
         lanes: &mut Lanes<F>,
-        sums: &mut Sums,
+        _sums: &mut Sums,
     ) {
         let clip = self.clip;
         let mut errors = [F::ZERO; CHUNK];
@@ -187,14 +194,16 @@ impl<F: Float> TokenKernel<F, 3, 1> for Kernel<'_, F> {
             lanes.clipped[at] += F::flag(clipped);
             errors[at] = error;
         }
-        sums.errors = sums.errors.merge(Welford::of(&errors, tokens));
-        sums.returns = sums.returns.merge(Welford::of(returns, tokens));
+        lanes.errors.add(&errors, tokens);
+        lanes.returns.add(returns, tokens);
     }
 }
 
 struct Lanes<F> {
     loss: [F; CHUNK],
     clipped: [F; CHUNK],
+    errors: Offsets<F>,
+    returns: Offsets<F>,
 }
 
 #[cfg(test)]

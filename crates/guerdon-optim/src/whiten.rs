@@ -1,9 +1,10 @@
 //! Mean, variance and whitening over the valid tokens of a batch.
 
-use crate::blocks::{CHUNK, Merge, TokenKernel, over_tokens, over_tokens_in_place, tree_sum};
+use crate::blocks::{CHUNK, Merge, TokenKernel, over_tokens, over_tokens_in_place};
 use crate::error::{OptimError, require};
 use crate::float::Float;
 use crate::rows::RowMask;
+use crate::welford::{Offsets, Welford};
 
 /// Mean and variance over valid tokens, in `f64`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -34,8 +35,8 @@ impl Default for WhitenConfig {
 
 /// The mean and variance of the valid slots of `values` (`[B, T]`).
 ///
-/// By Welford's method over chunks of 64, each relative to its first value: no cancellation when the mean is large
-/// against the deviation (NeMo-RL#4158), and equal values have a variance of exactly 0.
+/// By Welford's method over blocks of about 4096 slots, each relative to the mean of its first tokens: no cancellation when
+/// the mean is large against the deviation (NeMo-RL#4158), and equal values have a variance of exactly 0.
 ///
 /// # Errors
 /// [`OptimError::Shape`] for a slice of the wrong length, [`OptimError::NonFinite`] for a NaN or infinity in a
@@ -76,67 +77,22 @@ pub fn whiten<F: Float>(
     Ok(before)
 }
 
-/// Count, mean and squared deviations, which merge without cancelling (Chan, Golub and LeVeque 1979).
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Welford {
-    pub(crate) count: f64,
-    pub(crate) mean: f64,
-    pub(crate) squares: f64,
-}
-
-impl Welford {
-    /// Of the first `tokens` of `values`, which is 1 or more.
-    #[inline(always)]
-    pub(crate) fn of<F: Float>(values: &[F; CHUNK], tokens: usize) -> Self {
-        let first = values[0];
-        let mut offsets = [F::ZERO; CHUNK];
-        for at in 0..CHUNK {
-            offsets[at] = if at < tokens { values[at] - first } else { F::ZERO };
-        }
-        let count = tokens as f64;
-        let mean = tree_sum(offsets) / count;
-        let centre = F::from_f64(mean);
-        for (at, offset) in offsets.iter_mut().enumerate() {
-            let deviation = *offset - centre;
-            *offset = if at < tokens { deviation * deviation } else { F::ZERO };
-        }
-        Self { count, mean: first.to_f64() + mean, squares: tree_sum(offsets) }
-    }
-
-    /// Bessel-corrected; 0 for fewer than two.
-    pub(crate) fn variance(&self) -> f64 {
-        if self.count < 2.0 { 0.0 } else { self.squares / (self.count - 1.0) }
-    }
-}
-
-impl Merge for Welford {
-    #[inline(always)]
-    fn merge(self, later: Self) -> Self {
-        if later.count < 1.0 {
-            return self;
-        }
-        let count = self.count + later.count;
-        let (step, share) = (later.mean - self.mean, later.count / count);
-        Self {
-            count,
-            mean: self.mean + step * share,
-            squares: self.squares + later.squares + step * step * self.count * share,
-        }
-    }
-}
-
 struct Measure;
 
 impl<F: Float> TokenKernel<F, 1, 0> for Measure {
     type Row = ();
-    type Lanes = ();
+    type Lanes = Offsets<F>;
     type Sums = Welford;
 
     #[inline(always)]
-    fn lanes(&self) {}
+    fn lanes(&self) -> Offsets<F> {
+        Offsets::new()
+    }
 
     #[inline(always)]
-    fn fold(&self, (): (), _sums: &mut Welford) {}
+    fn fold(&self, lanes: Offsets<F>, sums: &mut Welford) {
+        *sums = sums.merge(lanes.fold());
+    }
 
     #[inline(always)]
     fn begin(&self, _row: usize, _sums: &mut Welford) {}
@@ -148,10 +104,10 @@ impl<F: Float> TokenKernel<F, 1, 0> for Measure {
         tokens: usize,
         [values]: [&[F; CHUNK]; 1],
         []: [&mut [F; CHUNK]; 0],
-        (): &mut (),
-        sums: &mut Welford,
+        lanes: &mut Offsets<F>,
+        _sums: &mut Welford,
     ) {
-        *sums = sums.merge(Welford::of(values, tokens));
+        lanes.add(values, tokens);
     }
 }
 

@@ -1,0 +1,94 @@
+//! Count, mean and squared deviations of many numbers, without the cancellation of `E[x^2] - E[x]^2` (NeMo-RL#4158).
+
+use crate::blocks::{CHUNK, Merge, tree_sum, within};
+use crate::float::Float;
+
+/// Of some numbers, in `f64`; two of them merge without cancelling (Chan, Golub and LeVeque 1979).
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Welford {
+    pub(crate) count: f64,
+    pub(crate) mean: f64,
+    /// The sum of squared deviations from the mean.
+    pub(crate) squares: f64,
+}
+
+impl Welford {
+    /// Bessel-corrected; 0 for fewer than two.
+    pub(crate) fn variance(&self) -> f64 {
+        if self.count < 2.0 { 0.0 } else { self.squares / (self.count - 1.0) }
+    }
+}
+
+impl Merge for Welford {
+    fn merge(self, later: Self) -> Self {
+        if later.count < 1.0 {
+            return self;
+        }
+        let count = self.count + later.count;
+        let (step, share) = (later.mean - self.mean, later.count / count);
+        Self {
+            count,
+            mean: self.mean + step * share,
+            squares: self.squares + later.squares + step * step * self.count * share,
+        }
+    }
+}
+
+/// The same of a block of tokens, gathered side by side in a chunk's 64 places.
+///
+/// Everything is relative to the mean of the block's first chunk. That mean is of the block's own numbers, so however far
+/// it lies from theirs, the deviations are as large, and what cancels is at most the number of chunks.
+pub(crate) struct Offsets<F> {
+    centre: Option<F>,
+    tokens: usize,
+    sums: [F; CHUNK],
+    squares: [F; CHUNK],
+}
+
+impl<F: Float> Offsets<F> {
+    #[inline(always)]
+    pub(crate) fn new() -> Self {
+        Self { centre: None, tokens: 0, sums: [F::ZERO; CHUNK], squares: [F::ZERO; CHUNK] }
+    }
+
+    /// Takes in the first `tokens` of `values`, which is 1 or more.
+    #[inline(always)]
+    pub(crate) fn add(&mut self, values: &[F; CHUNK], tokens: usize) {
+        let centre = match self.centre {
+            Some(centre) => centre,
+            None => *self.centre.insert(values[0] + F::from_f64(mean_offset(values, values[0], tokens))),
+        };
+        self.tokens += tokens;
+        for at in 0..CHUNK {
+            let offset = offset(values, centre, at, tokens);
+            self.sums[at] += offset;
+            self.squares[at] += offset * offset;
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn fold(self) -> Welford {
+        let Some(centre) = self.centre else { return Welford::default() };
+        let (count, sum) = (self.tokens as f64, tree_sum(self.sums));
+        let squares = tree_sum(self.squares) - sum * (sum / count);
+        // Not `max`, which would hide a NaN.
+        let squares = if squares < 0.0 { 0.0 } else { squares };
+        Welford { count, mean: centre.to_f64() + sum / count, squares }
+    }
+}
+
+/// How far the mean of the first `tokens` of `values` lies from `centre`.
+#[inline(always)]
+fn mean_offset<F: Float>(values: &[F; CHUNK], centre: F, tokens: usize) -> f64 {
+    let mut offsets = [F::ZERO; CHUNK];
+    for (at, slot) in offsets.iter_mut().enumerate() {
+        *slot = offset(values, centre, at, tokens);
+    }
+    tree_sum(offsets) / tokens as f64
+}
+
+/// How far a value lies from `centre`; 0 beyond the last token.
+#[inline(always)]
+fn offset<F: Float>(values: &[F; CHUNK], centre: F, at: usize, tokens: usize) -> F {
+    if within(at, tokens) { values[at] - centre } else { F::ZERO }
+}
