@@ -66,6 +66,14 @@ mod tests {
         rewards.iter().copied().map(Some).collect()
     }
 
+    #[test]
+    fn the_constant_joins_the_variance() {
+        let mut scores = scored(&[1.0, 3.0]);
+        standardise(&mut scores, 2.0);
+        let got: Vec<f64> = scores.into_iter().flatten().collect();
+        assert_close(&got, &[-0.5, 0.5], 1e-15);
+    }
+
     /// NovaSky-AI/SkyRL#2104: a filter on the summed reward dropped this group, whose sums are equal.
     #[test]
     fn parts_that_cancel_in_the_sum_still_teach() {

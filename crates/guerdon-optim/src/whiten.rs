@@ -190,6 +190,22 @@ mod tests {
         assert_close(&[got.variance * 1024.0 * 1024.0], &[6.0], 1e-12);
     }
 
+    /// The worst case of sums about the first chunk's mean: it lies far from every other value.
+    #[test]
+    fn a_first_chunk_far_from_the_rest_costs_few_digits() {
+        let values: Vec<f64> = (0..700).map(|at| if at < 64 { 1e6 } else { f64::from(at % 7) }).collect();
+        let count = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / count;
+        let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0);
+        let got = moments(&RowMask::full(1, 700), &values).unwrap();
+        assert_close(&[got.mean, got.variance], &[mean, variance], 1e-13);
+        let narrow: Vec<f32> = values.iter().map(|&value| value as f32).collect();
+        let got = moments(&RowMask::full(1, 700), &narrow).unwrap();
+        assert_close(&[got.mean, got.variance], &[mean, variance], 2e-5);
+        let equal = moments(&RowMask::full(7, 100), &[0.1_f32; 700]).unwrap();
+        assert_close(&[equal.variance], &[0.0], 0.0);
+    }
+
     #[test]
     fn a_valid_nan_is_named() {
         let error = moments(&RowMask::full(2, 2), &[0.0, 0.0, 0.0, f32::NAN]).unwrap_err();

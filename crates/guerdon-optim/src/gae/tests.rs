@@ -68,6 +68,37 @@ fn slowly(gamma: f64, lambda: f64, rewards: &[f64], values: &[f64]) -> Vec<f64> 
     out
 }
 
+/// Lengths at which a walk in steps of 8, 64 and 512 tokens begins or ends, and gaps there.
+#[test]
+fn no_length_and_no_gap_is_a_seam() {
+    let number = |seed: usize| ((seed * 7919) % 1009) as f64 / 504.5 - 1.0;
+    let config = GaeConfig { value_lambda: Some(0.5), ..config(0.99, 0.9) };
+    for len in [1, 7, 8, 9, 63, 64, 65, 72, 128, 511, 512, 513, 520, 576, 1024, 1030] {
+        let rewards: Vec<f64> = (0..len).map(|at| number(at + len)).collect();
+        let values: Vec<f64> = (0..len).map(|at| number(3 * at + 1)).collect();
+        let want = slowly(0.99, 0.9, &rewards, &values);
+        let returns = slowly(0.99, 0.5, &rewards, &values);
+        let returns: Vec<f64> = returns.iter().zip(&values).map(|(gain, value)| gain + value).collect();
+        for gap in [0, 1, 8, 64, 512] {
+            // A gap of two slots after `gap` tokens, and one slot of padding behind.
+            let place = |at: usize| if at < gap.min(len) { at } else { at + 2 };
+            let (mut bytes, mut wide) =
+                (vec![0; len + 3], [vec![f64::NAN; len + 3], vec![f64::NAN; len + 3]]);
+            for at in 0..len {
+                bytes[place(at)] = 1;
+                (wide[0][place(at)], wide[1][place(at)]) = (rewards[at], values[at]);
+            }
+            let mask = RowMask::bytes(&bytes, 1, len + 3).unwrap();
+            let got = run(config, &GaeBatch::new(mask, &wide[0], &wide[1]));
+            let pick = |xs: &[f64]| (0..len).map(|at| xs[place(at)]).collect::<Vec<_>>();
+            assert_close(&pick(&got.0), &want, 1e-12);
+            assert_close(&pick(&got.1), &returns, 1e-12);
+            let padding: f64 = (0..len + 3).filter(|&at| bytes[at] == 0).map(|at| got.0[at].abs()).sum();
+            assert_close(&[padding], &[0.0], 0.0);
+        }
+    }
+}
+
 #[test]
 fn returns_have_a_lambda_of_their_own_where_asked() {
     let (rewards, values) = ([0.5, -1.0, 2.0], [0.3, 0.1, -0.4]);

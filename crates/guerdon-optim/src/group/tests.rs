@@ -41,6 +41,15 @@ fn pass_at_k_pays_the_best_for_its_lead_and_gpg_makes_up_for_rewards_of_zero() {
 }
 
 #[test]
+fn an_estimator_that_needs_the_whole_batch_is_one_that_other_groups_change() {
+    let (alone, beside) = ([1.0, 4.0], [1.0, 4.0, 0.0, 9.0]);
+    for &estimator in Estimator::ALL {
+        let changed = run(estimator, &alone, &[0, 0]) != run(estimator, &beside, &[0, 0, 1, 1])[..2];
+        assert_eq!(changed, estimator.needs_whole_batch(), "{estimator}");
+    }
+}
+
+#[test]
 fn an_abstained_rollout_leaves_its_group_and_gets_no_advantage() {
     for &estimator in Estimator::ALL {
         let with = advantages(estimator, &[Some(1.0), None, Some(3.0)], &["p", "p", "p"]).unwrap();
