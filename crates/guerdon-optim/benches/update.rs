@@ -1,5 +1,6 @@
 //! One update, and its stages one by one, on 1024 rollouts of up to 512 tokens in `f32`: on one thread with every
-//! instruction set that the processor has, and on all threads.
+//! instruction set that the processor has, and on all threads. Before them, what memory alone takes: the same arrays read
+//! and written with next to no arithmetic, each once, and once a stage.
 //!
 //! `cargo bench -p guerdon-optim` prints the least and the median time in milliseconds; `-- --json` prints the same as
 //! JSON, for `peer_verl.py` beside this file, which times verl on the same inputs in the same run.
@@ -110,6 +111,56 @@ fn stages(stages: &mut Stages, batch: &Batch, set: InstructionSet, out: &mut Out
     Ok(())
 }
 
+/// The arrays of an update, each read or written once: no update can be faster than its memory.
+fn memory_once(batch: &Batch, out: &mut Out) {
+    let reads = [&batch.logp, &batch.old, &batch.reference, &batch.values, &batch.new_values];
+    touch(batch, reads, [&mut out.advantages, &mut out.returns, &mut out.dlogp, &mut out.dvalues]);
+}
+
+/// The arrays of an update as its stages read and write them.
+fn memory_of_stages(batch: &Batch, out: &mut Out) {
+    touch(batch, [&batch.old, &batch.reference], [&mut out.rewards]);
+    touch(batch, [&out.rewards, &batch.values], [&mut out.advantages, &mut out.returns]);
+    touch(batch, [&out.advantages], []);
+    for (row, &len) in batch.lens.iter().enumerate() {
+        out.advantages[row * batch.width..][..len].iter_mut().for_each(|slot| *slot *= 0.5);
+    }
+    touch(batch, [&batch.logp, &batch.old, &out.advantages], [&mut out.dlogp]);
+    touch(batch, [&batch.new_values, &batch.values, &out.returns], [&mut out.dvalues]);
+}
+
+/// Reads the tokens of every slice, writes their sum to every other, and 0 to the padding there.
+fn touch<const IN: usize, const OUT: usize>(
+    batch: &Batch,
+    reads: [&Vec<f32>; IN],
+    mut writes: [&mut Vec<f32>; OUT],
+) {
+    const CHUNK: usize = 64;
+    let mut sums = [0.0_f32; CHUNK];
+    for (row, &len) in batch.lens.iter().enumerate() {
+        let start = row * batch.width;
+        for at in (0..len).step_by(CHUNK) {
+            let tokens = CHUNK.min(len - at);
+            let mut sum = [0.0_f32; CHUNK];
+            for slice in reads {
+                let slots = &slice[start + at..][..tokens];
+                match slots.first_chunk::<CHUNK>() {
+                    Some(slots) => sum.iter_mut().zip(slots).for_each(|(sum, x)| *sum += x),
+                    None => sum.iter_mut().zip(slots).for_each(|(sum, x)| *sum += x),
+                }
+            }
+            for slice in &mut writes {
+                slice[start + at..][..tokens].copy_from_slice(&sum[..tokens]);
+            }
+            sums.iter_mut().zip(sum).for_each(|(sums, sum)| *sums += sum);
+        }
+        for slice in &mut writes {
+            slice[start + len..start + batch.width].fill(0.0);
+        }
+    }
+    black_box(sums);
+}
+
 /// Times by stage, in order of first appearance.
 #[derive(Default)]
 struct Stages(Vec<(&'static str, Vec<f64>)>);
@@ -156,6 +207,14 @@ impl Run {
         let (mut out, mut times) = (Out::new(batch.lens.len() * batch.width), Stages::default());
         let (mut repo, mut losses) = (repo()?, [0.0; 2]);
         // One after the other: together they would push each other out of the cache.
+        if threads == 1 {
+            for _ in 0..ROUNDS {
+                times.time("memory, once", || memory_once(batch, &mut out));
+            }
+            for _ in 0..ROUNDS {
+                times.time("memory, by stage", || memory_of_stages(batch, &mut out));
+            }
+        }
         for _ in 0..ROUNDS {
             pool.install(|| stages(&mut times, batch, set, &mut out))?;
         }
