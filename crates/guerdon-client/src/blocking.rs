@@ -1,5 +1,22 @@
 //! The same calls for code without a runtime. One thread of the client's own drives the network; any number of threads may
 //! call.
+//!
+//! ```no_run
+//! use guerdon_client::{ScoreRequest, StreamLine, blocking};
+//!
+//! # fn main() -> Result<(), guerdon_client::Error> {
+//! # let request = ScoreRequest::default();
+//! let client = blocking::Client::new(guerdon_client::Client::new("http://127.0.0.1:8787")?)?;
+//! println!("{:?}", client.score(&request)?.rewards());
+//! for line in client.stream(&request)? {
+//!     match line? {
+//!         StreamLine::Result(result) => println!("rollout {} is final", result.index),
+//!         StreamLine::Summary(summary) => println!("{} results", summary.results),
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 use std::sync::Arc;
 

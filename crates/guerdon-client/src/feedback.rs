@@ -54,6 +54,24 @@ impl<F: Float> Feedback<F> {
 impl Scored {
     /// What an update takes of these rewards. `request` is the one that was scored.
     ///
+    /// ```no_run
+    /// use guerdon_client::optim::{Repo, RepoConfig, RowMask};
+    /// use guerdon_client::{Abstaining, Client, ScoreRequest};
+    ///
+    /// # async fn update(client: Client, request: ScoreRequest) -> Result<(), Box<dyn std::error::Error>> {
+    /// # let (lens, width, log_probs, critic) = (vec![3], 4, vec![0.0_f32; 4], vec![0.0_f32; 4]);
+    /// # let (logp, old_logp, reference, values, old_values) = (&log_probs, &log_probs, &log_probs, &critic, &critic);
+    /// let mut repo = Repo::new(RepoConfig::paper())?;
+    /// let scored = client.score(&request).await?;
+    /// let feedback = scored.feedback::<f32>(&request, Abstaining::DropIncomplete)?;
+    /// let mask = RowMask::lens(&lens, width)?; // tokens of each reply, in the request's order
+    /// let batch = feedback.batch(mask, logp, old_logp).with_reference(reference).with_critic(values, old_values);
+    /// let update = repo.step(&batch)?;
+    /// println!("loss {}, {} rollouts not scored", update.loss, feedback.dropped);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Unscored`] with [`Abstaining::Refuse`], for the first rollout without a reward; [`Error::Mismatch`] if
     /// `request` has another number of rollouts.

@@ -30,6 +30,9 @@
 //! # }
 //! ```
 //!
+//! From there to an update is [`Scored::feedback`]; code without a runtime has [`blocking`], a server that is away
+//! [`Queue`], and a loop that would rather not wait for the slowest rollout [`Client::stream`].
+//!
 //! | file | what |
 //! |---|---|
 //! | `client.rs` | the calls: score, stream, info, ready |

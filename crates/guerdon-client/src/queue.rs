@@ -1,6 +1,29 @@
 //! Requests that wait on disk while the server is away. A request is on disk before [`Queue::put`] returns and stays there
 //! until its caller says that its rewards are in safe hands, so that neither side may lose it; scored twice, it gets the
 //! same rewards, and what was asked of a judge is not paid for again.
+//!
+//! ```no_run
+//! # async fn rollouts_are_scored_when_the_server_is_back() -> Result<(), Box<dyn std::error::Error>> {
+//! # let (client, request) = (guerdon_client::Client::new("http://127.0.0.1:8787")?, guerdon_client::ScoreRequest::default());
+//! # fn keep(_: &guerdon_client::Scored) -> std::io::Result<()> { Ok(()) }
+//! let queue = guerdon_client::Queue::open("runs/waiting")?;
+//! queue.put(&request)?;
+//! for ticket in queue.waiting()? {
+//!     match queue.score(&ticket, &client).await {
+//!         Ok((_request, scored)) => {
+//!             keep(&scored)?;
+//!             queue.done(&ticket)?;
+//!         }
+//!         Err(error) if error.may_pass() => break, // the server is away still: it all waits on
+//!         Err(error) => {
+//!             let file = queue.set_aside(&ticket)?;
+//!             eprintln!("{} will never be scored: {error}", file.display());
+//!         }
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 use std::fmt;
 use std::fs;
@@ -73,17 +96,25 @@ impl Queue {
         Ok(tickets)
     }
 
+    /// The request of `ticket`, for a caller who scores it by other means, such as [`blocking::Client`](crate::blocking::Client).
+    ///
+    /// # Errors
+    /// [`Error::Queue`] if it cannot be read.
+    pub fn request(&self, ticket: &Ticket) -> Result<ScoreRequest, Error> {
+        let path = self.path(ticket);
+        #[expect(clippy::disallowed_methods, reason = "the queue is files")]
+        let bytes = fs::read(&path).map_err(|error| failed(&path, &error))?;
+        serde_json::from_slice(&bytes)
+            .map_err(|error| Error::Queue { path, detail: format!("it is no request: {error}") })
+    }
+
     /// The request of `ticket`, and its rewards. It waits on: say [`Queue::done`] once the rewards are kept.
     ///
     /// # Errors
     /// [`Error::Queue`] if it cannot be read; else as [`Client::score`]: where [`Error::may_pass`], try again later, else
     /// [`Queue::set_aside`].
     pub async fn score(&self, ticket: &Ticket, client: &Client) -> Result<(ScoreRequest, Scored), Error> {
-        let path = self.path(ticket);
-        #[expect(clippy::disallowed_methods, reason = "the queue is files")]
-        let bytes = fs::read(&path).map_err(|error| failed(&path, &error))?;
-        let request: ScoreRequest = serde_json::from_slice(&bytes)
-            .map_err(|error| Error::Queue { path, detail: format!("it is no request: {error}") })?;
+        let request = self.request(ticket)?;
         let scored = client.score(&request).await?;
         Ok((request, scored))
     }
@@ -141,8 +172,11 @@ mod tests {
         let (request, scored) = again.score(&first, &client).await.unwrap();
         assert_eq!((request, scored.rewards()), (batch(&["a"]), vec![Some(0.0)]));
         assert_eq!(again.waiting().unwrap().len(), 2, "until its rewards are in safe hands");
+        assert_eq!(again.request(&second).unwrap(), batch(&["a", "b"]));
         again.done(&first).unwrap();
         again.done(&first).unwrap();
+        let error = again.request(&first).unwrap_err().to_string();
+        assert!(error.contains(&first.to_string()), "{error}");
         assert_eq!(again.waiting().unwrap(), [second]);
     }
 
