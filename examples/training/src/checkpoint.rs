@@ -9,9 +9,10 @@
 //! run/metrics.jsonl, run/curves.svg
 //! ```
 
+use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use serde::de::DeserializeOwned;
@@ -168,6 +169,26 @@ impl Run {
         let update = self.state()?.map_or(0, |state| state.update);
         rows.retain(|row| row.update <= update);
         Ok(rows)
+    }
+
+    /// Refuses to go on with other settings than the folder was begun with.
+    ///
+    /// # Errors
+    /// Those it was begun with; a `settings.json` that cannot be read.
+    pub fn check<S: DeserializeOwned + PartialEq + Debug>(&self, settings: &S) -> anyhow::Result<()> {
+        let before: S = from_json(&self.settings())?;
+        ensure!(
+            before == *settings,
+            "{} was begun with other settings, so take another --out: {before:?}",
+            self.0.display()
+        );
+        Ok(())
+    }
+
+    /// `settings.json`.
+    #[must_use]
+    pub fn settings(&self) -> PathBuf {
+        self.0.join("settings.json")
     }
 
     /// `metrics.jsonl`.

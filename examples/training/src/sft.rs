@@ -5,9 +5,11 @@ use std::time::Instant;
 
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
+use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::Base;
+use crate::checkpoint::{Base, Run, to_json};
 use crate::curves::{self, Line, Panel};
+use crate::files;
 use crate::inject::surrogate;
 use crate::metrics::{self, Row};
 use crate::policy::{Adam, AdamConfig, Dialogues, Policy, PolicyConfig, Trunk};
@@ -15,7 +17,7 @@ use crate::scene::{Scene, Split};
 use crate::tokens::Tokens;
 
 /// What imitation is asked for.
-#[derive(Debug, Clone, PartialEq, clap::Args)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, clap::Args)]
 pub struct Settings {
     /// What transcripts, weights and order are drawn with
     #[arg(long, default_value_t = 1)]
@@ -35,51 +37,58 @@ pub struct Settings {
     /// Most tokens of the vocabulary
     #[arg(long, default_value_t = 1024)]
     pub vocabulary: usize,
+    /// Steps between two checkpoints
+    #[arg(long, default_value_t = 100)]
+    pub save_every: usize,
 }
 
-/// Trains a policy from nothing, and writes it to `folder` with its loss.
+/// Trains a policy from nothing, or goes on from the folder's checkpoint, and writes it to `folder` with its loss.
 ///
 /// # Errors
-/// What candle refuses; a file that cannot be written.
+/// A folder that belongs to other settings; what candle refuses; a file that cannot be written.
 pub fn train(settings: &Settings, folder: &Path, tell: &mut dyn FnMut(&str)) -> anyhow::Result<Base> {
-    let mut rng = StdRng::seed_from_u64(settings.seed);
-    let mut draw = |count: usize| -> Vec<(Scene, String)> {
-        (0..count)
-            .map(|_| {
-                let scene = Scene::draw(&mut rng, Split::Train);
-                let reply = scene.imitate(&mut rng, settings.flawed);
-                (scene, reply)
-            })
-            .collect()
+    let run = Run(folder.to_owned());
+    let config = AdamConfig { rate: settings.rate, decay: 0.01, ..AdamConfig::default() };
+    let tokens = Tokens::train(&draw(settings, 0, 4000), settings.vocabulary)?;
+    let sizes = PolicyConfig::small(tokens.size());
+    let (weights, mut adam, done) = match run.state()? {
+        Some(state) => {
+            run.check(settings)?;
+            let weights = run.weights(state)?;
+            let adam = run.adam(state, config, &weights)?;
+            (weights, adam, state.update)
+        }
+        None => {
+            files::folder(folder)?;
+            let weights = sizes.draw(&mut StdRng::seed_from_u64(settings.seed))?;
+            let adam = Adam::new(config, &weights)?;
+            (weights, adam, 0)
+        }
     };
-    let tokens = Tokens::train(&draw(4000), settings.vocabulary)?;
-    let config = PolicyConfig::small(tokens.size());
-    let weights = config.draw(&mut StdRng::seed_from_u64(settings.seed))?;
-    let policy = Policy::new(config, &weights, &Trunk::new())?;
-    let mut adam =
-        Adam::new(AdamConfig { rate: settings.rate, decay: 0.01, ..AdamConfig::default() }, &weights)?;
-    tell(&format!("{} parameters, {} token ids", weights.count(), tokens.size()));
+    to_json(&run.settings(), settings)?;
+    let policy = Policy::new(sizes, &weights, &Trunk::new())?;
+    tell(&format!("{} parameters, {} token ids, from step {done}", weights.count(), tokens.size()));
 
-    let mut rows = Vec::new();
+    let mut rows = run.rows()?;
     let started = Instant::now();
-    for step in 1..=settings.steps {
+    for step in done + 1..=settings.steps {
         adam.set_rate(settings.rate * schedule(step, settings.steps));
-        let pairs = draw(settings.batch);
-        let loss = imitate(&policy, &tokens, &pairs, &mut adam, &weights)?;
+        let loss = imitate(&policy, &tokens, &draw(settings, step, settings.batch), &mut adam, &weights)?;
+        let seconds = started.elapsed().as_secs_f64();
         let mut row = Row::new(step);
         row.set("loss", loss);
-        row.set("seconds", started.elapsed().as_secs_f64());
+        row.set("seconds", seconds);
         rows.push(row);
+        if step.is_multiple_of(settings.save_every) || step == settings.steps {
+            metrics::save(&run.metrics(), &rows)?;
+            run.save(step, &weights, &adam)?;
+        }
         if step == 1 || step.is_multiple_of(20) || step == settings.steps {
-            tell(&format!(
-                "step {step:>5} | loss {loss:.4} nats a token | {:.0} s",
-                started.elapsed().as_secs_f64()
-            ));
+            tell(&format!("step {step:>5} | loss {loss:.4} nats a token | {seconds:.0} s"));
         }
     }
-    let base = Base { tokens, config, weights, gguf: None, trunk: Trunk::new() };
+    let base = Base { tokens, config: sizes, weights, gguf: None, trunk: Trunk::new() };
     base.save(folder)?;
-    metrics::save(&folder.join("metrics.jsonl"), &rows)?;
     let points = rows.iter().filter_map(|row| Some((row.update as f64, row.get("loss")?))).collect();
     let lines = vec![Line { points, ..Line::default() }];
     curves::draw(
@@ -87,6 +96,18 @@ pub fn train(settings: &Settings, folder: &Path, tell: &mut dyn FnMut(&str)) -> 
         &[Panel { title: "imitation loss, nats a token".into(), lines }],
     )?;
     Ok(base)
+}
+
+/// Transcripts of a step, 0 for the vocabulary's. They hang on the seed and the step alone, so that a resumed run draws the
+/// same ones.
+fn draw(settings: &Settings, step: usize, count: usize) -> Vec<(Scene, String)> {
+    let mut rng = StdRng::seed_from_u64(settings.seed.wrapping_mul(1_000_003).wrapping_add(step as u64));
+    let transcript = |_| {
+        let scene = Scene::draw(&mut rng, Split::Train);
+        let reply = scene.imitate(&mut rng, settings.flawed);
+        (scene, reply)
+    };
+    (0..count).map(transcript).collect()
 }
 
 /// One step of cross-entropy on the replies' tokens; returns the loss.

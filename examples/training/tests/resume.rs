@@ -11,6 +11,7 @@ use guerdon_training_example::policy::{PolicyConfig, Trunk};
 use guerdon_training_example::rl::{Arm, Settings, train};
 use guerdon_training_example::scene::{Scene, Split};
 use guerdon_training_example::score::connect;
+use guerdon_training_example::sft;
 use guerdon_training_example::tokens::Tokens;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
@@ -59,6 +60,48 @@ fn told(folder: &Path) -> Vec<Row> {
     rows
 }
 
+/// The weights of a run's checkpoint.
+fn weights(run: &Run) -> Vec<(String, Vec<f32>)> {
+    let weights = run.weights(run.state().unwrap().unwrap()).unwrap();
+    let numbers = |(name, var): (&str, &candle_core::Var)| {
+        (name.to_owned(), var.flatten_all().unwrap().to_vec1::<f32>().unwrap())
+    };
+    weights.iter().map(numbers).collect()
+}
+
+#[test]
+fn imitation_that_was_killed_goes_on_from_its_checkpoint_to_the_same_policy() {
+    let settings = sft::Settings {
+        seed: 3,
+        steps: 22,
+        batch: 1,
+        rate: 2e-3,
+        flawed: 0.4,
+        vocabulary: 400,
+        save_every: 10,
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let [whole, parts] = ["whole", "parts"].map(|name| Run(folder.path().join(name)));
+    let base = sft::train(&settings, &whole.0, &mut |_| {}).unwrap();
+
+    let killed = std::panic::catch_unwind(|| {
+        sft::train(&settings, &parts.0, &mut |line| assert!(!line.starts_with("step    20"), "killed"))
+    });
+    assert!(killed.is_err());
+    assert_eq!(parts.state().unwrap().unwrap().update, 20);
+    sft::train(&settings, &parts.0, &mut |_| {}).unwrap();
+    assert_eq!(weights(&whole), weights(&parts));
+    assert_eq!(
+        parts.rows().unwrap().iter().map(|row| row.update).collect::<Vec<_>>(),
+        (1..=22).collect::<Vec<_>>()
+    );
+    assert_eq!(base.weights.count(), Base::load(&parts.0).unwrap().weights.count());
+
+    let other = sft::Settings { rate: 1e-3, ..settings };
+    let error = sft::train(&other, &parts.0, &mut |_| {}).unwrap_err();
+    assert!(error.to_string().contains("other settings"), "{error}");
+}
+
 #[tokio::test]
 async fn a_resumed_run_makes_the_same_numbers_and_the_same_policy() {
     let server = Server::new().await;
@@ -78,14 +121,7 @@ async fn a_resumed_run_makes_the_same_numbers_and_the_same_policy() {
     assert!(rows[1].get("sampled/reward").is_some() && rows[2].get("held_out/reward").is_some());
     // The run of two looked at held-out prompts at its own end too, which is where the other one looked.
     assert_eq!(rows, told(&parts.0));
-    let bytes = |run: &Run| {
-        let weights = run.weights(run.state().unwrap().unwrap()).unwrap();
-        let numbers = |(name, var): (&str, &candle_core::Var)| {
-            (name.to_owned(), var.flatten_all().unwrap().to_vec1::<f32>().unwrap())
-        };
-        weights.iter().map(numbers).collect::<Vec<_>>()
-    };
-    assert_eq!(bytes(&whole), bytes(&parts));
+    assert_eq!(weights(&whole), weights(&parts));
     assert!(whole.0.join("curves.svg").exists());
     assert!(lines.iter().any(|line| line.starts_with("update    4 | reward")), "{lines:?}");
 

@@ -135,9 +135,13 @@ fn begin(run: &Run, base: &Base, settings: &Settings) -> anyhow::Result<State> {
     let reference = run.0.join("reference");
     let (weights, memory, done) = match run.state()? {
         Some(state) => {
-            let before: Settings = from_json(&run.0.join("settings.json"))?;
+            let before: Settings = from_json(&run.settings())?;
             let same = Settings { updates: settings.updates, ..before } == *settings;
-            ensure!(same, "{} was begun with other settings: {before:?}", run.0.display());
+            ensure!(
+                same,
+                "{} was begun with other settings, so take another --out: {before:?}",
+                run.0.display()
+            );
             let weights = run.weights(state)?;
             let memory = run.adam(state, adam, &weights)?;
             (weights, memory, state.update)
@@ -150,7 +154,7 @@ fn begin(run: &Run, base: &Base, settings: &Settings) -> anyhow::Result<State> {
             (weights, memory, 0)
         }
     };
-    to_json(&run.0.join("settings.json"), settings)?;
+    to_json(&run.settings(), settings)?;
     let learner = Learner::new(base, weights, memory, settings.optimizer()?)?;
     Ok(State { learner, tokens: base.tokens.clone(), done })
 }
