@@ -98,7 +98,7 @@ fn a_model_is_checked_against_its_reference_and_a_wrong_reference_fails() {
     let checked = guerdon(folder.path(), &["rm", "check", &model, "--runtime", &runtime]);
     let (out, error) = said(&checked);
     assert!(checked.status.success(), "{out}{error}");
-    assert!(out.contains("bit for bit the same") && out.contains("ok    12 reference scores"), "{out}");
+    assert!(out.contains("bit for bit the same") && out.contains("ok    16 reference scores"), "{out}");
 
     let wrong = r#"{"messages": [{"role": "assistant", "content": "deal"}], "index": 0, "score": 99.0}"#;
     std::fs::write(folder.path().join("wrong.jsonl"), wrong).unwrap();
