@@ -141,7 +141,7 @@ pub(crate) enum Rm {
         /// Rollouts, one a line
         #[arg(long, value_name = "IN.jsonl")]
         on: PathBuf,
-        /// Copies of the model on a CPU; default: one a core, as far as memory allows
+        /// Copies of the model on a CPU; default: one a core, as far as their files stay within 2 GiB
         #[arg(long, value_name = "COPIES")]
         instances: Option<usize>,
         /// Threads of one copy; default: the cores shared among the copies

@@ -18,8 +18,40 @@ pub(crate) struct Limits {
     pub(crate) layout: Layout,
     /// Tokens that are computed: padding included if padded, each distinct one once if packed.
     pub(crate) token_budget: usize,
+    /// Packed: up to so many of them, a sequence that shares most of its own with the one before it may exceed the budget.
+    pub(crate) together: usize,
     /// Sequences.
     pub(crate) max_items: usize,
+}
+
+impl Limits {
+    pub(crate) fn new(layout: Layout, token_budget: usize, max_items: usize) -> Self {
+        Self { layout, token_budget, together: token_budget.max(TOGETHER), max_items }
+    }
+
+    /// The same for a batch of at most so many of the tokens that wait.
+    pub(crate) fn at_most(self, tokens: usize) -> Self {
+        let tokens = tokens.max(1);
+        Self { token_budget: self.token_budget.min(tokens), together: self.together.min(tokens), ..self }
+    }
+
+    /// Tokens that the largest batch computes.
+    pub(crate) const fn largest(&self) -> usize {
+        match self.layout {
+            Layout::Padded => self.token_budget,
+            Layout::Packed(_) => self.together,
+        }
+    }
+
+    /// Tokens of the oldest sequences among which batches are sought.
+    pub(crate) const fn window(&self) -> usize {
+        self.together.saturating_mul(WINDOW_BATCHES)
+    }
+
+    /// Packed: the rows that attention may see, padding included. They take memory, not arithmetic.
+    fn rows(&self) -> usize {
+        self.token_budget.saturating_mul(8).max(self.together.saturating_mul(4))
+    }
 }
 
 /// How an engine lays a batch out.
@@ -31,27 +63,22 @@ pub(crate) enum Layout {
     Packed(Sharing),
 }
 
-/// Packed: up to so many tokens, a sequence that shares most of its own with the one before it may exceed the budget. Budgets
-/// of a CPU are smaller than many a prompt, and whoever cuts between the samples of one pays for the prompt again.
+/// The least that `Limits::together` is before it is shared among threads. Budgets of a CPU are smaller than many a prompt, and
+/// whoever cuts between the samples of one pays for the prompt again.
 const TOGETHER: usize = 2_048;
 
-/// Packed: how many times the token budget (or [`TOGETHER`], if that is more) the rows that attention sees may hold, padding
-/// included. They take memory, not arithmetic.
-const ATTENTION_BUDGETS: usize = 4;
-
-/// Packed: how many batches' worth of the oldest sequences are sorted at a time. Comparing ids costs more than comparing
-/// lengths, and samples of one prompt come together.
-const SORTED_BUDGETS: usize = 32;
+/// How many batches' worth of the oldest sequences are sorted at a time. More find no better company, and a queue may hold
+/// many thousands.
+const WINDOW_BATCHES: usize = 32;
 
 /// The places in `waiting` (most urgent first) of the batch to run next, ascending.
 ///
 /// It is not empty unless `waiting` is, and holds place 0. It keeps the limits, or it is one sequence that alone exceeds
-/// them, or a few that share most of what they are. O(n log n); for the 16,384 turns of the default queue that is well under a millisecond padded and a few
-/// milliseconds packed, against tens of milliseconds for the batch.
+/// them, or a few that share most of what they are. O(n log n), which is why it is given a window and not the whole queue.
 pub(crate) fn next_batch(waiting: &[&Tokens], limits: Limits) -> Vec<usize> {
     let order = match limits.layout {
         Layout::Padded => by_length(waiting),
-        Layout::Packed(sharing) => by_sharing(waiting, limits, sharing),
+        Layout::Packed(sharing) => by_sharing(waiting, sharing),
     };
     let mut rest = order.as_slice();
     while !rest.is_empty() {
@@ -81,20 +108,13 @@ fn cut_padded(waiting: &[&Tokens], order: &[usize], limits: Limits) -> usize {
     limits.token_budget / waiting[order[0]].len().max(1)
 }
 
-fn by_sharing(waiting: &[&Tokens], limits: Limits, sharing: Sharing) -> Vec<usize> {
-    let mut window = limits.token_budget.max(TOGETHER).saturating_mul(SORTED_BUDGETS);
-    let within = waiting.iter().take_while(|tokens| {
-        let fits = window > 0;
-        window = window.saturating_sub(tokens.len());
-        fits
-    });
-    let mut order: Vec<usize> = (0..within.count()).collect();
+fn by_sharing(waiting: &[&Tokens], sharing: Sharing) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..waiting.len()).collect();
     order.sort_unstable_by(|&a, &b| sharing.order(waiting[a], waiting[b]).then(a.cmp(&b)));
     order
 }
 
 fn cut_packed(waiting: &[&Tokens], order: &[usize], limits: Limits, sharing: Sharing) -> usize {
-    let together = limits.token_budget.max(TOGETHER);
     let (mut distinct, mut longest) = (0, 0);
     let mut before: Option<&Tokens> = None;
     for (items, &place) in order.iter().enumerate() {
@@ -103,8 +123,8 @@ fn cut_packed(waiting: &[&Tokens], order: &[usize], limits: Limits, sharing: Sha
         distinct += tokens.len() - shared;
         longest = longest.max(tokens.len());
         let rows = longest.saturating_mul(items + 1);
-        let budget = if shared * 2 > tokens.len() { together } else { limits.token_budget };
-        if items > 0 && (distinct > budget || rows > together.saturating_mul(ATTENTION_BUDGETS)) {
+        let budget = if shared * 2 > tokens.len() { limits.together } else { limits.token_budget };
+        if items > 0 && (distinct > budget || rows > limits.rows()) {
             return items;
         }
         before = Some(tokens);
@@ -127,8 +147,8 @@ mod tests {
 
     const PACKED: Layout = Layout::Packed(Sharing::Beginnings);
 
-    const fn padded_limits(token_budget: usize, max_items: usize) -> Limits {
-        Limits { layout: Layout::Padded, token_budget, max_items }
+    fn padded_limits(token_budget: usize, max_items: usize) -> Limits {
+        Limits::new(Layout::Padded, token_budget, max_items)
     }
 
     fn of_lengths(lengths: &[usize]) -> Vec<Tokens> {
@@ -191,7 +211,7 @@ mod tests {
         ) {
             let sequences = unmarked(sequences);
             let mut seen = vec![false; sequences.len()];
-            for batch in drain(&sequences, Limits { layout: PACKED, token_budget, max_items }) {
+            for batch in drain(&sequences, Limits::new(PACKED, token_budget, max_items)) {
                 let oldest = seen.iter().position(|seen| !seen).unwrap();
                 prop_assert!(batch.contains(&oldest) && batch.len() <= max_items);
                 let mut together: Vec<&Tokens> = batch.iter().map(|&place| &sequences[place]).collect();
@@ -245,7 +265,7 @@ mod tests {
         let sample = |prompt: u32, reply: u32| [vec![prompt; 90], vec![reply; 10]].concat();
         let waiting = unmarked([(1, 5), (2, 5), (1, 6), (2, 6), (1, 7)].map(|(p, r)| sample(p, r)).to_vec());
         let waiting: Vec<&Tokens> = waiting.iter().collect();
-        let limits = Limits { layout: PACKED, token_budget: 120, max_items: 64 };
+        let limits = Limits::new(PACKED, 120, 64);
         assert_eq!(next_batch(&waiting, limits), [0, 2, 4]);
         assert_eq!(next_batch(&waiting, Limits { max_items: 2, ..limits }), [0, 2]);
         // Not even the first fits. The others of its prompt cost little beside it; without a prompt it would run alone.
@@ -255,10 +275,13 @@ mod tests {
             next_batch(&strangers.iter().collect::<Vec<_>>(), Limits { token_budget: 50, ..limits }),
             [0]
         );
-        // A prompt's samples go on up to `TOGETHER` tokens.
-        let many = unmarked((0..400).map(|reply| sample(1, reply)).collect());
+        // Not where the batch may be no larger than a thread's share of what waits.
+        assert_eq!(next_batch(&waiting, limits.at_most(100)), [0]);
+        // A prompt's samples go on up to `together` tokens.
+        let many = unmarked((0..400).map(|reply| [vec![1; 90], vec![reply + 2; 30]].concat()).collect());
         let limits = Limits { max_items: 1_000, ..limits };
-        let (items, rest) = ((TOGETHER - 90) / 10, 4 * TOGETHER / 100);
-        assert_eq!(next_batch(&many.iter().collect::<Vec<_>>(), limits).len(), items.min(rest));
+        let (items, rest) = ((TOGETHER - 90) / 30, 4 * TOGETHER / 120);
+        assert!(items < rest);
+        assert_eq!(next_batch(&many.iter().collect::<Vec<_>>(), limits).len(), items);
     }
 }

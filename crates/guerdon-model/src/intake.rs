@@ -114,7 +114,7 @@ impl Intake {
             while let Ok(entry) = line.inbox.try_recv() {
                 self.take_in(&mut line.waiting, entry);
             }
-            if line.waiting.tokens() >= self.limits.token_budget || !self.coming.anybody() {
+            if line.waiting.tokens() >= self.limits.largest() || !self.coming.anybody() {
                 return;
             }
             match line.inbox.recv_timeout(until.saturating_duration_since(Instant::now())) {
@@ -148,8 +148,7 @@ impl Intake {
         if self.instances == 1 {
             return self.limits;
         }
-        let share = tokens.div_ceil(self.instances).max(1);
-        Limits { token_budget: self.limits.token_budget.min(share), ..self.limits }
+        self.limits.at_most(tokens.div_ceil(self.instances))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use guerdon_types::{AbstainWhy, Message, Rollout};
@@ -90,7 +90,7 @@ impl Model {
         let path = config.path.join(&manifest.files.model);
         let refused = |detail| Error::Model { path: path.clone(), detail };
         let bytes = manifest.model_bytes(&config.path)?;
-        let (instances, threads) = config.instances_and_threads(bytes, num_cpus::get_physical());
+        let (instances, threads) = config.instances_and_threads(bytes, cores());
         let session = SessionConfig {
             model: &path,
             output: &manifest.output,
@@ -99,18 +99,33 @@ impl Model {
             runtime: config.runtime.as_deref(),
             pad: encoder.pad(),
         };
-        let mut engines = (0..instances).map(|_| OrtEngine::load(&session)).collect::<Result<Vec<_>, _>>()?;
-        if engines.iter().any(OrtEngine::asks_for_replies) {
+        let mut first = OrtEngine::load(&session)?;
+        if first.asks_for_replies() {
             encoder.mark_replies().map_err(refused)?;
         }
-        for engine in &mut engines {
-            warm_up(engine, &encoder, config).map_err(refused)?;
-        }
-        Self::start(engines, manifest, hash, encoder, config, observer)
+        let limits = Limits::new(first.layout(), config.tokens_of_a_batch(), config.sequences_of_a_batch());
+        warm_up(&mut first, &encoder, limits).map_err(refused)?;
+        // The others side by side: one after another takes long on a machine of many cores.
+        let load = || {
+            let mut engine = OrtEngine::load(&session)?;
+            warm_up(&mut engine, &encoder, limits).map_err(refused)?;
+            Ok(engine)
+        };
+        let others: Vec<Result<OrtEngine, Error>> = std::thread::scope(|scope| {
+            let loading: Vec<_> = (1..instances).map(|_| scope.spawn(load)).collect();
+            let loaded = loading.into_iter().map(ScopedJoinHandle::join);
+            loaded
+                .map(|engine| engine.unwrap_or_else(|_| Err(refused("panicked as it was loaded".to_owned()))))
+                .collect()
+        });
+        let engines = std::iter::once(Ok(first)).chain(others).collect::<Result<Vec<_>, _>>()?;
+        Self::start(engines, limits, manifest, hash, encoder, config, observer)
     }
 
+    #[expect(clippy::too_many_arguments, reason = "what a model is made of")]
     fn start(
         engines: Vec<impl Engine>,
+        limits: Limits,
         manifest: Manifest,
         hash: String,
         encoder: Encoder,
@@ -121,17 +136,6 @@ impl Model {
         let (sender, inbox) = sync_channel(config.queue);
         let (queue, cache) = (Queue::new(config.queue), ScoreCache::new(config.cache));
         let coming = Coming::default();
-        let Some(layout) = engines.first().map(Engine::layout) else {
-            return Err(Error::Config {
-                key: "instances",
-                detail: "is 0; give it a positive number".to_owned(),
-            });
-        };
-        let limits = Limits {
-            layout,
-            token_budget: config.tokens_of_a_batch(),
-            max_items: config.sequences_of_a_batch(),
-        };
         let intake = Arc::new(Intake::new(inbox, coming.clone(), limits, config.max_wait, engines.len()));
         let threads = engines.into_iter().map(|engine| {
             let worker = Worker {
@@ -146,7 +150,7 @@ impl Model {
         });
         let threads = threads.collect::<Result<_, _>>()?;
         // More would not tokenize faster, only keep a thread of the runtime's pool each.
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let tokenizing = Arc::new(Semaphore::new(available()));
         Ok(Arc::new(Self {
             manifest,
             hash,
@@ -155,7 +159,7 @@ impl Model {
             queue,
             cache,
             observer,
-            tokenizing: Arc::new(Semaphore::new(cores)),
+            tokenizing,
             coming,
             inbox: Mutex::new(Some(sender)),
             threads: Mutex::new(threads),
@@ -316,6 +320,16 @@ impl Model {
         let detail = format!("the reward model's queue has {size} places, and this rollout needs {wanted}");
         Miss::new(AbstainWhy::Overloaded, detail)
     }
+}
+
+/// The cores that this process may use; those of a container, where it is in one.
+fn available() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// The physical ones among them, about: two threads of one core share what a model's arithmetic runs on.
+fn cores() -> usize {
+    num_cpus::get_physical().min(available())
 }
 
 /// A turn that was asked about.

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use guerdon_types::Message;
 use serde::Deserialize;
@@ -11,7 +12,7 @@ use crate::files::read_text;
 use crate::manifest::Manifest;
 use crate::model::Question;
 use crate::tokenize::Encoder;
-use crate::{Model, ModelConfig};
+use crate::{Model, ModelConfig, ModelEvent};
 
 #[derive(Deserialize)]
 struct Row {
@@ -30,7 +31,15 @@ struct Row {
 fn compare(folder: &Path, rows: &[Row], drift: f32) {
     let manifest = Manifest::load(folder).unwrap();
     let encoder = Encoder::load(folder, &manifest).unwrap();
-    let model = Model::load(&ModelConfig { cache: 0, ..ModelConfig::new(folder) }, Arc::new(|_| {})).unwrap();
+    let most = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&most);
+    let observer = move |event: &ModelEvent| {
+        if let ModelEvent::Batch(batch) = event {
+            seen.fetch_max(batch.items, Ordering::Relaxed);
+        }
+    };
+    let config = ModelConfig { instances: Some(1), cache: 0, ..ModelConfig::new(folder) };
+    let model = Model::load(&config, Arc::new(observer)).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let score = |row: &Row| {
         let (model, messages, turn) = (Arc::clone(&model), row.messages.clone(), row.index);
@@ -65,6 +74,7 @@ fn compare(folder: &Path, rows: &[Row], drift: f32) {
         }
         tasks.join_all().await
     });
+    assert!(most.load(Ordering::Relaxed) > 1, "none of the {} ran beside another", rows.len());
     for (number, together) in together {
         assert!(
             (together - alone[number]).abs() <= drift,

@@ -12,7 +12,7 @@ use ort::session::{Session, SessionInputValue};
 use ort::value::{DynValue, TensorRef};
 
 use crate::batch::Layout;
-use crate::chunks::{CHUNK, Chunks};
+use crate::chunks::Chunks;
 use crate::manifest::Output;
 use crate::packed::{Graph, Packing};
 use crate::padded::Fill;
@@ -149,7 +149,7 @@ impl Engine for OrtEngine {
                     "seqlens_k" => named(name, tensor(vec![rows], &packing.seqlens_k)),
                     "total_len" => named(name, tensor(vec![], &total_len)),
                     "last_idx" => named(name, tensor(vec![rows], &packing.last_idx)),
-                    "query_idx" => named(name, tensor(vec![count, CHUNK], &chunks.query_idx)),
+                    "query_idx" => named(name, tensor(vec![count, chunks.width], &chunks.query_idx)),
                     "key_idx" => named(name, tensor(vec![count, longest], &chunks.key_idx)),
                     "starts" => named(name, tensor(vec![count], &chunks.starts)),
                     other => Err(format!("no packed graph takes `{other}`")),

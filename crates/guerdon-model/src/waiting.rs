@@ -1,7 +1,7 @@
 //! The turns that wait for the device: who asked, until when, and which of them ask the same question.
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use tracing::Span;
@@ -43,6 +43,9 @@ pub(crate) enum Lost {
     Engine(String),
 }
 
+/// How often everybody who waits is looked at, and not only those who may be chosen.
+const SWEEP_EVERY: Duration = Duration::from_millis(50);
+
 /// The waiting set. Turns with the same ids, such as samples of a policy that has made up its mind, are one sequence.
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
@@ -52,6 +55,7 @@ pub(crate) struct Waiting {
     clock: FairClock,
     arrivals: u64,
     tokens: usize,
+    next_sweep: Option<Instant>,
 }
 
 /// A sequence's turn: its fair tag, and by arrival among equals.
@@ -97,24 +101,18 @@ impl Waiting {
     /// Takes the next batch: the most urgent sequence, and what runs well beside it. Whoever hung up takes no place in it,
     /// nor does whoever's deadline is past, and those are told.
     pub(crate) fn take_batch(&mut self, now: Instant, limits: Limits) -> Vec<Sequence> {
-        let mut deserted = Vec::new();
-        for (turn, sequence) in &mut self.sequences {
-            for late in sequence.entries.extract_if(.., |entry| entry.reply.is_closed() || entry.is_late(now))
-            {
-                late.answer(Err(Lost::Deadline));
-            }
-            if sequence.entries.is_empty() {
-                deserted.push(*turn);
-            }
+        // All of them now and then, so that places become free; between times those who may be chosen.
+        let all = self.next_sweep.is_none_or(|next_sweep| now >= next_sweep);
+        if all {
+            self.next_sweep = Some(now + SWEEP_EVERY);
         }
-        for turn in deserted {
-            self.remove(turn);
-        }
+        self.sweep(now, if all { usize::MAX } else { limits.window() });
         if let Some(((tag, _), _)) = self.sequences.first_key_value() {
             self.clock.served(*tag);
         }
-        let (turns, tokens): (Vec<Turn>, Vec<&Tokens>) =
-            self.sequences.iter().map(|(turn, sequence)| (*turn, &sequence.tokens)).unzip();
+        let (turns, tokens): (Vec<Turn>, Vec<&Tokens>) = within(&self.sequences, limits.window())
+            .map(|(turn, sequence)| (*turn, &sequence.tokens))
+            .unzip();
         let batch = next_batch(&tokens, limits);
         let batch = batch.into_iter().filter_map(|place| self.remove(turns[place])).collect();
         if self.is_empty() {
@@ -122,6 +120,44 @@ impl Waiting {
         }
         batch
     }
+
+    /// Lets go of those among the most urgent who hung up or whose deadline is past, until what is left has `window` tokens.
+    fn sweep(&mut self, now: Instant, window: usize) {
+        let gone = |entry: &Entry| entry.reply.is_closed() || entry.is_late(now);
+        let mut left = 0;
+        let touched: Vec<Turn> = self
+            .sequences
+            .iter()
+            .take_while(|(_, sequence)| {
+                let within = left < window;
+                if sequence.entries.iter().any(|entry| !gone(entry)) {
+                    left += sequence.tokens.len();
+                }
+                within
+            })
+            .filter(|(_, sequence)| sequence.entries.iter().any(gone))
+            .map(|(turn, _)| *turn)
+            .collect();
+        for turn in touched {
+            let Some(sequence) = self.sequences.get_mut(&turn) else { continue };
+            for late in sequence.entries.extract_if(.., |entry| gone(entry)) {
+                late.answer(Err(Lost::Deadline));
+            }
+            if sequence.entries.is_empty() {
+                self.remove(turn);
+            }
+        }
+    }
+}
+
+/// The most urgent sequences, of `window` tokens in all or a little more.
+fn within(sequences: &BTreeMap<Turn, Sequence>, window: usize) -> impl Iterator<Item = (&Turn, &Sequence)> {
+    let mut before = 0;
+    sequences.iter().take_while(move |(_, sequence)| {
+        let within = before < window;
+        before += sequence.tokens.len();
+        within
+    })
 }
 
 impl Sequence {
@@ -148,8 +184,6 @@ impl Entry {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::time::Duration;
-
     use futures_util::FutureExt as _;
 
     use super::*;
@@ -163,10 +197,8 @@ pub(crate) mod tests {
         (Entry { tokens, client: 0, deadline, queued, span, reply, place, on_its_way: None }, answer)
     }
 
-    const LIMITS: Limits = Limits { layout: Layout::Padded, token_budget: 100, max_items: 100 };
-
     fn taken(waiting: &mut Waiting, now: Instant) -> Vec<(Vec<u32>, usize)> {
-        let batch = waiting.take_batch(now, LIMITS).into_iter();
+        let batch = waiting.take_batch(now, Limits::new(Layout::Padded, 100, 100)).into_iter();
         batch.map(|sequence| (sequence.tokens.ids.to_vec(), sequence.entries.len())).collect()
     }
 
@@ -219,5 +251,24 @@ pub(crate) mod tests {
         }
         assert_eq!(taken(&mut waiting, now), [(vec![2], 1), (vec![3], 1)]);
         assert_eq!(told.try_recv().unwrap(), Err(Lost::Deadline));
+    }
+
+    #[test]
+    fn who_hung_up_far_behind_gives_the_place_back_before_long() {
+        let limits = Limits::new(Layout::Padded, 1, 1);
+        let (now, mut waiting) = (Instant::now(), Waiting::default());
+        let mut answers = Vec::new();
+        for n in 0..3 {
+            let (entry, answer) = entry(&vec![n; limits.window()], None);
+            waiting.push(entry);
+            answers.push(answer);
+        }
+        assert_eq!(waiting.take_batch(now, limits).len(), 1);
+        answers.pop();
+        let late = answers.pop();
+        assert_eq!(waiting.take_batch(now, limits).len(), 1, "the most urgent is still there");
+        assert!(!waiting.is_empty(), "nobody looked at the last yet");
+        assert!(waiting.take_batch(now + SWEEP_EVERY, limits).is_empty() && waiting.is_empty());
+        drop(late);
     }
 }

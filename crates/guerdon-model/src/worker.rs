@@ -1,6 +1,7 @@
 //! A device thread: it alone owns its engine, and runs batch after batch on it.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,7 +35,7 @@ pub struct BatchEvent {
     pub computed_tokens: usize,
     /// Tokens that were asked about.
     pub tokens: usize,
-    /// How long the device took.
+    /// How long it took; batches of other instances may have run meanwhile.
     pub duration: Duration,
     /// How long the turn that waited longest had waited.
     pub queue_wait: Duration,
@@ -108,9 +109,6 @@ impl<E: Engine> Worker<E> {
         };
         let span =
             tracing::info_span!("rm.batch", rm.items = sequences.len(), rm.computed_tokens = computed_tokens);
-        for entry in batch.sequences.iter().flat_map(|sequence| &sequence.entries) {
-            span.follows_from(entry.span.id());
-        }
         let scores = span.in_scope(|| run_or_halve(&mut self.engine, &sequences));
         let tokens: usize = sequences.iter().map(|tokens| tokens.len()).sum();
         let duration = started.elapsed();
@@ -124,6 +122,9 @@ impl<E: Engine> Worker<E> {
 
         let batch = batch.finish();
         let entries = || batch.iter().flat_map(|sequence| &sequence.entries);
+        for entry in entries() {
+            span.follows_from(entry.span.id());
+        }
         let scored = scores.iter().filter(|score| score.is_ok()).count();
         let event = BatchEvent {
             items: batch.len(),
@@ -151,10 +152,14 @@ impl<E: Engine> Worker<E> {
 
 /// Runs `sequences`; if that fails, each half alone, until what fails is one sequence. The others are scored.
 fn run_or_halve(engine: &mut impl Engine, sequences: &[&Tokens]) -> Vec<Result<f32, Lost>> {
-    let failure = match engine.run(sequences) {
-        Ok(scores) if scores.len() == sequences.len() => return scores.into_iter().map(finite).collect(),
-        Ok(scores) => format!("the engine gave {} scores for {} sequences", scores.len(), sequences.len()),
-        Err(failure) => failure,
+    // A panic is one more way to fail: the thread must not end with it, for nobody would take its place.
+    let failure = match catch_unwind(AssertUnwindSafe(|| engine.run(sequences))) {
+        Ok(Ok(scores)) if scores.len() == sequences.len() => return scores.into_iter().map(finite).collect(),
+        Ok(Ok(scores)) => {
+            format!("the engine gave {} scores for {} sequences", scores.len(), sequences.len())
+        }
+        Ok(Err(failure)) => failure,
+        Err(_) => "the engine panicked".to_owned(),
     };
     tracing::warn!(rm.items = sequences.len(), error = failure, "the reward model failed on a batch");
     if sequences.len() <= 1 {
@@ -183,7 +188,7 @@ mod tests {
     use crate::waiting::tests::entry;
     use crate::waiting::{Answer, Entry};
 
-    /// Scores a sequence by its sum, fails on any batch with a 13, and finds 99 infinite.
+    /// Scores a sequence by its sum, fails on any batch with a 13, panics on a 31, and finds 99 infinite.
     #[derive(Default)]
     struct Sums(Arc<Mutex<Vec<usize>>>);
 
@@ -197,6 +202,7 @@ mod tests {
             if sequences.iter().any(|tokens| tokens.ids.contains(&13)) {
                 return Err("thirteen".to_owned());
             }
+            assert!(sequences.iter().all(|tokens| !tokens.ids.contains(&31)), "thirty-one");
             let sum = |tokens: &&Tokens| {
                 if tokens.ids.contains(&99) { f32::INFINITY } else { tokens.ids.iter().sum::<u32>() as f32 }
             };
@@ -215,7 +221,7 @@ mod tests {
     fn intake(max_wait: Duration, instances: usize) -> (Arc<Intake>, Coming, SyncSender<Entry>) {
         let (sender, inbox) = sync_channel(1_000);
         let coming = Coming::default();
-        let limits = Limits { layout: Layout::Padded, token_budget: 64, max_items: 64 };
+        let limits = Limits::new(Layout::Padded, 64, 64);
         (Arc::new(Intake::new(inbox, coming.clone(), limits, max_wait, instances)), coming, sender)
     }
 
@@ -288,6 +294,16 @@ mod tests {
         }
         assert_eq!(*runs.lock().unwrap(), [8, 4, 2, 2, 1, 1, 4]);
         assert_eq!(events.lock().unwrap()[0].outcome, BatchOutcome::Partial);
+    }
+
+    #[test]
+    fn a_panic_costs_the_sequence_that_makes_it_and_neither_the_thread_nor_the_others() {
+        let Bench { worker, sender, .. } = bench(Duration::ZERO);
+        let mut answers: Vec<Answer> = [1, 31, 3].map(|n| ask(&sender, &[n])).into();
+        drop(sender);
+        worker.run();
+        let scores: Vec<_> = answers.iter_mut().map(|answer| answer.try_recv().unwrap()).collect();
+        assert_eq!(scores, [Ok(1.0), Err(Lost::Engine("the engine panicked".to_owned())), Ok(3.0)]);
     }
 
     #[test]
@@ -382,12 +398,13 @@ mod tests {
         for thread in threads {
             thread.join().unwrap();
         }
-        let runs = runs.lock().unwrap();
-        assert_eq!((&runs[..2], runs.iter().sum::<usize>()), (&[4, 2][..], 8), "{runs:?}");
+        let mut runs = runs.lock().unwrap();
+        runs[..2].sort_unstable();
+        assert_eq!((&runs[..2], runs.iter().sum::<usize>()), (&[2, 4][..], 8), "{runs:?}");
     }
 
     #[test]
-    fn who_waits_for_a_thread_that_panics_is_not_left_waiting() {
+    fn who_waits_for_a_batch_that_nobody_finishes_is_not_left_waiting() {
         let (intake, _, sender) = intake(Duration::ZERO, 2);
         let mut asked = ask(&sender, &[1]);
         let mut batch = intake.next_batch().unwrap();

@@ -28,9 +28,9 @@ fn load(config: &ModelConfig) -> (Arc<Model>, Events) {
     (Model::load(config, Arc::new(observer)).unwrap(), events)
 }
 
-/// Every turn is scored by the model, however often it is asked about.
+/// Every turn is scored by the model, however often it is asked about, and on one thread, however many cores there are.
 fn uncached() -> ModelConfig {
-    ModelConfig { cache: 0, ..ModelConfig::new(tiny()) }
+    ModelConfig { instances: Some(1), cache: 0, ..ModelConfig::new(tiny()) }
 }
 
 /// A dialogue whose length and words vary with `seed`.

@@ -29,7 +29,8 @@ pub(super) fn run(rm: Rm) -> anyhow::Result<ExitCode> {
 }
 
 fn info(model: &RmModel) -> anyhow::Result<ExitCode> {
-    let model = Model::load(&config(model), Arc::new(|_| {}))?;
+    let config = ModelConfig { instances: Some(1), ..config(model) };
+    let model = Model::load(&config, Arc::new(|_| {}))?;
     println!("{}", model.about());
     println!("version {}", model.hash());
     println!("{}", toml::to_string_pretty(model.manifest())?);
