@@ -122,7 +122,6 @@ impl Model {
         Self::start(engines, limits, manifest, hash, encoder, config, observer)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "what a model is made of")]
     fn start(
         engines: Vec<impl Engine>,
         limits: Limits,
