@@ -147,7 +147,7 @@ pub(crate) enum Rm {
         /// Threads of one copy; default: the cores shared among the copies
         #[arg(long, value_name = "THREADS")]
         threads: Option<usize>,
-        /// Tokens of one batch; default: 256 on a CPU, 32768 on a GPU
+        /// Tokens of one batch; default: 256 on a CPU; on a GPU found by trial
         #[arg(long, value_name = "TOKENS")]
         token_budget: Option<usize>,
         /// Sequences of one batch; default: 64 on a CPU, 512 on a GPU

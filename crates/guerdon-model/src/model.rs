@@ -20,7 +20,7 @@ use crate::queue::Queue;
 use crate::session::{Engine, OrtEngine, SessionConfig};
 use crate::tokenize::{Encoded, Encoder};
 use crate::waiting::{Answer, Entry, Lost};
-use crate::warm::warm_up;
+use crate::warm::{tuned_budget, warm_up};
 use crate::worker::{ModelEvent, Observer, Worker};
 use crate::{Device, Error, ModelConfig};
 
@@ -103,7 +103,14 @@ impl Model {
         if first.asks_for_replies() {
             encoder.mark_replies().map_err(refused)?;
         }
-        let limits = Limits::new(first.layout(), config.tokens_of_a_batch(), config.sequences_of_a_batch());
+        let max_items = config.sequences_of_a_batch();
+        let token_budget = match config.tokens_of_a_batch() {
+            Some(tokens) => tokens,
+            None => tuned_budget(&mut first, &encoder, max_items).map_err(refused)?,
+        };
+        let name = &manifest.name;
+        tracing::info!(name, %config.device, instances, threads, token_budget, max_items, "Loaded a reward model.");
+        let limits = Limits::new(first.layout(), token_budget, max_items);
         warm_up(&mut first, &encoder, limits).map_err(refused)?;
         // The others side by side: one after another takes long on a machine of many cores.
         let load = || {
