@@ -31,11 +31,11 @@
 //! | `waiting.rs`, `fair.rs` | who waits, until when, for which sequence; who is next |
 //! | `batch.rs` | which of the waiting sequences run together |
 //! | `intake.rs` | where device threads get their work, and what is not computed twice |
-//! | `worker.rs` | a device thread |
+//! | `worker.rs`, `event.rs` | a device thread; what it tells of its work |
 //! | `session.rs` | the model on its device |
 //! | `padded.rs`, `packed.rs` | a batch as rows; as nodes, every distinct token once |
 //! | `chunks.rs` | a packed decoder's attention on a CPU: every node asks once |
-//! | `warm.rs` | the first runs |
+//! | `instances.rs`, `warm.rs` | the copies of a model; their first runs |
 //! | `model.rs` | a loaded model: queue in, scores out |
 //! | `source.rs` | the reward source |
 //! | `error.rs` | why a model could not be loaded |
@@ -45,8 +45,10 @@ mod cache;
 mod chunks;
 mod config;
 mod error;
+mod event;
 mod fair;
 mod files;
+mod instances;
 mod intake;
 mod manifest;
 mod model;
@@ -68,8 +70,8 @@ mod worker;
 
 pub use config::{Device, ModelConfig, UnknownDevice};
 pub use error::Error;
+pub use event::{BatchEvent, BatchOutcome, ModelEvent};
 pub use files::Sha256Hex;
 pub use manifest::{Files, Format, Input, MANIFEST, Manifest, Measured, Output, Prefix};
 pub use model::Model;
 pub use source::RmSource;
-pub use worker::{BatchEvent, BatchOutcome, ModelEvent};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{JoinHandle, ScopedJoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use guerdon_types::{AbstainWhy, Message, Rollout};
@@ -14,14 +14,15 @@ use tracing::Span;
 
 use crate::batch::Limits;
 use crate::cache::ScoreCache;
+use crate::event::{ModelEvent, Observer};
+use crate::instances::{Instances, available_cores};
 use crate::intake::{Coming, Intake, OnItsWay};
 use crate::manifest::{Format, Manifest};
 use crate::queue::Queue;
-use crate::session::{Engine, OrtEngine, SessionConfig};
+use crate::session::Engine;
 use crate::tokenize::{Encoded, Encoder};
 use crate::waiting::{Answer, Entry, Lost};
-use crate::warm::{tuned_budget, warm_up};
-use crate::worker::{ModelEvent, Observer, Worker};
+use crate::worker::Worker;
 use crate::{Device, Error, ModelConfig};
 
 /// A loaded reward model, with its device threads. It is shared behind an `Arc` and outlives the sources made of it.
@@ -87,45 +88,7 @@ impl Model {
         manifest.input.max_tokens = config.max_tokens.unwrap_or(manifest.input.max_tokens);
         let hash = manifest.hash(&config.path)?;
         let mut encoder = Encoder::load(&config.path, &manifest)?;
-        let path = config.path.join(&manifest.files.model);
-        let refused = |detail| Error::Model { path: path.clone(), detail };
-        let bytes = manifest.model_bytes(&config.path)?;
-        let (instances, threads) = config.instances_and_threads(bytes, cores());
-        let session = SessionConfig {
-            model: &path,
-            output: &manifest.output,
-            device: config.device,
-            threads,
-            runtime: config.runtime.as_deref(),
-            pad: encoder.pad(),
-        };
-        let mut first = OrtEngine::load(&session)?;
-        if first.asks_for_replies() {
-            encoder.mark_replies().map_err(refused)?;
-        }
-        let max_items = config.sequences_of_a_batch();
-        let token_budget = match config.tokens_of_a_batch() {
-            Some(tokens) => tokens,
-            None => tuned_budget(&mut first, &encoder, max_items).map_err(refused)?,
-        };
-        let name = &manifest.name;
-        tracing::info!(name, %config.device, instances, threads, token_budget, max_items, "Loaded a reward model.");
-        let limits = Limits::new(first.layout(), token_budget, max_items);
-        warm_up(&mut first, &encoder, limits).map_err(refused)?;
-        // The others side by side: one after another takes long on a machine of many cores.
-        let load = || {
-            let mut engine = OrtEngine::load(&session)?;
-            warm_up(&mut engine, &encoder, limits).map_err(refused)?;
-            Ok(engine)
-        };
-        let others: Vec<Result<OrtEngine, Error>> = std::thread::scope(|scope| {
-            let loading: Vec<_> = (1..instances).map(|_| scope.spawn(load)).collect();
-            let loaded = loading.into_iter().map(ScopedJoinHandle::join);
-            loaded
-                .map(|engine| engine.unwrap_or_else(|_| Err(refused("panicked as it was loaded".to_owned()))))
-                .collect()
-        });
-        let engines = std::iter::once(Ok(first)).chain(others).collect::<Result<Vec<_>, _>>()?;
+        let Instances { engines, limits } = Instances::load(config, &manifest, &mut encoder)?;
         Self::start(engines, limits, manifest, hash, encoder, config, observer)
     }
 
@@ -156,7 +119,7 @@ impl Model {
         });
         let threads = threads.collect::<Result<_, _>>()?;
         // More would not tokenize faster, only keep a thread of the runtime's pool each.
-        let tokenizing = Arc::new(Semaphore::new(available()));
+        let tokenizing = Arc::new(Semaphore::new(available_cores()));
         Ok(Arc::new(Self {
             manifest,
             hash,
@@ -326,16 +289,6 @@ impl Model {
         let detail = format!("the reward model's queue has {size} places, and this rollout needs {wanted}");
         Miss::new(AbstainWhy::Overloaded, detail)
     }
-}
-
-/// The cores that this process may use; those of a container, where it is in one.
-fn available() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-/// The physical ones among them, about: two threads of one core share what a model's arithmetic runs on.
-fn cores() -> usize {
-    num_cpus::get_physical().min(available())
 }
 
 /// A turn that was asked about.

@@ -1,0 +1,80 @@
+//! The copies of a model, loaded and warmed up: one on a GPU, on a CPU as many as run well side by side.
+
+use std::thread::ScopedJoinHandle;
+
+use crate::batch::Limits;
+use crate::manifest::Manifest;
+use crate::session::{Engine as _, OrtEngine, SessionConfig};
+use crate::tokenize::Encoder;
+use crate::warm::{tuned_budget, warm_up};
+use crate::{Error, ModelConfig};
+
+/// Ready to run, each on a thread of its own, in batches of these limits.
+#[derive(Debug)]
+pub(crate) struct Instances {
+    pub(crate) engines: Vec<OrtEngine>,
+    pub(crate) limits: Limits,
+}
+
+impl Instances {
+    /// The encoder is told if the model asks which tokens are the reply's.
+    pub(crate) fn load(
+        config: &ModelConfig,
+        manifest: &Manifest,
+        encoder: &mut Encoder,
+    ) -> Result<Self, Error> {
+        let path = config.path.join(&manifest.files.model);
+        let refused = |detail| Error::Model { path: path.clone(), detail };
+        let bytes = manifest.model_bytes(&config.path)?;
+        let (instances, threads) = config.instances_and_threads(bytes, physical_cores());
+        let session = SessionConfig {
+            model: &path,
+            output: &manifest.output,
+            device: config.device,
+            threads,
+            runtime: config.runtime.as_deref(),
+            pad: encoder.pad(),
+        };
+        let mut first = OrtEngine::load(&session)?;
+        if first.asks_for_replies() {
+            encoder.mark_replies().map_err(refused)?;
+        }
+        let encoder = &*encoder;
+        let max_items = config.sequences_of_a_batch();
+        let token_budget = match config.tokens_of_a_batch() {
+            Some(tokens) => tokens,
+            None => tuned_budget(&mut first, encoder, max_items).map_err(refused)?,
+        };
+        let limits = Limits::new(first.layout(), token_budget, max_items);
+        warm_up(&mut first, encoder, limits).map_err(refused)?;
+        // The others side by side: one after another takes long on a machine of many cores.
+        let load = || {
+            let mut engine = OrtEngine::load(&session)?;
+            warm_up(&mut engine, encoder, limits).map_err(refused)?;
+            Ok(engine)
+        };
+        let others: Vec<Result<OrtEngine, Error>> = std::thread::scope(|scope| {
+            let loading: Vec<_> = (1..instances).map(|_| scope.spawn(load)).collect();
+            let panicked = |_| Err(refused("panicked as it was loaded".to_owned()));
+            loading
+                .into_iter()
+                .map(ScopedJoinHandle::join)
+                .map(|engine| engine.unwrap_or_else(panicked))
+                .collect()
+        });
+        let engines = std::iter::once(Ok(first)).chain(others).collect::<Result<_, _>>()?;
+        let name = &manifest.name;
+        tracing::info!(name, %config.device, instances, threads, token_budget, max_items, "Loaded a reward model.");
+        Ok(Self { engines, limits })
+    }
+}
+
+/// The cores that this process may use; those of a container, where it is in one.
+pub(crate) fn available_cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// The physical ones among them, about: two threads of one core share what a model's arithmetic runs on.
+fn physical_cores() -> usize {
+    num_cpus::get_physical().min(available_cores())
+}
