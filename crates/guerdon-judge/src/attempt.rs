@@ -112,11 +112,15 @@ impl Caller {
         };
         let waited = queued.elapsed();
         // Not while it waited: what only might be sent would leave nothing for what is.
-        let mut hold = match self.budget.hold(most) {
-            Ok(hold) => hold,
-            Err(detail) => {
+        let mut hold = match patience.wait(self.budget.hold_in_turn(most)).await {
+            Ok(Ok(hold)) => hold,
+            Ok(Err(detail)) => {
                 permit.refund();
                 return Err(too_dear(detail));
+            }
+            Err(gave_up) => {
+                permit.refund();
+                return Err(impatient(gave_up));
             }
         };
         hold.write().await;
@@ -148,11 +152,31 @@ impl Caller {
             (Some(sent), _) => (index, sent, None),
             (None, None) => (index, first.await, None),
             (None, Some((other, at, permit, mut held))) => {
-                held.write().await;
+                let early = {
+                    let mut write = pin!(held.write());
+                    let early = tokio::select! {
+                        biased;
+                        sent = &mut first => Some(sent),
+                        () = &mut write => None,
+                    };
+                    if early.is_some() {
+                        write.await;
+                    }
+                    early
+                };
+                if let Some(sent) = early {
+                    permit.refund();
+                    held.settle(0.0).await;
+                    let event = event("ok", sent.took, self.usage(&sent.outcome, most));
+                    let Sent { offer, place, outcome, .. } = sent;
+                    let ended = Ended { upstream: index, event, hold };
+                    return Ok(Attempted { offer, place, outcome, ended, beside: None });
+                }
                 let later = Instant::now();
                 let mut second = pin!(self.send(at, permit, attempt));
                 // A failure of one leaves the other to finish.
                 let (second_won, sent, failed) = tokio::select! {
+                    biased;
                     sent = &mut first => match sent.outcome {
                         Ok(_) => (false, sent, None),
                         Err(_) => (true, second.await, Some(sent)),

@@ -5,7 +5,10 @@
 //! booked at that most. Where answers are kept in a file, so are the books: a restart in the middle of a day goes on
 //! counting, and what was under way when a process was killed stays booked at its most, too.
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
 
 use crate::answer::now_seconds;
 use crate::cache::Store;
@@ -19,6 +22,8 @@ pub(crate) struct Budget {
     model: String,
     store: Option<Arc<Store>>,
     books: Mutex<Books>,
+    /// Told whenever money that was set aside is free again.
+    freed: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -45,9 +50,10 @@ pub(crate) struct Hold<'a> {
 impl Budget {
     /// Opens the books, with what `store` knows of them.
     pub(crate) fn open(config: &BudgetConfig, model: &str, store: Option<Arc<Store>>) -> Result<Self, Error> {
-        let budget = Self { config: config.clone(), model: model.to_owned(), store, books: Mutex::default() };
+        let (config, model) = (config.clone(), model.to_owned());
+        let budget = Self { config, model, store, books: Mutex::default(), freed: Notify::new() };
         let today = now_seconds() / DAY;
-        if let Some(store) = budget.store.as_ref().filter(|_| config.is_capped()) {
+        if let Some(store) = budget.store.as_ref().filter(|_| budget.config.is_capped()) {
             let books = Books {
                 run: store.spent(&budget.run_purse())?,
                 day: store.spent(&budget.day_purse(today))?,
@@ -63,6 +69,21 @@ impl Budget {
     pub(crate) fn allows(&self, most: f64) -> Result<(), String> {
         let books = self.books();
         self.within(&Books { held: 0.0, ..*books }, most)
+    }
+
+    /// Sets `most` aside; waits for that while it is only set aside for attempts under way, which end and cost less. Or says
+    /// which cap forbids it.
+    pub(crate) async fn hold_in_turn(&self, most: f64) -> Result<Hold<'_>, String> {
+        loop {
+            let mut freed = pin!(self.freed.notified());
+            // From here on nothing that is freed is missed.
+            freed.as_mut().enable();
+            match self.hold(most) {
+                Err(_) => self.allows(most)?,
+                held => return held,
+            }
+            freed.await;
+        }
     }
 
     /// Sets `most` aside, or says which cap forbids it.
@@ -119,16 +140,18 @@ impl Hold<'_> {
     pub(crate) async fn write(&mut self) {
         let Self { budget, amount, day, written } = self;
         if let Some(store) = budget.store.as_ref().filter(|_| budget.config.is_capped() && *amount > 0.0) {
-            // The store has said what went wrong; this process counts on without it.
-            drop(store.spend_now(budget.purses(*day), *amount).await);
-            *written = *amount;
+            // Where it fails the store has said why, and this process counts on without it.
+            if store.spend_now(budget.purses(*day), *amount).await.is_ok() {
+                *written = *amount;
+            }
         }
     }
 
     /// Books what the attempt did cost.
-    pub(crate) async fn settle(self, cost: f64) {
+    pub(crate) async fn settle(mut self, cost: f64) {
         {
             let mut books = self.budget.books();
+            books.held = (books.held - std::mem::take(&mut self.amount)).max(0.0);
             books.run += cost;
             if books.today == self.day {
                 books.day += cost;
@@ -145,6 +168,8 @@ impl Drop for Hold<'_> {
     fn drop(&mut self) {
         let mut books = self.budget.books();
         books.held = (books.held - self.amount).max(0.0);
+        drop(books);
+        self.budget.freed.notify_waiters();
     }
 }
 
@@ -167,6 +192,7 @@ const fn date(days: u64) -> (u64, u64, u64) {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::future::join_all;
     use guerdon_types::Finite;
 
     use super::*;
@@ -186,6 +212,21 @@ mod tests {
         drop(budget.hold(8.0).unwrap());
         budget.hold(8.0).unwrap().settle(8.0).await;
         assert!(budget.hold(0.01).is_err());
+    }
+
+    #[tokio::test]
+    async fn who_finds_the_money_set_aside_waits_for_what_comes_back_and_not_for_what_is_spent() {
+        let budget = Budget::open(&capped(Some(10), None), "m", None).unwrap();
+        let costs = join_all((0..100).map(|_| async {
+            let hold = budget.hold_in_turn(1.0).await?;
+            tokio::task::yield_now().await;
+            hold.settle(0.05).await;
+            Ok::<(), String>(())
+        }));
+        assert!(costs.await.into_iter().all(|asked| asked.is_ok()), "100 at 0.05 are 5 of 10");
+        budget.hold_in_turn(5.0).await.unwrap().settle(4.5).await;
+        let refused = budget.hold_in_turn(1.0).await.unwrap_err();
+        assert!(refused.contains("9.5000 spent, 0.0000 set aside"), "{refused}");
     }
 
     #[tokio::test]

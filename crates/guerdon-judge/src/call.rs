@@ -64,7 +64,7 @@ impl Caller {
             retries: 0,
             slowed: 0,
             reasked: false,
-            max_tokens: question.rubric.max_tokens,
+            max_tokens: question.room(),
             ease: false,
             came_from: None,
             failed_at: None,

@@ -46,7 +46,6 @@ impl Identity {
         hash.add(url.as_bytes());
         hash.add(model.as_bytes());
         hash.add(&json(&extra_body));
-        hash.add(&json(&eased.as_ref().map(|Eased { body, unasked }| (body, unasked))));
         hash.add(&[u8::from(read_reasoning)]);
         Self { url, model, extra_body, eased, read_reasoning, digest: hash.finish() }
     }

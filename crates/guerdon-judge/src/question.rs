@@ -53,6 +53,12 @@ impl Worded {
         asked(&self.rubric, &self.order)
     }
 
+    /// How many tokens the answer may have at first.
+    pub(crate) fn room(&self) -> u32 {
+        // White space may come before the letter.
+        if self.letter().is_some() { 4 } else { self.rubric.max_tokens }
+    }
+
     /// The criterion that is to be answered with a letter, if that is how the rubric is scored.
     pub(crate) fn letter(&self) -> Option<&Criterion> {
         let first = self.order.first().filter(|_| self.rubric.scoring == Scoring::Expected)?;

@@ -105,7 +105,11 @@ impl Fault {
         let reset = || (class == Class::RateLimited).then(|| Quotas::read(headers, now).delay()).flatten();
         let delay = asked_delay(headers, now).or(delay).or_else(reset);
         let forbids_repeats = says_retry == Some("false");
-        Self { delay, haystack, forbids_repeats, ..Self::new(class, detail) }
+        // A model that answered, or was at it when somebody in between lost patience, is paid.
+        let uncounted = status.is_success()
+            || [StatusCode::REQUEST_TIMEOUT, StatusCode::BAD_GATEWAY, StatusCode::GATEWAY_TIMEOUT]
+                .contains(&status);
+        Self { delay, haystack, forbids_repeats, uncounted, ..Self::new(class, detail) }
     }
 
     /// From an attempt that brought nothing back.

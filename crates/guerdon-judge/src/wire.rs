@@ -39,8 +39,6 @@ pub(crate) fn request(
     };
     let json_schema = strict.map(|schema| Named { name: "verdict", strict: true, schema });
     let format = Format { kind, json_schema, schema: bare };
-    // White space may come before the letter.
-    let max_tokens = if letter.is_some() { 4 } else { max_tokens };
     let (old, new) = match offer.token_limit {
         TokenLimit::MaxTokens => (Some(max_tokens), None),
         TokenLimit::MaxCompletionTokens => (None, Some(max_tokens)),

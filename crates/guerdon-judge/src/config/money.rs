@@ -25,8 +25,10 @@ impl Prices {
 }
 
 /// What may be spent, in the currency of the prices; a question that might cost more than is left is not sent. What that is
-/// follows from `max_tokens` and an estimate of the prompt, which is all that a cap can be overrun by: what nobody counts, and
-/// what was under way when the process was killed, is booked at its most. Where no `cache.path` is set, a restart forgets.
+/// follows from `max_tokens` and an estimate of the prompt, by whose error a cap can be overrun: what nobody counts, and what
+/// was under way when the process was killed or the judge was reloaded, is booked at its most, by the reloaded judge until it
+/// is loaded again. Where no `cache.path` is set, a restart forgets. Processes that share a file learn of each other's
+/// spending when they start.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BudgetConfig {
