@@ -34,11 +34,19 @@ impl Merge for Welford {
     }
 }
 
+/// So often are the tokens of the centre's chunk summed about it: a whole block, where that chunk is full.
+const TIMES: usize = 64;
+
 /// The same of a block of tokens, gathered side by side in a chunk's 64 places.
 ///
-/// Everything is relative to the mean of the block's first chunk. That mean is of the block's own numbers, so however far
-/// it lies from theirs, the deviations are as large, and what cancels is at most the number of chunks.
+/// Everything is relative to the mean of the first chunk. That mean is of the block's own numbers, so however far it lies
+/// from theirs, the deviations are as large, and what cancels is at most how many times its tokens are summed: after
+/// [`TIMES`] they start anew, at once where chunks are full, early where the first holds a token or two.
 pub(crate) struct Offsets<F> {
+    /// What was gathered about earlier centres.
+    before: Welford,
+    /// The tokens of the chunk that gave the centre.
+    first: usize,
     centre: Option<F>,
     tokens: usize,
     sums: [F; CHUNK],
@@ -48,15 +56,28 @@ pub(crate) struct Offsets<F> {
 impl<F: Float> Offsets<F> {
     #[inline(always)]
     pub(crate) fn new() -> Self {
-        Self { centre: None, tokens: 0, sums: [F::ZERO; CHUNK], squares: [F::ZERO; CHUNK] }
+        Self {
+            before: Welford::default(),
+            first: 0,
+            centre: None,
+            tokens: 0,
+            sums: [F::ZERO; CHUNK],
+            squares: [F::ZERO; CHUNK],
+        }
     }
 
     /// Takes in the first `tokens` of `values`, which is 1 or more.
     #[inline(always)]
     pub(crate) fn add(&mut self, values: &[F; CHUNK], tokens: usize) {
+        if self.tokens > 0 && self.tokens >= TIMES * self.first {
+            self.start_anew();
+        }
         let centre = match self.centre {
             Some(centre) => centre,
-            None => *self.centre.insert(values[0] + F::from_f64(mean_offset(values, values[0], tokens))),
+            None => {
+                self.first = tokens;
+                *self.centre.insert(values[0] + F::from_f64(mean_offset(values, values[0], tokens)))
+            }
         };
         self.tokens += tokens;
         for at in 0..CHUNK {
@@ -66,14 +87,20 @@ impl<F: Float> Offsets<F> {
         }
     }
 
+    #[cold]
+    fn start_anew(&mut self) {
+        let gathered = std::mem::replace(self, Self::new());
+        self.before = gathered.fold();
+    }
+
     #[inline(always)]
     pub(crate) fn fold(self) -> Welford {
-        let Some(centre) = self.centre else { return Welford::default() };
+        let Some(centre) = self.centre else { return self.before };
         let (count, sum) = (self.tokens as f64, tree_sum(self.sums));
         let squares = tree_sum(self.squares) - sum * (sum / count);
         // Not `max`, which would hide a NaN.
         let squares = if squares < 0.0 { 0.0 } else { squares };
-        Welford { count, mean: centre.to_f64() + sum / count, squares }
+        self.before.merge(Welford { count, mean: centre.to_f64() + sum / count, squares })
     }
 }
 

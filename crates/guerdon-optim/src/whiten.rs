@@ -202,6 +202,15 @@ mod tests {
         let narrow: Vec<f32> = values.iter().map(|&value| value as f32).collect();
         let got = moments(&RowMask::full(1, 700), &narrow).unwrap();
         assert_close(&[got.mean, got.variance], &[mean, variance], 2e-5);
+        // Rows of one token, the first of them far out: its mean is no centre for thousands.
+        for far in [3.890_989_8, 100.0, 1e4] {
+            let narrow: Vec<f32> =
+                (0..4096).map(|at| if at == 0 { far } else { -0.786 + (at % 3) as f32 * 0.01 }).collect();
+            let mean = narrow.iter().map(|&value| f64::from(value)).sum::<f64>() / 4096.0;
+            let squares = narrow.iter().map(|&value| (f64::from(value) - mean).powi(2)).sum::<f64>();
+            let got = moments(&RowMask::full(4096, 1), &narrow).unwrap();
+            assert_close(&[got.mean, got.variance], &[mean, squares / 4095.0], 1e-4);
+        }
         let equal = moments(&RowMask::full(7, 100), &[0.1_f32; 700]).unwrap();
         assert_close(&[equal.variance], &[0.0], 0.0);
     }
