@@ -42,7 +42,7 @@ pub(crate) struct Line<'a> {
     prompt_tokens: u64,
     completion_tokens: u64,
     cost: f64,
-    /// Whether nobody counted what the endpoint may charge, so that `cost` is the most that it might be.
+    /// Whether nobody counted what the endpoint may charge, so that `cost` is the most that it might be. Known where prices are.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     uncounted: bool,
     /// `reasked` (the answer before was none), `sealed` (it had to carry the block's name), `eased` (the model was asked to

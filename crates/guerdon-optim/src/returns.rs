@@ -114,6 +114,31 @@ mod tests {
     }
 
     #[test]
+    fn no_length_and_no_gap_is_a_seam() {
+        for len in [1, 7, 8, 9, 63, 64, 65, 72, 511, 512, 513, 576, 1030] {
+            for gap in [1, 8, 64, 512] {
+                // Two slots of padding after `gap` tokens, and one behind all.
+                let place = |at: usize| if at < gap.min(len) { at } else { at + 2 };
+                let (mut bytes, mut rewards, mut out) =
+                    (vec![0; len + 3], vec![f64::NAN; len + 3], vec![9.0; len + 3]);
+                let mut want = vec![0.0; len + 3];
+                let mut to_go = 0.0;
+                for at in (0..len).rev() {
+                    let reward = ((at * 7919) % 1009) as f64 / 504.5 - 1.0;
+                    to_go = reward + 0.97 * to_go;
+                    (bytes[place(at)], rewards[place(at)], want[place(at)]) = (1, reward, to_go);
+                }
+                let mask = RowMask::bytes(&bytes, 1, len + 3).unwrap();
+                returns_to_go(0.97, &mask, &rewards, &mut out).unwrap();
+                assert_close(&out, &want, 1e-12);
+                rewards[place(len - 1)] = f64::NAN;
+                let error = returns_to_go(0.97, &mask, &rewards, &mut out).unwrap_err();
+                assert_eq!(error, OptimError::NonFinite { what: "rewards", row: 0, token: place(len - 1) });
+            }
+        }
+    }
+
+    #[test]
     fn remax_subtracts_the_greedy_answer_s_reward() {
         let mask = RowMask::lens(&[2, 0], 2).unwrap();
         let mut out = [9.0; 4];

@@ -93,8 +93,15 @@ fn no_length_and_no_gap_is_a_seam() {
             let pick = |xs: &[f64]| (0..len).map(|at| xs[place(at)]).collect::<Vec<_>>();
             assert_close(&pick(&got.0), &want, 1e-12);
             assert_close(&pick(&got.1), &returns, 1e-12);
-            let padding: f64 = (0..len + 3).filter(|&at| bytes[at] == 0).map(|at| got.0[at].abs()).sum();
-            assert_close(&[padding], &[0.0], 0.0);
+            for got in [&got.0, &got.1] {
+                let padding: f64 = (0..len + 3).filter(|&at| bytes[at] == 0).map(|at| got[at].abs()).sum();
+                assert_close(&[padding], &[0.0], 0.0);
+            }
+            // What comes after the last token is as good as its reward, a step later.
+            let got = run(config, &GaeBatch::new(mask, &wide[0], &wide[1]).with_bootstrap(&[0.7]));
+            let mut rewarded = rewards.clone();
+            rewarded[len - 1] += 0.99 * 0.7;
+            assert_close(&pick(&got.0), &slowly(0.99, 0.9, &rewarded, &values), 1e-12);
         }
     }
 }
