@@ -8,18 +8,18 @@
 
 use std::ops::Range;
 
+use crate::error::OptimError;
 use crate::float::Float;
+use crate::lanes::{CHUNK, Line, put, take};
 use crate::rows::RowMask;
 
-/// Tokens handled at once.
-pub(crate) const CHUNK: usize = 64;
 /// Slots in a block, unless one row is longer.
 const BLOCK: usize = 4096;
 /// Slots from which threads pay for themselves.
 const PARALLEL: usize = 1 << 16;
 
 /// Sums of neighbouring parts of a batch become the sums of both.
-pub(crate) trait Merge: Default + Send {
+pub(crate) trait Merge: Sized + Send {
     /// `self` stands before `later`.
     #[must_use]
     fn merge(self, later: Self) -> Self;
@@ -29,10 +29,17 @@ impl Merge for () {
     fn merge(self, (): Self) -> Self {}
 }
 
+/// The first error stays.
+impl<S: Merge> Merge for Result<S, OptimError> {
+    fn merge(self, later: Self) -> Self {
+        Ok(self?.merge(later?))
+    }
+}
+
 /// What is done to every row of a batch: `IN` input slices are read by the kernel itself, `OUT` output slices are
 /// handed to it row by row.
 pub(crate) trait RowKernel<F: Float, const OUT: usize>: Sync {
-    type Sums: Merge;
+    type Sums: Merge + Default;
     /// What is kept from row to row within a block.
     type Block;
 
@@ -54,31 +61,40 @@ pub(crate) fn over_rows<F: Float, K: RowKernel<F, OUT>, const OUT: usize>(
     mask: &RowMask<'_>,
     outs: [&mut [F]; OUT],
 ) -> K::Sums {
+    let (arch, width) = (mask.arch(), mask.width());
+    over_blocks(mask, outs, |rows, outs| arch.dispatch(Dispatched { kernel, width, rows, outs }))
+}
+
+/// Does some work on every block: on its rows, and their slots of the outputs. Where that work is to run several kernels,
+/// what one of them writes is still near when the next reads it.
+pub(crate) fn over_blocks<F: Float, S: Merge, const OUT: usize>(
+    mask: &RowMask<'_>,
+    outs: [&mut [F]; OUT],
+    work: impl Fn(Range<usize>, [&mut [F]; OUT]) -> S + Sync,
+) -> S {
     let tree = Tree {
-        kernel,
+        work,
         width: mask.width(),
         rows_per_block: (BLOCK / mask.width().max(1)).max(1),
         threads: mask.slots() > PARALLEL && rayon::current_num_threads() > 1,
-        arch: mask.arch(),
     };
     tree.walk(0..mask.rows(), outs)
 }
 
-struct Tree<'k, K> {
-    kernel: &'k K,
+struct Tree<W> {
+    work: W,
     width: usize,
     rows_per_block: usize,
     threads: bool,
-    arch: pulp::Arch,
 }
 
-impl<K> Tree<'_, K> {
-    fn walk<F: Float, const OUT: usize>(&self, rows: Range<usize>, outs: [&mut [F]; OUT]) -> K::Sums
+impl<W> Tree<W> {
+    fn walk<F: Float, S: Merge, const OUT: usize>(&self, rows: Range<usize>, outs: [&mut [F]; OUT]) -> S
     where
-        K: RowKernel<F, OUT>,
+        W: Fn(Range<usize>, [&mut [F]; OUT]) -> S + Sync,
     {
         if rows.len() <= self.rows_per_block {
-            return self.arch.dispatch(Dispatched { kernel: self.kernel, width: self.width, rows, outs });
+            return (self.work)(rows, outs);
         }
         let blocks = rows.len().div_ceil(self.rows_per_block);
         let middle = rows.start + blocks / 2 * self.rows_per_block;
@@ -133,7 +149,7 @@ pub(crate) trait TokenKernel<F: Float, const IN: usize, const OUT: usize>: Sync 
     /// Sums side by side, one for each of a chunk's 64 places; folded once a block, so that a chunk adds 64 numbers to
     /// 64 numbers and nothing crosses from place to place.
     type Lanes;
-    type Sums: Merge;
+    type Sums: Merge + Default;
 
     /// Lanes of zeros.
     fn lanes(&self) -> Self::Lanes;
@@ -179,8 +195,8 @@ pub(crate) fn over_tokens_in_place<F: Float, K: TokenKernel<F, 0, OUT>, const OU
 /// Lanes, and room for one short chunk.
 pub(crate) struct Block<L, F, const IN: usize, const OUT: usize> {
     lanes: L,
-    read: [[F; CHUNK]; IN],
-    written: [[F; CHUNK]; OUT],
+    read: [Line<F>; IN],
+    written: [Line<F>; OUT],
 }
 
 struct Tokens<'a, K, F, const IN: usize> {
@@ -199,7 +215,7 @@ impl<F: Float, K: TokenKernel<F, IN, OUT>, const IN: usize, const OUT: usize> Ro
     #[inline(always)]
     fn open(&self) -> Self::Block {
         let lanes = self.kernel.lanes();
-        Block { lanes, read: [[F::ZERO; CHUNK]; IN], written: [[F::ZERO; CHUNK]; OUT] }
+        Block { lanes, read: [Line::zeros(); IN], written: [Line::zeros(); OUT] }
     }
 
     #[inline(always)]
@@ -209,95 +225,60 @@ impl<F: Float, K: TokenKernel<F, IN, OUT>, const IN: usize, const OUT: usize> Ro
 
     #[inline(always)]
     fn row(&self, row: usize, mut outs: [&mut [F]; OUT], block: &mut Self::Block, sums: &mut K::Sums) {
-        let mut done = row * self.mask.width();
-        let mut facts = None;
+        let width = self.mask.width();
+        let start = row * width;
+        let ins = self.ins.map(|slice| &slice[start..][..width]);
+        let (mut done, mut facts) = (0, None);
         for span in self.mask.spans(row) {
             let facts = &*facts.get_or_insert_with(|| self.kernel.begin(row, sums));
-            let (gaps, rest) = split(outs, span.start - done);
-            let (here, rest) = split(rest, span.len());
-            outs = rest;
-            done = span.end;
+            let span = span.start - start..span.end - start;
             if !self.keep_padding {
-                zero(gaps);
+                zero(&mut outs, done, span.start);
+                done = span.end;
             }
-            // What does not fill a chunk goes through a spare one, so that the kernel is compiled once, and for 64.
-            let ins = self.ins.map(|slice| slice[span.clone()].as_chunks::<CHUNK>());
-            let mut here = here.map(|slice| slice.as_chunks_mut::<CHUNK>());
-            let Block { lanes, read, written } = &mut *block;
-            for chunk in 0..span.len().div_ceil(CHUNK) {
-                let tokens = (span.len() - chunk * CHUNK).min(CHUNK);
-                // Not before the whole chunks: a row is read from its beginning, as the processor expects.
-                if tokens < CHUNK {
-                    for ((_, rest), spare) in ins.iter().zip(read.iter_mut()) {
-                        pad(rest, spare);
+            for at in span.clone().step_by(CHUNK) {
+                let tokens = (span.end - at).min(CHUNK);
+                let Block { lanes, read, written } = &mut *block;
+                if tokens == CHUNK {
+                    let mut windows = read.each_ref().map(|spare| &**spare);
+                    for (window, slice) in windows.iter_mut().zip(&ins) {
+                        *window = slice[at..].first_chunk().unwrap_or(*window);
                     }
-                    for ((_, rest), spare) in here.iter().zip(written.iter_mut()) {
-                        pad(rest, spare);
+                    let mut targets = written.each_mut().map(|spare| &mut **spare);
+                    for (target, out) in targets.iter_mut().zip(&mut outs) {
+                        if let Some(out) = out[at..].first_chunk_mut() {
+                            *target = out;
+                        }
                     }
+                    self.kernel.chunk(facts, CHUNK, windows, targets, lanes, sums);
+                    continue;
                 }
-                let mut windows = read.each_ref();
-                for (window, (full, _)) in windows.iter_mut().zip(&ins) {
-                    if let Some(slots) = full.get(chunk) {
-                        *window = slots;
-                    }
+                // What does not fill a chunk goes through a spare one, so that the kernel sees 64, and zeros.
+                for (slice, spare) in ins.iter().zip(read.iter_mut()) {
+                    take(&slice[at..], tokens, spare);
                 }
-                let mut targets = written.each_mut();
-                for (target, (full, _)) in targets.iter_mut().zip(&mut here) {
-                    if let Some(out) = full.get_mut(chunk) {
-                        *target = out;
-                    }
+                for (out, spare) in outs.iter().zip(written.iter_mut()) {
+                    take(&out[at..], tokens, spare);
                 }
-                self.kernel.chunk(facts, tokens, windows, targets, lanes, sums);
-            }
-            for ((_, rest), spare) in here.iter_mut().zip(written.iter()) {
-                rest.copy_from_slice(&spare[..rest.len()]);
+                let targets = written.each_mut().map(|spare| &mut **spare);
+                self.kernel.chunk(facts, tokens, read.each_ref().map(|spare| &**spare), targets, lanes, sums);
+                for (out, spare) in outs.iter_mut().zip(written.iter()) {
+                    put(spare, tokens, &mut out[at..]);
+                }
             }
         }
         if !self.keep_padding {
-            zero(outs);
+            zero(&mut outs, done, width);
         }
     }
 }
 
-/// Fewer than 64 numbers, and zeros behind.
+/// Fills the same slots of every slice with 0.
 #[inline(always)]
-fn pad<F: Float>(slice: &[F], out: &mut [F; CHUNK]) {
-    let (head, tail) = out.split_at_mut(slice.len());
-    head.copy_from_slice(slice);
-    tail.fill(F::ZERO);
-}
-
-#[inline(always)]
-fn zero<F: Float, const N: usize>(slices: [&mut [F]; N]) {
+fn zero<F: Float, const N: usize>(slices: &mut [&mut [F]; N], from: usize, to: usize) {
     for slice in slices {
-        slice.fill(F::ZERO);
+        slice[from..to].fill(F::ZERO);
     }
-}
-
-/// Whether a chunk's place holds one of its tokens. In the width of `f32`, or the comparison would take most of the time
-/// where there is no instruction for a wider one.
-#[inline(always)]
-pub(crate) fn within(at: usize, tokens: usize) -> bool {
-    (at as u32) < tokens as u32
-}
-
-/// The sum of 64 numbers along a fixed tree, which rounds six times at most.
-#[inline(always)]
-pub(crate) fn tree_sum<F: Float>(lanes: [F; CHUNK]) -> f64 {
-    tree_fold(lanes, |a, b| a + b)
-}
-
-/// 64 numbers made one along a fixed tree.
-#[inline(always)]
-pub(crate) fn tree_fold<F: Float>(mut lanes: [F; CHUNK], join: impl Fn(F, F) -> F) -> f64 {
-    let mut half = CHUNK / 2;
-    while half > 0 {
-        for lane in 0..half {
-            lanes[lane] = join(lanes[lane], lanes[lane + half]);
-        }
-        half /= 2;
-    }
-    lanes[0].to_f64()
 }
 
 #[cfg(test)]

@@ -72,6 +72,16 @@ pub enum OptimError {
     },
 }
 
+impl OptimError {
+    /// The same error, said of a batch in which `rows` stand before the part it was found in.
+    pub(crate) fn after(self, rows: usize) -> Self {
+        match self {
+            Self::NonFinite { what, row, token } => Self::NonFinite { what, row: rows + row, token },
+            other => other,
+        }
+    }
+}
+
 /// Refuses a setting unless `holds`.
 pub(crate) fn require(
     holds: bool,

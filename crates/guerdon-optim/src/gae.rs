@@ -186,7 +186,8 @@ impl<F: Float> RowKernel<F, 2> for Backwards<'_, F> {
 
     #[inline(always)]
     fn row(&self, row: usize, [advantages, returns]: [&mut [F]; 2], room: &mut Room<F>, seen: &mut Seen) {
-        let GaeBatch { mask, rewards, values, bootstrap, lambdas } = *self.batch;
+        // By reference: a copy on the stack would have to be through before it is read.
+        let GaeBatch { mask, rewards, values, bootstrap, lambdas } = self.batch;
         let scan = |lambda: f64| Scan::new(self.config.gamma * lambda);
         let own = match (lambdas, self.config.lambda) {
             (Some(lambdas), _) => Some(scan(lambdas[row].to_f64())),
@@ -199,22 +200,27 @@ impl<F: Float> RowKernel<F, 2> for Backwards<'_, F> {
         let (mut carry, mut value_carry) = (F::ZERO, F::ZERO);
         let start = row * mask.width();
         let mut done = mask.width();
-        for slots in backwards(&mask, row) {
+        for slots in backwards(mask, row) {
             let here = slots.start - start..slots.end - start;
-            advantages[here.end..done].fill(F::ZERO);
-            returns[here.end..done].fill(F::ZERO);
-            done = here.start;
             let (rewards, values, tokens) = (&rewards[slots.clone()], &values[slots.clone()], slots.len());
+            room.follow(tokens, carry);
             deltas(gamma, rewards, values, next_value, &mut room.terms);
             carry = scan.run(room, tokens, carry);
             advantages[here.clone()].copy_from_slice(&room.results[..tokens]);
             if let Some(scan) = &self.value_scan {
+                room.follow(tokens, value_carry);
                 value_carry = scan.run(room, tokens, value_carry);
             }
-            for ((target, &advantage), &value) in returns[here].iter_mut().zip(&room.results).zip(values) {
+            for ((target, &advantage), &value) in
+                returns[here.clone()].iter_mut().zip(&room.results).zip(values)
+            {
                 *target = advantage + value;
             }
             next_value = values[0];
+            // Last: what is written to memory that is far away holds up what is written after it.
+            advantages[here.end..done].fill(F::ZERO);
+            returns[here.end..done].fill(F::ZERO);
+            done = here.start;
         }
         advantages[..done].fill(F::ZERO);
         returns[..done].fill(F::ZERO);
@@ -226,10 +232,10 @@ impl<F: Float> RowKernel<F, 2> for Backwards<'_, F> {
 #[inline(always)]
 fn deltas<F: Float>(gamma: F, rewards: &[F], values: &[F], next_value: F, out: &mut [F]) {
     let last = values.len() - 1;
+    out[last] = rewards[last] + gamma * next_value - values[last];
     for (((delta, &reward), &value), &next) in out.iter_mut().zip(rewards).zip(values).zip(&values[1..]) {
         *delta = reward + gamma * next - value;
     }
-    out[last] = rewards[last] + gamma * next_value - values[last];
 }
 
 #[cfg(test)]

@@ -2,9 +2,10 @@
 //!
 //! `d = log pi(token) - log pi_ref(token)`, in nats, on tokens drawn from `pi`.
 
-use crate::blocks::{CHUNK, Merge, TokenKernel, over_tokens, tree_sum};
+use crate::blocks::{Merge, TokenKernel, over_tokens};
 use crate::error::{OptimError, require};
 use crate::float::Float;
+use crate::lanes::{CHUNK, Line, tree_sum};
 use crate::names::named;
 use crate::rows::RowMask;
 
@@ -211,17 +212,17 @@ struct Penalty<'a>(&'a KlConfig);
 
 impl<F: Float> TokenKernel<F, 3, 2> for Penalty<'_> {
     type Row = ();
-    type Lanes = [F; CHUNK];
+    type Lanes = Line<F>;
     type Sums = Finite;
 
     #[inline(always)]
-    fn lanes(&self) -> [F; CHUNK] {
-        [F::ZERO; CHUNK]
+    fn lanes(&self) -> Line<F> {
+        Line::zeros()
     }
 
     #[inline(always)]
-    fn fold(&self, seen: [F; CHUNK], sums: &mut Finite) {
-        sums.0 += tree_sum(seen);
+    fn fold(&self, seen: Line<F>, sums: &mut Finite) {
+        sums.0 += tree_sum(*seen);
     }
 
     #[inline(always)]
@@ -234,11 +235,11 @@ impl<F: Float> TokenKernel<F, 3, 2> for Penalty<'_> {
         _tokens: usize,
         [logp, ref_logp, old_logp]: [&[F; CHUNK]; 3],
         [kl, slope]: [&mut [F; CHUNK]; 2],
-        seen: &mut [F; CHUNK],
+        seen: &mut Line<F>,
         _sums: &mut Finite,
     ) {
         let (config, limit) = (*self.0, F::from_f64(RATIO_LIMIT));
-        let mut d = [F::ZERO; CHUNK];
+        let mut d = Line::zeros();
         for at in 0..CHUNK {
             d[at] = logp[at] - ref_logp[at];
         }

@@ -68,6 +68,7 @@ pub mod group;
 pub mod instructions;
 pub mod kl;
 pub mod kl_control;
+mod lanes;
 pub mod logits;
 pub mod monitors;
 mod names;

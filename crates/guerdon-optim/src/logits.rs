@@ -1,10 +1,10 @@
 //! From a policy's logits to log-probs and entropies, and back: the ends of the chain that a framework without fused
 //! kernels has to compute.
 
-use crate::blocks::{CHUNK, tree_fold, tree_sum};
 use crate::error::{OptimError, require, require_len};
 use crate::float::Float;
 use crate::instructions::InstructionSet;
+use crate::lanes::{CHUNK, tree_fold, tree_sum};
 
 /// One row of logits a token.
 #[derive(Clone, Copy, Debug)]

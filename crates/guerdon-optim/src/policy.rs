@@ -8,9 +8,10 @@ mod surrogate;
 mod tests;
 
 use crate::aggregate::{Aggregation, Normaliser, Weigher};
-use crate::blocks::{CHUNK, Merge, TokenKernel, over_tokens, tree_fold, tree_sum, within};
+use crate::blocks::{Merge, TokenKernel, over_tokens};
 use crate::error::{OptimError, require};
 use crate::float::Float;
+use crate::lanes::{CHUNK, Line, tree_fold, tree_sum, within};
 use crate::rows::RowMask;
 use surrogate::{Cispo, Clipped, Dro, GeometricMean, Judge, Reinforce, SequenceRatio, SoftGate, Token};
 
@@ -203,6 +204,15 @@ pub fn policy_loss<F: Float>(
     batch: &PolicyBatch<'_, F>,
     dlogp: &mut [F],
 ) -> Result<PolicyReport, OptimError> {
+    Ok(improve(config, batch, dlogp)?.report())
+}
+
+/// As [`policy_loss`], for a part of a batch.
+pub(crate) fn improve<F: Float>(
+    config: &PolicyConfig,
+    batch: &PolicyBatch<'_, F>,
+    dlogp: &mut [F],
+) -> Result<Improved, OptimError> {
     config.surrogate.check()?;
     let mask = batch.mask;
     mask.check_all(&[
@@ -230,16 +240,7 @@ pub fn policy_loss<F: Float>(
     if !(sums.loss.is_finite() && sums.kl.is_finite()) {
         return Err(batch.blame());
     }
-    let per_token = (sums.tokens.max(1) as f64).recip();
-    Ok(PolicyReport {
-        loss: sums.loss,
-        clip_fraction: sums.clipped * per_token,
-        dual_clip_fraction: sums.dual_clipped * per_token,
-        approx_kl: sums.kl * per_token,
-        approx_kl_k3: sums.kl_k3 * per_token,
-        max_ratio: sums.max_ratio,
-        tokens: sums.tokens,
-    })
+    Ok(sums)
 }
 
 fn walk<F: Float, J: Judge<F>>(
@@ -247,7 +248,7 @@ fn walk<F: Float, J: Judge<F>>(
     weigher: Weigher,
     batch: &PolicyBatch<'_, F>,
     dlogp: &mut [F],
-) -> Sums {
+) -> Improved {
     let kernel = Kernel { judge, weigher, batch: *batch };
     let ins = [batch.logp, batch.old_logp, batch.advantages];
     match batch.correction {
@@ -258,8 +259,9 @@ fn walk<F: Float, J: Judge<F>>(
     }
 }
 
+/// Sums over a part of a batch.
 #[derive(Clone, Copy, Debug, Default)]
-struct Sums {
+pub(crate) struct Improved {
     loss: f64,
     kl: f64,
     kl_k3: f64,
@@ -269,7 +271,22 @@ struct Sums {
     tokens: usize,
 }
 
-impl Merge for Sums {
+impl Improved {
+    pub(crate) fn report(self) -> PolicyReport {
+        let per_token = (self.tokens.max(1) as f64).recip();
+        PolicyReport {
+            loss: self.loss,
+            clip_fraction: self.clipped * per_token,
+            dual_clip_fraction: self.dual_clipped * per_token,
+            approx_kl: self.kl * per_token,
+            approx_kl_k3: self.kl_k3 * per_token,
+            max_ratio: self.max_ratio,
+            tokens: self.tokens,
+        }
+    }
+}
+
+impl Merge for Improved {
     fn merge(self, later: Self) -> Self {
         Self {
             loss: self.loss + later.loss,
@@ -294,26 +311,26 @@ impl<F: Float, J: Judge<F>, const IN: usize> TokenKernel<F, IN, 1> for Kernel<'_
     /// The weight of a token, and what the surrogate needs to know of its row.
     type Row = (F, J::Row);
     type Lanes = Lanes<F>;
-    type Sums = Sums;
+    type Sums = Improved;
 
     #[inline(always)]
     fn lanes(&self) -> Lanes<F> {
-        let zeros = [F::ZERO; CHUNK];
+        let zeros = Line::zeros();
         Lanes { loss: zeros, kl: zeros, bend: zeros, clipped: zeros, dual_clipped: zeros, ratio: zeros }
     }
 
     #[inline(always)]
-    fn fold(&self, lanes: Lanes<F>, sums: &mut Sums) {
-        sums.loss += tree_sum(lanes.loss);
-        sums.kl -= tree_sum(lanes.kl);
-        sums.kl_k3 += tree_sum(lanes.bend);
-        sums.clipped += tree_sum(lanes.clipped);
-        sums.dual_clipped += tree_sum(lanes.dual_clipped);
-        sums.max_ratio = sums.max_ratio.max(tree_fold(lanes.ratio, F::or_greater));
+    fn fold(&self, lanes: Lanes<F>, sums: &mut Improved) {
+        sums.loss += tree_sum(*lanes.loss);
+        sums.kl -= tree_sum(*lanes.kl);
+        sums.kl_k3 += tree_sum(*lanes.bend);
+        sums.clipped += tree_sum(*lanes.clipped);
+        sums.dual_clipped += tree_sum(*lanes.dual_clipped);
+        sums.max_ratio = sums.max_ratio.max(tree_fold(*lanes.ratio, F::or_greater));
     }
 
     #[inline(always)]
-    fn begin(&self, row: usize, sums: &mut Sums) -> (F, J::Row) {
+    fn begin(&self, row: usize, sums: &mut Improved) -> (F, J::Row) {
         let tokens = self.batch.mask.count(row);
         sums.tokens += tokens;
         (F::from_f64(self.weigher.weight(tokens)), self.judge.row(row, tokens, &self.batch))
@@ -327,14 +344,14 @@ impl<F: Float, J: Judge<F>, const IN: usize> TokenKernel<F, IN, 1> for Kernel<'_
         ins: [&[F; CHUNK]; IN],
         [dlogp]: [&mut [F; CHUNK]; 1],
         lanes: &mut Lanes<F>,
-        _sums: &mut Sums,
+        _sums: &mut Improved,
     ) {
         // A copy, so that a write through `dlogp` cannot be taken to change it.
         let judge = self.judge;
         let limit = F::from_f64(LOG_RATIO_LIMIT);
         // Several short loops: of a long one the processor's window holds a single round, and each of its steps waits
         // for the step before.
-        let [mut log_ratios, mut helds, mut ratios] = [[F::ZERO; CHUNK]; 3];
+        let [mut log_ratios, mut helds, mut ratios] = [Line::zeros(); 3];
         for at in 0..CHUNK {
             log_ratios[at] = ins[0][at] - ins[1][at];
             helds[at] = log_ratios[at].clamp(-limit, limit);
@@ -364,11 +381,11 @@ impl<F: Float, J: Judge<F>, const IN: usize> TokenKernel<F, IN, 1> for Kernel<'_
 }
 
 struct Lanes<F> {
-    loss: [F; CHUNK],
-    kl: [F; CHUNK],
-    bend: [F; CHUNK],
-    clipped: [F; CHUNK],
-    dual_clipped: [F; CHUNK],
+    loss: Line<F>,
+    kl: Line<F>,
+    bend: Line<F>,
+    clipped: Line<F>,
+    dual_clipped: Line<F>,
     /// The greatest so far.
-    ratio: [F; CHUNK],
+    ratio: Line<F>,
 }

@@ -27,6 +27,7 @@ pub use config::{AdvantageMethod, CriticConfig, KlLossConfig, RepoConfig};
 pub use metrics::Metrics;
 
 use crate::aggregate::Normaliser;
+use crate::blocks::{Merge, over_blocks};
 use crate::error::OptimError;
 use crate::float::Float;
 use crate::gae::{GaeBatch, gae};
@@ -36,12 +37,13 @@ use crate::kl::{KlBatch, kl_penalty};
 use crate::kl_control::KlController;
 use crate::monitors::Monitor;
 use crate::opo::opo;
-use crate::policy::{PolicyBatch, policy_loss};
+use crate::policy::{Improved, PolicyBatch, improve};
 use crate::returns::{remax, returns_to_go};
 use crate::rows::RowMask;
-use crate::token_rewards::{KlReport, KlRewardConfig, token_rewards};
-use crate::value::{ValueBatch, ValueReport, value_loss};
-use crate::whiten::{moments, whiten};
+use crate::token_rewards::{self, Charged, KlRewardConfig};
+use crate::value::{Fitted, ValueBatch, fit};
+use crate::welford::Welford;
+use crate::whiten::{Moments, measure, rescale};
 
 /// The optimizer: a configuration, what it remembers between updates (the price of KL, trends), and the memory that
 /// updates reuse. With a critic, a second update of the same shape allocates nothing.
@@ -77,7 +79,6 @@ pub struct Update<'a, F> {
 #[derive(Clone, Debug)]
 struct Memory<F> {
     dropped: Vec<u8>,
-    token_rewards: Vec<F>,
     advantages: Vec<F>,
     returns: Vec<F>,
     dlogp: Vec<F>,
@@ -90,7 +91,6 @@ struct Memory<F> {
 impl<F: Float> Memory<F> {
     fn fit(&mut self, slots: usize) {
         for slice in [
-            &mut self.token_rewards,
             &mut self.advantages,
             &mut self.returns,
             &mut self.dlogp,
@@ -115,7 +115,6 @@ impl<F: Float> Repo<F> {
         let empty = Vec::new;
         let memory = Memory {
             dropped: Vec::new(),
-            token_rewards: empty(),
             advantages: empty(),
             returns: empty(),
             dlogp: empty(),
@@ -151,25 +150,22 @@ impl<F: Float> Repo<F> {
         Ok(Update { advantages, returns, loss, dlogp, dvalue, dentropy, metrics })
     }
 
+    /// Whitening needs the moments of the whole batch, so every token is seen twice: first to be charged, estimated and
+    /// judged by the critic, then to be whitened and judged by the policy. Each time a block of rollouts goes through all
+    /// that is done to it while it is near.
     fn update(&mut self, batch: &RepoBatch<'_, F>) -> Result<(f64, Metrics), OptimError> {
         let mask = batch.mask;
-        let kl = self.charge(batch)?;
-        self.estimate(batch)?;
-        let advantages = match self.config.whiten {
-            Some(config) => whiten(&config, &mask, &mut self.memory.advantages)?,
-            None => moments(&mask, &self.memory.advantages)?,
-        };
+        let whole =
+            RepoBatch { normaliser: batch.normaliser.or_else(|| Some(Normaliser::of(&mask))), ..*batch };
+        let first = self.first_pass(&whole)?;
+        let advantages = Moments::of(first.advantages);
+        let policy = self.second_pass(&whole, &advantages)?;
 
-        let mut metrics = Metrics { beta: self.beta.value(), kl, advantages, ..Metrics::default() };
-        let mut policy = PolicyBatch::new(mask, batch.logp, batch.old_logp, &self.memory.advantages)
-            .with_normaliser(batch.normaliser.unwrap_or_else(|| Normaliser::of(&mask)));
-        if let Some(weights) = batch.correction {
-            policy = policy.with_correction(weights);
-        }
-        metrics.policy = policy_loss(&self.config.policy, &policy, &mut self.memory.dlogp)?;
+        let mut metrics = Metrics { beta: self.beta.value(), advantages, ..Metrics::default() };
+        (metrics.kl, metrics.policy) = (first.charged.report(), policy.report());
         metrics.kl_loss = self.add_kl_loss(batch)?;
         metrics.entropy_bonus = self.add_entropy_bonus(batch)?;
-        metrics.value = self.fit_critic(batch)?;
+        metrics.value = first.fitted.report();
         metrics.monitors = self.monitor.watch(&mask, batch.rewards, &batch.parts, batch.groups)?;
         self.beta.update(metrics.kl.row_mean, mask.rows() - metrics.kl.unplaced);
 
@@ -177,61 +173,64 @@ impl<F: Float> Repo<F> {
         Ok((metrics.policy.loss + metrics.kl_loss - metrics.entropy_bonus + critic, metrics))
     }
 
-    /// Token rewards: the rollout's reward at its end, less the price of the KL on the way.
-    fn charge(&mut self, batch: &RepoBatch<'_, F>) -> Result<KlReport, OptimError> {
-        // Without a reference the KL is 0 and so is its charge.
-        let reference = batch.reference.unwrap_or(batch.old_logp);
-        let config = KlRewardConfig { kl: self.config.kl, beta: self.beta.value() };
-        let kl = KlBatch::new(batch.mask, batch.old_logp, reference);
-        token_rewards(&config, &kl, batch.rewards, &mut self.memory.token_rewards)
+    /// Token rewards, advantages and returns, the critic's loss, and the moments of the advantages.
+    fn first_pass(&mut self, batch: &RepoBatch<'_, F>) -> Result<First, OptimError> {
+        let Self { config, memory: Memory { advantages, returns, dvalue, .. }, .. } = self;
+        let charge = KlRewardConfig { kl: config.kl, beta: self.beta.value() };
+        let charge = |part: &RepoBatch<'_, F>, out: &mut [F]| {
+            // Without a reference the KL is 0 and so is its charge.
+            let kl = KlBatch::new(part.mask, part.old_logp, part.reference.unwrap_or(part.old_logp));
+            token_rewards::charge(&charge, &kl, part.rewards, out)
+        };
+        // Siblings are compared over the whole batch.
+        let compared = match config.advantage {
+            AdvantageMethod::Gae(_) => None,
+            _ => {
+                // Token rewards need no memory of their own: they stand where the critic's gradient will.
+                let charged = charge(batch, dvalue)?;
+                compare(&config.advantage, batch, dvalue, advantages)?;
+                returns.copy_from_slice(advantages);
+                Some(charged)
+            }
+        };
+        over_blocks(&batch.mask, [advantages, returns, dvalue], |rows, [advantages, returns, dvalue]| {
+            let part = batch.part(rows.clone());
+            let mut pass = || {
+                let mut charged = Charged::default();
+                if let AdvantageMethod::Gae(config) = &config.advantage {
+                    charged = charge(&part, dvalue)?;
+                    let mut batch = GaeBatch::new(part.mask, dvalue, part.old_values.unwrap_or_default());
+                    if let Some(bootstrap) = part.bootstrap {
+                        batch = batch.with_bootstrap(bootstrap);
+                    }
+                    gae(config, &batch, advantages, returns)?;
+                }
+                let fitted = fit_critic(config.critic, &part, returns, dvalue)?;
+                Ok(First { charged, fitted, advantages: measure(&part.mask, advantages)? })
+            };
+            pass().map_err(|error: OptimError| error.after(rows.start))
+        })
+        .map(|first| First { charged: compared.unwrap_or(first.charged), ..first })
     }
 
-    fn estimate(&mut self, batch: &RepoBatch<'_, F>) -> Result<(), OptimError> {
-        let Memory { token_rewards, advantages, returns, .. } = &mut self.memory;
-        let mask = batch.mask;
-        match &self.config.advantage {
-            AdvantageMethod::Gae(config) => {
-                let values = batch.old_values.unwrap_or_default();
-                let mut gae_batch = GaeBatch::new(mask, token_rewards, values);
-                if let Some(bootstrap) = batch.bootstrap {
-                    gae_batch = gae_batch.with_bootstrap(bootstrap);
-                }
-                return gae(config, &gae_batch, advantages, returns);
+    /// Whitening, the policy loss and its gradient.
+    fn second_pass(&mut self, batch: &RepoBatch<'_, F>, moments: &Moments) -> Result<Improved, OptimError> {
+        let Self { config, memory: Memory { advantages, dlogp, .. }, .. } = self;
+        config.whiten.map_or(Ok(()), |whiten| whiten.check())?;
+        over_blocks(&batch.mask, [advantages, dlogp], |rows, [advantages, dlogp]| {
+            let part = batch.part(rows.clone());
+            if let Some(config) = &config.whiten {
+                rescale(config, moments, &part.mask, advantages);
             }
-            AdvantageMethod::ReinforcePlusPlus { gamma } => {
-                returns_to_go(*gamma, &mask, token_rewards, advantages)?;
+            let mut policy = PolicyBatch::new(part.mask, part.logp, part.old_logp, advantages);
+            if let Some(normaliser) = part.normaliser {
+                policy = policy.with_normaliser(normaliser);
             }
-            AdvantageMethod::ReMax => {
-                remax(&mask, token_rewards, batch.baselines.unwrap_or_default(), advantages)?;
+            if let Some(weights) = part.correction {
+                policy = policy.with_correction(weights);
             }
-            AdvantageMethod::Group(config) => {
-                let rewards = row_sums(&mask, token_rewards);
-                spread(
-                    &mask,
-                    &advantages_with(config, &rewards, batch.groups.unwrap_or_default())?,
-                    advantages,
-                )?;
-            }
-            AdvantageMethod::Opo => {
-                let rewards = row_sums(&mask, token_rewards);
-                let lens: Vec<usize> = (0..mask.rows()).map(|row| mask.count(row)).collect();
-                spread(&mask, &opo(&rewards, &lens, batch.groups.unwrap_or_default())?, advantages)?;
-            }
-            AdvantageMethod::Gdpo { group, weights } => {
-                let scored = |part: &[F]| -> Vec<Option<f64>> {
-                    let finite =
-                        |row: usize| part.get(row).filter(|x| !x.is_nan() && mask.last(row).is_some());
-                    (0..mask.rows()).map(|row| finite(row).map(|x| x.to_f64())).collect()
-                };
-                let columns = [batch.parts.rm, batch.parts.judge, batch.parts.rules].map(scored);
-                let parts: Vec<RewardPart<'_>> = std::iter::zip(weights, &columns)
-                    .map(|(&weight, rewards)| RewardPart { weight, rewards })
-                    .collect();
-                spread(&mask, &gdpo(group, &parts, batch.groups.unwrap_or_default())?, advantages)?;
-            }
-        }
-        returns.copy_from_slice(advantages);
-        Ok(())
+            improve(&config.policy, &policy, dlogp).map_err(|error| error.after(rows.start))
+        })
     }
 
     /// The KL term of the loss, where there is one; its gradient joins `dlogp`.
@@ -276,25 +275,83 @@ impl<F: Float> Repo<F> {
             Err(batch.mask.blame("entropy bonus", &[("entropy", entropy)]))
         }
     }
+}
 
-    fn fit_critic(&mut self, batch: &RepoBatch<'_, F>) -> Result<ValueReport, OptimError> {
-        let Memory { returns, dvalue, .. } = &mut self.memory;
-        let (Some(critic), Some(values), Some(old)) = (self.config.critic, batch.values, batch.old_values)
-        else {
-            dvalue.fill(F::ZERO);
-            return Ok(ValueReport::default());
-        };
-        let mut value_batch = ValueBatch::new(batch.mask, values, old, returns);
-        if let Some(normaliser) = batch.normaliser {
-            value_batch = value_batch.with_normaliser(normaliser);
+/// Sums of the first pass.
+struct First {
+    charged: Charged,
+    fitted: Fitted,
+    advantages: Welford,
+}
+
+impl Merge for First {
+    fn merge(self, later: Self) -> Self {
+        Self {
+            charged: self.charged.merge(later.charged),
+            fitted: self.fitted.merge(later.fitted),
+            advantages: self.advantages.merge(later.advantages),
         }
-        let report = value_loss(&critic.loss, &value_batch, dvalue)?;
-        if (critic.coefficient - 1.0).abs() > 0.0 {
-            let coefficient = F::from_f64(critic.coefficient);
-            dvalue.iter_mut().for_each(|slope| *slope = *slope * coefficient);
-        }
-        Ok(report)
     }
+}
+
+/// Advantages without a critic, from the token rewards of the whole batch.
+fn compare<F: Float>(
+    method: &AdvantageMethod,
+    batch: &RepoBatch<'_, F>,
+    token_rewards: &[F],
+    advantages: &mut [F],
+) -> Result<(), OptimError> {
+    let mask = batch.mask;
+    let groups = batch.groups.unwrap_or_default();
+    let per_row = match method {
+        AdvantageMethod::Gae(_) => return Ok(()),
+        AdvantageMethod::ReinforcePlusPlus { gamma } => {
+            return returns_to_go(*gamma, &mask, token_rewards, advantages);
+        }
+        AdvantageMethod::ReMax => {
+            return remax(&mask, token_rewards, batch.baselines.unwrap_or_default(), advantages);
+        }
+        AdvantageMethod::Group(config) => advantages_with(config, &row_sums(&mask, token_rewards), groups)?,
+        AdvantageMethod::Opo => {
+            let lens: Vec<usize> = (0..mask.rows()).map(|row| mask.count(row)).collect();
+            opo(&row_sums(&mask, token_rewards), &lens, groups)?
+        }
+        AdvantageMethod::Gdpo { group, weights } => {
+            let scored = |part: &[F]| -> Vec<Option<f64>> {
+                let finite = |row: usize| part.get(row).filter(|x| !x.is_nan() && mask.last(row).is_some());
+                (0..mask.rows()).map(|row| finite(row).map(|x| x.to_f64())).collect()
+            };
+            let columns = [batch.parts.rm, batch.parts.judge, batch.parts.rules].map(scored);
+            let parts: Vec<RewardPart<'_>> = std::iter::zip(weights, &columns)
+                .map(|(&weight, rewards)| RewardPart { weight, rewards })
+                .collect();
+            gdpo(group, &parts, groups)?
+        }
+    };
+    spread(&mask, &per_row, advantages)
+}
+
+/// The critic's loss and its gradient, which is 0 where there is none.
+fn fit_critic<F: Float>(
+    critic: Option<CriticConfig>,
+    batch: &RepoBatch<'_, F>,
+    returns: &[F],
+    dvalue: &mut [F],
+) -> Result<Fitted, OptimError> {
+    let (Some(critic), Some(values), Some(old)) = (critic, batch.values, batch.old_values) else {
+        dvalue.fill(F::ZERO);
+        return Ok(Fitted::default());
+    };
+    let mut value_batch = ValueBatch::new(batch.mask, values, old, returns);
+    if let Some(normaliser) = batch.normaliser {
+        value_batch = value_batch.with_normaliser(normaliser);
+    }
+    let fitted = fit(&critic.loss, &value_batch, dvalue)?;
+    if (critic.coefficient - 1.0).abs() > 0.0 {
+        let coefficient = F::from_f64(critic.coefficient);
+        dvalue.iter_mut().for_each(|slope| *slope = *slope * coefficient);
+    }
+    Ok(fitted)
 }
 
 /// One reward a rollout: the sum of its token rewards, KL charge included; none for a row without tokens.

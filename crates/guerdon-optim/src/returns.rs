@@ -89,6 +89,7 @@ impl<F: Float> RowKernel<F, 1> for ToGo<'_, F> {
         out.fill(F::ZERO);
         for slots in backwards(&self.mask, row) {
             let tokens = slots.len();
+            room.follow(tokens, carry);
             room.terms[..tokens].copy_from_slice(&self.rewards[slots.clone()]);
             carry = self.scan.run(room, tokens, carry);
             out[slots.start - start..slots.end - start].copy_from_slice(&room.results[..tokens]);

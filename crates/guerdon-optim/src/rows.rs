@@ -1,6 +1,6 @@
 //! Which slots of a row-major `[B, T]` slice hold tokens of the policy, and which are padding.
 //!
-//! Kernels walk the *spans* of valid tokens and never touch the rest: padding is selected away, not multiplied by
+//! Kernels walk the *spans* of valid tokens, and the rest changes nothing: padding is selected away, not multiplied by
 //! zero, because `NaN * 0` is NaN (OpenRLHF#1240, verl#6361). A span is also what a vector unit wants: a
 //! contiguous run without a branch inside.
 
@@ -74,6 +74,17 @@ impl<'a> RowMask<'a> {
     #[must_use]
     pub fn at_most(self, set: InstructionSet) -> Self {
         Self { arch: set.arch(), ..self }
+    }
+
+    /// A run of this mask's rows, by themselves.
+    pub(crate) fn part(&self, rows: Range<usize>) -> Self {
+        let kind = match self.kind {
+            Kind::Full => Kind::Full,
+            Kind::Lens(lens) => Kind::Lens(&lens[rows.clone()]),
+            Kind::Bytes(bytes) => Kind::Bytes(&bytes[rows.start * self.width..rows.end * self.width]),
+        };
+        let dropped = self.dropped.map(|dropped| &dropped[rows.clone()]);
+        Self { rows: rows.len(), kind, dropped, ..*self }
     }
 
     fn of(rows: usize, width: usize, kind: Kind<'a>) -> Self {

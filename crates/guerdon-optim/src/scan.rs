@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use crate::blocks::CHUNK;
 use crate::float::Float;
+use crate::lanes::CHUNK;
 use crate::rows::RowMask;
 
 /// Numbers that take a step together.
@@ -21,15 +21,24 @@ pub(crate) struct Scan<F> {
 }
 
 /// Room for the terms of a stretch and what follows them, and for its results.
+#[repr(C, align(64))]
 pub(crate) struct Room<F> {
-    pub(crate) terms: [F; STRETCH + LANES],
     pub(crate) results: [F; STRETCH],
+    pub(crate) terms: [F; STRETCH + LANES],
 }
 
 impl<F: Float> Room<F> {
     #[inline(always)]
     pub(crate) fn new() -> Self {
         Self { terms: [F::ZERO; STRETCH + LANES], results: [F::ZERO; STRETCH] }
+    }
+
+    /// To a recursion, the result that follows the last of `tokens` terms is one more term; after it come zeros. Written
+    /// before the terms themselves, and so out of the way when the last of them are read, which is first.
+    #[inline(always)]
+    pub(crate) fn follow(&mut self, tokens: usize, carry: F) {
+        self.terms[tokens..tokens.next_multiple_of(CHUNK) + LANES].fill(F::ZERO);
+        self.terms[tokens] = carry;
     }
 }
 
@@ -53,17 +62,14 @@ impl<F: Float> Scan<F> {
         Self { powers }
     }
 
-    /// Runs over the first `tokens` terms, whatever lies behind them; `carry` is the result that follows the last. Returns
-    /// the first result: what follows the next stretch on the left.
+    /// Runs over the first `tokens` terms, after which [`Room::follow`] has laid `carry`. Returns the first result: what
+    /// follows the next stretch on the left.
     #[inline(always)]
     pub(crate) fn run(&self, room: &mut Room<F>, tokens: usize, carry: F) -> F {
         // A copy, so that a write to the results cannot be taken to change it.
         let powers = self.powers;
         let Room { terms, results } = room;
         let chunks = tokens.div_ceil(CHUNK);
-        // To a recursion, the result that follows is one more term.
-        terms[tokens..chunks * CHUNK + LANES].fill(F::ZERO);
-        terms[tokens] = carry;
         let mut after = [F::ZERO; LANES];
         if tokens == chunks * CHUNK {
             after[0] = carry;

@@ -1,9 +1,10 @@
 //! Token rewards of RLHF: the rollout's reward on its last token, less a charge for every nat of divergence.
 
-use crate::blocks::{CHUNK, Merge, TokenKernel, over_tokens, tree_sum};
+use crate::blocks::{Merge, TokenKernel, over_tokens};
 use crate::error::{OptimError, require};
 use crate::float::Float;
 use crate::kl::{KlBatch, KlConfig};
+use crate::lanes::{CHUNK, Line, tree_sum};
 use crate::rows::RowMask;
 
 /// How much a nat costs.
@@ -49,6 +50,16 @@ pub fn token_rewards<F: Float>(
     rewards: &[F],
     out: &mut [F],
 ) -> Result<KlReport, OptimError> {
+    Ok(charge(config, batch, rewards, out)?.report())
+}
+
+/// As [`token_rewards`], for a part of a batch.
+pub(crate) fn charge<F: Float>(
+    config: &KlRewardConfig,
+    batch: &KlBatch<'_, F>,
+    rewards: &[F],
+    out: &mut [F],
+) -> Result<Charged, OptimError> {
     config.kl.check()?;
     require(config.beta >= 0.0 && config.beta.is_finite(), "beta", config.beta, "finite and 0 or more")?;
     batch.check()?;
@@ -57,7 +68,7 @@ pub fn token_rewards<F: Float>(
     mask.check("token rewards", out.len())?;
 
     let kernel = Charge { config, mask, price: -config.beta };
-    let sums = over_tokens(&kernel, &mask, [batch.logp, batch.ref_logp], [&mut *out]);
+    let mut sums: Charged = over_tokens(&kernel, &mask, [batch.logp, batch.ref_logp], [&mut *out]);
     if !sums.kl.is_finite() {
         return Err(batch.blame());
     }
@@ -68,29 +79,39 @@ pub fn token_rewards<F: Float>(
         }
         out[last] += reward;
     }
-    Ok(KlReport {
-        token_mean: sums.kl / sums.tokens.max(1) as f64,
-        row_mean: sums.row_kl / sums.rows.max(1) as f64,
-        unplaced: mask.rows() - sums.rows,
-    })
+    sums.unplaced = mask.rows() - sums.rows;
+    Ok(sums)
 }
 
+/// Sums over a part of a batch.
 #[derive(Clone, Copy, Debug, Default)]
-struct Sums {
+pub(crate) struct Charged {
     kl: f64,
     /// Sum over rows of their mean.
     row_kl: f64,
     tokens: usize,
     rows: usize,
+    unplaced: usize,
 }
 
-impl Merge for Sums {
+impl Charged {
+    pub(crate) fn report(self) -> KlReport {
+        KlReport {
+            token_mean: self.kl / self.tokens.max(1) as f64,
+            row_mean: self.row_kl / self.rows.max(1) as f64,
+            unplaced: self.unplaced,
+        }
+    }
+}
+
+impl Merge for Charged {
     fn merge(self, later: Self) -> Self {
         Self {
             kl: self.kl + later.kl,
             row_kl: self.row_kl + later.row_kl,
             tokens: self.tokens + later.tokens,
             rows: self.rows + later.rows,
+            unplaced: self.unplaced + later.unplaced,
         }
     }
 }
@@ -105,21 +126,21 @@ impl<F: Float> TokenKernel<F, 2, 1> for Charge<'_> {
     /// The share of one token in its row.
     type Row = F;
     type Lanes = Lanes<F>;
-    type Sums = Sums;
+    type Sums = Charged;
 
     #[inline(always)]
     fn lanes(&self) -> Lanes<F> {
-        Lanes { kl: [F::ZERO; CHUNK], row_kl: [F::ZERO; CHUNK] }
+        Lanes { kl: Line::zeros(), row_kl: Line::zeros() }
     }
 
     #[inline(always)]
-    fn fold(&self, lanes: Lanes<F>, sums: &mut Sums) {
-        sums.kl += tree_sum(lanes.kl);
-        sums.row_kl += tree_sum(lanes.row_kl);
+    fn fold(&self, lanes: Lanes<F>, sums: &mut Charged) {
+        sums.kl += tree_sum(*lanes.kl);
+        sums.row_kl += tree_sum(*lanes.row_kl);
     }
 
     #[inline(always)]
-    fn begin(&self, row: usize, sums: &mut Sums) -> F {
+    fn begin(&self, row: usize, sums: &mut Charged) -> F {
         let tokens = self.mask.count(row);
         sums.tokens += tokens;
         sums.rows += 1;
@@ -134,10 +155,10 @@ impl<F: Float> TokenKernel<F, 2, 1> for Charge<'_> {
         [logp, ref_logp]: [&[F; CHUNK]; 2],
         [out]: [&mut [F; CHUNK]; 1],
         lanes: &mut Lanes<F>,
-        _sums: &mut Sums,
+        _sums: &mut Charged,
     ) {
         let (price, estimator) = (F::from_f64(self.price), self.config.kl);
-        let (mut d, mut kl) = ([F::ZERO; CHUNK], [F::ZERO; CHUNK]);
+        let (mut d, mut kl) = (Line::zeros(), Line::zeros());
         for at in 0..CHUNK {
             d[at] = logp[at] - ref_logp[at];
         }
@@ -152,8 +173,8 @@ impl<F: Float> TokenKernel<F, 2, 1> for Charge<'_> {
 }
 
 struct Lanes<F> {
-    kl: [F; CHUNK],
-    row_kl: [F; CHUNK],
+    kl: Line<F>,
+    row_kl: Line<F>,
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! The clipped value loss of PPO and its gradient.
 
 use crate::aggregate::{Aggregation, Normaliser, Weigher};
-use crate::blocks::{CHUNK, Merge, TokenKernel, over_tokens, tree_sum};
+use crate::blocks::{Merge, TokenKernel, over_tokens};
 use crate::error::{OptimError, require};
 use crate::float::Float;
+use crate::lanes::{CHUNK, Line, tree_sum};
 use crate::rows::RowMask;
 use crate::welford::{Offsets, Welford};
 
@@ -87,6 +88,15 @@ pub fn value_loss<F: Float>(
     batch: &ValueBatch<'_, F>,
     dvalues: &mut [F],
 ) -> Result<ValueReport, OptimError> {
+    Ok(fit(config, batch, dvalues)?.report())
+}
+
+/// As [`value_loss`], for a part of a batch.
+pub(crate) fn fit<F: Float>(
+    config: &ValueConfig,
+    batch: &ValueBatch<'_, F>,
+    dvalues: &mut [F],
+) -> Result<Fitted, OptimError> {
     if let Some(clip) = config.clip {
         require(clip > 0.0, "clip", clip, "above 0")?;
     }
@@ -101,31 +111,38 @@ pub fn value_loss<F: Float>(
     // Without a clip the old values are not read.
     let old_values = if config.clip.is_some() { old_values } else { values };
     let kernel = Kernel { clip: F::from_f64(config.clip.unwrap_or(f64::INFINITY)), weigher, mask };
-    let sums = over_tokens(&kernel, &mask, [values, old_values, returns], [dvalues]);
+    let sums: Fitted = over_tokens(&kernel, &mask, [values, old_values, returns], [dvalues]);
     if !sums.loss.is_finite() {
         return Err(
             mask.blame("loss", &[("values", values), ("old_values", old_values), ("returns", returns)])
         );
     }
-    let spread = sums.returns.squares;
-    Ok(ValueReport {
-        loss: sums.loss,
-        clip_fraction: sums.clipped / sums.errors.count.max(1.0),
-        mean_error: sums.errors.mean,
-        explained_variance: if spread > 0.0 { 1.0 - sums.errors.squares / spread } else { 0.0 },
-        tokens: sums.errors.count as usize,
-    })
+    Ok(sums)
 }
 
+/// Sums over a part of a batch.
 #[derive(Clone, Copy, Debug, Default)]
-struct Sums {
+pub(crate) struct Fitted {
     loss: f64,
     clipped: f64,
     errors: Welford,
     returns: Welford,
 }
 
-impl Merge for Sums {
+impl Fitted {
+    pub(crate) fn report(self) -> ValueReport {
+        let spread = self.returns.squares;
+        ValueReport {
+            loss: self.loss,
+            clip_fraction: self.clipped / self.errors.count.max(1.0),
+            mean_error: self.errors.mean,
+            explained_variance: if spread > 0.0 { 1.0 - self.errors.squares / spread } else { 0.0 },
+            tokens: self.errors.count as usize,
+        }
+    }
+}
+
+impl Merge for Fitted {
     fn merge(self, later: Self) -> Self {
         Self {
             loss: self.loss + later.loss,
@@ -146,28 +163,23 @@ impl<F: Float> TokenKernel<F, 3, 1> for Kernel<'_, F> {
     /// The weight of a token.
     type Row = F;
     type Lanes = Lanes<F>;
-    type Sums = Sums;
+    type Sums = Fitted;
 
     #[inline(always)]
     fn lanes(&self) -> Lanes<F> {
-        Lanes {
-            loss: [F::ZERO; CHUNK],
-            clipped: [F::ZERO; CHUNK],
-            errors: Offsets::new(),
-            returns: Offsets::new(),
-        }
+        Lanes { loss: Line::zeros(), clipped: Line::zeros(), errors: Offsets::new(), returns: Offsets::new() }
     }
 
     #[inline(always)]
-    fn fold(&self, lanes: Lanes<F>, sums: &mut Sums) {
-        sums.loss += 0.5 * tree_sum(lanes.loss);
-        sums.clipped += tree_sum(lanes.clipped);
+    fn fold(&self, lanes: Lanes<F>, sums: &mut Fitted) {
+        sums.loss += 0.5 * tree_sum(*lanes.loss);
+        sums.clipped += tree_sum(*lanes.clipped);
         sums.errors = sums.errors.merge(lanes.errors.fold());
         sums.returns = sums.returns.merge(lanes.returns.fold());
     }
 
     #[inline(always)]
-    fn begin(&self, row: usize, _sums: &mut Sums) -> F {
+    fn begin(&self, row: usize, _sums: &mut Fitted) -> F {
         F::from_f64(self.weigher.weight(self.mask.count(row)))
     }
 
@@ -179,10 +191,10 @@ impl<F: Float> TokenKernel<F, 3, 1> for Kernel<'_, F> {
         [values, olds, returns]: [&[F; CHUNK]; 3],
         [dvalues]: [&mut [F; CHUNK]; 1],
         lanes: &mut Lanes<F>,
-        _sums: &mut Sums,
+        _sums: &mut Fitted,
     ) {
         let clip = self.clip;
-        let mut errors = [F::ZERO; CHUNK];
+        let mut errors = Line::zeros();
         for at in 0..CHUNK {
             let (value, old, target) = (values[at], olds[at], returns[at]);
             let error = value - target;
@@ -200,8 +212,8 @@ impl<F: Float> TokenKernel<F, 3, 1> for Kernel<'_, F> {
 }
 
 struct Lanes<F> {
-    loss: [F; CHUNK],
-    clipped: [F; CHUNK],
+    loss: Line<F>,
+    clipped: Line<F>,
     errors: Offsets<F>,
     returns: Offsets<F>,
 }

@@ -1,7 +1,8 @@
 //! Count, mean and squared deviations of many numbers, without the cancellation of `E[x^2] - E[x]^2` (NeMo-RL#4158).
 
-use crate::blocks::{CHUNK, Merge, tree_sum, within};
+use crate::blocks::Merge;
 use crate::float::Float;
+use crate::lanes::{CHUNK, Line, tree_sum, within};
 
 /// Of some numbers, in `f64`; two of them merge without cancelling (Chan, Golub and LeVeque 1979).
 #[derive(Clone, Copy, Debug, Default)]
@@ -49,8 +50,8 @@ pub(crate) struct Offsets<F> {
     first: usize,
     centre: Option<F>,
     tokens: usize,
-    sums: [F; CHUNK],
-    squares: [F; CHUNK],
+    sums: Line<F>,
+    squares: Line<F>,
 }
 
 impl<F: Float> Offsets<F> {
@@ -61,8 +62,8 @@ impl<F: Float> Offsets<F> {
             first: 0,
             centre: None,
             tokens: 0,
-            sums: [F::ZERO; CHUNK],
-            squares: [F::ZERO; CHUNK],
+            sums: Line::zeros(),
+            squares: Line::zeros(),
         }
     }
 
@@ -96,8 +97,8 @@ impl<F: Float> Offsets<F> {
     #[inline(always)]
     pub(crate) fn fold(self) -> Welford {
         let Some(centre) = self.centre else { return self.before };
-        let (count, sum) = (self.tokens as f64, tree_sum(self.sums));
-        let squares = tree_sum(self.squares) - sum * (sum / count);
+        let (count, sum) = (self.tokens as f64, tree_sum(*self.sums));
+        let squares = tree_sum(*self.squares) - sum * (sum / count);
         // Not `max`, which would hide a NaN.
         let squares = if squares < 0.0 { 0.0 } else { squares };
         self.before.merge(Welford { count, mean: centre.to_f64() + sum / count, squares })
@@ -107,11 +108,11 @@ impl<F: Float> Offsets<F> {
 /// How far the mean of the first `tokens` of `values` lies from `centre`.
 #[inline(always)]
 fn mean_offset<F: Float>(values: &[F; CHUNK], centre: F, tokens: usize) -> f64 {
-    let mut offsets = [F::ZERO; CHUNK];
+    let mut offsets = Line::zeros();
     for (at, slot) in offsets.iter_mut().enumerate() {
         *slot = offset(values, centre, at, tokens);
     }
-    tree_sum(offsets) / tokens as f64
+    tree_sum(*offsets) / tokens as f64
 }
 
 /// How far a value lies from `centre`; 0 beyond the last token.

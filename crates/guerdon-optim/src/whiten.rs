@@ -1,8 +1,9 @@
 //! Mean, variance and whitening over the valid tokens of a batch.
 
-use crate::blocks::{CHUNK, Merge, TokenKernel, over_tokens, over_tokens_in_place};
+use crate::blocks::{Merge, TokenKernel, over_tokens, over_tokens_in_place};
 use crate::error::{OptimError, require};
 use crate::float::Float;
+use crate::lanes::CHUNK;
 use crate::rows::RowMask;
 use crate::welford::{Offsets, Welford};
 
@@ -16,6 +17,12 @@ pub struct Moments {
     pub mean: f64,
     /// Their variance, Bessel-corrected (`n - 1`); 0 where there are fewer than two.
     pub variance: f64,
+}
+
+impl Moments {
+    pub(crate) fn of(sums: Welford) -> Self {
+        Self { tokens: sums.count as usize, mean: sums.mean, variance: sums.variance() }
+    }
 }
 
 /// What whitening does with the mean, and what keeps it from dividing by zero.
@@ -33,6 +40,12 @@ impl Default for WhitenConfig {
     }
 }
 
+impl WhitenConfig {
+    pub(crate) fn check(&self) -> Result<(), OptimError> {
+        require(self.eps > 0.0 && self.eps.is_finite(), "eps", self.eps, "finite and above 0")
+    }
+}
+
 /// The mean and variance of the valid slots of `values` (`[B, T]`).
 ///
 /// By Welford's method over blocks of about 4096 slots, each relative to the mean of its first tokens: no cancellation when
@@ -42,12 +55,17 @@ impl Default for WhitenConfig {
 /// [`OptimError::Shape`] for a slice of the wrong length, [`OptimError::NonFinite`] for a NaN or infinity in a
 /// valid slot.
 pub fn moments<F: Float>(mask: &RowMask<'_>, values: &[F]) -> Result<Moments, OptimError> {
+    Ok(Moments::of(measure(mask, values)?))
+}
+
+/// As [`moments`], for a part of a batch.
+pub(crate) fn measure<F: Float>(mask: &RowMask<'_>, values: &[F]) -> Result<Welford, OptimError> {
     mask.check("values", values.len())?;
-    let sums = over_tokens(&Measure, mask, [values], []);
+    let sums: Welford = over_tokens(&Measure, mask, [values], []);
     if !(sums.squares.is_finite() && sums.mean.is_finite()) {
         return Err(mask.blame("variance", &[("values", values)]));
     }
-    Ok(Moments { tokens: sums.count as usize, mean: sums.mean, variance: sums.variance() })
+    Ok(sums)
 }
 
 /// Whitens the valid slots of `values` (`[B, T]`) in place, leaves padded slots as they are, and returns the
@@ -64,8 +82,19 @@ pub fn whiten<F: Float>(
     mask: &RowMask<'_>,
     values: &mut [F],
 ) -> Result<Moments, OptimError> {
-    require(config.eps > 0.0 && config.eps.is_finite(), "eps", config.eps, "finite and above 0")?;
+    config.check()?;
     let before = moments(mask, values)?;
+    rescale(config, &before, mask, values);
+    Ok(before)
+}
+
+/// Whitens a part of the batch that has these moments.
+pub(crate) fn rescale<F: Float>(
+    config: &WhitenConfig,
+    before: &Moments,
+    mask: &RowMask<'_>,
+    values: &mut [F],
+) {
     let mean = F::from_f64(before.mean);
     let kernel = Rescale {
         mean,
@@ -74,7 +103,6 @@ pub fn whiten<F: Float>(
         back: if config.centre { F::ZERO } else { mean },
     };
     over_tokens_in_place(&kernel, mask, [values]);
-    Ok(before)
 }
 
 struct Measure;

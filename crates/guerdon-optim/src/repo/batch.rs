@@ -1,5 +1,7 @@
 //! The inputs of an update.
 
+use std::ops::Range;
+
 use super::config::{AdvantageMethod, RepoConfig};
 use crate::aggregate::Normaliser;
 use crate::error::OptimError;
@@ -7,7 +9,7 @@ use crate::float::Float;
 use crate::monitors::Parts;
 use crate::rows::RowMask;
 
-/// A batch of rollouts. `[B, T]` slices are row-major; padded slots are never read.
+/// A batch of rollouts. `[B, T]` slices are row-major; what padded slots hold changes nothing.
 #[derive(Clone, Copy, Debug)]
 pub struct RepoBatch<'a, F> {
     pub(super) mask: RowMask<'a>,
@@ -103,13 +105,40 @@ impl<'a, F: Float> RepoBatch<'a, F> {
         Self { parts, ..self }
     }
 
-    /// Refuses a batch that lacks what the method needs, or whose per-rollout slices have the wrong length; the stages
-    /// check the rest.
+    /// A run of its rows, for the work that is done on each rollout by itself: without what only the whole batch can use.
+    pub(super) fn part(&self, rows: Range<usize>) -> Self {
+        let width = self.mask.width();
+        let slots = |slice: &'a [F]| &slice[rows.start * width..rows.end * width];
+        Self {
+            mask: self.mask.part(rows.clone()),
+            logp: slots(self.logp),
+            old_logp: slots(self.old_logp),
+            rewards: &self.rewards[rows.clone()],
+            reference: self.reference.map(slots),
+            values: self.values.map(slots),
+            old_values: self.old_values.map(slots),
+            bootstrap: self.bootstrap.map(|values| &values[rows.clone()]),
+            correction: self.correction.map(slots),
+            ..*self
+        }
+    }
+
+    /// Refuses a batch that lacks what the method needs, or in which a slice has the wrong length.
     pub(super) fn check(&self, config: &RepoConfig) -> Result<(), OptimError> {
         self.mask.check_rows("rewards", self.rewards.len())?;
-        if let Some(entropy) = self.entropy {
-            self.mask.check("entropy", entropy.len())?;
+        self.mask.check_all(&[("logp", self.logp.len()), ("old_logp", self.old_logp.len())])?;
+        let optional = [
+            ("ref_logp", self.reference),
+            ("values", self.values),
+            ("old_values", self.old_values),
+            ("correction", self.correction),
+            ("entropy", self.entropy),
+        ];
+        for (what, slice) in optional {
+            self.mask.check(what, slice.map_or(self.mask.slots(), <[F]>::len))?;
         }
+        let bootstrap = self.bootstrap.map_or(self.mask.rows(), <[F]>::len);
+        self.mask.check_rows("bootstrap", bootstrap)?;
         let needs = |present: bool, what, why| {
             if present { Ok(()) } else { Err(OptimError::Missing { what, why }) }
         };

@@ -20,6 +20,9 @@ const ROWS: usize = 4;
 const WIDTH: usize = 5;
 const SLOTS: usize = ROWS * WIDTH;
 const LENS: [usize; ROWS] = [5, 2, 3, 4];
+/// Five rows a block, and no row's end at the end of a chunk.
+const ROWS_OF_BLOCKS: usize = 19;
+const WIDTH_OF_BLOCKS: usize = 700;
 
 /// Numbers without a pattern, within -1..1.
 fn noise(seed: usize, count: usize) -> Vec<f64> {
@@ -39,23 +42,32 @@ struct Inputs {
 
 impl Inputs {
     fn new() -> Self {
-        let logp: Vec<f64> = noise(1, SLOTS).iter().map(|x| x - 1.5).collect();
+        Self::of(ROWS, WIDTH)
+    }
+
+    fn of(rows: usize, width: usize) -> Self {
+        let slots = rows * width;
+        let logp: Vec<f64> = noise(1, slots).iter().map(|x| x - 1.5).collect();
         let near =
-            |seed, scale: f64| logp.iter().zip(noise(seed, SLOTS)).map(|(x, n)| x + scale * n).collect();
+            |seed, scale: f64| logp.iter().zip(noise(seed, slots)).map(|(x, n)| x + scale * n).collect();
         Self {
             old: near(2, 0.3),
             reference: near(3, 0.4),
-            values: noise(4, SLOTS),
-            old_values: noise(5, SLOTS),
-            entropy: noise(6, SLOTS),
-            rewards: noise(7, ROWS),
-            groups: vec![0, 0, 1, 1],
+            values: noise(4, slots),
+            old_values: noise(5, slots),
+            entropy: noise(6, slots),
+            rewards: noise(7, rows),
+            groups: (0..rows).map(|row| row / 2).collect(),
             logp,
         }
     }
 
     fn batch(&self) -> RepoBatch<'_, f64> {
-        RepoBatch::new(RowMask::lens(&LENS, WIDTH).unwrap(), &self.logp, &self.old, &self.rewards)
+        self.masked(RowMask::lens(&LENS, WIDTH).unwrap())
+    }
+
+    fn masked<'a>(&'a self, mask: RowMask<'a>) -> RepoBatch<'a, f64> {
+        RepoBatch::new(mask, &self.logp, &self.old, &self.rewards)
             .with_reference(&self.reference)
             .with_critic(&self.values, &self.old_values)
             .with_groups(&self.groups)
@@ -66,26 +78,81 @@ impl Inputs {
 
 #[test]
 fn a_step_is_its_stages_in_the_method_s_order() {
+    agrees_with_its_stages(RowMask::lens(&LENS, WIDTH).unwrap(), &Inputs::new());
+}
+
+/// A step takes block after block through several stages, where each stage alone takes the whole batch.
+#[test]
+fn a_step_over_many_blocks_is_its_stages_to_the_last_bit() {
+    let inputs = Inputs::of(ROWS_OF_BLOCKS, WIDTH_OF_BLOCKS);
+    let lens: Vec<usize> = (0..ROWS_OF_BLOCKS).map(|row| row * 997 % (WIDTH_OF_BLOCKS + 1)).collect();
+    agrees_with_its_stages(RowMask::lens(&lens, WIDTH_OF_BLOCKS).unwrap(), &inputs);
+    let gaps: Vec<u8> =
+        (0..inputs.logp.len()).map(|at| u8::from(at * 31 % 257 > at / WIDTH_OF_BLOCKS)).collect();
+    let gaps = RowMask::bytes(&gaps, ROWS_OF_BLOCKS, WIDTH_OF_BLOCKS).unwrap();
+    agrees_with_its_stages(gaps, &inputs);
+    let dropped: Vec<u8> = (0..ROWS_OF_BLOCKS).map(|row| u8::from(row % 5 == 1)).collect();
+    agrees_with_its_stages(gaps.without(&dropped).unwrap(), &inputs);
+}
+
+#[test]
+fn a_nan_in_a_later_block_is_named_by_its_row_in_the_batch() {
+    let place = |spoil: fn(&mut Inputs) -> &mut Vec<f64>, at: usize| {
+        let mut inputs = Inputs::of(ROWS_OF_BLOCKS, WIDTH_OF_BLOCKS);
+        spoil(&mut inputs)[at] = f64::NAN;
+        let batch = inputs.masked(RowMask::full(ROWS_OF_BLOCKS, WIDTH_OF_BLOCKS));
+        Repo::new(RepoConfig::paper()).unwrap().step(&batch).unwrap_err()
+    };
+    let (row, token) = (ROWS_OF_BLOCKS - 1, 3);
+    let at = row * WIDTH_OF_BLOCKS + token;
+    let named = |what| OptimError::NonFinite { what, row, token };
+    assert_eq!(place(|inputs| &mut inputs.old_values, at), named("values"));
+    assert_eq!(place(|inputs| &mut inputs.values, at), named("values"));
+    assert_eq!(place(|inputs| &mut inputs.logp, at), named("logp"));
+    assert_eq!(place(|inputs| &mut inputs.reference, at), named("ref_logp"));
+}
+
+#[test]
+fn a_slice_of_the_wrong_length_is_named() {
     let inputs = Inputs::new();
+    let short = &inputs.logp[1..];
+    let refused = |batch: RepoBatch<'_, f64>| match Repo::new(RepoConfig::paper()).unwrap().step(&batch) {
+        Err(OptimError::Shape { what, .. }) => what,
+        other => panic!("{other:?}"),
+    };
     let mask = RowMask::lens(&LENS, WIDTH).unwrap();
-    let zeros = || vec![0.0; SLOTS];
+    assert_eq!(refused(RepoBatch::new(mask, short, &inputs.old, &inputs.rewards)), "logp");
+    assert_eq!(refused(RepoBatch::new(mask, &inputs.logp, short, &inputs.rewards)), "old_logp");
+    assert_eq!(refused(inputs.batch().with_reference(short)), "ref_logp");
+    assert_eq!(refused(inputs.batch().with_critic(short, &inputs.old_values)), "values");
+    assert_eq!(refused(inputs.batch().with_critic(&inputs.values, short)), "old_values");
+    assert_eq!(refused(inputs.batch().with_correction(short)), "correction");
+    assert_eq!(refused(inputs.batch().with_entropy(short)), "entropy");
+    assert_eq!(refused(inputs.batch().with_bootstrap(short)), "bootstrap");
+}
+
+fn agrees_with_its_stages(mask: RowMask<'_>, inputs: &Inputs) {
+    let zeros = || vec![0.0; mask.slots()];
     let (mut rewards, mut advantages, mut returns) = (zeros(), zeros(), zeros());
     let (mut dlogp, mut dvalue) = (zeros(), zeros());
     let kl = KlBatch::new(mask, &inputs.old, &inputs.reference);
-    token_rewards(&KlRewardConfig::default(), &kl, &inputs.rewards, &mut rewards).unwrap();
+    let kl = token_rewards(&KlRewardConfig::default(), &kl, &inputs.rewards, &mut rewards).unwrap();
     let values = GaeBatch::new(mask, &rewards, &inputs.old_values);
     gae(&GaeConfig::default(), &values, &mut advantages, &mut returns).unwrap();
-    whiten(&WhitenConfig::default(), &mask, &mut advantages).unwrap();
+    let moments = whiten(&WhitenConfig::default(), &mask, &mut advantages).unwrap();
     let policy = PolicyBatch::new(mask, &inputs.logp, &inputs.old, &advantages);
     let policy = policy_loss(&PolicyConfig::default(), &policy, &mut dlogp).unwrap();
     let value = ValueBatch::new(mask, &inputs.values, &inputs.old_values, &returns);
     let value = value_loss(&ValueConfig::default(), &value, &mut dvalue).unwrap();
 
     let mut repo = Repo::new(RepoConfig::paper()).unwrap();
-    let update = repo.step(&inputs.batch()).unwrap();
+    let update = repo.step(&inputs.masked(mask)).unwrap();
     assert_eq!((update.advantages, update.returns), (&advantages[..], &returns[..]));
     assert_eq!((update.dlogp, update.dvalue), (&dlogp[..], &dvalue[..]));
-    assert_eq!((update.metrics.policy, update.metrics.value), (policy, value));
+    let metrics = update.metrics;
+    assert_eq!((metrics.policy, metrics.value), (policy, value));
+    assert_eq!((metrics.kl.token_mean, metrics.kl.row_mean), (kl.token_mean, kl.row_mean));
+    assert_eq!(metrics.advantages, moments);
     assert_close(&[update.loss], &[policy.loss + value.loss], 1e-15);
 }
 
