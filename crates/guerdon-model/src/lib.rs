@@ -30,6 +30,7 @@
 //! | `queue.rs` | places in the queue, and when one will be free |
 //! | `waiting.rs`, `fair.rs` | who waits, until when, for which sequence; who is next |
 //! | `batch.rs` | which of the waiting sequences run together |
+//! | `coming.rs` | who will be in the queue in a moment |
 //! | `intake.rs` | where device threads get their work, and what is not computed twice |
 //! | `worker.rs`, `event.rs` | a device thread; what it tells of its work |
 //! | `session.rs` | the model on its device |
@@ -43,6 +44,7 @@
 mod batch;
 mod cache;
 mod chunks;
+mod coming;
 mod config;
 mod error;
 mod event;

@@ -14,9 +14,10 @@ use tracing::Span;
 
 use crate::batch::Limits;
 use crate::cache::ScoreCache;
+use crate::coming::{Coming, OnItsWay};
 use crate::event::{ModelEvent, Observer};
 use crate::instances::{Instances, available_cores};
-use crate::intake::{Coming, Intake, OnItsWay};
+use crate::intake::Intake;
 use crate::manifest::{Format, Manifest};
 use crate::queue::Queue;
 use crate::session::Engine;

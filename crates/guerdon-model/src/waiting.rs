@@ -7,8 +7,8 @@ use tokio::sync::oneshot;
 use tracing::Span;
 
 use crate::batch::{Limits, next_batch};
+use crate::coming::OnItsWay;
 use crate::fair::FairClock;
-use crate::intake::OnItsWay;
 use crate::queue::Place;
 use crate::tokens::Tokens;
 

@@ -129,7 +129,7 @@ mod tests {
 
     use super::*;
     use crate::batch::Limits;
-    use crate::intake::Coming;
+    use crate::coming::Coming;
     use crate::waiting::tests::entry;
     use crate::waiting::{Answer, Entry};
 
