@@ -18,10 +18,14 @@ pub(crate) struct Offers {
     now: Mutex<Offer>,
     configured_limit: TokenLimit,
     seal: Seal,
+    /// Of the fields that ask for less reasoning.
+    reasoning: Vec<&'static str>,
+    /// In lower case. Refusals quote it, and some models are called after what they do.
+    model: String,
 }
 
 impl Offers {
-    pub(crate) const fn new(config: &EndpointConfig) -> Self {
+    pub(crate) fn new(config: &EndpointConfig) -> Self {
         let now = Offer {
             format: config.response_format,
             token_limit: config.token_limit,
@@ -29,7 +33,13 @@ impl Offers {
             sealed: false,
             eased: true,
         };
-        Self { now: Mutex::new(now), configured_limit: config.token_limit, seal: config.seal }
+        Self {
+            now: Mutex::new(now),
+            configured_limit: config.token_limit,
+            seal: config.seal,
+            reasoning: reasoning::names(&config.extra_body),
+            model: config.model.to_lowercase(),
+        }
     }
 
     /// What to send; less reasoning only if that is wanted and not refused.
@@ -66,9 +76,12 @@ impl Offers {
         }
         let names = |words: &[&str]| words.iter().any(|word| fault.haystack.contains(word));
         let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
-        if sent.eased && fault.class == Class::BadRequest && names(&reasoning::NAMES) {
-            now.eased = false;
-            return true;
+        if sent.eased && fault.class == Class::BadRequest {
+            let beside_model = fault.haystack.replace(&self.model, "");
+            if self.reasoning.iter().any(|name| beside_model.contains(name)) {
+                now.eased = false;
+                return true;
+            }
         }
         if names(&FORMAT)
             && let Some(weaker) = sent.format.weaker()
@@ -137,6 +150,10 @@ mod tests {
         let refusal = fault(Class::BadRequest, "unknown name \"reasoning_effort\"");
         assert!(!offers.weaken(offers.now(false), &refusal), "nothing of that was sent");
         assert!(offers.weaken(sent, &refusal) && !offers.now(true).eased);
+
+        let offers = Offers::new(&EndpointConfig::new("http://h", "Kimi-K2-Thinking"));
+        let other = fault(Class::BadRequest, "kimi-k2-thinking cannot reason within 9000 tokens");
+        assert!(!offers.weaken(offers.now(true), &other) && offers.now(true).eased);
     }
 
     #[test]

@@ -27,8 +27,6 @@ const FIELDS: [&str; 13] = [
     "/enable_thinking",
     "/thinking_budget",
 ];
-/// What servers call it when they refuse it.
-pub(crate) const NAMES: [&str; 3] = ["reasoning", "thinking", "chat_template_kwargs"];
 /// The lowest effort that every model with efforts knows.
 const LOW: &str = "low";
 /// The least budget that every server with budgets takes.
@@ -62,6 +60,16 @@ impl Eased {
         }
         (eased || !configured).then_some(Self { body, unasked: !configured })
     }
+}
+
+/// What a server names when it refuses what an [`Eased`] of these fields sends.
+pub(crate) fn names(extra: &Map<String, Value>) -> Vec<&'static str> {
+    let body = Value::Object(extra.clone());
+    let configured = FIELDS.into_iter().filter(|field| body.pointer(field).is_some());
+    // `effort`, `google` and `max_tokens` are names of other things, too.
+    let telling = |part: &&str| ["reason", "think", "template"].iter().any(|word| part.contains(word));
+    let names: Vec<&str> = configured.flat_map(|field| field.split('/')).filter(telling).collect();
+    if names.is_empty() { vec!["reasoning_effort"] } else { names }
 }
 
 /// The lowest effort, half the budget, or none at all; nothing if that would not be less.
@@ -127,6 +135,21 @@ mod tests {
             json!({"chat_template_kwargs": {"enable_thinking": false}}),
         ] {
             assert_eq!(eased(configured), None);
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_known_by_the_fields_that_are_sent() {
+        for (configured, wanted) in [
+            (json!({"seed": 7}), &["reasoning_effort"][..]),
+            (json!({"reasoning": {"max_tokens": 9000}}), &["reasoning"]),
+            (
+                json!({"chat_template_kwargs": {"enable_thinking": true}}),
+                &["chat_template_kwargs", "enable_thinking"],
+            ),
+        ] {
+            let Value::Object(configured) = configured else { panic!("an object") };
+            assert_eq!(names(&configured), wanted);
         }
     }
 
