@@ -59,6 +59,8 @@ impl Siblings {
             return Vec::new();
         }
         let mut complete = std::mem::take(came);
+        // Sums round by their order, and that of arrival is chance.
+        complete.sort_unstable_by_key(|scored| scored.index);
         let rewards: Vec<_> = complete.iter().map(|s| s.result.reward.map(Finite::get)).collect();
         let groups: Vec<_> =
             complete.iter().map(|s| self.groups.get(s.index).copied().unwrap_or_default()).collect();
@@ -97,6 +99,26 @@ mod tests {
     }
 
     #[test]
+    fn advantages_do_not_depend_on_who_came_first() {
+        let rollouts = rollouts(&["p"; 7]);
+        let told = |order: [usize; 7]| {
+            let mut siblings = Siblings::new(&asked("grpo"), &rollouts).unwrap();
+            let mut left = Vec::new();
+            for index in order {
+                let mut scored = scored(index, None);
+                scored.result.reward = Finite::new((index as f64 + 0.7).sin()).ok();
+                left.extend(siblings.push(scored));
+            }
+            left.iter().map(|scored| (scored.index, scored.result.advantage)).collect::<Vec<_>>()
+        };
+        let in_order = told([0, 1, 2, 3, 4, 5, 6]);
+        assert!(in_order.iter().all(|(_, advantage)| advantage.is_some()));
+        for order in [[6, 5, 4, 3, 2, 1, 0], [3, 0, 6, 1, 5, 2, 4], [2, 4, 6, 0, 1, 3, 5]] {
+            assert_eq!(told(order), in_order);
+        }
+    }
+
+    #[test]
     fn a_group_leaves_when_it_is_complete_and_the_abstained_is_no_sibling() {
         let mut siblings = Siblings::new(&asked("dr_grpo"), &rollouts(&["a", "b", "a", "a"])).unwrap();
         assert!(siblings.push(scored(0, Some(1))).is_empty());
@@ -105,7 +127,7 @@ mod tests {
         let complete = siblings.push(scored(2, Some(3)));
         let advantages: Vec<_> =
             complete.iter().map(|s| (s.index, s.result.advantage.map(Finite::get))).collect();
-        assert_eq!(advantages, vec![(0, Some(-1.0)), (3, None), (2, Some(1.0))]);
+        assert_eq!(advantages, vec![(0, Some(-1.0)), (2, Some(1.0)), (3, None)]);
     }
 
     #[test]
