@@ -110,7 +110,6 @@ impl Caller {
             Ok(Err(refused)) => return Err(held_back(refused, patience)),
             Err(gave_up) => return Err(impatient(gave_up)),
         };
-        let waited = queued.elapsed();
         // Not while it waited: what only might be sent would leave nothing for what is.
         let mut hold = match patience.wait(self.budget.hold_in_turn(most)).await {
             Ok(Ok(hold)) => hold,
@@ -123,6 +122,7 @@ impl Caller {
                 return Err(impatient(gave_up));
             }
         };
+        let waited = queued.elapsed();
         hold.write().await;
         let event = |outcome, duration, usage| CallEvent {
             outcome,
@@ -142,36 +142,25 @@ impl Caller {
                 None => std::future::pending().await,
             }
         };
-        let early = tokio::select! {
+        let mut early = tokio::select! {
             biased;
             sent = &mut first => Some(sent),
             () = slow => None,
         };
-        let second = if early.is_none() { self.second(index, &want, most) } else { None };
+        let mut second = if early.is_none() { self.second(index, &want, most) } else { None };
+        if let Some((_, _, _, held)) = &mut second {
+            early = meanwhile(&mut first, held.write()).await;
+        }
         let (upstream, sent, beside) = match (early, second) {
-            (Some(sent), _) => (index, sent, None),
-            (None, None) => (index, first.await, None),
-            (None, Some((other, at, permit, mut held))) => {
-                let early = {
-                    let mut write = pin!(held.write());
-                    let early = tokio::select! {
-                        biased;
-                        sent = &mut first => Some(sent),
-                        () = &mut write => None,
-                    };
-                    if early.is_some() {
-                        write.await;
-                    }
-                    early
-                };
-                if let Some(sent) = early {
+            (Some(sent), unsent) => {
+                if let Some((_, _, permit, held)) = unsent {
                     permit.refund();
                     held.settle(0.0).await;
-                    let event = event("ok", sent.took, self.usage(&sent.outcome, most));
-                    let Sent { offer, place, outcome, .. } = sent;
-                    let ended = Ended { upstream: index, event, hold };
-                    return Ok(Attempted { offer, place, outcome, ended, beside: None });
                 }
+                (index, sent, None)
+            }
+            (None, None) => (index, first.await, None),
+            (None, Some((other, at, permit, held))) => {
                 let later = Instant::now();
                 let mut second = pin!(self.send(at, permit, attempt));
                 // A failure of one leaves the other to finish.
@@ -270,6 +259,19 @@ impl Caller {
         let prompt = if cached { reply.prompt_tokens } else { reply.prompt_tokens - reply.cached_tokens };
         let completion = if whole_room { u64::from(max_tokens) } else { reply.completion_tokens };
         (reply.prompt_tokens > 0).then_some(prompt + completion)
+    }
+}
+
+/// Does `work` to its end; what `first` brings until then.
+async fn meanwhile<T>(first: impl Future<Output = T>, work: impl Future<Output = ()>) -> Option<T> {
+    let mut work = pin!(work);
+    tokio::select! {
+        biased;
+        sent = first => {
+            work.await;
+            Some(sent)
+        }
+        () = &mut work => None,
     }
 }
 
