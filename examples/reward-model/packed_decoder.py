@@ -7,8 +7,9 @@ layers run over the nodes of the batch's prefix tree; attention gathers whole se
 but attention's rows and no shared beginning is computed twice. Each state comes of the same numbers as it would alone.
 `crates/guerdon-model/src/packed.rs` lists the inputs and builds them.
 
-Attention is the part that differs by device. `rows`, for CUDA: whole sequences in one fused kernel. `chunks`, for a CPU: every
-node asks once (`chunks.rs` there), with the plain kernel that is fastest there; fp32 only.
+Attention is the part that differs by device. `rows`: whole sequences in one fused kernel. `chunks`, for a CPU: every
+node asks once (`chunks.rs` there), with the plain kernel that is fastest there; fp32 only. `paged`, for CUDA only: every
+node asks once here too, and its keys and values lie in blocks that sequences share (`paged.rs`); fp16 only.
 
 The graph is written node by node, because an exported one keeps neither the fused attention nor this layout.
 """
@@ -32,7 +33,7 @@ class Graph:
 
     def __init__(self, dtype):
         self.numpy, self.type = TYPES[dtype]
-        self.nodes, self.weights = [], []
+        self.nodes, self.weights, self.caches = [], [], []
 
     def weight(self, name, tensor):
         array = tensor.detach().float().numpy() if isinstance(tensor, torch.Tensor) else np.asarray(tensor)
@@ -66,14 +67,18 @@ class Rows:
               "total_len": [], "last_idx": ["batch"]}
     int32 = {"seqlens_k", "total_len"}
 
-    def __init__(self, g, heads, kv_heads, size, scale):
+    def __init__(self, g, heads, kv_heads, size, scale, eps):
+        self.shape, self.eps = (heads, kv_heads, size), eps
         self.options = dict(num_heads=heads, kv_num_heads=kv_heads, do_rotary=1, scale=scale)
         no_past(g, kv_heads, size)
+        g.weight("flat", np.array([-1, heads * size]))
 
-    def __call__(self, g, p, qkv):
+    def __call__(self, g, p, qkv, layer):
+        qkv = head_norms(g, p, qkv, layer, self.shape, self.eps)
         rows = g.node("Gather", [qkv, "gather_idx"], [p + "rows"])
-        return g.node("GroupQueryAttention", [rows, "", "", "past", "past", "seqlens_k", "total_len", "cos", "sin"],
-                      [p + "attended", p + "key", p + "value"], domain=MICROSOFT, **self.options)
+        attended = g.node("GroupQueryAttention", [rows, "", "", "past", "past", "seqlens_k", "total_len", "cos", "sin"],
+                          [p + "attended", p + "key", p + "value"], domain=MICROSOFT, **self.options)
+        return scatter(g, p, attended)
 
 
 class Chunks:
@@ -84,10 +89,11 @@ class Chunks:
     int32 = set()
     hidden = -10000.0  # added to the score of a key that a query must not see: exp() of it is exactly 0
 
-    def __init__(self, g, heads, kv_heads, size, scale):
+    def __init__(self, g, heads, kv_heads, size, scale, eps):
         self.heads, self.kv_heads, self.scale = heads, kv_heads, scale
+        self.shape, self.eps = (heads, kv_heads, size), eps
         for name, value in (("axis1", [1]), ("axis2", [2]), ("widths", [heads * size, kv_heads * size, kv_heads * size]),
-                            ("one_head", [-1, kv_heads, 1, size]), ("repeat", [1, 1, heads // kv_heads, 1]), ("i0", 0), ("i1", 1)):
+                            ("flat", [-1, heads * size]), ("one_head", [-1, kv_heads, 1, size]), ("repeat", [1, 1, heads // kv_heads, 1]), ("i0", 0), ("i1", 1)):
             g.weight(name, np.array(value, np.int64))
         for name, value in (("seen", 0), ("hidden", self.hidden)):
             g.weight(name, np.float32(value))
@@ -109,17 +115,39 @@ class Chunks:
         each = g.node("Expand", [g.node("Reshape", [x, "one_head"], [x + ".heads"]), "repeat"], [x + ".repeated"])
         return g.node("Reshape", [each, "flat"], [x + ".wide"])
 
-    def __call__(self, g, p, qkv):
+    def __call__(self, g, p, qkv, layer):
+        qkv = head_norms(g, p, qkv, layer, self.shape, self.eps)
         q, k, v = p + "q.own", p + "k.own", p + "v.own"
         g.node("Split", [qkv, "widths"], [q, k, v], axis=-1)
         q = g.node("Gather", [self.rotate(g, q, self.heads), "query_idx"], [p + "queries"])
         k = g.node("Gather", [self.widen(g, self.rotate(g, k, self.kv_heads)), "key_idx"], [p + "keys"])
         v = g.node("Gather", [self.widen(g, v), "key_idx"], [p + "values"])
-        return g.node("MultiHeadAttention", [q, k, v, "", "", "bias"], [p + "attended"], domain=MICROSOFT, num_heads=self.heads,
-                      scale=self.scale)
+        attended = g.node("MultiHeadAttention", [q, k, v, "", "", "bias"], [p + "attended"], domain=MICROSOFT,
+                          num_heads=self.heads, scale=self.scale)
+        return scatter(g, p, attended)
 
 
-ATTENTION = {"rows": Rows, "chunks": Chunks}
+class Paged:
+    """Attention over blocks of a cache, in which sequences that begin alike read the same ones. All are written before any is read."""
+
+    inputs = {"token_ids": ["nodes"], "cu_seqlens": ["ends"], "past_seqlens": ["batch"], "block_table": ["batch", "blocks"],
+              "attention_metadata": [2], "last_idx": ["batch"]}
+    int32 = {"cu_seqlens", "past_seqlens", "block_table", "attention_metadata"}
+
+    def __init__(self, g, heads, kv_heads, size, scale, eps):
+        self.cache = ["cache_blocks", "block_size", kv_heads, size]
+        self.options = dict(num_heads=heads, kv_num_heads=kv_heads, do_rotary=1, scale=scale, qk_norm_epsilon=eps)
+
+    def __call__(self, g, p, qkv, layer):
+        norms = [g.weight(f"{p}{part}.norm", getattr(layer, part + "_norm").weight) for part in "qk"] if hasattr(layer, "q_norm") else ["", ""]
+        caches = [p + "key_cache", p + "value_cache"]
+        g.caches += [(cache, self.cache) for cache in caches]
+        return g.node("PagedAttention", [qkv, "", "", *caches, "cu_seqlens", "past_seqlens", "block_table", "cos", "sin", "", "",
+                                         *norms, "", "", "attention_metadata"],
+                      [p + "attended", *(cache + ".out" for cache in caches)], domain=MICROSOFT, **self.options)
+
+
+ATTENTION = {"rows": Rows, "chunks": Chunks, "paged": Paged}
 
 
 def build(model, dtype="float32", max_tokens=4096, attention="rows"):
@@ -137,8 +165,7 @@ def build(model, dtype="float32", max_tokens=4096, attention="rows"):
     angles = np.outer(np.arange(max_tokens), rope.inv_freq.float().numpy())
     g.weight("cos", np.cos(angles) * rope.attention_scaling)
     g.weight("sin", np.sin(angles) * rope.attention_scaling)
-    g.weight("flat", np.array([-1, heads * size]))
-    attend = ATTENTION[attention](g, heads, kv_heads, size, float(trunk.layers[0].self_attn.scaling))
+    attend = ATTENTION[attention](g, heads, kv_heads, size, float(trunk.layers[0].self_attn.scaling), eps)
 
     table = trunk.embed_tokens.weight.float()
     x = g.node("Gather", [g.weight("embed", table * (config.hidden_size**0.5 if family == "gemma" else 1)), "token_ids"], ["x"])
@@ -147,11 +174,7 @@ def build(model, dtype="float32", max_tokens=4096, attention="rows"):
     for i, layer in enumerate(trunk.layers):
         p, block, mlp = f"layer{i}.", layer.self_attn, layer.mlp
         qkv = g.linear(p + "qkv", h, [block.q_proj, block.k_proj, block.v_proj])
-        if hasattr(block, "q_norm"):
-            qkv = head_norms(g, p, qkv, block, (heads, kv_heads, size), eps)
-        flat = g.node("Reshape", [attend(g, p, qkv), "flat"], [p + "flat"])
-        states = g.node("Gather", [flat, "scatter_idx"], [p + "states"])
-        o = g.linear(p + "o", states, [block.o_proj])
+        o = g.linear(p + "o", attend(g, p, qkv, block), [block.o_proj])
         after = g.weight(p + "norm", norm_weight(layer.post_attention_layernorm, family))
         g.node("SkipSimplifiedLayerNormalization", [x, o, after], [p + "m", "", "", p + "x1"], domain=MICROSOFT, epsilon=eps)
         gate = dict(GATES[config.hidden_act if hasattr(config, "hidden_act") else config.hidden_activation])
@@ -191,8 +214,16 @@ def no_past(g, kv_heads, size):
     g.node("ConstantOfShape", ["past_shape"], ["past"], value=helper.make_tensor("zero", g.type, [1], [0]))
 
 
+def scatter(g, p, attended):
+    """What attention gave for rows of queries -> [nodes, heads x size]"""
+    flat = g.node("Reshape", [attended, "flat"], [p + "flat"])
+    return g.node("Gather", [flat, "scatter_idx"], [p + "states"])
+
+
 def head_norms(g, p, qkv, attention, shape, eps):
     """Qwen3 normalises queries and keys head by head: here, once a distinct token, before rows are gathered."""
+    if not hasattr(attention, "q_norm"):
+        return qkv
     heads, kv_heads, size = shape
     widths = g.weight(p + "widths", np.array([heads * size, kv_heads * size, kv_heads * size]))
     g.node("Split", [qkv, widths], [p + "q", p + "k", p + "v"], axis=-1)
@@ -207,7 +238,9 @@ def head_norms(g, p, qkv, attention, shape, eps):
 def finish(g, attend):
     info, int32 = helper.make_tensor_value_info, attend.int32
     inputs = [info(name, TensorProto.INT32 if name in int32 else TensorProto.INT64, shape) for name, shape in attend.inputs.items()]
-    graph = helper.make_graph(g.nodes, "packed-reward-model", inputs, [info("logits", TensorProto.FLOAT, ["batch", 1])], g.weights)
+    inputs += [info(name, g.type, shape) for name, shape in g.caches]
+    outputs = [info("logits", TensorProto.FLOAT, ["batch", 1])] + [info(name + ".out", g.type, shape) for name, shape in g.caches]
+    graph = helper.make_graph(g.nodes, "packed-reward-model", inputs, outputs, g.weights)
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid(MICROSOFT, 1)]
     return helper.make_model(graph, opset_imports=opsets, ir_version=8, producer_name="guerdon packed_decoder")
 
@@ -223,9 +256,11 @@ def main():
     parser.add_argument("--checkpoint", required=True)
     parser.add_argument("--out", required=True)
     parser.add_argument("--dtype", choices=TYPES, default="float32")
-    parser.add_argument("--attention", choices=ATTENTION, default="rows", help="chunks for a CPU, rows for CUDA")
+    parser.add_argument("--attention", choices=ATTENTION, default="rows", help="chunks for a CPU; rows or paged for CUDA")
     parser.add_argument("--max-tokens", type=int, default=4096)
     args = parser.parse_args()
+    if args.attention == "paged" and args.dtype != "float16":
+        parser.error(f"PagedAttention computes in float16, not in {args.dtype}")
     from transformers import AutoModelForSequenceClassification
 
     model = AutoModelForSequenceClassification.from_pretrained(args.checkpoint, dtype=torch.float32).eval()

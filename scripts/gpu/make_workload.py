@@ -1,10 +1,10 @@
 """Writes a decoder reward model of random weights and rollouts to score with it: the work of one GRPO step.
 
-    python scripts/gpu/make_workload.py OUT [--shape qwen3-0.6b | tiny] [--prompts 128] [--samples 8]
+    python scripts/gpu/make_workload.py OUT [--shape qwen3-0.6b | tiny] [--attention paged rows] [--prompts 128] [--samples 8]
 
-OUT/model is a packed graph with its manifest, tokenizer, chat template and reference.jsonl (64 rollouts scored by
-transformers in 32 bits); OUT/rollouts.jsonl holds prompts x samples rollouts: prompts of 200 to 800 tokens, replies of 16 to
-512 (log-normal), as research on the same work had them. Weights are random, so scores mean nothing; speed and parity do.
+OUT/paged and OUT/rows are packed graphs of one model, each with its manifest, tokenizer, chat template and reference.jsonl (64
+rollouts scored by transformers in 32 bits); OUT/rollouts.jsonl holds prompts x samples rollouts: prompts of 200 to 800 tokens, replies
+of 16 to 512 (log-normal), as research on the same work had them. Weights are random, so scores mean nothing; speed and parity do.
 Needs torch, transformers, onnx, tokenizers.
 """
 
@@ -38,41 +38,52 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--shape", choices=SHAPES, default="qwen3-0.6b")
+    parser.add_argument("--attention", nargs="+", choices=packed_decoder.ATTENTION, default=["paged", "rows"])
     parser.add_argument("--dtype", choices=packed_decoder.TYPES, default="float16")
     parser.add_argument("--prompts", type=int, default=128)
     parser.add_argument("--samples", type=int, default=8)
     parser.add_argument("--reference", type=int, default=64, help="rollouts scored by transformers")
     args = parser.parse_args()
-    folder = args.out / "model"
-    folder.mkdir(parents=True, exist_ok=True)
+    args.out.mkdir(parents=True, exist_ok=True)
 
     torch.manual_seed(0)
     config = Qwen3Config(num_labels=1, pad_token_id=None, max_position_embeddings=4096, use_cache=False, **SHAPES[args.shape])
     model = Qwen3ForSequenceClassification(config).eval()
     with torch.no_grad():
         model.score.weight.normal_(0, 1 / math.sqrt(config.hidden_size))
-    packed_decoder.save(packed_decoder.build(model, args.dtype, MAX_TOKENS), str(folder / "model.onnx"))
     vocabulary = WORDS + [f"w{i}" for i in range(config.vocab_size - len(WORDS))]
-    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(vocabulary)}, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer.save(str(folder / "tokenizer.json"))
-    (folder / "chat_template.jinja").write_text(TEMPLATE)
-    manifest(folder)
-
+    ids = {word: i for i, word in enumerate(vocabulary)}
     rows = list(rollouts(args, len(vocabulary)))
     with (args.out / "rollouts.jsonl").open("w") as out:
         for row in rows:
             out.write(json.dumps(row) + "\n")
+    reference = scored(model, ids, rows[: args.reference])
+    for attention in args.attention:
+        folder = args.out / attention
+        folder.mkdir(exist_ok=True)
+        packed_decoder.save(packed_decoder.build(model, args.dtype, MAX_TOKENS, attention), str(folder / "model.onnx"))
+        tokenizer = Tokenizer(models.WordLevel(ids, unk_token="[UNK]"))
+        tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+        tokenizer.save(str(folder / "tokenizer.json"))
+        (folder / "chat_template.jinja").write_text(TEMPLATE)
+        (folder / "reference.jsonl").write_text(reference)
+        manifest(folder)
+    print(f"{len(rows)} rollouts, {sum(len(m['content'].split()) + 2 for row in rows for m in row['messages'])} tokens")
+
+
+@torch.inference_mode()
+def scored(model, ids, rows):
+    """The rows with what transformers scores them in 32 bits, as lines of JSON."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model.to(device)
-    ids = {word: i for i, word in enumerate(vocabulary)}
-    with (folder / "reference.jsonl").open("w") as out, torch.inference_mode():
-        for row in rows[: args.reference]:
-            text = "".join(f"{m['role']} {m['content']} end " for m in row["messages"])
-            tokens = torch.tensor([[ids[word] for word in text.split()]], device=device)
-            score = float(model(input_ids=tokens).logits[0, 0])
-            out.write(json.dumps({"messages": row["messages"], "index": 1, "score": score}) + "\n")
-    print(f"{len(rows)} rollouts, {sum(len(m['content'].split()) + 2 for row in rows for m in row['messages'])} tokens")
+    lines = []
+    for row in rows:
+        text = "".join(f"{m['role']} {m['content']} end " for m in row["messages"])
+        tokens = torch.tensor([[ids[word] for word in text.split()]], device=device)
+        score = float(model(input_ids=tokens).logits[0, 0])
+        lines.append(json.dumps({"messages": row["messages"], "index": 1, "score": score}) + "\n")
+    model.to("cpu")
+    return "".join(lines)
 
 
 def rollouts(args, vocabulary):

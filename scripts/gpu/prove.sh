@@ -1,5 +1,5 @@
 #!/bin/sh
-# One command on a machine with an NVIDIA GPU: parity and speed of the packed decoder over it, and a log of both.
+# One command on a machine with an NVIDIA GPU: parity and speed of the packed decoders over it, and a log of both.
 #
 #   sh scripts/gpu/prove.sh [OUT]        OUT: where the log and the workload go; default .guerdon/gpu
 #
@@ -36,27 +36,39 @@ if [ -z "${GUERDON:-}" ]; then
     GUERDON="${CARGO_TARGET_DIR:-target}/release/guerdon"
 fi
 
-say "the workload: Qwen3-0.6B's shape, 128 prompts of 8 samples"
-[ -f "$out/model/reference.jsonl" ] || run "$PYTHON" scripts/gpu/make_workload.py "$out"
+say "the workload: Qwen3-0.6B's shape, 128 prompts of 8 samples; attention over the blocks of a cache, and over rows"
+[ -f "$out/rows/reference.jsonl" ] || run "$PYTHON" scripts/gpu/make_workload.py "$out"
 
-say "parity: alone, together, and with transformers in 32 bits (16-bit weights: 0.01)"
-run "$GUERDON" rm check "$out/model" --device cuda --tolerance 0.01
-
-say "speed, in this process: all rollouts at once, by batch budget"
-for budget in 16384 32768 65536; do
-    run "$GUERDON" rm bench "$out/model" --device cuda --on "$out/rollouts.jsonl" --token-budget "$budget" --max-batch 512
+for attention in paged rows; do
+    say "$attention, parity: alone, together, and with transformers in 32 bits (16-bit weights: 0.01)"
+    run "$GUERDON" rm check "$out/$attention" --device cuda --tolerance 0.01
 done
+
+say "paged, speed in this process: all rollouts at once; the block's size and the batch's are found by trial, then by hand"
+bench() { run "$GUERDON" rm bench "$out/$1" --device cuda --on "$out/rollouts.jsonl" --max-batch 512 $2; }
+bench paged ""
+for block in 16 64 256; do
+    for budget in 16384 32768; do bench paged "--block-size $block --token-budget $budget"; done
+done
+say "rows, speed in this process"
+for budget in 16384 32768 65536; do bench rows "--token-budget $budget"; done
 
 say "speed, over HTTP"
 cat > "$out/guerdon.toml" <<TOML
 [server]
 listen = "127.0.0.1:8790"
-[models.packed]
-path = "model"
+[models.paged]
+path = "paged"
 device = "cuda"
 cache = 0
-[profiles.rm]
-model = "packed"
+[models.rows]
+path = "rows"
+device = "cuda"
+cache = 0
+[profiles.paged]
+model = "paged"
+[profiles.rows]
+model = "rows"
 TOML
 "$GUERDON" serve --config "$out/guerdon.toml" >> "$log" 2>&1 &
 server=$!
@@ -65,8 +77,8 @@ trap 'kill $server' EXIT
 import json, sys, time, urllib.request
 rollouts = [json.loads(line) for line in open(sys.argv[1])]
 url = "http://127.0.0.1:8790"
-def post():
-    body = json.dumps({"rollouts": rollouts}).encode()
+def post(profile):
+    body = json.dumps({"rollouts": rollouts, "profile": profile}).encode()
     request = urllib.request.Request(url + "/v1/score", body, {"Content-Type": "application/json"})
     return json.load(urllib.request.urlopen(request))
 for _ in range(600):
@@ -75,14 +87,15 @@ for _ in range(600):
         break
     except OSError:
         time.sleep(0.5)
-post()
-times = []
-for _ in range(3):
-    started = time.perf_counter()
-    reply = post()
-    times.append(time.perf_counter() - started)
-    assert all(result["reward"] is not None for result in reply["results"])
-middle = sorted(times)[1]
-print(f"{len(rollouts)} rollouts in one request: {middle:.3f} s, {len(rollouts) / middle:.1f} rollouts/s (median of {times})")
+for profile in ("paged", "rows"):
+    post(profile)
+    times = []
+    for _ in range(3):
+        started = time.perf_counter()
+        reply = post(profile)
+        times.append(time.perf_counter() - started)
+        assert all(result["reward"] is not None for result in reply["results"])
+    middle = sorted(times)[1]
+    print(f"{profile}: {len(rollouts)} rollouts in one request: {middle:.3f} s, {len(rollouts) / middle:.1f} rollouts/s (median of {times})")
 PY
 say "done; the log is $log"

@@ -48,9 +48,12 @@ impl Limits {
         self.together.saturating_mul(WINDOW_BATCHES)
     }
 
-    /// Packed: the rows that attention may see, padding included. They take memory, not arithmetic.
-    fn rows(&self) -> usize {
-        self.token_budget.saturating_mul(8).max(self.together.saturating_mul(4))
+    /// Packed: the rows that attention may see, padding included. They take memory, not arithmetic; over blocks there are none.
+    fn rows(&self, sharing: Sharing) -> usize {
+        match sharing {
+            Sharing::Blocks(_) => usize::MAX,
+            _ => self.token_budget.saturating_mul(8).max(self.together.saturating_mul(4)),
+        }
     }
 }
 
@@ -124,7 +127,7 @@ fn cut_packed(waiting: &[&Tokens], order: &[usize], limits: Limits, sharing: Sha
         longest = longest.max(tokens.len());
         let rows = longest.saturating_mul(items + 1);
         let budget = if shared * 2 > tokens.len() { limits.together } else { limits.token_budget };
-        if items > 0 && (distinct > budget || rows > limits.rows()) {
+        if items > 0 && (distinct > budget || rows > limits.rows(sharing)) {
             return items;
         }
         before = Some(tokens);

@@ -6,8 +6,8 @@ use crate::batch::Limits;
 use crate::manifest::Manifest;
 use crate::session::{Engine as _, OrtEngine, SessionConfig};
 use crate::tokenize::Encoder;
-use crate::warm::{tuned_budget, warm_up};
-use crate::{Error, ModelConfig};
+use crate::warm::{tuned_block, tuned_budget, warm_up};
+use crate::{Device, Error, ModelConfig};
 
 /// Ready to run, each on a thread of its own, in batches of these limits.
 #[derive(Debug)]
@@ -41,6 +41,13 @@ impl Instances {
         }
         let encoder = &*encoder;
         let max_items = config.sequences_of_a_batch();
+        match config.block_size {
+            Some(tokens) => first.set_block_size(tokens),
+            None if config.device != Device::Cpu && !first.block_sizes().is_empty() => {
+                tuned_block(&mut first, encoder, max_items).map_err(refused)?;
+            }
+            None => {}
+        }
         let token_budget = match config.tokens_of_a_batch() {
             Some(tokens) => tokens,
             None => tuned_budget(&mut first, encoder, max_items).map_err(refused)?,
@@ -64,7 +71,8 @@ impl Instances {
         });
         let engines = std::iter::once(Ok(first)).chain(others).collect::<Result<_, _>>()?;
         let name = &manifest.name;
-        tracing::info!(name, %config.device, instances, threads, token_budget, max_items, "Loaded a reward model.");
+        let layout = limits.layout;
+        tracing::info!(name, %config.device, instances, threads, ?layout, token_budget, max_items, "Loaded a reward model.");
         Ok(Self { engines, limits })
     }
 }

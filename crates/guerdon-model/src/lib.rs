@@ -14,7 +14,7 @@
 //!
 //! A turn's way: dialogue → text and token ids (`template.rs`, `tokenize.rs`, `window.rs`) → a place in the queue
 //! (`cache.rs`, `model.rs`, `queue.rs`) → the waiting set (`intake.rs`, `waiting.rs`, `batch.rs`) → a device thread (`worker.rs`) →
-//! the session (`padded.rs` or `packed.rs`, `session.rs`) → a calibrated score (`source.rs`).
+//! the session (`padded.rs`, `packed.rs` or `paged.rs`, `session.rs`) → a calibrated score (`source.rs`).
 //!
 //! | file | what |
 //! |---|---|
@@ -36,6 +36,7 @@
 //! | `session.rs` | the model on its device |
 //! | `padded.rs`, `packed.rs` | a batch as rows; as nodes, every distinct token once |
 //! | `chunks.rs` | a packed decoder's attention on a CPU: every node asks once |
+//! | `paged.rs`, `kv_cache.rs` | the same on CUDA: blocks of a cache that sequences share; the cache |
 //! | `instances.rs`, `warm.rs` | the copies of a model; their first runs |
 //! | `model.rs` | a loaded model: queue in, scores out |
 //! | `source.rs` | the reward source |
@@ -52,10 +53,12 @@ mod fair;
 mod files;
 mod instances;
 mod intake;
+mod kv_cache;
 mod manifest;
 mod model;
 mod packed;
 mod padded;
+mod paged;
 mod queue;
 #[cfg(test)]
 mod reference;

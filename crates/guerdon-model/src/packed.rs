@@ -1,7 +1,8 @@
 //! Packed input: every distinct token once, whoever shares it.
 //!
 //! A packed graph computes its linear layers once per node of a batch: per distinct token, without padding. Only attention
-//! sees whole sequences, which it gathers from the nodes (a decoder for the CPU by chunks, `chunks.rs`). What may be shared follows from what a token sees:
+//! sees whole sequences, which it gathers from the nodes; decoders may attend in other ways, by chunks on a CPU (`chunks.rs`) and
+//! over blocks of a cache on CUDA (`paged.rs`). What may be shared follows from what a token sees:
 //!
 //! - In a **decoder** a token's state depends on what stands before it and on nothing after it, so sequences share
 //!   whatever they begin with alike: the samples of one prompt the prompt, the turns of one dialogue all that was said
@@ -32,6 +33,7 @@ use std::ops::Range;
 
 use ort::value::TensorElementType::{self, Int32, Int64};
 
+use crate::kv_cache::{BLOCKS, is_cache};
 use crate::tokens::Tokens;
 
 /// What the sequences of a packed graph share.
@@ -39,6 +41,8 @@ use crate::tokens::Tokens;
 pub(crate) enum Sharing {
     /// A decoder: whatever they begin with alike.
     Beginnings,
+    /// A decoder over a cache in blocks of so many tokens: whatever they begin with alike, by whole blocks.
+    Blocks(usize),
     /// An encoder whose context does not see the reply: a context that is the same from end to end.
     Contexts,
 }
@@ -50,6 +54,8 @@ pub(crate) enum Graph {
     Decoder,
     /// Attention by chunks (`chunks.rs`).
     ChunkedDecoder,
+    /// Attention over blocks of a cache (`paged.rs`).
+    PagedDecoder,
     /// The context does not see the reply.
     Encoder,
 }
@@ -62,12 +68,14 @@ impl Graph {
         let has = |wanted: &str| inputs.clone().any(|(name, _)| name == wanted);
         let (graph, sign) = match () {
             () if has("query_idx") => (Self::ChunkedDecoder, "query_idx"),
+            () if has("block_table") => (Self::PagedDecoder, "block_table"),
             () if !has("gather_idx") => return Ok(None),
             () if has("context_lens") => (Self::Encoder, "context_lens"),
             () => (Self::Decoder, "gather_idx"),
         };
         let known = graph.inputs();
-        for (name, kind) in inputs.clone() {
+        let caches = |name: &str| graph == Self::PagedDecoder && is_cache(name);
+        for (name, kind) in inputs.clone().filter(|(name, _)| !caches(name)) {
             match known.iter().find(|(known, _)| *known == name) {
                 None => return Err(format!("has an input `{name}`, which is none of a packed graph's")),
                 Some((_, wanted)) if Some(*wanted) != kind => {
@@ -82,15 +90,16 @@ impl Graph {
         }
     }
 
-    /// What its sequences share.
+    /// What its sequences share; over blocks of a cache, before a size is chosen.
     pub(crate) const fn sharing(self) -> Sharing {
         match self {
             Self::Decoder | Self::ChunkedDecoder => Sharing::Beginnings,
+            Self::PagedDecoder => Sharing::Blocks(BLOCKS[0]),
             Self::Encoder => Sharing::Contexts,
         }
     }
 
-    /// Their names and types.
+    /// Their names and types, without a paged one's caches.
     pub(crate) const fn inputs(self) -> &'static [(&'static str, TensorElementType)] {
         match self {
             Self::Decoder => &[
@@ -108,6 +117,14 @@ impl Graph {
                 ("key_idx", Int64),
                 ("starts", Int64),
                 ("scatter_idx", Int64),
+                ("last_idx", Int64),
+            ],
+            Self::PagedDecoder => &[
+                ("token_ids", Int64),
+                ("cu_seqlens", Int32),
+                ("past_seqlens", Int32),
+                ("block_table", Int32),
+                ("attention_metadata", Int32),
                 ("last_idx", Int64),
             ],
             Self::Encoder => &[
@@ -129,7 +146,7 @@ impl Sharing {
     /// contexts are compared only where lengths are equal.
     pub(crate) fn order(self, a: &Tokens, b: &Tokens) -> Ordering {
         match self {
-            Self::Beginnings => a.ids.cmp(&b.ids),
+            Self::Beginnings | Self::Blocks(_) => a.ids.cmp(&b.ids),
             Self::Contexts => (b.context().len().cmp(&a.context().len()))
                 .then_with(|| a.context().cmp(b.context()))
                 .then_with(|| b.len().cmp(&a.len())),
@@ -138,8 +155,11 @@ impl Sharing {
 
     /// How many nodes `tokens` shares with the sequence `before` it in that order, from the start.
     pub(crate) fn shared(self, before: &Tokens, tokens: &Tokens) -> usize {
+        let alike = || before.ids.iter().zip(&*tokens.ids).take_while(|(a, b)| a == b).count();
         match self {
-            Self::Beginnings => before.ids.iter().zip(&*tokens.ids).take_while(|(a, b)| a == b).count(),
+            Self::Beginnings => alike(),
+            // Its last token is its own: it is what is pooled.
+            Self::Blocks(block) => alike().min(tokens.len().saturating_sub(1)) / block * block,
             Self::Contexts if before.context() == tokens.context() => tokens.context().len(),
             Self::Contexts => 0,
         }
@@ -219,6 +239,7 @@ impl Packing {
 mod tests {
     use std::collections::HashSet;
 
+    use ort::value::TensorElementType::Float16;
     use proptest::collection::vec;
     use proptest::prelude::*;
 
@@ -273,7 +294,7 @@ mod tests {
                     prop_assert_eq!(node(packing.position_ids[node(place)]), column);
                     let context = tokens.context();
                     distinct.insert(match sharing {
-                        Sharing::Beginnings => (tokens.ids[..=column].to_vec(), column, None),
+                        Sharing::Beginnings | Sharing::Blocks(_) => (tokens.ids[..=column].to_vec(), column, None),
                         Sharing::Contexts if column < context.len() => (context.to_vec(), column, None),
                         Sharing::Contexts => (Vec::new(), column, Some(row)),
                     });
@@ -294,15 +315,22 @@ mod tests {
 
     #[test]
     fn a_graph_is_packed_with_all_its_inputs_or_refused_by_the_one_that_is_wrong() {
-        for graph in [Graph::Decoder, Graph::ChunkedDecoder, Graph::Encoder] {
+        for graph in [Graph::Decoder, Graph::ChunkedDecoder, Graph::PagedDecoder, Graph::Encoder] {
             let all = || graph.inputs().iter().map(|(name, kind)| (*name, Some(*kind)));
             assert_eq!(Graph::of(&all()), Ok(Some(graph)));
-            let fewer = all().filter(|(name, _)| *name != "scatter_idx");
-            assert!(Graph::of(&fewer).unwrap_err().contains("lacks `scatter_idx`"));
+            let (last, _) = graph.inputs()[graph.inputs().len() - 1];
+            let fewer = all().filter(|(name, _)| *name != last);
+            match graph {
+                // Without that one it is another kind's, some of whose it lacks.
+                Graph::Encoder => assert!(Graph::of(&fewer).is_err()),
+                _ => assert!(Graph::of(&fewer).unwrap_err().contains(&format!("lacks `{last}`"))),
+            }
             let wrong = all().map(|(name, kind)| (name, kind.filter(|_| name != "token_ids")));
             assert!(Graph::of(&wrong).unwrap_err().contains("`token_ids`"));
             let other = all().chain([("token_type_ids", Some(Int64))]);
             assert!(Graph::of(&other).unwrap_err().contains("`token_type_ids`"));
+            let cached = Graph::of(&all().chain([("layer0.key_cache", Some(Float16))]));
+            assert_eq!(cached.is_ok(), graph == Graph::PagedDecoder);
         }
         assert_eq!(Graph::of(&[("input_ids", Some(Int64))].into_iter()), Ok(None));
     }

@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 
 use ort::ep;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
-use ort::session::{Session, SessionInputValue};
+use ort::session::{Session, SessionInputValue, SessionOutputs};
 use ort::value::{DynValue, TensorRef};
 
 use crate::batch::Layout;
 use crate::chunks::Chunks;
+use crate::kv_cache::{BLOCKS, KvCache};
 use crate::manifest::Output;
-use crate::packed::{Graph, Packing};
+use crate::packed::{Graph, Packing, Sharing};
 use crate::padded::Fill;
 use crate::tokens::Tokens;
 use crate::{Device, Error, runtime};
@@ -26,6 +27,14 @@ pub(crate) trait Engine: Send + 'static {
 
     /// One raw score per sequence, in order; NaN and infinities are the caller's to judge. Sequences are never empty.
     fn run(&mut self, sequences: &[&Tokens]) -> Result<Vec<f32>, String>;
+
+    /// The sizes of a block of its cache that are worth a try, in tokens; none if it has no cache.
+    fn block_sizes(&self) -> &'static [usize] {
+        &[]
+    }
+
+    /// Sets the size of a block, which changes its layout.
+    fn set_block_size(&mut self, _tokens: usize) {}
 }
 
 /// What a session is made from.
@@ -56,6 +65,8 @@ enum Inputs {
     Padded(Vec<(String, Fill)>),
     /// Every distinct token once.
     Packed(Graph),
+    /// The same, over blocks of a cache.
+    Paged(Box<KvCache>),
 }
 
 type Named<'a> = Vec<(Cow<'a, str>, SessionInputValue<'a>)>;
@@ -66,8 +77,8 @@ impl OrtEngine {
         let refused = |detail: String| Error::Model { path: PathBuf::from(config.model), detail };
         let session = Session::builder(&environment)
             .and_then(|builder| commit(builder, config))
-            .map_err(|error| refused(format!("does not load on {}: {error}", config.device)))?;
-        let inputs = Inputs::of(&session).map_err(refused)?;
+            .map_err(|error| refused(does_not_load(config.device, &error.to_string())))?;
+        let inputs = Inputs::of(&session, config).map_err(refused)?;
         let outputs: Vec<&str> = session.outputs().iter().map(ort::value::Outlet::name).collect();
         if !outputs.contains(&config.output.name.as_str()) {
             let named = outputs.join("`, `");
@@ -82,42 +93,59 @@ impl OrtEngine {
         match &self.inputs {
             Inputs::Padded(inputs) => inputs.iter().any(|(_, fill)| *fill == Fill::Reply),
             Inputs::Packed(graph) => *graph == Graph::Encoder,
+            Inputs::Paged(_) => false,
         }
     }
 
     fn scores(&mut self, inputs: Named<'_>, rows: usize) -> Result<Vec<f32>, String> {
         let outputs = self.session.run(inputs).map_err(|error| error.to_string())?;
-        let output =
-            outputs.get(&self.output.name).ok_or_else(|| format!("gave no `{}`", self.output.name))?;
-        column(output, rows, &self.output)
+        score_column(&outputs, rows, &self.output)
     }
 }
 
 impl Inputs {
-    fn of(session: &Session) -> Result<Self, String> {
+    fn of(session: &Session, config: &SessionConfig<'_>) -> Result<Self, String> {
         let inputs = session.inputs().iter().map(|input| (input.name(), input.dtype().tensor_type()));
-        if let Some(graph) = Graph::of(&inputs)? {
-            return Ok(Self::Packed(graph));
+        match Graph::of(&inputs)? {
+            Some(Graph::PagedDecoder) => {
+                let cache = KvCache::new(session, config.device, &config.output.name)?;
+                Ok(Self::Paged(Box::new(cache)))
+            }
+            Some(graph) => Ok(Self::Packed(graph)),
+            None => inputs
+                .map(|(name, kind)| Ok((name.to_owned(), Fill::of(name, kind)?)))
+                .collect::<Result<_, _>>()
+                .map(Self::Padded),
         }
-        inputs
-            .map(|(name, kind)| Ok((name.to_owned(), Fill::of(name, kind)?)))
-            .collect::<Result<_, _>>()
-            .map(Self::Padded)
     }
 }
 
 impl Engine for OrtEngine {
     fn layout(&self) -> Layout {
-        match self.inputs {
+        match &self.inputs {
             Inputs::Padded(_) => Layout::Padded,
             Inputs::Packed(graph) => Layout::Packed(graph.sharing()),
+            Inputs::Paged(cache) => Layout::Packed(Sharing::Blocks(cache.block())),
+        }
+    }
+
+    fn block_sizes(&self) -> &'static [usize] {
+        if matches!(self.inputs, Inputs::Paged(_)) { &BLOCKS } else { &[] }
+    }
+
+    fn set_block_size(&mut self, tokens: usize) {
+        if let Inputs::Paged(cache) = &mut self.inputs {
+            cache.set_block(tokens);
         }
     }
 
     fn run(&mut self, sequences: &[&Tokens]) -> Result<Vec<f32>, String> {
         let rows = sequences.len();
         let longest = sequences.iter().map(|tokens| tokens.len()).max().unwrap_or(0);
-        match &self.inputs {
+        match &mut self.inputs {
+            Inputs::Paged(cache) => {
+                score_column(&cache.run(&mut self.session, sequences)?, rows, &self.output)
+            }
             Inputs::Padded(wanted) => {
                 let filled: Vec<(String, Vec<i64>)> = wanted
                     .iter()
@@ -199,6 +227,21 @@ fn commit(builder: SessionBuilder, config: &SessionConfig<'_>) -> ort::Result<Se
     builder.commit_from_file(config.model)
 }
 
+fn does_not_load(device: Device, error: &str) -> String {
+    let hint = match device {
+        Device::Cpu if error.contains("PagedAttention") => {
+            "; paged attention is for CUDA: give the model `device = \"cuda\"`, or export it with `--attention chunks`"
+        }
+        _ => "",
+    };
+    format!("does not load on {device}: {error}{hint}")
+}
+
+fn score_column(outputs: &SessionOutputs<'_>, rows: usize, wanted: &Output) -> Result<Vec<f32>, String> {
+    let output = outputs.get(&wanted.name).ok_or_else(|| format!("gave no `{}`", wanted.name))?;
+    column(output, rows, wanted)
+}
+
 /// The score of each row of an output of shape `[rows]` or `[rows, labels]`.
 fn column(output: &DynValue, rows: usize, wanted: &Output) -> Result<Vec<f32>, String> {
     let (shape, data) = output
@@ -236,4 +279,16 @@ fn column(output: &DynValue, rows: usize, wanted: &Output) -> Result<Vec<f32>, S
         ));
     }
     Ok(data.iter().copied().skip(index).step_by(labels).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_paged_model_on_a_cpu_is_told_what_to_do() {
+        let error = "Could not find an implementation for PagedAttention(1) node with name ''";
+        assert!(does_not_load(Device::Cpu, error).contains("`--attention chunks`"));
+        assert_eq!(does_not_load(Device::Cuda(0), "no driver"), "does not load on cuda:0: no driver");
+    }
 }

@@ -1,5 +1,5 @@
-"""Writes tests/tiny-decoder/ and tests/tiny-decoder-cpu/: a packed decoder of 30 kilobytes, its attention by rows and by chunks,
-with reference scores computed by transformers.
+"""Writes tests/tiny-decoder/, tests/tiny-decoder-cpu/ and tests/tiny-decoder-paged/: a packed decoder of 30 kilobytes, its attention
+by rows, by chunks and over the blocks of a cache, with reference scores computed by transformers.
 
     python tests/make_tiny_decoder.py            needs torch, transformers, onnx and jinja2; nothing else of the tests does
 
@@ -18,11 +18,12 @@ import torch
 from transformers import Qwen3Config, Qwen3ForSequenceClassification
 
 HERE = Path(__file__).parent
-OUT = {"rows": HERE / "tiny-decoder", "chunks": HERE / "tiny-decoder-cpu"}
+OUT = {"rows": HERE / "tiny-decoder", "chunks": HERE / "tiny-decoder-cpu", "paged": HERE / "tiny-decoder-paged"}
 sys.path.insert(0, str(HERE.parents[2] / "examples" / "reward-model"))
 sys.path.insert(0, str(HERE))
 import packed_decoder  # noqa: E402
 from make_tiny import VOCAB  # noqa: E402
+from paged_stand_in import stand_in  # noqa: E402
 
 MAX_TOKENS = 160
 TEMPLATE = "{{ bos_token }}{% for m in messages %} {{ m.role }} : {{ m.content }} {{ eos_token }}{% endfor %}"
@@ -61,7 +62,9 @@ def main():
 
 
 def write(model, attention, out):
-    packed_decoder.save(packed_decoder.build(model, max_tokens=MAX_TOKENS, attention=attention), str(out / "model.onnx"))
+    graph = packed_decoder.build(model, max_tokens=MAX_TOKENS, attention=attention)
+    # There is no PagedAttention without a GPU.
+    packed_decoder.save(stand_in(graph) if attention == "paged" else graph, str(out / "model.onnx"))
     shutil.copy(HERE / "tiny" / "tokenizer.json", out / "tokenizer.json")
     (out / "chat_template.jinja").write_text(TEMPLATE)
     digest = {name: hashlib.sha256((out / name).read_bytes()).hexdigest() for name in ("model.onnx", "tokenizer.json", "chat_template.jinja")}

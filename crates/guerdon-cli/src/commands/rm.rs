@@ -21,8 +21,9 @@ pub(super) fn run(rm: Rm) -> anyhow::Result<ExitCode> {
             let on = on.unwrap_or_else(|| model.model.join("reference.jsonl"));
             check(&model, &rows(&on)?, tolerance)
         }
-        Rm::Bench { model, on, instances, threads, token_budget, max_batch } => {
-            let config = ModelConfig { instances, threads, token_budget, max_batch, ..config(&model) };
+        Rm::Bench { model, on, instances, threads, token_budget, block_size, max_batch } => {
+            let sizes = ModelConfig { token_budget, block_size, max_batch, ..config(&model) };
+            let config = ModelConfig { instances, threads, ..sizes };
             bench(&config, &rows(&on)?)
         }
     }
