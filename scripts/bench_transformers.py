@@ -5,7 +5,8 @@
 
 `BertForSequenceClassification` of 6 layers, 384 wide, with random weights (its scores mean nothing, its speed and their differences
 do) and the bundled model's tokenizer; FOLDER/checkpoint is what transformers loads, FOLDER/model what `export_hf.py` makes of
-it. Everybody computes in 32 bits on all cores and scores the same rollouts, tokenization included:
+it. Everybody computes in 32 bits on all cores and scores the same rollouts, tokenization included; with DEVICE=cuda in the
+environment in 16 bits on the GPU, guerdon and onnxruntime on the graph that `export_hf.py --device cuda` fuses:
 
 - transformers, batches of 32 as they come and sorted by length;
 - onnxruntime, batches of 32 likewise, and of 8 as they come, the plan of text-embeddings-inference on ONNX Runtime;
@@ -28,10 +29,11 @@ from transformers import BertConfig, BertForSequenceClassification, PreTrainedTo
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RECIPE = ROOT / "examples" / "reward-model"
-GUERDON = ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "release" / "guerdon"
+GUERDON = os.environ.get("GUERDON") or ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "release" / "guerdon"
 sys.path.insert(0, str(RECIPE))
 from hf_reward import HfReward, Texts, collate
 
+DEVICE = os.environ.get("DEVICE", "cpu")
 MAX_TOKENS = 192
 
 
@@ -43,7 +45,7 @@ def make(folder):
     BertForSequenceClassification(config).save_pretrained(folder / "checkpoint")
     tokenizer.save_pretrained(folder / "checkpoint")
     subprocess.run([sys.executable, RECIPE / "export_hf.py", "--checkpoint", folder / "checkpoint", "--out", folder / "model",
-                    "--storage", "fp32", "--max-tokens", str(MAX_TOKENS)], check=True)
+                    "--storage", "fp32", "--device", DEVICE, "--max-tokens", str(MAX_TOKENS)], check=True)
 
 
 def speed(score, dialogues, size, sort):
@@ -61,7 +63,7 @@ def speed(score, dialogues, size, sort):
 
 
 def guerdon(rollouts):
-    told = subprocess.run([GUERDON, "rm", "bench", FOLDER / "model", "--on", rollouts], check=True, capture_output=True, text=True, cwd=ROOT)
+    told = subprocess.run([GUERDON, "rm", "bench", FOLDER / "model", "--device", DEVICE, "--on", rollouts], check=True, capture_output=True, text=True, cwd=ROOT)
     return float(re.search(r"([0-9.]+) turns/s", told.stdout)[1])
 
 
@@ -75,12 +77,15 @@ def main():
     asked.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     # As a script that serves such a model would load it: transformers' own choice of attention.
-    model = HfReward(BertForSequenceClassification.from_pretrained(FOLDER / "checkpoint").eval())
-    session = onnxruntime.InferenceSession(str(FOLDER / "model" / "model.onnx"), providers=["CPUExecutionProvider"])
+    model = HfReward(BertForSequenceClassification.from_pretrained(FOLDER / "checkpoint").eval()).to(DEVICE)
+    model = model.half() if DEVICE == "cuda" else model
+    provider = "CUDAExecutionProvider" if DEVICE == "cuda" else "CPUExecutionProvider"
+    session = onnxruntime.InferenceSession(str(FOLDER / "model" / "model.onnx"), providers=[provider])
+    assert session.get_providers()[0] == provider, "onnxruntime went back to the CPU, silently"
 
     @torch.inference_mode()
     def torch_scores(ids, mask):
-        return model(ids, mask)[:, 0].tolist()
+        return model(ids.to(DEVICE), mask.to(DEVICE))[:, 0].tolist()
 
     def onnx_scores(ids, mask):
         return session.run(["logits"], {"input_ids": ids.numpy(), "attention_mask": mask.numpy()})[0][:, 0].tolist()

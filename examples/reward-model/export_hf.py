@@ -6,6 +6,9 @@ Encoders (BERT, DeBERTa-v3, ModernBERT ...) and decoders (Llama, Qwen2, Qwen3, G
 tokenizer.json, chat_template.jinja (if the tokenizer has a template) and guerdon.model.toml with hashes, then scores
 a few dialogues with PyTorch and with ONNX and fails if they differ. guerdon pads on the right. A decoder is right on
 either side and checked on both; an encoder that pools its first token is right only there.
+
+`--device cuda` writes an encoder with fused attention and 16-bit arithmetic (onnx_cuda.py). For decoders there is
+packed_decoder.py.
 """
 
 import argparse
@@ -18,11 +21,13 @@ import onnx
 import onnxruntime as ort
 import torch
 
+import onnx_cuda
 from hf_reward import HfReward, Texts, collate
 from manifest import write_manifest
 from onnx_store import store
 
-TOLERANCE = {"fp32": 1e-4, "fp16": 2e-2, "int8": 0.2}  # in standard deviations of the scores, or absolute below one
+# In standard deviations of the scores, or absolute below one.
+TOLERANCE = {"fp32": 1e-4, "fp16": 2e-2, "int8": 0.2, "fused fp16": 2e-2}
 PROBES = Path(__file__).with_name("hotel_dialogues.json")
 
 
@@ -31,6 +36,7 @@ def arguments():
     p.add_argument("--checkpoint", required=True, help="folder: model, tokenizer, perhaps calibration.json")
     p.add_argument("--out", required=True)
     p.add_argument("--storage", choices=("fp32", "fp16", "int8"), default="int8", help="of the weights; arithmetic is fp32")
+    p.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="cuda: encoders only, fused, 16-bit arithmetic")
     p.add_argument("--max-tokens", type=int, default=512, help="as in training")
     p.add_argument("--name", default="reward-model")
     p.add_argument("--about", default="")
@@ -86,11 +92,17 @@ def main():
     texts = Texts(args.checkpoint, args.max_tokens)
     reward = HfReward.load(args.checkpoint).eval()
     path = out / "model.onnx"
-    export(reward, texts.pad, path)
-    if args.storage != "fp32":
-        model = store(onnx.load(path), args.storage, keep=lambda name: "score" in name or "classifier" in name)
-        onnx.checker.check_model(model)
-        onnx.save(model, path)
+    if args.device == "cuda":
+        if reward.is_decoder:
+            sys.exit("for CUDA a decoder is written by packed_decoder.py --attention paged --dtype float16")
+        args.storage = "fused fp16"
+        print("fused:", onnx_cuda.export(reward, texts.pad, path) or "nothing; ONNX Runtime knows no fusion for this model")
+    else:
+        export(reward, texts.pad, path)
+        if args.storage != "fp32":
+            model = store(onnx.load(path), args.storage, keep=lambda name: "score" in name or "classifier" in name)
+            onnx.checker.check_model(model)
+            onnx.save(model, path)
     texts.tokenizer.backend_tokenizer.save(str(out / "tokenizer.json"), pretty=False)
     chat = None
     if texts.template:

@@ -9,6 +9,7 @@
 #   PYTHON          a Python with torch, transformers, onnx, tokenizers       default: a venv in OUT
 #   ORT_DYLIB_PATH  libonnxruntime.so of onnxruntime-gpu, its providers beside it
 #   CUDA_LIBS       folders with the CUDA libraries, separated by colons
+#   ROLLOUTS        rollouts of real dialogues, to measure an encoder on; without them it is not     default: none
 #   GUERDON         a release binary                                          default: built here
 set -eu
 out=${1:-.guerdon/gpu}
@@ -20,7 +21,7 @@ run() { printf '$ %s\n' "$*" >> "$log"; "$@" 2>&1 | tee -a "$log"; }
 say "$(date -u +%Y-%m-%d) $(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader | head -1)"
 if [ -z "${PYTHON:-}" ]; then
     python3 -m venv --system-site-packages "$out/venv"
-    "$out/venv/bin/pip" install --quiet torch transformers onnx tokenizers numpy
+    "$out/venv/bin/pip" install --quiet torch transformers onnx onnxscript tokenizers numpy ml_dtypes onnxruntime-gpu
     PYTHON="$out/venv/bin/python"
 fi
 if [ -z "${ORT_DYLIB_PATH:-}" ]; then
@@ -98,4 +99,10 @@ for profile in ("paged", "rows"):
     middle = sorted(times)[1]
     print(f"{profile}: {len(rollouts)} rollouts in one request: {middle:.3f} s, {len(rollouts) / middle:.1f} rollouts/s (median of {times})")
 PY
+if [ -n "${ROLLOUTS:-}" ]; then
+    say "an encoder of MiniLM's shape, in 16 bits, beside transformers and onnxruntime"
+    export DEVICE=cuda GUERDON
+    mkdir -p "$out/encoder"
+    run "$PYTHON" scripts/bench_transformers.py "$out/encoder" "$ROLLOUTS" 1024 2
+fi
 say "done; the log is $log"
