@@ -29,11 +29,15 @@ use std::fmt;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use guerdon_types::ScoreRequest;
 use uuid::Uuid;
 
 use crate::{Client, Error, Scored};
+
+/// A draft is written in seconds; another process may be at it.
+const ABANDONED: Duration = Duration::from_secs(3_600);
 
 /// A folder of requests. Several processes may put; one should score.
 #[derive(Debug, Clone)]
@@ -52,13 +56,16 @@ impl fmt::Display for Ticket {
 }
 
 impl Queue {
-    /// The queue in `folder`, which is made if it is missing.
+    /// The queue in `folder`, which is made if it is missing. What a process that died was writing an hour ago or earlier, and
+    /// nobody was promised, is removed.
     ///
     /// # Errors
-    /// [`Error::Queue`] if it cannot be made.
+    /// [`Error::Queue`] if it cannot be made or read.
     pub fn open(folder: impl Into<PathBuf>) -> Result<Self, Error> {
         let folder = folder.into();
-        fs::create_dir_all(&folder).map_err(|error| failed(&folder, &error))?;
+        fs::create_dir_all(&folder)
+            .and_then(|()| remove_abandoned(&folder))
+            .map_err(|error| failed(&folder, &error))?;
         Ok(Self { folder })
     }
 
@@ -77,6 +84,8 @@ impl Queue {
             fs::rename(&draft, &path)?;
             fs::File::open(&self.folder)?.sync_all()
         });
+        // A full disk gets its room back. If that fails too, the first error is the one to tell.
+        let written = written.inspect_err(|_| drop(remove(&draft)));
         written.map(|()| ticket).map_err(|error| failed(&path, &error))
     }
 
@@ -125,10 +134,7 @@ impl Queue {
     /// [`Error::Queue`] if it cannot be removed.
     pub fn done(&self, ticket: &Ticket) -> Result<(), Error> {
         let path = self.path(ticket);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed(&path, &error)),
-            _ => Ok(()),
-        }
+        remove(&path).map_err(|error| failed(&path, &error))
     }
 
     /// Takes a request that will never be scored out of the way of the others. It stays beside them as
@@ -147,13 +153,35 @@ impl Queue {
     }
 }
 
+/// Removes drafts that nobody can be writing any more.
+fn remove_abandoned(folder: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let draft = path.extension().is_some_and(|extension| extension == "draft");
+        // One that is gone by now has become a request.
+        let age = || fs::metadata(&path).ok()?.modified().ok()?.elapsed().ok();
+        if draft && age().is_some_and(|age| age > ABANDONED) {
+            remove(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// One that is gone already is no error.
+fn remove(path: &Path) -> std::io::Result<()> {
+    fs::remove_file(path).or_else(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => Ok(()),
+        _ => Err(error),
+    })
+}
+
 fn failed(path: &Path, error: &std::io::Error) -> Error {
     Error::Queue { path: path.to_owned(), detail: error.to_string() }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::SystemTime;
 
     use super::*;
     use crate::testing::{Reply, StandIn, batch};
@@ -198,6 +226,20 @@ mod tests {
         assert!(!error.may_pass(), "{error}");
         assert!(queue.set_aside(&ticket).unwrap().exists());
         assert_eq!(queue.waiting().unwrap(), []);
+    }
+
+    #[test]
+    fn what_a_dead_process_left_half_written_is_removed_and_what_is_being_written_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let draft = |name: &str, age: Duration| {
+            let path = folder.path().join(name);
+            fs::File::create(&path).unwrap().set_modified(SystemTime::now() - age).unwrap();
+            path
+        };
+        let (old, new) = (draft("a.draft", ABANDONED * 2), draft("b.draft", Duration::ZERO));
+        let other = draft("c.refused", ABANDONED * 2);
+        Queue::open(folder.path()).unwrap();
+        assert_eq!([old.exists(), new.exists(), other.exists()], [false, true, true]);
     }
 
     #[test]
