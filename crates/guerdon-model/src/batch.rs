@@ -9,7 +9,7 @@
 //! A packed graph has no padding to save but what is shared to find, so there the order is one that puts it side by side,
 //! and the cost of a batch is its distinct tokens.
 
-use crate::packed::Sharing;
+use crate::sharing::Sharing;
 use crate::tokens::Tokens;
 
 /// How large a batch may be, and what it costs.

@@ -63,7 +63,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::packed::Sharing;
+    use crate::sharing::Sharing;
     use crate::tokens::Tokens;
 
     proptest! {

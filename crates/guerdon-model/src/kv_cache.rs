@@ -9,19 +9,10 @@ use ort::session::{IoBinding, Session, SessionOutputs};
 use ort::value::{DynTensor, PrimitiveTensorElementType, Tensor, TensorElementType};
 
 use crate::Device;
+use crate::graph::is_cache;
 use crate::paged::Pages;
+use crate::sharing::BLOCK_SIZES;
 use crate::tokens::Tokens;
-
-/// Tokens of a block that are worth a try. Small ones share more, large ones are read faster.
-pub(crate) const BLOCKS: [usize; 3] = [16, 64, 256];
-
-/// What the names of a graph's caches end with.
-const SUFFIXES: [&str; 2] = ["key_cache", "value_cache"];
-
-/// Whether a graph's input of this name is a cache.
-pub(crate) fn is_cache(input: &str) -> bool {
-    SUFFIXES.iter().any(|suffix| input.ends_with(suffix))
-}
 
 /// A session's cache and its binding.
 #[derive(Debug)]
@@ -85,7 +76,7 @@ impl KvCache {
             pinned,
             host,
             output: output.to_owned(),
-            block: BLOCKS[0],
+            block: BLOCK_SIZES[0],
             blocks: 0,
         })
     }

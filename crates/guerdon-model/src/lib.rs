@@ -34,6 +34,7 @@
 //! | `intake.rs` | where device threads get their work, and what is not computed twice |
 //! | `worker.rs`, `event.rs` | a device thread; what it tells of its work |
 //! | `session.rs` | the model on its device |
+//! | `graph.rs`, `sharing.rs` | what kind of packed graph a model is; what its sequences share |
 //! | `padded.rs`, `packed.rs` | a batch as rows; as nodes, every distinct token once |
 //! | `chunks.rs` | a packed decoder's attention on a CPU: every node asks once |
 //! | `paged.rs`, `kv_cache.rs` | the same on CUDA: blocks of a cache that sequences share; the cache |
@@ -51,6 +52,7 @@ mod error;
 mod event;
 mod fair;
 mod files;
+mod graph;
 mod instances;
 mod intake;
 mod kv_cache;
@@ -64,6 +66,7 @@ mod queue;
 mod reference;
 mod runtime;
 mod session;
+mod sharing;
 mod source;
 mod template;
 mod tokenize;

@@ -2,15 +2,7 @@
 //!
 //! A packed graph computes its linear layers once per node of a batch: per distinct token, without padding. Only attention
 //! sees whole sequences, which it gathers from the nodes; decoders may attend in other ways, by chunks on a CPU (`chunks.rs`) and
-//! over blocks of a cache on CUDA (`paged.rs`). What may be shared follows from what a token sees:
-//!
-//! - In a **decoder** a token's state depends on what stands before it and on nothing after it, so sequences share
-//!   whatever they begin with alike: the samples of one prompt the prompt, the turns of one dialogue all that was said
-//!   before, dialogues with one system message that. The nodes are a prefix tree.
-//! - In an **encoder whose context does not see the reply**, such as the bundled one, a state depends on all of the context,
-//!   before and after, so sequences share their contexts whole or not at all: the samples of one prompt again.
-//!
-//! Nothing is approximated: each state is computed from the same numbers as it would be alone.
+//! over blocks of a cache on CUDA (`paged.rs`). What may be shared: `sharing.rs`.
 //!
 //! The graph takes, with U nodes, B sequences, S the longest, all int64 where nothing else is said:
 //!
@@ -28,151 +20,10 @@
 //! | `lengths` | `[B]` | each length |
 //! | `context_lens` | `[B]` | how many tokens of each come before the reply |
 
-use std::cmp::Ordering;
 use std::ops::Range;
 
-use ort::value::TensorElementType::{self, Int32, Int64};
-
-use crate::kv_cache::{BLOCKS, is_cache};
+use crate::sharing::Sharing;
 use crate::tokens::Tokens;
-
-/// What the sequences of a packed graph share.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sharing {
-    /// A decoder: whatever they begin with alike.
-    Beginnings,
-    /// A decoder over a cache in blocks of so many tokens: whatever they begin with alike, by whole blocks.
-    Blocks(usize),
-    /// An encoder whose context does not see the reply: a context that is the same from end to end.
-    Contexts,
-}
-
-/// A packed graph, known by its inputs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Graph {
-    /// Attention over whole sequences.
-    Decoder,
-    /// Attention by chunks (`chunks.rs`).
-    ChunkedDecoder,
-    /// Attention over blocks of a cache (`paged.rs`).
-    PagedDecoder,
-    /// The context does not see the reply.
-    Encoder,
-}
-
-impl Graph {
-    /// Which packed graph has these inputs; `None` if it is not packed. The error is for one that nearly is.
-    pub(crate) fn of<'a>(
-        inputs: &(impl Iterator<Item = (&'a str, Option<TensorElementType>)> + Clone),
-    ) -> Result<Option<Self>, String> {
-        let has = |wanted: &str| inputs.clone().any(|(name, _)| name == wanted);
-        let (graph, sign) = match () {
-            () if has("query_idx") => (Self::ChunkedDecoder, "query_idx"),
-            () if has("block_table") => (Self::PagedDecoder, "block_table"),
-            () if !has("gather_idx") => return Ok(None),
-            () if has("context_lens") => (Self::Encoder, "context_lens"),
-            () => (Self::Decoder, "gather_idx"),
-        };
-        let known = graph.inputs();
-        let caches = |name: &str| graph == Self::PagedDecoder && is_cache(name);
-        for (name, kind) in inputs.clone().filter(|(name, _)| !caches(name)) {
-            match known.iter().find(|(known, _)| *known == name) {
-                None => return Err(format!("has an input `{name}`, which is none of a packed graph's")),
-                Some((_, wanted)) if Some(*wanted) != kind => {
-                    return Err(format!("takes `{name}` as {kind:?}; a packed graph takes it as {wanted:?}"));
-                }
-                Some(_) => {}
-            }
-        }
-        match known.iter().find(|(wanted, _)| !has(wanted)) {
-            Some((missing, _)) => Err(format!("is packed, for it has `{sign}`, but lacks `{missing}`")),
-            None => Ok(Some(graph)),
-        }
-    }
-
-    /// What its sequences share; over blocks of a cache, before a size is chosen.
-    pub(crate) const fn sharing(self) -> Sharing {
-        match self {
-            Self::Decoder | Self::ChunkedDecoder => Sharing::Beginnings,
-            Self::PagedDecoder => Sharing::Blocks(BLOCKS[0]),
-            Self::Encoder => Sharing::Contexts,
-        }
-    }
-
-    /// Their names and types, without a paged one's caches.
-    pub(crate) const fn inputs(self) -> &'static [(&'static str, TensorElementType)] {
-        match self {
-            Self::Decoder => &[
-                ("token_ids", Int64),
-                ("gather_idx", Int64),
-                ("scatter_idx", Int64),
-                ("seqlens_k", Int32),
-                ("total_len", Int32),
-                ("last_idx", Int64),
-            ],
-            Self::ChunkedDecoder => &[
-                ("token_ids", Int64),
-                ("position_ids", Int64),
-                ("query_idx", Int64),
-                ("key_idx", Int64),
-                ("starts", Int64),
-                ("scatter_idx", Int64),
-                ("last_idx", Int64),
-            ],
-            Self::PagedDecoder => &[
-                ("token_ids", Int64),
-                ("cu_seqlens", Int32),
-                ("past_seqlens", Int32),
-                ("block_table", Int32),
-                ("attention_metadata", Int32),
-                ("last_idx", Int64),
-            ],
-            Self::Encoder => &[
-                ("token_ids", Int64),
-                ("gather_idx", Int64),
-                ("scatter_idx", Int64),
-                ("position_ids", Int64),
-                ("lengths", Int64),
-                ("context_lens", Int64),
-            ],
-        }
-    }
-}
-
-impl Sharing {
-    /// An order in which each sequence shares with the one before it all that it shares with any before it.
-    ///
-    /// Beginnings: that of the ids. Contexts: long ones first, as in a padded batch, since attention is padded; and whole
-    /// contexts are compared only where lengths are equal.
-    pub(crate) fn order(self, a: &Tokens, b: &Tokens) -> Ordering {
-        match self {
-            Self::Beginnings | Self::Blocks(_) => a.ids.cmp(&b.ids),
-            Self::Contexts => (b.context().len().cmp(&a.context().len()))
-                .then_with(|| a.context().cmp(b.context()))
-                .then_with(|| b.len().cmp(&a.len())),
-        }
-    }
-
-    /// How many nodes `tokens` shares with the sequence `before` it in that order, from the start.
-    pub(crate) fn shared(self, before: &Tokens, tokens: &Tokens) -> usize {
-        let alike = || before.ids.iter().zip(&*tokens.ids).take_while(|(a, b)| a == b).count();
-        match self {
-            Self::Beginnings => alike(),
-            // Its last token is its own: it is what is pooled.
-            Self::Blocks(block) => alike().min(tokens.len().saturating_sub(1)) / block * block,
-            Self::Contexts if before.context() == tokens.context() => tokens.context().len(),
-            Self::Contexts => 0,
-        }
-    }
-
-    /// How many nodes a batch has: the tokens that a packed graph computes.
-    pub(crate) fn nodes(self, sequences: &[&Tokens]) -> usize {
-        let mut sorted = sequences.to_vec();
-        sorted.sort_unstable_by(|a, b| self.order(a, b));
-        let all: usize = sorted.iter().map(|tokens| tokens.len()).sum();
-        all - sorted.windows(2).map(|pair| self.shared(pair[0], pair[1])).sum::<usize>()
-    }
-}
 
 /// A batch's nodes, laid out as a graph's inputs; each kind of graph takes its own of them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -239,7 +90,6 @@ impl Packing {
 mod tests {
     use std::collections::HashSet;
 
-    use ort::value::TensorElementType::Float16;
     use proptest::collection::vec;
     use proptest::prelude::*;
 
@@ -311,27 +161,5 @@ mod tests {
                 prop_assert_eq!(node(packing.gather_idx[node(*place)]), number);
             }
         }
-    }
-
-    #[test]
-    fn a_graph_is_packed_with_all_its_inputs_or_refused_by_the_one_that_is_wrong() {
-        for graph in [Graph::Decoder, Graph::ChunkedDecoder, Graph::PagedDecoder, Graph::Encoder] {
-            let all = || graph.inputs().iter().map(|(name, kind)| (*name, Some(*kind)));
-            assert_eq!(Graph::of(&all()), Ok(Some(graph)));
-            let (last, _) = graph.inputs()[graph.inputs().len() - 1];
-            let fewer = all().filter(|(name, _)| *name != last);
-            match graph {
-                // Without that one it is another kind's, some of whose it lacks.
-                Graph::Encoder => assert!(Graph::of(&fewer).is_err()),
-                _ => assert!(Graph::of(&fewer).unwrap_err().contains(&format!("lacks `{last}`"))),
-            }
-            let wrong = all().map(|(name, kind)| (name, kind.filter(|_| name != "token_ids")));
-            assert!(Graph::of(&wrong).unwrap_err().contains("`token_ids`"));
-            let other = all().chain([("token_type_ids", Some(Int64))]);
-            assert!(Graph::of(&other).unwrap_err().contains("`token_type_ids`"));
-            let cached = Graph::of(&all().chain([("layer0.key_cache", Some(Float16))]));
-            assert_eq!(cached.is_ok(), graph == Graph::PagedDecoder);
-        }
-        assert_eq!(Graph::of(&[("input_ids", Some(Int64))].into_iter()), Ok(None));
     }
 }

@@ -21,7 +21,7 @@
 //!
 //! and for each layer the cache's keys and values, `[blocks, block, kv heads, head]`, which it updates in place (`kv_cache.rs`).
 
-use crate::packed::Sharing;
+use crate::sharing::Sharing;
 use crate::tokens::Tokens;
 
 /// A batch's computed tokens and the blocks of its sequences, as the graph's inputs.

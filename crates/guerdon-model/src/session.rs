@@ -13,10 +13,12 @@ use ort::value::{DynValue, TensorRef};
 
 use crate::batch::Layout;
 use crate::chunks::Chunks;
-use crate::kv_cache::{BLOCKS, KvCache};
+use crate::graph::Graph;
+use crate::kv_cache::KvCache;
 use crate::manifest::Output;
-use crate::packed::{Graph, Packing, Sharing};
+use crate::packed::Packing;
 use crate::padded::Fill;
+use crate::sharing::{BLOCK_SIZES, Sharing};
 use crate::tokens::Tokens;
 use crate::{Device, Error, runtime};
 
@@ -130,7 +132,7 @@ impl Engine for OrtEngine {
     }
 
     fn block_sizes(&self) -> &'static [usize] {
-        if matches!(self.inputs, Inputs::Paged(_)) { &BLOCKS } else { &[] }
+        if matches!(self.inputs, Inputs::Paged(_)) { &BLOCK_SIZES } else { &[] }
     }
 
     fn set_block_size(&mut self, tokens: usize) {

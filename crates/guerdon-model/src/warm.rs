@@ -150,8 +150,8 @@ mod tests {
     use crate::Device;
     use crate::batch::Layout;
     use crate::manifest::Manifest;
-    use crate::packed::Sharing;
     use crate::session::{OrtEngine, SessionConfig};
+    use crate::sharing::Sharing;
 
     fn loaded(folder: &Path) -> (OrtEngine, Encoder) {
         let manifest = Manifest::load(folder).unwrap();

@@ -1,0 +1,131 @@
+//! Which of the packed graphs a model is. It says so by its inputs.
+
+use ort::value::TensorElementType::{self, Int32, Int64};
+
+use crate::sharing::{BLOCK_SIZES, Sharing};
+
+/// A packed graph, known by its inputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Graph {
+    /// Attention over whole sequences.
+    Decoder,
+    /// Attention by chunks (`chunks.rs`).
+    ChunkedDecoder,
+    /// Attention over blocks of a cache (`paged.rs`).
+    PagedDecoder,
+    /// The context does not see the reply.
+    Encoder,
+}
+
+impl Graph {
+    /// Which packed graph has these inputs; `None` if it is not packed. The error is for one that nearly is.
+    pub(crate) fn of<'a>(
+        inputs: &(impl Iterator<Item = (&'a str, Option<TensorElementType>)> + Clone),
+    ) -> Result<Option<Self>, String> {
+        let has = |wanted: &str| inputs.clone().any(|(name, _)| name == wanted);
+        let (graph, sign) = match () {
+            () if has("query_idx") => (Self::ChunkedDecoder, "query_idx"),
+            () if has("block_table") => (Self::PagedDecoder, "block_table"),
+            () if !has("gather_idx") => return Ok(None),
+            () if has("context_lens") => (Self::Encoder, "context_lens"),
+            () => (Self::Decoder, "gather_idx"),
+        };
+        let known = graph.inputs();
+        let caches = |name: &str| graph == Self::PagedDecoder && is_cache(name);
+        for (name, kind) in inputs.clone().filter(|(name, _)| !caches(name)) {
+            match known.iter().find(|(known, _)| *known == name) {
+                None => return Err(format!("has an input `{name}`, which is none of a packed graph's")),
+                Some((_, wanted)) if Some(*wanted) != kind => {
+                    return Err(format!("takes `{name}` as {kind:?}; a packed graph takes it as {wanted:?}"));
+                }
+                Some(_) => {}
+            }
+        }
+        match known.iter().find(|(wanted, _)| !has(wanted)) {
+            Some((missing, _)) => Err(format!("is packed, for it has `{sign}`, but lacks `{missing}`")),
+            None => Ok(Some(graph)),
+        }
+    }
+
+    /// What its sequences share; over blocks of a cache, before a size is chosen.
+    pub(crate) const fn sharing(self) -> Sharing {
+        match self {
+            Self::Decoder | Self::ChunkedDecoder => Sharing::Beginnings,
+            Self::PagedDecoder => Sharing::Blocks(BLOCK_SIZES[0]),
+            Self::Encoder => Sharing::Contexts,
+        }
+    }
+
+    /// Their names and types, without a paged one's caches.
+    pub(crate) const fn inputs(self) -> &'static [(&'static str, TensorElementType)] {
+        match self {
+            Self::Decoder => &[
+                ("token_ids", Int64),
+                ("gather_idx", Int64),
+                ("scatter_idx", Int64),
+                ("seqlens_k", Int32),
+                ("total_len", Int32),
+                ("last_idx", Int64),
+            ],
+            Self::ChunkedDecoder => &[
+                ("token_ids", Int64),
+                ("position_ids", Int64),
+                ("query_idx", Int64),
+                ("key_idx", Int64),
+                ("starts", Int64),
+                ("scatter_idx", Int64),
+                ("last_idx", Int64),
+            ],
+            Self::PagedDecoder => &[
+                ("token_ids", Int64),
+                ("cu_seqlens", Int32),
+                ("past_seqlens", Int32),
+                ("block_table", Int32),
+                ("attention_metadata", Int32),
+                ("last_idx", Int64),
+            ],
+            Self::Encoder => &[
+                ("token_ids", Int64),
+                ("gather_idx", Int64),
+                ("scatter_idx", Int64),
+                ("position_ids", Int64),
+                ("lengths", Int64),
+                ("context_lens", Int64),
+            ],
+        }
+    }
+}
+
+/// Whether a paged graph's input of this name is the keys or the values of a layer's cache.
+pub(crate) fn is_cache(input: &str) -> bool {
+    input.ends_with("key_cache") || input.ends_with("value_cache")
+}
+
+#[cfg(test)]
+mod tests {
+    use ort::value::TensorElementType::Float16;
+
+    use super::*;
+
+    #[test]
+    fn a_graph_is_packed_with_all_its_inputs_or_refused_by_the_one_that_is_wrong() {
+        for graph in [Graph::Decoder, Graph::ChunkedDecoder, Graph::PagedDecoder, Graph::Encoder] {
+            let all = || graph.inputs().iter().map(|(name, kind)| (*name, Some(*kind)));
+            assert_eq!(Graph::of(&all()), Ok(Some(graph)));
+            let (last, _) = graph.inputs()[graph.inputs().len() - 1];
+            let fewer = all().filter(|(name, _)| *name != last);
+            match graph {
+                // Without that one it is another kind's, some of whose it lacks.
+                Graph::Encoder => assert!(Graph::of(&fewer).is_err()),
+                _ => assert!(Graph::of(&fewer).unwrap_err().contains(&format!("lacks `{last}`"))),
+            }
+            let wrong = all().map(|(name, kind)| (name, kind.filter(|_| name != "token_ids")));
+            assert!(Graph::of(&wrong).unwrap_err().contains("`token_ids`"));
+            let other = all().chain([("token_type_ids", Some(Int64))]);
+            assert!(Graph::of(&other).unwrap_err().contains("`token_type_ids`"));
+            let cached = Graph::of(&all().chain([("layer0.key_cache", Some(Float16))]));
+            assert_eq!(cached.is_ok(), graph == Graph::PagedDecoder);
+        }
+        assert_eq!(Graph::of(&[("input_ids", Some(Int64))].into_iter()), Ok(None));
+    }
+}
