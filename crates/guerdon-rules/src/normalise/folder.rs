@@ -53,19 +53,16 @@ impl<'v, 'o> Folder<'v, 'o> {
                     self.numeral(start);
                     self.note(Kind::Digits, at - start);
                 }
-                SPACE => {
-                    at = self.space(start, run(SPACE));
-                    self.note(Kind::Separators, 1);
-                }
+                SPACE => at = self.space(start, run(SPACE)),
                 BLANK => {
                     at = start + 1;
+                    self.view.present.add_ascii(b' ');
                     if self.ends_with_space(start) {
                         self.replace(start..at, "", Change::Usual);
                     } else {
                         self.replace(start..at, " ", Change::Usual);
+                        self.note(Kind::Separators, 1);
                     }
-                    self.view.present.add_ascii(b' ');
-                    self.note(Kind::Separators, 1);
                 }
                 other => {
                     at = start + 1;
@@ -90,6 +87,9 @@ impl<'v, 'o> Folder<'v, 'o> {
     fn space(&mut self, start: usize, end: usize) -> usize {
         self.view.present.add_ascii(b' ');
         let keep = usize::from(!self.ends_with_space(start));
+        if keep == 1 {
+            self.note(Kind::Separators, 1);
+        }
         if start + keep < end {
             self.replace(start + keep..end, "", Change::Usual);
         }
@@ -150,7 +150,10 @@ impl<'v, 'o> Folder<'v, 'o> {
             let drop = plain == ' ' && self.ends_with_space(bytes.start);
             let folded = if drop { "" } else { plain.encode_utf8(&mut buffer) };
             self.replace(bytes, folded, Change::Usual);
-            return self.note(kind(plain), 1);
+            if !drop {
+                self.note(kind(plain), 1);
+            }
+            return;
         }
         let mut folded = String::new();
         characters::fold(c, |f| folded.push(f));

@@ -55,6 +55,16 @@ impl Runs {
     /// Whether the runs up to this one look like a word in disguise.
     pub(super) fn push(&mut self, kind: Kind, length: usize) -> bool {
         use Kind::{Digits, Ideographs, Joiners, Letters, Other, Separators};
+        let parts = |kind| matches!(kind, Separators | Joiners);
+        if let ([last, ..], [gap, ..]) = (&mut self.kinds, &mut self.lengths)
+            && parts(kind)
+            && parts(*last)
+        {
+            // One gap, of whatever it is made.
+            *gap += length;
+            *last = if kind == Joiners { Joiners } else { *last };
+            return false;
+        }
         let goes_on = |wanted: Kind, open: usize| if kind == wanted { open + length } else { 0 };
         self.bound(Longest {
             letters: goes_on(Letters, self.open.letters),

@@ -101,6 +101,8 @@ fn texts() -> impl Strategy<Value = String> {
         "\u{200b}",
         "*",
         "_",
+        "\t",
+        "·",
         ".",
         "，",
         "。",
@@ -137,11 +139,20 @@ fn texts() -> impl Strategy<Value = String> {
         "的",
         "价格",
     ]);
-    prop::collection::vec(pieces, 0..24).prop_map(|pieces| pieces.concat())
+    // Of a few, so that what parts words meets words, and itself, often.
+    let few = prop::sample::select(vec![
+        "工单", "工", "单", "号", "目标", "价", "d", "ea", "l", "w0rk", "order", "-", "*", "·", ".", " ",
+        "\t", "　", "1", "，",
+    ]);
+    let joined = |pieces: Vec<&str>| pieces.concat();
+    prop_oneof![
+        prop::collection::vec(pieces, 0..24).prop_map(joined),
+        prop::collection::vec(few, 0..12).prop_map(joined)
+    ]
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(1024))]
 
     #[test]
     fn the_engine_hits_what_a_naive_search_hits_and_in_the_same_places(text in texts()) {
