@@ -8,7 +8,8 @@ use std::collections::{HashMap, HashSet};
 use rule::Compiler;
 
 use crate::occasion::Occasion;
-use crate::pack::{Pack, PackText};
+use crate::pack::Pack;
+use crate::pack_text::PackText;
 use crate::plan::Plan;
 use crate::report::{Code, Finding, Report};
 use crate::{examples, lint, parse};

@@ -31,7 +31,7 @@
 //! | `packs.rs` | the compiled packs: the crate's door |
 //! | `source.rs` | the packs as a reward source |
 //! | `yaml.rs`, `fields.rs` | YAML with places; mappings read key by key |
-//! | `pack.rs`, `schema.rs` | a pack as written; its JSON Schema for editors |
+//! | `pack_text.rs`, `pack.rs`, `schema.rs` | a pack as written, and as read; its JSON Schema for editors |
 //! | `parse.rs`, `parse/test.rs` | YAML to a pack |
 //! | `compile.rs`, `compile/`, `occasion.rs` | packs to a plan, and for whom |
 //! | `plan.rs`, `rule.rs`, `trigger.rs` | what runs: rules, and which of them a text can hit at all |
@@ -60,6 +60,7 @@ mod normalise;
 mod number;
 mod occasion;
 mod pack;
+mod pack_text;
 mod packs;
 mod parse;
 mod pattern;
@@ -79,7 +80,7 @@ mod yaml;
 
 pub use eval::Evaluation;
 pub use normalise::fold;
-pub use pack::PackText;
+pub use pack_text::PackText;
 pub use packs::{PackSummary, RulePacks, RuleSummary};
 pub use report::{Diagnostic, Report, Severity};
 pub use schema::json_schema;

@@ -7,15 +7,6 @@ use serde_json::Value as Json;
 
 use crate::yaml::At;
 
-/// One pack as it is written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PackText {
-    /// Shown in reports, such as `rules/guardrails.yaml`.
-    pub name: String,
-    /// YAML.
-    pub text: String,
-}
-
 /// One file, read.
 #[derive(Debug, Clone)]
 pub(crate) struct Pack {

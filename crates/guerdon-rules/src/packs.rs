@@ -10,7 +10,8 @@ use sha2::{Digest, Sha256};
 use crate::compile::Compiled;
 use crate::eval::{self, Dialogue, Evaluation, Scene};
 use crate::occasion::Occasion;
-use crate::pack::{Pack, PackText};
+use crate::pack::Pack;
+use crate::pack_text::PackText;
 use crate::plan::Plan;
 use crate::report::Report;
 

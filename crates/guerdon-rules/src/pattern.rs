@@ -12,6 +12,7 @@ mod atoms;
 mod gate;
 mod register;
 mod rewrite;
+mod run_class;
 
 use std::ops::Range;
 
@@ -23,9 +24,10 @@ use regex_syntax::ast::ErrorKind;
 use regex_syntax::hir::Hir;
 
 pub(crate) use atoms::{Atom, Needle};
+pub(crate) use gate::Gate;
 use gate::Run;
-pub(crate) use gate::{Gate, RunClass};
 pub(crate) use register::Register;
+pub(crate) use run_class::RunClass;
 
 use crate::literals::Found;
 

@@ -1,13 +1,9 @@
 //! Who calls, as far as fairness needs to know: the token, or else the address.
 
-use std::convert::Infallible;
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::SocketAddr;
 
-use axum::extract::{ConnectInfo, FromRequestParts};
-use http::request::Parts;
-
-use crate::state::App;
+use axum::extract::ConnectInfo;
 
 /// A number that is equal for all requests of one caller. It says nothing else about them, and differs between runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -31,16 +27,4 @@ impl Callers {
 /// Where a request came from; `None` if it came through no socket.
 pub(crate) fn address_of(extensions: &http::Extensions) -> Option<SocketAddr> {
     extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| *address)
-}
-
-impl FromRequestParts<App> for Caller {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
-        Ok(parts
-            .extensions
-            .get()
-            .copied()
-            .unwrap_or_else(|| app.callers.caller(None, address_of(&parts.extensions))))
-    }
 }

@@ -1,5 +1,6 @@
 //! From a body's bytes to a typed request. Whatever is wrong is answered with a JSON pointer to the place.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
@@ -11,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::caller::{Caller, address_of};
 use crate::config::nearest_key;
 use crate::problem::ApiError;
 use crate::state::App;
@@ -31,6 +33,18 @@ impl FromRequestParts<App> for Permit {
                 .hint("wait as Retry-After says, or raise `limits.max_concurrent_requests`")
                 .into()
         })
+    }
+}
+
+impl FromRequestParts<App> for Caller {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
+        Ok(parts
+            .extensions
+            .get()
+            .copied()
+            .unwrap_or_else(|| app.callers.caller(None, address_of(&parts.extensions))))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a pattern asks of the scanner that it becomes part of.
 
-use super::gate::RunClass;
+use super::run_class::RunClass;
 
 /// Whoever takes in literals, digits and classes.
 pub(crate) trait Register {

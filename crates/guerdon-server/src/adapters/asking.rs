@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::chat_text::Dialogue;
 use super::choices::{Choices, OnFailure};
-use super::numbers::SourceName;
+use super::source_name::SourceName;
 use crate::caller::Caller;
 use crate::extract::Permit;
 use crate::problem::ApiError;

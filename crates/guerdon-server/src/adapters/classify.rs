@@ -3,30 +3,21 @@
 //!
 //! All take a reward model for a classifier with one label. What they do to its output by default differs, and so it does here.
 
-use std::time::Duration;
-
 use axum::Extension;
 use axum::response::Response;
-use guerdon_types::{Context, Invalid, Problem, ProblemCode, RequestId};
+use guerdon_types::{Invalid, Problem, ProblemCode, RequestId};
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::asking::{Asked, Item, Protocol};
-use super::chat_text::whole;
-use super::choices::{Choices, OnFailure};
+use super::asking::Asked;
+use super::choices::Choices;
+use super::classifiers::{PROTOCOL, text_items};
 use super::{infinity, sglang, vllm};
 use crate::extract::JsonBody;
 use crate::problem::ApiError;
 use crate::state::App;
-
-/// verl waits for ever, and tries sixteen times what is no 4xx; Infinity's generated client waits five minutes.
-pub(super) const PROTOCOL: Protocol =
-    Protocol { client: "verl", client_waits: Duration::from_secs(300), on_failure: OnFailure::Error };
-
-/// The only label of a classifier with one.
-pub(super) const LABEL: &str = "LABEL_0";
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(classify))
@@ -81,36 +72,4 @@ fn read(body: Value) -> Result<ClassifyRequest, Invalid> {
              would be those of a model that is not known here",
         )
     })
-}
-
-/// One text, or several.
-#[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
-#[serde(
-    untagged,
-    expecting = "expected a text or a list of texts; tokens would be those of a model that is not known here"
-)]
-pub(super) enum Texts {
-    /// One.
-    One(String),
-    /// Several.
-    Several(Vec<String>),
-}
-
-impl Texts {
-    pub(super) fn list(self) -> Vec<String> {
-        match self {
-            Self::One(text) => vec![text],
-            Self::Several(texts) => texts,
-        }
-    }
-}
-
-/// Each text's dialogue.
-pub(super) fn text_items(texts: Texts, choices: &Choices) -> Vec<Item> {
-    texts.list().iter().map(|text| Item::text(whole(text, choices.thoughts), Context::new())).collect()
-}
-
-/// Seconds since 1970.
-pub(super) fn now() -> u64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

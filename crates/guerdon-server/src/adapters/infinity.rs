@@ -4,7 +4,7 @@ use guerdon_types::RequestId;
 use serde::{Deserialize, Serialize};
 
 use super::asking::Answers;
-use super::classify::{LABEL, Texts, now};
+use super::classifiers::{LABEL, Texts, now};
 use super::numbers::sigmoid;
 
 /// Infinity's body.

@@ -17,13 +17,14 @@
 //! | `roll.rs` | `/submit_task`, `/task_result` | ROLL |
 //!
 //! They share `choices.rs` (what rides in the URL), `chat_text.rs`, `chat_templates.rs` and `messages.rs` (foreign text to
-//! turns), `asking.rs` (the engine, and what to answer when it has no reward) and `numbers.rs` (a result as names and
-//! numbers).
+//! turns), `asking.rs` (the engine, and what to answer when it has no reward), `numbers.rs` and `source_name.rs` (a result as names and
+//! numbers), `classifiers.rs` (what vLLM, SGLang, Infinity and their like agree on).
 
 mod asking;
 mod chat_templates;
 mod chat_text;
 mod choices;
+mod classifiers;
 mod classify;
 mod infinity;
 mod llama_factory;
@@ -38,6 +39,7 @@ mod reward_kit;
 mod roll;
 mod sglang;
 mod slime;
+mod source_name;
 mod tei;
 mod vllm;
 mod vllm_score;
@@ -76,7 +78,7 @@ mod tests {
         let protocols = [
             &super::openrlhf::PROTOCOL,
             &super::slime::PROTOCOL,
-            &super::classify::PROTOCOL,
+            &super::classifiers::PROTOCOL,
             &super::tei::PROTOCOL,
             &super::llama_factory::PROTOCOL,
             &super::nemo_gym::PROTOCOL,

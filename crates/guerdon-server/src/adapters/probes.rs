@@ -12,7 +12,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::choices::Choices;
-use super::classify::LABEL;
+use super::classifiers::LABEL;
 use crate::problem::ApiError;
 use crate::routes::health::readyz;
 use crate::state::App;

@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 
 use super::asking::{Answers, Asked};
 use super::choices::Choices;
-use super::classify::{PROTOCOL, now};
+use super::classifiers::{PROTOCOL, now};
 use super::numbers::sigmoid;
 use super::vllm::{TokenUsage, named};
 use super::vllm_score::pair;

@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 
 use super::asking::{Answer, Answers, Asked};
 use super::choices::Choices;
-use super::classify::{PROTOCOL, Texts, text_items};
+use super::classifiers::{PROTOCOL, Texts, text_items};
 use crate::extract::JsonBody;
 use crate::problem::ApiError;
 use crate::state::App;

@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 use super::asking::{Asked, Item, Protocol};
 use super::chat_text::{continued, whole};
 use super::choices::{Choices, OnFailure};
-use super::classify::LABEL;
+use super::classifiers::LABEL;
 use super::numbers::sigmoid;
 use crate::extract::JsonBody;
 use crate::problem::ApiError;

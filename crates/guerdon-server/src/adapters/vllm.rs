@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 
 use super::asking::{Answers, Asked, Item};
 use super::choices::Choices;
-use super::classify::{LABEL, PROTOCOL, Texts, now, text_items};
+use super::classifiers::{LABEL, PROTOCOL, Texts, now, text_items};
 use super::messages::{ForeignMessage, read};
 use super::numbers::sigmoid;
 use crate::extract::JsonBody;

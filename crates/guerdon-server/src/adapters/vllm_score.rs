@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 use super::asking::{Asked, Item};
 use super::chat_text::continued;
 use super::choices::Choices;
-use super::classify::{PROTOCOL, Texts};
+use super::classifiers::{PROTOCOL, Texts};
 use super::vllm::{Listed, numbered};
 use crate::extract::JsonBody;
 use crate::problem::ApiError;

@@ -1,0 +1,49 @@
+//! What the servers of sequence classifiers have in common: patience, a label, and texts to score.
+
+use std::time::Duration;
+
+use guerdon_types::Context;
+use serde::Deserialize;
+
+use super::asking::{Item, Protocol};
+use super::chat_text::whole;
+use super::choices::{Choices, OnFailure};
+
+/// verl waits for ever, and tries sixteen times what is no 4xx; Infinity's generated client waits five minutes.
+pub(super) const PROTOCOL: Protocol =
+    Protocol { client: "verl", client_waits: Duration::from_secs(300), on_failure: OnFailure::Error };
+
+/// The only label of a classifier with one.
+pub(super) const LABEL: &str = "LABEL_0";
+
+/// One text, or several.
+#[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
+#[serde(
+    untagged,
+    expecting = "expected a text or a list of texts; tokens would be those of a model that is not known here"
+)]
+pub(super) enum Texts {
+    /// One.
+    One(String),
+    /// Several.
+    Several(Vec<String>),
+}
+
+impl Texts {
+    pub(super) fn list(self) -> Vec<String> {
+        match self {
+            Self::One(text) => vec![text],
+            Self::Several(texts) => texts,
+        }
+    }
+}
+
+/// Each text's dialogue.
+pub(super) fn text_items(texts: Texts, choices: &Choices) -> Vec<Item> {
+    texts.list().iter().map(|text| Item::text(whole(text, choices.thoughts), Context::new())).collect()
+}
+
+/// Seconds since 1970.
+pub(super) fn now() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
