@@ -4,7 +4,7 @@
     python scripts/bench_transformers.py FOLDER ROLLOUTS.jsonl [COUNT] [ROUNDS]
 
 `BertForSequenceClassification` of 6 layers, 384 wide, with random weights (its scores mean nothing, its speed and their differences
-do) and the bundled model's tokenizer; FOLDER/checkpoint is what transformers loads, FOLDER/model what `export_hf.py` makes of
+do) and the bundled model's tokenizer; FOLDER/checkpoint is what transformers loads, FOLDER/model-DEVICE what `export_hf.py` makes of
 it. Everybody computes in 32 bits on all cores and scores the same rollouts, tokenization included; with DEVICE=cuda in the
 environment in 16 bits on the GPU, guerdon and onnxruntime on the graph that `export_hf.py --device cuda` fuses:
 
@@ -34,6 +34,7 @@ sys.path.insert(0, str(RECIPE))
 from hf_reward import HfReward, Texts, collate
 
 DEVICE = os.environ.get("DEVICE", "cpu")
+MODEL = f"model-{DEVICE}"
 MAX_TOKENS = 192
 
 
@@ -45,7 +46,7 @@ def make(folder):
     BertForSequenceClassification(config).save_pretrained(folder / "checkpoint")
     tokenizer.save_pretrained(folder / "checkpoint")
     subprocess.run([sys.executable, RECIPE / "export_hf.py", "--checkpoint", folder / "checkpoint", "--out", folder / "model",
-                    "--storage", "fp32", "--device", DEVICE, "--max-tokens", str(MAX_TOKENS)], check=True)
+                    "--device", DEVICE, "--max-tokens", str(MAX_TOKENS), *(["--storage", "fp32"] if DEVICE == "cpu" else [])], check=True)
 
 
 def speed(score, dialogues, size, sort):
@@ -63,12 +64,12 @@ def speed(score, dialogues, size, sort):
 
 
 def guerdon(rollouts):
-    told = subprocess.run([GUERDON, "rm", "bench", FOLDER / "model", "--device", DEVICE, "--on", rollouts], check=True, capture_output=True, text=True, cwd=ROOT)
+    told = subprocess.run([GUERDON, "rm", "bench", FOLDER / MODEL, "--device", DEVICE, "--on", rollouts], check=True, capture_output=True, text=True, cwd=ROOT)
     return float(re.search(r"([0-9.]+) turns/s", told.stdout)[1])
 
 
 def main():
-    if not (FOLDER / "model" / "model.onnx").exists():
+    if not (FOLDER / MODEL / "model.onnx").exists():
         make(FOLDER)
     count = int(sys.argv[3]) if len(sys.argv) > 3 else 512
     lines = pathlib.Path(sys.argv[2]).read_text(encoding="utf-8").splitlines()[:count]
@@ -80,7 +81,7 @@ def main():
     model = HfReward(BertForSequenceClassification.from_pretrained(FOLDER / "checkpoint").eval()).to(DEVICE)
     model = model.half() if DEVICE == "cuda" else model
     provider = "CUDAExecutionProvider" if DEVICE == "cuda" else "CPUExecutionProvider"
-    session = onnxruntime.InferenceSession(str(FOLDER / "model" / "model.onnx"), providers=[provider])
+    session = onnxruntime.InferenceSession(str(FOLDER / MODEL / "model.onnx"), providers=[provider])
     assert session.get_providers()[0] == provider, "onnxruntime went back to the CPU, silently"
 
     @torch.inference_mode()

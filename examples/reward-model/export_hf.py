@@ -3,12 +3,14 @@
     python export_hf.py --checkpoint run/mine --out model-folder --storage int8
 
 Encoders (BERT, DeBERTa-v3, ModernBERT ...) and decoders (Llama, Qwen2, Qwen3, Gemma ...). Writes model.onnx,
-tokenizer.json, chat_template.jinja (if the tokenizer has a template) and guerdon.model.toml with hashes, then scores
-a few dialogues with PyTorch and with ONNX and fails if they differ. guerdon pads on the right. A decoder is right on
+tokenizer.json, chat_template.jinja (if the tokenizer has a template), guerdon.model.toml with hashes, and reference.jsonl:
+PyTorch's scores of a few dialogues, which `guerdon rm check` compares its own with.
+
+A decoder's graph is packed (packed_decoder.py); `--layout padded` writes any other decoder as PyTorch exports it. What is
+padded is compared with PyTorch here, and the script fails if they differ. guerdon pads on the right. A decoder is right on
 either side and checked on both; an encoder that pools its first token is right only there.
 
-`--device cuda` writes an encoder with fused attention and 16-bit arithmetic (onnx_cuda.py). For decoders there is
-packed_decoder.py.
+`--device cuda` computes in 16 bits: an encoder with fused attention (onnx_cuda.py), a decoder over a cache of keys and values.
 """
 
 import argparse
@@ -22,6 +24,7 @@ import onnxruntime as ort
 import torch
 
 import onnx_cuda
+import packed_decoder
 from hf_reward import HfReward, Texts, collate
 from manifest import write_manifest
 from onnx_store import store
@@ -35,8 +38,10 @@ def arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--checkpoint", required=True, help="folder: model, tokenizer, perhaps calibration.json")
     p.add_argument("--out", required=True)
-    p.add_argument("--storage", choices=("fp32", "fp16", "int8"), default="int8", help="of the weights; arithmetic is fp32")
-    p.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="cuda: encoders only, fused, 16-bit arithmetic")
+    p.add_argument("--storage", choices=("fp32", "fp16", "int8"), help="of the weights on a CPU; arithmetic is fp32; default: int8")
+    p.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="cuda: 16-bit arithmetic")
+    p.add_argument("--dtype", choices=("float16", "bfloat16"), default="float16", help="of a decoder on CUDA")
+    p.add_argument("--layout", choices=("packed", "padded"), default="packed", help="of a decoder; packed computes what texts share once")
     p.add_argument("--max-tokens", type=int, default=512, help="as in training")
     p.add_argument("--name", default="reward-model")
     p.add_argument("--about", default="")
@@ -56,14 +61,15 @@ def export(reward, pad, path):
 
 
 def probes(texts):
-    """Encoded dialogues of all lengths that the template accepts."""
-    found = []
+    """Dialogues of all lengths that the template accepts -> (their messages, encoded)"""
+    dialogues, found = [], []
     for dialogue in json.loads(PROBES.read_text(encoding="utf-8")):
         try:
             found.append(texts.encode(dialogue["messages"]))
+            dialogues.append(dialogue["messages"])
         except Exception as refusal:  # a template's own words; what it refuses it cannot score
             print(f"template refuses {dialogue['about']}: {refusal}")
-    return found
+    return dialogues, found
 
 
 def compare(reward, sess, rows, pad, storage):
@@ -85,6 +91,21 @@ def compare(reward, sess, rows, pad, storage):
     return worst
 
 
+def packed(args, reward, path):
+    """A decoder's packed graph: for a CPU in 32 bits, stored as asked; for CUDA over a cache, in 16 bits."""
+    attention, dtype = ("chunks", "float32") if args.device == "cpu" else ("paged", args.dtype)
+    packed_decoder.save(packed_decoder.build(reward.model, dtype, args.max_tokens, attention), str(path))
+
+
+def write_reference(reward, dialogues, rows, pad, path):
+    """PyTorch's scores, which `guerdon rm check` compares with; those of the dialogues that lost no message."""
+    with torch.inference_mode(), path.open("w", encoding="utf-8") as file:
+        for dialogue, row in zip(dialogues, rows):
+            if not row.truncated:
+                line = {"messages": dialogue, "index": len(dialogue) - 1, "score": float(reward(*collate([row], pad))[0, 0])}
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
 def main():
     args = arguments()
     out, folder = Path(args.out), Path(args.checkpoint)
@@ -92,17 +113,24 @@ def main():
     texts = Texts(args.checkpoint, args.max_tokens)
     reward = HfReward.load(args.checkpoint).eval()
     path = out / "model.onnx"
-    if args.device == "cuda":
+    storage = args.storage or ("fp32" if args.device == "cuda" else "int8")
+    if args.device == "cuda" and args.storage:
+        sys.exit("`--storage` is for a CPU; on CUDA weights are stored as they are computed with")
+    is_packed = reward.is_decoder and args.layout == "packed"
+    if is_packed:
+        packed(args, reward, path)
+    elif args.device == "cuda":
         if reward.is_decoder:
-            sys.exit("for CUDA a decoder is written by packed_decoder.py --attention paged --dtype float16")
-        args.storage = "fused fp16"
+            sys.exit("a padded decoder is for a CPU; leave `--layout padded` out, or export it without `--device cuda`")
         print("fused:", onnx_cuda.export(reward, texts.pad, path) or "nothing; ONNX Runtime knows no fusion for this model")
+        storage = "fused fp16"
     else:
         export(reward, texts.pad, path)
-        if args.storage != "fp32":
-            model = store(onnx.load(path), args.storage, keep=lambda name: "score" in name or "classifier" in name)
+    if storage in ("fp16", "int8"):
+        model = store(onnx.load(path), storage, keep=lambda name: "score" in name or "classifier" in name)
+        if not is_packed:  # whose operators are ONNX Runtime's own
             onnx.checker.check_model(model)
-            onnx.save(model, path)
+        onnx.save(model, path)
     texts.tokenizer.backend_tokenizer.save(str(out / "tokenizer.json"), pretty=False)
     chat = None
     if texts.template:
@@ -112,11 +140,17 @@ def main():
     calibration = json.loads(measured.read_text()) if measured.exists() else None
     where = f"{calibration['n']} replies of the validation split (PyTorch)" if calibration else ""
     write_manifest(out, args, calibration, where, chat)
+    dialogues, rows = probes(texts)
+    write_reference(reward, dialogues, rows, texts.pad, out / "reference.jsonl")
 
+    if is_packed:
+        tolerance = TOLERANCE["fp16" if args.device == "cuda" else storage]
+        print(f"{out}: {path.stat().st_size / 1e6:.2f} MB; compare it with PyTorch: guerdon rm check {out} --device {args.device} --tolerance {tolerance}")
+        return
     sess = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    worst = compare(reward, sess, probes(texts), texts.pad, args.storage)
-    print(f"{out}: {path.stat().st_size / 1e6:.2f} MB, {'ok' if worst <= TOLERANCE[args.storage] else 'FAILED'}")
-    sys.exit(0 if worst <= TOLERANCE[args.storage] else 1)
+    worst = compare(reward, sess, rows, texts.pad, storage)
+    print(f"{out}: {path.stat().st_size / 1e6:.2f} MB, {'ok' if worst <= TOLERANCE[storage] else 'FAILED'}")
+    sys.exit(0 if worst <= TOLERANCE[storage] else 1)
 
 
 if __name__ == "__main__":

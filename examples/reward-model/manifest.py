@@ -8,7 +8,8 @@ from rm_text import PREFIX, SEPARATOR
 
 
 def sha256(path):
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_manifest(out, args, calibration=None, measured_on="", chat=None):
@@ -17,6 +18,7 @@ def write_manifest(out, args, calibration=None, measured_on="", chat=None):
     text = json.dumps  # a JSON string is also a TOML basic string
     lines = [f"name = {text(args.name)}", f"about = {text(args.about)}", f"license = {text(args.license)}", "", "[files]"]
     files = [("model", "model.onnx"), ("tokenizer", "tokenizer.json")]
+    files += [("model_data", "model.onnx.data")] if (out / "model.onnx.data").exists() else []
     files += [("chat_template", "chat_template.jinja")] if chat is not None else []
     for key, name in files:
         lines += [f"{key} = {text(name)}", f"{key}_sha256 = {text(sha256(out / name))}"]

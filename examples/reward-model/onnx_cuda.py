@@ -1,7 +1,7 @@
 """An encoder's graph for CUDA: attention and normalisation as ONNX Runtime's fused operators, arithmetic in 16 bits.
 
 The newer exporter's graph keeps nothing that ONNX Runtime would fuse, so this one is traced. Inputs, the head and the score
-stay in 32 bits: what is compared is not rounded. Fused normalisations sum in 32 bits, whatever they are given.
+stay in 32 bits: what is compared is not rounded.
 """
 
 import warnings
@@ -27,6 +27,8 @@ def export(reward, pad, path):
     config = reward.model.config
     model = optimize_model(str(path), model_type="bert", num_heads=config.num_attention_heads, hidden_size=config.hidden_size, opt_level=1)
     head = [node.name for node in model.model.graph.node if any(word in node.name for word in HEAD)]
+    if not head:
+        raise SystemExit(f"no node of the graph is named for its head ({' or '.join(HEAD)}), which stays in 32 bits")
     model.convert_float_to_float16(keep_io_types=True, node_block_list=head)
     onnx.save(model.model, path)
     counts = model.get_fused_operator_statistics()

@@ -3,13 +3,13 @@
     python packed_decoder.py --checkpoint DIR --out model.onnx [--attention chunks] [--dtype float16] [--max-tokens 4096]
 
 `DIR` is a Hugging Face `*ForSequenceClassification` of one label: Llama, Mistral, Qwen2, Qwen3 or Gemma. The linear
-layers run over the nodes of the batch's prefix tree; attention gathers whole sequences from them, so nothing is padded
-but attention's rows and no shared beginning is computed twice. Each state comes of the same numbers as it would alone.
-`crates/guerdon-model/src/packed.rs` lists the inputs and builds them.
+layers run over the nodes of the batch's prefix tree, so nothing is padded and no shared beginning is computed twice. Each
+state comes of the same numbers as it would alone. export_hf.py writes the whole folder; this, the graph alone.
 
-Attention is the part that differs by device. `rows`: whole sequences in one fused kernel. `chunks`, for a CPU: every
-node asks once (`chunks.rs` there), with the plain kernel that is fastest there; fp32 only. `paged`, for CUDA only: every
-node asks once here too, and its keys and values lie in blocks that sequences share (`paged.rs`); fp16 only.
+Attention is the part that differs by device; the files named, in crates/guerdon-model/src, list the inputs and build them.
+`rows` (packed.rs): whole sequences, gathered from the nodes, in one fused kernel. `chunks`, for a CPU (chunks.rs): every node
+asks once, with the plain kernel that is fastest there; fp32 only. `paged`, for CUDA only (paged.rs): every node asks once here
+too, and its keys and values lie in blocks that sequences share; fp16 or bf16.
 
 The graph is written node by node, because an exported one keeps neither the fused attention nor this layout.
 """
@@ -17,14 +17,17 @@ The graph is written node by node, because an exported one keeps neither the fus
 import argparse
 import os
 
+import ml_dtypes
 import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
 MICROSOFT = "com.microsoft"
-TYPES = {"float32": (np.float32, TensorProto.FLOAT), "float16": (np.float16, TensorProto.FLOAT16)}
+TYPES = {"float32": (np.float32, TensorProto.FLOAT), "float16": (np.float16, TensorProto.FLOAT16),
+         "bfloat16": (ml_dtypes.bfloat16, TensorProto.BFLOAT16)}
 FAMILIES = {"llama", "mistral", "qwen2", "qwen3", "gemma"}
+PADDED = "export_hf.py --layout padded writes it"
 GATES = {"silu": dict(op="QuickGelu", alpha=1.0), "gelu_pytorch_tanh": dict(op="FastGelu"), "gelu": dict(op="Gelu")}
 
 
@@ -73,8 +76,8 @@ class Rows:
         no_past(g, kv_heads, size)
         g.weight("flat", np.array([-1, heads * size]))
 
-    def __call__(self, g, p, qkv, layer):
-        qkv = head_norms(g, p, qkv, layer, self.shape, self.eps)
+    def __call__(self, g, p, qkv, block):
+        qkv = head_norms(g, p, qkv, block, self.shape, self.eps)
         rows = g.node("Gather", [qkv, "gather_idx"], [p + "rows"])
         attended = g.node("GroupQueryAttention", [rows, "", "", "past", "past", "seqlens_k", "total_len", "cos", "sin"],
                           [p + "attended", p + "key", p + "value"], domain=MICROSOFT, **self.options)
@@ -115,8 +118,8 @@ class Chunks:
         each = g.node("Expand", [g.node("Reshape", [x, "one_head"], [x + ".heads"]), "repeat"], [x + ".repeated"])
         return g.node("Reshape", [each, "flat"], [x + ".wide"])
 
-    def __call__(self, g, p, qkv, layer):
-        qkv = head_norms(g, p, qkv, layer, self.shape, self.eps)
+    def __call__(self, g, p, qkv, block):
+        qkv = head_norms(g, p, qkv, block, self.shape, self.eps)
         q, k, v = p + "q.own", p + "k.own", p + "v.own"
         g.node("Split", [qkv, "widths"], [q, k, v], axis=-1)
         q = g.node("Gather", [self.rotate(g, q, self.heads), "query_idx"], [p + "queries"])
@@ -138,8 +141,8 @@ class Paged:
         self.cache = ["cache_blocks", "block_size", kv_heads, size]
         self.options = dict(num_heads=heads, kv_num_heads=kv_heads, do_rotary=1, scale=scale, qk_norm_epsilon=eps)
 
-    def __call__(self, g, p, qkv, layer):
-        norms = [g.weight(f"{p}{part}.norm", getattr(layer, part + "_norm").weight) for part in "qk"] if hasattr(layer, "q_norm") else ["", ""]
+    def __call__(self, g, p, qkv, block):
+        norms = [g.weight(f"{p}{part}.norm", getattr(block, part + "_norm").weight) for part in "qk"] if hasattr(block, "q_norm") else ["", ""]
         caches = [p + "key_cache", p + "value_cache"]
         g.caches += [(cache, self.cache) for cache in caches]
         return g.node("PagedAttention", [qkv, "", "", *caches, "cu_seqlens", "past_seqlens", "block_table", "cos", "sin", "", "",
@@ -153,9 +156,7 @@ ATTENTION = {"rows": Rows, "chunks": Chunks, "paged": Paged}
 def build(model, dtype="float32", max_tokens=4096, attention="rows"):
     config, trunk = model.config, model.model
     family = config.model_type
-    check(config, family)
-    if attention == "chunks" and dtype != "float32":
-        raise SystemExit(f"attention by chunks is for a CPU, which computes it in float32 only, not in {dtype}")
+    check(config, family, attention, dtype)
     heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
     size = getattr(config, "head_dim", None) or config.hidden_size // heads
     g = Graph(dtype)
@@ -191,17 +192,22 @@ def build(model, dtype="float32", max_tokens=4096, attention="rows"):
     head = numpy_helper.from_array(np.ascontiguousarray(model.score.weight.detach().float().numpy().T), "score")
     g.weights.append(head)
     g.node("MatMul", [pooled, "score"], ["logits"])
-    return finish(g, attend)
+    return finish(g, attend, max_tokens)
 
 
-def check(config, family):
+def check(config, family, attention, dtype):
+    if attention == "chunks" and dtype != "float32":
+        raise SystemExit(f"attention by chunks is for a CPU, which computes it in float32 only, not in {dtype}")
     if family not in FAMILIES:
-        raise SystemExit(f"packed_decoder.py knows {', '.join(sorted(FAMILIES))}, not `{family}`; export.py writes others padded")
+        raise SystemExit(f"packed graphs are known for {', '.join(sorted(FAMILIES))}, not `{family}`; {PADDED}")
     if config.num_labels != 1:
         raise SystemExit(f"the model has {config.num_labels} labels; a reward model has one")
     kinds = getattr(config, "layer_types", None) or []
     if any(kind != "full_attention" for kind in kinds) or (family == "mistral" and config.sliding_window):
-        raise SystemExit("the model has sliding-window layers, in which a token's state is not the same for every window")
+        raise SystemExit(f"the model has sliding-window layers, in which a token's state is not the same for every window; {PADDED}")
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    if attention == "paged" and (size % 16 or size > 256):
+        raise SystemExit(f"paged attention takes heads of 16, 32, ... or 256 numbers, not {size}; write attention over rows")
 
 
 def no_past(g, kv_heads, size):
@@ -235,14 +241,17 @@ def head_norms(g, p, qkv, attention, shape, eps):
     return g.node("Concat", [p + "qf", p + "kf", p + "v"], [p + "qkvn"], axis=-1)
 
 
-def finish(g, attend):
+def finish(g, attend, max_tokens):
     info, int32 = helper.make_tensor_value_info, attend.int32
     inputs = [info(name, TensorProto.INT32 if name in int32 else TensorProto.INT64, shape) for name, shape in attend.inputs.items()]
     inputs += [info(name, g.type, shape) for name, shape in g.caches]
     outputs = [info("logits", TensorProto.FLOAT, ["batch", 1])] + [info(name + ".out", g.type, shape) for name, shape in g.caches]
     graph = helper.make_graph(g.nodes, "packed-reward-model", inputs, outputs, g.weights)
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid(MICROSOFT, 1)]
-    return helper.make_model(graph, opset_imports=opsets, ir_version=8, producer_name="guerdon packed_decoder")
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=8, producer_name="guerdon packed_decoder")
+    # A longer text has positions beyond the tables of angles, which not every operator notices.
+    helper.set_model_props(model, {"guerdon.max_tokens": str(max_tokens)})
+    return model
 
 
 def save(model, path):
@@ -259,8 +268,8 @@ def main():
     parser.add_argument("--attention", choices=ATTENTION, default="rows", help="chunks for a CPU; rows or paged for CUDA")
     parser.add_argument("--max-tokens", type=int, default=4096)
     args = parser.parse_args()
-    if args.attention == "paged" and args.dtype != "float16":
-        parser.error(f"PagedAttention computes in float16, not in {args.dtype}")
+    if args.attention == "paged" and args.dtype == "float32":
+        parser.error("paged attention computes in float16 or bfloat16")
     from transformers import AutoModelForSequenceClassification
 
     model = AutoModelForSequenceClassification.from_pretrained(args.checkpoint, dtype=torch.float32).eval()

@@ -9,10 +9,10 @@ Needs torch, transformers, onnx, tokenizers.
 """
 
 import argparse
-import hashlib
 import json
 import math
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from transformers import Qwen3Config, Qwen3ForSequenceClassification
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples" / "reward-model"))
 import packed_decoder  # noqa: E402
+from manifest import write_manifest  # noqa: E402
 
 SHAPES = {
     "qwen3-0.6b": dict(hidden_size=1024, num_hidden_layers=28, num_attention_heads=16, num_key_value_heads=8, head_dim=128,
@@ -67,7 +68,8 @@ def main():
         tokenizer.save(str(folder / "tokenizer.json"))
         (folder / "chat_template.jinja").write_text(TEMPLATE)
         (folder / "reference.jsonl").write_text(reference)
-        manifest(folder)
+        told = types.SimpleNamespace(name="workload", about="random weights, for measuring", license="", max_tokens=MAX_TOKENS)
+        write_manifest(folder, told, chat={})
     print(f"{len(rows)} rollouts, {sum(len(m['content'].split()) + 2 for row in rows for m in row['messages'])} tokens")
 
 
@@ -98,24 +100,6 @@ def rollouts(args, vocabulary):
             reply = say(int(np.clip(rng.lognormal(5, 0.7), 16, 512)))
             messages = [{"role": "user", "content": question}, {"role": "assistant", "content": reply}]
             yield {"group": f"prompt-{prompt}", "messages": messages}
-
-
-def manifest(folder):
-    def sha(name):
-        digest = hashlib.sha256()
-        with (folder / name).open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-        return digest.hexdigest()
-
-    files = {"model": "model.onnx", "tokenizer": "tokenizer.json", "chat_template": "chat_template.jinja"}
-    if (folder / "model.onnx.data").exists():
-        files["model_data"] = "model.onnx.data"
-    lines = [f'{key} = "{name}"\n{key}_sha256 = "{sha(name)}"' for key, name in files.items()]
-    text = "\n".join(lines)
-    (folder / "guerdon.model.toml").write_text(
-        f'name = "workload"\nabout = "random weights, for measuring"\n\n[files]\n{text}\n\n'
-        f'[input]\nformat = "chat_template"\nmax_tokens = {MAX_TOKENS}\n')
 
 
 if __name__ == "__main__":

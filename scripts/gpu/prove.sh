@@ -1,22 +1,32 @@
 #!/bin/sh
-# One command on a machine with an NVIDIA GPU: parity and speed of the packed decoders over it, and a log of both.
+# One command on a machine with an NVIDIA GPU: parity and speed of packed decoders over it, and of an encoder, and a log of it all.
 #
 #   sh scripts/gpu/prove.sh [OUT]        OUT: where the log and the workload go; default .guerdon/gpu
 #
 # Needs Rust, Python 3 with torch and transformers, and ONNX Runtime's CUDA build with the CUDA 13 libraries it wants
 # (cudart, cublas, cublasLt, curand). What is missing is installed from the package registries, where they can be reached;
-# where they cannot, put the wheels' files where the variables below point.
-#   PYTHON          a Python with torch, transformers, onnx, tokenizers       default: a venv in OUT
+# where they cannot, put the wheels' files where the variables below point. What fails is named at the end, and the exit status.
+#   PYTHON          a Python with torch, transformers, onnx, ml_dtypes, tokenizers; for the encoder also onnxscript and
+#                   onnxruntime-gpu                                           default: a venv in OUT
 #   ORT_DYLIB_PATH  libonnxruntime.so of onnxruntime-gpu, its providers beside it
 #   CUDA_LIBS       folders with the CUDA libraries, separated by colons
-#   ROLLOUTS        rollouts of real dialogues, to measure an encoder on; without them it is not     default: none
 #   GUERDON         a release binary                                          default: built here
+#   ROLLOUTS        rollouts of real dialogues, to measure an encoder on; without them it is not     default: none
+#   PARTS           what to do, in this order                                 default: "parity bench http sweep encoder"
 set -eu
 out=${1:-.guerdon/gpu}
 mkdir -p "$out"
 log="$out/log.txt"
+failed=""
 say() { printf '\n== %s\n' "$*" | tee -a "$log"; }
-run() { printf '$ %s\n' "$*" >> "$log"; "$@" 2>&1 | tee -a "$log"; }
+# Runs and logs a command; one that fails is remembered and does not end the rest.
+run() {
+    printf '$ %s\n' "$*" >> "$log"
+    { "$@" 2>&1 && echo 0 > "$out/status" || echo $? > "$out/status"; } | tee -a "$log"
+    [ "$(cat "$out/status")" = 0 ] || failed="$failed
+    $*"
+}
+has() { case " ${PARTS:-parity bench http sweep encoder} " in *" $1 "*) ;; *) false ;; esac; }
 
 say "$(date -u +%Y-%m-%d) $(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader | head -1)"
 if [ -z "${PYTHON:-}" ]; then
@@ -36,73 +46,53 @@ if [ -z "${GUERDON:-}" ]; then
     cargo build --release --package guerdon-cli
     GUERDON="${CARGO_TARGET_DIR:-target}/release/guerdon"
 fi
+export GUERDON
 
 say "the workload: Qwen3-0.6B's shape, 128 prompts of 8 samples; attention over the blocks of a cache, and over rows"
 [ -f "$out/rows/reference.jsonl" ] || run "$PYTHON" scripts/gpu/make_workload.py "$out"
 
-for attention in paged rows; do
-    say "$attention, parity: alone, together, and with transformers in 32 bits (16-bit weights: 0.01)"
-    run "$GUERDON" rm check "$out/$attention" --device cuda --tolerance 0.01
-done
-
-say "paged, speed in this process: all rollouts at once; the block's size and the batch's are found by trial, then by hand"
 bench() { run "$GUERDON" rm bench "$out/$1" --device cuda --on "$out/rollouts.jsonl" --max-batch 512 $2; }
-bench paged ""
-for block in 16 64 256; do
-    for budget in 16384 32768; do bench paged "--block-size $block --token-budget $budget"; done
-done
-say "rows, speed in this process"
-for budget in 16384 32768 65536; do bench rows "--token-budget $budget"; done
 
-say "speed, over HTTP"
-cat > "$out/guerdon.toml" <<TOML
+if has parity; then
+    say "parity: alone, together, and with transformers in 32 bits (16-bit weights: 0.01)"
+    # Two layers, two minutes less if something is wrong. ONNX Runtime says which kernel it took.
+    run env ORT_ENABLE_ATTENTION_KERNEL_DEBUG_INFO=1 "$GUERDON" rm check crates/guerdon-model/tests/tiny-decoder-cuda --device cuda --tolerance 0.05
+    for attention in paged rows; do run "$GUERDON" rm check "$out/$attention" --device cuda --tolerance 0.01; done
+fi
+if has bench; then
+    say "speed in this process: all rollouts at once, batches of the size that the trial at load finds"
+    for attention in paged rows; do bench $attention ""; done
+fi
+if has http; then
+    say "speed, over HTTP"
+    for attention in paged rows; do
+        cat > "$out/$attention.toml" <<TOML
 [server]
 listen = "127.0.0.1:8790"
-[models.paged]
-path = "paged"
+[models.packed]
+path = "$attention"
 device = "cuda"
 cache = 0
-[models.rows]
-path = "rows"
-device = "cuda"
-cache = 0
-[profiles.paged]
-model = "paged"
-[profiles.rows]
-model = "rows"
+[profiles.rm]
+model = "packed"
 TOML
-"$GUERDON" serve --config "$out/guerdon.toml" >> "$log" 2>&1 &
-server=$!
-trap 'kill $server' EXIT
-"$PYTHON" - "$out/rollouts.jsonl" <<'PY' | tee -a "$log"
-import json, sys, time, urllib.request
-rollouts = [json.loads(line) for line in open(sys.argv[1])]
-url = "http://127.0.0.1:8790"
-def post(profile):
-    body = json.dumps({"rollouts": rollouts, "profile": profile}).encode()
-    request = urllib.request.Request(url + "/v1/score", body, {"Content-Type": "application/json"})
-    return json.load(urllib.request.urlopen(request))
-for _ in range(600):
-    try:
-        urllib.request.urlopen(url + "/readyz")
-        break
-    except OSError:
-        time.sleep(0.5)
-for profile in ("paged", "rows"):
-    post(profile)
-    times = []
-    for _ in range(3):
-        started = time.perf_counter()
-        reply = post(profile)
-        times.append(time.perf_counter() - started)
-        assert all(result["reward"] is not None for result in reply["results"])
-    middle = sorted(times)[1]
-    print(f"{profile}: {len(rollouts)} rollouts in one request: {middle:.3f} s, {len(rollouts) / middle:.1f} rollouts/s (median of {times})")
-PY
-if [ -n "${ROLLOUTS:-}" ]; then
+        "$GUERDON" serve --config "$out/$attention.toml" >> "$log" 2>&1 &
+        server=$!
+        run "$PYTHON" scripts/gpu/ask.py "$server" "$attention" "$out/rollouts.jsonl"
+        kill "$server" 2>/dev/null || true
+        wait "$server" 2>/dev/null || true
+    done
+fi
+if has sweep; then
+    say "speed in this process, by the size of a block and of a batch"
+    for block in 16 128 256; do
+        for budget in 16384 32768; do bench paged "--block-size $block --token-budget $budget"; done
+    done
+    for budget in 16384 65536; do bench rows "--token-budget $budget"; done
+fi
+if has encoder && [ -n "${ROLLOUTS:-}" ]; then
     say "an encoder of MiniLM's shape, in 16 bits, beside transformers and onnxruntime"
-    export DEVICE=cuda GUERDON
-    mkdir -p "$out/encoder"
-    run "$PYTHON" scripts/bench_transformers.py "$out/encoder" "$ROLLOUTS" 1024 2
+    run env DEVICE=cuda "$PYTHON" scripts/bench_transformers.py "$out/encoder" "$ROLLOUTS" 1024 2
 fi
 say "done; the log is $log"
+[ -z "$failed" ] || { say "failed:$failed"; exit 1; }

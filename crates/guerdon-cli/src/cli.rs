@@ -150,7 +150,7 @@ pub(crate) enum Rm {
         /// Tokens of one batch; default: 256 on a CPU; on a GPU found by trial
         #[arg(long, value_name = "TOKENS")]
         token_budget: Option<usize>,
-        /// Tokens of a block of a paged decoder's cache; default: on a GPU found by trial
+        /// Tokens of a block of a paged decoder's cache; default: the least that CUDA's fused kernel reads
         #[arg(long, value_name = "TOKENS")]
         block_size: Option<usize>,
         /// Sequences of one batch; default: 64 on a CPU, 512 on a GPU

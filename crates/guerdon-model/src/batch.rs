@@ -9,6 +9,8 @@
 //! A packed graph has no padding to save but what is shared to find, so there the order is one that puts it side by side,
 //! and the cost of a batch is its distinct tokens.
 
+use std::fmt;
+
 use crate::sharing::Sharing;
 use crate::tokens::Tokens;
 
@@ -48,11 +50,27 @@ impl Limits {
         self.together.saturating_mul(WINDOW_BATCHES)
     }
 
-    /// Packed: the rows that attention may see, padding included. They take memory, not arithmetic; over blocks there are none.
-    fn rows(&self, sharing: Sharing) -> usize {
-        match sharing {
-            Sharing::Blocks(_) => usize::MAX,
-            _ => self.token_budget.saturating_mul(8).max(self.together.saturating_mul(4)),
+    /// Packed: the rows that attention may see, padding included. They take memory, not arithmetic.
+    fn rows(&self) -> usize {
+        self.token_budget.saturating_mul(8).max(self.together.saturating_mul(4))
+    }
+
+    /// Packed, over blocks: the places of the cache that a batch may take, what its last blocks leave empty included.
+    pub(crate) const fn places(&self) -> usize {
+        self.largest().saturating_mul(2)
+    }
+}
+
+impl fmt::Display for Limits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "batches of {} tokens and {} sequences, ", self.token_budget, self.max_items)?;
+        match self.layout {
+            Layout::Padded => f.write_str("padded"),
+            Layout::Packed(Sharing::Beginnings) => f.write_str("beginnings shared"),
+            Layout::Packed(Sharing::Contexts) => f.write_str("contexts shared"),
+            Layout::Packed(Sharing::Blocks(block)) => {
+                write!(f, "beginnings shared in blocks of {block} tokens")
+            }
         }
     }
 }
@@ -118,16 +136,17 @@ fn by_sharing(waiting: &[&Tokens], sharing: Sharing) -> Vec<usize> {
 }
 
 fn cut_packed(waiting: &[&Tokens], order: &[usize], limits: Limits, sharing: Sharing) -> usize {
-    let (mut distinct, mut longest) = (0, 0);
+    let (mut distinct, mut longest, mut places) = (0, 0, 0);
     let mut before: Option<&Tokens> = None;
     for (items, &place) in order.iter().enumerate() {
         let tokens = waiting[place];
         let shared = before.map_or(0, |before| sharing.shared(before, tokens));
         distinct += tokens.len() - shared;
+        places += sharing.places(tokens.len() - shared);
         longest = longest.max(tokens.len());
         let rows = longest.saturating_mul(items + 1);
         let budget = if shared * 2 > tokens.len() { limits.together } else { limits.token_budget };
-        if items > 0 && (distinct > budget || rows > limits.rows(sharing)) {
+        if items > 0 && (distinct > budget || rows > limits.rows() || places > limits.places()) {
             return items;
         }
         before = Some(tokens);
@@ -261,6 +280,17 @@ mod tests {
         assert_eq!(next(&[10, 250, 12, 11]), [0, 2, 3]);
         assert_eq!(next(&[250, 10, 12, 11]), [0]);
         assert_eq!(next(&[]), Vec::<usize>::new());
+    }
+
+    #[test]
+    fn a_batch_over_blocks_takes_no_more_of_the_cache_than_there_is() {
+        let short = unmarked((0..100).map(|id| vec![id; 10]).collect());
+        let short: Vec<&Tokens> = short.iter().collect();
+        let limits = |block| Limits::new(Layout::Packed(Sharing::Blocks(block)), TOGETHER, 1_000);
+        assert_eq!(next_batch(&short, limits(16)).len(), 100);
+        // Each leaves most of its block empty.
+        assert_eq!(next_batch(&short, limits(128)).len(), 2 * TOGETHER / 128);
+        assert_eq!(next_batch(&short, limits(1 << 20)), [0]);
     }
 
     #[test]

@@ -12,8 +12,8 @@ use crate::Error;
 /// The queue's slots are allocated when the model is loaded, about a hundred bytes each.
 const MOST_QUEUED: usize = 1 << 20;
 
-/// A sequence leaves up to a block of its cache unused.
-const LARGEST_BLOCK: usize = 4_096;
+/// What ONNX Runtime takes, and as much of a cache as a short text may leave empty.
+const BLOCK_SIZES: [usize; 6] = [16, 32, 64, 128, 256, 512];
 
 /// What the instances' files may take together before the default is fewer instances than cores.
 const INSTANCES_BYTES: u64 = 2 << 30;
@@ -45,8 +45,9 @@ pub struct ModelConfig {
     /// whose caches hold no more; on a GPU the least of 4,096 to 65,536 that a trial at load finds nearly as fast as any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_budget: Option<usize>,
-    /// Tokens of a block of the cache that a model with paged attention works in, up to 4,096: sequences share whole blocks. Default:
-    /// the fastest of 16, 64 and 256 in a trial at load. Other models have no such cache.
+    /// Tokens of a block of the cache that a model with paged attention works in: 16, 32, 64, 128, 256 or 512. Sequences share whole
+    /// blocks. Default: the least that CUDA's fused kernel reads, which is 128 for most models. Other models have no cache, and
+    /// refuse it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub block_size: Option<usize>,
     /// Sequences in one batch. Default: 64 on a CPU, 512 on a GPU.
@@ -129,14 +130,7 @@ impl ModelConfig {
             0 => Err(Error::Config { key, detail: "is 0; give it a positive number".to_owned() }),
             _ => Ok(()),
         };
-        let at_most = |key, value, most| match value {
-            value if value > most => {
-                Err(Error::Config { key, detail: format!("is {value}; at most {most}") })
-            }
-            _ => Ok(()),
-        };
         positive("token_budget", self.token_budget.unwrap_or(1))?;
-        positive("block_size", self.block_size.unwrap_or(1))?;
         positive("max_batch", self.sequences_of_a_batch())?;
         positive("queue", self.queue)?;
         positive("threads", self.threads.unwrap_or(1))?;
@@ -149,8 +143,16 @@ impl ModelConfig {
             );
             return Err(Error::Config { key: "instances", detail });
         }
-        at_most("queue", self.queue, MOST_QUEUED)?;
-        at_most("block_size", self.block_size.unwrap_or(1), LARGEST_BLOCK)?;
+        if self.queue > MOST_QUEUED {
+            return Err(Error::Config {
+                key: "queue",
+                detail: format!("is {}; at most {MOST_QUEUED}", self.queue),
+            });
+        }
+        if let Some(tokens) = self.block_size.filter(|tokens| !BLOCK_SIZES.contains(tokens)) {
+            let detail = format!("is {tokens}; one of {BLOCK_SIZES:?}");
+            return Err(Error::Config { key: "block_size", detail });
+        }
         Ok(())
     }
 }
@@ -288,6 +290,11 @@ mod tests {
     fn zero_is_refused_by_name_and_so_is_an_unknown_key() {
         let config = ModelConfig { token_budget: Some(0), ..ModelConfig::new("m") };
         assert!(config.check().unwrap_err().to_string().starts_with("`token_budget` is 0"));
+        let block = |tokens| ModelConfig { block_size: Some(tokens), ..ModelConfig::new("m") }.check();
+        assert!(block(128).is_ok() && block(512).is_ok());
+        for tokens in [0, 8, 100, 1_024] {
+            assert!(block(tokens).unwrap_err().to_string().contains("one of [16, 32, 64, 128, 256, 512]"));
+        }
         assert!(toml::from_str::<ModelConfig>("path = \"m\"\nbatch = 3").is_err());
     }
 }

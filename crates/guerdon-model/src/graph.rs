@@ -2,7 +2,7 @@
 
 use ort::value::TensorElementType::{self, Int32, Int64};
 
-use crate::sharing::{BLOCK_SIZES, Sharing};
+use crate::sharing::Sharing;
 
 /// A packed graph, known by its inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,12 +47,12 @@ impl Graph {
         }
     }
 
-    /// What its sequences share; over blocks of a cache, before a size is chosen.
-    pub(crate) const fn sharing(self) -> Sharing {
+    /// What its sequences share. A paged one's depends on its cache.
+    pub(crate) const fn sharing(self) -> Option<Sharing> {
         match self {
-            Self::Decoder | Self::ChunkedDecoder => Sharing::Beginnings,
-            Self::PagedDecoder => Sharing::Blocks(BLOCK_SIZES[0]),
-            Self::Encoder => Sharing::Contexts,
+            Self::Decoder | Self::ChunkedDecoder => Some(Sharing::Beginnings),
+            Self::PagedDecoder => None,
+            Self::Encoder => Some(Sharing::Contexts),
         }
     }
 

@@ -6,8 +6,8 @@ use crate::batch::Limits;
 use crate::manifest::Manifest;
 use crate::session::{Engine as _, OrtEngine, SessionConfig};
 use crate::tokenize::Encoder;
-use crate::warm::{tuned_block, tuned_budget, warm_up};
-use crate::{Device, Error, ModelConfig};
+use crate::warm::{tuned_budget, warm_up};
+use crate::{Error, ModelConfig};
 
 /// Ready to run, each on a thread of its own, in batches of these limits.
 #[derive(Debug)]
@@ -33,6 +33,7 @@ impl Instances {
             device: config.device,
             threads,
             runtime: config.runtime.as_deref(),
+            block_size: config.block_size,
             pad: encoder.pad(),
         };
         let mut first = OrtEngine::load(&session)?;
@@ -40,14 +41,13 @@ impl Instances {
             encoder.mark_replies().map_err(refused)?;
         }
         let encoder = &*encoder;
-        let max_items = config.sequences_of_a_batch();
-        match config.block_size {
-            Some(tokens) => first.set_block_size(tokens),
-            None if config.device != Device::Cpu && !first.block_sizes().is_empty() => {
-                tuned_block(&mut first, encoder, max_items).map_err(refused)?;
-            }
-            None => {}
+        if let Some(most) = first.most_tokens().filter(|most| encoder.max_tokens() > *most) {
+            return Err(refused(format!(
+                "was exported for texts of {most} tokens, and `max_tokens` is {}: lower it, or export with a larger `--max-tokens`",
+                encoder.max_tokens()
+            )));
         }
+        let max_items = config.sequences_of_a_batch();
         let token_budget = match config.tokens_of_a_batch() {
             Some(tokens) => tokens,
             None => tuned_budget(&mut first, encoder, max_items).map_err(refused)?,

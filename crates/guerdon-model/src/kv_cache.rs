@@ -1,8 +1,8 @@
 //! The cache of keys and values that paged attention works in: memory on the model's device that stays there, and the binding of it.
 //!
 //! The graph takes each layer's keys and values as an input and gives them back as an output, and both are the same memory: it
-//! is updated in place. Nothing in it outlives a batch, which writes what it reads; what is kept is the memory, which
-//! grows to what the largest batch so far has needed. A model's first runs are its largest.
+//! is updated in place. Nothing in it outlives a batch, which writes what it reads; what is kept is the memory. It is taken once,
+//! when the model is loaded, for the largest batch that there will be.
 
 use ort::memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::{IoBinding, Session, SessionOutputs};
@@ -11,26 +11,29 @@ use ort::value::{DynTensor, PrimitiveTensorElementType, Tensor, TensorElementTyp
 use crate::Device;
 use crate::graph::is_cache;
 use crate::paged::Pages;
-use crate::sharing::BLOCK_SIZES;
 use crate::tokens::Tokens;
 
 /// A session's cache and its binding.
 #[derive(Debug)]
 pub(crate) struct KvCache {
     binding: IoBinding,
-    layers: Vec<Layer>,
+    parts: Vec<CachePart>,
     memory: Allocator,
     /// Memory of the host that the GPU reads without a copy of the driver's between.
     pinned: Option<Allocator>,
     host: MemoryInfo<'static>,
     output: String,
+    /// Tokens of a block.
     block: usize,
+    /// Blocks that there is memory for.
     blocks: usize,
+    /// So many did not fit.
+    too_many: Option<usize>,
 }
 
 /// The keys or the values of one layer.
 #[derive(Debug)]
-struct Layer {
+struct CachePart {
     input: String,
     kind: TensorElementType,
     kv_heads: i64,
@@ -39,45 +42,49 @@ struct Layer {
 
 impl KvCache {
     /// The cache of a paged graph, with no memory yet. `output` is the scores' name.
-    pub(crate) fn new(session: &Session, device: Device, output: &str) -> Result<Self, String> {
-        let layers: Vec<Layer> = session
-            .inputs()
-            .iter()
-            .filter(|input| is_cache(input.name()))
-            .map(|input| {
-                let (kind, shape) = (input.dtype().tensor_type(), input.dtype().tensor_shape());
-                match (kind, shape.map(|shape| &**shape)) {
-                    (Some(kind), Some(&[_, _, kv_heads, head])) if kv_heads > 0 && head > 0 => {
-                        Ok(Layer { input: input.name().to_owned(), kind, kv_heads, head })
-                    }
-                    _ => {
-                        Err(format!("takes `{}`, which is not [blocks, block, kv heads, head]", input.name()))
-                    }
+    pub(crate) fn new(
+        session: &Session,
+        device: Device,
+        output: &str,
+        block_size: Option<usize>,
+    ) -> Result<Self, String> {
+        const AGAIN: &str = "export it again with packed_decoder.py";
+        let inputs = session.inputs().iter().filter(|input| is_cache(input.name()));
+        let part = |input: &ort::value::Outlet| {
+            let (kind, shape) = (input.dtype().tensor_type(), input.dtype().tensor_shape());
+            match (kind, shape.map(|shape| &**shape)) {
+                (Some(kind), Some(&[_, _, kv_heads, head])) if kv_heads > 0 && head > 0 => {
+                    Ok(CachePart { input: input.name().to_owned(), kind, kv_heads, head })
                 }
-            })
-            .collect::<Result<_, _>>()?;
-        let outputs = session.outputs();
-        if let Some(layer) =
-            layers.iter().find(|layer| outputs.iter().all(|out| out.name() != layer.output()))
-        {
-            return Err(format!("takes `{}` and does not give it back as `{}`", layer.input, layer.output()));
+                _ => Err(format!(
+                    "takes `{}`, which is not [blocks, block, kv heads, head]; {AGAIN}",
+                    input.name()
+                )),
+            }
+        };
+        let parts: Vec<CachePart> = inputs.map(part).collect::<Result<_, _>>()?;
+        let head = parts.first().map(|part| part.head).ok_or_else(|| format!("takes no cache; {AGAIN}"))?;
+        let given = |name: &str| session.outputs().iter().any(|output| output.name() == name);
+        if let Some(part) = parts.iter().find(|part| !given(&part.output())) {
+            let (input, output) = (&part.input, part.output());
+            return Err(format!("takes `{input}` and does not give it back as `{output}`; {AGAIN}"));
         }
-        let parts = || -> ort::Result<_> {
+        let made = || -> ort::Result<_> {
             let host =
                 MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Device, MemoryType::CPUOutput)?;
             Ok((session.create_binding()?, memory(session, device)?, host))
         };
-        let (binding, memory, host) = parts().map_err(|error| error.to_string())?;
-        let pinned = pinned(session, device);
+        let (binding, memory, host) = made().map_err(|error| error.to_string())?;
         Ok(Self {
             binding,
-            layers,
+            parts,
             memory,
-            pinned,
+            pinned: pinned(session, device),
             host,
             output: output.to_owned(),
-            block: BLOCK_SIZES[0],
+            block: block_size.unwrap_or_else(|| fused_block(head)),
             blocks: 0,
+            too_many: None,
         })
     }
 
@@ -86,12 +93,10 @@ impl KvCache {
         self.block
     }
 
-    /// Sets them, and gives the memory of blocks of another size back.
-    pub(crate) fn set_block(&mut self, tokens: usize) {
-        if tokens != self.block {
-            self.binding.clear();
-            (self.block, self.blocks) = (tokens, 0);
-        }
+    /// Takes memory for so many tokens, no more and no less.
+    pub(crate) fn reserve(&mut self, tokens: usize) -> Result<(), String> {
+        let blocks = tokens.div_ceil(self.block);
+        if blocks == self.blocks { Ok(()) } else { self.take(blocks) }
     }
 
     /// Runs one batch. The scores are the outputs' `output`, in the order of `sequences`.
@@ -100,14 +105,16 @@ impl KvCache {
         session: &'a mut Session,
         sequences: &[&Tokens],
     ) -> Result<SessionOutputs<'a>, String> {
-        let too_many = || format!("{} sequences are too many to page", sequences.len());
+        let too_many = || format!("{} sequences have too many tokens; lower `token_budget`", sequences.len());
         let pages = Pages::of(sequences, self.block).ok_or_else(too_many)?;
+        if pages.blocks > self.blocks {
+            self.take(pages.blocks)?;
+        }
         self.bind(pages, sequences.len()).map_err(|error| error.to_string())?;
         session.run_binding(&self.binding).map_err(|error| error.to_string())
     }
 
     fn bind(&mut self, pages: Pages, rows: usize) -> ort::Result<()> {
-        self.grow(pages.blocks)?;
         let widest = pages.block_table.len() / rows.max(1);
         self.bind_input("token_ids", vec![pages.token_ids.len()], pages.token_ids)?;
         self.bind_input("cu_seqlens", vec![rows + 1], pages.cu_seqlens)?;
@@ -121,7 +128,7 @@ impl KvCache {
         self.binding.bind_output_to_device(self.output.as_str(), &self.host)
     }
 
-    /// Binds a copy of `data` that is on its way to the device.
+    /// Binds `data`, which is copied to the device.
     fn bind_input<T>(&mut self, name: &str, shape: Vec<usize>, data: Vec<T>) -> ort::Result<()>
     where
         T: PrimitiveTensorElementType + std::fmt::Debug + Copy + 'static,
@@ -137,30 +144,58 @@ impl KvCache {
         self.binding.bind_input(name, &tensor)
     }
 
-    /// Makes room for so many blocks, and a quarter more, so that batches that vary a little do not each take memory anew.
-    fn grow(&mut self, blocks: usize) -> ort::Result<()> {
-        if blocks <= self.blocks {
-            return Ok(());
+    /// Makes room for so many blocks. What does not fit once is not tried again: the attempt would cost what there is.
+    fn take(&mut self, blocks: usize) -> Result<(), String> {
+        let (tokens, block) = (blocks * self.block, self.block);
+        let full = |detail: &str| {
+            format!(
+                "no memory for a cache of {tokens} tokens in blocks of {block}; lower `token_budget` or `max_tokens`{detail}"
+            )
+        };
+        if self.too_many.is_some_and(|too_many| blocks >= too_many) {
+            return Err(full(""));
         }
+        let before = self.blocks;
+        self.try_take(blocks).map_err(|error| {
+            self.too_many = Some(blocks);
+            // The cache that there was; where not even that fits any more, the next batch says so.
+            let _ = self.try_take(before);
+            full(&format!(": {error}"))
+        })
+    }
+
+    fn try_take(&mut self, blocks: usize) -> ort::Result<()> {
         // Given back before more is taken: the two may not fit side by side.
         self.binding.clear();
         self.blocks = 0;
-        let blocks = blocks + blocks / 4;
         let int64 = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-        for layer in &self.layers {
-            let shape = [int64(blocks), int64(self.block), layer.kv_heads, layer.head];
-            let tensor = DynTensor::new(&self.memory, layer.kind, shape)?;
-            self.binding.bind_input(layer.input.as_str(), &tensor)?;
-            self.binding.bind_output(layer.output(), tensor)?;
+        for part in &self.parts {
+            let shape = [int64(blocks), int64(self.block), part.kv_heads, part.head];
+            #[cfg_attr(not(test), expect(unused_mut, reason = "tests fill it with what must not be read"))]
+            let mut tensor = DynTensor::new(&self.memory, part.kind, shape)?;
+            #[cfg(test)]
+            tensor.try_extract_tensor_mut::<f32>()?.1.fill(f32::NAN);
+            self.binding.bind_input(part.input.as_str(), &tensor)?;
+            self.binding.bind_output(part.output(), tensor)?;
         }
         self.blocks = blocks;
         Ok(())
     }
 }
 
-impl Layer {
+impl CachePart {
     fn output(&self) -> String {
         format!("{}.out", self.input)
+    }
+}
+
+/// The least block that the fused kernel of ONNX Runtime's PagedAttention reads for heads of this width (`flash_min_block_size` in its
+/// paged_attention.cc). Smaller ones share more, and have every layer gather its keys and values.
+const fn fused_block(head: i64) -> usize {
+    match head {
+        ..=64 => 256,
+        65..=128 => 128,
+        _ => 64,
     }
 }
 
@@ -180,4 +215,72 @@ fn pinned(session: &Session, device: Device) -> Option<Allocator> {
     let pinned = MemoryInfo::new(kind, i32::from(number), AllocatorType::Device, MemoryType::CPUInput)
         .and_then(|info| Allocator::new(session, info));
     pinned.inspect_err(|error| tracing::warn!(%error, "no pinned memory; inputs are copied once more")).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::manifest::Manifest;
+    use crate::session::{Engine as _, OrtEngine, SessionConfig};
+
+    fn engine(block_size: Option<usize>) -> OrtEngine {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tiny-decoder-paged");
+        let manifest = Manifest::load(&folder).unwrap();
+        let model = folder.join(&manifest.files.model);
+        let config = SessionConfig {
+            model: &model,
+            output: &manifest.output,
+            device: Device::Cpu,
+            threads: 1,
+            runtime: None,
+            block_size,
+            pad: 0,
+        };
+        OrtEngine::load(&config).unwrap()
+    }
+
+    /// Sequences that begin alike, of one token, that begin as another goes on, and twice the same.
+    fn texts() -> Vec<Tokens> {
+        let long = |last: u32| (0..60).map(|place| place * 7 % 23).chain([last]).collect::<Vec<u32>>();
+        let texts =
+            [long(1), vec![5], long(2), long(1), long(3)[..20].to_vec(), vec![9; 40], long(3)[..16].to_vec()];
+        texts.map(Tokens::unmarked).into()
+    }
+
+    #[test]
+    fn scores_do_not_depend_on_the_size_of_a_block_or_of_the_cache() {
+        let texts = texts();
+        let together: Vec<&Tokens> = texts.iter().collect();
+        let mut engine_of_fused = engine(None);
+        assert_eq!(engine_of_fused.layout(), engine(Some(256)).layout());
+        let alone: Vec<f32> = texts.iter().map(|text| engine_of_fused.run(&[text]).unwrap()[0]).collect();
+        for block in [16, 32, 64, 256] {
+            let mut engine = engine(Some(block));
+            // The cache grows, is made smaller, grows again; it is never clean.
+            engine.run(&together[1..2]).unwrap();
+            for _ in 0..2 {
+                for (score, alone) in engine.run(&together).unwrap().iter().zip(&alone) {
+                    assert!((score - alone).abs() < 1e-5, "{block}: {score} against {alone}");
+                }
+                engine.reserve(16).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn a_cache_that_does_not_fit_is_refused_with_its_size_and_smaller_batches_run_on() {
+        let mut engine = engine(Some(16));
+        for _ in 0..2 {
+            let error = engine.reserve(1 << 50).unwrap_err();
+            assert!(error.contains("1125899906842624 tokens") && error.contains("`token_budget`"), "{error}");
+            assert!(engine.run(&[&Tokens::unmarked([1, 2, 3])]).unwrap()[0].is_finite());
+        }
+    }
+
+    #[test]
+    fn blocks_are_those_of_the_fused_kernel() {
+        assert_eq!([32, 64, 80, 128, 256].map(fused_block), [256, 256, 128, 128, 64]);
+    }
 }

@@ -32,6 +32,7 @@ pub struct Model {
     hash: String,
     device: Device,
     encoder: Arc<Encoder>,
+    limits: Limits,
     queue: Queue,
     cache: ScoreCache,
     observer: Observer,
@@ -126,6 +127,7 @@ impl Model {
             hash,
             device: config.device,
             encoder: Arc::new(encoder),
+            limits,
             queue,
             cache,
             observer,
@@ -164,6 +166,12 @@ impl Model {
         };
         let about = if about.is_empty() { String::new() } else { format!(": {about}") };
         format!("{name} on {}, {} tokens of {format}{about}", self.device, self.encoder.max_tokens())
+    }
+
+    /// How it batches, in a sentence.
+    #[must_use]
+    pub fn batching(&self) -> String {
+        self.limits.to_string()
     }
 
     /// Takes no more questions, answers those that were taken, and joins the device threads. It blocks while it does;

@@ -18,7 +18,7 @@ use crate::kv_cache::KvCache;
 use crate::manifest::Output;
 use crate::packed::Packing;
 use crate::padded::Fill;
-use crate::sharing::{BLOCK_SIZES, Sharing};
+use crate::sharing::Sharing;
 use crate::tokens::Tokens;
 use crate::{Device, Error, runtime};
 
@@ -30,14 +30,14 @@ pub(crate) trait Engine: Send + 'static {
     /// One raw score per sequence, in order; NaN and infinities are the caller's to judge. Sequences are never empty.
     fn run(&mut self, sequences: &[&Tokens]) -> Result<Vec<f32>, String>;
 
-    /// The sizes of a block of its cache that are worth a try, in tokens; none if it has no cache.
-    fn block_sizes(&self) -> &'static [usize] {
-        &[]
+    /// Takes the memory of a cache with room for so many tokens, if it works in one.
+    fn reserve(&mut self, _tokens: usize) -> Result<(), String> {
+        Ok(())
     }
-
-    /// Sets the size of a block, which changes its layout.
-    fn set_block_size(&mut self, _tokens: usize) {}
 }
+
+/// Where a graph of ours says how many positions it has.
+const MOST_TOKENS: &str = "guerdon.max_tokens";
 
 /// What a session is made from.
 #[derive(Debug)]
@@ -47,6 +47,8 @@ pub(crate) struct SessionConfig<'a> {
     pub(crate) device: Device,
     pub(crate) threads: usize,
     pub(crate) runtime: Option<&'a Path>,
+    /// Tokens of a block of its cache, if it has one.
+    pub(crate) block_size: Option<usize>,
     /// What stands in the padding; the mask hides it.
     pub(crate) pad: u32,
 }
@@ -66,7 +68,7 @@ enum Inputs {
     /// By name, each `[batch, longest]`.
     Padded(Vec<(String, Fill)>),
     /// Every distinct token once.
-    Packed(Graph),
+    Packed(Graph, Sharing),
     /// The same, over blocks of a cache.
     Paged(Box<KvCache>),
 }
@@ -94,9 +96,15 @@ impl OrtEngine {
     pub(crate) fn asks_for_replies(&self) -> bool {
         match &self.inputs {
             Inputs::Padded(inputs) => inputs.iter().any(|(_, fill)| *fill == Fill::Reply),
-            Inputs::Packed(graph) => *graph == Graph::Encoder,
+            Inputs::Packed(graph, _) => *graph == Graph::Encoder,
             Inputs::Paged(_) => false,
         }
+    }
+
+    /// The longest text that the graph has positions for, if it says so. Beyond them the operators that turn queries and keys may
+    /// read what is no angle, and not fail.
+    pub(crate) fn most_tokens(&self) -> Option<usize> {
+        self.session.metadata().ok()?.custom(MOST_TOKENS)?.parse().ok()
     }
 
     fn scores(&mut self, inputs: Named<'_>, rows: usize) -> Result<Vec<f32>, String> {
@@ -108,17 +116,23 @@ impl OrtEngine {
 impl Inputs {
     fn of(session: &Session, config: &SessionConfig<'_>) -> Result<Self, String> {
         let inputs = session.inputs().iter().map(|input| (input.name(), input.dtype().tensor_type()));
-        match Graph::of(&inputs)? {
-            Some(Graph::PagedDecoder) => {
-                let cache = KvCache::new(session, config.device, &config.output.name)?;
-                Ok(Self::Paged(Box::new(cache)))
-            }
-            Some(graph) => Ok(Self::Packed(graph)),
-            None => inputs
-                .map(|(name, kind)| Ok((name.to_owned(), Fill::of(name, kind)?)))
-                .collect::<Result<_, _>>()
-                .map(Self::Padded),
+        let graph = Graph::of(&inputs)?;
+        if graph == Some(Graph::PagedDecoder) {
+            let cache = KvCache::new(session, config.device, &config.output.name, config.block_size)?;
+            return Ok(Self::Paged(Box::new(cache)));
         }
+        if let Some(tokens) = config.block_size {
+            return Err(format!(
+                "has no cache to work in, of which `block_size` = {tokens} could be; remove it"
+            ));
+        }
+        if let Some((graph, sharing)) = graph.and_then(|graph| Some((graph, graph.sharing()?))) {
+            return Ok(Self::Packed(graph, sharing));
+        }
+        inputs
+            .map(|(name, kind)| Ok((name.to_owned(), Fill::of(name, kind)?)))
+            .collect::<Result<_, _>>()
+            .map(Self::Padded)
     }
 }
 
@@ -126,18 +140,15 @@ impl Engine for OrtEngine {
     fn layout(&self) -> Layout {
         match &self.inputs {
             Inputs::Padded(_) => Layout::Padded,
-            Inputs::Packed(graph) => Layout::Packed(graph.sharing()),
+            Inputs::Packed(_, sharing) => Layout::Packed(*sharing),
             Inputs::Paged(cache) => Layout::Packed(Sharing::Blocks(cache.block())),
         }
     }
 
-    fn block_sizes(&self) -> &'static [usize] {
-        if matches!(self.inputs, Inputs::Paged(_)) { &BLOCK_SIZES } else { &[] }
-    }
-
-    fn set_block_size(&mut self, tokens: usize) {
-        if let Inputs::Paged(cache) = &mut self.inputs {
-            cache.set_block(tokens);
+    fn reserve(&mut self, tokens: usize) -> Result<(), String> {
+        match &mut self.inputs {
+            Inputs::Paged(cache) => cache.reserve(tokens),
+            Inputs::Padded(_) | Inputs::Packed(..) => Ok(()),
         }
     }
 
@@ -159,10 +170,10 @@ impl Engine for OrtEngine {
                     .collect::<Result<_, _>>()?;
                 self.scores(inputs, rows)
             }
-            Inputs::Packed(graph) => {
-                let graph = *graph;
+            Inputs::Packed(graph, sharing) => {
+                let (graph, sharing) = (*graph, *sharing);
                 let too_many = || format!("{rows} sequences of up to {longest} tokens are too many to pack");
-                let packing = Packing::of(sequences, graph.sharing()).ok_or_else(too_many)?;
+                let packing = Packing::of(sequences, sharing).ok_or_else(too_many)?;
                 let chunked = graph == Graph::ChunkedDecoder;
                 let chunks =
                     if chunked { Chunks::of(&packing).ok_or_else(too_many)? } else { Chunks::default() };
@@ -281,16 +292,4 @@ fn column(output: &DynValue, rows: usize, wanted: &Output) -> Result<Vec<f32>, S
         ));
     }
     Ok(data.iter().copied().skip(index).step_by(labels).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_paged_model_on_a_cpu_is_told_what_to_do() {
-        let error = "Could not find an implementation for PagedAttention(1) node with name ''";
-        assert!(does_not_load(Device::Cpu, error).contains("`--attention chunks`"));
-        assert_eq!(does_not_load(Device::Cuda(0), "no driver"), "does not load on cuda:0: no driver");
-    }
 }

@@ -15,9 +15,6 @@ use std::cmp::Ordering;
 
 use crate::tokens::Tokens;
 
-/// Tokens of a block that are worth a try. Small ones share more, large ones are read faster.
-pub(crate) const BLOCK_SIZES: [usize; 3] = [16, 64, 256];
-
 /// What the sequences of a packed graph share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sharing {
@@ -52,6 +49,14 @@ impl Sharing {
             Self::Blocks(block) => alike().min(tokens.len().saturating_sub(1)) / block * block,
             Self::Contexts if before.context() == tokens.context() => tokens.context().len(),
             Self::Contexts => 0,
+        }
+    }
+
+    /// The places of a cache that so many tokens take: whole blocks of it.
+    pub(crate) const fn places(self, tokens: usize) -> usize {
+        match self {
+            Self::Blocks(block) => tokens.div_ceil(block) * block,
+            _ => tokens,
         }
     }
 

@@ -1,5 +1,5 @@
-//! A model's first runs, before it may be asked: how large a batch and a block should be, where nobody said; what cannot run is
-//! found now, and the device's memory grows once.
+//! A model's first runs, before it may be asked: how large a batch should be, where nobody said; what cannot run is found
+//! now, and the device's memory grows once.
 
 use std::time::Instant;
 
@@ -17,13 +17,11 @@ const NEARLY: f64 = 0.97;
 /// The longest text of a trial; about what dialogues are. Longer ones would measure attention.
 const TRIAL_TEXT: usize = 512;
 
-/// Replies to each prompt, where sharing is tried, each a quarter as long as its prompt; and the tokens of such a trial.
-const TRIAL_REPLIES: usize = 8;
-const TRIAL_TOKENS: usize = 16_384;
-
-/// Runs a plain dialogue, whose score must be a number; then the tokenizer's last id, which the model must know; then the
-/// largest batch there will be, such as a `max_tokens` beyond the model's positions cannot survive.
+/// Takes the memory of the largest batch there will be. Runs a plain dialogue, whose score must be a number; then the
+/// tokenizer's last id, which the model must know; then a largest batch, such as a `max_tokens` beyond the model's positions
+/// cannot survive.
 pub(crate) fn warm_up(engine: &mut impl Engine, encoder: &Encoder, limits: Limits) -> Result<(), String> {
+    engine.reserve(limits.places().max(encoder.max_tokens()))?;
     let probe = encoder.probe()?.tokens;
     let scores = engine.run(&[&probe]).map_err(|error| format!("does not run: {error}"))?;
     if !scores.iter().all(|score| score.is_finite()) {
@@ -52,46 +50,19 @@ pub(crate) fn tuned_budget(
 ) -> Result<usize, String> {
     let probe = encoder.probe()?.tokens;
     let length = encoder.max_tokens().min(TRIAL_TEXT);
+    let layout = engine.layout();
     best(|budget| {
+        engine.reserve(Limits::new(layout, budget, max_items).places())?;
         let batch = strangers(encoder, &probe, length, budget, max_items);
         let batch: Vec<&Tokens> = batch.iter().collect();
+        // The first run of a shape takes memory and chooses kernels.
+        engine.run(&batch)?;
+        let started = Instant::now();
+        engine.run(&batch)?;
         #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
         let tokens = (batch.len() * length) as f64;
-        Ok(tokens / timed(engine, &batch)?)
+        Ok(tokens / started.elapsed().as_secs_f64())
     })
-}
-
-/// The size of a block of the engine's cache, by trial: the one in which samples of prompts are scored fastest.
-pub(crate) fn tuned_block(
-    engine: &mut impl Engine,
-    encoder: &Encoder,
-    max_items: usize,
-) -> Result<(), String> {
-    let probe = encoder.probe()?.tokens;
-    let length = encoder.max_tokens().min(TRIAL_TEXT) * 4 / 5;
-    let batch = samples(encoder, &probe, length, max_items);
-    let batch: Vec<&Tokens> = batch.iter().collect();
-    let (mut fastest, mut failure) = (None, String::new());
-    for &tokens in engine.block_sizes() {
-        engine.set_block_size(tokens);
-        match timed(engine, &batch) {
-            Ok(time) if fastest.is_none_or(|(least, _)| time < least) => fastest = Some((time, tokens)),
-            Ok(_) => {}
-            Err(error) => failure = error,
-        }
-    }
-    let (_, tokens) =
-        fastest.ok_or_else(|| format!("does not run on {} texts at once: {failure}", batch.len()))?;
-    engine.set_block_size(tokens);
-    Ok(())
-}
-
-/// The time of a run, in seconds. The one before it takes memory and chooses kernels.
-fn timed(engine: &mut impl Engine, batch: &[&Tokens]) -> Result<f64, String> {
-    engine.run(batch)?;
-    let started = Instant::now();
-    engine.run(batch)?;
-    Ok(started.elapsed().as_secs_f64())
 }
 
 /// The least of [`BUDGETS`] that is nearly as fast as the fastest. `speed` gives tokens a second; what fails, such as for want
@@ -130,18 +101,6 @@ fn strangers(
     (0..items).map(text).collect()
 }
 
-/// Replies to prompts of `length` tokens that share nothing, in as many texts as a trial holds.
-fn samples(encoder: &Encoder, probe: &Tokens, length: usize, max_items: usize) -> Vec<Tokens> {
-    let reply = (length / 4).max(1);
-    let prompts = (TRIAL_TOKENS / (length + TRIAL_REPLIES * reply)).max(1) * length;
-    let prompts = strangers(encoder, probe, length, prompts, max_items.div_ceil(TRIAL_REPLIES));
-    let replies = strangers(encoder, probe, reply, TRIAL_REPLIES * reply, max_items);
-    let joined = |prompt: &Tokens, reply: &Tokens| {
-        Tokens::unmarked(prompt.ids.iter().chain(&*reply.ids).copied().collect::<Vec<u32>>())
-    };
-    prompts.iter().flat_map(|prompt| replies.iter().map(|reply| joined(prompt, reply))).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -151,46 +110,28 @@ mod tests {
     use crate::batch::Layout;
     use crate::manifest::Manifest;
     use crate::session::{OrtEngine, SessionConfig};
-    use crate::sharing::Sharing;
 
-    fn loaded(folder: &Path) -> (OrtEngine, Encoder) {
-        let manifest = Manifest::load(folder).unwrap();
-        let encoder = Encoder::load(folder, &manifest).unwrap();
+    #[test]
+    fn a_real_session_is_tried_with_texts_that_share_nothing() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tiny-decoder");
+        let manifest = Manifest::load(&folder).unwrap();
+        let encoder = Encoder::load(&folder, &manifest).unwrap();
         let config = SessionConfig {
             model: &folder.join(&manifest.files.model),
             output: &manifest.output,
             device: Device::Cpu,
             threads: 1,
             runtime: None,
+            block_size: None,
             pad: encoder.pad(),
         };
-        (OrtEngine::load(&config).unwrap(), encoder)
-    }
-
-    #[test]
-    fn a_real_session_is_tried_with_texts_that_share_nothing() {
-        let (mut engine, encoder) = loaded(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tiny-decoder"));
+        let mut engine = OrtEngine::load(&config).unwrap();
         assert!(BUDGETS.contains(&tuned_budget(&mut engine, &encoder, 16).unwrap()));
 
         let texts = strangers(&encoder, &encoder.probe().unwrap().tokens, 30, 300, 64);
         let texts: Vec<&Tokens> = texts.iter().collect();
         let Layout::Packed(sharing) = engine.layout() else { panic!("a packed decoder") };
         assert_eq!((texts.len(), sharing.nodes(&texts)), (10, 300));
-    }
-
-    #[test]
-    fn a_block_is_tried_where_there_is_a_cache_with_samples_that_share_their_prompts() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tiny-decoder-paged");
-        let (mut engine, encoder) = loaded(&folder);
-        assert_eq!(engine.layout(), Layout::Packed(Sharing::Blocks(16)));
-        tuned_block(&mut engine, &encoder, 16).unwrap();
-        let Layout::Packed(Sharing::Blocks(chosen)) = engine.layout() else { panic!("a paged decoder") };
-        assert!(engine.block_sizes().contains(&chosen));
-
-        let probe = encoder.probe().unwrap().tokens;
-        let texts = samples(&encoder, &probe, 100, 64);
-        assert_eq!(Sharing::Beginnings.nodes(&texts.iter().collect::<Vec<_>>()), 8 * (100 + 8 * 25));
-        assert_eq!(samples(&encoder, &probe, 100, usize::MAX).len(), TRIAL_TOKENS / 300 * TRIAL_REPLIES);
     }
 
     #[test]

@@ -1,5 +1,6 @@
-"""Writes tests/tiny-decoder/, tests/tiny-decoder-cpu/ and tests/tiny-decoder-paged/: a packed decoder of 30 kilobytes, its attention
-by rows, by chunks and over the blocks of a cache, with reference scores computed by transformers.
+"""Writes tests/tiny-decoder/, tests/tiny-decoder-cpu/, tests/tiny-decoder-paged/ and tests/tiny-decoder-cuda/: a packed decoder of 30
+kilobytes, its attention by rows, by chunks and over the blocks of a cache, once with a stand-in for the operator and once as it
+is, with reference scores computed by transformers.
 
     python tests/make_tiny_decoder.py            needs torch, transformers, onnx and jinja2; nothing else of the tests does
 
@@ -18,7 +19,8 @@ import torch
 from transformers import Qwen3Config, Qwen3ForSequenceClassification
 
 HERE = Path(__file__).parent
-OUT = {"rows": HERE / "tiny-decoder", "chunks": HERE / "tiny-decoder-cpu", "paged": HERE / "tiny-decoder-paged"}
+OUT = {"rows": HERE / "tiny-decoder", "chunks": HERE / "tiny-decoder-cpu", "paged": HERE / "tiny-decoder-paged",
+       "cuda": HERE / "tiny-decoder-cuda"}
 sys.path.insert(0, str(HERE.parents[2] / "examples" / "reward-model"))
 sys.path.insert(0, str(HERE))
 import packed_decoder  # noqa: E402
@@ -62,9 +64,14 @@ def main():
 
 
 def write(model, attention, out):
-    graph = packed_decoder.build(model, max_tokens=MAX_TOKENS, attention=attention)
-    # There is no PagedAttention without a GPU.
-    packed_decoder.save(stand_in(graph) if attention == "paged" else graph, str(out / "model.onnx"))
+    if attention == "cuda":
+        graph = packed_decoder.build(model, "float16", MAX_TOKENS, "paged")
+    elif attention == "paged":
+        # In 32 bits, which the operator itself does not compute in; it is taken out at once.
+        graph = stand_in(packed_decoder.build(model, "float32", MAX_TOKENS, "paged"))
+    else:
+        graph = packed_decoder.build(model, "float32", MAX_TOKENS, attention)
+    packed_decoder.save(graph, str(out / "model.onnx"))
     shutil.copy(HERE / "tiny" / "tokenizer.json", out / "tokenizer.json")
     (out / "chat_template.jinja").write_text(TEMPLATE)
     digest = {name: hashlib.sha256((out / name).read_bytes()).hexdigest() for name in ("model.onnx", "tokenizer.json", "chat_template.jinja")}

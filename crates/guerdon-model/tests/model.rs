@@ -112,6 +112,35 @@ async fn samples_of_one_prompt_pay_for_the_prompt_once() {
     }
 }
 
+fn refusal(config: &ModelConfig) -> String {
+    Model::load(config, Arc::new(|_| {})).unwrap_err().to_string()
+}
+
+fn decoder(folder: &str) -> ModelConfig {
+    ModelConfig::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(folder))
+}
+
+#[test]
+fn a_decoder_that_needs_cuda_says_so_on_a_cpu_and_what_to_do() {
+    // It gets as far as the missing kernel: ONNX Runtime knows the operator and agrees with its inputs and their types.
+    let error = refusal(&decoder("tiny-decoder-cuda"));
+    assert!(error.contains("PagedAttention") && error.contains("`--attention chunks`"), "{error}");
+}
+
+#[test]
+fn a_text_longer_than_the_graphs_positions_is_refused_when_the_model_is_loaded() {
+    for folder in ["tiny-decoder", "tiny-decoder-cpu", "tiny-decoder-paged"] {
+        let error = refusal(&ModelConfig { max_tokens: Some(161), ..decoder(folder) });
+        assert!(error.contains("texts of 160 tokens, and `max_tokens` is 161"), "{error}");
+    }
+}
+
+#[test]
+fn a_block_size_is_refused_by_a_model_without_a_cache() {
+    let error = refusal(&ModelConfig { block_size: Some(16), ..decoder("tiny-decoder") });
+    assert!(error.contains("`block_size` = 16") && error.contains("remove it"), "{error}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_turn_that_was_asked_about_is_scored_by_what_came_before_it() {
     let (model, _) = load(&ModelConfig::new(tiny()));

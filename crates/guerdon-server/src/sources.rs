@@ -71,15 +71,21 @@ impl Loader {
             .files
             .extend(config.auth.tokens.iter().filter_map(|token| Some(root.join(token.file.as_ref()?))));
         let auth = Auth::load(&config.auth, &root, self.source.environment.as_ref())?;
+        // Before models are loaded, which takes long.
+        let default_profile = config.default_profile().ok_or(LoadError::NoDefaultProfile)?;
+        if !config.profiles.contains_key(default_profile) {
+            return Err(LoadError::unknown(
+                "default_profile",
+                default_profile,
+                "profiles",
+                config.profiles.keys(),
+            ));
+        }
+        let default_profile = ProfileName::from(default_profile);
         let mut profiles = BTreeMap::new();
         for (name, profile) in &config.profiles {
             profiles.insert(name.clone(), self.profile(name, profile, &config, &root, gathered)?);
         }
-        let default_profile = config.default_profile().ok_or(LoadError::NoDefaultProfile)?;
-        if !profiles.contains_key(default_profile) {
-            return Err(LoadError::unknown("default_profile", default_profile, "profiles", profiles.keys()));
-        }
-        let default_profile = ProfileName::from(default_profile);
         let files = gathered.files.clone();
         Ok(Live { generation, config, default_profile, profiles, auth, files })
     }

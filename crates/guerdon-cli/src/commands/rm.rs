@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use guerdon_model::{BatchEvent, Model, ModelConfig, ModelEvent};
+use guerdon_model::{BatchEvent, BatchOutcome, Model, ModelConfig, ModelEvent};
 use guerdon_types::{Rollout, ScoreTurns};
 use serde_json::Value;
 
@@ -111,7 +111,7 @@ const fn verdict(good: bool) -> &'static str {
 
 fn bench(config: &ModelConfig, rows: &[Row]) -> anyhow::Result<ExitCode> {
     let run = score(config, rows)?;
-    println!("{}", run.about);
+    println!("{}; {}", run.about, run.batching);
     let sum = |count: fn(&BatchEvent) -> usize| run.batches.iter().map(count).sum::<usize>();
     let (items, tokens, computed) =
         (sum(|batch| batch.items), sum(|batch| batch.tokens), sum(|batch| batch.computed_tokens));
@@ -129,12 +129,17 @@ fn bench(config: &ModelConfig, rows: &[Row]) -> anyhow::Result<ExitCode> {
         run.batches.len(),
         computed_tokens / asked,
     );
+    let failed = run.batches.iter().filter(|batch| batch.outcome != BatchOutcome::Scored).count();
+    if failed > 0 {
+        println!("{failed} batches failed and were halved until what failed was alone");
+    }
     Ok(ExitCode::SUCCESS)
 }
 
 /// What scoring a file gave.
 struct Run {
     about: String,
+    batching: String,
     hash: String,
     /// Of every asked turn, in order.
     scores: Vec<f32>,
@@ -173,5 +178,6 @@ fn score(config: &ModelConfig, rows: &[Row]) -> anyhow::Result<Run> {
     scored.sort_unstable_by_key(|(place, _)| *place);
     let batches = std::mem::take(&mut *batches.lock().unwrap_or_else(PoisonError::into_inner));
     let scores = scored.into_iter().flat_map(|(_, scores)| scores).collect();
-    Ok(Run { about: model.about(), hash: model.hash().to_owned(), scores, batches, seconds })
+    let (about, batching, hash) = (model.about(), model.batching(), model.hash().to_owned());
+    Ok(Run { about, batching, hash, scores, batches, seconds })
 }

@@ -1,0 +1,55 @@
+"""Asks a guerdon server for all rollouts of a file in one request, three times, after one that is not counted.
+
+    python ask.py SERVER_PID NAME ROLLOUTS.jsonl         the server listens on 127.0.0.1:8790; NAME is printed with the figures
+"""
+
+import json
+import pathlib
+import sys
+import time
+import urllib.request
+
+URL = "http://127.0.0.1:8790"
+
+
+def wait_for(pid):
+    while True:
+        try:
+            return urllib.request.urlopen(URL + "/readyz")
+        except OSError:
+            if has_ended(pid):
+                sys.exit("the server ended before it was ready; the log says why")
+            time.sleep(0.5)
+
+
+def has_ended(pid):
+    """Gone, or not yet waited for by the shell that started it."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def post(rollouts):
+    body = json.dumps({"rollouts": rollouts}).encode()
+    request = urllib.request.Request(URL + "/v1/score", body, {"Content-Type": "application/json"})
+    reply = json.load(urllib.request.urlopen(request))
+    without = sum(result["reward"] is None for result in reply["results"])
+    if without:
+        sys.exit(f"{without} of {len(rollouts)} rollouts have no reward")
+
+
+def main():
+    wait_for(int(sys.argv[1]))
+    rollouts = [json.loads(line) for line in open(sys.argv[3], encoding="utf-8")]
+    post(rollouts)
+    times = []
+    for _ in range(3):
+        started = time.perf_counter()
+        post(rollouts)
+        times.append(time.perf_counter() - started)
+    middle = sorted(times)[1]
+    print(f"{sys.argv[2]}: {len(rollouts)} rollouts in one request: {middle:.3f} s, {len(rollouts) / middle:.1f} rollouts/s (median of {times})")
+
+
+main()
