@@ -165,9 +165,9 @@ pub(crate) struct RmModel {
     /// The folder that holds guerdon.model.toml
     #[arg(value_name = "MODEL")]
     pub(crate) model: PathBuf,
-    /// cpu, cuda or cuda:1
+    /// cpu, cuda, cuda:1, or cuda:0,1 for several
     #[arg(long, default_value = "cpu")]
-    pub(crate) device: guerdon_model::Device,
+    pub(crate) device: guerdon_model::Devices,
     /// ONNX Runtime's shared library; default: see `make onnxruntime`
     #[arg(long, env = "ORT_DYLIB_PATH", value_name = "FILE")]
     pub(crate) runtime: Option<PathBuf>,

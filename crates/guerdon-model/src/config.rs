@@ -1,13 +1,12 @@
 //! Which model to run, on what, and how large its batches and its queue may grow.
 
-use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::device::{Device, Devices};
 
 /// The queue's slots are allocated when the model is loaded, about a hundred bytes each.
 const MOST_QUEUED: usize = 1 << 20;
@@ -24,9 +23,10 @@ const INSTANCES_BYTES: u64 = 2 << 30;
 pub struct ModelConfig {
     /// The model's folder, which holds `guerdon.model.toml`.
     pub path: PathBuf,
-    /// `cpu`, `cuda` or `cuda:N`. A CUDA device that cannot be used is an error, never the CPU in its place.
+    /// `cpu`, `cuda` or `cuda:N`; `cuda:0,1` for several GPUs, each with a copy of the model and a device thread, which share the
+    /// queue. A CUDA device that cannot be used is an error, never the CPU in its place.
     #[serde(default)]
-    pub device: Device,
+    pub device: Devices,
     /// Copies of the model on a CPU, each with a device thread of its own, which share the queue. Default: one per physical core
     /// as far as their files together stay within 2 GiB, since batches side by side are faster than threads that share a
     /// batch. (In memory, weights stored in 8 bits take four times their file.) Fewer copies answer a lone request sooner. A
@@ -77,7 +77,7 @@ impl ModelConfig {
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
-            device: Device::default(),
+            device: Devices::default(),
             instances: None,
             threads: None,
             runtime: None,
@@ -95,8 +95,8 @@ impl ModelConfig {
     pub(crate) fn instances_and_threads(&self, model_bytes: u64, cores: usize) -> (usize, usize) {
         let cores = cores.max(1);
         let fit = usize::try_from(INSTANCES_BYTES / model_bytes.max(1)).unwrap_or(usize::MAX);
-        let instances = match (self.device, self.instances, self.threads) {
-            (Device::Cuda(_), ..) => 1,
+        let instances = match (self.device.first(), self.instances, self.threads) {
+            (Device::Cuda(_), ..) => self.device.all().len(),
             (Device::Cpu, Some(instances), _) => instances,
             (Device::Cpu, None, threads) => (cores / threads.unwrap_or(1)).min(fit).max(1),
         };
@@ -106,7 +106,7 @@ impl ModelConfig {
     /// `token_budget`, or the CPU's default; `None` on a GPU, where it is found by trial.
     #[must_use]
     pub fn tokens_of_a_batch(&self) -> Option<usize> {
-        self.token_budget.or(match self.device {
+        self.token_budget.or(match self.device.first() {
             Device::Cpu => Some(256),
             Device::Cuda(_) => None,
         })
@@ -115,7 +115,7 @@ impl ModelConfig {
     /// `max_batch`, or the device's default.
     #[must_use]
     pub fn sequences_of_a_batch(&self) -> usize {
-        self.max_batch.unwrap_or(match self.device {
+        self.max_batch.unwrap_or(match self.device.first() {
             Device::Cpu => 64,
             Device::Cuda(_) => 512,
         })
@@ -136,11 +136,9 @@ impl ModelConfig {
         positive("threads", self.threads.unwrap_or(1))?;
         positive("instances", self.instances.unwrap_or(1))?;
         positive("max_tokens", self.max_tokens.unwrap_or(1))?;
-        if let (Device::Cuda(_), Some(instances @ 2..)) = (self.device, self.instances) {
-            let detail = format!(
-                "is {instances} on {}, which runs one; give each GPU a model of its own",
-                self.device
-            );
+        let on_gpus = self.device.first() != Device::Cpu;
+        if let Some(instances) = self.instances.filter(|n| on_gpus && *n != self.device.all().len()) {
+            let detail = format!("is {instances} on {}, which runs one on each GPU; remove it", self.device);
             return Err(Error::Config { key: "instances", detail });
         }
         if self.queue > MOST_QUEUED {
@@ -170,62 +168,6 @@ mod defaults {
 
     pub(super) const fn cache() -> usize {
         65_536
-    }
-}
-
-/// What the model runs on: `cpu`, `cuda` (the first GPU) or `cuda:N`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-#[non_exhaustive]
-pub enum Device {
-    /// The processor.
-    #[default]
-    Cpu,
-    /// An NVIDIA GPU, by its number.
-    Cuda(u16),
-}
-
-/// Not a device.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a device; write \"cpu\", \"cuda\" or \"cuda:1\"")]
-pub struct UnknownDevice(String);
-
-impl FromStr for Device {
-    type Err = UnknownDevice;
-
-    fn from_str(text: &str) -> Result<Self, UnknownDevice> {
-        let unknown = || UnknownDevice(text.to_owned());
-        match text {
-            "cpu" => Ok(Self::Cpu),
-            "cuda" => Ok(Self::Cuda(0)),
-            _ => {
-                let number = text.strip_prefix("cuda:").ok_or_else(unknown)?;
-                number.parse().map(Self::Cuda).map_err(|_| unknown())
-            }
-        }
-    }
-}
-
-impl TryFrom<String> for Device {
-    type Error = UnknownDevice;
-
-    fn try_from(text: String) -> Result<Self, UnknownDevice> {
-        text.parse()
-    }
-}
-
-impl From<Device> for String {
-    fn from(device: Device) -> Self {
-        device.to_string()
-    }
-}
-
-impl fmt::Display for Device {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Cpu => f.write_str("cpu"),
-            Self::Cuda(number) => write!(f, "cuda:{number}"),
-        }
     }
 }
 
@@ -263,10 +205,15 @@ mod tests {
         assert_eq!([of("threads = 4", small), of("threads = 16", small)], [(2, 4), (1, 16)]);
         assert_eq!([of("instances = 1", small), of("instances = 20", small)], [(1, 8), (20, 1)]);
         assert_eq!(
-            [of("instances = 3\nthreads = 5", small), of("device = \"cuda\"", small)],
-            [(3, 5), (1, 8)]
+            [
+                of("instances = 3\nthreads = 5", small),
+                of("device = \"cuda\"", small),
+                of("device = \"cuda:0,1\"", small)
+            ],
+            [(3, 5), (1, 8), (2, 4)]
         );
-        let several = ModelConfig { device: Device::Cuda(0), instances: Some(2), ..ModelConfig::new("m") };
+        let several =
+            ModelConfig { device: Device::Cuda(0).into(), instances: Some(2), ..ModelConfig::new("m") };
         assert!(several.check().unwrap_err().to_string().contains("`instances` is 2 on cuda:0"));
     }
 
@@ -274,16 +221,11 @@ mod tests {
     fn durations_carry_their_unit_and_devices_their_number() {
         let config: ModelConfig =
             toml::from_str("path = \"m\"\nmax_wait = \"250us\"\ndevice = \"cuda:3\"").unwrap();
-        assert_eq!((config.max_wait, config.device), (Duration::from_micros(250), Device::Cuda(3)));
+        assert_eq!(
+            (config.max_wait, config.device.clone()),
+            (Duration::from_micros(250), Device::Cuda(3).into())
+        );
         assert_eq!(toml::from_str::<ModelConfig>(&toml::to_string(&config).unwrap()).unwrap(), config);
-    }
-
-    #[test]
-    fn a_device_that_is_none_is_refused_with_those_that_are() {
-        for text in ["gpu", "cuda:", "cuda:-1", "CPU"] {
-            let error = text.parse::<Device>().unwrap_err().to_string();
-            assert!(error.contains(text) && error.contains("\"cpu\""), "{error}");
-        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The copies of a model, loaded and warmed up: one on a GPU, on a CPU as many as run well side by side.
+//! The copies of a model, loaded and warmed up: one on each GPU, on a CPU as many as run well side by side.
 
 use std::thread::ScopedJoinHandle;
 
@@ -7,7 +7,7 @@ use crate::manifest::Manifest;
 use crate::session::{Engine as _, OrtEngine, SessionConfig};
 use crate::tokenize::Encoder;
 use crate::warm::{tuned_budget, warm_up};
-use crate::{Error, ModelConfig};
+use crate::{Device, Error, ModelConfig};
 
 /// Ready to run, each on a thread of its own, in batches of these limits.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl Instances {
         let session = SessionConfig {
             model: &path,
             output: &manifest.output,
-            device: config.device,
+            device: config.device.first(),
             threads,
             runtime: config.runtime.as_deref(),
             block_size: config.block_size,
@@ -54,21 +54,28 @@ impl Instances {
         };
         let limits = Limits::new(first.layout(), token_budget, max_items);
         warm_up(&mut first, encoder, limits).map_err(refused)?;
-        // The others side by side: one after another takes long on a machine of many cores.
-        let load = || {
-            let mut engine = OrtEngine::load(&session)?;
+        let load = |number: usize| {
+            let all = config.device.all();
+            let device = all.get(number).copied().unwrap_or(session.device);
+            let mut engine = OrtEngine::load(&SessionConfig { device, ..session })?;
             warm_up(&mut engine, encoder, limits).map_err(refused)?;
             Ok(engine)
         };
-        let others: Vec<Result<OrtEngine, Error>> = std::thread::scope(|scope| {
-            let loading: Vec<_> = (1..instances).map(|_| scope.spawn(load)).collect();
-            let panicked = |_| Err(refused("panicked as it was loaded".to_owned()));
-            loading
-                .into_iter()
-                .map(ScopedJoinHandle::join)
-                .map(|engine| engine.unwrap_or_else(panicked))
-                .collect()
-        });
+        let others: Vec<Result<OrtEngine, Error>> = match config.device.first() {
+            // Side by side: one after another takes long on a machine of many cores.
+            Device::Cpu => std::thread::scope(|scope| {
+                let loading: Vec<_> =
+                    (1..instances).map(|number| scope.spawn(move || load(number))).collect();
+                let panicked = |_| Err(refused("panicked as it was loaded".to_owned()));
+                loading
+                    .into_iter()
+                    .map(ScopedJoinHandle::join)
+                    .map(|engine| engine.unwrap_or_else(panicked))
+                    .collect()
+            }),
+            // One after another: sessions that are made on GPUs at once have been seen to race (onnxruntime issue 27089).
+            Device::Cuda(_) => (1..instances).map(load).collect(),
+        };
         let engines = std::iter::once(Ok(first)).chain(others).collect::<Result<_, _>>()?;
         let name = &manifest.name;
         let layout = limits.layout;

@@ -18,7 +18,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `config.rs` | which model, on what device, how large batches and queue may grow |
+//! | `config.rs`, `device.rs` | which model, on what, how large batches and queue may grow |
 //! | `manifest.rs` | `guerdon.model.toml`: files, input format, output |
 //! | `files.rs` | the files as bytes, and their hashes |
 //! | `runtime.rs` | where the ONNX Runtime library is; the process's one environment |
@@ -48,6 +48,7 @@ mod cache;
 mod chunks;
 mod coming;
 mod config;
+mod device;
 mod error;
 mod event;
 mod fair;
@@ -76,7 +77,8 @@ mod warm;
 mod window;
 mod worker;
 
-pub use config::{Device, ModelConfig, UnknownDevice};
+pub use config::ModelConfig;
+pub use device::{Device, Devices, UnknownDevice};
 pub use error::Error;
 pub use event::{BatchEvent, BatchOutcome, ModelEvent};
 pub use files::Sha256Hex;

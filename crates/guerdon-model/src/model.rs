@@ -24,13 +24,13 @@ use crate::session::Engine;
 use crate::tokenize::{Encoded, Encoder};
 use crate::waiting::{Answer, Entry, Lost};
 use crate::worker::Worker;
-use crate::{Device, Error, ModelConfig};
+use crate::{Devices, Error, ModelConfig};
 
 /// A loaded reward model, with its device threads. It is shared behind an `Arc` and outlives the sources made of it.
 pub struct Model {
     manifest: Manifest,
     hash: String,
-    device: Device,
+    device: Devices,
     encoder: Arc<Encoder>,
     limits: Limits,
     queue: Queue,
@@ -125,7 +125,7 @@ impl Model {
         Ok(Arc::new(Self {
             manifest,
             hash,
-            device: config.device,
+            device: config.device.clone(),
             encoder: Arc::new(encoder),
             limits,
             queue,
@@ -152,8 +152,8 @@ impl Model {
 
     /// What the model runs on.
     #[must_use]
-    pub const fn device(&self) -> Device {
-        self.device
+    pub const fn device(&self) -> &Devices {
+        &self.device
     }
 
     /// What it is, in a sentence.

@@ -40,7 +40,7 @@ pub(crate) trait Engine: Send + 'static {
 const MOST_TOKENS: &str = "guerdon.max_tokens";
 
 /// What a session is made from.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct SessionConfig<'a> {
     pub(crate) model: &'a Path,
     pub(crate) output: &'a Output,

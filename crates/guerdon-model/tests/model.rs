@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use guerdon_fusion::{Ask, Channel, RewardSource as _, SourceVersion};
-use guerdon_model::{BatchEvent, BatchOutcome, Device, Error, Model, ModelConfig, ModelEvent, RmSource};
+use guerdon_model::{BatchEvent, BatchOutcome, Error, Model, ModelConfig, ModelEvent, RmSource};
 use guerdon_types::{AbstainWhy, Calibration, Finite, Message, Part, RmPart, Role, Rollout, Signal};
 
 type Events = Arc<Mutex<Vec<BatchEvent>>>;
@@ -260,10 +260,12 @@ fn two_models_share_the_process_and_the_override_changes_the_hash() {
 
 #[test]
 fn a_gpu_that_is_not_there_is_an_error_and_never_the_cpu() {
-    let config = ModelConfig { device: Device::Cuda(63), ..ModelConfig::new(tiny()) };
-    let error = Model::load(&config, Arc::new(|_| {})).unwrap_err();
-    assert!(matches!(error, Error::Model { .. }), "{error}");
-    assert!(error.to_string().contains("does not load on cuda:63"), "{error}");
+    for device in ["cuda:63", "cuda:63,64"] {
+        let config = ModelConfig { device: device.parse().unwrap(), ..ModelConfig::new(tiny()) };
+        let error = Model::load(&config, Arc::new(|_| {})).unwrap_err();
+        assert!(matches!(error, Error::Model { .. }), "{error}");
+        assert!(error.to_string().contains("does not load on cuda:63"), "{error}");
+    }
 }
 
 #[test]

@@ -42,7 +42,7 @@ fn info(model: &RmModel) -> anyhow::Result<ExitCode> {
 /// Nothing is cached, so that every score asked for is computed.
 fn config(model: &RmModel) -> ModelConfig {
     let RmModel { model, device, runtime } = model;
-    ModelConfig { device: *device, runtime: runtime.clone(), cache: 0, ..ModelConfig::new(model) }
+    ModelConfig { device: device.clone(), runtime: runtime.clone(), cache: 0, ..ModelConfig::new(model) }
 }
 
 /// A dialogue, and the score that somebody else gave it.
