@@ -22,6 +22,12 @@ def accuracy(diffs):
     return fmean(1.0 if d > 0 else 0.5 if d == 0 else 0.0 for d in diffs) if diffs else float("nan")
 
 
+def matched(row):
+    """Whether neither reply is more than 1.5 times as long as the other: what a liking of length has least hold on."""
+    short, long = sorted((len(row["chosen"]), len(row["rejected"])))
+    return long <= 1.5 * short
+
+
 def wilson95(p, n):
     """95% Wilson interval of a proportion."""
     z2 = 1.96 ** 2
@@ -32,6 +38,7 @@ def wilson95(p, n):
 def summary(rows, diffs):
     """One block of numbers for these pairs; diffs = score(chosen) - score(rejected)."""
     longer = [d for r, d in zip(rows, diffs) if len(r["chosen"]) > len(r["rejected"])]
+    near = [d for r, d in zip(rows, diffs) if matched(r)]
     shorter = [d for r, d in zip(rows, diffs) if len(r["chosen"]) < len(r["rejected"])]
     acc, long_acc, short_acc = accuracy(diffs), accuracy(longer), accuracy(shorter)
     low, high = wilson95(acc, len(rows))
@@ -39,7 +46,7 @@ def summary(rows, diffs):
         "n": len(rows), "accuracy": acc, "low95": low, "high95": high,
         "chosen_longer": long_acc, "n_longer": len(longer),
         "chosen_shorter": short_acc, "n_shorter": len(shorter),
-        "length_controlled": (long_acc + short_acc) / 2,
+        "length_controlled": (long_acc + short_acc) / 2, "matched": accuracy(near), "n_matched": len(near),
         "longer_wins_baseline": accuracy([len(r["chosen"]) - len(r["rejected"]) for r in rows]),
     }
 
@@ -61,12 +68,12 @@ def report(rows, chosen, rejected):
 
 
 def show(rep):
-    print(f"{'subset':<28}{'n':>5} {'acc':>6}  95% interval   longer shorter  len-ctl  (longer wins)")
+    print(f"{'subset':<28}{'n':>5} {'acc':>6}  95% interval   longer shorter  len-ctl  matched (n)   (longer wins)")
     for name, s in rep.items():
         if name != "calibration":
             print(f"{name[:27]:<28}{s['n']:>5} {s['accuracy']:.3f}  [{s['low95']:.3f}, {s['high95']:.3f}]"
                   f"  {s['chosen_longer']:.3f}  {s['chosen_shorter']:.3f}   {s['length_controlled']:.3f}"
-                  f"    {s['longer_wins_baseline']:.3f}")
+                  f"    {s['matched']:.3f} {'(%d)' % s['n_matched']:<7}{s['longer_wins_baseline']:.3f}")
     if "calibration" in rep:
         c = rep["calibration"]
         print(f"scores: mean {c['mean']:.4f} std {c['std']:.4f} over {c['n']} replies")
