@@ -44,7 +44,7 @@ def checkpoint(family, folder):
     if family in DECODERS:
         tokenizer.chat_template = TEMPLATE
     options = (DECODER | DECODERS[family]) if family in DECODERS else (SMALL | ENCODERS[family])
-    config = getattr(transformers, family + "Config")(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, **options)
+    config = getattr(transformers, family + "Config")(vocab_size=len(tokenizer) + 64, pad_token_id=tokenizer.pad_token_id, **options)
     torch.manual_seed(0)
     model = getattr(transformers, family + "ForSequenceClassification")(config)
     with torch.no_grad():

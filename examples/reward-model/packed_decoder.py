@@ -85,7 +85,7 @@ class Rows:
 
 
 class Chunks:
-    """Attention by chunks of queries: keys and queries are rotated once a node, keys and values repeated for each head."""
+    """Attention by chunks of queries: keys and queries are rotated once a node."""
 
     inputs = {"token_ids": ["nodes"], "position_ids": ["nodes"], "query_idx": ["chunks", "queries"],
               "key_idx": ["chunks", "longest"], "starts": ["chunks"], "scatter_idx": ["nodes"], "last_idx": ["batch"]}
@@ -96,7 +96,8 @@ class Chunks:
         self.heads, self.kv_heads, self.scale = heads, kv_heads, scale
         self.shape, self.eps = (heads, kv_heads, size), eps
         for name, value in (("axis1", [1]), ("axis2", [2]), ("widths", [heads * size, kv_heads * size, kv_heads * size]),
-                            ("flat", [-1, heads * size]), ("one_head", [-1, kv_heads, 1, size]), ("repeat", [1, 1, heads // kv_heads, 1]), ("i0", 0), ("i1", 1)):
+                            ("flat", [-1, heads * size]), ("one_head", [-1, size]), ("kv_heads", kv_heads), ("i0", 0), ("i1", 1),
+                            ("kv_head", np.arange(heads)[None, :, None] // (heads // kv_heads))):
             g.weight(name, np.array(value, np.int64))
         for name, value in (("seen", 0), ("hidden", self.hidden)):
             g.weight(name, np.float32(value))
@@ -106,6 +107,8 @@ class Chunks:
             g.node("Range", ["i0", size_of, "i1"], [name])
         place = g.node("Add", [g.node("Unsqueeze", ["starts", "axis1"], ["starts.column"]), "columns"], ["place"])
         sees = g.node("LessOrEqual", ["keys", g.node("Unsqueeze", [place, "axis2"], ["place.column"])], ["sees"])
+        first = g.node("Mul", [g.node("Unsqueeze", ["key_idx", "axis1"], ["key_idx.row"]), "kv_heads"], ["first_head"])
+        g.node("Add", [first, "kv_head"], ["key_rows"])  # [chunks, heads, longest]
         g.node("Unsqueeze", [g.node("Where", [sees, "seen", "hidden"], ["mask"]), "axis1"], ["bias"])
 
     def rotate(self, g, x, heads):
@@ -114,17 +117,17 @@ class Chunks:
         row = g.node("RotaryEmbedding", [row, "positions", "cos", "sin"], [x + ".rotated"], domain=MICROSOFT, num_heads=heads)
         return g.node("Squeeze", [row, "axis1"], [x + ".nodes"])
 
-    def widen(self, g, x):
-        each = g.node("Expand", [g.node("Reshape", [x, "one_head"], [x + ".heads"]), "repeat"], [x + ".repeated"])
-        return g.node("Reshape", [each, "flat"], [x + ".wide"])
+    def by_head(self, g, x, name):
+        """[nodes, kv heads x size] -> [chunks, heads, longest, size]: each key where each head reads it, moved once."""
+        return g.node("Gather", [g.node("Reshape", [x, "one_head"], [name + ".list"]), "key_rows"], [name])
 
     def __call__(self, g, p, qkv, block):
         qkv = head_norms(g, p, qkv, block, self.shape, self.eps)
         q, k, v = p + "q.own", p + "k.own", p + "v.own"
         g.node("Split", [qkv, "widths"], [q, k, v], axis=-1)
         q = g.node("Gather", [self.rotate(g, q, self.heads), "query_idx"], [p + "queries"])
-        k = g.node("Gather", [self.widen(g, self.rotate(g, k, self.kv_heads)), "key_idx"], [p + "keys"])
-        v = g.node("Gather", [self.widen(g, v), "key_idx"], [p + "values"])
+        k = self.by_head(g, self.rotate(g, k, self.kv_heads), p + "keys")
+        v = self.by_head(g, v, p + "values")
         attended = g.node("MultiHeadAttention", [q, k, v, "", "", "bias"], [p + "attended"], domain=MICROSOFT,
                           num_heads=self.heads, scale=self.scale)
         return scatter(g, p, attended)
