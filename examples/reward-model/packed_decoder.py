@@ -85,10 +85,13 @@ class Rows:
 
 
 class Chunks:
-    """Attention by chunks of queries: keys and queries are rotated once a node."""
+    """Attention by chunks of queries: keys and queries are rotated once a node. Chunks are of two widths, for long and short ends."""
 
-    inputs = {"token_ids": ["nodes"], "position_ids": ["nodes"], "query_idx": ["chunks", "queries"],
-              "key_idx": ["chunks", "longest"], "starts": ["chunks"], "scatter_idx": ["nodes"], "last_idx": ["batch"]}
+    rows = ("long", "short")
+    inputs = {"token_ids": ["nodes"], "position_ids": ["nodes"],
+              **{f"{kind}_{name}": [f"{kind}_chunks", *width] for kind in rows for name, width in (
+                  ("query_idx", [f"{kind}_queries"]), ("key_idx", [f"{kind}_keys"]), ("starts", []))},
+              "scatter_idx": ["nodes"], "last_idx": ["batch"]}
     int32 = set()
     hidden = -10000.0  # added to the score of a key that a query must not see: exp() of it is exactly 0
 
@@ -102,14 +105,22 @@ class Chunks:
         for name, value in (("seen", 0), ("hidden", self.hidden)):
             g.weight(name, np.float32(value))
         g.node("Unsqueeze", ["position_ids", "axis1"], ["positions"])
-        for name, source in (("columns", "query_idx"), ("keys", "key_idx")):
+        for kind in self.rows:
+            self.see(g, kind)
+
+    def see(self, g, kind):
+        """What each query of the chunks of a kind sees, as a bias; and where their keys lie, head by head."""
+        for name in ("query_idx", "key_idx"):
+            source = f"{kind}_{name}"
             size_of = g.node("Gather", [g.node("Shape", [source], [source + ".shape"]), "i1"], [source + ".width"])
-            g.node("Range", ["i0", size_of, "i1"], [name])
-        place = g.node("Add", [g.node("Unsqueeze", ["starts", "axis1"], ["starts.column"]), "columns"], ["place"])
-        sees = g.node("LessOrEqual", ["keys", g.node("Unsqueeze", [place, "axis2"], ["place.column"])], ["sees"])
-        first = g.node("Mul", [g.node("Unsqueeze", ["key_idx", "axis1"], ["key_idx.row"]), "kv_heads"], ["first_head"])
-        g.node("Add", [first, "kv_head"], ["key_rows"])  # [chunks, heads, longest]
-        g.node("Unsqueeze", [g.node("Where", [sees, "seen", "hidden"], ["mask"]), "axis1"], ["bias"])
+            g.node("Range", ["i0", size_of, "i1"], [source + ".range"])
+        starts = g.node("Unsqueeze", [f"{kind}_starts", "axis1"], [f"{kind}_starts.column"])
+        place = g.node("Add", [starts, f"{kind}_query_idx.range"], [f"{kind}_place"])
+        sees = g.node("LessOrEqual", [f"{kind}_key_idx.range", g.node("Unsqueeze", [place, "axis2"], [f"{kind}_place.column"])],
+                      [f"{kind}_sees"])
+        g.node("Unsqueeze", [g.node("Where", [sees, "seen", "hidden"], [f"{kind}_mask"]), "axis1"], [f"{kind}_bias"])
+        row = g.node("Unsqueeze", [f"{kind}_key_idx", "axis1"], [f"{kind}_key_idx.row"])
+        g.node("Add", [g.node("Mul", [row, "kv_heads"], [f"{kind}_first_head"]), "kv_head"], [f"{kind}_keys"])  # [chunks, heads, keys]
 
     def rotate(self, g, x, heads):
         # Each node a row of its own: one row of them all would have to fit the table of angles.
@@ -117,20 +128,22 @@ class Chunks:
         row = g.node("RotaryEmbedding", [row, "positions", "cos", "sin"], [x + ".rotated"], domain=MICROSOFT, num_heads=heads)
         return g.node("Squeeze", [row, "axis1"], [x + ".nodes"])
 
-    def by_head(self, g, x, name):
-        """[nodes, kv heads x size] -> [chunks, heads, longest, size]: each key where each head reads it, moved once."""
-        return g.node("Gather", [g.node("Reshape", [x, "one_head"], [name + ".list"]), "key_rows"], [name])
+    def attend(self, g, p, kind, q, k, v):
+        """Keys and values, [nodes x kv heads, size], go to [chunks, heads, keys, size]: where each head reads them, moved once."""
+        q = g.node("Gather", [q, f"{kind}_query_idx"], [f"{p}{kind}.queries"])
+        k, v = (g.node("Gather", [x, f"{kind}_keys"], [f"{p}{kind}.{name}"]) for x, name in ((k, "keys"), (v, "values")))
+        attended = g.node("MultiHeadAttention", [q, k, v, "", "", f"{kind}_bias"], [f"{p}{kind}.attended"], domain=MICROSOFT,
+                          num_heads=self.heads, scale=self.scale)
+        return g.node("Reshape", [attended, "flat"], [f"{p}{kind}.flat"])
 
     def __call__(self, g, p, qkv, block):
         qkv = head_norms(g, p, qkv, block, self.shape, self.eps)
         q, k, v = p + "q.own", p + "k.own", p + "v.own"
         g.node("Split", [qkv, "widths"], [q, k, v], axis=-1)
-        q = g.node("Gather", [self.rotate(g, q, self.heads), "query_idx"], [p + "queries"])
-        k = self.by_head(g, self.rotate(g, k, self.kv_heads), p + "keys")
-        v = self.by_head(g, v, p + "values")
-        attended = g.node("MultiHeadAttention", [q, k, v, "", "", "bias"], [p + "attended"], domain=MICROSOFT,
-                          num_heads=self.heads, scale=self.scale)
-        return scatter(g, p, attended)
+        q = self.rotate(g, q, self.heads)
+        k, v = (g.node("Reshape", [x, "one_head"], [f"{x}.list"]) for x in (self.rotate(g, k, self.kv_heads), v))
+        both = [self.attend(g, p, kind, q, k, v) for kind in self.rows]
+        return g.node("Gather", [g.node("Concat", both, [p + "flat"], axis=0), "scatter_idx"], [p + "states"])
 
 
 class Paged:

@@ -24,7 +24,7 @@ impl Graph {
     ) -> Result<Option<Self>, String> {
         let has = |wanted: &str| inputs.clone().any(|(name, _)| name == wanted);
         let (graph, sign) = match () {
-            () if has("query_idx") => (Self::ChunkedDecoder, "query_idx"),
+            () if has("long_query_idx") => (Self::ChunkedDecoder, "long_query_idx"),
             () if has("block_table") => (Self::PagedDecoder, "block_table"),
             () if !has("gather_idx") => return Ok(None),
             () if has("context_lens") => (Self::Encoder, "context_lens"),
@@ -70,9 +70,12 @@ impl Graph {
             Self::ChunkedDecoder => &[
                 ("token_ids", Int64),
                 ("position_ids", Int64),
-                ("query_idx", Int64),
-                ("key_idx", Int64),
-                ("starts", Int64),
+                ("long_query_idx", Int64),
+                ("long_key_idx", Int64),
+                ("long_starts", Int64),
+                ("short_query_idx", Int64),
+                ("short_key_idx", Int64),
+                ("short_starts", Int64),
                 ("scatter_idx", Int64),
                 ("last_idx", Int64),
             ],

@@ -177,8 +177,8 @@ impl Engine for OrtEngine {
                 let chunked = graph == Graph::ChunkedDecoder;
                 let chunks =
                     if chunked { Chunks::of(&packing).ok_or_else(too_many)? } else { Chunks::default() };
-                let (nodes, count, total_len) =
-                    (packing.token_ids.len(), chunks.starts.len(), [packing.total_len]);
+                let Chunks { long, short, .. } = &chunks;
+                let (nodes, total_len) = (packing.token_ids.len(), [packing.total_len]);
                 let scatter_idx = if chunked { &chunks.scatter_idx } else { &packing.scatter_idx };
                 let input = |name: &'static str| match name {
                     "token_ids" => named(name, tensor(vec![nodes], &packing.token_ids)),
@@ -190,9 +190,18 @@ impl Engine for OrtEngine {
                     "seqlens_k" => named(name, tensor(vec![rows], &packing.seqlens_k)),
                     "total_len" => named(name, tensor(vec![], &total_len)),
                     "last_idx" => named(name, tensor(vec![rows], &packing.last_idx)),
-                    "query_idx" => named(name, tensor(vec![count, chunks.width], &chunks.query_idx)),
-                    "key_idx" => named(name, tensor(vec![count, longest], &chunks.key_idx)),
-                    "starts" => named(name, tensor(vec![count], &chunks.starts)),
+                    "long_query_idx" => {
+                        named(name, tensor(vec![long.starts.len(), long.width], &long.query_idx))
+                    }
+                    "long_key_idx" => named(name, tensor(vec![long.starts.len(), long.keys], &long.key_idx)),
+                    "long_starts" => named(name, tensor(vec![long.starts.len()], &long.starts)),
+                    "short_query_idx" => {
+                        named(name, tensor(vec![short.starts.len(), short.width], &short.query_idx))
+                    }
+                    "short_key_idx" => {
+                        named(name, tensor(vec![short.starts.len(), short.keys], &short.key_idx))
+                    }
+                    "short_starts" => named(name, tensor(vec![short.starts.len()], &short.starts)),
                     other => Err(format!("no packed graph takes `{other}`")),
                 };
                 let inputs = graph.inputs().iter().map(|(name, _)| input(name)).collect::<Result<_, _>>()?;
