@@ -57,7 +57,8 @@ pub struct ModelConfig {
     ///
     /// A device that is busy needs no such wait: the queue gathers while it runs. Nor does a lone request: it waits
     /// only while others are known to be on their way, so the latency of a quiet server is not touched. What the wait
-    /// buys is the first batches of a burst, which would otherwise hold one or two sequences each.
+    /// buys is the first batches of a burst, which would otherwise hold one or two sequences each. Default: 2 ms. A model that is
+    /// slow waits for a fiftieth of the time that its largest batch takes, if that is longer; "0s" waits for nobody.
     #[serde(default = "defaults::max_wait", with = "humantime_serde")]
     pub max_wait: Duration,
     /// Turns that may be queued or running. While every place is taken new requests are refused with `Retry-After`; what
@@ -101,6 +102,11 @@ impl ModelConfig {
             (Device::Cpu, None, threads) => (cores / threads.unwrap_or(1)).min(fit).max(1),
         };
         (instances, self.threads.unwrap_or((cores / instances).max(1)))
+    }
+
+    /// How long to wait for those who are coming, where the largest batch takes so long.
+    pub(crate) fn wait_for_others(&self, largest_takes: Duration) -> Duration {
+        if self.max_wait.is_zero() { Duration::ZERO } else { self.max_wait.max(largest_takes / 50) }
     }
 
     /// `token_budget`, or the CPU's default; `None` on a GPU, where it is found by trial.
@@ -180,6 +186,15 @@ mod tests {
         let config: ModelConfig = toml::from_str("path = \"models/m\"").unwrap();
         assert_eq!(config, ModelConfig::new("models/m"));
         config.check().unwrap();
+    }
+
+    #[test]
+    fn a_slow_model_waits_a_little_longer_for_company_unless_it_is_told_not_to() {
+        let wait = |max_wait, largest| {
+            let config = ModelConfig { max_wait: Duration::from_millis(max_wait), ..ModelConfig::new("m") };
+            config.wait_for_others(Duration::from_millis(largest)).as_millis()
+        };
+        assert_eq!([wait(2, 50), wait(2, 5_000), wait(200, 5_000), wait(0, 5_000)], [2, 100, 200, 0]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The copies of a model, loaded and warmed up: one on each GPU, on a CPU as many as run well side by side.
 
 use std::thread::ScopedJoinHandle;
+use std::time::Duration;
 
 use crate::batch::Limits;
 use crate::manifest::Manifest;
@@ -14,6 +15,8 @@ use crate::{Device, Error, ModelConfig};
 pub(crate) struct Instances {
     pub(crate) engines: Vec<OrtEngine>,
     pub(crate) limits: Limits,
+    /// How long the largest batch took.
+    pub(crate) largest_takes: Duration,
 }
 
 impl Instances {
@@ -53,7 +56,7 @@ impl Instances {
             None => tuned_budget(&mut first, encoder, max_items).map_err(refused)?,
         };
         let limits = Limits::new(first.layout(), token_budget, max_items);
-        warm_up(&mut first, encoder, limits).map_err(refused)?;
+        let largest_takes = warm_up(&mut first, encoder, limits).map_err(refused)?;
         let load = |number: usize| {
             let all = config.device.all();
             let device = all.get(number).copied().unwrap_or(session.device);
@@ -80,7 +83,7 @@ impl Instances {
         let name = &manifest.name;
         let layout = limits.layout;
         tracing::info!(name, %config.device, instances, threads, ?layout, token_budget, max_items, "Loaded a reward model.");
-        Ok(Self { engines, limits })
+        Ok(Self { engines, limits, largest_takes })
     }
 }
 

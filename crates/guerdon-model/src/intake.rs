@@ -9,7 +9,7 @@ use std::sync::mpsc::Receiver;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::batch::Limits;
+use crate::batch::{Layout, Limits};
 use crate::coming::Coming;
 use crate::tokens::Tokens;
 use crate::waiting::{Entry, Sequence, Waiting};
@@ -76,18 +76,23 @@ impl Intake {
         Some(Batch { sequences, running: &self.running })
     }
 
-    /// Takes in what has arrived; and if that is less than a batch while more is known to come, waits for it a little.
+    /// Takes in what has arrived; and if that is less than a batch while more is known to come, waits for it a little. How many
+    /// tokens are a batch is not known where texts share them: there all that it would choose from is waited for.
     ///
     /// A busy device never gets here with less than everybody who came while it ran, and a lone request finds nobody
     /// coming, so the wait costs neither. It is for the idle device that a burst hits: without it, 256 requests at once
     /// begin with batches of one or two, each as slow as a batch of eight.
     fn gather(&self, line: &mut Line) {
         let until = Instant::now() + self.max_wait;
+        let enough = match self.limits.layout {
+            Layout::Padded => self.limits.largest(),
+            Layout::Packed(_) => self.limits.window(),
+        };
         loop {
             while let Ok(entry) = line.inbox.try_recv() {
                 self.take_in(&mut line.waiting, entry);
             }
-            if line.waiting.tokens() >= self.limits.largest() || !self.coming.anybody() {
+            if line.waiting.tokens() >= enough || !self.coming.anybody() {
                 return;
             }
             match line.inbox.recv_timeout(until.saturating_duration_since(Instant::now())) {

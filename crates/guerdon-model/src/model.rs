@@ -90,8 +90,9 @@ impl Model {
         manifest.input.max_tokens = config.max_tokens.unwrap_or(manifest.input.max_tokens);
         let hash = manifest.hash(&config.path)?;
         let mut encoder = Encoder::load(&config.path, &manifest)?;
-        let Instances { engines, limits } = Instances::load(config, &manifest, &mut encoder)?;
-        Self::start(engines, limits, manifest, hash, encoder, config, observer)
+        let Instances { engines, limits, largest_takes } = Instances::load(config, &manifest, &mut encoder)?;
+        let config = ModelConfig { max_wait: config.wait_for_others(largest_takes), ..config.clone() };
+        Self::start(engines, limits, manifest, hash, encoder, &config, observer)
     }
 
     fn start(

@@ -1,7 +1,7 @@
 //! A model's first runs, before it may be asked: how large a batch should be, where nobody said; what cannot run is found
 //! now, and the device's memory grows once.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::batch::Limits;
 use crate::session::Engine;
@@ -19,8 +19,12 @@ const TRIAL_TEXT: usize = 512;
 
 /// Takes the memory of the largest batch there will be. Runs a plain dialogue, whose score must be a number; then the
 /// tokenizer's last id, which the model must know; then a largest batch, such as a `max_tokens` beyond the model's positions
-/// cannot survive.
-pub(crate) fn warm_up(engine: &mut impl Engine, encoder: &Encoder, limits: Limits) -> Result<(), String> {
+/// cannot survive. -> how long that one took.
+pub(crate) fn warm_up(
+    engine: &mut impl Engine,
+    encoder: &Encoder,
+    limits: Limits,
+) -> Result<Duration, String> {
     engine.reserve(limits.places().max(encoder.max_tokens()))?;
     let probe = encoder.probe()?.tokens;
     let scores = engine.run(&[&probe]).map_err(|error| format!("does not run: {error}"))?;
@@ -37,9 +41,11 @@ pub(crate) fn warm_up(engine: &mut impl Engine, encoder: &Encoder, limits: Limit
         })?;
     }
     let batch = strangers(encoder, &probe, encoder.max_tokens(), limits.largest(), limits.max_items);
-    engine.run(&batch.iter().collect::<Vec<_>>()).map(drop).map_err(|error| {
+    let started = Instant::now();
+    engine.run(&batch.iter().collect::<Vec<_>>()).map_err(|error| {
         format!("does not run on {} inputs of {} tokens: {error}", batch.len(), encoder.max_tokens())
-    })
+    })?;
+    Ok(started.elapsed())
 }
 
 /// The token budget that suits the device, by trial.
