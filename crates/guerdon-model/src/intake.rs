@@ -64,11 +64,12 @@ impl Intake {
     /// any more and everybody who did was taken.
     pub(crate) fn next_batch(&self) -> Option<Batch<'_>> {
         let mut line = lock(&self.line);
-        if line.waiting.is_empty() {
+        let was_idle = line.waiting.is_empty();
+        if was_idle {
             let entry = line.inbox.recv().ok()?;
             self.take_in(&mut line.waiting, entry);
         }
-        self.gather(&mut line);
+        self.gather(&mut line, was_idle);
         let limits = self.share_of(line.waiting.tokens());
         let sequences = line.waiting.take_batch(Instant::now(), limits);
         // Before the next in line may look: what one thread runs no other shall run too.
@@ -77,16 +78,16 @@ impl Intake {
     }
 
     /// Takes in what has arrived; and if that is less than a batch while more is known to come, waits for it a little. How many
-    /// tokens are a batch is not known where texts share them: there all that it would choose from is waited for.
+    /// tokens are a batch is not known where texts share them: there one that was idle waits for all that it would choose from.
     ///
     /// A busy device never gets here with less than everybody who came while it ran, and a lone request finds nobody
     /// coming, so the wait costs neither. It is for the idle device that a burst hits: without it, 256 requests at once
     /// begin with batches of one or two, each as slow as a batch of eight.
-    fn gather(&self, line: &mut Line) {
+    fn gather(&self, line: &mut Line, was_idle: bool) {
         let until = Instant::now() + self.max_wait;
         let enough = match self.limits.layout {
-            Layout::Padded => self.limits.largest(),
-            Layout::Packed(_) => self.limits.window(),
+            Layout::Packed(_) if was_idle => self.limits.window(),
+            _ => self.limits.largest(),
         };
         loop {
             while let Ok(entry) = line.inbox.try_recv() {
