@@ -87,7 +87,9 @@ impl Intake {
         let until = Instant::now() + self.max_wait;
         let enough = match self.limits.layout {
             Layout::Packed(_) if was_idle => self.limits.window(),
-            _ => self.limits.largest(),
+            // So many are company enough for a device that loses time by waiting.
+            Layout::Packed(_) => self.limits.window() / 4,
+            Layout::Padded => self.limits.largest(),
         };
         loop {
             while let Ok(entry) = line.inbox.try_recv() {
