@@ -26,6 +26,10 @@ impl Graph {
         let (graph, sign) = match () {
             () if has("long_query_idx") => (Self::ChunkedDecoder, "long_query_idx"),
             () if has("block_table") => (Self::PagedDecoder, "block_table"),
+            // As packed_decoder.py wrote attention by chunks at first; it would pass for a padded graph with strange inputs.
+            () if has("query_idx") => {
+                return Err("is a packed graph of an earlier form; export it again".to_owned());
+            }
             () if !has("gather_idx") => return Ok(None),
             () if has("context_lens") => (Self::Encoder, "context_lens"),
             () => (Self::Decoder, "gather_idx"),
@@ -130,5 +134,7 @@ mod tests {
             assert_eq!(cached.is_ok(), graph == Graph::PagedDecoder);
         }
         assert_eq!(Graph::of(&[("input_ids", Some(Int64))].into_iter()), Ok(None));
+        let earlier = Graph::of(&[("token_ids", Some(Int64)), ("query_idx", Some(Int64))].into_iter());
+        assert!(earlier.unwrap_err().contains("export it again"));
     }
 }

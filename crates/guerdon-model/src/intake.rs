@@ -80,9 +80,9 @@ impl Intake {
     /// Takes in what has arrived; and if that is less than a batch while more is known to come, waits for it a little. How many
     /// tokens are a batch is not known where texts share them: there one that was idle waits for all that it would choose from.
     ///
-    /// A busy device never gets here with less than everybody who came while it ran, and a lone request finds nobody
-    /// coming, so the wait costs neither. It is for the idle device that a burst hits: without it, 256 requests at once
-    /// begin with batches of one or two, each as slow as a batch of eight.
+    /// A lone request finds nobody coming, so the wait does not cost it. A busy device seldom gets here with less than
+    /// enough: everybody is there who came while it ran. The wait is for the idle device that a burst hits: without it, 256
+    /// requests at once begin with batches of one or two, each as slow as a batch of eight.
     fn gather(&self, line: &mut Line, was_idle: bool) {
         let until = Instant::now() + self.max_wait;
         let enough = match self.limits.layout {
