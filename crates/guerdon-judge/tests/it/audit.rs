@@ -47,7 +47,12 @@ async fn each_attempt_is_a_line_and_a_cached_answer_none() {
     let last = &lines[2];
     assert_eq!((&last["model"], &last["address"], &last["version"]), (&json!("m"), &json!(url), &json!(1)));
     assert_eq!(last["verdict"][1], json!({"id": "rude", "level": "yes"}));
-    let text = last.to_string();
+    // What holds digits by chance, a port, times and hashes, may hold a 480.
+    let mut said = last.clone();
+    for by_chance in ["address", "at", "latency_ms", "waited_ms", "hash", "key"] {
+        assert!(said.as_object_mut().unwrap().remove(by_chance).is_some(), "{by_chance}");
+    }
+    let text = said.to_string();
     assert!(!text.contains("Take it") && !text.contains("480"), "no word of a dialogue: {text}");
 }
 
