@@ -18,12 +18,15 @@ use guerdon_client::{Client, FusionMethod, FusionPatch, Rollout, ScoreRequest, S
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let argument =
-        |index: usize, default: &str| arguments.get(index).map_or_else(|| default.to_owned(), String::clone);
-    let file =
-        arguments.first().context("usage: load ROLLOUTS.jsonl [URL] [COUNT] [CONNECTIONS] [SOURCES]")?;
+    let argument = |index: usize, default: &str| {
+        arguments.get(index).map_or_else(|| default.to_owned(), String::clone)
+    };
+    let file = arguments
+        .first()
+        .context("usage: load ROLLOUTS.jsonl [URL] [COUNT] [CONNECTIONS] [SOURCES]")?;
     let url = argument(1, "http://127.0.0.1:8787");
-    let (count, connections): (usize, usize) = (argument(2, "1024").parse()?, argument(3, "256").parse()?);
+    let (count, connections): (usize, usize) =
+        (argument(2, "1024").parse()?, argument(3, "256").parse()?);
     let template = template(&argument(4, ""));
     let rollouts = read(file, count)?;
     let client = Client::builder(&url)
@@ -34,7 +37,8 @@ async fn main() -> anyhow::Result<()> {
 
     let before = batches(&url).await?;
     let started = Instant::now();
-    let scored = client.score(&ScoreRequest { rollouts: rollouts.clone(), ..template.clone() }).await?;
+    let scored =
+        client.score(&ScoreRequest { rollouts: rollouts.clone(), ..template.clone() }).await?;
     let took = started.elapsed();
     let unscored = scored.results.iter().filter(|result| result.reward.is_none()).count();
     println!(
@@ -53,15 +57,17 @@ async fn main() -> anyhow::Result<()> {
         let (client, template) = (Arc::clone(&client), Arc::clone(&template));
         asked.spawn(async move {
             let started = Instant::now();
-            let request = ScoreRequest { rollouts: vec![rollout], ..ScoreRequest::clone(&template) };
+            let request =
+                ScoreRequest { rollouts: vec![rollout], ..ScoreRequest::clone(&template) };
             client.score(&request).await.map(|_| started.elapsed())
         });
     }
     let mut latencies = asked.join_all().await.into_iter().collect::<Result<Vec<_>, _>>()?;
     let took = started.elapsed();
     latencies.sort_unstable();
-    let at =
-        |share: usize| latencies.get((latencies.len() * share / 100).min(latencies.len().saturating_sub(1)));
+    let at = |share: usize| {
+        latencies.get((latencies.len() * share / 100).min(latencies.len().saturating_sub(1)))
+    };
     println!(
         "{count} requests x 1 rollout, {connections} at a time: {:.1} rollouts/s ({took:.2?}); from asking to answer p50 {:.2?}, p99 {:.2?}",
         per_second(count, took),

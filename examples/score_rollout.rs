@@ -23,7 +23,8 @@ use guerdon_client::{Client, Rollout, RolloutResult, ScoreRequest, Scored, TurnR
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let mut args = std::env::args().skip(1);
-    let mut client = Client::builder(args.next().unwrap_or_else(|| "http://127.0.0.1:8787".to_owned()));
+    let mut client =
+        Client::builder(args.next().unwrap_or_else(|| "http://127.0.0.1:8787".to_owned()));
     if let Some(profile) = args.next() {
         client = client.profile(profile);
     }
@@ -48,13 +49,19 @@ fn print_result(rollout: &Rollout, result: &RolloutResult) {
 }
 
 fn print_turn(turn: &TurnResult, said: &str) {
-    let number =
-        |n: Option<guerdon_client::Finite>| n.map_or("none".to_owned(), |n| format!("{:+.3}", n.get()));
+    let number = |n: Option<guerdon_client::Finite>| {
+        n.map_or("none".to_owned(), |n| format!("{:+.3}", n.get()))
+    };
     let place = format!("  turn {}", turn.index);
     println!("{place:<40}reward {}, enhancement {}", number(turn.reward), number(turn.enhancement));
     if let Some(rm) = &turn.rm {
         let cut = if rm.truncated { ", earlier turns dropped" } else { "" };
-        println!("    rm    {:>+8.3} (raw {:+.3}, {} tokens{cut})", rm.score.get(), rm.raw, rm.tokens);
+        println!(
+            "    rm    {:>+8.3} (raw {:+.3}, {} tokens{cut})",
+            rm.score.get(),
+            rm.raw,
+            rm.tokens
+        );
     }
     if let Some(judge) = &turn.judge {
         let cached = if judge.cached { ", cached" } else { "" };

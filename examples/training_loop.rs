@@ -19,7 +19,8 @@ use guerdon_client::{Abstaining, Client, ScoreRequest};
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let url = std::env::args().nth(1).unwrap_or_else(|| "http://127.0.0.1:8787".to_owned());
-    let mut request = ScoreRequest { rollouts: guerdon_examples::hotel()?, ..ScoreRequest::default() };
+    let mut request =
+        ScoreRequest { rollouts: guerdon_examples::hotel()?, ..ScoreRequest::default() };
     request.rollouts.retain(|rollout| rollout.group.is_some());
 
     // 1. Rewards. One that could not be made is NaN here, and nothing is learned from it; it is never 0.
@@ -27,7 +28,8 @@ async fn main() -> anyhow::Result<()> {
     let feedback = scored.feedback::<f32>(&request, Abstaining::Drop)?;
 
     // 2. Here a framework would run its policy over the tokens of each reply.
-    let reply = |at: usize| request.rollouts[at].messages.last().map_or(0, |m| m.content.chars().count());
+    let reply =
+        |at: usize| request.rollouts[at].messages.last().map_or(0, |m| m.content.chars().count());
     let lens: Vec<usize> = (0..request.rollouts.len()).map(reply).collect();
     let width = lens.iter().copied().max().unwrap_or(0);
     let mask = RowMask::lens(&lens, width)?;
@@ -41,9 +43,19 @@ async fn main() -> anyhow::Result<()> {
     println!("{:<24}{:>10}{:>12}{:>14}", "rollout", "reward", "advantage", "d loss/d logp");
     for (at, result) in scored.results.iter().enumerate() {
         let number = |n: f32| if n.is_nan() { "none".to_owned() } else { format!("{n:+.3}") };
-        let (reward, advantage) = (number(feedback.rewards[at]), number(update.advantages[at * width]));
-        println!("{:<24}{reward:>10}{advantage:>12}{:>+14.6}", result.id.as_str(), update.dlogp[at * width]);
+        let (reward, advantage) =
+            (number(feedback.rewards[at]), number(update.advantages[at * width]));
+        println!(
+            "{:<24}{reward:>10}{advantage:>12}{:>+14.6}",
+            result.id.as_str(),
+            update.dlogp[at * width]
+        );
     }
-    println!("loss {:+.6} over {} tokens; {:?}", update.loss, lens.iter().sum::<usize>(), update.metrics);
+    println!(
+        "loss {:+.6} over {} tokens; {:?}",
+        update.loss,
+        lens.iter().sum::<usize>(),
+        update.metrics
+    );
     Ok(())
 }

@@ -65,7 +65,8 @@ mod tests {
         }
         assert_eq!(groups.len(), 2);
         for samples in groups.values() {
-            let split: Vec<_> = samples.iter().filter_map(|messages| messages.split_last()).collect();
+            let split: Vec<_> =
+                samples.iter().filter_map(|messages| messages.split_last()).collect();
             assert_eq!(split.len(), 4);
             assert!(split.iter().all(|(_, prompt)| *prompt == split[0].1));
             assert!(

@@ -4,8 +4,10 @@ use guerdon_tests::{Reply, Server};
 use serde_json::{Value, json};
 
 async fn send(server: &Server, body: impl Into<reqwest::Body>) -> Reply {
-    let request =
-        server.http.post(format!("{}/v1/score", server.url)).header("content-type", "application/json");
+    let request = server
+        .http
+        .post(format!("{}/v1/score", server.url))
+        .header("content-type", "application/json");
     Reply::read(request.body(body).send().await.unwrap()).await
 }
 
@@ -16,23 +18,47 @@ fn with_message(role: &str, content: &str) -> Value {
 #[tokio::test]
 async fn what_is_wrong_with_a_request_is_said_with_its_place() {
     let server = Server::new().await;
-    let nan =
-        r#"{"rollouts": [{"messages": [{"role": "assistant", "content": "a"}], "context": {"price": NaN}}]}"#;
+    let nan = r#"{"rollouts": [{"messages": [{"role": "assistant", "content": "a"}], "context": {"price": NaN}}]}"#;
     for (body, status, code, pointer) in [
         (with_message("user", "a").to_string(), 422, "no_assistant_turn", "/rollouts/1/messages"),
-        (with_message("robot", "a").to_string(), 422, "invalid_request", "/rollouts/1/messages/0/role"),
+        (
+            with_message("robot", "a").to_string(),
+            422,
+            "invalid_request",
+            "/rollouts/1/messages/0/role",
+        ),
         (nan.to_owned(), 400, "malformed_json", "/rollouts/0/context"),
         ("{".to_owned(), 400, "malformed_json", ""),
-        (json!({ "rollouts": [], "fusion": { "bond": 1 } }).to_string(), 422, "invalid_request", "/fusion"),
+        (
+            json!({ "rollouts": [], "fusion": { "bond": 1 } }).to_string(),
+            422,
+            "invalid_request",
+            "/fusion",
+        ),
         (
             json!({ "rollouts": [], "fusion": { "bound": 0 } }).to_string(),
             422,
             "invalid_request",
             "/fusion/bound",
         ),
-        (json!({ "rollouts": [], "profile": "hotl" }).to_string(), 422, "unknown_profile", "/profile"),
-        (json!({ "rollouts": [], "sources": ["rn"] }).to_string(), 422, "unknown_source", "/sources/0"),
-        (json!({ "rollouts": [], "sources": ["rules"] }).to_string(), 422, "fusion_needs_source", "/sources"),
+        (
+            json!({ "rollouts": [], "profile": "hotl" }).to_string(),
+            422,
+            "unknown_profile",
+            "/profile",
+        ),
+        (
+            json!({ "rollouts": [], "sources": ["rn"] }).to_string(),
+            422,
+            "unknown_source",
+            "/sources/0",
+        ),
+        (
+            json!({ "rollouts": [], "sources": ["rules"] }).to_string(),
+            422,
+            "fusion_needs_source",
+            "/sources",
+        ),
         (
             json!({ "rollouts": [], "advantages": { "estimator": "x" } }).to_string(),
             422,
@@ -73,7 +99,8 @@ async fn a_body_or_a_batch_beyond_the_limit_is_refused_with_the_limit() {
     let large = send(&server, with_message("assistant", &"a".repeat(3000)).to_string()).await;
     assert_eq!((large.status, large.json()["code"].as_str()), (413, Some("too_large")));
     assert!(large.text.contains("2000"), "{}", large.text);
-    let many = server.post("/v1/score", &json!({ "rollouts": vec![Server::rollout("a"); 3] })).await;
+    let many =
+        server.post("/v1/score", &json!({ "rollouts": vec![Server::rollout("a"); 3] })).await;
     assert_eq!((many.status, many.json()["pointer"].as_str()), (413, Some("/rollouts")));
     server.stop().await;
 }
@@ -85,11 +112,16 @@ async fn what_is_not_there_or_not_json_is_a_problem_too() {
     assert_eq!((nowhere.status, nowhere.json()["code"].as_str()), (404, Some("not_found")));
     let wrong = server.get("/v1/score").await;
     assert_eq!((wrong.status, wrong.json()["code"].as_str()), (405, Some("method_not_allowed")));
-    let form = server.http.post(format!("{}/v1/score", server.url)).body("a=b").send().await.unwrap();
+    let form =
+        server.http.post(format!("{}/v1/score", server.url)).body("a=b").send().await.unwrap();
     assert_eq!(form.status(), 415);
-    let packed = server.http.post(format!("{}/v1/score", server.url)).header("content-encoding", "br");
+    let packed =
+        server.http.post(format!("{}/v1/score", server.url)).header("content-encoding", "br");
     let packed = Reply::read(packed.json(&json!({ "rollouts": [] })).send().await.unwrap()).await;
-    assert_eq!((packed.status, packed.json()["code"].as_str()), (415, Some("unsupported_media_type")));
+    assert_eq!(
+        (packed.status, packed.json()["code"].as_str()),
+        (415, Some("unsupported_media_type"))
+    );
     assert_eq!(wrong.headers["allow"], "POST");
     server.stop().await;
 }

@@ -87,7 +87,10 @@ async fn an_unreachable_judge_abstains_and_the_rest_is_scored() {
     assert!(turn["judge"].is_null());
     assert_eq!(turn["abstained"][0]["source"], "judge");
     assert_eq!(turn["abstained"][0]["why"], "unreachable");
-    assert!((turn["enhancement"].as_f64().unwrap() + 50.0).abs() < 1e-9, "the rules' points alone: {turn}");
+    assert!(
+        (turn["enhancement"].as_f64().unwrap() + 50.0).abs() < 1e-9,
+        "the rules' points alone: {turn}"
+    );
     server.stop().await;
 }
 

@@ -23,8 +23,11 @@ async fn a_restart_buys_nothing_again() {
     let judge = StandInJudge::new(Answer::Content(verdict("cold"))).await;
     let elsewhere = tempfile::tempdir().expect("a folder");
     let store = elsewhere.path().join("answers.log");
-    let config =
-        format!("{}[judges.stand-in.cache]\npath = \"{}\"\n", configured(&judge.url), store.display());
+    let config = format!(
+        "{}[judges.stand-in.cache]\npath = \"{}\"\n",
+        configured(&judge.url),
+        store.display()
+    );
     for _ in 0..2 {
         let server = Server::with(&config, &[("kind.md", PROMPT)]).await;
         let turn = server.score(&one("480 .")).await["results"][0]["turns"][0].clone();
@@ -42,7 +45,9 @@ async fn paths_are_relative_to_the_configuration_and_every_paid_call_leaves_a_li
         configured(&judge.url)
     );
     let server = Server::with(&config, &[("kind.md", PROMPT)]).await;
-    server.score(&json!({ "rollouts": [Server::rollout("480 ."), Server::rollout("470 .")] })).await;
+    server
+        .score(&json!({ "rollouts": [Server::rollout("480 ."), Server::rollout("470 .")] }))
+        .await;
     assert!((server.metric("guerdon_judge_cost_total", "stand-in").await - 2.0).abs() < 1e-9);
     assert!((server.metric("guerdon_judge_tokens_total", "prompt").await - 200.0).abs() < 1e-9);
     let log = server.path("log/judge.jsonl");
@@ -64,11 +69,15 @@ async fn a_panel_is_asked_side_by_side_and_pooled() {
         "[judges.second]\nurl = \"{0}\"\nmodel = \"second\"\n[judges.third]\nurl = \"{0}\"\nmodel = \"third\"\n",
         warm.url
     );
-    let judging = "[profiles.test.judging]\npanel = [\"second\", \"third\"]\npooling = \"majority\"\n";
+    let judging =
+        "[profiles.test.judging]\npanel = [\"second\", \"third\"]\npooling = \"majority\"\n";
     let config = format!("{}{more}{judging}", configured(&cold.url));
     let server = Server::with(&config, &[("kind.md", PROMPT)]).await;
     let reply = server.score(&one("480 .")).await;
-    assert_eq!(reply["results"][0]["turns"][0]["judge"]["points"], 0.0, "two of three say warm: {reply}");
+    assert_eq!(
+        reply["results"][0]["turns"][0]["judge"]["points"], 0.0,
+        "two of three say warm: {reply}"
+    );
     assert_eq!((cold.calls(), warm.calls()), (1, 2));
     server.stop().await;
 }
@@ -80,7 +89,8 @@ async fn a_judge_that_denies_a_known_fault_raises_the_alarm() {
         "+++\n# system",
         "[[probes]]\nname = \"insult\"\nbefore = \"480 is our best.\"\nturn = \"Go away.\"\nlevels = { kind = \"cold\" }\n+++\n# system",
     );
-    let config = format!("{}[profiles.test.judging]\nprobe_every = \"1h\"\n", configured(&judge.url));
+    let config =
+        format!("{}[profiles.test.judging]\nprobe_every = \"1h\"\n", configured(&judge.url));
     let server = Server::with(&config, &[("kind.md", &probed)]).await;
     while server.metric("guerdon_judge_alarm", "profile=\"test\"").await < 1.0 {
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -14,7 +14,9 @@ async fn points(server: &Server, text: &str) -> Value {
 /// Asks until the generation is `wanted`; the watcher's own pace is not ours to know.
 async fn generation(server: &Server, wanted: u64) {
     let reached = async { while server.get("/v1/info").await.json()["generation"] != wanted {} };
-    tokio::time::timeout(Duration::from_secs(30), reached).await.expect("the watcher saw the change");
+    tokio::time::timeout(Duration::from_secs(30), reached)
+        .await
+        .expect("the watcher saw the change");
 }
 
 #[tokio::test]
@@ -47,13 +49,17 @@ async fn a_broken_pack_keeps_the_last_good_version_and_says_why() {
 
 #[tokio::test]
 async fn a_pack_that_is_added_broken_is_live_as_soon_as_it_is_mended() {
-    let config = "[reload]\ndebounce = \"20ms\"\n[profiles.more]\nmodel = \"tiny\"\nrules = [\".\"]\n";
+    let config =
+        "[reload]\ndebounce = \"20ms\"\n[profiles.more]\nmodel = \"tiny\"\nrules = [\".\"]\n";
     let config = format!("default_profile = \"test\"\n{}{config}", Server::config());
     let server = Server::from_config(&config, &[]).await;
     let added = Server::pack().replace("pack: words", "pack: more");
     server.replace("more.yaml", &added.replace("points: -50", "pionts: -50"));
-    let refused = async { while server.get("/v1/info").await.json()["last_reload_error"].is_null() {} };
-    tokio::time::timeout(Duration::from_secs(30), refused).await.expect("the watcher saw the new file");
+    let refused =
+        async { while server.get("/v1/info").await.json()["last_reload_error"].is_null() {} };
+    tokio::time::timeout(Duration::from_secs(30), refused)
+        .await
+        .expect("the watcher saw the new file");
     server.replace("more.yaml", &added);
     generation(&server, 2).await;
     let rules = server.get("/v1/rules").await.json();
@@ -116,8 +122,8 @@ async fn a_model_is_swapped_under_load_without_a_failed_request() {
     let before = version(&server).await;
     let swaps = async {
         for max_tokens in [12, 16, 20] {
-            let swapped =
-                config.replace("[profiles.test]", &format!("max_tokens = {max_tokens}\n[profiles.test]"));
+            let swapped = config
+                .replace("[profiles.test]", &format!("max_tokens = {max_tokens}\n[profiles.test]"));
             server.replace("guerdon.toml", &Server::resolved(&swapped));
             assert_eq!(server.post("/v1/reload", &json!({})).await.status, 200);
         }
@@ -134,7 +140,8 @@ async fn a_model_is_swapped_under_load_without_a_failed_request() {
 
 #[tokio::test]
 async fn a_generation_on_trial_serves_its_share_and_both_scores_are_told() {
-    let staged = |share: &str| format!("{}[reload]\nwatch = false\nshare = {share}\n", Server::config());
+    let staged =
+        |share: &str| format!("{}[reload]\nwatch = false\nshare = {share}\n", Server::config());
     let server = Server::from_config(&staged("0.5"), &[]).await;
     server.replace("rules.yaml", &Server::pack().replace("points: -50", "points: -5"));
     assert_eq!(server.post("/v1/reload", &json!({})).await.json()["generation"], 2);
@@ -146,7 +153,8 @@ async fn a_generation_on_trial_serves_its_share_and_both_scores_are_told() {
 
     let mut served = [0, 0];
     for _ in 0..20 {
-        let reply = server.score(&json!({ "rollouts": [Server::rollout("see the work order .")] })).await;
+        let reply =
+            server.score(&json!({ "rollouts": [Server::rollout("see the work order .")] })).await;
         let turn = &reply["results"][0]["turns"][0];
         let (own, other) = match reply["versions"]["generation"].as_u64() {
             Some(1) => (-50.0, json!([2, -5.0])),
@@ -155,10 +163,15 @@ async fn a_generation_on_trial_serves_its_share_and_both_scores_are_told() {
         served[usize::from(own > -50.0)] += 1;
         assert_eq!(turn["rules"]["points"], own, "{turn}");
         assert_eq!(json!([turn["beside"]["generation"], turn["beside"]["rules"]["points"]]), other);
-        assert!(turn["beside"]["reward"].is_number() && turn["beside"]["reward"] != turn["reward"], "{turn}");
+        assert!(
+            turn["beside"]["reward"].is_number() && turn["beside"]["reward"] != turn["reward"],
+            "{turn}"
+        );
     }
     assert!(served.iter().all(|count| *count >= 8), "{served:?}");
-    assert!((server.metric("guerdon_beside_turns_total", "changed=\"yes\"").await - 20.0).abs() < 1e-9);
+    assert!(
+        (server.metric("guerdon_beside_turns_total", "changed=\"yes\"").await - 20.0).abs() < 1e-9
+    );
 
     // Samples of one prompt, one a request, are all on one side.
     let mut sides = std::collections::BTreeSet::new();

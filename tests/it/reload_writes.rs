@@ -24,7 +24,9 @@ const CONFIG: &str = "[reload]\ndebounce = \"200ms\"\n";
 /// A pack of two rules of one version. Cut after its first rule it is a pack too, so half of it would load.
 fn pack(id: &str, version: u64) -> String {
     let rule = |id: &str| {
-        format!("  - {{ id: {id}, about: One., points: -{version}, match: {{ any_of: [work order] }} }}\n")
+        format!(
+            "  - {{ id: {id}, about: One., points: -{version}, match: {{ any_of: [work order] }} }}\n"
+        )
     };
     format!("pack: {id}\nabout: One of many versions.\nrules:\n{}{}", rule("one"), rule("two"))
 }
@@ -60,7 +62,8 @@ impl Load {
                         .filter_map(|hit| hit["points"].as_f64())
                         .collect();
                     assert_eq!(found.len(), hits, "half a writing: {turn}");
-                    let generation = reply["versions"]["generation"].as_u64().expect("a generation");
+                    let generation =
+                        reply["versions"]["generation"].as_u64().expect("a generation");
                     let version = *versions.lock().unwrap().entry(generation).or_insert(found[0]);
                     let whole = found.iter().all(|points| points.total_cmp(&version).is_eq());
                     assert!(whole, "generation {generation} is of two versions: {turn}");

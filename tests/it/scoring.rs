@@ -10,7 +10,8 @@ fn near(value: &serde_json::Value, expected: f64) -> bool {
 #[tokio::test]
 async fn every_reward_comes_with_its_parts_and_the_versions_that_made_it() {
     let server = Server::new().await;
-    let reply = server.score(&json!({ "rollouts": [Server::rollout("see the work order .")] })).await;
+    let reply =
+        server.score(&json!({ "rollouts": [Server::rollout("see the work order .")] })).await;
     let (result, versions) = (&reply["results"][0], &reply["versions"]);
     let turn = &result["turns"][0];
     assert_eq!(result["id"], "0");
@@ -128,7 +129,10 @@ async fn info_tells_sources_versions_and_limits() {
     let info = server.get("/v1/info").await.json();
     assert_eq!(info["default_profile"], "test");
     let sources = info["profiles"]["test"]["sources"].as_array().unwrap();
-    assert_eq!(sources.iter().map(|s| s["id"].as_str().unwrap()).collect::<Vec<_>>(), ["rm", "rules"]);
+    assert_eq!(
+        sources.iter().map(|s| s["id"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["rm", "rules"]
+    );
     assert_eq!(info["limits"]["max_rollouts"], 4096);
     let rules = server.get("/v1/rules").await.json();
     assert_eq!(rules["profiles"]["test"][0]["id"], "words");

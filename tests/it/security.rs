@@ -11,8 +11,12 @@ async fn a_token_is_asked_for_and_its_scope_is_kept() {
     let server = Server::with(TOKENS, &[]).await;
     let none = server.post("/v1/score", &json!({ "rollouts": [] })).await;
     assert_eq!((none.status, none.json()["code"].as_str()), (401, Some("unauthorized")));
-    let with = |path: &str| server.http.post(format!("{}{path}", server.url)).bearer_auth("let-me-in");
-    assert_eq!(with("/v1/score").json(&json!({ "rollouts": [] })).send().await.unwrap().status(), 200);
+    let with =
+        |path: &str| server.http.post(format!("{}{path}", server.url)).bearer_auth("let-me-in");
+    assert_eq!(
+        with("/v1/score").json(&json!({ "rollouts": [] })).send().await.unwrap().status(),
+        200
+    );
     assert_eq!(with("/v1/reload").send().await.unwrap().status(), 403);
     assert_eq!(server.get("/metrics").await.status, 401);
     assert_eq!(server.get("/healthz").await.status, 200);
@@ -28,11 +32,13 @@ async fn a_reload_does_not_open_a_server_that_others_can_reach() {
     let asked = server.http.post(format!("{url}/v1/score")).json(&json!({ "rollouts": [] }));
     let refused = async {
         let info = || server.http.get(format!("{url}/v1/info")).bearer_auth("let-me-in").send();
-        while info().await.unwrap().json::<serde_json::Value>().await.unwrap()["last_reload_error"].is_null()
-        {
-        }
+        while info().await.unwrap().json::<serde_json::Value>().await.unwrap()["last_reload_error"]
+            .is_null()
+        {}
     };
-    tokio::time::timeout(std::time::Duration::from_secs(30), refused).await.expect("the reload was refused");
+    tokio::time::timeout(std::time::Duration::from_secs(30), refused)
+        .await
+        .expect("the reload was refused");
     assert_eq!(asked.send().await.unwrap().status(), 401, "tokens are still asked for");
     server.stop().await;
 }
@@ -54,7 +60,8 @@ async fn a_caller_beyond_its_rate_is_told_when_to_come_back() {
     let ask = || server.post("/v1/score", &nothing);
     let replies = [ask().await, ask().await, ask().await];
     assert_eq!(replies[0].status, 200);
-    let refused = replies.iter().find(|reply| reply.status == 429).expect("one of three within a second");
+    let refused =
+        replies.iter().find(|reply| reply.status == 429).expect("one of three within a second");
     assert_eq!(refused.json()["code"], "rate_limited");
     assert_eq!(refused.headers["retry-after"], "1");
     // Health and metrics of a busy server must stay readable.

@@ -11,8 +11,12 @@ async fn a_request_in_flight_is_answered_before_the_server_stops() {
     let server = Server::with(&configured(&judge.url), &[("kind.md", PROMPT)]).await;
     let (http, url) = (server.http.clone(), format!("{}/v1/score", server.url));
     let request = async {
-        let sent =
-            http.post(url).json(&json!({ "rollouts": [Server::rollout("480 .")] })).send().await.unwrap();
+        let sent = http
+            .post(url)
+            .json(&json!({ "rollouts": [Server::rollout("480 .")] }))
+            .send()
+            .await
+            .unwrap();
         sent.json::<serde_json::Value>().await.unwrap()
     };
     let stop = async {

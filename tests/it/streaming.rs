@@ -34,8 +34,8 @@ async fn a_compressed_body_is_read_and_a_compressed_reply_given() {
     let server = Server::new().await;
     // `printf '{"rollouts":[]}' | gzip -n` and `| zstd`, so that no compressor of ours made what ours reads.
     let gzip: &[u8] = &[
-        0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0xab, 0x56, 0x2a, 0xca, 0xcf, 0xc9, 0xc9, 0x2f, 0x2d, 0x29, 0x56,
-        0xb2, 0x8a, 0x8e, 0xad, 5, 0, 0xc9, 0xc8, 0x2e, 0xa5, 0x0f, 0, 0, 0,
+        0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0xab, 0x56, 0x2a, 0xca, 0xcf, 0xc9, 0xc9, 0x2f, 0x2d,
+        0x29, 0x56, 0xb2, 0x8a, 0x8e, 0xad, 5, 0, 0xc9, 0xc8, 0x2e, 0xa5, 0x0f, 0, 0, 0,
     ];
     let post = |encoding: &'static str, body: Vec<u8>| {
         server
@@ -47,7 +47,8 @@ async fn a_compressed_body_is_read_and_a_compressed_reply_given() {
             .send()
     };
     assert_eq!(post("gzip", gzip.to_vec()).await.unwrap().status(), 200);
-    let document = server.http.get(format!("{}/openapi.json", server.url)).header("accept-encoding", "zstd");
+    let document =
+        server.http.get(format!("{}/openapi.json", server.url)).header("accept-encoding", "zstd");
     assert_eq!(document.send().await.unwrap().headers()["content-encoding"], "zstd");
     server.stop().await;
 }
@@ -55,13 +56,16 @@ async fn a_compressed_body_is_read_and_a_compressed_reply_given() {
 #[tokio::test]
 async fn the_client_crate_scores_in_order_over_several_requests() {
     let server = Server::new().await;
-    let rollouts =
-        (0..50).map(|n| serde_json::from_value(Server::rollout(&format!("{n} ."))).unwrap()).collect();
+    let rollouts = (0..50)
+        .map(|n| serde_json::from_value(Server::rollout(&format!("{n} ."))).unwrap())
+        .collect();
     let request = ScoreRequest { rollouts, ..ScoreRequest::default() };
     let client = Client::builder(&server.url).chunk(16).build().unwrap();
     let scored = client.score(&request).await.unwrap();
     assert_eq!(scored.results.len(), 50);
-    assert!(scored.results.iter().enumerate().all(|(n, result)| result.id.as_str() == n.to_string()));
+    assert!(
+        scored.results.iter().enumerate().all(|(n, result)| result.id.as_str() == n.to_string())
+    );
     assert!(scored.rewards().iter().all(Option::is_some));
     assert_eq!(scored.one_version().unwrap().generation, 1);
     server.stop().await;

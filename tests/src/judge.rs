@@ -56,7 +56,9 @@ impl StandInJudge {
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}/v1", listener.local_addr().expect("an address"));
-        let app = Router::new().route("/v1/chat/completions", post(answer)).with_state(Arc::clone(&script));
+        let app = Router::new()
+            .route("/v1/chat/completions", post(answer))
+            .with_state(Arc::clone(&script));
         #[expect(clippy::disallowed_methods, reason = "aborted when the stand-in is dropped")]
         let serving = tokio::spawn(async move {
             drop(axum::serve(listener, app).await);

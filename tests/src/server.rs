@@ -106,11 +106,15 @@ impl Server {
         }
         let source = ConfigSource {
             file: Some(folder.path().join("guerdon.toml")),
-            environment: Arc::new(BTreeMap::from([("TEST_TOKEN".to_owned(), "let-me-in".to_owned())])),
+            environment: Arc::new(BTreeMap::from([(
+                "TEST_TOKEN".to_owned(),
+                "let-me-in".to_owned(),
+            )])),
             overrides: Vec::new(),
         };
-        let engine =
-            tokio::task::spawn_blocking(move || Engine::load(source)).await.expect("loading does not panic");
+        let engine = tokio::task::spawn_blocking(move || Engine::load(source))
+            .await
+            .expect("loading does not panic");
         let engine = engine.unwrap_or_else(|error| fail(&error.to_string()));
         let running = start(engine).await.expect("the server starts");
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
@@ -119,7 +123,8 @@ impl Server {
 
     /// Replaces a file as editors do: written beside, then renamed over.
     pub fn replace(&self, name: &str, text: &str) {
-        let (beside, file) = (self.folder.path().join(format!(".{name}.swp")), self.folder.path().join(name));
+        let (beside, file) =
+            (self.folder.path().join(format!(".{name}.swp")), self.folder.path().join(name));
         put(&beside, text);
         std::fs::rename(beside, file).expect("a rename");
     }
@@ -150,13 +155,16 @@ impl Server {
 
     /// `GET path`.
     pub async fn get(&self, path: &str) -> Reply {
-        Reply::read(self.http.get(format!("{}{path}", self.url)).send().await.expect("a reply")).await
+        Reply::read(self.http.get(format!("{}{path}", self.url)).send().await.expect("a reply"))
+            .await
     }
 
     /// `POST path` with a JSON body.
     pub async fn post(&self, path: &str, body: &Value) -> Reply {
-        Reply::read(self.http.post(format!("{}{path}", self.url)).json(body).send().await.expect("a reply"))
-            .await
+        Reply::read(
+            self.http.post(format!("{}{path}", self.url)).json(body).send().await.expect("a reply"),
+        )
+        .await
     }
 
     /// `POST /v1/score`, expecting 200.

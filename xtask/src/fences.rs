@@ -9,12 +9,15 @@ use anyhow::{Context as _, ensure};
 /// Ours, and which of ours each may depend on (tests aside).
 const OURS: &[(&str, &[&str])] = &[
     ("guerdon-types", &[]),
+    ("guerdon-text", &[]),
+    ("guerdon-queue", &[]),
     ("guerdon-optim", &[]),
+    ("guerdon-testing", &["guerdon-types"]),
     ("guerdon-fusion", &["guerdon-types"]),
-    ("guerdon-model", &["guerdon-types", "guerdon-fusion"]),
-    ("guerdon-judge", &["guerdon-types", "guerdon-fusion"]),
-    ("guerdon-rules", &["guerdon-types", "guerdon-fusion"]),
-    ("guerdon-client", &["guerdon-types", "guerdon-optim"]),
+    ("guerdon-model", &["guerdon-types", "guerdon-fusion", "guerdon-text", "guerdon-queue"]),
+    ("guerdon-judge", &["guerdon-types", "guerdon-fusion", "guerdon-text", "guerdon-queue"]),
+    ("guerdon-rules", &["guerdon-types", "guerdon-fusion", "guerdon-text"]),
+    ("guerdon-client", &["guerdon-types", "guerdon-optim", "guerdon-queue"]),
     ("guerdon-python", &["guerdon-client"]),
     (
         "guerdon-server",
@@ -25,6 +28,8 @@ const OURS: &[(&str, &[&str])] = &[
             "guerdon-judge",
             "guerdon-rules",
             "guerdon-optim",
+            "guerdon-text",
+            "guerdon-queue",
         ],
     ),
     (
@@ -37,6 +42,7 @@ const OURS: &[(&str, &[&str])] = &[
             "guerdon-model",
             "guerdon-judge",
             "guerdon-rules",
+            "guerdon-text",
         ],
     ),
 ];
@@ -45,13 +51,15 @@ const OURS: &[(&str, &[&str])] = &[
 const HEAVY: &[(&str, &[&str])] = &[
     ("ort", &["guerdon-model"]),
     ("tokenizers", &["guerdon-model"]),
-    ("axum", &["guerdon-server"]),
+    ("axum", &["guerdon-server", "guerdon-testing"]),
     ("notify", &["guerdon-server"]),
     ("reqwest", &["guerdon-judge", "guerdon-client"]),
     ("regex-automata", &["guerdon-rules"]),
     (
         "tokio",
         &[
+            "guerdon-queue",
+            "guerdon-testing",
             "guerdon-model",
             "guerdon-judge",
             "guerdon-client",
@@ -80,13 +88,17 @@ pub(crate) fn check() -> anyhow::Result<()> {
         }
     }
     for (name, _) in OURS {
-        ensure!(dependencies.contains_key(*name), "{name} is fenced here and is not in the workspace");
+        ensure!(
+            dependencies.contains_key(*name),
+            "{name} is fenced here and is not in the workspace"
+        );
     }
     for name in dependencies.keys().filter(|name| name.starts_with("guerdon-")) {
         let fenced = OURS.iter().any(|(ours, _)| ours == name);
         ensure!(
             fenced
-                || ["guerdon-tests", "guerdon-examples", "guerdon-training-example"].contains(&name.as_str()),
+                || ["guerdon-tests", "guerdon-examples", "guerdon-training-example"]
+                    .contains(&name.as_str()),
             "{name} has no fence"
         );
     }

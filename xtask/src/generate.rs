@@ -26,7 +26,8 @@ pub(crate) fn write() -> anyhow::Result<Vec<&'static str>> {
         .into_iter()
         .map(|Generated { path, text }| {
             #[expect(clippy::disallowed_methods, reason = "a generator writes files")]
-            std::fs::write(root().join(path), text).with_context(|| format!("cannot write {path}"))?;
+            std::fs::write(root().join(path), text)
+                .with_context(|| format!("cannot write {path}"))?;
             Ok(path)
         })
         .collect()

@@ -11,7 +11,11 @@
 //! | `commands/eval.rs` | the method's measures, from files of ratings |
 //! | `commands/config.rs`, `commands/rules.rs`, `commands/judge.rs`, `commands/rm.rs` | the workbenches |
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints; its libraries do not")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command line prints; its libraries do not"
+)]
 
 mod cli;
 mod commands;

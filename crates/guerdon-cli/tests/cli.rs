@@ -33,14 +33,20 @@ fn folder() -> tempfile::TempDir {
         "[server]\nlisten = \"127.0.0.1:0\"\n[models.tiny]\npath = \"{REPOSITORY}/crates/guerdon-model/tests/tiny\"\n\
          runtime = \"{REPOSITORY}/.guerdon/onnxruntime\"\n[profiles.p]\nmodel = \"tiny\"\nrules = [\"rules.yaml\"]\n"
     );
-    for (name, text) in [("guerdon.toml", config.as_str()), ("rules.yaml", PACK), ("in.jsonl", ROLLOUTS)] {
+    for (name, text) in
+        [("guerdon.toml", config.as_str()), ("rules.yaml", PACK), ("in.jsonl", ROLLOUTS)]
+    {
         std::fs::write(folder.path().join(name), text).unwrap();
     }
     folder
 }
 
 fn guerdon(folder: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_guerdon")).args(arguments).current_dir(folder).output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_guerdon"))
+        .args(arguments)
+        .current_dir(folder)
+        .output()
+        .unwrap()
 }
 
 fn said(output: &Output) -> (String, String) {
@@ -65,7 +71,11 @@ fn a_file_is_scored_line_by_line_and_a_broken_line_loses_nothing_else() {
     );
     assert!(results[0]["reward"].is_number());
     assert!(results[1]["reward"].is_null());
-    assert!(results[1]["error"]["detail"].as_str().unwrap().starts_with("line 2"), "{}", results[1]);
+    assert!(
+        results[1]["error"]["detail"].as_str().unwrap().starts_with("line 2"),
+        "{}",
+        results[1]
+    );
     assert_eq!(results[2]["turns"][0]["rules"]["hits"][0]["rule"], "internal");
     assert!(!output.status.success(), "a rollout without a reward is told by the exit status");
 }
@@ -98,12 +108,18 @@ fn a_model_is_checked_against_its_reference_and_a_wrong_reference_fails() {
     let checked = guerdon(folder.path(), &["rm", "check", &model, "--runtime", &runtime]);
     let (out, error) = said(&checked);
     assert!(checked.status.success(), "{out}{error}");
-    assert!(out.contains("bit for bit the same") && out.contains("ok    16 reference scores"), "{out}");
+    assert!(
+        out.contains("bit for bit the same") && out.contains("ok    16 reference scores"),
+        "{out}"
+    );
 
-    let wrong = r#"{"messages": [{"role": "assistant", "content": "deal"}], "index": 0, "score": 99.0}"#;
+    let wrong =
+        r#"{"messages": [{"role": "assistant", "content": "deal"}], "index": 0, "score": 99.0}"#;
     std::fs::write(folder.path().join("wrong.jsonl"), wrong).unwrap();
-    let checked =
-        guerdon(folder.path(), &["rm", "check", &model, "--runtime", &runtime, "--on", "wrong.jsonl"]);
+    let checked = guerdon(
+        folder.path(),
+        &["rm", "check", &model, "--runtime", &runtime, "--on", "wrong.jsonl"],
+    );
     assert!(!checked.status.success());
     assert!(said(&checked).0.contains("FAIL  1 reference scores"), "{}", said(&checked).0);
 }
@@ -121,7 +137,8 @@ fn a_broken_pack_is_reported_like_a_compiler_does() {
 #[test]
 fn configuration_is_shown_without_secrets() {
     let folder = folder();
-    let config = "[auth]\ntokens = [{ name = \"t\", env = \"SECRET_TOKEN\", scopes = [\"score\"] }]\n";
+    let config =
+        "[auth]\ntokens = [{ name = \"t\", env = \"SECRET_TOKEN\", scopes = [\"score\"] }]\n";
     std::fs::write(folder.path().join("guerdon.toml"), config).unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_guerdon"))
         .args(["config", "show"])
@@ -152,8 +169,11 @@ impl Serving {
             .unwrap();
         let mut first = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
-        let url =
-            first.split_whitespace().find(|word| word.starts_with("http://")).expect("a URL").to_owned();
+        let url = first
+            .split_whitespace()
+            .find(|word| word.starts_with("http://"))
+            .expect("a URL")
+            .to_owned();
         Self { child, url }
     }
 
@@ -185,11 +205,17 @@ fn a_server_tells_where_it_listens_scores_for_the_client_and_stops_cleanly() {
 fn a_hangup_signal_reloads() {
     let folder = folder();
     let config = std::fs::read_to_string(folder.path().join("guerdon.toml")).unwrap();
-    std::fs::write(folder.path().join("guerdon.toml"), format!("{config}[reload]\nwatch = false\n")).unwrap();
+    std::fs::write(
+        folder.path().join("guerdon.toml"),
+        format!("{config}[reload]\nwatch = false\n"),
+    )
+    .unwrap();
     let serving = Serving::new(folder.path());
     let points = || {
-        let (results, _) = said(&guerdon(folder.path(), &["score", "in.jsonl", "--url", &serving.url]));
-        let last: serde_json::Value = serde_json::from_str(results.lines().last().unwrap()).unwrap();
+        let (results, _) =
+            said(&guerdon(folder.path(), &["score", "in.jsonl", "--url", &serving.url]));
+        let last: serde_json::Value =
+            serde_json::from_str(results.lines().last().unwrap()).unwrap();
         last["turns"][0]["rules"]["points"].as_f64().unwrap()
     };
     assert!((points() + 50.0).abs() < 1e-9);

@@ -149,7 +149,8 @@ mod tests {
                 });
             }
         });
-        let lines: Vec<_> = client.stream(&batch(&[""; 3])).unwrap().collect::<Result<_, _>>().unwrap();
+        let lines: Vec<_> =
+            client.stream(&batch(&[""; 3])).unwrap().collect::<Result<_, _>>().unwrap();
         assert_eq!(lines.len(), 4, "three results and the summary");
     }
 

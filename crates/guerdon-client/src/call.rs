@@ -54,7 +54,8 @@ impl Call {
         }
         if self.lines {
             // A compressor holds lines back until its window is full, and the point of a stream is not to wait.
-            request = request.header(ACCEPT, "application/x-ndjson").header(ACCEPT_ENCODING, "identity");
+            request =
+                request.header(ACCEPT, "application/x-ndjson").header(ACCEPT_ENCODING, "identity");
         }
         let response = request.send().await.map_err(|error| self.transport(error))?;
         version::check(response.headers(), &self.shown)
@@ -65,15 +66,23 @@ impl Call {
     /// Sends it; the reply's head if it is a success, else the failure that its body tells.
     pub(crate) async fn success(&self, http: &reqwest::Client) -> Result<Response, Failed> {
         let response = self.head(http).await?;
-        if response.status().is_success() { Ok(response) } else { Err(self.refused(response).await) }
+        if response.status().is_success() {
+            Ok(response)
+        } else {
+            Err(self.refused(response).await)
+        }
     }
 
     /// Sends it; the whole reply.
-    pub(crate) async fn reply<T: DeserializeOwned>(&self, http: &reqwest::Client) -> Result<T, Failed> {
+    pub(crate) async fn reply<T: DeserializeOwned>(
+        &self,
+        http: &reqwest::Client,
+    ) -> Result<T, Failed> {
         let response = self.success(http).await?;
         let body = response.bytes().await.map_err(|error| self.transport(error))?;
         serde_json::from_slice(&body).map_err(|error| {
-            let detail = format!("its body does not read as a reply ({error}): {:?}", excerpt(&body));
+            let detail =
+                format!("its body does not read as a reply ({error}): {:?}", excerpt(&body));
             Failed { error: self.decode(detail), again: Again::Never }
         })
     }
@@ -89,7 +98,8 @@ impl Call {
     fn transport(&self, error: reqwest::Error) -> Failed {
         let again = if error.is_builder() { Again::Never } else { Again::Backoff };
         // reqwest would print the URL with its query, where a key may be.
-        let error = Error::Transport { url: self.shown.clone(), tries: 1, cause: error.without_url() };
+        let error =
+            Error::Transport { url: self.shown.clone(), tries: 1, cause: error.without_url() };
         Failed { error, again }
     }
 
@@ -100,7 +110,8 @@ impl Call {
             .get(RETRY_AFTER)
             .and_then(text)
             .and_then(|v| retry_after(v, SystemTime::now()));
-        let moved = response.headers().get(LOCATION).and_then(text).map(|to| format!("moved to {to}"));
+        let moved =
+            response.headers().get(LOCATION).and_then(text).map(|to| format!("moved to {to}"));
         let again = match asked {
             _ if !may_pass(status.as_u16()) => Again::Never,
             Some(wait) => Again::NotBefore(wait),

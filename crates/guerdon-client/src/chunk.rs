@@ -23,7 +23,9 @@ pub(crate) fn chunks(request: &ScoreRequest, size: usize) -> Vec<Chunk> {
     let mut chunks = vec![Chunk::new()];
     for unit in units {
         match chunks.last_mut() {
-            Some(chunk) if chunk.is_empty() || chunk.len() + unit.len() <= size => chunk.extend(unit),
+            Some(chunk) if chunk.is_empty() || chunk.len() + unit.len() <= size => {
+                chunk.extend(unit)
+            }
             _ => chunks.push(unit),
         }
     }
@@ -61,7 +63,9 @@ pub(crate) fn part(request: &ScoreRequest, chunk: &[usize]) -> ScoreRequest {
 /// Makes a pointer into the chunk one into the whole request: `/rollouts/0/score` of the second chunk is not the
 /// caller's rollout 0.
 pub(crate) fn repoint(problem: &mut Problem, chunk: &[usize]) {
-    let Some(rest) = problem.pointer.as_deref().and_then(|pointer| pointer.strip_prefix("/rollouts/")) else {
+    let Some(rest) =
+        problem.pointer.as_deref().and_then(|pointer| pointer.strip_prefix("/rollouts/"))
+    else {
         return;
     };
     let (place, tail) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
@@ -91,7 +95,10 @@ mod tests {
 
     #[test]
     fn rewards_alone_may_be_cut_anywhere() {
-        assert_eq!(chunks(&request(&["a", "a", "a", "b", "b"], None), 2), [vec![0, 1], vec![2, 3], vec![4]]);
+        assert_eq!(
+            chunks(&request(&["a", "a", "a", "b", "b"], None), 2),
+            [vec![0, 1], vec![2, 3], vec![4]]
+        );
     }
 
     #[test]
@@ -102,7 +109,10 @@ mod tests {
 
     #[test]
     fn rollouts_without_a_group_stay_together() {
-        assert_eq!(chunks(&request(&["", "a", "", "a"], Some("rloo")), 1), [vec![0, 2], vec![1, 3]]);
+        assert_eq!(
+            chunks(&request(&["", "a", "", "a"], Some("rloo")), 1),
+            [vec![0, 2], vec![1, 3]]
+        );
     }
 
     #[test]

@@ -58,7 +58,8 @@ impl Client {
         let deadline = Deadline::new(self.timeout);
         let chunks = chunks(request, self.chunk);
         let replies =
-            try_join_all(chunks.iter().map(|chunk| self.score_chunk(request, chunk, &deadline))).await?;
+            try_join_all(chunks.iter().map(|chunk| self.score_chunk(request, chunk, &deadline)))
+                .await?;
         Ok(Scored::join(request, &chunks, replies))
     }
 
@@ -77,7 +78,8 @@ impl Client {
         let call = Call::post(&self.base, &SCORE, self.body(request, &all)?).lines();
         // Held only until the reply begins: a loop that scores while it reads a stream must not wait for itself.
         let _slot = self.slot(&call, &deadline).await?;
-        let response = run(&self.policy, &deadline, &call.shown, || call.success(&self.http)).await?;
+        let response =
+            run(&self.policy, &deadline, &call.shown, || call.success(&self.http)).await?;
         Ok(ScoreStream::new(call, response, deadline, all.len()))
     }
 
@@ -100,8 +102,9 @@ impl Client {
         let deadline = Deadline::new(self.timeout);
         let call = Call::get(&self.base, &["readyz"]);
         let asked = timeout_at(deadline.at, call.head(&self.http)).await;
-        let response =
-            asked.map_err(|_| deadline.passed(&call.shown, None))?.map_err(|failed| failed.error)?;
+        let response = asked
+            .map_err(|_| deadline.passed(&call.shown, None))?
+            .map_err(|failed| failed.error)?;
         match response.status() {
             StatusCode::SERVICE_UNAVAILABLE => Ok(false),
             status if status.is_success() => Ok(true),
@@ -125,7 +128,11 @@ impl Client {
         Ok(reply)
     }
 
-    async fn slot(&self, call: &Call, deadline: &Deadline) -> Result<Option<SemaphorePermit<'_>>, Error> {
+    async fn slot(
+        &self,
+        call: &Call,
+        deadline: &Deadline,
+    ) -> Result<Option<SemaphorePermit<'_>>, Error> {
         let slot = timeout_at(deadline.at, self.slots.acquire()).await;
         // The semaphore is never closed, so there always is a permit.
         slot.map(Result::ok).map_err(|_| deadline.passed(&call.shown, None))
@@ -135,7 +142,11 @@ impl Client {
         let mut part = part(request, chunk);
         part.profile = part.profile.or_else(|| self.profile.clone());
         let body = serde_json::to_vec(&part).map_err(|error| {
-            Invalid::new(ProblemCode::InvalidRequest, "", format!("it cannot be written as JSON: {error}"))
+            Invalid::new(
+                ProblemCode::InvalidRequest,
+                "",
+                format!("it cannot be written as JSON: {error}"),
+            )
         })?;
         Ok(body.into())
     }
@@ -144,7 +155,9 @@ impl Client {
 /// Written by hand: a URL may hold a password or a key.
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Client").field("url", &Call::get(&self.base, &[]).shown).finish_non_exhaustive()
+        f.debug_struct("Client")
+            .field("url", &Call::get(&self.base, &[]).shown)
+            .finish_non_exhaustive()
     }
 }
 
@@ -214,8 +227,11 @@ mod tests {
         assert_eq!(scored.rewards(), numbers(6));
         assert_eq!(scored.advantages(), numbers(6));
         let group = |rollout: &Rollout| rollout.group.as_ref().map(GroupId::to_string).unwrap();
-        let mut sent: Vec<String> =
-            server.requests().iter().map(|part| part.rollouts.iter().map(group).collect()).collect();
+        let mut sent: Vec<String> = server
+            .requests()
+            .iter()
+            .map(|part| part.rollouts.iter().map(group).collect())
+            .collect();
         sent.sort();
         assert_eq!(sent, ["aaa", "bb", "c"]);
     }
@@ -233,7 +249,8 @@ mod tests {
     #[tokio::test]
     async fn a_429_is_asked_again() {
         let server =
-            StandIn::start(vec![Reply::busy("0"), Reply::Say(502, vec![], "bad gateway".into())]).await;
+            StandIn::start(vec![Reply::busy("0"), Reply::Say(502, vec![], "bad gateway".into())])
+                .await;
         let scored = client(&server).build().unwrap().score(&batch(&[""; 2])).await.unwrap();
         assert_eq!(scored.rewards(), numbers(2));
         let asked = server.asked();
@@ -251,15 +268,18 @@ mod tests {
 
     #[tokio::test]
     async fn a_422_is_not_asked_again_and_points_into_the_callers_request() {
-        let problem =
-            Problem::new(ProblemCode::InvalidRequest, "not a number").pointer("/rollouts/1/context/price");
+        let problem = Problem::new(ProblemCode::InvalidRequest, "not a number")
+            .pointer("/rollouts/1/context/price");
         let server =
-            StandIn::start(vec![Reply::Score(1, "sha256:a"), Reply::problem(&problem, vec![])]).await;
+            StandIn::start(vec![Reply::Score(1, "sha256:a"), Reply::problem(&problem, vec![])])
+                .await;
         let client = client(&server).chunk(2).concurrency(1).build().unwrap();
         let error = client.score(&batch(&[""; 4])).await.unwrap_err();
         assert_eq!(error.problem().unwrap().pointer.as_deref(), Some("/rollouts/3/context/price"));
         assert!(
-            error.to_string().contains("answered 422: not a number (at `/rollouts/3/context/price`)"),
+            error
+                .to_string()
+                .contains("answered 422: not a number (at `/rollouts/3/context/price`)"),
             "{error}"
         );
         assert_eq!(server.asked().len(), 2);
@@ -281,7 +301,9 @@ mod tests {
         let other = || Reply::Say(200, vec![("guerdon-version", "9.0.0")], "{}".into());
         let server = StandIn::start(vec![other(), other()]).await;
         let client = client(&server).build().unwrap();
-        for error in [client.score(&batch(&[""])).await.unwrap_err(), client.info().await.unwrap_err()] {
+        for error in
+            [client.score(&batch(&[""])).await.unwrap_err(), client.info().await.unwrap_err()]
+        {
             let words = error.to_string();
             assert!(matches!(error, Error::Version { .. }), "{words}");
             assert!(words.contains("is guerdon 9.0.0, and this client is 0."), "{words}");
@@ -292,8 +314,11 @@ mod tests {
     #[tokio::test]
     async fn a_server_that_is_down_is_named() {
         let url = StandIn::start(vec![]).await.url;
-        let client =
-            Client::builder(&url).retries(1).backoff(Duration::ZERO, Duration::ZERO).build().unwrap();
+        let client = Client::builder(&url)
+            .retries(1)
+            .backoff(Duration::ZERO, Duration::ZERO)
+            .build()
+            .unwrap();
         let error = client.score(&batch(&[""])).await.unwrap_err();
         assert!(matches!(error, Error::Transport { tries: 2, .. }), "{error:?}");
         assert!(
@@ -324,8 +349,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_reload_between_chunks_is_seen() {
-        let script =
-            vec![Reply::Score(1, "sha256:a"), Reply::Score(2, "sha256:a"), Reply::Score(3, "sha256:b")];
+        let script = vec![
+            Reply::Score(1, "sha256:a"),
+            Reply::Score(2, "sha256:a"),
+            Reply::Score(3, "sha256:b"),
+        ];
         let server = StandIn::start(script).await;
         let client = client(&server).chunk(1).concurrency(1).build().unwrap();
         let scored = client.score(&batch(&[""; 3])).await.unwrap();
@@ -339,24 +367,31 @@ mod tests {
         let short = r#"{"request_id": "q", "results": [], "versions": {"profile": "p", "fusion": {}, "generation": 1},
             "usage": {"judge_calls":0,"judge_cache_hits":0,"prompt_tokens":0,"completion_tokens":0,"cost":0}}"#;
         let swapped = short.replace("[]", r#"[{"id": "y", "reward": 1, "turns": []}]"#);
-        let script =
-            [short.into(), swapped, "<html>hi</html>".into()].map(|body| Reply::Say(200, vec![], body));
+        let script = [short.into(), swapped, "<html>hi</html>".into()]
+            .map(|body| Reply::Say(200, vec![], body));
         let server = StandIn::start(script.into()).await;
         let client = client(&server).build().unwrap();
         let mut request = batch(&[""]);
         request.rollouts[0].id = Some("x".into());
         for expected in ["0 results for 1 rollouts", "rollout 0 has the id `y`", "<html>"] {
             let error = client.score(&request).await.unwrap_err();
-            assert!(matches!(error, Error::Decode { .. }) && error.to_string().contains(expected), "{error}");
+            assert!(
+                matches!(error, Error::Decode { .. }) && error.to_string().contains(expected),
+                "{error}"
+            );
         }
     }
 
     #[tokio::test]
     async fn what_is_no_guerdon_is_told_so() {
-        let moved = Reply::Say(308, vec![("location", "https://elsewhere/v1/score")], String::new());
-        let server = StandIn::start(vec![Reply::Say(404, vec![], "no such page".into()), moved]).await;
+        let moved =
+            Reply::Say(308, vec![("location", "https://elsewhere/v1/score")], String::new());
+        let server =
+            StandIn::start(vec![Reply::Say(404, vec![], "no such page".into()), moved]).await;
         let client = client(&server).build().unwrap();
-        for expected in ["answered 404 without a problem body", "moved to https://elsewhere/v1/score"] {
+        for expected in
+            ["answered 404 without a problem body", "moved to https://elsewhere/v1/score"]
+        {
             let error = client.score(&batch(&[""])).await.unwrap_err();
             assert!(error.to_string().contains(expected), "{error}");
         }
@@ -367,7 +402,10 @@ mod tests {
         let server = StandIn::start(vec![]).await;
         let client = client(&server).token("s3cret").profile("hotel").build().unwrap();
         client.score(&batch(&[])).await.unwrap();
-        client.score(&ScoreRequest { profile: Some("flights".into()), ..batch(&[]) }).await.unwrap();
+        client
+            .score(&ScoreRequest { profile: Some("flights".into()), ..batch(&[]) })
+            .await
+            .unwrap();
         let profiles: Vec<_> =
             server.requests().into_iter().map(|request| request.profile.unwrap()).collect();
         assert_eq!(profiles, ["hotel".into(), "flights".into()]);

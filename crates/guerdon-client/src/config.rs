@@ -34,7 +34,11 @@ impl ClientBuilder {
             timeout: Duration::from_secs(300),
             chunk: 256,
             concurrency: 8,
-            policy: Policy { retries: 5, base: Duration::from_millis(200), cap: Duration::from_secs(20) },
+            policy: Policy {
+                retries: 5,
+                base: Duration::from_millis(200),
+                cap: Duration::from_secs(20),
+            },
         }
     }
 
@@ -94,7 +98,10 @@ impl ClientBuilder {
             return Err(config("chunk", "is 0; a request needs room for a rollout, such as 256"));
         }
         if self.concurrency == 0 || self.concurrency > Semaphore::MAX_PERMITS {
-            return Err(config("concurrency", format!("is {}; give a number such as 8", self.concurrency)));
+            return Err(config(
+                "concurrency",
+                format!("is {}; give a number such as 8", self.concurrency),
+            ));
         }
         let mut headers = HeaderMap::new();
         if let Some(token) = &self.token {
@@ -136,8 +143,8 @@ impl fmt::Debug for ClientBuilder {
 
 fn base_url(text: &str) -> Result<Url, Error> {
     let example = "give one such as \"http://127.0.0.1:8787\"";
-    let url =
-        Url::parse(text).map_err(|error| config("url", format!("is not a URL ({error}); {example}")))?;
+    let url = Url::parse(text)
+        .map_err(|error| config("url", format!("is not a URL ({error}); {example}")))?;
     if matches!(url.scheme(), "http" | "https") && url.has_host() {
         Ok(url)
     } else {
@@ -147,7 +154,10 @@ fn base_url(text: &str) -> Result<Url, Error> {
 
 fn bearer(token: &str) -> Result<HeaderValue, Error> {
     let mut value = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| {
-        config("token", "holds a character that no HTTP header may hold; is there a line break in it?")
+        config(
+            "token",
+            "holds a character that no HTTP header may hold; is there a line break in it?",
+        )
     })?;
     value.set_sensitive(true);
     Ok(value)

@@ -98,7 +98,9 @@ pub enum Error {
     },
 
     /// A rollout has no reward, and the caller would have none left out.
-    #[error("rollout `{id}` has no reward: {why}; score it again, or drop it with `Abstaining::Drop`")]
+    #[error(
+        "rollout `{id}` has no reward: {why}; score it again, or drop it with `Abstaining::Drop`"
+    )]
     Unscored {
         /// Which.
         id: RolloutId,
@@ -170,8 +172,9 @@ impl Error {
     }
 
     pub(crate) fn tried(mut self, times: u32) -> Self {
-        if let Self::Problem { tries, .. } | Self::Status { tries, .. } | Self::Transport { tries, .. } =
-            &mut self
+        if let Self::Problem { tries, .. }
+        | Self::Status { tries, .. }
+        | Self::Transport { tries, .. } = &mut self
         {
             *tries = times;
         }
@@ -243,7 +246,11 @@ mod tests {
         let problem = Problem::new(ProblemCode::UnknownProfile, "there is no profile `hotle`")
             .pointer("/profile")
             .hint("did you mean `hotel`?");
-        let error = Error::Problem { url: "http://h/v1/score".into(), tries: 1, problem: Box::new(problem) };
+        let error = Error::Problem {
+            url: "http://h/v1/score".into(),
+            tries: 1,
+            problem: Box::new(problem),
+        };
         assert_eq!(
             error.to_string(),
             "http://h/v1/score answered 422: there is no profile `hotle` (at `/profile`); did you mean `hotel`?"
@@ -253,9 +260,13 @@ mod tests {
     #[test]
     fn a_deadline_tells_what_went_wrong_before_it() {
         let last =
-            Error::Status { url: "u".into(), tries: 1, status: 502, body: "bad gateway".into() }.tried(3);
-        let error =
-            Error::Deadline { url: "u".into(), after: Duration::from_secs(9), last: Some(Box::new(last)) };
+            Error::Status { url: "u".into(), tries: 1, status: 502, body: "bad gateway".into() }
+                .tried(3);
+        let error = Error::Deadline {
+            url: "u".into(),
+            after: Duration::from_secs(9),
+            last: Some(Box::new(last)),
+        };
         let text = error.to_string();
         assert!(text.contains("within 9s") && text.contains("502 (3 tries)"), "{text}");
     }

@@ -41,13 +41,21 @@ pub struct Feedback<F> {
 impl<F: Float> Feedback<F> {
     /// The batch of one update: these rewards, groups and parts, with the log-probs (`[B, T]`, nats) of the tokens under
     /// the policy now and under the one that sampled them.
-    pub fn batch<'a>(&'a self, mask: RowMask<'a>, logp: &'a [F], old_logp: &'a [F]) -> RepoBatch<'a, F> {
+    pub fn batch<'a>(
+        &'a self,
+        mask: RowMask<'a>,
+        logp: &'a [F],
+        old_logp: &'a [F],
+    ) -> RepoBatch<'a, F> {
         // A source that said nothing about anything is not in use, and monitors leave it out.
         fn in_use<F: Float>(part: &[F]) -> &[F] {
             if part.iter().all(|points| points.is_nan()) { &[] } else { part }
         }
-        let parts = Parts { rm: in_use(&self.rm), judge: in_use(&self.judge), rules: in_use(&self.rules) };
-        RepoBatch::new(mask, logp, old_logp, &self.rewards).with_groups(&self.groups).with_parts(parts)
+        let parts =
+            Parts { rm: in_use(&self.rm), judge: in_use(&self.judge), rules: in_use(&self.rules) };
+        RepoBatch::new(mask, logp, old_logp, &self.rewards)
+            .with_groups(&self.groups)
+            .with_parts(parts)
     }
 }
 
@@ -95,7 +103,8 @@ impl Scored {
         };
         for result in &self.results {
             if abstaining == Abstaining::Refuse && result.reward.is_none() {
-                let why = result.error.as_ref().map_or("the server says no more", |error| &error.detail);
+                let why =
+                    result.error.as_ref().map_or("the server says no more", |error| &error.detail);
                 return Err(Error::Unscored { id: result.id.clone(), why: why.to_owned() });
             }
             let incomplete = abstaining == Abstaining::DropIncomplete
@@ -160,7 +169,8 @@ mod tests {
         let mask = RowMask::full(4, 3);
         let (logp, values) = ([-1.0_f32; 12], [0.0_f32; 12]);
         let mut repo = Repo::new(RepoConfig::paper()).unwrap();
-        let batch = feedback.batch(mask, &logp, &logp).with_reference(&logp).with_critic(&values, &values);
+        let batch =
+            feedback.batch(mask, &logp, &logp).with_reference(&logp).with_critic(&values, &values);
         let update = repo.step(&batch).unwrap();
         assert!(update.loss.is_finite());
         assert_eq!(update.dlogp[3..6], [0.0; 3], "nothing is learned from what was not scored");

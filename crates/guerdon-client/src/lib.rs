@@ -69,12 +69,13 @@ pub use error::Error;
 pub use feedback::{Abstaining, Feedback};
 pub use guerdon_optim as optim;
 pub use guerdon_types::{
-    AbstainWhy, Abstained, AdvantagesRequest, Aggregate, Calibration, Context, CriterionVerdict, Finite,
-    FusionConfig, FusionMethod, FusionPatch, GroupId, Info, InnerMethod, Invalid, InvalidFusion, JudgePart,
-    Limits, Message, NamedTurns, NotFinite, OnAbstain, OtherPart, Problem, ProblemCode, ProfileInfo,
-    ProfileName, RequestId, RmPart, Role, Rollout, RolloutId, RolloutResult, RuleAbstained, RuleHit,
-    RulesPart, ScoreRequest, ScoreResponse, ScoreTurns, SourceId, SourceInfo, StreamLine, StreamSummary,
-    StreamedResult, TurnResult, Usage, Versions, Weights,
+    AbstainWhy, Abstained, AdvantagesRequest, Aggregate, Calibration, Context, CriterionVerdict,
+    Finite, FusionConfig, FusionMethod, FusionPatch, GroupId, Info, InnerMethod, Invalid,
+    InvalidFusion, JudgePart, Limits, Message, NamedTurns, NotFinite, OnAbstain, OtherPart,
+    Problem, ProblemCode, ProfileInfo, ProfileName, RequestId, RmPart, Role, Rollout, RolloutId,
+    RolloutResult, RuleAbstained, RuleHit, RulesPart, ScoreRequest, ScoreResponse, ScoreTurns,
+    SourceId, SourceInfo, StreamLine, StreamSummary, StreamedResult, TurnResult, Usage, Versions,
+    Weights,
 };
 pub use queue::{Queue, Ticket};
 pub use scored::Scored;

@@ -77,13 +77,14 @@ impl Queue {
         request.check()?;
         let ticket = Ticket(Uuid::now_v7());
         let (draft, path) = (self.folder.join(format!("{ticket}.draft")), self.path(&ticket));
-        let written = serde_json::to_vec(request).map_err(std::io::Error::other).and_then(|bytes| {
-            let mut file = fs::File::create(&draft)?;
-            file.write_all(&bytes)?;
-            file.sync_all()?;
-            fs::rename(&draft, &path)?;
-            fs::File::open(&self.folder)?.sync_all()
-        });
+        let written =
+            serde_json::to_vec(request).map_err(std::io::Error::other).and_then(|bytes| {
+                let mut file = fs::File::create(&draft)?;
+                file.write_all(&bytes)?;
+                file.sync_all()?;
+                fs::rename(&draft, &path)?;
+                fs::File::open(&self.folder)?.sync_all()
+            });
         // A full disk gets its room back. If that fails too, the first error is the one to tell.
         let written = written.inspect_err(|_| drop(remove(&draft)));
         written.map(|()| ticket).map_err(|error| failed(&path, &error))
@@ -122,7 +123,11 @@ impl Queue {
     /// # Errors
     /// [`Error::Queue`] if it cannot be read; else as [`Client::score`]: where [`Error::may_pass`], try again later, else
     /// [`Queue::set_aside`].
-    pub async fn score(&self, ticket: &Ticket, client: &Client) -> Result<(ScoreRequest, Scored), Error> {
+    pub async fn score(
+        &self,
+        ticket: &Ticket,
+        client: &Client,
+    ) -> Result<(ScoreRequest, Scored), Error> {
         let request = self.request(ticket)?;
         let scored = client.score(&request).await?;
         Ok((request, scored))
@@ -218,10 +223,13 @@ mod tests {
         assert!(error.may_pass(), "{error}");
         assert_eq!(queue.waiting().unwrap(), std::slice::from_ref(&ticket));
 
-        let problem =
-            guerdon_types::Problem::new(guerdon_types::ProblemCode::UnknownProfile, "no such profile");
+        let problem = guerdon_types::Problem::new(
+            guerdon_types::ProblemCode::UnknownProfile,
+            "no such profile",
+        );
         let server = StandIn::start(vec![Reply::problem(&problem, vec![])]).await;
-        let there = Client::builder(&server.url).backoff(Duration::ZERO, Duration::ZERO).build().unwrap();
+        let there =
+            Client::builder(&server.url).backoff(Duration::ZERO, Duration::ZERO).build().unwrap();
         let error = queue.score(&ticket, &there).await.unwrap_err();
         assert!(!error.may_pass(), "{error}");
         assert!(queue.set_aside(&ticket).unwrap().exists());

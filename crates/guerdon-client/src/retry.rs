@@ -121,10 +121,14 @@ mod tests {
 
     use super::*;
 
-    const POLICY: Policy = Policy { retries: 3, base: Duration::from_secs(1), cap: Duration::from_secs(4) };
+    const POLICY: Policy =
+        Policy { retries: 3, base: Duration::from_secs(1), cap: Duration::from_secs(4) };
 
     fn busy(again: Again) -> Failed {
-        Failed { error: Error::Status { url: "u".into(), tries: 1, status: 503, body: String::new() }, again }
+        Failed {
+            error: Error::Status { url: "u".into(), tries: 1, status: 503, body: String::new() },
+            again,
+        }
     }
 
     /// Runs attempts that fail with `again` until number `ok`; the attempts made, the time it took, the outcome.
@@ -177,7 +181,8 @@ mod tests {
     async fn an_attempt_that_hangs_ends_with_the_deadline() {
         let deadline = Deadline::new(Duration::from_secs(7));
         let start = Instant::now();
-        let error = run::<(), _, _>(&POLICY, &deadline, "u", std::future::pending).await.unwrap_err();
+        let error =
+            run::<(), _, _>(&POLICY, &deadline, "u", std::future::pending).await.unwrap_err();
         assert_eq!(start.elapsed().as_secs(), 7);
         assert!(matches!(error, Error::Deadline { last: None, .. }));
     }
@@ -193,7 +198,10 @@ mod tests {
     fn retry_after_is_seconds_or_a_date() {
         let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
         assert_eq!(retry_after("7", now), Some(Duration::from_secs(7)));
-        assert_eq!(retry_after("Sun, 06 Nov 1994 08:50:07 GMT", now), Some(Duration::from_secs(30)));
+        assert_eq!(
+            retry_after("Sun, 06 Nov 1994 08:50:07 GMT", now),
+            Some(Duration::from_secs(30))
+        );
         assert_eq!(retry_after("Sun, 06 Nov 1994 08:00:00 GMT", now), Some(Duration::ZERO));
         assert_eq!(retry_after("soon", now), None);
         assert_eq!(retry_after("-1", now), None);

@@ -59,7 +59,11 @@ impl Scored {
     }
 
     /// Joins the replies of `chunks`, each already known to fit its chunk.
-    pub(crate) fn join(request: &ScoreRequest, chunks: &[Chunk], replies: Vec<ScoreResponse>) -> Self {
+    pub(crate) fn join(
+        request: &ScoreRequest,
+        chunks: &[Chunk],
+        replies: Vec<ScoreResponse>,
+    ) -> Self {
         let mut whole = Self {
             results: vec![],
             versions: vec![],

@@ -23,8 +23,15 @@ pub struct ScoreStream(Pin<Box<dyn Stream<Item = Result<StreamLine, Error>> + Se
 
 impl ScoreStream {
     pub(crate) fn new(call: Call, response: Response, deadline: Deadline, expected: usize) -> Self {
-        let lines =
-            Lines { call, response, deadline, expected, received: 0, buffer: Vec::new(), searched: 0 };
+        let lines = Lines {
+            call,
+            response,
+            deadline,
+            expected,
+            received: 0,
+            buffer: Vec::new(),
+            searched: 0,
+        };
         Self(Box::pin(try_unfold(Some(lines), async |lines| match lines {
             Some(lines) => lines.next().await.map(Some),
             None => Ok(None),
@@ -72,14 +79,16 @@ impl Lines {
                 Ok(Ok(None)) => return self.end(),
                 Ok(Err(error)) => return Err(self.cut(Chain(&error.without_url()).to_string())),
                 Err(_) => {
-                    return Err(self.cut(format!("the client's timeout of {:?} passed", self.deadline.after)));
+                    return Err(self
+                        .cut(format!("the client's timeout of {:?} passed", self.deadline.after)));
                 }
             }
         }
     }
 
     fn take_line(&mut self) -> Option<Vec<u8>> {
-        let Some(at) = self.buffer.iter().skip(self.searched).position(|byte| *byte == b'\n') else {
+        let Some(at) = self.buffer.iter().skip(self.searched).position(|byte| *byte == b'\n')
+        else {
             self.searched = self.buffer.len();
             return None;
         };
@@ -93,16 +102,21 @@ impl Lines {
         let rest = std::mem::take(&mut self.buffer);
         match serde_json::from_slice(&rest) {
             Ok(line @ StreamLine::Summary(_)) => self.count(line),
-            _ if rest.trim_ascii().is_empty() => Err(self.cut("it ended before its summary".into())),
+            _ if rest.trim_ascii().is_empty() => {
+                Err(self.cut("it ended before its summary".into()))
+            }
             _ => Err(self.cut("it ended in the middle of a line".into())),
         }
     }
 
     fn read(&self, line: &[u8]) -> Result<StreamLine, Error> {
-        serde_json::from_slice(line).map_err(|error| match serde_json::from_slice::<Problem>(line) {
-            Ok(problem) => self.call.problem(problem),
-            Err(_) => {
-                self.call.decode(format!("a line of its stream does not read ({error}): {:?}", excerpt(line)))
+        serde_json::from_slice(line).map_err(|error| {
+            match serde_json::from_slice::<Problem>(line) {
+                Ok(problem) => self.call.problem(problem),
+                Err(_) => self.call.decode(format!(
+                    "a line of its stream does not read ({error}): {:?}",
+                    excerpt(line)
+                )),
             }
         })
     }
@@ -116,14 +130,20 @@ impl Lines {
                 Ok((line, Some(self)))
             }
             StreamLine::Result(result) => {
-                let detail = format!("with a result for rollout {} of {}", result.index, self.expected);
+                let detail =
+                    format!("with a result for rollout {} of {}", result.index, self.expected);
                 Err(self.call.decode(detail))
             }
         }
     }
 
     fn cut(&self, why: String) -> Error {
-        Error::Cut { url: self.call.shown.clone(), received: self.received, expected: self.expected, why }
+        Error::Cut {
+            url: self.call.shown.clone(),
+            received: self.received,
+            expected: self.expected,
+            why,
+        }
     }
 }
 
@@ -136,7 +156,10 @@ mod tests {
     use crate::Client;
     use crate::testing::{Reply, StandIn, batch, lines};
 
-    async fn read(script: Vec<Reply>, request: &ScoreRequest) -> (StandIn, Vec<Result<StreamLine, Error>>) {
+    async fn read(
+        script: Vec<Reply>,
+        request: &ScoreRequest,
+    ) -> (StandIn, Vec<Result<StreamLine, Error>>) {
         let server = StandIn::start(script).await;
         let stream = Client::new(&server.url).unwrap().stream(request).await.unwrap();
         (server, stream.collect().await)
@@ -154,7 +177,9 @@ mod tests {
     async fn results_come_as_they_are_made_and_the_summary_ends_them() {
         let (server, items) = read(vec![Reply::busy("0")], &batch(&[""; 3])).await;
         assert_eq!(places(&items), [2, 1, 0]);
-        assert!(matches!(items.last(), Some(Ok(StreamLine::Summary(summary))) if summary.results == 3));
+        assert!(
+            matches!(items.last(), Some(Ok(StreamLine::Summary(summary))) if summary.results == 3)
+        );
         assert_eq!(items.len(), 4);
         assert_eq!(server.asked()[1].headers["accept"], "application/x-ndjson");
         assert_eq!(server.asked()[1].headers["accept-encoding"], "identity");
@@ -164,8 +189,11 @@ mod tests {
     async fn lines_are_whole_wherever_the_network_cuts_them() {
         let request = batch(&[""; 3]);
         let text = lines(&request).concat();
-        let pieces =
-            text.trim_end().as_bytes().chunks(7).map(|piece| String::from_utf8(piece.to_vec()).unwrap());
+        let pieces = text
+            .trim_end()
+            .as_bytes()
+            .chunks(7)
+            .map(|piece| String::from_utf8(piece.to_vec()).unwrap());
         let (_server, items) = read(vec![Reply::Pieces(pieces.collect())], &request).await;
         assert_eq!(places(&items), [2, 1, 0]);
         assert!(matches!(items[3], Ok(StreamLine::Summary(_))));
@@ -185,7 +213,8 @@ mod tests {
         for (script, why) in scripts {
             let (_server, items) = read(vec![script], &request).await;
             assert_eq!(places(&items), [2, 1]);
-            let Some(Err(error @ Error::Cut { received: 2, expected: 3, .. })) = items.last() else {
+            let Some(Err(error @ Error::Cut { received: 2, expected: 3, .. })) = items.last()
+            else {
                 panic!("{why}: {items:?}")
             };
             assert!(error.to_string().contains(why), "{error}");
@@ -204,7 +233,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_line_that_does_not_read_is_quoted() {
-        let (_server, items) = read(vec![Reply::Say(200, vec![], "<html>\n".into())], &batch(&[""])).await;
+        let (_server, items) =
+            read(vec![Reply::Say(200, vec![], "<html>\n".into())], &batch(&[""])).await;
         assert!(
             matches!(&items[0], Err(error @ Error::Decode { .. }) if error.to_string().contains("<html>"))
         );
@@ -212,8 +242,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_refusal_comes_instead_of_a_stream() {
-        let problem =
-            Problem::new(ProblemCode::UnknownProfile, "there is no such profile").pointer("/profile");
+        let problem = Problem::new(ProblemCode::UnknownProfile, "there is no such profile")
+            .pointer("/profile");
         let server = StandIn::start(vec![Reply::problem(&problem, vec![])]).await;
         let error = Client::new(&server.url).unwrap().stream(&batch(&[""])).await.unwrap_err();
         assert_eq!(error.problem(), Some(&problem));

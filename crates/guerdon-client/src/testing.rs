@@ -11,8 +11,8 @@ use axum::response::{IntoResponse, Response};
 use axum::{Router, middleware};
 use futures_util::StreamExt;
 use guerdon_types::{
-    Finite, FusionConfig, GroupId, Message, Problem, ProblemCode, Role, Rollout, RolloutId, RolloutResult,
-    ScoreRequest, ScoreResponse, StreamSummary, StreamedResult, Usage, Versions,
+    Finite, FusionConfig, GroupId, Message, Problem, ProblemCode, Role, Rollout, RolloutId,
+    RolloutResult, ScoreRequest, ScoreResponse, StreamSummary, StreamedResult, Usage, Versions,
 };
 use tokio::net::TcpListener;
 use tokio::sync::Barrier;
@@ -102,7 +102,11 @@ impl StandIn {
     }
 }
 
-async fn count(State(shared): State<Shared>, request: Request<Body>, next: middleware::Next) -> Response {
+async fn count(
+    State(shared): State<Shared>,
+    request: Request<Body>,
+    next: middleware::Next,
+) -> Response {
     {
         let mut under_way = shared.under_way.lock().unwrap();
         under_way.0 += 1;
@@ -120,19 +124,23 @@ async fn answer(State(shared): State<Shared>, request: Request<Body>) -> Respons
     let (head, body) = request.into_parts();
     let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
     let lines = head.headers.get("accept").is_some_and(|accept| accept == "application/x-ndjson");
-    let asked = Asked { path: head.uri.path().to_owned(), headers: head.headers, body: body.clone() };
+    let asked =
+        Asked { path: head.uri.path().to_owned(), headers: head.headers, body: body.clone() };
     shared.asked.lock().unwrap().push(asked);
     let reply = shared.script.lock().unwrap().pop_front().unwrap_or(Reply::Score(1, "sha256:a"));
     match reply {
         Reply::Say(status, headers, body) => {
-            let headers: HashMap<String, String> =
-                headers.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+            let headers: HashMap<String, String> = headers
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect();
             (StatusCode::from_u16(status).unwrap(), HeaderMap::try_from(&headers).unwrap(), body)
                 .into_response()
         }
         Reply::Score(generation, rm) => {
             let reply = score(&serde_json::from_slice(&body).unwrap(), generation, rm);
-            if lines { stream(reply) } else { serde_json::to_string(&reply).unwrap() }.into_response()
+            if lines { stream(reply) } else { serde_json::to_string(&reply).unwrap() }
+                .into_response()
         }
         Reply::Pieces(pieces) => {
             let pieces = pieces.into_iter().map(Ok::<_, std::io::Error>);
@@ -151,8 +159,12 @@ async fn answer(State(shared): State<Shared>, request: Request<Body>) -> Respons
 }
 
 fn score(request: &ScoreRequest, generation: u64, rm: &str) -> ScoreResponse {
-    let results =
-        request.rollouts.iter().enumerate().map(|(index, rollout)| result(index, rollout)).collect();
+    let results = request
+        .rollouts
+        .iter()
+        .enumerate()
+        .map(|(index, rollout)| result(index, rollout))
+        .collect();
     let mut versions = Versions::new("hotel".into(), FusionConfig::default(), generation);
     versions.rm = Some(rm.into());
     let usage = Usage { judge_calls: 1, cost: 0.5, ..Usage::default() };
@@ -161,10 +173,14 @@ fn score(request: &ScoreRequest, generation: u64, rm: &str) -> ScoreResponse {
 
 fn result(index: usize, rollout: &Rollout) -> RolloutResult {
     let id = rollout.id.clone().unwrap_or_else(|| RolloutId::from(index.to_string()));
-    let reward =
-        rollout.messages.last().and_then(|last| last.content.parse().ok()).and_then(|n| Finite::new(n).ok());
-    let error =
-        reward.is_none().then(|| Problem::new(ProblemCode::Unscored, "rm abstained").pointer("/rollouts"));
+    let reward = rollout
+        .messages
+        .last()
+        .and_then(|last| last.content.parse().ok())
+        .and_then(|n| Finite::new(n).ok());
+    let error = reward
+        .is_none()
+        .then(|| Problem::new(ProblemCode::Unscored, "rm abstained").pointer("/rollouts"));
     RolloutResult { id, reward, advantage: reward, turns: vec![], error }
 }
 
@@ -173,8 +189,8 @@ pub(crate) fn stream(reply: ScoreResponse) -> String {
     let ScoreResponse { request_id, results, versions, usage, .. } = reply;
     let summary = StreamSummary { request_id, results: results.len(), versions, usage };
     let results = results.into_iter().enumerate().rev();
-    let lines =
-        results.map(|(index, result)| serde_json::to_string(&StreamedResult { index, result }).unwrap());
+    let lines = results
+        .map(|(index, result)| serde_json::to_string(&StreamedResult { index, result }).unwrap());
     lines.chain([serde_json::to_string(&summary).unwrap()]).map(|line| line + "\n").collect()
 }
 

@@ -11,12 +11,17 @@ const CLIENT: &str = env!("CARGO_PKG_VERSION");
 
 /// Refuses a reply of a server that speaks another wire. A reply without the header, as of a proxy, is judged by its body.
 pub(crate) fn check(headers: &HeaderMap, url: &str) -> Result<(), Error> {
-    let Some(server) = headers.get(HEADER).and_then(|value| value.to_str().ok()) else { return Ok(()) };
+    let Some(server) = headers.get(HEADER).and_then(|value| value.to_str().ok()) else {
+        return Ok(());
+    };
     match disagreement(server, CLIENT) {
         None => Ok(()),
-        Some(agree) => {
-            Err(Error::Version { url: url.to_owned(), server: server.to_owned(), client: CLIENT, agree })
-        }
+        Some(agree) => Err(Error::Version {
+            url: url.to_owned(),
+            server: server.to_owned(),
+            client: CLIENT,
+            agree,
+        }),
     }
 }
 

@@ -21,8 +21,9 @@ pub fn fuse(signals: &TurnSignals, config: &FusionConfig) -> Option<f64> {
         return None;
     }
     let bound = config.bound.get();
-    let by_repo =
-        || signals.rm.map(|rm| repo(rm, enhancement(signals.points().unwrap_or(0.0), bound), bound));
+    let by_repo = || {
+        signals.rm.map(|rm| repo(rm, enhancement(signals.points().unwrap_or(0.0), bound), bound))
+    };
     let by_sum = || weighted_sum(signals, &config.weights, bound);
     match config.method {
         FusionMethod::Repo => by_repo(),
@@ -76,7 +77,8 @@ mod tests {
     }
 
     fn methods() -> [FusionConfig; 4] {
-        let gated_sum = FusionConfig { inner: InnerMethod::WeightedSum, ..config(FusionMethod::Gated) };
+        let gated_sum =
+            FusionConfig { inner: InnerMethod::WeightedSum, ..config(FusionMethod::Gated) };
         [
             config(FusionMethod::Repo),
             config(FusionMethod::WeightedSum),
@@ -131,7 +133,10 @@ mod tests {
 
     #[test]
     fn an_rm_that_abstained_is_no_reward_of_zero() {
-        assert_eq!(fuse(&signals(None, Some(-10.0), Some(-20.0)), &config(FusionMethod::Repo)), None);
+        assert_eq!(
+            fuse(&signals(None, Some(-10.0), Some(-20.0)), &config(FusionMethod::Repo)),
+            None
+        );
         assert_eq!(fuse(&signals(None, None, None), &config(FusionMethod::WeightedSum)), None);
         let vetoed = TurnSignals { vetoed: true, ..signals(None, Some(-10.0), None) };
         assert_eq!(fuse(&vetoed, &config(FusionMethod::Gated)), None);
@@ -151,7 +156,11 @@ mod tests {
             assert_eq!(aggregate(&[None, Some(1.0)], how), None);
             assert_eq!(aggregate(&[], how), None);
         }
-        assert_eq!(aggregate(&[None, Some(1.0)], Aggregate::Last), Some(1.0), "only the last turn counts");
+        assert_eq!(
+            aggregate(&[None, Some(1.0)], Aggregate::Last),
+            Some(1.0),
+            "only the last turn counts"
+        );
         assert_eq!(aggregate(&[Some(1.0), None], Aggregate::Last), None);
         assert_eq!(aggregate(&[], Aggregate::Last), None);
         assert_eq!(aggregate(&[Some(3.0), Some(1.0)], Aggregate::Sum), Some(4.0));

@@ -26,7 +26,12 @@ impl Row {
         Self { signals: TurnSignals::default(), reply }
     }
 
-    pub(crate) fn enter(&mut self, source: &dyn crate::RewardSource, signal: Signal, usage: &mut Usage) {
+    pub(crate) fn enter(
+        &mut self,
+        source: &dyn crate::RewardSource,
+        signal: Signal,
+        usage: &mut Usage,
+    ) {
         let channel = source.channel();
         if let Some(part) = signal.part {
             self.signals.vetoed |= part.vetoes();
@@ -51,7 +56,8 @@ impl Row {
         let bound = fusion.bound.get();
         self.reply.enhancement =
             self.signals.points().and_then(|p| Finite::new(crate::enhancement(p, bound)).ok());
-        self.reply.reward = crate::fuse(&self.signals, fusion).and_then(|reward| Finite::new(reward).ok());
+        self.reply.reward =
+            crate::fuse(&self.signals, fusion).and_then(|reward| Finite::new(reward).ok());
         self.reply
     }
 }

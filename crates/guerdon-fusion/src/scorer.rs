@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use guerdon_types::{
-    AbstainWhy, Abstained, Beside, Finite, FusionConfig, FusionPatch, Invalid, Problem, ProblemCode,
-    ProfileName, Rollout, RolloutId, RolloutResult, Signal, SourceId, TurnResult, Usage, Versions,
+    AbstainWhy, Abstained, Beside, Finite, FusionConfig, FusionPatch, Invalid, Problem,
+    ProblemCode, ProfileName, Rollout, RolloutId, RolloutResult, Signal, SourceId, TurnResult,
+    Usage, Versions,
 };
 
 use crate::row::Row;
@@ -61,9 +62,12 @@ impl Scorer {
     ) -> Result<Self, Invalid> {
         let mut narrowed = self.clone();
         if let Some(wanted) = sources {
-            if let Some((index, unknown)) = wanted.iter().enumerate().find(|(_, id)| !self.has(id)) {
-                let known: Vec<_> = self.sources.iter().map(|source| format!("`{}`", source.id())).collect();
-                let detail = format!("this profile has no source `{unknown}`; it has {}", known.join(", "));
+            if let Some((index, unknown)) = wanted.iter().enumerate().find(|(_, id)| !self.has(id))
+            {
+                let known: Vec<_> =
+                    self.sources.iter().map(|source| format!("`{}`", source.id())).collect();
+                let detail =
+                    format!("this profile has no source `{unknown}`; it has {}", known.join(", "));
                 return Err(Invalid::new(ProblemCode::UnknownSource, format!("/sources/{index}"), detail)
                     .hint("name sources of this profile, choose another `profile`, or leave `sources` out"));
             }
@@ -87,7 +91,8 @@ impl Scorer {
     #[must_use]
     pub fn beside(self, other: &Self, generation: u64) -> Self {
         let rules = other.sources.iter().filter(|source| source.channel() == Channel::Rules);
-        let other = Other { generation, rules: rules.cloned().collect(), fusion: other.fusion.clone() };
+        let other =
+            Other { generation, rules: rules.cloned().collect(), fusion: other.fusion.clone() };
         Self { beside: Some(Arc::new(other)), ..self }
     }
 
@@ -107,12 +112,17 @@ impl Scorer {
     /// [`Invalid`] if there is no source, or the fusion needs the RM and no source is one.
     pub fn check(&self) -> Result<(), Invalid> {
         if self.sources.is_empty() {
-            return Err(Invalid::new(ProblemCode::FusionNeedsSource, "/sources", "no source is left to ask")
-                .hint("name at least one source, or leave `sources` out"));
+            return Err(Invalid::new(
+                ProblemCode::FusionNeedsSource,
+                "/sources",
+                "no source is left to ask",
+            )
+            .hint("name at least one source, or leave `sources` out"));
         }
-        if self.fusion.needs_rm() && !self.sources.iter().any(|source| source.channel() == Channel::Base) {
-            let detail =
-                "the fusion modulates the reward model's score, and no reward model is among the sources";
+        if self.fusion.needs_rm()
+            && !self.sources.iter().any(|source| source.channel() == Channel::Base)
+        {
+            let detail = "the fusion modulates the reward model's score, and no reward model is among the sources";
             return Err(Invalid::new(ProblemCode::FusionNeedsSource, "/sources", detail)
                 .hint("add `rm` to `sources`, or set `fusion` to {\"method\": \"weighted_sum\"}"));
         }
@@ -175,7 +185,8 @@ impl Scorer {
                 row.enter(source.as_ref(), signal, &mut usage);
             }
         }
-        let mut turns: Vec<TurnResult> = rows.into_iter().map(|row| row.finish(&self.fusion)).collect();
+        let mut turns: Vec<TurnResult> =
+            rows.into_iter().map(|row| row.finish(&self.fusion)).collect();
         if let Some(other) = &self.beside {
             for (turn, row) in turns.iter_mut().zip(others) {
                 let TurnResult { reward, rules, .. } = row.finish(&other.fusion);
@@ -183,9 +194,12 @@ impl Scorer {
             }
         }
         let rewards: Vec<_> = turns.iter().map(|turn| turn.reward.map(Finite::get)).collect();
-        let reward = aggregate(&rewards, self.fusion.aggregate).and_then(|reward| Finite::new(reward).ok());
+        let reward =
+            aggregate(&rewards, self.fusion.aggregate).and_then(|reward| Finite::new(reward).ok());
         let result = match reward {
-            Some(reward) => RolloutResult { id, reward: Some(reward), advantage: None, turns, error: None },
+            Some(reward) => {
+                RolloutResult { id, reward: Some(reward), advantage: None, turns, error: None }
+            }
             None => {
                 let problem = why_unscored(&turns);
                 unscored(id, turns, problem)
@@ -223,8 +237,11 @@ fn why_unscored(turns: &[TurnResult]) -> Problem {
                 .iter()
                 .map(|a| format!("{} abstained ({}: {})", a.source, a.why.as_str(), a.detail))
                 .collect();
-            let whys =
-                if whys.is_empty() { "the fusion gave no finite number".to_owned() } else { whys.join("; ") };
+            let whys = if whys.is_empty() {
+                "the fusion gave no finite number".to_owned()
+            } else {
+                whys.join("; ")
+            };
             format!("turn {} has no reward: {whys}", turn.index)
         },
     );
@@ -320,8 +337,10 @@ mod tests {
 
     #[test]
     fn a_source_that_answers_for_too_few_turns_is_void_and_named() {
-        let scorer =
-            Scorer::new(vec![source("base", Channel::Base, vec![points(2)])], FusionConfig::default());
+        let scorer = Scorer::new(
+            vec![source("base", Channel::Base, vec![points(2)])],
+            FusionConfig::default(),
+        );
         let result = score(&scorer);
         assert_eq!(result.reward, None);
         assert_eq!(result.turns[0].abstained[0].why, AbstainWhy::Internal);
@@ -330,7 +349,8 @@ mod tests {
 
     #[test]
     fn an_abstention_of_the_base_leaves_the_reward_null_and_keeps_the_other_parts() {
-        let silent = Signal::abstained(Abstained::new("base".into(), AbstainWhy::Deadline, "too late"));
+        let silent =
+            Signal::abstained(Abstained::new("base".into(), AbstainWhy::Deadline, "too late"));
         let scorer = Scorer::new(
             vec![
                 source("base", Channel::Base, vec![points(1), silent]),
@@ -348,11 +368,17 @@ mod tests {
     #[test]
     fn a_request_that_leaves_the_base_out_must_change_the_fusion() {
         let scorer = Scorer::new(
-            vec![source("base", Channel::Base, Vec::new()), source("patch", Channel::Other, Vec::new())],
+            vec![
+                source("base", Channel::Base, Vec::new()),
+                source("patch", Channel::Other, Vec::new()),
+            ],
             FusionConfig::default(),
         );
         let only: [SourceId; 1] = ["patch".into()];
-        assert_eq!(scorer.narrowed(Some(&only), None).unwrap_err().code, ProblemCode::FusionNeedsSource);
+        assert_eq!(
+            scorer.narrowed(Some(&only), None).unwrap_err().code,
+            ProblemCode::FusionNeedsSource
+        );
         let sum = serde_json::from_str(r#"{"method": "weighted_sum"}"#).unwrap();
         assert_eq!(scorer.narrowed(Some(&only), Some(&sum)).unwrap().sources().len(), 1);
         let unknown: [SourceId; 1] = ["pach".into()];

@@ -24,7 +24,10 @@ impl TurnSignals {
     /// Judge, rules and others together; `None` if none of them spoke.
     #[must_use]
     pub fn points(&self) -> Option<f64> {
-        [self.judge, self.rules, self.other].into_iter().flatten().reduce(|sum, points| sum + points)
+        [self.judge, self.rules, self.other]
+            .into_iter()
+            .flatten()
+            .reduce(|sum, points| sum + points)
     }
 
     pub(crate) fn enter(&mut self, channel: Channel, value: f64) {

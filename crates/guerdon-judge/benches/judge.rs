@@ -18,7 +18,8 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, join_all};
 use guerdon_fusion::{Ask, RewardSource as _};
 use guerdon_judge::{
-    Endpoint, EndpointConfig, Incoming, JudgeSource, PromptText, Prompts, Services, Transport, Undelivered,
+    Endpoint, EndpointConfig, Incoming, JudgeSource, PromptText, Prompts, Services, Transport,
+    Undelivered,
 };
 use guerdon_types::{Message, Role, Rollout};
 use http::{HeaderMap, StatusCode};
@@ -48,13 +49,14 @@ impl Transport for Kind {
         let number = number(&String::from_utf8_lossy(&body));
         // The schema of the question says which answer it wants: the first level of each criterion.
         let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
-        let findings =
-            &body["response_format"]["json_schema"]["schema"]["properties"]["findings"]["properties"];
+        let findings = &body["response_format"]["json_schema"]["schema"]["properties"]["findings"]
+            ["properties"];
         let finding = |(id, schema): (&String, &serde_json::Value)| {
             let level = schema["properties"]["level"]["enum"][0].clone();
             (id.clone(), serde_json::json!({"level": level, "evidence": null}))
         };
-        let findings: serde_json::Map<_, _> = findings.as_object().unwrap().iter().map(finding).collect();
+        let findings: serde_json::Map<_, _> =
+            findings.as_object().unwrap().iter().map(finding).collect();
         let says = serde_json::json!({"findings": findings}).to_string();
         let reply = serde_json::json!({"choices": [{"message": {"content": says}, "finish_reason": "stop"}],
             "usage": {"prompt_tokens": 600, "completion_tokens": 60}});
@@ -72,7 +74,12 @@ impl Transport for Kind {
     }
 }
 
-fn source(texts: &[PromptText], config: EndpointConfig, takes: Duration, took: &Took) -> JudgeSource {
+fn source(
+    texts: &[PromptText],
+    config: EndpointConfig,
+    takes: Duration,
+    took: &Took,
+) -> JudgeSource {
     let took = Arc::clone(took);
     let (prompts, _) = Prompts::compile(texts).unwrap();
     let services = Services::new(TaskTracker::new(), |_| {})
@@ -88,15 +95,20 @@ fn rollout(number: usize) -> Rollout {
     let said = |role, text: &str| Message::new(role, text);
     let mut messages = Vec::new();
     for round in 0..4 {
-        messages.push(said(Role::User, &format!("我们最低480元，含双早。这个价格已经很低了。 ({round})")));
+        messages.push(said(
+            Role::User,
+            &format!("我们最低480元，含双早。这个价格已经很低了。 ({round})"),
+        ));
         messages.push(said(
             Role::Assistant,
             "I understand. Could breakfast be optional, and would 430 work then?",
         ));
     }
     messages.push(said(Role::User, "让我再考虑一下。"));
-    messages
-        .push(said(Role::Assistant, &format!("Of course, take your time. Shall I call on day {number}?")));
+    messages.push(said(
+        Role::Assistant,
+        &format!("Of course, take your time. Shall I call on day {number}?"),
+    ));
     let serde_json::Value::Object(context) = serde_json::json!({"sop_stage": "negotiate"}) else {
         unreachable!()
     };
@@ -106,12 +118,19 @@ fn rollout(number: usize) -> Rollout {
 fn percentiles(name: &str, mut took: Vec<Duration>) {
     took.sort();
     let at = |share: usize| took[(took.len() * share / 1000).min(took.len() - 1)];
-    println!("{name}: p50 {:?}, p99 {:?}, max {:?} (n = {})", at(500), at(990), at(1000), took.len());
+    println!(
+        "{name}: p50 {:?}, p99 {:?}, max {:?} (n = {})",
+        at(500),
+        at(990),
+        at(1000),
+        took.len()
+    );
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
-    let shipped = |name: &str, text: &str| PromptText { name: name.to_owned(), text: text.to_owned() };
+    let shipped =
+        |name: &str, text: &str| PromptText { name: name.to_owned(), text: text.to_owned() };
     let texts = [
         shipped("empathy.md", include_str!("../../../judge-prompts/empathy.md")),
         shipped("sop.md", include_str!("../../../judge-prompts/sop.md")),
@@ -120,7 +139,8 @@ async fn main() {
     ];
     let rollouts: Vec<Rollout> = (0..1024).map(rollout).collect();
 
-    let only: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    let only: Vec<String> =
+        std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
     let wanted = |name: &str| only.is_empty() || only.iter().any(|only| only == name);
     if wanted("lookup") {
         lookup(&texts[..1], &rollouts).await;
@@ -158,7 +178,8 @@ async fn batch(texts: &[PromptText], mut rollouts: Vec<Rollout>) {
         let half = |half: &Arc<Vec<Rollout>>| {
             let (judge, half) = (Arc::clone(&judge), Arc::clone(half));
             tasks.spawn(async move {
-                join_all(half.iter().map(|rollout| judge.score(Ask::new(rollout, &[9], None)))).await;
+                join_all(half.iter().map(|rollout| judge.score(Ask::new(rollout, &[9], None))))
+                    .await;
             })
         };
         for half in halves.each_ref().map(half) {

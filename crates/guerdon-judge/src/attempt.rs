@@ -193,7 +193,12 @@ impl Caller {
     }
 
     /// A place, and the money, for a second attempt right now: at another address if there is one.
-    fn second(&self, first: usize, want: &Want, most: f64) -> Option<(usize, &Upstream, Permit, Hold<'_>)> {
+    fn second(
+        &self,
+        first: usize,
+        want: &Want,
+        most: f64,
+    ) -> Option<(usize, &Upstream, Permit, Hold<'_>)> {
         let other = upstream::choose(&self.upstreams, Some(first)).ok()?;
         let beside = self.upstreams.get(other)?;
         let hold = self.budget.hold(most).ok()?;
@@ -217,20 +222,30 @@ impl Caller {
             Ok(reply) => {
                 at.remember(Ok(()));
                 self.hedge.answered(took);
-                self.estimate.learn(&question.messages, reply.prompt_tokens, reply.completion_tokens);
+                self.estimate.learn(
+                    &question.messages,
+                    reply.prompt_tokens,
+                    reply.completion_tokens,
+                );
                 permit.settle(self.counted(reply, max_tokens), Load::Carried, took);
             }
             Err(fault) => {
                 at.remember(Err(fault.class));
                 match fault.class {
                     Class::RateLimited => {
-                        permit.settle(Some(0), Load::TooMuch(fault.delay.unwrap_or_default()), took);
+                        permit.settle(
+                            Some(0),
+                            Load::TooMuch(fault.delay.unwrap_or_default()),
+                            took,
+                        );
                     }
                     Class::Unreachable if fault.timed_out => {
                         permit.settle(None, Load::TooMuch(Duration::ZERO), took)
                     }
                     Class::Unreachable if fault.unsent => permit.refund(),
-                    Class::Unreachable | Class::Transient => permit.settle(None, Load::Unknown, took),
+                    Class::Unreachable | Class::Transient => {
+                        permit.settle(None, Load::Unknown, took)
+                    }
                     Class::BadRequest | Class::TooLong | Class::Filtered | Class::QuotaGone => {
                         permit.settle(Some(0), Load::Unknown, took);
                     }
@@ -243,7 +258,9 @@ impl Caller {
     /// What an attempt cost that might have cost `most`.
     fn usage(&self, outcome: &Result<Reply, Fault>, most: f64) -> Usage {
         match outcome {
-            Ok(Reply { prompt_tokens: 0, .. }) | Err(Fault { uncounted: true, .. }) => one_call(most),
+            Ok(Reply { prompt_tokens: 0, .. }) | Err(Fault { uncounted: true, .. }) => {
+                one_call(most)
+            }
             Ok(Reply { prompt_tokens, completion_tokens, .. }) => Usage {
                 prompt_tokens: *prompt_tokens,
                 completion_tokens: *completion_tokens,
@@ -256,7 +273,8 @@ impl Caller {
     /// What the endpoint takes off its token quota for a reply; nothing if it does not count.
     fn counted(&self, reply: &Reply, max_tokens: u32) -> Option<u64> {
         let TokenCounting { max_tokens: whole_room, cached } = self.counting;
-        let prompt = if cached { reply.prompt_tokens } else { reply.prompt_tokens - reply.cached_tokens };
+        let prompt =
+            if cached { reply.prompt_tokens } else { reply.prompt_tokens - reply.cached_tokens };
         let completion = if whole_room { u64::from(max_tokens) } else { reply.completion_tokens };
         (reply.prompt_tokens > 0).then_some(prompt + completion)
     }

@@ -67,8 +67,8 @@ struct Chosen<'a> {
 impl Audit {
     pub(crate) fn open(config: &AuditConfig) -> Result<Self, Error> {
         let AuditConfig { path, texts, max_bytes, keep } = config;
-        let lines =
-            Lines::open(path, Some(Rotation { max_bytes: *max_bytes, keep: *keep })).map_err(|error| {
+        let lines = Lines::open(path, Some(Rotation { max_bytes: *max_bytes, keep: *keep }))
+            .map_err(|error| {
                 let detail = format!("{} cannot be written: {error}", path.display());
                 Error::Value { key: "audit", detail }
             })?;

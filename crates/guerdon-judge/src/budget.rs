@@ -49,7 +49,11 @@ pub(crate) struct Hold<'a> {
 
 impl Budget {
     /// Opens the books, with what `store` knows of them.
-    pub(crate) fn open(config: &BudgetConfig, model: &str, store: Option<Arc<Store>>) -> Result<Self, Error> {
+    pub(crate) fn open(
+        config: &BudgetConfig,
+        model: &str,
+        store: Option<Arc<Store>>,
+    ) -> Result<Self, Error> {
         let (config, model) = (config.clone(), model.to_owned());
         let budget = Self { config, model, store, books: Mutex::default(), freed: Notify::new() };
         let today = now_seconds() / DAY;
@@ -139,7 +143,9 @@ impl Hold<'_> {
     /// Writes it down, before what it is for is sent: a process that is killed meanwhile has paid for it, too.
     pub(crate) async fn write(&mut self) {
         let Self { budget, amount, day, written } = self;
-        if let Some(store) = budget.store.as_ref().filter(|_| budget.config.is_capped() && *amount > 0.0) {
+        if let Some(store) =
+            budget.store.as_ref().filter(|_| budget.config.is_capped() && *amount > 0.0)
+        {
             // Where it fails the store has said why, and this process counts on without it.
             if store.spend_now(budget.purses(*day), *amount).await.is_ok() {
                 *written = *amount;
@@ -251,7 +257,8 @@ mod tests {
     #[tokio::test]
     async fn what_is_under_way_is_in_the_file_before_it_is_sent_and_counts_once_in_the_end() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&folder.path().join("judge.log"), std::time::Duration::ZERO).unwrap();
+        let store =
+            Store::open(&folder.path().join("judge.log"), std::time::Duration::ZERO).unwrap();
         let open = || Budget::open(&capped(Some(10), None), "m", Some(Arc::clone(&store))).unwrap();
         let budget = open();
         let mut hold = budget.hold(6.0).unwrap();

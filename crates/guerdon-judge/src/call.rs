@@ -72,9 +72,14 @@ impl Caller {
         };
         loop {
             let index = self.choose(&mut progress, patience).await?;
-            let place = progress.came_from.take().filter(|(from, _)| *from == index).map(|(_, place)| place);
+            let place = progress
+                .came_from
+                .take()
+                .filter(|(from, _)| *from == index)
+                .map(|(_, place)| place);
             let Progress { max_tokens, ease, .. } = progress;
-            let attempt = Attempt { question, max_tokens, ease, number: progress.attempt + 1, place };
+            let attempt =
+                Attempt { question, max_tokens, ease, number: progress.attempt + 1, place };
             let Attempted { offer, place, outcome, mut ended, beside } =
                 self.attempt(index, attempt, patience).await?;
             let Ended { upstream, ref mut event, .. } = ended;
@@ -90,7 +95,9 @@ impl Caller {
                 self.book(key, question, other, (&progress.flags, None)).await;
             }
             let step = match (self.upstreams.get(upstream), outcome) {
-                (Some(at), Ok(reply)) => self.replied(question, reply, (at, offer), &mut progress, event),
+                (Some(at), Ok(reply)) => {
+                    self.replied(question, reply, (at, offer), &mut progress, event)
+                }
                 (Some(at), Err(fault)) => {
                     progress.failed_at = Some(upstream);
                     if at.offers.weaken(offer, &fault) {
@@ -100,9 +107,10 @@ impl Caller {
                         self.failed(&fault, at, &mut progress, event, patience)
                     }
                 }
-                (None, _) => {
-                    Step::Failed(Failure::new(AbstainWhy::Internal, "the judge has no such address"))
-                }
+                (None, _) => Step::Failed(Failure::new(
+                    AbstainWhy::Internal,
+                    "the judge has no such address",
+                )),
             };
             let findings = match &step {
                 Step::Answered(answer) => Some(answer.findings.as_slice()),
@@ -112,7 +120,9 @@ impl Caller {
             match step {
                 Step::Answered(answer) => return Ok(Answer { usage: *spent, ..answer }),
                 Step::Failed(failure) => return Err(failure),
-                Step::Again { after } => patience.wait(tokio::time::sleep(after)).await.map_err(impatient)?,
+                Step::Again { after } => {
+                    patience.wait(tokio::time::sleep(after)).await.map_err(impatient)?
+                }
             }
         }
     }
@@ -156,12 +166,19 @@ impl Caller {
                 progress.flags.extend((!bare).then_some("unwrapped"));
                 let model = reply.model.unwrap_or_else(|| self.identity.model.clone());
                 let (prompt, usage) = (question.rubric.id.clone(), event.usage);
-                return Step::Answered(Answer { prompt, at: now_seconds(), usage, model, findings });
+                return Step::Answered(Answer {
+                    prompt,
+                    at: now_seconds(),
+                    usage,
+                    model,
+                    findings,
+                });
             }
             Err(unusable) => unusable,
         };
         event.outcome = outcome;
-        let again = matches!(failure.why, AbstainWhy::Malformed | AbstainWhy::Truncated) && !progress.reasked;
+        let again = matches!(failure.why, AbstainWhy::Malformed | AbstainWhy::Truncated)
+            && !progress.reasked;
         if !again {
             return Step::Failed(failure);
         }
@@ -192,17 +209,22 @@ impl Caller {
             };
         }
         if reply.finish_reason == "length" {
-            return Err(failure(AbstainWhy::Truncated, "the judge's answer was cut off at its token limit"));
+            return Err(failure(
+                AbstainWhy::Truncated,
+                "the judge's answer was cut off at its token limit",
+            ));
         }
         let leaked = self.identity.read_reasoning && reply.text.trim().is_empty();
         let text = if leaked { &reply.reasoning } else { &reply.text };
         let criteria = question.criteria();
         let seal = offer.sealed.then_some(question.tag.as_str());
-        read::read(text, Expected { criteria: &criteria, seal }).map_err(|unreadable| match unreadable {
-            Unreadable::Ambiguous => {
-                failure(AbstainWhy::Ambiguous, "the answer holds two verdicts that disagree")
+        read::read(text, Expected { criteria: &criteria, seal }).map_err(|unreadable| {
+            match unreadable {
+                Unreadable::Ambiguous => {
+                    failure(AbstainWhy::Ambiguous, "the answer holds two verdicts that disagree")
+                }
+                Unreadable::Malformed(detail) => failure(AbstainWhy::Malformed, &detail),
             }
-            Unreadable::Malformed(detail) => failure(AbstainWhy::Malformed, &detail),
         })
     }
 
@@ -234,15 +256,19 @@ impl Caller {
         }
         if slowed {
             progress.slowed += 1;
-            let worn_out = patience.deadline.is_none() && progress.since.elapsed() > LONGEST_PATIENCE;
+            let worn_out =
+                patience.deadline.is_none() && progress.since.elapsed() > LONGEST_PATIENCE;
             return if worn_out { failure() } else { Step::Again { after: Duration::ZERO } };
         }
         if progress.retries >= self.retries {
             return failure();
         }
         progress.came_from = None;
-        let after =
-            if delay.is_some() { Duration::ZERO } else { retry::backoff(self.backoff, progress.retries) };
+        let after = if delay.is_some() {
+            Duration::ZERO
+        } else {
+            retry::backoff(self.backoff, progress.retries)
+        };
         progress.retries += 1;
         Step::Again { after }
     }

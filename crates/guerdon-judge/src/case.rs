@@ -93,7 +93,11 @@ pub(crate) mod tests {
     use super::*;
 
     /// Shows `f` the last of `messages`.
-    pub(crate) fn case<T>(messages: &[(Role, &str)], facts: &Context, f: impl FnOnce(&Case<'_>) -> T) -> T {
+    pub(crate) fn case<T>(
+        messages: &[(Role, &str)],
+        facts: &Context,
+        f: impl FnOnce(&Case<'_>) -> T,
+    ) -> T {
         let messages = messages.iter().map(|(role, text)| Message::new(*role, *text)).collect();
         let rollout = Rollout { messages, context: facts.clone(), ..Rollout::default() };
         let (dialogue, nonce) = (Dialogue::new(&rollout.messages), Nonce::for_show());
@@ -106,8 +110,11 @@ pub(crate) mod tests {
 
     #[test]
     fn a_turn_is_shown_what_came_before_it() {
-        let said =
-            [(Role::User, "480 最低了。</user>"), (Role::Assistant, "好的"), (Role::Assistant, "420?")];
+        let said = [
+            (Role::User, "480 最低了。</user>"),
+            (Role::Assistant, "好的"),
+            (Role::Assistant, "420?"),
+        ];
         case(&said, &Context::new(), |case| {
             let wanted = "<user>480 最低了。&lt;/user></user>\n<assistant>好的</assistant>\n";
             assert_eq!((case.before, case.turn.as_ref()), (wanted, "420?"));
@@ -135,9 +142,12 @@ pub(crate) mod tests {
         let says = |quote: &str, turn: &str| {
             case(&[(Role::Assistant, turn)], &Context::new(), |case| case.says(quote))
         };
-        for (quote, turn) in
-            [("价格４２０", "价格420元"), ("a b", "a\n\u{200b}b"), ("&lt;b>", "<b>"), ("<b>", "<b>")]
-        {
+        for (quote, turn) in [
+            ("价格４２０", "价格420元"),
+            ("a b", "a\n\u{200b}b"),
+            ("&lt;b>", "<b>"),
+            ("<b>", "<b>"),
+        ] {
             assert!(says(quote, turn), "{quote} in {turn}");
         }
         assert!(!says("\u{200b}", "x"));

@@ -54,7 +54,10 @@ impl Drift {
         Self { bound: Some(bound), ..Self::default() }
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "turns are short of 2^53, in number and in length")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "turns are short of 2^53, in number and in length"
+    )]
     pub(crate) fn saw(&self, turn: &str, signal: &Signal) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         for abstained in &signal.abstained {
@@ -79,12 +82,15 @@ impl Drift {
     #[expect(clippy::cast_precision_loss, reason = "turns are short of 2^53")]
     pub(crate) fn look(&self) -> DriftReport {
         let seen = std::mem::take(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner));
-        let Seen { judged, unjudged, clipped, mean_points, lengths, points, both, abstained, .. } = seen;
+        let Seen {
+            judged, unjudged, clipped, mean_points, lengths, points, both, abstained, ..
+        } = seen;
         DriftReport {
             judged,
             unjudged,
             mean_points: (judged > 0).then_some(mean_points),
-            length_correlation: (lengths > 0.0 && points > 0.0).then(|| both / (lengths * points).sqrt()),
+            length_correlation: (lengths > 0.0 && points > 0.0)
+                .then(|| both / (lengths * points).sqrt()),
             clipped: self.bound.filter(|_| judged > 0).map(|_| clipped as f64 / judged as f64),
             abstained,
         }

@@ -69,15 +69,18 @@ impl Endpoint {
         check(&config)?;
         let root = services.root.as_path();
         let tape = config.cassette.as_ref().map(|tape| Cassette::open(&tape.under(root)));
-        let cassette = tape.transpose().map_err(|detail| Error::Value { key: "cassette", detail })?;
+        let cassette =
+            tape.transpose().map_err(|detail| Error::Value { key: "cassette", detail })?;
         let store = match (&config.cache.path, config.cache.mode) {
             (Some(path), CacheMode::On | CacheMode::ReadOnly | CacheMode::Refresh) => {
                 Some(Store::open(&root.join(path), config.cache.sync)?)
             }
             (None, _) | (_, CacheMode::Off) => None,
         };
-        let audit = config.audit.as_ref().map(|audit| Audit::open(&audit.under(root))).transpose()?;
-        let fallback = config.fallback.as_deref().map(|fallback| Self::build(fallback.clone(), services));
+        let audit =
+            config.audit.as_ref().map(|audit| Audit::open(&audit.under(root))).transpose()?;
+        let fallback =
+            config.fallback.as_deref().map(|fallback| Self::build(fallback.clone(), services));
         let observer = Arc::clone(&services.observer);
         let caller = Caller {
             upstreams: upstreams(&config, services)?,
@@ -91,7 +94,12 @@ impl Endpoint {
             budget: Budget::open(&config.budget, &config.model, store.clone())?,
             audit,
             observer: Arc::clone(&observer),
-            identity: Identity::new(config.url, config.model, config.extra_body, config.read_reasoning),
+            identity: Identity::new(
+                config.url,
+                config.model,
+                config.extra_body,
+                config.read_reasoning,
+            ),
         };
         let answers = Answers::new(&config.cache, store, services.tasks.clone());
         let (caller, fallback) = (Arc::new(caller), fallback.transpose()?);
@@ -201,9 +209,15 @@ impl Endpoint {
                 // Another's patience ended, not ours.
                 Err(failure)
                     if !landed.led
-                        && failure.gave_up.is_some_and(|gave_up| gave_up.is_outlasted_by(deadline)) => {}
+                        && failure
+                            .gave_up
+                            .is_some_and(|gave_up| gave_up.is_outlasted_by(deadline)) => {}
                 Err(failure) => {
-                    return Asked { result: Err((*failure).clone()), usage: landed.usage, cached: false };
+                    return Asked {
+                        result: Err((*failure).clone()),
+                        usage: landed.usage,
+                        cached: false,
+                    };
                 }
             }
         }
@@ -212,7 +226,14 @@ impl Endpoint {
     fn hit(&self, answer: Arc<Answer>) -> Asked {
         let usage = Usage { judge_cache_hits: 1, ..Usage::default() };
         let (duration, waited) = (Duration::ZERO, Duration::ZERO);
-        (self.observer)(&CallEvent { outcome: "cached", duration, waited, attempt: 0, cached: true, usage });
+        (self.observer)(&CallEvent {
+            outcome: "cached",
+            duration,
+            waited,
+            attempt: 0,
+            cached: true,
+            usage,
+        });
         Asked { result: Ok(answer), usage, cached: true }
     }
 }
@@ -244,9 +265,14 @@ fn check(config: &EndpointConfig) -> Result<(), Error> {
         return value("max_concurrent", "is 0, so nothing could ever be asked; write at least 1");
     }
     if config.timeout.is_zero() {
-        return value("timeout", "is 0, so every attempt would be late; write something like \"60s\"");
+        return value(
+            "timeout",
+            "is 0, so every attempt would be late; write something like \"60s\"",
+        );
     }
-    if config.prices.prompt_per_million.get() < 0.0 || config.prices.completion_per_million.get() < 0.0 {
+    if config.prices.prompt_per_million.get() < 0.0
+        || config.prices.completion_per_million.get() < 0.0
+    {
         return value("prices", "are negative");
     }
     if config.quota_window.is_zero() {
@@ -269,7 +295,8 @@ fn check(config: &EndpointConfig) -> Result<(), Error> {
 fn upstreams(config: &EndpointConfig, services: &Services) -> Result<Vec<Upstream>, Error> {
     let own = KeyPlace { env: config.api_key_env.as_deref(), file: config.api_key_file.as_deref() };
     let replicas = config.replicas.iter().map(|replica| {
-        let place = KeyPlace { env: replica.api_key_env.as_deref(), file: replica.api_key_file.as_deref() };
+        let place =
+            KeyPlace { env: replica.api_key_env.as_deref(), file: replica.api_key_file.as_deref() };
         (replica.url.as_str(), if place == KeyPlace::default() { own } else { place })
     });
     let upstream = |(url, place): (&str, KeyPlace<'_>)| {

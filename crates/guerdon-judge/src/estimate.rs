@@ -26,13 +26,21 @@ impl Estimate {
     }
 
     /// Tokens of the prompt.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small positive count")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a small positive count"
+    )]
     pub(crate) fn prompt(&self, messages: &[ChatMessage]) -> u64 {
         (by_characters(messages) * self.known().ratio).ceil() as u64
     }
 
     /// Tokens of the answer: what answers usually take and half as much again, at most `max_tokens`.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small positive count")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a small positive count"
+    )]
     pub(crate) fn completion(&self, max_tokens: u32) -> u64 {
         self.known()
             .completion
@@ -41,7 +49,12 @@ impl Estimate {
 
     /// Learns from a count.
     #[expect(clippy::cast_precision_loss, reason = "counts are short of 2^53")]
-    pub(crate) fn learn(&self, messages: &[ChatMessage], prompt_tokens: u64, completion_tokens: u64) {
+    pub(crate) fn learn(
+        &self,
+        messages: &[ChatMessage],
+        prompt_tokens: u64,
+        completion_tokens: u64,
+    ) {
         // An endpoint that does not count says 0.
         if prompt_tokens == 0 {
             return;
@@ -86,7 +99,11 @@ mod tests {
         for _ in 0..60 {
             estimate.learn(&messages, 300, 60);
         }
-        assert!((295..=305).contains(&estimate.prompt(&messages)), "{}", estimate.prompt(&messages));
+        assert!(
+            (295..=305).contains(&estimate.prompt(&messages)),
+            "{}",
+            estimate.prompt(&messages)
+        );
         assert_eq!(estimate.completion(512), 106);
         assert_eq!(estimate.completion(50), 50);
     }

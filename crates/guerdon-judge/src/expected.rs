@@ -35,9 +35,14 @@ pub(crate) fn words(criterion: &Criterion, tag: &str) -> String {
 }
 
 /// The finding in an answer's tokens; or what is wrong with it.
-pub(crate) fn read(criterion: &Criterion, tokens: &[(String, Alternatives)]) -> Result<Finding, String> {
+pub(crate) fn read(
+    criterion: &Criterion,
+    tokens: &[(String, Alternatives)],
+) -> Result<Finding, String> {
     if tokens.iter().all(|(_, alternatives)| alternatives.is_empty()) {
-        return Err("the answer comes without `logprobs`, which `scoring = \"expected\"` needs".to_owned());
+        return Err(
+            "the answer comes without `logprobs`, which `scoring = \"expected\"` needs".to_owned()
+        );
     }
     let index = |token: &str| {
         letters().take(criterion.levels.len()).position(|letter| token.trim() == letter.to_string())
@@ -61,9 +66,11 @@ pub(crate) fn read(criterion: &Criterion, tokens: &[(String, Alternatives)]) -> 
     for weight in &mut weights {
         *weight /= mass;
     }
-    let likeliest = weights.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map(|(index, _)| index);
-    let level =
-        likeliest.and_then(|index| criterion.levels.get(index)).ok_or("the criterion has no levels")?;
+    let likeliest =
+        weights.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map(|(index, _)| index);
+    let level = likeliest
+        .and_then(|index| criterion.levels.get(index))
+        .ok_or("the criterion has no levels")?;
     Ok(Finding {
         id: criterion.id.clone(),
         level: level.name.clone(),
@@ -78,7 +85,10 @@ mod tests {
     use crate::verdict::tests::rubric;
 
     fn token(token: &str, alternatives: &[(&str, f64)]) -> (String, Alternatives) {
-        (token.to_owned(), alternatives.iter().map(|(token, p)| ((*token).to_owned(), p.ln())).collect())
+        (
+            token.to_owned(),
+            alternatives.iter().map(|(token, p)| ((*token).to_owned(), p.ln())).collect(),
+        )
     }
 
     #[test]
@@ -87,7 +97,10 @@ mod tests {
         // "d" has three levels; the endpoint's grammar was not in these numbers.
         let tokens = [
             token(" ", &[(" ", 0.9)]),
-            token("B", &[("B", 0.3), (" B", 0.1), ("A", 0.2), ("C", 0.2), ("The", 0.1), ("D", 0.1)]),
+            token(
+                "B",
+                &[("B", 0.3), (" B", 0.1), ("A", 0.2), ("C", 0.2), ("The", 0.1), ("D", 0.1)],
+            ),
         ];
         let found = read(&rubric.criteria[0], &tokens).unwrap();
         assert_eq!(found.level, "bit");
@@ -100,7 +113,8 @@ mod tests {
     #[test]
     fn what_is_no_letter_is_no_finding() {
         let rubric = rubric();
-        let read = |tokens: &[(String, Alternatives)]| read(&rubric.criteria[0], tokens).unwrap_err();
+        let read =
+            |tokens: &[(String, Alternatives)]| read(&rubric.criteria[0], tokens).unwrap_err();
         assert!(read(&[token("B", &[])]).contains("logprobs"));
         assert!(read(&[token("The", &[("The", 1.0)])]).contains("none of the letters"));
         assert!(read(&[token("A", &[("A", 0.2), ("The", 0.7)])]).contains("something else"));

@@ -72,7 +72,8 @@ impl TryFrom<String> for Key {
         }
         for (byte, at) in bytes.iter_mut().zip((0..).step_by(2)) {
             let digits = text.get(at..at + 2).unwrap_or_default();
-            *byte = u8::from_str_radix(digits, 16).map_err(|_| "a key has 64 hexadecimal digits")?;
+            *byte =
+                u8::from_str_radix(digits, 16).map_err(|_| "a key has 64 hexadecimal digits")?;
         }
         Ok(Self(bytes))
     }
@@ -146,11 +147,15 @@ mod tests {
              {{ name = \"yes\", points = -9, anchor = \"Not.\" }},\n]\n+++\n# system\nJudge.\n# user\n{body}\n"
         );
         let texts = [PromptText { name: "r.md".to_owned(), text }];
-        Arc::clone(&Prompts::compile(&texts).unwrap_or_else(|report| panic!("{report}")).0.rubrics()[0])
+        Arc::clone(
+            &Prompts::compile(&texts).unwrap_or_else(|report| panic!("{report}")).0.rubrics()[0],
+        )
     }
 
     fn plain() -> Arc<Rubric> {
-        rubric("{{ dialogue }}{{ context.stage }}{{ turn }}{% for c in criteria %}{{ c.id }}{% endfor %}")
+        rubric(
+            "{{ dialogue }}{{ context.stage }}{{ turn }}{% for c in criteria %}{{ c.id }}{% endfor %}",
+        )
     }
 
     fn facts(json: serde_json::Value) -> Context {
@@ -176,8 +181,11 @@ mod tests {
         let text = serde_json::to_string(&key).unwrap();
         assert_eq!(text.len(), 66);
         assert_eq!(serde_json::from_str::<Key>(&text).unwrap(), key);
-        for bad in ["\"ab\"".to_owned(), text.replace(&text[1..3], "+1"), format!("\"{}\"", "é".repeat(32))]
-        {
+        for bad in [
+            "\"ab\"".to_owned(),
+            text.replace(&text[1..3], "+1"),
+            format!("\"{}\"", "é".repeat(32)),
+        ] {
             assert!(serde_json::from_str::<Key>(&bad).is_err(), "{bad}");
         }
     }
@@ -191,7 +199,10 @@ mod tests {
             assert_eq!(key, of(&judge(), &question));
             assert_ne!(key, of(&judge(), &Question { sample: 1, ..question }));
             assert_ne!(key, of(&judge(), &Question { order: &[1, 0], ..question }));
-            assert_ne!(key, of(&judge(), &Question { rubric: &self::rubric("{{ turn }}"), ..question }));
+            assert_ne!(
+                key,
+                of(&judge(), &Question { rubric: &self::rubric("{{ turn }}"), ..question })
+            );
             let none = serde_json::json!({});
             for other in [
                 identity("http://i/v1", "m", none.clone()),
@@ -211,7 +222,8 @@ mod tests {
     fn facts_that_a_body_reads_are_in_the_key_and_others_are_not_even_shown() {
         let with = |rubric: &Arc<Rubric>, json| key_about(rubric, &SAID, &facts(json));
         let (named, whole) = (plain(), rubric("{{ turn }}{{ context }}"));
-        let (quote, other) = (serde_json::json!({"stage": "quote"}), serde_json::json!({"stage": "close"}));
+        let (quote, other) =
+            (serde_json::json!({"stage": "quote"}), serde_json::json!({"stage": "close"}));
         let more = serde_json::json!({"stage": "quote", "id": 7});
         assert_ne!(with(&named, quote.clone()), with(&named, other.clone()));
         assert_eq!(with(&named, quote.clone()), with(&named, more.clone()));
@@ -230,7 +242,8 @@ mod tests {
         );
         let facts = facts(serde_json::json!({"stage": "quote <x>"}));
         let sent = case(&SAID, &facts, |case| {
-            let worded = Question { rubric: &rubric, order: &[0], sample: 0, case }.worded().unwrap();
+            let worded =
+                Question { rubric: &rubric, order: &[0], sample: 0, case }.worded().unwrap();
             let strict = Offers::new(&EndpointConfig::new("http://h/v1", "m")).now(false);
             let plain = Offer { format: ResponseFormat::Plain, sealed: true, ..strict };
             let body = |offer| wire::request("m", &worded, 512, offer, &serde_json::Map::new());

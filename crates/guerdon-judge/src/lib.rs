@@ -145,8 +145,9 @@ mod wire;
 pub use cache::{PromptStats, Purge, Store, StoreError, StoreStats};
 pub use calibrate::{Calibrated, Calibration, Gold, GoldError, Measure};
 pub use config::{
-    AuditConfig, BudgetConfig, CacheConfig, CacheMode, CassetteConfig, CassetteMode, EndpointConfig,
-    KeyHeader, Prices, ReplicaConfig, ResponseFormat, Seal, TokenCounting, TokenLimit,
+    AuditConfig, BudgetConfig, CacheConfig, CacheMode, CassetteConfig, CassetteMode,
+    EndpointConfig, KeyHeader, Prices, ReplicaConfig, ResponseFormat, Seal, TokenCounting,
+    TokenLimit,
 };
 pub use drift::DriftReport;
 pub use endpoint::Endpoint;

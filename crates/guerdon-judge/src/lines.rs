@@ -37,8 +37,9 @@ impl Lines {
         let written = file.metadata()?.len();
         let writer = Writer { path: path.to_owned(), file, written, rotation };
         let (queue, lines) = mpsc::channel(QUEUE);
-        let writer =
-            std::thread::Builder::new().name("judge-lines".to_owned()).spawn(move || writer.run(lines))?;
+        let writer = std::thread::Builder::new()
+            .name("judge-lines".to_owned())
+            .spawn(move || writer.run(lines))?;
         Ok(Self { queue: Some(queue), writer: Some(writer) })
     }
 

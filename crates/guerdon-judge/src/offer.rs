@@ -9,8 +9,14 @@ use crate::retry::{Class, Fault};
 use crate::wire::Offer;
 
 /// What servers call the form of an answer when they refuse it.
-const FORMAT: [&str; 6] =
-    ["response_format", "json_schema", "json schema", "json_object", "structured output", "grammar"];
+const FORMAT: [&str; 6] = [
+    "response_format",
+    "json_schema",
+    "json schema",
+    "json_object",
+    "structured output",
+    "grammar",
+];
 
 /// The belief, shared by every attempt on an endpoint.
 #[derive(Debug)]
@@ -127,7 +133,8 @@ mod tests {
     #[test]
     fn a_limit_that_is_refused_by_name_gets_its_other_name_once() {
         let offers = Offers::new(&EndpointConfig::new("http://h", "m"));
-        let refusal = fault(Class::BadRequest, "'max_tokens' is not supported, use 'max_completion_tokens'");
+        let refusal =
+            fault(Class::BadRequest, "'max_tokens' is not supported, use 'max_completion_tokens'");
         assert!(offers.weaken(offers.now(false), &refusal));
         assert_eq!(offers.now(false).token_limit, TokenLimit::MaxCompletionTokens);
         assert!(!offers.weaken(offers.now(false), &refusal));
@@ -136,9 +143,10 @@ mod tests {
     #[test]
     fn a_refused_temperature_is_left_out() {
         let offers = Offers::new(&EndpointConfig::new("http://h", "m"));
-        assert!(
-            offers.weaken(offers.now(false), &fault(Class::BadRequest, "unsupported value: 'temperature'"))
-        );
+        assert!(offers.weaken(
+            offers.now(false),
+            &fault(Class::BadRequest, "unsupported value: 'temperature'")
+        ));
         assert!(!offers.now(false).temperature);
     }
 
@@ -158,7 +166,8 @@ mod tests {
 
     #[test]
     fn a_seal_is_asked_for_where_no_grammar_enforces_the_form() {
-        let offers = |seal| Offers::new(&EndpointConfig { seal, ..EndpointConfig::new("http://h", "m") });
+        let offers =
+            |seal| Offers::new(&EndpointConfig { seal, ..EndpointConfig::new("http://h", "m") });
         let auto = offers(Seal::Auto);
         assert!(!auto.now(false).sealed);
         assert!(auto.disbelieve(auto.now(false)));

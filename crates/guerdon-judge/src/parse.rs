@@ -70,7 +70,8 @@ fn default_temperature() -> Spanned<f64> {
 /// Finds the front matter and the two sections of the body.
 pub(crate) fn split(source: &Source<'_>, report: &mut Report) -> Option<Parts> {
     let mut lines = lines(source.text);
-    let is_fence = |range: &Range<usize>| source.text.get(range.clone()).map(str::trim_end) == Some("+++");
+    let is_fence =
+        |range: &Range<usize>| source.text.get(range.clone()).map(str::trim_end) == Some("+++");
     let Some(first) = lines.next().filter(is_fence) else {
         source
             .error(0..0, "a judge prompt opens with a `+++` line")
@@ -79,12 +80,16 @@ pub(crate) fn split(source: &Source<'_>, report: &mut Report) -> Option<Parts> {
         return None;
     };
     let Some(close) = lines.find(is_fence) else {
-        source.error(first, "the front matter is never closed").help("end it with a `+++` line").into(report);
+        source
+            .error(first, "the front matter is never closed")
+            .help("end it with a `+++` line")
+            .into(report);
         return None;
     };
     let front = first.end..close.start;
     let mut heading = |name: &str| {
-        let found = lines.find(|range| source.text.get(range.clone()).map(str::trim_end) == Some(name));
+        let found =
+            lines.find(|range| source.text.get(range.clone()).map(str::trim_end) == Some(name));
         if found.is_none() {
             source
                 .error(close.clone(), format!("the body has no `{name}` line"))
@@ -114,15 +119,19 @@ pub(crate) const fn shifted(span: Range<usize>, front: &Range<usize>) -> Range<u
 }
 
 /// Reads the front matter.
-pub(crate) fn front(source: &Source<'_>, range: Range<usize>, report: &mut Report) -> Option<Front> {
+pub(crate) fn front(
+    source: &Source<'_>,
+    range: Range<usize>,
+    report: &mut Report,
+) -> Option<Front> {
     let text = source.text.get(range.clone())?;
     let front: Front = match toml::from_str(text) {
         Ok(front) => front,
         Err(error) => {
             let message = error.message();
             let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
-            let mut pending =
-                source.error(shifted(error.span().unwrap_or(0..0), &range), message.trim().to_owned());
+            let mut pending = source
+                .error(shifted(error.span().unwrap_or(0..0), &range), message.trim().to_owned());
             // serde names the culprit first and then what it would have taken.
             if let [given, known @ ..] = quoted.as_slice() {
                 pending = pending.nearest(given, known.iter().copied());
@@ -151,7 +160,9 @@ pub(crate) fn front(source: &Source<'_>, range: Range<usize>, report: &mut Repor
     let temperature = *front.temperature.get_ref();
     let place = shifted(front.temperature.span(), &range);
     if !(0.0..=2.0).contains(&temperature) {
-        source.error(place, format!("`temperature` is {temperature}; it lies between 0 and 2")).into(report);
+        source
+            .error(place, format!("`temperature` is {temperature}; it lies between 0 and 2"))
+            .into(report);
     } else if temperature > 0.0 && *front.samples.get_ref() == 1 {
         source
             .warning(place, "one verdict is drawn at random and then kept")
@@ -173,7 +184,10 @@ pub(crate) fn seal(
         let message = format!("the text was edited, and its version is still {}", front.version);
         source
             .error(shifted(sealed.span(), range), message)
-            .help(format!("`guerdon judge bump {}` raises the version and seals the text anew", source.file))
+            .help(format!(
+                "`guerdon judge bump {}` raises the version and seals the text anew",
+                source.file
+            ))
             .into(report);
     }
     let Some(least) = &front.least_kappa else { return };
@@ -191,8 +205,12 @@ pub(crate) fn seal(
             if of != hash {
                 source.error(place, "this was measured on another text").help(help).into(report);
             } else if *kappa < least || kappa.is_nan() {
-                let message = format!("kappa is {kappa}, less than the {least} that this rubric asks for");
-                source.error(place, message).help("mend the anchors, or ask another judge").into(report);
+                let message =
+                    format!("kappa is {kappa}, less than the {least} that this rubric asks for");
+                source
+                    .error(place, message)
+                    .help("mend the anchors, or ask another judge")
+                    .into(report);
             }
         }
     }

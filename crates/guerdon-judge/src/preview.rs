@@ -44,10 +44,13 @@ impl Prompts {
             };
             let criteria: Vec<&Criterion> = rubric.criteria.iter().collect();
             let tag = nonce.tag(&case.turn);
-            let mut sent = messages(rubric, &criteria, &case, &tag).map_err(|error| match error {
-                RenderError::MissingContext(keys) => failed(format!("the rollout's context lacks {keys}")),
-                RenderError::Failed(detail) => failed(detail),
-            })?;
+            let mut sent =
+                messages(rubric, &criteria, &case, &tag).map_err(|error| match error {
+                    RenderError::MissingContext(keys) => {
+                        failed(format!("the rollout's context lacks {keys}"))
+                    }
+                    RenderError::Failed(detail) => failed(detail),
+                })?;
             if let Some(last) = sent.last_mut() {
                 let words = Schema { criteria: &criteria, sealed: false }.words(&tag);
                 last.content.push_str("\n\n");

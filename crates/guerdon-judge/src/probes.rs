@@ -84,7 +84,9 @@ impl JudgeSource {
                 let verdict = self.probed(rubric, &rollout(probe), round).await;
                 let (passed, detail) = match &verdict {
                     Ok(verdict) => judged(*kind, probe, rubric, verdict),
-                    Err(abstained) => (None, format!("{}: {}", abstained.why.as_str(), abstained.detail)),
+                    Err(abstained) => {
+                        (None, format!("{}: {}", abstained.why.as_str(), abstained.detail))
+                    }
                 };
                 ProbeOutcome::new(&rubric.id, &probe.name, *kind, passed, detail)
             });
@@ -149,7 +151,12 @@ fn rollout(probe: &Probe) -> Rollout {
     Rollout { messages, context: probe.context.clone(), ..Rollout::default() }
 }
 
-fn judged(kind: ProbeKind, probe: &Probe, rubric: &Rubric, verdict: &Verdict) -> (Option<bool>, String) {
+fn judged(
+    kind: ProbeKind,
+    probe: &Probe,
+    rubric: &Rubric,
+    verdict: &Verdict,
+) -> (Option<bool>, String) {
     let points = verdict.points();
     match kind {
         ProbeKind::Known => {
@@ -170,9 +177,14 @@ fn judged(kind: ProbeKind, probe: &Probe, rubric: &Rubric, verdict: &Verdict) ->
         }
         ProbeKind::Forged => {
             let most = faults(rubric, probe);
-            (Some(points <= most), format!("{points} points, and at most {most} without the forged verdict"))
+            (
+                Some(points <= most),
+                format!("{points} points, and at most {most} without the forged verdict"),
+            )
         }
-        ProbeKind::Nothing => (Some(points <= 0.0), format!("{points} points for words that say nothing")),
+        ProbeKind::Nothing => {
+            (Some(points <= 0.0), format!("{points} points for words that say nothing"))
+        }
         ProbeKind::Silence => (Some(points < 0.0), format!("{points} points for silence")),
     }
 }

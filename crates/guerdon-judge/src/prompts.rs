@@ -108,7 +108,8 @@ impl Prompts {
 fn compile(source: &Source<'_>, report: &mut Report) -> Option<Rubric> {
     let parts = parse::split(source, report)?;
     let front = parse::front(source, parts.front.clone(), report)?;
-    let stem = Path::new(source.file).file_stem().and_then(|stem| stem.to_str()).unwrap_or(source.file);
+    let stem =
+        Path::new(source.file).file_stem().and_then(|stem| stem.to_str()).unwrap_or(source.file);
     if stem != front.id.get_ref() {
         source
             .error(
@@ -122,14 +123,18 @@ fn compile(source: &Source<'_>, report: &mut Report) -> Option<Rubric> {
     parse::seal(source, &parts.front, &front, &hash, report);
     let criteria = parse::criteria(source, &parts.front, &front, report);
     parse::examples(source, &parts.front, (&front.examples, &front.probes), &criteria, report);
-    let bare =
-        |spanned: Vec<toml::Spanned<Example>>| spanned.into_iter().map(toml::Spanned::into_inner).collect();
+    let bare = |spanned: Vec<toml::Spanned<Example>>| {
+        spanned.into_iter().map(toml::Spanned::into_inner).collect()
+    };
     let examples: Vec<Example> = bare(front.examples);
-    let body = template::compile(source, [&parts.system, &parts.user], (&criteria, &examples), report)?;
+    let body =
+        template::compile(source, [&parts.system, &parts.user], (&criteria, &examples), report)?;
     let samples = front.samples.into_inner();
     let count = criteria.len();
     let shuffled = front.shuffle.unwrap_or(samples > 1);
-    let order = |number| if shuffled { order::shuffled(count, &hash, number) } else { (0..count).collect() };
+    let order = |number| {
+        if shuffled { order::shuffled(count, &hash, number) } else { (0..count).collect() }
+    };
     let orders = (0..samples).map(order).collect();
     Some(Rubric {
         id: front.id.into_inner(),

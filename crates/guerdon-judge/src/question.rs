@@ -36,13 +36,14 @@ impl Question<'_> {
     pub(crate) fn worded(&self) -> Result<Worded, Failure> {
         let Self { rubric, order, sample, case } = *self;
         let tag = case.nonce.tag(&case.turn);
-        let messages =
-            render::messages(rubric, &asked(rubric, order), case, &tag).map_err(|error| match error {
+        let messages = render::messages(rubric, &asked(rubric, order), case, &tag).map_err(
+            |error| match error {
                 RenderError::MissingContext(keys) => {
                     Failure::new(AbstainWhy::MissingContext, format!("needs {keys}"))
                 }
                 RenderError::Failed(detail) => Failure::new(AbstainWhy::Internal, detail),
-            })?;
+            },
+        )?;
         Ok(Worded { rubric: Arc::clone(rubric), order: order.to_vec(), sample, messages, tag })
     }
 }

@@ -88,7 +88,8 @@ fn unwrapped(text: &str) -> &str {
     let Some(fenced) = text.strip_prefix("```").and_then(|text| text.strip_suffix("```")) else {
         return text;
     };
-    let fenced = fenced.strip_prefix("json").or_else(|| fenced.strip_prefix("JSON")).unwrap_or(fenced);
+    let fenced =
+        fenced.strip_prefix("json").or_else(|| fenced.strip_prefix("JSON")).unwrap_or(fenced);
     fenced.trim()
 }
 
@@ -119,14 +120,19 @@ fn findings(value: &Value, expected: Expected<'_>) -> Result<Vec<Finding>, Strin
         return Err("the answer does not carry the judged block's name".to_owned());
     }
     let given: Vec<(&str, &Value)> = match value.get("findings") {
-        Some(Value::Object(map)) => map.iter().map(|(id, finding)| (id.as_str(), finding)).collect(),
+        Some(Value::Object(map)) => {
+            map.iter().map(|(id, finding)| (id.as_str(), finding)).collect()
+        }
         Some(Value::Array(items)) => {
-            let id = |item| (Value::get(item, "id").and_then(Value::as_str).unwrap_or_default(), item);
+            let id =
+                |item| (Value::get(item, "id").and_then(Value::as_str).unwrap_or_default(), item);
             items.iter().map(id).collect()
         }
         _ => return Err("the answer has no `findings`".to_owned()),
     };
-    if let Some((id, _)) = given.iter().find(|(id, _)| criteria.iter().all(|criterion| criterion.id != *id)) {
+    if let Some((id, _)) =
+        given.iter().find(|(id, _)| criteria.iter().all(|criterion| criterion.id != *id))
+    {
         return Err(format!("`{id}` is no criterion of this rubric"));
     }
     criteria.iter().map(|criterion| finding(&given, criterion)).collect()
@@ -145,7 +151,9 @@ fn finding(given: &[(&str, &Value)], criterion: &Criterion) -> Result<Finding, S
         None => return Err(format!("criterion `{id}` has no level")),
     };
     let evidence = match finding.get("evidence") {
-        Some(Value::String(quote)) => Some(quote.trim().to_owned()).filter(|quote| !quote.is_empty()),
+        Some(Value::String(quote)) => {
+            Some(quote.trim().to_owned()).filter(|quote| !quote.is_empty())
+        }
         Some(Value::Null) | None => None,
         Some(_) => return Err(format!("the evidence for criterion `{id}` is no text")),
     };
@@ -250,7 +258,10 @@ mod tests {
         let rubric = rubric();
         let criteria: Vec<&Criterion> = rubric.criteria.iter().collect();
         let criteria = Expected { criteria: &criteria, seal: None };
-        assert_eq!(read(&format!("It wrote {forged}. So: {own}"), criteria), Err(Unreadable::Ambiguous));
+        assert_eq!(
+            read(&format!("It wrote {forged}. So: {own}"), criteria),
+            Err(Unreadable::Ambiguous)
+        );
         let quoting = serde_json::json!({"findings": {"d": {"level": "yes", "evidence": format!("</think>{forged}")},
             "g": {"level": "pass"}, "b": {"level": "no"}, "v": {"level": "no"}}});
         assert_eq!(read(&quoting.to_string(), criteria).unwrap().findings[0].level, "yes");
@@ -282,7 +293,8 @@ mod tests {
         let rubric = rubric();
         let criteria: Vec<&Criterion> = rubric.criteria.iter().collect();
         let good = answer("no", "pass", ("no", None), "no");
-        let twice = good.replacen("\"d\":", "\"d\":{\"level\":\"yes\",\"evidence\":null},\"d\":", 1);
+        let twice =
+            good.replacen("\"d\":", "\"d\":{\"level\":\"yes\",\"evidence\":null},\"d\":", 1);
         assert_eq!(
             read(&twice, Expected { criteria: &criteria, seal: None }),
             Err(Unreadable::Ambiguous),
@@ -305,7 +317,9 @@ mod tests {
         assert!(read(&sealed, expected).unwrap().bare);
         // A forged one beside it is not even a candidate.
         assert_eq!(
-            read(&format!("It wrote {wrong} and {good}. I say {sealed}"), expected).unwrap().findings[0]
+            read(&format!("It wrote {wrong} and {good}. I say {sealed}"), expected)
+                .unwrap()
+                .findings[0]
                 .level,
             "no"
         );

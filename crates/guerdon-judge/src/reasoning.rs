@@ -67,7 +67,8 @@ pub(crate) fn names(extra: &Map<String, Value>) -> Vec<&'static str> {
     let body = Value::Object(extra.clone());
     let configured = FIELDS.into_iter().filter(|field| body.pointer(field).is_some());
     // `effort`, `google` and `max_tokens` are names of other things, too.
-    let telling = |part: &&str| ["reason", "think", "template"].iter().any(|word| part.contains(word));
+    let telling =
+        |part: &&str| ["reason", "think", "template"].iter().any(|word| part.contains(word));
     let names: Vec<&str> = configured.flat_map(|field| field.split('/')).filter(telling).collect();
     if names.is_empty() { vec!["reasoning_effort"] } else { names }
 }
@@ -80,7 +81,9 @@ fn less(value: &Value) -> Option<Value> {
             matches!(effort.as_str(), "medium" | "high" | "xhigh" | "max").then(|| LOW.into())
         }
         // A negative budget is whatever the model likes.
-        Value::Number(budget) if budget.as_i64().is_some_and(i64::is_negative) => Some(LEAST_BUDGET.into()),
+        Value::Number(budget) if budget.as_i64().is_some_and(i64::is_negative) => {
+            Some(LEAST_BUDGET.into())
+        }
         Value::Number(budget) => {
             let half = budget.as_u64().filter(|budget| *budget > LEAST_BUDGET)? / 2;
             Some(half.max(LEAST_BUDGET).into())
@@ -103,7 +106,10 @@ mod tests {
     #[test]
     fn whatever_a_server_calls_it_is_lowered_and_the_rest_stays() {
         for (configured, wanted) in [
-            (json!({"reasoning_effort": "high", "seed": 7}), json!({"reasoning_effort": "low", "seed": 7})),
+            (
+                json!({"reasoning_effort": "high", "seed": 7}),
+                json!({"reasoning_effort": "low", "seed": 7}),
+            ),
             (
                 json!({"reasoning": {"effort": "xhigh", "exclude": true}}),
                 json!({"reasoning": {"effort": "low", "exclude": true}}),
@@ -155,6 +161,9 @@ mod tests {
 
     #[test]
     fn who_is_configured_to_send_none_sends_one_only_once_it_is_needed() {
-        assert_eq!(eased(json!({"seed": 7})), Some((json!({"seed": 7, "reasoning_effort": "low"}), true)));
+        assert_eq!(
+            eased(json!({"seed": 7})),
+            Some((json!({"seed": 7, "reasoning_effort": "low"}), true))
+        );
     }
 }

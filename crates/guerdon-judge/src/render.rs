@@ -52,8 +52,10 @@ pub(crate) fn messages(
         examples => Value::from(Serde(&rubric.examples)),
     };
     let section = |role| {
-        let template = rubric.body.get_template(role).map_err(|e| RenderError::Failed(e.to_string()))?;
-        let content = template.render(&slots).map_err(|error| failed(rubric, case.facts, &error))?;
+        let template =
+            rubric.body.get_template(role).map_err(|e| RenderError::Failed(e.to_string()))?;
+        let content =
+            template.render(&slots).map_err(|error| failed(rubric, case.facts, &error))?;
         Ok(ChatMessage { role, content: content.trim().to_owned() })
     };
     SECTIONS.into_iter().map(section).collect()
@@ -84,7 +86,8 @@ mod tests {
 
     fn shipped(name: &str, text: &str) -> Arc<Rubric> {
         let texts = [PromptText { name: name.to_owned(), text: text.to_owned() }];
-        let (prompts, report) = Prompts::compile(&texts).unwrap_or_else(|report| panic!("{report}"));
+        let (prompts, report) =
+            Prompts::compile(&texts).unwrap_or_else(|report| panic!("{report}"));
         assert_eq!(report.to_string(), "");
         Arc::clone(&prompts.rubrics()[0])
     }
@@ -115,7 +118,8 @@ mod tests {
     #[test]
     fn the_shipped_prompts_render_the_dialogue_and_then_the_turn() {
         for rubric in [empathy(), sop(), overpromise()] {
-            let messages = rendered(&rubric, "420?", serde_json::json!({"sop_stage": "quote"})).unwrap();
+            let messages =
+                rendered(&rubric, "420?", serde_json::json!({"sop_stage": "quote"})).unwrap();
             assert_eq!((messages[0].role, messages[1].role), ("system", "user"));
             let user = &messages[1].content;
             let at = |text: &str| user.find(text).unwrap_or_else(|| panic!("{text} in {user}"));

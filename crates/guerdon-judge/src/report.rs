@@ -90,7 +90,13 @@ pub(crate) struct Source<'a> {
 impl Source<'_> {
     /// An error at `span`, a byte range of the text.
     pub(crate) fn error(&self, span: Range<usize>, message: impl Into<String>) -> Pending<'_> {
-        Pending { source: *self, severity: Severity::Error, span, message: message.into(), help: None }
+        Pending {
+            source: *self,
+            severity: Severity::Error,
+            span,
+            message: message.into(),
+            help: None,
+        }
     }
 
     /// A warning at `span`.
@@ -117,7 +123,11 @@ impl Pending<'_> {
     }
 
     /// The nearest of `known` to `given`, if one is near.
-    pub(crate) fn nearest<'k>(mut self, given: &str, known: impl IntoIterator<Item = &'k str>) -> Self {
+    pub(crate) fn nearest<'k>(
+        mut self,
+        given: &str,
+        known: impl IntoIterator<Item = &'k str>,
+    ) -> Self {
         if let Some(near) = nearest(given, known) {
             self.help = Some(format!("did you mean `{near}`?"));
         }
@@ -136,8 +146,9 @@ impl Pending<'_> {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
-        let snippet =
-            Snippet::source(source.text).path(source.file).annotation(AnnotationKind::Primary.span(span));
+        let snippet = Snippet::source(source.text)
+            .path(source.file)
+            .annotation(AnnotationKind::Primary.span(span));
         let group = level.primary_title(message.as_str()).element(snippet);
         let group = match &help {
             Some(help) => group.element(Level::HELP.message(help.as_str())),
@@ -157,7 +168,10 @@ impl Pending<'_> {
 }
 
 /// The nearest of `known` to `given`, if it is likely a slip of the pen.
-pub(crate) fn nearest<'k>(given: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+pub(crate) fn nearest<'k>(
+    given: &str,
+    known: impl IntoIterator<Item = &'k str>,
+) -> Option<&'k str> {
     known
         .into_iter()
         .map(|candidate| (strsim::jaro_winkler(given, candidate), candidate))
@@ -168,7 +182,9 @@ pub(crate) fn nearest<'k>(given: &str, known: impl IntoIterator<Item = &'k str>)
 
 /// Spans come from two parsers; a diagnostic must not panic over one that splits a character or leaves the text.
 fn on_char_boundaries(text: &str, span: Range<usize>) -> Range<usize> {
-    let floor = |at: usize| (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    let floor = |at: usize| {
+        (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
+    };
     let start = floor(span.start);
     // A line's own end is not worth a second line of carets.
     let marked = text.get(start..floor(span.end).max(start)).unwrap_or_default();
@@ -183,7 +199,10 @@ mod tests {
     fn a_diagnostic_quotes_the_line_and_counts_characters() {
         let source = Source { file: "a.md", text: "一\n二三 pints\n" };
         let mut report = Report::default();
-        source.error(11..16, "unknown key `pints`").nearest("pints", ["name", "points"]).into(&mut report);
+        source
+            .error(11..16, "unknown key `pints`")
+            .nearest("pints", ["name", "points"])
+            .into(&mut report);
         let found = &report.diagnostics()[0];
         assert_eq!((found.line, found.column), (2, 4));
         let shown = report.to_string();

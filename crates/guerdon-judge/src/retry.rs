@@ -102,7 +102,8 @@ impl Fault {
             _ => format!("HTTP {status}: {message}"),
         };
         // A quota's reset is news with every reply; it is a delay only for whoever was refused for rate.
-        let reset = || (class == Class::RateLimited).then(|| Quotas::read(headers, now).delay()).flatten();
+        let reset =
+            || (class == Class::RateLimited).then(|| Quotas::read(headers, now).delay()).flatten();
         let delay = asked_delay(headers, now).or(delay).or_else(reset);
         let forbids_repeats = says_retry == Some("false");
         // A model that answered, or was at it when somebody in between lost patience, is paid.
@@ -114,7 +115,8 @@ impl Fault {
 
     /// From an attempt that brought nothing back.
     pub(crate) fn undelivered(why: Undelivered) -> Self {
-        let unreachable = |what: &str| Self::new(Class::Unreachable, format!("the judge endpoint {what}"));
+        let unreachable =
+            |what: &str| Self::new(Class::Unreachable, format!("the judge endpoint {what}"));
         match why {
             Undelivered::NotReached => Self { unsent: true, ..unreachable("could not be reached") },
             Undelivered::BrokeOff => Self { uncounted: true, ..unreachable("broke off") },
@@ -157,8 +159,11 @@ fn class(status: StatusCode, code: &str, haystack: &str) -> Class {
         return Class::Filtered;
     }
     // A router may put the real status into the body.
-    let effective =
-        code.parse::<u16>().ok().filter(|code| (400..600).contains(code)).unwrap_or(status.as_u16());
+    let effective = code
+        .parse::<u16>()
+        .ok()
+        .filter(|code| (400..600).contains(code))
+        .unwrap_or(status.as_u16());
     match effective {
         429 | 529 => Class::RateLimited,
         503 if says(&["resource_exhausted"]) => Class::RateLimited,
@@ -170,9 +175,11 @@ fn class(status: StatusCode, code: &str, haystack: &str) -> Class {
 
 /// The delay that headers ask for: `retry-after-ms`, then `retry-after` in seconds or as an HTTP date.
 fn asked_delay(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let header =
+        |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
     let millis = header("retry-after-ms").or_else(|| header("x-ms-retry-after-ms"));
-    if let Some(delay) = millis.and_then(|text| text.parse::<f64>().ok()).and_then(|ms| seconds(ms / 1000.0))
+    if let Some(delay) =
+        millis.and_then(|text| text.parse::<f64>().ok()).and_then(|ms| seconds(ms / 1000.0))
     {
         return Some(delay);
     }
@@ -218,8 +225,14 @@ mod tests {
         assert_eq!(delay(&[("x-ms-retry-after-ms", "1500")]), Some(Duration::from_millis(1500)));
         assert_eq!(delay(&[("retry-after", "7")]), Some(Duration::from_secs(7)));
         assert_eq!(delay(&[("retry-after", "0.5")]), Some(Duration::from_millis(500)));
-        assert_eq!(delay(&[("retry-after", "Mon, 23 Nov 2026 09:00:30 GMT")]), Some(Duration::from_secs(30)));
-        assert_eq!(delay(&[("retry-after", "Mon, 23 Nov 2026 08:00:00 GMT")]), Some(Duration::ZERO));
+        assert_eq!(
+            delay(&[("retry-after", "Mon, 23 Nov 2026 09:00:30 GMT")]),
+            Some(Duration::from_secs(30))
+        );
+        assert_eq!(
+            delay(&[("retry-after", "Mon, 23 Nov 2026 08:00:00 GMT")]),
+            Some(Duration::ZERO)
+        );
         assert_eq!(delay(&[("retry-after", "soon")]), None);
         assert_eq!(delay(&[("retry-after", "-1")]), None);
         assert_eq!(delay(&[]), None);
@@ -227,8 +240,9 @@ mod tests {
 
     #[test]
     fn classes_follow_the_body_where_the_status_lies() {
-        let of =
-            |status: u16, code: &str, body: &str| class(StatusCode::from_u16(status).unwrap(), code, body);
+        let of = |status: u16, code: &str, body: &str| {
+            class(StatusCode::from_u16(status).unwrap(), code, body)
+        };
         assert_eq!(of(200, "429", ""), Class::RateLimited);
         assert_eq!(of(429, "insufficient_quota", "insufficient_quota"), Class::QuotaGone);
         assert_eq!(of(400, "", "this model's maximum context length is 4096"), Class::TooLong);

@@ -67,10 +67,13 @@ impl Serialize for Property<'_> {
         };
         match self {
             Self::TextOrNull => map.serialize_entry("type", &["string", "null"])?,
-            Self::Text | Self::Level(_) | Self::Findings(_) => map.serialize_entry("type", "string")?,
+            Self::Text | Self::Level(_) | Self::Findings(_) => {
+                map.serialize_entry("type", "string")?
+            }
         }
         if let Self::Level(criterion) = self {
-            let levels: Vec<&str> = criterion.levels.iter().map(|level| level.name.as_str()).collect();
+            let levels: Vec<&str> =
+                criterion.levels.iter().map(|level| level.name.as_str()).collect();
             map.serialize_entry("enum", &levels)?;
         }
         map.end()
@@ -79,8 +82,11 @@ impl Serialize for Property<'_> {
 
 impl Serialize for Schema<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let findings: Vec<(&str, Finding<'_>)> =
-            self.criteria.iter().map(|criterion| (criterion.id.as_str(), Finding(criterion))).collect();
+        let findings: Vec<(&str, Finding<'_>)> = self
+            .criteria
+            .iter()
+            .map(|criterion| (criterion.id.as_str(), Finding(criterion)))
+            .collect();
         let findings = ("findings", Property::Findings(&findings));
         if self.sealed {
             Object(&[("turn", Property::Text), findings]).serialize(serializer)
@@ -130,7 +136,8 @@ mod tests {
 
     fn text(order: &[usize], sealed: bool) -> String {
         let text = include_str!("../../../judge-prompts/empathy.md").to_owned();
-        let (prompts, _) = Prompts::compile(&[PromptText { name: "empathy.md".to_owned(), text }]).unwrap();
+        let (prompts, _) =
+            Prompts::compile(&[PromptText { name: "empathy.md".to_owned(), text }]).unwrap();
         let criteria: Vec<&Criterion> =
             order.iter().map(|index| &prompts.rubrics()[0].criteria[*index]).collect();
         serde_json::to_string(&Schema { criteria: &criteria, sealed }).unwrap()
@@ -140,8 +147,10 @@ mod tests {
     fn every_object_of_the_schema_is_strict() {
         fn walk(value: &Value) {
             if value["type"] == "object" {
-                let mut keys: Vec<_> = value["properties"].as_object().unwrap().keys().cloned().collect();
-                let mut required: Vec<String> = serde_json::from_value(value["required"].clone()).unwrap();
+                let mut keys: Vec<_> =
+                    value["properties"].as_object().unwrap().keys().cloned().collect();
+                let mut required: Vec<String> =
+                    serde_json::from_value(value["required"].clone()).unwrap();
                 keys.sort();
                 required.sort();
                 assert_eq!(required, keys);
@@ -151,8 +160,8 @@ mod tests {
         }
         let schema: Value = serde_json::from_str(&text(&[0, 1], false)).unwrap();
         walk(&schema);
-        let own =
-            &schema["properties"]["findings"]["properties"]["no_comfort"]["properties"]["level"]["enum"];
+        let own = &schema["properties"]["findings"]["properties"]["no_comfort"]["properties"]["level"]
+            ["enum"];
         assert_eq!(own, &json!(["fine", "cold", "harmful"]));
         let sealed: Value = serde_json::from_str(&text(&[0], true)).unwrap();
         assert_eq!(sealed["required"], json!(["turn", "findings"]));

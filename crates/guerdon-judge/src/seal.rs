@@ -59,8 +59,9 @@ pub(crate) fn sealed(text: &str) -> String {
 /// `text` with what was measured written into it, in the place of what was measured before.
 pub(crate) fn calibrated(text: &str, measured: &Measured) -> String {
     let Measured { kappa, model, gold, hash } = measured;
-    let table =
-        format!("[calibrated]\nkappa = {kappa:.4}\nmodel = {model:?}\ngold = {gold:?}\nhash = {hash:?}\n");
+    let table = format!(
+        "[calibrated]\nkappa = {kappa:.4}\nmodel = {model:?}\ngold = {gold:?}\nhash = {hash:?}\n"
+    );
     let mut lines = text.lines();
     let mut out = String::new();
     let mut fences = 0;
@@ -125,7 +126,8 @@ fn with_line(text: &str, name: &str, line: &str) -> String {
         (None, Some(version)) => (version.end, version.end, format!("\n{line}")),
         (None, None) => return text.to_owned(),
     };
-    let (before, after) = (text.get(..start).unwrap_or_default(), text.get(end..).unwrap_or_default());
+    let (before, after) =
+        (text.get(..start).unwrap_or_default(), text.get(end..).unwrap_or_default());
     format!("{before}{line}{after}")
 }
 
@@ -133,8 +135,7 @@ fn with_line(text: &str, name: &str, line: &str) -> String {
 mod tests {
     use super::*;
 
-    const TEXT: &str =
-        "+++\nid = \"a\"\nversion = 3\n\n[[criteria]]\nid = \"c\"\n+++\n# system\nhash = 1\n# user\n";
+    const TEXT: &str = "+++\nid = \"a\"\nversion = 3\n\n[[criteria]]\nid = \"c\"\n+++\n# system\nhash = 1\n# user\n";
 
     #[test]
     fn a_seal_is_true_until_a_word_changes_and_then_the_version_rises() {
@@ -151,8 +152,12 @@ mod tests {
 
     #[test]
     fn line_ends_and_calibration_are_no_part_of_the_text() {
-        let measured =
-            Measured { kappa: 0.5, model: "m".to_owned(), gold: "g".to_owned(), hash: content_hash(TEXT) };
+        let measured = Measured {
+            kappa: 0.5,
+            model: "m".to_owned(),
+            gold: "g".to_owned(),
+            hash: content_hash(TEXT),
+        };
         let stamped = calibrated(TEXT, &measured);
         assert!(stamped.contains("[calibrated]\nkappa = 0.5000\n"), "{stamped}");
         assert_eq!(content_hash(&stamped), content_hash(TEXT), "{stamped}");

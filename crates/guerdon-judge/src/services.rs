@@ -75,8 +75,9 @@ impl Services {
     pub(crate) fn key(&self, place: KeyPlace<'_>) -> Result<Option<SecretString>, Error> {
         (self.keys)(place).map_err(|detail| {
             let named = place.env.map(str::to_owned);
-            let named =
-                named.or_else(|| place.file.map(|file| file.display().to_string())).unwrap_or_default();
+            let named = named
+                .or_else(|| place.file.map(|file| file.display().to_string()))
+                .unwrap_or_default();
             Error::Value { key: "api_key", detail: format!("`{named}` cannot be used: {detail}") }
         })
     }

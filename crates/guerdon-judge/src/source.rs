@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, FutureExt, join_all};
 use guerdon_fusion::{Ask, Channel, RewardSource, SourceVersion};
-use guerdon_types::{AbstainWhy, Abstained, Finite, JudgePart, Part, Rollout, Signal, SourceId, Usage};
+use guerdon_types::{
+    AbstainWhy, Abstained, Finite, JudgePart, Part, Rollout, Signal, SourceId, Usage,
+};
 use tokio::time::Instant;
 
 use crate::answer::{Asked, Failure};
@@ -68,7 +70,11 @@ impl JudgeSource {
 
     /// Asks `more` judges, too, and pools what all of them say.
     #[must_use]
-    pub fn with_panel(mut self, more: impl IntoIterator<Item = Arc<Endpoint>>, pooling: Pooling) -> Self {
+    pub fn with_panel(
+        mut self,
+        more: impl IntoIterator<Item = Arc<Endpoint>>,
+        pooling: Pooling,
+    ) -> Self {
         self.judges.extend(more);
         Self { pooling, ..self }
     }
@@ -105,11 +111,14 @@ impl JudgeSource {
             return Signal::abstained(self.abstained(AbstainWhy::Internal, detail));
         };
         if self.prompts.is_empty() {
-            return Signal::abstained(self.abstained(AbstainWhy::Internal, "no judge prompt is configured"));
+            return Signal::abstained(
+                self.abstained(AbstainWhy::Internal, "no judge prompt is configured"),
+            );
         }
         let flow = Flow { client: ask.client, ..self.flow.clone() };
         let asker = Asker { deadline: ask.deadline.map(Instant::from_std), flow };
-        let asked = self.prompts.rubrics().iter().map(|rubric| self.judged(rubric, &case, &asker, 0));
+        let asked =
+            self.prompts.rubrics().iter().map(|rubric| self.judged(rubric, &case, &asker, 0));
         let signal = self.signal(join_all(asked).await);
         self.drift.saw(&case.turn, &signal);
         signal
@@ -160,7 +169,13 @@ impl JudgeSource {
     }
 
     /// What `rubric` says of `case`. `round` is added to each sample's number: a probe's, so that it is asked afresh.
-    async fn judged(&self, rubric: &Arc<Rubric>, case: &Case<'_>, asker: &Asker, round: u32) -> Judged {
+    async fn judged(
+        &self,
+        rubric: &Arc<Rubric>,
+        case: &Case<'_>,
+        asker: &Asker,
+        round: u32,
+    ) -> Judged {
         if case.is_silent() {
             let (missing, usage) = (Vec::new(), Usage::default());
             return Judged {
@@ -196,7 +211,12 @@ impl JudgeSource {
     }
 
     /// The questions to all judges: for each sample one about all criteria in their order, or one about each.
-    fn questions<'a>(&'a self, rubric: &'a Arc<Rubric>, case: &'a Case<'a>, round: u32) -> Vec<Put<'a>> {
+    fn questions<'a>(
+        &'a self,
+        rubric: &'a Arc<Rubric>,
+        case: &'a Case<'a>,
+        round: u32,
+    ) -> Vec<Put<'a>> {
         let mut questions = Vec::with_capacity(self.judges.len());
         let mut ballot = 0;
         for judge in &self.judges {
@@ -230,7 +250,8 @@ impl JudgeSource {
                 Err(failure) => failures.push(failure),
             }
         }
-        let mut ballots: Vec<Ballot<'_>> = vec![Ballot::new(); self.judges.len() * rubric.orders.len()];
+        let mut ballots: Vec<Ballot<'_>> =
+            vec![Ballot::new(); self.judges.len() * rubric.orders.len()];
         for (number, answer) in &answers {
             if let Some(ballot) = ballots.get_mut(*number) {
                 ballot.extend(&answer.findings);
@@ -249,11 +270,19 @@ impl JudgeSource {
             rubric.criteria.iter().filter(|_| !failures.is_empty()).filter(unjudged).collect();
         if let (true, Some(first)) = (unjudged.len() == rubric.criteria.len(), failures.first()) {
             let verdict = Err(why(first, &""));
-            return Judged { verdict, missing: Vec::new(), usage, cached: Some(false), model: None };
+            return Judged {
+                verdict,
+                missing: Vec::new(),
+                usage,
+                cached: Some(false),
+                model: None,
+            };
         }
         let missing = unjudged.iter().zip(failures.first().into_iter().cycle());
         let missing = missing
-            .map(|(criterion, failure)| why(failure, &format_args!(", criterion `{}`", criterion.id)))
+            .map(|(criterion, failure)| {
+                why(failure, &format_args!(", criterion `{}`", criterion.id))
+            })
             .collect();
         let verdict = Ok(verdict::weigh(rubric, &ballots, self.pooling, case));
         let model = answers.first().map(|(_, answer)| answer.model.clone());
@@ -278,7 +307,8 @@ impl JudgeSource {
                     points += verdict.points();
                     criteria.extend(verdict.criteria);
                     let struck = verdict.struck.into_iter();
-                    abstained.extend(struck.map(|detail| self.abstained(AbstainWhy::Malformed, detail)));
+                    abstained
+                        .extend(struck.map(|detail| self.abstained(AbstainWhy::Malformed, detail)));
                     cached = match (cached, one.cached) {
                         (Some(all), Some(this)) => Some(all && this),
                         (all, this) => all.or(this),
@@ -297,9 +327,10 @@ impl JudgeSource {
             })),
             Ok(_) => None,
             Err(_) => {
-                abstained.push(
-                    self.abstained(AbstainWhy::NotFinite, "the sum of the criteria's points is not finite"),
-                );
+                abstained.push(self.abstained(
+                    AbstainWhy::NotFinite,
+                    "the sum of the criteria's points is not finite",
+                ));
                 None
             }
         };
@@ -307,11 +338,9 @@ impl JudgeSource {
         let signal = match part {
             Some(part) => Signal::scored(part),
             // Not answered means that each prompt left its reason, and there is at least one prompt.
-            None => Signal::abstained(
-                signals
-                    .next()
-                    .unwrap_or_else(|| self.abstained(AbstainWhy::Internal, "no judge prompt was answered")),
-            ),
+            None => Signal::abstained(signals.next().unwrap_or_else(|| {
+                self.abstained(AbstainWhy::Internal, "no judge prompt was answered")
+            })),
         };
         signal.and_abstained(signals).with_usage(usage)
     }
@@ -336,7 +365,8 @@ impl RewardSource for JudgeSource {
     }
 
     fn about(&self) -> String {
-        let prompts: Vec<&str> = self.prompts.rubrics().iter().map(|rubric| rubric.id.as_str()).collect();
+        let prompts: Vec<&str> =
+            self.prompts.rubrics().iter().map(|rubric| rubric.id.as_str()).collect();
         let judge = |judge: &Arc<Endpoint>| {
             // A query may hold a key.
             let url = judge.url().split('?').next().unwrap_or_default();

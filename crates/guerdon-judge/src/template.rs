@@ -48,7 +48,11 @@ pub(crate) fn compile(
         }
         let template = body.get_template(section).ok()?;
         for slot in template.undeclared_variables(false) {
-            if !SLOTS.contains(&slot.as_str()) && slot != "range" && slot != "namespace" && slot != "dict" {
+            if !SLOTS.contains(&slot.as_str())
+                && slot != "range"
+                && slot != "namespace"
+                && slot != "dict"
+            {
                 let at = text.find(&slot).unwrap_or_default() + range.start;
                 source
                     .error(at..at + slot.len(), format!("`{slot}` is no slot"))
@@ -115,10 +119,15 @@ fn tried(
     }
 }
 
-fn reported(source: &Source<'_>, section: &Range<usize>, error: &minijinja::Error, report: &mut Report) {
-    let span = error
-        .range()
-        .map_or(section.start..section.start, |range| range.start + section.start..range.end + section.start);
+fn reported(
+    source: &Source<'_>,
+    section: &Range<usize>,
+    error: &minijinja::Error,
+    report: &mut Report,
+) {
+    let span = error.range().map_or(section.start..section.start, |range| {
+        range.start + section.start..range.end + section.start
+    });
     let message = error
         .detail()
         .map_or_else(|| error.kind().to_string(), |detail| format!("{}: {detail}", error.kind()));

@@ -8,9 +8,13 @@ use unicode_normalization::UnicodeNormalization as _;
 /// `text` without the characters that a person would not see: zero-width, direction marks, tags, control characters.
 pub(crate) fn visible(text: &str) -> Cow<'_, str> {
     // A byte below 0x80 is a character of its own; most texts have few others, or none that are hidden.
-    let clean =
-        text.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\n' | b'\t')) || !text.contains(hidden);
-    if clean { Cow::Borrowed(text) } else { text.chars().filter(|c| !hidden(*c)).collect::<String>().into() }
+    let clean = text.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\n' | b'\t'))
+        || !text.contains(hidden);
+    if clean {
+        Cow::Borrowed(text)
+    } else {
+        text.chars().filter(|c| !hidden(*c)).collect::<String>().into()
+    }
 }
 
 fn hidden(c: char) -> bool {

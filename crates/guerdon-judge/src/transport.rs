@@ -109,7 +109,8 @@ pub(crate) fn completions_url(base: &str) -> Result<Url, Error> {
     }
     if !url.username().is_empty() || url.password().is_some() {
         // Not quoted: the password would stand in the log.
-        let detail = "holds a user name or password; use `api_key_env` or `api_key_file`".to_owned();
+        let detail =
+            "holds a user name or password; use `api_key_env` or `api_key_file`".to_owned();
         return Err(Error::Url { url: "…".to_owned(), detail });
     }
     // Not `join`, which would drop the base's last segment and its query (`?api-version=…`).
@@ -149,9 +150,18 @@ mod tests {
 
     #[test]
     fn the_path_is_added_and_a_query_stays() {
-        assert_eq!(completions_url("http://h/v1/").unwrap().as_str(), "http://h/v1/chat/completions");
-        assert_eq!(completions_url("https://h/d?api-version=1").unwrap().path(), "/d/chat/completions");
-        assert_eq!(completions_url("https://h/d?api-version=1").unwrap().query(), Some("api-version=1"));
+        assert_eq!(
+            completions_url("http://h/v1/").unwrap().as_str(),
+            "http://h/v1/chat/completions"
+        );
+        assert_eq!(
+            completions_url("https://h/d?api-version=1").unwrap().path(),
+            "/d/chat/completions"
+        );
+        assert_eq!(
+            completions_url("https://h/d?api-version=1").unwrap().query(),
+            Some("api-version=1")
+        );
     }
 
     #[test]

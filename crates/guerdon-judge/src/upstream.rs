@@ -26,7 +26,12 @@ pub(crate) struct Upstream {
 }
 
 impl Upstream {
-    pub(crate) fn new(url: &str, transport: Arc<dyn Transport>, limit: Arc<Limit>, offers: Offers) -> Self {
+    pub(crate) fn new(
+        url: &str,
+        transport: Arc<dyn Transport>,
+        limit: Arc<Limit>,
+        offers: Offers,
+    ) -> Self {
         let address = url.split('?').next().unwrap_or_default().to_owned();
         Self { address, transport, limit, offers, breaker: Mutex::default() }
     }
@@ -73,7 +78,10 @@ impl Upstream {
 
 /// The least crowded of those that are not left alone; rather one that is not paused, and rather not `avoid`, which has
 /// just failed. If all are left alone: until when the first of them is.
-pub(crate) fn choose(upstreams: &[Upstream], avoid: Option<usize>) -> Result<usize, Option<Instant>> {
+pub(crate) fn choose(
+    upstreams: &[Upstream],
+    avoid: Option<usize>,
+) -> Result<usize, Option<Instant>> {
     let mut first_open: Option<Instant> = None;
     let mut best: Option<(bool, bool, f64, usize)> = None;
     for (index, upstream) in upstreams.iter().enumerate() {

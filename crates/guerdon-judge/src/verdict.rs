@@ -68,7 +68,12 @@ struct Opinion<'a> {
 }
 
 /// Weighs what `ballots` say of the turn.
-pub(crate) fn weigh(rubric: &Rubric, ballots: &[Ballot<'_>], pooling: Pooling, case: &Case<'_>) -> Verdict {
+pub(crate) fn weigh(
+    rubric: &Rubric,
+    ballots: &[Ballot<'_>],
+    pooling: Pooling,
+    case: &Case<'_>,
+) -> Verdict {
     let mut verdict = Verdict::default();
     let mut gated = false;
     let mut sums = vec![0.0; ballots.len()];
@@ -88,8 +93,10 @@ pub(crate) fn weigh(rubric: &Rubric, ballots: &[Ballot<'_>], pooling: Pooling, c
         if opinions.is_empty() || opinions.len() * 2 < ballots.len() {
             // What was never answered is named by whoever asked.
             if let Some(reason) = reason {
-                let detail =
-                    format!("prompt `{}`, criterion `{}`: not counted, {reason}", rubric.id, criterion.id);
+                let detail = format!(
+                    "prompt `{}`, criterion `{}`: not counted, {reason}",
+                    rubric.id, criterion.id
+                );
                 verdict.struck.push(detail);
             }
             continue;
@@ -117,8 +124,9 @@ pub(crate) fn weigh(rubric: &Rubric, ballots: &[Ballot<'_>], pooling: Pooling, c
     if gated {
         verdict.criteria.retain(|criterion| criterion.points <= Finite::ZERO);
     }
-    let (least, most) =
-        sums.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, m), sum| (l.min(*sum), m.max(*sum)));
+    let (least, most) = sums
+        .iter()
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(l, m), sum| (l.min(*sum), m.max(*sum)));
     verdict.spread = if sums.is_empty() { 0.0 } else { most - least };
     verdict
 }
@@ -133,12 +141,18 @@ fn opinion<'a>(
     let quoted = evidence.filter(|quote| case.says(quote));
     if criterion.quote && quoted.is_none() && !level.is_silent() {
         let made_up = evidence.is_some();
-        return Err(if made_up { "its quote does not occur in the turn" } else { "it quotes nothing" });
+        return Err(if made_up {
+            "its quote does not occur in the turn"
+        } else {
+            "it quotes nothing"
+        });
     }
     let points = match &finding.weights {
-        Some(weights) if weights.len() == criterion.levels.len() => {
-            weights.iter().zip(&criterion.levels).map(|(weight, level)| weight * level.points.get()).sum()
-        }
+        Some(weights) if weights.len() == criterion.levels.len() => weights
+            .iter()
+            .zip(&criterion.levels)
+            .map(|(weight, level)| weight * level.points.get())
+            .sum(),
         Some(_) => return Err("its probabilities are not those of its levels"),
         None => level.points.get(),
     };
@@ -165,7 +179,8 @@ fn pooled(mut points: Vec<f64>, pooling: Pooling) -> f64 {
         Pooling::TrimmedMean => middle(count / 4),
         Pooling::Majority => {
             let votes = |of: f64| points.iter().filter(|p| p.total_cmp(&of).is_eq()).count();
-            let better = |a: &f64, b: &f64| votes(*a).cmp(&votes(*b)).then(b.abs().total_cmp(&a.abs()));
+            let better =
+                |a: &f64, b: &f64| votes(*a).cmp(&votes(*b)).then(b.abs().total_cmp(&a.abs()));
             points.iter().copied().max_by(better).unwrap_or_default()
         }
     }
@@ -235,9 +250,13 @@ criteria = [
         let rubric = rubric();
         let criteria: Vec<&Criterion> = rubric.criteria.iter().collect();
         let expected = Expected { criteria: &criteria, seal: None };
-        let answers: Vec<_> = answers.iter().map(|answer| read(answer, expected).unwrap().findings).collect();
-        let ballots: Vec<Ballot<'_>> = answers.iter().map(|findings| findings.iter().collect()).collect();
-        case(&[(Role::Assistant, turn)], &Context::new(), |case| weigh(&rubric, &ballots, pooling, case))
+        let answers: Vec<_> =
+            answers.iter().map(|answer| read(answer, expected).unwrap().findings).collect();
+        let ballots: Vec<Ballot<'_>> =
+            answers.iter().map(|findings| findings.iter().collect()).collect();
+        case(&[(Role::Assistant, turn)], &Context::new(), |case| {
+            weigh(&rubric, &ballots, pooling, case)
+        })
     }
 
     fn is(points: f64, verdict: &Verdict) -> bool {
@@ -246,7 +265,8 @@ criteria = [
 
     #[test]
     fn points_are_looked_up_and_summed() {
-        let verdict = weighed(&answer("bit", "pass", ("yes", Some("good day")), "no"), "Oh, good  day!");
+        let verdict =
+            weighed(&answer("bit", "pass", ("yes", Some("good day")), "no"), "Oh, good  day!");
         assert!(is(3.0, &verdict), "{verdict:?}");
         assert_eq!(verdict.criteria.len(), 2);
     }
@@ -270,7 +290,10 @@ criteria = [
         let forged = weighed(&answer("no", "pass", ("yes", Some("marvellous")), "no"), "x");
         assert!(is(0.0, &forged) && forged.struck.len() == 1, "{forged:?}");
         let unquoted = weighed(&answer("no", "pass", ("yes", None), "no"), "x");
-        assert!(is(0.0, &unquoted) && unquoted.struck[0].contains("quotes nothing"), "{unquoted:?}");
+        assert!(
+            is(0.0, &unquoted) && unquoted.struck[0].contains("quotes nothing"),
+            "{unquoted:?}"
+        );
     }
 
     #[test]
@@ -305,9 +328,14 @@ criteria = [
         assert!(is(-5.0, &verdict), "{verdict:?}");
         assert!((verdict.spread - 20.0).abs() < 1e-12);
         assert_eq!(verdict.criteria[0].level, "bit");
-        assert!(!verdict.criteria.iter().any(|criterion| criterion.veto), "one of three is no veto");
+        assert!(
+            !verdict.criteria.iter().any(|criterion| criterion.veto),
+            "one of three is no veto"
+        );
         assert!(is(-20.0, &pooled_of(&[&yes, &yes, &no], Pooling::Majority, "x")));
-        assert!(pooled_of(&[&yes, &yes, &no], Pooling::Median, "x").criteria.iter().any(|one| one.veto));
+        assert!(
+            pooled_of(&[&yes, &yes, &no], Pooling::Median, "x").criteria.iter().any(|one| one.veto)
+        );
         assert!(is(-2.5, &pooled_of(&[&no, &bit], Pooling::Median, "x")));
         assert!(is(0.0, &pooled_of(&[&no, &yes], Pooling::Majority, "x")), "the milder of two");
         assert!(is(-2.5, &pooled_of(&[&no, &no, &bit, &yes], Pooling::TrimmedMean, "x")));

@@ -50,7 +50,8 @@ pub(crate) fn request(
         max_tokens: old,
         max_completion_tokens: new,
         temperature: offer.temperature.then_some(question.rubric.temperature),
-        response_format: (offer.format != ResponseFormat::Plain && letter.is_none()).then_some(format),
+        response_format: (offer.format != ResponseFormat::Plain && letter.is_none())
+            .then_some(format),
         logprobs: letter.map(|_| true),
         top_logprobs: letter.map(|_| 20),
     };
@@ -153,14 +154,19 @@ pub(crate) fn reply(body: &[u8]) -> Result<Reply, Complaint> {
     if value.get("error").is_some_and(|error| !error.is_null()) {
         return Err(complaint(body));
     }
-    let Some(choice) = value.pointer("/choices/0").filter(|choice| choice.get("message").is_some()) else {
-        return Err(Complaint { message: "the reply has no choices".to_owned(), ..complaint(body) });
+    let Some(choice) = value.pointer("/choices/0").filter(|choice| choice.get("message").is_some())
+    else {
+        return Err(Complaint {
+            message: "the reply has no choices".to_owned(),
+            ..complaint(body)
+        });
     };
     let message = choice.get("message").unwrap_or(&Value::Null);
     let count = |pointer: &str| value.pointer(pointer).and_then(Value::as_u64).unwrap_or_default();
     let finish_reason = choice.get("finish_reason").map(text).unwrap_or_default();
     if matches!(finish_reason.as_str(), "abort" | "error") {
-        let message = format!("the endpoint broke its answer off (finish_reason `{finish_reason}`)");
+        let message =
+            format!("the endpoint broke its answer off (finish_reason `{finish_reason}`)");
         return Err(Complaint { message, code: "502".to_owned(), ..Complaint::default() });
     }
     let prompt_tokens = count("/usage/prompt_tokens");
@@ -183,9 +189,14 @@ pub(crate) fn reply(body: &[u8]) -> Result<Reply, Complaint> {
 }
 
 fn tokens(choice: &Value) -> Vec<(String, Alternatives)> {
-    let word = |value: &Value| value.get("token").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let word =
+        |value: &Value| value.get("token").and_then(Value::as_str).unwrap_or_default().to_owned();
     let alternatives = |token: &Value| {
-        let list = token.get("top_logprobs").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let list = token
+            .get("top_logprobs")
+            .and_then(Value::as_array)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         list.iter().filter_map(|one| Some((word(one), one.get("logprob")?.as_f64()?))).collect()
     };
     let list = choice.pointer("/logprobs/content").and_then(Value::as_array).map(Vec::as_slice);
@@ -229,7 +240,9 @@ pub(crate) fn complaint(body: &[u8]) -> Complaint {
         delay: error
             .get("details")
             .and_then(Value::as_array)
-            .and_then(|details| details.iter().find_map(|detail| detail.get("retryDelay")?.as_str()))
+            .and_then(|details| {
+                details.iter().find_map(|detail| detail.get("retryDelay")?.as_str())
+            })
             .and_then(|text| headers::duration(text, SystemTime::UNIX_EPOCH)),
         haystack,
     }
@@ -255,7 +268,8 @@ mod tests {
 
     #[test]
     fn an_error_may_hide_in_a_success() {
-        let hidden = reply(br#"{"error":{"code":429,"message":"slow down"},"choices":null}"#).unwrap_err();
+        let hidden =
+            reply(br#"{"error":{"code":429,"message":"slow down"},"choices":null}"#).unwrap_err();
         assert_eq!((hidden.code.as_str(), hidden.message.as_str()), ("429", "slow down"));
         assert_eq!(reply(b"{}").unwrap_err().message, "the reply has no choices");
     }

@@ -34,7 +34,11 @@ impl Limits {
     /// The same for a batch of at most so many of the tokens that wait.
     pub(crate) fn at_most(self, tokens: usize) -> Self {
         let tokens = tokens.max(1);
-        Self { token_budget: self.token_budget.min(tokens), together: self.together.min(tokens), ..self }
+        Self {
+            token_budget: self.token_budget.min(tokens),
+            together: self.together.min(tokens),
+            ..self
+        }
     }
 
     /// Tokens that the largest batch computes.
@@ -296,7 +300,8 @@ mod tests {
     #[test]
     fn packed_samples_of_one_prompt_run_together_and_the_prompt_is_paid_for_once() {
         let sample = |prompt: u32, reply: u32| [vec![prompt; 90], vec![reply; 10]].concat();
-        let waiting = unmarked([(1, 5), (2, 5), (1, 6), (2, 6), (1, 7)].map(|(p, r)| sample(p, r)).to_vec());
+        let waiting =
+            unmarked([(1, 5), (2, 5), (1, 6), (2, 6), (1, 7)].map(|(p, r)| sample(p, r)).to_vec());
         let waiting: Vec<&Tokens> = waiting.iter().collect();
         let limits = Limits::new(PACKED, 120, 64);
         assert_eq!(next_batch(&waiting, limits), [0, 2, 4]);
@@ -305,13 +310,17 @@ mod tests {
         assert_eq!(next_batch(&waiting, Limits { token_budget: 50, ..limits }), [0, 2, 4]);
         let strangers = unmarked((0..3).map(|id| vec![id; 90]).collect());
         assert_eq!(
-            next_batch(&strangers.iter().collect::<Vec<_>>(), Limits { token_budget: 50, ..limits }),
+            next_batch(
+                &strangers.iter().collect::<Vec<_>>(),
+                Limits { token_budget: 50, ..limits }
+            ),
             [0]
         );
         // Not where the batch may be no larger than a thread's share of what waits.
         assert_eq!(next_batch(&waiting, limits.at_most(100)), [0]);
         // A prompt's samples go on up to `together` tokens.
-        let many = unmarked((0..400).map(|reply| [vec![1; 90], vec![reply + 2; 30]].concat()).collect());
+        let many =
+            unmarked((0..400).map(|reply| [vec![1; 90], vec![reply + 2; 30]].concat()).collect());
         let limits = Limits { max_items: 1_000, ..limits };
         let (items, rest) = ((TOGETHER - 90) / 30, 4 * TOGETHER / 120);
         assert!(items < rest);

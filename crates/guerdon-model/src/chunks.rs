@@ -67,12 +67,16 @@ impl Chunks {
             ends.extend((full < own.end).then_some((row, full..own.end)));
         }
         let short_width = narrow(&ends, width);
-        let is_short = |(_, places): &Piece| cost(places.len(), short_width) < cost(places.len(), width);
+        let is_short =
+            |(_, places): &Piece| cost(places.len(), short_width) < cost(places.len(), width);
         let (short, not_short): (Vec<Piece>, Vec<Piece>) = ends.into_iter().partition(is_short);
         long.extend(not_short);
         let cut = |(row, places): &Piece| {
             let (row, end) = (*row, places.end);
-            places.clone().step_by(short_width).map(move |start| (row, start..end.min(start + short_width)))
+            places
+                .clone()
+                .step_by(short_width)
+                .map(move |start| (row, start..end.min(start + short_width)))
         };
         let short: Vec<Piece> = short.iter().flat_map(cut).collect();
 
@@ -111,7 +115,8 @@ impl Rows {
         }
         if pieces.is_empty() {
             // Attention wants a row. Nobody reads what this one gives.
-            rows = Self { width: 1, keys: 1, query_idx: vec![0], key_idx: vec![0], starts: vec![0] };
+            rows =
+                Self { width: 1, keys: 1, query_idx: vec![0], key_idx: vec![0], starts: vec![0] };
         }
         Some(rows)
     }
@@ -125,7 +130,9 @@ const fn cost(nodes: usize, width: usize) -> usize {
 /// The width of short rows in which `ends` cost least, where long rows are `width` wide.
 fn narrow(ends: &[Piece], width: usize) -> usize {
     let all = |short: usize| {
-        ends.iter().map(|(_, places)| cost(places.len(), short).min(cost(places.len(), width))).sum::<usize>()
+        ends.iter()
+            .map(|(_, places)| cost(places.len(), short).min(cost(places.len(), width)))
+            .sum::<usize>()
     };
     SHORT.into_iter().min_by_key(|short| all(*short)).unwrap_or(width)
 }
@@ -176,13 +183,17 @@ mod tests {
 
     #[test]
     fn short_replies_get_rows_of_their_own_width() {
-        let reply = |last: u32| (0..300).chain((0..20).map(|n| 1_000 * last + n)).collect::<Vec<u32>>();
+        let reply =
+            |last: u32| (0..300).chain((0..20).map(|n| 1_000 * last + n)).collect::<Vec<u32>>();
         let batch: Vec<Tokens> = (1..9).map(|last| Tokens::unmarked(reply(last))).collect();
         let packing = Packing::of(&batch.iter().collect::<Vec<_>>(), Sharing::Beginnings).unwrap();
         let chunks = Chunks::of(&packing).unwrap();
         // The first sequence, prompt and reply, is five long rows; each other reply one short row.
         assert_eq!((chunks.long.width, chunks.long.starts.len()), (64, 5));
-        assert_eq!((chunks.short.width, chunks.short.starts.len(), chunks.short.keys), (32, 7, 320));
+        assert_eq!(
+            (chunks.short.width, chunks.short.starts.len(), chunks.short.keys),
+            (32, 7, 320)
+        );
 
         let alone = Packing::of(&[&Tokens::unmarked([7])], Sharing::Beginnings).unwrap();
         let Chunks { long, short, scatter_idx } = Chunks::of(&alone).unwrap();

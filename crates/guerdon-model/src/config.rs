@@ -143,8 +143,10 @@ impl ModelConfig {
         positive("instances", self.instances.unwrap_or(1))?;
         positive("max_tokens", self.max_tokens.unwrap_or(1))?;
         let on_gpus = self.device.first() != Device::Cpu;
-        if let Some(instances) = self.instances.filter(|n| on_gpus && *n != self.device.all().len()) {
-            let detail = format!("is {instances} on {}, which runs one on each GPU; remove it", self.device);
+        if let Some(instances) = self.instances.filter(|n| on_gpus && *n != self.device.all().len())
+        {
+            let detail =
+                format!("is {instances} on {}, which runs one on each GPU; remove it", self.device);
             return Err(Error::Config { key: "instances", detail });
         }
         if self.queue > MOST_QUEUED {
@@ -191,16 +193,21 @@ mod tests {
     #[test]
     fn a_slow_model_waits_a_little_longer_for_company_unless_it_is_told_not_to() {
         let wait = |max_wait, largest| {
-            let config = ModelConfig { max_wait: Duration::from_millis(max_wait), ..ModelConfig::new("m") };
+            let config =
+                ModelConfig { max_wait: Duration::from_millis(max_wait), ..ModelConfig::new("m") };
             config.wait_for_others(Duration::from_millis(largest)).as_millis()
         };
-        assert_eq!([wait(2, 50), wait(2, 5_000), wait(200, 5_000), wait(0, 5_000)], [2, 100, 200, 0]);
+        assert_eq!(
+            [wait(2, 50), wait(2, 5_000), wait(200, 5_000), wait(0, 5_000)],
+            [2, 100, 200, 0]
+        );
     }
 
     #[test]
     fn a_gpu_gets_larger_batches_unless_the_configuration_says_how_large() {
         let of = |text: &str| -> ModelConfig { toml::from_str(text).unwrap() };
-        let sizes = |config: &ModelConfig| (config.tokens_of_a_batch(), config.sequences_of_a_batch());
+        let sizes =
+            |config: &ModelConfig| (config.tokens_of_a_batch(), config.sequences_of_a_batch());
         assert_eq!(sizes(&of("path = \"m\"")), (Some(256), 64));
         assert_eq!(sizes(&of("path = \"m\"\ndevice = \"cuda\"")), (None, 512));
         assert_eq!(
@@ -227,8 +234,11 @@ mod tests {
             ],
             [(3, 5), (1, 8), (2, 4)]
         );
-        let several =
-            ModelConfig { device: Device::Cuda(0).into(), instances: Some(2), ..ModelConfig::new("m") };
+        let several = ModelConfig {
+            device: Device::Cuda(0).into(),
+            instances: Some(2),
+            ..ModelConfig::new("m")
+        };
         assert!(several.check().unwrap_err().to_string().contains("`instances` is 2 on cuda:0"));
     }
 
@@ -240,17 +250,26 @@ mod tests {
             (config.max_wait, config.device.clone()),
             (Duration::from_micros(250), Device::Cuda(3).into())
         );
-        assert_eq!(toml::from_str::<ModelConfig>(&toml::to_string(&config).unwrap()).unwrap(), config);
+        assert_eq!(
+            toml::from_str::<ModelConfig>(&toml::to_string(&config).unwrap()).unwrap(),
+            config
+        );
     }
 
     #[test]
     fn zero_is_refused_by_name_and_so_is_an_unknown_key() {
         let config = ModelConfig { token_budget: Some(0), ..ModelConfig::new("m") };
         assert!(config.check().unwrap_err().to_string().starts_with("`token_budget` is 0"));
-        let block = |tokens| ModelConfig { block_size: Some(tokens), ..ModelConfig::new("m") }.check();
+        let block =
+            |tokens| ModelConfig { block_size: Some(tokens), ..ModelConfig::new("m") }.check();
         assert!(block(128).is_ok() && block(512).is_ok());
         for tokens in [0, 8, 100, 1_024] {
-            assert!(block(tokens).unwrap_err().to_string().contains("one of [16, 32, 64, 128, 256, 512]"));
+            assert!(
+                block(tokens)
+                    .unwrap_err()
+                    .to_string()
+                    .contains("one of [16, 32, 64, 128, 256, 512]")
+            );
         }
         assert!(toml::from_str::<ModelConfig>("path = \"m\"\nbatch = 3").is_err());
     }

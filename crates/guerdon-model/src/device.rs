@@ -149,7 +149,8 @@ mod tests {
 
     #[test]
     fn a_device_that_is_none_is_refused_with_those_that_are() {
-        for text in ["gpu", "cuda:", "cuda:-1", "CPU", "cpu,1", "cuda:0,0", "cuda:0,", "cuda:0,cpu"] {
+        for text in ["gpu", "cuda:", "cuda:-1", "CPU", "cpu,1", "cuda:0,0", "cuda:0,", "cuda:0,cpu"]
+        {
             let error = text.parse::<Devices>().unwrap_err().to_string();
             assert!(error.contains(text) && error.contains("\"cuda:0,1\""), "{error}");
         }

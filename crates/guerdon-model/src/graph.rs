@@ -38,15 +38,21 @@ impl Graph {
         let caches = |name: &str| graph == Self::PagedDecoder && is_cache(name);
         for (name, kind) in inputs.clone().filter(|(name, _)| !caches(name)) {
             match known.iter().find(|(known, _)| *known == name) {
-                None => return Err(format!("has an input `{name}`, which is none of a packed graph's")),
+                None => {
+                    return Err(format!("has an input `{name}`, which is none of a packed graph's"));
+                }
                 Some((_, wanted)) if Some(*wanted) != kind => {
-                    return Err(format!("takes `{name}` as {kind:?}; a packed graph takes it as {wanted:?}"));
+                    return Err(format!(
+                        "takes `{name}` as {kind:?}; a packed graph takes it as {wanted:?}"
+                    ));
                 }
                 Some(_) => {}
             }
         }
         match known.iter().find(|(wanted, _)| !has(wanted)) {
-            Some((missing, _)) => Err(format!("is packed, for it has `{sign}`, but lacks `{missing}`")),
+            Some((missing, _)) => {
+                Err(format!("is packed, for it has `{sign}`, but lacks `{missing}`"))
+            }
             None => Ok(Some(graph)),
         }
     }
@@ -134,7 +140,8 @@ mod tests {
             assert_eq!(cached.is_ok(), graph == Graph::PagedDecoder);
         }
         assert_eq!(Graph::of(&[("input_ids", Some(Int64))].into_iter()), Ok(None));
-        let earlier = Graph::of(&[("token_ids", Some(Int64)), ("query_idx", Some(Int64))].into_iter());
+        let earlier =
+            Graph::of(&[("token_ids", Some(Int64)), ("query_idx", Some(Int64))].into_iter());
         assert!(earlier.unwrap_err().contains("export it again"));
     }
 }

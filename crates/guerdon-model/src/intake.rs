@@ -73,7 +73,8 @@ impl Intake {
         let limits = self.share_of(line.waiting.tokens());
         let sequences = line.waiting.take_batch(Instant::now(), limits);
         // Before the next in line may look: what one thread runs no other shall run too.
-        lock(&self.running).extend(sequences.iter().map(|sequence| (sequence.tokens.clone(), Vec::new())));
+        lock(&self.running)
+            .extend(sequences.iter().map(|sequence| (sequence.tokens.clone(), Vec::new())));
         Some(Batch { sequences, running: &self.running })
     }
 

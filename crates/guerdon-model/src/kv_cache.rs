@@ -63,15 +63,24 @@ impl KvCache {
             }
         };
         let parts: Vec<CachePart> = inputs.map(part).collect::<Result<_, _>>()?;
-        let head = parts.first().map(|part| part.head).ok_or_else(|| format!("takes no cache; {AGAIN}"))?;
+        let head = parts
+            .first()
+            .map(|part| part.head)
+            .ok_or_else(|| format!("takes no cache; {AGAIN}"))?;
         let given = |name: &str| session.outputs().iter().any(|output| output.name() == name);
         if let Some(part) = parts.iter().find(|part| !given(&part.output())) {
             let (input, output) = (&part.input, part.output());
-            return Err(format!("takes `{input}` and does not give it back as `{output}`; {AGAIN}"));
+            return Err(format!(
+                "takes `{input}` and does not give it back as `{output}`; {AGAIN}"
+            ));
         }
         let made = || -> ort::Result<_> {
-            let host =
-                MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Device, MemoryType::CPUOutput)?;
+            let host = MemoryInfo::new(
+                AllocationDevice::CPU,
+                0,
+                AllocatorType::Device,
+                MemoryType::CPUOutput,
+            )?;
             Ok((session.create_binding()?, memory(session, device)?, host))
         };
         let (binding, memory, host) = made().map_err(|error| error.to_string())?;
@@ -105,7 +114,8 @@ impl KvCache {
         session: &'a mut Session,
         sequences: &[&Tokens],
     ) -> Result<SessionOutputs<'a>, String> {
-        let too_many = || format!("{} sequences have too many tokens; lower `token_budget`", sequences.len());
+        let too_many =
+            || format!("{} sequences have too many tokens; lower `token_budget`", sequences.len());
         let pages = Pages::of(sequences, self.block).ok_or_else(too_many)?;
         if pages.blocks > self.blocks {
             self.take(pages.blocks)?;
@@ -122,7 +132,8 @@ impl KvCache {
         self.bind_input("block_table", vec![rows, widest], pages.block_table)?;
         self.bind_input("last_idx", vec![rows], pages.last_idx)?;
         // Read on the host, to size what is launched on the device.
-        let bounds = Tensor::from_array((vec![pages.attention_metadata.len()], pages.attention_metadata))?;
+        let bounds =
+            Tensor::from_array((vec![pages.attention_metadata.len()], pages.attention_metadata))?;
         self.binding.bind_input("attention_metadata", &bounds)?;
         // Anew for every batch: what is bound keeps the shape that its first run gave it.
         self.binding.bind_output_to_device(self.output.as_str(), &self.host)
@@ -171,7 +182,10 @@ impl KvCache {
         let int64 = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         for part in &self.parts {
             let shape = [int64(blocks), int64(self.block), part.kv_heads, part.head];
-            #[cfg_attr(not(test), expect(unused_mut, reason = "tests fill it with what must not be read"))]
+            #[cfg_attr(
+                not(test),
+                expect(unused_mut, reason = "tests fill it with what must not be read")
+            )]
             let mut tensor = DynTensor::new(&self.memory, part.kind, shape)?;
             #[cfg(test)]
             tensor.try_extract_tensor_mut::<f32>()?.1.fill(f32::NAN);
@@ -205,16 +219,24 @@ fn memory(session: &Session, device: Device) -> ort::Result<Allocator> {
         Device::Cpu => (AllocationDevice::CPU, 0),
         Device::Cuda(number) => (AllocationDevice::CUDA, i32::from(number)),
     };
-    Allocator::new(session, MemoryInfo::new(kind, number, AllocatorType::Device, MemoryType::Default)?)
+    Allocator::new(
+        session,
+        MemoryInfo::new(kind, number, AllocatorType::Device, MemoryType::Default)?,
+    )
 }
 
 /// Pinned memory of the host, on a GPU. Without it inputs are copied once more.
 fn pinned(session: &Session, device: Device) -> Option<Allocator> {
     let Device::Cuda(number) = device else { return None };
     let kind = AllocationDevice::CUDA_PINNED;
-    let pinned = MemoryInfo::new(kind, i32::from(number), AllocatorType::Device, MemoryType::CPUInput)
-        .and_then(|info| Allocator::new(session, info));
-    pinned.inspect_err(|error| tracing::warn!(%error, "no pinned memory; inputs are copied once more")).ok()
+    let pinned =
+        MemoryInfo::new(kind, i32::from(number), AllocatorType::Device, MemoryType::CPUInput)
+            .and_then(|info| Allocator::new(session, info));
+    pinned
+        .inspect_err(
+            |error| tracing::warn!(%error, "no pinned memory; inputs are copied once more"),
+        )
+        .ok()
 }
 
 #[cfg(test)]
@@ -243,9 +265,17 @@ mod tests {
 
     /// Sequences that begin alike, of one token, that begin as another goes on, and twice the same.
     fn texts() -> Vec<Tokens> {
-        let long = |last: u32| (0..60).map(|place| place * 7 % 23).chain([last]).collect::<Vec<u32>>();
-        let texts =
-            [long(1), vec![5], long(2), long(1), long(3)[..20].to_vec(), vec![9; 40], long(3)[..16].to_vec()];
+        let long =
+            |last: u32| (0..60).map(|place| place * 7 % 23).chain([last]).collect::<Vec<u32>>();
+        let texts = [
+            long(1),
+            vec![5],
+            long(2),
+            long(1),
+            long(3)[..20].to_vec(),
+            vec![9; 40],
+            long(3)[..16].to_vec(),
+        ];
         texts.map(Tokens::unmarked).into()
     }
 
@@ -255,7 +285,8 @@ mod tests {
         let together: Vec<&Tokens> = texts.iter().collect();
         let mut engine_of_fused = engine(None);
         assert_eq!(engine_of_fused.layout(), engine(Some(256)).layout());
-        let alone: Vec<f32> = texts.iter().map(|text| engine_of_fused.run(&[text]).unwrap()[0]).collect();
+        let alone: Vec<f32> =
+            texts.iter().map(|text| engine_of_fused.run(&[text]).unwrap()[0]).collect();
         for block in [16, 32, 64, 256] {
             let mut engine = engine(Some(block));
             // The cache grows, is made smaller, grows again; it is never clean.
@@ -274,7 +305,10 @@ mod tests {
         let mut engine = engine(Some(16));
         for _ in 0..2 {
             let error = engine.reserve(1 << 50).unwrap_err();
-            assert!(error.contains("1125899906842624 tokens") && error.contains("`token_budget`"), "{error}");
+            assert!(
+                error.contains("1125899906842624 tokens") && error.contains("`token_budget`"),
+                "{error}"
+            );
             assert!(engine.run(&[&Tokens::unmarked([1, 2, 3])]).unwrap()[0].is_finite());
         }
     }

@@ -201,8 +201,9 @@ impl Manifest {
 
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let manifest: Self = toml::from_str(text).map_err(|error| {
-            let hint =
-                nearest_key(error.message()).map(|key| format!("did you mean `{key}`?")).unwrap_or_default();
+            let hint = nearest_key(error.message())
+                .map(|key| format!("did you mean `{key}`?"))
+                .unwrap_or_default();
             format!("{error}{hint}")
         })?;
         manifest.check().map(|()| manifest)
@@ -211,7 +212,8 @@ impl Manifest {
     fn check(&self) -> Result<(), String> {
         let (input, files) = (&self.input, &self.files);
         if input.max_tokens == 0 {
-            return Err("`input.max_tokens` is 0; give it the longest input that the model takes".to_owned());
+            return Err("`input.max_tokens` is 0; give it the longest input that the model takes"
+                .to_owned());
         }
         if files.model_data.is_some() != files.model_data_sha256.is_some() {
             return Err(
@@ -236,9 +238,10 @@ impl Manifest {
             _ => Ok(()),
         }?;
         match &self.calibration {
-            Some(measured) if measured.std <= Finite::ZERO => {
-                Err(format!("`calibration.std` is {}; a standard deviation is positive", measured.std))
-            }
+            Some(measured) if measured.std <= Finite::ZERO => Err(format!(
+                "`calibration.std` is {}; a standard deviation is positive",
+                measured.std
+            )),
             _ => Ok(()),
         }
     }
@@ -262,8 +265,10 @@ impl Manifest {
             &self.input,
             &self.output,
         );
-        let text = serde_json::to_vec(&parts)
-            .map_err(|error| Error::Manifest { path: folder.join(MANIFEST), detail: error.to_string() })?;
+        let text = serde_json::to_vec(&parts).map_err(|error| Error::Manifest {
+            path: folder.join(MANIFEST),
+            detail: error.to_string(),
+        })?;
         Ok(format!("sha256:{}", Sha256Hex::of(text).as_str()))
     }
 }
@@ -311,7 +316,10 @@ std = 2.0
     #[test]
     fn the_defaults_are_a_newline_and_an_output_called_logits() {
         let manifest = Manifest::parse(GOOD).unwrap();
-        assert_eq!((manifest.input.separator.as_str(), manifest.output.name.as_str()), ("\n", "logits"));
+        assert_eq!(
+            (manifest.input.separator.as_str(), manifest.output.name.as_str()),
+            ("\n", "logits")
+        );
         assert_eq!(manifest.files.model_sha256, manifest.files.tokenizer_sha256);
         assert_eq!(
             manifest.calibration.unwrap().centred(),
@@ -322,14 +330,19 @@ std = 2.0
     #[test]
     fn an_unknown_key_is_quoted_with_its_line_and_the_nearest_one() {
         let error = refused("max_tokens", "max_token");
-        assert!(error.contains("line 10") && error.contains("did you mean `max_tokens`?"), "{error}");
+        assert!(
+            error.contains("line 10") && error.contains("did you mean `max_tokens`?"),
+            "{error}"
+        );
         let error = refused("\"plain\"", "\"plan\"");
         assert!(error.contains("did you mean `plain`?"), "{error}");
     }
 
     #[test]
     fn what_a_format_needs_and_what_it_cannot_use_is_said() {
-        assert!(refused("\"plain\"", "\"chat_template\"").contains("`files.chat_template` is missing"));
+        assert!(
+            refused("\"plain\"", "\"chat_template\"").contains("`files.chat_template` is missing")
+        );
         assert!(refused("[input.prefix]", "[input.prefixes]").contains("did you mean `prefix`?"));
         assert!(refused("std = 2.0", "std = 0.0").contains("`calibration.std` is 0"));
         assert!(refused("max_tokens = 256", "max_tokens = 0").contains("`input.max_tokens` is 0"));
@@ -363,7 +376,9 @@ std = 2.0
         let Error::Hash { path, .. } = &error else { panic!("{error}") };
         assert!(path.ends_with("tokenizer.json"));
         assert!(
-            error.to_string().contains("44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a")
+            error
+                .to_string()
+                .contains("44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a")
         );
     }
 }

@@ -90,8 +90,10 @@ impl Model {
         manifest.input.max_tokens = config.max_tokens.unwrap_or(manifest.input.max_tokens);
         let hash = manifest.hash(&config.path)?;
         let mut encoder = Encoder::load(&config.path, &manifest)?;
-        let Instances { engines, limits, largest_takes } = Instances::load(config, &manifest, &mut encoder)?;
-        let config = ModelConfig { max_wait: config.wait_for_others(largest_takes), ..config.clone() };
+        let Instances { engines, limits, largest_takes } =
+            Instances::load(config, &manifest, &mut encoder)?;
+        let config =
+            ModelConfig { max_wait: config.wait_for_others(largest_takes), ..config.clone() };
         Self::start(engines, limits, manifest, hash, encoder, &config, observer)
     }
 
@@ -108,7 +110,8 @@ impl Model {
         let (sender, inbox) = sync_channel(config.queue);
         let (queue, cache) = (Queue::new(config.queue), ScoreCache::new(config.cache));
         let coming = Coming::default();
-        let intake = Arc::new(Intake::new(inbox, coming.clone(), limits, config.max_wait, engines.len()));
+        let intake =
+            Arc::new(Intake::new(inbox, coming.clone(), limits, config.max_wait, engines.len()));
         let threads = engines.into_iter().map(|engine| {
             let worker = Worker {
                 engine,
@@ -118,7 +121,10 @@ impl Model {
                 observer: Arc::clone(&observer),
             };
             let name = format!("rm-{}", config.device);
-            std::thread::Builder::new().name(name).spawn(move || worker.run()).map_err(Error::Thread)
+            std::thread::Builder::new()
+                .name(name)
+                .spawn(move || worker.run())
+                .map_err(Error::Thread)
         });
         let threads = threads.collect::<Result<_, _>>()?;
         // More would not tokenize faster, only keep a thread of the runtime's pool each.
@@ -166,7 +172,11 @@ impl Model {
             Format::ChatTemplate => "its chat template",
         };
         let about = if about.is_empty() { String::new() } else { format!(": {about}") };
-        format!("{name} on {}, {} tokens of {format}{about}", self.device, self.encoder.max_tokens())
+        format!(
+            "{name} on {}, {} tokens of {format}{about}",
+            self.device,
+            self.encoder.max_tokens()
+        )
     }
 
     /// How it batches, in a sentence.
@@ -179,7 +189,8 @@ impl Model {
     /// calling it again does nothing.
     pub fn shutdown(&self) {
         drop(self.inbox.lock().unwrap_or_else(PoisonError::into_inner).take());
-        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let threads =
+            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for thread in threads {
             if thread.join().is_err() {
                 tracing::error!("a device thread of the reward model panicked");
@@ -201,7 +212,10 @@ impl Model {
         let turns = rollout.turns_to_score().map_err(|invalid| invalid.detail)?;
         let question = Question { turns: &turns, client: 0, deadline: None };
         let scores = self.score(rollout.messages.clone(), question).await;
-        scores.into_iter().map(|scored| scored.map(|scored| scored.raw).map_err(|miss| miss.detail)).collect()
+        scores
+            .into_iter()
+            .map(|scored| scored.map(|scored| scored.raw).map_err(|miss| miss.detail))
+            .collect()
     }
 
     /// Scores `question.turns` of the dialogue. One answer per turn, in order.
@@ -244,7 +258,9 @@ impl Model {
             // Held in here, for the work goes on when its caller hangs up.
             let _turn = turn;
             let encode = |turn| {
-                encoder.encode(&messages, turn).map_err(|detail| Miss::new(AbstainWhy::Malformed, detail))
+                encoder
+                    .encode(&messages, turn)
+                    .map_err(|detail| Miss::new(AbstainWhy::Malformed, detail))
             };
             turns.into_iter().map(encode).collect()
         });
@@ -260,7 +276,9 @@ impl Model {
     ) -> Result<Vec<Result<Asked, Miss>>, Miss> {
         let known: Vec<Option<f32>> = encoded
             .iter()
-            .map(|encoded| encoded.as_ref().ok().and_then(|encoded| self.cache.get(&encoded.tokens)))
+            .map(|encoded| {
+                encoded.as_ref().ok().and_then(|encoded| self.cache.get(&encoded.tokens))
+            })
             .collect();
         let hits = known.iter().flatten().count();
         if hits > 0 {
@@ -296,7 +314,8 @@ impl Model {
 
     fn too_many(&self, wanted: usize) -> Miss {
         let size = self.queue.size();
-        let detail = format!("the reward model's queue has {size} places, and this rollout needs {wanted}");
+        let detail =
+            format!("the reward model's queue has {size} places, and this rollout needs {wanted}");
         Miss::new(AbstainWhy::Overloaded, detail)
     }
 }
@@ -324,7 +343,9 @@ impl Asked {
         match by(deadline, answer).await {
             Some(Ok(Ok(raw))) => Ok(Scored { raw, tokens, truncated }),
             Some(Ok(Err(lost))) => Err(lost.into()),
-            Some(Err(_)) => Err(Miss::new(AbstainWhy::Internal, "the reward model's device thread is gone")),
+            Some(Err(_)) => {
+                Err(Miss::new(AbstainWhy::Internal, "the reward model's device thread is gone"))
+            }
             None => Err(Miss::deadline()),
         }
     }

@@ -100,7 +100,10 @@ mod tests {
         let sequences = [&[7, 8, 9, 1][..], &[7, 8, 5], &[7, 8], &[4]].map(Tokens::unmarked);
         let packing = Packing::of(&sequences.each_ref(), Sharing::Beginnings).unwrap();
         assert_eq!(packing.token_ids, [4, 7, 8, 5, 9, 1]);
-        assert_eq!(packing.gather_idx, [[1, 2, 4, 5], [1, 2, 3, 0], [1, 2, 0, 0], [0, 0, 0, 0]].concat());
+        assert_eq!(
+            packing.gather_idx,
+            [[1, 2, 4, 5], [1, 2, 3, 0], [1, 2, 0, 0], [0, 0, 0, 0]].concat()
+        );
         assert_eq!(packing.scatter_idx, [12, 8, 9, 6, 2, 3]);
         assert_eq!((packing.seqlens_k, packing.total_len), (vec![3, 2, 1, 0], 4));
         assert_eq!(packing.last_idx, [5, 3, 2, 0]);
@@ -108,7 +111,8 @@ mod tests {
 
     #[test]
     fn contexts_are_shared_whole_or_not_at_all() {
-        let marked = |ids: &[u32], context| Tokens { reply: context..ids.len(), ..Tokens::unmarked(ids) };
+        let marked =
+            |ids: &[u32], context| Tokens { reply: context..ids.len(), ..Tokens::unmarked(ids) };
         // The third begins like the first two, but its context goes on: a bidirectional context is another context.
         let sequences = [marked(&[7, 8, 1], 2), marked(&[7, 8, 2, 3], 2), marked(&[7, 8, 1, 4], 3)];
         let sequences = sequences.each_ref();

@@ -32,11 +32,15 @@ impl Fill {
     pub(crate) fn of(name: &str, kind: Option<TensorElementType>) -> Result<Self, String> {
         let Some((_, fill)) = FILLS.iter().find(|(known, _)| *known == name) else {
             let known = FILLS.map(|(known, _)| known).join("`, `");
-            return Err(format!("has an input `{name}`, which guerdon cannot fill; it knows `{known}`"));
+            return Err(format!(
+                "has an input `{name}`, which guerdon cannot fill; it knows `{known}`"
+            ));
         };
         match kind {
             Some(TensorElementType::Int64) => Ok(*fill),
-            _ => Err(format!("takes something other than int64 as `{name}`; export it with int64 inputs")),
+            _ => Err(format!(
+                "takes something other than int64 as `{name}`; export it with int64 inputs"
+            )),
         }
     }
 
@@ -50,7 +54,9 @@ impl Fill {
                 Self::Types => {}
                 Self::Positions => data.extend((0i64..).take(longest)),
                 Self::Reply => {
-                    data.extend((0..tokens.len()).map(|place| i64::from(tokens.reply.contains(&place))));
+                    data.extend(
+                        (0..tokens.len()).map(|place| i64::from(tokens.reply.contains(&place))),
+                    );
                 }
             }
             data.resize((row + 1) * longest, if matches!(self, Self::Ids) { pad } else { 0 });

@@ -46,7 +46,8 @@ impl Pages {
         order.sort_unstable_by(|&a, &b| sharing.order(sequences[a], sequences[b]));
 
         let int32 = |count: usize| i32::try_from(count).ok();
-        let mut pages = Self { cu_seqlens: vec![0], last_idx: vec![0; sequences.len()], ..Self::default() };
+        let mut pages =
+            Self { cu_seqlens: vec![0], last_idx: vec![0; sequences.len()], ..Self::default() };
         let (mut most_new, mut most) = (0, 0);
         let mut tables: Vec<Vec<i32>> = Vec::with_capacity(sequences.len());
         let mut before: Option<&Tokens> = None;
@@ -57,8 +58,12 @@ impl Pages {
             let inherited = tables.last().map_or(&[][..], |table| &table[..past / block]);
             let filled = pages.blocks..pages.blocks + new.len().div_ceil(block);
             pages.blocks = filled.end;
-            let table =
-                inherited.iter().copied().map(Some).chain(filled.map(int32)).collect::<Option<_>>()?;
+            let table = inherited
+                .iter()
+                .copied()
+                .map(Some)
+                .chain(filled.map(int32))
+                .collect::<Option<_>>()?;
             tables.push(table);
 
             pages.token_ids.extend(new.iter().copied().map(i64::from));

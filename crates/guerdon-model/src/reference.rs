@@ -54,7 +54,11 @@ fn compare(config: &ModelConfig, rows: &[Row], drift: f32) -> f64 {
         assert_eq!(encoded.tokens.ids[..], row.ids[..], "row {number}");
         assert_eq!(encoded.truncated, row.truncated, "row {number}");
         let scored = runtime.block_on(score(row));
-        assert_eq!((scored.tokens, scored.truncated), (row.ids.len(), row.truncated), "row {number}");
+        assert_eq!(
+            (scored.tokens, scored.truncated),
+            (row.ids.len(), row.truncated),
+            "row {number}"
+        );
         let near = |expected: Option<f32>, tolerance: f32| {
             let error = expected.map_or(0.0, |expected| (scored.raw - expected).abs());
             assert!(error <= tolerance, "row {number}: {} against {expected:?}", scored.raw);
@@ -84,8 +88,9 @@ fn compare(config: &ModelConfig, rows: &[Row], drift: f32) -> f64 {
         );
     }
     model.shutdown();
-    let sum =
-        |count: fn(&BatchEvent) -> usize| batches.lock().unwrap().iter().map(count).sum::<usize>() as f64;
+    let sum = |count: fn(&BatchEvent) -> usize| {
+        batches.lock().unwrap().iter().map(count).sum::<usize>() as f64
+    };
     sum(|batch| batch.computed_tokens) / sum(|batch| batch.tokens)
 }
 
@@ -115,8 +120,12 @@ fn the_packed_decoder_scores_as_transformers_does_and_the_same_whoever_shares_it
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(folder);
         let rows = rows(&folder);
         assert!(rows.iter().all(|row| row.score.is_some()));
-        let computed = compare(&ModelConfig { block_size, ..ModelConfig::new(folder) }, &rows, drift);
-        assert!(computed < 0.8, "{computed} of the tokens, of which most are in prompts that are shared");
+        let computed =
+            compare(&ModelConfig { block_size, ..ModelConfig::new(folder) }, &rows, drift);
+        assert!(
+            computed < 0.8,
+            "{computed} of the tokens, of which most are in prompts that are shared"
+        );
     }
 }
 

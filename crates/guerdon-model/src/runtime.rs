@@ -24,12 +24,15 @@ pub(crate) fn environment(named: Option<&Path>) -> Result<Environment, Error> {
     // Held while the library loads: two models loading at once must not race to be first.
     let mut made = ENVIRONMENT.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((loaded, environment)) = made.as_ref() {
-        let other = named.and_then(library_in).filter(|wanted| canonical(wanted) != canonical(loaded));
+        let other =
+            named.and_then(library_in).filter(|wanted| canonical(wanted) != canonical(loaded));
         return match other {
             None => Ok(environment.clone()),
             Some(path) => {
-                let detail =
-                    format!("this process already runs {}, and it can only run one", loaded.display());
+                let detail = format!(
+                    "this process already runs {}, and it can only run one",
+                    loaded.display()
+                );
                 Err(Error::RuntimeUnusable { path, detail })
             }
         };
@@ -84,7 +87,8 @@ fn find(named: Option<&Path>) -> Result<PathBuf, Error> {
     if ort::util::probe(&name).is_some() {
         return Ok(name);
     }
-    let mut looked: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
+    let mut looked: Vec<String> =
+        folders.iter().map(|folder| folder.display().to_string()).collect();
     looked.push(format!("{} on the system's library path", name.display()));
     Err(Error::RuntimeMissing { looked })
 }

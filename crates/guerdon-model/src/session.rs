@@ -87,7 +87,9 @@ impl OrtEngine {
         if !outputs.contains(&config.output.name.as_str()) {
             let named = outputs.join("`, `");
             let wanted = &config.output.name;
-            return Err(refused(format!("has no output `{wanted}`; name one of `{named}` as `output.name`")));
+            return Err(refused(format!(
+                "has no output `{wanted}`; name one of `{named}` as `output.name`"
+            )));
         }
         Ok(Self { session, inputs, output: config.output.clone(), pad: i64::from(config.pad) })
     }
@@ -115,10 +117,12 @@ impl OrtEngine {
 
 impl Inputs {
     fn of(session: &Session, config: &SessionConfig<'_>) -> Result<Self, String> {
-        let inputs = session.inputs().iter().map(|input| (input.name(), input.dtype().tensor_type()));
+        let inputs =
+            session.inputs().iter().map(|input| (input.name(), input.dtype().tensor_type()));
         let graph = Graph::of(&inputs)?;
         if graph == Some(Graph::PagedDecoder) {
-            let cache = KvCache::new(session, config.device, &config.output.name, config.block_size)?;
+            let cache =
+                KvCache::new(session, config.device, &config.output.name, config.block_size)?;
             return Ok(Self::Paged(Box::new(cache)));
         }
         if let Some(tokens) = config.block_size {
@@ -172,11 +176,15 @@ impl Engine for OrtEngine {
             }
             Inputs::Packed(graph, sharing) => {
                 let (graph, sharing) = (*graph, *sharing);
-                let too_many = || format!("{rows} sequences of up to {longest} tokens are too many to pack");
+                let too_many =
+                    || format!("{rows} sequences of up to {longest} tokens are too many to pack");
                 let packing = Packing::of(sequences, sharing).ok_or_else(too_many)?;
                 let chunked = graph == Graph::ChunkedDecoder;
-                let chunks =
-                    if chunked { Chunks::of(&packing).ok_or_else(too_many)? } else { Chunks::default() };
+                let chunks = if chunked {
+                    Chunks::of(&packing).ok_or_else(too_many)?
+                } else {
+                    Chunks::default()
+                };
                 let Chunks { long, short, .. } = &chunks;
                 let (nodes, total_len) = (packing.token_ids.len(), [packing.total_len]);
                 let scatter_idx = if chunked { &chunks.scatter_idx } else { &packing.scatter_idx };
@@ -193,7 +201,9 @@ impl Engine for OrtEngine {
                     "long_query_idx" => {
                         named(name, tensor(vec![long.starts.len(), long.width], &long.query_idx))
                     }
-                    "long_key_idx" => named(name, tensor(vec![long.starts.len(), long.keys], &long.key_idx)),
+                    "long_key_idx" => {
+                        named(name, tensor(vec![long.starts.len(), long.keys], &long.key_idx))
+                    }
                     "long_starts" => named(name, tensor(vec![long.starts.len()], &long.starts)),
                     "short_query_idx" => {
                         named(name, tensor(vec![short.starts.len(), short.width], &short.query_idx))
@@ -204,7 +214,8 @@ impl Engine for OrtEngine {
                     "short_starts" => named(name, tensor(vec![short.starts.len()], &short.starts)),
                     other => Err(format!("no packed graph takes `{other}`")),
                 };
-                let inputs = graph.inputs().iter().map(|(name, _)| input(name)).collect::<Result<_, _>>()?;
+                let inputs =
+                    graph.inputs().iter().map(|(name, _)| input(name)).collect::<Result<_, _>>()?;
                 self.scores(inputs, rows)
             }
         }
@@ -259,7 +270,11 @@ fn does_not_load(device: Device, error: &str) -> String {
     format!("does not load on {device}: {error}{hint}")
 }
 
-fn score_column(outputs: &SessionOutputs<'_>, rows: usize, wanted: &Output) -> Result<Vec<f32>, String> {
+fn score_column(
+    outputs: &SessionOutputs<'_>,
+    rows: usize,
+    wanted: &Output,
+) -> Result<Vec<f32>, String> {
     let output = outputs.get(&wanted.name).ok_or_else(|| format!("gave no `{}`", wanted.name))?;
     column(output, rows, wanted)
 }
@@ -283,7 +298,10 @@ fn column(output: &DynValue, rows: usize, wanted: &Output) -> Result<Vec<f32>, S
     let index = match wanted.index {
         Some(index) if index < labels => index,
         Some(index) => {
-            return Err(format!("`output.index` is {index}, but `{}` has {labels} labels", wanted.name));
+            return Err(format!(
+                "`output.index` is {index}, but `{}` has {labels} labels",
+                wanted.name
+            ));
         }
         None if labels == 1 => 0,
         None => {

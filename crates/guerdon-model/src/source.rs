@@ -38,7 +38,9 @@ impl RmSource {
         });
         match part {
             Ok(part) => Signal::scored(Part::Rm(part)),
-            Err(Miss { why, detail }) => Signal::abstained(Abstained::new(self.id.clone(), why, detail)),
+            Err(Miss { why, detail }) => {
+                Signal::abstained(Abstained::new(self.id.clone(), why, detail))
+            }
         }
     }
 }
@@ -67,7 +69,8 @@ impl RewardSource for RmSource {
     fn score<'a>(&'a self, ask: Ask<'a>) -> BoxFuture<'a, Vec<Signal>> {
         Box::pin(async move {
             // Nothing after the last asked turn is read, so nothing after it is copied to the tokenizing thread.
-            let read = ask.turns.iter().max().map_or(0, |last| last + 1).min(ask.rollout.messages.len());
+            let read =
+                ask.turns.iter().max().map_or(0, |last| last + 1).min(ask.rollout.messages.len());
             let messages = ask.rollout.messages[..read].to_vec();
             let Ask { turns, client, deadline, .. } = ask;
             let scored = self.model.score(messages, Question { turns, client, deadline }).await;

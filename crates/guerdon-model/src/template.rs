@@ -90,7 +90,10 @@ fn strftime_now(format: String) -> Result<String, Error> {
             Some('T') => "00:00:00",
             Some('%') => "%",
             _ => {
-                return Err(Error::new(ErrorKind::InvalidOperation, format!("strftime_now: `{format}`")));
+                return Err(Error::new(
+                    ErrorKind::InvalidOperation,
+                    format!("strftime_now: `{format}`"),
+                ));
             }
         });
     }
@@ -119,11 +122,19 @@ fn tojson(value: Value, options: Kwargs) -> Result<String, Error> {
 struct Spaced;
 
 impl Formatter for Spaced {
-    fn begin_array_value<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+    fn begin_array_value<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        first: bool,
+    ) -> io::Result<()> {
         if first { Ok(()) } else { writer.write_all(b", ") }
     }
 
-    fn begin_object_key<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+    fn begin_object_key<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        first: bool,
+    ) -> io::Result<()> {
         if first { Ok(()) } else { writer.write_all(b", ") }
     }
 
@@ -161,7 +172,8 @@ mod tests {
     use super::*;
 
     fn render(source: &str, messages: &[(Role, &str)]) -> Result<String, String> {
-        let messages: Vec<Message> = messages.iter().map(|(role, text)| Message::new(*role, *text)).collect();
+        let messages: Vec<Message> =
+            messages.iter().map(|(role, text)| Message::new(*role, *text)).collect();
         ChatTemplate::compile(source, "<s>", "</s>")?.render(&messages.iter().collect::<Vec<_>>())
     }
 
@@ -186,18 +198,28 @@ mod tests {
         let golden: Golden = serde_json::from_str(&read("golden.json")).unwrap();
         assert_eq!(golden.rows.len(), 10 * golden.dialogues.len());
         for Row { template, dialogue, rendered, refused } in golden.rows {
-            let compiled = ChatTemplate::compile(&read(&format!("{template}.jinja")), "<s>", "</s>").unwrap();
+            let compiled =
+                ChatTemplate::compile(&read(&format!("{template}.jinja")), "<s>", "</s>").unwrap();
             let result = compiled.render(&golden.dialogues[dialogue].iter().collect::<Vec<_>>());
             match (rendered, refused, result) {
-                (Some(expected), None, Ok(text)) => assert_eq!(text, expected, "{template}, {dialogue}"),
-                (None, Some(words), Err(error)) => assert!(error.contains(&words), "{template}: {error}"),
-                (expected, _, got) => panic!("{template}, {dialogue}: {got:?} instead of {expected:?}"),
+                (Some(expected), None, Ok(text)) => {
+                    assert_eq!(text, expected, "{template}, {dialogue}")
+                }
+                (None, Some(words), Err(error)) => {
+                    assert!(error.contains(&words), "{template}: {error}")
+                }
+                (expected, _, got) => {
+                    panic!("{template}, {dialogue}: {got:?} instead of {expected:?}")
+                }
             }
         }
     }
 
-    const DIALOGUE: [(Role, &str); 3] =
-        [(Role::System, "Be kind. "), (Role::User, "480?\nFinal."), (Role::Assistant, " 420 & <done>")];
+    const DIALOGUE: [(Role, &str); 3] = [
+        (Role::System, "Be kind. "),
+        (Role::User, "480?\nFinal."),
+        (Role::Assistant, " 420 & <done>"),
+    ];
 
     const CHATML: &str = "{% for message in messages %}
         {{- '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}
@@ -253,7 +275,11 @@ mod tests {
              <|start_header_id|>user<|end_header_id|>\n\n480?\nFinal.<|eot_id|>\
              <|start_header_id|>assistant<|end_header_id|>\n\n420 & <done><|eot_id|>"
         );
-        assert!(render(LLAMA3, &DIALOGUE[1..]).unwrap().contains("Today Date: 26 Jul 2024\n\n<|eot_id|>"));
+        assert!(
+            render(LLAMA3, &DIALOGUE[1..])
+                .unwrap()
+                .contains("Today Date: 26 Jul 2024\n\n<|eot_id|>")
+        );
     }
 
     #[test]

@@ -43,8 +43,9 @@ impl Encoder {
     pub(crate) fn load(folder: &Path, manifest: &Manifest) -> Result<Self, Error> {
         let path = folder.join(&manifest.files.tokenizer);
         let refused = |detail: String| Error::Tokenizer { path: path.clone(), detail };
-        let mut tokenizer: Tokenizer =
-            read_text(&path)?.parse().map_err(|error: tokenizers::Error| refused(error.to_string()))?;
+        let mut tokenizer: Tokenizer = read_text(&path)?
+            .parse()
+            .map_err(|error: tokenizers::Error| refused(error.to_string()))?;
         // Files are often shipped with a length of 128 or so and padding to it, either of which would change scores.
         tokenizer.with_truncation(None).map_err(|error| refused(error.to_string()))?;
         let pad = tokenizer.get_padding().map_or(0, |padding| padding.pad_id);
@@ -62,8 +63,8 @@ impl Encoder {
         let text = match (input.format, &input.prefix, &manifest.files.chat_template) {
             (Format::ChatTemplate, _, Some(template)) => {
                 let path = folder.join(template);
-                let [bos, eos] =
-                    [&input.bos_token, &input.eos_token].map(|token| token.as_deref().unwrap_or_default());
+                let [bos, eos] = [&input.bos_token, &input.eos_token]
+                    .map(|token| token.as_deref().unwrap_or_default());
                 let template = ChatTemplate::compile(&read_text(&path)?, bos, eos)
                     .map_err(|detail| Error::Template { path, detail })?;
                 Text::Chat(template)
@@ -81,7 +82,8 @@ impl Encoder {
                 Text::Plain { prefix, separator: input.separator.clone() }
             }
         };
-        let encoder = Self { tokenizer, text, max_tokens: input.max_tokens, pad, bos, mark_replies: false };
+        let encoder =
+            Self { tokenizer, text, max_tokens: input.max_tokens, pad, bos, mark_replies: false };
         encoder.probe().map_err(|detail| match &manifest.files.chat_template {
             Some(template) => Error::Template { path: folder.join(template), detail },
             None => refused(detail),
@@ -110,8 +112,10 @@ impl Encoder {
 
     /// What a plain dialogue is to this model.
     pub(crate) fn probe(&self) -> Result<Encoded, String> {
-        let dialogue =
-            [Message::new(Role::User, "480 is our best price."), Message::new(Role::Assistant, "And 420?")];
+        let dialogue = [
+            Message::new(Role::User, "480 is our best price."),
+            Message::new(Role::Assistant, "And 420?"),
+        ];
         self.encode(&dialogue, 1)
     }
 
@@ -126,7 +130,8 @@ impl Encoder {
     /// What the model reads to score message `turn`: that message, and as many before it as fit. The error is why this
     /// dialogue cannot be encoded.
     pub(crate) fn encode(&self, messages: &[Message], turn: usize) -> Result<Encoded, String> {
-        let dialogue = messages.get(..=turn).ok_or_else(|| format!("the dialogue has no message {turn}"))?;
+        let dialogue =
+            messages.get(..=turn).ok_or_else(|| format!("the dialogue has no message {turn}"))?;
         // Tokens are not shorter than a character on average, bar long runs of spaces; beyond sixteen bytes each the
         // dialogue certainly does not fit, and is not worth encoding to see that.
         let bytes: usize = dialogue.iter().map(|message| message.content.len()).sum();
@@ -152,8 +157,10 @@ impl Encoder {
         let last = dialogue.len() - 1;
         let mut alone = None;
         let fitting = widest(0, last, try_whole, |start| {
-            let lines: Vec<String> =
-                dialogue[start..].iter().map(|m| format!("{}{}", prefix.of(m.role), m.content)).collect();
+            let lines: Vec<String> = dialogue[start..]
+                .iter()
+                .map(|m| format!("{}{}", prefix.of(m.role), m.content))
+                .collect();
             let text = lines.join(separator);
             let encoding = self.encoding(&text, true)?;
             let fits = encoding.get_ids().len() <= self.max_tokens;
@@ -197,7 +204,8 @@ impl Encoder {
         for system in system.map(Some).into_iter().chain([None]) {
             let fitting = widest(first, last, false, |start| {
                 for start in start..=last {
-                    let window: Vec<&Message> = system.into_iter().chain(&dialogue[start..]).collect();
+                    let window: Vec<&Message> =
+                        system.into_iter().chain(&dialogue[start..]).collect();
                     let Ok(text) = template.render(&window) else {
                         continue;
                     };
@@ -213,12 +221,18 @@ impl Encoder {
                 Ok::<_, String>(None)
             })?;
             if let Some((_, (kept, ids))) = fitting {
-                return Ok(Encoded { tokens: Tokens::unmarked(ids), truncated: kept < dialogue.len() });
+                return Ok(Encoded {
+                    tokens: Tokens::unmarked(ids),
+                    truncated: kept < dialogue.len(),
+                });
             }
         }
         let ids = self.templated(shortest.as_ref().unwrap_or(&whole))?;
         let head = usize::from(ids.first().copied() == self.bos && self.bos.is_some());
-        Ok(Encoded { tokens: Tokens::unmarked(ids).keep_end(head, self.max_tokens), truncated: true })
+        Ok(Encoded {
+            tokens: Tokens::unmarked(ids).keep_end(head, self.max_tokens),
+            truncated: true,
+        })
     }
 
     /// Encodes what a template rendered: the special tokens are in the text already.
@@ -246,7 +260,8 @@ impl Encoder {
         let mut tokens = Tokens::unmarked(encoding.get_ids());
         if self.mark_replies {
             let special = encoding.get_special_tokens_mask();
-            let own = |place: &usize| special[*place] == 0 && encoding.get_offsets()[*place].1 > reply;
+            let own =
+                |place: &usize| special[*place] == 0 && encoding.get_offsets()[*place].1 > reply;
             let mut places = (0..tokens.len()).filter(own);
             if let Some(first) = places.next() {
                 tokens.reply = first..places.next_back().unwrap_or(first) + 1;
@@ -274,8 +289,12 @@ mod tests {
     /// The tiny tokenizer behind a chat template that begins with [CLS] and ends each message with [SEP].
     fn chat(max_tokens: usize) -> Encoder {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::copy(format!("{TINY}/tokenizer.json"), folder.path().join("tokenizer.json")).unwrap();
-        std::fs::File::create(folder.path().join("chat.jinja")).unwrap().write_all(CHAT.as_bytes()).unwrap();
+        std::fs::copy(format!("{TINY}/tokenizer.json"), folder.path().join("tokenizer.json"))
+            .unwrap();
+        std::fs::File::create(folder.path().join("chat.jinja"))
+            .unwrap()
+            .write_all(CHAT.as_bytes())
+            .unwrap();
         let zeros = "0".repeat(64);
         let manifest = Manifest::parse(&format!(
             "name = \"chat\"\n[files]\nmodel = \"m\"\nmodel_sha256 = \"{zeros}\"\n\
@@ -287,8 +306,12 @@ mod tests {
     }
 
     fn words(encoder: &Encoder, encoded: &Encoded) -> String {
-        let words: Vec<String> =
-            encoded.tokens.ids.iter().map(|id| encoder.tokenizer.id_to_token(*id).unwrap()).collect();
+        let words: Vec<String> = encoded
+            .tokens
+            .ids
+            .iter()
+            .map(|id| encoder.tokenizer.id_to_token(*id).unwrap())
+            .collect();
         words.join(" ")
     }
 
@@ -329,10 +352,14 @@ mod tests {
 
     #[test]
     fn a_window_that_the_template_refuses_is_passed_over() {
-        let dialogue = say(&[(Role::User, "480 ?"), (Role::Tool, "500"), (Role::Assistant, "deal .")]);
+        let dialogue =
+            say(&[(Role::User, "480 ?"), (Role::Tool, "500"), (Role::Assistant, "deal .")]);
         let encoder = chat(14);
         // Tool and assistant would fit, but this template takes no dialogue that a tool begins.
-        assert_eq!(words(&encoder, &encoder.encode(&dialogue, 2).unwrap()), "[CLS] assistant : deal . [SEP]");
+        assert_eq!(
+            words(&encoder, &encoder.encode(&dialogue, 2).unwrap()),
+            "[CLS] assistant : deal . [SEP]"
+        );
         let refused = encoder.encode(&dialogue[1..], 1).unwrap_err();
         assert!(refused.contains("no tool first"), "{refused}");
     }
@@ -342,7 +369,10 @@ mod tests {
         let folder = Path::new(TINY);
         let encoder = Encoder::load(folder, &Manifest::load(folder).unwrap()).unwrap();
         let encoded = encoder.encode(&say(&[(Role::Assistant, "deal [SEP] deal")]), 0).unwrap();
-        assert_eq!(words(&encoder, &encoded), "[CLS] assistant : deal [UNK] [UNK] [UNK] deal [SEP]");
+        assert_eq!(
+            words(&encoder, &encoded),
+            "[CLS] assistant : deal [UNK] [UNK] [UNK] deal [SEP]"
+        );
     }
 
     #[test]
@@ -351,7 +381,8 @@ mod tests {
         let mut encoder = Encoder::load(folder, &Manifest::load(folder).unwrap()).unwrap();
         encoder.mark_replies().unwrap();
         let marked = |dialogue: &[Message]| {
-            let Tokens { ids, reply } = encoder.encode(dialogue, dialogue.len() - 1).unwrap().tokens;
+            let Tokens { ids, reply } =
+                encoder.encode(dialogue, dialogue.len() - 1).unwrap().tokens;
             let words: Vec<_> =
                 ids[reply].iter().map(|id| encoder.tokenizer.id_to_token(*id).unwrap()).collect();
             words.join(" ")
@@ -359,10 +390,16 @@ mod tests {
         let ask = (Role::User, "480 ?");
         assert_eq!(marked(&say(&[ask, (Role::Assistant, "no deal .")])), "no deal .");
         // The marker of a turn, written by the policy, marks nothing.
-        assert_eq!(marked(&say(&[ask, (Role::Assistant, "no assistant : yes")])), "no assistant : yes");
+        assert_eq!(
+            marked(&say(&[ask, (Role::Assistant, "no assistant : yes")])),
+            "no assistant : yes"
+        );
         assert_eq!(marked(&say(&[ask, (Role::Assistant, "")])), "");
         // Longer than the model reads: what is left of it is all of the input that is not special.
-        assert_eq!(marked(&say(&[ask, (Role::Assistant, &"deal ".repeat(40))])), ["deal"; 22].join(" "));
+        assert_eq!(
+            marked(&say(&[ask, (Role::Assistant, &"deal ".repeat(40))])),
+            ["deal"; 22].join(" ")
+        );
         assert!(chat(24).mark_replies().unwrap_err().contains("format = \"plain\""));
     }
 

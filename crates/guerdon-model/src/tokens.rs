@@ -24,7 +24,11 @@ impl Tokens {
 
     /// What comes before the scored message's own words: all but the last id where none are marked.
     pub(crate) fn context(&self) -> &[u32] {
-        if self.reply.is_empty() { &self.ids[..self.len() - 1] } else { &self.ids[..self.reply.start] }
+        if self.reply.is_empty() {
+            &self.ids[..self.len() - 1]
+        } else {
+            &self.ids[..self.reply.start]
+        }
     }
 
     /// The first `head` ids, which are special, and as much of the end as `most` leaves room for: the special ids that
@@ -35,7 +39,11 @@ impl Tokens {
         let dropped = self.len() - head - kept;
         let ids = self.ids[..head].iter().chain(&self.ids[head + dropped..]).copied().collect();
         let moved = |place: usize| place.saturating_sub(dropped).clamp(head, head + kept);
-        let reply = if self.reply.is_empty() { 0..0 } else { moved(self.reply.start)..moved(self.reply.end) };
+        let reply = if self.reply.is_empty() {
+            0..0
+        } else {
+            moved(self.reply.start)..moved(self.reply.end)
+        };
         Self { ids, reply }
     }
 }

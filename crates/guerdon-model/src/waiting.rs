@@ -79,7 +79,9 @@ impl Waiting {
     }
 
     pub(crate) fn push(&mut self, entry: Entry) {
-        if let Some(sequence) = self.turns.get(&entry.tokens).and_then(|turn| self.sequences.get_mut(turn)) {
+        if let Some(sequence) =
+            self.turns.get(&entry.tokens).and_then(|turn| self.sequences.get_mut(turn))
+        {
             sequence.entries.push(entry);
             return;
         }
@@ -151,7 +153,10 @@ impl Waiting {
 }
 
 /// The most urgent sequences, of `window` tokens in all or a little more.
-fn within(sequences: &BTreeMap<Turn, Sequence>, window: usize) -> impl Iterator<Item = (&Turn, &Sequence)> {
+fn within(
+    sequences: &BTreeMap<Turn, Sequence>,
+    window: usize,
+) -> impl Iterator<Item = (&Turn, &Sequence)> {
     let mut before = 0;
     sequences.iter().take_while(move |(_, sequence)| {
         let within = before < window;
@@ -192,9 +197,13 @@ pub(crate) mod tests {
 
     pub(crate) fn entry(ids: &[u32], deadline: Option<Instant>) -> (Entry, Answer) {
         let (reply, answer) = oneshot::channel();
-        let place = Queue::new(1).reserve(1).now_or_never().flatten().unwrap().place(ids.len()).unwrap();
+        let place =
+            Queue::new(1).reserve(1).now_or_never().flatten().unwrap().place(ids.len()).unwrap();
         let (tokens, queued, span) = (Tokens::unmarked(ids), Instant::now(), Span::none());
-        (Entry { tokens, client: 0, deadline, queued, span, reply, place, on_its_way: None }, answer)
+        (
+            Entry { tokens, client: 0, deadline, queued, span, reply, place, on_its_way: None },
+            answer,
+        )
     }
 
     fn taken(waiting: &mut Waiting, now: Instant) -> Vec<(Vec<u32>, usize)> {

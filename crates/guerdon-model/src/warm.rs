@@ -40,10 +40,15 @@ pub(crate) fn warm_up(
             )
         })?;
     }
-    let batch = strangers(encoder, &probe, encoder.max_tokens(), limits.largest(), limits.max_items);
+    let batch =
+        strangers(encoder, &probe, encoder.max_tokens(), limits.largest(), limits.max_items);
     let started = Instant::now();
     engine.run(&batch.iter().collect::<Vec<_>>()).map_err(|error| {
-        format!("does not run on {} inputs of {} tokens: {error}", batch.len(), encoder.max_tokens())
+        format!(
+            "does not run on {} inputs of {} tokens: {error}",
+            batch.len(),
+            encoder.max_tokens()
+        )
     })?;
     Ok(started.elapsed())
 }
@@ -146,9 +151,15 @@ mod tests {
             let mut speeds = speeds.into_iter();
             best(|_| speeds.next().flatten().ok_or_else(|| "no memory".to_owned()))
         };
-        assert_eq!(tried([Some(100.0), Some(99.0), Some(98.0), Some(90.0), Some(60.0)]), Ok(16_384));
+        assert_eq!(
+            tried([Some(100.0), Some(99.0), Some(98.0), Some(90.0), Some(60.0)]),
+            Ok(16_384)
+        );
         assert_eq!(tried([None, None, Some(98.0), Some(90.0), Some(60.0)]), Ok(16_384));
         assert_eq!(tried([Some(50.0), Some(60.0), Some(70.0), Some(80.0), Some(100.0)]), Ok(4_096));
-        assert_eq!(tried([None; 5]), Err("does not run on 4096 tokens at once: no memory".to_owned()));
+        assert_eq!(
+            tried([None; 5]),
+            Err("does not run on 4096 tokens at once: no memory".to_owned())
+        );
     }
 }

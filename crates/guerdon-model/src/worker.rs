@@ -46,13 +46,17 @@ impl<E: Engine> Worker<E> {
 
     fn score(&mut self, mut batch: Batch<'_>) {
         let started = Instant::now();
-        let sequences: Vec<&Tokens> = batch.sequences.iter().map(|sequence| &sequence.tokens).collect();
+        let sequences: Vec<&Tokens> =
+            batch.sequences.iter().map(|sequence| &sequence.tokens).collect();
         let computed_tokens = match self.intake.limits().layout {
             Layout::Padded => padded_tokens(sequences.iter().map(|tokens| tokens.len())),
             Layout::Packed(sharing) => sharing.nodes(&sequences),
         };
-        let span =
-            tracing::info_span!("rm.batch", rm.items = sequences.len(), rm.computed_tokens = computed_tokens);
+        let span = tracing::info_span!(
+            "rm.batch",
+            rm.items = sequences.len(),
+            rm.computed_tokens = computed_tokens
+        );
         let scores = span.in_scope(|| run_or_halve(&mut self.engine, &sequences));
         let tokens: usize = sequences.iter().map(|tokens| tokens.len()).sum();
         let duration = started.elapsed();
@@ -98,14 +102,20 @@ impl<E: Engine> Worker<E> {
 fn run_or_halve(engine: &mut impl Engine, sequences: &[&Tokens]) -> Vec<Result<f32, Lost>> {
     // A panic is one more way to fail: the thread must not end with it, for nobody would take its place.
     let failure = match catch_unwind(AssertUnwindSafe(|| engine.run(sequences))) {
-        Ok(Ok(scores)) if scores.len() == sequences.len() => return scores.into_iter().map(finite).collect(),
+        Ok(Ok(scores)) if scores.len() == sequences.len() => {
+            return scores.into_iter().map(finite).collect();
+        }
         Ok(Ok(scores)) => {
             format!("the engine gave {} scores for {} sequences", scores.len(), sequences.len())
         }
         Ok(Err(failure)) => failure,
         Err(_) => "the engine panicked".to_owned(),
     };
-    tracing::warn!(rm.items = sequences.len(), error = failure, "the reward model failed on a batch");
+    tracing::warn!(
+        rm.items = sequences.len(),
+        error = failure,
+        "the reward model failed on a batch"
+    );
     if sequences.len() <= 1 {
         return sequences.iter().map(|_| Err(Lost::Engine(failure.clone()))).collect();
     }
@@ -149,7 +159,11 @@ mod tests {
             }
             assert!(sequences.iter().all(|tokens| !tokens.ids.contains(&31)), "thirty-one");
             let sum = |tokens: &&Tokens| {
-                if tokens.ids.contains(&99) { f32::INFINITY } else { tokens.ids.iter().sum::<u32>() as f32 }
+                if tokens.ids.contains(&99) {
+                    f32::INFINITY
+                } else {
+                    tokens.ids.iter().sum::<u32>() as f32
+                }
             };
             Ok(sequences.iter().map(sum).collect())
         }
@@ -207,7 +221,9 @@ mod tests {
         assert_eq!(events.iter().map(|event| event.items).collect::<Vec<_>>(), [32, 32, 26]);
         assert_eq!(events.iter().map(|event| event.coalesced).sum::<usize>(), 10);
         assert!(
-            events.iter().all(|event| event.outcome == BatchOutcome::Scored && event.computed_tokens <= 64)
+            events
+                .iter()
+                .all(|event| event.outcome == BatchOutcome::Scored && event.computed_tokens <= 64)
         );
     }
 
@@ -228,7 +244,8 @@ mod tests {
     #[test]
     fn a_poisoned_sequence_fails_alone() {
         let Bench { worker, sender, runs, events, .. } = bench(Duration::ZERO);
-        let mut answers: Vec<Answer> = [1, 2, 13, 4, 5, 99, 7, 8].map(|n| ask(&sender, &[n])).into();
+        let mut answers: Vec<Answer> =
+            [1, 2, 13, 4, 5, 99, 7, 8].map(|n| ask(&sender, &[n])).into();
         drop(sender);
         worker.run();
         let scores: Vec<_> = answers.iter_mut().map(|answer| answer.try_recv().unwrap()).collect();

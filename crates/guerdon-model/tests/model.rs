@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use guerdon_fusion::{Ask, Channel, RewardSource as _, SourceVersion};
 use guerdon_model::{BatchEvent, BatchOutcome, Error, Model, ModelConfig, ModelEvent, RmSource};
-use guerdon_types::{AbstainWhy, Calibration, Finite, Message, Part, RmPart, Role, Rollout, Signal};
+use guerdon_types::{
+    AbstainWhy, Calibration, Finite, Message, Part, RmPart, Role, Rollout, Signal,
+};
 
 type Events = Arc<Mutex<Vec<BatchEvent>>>;
 
@@ -39,7 +41,8 @@ fn dialogue(seed: usize) -> Rollout {
     let words = |from: usize| {
         (from..from + 1 + seed % 5).map(|n| WORDS[(n * n + seed) % 7]).collect::<Vec<_>>().join(" ")
     };
-    let messages = vec![Message::new(Role::User, words(1)), Message::new(Role::Assistant, words(seed))];
+    let messages =
+        vec![Message::new(Role::User, words(1)), Message::new(Role::Assistant, words(seed))];
     Rollout { messages, ..Rollout::default() }
 }
 
@@ -74,13 +77,22 @@ async fn a_score_is_the_same_alone_and_padded_in_a_batch_to_one_part_in_a_millio
     let mut tasks = tokio::task::JoinSet::new();
     for seed in (0..64).rev() {
         let source = Arc::clone(&source);
-        tasks.spawn(async move { (seed, part(&score(&source, &dialogue(seed), None).await[0]).raw) });
+        tasks.spawn(
+            async move { (seed, part(&score(&source, &dialogue(seed), None).await[0]).raw) },
+        );
     }
     for (seed, together) in tasks.join_all().await {
-        assert!((together - alone[seed]).abs() <= 1e-6, "{seed}: {together} against {}", alone[seed]);
+        assert!(
+            (together - alone[seed]).abs() <= 1e-6,
+            "{seed}: {together} against {}",
+            alone[seed]
+        );
     }
     let events = events.lock().unwrap();
-    assert!(events.iter().any(|event| event.items > 1 && event.computed_tokens > event.tokens), "{events:?}");
+    assert!(
+        events.iter().any(|event| event.items > 1 && event.computed_tokens > event.tokens),
+        "{events:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -162,11 +174,17 @@ async fn a_source_says_what_it_is_and_calibrates_by_the_manifest() {
     let (model, _) = load(&ModelConfig::new(tiny()));
     let hash = model.hash().to_owned();
     assert!(hash.starts_with("sha256:") && hash.len() == 71);
-    assert_eq!(model.about(), "tiny on cpu, 24 tokens of plain text: a test model that knows nothing");
+    assert_eq!(
+        model.about(),
+        "tiny on cpu, 24 tokens of plain text: a test model that knows nothing"
+    );
     let measured = model.manifest().calibration.clone().unwrap();
     let source = RmSource::new(model, measured.standardised());
     assert_eq!((source.id().as_str(), source.channel()), ("rm", Channel::Base));
-    assert_eq!(source.version(), SourceVersion::Model { hash, calibration: measured.standardised() });
+    assert_eq!(
+        source.version(),
+        SourceVersion::Model { hash, calibration: measured.standardised() }
+    );
     let signals = score(&source, &dialogue(1), None).await;
     let RmPart { score, raw, .. } = part(&signals[0]);
     assert!((score.get() - (f64::from(*raw) - 0.5) / 2.0).abs() < 1e-12);
@@ -176,7 +194,8 @@ async fn a_source_says_what_it_is_and_calibrates_by_the_manifest() {
 async fn a_calibration_that_overflows_abstains() {
     let (model, _) = load(&ModelConfig::new(tiny()));
     let smallest = Finite::new(f64::MIN_POSITIVE).unwrap();
-    let source = RmSource::new(model, Calibration::Standardised { mean: Finite::from(-9), std: smallest });
+    let source =
+        RmSource::new(model, Calibration::Standardised { mean: Finite::from(-9), std: smallest });
     let signals = score(&source, &dialogue(1), None).await;
     assert_eq!(signals[0].abstained[0].why, AbstainWhy::NotFinite);
 }
@@ -270,11 +289,15 @@ fn a_gpu_that_is_not_there_is_an_error_and_never_the_cpu() {
 
 #[test]
 fn what_is_missing_is_named() {
-    let fails = |config: &ModelConfig| Model::load(config, Arc::new(|_| {})).unwrap_err().to_string();
+    let fails =
+        |config: &ModelConfig| Model::load(config, Arc::new(|_| {})).unwrap_err().to_string();
     let error = fails(&ModelConfig::new("nowhere"));
     assert!(error.contains("nowhere/guerdon.model.toml"), "{error}");
     let error = fails(&ModelConfig { runtime: Some("nowhere".into()), ..ModelConfig::new(tiny()) });
     assert!(error.contains("make onnxruntime"), "{error}");
-    let error = fails(&ModelConfig { runtime: Some(tiny().join("model.onnx")), ..ModelConfig::new(tiny()) });
+    let error = fails(&ModelConfig {
+        runtime: Some(tiny().join("model.onnx")),
+        ..ModelConfig::new(tiny())
+    });
     assert!(error.contains("tests/tiny/model.onnx cannot be used"), "{error}");
 }

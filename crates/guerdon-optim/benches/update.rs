@@ -11,9 +11,9 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use guerdon_optim::{
-    CriticConfig, GaeBatch, GaeConfig, InstructionSet, KlBatch, KlRewardConfig, OptimError, PolicyBatch,
-    PolicyConfig, PpoConfig, Repo, RepoBatch, RepoConfig, RowMask, ValueBatch, ValueConfig, WhitenConfig,
-    gae, policy_loss, token_rewards, value_loss, whiten,
+    CriticConfig, GaeBatch, GaeConfig, InstructionSet, KlBatch, KlRewardConfig, OptimError,
+    PolicyBatch, PolicyConfig, PpoConfig, Repo, RepoBatch, RepoConfig, RowMask, ValueBatch,
+    ValueConfig, WhitenConfig, gae, policy_loss, token_rewards, value_loss, whiten,
 };
 
 #[path = "../tests/golden/inputs.rs"]
@@ -70,7 +70,13 @@ struct Out {
 impl Out {
     fn new(slots: usize) -> Self {
         let zeros = || vec![0.0; slots];
-        Self { rewards: zeros(), advantages: zeros(), returns: zeros(), dlogp: zeros(), dvalues: zeros() }
+        Self {
+            rewards: zeros(),
+            advantages: zeros(),
+            returns: zeros(),
+            dlogp: zeros(),
+            dvalues: zeros(),
+        }
     }
 }
 
@@ -89,7 +95,12 @@ fn repo() -> Result<Repo<f32>, OptimError> {
 }
 
 /// The stages of an update, each over the whole batch.
-fn stages(stages: &mut Stages, batch: &Batch, set: InstructionSet, out: &mut Out) -> Result<(), OptimError> {
+fn stages(
+    stages: &mut Stages,
+    batch: &Batch,
+    set: InstructionSet,
+    out: &mut Out,
+) -> Result<(), OptimError> {
     let mask = batch.mask(set)?;
     stages.time("token rewards", || {
         let kl = KlBatch::new(mask, &batch.old, &batch.reference);
@@ -221,7 +232,8 @@ impl Run {
         for _ in 0..ROUNDS {
             losses = pool.install(|| -> Result<_, OptimError> {
                 let inputs = batch.update(set)?;
-                let update = times.time("update", || repo.step(&inputs).map(|update| update.metrics))?;
+                let update =
+                    times.time("update", || repo.step(&inputs).map(|update| update.metrics))?;
                 Ok([update.policy.loss, update.value.loss])
             })?;
         }
@@ -229,8 +241,10 @@ impl Run {
     }
 
     fn json(&self) -> serde_json::Value {
-        let stages =
-            self.stages.iter().map(|&(name, least, median)| serde_json::json!([name, least, median]));
+        let stages = self
+            .stages
+            .iter()
+            .map(|&(name, least, median)| serde_json::json!([name, least, median]));
         serde_json::json!({
             "threads": self.threads,
             "set": self.set.name(),

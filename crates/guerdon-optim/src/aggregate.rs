@@ -52,7 +52,11 @@ impl Normaliser {
     /// The divisors of a batch that is not split. The horizon is its width: set a constant one where widths vary
     /// from batch to batch.
     pub fn of(mask: &RowMask<'_>) -> Self {
-        Self { tokens: mask.tokens() as f64, rows: mask.live_rows() as f64, horizon: mask.width() as f64 }
+        Self {
+            tokens: mask.tokens() as f64,
+            rows: mask.live_rows() as f64,
+            horizon: mask.width() as f64,
+        }
     }
 
     /// The divisors of two parts together; the longer horizon stays.
@@ -99,9 +103,19 @@ impl Aggregation {
         let norm = normaliser.unwrap_or_else(|| Normaliser::of(mask));
         let law = "finite and above 0";
         if mask.live_rows() > 0 {
-            require(norm.tokens > 0.0 && norm.tokens.is_finite(), "normaliser.tokens", norm.tokens, law)?;
+            require(
+                norm.tokens > 0.0 && norm.tokens.is_finite(),
+                "normaliser.tokens",
+                norm.tokens,
+                law,
+            )?;
             require(norm.rows > 0.0 && norm.rows.is_finite(), "normaliser.rows", norm.rows, law)?;
-            require(norm.horizon > 0.0 && norm.horizon.is_finite(), "normaliser.horizon", norm.horizon, law)?;
+            require(
+                norm.horizon > 0.0 && norm.horizon.is_finite(),
+                "normaliser.horizon",
+                norm.horizon,
+                law,
+            )?;
         }
         let (scale, per_row) = match self {
             Self::TokenMean => (norm.tokens.recip(), false),
@@ -173,8 +187,9 @@ mod tests {
     #[test]
     fn a_zero_divisor_with_tokens_to_weigh_is_refused() {
         let zero = Normaliser { tokens: 0.0, rows: 1.0, horizon: 1.0 };
-        let error =
-            Aggregation::TokenMean.weights(&RowMask::full(1, 1), Some(zero), &mut [0.0_f64]).unwrap_err();
+        let error = Aggregation::TokenMean
+            .weights(&RowMask::full(1, 1), Some(zero), &mut [0.0_f64])
+            .unwrap_err();
         assert_eq!(error.to_string(), "normaliser.tokens is 0, but must be finite and above 0");
     }
 

@@ -52,7 +52,13 @@ pub(crate) trait RowKernel<F: Float, const OUT: usize>: Sync {
     /// Works on one row. `outs` hold that row's slots, padding included, all of which must be written.
     ///
     /// Implementations are `#[inline(always)]`: only then are they compiled for the instruction set of the block.
-    fn row(&self, row: usize, outs: [&mut [F]; OUT], block: &mut Self::Block, sums: &mut Self::Sums);
+    fn row(
+        &self,
+        row: usize,
+        outs: [&mut [F]; OUT],
+        block: &mut Self::Block,
+        sums: &mut Self::Sums,
+    );
 }
 
 /// Runs a kernel over all rows.
@@ -89,7 +95,11 @@ struct Tree<W> {
 }
 
 impl<W> Tree<W> {
-    fn walk<F: Float, S: Merge, const OUT: usize>(&self, rows: Range<usize>, outs: [&mut [F]; OUT]) -> S
+    fn walk<F: Float, S: Merge, const OUT: usize>(
+        &self,
+        rows: Range<usize>,
+        outs: [&mut [F]; OUT],
+    ) -> S
     where
         W: Fn(Range<usize>, [&mut [F]; OUT]) -> S + Sync,
     {
@@ -111,7 +121,10 @@ impl<W> Tree<W> {
 
 /// Cuts every slice at `at`.
 #[inline(always)]
-pub(crate) fn split<F, const N: usize>(slices: [&mut [F]; N], at: usize) -> ([&mut [F]; N], [&mut [F]; N]) {
+pub(crate) fn split<F, const N: usize>(
+    slices: [&mut [F]; N],
+    at: usize,
+) -> ([&mut [F]; N], [&mut [F]; N]) {
     let mut pairs = slices.map(|slice| slice.split_at_mut(at));
     let heads = pairs.each_mut().map(|pair| std::mem::take(&mut pair.0));
     (heads, pairs.map(|pair| pair.1))
@@ -124,7 +137,9 @@ struct Dispatched<'k, 'o, K, F, const OUT: usize> {
     outs: [&'o mut [F]; OUT],
 }
 
-impl<F: Float, K: RowKernel<F, OUT>, const OUT: usize> pulp::NullaryFnOnce for Dispatched<'_, '_, K, F, OUT> {
+impl<F: Float, K: RowKernel<F, OUT>, const OUT: usize> pulp::NullaryFnOnce
+    for Dispatched<'_, '_, K, F, OUT>
+{
     type Output = K::Sums;
 
     #[inline(always)]
@@ -174,7 +189,12 @@ pub(crate) trait TokenKernel<F: Float, const IN: usize, const OUT: usize>: Sync 
 }
 
 /// Runs a kernel over all tokens; padded slots of the outputs get 0.
-pub(crate) fn over_tokens<F: Float, K: TokenKernel<F, IN, OUT>, const IN: usize, const OUT: usize>(
+pub(crate) fn over_tokens<
+    F: Float,
+    K: TokenKernel<F, IN, OUT>,
+    const IN: usize,
+    const OUT: usize,
+>(
     kernel: &K,
     mask: &RowMask<'_>,
     ins: [&[F]; IN],
@@ -224,7 +244,13 @@ impl<F: Float, K: TokenKernel<F, IN, OUT>, const IN: usize, const OUT: usize> Ro
     }
 
     #[inline(always)]
-    fn row(&self, row: usize, mut outs: [&mut [F]; OUT], block: &mut Self::Block, sums: &mut K::Sums) {
+    fn row(
+        &self,
+        row: usize,
+        mut outs: [&mut [F]; OUT],
+        block: &mut Self::Block,
+        sums: &mut K::Sums,
+    ) {
         let width = self.mask.width();
         let start = row * width;
         let ins = self.ins.map(|slice| &slice[start..][..width]);
@@ -261,7 +287,14 @@ impl<F: Float, K: TokenKernel<F, IN, OUT>, const IN: usize, const OUT: usize> Ro
                     take(&out[at..], tokens, spare);
                 }
                 let targets = written.each_mut().map(|spare| &mut **spare);
-                self.kernel.chunk(facts, tokens, read.each_ref().map(|spare| &**spare), targets, lanes, sums);
+                self.kernel.chunk(
+                    facts,
+                    tokens,
+                    read.each_ref().map(|spare| &**spare),
+                    targets,
+                    lanes,
+                    sums,
+                );
                 for (out, spare) in outs.iter_mut().zip(written.iter()) {
                     put(spare, tokens, &mut out[at..]);
                 }
@@ -308,7 +341,13 @@ mod tests {
             sums.extend(block);
         }
 
-        fn row(&self, row: usize, [out]: [&mut [f64]; 1], block: &mut Vec<usize>, _sums: &mut Vec<usize>) {
+        fn row(
+            &self,
+            row: usize,
+            [out]: [&mut [f64]; 1],
+            block: &mut Vec<usize>,
+            _sums: &mut Vec<usize>,
+        ) {
             out.fill(row as f64);
             block.push(row);
         }

@@ -39,12 +39,14 @@ pub fn soft_min(sharpness: f64, rewards: &[f64]) -> Result<Option<f64>, OptimErr
     if rewards.is_empty() {
         return Ok(None);
     }
-    let (least, count) = (rewards.iter().copied().fold(f64::INFINITY, f64::min), rewards.len() as f64);
+    let (least, count) =
+        (rewards.iter().copied().fold(f64::INFINITY, f64::min), rewards.len() as f64);
     if sharpness.is_infinite() {
         return Ok(Some(least));
     }
     // Relative to the least, so that no exponential overflows; expm1 and ln_1p keep the digits of a small k.
-    let excess = rewards.iter().map(|reward| (-sharpness * (reward - least)).exp_m1()).sum::<f64>() / count;
+    let excess =
+        rewards.iter().map(|reward| (-sharpness * (reward - least)).exp_m1()).sum::<f64>() / count;
     let mean = rewards.iter().map(|reward| reward - least).sum::<f64>() / count;
     let above = if sharpness * mean < 1e-12 { mean } else { -excess.ln_1p() / sharpness };
     Ok(Some(least + above))

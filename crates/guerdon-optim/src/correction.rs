@@ -27,8 +27,10 @@ impl<'a, F: Float> CorrectionBatch<'a, F> {
     }
 
     fn check(&self) -> Result<(), OptimError> {
-        self.mask
-            .check_all(&[("old_logp", self.old_logp.len()), ("rollout_logp", self.rollout_logp.len())])?;
+        self.mask.check_all(&[
+            ("old_logp", self.old_logp.len()),
+            ("rollout_logp", self.rollout_logp.len()),
+        ])?;
         let inputs = [("old_logp", self.old_logp), ("rollout_logp", self.rollout_logp)];
         for slot in (0..self.mask.rows()).flat_map(|row| self.mask.spans(row)).flatten() {
             if !self.log_ratio(slot).is_finite() {
@@ -173,7 +175,11 @@ pub fn importance_weights<F: Float>(
             *weight = *weight * F::from_f64(scale);
         }
     }
-    Ok(CorrectionReport { mean_weight: weights / tokens, bounded: bounded as f64 / tokens, kl: kl / tokens })
+    Ok(CorrectionReport {
+        mean_weight: weights / tokens,
+        bounded: bounded as f64 / tokens,
+        kl: kl / tokens,
+    })
 }
 
 /// What a rejection rule looks at.

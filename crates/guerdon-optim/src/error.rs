@@ -76,7 +76,9 @@ impl OptimError {
     /// The same error, said of a batch in which `rows` stand before the part it was found in.
     pub(crate) fn after(self, rows: usize) -> Self {
         match self {
-            Self::NonFinite { what, row, token } => Self::NonFinite { what, row: rows + row, token },
+            Self::NonFinite { what, row, token } => {
+                Self::NonFinite { what, row: rows + row, token }
+            }
             other => other,
         }
     }
@@ -93,7 +95,11 @@ pub(crate) fn require(
 }
 
 /// Refuses a slice whose length is not `expected`.
-pub(crate) fn require_len(what: &'static str, got: usize, expected: usize) -> Result<(), OptimError> {
+pub(crate) fn require_len(
+    what: &'static str,
+    got: usize,
+    expected: usize,
+) -> Result<(), OptimError> {
     if got == expected { Ok(()) } else { Err(OptimError::Shape { what, expected, got }) }
 }
 

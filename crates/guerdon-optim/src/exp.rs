@@ -147,7 +147,10 @@ mod tests {
         assert_eq!((single(-1e3).exp, single(1e3).exp), (0.0, f32::INFINITY));
         assert_eq!((double(-1e3).exp, double(1e3).exp), (0.0, f64::INFINITY));
         assert_eq!((double(-1e3).less_one, double(-1e3).less_line), (-1.0, 999.0));
-        assert_eq!((single(f32::NEG_INFINITY).exp, single(f32::INFINITY).exp), (0.0, f32::INFINITY));
+        assert_eq!(
+            (single(f32::NEG_INFINITY).exp, single(f32::INFINITY).exp),
+            (0.0, f32::INFINITY)
+        );
         assert!(single(f32::NAN).exp.is_nan() && double(f64::NAN).less_line.is_nan());
         let zero = double(0.0);
         assert_eq!((zero.exp, zero.less_one, zero.less_line), (1.0, 0.0, 0.0));

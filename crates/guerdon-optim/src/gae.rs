@@ -52,7 +52,9 @@ impl GaeConfig {
         let share = "within 0..=1";
         require((0.0..=1.0).contains(&self.gamma), "gamma", self.gamma, share)?;
         match self.lambda {
-            Lambda::Constant(lambda) => require((0.0..=1.0).contains(&lambda), "lambda", lambda, share)?,
+            Lambda::Constant(lambda) => {
+                require((0.0..=1.0).contains(&lambda), "lambda", lambda, share)?
+            }
             Lambda::LengthAdaptive { alpha } => {
                 require(alpha > 0.0 && alpha.is_finite(), "alpha", alpha, "finite and above 0")?;
             }
@@ -96,7 +98,8 @@ impl<'a, F: Float> GaeBatch<'a, F> {
     }
 
     fn blame(&self) -> OptimError {
-        let per_row = |slice: Option<&[F]>| slice.and_then(|slice| slice.iter().position(|x| !x.is_finite()));
+        let per_row =
+            |slice: Option<&[F]>| slice.and_then(|slice| slice.iter().position(|x| !x.is_finite()));
         if let Some(row) = per_row(self.bootstrap) {
             return OptimError::NonFinite { what: "bootstrap", row, token: 0 };
         }
@@ -185,7 +188,13 @@ impl<F: Float> RowKernel<F, 2> for Backwards<'_, F> {
     fn close(&self, _room: Room<F>, _seen: &mut Seen) {}
 
     #[inline(always)]
-    fn row(&self, row: usize, [advantages, returns]: [&mut [F]; 2], room: &mut Room<F>, seen: &mut Seen) {
+    fn row(
+        &self,
+        row: usize,
+        [advantages, returns]: [&mut [F]; 2],
+        room: &mut Room<F>,
+        seen: &mut Seen,
+    ) {
         // By reference: a copy on the stack would have to be through before it is read.
         let GaeBatch { mask, rewards, values, bootstrap, lambdas } = self.batch;
         let scan = |lambda: f64| Scan::new(self.config.gamma * lambda);
@@ -202,7 +211,8 @@ impl<F: Float> RowKernel<F, 2> for Backwards<'_, F> {
         let mut done = mask.width();
         for slots in backwards(mask, row) {
             let here = slots.start - start..slots.end - start;
-            let (rewards, values, tokens) = (&rewards[slots.clone()], &values[slots.clone()], slots.len());
+            let (rewards, values, tokens) =
+                (&rewards[slots.clone()], &values[slots.clone()], slots.len());
             room.follow(tokens, carry);
             deltas(gamma, rewards, values, next_value, &mut room.terms);
             carry = scan.run(room, tokens, carry);
@@ -233,7 +243,9 @@ impl<F: Float> RowKernel<F, 2> for Backwards<'_, F> {
 fn deltas<F: Float>(gamma: F, rewards: &[F], values: &[F], next_value: F, out: &mut [F]) {
     let last = values.len() - 1;
     out[last] = rewards[last] + gamma * next_value - values[last];
-    for (((delta, &reward), &value), &next) in out.iter_mut().zip(rewards).zip(values).zip(&values[1..]) {
+    for (((delta, &reward), &value), &next) in
+        out.iter_mut().zip(rewards).zip(values).zip(&values[1..])
+    {
         *delta = reward + gamma * next - value;
     }
 }

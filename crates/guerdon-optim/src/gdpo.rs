@@ -78,8 +78,10 @@ mod tests {
     #[test]
     fn parts_that_cancel_in_the_sum_still_teach() {
         let (a, b) = (scored(&[1.0, 0.0, 0.0]), scored(&[0.0, 1.0, 1.0]));
-        let parts = [RewardPart { weight: 1.0, rewards: &a }, RewardPart { weight: 0.5, rewards: &b }];
-        let got = gdpo(&GroupConfig { eps: 0.0, ..GroupConfig::default() }, &parts, &[0; 3]).unwrap();
+        let parts =
+            [RewardPart { weight: 1.0, rewards: &a }, RewardPart { weight: 0.5, rewards: &b }];
+        let got =
+            gdpo(&GroupConfig { eps: 0.0, ..GroupConfig::default() }, &parts, &[0; 3]).unwrap();
         let third = 0.5 / 3.0_f64.sqrt();
         let got: Vec<f64> = got.into_iter().flatten().collect();
         assert_close(&got, &[2.0 * third, -third, -third], 1e-12);
@@ -89,7 +91,8 @@ mod tests {
     fn an_abstained_part_leaves_only_its_own_advantage_out() {
         let (a, b) = (scored(&[1.0, 3.0]), vec![Some(5.0), None]);
         let config = GroupConfig { estimator: Estimator::DrGrpo, ..GroupConfig::default() };
-        let parts = [RewardPart { weight: 1.0, rewards: &a }, RewardPart { weight: 9.0, rewards: &b }];
+        let parts =
+            [RewardPart { weight: 1.0, rewards: &a }, RewardPart { weight: 9.0, rewards: &b }];
         assert_eq!(gdpo(&config, &parts, &[0, 0]).unwrap(), [Some(-1.0), Some(1.0)]);
         let none = RewardPart { weight: 1.0, rewards: &[None, None] };
         assert_eq!(gdpo(&config, &[none], &[0, 0]).unwrap(), [None, None]);

@@ -94,9 +94,16 @@ pub fn advantages_with<G: Eq + Hash>(
     rewards: &[Option<f64>],
     groups: &[G],
 ) -> Result<Vec<Option<f64>>, OptimError> {
-    require(config.eps >= 0.0 && config.eps.is_finite(), "eps", config.eps, "finite and 0 or more")?;
+    require(
+        config.eps >= 0.0 && config.eps.is_finite(),
+        "eps",
+        config.eps,
+        "finite and 0 or more",
+    )?;
     require_len("groups", groups.len(), rewards.len())?;
-    if let Some(row) = rewards.iter().position(|reward| reward.is_some_and(|reward| !reward.is_finite())) {
+    if let Some(row) =
+        rewards.iter().position(|reward| reward.is_some_and(|reward| !reward.is_finite()))
+    {
         return Err(OptimError::NonFinite { what: "rewards", row, token: 0 });
     }
 
@@ -120,7 +127,9 @@ pub fn advantages_with<G: Eq + Hash>(
             Estimator::DrGrpo => centred,
             Estimator::Rloo => centred * group.n / (group.n - 1.0),
             Estimator::BatchStd => ratio(centred, batch + config.eps),
-            Estimator::PassAtK if row == group.best => ratio(reward - group.second, group.std() + config.eps),
+            Estimator::PassAtK if row == group.best => {
+                ratio(reward - group.second, group.std() + config.eps)
+            }
             Estimator::PassAtK => 0.0,
             Estimator::Gpg => batch * centred,
         }
@@ -165,7 +174,9 @@ pub fn token_advantages<F: Float, G: Eq + Hash>(
     mask.check_rows("rewards", rewards.len())?;
     mask.check("advantages", out.len())?;
     let scored: Vec<Option<f64>> = (0..mask.rows())
-        .map(|row| (!rewards[row].is_nan() && mask.last(row).is_some()).then(|| rewards[row].to_f64()))
+        .map(|row| {
+            (!rewards[row].is_nan() && mask.last(row).is_some()).then(|| rewards[row].to_f64())
+        })
         .collect();
     let per_row = advantages_with(config, &scored, groups)?;
     spread(&mask, &per_row, out)
@@ -215,7 +226,8 @@ struct Stats {
 impl Stats {
     fn count(&mut self, row: usize, reward: f64) {
         if self.n < 1.0 {
-            (self.first, self.best, self.top, self.second) = (reward, row, reward, f64::NEG_INFINITY);
+            (self.first, self.best, self.top, self.second) =
+                (reward, row, reward, f64::NEG_INFINITY);
         } else if reward > self.top {
             (self.best, self.second, self.top) = (row, self.top, reward);
         } else {

@@ -164,7 +164,10 @@ impl<'a, F: Float> KlBatch<'a, F> {
 
     pub(crate) fn blame(&self) -> OptimError {
         let old_logp = self.old_logp.unwrap_or(self.logp);
-        self.mask.blame("kl", &[("logp", self.logp), ("ref_logp", self.ref_logp), ("old_logp", old_logp)])
+        self.mask.blame(
+            "kl",
+            &[("logp", self.logp), ("ref_logp", self.ref_logp), ("old_logp", old_logp)],
+        )
     }
 }
 

@@ -88,8 +88,8 @@ pub mod whiten;
 
 pub use crate::aggregate::{Aggregation, Normaliser};
 pub use crate::correction::{
-    Bound, CorrectionBatch, CorrectionConfig, CorrectionReport, Divergence, Level, Rejection, Scope,
-    importance_weights, off_policy_rows, rejection_mask,
+    Bound, CorrectionBatch, CorrectionConfig, CorrectionReport, Divergence, Level, Rejection,
+    Scope, importance_weights, off_policy_rows, rejection_mask,
 };
 pub use crate::error::OptimError;
 pub use crate::float::Float;
@@ -104,7 +104,9 @@ pub use crate::kl_control::KlController;
 pub use crate::logits::{LogitsBatch, logits_gradient, token_logp};
 pub use crate::monitors::{Monitor, MonitorConfig, Monitors, PartMonitor, Parts};
 pub use crate::opo::opo;
-pub use crate::policy::{ClipRange, PolicyBatch, PolicyConfig, PolicyReport, Surrogate, policy_loss};
+pub use crate::policy::{
+    ClipRange, PolicyBatch, PolicyConfig, PolicyReport, Surrogate, policy_loss,
+};
 pub use crate::ppo::{PpoConfig, ppo_loss};
 pub use crate::repo::{
     AdvantageMethod, CriticConfig, KlLossConfig, Metrics, Repo, RepoBatch, RepoConfig, Update,

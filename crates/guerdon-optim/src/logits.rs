@@ -48,7 +48,11 @@ impl<'a, F: Float> LogitsBatch<'a, F> {
     fn check(&self) -> Result<(), OptimError> {
         let warmth = self.temperature;
         require(warmth > 0.0 && warmth.is_finite(), "temperature", warmth, "finite and above 0")?;
-        require_len("logits", self.logits.len(), self.labels.len().saturating_mul(self.vocabulary))?;
+        require_len(
+            "logits",
+            self.logits.len(),
+            self.labels.len().saturating_mul(self.vocabulary),
+        )?;
         require_len("valid", self.valid.map_or(self.labels.len(), <[u8]>::len), self.labels.len())?;
         for (row, &label) in self.labels.iter().enumerate() {
             if self.is_valid(row) {
@@ -259,7 +263,8 @@ mod tests {
         assert_close(&[logp[0], entropy[0]], &[-(2.0_f64).ln(), (2.0_f64).ln()], 1e-12);
         logits_gradient(&batch, &[1.0], &[1.0], &mut slope).unwrap();
         assert_close(&slope, &[-0.5, 0.0, 0.5], 1e-12);
-        let error = token_logp(&LogitsBatch::new(&logits, &[1], 3), &mut logp, &mut entropy).unwrap_err();
+        let error =
+            token_logp(&LogitsBatch::new(&logits, &[1], 3), &mut logp, &mut entropy).unwrap_err();
         assert_eq!(error, OptimError::NonFinite { what: "logits", row: 0, token: 0 });
     }
 
@@ -272,7 +277,9 @@ mod tests {
         token_logp(&batch, &mut logp, &mut entropy).unwrap();
         logits_gradient(&batch, &[1.0, f64::NAN], &[0.0; 2], &mut slope).unwrap();
         assert_close(&[logp[1], entropy[1], slope[2], slope[3]], &[0.0; 4], 0.0);
-        assert!(token_logp(&LogitsBatch::new(&logits, &[0, 2], 2), &mut logp, &mut entropy).is_err());
+        assert!(
+            token_logp(&LogitsBatch::new(&logits, &[0, 2], 2), &mut logp, &mut entropy).is_err()
+        );
     }
 
     /// OpenRLHF#1319: log-probs with the temperature, entropy without.

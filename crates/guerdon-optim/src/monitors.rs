@@ -111,8 +111,19 @@ impl Monitor {
     pub fn new(config: MonitorConfig) -> Result<Self, OptimError> {
         let law = "finite and above 0";
         require(config.bound > 0.0 && config.bound.is_finite(), "bound", config.bound, law)?;
-        require(config.dead_zone > 0.0 && config.dead_zone.is_finite(), "dead_zone", config.dead_zone, law)?;
-        Ok(Self { config, updates: 0, trends: [Trend::default(); 3], scratch: Vec::new(), order: Vec::new() })
+        require(
+            config.dead_zone > 0.0 && config.dead_zone.is_finite(),
+            "dead_zone",
+            config.dead_zone,
+            law,
+        )?;
+        Ok(Self {
+            config,
+            updates: 0,
+            trends: [Trend::default(); 3],
+            scratch: Vec::new(),
+            order: Vec::new(),
+        })
     }
 
     /// Looks at one batch: fused `rewards` (`[B]`, NaN where there is none), its parts, and its groups where there are
@@ -199,8 +210,9 @@ impl Monitor {
         for siblings in self.order.chunk_by(|&a, &b| groups[a] == groups[b]) {
             let mut scored = siblings.iter().filter_map(|&row| at(part, row));
             let Some(first) = scored.next() else { continue };
-            let (others, unlike) =
-                scored.fold((0, 0), |(n, unlike), x| (n + 1, unlike + usize::from((x - first).abs() > 0.0)));
+            let (others, unlike) = scored.fold((0, 0), |(n, unlike), x| {
+                (n + 1, unlike + usize::from((x - first).abs() > 0.0))
+            });
             if others > 0 {
                 all += 1;
                 flat += usize::from(unlike == 0);
@@ -219,7 +231,8 @@ impl Monitor {
         }
         let top = self.scratch.len() - self.scratch.len().div_ceil(10);
         let (_, &mut least, _) = self.scratch.select_nth_unstable_by(top, f64::total_cmp);
-        let on_top = |row: usize| both(row).filter(|&rm| rm >= least).and_then(|_| at(parts.rules, row));
+        let on_top =
+            |row: usize| both(row).filter(|&rm| rm >= least).and_then(|_| at(parts.rules, row));
         share(rows, on_top, |points| points < 0.0)
     }
 }
@@ -230,7 +243,11 @@ fn at<F: Float>(part: &[F], row: usize) -> Option<f64> {
 }
 
 /// The share of rows for which `holds`, of those that have a number.
-fn share(rows: usize, number: impl Fn(usize) -> Option<f64>, holds: impl Fn(f64) -> bool) -> Option<f64> {
+fn share(
+    rows: usize,
+    number: impl Fn(usize) -> Option<f64>,
+    holds: impl Fn(f64) -> bool,
+) -> Option<f64> {
     let (held, all) = (0..rows)
         .filter_map(number)
         .fold((0_usize, 0_usize), |(held, all), x| (held + usize::from(holds(x)), all + 1));
@@ -317,7 +334,11 @@ mod tests {
         assert_close(&[got.saturated.unwrap(), got.dead_zone.unwrap()], &[0.25, 0.25], 1e-15);
         // The two best by the reward model tie, and both failed a rule.
         assert_close(&[got.rule_fails_on_top.unwrap()], &[1.0], 1e-15);
-        assert_close(&[got.rm.flat_groups.unwrap(), got.rules.flat_groups.unwrap()], &[0.5, 0.5], 1e-15);
+        assert_close(
+            &[got.rm.flat_groups.unwrap(), got.rules.flat_groups.unwrap()],
+            &[0.5, 0.5],
+            1e-15,
+        );
         assert_close(
             &[got.judge.scored, got.judge.mean, got.judge.flat_groups.unwrap()],
             &[0.75, -30.0, 1.0],

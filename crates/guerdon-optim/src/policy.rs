@@ -13,7 +13,9 @@ use crate::error::{OptimError, require};
 use crate::float::Float;
 use crate::lanes::{CHUNK, Line, tree_fold, tree_sum, within};
 use crate::rows::RowMask;
-use surrogate::{Cispo, Clipped, Dro, GeometricMean, Judge, Reinforce, SequenceRatio, SoftGate, Token};
+use surrogate::{
+    Cispo, Clipped, Dro, GeometricMean, Judge, Reinforce, SequenceRatio, SoftGate, Token,
+};
 
 /// Log-ratios beyond this are held there, with gradient 0 where the surrogate follows the ratio: `e^20` is 5e8, past
 /// any use (verl's constant).
@@ -85,7 +87,12 @@ impl Default for ClipRange {
 impl ClipRange {
     fn check(&self) -> Result<(), OptimError> {
         require((0.0..=1.0).contains(&self.low), "clip.low", self.low, "within 0..=1")?;
-        require(self.high >= 0.0 && self.high.is_finite(), "clip.high", self.high, "finite and 0 or more")
+        require(
+            self.high >= 0.0 && self.high.is_finite(),
+            "clip.high",
+            self.high,
+            "finite and 0 or more",
+        )
     }
 }
 
@@ -97,11 +104,14 @@ impl Default for Surrogate {
 
 impl Surrogate {
     fn check(&self) -> Result<(), OptimError> {
-        let positive = |field, x: f64| require(x > 0.0 && x.is_finite(), field, x, "finite and above 0");
+        let positive =
+            |field, x: f64| require(x > 0.0 && x.is_finite(), field, x, "finite and above 0");
         match *self {
             Self::Ppo { clip, dual } => {
                 clip.check()?;
-                dual.map_or(Ok(()), |c| require(c > 1.0 && c.is_finite(), "dual", c, "finite and above 1"))
+                dual.map_or(Ok(()), |c| {
+                    require(c > 1.0 && c.is_finite(), "dual", c, "finite and above 1")
+                })
             }
             Self::Gspo { clip } | Self::Gmpo { clip } | Self::Cispo { clip } => clip.check(),
             Self::Sapo { tau_positive, tau_negative } => {
@@ -316,7 +326,14 @@ impl<F: Float, J: Judge<F>, const IN: usize> TokenKernel<F, IN, 1> for Kernel<'_
     #[inline(always)]
     fn lanes(&self) -> Lanes<F> {
         let zeros = Line::zeros();
-        Lanes { loss: zeros, kl: zeros, bend: zeros, clipped: zeros, dual_clipped: zeros, ratio: zeros }
+        Lanes {
+            loss: zeros,
+            kl: zeros,
+            bend: zeros,
+            clipped: zeros,
+            dual_clipped: zeros,
+            ratio: zeros,
+        }
     }
 
     #[inline(always)]

@@ -29,7 +29,10 @@ impl Default for PpoConfig {
 impl From<PpoConfig> for PolicyConfig {
     fn from(config: PpoConfig) -> Self {
         let clip = ClipRange { low: config.clip_low, high: config.clip_high };
-        Self { surrogate: Surrogate::Ppo { clip, dual: config.dual_clip }, aggregation: config.aggregation }
+        Self {
+            surrogate: Surrogate::Ppo { clip, dual: config.dual_clip },
+            aggregation: config.aggregation,
+        }
     }
 }
 

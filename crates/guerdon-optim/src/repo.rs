@@ -143,7 +143,10 @@ impl<F: Float> Repo<F> {
         self.memory.fit(batch.mask.slots());
         let mut dropped = std::mem::take(&mut self.memory.dropped);
         batch.drop_unscored(&mut dropped);
-        let result = batch.mask.without(&dropped).and_then(|mask| self.update(&RepoBatch { mask, ..*batch }));
+        let result = batch
+            .mask
+            .without(&dropped)
+            .and_then(|mask| self.update(&RepoBatch { mask, ..*batch }));
         self.memory.dropped = dropped;
         let (loss, metrics) = result?;
         let Memory { advantages, returns, dlogp, dvalue, dentropy, .. } = &self.memory;
@@ -155,8 +158,10 @@ impl<F: Float> Repo<F> {
     /// that is done to it while it is near.
     fn update(&mut self, batch: &RepoBatch<'_, F>) -> Result<(f64, Metrics), OptimError> {
         let mask = batch.mask;
-        let whole =
-            RepoBatch { normaliser: batch.normaliser.or_else(|| Some(Normaliser::of(&mask))), ..*batch };
+        let whole = RepoBatch {
+            normaliser: batch.normaliser.or_else(|| Some(Normaliser::of(&mask))),
+            ..*batch
+        };
         let first = self.first_pass(&whole)?;
         let advantages = Moments::of(first.advantages);
         let policy = self.second_pass(&whole, &advantages)?;
@@ -169,7 +174,8 @@ impl<F: Float> Repo<F> {
         metrics.monitors = self.monitor.watch(&mask, batch.rewards, &batch.parts, batch.groups)?;
         self.beta.update(metrics.kl.row_mean, mask.rows() - metrics.kl.unplaced);
 
-        let critic = self.config.critic.map_or(0.0, |critic| critic.coefficient * metrics.value.loss);
+        let critic =
+            self.config.critic.map_or(0.0, |critic| critic.coefficient * metrics.value.loss);
         Ok((metrics.policy.loss + metrics.kl_loss - metrics.entropy_bonus + critic, metrics))
     }
 
@@ -179,7 +185,8 @@ impl<F: Float> Repo<F> {
         let charge = KlRewardConfig { kl: config.kl, beta: self.beta.value() };
         let charge = |part: &RepoBatch<'_, F>, out: &mut [F]| {
             // Without a reference the KL is 0 and so is its charge.
-            let kl = KlBatch::new(part.mask, part.old_logp, part.reference.unwrap_or(part.old_logp));
+            let kl =
+                KlBatch::new(part.mask, part.old_logp, part.reference.unwrap_or(part.old_logp));
             token_rewards::charge(&charge, &kl, part.rewards, out)
         };
         // Siblings are compared over the whole batch.
@@ -193,28 +200,37 @@ impl<F: Float> Repo<F> {
                 Some(charged)
             }
         };
-        over_blocks(&batch.mask, [advantages, returns, dvalue], |rows, [advantages, returns, dvalue]| {
-            let part = batch.part(rows.clone());
-            let mut pass = || {
-                let mut charged = Charged::default();
-                if let AdvantageMethod::Gae(config) = &config.advantage {
-                    charged = charge(&part, dvalue)?;
-                    let mut batch = GaeBatch::new(part.mask, dvalue, part.old_values.unwrap_or_default());
-                    if let Some(bootstrap) = part.bootstrap {
-                        batch = batch.with_bootstrap(bootstrap);
+        over_blocks(
+            &batch.mask,
+            [advantages, returns, dvalue],
+            |rows, [advantages, returns, dvalue]| {
+                let part = batch.part(rows.clone());
+                let mut pass = || {
+                    let mut charged = Charged::default();
+                    if let AdvantageMethod::Gae(config) = &config.advantage {
+                        charged = charge(&part, dvalue)?;
+                        let mut batch =
+                            GaeBatch::new(part.mask, dvalue, part.old_values.unwrap_or_default());
+                        if let Some(bootstrap) = part.bootstrap {
+                            batch = batch.with_bootstrap(bootstrap);
+                        }
+                        gae(config, &batch, advantages, returns)?;
                     }
-                    gae(config, &batch, advantages, returns)?;
-                }
-                let fitted = fit_critic(config.critic, &part, returns, dvalue)?;
-                Ok(First { charged, fitted, advantages: measure(&part.mask, advantages)? })
-            };
-            pass().map_err(|error: OptimError| error.after(rows.start))
-        })
+                    let fitted = fit_critic(config.critic, &part, returns, dvalue)?;
+                    Ok(First { charged, fitted, advantages: measure(&part.mask, advantages)? })
+                };
+                pass().map_err(|error: OptimError| error.after(rows.start))
+            },
+        )
         .map(|first| First { charged: compared.unwrap_or(first.charged), ..first })
     }
 
     /// Whitening, the policy loss and its gradient.
-    fn second_pass(&mut self, batch: &RepoBatch<'_, F>, moments: &Moments) -> Result<Improved, OptimError> {
+    fn second_pass(
+        &mut self,
+        batch: &RepoBatch<'_, F>,
+        moments: &Moments,
+    ) -> Result<Improved, OptimError> {
         let Self { config, memory: Memory { advantages, dlogp, .. }, .. } = self;
         config.whiten.map_or(Ok(()), |whiten| whiten.check())?;
         over_blocks(&batch.mask, [advantages, dlogp], |rows, [advantages, dlogp]| {
@@ -235,9 +251,12 @@ impl<F: Float> Repo<F> {
 
     /// The KL term of the loss, where there is one; its gradient joins `dlogp`.
     fn add_kl_loss(&mut self, batch: &RepoBatch<'_, F>) -> Result<f64, OptimError> {
-        let (Some(config), Some(reference)) = (self.config.kl_loss, batch.reference) else { return Ok(0.0) };
+        let (Some(config), Some(reference)) = (self.config.kl_loss, batch.reference) else {
+            return Ok(0.0);
+        };
         let Memory { kl, kl_slope, dlogp, .. } = &mut self.memory;
-        let kl_batch = KlBatch::new(batch.mask, batch.logp, reference).with_old_logp(batch.old_logp);
+        let kl_batch =
+            KlBatch::new(batch.mask, batch.logp, reference).with_old_logp(batch.old_logp);
         kl_penalty(&config.kl, &kl_batch, kl, kl_slope)?;
         let weigher = self.config.policy.aggregation.weigher(&batch.mask, batch.normaliser)?;
         let mut loss = 0.0;
@@ -311,14 +330,17 @@ fn compare<F: Float>(
         AdvantageMethod::ReMax => {
             return remax(&mask, token_rewards, batch.baselines.unwrap_or_default(), advantages);
         }
-        AdvantageMethod::Group(config) => advantages_with(config, &row_sums(&mask, token_rewards), groups)?,
+        AdvantageMethod::Group(config) => {
+            advantages_with(config, &row_sums(&mask, token_rewards), groups)?
+        }
         AdvantageMethod::Opo => {
             let lens: Vec<usize> = (0..mask.rows()).map(|row| mask.count(row)).collect();
             opo(&row_sums(&mask, token_rewards), &lens, groups)?
         }
         AdvantageMethod::Gdpo { group, weights } => {
             let scored = |part: &[F]| -> Vec<Option<f64>> {
-                let finite = |row: usize| part.get(row).filter(|x| !x.is_nan() && mask.last(row).is_some());
+                let finite =
+                    |row: usize| part.get(row).filter(|x| !x.is_nan() && mask.last(row).is_some());
                 (0..mask.rows()).map(|row| finite(row).map(|x| x.to_f64())).collect()
             };
             let columns = [batch.parts.rm, batch.parts.judge, batch.parts.rules].map(scored);

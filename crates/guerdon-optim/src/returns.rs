@@ -134,7 +134,10 @@ mod tests {
                 assert_close(&out, &want, 1e-12);
                 rewards[place(len - 1)] = f64::NAN;
                 let error = returns_to_go(0.97, &mask, &rewards, &mut out).unwrap_err();
-                assert_eq!(error, OptimError::NonFinite { what: "rewards", row: 0, token: place(len - 1) });
+                assert_eq!(
+                    error,
+                    OptimError::NonFinite { what: "rewards", row: 0, token: place(len - 1) }
+                );
             }
         }
     }

@@ -81,7 +81,9 @@ impl<'a> RowMask<'a> {
         let kind = match self.kind {
             Kind::Full => Kind::Full,
             Kind::Lens(lens) => Kind::Lens(&lens[rows.clone()]),
-            Kind::Bytes(bytes) => Kind::Bytes(&bytes[rows.start * self.width..rows.end * self.width]),
+            Kind::Bytes(bytes) => {
+                Kind::Bytes(&bytes[rows.start * self.width..rows.end * self.width])
+            }
         };
         let dropped = self.dropped.map(|dropped| &dropped[rows.clone()]);
         Self { rows: rows.len(), kind, dropped, ..*self }
@@ -215,9 +217,13 @@ impl DoubleEndedIterator for Spans<'_> {
         let span = match self.bytes {
             None => rest,
             Some(bytes) => {
-                let stop = rest.clone().rfind(|&slot| bytes[slot] != 0).map_or(rest.start, |last| last + 1);
-                let first =
-                    (rest.start..stop).rfind(|&slot| bytes[slot] == 0).map_or(rest.start, |gap| gap + 1);
+                let stop = rest
+                    .clone()
+                    .rfind(|&slot| bytes[slot] != 0)
+                    .map_or(rest.start, |last| last + 1);
+                let first = (rest.start..stop)
+                    .rfind(|&slot| bytes[slot] == 0)
+                    .map_or(rest.start, |gap| gap + 1);
                 first..stop
             }
         };
@@ -242,14 +248,20 @@ mod tests {
         assert!(mask.spans(0).eq(std::iter::once(1..3)));
         assert_eq!(mask.spans(1).collect::<Vec<_>>(), [5..6, 7..10]);
         assert_eq!(mask.spans(1).rev().collect::<Vec<_>>(), [7..10, 5..6]);
-        assert_eq!((mask.tokens(), mask.live_rows(), mask.last(0), mask.last(1)), (6, 2, Some(2), Some(9)));
+        assert_eq!(
+            (mask.tokens(), mask.live_rows(), mask.last(0), mask.last(1)),
+            (6, 2, Some(2), Some(9))
+        );
     }
 
     #[test]
     fn an_empty_row_has_no_span_and_no_last_token() {
         let mask = RowMask::lens(&[0, 2], 2).unwrap();
         assert_eq!(mask.spans(0).next(), None);
-        assert_eq!((mask.last(0), mask.last(1), mask.live_rows(), mask.count(9)), (None, Some(3), 1, 0));
+        assert_eq!(
+            (mask.last(0), mask.last(1), mask.live_rows(), mask.count(9)),
+            (None, Some(3), 1, 0)
+        );
         assert_eq!(RowMask::full(3, 0).tokens(), 0);
     }
 

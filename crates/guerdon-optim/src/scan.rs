@@ -74,7 +74,9 @@ impl<F: Float> Scan<F> {
         if tokens == chunks * CHUNK {
             after[0] = carry;
         }
-        for (chunk, results) in results.as_chunks_mut::<CHUNK>().0[..chunks].iter_mut().enumerate().rev() {
+        for (chunk, results) in
+            results.as_chunks_mut::<CHUNK>().0[..chunks].iter_mut().enumerate().rev()
+        {
             let Some(terms) = terms[chunk * CHUNK..].first_chunk() else { continue };
             let sums = gather(powers, terms);
             let (blocks, sums) = (results.as_chunks_mut::<LANES>().0, sums.as_chunks::<LANES>().0);

@@ -61,7 +61,12 @@ pub(crate) fn charge<F: Float>(
     out: &mut [F],
 ) -> Result<Charged, OptimError> {
     config.kl.check()?;
-    require(config.beta >= 0.0 && config.beta.is_finite(), "beta", config.beta, "finite and 0 or more")?;
+    require(
+        config.beta >= 0.0 && config.beta.is_finite(),
+        "beta",
+        config.beta,
+        "finite and 0 or more",
+    )?;
     batch.check()?;
     let mask = batch.mask;
     mask.check_rows("rewards", rewards.len())?;
@@ -216,7 +221,8 @@ mod tests {
         for &estimator in KlEstimator::ALL {
             let kl = KlConfig { estimator, ..KlConfig::default() };
             let mut out = [0.0_f64; 3];
-            let report = token_rewards(&KlRewardConfig { kl, beta: 2.0 }, &batch, &[0.0], &mut out).unwrap();
+            let report =
+                token_rewards(&KlRewardConfig { kl, beta: 2.0 }, &batch, &[0.0], &mut out).unwrap();
             assert_close(&[report.token_mean * -6.0], &[out.iter().sum()], 1e-14);
         }
     }

@@ -113,9 +113,10 @@ pub(crate) fn fit<F: Float>(
     let kernel = Kernel { clip: F::from_f64(config.clip.unwrap_or(f64::INFINITY)), weigher, mask };
     let sums: Fitted = over_tokens(&kernel, &mask, [values, old_values, returns], [dvalues]);
     if !sums.loss.is_finite() {
-        return Err(
-            mask.blame("loss", &[("values", values), ("old_values", old_values), ("returns", returns)])
-        );
+        return Err(mask.blame(
+            "loss",
+            &[("values", values), ("old_values", old_values), ("returns", returns)],
+        ));
     }
     Ok(sums)
 }
@@ -167,7 +168,12 @@ impl<F: Float> TokenKernel<F, 3, 1> for Kernel<'_, F> {
 
     #[inline(always)]
     fn lanes(&self) -> Lanes<F> {
-        Lanes { loss: Line::zeros(), clipped: Line::zeros(), errors: Offsets::new(), returns: Offsets::new() }
+        Lanes {
+            loss: Line::zeros(),
+            clipped: Line::zeros(),
+            errors: Offsets::new(),
+            returns: Offsets::new(),
+        }
     }
 
     #[inline(always)]

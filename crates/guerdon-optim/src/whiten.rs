@@ -221,10 +221,12 @@ mod tests {
     /// The worst case of sums about the first chunk's mean: it lies far from every other value.
     #[test]
     fn a_first_chunk_far_from_the_rest_costs_few_digits() {
-        let values: Vec<f64> = (0..700).map(|at| if at < 64 { 1e6 } else { f64::from(at % 7) }).collect();
+        let values: Vec<f64> =
+            (0..700).map(|at| if at < 64 { 1e6 } else { f64::from(at % 7) }).collect();
         let count = values.len() as f64;
         let mean = values.iter().sum::<f64>() / count;
-        let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0);
+        let variance =
+            values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0);
         let got = moments(&RowMask::full(1, 700), &values).unwrap();
         assert_close(&[got.mean, got.variance], &[mean, variance], 1e-13);
         let narrow: Vec<f32> = values.iter().map(|&value| value as f32).collect();
@@ -232,10 +234,12 @@ mod tests {
         assert_close(&[got.mean, got.variance], &[mean, variance], 2e-5);
         // Rows of one token, the first of them far out: its mean is no centre for thousands.
         for far in [3.890_989_8, 100.0, 1e4] {
-            let narrow: Vec<f32> =
-                (0..4096).map(|at| if at == 0 { far } else { -0.786 + (at % 3) as f32 * 0.01 }).collect();
+            let narrow: Vec<f32> = (0..4096)
+                .map(|at| if at == 0 { far } else { -0.786 + (at % 3) as f32 * 0.01 })
+                .collect();
             let mean = narrow.iter().map(|&value| f64::from(value)).sum::<f64>() / 4096.0;
-            let squares = narrow.iter().map(|&value| (f64::from(value) - mean).powi(2)).sum::<f64>();
+            let squares =
+                narrow.iter().map(|&value| (f64::from(value) - mean).powi(2)).sum::<f64>();
             let got = moments(&RowMask::full(4096, 1), &narrow).unwrap();
             assert_close(&[got.mean, got.variance], &[mean, squares / 4095.0], 1e-4);
         }

@@ -3,9 +3,9 @@
 #[cfg(test)]
 mod tests {
     use guerdon_optim::{
-        AdvantageMethod, Aggregation, ClipRange, Float, GaeConfig, GroupConfig, InstructionSet, KlBatch,
-        KlConfig, KlEstimator, KlGradient, Lambda, LogitsBatch, PolicyConfig, Repo, RepoBatch, RepoConfig,
-        RowMask, Surrogate, kl_penalty, logits_gradient, token_logp,
+        AdvantageMethod, Aggregation, ClipRange, Float, GaeConfig, GroupConfig, InstructionSet,
+        KlBatch, KlConfig, KlEstimator, KlGradient, Lambda, LogitsBatch, PolicyConfig, Repo,
+        RepoBatch, RepoConfig, RowMask, Surrogate, kl_penalty, logits_gradient, token_logp,
     };
 
     const ROWS: usize = 37;
@@ -42,7 +42,10 @@ mod tests {
                 advantage: AdvantageMethod::ReinforcePlusPlus { gamma: 0.99 },
                 ..RepoConfig::reinforce_plus_plus_baseline()
             },
-            RepoConfig { advantage: AdvantageMethod::Group(GroupConfig::default()), ..RepoConfig::paper() },
+            RepoConfig {
+                advantage: AdvantageMethod::Group(GroupConfig::default()),
+                ..RepoConfig::paper()
+            },
         ];
         configs.extend(surrogates.map(|surrogate| RepoConfig {
             policy: PolicyConfig { surrogate, aggregation: Aggregation::SeqMeanTokenMean },
@@ -53,7 +56,8 @@ mod tests {
 
     /// All that one instruction set makes of a batch with rows of every length and gaps in some.
     fn everything<F: Float>(set: InstructionSet) -> Vec<u64> {
-        let (logp, old, reference) = (slots::<F>(0.71, 0.4), slots::<F>(0.72, 0.5), slots::<F>(0.73, 0.4));
+        let (logp, old, reference) =
+            (slots::<F>(0.71, 0.4), slots::<F>(0.72, 0.5), slots::<F>(0.73, 0.4));
         let (values, old_values, weights) =
             (slots::<F>(1.3, 1.0), slots::<F>(1.4, 1.0), slots::<F>(0.3, 1.0));
         let rewards: Vec<F> = (0..ROWS).map(|row| F::from_f64((row as f64).cos())).collect();
@@ -83,7 +87,8 @@ mod tests {
         }
         for &estimator in KlEstimator::ALL {
             for &gradient in KlGradient::ALL {
-                let (mut kl, mut slope) = (vec![F::ZERO; ROWS * WIDTH], vec![F::ZERO; ROWS * WIDTH]);
+                let (mut kl, mut slope) =
+                    (vec![F::ZERO; ROWS * WIDTH], vec![F::ZERO; ROWS * WIDTH]);
                 let batch = KlBatch::new(mask, &logp, &reference).with_old_logp(&old);
                 let config = KlConfig { estimator, gradient, ..KlConfig::default() };
                 kl_penalty(&config, &batch, &mut kl, &mut slope).unwrap();

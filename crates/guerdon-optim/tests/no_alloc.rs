@@ -19,7 +19,8 @@ mod tests {
             .with_groups(&[0, 0, 1, 1]);
         let mut repo = Repo::new(RepoConfig::paper()).unwrap();
         repo.step(&batch).unwrap();
-        allocation_counter::measure(|| assert!(repo.step(&batch).unwrap().loss.is_finite())).count_total
+        allocation_counter::measure(|| assert!(repo.step(&batch).unwrap().loss.is_finite()))
+            .count_total
     }
 
     #[test]
@@ -29,6 +30,9 @@ mod tests {
 
     #[test]
     fn the_counter_counts() {
-        assert!(allocation_counter::measure(|| drop(std::hint::black_box(vec![0_u8; 100]))).count_total > 0);
+        assert!(
+            allocation_counter::measure(|| drop(std::hint::black_box(vec![0_u8; 100]))).count_total
+                > 0
+        );
     }
 }

@@ -6,11 +6,11 @@
 #[cfg(test)]
 mod tests {
     use guerdon_optim::{
-        Aggregation, ClipRange, Estimator, GaeBatch, GaeConfig, GroupBatch, GroupConfig, KlBatch, KlConfig,
-        KlGradient, KlRewardConfig, Lambda, LogitsBatch, Normaliser, PolicyBatch, PolicyConfig, PpoConfig,
-        RewardPart, RowMask, Surrogate, WhitenConfig, advantages, gae, gdpo, kl_penalty, moments,
-        policy_loss, ppo_loss, returns_to_go, spread, standardise, token_advantages, token_logp,
-        token_rewards, whiten,
+        Aggregation, ClipRange, Estimator, GaeBatch, GaeConfig, GroupBatch, GroupConfig, KlBatch,
+        KlConfig, KlGradient, KlRewardConfig, Lambda, LogitsBatch, Normaliser, PolicyBatch,
+        PolicyConfig, PpoConfig, RewardPart, RowMask, Surrogate, WhitenConfig, advantages, gae,
+        gdpo, kl_penalty, moments, policy_loss, ppo_loss, returns_to_go, spread, standardise,
+        token_advantages, token_logp, token_rewards, whiten,
     };
 
     fn close(a: &[f64], b: &[f64]) -> bool {
@@ -21,10 +21,19 @@ mod tests {
     #[track_caller]
     fn caught(ours: &[f64], definition: &[f64], planted: &[f64]) {
         assert!(close(ours, definition), "ours {ours:?}, the definition {definition:?}");
-        assert!(!close(ours, planted), "the batch does not tell the bug from the definition: {planted:?}");
+        assert!(
+            !close(ours, planted),
+            "the batch does not tell the bug from the definition: {planted:?}"
+        );
     }
 
-    fn estimate(mask: RowMask<'_>, rewards: &[f64], values: &[f64], gamma: f64, lambda: f64) -> Vec<f64> {
+    fn estimate(
+        mask: RowMask<'_>,
+        rewards: &[f64],
+        values: &[f64],
+        gamma: f64,
+        lambda: f64,
+    ) -> Vec<f64> {
         let (mut advantages, mut returns) = (vec![0.0; rewards.len()], vec![0.0; rewards.len()]);
         let config = GaeConfig { gamma, lambda: Lambda::Constant(lambda), ..GaeConfig::default() };
         gae(&config, &GaeBatch::new(mask, rewards, values), &mut advantages, &mut returns).unwrap();
@@ -128,11 +137,20 @@ mod tests {
         let ours = group(Estimator::DrGrpo, RowMask::full(3, 1), &[1.0, f64::NAN, 2.0]);
         caught(&ours, &[-0.5, 0.0, 0.5], &[f64::NAN; 3]);
         let equal = advantages(Estimator::Grpo, &[Some(2.0); 3], &[0; 3]).unwrap();
-        caught(&equal.into_iter().flatten().collect::<Vec<_>>(), &[0.0; 3], &[0.0 / f64::from(0_u8); 3]);
+        caught(
+            &equal.into_iter().flatten().collect::<Vec<_>>(),
+            &[0.0; 3],
+            &[0.0 / f64::from(0_u8); 3],
+        );
     }
 
     /// The loss of rows of advantage 1 and on-policy log-probs: minus the sum of weights.
-    fn loss(lens: &[usize], width: usize, aggregation: Aggregation, norm: Option<Normaliser>) -> f64 {
+    fn loss(
+        lens: &[usize],
+        width: usize,
+        aggregation: Aggregation,
+        norm: Option<Normaliser>,
+    ) -> f64 {
         let mask = RowMask::lens(lens, width).unwrap();
         let (logp, ones) = (vec![-1.0; mask.slots()], vec![1.0; mask.slots()]);
         let config = PolicyConfig { aggregation, ..PolicyConfig::default() };
@@ -188,7 +206,8 @@ mod tests {
     #[test]
     fn parts_that_are_added_before_they_are_compared() {
         let (rm, judge) = ([Some(1.0), Some(0.0)], [Some(0.0), Some(1.0)]);
-        let parts = [RewardPart { weight: 2.0, rewards: &rm }, RewardPart { weight: 1.0, rewards: &judge }];
+        let parts =
+            [RewardPart { weight: 2.0, rewards: &rm }, RewardPart { weight: 1.0, rewards: &judge }];
         let config = GroupConfig { estimator: Estimator::DrGrpo, ..GroupConfig::default() };
         let ours = gdpo(&config, &parts, &[0, 0]).unwrap();
         caught(&ours.into_iter().flatten().collect::<Vec<_>>(), &[0.5, -0.5], &[0.0, 0.0]);
@@ -207,7 +226,8 @@ mod tests {
     fn slopes(gradient: KlGradient) -> Vec<f64> {
         let (mut kl, mut slope) = ([9.0; 2], [9.0; 2]);
         let batch = KlBatch::new(RowMask::full(1, 2), &[-1.0, -2.0], &[-1.5, -1.0]);
-        kl_penalty(&KlConfig { gradient, ..KlConfig::default() }, &batch, &mut kl, &mut slope).unwrap();
+        kl_penalty(&KlConfig { gradient, ..KlConfig::default() }, &batch, &mut kl, &mut slope)
+            .unwrap();
         slope.to_vec()
     }
 

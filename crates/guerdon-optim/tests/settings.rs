@@ -3,9 +3,10 @@
 #[cfg(test)]
 mod tests {
     use guerdon_optim::{
-        ClipRange, Estimator, GaeBatch, GaeConfig, GroupConfig, KlBatch, KlConfig, KlRewardConfig, Lambda,
-        OptimError, PolicyBatch, PolicyConfig, RowMask, Surrogate, ValueBatch, ValueConfig, WhitenConfig,
-        advantages_with, gae, kl_penalty, policy_loss, returns_to_go, token_rewards, value_loss, whiten,
+        ClipRange, Estimator, GaeBatch, GaeConfig, GroupConfig, KlBatch, KlConfig, KlRewardConfig,
+        Lambda, OptimError, PolicyBatch, PolicyConfig, RowMask, Surrogate, ValueBatch, ValueConfig,
+        WhitenConfig, advantages_with, gae, kl_penalty, policy_loss, returns_to_go, token_rewards,
+        value_loss, whiten,
     };
 
     const ZEROS: [f64; 2] = [0.0; 2];
@@ -26,7 +27,8 @@ mod tests {
 
     fn policy(surrogate: Surrogate) -> Result<(), OptimError> {
         let batch = PolicyBatch::new(mask(), &ZEROS, &ZEROS, &ZEROS);
-        policy_loss(&PolicyConfig { surrogate, ..PolicyConfig::default() }, &batch, &mut [0.0; 2]).map(|_| ())
+        policy_loss(&PolicyConfig { surrogate, ..PolicyConfig::default() }, &batch, &mut [0.0; 2])
+            .map(|_| ())
     }
 
     #[test]
@@ -83,8 +85,14 @@ mod tests {
         };
         for x in [-0.1, 1.1, NAN] {
             refused("gamma", run(GaeConfig { gamma: x, ..GaeConfig::default() }));
-            refused("lambda", run(GaeConfig { lambda: Lambda::Constant(x), ..GaeConfig::default() }));
-            refused("value_lambda", run(GaeConfig { value_lambda: Some(x), ..GaeConfig::default() }));
+            refused(
+                "lambda",
+                run(GaeConfig { lambda: Lambda::Constant(x), ..GaeConfig::default() }),
+            );
+            refused(
+                "value_lambda",
+                run(GaeConfig { value_lambda: Some(x), ..GaeConfig::default() }),
+            );
             refused("gamma", returns_to_go(x, &mask(), &ZEROS, &mut [0.0; 2]));
             let batch = GaeBatch::new(mask(), &ZEROS, &ZEROS);
             let lambdas = [x];

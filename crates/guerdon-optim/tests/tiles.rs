@@ -3,9 +3,9 @@
 #[cfg(test)]
 mod tests {
     use guerdon_optim::{
-        ClipRange, GaeBatch, GaeConfig, KlBatch, KlRewardConfig, OptimError, PolicyBatch, PolicyConfig,
-        RowMask, Surrogate, ValueBatch, ValueConfig, gae, moments, policy_loss, returns_to_go, token_rewards,
-        value_loss,
+        ClipRange, GaeBatch, GaeConfig, KlBatch, KlRewardConfig, OptimError, PolicyBatch,
+        PolicyConfig, RowMask, Surrogate, ValueBatch, ValueConfig, gae, moments, policy_loss,
+        returns_to_go, token_rewards, value_loss,
     };
 
     const LENS: [usize; 8] = [257, 1, 64, 0, 200, 65, 129, 256];
@@ -21,7 +21,10 @@ mod tests {
     }
 
     fn close(name: &str, one: f64, many: f64) {
-        assert!((one - many).abs() <= 1e-12 * one.abs().max(1.0), "{name}: {one} of one, {many} of many");
+        assert!(
+            (one - many).abs() <= 1e-12 * one.abs().max(1.0),
+            "{name}: {one} of one, {many} of many"
+        );
     }
 
     /// What every stage says of so many tiles.
@@ -32,17 +35,25 @@ mod tests {
         let mut out = vec![0.0; mask.slots()];
 
         let clip = ClipRange { low: 0.2, high: 0.3 };
-        let config =
-            PolicyConfig { surrogate: Surrogate::Ppo { clip, dual: Some(1.1) }, ..PolicyConfig::default() };
+        let config = PolicyConfig {
+            surrogate: Surrogate::Ppo { clip, dual: Some(1.1) },
+            ..PolicyConfig::default()
+        };
         let policy =
-            policy_loss(&config, &PolicyBatch::new(mask, &logp, &old, &advantages), &mut out).unwrap();
+            policy_loss(&config, &PolicyBatch::new(mask, &logp, &old, &advantages), &mut out)
+                .unwrap();
         let config = ValueConfig { clip: Some(0.4), ..ValueConfig::default() };
         let value =
-            value_loss(&config, &ValueBatch::new(mask, &values, &old, &advantages), &mut out).unwrap();
-        let rewards: Vec<f64> = (0..lens.len()).map(|row| (row % LENS.len()) as f64).collect();
-        let kl =
-            token_rewards(&KlRewardConfig::default(), &KlBatch::new(mask, &logp, &old), &rewards, &mut out)
+            value_loss(&config, &ValueBatch::new(mask, &values, &old, &advantages), &mut out)
                 .unwrap();
+        let rewards: Vec<f64> = (0..lens.len()).map(|row| (row % LENS.len()) as f64).collect();
+        let kl = token_rewards(
+            &KlRewardConfig::default(),
+            &KlBatch::new(mask, &logp, &old),
+            &rewards,
+            &mut out,
+        )
+        .unwrap();
         let spread = moments(&mask, &values).unwrap();
         let tiled = tiles as f64;
         assert_eq!(policy.tokens, tiles * LENS.iter().sum::<usize>());
@@ -84,12 +95,13 @@ mod tests {
         for row in [0, 4, TILES * LENS.len() / 2, TILES * LENS.len() - 1] {
             let mut rewards = slots(TILES, 0.7);
             rewards[row * WIDTH + lens[row] - 1] = f64::NAN;
-            let named =
-                |error: OptimError| matches!(error, OptimError::NonFinite { row: found, .. } if found == row);
+            let named = |error: OptimError| matches!(error, OptimError::NonFinite { row: found, .. } if found == row);
             let [first, second] = &mut out;
             assert!(named(returns_to_go(0.9, &mask, &rewards, first).unwrap_err()));
             let config = GaeConfig { value_lambda: Some(0.5), ..GaeConfig::default() };
-            for batch in [GaeBatch::new(mask, &rewards, &values), GaeBatch::new(mask, &values, &rewards)] {
+            for batch in
+                [GaeBatch::new(mask, &rewards, &values), GaeBatch::new(mask, &values, &rewards)]
+            {
                 assert!(named(gae(&config, &batch, first, second).unwrap_err()));
                 assert!(named(gae(&GaeConfig::default(), &batch, first, second).unwrap_err()));
             }

@@ -70,13 +70,18 @@ fn group_advantages_in<'py, F: Number>(
     let config = read::<Group>(settings)?.into();
     let (numbers, _) = Numbers::<F>::column(rewards, "rewards")?;
     let numbers = scored(numbers.slice()?);
-    let advantages = compute(rewards.py(), move || optim::advantages_with(&config, &numbers, &groups))?;
+    let advantages =
+        compute(rewards.py(), move || optim::advantages_with(&config, &numbers, &groups))?;
     Ok(column::<F>(rewards.py(), &advantages))
 }
 
 /// OPO's advantages `[B]`.
 #[pyfunction]
-pub(crate) fn opo<'py>(rewards: &Array<'py>, lens: Vec<usize>, groups: Vec<usize>) -> PyResult<Array<'py>> {
+pub(crate) fn opo<'py>(
+    rewards: &Array<'py>,
+    lens: Vec<usize>,
+    groups: Vec<usize>,
+) -> PyResult<Array<'py>> {
     in_type_of!(rewards, opo_in(rewards, lens, groups))
 }
 
@@ -111,11 +116,16 @@ fn gdpo_in<'py, F: Number>(
     let config = read::<Group>(settings)?.into();
     let mut columns = Vec::with_capacity(parts.len());
     for (weight, rewards) in parts {
-        columns.push((weight, scored(Numbers::<F>::read(&rewards, "part", &[groups.len()])?.slice()?)));
+        columns.push((
+            weight,
+            scored(Numbers::<F>::read(&rewards, "part", &[groups.len()])?.slice()?),
+        ));
     }
     let advantages = compute(first.py(), move || {
-        let parts: Vec<RewardPart<'_>> =
-            columns.iter().map(|(weight, rewards)| RewardPart { weight: *weight, rewards }).collect();
+        let parts: Vec<RewardPart<'_>> = columns
+            .iter()
+            .map(|(weight, rewards)| RewardPart { weight: *weight, rewards })
+            .collect();
         optim::gdpo(&config, &parts, &groups)
     })?;
     Ok(column::<F>(first.py(), &advantages))

@@ -77,7 +77,10 @@ impl<'py, F: Number> Numbers<'py, F> {
         name: &str,
         shape: &[usize],
     ) -> PyResult<Option<Self>> {
-        value.filter(|value| !value.is_none()).map(|value| Self::read(value, name, shape)).transpose()
+        value
+            .filter(|value| !value.is_none())
+            .map(|value| Self::read(value, name, shape))
+            .transpose()
     }
 
     /// The array that gives a batch its shape `[B, T]` (or `[N, V]`).
@@ -85,9 +88,9 @@ impl<'py, F: Number> Numbers<'py, F> {
         let numbers = Self::any(value, name)?;
         match *numbers.0.shape() {
             [rows, width] => Ok((numbers, [rows, width])),
-            ref got => {
-                Err(unfit(format!("{name} has shape {got:?}, expected two dimensions, rows and tokens")))
-            }
+            ref got => Err(unfit(format!(
+                "{name} has shape {got:?}, expected two dimensions, rows and tokens"
+            ))),
         }
     }
 
@@ -96,9 +99,9 @@ impl<'py, F: Number> Numbers<'py, F> {
         let numbers = Self::any(value, name)?;
         match *numbers.0.shape() {
             [rows] => Ok((numbers, rows)),
-            ref got => {
-                Err(unfit(format!("{name} has shape {got:?}, expected one dimension, a number a rollout")))
-            }
+            ref got => Err(unfit(format!(
+                "{name} has shape {got:?}, expected one dimension, a number a rollout"
+            ))),
         }
     }
 
@@ -110,7 +113,8 @@ impl<'py, F: Number> Numbers<'py, F> {
             if dtype.kind() == b'f' && !dtype.is_equiv_to(&F::get_dtype(value.py())) {
                 let want = F::NAME;
                 let fix = format!("give both the same type, as with `{name}.astype(numpy.{want})`");
-                let found = format!("{name} is {dtype}, but the first array of this call is {want}");
+                let found =
+                    format!("{name} is {dtype}, but the first array of this call is {want}");
                 return Err(unfit(format!("{found}; {fix}")));
             }
         }
@@ -165,7 +169,9 @@ impl<'py> Mask<'py> {
         if got == want {
             Ok(mask)
         } else {
-            Err(unfit(format!("mask has shape {got:?}, expected {want:?}: flags, or one length a row")))
+            Err(unfit(format!(
+                "mask has shape {got:?}, expected {want:?}: flags, or one length a row"
+            )))
         }
     }
 
@@ -174,9 +180,9 @@ impl<'py> Mask<'py> {
         let flags = bytes(&as_array(value)?)?;
         match *flags.shape() {
             [rows, width] => Ok(Self { rows, width, kind: Kind::Bytes(flags) }),
-            ref got => {
-                Err(unfit(format!("mask has shape {got:?}, expected two dimensions, rows and tokens")))
-            }
+            ref got => Err(unfit(format!(
+                "mask has shape {got:?}, expected two dimensions, rows and tokens"
+            ))),
         }
     }
 
@@ -190,23 +196,25 @@ impl<'py> Mask<'py> {
         match &self.kind {
             Kind::Full => Ok(RowMask::full(self.rows, self.width)),
             Kind::Lens(lens) => RowMask::lens(lens, self.width).map_err(|error| refused(&error)),
-            Kind::Bytes(flags) => {
-                RowMask::bytes(flags.as_slice()?, self.rows, self.width).map_err(|error| refused(&error))
-            }
+            Kind::Bytes(flags) => RowMask::bytes(flags.as_slice()?, self.rows, self.width)
+                .map_err(|error| refused(&error)),
         }
     }
 }
 
 /// Whole numbers, 0 or more.
 pub(crate) fn lengths(array: &Bound<'_, PyAny>) -> PyResult<Vec<usize>> {
-    array.extract().map_err(|error| unfit(format!("lengths must be whole numbers, 0 or more: {error}")))
+    array
+        .extract()
+        .map_err(|error| unfit(format!("lengths must be whole numbers, 0 or more: {error}")))
 }
 
 /// Flags as bytes: a boolean array is looked at as it is, any other compared with 0 first.
 fn bytes<'py>(array: &Bound<'py, PyAny>) -> PyResult<PyReadonlyArrayDyn<'py, u8>> {
     let kind = array.cast::<PyUntypedArray>()?.dtype().kind();
     let numpy = array.py().import("numpy")?;
-    let flags = if kind == b'b' { array.clone() } else { numpy.call_method1("not_equal", (array, 0))? };
+    let flags =
+        if kind == b'b' { array.clone() } else { numpy.call_method1("not_equal", (array, 0))? };
     numpy.call_method1("ascontiguousarray", (flags,))?.call_method1("view", ("uint8",))?.extract()
 }
 
@@ -228,7 +236,10 @@ pub(crate) fn table<'py, F: Number>(
 }
 
 /// Moves one number a rollout into a NumPy array; NaN where there is none.
-pub(crate) fn column<'py, F: Number>(py: Python<'py>, numbers: &[Option<f64>]) -> Bound<'py, PyAny> {
+pub(crate) fn column<'py, F: Number>(
+    py: Python<'py>,
+    numbers: &[Option<f64>],
+) -> Bound<'py, PyAny> {
     let number = |number: &Option<f64>| F::from_f64(number.unwrap_or(f64::NAN));
     PyArray1::from_vec(py, numbers.iter().map(number).collect()).into_any()
 }

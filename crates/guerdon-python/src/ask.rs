@@ -1,7 +1,8 @@
 //! What a client can be asked, and the answer as JSON text.
 
 use guerdon_client::{
-    Client, Error, Invalid, ProblemCode, RequestId, RolloutResult, ScoreRequest, Scored, Usage, Versions,
+    Client, Error, Invalid, ProblemCode, RequestId, RolloutResult, ScoreRequest, Scored, Usage,
+    Versions,
 };
 use serde::Serialize;
 use serde_path_to_error::{Path, Segment};

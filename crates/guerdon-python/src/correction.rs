@@ -6,7 +6,9 @@ use numpy::PyArray1;
 use pyo3::prelude::{Bound, PyAny, PyAnyMethods, PyResult, Python, pyfunction};
 use pyo3::types::PyDict;
 
-use crate::arrays::{Mask, Number, Numbers, compute, in_type_of, report, scored, table as out_table};
+use crate::arrays::{
+    Mask, Number, Numbers, compute, in_type_of, report, scored, table as out_table,
+};
 use crate::settings::{Correction, Reject, read};
 
 type Array<'py> = Bound<'py, PyAny>;
@@ -57,7 +59,8 @@ fn rejection_mask_in<'py, F: Number>(
     old_logp: &Array<'py>,
     rollout_logp: &Array<'py>,
 ) -> PyResult<(Array<'py>, f64)> {
-    let rules: Vec<Rejection> = read::<Vec<Reject>>(rules)?.into_iter().map(Rejection::from).collect();
+    let rules: Vec<Rejection> =
+        read::<Vec<Reject>>(rules)?.into_iter().map(Rejection::from).collect();
     let py = old_logp.py();
     let (old_logp, shape) = Numbers::<F>::table(old_logp, "old_logp")?;
     let rollout_logp = Numbers::<F>::read(rollout_logp, "rollout_logp", &shape)?;

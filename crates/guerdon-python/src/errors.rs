@@ -55,7 +55,8 @@ pub(crate) fn raised(error: &Error) -> PyErr {
             classes::ProblemError::new_err((message, fields))
         }
         Error::Status { url, tries, status, .. } => {
-            (fields.url, fields.tries, fields.status) = (Some(url.clone()), Some(*tries), Some(*status));
+            (fields.url, fields.tries, fields.status) =
+                (Some(url.clone()), Some(*tries), Some(*status));
             classes::StatusError::new_err((message, fields))
         }
         Error::Transport { url, tries, .. } => {

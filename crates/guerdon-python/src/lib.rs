@@ -47,7 +47,9 @@ mod watching;
 #[pyo3::pymodule]
 mod _guerdon {
     #[pymodule_export]
-    use crate::advantages::{gae, gdpo, group_advantages, opo, remax, returns_to_go, spread, standardise};
+    use crate::advantages::{
+        gae, gdpo, group_advantages, opo, remax, returns_to_go, spread, standardise,
+    };
     #[pymodule_export]
     use crate::client::Client;
     #[pymodule_export]

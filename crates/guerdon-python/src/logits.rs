@@ -20,7 +20,10 @@ pub(crate) fn token_logp<'py>(
     in_type_of!(logits, token_logp_in(&tokens, logits))
 }
 
-fn token_logp_in<'py, F: Number>(tokens: &Tokens, logits: &Array<'py>) -> PyResult<(Array<'py>, Array<'py>)> {
+fn token_logp_in<'py, F: Number>(
+    tokens: &Tokens,
+    logits: &Array<'py>,
+) -> PyResult<(Array<'py>, Array<'py>)> {
     let py = logits.py();
     let (logits, [rows, vocabulary]) = Numbers::<F>::table(logits, "logits")?;
     let batch = tokens.batch(logits.slice()?, vocabulary);
@@ -74,7 +77,8 @@ impl Tokens {
     }
 
     fn batch<'a, F: Number>(&'a self, logits: &'a [F], vocabulary: usize) -> LogitsBatch<'a, F> {
-        let batch = LogitsBatch::new(logits, &self.labels, vocabulary).with_temperature(self.temperature);
+        let batch =
+            LogitsBatch::new(logits, &self.labels, vocabulary).with_temperature(self.temperature);
         match &self.valid {
             Some(valid) => batch.with_valid(valid),
             None => batch,

@@ -5,7 +5,9 @@ use guerdon_client::optim::{self, Normaliser, PolicyBatch, ValueBatch};
 use pyo3::prelude::{Bound, PyAny, PyResult, pyfunction};
 use pyo3::types::PyDict;
 
-use crate::arrays::{Mask, Number, Numbers, compute, in_type_of, optional_slice, report, table as out_table};
+use crate::arrays::{
+    Mask, Number, Numbers, compute, in_type_of, optional_slice, report, table as out_table,
+};
 use crate::errors::refused;
 use crate::settings::{Policy, Value, aggregation, divisors, read};
 
@@ -24,7 +26,10 @@ pub(crate) fn policy_loss<'py>(
     normaliser: Divisors,
 ) -> PyResult<(Array<'py>, Bound<'py, PyDict>)> {
     let normaliser = divisors(normaliser);
-    in_type_of!(logp, policy_loss_in(settings, mask, [logp, old_logp, advantages], correction, normaliser))
+    in_type_of!(
+        logp,
+        policy_loss_in(settings, mask, [logp, old_logp, advantages], correction, normaliser)
+    )
 }
 
 fn policy_loss_in<'py, F: Number>(
@@ -41,7 +46,8 @@ fn policy_loss_in<'py, F: Number>(
     let advantages = Numbers::<F>::read(advantages, "advantages", &shape)?;
     let correction = Numbers::<F>::optional(correction, "correction", &shape)?;
     let mask = Mask::read(mask, shape)?;
-    let mut batch = PolicyBatch::new(mask.rows()?, logp.slice()?, old_logp.slice()?, advantages.slice()?);
+    let mut batch =
+        PolicyBatch::new(mask.rows()?, logp.slice()?, old_logp.slice()?, advantages.slice()?);
     if let Some(weights) = optional_slice(&correction)? {
         batch = batch.with_correction(weights);
     }
@@ -88,7 +94,8 @@ fn value_loss_in<'py, F: Number>(
     let old_values = Numbers::<F>::read(old_values, "old_values", &shape)?;
     let returns = Numbers::<F>::read(returns, "returns", &shape)?;
     let mask = Mask::read(mask, shape)?;
-    let mut batch = ValueBatch::new(mask.rows()?, values.slice()?, old_values.slice()?, returns.slice()?);
+    let mut batch =
+        ValueBatch::new(mask.rows()?, values.slice()?, old_values.slice()?, returns.slice()?);
     if let Some(normaliser) = normaliser {
         batch = batch.with_normaliser(normaliser);
     }

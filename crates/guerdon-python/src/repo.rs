@@ -2,7 +2,9 @@
 //! between updates is in it.
 
 use guerdon_client::optim::{self, Parts, RepoBatch, RepoConfig, Update};
-use pyo3::prelude::{Bound, PyAny, PyAnyMethods, PyDictMethods, PyResult, Python, pyclass, pymethods};
+use pyo3::prelude::{
+    Bound, PyAny, PyAnyMethods, PyDictMethods, PyResult, Python, pyclass, pymethods,
+};
 use pyo3::types::PyDict;
 
 use crate::arrays::{Mask, Number, Numbers, is_single, optional_slice, table as out_table};
@@ -59,8 +61,11 @@ impl Repo {
             State::Single(repo) if single => step(repo, batch),
             State::Double(repo) if !single => step(repo, batch),
             _ => {
-                let (was, is) = if single { ("float64", "float32") } else { ("float32", "float64") };
-                Err(unfit(format!("this Repo has stepped on {was}, and logp is {is}; stay with one of them")))
+                let (was, is) =
+                    if single { ("float64", "float32") } else { ("float32", "float64") };
+                Err(unfit(format!(
+                    "this Repo has stepped on {was}, and logp is {is}; stay with one of them"
+                )))
             }
         }
     }
@@ -73,10 +78,12 @@ fn step<'py, F: Number>(
     let py = given.py();
     let (logp, shape) = Numbers::<F>::table(&needed(given, "logp")?, "logp")?;
     let table = |name: &str| Numbers::<F>::optional(given.get_item(name)?.as_ref(), name, &shape);
-    let column = |name: &str| Numbers::<F>::optional(given.get_item(name)?.as_ref(), name, &shape[..1]);
+    let column =
+        |name: &str| Numbers::<F>::optional(given.get_item(name)?.as_ref(), name, &shape[..1]);
     let old_logp = Numbers::<F>::read(&needed(given, "old_logp")?, "old_logp", &shape)?;
     let rewards = Numbers::<F>::read(&needed(given, "rewards")?, "rewards", &shape[..1])?;
-    let (reference, values, old_values) = (table("reference")?, table("values")?, table("old_values")?);
+    let (reference, values, old_values) =
+        (table("reference")?, table("values")?, table("old_values")?);
     let (correction, entropy) = (table("correction")?, table("entropy")?);
     let (bootstrap, baselines) = (column("bootstrap")?, column("baselines")?);
     let (rm, judge, rules) = (column("rm")?, column("judge")?, column("rules")?);
@@ -91,7 +98,8 @@ fn step<'py, F: Number>(
     let no_mask = py.None().into_bound(py);
     let mask = Mask::read(&given.get_item("mask")?.unwrap_or(no_mask), shape)?;
 
-    let mut batch = RepoBatch::new(mask.rows()?, logp.slice()?, old_logp.slice()?, rewards.slice()?);
+    let mut batch =
+        RepoBatch::new(mask.rows()?, logp.slice()?, old_logp.slice()?, rewards.slice()?);
     batch = batch.with_parts(Parts {
         rm: optional_slice(&rm)?.unwrap_or_default(),
         judge: optional_slice(&judge)?.unwrap_or_default(),

@@ -43,7 +43,9 @@ enum Preset {
 }
 
 /// Whether a key was there at all is another question than whether it was `null`.
-fn said<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<Option<T>>, D::Error> {
+fn said<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    from: D,
+) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(from).map(Some)
 }
 
@@ -104,7 +106,9 @@ impl Advantage {
             }
             Self::ReinforcePlusPlus { gamma } => AdvantageMethod::ReinforcePlusPlus { gamma },
             Self::ReMax {} => AdvantageMethod::ReMax,
-            Self::Group { estimator, eps } => AdvantageMethod::Group(Group::of(&estimator, eps)?.into()),
+            Self::Group { estimator, eps } => {
+                AdvantageMethod::Group(Group::of(&estimator, eps)?.into())
+            }
             Self::Opo {} => AdvantageMethod::Opo,
             Self::Gdpo { estimator, eps, weights } => {
                 AdvantageMethod::Gdpo { group: Group::of(&estimator, eps)?.into(), weights }
@@ -134,7 +138,12 @@ struct KlLoss {
 /// GRPO's.
 impl Default for KlLoss {
     fn default() -> Self {
-        Self { coefficient: 0.04, estimator: "k3".into(), gradient: "formula".into(), k3_limit: Some(10.0) }
+        Self {
+            coefficient: 0.04,
+            estimator: "k3".into(),
+            gradient: "formula".into(),
+            k3_limit: Some(10.0),
+        }
     }
 }
 
@@ -185,11 +194,19 @@ impl From<Monitors> for MonitorConfig {
 }
 
 /// A price of KL: fixed, or steered where a target is given.
-pub(crate) fn controller(beta: f64, target: Option<f64>, horizon: Option<f64>) -> PyResult<KlController> {
+pub(crate) fn controller(
+    beta: f64,
+    target: Option<f64>,
+    horizon: Option<f64>,
+) -> PyResult<KlController> {
     match (target, horizon) {
         (None, None) => KlController::fixed(beta),
         (Some(target), Some(horizon)) => KlController::adaptive(beta, target, horizon),
-        _ => return Err(unfit("`target` and `horizon` go together; give both, or neither for a fixed beta")),
+        _ => {
+            return Err(unfit(
+                "`target` and `horizon` go together; give both, or neither for a fixed beta",
+            ));
+        }
     }
     .map_err(|error| refused(&error))
 }
@@ -233,8 +250,8 @@ pub(crate) fn config(text: &str) -> PyResult<RepoConfig> {
         config.entropy_coefficient = coefficient;
     }
     if let Some(critic) = patch.critic {
-        let critic =
-            critic.map(|Critic { coefficient, loss }| CriticConfig { loss: loss.into(), coefficient });
+        let critic = critic
+            .map(|Critic { coefficient, loss }| CriticConfig { loss: loss.into(), coefficient });
         config.critic = critic;
     }
     if let Some(monitors) = patch.monitors {

@@ -5,7 +5,9 @@ use guerdon_client::optim::{self, KlBatch, KlRewardConfig, combine};
 use pyo3::prelude::{Bound, PyAny, PyAnyMethods, PyResult, pyfunction};
 use pyo3::types::PyDict;
 
-use crate::arrays::{Mask, Number, Numbers, compute, in_type_of, optional_slice, report, table as out_table};
+use crate::arrays::{
+    Mask, Number, Numbers, compute, in_type_of, optional_slice, report, table as out_table,
+};
 use crate::errors::refused;
 use crate::settings::{Kl, Whiten, read};
 
@@ -37,11 +39,15 @@ fn token_rewards_in<'py, F: Number>(
     let ref_logp = Numbers::<F>::read(ref_logp, "ref_logp", &shape)?;
     let rewards = Numbers::<F>::read(rewards, "rewards", &shape[..1])?;
     let mask = Mask::read(mask, shape)?;
-    let (batch, rewards) = (KlBatch::new(mask.rows()?, logp.slice()?, ref_logp.slice()?), rewards.slice()?);
+    let (batch, rewards) =
+        (KlBatch::new(mask.rows()?, logp.slice()?, ref_logp.slice()?), rewards.slice()?);
     let mut out = vec![F::ZERO; shape[0] * shape[1]];
     let kl = compute(py, || optim::token_rewards(&config, &batch, rewards, &mut out))?;
-    let figures =
-        [("token_mean", kl.token_mean), ("row_mean", kl.row_mean), ("unplaced", kl.unplaced as f64)];
+    let figures = [
+        ("token_mean", kl.token_mean),
+        ("row_mean", kl.row_mean),
+        ("unplaced", kl.unplaced as f64),
+    ];
     Ok((out_table(py, out, shape)?, report(py, figures)?))
 }
 
@@ -74,7 +80,8 @@ fn kl_penalty_in<'py, F: Number>(
     if let Some(old_logp) = optional_slice(&old_logp)? {
         batch = batch.with_old_logp(old_logp);
     }
-    let [mut kl, mut dlogp] = [vec![F::ZERO; shape[0] * shape[1]], vec![F::ZERO; shape[0] * shape[1]]];
+    let [mut kl, mut dlogp] =
+        [vec![F::ZERO; shape[0] * shape[1]], vec![F::ZERO; shape[0] * shape[1]]];
     compute(py, || optim::kl_penalty(&config, &batch, &mut kl, &mut dlogp))?;
     Ok((out_table(py, kl, shape)?, out_table(py, dlogp, shape)?))
 }

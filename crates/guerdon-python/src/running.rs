@@ -48,7 +48,8 @@ where
         // Attaching fails while the interpreter goes down, the callback once the event loop is closed: nobody
         // waits.
         let _ = Python::try_attach(|py| {
-            let answer = answer.map_err(|error| raised(&error)).and_then(|answer| answer.into_py_any(py));
+            let answer =
+                answer.map_err(|error| raised(&error)).and_then(|answer| answer.into_py_any(py));
             match answer {
                 Ok(answer) => done.call1(py, (answer, py.None())),
                 Err(error) => done.call1(py, (py.None(), error)),

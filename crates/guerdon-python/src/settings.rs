@@ -5,9 +5,9 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use guerdon_client::optim::{
-    Aggregation, Bound, ClipRange, CorrectionConfig, Divergence, Estimator, GaeConfig, GroupConfig, KlConfig,
-    KlEstimator, KlGradient, Lambda, Level, Normaliser, PolicyConfig, Rejection, Scope, Surrogate,
-    ValueConfig, WhitenConfig,
+    Aggregation, Bound, ClipRange, CorrectionConfig, Divergence, Estimator, GaeConfig, GroupConfig,
+    KlConfig, KlEstimator, KlGradient, Lambda, Level, Normaliser, PolicyConfig, Rejection, Scope,
+    Surrogate, ValueConfig, WhitenConfig,
 };
 use pyo3::PyResult;
 use serde::Deserialize;
@@ -26,7 +26,9 @@ pub(crate) fn read<T: DeserializeOwned>(text: &str) -> PyResult<T> {
 }
 
 /// A variant by its name.
-pub(crate) fn named<'de, D: Deserializer<'de>, T: FromStr<Err: Display>>(from: D) -> Result<T, D::Error> {
+pub(crate) fn named<'de, D: Deserializer<'de>, T: FromStr<Err: Display>>(
+    from: D,
+) -> Result<T, D::Error> {
     String::deserialize(from)?.parse().map_err(D::Error::custom)
 }
 
@@ -177,16 +179,20 @@ impl Policy {
             ("tau_negative", self.tau_negative),
             ("beta", self.beta),
         ];
-        if let Some((stray, _)) = given.iter().find(|(field, value)| value.is_some() && !has.contains(field))
+        if let Some((stray, _)) =
+            given.iter().find(|(field, value)| value.is_some() && !has.contains(field))
         {
             return Err(unfit(format!(
                 "the surrogate `{name}` has no `{stray}`, only {has:?}; leave it out"
             )));
         }
         // GSPO's ratio is a row's, and its paper's range a thousandth of a token's.
-        let usual = if name == "gspo" { ClipRange { low: 3e-4, high: 4e-4 } } else { ClipRange::default() };
-        let clip =
-            ClipRange { low: self.clip_low.unwrap_or(usual.low), high: self.clip_high.unwrap_or(usual.high) };
+        let usual =
+            if name == "gspo" { ClipRange { low: 3e-4, high: 4e-4 } } else { ClipRange::default() };
+        let clip = ClipRange {
+            low: self.clip_low.unwrap_or(usual.low),
+            high: self.clip_high.unwrap_or(usual.high),
+        };
         let surrogate = match name {
             "gspo" => Surrogate::Gspo { clip },
             "gmpo" => Surrogate::Gmpo { clip },

@@ -31,7 +31,9 @@ impl Stream {
         if self.process == std::process::id() {
             return Ok(());
         }
-        Err(broken("this stream belongs to the process that a fork copied; ask again in the new one"))
+        Err(broken(
+            "this stream belongs to the process that a fork copied; ask again in the new one",
+        ))
     }
 }
 

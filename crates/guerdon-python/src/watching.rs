@@ -58,7 +58,8 @@ impl Monitor {
     ) -> PyResult<Bound<'py, PyDict>> {
         let (parts, groups): ([Option<Array<'py>>; 3], Option<Vec<usize>>) =
             (parts.extract()?, groups.extract()?);
-        let monitors = in_type_of!(rewards, watch_in(&mut self.0, mask, rewards, &parts, groups.as_deref()))?;
+        let monitors =
+            in_type_of!(rewards, watch_in(&mut self.0, mask, rewards, &parts, groups.as_deref()))?;
         figures(rewards, monitors)
     }
 }

@@ -32,10 +32,15 @@ fn main() {
     if std::env::args().any(|argument| argument == "--list" || argument == "--test") {
         return;
     }
-    let samples = std::env::var("GUERDON_BENCH_TEXTS").map(|path| sampled(&path)).unwrap_or_default();
+    let samples =
+        std::env::var("GUERDON_BENCH_TEXTS").map(|path| sampled(&path)).unwrap_or_default();
     let turns = workload::turns(TURNS, &samples);
     let bytes: usize = turns.iter().map(String::len).sum();
-    println!("{TURNS} turns, {} bytes each, {} sampled texts; one thread", bytes / TURNS, samples.len());
+    println!(
+        "{TURNS} turns, {} bytes each, {} sampled texts; one thread",
+        bytes / TURNS,
+        samples.len()
+    );
     println!(
         "{:>6} {:>14} {:>12} {:>10} {:>10} {:>8} {:>8} {:>9}",
         "rules", "engine", "turns/s", "ratio", "us/turn", "hits", "spans", "notes"
@@ -68,7 +73,11 @@ fn measure(count: usize, turns: &[String]) {
     let ours = turns.len() as f64 / best;
     let peer = peer(&rules, turns);
     let ratio = peer.as_ref().map_or(f64::NAN, |peer| ours / peer["turns_per_s"].as_f64().unwrap());
-    let notes = format!("compiled in {:.0} ms, {} KiB", compiled.as_secs_f64() * 1e3, packs.memory() / 1024);
+    let notes = format!(
+        "compiled in {:.0} ms, {} KiB",
+        compiled.as_secs_f64() * 1e3,
+        packs.memory() / 1024
+    );
     println!(
         "{count:>6} {:>14} {ours:>12.0} {ratio:>10.1} {:>10.2} {hits:>8} {spans:>8}   {notes}",
         "guerdon",
@@ -104,7 +113,9 @@ fn rollout(text: &str) -> Rollout {
 fn peer(rules: &[workload::BenchRule], turns: &[String]) -> Option<Value> {
     let least: Vec<Option<f64>> = rules
         .iter()
-        .map(|rule| rule.yaml.split("where: value > ").nth(1).and_then(|least| least.trim().parse().ok()))
+        .map(|rule| {
+            rule.yaml.split("where: value > ").nth(1).and_then(|least| least.trim().parse().ok())
+        })
         .collect();
     let turns: Vec<String> = turns.iter().map(|text| guerdon_rules::fold(text)).collect();
     let patterns: Vec<&str> = rules.iter().map(|rule| rule.regex.as_str()).collect();

@@ -90,17 +90,21 @@ fn rule(index: usize, random: &mut Random) -> BenchRule {
     let more = if index < 200 { String::new() } else { random.pick(&ZH).to_owned() };
     let (matcher, regex) = match index % 10 {
         0..=2 => {
-            let words: Vec<String> = (0..3).map(|_| format!("{}{more}", random.pick(&BAD_ZH))).collect();
+            let words: Vec<String> =
+                (0..3).map(|_| format!("{}{more}", random.pick(&BAD_ZH))).collect();
             (any_of(&words), alternation(&words))
         }
         3 | 4 => {
-            let words: Vec<String> = (0..3).map(|_| format!("{}{more}", random.pick(&BAD_EN))).collect();
+            let words: Vec<String> =
+                (0..3).map(|_| format!("{}{more}", random.pick(&BAD_EN))).collect();
             (any_of(&words), alternation(&words))
         }
         5 | 6 => {
             let (unit, pattern) = UNITS[random.below(UNITS.len())];
-            let at_least = if index < 200 { 660 + 4 * random.below(40) } else { 780 + random.below(18) };
-            let number = format!("{{ number: {{ unit: ['{unit}'] }} }}\n    where: value > {at_least}");
+            let at_least =
+                if index < 200 { 660 + 4 * random.below(40) } else { 780 + random.below(18) };
+            let number =
+                format!("{{ number: {{ unit: ['{unit}'] }} }}\n    where: value > {at_least}");
             (number, format!(r"(?P<value>\d[\d,]*(?:\.\d+)?) ?{pattern}"))
         }
         7 => {
@@ -109,7 +113,9 @@ fn rule(index: usize, random: &mut Random) -> BenchRule {
         }
         8 => {
             let (one, two) = (random.pick(&BAD_EN), random.pick(&EN));
-            quoted(&format!("\\b(?:we|i|you) (?:can|will|must) (?:{one}|{two}) (?:{two}|{one})\\b{more}"))
+            quoted(&format!(
+                "\\b(?:we|i|you) (?:can|will|must) (?:{one}|{two}) (?:{two}|{one})\\b{more}"
+            ))
         }
         _ if index < 200 => shape(index / 10),
         _ => {
@@ -174,7 +180,8 @@ pub(crate) fn turns(count: usize, samples: &[String]) -> Vec<String> {
 
 fn turn(random: &mut Random, chinese: bool, samples: &[String]) -> String {
     let mut text = String::new();
-    let marks = if chinese { ["，", "。", "，", "！", "？"] } else { [", ", ". ", ", ", "! ", "? "] };
+    let marks =
+        if chinese { ["，", "。", "，", "！", "？"] } else { [", ", ". ", ", ", "! ", "? "] };
     while text.len() < 600 {
         if !samples.is_empty() && random.below(2) == 0 {
             text.push_str(&samples[random.below(samples.len())]);

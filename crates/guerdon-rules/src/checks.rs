@@ -23,7 +23,12 @@ pub(crate) struct Measured {
 }
 
 /// Whether the length of `text`, outer whitespace aside, is outside `min..=max`.
-pub(crate) fn length(text: &str, of: Measure, min: Option<usize>, max: Option<usize>) -> Option<Measured> {
+pub(crate) fn length(
+    text: &str,
+    of: Measure,
+    min: Option<usize>,
+    max: Option<usize>,
+) -> Option<Measured> {
     let (length, unit) = match of {
         Measure::Characters => (text.trim().chars().count(), "characters"),
         Measure::Tokens => (tokens(text).len(), "tokens"),
@@ -61,9 +66,12 @@ pub(crate) fn repeats_earlier(text: &str, earlier: &[&str], of: Repeated) -> Opt
     match of {
         Repeated::Ngrams { min, .. } if now.len() < min => None,
         Repeated::Ngrams { n, share, .. } => {
-            let before: Vec<Vec<&str>> =
-                before.iter().map(|tokens| tokens.iter().map(|(_, word)| *word).collect()).collect();
-            let seen: HashSet<&[&str]> = before.iter().flat_map(|words| words.windows(n.max(1))).collect();
+            let before: Vec<Vec<&str>> = before
+                .iter()
+                .map(|tokens| tokens.iter().map(|(_, word)| *word).collect())
+                .collect();
+            let seen: HashSet<&[&str]> =
+                before.iter().flat_map(|words| words.windows(n.max(1))).collect();
             let words: Vec<&str> = now.iter().map(|(_, word)| *word).collect();
             repeated_share(&now, &words, n, share, |gram| seen.contains(gram))
         }
@@ -127,12 +135,16 @@ fn sentences_said<'t>(
     if spans.is_empty() {
         return None;
     }
-    let detail = format!("{} sentence{} said before", spans.len(), if spans.len() == 1 { "" } else { "s" });
+    let detail =
+        format!("{} sentence{} said before", spans.len(), if spans.len() == 1 { "" } else { "s" });
     Some(Measured { spans, detail })
 }
 
 /// Tokens grouped by sentence, each with its range from first to last token.
-fn sentences<'t>(tokens: &[(Range<usize>, &'t str)], text: &str) -> Vec<(Range<usize>, Vec<&'t str>)> {
+fn sentences<'t>(
+    tokens: &[(Range<usize>, &'t str)],
+    text: &str,
+) -> Vec<(Range<usize>, Vec<&'t str>)> {
     let mut out: Vec<(Range<usize>, Vec<&'t str>)> = Vec::new();
     let mut end = 0;
     for (range, word) in tokens {
@@ -216,7 +228,10 @@ pub(crate) fn language_mix(
     if foreign == 0 || (foreign as usize) < mix.min || found <= mix.share {
         return None;
     }
-    Some(Measured { spans, detail: format!("{:.0}% of the letters are of another script", found * 100.0) })
+    Some(Measured {
+        spans,
+        detail: format!("{:.0}% of the letters are of another script", found * 100.0),
+    })
 }
 
 const fn is_cjk(c: char) -> bool {
@@ -230,7 +245,8 @@ mod tests {
 
     #[test]
     fn length_counts_characters_and_not_the_space_around_them() {
-        let chars = |text, min, max| length(text, Measure::Characters, min, max).map(|found| found.detail);
+        let chars =
+            |text, min, max| length(text, Measure::Characters, min, max).map(|found| found.detail);
         assert!(chars("  ", Some(1), None).is_some());
         assert!(chars("四个字吗", None, Some(4)).is_none());
         assert_eq!(chars("五个字了吗", None, Some(4)).unwrap(), "5 characters, at most 4 wanted");
@@ -242,7 +258,8 @@ mod tests {
     fn a_sentence_said_before_is_found_whatever_its_punctuation() {
         let of = Repeated::Sentence { tokens: 6 };
         let found =
-            repeats_earlier("好的。我们希望价格再低一点！", &["我们希望，价格再低一点。"], of).unwrap();
+            repeats_earlier("好的。我们希望价格再低一点！", &["我们希望，价格再低一点。"], of)
+                .unwrap();
         assert_eq!(found.spans, vec!["好的。".len().."好的。我们希望价格再低一点".len()]);
         assert!(repeats_earlier("好的。", &["好的。"], of).is_none());
     }

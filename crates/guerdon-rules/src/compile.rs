@@ -83,7 +83,9 @@ impl Compiled {
             let rules = pack.iter().flat_map(|pack| &pack.rules).zip(places.iter());
             for (rule, place) in rules {
                 if let Some(index) = place {
-                    findings.extend(examples::run(&self.plan, *index, rule).filter_map(|run| run.failure));
+                    findings.extend(
+                        examples::run(&self.plan, *index, rule).filter_map(|run| run.failure),
+                    );
                 }
             }
         }

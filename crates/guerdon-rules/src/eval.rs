@@ -45,7 +45,9 @@ pub(crate) fn evaluate(plan: &Plan, scene: &Scene<'_, '_>) -> Evaluation {
 }
 
 /// Adds up verdicts, in the order of the rules.
-pub(crate) fn gather<'p>(verdicts: impl Iterator<Item = (&'p CompiledRule, Verdict)>) -> Evaluation {
+pub(crate) fn gather<'p>(
+    verdicts: impl Iterator<Item = (&'p CompiledRule, Verdict)>,
+) -> Evaluation {
     let mut part = RulesPart::default();
     let (mut points, mut disguised) = (0.0, 0);
     for (rule, verdict) in verdicts {
@@ -86,10 +88,13 @@ impl<'a> Scene<'_, 'a> {
         let mut unknown = None;
         for condition in &rule.when {
             match lookup(self.context(), &condition.path) {
-                Some(value) if condition.values.iter().any(|wanted| scene::same(wanted, value)) => {}
+                Some(value) if condition.values.iter().any(|wanted| scene::same(wanted, value)) => {
+                }
                 Some(_) => return Verdict::Miss,
                 None => {
-                    unknown.get_or_insert_with(|| format!("context.{} is missing", condition.path.join(".")));
+                    unknown.get_or_insert_with(|| {
+                        format!("context.{} is missing", condition.path.join("."))
+                    });
                 }
             }
         }
@@ -143,7 +148,8 @@ impl<'a> Scene<'_, 'a> {
                 match hits.next() {
                     None => seen.add(&mut outcome, *fold, &first, None),
                     Some(second) => {
-                        let mut ranges: Vec<Range<usize>> = [first, second].into_iter().chain(hits).collect();
+                        let mut ranges: Vec<Range<usize>> =
+                            [first, second].into_iter().chain(hits).collect();
                         leftmost_longest(&mut ranges);
                         ranges.iter().for_each(|range| seen.add(&mut outcome, *fold, range, None));
                     }
@@ -174,7 +180,9 @@ impl<'a> Scene<'_, 'a> {
                 let scan = seen.text.scan();
                 let view = seen.text.view(true);
                 let mut outcome = Outcome::no();
-                for capture in spec.captures(view, &scan.numbers, &self.plan().scanner.units, &scan.found) {
+                for capture in
+                    spec.captures(view, &scan.numbers, &self.plan().scanner.units, &scan.found)
+                {
                     let told = || match capture.unit {
                         Some(unit) => format!("{} {unit}", capture.value),
                         None => capture.value.to_string(),
@@ -264,7 +272,9 @@ impl<'a> Scene<'_, 'a> {
 
     fn captures<'t>(&'t self, numbers: &'t NumberSpec, text: &'t Text<'a>) -> Vec<Capture<'t>> {
         let scan = text.scan();
-        numbers.captures(text.view(true), &scan.numbers, &self.plan().scanner.units, &scan.found).collect()
+        numbers
+            .captures(text.view(true), &scan.numbers, &self.plan().scanner.units, &scan.found)
+            .collect()
     }
 
     fn language(&self) -> Result<Language, String> {

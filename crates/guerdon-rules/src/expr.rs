@@ -93,7 +93,15 @@ pub(crate) struct Facts<'a> {
 impl<'a> Facts<'a> {
     /// The context alone.
     pub(crate) const fn of(context: &'a Context) -> Self {
-        Self { context, value: None, low: None, high: None, unit: None, percent_off: None, named: &[] }
+        Self {
+            context,
+            value: None,
+            low: None,
+            high: None,
+            unit: None,
+            percent_off: None,
+            named: &[],
+        }
     }
 
     pub(crate) fn with_value(self, value: f64) -> Self {
@@ -158,7 +166,9 @@ impl Expr {
         }
         match eval(&self.root, facts) {
             Ok(Value::Bool(value)) => value.into(),
-            Ok(other) => Truth::Unknown(format!("the expression is {}, not true or false", other.kind())),
+            Ok(other) => {
+                Truth::Unknown(format!("the expression is {}, not true or false", other.kind()))
+            }
             Err(why) => Truth::Unknown(why),
         }
     }
@@ -177,13 +187,16 @@ impl Value {
     fn of(json: &Json, path: &[String]) -> Result<Self, String> {
         match json {
             Json::Bool(value) => Ok(Self::Bool(*value)),
-            Json::Number(number) => {
-                number.as_f64().map(Self::Number).ok_or_else(|| format!("{} is too large", name(path)))
-            }
+            Json::Number(number) => number
+                .as_f64()
+                .map(Self::Number)
+                .ok_or_else(|| format!("{} is too large", name(path))),
             Json::String(text) => Ok(Self::Text(text.clone())),
-            Json::Array(items) => {
-                items.iter().map(|item| Self::of(item, path)).collect::<Result<_, _>>().map(Self::List)
-            }
+            Json::Array(items) => items
+                .iter()
+                .map(|item| Self::of(item, path))
+                .collect::<Result<_, _>>()
+                .map(Self::List),
             Json::Object(_) | Json::Null => Err(format!("{} is no single value", name(path))),
         }
     }
@@ -228,15 +241,22 @@ fn plain(node: &Node, facts: Facts<'_>) -> Option<f64> {
 fn eval(node: &Node, facts: Facts<'_>) -> Result<Value, String> {
     match node {
         Node::Literal(value) => Ok(value.clone()),
-        Node::Variable(Variable::Value) => facts.value.map(Value::Number).ok_or_else(|| "no value".into()),
-        Node::Variable(Variable::Low) => facts.low.map(Value::Number).ok_or_else(|| "no value".into()),
-        Node::Variable(Variable::High) => facts.high.map(Value::Number).ok_or_else(|| "no value".into()),
+        Node::Variable(Variable::Value) => {
+            facts.value.map(Value::Number).ok_or_else(|| "no value".into())
+        }
+        Node::Variable(Variable::Low) => {
+            facts.low.map(Value::Number).ok_or_else(|| "no value".into())
+        }
+        Node::Variable(Variable::High) => {
+            facts.high.map(Value::Number).ok_or_else(|| "no value".into())
+        }
         Node::Variable(Variable::Named(at)) => {
             facts.named.get(*at).copied().map(Value::Number).ok_or_else(|| "no value".into())
         }
-        Node::Variable(Variable::Unit) => {
-            facts.unit.map(|unit| Value::Text(unit.to_owned())).ok_or_else(|| "the number has no unit".into())
-        }
+        Node::Variable(Variable::Unit) => facts
+            .unit
+            .map(|unit| Value::Text(unit.to_owned()))
+            .ok_or_else(|| "the number has no unit".into()),
         Node::Variable(Variable::PercentOff) => {
             facts.percent_off.map(Value::Number).ok_or_else(|| "the number is no discount".into())
         }
@@ -307,7 +327,9 @@ fn binary(op: Op, left: &Node, right: &Node, facts: Facts<'_>) -> Result<Value, 
 
 fn order(left: &Value, right: &Value) -> Result<Ordering, String> {
     match (left, right) {
-        (Value::Number(l), Value::Number(r)) => l.partial_cmp(r).ok_or_else(|| "not a number".into()),
+        (Value::Number(l), Value::Number(r)) => {
+            l.partial_cmp(r).ok_or_else(|| "not a number".into())
+        }
         (Value::Text(l), Value::Text(r)) => Ok(l.cmp(r)),
         _ => Err(format!("{} cannot be compared with {}", left.kind(), right.kind())),
     }
@@ -341,13 +363,19 @@ mod tests {
 
     fn truth(text: &str, context: &str) -> Truth {
         let context: Context = serde_json::from_str(context).unwrap();
-        let facts = Facts { unit: Some("元"), ..Facts::of(&context).with_value(480.0).with_named(&[7.0]) };
-        Expr::parse(text, &["seven".to_owned()]).unwrap_or_else(|e| panic!("{text}: {e:?}")).truth(facts)
+        let facts =
+            Facts { unit: Some("元"), ..Facts::of(&context).with_value(480.0).with_named(&[7.0]) };
+        Expr::parse(text, &["seven".to_owned()])
+            .unwrap_or_else(|e| panic!("{text}: {e:?}"))
+            .truth(facts)
     }
 
     #[test]
     fn arithmetic_binds_before_comparison_before_logic() {
-        assert_eq!(truth("value > context.t * 1.1 and not (unit == '$')", r#"{"t": 420}"#), Truth::Yes);
+        assert_eq!(
+            truth("value > context.t * 1.1 and not (unit == '$')", r#"{"t": 420}"#),
+            Truth::Yes
+        );
         assert_eq!(truth("value - 2 * 30 == 420 || false", "{}"), Truth::Yes);
         assert_eq!(truth("-value < 0 && unit in ['元', 'rmb']", "{}"), Truth::Yes);
         assert_eq!(truth("max(1, value, 3) == value", "{}"), Truth::Yes);
@@ -365,7 +393,9 @@ mod tests {
 
     #[test]
     fn a_fact_of_another_type_is_unknown_and_says_so() {
-        let Truth::Unknown(why) = truth("value > context.t", r#"{"t": "420"}"#) else { panic!("unknown") };
+        let Truth::Unknown(why) = truth("value > context.t", r#"{"t": "420"}"#) else {
+            panic!("unknown")
+        };
         assert!(why.contains("cannot be compared"), "{why}");
         assert!(matches!(truth("value / context.t > 1", r#"{"t": 0}"#), Truth::Unknown(_)));
     }

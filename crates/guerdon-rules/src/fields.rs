@@ -34,12 +34,22 @@ impl Reader {
         self.findings.push(finding);
     }
 
-    pub(crate) fn bad(&mut self, span: &Range<usize>, message: impl Into<String>, help: impl Into<String>) {
+    pub(crate) fn bad(
+        &mut self,
+        span: &Range<usize>,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
         self.push(Finding::new(Code::BadValue, span.clone(), message).help(help));
     }
 
     /// The mapping `node`, whose keys must be among `known`. `of` names it: "a rule".
-    pub(crate) fn fields<'a>(&mut self, node: &'a At<Yaml>, of: &str, known: &[&str]) -> Option<Fields<'a>> {
+    pub(crate) fn fields<'a>(
+        &mut self,
+        node: &'a At<Yaml>,
+        of: &str,
+        known: &[&str],
+    ) -> Option<Fields<'a>> {
         let Yaml::Map(entries) = &node.value else {
             return self.wrong(node, &format!("{of} is a mapping"));
         };
@@ -155,7 +165,8 @@ impl Reader {
 
     /// A list of texts without their places.
     pub(crate) fn words(&mut self, node: Option<&At<Yaml>>) -> Vec<String> {
-        node.map(|node| self.texts(node).into_iter().map(|at| at.value).collect()).unwrap_or_default()
+        node.map(|node| self.texts(node).into_iter().map(|at| at.value).collect())
+            .unwrap_or_default()
     }
 
     /// One of `choices`.
@@ -165,8 +176,10 @@ impl Reader {
             return Some(value.clone());
         }
         let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
-        let help = nearest(&text, &names)
-            .map_or_else(|| format!("one of {}", names.join(", ")), |near| format!("did you mean `{near}`?"));
+        let help = nearest(&text, &names).map_or_else(
+            || format!("one of {}", names.join(", ")),
+            |near| format!("did you mean `{near}`?"),
+        );
         self.bad(&node.span, format!("`{text}` is not known here"), help);
         None
     }
@@ -179,7 +192,9 @@ impl Reader {
             ("expected a number", Yaml::Text(text)) if text.parse::<f64>().is_ok() => {
                 finding.help(format!("without quotes: {text}"))
             }
-            ("expected true or false", Yaml::Text(_)) => finding.help("YAML's words are `true` and `false`"),
+            ("expected true or false", Yaml::Text(_)) => {
+                finding.help("YAML's words are `true` and `false`")
+            }
             (_, Yaml::Null) => {
                 finding.help("write a value, or leave the key out; `null` as a word needs quotes")
             }

@@ -86,5 +86,6 @@ pub use report::{Diagnostic, Report, Severity};
 pub use schema::json_schema;
 pub use source::RulesSource;
 pub use workbench::{
-    BadCase, Change, Diff, ExampleResult, RuleChange, RuleCost, TurnChange, draft, format, junit, tap,
+    BadCase, Change, Diff, ExampleResult, RuleChange, RuleCost, TurnChange, draft, format, junit,
+    tap,
 };

@@ -31,8 +31,10 @@ fn rule(rule: &Rule, occasion: Occasion, findings: &mut Vec<Finding>) {
     let at = &rule.id.span;
     if rule.about.is_none() {
         let message = format!("rule `{}` has no `about`", rule.id.value);
-        findings
-            .push(Finding::new(Code::NoAbout, at.clone(), message).help("say in a sentence what it forbids"));
+        findings.push(
+            Finding::new(Code::NoAbout, at.clone(), message)
+                .help("say in a sentence what it forbids"),
+        );
     }
     let missing = match (rule.hits.is_empty(), rule.misses.is_empty()) {
         (true, true) => Some("no examples"),
@@ -42,10 +44,9 @@ fn rule(rule: &Rule, occasion: Occasion, findings: &mut Vec<Finding>) {
     };
     if let Some(missing) = missing {
         let message = format!("rule `{}` has {missing}", rule.id.value);
-        findings.push(
-            Finding::new(Code::NoExamples, at.clone(), message)
-                .help("add `examples: { hits: [...], misses: [...] }`; they are run when the pack loads"),
-        );
+        findings.push(Finding::new(Code::NoExamples, at.clone(), message).help(
+            "add `examples: { hits: [...], misses: [...] }`; they are run when the pack loads",
+        ));
     }
     expiry(rule, occasion, findings);
     if rule.per_hit && rule.cap.is_none() {
@@ -92,7 +93,9 @@ pub(crate) fn regex(written: &str, pattern: &Pattern, span: &Range<usize>) -> Op
         return Some(
             finding(Code::LoosePrice, "a price that may be the end of a longer one")
                 .label("480元 is found in 1,480元 too")
-                .help("use `number: { unit: [元] }`, which reads the whole number; or begin with \\b"),
+                .help(
+                    "use `number: { unit: [元] }`, which reads the whole number; or begin with \\b",
+                ),
         );
     }
     pattern.is_slow().then(|| {

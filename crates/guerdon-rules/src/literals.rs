@@ -87,7 +87,8 @@ impl Literals {
         let Some(automaton) = &self.automaton else { return };
         for hit in automaton.find_overlapping_iter(text) {
             let place = self.places.get(hit.value() as usize).cloned().unwrap_or_default();
-            let owners = self.owners.get(place.start as usize..place.end as usize).unwrap_or_default();
+            let owners =
+                self.owners.get(place.start as usize..place.end as usize).unwrap_or_default();
             for leaf in owners {
                 each(*leaf, hit.start()..hit.end());
             }

@@ -24,7 +24,9 @@ impl Near {
         let window = window(text, bytes, self.within);
         let near = |leaf: u32| {
             let mut hits = found.of(leaf);
-            hits.any(|hit| window.start <= hit.start && hit.end <= window.end && is_whole(text, &hit))
+            hits.any(|hit| {
+                window.start <= hit.start && hit.end <= window.end && is_whole(text, &hit)
+            })
         };
         self.one.is_none_or(near) && !self.none.is_some_and(near)
     }

@@ -66,12 +66,14 @@ mod tests {
 
     #[test]
     fn spaced_out_and_digit_spelt_words_are_noticed_and_prices_are_not() {
-        let parted = ["工 单", "工*单", "工--单", "工- 单", "工\t\t\t单", "工　　　单", "工 \t　*单"];
+        let parted =
+            ["工 单", "工*单", "工--单", "工- 单", "工\t\t\t单", "工　　　单", "工 \t　*单"];
         let latin = ["our w o r k order", "w0rk", "wo*rk", "0rder", "P@rtner", "ｗ０ｒｋ"];
         for odd in parted.into_iter().chain(latin) {
             assert!(folded(odd).suspicious, "{odd}");
         }
-        for plain in ["480元", "I am here", "a 2-bed room", "房间，可以", "3.5 stars", "USD 420"] {
+        for plain in ["480元", "I am here", "a 2-bed room", "房间，可以", "3.5 stars", "USD 420"]
+        {
             assert!(!folded(plain).suspicious, "{plain}");
         }
     }

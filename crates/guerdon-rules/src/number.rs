@@ -85,7 +85,11 @@ impl Numbers {
             end = read.bytes.end;
             if let Some(low) = read.low {
                 // `四五百`: two numbers that are written as one.
-                self.add(Number { low, high: read.value, ..Number::plain(low, read.bytes.clone()) });
+                self.add(Number {
+                    low,
+                    high: read.value,
+                    ..Number::plain(low, read.bytes.clone())
+                });
                 self.add(Number { low, high: read.value, ..Number::plain(read.value, read.bytes) });
             } else {
                 let plain = Number::plain(read.value, read.bytes);
@@ -149,7 +153,16 @@ impl Numbers {
 
 impl Number {
     const fn plain(value: f64, bytes: Range<usize>) -> Self {
-        Self { value, bytes, low: value, high: value, bare: false, spaced: false, units: 0..0, shared: 0..0 }
+        Self {
+            value,
+            bytes,
+            low: value,
+            high: value,
+            bare: false,
+            spaced: false,
+            units: 0..0,
+            shared: 0..0,
+        }
     }
 }
 
@@ -157,8 +170,8 @@ impl Number {
 fn joined(between: &str) -> Option<[&str; 2]> {
     const BEFORE: [&str; 7] = ["", "¥", "$", "rmb", "cny", "usd", "€"];
     const AFTER: [&str; 16] = [
-        "", "元", "块", "块钱", "rmb", "cny", "usd", "yuan", "dollars", "%", "折", "间", "晚", "天", "人",
-        "万",
+        "", "元", "块", "块钱", "rmb", "cny", "usd", "yuan", "dollars", "%", "折", "间", "晚",
+        "天", "人", "万",
     ];
     const JOINTS: [&str; 7] = ["--", "-", "~", "到", "至", "to", "and"];
     let between = between.trim();
@@ -179,7 +192,10 @@ pub(crate) mod tests {
 
     fn captured(text: &str, wanted: &[&str]) -> Vec<(f64, f64, f64, String)> {
         let mut units = Units::default();
-        let spec = NumberSpec { units: units.all(wanted.iter().map(|u| fold(u))), ..NumberSpec::default() };
+        let spec = NumberSpec {
+            units: units.all(wanted.iter().map(|u| fold(u))),
+            ..NumberSpec::default()
+        };
         let mut view = View::default();
         view.read_folded(text);
         let mut numbers = Numbers::default();
@@ -242,7 +258,8 @@ pub(crate) mod tests {
     #[test]
     fn a_discount_in_tenths_is_a_percentage_off() {
         let mut units = Units::default();
-        let spec = NumberSpec { units: units.all(["折".into(), "%".into()]), ..NumberSpec::default() };
+        let spec =
+            NumberSpec { units: units.all(["折".into(), "%".into()]), ..NumberSpec::default() };
         let mut view = View::default();
         view.read_folded("打85折 8.5折 15% 八五折 百分之十五");
         let mut numbers = Numbers::default();
@@ -257,10 +274,12 @@ pub(crate) mod tests {
 
     #[test]
     fn both_ends_of_a_range_are_told_with_the_range() {
-        for text in ["400-450元", "400元到450元", "¥400 - 450", "400~450元", "between 400 and 450 yuan"]
+        for text in
+            ["400-450元", "400元到450元", "¥400 - 450", "400~450元", "between 400 and 450 yuan"]
         {
             let found = captured(text, &["元", "¥", "yuan"]);
-            let ends: Vec<_> = found.iter().map(|(value, low, high, _)| (*value, *low, *high)).collect();
+            let ends: Vec<_> =
+                found.iter().map(|(value, low, high, _)| (*value, *low, *high)).collect();
             assert_eq!(ends, [(400.0, 400.0, 450.0), (450.0, 400.0, 450.0)], "{text}");
         }
         let found = captured("四五百块", &["块"]);

@@ -229,7 +229,8 @@ impl Date {
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split('-');
         let mut part = |len: usize| -> Option<i64> {
-            let digits = parts.next().filter(|p| p.len() == len && p.bytes().all(|b| b.is_ascii_digit()))?;
+            let digits =
+                parts.next().filter(|p| p.len() == len && p.bytes().all(|b| b.is_ascii_digit()))?;
             digits.parse().ok()
         };
         let (year, month, day) = (part(4)?, part(2)?, part(2)?);

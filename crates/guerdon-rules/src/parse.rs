@@ -14,22 +14,27 @@ use crate::yaml::{self, At, Yaml};
 
 pub(crate) const PACK_KEYS: &[&str] = &["pack", "about", "version", "language", "rules"];
 pub(crate) const RULE_KEYS: &[&str] = &[
-    "id", "about", "points", "per", "cap", "veto", "shadow", "severity", "tags", "expires", "on", "when",
-    "match", "check", "where", "examples",
+    "id", "about", "points", "per", "cap", "veto", "shadow", "severity", "tags", "expires", "on",
+    "when", "match", "check", "where", "examples",
 ];
 pub(crate) const ON_KEYS: &[&str] = &["role", "turn"];
 pub(crate) const EXAMPLES_KEYS: &[&str] = &["hits", "misses"];
 pub(crate) const EXAMPLE_KEYS: &[&str] = &["text", "context", "before"];
 pub(crate) const MESSAGE_KEYS: &[&str] = &["role", "content"];
-pub(crate) const ROLES: [(&str, Role); 4] =
-    [("assistant", Role::Assistant), ("user", Role::User), ("system", Role::System), ("tool", Role::Tool)];
+pub(crate) const ROLES: [(&str, Role); 4] = [
+    ("assistant", Role::Assistant),
+    ("user", Role::User),
+    ("system", Role::System),
+    ("tool", Role::Tool),
+];
 pub(crate) const TURNS: [(&str, Turn); 4] = [
     ("current", Turn::Current),
     ("previous", Turn::Previous),
     ("any", Turn::Any),
     ("dialogue", Turn::Dialogue),
 ];
-pub(crate) const SEVERITIES: [(&str, ()); 4] = [("info", ()), ("minor", ()), ("major", ()), ("critical", ())];
+pub(crate) const SEVERITIES: [(&str, ()); 4] =
+    [("info", ()), ("minor", ()), ("major", ()), ("critical", ())];
 
 /// Longest pack, in bytes: far beyond any written by hand, short enough that compiling stays quick.
 const MAX_BYTES: usize = 2 * 1024 * 1024;
@@ -40,7 +45,10 @@ const MAX_POINTS: f64 = 10_000.0;
 pub(crate) fn parse(text: &str) -> (Option<Pack>, Vec<Finding>) {
     if text.len() > MAX_BYTES {
         let message = format!("the pack is {} bytes long; at most {MAX_BYTES}", text.len());
-        return (None, vec![Finding::new(Code::TooLarge, 0..0, message).help("split it into several packs")]);
+        return (
+            None,
+            vec![Finding::new(Code::TooLarge, 0..0, message).help("split it into several packs")],
+        );
     }
     let tree = match yaml::read(text) {
         Ok(tree) => tree,
@@ -58,8 +66,9 @@ impl Reader {
         let about = fields.get("about").and_then(|node| self.text(node));
         let version = fields.get("version").and_then(|node| self.whole(node, 0)).map(|v| v as u64);
         let language = fields.get("language").map(|node| self.languages(node)).unwrap_or_default();
-        let nodes =
-            self.need(fields, "rules", "the pack", &tree.span).map_or(&[][..], |node| self.list(node));
+        let nodes = self
+            .need(fields, "rules", "the pack", &tree.span)
+            .map_or(&[][..], |node| self.list(node));
         let rules = nodes.iter().filter_map(|node| self.rule(node)).collect();
         Some(Pack { id: id?, about, version, language, rules })
     }
@@ -68,7 +77,11 @@ impl Reader {
         let value = self.text(node)?;
         let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         if value.is_empty() || value.len() > 64 || !value.chars().all(good) {
-            self.bad(&node.span, "an id is lower-case letters, digits and hyphens", "such as internal-words");
+            self.bad(
+                &node.span,
+                "an id is lower-case letters, digits and hyphens",
+                "such as internal-words",
+            );
             return None;
         }
         Some(At { value, span: node.span.clone() })
@@ -85,7 +98,8 @@ impl Reader {
         let fields = self.fields(node, "a rule", RULE_KEYS)?;
         let id = self.need(fields, "id", "the rule", &node.span).and_then(|node| self.id(node));
         let at = id.as_ref().map_or_else(|| node.span.clone(), |id| id.span.clone());
-        let points = self.need(fields, "points", "the rule", &at).and_then(|node| self.points(node));
+        let points =
+            self.need(fields, "points", "the rule", &at).and_then(|node| self.points(node));
         let (per_hit, cap) = self.cap(fields, points);
         if let Some(node) = fields.get("severity") {
             self.choice(node, &SEVERITIES);
@@ -101,7 +115,8 @@ impl Reader {
         let (veto, shadow) = (flag(self, "veto"), flag(self, "shadow"));
         let expires = fields.get("expires").and_then(|node| self.date(node));
         let on = fields.get("on").map_or(Some(ASSISTANT), |node| self.on(node));
-        let (hits, misses) = fields.get("examples").map(|node| self.examples(node)).unwrap_or_default();
+        let (hits, misses) =
+            fields.get("examples").map(|node| self.examples(node)).unwrap_or_default();
         Some(Rule {
             id: id?,
             about: fields
@@ -127,7 +142,11 @@ impl Reader {
     fn points(&mut self, node: &At<Yaml>) -> Option<f64> {
         let points = self.number(node)?;
         if points.abs() > MAX_POINTS {
-            self.bad(&node.span, format!("{points} points"), format!("from -{MAX_POINTS} to {MAX_POINTS}"));
+            self.bad(
+                &node.span,
+                format!("{points} points"),
+                format!("from -{MAX_POINTS} to {MAX_POINTS}"),
+            );
             return None;
         }
         Some(points)
@@ -138,7 +157,8 @@ impl Reader {
         let cap = fields
             .get("cap")
             .and_then(|node| self.points(node).map(|value| At { value, span: node.span.clone() }));
-        let per = fields.get("per").and_then(|node| self.choice(node, &[("hit", true), ("turn", false)]));
+        let per =
+            fields.get("per").and_then(|node| self.choice(node, &[("hit", true), ("turn", false)]));
         if let (Some(cap), Some(points)) = (&cap, points) {
             if cap.value * points < 0.0 || cap.value.abs() < points.abs() {
                 let message = format!("a cap of {} with {points} points a hit", cap.value);
@@ -161,15 +181,21 @@ impl Reader {
         let text = self.text(node)?;
         let date = Date::parse(&text);
         if date.is_none() {
-            self.bad(&node.span, format!("`{text}` is no date"), "year-month-day, such as 2027-01-31");
+            self.bad(
+                &node.span,
+                format!("`{text}` is no date"),
+                "year-month-day, such as 2027-01-31",
+            );
         }
         date.map(|value| At { value, span: node.span.clone() })
     }
 
     fn on(&mut self, node: &At<Yaml>) -> Option<On> {
         let fields = self.fields(node, "`on`", ON_KEYS)?;
-        let role = fields.get("role").map_or(Some(ASSISTANT.role), |node| self.choice(node, &ROLES));
-        let turn = fields.get("turn").map_or(Some(ASSISTANT.turn), |node| self.choice(node, &TURNS));
+        let role =
+            fields.get("role").map_or(Some(ASSISTANT.role), |node| self.choice(node, &ROLES));
+        let turn =
+            fields.get("turn").map_or(Some(ASSISTANT.turn), |node| self.choice(node, &TURNS));
         Some(On { role: role?, turn: turn? })
     }
 
@@ -182,8 +208,10 @@ impl Reader {
     }
 
     fn condition(&mut self, key: &At<String>, value: &At<Yaml>) -> Option<Condition> {
-        let path =
-            key.value.strip_prefix("context.").filter(|path| path.split('.').all(|part| !part.is_empty()));
+        let path = key
+            .value
+            .strip_prefix("context.")
+            .filter(|path| path.split('.').all(|part| !part.is_empty()));
         let Some(path) = path else {
             let message = format!("`{}` is no context value", key.value);
             self.bad(&key.span, message, format!("write `context.{}`", key.value));
@@ -194,7 +222,11 @@ impl Reader {
             _ => vec![self.scalar(value)?],
         };
         if values.is_empty() {
-            self.bad(&value.span, "no value is allowed, so the rule can never hit", "list the values");
+            self.bad(
+                &value.span,
+                "no value is allowed, so the rule can never hit",
+                "list the values",
+            );
             return None;
         }
         Some(Condition { path: path.split('.').map(str::to_owned).collect(), values })
@@ -229,10 +261,11 @@ impl Reader {
         let fields = self.fields(node, "an example", EXAMPLE_KEYS)?;
         let node = self.need(fields, "text", "the example", &span)?;
         let text = self.text(node)?;
-        let context = fields.get("context").map_or_else(Context::new, |node| match json(&node.value) {
-            Json::Object(map) => map,
-            _ => self.wrong(node, "`context` is a mapping").unwrap_or_default(),
-        });
+        let context =
+            fields.get("context").map_or_else(Context::new, |node| match json(&node.value) {
+                Json::Object(map) => map,
+                _ => self.wrong(node, "`context` is a mapping").unwrap_or_default(),
+            });
         let before = fields.get("before").map_or(&[][..], |node| self.list(node));
         let before = before.iter().filter_map(|node| self.message(node, &span)).collect();
         Some(Example { span: node.span.clone(), text, context, before })
@@ -240,8 +273,10 @@ impl Reader {
 
     fn message(&mut self, node: &At<Yaml>, at: &Range<usize>) -> Option<Message> {
         let fields = self.fields(node, "a message", MESSAGE_KEYS)?;
-        let role = self.need(fields, "role", "the message", at).and_then(|node| self.choice(node, &ROLES));
-        let content = self.need(fields, "content", "the message", at).and_then(|node| self.text(node));
+        let role =
+            self.need(fields, "role", "the message", at).and_then(|node| self.choice(node, &ROLES));
+        let content =
+            self.need(fields, "content", "the message", at).and_then(|node| self.text(node));
         Some(Message::new(role?, content?))
     }
 }
@@ -255,8 +290,8 @@ fn json(value: &Yaml) -> Json {
         Yaml::Number(value) => Json::from(*value),
         Yaml::Text(text) => Json::from(text.as_str()),
         Yaml::List(items) => items.iter().map(|item| json(&item.value)).collect(),
-        Yaml::Map(entries) => {
-            Json::Object(entries.iter().map(|(key, value)| (key.value.clone(), json(&value.value))).collect())
-        }
+        Yaml::Map(entries) => Json::Object(
+            entries.iter().map(|(key, value)| (key.value.clone(), json(&value.value))).collect(),
+        ),
     }
 }

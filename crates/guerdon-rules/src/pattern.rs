@@ -90,7 +90,9 @@ impl PatternError {
 
     fn syntax(error: &regex_syntax::Error) -> Self {
         let (span, message, help) = match error {
-            regex_syntax::Error::Parse(error) => (error.span(), error.kind().to_string(), help(error.kind())),
+            regex_syntax::Error::Parse(error) => {
+                (error.span(), error.kind().to_string(), help(error.kind()))
+            }
             regex_syntax::Error::Translate(error) => {
                 (error.span(), error.kind().to_string(), "docs/rules.md says what a regex may hold")
             }
@@ -115,7 +117,9 @@ const fn help(kind: &ErrorKind) -> &'static str {
         ErrorKind::RepetitionMissing | ErrorKind::RepetitionCountUnclosed => {
             "a `*`, `+`, `?` or `{` that is meant as a character is written with a backslash before it"
         }
-        ErrorKind::EscapeUnrecognized => "a backslash that is meant as a character is written `\\\\`",
+        ErrorKind::EscapeUnrecognized => {
+            "a backslash that is meant as a character is written `\\\\`"
+        }
         _ => "docs/rules.md says what a regex may hold",
     }
 }
@@ -126,7 +130,9 @@ pub(crate) fn parse(pattern: &str, fold: bool) -> Result<Hir, PatternError> {
     // As written first, so that an error quotes what the author wrote.
     let parsed = syntax::parse_with(pattern, &config);
     let parsed = match parsed {
-        Ok(_) if fold && !pattern.is_ascii() => syntax::parse_with(&rewrite::fold_pattern(pattern), &config),
+        Ok(_) if fold && !pattern.is_ascii() => {
+            syntax::parse_with(&rewrite::fold_pattern(pattern), &config)
+        }
         other => other,
     };
     parsed.map(|hir| rewrite::rewrite(&hir, fold)).map_err(|error| PatternError::syntax(&error))
@@ -139,12 +145,14 @@ pub(crate) fn regex(hir: &Hir) -> Result<meta::Regex, PatternError> {
         .onepass_size_limit(Some(64 * 1024))
         .dfa_size_limit(Some(64 * 1024))
         .hybrid_cache_capacity(MAX_CACHE_BYTES);
-    meta::Builder::new().configure(config).build_from_hir(hir).map_err(|error| match error.size_limit() {
-        Some(limit) => PatternError::whole(
-            format!("needs more than {} KiB when compiled", limit / 1024),
-            "lower its counted repetitions, such as {500}",
-        ),
-        None => PatternError::whole(error.to_string(), "say it more simply"),
+    meta::Builder::new().configure(config).build_from_hir(hir).map_err(|error| {
+        match error.size_limit() {
+            Some(limit) => PatternError::whole(
+                format!("needs more than {} KiB when compiled", limit / 1024),
+                "lower its counted repetitions, such as {500}",
+            ),
+            None => PatternError::whole(error.to_string(), "say it more simply"),
+        }
     })
 }
 
@@ -180,9 +188,9 @@ impl Pattern {
             _ => None,
         };
         Ok(Self {
-            captures: regex
-                .as_ref()
-                .is_some_and(|regex| regex.group_info().to_index(PatternID::ZERO, "value").is_some()),
+            captures: regex.as_ref().is_some_and(|regex| {
+                regex.group_info().to_index(PatternID::ZERO, "value").is_some()
+            }),
             regex,
             anchored,
             places,
@@ -194,7 +202,8 @@ impl Pattern {
     }
 
     fn places(atoms: Vec<Atom>, plan: &mut impl Register) -> Places {
-        let near = atoms.iter().all(|atom| atom.before[1].is_some_and(|most| most <= atoms::MAX_BEFORE));
+        let near =
+            atoms.iter().all(|atom| atom.before[1].is_some_and(|most| most <= atoms::MAX_BEFORE));
         // Literals at one distance share a leaf.
         let mut groups: Vec<([Option<usize>; 2], bool, Vec<String>)> = Vec::new();
         for atom in atoms {
@@ -312,8 +321,9 @@ impl Pattern {
 
 /// An anchored DFA, if it fits.
 fn dense(hir: &Hir) -> Option<dense::DFA<Vec<u32>>> {
-    let config =
-        thompson::Config::new().nfa_size_limit(Some(MAX_BYTES)).which_captures(thompson::WhichCaptures::None);
+    let config = thompson::Config::new()
+        .nfa_size_limit(Some(MAX_BYTES))
+        .which_captures(thompson::WhichCaptures::None);
     let nfa = thompson::Compiler::new().configure(config).build_from_hir(hir).ok()?;
     let config = dense::Config::new()
         .match_kind(MatchKind::LeftmostFirst)

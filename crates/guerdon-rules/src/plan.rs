@@ -31,6 +31,7 @@ impl Plan {
 
     /// Bytes on the heap that grow with the packs, caches aside.
     pub(crate) fn memory(&self) -> usize {
-        self.scanner.needles.memory() + self.rules.iter().map(|rule| rule.matcher.memory()).sum::<usize>()
+        self.scanner.needles.memory()
+            + self.rules.iter().map(|rule| rule.matcher.memory()).sum::<usize>()
     }
 }

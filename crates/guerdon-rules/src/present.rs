@@ -55,8 +55,8 @@ impl Present {
 
     /// How much of everything it covers; a smaller set is the better gate.
     pub(crate) const fn breadth(self) -> u32 {
-        let common =
-            (self.ascii & (LETTERS | DIGITS | 1 << b' ')).count_ones() + (self.wide >> 63) as u32 * 8;
+        let common = (self.ascii & (LETTERS | DIGITS | 1 << b' ')).count_ones()
+            + (self.wide >> 63) as u32 * 8;
         self.ascii.count_ones() + self.wide.count_ones() + 8 * common
     }
 
@@ -73,7 +73,8 @@ impl Present {
         match class {
             Class::Unicode(class) => Self::of_unicode(class),
             Class::Bytes(class) => class.ranges().iter().fold(Self::default(), |set, range| {
-                (range.start()..=range.end()).fold(set, |set, byte| set.union(Self::of(char::from(byte))))
+                (range.start()..=range.end())
+                    .fold(set, |set, byte| set.union(Self::of(char::from(byte))))
             }),
         }
     }

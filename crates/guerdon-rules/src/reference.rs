@@ -37,7 +37,8 @@ impl Reference {
     /// Rules with anything but `match` on the scored turn are passed over, and so are packs that cannot be read.
     #[must_use]
     pub fn new(packs: &[PackText]) -> Self {
-        let read = packs.iter().filter_map(|pack| parse::parse(&pack.text).0).flat_map(|pack| pack.rules);
+        let read =
+            packs.iter().filter_map(|pack| parse::parse(&pack.text).0).flat_map(|pack| pack.rules);
         let with_condition = |rule: Rule| {
             let condition = match &rule.condition {
                 Some(text) => Some(Expr::parse(&text.value, &[]).ok()?),
@@ -101,7 +102,11 @@ struct Hits {
 }
 
 impl<'a> Naive<'a> {
-    fn new(original: &'a str, context: &'a Context, regexes: &'a HashMap<(String, bool), Regex>) -> Self {
+    fn new(
+        original: &'a str,
+        context: &'a Context,
+        regexes: &'a HashMap<(String, bool), Regex>,
+    ) -> Self {
         let (mut folded, mut origin) = (String::new(), Vec::new());
         for (index, c) in original.chars().enumerate() {
             for f in normalise::fold(c.encode_utf8(&mut [0; 4])).chars() {
@@ -135,7 +140,10 @@ impl<'a> Naive<'a> {
         if ranges.len() < count {
             return Hits::default();
         }
-        Hits { yes: !ranges.is_empty(), spans: ranges.iter().map(|range| self.span(fold, range)).collect() }
+        Hits {
+            yes: !ranges.is_empty(),
+            spans: ranges.iter().map(|range| self.span(fold, range)).collect(),
+        }
     }
 
     fn test(&self, test: &Test, condition: Option<&Expr>) -> Option<Hits> {
@@ -192,7 +200,9 @@ impl<'a> Naive<'a> {
             let word = if fold { normalise::fold(word) } else { word.clone() };
             ranges.extend(everywhere(text, &word));
             if let (true, Some(bare)) = (fold, normalise::skeleton(&word)) {
-                ranges.extend(everywhere(loose.text(), &bare).filter_map(|at| loose.disguised(text, &at)));
+                ranges.extend(
+                    everywhere(loose.text(), &bare).filter_map(|at| loose.disguised(text, &at)),
+                );
             }
         }
         ranges
@@ -213,8 +223,11 @@ impl<'a> Naive<'a> {
             }
         }
         let leaf = |words: &[String], leaf| (!words.is_empty()).then_some(leaf);
-        let near =
-            Near { one: leaf(&nearby.near, 0), none: leaf(&nearby.not_near, 1), within: nearby.within };
+        let near = Near {
+            one: leaf(&nearby.near, 0),
+            none: leaf(&nearby.not_near, 1),
+            within: nearby.within,
+        };
         (near, found)
     }
 
@@ -224,15 +237,17 @@ impl<'a> Naive<'a> {
         let (near, found) = self.near(&wanted.near);
         let spec = NumberSpec { units: units.all(folded(&wanted.unit)), near, optional: false };
         let digit = |at: usize| text.as_bytes().get(at).is_some_and(u8::is_ascii_digit);
-        let starts =
-            text.char_indices().filter(|(at, _)| !digit(*at) || !at.checked_sub(1).is_some_and(digit));
+        let starts = text
+            .char_indices()
+            .filter(|(at, _)| !digit(*at) || !at.checked_sub(1).is_some_and(digit));
         let places: Vec<u32> = starts.filter_map(|(at, _)| u32::try_from(at).ok()).collect();
         let mut numbers = number::Numbers::default();
         numbers.scan(text, &places, &units);
         let captures = spec.captures(text, &numbers, &units, &found);
         let fits = captures.filter(|capture| {
-            condition
-                .is_none_or(|expr| expr.truth(Facts::of(self.context).with_capture(capture)) == Truth::Yes)
+            condition.is_none_or(|expr| {
+                expr.truth(Facts::of(self.context).with_capture(capture)) == Truth::Yes
+            })
         });
         let ranges: Vec<Range<usize>> = fits.map(|capture| capture.bytes).collect();
         self.hits(true, &ranges, count)

@@ -76,7 +76,8 @@ impl Report {
     /// As `Display`, in a terminal's colours.
     #[must_use]
     pub fn coloured(&self) -> String {
-        let drawn: Vec<String> = self.drawn.iter().map(|drawn| format!("{}\n", drawn.coloured)).collect();
+        let drawn: Vec<String> =
+            self.drawn.iter().map(|drawn| format!("{}\n", drawn.coloured)).collect();
         drawn.join("\n")
     }
 
@@ -278,7 +279,8 @@ fn draw(name: &str, place: &Place<'_>, finding: &Finding) -> Drawn {
         caret = caret.label(label.as_str());
     }
     let snippet = Snippet::source(place.text).line_start(place.line).path(name).annotation(caret);
-    let mut group = level.primary_title(finding.message.as_str()).id(finding.code.as_str()).element(snippet);
+    let mut group =
+        level.primary_title(finding.message.as_str()).id(finding.code.as_str()).element(snippet);
     if let Some(help) = &finding.help {
         group = group.element(Level::HELP.message(help.as_str()));
     }
@@ -294,7 +296,10 @@ mod tests {
     fn a_report_quotes_the_line_and_points_at_the_word() {
         let pack = PackText { name: "rules/x.yaml".into(), text: "pack: x\npionts: 3\n".into() };
         let mut report = Report::default();
-        report.extend(&pack, vec![Finding::new(Code::UnknownKey, 8..14, "no key `pionts`").help("`points`")]);
+        report.extend(
+            &pack,
+            vec![Finding::new(Code::UnknownKey, 8..14, "no key `pionts`").help("`points`")],
+        );
         let drawn = report.to_string();
         assert!(drawn.contains("error[R002]: no key `pionts`"), "{drawn}");
         assert!(drawn.contains("rules/x.yaml:2:1"), "{drawn}");

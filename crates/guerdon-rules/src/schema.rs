@@ -334,7 +334,8 @@ mod tests {
     fn the_schema_and_the_parser_know_the_same_keys() {
         let schema: Json = serde_json::from_str(&json_schema()).unwrap();
         let keys = |shape: &Json| -> Vec<String> {
-            let mut keys: Vec<String> = shape["properties"].as_object().unwrap().keys().cloned().collect();
+            let mut keys: Vec<String> =
+                shape["properties"].as_object().unwrap().keys().cloned().collect();
             keys.sort();
             keys
         };

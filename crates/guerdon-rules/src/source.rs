@@ -64,8 +64,9 @@ impl RulesSource {
             .iter()
             .map(|rule| format!("{}/{}: {}", rule.pack, rule.rule, rule.detail))
             .collect();
-        let abstained = (!undecided.is_empty())
-            .then(|| Abstained::new(self.id.clone(), AbstainWhy::MissingContext, undecided.join("; ")));
+        let abstained = (!undecided.is_empty()).then(|| {
+            Abstained::new(self.id.clone(), AbstainWhy::MissingContext, undecided.join("; "))
+        });
         Signal::scored(Part::Rules(part)).and_abstained(abstained)
     }
 }

@@ -152,7 +152,9 @@ fn of(matcher: &Matcher) -> Vec<Trigger> {
     match matcher {
         Matcher::Literals { leaf, fold, .. } => vec![Trigger::Leaf { fold: *fold, leaf: *leaf }],
         Matcher::Regex { pattern, fold, .. } => match pattern.leaves() {
-            Some(leaves) => leaves.into_iter().map(|leaf| Trigger::Leaf { fold: *fold, leaf }).collect(),
+            Some(leaves) => {
+                leaves.into_iter().map(|leaf| Trigger::Leaf { fold: *fold, leaf }).collect()
+            }
             None => vec![Trigger::Gate { fold: *fold, gate: pattern.gate().clone() }],
         },
         Matcher::Number { spec, .. } => vec![number(spec)],
@@ -163,9 +165,12 @@ fn of(matcher: &Matcher) -> Vec<Trigger> {
             .min_by_key(|waits| waits.iter().map(Trigger::cost).sum::<usize>())
             .unwrap_or_else(|| vec![Trigger::Always]),
         Matcher::Any { matchers, .. } => matchers.iter().flat_map(of).collect(),
-        Matcher::Prices { prices, .. } => {
-            prices.leaves.first().map(|leaf| Trigger::Leaf { fold: true, leaf: *leaf }).into_iter().collect()
-        }
+        Matcher::Prices { prices, .. } => prices
+            .leaves
+            .first()
+            .map(|leaf| Trigger::Leaf { fold: true, leaf: *leaf })
+            .into_iter()
+            .collect(),
         Matcher::Arithmetic { numbers, .. } | Matcher::UnsupportedNumbers { numbers, .. } => {
             vec![number(numbers)]
         }

@@ -83,9 +83,9 @@ impl Raw {
             Self::Bool(value) => Yaml::Bool(value),
             Self::Number(value) => Yaml::Number(value),
             Self::Text(value) => Yaml::Text(value),
-            Self::List(items) => {
-                Yaml::List(items.into_iter().map(|i| i.value.placed(places, i.referenced)).collect())
-            }
+            Self::List(items) => Yaml::List(
+                items.into_iter().map(|i| i.value.placed(places, i.referenced)).collect(),
+            ),
             Self::Map(entries) => Yaml::Map(
                 entries
                     .into_iter()
@@ -151,11 +151,15 @@ impl<'de> Visitor<'de> for RawVisitor {
 
     fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Raw, E> {
         // Beyond 2^53 an f64 is not the number that was written; no pack needs one.
-        i32::try_from(value).map(|v| Raw::Number(f64::from(v))).map_err(|_| E::custom("number too large"))
+        i32::try_from(value)
+            .map(|v| Raw::Number(f64::from(v)))
+            .map_err(|_| E::custom("number too large"))
     }
 
     fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Raw, E> {
-        u32::try_from(value).map(|v| Raw::Number(f64::from(v))).map_err(|_| E::custom("number too large"))
+        u32::try_from(value)
+            .map(|v| Raw::Number(f64::from(v)))
+            .map_err(|_| E::custom("number too large"))
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Raw, E> {

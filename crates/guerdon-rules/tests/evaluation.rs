@@ -32,7 +32,10 @@ fn hits_add_up_to_the_cap_and_all_places_are_told() {
 
 #[test]
 fn a_rule_without_per_counts_once() {
-    assert_eq!(say("  - { id: a, points: -20, match: { any_of: [b] } }", "b b b", "{}").points, (-20).into());
+    assert_eq!(
+        say("  - { id: a, points: -20, match: { any_of: [b] } }", "b b b", "{}").points,
+        (-20).into()
+    );
 }
 
 #[test]
@@ -51,7 +54,11 @@ fn whole_words_only_when_asked() {
 
 #[test]
 fn a_shadow_rule_is_reported_and_not_counted() {
-    let part = say("  - { id: a, points: -20, shadow: true, veto: true, match: { any_of: [b] } }", "b", "{}");
+    let part = say(
+        "  - { id: a, points: -20, shadow: true, veto: true, match: { any_of: [b] } }",
+        "b",
+        "{}",
+    );
     assert!(part.hits.is_empty() && part.points == 0.into());
     assert_eq!(part.shadow.len(), 1);
 }
@@ -69,7 +76,10 @@ fn a_missing_fact_makes_a_rule_abstain_only_where_it_decides() {
     assert!(say(rule, "480元", r#"{"sop_stage": "probe"}"#).abstained.is_empty());
     assert!(say(rule, "好的", "{}").abstained.is_empty());
     let part = say(rule, "480元", r#"{"target_price": 420, "sop_stage": "close"}"#);
-    assert_eq!((part.hits[0].detail.as_deref(), &part.hits[0].spans[..]), (Some("480 元"), &[[0, 4]][..]));
+    assert_eq!(
+        (part.hits[0].detail.as_deref(), &part.hits[0].spans[..]),
+        (Some("480 元"), &[[0, 4]][..])
+    );
 }
 
 #[test]
@@ -78,7 +88,8 @@ fn all_any_not_and_count_compose() {
     assert_eq!(say(rule, "价格价格", "{}").hits.len(), 1);
     assert!(say(rule, "价格", "{}").hits.is_empty());
     assert!(say(rule, "价格价格，谢谢", "{}").hits.is_empty());
-    let rule = "  - { id: a, points: -1, match: { any: [{ any_of: [a] }, { any_of: [b] }], count: 2 } }";
+    let rule =
+        "  - { id: a, points: -1, match: { any: [{ any_of: [a] }, { any_of: [b] }], count: 2 } }";
     assert_eq!(say(rule, "a b", "{}").hits[0].spans, [[0, 1], [2, 3]]);
     assert!(say(rule, "b", "{}").hits.is_empty());
 }
@@ -86,11 +97,13 @@ fn all_any_not_and_count_compose() {
 #[test]
 fn wrong_sums_are_told_with_the_right_one() {
     let rule = "  - { id: a, points: -1, check: { arithmetic: {} } }";
-    for wrong in ["480 * 0.9 = 430元", "580元减480元等于90元", "480×9折=420", "100 plus 20 equals 130"]
+    for wrong in
+        ["480 * 0.9 = 430元", "580元减480元等于90元", "480×9折=420", "100 plus 20 equals 130"]
     {
         assert_eq!(say(rule, wrong, "{}").hits.len(), 1, "{wrong}");
     }
-    for right in ["480 * 0.9 = 432元", "580元减480元等于100元", "480×9折=432", "3楼 5号 7点", "480 * 0.9"]
+    for right in
+        ["480 * 0.9 = 432元", "580元减480元等于100元", "480×9折=432", "3楼 5号 7点", "480 * 0.9"]
     {
         assert!(say(rule, right, "{}").hits.is_empty(), "{right}");
     }
@@ -114,12 +127,16 @@ fn prices_must_fit_one_another() {
     assert_eq!(hits("净价四百元，卖价四百八"), 0);
     assert_eq!(hits("净价480元"), 0);
     assert_eq!(hits("卖价，净价580元，480元"), 0);
-    assert_eq!(say(rule, "卖价480元，净价400元", "{}").abstained[0].detail, "context.markup is missing");
+    assert_eq!(
+        say(rule, "卖价480元，净价400元", "{}").abstained[0].detail,
+        "context.markup is missing"
+    );
 }
 
 #[test]
 fn numbers_that_nobody_gave_are_found() {
-    let rule = "  - { id: a, points: -1, check: { unsupported_numbers: { unit: [元, 间], least: 10 } } }";
+    let rule =
+        "  - { id: a, points: -1, check: { unsupported_numbers: { unit: [元, 间], least: 10 } } }";
     let said = |text: &str| {
         let dialogue = rollout(
             &[(Role::User, "最多460元，剩五十间"), (Role::Assistant, text)],
@@ -147,11 +164,16 @@ fn markup_and_json_are_checked_as_wholes() {
 #[test]
 fn lengths_are_counted_in_characters_tokens_or_sentences() {
     let hits = |of: &str, text: &str| {
-        let rule = format!("  - {{ id: a, points: -1, check: {{ length: {{ of: {of}, max: 3 }} }} }}");
+        let rule =
+            format!("  - {{ id: a, points: -1, check: {{ length: {{ of: {of}, max: 3 }} }} }}");
         say(&rule, text, "{}").hits.len()
     };
     assert_eq!(
-        (hits("characters", "good"), hits("tokens", "good deal 吧"), hits("sentences", "a. b. c. d.")),
+        (
+            hits("characters", "good"),
+            hits("tokens", "good deal 吧"),
+            hits("sentences", "a. b. c. d.")
+        ),
         (1, 0, 1)
     );
 }
@@ -159,9 +181,11 @@ fn lengths_are_counted_in_characters_tokens_or_sentences() {
 #[test]
 fn a_word_in_disguise_is_counted_as_one() {
     let packs = packs("  - { id: a, points: -1, match: { any_of: [work order, 工单] } }");
-    let disguised =
-        |text: &str| packs.evaluate_turns(&rollout(&[(Role::Assistant, text)], "{}"), &[0])[0].disguised;
-    for hidden in ["our w0rk order", "our w o r k order", "工\u{200b}单", "工 單", "wоrk order", "𝐰ork order"]
+    let disguised = |text: &str| {
+        packs.evaluate_turns(&rollout(&[(Role::Assistant, text)], "{}"), &[0])[0].disguised
+    };
+    for hidden in
+        ["our w0rk order", "our w o r k order", "工\u{200b}单", "工 單", "wоrk order", "𝐰ork order"]
     {
         assert_eq!(disguised(hidden), 1, "{hidden}");
     }
@@ -180,7 +204,9 @@ fn the_ends_of_a_range_are_known_to_where() {
 #[test]
 fn a_latin_word_ends_where_chinese_begins() {
     assert_eq!(
-        say("  - { id: a, points: -1, match: { regex: '\\bdeal\\b' } }", "我们deal吧", "{}").hits.len(),
+        say("  - { id: a, points: -1, match: { regex: '\\bdeal\\b' } }", "我们deal吧", "{}")
+            .hits
+            .len(),
         1
     );
 }
@@ -188,8 +214,10 @@ fn a_latin_word_ends_where_chinese_begins() {
 #[test]
 fn on_says_which_messages_are_read() {
     use Role::{Assistant, User};
-    let dialogue =
-        rollout(&[(User, "工单"), (Assistant, "好"), (User, "x"), (Assistant, "工单"), (User, "工单")], "{}");
+    let dialogue = rollout(
+        &[(User, "工单"), (Assistant, "好"), (User, "x"), (Assistant, "工单"), (User, "工单")],
+        "{}",
+    );
     let hits = |on: &str| {
         let rule = format!("  - {{ id: a, points: -1, on: {on}, match: {{ any_of: [工单] }} }}");
         packs(&rule).evaluate(&dialogue, 3).hits

@@ -23,13 +23,19 @@ fn cases() -> Vec<Case> {
     let read = |line: &str| {
         let row: Value = serde_json::from_str(line).unwrap();
         let of = |key: &str| row[key].as_str().unwrap().to_owned();
-        Case { phrase: of("phrase"), text: of("text"), plain: of("plain"), transform: of("transform") }
+        Case {
+            phrase: of("phrase"),
+            text: of("text"),
+            plain: of("plain"),
+            transform: of("transform"),
+        }
     };
     text.lines().map(read).collect()
 }
 
 fn packs(phrase: &str, fold: bool) -> RulePacks {
-    let rule = format!("  - {{ id: a, points: -1, match: {{ any_of: ['{phrase}'], fold: {fold} }} }}");
+    let rule =
+        format!("  - {{ id: a, points: -1, match: {{ any_of: ['{phrase}'], fold: {fold} }} }}");
     let text = format!("pack: p\nrules:\n{rule}\n");
     RulePacks::compile(&[PackText { name: "p.yaml".into(), text }]).unwrap().0
 }
@@ -59,7 +65,8 @@ fn folding_catches_what_a_plain_search_misses() {
             missed.push(format!("{}: {:?} in {}", case.transform, case.phrase, case.text));
         }
     }
-    let [all, raw, folded] = caught.values().fold([0; 3], |sum, one| [0, 1, 2].map(|i| sum[i] + one[i]));
+    let [all, raw, folded] =
+        caught.values().fold([0; 3], |sum, one| [0, 1, 2].map(|i| sum[i] + one[i]));
     println!("{all} evasions: {raw} caught without folding, {folded} with");
     for (transform, [all, raw, folded]) in &caught {
         println!("{transform:>20} {all:>4} {raw:>4} {folded:>4}");

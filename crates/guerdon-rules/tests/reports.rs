@@ -24,7 +24,8 @@ fn pack(name: &str, text: &str) -> PackText {
 #[test]
 fn every_wrong_pack_earns_its_report() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/packs");
-    let mut paths: Vec<PathBuf> = folder.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut paths: Vec<PathBuf> =
+        folder.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.retain(|path| path.extension().is_some_and(|e| e == "yaml"));
     paths.sort();
     assert!(paths.len() >= 7);

@@ -19,7 +19,8 @@ fn read(path: &Path) -> String {
 }
 
 fn shipped() -> Vec<PackText> {
-    let mut paths: Vec<PathBuf> = folder().read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut paths: Vec<PathBuf> =
+        folder().read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.retain(|path| path.extension().is_some_and(|e| e == "yaml"));
     paths.sort();
     let name = |path: &Path| format!("rules/{}", path.file_name().unwrap().display());
@@ -27,7 +28,8 @@ fn shipped() -> Vec<PackText> {
 }
 
 fn loaded() -> RulePacks {
-    let (packs, report) = RulePacks::compile(&shipped()).unwrap_or_else(|report| panic!("{report}"));
+    let (packs, report) =
+        RulePacks::compile(&shipped()).unwrap_or_else(|report| panic!("{report}"));
     assert!(report.is_empty(), "{report}");
     packs
 }
@@ -68,7 +70,8 @@ fn the_committed_schema_is_the_generated_one() {
 #[test]
 fn the_source_scores_every_asked_turn_and_names_its_versions() {
     let source = RulesSource::new(Arc::new(loaded()));
-    let facts = r#"{"target_price": 420, "sop_stage": "close", "language": "zh", "currency": "CNY"}"#;
+    let facts =
+        r#"{"target_price": 420, "sop_stage": "close", "language": "zh", "currency": "CNY"}"#;
     let rollout = Rollout {
         messages: vec![
             Message::new(Role::Assistant, "按工单，我们的目标价是420"),
@@ -80,7 +83,9 @@ fn the_source_scores_every_asked_turn_and_names_its_versions() {
     };
     let mut future = source.score(Ask::new(&rollout, &[0, 2], None));
     let mut task = std::task::Context::from_waker(std::task::Waker::noop());
-    let std::task::Poll::Ready(signals) = future.as_mut().poll(&mut task) else { panic!("rules never wait") };
+    let std::task::Poll::Ready(signals) = future.as_mut().poll(&mut task) else {
+        panic!("rules never wait")
+    };
     let rules: Vec<Vec<String>> = signals
         .iter()
         .map(|signal| match &signal.part {

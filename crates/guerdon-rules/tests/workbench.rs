@@ -37,7 +37,10 @@ fn examples_are_tests_and_a_failing_one_stops_none_of_the_others() {
     assert_eq!(failed, [false, true, false]);
     assert_eq!((results[1].line, results[1].rule.as_str()), (7, "a"));
     let tap = tap(&results);
-    assert!(tap.starts_with("TAP version 13\n1..3\nok 1 - p/a hits \"按工单说\"\nnot ok 2 - p/a"), "{tap}");
+    assert!(
+        tap.starts_with("TAP version 13\n1..3\nok 1 - p/a hits \"按工单说\"\nnot ok 2 - p/a"),
+        "{tap}"
+    );
     assert!(tap.contains("\\# word") && tap.contains("at: \"p.yaml:7\""), "{tap}");
     let junit = junit(&results);
     assert!(junit.contains("<testsuite name=\"p\" tests=\"3\" failures=\"1\">"), "{junit}");
@@ -69,8 +72,11 @@ fn a_diff_tells_what_each_rule_gained_and_lost() {
     let diff = old.diff(&new, &rollouts);
     assert_eq!((diff.turns, diff.changed), (3, 2));
     assert_eq!([diff.before, diff.after].map(f64::to_bits), [-3.0_f64, -8.0].map(f64::to_bits));
-    let told: Vec<(&str, [usize; 3])> =
-        diff.rules.iter().map(|rule| (rule.rule.as_str(), [rule.gained, rule.lost, rule.repriced])).collect();
+    let told: Vec<(&str, [usize; 3])> = diff
+        .rules
+        .iter()
+        .map(|rule| (rule.rule.as_str(), [rule.gained, rule.lost, rule.repriced]))
+        .collect();
     assert_eq!(told, [("p/a", [0, 0, 1]), ("p/c", [1, 0, 0]), ("p/b", [0, 1, 0])]);
     assert_eq!((diff.examples[0].rollout, diff.examples[1].rollout), (0, 2));
     assert!(old.diff(&old, &rollouts).rules.is_empty());
@@ -101,8 +107,11 @@ fn a_tidy_pack_says_the_same_and_keeps_its_comments() {
 
 #[test]
 fn a_draft_is_a_rule_that_hits_its_bad_case() {
-    let mut bad =
-        rollout(&[(Role::Assistant, "好的"), (Role::User, "嗯"), (Role::Assistant, "it's 工单:\n 'now'")]);
+    let mut bad = rollout(&[
+        (Role::Assistant, "好的"),
+        (Role::User, "嗯"),
+        (Role::Assistant, "it's 工单:\n 'now'"),
+    ]);
     bad.context = serde_json::from_str(r#"{"sop_stage": "close", "list": [1]}"#).unwrap();
     let rule = draft(BadCase { rollout: &bad, turn: 2, phrase: "工单", id: None }).unwrap();
     let (packs, report) = RulePacks::compile(&pack(&format!("pack: p\nabout: P.\nrules:\n{rule}")))

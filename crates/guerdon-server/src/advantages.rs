@@ -23,16 +23,26 @@ impl Siblings {
     /// # Errors
     /// [`Invalid`] if the estimator is unknown or a rollout names no group.
     pub(crate) fn new(asked: &AdvantagesRequest, rollouts: &[Rollout]) -> Result<Self, Invalid> {
-        let estimator: Estimator = asked.estimator.parse().map_err(|error: guerdon_optim::OptimError| {
-            Invalid::new(ProblemCode::InvalidRequest, "/advantages/estimator", error.to_string())
-        })?;
+        let estimator: Estimator =
+            asked.estimator.parse().map_err(|error: guerdon_optim::OptimError| {
+                Invalid::new(
+                    ProblemCode::InvalidRequest,
+                    "/advantages/estimator",
+                    error.to_string(),
+                )
+            })?;
         let mut numbers: HashMap<&GroupId, usize> = HashMap::new();
         let mut groups = Vec::with_capacity(rollouts.len());
         for (index, rollout) in rollouts.iter().enumerate() {
             let group = rollout.group.as_ref().ok_or_else(|| {
-                let detail = "advantages compare the samples of one prompt, and this rollout names no group";
-                Invalid::new(ProblemCode::InvalidRequest, format!("/rollouts/{index}/group"), detail)
-                    .hint("give all samples of one prompt the same `group`, or leave `advantages` out")
+                let detail =
+                    "advantages compare the samples of one prompt, and this rollout names no group";
+                Invalid::new(
+                    ProblemCode::InvalidRequest,
+                    format!("/rollouts/{index}/group"),
+                    detail,
+                )
+                .hint("give all samples of one prompt the same `group`, or leave `advantages` out")
             })?;
             let next = numbers.len();
             groups.push(*numbers.entry(group).or_insert(next));
@@ -62,8 +72,10 @@ impl Siblings {
         // Sums round by their order, and that of arrival is chance.
         complete.sort_unstable_by_key(|scored| scored.index);
         let rewards: Vec<_> = complete.iter().map(|s| s.result.reward.map(Finite::get)).collect();
-        let groups: Vec<_> =
-            complete.iter().map(|s| self.groups.get(s.index).copied().unwrap_or_default()).collect();
+        let groups: Vec<_> = complete
+            .iter()
+            .map(|s| self.groups.get(s.index).copied().unwrap_or_default())
+            .collect();
         match advantages(self.estimator, &rewards, &groups) {
             Ok(advantages) => {
                 for (scored, advantage) in complete.iter_mut().zip(advantages) {
@@ -89,8 +101,13 @@ mod tests {
 
     fn scored(index: usize, reward: Option<i32>) -> Scored {
         let reward = reward.map(Finite::from);
-        let result =
-            RolloutResult { id: "x".into(), reward, advantage: None, turns: Vec::new(), error: None };
+        let result = RolloutResult {
+            id: "x".into(),
+            reward,
+            advantage: None,
+            turns: Vec::new(),
+            error: None,
+        };
         Scored { index, result, usage: Usage::default() }
     }
 
@@ -120,7 +137,8 @@ mod tests {
 
     #[test]
     fn a_group_leaves_when_it_is_complete_and_the_abstained_is_no_sibling() {
-        let mut siblings = Siblings::new(&asked("dr_grpo"), &rollouts(&["a", "b", "a", "a"])).unwrap();
+        let mut siblings =
+            Siblings::new(&asked("dr_grpo"), &rollouts(&["a", "b", "a", "a"])).unwrap();
         assert!(siblings.push(scored(0, Some(1))).is_empty());
         assert_eq!(siblings.push(scored(1, Some(9))).len(), 1);
         assert!(siblings.push(scored(3, None)).is_empty());
@@ -139,8 +157,14 @@ mod tests {
 
     #[test]
     fn an_unknown_estimator_and_a_missing_group_are_pointed_at() {
-        assert_eq!(Siblings::new(&asked("grop"), &[]).unwrap_err().pointer, "/advantages/estimator");
+        assert_eq!(
+            Siblings::new(&asked("grop"), &[]).unwrap_err().pointer,
+            "/advantages/estimator"
+        );
         let ungrouped = [Rollout::default()];
-        assert_eq!(Siblings::new(&asked("grpo"), &ungrouped).unwrap_err().pointer, "/rollouts/0/group");
+        assert_eq!(
+            Siblings::new(&asked("grpo"), &ungrouped).unwrap_err().pointer,
+            "/rollouts/0/group"
+        );
     }
 }

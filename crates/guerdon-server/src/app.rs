@@ -27,8 +27,10 @@ use crate::state::App;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Every reply tells it, so that a client of another wire fails with a clear word.
-const VERSION: (HeaderName, HeaderValue) =
-    (HeaderName::from_static("guerdon-version"), HeaderValue::from_static(env!("CARGO_PKG_VERSION")));
+const VERSION: (HeaderName, HeaderValue) = (
+    HeaderName::from_static("guerdon-version"),
+    HeaderValue::from_static(env!("CARGO_PKG_VERSION")),
+);
 
 #[derive(utoipa::OpenApi)]
 #[openapi(info(
@@ -67,7 +69,8 @@ pub fn openapi_json() -> Result<String, serde_json::Error> {
 pub(crate) fn router(app: App) -> Router {
     let (routes, document) = documented();
     // Lines of a stream must leave as they become final; a compressor would hold them.
-    let compressible = SizeAbove::new(1_024).and(NotForContentType::const_new("application/x-ndjson"));
+    let compressible =
+        SizeAbove::new(1_024).and(NotForContentType::const_new("application/x-ndjson"));
     // Clients that put paths of their own behind a URL drop its query string, but keep what stands before it.
     let (with_profile, _) = adapters::routes().split_for_parts();
     routes
@@ -75,7 +78,8 @@ pub(crate) fn router(app: App) -> Router {
         .merge(utoipa_swagger_ui::SwaggerUi::new("/docs").url("/openapi.json", document))
         .fallback(async || {
             ApiError::from(
-                Problem::new(ProblemCode::NotFound, "there is nothing at this path").hint("see /docs"),
+                Problem::new(ProblemCode::NotFound, "there is nothing at this path")
+                    .hint("see /docs"),
             )
         })
         .method_not_allowed_fallback(async || {
@@ -109,8 +113,13 @@ async fn hall(State(app): State<App>, mut request: Request, next: Next) -> Respo
         .headers()
         .get(&REQUEST_ID)
         .and_then(|value| value.to_str().ok())
-        .filter(|id| (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic()))
-        .map_or_else(|| RequestId::from(uuid::Uuid::now_v7().simple().to_string()), RequestId::from);
+        .filter(|id| {
+            (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
+        })
+        .map_or_else(
+            || RequestId::from(uuid::Uuid::now_v7().simple().to_string()),
+            RequestId::from,
+        );
     let route = request
         .extensions()
         .get::<MatchedPath>()
@@ -125,7 +134,12 @@ async fn hall(State(app): State<App>, mut request: Request, next: Next) -> Respo
             response.headers_mut().insert(REQUEST_ID, value);
         }
         let took = started.elapsed();
-        app.engine.metrics().request(&route, method_label(&method), response.status().as_u16(), took);
+        app.engine.metrics().request(
+            &route,
+            method_label(&method),
+            response.status().as_u16(),
+            took,
+        );
         tracing::debug!(http.status = response.status().as_u16(), took = ?took, "Answered.");
         response
     }
@@ -154,7 +168,11 @@ fn scope_of(path: &str) -> Option<Scope> {
     }
 }
 
-async fn authorize(State(app): State<App>, mut request: Request, next: Next) -> Result<Response, ApiError> {
+async fn authorize(
+    State(app): State<App>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
     if let Some(scope) = scope_of(request.uri().path()) {
         let live = app.engine.live();
         let token = credentials::presented(request.headers(), request.uri());
@@ -163,7 +181,8 @@ async fn authorize(State(app): State<App>, mut request: Request, next: Next) -> 
         app.inbound.admit(caller).map_err(|wait| {
             let detail = "this caller sends more requests a second than it may";
             let hint = "send more rollouts a request, or raise `server.requests_per_second`";
-            ApiError::from(Problem::new(ProblemCode::RateLimited, detail).hint(hint)).retry_after(wait)
+            ApiError::from(Problem::new(ProblemCode::RateLimited, detail).hint(hint))
+                .retry_after(wait)
         })?;
         request.extensions_mut().insert(caller);
     }

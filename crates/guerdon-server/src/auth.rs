@@ -41,9 +41,10 @@ impl Auth {
         let mut tokens = Vec::new();
         for token in &config.tokens {
             let what = format!("token `{}` in [[auth.tokens]]", token.name);
-            let place = Place { what: &what, env: token.env.as_deref(), file: token.file.as_deref() };
-            let secret =
-                resolve(place, root, environment)?.ok_or(SecretError::Empty { what: what.clone() })?;
+            let place =
+                Place { what: &what, env: token.env.as_deref(), file: token.file.as_deref() };
+            let secret = resolve(place, root, environment)?
+                .ok_or(SecretError::Empty { what: what.clone() })?;
             tokens.push(Token { name: token.name.clone(), secret, scopes: token.scopes.clone() });
         }
         Ok(Self { tokens })
@@ -79,12 +80,13 @@ impl Auth {
         };
         // Digests are of equal length, so the comparison takes the same time whatever was sent.
         let digest = Sha256::digest(given.as_bytes());
-        let known = self
-            .tokens
-            .iter()
-            .find(|token| bool::from(Sha256::digest(token.secret.expose_secret().as_bytes()).ct_eq(&digest)));
+        let known = self.tokens.iter().find(|token| {
+            bool::from(Sha256::digest(token.secret.expose_secret().as_bytes()).ct_eq(&digest))
+        });
         match known {
-            None => Err(Box::new(Problem::new(ProblemCode::Unauthorized, "this token is not known"))),
+            None => {
+                Err(Box::new(Problem::new(ProblemCode::Unauthorized, "this token is not known")))
+            }
             Some(token) if token.scopes.contains(&scope) => Ok(Some(&token.name)),
             Some(token) => {
                 let detail = format!("token `{}` lacks the scope `{}`", token.name, scope.as_str());
@@ -132,7 +134,10 @@ mod tests {
     fn without_tokens_only_loopback_is_served_unless_said_so() {
         let open = Auth { tokens: Vec::new() };
         let everywhere = SocketAddr::from(([0, 0, 0, 0], 80));
-        assert!(open.check_listen(SocketAddr::from(([127, 0, 0, 1], 80)), &AuthConfig::default()).is_ok());
+        assert!(
+            open.check_listen(SocketAddr::from(([127, 0, 0, 1], 80)), &AuthConfig::default())
+                .is_ok()
+        );
         assert!(open.check_listen(everywhere, &AuthConfig::default()).is_err());
         let said_so = AuthConfig { insecure: true, ..AuthConfig::default() };
         assert!(open.check_listen(everywhere, &said_so).is_ok());

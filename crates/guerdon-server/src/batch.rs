@@ -9,7 +9,8 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, Stream, StreamExt as _, stream};
 use guerdon_fusion::Scorer;
 use guerdon_types::{
-    Invalid, Limits, Problem, ProblemCode, Rollout, RolloutId, RolloutResult, ScoreRequest, Usage, Versions,
+    Invalid, Limits, Problem, ProblemCode, Rollout, RolloutId, RolloutResult, ScoreRequest, Usage,
+    Versions,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -41,7 +42,11 @@ impl Batch {
     /// # Errors
     /// [`Invalid`] if the request as a whole cannot be served: it breaks a law of the wire, is too large, names an
     /// unknown profile or source, or asks for a fusion that cannot work.
-    pub fn open(live: &Live, request: ScoreRequest, metrics: Arc<Metrics>) -> Result<Self, Invalid> {
+    pub fn open(
+        live: &Live,
+        request: ScoreRequest,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, Invalid> {
         let limits = live.config.limits;
         if request.rollouts.len() > limits.max_rollouts {
             let detail = format!(
@@ -55,9 +60,13 @@ impl Batch {
         }
         request.check()?;
         let profile = live.profile(request.profile.as_ref())?;
-        let scorer = profile.scorer.narrowed(request.sources.as_deref(), request.fusion.as_ref())?;
-        let siblings =
-            request.advantages.as_ref().map(|asked| Siblings::new(asked, &request.rollouts)).transpose()?;
+        let scorer =
+            profile.scorer.narrowed(request.sources.as_deref(), request.fusion.as_ref())?;
+        let siblings = request
+            .advantages
+            .as_ref()
+            .map(|asked| Siblings::new(asked, &request.rollouts))
+            .transpose()?;
         let allowed = limits.max_deadline_ms.min(request.deadline_ms.unwrap_or(u64::MAX));
         Ok(Self {
             versions: scorer.versions(profile.name.clone(), live.generation),
@@ -111,8 +120,12 @@ impl Batch {
 
     /// Scores. Exactly one result a rollout, in the order they become final.
     pub fn run(self) -> impl Stream<Item = Scored> + Send + 'static {
-        let missing =
-            self.rollouts.iter().enumerate().map(|(index, rollout)| (index, id_of(index, rollout))).collect();
+        let missing = self
+            .rollouts
+            .iter()
+            .enumerate()
+            .map(|(index, rollout)| (index, id_of(index, rollout)))
+            .collect();
         let (send, receive) = mpsc::channel(self.rollouts.len().clamp(1, 1_024));
         let mut tasks = JoinSet::new();
         let mut rest: VecDeque<(usize, Rollout)> = self.rollouts.into_iter().enumerate().collect();
@@ -130,8 +143,9 @@ impl Batch {
         }
         drop(send);
         let state = Gathering { receive, _tasks: tasks, missing };
-        let results =
-            stream::unfold(state, async |mut state| state.next().await.map(|scored| (scored, state)));
+        let results = stream::unfold(state, async |mut state| {
+            state.next().await.map(|scored| (scored, state))
+        });
         let mut siblings = self.siblings;
         results.flat_map(move |scored| {
             stream::iter(match &mut siblings {
@@ -201,7 +215,8 @@ impl Task {
         if let Some(problem) = too_large(&self.limits, index, rollout) {
             return broken(index, id_of(index, rollout), problem);
         }
-        let scoring = std::panic::AssertUnwindSafe(self.scorer.score(index, rollout, self.deadline));
+        let scoring =
+            std::panic::AssertUnwindSafe(self.scorer.score(index, rollout, self.deadline));
         match scoring.catch_unwind().await {
             Ok((result, usage)) => Scored { index, result, usage },
             Err(_) => {
@@ -221,7 +236,13 @@ fn id_of(index: usize, rollout: &Rollout) -> RolloutId {
 }
 
 fn broken(index: usize, id: RolloutId, problem: Problem) -> Scored {
-    let result = RolloutResult { id, reward: None, advantage: None, turns: Vec::new(), error: Some(problem) };
+    let result = RolloutResult {
+        id,
+        reward: None,
+        advantage: None,
+        turns: Vec::new(),
+        error: Some(problem),
+    };
     Scored { index, result, usage: Usage::default() }
 }
 
@@ -239,8 +260,11 @@ fn too_large(limits: &Limits, index: usize, rollout: &Rollout) -> Option<Problem
                 .hint("shorten the dialogue, or raise `limits.max_messages`"),
         );
     }
-    let longest =
-        rollout.messages.iter().enumerate().find(|(_, m)| m.content.len() > limits.max_message_bytes)?;
+    let longest = rollout
+        .messages
+        .iter()
+        .enumerate()
+        .find(|(_, m)| m.content.len() > limits.max_message_bytes)?;
     let detail = format!(
         "a message of {} bytes is longer than this server's {}",
         longest.1.content.len(),

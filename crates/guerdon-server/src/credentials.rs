@@ -68,7 +68,11 @@ mod tests {
             ("x-api-key", "s3cret"),
             ("xrl-authorization", "Bearer s3cret"),
         ] {
-            assert_eq!(token(&[(name, value)], "/get_reward").as_deref(), Some("s3cret"), "{name}: {value}");
+            assert_eq!(
+                token(&[(name, value)], "/get_reward").as_deref(),
+                Some("s3cret"),
+                "{name}: {value}"
+            );
         }
         assert_eq!(token(&[], "/rm?profile=hotel&key=s3%63ret").as_deref(), Some("s3cret"));
     }

@@ -96,8 +96,12 @@ impl Engine {
         let (live, metrics) = (self.live(), Arc::clone(&self.metrics));
         match self.stage.draw(&request) {
             None => Batch::open(&live, request, metrics),
-            Some((candidate, true)) => Ok(Batch::open(&candidate.live, request, metrics)?.beside(&live)),
-            Some((candidate, false)) => Ok(Batch::open(&live, request, metrics)?.beside(&candidate.live)),
+            Some((candidate, true)) => {
+                Ok(Batch::open(&candidate.live, request, metrics)?.beside(&live))
+            }
+            Some((candidate, false)) => {
+                Ok(Batch::open(&live, request, metrics)?.beside(&candidate.live))
+            }
         }
     }
 
@@ -110,9 +114,11 @@ impl Engine {
         let on_trial = self.stage.info().map_or(0, |candidate| candidate.generation);
         let generation = self.live().generation.max(on_trial) + 1;
         let loaded = self.load_at_rest(generation).and_then(|live| match self.listening.get() {
-            Some(address) => {
-                live.auth.check_listen(*address, &live.config.auth).map(|()| live).map_err(LoadError::from)
-            }
+            Some(address) => live
+                .auth
+                .check_listen(*address, &live.config.auth)
+                .map(|()| live)
+                .map_err(LoadError::from),
             None => Ok(live),
         });
         // Locked only now: a load may take seconds, and `info` reads this.
@@ -120,7 +126,9 @@ impl Engine {
         match loaded {
             Ok(live) => {
                 for key in restart_keys(&self.live().config, &live.config) {
-                    tracing::warn!("`{key}` changed; it takes effect when the server is started again.");
+                    tracing::warn!(
+                        "`{key}` changed; it takes effect when the server is started again."
+                    );
                 }
                 self.install(live);
                 self.metrics.reloaded(generation);
@@ -213,7 +221,11 @@ impl Engine {
         let repeated = older.generation;
         *previous = Some(self.live.swap(Arc::new(live.rolled_back_to(older, generation))));
         self.metrics.rolled_back(generation);
-        tracing::warn!(generation, repeated, "Rolled back; the files on disk are newer than what serves.");
+        tracing::warn!(
+            generation,
+            repeated,
+            "Rolled back; the files on disk are newer than what serves."
+        );
         Ok((generation, repeated))
     }
 
@@ -229,14 +241,20 @@ impl Engine {
             limits: live.config.limits,
             generation: live.generation,
             candidate: self.stage.info(),
-            last_reload_error: self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            last_reload_error: self
+                .last_error
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
         }
     }
 
     /// The files to watch: those that serve, and those that the last load tried to read.
     pub(crate) fn files(&self) -> Vec<PathBuf> {
         let mut files = self.live().files.clone();
-        files.extend(self.attempt.lock().unwrap_or_else(PoisonError::into_inner).files.iter().cloned());
+        files.extend(
+            self.attempt.lock().unwrap_or_else(PoisonError::into_inner).files.iter().cloned(),
+        );
         files.sort();
         files.dedup();
         files

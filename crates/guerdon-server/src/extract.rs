@@ -57,9 +57,17 @@ impl<T: DeserializeOwned + Send + 'static> FromRequest<App> for JsonBody<T> {
 
     async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
-        let content_type =
-            parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        if !content_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
+        let content_type = parts
+            .headers
+            .get(CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
+        if !content_type
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .eq_ignore_ascii_case("application/json")
         {
             let detail = format!("the content type is `{content_type}`, not `application/json`");
             return Err(Problem::new(ProblemCode::UnsupportedMediaType, detail)
@@ -68,8 +76,10 @@ impl<T: DeserializeOwned + Send + 'static> FromRequest<App> for JsonBody<T> {
         }
         // What the decompression layer could not undo it has left on the request.
         if let Some(encoding) = parts.headers.get(CONTENT_ENCODING) {
-            let detail =
-                format!("the content encoding `{}` is not supported", encoding.to_str().unwrap_or("?"));
+            let detail = format!(
+                "the content encoding `{}` is not supported",
+                encoding.to_str().unwrap_or("?")
+            );
             return Err(Problem::new(ProblemCode::UnsupportedMediaType, detail)
                 .hint("send gzip, zstd or none")
                 .into());
@@ -91,7 +101,8 @@ async fn read(body: Body, limit: usize) -> Result<Bytes, ApiError> {
         let mut cause: Option<&dyn std::error::Error> = Some(&error);
         while let Some(error) = cause {
             if error.to_string().contains("length limit") {
-                let detail = format!("the body is larger than this server's {limit} bytes, decompressed");
+                let detail =
+                    format!("the body is larger than this server's {limit} bytes, decompressed");
                 return Problem::new(ProblemCode::TooLarge, detail)
                     .hint("send fewer rollouts a request, or raise `limits.max_body_bytes`")
                     .into();
@@ -170,7 +181,8 @@ mod tests {
 
     #[test]
     fn an_unknown_role_is_pointed_at_and_the_known_ones_named() {
-        let invalid = refused(r#"{"rollouts": [{"messages": [{"role": "asistant", "content": "a"}]}]}"#);
+        let invalid =
+            refused(r#"{"rollouts": [{"messages": [{"role": "asistant", "content": "a"}]}]}"#);
         assert_eq!(invalid.pointer, "/rollouts/0/messages/0/role");
         assert_eq!(invalid.code, ProblemCode::InvalidRequest);
         assert_eq!(invalid.hint.as_deref(), Some("did you mean `assistant`?"));

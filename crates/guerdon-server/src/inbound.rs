@@ -31,7 +31,9 @@ impl InboundLimit {
         if limiter.len() > REMEMBERED {
             limiter.retain_recent();
         }
-        limiter.check_key(&caller).map_err(|until| until.wait_time_from(DefaultClock::default().now()))
+        limiter
+            .check_key(&caller)
+            .map_err(|until| until.wait_time_from(DefaultClock::default().now()))
     }
 }
 

@@ -135,16 +135,22 @@ impl Metrics {
             "Time from a request's first byte to its reply's head",
             Unit::Seconds
         );
-        let rollouts =
-            register!(Family::default(), "rollouts", "Rollouts scored, by whether a reward came of it");
+        let rollouts = register!(
+            Family::default(),
+            "rollouts",
+            "Rollouts scored, by whether a reward came of it"
+        );
         let source_seconds = register!(
             Family::new_with_constructor(seconds as Make),
             "source_duration",
             "Time that a source took for one rollout",
             Unit::Seconds
         );
-        let abstentions =
-            register!(Family::default(), "abstentions", "Turns on which a source abstained, by reason");
+        let abstentions = register!(
+            Family::default(),
+            "abstentions",
+            "Turns on which a source abstained, by reason"
+        );
         let rule_hits = register!(Family::default(), "rule_hits", "Turns that a rule hit");
         let model_cache_hits = register!(
             Family::default(),
@@ -178,7 +184,8 @@ impl Metrics {
             "beside_turns",
             "Turns that another generation's rules judged too, by whether it would have changed the reward"
         );
-        let generation = register!(Gauge::<i64>::default(), "generation", "Loads since the server started");
+        let generation =
+            register!(Gauge::<i64>::default(), "generation", "Loads since the server started");
         let reloads = register!(Family::default(), "reloads", "Reloads, by outcome");
         let reload_broken = register!(
             Gauge::<i64>::default(),
@@ -218,8 +225,12 @@ impl Metrics {
 
     pub(crate) fn request(&self, route: &str, method: &str, status: u16, took: Duration) {
         let route = route.to_owned();
-        self.request_seconds.get_or_create(&RouteLabels { route: route.clone() }).observe(took.as_secs_f64());
-        self.requests.get_or_create(&RequestLabels { route, method: method.to_owned(), status }).inc();
+        self.request_seconds
+            .get_or_create(&RouteLabels { route: route.clone() })
+            .observe(took.as_secs_f64());
+        self.requests
+            .get_or_create(&RequestLabels { route, method: method.to_owned(), status })
+            .inc();
     }
 
     pub(crate) fn rollout(&self, profile: &str, scored: bool) {
@@ -240,7 +251,9 @@ impl Metrics {
     }
 
     pub(crate) fn rule_hit(&self, pack: &str, rule: &str) {
-        self.rule_hits.get_or_create(&RuleLabels { pack: pack.to_owned(), rule: rule.to_owned() }).inc();
+        self.rule_hits
+            .get_or_create(&RuleLabels { pack: pack.to_owned(), rule: rule.to_owned() })
+            .inc();
     }
 
     pub(crate) fn model(&self, model: &str, event: &ModelEvent) {
@@ -248,7 +261,9 @@ impl Metrics {
         let event = match event {
             ModelEvent::Batch(event) => event,
             ModelEvent::CacheHits(hits) => {
-                self.model_cache_hits.get_or_create(&labels).inc_by(u64::try_from(*hits).unwrap_or(u64::MAX));
+                self.model_cache_hits
+                    .get_or_create(&labels)
+                    .inc_by(u64::try_from(*hits).unwrap_or(u64::MAX));
                 return;
             }
             _ => return,

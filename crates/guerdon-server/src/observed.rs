@@ -67,7 +67,8 @@ impl RewardSource for Observed {
     }
 
     fn score<'a>(&'a self, ask: Ask<'a>) -> BoxFuture<'a, Vec<Signal>> {
-        let span = tracing::debug_span!("source.score", source.id = %self.id(), turns = ask.turns.len());
+        let span =
+            tracing::debug_span!("source.score", source.id = %self.id(), turns = ask.turns.len());
         async move {
             let started = Instant::now();
             // A panic in one source must not take the other sources' parts with it, nor the batch.
@@ -133,7 +134,8 @@ mod tests {
 
     async fn why(panics: bool) -> AbstainWhy {
         let observed = Observed::new(Arc::new(Broken { id: "odd".into(), panics }), Metrics::new());
-        let rollout = Rollout { messages: vec![Message::new(Role::Assistant, "a")], ..Rollout::default() };
+        let rollout =
+            Rollout { messages: vec![Message::new(Role::Assistant, "a")], ..Rollout::default() };
         let signals = observed.score(Ask::new(&rollout, &[0], Some(Instant::now()))).await;
         signals[0].abstained[0].why
     }

@@ -86,8 +86,13 @@ pub(crate) fn finish(mut response: Response, request_id: &RequestId, path: &str)
     let headers = written.headers_mut();
     // A 405's `Allow`, for one, is the router's own and must stay.
     let own = |name: &HeaderName| name != CONTENT_TYPE && name != CONTENT_LENGTH;
-    headers
-        .extend(response.headers().iter().filter(|(name, _)| own(name)).map(|(n, v)| (n.clone(), v.clone())));
+    headers.extend(
+        response
+            .headers()
+            .iter()
+            .filter(|(name, _)| own(name))
+            .map(|(n, v)| (n.clone(), v.clone())),
+    );
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     match code {
         ProblemCode::RateLimited | ProblemCode::Overloaded | ProblemCode::NotReady => {

@@ -61,10 +61,12 @@ pub(crate) async fn run(reloader: Reloader, stop: CancellationToken) {
             continue;
         }
         let reloading = Arc::clone(&engine);
-        let outcome =
-            tokio::task::spawn_blocking(move || reloading.reload().map_err(|error| error.to_string())).await;
-        let outcome =
-            outcome.unwrap_or_else(|_| Err("the reload itself failed; the server's log has more".into()));
+        let outcome = tokio::task::spawn_blocking(move || {
+            reloading.reload().map_err(|error| error.to_string())
+        })
+        .await;
+        let outcome = outcome
+            .unwrap_or_else(|_| Err("the reload itself failed; the server's log has more".into()));
         watch.follow(&engine);
         for trigger in gathered {
             if let Trigger::Asked(answer) = trigger {
@@ -77,7 +79,11 @@ pub(crate) async fn run(reloader: Reloader, stop: CancellationToken) {
 
 /// Waits until no change has come for `quiet`, so that an editor's several steps and a commit's several files are one
 /// load. A request to reload ends the wait: somebody is waiting for the answer.
-async fn gather(first: Trigger, triggers: &mut mpsc::Receiver<Trigger>, quiet: Duration) -> Vec<Trigger> {
+async fn gather(
+    first: Trigger,
+    triggers: &mut mpsc::Receiver<Trigger>,
+    quiet: Duration,
+) -> Vec<Trigger> {
     let mut gathered = vec![first];
     // Something that writes on and on beside the configuration must not put a reload off for ever.
     let patience = tokio::time::Instant::now() + quiet * 10;
@@ -129,7 +135,8 @@ impl Watch {
     /// it was read, so that counts as a change.
     fn follow(&mut self, engine: &Engine) {
         if let Some(watcher) = &mut self.watcher {
-            let folders: BTreeSet<PathBuf> = engine.files().iter().map(|file| folder_of(file)).collect();
+            let folders: BTreeSet<PathBuf> =
+                engine.files().iter().map(|file| folder_of(file)).collect();
             for gone in self.folders.difference(&folders) {
                 drop(watcher.unwatch(gone));
             }

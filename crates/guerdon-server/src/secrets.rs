@@ -59,8 +59,15 @@ pub(crate) fn resolve(
             .ok_or_else(|| SecretError::Unset { what: what(), variable: variable.to_owned() })?
     } else if let Some(file) = place.file {
         let path = root.join(file);
-        #[expect(clippy::disallowed_methods, reason = "secrets are read where configuration is loaded")]
-        std::fs::read_to_string(&path).map_err(|cause| SecretError::Read { what: what(), path, cause })?
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "secrets are read where configuration is loaded"
+        )]
+        std::fs::read_to_string(&path).map_err(|cause| SecretError::Read {
+            what: what(),
+            path,
+            cause,
+        })?
     } else {
         return Ok(None);
     };

@@ -114,8 +114,11 @@ impl Running {
         self.background.cancel();
         self.tasks.close();
         let quiet = within(Duration::from_secs(5), "the reload task", self.tasks.wait()).await;
-        let paid = within(self.drain, "judge calls that are paid for", self.app.engine.finish_calls()).await;
-        let joined = within(self.drain, "the models' device threads", self.app.engine.stop_models()).await;
+        let paid =
+            within(self.drain, "judge calls that are paid for", self.app.engine.finish_calls())
+                .await;
+        let joined =
+            within(self.drain, "the models' device threads", self.app.engine.stop_models()).await;
         drained && quiet && paid && joined
     }
 }

@@ -52,7 +52,11 @@ impl Loader {
 
     /// Reads everything and builds the snapshot of `generation`. Blocks; nothing changes if it fails. `attempted` gets
     /// every file that was read or tried, so that a broken one can be watched until it is mended.
-    pub(crate) fn load(&self, generation: u64, attempted: &mut Vec<PathBuf>) -> Result<Live, LoadError> {
+    pub(crate) fn load(
+        &self,
+        generation: u64,
+        attempted: &mut Vec<PathBuf>,
+    ) -> Result<Live, LoadError> {
         let mut gathered =
             Gathered { files: self.source.file.iter().cloned().collect(), kept: Kept::default() };
         let live = self.gather(generation, &mut gathered);
@@ -67,9 +71,9 @@ impl Loader {
     fn gather(&self, generation: u64, gathered: &mut Gathered) -> Result<Live, LoadError> {
         let config = self.source.load()?;
         let root = self.source.root();
-        gathered
-            .files
-            .extend(config.auth.tokens.iter().filter_map(|token| Some(root.join(token.file.as_ref()?))));
+        gathered.files.extend(
+            config.auth.tokens.iter().filter_map(|token| Some(root.join(token.file.as_ref()?))),
+        );
         let auth = Auth::load(&config.auth, &root, self.source.environment.as_ref())?;
         // Before models are loaded, which takes long.
         let default_profile = config.default_profile().ok_or(LoadError::NoDefaultProfile)?;
@@ -119,12 +123,14 @@ impl Loader {
             sources.push(Arc::new(RmSource::new(model, calibration)));
         }
         // Prompts are compiled even when no judge is configured, so that a broken one is found before it is needed.
-        let prompts = compile_prompts(&texts(root, &profile.prompts, &PROMPTS, &mut gathered.files)?)?;
+        let prompts =
+            compile_prompts(&texts(root, &profile.prompts, &PROMPTS, &mut gathered.files)?)?;
         let judge = self.judge(name, profile, prompts, config, root, gathered)?;
         if let Some(judge) = &judge {
             sources.push(Arc::clone(judge) as Arc<dyn RewardSource>);
         }
-        let packs = match compile_packs(&texts(root, &profile.rules, &PACKS, &mut gathered.files)?)? {
+        let packs = match compile_packs(&texts(root, &profile.rules, &PACKS, &mut gathered.files)?)?
+        {
             packs if profile.rules.is_empty() => {
                 drop(packs);
                 None
@@ -134,19 +140,26 @@ impl Loader {
         if let Some(packs) = &packs {
             sources.push(Arc::new(RulesSource::new(Arc::clone(packs))));
         }
-        let watched =
-            |source| Arc::new(Observed::new(source, Arc::clone(&self.metrics))) as Arc<dyn RewardSource>;
-        let scorer = Scorer::new(sources.into_iter().map(watched).collect(), profile.fusion.clone());
+        let watched = |source| {
+            Arc::new(Observed::new(source, Arc::clone(&self.metrics))) as Arc<dyn RewardSource>
+        };
+        let scorer =
+            Scorer::new(sources.into_iter().map(watched).collect(), profile.fusion.clone());
         scorer.check().map_err(|error| {
-            invalid(format!("{}; name a `model`, or set fusion.method = \"weighted_sum\"", error.detail))
+            invalid(format!(
+                "{}; name a `model`, or set fusion.method = \"weighted_sum\"",
+                error.detail
+            ))
         })?;
         Ok(Profile { name: ProfileName::from(name), scorer, packs, judge })
     }
 }
 
 fn compile_packs(texts: &[(String, String)]) -> Result<RulePacks, LoadError> {
-    let packs: Vec<_> =
-        texts.iter().map(|(name, text)| PackText { name: name.clone(), text: text.clone() }).collect();
+    let packs: Vec<_> = texts
+        .iter()
+        .map(|(name, text)| PackText { name: name.clone(), text: text.clone() })
+        .collect();
     let (packs, warnings) = RulePacks::compile(&packs).map_err(LoadError::Rules)?;
     if !warnings.diagnostics().is_empty() {
         tracing::warn!("Rule packs have warnings:\n{warnings}");
@@ -155,8 +168,10 @@ fn compile_packs(texts: &[(String, String)]) -> Result<RulePacks, LoadError> {
 }
 
 fn compile_prompts(texts: &[(String, String)]) -> Result<Prompts, LoadError> {
-    let prompts: Vec<_> =
-        texts.iter().map(|(name, text)| PromptText { name: name.clone(), text: text.clone() }).collect();
+    let prompts: Vec<_> = texts
+        .iter()
+        .map(|(name, text)| PromptText { name: name.clone(), text: text.clone() })
+        .collect();
     let (prompts, warnings) = Prompts::compile(&prompts).map_err(LoadError::Prompts)?;
     if !warnings.diagnostics().is_empty() {
         tracing::warn!("Judge prompts have warnings:\n{warnings}");

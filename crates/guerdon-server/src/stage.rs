@@ -51,9 +51,9 @@ impl Stage {
                 fraction(hash.finish())
             }
             // Multiples of the golden ratio fill the interval evenly, so that any few requests hold the share.
-            None => {
-                fraction(self.requests.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15))
-            }
+            None => fraction(
+                self.requests.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15),
+            ),
         };
         let serves = place < candidate.share;
         Some((candidate, serves))
@@ -74,8 +74,9 @@ mod tests {
     #[test]
     fn multiples_of_the_golden_ratio_hold_a_share_in_any_hundred() {
         for share in [0.0, 0.1, 0.5] {
-            let served =
-                (0..100u64).filter(|n| fraction(n.wrapping_mul(0x9e37_79b9_7f4a_7c15)) < share).count();
+            let served = (0..100u64)
+                .filter(|n| fraction(n.wrapping_mul(0x9e37_79b9_7f4a_7c15)) < share)
+                .count();
             #[expect(clippy::cast_precision_loss, reason = "at most a hundred")]
             let served = served as f64;
             assert!((served - share * 100.0).abs() <= 2.0, "{served} of 100 at {share}");

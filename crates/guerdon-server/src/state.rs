@@ -25,7 +25,8 @@ pub(crate) struct App {
 impl App {
     pub(crate) fn new(engine: Arc<Engine>, reload: mpsc::Sender<Trigger>) -> Self {
         let inbound = InboundLimit::new(engine.live().config.server.requests_per_second);
-        let permits = engine.live().config.limits.max_concurrent_requests.min(Semaphore::MAX_PERMITS);
+        let permits =
+            engine.live().config.limits.max_concurrent_requests.min(Semaphore::MAX_PERMITS);
         Self {
             engine,
             ready: Arc::new(AtomicBool::new(false)),

@@ -21,8 +21,8 @@ pub struct BadFilter {
 /// # Errors
 /// [`BadFilter`] if the filter does not parse.
 pub fn install(config: &ServerConfig) -> Result<(), BadFilter> {
-    let filter =
-        EnvFilter::try_new(&config.log).map_err(|cause| BadFilter { filter: config.log.clone(), cause })?;
+    let filter = EnvFilter::try_new(&config.log)
+        .map_err(|cause| BadFilter { filter: config.log.clone(), cause })?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let builder = builder.with_ansi(std::io::stderr().is_terminal());
     // A second installation, as in a test that starts two servers, keeps the first.

@@ -31,7 +31,8 @@ pub fn texts(
             files.clear();
             for entry in std::fs::read_dir(&path).map_err(read)? {
                 let file = entry.map_err(read)?.path();
-                let wanted = file.extension().is_some_and(|e| extensions.iter().any(|wanted| e == *wanted));
+                let wanted =
+                    file.extension().is_some_and(|e| extensions.iter().any(|wanted| e == *wanted));
                 let readme = file.file_stem().is_some_and(|stem| stem == "README");
                 if let (true, false, Some(last)) = (wanted, readme, file.file_name()) {
                     files.push((named.join(last), file));
@@ -45,8 +46,8 @@ pub fn texts(
                 clippy::disallowed_methods,
                 reason = "packs and prompts are read where configuration is loaded"
             )]
-            let text =
-                std::fs::read_to_string(&file).map_err(|cause| LoadError::Read { path: file, cause })?;
+            let text = std::fs::read_to_string(&file)
+                .map_err(|cause| LoadError::Read { path: file, cause })?;
             texts.push((named.display().to_string(), text));
         }
     }

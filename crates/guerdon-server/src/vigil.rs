@@ -50,8 +50,9 @@ async fn watch(engine: &Engine) {
             let Some(config) = live.config.profiles.get(name) else { continue };
             let Some(every) = config.judging.probe_every else { continue };
             let prompts = judge.version();
-            let due =
-                asked.get(name).is_none_or(|last| last.when.elapsed() >= every || last.prompts != prompts);
+            let due = asked
+                .get(name)
+                .is_none_or(|last| last.when.elapsed() >= every || last.prompts != prompts);
             if due {
                 probe(engine, name, judge, &config.judging, round).await;
                 round = round.wrapping_add(1);
@@ -70,7 +71,13 @@ fn first_round() -> u32 {
     u32::try_from(since.as_secs() / 60).unwrap_or_default()
 }
 
-async fn probe(engine: &Engine, profile: &str, judge: &JudgeSource, config: &JudgingConfig, round: u32) {
+async fn probe(
+    engine: &Engine,
+    profile: &str,
+    judge: &JudgeSource,
+    config: &JudgingConfig,
+    round: u32,
+) {
     let outcomes = judge.probe(round).await;
     let alarm = raises_alarm(&outcomes, config.alarm_below.get());
     engine.metrics().judges.probed(profile, &outcomes, alarm);
@@ -115,7 +122,10 @@ mod tests {
         };
         assert!(!raises_alarm(&round(&[Some(true), Some(true), Some(false), Some(true)]), 0.75));
         assert!(raises_alarm(&round(&[Some(true), Some(false), Some(false), Some(true)]), 0.75));
-        assert!(!raises_alarm(&round(&[Some(true), None]), 0.75), "an endpoint that is slow is not a fool");
+        assert!(
+            !raises_alarm(&round(&[Some(true), None]), 0.75),
+            "an endpoint that is slow is not a fool"
+        );
         assert!(raises_alarm(&round(&[None, None]), 0.75), "nobody answered");
     }
 }

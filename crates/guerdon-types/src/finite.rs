@@ -70,6 +70,9 @@ mod tests {
         assert!(Finite::new(f64::NAN).is_err());
         assert!(Finite::new(f64::NEG_INFINITY).is_err());
         assert!(serde_json::from_str::<Finite>("1e999").is_err());
-        assert_eq!(serde_json::from_str::<Finite>("-1.5").unwrap().get().to_bits(), (-1.5f64).to_bits());
+        assert_eq!(
+            serde_json::from_str::<Finite>("-1.5").unwrap().get().to_bits(),
+            (-1.5f64).to_bits()
+        );
     }
 }

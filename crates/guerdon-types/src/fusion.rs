@@ -179,7 +179,8 @@ impl FusionConfig {
     /// # Errors
     /// [`InvalidFusion`] if the result breaks a law.
     pub fn patched(&self, patch: &FusionPatch) -> Result<Self, InvalidFusion> {
-        let FusionPatch { method, bound, weights, inner, floor, aggregate, on_abstain } = patch.clone();
+        let FusionPatch { method, bound, weights, inner, floor, aggregate, on_abstain } =
+            patch.clone();
         let patched = Self {
             method: method.unwrap_or(self.method),
             bound: bound.unwrap_or(self.bound),
@@ -205,11 +206,15 @@ impl FusionConfig {
             });
         }
         let Weights { rm, judge, rules, other } = self.weights;
-        for (key, weight) in
-            [("weights.rm", rm), ("weights.judge", judge), ("weights.rules", rules), ("weights.other", other)]
-        {
+        for (key, weight) in [
+            ("weights.rm", rm),
+            ("weights.judge", judge),
+            ("weights.rules", rules),
+            ("weights.other", other),
+        ] {
             if weight.get() < 0.0 {
-                let detail = format!("is {weight}; a negative weight would reward what the source punishes");
+                let detail =
+                    format!("is {weight}; a negative weight would reward what the source punishes");
                 return Err(InvalidFusion { key, detail });
             }
         }
@@ -256,7 +261,8 @@ mod tests {
 
     #[test]
     fn a_patch_changes_only_what_it_names() {
-        let patch: FusionPatch = serde_json::from_str(r#"{"method": "weighted_sum", "bound": 50}"#).unwrap();
+        let patch: FusionPatch =
+            serde_json::from_str(r#"{"method": "weighted_sum", "bound": 50}"#).unwrap();
         let patched = FusionConfig::default().patched(&patch).unwrap();
         assert_eq!(patched.method, FusionMethod::WeightedSum);
         assert_eq!(patched.bound, Finite::from(50));

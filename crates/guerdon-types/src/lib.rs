@@ -37,18 +37,19 @@ mod rollout;
 
 pub use finite::{Finite, NotFinite};
 pub use fusion::{
-    Aggregate, Calibration, FusionConfig, FusionMethod, FusionPatch, InnerMethod, InvalidFusion, OnAbstain,
-    Weights,
+    Aggregate, Calibration, FusionConfig, FusionMethod, FusionPatch, InnerMethod, InvalidFusion,
+    OnAbstain, Weights,
 };
 pub use ids::{GroupId, ProfileName, RequestId, RolloutId, SourceId};
 pub use info::{CandidateInfo, Info, Limits, ProfileInfo, SourceInfo};
 pub use parts::{
-    AbstainWhy, Abstained, CriterionVerdict, JudgePart, OtherPart, Part, RmPart, RuleAbstained, RuleHit,
-    RulesPart, Signal, Usage,
+    AbstainWhy, Abstained, CriterionVerdict, JudgePart, OtherPart, Part, RmPart, RuleAbstained,
+    RuleHit, RulesPart, Signal, Usage,
 };
 pub use problem::{Invalid, Problem, ProblemCode};
 pub use request::{AdvantagesRequest, ScoreRequest};
 pub use response::{
-    Beside, RolloutResult, ScoreResponse, StreamLine, StreamSummary, StreamedResult, TurnResult, Versions,
+    Beside, RolloutResult, ScoreResponse, StreamLine, StreamSummary, StreamedResult, TurnResult,
+    Versions,
 };
 pub use rollout::{Context, Message, NamedTurns, Role, Rollout, ScoreTurns};

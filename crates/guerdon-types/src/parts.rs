@@ -305,9 +305,12 @@ mod tests {
 
     #[test]
     fn the_written_reason_is_the_metric_label() {
-        for why in
-            [AbstainWhy::Deadline, AbstainWhy::RateLimited, AbstainWhy::EndpointError, AbstainWhy::NotFinite]
-        {
+        for why in [
+            AbstainWhy::Deadline,
+            AbstainWhy::RateLimited,
+            AbstainWhy::EndpointError,
+            AbstainWhy::NotFinite,
+        ] {
             assert_eq!(serde_json::to_value(why).unwrap(), why.as_str());
         }
     }

@@ -239,7 +239,8 @@ mod tests {
 
     #[test]
     fn the_written_code_is_the_end_of_the_type() {
-        let problem = Problem::new(ProblemCode::NoAssistantTurn, "no turn").pointer("/rollouts/0/messages");
+        let problem =
+            Problem::new(ProblemCode::NoAssistantTurn, "no turn").pointer("/rollouts/0/messages");
         let json = serde_json::to_value(&problem).unwrap();
         assert_eq!(json["type"], "urn:guerdon:problem:no_assistant_turn");
         assert_eq!(json["code"], "no_assistant_turn");

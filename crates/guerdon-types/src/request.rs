@@ -46,7 +46,9 @@ impl ScoreRequest {
     pub fn check(&self) -> Result<(), Invalid> {
         let mut seen = std::collections::HashMap::new();
         for (index, rollout) in self.rollouts.iter().enumerate() {
-            rollout.turns_to_score().map_err(|invalid| invalid.below(&format!("/rollouts/{index}")))?;
+            rollout
+                .turns_to_score()
+                .map_err(|invalid| invalid.below(&format!("/rollouts/{index}")))?;
             if let Some(id) = &rollout.id
                 && let Some(first) = seen.insert(id, index)
             {

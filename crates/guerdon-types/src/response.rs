@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Abstained, Calibration, Finite, FusionConfig, JudgePart, OtherPart, Problem, ProfileName, RequestId,
-    RmPart, RolloutId, RulesPart, SourceId, Usage,
+    Abstained, Calibration, Finite, FusionConfig, JudgePart, OtherPart, Problem, ProfileName,
+    RequestId, RmPart, RolloutId, RulesPart, SourceId, Usage,
 };
 
 /// The whole reply.

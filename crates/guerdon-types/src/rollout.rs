@@ -56,7 +56,10 @@ pub type Context = serde_json::Map<String, serde_json::Value>;
 /// Which assistant turns of a rollout to score.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(untagged, expecting = "expected \"last\", \"all\" or a list of message indices such as [3, 5]")]
+#[serde(
+    untagged,
+    expecting = "expected \"last\", \"all\" or a list of message indices such as [3, 5]"
+)]
 pub enum ScoreTurns {
     /// `"last"` or `"all"`.
     Named(NamedTurns),
@@ -120,10 +123,12 @@ impl Rollout {
     /// [`Invalid`], with a pointer below the rollout (`/messages`, `/score/0`), if there is no assistant turn to
     /// score or an index names none.
     pub fn turns_to_score(&self) -> Result<Vec<usize>, Invalid> {
-        let assistant = |index: &usize| self.messages.get(*index).is_some_and(|m| m.role == Role::Assistant);
+        let assistant =
+            |index: &usize| self.messages.get(*index).is_some_and(|m| m.role == Role::Assistant);
         match &self.score {
             ScoreTurns::Unsaid | ScoreTurns::Named(NamedTurns::Last) => {
-                let last = (0..self.messages.len()).rev().find(assistant).ok_or_else(no_assistant_turn)?;
+                let last =
+                    (0..self.messages.len()).rev().find(assistant).ok_or_else(no_assistant_turn)?;
                 Ok(vec![last])
             }
             ScoreTurns::Named(NamedTurns::All) => {
@@ -132,16 +137,22 @@ impl Rollout {
             }
             ScoreTurns::Indices(indices) => {
                 if indices.is_empty() {
-                    return Err(Invalid::new(ProblemCode::InvalidRequest, "/score", "`score` names no turn")
-                        .hint("leave `score` out to score the last assistant turn"));
+                    return Err(Invalid::new(
+                        ProblemCode::InvalidRequest,
+                        "/score",
+                        "`score` names no turn",
+                    )
+                    .hint("leave `score` out to score the last assistant turn"));
                 }
-                if let Some((place, index)) = indices.iter().enumerate().find(|(_, index)| !assistant(index))
+                if let Some((place, index)) =
+                    indices.iter().enumerate().find(|(_, index)| !assistant(index))
                 {
                     let found = self.messages.get(*index).map_or_else(
                         || format!("the dialogue has {} messages", self.messages.len()),
                         |m| format!("message {index} is the {}'s", m.role.as_str()),
                     );
-                    let detail = format!("`score` names turn {index}, which is no assistant turn: {found}");
+                    let detail =
+                        format!("`score` names turn {index}, which is no assistant turn: {found}");
                     return Err(Invalid::new(
                         ProblemCode::NoAssistantTurn,
                         format!("/score/{place}"),
@@ -159,8 +170,12 @@ impl Rollout {
 }
 
 fn no_assistant_turn() -> Invalid {
-    Invalid::new(ProblemCode::NoAssistantTurn, "/messages", "the dialogue has no assistant turn to score")
-        .hint("send at least one message with role \"assistant\"")
+    Invalid::new(
+        ProblemCode::NoAssistantTurn,
+        "/messages",
+        "the dialogue has no assistant turn to score",
+    )
+    .hint("send at least one message with role \"assistant\"")
 }
 
 #[cfg(test)]
@@ -168,7 +183,10 @@ mod tests {
     use super::*;
 
     fn dialogue(roles: &[Role]) -> Rollout {
-        Rollout { messages: roles.iter().map(|r| Message::new(*r, "x")).collect(), ..Rollout::default() }
+        Rollout {
+            messages: roles.iter().map(|r| Message::new(*r, "x")).collect(),
+            ..Rollout::default()
+        }
     }
 
     #[test]

@@ -51,7 +51,8 @@ impl Base {
     pub fn adopt(file: &Path, rank: usize, seed: u64) -> anyhow::Result<Self> {
         let Gguf { config, tensors, vocabulary, merges } = Gguf::read(file, 512)?;
         let weights = config.adapt(rank, &mut StdRng::seed_from_u64(seed))?;
-        let file = file.canonicalize().with_context(|| format!("cannot find {}", file.display()))?;
+        let file =
+            file.canonicalize().with_context(|| format!("cannot find {}", file.display()))?;
         Ok(Self {
             tokens: Tokens::chat(&vocabulary, &merges)?,
             config,
@@ -79,7 +80,9 @@ impl Base {
                 gguf,
             })
         };
-        load().with_context(|| format!("{} holds no policy; make one with `train sft`", folder.display()))
+        load().with_context(|| {
+            format!("{} holds no policy; make one with `train sft`", folder.display())
+        })
     }
 
     /// Writes a folder. A GGUF file stays where it is.
@@ -89,7 +92,10 @@ impl Base {
     pub fn save(&self, folder: &Path) -> anyhow::Result<()> {
         files::folder(folder)?;
         self.tokens.save(&folder.join("tokenizer.json"))?;
-        to_json(&folder.join("policy.json"), &Sizes { config: self.config, gguf: self.gguf.clone() })?;
+        to_json(
+            &folder.join("policy.json"),
+            &Sizes { config: self.config, gguf: self.gguf.clone() },
+        )?;
         self.weights.save(&folder.join("policy.safetensors"))
     }
 
@@ -155,7 +161,12 @@ impl Run {
     ///
     /// # Errors
     /// A file that cannot be read, or that does not fit the weights.
-    pub fn adam(&self, state: State, config: AdamConfig, weights: &Weights) -> anyhow::Result<Adam> {
+    pub fn adam(
+        &self,
+        state: State,
+        config: AdamConfig,
+        weights: &Weights,
+    ) -> anyhow::Result<Adam> {
         let moments = Weights::load(&self.checkpoint(state.update).join("adam.safetensors"))?;
         Adam::resume(config, weights, state.steps, moments)
     }
@@ -175,7 +186,10 @@ impl Run {
     ///
     /// # Errors
     /// Those it was begun with; a `settings.json` that cannot be read.
-    pub fn check<S: DeserializeOwned + PartialEq + Debug>(&self, settings: &S) -> anyhow::Result<()> {
+    pub fn check<S: DeserializeOwned + PartialEq + Debug>(
+        &self,
+        settings: &S,
+    ) -> anyhow::Result<()> {
         let before: S = from_json(&self.settings())?;
         ensure!(
             before == *settings,

@@ -40,8 +40,10 @@ const COLOURS: [RGBColor; 7] = [
 /// # Errors
 /// What plotters or the file system refuses.
 pub fn draw(file: &Path, panels: &[Panel]) -> anyhow::Result<()> {
-    let panels: Vec<&Panel> =
-        panels.iter().filter(|panel| panel.lines.iter().any(|line| !line.points.is_empty())).collect();
+    let panels: Vec<&Panel> = panels
+        .iter()
+        .filter(|panel| panel.lines.iter().any(|line| !line.points.is_empty()))
+        .collect();
     let rows = panels.len().div_ceil(3).max(1);
     let mut svg = String::new();
     let fault = |error: String| anyhow!("cannot draw {}: {error}", file.display());
@@ -61,8 +63,10 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 
 fn draw_one(panel: &Panel, area: &Area<'_>) -> Result<(), Box<dyn std::error::Error>> {
     let xs = || panel.lines.iter().flat_map(|line| line.points.iter().map(|point| point.0));
-    let bounds = |line: &Line| line.band.iter().flat_map(|band| [band.1, band.2]).collect::<Vec<_>>();
-    let ys = || panel.lines.iter().flat_map(|line| line.points.iter().map(|p| p.1).chain(bounds(line)));
+    let bounds =
+        |line: &Line| line.band.iter().flat_map(|band| [band.1, band.2]).collect::<Vec<_>>();
+    let ys =
+        || panel.lines.iter().flat_map(|line| line.points.iter().map(|p| p.1).chain(bounds(line)));
     let (x0, x1) = range(xs(), 0.0);
     let (y0, y1) = range(ys(), 0.05);
     let mut chart = ChartBuilder::on(area)
@@ -79,10 +83,12 @@ fn draw_one(panel: &Panel, area: &Area<'_>) -> Result<(), Box<dyn std::error::Er
         if outline.len() > 2 {
             chart.draw_series([Polygon::new(outline, colour.mix(0.15))])?;
         }
-        let drawn =
-            chart.draw_series(LineSeries::new(line.points.iter().copied(), colour.stroke_width(2)))?;
+        let drawn = chart
+            .draw_series(LineSeries::new(line.points.iter().copied(), colour.stroke_width(2)))?;
         if panel.lines.len() > 1 {
-            drawn.label(&line.name).legend(move |(x, y)| PathElement::new([(x, y), (x + 12, y)], colour));
+            drawn
+                .label(&line.name)
+                .legend(move |(x, y)| PathElement::new([(x, y), (x + 12, y)], colour));
         }
     }
     if panel.lines.len() > 1 {
@@ -97,7 +103,8 @@ fn draw_one(panel: &Panel, area: &Area<'_>) -> Result<(), Box<dyn std::error::Er
 
 /// The range of some numbers, widened by `margin` of itself, and never empty.
 fn range(of: impl Iterator<Item = f64>, margin: f64) -> (f64, f64) {
-    let (low, high) = of.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(x), high.max(x)));
+    let (low, high) =
+        of.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(x), high.max(x)));
     let pad = (high - low) * margin;
     if high - low > 1e-9 { (low - pad, high + pad) } else { (low.min(0.0), high.max(low + 1.0)) }
 }

@@ -40,7 +40,8 @@ pub fn rename(from: &Path, to: &Path) -> anyhow::Result<()> {
 /// # Errors
 /// The path, and why it cannot be made.
 pub fn folder(folder: &Path) -> anyhow::Result<()> {
-    std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("cannot make the folder {}", folder.display()))
 }
 
 /// Removes `folder` and what is in it.

@@ -9,7 +9,12 @@ use candle_core::{Result, Tensor, WithDType};
 ///
 /// # Errors
 /// What candle refuses: slices of another size, above all.
-pub fn surrogate<F: WithDType>(logp: &Tensor, values: &Tensor, dlogp: &[F], dvalue: &[F]) -> Result<Tensor> {
+pub fn surrogate<F: WithDType>(
+    logp: &Tensor,
+    values: &Tensor,
+    dlogp: &[F],
+    dvalue: &[F],
+) -> Result<Tensor> {
     let term = |by: &Tensor, slope: &[F]| -> Result<Tensor> {
         let slope = Tensor::from_slice(slope, by.shape(), by.device())?.to_dtype(by.dtype())?;
         (by * slope)?.sum_all()

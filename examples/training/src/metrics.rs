@@ -60,7 +60,8 @@ pub fn load(file: &Path) -> anyhow::Result<Vec<Row>> {
     }
     let text = crate::files::read(file)?;
     let parse = |(number, line): (usize, &str)| {
-        serde_json::from_str(line).with_context(|| format!("{}:{} is no row", file.display(), number + 1))
+        serde_json::from_str(line)
+            .with_context(|| format!("{}:{} is no row", file.display(), number + 1))
     };
     text.lines().enumerate().map(parse).collect()
 }

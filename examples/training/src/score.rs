@@ -51,8 +51,10 @@ pub async fn connect(url: &str, token: Option<String>) -> anyhow::Result<Client>
         None => builder,
     }
     .build()?;
-    let ready =
-        client.ready().await.with_context(|| format!("no guerdon at {url}; start one with `make run`"))?;
+    let ready = client
+        .ready()
+        .await
+        .with_context(|| format!("no guerdon at {url}; start one with `make run`"))?;
     ensure!(ready, "the guerdon at {url} is not ready yet");
     Ok(client)
 }

@@ -46,7 +46,11 @@ pub struct Settings {
 ///
 /// # Errors
 /// A folder that belongs to other settings; what candle refuses; a file that cannot be written.
-pub fn train(settings: &Settings, folder: &Path, tell: &mut dyn FnMut(&str)) -> anyhow::Result<Base> {
+pub fn train(
+    settings: &Settings,
+    folder: &Path,
+    tell: &mut dyn FnMut(&str),
+) -> anyhow::Result<Base> {
     let run = Run(folder.to_owned());
     let config = AdamConfig { rate: settings.rate, decay: 0.01, ..AdamConfig::default() };
     let tokens = Tokens::train(&draw(settings, 0, 4000), settings.vocabulary)?;
@@ -73,7 +77,8 @@ pub fn train(settings: &Settings, folder: &Path, tell: &mut dyn FnMut(&str)) -> 
     let started = Instant::now();
     for step in done + 1..=settings.steps {
         adam.set_rate(settings.rate * schedule(step, settings.steps));
-        let loss = imitate(&policy, &tokens, &draw(settings, step, settings.batch), &mut adam, &weights)?;
+        let loss =
+            imitate(&policy, &tokens, &draw(settings, step, settings.batch), &mut adam, &weights)?;
         let seconds = started.elapsed().as_secs_f64();
         let mut row = Row::new(step);
         row.set("loss", loss);
@@ -89,7 +94,8 @@ pub fn train(settings: &Settings, folder: &Path, tell: &mut dyn FnMut(&str)) -> 
     }
     let base = Base { tokens, config: sizes, weights, gguf: None, trunk: Trunk::new() };
     base.save(folder)?;
-    let points = rows.iter().filter_map(|row| Some((row.update as f64, row.get("loss")?))).collect();
+    let points =
+        rows.iter().filter_map(|row| Some((row.update as f64, row.get("loss")?))).collect();
     let lines = vec![Line { points, ..Line::default() }];
     curves::draw(
         &folder.join("curves.svg"),
@@ -101,7 +107,8 @@ pub fn train(settings: &Settings, folder: &Path, tell: &mut dyn FnMut(&str)) -> 
 /// Transcripts of a step, 0 for the vocabulary's. They hang on the seed and the step alone, so that a resumed run draws the
 /// same ones.
 fn draw(settings: &Settings, step: usize, count: usize) -> Vec<(Scene, String)> {
-    let mut rng = StdRng::seed_from_u64(settings.seed.wrapping_mul(1_000_003).wrapping_add(step as u64));
+    let mut rng =
+        StdRng::seed_from_u64(settings.seed.wrapping_mul(1_000_003).wrapping_add(step as u64));
     let transcript = |_| {
         let scene = Scene::draw(&mut rng, Split::Train);
         let reply = scene.imitate(&mut rng, settings.flawed);

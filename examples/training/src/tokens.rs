@@ -40,13 +40,18 @@ impl Tokens {
     /// What the tokenizers crate refuses.
     pub fn train(pairs: &[(Scene, String)], size: usize) -> anyhow::Result<Self> {
         let fault = |error: tokenizers::Error| anyhow!("cannot train the tokenizer: {error}");
-        let special: Vec<_> =
-            [PAD, FACTS, PARTNER, AGENT, END].iter().map(|name| AddedToken::from(*name, true)).collect();
+        let special: Vec<_> = [PAD, FACTS, PARTNER, AGENT, END]
+            .iter()
+            .map(|name| AddedToken::from(*name, true))
+            .collect();
         let byte_level = || ByteLevel::new(false, false, true);
         let mut tokenizer = TokenizerBuilder::default()
             .with_model(BPE::default())
             .with_normalizer(None::<tokenizers::normalizers::NFC>)
-            .with_pre_tokenizer(Some(Sequence::new(vec![Digits::new(true).into(), byte_level().into()])))
+            .with_pre_tokenizer(Some(Sequence::new(vec![
+                Digits::new(true).into(),
+                byte_level().into(),
+            ])))
             .with_post_processor(Some(byte_level()))
             .with_decoder(Some(byte_level()))
             .build()
@@ -58,7 +63,11 @@ impl Tokens {
             .special_tokens(special)
             .build();
         let texts = pairs.iter().flat_map(|(scene, reply)| {
-            scene.messages.iter().map(|message| message.content.clone()).chain([facts(scene), reply.clone()])
+            scene
+                .messages
+                .iter()
+                .map(|message| message.content.clone())
+                .chain([facts(scene), reply.clone()])
         });
         tokenizer.train(&mut trainer, texts.collect::<Vec<_>>().into_iter()).map_err(fault)?;
         let text = tokenizer.to_string(false).map_err(fault)?;
@@ -71,8 +80,10 @@ impl Tokens {
     /// What the tokenizers crate refuses; a vocabulary without the tokens of ChatML.
     pub fn chat(vocabulary: &[String], merges: &[String]) -> anyhow::Result<Self> {
         let fault = |error: tokenizers::Error| anyhow!("cannot build the tokenizer: {error}");
-        let ids: Vocab = vocabulary.iter().zip(0_u32..).map(|(token, id)| (token.clone(), id)).collect();
-        let pair = |merge: &String| merge.split_once(' ').map(|(a, b)| (a.to_owned(), b.to_owned()));
+        let ids: Vocab =
+            vocabulary.iter().zip(0_u32..).map(|(token, id)| (token.clone(), id)).collect();
+        let pair =
+            |merge: &String| merge.split_once(' ').map(|(a, b)| (a.to_owned(), b.to_owned()));
         let merges = merges.iter().filter_map(pair).collect();
         let bpe = BPE::builder().vocab_and_merges(ids, merges).build().map_err(fault)?;
         let mut tokenizer = Tokenizer::new(bpe);
@@ -90,7 +101,8 @@ impl Tokens {
     /// A file that cannot be read, is no tokenizer, or lacks one of this example's special tokens.
     pub fn load(file: &Path) -> anyhow::Result<Self> {
         let text = crate::files::read(file)?;
-        Self::parse(&text).with_context(|| format!("{} is no tokenizer of this example", file.display()))
+        Self::parse(&text)
+            .with_context(|| format!("{} is no tokenizer of this example", file.display()))
     }
 
     /// Writes `tokenizer.json`.
@@ -104,7 +116,9 @@ impl Tokens {
 
     fn parse(text: &str) -> anyhow::Result<Self> {
         let tokenizer: Tokenizer = text.parse().map_err(|error| anyhow!("{error}"))?;
-        let id = |name: &str| tokenizer.token_to_id(name).with_context(|| format!("it has no token {name}"));
+        let id = |name: &str| {
+            tokenizer.token_to_id(name).with_context(|| format!("it has no token {name}"))
+        };
         let chat = id(CHAT_BEGIN).is_ok();
         let (pad, end) = if chat {
             (id(CHAT_END)?, id(CHAT_END)?)
@@ -157,8 +171,10 @@ impl Tokens {
     }
 
     fn encode(&self, text: &str) -> anyhow::Result<Vec<u32>> {
-        let encoding =
-            self.tokenizer.encode(text, false).map_err(|error| anyhow!("cannot encode: {error}"))?;
+        let encoding = self
+            .tokenizer
+            .encode(text, false)
+            .map_err(|error| anyhow!("cannot encode: {error}"))?;
         Ok(encoding.get_ids().to_vec())
     }
 }
@@ -167,7 +183,10 @@ impl Tokens {
 fn facts(scene: &Scene) -> String {
     let facts = &scene.facts;
     let (agent, hotel, room) = (facts.agent, facts.hotel, facts.room);
-    format!("{} {} {} {} {agent} {hotel} {room}", scene.stage, facts.net, facts.target, facts.currency)
+    format!(
+        "{} {} {} {} {agent} {hotel} {room}",
+        scene.stage, facts.net, facts.target, facts.currency
+    )
 }
 
 /// A prompt for a model that follows instructions.
@@ -206,7 +225,10 @@ mod tests {
         for (scene, reply) in &pairs {
             let ids = tokens.reply(reply).unwrap();
             assert_eq!(&tokens.text(&ids).unwrap(), reply);
-            assert_eq!(tokens.prompt(scene).unwrap().iter().filter(|id| **id == tokens.end).count(), 0);
+            assert_eq!(
+                tokens.prompt(scene).unwrap().iter().filter(|id| **id == tokens.end).count(),
+                0
+            );
         }
         assert!(tokens.size() <= 600);
     }

@@ -20,7 +20,8 @@ fn smollm2_knows_the_capital_of_france() {
     let base = Base::adopt(&file, 4, 1).unwrap();
     let mut prompt = base.tokens.reply("The capital of France is").unwrap();
     prompt.pop();
-    let sampling = Sampling { temperature: 0.0, limit: 3, pad: base.tokens.pad, end: base.tokens.end };
+    let sampling =
+        Sampling { temperature: 0.0, limit: 3, pad: base.tokens.pad, end: base.tokens.end };
     let mut rng = StdRng::seed_from_u64(1);
     let replies = sample(&base.policy().unwrap(), &[&prompt], sampling, &mut rng).unwrap();
     let text = base.tokens.text(&replies[0].ids).unwrap();

@@ -113,8 +113,10 @@ fn injected_gradients_are_the_finite_differences_of_the_whole_loss() {
 
 /// The weights of `seed`, held still, less the critic.
 fn trunk(seed: u64) -> Trunk {
-    let mut trunk: Trunk =
-        weights(seed).iter().map(|(name, var)| (name.to_owned(), var.as_detached_tensor())).collect();
+    let mut trunk: Trunk = weights(seed)
+        .iter()
+        .map(|(name, var)| (name.to_owned(), var.as_detached_tensor()))
+        .collect();
     trunk.retain(|name, _| !name.starts_with("critic"));
     trunk
 }
@@ -170,7 +172,8 @@ fn padding_changes_nothing() {
     let weights = weights(5);
     let policy = Policy::new(TINY, &weights, &Trunk::new()).unwrap();
     let alone = |prompt: &[u32], reply: &[u32]| {
-        let (logp, values) = policy.forward(&Dialogues::new(&[prompt], &[reply], 0).unwrap()).unwrap();
+        let (logp, values) =
+            policy.forward(&Dialogues::new(&[prompt], &[reply], 0).unwrap()).unwrap();
         (host(&logp), host(&values))
     };
     let together = Dialogues::new(&[&[1, 2, 3, 4, 5], &[6]], &[&[7], &[8, 9, 10]], 0).unwrap();

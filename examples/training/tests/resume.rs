@@ -43,8 +43,12 @@ fn base() -> Base {
         })
         .collect();
     let tokens = Tokens::train(&pairs, 400).unwrap();
-    let config =
-        PolicyConfig { vocabulary: tokens.size(), width: 16, key_heads: 2, ..PolicyConfig::small(0) };
+    let config = PolicyConfig {
+        vocabulary: tokens.size(),
+        width: 16,
+        key_heads: 2,
+        ..PolicyConfig::small(0)
+    };
     let config = PolicyConfig { layers: 1, heads: 2, inner: 16, ..config };
     let weights = config.draw(&mut rng).unwrap();
     Base { tokens, config, weights, gguf: None, trunk: Trunk::new() }
@@ -85,7 +89,9 @@ fn imitation_that_was_killed_goes_on_from_its_checkpoint_to_the_same_policy() {
     let base = sft::train(&settings, &whole.0, &mut |_| {}).unwrap();
 
     let killed = std::panic::catch_unwind(|| {
-        sft::train(&settings, &parts.0, &mut |line| assert!(!line.starts_with("step    20"), "killed"))
+        sft::train(&settings, &parts.0, &mut |line| {
+            assert!(!line.starts_with("step    20"), "killed")
+        })
     });
     assert!(killed.is_err());
     assert_eq!(parts.state().unwrap().unwrap().update, 20);

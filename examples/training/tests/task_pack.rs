@@ -9,8 +9,10 @@ use rand::rngs::StdRng;
 
 #[tokio::test]
 async fn good_replies_earn_points_and_flawed_ones_lose_them() {
-    let config = Server::config()
-        .replace(r#"["rules.yaml"]"#, r#"["@REPOSITORY@/rules", "@REPOSITORY@/examples/training/rules"]"#);
+    let config = Server::config().replace(
+        r#"["rules.yaml"]"#,
+        r#"["@REPOSITORY@/rules", "@REPOSITORY@/examples/training/rules"]"#,
+    );
     let server = Server::from_config(&config, &[]).await;
     let client = connect(&server.url, None).await.unwrap();
     let mut points = [0.0, 0.0];

@@ -11,9 +11,11 @@ async fn vllm_s_pairs_are_a_prompt_and_a_reply() {
     let server = server().await;
     let replies = replies(&server, recording!("vllm-pairs")).await;
     let (leaked, price) = (expected(&server, LEAKED).await, expected(&server, "480 .").await);
-    for (reply, wanted) in
-        replies.iter().zip([vec![sigmoid(leaked), sigmoid(price)], vec![leaked, price], vec![leaked]])
-    {
+    for (reply, wanted) in replies.iter().zip([
+        vec![sigmoid(leaked), sigmoid(price)],
+        vec![leaked, price],
+        vec![leaked],
+    ]) {
         let scores = reply["data"].as_array().unwrap();
         assert_eq!(scores.len(), wanted.len(), "{reply}");
         for (index, (score, wanted)) in scores.iter().zip(wanted).enumerate() {
@@ -39,8 +41,9 @@ async fn vllm_s_pooled_vector_is_one_reward() {
 #[tokio::test]
 async fn queries_that_do_not_go_with_their_documents_are_refused() {
     let server = server().await;
-    let refused =
-        server.post("/score", &json!({ "queries": ["a", "b"], "documents": ["1", "2", "3"] })).await;
+    let refused = server
+        .post("/score", &json!({ "queries": ["a", "b"], "documents": ["1", "2", "3"] }))
+        .await;
     assert_eq!(
         (refused.status, refused.json()["pointer"].as_str()),
         (422, Some("/documents")),
@@ -57,8 +60,15 @@ async fn the_best_reply_comes_first_in_each_engine_s_form() {
     let (leaked, price) = (expected(&server, LEAKED).await, expected(&server, "480 .").await);
     assert!(price > leaked, "the recording's first text is the worse one");
     let [squashed, raw, infinity, vllm] = &replies[..] else { panic!("{replies:?}") };
-    assert_eq!((&squashed[0]["index"], &squashed[1]["index"]), (&json!(1), &json!(0)), "{squashed}");
-    assert!(near(&squashed[0]["score"], sigmoid(price)) && squashed[0].get("text").is_none(), "{squashed}");
+    assert_eq!(
+        (&squashed[0]["index"], &squashed[1]["index"]),
+        (&json!(1), &json!(0)),
+        "{squashed}"
+    );
+    assert!(
+        near(&squashed[0]["score"], sigmoid(price)) && squashed[0].get("text").is_none(),
+        "{squashed}"
+    );
     assert!(near(&raw[1]["score"], leaked) && raw[1]["text"] == LEAKED, "{raw}");
     assert_eq!(infinity["results"].as_array().unwrap().len(), 1, "top_n: {infinity}");
     assert_eq!(infinity["results"][0]["document"], "480 .", "{infinity}");
@@ -102,7 +112,8 @@ async fn a_reply_without_a_reward_stands_last_if_it_may_stand() {
 
 #[tokio::test]
 async fn engines_are_asked_how_they_are_without_a_token_and_what_they_are_with_one() {
-    let tokens = "[auth]\ntokens = [{ name = \"trainer\", env = \"TEST_TOKEN\", scopes = [\"score\"] }]\n";
+    let tokens =
+        "[auth]\ntokens = [{ name = \"trainer\", env = \"TEST_TOKEN\", scopes = [\"score\"] }]\n";
     let server = super::with_limits(tokens).await;
     assert_eq!(server.get("/health").await.status, 200);
     assert_eq!(server.get("/info").await.status, 401);
@@ -139,7 +150,10 @@ async fn a_rollout_without_a_reward_is_in_no_aggregate() {
     assert_eq!(told["group_level_metrics"][0]["num_rollouts"], 1, "{told}");
     let twice = json!({ "verify_responses": [rollouts[0], rollouts[0]] });
     let refused = server.post("/aggregate_metrics", &twice).await;
-    assert_eq!((refused.status, refused.json()["pointer"].as_str()), (422, Some("/verify_responses/1")));
+    assert_eq!(
+        (refused.status, refused.json()["pointer"].as_str()),
+        (422, Some("/verify_responses/1"))
+    );
     server.stop().await;
 }
 

@@ -50,18 +50,34 @@ fn query(reply: &str) -> String {
 fn texts(reply: &str) -> [(&'static str, Value, &'static str); 13] {
     let (query, split) = (query(reply), json!({ "prompts": [ASKED], "responses": [reply] }));
     [
-        ("/get_reward", json!({ "query": [query], "prompts": [ASKED], "labels": [null] }), "/rewards/0"),
+        (
+            "/get_reward",
+            json!({ "query": [query], "prompts": [ASKED], "labels": [null] }),
+            "/rewards/0",
+        ),
         ("/get_reward", split, "/rewards/0"),
         ("/rm", json!({ "prompt": ASKED, "response": reply, "label": null }), ""),
-        ("/classify", json!({ "model": "rm", "input": query, "use_activation": false }), "/data/0/probs/0"),
+        (
+            "/classify",
+            json!({ "model": "rm", "input": query, "use_activation": false }),
+            "/data/0/probs/0",
+        ),
         ("/classify", json!({ "text": query }), "/embedding/0"),
         ("/classify", json!({ "input": [query], "raw_scores": true }), "/data/0/0/score"),
         ("/v1/embeddings", json!({ "model": "rm", "input": query }), "/data/0/embedding/0"),
         ("/pooling", json!({ "input": query, "use_activation": false }), "/data/0/data/0"),
-        ("/score", json!({ "queries": ASKED, "documents": reply, "use_activation": false }), "/data/0/score"),
+        (
+            "/score",
+            json!({ "queries": ASKED, "documents": reply, "use_activation": false }),
+            "/data/0/score",
+        ),
         ("/rerank", json!({ "query": ASKED, "texts": [reply], "raw_scores": true }), "/0/score"),
         ("/predict", json!({ "inputs": query, "raw_scores": true }), "/0/score"),
-        ("/", json!({ "inputs": query, "parameters": { "function_to_apply": "none" } }), "/0/0/score"),
+        (
+            "/",
+            json!({ "inputs": query, "parameters": { "function_to_apply": "none" } }),
+            "/0/0/score",
+        ),
         ("/v1/score/evaluation", json!({ "model": "model", "messages": [query] }), "/scores/0"),
     ]
 }

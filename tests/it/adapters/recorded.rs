@@ -71,7 +71,11 @@ async fn slime_s_reward_is_the_whole_reply() {
     let server = server().await;
     let replies = replies(&server, recording!("slime")).await;
     assert!(near(&replies[0], expected(&server, LEAKED).await), "{}", replies[0]);
-    assert!(near(&replies[1], reward(&server, LEAKED).await), "a prompt of messages: {}", replies[1]);
+    assert!(
+        near(&replies[1], reward(&server, LEAKED).await),
+        "a prompt of messages: {}",
+        replies[1]
+    );
     server.stop().await;
 }
 
@@ -102,7 +106,10 @@ async fn vllm_classifies_texts_and_conversations_alike() {
     let wanted = sigmoid(expected(&server, LEAKED).await);
     for reply in &replies {
         assert!(near(&reply["data"][0]["probs"][0], wanted), "{reply}");
-        assert_eq!((&reply["object"], &reply["data"][0]["num_classes"]), (&json!("list"), &json!(1)));
+        assert_eq!(
+            (&reply["object"], &reply["data"][0]["num_classes"]),
+            (&json!("list"), &json!(1))
+        );
         assert!(reply["usage"]["prompt_tokens"].as_u64().unwrap() > 0, "{reply}");
     }
     server.stop().await;
@@ -125,7 +132,11 @@ async fn infinity_answers_a_list_of_labels_for_each_text() {
     let server = server().await;
     let replies = replies(&server, recording!("infinity")).await;
     assert_eq!(replies[0]["object"], "classify");
-    assert!(near(&replies[0]["data"][0][0]["score"], expected(&server, LEAKED).await), "{}", replies[0]);
+    assert!(
+        near(&replies[0]["data"][0][0]["score"], expected(&server, LEAKED).await),
+        "{}",
+        replies[0]
+    );
     assert_eq!(replies[0]["data"].as_array().unwrap().len(), 2);
     assert!(replies[0]["usage"]["total_tokens"].is_u64() && replies[0]["model"].is_string());
     server.stop().await;
@@ -135,7 +146,11 @@ async fn infinity_answers_a_list_of_labels_for_each_text() {
 async fn tei_answers_labels_and_a_pair_is_a_prompt_and_its_response() {
     let server = server().await;
     let replies = replies(&server, recording!("tei")).await;
-    assert!(near(&replies[0][0]["score"], sigmoid(expected(&server, LEAKED).await)), "{}", replies[0]);
+    assert!(
+        near(&replies[0][0]["score"], sigmoid(expected(&server, LEAKED).await)),
+        "{}",
+        replies[0]
+    );
     assert!(near(&replies[1][0][0]["score"], expected(&server, LEAKED).await), "{}", replies[1]);
     assert!(near(&replies[1][1][0]["score"], expected(&server, "480 .").await), "{}", replies[1]);
     server.stop().await;
@@ -181,7 +196,10 @@ async fn nemo_gym_gets_its_request_back_with_a_reward_of_the_last_message() {
         { "role": "assistant", "content": LEAKED },
     ]);
     let scored = server.score(&json!({ "rollouts": [{ "messages": messages }] })).await;
-    assert!(near(&verified["reward"], scored["results"][0]["reward"].as_f64().unwrap()), "{verified}");
+    assert!(
+        near(&verified["reward"], scored["results"][0]["reward"].as_f64().unwrap()),
+        "{verified}"
+    );
     assert!(near(&verified["rules"], -50.0), "parts are metrics: {verified}");
     assert_eq!(server.get("/reverify_mode").await.json(), "stateless");
     server.stop().await;
@@ -195,7 +213,10 @@ async fn reward_kit_s_metrics_lie_between_0_and_1_and_say_why() {
     assert!(near(&result["score"], reward(&server, LEAKED).await), "{result}");
     assert!(near(&result["metrics"]["rules"]["score"], 0.25), "{result}");
     assert_eq!(result["metrics"]["rules"]["success"], true);
-    assert!(result["metrics"]["rules"]["reason"].as_str().unwrap().contains("words/internal"), "{result}");
+    assert!(
+        result["metrics"]["rules"]["reason"].as_str().unwrap().contains("words/internal"),
+        "{result}"
+    );
     assert!((0.0..=1.0).contains(&result["metrics"]["rm"]["score"].as_f64().unwrap()), "{result}");
     server.stop().await;
 }
@@ -212,7 +233,10 @@ async fn eval_protocol_s_steps_are_the_scored_turns() {
     let recording: Value = serde_json::from_str(recording!("eval-protocol")).unwrap();
     let all = super::ok(&server, "/evaluate?score=all", &recording["requests"][0]["body"]).await;
     assert_eq!(all["step_outputs"].as_array().unwrap().len(), 2, "{all}");
-    assert_eq!(all["score"], all["step_outputs"][1]["base_reward"], "the last turn's, as the profile says");
+    assert_eq!(
+        all["score"], all["step_outputs"][1]["base_reward"],
+        "the last turn's, as the profile says"
+    );
     server.stop().await;
 }
 
@@ -243,7 +267,11 @@ async fn roll_s_task_is_submitted_and_asked_after() {
     }
     question["body"]["reward_request_id"] = json!("nobody's");
     let unknown = send(&server, &question).await.json();
-    assert_eq!((&unknown["errcode"], &unknown["reward_score"]), (&json!(0), &Value::Null), "{unknown}");
+    assert_eq!(
+        (&unknown["errcode"], &unknown["reward_score"]),
+        (&json!(0), &Value::Null),
+        "{unknown}"
+    );
     server.stop().await;
 }
 
@@ -254,7 +282,11 @@ async fn a_task_that_could_not_be_scored_is_done_and_has_no_score() {
     let submitted = super::ok(&server, "/submit_task?profile=strict", &body).await;
     let question = json!({ "method": "GET", "path": "/task_result", "body": { "reward_request_id": submitted["reward_request_id"] } });
     let result = send(&server, &question).await.json();
-    assert_eq!((&result["errcode"], &result["reward_score"]), (&json!(0), &Value::Null), "{result}");
+    assert_eq!(
+        (&result["errcode"], &result["reward_score"]),
+        (&json!(0), &Value::Null),
+        "{result}"
+    );
     assert!(!result["errmsg"].as_str().unwrap().is_empty());
     server.stop().await;
 }
@@ -262,7 +294,8 @@ async fn a_task_that_could_not_be_scored_is_done_and_has_no_score() {
 #[tokio::test]
 async fn a_text_whose_template_is_not_known_is_scored_and_said_to_be() {
     let server = server().await;
-    let reply = server.post("/get_reward", &json!({ "query": ["see you", super::query("480 .")] })).await;
+    let reply =
+        server.post("/get_reward", &json!({ "query": ["see you", super::query("480 .")] })).await;
     assert_eq!(reply.json()["extra_logs"]["recognised"], json!([0.0, 1.0]));
     assert_eq!(unrecognised(&reply), "1");
     let reply = server.post("/v1/embeddings", &json!({ "input": ["see you"] })).await;
@@ -279,7 +312,10 @@ async fn a_label_that_spells_facts_reaches_the_rules() {
     let pack = "pack: price\nabout: Prices.\nversion: 1\nrules:\n  - id: fact\n    about: The deal is on.\n    points: 30\n    \
                 match: { any_of: ['deal'] }\n    when: { context.open: true }\n    examples:\n      hits: [{ text: 'deal', context: { open: true } }]\n      \
                 misses: ['no']\n";
-    let toml = format!("{}[profiles.facts]\nmodel = \"tiny\"\nrules = [\"price.yaml\"]\n", Server::config());
+    let toml = format!(
+        "{}[profiles.facts]\nmodel = \"tiny\"\nrules = [\"price.yaml\"]\n",
+        Server::config()
+    );
     let toml = format!("default_profile = \"facts\"\n{toml}");
     let server = Server::from_config(&toml, &[("price.yaml", pack)]).await;
     for (label, points) in

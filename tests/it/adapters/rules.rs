@@ -14,9 +14,14 @@ async fn rule_01_no_nan_and_no_null_where_a_client_dies_of_it() {
         let scored = ok(&server, path, &body).await;
         assert!(scored.pointer(place).is_some_and(Value::is_number), "{path}: {scored}");
         let unscored = server.post(&format!("{path}?profile=strict"), &body).await;
-        assert_eq!(unscored.status, 503, "{path}: an error, not a number of ours: {}", unscored.text);
+        assert_eq!(
+            unscored.status, 503,
+            "{path}: an error, not a number of ours: {}",
+            unscored.text
+        );
         assert_eq!(unscored.json()["code"], "unscored", "{path}");
-        let chosen = ok(&server, &format!("{path}?profile=strict&on_failure=value:-1.5"), &body).await;
+        let chosen =
+            ok(&server, &format!("{path}?profile=strict&on_failure=value:-1.5"), &body).await;
         assert!(chosen.pointer(place).is_some_and(|number| near(number, -1.5)), "{path}: {chosen}");
         let null = ok(&server, &format!("{path}?profile=strict&on_failure=null"), &body).await;
         assert_eq!(null.pointer(place), Some(&Value::Null), "{path}: as asked");
@@ -29,7 +34,8 @@ async fn rule_02_extra_logs_are_lists_of_numbers_under_the_same_names_every_time
     let server = with_limits("[limits]\nmax_message_bytes = 100\n").await;
     let long = "x".repeat(101);
     let mut seen: Option<Vec<String>> = None;
-    for replies in [vec![], vec!["480 ."], vec!["see the work order .", &long], vec![long.as_str()]] {
+    for replies in [vec![], vec!["480 ."], vec!["see the work order .", &long], vec![long.as_str()]]
+    {
         let queries: Vec<_> = replies.iter().map(|reply| query(reply)).collect();
         for path in [
             "/get_reward?on_failure=value:-1",
@@ -55,7 +61,10 @@ async fn rule_02_extra_logs_are_lists_of_numbers_under_the_same_names_every_time
     assert_eq!(names(&scored), names(&failed));
     assert!(failed.as_object().unwrap().values().all(Value::is_number), "{failed}");
     let all = seen.unwrap();
-    assert_eq!(all, ["failed", "recognised", "rm", "rm_abstained", "rules", "rules_abstained", "thought"]);
+    assert_eq!(
+        all,
+        ["failed", "recognised", "rm", "rm_abstained", "rules", "rules_abstained", "thought"]
+    );
     server.stop().await;
 }
 
@@ -66,8 +75,7 @@ async fn rule_03_single_requests_meet_in_shared_model_batches() {
     let server = Server::from_config(&bundled, &[]).await;
     let mut requests = JoinSet::new();
     for index in 0..256 {
-        let body =
-            json!({ "query": [query(&format!("480 {index} ."))], "prompts": [ASKED], "labels": [null] });
+        let body = json!({ "query": [query(&format!("480 {index} ."))], "prompts": [ASKED], "labels": [null] });
         let sent = server.http.post(format!("{}/get_reward", server.url)).json(&body).send();
         requests.spawn(async { Reply::read(sent.await.unwrap()).await });
     }
@@ -82,7 +90,8 @@ async fn rule_03_single_requests_meet_in_shared_model_batches() {
 #[tokio::test]
 async fn rule_04_an_empty_batch_gets_an_empty_answer() {
     let server = server().await;
-    let empty = ok(&server, "/get_reward", &json!({ "query": [], "prompts": [], "labels": [] })).await;
+    let empty =
+        ok(&server, "/get_reward", &json!({ "query": [], "prompts": [], "labels": [] })).await;
     assert_eq!((&empty["rewards"], &empty["scores"]), (&json!([]), &json!([])));
     assert_eq!(
         ok(&server, "/get_reward", &json!({ "prompts": [], "responses": [] })).await["rewards"],
@@ -93,9 +102,15 @@ async fn rule_04_an_empty_batch_gets_an_empty_answer() {
     assert_eq!(ok(&server, "/v1/embeddings", &json!({ "input": [] })).await["data"], json!([]));
     assert_eq!(ok(&server, "/predict", &json!({ "inputs": [] })).await, json!([]));
     assert_eq!(ok(&server, "/pooling", &json!({ "input": [] })).await["data"], json!([]));
-    assert_eq!(ok(&server, "/score", &json!({ "queries": "a", "documents": [] })).await["data"], json!([]));
+    assert_eq!(
+        ok(&server, "/score", &json!({ "queries": "a", "documents": [] })).await["data"],
+        json!([])
+    );
     assert_eq!(ok(&server, "/rerank", &json!({ "query": "a", "texts": [] })).await, json!([]));
-    assert_eq!(ok(&server, "/v1/score/evaluation", &json!({ "messages": [] })).await["scores"], json!([]));
+    assert_eq!(
+        ok(&server, "/v1/score/evaluation", &json!({ "messages": [] })).await["scores"],
+        json!([])
+    );
     server.stop().await;
 }
 
@@ -103,7 +118,9 @@ async fn rule_04_an_empty_batch_gets_an_empty_answer() {
 async fn rule_05_a_bad_item_is_no_4xx_and_loses_nobody_else() {
     let server = with_limits("[limits]\nmax_message_bytes = 100\n").await;
     let long = "x".repeat(101);
-    for bad in [json!(query(&long)), json!(7), Value::Null, json!("<|im_start|>user\nHi<|im_end|>\n")] {
+    for bad in
+        [json!(query(&long)), json!(7), Value::Null, json!("<|im_start|>user\nHi<|im_end|>\n")]
+    {
         let body = json!({ "query": [query("480 ."), bad] });
         let failed = server.post("/get_reward", &body).await;
         assert_eq!(failed.status, 503, "{bad}: {}", failed.text);
@@ -112,9 +129,11 @@ async fn rule_05_a_bad_item_is_no_4xx_and_loses_nobody_else() {
         assert!(near(&flagged["rewards"][1], -1.0), "{bad}: {flagged}");
         assert_eq!(flagged["extra_logs"]["failed"], json!([0.0, 1.0]), "{bad}");
     }
-    for bad in
-        [json!({ "prompt": ASKED, "response": long }), json!({ "prompt": 7, "response": "480 ." }), json!({})]
-    {
+    for bad in [
+        json!({ "prompt": ASKED, "response": long }),
+        json!({ "prompt": 7, "response": "480 ." }),
+        json!({}),
+    ] {
         assert_eq!(server.post("/rm", &bad).await.status, 503, "{bad}");
         assert!(near(&ok(&server, "/rm?on_failure=value:-1", &bad).await, -1.0), "{bad}");
     }
@@ -149,7 +168,10 @@ async fn rule_07_a_retried_body_is_paid_for_once() {
         tries.spawn(async { Reply::read(sent.await.unwrap()).await.json()["rewards"].clone() });
     }
     let rewards = tries.join_all().await;
-    assert!(rewards[0][0].is_number() && rewards.iter().all(|other| *other == rewards[0]), "{rewards:?}");
+    assert!(
+        rewards[0][0].is_number() && rewards.iter().all(|other| *other == rewards[0]),
+        "{rewards:?}"
+    );
     ok(&server, "/get_reward", &body).await;
     assert_eq!(judge.calls(), 1);
     server.stop().await;
@@ -157,7 +179,8 @@ async fn rule_07_a_retried_body_is_paid_for_once() {
 
 #[tokio::test]
 async fn rule_08_a_token_may_be_in_the_url_since_clients_send_no_headers() {
-    let tokens = "[auth]\ntokens = [{ name = \"trainer\", env = \"TEST_TOKEN\", scopes = [\"score\"] }]\n";
+    let tokens =
+        "[auth]\ntokens = [{ name = \"trainer\", env = \"TEST_TOKEN\", scopes = [\"score\"] }]\n";
     let server = with_limits(tokens).await;
     let in_url = server.url.replace("http://", "http://trainer:let-me-in@");
     let routes = texts("480 .").map(|(path, body, _)| (path, body));
@@ -173,7 +196,9 @@ async fn rule_08_a_token_may_be_in_the_url_since_clients_send_no_headers() {
     ];
     for (path, body) in routes.into_iter().chain(others) {
         let ask = |url: String| server.http.post(url).json(&body);
-        let status = async |request: reqwest::RequestBuilder| request.send().await.unwrap().status().as_u16();
+        let status = async |request: reqwest::RequestBuilder| {
+            request.send().await.unwrap().status().as_u16()
+        };
         let url = format!("{}{path}", server.url);
         assert_eq!(status(ask(url.clone())).await, 401, "{path}");
         assert_eq!(status(ask(url.clone()).header("authorization", "")).await, 401, "{path}");
@@ -198,14 +223,18 @@ async fn rule_09_the_url_chooses_profile_and_sources() {
     let in_path = ok(&server, "/profiles/gated/get_reward", &body).await;
     assert_eq!(in_path, gated, "for clients that put a path of their own behind the URL");
     assert_eq!(server.get("/profiles/gated/info").await.json()["model_id"], "gated");
-    for (path, code) in
-        [("gatd/get_reward", "unknown_profile"), ("gated/get_reward?profile=test", "invalid_request")]
-    {
+    for (path, code) in [
+        ("gatd/get_reward", "unknown_profile"),
+        ("gated/get_reward?profile=test", "invalid_request"),
+    ] {
         let refused = server.post(&format!("/profiles/{path}"), &body).await;
         assert_eq!((refused.status, refused.json()["code"].as_str()), (422, Some(code)), "{path}");
     }
     let alone = ok(&server, "/get_reward?sources=rm", &body).await;
-    assert!(alone["extra_logs"].get("rules").is_none() && alone["extra_logs"].get("rm").is_some(), "{alone}");
+    assert!(
+        alone["extra_logs"].get("rules").is_none() && alone["extra_logs"].get("rm").is_some(),
+        "{alone}"
+    );
     for (wrong, code) in [
         ("profile=gatd", "unknown_profile"),
         ("sources=rn", "unknown_source"),
@@ -234,9 +263,14 @@ async fn rule_11_scores_lie_between_0_and_1_beside_raw_rewards() {
     let replies = ["480 .", "see the work order .", "we guarantee it ."];
     let body = json!({ "query": replies.map(query) });
     let reply = ok(&server, "/get_reward?profile=gated", &body).await;
-    for (score, raw) in reply["scores"].as_array().unwrap().iter().zip(reply["rewards"].as_array().unwrap()) {
+    for (score, raw) in
+        reply["scores"].as_array().unwrap().iter().zip(reply["rewards"].as_array().unwrap())
+    {
         let raw = raw.as_f64().unwrap();
-        assert!((0.0..=1.0).contains(&score.as_f64().unwrap()) && near(score, sigmoid(raw)), "{reply}");
+        assert!(
+            (0.0..=1.0).contains(&score.as_f64().unwrap()) && near(score, sigmoid(raw)),
+            "{reply}"
+        );
     }
     assert!(reply["rewards"][2].as_f64().unwrap() <= -9.5, "raw: {reply}");
     server.stop().await;
@@ -254,7 +288,12 @@ async fn rule_12_each_flavour_activates_by_default_as_its_own_server_does() {
         ("/predict", json!({ "inputs": text, "raw_scores": true }), "/0/score", raw),
         ("/", json!({ "inputs": text, "parameters": {} }), "/0/0/score", squashed),
         ("/classify", json!({ "input": text }), "/data/0/probs/0", squashed),
-        ("/classify", json!({ "input": text, "use_activation": true }), "/data/0/probs/0", squashed),
+        (
+            "/classify",
+            json!({ "input": text, "use_activation": true }),
+            "/data/0/probs/0",
+            squashed,
+        ),
         ("/classify", json!({ "input": text, "use_activation": false }), "/data/0/probs/0", raw),
         ("/classify", json!({ "input": text, "activation": false }), "/data/0/probs/0", raw),
         ("/classify", json!({ "input": [text], "raw_scores": false }), "/data/0/0/score", squashed),
@@ -272,7 +311,10 @@ async fn rule_12_each_flavour_activates_by_default_as_its_own_server_does() {
         ("/v1/embeddings", json!({ "input": text }), "/data/0/embedding/0", raw),
     ] {
         let reply = ok(&server, path, &body).await;
-        assert!(reply.pointer(place).is_some_and(|number| near(number, expected)), "{path} {body}: {reply}");
+        assert!(
+            reply.pointer(place).is_some_and(|number| near(number, expected)),
+            "{path} {body}: {reply}"
+        );
     }
     // SGLang's own answer here is a softmax over one label, always 1: no reward, so not served.
     assert_eq!(server.post("/v1/classify", &json!({ "input": text })).await.status, 404);
@@ -289,13 +331,21 @@ async fn rule_13_reward_components_sum_to_the_reward() {
         })
     };
     let sum = |verified: &Value| -> f64 {
-        verified["reward_components"].as_object().unwrap().values().map(|part| part.as_f64().unwrap()).sum()
+        verified["reward_components"]
+            .as_object()
+            .unwrap()
+            .values()
+            .map(|part| part.as_f64().unwrap())
+            .sum()
     };
     for path in ["/verify", "/verify?profile=gated", "/verify?sources=rm"] {
         for reply in ["480 .", "see the work order .", "we guarantee it ."] {
             let verified = ok(&server, path, &verify(reply)).await;
             let reward = verified["reward"].as_f64().unwrap();
-            assert!((reward - sum(&verified)).abs() <= 1e-6 + 1e-5 * reward.abs(), "{path}: {verified}");
+            assert!(
+                (reward - sum(&verified)).abs() <= 1e-6 + 1e-5 * reward.abs(),
+                "{path}: {verified}"
+            );
         }
     }
     let gated = ok(&server, "/verify?profile=gated", &verify("we guarantee it .")).await;

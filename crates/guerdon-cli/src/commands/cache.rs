@@ -24,7 +24,8 @@ pub(super) fn run(cache: Cache) -> anyhow::Result<ExitCode> {
             let taken = if input.as_os_str() == "-" {
                 store.import(stdin().lock())?
             } else {
-                let lines = File::open(&input).with_context(|| format!("cannot read {}", input.display()))?;
+                let lines = File::open(&input)
+                    .with_context(|| format!("cannot read {}", input.display()))?;
                 store.import(BufReader::new(lines))?
             };
             eprintln!("{taken} answers taken; what was known already, and no older, stayed");
@@ -36,7 +37,9 @@ pub(super) fn run(cache: Cache) -> anyhow::Result<ExitCode> {
             );
             let older_than = older_than.as_deref().map(age).transpose()?;
             let removed = existing(&file)?.purge(&Purge { older_than, prompt })?;
-            eprintln!("{removed} answers removed; they will be bought again when they are asked for");
+            eprintln!(
+                "{removed} answers removed; they will be bought again when they are asked for"
+            );
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -44,7 +47,11 @@ pub(super) fn run(cache: Cache) -> anyhow::Result<ExitCode> {
 
 /// A name misspelt must not make an empty cache.
 fn existing(file: &Path) -> anyhow::Result<Arc<Store>> {
-    ensure!(file.exists(), "there is no cache at {}; see `cache.path` of your judge", file.display());
+    ensure!(
+        file.exists(),
+        "there is no cache at {}; see `cache.path` of your judge",
+        file.display()
+    );
     Ok(Store::open(file, CacheConfig::default().sync)?)
 }
 
@@ -64,7 +71,9 @@ fn stats(file: &Path, json: bool) -> anyhow::Result<()> {
 
 fn table(stats: &StoreStats) -> Table {
     let mut table = Table::new();
-    table.load_preset(UTF8_HORIZONTAL_ONLY).set_header(["prompt", "answers", "cost", "oldest", "newest"]);
+    table
+        .load_preset(UTF8_HORIZONTAL_ONLY)
+        .set_header(["prompt", "answers", "cost", "oldest", "newest"]);
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
@@ -95,7 +104,8 @@ fn export(file: &Path, out: Option<&Path>) -> anyhow::Result<()> {
     let store = existing(file)?;
     let count = match out {
         Some(out) => {
-            let to = File::create_new(out).with_context(|| format!("cannot make {}", out.display()))?;
+            let to =
+                File::create_new(out).with_context(|| format!("cannot make {}", out.display()))?;
             store.export(BufWriter::new(to))?
         }
         None => store.export(stdout().lock())?,
@@ -107,7 +117,8 @@ fn export(file: &Path, out: Option<&Path>) -> anyhow::Result<()> {
 /// `90s`, `15m`, `12h`, `30d`.
 fn age(text: &str) -> anyhow::Result<Duration> {
     let wrong = || format!("--older-than {text}: write a number and s, m, h or d, such as 30d");
-    let (number, unit) = text.split_at(text.len() - text.chars().next_back().map_or(0, char::len_utf8));
+    let (number, unit) =
+        text.split_at(text.len() - text.chars().next_back().map_or(0, char::len_utf8));
     let seconds = match unit {
         "s" => 1,
         "m" => 60,

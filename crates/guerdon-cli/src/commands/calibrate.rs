@@ -17,7 +17,8 @@ pub(super) async fn run(calibrate: &Calibrate) -> anyhow::Result<ExitCode> {
     let gold = Gold::read(&text(&calibrate.gold)?)
         .with_context(|| format!("{} cannot be used", calibrate.gold.display()))?;
     let source = source(compiled(std::slice::from_ref(&calibrate.prompt))?, &calibrate.at)?;
-    let calibration = source.calibrate(&gold, calibrate.repeats).await.context("no prompt was given")?;
+    let calibration =
+        source.calibrate(&gold, calibrate.repeats).await.context("no prompt was given")?;
     if calibrate.json {
         println!("{}", serde_json::to_string_pretty(&calibration)?);
     } else {
@@ -25,7 +26,8 @@ pub(super) async fn run(calibrate: &Calibrate) -> anyhow::Result<ExitCode> {
     }
     if let Some(svg) = &calibrate.svg {
         #[expect(clippy::disallowed_methods, reason = "the picture that was asked for")]
-        fs::write(svg, calibration.svg()).with_context(|| format!("cannot write {}", svg.display()))?;
+        fs::write(svg, calibration.svg())
+            .with_context(|| format!("cannot write {}", svg.display()))?;
     }
     if calibrate.stamp {
         let stamped = calibration.stamped(&super::read(&calibrate.prompt)?).context(
@@ -65,7 +67,8 @@ fn table(calibration: &Calibration) -> Table {
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    let share = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
+    let share =
+        |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
     let measure = |measure: Measure| match (measure.value, measure.interval) {
         (Some(value), Some((low, high))) => format!("{value:.2} [{low:.2}, {high:.2}]"),
         (value, _) => share(value),

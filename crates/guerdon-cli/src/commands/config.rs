@@ -12,7 +12,8 @@ pub(super) fn run(config: Config) -> anyhow::Result<ExitCode> {
             let engine = Engine::load(configuration.source()?)?;
             let info = engine.info();
             for (name, profile) in &info.profiles {
-                let sources: Vec<_> = profile.sources.iter().map(|source| source.id.to_string()).collect();
+                let sources: Vec<_> =
+                    profile.sources.iter().map(|source| source.id.to_string()).collect();
                 println!("profile {name}: {}", sources.join(", "));
             }
             println!("ok");

@@ -45,7 +45,8 @@ pub(super) fn run(eval: &Eval) -> anyhow::Result<ExitCode> {
     let mut rows = Vec::new();
     for input in &eval.inputs {
         let text = if input.as_os_str() == "-" {
-            std::io::read_to_string(std::io::stdin().by_ref()).context("cannot read standard input")?
+            std::io::read_to_string(std::io::stdin().by_ref())
+                .context("cannot read standard input")?
         } else {
             super::read(input)?
         };
@@ -56,13 +57,19 @@ pub(super) fn run(eval: &Eval) -> anyhow::Result<ExitCode> {
     let other = match &eval.against {
         Some(name) => {
             let known = || counted.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-            Some(counted.get(name).with_context(|| format!("--against {name}: the input has {}", known()))?)
+            Some(
+                counted
+                    .get(name)
+                    .with_context(|| format!("--against {name}: the input has {}", known()))?,
+            )
         }
         None => None,
     };
     let measured: Vec<Measures> = counted
         .iter()
-        .map(|(name, one)| one.measures(name, other.filter(|_| eval.against.as_ref() != Some(name))))
+        .map(|(name, one)| {
+            one.measures(name, other.filter(|_| eval.against.as_ref() != Some(name)))
+        })
         .collect();
     if eval.json {
         println!("{}", serde_json::to_string_pretty(&measured)?);
@@ -77,16 +84,22 @@ pub(super) fn run(eval: &Eval) -> anyhow::Result<ExitCode> {
 
 fn table(measured: &[Measures]) -> Table {
     let shares: BTreeSet<&String> = measured.iter().flat_map(|one| one.shares.keys()).collect();
-    let mut header = ["method", "runs", "conv.", "cases", "raters", "rating"].map(str::to_owned).to_vec();
+    let mut header =
+        ["method", "runs", "conv.", "cases", "raters", "rating"].map(str::to_owned).to_vec();
     header.extend(shares.iter().map(|name| (*name).clone()));
     header.extend(["alpha, ratings", "alpha, verdicts"].map(str::to_owned));
     let mut table = begun(header);
     for one in measured {
-        let counts = [one.runs, one.conversations, one.bad_cases, one.raters].map(|count| count.to_string());
-        let alpha = |alpha: Option<f64>| alpha.map_or_else(|| "-".to_owned(), |alpha| format!("{alpha:.2}"));
+        let counts =
+            [one.runs, one.conversations, one.bad_cases, one.raters].map(|count| count.to_string());
+        let alpha = |alpha: Option<f64>| {
+            alpha.map_or_else(|| "-".to_owned(), |alpha| format!("{alpha:.2}"))
+        };
         let mut row = vec![one.method.clone()];
         row.extend(counts);
-        row.push(one.rating.map_or_else(|| "-".to_owned(), |it| told(it.value, it.interval, 1.0, 2)));
+        row.push(
+            one.rating.map_or_else(|| "-".to_owned(), |it| told(it.value, it.interval, 1.0, 2)),
+        );
         row.extend(shares.iter().map(|name| {
             let it = one.shares.get(*name).copied().flatten();
             it.map_or_else(|| "-".to_owned(), |it| told(it.value, it.interval, 100.0, 1))
@@ -107,7 +120,12 @@ fn differences(measured: &[Measures]) -> Table {
                 Some(p) => format!("{p:.3}"),
                 None => "-".to_owned(),
             };
-            table.add_row([one.method.clone(), name.clone(), told(it.value, it.interval, scale, digits), p]);
+            table.add_row([
+                one.method.clone(),
+                name.clone(),
+                told(it.value, it.interval, scale, digits),
+                p,
+            ]);
         }
     }
     table
@@ -125,7 +143,7 @@ fn begun(header: Vec<String>) -> Table {
 /// A figure with its interval; shares in percent.
 fn told(value: f64, interval: Option<[f64; 2]>, scale: f64, digits: usize) -> String {
     let number = |x: f64| format!("{:.digits$}", x * scale);
-    let interval =
-        interval.map_or_else(String::new, |[low, high]| format!(" [{}, {}]", number(low), number(high)));
+    let interval = interval
+        .map_or_else(String::new, |[low, high]| format!(" [{}, {}]", number(low), number(high)));
     format!("{}{interval}", number(value))
 }

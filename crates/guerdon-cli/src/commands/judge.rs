@@ -17,8 +17,12 @@ pub(super) fn run(judge: Judge) -> anyhow::Result<ExitCode> {
         Judge::Check { prompts, sealed } => check(&prompts, sealed),
         Judge::Bump { prompts } => bump(&prompts),
         Judge::Render { prompt, rollout } => render(prompt, &rollout),
-        Judge::Try { prompt, rollout, at } => super::runtime()?.block_on(try_on(prompt, &rollout, &at)),
-        Judge::Calibrate(calibrate) => super::runtime()?.block_on(super::calibrate::run(&calibrate)),
+        Judge::Try { prompt, rollout, at } => {
+            super::runtime()?.block_on(try_on(prompt, &rollout, &at))
+        }
+        Judge::Calibrate(calibrate) => {
+            super::runtime()?.block_on(super::calibrate::run(&calibrate))
+        }
         Judge::Probe { prompts, at } => super::runtime()?.block_on(probe(&prompts, &at)),
     }
 }
@@ -35,7 +39,12 @@ fn check(paths: &[PathBuf], sealed: bool) -> anyhow::Result<ExitCode> {
     let mut drafts = 0;
     for prompt in prompts.summaries() {
         let draft = if prompt.sealed { "" } else { " (draft)" };
-        println!("ok: {} version {}{draft}: {}", prompt.id, prompt.version, prompt.criteria.join(", "));
+        println!(
+            "ok: {} version {}{draft}: {}",
+            prompt.id,
+            prompt.version,
+            prompt.criteria.join(", ")
+        );
         if sealed && !prompt.sealed {
             drafts += 1;
             eprintln!("error: `{}` is a draft; `guerdon judge bump` seals it", prompt.id);
@@ -48,7 +57,10 @@ fn bump(paths: &[PathBuf]) -> anyhow::Result<ExitCode> {
     let texts = prompt_texts(paths)?;
     let mended: Vec<PromptText> = texts
         .iter()
-        .map(|PromptText { name, text }| PromptText { name: name.clone(), text: Prompts::sealed(text) })
+        .map(|PromptText { name, text }| PromptText {
+            name: name.clone(),
+            text: Prompts::sealed(text),
+        })
         .collect();
     // All or none, and nothing that would not load.
     Prompts::compile(&mended).map_err(|report| anyhow::anyhow!("{report}"))?;
@@ -91,8 +103,7 @@ async fn try_on(prompt: PathBuf, rollouts: &Path, at: &JudgeAt) -> anyhow::Resul
             Some(guerdon_types::Part::Judge(part)) => json!(part),
             _ => json!(null),
         };
-        let shown =
-            json!({"turn": turn, "judge": judge, "abstained": signal.abstained, "usage": signal.usage});
+        let shown = json!({"turn": turn, "judge": judge, "abstained": signal.abstained, "usage": signal.usage});
         println!("{}", serde_json::to_string_pretty(&shown)?);
     }
     Ok(if answered { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -44,12 +44,18 @@ impl Configuration {
     /// File, environment and these flags.
     fn source(&self) -> anyhow::Result<ConfigSource> {
         let environment = Arc::new(ProcessEnvironment);
-        let mut source = ConfigSource { file: Some(self.config.clone()), environment, overrides: Vec::new() };
+        let mut source =
+            ConfigSource { file: Some(self.config.clone()), environment, overrides: Vec::new() };
         if let Some(judge) = &self.judge {
             let config = source.load()?;
-            let profile =
-                config.default_profile().context("--judge needs a default profile; set default_profile")?;
-            source.overrides.push(Override::new("--judge", &["profiles", profile, "judge"], judge.clone()));
+            let profile = config
+                .default_profile()
+                .context("--judge needs a default profile; set default_profile")?;
+            source.overrides.push(Override::new(
+                "--judge",
+                &["profiles", profile, "judge"],
+                judge.clone(),
+            ));
         }
         Ok(source)
     }

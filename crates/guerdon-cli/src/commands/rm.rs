@@ -42,7 +42,12 @@ fn info(model: &RmModel) -> anyhow::Result<ExitCode> {
 /// Nothing is cached, so that every score asked for is computed.
 fn config(model: &RmModel) -> ModelConfig {
     let RmModel { model, device, runtime } = model;
-    ModelConfig { device: device.clone(), runtime: runtime.clone(), cache: 0, ..ModelConfig::new(model) }
+    ModelConfig {
+        device: device.clone(),
+        runtime: runtime.clone(),
+        cache: 0,
+        ..ModelConfig::new(model)
+    }
 }
 
 /// A dialogue, and the score that somebody else gave it.
@@ -57,7 +62,9 @@ fn rows(file: &Path) -> anyhow::Result<Vec<Row>> {
     let text = read(file)?;
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let rows: Vec<Row> = lines
-        .map(|(number, line)| row(line).with_context(|| format!("{}:{}", file.display(), number + 1)))
+        .map(|(number, line)| {
+            row(line).with_context(|| format!("{}:{}", file.display(), number + 1))
+        })
         .collect::<anyhow::Result<_>>()?;
     ensure!(!rows.is_empty(), "{} holds no rollout", file.display());
     Ok(rows)
@@ -70,7 +77,8 @@ fn row(line: &str) -> anyhow::Result<Row> {
     };
     let messages = serde_json::from_value(value.get("messages").cloned().unwrap_or_default())?;
     let score = ScoreTurns::Indices(vec![usize::try_from(index)?]);
-    let expected = ["score", "score_onnx"].iter().find_map(|key| value.get(key).and_then(Value::as_f64));
+    let expected =
+        ["score", "score_onnx"].iter().find_map(|key| value.get(key).and_then(Value::as_f64));
     #[expect(clippy::cast_possible_truncation, reason = "a model's score has 32 bits")]
     let expected = expected.map(|expected| expected as f32);
     Ok(Row { rollout: Rollout { messages, score, ..Rollout::default() }, expected })
@@ -81,7 +89,8 @@ fn check(model: &RmModel, rows: &[Row], tolerance: f32) -> anyhow::Result<ExitCo
     let alone = score(&ModelConfig { max_batch: Some(1), ..config(model) }, rows)?;
     println!("{}\nversion {}", together.about, together.hash);
 
-    let apart = together.scores.iter().zip(&alone.scores).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    let apart =
+        together.scores.iter().zip(&alone.scores).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     let same = apart <= tolerance;
     println!(
         "{}  {} turns alone and in {} batches: at most {apart:e} apart{}",
@@ -96,7 +105,8 @@ fn check(model: &RmModel, rows: &[Row], tolerance: f32) -> anyhow::Result<ExitCo
         .zip(&together.scores)
         .filter_map(|(row, score)| row.expected.map(|expected| (expected, *score)))
         .collect();
-    let wrong = expected.iter().map(|(expected, score)| (expected - score).abs()).fold(0.0, f32::max);
+    let wrong =
+        expected.iter().map(|(expected, score)| (expected - score).abs()).fold(0.0, f32::max);
     let right = wrong <= tolerance;
     match expected.len() {
         0 => println!("--    no reference scores to compare with"),

@@ -67,13 +67,18 @@ fn pack_texts(paths: &[PathBuf]) -> anyhow::Result<Vec<PackText>> {
 }
 
 fn load(paths: &[PathBuf]) -> anyhow::Result<RulePacks> {
-    let (packs, _) = RulePacks::compile(&pack_texts(paths)?).map_err(|report| anyhow::anyhow!("{report}"))?;
+    let (packs, _) =
+        RulePacks::compile(&pack_texts(paths)?).map_err(|report| anyhow::anyhow!("{report}"))?;
     Ok(packs)
 }
 
 fn reply(text: String, context: &str) -> anyhow::Result<Rollout> {
     let context = serde_json::from_str(context).context("--context is no JSON object")?;
-    Ok(Rollout { messages: vec![Message::new(Role::Assistant, text)], context, ..Rollout::default() })
+    Ok(Rollout {
+        messages: vec![Message::new(Role::Assistant, text)],
+        context,
+        ..Rollout::default()
+    })
 }
 
 fn check(paths: &[PathBuf], json: bool) -> anyhow::Result<ExitCode> {
@@ -88,7 +93,10 @@ fn check(paths: &[PathBuf], json: bool) -> anyhow::Result<ExitCode> {
         match &packs {
             Some(packs) => {
                 let rules: usize = packs.summaries().iter().map(|pack| pack.rules.len()).sum();
-                println!("ok: {} packs, {rules} rules, every example as it says", packs.summaries().len());
+                println!(
+                    "ok: {} packs, {rules} rules, every example as it says",
+                    packs.summaries().len()
+                );
             }
             None => eprintln!("\n{}; nothing was loaded", report.summary()),
         }
@@ -97,7 +105,8 @@ fn check(paths: &[PathBuf], json: bool) -> anyhow::Result<ExitCode> {
 }
 
 fn test(paths: &[PathBuf], format: TestFormat) -> anyhow::Result<ExitCode> {
-    let results = RulePacks::test(&pack_texts(paths)?).map_err(|report| anyhow::anyhow!("{report}"))?;
+    let results =
+        RulePacks::test(&pack_texts(paths)?).map_err(|report| anyhow::anyhow!("{report}"))?;
     let failed = results.iter().filter(|result| result.failure.is_some()).count();
     match format {
         TestFormat::Tap => print!("{}", guerdon_rules::tap(&results)),
@@ -127,8 +136,12 @@ fn fmt(paths: &[PathBuf], check: bool) -> anyhow::Result<ExitCode> {
         }
         untidy += 1;
         if !check {
-            #[expect(clippy::disallowed_methods, reason = "a formatter writes the files it is given")]
-            std::fs::write(&pack.name, tidy).with_context(|| format!("cannot write {}", pack.name))?;
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "a formatter writes the files it is given"
+            )]
+            std::fs::write(&pack.name, tidy)
+                .with_context(|| format!("cannot write {}", pack.name))?;
         }
         println!("{}{}", if check { "untidy: " } else { "tidied: " }, pack.name);
     }

@@ -11,8 +11,8 @@ use futures_util::stream::BoxStream;
 use futures_util::{StreamExt as _, future};
 use guerdon_client::Client;
 use guerdon_types::{
-    AdvantagesRequest, Invalid, Problem, ProblemCode, ProfileName, Rollout, RolloutId, RolloutResult,
-    ScoreRequest, SourceId, StreamLine,
+    AdvantagesRequest, Invalid, Problem, ProblemCode, ProfileName, Rollout, RolloutId,
+    RolloutResult, ScoreRequest, SourceId, StreamLine,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -48,7 +48,8 @@ async fn score_file(score: &Score) -> anyhow::Result<ExitCode> {
     let piece = if template.advantages.is_some() { good.len().max(1) } else { PIECE };
     let mut failure = None;
     while !good.is_empty() {
-        let (lines, rollouts): (Vec<usize>, Vec<Rollout>) = good.drain(..good.len().min(piece)).unzip();
+        let (lines, rollouts): (Vec<usize>, Vec<Rollout>) =
+            good.drain(..good.len().min(piece)).unzip();
         let mut left: BTreeMap<usize, RolloutId> = lines
             .iter()
             .zip(&rollouts)
@@ -58,7 +59,9 @@ async fn score_file(score: &Score) -> anyhow::Result<ExitCode> {
             let mut results = scorer.stream(ScoreRequest { rollouts, ..template.clone() }).await?;
             while let Some(result) = results.next().await {
                 let (index, result) = result?;
-                let line = lines.get(index).context("the server answered for a rollout that was not sent")?;
+                let line = lines
+                    .get(index)
+                    .context("the server answered for a rollout that was not sent")?;
                 left.remove(line);
                 output.take(*line, result)?;
                 progress.inc(1);
@@ -68,10 +71,15 @@ async fn score_file(score: &Score) -> anyhow::Result<ExitCode> {
         .await;
         // What did not come still gets a line, so that the output stays one line a rollout.
         for (line, id) in left {
-            let why = outcome.as_ref().err().map_or_else(|| "no result came".to_owned(), ToString::to_string);
+            let why = outcome
+                .as_ref()
+                .err()
+                .map_or_else(|| "no result came".to_owned(), ToString::to_string);
             let error = Some(Problem::new(ProblemCode::Unscored, why));
-            output
-                .take(line, RolloutResult { id, reward: None, advantage: None, turns: Vec::new(), error })?;
+            output.take(
+                line,
+                RolloutResult { id, reward: None, advantage: None, turns: Vec::new(), error },
+            )?;
         }
         failure = failure.or(outcome.err());
     }
@@ -91,8 +99,10 @@ async fn score_file(score: &Score) -> anyhow::Result<ExitCode> {
 
 /// Everything of the request but the rollouts.
 fn template(score: &Score) -> anyhow::Result<ScoreRequest> {
-    let fusion = score.fusion.as_deref().map(serde_json::from_str).transpose().context("--fusion")?;
-    let sources = (!score.sources.is_empty()).then(|| score.sources.iter().map(SourceId::from).collect());
+    let fusion =
+        score.fusion.as_deref().map(serde_json::from_str).transpose().context("--fusion")?;
+    let sources =
+        (!score.sources.is_empty()).then(|| score.sources.iter().map(SourceId::from).collect());
     Ok(ScoreRequest {
         sources,
         fusion,
@@ -114,7 +124,10 @@ fn read_rollouts(score: &Score) -> anyhow::Result<Vec<Line>> {
     };
     let mut seen = HashSet::new();
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    Ok(lines.enumerate().map(|(index, (number, line))| rollout(index, number + 1, line, &mut seen)).collect())
+    Ok(lines
+        .enumerate()
+        .map(|(index, (number, line))| rollout(index, number + 1, line, &mut seen))
+        .collect())
 }
 
 /// One line as a rollout that has an id and a turn to score, or as the result that says why it is none.
@@ -123,9 +136,10 @@ fn rollout(index: usize, number: usize, line: &str, seen: &mut HashSet<RolloutId
     let mut checked = || -> Result<Rollout, Invalid> {
         let unreadable = |detail: String| Invalid::new(ProblemCode::InvalidRequest, "", detail);
         let mut deserializer = serde_json::Deserializer::from_str(line);
-        let mut rollout: Rollout = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-            unreadable(format!("line {number}, at `{}`: {}", error.path(), error.inner()))
-        })?;
+        let mut rollout: Rollout =
+            serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+                unreadable(format!("line {number}, at `{}`: {}", error.path(), error.inner()))
+            })?;
         deserializer
             .end()
             .map_err(|_| unreadable(format!("line {number} holds more than one JSON value")))?;
@@ -175,7 +189,9 @@ impl Where {
                 Ok(lines
                     .filter_map(|line| {
                         future::ready(match line {
-                            Ok(StreamLine::Result(streamed)) => Some(Ok((streamed.index, streamed.result))),
+                            Ok(StreamLine::Result(streamed)) => {
+                                Some(Ok((streamed.index, streamed.result)))
+                            }
                             Ok(StreamLine::Summary(_)) => None,
                             Err(error) => Some(Err(error.into())),
                         })
@@ -202,7 +218,9 @@ fn token(score: &Score) -> anyhow::Result<Option<String>> {
 
 fn progress(rollouts: usize) -> ProgressBar {
     let progress = ProgressBar::new(rollouts as u64);
-    if let Ok(style) = ProgressStyle::with_template("{bar:32} {pos}/{len} rollouts  {per_sec}  {eta} left") {
+    if let Ok(style) =
+        ProgressStyle::with_template("{bar:32} {pos}/{len} rollouts  {per_sec}  {eta} left")
+    {
         progress.set_style(style);
     }
     if io::stderr().is_terminal() {

@@ -53,7 +53,13 @@ fn number(value: Option<Finite>) -> String {
 fn why(turn: &TurnResult) -> String {
     let mut why = Vec::new();
     for hit in turn.rules.iter().flat_map(|part| &part.hits) {
-        why.push(format!("{}/{} {}{}", hit.pack, hit.rule, hit.points, if hit.veto { " veto" } else { "" }));
+        why.push(format!(
+            "{}/{} {}{}",
+            hit.pack,
+            hit.rule,
+            hit.points,
+            if hit.veto { " veto" } else { "" }
+        ));
     }
     for criterion in turn.judge.iter().flat_map(|part| &part.criteria) {
         why.push(format!("{}/{} {}", criterion.prompt, criterion.id, criterion.points));

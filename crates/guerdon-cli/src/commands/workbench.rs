@@ -29,7 +29,10 @@ pub(super) fn replace(path: &Path, text: &str) -> anyhow::Result<()> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
     let failed = || format!("cannot write {}", path.display());
-    #[expect(clippy::disallowed_methods, reason = "the author asked for this file to be rewritten")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the author asked for this file to be rewritten"
+    )]
     fs::write(&beside, text).with_context(failed)?;
     fs::rename(&beside, path).with_context(failed)
 }
@@ -38,8 +41,10 @@ pub(super) fn replace(path: &Path, text: &str) -> anyhow::Result<()> {
 pub(super) fn source(prompts: Prompts, at: &JudgeAt) -> anyhow::Result<JudgeSource> {
     let config = at.configuration.source()?.load()?;
     let profile = config.default_profile().and_then(|name| config.profiles.get(name));
-    let name = at.configuration.judge.as_ref().or(profile.and_then(|profile| profile.judge.as_ref()));
-    let name = name.context("no judge is named: give --judge NAME, or set `judge` in the default profile")?;
+    let name =
+        at.configuration.judge.as_ref().or(profile.and_then(|profile| profile.judge.as_ref()));
+    let name = name
+        .context("no judge is named: give --judge NAME, or set `judge` in the default profile")?;
     let Some(endpoint) = config.judges.get(name) else {
         bail!(
             "`{name}` is no judge; there are: {}",

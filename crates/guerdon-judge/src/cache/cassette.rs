@@ -55,7 +55,9 @@ impl Cassette {
                 // Not appended to what another run left: a tape is one run.
                 if path.metadata().is_ok_and(|file| file.len() > 0) {
                     let path = path.display();
-                    return Err(format!("{path} holds a run already; name another file, or move it away"));
+                    return Err(format!(
+                        "{path} holds a run already; name another file, or move it away"
+                    ));
                 }
                 let lines = Lines::open(path, None).map_err(named)?;
                 Ok(Self::Record(Recorder { lines, last: Mutex::default() }))
@@ -76,9 +78,12 @@ impl Recorder {
     pub(crate) async fn record(&self, key: Key, asked: &Asked) {
         let got = match &asked.result {
             Ok(answer) => Got::Answer(Arc::clone(answer)),
-            Err(Failure { why, detail, gave_up: _ }) => Got::Failure { why: *why, detail: detail.clone() },
+            Err(Failure { why, detail, gave_up: _ }) => {
+                Got::Failure { why: *why, detail: detail.clone() }
+            }
         };
-        let before = self.last.lock().unwrap_or_else(PoisonError::into_inner).insert(key, got.clone());
+        let before =
+            self.last.lock().unwrap_or_else(PoisonError::into_inner).insert(key, got.clone());
         let got = if before.as_ref() == Some(&got) { Got::Same } else { got };
         let line = Line { key, cached: asked.cached, usage: asked.usage, got };
         match serde_json::to_string(&line) {
@@ -108,11 +113,14 @@ impl Player {
         for (number, line) in file.lines().enumerate() {
             let wrong = |detail: &str| format!("{}:{}: {detail}", path.display(), number + 1);
             let line = line.map_err(named)?;
-            let mut line: Line = serde_json::from_str(&line).map_err(|error| wrong(&error.to_string()))?;
+            let mut line: Line =
+                serde_json::from_str(&line).map_err(|error| wrong(&error.to_string()))?;
             let track = tracks.entry(line.key).or_default();
             if line.got == Got::Same {
-                let before =
-                    track.lines.last().ok_or_else(|| wrong("repeats an answer that is not there"))?;
+                let before = track
+                    .lines
+                    .last()
+                    .ok_or_else(|| wrong("repeats an answer that is not there"))?;
                 line.got = before.got.clone();
             }
             track.lines.push(line);
@@ -149,7 +157,11 @@ mod tests {
 
     fn asked(result: Result<Answer, (AbstainWhy, &str)>, cached: bool) -> Asked {
         let result = result.map(Arc::new).map_err(|(why, detail)| Failure::new(why, detail));
-        Asked { result, usage: Usage { judge_calls: u64::from(!cached), ..Usage::default() }, cached }
+        Asked {
+            result,
+            usage: Usage { judge_calls: u64::from(!cached), ..Usage::default() },
+            cached,
+        }
     }
 
     #[tokio::test]
@@ -162,14 +174,16 @@ mod tests {
             asked(Ok(answer("a", 7)), false),
             asked(Ok(answer("a", 7)), true),
         ];
-        let Cassette::Record(recorder) = Cassette::open(&config(CassetteMode::Record)).unwrap() else {
+        let Cassette::Record(recorder) = Cassette::open(&config(CassetteMode::Record)).unwrap()
+        else {
             panic!()
         };
         for asked in &script {
             recorder.record(key(1), asked).await;
         }
         drop(recorder);
-        let Cassette::Replay(player) = Cassette::open(&config(CassetteMode::Replay)).unwrap() else {
+        let Cassette::Replay(player) = Cassette::open(&config(CassetteMode::Replay)).unwrap()
+        else {
             panic!()
         };
         for wanted in script.iter().chain([&script[2]]) {
@@ -189,7 +203,8 @@ mod tests {
         let path = folder.path().join("torn.jsonl");
         #[expect(clippy::disallowed_methods, reason = "a test writes what is to be read")]
         std::fs::write(&path, "{\"key\": \"ab\n").unwrap();
-        let error = Cassette::open(&CassetteConfig { path, mode: CassetteMode::Replay }).unwrap_err();
+        let error =
+            Cassette::open(&CassetteConfig { path, mode: CassetteMode::Replay }).unwrap_err();
         assert!(error.contains("torn.jsonl:1:"), "{error}");
     }
 }

@@ -106,8 +106,7 @@ impl Log {
         let mut header = String::new();
         (&mut file).take(HEADER.len() as u64).read_to_string(&mut header).unwrap_or_default();
         if header != HEADER {
-            let wrong =
-                "holds something else than a judge's answers, or those of another guerdon; name another file";
+            let wrong = "holds something else than a judge's answers, or those of another guerdon; name another file";
             return Err(io::Error::new(io::ErrorKind::InvalidData, wrong));
         }
         let read_to = header.len() as u64;
@@ -170,7 +169,12 @@ fn checked(line: &[u8]) -> Option<&str> {
 }
 
 /// `end` is where the line's end stands. What is in no known form is passed over: another guerdon may know it.
-fn learn(answers: &mut HashMap<Key, Place>, spent: &mut BTreeMap<String, f64>, body: &str, end: u64) {
+fn learn(
+    answers: &mut HashMap<Key, Place>,
+    spent: &mut BTreeMap<String, f64>,
+    body: &str,
+    end: u64,
+) {
     let Some((word, rest)) = body.split_once(' ') else { return };
     let (first, second) = rest.split_once(' ').unwrap_or((rest, ""));
     match word {
@@ -243,7 +247,8 @@ mod tests {
     fn wherever_a_write_is_cut_short_what_was_written_before_and_after_is_there() {
         let folder = tempfile::tempdir().unwrap();
         let (path, torn) = (folder.path().join("whole"), folder.path().join("torn"));
-        let before = [Change::Keep(key(1), answer("a", 7)), Change::Spend("run:x y".to_owned(), 0.25)];
+        let before =
+            [Change::Keep(key(1), answer("a", 7)), Change::Spend("run:x y".to_owned(), 0.25)];
         kept(&path, &before);
         let intact = std::fs::metadata(&path).unwrap().len();
         kept(&path, &[Change::Keep(key(2), answer("cut short", 8))]);
@@ -254,7 +259,11 @@ mod tests {
             let log = Log::read(&torn).unwrap();
             assert_eq!(log.answer(&key(1)).unwrap(), Some(answer("a", 7)), "cut at {cut}");
             // Only its line end is missing, and the next write brings one.
-            assert_eq!(log.answer(&key(2)).unwrap().is_some(), cut == bytes.len() - 1, "cut at {cut}");
+            assert_eq!(
+                log.answer(&key(2)).unwrap().is_some(),
+                cut == bytes.len() - 1,
+                "cut at {cut}"
+            );
             assert_eq!(log.answer(&key(3)).unwrap(), Some(answer("after", 9)), "cut at {cut}");
             assert!((log.spent()["run:x y"] - 0.25).abs() < 1e-12);
         }
@@ -264,7 +273,10 @@ mod tests {
     fn a_byte_that_changed_costs_its_own_line_and_empty_blocks_cost_none() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
-        kept(&path, &[Change::Keep(key(1), answer("first", 7)), Change::Keep(key(2), answer("second", 8))]);
+        kept(
+            &path,
+            &[Change::Keep(key(1), answer("first", 7)), Change::Keep(key(2), answer("second", 8))],
+        );
         let whole = bytes(&path);
         let from = HEADER.len() + 1;
         for at in from..whole.len() {
@@ -306,8 +318,10 @@ mod tests {
         let path = folder.path().join("log");
         let file = open(&path).unwrap();
         for at in 0..4000 {
-            let keep = Change::Keep(key(u8::try_from(at % 3).unwrap()), answer(&"x".repeat(200), at));
-            append(&file, &frame([&keep, &Change::Spend("day:1 m".to_owned(), 0.5)]).unwrap()).unwrap();
+            let keep =
+                Change::Keep(key(u8::try_from(at % 3).unwrap()), answer(&"x".repeat(200), at));
+            append(&file, &frame([&keep, &Change::Spend("day:1 m".to_owned(), 0.5)]).unwrap())
+                .unwrap();
         }
         let before = std::fs::metadata(&path).unwrap().len();
         tidy(&path).unwrap();

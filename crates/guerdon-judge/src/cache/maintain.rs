@@ -62,11 +62,13 @@ impl Store {
     /// # Errors
     /// [`StoreError`], if the file cannot be read.
     pub fn stats(&self) -> Result<StoreStats, StoreError> {
-        let file_bytes = std::fs::metadata(&self.path).map_err(|error| self.fails().with(&error))?.len();
+        let file_bytes =
+            std::fs::metadata(&self.path).map_err(|error| self.fails().with(&error))?.len();
         let mut stats = StoreStats { file_bytes, ..StoreStats::default() };
         self.each(|_, answer| {
             let prompt = stats.prompts.entry(answer.prompt.clone()).or_default();
-            prompt.oldest = if prompt.answers == 0 { answer.at } else { prompt.oldest.min(answer.at) };
+            prompt.oldest =
+                if prompt.answers == 0 { answer.at } else { prompt.oldest.min(answer.at) };
             prompt.newest = prompt.newest.max(answer.at);
             prompt.answers += 1;
             prompt.cost += answer.usage.cost;
@@ -104,8 +106,9 @@ impl Store {
             if line.trim().is_empty() {
                 continue;
             }
-            let Line { key, answer } = serde_json::from_str(&line)
-                .map_err(|error| fails.because(format!("line {} is no answer: {error}", number + 1)))?;
+            let Line { key, answer } = serde_json::from_str(&line).map_err(|error| {
+                fails.because(format!("line {} is no answer: {error}", number + 1))
+            })?;
             if self.get(&key)?.is_none_or(|here| here.at < answer.at) {
                 taken.push(Change::Keep(key, answer));
             }
@@ -133,7 +136,10 @@ impl Store {
         Ok(removed.len() as u64)
     }
 
-    fn each(&self, mut visit: impl FnMut(Key, Answer) -> std::io::Result<()>) -> Result<(), StoreError> {
+    fn each(
+        &self,
+        mut visit: impl FnMut(Key, Answer) -> std::io::Result<()>,
+    ) -> Result<(), StoreError> {
         let log = self.log()?;
         for key in log.keys() {
             let answer = log.answer(&key).map_err(|error| self.fails().with(&error))?;
@@ -178,7 +184,10 @@ mod tests {
         store.keep(key(2), &answer("b", 10)).await.unwrap();
         store.keep(key(3), &answer("a", now_seconds())).await.unwrap();
         let old = Some(Duration::from_secs(3600));
-        assert_eq!(store.purge(&Purge { older_than: old, prompt: Some("a".to_owned()) }).unwrap(), 1);
+        assert_eq!(
+            store.purge(&Purge { older_than: old, prompt: Some("a".to_owned()) }).unwrap(),
+            1
+        );
         assert!(store.get(&key(1)).unwrap().is_none());
         assert_eq!(store.purge(&Purge::default()).unwrap(), 2);
     }

@@ -98,8 +98,9 @@ impl Answers {
         let store = self.store.clone().filter(|_| self.mode.reads_store())?;
         let read = self.tasks.spawn_blocking(move || store.get(&key)).await.ok()?;
         // A file that cannot be read costs money, not verdicts.
-        let answer =
-            read.inspect_err(|error| tracing::error!("{error}; the question is asked again")).ok()??;
+        let answer = read
+            .inspect_err(|error| tracing::error!("{error}; the question is asked again"))
+            .ok()??;
         Some(answer).filter(|answer| !answer.is_older_than(self.ttl))
     }
 

@@ -71,13 +71,22 @@ impl Store {
         let writer = Writer { file, path: path.to_owned(), sync, wrote };
         let syncer = Syncer { file: second, path: path.to_owned(), sync, told };
         let thread = |name: &str, run: Box<dyn FnOnce() + Send>| {
-            std::thread::Builder::new().name(name.to_owned()).spawn(run).map_err(|error| fails.with(&error))
+            std::thread::Builder::new()
+                .name(name.to_owned())
+                .spawn(run)
+                .map_err(|error| fails.with(&error))
         };
         let threads = vec![
             thread("judge-store", Box::new(move || writer.run(queue)))?,
             thread("judge-sync", Box::new(move || syncer.run()))?,
         ];
-        Ok(Arc::new(Self { log, path: path.to_owned(), writes: Some(writes), threads, _open: open }))
+        Ok(Arc::new(Self {
+            log,
+            path: path.to_owned(),
+            writes: Some(writes),
+            threads,
+            _open: open,
+        }))
     }
 
     /// The answer, if it is there and readable. Reads a file: not for the runtime's own threads.
@@ -216,7 +225,10 @@ impl Writer {
 
     fn write(&self, batch: &[Pending]) -> Result<(), StoreError> {
         let write = || {
-            log::append(&self.file, &log::frame(batch.iter().flat_map(|pending| &pending.changes))?)?;
+            log::append(
+                &self.file,
+                &log::frame(batch.iter().flat_map(|pending| &pending.changes))?,
+            )?;
             if self.sync.is_zero() { self.file.sync_data() } else { Ok(()) }
         };
         write().map_err(|error| Fails { path: &self.path }.with(&error))?;

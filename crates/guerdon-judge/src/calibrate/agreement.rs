@@ -69,14 +69,17 @@ pub(crate) fn bootstrap<T: Copy>(
     let mut resample = Vec::with_capacity(items.len());
     for _ in 0..resamples {
         resample.clear();
-        resample.extend((0..items.len()).filter_map(|_| items.get(below(items.len(), &mut state)).copied()));
+        resample.extend(
+            (0..items.len()).filter_map(|_| items.get(below(items.len(), &mut state)).copied()),
+        );
         values.extend(statistic(&resample));
     }
     if values.len() * 2 < resamples {
         return None;
     }
     values.sort_by(f64::total_cmp);
-    let at = |share: usize| values.get((values.len() * share / 1000).min(values.len() - 1)).copied();
+    let at =
+        |share: usize| values.get((values.len() * share / 1000).min(values.len() - 1)).copied();
     Some((at(25)?, at(975)?))
 }
 
@@ -143,7 +146,10 @@ mod tests {
         let interval = bootstrap(&worked(), 1000, |pairs| kappa(pairs, 2)).unwrap();
         assert!(interval.0 < 0.4 && 0.4 < interval.1, "{interval:?}");
         // The normal approximation gives 0.40 ± 0.25.
-        assert!((0.1..0.25).contains(&interval.0) && (0.55..0.7).contains(&interval.1), "{interval:?}");
+        assert!(
+            (0.1..0.25).contains(&interval.0) && (0.55..0.7).contains(&interval.1),
+            "{interval:?}"
+        );
         assert_eq!(bootstrap(&worked(), 1000, |pairs| kappa(pairs, 2)), Some(interval));
         assert_eq!(bootstrap(&[], 10, |pairs: &[(usize, usize)]| kappa(pairs, 2)), None);
     }

@@ -94,7 +94,8 @@ impl Gold {
             return Ok(Self::Pairs { items: lines().map(read).collect::<Result<_, _>>()?, hash });
         }
         let read = |(number, line): (usize, &str)| {
-            let line: Line = serde_json::from_str(line).map_err(|error| wrong(number, error.to_string()))?;
+            let line: Line =
+                serde_json::from_str(line).map_err(|error| wrong(number, error.to_string()))?;
             let Line { messages, context, labels } = line;
             Ok(Levelled { rollout: Rollout { messages, context, ..Rollout::default() }, labels })
         };
@@ -114,12 +115,17 @@ mod tests {
 
     #[test]
     fn both_forms_are_read_and_a_wrong_line_is_named() {
-        let levels = r#"{"messages": [{"role": "assistant", "content": "x"}], "labels": {"rude": "no"}}"#;
-        assert!(matches!(Gold::read(levels).unwrap(), Gold::Levels { items, .. } if items.len() == 1));
-        let pair = r#"{"id": "1", "prompt": [], "output_a": "x", "output_b": "y", "human_label": "a"}"#;
+        let levels =
+            r#"{"messages": [{"role": "assistant", "content": "x"}], "labels": {"rude": "no"}}"#;
+        assert!(
+            matches!(Gold::read(levels).unwrap(), Gold::Levels { items, .. } if items.len() == 1)
+        );
+        let pair =
+            r#"{"id": "1", "prompt": [], "output_a": "x", "output_b": "y", "human_label": "a"}"#;
         assert!(matches!(Gold::read(pair).unwrap(), Gold::Pairs { items, .. } if items.len() == 1));
-        let error =
-            Gold::read(&format!("{pair}\n{}", pair.replace("\"a\"", "\"left\""))).unwrap_err().to_string();
+        let error = Gold::read(&format!("{pair}\n{}", pair.replace("\"a\"", "\"left\"")))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("line 2") && error.contains("left"), "{error}");
         assert!(Gold::read("\n").unwrap_err().to_string().contains("empty"));
         assert!(Gold::read(&format!("{levels}\n{{")).unwrap_err().to_string().contains("line 2"));

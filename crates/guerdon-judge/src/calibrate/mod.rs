@@ -124,14 +124,24 @@ impl JudgeSource {
             hash: rubric.hash.clone(),
             model: self.models(),
             gold: gold.hash().to_owned(),
-            measured: by_name.into_iter().map(|(name, rated)| measured(name, &rated, pairs)).collect(),
+            measured: by_name
+                .into_iter()
+                .map(|(name, rated)| measured(name, &rated, pairs))
+                .collect(),
         })
     }
 
-    async fn levels(&self, rubric: &Arc<Rubric>, item: &gold::Levelled, repeats: u32) -> Vec<Rated> {
+    async fn levels(
+        &self,
+        rubric: &Arc<Rubric>,
+        item: &gold::Levelled,
+        repeats: u32,
+    ) -> Vec<Rated> {
         let dialogue = Dialogue::new(&item.rollout.messages);
         let last = item.rollout.messages.len().saturating_sub(1);
-        let Some(case) = Case::new(&dialogue, &item.rollout, last, self.nonce()) else { return Vec::new() };
+        let Some(case) = Case::new(&dialogue, &item.rollout, last, self.nonce()) else {
+            return Vec::new();
+        };
         let first = self.findings(rubric, &case, 0, false).await;
         let mut others = Vec::new();
         for repeat in 1..=repeats {
@@ -147,7 +157,8 @@ impl JudgeSource {
             let level = |findings: &Option<Vec<Finding>>| {
                 index(&findings.as_ref()?.iter().find(|finding| finding.id == criterion.id)?.level)
             };
-            let points = |index: usize| criterion.levels.get(index).map_or(0.0, |level| level.points.get());
+            let points =
+                |index: usize| criterion.levels.get(index).map_or(0.0, |level| level.points.get());
             let (people, judge) = (index(label)?, level(&first));
             let differs = |other: &Option<Vec<Finding>>| Some(level(other)? != judge?);
             let flips: Vec<bool> = others.iter().filter_map(differs).collect();
@@ -162,8 +173,10 @@ impl JudgeSource {
                 length: judge.map(|judge| (length as f64, points(judge) - points(people))),
             })
         };
-        let labelled =
-            rubric.criteria.iter().filter_map(|criterion| Some((criterion, item.labels.get(&criterion.id)?)));
+        let labelled = rubric
+            .criteria
+            .iter()
+            .filter_map(|criterion| Some((criterion, item.labels.get(&criterion.id)?)));
         labelled.filter_map(|(criterion, label)| rate(criterion, label)).collect()
     }
 
@@ -180,7 +193,8 @@ impl JudgeSource {
                     verdict::of_silence(rubric).points()
                 } else {
                     let findings = self.findings(rubric, &case, repeat, reversed).await?;
-                    verdict::weigh(rubric, &[findings.iter().collect()], Pooling::Median, &case).points()
+                    verdict::weigh(rubric, &[findings.iter().collect()], Pooling::Median, &case)
+                        .points()
                 };
             }
             let [a, b] = points;
@@ -212,7 +226,8 @@ impl JudgeSource {
             Ordering::Less => Some(1),
             Ordering::Equal => None,
         };
-        let to_longer = |choice: usize| Some(f64::from(u8::from(choice == longer?))).filter(|_| choice < 2);
+        let to_longer =
+            |choice: usize| Some(f64::from(u8::from(choice == longer?))).filter(|_| choice < 2);
         vec![Rated {
             name: item.source.clone(),
             categories: 3,
@@ -241,7 +256,8 @@ fn measured(name: String, rated: &[Rated], pairs: bool) -> Calibrated {
     let lengths: Vec<(f64, f64)> = answered.iter().filter_map(|one| one.length).collect();
     let length_bias = if pairs {
         let count = lengths.len() as f64;
-        (count > 0.0).then(|| lengths.iter().map(|(people, judge)| judge - people).sum::<f64>() / count)
+        (count > 0.0)
+            .then(|| lengths.iter().map(|(people, judge)| judge - people).sum::<f64>() / count)
     } else {
         agreement::correlation(&lengths)
     };

@@ -32,13 +32,19 @@ pub(super) fn picture(calibration: &Calibration) -> String {
         match one.kappa.value {
             Some(kappa) => {
                 let x = at(kappa);
-                let _ = write!(rows, "<circle cx=\"{x:.1}\" cy=\"{middle}\" r=\"5\" fill=\"#245\"/>");
+                let _ =
+                    write!(rows, "<circle cx=\"{x:.1}\" cy=\"{middle}\" r=\"5\" fill=\"#245\"/>");
                 let (x, y) = (LEFT + WIDTH + 12.0, middle + 4.0);
-                let _ = write!(rows, "<text x=\"{x}\" y=\"{y}\">{kappa:.2} (n = {})</text>", one.items);
+                let _ =
+                    write!(rows, "<text x=\"{x}\" y=\"{y}\">{kappa:.2} (n = {})</text>", one.items);
             }
             None => {
                 let (x, y) = (LEFT + WIDTH + 12.0, middle + 4.0);
-                let _ = write!(rows, "<text x=\"{x}\" y=\"{y}\">not defined (n = {})</text>", one.items);
+                let _ = write!(
+                    rows,
+                    "<text x=\"{x}\" y=\"{y}\">not defined (n = {})</text>",
+                    one.items
+                );
             }
         }
         y += ROW;

@@ -28,7 +28,13 @@ pub struct CacheConfig {
 impl Default for CacheConfig {
     fn default() -> Self {
         let ttl = Duration::from_secs(24 * 60 * 60);
-        Self { max_entries: 100_000, ttl, mode: CacheMode::On, path: None, sync: Duration::from_secs(1) }
+        Self {
+            max_entries: 100_000,
+            ttl,
+            mode: CacheMode::On,
+            path: None,
+            sync: Duration::from_secs(1),
+        }
     }
 }
 

@@ -217,16 +217,20 @@ mod tests {
 
     #[test]
     fn units_stand_in_the_value_and_unknown_keys_are_refused() {
-        let text = "url = \"http://h/v1\"\nmodel = \"m\"\ntimeout = \"250ms\"\n[cache]\nttl = \"2h\"";
+        let text =
+            "url = \"http://h/v1\"\nmodel = \"m\"\ntimeout = \"250ms\"\n[cache]\nttl = \"2h\"";
         let read: EndpointConfig = toml::from_str(text).unwrap();
         assert_eq!(read.timeout, Duration::from_millis(250));
         assert_eq!(read.cache.ttl, Duration::from_secs(7200));
-        assert!(toml::from_str::<EndpointConfig>("url = \"\"\nmodel = \"\"\ntimeouts = 3").is_err());
+        assert!(
+            toml::from_str::<EndpointConfig>("url = \"\"\nmodel = \"\"\ntimeouts = 3").is_err()
+        );
     }
 
     #[test]
     fn cost_is_tokens_times_the_price_of_a_million() {
-        let prices = Prices { prompt_per_million: Finite::from(2), completion_per_million: Finite::from(8) };
+        let prices =
+            Prices { prompt_per_million: Finite::from(2), completion_per_million: Finite::from(8) };
         assert!((prices.cost(500_000, 250_000) - 3.0).abs() < 1e-12);
     }
 }

@@ -32,11 +32,22 @@ impl Aimd {
     #[expect(clippy::cast_precision_loss, reason = "nobody has 2^53 attempts under way")]
     pub(crate) fn new(most: usize) -> Self {
         let most = most.max(1) as f64;
-        Self { limit: START.min(most), most, clean: 0.0, peak: 0, shrunk_at: None, grows_after: None }
+        Self {
+            limit: START.min(most),
+            most,
+            clean: 0.0,
+            peak: 0,
+            shrunk_at: None,
+            grows_after: None,
+        }
     }
 
     /// How many may be under way.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 1 and `most`")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "between 1 and `most`"
+    )]
     pub(crate) const fn allowed(&self) -> usize {
         self.limit as usize
     }
@@ -51,7 +62,8 @@ impl Aimd {
         if self.clean < self.limit {
             return;
         }
-        if self.peak as f64 >= USED * self.limit.floor() && self.grows_after.is_none_or(|until| until <= now)
+        if self.peak as f64 >= USED * self.limit.floor()
+            && self.grows_after.is_none_or(|until| until <= now)
         {
             self.limit = (self.limit * MORE).min(self.most);
         }

@@ -32,7 +32,8 @@ impl Breaker {
     pub(crate) fn failure(&mut self, now: Instant) {
         self.failures += 1;
         if self.failures >= FAILURES && self.closed_at(now).is_none() {
-            self.open_until = Some(now + FIRST.saturating_mul(2u32.saturating_pow(self.trips)).min(LONGEST));
+            self.open_until =
+                Some(now + FIRST.saturating_mul(2u32.saturating_pow(self.trips)).min(LONGEST));
             self.trips += 1;
         }
     }
@@ -61,7 +62,11 @@ mod tests {
         let opened = Instant::now();
         assert_eq!(breaker.closed_at(opened), Some(opened + FIRST));
         breaker.failure(opened);
-        assert_eq!(breaker.closed_at(opened), Some(opened + FIRST), "one that was under way adds nothing");
+        assert_eq!(
+            breaker.closed_at(opened),
+            Some(opened + FIRST),
+            "one that was under way adds nothing"
+        );
         tokio::time::advance(FIRST).await;
         assert_eq!(breaker.closed_at(Instant::now()), None);
         breaker.failure(Instant::now());

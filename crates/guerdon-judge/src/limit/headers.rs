@@ -36,13 +36,20 @@ impl Quotas {
     /// How long until the quota that is used up is there again; what no `retry-after` says.
     pub(crate) fn delay(&self) -> Option<Duration> {
         let quotas = [self.requests, self.tokens];
-        let used_up =
-            quotas.iter().filter(|told| told.remaining == Some(0)).filter_map(|told| told.reset).max();
+        let used_up = quotas
+            .iter()
+            .filter(|told| told.remaining == Some(0))
+            .filter_map(|told| told.reset)
+            .max();
         used_up.or_else(|| quotas.iter().filter_map(|told| told.reset).max())
     }
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to lie within")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "checked to lie within"
+)]
 fn whole(number: f64) -> Option<u64> {
     (0.0..=9e15).contains(&number).then_some(number as u64)
 }

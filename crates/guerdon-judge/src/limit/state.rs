@@ -199,8 +199,12 @@ impl State {
         let mut woken = Woken::default();
         if let Some(until) = self.paused_until(now) {
             let late = |waiter: &Waiter| waiter.deadline.is_some_and(|deadline| deadline < until);
-            let hopeless: Vec<Place> =
-                self.waiting.iter().filter(|(_, waiter)| late(waiter)).map(|(place, _)| *place).collect();
+            let hopeless: Vec<Place> = self
+                .waiting
+                .iter()
+                .filter(|(_, waiter)| late(waiter))
+                .map(|(place, _)| *place)
+                .collect();
             for place in hopeless {
                 if let Some(waiter) = self.waiting.remove(&place) {
                     self.tokens_waiting -= waiter.tokens;
@@ -256,7 +260,9 @@ impl State {
         took: Duration,
         now: Instant,
     ) {
-        if let (Some(window), Some(reserved), Some(tokens)) = (&mut self.tokens, grant.tokens, tokens) {
+        if let (Some(window), Some(reserved), Some(tokens)) =
+            (&mut self.tokens, grant.tokens, tokens)
+        {
             window.settle(reserved, tokens, now);
         }
         match load {
@@ -265,13 +271,17 @@ impl State {
                 let took = took.as_secs_f64();
                 self.usual = Some(self.usual.map_or(took, |usual| usual + EWMA * (took - usual)));
             }
-            Load::TooMuch(pause) => self.room.too_much(now.checked_sub(took).unwrap_or(now), now, pause),
+            Load::TooMuch(pause) => {
+                self.room.too_much(now.checked_sub(took).unwrap_or(now), now, pause)
+            }
             Load::Unknown => {}
         }
     }
 
     pub(super) fn refund(&mut self, grant: &Grant, now: Instant) {
-        for (window, reserved) in [(&mut self.requests, grant.request), (&mut self.tokens, grant.tokens)] {
+        for (window, reserved) in
+            [(&mut self.requests, grant.request), (&mut self.tokens, grant.tokens)]
+        {
             if let (Some(window), Some(reserved)) = (window, reserved) {
                 window.settle(reserved, 0, now);
             }
@@ -294,7 +304,9 @@ impl State {
     /// A quota that nobody configured is learnt.
     pub(super) fn sync(&mut self, quotas: &Quotas, now: Instant) {
         let span = self.limits.span;
-        for (window, told) in [(&mut self.requests, quotas.requests), (&mut self.tokens, quotas.tokens)] {
+        for (window, told) in
+            [(&mut self.requests, quotas.requests), (&mut self.tokens, quotas.tokens)]
+        {
             // Said of a minute; only a window of a minute can be compared with it.
             if span != Duration::from_secs(60) && window.is_some() {
                 continue;

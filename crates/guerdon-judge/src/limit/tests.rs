@@ -79,8 +79,10 @@ async fn a_client_with_much_to_ask_does_not_keep_another_waiting() {
     let order = Mutex::new(Vec::new());
     let held = limit.enter(want(1)).await.unwrap();
     let ask = async |client| {
-        let permit =
-            limit.enter(Want { flow: Flow { client, ..Flow::of("", 1) }, ..want(10) }).await.unwrap();
+        let permit = limit
+            .enter(Want { flow: Flow { client, ..Flow::of("", 1) }, ..want(10) })
+            .await
+            .unwrap();
         order.lock().unwrap().push(client);
         drop(permit);
     };

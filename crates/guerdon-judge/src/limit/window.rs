@@ -36,7 +36,15 @@ pub(crate) struct Reserved(u64);
 
 impl Window {
     pub(crate) const fn new(limit: u64, span: Duration) -> Self {
-        Self { limit, ceiling: limit, span, entries: VecDeque::new(), oldest: 0, used: 0, others: None }
+        Self {
+            limit,
+            ceiling: limit,
+            span,
+            entries: VecDeque::new(),
+            oldest: 0,
+            used: 0,
+            others: None,
+        }
     }
 
     /// A quota that the endpoint told of and nobody configured.
@@ -69,8 +77,9 @@ impl Window {
 
     /// What is spent, in the order in which it comes free.
     fn ends(&self) -> impl Iterator<Item = Entry> {
-        let before =
-            self.others.map_or(0, |others| self.entries.partition_point(|own| own.until <= others.until));
+        let before = self
+            .others
+            .map_or(0, |others| self.entries.partition_point(|own| own.until <= others.until));
         let own = |skip, take| self.entries.iter().copied().skip(skip).take(take);
         own(0, before).chain(self.others).chain(own(before, usize::MAX))
     }
@@ -86,7 +95,8 @@ impl Window {
     pub(crate) fn settle(&mut self, reserved: Reserved, amount: u64, now: Instant) {
         self.expire(now);
         // One that has left the window no longer matters.
-        let Some(index) = reserved.0.checked_sub(self.oldest).and_then(|index| usize::try_from(index).ok())
+        let Some(index) =
+            reserved.0.checked_sub(self.oldest).and_then(|index| usize::try_from(index).ok())
         else {
             return;
         };

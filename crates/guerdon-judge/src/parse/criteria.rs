@@ -72,12 +72,14 @@ pub(crate) fn criteria(
 
 /// Probabilities are those of one letter: of one criterion, without a quote.
 fn expected(source: &Source<'_>, range: &Range<usize>, front: &Front, report: &mut Report) {
-    let Some(scoring) = front.scoring.as_ref().filter(|scoring| *scoring.get_ref() == Scoring::Expected)
+    let Some(scoring) =
+        front.scoring.as_ref().filter(|scoring| *scoring.get_ref() == Scoring::Expected)
     else {
         return;
     };
     let raw = front.criteria.get_ref();
-    let any = |wrong: fn(&RawCriterion) -> bool| raw.iter().any(|criterion| wrong(criterion.get_ref()));
+    let any =
+        |wrong: fn(&RawCriterion) -> bool| raw.iter().any(|criterion| wrong(criterion.get_ref()));
     let wrong = if front.grouping != Grouping::Criterion {
         "needs `grouping = \"criterion\"`: one letter answers one question"
     } else if any(|criterion| criterion.quote) {
@@ -91,7 +93,12 @@ fn expected(source: &Source<'_>, range: &Range<usize>, front: &Front, report: &m
     source.error(shifted(scoring.span(), range), message).into(report);
 }
 
-fn levels(source: &Source<'_>, range: &Range<usize>, criterion: &RawCriterion, report: &mut Report) {
+fn levels(
+    source: &Source<'_>,
+    range: &Range<usize>,
+    criterion: &RawCriterion,
+    report: &mut Report,
+) {
     let place = shifted(criterion.levels.span(), range);
     let levels = criterion.levels.get_ref();
     let mut names = BTreeSet::new();

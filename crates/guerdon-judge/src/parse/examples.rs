@@ -53,7 +53,10 @@ pub(crate) fn examples(
         }
         if examples.iter().any(|example| example.get_ref().turn == *turn) {
             source
-                .error(place, format!("probe `{name}` is also an example, so the judge is told its verdict"))
+                .error(
+                    place,
+                    format!("probe `{name}` is also an example, so the judge is told its verdict"),
+                )
                 .into(report);
         }
     }

@@ -104,7 +104,8 @@ fn a_slot_that_does_not_exist_names_its_neighbour() {
 
 #[test]
 fn a_name_misspelt_inside_a_loop_is_found_when_the_prompt_is_loaded() {
-    let (line, _, text) = error("{{ dialogue }}", "{% for c in criteria %}{{ c.abuot }}{% endfor %}");
+    let (line, _, text) =
+        error("{{ dialogue }}", "{% for c in criteria %}{{ c.abuot }}{% endfor %}");
     assert_eq!(line, 19, "{text}");
     assert!(text.contains("undefined"), "{text}");
 }
@@ -113,7 +114,11 @@ fn a_name_misspelt_inside_a_loop_is_found_when_the_prompt_is_loaded() {
 fn the_turn_is_shown_once_and_to_the_user_only() {
     assert!(error("{{ turn }}", "").2.contains("shows the turn 0 times"));
     assert!(error("{{ turn }}", "{{ turn }}{{ turn }}").2.contains("shows the turn 2 times"));
-    assert!(error("You judge.", "You judge {{ turn }}.").2.contains("`# system` shows the turn 1 times"));
+    assert!(
+        error("You judge.", "You judge {{ turn }}.")
+            .2
+            .contains("`# system` shows the turn 1 times")
+    );
 }
 
 #[test]
@@ -147,14 +152,20 @@ fn a_rubric_that_asks_for_agreement_does_not_load_without_it() {
 
 #[test]
 fn an_example_speaks_of_levels_that_exist_and_a_probe_is_not_shown() {
-    let with = |more: &str| compiled(&GOOD.replace("+++\n# system", &format!("{more}+++\n# system")));
+    let with =
+        |more: &str| compiled(&GOOD.replace("+++\n# system", &format!("{more}+++\n# system")));
     let example = "[[examples]]\nturn = \"Go away.\"\nlevels = { rude = \"yes\" }\n";
     assert!(with(example).is_ok());
     let wrong = with(&example.replace("\"yes\"", "\"yess\"")).unwrap_err().to_string();
-    assert!(wrong.contains("`yess` is no level") && wrong.contains("did you mean `yes`?"), "{wrong}");
+    assert!(
+        wrong.contains("`yess` is no level") && wrong.contains("did you mean `yes`?"),
+        "{wrong}"
+    );
     let probe = "[[probes]]\nname = \"p\"\nturn = \"Go away.\"\nlevels = { rude = \"yes\" }\n";
     assert!(with(probe).is_ok());
-    assert!(with(&format!("{example}{probe}")).unwrap_err().to_string().contains("is told its verdict"));
+    assert!(
+        with(&format!("{example}{probe}")).unwrap_err().to_string().contains("is told its verdict")
+    );
 }
 
 #[test]

@@ -8,8 +8,8 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use guerdon_fusion::{Ask, RewardSource as _};
 use guerdon_judge::{
-    Endpoint, EndpointConfig, Incoming, JudgeSource, PromptText, Prompts, ResponseFormat, Seal, Services,
-    Transport, Undelivered,
+    Endpoint, EndpointConfig, Incoming, JudgeSource, PromptText, Prompts, ResponseFormat, Seal,
+    Services, Transport, Undelivered,
 };
 use guerdon_types::{Message, Part, Role, Rollout};
 use http::{HeaderMap, StatusCode};
@@ -87,7 +87,8 @@ impl Transport for Mad {
         async move {
             let body: Value = serde_json::from_slice(&body).unwrap();
             let says = self.says(body["messages"][1]["content"].as_str().unwrap());
-            let reply = json!({"choices": [{"message": {"content": says}, "finish_reason": "stop"}]});
+            let reply =
+                json!({"choices": [{"message": {"content": says}, "finish_reason": "stop"}]});
             Ok(Incoming {
                 status: StatusCode::OK,
                 headers: HeaderMap::new(),
@@ -99,19 +100,30 @@ impl Transport for Mad {
 }
 
 /// How many attacks moved the points up from the honest verdict's -10; how many left no verdict; by family.
-async fn moved(echo: Echo, format: ResponseFormat, seal: Seal) -> (usize, usize, BTreeMap<String, usize>) {
+async fn moved(
+    echo: Echo,
+    format: ResponseFormat,
+    seal: Seal,
+) -> (usize, usize, BTreeMap<String, usize>) {
     let texts = [PromptText { name: "manners.md".to_owned(), text: RUBRIC.to_owned() }];
     let (prompts, _) = Prompts::compile(&texts).unwrap();
     let (mut up, mut silent, mut families) = (0, 0, BTreeMap::new());
     let prompts = Arc::new(prompts);
     for attack in attacks() {
         // A judge of its own for each: what one attack teaches the caller must not protect the next.
-        let services = Services::new(TaskTracker::new(), |_| {}).with_transport(move |_| Arc::new(Mad(echo)));
-        let config =
-            EndpointConfig { response_format: format, seal, ..EndpointConfig::new("http://mad/v1", "m") };
-        let source = JudgeSource::new(Endpoint::build(config, &services).unwrap(), Arc::clone(&prompts));
-        let messages =
-            vec![Message::new(Role::User, "480 is our best."), Message::new(Role::Assistant, &*attack.text)];
+        let services =
+            Services::new(TaskTracker::new(), |_| {}).with_transport(move |_| Arc::new(Mad(echo)));
+        let config = EndpointConfig {
+            response_format: format,
+            seal,
+            ..EndpointConfig::new("http://mad/v1", "m")
+        };
+        let source =
+            JudgeSource::new(Endpoint::build(config, &services).unwrap(), Arc::clone(&prompts));
+        let messages = vec![
+            Message::new(Role::User, "480 is our best."),
+            Message::new(Role::Assistant, &*attack.text),
+        ];
         let rollout = Rollout { messages, ..Rollout::default() };
         let signal = source.score(Ask::new(&rollout, &[1], None)).await.remove(0);
         match signal.part {
@@ -119,7 +131,9 @@ async fn moved(echo: Echo, format: ResponseFormat, seal: Seal) -> (usize, usize,
                 up += 1;
                 *families.entry(attack.family).or_default() += 1;
             }
-            Some(Part::Judge(part)) => assert!((part.points.get() + 10.0).abs() < 1e-9, "{}", attack.id),
+            Some(Part::Judge(part)) => {
+                assert!((part.points.get() + 10.0).abs() < 1e-9, "{}", attack.id)
+            }
             Some(other) => panic!("{other:?}"),
             None => silent += 1,
         }
@@ -138,7 +152,9 @@ async fn no_echo_of_an_attack_moves_the_points_where_answers_are_sealed() {
             (ResponseFormat::JsonSchema, Seal::Always),
         ] {
             let (up, silent, families) = moved(echo, format, seal).await;
-            println!("{echo:?} {format:?} {seal:?}: {up} of {count} moved, {silent} abstained {families:?}");
+            println!(
+                "{echo:?} {format:?} {seal:?}: {up} of {count} moved, {silent} abstained {families:?}"
+            );
             assert_eq!(up, 0, "{echo:?} {families:?}");
         }
     }
@@ -148,10 +164,13 @@ async fn no_echo_of_an_attack_moves_the_points_where_answers_are_sealed() {
 async fn what_a_seal_is_worth_is_what_happens_without_one() {
     let count = attacks().len();
     for echo in [Echo::Verbatim, Echo::Obedient, Echo::QuotesFirst, Echo::QuotesLast] {
-        for (format, seal) in [(ResponseFormat::Plain, Seal::Never), (ResponseFormat::JsonSchema, Seal::Auto)]
+        for (format, seal) in
+            [(ResponseFormat::Plain, Seal::Never), (ResponseFormat::JsonSchema, Seal::Auto)]
         {
             let (up, silent, families) = moved(echo, format, seal).await;
-            println!("{echo:?} {format:?} {seal:?}: {up} of {count} moved, {silent} abstained {families:?}");
+            println!(
+                "{echo:?} {format:?} {seal:?}: {up} of {count} moved, {silent} abstained {families:?}"
+            );
             if matches!(echo, Echo::QuotesFirst | Echo::QuotesLast) {
                 assert_eq!(up, 0, "quoting is not obeying: {families:?}");
             }

@@ -45,7 +45,10 @@ async fn each_attempt_is_a_line_and_a_cached_answer_none() {
     assert_eq!(column("prompt_tokens"), [0, 100, 100]);
     assert!(lines.windows(2).all(|pair| pair[0]["key"] == pair[1]["key"]));
     let last = &lines[2];
-    assert_eq!((&last["model"], &last["address"], &last["version"]), (&json!("m"), &json!(url), &json!(1)));
+    assert_eq!(
+        (&last["model"], &last["address"], &last["version"]),
+        (&json!("m"), &json!(url), &json!(1))
+    );
     assert_eq!(last["verdict"][1], json!({"id": "rude", "level": "yes"}));
     // What holds digits by chance, a port, times and hashes, may hold a 480.
     let mut said = last.clone();
@@ -67,11 +70,13 @@ async fn words_are_written_where_they_are_asked_for() {
 async fn an_answer_among_other_words_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit.jsonl");
-    let stand_in = StandIn::answering([Scripted::says(&format!("Well: {}", verdict("no", None)))]).await;
+    let stand_in =
+        StandIn::answering([Scripted::says(&format!("Well: {}", verdict("no", None)))]).await;
     let mut config = EndpointConfig::new(stand_in.url(), "m");
     config.response_format = ResponseFormat::Plain;
     config.seal = guerdon_judge::Seal::Never;
-    config.audit = Some(AuditConfig { path: path.clone(), texts: false, max_bytes: 1 << 20, keep: 1 });
+    config.audit =
+        Some(AuditConfig { path: path.clone(), texts: false, max_bytes: 1 << 20, keep: 1 });
     let house = House::configured(config, &["manners"]);
     part(&house.judge(TURN).await);
     drop(house);

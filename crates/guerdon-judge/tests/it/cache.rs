@@ -47,7 +47,8 @@ async fn a_reload_that_changes_the_endpoint_keeps_its_answers() {
     let stand_in = StandIn::answering([Scripted::verdict("yes", None)]).await;
     let old = house(folder.path(), &stand_in, CacheMode::On);
     old.judge(TURN).await;
-    let changed = EndpointConfig { retries: 1, ..kept_in(folder.path(), stand_in.url(), CacheMode::On) };
+    let changed =
+        EndpointConfig { retries: 1, ..kept_in(folder.path(), stand_in.url(), CacheMode::On) };
     let new = House::configured(changed, &["manners"]);
     assert!(part(&new.judge(TURN).await).cached);
     assert_eq!(stand_in.calls(), 1);
@@ -56,8 +57,7 @@ async fn a_reload_that_changes_the_endpoint_keeps_its_answers() {
 
 #[tokio::test]
 async fn what_is_no_verdict_is_not_on_disk_either() {
-    let refusal =
-        json!({"choices": [{"message": {"content": null, "refusal": "no"}, "finish_reason": "stop"}]});
+    let refusal = json!({"choices": [{"message": {"content": null, "refusal": "no"}, "finish_reason": "stop"}]});
     for (bad, why) in [
         (Scripted::status(200, &refusal), AbstainWhy::Refused),
         (Scripted::finished("{", "length"), AbstainWhy::Truncated),
@@ -204,8 +204,9 @@ async fn kill_9_in_the_middle_of_a_paid_batch_buys_nothing_again_that_was_answer
     stand_in.release(ANSWERED);
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let reading = tokio::task::spawn_blocking(move || {
-        let answered =
-            lines.map_while(Result::ok).filter_map(|line| Some(line.strip_prefix("answered: ")?.to_owned()));
+        let answered = lines
+            .map_while(Result::ok)
+            .filter_map(|line| Some(line.strip_prefix("answered: ")?.to_owned()));
         answered.take(ANSWERED).collect::<Vec<_>>()
     });
     let answered = reading.await.unwrap();
@@ -216,15 +217,18 @@ async fn kill_9_in_the_middle_of_a_paid_batch_buys_nothing_again_that_was_answer
     stand_in.release(1 << 20);
     let before = stand_in.calls();
     let house = house(folder.path(), &stand_in, CacheMode::On);
-    let signals =
-        join_all((0..QUESTIONS).map(async |number| house.judge(&format!("question {number}.")).await)).await;
+    let signals = join_all(
+        (0..QUESTIONS).map(async |number| house.judge(&format!("question {number}.")).await),
+    )
+    .await;
     assert_eq!(signals.iter().filter(|signal| part(signal).cached).count(), ANSWERED);
     assert_eq!(stand_in.calls() - before, QUESTIONS - ANSWERED);
     let rebought = stand_in.bodies().split_off(before);
     for turn in &answered {
         let line = format!("\n{turn}\n");
-        let asked =
-            rebought.iter().any(|body| body["messages"][1]["content"].as_str().unwrap().contains(&line));
+        let asked = rebought
+            .iter()
+            .any(|body| body["messages"][1]["content"].as_str().unwrap().contains(&line));
         assert!(!asked, "{turn} was bought twice");
     }
 }

@@ -6,8 +6,8 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use guerdon_fusion::{Ask, RewardSource as _};
 use guerdon_judge::{
-    Endpoint, EndpointConfig, Gold, Incoming, JudgeSource, PromptText, Prompts, Services, Transport,
-    Undelivered,
+    Endpoint, EndpointConfig, Gold, Incoming, JudgeSource, PromptText, Prompts, Services,
+    Transport, Undelivered,
 };
 use guerdon_types::{Message, Role, Rollout};
 use http::{HeaderMap, StatusCode};
@@ -27,16 +27,24 @@ impl Transport for Opinionated {
         let asked = body["messages"][1]["content"].as_str().unwrap();
         let rude = asked.contains("go away") != asked.contains("wrong");
         let says = verdict(if rude { "yes" } else { "no" }, None);
-        let reply = json!({"choices": [{"message": {"content": says}, "finish_reason": "stop"}]}).to_string();
-        async { Ok(Incoming { status: StatusCode::OK, headers: HeaderMap::new(), body: reply.into_bytes() }) }
-            .boxed()
+        let reply = json!({"choices": [{"message": {"content": says}, "finish_reason": "stop"}]})
+            .to_string();
+        async {
+            Ok(Incoming {
+                status: StatusCode::OK,
+                headers: HeaderMap::new(),
+                body: reply.into_bytes(),
+            })
+        }
+        .boxed()
     }
 }
 
 fn source() -> JudgeSource {
     let texts = [PromptText { name: "manners.md".to_owned(), text: RUBRIC.to_owned() }];
     let (prompts, _) = Prompts::compile(&texts).unwrap();
-    let services = Services::new(TaskTracker::new(), |_| {}).with_transport(|_| Arc::new(Opinionated));
+    let services =
+        Services::new(TaskTracker::new(), |_| {}).with_transport(|_| Arc::new(Opinionated));
     let endpoint = Endpoint::build(EndpointConfig::new("http://o/v1", "m"), &services).unwrap();
     JudgeSource::new(endpoint, Arc::new(prompts))
 }
@@ -46,7 +54,8 @@ async fn kappa_is_what_the_known_errors_make_it() {
     // 20 both rude, 5 and 10 on which they differ, 15 both not: kappa 0.4 by hand.
     let line = |number: usize, text: &str, rude: bool| {
         let messages = json!([{"role": "assistant", "content": format!("{number}: {text}")}]);
-        json!({"messages": messages, "labels": {"rude": if rude { "yes" } else { "no" }}}).to_string()
+        json!({"messages": messages, "labels": {"rude": if rude { "yes" } else { "no" }}})
+            .to_string()
     };
     let lines: Vec<String> = (0..50)
         .map(|number| match number {
@@ -64,9 +73,17 @@ async fn kappa_is_what_the_known_errors_make_it() {
     assert!((rude.agreement.value.unwrap() - 0.7).abs() < 1e-9, "{rude:?}");
     let (low, high) = rude.kappa.interval.unwrap();
     assert!(low < 0.4 && 0.4 < high && low > 0.0, "{rude:?}");
-    assert_eq!((rude.flip_rate, rude.position_bias), (Some(0.0), Some(0.0)), "it says the same every time");
+    assert_eq!(
+        (rude.flip_rate, rude.position_bias),
+        (Some(0.0), Some(0.0)),
+        "it says the same every time"
+    );
     let picture = calibration.svg();
-    assert!(picture.starts_with("<svg") && picture.contains(">rude<") && picture.contains("0.40 (n = 50)"));
+    assert!(
+        picture.starts_with("<svg")
+            && picture.contains(">rude<")
+            && picture.contains("0.40 (n = 50)")
+    );
     let stamped = calibration.stamped(RUBRIC).unwrap();
     let texts = [PromptText {
         name: "manners.md".to_owned(),
@@ -121,21 +138,29 @@ impl Transport for Torn {
 
 #[tokio::test]
 async fn a_judge_that_is_torn_gives_the_points_between() {
-    let scored =
-        RUBRIC.replace("version = 1", "version = 1\ngrouping = \"criterion\"\nscoring = \"expected\"");
+    let scored = RUBRIC
+        .replace("version = 1", "version = 1\ngrouping = \"criterion\"\nscoring = \"expected\"");
     let texts = [PromptText { name: "manners.md".to_owned(), text: scored.clone() }];
     let (prompts, _) = Prompts::compile(&texts).unwrap_or_else(|report| panic!("{report}"));
     let services = Services::new(TaskTracker::new(), |_| {}).with_transport(|_| Arc::new(Torn));
     let endpoint = Endpoint::build(EndpointConfig::new("http://t/v1", "m"), &services).unwrap();
     let source = JudgeSource::new(endpoint, Arc::new(prompts));
-    let rollout = Rollout { messages: vec![Message::new(Role::Assistant, "Take it.")], ..Rollout::default() };
+    let rollout =
+        Rollout { messages: vec![Message::new(Role::Assistant, "Take it.")], ..Rollout::default() };
     let signal = source.score(Ask::new(&rollout, &[0], None)).await.remove(0);
     let part = crate::house::part(&signal);
     // 0.3 / 0.75 of -20 and of -10, though "no" is the likelier level of both.
     assert!((part.points.get() + 12.0).abs() < 1e-9, "{part:?}");
     assert_eq!(part.criteria.len(), 2);
 
-    let together =
-        [PromptText { name: "manners.md".to_owned(), text: scored.replace("\"criterion\"", "\"rubric\"") }];
-    assert!(Prompts::compile(&together).unwrap_err().to_string().contains("one letter answers one question"));
+    let together = [PromptText {
+        name: "manners.md".to_owned(),
+        text: scored.replace("\"criterion\"", "\"rubric\""),
+    }];
+    assert!(
+        Prompts::compile(&together)
+            .unwrap_err()
+            .to_string()
+            .contains("one letter answers one question")
+    );
 }

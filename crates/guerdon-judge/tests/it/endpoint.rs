@@ -31,9 +31,11 @@ async fn a_thousand_and_twenty_four_identical_questions_are_one_call() {
 
 #[tokio::test]
 async fn a_failure_is_shared_by_those_who_wait_and_not_kept() {
-    let stand_in =
-        StandIn::holding([Scripted::status(401, &json!({"error": "sk-123"})), Scripted::verdict("no", None)])
-            .await;
+    let stand_in = StandIn::holding([
+        Scripted::status(401, &json!({"error": "sk-123"})),
+        Scripted::verdict("no", None),
+    ])
+    .await;
     let house = House::of(&stand_in);
     let asked = join_all((0..64).map(|_| house.judge(TURN)));
     let told = async {
@@ -115,7 +117,8 @@ async fn a_deadline_that_has_passed_asks_nobody_but_still_finds_the_cache() {
 #[tokio::test]
 async fn a_429_is_waited_out_in_each_form_of_its_delay() {
     let date = "Mon, 23 Nov 2020 09:00:00 GMT";
-    let slow_down = || Scripted::status(429, &json!({"error": {"message": "slow down", "code": "429"}}));
+    let slow_down =
+        || Scripted::status(429, &json!({"error": {"message": "slow down", "code": "429"}}));
     let stand_in = StandIn::answering([
         slow_down().header("retry-after-ms", "5"),
         slow_down().header("retry-after", "0.005"),
@@ -132,9 +135,10 @@ async fn a_429_is_waited_out_in_each_form_of_its_delay() {
 
 #[tokio::test]
 async fn a_delay_beyond_the_deadline_is_not_sat_out_and_no_one_else_is_sent_into_it() {
-    let stand_in =
-        StandIn::answering([Scripted::status(429, &json!({"error": "no"})).header("retry-after", "60")])
-            .await;
+    let stand_in = StandIn::answering([
+        Scripted::status(429, &json!({"error": "no"})).header("retry-after", "60")
+    ])
+    .await;
     let house = House::of(&stand_in);
     let started = Instant::now();
     let deadline = Some(started + Duration::from_secs(30));
@@ -146,9 +150,10 @@ async fn a_delay_beyond_the_deadline_is_not_sat_out_and_no_one_else_is_sent_into
 
 #[tokio::test]
 async fn a_delay_of_hours_is_given_up() {
-    let stand_in =
-        StandIn::answering([Scripted::status(429, &json!({"error": "no"})).header("retry-after", "7200")])
-            .await;
+    let stand_in = StandIn::answering([
+        Scripted::status(429, &json!({"error": "no"})).header("retry-after", "7200")
+    ])
+    .await;
     let house = House::of(&stand_in);
     abstained(&house.judge(TURN).await, AbstainWhy::RateLimited);
     assert_eq!(stand_in.calls(), 1);
@@ -169,7 +174,8 @@ async fn a_500_is_asked_again() {
 
 #[tokio::test]
 async fn an_endpoint_that_goes_on_failing_abstains() {
-    let stand_in = StandIn::answering([Scripted::status(500, &json!({"error": {"message": "oops"}}))]).await;
+    let stand_in =
+        StandIn::answering([Scripted::status(500, &json!({"error": {"message": "oops"}}))]).await;
     let house = House::of(&stand_in);
     let signal = house.judge(TURN).await;
     abstained(&signal, AbstainWhy::EndpointError);
@@ -189,7 +195,8 @@ async fn an_endpoint_that_is_not_there_abstains_as_unreachable() {
 #[tokio::test]
 async fn a_malformed_answer_is_asked_once_more_without_showing_it() {
     let stand_in =
-        StandIn::answering([Scripted::says("I would say: fine"), Scripted::verdict("no", None)]).await;
+        StandIn::answering([Scripted::says("I would say: fine"), Scripted::verdict("no", None)])
+            .await;
     let house = House::of(&stand_in);
     part(&house.judge(TURN).await);
     let bodies = stand_in.bodies();
@@ -213,7 +220,8 @@ async fn an_answer_that_stays_malformed_abstains_and_is_not_kept() {
 
 #[tokio::test]
 async fn two_verdicts_that_disagree_are_no_verdict_and_get_no_second_draw() {
-    let forged = format!("The reply says {} but I find {}", verdict("no", None), verdict("yes", None));
+    let forged =
+        format!("The reply says {} but I find {}", verdict("no", None), verdict("yes", None));
     let stand_in = StandIn::answering([Scripted::says(&forged)]).await;
     let house = House::of(&stand_in);
     abstained(&house.judge(TURN).await, AbstainWhy::Ambiguous);
@@ -223,7 +231,8 @@ async fn two_verdicts_that_disagree_are_no_verdict_and_get_no_second_draw() {
 #[tokio::test]
 async fn a_cut_off_answer_gets_twice_the_room_once() {
     let cut = Scripted::finished(r#"{"findings": {"#, "length");
-    let stand_in = StandIn::answering([cut.clone(), cut.clone(), cut, Scripted::verdict("no", None)]).await;
+    let stand_in =
+        StandIn::answering([cut.clone(), cut.clone(), cut, Scripted::verdict("no", None)]).await;
     let house = House::of(&stand_in);
     abstained(&house.judge(TURN).await, AbstainWhy::Truncated);
     let bodies = stand_in.bodies();
@@ -233,8 +242,7 @@ async fn a_cut_off_answer_gets_twice_the_room_once() {
 
 #[tokio::test]
 async fn a_refusal_abstains_as_refused() {
-    let refusal =
-        json!({"choices": [{"message": {"content": null, "refusal": "I cannot"}, "finish_reason": "stop"}]});
+    let refusal = json!({"choices": [{"message": {"content": null, "refusal": "I cannot"}, "finish_reason": "stop"}]});
     for scripted in [Scripted::status(200, &refusal), Scripted::finished("", "content_filter")] {
         let stand_in = StandIn::answering([scripted]).await;
         let house = House::of(&stand_in);
@@ -245,8 +253,10 @@ async fn a_refusal_abstains_as_refused() {
 
 #[tokio::test]
 async fn an_error_inside_a_success_is_an_error() {
-    let hidden =
-        Scripted::status(200, &json!({"error": {"code": 502, "message": "upstream"}, "choices": null}));
+    let hidden = Scripted::status(
+        200,
+        &json!({"error": {"code": 502, "message": "upstream"}, "choices": null}),
+    );
     let stand_in = StandIn::answering([hidden, Scripted::verdict("no", None)]).await;
     let house = House::of(&stand_in);
     part(&house.judge(TURN).await);
@@ -290,7 +300,10 @@ async fn an_endpoint_that_ignores_the_schema_is_asked_for_a_seal_from_then_on() 
     let bodies = stand_in.bodies();
     let asked = |index: usize| bodies[index]["messages"][1]["content"].as_str().unwrap();
     assert_eq!(bodies[1]["response_format"]["type"], "json_object");
-    assert!(!asked(0).contains("beginning with \"turn\"") && asked(1).contains("beginning with \"turn\""));
+    assert!(
+        !asked(0).contains("beginning with \"turn\"")
+            && asked(1).contains("beginning with \"turn\"")
+    );
     assert_eq!(house.outcomes(), ["weakened", "malformed"]);
 }
 
@@ -320,7 +333,11 @@ async fn a_prompt_that_fails_is_named_beside_those_that_answer() {
     assert_eq!(part(&signal).points, Finite::from(-10));
     assert_eq!(signal.abstained.len(), 1);
     let answered = &part(&signal).criteria[0].prompt;
-    assert!(!signal.abstained[0].detail.contains(&format!("`{answered}`")), "{:?}", signal.abstained);
+    assert!(
+        !signal.abstained[0].detail.contains(&format!("`{answered}`")),
+        "{:?}",
+        signal.abstained
+    );
 }
 
 #[tokio::test]

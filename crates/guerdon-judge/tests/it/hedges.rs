@@ -46,7 +46,8 @@ async fn slow_one(second: fn() -> Act, per_run: Option<i32>) -> (Signal, usize, 
     });
     let path = folder.path().join("audit.jsonl");
     let mut hedged = EndpointConfig { hedge: Finite::new(0.05).unwrap(), ..config() };
-    hedged.audit = Some(AuditConfig { path: path.clone(), texts: false, max_bytes: 1 << 20, keep: 1 });
+    hedged.audit =
+        Some(AuditConfig { path: path.clone(), texts: false, max_bytes: 1 << 20, keep: 1 });
     hedged.prices.completion_per_million = Finite::from(1_000_000);
     hedged.budget.per_run = per_run.map(Finite::from);
     let judge = Judge::of(hedged, &[(URL, Arc::clone(&stand_in))]);
@@ -68,7 +69,10 @@ async fn an_attempt_that_was_given_up_has_its_line_and_is_booked_at_its_most() {
     assert_eq!((&given_up["key"], &given_up["address"]), (&answered["key"], &answered["address"]));
     assert_eq!((&given_up["cost"], &given_up["uncounted"]), (&json!(512.0), &json!(true)));
     assert_eq!((&answered["cost"], answered.get("uncounted")), (&json!(60.0), None));
-    assert!((200.0..210.0).contains(&given_up["latency_ms"].as_f64().unwrap()), "from when it was sent");
+    assert!(
+        (200.0..210.0).contains(&given_up["latency_ms"].as_f64().unwrap()),
+        "from when it was sent"
+    );
     assert!(given_up.get("verdict").is_none() && answered.get("verdict").is_some());
     assert_eq!((signal.usage.judge_calls, signal.usage.cost.to_bits()), (2, 572f64.to_bits()));
 }

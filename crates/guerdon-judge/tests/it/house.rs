@@ -81,7 +81,8 @@ impl House {
     }
 
     pub(crate) fn outcomes(&self) -> Vec<&'static str> {
-        let outcomes: Vec<_> = self.events.lock().unwrap().iter().map(|event| event.outcome).collect();
+        let outcomes: Vec<_> =
+            self.events.lock().unwrap().iter().map(|event| event.outcome).collect();
         assert!(outcomes.iter().all(|outcome| OUTCOMES.contains(outcome)), "{outcomes:?}");
         outcomes
     }

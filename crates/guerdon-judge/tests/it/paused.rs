@@ -7,8 +7,8 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, join_all};
 use guerdon_fusion::{Ask, RewardSource as _};
 use guerdon_judge::{
-    CallEvent, Endpoint, EndpointConfig, Incoming, JudgeSource, PromptText, Prompts, Services, Transport,
-    Undelivered,
+    CallEvent, Endpoint, EndpointConfig, Incoming, JudgeSource, PromptText, Prompts, Services,
+    Transport, Undelivered,
 };
 use guerdon_types::{Message, Role, Rollout, Signal};
 use http::{HeaderMap, StatusCode};
@@ -68,14 +68,22 @@ impl Transport for StandIn {
             match (self.behaviour)(number) {
                 Act::Answer { after } => {
                     tokio::time::sleep(after).await;
-                    Ok(Incoming { status: StatusCode::OK, headers: HeaderMap::new(), body: reply() })
+                    Ok(Incoming {
+                        status: StatusCode::OK,
+                        headers: HeaderMap::new(),
+                        body: reply(),
+                    })
                 }
                 Act::Status(status, pairs) => {
                     let headers = pairs
                         .into_iter()
                         .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
                     let status = StatusCode::from_u16(status).unwrap();
-                    Ok(Incoming { status, headers: headers.collect(), body: b"{\"error\": \"no\"}".to_vec() })
+                    Ok(Incoming {
+                        status,
+                        headers: headers.collect(),
+                        body: b"{\"error\": \"no\"}".to_vec(),
+                    })
                 }
                 Act::Unreachable => Err(Undelivered::NotReached),
             }
@@ -100,14 +108,17 @@ impl Judge {
         let (prompts, _) = Prompts::compile(&texts).unwrap();
         let events = Arc::new(Mutex::new(Vec::new()));
         let heard = Arc::clone(&events);
-        let stand_ins: Vec<(String, Arc<StandIn>)> =
-            stand_ins.iter().map(|(url, stand_in)| ((*url).to_owned(), Arc::clone(stand_in))).collect();
-        let services =
-            Services::new(TaskTracker::new(), move |event| heard.lock().unwrap().push(event.clone()))
-                .with_transport(move |url| {
-                    let found = stand_ins.iter().find(|(known, _)| known == url);
-                    Arc::clone(&found.expect("a stand-in for every address").1) as Arc<dyn Transport>
-                });
+        let stand_ins: Vec<(String, Arc<StandIn>)> = stand_ins
+            .iter()
+            .map(|(url, stand_in)| ((*url).to_owned(), Arc::clone(stand_in)))
+            .collect();
+        let services = Services::new(TaskTracker::new(), move |event| {
+            heard.lock().unwrap().push(event.clone())
+        })
+        .with_transport(move |url| {
+            let found = stand_ins.iter().find(|(known, _)| known == url);
+            Arc::clone(&found.expect("a stand-in for every address").1) as Arc<dyn Transport>
+        });
         let endpoint = Endpoint::build(config, &services).unwrap();
         Self { source: JudgeSource::new(endpoint, Arc::new(prompts)), events }
     }

@@ -47,7 +47,8 @@ async fn a_token_quota_is_used_nearly_whole_and_hardly_ever_overrun() {
     assert!(signals.iter().all(|signal| signal.part.is_some()), "no verdict is lost");
     // Whole minutes only: in the last one there may be nothing left to ask.
     let whole = u32::try_from(started.elapsed().as_secs() / 60).unwrap();
-    let within = stand_in.calls.lock().unwrap().iter().filter(|at| **at < started + MINUTE * whole).count();
+    let within =
+        stand_in.calls.lock().unwrap().iter().filter(|at| **at < started + MINUTE * whole).count();
     let used = within as f64 / (100.0 * f64::from(whole));
     let refused = judge.outcomes("rate_limited") as f64 / stand_in.calls() as f64;
     println!("quota used {used:.3}, refused {refused:.4}, {whole} whole minutes");
@@ -117,7 +118,11 @@ async fn replicas_share_the_work_and_one_takes_over_from_another() {
     let (one, two) = (StandIn::that(|_| answer(100)), StandIn::that(|_| answer(100)));
     let judge = Judge::of(replicated(), &[(URL, Arc::clone(&one)), (OTHER, Arc::clone(&two))]);
     judge.judge_many(100).await;
-    assert!((40..=60).contains(&one.calls()) && one.calls() + two.calls() == 100, "{}", one.calls());
+    assert!(
+        (40..=60).contains(&one.calls()) && one.calls() + two.calls() == 100,
+        "{}",
+        one.calls()
+    );
 
     let (down, up) = (StandIn::that(|_| Act::Unreachable), StandIn::that(|_| answer(100)));
     let judge = Judge::of(replicated(), &[(URL, Arc::clone(&down)), (OTHER, Arc::clone(&up))]);
@@ -144,7 +149,8 @@ async fn an_endpoint_that_fails_again_and_again_is_left_alone_and_tried_again_la
 
 #[tokio::test(start_paused = true)]
 async fn a_fallback_answers_in_its_own_name_and_under_its_own_key() {
-    let (gone, other) = (StandIn::that(|_| Act::Status(402, Vec::new())), StandIn::that(|_| answer(100)));
+    let (gone, other) =
+        (StandIn::that(|_| Act::Status(402, Vec::new())), StandIn::that(|_| answer(100)));
     let fallback = EndpointConfig::new(OTHER, "other-model");
     let config = EndpointConfig { fallback: Some(Box::new(fallback)), ..config() };
     let judge = Judge::of(config, &[(URL, Arc::clone(&gone)), (OTHER, Arc::clone(&other))]);
@@ -152,7 +158,11 @@ async fn a_fallback_answers_in_its_own_name_and_under_its_own_key() {
     assert_eq!(part(&signal).model, "other-model");
     assert_eq!((gone.calls(), other.calls()), (1, 1));
     assert!(part(&judge.judge("turn").await).cached);
-    assert_eq!((gone.calls(), other.calls()), (1, 1), "no money left: it is not asked again so soon");
+    assert_eq!(
+        (gone.calls(), other.calls()),
+        (1, 1),
+        "no money left: it is not asked again so soon"
+    );
 }
 
 #[tokio::test(start_paused = true)]

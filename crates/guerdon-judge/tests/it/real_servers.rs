@@ -39,7 +39,8 @@ struct Real {
 
 impl Real {
     fn new(config: EndpointConfig, key: Option<&str>, prompts: &[(&str, &str)]) -> Self {
-        let text = |(name, text): &(&str, &str)| PromptText { name: (*name).into(), text: (*text).into() };
+        let text =
+            |(name, text): &(&str, &str)| PromptText { name: (*name).into(), text: (*text).into() };
         let texts: Vec<_> = prompts.iter().map(text).collect();
         let (prompts, _) = Prompts::compile(&texts).unwrap_or_else(|report| panic!("{report}"));
         let outcomes = Arc::new(Mutex::new(Vec::new()));
@@ -49,8 +50,8 @@ impl Real {
             heard.lock().unwrap().push(event.outcome);
         };
         let key = key.map(str::to_owned);
-        let services =
-            Services::new(TaskTracker::new(), observer).with_keys(move |_| Ok(key.clone().map(Into::into)));
+        let services = Services::new(TaskTracker::new(), observer)
+            .with_keys(move |_| Ok(key.clone().map(Into::into)));
         let endpoint = Endpoint::build(config, &services).unwrap();
         Self { source: JudgeSource::new(endpoint, Arc::new(prompts)), outcomes }
     }
@@ -107,7 +108,8 @@ async fn llama_cpp_judges_two_dialogues_and_the_second_time_they_come_from_the_c
         let signal = real.judge(&rollout).await;
         assert!(signal.part.is_some() || !signal.abstained.is_empty());
         if let Some(Part::Judge(first)) = &signal.part {
-            let again = real.source.score(Ask::new(&rollout, &[1], Some(Instant::now()))).await.remove(0);
+            let again =
+                real.source.score(Ask::new(&rollout, &[1], Some(Instant::now()))).await.remove(0);
             let Some(Part::Judge(again)) = &again.part else { panic!("{again:?}") };
             assert!(again.cached);
             assert_eq!(first.points, again.points);
@@ -120,8 +122,11 @@ async fn an_answer_that_llama_cpp_cuts_short_is_truncated_and_never_a_number() {
     let Some(url) = told(LLAMA) else { return };
     // No grammar, and room for three tokens: whatever comes is no verdict.
     let short = RUBRIC.replace("version = 1", "version = 1\nmax_tokens = 3");
-    let config =
-        EndpointConfig { retries: 0, response_format: ResponseFormat::Plain, ..at(&url, "smollm2-135m") };
+    let config = EndpointConfig {
+        retries: 0,
+        response_format: ResponseFormat::Plain,
+        ..at(&url, "smollm2-135m")
+    };
     let real = Real::new(config, None, &[("manners.md", &short)]);
     let signal = real.judge(&rollout("480 is our best.", "Take it or leave it.")).await;
     assert_eq!(signal.part, None);
@@ -144,7 +149,11 @@ async fn litellm_passes_a_verdict_on_and_its_refusals_are_understood() {
     // A quota comes back by itself, so that a question without a deadline would wait for it for ever.
     let signal = limited.judge_by(&rollout, Some(Instant::now() + Duration::from_secs(12))).await;
     let why = signal.abstained[0].why;
-    assert!(matches!(why, AbstainWhy::RateLimited | AbstainWhy::Deadline), "{:?}", signal.abstained);
+    assert!(
+        matches!(why, AbstainWhy::RateLimited | AbstainWhy::Deadline),
+        "{:?}",
+        signal.abstained
+    );
     assert!(limited.outcomes().contains(&"rate_limited"), "{:?}", limited.outcomes());
 
     let unknown = Real::new(at(&url, "judge-nobody"), Some(&key), &prompts);

@@ -44,12 +44,16 @@ async fn what_is_configured_is_lowered_for_the_re_ask_alone() {
 
 #[tokio::test]
 async fn where_nothing_is_configured_a_reply_has_to_show_that_the_model_reasons() {
-    let counted = json!({"completion_tokens": 512, "completion_tokens_details": {"reasoning_tokens": 512}});
+    let counted =
+        json!({"completion_tokens": 512, "completion_tokens_details": {"reasoning_tokens": 512}});
     for (reply, wanted) in [
         (silent(), Value::Null),
         (cut(&json!({"content": null}), &counted), json!("low")),
         (cut(&json!({"content": null}), &json!({"reasoning_tokens": 512})), json!("low")),
-        (cut(&json!({"content": null, "reasoning_content": "Let me see"}), &json!({})), json!("low")),
+        (
+            cut(&json!({"content": null, "reasoning_content": "Let me see"}), &json!({})),
+            json!("low"),
+        ),
         (cut(&json!({"content": "<think>\nLet me see"}), &json!({})), json!("low")),
     ] {
         let stand_in = StandIn::answering([reply, Scripted::verdict("no", None)]).await;
@@ -73,6 +77,9 @@ async fn an_endpoint_that_refuses_the_field_is_asked_without_it_and_that_is_reme
     let house = house(&stand_in, &json!({}));
     part(&house.judge(TURN).await);
     abstained(&house.judge("another").await, AbstainWhy::Truncated);
-    assert_eq!(efforts(&stand_in), [Value::Null, json!("low"), Value::Null, Value::Null, Value::Null]);
+    assert_eq!(
+        efforts(&stand_in),
+        [Value::Null, json!("low"), Value::Null, Value::Null, Value::Null]
+    );
     assert_eq!(house.outcomes(), ["truncated", "weakened", "ok", "truncated", "truncated"]);
 }

@@ -11,7 +11,8 @@ fn shipped() -> Vec<PromptText> {
         .iter()
         .flat_map(|folder| std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()))
         .filter(|path| {
-            path.extension().is_some_and(|e| e == "md") && path.file_stem().is_some_and(|s| s != "README")
+            path.extension().is_some_and(|e| e == "md")
+                && path.file_stem().is_some_and(|s| s != "README")
         })
         .collect();
     files.sort();
@@ -25,7 +26,8 @@ fn shipped() -> Vec<PromptText> {
 
 #[test]
 fn every_rubric_compiles_without_a_word_and_is_sealed_to_its_version() {
-    let (prompts, report) = Prompts::compile(&shipped()).unwrap_or_else(|report| panic!("{report}"));
+    let (prompts, report) =
+        Prompts::compile(&shipped()).unwrap_or_else(|report| panic!("{report}"));
     assert_eq!(report.to_string(), "");
     let ids: Vec<String> = prompts.summaries().iter().map(|prompt| prompt.id.clone()).collect();
     for subject in ["empathy", "sop", "negotiation", "overpromise", "silence"] {
@@ -41,7 +43,9 @@ fn every_rubric_compiles_without_a_word_and_is_sealed_to_its_version() {
 #[test]
 fn the_judge_is_told_the_rubric_first_and_sees_examples_but_no_probe_and_no_points() {
     let (prompts, _) = Prompts::compile(&shipped()).unwrap_or_else(|report| panic!("{report}"));
-    let serde_json::Value::Object(context) = serde_json::json!({"sop_stage": "negotiate"}) else { panic!() };
+    let serde_json::Value::Object(context) = serde_json::json!({"sop_stage": "negotiate"}) else {
+        panic!()
+    };
     let messages = vec![Message::new(Role::User, "480?"), Message::new(Role::Assistant, "好的。")];
     let rollout = Rollout { messages, context, ..Rollout::default() };
     let shown = prompts.preview(&rollout, 1).unwrap();
@@ -49,7 +53,10 @@ fn the_judge_is_told_the_rubric_first_and_sees_examples_but_no_probe_and_no_poin
         let (system, user) = (&pair[0].content, &pair[1].content);
         let examples = if pair[0].prompt.ends_with("_zh") { "示例" } else { "Examples:" };
         assert!(system.contains(examples), "{system}");
-        assert!(!system.contains("480?") && !system.contains("好的。"), "nothing of the dialogue: {system}");
+        assert!(
+            !system.contains("480?") && !system.contains("好的。"),
+            "nothing of the dialogue: {system}"
+        );
         assert!(user.find("<dialogue>").unwrap() < user.find("<turn-").unwrap());
         assert!(!user.contains("-30") && !system.contains("-30"), "{user}");
         assert!(!system.contains("known_") && !user.contains("known_"));

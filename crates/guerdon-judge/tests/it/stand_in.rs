@@ -96,8 +96,9 @@ impl StandIn {
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/v1", listener.local_addr().unwrap());
-        let router =
-            Router::new().route("/v1/chat/completions", post(answer)).with_state(Arc::clone(&inside));
+        let router = Router::new()
+            .route("/v1/chat/completions", post(answer))
+            .with_state(Arc::clone(&inside));
         let server = async move { axum::serve(listener, router).await.unwrap() };
         tokio_util::task::TaskTracker::new().spawn(server);
         Self { inside, url }

@@ -1,8 +1,8 @@
 //! What the corrections weigh, mask and refuse.
 
 use super::{
-    Bound, CorrectionBatch, CorrectionConfig, Divergence, Level, Rejection, Scope, importance_weights,
-    off_policy_rows, rejection_mask,
+    Bound, CorrectionBatch, CorrectionConfig, Divergence, Level, Rejection, Scope,
+    importance_weights, off_policy_rows, rejection_mask,
 };
 use crate::error::OptimError;
 use crate::rows::RowMask;
@@ -71,6 +71,7 @@ fn a_row_is_off_policy_only_where_it_is_also_bad() {
 #[test]
 fn an_infinite_log_prob_is_named() {
     let batch = CorrectionBatch::new(RowMask::full(1, 2), &[0.0; 2], &[0.0, f64::NEG_INFINITY]);
-    let error = importance_weights(&CorrectionConfig::default(), &batch, &mut [0.0; 2]).unwrap_err();
+    let error =
+        importance_weights(&CorrectionConfig::default(), &batch, &mut [0.0; 2]).unwrap_err();
     assert_eq!(error, OptimError::NonFinite { what: "rollout_logp", row: 0, token: 1 });
 }

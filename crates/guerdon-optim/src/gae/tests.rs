@@ -78,7 +78,8 @@ fn no_length_and_no_gap_is_a_seam() {
         let values: Vec<f64> = (0..len).map(|at| number(3 * at + 1)).collect();
         let want = slowly(0.99, 0.9, &rewards, &values);
         let returns = slowly(0.99, 0.5, &rewards, &values);
-        let returns: Vec<f64> = returns.iter().zip(&values).map(|(gain, value)| gain + value).collect();
+        let returns: Vec<f64> =
+            returns.iter().zip(&values).map(|(gain, value)| gain + value).collect();
         for gap in [0, 1, 8, 64, 512] {
             // A gap of two slots after `gap` tokens, and one slot of padding behind.
             let place = |at: usize| if at < gap.min(len) { at } else { at + 2 };
@@ -94,7 +95,8 @@ fn no_length_and_no_gap_is_a_seam() {
             assert_close(&pick(&got.0), &want, 1e-12);
             assert_close(&pick(&got.1), &returns, 1e-12);
             for got in [&got.0, &got.1] {
-                let padding: f64 = (0..len + 3).filter(|&at| bytes[at] == 0).map(|at| got[at].abs()).sum();
+                let padding: f64 =
+                    (0..len + 3).filter(|&at| bytes[at] == 0).map(|at| got[at].abs()).sum();
                 assert_close(&[padding], &[0.0], 0.0);
             }
             // What comes after the last token is as good as its reward, a step later.
@@ -121,7 +123,8 @@ fn a_length_adaptive_lambda_depends_on_the_valid_tokens_of_its_row() {
     let bytes = [1, 0, 1, 1, 1, 1, 0, 0];
     let mask = RowMask::bytes(&bytes, 2, 4).unwrap();
     let (rewards, values) = ([0.0, 9.0, 0.0, 1.0, 0.0, 2.0, 9.0, 9.0], [0.5; 8]);
-    let config = GaeConfig { lambda: Lambda::LengthAdaptive { alpha: 0.5 }, ..GaeConfig::default() };
+    let config =
+        GaeConfig { lambda: Lambda::LengthAdaptive { alpha: 0.5 }, ..GaeConfig::default() };
     let (adaptive, _) = run(config, &GaeBatch::new(mask, &rewards, &values));
     // 3 tokens give 1 - 1 / 1.5, 2 tokens give 0.
     let third = slowly(1.0, 1.0 / 3.0, &[0.0, 0.0, 1.0], &[0.5; 3]);
@@ -135,7 +138,8 @@ fn nan_in_a_valid_slot_is_named_and_in_padding_is_not_seen() {
     let (mut a, mut r) = ([0.0; 4], [0.0; 4]);
     let mask = RowMask::bytes(&[1, 0, 1, 1], 2, 2).unwrap();
     let values = [0.0, f64::NAN, 0.0, f64::INFINITY];
-    let error = gae(&GaeConfig::default(), &GaeBatch::new(mask, &[0.0; 4], &values), &mut a, &mut r);
+    let error =
+        gae(&GaeConfig::default(), &GaeBatch::new(mask, &[0.0; 4], &values), &mut a, &mut r);
     assert_eq!(error, Err(OptimError::NonFinite { what: "values", row: 1, token: 1 }));
 }
 
@@ -143,7 +147,10 @@ fn nan_in_a_valid_slot_is_named_and_in_padding_is_not_seen() {
 fn a_discount_above_one_is_refused() {
     let config = config(1.1, 0.95);
     let batch = GaeBatch::new(RowMask::full(0, 0), &[0.0_f64; 0], &[]);
-    assert!(matches!(gae(&config, &batch, &mut [], &mut []), Err(OptimError::Config { field: "gamma", .. })));
+    assert!(matches!(
+        gae(&config, &batch, &mut [], &mut []),
+        Err(OptimError::Config { field: "gamma", .. })
+    ));
 }
 
 proptest! {

@@ -32,8 +32,11 @@ fn each_estimator_gives_the_hand_computed_numbers() {
 fn pass_at_k_pays_the_best_for_its_lead_and_gpg_makes_up_for_rewards_of_zero() {
     let (rewards, groups) = ([1.0, 0.0, 3.0, 0.0, 0.0], [0, 0, 0, 7, 7]);
     let config = GroupConfig { estimator: Estimator::PassAtK, eps: 0.0 };
-    let got: Vec<f64> =
-        advantages_with(&config, &scored(&rewards), &groups).unwrap().into_iter().flatten().collect();
+    let got: Vec<f64> = advantages_with(&config, &scored(&rewards), &groups)
+        .unwrap()
+        .into_iter()
+        .flatten()
+        .collect();
     assert_close(&got, &[0.0, 0.0, 2.0 / (7.0_f64 / 3.0).sqrt(), 0.0, 0.0], 1e-12);
     let (mean, alpha) = (4.0 / 3.0, 2.5);
     let want = [alpha * (1.0 - mean), -alpha * mean, alpha * (3.0 - mean), 0.0, 0.0];
@@ -44,7 +47,8 @@ fn pass_at_k_pays_the_best_for_its_lead_and_gpg_makes_up_for_rewards_of_zero() {
 fn an_estimator_that_needs_the_whole_batch_is_one_that_other_groups_change() {
     let (alone, beside) = ([1.0, 4.0], [1.0, 4.0, 0.0, 9.0]);
     for &estimator in Estimator::ALL {
-        let changed = run(estimator, &alone, &[0, 0]) != run(estimator, &beside, &[0, 0, 1, 1])[..2];
+        let changed =
+            run(estimator, &alone, &[0, 0]) != run(estimator, &beside, &[0, 0, 1, 1])[..2];
         assert_eq!(changed, estimator.needs_whole_batch(), "{estimator}");
     }
 }
@@ -92,15 +96,18 @@ fn a_row_without_tokens_leaves_its_group() {
     let mask = RowMask::lens(&[0, 2, 1], 2).unwrap();
     let config = GroupConfig { estimator: Estimator::DrGrpo, ..GroupConfig::default() };
     let mut out = [9.0; 6];
-    token_advantages(&config, &GroupBatch::new(mask, &[100.0, 1.0, 2.0], &[0; 3]), &mut out).unwrap();
+    token_advantages(&config, &GroupBatch::new(mask, &[100.0, 1.0, 2.0], &[0; 3]), &mut out)
+        .unwrap();
     assert_close(&out, &[0.0, 0.0, -0.5, -0.5, 0.5, 0.0], 1e-15);
-    token_advantages(&config, &GroupBatch::new(mask, &[100.0, 1.0, f64::NAN], &[0; 3]), &mut out).unwrap();
+    token_advantages(&config, &GroupBatch::new(mask, &[100.0, 1.0, f64::NAN], &[0; 3]), &mut out)
+        .unwrap();
     assert_close(&out, &[0.0; 6], 0.0);
 }
 
 #[test]
 fn a_reward_that_is_not_finite_is_refused_by_place() {
-    let error = advantages(Estimator::Grpo, &[Some(0.0), Some(f64::INFINITY)], &[0, 0]).unwrap_err();
+    let error =
+        advantages(Estimator::Grpo, &[Some(0.0), Some(f64::INFINITY)], &[0, 0]).unwrap_err();
     assert_eq!(error, OptimError::NonFinite { what: "rewards", row: 1, token: 0 });
     assert!(matches!(advantages(Estimator::Grpo, &[None], &[0, 1]), Err(OptimError::Shape { .. })));
 }

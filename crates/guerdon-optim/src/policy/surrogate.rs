@@ -116,7 +116,8 @@ impl<F: Float> Judge<F> for SequenceRatio<F> {
     fn row(self, row: usize, tokens: usize, batch: &PolicyBatch<'_, F>) -> (F, bool) {
         /// verl's constant: `e^10` for a mean over tokens is past any use.
         const LIMIT: f64 = 10.0;
-        let mean = row_sum(row, batch, |slot| batch.logp[slot] - batch.old_logp[slot]) / tokens as f64;
+        let mean =
+            row_sum(row, batch, |slot| batch.logp[slot] - batch.old_logp[slot]) / tokens as f64;
         (F::from_f64(mean.min(LIMIT).exp()), mean > LIMIT)
     }
 
@@ -163,7 +164,12 @@ impl<F: Float> Judge<F> for GeometricMean<F> {
             self.clip(batch.logp[slot] - batch.old_logp[slot], batch.advantages[slot]).0
         });
         if let Some(weights) = batch.correction {
-            log_ratio += batch.mask.spans(row).flatten().map(|slot| weights[slot].to_f64().ln()).sum::<f64>();
+            log_ratio += batch
+                .mask
+                .spans(row)
+                .flatten()
+                .map(|slot| weights[slot].to_f64().ln())
+                .sum::<f64>();
         }
         F::from_f64(-advantage * (log_ratio / tokens as f64).exp())
     }

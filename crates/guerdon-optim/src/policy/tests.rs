@@ -22,19 +22,23 @@ struct Case {
 }
 
 fn cases() -> impl Strategy<Value = Case> {
-    let slots = prop::collection::vec((0_u8..2, -3.0_f64..0.0, -1.0_f64..1.0, -2.0_f64..2.0), ROWS * WIDTH);
+    let slots =
+        prop::collection::vec((0_u8..2, -3.0_f64..0.0, -1.0_f64..1.0, -2.0_f64..2.0), ROWS * WIDTH);
     let modes = prop::sample::select(Aggregation::ALL);
     let dual = prop::sample::select(vec![None, Some(1.5), Some(3.0)]);
-    (slots, modes, dual, 0.1_f64..0.3, 0.1_f64..0.4).prop_flat_map(|(slots, mode, dual, low, high)| {
-        let config = PpoConfig { clip_low: low, clip_high: high, dual_clip: dual, aggregation: mode };
-        Just(Case {
-            bytes: slots.iter().map(|slot| slot.0).collect(),
-            logp: slots.iter().map(|slot| slot.1).collect(),
-            old: slots.iter().map(|slot| slot.1 - slot.2).collect(),
-            advantages: slots.iter().map(|slot| slot.3).collect(),
-            config,
-        })
-    })
+    (slots, modes, dual, 0.1_f64..0.3, 0.1_f64..0.4).prop_flat_map(
+        |(slots, mode, dual, low, high)| {
+            let config =
+                PpoConfig { clip_low: low, clip_high: high, dual_clip: dual, aggregation: mode };
+            Just(Case {
+                bytes: slots.iter().map(|slot| slot.0).collect(),
+                logp: slots.iter().map(|slot| slot.1).collect(),
+                old: slots.iter().map(|slot| slot.1 - slot.2).collect(),
+                advantages: slots.iter().map(|slot| slot.3).collect(),
+                config,
+            })
+        },
+    )
 }
 
 impl Case {
@@ -109,7 +113,11 @@ fn dual_clip_bounds_the_loss_of_a_bad_token() {
 #[test]
 fn on_policy_the_gradient_is_the_policy_gradient() {
     let (report, slope) = token(PpoConfig::default(), 1.0, 0.7);
-    assert_close(&[report.loss, slope, report.approx_kl, report.max_ratio], &[-0.7, -0.7, 0.0, 1.0], 1e-15);
+    assert_close(
+        &[report.loss, slope, report.approx_kl, report.max_ratio],
+        &[-0.7, -0.7, 0.0, 1.0],
+        1e-15,
+    );
 }
 
 #[test]
@@ -125,7 +133,8 @@ fn a_batch_without_tokens_has_loss_zero() {
     let mask = RowMask::lens(&[0, 0], 1).unwrap();
     let nan = [f64::NAN; 2];
     let mut slope = [9.0; 2];
-    let report = ppo_loss(&PpoConfig::default(), &PolicyBatch::new(mask, &nan, &nan, &nan), &mut slope);
+    let report =
+        ppo_loss(&PpoConfig::default(), &PolicyBatch::new(mask, &nan, &nan, &nan), &mut slope);
     assert_eq!((report, slope), (Ok(PolicyReport::default()), [0.0; 2]));
 }
 
@@ -165,7 +174,9 @@ fn the_ratio_of_a_row_is_over_its_valid_tokens() {
     let surrogate = Surrogate::Gspo { clip: ClipRange::default() };
     let config = PolicyConfig { surrogate, aggregation: Aggregation::TokenMean };
     let mut slope = [9.0; 3];
-    let report = policy_loss(&config, &PolicyBatch::new(mask, &logp, &old, &advantages), &mut slope).unwrap();
+    let report =
+        policy_loss(&config, &PolicyBatch::new(mask, &logp, &old, &advantages), &mut slope)
+            .unwrap();
     let ratio = 0.1_f64.exp();
     assert_close(
         &[report.loss, slope[0], slope[1], slope[2]],

@@ -146,9 +146,15 @@ impl<'a, F: Float> RepoBatch<'a, F> {
             AdvantageMethod::Gae(_) => {
                 needs(self.old_values.is_some(), "critic", "GAE estimates from values")?
             }
-            AdvantageMethod::ReMax => needs(self.baselines.is_some(), "baselines", "ReMax subtracts them")?,
+            AdvantageMethod::ReMax => {
+                needs(self.baselines.is_some(), "baselines", "ReMax subtracts them")?
+            }
             AdvantageMethod::Group(_) | AdvantageMethod::Opo | AdvantageMethod::Gdpo { .. } => {
-                needs(self.groups.is_some(), "groups", "rollouts are compared with their siblings")?;
+                needs(
+                    self.groups.is_some(),
+                    "groups",
+                    "rollouts are compared with their siblings",
+                )?;
             }
             AdvantageMethod::ReinforcePlusPlus { .. } => {}
         }

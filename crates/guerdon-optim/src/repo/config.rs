@@ -111,7 +111,10 @@ impl RepoConfig {
             advantage: AdvantageMethod::Group(GroupConfig::default()),
             whiten: None,
             beta: KlController::free(),
-            policy: PolicyConfig { aggregation: Aggregation::SeqMeanTokenMean, ..PolicyConfig::default() },
+            policy: PolicyConfig {
+                aggregation: Aggregation::SeqMeanTokenMean,
+                ..PolicyConfig::default()
+            },
             kl_loss: Some(KlLossConfig { kl: k3, coefficient: 0.04 }),
             critic: None,
             ..Self::paper()
@@ -147,8 +150,11 @@ impl RepoConfig {
     /// REINFORCE++-baseline (arXiv 2501.03262): group means, whitened over the batch, `k2` in the loss.
     pub fn reinforce_plus_plus_baseline() -> Self {
         let group = GroupConfig { estimator: Estimator::DrGrpo, ..GroupConfig::default() };
-        let kl =
-            KlConfig { estimator: KlEstimator::K2, gradient: KlGradient::Formula, ..KlConfig::default() };
+        let kl = KlConfig {
+            estimator: KlEstimator::K2,
+            gradient: KlGradient::Formula,
+            ..KlConfig::default()
+        };
         Self {
             advantage: AdvantageMethod::Group(group),
             whiten: Some(WhitenConfig::default()),

@@ -75,13 +75,28 @@ impl Metrics {
         ];
         stages
             .into_iter()
-            .chain(part(["rm/scored", "rm/mean", "rm/variance_share", "rm/flat_groups", "rm/drift"], rm))
             .chain(part(
-                ["judge/scored", "judge/mean", "judge/variance_share", "judge/flat_groups", "judge/drift"],
+                ["rm/scored", "rm/mean", "rm/variance_share", "rm/flat_groups", "rm/drift"],
+                rm,
+            ))
+            .chain(part(
+                [
+                    "judge/scored",
+                    "judge/mean",
+                    "judge/variance_share",
+                    "judge/flat_groups",
+                    "judge/drift",
+                ],
                 judge,
             ))
             .chain(part(
-                ["rules/scored", "rules/mean", "rules/variance_share", "rules/flat_groups", "rules/drift"],
+                [
+                    "rules/scored",
+                    "rules/mean",
+                    "rules/variance_share",
+                    "rules/flat_groups",
+                    "rules/drift",
+                ],
                 rules,
             ))
             .filter_map(|(name, figure)| figure.map(|figure| (name, figure)))

@@ -48,8 +48,9 @@ impl Inputs {
     fn of(rows: usize, width: usize) -> Self {
         let slots = rows * width;
         let logp: Vec<f64> = noise(1, slots).iter().map(|x| x - 1.5).collect();
-        let near =
-            |seed, scale: f64| logp.iter().zip(noise(seed, slots)).map(|(x, n)| x + scale * n).collect();
+        let near = |seed, scale: f64| {
+            logp.iter().zip(noise(seed, slots)).map(|(x, n)| x + scale * n).collect()
+        };
         Self {
             old: near(2, 0.3),
             reference: near(3, 0.4),
@@ -85,7 +86,8 @@ fn a_step_is_its_stages_in_the_method_s_order() {
 #[test]
 fn a_step_over_many_blocks_is_its_stages_to_the_last_bit() {
     let inputs = Inputs::of(ROWS_OF_BLOCKS, WIDTH_OF_BLOCKS);
-    let lens: Vec<usize> = (0..ROWS_OF_BLOCKS).map(|row| row * 997 % (WIDTH_OF_BLOCKS + 1)).collect();
+    let lens: Vec<usize> =
+        (0..ROWS_OF_BLOCKS).map(|row| row * 997 % (WIDTH_OF_BLOCKS + 1)).collect();
     agrees_with_its_stages(RowMask::lens(&lens, WIDTH_OF_BLOCKS).unwrap(), &inputs);
     let gaps: Vec<u8> =
         (0..inputs.logp.len()).map(|at| u8::from(at * 31 % 257 > at / WIDTH_OF_BLOCKS)).collect();
@@ -116,10 +118,11 @@ fn a_nan_in_a_later_block_is_named_by_its_row_in_the_batch() {
 fn a_slice_of_the_wrong_length_is_named() {
     let inputs = Inputs::new();
     let short = &inputs.logp[1..];
-    let refused = |batch: RepoBatch<'_, f64>| match Repo::new(RepoConfig::paper()).unwrap().step(&batch) {
-        Err(OptimError::Shape { what, .. }) => what,
-        other => panic!("{other:?}"),
-    };
+    let refused =
+        |batch: RepoBatch<'_, f64>| match Repo::new(RepoConfig::paper()).unwrap().step(&batch) {
+            Err(OptimError::Shape { what, .. }) => what,
+            other => panic!("{other:?}"),
+        };
     let mask = RowMask::lens(&LENS, WIDTH).unwrap();
     assert_eq!(refused(RepoBatch::new(mask, short, &inputs.old, &inputs.rewards)), "logp");
     assert_eq!(refused(RepoBatch::new(mask, &inputs.logp, short, &inputs.rewards)), "old_logp");
@@ -169,11 +172,9 @@ fn every_method() -> Vec<RepoConfig> {
         with(AdvantageMethod::Opo),
         with(AdvantageMethod::Gdpo { group: GroupConfig::default(), weights: [1.0, 0.5, 2.0] }),
     ];
-    configs.extend(
-        Estimator::ALL.iter().map(|&estimator| {
-            with(AdvantageMethod::Group(GroupConfig { estimator, ..GroupConfig::default() }))
-        }),
-    );
+    configs.extend(Estimator::ALL.iter().map(|&estimator| {
+        with(AdvantageMethod::Group(GroupConfig { estimator, ..GroupConfig::default() }))
+    }));
     configs
 }
 
@@ -183,10 +184,13 @@ fn every_method_learns_nothing_from_a_rollout_that_was_not_scored() {
     inputs.rewards[1] = f64::NAN;
     let parts = (noise(8, ROWS), noise(9, ROWS), noise(10, ROWS));
     for config in every_method() {
-        let batch = inputs.batch().with_parts(Parts { rm: &parts.0, judge: &parts.1, rules: &parts.2 });
+        let batch =
+            inputs.batch().with_parts(Parts { rm: &parts.0, judge: &parts.1, rules: &parts.2 });
         let mut repo = Repo::new(config).unwrap();
         let update = repo.step(&batch).unwrap();
-        for slice in [update.advantages, update.returns, update.dlogp, update.dvalue, update.dentropy] {
+        for slice in
+            [update.advantages, update.returns, update.dlogp, update.dvalue, update.dentropy]
+        {
             assert_close(&slice[WIDTH..2 * WIDTH], &[0.0; WIDTH], 0.0);
             assert!(slice.iter().all(|x| x.is_finite()), "{config:?}");
         }
@@ -210,9 +214,14 @@ fn every_method_survives_a_batch_in_which_nothing_was_scored() {
 #[test]
 fn a_missing_input_is_named() {
     let inputs = Inputs::new();
-    let bare =
-        RepoBatch::new(RowMask::lens(&LENS, WIDTH).unwrap(), &inputs.logp, &inputs.old, &inputs.rewards);
-    let missing = |config, batch: &RepoBatch<'_, f64>| match Repo::new(config).unwrap().step(batch) {
+    let bare = RepoBatch::new(
+        RowMask::lens(&LENS, WIDTH).unwrap(),
+        &inputs.logp,
+        &inputs.old,
+        &inputs.rewards,
+    );
+    let missing = |config, batch: &RepoBatch<'_, f64>| match Repo::new(config).unwrap().step(batch)
+    {
         Err(OptimError::Missing { what, .. }) => what,
         other => panic!("{other:?}"),
     };
@@ -241,7 +250,10 @@ fn metrics_have_one_name_each_and_leave_out_what_they_do_not_know() {
     let mut repo = Repo::new(RepoConfig::paper()).unwrap();
     let metrics = repo.step(&inputs.batch()).unwrap().metrics;
     let mut names: Vec<_> = metrics.named().map(|(name, _)| name).collect();
-    assert!(names.contains(&"value/explained_variance") && !names.contains(&"rm/mean"), "{names:?}");
+    assert!(
+        names.contains(&"value/explained_variance") && !names.contains(&"rm/mean"),
+        "{names:?}"
+    );
     let count = names.len();
     names.sort_unstable();
     names.dedup();

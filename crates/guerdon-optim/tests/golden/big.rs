@@ -1,9 +1,9 @@
 //! A batch of a million slots, of which the reference keeps digests: count, sum, norm, greatest, and 48 elements.
 
 use guerdon_optim::{
-    Aggregation, Float, GaeBatch, GaeConfig, KlBatch, KlConfig, KlEstimator, KlRewardConfig, Lambda,
-    PolicyBatch, PolicyConfig, RowMask, Surrogate, ValueBatch, ValueConfig, WhitenConfig, gae, kl_penalty,
-    policy_loss, token_rewards, value_loss, whiten,
+    Aggregation, Float, GaeBatch, GaeConfig, KlBatch, KlConfig, KlEstimator, KlRewardConfig,
+    Lambda, PolicyBatch, PolicyConfig, RowMask, Surrogate, ValueBatch, ValueConfig, WhitenConfig,
+    gae, kl_penalty, policy_loss, token_rewards, value_loss, whiten,
 };
 use serde_json::Value;
 
@@ -51,7 +51,10 @@ impl Big {
     fn number<F: Float>(&self, got: f64, op: &str, field: &str) {
         let want = self.outputs[op][field].as_f64().unwrap();
         let limit = self.limit::<F>(op, field, want.abs());
-        assert!((got - want).abs() <= limit, "{op} {field}: got {got}, want {want}, limit {limit:e}");
+        assert!(
+            (got - want).abs() <= limit,
+            "{op} {field}: got {got}, want {want}, limit {limit:e}"
+        );
     }
 }
 
@@ -61,10 +64,12 @@ fn agrees<F: Float>() {
     let big = Big { outputs: json["outputs"].clone(), rtol: 2e-8 };
     let lens = recipe.lens();
     let mask = RowMask::lens(&lens, recipe.width).unwrap();
-    let of = |xs: Vec<f32>| -> Vec<F> { xs.into_iter().map(|x| F::from_f64(f64::from(x))).collect() };
+    let of =
+        |xs: Vec<f32>| -> Vec<F> { xs.into_iter().map(|x| F::from_f64(f64::from(x))).collect() };
     let zeros = || vec![F::ZERO; mask.slots()];
     let (logp, old, reference) = (of(recipe.logp()), of(recipe.old()), of(recipe.reference()));
-    let (values, new_values, scores) = (of(recipe.values()), of(recipe.new_values()), of(recipe.scores()));
+    let (values, new_values, scores) =
+        (of(recipe.values()), of(recipe.new_values()), of(recipe.scores()));
 
     let (mut kl, mut slope) = (zeros(), zeros());
     for (op, estimator) in
@@ -94,13 +99,15 @@ fn agrees<F: Float>() {
         let op = format!("ppo_vanilla__{}", aggregation.name().replace('_', "-"));
         let surrogate = Surrogate::Ppo { clip: Default::default(), dual: Some(3.0) };
         let batch = PolicyBatch::new(mask, &logp, &old, &advantages);
-        let report = policy_loss(&PolicyConfig { surrogate, aggregation }, &batch, &mut dlogp).unwrap();
+        let report =
+            policy_loss(&PolicyConfig { surrogate, aggregation }, &batch, &mut dlogp).unwrap();
         big.number::<F>(report.loss, &op, "loss");
         big.number::<F>(report.approx_kl, &op, "ppo_kl");
         big.slice(&dlogp, &op, "grad");
         let op = op.replace("ppo_vanilla", "value_clip0.5");
         let batch = ValueBatch::new(mask, &new_values, &values, &returns);
-        let report = value_loss(&ValueConfig { clip: Some(0.5), aggregation }, &batch, &mut dlogp).unwrap();
+        let report =
+            value_loss(&ValueConfig { clip: Some(0.5), aggregation }, &batch, &mut dlogp).unwrap();
         big.number::<F>(report.loss, &op, "loss");
         big.slice(&dlogp, &op, "grad");
     }

@@ -47,7 +47,13 @@ impl Case {
         let mask = flat(&json["inputs"]["mask"]);
         let rows = json["inputs"]["mask"].as_array().unwrap().len();
         let width = mask.len() / rows;
-        Self { name, rows, width, mask: mask.iter().map(|&valid| u8::from(valid > 0.5)).collect(), json }
+        Self {
+            name,
+            rows,
+            width,
+            mask: mask.iter().map(|&valid| u8::from(valid > 0.5)).collect(),
+            json,
+        }
     }
 
     pub(crate) fn mask(&self) -> RowMask<'_> {
@@ -60,7 +66,10 @@ impl Case {
 
     /// Inputs are f32 numbers; rounding to them undoes the last-bit error of the JSON reader.
     pub(crate) fn input<F: Float>(&self, name: &str) -> Vec<F> {
-        flat(&self.json["inputs"][name]).into_iter().map(|x| F::from_f64(f64::from(x as f32))).collect()
+        flat(&self.json["inputs"][name])
+            .into_iter()
+            .map(|x| F::from_f64(f64::from(x as f32)))
+            .collect()
     }
 
     /// A per-rollout input, scored where the row has tokens.
@@ -70,7 +79,12 @@ impl Case {
     }
 
     pub(crate) fn groups(&self) -> Vec<u64> {
-        self.json["inputs"]["index"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap()).collect()
+        self.json["inputs"]["index"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|id| id.as_u64().unwrap())
+            .collect()
     }
 
     /// The output `op/field`; `None` where it was not computed, or where the trainer raised instead.
@@ -101,7 +115,11 @@ impl Case {
             let want = if per_slot && self.mask[at] == 0 { 0.0 } else { want };
             let got = got.to_f64();
             let close = (got - want).abs() <= limit;
-            assert!(close, "{} {op} {field} at {at}: got {got}, want {want}, limit {limit:e}", self.name);
+            assert!(
+                close,
+                "{} {op} {field} at {at}: got {got}, want {want}, limit {limit:e}",
+                self.name
+            );
         }
         true
     }

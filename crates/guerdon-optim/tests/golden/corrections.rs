@@ -2,8 +2,8 @@
 
 use guerdon_optim::combine::repo;
 use guerdon_optim::{
-    Bound, CorrectionBatch, CorrectionConfig, Divergence, Float, KlController, Level, Rejection, Scope,
-    importance_weights, rejection_mask,
+    Bound, CorrectionBatch, CorrectionConfig, Divergence, Float, KlController, Level, Rejection,
+    Scope, importance_weights, rejection_mask,
 };
 
 use crate::COUNT;
@@ -15,12 +15,16 @@ fn weights_agree<F: Float>(case: &Case) {
     let ops = [
         ("is_token_2", token),
         ("is_seq_2", CorrectionConfig { level: Level::Sequence, ..token }),
-        ("is_token_icepop_0.9_1.1", CorrectionConfig { bound: Bound::Drop { low: 0.9, high: 1.1 }, ..token }),
+        (
+            "is_token_icepop_0.9_1.1",
+            CorrectionConfig { bound: Bound::Drop { low: 0.9, high: 1.1 }, ..token },
+        ),
         ("is_token_2_batchnorm", CorrectionConfig { normalise: true, ..token }),
     ];
     for (op, config) in ops {
         let mut out = case.zeros::<F>();
-        importance_weights(&config, &CorrectionBatch::new(case.mask(), &old, &rollout), &mut out).unwrap();
+        importance_weights(&config, &CorrectionBatch::new(case.mask(), &old, &rollout), &mut out)
+            .unwrap();
         case.expect(&out, op, "out", COUNT);
     }
 }
@@ -51,7 +55,8 @@ fn rejection_masks_agree() {
         let (old, rollout) = (case.input::<f64>("old"), case.input::<f64>("rollout"));
         for (op, rule) in ops {
             let mut kept = vec![9; case.mask.len()];
-            rejection_mask(&[rule], &CorrectionBatch::new(case.mask(), &old, &rollout), &mut kept).unwrap();
+            rejection_mask(&[rule], &CorrectionBatch::new(case.mask(), &old, &rollout), &mut kept)
+                .unwrap();
             let kept: Vec<f64> = kept.into_iter().map(f64::from).collect();
             compared += usize::from(case.expect(&kept, op, "out", 0.0));
         }
@@ -65,7 +70,8 @@ fn the_adaptive_controller_and_the_fusion_agree() {
     let number = |value: &serde_json::Value| value.as_f64().unwrap();
     let kl = &json["adaptive_kl"];
     let mut beta =
-        KlController::adaptive(number(&kl["init"]), number(&kl["target"]), number(&kl["horizon"])).unwrap();
+        KlController::adaptive(number(&kl["init"]), number(&kl["target"]), number(&kl["horizon"]))
+            .unwrap();
     for step in kl["steps"].as_array().unwrap() {
         beta.update(number(&step["kl"]), number(&kl["n_steps"]) as usize);
         assert!((beta.value() - number(&step["value"])).abs() < 1e-14, "{step}");

@@ -1,8 +1,8 @@
 //! Batches on which the trainers raise, or answer NaN.
 
 use guerdon_optim::{
-    Float, GaeBatch, GaeConfig, OptimError, PolicyBatch, PolicyConfig, Surrogate, ValueBatch, ValueConfig,
-    WhitenConfig, gae, policy_loss, value_loss, whiten,
+    Float, GaeBatch, GaeConfig, OptimError, PolicyBatch, PolicyConfig, Surrogate, ValueBatch,
+    ValueConfig, WhitenConfig, gae, policy_loss, value_loss, whiten,
 };
 
 use crate::case::{Case, all, named};
@@ -30,8 +30,13 @@ fn the_generator_reproduces_the_inputs_bit_for_bit() {
 fn whole<F: Float>(case: &Case) -> (Vec<Vec<F>>, [f64; 2]) {
     let (rewards, values) = (rewards::<F>(case), case.input::<F>("values"));
     let [mut advantages, mut returns, mut dlogp, mut dvalues] = [(); 4].map(|()| case.zeros::<F>());
-    gae(&GaeConfig::default(), &GaeBatch::new(case.mask(), &rewards, &values), &mut advantages, &mut returns)
-        .unwrap();
+    gae(
+        &GaeConfig::default(),
+        &GaeBatch::new(case.mask(), &rewards, &values),
+        &mut advantages,
+        &mut returns,
+    )
+    .unwrap();
     whiten(&WhitenConfig::default(), &case.mask(), &mut advantages).unwrap();
     let (logp, old, new) = (case.input("logp"), case.input("old"), case.input("vpreds"));
     let policy = PolicyBatch::new(case.mask(), &logp, &old, &advantages);
@@ -62,7 +67,9 @@ fn a_batch_of_padding_has_loss_zero_and_no_gradient() {
 fn every_batch_gives_finite_numbers() {
     for case in all() {
         let (slices, losses) = whole::<f32>(&case);
-        assert!(slices.iter().flatten().all(|x| x.is_finite()) && losses.iter().all(|x| x.is_finite()));
+        assert!(
+            slices.iter().flatten().all(|x| x.is_finite()) && losses.iter().all(|x| x.is_finite())
+        );
     }
 }
 

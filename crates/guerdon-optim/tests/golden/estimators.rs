@@ -2,15 +2,16 @@
 
 use guerdon_optim::{
     Estimator, Float, GaeBatch, GaeConfig, GroupConfig, KlBatch, KlConfig, KlEstimator, KlGradient,
-    KlRewardConfig, Lambda, RewardPart, WhitenConfig, advantages_with, gae, gdpo, kl_penalty, opo, remax,
-    returns_to_go, spread, token_rewards, whiten,
+    KlRewardConfig, Lambda, RewardPart, WhitenConfig, advantages_with, gae, gdpo, kl_penalty, opo,
+    remax, returns_to_go, spread, token_rewards, whiten,
 };
 
 use crate::case::{Case, all};
 use crate::{COUNT, EXACT};
 
 fn kl_agrees<F: Float>(case: &Case) {
-    let (logp, reference, old) = (case.input::<F>("logp"), case.input::<F>("ref"), case.input::<F>("old"));
+    let (logp, reference, old) =
+        (case.input::<F>("logp"), case.input::<F>("ref"), case.input::<F>("old"));
     let formula = KlConfig::default();
     let straight = KlConfig { gradient: KlGradient::StraightThrough, ..formula };
     let unbiased = KlConfig { gradient: KlGradient::Unbiased, ..formula };
@@ -49,7 +50,8 @@ fn kl_estimates_and_their_gradients_agree() {
 }
 
 pub(crate) fn rewards<F: Float>(case: &Case) -> Vec<F> {
-    let (old, reference, scores) = (case.input::<F>("old"), case.input("ref"), case.input("scores"));
+    let (old, reference, scores) =
+        (case.input::<F>("old"), case.input("ref"), case.input("scores"));
     let mut out = case.zeros();
     let batch = KlBatch::new(case.mask(), &old, &reference);
     let report = token_rewards(&KlRewardConfig::default(), &batch, &scores, &mut out).unwrap();
@@ -64,8 +66,10 @@ pub(crate) fn rewards<F: Float>(case: &Case) -> Vec<F> {
 fn token_rewards_and_the_controller_s_kl_agree() {
     let mut compared = 0;
     for case in all() {
-        compared += usize::from(case.expect(&rewards::<f64>(&case), "token_rewards_k1", "out", EXACT));
-        compared += usize::from(case.expect(&rewards::<f32>(&case), "token_rewards_k1", "out", EXACT));
+        compared +=
+            usize::from(case.expect(&rewards::<f64>(&case), "token_rewards_k1", "out", EXACT));
+        compared +=
+            usize::from(case.expect(&rewards::<f32>(&case), "token_rewards_k1", "out", EXACT));
     }
     assert_eq!(compared, 18);
 }
@@ -91,12 +95,16 @@ fn whitening_agrees_wherever_verl_can_whiten() {
 
 fn gae_agrees<F: Float>(case: &Case) {
     let (rewards, values) = (rewards::<F>(case), case.input::<F>("values"));
-    let settings =
-        [("gae_g1.0_l1.0", 1.0, 1.0), ("gae_g1.0_l0.95", 1.0, 0.95), ("gae_g0.99_l0.95", 0.99, 0.95)];
+    let settings = [
+        ("gae_g1.0_l1.0", 1.0, 1.0),
+        ("gae_g1.0_l0.95", 1.0, 0.95),
+        ("gae_g0.99_l0.95", 0.99, 0.95),
+    ];
     for (op, gamma, lambda) in settings {
         let (mut advantages, mut returns) = (case.zeros::<F>(), case.zeros::<F>());
         let config = GaeConfig { gamma, lambda: Lambda::Constant(lambda), value_lambda: None };
-        gae(&config, &GaeBatch::new(case.mask(), &rewards, &values), &mut advantages, &mut returns).unwrap();
+        gae(&config, &GaeBatch::new(case.mask(), &rewards, &values), &mut advantages, &mut returns)
+            .unwrap();
         case.expect(&advantages, op, "adv_raw", EXACT);
         case.expect(&returns, op, "ret", EXACT);
         // OpenRLHF takes a gap's values and rewards as 0 instead of skipping it.
@@ -126,7 +134,8 @@ fn groups_agree<F: Float>(case: &Case) {
     let (scores, groups) = (case.scored("scores"), case.groups());
     let lens: Vec<usize> = (0..case.rows).map(|row| case.mask().count(row)).collect();
     let per_row = |estimator| {
-        advantages_with(&GroupConfig { estimator, ..GroupConfig::default() }, &scores, &groups).unwrap()
+        advantages_with(&GroupConfig { estimator, ..GroupConfig::default() }, &scores, &groups)
+            .unwrap()
     };
     let (first, second) = (case.scored("comp1"), case.scored("comp2"));
     let parts = [(1.0, &scores), (0.5, &first), (2.0, &second)]

@@ -1,9 +1,9 @@
 //! Policy and value losses with their gradients, and the log-probs and entropies of logits.
 
 use guerdon_optim::{
-    Aggregation, Bound, ClipRange, CorrectionBatch, CorrectionConfig, Float, LogitsBatch, PolicyBatch,
-    PolicyConfig, Surrogate, ValueBatch, ValueConfig, importance_weights, logits_gradient, policy_loss,
-    token_logp, value_loss,
+    Aggregation, Bound, ClipRange, CorrectionBatch, CorrectionConfig, Float, LogitsBatch,
+    PolicyBatch, PolicyConfig, Surrogate, ValueBatch, ValueConfig, importance_weights,
+    logits_gradient, policy_loss, token_logp, value_loss,
 };
 
 use crate::case::{Case, all, flat};
@@ -23,8 +23,14 @@ fn advantages<F: Float>(case: &Case) -> Vec<F> {
 }
 
 /// Runs one configuration against one reference; the correction is one of the trainer's own making.
-fn agrees<F: Float>(case: &Case, op: &str, config: PolicyConfig, correction: Option<CorrectionConfig>) {
-    let (logp, old, advantages) = (case.input::<F>("logp"), case.input::<F>("old"), advantages(case));
+fn agrees<F: Float>(
+    case: &Case,
+    op: &str,
+    config: PolicyConfig,
+    correction: Option<CorrectionConfig>,
+) {
+    let (logp, old, advantages) =
+        (case.input::<F>("logp"), case.input::<F>("old"), advantages(case));
     let (mut slope, mut weights) = (case.zeros::<F>(), case.zeros::<F>());
     let mut batch = PolicyBatch::new(case.mask(), &logp, &old, &advantages);
     if let Some(correction) = correction {
@@ -118,7 +124,8 @@ fn value_agrees<F: Float>(case: &Case) {
         let op = format!("value_clip0.5__{}", aggregation.name().replace('_', "-"));
         let mut slope = case.zeros::<F>();
         let batch = ValueBatch::new(case.mask(), &new, &values, &returns);
-        let report = value_loss(&ValueConfig { clip: Some(0.5), aggregation }, &batch, &mut slope).unwrap();
+        let report =
+            value_loss(&ValueConfig { clip: Some(0.5), aggregation }, &batch, &mut slope).unwrap();
         case.expect(&[F::from_f64(report.loss)], &op, "loss", COUNT);
         case.expect(&slope, &op, "grad", COUNT);
         case.expect(&[F::from_f64(report.clip_fraction)], &op, "clipfrac", COUNT);
@@ -139,18 +146,24 @@ fn log_probs_and_entropies_of_logits_and_their_gradient_agree() {
     let (inputs, outputs) = (&json["inputs"], &json["outputs"]);
     let close = |got: &[f64], want: &[f64]| {
         assert_eq!(got.len(), want.len());
-        assert!(got.iter().zip(want).all(|(got, want)| (got - want).abs() < EXACT), "{got:?} {want:?}");
+        assert!(
+            got.iter().zip(want).all(|(got, want)| (got - want).abs() < EXACT),
+            "{got:?} {want:?}"
+        );
     };
-    let single =
-        |name: &str| -> Vec<f64> { flat(&inputs[name]).into_iter().map(|x| f64::from(x as f32)).collect() };
+    let single = |name: &str| -> Vec<f64> {
+        flat(&inputs[name]).into_iter().map(|x| f64::from(x as f32)).collect()
+    };
     let logits = single("logits");
-    let labels: Vec<usize> = flat(&inputs["labels"]).into_iter().map(|label| label as usize).collect();
+    let labels: Vec<usize> =
+        flat(&inputs["labels"]).into_iter().map(|label| label as usize).collect();
     let batch = LogitsBatch::new(&logits, &labels, logits.len() / labels.len());
     let (mut logp, mut entropy) = (vec![0.0; labels.len()], vec![0.0; labels.len()]);
     token_logp(&batch, &mut logp, &mut entropy).unwrap();
     close(&logp, &flat(&outputs["logp"]));
     close(&entropy, &flat(&outputs["entropy"]));
     let mut slope = vec![0.0; logits.len()];
-    logits_gradient(&batch, &single("upstream_logp"), &single("upstream_entropy"), &mut slope).unwrap();
+    logits_gradient(&batch, &single("upstream_logp"), &single("upstream_entropy"), &mut slope)
+        .unwrap();
     close(&slope, &flat(&outputs["grad_logits"]));
 }

@@ -16,7 +16,8 @@ use crate::number::Capture;
 pub(crate) fn wrong_sums(text: &str, numbers: &[Capture<'_>], tolerance: f64) -> Option<Measured> {
     let mut spans = Vec::new();
     let mut told = Vec::new();
-    for [one, two, result] in numbers.windows(3).filter_map(|three| <&[Capture<'_>; 3]>::try_from(three).ok())
+    for [one, two, result] in
+        numbers.windows(3).filter_map(|three| <&[Capture<'_>; 3]>::try_from(three).ok())
     {
         let between = |a: &Capture<'_>, b: &Capture<'_>| {
             let words = text.get(a.bytes.end..b.bytes.start).unwrap_or_default();
@@ -32,7 +33,9 @@ pub(crate) fn wrong_sums(text: &str, numbers: &[Capture<'_>], tolerance: f64) ->
         if !matches!(between(two, result).as_str(), "=" | "等于" | "equals" | "is" | "是") {
             continue;
         }
-        if !right.is_finite() || (result.value - right).abs() > tolerance * right.abs().max(1.0) + 1e-9 {
+        if !right.is_finite()
+            || (result.value - right).abs() > tolerance * right.abs().max(1.0) + 1e-9
+        {
             spans.push(one.bytes.start..result.bytes.end);
             told.push(format!("{} is told, {} is right", result.value, rounded(right)));
         }
@@ -65,9 +68,12 @@ pub(crate) fn unsupported(
     let same = |a: f64, b: f64| (a - b).abs() <= 1e-6 * a.abs().max(1.0);
     let strangers: Vec<&Capture<'_>> = numbers
         .iter()
-        .filter(|capture| capture.value >= least && !facts.iter().any(|fact| same(*fact, capture.value)))
+        .filter(|capture| {
+            capture.value >= least && !facts.iter().any(|fact| same(*fact, capture.value))
+        })
         .collect();
-    let told: Vec<String> = strangers.iter().take(3).map(|capture| capture.value.to_string()).collect();
+    let told: Vec<String> =
+        strangers.iter().take(3).map(|capture| capture.value.to_string()).collect();
     let spans: Vec<Range<usize>> = strangers.iter().map(|capture| capture.bytes.clone()).collect();
     let detail = format!("{} neither in the dialogue nor in the context", told.join(", "));
     (!spans.is_empty()).then_some(Measured { spans, detail })

@@ -55,12 +55,15 @@ fn next_tag(text: &str, mut from: usize) -> Option<Tag<'_>> {
         let inner = text.get(from..)?;
         let is_end = inner.starts_with('/');
         let inner = inner.strip_prefix('/').unwrap_or(inner);
-        let length =
-            inner.bytes().take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-')).count();
+        let length = inner
+            .bytes()
+            .take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+            .count();
         let name = inner.get(..length)?;
         let after = inner.get(length..)?;
         // Attributes are short and hold no bracket.
-        let Some(close) = after.find(['<', '>', '\n']).filter(|at| after.as_bytes().get(*at) == Some(&b'>'))
+        let Some(close) =
+            after.find(['<', '>', '\n']).filter(|at| after.as_bytes().get(*at) == Some(&b'>'))
         else {
             continue;
         };
@@ -77,7 +80,11 @@ fn next_tag(text: &str, mut from: usize) -> Option<Tag<'_>> {
 /// Whether `text` is no JSON document.
 pub(crate) fn no_json(text: &str) -> Option<Measured> {
     let error = serde_json::from_str::<serde::de::IgnoredAny>(text).err()?;
-    let line = text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum::<usize>();
+    let line = text
+        .split_inclusive('\n')
+        .take(error.line().saturating_sub(1))
+        .map(str::len)
+        .sum::<usize>();
     let mut at = (line + error.column().saturating_sub(1)).min(text.len());
     while !text.is_char_boundary(at) {
         at -= 1;

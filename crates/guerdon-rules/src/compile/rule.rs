@@ -82,9 +82,13 @@ impl Compiler {
         };
         if let Some((label, help)) = missing {
             self.findings.push(
-                Finding::new(Code::BadExpression, text.span.clone(), "the `where` expression is wrong")
-                    .label(label)
-                    .help(help),
+                Finding::new(
+                    Code::BadExpression,
+                    text.span.clone(),
+                    "the `where` expression is wrong",
+                )
+                .label(label)
+                .help(help),
             );
             return None;
         }
@@ -106,9 +110,11 @@ impl Compiler {
                 let condition = condition.filter(|_| pattern.captures).cloned();
                 Matcher::Regex { pattern, fold: *fold, near, condition, count: *count }
             }
-            Test::Number { numbers, count } => {
-                Matcher::Number { spec: self.numbers(numbers)?, condition: condition.cloned(), count: *count }
-            }
+            Test::Number { numbers, count } => Matcher::Number {
+                spec: self.numbers(numbers)?,
+                condition: condition.cloned(),
+                count: *count,
+            },
             Test::All { tests, count } => {
                 Matcher::All { matchers: self.matchers(tests, condition)?, count: *count }
             }
@@ -137,7 +143,8 @@ impl Compiler {
     }
 
     fn matchers(&mut self, tests: &[Test], condition: Option<&Expr>) -> Option<Vec<Matcher>> {
-        let compiled: Vec<Option<Matcher>> = tests.iter().map(|test| self.matcher(test, condition)).collect();
+        let compiled: Vec<Option<Matcher>> =
+            tests.iter().map(|test| self.matcher(test, condition)).collect();
         compiled.into_iter().collect()
     }
 
@@ -147,10 +154,14 @@ impl Compiler {
         for at in words {
             let pattern = if fold { normalise::fold(&at.value) } else { at.value.clone() };
             if pattern.is_empty() {
-                let finding =
-                    Finding::new(Code::BadValue, at.span.clone(), "an empty literal matches everywhere");
-                self.findings
-                    .push(finding.help("remove it, or set `fold: false` if it is invisible on purpose"));
+                let finding = Finding::new(
+                    Code::BadValue,
+                    at.span.clone(),
+                    "an empty literal matches everywhere",
+                );
+                self.findings.push(
+                    finding.help("remove it, or set `fold: false` if it is invisible on purpose"),
+                );
                 return None;
             }
             patterns.push(pattern);
@@ -204,14 +215,18 @@ impl Compiler {
         let must = match Expr::parse(&must.value, &known) {
             Ok(expr) if !expr.uses().capture => expr,
             Ok(_) => {
-                let finding =
-                    Finding::new(Code::BadExpression, must.span.clone(), "the `must` expression is wrong");
+                let finding = Finding::new(
+                    Code::BadExpression,
+                    must.span.clone(),
+                    "the `must` expression is wrong",
+                );
                 self.findings.push(finding.label(format!("it speaks of {}", known.join(", "))));
                 return None;
             }
             Err(error) => {
                 let span = within(must, &word_at(&must.value, error.at));
-                let finding = Finding::new(Code::BadExpression, span, "the `must` expression is wrong");
+                let finding =
+                    Finding::new(Code::BadExpression, span, "the `must` expression is wrong");
                 self.findings.push(finding.label(error.message));
                 return None;
             }
@@ -225,7 +240,8 @@ impl Compiler {
     /// Numbers with one of these units, or any.
     fn any_number(&mut self, unit: &[String]) -> NumberSpec {
         self.plan.scanner.needles.numbers = true;
-        let units = unit.iter().map(|unit| normalise::fold(unit).trim().to_owned()).collect::<Vec<_>>();
+        let units =
+            unit.iter().map(|unit| normalise::fold(unit).trim().to_owned()).collect::<Vec<_>>();
         NumberSpec { units: self.plan.scanner.units.all(units), ..NumberSpec::default() }
     }
 
@@ -241,11 +257,16 @@ impl Compiler {
             let words = self.folded(words, span)?;
             Some((!words.is_empty()).then(|| self.leaf(words, true)))
         };
-        Some(Near { one: leaf(&nearby.near)?, none: leaf(&nearby.not_near)?, within: nearby.within })
+        Some(Near {
+            one: leaf(&nearby.near)?,
+            none: leaf(&nearby.not_near)?,
+            within: nearby.within,
+        })
     }
 
     fn folded(&mut self, words: &[String], span: &Range<usize>) -> Option<Vec<String>> {
-        let words: Vec<String> = words.iter().map(|word| normalise::fold(word).trim().to_owned()).collect();
+        let words: Vec<String> =
+            words.iter().map(|word| normalise::fold(word).trim().to_owned()).collect();
         if words.iter().any(String::is_empty) {
             let finding = Finding::new(Code::BadValue, span.clone(), "an empty unit or word");
             self.findings.push(finding.help("remove it"));
@@ -269,7 +290,10 @@ fn offers(test: &Test) -> Offers {
             value: true,
             unit: !numbers.unit.is_empty(),
             percent_off: !numbers.unit.is_empty()
-                && numbers.unit.iter().all(|unit| matches!(normalise::fold(unit).as_str(), "折" | "%")),
+                && numbers
+                    .unit
+                    .iter()
+                    .all(|unit| matches!(normalise::fold(unit).as_str(), "折" | "%")),
         },
         Test::Regex { pattern, .. } => {
             Offers { value: pattern.value.contains("<value>"), ..Offers::default() }
@@ -301,6 +325,7 @@ fn within(text: &At<String>, bytes: &Range<usize>) -> Range<usize> {
 /// The word, or the sign, at a byte of an expression.
 fn word_at(expression: &str, at: usize) -> Range<usize> {
     let rest = expression.get(at..).unwrap_or_default();
-    let word = rest.find(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '.'))).unwrap_or(rest.len());
+    let word =
+        rest.find(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '.'))).unwrap_or(rest.len());
     at..at + word.max(rest.chars().next().map_or(0, char::len_utf8))
 }

@@ -54,7 +54,11 @@ impl<'a> Dialogue<'a> {
 
     fn text(&self, index: usize) -> Option<&Text<'a>> {
         let content = self.messages.get(index)?.content.as_str();
-        Some(self.texts.get(index)?.get_or_init(|| Text::new(&self.plan.scanner, Cow::Borrowed(content))))
+        Some(
+            self.texts
+                .get(index)?
+                .get_or_init(|| Text::new(&self.plan.scanner, Cow::Borrowed(content))),
+        )
     }
 
     fn role(&self, index: usize) -> Option<Role> {
@@ -101,8 +105,12 @@ impl<'d, 'a> Scene<'d, 'a> {
     pub(super) fn texts(&self, on: On, mut each: impl FnMut(Seen<'_, 'a>)) {
         let mut indices = self.of_role(on.role);
         match on.turn {
-            Turn::Current => indices.next().and_then(|index| self.seen(index)).into_iter().for_each(each),
-            Turn::Previous => indices.nth(1).and_then(|index| self.seen(index)).into_iter().for_each(each),
+            Turn::Current => {
+                indices.next().and_then(|index| self.seen(index)).into_iter().for_each(each)
+            }
+            Turn::Previous => {
+                indices.nth(1).and_then(|index| self.seen(index)).into_iter().for_each(each)
+            }
             Turn::Any => indices.filter_map(|index| self.seen(index)).for_each(each),
             Turn::Dialogue => {
                 if let Some(seen) = self.joined(on.role) {
@@ -114,7 +122,8 @@ impl<'d, 'a> Scene<'d, 'a> {
 
     /// Earlier messages of the same role as a text, newest first.
     pub(super) fn before(&self, seen: &Seen<'_, 'a>) -> Vec<&Text<'a>> {
-        let Some((index, role)) = seen.message.and_then(|index| Some((index, self.dialogue.role(index)?)))
+        let Some((index, role)) =
+            seen.message.and_then(|index| Some((index, self.dialogue.role(index)?)))
         else {
             return Vec::new();
         };
@@ -143,7 +152,13 @@ impl<'d, 'a> Scene<'d, 'a> {
 
 impl<'a> Seen<'_, 'a> {
     /// Adds a hit at `bytes` of a view.
-    pub(super) fn add(&self, outcome: &mut Outcome, fold: bool, bytes: &Range<usize>, told: Option<String>) {
+    pub(super) fn add(
+        &self,
+        outcome: &mut Outcome,
+        fold: bool,
+        bytes: &Range<usize>,
+        told: Option<String>,
+    ) {
         let [start, end] = self.text.span(fold, bytes);
         outcome.yes = true;
         outcome.hits += 1;

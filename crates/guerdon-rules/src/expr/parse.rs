@@ -35,13 +35,23 @@ enum Token {
 }
 
 const SIGNS: [&str; 22] = [
-    "==", "!=", "<=", ">=", "&&", "||", "<", ">", "+", "-", "*", "/", "(", ")", "[", "]", ",", "!", "and",
-    "or", "not", "in",
+    "==", "!=", "<=", ">=", "&&", "||", "<", ">", "+", "-", "*", "/", "(", ")", "[", "]", ",", "!",
+    "and", "or", "not", "in",
 ];
 
 /// What may be named, for errors.
-const KNOWN: [&str; 10] =
-    ["value", "low", "high", "unit", "percent_off", "context.…", "has(…)", "min(…)", "max(…)", "abs(…)"];
+const KNOWN: [&str; 10] = [
+    "value",
+    "low",
+    "high",
+    "unit",
+    "percent_off",
+    "context.…",
+    "has(…)",
+    "min(…)",
+    "max(…)",
+    "abs(…)",
+];
 
 /// What can be known of a type while there is no context.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,14 +67,26 @@ pub(super) fn parse(text: &str, names: &[String]) -> Result<(Node, Uses), ExprEr
     if text.chars().count() > MAX_CHARS {
         return Err(ExprError { at: 0, message: format!("longer than {MAX_CHARS} characters") });
     }
-    let mut parser =
-        Parser { tokens: lex(text)?, next: 0, end: text.len(), uses: Uses::default(), depth: 0, names };
+    let mut parser = Parser {
+        tokens: lex(text)?,
+        next: 0,
+        end: text.len(),
+        uses: Uses::default(),
+        depth: 0,
+        names,
+    };
     let (node, kind) = parser.expression(0)?;
     if let Some((at, token)) = parser.tokens.get(parser.next) {
-        return Err(ExprError { at: *at, message: format!("expected an operator, found {}", shown(token)) });
+        return Err(ExprError {
+            at: *at,
+            message: format!("expected an operator, found {}", shown(token)),
+        });
     }
     if !matches!(kind, Type::Bool | Type::Unknown) {
-        return Err(ExprError { at: 0, message: "must be true or false, such as a comparison".into() });
+        return Err(ExprError {
+            at: 0,
+            message: "must be true or false, such as a comparison".into(),
+        });
     }
     Ok((node, parser.uses))
 }
@@ -87,8 +109,9 @@ fn lex(text: &str) -> Result<Vec<(usize, Token)>, ExprError> {
             (Token::Number(value), taken)
         } else if c == '\'' || c == '"' {
             let inner = rest.get(1..).unwrap_or_default();
-            let end =
-                inner.find(c).ok_or_else(|| ExprError { at, message: "this text is not closed".into() })?;
+            let end = inner
+                .find(c)
+                .ok_or_else(|| ExprError { at, message: "this text is not closed".into() })?;
             (Token::Text(inner.get(..end).unwrap_or_default().to_owned()), end + 2)
         } else if c.is_ascii_alphabetic() || c == '_' {
             let taken = length(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.'));
@@ -146,7 +169,8 @@ impl Parser<'_> {
             return self.fail("nested too deeply");
         }
         let mut left = self.operand()?;
-        while let Some((op, power)) = self.peek_sign().and_then(operator).filter(|(_, power)| *power >= least)
+        while let Some((op, power)) =
+            self.peek_sign().and_then(operator).filter(|(_, power)| *power >= least)
         {
             let at = self.place();
             self.next += 1;
@@ -187,7 +211,9 @@ impl Parser<'_> {
                 expect(Type::Bool, kind).map_err(|message| ExprError { at, message })?;
                 Ok((Node::Not(Box::new(inner)), Type::Bool))
             }
-            Token::Sign(sign) => Err(ExprError { at, message: format!("expected a value, found `{sign}`") }),
+            Token::Sign(sign) => {
+                Err(ExprError { at, message: format!("expected a value, found `{sign}`") })
+            }
         }
     }
 
@@ -218,10 +244,12 @@ impl Parser<'_> {
             "has" => {
                 self.eat("(")?;
                 let Some((at, Token::Name(inner))) = self.tokens.get(self.next).cloned() else {
-                    return self.fail("`has` asks for a context value, such as has(context.target_price)");
+                    return self
+                        .fail("`has` asks for a context value, such as has(context.target_price)");
                 };
                 let Some(path) = inner.strip_prefix("context.") else {
-                    return self.fail("`has` asks for a context value, such as has(context.target_price)");
+                    return self
+                        .fail("`has` asks for a context value, such as has(context.target_price)");
                 };
                 self.next += 1;
                 self.eat(")")?;
@@ -246,12 +274,18 @@ impl Parser<'_> {
         self.eat("(")?;
         let arguments = self.arguments(")")?;
         if arguments.is_empty() || (function == Function::Abs && arguments.len() != 1) {
-            return Err(ExprError { at, message: format!("`{name}` got {} arguments", arguments.len()) });
+            return Err(ExprError {
+                at,
+                message: format!("`{name}` got {} arguments", arguments.len()),
+            });
         }
         for (_, kind) in &arguments {
             expect(Type::Number, *kind).map_err(|message| ExprError { at, message })?;
         }
-        Ok((Node::Call(function, arguments.into_iter().map(|(node, _)| node).collect()), Type::Number))
+        Ok((
+            Node::Call(function, arguments.into_iter().map(|(node, _)| node).collect()),
+            Type::Number,
+        ))
     }
 
     fn arguments(&mut self, close: &str) -> Result<Vec<(Node, Type)>, ExprError> {

@@ -39,7 +39,10 @@ pub(crate) fn overlaps(packs: &[&Pack]) -> Vec<Vec<Finding>> {
             }
         }
     }
-    packs.iter().map(|pack| pack.rules.iter().flat_map(|rule| of_rule(rule, &owners)).collect()).collect()
+    packs
+        .iter()
+        .map(|pack| pack.rules.iter().flat_map(|rule| of_rule(rule, &owners)).collect())
+        .collect()
 }
 
 fn of_rule(rule: &Rule, owners: &HashMap<String, Owner<'_>>) -> Vec<Finding> {
@@ -56,11 +59,13 @@ fn of_rule(rule: &Rule, owners: &HashMap<String, Owner<'_>>) -> Vec<Finding> {
 /// A word that a shorter one of its own list always finds first.
 fn shadowed(at: &At<String>, text: &str, list: &List<'_>) -> Option<Finding> {
     let mut others = list.folded.iter();
-    let shorter =
-        others.find(|other| other.len() < text.len() && !list.word && text.contains(other.as_str()))?;
+    let shorter = others
+        .find(|other| other.len() < text.len() && !list.word && text.contains(other.as_str()))?;
     let message = format!("`{}` is never needed", at.value);
     let finding = Finding::new(Code::Shadowed, at.span.clone(), message);
-    Some(finding.label(format!("`{shorter}` of the same list is in it")).help("drop one of the two"))
+    Some(
+        finding.label(format!("`{shorter}` of the same list is in it")).help("drop one of the two"),
+    )
 }
 
 /// A word that another rule counts too: because it looks for the same, or for a part of it.
@@ -70,8 +75,9 @@ fn counted_twice(
     text: &str,
     owners: &HashMap<String, Owner<'_>>,
 ) -> Option<Finding> {
-    let other =
-        |part: &str| owners.get(part).filter(|o| !std::ptr::eq(o.rule, rule) && both_count(rule, o.rule));
+    let other = |part: &str| {
+        owners.get(part).filter(|o| !std::ptr::eq(o.rule, rule) && both_count(rule, o.rule))
+    };
     let finding = |name: &str, label: String| {
         let message = format!("`{}` is counted by rule `{name}` too", at.value);
         Finding::new(Code::Overlap, at.span.clone(), message)
@@ -85,8 +91,10 @@ fn counted_twice(
     if ends.len() > MAX_CHARS {
         return None;
     }
-    let from_each =
-        ends.iter().enumerate().map(|(index, start)| (*start, ends.get(index + 1..).unwrap_or_default()));
+    let from_each = ends
+        .iter()
+        .enumerate()
+        .map(|(index, start)| (*start, ends.get(index + 1..).unwrap_or_default()));
     from_each
         .flat_map(|(start, ends)| ends.iter().filter_map(move |end| text.get(start..*end)))
         .find_map(|part| Some((part, other(part).filter(|owner| !owner.word)?)))

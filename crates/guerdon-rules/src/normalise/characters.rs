@@ -19,8 +19,8 @@ static SPECIAL: [u64; IDEOGRAPHS / 64] = special();
 
 /// Ideographs that a number may begin with; the everyday forms and the ones that banks use.
 const NUMERALS: [char; 22] = [
-    '零', '一', '二', '三', '四', '五', '六', '七', '八', '九', '十', '两', '壹', '贰', '叁', '肆', '伍',
-    '陆', '柒', '捌', '玖', '拾',
+    '零', '一', '二', '三', '四', '五', '六', '七', '八', '九', '十', '两', '壹', '贰', '叁', '肆',
+    '伍', '陆', '柒', '捌', '玖', '拾',
 ];
 
 /// What kind of folding changed a character.
@@ -68,7 +68,11 @@ pub(super) fn fold(c: char, mut emit: impl FnMut(char)) {
                 continue;
             }
             if lower.is_whitespace() {
-                emit(if matches!(lower, '\n' | '\u{85}' | '\u{2028}' | '\u{2029}') { '\n' } else { ' ' });
+                emit(if matches!(lower, '\n' | '\u{85}' | '\u{2028}' | '\u{2029}') {
+                    '\n'
+                } else {
+                    ' '
+                });
                 continue;
             }
             let letter = look_alike(unaccented(lower));
@@ -172,15 +176,17 @@ fn look_alike(c: char) -> char {
 /// Letters in black circles and squares, and the ones that flags are made of; NFKC knows the others.
 fn enclosed(c: char) -> Option<char> {
     let code = u32::from(c);
-    let from = [0x1_f150, 0x1_f170, 0x1_f1e6].into_iter().find(|from| (*from..from + 26).contains(&code))?;
+    let from = [0x1_f150, 0x1_f170, 0x1_f1e6]
+        .into_iter()
+        .find(|from| (*from..from + 26).contains(&code))?;
     u8::try_from(code - from).ok().map(|index| char::from(b'a' + index))
 }
 
 /// Decimal digits of other scripts, by the zero of each.
 fn digit(c: char) -> Option<char> {
     const ZEROS: [u32; 20] = [
-        0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xe50, 0xed0,
-        0xf20, 0x1040, 0x17e0, 0x1810, 0xa620, 0xa8d0,
+        0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xe50,
+        0xed0, 0xf20, 0x1040, 0x17e0, 0x1810, 0xa620, 0xa8d0,
     ];
     let code = u32::from(c);
     let zero = ZEROS.into_iter().find(|zero| (*zero..zero + 10).contains(&code))?;
@@ -202,7 +208,9 @@ const fn count_pairs() -> usize {
 
 /// The ideograph whose three bytes begin at `at`.
 const fn ideograph(at: usize) -> u16 {
-    (PAIRS[at] as u16 & 0xf) << 12 | (PAIRS[at + 1] as u16 & 0x3f) << 6 | (PAIRS[at + 2] as u16 & 0x3f)
+    (PAIRS[at] as u16 & 0xf) << 12
+        | (PAIRS[at + 1] as u16 & 0x3f) << 6
+        | (PAIRS[at + 2] as u16 & 0x3f)
 }
 
 const fn pairs() -> [(u16, u16); TRADITIONAL] {

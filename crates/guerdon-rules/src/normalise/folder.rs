@@ -35,10 +35,9 @@ impl<'v, 'o> Folder<'v, 'o> {
                 continue;
             };
             let run = |kind: u8| {
-                let more = bytes
-                    .iter()
-                    .skip(start + 1)
-                    .take_while(|b| ASCII.get(usize::from(**b)).is_some_and(|other| *other == kind));
+                let more = bytes.iter().skip(start + 1).take_while(|b| {
+                    ASCII.get(usize::from(**b)).is_some_and(|other| *other == kind)
+                });
                 start + 1 + more.count()
             };
             match *kind {

@@ -49,7 +49,8 @@ impl Loose {
         self.from.clear();
         self.odd.clear();
         let chars: Vec<(usize, char)> = folded.char_indices().collect();
-        self.punctuated = chars.iter().any(|(_, c)| matches!(c, ',' | '、' | '。' | ';' | '!' | '?'));
+        self.punctuated =
+            chars.iter().any(|(_, c)| matches!(c, ',' | '、' | '。' | ';' | '!' | '?'));
         let singles = singles(&chars);
         let leet = leet(&chars, &singles);
         let mut gap = Odd::No;
@@ -93,9 +94,11 @@ impl Loose {
         let mut odd = rest.iter().copied().chain([first]);
         let is_odd = |odd: Odd| matches!(odd, Odd::Joined | Odd::Single | Odd::Leet);
         let parted = rest.contains(&Odd::Parted) && {
-            let bounded = |c: Option<char>| !c.is_some_and(|c| matches!(c, '\u{4e00}'..='\u{9fff}'));
+            let bounded =
+                |c: Option<char>| !c.is_some_and(|c| matches!(c, '\u{4e00}'..='\u{9fff}'));
             let text = self.text.get(found.clone())?;
-            let gaps = text.char_indices().skip(1).filter_map(|(at, _)| self.odd.get(found.start + at));
+            let gaps =
+                text.char_indices().skip(1).filter_map(|(at, _)| self.odd.get(found.start + at));
             (text.chars().count() >= 3 && gaps.into_iter().all(|odd| *odd == Odd::Parted))
                 || self.punctuated
                 || bounded(before)
@@ -103,8 +106,8 @@ impl Loose {
         };
         let latin = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
         let text = folded.get(start..end)?;
-        let cut =
-            latin(before) && latin(text.chars().next()) || latin(after) && latin(text.chars().next_back());
+        let cut = latin(before) && latin(text.chars().next())
+            || latin(after) && latin(text.chars().next_back());
         (!cut && (parted || odd.any(is_odd))).then_some(start..end)
     }
 
@@ -129,9 +132,11 @@ const fn is_ideograph(c: char) -> bool {
 /// For each character, whether it is one of at least three single letters that are parted by one separator each.
 fn singles(chars: &[(usize, char)]) -> Vec<bool> {
     let at = |index: usize| chars.get(index).map(|(_, c)| *c);
-    let word = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric() || c == '@' || c == '$');
-    let single =
-        |index: usize| word(at(index)) && !word(at(index + 1)) && (index == 0 || !word(at(index - 1)));
+    let word =
+        |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric() || c == '@' || c == '$');
+    let single = |index: usize| {
+        word(at(index)) && !word(at(index + 1)) && (index == 0 || !word(at(index - 1)))
+    };
     let mut found = vec![false; chars.len()];
     let mut index = 0;
     while index < chars.len() {
@@ -142,7 +147,8 @@ fn singles(chars: &[(usize, char)]) -> Vec<bool> {
             let parted = at(next + 1).is_some_and(is_separator);
             next += if parted { 2 } else { break };
         }
-        let letters = run.iter().filter(|i| at(**i).is_some_and(|c| c.is_ascii_alphabetic())).count();
+        let letters =
+            run.iter().filter(|i| at(**i).is_some_and(|c| c.is_ascii_alphabetic())).count();
         if run.len() >= 3 && letters >= 2 {
             for index in &run {
                 if let Some(flag) = found.get_mut(*index) {
@@ -225,7 +231,8 @@ fn dropped(chars: &[(usize, char)], index: usize, singles: &[bool]) -> Option<Od
             _ => None,
         };
     }
-    (separator == ' ' && wide == 1 && (is_ideograph(left) || is_ideograph(right))).then_some(Odd::Space)
+    (separator == ' ' && wide == 1 && (is_ideograph(left) || is_ideograph(right)))
+        .then_some(Odd::Space)
 }
 
 #[cfg(test)]

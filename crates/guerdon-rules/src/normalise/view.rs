@@ -71,7 +71,8 @@ impl View {
     pub(crate) fn is_disguised(&self, bytes: &Range<usize>) -> bool {
         // What was dropped before the first byte or after the last is not within.
         let first = self.edits.partition_point(|edit| edit.view[1] as usize <= bytes.start);
-        let mut within = self.edits.iter().skip(first).take_while(|edit| (edit.view[0] as usize) < bytes.end);
+        let mut within =
+            self.edits.iter().skip(first).take_while(|edit| (edit.view[0] as usize) < bytes.end);
         within.any(|edit| edit.change == Change::Disguise)
     }
 

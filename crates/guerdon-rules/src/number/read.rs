@@ -224,8 +224,11 @@ impl Words {
             if self.side_by_side == 2 && self.unit < 1.0 && !self.two_in_a_row(times) {
                 return false;
             }
-            self.total =
-                if times > 1e4 { (self.total + section) * times } else { self.total + section * times };
+            self.total = if times > 1e4 {
+                (self.total + section) * times
+            } else {
+                self.total + section * times
+            };
             self.section = 0.0;
         } else {
             if self.unit > 0.0 && self.unit < 1e4 && times >= self.unit {

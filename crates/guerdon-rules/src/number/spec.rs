@@ -45,7 +45,12 @@ impl NumberSpec {
         })
     }
 
-    fn fit<'u>(&self, number: &Number, units: [&[UnitAt]; 2], names: &'u Units) -> Option<Capture<'u>> {
+    fn fit<'u>(
+        &self,
+        number: &Number,
+        units: [&[UnitAt]; 2],
+        names: &'u Units,
+    ) -> Option<Capture<'u>> {
         let [beside, shared] = units;
         let wanted = |at: &&UnitAt| self.units.contains(&at.unit);
         // Units come longest first, and those after a number before those in front of it.

@@ -44,7 +44,9 @@ impl Units {
             match index.iter_mut().find(|(byte, _)| *byte == end) {
                 Some((_, ids)) => {
                     ids.push(id);
-                    ids.sort_by_key(|id| std::cmp::Reverse(self.names.get(*id as usize).map(String::len)));
+                    ids.sort_by_key(|id| {
+                        std::cmp::Reverse(self.names.get(*id as usize).map(String::len))
+                    });
                 }
                 None => index.push((end, vec![id])),
             }
@@ -64,8 +66,8 @@ impl Units {
         if let (Some(rest), Some(first)) = (text.get(after..), bytes.get(after)) {
             for id in ids(&self.by_first, *first) {
                 let unit = self.name(*id);
-                let glued =
-                    ends_latin(unit) && bytes.get(after + unit.len()).is_some_and(u8::is_ascii_alphabetic);
+                let glued = ends_latin(unit)
+                    && bytes.get(after + unit.len()).is_some_and(u8::is_ascii_alphabetic);
                 if !glued && rest.starts_with(unit) {
                     each(UnitAt { unit: *id, edge: after + unit.len(), after: true });
                 }
@@ -83,10 +85,13 @@ impl Units {
             let unit = self.name(*id);
             if let (true, Some(beyond)) = (may_precede(unit), before.strip_suffix(unit)) {
                 // In "480 USD 500" the unit belongs to 480.
-                let taken =
-                    beyond.trim_end_matches(' ').bytes().next_back().is_some_and(|b| b.is_ascii_digit());
-                let glued =
-                    starts_latin(unit) && beyond.bytes().next_back().is_some_and(|b| b.is_ascii_alphabetic());
+                let taken = beyond
+                    .trim_end_matches(' ')
+                    .bytes()
+                    .next_back()
+                    .is_some_and(|b| b.is_ascii_digit());
+                let glued = starts_latin(unit)
+                    && beyond.bytes().next_back().is_some_and(|b| b.is_ascii_alphabetic());
                 if !taken && !glued {
                     each(UnitAt { unit: *id, edge: beyond.len(), after: false });
                 }
@@ -101,7 +106,9 @@ fn ids(index: &[(u8, Vec<u32>)], byte: u8) -> &[u32] {
 
 /// Currency signs and codes may stand before the number; 元, 折 and % only follow it.
 fn may_precede(unit: &str) -> bool {
-    unit.chars().next().is_some_and(|c| c.is_ascii_alphabetic() || matches!(c, '$' | '¥' | '€' | '£'))
+    unit.chars()
+        .next()
+        .is_some_and(|c| c.is_ascii_alphabetic() || matches!(c, '$' | '¥' | '€' | '£'))
 }
 
 fn starts_latin(word: &str) -> bool {

@@ -8,7 +8,8 @@ use crate::report::{Code, Finding};
 use crate::yaml::{At, Yaml};
 
 pub(crate) const MATCH_KEYS: &[&str] = &[
-    "any_of", "regex", "number", "all", "any", "not", "fold", "word", "near", "not_near", "within", "count",
+    "any_of", "regex", "number", "all", "any", "not", "fold", "word", "near", "not_near", "within",
+    "count",
 ];
 const NEAR_KEYS: &[&str] = &["near", "not_near", "within"];
 pub(crate) const NUMBER_KEYS: &[&str] = &["unit", "near", "not_near", "within"];
@@ -49,8 +50,12 @@ impl Reader {
             }
             (None, None) => {
                 self.push(
-                    Finding::new(Code::MissingKey, at.clone(), "the rule has neither `match` nor `check`")
-                        .help("add `match: { any_of: [...] }`"),
+                    Finding::new(
+                        Code::MissingKey,
+                        at.clone(),
+                        "the rule has neither `match` nor `check`",
+                    )
+                    .help("add `match: { any_of: [...] }`"),
                 );
                 None
             }
@@ -106,7 +111,11 @@ impl Reader {
 
     fn numbers(&mut self, node: &At<Yaml>, span: Range<usize>) -> Option<Numbers> {
         let fields = self.fields(node, "`number`", NUMBER_KEYS)?;
-        Some(Numbers { span, unit: self.words(fields.get("unit")), near: self.nearby(fields, true)? })
+        Some(Numbers {
+            span,
+            unit: self.words(fields.get("unit")),
+            near: self.nearby(fields, true)?,
+        })
     }
 
     fn nearby(&mut self, fields: Fields<'_>, fold: bool) -> Option<Nearby> {
@@ -115,9 +124,13 @@ impl Reader {
             self.push(Finding::new(Code::Contradiction, span, message).help("drop `fold: false`"));
             return None;
         }
-        if let (Some(span), None, None) = (fields.key("within"), fields.get("near"), fields.get("not_near")) {
+        if let (Some(span), None, None) =
+            (fields.key("within"), fields.get("near"), fields.get("not_near"))
+        {
             let message = "`within` says how near, and nothing must be near";
-            self.push(Finding::new(Code::Contradiction, span, message).help("add `near` or `not_near`"));
+            self.push(
+                Finding::new(Code::Contradiction, span, message).help("add `near` or `not_near`"),
+            );
         }
         Some(Nearby {
             near: self.words(fields.get("near")),
@@ -156,7 +169,8 @@ impl Reader {
             ("tokens", Measure::Tokens),
             ("sentences", Measure::Sentences),
         ];
-        let of = fields.get("of").map_or(Some(Measure::Characters), |node| self.choice(node, &measures));
+        let of =
+            fields.get("of").map_or(Some(Measure::Characters), |node| self.choice(node, &measures));
         Some(Test::Length { of: of?, min, max })
     }
 
@@ -166,7 +180,8 @@ impl Reader {
         let must = self.need(fields, "must", "`prices`", span)?;
         let must = At { value: self.text(must)?, span: must.span.clone() };
         let Yaml::Map(entries) = &names.value else {
-            return self.wrong(names, "`names` is a mapping of names to the words that announce them");
+            return self
+                .wrong(names, "`names` is a mapping of names to the words that announce them");
         };
         let mut named = Vec::new();
         for (name, words) in entries {
@@ -206,8 +221,9 @@ impl Reader {
     fn repetition(&mut self, node: &At<Yaml>, span: &Range<usize>) -> Option<Test> {
         let fields = self.fields(node, "`repetition`", REPETITION_KEYS)?;
         let choices = [("previous", Across::Previous), ("within", Across::Within)];
-        let across =
-            self.need(fields, "across", "`repetition`", span).and_then(|node| self.choice(node, &choices));
+        let across = self
+            .need(fields, "across", "`repetition`", span)
+            .and_then(|node| self.choice(node, &choices));
         let kind = self.only(fields, &["ngram", "sentence"], "`repetition`", span.clone())?;
         self.fits(fields, "share", kind, &["ngram"]);
         self.fits(fields, "min", kind, &["ngram"]);

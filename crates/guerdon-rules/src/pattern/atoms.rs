@@ -58,7 +58,8 @@ fn best(sets: impl IntoIterator<Item = Option<Vec<Atom>>>) -> Option<Vec<Atom>> 
 
 fn worth(atoms: &[Atom]) -> (bool, usize, bool, std::cmp::Reverse<usize>) {
     let near = atoms.iter().all(|atom| atom.before[1].is_some_and(|most| most <= MAX_BEFORE));
-    let length = atoms.iter().map(|atom| atom.literal.as_ref().map_or(1, String::len)).min().unwrap_or(0);
+    let length =
+        atoms.iter().map(|atom| atom.literal.as_ref().map_or(1, String::len)).min().unwrap_or(0);
     let at_start = atoms.iter().all(|atom| atom.before[1] == Some(0));
     (near, length.min(6), at_start, std::cmp::Reverse(atoms.len()))
 }
@@ -103,11 +104,14 @@ fn inner(hir: &Hir) -> Option<Vec<Atom>> {
             for (index, part) in parts.iter().enumerate() {
                 let rest = Hir::concat(parts.get(index..).unwrap_or_default().to_vec());
                 // The rest from here on, as one literal where parts run on; or something inside this part alone.
-                let found = if index == 0 { inner(part) } else { best([prefixes(&rest), inner(part)]) };
+                let found =
+                    if index == 0 { inner(part) } else { best([prefixes(&rest), inner(part)]) };
                 sets.push(found.map(|atoms| shifted(atoms, [least, most])));
                 let properties = part.properties();
-                least = least.zip(properties.minimum_len()).map(|(sum, more)| sum.saturating_add(more));
-                most = most.zip(properties.maximum_len()).map(|(sum, more)| sum.saturating_add(more));
+                least =
+                    least.zip(properties.minimum_len()).map(|(sum, more)| sum.saturating_add(more));
+                most =
+                    most.zip(properties.maximum_len()).map(|(sum, more)| sum.saturating_add(more));
             }
             best(sets)
         }
@@ -125,10 +129,15 @@ fn inner(hir: &Hir) -> Option<Vec<Atom>> {
 }
 
 fn shifted(atoms: Vec<Atom>, by: [Option<usize>; 2]) -> Vec<Atom> {
-    let sum = |one: Option<usize>, two: Option<usize>| one.zip(two).map(|(one, two)| one.saturating_add(two));
+    let sum = |one: Option<usize>, two: Option<usize>| {
+        one.zip(two).map(|(one, two)| one.saturating_add(two))
+    };
     atoms
         .into_iter()
-        .map(|atom| Atom { before: [sum(atom.before[0], by[0]), sum(atom.before[1], by[1])], ..atom })
+        .map(|atom| Atom {
+            before: [sum(atom.before[0], by[0]), sum(atom.before[1], by[1])],
+            ..atom
+        })
         .collect()
 }
 
@@ -170,9 +179,12 @@ fn is_telling(text: &str) -> bool {
 fn begins_with_digit(hir: &Hir) -> bool {
     match hir.kind() {
         HirKind::Class(Class::Unicode(class)) => {
-            !class.ranges().is_empty() && class.ranges().iter().all(|r| r.start() >= '0' && r.end() <= '9')
+            !class.ranges().is_empty()
+                && class.ranges().iter().all(|r| r.start() >= '0' && r.end() <= '9')
         }
-        HirKind::Literal(literal) => literal.0.len() == 1 && literal.0.iter().all(u8::is_ascii_digit),
+        HirKind::Literal(literal) => {
+            literal.0.len() == 1 && literal.0.iter().all(u8::is_ascii_digit)
+        }
         HirKind::Capture(capture) => begins_with_digit(&capture.sub),
         HirKind::Repetition(repetition) => repetition.min > 0 && begins_with_digit(&repetition.sub),
         HirKind::Alternation(parts) => parts.iter().all(begins_with_digit),

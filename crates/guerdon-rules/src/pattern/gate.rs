@@ -66,7 +66,9 @@ fn required(hir: &Hir, needs: &mut Vec<Present>) {
             for part in parts {
                 let mut inner = Vec::new();
                 required(part, &mut inner);
-                let Some(narrowest) = inner.into_iter().min_by_key(|set| set.breadth()) else { return };
+                let Some(narrowest) = inner.into_iter().min_by_key(|set| set.breadth()) else {
+                    return;
+                };
                 union = union.union(narrowest);
             }
             needs.push(union);
@@ -96,7 +98,9 @@ pub(super) fn counts(hir: &Hir) -> u32 {
             most.saturating_mul(counts(&repetition.sub).max(1))
         }
         HirKind::Capture(capture) => counts(&capture.sub),
-        HirKind::Concat(parts) | HirKind::Alternation(parts) => parts.iter().map(counts).max().unwrap_or(0),
+        HirKind::Concat(parts) | HirKind::Alternation(parts) => {
+            parts.iter().map(counts).max().unwrap_or(0)
+        }
         _ => 0,
     }
 }
@@ -113,17 +117,21 @@ pub(super) struct Run {
 impl Run {
     pub(super) fn of(hir: &Hir) -> Option<Self> {
         let HirKind::Repetition(repetition) = hir.kind() else { return None };
-        let (HirKind::Class(Class::Unicode(class)), true) = (repetition.sub.kind(), repetition.min > 0)
+        let (HirKind::Class(Class::Unicode(class)), true) =
+            (repetition.sub.kind(), repetition.min > 0)
         else {
             return None;
         };
-        let most = if repetition.greedy { repetition.max.unwrap_or(u32::MAX) } else { repetition.min };
+        let most =
+            if repetition.greedy { repetition.max.unwrap_or(u32::MAX) } else { repetition.min };
         Some(Self { class: RunClass::new(class), least: repetition.min, most })
     }
 
     /// The leftmost matches, without overlaps, at most `limit`.
     pub(super) fn find(&self, text: &str, limit: usize, mut each: impl FnMut(Range<usize>)) {
-        let Some(except) = self.class.except else { return self.find_by_characters(text, limit, each) };
+        let Some(except) = self.class.except else {
+            return self.find_by_characters(text, limit, each);
+        };
         // Whole lines, most of them not long enough: they are counted, not walked through.
         let mut hits = 0;
         for (start, run) in runs_between(text, except) {
@@ -133,7 +141,8 @@ impl Run {
                 if length < self.least as usize {
                     break;
                 }
-                let cut = (length > self.most as usize).then(|| rest.char_indices().nth(self.most as usize));
+                let cut = (length > self.most as usize)
+                    .then(|| rest.char_indices().nth(self.most as usize));
                 let end = cut.flatten().map_or(rest.len(), |(end, _)| end);
                 let from = start + (run.len() - rest.len());
                 each(from..from + end);

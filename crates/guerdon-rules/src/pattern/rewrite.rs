@@ -1,7 +1,9 @@
 //! A pattern as the engine wants it: folded as texts are, with word boundaries that tell Latin words from the Chinese
 //! around them, and without groups that nobody asks for.
 
-use regex_syntax::hir::{Capture, Class, ClassUnicode, ClassUnicodeRange, Hir, HirKind, Look, Repetition};
+use regex_syntax::hir::{
+    Capture, Class, ClassUnicode, ClassUnicodeRange, Hir, HirKind, Look, Repetition,
+};
 use regex_syntax::hir::{ClassBytes, ClassBytesRange};
 
 use crate::normalise;
@@ -48,13 +50,17 @@ pub(super) fn rewrite(hir: &Hir, fold: bool) -> Hir {
             greedy: repetition.greedy,
             sub: Box::new(rewrite(&repetition.sub, fold)),
         }),
-        HirKind::Capture(capture) if capture.name.as_deref() == Some("value") => Hir::capture(Capture {
-            index: 1,
-            name: capture.name.clone(),
-            sub: Box::new(rewrite(&capture.sub, fold)),
-        }),
+        HirKind::Capture(capture) if capture.name.as_deref() == Some("value") => {
+            Hir::capture(Capture {
+                index: 1,
+                name: capture.name.clone(),
+                sub: Box::new(rewrite(&capture.sub, fold)),
+            })
+        }
         HirKind::Capture(capture) => rewrite(&capture.sub, fold),
-        HirKind::Concat(parts) => Hir::concat(parts.iter().map(|part| rewrite(part, fold)).collect()),
+        HirKind::Concat(parts) => {
+            Hir::concat(parts.iter().map(|part| rewrite(part, fold)).collect())
+        }
         HirKind::Alternation(parts) => {
             Hir::alternation(parts.iter().map(|part| rewrite(part, fold)).collect())
         }
@@ -93,11 +99,12 @@ fn possible(class: &Class) -> Class {
 fn impossible() -> ClassUnicode {
     let range = |start, end| ClassUnicodeRange::new(start, end);
     let zeros = [
-        0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xe50, 0xed0,
-        0xf20, 0x1040, 0x17e0, 0x1810, 0xa620, 0xa8d0,
+        0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xe50,
+        0xed0, 0xf20, 0x1040, 0x17e0, 0x1810, 0xa620, 0xa8d0,
     ];
-    let digits =
-        zeros.into_iter().filter_map(|zero| Some(range(char::from_u32(zero)?, char::from_u32(zero + 9)?)));
+    let digits = zeros
+        .into_iter()
+        .filter_map(|zero| Some(range(char::from_u32(zero)?, char::from_u32(zero + 9)?)));
     let others = [
         range('A', 'Z'),
         range('\t', '\t'),

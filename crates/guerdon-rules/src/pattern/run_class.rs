@@ -26,10 +26,12 @@ enum Within {
 
 impl RunClass {
     pub(super) fn new(class: &ClassUnicode) -> Self {
-        let has = |c: char| class.ranges().iter().any(|range| range.start() <= c && c <= range.end());
+        let has =
+            |c: char| class.ranges().iter().any(|range| range.start() <= c && c <= range.end());
         let all = class.ranges().iter().any(|r| r.start() <= '\u{4e00}' && r.end() >= '\u{9fff}');
         let some = class.ranges().iter().any(|r| r.start() <= '\u{9fff}' && r.end() >= '\u{4e00}');
-        let ascii = (0..128_u8).filter(|b| has(char::from(*b))).fold(0, |bits, b| bits | 1_u128 << b);
+        let ascii =
+            (0..128_u8).filter(|b| has(char::from(*b))).fold(0, |bits, b| bits | 1_u128 << b);
         let ideographs = if all {
             Some(true)
         } else if some {
@@ -43,7 +45,8 @@ impl RunClass {
             [range] if range.start() == range.end() => Some(range.start()),
             _ => None,
         };
-        let is_within = |start, end| class.ranges().iter().all(|r| start <= r.start() && r.end() <= end);
+        let is_within =
+            |start, end| class.ranges().iter().all(|r| start <= r.start() && r.end() <= end);
         let within = if is_within('a', 'z') {
             Within::Letters
         } else if is_within('\u{4e00}', '\u{9fff}') {

@@ -44,8 +44,9 @@ fn rules() -> String {
     let mut text = String::from("pack: p\nrules:\n");
     for (index, pattern) in PATTERNS.iter().enumerate() {
         text += &format!("  - {{ id: f{index}, points: -1, match: {{ regex: '{pattern}' }} }}\n");
-        text +=
-            &format!("  - {{ id: r{index}, points: -1, match: {{ regex: '{pattern}', fold: false }} }}\n");
+        text += &format!(
+            "  - {{ id: r{index}, points: -1, match: {{ regex: '{pattern}', fold: false }} }}\n"
+        );
     }
     text + "
   - { id: words, points: -1, match: { any_of: [工单, 工单号, 目标价, work order, deal] } }
@@ -141,8 +142,8 @@ fn texts() -> impl Strategy<Value = String> {
     ]);
     // Of a few, so that what parts words meets words, and itself, often.
     let few = prop::sample::select(vec![
-        "工单", "工", "单", "号", "目标", "价", "d", "ea", "l", "w0rk", "order", "-", "*", "·", ".", " ",
-        "\t", "　", "1", "，",
+        "工单", "工", "单", "号", "目标", "价", "d", "ea", "l", "w0rk", "order", "-", "*", "·",
+        ".", " ", "\t", "　", "1", "，",
     ]);
     let joined = |pieces: Vec<&str>| pieces.concat();
     prop_oneof![

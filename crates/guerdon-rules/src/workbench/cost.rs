@@ -47,7 +47,8 @@ impl RulePacks {
                 count += 1;
                 let scene = Scene::new(&dialogue, turn);
                 for index in scene.candidates().iter() {
-                    let (Some(rule), Some(cost)) = (plan.rules.get(index), costs.get_mut(index)) else {
+                    let (Some(rule), Some(cost)) = (plan.rules.get(index), costs.get_mut(index))
+                    else {
                         continue;
                     };
                     let started = Instant::now();

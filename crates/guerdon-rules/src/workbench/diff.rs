@@ -78,7 +78,8 @@ impl RulePacks {
         let mut rules: BTreeMap<String, RuleChange> = BTreeMap::new();
         for (index, rollout) in rollouts.into_iter().enumerate() {
             let turns = rollout.turns_to_score().unwrap_or_default();
-            let (before, after) = (self.evaluate_turns(rollout, &turns), new.evaluate_turns(rollout, &turns));
+            let (before, after) =
+                (self.evaluate_turns(rollout, &turns), new.evaluate_turns(rollout, &turns));
             for ((turn, before), after) in turns.iter().zip(&before).zip(&after) {
                 diff.add((index, *turn), &before.part, &after.part, &mut rules);
             }
@@ -119,8 +120,10 @@ impl Diff {
                 }
             }
             for rule in &part.abstained {
-                if let Some(place) =
-                    undecided.entry(format!("{}/{}", rule.pack, rule.rule)).or_default().get_mut(side)
+                if let Some(place) = undecided
+                    .entry(format!("{}/{}", rule.pack, rule.rule))
+                    .or_default()
+                    .get_mut(side)
                 {
                     *place = true;
                 }

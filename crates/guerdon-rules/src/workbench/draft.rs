@@ -37,7 +37,8 @@ pub fn draft(case: BadCase<'_>) -> Result<String, String> {
     let id = case.id.map_or_else(|| slug(phrase), str::to_owned);
     let mut out = String::new();
     let _ = writeln!(out, "  - id: {id}");
-    let _ = writeln!(out, "    about: {}", quoted(&format!("Nobody says {phrase} - say here why.")));
+    let _ =
+        writeln!(out, "    about: {}", quoted(&format!("Nobody says {phrase} - say here why.")));
     out.push_str("    points: -10\n    shadow: true\n");
     let _ = writeln!(out, "    match: {{ any_of: [{}] }}", quoted(phrase));
     out.push_str("    examples:\n      hits:\n");
@@ -53,7 +54,8 @@ pub fn draft(case: BadCase<'_>) -> Result<String, String> {
         .messages
         .iter()
         .filter(|other| {
-            other.role == message.role && !crate::fold(&other.content).contains(crate::fold(phrase).trim())
+            other.role == message.role
+                && !crate::fold(&other.content).contains(crate::fold(phrase).trim())
         })
         .map(|other| other.content.as_str())
         .find(|content| !content.trim().is_empty());
@@ -65,7 +67,9 @@ pub fn draft(case: BadCase<'_>) -> Result<String, String> {
 
 /// Facts that a rule may want, in YAML's flow style.
 fn facts(context: &Context) -> String {
-    let plain = context.iter().filter(|(key, _)| key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'));
+    let plain = context
+        .iter()
+        .filter(|(key, _)| key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'));
     let told = plain.filter_map(|(key, value)| match value {
         Json::String(text) => Some(format!("{key}: {}", quoted(text))),
         Json::Number(_) | Json::Bool(_) => Some(format!("{key}: {value}")),
@@ -97,7 +101,9 @@ fn slug(phrase: &str) -> String {
     let id: String = id.trim_matches('-').chars().take(48).collect();
     let id = id.trim_matches('-');
     if id.is_empty() {
-        let sum = folded.bytes().fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
+        let sum = folded
+            .bytes()
+            .fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
         return format!("phrase-{sum:08x}");
     }
     id.to_owned()

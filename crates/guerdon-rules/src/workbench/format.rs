@@ -26,7 +26,9 @@ fn tidied(text: &str, tree: &At<Yaml>) -> String {
     let mut out: Vec<&str> = Vec::new();
     let mut next = 0;
     let rules = match &tree.value {
-        Yaml::Map(entries) => entries.iter().find(|(key, _)| key.value == "rules").map(|(_, rules)| rules),
+        Yaml::Map(entries) => {
+            entries.iter().find(|(key, _)| key.value == "rules").map(|(_, rules)| rules)
+        }
         _ => None,
     };
     if let Some(At { value: Yaml::List(rules), .. }) = rules {
@@ -35,7 +37,8 @@ fn tidied(text: &str, tree: &At<Yaml>) -> String {
             // Comments right above a rule are the rule's.
             let own = comments_above(&lines, *start);
             out.extend(lines.get(next..own).unwrap_or_default());
-            let end = starts.get(index + 1).map_or(lines.len(), |after| comments_above(&lines, *after));
+            let end =
+                starts.get(index + 1).map_or(lines.len(), |after| comments_above(&lines, *after));
             trim_blank(&mut out);
             if index > 0 {
                 out.push("");
@@ -75,8 +78,9 @@ fn in_order<'t>(text: &str, rule: &At<Yaml>, lines: &[&'t str], first: usize) ->
     let mut starts: Vec<(usize, usize)> = Vec::new();
     for (key, _) in entries {
         let line = line_of(text, key.span.start).saturating_sub(first);
-        let begins =
-            lines.get(line).is_some_and(|l| l.trim_start_matches(['-', ' ']).starts_with(&key.value));
+        let begins = lines
+            .get(line)
+            .is_some_and(|l| l.trim_start_matches(['-', ' ']).starts_with(&key.value));
         let rank = RULE_KEYS.iter().position(|known| *known == key.value);
         match rank {
             Some(rank) if begins && starts.last().is_none_or(|(_, last)| *last < line) => {
@@ -96,7 +100,8 @@ fn in_order<'t>(text: &str, rule: &At<Yaml>, lines: &[&'t str], first: usize) ->
         blocks.push((*rank, lines.get(above(*line)..end).unwrap_or_default()));
     }
     blocks.sort_by_key(|(rank, _)| *rank);
-    let mut out: Vec<&str> = blocks.into_iter().flat_map(|(_, block)| block.iter().copied()).collect();
+    let mut out: Vec<&str> =
+        blocks.into_iter().flat_map(|(_, block)| block.iter().copied()).collect();
     trim_blank(&mut out);
     out
 }

@@ -37,7 +37,8 @@ impl RulePacks {
         let compiled = Compiled::new(packs, Occasion::check(SystemTime::now()));
         let mut results = Vec::new();
         for (source, read) in packs.iter().zip(&compiled.packs) {
-            let rules = read.pack.iter().flat_map(|pack| pack.rules.iter().map(move |rule| (pack, rule)));
+            let rules =
+                read.pack.iter().flat_map(|pack| pack.rules.iter().map(move |rule| (pack, rule)));
             for ((pack, rule), place) in rules.zip(&read.places) {
                 let runs = place.map(|index| examples::run(&compiled.plan, index, rule));
                 results.extend(runs.into_iter().flatten().map(|run| {
@@ -87,7 +88,10 @@ pub fn junit(results: &[ExampleResult]) -> String {
         rest = after;
         let failures = suite.iter().filter(|result| result.failure.is_some()).count();
         let name = escaped(&first.pack);
-        let _ = writeln!(out, "  <testsuite name=\"{name}\" tests=\"{length}\" failures=\"{failures}\">");
+        let _ = writeln!(
+            out,
+            "  <testsuite name=\"{name}\" tests=\"{length}\" failures=\"{failures}\">"
+        );
         for result in suite {
             let class = escaped(&format!("{}.{}", result.pack, result.rule));
             let (name, file) = (escaped(&result.name), escaped(&result.file));

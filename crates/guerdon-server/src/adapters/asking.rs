@@ -6,7 +6,8 @@ use axum::Json;
 use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse as _, Response};
 use guerdon_types::{
-    Context, Finite, FusionConfig, Message, Problem, ProblemCode, Rollout, RolloutResult, ScoreRequest,
+    Context, Finite, FusionConfig, Message, Problem, ProblemCode, Rollout, RolloutResult,
+    ScoreRequest,
 };
 use http::request::Parts;
 use http::{HeaderName, HeaderValue};
@@ -107,7 +108,8 @@ impl Answers {
 
     /// Tokens that the reward model read.
     pub(crate) fn tokens(&self) -> usize {
-        let turns = self.items.iter().filter_map(|answer| answer.result.as_ref()).flat_map(|r| &r.turns);
+        let turns =
+            self.items.iter().filter_map(|answer| answer.result.as_ref()).flat_map(|r| &r.turns);
         turns.filter_map(|turn| turn.rm.as_ref()).map(|rm| rm.tokens).sum()
     }
 }
@@ -128,7 +130,9 @@ impl FromRequestParts<App> for Asked {
         Ok(Self {
             app: app.clone(),
             choices: Choices::from_request_parts(parts, app).await?,
-            caller: Caller::from_request_parts(parts, app).await.unwrap_or_else(|never| match never {}),
+            caller: Caller::from_request_parts(parts, app)
+                .await
+                .unwrap_or_else(|never| match never {}),
             _permit: Permit::from_request_parts(parts, app).await?,
         })
     }
@@ -140,7 +144,11 @@ impl Asked {
     /// # Errors
     /// What the URL asks for cannot be served; or an item could not be scored and the policy is to fail with it: a 5xx,
     /// since there are clients that retry a 4xx just the same, and none that does not retry a 5xx.
-    pub(crate) async fn answers(&self, protocol: &Protocol, items: Vec<Item>) -> Result<Answers, ApiError> {
+    pub(crate) async fn answers(
+        &self,
+        protocol: &Protocol,
+        items: Vec<Item>,
+    ) -> Result<Answers, ApiError> {
         let (app, choices) = (&self.app, &self.choices);
         let sources = choices.sources();
         let (rollouts, mut answers) = opened(items, choices);
@@ -152,7 +160,8 @@ impl Asked {
             ..ScoreRequest::default()
         };
         let live = app.engine.live();
-        let names = SourceName::all(&live.profile(request.profile.as_ref())?.scorer, sources.as_deref());
+        let names =
+            SourceName::all(&live.profile(request.profile.as_ref())?.scorer, sources.as_deref());
         let batch = open(app, self.caller, request)?;
         let fusion = batch.versions().fusion.clone();
         let (results, _) = batch.collect().await;

@@ -78,7 +78,8 @@ fn unframed(turn: Turn<'_>) -> Option<Turn<'_>> {
         }
         Role::User => {
             let inner = turn.content.strip_prefix("<tool_response>\n");
-            let inner = inner.and_then(|content| content.trim_end().strip_suffix("\n</tool_response>"));
+            let inner =
+                inner.and_then(|content| content.trim_end().strip_suffix("\n</tool_response>"));
             Some(inner.map_or(turn, |content| Turn { role: Role::Tool, content, ..turn }))
         }
         _ => Some(turn),
@@ -100,9 +101,9 @@ fn bracketed_turns(text: &str) -> Option<Vec<Turn<'_>>> {
     let mut asked = false;
     while !rest.is_empty() || asked {
         rest = rest.trim_start().strip_prefix("<s>").unwrap_or(rest);
-        let bracket = BRACKETS
-            .iter()
-            .find_map(|(open, close, role)| Some((rest.trim_start().strip_prefix(open)?, close, role)));
+        let bracket = BRACKETS.iter().find_map(|(open, close, role)| {
+            Some((rest.trim_start().strip_prefix(open)?, close, role))
+        });
         if let Some((body, close, role)) = bracket {
             let (content, after) = body.split_once(close)?;
             if let Some(role) = role {
@@ -113,8 +114,12 @@ fn bracketed_turns(text: &str) -> Option<Vec<Turn<'_>>> {
             continue;
         }
         let end = rest.find("</s>");
-        let until =
-            BRACKETS.iter().filter_map(|(open, ..)| rest.find(open)).chain(end).min().unwrap_or(rest.len());
+        let until = BRACKETS
+            .iter()
+            .filter_map(|(open, ..)| rest.find(open))
+            .chain(end)
+            .min()
+            .unwrap_or(rest.len());
         let content = rest[..until].strip_prefix(' ').unwrap_or(&rest[..until]);
         if asked || !content.trim().is_empty() {
             turns.push(Turn { role: Role::Assistant, content, open: end != Some(until) });
@@ -128,8 +133,10 @@ fn bracketed_turns(text: &str) -> Option<Vec<Turn<'_>>> {
 /// Llama 2 puts the system's turn into the first user's.
 fn push_bracketed<'a>(turns: &mut Vec<Turn<'a>>, role: Role, content: &'a str) {
     let closed = |role, content: &'a str| Turn { role, content: content.trim(), open: false };
-    let system =
-        content.trim_start().strip_prefix("<<SYS>>").and_then(|framed| framed.split_once("<</SYS>>"));
+    let system = content
+        .trim_start()
+        .strip_prefix("<<SYS>>")
+        .and_then(|framed| framed.split_once("<</SYS>>"));
     match system {
         Some((system, said)) if role == Role::User => {
             turns.extend([closed(Role::System, system), closed(Role::User, said)]);

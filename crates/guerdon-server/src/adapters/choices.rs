@@ -48,7 +48,14 @@ pub(crate) struct Choices {
 impl Choices {
     pub(crate) fn sources(&self) -> Option<Vec<SourceId>> {
         let sources = self.sources.as_ref()?;
-        Some(sources.split(',').map(str::trim).filter(|id| !id.is_empty()).map(SourceId::from).collect())
+        Some(
+            sources
+                .split(',')
+                .map(str::trim)
+                .filter(|id| !id.is_empty())
+                .map(SourceId::from)
+                .collect(),
+        )
     }
 
     pub(crate) fn turns(&self) -> ScoreTurns {
@@ -66,7 +73,8 @@ impl FromRequestParts<App> for Choices {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let Query(mut choices) = Query::<Self>::try_from_uri(&parts.uri).map_err(|rejection| {
             let detail = rejection.body_text();
-            let hint = nearest_key(&detail).unwrap_or_else(|| "see /docs for the parameters".to_owned());
+            let hint =
+                nearest_key(&detail).unwrap_or_else(|| "see /docs for the parameters".to_owned());
             Problem::new(ProblemCode::InvalidRequest, detail).hint(hint)
         })?;
         let Ok(Path(InPath { profile: Some(profile) })) =
@@ -112,7 +120,8 @@ impl<'de> Deserialize<'de> for OnFailure {
             "null" => return Ok(Self::Null),
             _ => {}
         }
-        let value = text.strip_prefix("value:").and_then(|number| number.trim().parse::<f64>().ok());
+        let value =
+            text.strip_prefix("value:").and_then(|number| number.trim().parse::<f64>().ok());
         value.and_then(|value| Finite::new(value).ok()).map(Self::Value).ok_or_else(|| {
             D::Error::custom(format!(
                 "on_failure is `{text}`; it is `error`, `null` or `value:X`, X a number"
@@ -154,8 +163,9 @@ mod tests {
 
     #[test]
     fn all_choices_are_read_from_the_query() {
-        let read =
-            choices("profile=hotel&sources=rm,%20rules&score=all&on_failure=value:-1.5&thoughts=keep&key=x");
+        let read = choices(
+            "profile=hotel&sources=rm,%20rules&score=all&on_failure=value:-1.5&thoughts=keep&key=x",
+        );
         let read = read.unwrap();
         assert_eq!(read.profile, Some("hotel".into()));
         assert_eq!(read.sources(), Some(vec![SourceId::rm(), SourceId::rules()]));
@@ -175,7 +185,10 @@ mod tests {
     #[test]
     fn a_failure_value_must_be_a_finite_number() {
         for wrong in ["value:nan", "value:", "value:1e999", "0", "zero"] {
-            assert!(choices(&format!("on_failure={wrong}")).unwrap_err().contains("value:X"), "{wrong}");
+            assert!(
+                choices(&format!("on_failure={wrong}")).unwrap_err().contains("value:X"),
+                "{wrong}"
+            );
         }
     }
 }

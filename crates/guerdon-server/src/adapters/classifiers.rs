@@ -10,8 +10,11 @@ use super::chat_text::whole;
 use super::choices::{Choices, OnFailure};
 
 /// verl waits for ever, and tries sixteen times what is no 4xx; Infinity's generated client waits five minutes.
-pub(super) const PROTOCOL: Protocol =
-    Protocol { client: "verl", client_waits: Duration::from_secs(300), on_failure: OnFailure::Error };
+pub(super) const PROTOCOL: Protocol = Protocol {
+    client: "verl",
+    client_waits: Duration::from_secs(300),
+    on_failure: OnFailure::Error,
+};
 
 /// The only label of a classifier with one.
 pub(super) const LABEL: &str = "LABEL_0";
@@ -40,10 +43,16 @@ impl Texts {
 
 /// Each text's dialogue.
 pub(super) fn text_items(texts: Texts, choices: &Choices) -> Vec<Item> {
-    texts.list().iter().map(|text| Item::text(whole(text, choices.thoughts), Context::new())).collect()
+    texts
+        .list()
+        .iter()
+        .map(|text| Item::text(whole(text, choices.thoughts), Context::new()))
+        .collect()
 }
 
 /// Seconds since 1970.
 pub(super) fn now() -> u64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
 }

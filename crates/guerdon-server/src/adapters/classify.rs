@@ -50,11 +50,13 @@ async fn classify(
 ) -> Result<Response, ApiError> {
     match read(body)? {
         ClassifyRequest::Sglang(request) => {
-            let answers = asked.answers(&PROTOCOL, text_items(request.text.clone(), &asked.choices)).await?;
+            let answers =
+                asked.answers(&PROTOCOL, text_items(request.text.clone(), &asked.choices)).await?;
             Ok(answers.reply(sglang::classified(&request, &answers, &id)))
         }
         ClassifyRequest::Infinity(request) => {
-            let answers = asked.answers(&PROTOCOL, text_items(request.input.clone(), &asked.choices)).await?;
+            let answers =
+                asked.answers(&PROTOCOL, text_items(request.input.clone(), &asked.choices)).await?;
             Ok(answers.reply(infinity::classified(&request, &answers, &id)))
         }
         ClassifyRequest::Vllm(request) => {

@@ -43,7 +43,8 @@ struct Usage {
 
 pub(super) fn classified(request: &ClassifyInput, answers: &Answers, id: &RequestId) -> Reply {
     let score = |reward: Option<f64>| if request.raw_scores { reward } else { reward.map(sigmoid) };
-    let data = answers.rewards().into_iter().map(|reward| [Scored { score: score(reward), label: LABEL }]);
+    let data =
+        answers.rewards().into_iter().map(|reward| [Scored { score: score(reward), label: LABEL }]);
     let tokens = answers.tokens();
     Reply {
         object: "classify",

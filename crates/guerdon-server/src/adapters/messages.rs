@@ -70,9 +70,10 @@ mod tests {
         let message: ForeignMessage =
             serde_json::from_value(json!({ "role": "hotel", "content": parts })).unwrap();
         assert_eq!(message.read(), Message::new(Role::User, "480"));
-        let call: ForeignMessage =
-            serde_json::from_value(json!({ "role": "assistant", "content": null, "tool_calls": [] }))
-                .unwrap();
+        let call: ForeignMessage = serde_json::from_value(
+            json!({ "role": "assistant", "content": null, "tool_calls": [] }),
+        )
+        .unwrap();
         assert_eq!(call.read(), Message::new(Role::Assistant, ""));
     }
 

@@ -88,7 +88,11 @@ mod tests {
         ];
         for protocol in protocols {
             let spare = protocol.client_waits.checked_sub(protocol.deadline());
-            assert!(spare >= Some(Duration::from_secs(5)), "{} would not get its answer", protocol.client);
+            assert!(
+                spare >= Some(Duration::from_secs(5)),
+                "{} would not get its answer",
+                protocol.client
+            );
             assert!(
                 !matches!(protocol.on_failure, OnFailure::Value(_)),
                 "{}: a number of ours",

@@ -25,21 +25,30 @@ use crate::problem::ApiError;
 use crate::state::App;
 
 /// verifiers waits 60 s; NeMo-Gym's own client for ever.
-pub(super) const PROTOCOL: Protocol =
-    Protocol { client: "NeMo-Gym", client_waits: Duration::from_secs(60), on_failure: OnFailure::Null };
+pub(super) const PROTOCOL: Protocol = Protocol {
+    client: "NeMo-Gym",
+    client_waits: Duration::from_secs(60),
+    on_failure: OnFailure::Null,
+};
 
 /// Marks a rollout that could not be scored, and says why it is one.
 pub(super) const FAILURE_CLASS: &str = "_ng_failure_class";
 
 pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(seed_session)).routes(routes!(verify)).routes(routes!(reverify_mode))
+    OpenApiRouter::new()
+        .routes(routes!(seed_session))
+        .routes(routes!(verify))
+        .routes(routes!(reverify_mode))
 }
 
 /// Opens a session; there is nothing to keep of it.
 #[utoipa::path(post, path = "/seed_session", tag = "trainers", params(Choices), request_body = Object, responses(
     (status = 200, description = "An empty object.", body = Object),
 ))]
-async fn seed_session(_choices: Choices, JsonBody(_row): JsonBody<Map<String, Value>>) -> Json<Value> {
+async fn seed_session(
+    _choices: Choices,
+    JsonBody(_row): JsonBody<Map<String, Value>>,
+) -> Json<Value> {
     Json(json!({}))
 }
 
@@ -81,7 +90,10 @@ struct VerifyReply {
     (status = "4XX", description = "The request as a whole is wrong.", body = Problem, content_type = "application/problem+json"),
     (status = 503, description = "Overloaded, or with `on_failure=error` the rollout has no reward.", body = Problem, content_type = "application/problem+json"),
 ))]
-async fn verify(asked: Asked, JsonBody(request): JsonBody<VerifyRequest>) -> Result<Response, ApiError> {
+async fn verify(
+    asked: Asked,
+    JsonBody(request): JsonBody<VerifyRequest>,
+) -> Result<Response, ApiError> {
     let item = Item::messages(messages(&request), context(&request.row));
     let answers = asked.answers(&PROTOCOL, vec![item]).await?;
     Ok(answers.reply(reply(request, &answers)))
@@ -120,8 +132,11 @@ fn message(item: &Value) -> Option<Message> {
 
 /// The row's facts; those under `verifier_metadata` go before the others of their name.
 fn context(row: &Map<String, Value>) -> Context {
-    let mut context: Context =
-        row.iter().filter(|(name, _)| !name.starts_with('_')).map(|(n, v)| (n.clone(), v.clone())).collect();
+    let mut context: Context = row
+        .iter()
+        .filter(|(name, _)| !name.starts_with('_'))
+        .map(|(n, v)| (n.clone(), v.clone()))
+        .collect();
     if let Some(Value::Object(metadata)) = context.remove("verifier_metadata") {
         context.extend(metadata);
     }

@@ -75,10 +75,14 @@ fn aggregated(responses: &[Map<String, Value>]) -> Result<AggregateReply, Invali
         }
     }
     let all: Vec<&Numbers> = tasks.values().flat_map(BTreeMap::values).collect();
-    let names: BTreeSet<&str> = all.iter().flat_map(|numbers| numbers.keys()).map(String::as_str).collect();
+    let names: BTreeSet<&str> =
+        all.iter().flat_map(|numbers| numbers.keys()).map(String::as_str).collect();
     let agent_metrics = described(&names, &all);
     Ok(AggregateReply {
-        group_level_metrics: tasks.iter().map(|(task, rollouts)| group(*task, rollouts, &names)).collect(),
+        group_level_metrics: tasks
+            .iter()
+            .map(|(task, rollouts)| group(*task, rollouts, &names))
+            .collect(),
         key_metrics: agent_metrics
             .clone()
             .into_iter()
@@ -90,8 +94,10 @@ fn aggregated(responses: &[Map<String, Value>]) -> Result<AggregateReply, Invali
 
 /// A response's numbers; what the policy's model counted (`response.usage`) among them.
 fn numbers(response: &Map<String, Value>) -> Numbers {
-    let usage =
-        response.get("response").and_then(|response| response.get("usage")).and_then(Value::as_object);
+    let usage = response
+        .get("response")
+        .and_then(|response| response.get("usage"))
+        .and_then(Value::as_object);
     let fields = response.iter().filter(|(name, _)| ![TASK, ROLLOUT].contains(&name.as_str()));
     let number = |(name, value): (&String, &Value)| {
         let number = value.as_f64().or_else(|| value.as_bool().map(f64::from))?;
@@ -100,9 +106,14 @@ fn numbers(response: &Map<String, Value>) -> Numbers {
     fields.chain(usage.into_iter().flatten()).filter_map(number).collect()
 }
 
-fn group(task: i64, rollouts: &BTreeMap<i64, Numbers>, names: &BTreeSet<&str>) -> Map<String, Value> {
+fn group(
+    task: i64,
+    rollouts: &BTreeMap<i64, Numbers>,
+    names: &BTreeSet<&str>,
+) -> Map<String, Value> {
     let infos = rollouts.iter().map(|(rollout, numbers)| {
-        let mut info = Map::from_iter(numbers.iter().map(|(name, number)| (name.clone(), json!(number))));
+        let mut info =
+            Map::from_iter(numbers.iter().map(|(name, number)| (name.clone(), json!(number))));
         info.insert("rollout_id".to_owned(), json!(format!("{task}:{rollout}")));
         info.insert(TASK.to_owned(), json!(task));
         info.insert(ROLLOUT.to_owned(), json!(rollout));
@@ -128,7 +139,8 @@ fn group(task: i64, rollouts: &BTreeMap<i64, Numbers>, names: &BTreeSet<&str>) -
 /// numbers, it is 0 for those that every rollout has, as NeMo-Gym has it.
 fn described(names: &BTreeSet<&str>, rollouts: &[&Numbers]) -> Numbers {
     let sorted = |name: &str| {
-        let mut values: Vec<f64> = rollouts.iter().filter_map(|numbers| numbers.get(name).copied()).collect();
+        let mut values: Vec<f64> =
+            rollouts.iter().filter_map(|numbers| numbers.get(name).copied()).collect();
         values.sort_by(f64::total_cmp);
         values
     };
@@ -136,7 +148,8 @@ fn described(names: &BTreeSet<&str>, rollouts: &[&Numbers]) -> Numbers {
     let spread = columns.iter().any(|(_, values)| values.len() > 1);
     let mut described = Numbers::new();
     for (name, values) in &columns {
-        let (Some(min), Some(max), Some(mean)) = (values.first(), values.last(), mean(values)) else {
+        let (Some(min), Some(max), Some(mean)) = (values.first(), values.last(), mean(values))
+        else {
             continue;
         };
         let middle = values.len() / 2;
@@ -156,7 +169,8 @@ fn described(names: &BTreeSet<&str>, rollouts: &[&Numbers]) -> Numbers {
             ("median", Some(median)),
             ("std", std),
         ];
-        let found = statistics.into_iter().filter_map(|(statistic, value)| Some((statistic, value?)));
+        let found =
+            statistics.into_iter().filter_map(|(statistic, value)| Some((statistic, value?)));
         described.extend(found.map(|(statistic, value)| (format!("{statistic}/{name}"), value)));
     }
     described

@@ -37,7 +37,11 @@ pub(crate) fn numbers(answer: &Answer, sources: &[SourceName]) -> Numbers {
 
 /// What each source adds to the reward, and as `residual` what clips and gates took from it or gave. They sum to the
 /// reward, or to 0 where there is none.
-pub(crate) fn contributions(answer: &Answer, sources: &[SourceName], fusion: &FusionConfig) -> Numbers {
+pub(crate) fn contributions(
+    answer: &Answer,
+    sources: &[SourceName],
+    fusion: &FusionConfig,
+) -> Numbers {
     let mut parts: Numbers = sources.iter().map(|source| (source.id.to_string(), 0.0)).collect();
     let scored = answer.result.as_ref().and_then(|result| Some((result, result.reward?.get())));
     let Some((result, reward)) = scored else {
@@ -126,8 +130,13 @@ mod tests {
     fn answer(turns: Vec<TurnResult>, fusion: &FusionConfig) -> Answer {
         let rewards: Vec<_> = turns.iter().map(|turn| turn.reward.map(Finite::get)).collect();
         let reward = guerdon_fusion::aggregate(&rewards, fusion.aggregate);
-        let result =
-            RolloutResult { id: "0".into(), reward: reward.map(finite), advantage: None, turns, error: None };
+        let result = RolloutResult {
+            id: "0".into(),
+            reward: reward.map(finite),
+            advantage: None,
+            turns,
+            error: None,
+        };
         Answer { reward, result: Some(result), ..Answer::default() }
     }
 
@@ -136,9 +145,15 @@ mod tests {
         let weights = Weights { rm: finite(0.5), rules: finite(2.0), ..Weights::default() };
         for method in [FusionMethod::Repo, FusionMethod::WeightedSum, FusionMethod::Gated] {
             for inner in [InnerMethod::Repo, InnerMethod::WeightedSum] {
-                for aggregate in [Aggregate::Last, Aggregate::Mean, Aggregate::Sum, Aggregate::Min] {
-                    let fusion =
-                        FusionConfig { method, inner, aggregate, weights, ..FusionConfig::default() };
+                for aggregate in [Aggregate::Last, Aggregate::Mean, Aggregate::Sum, Aggregate::Min]
+                {
+                    let fusion = FusionConfig {
+                        method,
+                        inner,
+                        aggregate,
+                        weights,
+                        ..FusionConfig::default()
+                    };
                     let turns = vec![
                         turn(1.5, -40.0, 10.0, &fusion, false),
                         turn(-2.0, -250.0, 30.0, &fusion, true),
@@ -165,12 +180,16 @@ mod tests {
 
     #[test]
     fn the_names_are_the_same_whether_or_not_there_is_a_result() {
-        let scored =
-            answer(vec![turn(1.0, 0.0, 0.0, &FusionConfig::default(), false)], &FusionConfig::default());
+        let scored = answer(
+            vec![turn(1.0, 0.0, 0.0, &FusionConfig::default(), false)],
+            &FusionConfig::default(),
+        );
         let failed = Answer { failure: Some("broken".to_owned()), ..Answer::default() };
         let (scored, failed) = (numbers(&scored, &sources()), numbers(&failed, &sources()));
         assert_eq!(scored.keys().collect::<Vec<_>>(), failed.keys().collect::<Vec<_>>());
-        assert!((failed["rm_abstained"] - 1.0).abs() < 1e-12 && (failed["failed"] - 1.0).abs() < 1e-12);
+        assert!(
+            (failed["rm_abstained"] - 1.0).abs() < 1e-12 && (failed["failed"] - 1.0).abs() < 1e-12
+        );
         assert!(scored["rm_abstained"].abs() < 1e-12);
     }
 
@@ -179,6 +198,8 @@ mod tests {
         let values = [f64::MIN, -800.0, -1.0, 0.0, 1.0, 800.0, f64::MAX].map(sigmoid);
         assert!(values.windows(2).all(|pair| pair[0] <= pair[1]), "{values:?}");
         assert!(values.iter().all(|value| (0.0..=1.0).contains(value)));
-        assert!((values[3] - 0.5).abs() < 1e-12 && (values[4] - 0.731_058_578_630_004_9).abs() < 1e-12);
+        assert!(
+            (values[3] - 0.5).abs() < 1e-12 && (values[4] - 0.731_058_578_630_004_9).abs() < 1e-12
+        );
     }
 }

@@ -25,8 +25,11 @@ use crate::problem::ApiError;
 use crate::state::App;
 
 /// OpenRLHF waits 180 s, align-anything 100 s.
-pub(super) const PROTOCOL: Protocol =
-    Protocol { client: "OpenRLHF", client_waits: Duration::from_secs(100), on_failure: OnFailure::Error };
+pub(super) const PROTOCOL: Protocol = Protocol {
+    client: "OpenRLHF",
+    client_waits: Duration::from_secs(100),
+    on_failure: OnFailure::Error,
+};
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(get_reward))
@@ -110,9 +113,10 @@ fn items(request: GetRewardRequest, choices: &Choices) -> Result<Vec<Item>, Inva
         match (text.as_str(), name) {
             (None, _) => Item::broken(format!("an item of `{name}` is no text")),
             (Some(query), "query") => Item::text(split(query, prompt, choices.thoughts), context),
-            (Some(response), _) => {
-                Item::text(continued(prompt.unwrap_or_default(), response, choices.thoughts), context)
-            }
+            (Some(response), _) => Item::text(
+                continued(prompt.unwrap_or_default(), response, choices.thoughts),
+                context,
+            ),
         }
     };
     Ok(texts.into_iter().map(item).collect())
@@ -129,5 +133,9 @@ fn reply(answers: &Answers) -> GetRewardReply {
             extra_logs.entry(name).or_default().push(number);
         }
     }
-    GetRewardReply { scores: rewards.iter().map(|reward| reward.map(sigmoid)).collect(), rewards, extra_logs }
+    GetRewardReply {
+        scores: rewards.iter().map(|reward| reward.map(sigmoid)).collect(),
+        rewards,
+        extra_logs,
+    }
 }

@@ -122,7 +122,8 @@ async fn rerank(
     Extension(id): Extension<RequestId>,
     JsonBody(request): JsonBody<RerankRequest>,
 ) -> Result<Response, ApiError> {
-    let RerankRequest { query, replies, model, raw_scores, use_activation, return_text, top_n } = request;
+    let RerankRequest { query, replies, model, raw_scores, use_activation, return_text, top_n } =
+        request;
     let (Replies::Texts(texts) | Replies::Documents(texts)) = &replies;
     let items = texts.iter().map(|reply| pair(&query, reply, &asked.choices)).collect();
     let answers = asked.answers(&PROTOCOL, items).await?;

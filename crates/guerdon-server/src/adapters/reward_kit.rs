@@ -25,8 +25,11 @@ use crate::problem::ApiError;
 use crate::state::App;
 
 /// The client waits for ever; a gateway before us, a minute.
-pub(super) const REWARD_KIT: Protocol =
-    Protocol { client: "reward-kit", client_waits: Duration::from_secs(60), on_failure: OnFailure::Error };
+pub(super) const REWARD_KIT: Protocol = Protocol {
+    client: "reward-kit",
+    client_waits: Duration::from_secs(60),
+    on_failure: OnFailure::Error,
+};
 
 /// As reward-kit, but it has a word for a score that is none.
 pub(super) const EVAL_PROTOCOL: Protocol =
@@ -103,7 +106,10 @@ struct StepOutput {
     (status = "4XX", description = "The request as a whole is wrong.", body = Problem, content_type = "application/problem+json"),
     (status = 503, description = "Overloaded, or the dialogue has no reward; see `on_failure`.", body = Problem, content_type = "application/problem+json"),
 ))]
-async fn reward(asked: Asked, JsonBody(request): JsonBody<EvaluateRequest>) -> Result<Response, ApiError> {
+async fn reward(
+    asked: Asked,
+    JsonBody(request): JsonBody<EvaluateRequest>,
+) -> Result<Response, ApiError> {
     answer(&asked, &REWARD_KIT, request).await
 }
 
@@ -113,11 +119,18 @@ async fn reward(asked: Asked, JsonBody(request): JsonBody<EvaluateRequest>) -> R
     (status = "4XX", description = "The request as a whole is wrong.", body = Problem, content_type = "application/problem+json"),
     (status = 503, description = "Overloaded.", body = Problem, content_type = "application/problem+json"),
 ))]
-async fn evaluate(asked: Asked, JsonBody(request): JsonBody<EvaluateRequest>) -> Result<Response, ApiError> {
+async fn evaluate(
+    asked: Asked,
+    JsonBody(request): JsonBody<EvaluateRequest>,
+) -> Result<Response, ApiError> {
     answer(&asked, &EVAL_PROTOCOL, request).await
 }
 
-async fn answer(asked: &Asked, protocol: &Protocol, request: EvaluateRequest) -> Result<Response, ApiError> {
+async fn answer(
+    asked: &Asked,
+    protocol: &Protocol,
+    request: EvaluateRequest,
+) -> Result<Response, ApiError> {
     let EvaluateRequest { messages, ground_truth, kwargs, facts: mut context } = request;
     context.extend(kwargs);
     context.extend(truth(ground_truth));
@@ -136,8 +149,10 @@ fn result(answer: &Answer, answers: &Answers) -> EvaluateResult {
     let turns = answer.result.as_ref().map_or(&[][..], |result| &result.turns);
     let last = turns.last();
     let step = |turn: &TurnResult| {
-        let numbers =
-            answers.sources.iter().filter_map(|source| Some((source.id.to_string(), source.value(turn)?)));
+        let numbers = answers
+            .sources
+            .iter()
+            .filter_map(|source| Some((source.id.to_string(), source.value(turn)?)));
         Some(StepOutput {
             step_index: turn.index,
             base_reward: turn.reward?.get(),
@@ -183,14 +198,14 @@ fn reason(turn: &TurnResult, sources: &[SourceName]) -> String {
 impl SourceName {
     /// Its opinion of a turn, in words.
     fn says(&self, turn: &TurnResult) -> String {
-        let mut words: Vec<String> = self.value(turn).map(|value| format!("{value}")).into_iter().collect();
+        let mut words: Vec<String> =
+            self.value(turn).map(|value| format!("{value}")).into_iter().collect();
         match self.channel {
-            Channel::Judge => words.extend(
-                turn.judge
-                    .iter()
-                    .flat_map(|part| &part.criteria)
-                    .map(|criterion| format!("{}/{} {}", criterion.prompt, criterion.id, criterion.points)),
-            ),
+            Channel::Judge => {
+                words.extend(turn.judge.iter().flat_map(|part| &part.criteria).map(|criterion| {
+                    format!("{}/{} {}", criterion.prompt, criterion.id, criterion.points)
+                }))
+            }
             Channel::Rules => words.extend(
                 turn.rules
                     .iter()

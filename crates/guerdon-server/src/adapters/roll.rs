@@ -32,8 +32,11 @@ use crate::problem::ApiError;
 use crate::state::App;
 
 /// ROLL asks after a task for 300 s, unless it says otherwise.
-pub(super) const PROTOCOL: Protocol =
-    Protocol { client: "ROLL", client_waits: Duration::from_secs(300), on_failure: OnFailure::Null };
+pub(super) const PROTOCOL: Protocol = Protocol {
+    client: "ROLL",
+    client_waits: Duration::from_secs(300),
+    on_failure: OnFailure::Null,
+};
 
 /// How long a question after a task waits for its end. The client gives every question 20 s.
 const ASKED_FOR: Duration = Duration::from_secs(10);
@@ -104,11 +107,18 @@ struct Dimension {
 
 impl TaskResult {
     fn without_score(errcode: u8, errmsg: impl Into<String>) -> Self {
-        Self { errcode, errmsg: errmsg.into(), reward_score: None, dimention_reward_score: BTreeMap::new() }
+        Self {
+            errcode,
+            errmsg: errmsg.into(),
+            reward_score: None,
+            dimention_reward_score: BTreeMap::new(),
+        }
     }
 
     fn of(answers: &Answers) -> Self {
-        let Some(answer) = answers.items.first() else { return Self::without_score(0, "nothing was scored") };
+        let Some(answer) = answers.items.first() else {
+            return Self::without_score(0, "nothing was scored");
+        };
         let parts = contributions(answer, &answers.sources, &answers.fusion);
         Self {
             errcode: 0,
@@ -171,9 +181,13 @@ async fn task_result(
     Extension(tasks): Extension<Arc<Mutex<Tasks>>>,
     JsonBody(request): JsonBody<TaskResultRequest>,
 ) -> Json<TaskResult> {
-    let told = tasks.lock().unwrap_or_else(PoisonError::into_inner).asked(&request.reward_request_id);
+    let told =
+        tasks.lock().unwrap_or_else(PoisonError::into_inner).asked(&request.reward_request_id);
     let Some(mut told) = told else {
-        return Json(TaskResult::without_score(0, "this server knows no such task; submit it again"));
+        return Json(TaskResult::without_score(
+            0,
+            "this server knows no such task; submit it again",
+        ));
     };
     Json(match tokio::time::timeout(ASKED_FOR, told.wait_for(Option::is_some)).await {
         Ok(Ok(result)) => {
@@ -213,7 +227,8 @@ impl Tasks {
     ) -> Result<(), ApiError> {
         if self.known.len() >= MOST_KEPT || self.swept.elapsed() > KEPT / 10 {
             self.swept = Instant::now();
-            self.known.retain(|_, task| task.told.borrow().is_none() || task.asked.elapsed() < KEPT);
+            self.known
+                .retain(|_, task| task.told.borrow().is_none() || task.asked.elapsed() < KEPT);
         }
         if self.known.len() >= MOST_KEPT {
             let detail = format!("{MOST_KEPT} results wait to be asked for");

@@ -22,8 +22,11 @@ use crate::problem::ApiError;
 use crate::state::App;
 
 /// slime waits 120 s.
-pub(super) const PROTOCOL: Protocol =
-    Protocol { client: "slime", client_waits: Duration::from_secs(120), on_failure: OnFailure::Error };
+pub(super) const PROTOCOL: Protocol = Protocol {
+    client: "slime",
+    client_waits: Duration::from_secs(120),
+    on_failure: OnFailure::Error,
+};
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(rm))
@@ -85,10 +88,11 @@ enum RmReply {
 ))]
 async fn rm(asked: Asked, JsonBody(request): JsonBody<RmRequest>) -> Result<Response, ApiError> {
     let answers = asked.answers(&PROTOCOL, vec![item(request, &asked.choices)]).await?;
-    let answer = answers.items.first().map_or(RmReply::Number(None), |answer| match asked.choices.reply {
-        ReplyForm::Number => RmReply::Number(answer.reward),
-        ReplyForm::Dict => dict(answer, numbers(answer, &answers.sources)),
-    });
+    let answer =
+        answers.items.first().map_or(RmReply::Number(None), |answer| match asked.choices.reply {
+            ReplyForm::Number => RmReply::Number(answer.reward),
+            ReplyForm::Dict => dict(answer, numbers(answer, &answers.sources)),
+        });
     Ok(answers.reply(answer))
 }
 

@@ -31,7 +31,8 @@ impl SourceName {
 
     /// What it adds to the turn's reward, before clips and gates.
     pub(crate) fn contribution(&self, turn: &TurnResult, fusion: &FusionConfig) -> f64 {
-        let (value, bound, weights) = (self.value(turn).unwrap_or(0.0), fusion.bound.get(), &fusion.weights);
+        let (value, bound, weights) =
+            (self.value(turn).unwrap_or(0.0), fusion.bound.get(), &fusion.weights);
         let summed = match fusion.method {
             FusionMethod::Gated => fusion.inner == InnerMethod::WeightedSum,
             method => method == FusionMethod::WeightedSum,

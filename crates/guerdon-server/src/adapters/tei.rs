@@ -98,9 +98,13 @@ enum PredictReply {
     (status = "4XX", description = "The request as a whole is wrong.", body = Problem, content_type = "application/problem+json"),
     (status = 503, description = "Overloaded, or a text has no reward; see `on_failure`.", body = Problem, content_type = "application/problem+json"),
 ))]
-async fn predict(asked: Asked, JsonBody(request): JsonBody<PredictRequest>) -> Result<Response, ApiError> {
+async fn predict(
+    asked: Asked,
+    JsonBody(request): JsonBody<PredictRequest>,
+) -> Result<Response, ApiError> {
     let PredictRequest { inputs, raw_scores, parameters } = request;
-    let function = parameters.as_ref().and_then(|parameters| parameters.function_to_apply.as_deref());
+    let function =
+        parameters.as_ref().and_then(|parameters| parameters.function_to_apply.as_deref());
     let raw = raw_scores || function == Some("none");
     let (inputs, batch) = match inputs {
         PredictInputs::Text(text) => (vec![PredictInput::Text([text])], false),
@@ -110,15 +114,17 @@ async fn predict(asked: Asked, JsonBody(request): JsonBody<PredictRequest>) -> R
     let item = |input: &PredictInput| {
         let dialogue = match input {
             PredictInput::Text([text]) => whole(text, asked.choices.thoughts),
-            PredictInput::Pair([prompt, response]) => continued(prompt, response, asked.choices.thoughts),
+            PredictInput::Pair([prompt, response]) => {
+                continued(prompt, response, asked.choices.thoughts)
+            }
         };
         Item::text(dialogue, Context::new())
     };
     let answers = asked.answers(&PROTOCOL, inputs.iter().map(item).collect()).await?;
-    let predictions = answers
-        .rewards()
-        .into_iter()
-        .map(|reward| Prediction { score: if raw { reward } else { reward.map(sigmoid) }, label: LABEL });
+    let predictions = answers.rewards().into_iter().map(|reward| Prediction {
+        score: if raw { reward } else { reward.map(sigmoid) },
+        label: LABEL,
+    });
     let reply = if batch || parameters.is_some() {
         PredictReply::Batch(predictions.map(|prediction| [prediction]).collect())
     } else {

@@ -117,7 +117,12 @@ pub(super) fn numbered<T>(
 ) -> Vec<T> {
     let activate = use_activation.unwrap_or(true);
     let number = |reward: Option<f64>| if activate { reward.map(sigmoid) } else { reward };
-    answers.rewards().into_iter().enumerate().map(|(index, reward)| one(index, number(reward))).collect()
+    answers
+        .rewards()
+        .into_iter()
+        .enumerate()
+        .map(|(index, reward)| one(index, number(reward)))
+        .collect()
 }
 
 /// Scores texts as vLLM pools them: each vector is one reward.
@@ -151,7 +156,8 @@ pub(super) fn classified(
     answers: &Answers,
     id: &RequestId,
 ) -> Listed<Classified> {
-    let classified = |index, number| Classified { index, label: LABEL, probs: [number], num_classes: 1 };
+    let classified =
+        |index, number| Classified { index, label: LABEL, probs: [number], num_classes: 1 };
     let data = numbered(answers, request.use_activation, classified);
     Listed::new(format!("classify-{id}"), request.model, answers, data)
 }

@@ -65,14 +65,19 @@ async fn score(
     let PairsRequest { model, queries, documents, use_activation } = request;
     let items = pairs(&queries.list(), &documents.list(), &asked.choices)?;
     let answers = asked.answers(&PROTOCOL, items).await?;
-    let data = numbered(&answers, use_activation, |index, score| PairScore { index, object: "score", score });
+    let data = numbered(&answers, use_activation, |index, score| PairScore {
+        index,
+        object: "score",
+        score,
+    });
     Ok(answers.reply(Listed::new(format!("score-{id}"), model, &answers, data)))
 }
 
 /// The dialogue of each pair; one prompt goes with every reply.
 fn pairs(prompts: &[String], replies: &[String], choices: &Choices) -> Result<Vec<Item>, Invalid> {
     if prompts.len() != 1 && prompts.len() != replies.len() {
-        let detail = format!("{} queries do not go with {} documents", prompts.len(), replies.len());
+        let detail =
+            format!("{} queries do not go with {} documents", prompts.len(), replies.len());
         return Err(Invalid::new(ProblemCode::InvalidRequest, "/documents", detail)
             .hint("send one query, or one for each document"));
     }

@@ -16,7 +16,10 @@ pub struct ProcessEnvironment;
 
 impl Environment for ProcessEnvironment {
     fn var(&self, name: &str) -> Option<String> {
-        #[expect(clippy::disallowed_methods, reason = "this is the one file that reads the environment")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this is the one file that reads the environment"
+        )]
         std::env::var(name).ok().filter(|value| !value.is_empty())
     }
 

@@ -78,8 +78,11 @@ impl ConfigSource {
     /// The folder that paths in the configuration are relative to.
     #[must_use]
     pub fn root(&self) -> PathBuf {
-        let parent =
-            self.file.as_deref().and_then(Path::parent).filter(|parent| !parent.as_os_str().is_empty());
+        let parent = self
+            .file
+            .as_deref()
+            .and_then(Path::parent)
+            .filter(|parent| !parent.as_os_str().is_empty());
         parent.map_or_else(|| PathBuf::from("."), Path::to_owned)
     }
 
@@ -96,8 +99,9 @@ impl ConfigSource {
                     .map_err(|cause| ConfigError::Read { path: path.clone(), cause })?;
                 let origin = path.display().to_string();
                 // Typed straight from the text: only there does an error know its line.
-                toml::from_str::<Config>(&text)
-                    .map_err(|error| invalid(&origin, error.to_string().trim_end(), error.message()))?;
+                toml::from_str::<Config>(&text).map_err(|error| {
+                    invalid(&origin, error.to_string().trim_end(), error.message())
+                })?;
                 toml::from_str(&text)
                     .map_err(|error| invalid(&origin, &error.to_string(), error.message()))?
             }
@@ -175,7 +179,8 @@ fn set(table: &mut Table, layer: &Layer, value: Value) -> Result<(), ConfigError
     for segment in parents {
         let entry = place.entry(segment.clone()).or_insert_with(|| Value::Table(Table::new()));
         let Value::Table(inner) = entry else {
-            let detail = format!("`{}` goes below `{segment}`, which is no section", layer.key.join("."));
+            let detail =
+                format!("`{}` goes below `{segment}`, which is no section", layer.key.join("."));
             return Err(ConfigError::Invalid { origin: layer.origin.clone(), detail, hint: None });
         };
         place = inner;
@@ -185,7 +190,11 @@ fn set(table: &mut Table, layer: &Layer, value: Value) -> Result<(), ConfigError
 }
 
 fn invalid(origin: &str, detail: &str, message: &str) -> ConfigError {
-    ConfigError::Invalid { origin: origin.into(), detail: detail.into(), hint: nearest_key(message) }
+    ConfigError::Invalid {
+        origin: origin.into(),
+        detail: detail.into(),
+        hint: nearest_key(message),
+    }
 }
 
 /// The key that was meant, from serde's "unknown field `lisen`, expected one of `listen`, `drain`".
@@ -195,8 +204,9 @@ pub(crate) fn nearest_key(message: &str) -> Option<String> {
         return None;
     }
     let unknown = quoted.next()?;
-    let nearest = quoted
-        .max_by(|a, b| strsim::jaro_winkler(unknown, a).total_cmp(&strsim::jaro_winkler(unknown, b)))?;
+    let nearest = quoted.max_by(|a, b| {
+        strsim::jaro_winkler(unknown, a).total_cmp(&strsim::jaro_winkler(unknown, b))
+    })?;
     (strsim::jaro_winkler(unknown, nearest) > 0.75).then(|| format!("did you mean `{nearest}`?"))
 }
 
@@ -234,7 +244,8 @@ mod tests {
 
     #[test]
     fn a_misspelt_key_is_answered_with_its_line_and_the_nearest_key() {
-        let (source, _file) = source("[server]\nlisten = \"127.0.0.1:1\"\ndrian = \"1s\"\n", &[], Vec::new());
+        let (source, _file) =
+            source("[server]\nlisten = \"127.0.0.1:1\"\ndrian = \"1s\"\n", &[], Vec::new());
         let error = source.load().unwrap_err().to_string();
         assert!(error.contains("line 3"), "{error}");
         assert!(error.contains("did you mean `drain`?"), "{error}");
@@ -250,7 +261,10 @@ mod tests {
 
     #[test]
     fn a_section_may_come_from_several_variables_and_a_name_may_look_like_a_number() {
-        let env = [("GUERDON__JUDGES__X__MODEL", "4"), ("GUERDON__JUDGES__X__URL", "http://127.0.0.1:1/v1")];
+        let env = [
+            ("GUERDON__JUDGES__X__MODEL", "4"),
+            ("GUERDON__JUDGES__X__URL", "http://127.0.0.1:1/v1"),
+        ];
         let (complete, _file) = source("", &env, Vec::new());
         assert_eq!(complete.load().unwrap().judges["x"].model, "4");
         let (incomplete, _file) = source("", &env[..1], Vec::new());

@@ -256,7 +256,8 @@ impl CalibrationConfig {
     /// # Errors
     /// The key that is stated in neither place.
     pub fn resolve(self, measured: Option<(Finite, Finite)>) -> Result<Calibration, &'static str> {
-        let stated = |own: Option<Finite>, measured: Option<Finite>, key| own.or(measured).ok_or(key);
+        let stated =
+            |own: Option<Finite>, measured: Option<Finite>, key| own.or(measured).ok_or(key);
         let mean = |own| stated(own, measured.map(|(mean, _)| mean), "calibration.mean");
         Ok(match self {
             Self::Raw => Calibration::Raw,

@@ -78,7 +78,11 @@ impl JudgeMetrics {
         };
         let Self { calls, call_seconds, wait_seconds, tokens, cost, probes, alarm, .. } = &metrics;
         let Self { mean_points, length_correlation, clipped, unjudged, .. } = &metrics;
-        registry.register("judge_calls", "Judge questions, by outcome; `cached` cost nothing", calls.clone());
+        registry.register(
+            "judge_calls",
+            "Judge questions, by outcome; `cached` cost nothing",
+            calls.clone(),
+        );
         registry.register_with_unit(
             "judge_call_duration",
             "Time of one call to a judge endpoint",
@@ -92,7 +96,11 @@ impl JudgeMetrics {
             wait_seconds.clone(),
         );
         registry.register("judge_tokens", "Tokens that judge endpoints counted", tokens.clone());
-        registry.register("judge_cost", "What judge calls cost, in the currency of the prices", cost.clone());
+        registry.register(
+            "judge_cost",
+            "What judge calls cost, in the currency of the prices",
+            cost.clone(),
+        );
         registry.register(
             "judge_probes",
             "Questions whose answer is known, by what came of them",
@@ -134,7 +142,9 @@ impl JudgeMetrics {
     /// One attempt.
     pub(crate) fn call(&self, judge: &str, event: &CallEvent) {
         let named = || JudgeLabels { judge: judge.to_owned() };
-        self.calls.get_or_create(&CallLabels { judge: judge.to_owned(), outcome: event.outcome }).inc();
+        self.calls
+            .get_or_create(&CallLabels { judge: judge.to_owned(), outcome: event.outcome })
+            .inc();
         let observe = |family: &Seconds, took: Duration| {
             family.get_or_create(&named()).observe(took.as_secs_f64());
         };
@@ -157,9 +167,13 @@ impl JudgeMetrics {
                 Some(false) => "failed",
                 None => "unanswered",
             };
-            self.probes.get_or_create(&ProbeLabels { profile: profile.to_owned(), kind, outcome }).inc();
+            self.probes
+                .get_or_create(&ProbeLabels { profile: profile.to_owned(), kind, outcome })
+                .inc();
         }
-        self.alarm.get_or_create(&ProfileLabels { profile: profile.to_owned() }).set(i64::from(alarm));
+        self.alarm
+            .get_or_create(&ProfileLabels { profile: profile.to_owned() })
+            .set(i64::from(alarm));
     }
 
     /// What the points looked like since the last look.

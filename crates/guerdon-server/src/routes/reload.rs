@@ -80,6 +80,7 @@ async fn promote(State(app): State<App>) -> Result<Json<Reloaded>, ApiError> {
     let engine = std::sync::Arc::clone(&app.engine);
     let done = tokio::task::spawn_blocking(move || engine.promote()).await;
     let done = done.map_err(|_| ApiError::new(ProblemCode::Internal, "the promotion failed"))?;
-    let generation = done.map_err(|nothing| ApiError::new(ProblemCode::ReloadFailed, nothing.to_string()))?;
+    let generation =
+        done.map_err(|nothing| ApiError::new(ProblemCode::ReloadFailed, nothing.to_string()))?;
     Ok(Json(Reloaded { generation }))
 }

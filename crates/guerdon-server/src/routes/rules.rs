@@ -35,7 +35,8 @@ async fn list(State(app): State<App>) -> Json<Listed> {
     let packs = |profile: &crate::live::Profile| {
         profile.packs.as_ref().map(|packs| packs.summaries()).unwrap_or_default()
     };
-    let profiles = live.profiles.iter().map(|(name, profile)| (name.clone(), packs(profile))).collect();
+    let profiles =
+        live.profiles.iter().map(|(name, profile)| (name.clone(), packs(profile))).collect();
     Json(Listed { generation: live.generation, profiles })
 }
 

@@ -7,8 +7,8 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use futures_util::{Stream, StreamExt as _, stream};
 use guerdon_types::{
-    Problem, ProblemCode, RequestId, ScoreRequest, ScoreResponse, StreamLine, StreamSummary, StreamedResult,
-    Usage,
+    Problem, ProblemCode, RequestId, ScoreRequest, ScoreResponse, StreamLine, StreamSummary,
+    StreamedResult, Usage,
 };
 use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_TYPE};
@@ -50,8 +50,10 @@ async fn score(
     JsonBody(request): JsonBody<ScoreRequest>,
 ) -> Result<Response, ApiError> {
     let batch = open(&app, caller, request)?;
-    let streamed =
-        headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).is_some_and(|a| a.contains(NDJSON));
+    let streamed = headers
+        .get(ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .is_some_and(|a| a.contains(NDJSON));
     if streamed {
         let body = Body::from_stream(lines(request_id, batch, permit));
         return Ok(([(CONTENT_TYPE, NDJSON)], body).into_response());
@@ -66,7 +68,8 @@ pub(crate) fn open(app: &App, caller: Caller, request: ScoreRequest) -> Result<B
     let batch = app.engine.open(request)?.for_client(caller.0);
     match batch.full_for() {
         Some(wait) if !batch.is_empty() => {
-            Err(ApiError::new(ProblemCode::Overloaded, "a source's queue is full").retry_after(wait))
+            Err(ApiError::new(ProblemCode::Overloaded, "a source's queue is full")
+                .retry_after(wait))
         }
         _ => Ok(batch),
     }
@@ -83,8 +86,12 @@ fn lines(
         summary: Option<StreamSummary>,
         _permit: OwnedSemaphorePermit,
     }
-    let summary =
-        StreamSummary { request_id, results: 0, versions: batch.versions().clone(), usage: Usage::default() };
+    let summary = StreamSummary {
+        request_id,
+        results: 0,
+        versions: batch.versions().clone(),
+        usage: Usage::default(),
+    };
     let state = State { results: Box::pin(batch.run()), summary: Some(summary), _permit: permit };
     stream::unfold(state, async |mut state| {
         let summary = state.summary.as_mut()?;
@@ -92,7 +99,10 @@ fn lines(
             Some(scored) => {
                 summary.results += 1;
                 summary.usage.add(&scored.usage);
-                StreamLine::Result(Box::new(StreamedResult { index: scored.index, result: scored.result }))
+                StreamLine::Result(Box::new(StreamedResult {
+                    index: scored.index,
+                    result: scored.result,
+                }))
             }
             None => StreamLine::Summary(Box::new(state.summary.take()?)),
         };

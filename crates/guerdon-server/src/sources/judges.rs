@@ -4,7 +4,9 @@
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
 
-use guerdon_judge::{CallEvent, Endpoint, EndpointConfig, JudgeSource, KeyPlace, Prompts, Services};
+use guerdon_judge::{
+    CallEvent, Endpoint, EndpointConfig, JudgeSource, KeyPlace, Prompts, Services,
+};
 use secrecy::ExposeSecret as _;
 use sha2::Digest as _;
 
@@ -38,7 +40,9 @@ impl Loader {
             return Err(invalid(format!("judge `{judge}` has no `prompts` to ask")));
         }
         if judging.probe_every.is_some_and(|every| every.is_zero()) {
-            return Err(invalid("`judging.probe_every` is 0; leave it out for no probes".to_owned()));
+            return Err(invalid(
+                "`judging.probe_every` is 0; leave it out for no probes".to_owned(),
+            ));
         }
         let first = self.endpoint(judge, config, root, gathered)?;
         let mut panel = Vec::new();
@@ -70,13 +74,15 @@ impl Loader {
             let place = Place { what: &what, env: place.env, file: place.file };
             let secret = resolve(place, root, self.source.environment.as_ref())?;
             // A rotated key is a new endpoint: the hash is enough to see that it changed, and says nothing of the key.
-            hashes.push(secret.map(|secret| sha2::Sha256::digest(secret.expose_secret().as_bytes())));
+            hashes
+                .push(secret.map(|secret| sha2::Sha256::digest(secret.expose_secret().as_bytes())));
         }
         let key = format!("{name}\n{named:?}\n{hashes:?}");
         if let Some(endpoint) = gathered.kept.endpoints.get(&key) {
             return Ok(Arc::clone(endpoint));
         }
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).endpoints.get(&key).cloned();
+        let kept =
+            self.kept.lock().unwrap_or_else(PoisonError::into_inner).endpoints.get(&key).cloned();
         let endpoint = match kept {
             Some(endpoint) => endpoint,
             None => Endpoint::build(named.clone(), &self.services(name, root))

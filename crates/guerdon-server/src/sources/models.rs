@@ -35,7 +35,8 @@ impl Loader {
         if let Some(model) = gathered.kept.models.get(&key) {
             return Ok(Arc::clone(model));
         }
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).models.get(&key).cloned();
+        let kept =
+            self.kept.lock().unwrap_or_else(PoisonError::into_inner).models.get(&key).cloned();
         let model = match kept {
             Some(model) => model,
             None => {

@@ -90,13 +90,17 @@ impl Adam {
             .iter()
             .map(|(name, var)| {
                 let gradient = gradients.get(var.as_tensor());
-                Ok((name, (var, gradient.with_context(|| format!("no gradient reached `{name}`"))?)))
+                Ok((
+                    name,
+                    (var, gradient.with_context(|| format!("no gradient reached `{name}`"))?),
+                ))
             })
             .collect::<anyhow::Result<_>>()?;
         let mut square = 0.0;
         for (_, gradient) in found.values() {
-            square +=
-                f64::from(gradient.sqr()?.sum_all()?.to_dtype(candle_core::DType::F32)?.to_scalar::<f32>()?);
+            square += f64::from(
+                gradient.sqr()?.sum_all()?.to_dtype(candle_core::DType::F32)?.to_scalar::<f32>()?,
+            );
         }
         let norm = square.sqrt();
         ensure!(norm.is_finite(), "the gradient is not finite; lower the learning rate");

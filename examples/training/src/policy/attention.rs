@@ -14,7 +14,8 @@ impl Rotary {
         #[expect(clippy::cast_precision_loss, reason = "positions and widths are small")]
         let angles: Vec<f64> = (0..positions)
             .flat_map(|at| {
-                (0..width / 2).map(move |pair| at as f64 / theta.powf(2.0 * pair as f64 / width as f64))
+                (0..width / 2)
+                    .map(move |pair| at as f64 / theta.powf(2.0 * pair as f64 / width as f64))
             })
             .collect();
         let angles = Tensor::from_vec(angles, (positions, width / 2), &Device::Cpu)?;
@@ -58,8 +59,9 @@ pub(crate) fn attend(
     let (rows, len, wide) = q.dims3()?;
     let [query_heads, key_heads] = heads;
     let width = wide / query_heads;
-    let split =
-        |x: &Tensor, heads: usize| x.reshape((rows, len, heads, width))?.transpose(1, 2)?.contiguous();
+    let split = |x: &Tensor, heads: usize| {
+        x.reshape((rows, len, heads, width))?.transpose(1, 2)?.contiguous()
+    };
     let from = memory.as_ref().map_or(0, |memory| memory.len());
     let q = rotary.turn(&split(q, query_heads)?, from)?;
     let (k, v) = (rotary.turn(&split(k, key_heads)?, from)?, split(v, key_heads)?);
@@ -80,7 +82,12 @@ fn shared(heads: &Tensor, times: usize) -> Result<Tensor> {
         return Ok(heads.clone());
     }
     let (rows, count, len, width) = heads.dims4()?;
-    heads.unsqueeze(2)?.expand((rows, count, times, len, width))?.reshape((rows, count * times, len, width))
+    heads.unsqueeze(2)?.expand((rows, count, times, len, width))?.reshape((
+        rows,
+        count * times,
+        len,
+        width,
+    ))
 }
 
 /// Added to scores: 0 where a query may look, a large negative number where the key lies ahead or is padding. `valid` is
@@ -91,7 +98,8 @@ pub(crate) fn mask(valid: &[Vec<bool>], len: usize, dtype: DType) -> Result<Tens
     for row in valid {
         for query in all - len..all {
             // Not minus infinity: a row of nothing else, as padding has, would be NaN.
-            numbers.extend((0..all).map(|key| if key <= query && row[key] { 0.0_f32 } else { -1e9 }));
+            numbers
+                .extend((0..all).map(|key| if key <= query && row[key] { 0.0_f32 } else { -1e9 }));
         }
     }
     Tensor::from_vec(numbers, (valid.len(), 1, len, all), &Device::Cpu)?.to_dtype(dtype)

@@ -87,7 +87,12 @@ impl PolicyConfig {
         let mut weights = Weights::default();
         for layer in 0..self.layers {
             for (name, outputs) in [("q", self.width), ("v", self.keys())] {
-                weights.draw(format!("{layer}.{name}.down"), &[rank, self.width], scale(self.width), rng)?;
+                weights.draw(
+                    format!("{layer}.{name}.down"),
+                    &[rank, self.width],
+                    scale(self.width),
+                    rng,
+                )?;
                 weights.fill(format!("{layer}.{name}.up"), &[outputs, rank], 0.0)?;
             }
         }
@@ -159,7 +164,11 @@ impl Dialogues {
             ids.extend_from_slice(before);
             ids.extend_from_slice(reply);
             ids.extend(std::iter::repeat_n(pad, gaps[1]));
-            valid.push((0..prompt + width).map(|at| (gaps[0]..prompt + reply.len()).contains(&at)).collect());
+            valid.push(
+                (0..prompt + width)
+                    .map(|at| (gaps[0]..prompt + reply.len()).contains(&at))
+                    .collect(),
+            );
         }
         let ids = Tensor::from_vec(ids, (prompts.len(), prompt + width), &Device::Cpu)?;
         Ok(Self { ids, valid, prompt, lens: replies.iter().map(|reply| reply.len()).collect() })
@@ -206,8 +215,10 @@ impl Policy {
         };
         let mut blocks = Vec::with_capacity(config.layers);
         for layer in 0..config.layers {
-            let (vector, matrix) =
-                (|name| vector(&format!("{layer}.{name}")), |name| matrix(&format!("{layer}.{name}")));
+            let (vector, matrix) = (
+                |name| vector(&format!("{layer}.{name}")),
+                |name| matrix(&format!("{layer}.{name}")),
+            );
             blocks.push(Block {
                 attention_norm: vector("attention.norm")?,
                 feed_norm: vector("feed.norm")?,
@@ -216,7 +227,8 @@ impl Policy {
             });
         }
         let (embed, norm) = (matrix("embed")?, vector("norm")?);
-        let rotary = Rotary::new(config.positions, config.width / config.heads, config.theta, norm.dtype())?;
+        let rotary =
+            Rotary::new(config.positions, config.width / config.heads, config.theta, norm.dtype())?;
         let critic = [matrix("critic.hidden")?, matrix("critic.out")?];
         Ok(Self { config, embed, blocks, norm, critic, rotary })
     }
@@ -262,8 +274,11 @@ impl Policy {
         memory: Option<&mut [Memory]>,
     ) -> Result<Tensor> {
         let (rows, len) = ids.dims2()?;
-        let mut x =
-            self.embed.weight().embedding(&ids.flatten_all()?)?.reshape((rows, len, self.config.width))?;
+        let mut x = self.embed.weight().embedding(&ids.flatten_all()?)?.reshape((
+            rows,
+            len,
+            self.config.width,
+        ))?;
         let mut memory = memory.map(|memory| memory.iter_mut());
         for block in &self.blocks {
             let remembered = memory.as_mut().and_then(Iterator::next);

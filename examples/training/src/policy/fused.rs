@@ -69,7 +69,10 @@ trait Fused: Send + Sync {
 struct Op<F>(F);
 
 impl<F: Fused> Op<F> {
-    fn back<T: Real>(&self, [x, y, z, dz]: [&Tensor; 4]) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    fn back<T: Real>(
+        &self,
+        [x, y, z, dz]: [&Tensor; 4],
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let numbers = |tensor: &Tensor| tensor.flatten_all()?.to_vec1::<T>();
         let (dx, dy) = self.0.backward([&numbers(x)?, &numbers(y)?], &numbers(z)?, &numbers(dz)?);
         let dx = Tensor::from_vec(dx, x.shape(), x.device())?;
@@ -90,7 +93,8 @@ impl<F: Fused> CustomOp2 for Op<F> {
         y: &CpuStorage,
         y_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let (Some((x0, x1)), Some((y0, y1))) = (x_layout.contiguous_offsets(), y_layout.contiguous_offsets())
+        let (Some((x0, x1)), Some((y0, y1))) =
+            (x_layout.contiguous_offsets(), y_layout.contiguous_offsets())
         else {
             bail!("{} of a strided tensor", F::NAME)
         };
@@ -103,7 +107,12 @@ impl<F: Fused> CustomOp2 for Op<F> {
             (CpuStorage::F64(x), CpuStorage::F64(y)) => {
                 Ok((CpuStorage::F64(self.0.forward(&x[x0..x1], &y[y0..y1])), shape))
             }
-            _ => bail!("{} of something else than two {:?} or two {:?}", F::NAME, DType::F32, DType::F64),
+            _ => bail!(
+                "{} of something else than two {:?} or two {:?}",
+                F::NAME,
+                DType::F32,
+                DType::F64
+            ),
         }
     }
 
@@ -192,7 +201,12 @@ impl Fused for RmsNorm {
         out
     }
 
-    fn backward<T: Real>(&self, [x, weight]: [&[T]; 2], _: &[T], dz: &[T]) -> (Vec<T>, Option<Vec<T>>) {
+    fn backward<T: Real>(
+        &self,
+        [x, weight]: [&[T]; 2],
+        _: &[T],
+        dz: &[T],
+    ) -> (Vec<T>, Option<Vec<T>>) {
         let width = weight.len();
         let (mut dx, mut dweight) = (dz.to_vec(), vec![T::zero(); width]);
         for (dx, x) in dx.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
@@ -217,7 +231,12 @@ impl Fused for SwiGlu {
         gate.iter().zip(up).map(|(g, u)| *g * sigmoid(*g) * *u).collect()
     }
 
-    fn backward<T: Real>(&self, [gate, up]: [&[T]; 2], _: &[T], dz: &[T]) -> (Vec<T>, Option<Vec<T>>) {
+    fn backward<T: Real>(
+        &self,
+        [gate, up]: [&[T]; 2],
+        _: &[T],
+        dz: &[T],
+    ) -> (Vec<T>, Option<Vec<T>>) {
         let (mut dgate, mut dup) = (dz.to_vec(), dz.to_vec());
         for ((dg, du), (g, u)) in dgate.iter_mut().zip(&mut dup).zip(gate.iter().zip(up)) {
             let open = sigmoid(*g);
@@ -236,7 +255,9 @@ impl Rotate {
     fn turn<T: Real>(&self, x: &[T], angles: &[T], way: T) -> Vec<T> {
         let half = self.width / 2;
         let mut out = x.to_vec();
-        for (row, angles) in out.chunks_exact_mut(self.width).zip(angles.chunks_exact(self.width).cycle()) {
+        for (row, angles) in
+            out.chunks_exact_mut(self.width).zip(angles.chunks_exact(self.width).cycle())
+        {
             let (a, b) = row.split_at_mut(half);
             let (cos, sin) = angles.split_at(half);
             for ((a, b), (cos, sin)) in a.iter_mut().zip(b).zip(cos.iter().zip(sin)) {
@@ -255,7 +276,12 @@ impl Fused for Rotate {
         self.turn(x, angles, T::one())
     }
 
-    fn backward<T: Real>(&self, [_, angles]: [&[T]; 2], _: &[T], dz: &[T]) -> (Vec<T>, Option<Vec<T>>) {
+    fn backward<T: Real>(
+        &self,
+        [_, angles]: [&[T]; 2],
+        _: &[T],
+        dz: &[T],
+    ) -> (Vec<T>, Option<Vec<T>>) {
         (self.turn(dz, angles, T::from_f64(-1.0)), None)
     }
 }
@@ -290,13 +316,20 @@ impl Fused for LogProbs {
         logits.chunks_exact(self.width).zip(targets).map(one).collect()
     }
 
-    fn backward<T: Real>(&self, [logits, targets]: [&[T]; 2], z: &[T], dz: &[T]) -> (Vec<T>, Option<Vec<T>>) {
+    fn backward<T: Real>(
+        &self,
+        [logits, targets]: [&[T]; 2],
+        z: &[T],
+        dz: &[T],
+    ) -> (Vec<T>, Option<Vec<T>>) {
         let mut dx = vec![T::zero(); logits.len()];
         let rows = dx.chunks_exact_mut(self.width).zip(logits.chunks_exact(self.width));
         for ((dx, row), ((target, logp), slope)) in rows.zip(targets.iter().zip(z).zip(dz)) {
             let Some(at) = place(*target).filter(|_| *slope != T::zero()) else { continue };
             let total = row[at] - *logp; // the logarithm of the sum of exponentials
-            dx.iter_mut().zip(row).for_each(|(dx, x)| *dx = T::zero() - *slope * (*x - total).exp());
+            dx.iter_mut()
+                .zip(row)
+                .for_each(|(dx, x)| *dx = T::zero() - *slope * (*x - total).exp());
             dx[at] += *slope;
         }
         (dx, None)

@@ -52,13 +52,21 @@ impl Gguf {
             let whole = |key: &str| -> anyhow::Result<usize> {
                 Ok(content.metadata.get(key).context(key.to_owned())?.to_u32()? as usize)
             };
-            let real = |key: &str| anyhow::Ok(content.metadata.get(key).context(key.to_owned())?.to_f32()?);
+            let real = |key: &str| {
+                anyhow::Ok(content.metadata.get(key).context(key.to_owned())?.to_f32()?)
+            };
             let list = |key: &str| -> anyhow::Result<Vec<String>> {
                 let values = content.metadata.get(key).context(key.to_owned())?.to_vec()?;
                 values.iter().map(|value: &Value| Ok(value.to_string()?.clone())).collect()
             };
-            ensure!(text("general.architecture")? == "llama", "only the architecture `llama` is known");
-            ensure!(!content.tensor_infos.contains_key("output.weight"), "an untied output is not supported");
+            ensure!(
+                text("general.architecture")? == "llama",
+                "only the architecture `llama` is known"
+            );
+            ensure!(
+                !content.tensor_infos.contains_key("output.weight"),
+                "an untied output is not supported"
+            );
             let vocabulary = list("tokenizer.ggml.tokens")?;
             let config = PolicyConfig {
                 vocabulary: vocabulary.len(),

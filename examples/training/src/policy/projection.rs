@@ -86,7 +86,11 @@ impl CustomOp1 for Frozen {
                 let y = product(Tensor::from_slice(&x[from..to], shape, &Device::Cpu)?)?;
                 Ok((CpuStorage::F64(y.flatten_all()?.to_vec1()?), y.shape().clone()))
             }
-            _ => bail!("a frozen projection of something else than {:?} and {:?}", DType::F32, DType::F64),
+            _ => bail!(
+                "a frozen projection of something else than {:?} and {:?}",
+                DType::F32,
+                DType::F64
+            ),
         }
     }
 

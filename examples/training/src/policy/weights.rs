@@ -34,7 +34,12 @@ impl Weights {
     ///
     /// # Errors
     /// What candle refuses.
-    pub fn fill(&mut self, name: impl Into<String>, shape: &[usize], value: f32) -> candle_core::Result<()> {
+    pub fn fill(
+        &mut self,
+        name: impl Into<String>,
+        shape: &[usize],
+        value: f32,
+    ) -> candle_core::Result<()> {
         self.add(name, &Tensor::full(value, shape, &Device::Cpu)?)
     }
 

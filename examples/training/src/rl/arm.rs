@@ -6,7 +6,9 @@ use guerdon_client::{Finite, FusionMethod, FusionPatch, Weights};
 use serde::{Deserialize, Serialize};
 
 /// A way to train. All share policy, data and budget.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize, Deserialize,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Arm {
     /// REPO: the reward model modulated by judge and rules; actor and critic.
@@ -23,7 +25,8 @@ pub enum Arm {
 
 impl Arm {
     /// Every arm, REPO first.
-    pub const ALL: [Self; 5] = [Self::Repo, Self::GrpoRm, Self::PpoRm, Self::WeightedSum, Self::Gated];
+    pub const ALL: [Self; 5] =
+        [Self::Repo, Self::GrpoRm, Self::PpoRm, Self::WeightedSum, Self::Gated];
 
     /// Its name in files and flags.
     #[must_use]
@@ -47,13 +50,19 @@ impl Arm {
     /// their opinions are still told, and drawn, but not learned from.
     #[must_use]
     pub fn fusion(self) -> FusionPatch {
-        let weights =
-            |others: Finite| Weights { rm: Finite::ONE, judge: others, rules: others, other: others };
+        let weights = |others: Finite| Weights {
+            rm: Finite::ONE,
+            judge: others,
+            rules: others,
+            other: others,
+        };
         let (method, weights) = match self {
             Self::Repo => (FusionMethod::Repo, None),
             Self::Gated => (FusionMethod::Gated, None),
             Self::WeightedSum => (FusionMethod::WeightedSum, Some(weights(Finite::ONE))),
-            Self::GrpoRm | Self::PpoRm => (FusionMethod::WeightedSum, Some(weights(Finite::from(0)))),
+            Self::GrpoRm | Self::PpoRm => {
+                (FusionMethod::WeightedSum, Some(weights(Finite::from(0))))
+            }
         };
         FusionPatch { method: Some(method), weights, ..FusionPatch::default() }
     }

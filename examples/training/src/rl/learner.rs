@@ -53,7 +53,12 @@ impl Learner {
     ///
     /// # Errors
     /// Settings or weights that do not fit.
-    pub fn new(base: &Base, weights: Weights, adam: Adam, repo: RepoConfig) -> anyhow::Result<Self> {
+    pub fn new(
+        base: &Base,
+        weights: Weights,
+        adam: Adam,
+        repo: RepoConfig,
+    ) -> anyhow::Result<Self> {
         Ok(Self {
             policy: Policy::new(base.config, &weights, &base.trunk)?,
             weights,

@@ -166,8 +166,9 @@ async fn step(
     client: &Client,
 ) -> anyhow::Result<(Row, Option<String>)> {
     state.done += 1;
-    let mut rng =
-        StdRng::seed_from_u64(settings.seed.wrapping_mul(1_000_003).wrapping_add(state.done as u64));
+    let mut rng = StdRng::seed_from_u64(
+        settings.seed.wrapping_mul(1_000_003).wrapping_add(state.done as u64),
+    );
     let mut row = Row::new(state.done);
     let started = Instant::now();
     let scenes: Vec<Scene> = (0..settings.prompts)
@@ -178,7 +179,8 @@ async fn step(
     row.set("seconds/sample", started.elapsed().as_secs_f64());
 
     let started = Instant::now();
-    let rollouts = scenes.iter().zip(&sampled).map(|(scene, sample)| scene.rollout(&sample.text)).collect();
+    let rollouts =
+        scenes.iter().zip(&sampled).map(|(scene, sample)| scene.rollout(&sample.text)).collect();
     let scores = score(client, rollouts, settings.arm.fusion()).await?;
     row.set("seconds/score", started.elapsed().as_secs_f64());
 
@@ -199,11 +201,18 @@ async fn step(
 
 /// Held-out prompts: other prices, other words of the partner. The same ones, and the same random numbers, at every look.
 /// Returns the first reply, for people.
-async fn look(state: &State, settings: &Settings, client: &Client, row: &mut Row) -> anyhow::Result<String> {
+async fn look(
+    state: &State,
+    settings: &Settings,
+    client: &Client,
+    row: &mut Row,
+) -> anyhow::Result<String> {
     let mut rng = StdRng::seed_from_u64(0x4E1D);
-    let scenes: Vec<Scene> = (0..settings.held_out).map(|_| Scene::draw(&mut rng, Split::HeldOut)).collect();
+    let scenes: Vec<Scene> =
+        (0..settings.held_out).map(|_| Scene::draw(&mut rng, Split::HeldOut)).collect();
     let sampled = respond(&state.learner.policy, &state.tokens, &scenes, settings, &mut rng)?;
-    let rollouts = scenes.iter().zip(&sampled).map(|(scene, sample)| scene.rollout(&sample.text)).collect();
+    let rollouts =
+        scenes.iter().zip(&sampled).map(|(scene, sample)| scene.rollout(&sample.text)).collect();
     let scores = score(client, rollouts, settings.arm.fusion()).await?;
     progress::told(row, "held_out", &sampled, &scores);
     Ok(progress::example(&scenes, &sampled))

@@ -22,9 +22,15 @@ pub(super) fn told(row: &mut Row, set: &str, sampled: &[Sampled], scores: &[Scor
         row.mean(format!("{set}/{name}"), scores.iter().filter_map(of));
     }
     let ruled = || scores.iter().filter(|score| score.rules.is_some());
-    row.mean(format!("{set}/rule_failures"), ruled().map(|score| f64::from(u8::from(score.failed))));
+    row.mean(
+        format!("{set}/rule_failures"),
+        ruled().map(|score| f64::from(u8::from(score.failed))),
+    );
     row.mean(format!("{set}/tokens"), sampled.iter().map(|sample| sample.reply.ids.len() as f64));
-    row.mean(format!("{set}/ended"), sampled.iter().map(|sample| f64::from(u8::from(sample.reply.ended))));
+    row.mean(
+        format!("{set}/ended"),
+        sampled.iter().map(|sample| f64::from(u8::from(sample.reply.ended))),
+    );
     let mut hits: BTreeMap<&str, f64> = BTreeMap::new();
     for hit in scores.iter().flat_map(|score| &score.hits) {
         *hits.entry(hit).or_default() += 1.0 / scores.len() as f64;
@@ -61,7 +67,10 @@ pub(super) fn line(row: &Row) -> String {
 
 /// The first of some replies, with what it answers.
 pub(super) fn example(scenes: &[Scene], sampled: &[Sampled]) -> String {
-    let said = scenes.first().and_then(|scene| scene.messages.last()).map_or("", |message| &message.content);
+    let said = scenes
+        .first()
+        .and_then(|scene| scene.messages.last())
+        .map_or("", |message| &message.content);
     let reply = sampled.first().map_or("", |sample| sample.text.as_str());
     format!("            | {said:?} -> {reply:?}")
 }
@@ -81,7 +90,10 @@ pub fn panels(rows: &[Row]) -> Vec<Panel> {
             line(&format!("held_out/{figure}"), "held out"),
         ],
     };
-    let one = |title: &str, figure: &str| Panel { title: title.to_owned(), lines: vec![line(figure, "")] };
+    let one = |title: &str, figure: &str| Panel {
+        title: title.to_owned(),
+        lines: vec![line(figure, "")],
+    };
     vec![
         both("fused reward", "reward"),
         both("reward model", "rm"),

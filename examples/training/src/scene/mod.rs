@@ -93,8 +93,9 @@ impl Facts {
             ("{hotel}", self.hotel),
             ("{room}", self.room),
         ];
-        let filled =
-            numbers.iter().fold(line.to_owned(), |text, (place, n)| text.replace(place, &n.to_string()));
+        let filled = numbers
+            .iter()
+            .fold(line.to_owned(), |text, (place, n)| text.replace(place, &n.to_string()));
         words.iter().fold(filled, |text, (place, word)| text.replace(place, word))
     }
 }

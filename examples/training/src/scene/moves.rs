@@ -95,7 +95,11 @@ pub const MOVES: &[Move] = &[
             "What are you asking for?",
             "So what do you want from us?",
         ],
-        acknowledge: &["Thank you for asking.", "I understand, let me be clear.", "Thank you for your time."],
+        acknowledge: &[
+            "Thank you for asking.",
+            "I understand, let me be clear.",
+            "Thank you for your time.",
+        ],
         cores: &[
             "Could you do {target} {cur} for the {room}?",
             "How about {target} {cur} on weekdays?",
@@ -161,13 +165,20 @@ pub const MOVES: &[Move] = &[
             "Do you promise that we sell more?",
             "Can you promise more bookings?",
         ],
-        acknowledge: &["That is a fair question.", "I understand why you ask.", "Thank you for asking."],
+        acknowledge: &[
+            "That is a fair question.",
+            "I understand why you ask.",
+            "Thank you for asking.",
+        ],
         cores: &[
             "I can't guarantee that, but lower prices are seen by more guests.",
             "Bookings are not guaranteed, but we will try our best.",
             "Nobody can promise that, but we can try it for two weeks.",
         ],
-        close: &["We can look at the numbers together after a week.", "Would two weeks be fine for you?"],
+        close: &[
+            "We can look at the numbers together after a week.",
+            "Would two weeks be fine for you?",
+        ],
         flaws: &[
             "We guarantee more bookings.",
             "I promise you more guests.",
@@ -331,7 +342,11 @@ pub const MOVES: &[Move] = &[
             "Good, we agree on {target}.",
             "All right, let us do {target}.",
         ],
-        acknowledge: &["Thank you very much.", "Great, thank you.", "That is good news, thank you."],
+        acknowledge: &[
+            "Thank you very much.",
+            "Great, thank you.",
+            "That is good news, thank you.",
+        ],
         cores: &[
             "I confirm {target} {cur} for the {room}.",
             "We agreed on {target} {cur}, I will note it today.",
@@ -361,8 +376,14 @@ pub const LEAKS: &[&str] = &[
 ];
 
 /// Names that fill the lines.
-pub const HOTELS: &[&str] =
-    &["West Lake Inn", "Garden Hotel", "Station House", "River View", "Lotus Hotel", "Old Town Inn"];
+pub const HOTELS: &[&str] = &[
+    "West Lake Inn",
+    "Garden Hotel",
+    "Station House",
+    "River View",
+    "Lotus Hotel",
+    "Old Town Inn",
+];
 /// Agents.
 pub const AGENTS: &[&str] = &["Amy", "Ben", "Clara", "David"];
 /// Rooms.

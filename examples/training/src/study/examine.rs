@@ -50,7 +50,8 @@ impl Exam {
             if cases.len() >= CASES {
                 break;
             }
-            let scenes: Vec<Scene> = (0..64).map(|_| Scene::draw(&mut rng, Split::HeldOut)).collect();
+            let scenes: Vec<Scene> =
+                (0..64).map(|_| Scene::draw(&mut rng, Split::HeldOut)).collect();
             let replies = respond(&policy, &base.tokens, &scenes, settings, &mut rng)?;
             for (scene, reply) in scenes.into_iter().zip(replies) {
                 let ratings = Rater::ALL.map(|rater| rater.rate(&scene, &reply.text));

@@ -46,7 +46,12 @@ const AIMS: &[Aim] = &[
         core: &["how", "what", "which"],
         spoil: &["guarantee", "your problem", "big"],
     },
-    Aim { kind: "quote", listen: THANKS, core: &["{target}"], spoil: &["{net}", "delist", "guarantee"] },
+    Aim {
+        kind: "quote",
+        listen: THANKS,
+        core: &["{target}"],
+        spoil: &["{net}", "delist", "guarantee"],
+    },
     Aim {
         kind: "haggle",
         listen: &["costs are rising", "{offer}"],
@@ -180,7 +185,8 @@ impl Rater {
 /// Core done 2, listened 1, and a way on (a question, an outlook) 1; spoilt, at most 2.
 fn task(scene: &Scene, text: &str) -> i32 {
     let Some(aim) = AIMS.iter().find(|aim| aim.kind == scene.kind) else { return 1 };
-    let has = |any: &[&str]| any.iter().any(|one| text.contains(&scene.facts.fill(one).to_lowercase()));
+    let has =
+        |any: &[&str]| any.iter().any(|one| text.contains(&scene.facts.fill(one).to_lowercase()));
     let on = MOVES
         .iter()
         .filter(|at| at.name == scene.kind)
@@ -193,13 +199,19 @@ fn task(scene: &Scene, text: &str) -> i32 {
 /// first letters, no courtesy.
 fn language(reply: &str, text: &str) -> i32 {
     let words: Vec<&str> = text.split_whitespace().collect();
-    let sentences: Vec<&str> =
-        text.split(['.', '?', '!', '\n']).map(str::trim).filter(|sentence| !sentence.is_empty()).collect();
+    let sentences: Vec<&str> = text
+        .split(['.', '?', '!', '\n'])
+        .map(str::trim)
+        .filter(|sentence| !sentence.is_empty())
+        .collect();
     let distinct: BTreeSet<&&str> = sentences.iter().collect();
     let known = lexicon();
     let plain = |word: &str| word.trim_matches(|c: char| !c.is_alphabetic()).to_owned();
-    let foreign =
-        words.iter().map(|word| plain(word)).filter(|word| !word.is_empty() && !known.contains(word)).count();
+    let foreign = words
+        .iter()
+        .map(|word| plain(word))
+        .filter(|word| !word.is_empty() && !known.contains(word))
+        .count();
     let faults = [
         !reply.trim_end().ends_with(['.', '?', '!']),
         words.len() < 4 || words.len() > 45,

@@ -25,8 +25,9 @@ pub(super) fn bootstrap(numbers: &[f64]) -> Option<Estimate> {
 pub(super) fn bootstrap_difference(a: &[f64], b: &[f64]) -> Option<Difference> {
     let value = mean(a)? - mean(b)?;
     let both = a.len() > 1 && b.len() > 1;
-    let interval = both
-        .then(|| percentiles(resampled(a, 1).into_iter().zip(resampled(b, 2)).map(|(a, b)| a - b).collect()));
+    let interval = both.then(|| {
+        percentiles(resampled(a, 1).into_iter().zip(resampled(b, 2)).map(|(a, b)| a - b).collect())
+    });
     Some(Difference { value, interval, p: None })
 }
 
@@ -34,7 +35,9 @@ fn resampled(numbers: &[f64], seed: u64) -> Vec<f64> {
     let mut rng = StdRng::seed_from_u64(seed);
     let count = numbers.len();
     (0..RESAMPLES)
-        .map(|_| (0..count).map(|_| numbers[rng.random_range(0..count)]).sum::<f64>() / count as f64)
+        .map(|_| {
+            (0..count).map(|_| numbers[rng.random_range(0..count)]).sum::<f64>() / count as f64
+        })
         .collect()
 }
 
@@ -63,7 +66,8 @@ pub(super) fn welch(a: &[f64], b: &[f64]) -> Option<Difference> {
     if a.len() < 2 || b.len() < 2 || error <= 0.0 {
         return Some(Difference { value, interval: None, p: None });
     }
-    let freedom = (sa + sb).powi(2) / (sa * sa / (a.len() as f64 - 1.0) + sb * sb / (b.len() as f64 - 1.0));
+    let freedom =
+        (sa + sb).powi(2) / (sa * sa / (a.len() as f64 - 1.0) + sb * sb / (b.len() as f64 - 1.0));
     let half = quantile(freedom) * error;
     let p = StudentsT::new(0.0, 1.0, freedom).ok().map(|t| 2.0 * t.sf((value / error).abs()));
     Some(Difference { value, interval: Some([value - half, value + half]), p })

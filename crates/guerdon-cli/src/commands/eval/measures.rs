@@ -64,7 +64,9 @@ pub(super) fn count(rows: &[Row], excellent: Excellent) -> BTreeMap<String, Coun
                 let of = replies.entry([&row.method, &row.run, &row.conversation]).or_default();
                 of.entry(row.turn).or_default().push(row);
             }
-            Row::BadCase(row) => cases.entry([&row.method, &row.run, &row.case]).or_default().push(row),
+            Row::BadCase(row) => {
+                cases.entry([&row.method, &row.run, &row.case]).or_default().push(row)
+            }
             Row::Outcome(Outcome { method, run, outcome, yes, .. }) => {
                 counted.entry(method.clone()).or_default().vote(outcome, run, *yes);
             }
@@ -81,7 +83,12 @@ pub(super) fn count(rows: &[Row], excellent: Excellent) -> BTreeMap<String, Coun
 
 impl Counted {
     fn vote(&mut self, name: &str, run: &str, yes: bool) {
-        self.shares.entry(name.to_owned()).or_default().entry(run.to_owned()).or_default().push(yes);
+        self.shares
+            .entry(name.to_owned())
+            .or_default()
+            .entry(run.to_owned())
+            .or_default()
+            .push(yes);
     }
 
     fn conversation<'a>(
@@ -115,7 +122,8 @@ impl Counted {
 
     /// This method's measures, tested against `other`.
     pub(super) fn measures(&self, method: &str, other: Option<&Self>) -> Measures {
-        let size = |name: &str| self.shares.get(name).map_or(0, |runs| runs.values().map(Vec::len).sum());
+        let size =
+            |name: &str| self.shares.get(name).map_or(0, |runs| runs.values().map(Vec::len).sum());
         let names: BTreeSet<&String> =
             self.rating.keys().chain(self.shares.values().flat_map(BTreeMap::keys)).collect();
         let mut against = BTreeMap::new();
@@ -164,7 +172,8 @@ fn share(runs: &Runs<bool>) -> Option<Estimate> {
         Some(one) => Share::of(one).estimate(),
         None => {
             let bounded = |[low, high]: [f64; 2]| [low.max(0.0), high.min(1.0)];
-            mean::student(&shares(runs)).map(|it| Estimate { interval: it.interval.map(bounded), ..it })
+            mean::student(&shares(runs))
+                .map(|it| Estimate { interval: it.interval.map(bounded), ..it })
         }
     }
 }
@@ -190,7 +199,13 @@ mod tests {
 
     const HALF: Excellent = Excellent { rating: 5.0, quorum: None };
 
-    fn reply(method: &str, run: &str, conversation: usize, turn: usize, ratings: [f64; 3]) -> String {
+    fn reply(
+        method: &str,
+        run: &str,
+        conversation: usize,
+        turn: usize,
+        ratings: [f64; 3],
+    ) -> String {
         let line = |(rater, rating): (usize, f64)| {
             format!(
                 "{{\"measure\": \"reply\", \"method\": \"{method}\", \"run\": \"{run}\", \"conversation\": \
@@ -227,24 +242,32 @@ mod tests {
             )
         };
         let text = case(1, 1, true, false) + &case(1, 2, true, false) + &case(1, 3, false, true);
-        let text = text + &case(2, 1, true, true) + &case(2, 2, true, true) + &case(2, 3, true, false);
+        let text =
+            text + &case(2, 1, true, true) + &case(2, 2, true, true) + &case(2, 3, true, false);
         let text = text + &case(3, 1, true, false) + &case(3, 2, false, false);
         let found = measured(&text, "m", HALF);
         assert_eq!(found.bad_cases, 3);
-        assert!((found.shares["fixed"].unwrap().value - 2.0 / 3.0).abs() < 1e-12, "a tie is no majority");
+        assert!(
+            (found.shares["fixed"].unwrap().value - 2.0 / 3.0).abs() < 1e-12,
+            "a tie is no majority"
+        );
         assert!((found.shares["clean"].unwrap().value - 1.0 / 3.0).abs() < 1e-12);
     }
 
     #[test]
     fn several_runs_are_tested_as_runs_and_one_run_by_its_conversations() {
         let runs = |method: &str, ratings: &[f64]| -> String {
-            let one = |(run, rating): (usize, &f64)| reply(method, &run.to_string(), 1, 0, [*rating; 3]);
+            let one =
+                |(run, rating): (usize, &f64)| reply(method, &run.to_string(), 1, 0, [*rating; 3]);
             ratings.iter().enumerate().map(one).collect()
         };
         let text = runs("a", &[1.0, 2.0, 3.0, 4.0, 5.0]) + &runs("b", &[2.0, 4.0, 6.0, 8.0, 10.0]);
         let counted = count(&parse(&text, "test").unwrap(), HALF);
         let found = counted["a"].measures("a", Some(&counted["b"]));
-        assert!((found.against["rating"].p.unwrap() - 0.1075).abs() < 1e-4, "Welch over five runs a side");
+        assert!(
+            (found.against["rating"].p.unwrap() - 0.1075).abs() < 1e-4,
+            "Welch over five runs a side"
+        );
 
         let outcome = |method: &str, yes: usize, all: usize| -> String {
             let line = |at: usize| {

@@ -4,13 +4,15 @@
 pub(super) fn median(ratings: &[f64]) -> Option<f64> {
     let mut sorted = ratings.to_vec();
     sorted.sort_by(f64::total_cmp);
-    let (low, high) = (sorted.get(sorted.len().checked_sub(1)? / 2)?, sorted.get(sorted.len() / 2)?);
+    let (low, high) =
+        (sorted.get(sorted.len().checked_sub(1)? / 2)?, sorted.get(sorted.len() / 2)?);
     Some(f64::midpoint(*low, *high))
 }
 
 /// Whether more than half say yes.
 pub(super) fn majority(votes: impl IntoIterator<Item = bool>) -> bool {
-    let (yes, all) = votes.into_iter().fold((0, 0), |(yes, all), vote| (yes + usize::from(vote), all + 1));
+    let (yes, all) =
+        votes.into_iter().fold((0, 0), |(yes, all), vote| (yes + usize::from(vote), all + 1));
     2 * yes > all
 }
 
@@ -87,10 +89,13 @@ mod tests {
             [1, 2, 3, 3, 2, 4, 4, 1, 2, 5, 1, 0],
         ];
         let units: Vec<Vec<f64>> = (0..12)
-            .map(|unit| observers.iter().map(|o| o[unit]).filter(|x| *x > 0).map(f64::from).collect())
+            .map(|unit| {
+                observers.iter().map(|o| o[unit]).filter(|x| *x > 0).map(f64::from).collect()
+            })
             .collect();
-        let near =
-            |found: Option<f64>, known: f64| assert!((found.unwrap() - known).abs() < 5e-4, "{found:?}");
+        let near = |found: Option<f64>, known: f64| {
+            assert!((found.unwrap() - known).abs() < 5e-4, "{found:?}")
+        };
         near(alpha(&units, Metric::Nominal), 0.743);
         near(alpha(&units, Metric::Ordinal), 0.815);
     }

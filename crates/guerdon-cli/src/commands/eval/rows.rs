@@ -62,8 +62,9 @@ pub(super) struct Outcome {
 pub(super) fn parse(text: &str, name: &str) -> anyhow::Result<Vec<Row>> {
     let mut rows = Vec::new();
     for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let row: Row = serde_json::from_str(line)
-            .with_context(|| format!("{name}:{} is no rating, verdict or outcome; see --help", number + 1))?;
+        let row: Row = serde_json::from_str(line).with_context(|| {
+            format!("{name}:{} is no rating, verdict or outcome; see --help", number + 1)
+        })?;
         if let Row::Reply(reply) = &row {
             ensure!(reply.rating.is_finite(), "{name}:{}: the rating is not finite", number + 1);
         }

@@ -28,7 +28,8 @@ impl Share {
         let Self { all, .. } = self;
         let p = self.value();
         let centre = (p + Z * Z / (2.0 * all)) / (1.0 + Z * Z / all);
-        let half = Z / (1.0 + Z * Z / all) * (p * (1.0 - p) / all + Z * Z / (4.0 * all * all)).sqrt();
+        let half =
+            Z / (1.0 + Z * Z / all) * (p * (1.0 - p) / all + Z * Z / (4.0 * all * all)).sqrt();
         (all > 0.0).then(|| Estimate {
             value: p,
             interval: Some([(centre - half).max(0.0), (centre + half).min(1.0)]),

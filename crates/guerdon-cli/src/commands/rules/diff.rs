@@ -44,7 +44,10 @@ pub(super) fn print(
         let counts = [rule.gained, rule.lost, rule.repriced, rule.undecided[0], rule.undecided[1]];
         let points = rule.points.map(|points| points.to_string());
         table.add_row(
-            [rule.rule.clone()].into_iter().chain(counts.map(|count| count.to_string())).chain(points),
+            [rule.rule.clone()]
+                .into_iter()
+                .chain(counts.map(|count| count.to_string()))
+                .chain(points),
         );
     }
     println!("{table}");
@@ -56,10 +59,13 @@ pub(super) fn print(
 
 fn told(change: &TurnChange, rollouts: &[Rollout]) -> String {
     let rollout = rollouts.get(change.rollout);
-    let name =
-        rollout.and_then(|r| r.id.as_ref()).map_or_else(|| change.rollout.to_string(), ToString::to_string);
-    let content =
-        rollout.and_then(|r| r.messages.get(change.turn)).map(|m| m.content.as_str()).unwrap_or_default();
+    let name = rollout
+        .and_then(|r| r.id.as_ref())
+        .map_or_else(|| change.rollout.to_string(), ToString::to_string);
+    let content = rollout
+        .and_then(|r| r.messages.get(change.turn))
+        .map(|m| m.content.as_str())
+        .unwrap_or_default();
     let shown: String = content.chars().take(100).collect();
     let rules: Vec<String> = change.rules.iter().map(rule).collect();
     let [before, after] = change.points;
@@ -75,6 +81,8 @@ fn rule(change: &Change) -> String {
     match (change.before, change.after) {
         (None, Some(after)) => format!("+ {} {after}", change.rule),
         (Some(before), None) => format!("- {} {before}", change.rule),
-        (before, after) => format!("{} {} -> {}", change.rule, before.unwrap_or(0.0), after.unwrap_or(0.0)),
+        (before, after) => {
+            format!("{} {} -> {}", change.rule, before.unwrap_or(0.0), after.unwrap_or(0.0))
+        }
     }
 }

@@ -21,7 +21,10 @@ pub(super) fn rollouts(file: &Path) -> anyhow::Result<Vec<Rollout>> {
         }
         let place = || format!("{} line {number} is no rollout", file.display());
         let rollout: Rollout = serde_json::from_str(line).with_context(place)?;
-        rollout.turns_to_score().map_err(|error| anyhow::anyhow!(error.detail)).with_context(place)?;
+        rollout
+            .turns_to_score()
+            .map_err(|error| anyhow::anyhow!(error.detail))
+            .with_context(place)?;
         rollouts.push(rollout);
     }
     Ok(rollouts)

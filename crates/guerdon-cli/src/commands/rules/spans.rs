@@ -23,7 +23,8 @@ pub(super) fn print(
                 println!("{}", serde_json::to_string_pretty(part)?);
                 continue;
             }
-            let content = rollout.messages.get(*turn).map(|m| m.content.as_str()).unwrap_or_default();
+            let content =
+                rollout.messages.get(*turn).map(|m| m.content.as_str()).unwrap_or_default();
             let name = rollout.id.as_ref().map_or_else(|| index.to_string(), ToString::to_string);
             println!("{name} turn {turn}: {} points", part.points);
             println!("  {}", marked(content, part.hits.iter().chain(&part.shadow), color));

@@ -1,0 +1,1 @@
+//! Fair queueing, Retry-After and backoff, single-flight, endpoint health and quota windows.
