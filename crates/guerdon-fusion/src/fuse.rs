@@ -8,6 +8,9 @@ use crate::{enhancement, repo, weighted_sum};
 
 /// The reward of one turn; `None` if the configuration cannot make one from these signals.
 ///
+/// A base source (RM) that was asked and abstained voids the turn in every method, whatever `on_abstain` says: a sum over
+/// the remaining sources would be on another scale than the rewards of the turn's siblings.
+///
 /// - `repo`: [`repo`]`(R, clip(E, -n, n), n)`; needs the RM. A missing judge or rule signal leaves `E`.
 /// - `weighted_sum`: [`weighted_sum`]; needs any source.
 /// - `gated`: `inner`, but `min(inner, floor)` for a turn on which a `veto` fired: a vetoed turn earns at most the floor,
@@ -17,7 +20,7 @@ use crate::{enhancement, repo, weighted_sum};
 /// With `on_abstain = "null"`, a turn on which judge or rules left something unsaid has no reward.
 #[must_use]
 pub fn fuse(signals: &TurnSignals, config: &FusionConfig) -> Option<f64> {
-    if config.on_abstain == OnAbstain::Null && signals.incomplete {
+    if signals.base_abstained || (config.on_abstain == OnAbstain::Null && signals.incomplete) {
         return None;
     }
     let bound = config.bound.get();
@@ -140,6 +143,19 @@ mod tests {
         assert_eq!(fuse(&signals(None, None, None), &config(FusionMethod::WeightedSum)), None);
         let vetoed = TurnSignals { vetoed: true, ..signals(None, Some(-10.0), None) };
         assert_eq!(fuse(&vetoed, &config(FusionMethod::Gated)), None);
+    }
+
+    #[test]
+    fn abstained_base_source_voids_the_turn_in_every_method() {
+        for config in methods() {
+            let late =
+                TurnSignals { base_abstained: true, ..signals(None, Some(5.0), Some(-20.0)) };
+            assert_eq!(fuse(&late, &config), None, "{config:?}");
+            // A second base source that answered does not stand in for the one that did not.
+            let half =
+                TurnSignals { base_abstained: true, ..signals(Some(1.0), None, Some(-20.0)) };
+            assert_eq!(fuse(&half, &config), None, "{config:?}");
+        }
     }
 
     #[test]

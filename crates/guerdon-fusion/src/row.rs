@@ -33,6 +33,12 @@ impl Row {
         usage: &mut Usage,
     ) {
         let channel = source.channel();
+        let abstained = signal.part.is_none() || !signal.abstained.is_empty();
+        if channel == Channel::Base {
+            self.signals.base_abstained |= abstained;
+        } else {
+            self.signals.incomplete |= abstained;
+        }
         if let Some(part) = signal.part {
             self.signals.vetoed |= part.vetoes();
             self.signals.enter(channel, part.value());
@@ -47,7 +53,6 @@ impl Row {
                 _ => {}
             }
         }
-        self.signals.incomplete |= channel != Channel::Base && !signal.abstained.is_empty();
         self.reply.abstained.extend(signal.abstained);
         usage.add(&signal.usage);
     }

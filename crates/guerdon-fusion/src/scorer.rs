@@ -263,7 +263,11 @@ fn one_a_turn(source: &SourceId, signals: Vec<Signal>, turns: usize) -> Vec<Sign
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt as _;
-    use guerdon_types::{Message, OtherPart, Part, Role, ScoreTurns};
+    use guerdon_types::{
+        FusionMethod, InnerMethod, Message, OnAbstain, OtherPart, Part, Role, ScoreTurns,
+    };
+    use proptest::collection::vec;
+    use proptest::prelude::*;
 
     use super::*;
     use crate::BoxFuture;
@@ -363,6 +367,89 @@ mod tests {
         assert_eq!(result.turns[0].reward, Some(Finite::new(0.5).unwrap()));
         assert_eq!(result.turns[1].enhancement, Some(Finite::from(-50)));
         assert_eq!(result.error.unwrap().code, ProblemCode::Unscored);
+    }
+
+    /// Every fusion method, with each policy for judge and rules that abstain.
+    fn every_fusion() -> Vec<FusionConfig> {
+        let mut fusions = Vec::new();
+        for on_abstain in [OnAbstain::Skip, OnAbstain::Null] {
+            for (method, inner) in [
+                (FusionMethod::Repo, InnerMethod::Repo),
+                (FusionMethod::WeightedSum, InnerMethod::Repo),
+                (FusionMethod::Gated, InnerMethod::Repo),
+                (FusionMethod::Gated, InnerMethod::WeightedSum),
+            ] {
+                fusions.push(FusionConfig { method, inner, on_abstain, ..FusionConfig::default() });
+            }
+        }
+        fusions
+    }
+
+    const CHANNELS: [(&str, Channel); 5] = [
+        ("rm", Channel::Base),
+        ("second-rm", Channel::Base),
+        ("judge", Channel::Judge),
+        ("rules", Channel::Rules),
+        ("other", Channel::Other),
+    ];
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+
+        /// For every method, every subset of sources and every pattern of abstentions: a base source that was asked
+        /// and abstained leaves the turn without a reward, and the error names it. So does a turn on which every
+        /// source abstained, and with `on_abstain = "null"` any abstention.
+        #[test]
+        fn base_source_that_abstains_voids_the_turn_in_every_method(numbers in vec(-100..100i32, 5)) {
+            for fusion in every_fusion() {
+                for asked in 1u32..32 {
+                    for silent in 0..=asked {
+                        if silent & !asked != 0 {
+                            continue;
+                        }
+                        let is_in = |mask: u32, index: usize| mask & (1 << index) != 0;
+                        let sources: Vec<_> = CHANNELS
+                            .iter()
+                            .enumerate()
+                            .filter(|(index, _)| is_in(asked, *index))
+                            .map(|(index, (id, channel))| {
+                                let signal = if is_in(silent, index) {
+                                    let detail = format!("<{id}> is late");
+                                    let id = SourceId::from(*id);
+                                    Signal::abstained(Abstained::new(id, AbstainWhy::Deadline, detail))
+                                } else {
+                                    points(numbers[index])
+                                };
+                                source(id, *channel, vec![signal.clone(), signal])
+                            })
+                            .collect();
+                        let scorer = Scorer::new(sources, fusion.clone());
+                        if scorer.check().is_err() {
+                            continue;
+                        }
+                        let result = score(&scorer);
+                        let base_is_silent = silent & 0b11 != 0;
+                        let is_void = base_is_silent
+                            || silent == asked
+                            || (fusion.on_abstain == OnAbstain::Null && silent != 0);
+                        prop_assert_eq!(
+                            result.reward.is_none(),
+                            is_void,
+                            "{:?}, asked {:05b}, silent {:05b}: {:?}",
+                            fusion, asked, silent, result.reward
+                        );
+                        for turn in &result.turns {
+                            prop_assert_eq!(turn.reward.is_none(), is_void);
+                        }
+                        let detail = result.error.map(|error| error.detail).unwrap_or_default();
+                        for (index, (id, _)) in CHANNELS.iter().enumerate() {
+                            let named = detail.contains(&format!("<{id}> is late"));
+                            prop_assert_eq!(named, is_void && is_in(silent, index), "{}", detail);
+                        }
+                    }
+                }
+            }
+        }
     }
 
     #[test]

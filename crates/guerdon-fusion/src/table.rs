@@ -16,7 +16,9 @@ pub struct TurnSignals {
     pub other: Option<f64>,
     /// Whether anything marked `veto` fired.
     pub vetoed: bool,
-    /// Whether a source other than the RM left something unsaid.
+    /// Set when a base source (RM) was asked and abstained. The turn then has no reward in any fusion method.
+    pub base_abstained: bool,
+    /// Set when a source other than the RM abstained, wholly or in part.
     pub incomplete: bool,
 }
 

@@ -6,12 +6,14 @@ use crate::table::TurnSignals;
 
 /// `R_total = w_rm R + Σ_k w_k · clip(E_k, -n, n) / n` over the sources that spoke; `None` if none did.
 ///
-/// `R` is the calibrated RM score, `E_k` the points of judge, rules and strangers' sources, `n > 0` the bound that turns
-/// points into units of reward. A source that abstained leaves the sum; it does not enter it as zero, though for a
-/// modulating source the two are numerically alike: what differs is that the reply names it, and that a sum of nothing
-/// is no reward.
+/// `R` is the calibrated RM score, `E_k` the points of judge, rules and other sources, `n > 0` the bound that turns
+/// points into units of reward. A judge or rule source that abstained leaves the sum. The sum is `None` if no source
+/// answered, or if a base source (RM) was asked and abstained: without its term the number would be on another scale.
 #[must_use]
 pub fn weighted_sum(signals: &TurnSignals, weights: &Weights, bound: f64) -> Option<f64> {
+    if signals.base_abstained {
+        return None;
+    }
     let scaled = |points: f64| points.clamp(-bound, bound) / bound;
     let terms = [
         signals.rm.map(|rm| weights.rm.get() * rm),
