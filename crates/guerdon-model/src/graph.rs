@@ -39,7 +39,9 @@ impl Graph {
         for (name, kind) in inputs.clone().filter(|(name, _)| !caches(name)) {
             match known.iter().find(|(known, _)| *known == name) {
                 None => {
-                    return Err(format!("has an input `{name}`, which is none of a packed graph's"));
+                    return Err(format!(
+                        "has an input `{name}`, which is none of a packed graph's"
+                    ));
                 }
                 Some((_, wanted)) if Some(*wanted) != kind => {
                     return Err(format!(
