@@ -1,0 +1,122 @@
+//! The builder of a diagnostic.
+
+use std::ops::Range;
+
+use super::diagnostic::Severity;
+use crate::suggest::did_you_mean;
+
+/// The code of a kind of diagnostic. A code keeps its meaning across versions, so that users can
+/// search for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Code {
+    id: &'static str,
+    severity: Severity,
+}
+
+impl Code {
+    /// A code for errors, such as `R002`.
+    #[must_use]
+    pub const fn error(id: &'static str) -> Self {
+        Self { id, severity: Severity::Error }
+    }
+
+    /// A code for warnings, such as `R101`.
+    #[must_use]
+    pub const fn warning(id: &'static str) -> Self {
+        Self { id, severity: Severity::Warning }
+    }
+
+    /// The code as it is printed.
+    #[must_use]
+    pub const fn id(self) -> &'static str {
+        self.id
+    }
+
+    /// The severity of every diagnostic with this code.
+    #[must_use]
+    pub const fn severity(self) -> Severity {
+        self.severity
+    }
+}
+
+/// A diagnostic that is being built. [`Report::add`](crate::Report::add) completes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "a finding is shown only once it is added to a report"]
+pub struct Finding {
+    pub(super) code: Code,
+    pub(super) span: Range<usize>,
+    pub(super) message: String,
+    pub(super) label: Option<String>,
+    pub(super) help: Option<String>,
+}
+
+impl Finding {
+    /// A finding at `span`, a byte range of the text. Any span is accepted: it is clamped to the
+    /// text, to character boundaries and to the line in which it starts. A crate may keep its codes
+    /// in an enum of its own that converts into [`Code`].
+    pub fn new(code: impl Into<Code>, span: Range<usize>, message: impl Into<String>) -> Self {
+        Self { code: code.into(), span, message: message.into(), label: None, help: None }
+    }
+
+    /// Adds a remark about the quoted words, shown under them.
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    /// Adds a proposed change, shown below the quoted line.
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Proposes the entry of `known` nearest to `given`, in place of other help. Changes nothing if
+    /// none is near.
+    pub fn nearest<'k>(mut self, given: &str, known: impl IntoIterator<Item = &'k str>) -> Self {
+        if let Some(hint) = did_you_mean(given, known) {
+            self.help = Some(hint);
+        }
+        self
+    }
+
+    /// The code.
+    #[must_use]
+    pub const fn code(&self) -> Code {
+        self.code
+    }
+
+    /// The byte range of the text, as it was given.
+    #[must_use]
+    pub fn span(&self) -> Range<usize> {
+        self.span.clone()
+    }
+
+    /// The message and the label in one line, without the place.
+    #[must_use]
+    pub fn one_line(&self) -> String {
+        match &self.label {
+            Some(label) => format!("{}: {label}", self.message),
+            None => self.message.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_stays_if_no_known_name_is_near() {
+        let finding = Finding::new(Code::error("R002"), 0..0, "no key `x`").help("remove it");
+        assert_eq!(finding.clone().nearest("x", ["points"]).help, finding.help);
+        let nearest = finding.nearest("ponts", ["points"]);
+        assert_eq!(nearest.help.as_deref(), Some("did you mean `points`?"));
+    }
+
+    #[test]
+    fn one_line_joins_message_and_label() {
+        let finding = Finding::new(Code::warning("R101"), 0..0, "no `about`");
+        assert_eq!(finding.one_line(), "no `about`");
+        assert_eq!(finding.label("add one").one_line(), "no `about`: add one");
+    }
+}

@@ -1,0 +1,204 @@
+//! Errors and warnings about texts, shown as a compiler shows them: code, place, the quoted line
+//! and what to change.
+//!
+//! A [`Finding`] is rendered when it is added to a [`Report`], while the text is at hand. A report
+//! can therefore be printed and sent without the texts that it is about.
+
+mod diagnostic;
+mod finding;
+mod render;
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+pub use self::diagnostic::{Diagnostic, Severity};
+pub use self::finding::{Code, Finding};
+use self::render::Rendered;
+use crate::source_text::{Line, SourceText};
+
+/// The errors and warnings of a set of texts.
+///
+/// `Display` writes them without colour, separated by empty lines, with a line end after the last.
+/// As JSON, a report is the array of its diagnostics.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    diagnostics: Vec<Diagnostic>,
+    /// One for each diagnostic.
+    rendered: Vec<Rendered>,
+}
+
+impl Report {
+    /// Adds one finding about `source`.
+    pub fn add(&mut self, source: &SourceText, finding: Finding) {
+        let line = Line::containing(&source.text, &finding.span);
+        self.rendered.push(Rendered::new(&source.name, &line, &finding));
+        let Finding { code, message, label, help, .. } = finding;
+        self.diagnostics.push(Diagnostic {
+            code: code.id().to_owned(),
+            severity: code.severity(),
+            file: source.name.clone(),
+            line: line.location.line,
+            column: line.location.column,
+            message,
+            label,
+            help,
+        });
+    }
+
+    /// Adds the findings about `source` in the order of their places in it.
+    pub fn extend(&mut self, source: &SourceText, findings: impl IntoIterator<Item = Finding>) {
+        let mut findings: Vec<Finding> = findings.into_iter().collect();
+        findings.sort_by_key(|finding| finding.span.start);
+        for finding in findings {
+            self.add(source, finding);
+        }
+    }
+
+    /// Adds all diagnostics of `other`.
+    pub fn append(&mut self, other: Self) {
+        self.diagnostics.extend(other.diagnostics);
+        self.rendered.extend(other.rendered);
+    }
+
+    /// The diagnostics, in the order in which they were added.
+    #[must_use]
+    pub fn diagnostics(&self) -> &[Diagnostic] {
+        &self.diagnostics
+    }
+
+    /// True if at least one diagnostic is an error.
+    #[must_use]
+    pub fn has_errors(&self) -> bool {
+        self.diagnostics.iter().any(|d| d.severity == Severity::Error)
+    }
+
+    /// True if there are no diagnostics.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.diagnostics.is_empty()
+    }
+
+    /// The numbers of errors and warnings, as in `2 errors, 1 warning`; empty for an empty report.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let errors = self.diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
+        let warnings = self.diagnostics.len() - errors;
+        let counts = [(errors, "error"), (warnings, "warning")].into_iter();
+        let words = counts.filter(|(count, _)| *count > 0).map(|(count, noun)| {
+            let plural = if count == 1 { "" } else { "s" };
+            format!("{count} {noun}{plural}")
+        });
+        words.collect::<Vec<_>>().join(", ")
+    }
+
+    /// The text of `Display`, with a terminal's colours.
+    #[must_use]
+    pub fn coloured(&self) -> String {
+        let parts: Vec<String> =
+            self.rendered.iter().map(|rendered| format!("{}\n", rendered.coloured)).collect();
+        parts.join("\n")
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, rendered) in self.rendered.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            writeln!(f, "{}", rendered.plain)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Report {}
+
+impl Serialize for Report {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.diagnostics.serialize(serializer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::Range;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ERROR: Code = Code::error("R002");
+    const WARNING: Code = Code::warning("R101");
+
+    fn two_findings() -> Report {
+        let pack = SourceText::new("rules/x.yaml", "pack: x\npionts: 3\n");
+        let mut report = Report::default();
+        report.extend(
+            &pack,
+            [
+                Finding::new(ERROR, 8..14, "no key `pionts`")
+                    .label("not a key of a pack")
+                    .nearest("pionts", ["points"]),
+                Finding::new(WARNING, 0..4, "the pack has no `about`"),
+            ],
+        );
+        report
+    }
+
+    #[test]
+    fn a_report_quotes_lines_and_points_at_words() {
+        let report = two_findings();
+        insta::assert_snapshot!(report.to_string());
+        assert_eq!(report.summary(), "1 error, 1 warning");
+        assert!(report.has_errors() && !report.is_empty());
+        assert!(report.to_string().ends_with('\n'));
+    }
+
+    #[test]
+    fn only_the_coloured_form_has_escape_sequences() {
+        let report = two_findings();
+        assert!(report.coloured().contains("\u{1b}["));
+        assert!(!report.to_string().contains('\u{1b}'));
+    }
+
+    #[test]
+    fn a_report_is_an_array_of_diagnostics_in_json() {
+        let json = serde_json::to_string_pretty(&two_findings()).unwrap();
+        insta::assert_snapshot!(json);
+        let read: Vec<Diagnostic> = serde_json::from_str(&json).unwrap();
+        assert_eq!(read, two_findings().diagnostics());
+    }
+
+    #[test]
+    fn appended_diagnostics_are_rendered_too() {
+        let mut both = two_findings();
+        both.append(two_findings());
+        assert_eq!(both.diagnostics().len(), 4);
+        assert_eq!(both.to_string(), format!("{0}\n{0}", two_findings()));
+    }
+
+    #[test]
+    fn an_empty_report_prints_nothing() {
+        let report = Report::default();
+        assert_eq!((report.to_string(), report.coloured()), (String::new(), String::new()));
+        assert_eq!(report.summary(), "");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_and_span_can_be_rendered(
+            text in "(\\PC|[a一é\r\n\t\u{0}\u{200b}\u{301} ]){0,24}",
+            start in 0_usize..99,
+            end in 0_usize..99,
+        ) {
+            let source = SourceText::new("x", text);
+            let mut report = Report::default();
+            let span = Range { start, end };
+            report.add(&source, Finding::new(ERROR, span, "message").label("label").help("help"));
+            prop_assert!(report.to_string().contains("error[R002]: message"));
+            prop_assert_eq!(report.diagnostics().len(), 1);
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! A text with the name under which diagnostics report it.
+
+use std::ops::Range;
+
+use crate::excerpt::floor_char_boundary;
+use crate::hash::content_hash;
+
+/// A text, such as a rule pack or a rubric, and its name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct SourceText {
+    /// The name shown in reports, such as `rules/guardrails.yaml`.
+    pub name: String,
+    /// The text as its author wrote it.
+    pub text: String,
+}
+
+impl SourceText {
+    /// A text called `name`.
+    #[must_use]
+    pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { name: name.into(), text: text.into() }
+    }
+
+    /// The line and column of the byte `offset`. An offset beyond the text counts as its end, one
+    /// inside a character as that character's start.
+    #[must_use]
+    pub fn location(&self, offset: usize) -> Location {
+        Line::containing(&self.text, &(offset..offset)).location
+    }
+
+    /// The hash of the text, as [`content_hash`] writes it. The name is not part of it.
+    #[must_use]
+    pub fn content_hash(&self) -> String {
+        content_hash(&self.text)
+    }
+}
+
+/// A position in a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Location {
+    /// The line, counted from 1.
+    pub line: usize,
+    /// The column, counted from 1 in Unicode scalar values.
+    pub column: usize,
+}
+
+/// The line in which a span starts.
+#[derive(Debug, Clone)]
+pub(crate) struct Line<'a> {
+    pub(crate) location: Location,
+    /// The line without its end.
+    pub(crate) text: &'a str,
+    /// The part of the span that falls in this line, in bytes of `text`.
+    pub(crate) span: Range<usize>,
+}
+
+impl<'a> Line<'a> {
+    /// Finds the line in which `span`, a byte range of `source`, starts. Accepts any span: it is
+    /// clamped to the text and to character boundaries, and an end before its start counts as the
+    /// start.
+    pub(crate) fn containing(source: &'a str, span: &Range<usize>) -> Self {
+        let start = floor_char_boundary(source, span.start);
+        let before = source.get(..start).unwrap_or_default();
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        let rest = source.get(line_start..).unwrap_or_default();
+        let text = rest.split('\n').next().unwrap_or_default().trim_end_matches('\r');
+        let from = (start - line_start).min(text.len());
+        let to = floor_char_boundary(text, span.end.saturating_sub(line_start)).max(from);
+        let location = Location {
+            line: before.matches('\n').count() + 1,
+            column: before.get(line_start..).unwrap_or_default().chars().count() + 1,
+        };
+        Self { location, text, span: from..to }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn columns_count_characters_and_lines_start_at_one() {
+        let text = SourceText::new("a", "一\n二三 pints\n");
+        assert_eq!(text.location(0), Location { line: 1, column: 1 });
+        assert_eq!(text.location(11), Location { line: 2, column: 4 });
+        assert_eq!(text.location(5), Location { line: 2, column: 1 }, "inside 二");
+        assert_eq!(text.location(999), Location { line: 3, column: 1 });
+    }
+
+    #[test]
+    fn a_span_over_two_lines_keeps_the_part_in_the_first() {
+        let line = Line::containing("ab\r\ncd", &(1..6));
+        assert_eq!((line.text, line.span), ("ab", 1..2));
+    }
+
+    proptest! {
+        #[test]
+        fn any_span_is_clamped_to_its_line(text in "[a一é\r\n ]{0,24}", start: u8, end: u8) {
+            let span = Range { start: usize::from(start % 99), end: usize::from(end % 99) };
+            let line = Line::containing(&text, &span);
+            prop_assert!(line.text.get(line.span.clone()).is_some());
+            prop_assert!(!line.text.contains('\n'));
+            prop_assert!(line.location.line >= 1 && line.location.column >= 1);
+        }
+    }
+}
