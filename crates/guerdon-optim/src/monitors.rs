@@ -2,8 +2,8 @@
 //! getting better.
 
 use crate::error::{OptimError, require};
-use crate::float::Float;
-use crate::rows::RowMask;
+use crate::kernel::float::Float;
+use crate::kernel::rows::RowMask;
 
 /// The rewards of a batch before they were fused, one a rollout (`[B]`), NaN where the source abstained. A source that
 /// is not in use is an empty slice.
@@ -304,7 +304,7 @@ impl Trend {
 #[cfg(test)]
 mod tests {
     use super::{Monitor, MonitorConfig, Parts};
-    use crate::rows::RowMask;
+    use crate::kernel::rows::RowMask;
     use crate::testing::assert_close;
 
     const NONE: f64 = f64::NAN;

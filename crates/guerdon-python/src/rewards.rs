@@ -1,7 +1,8 @@
 //! Token rewards, KL and whitening, and ways to make one reward of several: `guerdon/optim/rewards.py` says
 //! what each is.
 
-use guerdon_client::optim::{self, KlBatch, KlRewardConfig, combine};
+use guerdon_client::optim::reward::combine;
+use guerdon_client::optim::{self, KlBatch, KlRewardConfig};
 use pyo3::prelude::{Bound, PyAny, PyAnyMethods, PyResult, pyfunction};
 use pyo3::types::PyDict;
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use guerdon_optim::group::{Estimator, advantages};
+use guerdon_optim::{Estimator, advantages};
 use guerdon_types::{AdvantagesRequest, Finite, GroupId, Invalid, ProblemCode, Rollout};
 
 use crate::scored::Scored;

@@ -3,11 +3,11 @@
 use std::ops::Range;
 
 use super::config::{AdvantageMethod, RepoConfig};
-use crate::aggregate::Normaliser;
 use crate::error::OptimError;
-use crate::float::Float;
+use crate::kernel::float::Float;
+use crate::kernel::rows::RowMask;
+use crate::loss::aggregate::Normaliser;
 use crate::monitors::Parts;
-use crate::rows::RowMask;
 
 /// A batch of rollouts. `[B, T]` slices are row-major; what padded slots hold changes nothing.
 #[derive(Clone, Copy, Debug)]
@@ -80,7 +80,7 @@ impl<'a, F: Float> RepoBatch<'a, F> {
         Self { baselines: Some(rewards), ..self }
     }
 
-    /// Importance weights of the tokens, `[B, T]`: see [`importance_weights`](crate::correction::importance_weights).
+    /// Importance weights of the tokens, `[B, T]`: see [`importance_weights`](crate::loss::correction::importance_weights).
     #[must_use]
     pub fn with_correction(self, weights: &'a [F]) -> Self {
         Self { correction: Some(weights), ..self }

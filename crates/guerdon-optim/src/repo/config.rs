@@ -1,15 +1,15 @@
 //! The settings of an update, and the named sets of them.
 
-use crate::aggregate::Aggregation;
+use crate::advantage::gae::GaeConfig;
+use crate::advantage::group::{Estimator, GroupConfig};
+use crate::advantage::whiten::WhitenConfig;
 use crate::error::{OptimError, require};
-use crate::gae::GaeConfig;
-use crate::group::{Estimator, GroupConfig};
-use crate::kl::{KlConfig, KlEstimator, KlGradient};
-use crate::kl_control::KlController;
+use crate::loss::aggregate::Aggregation;
+use crate::loss::kl::{KlConfig, KlEstimator, KlGradient};
+use crate::loss::policy::{ClipRange, PolicyConfig, Surrogate};
+use crate::loss::value::ValueConfig;
 use crate::monitors::MonitorConfig;
-use crate::policy::{ClipRange, PolicyConfig, Surrogate};
-use crate::value::ValueConfig;
-use crate::whiten::WhitenConfig;
+use crate::reward::kl_control::KlController;
 
 /// Where advantages come from.
 #[derive(Clone, Copy, Debug, PartialEq)]

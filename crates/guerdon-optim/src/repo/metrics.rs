@@ -1,10 +1,10 @@
 //! What an update reports.
 
+use crate::advantage::whiten::Moments;
+use crate::loss::policy::PolicyReport;
+use crate::loss::value::ValueReport;
 use crate::monitors::{Monitors, PartMonitor};
-use crate::policy::PolicyReport;
-use crate::token_rewards::KlReport;
-use crate::value::ValueReport;
-use crate::whiten::Moments;
+use crate::reward::token_rewards::KlReport;
 
 /// The reports of every stage.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

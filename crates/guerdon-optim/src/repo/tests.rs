@@ -3,18 +3,18 @@
 use proptest::prelude::{ProptestConfig, prop, proptest};
 
 use super::{AdvantageMethod, CriticConfig, KlLossConfig, Repo, RepoBatch, RepoConfig};
-use crate::aggregate::Normaliser;
+use crate::advantage::gae::{GaeBatch, GaeConfig, gae};
+use crate::advantage::group::{Estimator, GroupConfig};
+use crate::advantage::whiten::{WhitenConfig, whiten};
 use crate::error::OptimError;
-use crate::gae::{GaeBatch, GaeConfig, gae};
-use crate::group::{Estimator, GroupConfig};
-use crate::kl::{KlBatch, KlConfig, KlEstimator};
+use crate::kernel::rows::RowMask;
+use crate::loss::aggregate::Normaliser;
+use crate::loss::kl::{KlBatch, KlConfig, KlEstimator};
+use crate::loss::policy::{PolicyBatch, PolicyConfig, policy_loss};
+use crate::loss::value::{ValueBatch, ValueConfig, value_loss};
 use crate::monitors::Parts;
-use crate::policy::{PolicyBatch, PolicyConfig, policy_loss};
-use crate::rows::RowMask;
+use crate::reward::token_rewards::{KlRewardConfig, token_rewards};
 use crate::testing::{assert_close, central_difference};
-use crate::token_rewards::{KlRewardConfig, token_rewards};
-use crate::value::{ValueBatch, ValueConfig, value_loss};
-use crate::whiten::{WhitenConfig, whiten};
 
 const ROWS: usize = 4;
 const WIDTH: usize = 5;
@@ -236,7 +236,7 @@ fn a_missing_input_is_named() {
 #[test]
 fn an_adaptive_price_follows_the_kl_that_was_charged() {
     let inputs = Inputs::new();
-    let beta = crate::kl_control::KlController::adaptive(0.1, 1e-6, 100.0).unwrap();
+    let beta = crate::reward::kl_control::KlController::adaptive(0.1, 1e-6, 100.0).unwrap();
     let kl = KlConfig { estimator: KlEstimator::K3, ..KlConfig::default() };
     let mut repo = Repo::new(RepoConfig { beta, kl, ..RepoConfig::paper() }).unwrap();
     assert_close(&[repo.step(&inputs.batch()).unwrap().metrics.beta], &[0.1], 1e-15);

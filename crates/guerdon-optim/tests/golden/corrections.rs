@@ -1,6 +1,6 @@
 //! Rollout corrections, controllers and the fusion.
 
-use guerdon_optim::combine::repo;
+use guerdon_optim::reward::combine::repo;
 use guerdon_optim::{
     Bound, CorrectionBatch, CorrectionConfig, Divergence, Float, KlController, Level, Rejection,
     Scope, importance_weights, rejection_mask,

@@ -1,0 +1,77 @@
+//! What the corrections weigh, mask and refuse.
+
+use super::{
+    Bound, CorrectionBatch, CorrectionConfig, Divergence, Level, Rejection, Scope,
+    importance_weights, off_policy_rows, rejection_mask,
+};
+use crate::error::OptimError;
+use crate::kernel::rows::RowMask;
+use crate::testing::assert_close;
+
+/// Two rows; the ratios of the first are 4 and 1/4, of the second 3 and, in padding, NaN.
+fn logs() -> [f64; 4] {
+    [4.0_f64.ln(), -4.0_f64.ln(), 3.0_f64.ln(), f64::NAN]
+}
+
+fn weights(config: &CorrectionConfig) -> Vec<f64> {
+    let mut out = vec![9.0; 4];
+    let mask = RowMask::lens(&[2, 1], 2).unwrap();
+    importance_weights(config, &CorrectionBatch::new(mask, &logs(), &[0.0; 4]), &mut out).unwrap();
+    out
+}
+
+#[test]
+fn weights_are_held_or_dropped_as_configured() {
+    let config = CorrectionConfig::default();
+    assert_close(&weights(&config), &[2.0, 0.25, 2.0, 0.0], 1e-12);
+    let drop = CorrectionConfig { bound: Bound::Drop { low: 0.5, high: 3.5 }, ..config };
+    assert_close(&weights(&drop), &[0.0, 0.0, 3.0, 0.0], 1e-12);
+    let rows = CorrectionConfig { bound: Bound::DropRows { low: 0.5, high: 2.0 }, ..config };
+    assert_close(&weights(&rows), &[4.0, 0.25, 0.0, 0.0], 1e-12);
+}
+
+#[test]
+fn a_sequence_weight_is_its_row_s_product_and_normalising_makes_the_mean_one() {
+    let config = CorrectionConfig { level: Level::Sequence, ..CorrectionConfig::default() };
+    assert_close(&weights(&config), &[1.0, 1.0, 2.0, 0.0], 1e-12);
+    let normalised = weights(&CorrectionConfig { normalise: true, ..config });
+    assert_close(&normalised, &[2.0 / 3.0, 2.0 / 3.0, 4.0 / 3.0, 0.0], 1e-12);
+    let tokens = weights(&CorrectionConfig { normalise: true, ..CorrectionConfig::default() });
+    assert_close(&[tokens.iter().sum::<f64>()], &[3.0], 1e-12);
+}
+
+#[test]
+fn every_rule_must_keep_a_token() {
+    let mask = RowMask::lens(&[2, 1], 2).unwrap();
+    let mut kept = [9; 4];
+    let batch = CorrectionBatch::new(mask, &[0.0; 4], &[0.0; 4]);
+    assert_close(&[rejection_mask(&[], &batch, &mut kept).unwrap()], &[1.0], 0.0);
+    assert_eq!(kept, [1, 1, 1, 0]);
+    let logs = logs();
+    let batch = CorrectionBatch::new(mask, &logs, &[0.0; 4]);
+    let token = Rejection::of_ratio(Scope::Token, 0.2, 3.5);
+    let row = Rejection::above(Scope::RowMean, Divergence::K2, 0.7);
+    // pi_rollout / pi_old is 1/4, 4 and 1/3.
+    rejection_mask(&[token], &batch, &mut kept).unwrap();
+    assert_eq!(kept, [1, 0, 1, 0]);
+    let share = rejection_mask(&[token, row], &batch, &mut kept).unwrap();
+    assert_eq!(kept, [0, 0, 1, 0]);
+    assert_close(&[share], &[1.0 / 3.0], 1e-12);
+}
+
+#[test]
+fn a_row_is_off_policy_only_where_it_is_also_bad() {
+    let mask = RowMask::full(3, 1);
+    let batch = CorrectionBatch::new(mask, &[-3.0, -3.0, -1.0], &[-1.0; 3]);
+    let mut dropped = [9; 3];
+    off_policy_rows(1.0, &batch, &[Some(-1.0), Some(1.0), Some(-1.0)], &mut dropped).unwrap();
+    assert_eq!(dropped, [1, 0, 0]);
+}
+
+#[test]
+fn an_infinite_log_prob_is_named() {
+    let batch = CorrectionBatch::new(RowMask::full(1, 2), &[0.0; 2], &[0.0, f64::NEG_INFINITY]);
+    let error =
+        importance_weights(&CorrectionConfig::default(), &batch, &mut [0.0; 2]).unwrap_err();
+    assert_eq!(error, OptimError::NonFinite { what: "rollout_logp", row: 0, token: 1 });
+}

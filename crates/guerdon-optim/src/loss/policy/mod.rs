@@ -1,0 +1,408 @@
+//! The policy loss: one entry point for every surrogate objective, each with its analytic gradient.
+//!
+//! A surrogate says what one token costs and how that cost moves with the token's log-prob; all of them share the
+//! ratio, the weights, the rollout correction, the metrics and the walk over the batch, which are here.
+
+mod surrogate;
+#[cfg(test)]
+mod tests;
+
+use crate::error::{OptimError, require};
+use crate::kernel::blocks::{Merge, TokenKernel, over_tokens};
+use crate::kernel::float::Float;
+use crate::kernel::lanes::{CHUNK, Line, tree_fold, tree_sum, within};
+use crate::kernel::rows::RowMask;
+use crate::loss::aggregate::{Aggregation, Normaliser, Weigher};
+use surrogate::{
+    Cispo, Clipped, Dro, GeometricMean, Judge, Reinforce, SequenceRatio, SoftGate, Token,
+};
+
+/// Log-ratios beyond this are held there, with gradient 0 where the surrogate follows the ratio: `e^20` is 5e8, past
+/// any use (verl's constant).
+const LOG_RATIO_LIMIT: f64 = 20.0;
+
+/// What a token costs. `r = pi / pi_old` for the token, `A` its advantage; each is to be minimised.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Surrogate {
+    /// `max(-A r, -A clip(r, 1 - low, 1 + high))`, and at most `-c A` where `A < 0` and `dual = c`.
+    /// Schulman et al. (arXiv 1707.06347), equation 7; dual clip: Ye et al. (arXiv 1912.09729), equation 5;
+    /// `high > low` is DAPO's clip-higher (arXiv 2503.14476, section 3.1).
+    Ppo {
+        /// The clip range.
+        clip: ClipRange,
+        /// The dual clip `c`, above 1; verl always applies 3.
+        dual: Option<f64>,
+    },
+    /// As PPO with one ratio for the whole row, `exp(mean of log r)`, whose gradient reaches every token alike.
+    /// GSPO (arXiv 2507.18071), equation 7. The paper weighs rows alike (`seq_mean_token_mean`) and clips within
+    /// 3e-4 and 4e-4.
+    Gspo {
+        /// The clip range.
+        clip: ClipRange,
+    },
+    /// `-mean(A) exp(mean of log r)`, each log-ratio clipped within `-low..high` on the optimistic side.
+    /// GMPO (arXiv 2507.20673), equation 4. Weigh it with `seq_mean_token_mean`.
+    Gmpo {
+        /// The clip range, of log-ratios.
+        clip: ClipRange,
+    },
+    /// `-clip(r) A log pi` with the ratio held constant: clipped tokens keep a gradient.
+    /// CISPO (MiniMax-M1, arXiv 2506.13585), equation 4.
+    Cispo {
+        /// The clip range.
+        clip: ClipRange,
+    },
+    /// `-A (4 / tau) sigmoid(tau (r - 1))`, a soft gate instead of a clip. SAPO (arXiv 2511.20347).
+    Sapo {
+        /// `tau` where `A > 0`, above 0; the paper's is 1.
+        tau_positive: f64,
+        /// `tau` elsewhere, above 0; the paper's is 1.05.
+        tau_negative: f64,
+    },
+    /// `-(A log pi - beta / 2 (log r)^2)`. DRO (arXiv 2405.19107), equation 5.
+    Dro {
+        /// The price of leaving the old policy, above 0.
+        beta: f64,
+    },
+    /// `-A log pi`. Williams 1992; also the loss of GPG (arXiv 2504.02546).
+    Reinforce,
+}
+
+/// How far a ratio may move from 1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ClipRange {
+    /// How far it may fall, within 0..=1. Default 0.2.
+    pub low: f64,
+    /// How far it may rise, finite and 0 or more. Default 0.2.
+    pub high: f64,
+}
+
+impl Default for ClipRange {
+    fn default() -> Self {
+        Self { low: 0.2, high: 0.2 }
+    }
+}
+
+impl ClipRange {
+    fn check(&self) -> Result<(), OptimError> {
+        require((0.0..=1.0).contains(&self.low), "clip.low", self.low, "within 0..=1")?;
+        require(
+            self.high >= 0.0 && self.high.is_finite(),
+            "clip.high",
+            self.high,
+            "finite and 0 or more",
+        )
+    }
+}
+
+impl Default for Surrogate {
+    fn default() -> Self {
+        Self::Ppo { clip: ClipRange::default(), dual: None }
+    }
+}
+
+impl Surrogate {
+    fn check(&self) -> Result<(), OptimError> {
+        let positive =
+            |field, x: f64| require(x > 0.0 && x.is_finite(), field, x, "finite and above 0");
+        match *self {
+            Self::Ppo { clip, dual } => {
+                clip.check()?;
+                dual.map_or(Ok(()), |c| {
+                    require(c > 1.0 && c.is_finite(), "dual", c, "finite and above 1")
+                })
+            }
+            Self::Gspo { clip } | Self::Gmpo { clip } | Self::Cispo { clip } => clip.check(),
+            Self::Sapo { tau_positive, tau_negative } => {
+                positive("tau_positive", tau_positive)?;
+                positive("tau_negative", tau_negative)
+            }
+            Self::Dro { beta } => positive("beta", beta),
+            Self::Reinforce => Ok(()),
+        }
+    }
+}
+
+/// The surrogate and the weight of a token.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct PolicyConfig {
+    /// What a token costs. Default PPO, clip 0.2.
+    pub surrogate: Surrogate,
+    /// What it counts. Default `token_mean`.
+    pub aggregation: Aggregation,
+}
+
+/// Log-probs and advantages of a batch or micro-batch.
+#[derive(Clone, Copy, Debug)]
+pub struct PolicyBatch<'a, F> {
+    mask: RowMask<'a>,
+    logp: &'a [F],
+    old_logp: &'a [F],
+    advantages: &'a [F],
+    correction: Option<&'a [F]>,
+    normaliser: Option<Normaliser>,
+}
+
+impl<'a, F: Float> PolicyBatch<'a, F> {
+    /// All `[B, T]`: log-probs (nats) under the policy being trained and under the one that sampled the tokens,
+    /// and the advantages.
+    pub fn new(mask: RowMask<'a>, logp: &'a [F], old_logp: &'a [F], advantages: &'a [F]) -> Self {
+        Self { mask, logp, old_logp, advantages, correction: None, normaliser: None }
+    }
+
+    /// Importance weights (`[B, T]`, 0 or more) that every token's loss is multiplied by, held constant: see
+    /// [`importance_weights`](crate::loss::correction::importance_weights).
+    #[must_use]
+    pub fn with_correction(mut self, weights: &'a [F]) -> Self {
+        self.correction = Some(weights);
+        self
+    }
+
+    /// For a micro-batch: the divisors of the whole batch, so that losses and gradients of the parts add up.
+    #[must_use]
+    pub fn with_normaliser(mut self, normaliser: Normaliser) -> Self {
+        self.normaliser = Some(normaliser);
+        self
+    }
+
+    fn blame(&self) -> OptimError {
+        let correction = self.correction.unwrap_or(self.logp);
+        let inputs = [
+            ("logp", self.logp),
+            ("old_logp", self.old_logp),
+            ("advantages", self.advantages),
+            ("correction", correction),
+        ];
+        self.mask.blame("loss", &inputs)
+    }
+}
+
+/// The loss and what to watch beside it. All but `loss` are plain means over this batch's valid tokens, 0 where
+/// there are none.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct PolicyReport {
+    /// The aggregated loss, to be minimised; units of the advantage.
+    pub loss: f64,
+    /// Share of tokens whose clip is active, within 0..=1.
+    pub clip_fraction: f64,
+    /// Share of tokens whose dual clip is active, within 0..=1.
+    pub dual_clip_fraction: f64,
+    /// `old_logp - logp` (k1), an estimate of KL(old || new) in nats; may be negative (TRL#1005).
+    pub approx_kl: f64,
+    /// The same KL by k3, `r - 1 - log r`, never negative.
+    pub approx_kl_k3: f64,
+    /// The greatest ratio of a token.
+    pub max_ratio: f64,
+    /// Valid tokens, for weighing the means of micro-batches together.
+    pub tokens: usize,
+}
+
+/// Computes the loss and writes its gradient by `logp` into `dlogp` (`[B, T]`, 0 in padded slots).
+///
+/// With `w` the aggregation's weight, `c` the correction and `l` the surrogate's cost of a token,
+/// `loss = sum w c l` and `dlogp = w c dl/dlogp`. On the edge of a clip range the gradient is the unclipped one (as
+/// PyTorch's `clamp`). `dlogp` is complete: `sum(dlogp * logp)` with `dlogp` held constant is a surrogate that any
+/// autograd can differentiate.
+///
+/// # Errors
+/// [`OptimError::Shape`], [`OptimError::Config`] for a setting or divisor out of range, [`OptimError::NonFinite`] for
+/// a NaN or infinity in a valid slot, [`OptimError::Overflow`].
+pub fn policy_loss<F: Float>(
+    config: &PolicyConfig,
+    batch: &PolicyBatch<'_, F>,
+    dlogp: &mut [F],
+) -> Result<PolicyReport, OptimError> {
+    Ok(improve(config, batch, dlogp)?.report())
+}
+
+/// As [`policy_loss`], for a part of a batch.
+pub(crate) fn improve<F: Float>(
+    config: &PolicyConfig,
+    batch: &PolicyBatch<'_, F>,
+    dlogp: &mut [F],
+) -> Result<Improved, OptimError> {
+    config.surrogate.check()?;
+    let mask = batch.mask;
+    mask.check_all(&[
+        ("logp", batch.logp.len()),
+        ("old_logp", batch.old_logp.len()),
+        ("advantages", batch.advantages.len()),
+        ("correction", batch.correction.map_or(mask.slots(), <[F]>::len)),
+        ("dlogp", dlogp.len()),
+    ])?;
+    let weigher = config.aggregation.weigher(&mask, batch.normaliser)?;
+    let sums = match config.surrogate {
+        Surrogate::Ppo { clip, dual } => {
+            walk(Clipped { range: clip.of(), dual: dual.map(F::from_f64) }, weigher, batch, dlogp)
+        }
+        Surrogate::Gspo { clip } => walk(SequenceRatio { range: clip.of() }, weigher, batch, dlogp),
+        Surrogate::Gmpo { clip } => walk(GeometricMean::new(clip), weigher, batch, dlogp),
+        Surrogate::Cispo { clip } => walk(Cispo { range: clip.of() }, weigher, batch, dlogp),
+        Surrogate::Sapo { tau_positive, tau_negative } => {
+            let tau = (F::from_f64(tau_positive), F::from_f64(tau_negative));
+            walk(SoftGate { tau_positive: tau.0, tau_negative: tau.1 }, weigher, batch, dlogp)
+        }
+        Surrogate::Dro { beta } => walk(Dro { beta: F::from_f64(beta) }, weigher, batch, dlogp),
+        Surrogate::Reinforce => walk(Reinforce, weigher, batch, dlogp),
+    };
+    if !(sums.loss.is_finite() && sums.kl.is_finite()) {
+        return Err(batch.blame());
+    }
+    Ok(sums)
+}
+
+fn walk<F: Float, J: Judge<F>>(
+    judge: J,
+    weigher: Weigher,
+    batch: &PolicyBatch<'_, F>,
+    dlogp: &mut [F],
+) -> Improved {
+    let kernel = Kernel { judge, weigher, batch: *batch };
+    let ins = [batch.logp, batch.old_logp, batch.advantages];
+    match batch.correction {
+        Some(weights) if J::PER_TOKEN => {
+            over_tokens(&kernel, &batch.mask, [ins[0], ins[1], ins[2], weights], [dlogp])
+        }
+        _ => over_tokens(&kernel, &batch.mask, ins, [dlogp]),
+    }
+}
+
+/// Sums over a part of a batch.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Improved {
+    loss: f64,
+    kl: f64,
+    kl_k3: f64,
+    clipped: f64,
+    dual_clipped: f64,
+    max_ratio: f64,
+    tokens: usize,
+}
+
+impl Improved {
+    pub(crate) fn report(self) -> PolicyReport {
+        let per_token = (self.tokens.max(1) as f64).recip();
+        PolicyReport {
+            loss: self.loss,
+            clip_fraction: self.clipped * per_token,
+            dual_clip_fraction: self.dual_clipped * per_token,
+            approx_kl: self.kl * per_token,
+            approx_kl_k3: self.kl_k3 * per_token,
+            max_ratio: self.max_ratio,
+            tokens: self.tokens,
+        }
+    }
+}
+
+impl Merge for Improved {
+    fn merge(self, later: Self) -> Self {
+        Self {
+            loss: self.loss + later.loss,
+            kl: self.kl + later.kl,
+            kl_k3: self.kl_k3 + later.kl_k3,
+            clipped: self.clipped + later.clipped,
+            dual_clipped: self.dual_clipped + later.dual_clipped,
+            max_ratio: self.max_ratio.max(later.max_ratio),
+            tokens: self.tokens + later.tokens,
+        }
+    }
+}
+
+struct Kernel<'a, F, J> {
+    judge: J,
+    weigher: Weigher,
+    batch: PolicyBatch<'a, F>,
+}
+
+/// `IN` is 3, or 4 with a correction.
+impl<F: Float, J: Judge<F>, const IN: usize> TokenKernel<F, IN, 1> for Kernel<'_, F, J> {
+    /// The weight of a token, and what the surrogate needs to know of its row.
+    type Row = (F, J::Row);
+    type Lanes = Lanes<F>;
+    type Sums = Improved;
+
+    #[inline(always)]
+    fn lanes(&self) -> Lanes<F> {
+        let zeros = Line::zeros();
+        Lanes {
+            loss: zeros,
+            kl: zeros,
+            bend: zeros,
+            clipped: zeros,
+            dual_clipped: zeros,
+            ratio: zeros,
+        }
+    }
+
+    #[inline(always)]
+    fn fold(&self, lanes: Lanes<F>, sums: &mut Improved) {
+        sums.loss += tree_sum(*lanes.loss);
+        sums.kl -= tree_sum(*lanes.kl);
+        sums.kl_k3 += tree_sum(*lanes.bend);
+        sums.clipped += tree_sum(*lanes.clipped);
+        sums.dual_clipped += tree_sum(*lanes.dual_clipped);
+        sums.max_ratio = sums.max_ratio.max(tree_fold(*lanes.ratio, F::or_greater));
+    }
+
+    #[inline(always)]
+    fn begin(&self, row: usize, sums: &mut Improved) -> (F, J::Row) {
+        let tokens = self.batch.mask.count(row);
+        sums.tokens += tokens;
+        (F::from_f64(self.weigher.weight(tokens)), self.judge.row(row, tokens, &self.batch))
+    }
+
+    #[inline(always)]
+    fn chunk(
+        &self,
+        &(weight, facts): &(F, J::Row),
+        tokens: usize,
+        ins: [&[F; CHUNK]; IN],
+        [dlogp]: [&mut [F; CHUNK]; 1],
+        lanes: &mut Lanes<F>,
+        _sums: &mut Improved,
+    ) {
+        // A copy, so that a write through `dlogp` cannot be taken to change it.
+        let judge = self.judge;
+        let limit = F::from_f64(LOG_RATIO_LIMIT);
+        // Several short loops: of a long one the processor's window holds a single round, and each of its steps waits
+        // for the step before.
+        let [mut log_ratios, mut helds, mut ratios] = [Line::zeros(); 3];
+        for at in 0..CHUNK {
+            log_ratios[at] = ins[0][at] - ins[1][at];
+            helds[at] = log_ratios[at].clamp(-limit, limit);
+        }
+        for at in 0..CHUNK {
+            let e = helds[at].exponential_within();
+            ratios[at] = e.exp;
+            lanes.bend[at] += e.less_line;
+        }
+        for at in 0..CHUNK {
+            let (logp, advantage, log_ratio) = (ins[0][at], ins[2][at], log_ratios[at]);
+            // Places beyond the last token add nothing, whatever a judge says of its row.
+            let valid = F::flag(within(at, tokens));
+            let held = log_ratio.abs() > limit;
+            let token = Token { logp, log_ratio, ratio: ratios[at], held, advantage };
+            let verdict = judge.token(facts, token);
+            let scale = if IN > 3 { ins[3][at] * weight } else { weight };
+            dlogp[at] = verdict.slope * scale;
+            lanes.loss[at] += verdict.loss * scale * valid;
+            // An infinite log-prob makes the sum NaN even where it was held.
+            lanes.kl[at] += helds[at] + log_ratio.blemish();
+            lanes.clipped[at] += verdict.clipped * valid;
+            lanes.dual_clipped[at] += verdict.dual_clipped;
+            lanes.ratio[at] = lanes.ratio[at].or_greater(ratios[at] * valid);
+        }
+    }
+}
+
+struct Lanes<F> {
+    loss: Line<F>,
+    kl: Line<F>,
+    bend: Line<F>,
+    clipped: Line<F>,
+    dual_clipped: Line<F>,
+    /// The greatest so far.
+    ratio: Line<F>,
+}

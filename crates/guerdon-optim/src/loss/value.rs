@@ -1,0 +1,318 @@
+//! The clipped value loss of PPO and its gradient.
+
+use crate::error::{OptimError, require};
+use crate::kernel::blocks::{Merge, TokenKernel, over_tokens};
+use crate::kernel::float::Float;
+use crate::kernel::lanes::{CHUNK, Line, tree_sum};
+use crate::kernel::rows::RowMask;
+use crate::kernel::welford::{Offsets, Welford};
+use crate::loss::aggregate::{Aggregation, Normaliser, Weigher};
+
+/// The clip range and the aggregation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ValueConfig {
+    /// How far a prediction may move from the old value before the loss stops following it, in units of the
+    /// reward, above 0; none for a plain squared error. Default 0.2 (TRL's; verl's is 0.5). It is a length on the
+    /// reward's scale: choose it with that in mind.
+    pub clip: Option<f64>,
+    /// The weight of a token. Default `token_mean`.
+    pub aggregation: Aggregation,
+}
+
+impl Default for ValueConfig {
+    fn default() -> Self {
+        Self { clip: Some(0.2), aggregation: Aggregation::default() }
+    }
+}
+
+/// Predictions and targets of a batch or micro-batch.
+#[derive(Clone, Copy, Debug)]
+pub struct ValueBatch<'a, F> {
+    mask: RowMask<'a>,
+    values: &'a [F],
+    old_values: &'a [F],
+    returns: &'a [F],
+    normaliser: Option<Normaliser>,
+}
+
+impl<'a, F: Float> ValueBatch<'a, F> {
+    /// All `[B, T]`, in units of the reward: the critic's predictions now, its predictions when the batch was
+    /// sampled, and the returns it should have predicted.
+    pub fn new(mask: RowMask<'a>, values: &'a [F], old_values: &'a [F], returns: &'a [F]) -> Self {
+        Self { mask, values, old_values, returns, normaliser: None }
+    }
+
+    /// For a micro-batch: the divisors of the whole batch, so that losses and gradients of the parts add up.
+    #[must_use]
+    pub fn with_normaliser(mut self, normaliser: Normaliser) -> Self {
+        self.normaliser = Some(normaliser);
+        self
+    }
+}
+
+/// The loss and what to watch beside it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct ValueReport {
+    /// The aggregated loss, to be minimised; squared units of the reward.
+    pub loss: f64,
+    /// Share of this batch's valid tokens whose clip is active, within 0..=1.
+    pub clip_fraction: f64,
+    /// Mean error `value - return` over valid tokens: the critic's bias.
+    pub mean_error: f64,
+    /// `1 - Var(return - value) / Var(return)` over valid tokens: 1 for a perfect critic, 0 for a constant one, below
+    /// 0 for a harmful one; 0 where returns do not vary.
+    pub explained_variance: f64,
+    /// Valid tokens, for weighing the means of micro-batches together.
+    pub tokens: usize,
+}
+
+/// Computes the value loss and writes its gradient by `values` into `dvalues` (`[B, T]`, 0 in padded slots).
+///
+/// With `w` the aggregation's weight:
+///
+/// ```text
+/// l       = max((v - R)^2, (clip(v, v_old - c, v_old + c) - R)^2) / 2
+/// loss    = sum w l
+/// dvalues = w (v - R), or 0 where the clipped branch is the greater
+/// ```
+///
+/// Source: OpenAI baselines' `ppo2`; described in Engstrom et al., "Implementation Matters in Deep Policy
+/// Gradients" (arXiv 2005.12729), section 3.
+///
+/// # Errors
+/// [`OptimError::Shape`], [`OptimError::Config`] for a clip or divisor out of range, [`OptimError::NonFinite`] for
+/// a NaN or infinity in a valid slot, [`OptimError::Overflow`].
+pub fn value_loss<F: Float>(
+    config: &ValueConfig,
+    batch: &ValueBatch<'_, F>,
+    dvalues: &mut [F],
+) -> Result<ValueReport, OptimError> {
+    Ok(fit(config, batch, dvalues)?.report())
+}
+
+/// As [`value_loss`], for a part of a batch.
+pub(crate) fn fit<F: Float>(
+    config: &ValueConfig,
+    batch: &ValueBatch<'_, F>,
+    dvalues: &mut [F],
+) -> Result<Fitted, OptimError> {
+    if let Some(clip) = config.clip {
+        require(clip > 0.0, "clip", clip, "above 0")?;
+    }
+    let ValueBatch { mask, values, old_values, returns, normaliser } = *batch;
+    mask.check_all(&[
+        ("values", values.len()),
+        ("old_values", old_values.len()),
+        ("returns", returns.len()),
+        ("dvalues", dvalues.len()),
+    ])?;
+    let weigher = config.aggregation.weigher(&mask, normaliser)?;
+    // Without a clip the old values are not read.
+    let old_values = if config.clip.is_some() { old_values } else { values };
+    let kernel = Kernel { clip: F::from_f64(config.clip.unwrap_or(f64::INFINITY)), weigher, mask };
+    let sums: Fitted = over_tokens(&kernel, &mask, [values, old_values, returns], [dvalues]);
+    if !sums.loss.is_finite() {
+        return Err(mask.blame(
+            "loss",
+            &[("values", values), ("old_values", old_values), ("returns", returns)],
+        ));
+    }
+    Ok(sums)
+}
+
+/// Sums over a part of a batch.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Fitted {
+    loss: f64,
+    clipped: f64,
+    errors: Welford,
+    returns: Welford,
+}
+
+impl Fitted {
+    pub(crate) fn report(self) -> ValueReport {
+        let spread = self.returns.squares;
+        ValueReport {
+            loss: self.loss,
+            clip_fraction: self.clipped / self.errors.count.max(1.0),
+            mean_error: self.errors.mean,
+            explained_variance: if spread > 0.0 { 1.0 - self.errors.squares / spread } else { 0.0 },
+            tokens: self.errors.count as usize,
+        }
+    }
+}
+
+impl Merge for Fitted {
+    fn merge(self, later: Self) -> Self {
+        Self {
+            loss: self.loss + later.loss,
+            clipped: self.clipped + later.clipped,
+            errors: self.errors.merge(later.errors),
+            returns: self.returns.merge(later.returns),
+        }
+    }
+}
+
+struct Kernel<'a, F> {
+    clip: F,
+    weigher: Weigher,
+    mask: RowMask<'a>,
+}
+
+impl<F: Float> TokenKernel<F, 3, 1> for Kernel<'_, F> {
+    /// The weight of a token.
+    type Row = F;
+    type Lanes = Lanes<F>;
+    type Sums = Fitted;
+
+    #[inline(always)]
+    fn lanes(&self) -> Lanes<F> {
+        Lanes {
+            loss: Line::zeros(),
+            clipped: Line::zeros(),
+            errors: Offsets::new(),
+            returns: Offsets::new(),
+        }
+    }
+
+    #[inline(always)]
+    fn fold(&self, lanes: Lanes<F>, sums: &mut Fitted) {
+        sums.loss += 0.5 * tree_sum(*lanes.loss);
+        sums.clipped += tree_sum(*lanes.clipped);
+        sums.errors = sums.errors.merge(lanes.errors.fold());
+        sums.returns = sums.returns.merge(lanes.returns.fold());
+    }
+
+    #[inline(always)]
+    fn begin(&self, row: usize, _sums: &mut Fitted) -> F {
+        F::from_f64(self.weigher.weight(self.mask.count(row)))
+    }
+
+    #[inline(always)]
+    fn chunk(
+        &self,
+        &weight: &F,
+        tokens: usize,
+        [values, olds, returns]: [&[F; CHUNK]; 3],
+        [dvalues]: [&mut [F; CHUNK]; 1],
+        lanes: &mut Lanes<F>,
+        _sums: &mut Fitted,
+    ) {
+        let clip = self.clip;
+        let mut errors = Line::zeros();
+        for at in 0..CHUNK {
+            let (value, old, target) = (values[at], olds[at], returns[at]);
+            let error = value - target;
+            let held = value.clamp(old - clip, old + clip) - target;
+            let (free, fixed) = (error * error, held * held);
+            let clipped = fixed > free;
+            dvalues[at] = if clipped { F::ZERO } else { error * weight };
+            lanes.loss[at] += (if clipped { fixed } else { free }) * weight + old.blemish();
+            lanes.clipped[at] += F::flag(clipped);
+            errors[at] = error;
+        }
+        lanes.errors.add(&errors, tokens);
+        lanes.returns.add(returns, tokens);
+    }
+}
+
+struct Lanes<F> {
+    loss: Line<F>,
+    clipped: Line<F>,
+    errors: Offsets<F>,
+    returns: Offsets<F>,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{prop, proptest};
+
+    use super::{ValueBatch, ValueConfig, ValueReport, value_loss};
+    use crate::error::OptimError;
+    use crate::kernel::rows::RowMask;
+    use crate::loss::aggregate::Aggregation;
+    use crate::testing::{assert_close, central_difference};
+
+    fn token(clip: Option<f64>, [value, old, target]: [f64; 3]) -> (ValueReport, f64) {
+        let config = ValueConfig { clip, ..ValueConfig::default() };
+        let mut slope = [9.0];
+        let (value, old, target) = ([value], [old], [target]);
+        let batch = ValueBatch::new(RowMask::full(1, 1), &value, &old, &target);
+        (value_loss(&config, &batch, &mut slope).unwrap(), slope[0])
+    }
+
+    #[test]
+    fn a_prediction_that_moved_too_far_towards_its_target_is_not_pushed_further() {
+        let (report, slope) = token(Some(0.5), [1.8, 1.0, 2.0]);
+        assert_close(&[report.loss, slope, report.clip_fraction], &[0.125, 0.0, 1.0], 1e-12);
+    }
+
+    #[test]
+    fn a_prediction_that_moved_away_is_pulled_back_in_full() {
+        let (report, slope) = token(Some(0.5), [0.0, 1.0, 2.0]);
+        assert_close(&[report.loss, slope, report.clip_fraction], &[2.0, -2.0, 0.0], 1e-12);
+    }
+
+    #[test]
+    fn without_a_clip_the_old_values_are_not_read() {
+        let (report, slope) = token(None, [1.8, f64::NAN, 2.0]);
+        assert_close(&[report.loss, slope, report.mean_error], &[0.02, -0.2, -0.2], 1e-12);
+    }
+
+    #[test]
+    fn the_explained_variance_is_one_for_a_perfect_critic_and_zero_for_a_constant_one() {
+        let mask = RowMask::lens(&[2, 1], 2).unwrap();
+        let returns = [1.0, 2.0, 4.0, f64::NAN];
+        let explained = |values: &[f64]| {
+            let batch = ValueBatch::new(mask, values, values, &returns);
+            value_loss(&ValueConfig::default(), &batch, &mut [0.0; 4]).unwrap().explained_variance
+        };
+        assert_close(&[explained(&returns), explained(&[7.0; 4])], &[1.0, 0.0], 1e-12);
+        assert!(explained(&[4.0, 2.0, 1.0, 0.0]) < 0.0);
+    }
+
+    #[test]
+    fn a_valid_nan_is_named_and_a_padded_one_is_not_seen() {
+        let mask = RowMask::lens(&[1, 2], 2).unwrap();
+        let returns = [0.0, f64::NAN, 0.0, f64::NAN];
+        let batch = ValueBatch::new(mask, &[0.0; 4], &[0.0; 4], &returns);
+        let error = value_loss(&ValueConfig::default(), &batch, &mut [0.0; 4]).unwrap_err();
+        assert_eq!(error, OptimError::NonFinite { what: "returns", row: 1, token: 1 });
+    }
+
+    proptest! {
+        #[test]
+        fn the_gradient_matches_central_differences(
+            slots in prop::collection::vec((0_u8..2, -2.0_f64..2.0, -1.0_f64..1.0, -2.0_f64..2.0), 12),
+            mode in prop::sample::select(Aggregation::ALL),
+            clip in prop::sample::select(vec![None, Some(0.2), Some(0.5)]),
+        ) {
+            let bytes: Vec<u8> = slots.iter().map(|slot| slot.0).collect();
+            let values: Vec<f64> = slots.iter().map(|slot| slot.1).collect();
+            let old: Vec<f64> = slots.iter().map(|slot| slot.1 + slot.2).collect();
+            let returns: Vec<f64> = slots.iter().map(|slot| slot.3).collect();
+            let mask = RowMask::bytes(&bytes, 3, 4).unwrap();
+            let config = ValueConfig { clip, aggregation: mode };
+            let run = |values: &[f64]| {
+                let mut slopes = vec![9.0; 12];
+                let report = value_loss(&config, &ValueBatch::new(mask, values, &old, &returns), &mut slopes);
+                (report.unwrap().loss, slopes)
+            };
+            let (_, slopes) = run(&values);
+            for slot in 0..12 {
+                if let Some(clip) = clip {
+                    let held = values[slot].clamp(old[slot] - clip, old[slot] + clip);
+                    let (free, held_error) = (values[slot] - returns[slot], held - returns[slot]);
+                    let at_edge = ((values[slot] - old[slot]).abs() - clip).abs() < 1e-4;
+                    // Outside the range the two branches also cross where their errors are equal and opposite.
+                    let at_crossing = (held - values[slot]).abs() > 0.0 && (free + held_error).abs() < 1e-4;
+                    if at_edge || at_crossing {
+                        continue;
+                    }
+                }
+                assert_close(&[slopes[slot]], &[central_difference(&values, slot, |x| run(x).0)], 1e-6);
+            }
+        }
+    }
+}
