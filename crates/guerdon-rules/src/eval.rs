@@ -4,6 +4,7 @@ mod outcome;
 mod scene;
 
 use std::ops::Range;
+use std::time::Instant;
 
 use guerdon_types::{Finite, RuleAbstained, RuleHit, RulesPart};
 
@@ -34,14 +35,25 @@ pub struct Evaluation {
     pub disguised: u32,
 }
 
-/// Runs every rule of `plan` that may hit.
-pub(crate) fn evaluate(plan: &Plan, scene: &Scene<'_, '_>) -> Evaluation {
+/// Runs every rule of `plan` that may hit. Returns nothing if `deadline` passes before the last rule has run.
+pub(crate) fn evaluate(
+    plan: &Plan,
+    scene: &Scene<'_, '_>,
+    deadline: Option<Instant>,
+) -> Option<Evaluation> {
+    let is_late = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
+    if is_late() {
+        return None;
+    }
     let candidates = scene.candidates();
-    let verdicts = candidates.iter().filter_map(|index| {
+    let mut late = false;
+    let verdicts = candidates.iter().map_while(|index| {
+        late = is_late();
         let rule = plan.rules.get(index)?;
-        Some((rule, scene.verdict(index, rule)))
+        (!late).then(|| (rule, scene.verdict(index, rule)))
     });
-    gather(verdicts)
+    let evaluation = gather(verdicts);
+    (!late).then_some(evaluation)
 }
 
 /// Adds up verdicts, in the order of the rules.

@@ -74,6 +74,8 @@ mod rule;
 mod scan;
 mod schema;
 mod source;
+mod span_index;
+mod steps;
 mod trigger;
 mod workbench;
 mod yaml;

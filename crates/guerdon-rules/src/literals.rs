@@ -9,6 +9,9 @@ use std::ops::Range;
 
 use daachorse::CharwiseDoubleArrayAhoCorasick as Automaton;
 
+use crate::span_index::SpanIndex;
+use crate::steps;
+
 /// The literals of many leaves.
 #[derive(Default)]
 pub(crate) struct Literals {
@@ -96,6 +99,9 @@ impl Literals {
     }
 }
 
+/// A leaf with at most this many hits is walked; an index costs more.
+const FEW_HITS: usize = 16;
+
 /// What was found in one text, by leaf.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
@@ -104,8 +110,10 @@ pub(crate) struct Found {
     hits: Vec<Hit>,
     /// Leaves with a hit.
     pub(crate) touched: Vec<u32>,
-    /// Room to work in for whoever reads the hits.
+    /// Working space for readers of the hits.
     pub(crate) scratch: RefCell<Vec<usize>>,
+    /// Indexes of the leaves with many hits, built when first needed.
+    indexes: RefCell<BTreeMap<u32, SpanIndex>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -131,6 +139,7 @@ impl Found {
         }
         self.touched.clear();
         self.hits.clear();
+        self.indexes.get_mut().clear();
     }
 
     pub(crate) fn push(&mut self, leaf: u32, bytes: &Range<usize>) {
@@ -151,9 +160,35 @@ impl Found {
         let mut next = self.ends.get(leaf as usize).map_or(0, |ends| ends[0]);
         std::iter::from_fn(move || {
             let hit = self.hits.get((next as usize).checked_sub(1)?)?;
+            steps::add(1);
             next = hit.next;
             Some(hit.start as usize..hit.end as usize)
         })
+    }
+
+    /// Returns true if a hit of `leaf` that passes `filter` lies within `window`. All calls for one leaf must pass the
+    /// same filter, because its answers are kept.
+    ///
+    /// A few hits are walked. Beyond that an index is built: a text may have as many hits as places that ask.
+    pub(crate) fn has_within(
+        &self,
+        leaf: u32,
+        window: &Range<usize>,
+        filter: impl Fn(&Range<usize>) -> bool,
+    ) -> bool {
+        let mut hits = self.of(leaf);
+        let few = hits.by_ref().take(FEW_HITS);
+        let fits = |hit: &Range<usize>| window.start <= hit.start && hit.end <= window.end;
+        if few.into_iter().any(|hit| fits(&hit) && filter(&hit)) {
+            return true;
+        }
+        if hits.next().is_none() {
+            return false;
+        }
+        let mut indexes = self.indexes.borrow_mut();
+        let index =
+            indexes.entry(leaf).or_insert_with(|| SpanIndex::new(self.of(leaf).filter(filter)));
+        index.has_within(window)
     }
 
     pub(crate) fn has(&self, leaf: u32) -> bool {

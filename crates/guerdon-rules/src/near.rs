@@ -22,12 +22,7 @@ impl Near {
             return true;
         }
         let window = window(text, bytes, self.within);
-        let near = |leaf: u32| {
-            let mut hits = found.of(leaf);
-            hits.any(|hit| {
-                window.start <= hit.start && hit.end <= window.end && is_whole(text, &hit)
-            })
-        };
+        let near = |leaf: u32| found.has_within(leaf, &window, |hit| is_whole(text, hit));
         self.one.is_none_or(near) && !self.none.is_some_and(near)
     }
 }

@@ -76,7 +76,10 @@ impl RulePacks {
     #[must_use]
     pub fn evaluate_turns(&self, rollout: &Rollout, turns: &[usize]) -> Vec<Evaluation> {
         let dialogue = Dialogue::new(&self.plan, rollout);
-        turns.iter().map(|turn| eval::evaluate(&self.plan, &Scene::new(&dialogue, *turn))).collect()
+        let evaluate = |turn: &usize| {
+            eval::evaluate(&self.plan, &Scene::new(&dialogue, *turn), None).unwrap_or_default()
+        };
+        turns.iter().map(evaluate).collect()
     }
 
     /// Bytes that the compiled packs hold: literals, regexes and their tables. Lazy tables come on top while rules run,

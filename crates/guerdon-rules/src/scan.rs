@@ -38,8 +38,8 @@ pub(crate) struct Scan {
     /// In the text as it is.
     pub(crate) raw_found: Found,
     pub(crate) numbers: Numbers,
-    /// Bytes of the folded text that only a loose reading found.
-    loose: Vec<Range<usize>>,
+    /// Bytes of the folded text, start and end, that only a loose reading found; sorted.
+    loose: Vec<[usize; 2]>,
     reading: Loose,
     raw_present: Present,
     /// The longest run of each class, one more than it is, once it was asked for: folded, raw.
@@ -103,7 +103,8 @@ impl<'a> Text<'a> {
 
     /// Whether only folding made `bytes` of the folded text readable.
     pub(crate) fn is_disguised(&self, bytes: &Range<usize>) -> bool {
-        self.folded().is_disguised(bytes) || self.scan().loose.contains(bytes)
+        let loose = &self.scan().loose;
+        self.folded().is_disguised(bytes) || loose.binary_search(&[bytes.start, bytes.end]).is_ok()
     }
 
     /// Whether a pattern without a literal may match.
@@ -174,9 +175,10 @@ impl Scan {
             needles.loose.find(self.reading.text(), |leaf, bytes| {
                 if let Some(bytes) = self.reading.disguised(text, &bytes) {
                     self.found.push(leaf, &bytes);
-                    self.loose.push(bytes);
+                    self.loose.push([bytes.start, bytes.end]);
                 }
             });
+            self.loose.sort_unstable();
         }
         if needles.numbers {
             self.numbers.scan(text, &view.numerals, &scanner.units);

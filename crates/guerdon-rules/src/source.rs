@@ -1,12 +1,18 @@
 //! The rule packs as a reward source.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Instant;
 
 use guerdon_fusion::{Ask, BoxFuture, Channel, RewardSource, SourceVersion};
 use guerdon_types::{AbstainWhy, Abstained, Part, RulesPart, Signal, SourceId};
 
 use crate::RulePacks;
+use crate::eval::{self, Dialogue, Scene};
+
+/// The source yields to the executor after turns of this many bytes together, about 10 ms of work.
+const BYTES_BETWEEN_YIELDS: usize = 32 * 1024;
 
 /// Rule packs that score.
 #[derive(Debug)]
@@ -45,18 +51,55 @@ impl RewardSource for RulesSource {
 
     fn score<'a>(&'a self, ask: Ask<'a>) -> BoxFuture<'a, Vec<Signal>> {
         Box::pin(async move {
-            if ask.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                let detail = "the deadline passed before the rules were run";
-                let late = || Abstained::new(self.id.clone(), AbstainWhy::Deadline, detail);
-                return ask.turns.iter().map(|_| Signal::abstained(late())).collect();
+            let dialogue = Dialogue::new(self.packs.plan(), ask.rollout);
+            let mut signals = Vec::with_capacity(ask.turns.len());
+            let mut bytes = 0;
+            for turn in ask.turns {
+                signals.push(self.score_turn(&dialogue, *turn, ask.deadline));
+                bytes += ask.rollout.messages.get(*turn).map_or(0, |message| message.content.len());
+                if bytes >= BYTES_BETWEEN_YIELDS {
+                    bytes = 0;
+                    yield_now().await;
+                }
             }
-            let evaluations = self.packs.evaluate_turns(ask.rollout, ask.turns);
-            evaluations.into_iter().map(|evaluation| self.signal(evaluation.part)).collect()
+            signals
         })
     }
 }
 
+/// Lets other futures of the executor run. There is no runtime here whose function could be used.
+async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|task| {
+        if yielded {
+            return Poll::Ready(());
+        }
+        yielded = true;
+        task.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
 impl RulesSource {
+    fn score_turn(
+        &self,
+        dialogue: &Dialogue<'_>,
+        turn: usize,
+        deadline: Option<Instant>,
+    ) -> Signal {
+        let scene = Scene::new(dialogue, turn);
+        match eval::evaluate(self.packs.plan(), &scene, deadline) {
+            Some(evaluation) => self.signal(evaluation.part),
+            None => self.late(),
+        }
+    }
+
+    fn late(&self) -> Signal {
+        let detail = "the deadline passed before all rules had run";
+        Signal::abstained(Abstained::new(self.id.clone(), AbstainWhy::Deadline, detail))
+    }
+
     fn signal(&self, part: RulesPart) -> Signal {
         // One entry for the turn: the rules themselves are listed in the part.
         let undecided: Vec<String> = part
@@ -68,5 +111,57 @@ impl RulesSource {
             Abstained::new(self.id.clone(), AbstainWhy::MissingContext, undecided.join("; "))
         });
         Signal::scored(Part::Rules(part)).and_abstained(abstained)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Waker};
+    use std::time::Duration;
+
+    use guerdon_types::{Message, Role, Rollout};
+
+    use super::*;
+    use crate::PackText;
+
+    fn source() -> RulesSource {
+        let text = "pack: p\nrules:\n  - { id: a, points: -1, match: { any_of: [a] } }\n".into();
+        let pack = PackText { name: "p.yaml".into(), text };
+        RulesSource::new(Arc::new(RulePacks::compile(&[pack]).unwrap().0))
+    }
+
+    fn rollout(turns: usize, bytes: usize) -> Rollout {
+        let message = Message::new(Role::Assistant, "a".repeat(bytes));
+        Rollout { messages: vec![message; turns], ..Rollout::default() }
+    }
+
+    #[test]
+    fn every_turn_after_the_deadline_abstains() {
+        let (source, rollout) = (source(), rollout(2, 1));
+        let mut scores = source.score(Ask::new(&rollout, &[0, 1], Some(Instant::now())));
+        let Poll::Ready(signals) = scores.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+        else {
+            panic!("two short turns need no yield")
+        };
+        let reasons: Vec<_> = signals.iter().map(|signal| signal.abstained[0].why).collect();
+        assert_eq!(reasons, [AbstainWhy::Deadline; 2]);
+        assert!(signals.iter().all(|signal| signal.part.is_none()));
+    }
+
+    #[test]
+    fn long_turns_yield_to_the_executor_and_are_all_scored() {
+        let (source, rollout) = (source(), rollout(3, BYTES_BETWEEN_YIELDS));
+        let deadline = Instant::now() + Duration::from_secs(600);
+        let mut scores = source.score(Ask::new(&rollout, &[0, 1, 2], Some(deadline)));
+        let mut task = Context::from_waker(Waker::noop());
+        let mut yields = 0;
+        let signals = loop {
+            match scores.as_mut().poll(&mut task) {
+                Poll::Pending => yields += 1,
+                Poll::Ready(signals) => break signals,
+            }
+        };
+        assert_eq!((yields, signals.len()), (3, 3));
+        assert!(signals.iter().all(|signal| signal.part.is_some() && signal.abstained.is_empty()));
     }
 }

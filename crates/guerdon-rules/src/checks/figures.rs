@@ -11,6 +11,7 @@ use crate::expr::{Expr, Facts, Truth};
 use crate::literals::Found;
 use crate::near::ends_sentence;
 use crate::number::Capture;
+use crate::steps;
 
 /// Sums written out in `text`, such as `480 * 0.9 = 432元`, that are off by more than `tolerance` of their result.
 pub(crate) fn wrong_sums(text: &str, numbers: &[Capture<'_>], tolerance: f64) -> Option<Measured> {
@@ -65,12 +66,22 @@ pub(crate) fn unsupported(
 ) -> Option<Measured> {
     let mut facts = known.to_vec();
     context.values().for_each(|value| gather(value, &mut facts));
-    let same = |a: f64, b: f64| (a - b).abs() <= 1e-6 * a.abs().max(1.0);
+    facts.retain(|fact| fact.is_finite());
+    facts.sort_unstable_by(f64::total_cmp);
+    let same = |fact: f64, value: f64| (fact - value).abs() <= 1e-6 * fact.abs().max(1.0);
+    // A value is never negative, so that the nearest fact on either side is the likeliest to be the same.
+    let is_known = |value: f64| {
+        let above = facts.partition_point(|fact| {
+            steps::add(1);
+            *fact < value
+        });
+        let nearest = [above.checked_sub(1), Some(above)];
+        let mut nearest = nearest.into_iter().flatten().filter_map(|at| facts.get(at));
+        nearest.any(|fact| same(*fact, value))
+    };
     let strangers: Vec<&Capture<'_>> = numbers
         .iter()
-        .filter(|capture| {
-            capture.value >= least && !facts.iter().any(|fact| same(*fact, capture.value))
-        })
+        .filter(|capture| capture.value >= least && !is_known(capture.value))
         .collect();
     let told: Vec<String> =
         strangers.iter().take(3).map(|capture| capture.value.to_string()).collect();
@@ -138,11 +149,23 @@ fn named_by<'n, 'u>(
     found: &Found,
     leaf: u32,
 ) -> Option<&'n Capture<'u>> {
+    // Words come by where they end, so that no number before this one can follow the next word.
+    let (mut next, mut last_end) = (0, 0);
     found.of(leaf).find_map(|word| {
-        let next = numbers.iter().find(|capture| capture.bytes.start >= word.end)?;
-        let between = text.get(word.end..next.bytes.start)?;
-        let near = between.chars().count() <= APART
-            && !between.chars().any(|c| ends_sentence(c) || matches!(c, ',' | '，'));
-        near.then_some(next)
+        if word.end < last_end {
+            // Words that only a loose reading found come last, in a second pass over the text.
+            next = 0;
+        }
+        last_end = word.end;
+        while numbers.get(next).is_some_and(|capture| capture.bytes.start < word.end) {
+            steps::add(1);
+            next += 1;
+        }
+        let number = numbers.get(next)?;
+        let between = text.get(word.end..number.bytes.start)?;
+        let parts = |c: char| ends_sentence(c) || matches!(c, ',' | '，');
+        let mut near = between.chars().inspect(|_| steps::add(1)).take(APART + 1);
+        let is_near = near.by_ref().take(APART).all(|c| !parts(c)) && near.next().is_none();
+        is_near.then_some(number)
     })
 }

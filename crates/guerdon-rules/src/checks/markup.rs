@@ -1,9 +1,11 @@
 //! Whether a reply's markup is whole: tags that are never closed or close what was never open, code fences and brackets
 //! left open, and JSON that is none.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use super::Measured;
+use crate::steps;
 
 /// HTML's elements without an end tag.
 const VOID: [&str; 8] = ["br", "hr", "img", "input", "meta", "link", "wbr", "source"];
@@ -12,6 +14,8 @@ const VOID: [&str; 8] = ["br", "hr", "img", "input", "meta", "link", "wbr", "sou
 pub(crate) fn unclosed(text: &str) -> Option<Measured> {
     let mut wrong: Vec<(Range<usize>, String)> = Vec::new();
     let mut open: Vec<(&str, Range<usize>)> = Vec::new();
+    // How many tags of a name are open: a tag that closes nothing must not search through all of them.
+    let mut open_by_name: HashMap<&str, usize> = HashMap::new();
     let mut from = 0;
     while let Some(tag) = next_tag(text, from) {
         from = tag.bytes.end;
@@ -19,11 +23,22 @@ pub(crate) fn unclosed(text: &str) -> Option<Measured> {
             continue;
         }
         if !tag.is_end {
+            *open_by_name.entry(tag.name).or_default() += 1;
             open.push((tag.name, tag.bytes));
-        } else if let Some(at) = open.iter().rposition(|(name, _)| *name == tag.name) {
-            for (name, bytes) in open.drain(at..).skip(1) {
-                wrong.push((bytes, format!("<{name}> is not closed")));
+        } else if open_by_name.get(tag.name).is_some_and(|count| *count > 0) {
+            // The last tag of this name and all that were opened in it.
+            let mut unclosed = Vec::new();
+            while let Some((name, bytes)) = open.pop() {
+                steps::add(1);
+                if let Some(count) = open_by_name.get_mut(name) {
+                    *count -= 1;
+                }
+                if name == tag.name {
+                    break;
+                }
+                unclosed.push((bytes, format!("<{name}> is not closed")));
             }
+            wrong.extend(unclosed.into_iter().rev());
         } else {
             wrong.push((tag.bytes, format!("</{}> closes nothing", tag.name)));
         }

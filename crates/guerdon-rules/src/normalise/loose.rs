@@ -6,6 +6,8 @@
 
 use std::ops::Range;
 
+use crate::steps;
+
 /// The loose reading, and the way back to the folded text.
 #[derive(Debug, Default)]
 pub(crate) struct Loose {
@@ -53,10 +55,11 @@ impl Loose {
             chars.iter().any(|(_, c)| matches!(c, ',' | '、' | '。' | ';' | '!' | '?'));
         let singles = singles(&chars);
         let leet = leet(&chars, &singles);
+        let gaps = gaps(&chars);
         let mut gap = Odd::No;
         for (index, (at, c)) in chars.iter().copied().enumerate() {
             if is_separator(c)
-                && let Some(dropped) = dropped(&chars, index, &singles)
+                && let Some(dropped) = dropped(&chars, index, gaps.get(index), &singles)
             {
                 gap = if gap == Odd::No { dropped } else { Odd::Joined };
                 continue;
@@ -210,11 +213,33 @@ const fn letter(c: char) -> Option<char> {
     })
 }
 
-/// How the separator at `index` is dropped; none if it stays.
-fn dropped(chars: &[(usize, char)], index: usize, singles: &[bool]) -> Option<Odd> {
+/// For each character, the start and end of the run of separators that it is in; empty for other characters.
+fn gaps(chars: &[(usize, char)]) -> Vec<Range<usize>> {
+    let mut gaps = vec![0..0; chars.len()];
+    let mut start = 0;
+    for run in chars.chunk_by(|(_, a), (_, b)| is_separator(*a) == is_separator(*b)) {
+        let end = start + run.len();
+        steps::add(run.len());
+        if let (true, Some(places)) =
+            (run.first().is_some_and(|(_, c)| is_separator(*c)), gaps.get_mut(start..end))
+        {
+            places.fill(start..end);
+        }
+        start = end;
+    }
+    gaps
+}
+
+/// How the separator at `index`, in the run of separators `gap`, is dropped; none if it stays.
+fn dropped(
+    chars: &[(usize, char)],
+    index: usize,
+    gap: Option<&Range<usize>>,
+    singles: &[bool],
+) -> Option<Odd> {
     let (_, separator) = *chars.get(index)?;
-    let before = chars.get(..index)?.iter().rposition(|(_, c)| !is_separator(*c))?;
-    let after = index + chars.get(index..)?.iter().position(|(_, c)| !is_separator(*c))?;
+    let before = gap?.start.checked_sub(1)?;
+    let after = gap?.end;
     let (_, left) = *chars.get(before)?;
     let (_, right) = *chars.get(after)?;
     let wide = after - before - 1;

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::steps;
+
 /// What was read.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Read {
@@ -24,7 +26,11 @@ pub(super) fn number(text: &str, at: usize) -> Option<Read> {
 
 fn digits(text: &str, at: usize) -> Option<Read> {
     let bytes = text.as_bytes();
-    let run = |from: usize| bytes.iter().skip(from).take_while(|b| b.is_ascii_digit()).count();
+    // An identifier is not read to its end: the next place to read from may be its second digit.
+    let run = |from: usize| {
+        let digits = bytes.iter().skip(from).take(MAX_DIGITS + 1).inspect(|_| steps::add(1));
+        digits.take_while(|b| b.is_ascii_digit()).count()
+    };
     let whole = run(at);
     let mut end = at + whole;
     if whole == 1
@@ -42,7 +48,7 @@ fn digits(text: &str, at: usize) -> Option<Read> {
     };
     take(&mut value, &mut written, at..end);
     if whole <= 3 {
-        while bytes.get(end) == Some(&b',') && run(end + 1) == 3 {
+        while written <= MAX_DIGITS && bytes.get(end) == Some(&b',') && run(end + 1) == 3 {
             take(&mut value, &mut written, end + 1..end + 4);
             end += 4;
         }
