@@ -114,7 +114,7 @@ pub(crate) struct Score {
     /// Changes to the fusion, as JSON: '{"method": "weighted_sum"}'
     #[arg(long, value_name = "JSON")]
     pub(crate) fusion: Option<String>,
-    /// Add group advantages: grpo, dr_grpo, rloo or batch_std
+    /// Add group advantages: grpo, dr_grpo, rloo, batch_std, pass_at_k or gpg
     #[arg(long, value_name = "ESTIMATOR")]
     pub(crate) advantages: Option<String>,
 }
@@ -179,4 +179,21 @@ pub(crate) enum Config {
     Check(Configuration),
     /// Print the configuration that is in force, every default filled in; secrets are named, never shown
     Show(Configuration),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+    use guerdon_client::optim::Estimator;
+
+    use super::Cli;
+
+    #[test]
+    fn score_help_lists_every_estimator() {
+        let mut cli = Cli::command();
+        let help = cli.find_subcommand_mut("score").unwrap().render_long_help().to_string();
+        for name in Estimator::NAMES {
+            assert!(help.contains(name), "{name}: {help}");
+        }
+    }
 }

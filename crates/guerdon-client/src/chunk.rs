@@ -1,11 +1,13 @@
 //! How a large batch becomes several HTTP requests without changing a single number of the reply.
 //!
-//! Rewards do not depend on their neighbours, so a batch may be cut anywhere; advantages do. Group-relative
-//! estimators need the whole group in one request, and `batch_std` divides by the deviation of the whole batch. An
-//! estimator whose name this client does not know may need anything, so its batch is not cut either.
+//! Rewards do not depend on their neighbours, so a batch may be cut anywhere; advantages do.
+//! Group-relative estimators need the whole group in one request, and some need the whole batch
+//! ([`Estimator::needs_whole_batch`]). A batch whose estimator this client does not know is not cut
+//! either.
 
 use std::collections::HashMap;
 
+use guerdon_optim::Estimator;
 use guerdon_types::{Problem, ScoreRequest};
 
 /// Places in the whole request, in the order in which they are sent.
@@ -14,10 +16,11 @@ pub(crate) type Chunk = Vec<usize>;
 /// Cuts `request` into chunks of at most `size` rollouts; a group that must stay whole may be larger. At least one.
 pub(crate) fn chunks(request: &ScoreRequest, size: usize) -> Vec<Chunk> {
     let all = 0..request.rollouts.len();
-    let estimator = request.advantages.as_ref().map(|asked| asked.estimator.as_str());
+    let estimator =
+        request.advantages.as_ref().map(|advantages| advantages.estimator.parse::<Estimator>());
     let units: Vec<Chunk> = match estimator {
         None => all.map(|place| vec![place]).collect(),
-        Some("grpo" | "dr_grpo" | "rloo") => groups(request),
+        Some(Ok(estimator)) if !estimator.needs_whole_batch() => groups(request),
         Some(_) => vec![all.collect()],
     };
     let mut chunks = vec![Chunk::new()];
@@ -116,9 +119,17 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_that_is_compared_as_a_whole_stays_whole() {
-        for estimator in ["batch_std", "invented_next_year"] {
+    fn estimators_that_need_the_whole_batch_and_unknown_ones_are_not_cut() {
+        for estimator in ["batch_std", "gpg", "invented_next_year"] {
             assert_eq!(chunks(&request(&["a", "b", "c"], Some(estimator)), 1), [vec![0, 1, 2]]);
+        }
+    }
+
+    #[test]
+    fn all_other_estimators_are_cut_between_groups() {
+        for estimator in Estimator::ALL.iter().filter(|estimator| !estimator.needs_whole_batch()) {
+            let cut = chunks(&request(&["a", "b", "a"], Some(estimator.name())), 1);
+            assert_eq!(cut, [vec![0, 2], vec![1]], "{estimator}");
         }
     }
 

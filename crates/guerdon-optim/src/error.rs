@@ -61,7 +61,7 @@ pub enum OptimError {
         what: &'static str,
     },
     /// A name that no variant of an enum has.
-    #[error("unknown {kind} {name:?}, expected one of {known:?}")]
+    #[error("unknown {kind} {name:?}; expected one of: {}", known.join(", "))]
     UnknownName {
         /// What was being named.
         kind: &'static str,

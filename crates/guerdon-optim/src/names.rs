@@ -1,13 +1,15 @@
-//! One way for the crate's enums to be written and read: the `snake_case` names used in requests and config files.
+//! The `snake_case` names under which the crate's enums appear in requests and config files.
 
-/// Implements `name`, `ALL`, `Display` and `FromStr` for an enum whose variants have fixed names.
+/// Implements `ALL`, `NAMES`, `name`, `Display` and `FromStr` for an enum whose variants have fixed
+/// names.
 macro_rules! named {
     ($type:ident, $kind:literal, { $($variant:ident => $name:literal),+ $(,)? }) => {
         impl $type {
             /// Every variant, in declaration order.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
-            const NAMES: &'static [&'static str] = &[$($name),+];
+            /// The name of every variant, in declaration order.
+            pub const NAMES: &'static [&'static str] = &[$($name),+];
 
             /// The name used in requests and config files.
             pub fn name(self) -> &'static str {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use guerdon_optim::{Estimator, advantages};
+use guerdon_text::did_you_mean;
 use guerdon_types::{AdvantagesRequest, Finite, GroupId, Invalid, ProblemCode, Rollout};
 
 use crate::scored::Scored;
@@ -15,7 +16,8 @@ pub(crate) struct Siblings {
     groups: Vec<usize>,
     /// For each set of results that must be complete together: how many are still to come, and those that came.
     sets: Vec<(usize, Vec<Scored>)>,
-    /// `batch_std` divides by the whole batch's deviation, so the whole batch is one set.
+    /// Set when the estimator needs the whole batch ([`Estimator::needs_whole_batch`]), which is
+    /// then one set.
     whole: bool,
 }
 
@@ -23,14 +25,17 @@ impl Siblings {
     /// # Errors
     /// [`Invalid`] if the estimator is unknown or a rollout names no group.
     pub(crate) fn new(asked: &AdvantagesRequest, rollouts: &[Rollout]) -> Result<Self, Invalid> {
-        let estimator: Estimator =
-            asked.estimator.parse().map_err(|error: guerdon_optim::OptimError| {
-                Invalid::new(
-                    ProblemCode::InvalidRequest,
-                    "/advantages/estimator",
-                    error.to_string(),
-                )
-            })?;
+        let estimator = asked.estimator.parse::<Estimator>().map_err(|error| {
+            let invalid = Invalid::new(
+                ProblemCode::InvalidRequest,
+                "/advantages/estimator",
+                error.to_string(),
+            );
+            match did_you_mean(&asked.estimator, Estimator::NAMES.iter().copied()) {
+                Some(hint) => invalid.hint(hint),
+                None => invalid,
+            }
+        })?;
         let mut numbers: HashMap<&GroupId, usize> = HashMap::new();
         let mut groups = Vec::with_capacity(rollouts.len());
         for (index, rollout) in rollouts.iter().enumerate() {
@@ -92,6 +97,7 @@ impl Siblings {
 #[cfg(test)]
 mod tests {
     use guerdon_types::{RolloutResult, Usage};
+    use utoipa::PartialSchema as _;
 
     use super::*;
 
@@ -156,11 +162,27 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_estimator_and_a_missing_group_are_pointed_at() {
+    fn unknown_estimator_is_reported_with_all_names_and_the_nearest() {
+        let error = Siblings::new(&asked("grop"), &[]).unwrap_err();
+        assert_eq!(error.pointer, "/advantages/estimator");
         assert_eq!(
-            Siblings::new(&asked("grop"), &[]).unwrap_err().pointer,
-            "/advantages/estimator"
+            error.detail,
+            "unknown estimator \"grop\"; expected one of: grpo, dr_grpo, rloo, batch_std, \
+             pass_at_k, gpg"
         );
+        assert_eq!(error.hint.as_deref(), Some("did you mean `grpo`?"));
+    }
+
+    #[test]
+    fn api_description_lists_every_estimator() {
+        let schema = serde_json::to_string(&AdvantagesRequest::schema()).unwrap();
+        for name in Estimator::NAMES {
+            assert!(schema.contains(&format!("`{name}`")), "{name}: {schema}");
+        }
+    }
+
+    #[test]
+    fn missing_group_is_reported_with_its_rollout() {
         let ungrouped = [Rollout::default()];
         assert_eq!(
             Siblings::new(&asked("grpo"), &ungrouped).unwrap_err().pointer,

@@ -29,12 +29,12 @@ pub struct ScoreRequest {
     pub deadline_ms: Option<u64>,
 }
 
-/// Which group-relative estimator to apply to the fused rewards.
+/// The group-relative estimator to apply to the fused rewards.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AdvantagesRequest {
-    /// `grpo`, `dr_grpo`, `rloo` or `batch_std`.
+    /// `grpo`, `dr_grpo`, `rloo`, `batch_std`, `pass_at_k` or `gpg`.
     pub estimator: String,
 }
 

@@ -88,7 +88,7 @@ class Client(_Connected):
         - `profile`: a named set of reward model, judge prompts, rule packs and fusion
         - `sources`: a subset of its sources
         - `fusion`: changes to its fusion, for this call only
-        - `advantages`: ask for group advantages too: `grpo`, `dr_grpo`, `rloo` or `batch_std`
+        - `advantages`: add group advantages: `grpo`, `dr_grpo`, `rloo`, `batch_std`, `pass_at_k` or `gpg`
         - `deadline_ms`: what is not ready by then abstains
 
         Raises `RequestError` before anything is sent; `ProblemError`, `TransportError`, `DeadlineError` and
