@@ -26,67 +26,36 @@
 //! # Ok::<(), guerdon_rules::Report>(())
 //! ```
 //!
-//! | file | what |
+//! | File or folder | Contents |
 //! |---|---|
-//! | `packs.rs` | the compiled packs: the crate's door |
-//! | `source.rs` | the packs as a reward source |
-//! | `yaml.rs`, `fields.rs` | YAML with places; mappings read key by key |
-//! | `pack_text.rs`, `pack.rs`, `schema.rs` | a pack as written, and as read; its JSON Schema for editors |
-//! | `parse.rs`, `parse/test.rs` | YAML to a pack |
-//! | `compile.rs`, `compile/`, `occasion.rs` | packs to a plan, and for whom |
-//! | `plan.rs`, `rule.rs`, `trigger.rs` | what runs: rules, and which of them a text can hit at all |
-//! | `needles.rs`, `scan.rs`, `literals.rs`, `present.rs` | what all rules look for, and one scan of a text for it |
-//! | `pattern.rs`, `pattern/` | a regex, tried only where it can match |
-//! | `lint.rs`, `examples.rs` | what an author should look at; the examples, run at load |
-//! | `report.rs` | errors like a compiler's |
-//! | `normalise.rs`, `normalise/` | folding, with the way back |
-//! | `number.rs`, `near.rs`, `checks.rs`, `expr.rs` | numbers with units; words near; length, repetition, language; `where` |
-//! | `eval.rs`, `eval/` | one turn against all rules |
-//! | `workbench.rs`, `workbench/` | what an author asks besides running packs |
-//! | `reference.rs` | the rules run naively, which the engine is held to |
+//! | `packs.rs` | [`RulePacks`], the compiled packs |
+//! | `source.rs` | [`RulesSource`], the packs as a reward source |
+//! | `syntax/` | Packs as text: YAML, reading, JSON Schema, diagnostics |
+//! | `text/` | A message prepared for rules: folding, literals, numbers |
+//! | `engine/` | Packs compiled to a plan, and the plan run on a turn |
+//! | `workbench/` | An author's tools: examples as tests, diff, cost, format, draft |
+//! | `reference/` | A naive engine that tests compare the real one with |
+//! | `linear_time.rs` | The test that no input takes quadratic work |
 
-mod checks;
-mod compile;
-mod eval;
-mod examples;
-mod expr;
-mod fields;
-mod lint;
-mod literals;
-mod near;
-mod nearest;
-mod needles;
-mod normalise;
-mod number;
-mod occasion;
-mod pack;
-mod pack_text;
+mod engine;
+#[cfg(test)]
+mod linear_time;
 mod packs;
-mod parse;
-mod pattern;
-mod plan;
-mod present;
 #[cfg(any(test, feature = "reference"))]
 #[doc(hidden)]
 pub mod reference;
-mod report;
-mod rule;
-mod scan;
-mod schema;
 mod source;
-mod span_index;
-mod steps;
-mod trigger;
+mod syntax;
+mod text;
 mod workbench;
-mod yaml;
 
-pub use eval::Evaluation;
-pub use normalise::fold;
-pub use pack_text::PackText;
+pub use engine::eval::Evaluation;
 pub use packs::{PackSummary, RulePacks, RuleSummary};
-pub use report::{Diagnostic, Report, Severity};
-pub use schema::json_schema;
 pub use source::RulesSource;
+pub use syntax::pack_text::PackText;
+pub use syntax::report::{Diagnostic, Report, Severity};
+pub use syntax::schema::json_schema;
+pub use text::normalise::fold;
 pub use workbench::{
     BadCase, Change, Diff, ExampleResult, RuleChange, RuleCost, TurnChange, draft, format, junit,
     tap,

@@ -7,13 +7,13 @@ use guerdon_types::{Finite, Rollout, RulesPart};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::compile::Compiled;
-use crate::eval::{self, Dialogue, Evaluation, Scene};
-use crate::occasion::Occasion;
-use crate::pack::Pack;
-use crate::pack_text::PackText;
-use crate::plan::Plan;
-use crate::report::Report;
+use crate::engine::compile::Compiled;
+use crate::engine::eval::{self, Dialogue, Evaluation, Scene};
+use crate::engine::plan::Plan;
+use crate::syntax::expiry::Occasion;
+use crate::syntax::pack::Pack;
+use crate::syntax::pack_text::PackText;
+use crate::syntax::report::Report;
 
 /// Rule packs, compiled. Immutable: a reload makes another.
 #[derive(Debug)]

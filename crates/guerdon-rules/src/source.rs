@@ -9,7 +9,7 @@ use guerdon_fusion::{Ask, BoxFuture, Channel, RewardSource, SourceVersion};
 use guerdon_types::{AbstainWhy, Abstained, Part, RulesPart, Signal, SourceId};
 
 use crate::RulePacks;
-use crate::eval::{self, Dialogue, Scene};
+use crate::engine::eval::{self, Dialogue, Scene};
 
 /// The source yields to the executor after turns of this many bytes together, about 10 ms of work.
 const BYTES_BETWEEN_YIELDS: usize = 32 * 1024;

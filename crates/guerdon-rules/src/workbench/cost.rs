@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use guerdon_types::Rollout;
 
 use crate::RulePacks;
-use crate::eval::{Dialogue, Scene, Verdict};
+use crate::engine::eval::{Dialogue, Scene, Verdict};
 
 /// One rule over many turns.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! A pack, tidied: the keys of each rule in one order, one empty line between rules, no space at the ends of lines.
 //! Comments stay where they are; what a rule says never changes, and where it would, the pack is left as it is.
 
-use crate::parse::RULE_KEYS;
-use crate::yaml::{self, At, Yaml};
+use crate::syntax::parse::RULE_KEYS;
+use crate::syntax::yaml::{self, At, Yaml};
 use crate::{PackText, Report};
 
 /// `pack`, tidied.

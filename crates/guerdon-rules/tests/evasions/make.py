@@ -20,7 +20,7 @@ ZERO = "\u200b"
 
 
 def traditional():
-    lines = (HERE / "../../src/normalise/traditional.txt").read_text(encoding="utf-8").split()
+    lines = (HERE / "../../src/text/normalise/traditional.txt").read_text(encoding="utf-8").split()
     pairs = {}
     for line in lines:
         for i in range(0, len(line), 2):

@@ -1,0 +1,105 @@
+//! Packs to a [`Plan`]: regexes, expressions and literals are compiled, ids compared, examples run. Every pack is read
+//! to its end even when another is wrong, so one report names all.
+
+mod rule;
+
+use std::collections::{HashMap, HashSet};
+
+use rule::Compiler;
+
+use crate::engine::plan::Plan;
+use crate::engine::{examples, lint};
+use crate::syntax::expiry::Occasion;
+use crate::syntax::pack::Pack;
+use crate::syntax::pack_text::PackText;
+use crate::syntax::parse;
+use crate::syntax::report::{Code, Finding, Report};
+
+/// Packs, read and compiled; the plan is to be used only if nothing found is an error.
+#[derive(Debug)]
+pub(crate) struct Compiled {
+    pub(crate) packs: Vec<ReadPack>,
+    pub(crate) plan: Plan,
+}
+
+/// One pack, and what was found in it.
+#[derive(Debug)]
+pub(crate) struct ReadPack {
+    pub(crate) pack: Option<Pack>,
+    pub(crate) findings: Vec<Finding>,
+    /// For each rule, its place in the plan, unless it has errors.
+    pub(crate) places: Vec<Option<usize>>,
+}
+
+impl Compiled {
+    /// Reads and compiles `packs`, their examples not yet run.
+    pub(crate) fn new(packs: &[PackText], occasion: Occasion) -> Self {
+        let mut compiler = Compiler::default();
+        let mut read: Vec<ReadPack> = packs
+            .iter()
+            .map(|pack| {
+                let (pack, findings) = parse::parse(&pack.text);
+                ReadPack { pack, findings, places: Vec::new() }
+            })
+            .collect();
+        let mut ids: HashMap<String, &str> = HashMap::new();
+        for (source, ReadPack { pack, findings, places }) in packs.iter().zip(&mut read) {
+            let Some(pack) = pack else { continue };
+            if let Some(other) = ids.insert(pack.id.value.clone(), &source.name) {
+                let message = format!("pack `{}` is already in {other}", pack.id.value);
+                let finding = Finding::new(Code::DuplicateId, pack.id.span.clone(), message);
+                findings.push(finding.help("give it another id"));
+            }
+            findings.extend(lint::pack(pack, occasion));
+            let mut rules: HashSet<&str> = HashSet::new();
+            for rule in &pack.rules {
+                if !rules.insert(&rule.id.value) {
+                    let message = format!("a second rule `{}`", rule.id.value);
+                    let finding = Finding::new(Code::DuplicateId, rule.id.span.clone(), message);
+                    findings.push(finding.help("give it another id"));
+                }
+                let compiled = compiler.rule(&pack.id.value, rule);
+                findings.append(&mut compiler.findings);
+                places.push(compiled.then(|| compiler.plan.rules.len() - 1));
+            }
+        }
+        let built = compiler.plan.build();
+        let known: Vec<&Pack> = read.iter().filter_map(|read| read.pack.as_ref()).collect();
+        let mut overlaps = lint::overlaps(&known).into_iter();
+        for read in &mut read {
+            if read.pack.is_some() {
+                read.findings.extend(overlaps.next().unwrap_or_default());
+            }
+            if let Err(error) = &built {
+                let message = format!("the packs do not fit: {error}");
+                read.findings.push(Finding::new(Code::TooLarge, 0..0, message));
+            }
+        }
+        Self { packs: read, plan: compiler.plan }
+    }
+
+    /// Runs the examples of every rule that compiled.
+    pub(crate) fn run_examples(&mut self) {
+        for ReadPack { pack, findings, places } in &mut self.packs {
+            let rules = pack.iter().flat_map(|pack| &pack.rules).zip(places.iter());
+            for (rule, place) in rules {
+                if let Some(index) = place {
+                    findings.extend(
+                        examples::run(&self.plan, *index, rule).filter_map(|run| run.failure),
+                    );
+                }
+            }
+        }
+    }
+
+    /// What was found, and what there is.
+    pub(crate) fn finish(self, packs: &[PackText]) -> (Vec<Pack>, Plan, Report) {
+        let mut report = Report::default();
+        let mut parsed = Vec::new();
+        for (source, read) in packs.iter().zip(self.packs) {
+            report.extend(source, read.findings);
+            parsed.extend(read.pack);
+        }
+        (parsed, self.plan, report)
+    }
+}

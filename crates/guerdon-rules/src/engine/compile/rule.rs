@@ -1,0 +1,332 @@
+//! One rule: its test to a matcher, its patterns and words registered with the scanner, what is wrong with it told.
+
+use std::ops::Range;
+
+use crate::engine::checks::Prices;
+use crate::engine::compiled_rule::{CompiledRule, Matcher};
+use crate::engine::expr::Expr;
+use crate::engine::lint;
+use crate::engine::needles::Side;
+use crate::engine::pattern::{self, Pattern};
+use crate::engine::plan::Plan;
+use crate::syntax::pack::{Mix, Nearby, Numbers, Rule, Test};
+use crate::syntax::report::{Code, Finding};
+use crate::syntax::yaml::At;
+use crate::text::near::Near;
+use crate::text::normalise;
+use crate::text::number::NumberSpec;
+
+/// Longest pattern, in bytes as written.
+const MAX_PATTERN: usize = 8 * 1024;
+
+/// Rules on their way into a plan.
+#[derive(Debug, Default)]
+pub(super) struct Compiler {
+    pub(super) plan: Plan,
+    pub(super) findings: Vec<Finding>,
+}
+
+impl Compiler {
+    /// Adds the rule to the plan, unless it has errors.
+    pub(super) fn rule(&mut self, pack: &str, rule: &Rule) -> bool {
+        let condition = rule.condition.as_ref().map(|text| self.expression(text, &rule.test));
+        let matcher = match &condition {
+            Some(None) => self.matcher(&rule.test, None),
+            Some(Some(expr)) if expr.uses().capture => self.matcher(&rule.test, Some(expr)),
+            Some(Some(_)) | None => self.matcher(&rule.test, None),
+        };
+        let (Some(matcher), None | Some(Some(_))) = (matcher, &condition) else {
+            return false;
+        };
+        let on_context = condition.flatten().filter(|expr| !expr.uses().capture);
+        self.plan.rules.push(CompiledRule {
+            pack: pack.to_owned(),
+            id: rule.id.value.clone(),
+            points: rule.points,
+            per_hit: rule.per_hit,
+            cap: rule.cap.as_ref().map(|cap| cap.value),
+            veto: rule.veto,
+            shadow: rule.shadow,
+            on: rule.on,
+            when: rule.when.clone(),
+            condition: on_context,
+            matcher,
+        });
+        true
+    }
+
+    fn expression(&mut self, text: &At<String>, test: &Test) -> Option<Expr> {
+        let expr = match Expr::parse(&text.value, &[]) {
+            Ok(expr) => expr,
+            Err(error) => {
+                let span = within(text, &word_at(&text.value, error.at));
+                self.findings.push(
+                    Finding::new(Code::BadExpression, span, "the `where` expression is wrong")
+                        .label(error.message),
+                );
+                return None;
+            }
+        };
+        let uses = expr.uses();
+        let offers = offers(test);
+        let missing = if uses.capture && !offers.value {
+            Some((
+                "speaks of a captured value, and nothing captures one",
+                "use `number`, or a regex with (?P<value>...)",
+            ))
+        } else if uses.percent_off && !offers.percent_off {
+            Some(("`percent_off` needs numbers whose unit is 折 or %", "unit: ['折', '%']"))
+        } else if uses.unit && !offers.unit {
+            Some(("speaks of a unit, and no number has one", "add `unit:` to `number`"))
+        } else {
+            None
+        };
+        if let Some((label, help)) = missing {
+            self.findings.push(
+                Finding::new(
+                    Code::BadExpression,
+                    text.span.clone(),
+                    "the `where` expression is wrong",
+                )
+                .label(label)
+                .help(help),
+            );
+            return None;
+        }
+        Some(expr)
+    }
+
+    fn matcher(&mut self, test: &Test, condition: Option<&Expr>) -> Option<Matcher> {
+        Some(match test {
+            Test::Literals { words, fold, word, near, count } => Matcher::Literals {
+                leaf: self.literals(words, *fold)?,
+                fold: *fold,
+                word: *word,
+                near: self.near(near, &words.first()?.span)?,
+                count: *count,
+            },
+            Test::Regex { pattern, fold, near, count } => {
+                let near = self.near(near, &pattern.span)?;
+                let pattern = Box::new(self.regex(pattern, *fold)?);
+                let condition = condition.filter(|_| pattern.captures).cloned();
+                Matcher::Regex { pattern, fold: *fold, near, condition, count: *count }
+            }
+            Test::Number { numbers, count } => Matcher::Number {
+                spec: self.numbers(numbers)?,
+                condition: condition.cloned(),
+                count: *count,
+            },
+            Test::All { tests, count } => {
+                Matcher::All { matchers: self.matchers(tests, condition)?, count: *count }
+            }
+            Test::Any { tests, count } => {
+                Matcher::Any { matchers: self.matchers(tests, condition)?, count: *count }
+            }
+            Test::Not(test) => Matcher::Not(Box::new(self.matcher(test, condition)?)),
+            Test::Length { of, min, max } => Matcher::Length { of: *of, min: *min, max: *max },
+            Test::Unclosed => Matcher::Unclosed,
+            Test::Json => Matcher::Json,
+            Test::Prices { names, unit, must } => self.prices(names, unit, must)?,
+            Test::Arithmetic { tolerance } => {
+                let factors = self.any_number(&["折".to_owned(), "%".to_owned()]);
+                let numbers = NumberSpec { optional: true, ..factors };
+                Matcher::Arithmetic { numbers, tolerance: *tolerance }
+            }
+            Test::UnsupportedNumbers { unit, least } => {
+                Matcher::UnsupportedNumbers { numbers: self.any_number(unit), least: *least }
+            }
+            Test::Repetition { across, of } => Matcher::Repetition { across: *across, of: *of },
+            Test::LanguageMix { language, mix } => {
+                let allow = mix.allow.iter().map(|word| normalise::fold(word)).collect();
+                Matcher::LanguageMix { language: *language, mix: Mix { allow, ..*mix } }
+            }
+        })
+    }
+
+    fn matchers(&mut self, tests: &[Test], condition: Option<&Expr>) -> Option<Vec<Matcher>> {
+        let compiled: Vec<Option<Matcher>> =
+            tests.iter().map(|test| self.matcher(test, condition)).collect();
+        compiled.into_iter().collect()
+    }
+
+    /// The leaf of a list of words.
+    fn literals(&mut self, words: &[At<String>], fold: bool) -> Option<u32> {
+        let mut patterns = Vec::with_capacity(words.len());
+        for at in words {
+            let pattern = if fold { normalise::fold(&at.value) } else { at.value.clone() };
+            if pattern.is_empty() {
+                let finding = Finding::new(
+                    Code::BadValue,
+                    at.span.clone(),
+                    "an empty literal matches everywhere",
+                );
+                self.findings.push(
+                    finding.help("remove it, or set `fold: false` if it is invisible on purpose"),
+                );
+                return None;
+            }
+            patterns.push(pattern);
+        }
+        Some(self.leaf(patterns, fold))
+    }
+
+    /// A leaf for literals, which a folded text may also hold in disguise.
+    fn leaf(&mut self, words: Vec<String>, fold: bool) -> u32 {
+        let needles = &mut self.plan.scanner.needles;
+        let bare: Vec<String> =
+            words.iter().filter(|_| fold).filter_map(|word| normalise::skeleton(word)).collect();
+        let leaf = needles.literals(fold).leaf(words);
+        for word in bare {
+            needles.loose.add(leaf, word);
+        }
+        leaf
+    }
+
+    fn regex(&mut self, at: &At<String>, fold: bool) -> Option<Pattern> {
+        if at.value.len() > MAX_PATTERN {
+            let message = format!("a regex of {} bytes; at most {MAX_PATTERN}", at.value.len());
+            let finding = Finding::new(Code::BadRegex, at.span.clone(), message);
+            self.findings.push(finding.help("a list of words goes to `any_of`"));
+            return None;
+        }
+        let mut side = Side { needles: &mut self.plan.scanner.needles, fold };
+        let built = pattern::parse(&at.value, fold).and_then(|hir| Pattern::new(&hir, &mut side));
+        match built {
+            Ok(pattern) => {
+                self.plan.scanner.needles.raw_gates |= !fold;
+                self.findings.extend(lint::regex(&at.value, &pattern, &at.span));
+                Some(pattern)
+            }
+            Err(error) => {
+                let span = error.at.map_or_else(|| at.span.clone(), |bytes| within(at, &bytes));
+                let finding = Finding::new(Code::BadRegex, span, "not a regex");
+                self.findings.push(finding.label(error.message).help(error.help));
+                None
+            }
+        }
+    }
+
+    fn prices(
+        &mut self,
+        names: &[(String, Vec<String>)],
+        unit: &[String],
+        must: &At<String>,
+    ) -> Option<Matcher> {
+        let known: Vec<String> = names.iter().map(|(name, _)| name.clone()).collect();
+        let must = match Expr::parse(&must.value, &known) {
+            Ok(expr) if !expr.uses().capture => expr,
+            Ok(_) => {
+                let finding = Finding::new(
+                    Code::BadExpression,
+                    must.span.clone(),
+                    "the `must` expression is wrong",
+                );
+                self.findings.push(finding.label(format!("it speaks of {}", known.join(", "))));
+                return None;
+            }
+            Err(error) => {
+                let span = within(must, &word_at(&must.value, error.at));
+                let finding =
+                    Finding::new(Code::BadExpression, span, "the `must` expression is wrong");
+                self.findings.push(finding.label(error.message));
+                return None;
+            }
+        };
+        let words = |words: &[String]| words.iter().map(|word| normalise::fold(word)).collect();
+        let leaves = names.iter().map(|(_, announce)| self.leaf(words(announce), true)).collect();
+        let numbers = self.any_number(unit);
+        Some(Matcher::Prices { numbers, prices: Box::new(Prices { leaves, must }) })
+    }
+
+    /// Numbers with one of these units, or any.
+    fn any_number(&mut self, unit: &[String]) -> NumberSpec {
+        self.plan.scanner.needles.numbers = true;
+        let units =
+            unit.iter().map(|unit| normalise::fold(unit).trim().to_owned()).collect::<Vec<_>>();
+        NumberSpec { units: self.plan.scanner.units.all(units), ..NumberSpec::default() }
+    }
+
+    fn numbers(&mut self, numbers: &Numbers) -> Option<NumberSpec> {
+        let units = self.folded(&numbers.unit, &numbers.span)?;
+        let near = self.near(&numbers.near, &numbers.span)?;
+        self.plan.scanner.needles.numbers = true;
+        Some(NumberSpec { units: self.plan.scanner.units.all(units), near, optional: false })
+    }
+
+    fn near(&mut self, nearby: &Nearby, span: &Range<usize>) -> Option<Near> {
+        let mut leaf = |words: &[String]| -> Option<Option<u32>> {
+            let words = self.folded(words, span)?;
+            Some((!words.is_empty()).then(|| self.leaf(words, true)))
+        };
+        Some(Near {
+            one: leaf(&nearby.near)?,
+            none: leaf(&nearby.not_near)?,
+            within: nearby.within,
+        })
+    }
+
+    fn folded(&mut self, words: &[String], span: &Range<usize>) -> Option<Vec<String>> {
+        let words: Vec<String> =
+            words.iter().map(|word| normalise::fold(word).trim().to_owned()).collect();
+        if words.iter().any(String::is_empty) {
+            let finding = Finding::new(Code::BadValue, span.clone(), "an empty unit or word");
+            self.findings.push(finding.help("remove it"));
+            return None;
+        }
+        Some(words)
+    }
+}
+
+/// What a test's captures offer an expression.
+#[derive(Debug, Clone, Copy, Default)]
+struct Offers {
+    value: bool,
+    unit: bool,
+    percent_off: bool,
+}
+
+fn offers(test: &Test) -> Offers {
+    match test {
+        Test::Number { numbers, .. } => Offers {
+            value: true,
+            unit: !numbers.unit.is_empty(),
+            percent_off: !numbers.unit.is_empty()
+                && numbers
+                    .unit
+                    .iter()
+                    .all(|unit| matches!(normalise::fold(unit).as_str(), "折" | "%")),
+        },
+        Test::Regex { pattern, .. } => {
+            Offers { value: pattern.value.contains("<value>"), ..Offers::default() }
+        }
+        Test::All { tests, .. } | Test::Any { tests, .. } => {
+            tests.iter().map(offers).fold(Offers::default(), |sum, next| Offers {
+                value: sum.value || next.value,
+                unit: sum.unit || next.unit,
+                percent_off: sum.percent_off || next.percent_off,
+            })
+        }
+        Test::Not(test) => offers(test),
+        _ => Offers::default(),
+    }
+}
+
+/// The place of `bytes` of a scalar's value, where the scalar is written as it is read: plain, or between two quotes.
+/// Otherwise the place of the whole.
+fn within(text: &At<String>, bytes: &Range<usize>) -> Range<usize> {
+    let Range { start, end } = text.span;
+    let from = match (end - start).checked_sub(text.value.len()) {
+        Some(0) => start,
+        Some(2) => start + 1,
+        _ => return start..end,
+    };
+    from + bytes.start.min(text.value.len())..from + bytes.end.min(text.value.len())
+}
+
+/// The word, or the sign, at a byte of an expression.
+fn word_at(expression: &str, at: usize) -> Range<usize> {
+    let rest = expression.get(at..).unwrap_or_default();
+    let word =
+        rest.find(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '.'))).unwrap_or(rest.len());
+    at..at + word.max(rest.chars().next().map_or(0, char::len_utf8))
+}

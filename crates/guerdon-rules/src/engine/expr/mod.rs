@@ -1,0 +1,402 @@
+//! `where:` expressions: arithmetic and comparisons over a captured `value` and `context.*`, in three-valued logic.
+//!
+//! CEL was considered and does not fit: it refuses mixed arithmetic (`value > context.target_price * 1.1` is an
+//! error when the price is written `420`), has no "unknown" that `and` and `or` can absorb, and brings a parser
+//! generator's runtime. The language here is small enough to be typed when a pack loads.
+
+mod parse;
+
+use std::cmp::Ordering;
+
+use guerdon_types::Context;
+use serde_json::Value as Json;
+
+use crate::text::number::Capture;
+
+pub(crate) use parse::{ExprError, Uses};
+
+/// A parsed expression that yields true or false.
+#[derive(Debug, Clone)]
+pub(crate) struct Expr {
+    root: Node,
+    uses: Uses,
+}
+
+#[derive(Debug, Clone)]
+enum Node {
+    Literal(Value),
+    Variable(Variable),
+    Context(Vec<String>),
+    Has(Vec<String>),
+    List(Vec<Self>),
+    Not(Box<Self>),
+    Negate(Box<Self>),
+    Binary(Op, Box<[Self; 2]>),
+    Call(Function, Vec<Self>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Variable {
+    Value,
+    Low,
+    High,
+    Unit,
+    PercentOff,
+    /// One of the rule's own names, by its place among them.
+    Named(usize),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Function {
+    Min,
+    Max,
+    Abs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Op {
+    Or,
+    And,
+    Equal,
+    NotEqual,
+    Less,
+    LessEqual,
+    Greater,
+    GreaterEqual,
+    In,
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Value {
+    Number(f64),
+    Text(String),
+    Bool(bool),
+    List(Vec<Self>),
+}
+
+/// What an expression may speak of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Facts<'a> {
+    context: &'a Context,
+    value: Option<f64>,
+    low: Option<f64>,
+    high: Option<f64>,
+    unit: Option<&'a str>,
+    percent_off: Option<f64>,
+    named: &'a [f64],
+}
+
+impl<'a> Facts<'a> {
+    /// The context alone.
+    pub(crate) const fn of(context: &'a Context) -> Self {
+        Self {
+            context,
+            value: None,
+            low: None,
+            high: None,
+            unit: None,
+            percent_off: None,
+            named: &[],
+        }
+    }
+
+    pub(crate) fn with_value(self, value: f64) -> Self {
+        Self { value: Some(value), low: Some(value), high: Some(value), ..self }
+    }
+
+    pub(crate) fn with_capture(self, capture: &Capture<'a>) -> Self {
+        Self {
+            value: Some(capture.value),
+            low: Some(capture.low),
+            high: Some(capture.high),
+            unit: capture.unit,
+            percent_off: capture.percent_off(),
+            ..self
+        }
+    }
+
+    /// Values for the rule's own names, in their order.
+    pub(crate) const fn with_named(self, named: &'a [f64]) -> Self {
+        Self { named, ..self }
+    }
+}
+
+/// Truth, or the reason why it is not known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Truth {
+    Yes,
+    No,
+    Unknown(String),
+}
+
+impl From<bool> for Truth {
+    fn from(value: bool) -> Self {
+        if value { Self::Yes } else { Self::No }
+    }
+}
+
+/// The context value at `path`; a missing one and `null` are both missing.
+pub(crate) fn lookup<'a>(context: &'a Context, path: &[String]) -> Option<&'a Json> {
+    let (first, rest) = path.split_first()?;
+    let found = rest.iter().try_fold(context.get(first)?, |value, key| value.get(key))?;
+    (!found.is_null()).then_some(found)
+}
+
+impl Expr {
+    /// Parses and types `text`.
+    ///
+    /// `names` are numbers that the rule gives names to.
+    pub(crate) fn parse(text: &str, names: &[String]) -> Result<Self, ExprError> {
+        let (root, uses) = parse::parse(text, names)?;
+        Ok(Self { root, uses })
+    }
+
+    /// Which variables it speaks of.
+    pub(crate) const fn uses(&self) -> Uses {
+        self.uses
+    }
+
+    pub(crate) fn truth(&self, facts: Facts<'_>) -> Truth {
+        if let Some(truth) = quick(&self.root, facts) {
+            return truth.into();
+        }
+        match eval(&self.root, facts) {
+            Ok(Value::Bool(value)) => value.into(),
+            Ok(other) => {
+                Truth::Unknown(format!("the expression is {}, not true or false", other.kind()))
+            }
+            Err(why) => Truth::Unknown(why),
+        }
+    }
+}
+
+impl Value {
+    const fn kind(&self) -> &'static str {
+        match self {
+            Self::Number(_) => "a number",
+            Self::Text(_) => "text",
+            Self::Bool(_) => "true or false",
+            Self::List(_) => "a list",
+        }
+    }
+
+    fn of(json: &Json, path: &[String]) -> Result<Self, String> {
+        match json {
+            Json::Bool(value) => Ok(Self::Bool(*value)),
+            Json::Number(number) => number
+                .as_f64()
+                .map(Self::Number)
+                .ok_or_else(|| format!("{} is too large", name(path))),
+            Json::String(text) => Ok(Self::Text(text.clone())),
+            Json::Array(items) => items
+                .iter()
+                .map(|item| Self::of(item, path))
+                .collect::<Result<_, _>>()
+                .map(Self::List),
+            Json::Object(_) | Json::Null => Err(format!("{} is no single value", name(path))),
+        }
+    }
+}
+
+fn name(path: &[String]) -> String {
+    format!("context.{}", path.join("."))
+}
+
+/// The truth of comparisons of plain numbers, which most expressions are; none where a longer look is needed.
+fn quick(node: &Node, facts: Facts<'_>) -> Option<bool> {
+    let Node::Binary(op, sides) = node else { return None };
+    let [left, right] = &**sides;
+    match op {
+        Op::And => Some(quick(left, facts)? && quick(right, facts)?),
+        Op::Or => Some(quick(left, facts)? || quick(right, facts)?),
+        _ => {
+            let (left, right) = (plain(left, facts)?, plain(right, facts)?);
+            match op {
+                Op::Less => Some(left < right),
+                Op::LessEqual => Some(left <= right),
+                Op::Greater => Some(left > right),
+                Op::GreaterEqual => Some(left >= right),
+                _ => None,
+            }
+        }
+    }
+}
+
+fn plain(node: &Node, facts: Facts<'_>) -> Option<f64> {
+    match node {
+        Node::Literal(Value::Number(value)) => Some(*value),
+        Node::Variable(Variable::Value) => facts.value,
+        Node::Variable(Variable::Low) => facts.low,
+        Node::Variable(Variable::High) => facts.high,
+        Node::Context(path) => lookup(facts.context, path)?.as_f64(),
+        _ => None,
+    }
+}
+
+/// `Err` is "not known", with the reason.
+fn eval(node: &Node, facts: Facts<'_>) -> Result<Value, String> {
+    match node {
+        Node::Literal(value) => Ok(value.clone()),
+        Node::Variable(Variable::Value) => {
+            facts.value.map(Value::Number).ok_or_else(|| "no value".into())
+        }
+        Node::Variable(Variable::Low) => {
+            facts.low.map(Value::Number).ok_or_else(|| "no value".into())
+        }
+        Node::Variable(Variable::High) => {
+            facts.high.map(Value::Number).ok_or_else(|| "no value".into())
+        }
+        Node::Variable(Variable::Named(at)) => {
+            facts.named.get(*at).copied().map(Value::Number).ok_or_else(|| "no value".into())
+        }
+        Node::Variable(Variable::Unit) => facts
+            .unit
+            .map(|unit| Value::Text(unit.to_owned()))
+            .ok_or_else(|| "the number has no unit".into()),
+        Node::Variable(Variable::PercentOff) => {
+            facts.percent_off.map(Value::Number).ok_or_else(|| "the number is no discount".into())
+        }
+        Node::Context(path) => match lookup(facts.context, path) {
+            Some(json) => Value::of(json, path),
+            None => Err(format!("{} is missing", name(path))),
+        },
+        Node::Has(path) => Ok(Value::Bool(lookup(facts.context, path).is_some())),
+        Node::List(items) => {
+            items.iter().map(|item| eval(item, facts)).collect::<Result<_, _>>().map(Value::List)
+        }
+        Node::Not(inner) => Ok(Value::Bool(!boolean(eval(inner, facts)?)?)),
+        Node::Negate(inner) => Ok(Value::Number(-number(eval(inner, facts)?)?)),
+        Node::Binary(op, sides) => binary(*op, &sides[0], &sides[1], facts),
+        Node::Call(function, arguments) => {
+            let mut numbers = Vec::with_capacity(arguments.len());
+            for argument in arguments {
+                numbers.push(number(eval(argument, facts)?)?);
+            }
+            let fold = |f: fn(f64, f64) -> f64| numbers.iter().copied().reduce(f);
+            let result = match function {
+                Function::Min => fold(f64::min),
+                Function::Max => fold(f64::max),
+                Function::Abs => numbers.first().map(|n| n.abs()),
+            };
+            result.map(Value::Number).ok_or_else(|| "no arguments".into())
+        }
+    }
+}
+
+fn binary(op: Op, left: &Node, right: &Node, facts: Facts<'_>) -> Result<Value, String> {
+    // Kleene: what one side settles, the other's ignorance does not unsettle.
+    if let Op::And | Op::Or = op {
+        let settles = op == Op::Or;
+        let left = eval(left, facts).and_then(boolean);
+        if left == Ok(settles) {
+            return Ok(Value::Bool(settles));
+        }
+        let right = eval(right, facts).and_then(boolean);
+        if right == Ok(settles) {
+            return Ok(Value::Bool(settles));
+        }
+        left?;
+        right?;
+        return Ok(Value::Bool(!settles));
+    }
+    let left = eval(left, facts)?;
+    let right = eval(right, facts)?;
+    let truth = |value: bool| Ok(Value::Bool(value));
+    match op {
+        Op::Equal => truth(left == right),
+        Op::NotEqual => truth(left != right),
+        Op::In => match right {
+            Value::List(items) => truth(items.contains(&left)),
+            other => Err(format!("`in` needs a list, found {}", other.kind())),
+        },
+        Op::Less => truth(order(&left, &right)? == Ordering::Less),
+        Op::LessEqual => truth(order(&left, &right)? != Ordering::Greater),
+        Op::Greater => truth(order(&left, &right)? == Ordering::Greater),
+        Op::GreaterEqual => truth(order(&left, &right)? != Ordering::Less),
+        Op::Add => finite(number(left)? + number(right)?),
+        Op::Subtract => finite(number(left)? - number(right)?),
+        Op::Multiply => finite(number(left)? * number(right)?),
+        Op::Divide => finite(number(left)? / number(right)?),
+        Op::And | Op::Or => Err("unreachable".into()),
+    }
+}
+
+fn order(left: &Value, right: &Value) -> Result<Ordering, String> {
+    match (left, right) {
+        (Value::Number(l), Value::Number(r)) => {
+            l.partial_cmp(r).ok_or_else(|| "not a number".into())
+        }
+        (Value::Text(l), Value::Text(r)) => Ok(l.cmp(r)),
+        _ => Err(format!("{} cannot be compared with {}", left.kind(), right.kind())),
+    }
+}
+
+fn finite(value: f64) -> Result<Value, String> {
+    if value.is_finite() {
+        Ok(Value::Number(value))
+    } else {
+        Err("the arithmetic has no finite result".into())
+    }
+}
+
+fn number(value: Value) -> Result<f64, String> {
+    match value {
+        Value::Number(number) => Ok(number),
+        other => Err(format!("expected a number, found {}", other.kind())),
+    }
+}
+
+fn boolean(value: Value) -> Result<bool, String> {
+    match value {
+        Value::Bool(value) => Ok(value),
+        other => Err(format!("expected true or false, found {}", other.kind())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn truth(text: &str, context: &str) -> Truth {
+        let context: Context = serde_json::from_str(context).unwrap();
+        let facts =
+            Facts { unit: Some("元"), ..Facts::of(&context).with_value(480.0).with_named(&[7.0]) };
+        Expr::parse(text, &["seven".to_owned()])
+            .unwrap_or_else(|e| panic!("{text}: {e:?}"))
+            .truth(facts)
+    }
+
+    #[test]
+    fn arithmetic_binds_before_comparison_before_logic() {
+        assert_eq!(
+            truth("value > context.t * 1.1 and not (unit == '$')", r#"{"t": 420}"#),
+            Truth::Yes
+        );
+        assert_eq!(truth("value - 2 * 30 == 420 || false", "{}"), Truth::Yes);
+        assert_eq!(truth("-value < 0 && unit in ['元', 'rmb']", "{}"), Truth::Yes);
+        assert_eq!(truth("max(1, value, 3) == value", "{}"), Truth::Yes);
+        assert_eq!(truth("low == high and seven == 7", "{}"), Truth::Yes);
+        assert_eq!(truth("context.a.b >= 3", r#"{"a": {"b": 2}}"#), Truth::No);
+    }
+
+    #[test]
+    fn a_missing_fact_is_unknown_only_where_it_decides() {
+        assert_eq!(truth("value > context.t", "{}"), Truth::Unknown("context.t is missing".into()));
+        assert_eq!(truth("value < 0 and context.t > 1", "{}"), Truth::No);
+        assert_eq!(truth("context.t > 1 or value > 0", "{}"), Truth::Yes);
+        assert_eq!(truth("has(context.t) and value > context.t", "{}"), Truth::No);
+    }
+
+    #[test]
+    fn a_fact_of_another_type_is_unknown_and_says_so() {
+        let Truth::Unknown(why) = truth("value > context.t", r#"{"t": "420"}"#) else {
+            panic!("unknown")
+        };
+        assert!(why.contains("cannot be compared"), "{why}");
+        assert!(matches!(truth("value / context.t > 1", r#"{"t": 0}"#), Truth::Unknown(_)));
+    }
+}

@@ -1,0 +1,197 @@
+//! Literals that a pattern cannot match without, and how far before each its match can begin.
+
+use regex_syntax::hir::literal::{ExtractKind, Extractor};
+use regex_syntax::hir::{Class, Hir, HirKind};
+
+use crate::text::literals::Found;
+
+/// A match begins at most this many bytes before the literal that gives it away; otherwise the whole text is searched.
+pub(super) const MAX_BEFORE: usize = 24;
+/// More literals than this are no help.
+const MAX_ATOMS: usize = 48;
+
+/// One literal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Atom {
+    /// None: any ASCII digit.
+    pub(super) literal: Option<String>,
+    /// The least and the most bytes before it, in the match.
+    pub(super) before: [Option<usize>; 2],
+}
+
+/// Atoms that became a leaf of the plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Needle {
+    pub(crate) leaf: u32,
+    /// The least and the most bytes between where a match begins and the leaf's hit.
+    pub(super) before: [usize; 2],
+}
+
+impl Needle {
+    /// Adds each place where a match may begin.
+    pub(super) fn starts(&self, text: &str, found: &Found, starts: &mut Vec<usize>) {
+        let [least, most] = self.before;
+        for hit in found.of(self.leaf) {
+            if most == 0 {
+                starts.push(hit.start);
+                continue;
+            }
+            let Some(latest) = hit.start.checked_sub(least) else { continue };
+            let earliest = hit.start.saturating_sub(most);
+            starts.extend((earliest..=latest).filter(|at| text.is_char_boundary(*at)));
+        }
+    }
+}
+
+/// Literals of which every match of `hir` has one; none if there are no good ones.
+pub(super) fn atoms(hir: &Hir) -> Option<Vec<Atom>> {
+    best([prefixes(hir), inner(hir)])
+}
+
+/// The better set: longer literals, fewer of them, and a bound on where the match begins.
+fn best(sets: impl IntoIterator<Item = Option<Vec<Atom>>>) -> Option<Vec<Atom>> {
+    sets.into_iter()
+        .flatten()
+        .filter(|atoms| !atoms.is_empty() && atoms.len() <= MAX_ATOMS)
+        .max_by_key(|atoms| worth(atoms))
+}
+
+fn worth(atoms: &[Atom]) -> (bool, usize, bool, std::cmp::Reverse<usize>) {
+    let near = atoms.iter().all(|atom| atom.before[1].is_some_and(|most| most <= MAX_BEFORE));
+    let length =
+        atoms.iter().map(|atom| atom.literal.as_ref().map_or(1, String::len)).min().unwrap_or(0);
+    let at_start = atoms.iter().all(|atom| atom.before[1] == Some(0));
+    (near, length.min(6), at_start, std::cmp::Reverse(atoms.len()))
+}
+
+/// The literals that a match begins with, or that it begins with a digit.
+fn prefixes(hir: &Hir) -> Option<Vec<Atom>> {
+    let at_start = |literal| Atom { literal, before: [Some(0), Some(0)] };
+    let digit = begins_with_digit(hir).then(|| vec![at_start(None)]);
+    literal_prefixes(hir)
+        .map(|literals| literals.into_iter().map(|text| at_start(Some(text))).collect())
+        .or(digit)
+}
+
+fn literal_prefixes(hir: &Hir) -> Option<Vec<String>> {
+    let mut extractor = Extractor::new();
+    extractor
+        .kind(ExtractKind::Prefix)
+        .limit_class(8)
+        .limit_repeat(4)
+        .limit_literal_len(32)
+        .limit_total(MAX_ATOMS);
+    let literals = extractor.extract(hir);
+    let mut texts = Vec::new();
+    for literal in literals.literals()? {
+        let text = whole_characters(literal.as_bytes())?;
+        if !is_telling(text) {
+            return None;
+        }
+        texts.push(text.to_owned());
+    }
+    texts.sort();
+    texts.dedup();
+    Some(texts)
+}
+
+/// The literals within the parts of a pattern.
+fn inner(hir: &Hir) -> Option<Vec<Atom>> {
+    match hir.kind() {
+        HirKind::Concat(parts) => {
+            let (mut least, mut most) = (Some(0_usize), Some(0_usize));
+            let mut sets = Vec::new();
+            for (index, part) in parts.iter().enumerate() {
+                let rest = Hir::concat(parts.get(index..).unwrap_or_default().to_vec());
+                // The rest from here on, as one literal where parts run on; or something inside this part alone.
+                let found =
+                    if index == 0 { inner(part) } else { best([prefixes(&rest), inner(part)]) };
+                sets.push(found.map(|atoms| shifted(atoms, [least, most])));
+                let properties = part.properties();
+                least =
+                    least.zip(properties.minimum_len()).map(|(sum, more)| sum.saturating_add(more));
+                most =
+                    most.zip(properties.maximum_len()).map(|(sum, more)| sum.saturating_add(more));
+            }
+            best(sets)
+        }
+        HirKind::Alternation(parts) => {
+            let mut all = Vec::new();
+            for part in parts {
+                all.extend(atoms(part)?);
+            }
+            Some(all)
+        }
+        HirKind::Capture(capture) => atoms(&capture.sub),
+        HirKind::Repetition(repetition) if repetition.min > 0 => atoms(&repetition.sub),
+        _ => None,
+    }
+}
+
+fn shifted(atoms: Vec<Atom>, by: [Option<usize>; 2]) -> Vec<Atom> {
+    let sum = |one: Option<usize>, two: Option<usize>| {
+        one.zip(two).map(|(one, two)| one.saturating_add(two))
+    };
+    atoms
+        .into_iter()
+        .map(|atom| Atom {
+            before: [sum(atom.before[0], by[0]), sum(atom.before[1], by[1])],
+            ..atom
+        })
+        .collect()
+}
+
+/// A literal may be cut within a character; what is whole of it is still necessary.
+fn whole_characters(bytes: &[u8]) -> Option<&str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Some(text),
+        Err(error) => std::str::from_utf8(bytes.get(..error.valid_up_to())?).ok(),
+    }
+}
+
+/// Whether a literal is rare enough: two ASCII characters, or one that is no letter, digit, space or usual punctuation.
+fn is_telling(text: &str) -> bool {
+    match text.as_bytes() {
+        [] => false,
+        [one] => matches!(
+            one,
+            b'<' | b'>'
+                | b'@'
+                | b'#'
+                | b'$'
+                | b'%'
+                | b'^'
+                | b'&'
+                | b'*'
+                | b'{'
+                | b'}'
+                | b'|'
+                | b'`'
+                | b'~'
+                | b'\\'
+                | b'='
+        ),
+        [a, b] => !(a.is_ascii_whitespace() && b.is_ascii_whitespace()),
+        _ => true,
+    }
+}
+
+fn begins_with_digit(hir: &Hir) -> bool {
+    match hir.kind() {
+        HirKind::Class(Class::Unicode(class)) => {
+            !class.ranges().is_empty()
+                && class.ranges().iter().all(|r| r.start() >= '0' && r.end() <= '9')
+        }
+        HirKind::Literal(literal) => {
+            literal.0.len() == 1 && literal.0.iter().all(u8::is_ascii_digit)
+        }
+        HirKind::Capture(capture) => begins_with_digit(&capture.sub),
+        HirKind::Repetition(repetition) => repetition.min > 0 && begins_with_digit(&repetition.sub),
+        HirKind::Alternation(parts) => parts.iter().all(begins_with_digit),
+        HirKind::Concat(parts) => {
+            let first = parts.iter().find(|part| !matches!(part.kind(), HirKind::Look(_)));
+            first.is_some_and(begins_with_digit)
+        }
+        _ => false,
+    }
+}

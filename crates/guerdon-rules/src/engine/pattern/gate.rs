@@ -1,0 +1,180 @@
+//! What a text must have before a pattern without a literal is run on it.
+
+use std::ops::Range;
+
+use regex_syntax::hir::{Class, ClassUnicode, Hir, HirKind};
+
+use super::register::Register;
+use super::run_class::{RunClass, runs_between};
+use crate::text::present::Present;
+
+/// A counted class of at least this many characters is asked for by its run.
+const RUN: u32 = 8;
+
+/// Necessary conditions.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Gate {
+    /// Of each set, a character.
+    needs: Vec<Present>,
+    /// Bytes.
+    least: usize,
+    /// A run of so many characters of a class of the plan.
+    run: Option<(u32, u32)>,
+}
+
+impl Gate {
+    pub(super) fn of(hir: &Hir, plan: &mut impl Register) -> Self {
+        let mut needs = Vec::new();
+        required(hir, &mut needs);
+        needs.sort_by_key(|set| set.breadth());
+        needs.dedup();
+        needs.truncate(3);
+        let run = run(hir).map(|(class, times)| (plan.run(RunClass::new(class)), times));
+        Self { needs, least: hir.properties().minimum_len().unwrap_or(usize::MAX), run }
+    }
+
+    /// Whether about every text passes.
+    pub(crate) fn is_broad(&self) -> bool {
+        self.run.is_none() && self.least < 64 && self.needs.iter().all(|set| set.breadth() > 64)
+    }
+
+    /// Whether a text may match; `has_run` tells whether a class has a run of that length.
+    pub(crate) fn passes(
+        &self,
+        present: Present,
+        bytes: usize,
+        has_run: impl FnOnce(u32, u32) -> bool,
+    ) -> bool {
+        bytes >= self.least
+            && self.needs.iter().all(|set| set.meets(present))
+            && self.run.is_none_or(|(class, times)| has_run(class, times))
+    }
+}
+
+fn required(hir: &Hir, needs: &mut Vec<Present>) {
+    match hir.kind() {
+        HirKind::Literal(literal) => {
+            let text = std::str::from_utf8(&literal.0).unwrap_or_default();
+            needs.extend(text.chars().map(Present::of));
+        }
+        HirKind::Class(class) => needs.push(Present::of_class(class)),
+        HirKind::Repetition(repetition) if repetition.min > 0 => required(&repetition.sub, needs),
+        HirKind::Capture(capture) => required(&capture.sub, needs),
+        HirKind::Concat(parts) => parts.iter().for_each(|part| required(part, needs)),
+        HirKind::Alternation(parts) => {
+            let mut union = Present::default();
+            for part in parts {
+                let mut inner = Vec::new();
+                required(part, &mut inner);
+                let Some(narrowest) = inner.into_iter().min_by_key(|set| set.breadth()) else {
+                    return;
+                };
+                union = union.union(narrowest);
+            }
+            needs.push(union);
+        }
+        _ => {}
+    }
+}
+
+fn run(hir: &Hir) -> Option<(&ClassUnicode, u32)> {
+    match hir.kind() {
+        HirKind::Repetition(repetition) if repetition.min >= RUN => match repetition.sub.kind() {
+            HirKind::Class(Class::Unicode(class)) => Some((class, repetition.min)),
+            _ => run(&repetition.sub),
+        },
+        HirKind::Repetition(repetition) if repetition.min > 0 => run(&repetition.sub),
+        HirKind::Capture(capture) => run(&capture.sub),
+        HirKind::Concat(parts) => parts.iter().filter_map(run).max_by_key(|(_, times)| *times),
+        _ => None,
+    }
+}
+
+/// How far the widest counted repetition counts.
+pub(super) fn counts(hir: &Hir) -> u32 {
+    match hir.kind() {
+        HirKind::Repetition(repetition) => {
+            let most = repetition.max.unwrap_or(repetition.min);
+            most.saturating_mul(counts(&repetition.sub).max(1))
+        }
+        HirKind::Capture(capture) => counts(&capture.sub),
+        HirKind::Concat(parts) | HirKind::Alternation(parts) => {
+            parts.iter().map(counts).max().unwrap_or(0)
+        }
+        _ => 0,
+    }
+}
+
+/// A pattern that is a counted class and nothing else.
+#[derive(Debug)]
+pub(super) struct Run {
+    class: RunClass,
+    least: u32,
+    /// Characters that a match takes at most.
+    most: u32,
+}
+
+impl Run {
+    pub(super) fn of(hir: &Hir) -> Option<Self> {
+        let HirKind::Repetition(repetition) = hir.kind() else { return None };
+        let (HirKind::Class(Class::Unicode(class)), true) =
+            (repetition.sub.kind(), repetition.min > 0)
+        else {
+            return None;
+        };
+        let most =
+            if repetition.greedy { repetition.max.unwrap_or(u32::MAX) } else { repetition.min };
+        Some(Self { class: RunClass::new(class), least: repetition.min, most })
+    }
+
+    /// The leftmost matches, without overlaps, at most `limit`.
+    pub(super) fn find(&self, text: &str, limit: usize, mut each: impl FnMut(Range<usize>)) {
+        let Some(except) = self.class.except else {
+            return self.find_by_characters(text, limit, each);
+        };
+        // Whole lines, most of them not long enough: they are counted, not walked through.
+        let mut hits = 0;
+        for (start, run) in runs_between(text, except) {
+            let mut rest = run;
+            while (hits < limit) && rest.len() >= self.least as usize {
+                let length = rest.chars().count();
+                if length < self.least as usize {
+                    break;
+                }
+                let cut = (length > self.most as usize)
+                    .then(|| rest.char_indices().nth(self.most as usize));
+                let end = cut.flatten().map_or(rest.len(), |(end, _)| end);
+                let from = start + (run.len() - rest.len());
+                each(from..from + end);
+                hits += 1;
+                rest = rest.get(end..).unwrap_or_default();
+            }
+        }
+    }
+
+    fn find_by_characters(&self, text: &str, limit: usize, mut each: impl FnMut(Range<usize>)) {
+        let (mut start, mut length, mut hits) = (0, 0_u32, 0);
+        let mut close = |bytes: Range<usize>, length: u32| {
+            if length >= self.least && hits < limit {
+                hits += 1;
+                each(bytes);
+            }
+        };
+        for (at, c) in text.char_indices() {
+            if !self.class.has(c) {
+                close(start..at, length);
+                length = 0;
+                continue;
+            }
+            if length == self.most {
+                close(start..at, length);
+                length = 0;
+            }
+            if length == 0 {
+                start = at;
+            }
+            length += 1;
+        }
+        close(start..text.len(), length);
+    }
+}

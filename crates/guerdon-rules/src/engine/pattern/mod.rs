@@ -1,0 +1,335 @@
+//! A regex, and how to find it without running it over every text.
+//!
+//! Almost every pattern in a rule cannot match without some literal: `(?:不回复|没回复)[^。]{0,8}默认` without `不回复` or
+//! `没回复`. Those literals go to the automaton that scans each text once; where one is found, the pattern is tried there
+//! and nowhere else, by an anchored DFA of bounded size. A pattern without such a literal runs only on texts that have
+//! the characters, the length and the runs that it needs (`gate`). What is found is what a search from every place of
+//! the text would find; `reference.rs` holds the engine to that.
+//!
+//! RegexSet, which looks like the tool for this, is not: one counted repetition among its patterns thrashes its lazy DFA.
+
+mod atoms;
+mod gate;
+mod register;
+mod rewrite;
+mod run_class;
+
+use std::ops::Range;
+
+use regex_automata::dfa::{Automaton as _, StartKind, dense};
+use regex_automata::nfa::thompson;
+use regex_automata::util::syntax;
+use regex_automata::{Anchored, Input, MatchKind, PatternID, meta};
+use regex_syntax::ast::ErrorKind;
+use regex_syntax::hir::Hir;
+
+pub(crate) use atoms::{Atom, Needle};
+pub(crate) use gate::Gate;
+use gate::Run;
+pub(crate) use register::Register;
+pub(crate) use run_class::RunClass;
+
+use crate::text::literals::Found;
+
+/// Bound on a compiled pattern, in bytes: a counted class such as `\w{500}` is refused when the pack loads, not felt when
+/// it runs.
+pub(crate) const MAX_BYTES: usize = 2 * 1024 * 1024;
+/// Bound on the anchored DFA, in bytes. A pattern that needs more is tried by a lazy DFA instead.
+const MAX_DFA_BYTES: usize = 192 * 1024;
+/// Bound on a lazy DFA's cache, in bytes, for each thread that runs the pattern.
+const MAX_CACHE_BYTES: usize = 256 * 1024;
+/// A pattern hits no more often than this in one text. With it, the work a text can cause is linear in its length.
+pub(crate) const MAX_HITS: usize = 1_000;
+/// A search from everywhere that counts further than this would keep so many counts at once that no table holds them.
+const MAX_COUNT: u32 = 100;
+/// Beyond this many places, a pattern without a bound on its length is searched for in one pass: each try may read to
+/// the text's end.
+const MAX_TRIES: usize = 16;
+
+/// A compiled regex.
+#[derive(Debug)]
+pub(crate) struct Pattern {
+    /// None for a run, which needs none.
+    regex: Option<meta::Regex>,
+    anchored: Option<dense::DFA<Vec<u32>>>,
+    places: Places,
+    gate: Gate,
+    bounded: bool,
+    /// Whether there is a group `value`.
+    pub(crate) captures: bool,
+    pub(crate) matches_empty: bool,
+    pub(crate) never_matches: bool,
+}
+
+/// Where a match can begin.
+#[derive(Debug)]
+enum Places {
+    /// Near these leaves' hits.
+    Near(Vec<Needle>),
+    /// Anywhere, in a text with one of these leaves.
+    With(Vec<u32>),
+    /// Anywhere, in a text that passes the gate.
+    Anywhere,
+    /// Nothing but a counted class, such as `[^\n]{280}`: its runs are counted, which no DFA of bounded size can.
+    Run(Run),
+}
+
+/// Why a pattern is none.
+#[derive(Debug)]
+pub(crate) struct PatternError {
+    /// Where in the pattern as written, in bytes; none: all of it.
+    pub(crate) at: Option<Range<usize>>,
+    pub(crate) message: String,
+    pub(crate) help: &'static str,
+}
+
+impl PatternError {
+    fn whole(message: impl Into<String>, help: &'static str) -> Self {
+        Self { at: None, message: message.into(), help }
+    }
+
+    fn syntax(error: &regex_syntax::Error) -> Self {
+        let (span, message, help) = match error {
+            regex_syntax::Error::Parse(error) => {
+                (error.span(), error.kind().to_string(), help(error.kind()))
+            }
+            regex_syntax::Error::Translate(error) => {
+                (error.span(), error.kind().to_string(), "docs/rules.md says what a regex may hold")
+            }
+            other => return Self::whole(other.to_string(), "say it more simply"),
+        };
+        Self { at: Some(span.start.offset..span.end.offset), message, help }
+    }
+}
+
+/// What to write instead.
+const fn help(kind: &ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::UnsupportedBackreference | ErrorKind::UnsupportedLookAround => {
+            "there is none here, so that no text takes long; `near` and `not_near` look at the words around a hit"
+        }
+        ErrorKind::GroupUnclosed | ErrorKind::GroupUnopened => {
+            "close the group; a bracket that is meant as a character is written `\\(` or `\\)`"
+        }
+        ErrorKind::ClassUnclosed => {
+            "close the class; a bracket that is meant as a character is written `\\[`"
+        }
+        ErrorKind::RepetitionMissing | ErrorKind::RepetitionCountUnclosed => {
+            "a `*`, `+`, `?` or `{` that is meant as a character is written with a backslash before it"
+        }
+        ErrorKind::EscapeUnrecognized => {
+            "a backslash that is meant as a character is written `\\\\`"
+        }
+        _ => "docs/rules.md says what a regex may hold",
+    }
+}
+
+/// Reads a pattern; `fold` for one that is to be run on folded text.
+pub(crate) fn parse(pattern: &str, fold: bool) -> Result<Hir, PatternError> {
+    let config = syntax::Config::new().case_insensitive(fold);
+    // As written first, so that an error quotes what the author wrote.
+    let parsed = syntax::parse_with(pattern, &config);
+    let parsed = match parsed {
+        Ok(_) if fold && !pattern.is_ascii() => {
+            syntax::parse_with(&rewrite::fold_pattern(pattern), &config)
+        }
+        other => other,
+    };
+    parsed.map(|hir| rewrite::rewrite(&hir, fold)).map_err(|error| PatternError::syntax(&error))
+}
+
+/// The regex alone, as the reference runs it.
+pub(crate) fn regex(hir: &Hir) -> Result<meta::Regex, PatternError> {
+    let config = meta::Config::new()
+        .nfa_size_limit(Some(MAX_BYTES))
+        .onepass_size_limit(Some(64 * 1024))
+        .dfa_size_limit(Some(64 * 1024))
+        .hybrid_cache_capacity(MAX_CACHE_BYTES);
+    meta::Builder::new().configure(config).build_from_hir(hir).map_err(|error| {
+        match error.size_limit() {
+            Some(limit) => PatternError::whole(
+                format!("needs more than {} KiB when compiled", limit / 1024),
+                "lower its counted repetitions, such as {500}",
+            ),
+            None => PatternError::whole(error.to_string(), "say it more simply"),
+        }
+    })
+}
+
+impl Pattern {
+    /// Compiles `hir`, registering its literals with `plan`.
+    pub(crate) fn new(hir: &Hir, plan: &mut impl Register) -> Result<Self, PatternError> {
+        let properties = hir.properties();
+        let matches_empty = properties.minimum_len().is_some_and(|least| least == 0);
+        let mut gate = Gate::default();
+        let places = match (Run::of(hir), atoms::atoms(hir)) {
+            (Some(run), _) => {
+                gate = Gate::of(hir, plan);
+                Places::Run(run)
+            }
+            (None, Some(atoms)) if !matches_empty => Self::places(atoms, plan),
+            _ => {
+                gate = Gate::of(hir, plan);
+                Places::Anywhere
+            }
+        };
+        if !matches!(places, Places::Near(_) | Places::Run(_)) && gate::counts(hir) > MAX_COUNT {
+            return Err(PatternError::whole(
+                format!("counts to more than {MAX_COUNT} with nothing before it to start from"),
+                "put a word before the repetition, or measure with `check: { length: ... }`",
+            ));
+        }
+        let regex = match &places {
+            Places::Run(_) => None,
+            _ => Some(regex(hir)?),
+        };
+        let anchored = match &places {
+            Places::Near(_) => dense(hir),
+            _ => None,
+        };
+        Ok(Self {
+            captures: regex.as_ref().is_some_and(|regex| {
+                regex.group_info().to_index(PatternID::ZERO, "value").is_some()
+            }),
+            regex,
+            anchored,
+            places,
+            gate,
+            bounded: properties.maximum_len().is_some_and(|most| most <= 1024),
+            matches_empty,
+            never_matches: properties.minimum_len().is_none(),
+        })
+    }
+
+    fn places(atoms: Vec<Atom>, plan: &mut impl Register) -> Places {
+        let near =
+            atoms.iter().all(|atom| atom.before[1].is_some_and(|most| most <= atoms::MAX_BEFORE));
+        // Literals at one distance share a leaf.
+        let mut groups: Vec<([Option<usize>; 2], bool, Vec<String>)> = Vec::new();
+        for atom in atoms {
+            let before = if near { atom.before } else { [Some(0), None] };
+            let digit = atom.literal.is_none();
+            match groups.iter_mut().find(|(b, d, _)| *b == before && *d == digit) {
+                Some((_, _, literals)) => literals.extend(atom.literal),
+                None => groups.push((before, digit, atom.literal.into_iter().collect())),
+            }
+        }
+        let needles = groups.into_iter().map(|(before, digit, literals)| Needle {
+            leaf: if digit { plan.digits() } else { plan.leaf(literals) },
+            before: [before[0].unwrap_or(0), before[1].unwrap_or(0)],
+        });
+        let needles: Vec<Needle> = needles.collect();
+        if near {
+            Places::Near(needles)
+        } else {
+            Places::With(needles.into_iter().map(|needle| needle.leaf).collect())
+        }
+    }
+
+    /// Whether it runs over about every text.
+    pub(crate) fn is_slow(&self) -> bool {
+        matches!(self.places, Places::Anywhere) && self.gate.is_broad()
+    }
+
+    /// The leaves of which one must be hit, if there are any.
+    pub(crate) fn leaves(&self) -> Option<Vec<u32>> {
+        match &self.places {
+            Places::Near(needles) => Some(needles.iter().map(|needle| needle.leaf).collect()),
+            Places::With(leaves) => Some(leaves.clone()),
+            Places::Anywhere | Places::Run(_) => None,
+        }
+    }
+
+    /// What a text must have for a pattern without leaves.
+    pub(crate) const fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// Bytes on the heap, caches aside.
+    pub(crate) fn memory(&self) -> usize {
+        self.regex.as_ref().map_or(0, meta::Regex::memory_usage)
+            + self.anchored.as_ref().map_or(0, dense::DFA::memory_usage)
+    }
+
+    /// The matches in `text`, of which `found` was found, leftmost first and without overlaps, at most [`MAX_HITS`].
+    pub(crate) fn find(&self, text: &str, found: &Found, each: impl FnMut(Range<usize>)) {
+        let needles = match &self.places {
+            Places::Near(needles) => needles,
+            Places::Run(run) => return run.find(text, MAX_HITS, each),
+            Places::With(leaves) if !leaves.iter().any(|leaf| found.has(*leaf)) => return,
+            _ => return self.search(text, each),
+        };
+        let mut starts = found.scratch.take();
+        starts.clear();
+        for needle in needles {
+            needle.starts(text, found, &mut starts);
+        }
+        self.try_at(text, &mut starts, each);
+        found.scratch.replace(starts);
+    }
+
+    /// The matches that begin at one of `starts`.
+    fn try_at(&self, text: &str, starts: &mut [usize], mut each: impl FnMut(Range<usize>)) {
+        if !starts.is_sorted() {
+            starts.sort_unstable();
+        }
+        if !self.bounded && starts.len() > MAX_TRIES {
+            return self.search(text, each);
+        }
+        let mut end = 0;
+        let mut last = usize::MAX;
+        let mut hits = 0;
+        for start in starts.iter().copied() {
+            if start < end || start == last || hits == MAX_HITS {
+                continue;
+            }
+            last = start;
+            if let Some(matched) = self.matched_at(text, start) {
+                each(start..matched);
+                hits += 1;
+                end = matched;
+            }
+        }
+    }
+
+    fn search(&self, text: &str, mut each: impl FnMut(Range<usize>)) {
+        for hit in self.regex.iter().flat_map(|regex| regex.find_iter(text)).take(MAX_HITS) {
+            each(hit.range());
+        }
+    }
+
+    /// Where the match that begins at `start` ends, if there is one.
+    fn matched_at(&self, text: &str, start: usize) -> Option<usize> {
+        let input = Input::new(text).range(start..).anchored(Anchored::Yes);
+        if let Some(dfa) = &self.anchored
+            && let Ok(found) = dfa.try_search_fwd(&input)
+        {
+            return found.map(|half| half.offset());
+        }
+        self.regex.as_ref()?.search_half(&input).map(|half| half.offset())
+    }
+
+    /// The group `value` of the match at `bytes`.
+    pub(crate) fn value<'t>(&self, text: &'t str, bytes: &Range<usize>) -> Option<&'t str> {
+        let input = Input::new(text).range(bytes.clone()).anchored(Anchored::Yes);
+        let regex = self.regex.as_ref()?;
+        let mut captures = regex.create_captures();
+        regex.search_captures(&input, &mut captures);
+        text.get(captures.get_group_by_name("value")?.range())
+    }
+}
+
+/// An anchored DFA, if it fits.
+fn dense(hir: &Hir) -> Option<dense::DFA<Vec<u32>>> {
+    let config = thompson::Config::new()
+        .nfa_size_limit(Some(MAX_BYTES))
+        .which_captures(thompson::WhichCaptures::None);
+    let nfa = thompson::Compiler::new().configure(config).build_from_hir(hir).ok()?;
+    let config = dense::Config::new()
+        .match_kind(MatchKind::LeftmostFirst)
+        .start_kind(StartKind::Anchored)
+        .accelerate(false)
+        .dfa_size_limit(Some(MAX_DFA_BYTES))
+        .determinize_size_limit(Some(4 * MAX_DFA_BYTES));
+    dense::Builder::new().configure(config).build_from_nfa(&nfa).ok()
+}

@@ -1,0 +1,104 @@
+//! A class of characters whose longest run in a text is measured once, for every pattern that counts it.
+
+use regex_syntax::hir::ClassUnicode;
+
+use crate::text::normalise::Longest;
+
+/// A class whose longest run is measured, once a text, for all patterns that count it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RunClass {
+    ascii: u128,
+    /// Whether all the basic ideographs are in it, or none; otherwise they are looked up.
+    ideographs: Option<bool>,
+    /// The one character that is not in it.
+    pub(super) except: Option<char>,
+    within: Within,
+    class: ClassUnicode,
+}
+
+/// What a class is a part of, where a folded text knows the longest run of that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Within {
+    Letters,
+    Ideographs,
+    Anything,
+}
+
+impl RunClass {
+    pub(super) fn new(class: &ClassUnicode) -> Self {
+        let has =
+            |c: char| class.ranges().iter().any(|range| range.start() <= c && c <= range.end());
+        let all = class.ranges().iter().any(|r| r.start() <= '\u{4e00}' && r.end() >= '\u{9fff}');
+        let some = class.ranges().iter().any(|r| r.start() <= '\u{9fff}' && r.end() >= '\u{4e00}');
+        let ascii =
+            (0..128_u8).filter(|b| has(char::from(*b))).fold(0, |bits, b| bits | 1_u128 << b);
+        let ideographs = if all {
+            Some(true)
+        } else if some {
+            None
+        } else {
+            Some(false)
+        };
+        let mut others = class.clone();
+        others.negate();
+        let except = match others.ranges() {
+            [range] if range.start() == range.end() => Some(range.start()),
+            _ => None,
+        };
+        let is_within =
+            |start, end| class.ranges().iter().all(|r| start <= r.start() && r.end() <= end);
+        let within = if is_within('a', 'z') {
+            Within::Letters
+        } else if is_within('\u{4e00}', '\u{9fff}') {
+            Within::Ideographs
+        } else {
+            Within::Anything
+        };
+        Self { ascii, ideographs, except, within, class: class.clone() }
+    }
+
+    pub(super) fn has(&self, c: char) -> bool {
+        let code = u32::from(c);
+        if code < 128 {
+            return self.ascii >> code & 1 == 1;
+        }
+        if let (0x4e00..=0x9fff, Some(all)) = (code, self.ideographs) {
+            return all;
+        }
+        let at = self.class.ranges().partition_point(|range| range.end() < c);
+        self.class.ranges().get(at).is_some_and(|range| range.start() <= c)
+    }
+
+    /// What the longest run of its characters is at most, in a folded text with such runs, if that can be told.
+    pub(crate) const fn at_most(&self, longest: Longest) -> Option<usize> {
+        match self.within {
+            Within::Letters => Some(longest.letters),
+            Within::Ideographs => Some(longest.ideographs),
+            Within::Anything => None,
+        }
+    }
+
+    /// The longest run of its characters in `text`.
+    pub(crate) fn longest(&self, text: &str) -> u32 {
+        if let Some(except) = self.except {
+            let longest = runs_between(text, except).map(|(_, run)| run.chars().count()).max();
+            return u32::try_from(longest.unwrap_or(0)).unwrap_or(u32::MAX);
+        }
+        let (mut longest, mut run) = (0, 0_u32);
+        for c in text.chars() {
+            run = if self.has(c) { run + 1 } else { 0 };
+            longest = longest.max(run);
+        }
+        longest
+    }
+}
+
+/// What lies between each two of `except`, and where it begins.
+pub(super) fn runs_between(text: &str, except: char) -> impl Iterator<Item = (usize, &str)> {
+    let mut start = 0;
+    text.split(except).map(move |run| {
+        let at = start;
+        start += run.len() + except.len_utf8();
+        (at, run)
+    })
+}

@@ -1,0 +1,67 @@
+//! No input makes the engine take a number of steps that grows with the square of its length.
+
+use guerdon_types::{Message, Role, Rollout};
+
+use crate::text::steps;
+use crate::{PackText, RulePacks};
+
+const RULES: &str = "pack: p
+rules:
+  - { id: near-number, points: -1, match: { number: { unit: [元, $], near: [成交, deal], not_near: [太高], within: 16 } } }
+  - { id: near-word, points: -1, match: { any_of: [价格], near: [成交], within: 8 } }
+  - { id: near-regex, points: -1, match: { regex: '[a-z]{3}x', near: [deal], within: 8 } }
+  - { id: words, points: -1, match: { any_of: [工单, work order] } }
+  - { id: markup, points: -1, check: { markup: whole } }
+  - { id: unsupported, points: -1, check: { unsupported_numbers: { least: 1 } } }
+  - { id: sums, points: -1, check: { arithmetic: {} } }
+  - { id: prices, points: -1, check: { prices: { names: { net: [底价], selling: [卖价] }, must: net < selling } } }
+  - { id: stutter, points: -1, check: { repetition: { across: within, ngram: 4, share: 0.5 } } }
+  - { id: sentences, points: -1, check: { repetition: { across: previous, sentence: 4 } } }
+  - { id: mix, points: -1, check: { language_mix: { language: zh, share: 0.5 } } }
+";
+
+/// Texts of `n` rounds that once took a number of steps that grew with the square of `n`.
+fn texts(n: usize) -> Vec<(&'static str, String)> {
+    let again = |text: &str| text.repeat(n);
+    vec![
+        ("words near every number", again("480元 成交 ")),
+        ("words near every number, in English", again("deal $480 ")),
+        ("words near every word", again("价格 成交 ")),
+        ("words near every match", again("abcx deal ")),
+        ("leet spelling", again("w0rk 0rder ")),
+        ("spaced ideographs", again("工 单 的 ")),
+        ("one long gap", format!("w*ork{}x", again("-"))),
+        ("one gap to the end", format!("w*ork{}", again("-"))),
+        ("tags that close nothing", format!("{}{}", again("<a>"), again("</b>"))),
+        ("full-width digits", again("４")),
+        ("groups of digits", format!("1{}", again(",111"))),
+        ("decimals", again("1.1.")),
+        ("unknown numbers", (0..n).map(|at| format!("{at}元 ")).collect()),
+        ("names before numbers", format!("{}{}", again("1 "), again("底价 "))),
+        ("names far from a number", format!("{}1", again("底价 "))),
+    ]
+}
+
+fn steps(packs: &RulePacks, text: &str) -> u64 {
+    // The same numbers are known facts of the reply, so that both sides of the comparison grow.
+    let messages = vec![Message::new(Role::User, text), Message::new(Role::Assistant, text)];
+    let rollout = Rollout { messages, ..Rollout::default() };
+    steps::take();
+    let _ = packs.evaluate(&rollout, 1);
+    steps::take()
+}
+
+#[test]
+fn twice_the_text_takes_about_twice_the_steps() {
+    let pack = PackText { name: "p.yaml".into(), text: RULES.into() };
+    let (packs, _) = RulePacks::compile(&[pack]).unwrap();
+    let mut quadratic = Vec::new();
+    for ((name, text), (_, double)) in texts(500).into_iter().zip(texts(1000)) {
+        let (once, twice) = (steps(&packs, &text), steps(&packs, &double));
+        // Sorting adds a logarithm: at this size 2.2 at most. A square is 4.
+        if twice * 10 > once * 24 {
+            quadratic.push(format!("{name}: {once} steps, twice the text {twice}"));
+        }
+    }
+    assert!(quadratic.is_empty(), "{quadratic:#?}");
+}

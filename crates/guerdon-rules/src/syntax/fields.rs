@@ -1,0 +1,205 @@
+//! Reading a YAML mapping key by key: unknown keys are named with the nearest known one, and reading goes on.
+
+use std::ops::Range;
+
+use crate::syntax::nearest::nearest;
+use crate::syntax::report::{Code, Finding};
+use crate::syntax::yaml::{At, Yaml};
+
+/// Where findings gather while a pack is read.
+#[derive(Debug, Default)]
+pub(crate) struct Reader {
+    pub(crate) findings: Vec<Finding>,
+}
+
+/// A mapping's entries.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fields<'a> {
+    entries: &'a [(At<String>, At<Yaml>)],
+}
+
+impl<'a> Fields<'a> {
+    pub(crate) fn get(self, key: &str) -> Option<&'a At<Yaml>> {
+        self.entries.iter().find(|(k, _)| k.value == key).map(|(_, value)| value)
+    }
+
+    /// The key's own place.
+    pub(crate) fn key(self, key: &str) -> Option<Range<usize>> {
+        self.entries.iter().find(|(k, _)| k.value == key).map(|(k, _)| k.span.clone())
+    }
+}
+
+impl Reader {
+    pub(crate) fn push(&mut self, finding: Finding) {
+        self.findings.push(finding);
+    }
+
+    pub(crate) fn bad(
+        &mut self,
+        span: &Range<usize>,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        self.push(Finding::new(Code::BadValue, span.clone(), message).help(help));
+    }
+
+    /// The mapping `node`, whose keys must be among `known`. `of` names it: "a rule".
+    pub(crate) fn fields<'a>(
+        &mut self,
+        node: &'a At<Yaml>,
+        of: &str,
+        known: &[&str],
+    ) -> Option<Fields<'a>> {
+        let Yaml::Map(entries) = &node.value else {
+            return self.wrong(node, &format!("{of} is a mapping"));
+        };
+        for (key, _) in entries {
+            if !known.contains(&key.value.as_str()) {
+                let near = nearest(&key.value, known);
+                let help = near.map_or_else(
+                    || format!("{of} has the keys {}", known.join(", ")),
+                    |near| format!("did you mean `{near}`?"),
+                );
+                let message = format!("unknown key `{}`", key.value);
+                self.push(
+                    Finding::new(Code::UnknownKey, key.span.clone(), message)
+                        .label(format!("not a key of {of}"))
+                        .help(help),
+                );
+            }
+        }
+        Some(Fields { entries })
+    }
+
+    /// A key that must be there.
+    pub(crate) fn need<'a>(
+        &mut self,
+        fields: Fields<'a>,
+        key: &str,
+        of: &str,
+        at: &Range<usize>,
+    ) -> Option<&'a At<Yaml>> {
+        let found = fields.get(key);
+        if found.is_none() {
+            self.push(
+                Finding::new(Code::MissingKey, at.clone(), format!("{of} has no `{key}`"))
+                    .help(format!("add `{key}:`")),
+            );
+        }
+        found
+    }
+
+    pub(crate) fn text(&mut self, node: &At<Yaml>) -> Option<String> {
+        match &node.value {
+            Yaml::Text(text) => Some(text.clone()),
+            Yaml::Number(_) | Yaml::Bool(_) => {
+                self.push(
+                    Finding::new(Code::WrongType, node.span.clone(), "expected text")
+                        .label(format!("this is {}", node.value.kind()))
+                        .help("put it in quotes"),
+                );
+                None
+            }
+            _ => self.wrong(node, "expected text"),
+        }
+    }
+
+    pub(crate) fn number(&mut self, node: &At<Yaml>) -> Option<f64> {
+        match node.value {
+            Yaml::Number(value) if value.is_finite() => Some(value),
+            _ => self.wrong(node, "expected a number"),
+        }
+    }
+
+    /// A whole number of at least `least`.
+    pub(crate) fn whole(&mut self, node: &At<Yaml>, least: u32) -> Option<usize> {
+        let value = self.number(node)?;
+        if value.fract().abs() > 0.0 || value < f64::from(least) || value > 1e6 {
+            self.bad(
+                &node.span,
+                format!("`{value}` is not allowed here"),
+                format!("a whole number from {least} on"),
+            );
+            return None;
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "checked to be 0..=1e6 and whole"
+        )]
+        Some(value as usize)
+    }
+
+    pub(crate) fn share(&mut self, node: &At<Yaml>) -> Option<f64> {
+        let value = self.number(node)?;
+        if !(0.0..=1.0).contains(&value) {
+            self.bad(&node.span, format!("`{value}` is no share"), "a number from 0 to 1");
+            return None;
+        }
+        Some(value)
+    }
+
+    pub(crate) fn boolean(&mut self, node: &At<Yaml>) -> Option<bool> {
+        match node.value {
+            Yaml::Bool(value) => Some(value),
+            _ => self.wrong(node, "expected true or false"),
+        }
+    }
+
+    pub(crate) fn list<'a>(&mut self, node: &'a At<Yaml>) -> &'a [At<Yaml>] {
+        match &node.value {
+            Yaml::List(items) => items,
+            _ => {
+                self.wrong::<()>(node, "expected a list");
+                &[]
+            }
+        }
+    }
+
+    pub(crate) fn texts(&mut self, node: &At<Yaml>) -> Vec<At<String>> {
+        self.list(node)
+            .iter()
+            .filter_map(|item| self.text(item).map(|value| At { value, span: item.span.clone() }))
+            .collect()
+    }
+
+    /// A list of texts without their places.
+    pub(crate) fn words(&mut self, node: Option<&At<Yaml>>) -> Vec<String> {
+        node.map(|node| self.texts(node).into_iter().map(|at| at.value).collect())
+            .unwrap_or_default()
+    }
+
+    /// One of `choices`.
+    pub(crate) fn choice<T: Clone>(&mut self, node: &At<Yaml>, choices: &[(&str, T)]) -> Option<T> {
+        let text = self.text(node)?;
+        if let Some((_, value)) = choices.iter().find(|(name, _)| *name == text) {
+            return Some(value.clone());
+        }
+        let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+        let help = nearest(&text, &names).map_or_else(
+            || format!("one of {}", names.join(", ")),
+            |near| format!("did you mean `{near}`?"),
+        );
+        self.bad(&node.span, format!("`{text}` is not known here"), help);
+        None
+    }
+
+    pub(crate) fn wrong<T>(&mut self, node: &At<Yaml>, message: &str) -> Option<T> {
+        let finding = Finding::new(Code::WrongType, node.span.clone(), message)
+            .label(format!("this is {}", node.value.kind()));
+        self.push(match (message, &node.value) {
+            ("expected a list", Yaml::Text(text)) => finding.help(format!("in brackets: [{text}]")),
+            ("expected a number", Yaml::Text(text)) if text.parse::<f64>().is_ok() => {
+                finding.help(format!("without quotes: {text}"))
+            }
+            ("expected true or false", Yaml::Text(_)) => {
+                finding.help("YAML's words are `true` and `false`")
+            }
+            (_, Yaml::Null) => {
+                finding.help("write a value, or leave the key out; `null` as a word needs quotes")
+            }
+            _ => finding,
+        });
+        None
+    }
+}

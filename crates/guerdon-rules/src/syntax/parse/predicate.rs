@@ -1,0 +1,307 @@
+//! Reading what makes a rule hit: `match` with its compositions, and `check`.
+
+use std::ops::Range;
+
+use crate::syntax::fields::{Fields, Reader};
+use crate::syntax::pack::{Across, Language, Measure, Mix, Nearby, Numbers, Repeated, Test};
+use crate::syntax::report::{Code, Finding};
+use crate::syntax::yaml::{At, Yaml};
+
+pub(crate) const MATCH_KEYS: &[&str] = &[
+    "any_of", "regex", "number", "all", "any", "not", "fold", "word", "near", "not_near", "within",
+    "count",
+];
+const NEAR_KEYS: &[&str] = &["near", "not_near", "within"];
+pub(crate) const NUMBER_KEYS: &[&str] = &["unit", "near", "not_near", "within"];
+pub(crate) const CHECK_KEYS: &[&str] = &[
+    "length",
+    "repetition",
+    "language_mix",
+    "markup",
+    "json",
+    "prices",
+    "arithmetic",
+    "unsupported_numbers",
+];
+pub(crate) const LENGTH_KEYS: &[&str] = &["min", "max", "of"];
+pub(crate) const PRICES_KEYS: &[&str] = &["names", "unit", "must"];
+pub(crate) const ARITHMETIC_KEYS: &[&str] = &["tolerance"];
+pub(crate) const UNSUPPORTED_KEYS: &[&str] = &["unit", "least"];
+pub(crate) const REPETITION_KEYS: &[&str] = &["across", "ngram", "share", "min", "sentence"];
+pub(crate) const LANGUAGE_MIX_KEYS: &[&str] = &["language", "share", "min", "allow", "names"];
+
+/// Keys of `match` of which there must be exactly one.
+const KINDS: [&str; 6] = ["any_of", "regex", "number", "all", "any", "not"];
+const MAX_DEPTH: usize = 8;
+
+impl Reader {
+    /// A rule's `match` or `check`, one of the two.
+    pub(super) fn test_of(&mut self, rule: Fields<'_>, at: &Range<usize>) -> Option<Test> {
+        match (rule.get("match"), rule.get("check")) {
+            (Some(node), None) => self.matcher(node, rule.key("match").unwrap_or_default(), 0),
+            (None, Some(node)) => self.check(node, rule.key("check").unwrap_or_default()),
+            (Some(_), Some(_)) => {
+                let span = rule.key("check").unwrap_or_default();
+                self.push(
+                    Finding::new(Code::Contradiction, span, "a rule with both `match` and `check`")
+                        .help("make it two rules"),
+                );
+                None
+            }
+            (None, None) => {
+                self.push(
+                    Finding::new(
+                        Code::MissingKey,
+                        at.clone(),
+                        "the rule has neither `match` nor `check`",
+                    )
+                    .help("add `match: { any_of: [...] }`"),
+                );
+                None
+            }
+        }
+    }
+
+    fn matcher(&mut self, node: &At<Yaml>, at: Range<usize>, depth: usize) -> Option<Test> {
+        if depth > MAX_DEPTH {
+            self.push(Finding::new(Code::TooLarge, at, format!("nested deeper than {MAX_DEPTH}")));
+            return None;
+        }
+        let fields = self.fields(node, "`match`", MATCH_KEYS)?;
+        let kind = self.only(fields, &KINDS, "`match`", at)?;
+        let span = fields.key(kind).unwrap_or_default();
+        let value = fields.get(kind)?;
+        self.fits(fields, "fold", kind, &["any_of", "regex"]);
+        self.fits(fields, "word", kind, &["any_of"]);
+        self.fits(fields, "count", kind, &["any_of", "regex", "number", "all", "any"]);
+        for key in NEAR_KEYS {
+            self.fits(fields, key, kind, &["any_of", "regex"]);
+        }
+        let fold = fields.get("fold").and_then(|node| self.boolean(node)).unwrap_or(true);
+        let word = fields.get("word").and_then(|node| self.boolean(node)).unwrap_or(false);
+        let count = fields.get("count").and_then(|node| self.whole(node, 1)).unwrap_or(1);
+        match kind {
+            "any_of" => {
+                let words = self.texts(value);
+                let empty = matches!(&value.value, Yaml::List(items) if items.is_empty());
+                self.not_empty(empty, &span, "any_of")?;
+                let near = self.nearby(fields, fold)?;
+                (!words.is_empty()).then_some(Test::Literals { words, fold, word, near, count })
+            }
+            "regex" => {
+                let pattern = At { value: self.text(value)?, span: value.span.clone() };
+                Some(Test::Regex { pattern, fold, near: self.nearby(fields, fold)?, count })
+            }
+            "number" => Some(Test::Number { numbers: self.numbers(value, span)?, count }),
+            "not" => self.matcher(value, span, depth + 1).map(|test| Test::Not(Box::new(test))),
+            _ => {
+                let nodes = self.list(value);
+                self.not_empty(nodes.is_empty(), &span, kind)?;
+                let tests: Vec<Option<Test>> =
+                    nodes.iter().map(|node| self.matcher(node, span.clone(), depth + 1)).collect();
+                let tests: Option<Vec<Test>> = tests.into_iter().collect();
+                Some(if kind == "all" {
+                    Test::All { tests: tests?, count }
+                } else {
+                    Test::Any { tests: tests?, count }
+                })
+            }
+        }
+    }
+
+    fn numbers(&mut self, node: &At<Yaml>, span: Range<usize>) -> Option<Numbers> {
+        let fields = self.fields(node, "`number`", NUMBER_KEYS)?;
+        Some(Numbers {
+            span,
+            unit: self.words(fields.get("unit")),
+            near: self.nearby(fields, true)?,
+        })
+    }
+
+    fn nearby(&mut self, fields: Fields<'_>, fold: bool) -> Option<Nearby> {
+        if let (false, Some(span)) = (fold, NEAR_KEYS.iter().find_map(|key| fields.key(key))) {
+            let message = "words near a place are looked for in the folded text";
+            self.push(Finding::new(Code::Contradiction, span, message).help("drop `fold: false`"));
+            return None;
+        }
+        if let (Some(span), None, None) =
+            (fields.key("within"), fields.get("near"), fields.get("not_near"))
+        {
+            let message = "`within` says how near, and nothing must be near";
+            self.push(
+                Finding::new(Code::Contradiction, span, message).help("add `near` or `not_near`"),
+            );
+        }
+        Some(Nearby {
+            near: self.words(fields.get("near")),
+            not_near: self.words(fields.get("not_near")),
+            within: fields.get("within").and_then(|node| self.whole(node, 1)).unwrap_or(12),
+        })
+    }
+
+    fn check(&mut self, node: &At<Yaml>, at: Range<usize>) -> Option<Test> {
+        let fields = self.fields(node, "`check`", CHECK_KEYS)?;
+        let kind = self.only(fields, CHECK_KEYS, "`check`", at)?;
+        let value = fields.get(kind)?;
+        let span = fields.key(kind).unwrap_or_default();
+        match kind {
+            "length" => self.length(value, &span),
+            "repetition" => self.repetition(value, &span),
+            "markup" => self.choice(value, &[("whole", Test::Unclosed)]),
+            "json" => self.choice(value, &[("valid", Test::Json)]),
+            "prices" => self.prices(value, &span),
+            "arithmetic" => self.arithmetic(value),
+            "unsupported_numbers" => self.unsupported(value),
+            _ => self.language_mix(value),
+        }
+    }
+
+    fn length(&mut self, node: &At<Yaml>, span: &Range<usize>) -> Option<Test> {
+        let fields = self.fields(node, "`length`", LENGTH_KEYS)?;
+        let min = fields.get("min").and_then(|node| self.whole(node, 0));
+        let max = fields.get("max").and_then(|node| self.whole(node, 0));
+        if min.is_none() && max.is_none() {
+            self.bad(span, "`length` has neither `min` nor `max`", "such as { max: 400 }");
+            return None;
+        }
+        let measures = [
+            ("characters", Measure::Characters),
+            ("tokens", Measure::Tokens),
+            ("sentences", Measure::Sentences),
+        ];
+        let of =
+            fields.get("of").map_or(Some(Measure::Characters), |node| self.choice(node, &measures));
+        Some(Test::Length { of: of?, min, max })
+    }
+
+    fn prices(&mut self, node: &At<Yaml>, span: &Range<usize>) -> Option<Test> {
+        let fields = self.fields(node, "`prices`", PRICES_KEYS)?;
+        let names = self.need(fields, "names", "`prices`", span)?;
+        let must = self.need(fields, "must", "`prices`", span)?;
+        let must = At { value: self.text(must)?, span: must.span.clone() };
+        let Yaml::Map(entries) = &names.value else {
+            return self
+                .wrong(names, "`names` is a mapping of names to the words that announce them");
+        };
+        let mut named = Vec::new();
+        for (name, words) in entries {
+            let good = |c: char| c.is_ascii_lowercase() || c == '_';
+            if name.value.is_empty() || !name.value.chars().all(good) {
+                self.bad(
+                    &name.span,
+                    format!("`{}` is no name", name.value),
+                    "lower-case letters, such as selling",
+                );
+                return None;
+            }
+            let announced = self.words(Some(words));
+            self.not_empty(
+                announced.is_empty() || announced.iter().any(String::is_empty),
+                &words.span,
+                "names",
+            )?;
+            named.push((name.value.clone(), announced));
+        }
+        self.not_empty(named.is_empty(), span, "names")?;
+        Some(Test::Prices { names: named, unit: self.words(fields.get("unit")), must })
+    }
+
+    fn arithmetic(&mut self, node: &At<Yaml>) -> Option<Test> {
+        let fields = self.fields(node, "`arithmetic`", ARITHMETIC_KEYS)?;
+        let tolerance = fields.get("tolerance").map_or(Some(0.001), |node| self.share(node))?;
+        Some(Test::Arithmetic { tolerance })
+    }
+
+    fn unsupported(&mut self, node: &At<Yaml>) -> Option<Test> {
+        let fields = self.fields(node, "`unsupported_numbers`", UNSUPPORTED_KEYS)?;
+        let least = fields.get("least").map_or(Some(0.0), |node| self.number(node))?;
+        Some(Test::UnsupportedNumbers { unit: self.words(fields.get("unit")), least })
+    }
+
+    fn repetition(&mut self, node: &At<Yaml>, span: &Range<usize>) -> Option<Test> {
+        let fields = self.fields(node, "`repetition`", REPETITION_KEYS)?;
+        let choices = [("previous", Across::Previous), ("within", Across::Within)];
+        let across = self
+            .need(fields, "across", "`repetition`", span)
+            .and_then(|node| self.choice(node, &choices));
+        let kind = self.only(fields, &["ngram", "sentence"], "`repetition`", span.clone())?;
+        self.fits(fields, "share", kind, &["ngram"]);
+        self.fits(fields, "min", kind, &["ngram"]);
+        let of = if kind == "sentence" {
+            let tokens = fields.get("sentence").and_then(|node| self.whole(node, 1))?;
+            Repeated::Sentence { tokens }
+        } else {
+            let n = fields.get("ngram").and_then(|node| self.whole(node, 1))?;
+            let node = self.need(fields, "share", "`repetition`", span)?;
+            let min = fields.get("min").and_then(|node| self.whole(node, 0)).unwrap_or(0);
+            Repeated::Ngrams { n, share: self.share(node)?, min }
+        };
+        Some(Test::Repetition { across: across?, of })
+    }
+
+    fn language_mix(&mut self, node: &At<Yaml>) -> Option<Test> {
+        let fields = self.fields(node, "`language_mix`", LANGUAGE_MIX_KEYS)?;
+        let choices = [("zh", Language::Zh), ("en", Language::En)];
+        let language = fields.get("language").map(|node| self.choice(node, &choices));
+        let node = self.need(fields, "share", "`language_mix`", &node.span)?;
+        let share = self.share(node)?;
+        let min = fields.get("min").and_then(|node| self.whole(node, 0)).unwrap_or(0);
+        let allow = self.words(fields.get("allow"));
+        let names = fields.get("names").and_then(|node| self.boolean(node)).unwrap_or(false);
+        let language = match language {
+            None => None,
+            Some(language) => Some(language?),
+        };
+        Some(Test::LanguageMix { language, mix: Mix { share, min, allow, names } })
+    }
+
+    /// The one key of `kinds` that is there.
+    fn only<'k>(
+        &mut self,
+        fields: Fields<'_>,
+        kinds: &[&'k str],
+        of: &str,
+        at: Range<usize>,
+    ) -> Option<&'k str> {
+        let mut found = kinds.iter().copied().filter(|kind| fields.get(kind).is_some());
+        let names = kinds.join(", ");
+        let Some(first) = found.next() else {
+            self.push(
+                Finding::new(Code::MissingKey, at, format!("{of} says nothing"))
+                    .help(format!("one of {names}")),
+            );
+            return None;
+        };
+        if let Some(second) = found.next() {
+            let span = fields.key(second).unwrap_or_default();
+            let help = if of == "`match`" {
+                format!("combine them: all: [{{ {first}: ... }}, {{ {second}: ... }}]")
+            } else {
+                "keep one".to_owned()
+            };
+            let message = format!("{of} has both `{first}` and `{second}`");
+            self.push(Finding::new(Code::Contradiction, span, message).help(help));
+            return None;
+        }
+        Some(first)
+    }
+
+    /// `key` makes sense beside some kinds only.
+    fn fits(&mut self, fields: Fields<'_>, key: &str, kind: &str, kinds: &[&str]) {
+        if let (Some(span), false) = (fields.key(key), kinds.contains(&kind)) {
+            let message = format!("`{key}` says nothing of `{kind}`");
+            self.push(
+                Finding::new(Code::Contradiction, span, message)
+                    .help(format!("it goes with {}", kinds.join(", "))),
+            );
+        }
+    }
+
+    fn not_empty(&mut self, empty: bool, span: &Range<usize>, key: &str) -> Option<()> {
+        if empty {
+            self.bad(span, format!("`{key}` is empty"), "list at least one");
+            return None;
+        }
+        Some(())
+    }
+}

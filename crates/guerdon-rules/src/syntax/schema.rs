@@ -1,0 +1,366 @@
+//! The shape of a pack for editors: a JSON Schema, generated from these types and committed as `rules/schema.json`.
+//!
+//! The types are never filled: `parse.rs` reads packs, since serde would stop at the first error. A test holds the two
+//! to the same keys.
+
+use std::collections::BTreeMap;
+
+use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
+use serde_json::Value as Json;
+
+/// The JSON Schema of a pack, pretty-printed, with a line break at its end.
+#[must_use]
+pub fn json_schema() -> String {
+    let mut schema =
+        SchemaGenerator::new(SchemaSettings::draft07()).into_root_schema_for::<Pack>().to_value();
+    tidy(&mut schema);
+    let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// An `Option` here is a key that may be left out; one that is there is not null. Keys are sorted, because their order
+/// would otherwise hang on a feature of serde_json that any crate of the workspace may turn on.
+fn tidy(schema: &mut Json) {
+    match schema {
+        Json::Object(map) => {
+            if let Some(Json::Array(kinds)) = map.get_mut("type") {
+                kinds.retain(|kind| kind != "null");
+                if let [one] = kinds.as_slice() {
+                    let one = one.clone();
+                    map.insert("type".into(), one);
+                }
+            }
+            if let Some(Json::Array(kinds)) = map.get_mut("anyOf") {
+                kinds.retain(|kind| kind.get("type").is_none_or(|kind| kind != "null"));
+            }
+            map.values_mut().for_each(tidy);
+            let sorted: BTreeMap<String, Json> = std::mem::take(map).into_iter().collect();
+            map.extend(sorted);
+        }
+        Json::Array(items) => items.iter_mut().for_each(tidy),
+        _ => {}
+    }
+}
+
+macro_rules! shapes {
+    ($($(#[$meta:meta])* $kind:ident $name:ident { $($body:tt)* })*) => {
+        $(
+            #[derive(JsonSchema)]
+            #[schemars(deny_unknown_fields)]
+            #[expect(dead_code, reason = "only its schema is used")]
+            $(#[$meta])*
+            $kind $name { $($body)* }
+        )*
+    };
+}
+
+shapes! {
+    /// A rule pack: one file of rules for a reward.
+    struct Pack {
+        /// The pack's id: lower-case letters, digits and hyphens.
+        #[schemars(regex(pattern = r"^[a-z0-9-]{1,64}$"))]
+        pack: String,
+        /// What the pack guards, in a sentence.
+        about: Option<String>,
+        /// Its author's version, counted up. Replies name a hash of the text besides.
+        version: Option<u32>,
+        /// The languages that its literals are written in: zh, en.
+        language: Option<OneOrMany<String>>,
+        /// The rules.
+        rules: Vec<Rule>,
+    }
+
+    /// A rule: `match` or `check`, and what it is worth.
+    struct Rule {
+        /// The rule's id, unique in its pack: lower-case letters, digits and hyphens.
+        #[schemars(regex(pattern = r"^[a-z0-9-]{1,64}$"))]
+        id: String,
+        /// What the rule forbids or rewards, in a sentence.
+        about: Option<String>,
+        /// What a hit adds; negative for a deduction.
+        #[schemars(range(min = -10000, max = 10000))]
+        points: f64,
+        /// Count the points for each hit, or once a turn (the default).
+        per: Option<Per>,
+        /// Hits add up, never beyond this. Says `per: hit` by itself.
+        cap: Option<f64>,
+        /// How grave, for people; changes nothing.
+        severity: Option<Severity>,
+        /// Words to select and sort by.
+        tags: Option<Vec<String>>,
+        /// Which messages the rule reads. Default: the scored turn.
+        on: Option<On>,
+        /// Context values that must hold: `context.KEY: value` or `context.KEY: [value, ...]`.
+        when: Option<BTreeMap<String, OneOrMany<Scalar>>>,
+        /// What to find in the text.
+        r#match: Option<Match>,
+        /// What to measure of the text.
+        check: Option<Check>,
+        /// An expression over `value`, `low`, `high`, `unit`, `percent_off` and `context.*`, such as `value > context.target_price`.
+        r#where: Option<String>,
+        /// A hit forbids a reward above the fusion's floor.
+        veto: Option<bool>,
+        /// On trial: reported, not counted.
+        shadow: Option<bool>,
+        /// A date (2027-01-31) after which the rule should be reconsidered; told as a warning.
+        #[schemars(regex(pattern = r"^\d{4}-\d{2}-\d{2}$"))]
+        expires: Option<String>,
+        /// Texts that must hit and texts that must not; run whenever the pack loads.
+        examples: Option<Examples>,
+    }
+
+    /// Which messages a rule reads.
+    struct On {
+        /// Whose messages. Default: assistant.
+        role: Option<Role>,
+        /// Which of them. Default: current.
+        turn: Option<Turn>,
+    }
+
+    /// What to find. Exactly one of any_of, regex, number, all, any, not.
+    struct Match {
+        /// Any of these words.
+        any_of: Option<Vec<String>>,
+        /// A regex (RE2 syntax: no look-around, no back-references). `(?P<value>...)` captures a number for `where`.
+        regex: Option<String>,
+        /// A number with a unit; its value goes to `where`.
+        number: Option<Number>,
+        /// All of these.
+        all: Option<Vec<Match>>,
+        /// At least one of these.
+        any: Option<Vec<Match>>,
+        /// Not this.
+        not: Option<Box<Match>>,
+        /// Ignore case, width, invisible characters and look-alike letters. Default: true.
+        fold: Option<bool>,
+        /// Latin words only whole: `deal` does not find `dealer`. Default: false.
+        word: Option<bool>,
+        /// One of these words must be near a hit.
+        near: Option<Vec<String>>,
+        /// None of these words may be near a hit.
+        not_near: Option<Vec<String>>,
+        /// How many characters is near, within the sentence. Default: 12.
+        within: Option<u32>,
+        /// At least so many hits. Default: 1.
+        count: Option<u32>,
+    }
+
+    /// A number, with its unit before or after it and words nearby.
+    struct Number {
+        /// Units, such as 元, ¥, USD, %, 折. None: any number.
+        unit: Option<Vec<String>>,
+        /// One of these words must be near.
+        near: Option<Vec<String>>,
+        /// None of these words may be near.
+        not_near: Option<Vec<String>>,
+        /// How many characters is near, within the sentence. Default: 12.
+        within: Option<u32>,
+    }
+
+    /// What to measure. Exactly one key.
+    struct Check {
+        /// The turn's length in characters.
+        length: Option<Length>,
+        /// What was said before.
+        repetition: Option<Repetition>,
+        /// Letters of another language's script.
+        language_mix: Option<LanguageMix>,
+        /// Hits markup that is not `whole`: tags and code fences that are not closed, or close nothing.
+        markup: Option<Markup>,
+        /// Hits a turn that is no `valid` JSON document.
+        json: Option<JsonCheck>,
+        /// Numbers that words announce, and what must hold between them.
+        prices: Option<Prices>,
+        /// Hits sums that are written out and wrong: `480 * 0.9 = 430`, `580减480等于90`.
+        arithmetic: Option<Arithmetic>,
+        /// Hits numbers that occur neither earlier in the dialogue nor in the context.
+        unsupported_numbers: Option<UnsupportedNumbers>,
+    }
+
+    /// Hits a turn shorter than `min` or longer than `max`.
+    struct Length {
+        /// What is counted. Default: characters.
+        of: Option<Measure>,
+        /// At least.
+        min: Option<u32>,
+        /// At most.
+        max: Option<u32>,
+    }
+
+    /// Hits if both numbers are told and `must` is false of them.
+    struct Prices {
+        /// Each name, and the words that announce its number.
+        names: BTreeMap<String, Vec<String>>,
+        /// Units of the numbers. None: any number.
+        unit: Option<Vec<String>>,
+        /// An expression over the names and `context.*`, such as `selling > net`.
+        must: String,
+    }
+
+    /// Hits wrong sums.
+    struct Arithmetic {
+        /// How far off is still right, as a share of the result. Default: 0.001.
+        #[schemars(range(min = 0, max = 1))]
+        tolerance: Option<f64>,
+    }
+
+    /// Hits numbers that nobody gave.
+    struct UnsupportedNumbers {
+        /// Units of the numbers. None: any number.
+        unit: Option<Vec<String>>,
+        /// Smaller numbers are let be. Default: 0.
+        least: Option<f64>,
+    }
+
+    /// Hits a repetition: `ngram` with `share`, or `sentence`. A token is a Chinese character or a word.
+    struct Repetition {
+        /// Said in earlier turns of the same role, or within the turn.
+        across: Across,
+        /// Count runs of so many tokens.
+        ngram: Option<u32>,
+        /// The share of those runs, from 0 to 1, from which on the rule hits.
+        #[schemars(range(min = 0, max = 1))]
+        share: Option<f64>,
+        /// Turns of fewer tokens are let be. Goes with `ngram`. Default: 0.
+        min: Option<u32>,
+        /// Count whole sentences of at least so many tokens.
+        sentence: Option<u32>,
+    }
+
+    /// Hits a turn of whose letters more than `share` are of the other language's script.
+    struct LanguageMix {
+        /// The language that the turn should be in. Default: `context.language`.
+        language: Option<Language>,
+        /// From 0 to 1.
+        #[schemars(range(min = 0, max = 1))]
+        share: f64,
+        /// Fewer foreign letters than this are none.
+        min: Option<u32>,
+        /// Words of no language, such as units and brands.
+        allow: Option<Vec<String>>,
+        /// Capitalised words are names, and of no language. Default: false.
+        names: Option<bool>,
+    }
+
+    /// Texts that must hit and texts that must not.
+    struct Examples {
+        /// Must hit.
+        hits: Option<Vec<Example>>,
+        /// Must miss.
+        misses: Option<Vec<Example>>,
+    }
+
+    /// An example with its facts.
+    struct FullExample {
+        /// The text that the rule looks at.
+        text: String,
+        /// Context values.
+        context: Option<BTreeMap<String, Json>>,
+        /// Messages before it, oldest first.
+        before: Option<Vec<Message>>,
+    }
+
+    /// A message.
+    struct Message {
+        /// Who speaks.
+        role: Role,
+        /// What is said.
+        content: String,
+    }
+
+    /// `whole`.
+    #[schemars(rename_all = "snake_case")]
+    enum Markup { Whole }
+
+    /// `valid`.
+    #[schemars(rename_all = "snake_case")]
+    enum JsonCheck { Valid }
+
+    /// `tokens`: a Chinese character or a word each.
+    #[schemars(rename_all = "snake_case")]
+    enum Measure { Characters, Tokens, Sentences }
+
+    /// `hit` or `turn`.
+    #[schemars(rename_all = "snake_case")]
+    enum Per { Hit, Turn }
+
+    /// For people.
+    #[schemars(rename_all = "snake_case")]
+    enum Severity { Info, Minor, Major, Critical }
+
+    /// Who speaks.
+    #[schemars(rename_all = "snake_case")]
+    enum Role { Assistant, User, System, Tool }
+
+    /// `current`: the scored turn, or the role's latest message before it. `previous`: the one before that. `any`: each
+    /// so far, on its own. `dialogue`: all so far, as one text.
+    #[schemars(rename_all = "snake_case")]
+    enum Turn { Current, Previous, Any, Dialogue }
+
+    /// `previous`: in earlier turns. `within`: in the turn itself.
+    #[schemars(rename_all = "snake_case")]
+    enum Across { Previous, Within }
+
+    /// A language.
+    #[schemars(rename_all = "snake_case")]
+    enum Language { Zh, En }
+
+    /// A text, or a text with its facts.
+    #[schemars(untagged)]
+    enum Example { Text(String), Full(FullExample) }
+
+    /// A single value.
+    #[schemars(untagged)]
+    enum Scalar { Text(String), Number(f64), Bool(bool) }
+}
+
+/// One, or a list.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "only its schema is used")]
+enum OneOrMany<T> {
+    One(T),
+    Many(Vec<T>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::syntax::parse;
+    use crate::syntax::parse::predicate;
+
+    #[test]
+    fn the_schema_and_the_parser_know_the_same_keys() {
+        let schema: Json = serde_json::from_str(&json_schema()).unwrap();
+        let keys = |shape: &Json| -> Vec<String> {
+            let mut keys: Vec<String> =
+                shape["properties"].as_object().unwrap().keys().cloned().collect();
+            keys.sort();
+            keys
+        };
+        for (name, known) in [
+            ("Rule", parse::RULE_KEYS),
+            ("On", parse::ON_KEYS),
+            ("Examples", parse::EXAMPLES_KEYS),
+            ("FullExample", parse::EXAMPLE_KEYS),
+            ("Message", parse::MESSAGE_KEYS),
+            ("Match", predicate::MATCH_KEYS),
+            ("Number", predicate::NUMBER_KEYS),
+            ("Check", predicate::CHECK_KEYS),
+            ("Length", predicate::LENGTH_KEYS),
+            ("Repetition", predicate::REPETITION_KEYS),
+            ("LanguageMix", predicate::LANGUAGE_MIX_KEYS),
+            ("Prices", predicate::PRICES_KEYS),
+            ("Arithmetic", predicate::ARITHMETIC_KEYS),
+            ("UnsupportedNumbers", predicate::UNSUPPORTED_KEYS),
+        ] {
+            let mut known = known.to_vec();
+            known.sort_unstable();
+            assert_eq!(keys(&schema["definitions"][name]), known, "{name}");
+        }
+        let mut known = parse::PACK_KEYS.to_vec();
+        known.sort_unstable();
+        assert_eq!(keys(&schema), known);
+    }
+}

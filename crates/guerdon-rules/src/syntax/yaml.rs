@@ -1,0 +1,219 @@
+//! YAML as a tree in which every key and value knows its place.
+//!
+//! Serde stops at the first value it does not like; a pack's author wants all of them. So the text becomes a tree here,
+//! and `parse.rs` walks the tree and goes on after an error.
+
+use std::fmt;
+use std::ops::Range;
+
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::{Location, Spanned};
+
+use crate::syntax::report::{Code, Finding};
+
+/// A value and its place in the text, in bytes.
+#[derive(Debug, Clone)]
+pub(crate) struct At<T> {
+    pub(crate) value: T,
+    pub(crate) span: Range<usize>,
+}
+
+/// Any YAML value.
+#[derive(Debug, Clone)]
+pub(crate) enum Yaml {
+    Null,
+    Bool(bool),
+    Number(f64),
+    Text(String),
+    List(Vec<At<Self>>),
+    Map(Vec<(At<String>, At<Self>)>),
+}
+
+impl Yaml {
+    pub(crate) const fn kind(&self) -> &'static str {
+        match self {
+            Self::Null => "nothing",
+            Self::Bool(_) => "true or false",
+            Self::Number(_) => "a number",
+            Self::Text(_) => "text",
+            Self::List(_) => "a list",
+            Self::Map(_) => "a mapping",
+        }
+    }
+}
+
+/// Reads one document.
+pub(crate) fn read(text: &str) -> Result<At<Yaml>, Finding> {
+    let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
+    match serde_saphyr::from_str_with_options::<Spanned<Raw>>(text, options) {
+        Ok(raw) => Ok(raw.value.placed(&Places { text }, raw.referenced)),
+        Err(error) => {
+            let span = error.location().map_or(0..0, |location| Places { text }.span(location));
+            let message = error.without_snippet().to_string();
+            let message = message.lines().next().unwrap_or("not YAML");
+            // The place is told by the report, and the reader's own options are not the author's business.
+            let message = message.split(" at line ").next().unwrap_or(message);
+            let message = message.split(", set DuplicateKeyPolicy").next().unwrap_or(message);
+            let help = match message {
+                _ if message.contains("duplicate") => "keep one of the two",
+                _ if message.contains("tab") => "indent with spaces: YAML knows no tabs",
+                _ if message.contains("unclosed quote") => "close the quote on its line",
+                _ => "quote texts that hold `:`, `#`, `{` or `[`: 'like: this'",
+            };
+            Err(Finding::new(Code::Syntax, span, format!("not valid YAML: {message}")).help(help))
+        }
+    }
+}
+
+/// A value as the reader hands it over.
+enum Raw {
+    Null,
+    Bool(bool),
+    Number(f64),
+    Text(String),
+    List(Vec<Spanned<Self>>),
+    Map(Vec<(Spanned<String>, Spanned<Self>)>),
+}
+
+impl Raw {
+    fn placed(self, places: &Places<'_>, location: Location) -> At<Yaml> {
+        let span = places.span(location);
+        let value = match self {
+            Self::Null => Yaml::Null,
+            Self::Bool(value) => Yaml::Bool(value),
+            Self::Number(value) => Yaml::Number(value),
+            Self::Text(value) => Yaml::Text(value),
+            Self::List(items) => Yaml::List(
+                items.into_iter().map(|i| i.value.placed(places, i.referenced)).collect(),
+            ),
+            Self::Map(entries) => Yaml::Map(
+                entries
+                    .into_iter()
+                    .map(|(k, v)| {
+                        let key = At { span: places.span(k.referenced), value: k.value };
+                        (key, v.value.placed(places, v.referenced))
+                    })
+                    .collect(),
+            ),
+        };
+        At { value, span }
+    }
+}
+
+struct Places<'a> {
+    text: &'a str,
+}
+
+impl Places<'_> {
+    fn span(&self, location: Location) -> Range<usize> {
+        let span = location.span();
+        let to_usize = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        if let (Some(offset), Some(len)) = (span.byte_offset(), span.byte_len()) {
+            return to_usize(offset)..to_usize(offset.saturating_add(len));
+        }
+        let byte = |chars: u64| {
+            self.text.char_indices().nth(to_usize(chars)).map_or(self.text.len(), |(byte, _)| byte)
+        };
+        byte(span.offset())..byte(span.offset().saturating_add(span.len()))
+    }
+}
+
+impl<'de> Deserialize<'de> for Raw {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(RawVisitor)
+    }
+}
+
+struct RawVisitor;
+
+impl<'de> Visitor<'de> for RawVisitor {
+    type Value = Raw;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a YAML value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Raw, E> {
+        Ok(Raw::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Raw, E> {
+        Ok(Raw::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Raw, D::Error> {
+        Raw::deserialize(deserializer)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Raw, E> {
+        Ok(Raw::Bool(value))
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Raw, E> {
+        // Beyond 2^53 an f64 is not the number that was written; no pack needs one.
+        i32::try_from(value)
+            .map(|v| Raw::Number(f64::from(v)))
+            .map_err(|_| E::custom("number too large"))
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Raw, E> {
+        u32::try_from(value)
+            .map(|v| Raw::Number(f64::from(v)))
+            .map_err(|_| E::custom("number too large"))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Raw, E> {
+        Ok(Raw::Number(value))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Raw, E> {
+        Ok(Raw::Text(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Raw, E> {
+        Ok(Raw::Text(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Raw, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element()? {
+            items.push(item);
+        }
+        Ok(Raw::List(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Raw, A::Error> {
+        let mut entries: Vec<(Spanned<String>, Spanned<Raw>)> = Vec::new();
+        while let Some(key) = map.next_key::<Spanned<String>>()? {
+            if entries.iter().any(|(k, _)| k.value == key.value) {
+                return Err(A::Error::custom(format!("duplicate key `{}`", key.value)));
+            }
+            entries.push((key, map.next_value()?));
+        }
+        Ok(Raw::Map(entries))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_and_value_knows_its_place() {
+        let text = "# 中文\npack: guardrails\nrules:\n  - id: 'a'\n    points: -3\n";
+        let tree = read(text).unwrap();
+        let Yaml::Map(entries) = tree.value else { panic!("a mapping") };
+        assert_eq!(&text[entries[0].0.span.clone()], "pack");
+        assert_eq!(&text[entries[0].1.span.clone()], "guardrails");
+        let Yaml::List(rules) = &entries[1].1.value else { panic!("a list") };
+        let Yaml::Map(rule) = &rules[0].value else { panic!("a mapping") };
+        assert_eq!(&text[rule[0].1.span.clone()], "'a'");
+        assert_eq!(&text[rule[1].1.span.clone()], "-3");
+    }
+
+    #[test]
+    fn broken_yaml_is_one_finding_with_a_place() {
+        assert!(read("pack: [1, 2").is_err());
+        assert!(read("a: 1\na: 2").is_err());
+    }
+}

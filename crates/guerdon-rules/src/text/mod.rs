@@ -1,0 +1,19 @@
+//! The text of a message, prepared once for all rules: folded, with its literals and numbers found.
+//!
+//! | File or folder | Contents |
+//! |---|---|
+//! | `normalise/` | Folding of width, case, look-alike and invisible characters, with the way back to the original |
+//! | `literals.rs` | All rules' literals in one automaton, and their hits in a text |
+//! | `span_index.rs` | An index of hits for look-ups by window |
+//! | `near.rs` | Words that must, or must not, be near a place |
+//! | `number/` | Numbers with their units |
+//! | `present.rs` | The set of characters that occur in a text, approximated |
+//! | `steps.rs` | Counts loop steps in tests |
+
+pub(crate) mod literals;
+pub(crate) mod near;
+pub(crate) mod normalise;
+pub(crate) mod number;
+pub(crate) mod present;
+pub(crate) mod span_index;
+pub(crate) mod steps;

@@ -1,0 +1,370 @@
+//! Numbers with units. One scan of a text reads every number, once, for all rules; each rule then asks for its units and
+//! the words around.
+//!
+//! Reads folded text, so full-width digits and commas are plain ones by now: `1,200`, `1200.50`, `1.2万`, `3k`, `3千5`,
+//! `四百二`, `两千零五`, `八五折`, `百分之十五`, `4 8 0元`, and both ends of `400-450元`, `400到450元`, `四五百块`.
+
+mod read;
+mod spec;
+mod units;
+
+use std::ops::Range;
+
+pub(crate) use spec::NumberSpec;
+use units::UnitAt;
+pub(crate) use units::Units;
+
+/// The numbers of one text.
+#[derive(Debug, Default)]
+pub(crate) struct Numbers {
+    numbers: Vec<Number>,
+    /// The units of all numbers, in their order.
+    units: Vec<UnitAt>,
+    /// A bit for each unit's id, modulo 64.
+    mask: u64,
+}
+
+/// A number in a folded text.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Number {
+    /// Its value, magnitude (千, 万, 亿, k, w) included.
+    pub(crate) value: f64,
+    /// Its digits and magnitude, in bytes.
+    pub(crate) bytes: Range<usize>,
+    /// The ends of the range that it is an end of; its own value otherwise.
+    pub(crate) low: f64,
+    /// See `low`.
+    pub(crate) high: f64,
+    /// A single numeral such as 一, which is a number only where a unit says so.
+    pub(crate) bare: bool,
+    /// Its digits stand apart: `4 8 0`.
+    pub(crate) spaced: bool,
+    /// Its units, in [`Numbers::units`].
+    units: Range<usize>,
+    /// The units of the other end of its range, where they are its own too.
+    shared: Range<usize>,
+}
+
+/// A number that fits a [`NumberSpec`].
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Capture<'u> {
+    pub(crate) value: f64,
+    pub(crate) low: f64,
+    pub(crate) high: f64,
+    pub(crate) unit: Option<&'u str>,
+    /// Number and unit, in bytes.
+    pub(crate) bytes: Range<usize>,
+    pub(crate) spaced: bool,
+}
+
+impl Capture<'_> {
+    /// Percent off the full price: `85折`, `八五折` and `8.5折` are 15, `15%` is 15.
+    pub(crate) fn percent_off(&self) -> Option<f64> {
+        match self.unit {
+            Some("%") => Some(self.value),
+            Some("折") if self.value <= 10.0 => Some(100.0 - 10.0 * self.value),
+            Some("折") => Some(100.0 - self.value),
+            _ => None,
+        }
+    }
+}
+
+impl Numbers {
+    /// Reads `text`; `places` are the bytes at which a number may begin, ascending.
+    pub(crate) fn scan(&mut self, text: &str, places: &[u32], units: &Units) {
+        self.numbers.clear();
+        self.units.clear();
+        self.mask = 0;
+        let mut end = 0;
+        for place in places {
+            let place = *place as usize;
+            if place < end {
+                continue;
+            }
+            let Some(read) = read::number(text, place) else { continue };
+            end = read.bytes.end;
+            if let Some(low) = read.low {
+                // `四五百`: two numbers that are written as one.
+                self.add(Number {
+                    low,
+                    high: read.value,
+                    ..Number::plain(low, read.bytes.clone())
+                });
+                self.add(Number { low, high: read.value, ..Number::plain(read.value, read.bytes) });
+            } else {
+                let plain = Number::plain(read.value, read.bytes);
+                self.add(Number { bare: read.bare, spaced: read.spaced, ..plain });
+            }
+        }
+        self.find_units(text, units);
+        self.find_ranges(text);
+        let mask = self.units.iter().fold(0, |mask, at| mask | 1 << (at.unit % 64));
+        self.mask = mask;
+    }
+
+    fn add(&mut self, number: Number) {
+        self.numbers.push(number);
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Number> {
+        self.numbers.iter()
+    }
+
+    /// Whether some number may have one of the units of `mask`.
+    pub(crate) const fn may_have(&self, mask: u64) -> bool {
+        self.mask & mask != 0
+    }
+
+    /// Whether there is any number that is one without a unit.
+    pub(crate) fn has_plain(&self) -> bool {
+        self.numbers.iter().any(|number| !number.bare)
+    }
+
+    fn find_units(&mut self, text: &str, units: &Units) {
+        for number in &mut self.numbers {
+            let start = self.units.len();
+            units.beside(text, &number.bytes, |unit| self.units.push(unit));
+            number.units = start..self.units.len();
+        }
+    }
+
+    /// `400-450元`: both are prices, and each knows the other. What makes a range never hangs on the units that rules
+    /// happen to ask for, so that a rule's hits do not hang on other rules.
+    fn find_ranges(&mut self, text: &str) {
+        for index in 1..self.numbers.len() {
+            let Some([left, right]) = self.numbers.get_mut(index - 1..=index) else { continue };
+            if left.bytes == right.bytes || left.value >= right.value {
+                continue;
+            }
+            let between = text.get(left.bytes.end..right.bytes.start).unwrap_or_default();
+            let Some([left_unit, right_unit]) = joined(between) else { continue };
+            (left.high, right.low) = (right.value, left.value);
+            (left.bare, right.bare) = (false, false);
+            // A unit that is written once is both numbers', but stays where it is written.
+            if left_unit.is_empty() {
+                left.shared = right.units.clone();
+            }
+            if right_unit.is_empty() {
+                right.shared = left.units.clone();
+            }
+        }
+    }
+}
+
+impl Number {
+    const fn plain(value: f64, bytes: Range<usize>) -> Self {
+        Self {
+            value,
+            bytes,
+            low: value,
+            high: value,
+            bare: false,
+            spaced: false,
+            units: 0..0,
+            shared: 0..0,
+        }
+    }
+}
+
+/// The units at both ends of what stands between two numbers, if it makes them the ends of a range.
+fn joined(between: &str) -> Option<[&str; 2]> {
+    const BEFORE: [&str; 7] = ["", "¥", "$", "rmb", "cny", "usd", "€"];
+    const AFTER: [&str; 16] = [
+        "", "元", "块", "块钱", "rmb", "cny", "usd", "yuan", "dollars", "%", "折", "间", "晚",
+        "天", "人", "万",
+    ];
+    const JOINTS: [&str; 7] = ["--", "-", "~", "到", "至", "to", "and"];
+    let between = between.trim();
+    JOINTS.iter().find_map(|joint| {
+        let (left, right) = between.split_once(joint)?;
+        let (left, right) = (left.trim(), right.trim());
+        (AFTER.contains(&left) && BEFORE.contains(&right)).then_some([left, right])
+    })
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::text::literals::Found;
+    use crate::text::normalise::{View, fold};
+
+    fn captured(text: &str, wanted: &[&str]) -> Vec<(f64, f64, f64, String)> {
+        let mut units = Units::default();
+        let spec = NumberSpec {
+            units: units.all(wanted.iter().map(|u| fold(u))),
+            ..NumberSpec::default()
+        };
+        let mut view = View::default();
+        view.read_folded(text);
+        let mut numbers = Numbers::default();
+        numbers.scan(view.text(), &view.numerals, &units);
+        let found = Found::default();
+        let captures = spec.captures(view.text(), &numbers, &units, &found);
+        captures.map(|c| (c.value, c.low, c.high, view.text()[c.bytes].to_owned())).collect()
+    }
+
+    fn values(text: &str, units: &[&str]) -> Vec<f64> {
+        captured(text, units).into_iter().map(|(value, ..)| value).collect()
+    }
+
+    #[test]
+    fn a_unit_may_stand_before_or_after() {
+        assert_eq!(
+            values("就４８０元，或 ¥1,200.5 / RMB 99 / 300 usd", &["元", "￥", "RMB", "USD"]),
+            [480.0, 1200.5, 99.0, 300.0]
+        );
+        assert_eq!(values("480 USD 500", &["usd"]), [480.0]);
+    }
+
+    #[test]
+    fn a_number_without_its_unit_is_no_capture() {
+        assert_eq!(values("电话010-63553377，3楼", &["元", "¥"]), Vec::<f64>::new());
+        assert_eq!(values("480 usdollars", &["USD"]), Vec::<f64>::new());
+    }
+
+    #[test]
+    fn magnitudes_multiply() {
+        assert_eq!(
+            values("1.2万元, 3k元, 5千元, 3千5元, 1万2千元, 1.5w元, 4百元", &["元"]),
+            [12_000.0, 3_000.0, 5_000.0, 3_500.0, 12_000.0, 15_000.0, 400.0]
+        );
+    }
+
+    #[test]
+    fn number_words_are_numbers_where_a_unit_says_so() {
+        for (text, value) in [
+            ("四百二十元", 420.0),
+            ("四百二块", 420.0),
+            ("一千零五元", 1005.0),
+            ("两千元", 2000.0),
+            ("一万二元", 12_000.0),
+            ("十五元", 15.0),
+            ("二十元", 20.0),
+            ("肆佰贰拾圆", 420.0),
+            ("四二零元", 420.0),
+            ("三点五元", 3.5),
+            ("一亿三千万元", 130_000_000.0),
+            ("一元", 1.0),
+            ("三百八十五点五元", 385.5),
+        ] {
+            assert_eq!(values(text, &["元", "块", "圆"]), [value], "{text}");
+        }
+        assert_eq!(values("一下午有四百二十间", &[]), [420.0]);
+        assert_eq!(values("万一不行，千万别", &["元"]), Vec::<f64>::new());
+    }
+
+    #[test]
+    fn a_discount_in_tenths_is_a_percentage_off() {
+        let mut units = Units::default();
+        let spec =
+            NumberSpec { units: units.all(["折".into(), "%".into()]), ..NumberSpec::default() };
+        let mut view = View::default();
+        view.read_folded("打85折 8.5折 15% 八五折 百分之十五");
+        let mut numbers = Numbers::default();
+        numbers.scan(view.text(), &view.numerals, &units);
+        let found: Vec<f64> = spec
+            .captures(view.text(), &numbers, &units, &Found::default())
+            .map(|capture| capture.percent_off().unwrap())
+            .collect();
+        assert_eq!(found.len(), 5);
+        assert!(found.iter().all(|off| (off - 15.0).abs() < 1e-9), "{found:?}");
+    }
+
+    #[test]
+    fn both_ends_of_a_range_are_told_with_the_range() {
+        for text in
+            ["400-450元", "400元到450元", "¥400 - 450", "400~450元", "between 400 and 450 yuan"]
+        {
+            let found = captured(text, &["元", "¥", "yuan"]);
+            let ends: Vec<_> =
+                found.iter().map(|(value, low, high, _)| (*value, *low, *high)).collect();
+            assert_eq!(ends, [(400.0, 400.0, 450.0), (450.0, 400.0, 450.0)], "{text}");
+        }
+        let found = captured("四五百块", &["块"]);
+        assert_eq!(found.iter().map(|(value, ..)| *value).collect::<Vec<_>>(), [400.0, 500.0]);
+        assert_eq!(captured("420元，不是480元", &["元"])[0].2.to_bits(), 420.0_f64.to_bits());
+    }
+
+    #[test]
+    fn digits_that_stand_apart_are_one_number() {
+        assert_eq!(values("就4 8 0元", &["元"]), [480.0]);
+        assert_eq!(values("12 15元", &["元"]), [15.0]);
+    }
+
+    #[test]
+    fn an_identifier_is_no_number() {
+        assert_eq!(values("订单12345678901234567元", &["元"]), Vec::<f64>::new());
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_without_a_panic_and_in_order(
+            text in "(?:[0-9０-９,. 零一二三四五六七八九十百千万亿两半点k元折%¥到-]|百分之|\\PC){0,40}",
+        ) {
+            let mut last = 0;
+            let mut view = View::default();
+            view.read_folded(&text);
+            let mut units = Units::default();
+            units.all(["元".into(), "折".into(), "%".into(), "¥".into()]);
+            let mut numbers = Numbers::default();
+            numbers.scan(view.text(), &view.numerals, &units);
+            for number in numbers.iter() {
+                prop_assert!(number.value.is_finite() && number.value >= 0.0);
+                prop_assert!(number.low <= number.value && number.value <= number.high);
+                prop_assert!(number.bytes.start >= last || number.low < number.high);
+                prop_assert!(view.text().get(number.bytes.clone()).is_some_and(|written| !written.is_empty()));
+                last = number.bytes.end;
+            }
+        }
+
+        #[test]
+        fn what_is_written_in_digits_is_read_back(value in 0_u32..100_000_000, cents in 0_u32..100) {
+            let written = format!("{value}.{cents:02}元");
+            let read = values(&written, &["元"]);
+            prop_assert_eq!(read.len(), 1);
+            prop_assert!((read[0] - (f64::from(value) + f64::from(cents) / 100.0)).abs() < 1e-6);
+        }
+
+        #[test]
+        fn what_is_written_in_words_is_read_back(value in 1_u32..100_000_000) {
+            let words = in_words(value);
+            let read = values(&format!("{words}元"), &["元"]);
+            prop_assert_eq!(read, [f64::from(value)], "{}", words);
+        }
+    }
+
+    /// A number below 10^8 in Chinese words, as it is taught.
+    fn in_words(value: u32) -> String {
+        const DIGITS: [char; 10] = ['零', '一', '二', '三', '四', '五', '六', '七', '八', '九'];
+        let section = |mut value: u32, lead: bool| -> String {
+            let (mut out, mut zero) = (String::new(), lead && value < 1000);
+            for (unit, name) in [(1000, "千"), (100, "百"), (10, "十"), (1, "")] {
+                let digit = value / unit;
+                value %= unit;
+                if digit == 0 {
+                    zero = zero || !out.is_empty();
+                    continue;
+                }
+                if zero {
+                    out.push('零');
+                }
+                zero = false;
+                out.push(DIGITS[digit as usize]);
+                out.push_str(name);
+            }
+            out
+        };
+        let (high, low) = (value / 10_000, value % 10_000);
+        let mut words = String::new();
+        if high > 0 {
+            words += &section(high, false);
+            words.push('万');
+        }
+        if low > 0 {
+            words += &section(low, high > 0);
+        }
+        words
+    }
+}

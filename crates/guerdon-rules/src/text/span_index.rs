@@ -1,0 +1,60 @@
+//! An index of ranges that answers in logarithmic time if any of them lies within a window.
+
+use std::ops::Range;
+
+use crate::text::steps;
+
+/// Ranges, sorted by where they end.
+#[derive(Debug, Default)]
+pub(crate) struct SpanIndex {
+    /// The end of each range, ascending, with the greatest start of the ranges up to this one.
+    ends: Vec<(usize, usize)>,
+}
+
+impl SpanIndex {
+    /// Indexes `ranges`, which may come in any order.
+    pub(crate) fn new(ranges: impl Iterator<Item = Range<usize>>) -> Self {
+        let mut ends: Vec<(usize, usize)> =
+            ranges.inspect(|_| steps::add(1)).map(|range| (range.end, range.start)).collect();
+        ends.sort_unstable();
+        let mut latest = 0;
+        for (_, start) in &mut ends {
+            latest = latest.max(*start);
+            *start = latest;
+        }
+        Self { ends }
+    }
+
+    /// Returns true if one of the ranges begins and ends within `window`.
+    pub(crate) fn has_within(&self, window: &Range<usize>) -> bool {
+        let ended = self.ends.partition_point(|(end, _)| {
+            steps::add(1);
+            *end <= window.end
+        });
+        // Of the ranges that end in time, the one that starts last decides.
+        let last = ended.checked_sub(1).and_then(|last| self.ends.get(last));
+        last.is_some_and(|(_, latest_start)| *latest_start >= window.start)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn answers_as_a_walk_over_all_ranges_does(
+            ranges in prop::collection::vec((0_usize..40, 1_usize..6), 0..20),
+            start in 0_usize..40,
+            length in 0_usize..20,
+        ) {
+            let ranges: Vec<_> = ranges.into_iter().map(|(at, long)| at..at + long).collect();
+            let window = start..start + length;
+            let walked =
+                ranges.iter().any(|range| window.start <= range.start && range.end <= window.end);
+            prop_assert_eq!(SpanIndex::new(ranges.into_iter()).has_within(&window), walked);
+        }
+    }
+}
