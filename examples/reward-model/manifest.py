@@ -12,9 +12,9 @@ def sha256(path):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_manifest(out, args, calibration=None, measured_on="", chat=None):
+def write_manifest(out, args, calibration=None, measured_on="", chat=None, pad_token=None):
     """args: name, about, license, max_tokens. chat: None for the plain format, else {"bos_token": .., "eos_token": ..} of a
-    model whose template lies in chat_template.jinja."""
+    model whose template lies in chat_template.jinja. pad_token: fills up the shorter texts of a batch."""
     text = json.dumps  # a JSON string is also a TOML basic string
     lines = [f"name = {text(args.name)}", f"about = {text(args.about)}", f"license = {text(args.license)}", "", "[files]"]
     files = [("model", "model.onnx"), ("tokenizer", "tokenizer.json")]
@@ -23,6 +23,7 @@ def write_manifest(out, args, calibration=None, measured_on="", chat=None):
     for key, name in files:
         lines += [f"{key} = {text(name)}", f"{key}_sha256 = {text(sha256(out / name))}"]
     lines += ["", "[input]", f"format = {text('plain' if chat is None else 'chat_template')}", f"max_tokens = {args.max_tokens}"]
+    lines += [f"pad_token = {text(pad_token)}"] if pad_token else []
     if chat is None:
         lines += [f"separator = {text(SEPARATOR)}", "", "[input.prefix]"]
         lines += [f"{role} = {text(prefix)}" for role, prefix in PREFIX.items()]

@@ -44,7 +44,7 @@ impl Limits {
     /// Tokens that the largest batch computes.
     pub(crate) const fn largest(&self) -> usize {
         match self.layout {
-            Layout::Padded => self.token_budget,
+            Layout::Padded | Layout::EqualLengths => self.token_budget,
             Layout::Packed(_) => self.together,
         }
     }
@@ -70,6 +70,9 @@ impl fmt::Display for Limits {
         write!(f, "batches of {} tokens and {} sequences, ", self.token_budget, self.max_items)?;
         match self.layout {
             Layout::Padded => f.write_str("padded"),
+            Layout::EqualLengths => {
+                f.write_str("of equal lengths, for the padding token is unknown")
+            }
             Layout::Packed(Sharing::Beginnings) => f.write_str("beginnings shared"),
             Layout::Packed(Sharing::Contexts) => f.write_str("contexts shared"),
             Layout::Packed(Sharing::Blocks(block)) => {
@@ -84,6 +87,8 @@ impl fmt::Display for Limits {
 pub(crate) enum Layout {
     /// One row a sequence, as wide as the longest.
     Padded,
+    /// One row a sequence, all of one length: for models whose padding token is unknown.
+    EqualLengths,
     /// Every distinct token once; only attention sees padded rows.
     Packed(Sharing),
 }
@@ -102,13 +107,14 @@ const WINDOW_BATCHES: usize = 32;
 /// them, or a few that share most of what they are. O(n log n), which is why it is given a window and not the whole queue.
 pub(crate) fn next_batch(waiting: &[&Tokens], limits: Limits) -> Vec<usize> {
     let order = match limits.layout {
-        Layout::Padded => by_length(waiting),
+        Layout::Padded | Layout::EqualLengths => by_length(waiting),
         Layout::Packed(sharing) => by_sharing(waiting, sharing),
     };
     let mut rest = order.as_slice();
     while !rest.is_empty() {
         let items = match limits.layout {
             Layout::Padded => cut_padded(waiting, rest, limits),
+            Layout::EqualLengths => cut_equal(waiting, rest, limits),
             Layout::Packed(sharing) => cut_packed(waiting, rest, limits, sharing),
         };
         let items = items.clamp(1, limits.max_items.max(1)).min(rest.len());
@@ -131,6 +137,12 @@ fn by_length(waiting: &[&Tokens]) -> Vec<usize> {
 
 fn cut_padded(waiting: &[&Tokens], order: &[usize], limits: Limits) -> usize {
     limits.token_budget / waiting[order[0]].len().max(1)
+}
+
+fn cut_equal(waiting: &[&Tokens], order: &[usize], limits: Limits) -> usize {
+    let length = waiting[order[0]].len();
+    let equal = order.iter().take_while(|&&place| waiting[place].len() == length).count();
+    equal.min(cut_padded(waiting, order, limits))
 }
 
 fn by_sharing(waiting: &[&Tokens], sharing: Sharing) -> Vec<usize> {
@@ -272,6 +284,19 @@ mod tests {
             prop_assert_eq!(padded(&online, &lengths), padded(&offline, &lengths));
             prop_assert_eq!(online.len(), offline.len());
         }
+    }
+
+    #[test]
+    fn without_a_padding_token_a_batch_holds_one_length() {
+        let limits = Limits::new(Layout::EqualLengths, 256, 64);
+        let next = |lengths: &[usize], limits| {
+            let sequences = of_lengths(lengths);
+            next_batch(&sequences.iter().collect::<Vec<_>>(), limits)
+        };
+        assert_eq!(next(&[10, 250, 12, 10, 11, 10], limits), [0, 3, 5]);
+        assert_eq!(next(&[10, 250, 12, 10, 11, 10], Limits { max_items: 2, ..limits }), [0, 3]);
+        assert_eq!(next(&[100, 100, 100, 100], limits), [0, 1]);
+        assert_eq!(next(&[300, 300], limits), [0]);
     }
 
     #[test]

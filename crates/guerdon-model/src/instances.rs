@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::batch::Limits;
 use crate::manifest::Manifest;
+use crate::padding::settle_padding;
 use crate::session::{Engine as _, OrtEngine, SessionConfig};
 use crate::tokenize::Encoder;
 use crate::warm::{tuned_budget, warm_up};
@@ -38,6 +39,7 @@ impl Instances {
             runtime: config.runtime.as_deref(),
             block_size: config.block_size,
             pad: encoder.pad(),
+            first_position: manifest.input.first_position,
         };
         let mut first = OrtEngine::load(&session)?;
         if first.asks_for_replies() {
@@ -51,6 +53,11 @@ impl Instances {
             )));
         }
         let max_items = config.sequences_of_a_batch();
+        let pad = match max_items {
+            // A batch of one is never padded.
+            1 => session.pad,
+            _ => settle_padding(&mut first, encoder, session.device).map_err(refused)?,
+        };
         let token_budget = match config.tokens_of_a_batch() {
             Some(tokens) => tokens,
             None => tuned_budget(&mut first, encoder, max_items).map_err(refused)?,
@@ -60,7 +67,7 @@ impl Instances {
         let load = |number: usize| {
             let all = config.device.all();
             let device = all.get(number).copied().unwrap_or(session.device);
-            let mut engine = OrtEngine::load(&SessionConfig { device, ..session })?;
+            let mut engine = OrtEngine::load(&SessionConfig { device, pad, ..session })?;
             warm_up(&mut engine, encoder, limits).map_err(refused)?;
             Ok(engine)
         };

@@ -90,7 +90,7 @@ impl Intake {
             Layout::Packed(_) if was_idle => self.limits.window(),
             // So many are company enough for a device that loses time by waiting.
             Layout::Packed(_) => self.limits.window() / 4,
-            Layout::Padded => self.limits.largest(),
+            Layout::Padded | Layout::EqualLengths => self.limits.largest(),
         };
         loop {
             while let Ok(entry) = line.inbox.try_recv() {

@@ -258,7 +258,8 @@ mod tests {
             threads: 1,
             runtime: None,
             block_size,
-            pad: 0,
+            pad: None,
+            first_position: 0,
         };
         OrtEngine::load(&config).unwrap()
     }

@@ -38,7 +38,7 @@
 //! | `padded.rs`, `packed.rs` | a batch as rows; as nodes, every distinct token once |
 //! | `chunks.rs` | a packed decoder's attention on a CPU: every node asks once |
 //! | `paged.rs`, `kv_cache.rs` | the same on CUDA: blocks of a cache that sequences share; the cache |
-//! | `instances.rs`, `warm.rs` | the copies of a model; their first runs |
+//! | `instances.rs`, `padding.rs`, `warm.rs` | the copies of a model; whether padding moves their scores; their first runs |
 //! | `model.rs` | a loaded model: queue in, scores out |
 //! | `source.rs` | the reward source |
 //! | `error.rs` | why a model could not be loaded |
@@ -61,6 +61,7 @@ mod manifest;
 mod model;
 mod packed;
 mod padded;
+mod padding;
 mod paged;
 mod queue;
 #[cfg(test)]

@@ -81,6 +81,14 @@ pub struct Input {
     /// `plain`: what stands before each message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefix: Option<Prefix>,
+    /// The token that fills up the shorter texts of a batch; the model's own, by which it may find where a text ends.
+    /// Default: the one of the tokenizer's `padding` section.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pad_token: Option<String>,
+    /// The position of a text's first token, for graphs with an input `position_ids`. Default: 0. `RoBERTa` and its relatives count
+    /// from their padding id plus one, most often 2.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub first_position: u32,
     /// `chat_template`: the template's `bos_token`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bos_token: Option<String>,
@@ -91,6 +99,11 @@ pub struct Input {
 
 fn newline() -> String {
     "\n".to_owned()
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
+const fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// How messages become text.

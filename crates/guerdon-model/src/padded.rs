@@ -13,10 +13,21 @@ pub(crate) enum Fill {
     Mask,
     /// Segment ids: all 0, for a dialogue is one segment.
     Types,
-    /// Positions from 0.
+    /// Positions from `PaddedRows::first_position`.
     Positions,
     /// 1 for a token of the scored message itself, 0 for what came before, special tokens and padding.
     Reply,
+}
+
+/// The shape and the constants of a batch's rows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PaddedRows {
+    /// Columns: the length of the longest sequence.
+    pub(crate) longest: usize,
+    /// The id in the columns after a shorter sequence.
+    pub(crate) pad: i64,
+    /// The position of the first column.
+    pub(crate) first_position: i64,
 }
 
 const FILLS: [(&str, Fill); 5] = [
@@ -45,14 +56,15 @@ impl Fill {
     }
 
     /// The input's values, row by row.
-    pub(crate) fn tensor(self, sequences: &[&Tokens], longest: usize, pad: i64) -> Vec<i64> {
+    pub(crate) fn tensor(self, sequences: &[&Tokens], rows: PaddedRows) -> Vec<i64> {
+        let PaddedRows { longest, pad, first_position } = rows;
         let mut data = Vec::with_capacity(sequences.len() * longest);
         for (row, tokens) in sequences.iter().enumerate() {
             match self {
                 Self::Ids => data.extend(tokens.ids.iter().copied().map(i64::from)),
                 Self::Mask => data.extend(std::iter::repeat_n(1, tokens.len())),
                 Self::Types => {}
-                Self::Positions => data.extend((0i64..).take(longest)),
+                Self::Positions => data.extend((first_position..).take(longest)),
                 Self::Reply => {
                     data.extend(
                         (0..tokens.len()).map(|place| i64::from(tokens.reply.contains(&place))),
@@ -73,11 +85,19 @@ mod tests {
     fn padding_is_on_the_right_and_masked() {
         let [long, short] = [&[5, 6, 7][..], &[8]].map(Tokens::unmarked);
         let sequences = [&Tokens { reply: 1..3, ..long }, &short];
-        assert_eq!(Fill::Ids.tensor(&sequences, 3, 9), [5, 6, 7, 8, 9, 9]);
-        assert_eq!(Fill::Mask.tensor(&sequences, 3, 9), [1, 1, 1, 1, 0, 0]);
-        assert_eq!(Fill::Types.tensor(&sequences, 3, 9), [0; 6]);
-        assert_eq!(Fill::Positions.tensor(&sequences, 3, 9), [0, 1, 2, 0, 1, 2]);
-        assert_eq!(Fill::Reply.tensor(&sequences, 3, 9), [0, 1, 1, 0, 0, 0]);
+        let rows = PaddedRows { longest: 3, pad: 9, first_position: 0 };
+        assert_eq!(Fill::Ids.tensor(&sequences, rows), [5, 6, 7, 8, 9, 9]);
+        assert_eq!(Fill::Mask.tensor(&sequences, rows), [1, 1, 1, 1, 0, 0]);
+        assert_eq!(Fill::Types.tensor(&sequences, rows), [0; 6]);
+        assert_eq!(Fill::Positions.tensor(&sequences, rows), [0, 1, 2, 0, 1, 2]);
+        assert_eq!(Fill::Reply.tensor(&sequences, rows), [0, 1, 1, 0, 0, 0]);
+    }
+
+    #[test]
+    fn positions_start_at_the_first_position_of_the_model_family() {
+        let tokens = [&[5, 6, 7][..], &[8]].map(Tokens::unmarked);
+        let rows = PaddedRows { longest: 3, pad: 1, first_position: 2 };
+        assert_eq!(Fill::Positions.tensor(&tokens.each_ref(), rows), [2, 3, 4, 2, 3, 4]);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::graph::Graph;
 use crate::kv_cache::KvCache;
 use crate::manifest::Output;
 use crate::packed::Packing;
-use crate::padded::Fill;
+use crate::padded::{Fill, PaddedRows};
 use crate::sharing::Sharing;
 use crate::tokens::Tokens;
 use crate::{Device, Error, runtime};
@@ -49,8 +49,10 @@ pub(crate) struct SessionConfig<'a> {
     pub(crate) runtime: Option<&'a Path>,
     /// Tokens of a block of its cache, if it has one.
     pub(crate) block_size: Option<usize>,
-    /// What stands in the padding; the mask hides it.
-    pub(crate) pad: u32,
+    /// The id that fills up the shorter texts of a padded batch; `None` if they must not be padded.
+    pub(crate) pad: Option<u32>,
+    /// The position of a padded text's first token.
+    pub(crate) first_position: u32,
 }
 
 /// An ONNX Runtime session. `Session::run` is `&mut`, and on CUDA must be: whoever owns the engine is alone with it.
@@ -59,7 +61,8 @@ pub(crate) struct OrtEngine {
     session: Session,
     inputs: Inputs,
     output: Output,
-    pad: i64,
+    pad: Option<i64>,
+    first_position: i64,
 }
 
 /// What the graph takes.
@@ -91,7 +94,18 @@ impl OrtEngine {
                 "has no output `{wanted}`; name one of `{named}` as `output.name`"
             )));
         }
-        Ok(Self { session, inputs, output: config.output.clone(), pad: i64::from(config.pad) })
+        Ok(Self {
+            session,
+            inputs,
+            output: config.output.clone(),
+            pad: config.pad.map(i64::from),
+            first_position: i64::from(config.first_position),
+        })
+    }
+
+    /// Changes the id of the padding; `None` if texts must not be padded.
+    pub(crate) fn pad_with(&mut self, pad: Option<u32>) {
+        self.pad = pad.map(i64::from);
     }
 
     /// Whether the graph asks which tokens are the scored message's own.
@@ -143,7 +157,8 @@ impl Inputs {
 impl Engine for OrtEngine {
     fn layout(&self) -> Layout {
         match &self.inputs {
-            Inputs::Padded(_) => Layout::Padded,
+            Inputs::Padded(_) if self.pad.is_some() => Layout::Padded,
+            Inputs::Padded(_) => Layout::EqualLengths,
             Inputs::Packed(_, sharing) => Layout::Packed(*sharing),
             Inputs::Paged(cache) => Layout::Packed(Sharing::Blocks(cache.block())),
         }
@@ -164,9 +179,14 @@ impl Engine for OrtEngine {
                 score_column(&cache.run(&mut self.session, sequences)?, rows, &self.output)
             }
             Inputs::Padded(wanted) => {
+                if self.pad.is_none() && sequences.iter().any(|tokens| tokens.len() != longest) {
+                    return Err("texts of different lengths, and no id to pad them with".to_owned());
+                }
+                let pad = self.pad.unwrap_or_default();
+                let shape = PaddedRows { longest, pad, first_position: self.first_position };
                 let filled: Vec<(String, Vec<i64>)> = wanted
                     .iter()
-                    .map(|(name, fill)| (name.clone(), fill.tensor(sequences, longest, self.pad)))
+                    .map(|(name, fill)| (name.clone(), fill.tensor(sequences, shape)))
                     .collect();
                 let inputs = filled
                     .iter()

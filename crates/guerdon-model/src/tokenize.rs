@@ -18,7 +18,7 @@ pub(crate) struct Encoder {
     tokenizer: Tokenizer,
     text: Text,
     max_tokens: usize,
-    pad: u32,
+    pad: Option<u32>,
     bos: Option<u32>,
     mark_replies: bool,
 }
@@ -48,18 +48,19 @@ impl Encoder {
             .map_err(|error: tokenizers::Error| refused(error.to_string()))?;
         // Files are often shipped with a length of 128 or so and padding to it, either of which would change scores.
         tokenizer.with_truncation(None).map_err(|error| refused(error.to_string()))?;
-        let pad = tokenizer.get_padding().map_or(0, |padding| padding.pad_id);
-        tokenizer.with_padding(None);
-
         let input = &manifest.input;
-        let bos = input.bos_token.as_deref();
-        let bos = bos
-            .map(|token| {
+        let special = |key: &str, token: &Option<String>| {
+            let id = |token: &String| {
                 tokenizer
                     .token_to_id(token)
-                    .ok_or_else(|| refused(format!("has no token `{token}` (`input.bos_token`)")))
-            })
-            .transpose()?;
+                    .ok_or_else(|| refused(format!("has no token `{token}` (`input.{key}`)")))
+            };
+            token.as_ref().map(id).transpose()
+        };
+        let bos = special("bos_token", &input.bos_token)?;
+        let pad = special("pad_token", &input.pad_token)?
+            .or_else(|| tokenizer.get_padding().map(|padding| padding.pad_id));
+        tokenizer.with_padding(None);
         let text = match (input.format, &input.prefix, &manifest.files.chat_template) {
             (Format::ChatTemplate, _, Some(template)) => {
                 let path = folder.join(template);
@@ -123,8 +124,14 @@ impl Encoder {
         self.max_tokens
     }
 
-    pub(crate) const fn pad(&self) -> u32 {
+    /// The id that fills up the shorter texts of a batch, if the model's files name one.
+    pub(crate) const fn pad(&self) -> Option<u32> {
         self.pad
+    }
+
+    /// The text of a token.
+    pub(crate) fn token(&self, id: u32) -> String {
+        self.tokenizer.id_to_token(id).unwrap_or_default()
     }
 
     /// What the model reads to score message `turn`: that message, and as many before it as fit. The error is why this

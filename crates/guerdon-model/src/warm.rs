@@ -135,6 +135,7 @@ mod tests {
             runtime: None,
             block_size: None,
             pad: encoder.pad(),
+            first_position: 0,
         };
         let mut engine = OrtEngine::load(&config).unwrap();
         assert!(BUDGETS.contains(&tuned_budget(&mut engine, &encoder, 16).unwrap()));

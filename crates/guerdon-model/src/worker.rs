@@ -49,7 +49,9 @@ impl<E: Engine> Worker<E> {
         let sequences: Vec<&Tokens> =
             batch.sequences.iter().map(|sequence| &sequence.tokens).collect();
         let computed_tokens = match self.intake.limits().layout {
-            Layout::Padded => padded_tokens(sequences.iter().map(|tokens| tokens.len())),
+            Layout::Padded | Layout::EqualLengths => {
+                padded_tokens(sequences.iter().map(|tokens| tokens.len()))
+            }
             Layout::Packed(sharing) => sharing.nodes(&sequences),
         };
         let span = tracing::info_span!(

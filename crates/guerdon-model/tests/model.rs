@@ -12,6 +12,7 @@ use guerdon_model::{BatchEvent, BatchOutcome, Error, Model, ModelConfig, ModelEv
 use guerdon_types::{
     AbstainWhy, Calibration, Finite, Message, Part, RmPart, Role, Rollout, Signal,
 };
+use sha2::{Digest as _, Sha256};
 
 type Events = Arc<Mutex<Vec<BatchEvent>>>;
 
@@ -122,6 +123,113 @@ async fn samples_of_one_prompt_pay_for_the_prompt_once() {
         let (computed, tokens) = (sum(|batch| batch.computed_tokens), sum(|batch| batch.tokens));
         assert!(events.len() <= 2 && computed * 4 < tokens * 3, "{events:?}");
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test changes a copy of a model")]
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap()
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test changes a copy of a model")]
+fn write(path: &Path, text: &str) {
+    std::fs::write(path, text).unwrap();
+}
+
+/// Replies and their scores under `tests/pad-pooled`: the id of the last word, over 100.
+const POOLED: [(&str, f32); 5] = [
+    ("alpha", 2.11),
+    ("w1 w2 w3 w4 beta", 2.12),
+    ("w0 w1 w2 w3 w4 w5 w6 w7 w8 w9 w10 w11 w12 w13 w14 w15 w16 w17 w18 w19 gamma", 2.13),
+    ("w5 w6 overflow", 2.15),
+    ("w7 w8 w9 w10 w11 w12 delta", 2.14),
+];
+
+/// The model of `tests/pad-pooled`, with `change` made to its manifest.
+fn pad_pooled(change: impl Fn(String) -> String) -> (tempfile::TempDir, ModelConfig) {
+    let folder = tempfile::tempdir().unwrap();
+    let original = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pad-pooled");
+    for file in ["model.onnx", "tokenizer.json"] {
+        std::fs::copy(original.join(file), folder.path().join(file)).unwrap();
+    }
+    let manifest = "guerdon.model.toml";
+    write(&folder.path().join(manifest), &change(read(&original.join(manifest))));
+    let config = ModelConfig {
+        instances: Some(1),
+        cache: 0,
+        max_wait: Duration::from_secs(60),
+        ..ModelConfig::new(folder.path())
+    };
+    (folder, config)
+}
+
+/// Scores the replies of `POOLED` at once, and compares them. -> the batches.
+async fn score_pooled(config: &ModelConfig) -> Vec<BatchEvent> {
+    let (model, events) = load(config);
+    let source = RmSource::new(model, Calibration::Raw);
+    let rollouts = POOLED.map(|(reply, _)| {
+        let prompt = Message::new(Role::User, "the room is fine");
+        let messages = vec![prompt, Message::new(Role::Assistant, reply)];
+        Rollout { messages, ..Rollout::default() }
+    });
+    let signals = join_all(rollouts.iter().map(|rollout| score(&source, rollout, None))).await;
+    for (signals, (reply, expected)) in signals.iter().zip(POOLED) {
+        let raw = part(&signals[0]).raw;
+        assert!((raw - expected).abs() < 1e-5, "{reply}: {raw} instead of {expected}");
+    }
+    let events = events.lock().unwrap();
+    events.clone()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_model_with_an_unknown_padding_token_scores_a_text_together_as_alone() {
+    let (_folder, config) = pad_pooled(|manifest| manifest);
+    let events = score_pooled(&config).await;
+    assert!(events.iter().all(|event| event.computed_tokens == event.tokens), "{events:?}");
+    assert_eq!(events.iter().map(|event| event.items).sum::<usize>(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_model_is_padded_with_the_padding_token_of_its_manifest() {
+    let pad = |manifest: String| {
+        manifest.replace("max_tokens", "pad_token = \"<|endoftext|>\"\nmax_tokens")
+    };
+    let (_folder, config) = pad_pooled(pad);
+    let events = score_pooled(&config).await;
+    assert!(events.iter().any(|event| event.computed_tokens > event.tokens), "{events:?}");
+}
+
+#[test]
+fn a_model_whose_padding_token_changes_scores_is_refused() {
+    let (_folder, config) =
+        pad_pooled(|manifest| manifest.replace("max_tokens", "pad_token = \"!\"\nmax_tokens"));
+    let error = refusal(&config);
+    assert!(error.contains("padded to") && error.contains("with `!` (id 0)"), "{error}");
+    assert!(error.contains("set `input.pad_token` in guerdon.model.toml"), "{error}");
+    // Without batches nothing is padded.
+    Model::load(&ModelConfig { max_batch: Some(1), ..config }, Arc::new(|_| {})).unwrap();
+
+    let (_folder, config) =
+        pad_pooled(|manifest| manifest.replace("max_tokens", "pad_token = \"[PAD]\"\nmax_tokens"));
+    assert!(refusal(&config).contains("has no token `[PAD]` (`input.pad_token`)"));
+}
+
+#[test]
+fn a_padding_section_with_a_wrong_id_is_refused() {
+    let (folder, config) = pad_pooled(|manifest| manifest);
+    let path = folder.path().join("tokenizer.json");
+    let section = r#""padding": {"strategy": "BatchLongest", "direction": "Right", "pad_to_multiple_of": null,
+        "pad_id": 0, "pad_type_id": 0, "pad_token": "!"}"#;
+    let before = read(&path);
+    let text = before.replace("\"padding\": null", section);
+    write(&path, &text);
+    let manifest = folder.path().join("guerdon.model.toml");
+    let [old, new] = [before, text].map(|text| {
+        Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+    });
+    let changed = read(&manifest).replace(&old, &new);
+    write(&manifest, &changed);
+    let error = refusal(&config);
+    assert!(error.contains("with `!` (id 0)"), "{error}");
 }
 
 fn refusal(config: &ModelConfig) -> String {
