@@ -31,7 +31,11 @@ DECODER = SMALL | dict(num_key_value_heads=2, head_dim=16)
 TEMPLATE = "{% for m in messages %}{{ m.role }}: {{ m.content }}{{ eos_token }}\n{% endfor %}"
 ENCODERS = {
     "Bert": {},
+    # These count positions from the padding id plus one.
+    "Roberta": {},
     "XLMRoberta": {},
+    "Camembert": {},
+    "MPNet": {},
     "ModernBert": {"cls_token_id": 0, "sep_token_id": 2, "bos_token_id": 0, "eos_token_id": 2},
     "DebertaV2": {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 64, "norm_rel_ebd": "layer_norm",
                   "share_att_key": True, "type_vocab_size": 0, "position_biased_input": False},

@@ -2,6 +2,7 @@
 
 import inspect
 
+import numpy as np
 import torch
 from torch import nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -21,7 +22,9 @@ class HfReward(nn.Module):
         super().__init__()
         self.model = model
         self.is_decoder = hasattr(model, "score")
-        self.takes_positions = "position_ids" in inspect.signature(model.forward).parameters
+        # Encoders derive their own positions, and not all of them start at 0: RoBERTa, XLM-R, MPNet and their relatives
+        # start at the padding id plus one. Decoders start at 0 and need positions only for padding on the left.
+        self.takes_positions = self.is_decoder and "position_ids" in inspect.signature(model.forward).parameters
 
     @classmethod
     def load(cls, folder, **options):
@@ -39,6 +42,21 @@ class HfReward(nn.Module):
         hidden = self.model.base_model(**inputs, use_cache=False).last_hidden_state
         last = attention_mask * (attention_mask.flip(1).cumsum(1).flip(1) == 1)
         return self.model.score((last[:, None].to(hidden.dtype) @ hidden)[:, 0])
+
+
+@torch.inference_mode()
+def framework_scores(model, rows):
+    """The reference: scores of Encoded rows by the framework's own class and forward pass, one unpadded text at a time."""
+    def score(row):
+        ids = torch.tensor([row.ids])
+        return float(model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0, 0])
+
+    return np.array([score(row) for row in rows])
+
+
+def deviation(scores, reference):
+    """Largest difference to the reference, in standard deviations of the reference (at least 1e-3)."""
+    return float(np.abs(np.asarray(scores) - reference).max() / max(float(np.std(reference)), 1e-3))
 
 
 class Texts:
