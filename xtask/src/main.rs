@@ -1,23 +1,47 @@
-//! Generators and checks: `cargo xtask generate` writes the committed generated files, `cargo xtask fences` checks which
-//! crate may know which. The tests of this package hold both.
+//! Generators and checks of this repository. The tests of this package run every check.
+//!
+//! | command | effect |
+//! |---|---|
+//! | `cargo xtask generate` | writes the generated files that are committed |
+//! | `cargo xtask fences` | checks the dependencies between the workspace's packages |
+//! | `cargo xtask house [--list]` | prints the house figures, and the places behind them |
 
 #![expect(clippy::print_stdout, reason = "a command prints")]
 
 mod fences;
+#[cfg(feature = "generate")]
 mod generate;
+mod house;
+mod packages;
+
+use std::path::Path;
+
+use self::house::HouseFigures;
+
+/// Root folder of this workspace.
+fn workspace_root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
 
 fn main() -> anyhow::Result<()> {
-    match std::env::args().nth(1).as_deref() {
-        Some("generate") => {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        #[cfg(feature = "generate")]
+        ["generate"] => {
             for file in generate::write()? {
                 println!("wrote {file}");
             }
         }
-        Some("fences") => {
+        ["fences"] => {
             fences::check()?;
-            println!("every fence stands");
+            println!("every dependency is allowed");
         }
-        _ => anyhow::bail!("usage: cargo xtask generate|fences"),
+        ["house"] => println!("{}", HouseFigures::measure(workspace_root())?),
+        ["house", "--list"] => {
+            let figures = HouseFigures::measure(workspace_root())?;
+            println!("{figures}\n{}", figures.offenders());
+        }
+        _ => anyhow::bail!("usage: cargo xtask generate | fences | house [--list]"),
     }
     Ok(())
 }

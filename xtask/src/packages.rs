@@ -1,0 +1,54 @@
+//! The workspace's packages and their dependencies, as cargo reports them.
+
+use std::process::Command;
+
+use anyhow::{Context as _, ensure};
+use serde_json::Value;
+
+/// A package of the workspace.
+pub(crate) struct WorkspacePackage {
+    pub(crate) name: String,
+    pub(crate) dependencies: Vec<DeclaredDependency>,
+}
+
+/// A line of a manifest's dependency tables.
+pub(crate) struct DeclaredDependency {
+    pub(crate) name: String,
+    /// Set for `[dependencies]`, in contrast to development and build dependencies.
+    pub(crate) is_normal: bool,
+}
+
+/// Runs `cargo metadata` offline.
+///
+/// # Errors
+/// Cargo fails, or its output has an unexpected form.
+pub(crate) fn workspace_packages() -> anyhow::Result<Vec<WorkspacePackage>> {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .context("cannot run cargo metadata")?;
+    ensure!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout)?;
+    let packages = metadata["packages"].as_array().context("cargo metadata lists no packages")?;
+    packages.iter().map(package).collect()
+}
+
+fn package(package: &Value) -> anyhow::Result<WorkspacePackage> {
+    let dependencies =
+        package["dependencies"].as_array().context("a package has no dependencies")?;
+    Ok(WorkspacePackage {
+        name: text(&package["name"])?,
+        dependencies: dependencies
+            .iter()
+            .map(|dependency| {
+                let name = text(&dependency["rename"]).or_else(|_| text(&dependency["name"]))?;
+                Ok(DeclaredDependency { name, is_normal: dependency["kind"].is_null() })
+            })
+            .collect::<anyhow::Result<_>>()?,
+    })
+}
+
+fn text(value: &Value) -> anyhow::Result<String> {
+    Ok(value.as_str().context("cargo metadata has an unexpected form")?.to_owned())
+}
