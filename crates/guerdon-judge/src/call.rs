@@ -243,13 +243,11 @@ impl Caller {
             return failure();
         }
         let slowed = fault.class == Class::RateLimited;
-        let delay = fault
-            .delay
-            .or_else(|| slowed.then(|| retry::backoff(self.backoff, progress.slowed)))
-            .map(|delay| retry::honoured(delay.min(retry::LONGEST_WAIT)));
-        if let Some(delay) = delay {
-            // The next attempt, whoever's it is, finds the endpoint paused; so this one need not wait by itself.
-            at.limit.pause(delay);
+        let waits = slowed || fault.delay.is_some();
+        if waits {
+            let before = if slowed { progress.slowed } else { progress.retries };
+            // The address pauses for every question, so this attempt does not wait by itself.
+            at.limit.pause(retry::pause(fault.delay, self.backoff, before));
         }
         if fault.delay.is_some_and(|delay| delay > retry::LONGEST_WAIT) {
             return failure();
@@ -264,11 +262,8 @@ impl Caller {
             return failure();
         }
         progress.came_from = None;
-        let after = if delay.is_some() {
-            Duration::ZERO
-        } else {
-            retry::backoff(self.backoff, progress.retries)
-        };
+        let after =
+            if waits { Duration::ZERO } else { retry::backoff(self.backoff, progress.retries) };
         progress.retries += 1;
         Step::Again { after }
     }

@@ -14,6 +14,8 @@ use crate::wire::Complaint;
 /// No endpoint is waited for longer than this; one that asks for more is given up.
 pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(120);
 pub(crate) const LONGEST_BACKOFF: Duration = Duration::from_secs(8);
+/// Base of the backoff after a refusal for load if the configured one is shorter, or zero.
+const SHORTEST_BACKOFF: Duration = Duration::from_millis(50);
 
 /// What a failed attempt means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -201,9 +203,20 @@ pub(crate) fn backoff(base: Duration, retries: u32) -> Duration {
     most.mul_f64(rand::rng().random_range(0.0..=1.0))
 }
 
-/// What an endpoint asked for, plus up to a tenth, so that all who were told the same do not return together.
-pub(crate) fn honoured(delay: Duration) -> Duration {
-    delay + delay.mul_f64(rand::rng().random_range(0.0..=0.1))
+/// Pause after a refusal for load, or after a reply that names a delay: the longer of the two waits.
+///
+/// - The named delay, at most [`LONGEST_WAIT`], plus up to a tenth, so that clients that were given the same delay do not
+///   return together.
+/// - The own exponential backoff: between half and all of `base`·2ⁿ for the n-th refusal in a row, at most
+///   [`LONGEST_BACKOFF`]. It is a floor, because an endpoint may name no delay, a delay of zero or a date in the past.
+pub(crate) fn pause(named: Option<Duration>, base: Duration, refusals: u32) -> Duration {
+    let longest = base
+        .max(SHORTEST_BACKOFF)
+        .saturating_mul(2u32.saturating_pow(refusals))
+        .min(LONGEST_BACKOFF);
+    let own = longest.mul_f64(rand::rng().random_range(0.5..=1.0));
+    let named = named.unwrap_or_default().min(LONGEST_WAIT);
+    own.max(named + named.mul_f64(rand::rng().random_range(0.0..=0.1)))
 }
 
 #[cfg(test)]
@@ -251,6 +264,21 @@ mod tests {
         assert_eq!(of(529, "", "overloaded"), Class::RateLimited);
         assert_eq!(of(404, "", "no such model"), Class::BadRequest);
         assert_eq!(of(200, "", "the reply has no choices"), Class::Transient);
+    }
+
+    #[test]
+    fn a_pause_is_never_shorter_than_half_the_own_backoff_nor_than_the_named_delay() {
+        for named in [None, Some(0), Some(1), Some(3_000), Some(500_000)] {
+            let named = named.map(Duration::from_millis);
+            for (base, refusals, floor) in
+                [(0, 0, 25), (0, 3, 200), (500, 0, 250), (500, 2, 1000), (500, 40, 4000)]
+            {
+                let pause = pause(named, Duration::from_millis(base), refusals);
+                assert!(pause >= Duration::from_millis(floor), "{named:?} {base} {refusals}");
+                assert!(pause >= named.unwrap_or_default().min(LONGEST_WAIT));
+                assert!(pause <= LONGEST_WAIT.mul_f64(1.1));
+            }
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod attacks;
 mod audit;
 mod cache;
 mod calibration;
+mod delays;
 mod endpoint;
 mod hedges;
 mod house;

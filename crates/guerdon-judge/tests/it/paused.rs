@@ -23,8 +23,12 @@ use crate::stand_in::verdict;
 type Behaviour = Box<dyn Fn(usize) -> Act + Send + Sync>;
 
 pub(crate) enum Act {
-    Answer { after: Duration },
+    Answer {
+        after: Duration,
+    },
     Status(u16, Vec<(&'static str, String)>),
+    /// After a millisecond, so that a tight loop moves the clock.
+    Reply(u16, Vec<(&'static str, String)>, String),
     Unreachable,
 }
 
@@ -50,7 +54,7 @@ impl StandIn {
     }
 }
 
-fn reply() -> Vec<u8> {
+pub(crate) fn reply() -> Vec<u8> {
     json!({"choices": [{"message": {"content": verdict("no", None)}, "finish_reason": "stop"}],
         "usage": {"prompt_tokens": 300, "completion_tokens": 60}})
     .to_string()
@@ -74,21 +78,25 @@ impl Transport for StandIn {
                         body: reply(),
                     })
                 }
-                Act::Status(status, pairs) => {
-                    let headers = pairs
-                        .into_iter()
-                        .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
-                    let status = StatusCode::from_u16(status).unwrap();
-                    Ok(Incoming {
-                        status,
-                        headers: headers.collect(),
-                        body: b"{\"error\": \"no\"}".to_vec(),
-                    })
+                Act::Status(status, pairs) => Ok(incoming(status, pairs, "{\"error\": \"no\"}")),
+                Act::Reply(status, pairs, body) => {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                    Ok(incoming(status, pairs, &body))
                 }
                 Act::Unreachable => Err(Undelivered::NotReached),
             }
         }
         .boxed()
+    }
+}
+
+fn incoming(status: u16, pairs: Vec<(&'static str, String)>, body: &str) -> Incoming {
+    let headers =
+        pairs.into_iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+    Incoming {
+        status: StatusCode::from_u16(status).unwrap(),
+        headers: headers.collect(),
+        body: body.as_bytes().to_vec(),
     }
 }
 
@@ -103,12 +111,28 @@ pub(crate) struct Judge {
 
 impl Judge {
     /// A judge whose addresses are the stand-ins, by URL.
-    pub(crate) fn of(config: EndpointConfig, stand_ins: &[(&str, Arc<StandIn>)]) -> Self {
-        let texts = [PromptText { name: "manners.md".to_owned(), text: RUBRIC.to_owned() }];
+    pub(crate) fn of<T: Transport + 'static>(
+        config: EndpointConfig,
+        stand_ins: &[(&str, Arc<T>)],
+    ) -> Self {
+        Self::asking(&["manners"], config, stand_ins)
+    }
+
+    /// A judge of several rubrics, which differ in their ids.
+    pub(crate) fn asking<T: Transport + 'static>(
+        rubrics: &[&str],
+        config: EndpointConfig,
+        stand_ins: &[(&str, Arc<T>)],
+    ) -> Self {
+        let text = |id: &&str| PromptText {
+            name: format!("{id}.md"),
+            text: RUBRIC.replace("id = \"manners\"", &format!("id = \"{id}\"")),
+        };
+        let texts: Vec<PromptText> = rubrics.iter().map(text).collect();
         let (prompts, _) = Prompts::compile(&texts).unwrap();
         let events = Arc::new(Mutex::new(Vec::new()));
         let heard = Arc::clone(&events);
-        let stand_ins: Vec<(String, Arc<StandIn>)> = stand_ins
+        let stand_ins: Vec<(String, Arc<T>)> = stand_ins
             .iter()
             .map(|(url, stand_in)| ((*url).to_owned(), Arc::clone(stand_in)))
             .collect();
@@ -121,6 +145,11 @@ impl Judge {
         });
         let endpoint = Endpoint::build(config, &services).unwrap();
         Self { source: JudgeSource::new(endpoint, Arc::new(prompts)), events }
+    }
+
+    /// Time for which the judge refuses new requests.
+    pub(crate) fn full_for(&self) -> Option<Duration> {
+        self.source.full_for()
     }
 
     pub(crate) async fn judge(&self, turn: &str) -> Signal {
