@@ -308,9 +308,6 @@ fn held_back(refused: Refused, patience: &Patience) -> Failure {
         ..Failure::new(why, detail)
     };
     match refused {
-        Refused::Overloaded => {
-            Failure::new(AbstainWhy::Overloaded, "too many questions wait for the judge endpoint")
-        }
         Refused::PausedTooLong => late(
             AbstainWhy::RateLimited,
             "the judge endpoint asked for a pause beyond the request's deadline",

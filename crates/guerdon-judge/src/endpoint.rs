@@ -28,7 +28,7 @@ use crate::patience::Patience;
 use crate::question::Question;
 use crate::services::{KeyPlace, Services};
 use crate::transport::{Http, HttpConfig, Transport, completions_url};
-use crate::upstream::Upstream;
+use crate::upstream::{self, Upstream};
 
 /// Fields of the body that the question is made of, and where to set them instead.
 const OWN_FIELDS: [(&str, &str); 10] = [
@@ -116,6 +116,11 @@ impl Endpoint {
     #[must_use]
     pub fn url(&self) -> &str {
         &self.caller.identity.url
+    }
+
+    /// Time until new requests are taken again, if too many questions wait.
+    pub(crate) fn full_for(&self) -> Option<Duration> {
+        upstream::full_for(&self.caller.upstreams)
     }
 
     /// Asks once, or not at all if the answer is known. Waits no longer than the asker's deadline.

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt, join_all};
 use guerdon_fusion::{Ask, Channel, RewardSource, SourceVersion};
@@ -378,6 +379,10 @@ impl RewardSource for JudgeSource {
 
     fn version(&self) -> SourceVersion {
         SourceVersion::Texts(self.prompts.versions())
+    }
+
+    fn full_for(&self) -> Option<Duration> {
+        self.judges.iter().filter_map(|judge| judge.full_for()).max()
     }
 
     fn score<'a>(&'a self, ask: Ask<'a>) -> BoxFuture<'a, Vec<Signal>> {

@@ -76,6 +76,13 @@ impl Upstream {
     }
 }
 
+/// Time until the judge takes new requests again, if the queues of all addresses that may be asked are full.
+pub(crate) fn full_for(upstreams: &[Upstream]) -> Option<Duration> {
+    let open = || upstreams.iter().filter(|upstream| upstream.left_alone_until().is_none());
+    let full: Option<Vec<Duration>> = open().map(|upstream| upstream.limit.full_for()).collect();
+    full?.into_iter().min()
+}
+
 /// The least crowded of those that are not left alone; rather one that is not paused, and rather not `avoid`, which has
 /// just failed. If all are left alone: until when the first of them is.
 pub(crate) fn choose(

@@ -57,7 +57,8 @@ pub struct EndpointConfig {
     /// refuses for load.
     #[serde(default = "defaults::max_concurrent")]
     pub max_concurrent: usize,
-    /// Questions that may wait for their attempt; one more is refused as overloaded.
+    /// Questions that may wait for their attempt. While so many wait, new requests are refused whole (HTTP 503); the
+    /// questions of admitted requests wait, however many they are.
     #[serde(default = "defaults::max_queued")]
     pub max_queued: usize,
     /// Answers that are kept.

@@ -35,8 +35,6 @@ pub(crate) struct Limit {
 /// Why an attempt may not start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refused {
-    /// The queue is full.
-    Overloaded,
     /// The endpoint is paused beyond the time that the asker has.
     PausedTooLong,
     /// The queue is longer than the time that the asker has.
@@ -75,7 +73,7 @@ impl Limit {
         self.changed.notify_one();
         // The state that holds the other end lives as long as this.
         let taken = |told: Result<Result<Permit, Refused>, _>| {
-            told.unwrap_or(Err(Refused::Overloaded)).map(Permit::taken)
+            told.unwrap_or(Err(Refused::TooLate)).map(Permit::taken)
         };
         let _watch = tokio::select! {
             biased;
@@ -120,6 +118,11 @@ impl Limit {
     /// Attempts under way and questions that wait, for each that may be under way: the smaller, the sooner.
     pub(crate) fn crowd(&self) -> f64 {
         self.state().crowd()
+    }
+
+    /// Time until the queue takes new requests again, if it is full.
+    pub(crate) fn full_for(&self) -> Option<Duration> {
+        self.state().full_for(Instant::now())
     }
 
     /// Until when the endpoint has asked to be left alone.

@@ -137,11 +137,9 @@ impl State {
         Some(self.grant(place, want.tokens, now))
     }
 
-    /// Joins the queue, if there is hope.
+    /// Joins the queue, unless the deadline cannot be met. A full queue takes more: its questions belong to requests that
+    /// were admitted, and [`State::full_for`] keeps new requests out.
     pub(super) fn join(&mut self, want: &Want, tell: Tell, now: Instant) -> Result<Place, Refused> {
-        if self.waiting.len() >= self.limits.max_queued && want.place.is_none() {
-            return Err(Refused::Overloaded);
-        }
         if let Some(deadline) = want.deadline {
             if self.paused_until(now).is_some_and(|until| until > deadline) {
                 return Err(Refused::PausedTooLong);
@@ -171,6 +169,26 @@ impl State {
         let pause = self.paused_until(now).map(|until| until - now);
         let wait = [requests, tokens, pause].into_iter().flatten().max().unwrap_or_default();
         wait.max(Duration::from_secs_f64(usual * rounds)) + Duration::from_secs_f64(usual)
+    }
+
+    /// Time until fewer than `max_queued` questions wait, if as many or more wait now: between a second and a minute.
+    #[expect(clippy::cast_precision_loss, reason = "queues are short of 2^53")]
+    pub(super) fn full_for(&mut self, now: Instant) -> Option<Duration> {
+        // With a `max_queued` of 0, one waiting question is a full queue.
+        let waiting = self.waiting.len();
+        let excess = (waiting + 1).saturating_sub(self.limits.max_queued.max(1));
+        if excess == 0 {
+            return None;
+        }
+        let (ahead, tokens) = (excess as u64 - 1, self.tokens_waiting / waiting.max(1) as u64);
+        let requests = self.requests.as_mut().map(|window| window.wait(1, ahead, now));
+        let ahead = tokens.saturating_mul(ahead);
+        let tokens = self.tokens.as_mut().map(|window| window.wait(tokens, ahead, now));
+        let pause = self.paused_until(now).map(|until| until - now);
+        let rounds = excess as f64 / self.room.allowed() as f64;
+        let rounds = Duration::from_secs_f64(self.usual.unwrap_or_default() * rounds);
+        let longest = [requests, tokens, pause].into_iter().flatten().fold(rounds, Duration::max);
+        Some(longest.clamp(Duration::from_secs(1), Duration::from_secs(60)))
     }
 
     fn place(&mut self, want: &Want) -> Place {

@@ -140,15 +140,35 @@ async fn a_queue_that_is_too_slow_for_a_deadline_is_known_from_the_attempts_befo
     assert!(futures_util::poll!(&mut waits).is_pending());
 }
 
-#[tokio::test]
-async fn a_full_queue_refuses() {
-    let limit = Limit::new(Limits { max_concurrent: 1, max_queued: 1, ..limits() });
+#[tokio::test(start_paused = true)]
+async fn a_full_queue_is_reported_and_keeps_what_was_admitted() {
+    let limit = Limit::new(Limits { max_concurrent: 1, max_queued: 2, ..limits() });
+    limit.enter(want(1)).await.unwrap().settle(None, Load::Carried, Duration::from_secs(10));
     let held = limit.enter(want(1)).await.unwrap();
+    let mut waiting = Vec::new();
+    for seconds in [None, None, Some(10)] {
+        assert_eq!(limit.full_for(), seconds.map(Duration::from_secs));
+        let mut next = Box::pin(limit.enter(want(1)));
+        assert!(futures_util::poll!(&mut next).is_pending());
+        waiting.push(next);
+    }
+    assert_eq!(limit.full_for(), Some(Duration::from_secs(20)));
+    drop(held);
+    for next in waiting {
+        drop(next.await.unwrap());
+    }
+    assert_eq!(limit.full_for(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_of_size_zero_is_full_only_while_a_question_waits() {
+    let limit = Limit::new(Limits { max_concurrent: 1, max_queued: 0, ..limits() });
+    assert_eq!(limit.full_for(), None);
+    let _held = limit.enter(want(1)).await.unwrap();
+    assert_eq!(limit.full_for(), None);
     let mut first = Box::pin(limit.enter(want(1)));
     assert!(futures_util::poll!(&mut first).is_pending());
-    assert_eq!(limit.enter(want(1)).await.err(), Some(Refused::Overloaded));
-    drop(held);
-    assert!(first.await.is_ok());
+    assert_eq!(limit.full_for(), Some(Duration::from_secs(1)));
 }
 
 #[tokio::test(start_paused = true)]

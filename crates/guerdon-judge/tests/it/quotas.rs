@@ -108,6 +108,38 @@ async fn what_waits_takes_no_money_from_what_is_under_way() {
     assert!(signals.iter().all(|signal| signal.part.is_some()));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_large_batch_loses_no_verdict_and_no_rubric_to_load_within_default_limits() {
+    let stand_in = StandIn::that(|_| answer(20));
+    let rubrics = ["one", "two", "three"];
+    let judge = Judge::asking(&rubrics, config(), &[(URL, Arc::clone(&stand_in))]);
+    let signals = judge.judge_many(4096).await;
+    for signal in &signals {
+        assert!(signal.abstained.is_empty(), "{:?}", signal.abstained);
+        assert_eq!(signal.usage.judge_calls, rubrics.len() as u64);
+    }
+    assert_eq!(stand_in.calls(), 4096 * rubrics.len());
+    assert_eq!(judge.full_for(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_judge_with_a_full_queue_reports_it_until_questions_leave() {
+    let stand_in = StandIn::that(|_| answer(1000));
+    let config = EndpointConfig { max_concurrent: 1, max_queued: 4, ..config() };
+    let judge = Judge::of(config, &[(URL, stand_in)]);
+    assert_eq!(judge.full_for(), None);
+    let reports = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let full = judge.full_for();
+        tokio::time::sleep(Duration::from_secs(7)).await;
+        (full, judge.full_for())
+    };
+    let (signals, (full, later)) = tokio::join!(judge.judge_many(10), reports);
+    assert!(signals.iter().all(|signal| signal.part.is_some()));
+    assert!(full.is_some_and(|wait| wait >= Duration::from_secs(1)), "{full:?}");
+    assert_eq!(later, None);
+}
+
 fn replicated() -> EndpointConfig {
     let replica = ReplicaConfig { url: OTHER.to_owned(), api_key_env: None, api_key_file: None };
     EndpointConfig { replicas: vec![replica], ..config() }
