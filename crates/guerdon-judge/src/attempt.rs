@@ -217,6 +217,7 @@ impl Caller {
         let place = permit.place();
         let started = Instant::now();
         let outcome = at.exchange(body, self.timeout).await;
+        let outcome = outcome.map_err(|fault| fault.after(&question.messages));
         let took = started.elapsed();
         match &outcome {
             Ok(reply) => {

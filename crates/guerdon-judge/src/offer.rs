@@ -18,6 +18,9 @@ const FORMAT: [&str; 6] = [
     "grammar",
 ];
 
+/// The refused field's place as llama-cpp-python prints it into its text.
+const PYTHON_LOC: &str = "'loc': ('body', 'response_format'";
+
 /// The belief, shared by every attempt on an endpoint.
 #[derive(Debug)]
 pub(crate) struct Offers {
@@ -75,23 +78,29 @@ impl Offers {
     /// Whether `fault` refuses a field of `sent` that there is another way to send. Attempts that were under way at the
     /// same time learn the same and weaken it once: only what was sent is weakened.
     ///
-    /// llama-cpp-python refuses `json_schema` with a 500, hence [`Class::Transient`].
+    /// llama-cpp-python refuses `json_schema` with a 500, hence [`Class::Transient`]; then only the place of the refused field
+    /// counts.
     pub(crate) fn weaken(&self, sent: Offer, fault: &Fault) -> bool {
         if !matches!(fault.class, Class::BadRequest | Class::Transient) {
             return false;
         }
-        let names = |words: &[&str]| words.iter().any(|word| fault.haystack.contains(word));
         let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
         if sent.eased && fault.class == Class::BadRequest {
-            let beside_model = fault.haystack.replace(&self.model, "");
-            if self.reasoning.iter().any(|name| beside_model.contains(name)) {
+            let without_model =
+                Fault { text: fault.text.replace(&self.model, ""), ..fault.clone() };
+            if self.reasoning.iter().any(|name| without_model.refuses(name)) {
                 now.eased = false;
                 return true;
             }
         }
-        if names(&FORMAT)
-            && let Some(weaker) = sent.format.weaker()
-        {
+        let refused = match fault.class {
+            Class::BadRequest => FORMAT.iter().any(|word| fault.refuses(word)),
+            _ => {
+                fault.fields.iter().any(|field| field == "response_format")
+                    || fault.mentions(PYTHON_LOC)
+            }
+        };
+        if refused && let Some(weaker) = sent.format.weaker() {
             if now.format == sent.format {
                 now.format = weaker;
             }
@@ -100,11 +109,11 @@ impl Offers {
         if fault.class != Class::BadRequest {
             return false;
         }
-        if sent.token_limit == self.configured_limit && names(&[sent.token_limit.as_str()]) {
+        if sent.token_limit == self.configured_limit && fault.refuses(sent.token_limit.as_str()) {
             now.token_limit = sent.token_limit.other();
             return true;
         }
-        if sent.temperature && names(&["temperature"]) {
+        if sent.temperature && fault.refuses("temperature") {
             now.temperature = false;
             return true;
         }
@@ -116,8 +125,8 @@ impl Offers {
 mod tests {
     use super::*;
 
-    fn fault(class: Class, haystack: &str) -> Fault {
-        Fault { haystack: haystack.to_owned(), ..Fault::new(class, String::new()) }
+    fn fault(class: Class, text: &str) -> Fault {
+        Fault { text: text.to_owned(), ..Fault::new(class, String::new()) }
     }
 
     #[test]

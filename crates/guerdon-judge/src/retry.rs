@@ -8,6 +8,7 @@ use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 
 use crate::limit::headers::Quotas;
+use crate::render::ChatMessage;
 use crate::transport::Undelivered;
 use crate::wire::Complaint;
 
@@ -70,8 +71,12 @@ pub(crate) struct Fault {
     pub(crate) detail: String,
     /// The delay that the endpoint asks for.
     pub(crate) delay: Option<Duration>,
-    /// Where to look for the names of refused fields.
-    pub(crate) haystack: String,
+    /// Names in lower case of the request's fields that the error refers to.
+    pub(crate) fields: Vec<String>,
+    /// The error's text in lower case. It may quote the question: see [`Fault::mentions`].
+    pub(crate) text: String,
+    /// Letters and digits of the question, if it was compared.
+    pub(crate) question: String,
     /// The endpoint says that a repeat is useless (`x-should-retry: false`).
     pub(crate) forbids_repeats: bool,
     /// No reply within the time limit.
@@ -90,12 +95,12 @@ impl Fault {
         complaint: Complaint,
         now: SystemTime,
     ) -> Self {
-        let Complaint { code, message, delay, haystack } = complaint;
         let says_retry = headers.get("x-should-retry").and_then(|value| value.to_str().ok());
-        let class = match (class(status, &code, &haystack), says_retry) {
+        let class = match (class(status, &complaint), says_retry) {
             (Class::BadRequest, Some("true")) => Class::Transient,
             (class, _) => class,
         };
+        let Complaint { codes: _, fields, message, text, delay } = complaint;
         let detail = match status {
             // Endpoints like to quote the key here.
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
@@ -112,7 +117,7 @@ impl Fault {
         let uncounted = status.is_success()
             || [StatusCode::REQUEST_TIMEOUT, StatusCode::BAD_GATEWAY, StatusCode::GATEWAY_TIMEOUT]
                 .contains(&status);
-        Self { delay, haystack, forbids_repeats, uncounted, ..Self::new(class, detail) }
+        Self { delay, fields, text, forbids_repeats, uncounted, ..Self::new(class, detail) }
     }
 
     /// From an attempt that brought nothing back.
@@ -135,12 +140,35 @@ impl Fault {
         Self { timed_out: true, uncounted: true, ..Self::new(Class::Unreachable, detail) }
     }
 
+    /// The same fault, of an attempt that sent `messages`. Only now can its text be told from a quotation.
+    pub(crate) fn after(mut self, messages: &[ChatMessage]) -> Self {
+        self.question = messages.iter().map(|message| squashed(&message.content)).collect();
+        if self.class == Class::BadRequest && TOO_LONG.iter().any(|words| self.mentions(words)) {
+            self.class = Class::TooLong;
+        }
+        self
+    }
+
+    /// True if the error names this field of the request, or the text mentions it.
+    pub(crate) fn refuses(&self, field: &str) -> bool {
+        let is = |name: &String| name.split(['.', '[', '/']).any(|part| part == field);
+        self.fields.iter().any(is) || self.mentions(field)
+    }
+
+    /// True if the error's text holds `words` and cannot have them from the question. Servers quote what they were sent, so
+    /// words that the judged turn may have written are evidence of nothing.
+    pub(crate) fn mentions(&self, words: &str) -> bool {
+        self.text.contains(words) && !self.question.contains(&squashed(words))
+    }
+
     pub(crate) const fn new(class: Class, detail: String) -> Self {
         Self {
             class,
             detail,
             delay: None,
-            haystack: String::new(),
+            fields: Vec::new(),
+            text: String::new(),
+            question: String::new(),
             forbids_repeats: false,
             timed_out: false,
             unsent: false,
@@ -149,26 +177,61 @@ impl Fault {
     }
 }
 
-fn class(status: StatusCode, code: &str, haystack: &str) -> Class {
-    let says = |words: &[&str]| words.iter().any(|word| haystack.contains(word));
-    if says(&["context_length_exceeded", "exceed_context_size", "maximum context length"]) {
+/// Lower-case letters and digits: a quotation may be wrapped, escaped or spaced differently.
+fn squashed(text: &str) -> String {
+    text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+}
+
+/// Texts of servers that have no code for it: vLLM, SGLang, Anthropic.
+const TOO_LONG: [&str; 4] = [
+    "maximum context length",
+    "model's context length",
+    "exceed_context_size",
+    "prompt is too long",
+];
+/// Codes of a question that does not fit: OpenAI and its kind, llama.cpp, Anthropic.
+const TOO_LONG_CODES: [&str; 4] = [
+    "context_length_exceeded",
+    "exceed_context_size_error",
+    "string_above_max_length",
+    "request_too_large",
+];
+/// Codes of an account without money or quota: OpenAI, Azure, Moonshot, one-api, Anthropic.
+const QUOTA_CODES: [&str; 6] = [
+    "insufficient_quota",
+    "billing_hard_limit_reached",
+    "billing_not_active",
+    "exceeded_current_quota_error",
+    "insufficient_user_quota",
+    "billing_error",
+];
+/// Codes of a filter before the model: Azure, OpenAI, DashScope.
+const FILTER_CODES: [&str; 4] = [
+    "content_filter",
+    "responsibleaipolicyviolation",
+    "content_policy_violation",
+    "data_inspection_failed",
+];
+
+/// By status and by the error's identifiers only, never by its text.
+fn class(status: StatusCode, complaint: &Complaint) -> Class {
+    let any = |known: &[&str]| complaint.codes.iter().any(|code| known.contains(&code.as_str()));
+    if any(&TOO_LONG_CODES) {
         return Class::TooLong;
     }
-    if says(&["insufficient_quota", "perday"]) || status == StatusCode::PAYMENT_REQUIRED {
+    // A router may put the real status into the body.
+    let effective = complaint.status().unwrap_or(status.as_u16());
+    // Gemini's quota ids end in `PerDay…`.
+    let of_a_day = || complaint.codes.iter().any(|code| code.contains("perday"));
+    if effective == 402 || any(&QUOTA_CODES) || (effective == 429 && of_a_day()) {
         return Class::QuotaGone;
     }
-    if says(&["content_filter", "responsibleaipolicyviolation"]) {
+    if any(&FILTER_CODES) {
         return Class::Filtered;
     }
-    // A router may put the real status into the body.
-    let effective = code
-        .parse::<u16>()
-        .ok()
-        .filter(|code| (400..600).contains(code))
-        .unwrap_or(status.as_u16());
     match effective {
         429 | 529 => Class::RateLimited,
-        503 if says(&["resource_exhausted"]) => Class::RateLimited,
+        503 if any(&["resource_exhausted"]) => Class::RateLimited,
         408 | 409 => Class::Transient,
         400..=499 => Class::BadRequest,
         _ => Class::Transient,
@@ -222,6 +285,7 @@ pub(crate) fn pause(named: Option<Duration>, base: Duration, refusals: u32) -> D
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire;
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
         pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
@@ -252,18 +316,40 @@ mod tests {
     }
 
     #[test]
-    fn classes_follow_the_body_where_the_status_lies() {
-        let of = |status: u16, code: &str, body: &str| {
-            class(StatusCode::from_u16(status).unwrap(), code, body)
+    fn classes_follow_status_and_codes() {
+        let of = |status: u16, body: &str| {
+            class(StatusCode::from_u16(status).unwrap(), &wire::complaint(body.as_bytes()))
         };
-        assert_eq!(of(200, "429", ""), Class::RateLimited);
-        assert_eq!(of(429, "insufficient_quota", "insufficient_quota"), Class::QuotaGone);
-        assert_eq!(of(400, "", "this model's maximum context length is 4096"), Class::TooLong);
-        assert_eq!(of(400, "content_filter", "content_filter"), Class::Filtered);
-        assert_eq!(of(503, "", "loading model"), Class::Transient);
-        assert_eq!(of(529, "", "overloaded"), Class::RateLimited);
-        assert_eq!(of(404, "", "no such model"), Class::BadRequest);
-        assert_eq!(of(200, "", "the reply has no choices"), Class::Transient);
+        assert_eq!(of(200, r#"{"error": {"code": "429"}}"#), Class::RateLimited);
+        assert_eq!(of(200, r#"{"error": {"code": 402}}"#), Class::QuotaGone);
+        assert_eq!(of(402, ""), Class::QuotaGone);
+        assert_eq!(of(429, r#"{"error": {"type": "insufficient_quota"}}"#), Class::QuotaGone);
+        assert_eq!(of(400, r#"{"error": {"code": "context_length_exceeded"}}"#), Class::TooLong);
+        assert_eq!(of(400, r#"{"error": {"code": "content_filter"}}"#), Class::Filtered);
+        assert_eq!(of(503, r#"{"error": {"message": "loading model"}}"#), Class::Transient);
+        assert_eq!(of(503, r#"{"error": {"status": "RESOURCE_EXHAUSTED"}}"#), Class::RateLimited);
+        assert_eq!(of(529, r#"{"error": {"type": "overloaded_error"}}"#), Class::RateLimited);
+        assert_eq!(of(404, r#"{"error": "no such model"}"#), Class::BadRequest);
+        assert_eq!(of(200, "{}"), Class::Transient);
+    }
+
+    #[test]
+    fn words_of_the_question_are_no_evidence() {
+        let message = |content: &str| ChatMessage { role: "user", content: content.to_owned() };
+        let fault = |text: &str| Fault {
+            text: text.to_owned(),
+            ..Fault::new(Class::BadRequest, String::new())
+        };
+        let refusal = "bad grammar; maximum context length";
+        let innocent = fault(refusal).after(&[message("480?")]);
+        assert!(innocent.mentions("grammar") && innocent.class == Class::TooLong);
+        let quoted =
+            fault(refusal).after(&[message("My GRAM-mar?"), message("maximum\ncontext length")]);
+        assert!(!quoted.mentions("grammar") && quoted.class == Class::BadRequest);
+        assert!(
+            Fault { fields: vec!["response_format.type".to_owned()], ..quoted }
+                .refuses("response_format")
+        );
     }
 
     #[test]

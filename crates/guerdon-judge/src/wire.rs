@@ -137,15 +137,28 @@ impl Reply {
     }
 }
 
-/// What an endpoint says went wrong.
+/// An error as an endpoint reports it, taken from the fields of its JSON body. Text outside such fields (a page, half of a
+/// JSON, an echo of the request) is only shown to people: it may quote the judged turn.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Complaint {
-    pub(crate) code: String,
+    /// Identifiers of the error in lower case: its code, type, status, reasons and quota ids.
+    pub(crate) codes: Vec<String>,
+    /// Names in lower case of the request's fields that the error refers to.
+    pub(crate) fields: Vec<String>,
+    /// The error's text, cut, for people.
     pub(crate) message: String,
+    /// The whole text in lower case, if it stands in the field for it.
+    pub(crate) text: String,
     /// A delay that stands in the body, as Gemini's does.
     pub(crate) delay: Option<Duration>,
-    /// The whole body in lower case, cut, to look for names in.
-    pub(crate) haystack: String,
+}
+
+impl Complaint {
+    /// The HTTP status that a router put into the body.
+    pub(crate) fn status(&self) -> Option<u16> {
+        let statuses = self.codes.iter().filter_map(|code| code.parse::<u16>().ok());
+        statuses.into_iter().find(|status| (400..600).contains(status))
+    }
 }
 
 /// Reads a body of status 200: a reply, or the complaint that some routers hide in one.
@@ -167,7 +180,7 @@ pub(crate) fn reply(body: &[u8]) -> Result<Reply, Complaint> {
     if matches!(finish_reason.as_str(), "abort" | "error") {
         let message =
             format!("the endpoint broke its answer off (finish_reason `{finish_reason}`)");
-        return Err(Complaint { message, code: "502".to_owned(), ..Complaint::default() });
+        return Err(Complaint { message, codes: vec!["502".to_owned()], ..Complaint::default() });
     }
     let prompt_tokens = count("/usage/prompt_tokens");
     let cached = count("/usage/prompt_tokens_details/cached_tokens");
@@ -217,35 +230,69 @@ fn text(value: &Value) -> String {
 
 /// Reads an error body: an object, a list of one, flat, plain text, a page, or nothing.
 pub(crate) fn complaint(body: &[u8]) -> Complaint {
-    let raw = String::from_utf8_lossy(body);
-    let haystack: String = raw.chars().take(4000).collect::<String>().to_lowercase();
     let value: Value = serde_json::from_slice(body).unwrap_or_default();
     let value = match &value {
         Value::Array(items) => items.first().unwrap_or(&Value::Null),
         other => other,
     };
     let error = value.get("error").filter(|error| !error.is_string()).unwrap_or(value);
-    let word = |key: &str| match error.get(key) {
-        Some(Value::String(word)) => Some(word.clone()),
-        Some(Value::Number(number)) => Some(number.to_string()),
-        _ => None,
-    };
-    let message = word("message")
-        .or_else(|| value.get("error").and_then(Value::as_str).map(str::to_owned))
-        .or_else(|| word("detail"))
-        .unwrap_or_else(|| raw.split_whitespace().take(30).collect::<Vec<_>>().join(" "));
+    let text = [error.get("message"), value.get("error"), error.get("detail")];
+    let text = text.into_iter().flatten().find_map(Value::as_str);
+    let shown = text.map_or_else(
+        || {
+            let raw = String::from_utf8_lossy(body);
+            raw.split_whitespace().take(30).collect::<Vec<_>>().join(" ")
+        },
+        str::to_owned,
+    );
+    let details = array(error, "details");
     Complaint {
-        code: word("code").or_else(|| word("type")).or_else(|| word("status")).unwrap_or_default(),
-        message: message.chars().take(200).collect(),
-        delay: error
-            .get("details")
-            .and_then(Value::as_array)
-            .and_then(|details| {
-                details.iter().find_map(|detail| detail.get("retryDelay")?.as_str())
-            })
+        codes: codes(error, details),
+        fields: fields(value, error, details),
+        message: shown.chars().take(200).collect(),
+        text: text.unwrap_or_default().chars().take(4000).collect::<String>().to_lowercase(),
+        delay: details
+            .iter()
+            .find_map(|detail| detail.get("retryDelay")?.as_str())
             .and_then(|text| headers::duration(text, SystemTime::UNIX_EPOCH)),
-        haystack,
     }
+}
+
+/// `code` (OpenAI, vLLM, Azure), `type` (OpenAI, Anthropic, llama.cpp), `status` (Gemini), Azure's inner code, and the
+/// reasons and quota ids of Google's error details.
+fn codes(error: &Value, details: &[Value]) -> Vec<String> {
+    let own = ["/code", "/type", "/status", "/innererror/code"];
+    let own = own.iter().filter_map(|pointer| error.pointer(pointer));
+    let detailed = details.iter().flat_map(|detail| {
+        let quotas = array(detail, "violations").iter().filter_map(|one| one.get("quotaId"));
+        let limit = detail.pointer("/metadata/quota_limit");
+        detail.get("reason").into_iter().chain(limit).chain(quotas)
+    });
+    own.chain(detailed).filter_map(identifier).collect()
+}
+
+/// `param` (OpenAI), the field violations of Google's error details, and the places in FastAPI's list of errors.
+fn fields(value: &Value, error: &Value, details: &[Value]) -> Vec<String> {
+    let violations = details.iter().flat_map(|detail| array(detail, "fieldViolations"));
+    let violations = violations.filter_map(|violation| violation.get("field"));
+    let places = array(value, "detail").iter().flat_map(|detail| array(detail, "loc"));
+    error.get("param").into_iter().chain(violations).chain(places).filter_map(identifier).collect()
+}
+
+fn array<'a>(value: &'a Value, key: &str) -> &'a [Value] {
+    value.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+}
+
+/// A number, or a word without spaces; never a sentence.
+fn identifier(value: &Value) -> Option<String> {
+    let word = match value {
+        Value::String(word) => word.to_lowercase(),
+        Value::Number(number) => number.to_string(),
+        _ => return None,
+    };
+    let of_a_name =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/' | '[' | ']');
+    (!word.is_empty() && word.len() <= 100 && word.chars().all(of_a_name)).then_some(word)
 }
 
 #[cfg(test)]
@@ -270,7 +317,7 @@ mod tests {
     fn an_error_may_hide_in_a_success() {
         let hidden =
             reply(br#"{"error":{"code":429,"message":"slow down"},"choices":null}"#).unwrap_err();
-        assert_eq!((hidden.code.as_str(), hidden.message.as_str()), ("429", "slow down"));
+        assert_eq!((hidden.status(), hidden.message.as_str()), (Some(429), "slow down"));
         assert_eq!(reply(b"{}").unwrap_err().message, "the reply has no choices");
     }
 
@@ -279,10 +326,32 @@ mod tests {
         let gemini = br#"[{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","message":"quota",
             "details":[{"@type":"RetryInfo","retryDelay":"45.5s"}]}}]"#;
         let read = complaint(gemini);
-        assert_eq!((read.code.as_str(), read.delay), ("429", Some(Duration::from_millis(45_500))));
+        assert_eq!((read.status(), read.delay), (Some(429), Some(Duration::from_millis(45_500))));
+        assert_eq!(read.codes, ["429", "resource_exhausted"]);
         assert_eq!(complaint(br#"{"object":"error","message":"no","code":400}"#).message, "no");
         assert_eq!(complaint(br#"{"error":"plain"}"#).message, "plain");
         assert_eq!(complaint(b"<html>Bad Gateway</html>").message, "<html>Bad Gateway</html>");
         assert_eq!(complaint(b"").message, "");
+        assert_eq!(
+            complaint(b"<html>Bad Gateway</html>").text,
+            "",
+            "a page is evidence of nothing"
+        );
+    }
+
+    #[test]
+    fn identifiers_are_read_from_their_fields_only() {
+        let echo = br#"{"detail":[{"type":"missing","loc":["body","messages",0,"name"],
+            "msg":"json_schema","input":{"code":"insufficient_quota","param":"temperature"}}]}"#;
+        let read = complaint(echo);
+        assert_eq!(read.fields, ["body", "messages", "0", "name"]);
+        assert!(read.codes.is_empty() && read.text.is_empty(), "{read:?}");
+        let sentence = br#"{"error":{"code":"the reply says insufficient_quota","message":"no"}}"#;
+        assert!(complaint(sentence).codes.is_empty());
+        let google = br#"{"error":{"code":429,"details":[{"reason":"RATE_LIMIT_EXCEEDED"},
+            {"violations":[{"quotaId":"RequestsPerDay"}]},{"fieldViolations":[{"field":"json_schema"}]}]}}"#;
+        let read = complaint(google);
+        assert_eq!(read.codes, ["429", "rate_limit_exceeded", "requestsperday"]);
+        assert_eq!(read.fields, ["json_schema"]);
     }
 }

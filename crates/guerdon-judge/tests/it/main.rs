@@ -17,6 +17,7 @@ mod hedges;
 mod house;
 mod paused;
 mod quotas;
+mod quotations;
 mod real_servers;
 mod reasoning;
 mod servers;
