@@ -9,6 +9,7 @@ mod judge_house;
 mod metrics;
 mod model;
 mod reload;
+mod reload_folder;
 mod reload_writes;
 mod scoring;
 mod security;

@@ -205,5 +205,8 @@ fn fail(why: &str) -> ! {
 
 #[expect(clippy::disallowed_methods, reason = "a test writes its own files")]
 fn put(path: &Path, text: &str) {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).expect("a folder can be made");
+    }
     std::fs::write(path, text).expect("a file can be written");
 }

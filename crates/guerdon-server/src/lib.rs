@@ -34,7 +34,8 @@
 //! | `vigil.rs` | judges asked what is known; what their points follow |
 //! | `app.rs`, `state.rs`, `extract.rs`, `problem.rs` | the hall, bytes to requests, problems to replies |
 //! | `routes/` | one file a noun |
-//! | `reload.rs`, `serve.rs` | watcher, SIGHUP and POST to one load; start and stop |
+//! | `reload.rs`, `folder_watch.rs` | triggers (file events, poll, SIGHUP, POST) to one load; which folders are watched |
+//! | `serve.rs` | start and stop |
 
 mod adapters;
 mod advantages;
@@ -48,6 +49,7 @@ mod engine;
 mod error;
 mod extract;
 mod fingerprint;
+mod folder_watch;
 mod inbound;
 mod live;
 mod metrics;

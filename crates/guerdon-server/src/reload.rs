@@ -1,21 +1,20 @@
-//! The second, shorter walk: the watcher, SIGHUP and `POST /v1/reload` feed one channel; one task lets files settle, then
-//! loads all of them at once. What is broken changes nothing.
+//! Reload task: collects triggers (file events, a slow poll, SIGHUP, `POST /v1/reload`), waits until the files are quiet,
+//! then reloads all of them at once. A failed reload changes nothing.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
+use crate::folder_watch::FolderWatch;
 
 /// A reason to reload.
 #[derive(Debug)]
 pub(crate) enum Trigger {
-    /// Something changed in a watched folder. Loaded only if a file that was read really differs.
+    /// A watched folder changed. Files are loaded only if a file that was read really differs.
     Changed,
     /// SIGHUP.
     Hangup,
@@ -23,14 +22,20 @@ pub(crate) enum Trigger {
     Asked(oneshot::Sender<Result<u64, String>>),
 }
 
-/// How many triggers may wait: a full queue means that a reload is coming anyway.
+/// Capacity of the trigger queue. A full queue means that a reload is due anyway, so further triggers are dropped.
 const QUEUE: usize = 64;
 
-/// What watches, from the moment it is made: before the server says that it is ready, so that no edit is missed.
+/// Interval at which the files' contents are compared with the last load, for edits that cause no event: network file
+/// systems, bind mounts, a folder replaced between two events.
+const POLL: Duration = Duration::from_secs(1);
+
+/// The reload task before it runs. Folders are watched from its construction, before the server reports ready, so that no
+/// edit is missed.
 #[derive(Debug)]
 pub(crate) struct Reloader {
     engine: Arc<Engine>,
-    watch: Watch,
+    /// `None` if `reload.watch` is off.
+    watch: Option<Arc<Mutex<FolderWatch>>>,
     triggers: mpsc::Receiver<Trigger>,
     quiet: Duration,
 }
@@ -39,38 +44,88 @@ impl Reloader {
     pub(crate) fn new(engine: Arc<Engine>) -> (Self, mpsc::Sender<Trigger>) {
         let (sender, triggers) = mpsc::channel(QUEUE);
         let config = engine.live().config.reload.clone();
-        let mut watch = Watch::new(config.watch, sender.clone());
-        watch.follow(&engine);
+        let watch = config.watch.then(|| {
+            let mut watch = FolderWatch::new(sender.clone());
+            watch.arm(&engine.files());
+            Arc::new(Mutex::new(watch))
+        });
         (Self { engine, watch, triggers, quiet: config.debounce }, sender)
+    }
+
+    /// Re-arms the folder watches and compares the files with the last load. `always` re-arms every watch; otherwise only
+    /// if a folder was replaced.
+    async fn look(&self, always: bool) -> Changes {
+        let Some(watch) = &self.watch else { return Changes::default() };
+        let (watch, engine) = (Arc::clone(watch), Arc::clone(&self.engine));
+        let look = tokio::task::spawn_blocking(move || {
+            let files = engine.files();
+            // First the watches, then the files: an edit in between is seen by one or the other.
+            let new_folders = {
+                let mut watch = watch.lock();
+                if always { watch.arm(&files) } else { watch.arm_if_replaced(&files) }
+            };
+            Changes { new_folders, news: engine.has_news() }
+        });
+        look.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "checking the watched files panicked");
+            Changes::default()
+        })
     }
 }
 
+/// Result of one look at the watched files.
+#[derive(Debug, Default)]
+struct Changes {
+    /// Set when a folder is watched that was not watched before.
+    new_folders: bool,
+    /// Set when the files differ from the last load.
+    news: bool,
+}
+
 /// Reloads until `stop`.
-pub(crate) async fn run(reloader: Reloader, stop: CancellationToken) {
-    let Reloader { engine, mut watch, mut triggers, quiet } = reloader;
+pub(crate) async fn run(mut reloader: Reloader, stop: CancellationToken) {
+    let mut poll = tokio::time::interval(POLL);
+    poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut pending = None;
     loop {
-        let trigger = tokio::select! {
-            () = stop.cancelled() => return,
-            trigger = triggers.recv() => trigger,
+        let first = match pending.take() {
+            Some(trigger) => trigger,
+            None => tokio::select! {
+                () = stop.cancelled() => return,
+                trigger = reloader.triggers.recv() => match trigger {
+                    Some(trigger) => trigger,
+                    None => return,
+                },
+                _ = poll.tick(), if reloader.watch.is_some() => {
+                    if !reloader.look(false).await.news {
+                        continue;
+                    }
+                    Trigger::Changed
+                }
+            },
         };
-        let Some(first) = trigger else { return };
-        let gathered = gather(first, &mut triggers, quiet).await;
+        let gathered = gather(first, &mut reloader.triggers, reloader.quiet).await;
         let asked = gathered.iter().any(|trigger| !matches!(trigger, Trigger::Changed));
-        // A broken file is not tried again until it changes.
-        if !asked && !engine.has_news() {
+        // An event may mean that a watch died with its folder, so every watch is armed again. A broken file is not
+        // loaded again until it changes.
+        let changes = reloader.look(true).await;
+        if !asked && !changes.news {
             continue;
         }
-        let reloading = Arc::clone(&engine);
-        let outcome = tokio::task::spawn_blocking(move || {
-            reloading.reload().map_err(|error| error.to_string())
-        })
-        .await;
+        let engine = Arc::clone(&reloader.engine);
+        let outcome =
+            tokio::task::spawn_blocking(move || engine.reload().map_err(|error| error.to_string()))
+                .await;
         let outcome = outcome
             .unwrap_or_else(|_| Err("the reload itself failed; the server's log has more".into()));
-        watch.follow(&engine);
+        // A folder that is watched only now may have changed since it was read.
+        let after = reloader.look(true).await;
+        if after.new_folders && after.news {
+            pending = Some(Trigger::Changed);
+        }
         for trigger in gathered {
             if let Trigger::Asked(answer) = trigger {
-                // Whoever asked may have hung up; the reload stands.
+                // The caller may have hung up; the reload stands.
                 drop(answer.send(outcome.clone()));
             }
         }
@@ -78,14 +133,14 @@ pub(crate) async fn run(reloader: Reloader, stop: CancellationToken) {
 }
 
 /// Waits until no change has come for `quiet`, so that an editor's several steps and a commit's several files are one
-/// load. A request to reload ends the wait: somebody is waiting for the answer.
+/// load. A reload by request or SIGHUP ends the wait.
 async fn gather(
     first: Trigger,
     triggers: &mut mpsc::Receiver<Trigger>,
     quiet: Duration,
 ) -> Vec<Trigger> {
     let mut gathered = vec![first];
-    // Something that writes on and on beside the configuration must not put a reload off for ever.
+    // A process that writes next to the configuration without a pause must not postpone the reload without a limit.
     let patience = tokio::time::Instant::now() + quiet * 10;
     while tokio::time::Instant::now() < patience
         && gathered.iter().all(|trigger| matches!(trigger, Trigger::Changed))
@@ -102,68 +157,10 @@ async fn gather(
     gathered
 }
 
-/// Watches the folders of the files that were read, never the files: editors replace files, and Kubernetes swaps a
-/// symlink beside them, and a watch on a file dies with its inode.
-#[derive(Debug)]
-struct Watch {
-    watcher: Option<RecommendedWatcher>,
-    folders: BTreeSet<PathBuf>,
-    sender: mpsc::Sender<Trigger>,
-}
-
-impl Watch {
-    fn new(wanted: bool, sender: mpsc::Sender<Trigger>) -> Self {
-        let changed = sender.clone();
-        let watcher = wanted.then(|| {
-            notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-                if event.is_ok_and(|event| !matches!(event.kind, EventKind::Access(_))) {
-                    // Full means that a reload is coming anyway.
-                    drop(changed.try_send(Trigger::Changed));
-                }
-            })
-        });
-        let watcher = watcher.and_then(|made| {
-            made.inspect_err(
-                |error| tracing::warn!(%error, "Files cannot be watched; SIGHUP and POST /v1/reload work."),
-            )
-            .ok()
-        });
-        Self { watcher, folders: BTreeSet::new(), sender }
-    }
-
-    /// Watches the folders of what serves and of what was tried last. A folder that is watched only now may have changed since
-    /// it was read, so that counts as a change.
-    fn follow(&mut self, engine: &Engine) {
-        if let Some(watcher) = &mut self.watcher {
-            let folders: BTreeSet<PathBuf> =
-                engine.files().iter().map(|file| folder_of(file)).collect();
-            for gone in self.folders.difference(&folders) {
-                drop(watcher.unwatch(gone));
-            }
-            for new in folders.difference(&self.folders) {
-                if let Err(error) = watcher.watch(new, RecursiveMode::NonRecursive) {
-                    tracing::warn!(folder = %new.display(), %error, "A folder cannot be watched.");
-                }
-                drop(self.sender.try_send(Trigger::Changed));
-            }
-            self.folders = folders;
-        }
-    }
-}
-
-fn folder_of(file: &Path) -> PathBuf {
-    if file.is_dir() {
-        return file.to_owned();
-    }
-    match file.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ConfigSource;
 
     #[tokio::test(start_paused = true)]
     async fn a_burst_of_changes_is_one_reload() {
@@ -174,6 +171,34 @@ mod tests {
         let first = receive.recv().await.unwrap();
         assert_eq!(gather(first, &mut receive, Duration::from_millis(200)).await.len(), 1);
         assert!(receive.is_empty());
+    }
+
+    #[tokio::test]
+    #[expect(clippy::disallowed_methods, reason = "a test writes its own files")]
+    async fn edit_is_found_by_the_poll_where_no_events_arrive() {
+        let folder = tempfile::tempdir().unwrap();
+        let (config, pack) = (folder.path().join("guerdon.toml"), folder.path().join("a.yaml"));
+        let rules =
+            "[profiles.p]\nrules = [\"a.yaml\"]\n[profiles.p.fusion]\nmethod = \"weighted_sum\"\n";
+        let text = "pack: a\nabout: One.\nrules:\n  - { id: one, about: One., points: -1, match: { any_of: [x] } }\n";
+        std::fs::write(&config, rules).unwrap();
+        std::fs::write(&pack, text).unwrap();
+        let environment = Arc::new(std::collections::BTreeMap::new());
+        let source = ConfigSource { file: Some(config), environment, overrides: Vec::new() };
+        let engine = Engine::load(source).unwrap();
+        let (mut reloader, _triggers) = Reloader::new(Arc::clone(&engine));
+        reloader.watch = Some(Arc::new(Mutex::new(FolderWatch::without_events())));
+        let stop = CancellationToken::new();
+        let reloads = run(reloader, stop.clone());
+        let edit = async {
+            std::fs::write(&pack, text.replace("-1", "-2")).unwrap();
+            while engine.live().generation < 2 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            stop.cancel();
+        };
+        let both = async { tokio::join!(reloads, edit) };
+        tokio::time::timeout(Duration::from_secs(20), both).await.expect("the edit is live");
     }
 
     #[tokio::test(start_paused = true)]

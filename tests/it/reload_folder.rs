@@ -1,0 +1,100 @@
+//! A rules folder that is replaced as a whole is picked up, and edits to the new folder become live.
+
+#![expect(clippy::disallowed_methods, reason = "a test writes its own files")]
+
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::time::Duration;
+
+use guerdon_tests::Server;
+use serde_json::json;
+
+/// The bound for one edit to become live. The watcher needs well under two seconds.
+const LIMIT: Duration = Duration::from_secs(20);
+
+fn pack(points: u32) -> String {
+    Server::pack().replace("points: -50", &format!("points: -{points}"))
+}
+
+/// Writes the pack into the folder, which is created if needed.
+fn write(folder: &Path, points: u32) {
+    std::fs::create_dir_all(folder).unwrap();
+    std::fs::write(folder.join("words.yaml"), pack(points)).unwrap();
+}
+
+/// Waits until the live pack has `points`.
+async fn live(server: &Server, points: u32) -> bool {
+    let reached = async {
+        loop {
+            let rules = server.get("/v1/rules").await.json();
+            if rules["profiles"]["test"][0]["rules"][0]["points"] == json!(-f64::from(points)) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, reached).await.is_ok()
+}
+
+/// A way of replacing the folder `packs` below the given folder by one with new points.
+type Replacement = fn(&Path, u32);
+
+const REPLACEMENTS: [(&str, Replacement); 5] = [
+    ("mv packs old; mv new packs", |root, points| {
+        write(&root.join("new"), points);
+        std::fs::rename(root.join("packs"), root.join(format!("old-{points}"))).unwrap();
+        std::fs::rename(root.join("new"), root.join("packs")).unwrap();
+    }),
+    ("rm -r packs; cp -r elsewhere packs", |root, points| {
+        std::fs::remove_dir_all(root.join("packs")).unwrap();
+        write(&root.join("packs"), points);
+    }),
+    ("git checkout of a branch without the folder, and back", |root, points| {
+        // git removes file by file, then the empty folder, and later creates both again.
+        std::fs::remove_file(root.join("packs/words.yaml")).unwrap();
+        std::fs::remove_dir(root.join("packs")).unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+        write(&root.join("packs"), points);
+    }),
+    ("mv packs away and back, edited in between", |root, points| {
+        std::fs::rename(root.join("packs"), root.join("away")).unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+        write(&root.join("away"), points);
+        std::fs::rename(root.join("away"), root.join("packs")).unwrap();
+    }),
+    ("a symlink swapped to another release", |root, points| {
+        let release = format!("release-{points}");
+        write(&root.join(&release), points);
+        symlink(&release, root.join("next")).unwrap();
+        if !root.join("packs").is_symlink() {
+            std::fs::rename(root.join("packs"), root.join("release-0")).unwrap();
+        }
+        std::fs::rename(root.join("next"), root.join("packs")).unwrap();
+    }),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn edits_are_live_after_the_rules_folder_was_replaced_in_any_way() {
+    let config = Server::config().replace("\"rules.yaml\"", "\"packs\"");
+    let config = format!("{config}[reload]\ndebounce = \"20ms\"\n");
+    let mut failures = Vec::new();
+    for (way, replace) in REPLACEMENTS {
+        let server = Server::from_config(&config, &[("packs/words.yaml", &pack(1))]).await;
+        let root = server.path("");
+        // Twice, since the first replacement may be seen by a watch that the second finds dead.
+        for points in [10, 20] {
+            replace(&root, points);
+            if !live(&server, points).await {
+                failures.push(format!("{way}: the new folder ({points}) is not live"));
+                break;
+            }
+            write(&root.join("packs"), points + 1);
+            if !live(&server, points + 1).await {
+                failures.push(format!("{way}: a later edit ({points} + 1) is not live"));
+                break;
+            }
+        }
+        server.stop().await;
+    }
+    assert!(failures.is_empty(), "{failures:#?}");
+}
