@@ -10,25 +10,25 @@ use guerdon_types::{AbstainWhy, Usage};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::answer::{Answer, Asked, Failure};
-use crate::attempt::Caller;
-use crate::audit::Audit;
-use crate::budget::Budget;
-use crate::cache::cassette::Cassette;
-use crate::cache::{Answers, Store};
+use crate::ask::answer::{Answer, Asked, Failure};
+use crate::ask::key::{self, Identity, Key};
+use crate::ask::question::Question;
+use crate::call::attempt::Caller;
+use crate::call::capabilities::Offers;
+use crate::call::hedge::Hedge;
+use crate::call::patience::Patience;
+use crate::call::services::{KeyPlace, Services};
+use crate::call::token_estimate::Estimate;
+use crate::call::transport::{Http, HttpConfig, Transport, completions_url};
+use crate::call::upstream::{self, Upstream};
 use crate::config::{AuditConfig, CacheMode, CassetteConfig, EndpointConfig, Prices};
 use crate::error::Error;
-use crate::estimate::Estimate;
-use crate::event::{CallEvent, Observer};
-use crate::hedge::Hedge;
-use crate::key::{self, Identity, Key};
 use crate::limit::{Flow, Limit, Limits};
-use crate::offer::Offers;
-use crate::patience::Patience;
-use crate::question::Question;
-use crate::services::{KeyPlace, Services};
-use crate::transport::{Http, HttpConfig, Transport, completions_url};
-use crate::upstream::{self, Upstream};
+use crate::store::audit::Audit;
+use crate::store::budget::Budget;
+use crate::store::cache::cassette::Cassette;
+use crate::store::cache::{Answers, Store};
+use crate::store::event::{CallEvent, Observer};
 
 /// Fields of the body that the question is made of, and where to set them instead.
 const OWN_FIELDS: [(&str, &str); 10] = [

@@ -30,11 +30,19 @@ pub enum Error {
     },
     /// The file of answers cannot be used.
     #[error(transparent)]
-    Store(#[from] crate::cache::StoreError),
+    Store(#[from] StoreError),
     /// The API key cannot stand in a header.
     #[error("the judge's API key holds a line break or another character that no header may hold")]
     ApiKey,
     /// The HTTP client could not be built.
     #[error("the judge's HTTP client could not be built")]
     Client(#[source] reqwest::Error),
+}
+
+/// A store that cannot be used.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the judge's cache {path}: {detail}")]
+pub struct StoreError {
+    pub(crate) path: String,
+    pub(crate) detail: String,
 }

@@ -11,17 +11,17 @@ use guerdon_types::{
 };
 use tokio::time::Instant;
 
-use crate::answer::{Asked, Failure};
-use crate::case::{Case, Dialogue};
-use crate::drift::{Drift, DriftReport};
+use crate::ask::answer::{Asked, Failure};
+use crate::ask::case::{Case, Dialogue};
+use crate::ask::nonce::Nonce;
+use crate::ask::question::Question;
+use crate::ask::reply::Finding;
+use crate::ask::verdict::{self, Ballot, Pooling, Verdict};
 use crate::endpoint::{Asker, Endpoint};
 use crate::limit::Flow;
-use crate::nonce::Nonce;
-use crate::prompts::Prompts;
-use crate::question::Question;
-use crate::read::Finding;
+use crate::quality::drift::{Drift, DriftReport};
+use crate::rubric::prompts::Prompts;
 use crate::rubric::{Criterion, Rubric};
-use crate::verdict::{self, Ballot, Pooling, Verdict};
 
 /// A set of prompts asked of one judge, or of a panel of them.
 #[derive(Debug)]

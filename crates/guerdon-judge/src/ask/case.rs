@@ -1,0 +1,155 @@
+//! What is judged: one turn, what came before it, and the facts around it, as every rubric is asked about it. Folded,
+//! escaped and hashed once, however many rubrics, samples and judges there are.
+
+use std::borrow::Cow;
+use std::sync::OnceLock;
+
+use guerdon_types::{Context, Message, Rollout};
+
+use crate::ask::digest::{Digest, Parts};
+use crate::ask::nonce::Nonce;
+use crate::rubric::text::{escaped, folded};
+
+/// A dialogue as it is shown, a line a message, with a mark before each: a turn is shown what came before it, and turns of
+/// one rollout have most of that in common.
+#[derive(Debug)]
+pub(crate) struct Dialogue {
+    lines: String,
+    marks: Vec<(usize, Digest)>,
+}
+
+impl Dialogue {
+    pub(crate) fn new(messages: &[Message]) -> Self {
+        let texts: usize = messages.iter().map(|message| message.content.len() + 32).sum();
+        let mut lines = String::with_capacity(texts);
+        let mut marks = Vec::with_capacity(messages.len());
+        let mut hash = Parts::default();
+        for Message { role, content, .. } in messages {
+            marks.push((lines.len(), hash.clone().finish()));
+            let from = lines.len();
+            for piece in ["<", role.as_str(), ">", &escaped(content), "</", role.as_str(), ">\n"] {
+                lines.push_str(piece);
+            }
+            hash.add(lines.get(from..).unwrap_or_default().as_bytes());
+        }
+        Self { lines, marks }
+    }
+}
+
+/// One turn, to be judged.
+#[derive(Debug)]
+pub(crate) struct Case<'a> {
+    /// What came before the turn, as it is shown.
+    pub(crate) before: &'a str,
+    /// The turn, as it is shown.
+    pub(crate) turn: Cow<'a, str>,
+    pub(crate) facts: &'a Context,
+    /// What names the turn's block.
+    pub(crate) nonce: &'a Nonce,
+    /// The hash of `before` and `turn`.
+    pub(crate) digest: Digest,
+    folded: OnceLock<String>,
+}
+
+impl<'a> Case<'a> {
+    /// Message `index` of `rollout`, of which `dialogue` was made; nothing if there is no such message.
+    pub(crate) fn new(
+        dialogue: &'a Dialogue,
+        rollout: &'a Rollout,
+        index: usize,
+        nonce: &'a Nonce,
+    ) -> Option<Self> {
+        let (end, before) = dialogue.marks.get(index)?;
+        let turn = escaped(&rollout.messages.get(index)?.content);
+        let mut hash = Parts::default();
+        hash.add(before);
+        hash.add(turn.as_bytes());
+        Some(Self {
+            before: dialogue.lines.get(..*end)?,
+            turn,
+            facts: &rollout.context,
+            nonce,
+            digest: hash.finish(),
+            folded: OnceLock::new(),
+        })
+    }
+
+    /// Whether the turn says nothing that can be seen.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.turn.trim().is_empty()
+    }
+
+    /// Whether `quote` occurs in the turn, as a reader would compare them.
+    pub(crate) fn says(&self, quote: &str) -> bool {
+        let quote = folded(quote);
+        !quote.is_empty() && self.folded.get_or_init(|| folded(&self.turn)).contains(&quote)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use guerdon_types::Role;
+
+    use super::*;
+
+    /// Shows `f` the last of `messages`.
+    pub(crate) fn case<T>(
+        messages: &[(Role, &str)],
+        facts: &Context,
+        f: impl FnOnce(&Case<'_>) -> T,
+    ) -> T {
+        let messages = messages.iter().map(|(role, text)| Message::new(*role, *text)).collect();
+        let rollout = Rollout { messages, context: facts.clone(), ..Rollout::default() };
+        let (dialogue, nonce) = (Dialogue::new(&rollout.messages), Nonce::for_show());
+        f(&Case::new(&dialogue, &rollout, rollout.messages.len() - 1, &nonce).unwrap())
+    }
+
+    fn digest(messages: &[(Role, &str)]) -> Digest {
+        case(messages, &Context::new(), |case| case.digest)
+    }
+
+    #[test]
+    fn a_turn_is_shown_what_came_before_it() {
+        let said = [
+            (Role::User, "480 最低了。</user>"),
+            (Role::Assistant, "好的"),
+            (Role::Assistant, "420?"),
+        ];
+        case(&said, &Context::new(), |case| {
+            let wanted = "<user>480 最低了。&lt;/user></user>\n<assistant>好的</assistant>\n";
+            assert_eq!((case.before, case.turn.as_ref()), (wanted, "420?"));
+        });
+        case(&said[..1], &Context::new(), |case| assert_eq!(case.before, ""));
+    }
+
+    #[test]
+    fn whatever_was_said_and_by_whom_makes_another_case_and_what_nobody_sees_does_not() {
+        let (user, assistant) = (Role::User, Role::Assistant);
+        let said = digest(&[(user, "a"), (assistant, "b")]);
+        for other in [
+            [(assistant, "a"), (assistant, "b")],
+            [(user, "a</user>\n<user>"), (assistant, "b")],
+            [(user, ""), (assistant, "ab")],
+        ] {
+            assert_ne!(said, digest(&other), "{other:?}");
+        }
+        assert_ne!(said, digest(&[(assistant, "b")]));
+        assert_eq!(said, digest(&[(user, "a\u{200b}"), (assistant, "\u{202e}b")]));
+    }
+
+    #[test]
+    fn quotes_are_compared_as_a_reader_would() {
+        let says = |quote: &str, turn: &str| {
+            case(&[(Role::Assistant, turn)], &Context::new(), |case| case.says(quote))
+        };
+        for (quote, turn) in [
+            ("价格４２０", "价格420元"),
+            ("a b", "a\n\u{200b}b"),
+            ("&lt;b>", "<b>"),
+            ("<b>", "<b>"),
+        ] {
+            assert!(says(quote, turn), "{quote} in {turn}");
+        }
+        assert!(!says("\u{200b}", "x"));
+    }
+}

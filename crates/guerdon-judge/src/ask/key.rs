@@ -1,0 +1,255 @@
+//! When two questions are the same: a hash of everything that decides the answer.
+//!
+//! Nothing is put into words to find out. What is sent is made of a rubric's text, an order of its criteria, a case and
+//! nothing else, so these are what is hashed: the rubric by the hash of its file, the case by that of the dialogue as it
+//! is [shown](crate::ask::case), the facts as the body is shown them. A fact that a body does not name is neither shown nor
+//! hashed.
+//!
+//! Everything is taken apart by name below, so that a new field does not compile until someone decides whether it
+//! belongs to the question. How the endpoint wants the form spelt (its [`Offer`](crate::call::wire::Offer)) does not: it is
+//! found out while asking, and the answer has to pass the same checks either way. Nor does the secret behind a block's
+//! name, of which nothing in an answer depends: a restart would buy everything again.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ask::case::Case;
+use crate::ask::digest::{Digest, Parts, hex, json};
+use crate::ask::question::Question;
+use crate::ask::reasoning::Eased;
+use crate::rubric::Rubric;
+
+/// Counts changes to how messages are laid out or answers are read. The test below fails if messages change and this
+/// does not.
+const LAYOUT: u32 = 3;
+
+/// Who is asked.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    pub(crate) url: String,
+    pub(crate) model: String,
+    pub(crate) extra_body: serde_json::Map<String, serde_json::Value>,
+    /// The same for the re-ask of a question whose answer was cut off.
+    pub(crate) eased: Option<Eased>,
+    pub(crate) read_reasoning: bool,
+    digest: Digest,
+}
+
+impl Identity {
+    pub(crate) fn new(
+        url: String,
+        model: String,
+        extra_body: serde_json::Map<String, serde_json::Value>,
+        read_reasoning: bool,
+    ) -> Self {
+        let eased = Eased::of(&extra_body);
+        let mut hash = Parts::default();
+        hash.add(url.as_bytes());
+        hash.add(model.as_bytes());
+        hash.add(&json(&extra_body));
+        hash.add(&[u8::from(read_reasoning)]);
+        Self { url, model, extra_body, eased, read_reasoning, digest: hash.finish() }
+    }
+}
+
+/// A question's hash; in hexadecimal where it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub(crate) struct Key(Digest);
+
+impl From<Key> for String {
+    fn from(key: Key) -> Self {
+        hex(&key.0)
+    }
+}
+
+impl TryFrom<String> for Key {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let mut bytes = [0; 32];
+        if text.len() != 2 * bytes.len() || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return Err("a key has 64 hexadecimal digits");
+        }
+        for (byte, at) in bytes.iter_mut().zip((0..).step_by(2)) {
+            let digits = text.get(at..at + 2).unwrap_or_default();
+            *byte =
+                u8::from_str_radix(digits, 16).map_err(|_| "a key has 64 hexadecimal digits")?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+/// The key of `question` put to `identity`.
+pub(crate) fn of(identity: &Identity, question: &Question<'_>) -> Key {
+    let Identity { digest: identity, url: _, model: _, extra_body: _, eased: _, read_reasoning: _ } =
+        identity;
+    let Question { rubric, order, sample, case } = question;
+    // The hash stands for every word of the file: version, criteria and their points, body, limits, examples.
+    let Rubric {
+        id,
+        hash,
+        max_tokens,
+        temperature,
+        facts: shown,
+        about: _,
+        version: _,
+        sealed: _,
+        grouping: _,
+        scoring: _,
+        samples: _,
+        orders: _,
+        criteria: _,
+        examples: _,
+        probes: _,
+        context: _,
+        body: _,
+    } = &***rubric;
+    // Before and turn are in the case's own hash; the secret must not be.
+    let Case { digest: case, facts, before: _, turn: _, nonce: _, .. } = case;
+    let mut key = Parts::default();
+    key.add(&LAYOUT.to_le_bytes());
+    key.add(identity);
+    key.add(id.as_bytes());
+    key.add(hash.as_bytes());
+    key.add(&max_tokens.to_le_bytes());
+    key.add(&temperature.to_le_bytes());
+    for criterion in *order {
+        key.add(&u64::try_from(*criterion).unwrap_or(u64::MAX).to_le_bytes());
+    }
+    key.add(&sample.to_le_bytes());
+    key.add(case);
+    let facts = shown.of(facts);
+    if !facts.is_empty() {
+        key.add(&json(&facts));
+    }
+    Key(key.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use guerdon_types::{Context, Role};
+
+    use super::*;
+    use crate::ask::case::tests::case;
+    use crate::call::capabilities::Offers;
+    use crate::call::wire::{self, Offer};
+    use crate::config::{EndpointConfig, ResponseFormat};
+    use crate::{PromptText, Prompts};
+
+    const SAID: [(Role, &str); 2] = [(Role::User, "480 最低了。"), (Role::Assistant, "420 <b>?")];
+
+    fn rubric(body: &str) -> Arc<Rubric> {
+        let text = format!(
+            "+++\nid = \"r\"\nabout = \"r\"\nversion = 1\n[[criteria]]\nid = \"rude\"\nkind = \"deduct\"\n\
+             about = \"Rude.\"\nfails_empty = true\nlevels = [\n  {{ name = \"no\", points = 0, anchor = \"Kind.\" }},\n  \
+             {{ name = \"yes\", points = -9, anchor = \"Not.\" }},\n]\n+++\n# system\nJudge.\n# user\n{body}\n"
+        );
+        let texts = [PromptText { name: "r.md".to_owned(), text }];
+        Arc::clone(
+            &Prompts::compile(&texts).unwrap_or_else(|report| panic!("{report}")).0.rubrics()[0],
+        )
+    }
+
+    fn plain() -> Arc<Rubric> {
+        rubric(
+            "{{ dialogue }}{{ context.stage }}{{ turn }}{% for c in criteria %}{{ c.id }}{% endfor %}",
+        )
+    }
+
+    fn facts(json: serde_json::Value) -> Context {
+        let serde_json::Value::Object(facts) = json else { panic!("an object") };
+        facts
+    }
+
+    fn identity(url: &str, model: &str, extra: serde_json::Value) -> Identity {
+        Identity::new(url.to_owned(), model.to_owned(), facts(extra), false)
+    }
+
+    fn judge() -> Identity {
+        identity("http://h/v1", "m", serde_json::json!({}))
+    }
+
+    fn key_about(rubric: &Arc<Rubric>, said: &[(Role, &str)], facts: &Context) -> Key {
+        case(said, facts, |case| of(&judge(), &Question { rubric, order: &[0], sample: 0, case }))
+    }
+
+    #[test]
+    fn a_key_is_written_and_read_back() {
+        let key = key_about(&plain(), &SAID, &Context::new());
+        let text = serde_json::to_string(&key).unwrap();
+        assert_eq!(text.len(), 66);
+        assert_eq!(serde_json::from_str::<Key>(&text).unwrap(), key);
+        for bad in [
+            "\"ab\"".to_owned(),
+            text.replace(&text[1..3], "+1"),
+            format!("\"{}\"", "é".repeat(32)),
+        ] {
+            assert!(serde_json::from_str::<Key>(&bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn whatever_is_asked_or_who_is_asked_changes_the_key() {
+        let (rubric, facts) = (plain(), Context::new());
+        case(&SAID, &facts, |case| {
+            let question = Question { rubric: &rubric, order: &[0, 1], sample: 0, case };
+            let key = of(&judge(), &question);
+            assert_eq!(key, of(&judge(), &question));
+            assert_ne!(key, of(&judge(), &Question { sample: 1, ..question }));
+            assert_ne!(key, of(&judge(), &Question { order: &[1, 0], ..question }));
+            assert_ne!(
+                key,
+                of(&judge(), &Question { rubric: &self::rubric("{{ turn }}"), ..question })
+            );
+            let none = serde_json::json!({});
+            for other in [
+                identity("http://i/v1", "m", none.clone()),
+                identity("http://h/v1", "n", none),
+                identity("http://h/v1", "m", serde_json::json!({"seed": 7})),
+                identity("http://h/v1", "m", serde_json::json!({"reasoning_effort": "high"})),
+            ] {
+                assert_ne!(key, of(&other, &question));
+            }
+        });
+        let key = key_about(&rubric, &SAID, &facts);
+        assert_ne!(key, key_about(&rubric, &SAID[1..], &facts));
+        assert_ne!(key, key_about(&rubric, &[SAID[0], (Role::Assistant, "421 <b>?")], &facts));
+    }
+
+    #[test]
+    fn facts_that_a_body_reads_are_in_the_key_and_others_are_not_even_shown() {
+        let with = |rubric: &Arc<Rubric>, json| key_about(rubric, &SAID, &facts(json));
+        let (named, whole) = (plain(), rubric("{{ turn }}{{ context }}"));
+        let (quote, other) =
+            (serde_json::json!({"stage": "quote"}), serde_json::json!({"stage": "close"}));
+        let more = serde_json::json!({"stage": "quote", "id": 7});
+        assert_ne!(with(&named, quote.clone()), with(&named, other.clone()));
+        assert_eq!(with(&named, quote.clone()), with(&named, more.clone()));
+        assert_ne!(with(&whole, quote.clone()), with(&whole, other));
+        assert_ne!(with(&whole, quote), with(&whole, more.clone()));
+        assert!(named.facts.of(&facts(more)).get("id").is_none());
+    }
+
+    /// Whoever changes what is sent, on purpose or by a new version of a library, finds the old answers still under the
+    /// old keys: raise [`LAYOUT`], and write the new hash here.
+    #[test]
+    fn what_is_sent_has_changed_only_if_the_layout_has_another_number() {
+        let rubric = rubric(
+            "{{ dialogue }}\n{% if context.stage %}{{ context.stage }}{% endif %}\n{{ turn }}\n{% for c in criteria %}\n\
+             {{ c.id }}: {{ c.about }}{% for l in c.levels %} {{ l.name }} {{ l.anchor }}{% endfor %}\n{% endfor %}",
+        );
+        let facts = facts(serde_json::json!({"stage": "quote <x>"}));
+        let sent = case(&SAID, &facts, |case| {
+            let worded =
+                Question { rubric: &rubric, order: &[0], sample: 0, case }.worded().unwrap();
+            let strict = Offers::new(&EndpointConfig::new("http://h/v1", "m")).now(false);
+            let plain = Offer { format: ResponseFormat::Plain, sealed: true, ..strict };
+            let body = |offer| wire::request("m", &worded, 512, offer, &serde_json::Map::new());
+            [strict, plain].map(|offer| String::from_utf8(body(offer)).unwrap()).join("\n")
+        });
+        let hash = "sha256:e23d6ef9aebdc5407a888ec02947dcbae85ee35890f91ca8f5f8998056f76b31";
+        assert_eq!((LAYOUT, crate::ask::digest::sha256(&sent).as_str()), (3, hash), "{sent}");
+    }
+}

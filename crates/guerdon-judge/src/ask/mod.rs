@@ -1,0 +1,14 @@
+//! One question about one turn, from the case to the verdict. Nothing here calls anything.
+
+pub(crate) mod answer;
+pub(crate) mod case;
+pub(crate) mod digest;
+pub(crate) mod expected;
+pub(crate) mod key;
+pub(crate) mod nonce;
+pub(crate) mod question;
+pub(crate) mod reasoning;
+pub(crate) mod render;
+pub(crate) mod reply;
+pub(crate) mod schema;
+pub(crate) mod verdict;

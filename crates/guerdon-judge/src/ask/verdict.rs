@@ -1,0 +1,343 @@
+//! From findings to points. Nothing is guessed on the way.
+//!
+//! **Quotes.** A quote is evidence only if it occurs in the judged turn, both folded (NFKC, white space, invisible
+//! characters). One that does not occur is treated as if it had not been given. So a criterion that can be shown without a
+//! quote (what was left out cannot be quoted) keeps its level and loses the quote; one that says `quote = true` has
+//! nothing left to stand on and is struck: it counts in neither direction, and is reported as abstained, so that it is
+//! neither silent nor 0. A made-up quote thus never earns a bonus or costs a veto, and a judge that misquotes cannot be
+//! used to get rid of a deduction that needs no quote.
+//!
+//! **Ballots.** A rubric may be asked several times, and of several judges. Each answer is a ballot; they are counted
+//! criterion by criterion: the median of the points (or their trimmed mean, or what most say), a veto or a failed gate if
+//! more than half of the ballots say so. A criterion that fewer than half of the ballots could judge is not judged.
+//!
+//! **Points.** Looked up by level and summed here.
+
+use guerdon_types::{CriterionVerdict, Finite};
+use serde::{Deserialize, Serialize};
+
+use crate::ask::case::Case;
+use crate::ask::reply::Finding;
+use crate::rubric::{Criterion, Kind, Level, Rubric};
+
+/// How several opinions on one criterion become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pooling {
+    /// The middle one; the mean of the two in the middle.
+    #[default]
+    Median,
+    /// The mean without the highest and the lowest quarter.
+    TrimmedMean,
+    /// What most say; the milder (nearer to 0) of those that tie.
+    Majority,
+}
+
+/// What one judge said once. Criteria that could not be asked, or not be read, are missing.
+pub(crate) type Ballot<'a> = Vec<&'a Finding>;
+
+/// What a ballot says of one criterion.
+pub(crate) fn finding<'a>(ballot: &[&'a Finding], criterion: &Criterion) -> Option<&'a Finding> {
+    ballot.iter().copied().find(|finding| finding.id == criterion.id)
+}
+
+/// What a rubric says of one turn.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Verdict {
+    /// What counts: criteria with points, and vetoes that fired.
+    pub(crate) criteria: Vec<CriterionVerdict>,
+    /// What does not count, each with the reason.
+    pub(crate) struck: Vec<String>,
+    /// The sum of the points of the kindest ballot less that of the hardest.
+    pub(crate) spread: f64,
+}
+
+impl Verdict {
+    /// The sum of the points.
+    pub(crate) fn points(&self) -> f64 {
+        self.criteria.iter().map(|criterion| criterion.points.get()).sum()
+    }
+}
+
+/// One opinion on one criterion, its quote checked.
+#[derive(Debug, Clone, Copy)]
+struct Opinion<'a> {
+    level: &'a Level,
+    points: f64,
+    evidence: Option<&'a str>,
+}
+
+/// Weighs what `ballots` say of the turn.
+pub(crate) fn weigh(
+    rubric: &Rubric,
+    ballots: &[Ballot<'_>],
+    pooling: Pooling,
+    case: &Case<'_>,
+) -> Verdict {
+    let mut verdict = Verdict::default();
+    let mut gated = false;
+    let mut sums = vec![0.0; ballots.len()];
+    for criterion in &rubric.criteria {
+        let mut opinions = Vec::new();
+        let mut reason = None;
+        for (ballot, sum) in ballots.iter().zip(&mut sums) {
+            let Some(found) = finding(ballot, criterion) else { continue };
+            match opinion(criterion, found, case) {
+                Ok(opinion) => {
+                    *sum += opinion.points;
+                    opinions.push(opinion);
+                }
+                Err(why) => reason = Some(why),
+            }
+        }
+        if opinions.is_empty() || opinions.len() * 2 < ballots.len() {
+            // What was never answered is named by whoever asked.
+            if let Some(reason) = reason {
+                let detail = format!(
+                    "prompt `{}`, criterion `{}`: not counted, {reason}",
+                    rubric.id, criterion.id
+                );
+                verdict.struck.push(detail);
+            }
+            continue;
+        }
+        let more_than_half = |count: usize| count * 2 > opinions.len();
+        let faults = opinions.iter().filter(|opinion| opinion.level.is_fault()).count();
+        gated |= criterion.kind == Kind::Gate && more_than_half(faults);
+        let veto = criterion.kind == Kind::Veto && more_than_half(faults);
+        let points = pooled(opinions.iter().map(|opinion| opinion.points).collect(), pooling);
+        // A mean of finite points is finite.
+        let Ok(points) = Finite::new(points) else { continue };
+        let Some(spoken) = spokesman(&opinions, points) else { continue };
+        if points == Finite::ZERO && !veto {
+            continue;
+        }
+        verdict.criteria.push(CriterionVerdict {
+            prompt: rubric.id.clone(),
+            id: criterion.id.clone(),
+            level: spoken.level.name.clone(),
+            points,
+            evidence: spoken.evidence.map(str::to_owned),
+            veto,
+        });
+    }
+    if gated {
+        verdict.criteria.retain(|criterion| criterion.points <= Finite::ZERO);
+    }
+    let (least, most) = sums
+        .iter()
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(l, m), sum| (l.min(*sum), m.max(*sum)));
+    verdict.spread = if sums.is_empty() { 0.0 } else { most - least };
+    verdict
+}
+
+fn opinion<'a>(
+    criterion: &'a Criterion,
+    finding: &'a Finding,
+    case: &Case<'_>,
+) -> Result<Opinion<'a>, &'static str> {
+    let level = criterion.level(&finding.level).ok_or("its level is none of the rubric's")?;
+    let evidence = finding.evidence.as_deref();
+    let quoted = evidence.filter(|quote| case.says(quote));
+    if criterion.quote && quoted.is_none() && !level.is_silent() {
+        let made_up = evidence.is_some();
+        return Err(if made_up {
+            "its quote does not occur in the turn"
+        } else {
+            "it quotes nothing"
+        });
+    }
+    let points = match &finding.weights {
+        Some(weights) if weights.len() == criterion.levels.len() => weights
+            .iter()
+            .zip(&criterion.levels)
+            .map(|(weight, level)| weight * level.points.get())
+            .sum(),
+        Some(_) => return Err("its probabilities are not those of its levels"),
+        None => level.points.get(),
+    };
+    Ok(Opinion { level, points, evidence: quoted })
+}
+
+/// The opinion whose level comes nearest to the pooled points; one with a quote before its equals.
+fn spokesman<'a>(opinions: &[Opinion<'a>], points: Finite) -> Option<Opinion<'a>> {
+    let distance = |opinion: &Opinion<'_>| (opinion.level.points.get() - points.get()).abs();
+    opinions.iter().copied().min_by(|a, b| {
+        distance(a).total_cmp(&distance(b)).then(a.evidence.is_none().cmp(&b.evidence.is_none()))
+    })
+}
+
+/// Several numbers as one; there is at least one.
+#[expect(clippy::cast_precision_loss, reason = "a handful of ballots")]
+fn pooled(mut points: Vec<f64>, pooling: Pooling) -> f64 {
+    points.sort_by(f64::total_cmp);
+    let mean = |points: &[f64]| points.iter().sum::<f64>() / points.len() as f64;
+    let count = points.len();
+    let middle = |cut: usize| points.get(cut..count - cut).map_or(0.0, mean);
+    match pooling {
+        Pooling::Median => middle(count.saturating_sub(1) / 2),
+        Pooling::TrimmedMean => middle(count / 4),
+        Pooling::Majority => {
+            let votes = |of: f64| points.iter().filter(|p| p.total_cmp(&of).is_eq()).count();
+            let better =
+                |a: &f64, b: &f64| votes(*a).cmp(&votes(*b)).then(b.abs().total_cmp(&a.abs()));
+            points.iter().copied().max_by(better).unwrap_or_default()
+        }
+    }
+}
+
+/// What a rubric says of a turn that says nothing; no judge is asked.
+pub(crate) fn of_silence(rubric: &Rubric) -> Verdict {
+    let failed = rubric.criteria.iter().filter(|criterion| criterion.fails_empty);
+    let verdict = |criterion: &Criterion| {
+        criterion.worst().map(|level| CriterionVerdict {
+            prompt: rubric.id.clone(),
+            id: criterion.id.clone(),
+            level: level.name.clone(),
+            points: level.points,
+            evidence: None,
+            veto: criterion.kind == Kind::Veto && level.is_fault(),
+        })
+    };
+    Verdict { criteria: failed.filter_map(verdict).collect(), ..Verdict::default() }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use guerdon_types::{Context, Role};
+
+    use super::*;
+    use crate::ask::case::tests::case;
+    use crate::ask::reply::{Expected, read};
+    use crate::{PromptText, Prompts};
+
+    pub(crate) fn rubric() -> std::sync::Arc<Rubric> {
+        let text = r#"+++
+id = "r"
+about = "r"
+version = 1
+criteria = [
+  { id = "d", kind = "deduct", about = "d", fails_empty = true, levels = [
+    { name = "no", points = 0, anchor = "" }, { name = "bit", points = -5, anchor = "" }, { name = "yes", points = -20, anchor = "" } ] },
+  { id = "g", kind = "gate", about = "g", levels = [
+    { name = "pass", points = 0, anchor = "" }, { name = "fail", points = -1, anchor = "" } ] },
+  { id = "b", kind = "bonus", about = "b", quote = true, levels = [
+    { name = "no", points = 0, anchor = "" }, { name = "yes", points = 8, anchor = "" } ] },
+  { id = "v", kind = "veto", about = "v", levels = [
+    { name = "no", points = 0, anchor = "" }, { name = "yes", points = 0, anchor = "", fires = true } ] },
+]
++++
+# system
+# user
+{{ turn }}
+"#;
+        let texts = [PromptText { name: "r.md".to_owned(), text: text.to_owned() }];
+        let (prompts, _) = Prompts::compile(&texts).unwrap_or_else(|report| panic!("{report}"));
+        std::sync::Arc::clone(&prompts.rubrics()[0])
+    }
+
+    pub(crate) fn answer(d: &str, g: &str, b: (&str, Option<&str>), v: &str) -> String {
+        serde_json::json!({"findings": {"d": {"level": d, "evidence": null}, "g": {"level": g, "evidence": null},
+            "b": {"level": b.0, "evidence": b.1}, "v": {"level": v, "evidence": null}}})
+        .to_string()
+    }
+
+    fn weighed(answer: &str, turn: &str) -> Verdict {
+        pooled_of(&[answer], Pooling::Median, turn)
+    }
+
+    fn pooled_of(answers: &[&str], pooling: Pooling, turn: &str) -> Verdict {
+        let rubric = rubric();
+        let criteria: Vec<&Criterion> = rubric.criteria.iter().collect();
+        let expected = Expected { criteria: &criteria, seal: None };
+        let answers: Vec<_> =
+            answers.iter().map(|answer| read(answer, expected).unwrap().findings).collect();
+        let ballots: Vec<Ballot<'_>> =
+            answers.iter().map(|findings| findings.iter().collect()).collect();
+        case(&[(Role::Assistant, turn)], &Context::new(), |case| {
+            weigh(&rubric, &ballots, pooling, case)
+        })
+    }
+
+    fn is(points: f64, verdict: &Verdict) -> bool {
+        (verdict.points() - points).abs() < 1e-12
+    }
+
+    #[test]
+    fn points_are_looked_up_and_summed() {
+        let verdict =
+            weighed(&answer("bit", "pass", ("yes", Some("good day")), "no"), "Oh, good  day!");
+        assert!(is(3.0, &verdict), "{verdict:?}");
+        assert_eq!(verdict.criteria.len(), 2);
+    }
+
+    #[test]
+    fn a_veto_is_one_only_when_it_fires() {
+        assert!(weighed(&answer("no", "pass", ("no", None), "no"), "x").criteria.is_empty());
+        let fired = weighed(&answer("no", "pass", ("no", None), "yes"), "x");
+        assert_eq!(fired.criteria.len(), 1);
+        assert!(fired.criteria[0].veto);
+    }
+
+    #[test]
+    fn a_failed_gate_withholds_the_bonuses() {
+        let verdict = weighed(&answer("no", "fail", ("yes", Some("x")), "no"), "x");
+        assert!(is(-1.0, &verdict), "{verdict:?}");
+    }
+
+    #[test]
+    fn a_remark_needs_a_true_quote_or_none_and_some_need_one() {
+        let forged = weighed(&answer("no", "pass", ("yes", Some("marvellous")), "no"), "x");
+        assert!(is(0.0, &forged) && forged.struck.len() == 1, "{forged:?}");
+        let unquoted = weighed(&answer("no", "pass", ("yes", None), "no"), "x");
+        assert!(
+            is(0.0, &unquoted) && unquoted.struck[0].contains("quotes nothing"),
+            "{unquoted:?}"
+        );
+    }
+
+    #[test]
+    fn silence_fails_what_is_marked_and_nothing_else() {
+        let verdict = of_silence(&rubric());
+        assert!(is(-20.0, &verdict) && verdict.criteria.len() == 1, "{verdict:?}");
+    }
+
+    #[test]
+    fn a_list_of_findings_is_read_as_well() {
+        let list = r#"{"findings": [{"id": "v", "level": "no", "evidence": null}, {"id": "b", "level": "no"},
+            {"id": "g", "level": "pass"}, {"id": "d", "level": "yes"}]}"#;
+        assert!(is(-20.0, &weighed(list, "x")));
+    }
+
+    #[test]
+    fn a_made_up_quote_is_no_quote_and_the_level_stands_where_none_is_needed() {
+        let mut findings: serde_json::Value =
+            serde_json::from_str(&answer("yes", "pass", ("no", None), "no")).unwrap();
+        findings["findings"]["d"]["evidence"] = "never said".into();
+        let verdict = weighed(&findings.to_string(), "x");
+        assert!(is(-20.0, &verdict) && verdict.struck.is_empty(), "{verdict:?}");
+        assert_eq!(verdict.criteria[0].evidence, None);
+    }
+
+    #[test]
+    fn several_ballots_are_counted_criterion_by_criterion() {
+        let (no, bit, yes) = ["no", "bit", "yes"]
+            .map(|d| answer(d, "pass", ("no", None), if d == "yes" { "yes" } else { "no" }))
+            .into();
+        let verdict = pooled_of(&[&no, &bit, &yes], Pooling::Median, "x");
+        assert!(is(-5.0, &verdict), "{verdict:?}");
+        assert!((verdict.spread - 20.0).abs() < 1e-12);
+        assert_eq!(verdict.criteria[0].level, "bit");
+        assert!(
+            !verdict.criteria.iter().any(|criterion| criterion.veto),
+            "one of three is no veto"
+        );
+        assert!(is(-20.0, &pooled_of(&[&yes, &yes, &no], Pooling::Majority, "x")));
+        assert!(
+            pooled_of(&[&yes, &yes, &no], Pooling::Median, "x").criteria.iter().any(|one| one.veto)
+        );
+        assert!(is(-2.5, &pooled_of(&[&no, &bit], Pooling::Median, "x")));
+        assert!(is(0.0, &pooled_of(&[&no, &yes], Pooling::Majority, "x")), "the milder of two");
+        assert!(is(-2.5, &pooled_of(&[&no, &no, &bit, &yes], Pooling::TrimmedMean, "x")));
+    }
+}

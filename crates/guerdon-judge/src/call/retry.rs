@@ -1,0 +1,377 @@
+//! What a failed attempt means, and how long to wait before the next.
+
+use std::time::{Duration, SystemTime};
+
+use guerdon_types::AbstainWhy;
+use rand::Rng as _;
+use reqwest::StatusCode;
+use reqwest::header::HeaderMap;
+
+use crate::ask::render::ChatMessage;
+use crate::call::transport::Undelivered;
+use crate::call::wire::Complaint;
+use crate::limit::headers::Quotas;
+
+/// No endpoint is waited for longer than this; one that asks for more is given up.
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(120);
+pub(crate) const LONGEST_BACKOFF: Duration = Duration::from_secs(8);
+/// Base of the backoff after a refusal for load if the configured one is shorter, or zero.
+const SHORTEST_BACKOFF: Duration = Duration::from_millis(50);
+
+/// What a failed attempt means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Class {
+    RateLimited,
+    /// No money or no daily quota left; waiting does not help.
+    QuotaGone,
+    /// The endpoint failed; it may recover.
+    Transient,
+    /// It was not reached, or broke off, or took too long.
+    Unreachable,
+    BadRequest,
+    TooLong,
+    /// A filter before the model refused the question.
+    Filtered,
+}
+
+impl Class {
+    pub(crate) const fn can_be_repeated(self) -> bool {
+        matches!(self, Self::RateLimited | Self::Transient | Self::Unreachable)
+    }
+
+    pub(crate) const fn why(self) -> AbstainWhy {
+        match self {
+            Self::RateLimited => AbstainWhy::RateLimited,
+            Self::Unreachable => AbstainWhy::Unreachable,
+            Self::QuotaGone | Self::Transient | Self::BadRequest => AbstainWhy::EndpointError,
+            Self::TooLong => AbstainWhy::TooLong,
+            Self::Filtered => AbstainWhy::Refused,
+        }
+    }
+
+    /// The outcome of an attempt, for metrics.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::RateLimited => "rate_limited",
+            Self::QuotaGone => "quota_gone",
+            Self::Transient => "transient",
+            Self::Unreachable => "unreachable",
+            Self::BadRequest => "bad_request",
+            Self::TooLong => "too_long",
+            Self::Filtered => "filtered",
+        }
+    }
+}
+
+/// One failed attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fault {
+    pub(crate) class: Class,
+    /// May be shown to whoever asked: it names neither key nor headers.
+    pub(crate) detail: String,
+    /// The delay that the endpoint asks for.
+    pub(crate) delay: Option<Duration>,
+    /// Names in lower case of the request's fields that the error refers to.
+    pub(crate) fields: Vec<String>,
+    /// The error's text in lower case. It may quote the question: see [`Fault::mentions`].
+    pub(crate) text: String,
+    /// Letters and digits of the question, if it was compared.
+    pub(crate) question: String,
+    /// The endpoint says that a repeat is useless (`x-should-retry: false`).
+    pub(crate) forbids_repeats: bool,
+    /// No reply within the time limit.
+    pub(crate) timed_out: bool,
+    /// The endpoint never saw it.
+    pub(crate) unsent: bool,
+    /// It may have been paid for, and nobody will ever know how much.
+    pub(crate) uncounted: bool,
+}
+
+impl Fault {
+    /// From a status, headers and an error body.
+    pub(crate) fn answered(
+        status: StatusCode,
+        headers: &HeaderMap,
+        complaint: Complaint,
+        now: SystemTime,
+    ) -> Self {
+        let says_retry = headers.get("x-should-retry").and_then(|value| value.to_str().ok());
+        let class = match (class(status, &complaint), says_retry) {
+            (Class::BadRequest, Some("true")) => Class::Transient,
+            (class, _) => class,
+        };
+        let Complaint { codes: _, fields, message, text, delay } = complaint;
+        let detail = match status {
+            // Endpoints like to quote the key here.
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                format!("the judge endpoint refused the API key (HTTP {status})")
+            }
+            _ => format!("HTTP {status}: {message}"),
+        };
+        // A quota's reset is news with every reply; it is a delay only for whoever was refused for rate.
+        let reset =
+            || (class == Class::RateLimited).then(|| Quotas::read(headers, now).delay()).flatten();
+        let delay = asked_delay(headers, now).or(delay).or_else(reset);
+        let forbids_repeats = says_retry == Some("false");
+        // A model that answered, or was at it when somebody in between lost patience, is paid.
+        let uncounted = status.is_success()
+            || [StatusCode::REQUEST_TIMEOUT, StatusCode::BAD_GATEWAY, StatusCode::GATEWAY_TIMEOUT]
+                .contains(&status);
+        Self { delay, fields, text, forbids_repeats, uncounted, ..Self::new(class, detail) }
+    }
+
+    /// From an attempt that brought nothing back.
+    pub(crate) fn undelivered(why: Undelivered) -> Self {
+        let unreachable =
+            |what: &str| Self::new(Class::Unreachable, format!("the judge endpoint {what}"));
+        match why {
+            Undelivered::NotReached => Self { unsent: true, ..unreachable("could not be reached") },
+            Undelivered::BrokeOff => Self { uncounted: true, ..unreachable("broke off") },
+            Undelivered::TooLong => {
+                let detail = "the judge endpoint's reply is too long to be a verdict".to_owned();
+                Self { uncounted: true, ..Self::new(Class::BadRequest, detail) }
+            }
+        }
+    }
+
+    /// From an attempt that ran out of time.
+    pub(crate) fn timed_out() -> Self {
+        let detail = "the judge endpoint did not answer in time".to_owned();
+        Self { timed_out: true, uncounted: true, ..Self::new(Class::Unreachable, detail) }
+    }
+
+    /// The same fault, of an attempt that sent `messages`. Only now can its text be told from a quotation.
+    pub(crate) fn after(mut self, messages: &[ChatMessage]) -> Self {
+        self.question = messages.iter().map(|message| squashed(&message.content)).collect();
+        if self.class == Class::BadRequest && TOO_LONG.iter().any(|words| self.mentions(words)) {
+            self.class = Class::TooLong;
+        }
+        self
+    }
+
+    /// True if the error names this field of the request, or the text mentions it.
+    pub(crate) fn refuses(&self, field: &str) -> bool {
+        let is = |name: &String| name.split(['.', '[', '/']).any(|part| part == field);
+        self.fields.iter().any(is) || self.mentions(field)
+    }
+
+    /// True if the error's text holds `words` and cannot have them from the question. Servers quote what they were sent, so
+    /// words that the judged turn may have written are evidence of nothing.
+    pub(crate) fn mentions(&self, words: &str) -> bool {
+        self.text.contains(words) && !self.question.contains(&squashed(words))
+    }
+
+    pub(crate) const fn new(class: Class, detail: String) -> Self {
+        Self {
+            class,
+            detail,
+            delay: None,
+            fields: Vec::new(),
+            text: String::new(),
+            question: String::new(),
+            forbids_repeats: false,
+            timed_out: false,
+            unsent: false,
+            uncounted: false,
+        }
+    }
+}
+
+/// Lower-case letters and digits: a quotation may be wrapped, escaped or spaced differently.
+fn squashed(text: &str) -> String {
+    text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+}
+
+/// Texts of servers that have no code for it: vLLM, SGLang, Anthropic.
+const TOO_LONG: [&str; 4] = [
+    "maximum context length",
+    "model's context length",
+    "exceed_context_size",
+    "prompt is too long",
+];
+/// Codes of a question that does not fit: OpenAI and its kind, llama.cpp, Anthropic.
+const TOO_LONG_CODES: [&str; 4] = [
+    "context_length_exceeded",
+    "exceed_context_size_error",
+    "string_above_max_length",
+    "request_too_large",
+];
+/// Codes of an account without money or quota: OpenAI, Azure, Moonshot, one-api, Anthropic.
+const QUOTA_CODES: [&str; 6] = [
+    "insufficient_quota",
+    "billing_hard_limit_reached",
+    "billing_not_active",
+    "exceeded_current_quota_error",
+    "insufficient_user_quota",
+    "billing_error",
+];
+/// Codes of a filter before the model: Azure, OpenAI, DashScope.
+const FILTER_CODES: [&str; 4] = [
+    "content_filter",
+    "responsibleaipolicyviolation",
+    "content_policy_violation",
+    "data_inspection_failed",
+];
+
+/// By status and by the error's identifiers only, never by its text.
+fn class(status: StatusCode, complaint: &Complaint) -> Class {
+    let any = |known: &[&str]| complaint.codes.iter().any(|code| known.contains(&code.as_str()));
+    if any(&TOO_LONG_CODES) {
+        return Class::TooLong;
+    }
+    // A router may put the real status into the body.
+    let effective = complaint.status().unwrap_or(status.as_u16());
+    // Gemini's quota ids end in `PerDay…`.
+    let of_a_day = || complaint.codes.iter().any(|code| code.contains("perday"));
+    if effective == 402 || any(&QUOTA_CODES) || (effective == 429 && of_a_day()) {
+        return Class::QuotaGone;
+    }
+    if any(&FILTER_CODES) {
+        return Class::Filtered;
+    }
+    match effective {
+        429 | 529 => Class::RateLimited,
+        503 if any(&["resource_exhausted"]) => Class::RateLimited,
+        408 | 409 => Class::Transient,
+        400..=499 => Class::BadRequest,
+        _ => Class::Transient,
+    }
+}
+
+/// The delay that headers ask for: `retry-after-ms`, then `retry-after` in seconds or as an HTTP date.
+fn asked_delay(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let header =
+        |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let millis = header("retry-after-ms").or_else(|| header("x-ms-retry-after-ms"));
+    if let Some(delay) =
+        millis.and_then(|text| text.parse::<f64>().ok()).and_then(|ms| seconds(ms / 1000.0))
+    {
+        return Some(delay);
+    }
+    let text = header("retry-after")?;
+    text.parse::<f64>().ok().and_then(seconds).or_else(|| {
+        let date = httpdate::parse_http_date(text).ok()?;
+        // A date that has passed means: now.
+        Some(date.duration_since(now).unwrap_or_default())
+    })
+}
+
+fn seconds(seconds: f64) -> Option<Duration> {
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+/// Full jitter: anything between nothing and `base`·2ⁿ, so that those who failed together do not return together.
+pub(crate) fn backoff(base: Duration, retries: u32) -> Duration {
+    let most = base.saturating_mul(2u32.saturating_pow(retries)).min(LONGEST_BACKOFF);
+    most.mul_f64(rand::rng().random_range(0.0..=1.0))
+}
+
+/// Pause after a refusal for load, or after a reply that names a delay: the longer of the two waits.
+///
+/// - The named delay, at most [`LONGEST_WAIT`], plus up to a tenth, so that clients that were given the same delay do not
+///   return together.
+/// - The own exponential backoff: between half and all of `base`·2ⁿ for the n-th refusal in a row, at most
+///   [`LONGEST_BACKOFF`]. It is a floor, because an endpoint may name no delay, a delay of zero or a date in the past.
+pub(crate) fn pause(named: Option<Duration>, base: Duration, refusals: u32) -> Duration {
+    let longest = base
+        .max(SHORTEST_BACKOFF)
+        .saturating_mul(2u32.saturating_pow(refusals))
+        .min(LONGEST_BACKOFF);
+    let own = longest.mul_f64(rand::rng().random_range(0.5..=1.0));
+    let named = named.unwrap_or_default().min(LONGEST_WAIT);
+    own.max(named + named.mul_f64(rand::rng().random_range(0.0..=0.1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::wire;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn a_delay_is_read_in_each_of_its_forms() {
+        let now = httpdate::parse_http_date("Mon, 23 Nov 2026 09:00:00 GMT").unwrap();
+        let delay = |pairs: &[(&'static str, &str)]| asked_delay(&headers(pairs), now);
+        assert_eq!(
+            delay(&[("retry-after-ms", "250"), ("retry-after", "9")]),
+            Some(Duration::from_millis(250))
+        );
+        assert_eq!(delay(&[("x-ms-retry-after-ms", "1500")]), Some(Duration::from_millis(1500)));
+        assert_eq!(delay(&[("retry-after", "7")]), Some(Duration::from_secs(7)));
+        assert_eq!(delay(&[("retry-after", "0.5")]), Some(Duration::from_millis(500)));
+        assert_eq!(
+            delay(&[("retry-after", "Mon, 23 Nov 2026 09:00:30 GMT")]),
+            Some(Duration::from_secs(30))
+        );
+        assert_eq!(
+            delay(&[("retry-after", "Mon, 23 Nov 2026 08:00:00 GMT")]),
+            Some(Duration::ZERO)
+        );
+        assert_eq!(delay(&[("retry-after", "soon")]), None);
+        assert_eq!(delay(&[("retry-after", "-1")]), None);
+        assert_eq!(delay(&[]), None);
+    }
+
+    #[test]
+    fn classes_follow_status_and_codes() {
+        let of = |status: u16, body: &str| {
+            class(StatusCode::from_u16(status).unwrap(), &wire::complaint(body.as_bytes()))
+        };
+        assert_eq!(of(200, r#"{"error": {"code": "429"}}"#), Class::RateLimited);
+        assert_eq!(of(200, r#"{"error": {"code": 402}}"#), Class::QuotaGone);
+        assert_eq!(of(402, ""), Class::QuotaGone);
+        assert_eq!(of(429, r#"{"error": {"type": "insufficient_quota"}}"#), Class::QuotaGone);
+        assert_eq!(of(400, r#"{"error": {"code": "context_length_exceeded"}}"#), Class::TooLong);
+        assert_eq!(of(400, r#"{"error": {"code": "content_filter"}}"#), Class::Filtered);
+        assert_eq!(of(503, r#"{"error": {"message": "loading model"}}"#), Class::Transient);
+        assert_eq!(of(503, r#"{"error": {"status": "RESOURCE_EXHAUSTED"}}"#), Class::RateLimited);
+        assert_eq!(of(529, r#"{"error": {"type": "overloaded_error"}}"#), Class::RateLimited);
+        assert_eq!(of(404, r#"{"error": "no such model"}"#), Class::BadRequest);
+        assert_eq!(of(200, "{}"), Class::Transient);
+    }
+
+    #[test]
+    fn words_of_the_question_are_no_evidence() {
+        let message = |content: &str| ChatMessage { role: "user", content: content.to_owned() };
+        let fault = |text: &str| Fault {
+            text: text.to_owned(),
+            ..Fault::new(Class::BadRequest, String::new())
+        };
+        let refusal = "bad grammar; maximum context length";
+        let innocent = fault(refusal).after(&[message("480?")]);
+        assert!(innocent.mentions("grammar") && innocent.class == Class::TooLong);
+        let quoted =
+            fault(refusal).after(&[message("My GRAM-mar?"), message("maximum\ncontext length")]);
+        assert!(!quoted.mentions("grammar") && quoted.class == Class::BadRequest);
+        assert!(
+            Fault { fields: vec!["response_format.type".to_owned()], ..quoted }
+                .refuses("response_format")
+        );
+    }
+
+    #[test]
+    fn a_pause_is_never_shorter_than_half_the_own_backoff_nor_than_the_named_delay() {
+        for named in [None, Some(0), Some(1), Some(3_000), Some(500_000)] {
+            let named = named.map(Duration::from_millis);
+            for (base, refusals, floor) in
+                [(0, 0, 25), (0, 3, 200), (500, 0, 250), (500, 2, 1000), (500, 40, 4000)]
+            {
+                let pause = pause(named, Duration::from_millis(base), refusals);
+                assert!(pause >= Duration::from_millis(floor), "{named:?} {base} {refusals}");
+                assert!(pause >= named.unwrap_or_default().min(LONGEST_WAIT));
+                assert!(pause <= LONGEST_WAIT.mul_f64(1.1));
+            }
+        }
+    }
+
+    #[test]
+    fn backoff_grows_but_never_beyond_its_bound() {
+        for retries in [0, 1, 5, 40] {
+            let most = Duration::from_millis(500).saturating_mul(2u32.saturating_pow(retries));
+            assert!(backoff(Duration::from_millis(500), retries) <= most.min(LONGEST_BACKOFF));
+        }
+    }
+}

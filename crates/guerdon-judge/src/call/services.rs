@@ -1,0 +1,90 @@
+//! What an endpoint needs from whoever builds it, beside its configuration.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use secrecy::SecretString;
+use tokio_util::task::TaskTracker;
+
+use crate::call::transport::Transport;
+use crate::error::Error;
+use crate::store::event::{CallEvent, Observer};
+
+/// Where an API key is to be found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct KeyPlace<'a> {
+    /// An environment variable.
+    pub env: Option<&'a str>,
+    /// A file.
+    pub file: Option<&'a Path>,
+}
+
+type Keys = Arc<dyn Fn(KeyPlace<'_>) -> Result<Option<SecretString>, String> + Send + Sync>;
+type Connect = Arc<dyn Fn(&str) -> Arc<dyn Transport> + Send + Sync>;
+
+/// What an endpoint needs from whoever builds it.
+#[derive(Clone)]
+pub struct Services {
+    pub(crate) tasks: TaskTracker,
+    pub(crate) observer: Observer,
+    pub(crate) keys: Keys,
+    pub(crate) root: PathBuf,
+    pub(crate) connect: Option<Connect>,
+}
+
+impl Services {
+    /// `tasks` is joined by whoever owns it: calls run there, since they outlive a caller who hangs up. `observer` hears
+    /// of every attempt and every cached answer; it must not block. There are no API keys, paths are relative to the
+    /// working directory, and questions travel by HTTP.
+    pub fn new(tasks: TaskTracker, observer: impl Fn(&CallEvent) + Send + Sync + 'static) -> Self {
+        let keys: Keys = Arc::new(|place| match place {
+            KeyPlace { env: None, file: None } => Ok(None),
+            _ => Err("nobody here knows how to look for API keys".to_owned()),
+        });
+        Self { tasks, observer: Arc::new(observer), keys, root: PathBuf::new(), connect: None }
+    }
+
+    /// `keys` finds API keys, or says why not. The judge itself never reads the environment.
+    #[must_use]
+    pub fn with_keys(
+        mut self,
+        keys: impl Fn(KeyPlace<'_>) -> Result<Option<SecretString>, String> + Send + Sync + 'static,
+    ) -> Self {
+        self.keys = Arc::new(keys);
+        self
+    }
+
+    /// Paths in the configuration are relative to `root`.
+    #[must_use]
+    pub fn with_root(mut self, root: impl Into<PathBuf>) -> Self {
+        self.root = root.into();
+        self
+    }
+
+    /// Questions to an address travel by what `connect` makes for it.
+    #[must_use]
+    pub fn with_transport(
+        mut self,
+        connect: impl Fn(&str) -> Arc<dyn Transport> + Send + Sync + 'static,
+    ) -> Self {
+        self.connect = Some(Arc::new(connect));
+        self
+    }
+
+    pub(crate) fn key(&self, place: KeyPlace<'_>) -> Result<Option<SecretString>, Error> {
+        (self.keys)(place).map_err(|detail| {
+            let named = place.env.map(str::to_owned);
+            let named = named
+                .or_else(|| place.file.map(|file| file.display().to_string()))
+                .unwrap_or_default();
+            Error::Value { key: "api_key", detail: format!("`{named}` cannot be used: {detail}") }
+        })
+    }
+}
+
+impl fmt::Debug for Services {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Services").field("root", &self.root).finish_non_exhaustive()
+    }
+}

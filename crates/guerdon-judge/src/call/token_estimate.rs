@@ -1,0 +1,118 @@
+//! How many tokens an attempt will take, before anybody has counted: by the kinds of characters, corrected by what the
+//! endpoint counted so far. No tokenizer is loaded: limits are settled after each attempt anyway.
+
+use std::sync::{Mutex, PoisonError};
+
+use crate::ask::render::ChatMessage;
+
+/// How much a new count moves the means.
+const EWMA: f64 = 0.1;
+
+/// What is known about one endpoint's counting.
+#[derive(Debug)]
+pub(crate) struct Estimate(Mutex<Known>);
+
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    /// Tokens counted for each that was estimated.
+    ratio: f64,
+    /// Mean tokens of an answer.
+    completion: Option<f64>,
+}
+
+impl Estimate {
+    pub(crate) const fn new() -> Self {
+        Self(Mutex::new(Known { ratio: 1.0, completion: None }))
+    }
+
+    /// Tokens of the prompt.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a small positive count"
+    )]
+    pub(crate) fn prompt(&self, messages: &[ChatMessage]) -> u64 {
+        (by_characters(messages) * self.known().ratio).ceil() as u64
+    }
+
+    /// Tokens of the answer: what answers usually take and half as much again, at most `max_tokens`.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a small positive count"
+    )]
+    pub(crate) fn completion(&self, max_tokens: u32) -> u64 {
+        self.known()
+            .completion
+            .map_or(u64::from(max_tokens), |mean| ((mean * 1.5) as u64 + 16).min(max_tokens.into()))
+    }
+
+    /// Learns from a count.
+    #[expect(clippy::cast_precision_loss, reason = "counts are short of 2^53")]
+    pub(crate) fn learn(
+        &self,
+        messages: &[ChatMessage],
+        prompt_tokens: u64,
+        completion_tokens: u64,
+    ) {
+        // An endpoint that does not count says 0.
+        if prompt_tokens == 0 {
+            return;
+        }
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let ratio = prompt_tokens as f64 / by_characters(messages).max(1.0);
+        known.ratio += EWMA * (ratio.clamp(0.1, 10.0) - known.ratio);
+        let completion = completion_tokens as f64;
+        known.completion =
+            Some(known.completion.map_or(completion, |mean| mean + EWMA * (completion - mean)));
+    }
+
+    fn known(&self) -> Known {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A quarter of a token for each ASCII byte, four fifths for any other character.
+#[expect(clippy::cast_precision_loss, reason = "texts are short of 2^53 characters")]
+fn by_characters(messages: &[ChatMessage]) -> f64 {
+    let tokens = |text: &str| {
+        let ascii = text.bytes().filter(u8::is_ascii).count();
+        let others = text.chars().count() - ascii;
+        ascii as f64 / 4.0 + others as f64 * 0.8
+    };
+    messages.iter().map(|message| tokens(&message.content) + 4.0).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(text: &str) -> Vec<ChatMessage> {
+        vec![ChatMessage { role: "user", content: text.to_owned() }]
+    }
+
+    #[test]
+    fn an_estimate_comes_close_once_the_endpoint_has_counted() {
+        let estimate = Estimate::new();
+        let messages = said(&"价格是480元 per night".repeat(40));
+        assert_eq!(estimate.completion(512), 512);
+        for _ in 0..60 {
+            estimate.learn(&messages, 300, 60);
+        }
+        assert!(
+            (295..=305).contains(&estimate.prompt(&messages)),
+            "{}",
+            estimate.prompt(&messages)
+        );
+        assert_eq!(estimate.completion(512), 106);
+        assert_eq!(estimate.completion(50), 50);
+    }
+
+    #[test]
+    fn an_endpoint_that_does_not_count_teaches_nothing() {
+        let estimate = Estimate::new();
+        let before = estimate.prompt(&said("hello"));
+        estimate.learn(&said("hello"), 0, 0);
+        assert_eq!(estimate.prompt(&said("hello")), before);
+    }
+}

@@ -1,0 +1,357 @@
+//! The wire of chat completions, as servers really speak it: replies are walked as JSON, not bound to strict types, since
+//! codes come as numbers or text, errors as objects, lists or pages, and some with status 200.
+
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::ask::expected::{self, Alternatives};
+use crate::ask::question::Worded;
+use crate::ask::render::ChatMessage;
+use crate::ask::schema::Schema;
+use crate::config::{ResponseFormat, TokenLimit};
+use crate::limit::headers;
+
+/// What is said to one endpoint. `offer` is what it is believed to accept.
+pub(crate) fn request(
+    model: &str,
+    question: &Worded,
+    max_tokens: u32,
+    offer: Offer,
+    extra: &Map<String, Value>,
+) -> Vec<u8> {
+    let criteria = question.criteria();
+    let schema = Schema { criteria: &criteria, sealed: offer.sealed };
+    let letter = question.letter();
+    let mut messages = question.messages.clone();
+    if let Some(last) = messages.last_mut() {
+        last.content.push_str("\n\n");
+        last.content.push_str(&match letter {
+            Some(criterion) => expected::words(criterion, &question.tag),
+            None => schema.words(&question.tag),
+        });
+    }
+    let (kind, strict, bare) = match offer.format {
+        ResponseFormat::JsonSchema => ("json_schema", Some(schema), None),
+        ResponseFormat::JsonObjectSchema => ("json_object", None, Some(schema)),
+        ResponseFormat::JsonObject | ResponseFormat::Plain => ("json_object", None, None),
+    };
+    let json_schema = strict.map(|schema| Named { name: "verdict", strict: true, schema });
+    let format = Format { kind, json_schema, schema: bare };
+    let (old, new) = match offer.token_limit {
+        TokenLimit::MaxTokens => (Some(max_tokens), None),
+        TokenLimit::MaxCompletionTokens => (None, Some(max_tokens)),
+    };
+    let body = Body {
+        extra,
+        model,
+        messages: &messages,
+        max_tokens: old,
+        max_completion_tokens: new,
+        temperature: offer.temperature.then_some(question.rubric.temperature),
+        response_format: (offer.format != ResponseFormat::Plain && letter.is_none())
+            .then_some(format),
+        logprobs: letter.map(|_| true),
+        top_logprobs: letter.map(|_| 20),
+    };
+    // JSON with text keys always has a text.
+    serde_json::to_vec(&body).unwrap_or_default()
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    model: &'a str,
+    messages: &'a [ChatMessage],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_completion_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_format: Option<Format<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logprobs: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_logprobs: Option<u32>,
+    #[serde(flatten)]
+    extra: &'a Map<String, Value>,
+}
+
+#[derive(Serialize)]
+struct Format<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    json_schema: Option<Named<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schema: Option<Schema<'a>>,
+}
+
+#[derive(Serialize)]
+struct Named<'a> {
+    name: &'static str,
+    strict: bool,
+    schema: Schema<'a>,
+}
+
+/// What an endpoint is believed to accept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Offer {
+    pub(crate) format: ResponseFormat,
+    pub(crate) token_limit: TokenLimit,
+    pub(crate) temperature: bool,
+    /// Whether the answer must carry the judged block's name.
+    pub(crate) sealed: bool,
+    /// Whether the model is asked to [reason less](crate::ask::reasoning).
+    pub(crate) eased: bool,
+}
+
+/// What came back with status 200.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Reply {
+    /// What the model wrote.
+    pub(crate) text: String,
+    /// What it wrote elsewhere: a server may put constrained output there.
+    pub(crate) reasoning: String,
+    /// Its tokens, each with what might have stood there instead; only if that was asked for.
+    pub(crate) tokens: Vec<(String, Alternatives)>,
+    pub(crate) finish_reason: String,
+    pub(crate) refusal: Option<String>,
+    pub(crate) model: Option<String>,
+    pub(crate) prompt_tokens: u64,
+    /// Those of them that the endpoint knew already.
+    pub(crate) cached_tokens: u64,
+    pub(crate) completion_tokens: u64,
+    /// Those of them that the model spent on reasoning, if the endpoint tells.
+    pub(crate) reasoning_tokens: u64,
+}
+
+impl Reply {
+    /// Whether the model reasoned before it answered.
+    pub(crate) fn reasoned(&self) -> bool {
+        self.reasoning_tokens > 0
+            || !self.reasoning.trim().is_empty()
+            || self.text.trim_start().starts_with("<think>")
+    }
+}
+
+/// An error as an endpoint reports it, taken from the fields of its JSON body. Text outside such fields (a page, half of a
+/// JSON, an echo of the request) is only shown to people: it may quote the judged turn.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Complaint {
+    /// Identifiers of the error in lower case: its code, type, status, reasons and quota ids.
+    pub(crate) codes: Vec<String>,
+    /// Names in lower case of the request's fields that the error refers to.
+    pub(crate) fields: Vec<String>,
+    /// The error's text, cut, for people.
+    pub(crate) message: String,
+    /// The whole text in lower case, if it stands in the field for it.
+    pub(crate) text: String,
+    /// A delay that stands in the body, as Gemini's does.
+    pub(crate) delay: Option<Duration>,
+}
+
+impl Complaint {
+    /// The HTTP status that a router put into the body.
+    pub(crate) fn status(&self) -> Option<u16> {
+        let statuses = self.codes.iter().filter_map(|code| code.parse::<u16>().ok());
+        statuses.into_iter().find(|status| (400..600).contains(status))
+    }
+}
+
+/// Reads a body of status 200: a reply, or the complaint that some routers hide in one.
+pub(crate) fn reply(body: &[u8]) -> Result<Reply, Complaint> {
+    let Ok(value) = serde_json::from_slice::<Value>(body) else { return Err(complaint(body)) };
+    if value.get("error").is_some_and(|error| !error.is_null()) {
+        return Err(complaint(body));
+    }
+    let Some(choice) = value.pointer("/choices/0").filter(|choice| choice.get("message").is_some())
+    else {
+        return Err(Complaint {
+            message: "the reply has no choices".to_owned(),
+            ..complaint(body)
+        });
+    };
+    let message = choice.get("message").unwrap_or(&Value::Null);
+    let count = |pointer: &str| value.pointer(pointer).and_then(Value::as_u64).unwrap_or_default();
+    let finish_reason = choice.get("finish_reason").map(text).unwrap_or_default();
+    if matches!(finish_reason.as_str(), "abort" | "error") {
+        let message =
+            format!("the endpoint broke its answer off (finish_reason `{finish_reason}`)");
+        return Err(Complaint { message, codes: vec!["502".to_owned()], ..Complaint::default() });
+    }
+    let prompt_tokens = count("/usage/prompt_tokens");
+    let cached = count("/usage/prompt_tokens_details/cached_tokens");
+    let reasoning = message.get("reasoning").or_else(|| message.get("reasoning_content"));
+    Ok(Reply {
+        text: message.get("content").map(text).unwrap_or_default(),
+        reasoning: reasoning.map(text).unwrap_or_default(),
+        tokens: tokens(choice),
+        finish_reason,
+        refusal: message.get("refusal").map(text).filter(|refusal| !refusal.is_empty()),
+        model: value.get("model").and_then(Value::as_str).map(str::to_owned),
+        prompt_tokens,
+        cached_tokens: cached.min(prompt_tokens),
+        completion_tokens: count("/usage/completion_tokens"),
+        // The second is SGLang's.
+        reasoning_tokens: count("/usage/completion_tokens_details/reasoning_tokens")
+            .max(count("/usage/reasoning_tokens")),
+    })
+}
+
+fn tokens(choice: &Value) -> Vec<(String, Alternatives)> {
+    let word =
+        |value: &Value| value.get("token").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let alternatives = |token: &Value| {
+        let list = token
+            .get("top_logprobs")
+            .and_then(Value::as_array)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        list.iter().filter_map(|one| Some((word(one), one.get("logprob")?.as_f64()?))).collect()
+    };
+    let list = choice.pointer("/logprobs/content").and_then(Value::as_array).map(Vec::as_slice);
+    list.unwrap_or_default().iter().map(|token| (word(token), alternatives(token))).collect()
+}
+
+/// Text as it is, or the texts of content parts joined.
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(parts) => parts
+            .iter()
+            .filter_map(|part| part.get("text").and_then(Value::as_str).or_else(|| part.as_str()))
+            .collect(),
+        _ => String::new(),
+    }
+}
+
+/// Reads an error body: an object, a list of one, flat, plain text, a page, or nothing.
+pub(crate) fn complaint(body: &[u8]) -> Complaint {
+    let value: Value = serde_json::from_slice(body).unwrap_or_default();
+    let value = match &value {
+        Value::Array(items) => items.first().unwrap_or(&Value::Null),
+        other => other,
+    };
+    let error = value.get("error").filter(|error| !error.is_string()).unwrap_or(value);
+    let text = [error.get("message"), value.get("error"), error.get("detail")];
+    let text = text.into_iter().flatten().find_map(Value::as_str);
+    let shown = text.map_or_else(
+        || {
+            let raw = String::from_utf8_lossy(body);
+            raw.split_whitespace().take(30).collect::<Vec<_>>().join(" ")
+        },
+        str::to_owned,
+    );
+    let details = array(error, "details");
+    Complaint {
+        codes: codes(error, details),
+        fields: fields(value, error, details),
+        message: shown.chars().take(200).collect(),
+        text: text.unwrap_or_default().chars().take(4000).collect::<String>().to_lowercase(),
+        delay: details
+            .iter()
+            .find_map(|detail| detail.get("retryDelay")?.as_str())
+            .and_then(|text| headers::duration(text, SystemTime::UNIX_EPOCH)),
+    }
+}
+
+/// `code` (OpenAI, vLLM, Azure), `type` (OpenAI, Anthropic, llama.cpp), `status` (Gemini), Azure's inner code, and the
+/// reasons and quota ids of Google's error details.
+fn codes(error: &Value, details: &[Value]) -> Vec<String> {
+    let own = ["/code", "/type", "/status", "/innererror/code"];
+    let own = own.iter().filter_map(|pointer| error.pointer(pointer));
+    let detailed = details.iter().flat_map(|detail| {
+        let quotas = array(detail, "violations").iter().filter_map(|one| one.get("quotaId"));
+        let limit = detail.pointer("/metadata/quota_limit");
+        detail.get("reason").into_iter().chain(limit).chain(quotas)
+    });
+    own.chain(detailed).filter_map(identifier).collect()
+}
+
+/// `param` (OpenAI), the field violations of Google's error details, and the places in FastAPI's list of errors.
+fn fields(value: &Value, error: &Value, details: &[Value]) -> Vec<String> {
+    let violations = details.iter().flat_map(|detail| array(detail, "fieldViolations"));
+    let violations = violations.filter_map(|violation| violation.get("field"));
+    let places = array(value, "detail").iter().flat_map(|detail| array(detail, "loc"));
+    error.get("param").into_iter().chain(violations).chain(places).filter_map(identifier).collect()
+}
+
+fn array<'a>(value: &'a Value, key: &str) -> &'a [Value] {
+    value.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+}
+
+/// A number, or a word without spaces; never a sentence.
+fn identifier(value: &Value) -> Option<String> {
+    let word = match value {
+        Value::String(word) => word.to_lowercase(),
+        Value::Number(number) => number.to_string(),
+        _ => return None,
+    };
+    let of_a_name =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/' | '[' | ']');
+    (!word.is_empty() && word.len() <= 100 && word.chars().all(of_a_name)).then_some(word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_may_be_a_list_of_parts() {
+        let body = br#"{"choices":[{"message":{"content":[{"type":"text","text":"{\"a\""},{"type":"text","text":":1}"}]},
+            "finish_reason":"stop"}],"usage":{"prompt_tokens":7,"completion_tokens":2}}"#;
+        let reply = reply(body).unwrap();
+        assert_eq!(reply.text, r#"{"a":1}"#);
+        assert_eq!((reply.prompt_tokens, reply.completion_tokens), (7, 2));
+    }
+
+    #[test]
+    fn blank_lines_before_the_reply_are_a_keep_alive() {
+        assert!(reply(b"\n\n\n{\"choices\":[{\"message\":{\"content\":null}}]}").is_ok());
+    }
+
+    #[test]
+    fn an_error_may_hide_in_a_success() {
+        let hidden =
+            reply(br#"{"error":{"code":429,"message":"slow down"},"choices":null}"#).unwrap_err();
+        assert_eq!((hidden.status(), hidden.message.as_str()), (Some(429), "slow down"));
+        assert_eq!(reply(b"{}").unwrap_err().message, "the reply has no choices");
+    }
+
+    #[test]
+    fn an_error_body_may_be_an_object_a_list_flat_text_or_nothing() {
+        let gemini = br#"[{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","message":"quota",
+            "details":[{"@type":"RetryInfo","retryDelay":"45.5s"}]}}]"#;
+        let read = complaint(gemini);
+        assert_eq!((read.status(), read.delay), (Some(429), Some(Duration::from_millis(45_500))));
+        assert_eq!(read.codes, ["429", "resource_exhausted"]);
+        assert_eq!(complaint(br#"{"object":"error","message":"no","code":400}"#).message, "no");
+        assert_eq!(complaint(br#"{"error":"plain"}"#).message, "plain");
+        assert_eq!(complaint(b"<html>Bad Gateway</html>").message, "<html>Bad Gateway</html>");
+        assert_eq!(complaint(b"").message, "");
+        assert_eq!(
+            complaint(b"<html>Bad Gateway</html>").text,
+            "",
+            "a page is evidence of nothing"
+        );
+    }
+
+    #[test]
+    fn identifiers_are_read_from_their_fields_only() {
+        let echo = br#"{"detail":[{"type":"missing","loc":["body","messages",0,"name"],
+            "msg":"json_schema","input":{"code":"insufficient_quota","param":"temperature"}}]}"#;
+        let read = complaint(echo);
+        assert_eq!(read.fields, ["body", "messages", "0", "name"]);
+        assert!(read.codes.is_empty() && read.text.is_empty(), "{read:?}");
+        let sentence = br#"{"error":{"code":"the reply says insufficient_quota","message":"no"}}"#;
+        assert!(complaint(sentence).codes.is_empty());
+        let google = br#"{"error":{"code":429,"details":[{"reason":"RATE_LIMIT_EXCEEDED"},
+            {"violations":[{"quotaId":"RequestsPerDay"}]},{"fieldViolations":[{"field":"json_schema"}]}]}}"#;
+        let read = complaint(google);
+        assert_eq!(read.codes, ["429", "rate_limit_exceeded", "requestsperday"]);
+        assert_eq!(read.fields, ["json_schema"]);
+    }
+}

@@ -1,0 +1,133 @@
+//! What people said, as JSON lines.
+
+use std::collections::BTreeMap;
+
+use guerdon_types::{Message, Rollout};
+use serde::Deserialize;
+
+use crate::ask::digest::sha256;
+
+/// What people said.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Gold {
+    /// Turns with levels: `{"messages": […], "context": {…}, "labels": {"<criterion>": "<level>"}}`; the last message is
+    /// the turn.
+    #[non_exhaustive]
+    Levels {
+        /// The lines.
+        items: Vec<Levelled>,
+        /// The file's hash.
+        hash: String,
+    },
+    /// Pairs: `{"source": …, "prompt": [messages], "output_a": …, "output_b": …, "human_label": "a" | "b" | "tie"}`.
+    #[non_exhaustive]
+    Pairs {
+        /// The lines.
+        items: Vec<Pair>,
+        /// The file's hash.
+        hash: String,
+    },
+}
+
+/// A turn with levels.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Levelled {
+    pub(super) rollout: Rollout,
+    pub(super) labels: BTreeMap<String, String>,
+}
+
+/// Two replies, of which people preferred one. Other fields of a line are passed over.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Pair {
+    #[serde(default)]
+    pub(super) source: String,
+    pub(super) prompt: Vec<Message>,
+    pub(super) output_a: String,
+    pub(super) output_b: String,
+    pub(super) human_label: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    messages: Vec<Message>,
+    #[serde(default)]
+    context: guerdon_types::Context,
+    labels: BTreeMap<String, String>,
+}
+
+/// A line that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("gold line {line}: {detail}")]
+pub struct GoldError {
+    line: usize,
+    detail: String,
+}
+
+impl Gold {
+    /// Reads JSON lines of either form; the first line decides which.
+    ///
+    /// # Errors
+    /// [`GoldError`], naming the line.
+    pub fn read(text: &str) -> Result<Self, GoldError> {
+        let hash = sha256(text);
+        let lines = || text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+        let wrong = |line: usize, detail: String| GoldError { line: line + 1, detail };
+        let Some((_, first)) = lines().next() else {
+            return Err(wrong(0, "the file is empty".to_owned()));
+        };
+        let is_pair = serde_json::from_str::<serde_json::Value>(first)
+            .is_ok_and(|first| first.get("output_a").is_some());
+        if is_pair {
+            let read = |(number, line): (usize, &str)| {
+                let pair: Pair =
+                    serde_json::from_str(line).map_err(|error| wrong(number, error.to_string()))?;
+                if !matches!(pair.human_label.as_str(), "a" | "b" | "tie") {
+                    return Err(wrong(
+                        number,
+                        format!("`human_label` is `{}`; write a, b or tie", pair.human_label),
+                    ));
+                }
+                Ok(pair)
+            };
+            return Ok(Self::Pairs { items: lines().map(read).collect::<Result<_, _>>()?, hash });
+        }
+        let read = |(number, line): (usize, &str)| {
+            let line: Line =
+                serde_json::from_str(line).map_err(|error| wrong(number, error.to_string()))?;
+            let Line { messages, context, labels } = line;
+            Ok(Levelled { rollout: Rollout { messages, context, ..Rollout::default() }, labels })
+        };
+        Ok(Self::Levels { items: lines().map(read).collect::<Result<_, _>>()?, hash })
+    }
+
+    pub(super) fn hash(&self) -> &str {
+        match self {
+            Self::Levels { hash, .. } | Self::Pairs { hash, .. } => hash,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_forms_are_read_and_a_wrong_line_is_named() {
+        let levels =
+            r#"{"messages": [{"role": "assistant", "content": "x"}], "labels": {"rude": "no"}}"#;
+        assert!(
+            matches!(Gold::read(levels).unwrap(), Gold::Levels { items, .. } if items.len() == 1)
+        );
+        let pair =
+            r#"{"id": "1", "prompt": [], "output_a": "x", "output_b": "y", "human_label": "a"}"#;
+        assert!(matches!(Gold::read(pair).unwrap(), Gold::Pairs { items, .. } if items.len() == 1));
+        let error = Gold::read(&format!("{pair}\n{}", pair.replace("\"a\"", "\"left\"")))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("line 2") && error.contains("left"), "{error}");
+        assert!(Gold::read("\n").unwrap_err().to_string().contains("empty"));
+        assert!(Gold::read(&format!("{levels}\n{{")).unwrap_err().to_string().contains("line 2"));
+    }
+}

@@ -1,0 +1,67 @@
+//! What a judge would be sent, for authors who want to read it: all of a rubric's criteria in their own order, and a tag
+//! that is made without a secret.
+
+use guerdon_types::Rollout;
+
+use crate::ask::case::{Case, Dialogue};
+use crate::ask::nonce::Nonce;
+use crate::ask::render::{RenderError, messages};
+use crate::ask::schema::Schema;
+use crate::rubric::Criterion;
+use crate::rubric::prompts::Prompts;
+
+/// One message that a judge would be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Preview {
+    /// The prompt.
+    pub prompt: String,
+    /// `system` or `user`.
+    pub role: &'static str,
+    /// The text.
+    pub content: String,
+}
+
+/// A prompt that cannot be put into words for this dialogue.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("prompt `{prompt}`: {detail}")]
+pub struct PreviewError {
+    prompt: String,
+    detail: String,
+}
+
+impl Prompts {
+    /// What each prompt says about message `turn` of `rollout`; nothing is asked.
+    ///
+    /// # Errors
+    /// [`PreviewError`] if a prompt names a context value that the rollout lacks, or `turn` is no message.
+    pub fn preview(&self, rollout: &Rollout, turn: usize) -> Result<Vec<Preview>, PreviewError> {
+        let mut previews = Vec::new();
+        let (dialogue, nonce) = (Dialogue::new(&rollout.messages), Nonce::for_show());
+        for rubric in self.rubrics() {
+            let failed = |detail: String| PreviewError { prompt: rubric.id.clone(), detail };
+            let Some(case) = Case::new(&dialogue, rollout, turn, &nonce) else {
+                return Err(failed(format!("the dialogue has no message {turn}")));
+            };
+            let criteria: Vec<&Criterion> = rubric.criteria.iter().collect();
+            let tag = nonce.tag(&case.turn);
+            let mut sent =
+                messages(rubric, &criteria, &case, &tag).map_err(|error| match error {
+                    RenderError::MissingContext(keys) => {
+                        failed(format!("the rollout's context lacks {keys}"))
+                    }
+                    RenderError::Failed(detail) => failed(detail),
+                })?;
+            if let Some(last) = sent.last_mut() {
+                let words = Schema { criteria: &criteria, sealed: false }.words(&tag);
+                last.content.push_str("\n\n");
+                last.content.push_str(&words);
+            }
+            previews.extend(sent.into_iter().map(|message| Preview {
+                prompt: rubric.id.clone(),
+                role: message.role,
+                content: message.content,
+            }));
+        }
+        Ok(previews)
+    }
+}

@@ -1,0 +1,207 @@
+//! A rubric: criteria with levels, and how they are asked. Plain data, once a prompt file is read.
+//!
+//! A rubric's points stay here. The judge model chooses levels by name; what a level is worth is looked up and summed in
+//! Rust, so a model can neither misadd nor be talked into a number.
+
+pub(crate) mod order;
+pub(crate) mod parse;
+pub(crate) mod prompts;
+pub(crate) mod report;
+pub(crate) mod template;
+pub(crate) mod text;
+pub(crate) mod version;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use guerdon_types::{Context, Finite};
+use minijinja::Environment;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Levels that the letters of `scoring = "expected"` can name.
+pub(crate) const MOST_LEVELS: usize = 10;
+
+/// What a criterion may do to the points.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Kind {
+    /// Takes points away.
+    Deduct,
+    /// Gives points.
+    Bonus,
+    /// Takes points away and withholds the prompt's bonuses.
+    Gate,
+    /// Takes points away and forbids a reward above the floor, where the fusion is gated.
+    Veto,
+}
+
+/// One degree of a criterion.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Level {
+    pub(crate) name: String,
+    pub(crate) points: Finite,
+    pub(crate) anchor: String,
+    #[serde(skip)]
+    pub(crate) fires: bool,
+}
+
+impl Level {
+    /// Whether this level is a fault: it costs points, or is flagged.
+    pub(crate) fn is_fault(&self) -> bool {
+        self.fires || self.points.get() < 0.0
+    }
+
+    /// Whether this level says anything at all.
+    pub(crate) fn is_silent(&self) -> bool {
+        !self.fires && self.points == Finite::ZERO
+    }
+}
+
+/// One question of a rubric.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Criterion {
+    pub(crate) id: String,
+    pub(crate) kind: Kind,
+    pub(crate) about: String,
+    pub(crate) levels: Vec<Level>,
+    #[serde(skip)]
+    pub(crate) fails_empty: bool,
+    #[serde(skip)]
+    pub(crate) quote: bool,
+}
+
+impl Criterion {
+    /// The level with the fewest points; a flagged one before its equals.
+    pub(crate) fn worst(&self) -> Option<&Level> {
+        self.levels
+            .iter()
+            .min_by(|a, b| a.points.get().total_cmp(&b.points.get()).then(b.fires.cmp(&a.fires)))
+    }
+
+    pub(crate) fn level(&self, name: &str) -> Option<&Level> {
+        self.levels.iter().find(|level| level.name == name)
+    }
+}
+
+/// How criteria are put into calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Grouping {
+    /// All in one: a third or a quarter of the tokens; one criterion may colour another.
+    #[default]
+    Rubric,
+    /// One call each.
+    Criterion,
+}
+
+/// What an answer's points are made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Scoring {
+    /// The level that the judge chose.
+    #[default]
+    Chosen,
+    /// The mean over all levels, by the probability that the judge gave to each.
+    Expected,
+}
+
+/// A rubric, ready to be asked.
+#[derive(Debug)]
+pub(crate) struct Rubric {
+    pub(crate) id: String,
+    pub(crate) about: String,
+    pub(crate) version: u32,
+    /// Of its content, whatever its seal says.
+    pub(crate) hash: String,
+    pub(crate) sealed: bool,
+    pub(crate) max_tokens: u32,
+    pub(crate) temperature: f64,
+    pub(crate) grouping: Grouping,
+    pub(crate) scoring: Scoring,
+    /// How often it is asked of each judge.
+    pub(crate) samples: u32,
+    /// The order of the criteria in each sample.
+    pub(crate) orders: Vec<Vec<usize>>,
+    pub(crate) criteria: Vec<Criterion>,
+    pub(crate) examples: Vec<Example>,
+    pub(crate) probes: Vec<Probe>,
+    /// `context.…` values that the body names; which of them it can do without is its own affair.
+    pub(crate) context: BTreeSet<String>,
+    /// Which facts the body is shown.
+    pub(crate) facts: Facts,
+    pub(crate) body: Environment<'static>,
+}
+
+/// The facts of a rollout that a body can read. It is shown no others, so that a fact it does not name cannot make two
+/// questions of one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Facts {
+    /// It reads `context` as a whole.
+    All,
+    /// The first words after `context.`.
+    Named(BTreeSet<String>),
+}
+
+impl Facts {
+    /// What is shown of `context`. Facts come from the trainer, but may quote what the policy or its partner said.
+    pub(crate) fn of(&self, context: &Context) -> Context {
+        let shown = |(key, value): (&String, &Value)| (key.clone(), escaped(value));
+        match self {
+            Self::All => context.iter().map(shown).collect(),
+            Self::Named(names) => {
+                names.iter().filter_map(|name| context.get_key_value(name)).map(shown).collect()
+            }
+        }
+    }
+}
+
+fn escaped(value: &Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(text::escaped(text).into_owned()),
+        Value::Array(items) => Value::Array(items.iter().map(escaped).collect()),
+        Value::Object(map) => {
+            Value::Object(map.iter().map(|(key, value)| (key.clone(), escaped(value))).collect())
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
+    }
+}
+
+impl Rubric {
+    /// Which criteria go into which call, of criteria in this order.
+    pub(crate) fn calls<'a>(&self, order: &'a [usize]) -> std::slice::Chunks<'a, usize> {
+        order.chunks(match self.grouping {
+            Grouping::Rubric => order.len().max(1),
+            Grouping::Criterion => 1,
+        })
+    }
+}
+
+/// A turn and how it is judged, shown to the judge.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Example {
+    /// What the partner said before.
+    #[serde(default)]
+    pub(crate) before: String,
+    pub(crate) turn: String,
+    /// The level of each criterion that the example is about.
+    pub(crate) levels: BTreeMap<String, String>,
+    /// Why.
+    #[serde(default)]
+    pub(crate) note: String,
+}
+
+/// A turn whose verdict is known, asked to see whether the judge still knows it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Probe {
+    pub(crate) name: String,
+    #[serde(default)]
+    pub(crate) before: String,
+    pub(crate) turn: String,
+    #[serde(default)]
+    pub(crate) context: Context,
+    /// The level of each criterion that the probe is about.
+    pub(crate) levels: BTreeMap<String, String>,
+}

@@ -1,0 +1,174 @@
+//! A rubric's version and the text that it stands for, sealed together.
+//!
+//! `hash = "sha256:…"` in the front matter is the hash of everything else in the file. While they agree, the version names
+//! this text and no other; a text that was edited under an unchanged number is refused, with the command that mends it:
+//! `guerdon judge bump` raises the number and seals anew. A file without `hash` is a draft: it loads, so that a patch can
+//! be tried the same hour, and `guerdon judge check --sealed` refuses it where that matters. A measured agreement with
+//! people (`[calibrated]`) is about the text and no part of it.
+
+use std::ops::Range;
+
+use crate::ask::digest::sha256;
+
+/// The hash of a rubric's text: of every line but the seal, the calibration and blank lines of the front matter,
+/// whatever its line ends.
+pub(crate) fn content_hash(text: &str) -> String {
+    let mut content = String::with_capacity(text.len());
+    let mut fences = 0;
+    let mut calibrated = false;
+    for line in text.lines() {
+        let line = line.trim_end();
+        fences += usize::from(line == "+++");
+        let in_front = fences == 1;
+        if in_front && line.starts_with('[') {
+            calibrated = line == "[calibrated]";
+        }
+        let is_seal = in_front && key(line) == Some("hash");
+        let is_measured = in_front && calibrated && line != "+++";
+        if is_seal || is_measured || (in_front && line.is_empty()) {
+            continue;
+        }
+        content.push_str(line);
+        content.push('\n');
+    }
+    sha256(&content)
+}
+
+fn key(line: &str) -> Option<&str> {
+    line.split_once('=').map(|(key, _)| key.trim())
+}
+
+/// Seals `text`: as it is if its seal is true, with a raised version if it was edited since. The text must be a prompt
+/// that compiles, but for its seal.
+pub(crate) fn sealed(text: &str) -> String {
+    let hash = content_hash(text);
+    let Some(old) = line_of(text, "hash") else {
+        return with_line(text, "hash", &format!("hash = \"{hash}\""));
+    };
+    if text.get(old).is_some_and(|line| line.contains(&hash)) {
+        return text.to_owned();
+    }
+    let version = line_of(text, "version").and_then(|line| text.get(line)).unwrap_or_default();
+    let version: u32 =
+        version.split_once('=').and_then(|(_, number)| number.trim().parse().ok()).unwrap_or(0);
+    let raised = with_line(text, "version", &format!("version = {}", version.saturating_add(1)));
+    let hash = content_hash(&raised);
+    with_line(&raised, "hash", &format!("hash = \"{hash}\""))
+}
+
+/// `text` with what was measured written into it, in the place of what was measured before.
+pub(crate) fn calibrated(text: &str, measured: &Measured) -> String {
+    let Measured { kappa, model, gold, hash } = measured;
+    let table = format!(
+        "[calibrated]\nkappa = {kappa:.4}\nmodel = {model:?}\ngold = {gold:?}\nhash = {hash:?}\n"
+    );
+    let mut lines = text.lines();
+    let mut out = String::new();
+    let mut fences = 0;
+    let mut skipping = false;
+    for line in &mut lines {
+        let bare = line.trim_end();
+        fences += usize::from(bare == "+++");
+        if fences == 1 && bare.starts_with('[') {
+            skipping = bare == "[calibrated]";
+        }
+        if fences == 2 {
+            out = out.trim_end().to_owned();
+            out.push_str("\n\n");
+            out.push_str(&table);
+            out.push_str("+++\n");
+            break;
+        }
+        if !skipping {
+            out.push_str(line);
+            out.push('\n');
+        }
+    }
+    for line in lines {
+        out.push_str(line);
+        out.push('\n');
+    }
+    out
+}
+
+/// How well a judge agreed with people, on which text.
+#[derive(Debug, Clone, PartialEq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Measured {
+    pub(crate) kappa: f64,
+    pub(crate) model: String,
+    /// The hash of the file of human labels.
+    pub(crate) gold: String,
+    /// The content hash of the rubric that was measured.
+    pub(crate) hash: String,
+}
+
+/// Where the line that sets `name` at the top of the front matter stands, without its end.
+fn line_of(text: &str, name: &str) -> Option<Range<usize>> {
+    let mut at = 0;
+    for (number, line) in text.split_inclusive('\n').enumerate() {
+        let bare = line.trim_end();
+        if number > 0 && (bare == "+++" || bare.starts_with('[')) {
+            return None;
+        }
+        if key(bare) == Some(name) {
+            return Some(at..at + bare.len());
+        }
+        at += line.len();
+    }
+    None
+}
+
+/// `text` with the line that sets `name` replaced; after the version, if there is none.
+fn with_line(text: &str, name: &str, line: &str) -> String {
+    let (start, end, line) = match (line_of(text, name), line_of(text, "version")) {
+        (Some(old), _) => (old.start, old.end, line.to_owned()),
+        (None, Some(version)) => (version.end, version.end, format!("\n{line}")),
+        (None, None) => return text.to_owned(),
+    };
+    let (before, after) =
+        (text.get(..start).unwrap_or_default(), text.get(end..).unwrap_or_default());
+    format!("{before}{line}{after}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "+++\nid = \"a\"\nversion = 3\n\n[[criteria]]\nid = \"c\"\n+++\n# system\nhash = 1\n# user\n";
+
+    #[test]
+    fn a_seal_is_true_until_a_word_changes_and_then_the_version_rises() {
+        let once = sealed(TEXT);
+        assert!(once.contains("version = 3\nhash = \"sha256:"), "{once}");
+        assert_eq!(content_hash(&once), content_hash(TEXT));
+        assert_eq!(sealed(&once), once);
+        let edited = once.replace("# system", "# system\nBe strict.");
+        let again = sealed(&edited);
+        assert!(again.contains("version = 4\n"), "{again}");
+        assert_eq!(sealed(&again), again);
+        assert_ne!(content_hash(&again), content_hash(&once));
+    }
+
+    #[test]
+    fn line_ends_and_calibration_are_no_part_of_the_text() {
+        let measured = Measured {
+            kappa: 0.5,
+            model: "m".to_owned(),
+            gold: "g".to_owned(),
+            hash: content_hash(TEXT),
+        };
+        let stamped = calibrated(TEXT, &measured);
+        assert!(stamped.contains("[calibrated]\nkappa = 0.5000\n"), "{stamped}");
+        assert_eq!(content_hash(&stamped), content_hash(TEXT), "{stamped}");
+        assert_eq!(content_hash(&TEXT.replace('\n', "\r\n")), content_hash(TEXT));
+        let again = calibrated(&stamped, &Measured { kappa: 0.7, ..measured });
+        assert_eq!(again.matches("[calibrated]").count(), 1, "{again}");
+        assert!(again.contains("kappa = 0.7000"));
+        assert_ne!(
+            content_hash(&TEXT.replace("hash = 1", "hash = 2")),
+            content_hash(TEXT),
+            "the body is text"
+        );
+    }
+}

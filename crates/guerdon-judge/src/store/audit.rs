@@ -1,0 +1,146 @@
+//! Who was asked what, when, and what it cost: one JSON line an attempt.
+//!
+//! Without texts by default: which levels were chosen, and hashes, but no word of a dialogue. With `texts = true` the
+//! messages and the judge's quotes stand there too.
+
+use serde::Serialize;
+
+use crate::ask::answer::now_seconds;
+use crate::ask::key::Key;
+use crate::ask::question::Worded;
+use crate::ask::render::ChatMessage;
+use crate::ask::reply::Finding;
+use crate::config::AuditConfig;
+use crate::error::Error;
+use crate::store::event::CallEvent;
+use crate::store::lines::{Lines, Rotation};
+
+/// The log.
+#[derive(Debug)]
+pub(crate) struct Audit {
+    lines: Lines,
+    texts: bool,
+}
+
+/// One attempt.
+#[derive(Debug, Serialize)]
+pub(crate) struct Line<'a> {
+    /// Seconds since 1970.
+    at: u64,
+    key: Key,
+    prompt: &'a str,
+    version: u32,
+    hash: &'a str,
+    guerdon: &'static str,
+    sample: u32,
+    model: &'a str,
+    address: &'a str,
+    attempt: u32,
+    outcome: &'static str,
+    latency_ms: f64,
+    waited_ms: f64,
+    prompt_tokens: u64,
+    completion_tokens: u64,
+    cost: f64,
+    /// Whether nobody counted what the endpoint may charge, so that `cost` is the most that it might be. Known where prices are.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    uncounted: bool,
+    /// `reasked` (the answer before was none), `sealed` (it had to carry the block's name), `eased` (the model was asked to
+    /// reason less), `unwrapped` (the answer stood among other words).
+    flags: &'a [&'static str],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verdict: Option<Vec<Chosen<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    messages: Option<&'a [ChatMessage]>,
+    #[serde(skip)]
+    texts: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Chosen<'a> {
+    id: &'a str,
+    level: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    evidence: Option<&'a str>,
+}
+
+impl Audit {
+    pub(crate) fn open(config: &AuditConfig) -> Result<Self, Error> {
+        let AuditConfig { path, texts, max_bytes, keep } = config;
+        let lines = Lines::open(path, Some(Rotation { max_bytes: *max_bytes, keep: *keep }))
+            .map_err(|error| {
+                let detail = format!("{} cannot be written: {error}", path.display());
+                Error::Value { key: "audit", detail }
+            })?;
+        Ok(Self { lines, texts: *texts })
+    }
+
+    /// A line about `question`, with nothing yet of what came of it.
+    pub(crate) fn line<'a>(
+        &self,
+        key: Key,
+        question: &'a Worded,
+        model: &'a str,
+        address: &'a str,
+    ) -> Line<'a> {
+        let rubric = &question.rubric;
+        Line {
+            at: now_seconds(),
+            key,
+            prompt: &rubric.id,
+            version: rubric.version,
+            hash: &rubric.hash,
+            guerdon: env!("CARGO_PKG_VERSION"),
+            sample: question.sample,
+            model,
+            address,
+            attempt: 0,
+            outcome: "",
+            latency_ms: 0.0,
+            waited_ms: 0.0,
+            prompt_tokens: 0,
+            completion_tokens: 0,
+            cost: 0.0,
+            uncounted: false,
+            flags: &[],
+            verdict: None,
+            messages: self.texts.then_some(&question.messages),
+            texts: self.texts,
+        }
+    }
+
+    pub(crate) async fn attempt(&self, line: &Line<'_>) {
+        match serde_json::to_string(line) {
+            Ok(line) => self.lines.append(line).await,
+            Err(error) => tracing::error!("a line of the audit log is lost: {error}"),
+        }
+    }
+}
+
+impl<'a> Line<'a> {
+    pub(crate) fn of(
+        self,
+        event: &CallEvent,
+        flags: &'a [&'static str],
+        findings: Option<&'a [Finding]>,
+    ) -> Self {
+        let chosen = |finding: &'a Finding| Chosen {
+            id: &finding.id,
+            level: &finding.level,
+            evidence: finding.evidence.as_deref().filter(|_| self.texts),
+        };
+        Self {
+            attempt: event.attempt,
+            outcome: event.outcome,
+            latency_ms: event.duration.as_secs_f64() * 1e3,
+            waited_ms: event.waited.as_secs_f64() * 1e3,
+            prompt_tokens: event.usage.prompt_tokens,
+            completion_tokens: event.usage.completion_tokens,
+            cost: event.usage.cost,
+            uncounted: event.usage.cost > 0.0 && event.usage.prompt_tokens == 0,
+            flags,
+            verdict: findings.map(|findings| findings.iter().map(chosen).collect()),
+            ..self
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! The file that keeps answers: lines that are only ever appended, and what they say together.
+//!
+//! A line is a checksum (half of its SHA-256), a word and what the word is about. One that has no true checksum is passed
+//! over, wherever it stands: the torn end of a write that a kill cut short, or blocks that a power cut left empty. A write
+//! begins with a line end of its own, so that nothing is ever appended to such a half. Whoever reads goes on where it
+//! stopped, so it learns in the same way what the file held before, what its own process writes, and what others do.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::Path;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::ask::answer::Answer;
+use crate::ask::digest::hex;
+use crate::ask::key::Key;
+
+/// The first line.
+const HEADER: &str = "guerdon judge answers, form 1\n";
+/// Hexadecimal digits of a checksum.
+const SUM: usize = 32;
+/// Files smaller than this are not worth tidying.
+const SMALL: u64 = 1 << 20;
+
+/// One change.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Change {
+    Keep(Key, Answer),
+    Forget(Key),
+    /// Adds to what was spent from a purse.
+    Spend(String, f64),
+}
+
+/// The lines of `changes`.
+pub(super) fn frame<'a>(changes: impl IntoIterator<Item = &'a Change>) -> io::Result<String> {
+    let mut lines = String::new();
+    for change in changes {
+        lines.push_str(&line(&match change {
+            Change::Keep(key, answer) => {
+                format!("keep {} {}", String::from(*key), serde_json::to_string(answer)?)
+            }
+            Change::Forget(key) => format!("forget {}", String::from(*key)),
+            Change::Spend(purse, cost) => format!("spend {cost:?} {purse}"),
+        }));
+    }
+    Ok(lines)
+}
+
+fn line(body: &str) -> String {
+    format!("{} {body}\n", sum(body))
+}
+
+fn sum(body: &str) -> String {
+    let mut sum = hex(&Sha256::digest(body.as_bytes()));
+    sum.truncate(SUM);
+    sum
+}
+
+/// Appends `frame`, lines that belong together. They are with the operating system when this returns: a process that is
+/// killed loses none of them, a machine that loses power those that were not [synced](File::sync_data).
+pub(super) fn append(mut file: &File, frame: &str) -> io::Result<()> {
+    let frame = format!("\n{frame}");
+    loop {
+        match file.write(frame.as_bytes()) {
+            // Not the rest: another process may have written in between. What is there already is passed over.
+            Ok(written) if written < frame.len() && written > 0 => {}
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Opens `path` for appending; makes it if it is missing.
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+    if file.metadata()?.len() == 0 {
+        file.write_all(HEADER.as_bytes())?;
+        // Without it the rest is no answers.
+        file.sync_all()?;
+    }
+    Ok(file)
+}
+
+/// Where an answer stands, as JSON.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    at: u64,
+    len: usize,
+}
+
+/// What a file says, as far as it was read.
+#[derive(Debug)]
+pub(super) struct Log {
+    file: File,
+    read_to: u64,
+    answers: HashMap<Key, Place>,
+    spent: BTreeMap<String, f64>,
+}
+
+impl Log {
+    pub(super) fn read(path: &Path) -> io::Result<Self> {
+        let mut file = File::open(path)?;
+        let mut header = String::new();
+        (&mut file).take(HEADER.len() as u64).read_to_string(&mut header).unwrap_or_default();
+        if header != HEADER {
+            let wrong = "holds something else than a judge's answers, or those of another guerdon; name another file";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, wrong));
+        }
+        let read_to = header.len() as u64;
+        let mut log = Self { file, read_to, answers: HashMap::new(), spent: BTreeMap::new() };
+        log.follow()?;
+        Ok(log)
+    }
+
+    /// Reads what was appended since.
+    pub(super) fn follow(&mut self) -> io::Result<()> {
+        let mut file = &self.file;
+        file.seek(SeekFrom::Start(self.read_to))?;
+        let mut lines = BufReader::with_capacity(1 << 16, file);
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            let bytes = lines.read_until(b'\n', &mut line)? as u64;
+            // A line that is not ended yet is read again when there is more.
+            let Some((b'\n', body)) = line.split_last() else { return Ok(()) };
+            if let Some(body) = checked(body) {
+                learn(&mut self.answers, &mut self.spent, body, self.read_to + bytes - 1);
+            }
+            self.read_to += bytes;
+        }
+    }
+
+    pub(super) fn answer(&self, key: &Key) -> io::Result<Option<Answer>> {
+        let Some(place) = self.answers.get(key) else { return Ok(None) };
+        let json = self.json(*place)?;
+        // What an older or newer guerdon wrote in another form is as good as not there.
+        Ok(serde_json::from_slice(&json).ok())
+    }
+
+    fn json(&self, Place { at, len }: Place) -> io::Result<Vec<u8>> {
+        let mut file = &self.file;
+        file.seek(SeekFrom::Start(at))?;
+        let mut json = vec![0; len];
+        file.read_exact(&mut json)?;
+        Ok(json)
+    }
+
+    /// The keys of all answers, in their order.
+    pub(super) fn keys(&self) -> Vec<Key> {
+        let mut keys: Vec<Key> = self.answers.keys().copied().collect();
+        keys.sort_unstable();
+        keys
+    }
+
+    pub(super) const fn spent(&self) -> &BTreeMap<String, f64> {
+        &self.spent
+    }
+}
+
+/// What a line says, if its checksum is true.
+fn checked(line: &[u8]) -> Option<&str> {
+    let line = std::str::from_utf8(line).ok()?;
+    let (own, body) = line.split_at_checked(SUM)?;
+    let body = body.strip_prefix(' ')?;
+    (own == sum(body)).then_some(body)
+}
+
+/// `end` is where the line's end stands. What is in no known form is passed over: another guerdon may know it.
+fn learn(
+    answers: &mut HashMap<Key, Place>,
+    spent: &mut BTreeMap<String, f64>,
+    body: &str,
+    end: u64,
+) {
+    let Some((word, rest)) = body.split_once(' ') else { return };
+    let (first, second) = rest.split_once(' ').unwrap_or((rest, ""));
+    match word {
+        "keep" => {
+            if let Ok(key) = Key::try_from(first.to_owned()) {
+                answers.insert(key, Place { at: end - second.len() as u64, len: second.len() });
+            }
+        }
+        "forget" => {
+            if let Ok(key) = Key::try_from(first.to_owned()) {
+                answers.remove(&key);
+            }
+        }
+        "spend" => {
+            if let Ok(cost) = first.parse::<f64>() {
+                *spent.entry(second.to_owned()).or_default() += cost;
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Writes the file anew if more than half of it says nothing any more. Nobody else may have it open.
+pub(super) fn tidy(path: &Path) -> io::Result<()> {
+    let log = Log::read(path)?;
+    let live: usize = log.answers.values().map(|place| place.len + SUM + 72).sum();
+    if log.read_to < SMALL || (live as u64) * 2 > log.read_to {
+        return Ok(());
+    }
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(".tidy");
+    let mut file = io::BufWriter::new(File::create(&aside)?);
+    file.write_all(HEADER.as_bytes())?;
+    let mut places: Vec<(&Key, &Place)> = log.answers.iter().collect();
+    places.sort_unstable_by_key(|(_, place)| place.at);
+    for (key, place) in places {
+        let json = String::from_utf8(log.json(*place)?).map_err(|_| io::ErrorKind::InvalidData)?;
+        file.write_all(line(&format!("keep {} {json}", String::from(*key))).as_bytes())?;
+    }
+    for (purse, cost) in &log.spent {
+        file.write_all(frame([&Change::Spend(purse.clone(), *cost)])?.as_bytes())?;
+    }
+    file.into_inner()?.sync_all()?;
+    std::fs::rename(&aside, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::store::tests::{answer, key};
+    use super::*;
+
+    #[expect(clippy::disallowed_methods, reason = "a test looks at what was written")]
+    fn bytes(path: &Path) -> Vec<u8> {
+        std::fs::read(path).unwrap()
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a test makes the file that is to be read")]
+    fn make(path: &Path, bytes: &[u8]) {
+        std::fs::write(path, bytes).unwrap();
+    }
+
+    fn kept(path: &Path, changes: &[Change]) {
+        let file = open(path).unwrap();
+        for change in changes {
+            append(&file, &frame([change]).unwrap()).unwrap();
+        }
+    }
+
+    #[test]
+    fn wherever_a_write_is_cut_short_what_was_written_before_and_after_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, torn) = (folder.path().join("whole"), folder.path().join("torn"));
+        let before =
+            [Change::Keep(key(1), answer("a", 7)), Change::Spend("run:x y".to_owned(), 0.25)];
+        kept(&path, &before);
+        let intact = std::fs::metadata(&path).unwrap().len();
+        kept(&path, &[Change::Keep(key(2), answer("cut short", 8))]);
+        let bytes = bytes(&path);
+        for cut in usize::try_from(intact).unwrap()..bytes.len() {
+            make(&torn, &bytes[..cut]);
+            kept(&torn, &[Change::Keep(key(3), answer("after", 9))]);
+            let log = Log::read(&torn).unwrap();
+            assert_eq!(log.answer(&key(1)).unwrap(), Some(answer("a", 7)), "cut at {cut}");
+            // Only its line end is missing, and the next write brings one.
+            assert_eq!(
+                log.answer(&key(2)).unwrap().is_some(),
+                cut == bytes.len() - 1,
+                "cut at {cut}"
+            );
+            assert_eq!(log.answer(&key(3)).unwrap(), Some(answer("after", 9)), "cut at {cut}");
+            assert!((log.spent()["run:x y"] - 0.25).abs() < 1e-12);
+        }
+    }
+
+    #[test]
+    fn a_byte_that_changed_costs_its_own_line_and_empty_blocks_cost_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        kept(
+            &path,
+            &[Change::Keep(key(1), answer("first", 7)), Change::Keep(key(2), answer("second", 8))],
+        );
+        let whole = bytes(&path);
+        let from = HEADER.len() + 1;
+        for at in from..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            bytes.extend([0; 512]);
+            make(&path, &bytes);
+            kept(&path, &[Change::Keep(key(3), answer("third", 9))]);
+            let log = Log::read(&path).unwrap();
+            assert_eq!(log.answer(&key(3)).unwrap(), Some(answer("third", 9)));
+            let left = [log.answer(&key(1)).unwrap(), log.answer(&key(2)).unwrap()];
+            assert!(left.iter().flatten().count() >= 1, "at {at}");
+            assert!(left[0].as_ref().is_none_or(|one| *one == answer("first", 7)), "at {at}");
+            assert!(left[1].as_ref().is_none_or(|one| *one == answer("second", 8)), "at {at}");
+        }
+    }
+
+    #[test]
+    fn a_reader_goes_on_where_it_stopped_and_waits_for_the_end_of_a_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        kept(&path, &[Change::Keep(key(1), answer("a", 7))]);
+        let mut log = Log::read(&path).unwrap();
+        let frame = frame([&Change::Keep(key(2), answer("b", 8))]).unwrap();
+        let mut file = open(&path).unwrap();
+        let (half, rest) = frame.split_at(frame.len() / 2);
+        file.write_all(half.as_bytes()).unwrap();
+        log.follow().unwrap();
+        assert_eq!(log.answer(&key(2)).unwrap(), None);
+        file.write_all(rest.as_bytes()).unwrap();
+        kept(&path, &[Change::Forget(key(1))]);
+        log.follow().unwrap();
+        assert_eq!((log.answer(&key(2)).unwrap(), log.keys().len()), (Some(answer("b", 8)), 1));
+    }
+
+    #[test]
+    fn a_file_that_mostly_says_nothing_any_more_is_written_anew_and_says_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let file = open(&path).unwrap();
+        for at in 0..4000 {
+            let keep =
+                Change::Keep(key(u8::try_from(at % 3).unwrap()), answer(&"x".repeat(200), at));
+            append(&file, &frame([&keep, &Change::Spend("day:1 m".to_owned(), 0.5)]).unwrap())
+                .unwrap();
+        }
+        let before = std::fs::metadata(&path).unwrap().len();
+        tidy(&path).unwrap();
+        assert!(std::fs::metadata(&path).unwrap().len() * 100 < before);
+        let log = Log::read(&path).unwrap();
+        let at = |byte| log.answer(&key(byte)).unwrap().unwrap().at;
+        assert_eq!((at(0), at(1), at(2), log.keys().len()), (3999, 3997, 3998, 3));
+        assert!((log.spent()["day:1 m"] - 2000.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_file_of_something_else_is_refused_and_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("letter");
+        make(&path, b"Dear all");
+        assert!(Log::read(&path).unwrap_err().to_string().contains("something else"));
+        assert_eq!(bytes(&path), b"Dear all");
+    }
+}
