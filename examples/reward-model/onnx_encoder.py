@@ -4,7 +4,7 @@ Two layouts of the same arithmetic; output `logits`: float [batch, 1].
 
 - **padded**: one row a text, standard operators only. Inputs `input_ids`, `attention_mask`, `reply_mask`: int64 [batch, seq].
 - **packed**: every distinct token once. Texts with the same context share its nodes, for the context does not see the
-  reply. All int64; `crates/guerdon-model/src/packed.rs` builds them: `token_ids`, `position_ids` [nodes]; `gather_idx`
+  reply. All int64; `crates/guerdon-model/src/engine/packed.rs` builds them: `token_ids`, `position_ids` [nodes]; `gather_idx`
   [batch, seq]: each text's nodes; `scatter_idx` [nodes]: a place of each node in the rows of `gather_idx`, read as one
   list; `lengths`, `context_lens` [batch]. Attention is ONNX Runtime's own `MultiHeadAttention`, which does a head's three
   steps while they are in the cache.

@@ -12,18 +12,18 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout_at;
 use tracing::Span;
 
-use crate::batch::Limits;
-use crate::cache::ScoreCache;
-use crate::coming::{Coming, OnItsWay};
-use crate::event::{ModelEvent, Observer};
-use crate::instances::{Instances, available_cores};
-use crate::intake::Intake;
-use crate::manifest::{Format, Manifest};
-use crate::queue::Queue;
-use crate::session::Engine;
-use crate::tokenize::{Encoded, Encoder};
-use crate::waiting::{Answer, Entry, Lost};
-use crate::worker::Worker;
+use crate::encode::tokenize::{Encoded, Encoder};
+use crate::engine::batch_plan::Limits;
+use crate::engine::session::Engine;
+use crate::load::manifest::{Format, Manifest};
+use crate::queue::event::{ModelEvent, Observer};
+use crate::queue::in_flight::{Coming, OnItsWay};
+use crate::queue::intake::Intake;
+use crate::queue::score_cache::ScoreCache;
+use crate::queue::slots::Queue;
+use crate::queue::waiters::{Answer, Entry, Lost};
+use crate::queue::worker::Worker;
+use crate::startup::instances::{Instances, available_cores};
 use crate::{Devices, Error, ModelConfig};
 
 /// A loaded reward model, with its device threads. It is shared behind an `Arc` and outlives the sources made of it.

@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex};
 use guerdon_types::Message;
 use serde::Deserialize;
 
-use crate::files::read_text;
-use crate::manifest::Manifest;
+use crate::encode::tokenize::Encoder;
+use crate::load::files::read_text;
+use crate::load::manifest::Manifest;
 use crate::model::Question;
-use crate::tokenize::Encoder;
 use crate::{BatchEvent, Model, ModelConfig, ModelEvent};
 
 #[derive(Deserialize)]

@@ -2,7 +2,7 @@
 
 use ort::value::TensorElementType;
 
-use crate::tokens::Tokens;
+use crate::encode::tokens::Tokens;
 
 /// What an input of a padded graph is filled with; `[batch, longest]` of int64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use guerdon_types::{Calibration, Finite, Role};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::files::{Sha256Hex, read_text, sha256, size, verify};
+use crate::load::files::{Sha256Hex, read_text, sha256, size, verify};
 
 /// The manifest's name inside a model folder.
 pub const MANIFEST: &str = "guerdon.model.toml";

@@ -2,7 +2,7 @@
 
 use ort::value::TensorElementType::{self, Int32, Int64};
 
-use crate::sharing::Sharing;
+use crate::engine::sharing::Sharing;
 
 /// A packed graph, known by its inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

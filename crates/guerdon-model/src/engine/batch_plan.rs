@@ -11,8 +11,8 @@
 
 use std::fmt;
 
-use crate::sharing::Sharing;
-use crate::tokens::Tokens;
+use crate::encode::tokens::Tokens;
+use crate::engine::sharing::Sharing;
 
 /// How large a batch may be, and what it costs.
 #[derive(Debug, Clone, Copy)]

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tracing::Span;
 
-use crate::batch::{Limits, next_batch};
-use crate::coming::OnItsWay;
-use crate::fair::FairClock;
-use crate::queue::Place;
-use crate::tokens::Tokens;
+use crate::encode::tokens::Tokens;
+use crate::engine::batch_plan::{Limits, next_batch};
+use crate::queue::fair::FairClock;
+use crate::queue::in_flight::OnItsWay;
+use crate::queue::slots::Place;
 
 /// One turn that waits for its score.
 #[derive(Debug)]
@@ -192,8 +192,8 @@ pub(crate) mod tests {
     use futures_util::FutureExt as _;
 
     use super::*;
-    use crate::batch::Layout;
-    use crate::queue::Queue;
+    use crate::engine::batch_plan::Layout;
+    use crate::queue::slots::Queue;
 
     pub(crate) fn entry(ids: &[u32], deadline: Option<Instant>) -> (Entry, Answer) {
         let (reply, answer) = oneshot::channel();

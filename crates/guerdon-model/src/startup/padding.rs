@@ -7,10 +7,10 @@
 use guerdon_types::{Message, Role};
 
 use crate::Device;
-use crate::batch::Layout;
-use crate::session::{Engine as _, OrtEngine};
-use crate::tokenize::Encoder;
-use crate::tokens::Tokens;
+use crate::encode::tokenize::Encoder;
+use crate::encode::tokens::Tokens;
+use crate::engine::batch_plan::Layout;
+use crate::engine::session::{Engine as _, OrtEngine};
 
 /// Decides which id pads the shorter texts of a batch, and sets it on `engine`. `None` is for models whose padding id is
 /// unknown and matters: their batches hold texts of one length.

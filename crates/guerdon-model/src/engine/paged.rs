@@ -21,8 +21,8 @@
 //!
 //! and for each layer the cache's keys and values, `[blocks, block, kv heads, head]`, which it updates in place (`kv_cache.rs`).
 
-use crate::sharing::Sharing;
-use crate::tokens::Tokens;
+use crate::encode::tokens::Tokens;
+use crate::engine::sharing::Sharing;
 
 /// A batch's computed tokens and the blocks of its sequences, as the graph's inputs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -9,9 +9,9 @@ use ort::session::{IoBinding, Session, SessionOutputs};
 use ort::value::{DynTensor, PrimitiveTensorElementType, Tensor, TensorElementType};
 
 use crate::Device;
-use crate::graph::is_cache;
-use crate::paged::Pages;
-use crate::tokens::Tokens;
+use crate::encode::tokens::Tokens;
+use crate::engine::graph::is_cache;
+use crate::engine::paged::Pages;
 
 /// A session's cache and its binding.
 #[derive(Debug)]
@@ -244,8 +244,8 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::manifest::Manifest;
-    use crate::session::{Engine as _, OrtEngine, SessionConfig};
+    use crate::engine::session::{Engine as _, OrtEngine, SessionConfig};
+    use crate::load::manifest::Manifest;
 
     fn engine(block_size: Option<usize>) -> OrtEngine {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tiny-decoder-paged");

@@ -18,7 +18,7 @@
 
 use std::ops::Range;
 
-use crate::packed::Packing;
+use crate::engine::packed::Packing;
 
 /// The least queries of a long row. Fewer gather more keys for each.
 const LEAST: usize = 64;
@@ -143,8 +143,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::sharing::Sharing;
-    use crate::tokens::Tokens;
+    use crate::encode::tokens::Tokens;
+    use crate::engine::sharing::Sharing;
 
     proptest! {
         #[test]

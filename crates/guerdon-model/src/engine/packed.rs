@@ -22,8 +22,8 @@
 
 use std::ops::Range;
 
-use crate::sharing::Sharing;
-use crate::tokens::Tokens;
+use crate::encode::tokens::Tokens;
+use crate::engine::sharing::Sharing;
 
 /// A batch's nodes, laid out as a graph's inputs; each kind of graph takes its own of them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::device::{Device, Devices};
+use crate::load::device::{Device, Devices};
 
 /// The queue's slots are allocated when the model is loaded, about a hundred bytes each.
 const MOST_QUEUED: usize = 1 << 20;

@@ -11,16 +11,17 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{Session, SessionInputValue, SessionOutputs};
 use ort::value::{DynValue, TensorRef};
 
-use crate::batch::Layout;
-use crate::chunks::Chunks;
-use crate::graph::Graph;
-use crate::kv_cache::KvCache;
-use crate::manifest::Output;
-use crate::packed::Packing;
-use crate::padded::{Fill, PaddedRows};
-use crate::sharing::Sharing;
-use crate::tokens::Tokens;
-use crate::{Device, Error, runtime};
+use crate::encode::tokens::Tokens;
+use crate::engine::batch_plan::Layout;
+use crate::engine::chunks::Chunks;
+use crate::engine::graph::Graph;
+use crate::engine::kv_cache::KvCache;
+use crate::engine::packed::Packing;
+use crate::engine::padded::{Fill, PaddedRows};
+use crate::engine::sharing::Sharing;
+use crate::load::manifest::Output;
+use crate::load::runtime;
+use crate::{Device, Error};
 
 /// What runs a model. It lives on one thread.
 pub(crate) trait Engine: Send + 'static {

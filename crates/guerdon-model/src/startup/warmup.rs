@@ -3,10 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::batch::Limits;
-use crate::session::Engine;
-use crate::tokenize::Encoder;
-use crate::tokens::Tokens;
+use crate::encode::tokenize::Encoder;
+use crate::encode::tokens::Tokens;
+use crate::engine::batch_plan::Limits;
+use crate::engine::session::Engine;
 
 /// Token budgets that are tried, largest first: memory that is taken once serves all of them.
 const BUDGETS: [usize; 5] = [65_536, 32_768, 16_384, 8_192, 4_096];
@@ -118,9 +118,9 @@ mod tests {
 
     use super::*;
     use crate::Device;
-    use crate::batch::Layout;
-    use crate::manifest::Manifest;
-    use crate::session::{OrtEngine, SessionConfig};
+    use crate::engine::batch_plan::Layout;
+    use crate::engine::session::{OrtEngine, SessionConfig};
+    use crate::load::manifest::Manifest;
 
     #[test]
     fn a_real_session_is_tried_with_texts_that_share_nothing() {

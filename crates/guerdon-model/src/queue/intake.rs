@@ -9,10 +9,10 @@ use std::sync::mpsc::Receiver;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::batch::{Layout, Limits};
-use crate::coming::Coming;
-use crate::tokens::Tokens;
-use crate::waiting::{Entry, Sequence, Waiting};
+use crate::encode::tokens::Tokens;
+use crate::engine::batch_plan::{Layout, Limits};
+use crate::queue::in_flight::Coming;
+use crate::queue::waiters::{Entry, Sequence, Waiting};
 
 /// What all device threads of a model share.
 #[derive(Debug)]

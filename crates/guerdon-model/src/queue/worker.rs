@@ -5,14 +5,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::batch::{Layout, padded_tokens};
-use crate::cache::ScoreCache;
-use crate::event::{BatchEvent, BatchOutcome, ModelEvent, Observer};
-use crate::intake::{Batch, Intake};
-use crate::queue::Queue;
-use crate::session::Engine;
-use crate::tokens::Tokens;
-use crate::waiting::Lost;
+use crate::encode::tokens::Tokens;
+use crate::engine::batch_plan::{Layout, padded_tokens};
+use crate::engine::session::Engine;
+use crate::queue::event::{BatchEvent, BatchOutcome, ModelEvent, Observer};
+use crate::queue::intake::{Batch, Intake};
+use crate::queue::score_cache::ScoreCache;
+use crate::queue::slots::Queue;
+use crate::queue::waiters::Lost;
 
 /// One device thread's own.
 pub(crate) struct Worker<E> {
@@ -140,10 +140,10 @@ mod tests {
     use tokio::sync::oneshot::error::TryRecvError;
 
     use super::*;
-    use crate::batch::Limits;
-    use crate::coming::Coming;
-    use crate::waiting::tests::entry;
-    use crate::waiting::{Answer, Entry};
+    use crate::engine::batch_plan::Limits;
+    use crate::queue::in_flight::Coming;
+    use crate::queue::waiters::tests::entry;
+    use crate::queue::waiters::{Answer, Entry};
 
     /// Scores a sequence by its sum, fails on any batch with a 13, panics on a 31, and finds 99 infinite.
     #[derive(Default)]

@@ -3,12 +3,12 @@
 use std::thread::ScopedJoinHandle;
 use std::time::Duration;
 
-use crate::batch::Limits;
-use crate::manifest::Manifest;
-use crate::padding::settle_padding;
-use crate::session::{Engine as _, OrtEngine, SessionConfig};
-use crate::tokenize::Encoder;
-use crate::warm::{tuned_budget, warm_up};
+use crate::encode::tokenize::Encoder;
+use crate::engine::batch_plan::Limits;
+use crate::engine::session::{Engine as _, OrtEngine, SessionConfig};
+use crate::load::manifest::Manifest;
+use crate::startup::padding::settle_padding;
+use crate::startup::warmup::{tuned_budget, warm_up};
 use crate::{Device, Error, ModelConfig};
 
 /// Ready to run, each on a thread of its own, in batches of these limits.

@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn ten_families_of_templates_render_and_refuse_as_in_transformers() {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/templates");
-        let read = |name: &str| crate::files::read_text(&folder.join(name)).unwrap();
+        let read = |name: &str| crate::load::files::read_text(&folder.join(name)).unwrap();
         let golden: Golden = serde_json::from_str(&read("golden.json")).unwrap();
         assert_eq!(golden.rows.len(), 10 * golden.dialogues.len());
         for Row { template, dialogue, rendered, refused } in golden.rows {

@@ -6,11 +6,11 @@ use guerdon_types::{Message, Role};
 use tokenizers::{Encoding, Tokenizer};
 
 use crate::Error;
-use crate::files::read_text;
-use crate::manifest::{Format, Manifest, Prefix};
-use crate::template::ChatTemplate;
-use crate::tokens::Tokens;
-use crate::window::widest;
+use crate::encode::template::ChatTemplate;
+use crate::encode::tokens::Tokens;
+use crate::encode::window::widest;
+use crate::load::files::read_text;
+use crate::load::manifest::{Format, Manifest, Prefix};
 
 /// Turns dialogues into token ids.
 #[derive(Debug)]

@@ -13,7 +13,7 @@
 
 use std::cmp::Ordering;
 
-use crate::tokens::Tokens;
+use crate::encode::tokens::Tokens;
 
 /// What the sequences of a packed graph share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

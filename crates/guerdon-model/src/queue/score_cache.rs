@@ -6,7 +6,7 @@
 use moka::sync::Cache;
 use sha2::{Digest as _, Sha256};
 
-use crate::tokens::Tokens;
+use crate::encode::tokens::Tokens;
 
 type Key = [u8; 32];
 

@@ -1,0 +1,8 @@
+//! Loading: the manifest, the files and their hashes, the configuration, and the ONNX Runtime library.
+
+pub(crate) mod config;
+pub(crate) mod device;
+pub(crate) mod error;
+pub(crate) mod files;
+pub(crate) mod manifest;
+pub(crate) mod runtime;

@@ -1,0 +1,5 @@
+//! Start-up: the instances of a model, the padding check and the warm-up runs.
+
+pub(crate) mod instances;
+pub(crate) mod padding;
+pub(crate) mod warmup;
