@@ -16,10 +16,11 @@ run: onnxruntime ## Build and serve the hotel profile on loopback; JUDGE=local a
 
 test: lint unit doc-test ## Lints, drift checks, all tests, the runner's summary
 
-lint: ## Formatting, clippy and docs, warnings denied
+lint: ## Formatting, clippy, docs and unused dependencies; warnings denied
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --quiet
+	$(CARGO) check-sources unused
 
 unit: onnxruntime ## All tests, with nextest where it is installed
 	@if $(CARGO) nextest --version >/dev/null 2>&1; \

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `cargo xtask generate` | writes the generated files that are committed |
 //! | `cargo xtask fences` | checks the dependencies between the workspace's packages |
+//! | `cargo xtask unused` | lists dependencies that no source file names |
 //! | `cargo xtask house [--list]` | prints the house figures, and the places behind them |
 
 #![expect(clippy::print_stdout, reason = "a command prints")]
@@ -13,6 +14,7 @@ mod fences;
 mod generate;
 mod house;
 mod packages;
+mod unused;
 
 use std::path::Path;
 
@@ -36,12 +38,16 @@ fn main() -> anyhow::Result<()> {
             fences::check()?;
             println!("every dependency is allowed");
         }
+        ["unused"] => {
+            unused::check()?;
+            println!("every dependency is used");
+        }
         ["house"] => println!("{}", HouseFigures::measure(workspace_root())?),
         ["house", "--list"] => {
             let figures = HouseFigures::measure(workspace_root())?;
             println!("{figures}\n{}", figures.offenders());
         }
-        _ => anyhow::bail!("usage: cargo xtask generate | fences | house [--list]"),
+        _ => anyhow::bail!("usage: cargo xtask generate | fences | unused | house [--list]"),
     }
     Ok(())
 }

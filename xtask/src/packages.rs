@@ -1,5 +1,6 @@
 //! The workspace's packages and their dependencies, as cargo reports them.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, ensure};
@@ -8,6 +9,7 @@ use serde_json::Value;
 /// A package of the workspace.
 pub(crate) struct WorkspacePackage {
     pub(crate) name: String,
+    pub(crate) folder: PathBuf,
     pub(crate) dependencies: Vec<DeclaredDependency>,
 }
 
@@ -35,10 +37,12 @@ pub(crate) fn workspace_packages() -> anyhow::Result<Vec<WorkspacePackage>> {
 }
 
 fn package(package: &Value) -> anyhow::Result<WorkspacePackage> {
+    let manifest = PathBuf::from(text(&package["manifest_path"])?);
     let dependencies =
         package["dependencies"].as_array().context("a package has no dependencies")?;
     Ok(WorkspacePackage {
         name: text(&package["name"])?,
+        folder: manifest.parent().context("a manifest has no folder")?.to_owned(),
         dependencies: dependencies
             .iter()
             .map(|dependency| {
