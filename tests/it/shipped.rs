@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use guerdon_server::config::{ConfigSource, Override};
 use guerdon_server::{Engine, start};
-use guerdon_tests::{Reply, repository};
+use guerdon_tests::{Reply, http_client, repository};
 use serde_json::Value;
 
 #[tokio::test]
@@ -20,7 +20,7 @@ async fn the_shipped_request_gets_fused_rewards_with_every_part() {
     let running = start(engine).await.unwrap();
     let request = std::fs::read(repository().join("examples/data/request.json")).unwrap();
     let wanted: Value = serde_json::from_slice(&request).unwrap();
-    let sent = reqwest::Client::new()
+    let sent = http_client()
         .post(format!("http://{}/v1/score", running.address))
         .header("content-type", "application/json")
         .body(request);

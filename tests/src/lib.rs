@@ -12,4 +12,4 @@ mod judge;
 mod server;
 
 pub use judge::{Answer, StandInJudge};
-pub use server::{Reply, Server, repository};
+pub use server::{Reply, Server, http_client, repository};

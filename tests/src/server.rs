@@ -15,6 +15,17 @@ pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
+/// An HTTP client that ignores the environment's proxies.
+///
+/// # Panics
+/// The client cannot be built.
+#[must_use]
+pub fn http_client() -> reqwest::Client {
+    // reqwest is built without a TLS provider.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().build().expect("a client")
+}
+
 /// A running server. Its profile `test` has the tiny model of guerdon-model's tests and the rule pack `rules.yaml`.
 #[derive(Debug)]
 pub struct Server {
@@ -117,7 +128,7 @@ impl Server {
             .expect("loading does not panic");
         let engine = engine.unwrap_or_else(|error| fail(&error.to_string()));
         let running = start(engine).await.expect("the server starts");
-        let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let http = http_client();
         Self { url: format!("http://{}", running.address), http, running, folder }
     }
 

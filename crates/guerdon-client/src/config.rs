@@ -107,6 +107,8 @@ impl ClientBuilder {
         if let Some(token) = &self.token {
             headers.insert(AUTHORIZATION, bearer(token)?);
         }
+        // reqwest is built without a TLS provider. A program that has installed its own keeps it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
             .user_agent(concat!("guerdon-client/", env!("CARGO_PKG_VERSION")))
             .default_headers(headers)

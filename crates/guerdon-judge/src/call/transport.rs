@@ -120,6 +120,8 @@ pub(crate) fn completions_url(base: &str) -> Result<Url, Error> {
 }
 
 fn client(config: &HttpConfig<'_>) -> reqwest::Result<Client> {
+    // reqwest is built without a TLS provider. A program that has installed its own keeps it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let builder = Client::builder()
         .connect_timeout(config.timeout.min(Duration::from_secs(10)))
         .pool_max_idle_per_host(config.max_concurrent)
