@@ -3,10 +3,15 @@
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 use guerdon_types::{Finite, RolloutResult, TurnResult};
+use terminal_size::{Width, terminal_size_of};
 
 pub(super) fn table(results: &[RolloutResult]) -> Table {
     let mut table = Table::new();
     table.load_preset(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    // Without a width, as in a pipe, lines are as long as their content.
+    if let Some((Width(columns), _)) = terminal_size_of(std::io::stdout()) {
+        table.set_width(columns);
+    }
     table.set_header(["rollout", "turn", "reward", "rm", "judge", "rules", "adv.", "why"]);
     for column in table.column_iter_mut().skip(1).take(6) {
         column.set_cell_alignment(CellAlignment::Right);
