@@ -1,20 +1,20 @@
-# Two commands do everything: `make run` and `make test`. The rest are their parts.
+# `make run` and `make test` are the main targets; the others are their parts, or need further downloads.
 CARGO ?= cargo
 PYTHON ?= python3
 ORT_DIR := .guerdon/onnxruntime
 JUDGE_VENV := .venv-judge
 LISTEN ?= 127.0.0.1:8787
 
-.PHONY: run test lint unit doc-test test-clients test-python test-trl test-judges onnxruntime generate bench clean help
+.PHONY: run test lint unit doc-test test-clients test-python test-trl test-recipes test-judges onnxruntime generate bench clean help
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
-run: onnxruntime ## Build and serve the hotel profile on loopback; JUDGE=local adds a small real judge
+run: onnxruntime ## Build, and serve the hotel profile on loopback; JUDGE=local adds a small judge
 	$(CARGO) build --release --package guerdon-cli
 	@CARGO="$(CARGO)" PYTHON="$(PYTHON)" VENV="$(JUDGE_VENV)" JUDGE="$(JUDGE)" LISTEN="$(LISTEN)" sh scripts/run.sh
 
-test: lint unit doc-test ## Lints, drift checks, all tests, the runner's summary
+test: lint unit doc-test ## Lints, drift checks, house figures, all Rust tests
 
 lint: ## Formatting, clippy, docs and unused dependencies; warnings denied
 	$(CARGO) fmt --all --check
@@ -30,18 +30,22 @@ unit: onnxruntime ## All tests, with nextest where it is installed
 doc-test: onnxruntime ## The examples in the documentation
 	$(CARGO) test --workspace --doc --locked
 
-test-clients: onnxruntime ## Trainers' own clients against a fresh server; installs them in a virtual environment
+test-clients: onnxruntime ## Trainers' clients against a fresh server; installs them in a virtual environment
 	$(CARGO) build --release --package guerdon-cli
 	$(PYTHON) scripts/test_clients/run.py
 
-test-python: onnxruntime ## The Python package: its wheel, types and tests against a fresh server, in a virtual environment
+test-python: onnxruntime ## Wheel, types and tests of the Python package, in a virtual environment
 	$(CARGO) build --package guerdon-cli
 	PYTHON="$(PYTHON)" sh scripts/test_python.sh
 
-test-trl: test-python ## TRL's own trainer on the CPU with guerdon's reward; installs it (7 GB)
+test-trl: test-python ## TRL's GRPOTrainer on the CPU with guerdon's reward; installs it (7 GB)
 	$(PYTHON) scripts/test_trl.py
 
-test-judges: ## The judge against llama.cpp's server and LiteLLM's proxy; installs both in virtual environments
+test-recipes: onnxruntime ## The reward model recipes on small models of every family; installs torch in a virtual environment
+	$(CARGO) build --package guerdon-cli
+	PYTHON="$(PYTHON)" sh scripts/test_recipes.sh
+
+test-judges: ## Judges against llama.cpp's server and LiteLLM's proxy; installs both
 	CARGO="$(CARGO)" $(PYTHON) scripts/test_judges/run.py
 
 onnxruntime: ## Fetch ONNX Runtime's shared library from its Python wheel, if it is missing; GPU=1 for CUDA
@@ -50,10 +54,10 @@ onnxruntime: ## Fetch ONNX Runtime's shared library from its Python wheel, if it
 generate: ## Write the generated files: OpenAPI document, rule pack schema
 	$(CARGO) xtask generate
 
-bench: onnxruntime ## Measure over HTTP; ROLLOUTS=file, PEER=a python with onnxruntime; see docs/benchmarks.md
+bench: onnxruntime ## Measure over HTTP; ROLLOUTS=file, PEER=a Python with onnxruntime
 	$(CARGO) build --release --package guerdon-cli && $(CARGO) build --release --package guerdon-examples --example load
-	sh scripts/bench.sh $(ROLLOUTS) $(PEER)
+	sh bench/run.sh http $(ROLLOUTS) $(PEER)
 
-clean: ## Remove what was built and fetched
+clean: ## Remove everything built or fetched
 	$(CARGO) clean
 	rm -rf .guerdon .venv-*

@@ -1,12 +1,12 @@
 #!/bin/sh
-# Puts the ONNX Runtime library where guerdon looks for it. Nothing is linked at build time: the library is found when
-# the server starts, so that one binary runs with the CPU build or the CUDA build.
+# Fetches the ONNX Runtime library to the folder in which guerdon looks for it. The library is loaded when the server
+# starts, not linked, so that one binary runs with the CPU build or the CUDA build.
 #
 #   scripts/fetch-onnxruntime.sh [DEST]        DEST defaults to .guerdon/onnxruntime under the current folder
 #   GPU=1 scripts/fetch-onnxruntime.sh         the CUDA build (NVIDIA's own libraries are not part of it)
 #
-# The library comes out of the official Python wheel, through pip and whatever index pip is configured for. It does
-# nothing, and says nothing, when the pinned version is already there.
+# The library comes from the official Python wheel, through pip and its configured index. If the pinned version is
+# already there, the script does nothing.
 set -eu
 
 version=1.31.1
@@ -17,7 +17,7 @@ else
     package=onnxruntime
 fi
 
-# Written last, so a broken-off run is repeated.
+# Written last, so that an interrupted run is repeated.
 stamp="$dest/.version"
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$package $version" ]; then
     exit 0
@@ -45,7 +45,7 @@ with zipfile.ZipFile(wheel) as archive:
         elif path.match("onnxruntime/LICENSE") or path.match("onnxruntime/ThirdPartyNotices.txt"):
             (dest / path.name).write_bytes(archive.read(name))
 
-# The plain name is what the server looks for; the provider libraries are found beside the file it points to.
+# The server looks for the plain name; the provider libraries are found next to the file it points to.
 versioned = [p for p in dest.glob("libonnxruntime.*") if "providers" not in p.name]
 if not versioned:
     sys.exit(f"{wheel.name} holds no libonnxruntime")

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Starts the server, and with JUDGE=local a small real judge beside it. Called by `make run`; both stop together.
+# Starts the server, and with JUDGE=local a small judge. `make run` calls it; both stop together.
 set -eu
 judge_flag=
 if [ "${JUDGE:-}" = local ]; then
@@ -8,10 +8,10 @@ if [ "${JUDGE:-}" = local ]; then
 elif [ -n "${JUDGE:-}" ]; then
     judge_flag="--judge $JUDGE" # a name under [judges] in guerdon.toml
 fi
-# Not exec: the trap that stops the judge belongs to this shell.
+# No exec: the trap that stops the judge needs this shell.
 # shellcheck disable=SC2086
 target/release/guerdon serve --listen "${LISTEN:-127.0.0.1:8787}" $judge_flag &
 server=$!
 trap 'kill -TERM $server 2>/dev/null || true' INT TERM
-# The first wait ends when a signal arrives, the second when the server has finished what it took.
+# The first wait ends when a signal arrives, the second when the server has drained its requests.
 wait $server || wait $server

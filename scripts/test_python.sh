@@ -1,6 +1,6 @@
 #!/bin/sh
-# The Python package, from its sources to its tests: a wheel is built and installed in a virtual environment of its own, the
-# types are checked, and the tests run against a freshly started server.
+# Tests the Python package: builds its wheel, installs it in a virtual environment, checks the types, and runs the tests
+# against a freshly started server.
 #
 #   scripts/test_python.sh [SERVER] [PYTEST ARGUMENT...]     SERVER is the `guerdon` binary, by default target/debug/guerdon
 #
@@ -13,11 +13,11 @@ server=${1:-${CARGO_TARGET_DIR:-target}/debug/guerdon}
 venv=${VENV:-.venv-python}
 package=crates/guerdon-python
 if [ ! -x "$server" ]; then
-    echo "$server is not there; build it with \`cargo build -p guerdon-cli\`" >&2
+    echo "cannot find $server; build it with \`cargo build -p guerdon-cli\`" >&2
     exit 1
 fi
 
-# Installed once; again when a list changes.
+# Installed once, and again when a list changes.
 lists="$package/requirements-test.txt $package/requirements-trainers.txt"
 # shellcheck disable=SC2086 # two names
 if ! cat $lists | cmp -s - "$venv/installed.txt"; then
@@ -28,7 +28,7 @@ if ! cat $lists | cmp -s - "$venv/installed.txt"; then
     cat $lists > "$venv/installed.txt"
 fi
 
-# The debug build: what is tested is the border, and the optimizer's speed is measured elsewhere.
+# The debug build: these tests check the interface, not the speed of the optimizer.
 wheels=$venv/wheels
 rm -rf "$wheels"
 "$venv/bin/maturin" build --quiet --profile dev --locked --compatibility linux \
@@ -36,7 +36,7 @@ rm -rf "$wheels"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall "$wheels"/*.whl
 
 "$venv/bin/mypy" --cache-dir "$venv/mypy" --config-file "$package/pyproject.toml" "$package/python/guerdon" "$package/tests/typed.py"
-# The stubs against what the native module has.
+# Compares the stubs with the native module.
 "$venv/bin/python" -m mypy.stubtest guerdon._guerdon
 GUERDON_BINARY=$(cd "$(dirname "$server")" && pwd)/$(basename "$server")
 export GUERDON_BINARY

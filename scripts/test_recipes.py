@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""The reward model recipes on small random models of every family they are for: trained, exported every way, compared by guerdon.
+"""Tests the reward model recipes on small random models of every supported family. `make test-recipes`.
 
     python scripts/test_recipes.py OUT [FAMILY ...]          GUERDON: the binary; by default target/debug/guerdon
 
-Each checkpoint is made here, two layers and a tokenizer of a few words, so nothing is downloaded. `train.py` trains one encoder and
-one decoder on pairs made of the hotel dialogues; `export_hf.py` writes each model for a CPU (32 bits, and stored in 16 and in 8)
-and for CUDA, decoders packed and padded; `guerdon rm check` scores what runs on a CPU, alone and in batches, and
-compares it with PyTorch. Needs what examples/reward-model/requirements.txt lists.
+Each checkpoint is made here with two layers and the bundled tokenizer, so nothing is downloaded. `train.py` trains one encoder
+and one decoder on pairs made of the hotel dialogues. `export_hf.py` writes each model for a CPU (32 bits, and stored in 16 and
+in 8) and for CUDA, decoders packed and padded. `guerdon rm check` scores the CPU models alone and in batches, and compares the
+scores with PyTorch's. Needs the packages of examples/reward-model/requirements.txt.
 """
 
 import json
@@ -24,7 +24,7 @@ RECIPE = ROOT / "examples" / "reward-model"
 GUERDON = os.environ.get("GUERDON") or ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "debug" / "guerdon"
 TOKENIZER = ROOT / "models" / "e5-hh" / "tokenizer.json"
 MAX_TOKENS = 256
-# In standard deviations of the scores, or absolute below one; as export_hf.py has them.
+# In standard deviations of the scores, or absolute below one; the same as in export_hf.py.
 STORED = {"fp32": 1e-4, "fp16": 2e-2, "int8": 0.2}
 SMALL = dict(hidden_size=64, num_hidden_layers=2, num_attention_heads=4, intermediate_size=96, max_position_embeddings=600, num_labels=1)
 DECODER = SMALL | dict(num_key_value_heads=2, head_dim=16)
@@ -53,14 +53,14 @@ def checkpoint(family, folder):
     model = getattr(transformers, family + "ForSequenceClassification")(config)
     with torch.no_grad():
         for weight in model.parameters():
-            if weight.dim() > 1:  # enough for scores that differ
+            if weight.dim() > 1:  # large enough for scores to differ
                 weight.normal_(0, 0.1)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 
 def pairs(path):
-    """Each dialogue's last message, and the same message backwards, which is worse."""
+    """Writes pairs of each dialogue's last message and the same message backwards, which is worse."""
     dialogues = json.loads((RECIPE / "hotel_dialogues.json").read_text(encoding="utf-8"))
     with path.open("w", encoding="utf-8") as file:
         for number in range(8 * len(dialogues)):
@@ -71,11 +71,11 @@ def pairs(path):
 
 
 def run(what, *command):
-    told = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
-    print(f"{'ok  ' if told.returncode == 0 else 'FAIL'} {what}", flush=True)
-    if told.returncode:
-        print(told.stdout[-2000:], told.stderr[-4000:], sep="\n")
-    return told.returncode == 0
+    result = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+    print(f"{'ok  ' if result.returncode == 0 else 'FAIL'} {what}", flush=True)
+    if result.returncode:
+        print(result.stdout[-2000:], result.stderr[-4000:], sep="\n")
+    return result.returncode == 0
 
 
 def python(what, script, *arguments):

@@ -1,10 +1,9 @@
-"""Trains with TRL's own GRPOTrainer and guerdon's reward function, on the CPU. `python3 scripts/test_trl.py
-[SERVER]`.
+"""Trains with TRL's GRPOTrainer and guerdon's reward function on the CPU. `python3 scripts/test_trl.py [SERVER]`.
 
-The model is tiny and random: what is tested is that every part arrives in TRL's log, that what cannot be
-scored trains on, and that a refusal ends the run. Makes a virtual environment of its own on the first run
-(about 7 GB from PyPI, since PyPI's torch brings CUDA). SERVER is the `guerdon` binary, by default
-target/debug/guerdon; the wheel is the one that `make test-python` built.
+The model is tiny and random. The test checks that every part arrives in TRL's log, that training continues past a
+completion that cannot be scored, and that a refused request ends the run. The first run makes a virtual environment
+(about 7 GB from PyPI, because PyPI's torch includes CUDA). SERVER is the `guerdon` binary, by default
+target/debug/guerdon; `make test-python` builds the wheel.
 """
 
 import argparse
@@ -43,7 +42,7 @@ def main() -> int:
     chosen = parser.parse_args()
     wheels = sorted(chosen.wheels.glob("guerdon-*.whl"))
     if not chosen.server.exists() or not wheels:
-        sys.exit(f"{chosen.server} or a wheel in {chosen.wheels} is not there; run `make test-python` first")
+        sys.exit(f"cannot find {chosen.server} or a wheel in {chosen.wheels}; run `make test-python` first")
     install(wheels[-1])
     command = [chosen.server, "serve", "--config", CONFIG]
     environment = os.environ | {"GUERDON_TEST_TOKEN": TOKEN}
@@ -68,7 +67,7 @@ def address(server: subprocess.Popen) -> str:
 
 
 def install(wheel: pathlib.Path) -> None:
-    """Installs what is wanted, if that changed since the last time, and the wheel."""
+    """Installs the requirements, if they changed since the last run, and the wheel."""
     stamp = VENV / "installed.txt"
     pip = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     if not stamp.exists() or stamp.read_text() != WANTED:
@@ -79,7 +78,7 @@ def install(wheel: pathlib.Path) -> None:
 
 
 def train() -> int:
-    """The runs themselves, inside the virtual environment."""
+    """Runs the checks inside the virtual environment."""
     from guerdon.errors import ProblemError
     from guerdon.trl import reward
 
@@ -102,7 +101,7 @@ def train() -> int:
     log, _ = run(reward(profile="unscorable"), steps=1)
     # The trainer writes a NaN as None.
     assert log[0]["guerdon/failed"] == 1.0 and log[0]["rewards/guerdon/mean"] is None, log
-    assert log[0]["loss"] == 0.0, "nothing is learned from what was not scored"
+    assert log[0]["loss"] == 0.0, "a completion without a score must not contribute to the loss"
 
     try:
         run(reward(key="wrong"), steps=1)
@@ -110,12 +109,12 @@ def train() -> int:
         assert error.status == 401, error
     else:
         raise AssertionError("a refusal must end the run")
-    print("3 runs: every part in the log; unscored trains on with loss 0; a refusal ends the run")
+    print("3 runs: every part is in the log; an unscored completion trains with loss 0; a refusal ends the run")
     return 0
 
 
 def run(function, steps: int = 3) -> tuple[list[dict], dict[str, list]]:
-    """Trains; the log of every step, and the columns of the completions table."""
+    """Trains, and returns the log of every step and the columns of the completions table."""
     import tempfile
 
     from datasets import Dataset
@@ -154,7 +153,7 @@ def run(function, steps: int = 3) -> tuple[list[dict], dict[str, list]]:
 
 
 def tiny_tokenizer():
-    """Bytes and ChatML's marks; made here, since nothing can be fetched."""
+    """Makes a tokenizer of bytes and ChatML's marks, because nothing can be fetched."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -175,7 +174,7 @@ def tiny_tokenizer():
 
 
 def tiny_model(tokenizer):
-    """A Qwen2 of two layers with random weights."""
+    """Makes a Qwen2 of two layers with random weights."""
     import torch
     from transformers import Qwen2Config, Qwen2ForCausalLM
 

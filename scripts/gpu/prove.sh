@@ -92,7 +92,7 @@ if has sweep; then
 fi
 if has encoder && [ -n "${ROLLOUTS:-}" ]; then
     say "an encoder of MiniLM's shape, in 16 bits, beside transformers and onnxruntime"
-    run env DEVICE=cuda "$PYTHON" scripts/bench_transformers.py "$out/encoder" "$ROLLOUTS" 1024 2
+    run env DEVICE=cuda "$PYTHON" bench/peer_transformers.py "$out/encoder" "$ROLLOUTS" 1024 2
 fi
 say "done; the log is $log"
 [ -z "$failed" ] || { say "failed:$failed"; exit 1; }

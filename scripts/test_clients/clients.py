@@ -63,7 +63,7 @@ def with_key(url: str) -> str:
 
 
 class Engine:
-    """A stand-in for vLLM: the policy says what it is told."""
+    """Stub of vLLM: the policy returns a given reply."""
 
     def __init__(self, reply: str):
         self.reply = reply
@@ -74,7 +74,7 @@ class Engine:
 
 
 class Tokenizer:
-    """A stand-in for a tokenizer: a text is its own token."""
+    """Stub of a tokenizer: a text is its own token."""
 
     def __call__(self, text, add_special_tokens, return_tensors):
         return {"input_ids": [types.SimpleNamespace(tolist=lambda: [text])]}
@@ -98,7 +98,7 @@ def openrlhf() -> None:
     url = with_key(pasted_url("openrlhf.md", SERVER))
     executor = SingleTurnAgentExecutor([url, url])
     [scored, leaked] = asyncio.run(rollouts(executor, [REPLY, LEAK]))
-    # The new executor stacks what it gets: lists of numbers, nothing else.
+    # The new executor stacks its input, so it must be lists of numbers.
     for sample in (scored, leaked):
         lists = [sample["reward"], sample["scores"], *sample["extra_logs"].values()]
         assert all(len(numbers) == 1 and isinstance(numbers[0], float) for numbers in lists), sample
@@ -156,7 +156,7 @@ def infinity() -> None:
 
 def llama_factory() -> None:
     file = package_folder("llamafactory") / "train" / "ppo" / "ppo_utils.py"
-    # The function makes a tensor of the list, which is all that it asks of torch.
+    # The function uses torch only to make a tensor of the list.
     tensor = types.SimpleNamespace(Tensor=lambda numbers: [float(number) for number in numbers])
     given = {"requests": requests, "json": json, "torch": tensor}
     get_rewards = definitions(file, {"get_rewards_from_server"}, given)["get_rewards_from_server"]
@@ -166,7 +166,7 @@ def llama_factory() -> None:
     try:
         get_rewards(url, [LONG])
     except KeyError:
-        pass  # It looks for `scores` in what is an error.
+        pass  # It looks for `scores` in an error body.
     else:
         raise AssertionError("a text that is too long has no score")
 
@@ -263,7 +263,7 @@ def roll(checkout: str) -> None:
 
 
 def main() -> None:
-    logging.disable(logging.ERROR)  # What a client says of the faults that are meant.
+    logging.disable(logging.ERROR)  # Clients log the faults that these checks cause.
     checks = [openrlhf, huggingface_hub, infinity, llama_factory, reward_kit, verl, align_anything, nemo_gym, vllm]
     for check, checkout in [(slime, os.environ.get("SLIME")), (roll, os.environ.get("ROLL"))]:
         if checkout:

@@ -1,7 +1,7 @@
-"""Loads clients' own code without the training stacks around it, and the lines that our pages tell people to paste.
+"""Loads clients' own code without their training stacks, and runs the snippets of docs/trainers.
 
-Nothing here changes a client: a package's `__init__` is passed over because it imports torch, and a function is compiled
-from the text of its own file because other functions in that file need torch.
+No client is changed. A package's `__init__` is skipped because it imports torch, and a function is compiled from the text of
+its own file because other functions in that file need torch.
 """
 
 import ast
@@ -31,7 +31,7 @@ def bare_package(name: str) -> None:
 
 
 def definitions(path: pathlib.Path, names: set[str], given: dict) -> dict:
-    """The functions, classes and variables called `names`, compiled from the file's own text."""
+    """Compiles the functions, classes and variables called `names` from the text of the file."""
     def defines(node: ast.stmt) -> bool:
         target = getattr(node, "target", None)
         return getattr(node, "name", None) in names or getattr(target, "id", None) in names
@@ -47,28 +47,28 @@ def package_folder(name: str) -> pathlib.Path:
 
 
 def pasted(page: str, language: str, block: int = 0) -> str:
-    """A block in `language` of a page, by default the first."""
+    """Returns a code block of a page in `language`, by default the first."""
     blocks = re.findall(r"^```(\w+)\n(.*?)^```", (PAGES / page).read_text(), re.DOTALL | re.MULTILINE)
     return [text for tag, text in blocks if tag == language][block]
 
 
 def pasted_url(page: str, server: str, language: str = "sh") -> str:
-    """The first URL in the lines to paste, at our server."""
+    """Returns the first URL of a snippet, with the server under test as its host."""
     return re.search(r"http://[^\s'\",]+", pasted(page, language)).group().replace(PASTED, server)
 
 
 def run_pasted(page: str, server: str, given: dict, block: int = 0) -> dict:
-    """Runs a page's Python against our server in the scope `given`, which it returns."""
+    """Runs a page's Python against the server under test in the scope `given`, and returns the scope."""
     exec(compile(pasted(page, "python", block).replace(PASTED, server), page, "exec"), given)  # noqa: S102
     return given
 
 
 def pasted_curl(page: str, server: str, key: str) -> object:
-    """Runs a page's `curl` against our server; the JSON that it prints. `key` goes into the URL."""
+    """Runs a page's `curl` against the server under test with `key` in the URL, and returns the JSON."""
     line = re.sub(r"(http://[^\s']+)", rf"\1&{key}", pasted(page, "sh")).replace(PASTED, server)
     return json.loads(subprocess.check_output(["sh", "-c", line], timeout=60))
 
 
 def recorded(client: str, request: int = 0) -> dict:
-    """The body of a request that was written down from a client's source."""
+    """Returns the body of a request that was recorded from a client's source."""
     return json.loads((RECORDED / f"{client}.json").read_text())["requests"][request]["body"]

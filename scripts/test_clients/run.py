@@ -1,7 +1,7 @@
-"""Points trainers' own clients, unmodified, at a freshly started server. `python3 scripts/test_clients/run.py [SERVER]`.
+"""Runs trainers' own, unmodified clients against a freshly started server. `python3 scripts/test_clients/run.py [SERVER]`.
 
-Makes a virtual environment of its own on the first run (106 MB from PyPI, no torch). SERVER is the `guerdon` binary, by
-default target/release/guerdon. `--slime DIR` and `--roll DIR` add clients that are on no package index, from checkouts.
+The first run makes a virtual environment (106 MB from PyPI, no torch). SERVER is the `guerdon` binary, by default
+target/release/guerdon. `--slime DIR` and `--roll DIR` add clients from checkouts, because no package index has them.
 """
 
 import argparse
@@ -27,11 +27,11 @@ def main() -> int:
     parser.add_argument("--verifiers", metavar="PYTHON", help="a Python that has verifiers 0.4.0")
     chosen = parser.parse_args()
     if not chosen.server.exists():
-        sys.exit(f"{chosen.server} is not there; build it with `cargo build --release -p guerdon-cli`")
+        sys.exit(f"cannot find {chosen.server}; build it with `cargo build --release -p guerdon-cli`")
     install()
     command = [chosen.server, "serve", "--config", HERE / "guerdon.toml"]
     environment = os.environ | {"GUERDON_TEST_TOKEN": TOKEN}
-    # The server prints where it listens; it is told to stop by this block's end.
+    # The server prints its address; the end of this block stops it.
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as server:
         try:
             checkouts = {"SLIME": chosen.slime or "", "ROLL": chosen.roll or ""}
@@ -54,7 +54,7 @@ def address(server: subprocess.Popen) -> str:
 
 
 def install() -> None:
-    """Installs what the two lists name, if they changed since the last time."""
+    """Installs the packages of both lists, if they changed since the last run."""
     wanted = (HERE / "requirements.txt").read_text() + (HERE / "clients.txt").read_text()
     stamp = VENV / "installed.txt"
     if stamp.exists() and stamp.read_text() == wanted:

@@ -1,6 +1,6 @@
-"""verifiers' NeMo-Gym task against our server: `PYTHON verifiers_client.py SERVER TOKEN`, PYTHON one with verifiers 0.4.0 (566 MB).
+"""Runs verifiers' NeMo-Gym task against a server: `PYTHON verifiers_client.py SERVER TOKEN`, with verifiers 0.4.0 (566 MB).
 
-The task's own `setup` and `nemo_gym` run, unmodified; the trace is a stand-in that holds one reply.
+The task's own `setup` and `nemo_gym` run unmodified; the trace is a stub with one reply.
 """
 
 import asyncio
@@ -22,8 +22,8 @@ ROW = {
 }
 
 
-class StandInTrace:
-    """A trace of one turn, with the places that the task writes to."""
+class StubTrace:
+    """Trace of one turn, with the attributes that the task writes to."""
 
     def __init__(self):
         messages = [(UserMessage(content=ASKED), False), (AssistantMessage(content=REPLY), True)]
@@ -35,10 +35,10 @@ class StandInTrace:
         self.metrics[name] = value
 
 
-async def verified() -> tuple[float, StandInTrace]:
+async def verified() -> tuple[float, StubTrace]:
     config = NeMoGymTaskConfig(resources_url=pasted_url("nemo-gym.md", SERVER), headers={"Authorization": f"Bearer {TOKEN}"})
     task = NeMoGymTask(NeMoGymData(prompt=[UserMessage(content=ASKED)], row=ROW), config)
-    trace = StandInTrace()
+    trace = StubTrace()
     await task.setup(trace, None)
     return await task.nemo_gym(trace), trace
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The judge crate against two servers that nobody here wrote: llama.cpp's (with a small real model) and LiteLLM's proxy.
+"""Tests guerdon-judge against two third-party servers: llama.cpp's, with a small model, and LiteLLM's proxy.
 
     make test-judges
 
@@ -24,7 +24,7 @@ LITELLM = "litellm[proxy]==1.106.2"
 
 
 def installed(venv: pathlib.Path, *requirements: str) -> pathlib.Path:
-    """The virtual environment's `bin`, with `requirements` in it."""
+    """Returns the `bin` of the virtual environment, with `requirements` installed."""
     python = venv / "bin" / "python"
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
@@ -76,12 +76,12 @@ def main() -> int:
         wait_for("http://127.0.0.1:4010/health/liveliness", proxy, 300)
         tests = [os.environ.get("CARGO", "cargo"), "test", "-p", "guerdon-judge", "--test", "it", "real_servers", "--",
                  "--nocapture", "--test-threads", "1"]
-        told = {
+        settings = {
             "GUERDON_TEST_JUDGE_URL": "http://127.0.0.1:8092/v1",
             "GUERDON_TEST_LITELLM_URL": "http://127.0.0.1:4010/v1",
             "GUERDON_TEST_LITELLM_KEY": key,
         }
-        return subprocess.run(tests, env={**os.environ, **told}, cwd=ROOT, check=False).returncode
+        return subprocess.run(tests, env={**os.environ, **settings}, cwd=ROOT, check=False).returncode
     finally:
         for server in servers:
             server.terminate()

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Preference pairs to rollouts, to measure with: pairs_to_rollouts.py PAIRS.jsonl.gz COUNT > rollouts.jsonl
+"""Converts preference pairs to rollouts: bench/run.sh rollouts PAIRS.jsonl.gz COUNT > rollouts.jsonl
 
 Each pair {prompt: [{role, content}], chosen, rejected} gives two rollouts that share a group.
 """

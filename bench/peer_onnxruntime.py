@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""The peer of the reward model benchmark: the same model on the same rollouts, the way scripts usually run one.
+"""Peer of the reward model benchmark: the same model on the same rollouts, run as scripts usually run a model.
 
-    bench_peer.py MODEL_FOLDER ROLLOUTS.jsonl [COUNT] [THREADS]
+    bench/run.sh onnxruntime MODEL_FOLDER ROLLOUTS.jsonl [COUNT] [THREADS]
 
-ONNX Runtime from Python, batches of 32 in the order they come, batches of 8 likewise (how text-embeddings-inference runs
-ONNX Runtime), batches of 32 sorted by length over all rollouts, and batches of 1; padded to the longest, no HTTP. The graph is
-the bundled one in its padded layout: the same weights, the same arithmetic.
+Runs ONNX Runtime from Python with four plans: batches of 32 in file order, batches of 8 in file order (as
+text-embeddings-inference runs ONNX Runtime), batches of 32 sorted by length over all rollouts, and batches of 1. Batches are
+padded to their longest text; there is no HTTP. The graph is the bundled one in its padded layout, with the same weights
+and arithmetic.
 Needs onnx, onnxruntime, ml_dtypes, tokenizers and numpy, as in examples/reward-model/requirements.txt.
 """
 
@@ -37,7 +38,7 @@ rollouts = [json.loads(line)["messages"] for line in open(file, encoding="utf-8"
 
 
 def rows(messages):
-    """The model's inputs for the last turn."""
+    """Returns the model's inputs for the last turn."""
     encoded = encode(tokenizer, messages, len(messages) - 1, limit)
     first, last = encoded.reply
     reply = numpy.zeros(len(encoded.ids), numpy.int64)

@@ -1,16 +1,17 @@
 #!/usr/bin/env python3
-"""Guerdon beside transformers and Python's onnxruntime on a model that all three run: an encoder of MiniLM's shape.
+"""Compares guerdon with transformers and Python's onnxruntime on an encoder of MiniLM's shape.
 
-    python scripts/bench_transformers.py FOLDER ROLLOUTS.jsonl [COUNT] [ROUNDS]
+    bench/run.sh transformers FOLDER ROLLOUTS.jsonl [COUNT] [ROUNDS]
 
-`BertForSequenceClassification` of 6 layers, 384 wide, with random weights (its scores mean nothing, its speed and their differences
-do) and the bundled model's tokenizer; FOLDER/checkpoint is what transformers loads, FOLDER/model-DEVICE what `export_hf.py` makes of
-it. Everybody computes in 32 bits on all cores and scores the same rollouts, tokenization included; with DEVICE=cuda in the
-environment in 16 bits on the GPU, guerdon and onnxruntime on the graph that `export_hf.py --device cuda` fuses:
+The model is a `BertForSequenceClassification` of 6 layers, 384 wide, with random weights and the bundled model's tokenizer:
+its scores mean nothing, but speeds and differences of scores can be compared. transformers loads FOLDER/checkpoint;
+`export_hf.py` writes FOLDER/model-DEVICE from it. All compute in 32 bits on all cores and score the same rollouts,
+tokenization included. With DEVICE=cuda in the environment they compute in 16 bits on the GPU, and guerdon and onnxruntime
+use the graph that `export_hf.py --device cuda` fuses.
 
-- transformers, batches of 32 as they come and sorted by length;
-- onnxruntime, batches of 32 likewise, and of 8 as they come, the plan of text-embeddings-inference on ONNX Runtime;
-- guerdon, `guerdon rm bench` of the release build: its own batches.
+- transformers: batches of 32, in file order and sorted by length
+- onnxruntime: the same, and batches of 8 in file order (the plan of text-embeddings-inference on ONNX Runtime)
+- guerdon: `guerdon rm bench` of the release build, with batches of its own
 
 Needs torch, transformers, onnx, onnxscript, onnxruntime and ml_dtypes, as in examples/reward-model/requirements.txt.
 """
@@ -50,7 +51,7 @@ def make(folder):
 
 
 def speed(score, dialogues, size, sort):
-    """-> rollouts a second, scores in the order of `dialogues`"""
+    """Returns rollouts per second, and scores in the order of `dialogues`."""
     texts = Texts(FOLDER / "checkpoint", MAX_TOKENS)
     started = time.perf_counter()
     rows = [texts.encode(dialogue) for dialogue in dialogues]
@@ -64,8 +65,8 @@ def speed(score, dialogues, size, sort):
 
 
 def guerdon(rollouts):
-    told = subprocess.run([GUERDON, "rm", "bench", FOLDER / MODEL, "--device", DEVICE, "--on", rollouts], check=True, capture_output=True, text=True, cwd=ROOT)
-    return float(re.search(r"([0-9.]+) turns/s", told.stdout)[1])
+    result = subprocess.run([GUERDON, "rm", "bench", FOLDER / MODEL, "--device", DEVICE, "--on", rollouts], check=True, capture_output=True, text=True, cwd=ROOT)
+    return float(re.search(r"([0-9.]+) turns/s", result.stdout)[1])
 
 
 def main():
@@ -77,12 +78,12 @@ def main():
     asked = FOLDER / "rollouts.jsonl"
     asked.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
-    # As a script that serves such a model would load it: transformers' own choice of attention.
+    # transformers chooses the attention, as in a script that serves such a model.
     model = HfReward(BertForSequenceClassification.from_pretrained(FOLDER / "checkpoint").eval()).to(DEVICE)
     model = model.half() if DEVICE == "cuda" else model
     provider = "CUDAExecutionProvider" if DEVICE == "cuda" else "CPUExecutionProvider"
     session = onnxruntime.InferenceSession(str(FOLDER / MODEL / "model.onnx"), providers=[provider])
-    assert session.get_providers()[0] == provider, "onnxruntime went back to the CPU, silently"
+    assert session.get_providers()[0] == provider, "onnxruntime fell back to the CPU"
 
     @torch.inference_mode()
     def torch_scores(ids, mask):

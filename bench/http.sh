@@ -1,12 +1,12 @@
 #!/bin/sh
-# Measures the release server over HTTP on loopback: `scripts/bench.sh ROLLOUTS.jsonl [PYTHON]`. With a Python that has
-# onnxruntime, the peer of bench_peer.py runs before and after, so that the ratio is of one run on one machine.
+# Measures the release server over HTTP on loopback: `bench/run.sh http ROLLOUTS.jsonl [PYTHON]`.
+# With a Python that has onnxruntime, the peer runs before and after, so that the ratio comes from one run.
 set -eu
 rollouts=${1:-examples/data/hotel.jsonl}
 python=${2:-}
 count=1024
 port=8799
-peer() { [ -z "$python" ] || "$python" scripts/bench_peer.py models/e5-hh "$rollouts" $count; }
+peer() { [ -z "$python" ] || "$python" bench/peer_onnxruntime.py models/e5-hh "$rollouts" $count; }
 
 echo "$(date -u +%Y-%m-%d), $(nproc) cores, $(grep -m1 'model name' /proc/cpuinfo | cut -d: -f2 | sed 's/^ *//'), load $(cut -d' ' -f1 /proc/loadavg)"
 peer

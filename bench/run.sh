@@ -1,0 +1,25 @@
+#!/bin/sh
+# Runs one benchmark: `bench/run.sh NAME [ARGUMENT...]`. docs/benchmarks.md has the results.
+#
+#   http ROLLOUTS.jsonl [PYTHON]                         release server over HTTP, with a peer if PYTHON is given
+#   judge [ROLLOUTS.jsonl] [COUNT] [ROUNDS]              batches that the judge's cache answers
+#   onnxruntime MODEL ROLLOUTS.jsonl [COUNT] [THREADS]   peer: Python's ONNX Runtime, no HTTP
+#   transformers FOLDER ROLLOUTS.jsonl [COUNT] [ROUNDS]  peers: transformers and ONNX Runtime
+#   tei TEI GUERDON FOLDER ROLLOUTS.jsonl [COUNT] [ROUNDS]  peer: text-embeddings-inference
+#   serve-rm MODEL DIALOGUES.jsonl.gz [OPTION...]        peer: OpenRLHF's serve_rm or vLLM
+#   rollouts PAIRS.jsonl.gz COUNT                        prints rollouts made of preference pairs
+#
+# PYTHON in the environment is the Python to use.
+set -eu
+cd "$(dirname "$0")/.."
+name=${1:-}
+[ $# -eq 0 ] || shift
+python=${PYTHON:-python3}
+case $name in
+    http) exec sh bench/http.sh "$@" ;;
+    judge) exec "$python" bench/judge_cache.py "$@" ;;
+    onnxruntime | transformers | tei) exec "$python" "bench/peer_$name.py" "$@" ;;
+    serve-rm) exec "$python" bench/peer_serve_rm/run.py "$@" ;;
+    rollouts) exec "$python" bench/pairs_to_rollouts.py "$@" ;;
+    *) sed -n '2,/^# PYTHON/s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+esac
