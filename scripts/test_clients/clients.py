@@ -1,4 +1,4 @@
-"""The clients, each with what it does in a training run, and with what it does when the server cannot score.
+"""Checks of each client: its behaviour in a training run, and when the server cannot score.
 
 Run by run.py inside the virtual environment: `clients.py SERVER TOKEN`. Every check is a function; the first that fails
 ends the run with its traceback.

@@ -36,7 +36,7 @@ mod tests {
     #[test]
     fn committed_files_match_generated_text() {
         for GeneratedFile { path, text } in all().unwrap() {
-            #[expect(clippy::disallowed_methods, reason = "a test reads what it compares")]
+            #[expect(clippy::disallowed_methods, reason = "a test reads the committed file")]
             let committed =
                 std::fs::read_to_string(workspace_root().join(path)).unwrap_or_default();
             assert!(committed == text, "{path} has drifted; run `make generate` and commit it");
