@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `cargo xtask generate` | writes the generated files that are committed |
 //! | `cargo xtask fences` | checks the dependencies between the workspace's packages |
+//! | `cargo xtask links` | checks the relative links of Markdown files |
 //! | `cargo xtask unused` | lists dependencies that no source file names |
 //! | `cargo xtask house [--list]` | prints the house figures, and the places behind them |
 
@@ -13,6 +14,7 @@ mod fences;
 #[cfg(feature = "generate")]
 mod generate;
 mod house;
+mod links;
 mod packages;
 mod unused;
 
@@ -38,6 +40,10 @@ fn main() -> anyhow::Result<()> {
             fences::check()?;
             println!("every dependency is allowed");
         }
+        ["links"] => {
+            links::check()?;
+            println!("every link leads to a file");
+        }
         ["unused"] => {
             unused::check()?;
             println!("every dependency is used");
@@ -47,7 +53,9 @@ fn main() -> anyhow::Result<()> {
             let figures = HouseFigures::measure(workspace_root())?;
             println!("{figures}\n{}", figures.offenders());
         }
-        _ => anyhow::bail!("usage: cargo xtask generate | fences | unused | house [--list]"),
+        _ => {
+            anyhow::bail!("usage: cargo xtask generate | fences | unused | links | house [--list]")
+        }
     }
     Ok(())
 }
