@@ -15,6 +15,8 @@ mod fences;
 mod generate;
 mod house;
 mod links;
+#[cfg(test)]
+mod metrics_page;
 mod packages;
 mod unused;
 
