@@ -18,7 +18,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, join_all};
 use guerdon_fusion::{Ask, RewardSource as _};
 use guerdon_judge::{
-    Endpoint, EndpointConfig, Incoming, JudgeSource, PromptText, Prompts, Services, Transport,
+    Endpoint, EndpointConfig, Incoming, JudgeSource, Prompts, Services, SourceText, Transport,
     Undelivered,
 };
 use guerdon_types::{Message, Role, Rollout};
@@ -75,7 +75,7 @@ impl Transport for Kind {
 }
 
 fn source(
-    texts: &[PromptText],
+    texts: &[SourceText],
     config: EndpointConfig,
     takes: Duration,
     took: &Took,
@@ -130,7 +130,7 @@ fn percentiles(name: &str, mut took: Vec<Duration>) {
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
     let shipped =
-        |name: &str, text: &str| PromptText { name: name.to_owned(), text: text.to_owned() };
+        |name: &str, text: &str| SourceText { name: name.to_owned(), text: text.to_owned() };
     let texts = [
         shipped("empathy.md", include_str!("../../../judge-prompts/empathy.md")),
         shipped("sop.md", include_str!("../../../judge-prompts/sop.md")),
@@ -153,7 +153,7 @@ async fn main() {
     }
 }
 
-async fn lookup(texts: &[PromptText], rollouts: &[Rollout]) {
+async fn lookup(texts: &[SourceText], rollouts: &[Rollout]) {
     let judge = source(texts, config(), Duration::ZERO, &Took::default());
     let mut took = Vec::new();
     for round in 0..10 {
@@ -169,7 +169,7 @@ async fn lookup(texts: &[PromptText], rollouts: &[Rollout]) {
 }
 
 /// Two tasks, as the server's runtime has on two cores.
-async fn batch(texts: &[PromptText], mut rollouts: Vec<Rollout>) {
+async fn batch(texts: &[SourceText], mut rollouts: Vec<Rollout>) {
     let judge = Arc::new(source(texts, config(), Duration::ZERO, &Took::default()));
     let other = Arc::new(rollouts.split_off(rollouts.len() / 2));
     let halves = [Arc::new(rollouts), other];
@@ -196,7 +196,7 @@ async fn batch(texts: &[PromptText], mut rollouts: Vec<Rollout>) {
     percentiles("cached batch, 1,024 turns x 4 rubrics", took);
 }
 
-async fn overhead(texts: &[PromptText]) {
+async fn overhead(texts: &[SourceText]) {
     let folder = tempfile::tempdir().unwrap();
     let mut durable = config();
     durable.cache.path = Some(folder.path().join("judge.log"));

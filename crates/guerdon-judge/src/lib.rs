@@ -2,7 +2,7 @@
 //! writing (paper: RJ).
 //!
 //! ```
-//! use guerdon_judge::{PromptText, Prompts};
+//! use guerdon_judge::{SourceText, Prompts};
 //!
 //! let text = r#"+++
 //! id = "answers"
@@ -25,13 +25,13 @@
 //! {{ dialogue }}
 //! {{ turn }}
 //! "#;
-//! let texts = [PromptText { name: "answers.md".to_owned(), text: text.to_owned() }];
+//! let texts = [SourceText::new("answers.md", text)];
 //! let (prompts, report) = Prompts::compile(&texts)?;
 //! assert!(report.diagnostics().is_empty());
 //! assert!(prompts.versions()["answers"].starts_with("sha256:"));
 //!
 //! let slip = text.replace("points = -20", "pints = -20");
-//! let texts = [PromptText { name: "answers.md".to_owned(), text: slip }];
+//! let texts = [SourceText::new("answers.md", slip)];
 //! let report = Prompts::compile(&texts).unwrap_err();
 //! assert!(report.to_string().contains("did you mean `points`?"));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -71,13 +71,15 @@ pub use config::{
 };
 pub use endpoint::Endpoint;
 pub use error::{Error, StoreError};
+/// The earlier name of [`SourceText`].
+pub use guerdon_text::SourceText as PromptText;
+pub use guerdon_text::{Diagnostic, Report, Severity, SourceText};
 pub use quality::calibrate::{Calibrated, Calibration, Gold, GoldError, Measure};
 pub use quality::drift::DriftReport;
 pub use quality::preview::{Preview, PreviewError};
 pub use quality::probes::{ProbeKind, ProbeOutcome};
 pub use rubric::Kind;
-pub use rubric::prompts::{PromptSummary, PromptText, Prompts};
-pub use rubric::report::{Diagnostic, Report, Severity};
+pub use rubric::prompts::{PromptSummary, Prompts};
 pub use source::JudgeSource;
 pub use store::cache::{PromptStats, Purge, Store, StoreStats};
 pub use store::event::{CallEvent, OUTCOMES};

@@ -21,21 +21,6 @@ impl Parts {
     }
 }
 
-/// `sha256:` and the hash of `text`, in hexadecimal.
-pub(crate) fn sha256(text: &str) -> String {
-    format!("sha256:{}", hex(&Sha256::digest(text.as_bytes())))
-}
-
-/// Bytes in hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 /// JSON with text keys always has a text; an unlikely failure must not make two values the same, so it says itself.
 pub(crate) fn json(value: &impl serde::Serialize) -> Vec<u8> {
     serde_json::to_vec(value).unwrap_or_else(|error| error.to_string().into_bytes())

@@ -8,7 +8,7 @@
 //! probabilities before their grammar is applied, so those of the letters are renormalised here.
 
 use crate::ask::reply::Finding;
-use crate::rubric::{Criterion, Level, MOST_LEVELS};
+use crate::rubric::{Criterion, Level, MAX_LETTERS};
 
 /// Letters that together are less likely than this are no answer.
 const LEAST_MASS: f64 = 0.5;
@@ -17,7 +17,7 @@ const LEAST_MASS: f64 = 0.5;
 pub(crate) type Alternatives = Vec<(String, f64)>;
 
 fn letters() -> impl Iterator<Item = char> {
-    ('A'..='Z').take(MOST_LEVELS)
+    ('A'..='Z').take(MAX_LETTERS)
 }
 
 /// What the judge is asked for, after the judged text.

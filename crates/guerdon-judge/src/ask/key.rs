@@ -13,7 +13,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ask::case::Case;
-use crate::ask::digest::{Digest, Parts, hex, json};
+use crate::ask::digest::{Digest, Parts, json};
 use crate::ask::question::Question;
 use crate::ask::reasoning::Eased;
 use crate::rubric::Rubric;
@@ -58,7 +58,7 @@ pub(crate) struct Key(Digest);
 
 impl From<Key> for String {
     fn from(key: Key) -> Self {
-        hex(&key.0)
+        guerdon_text::hex(&key.0)
     }
 }
 
@@ -90,7 +90,7 @@ pub(crate) fn of(identity: &Identity, question: &Question<'_>) -> Key {
         hash,
         max_tokens,
         temperature,
-        facts: shown,
+        selection,
         about: _,
         version: _,
         sealed: _,
@@ -118,7 +118,7 @@ pub(crate) fn of(identity: &Identity, question: &Question<'_>) -> Key {
     }
     key.add(&sample.to_le_bytes());
     key.add(case);
-    let facts = shown.of(facts);
+    let facts = selection.select(facts);
     if !facts.is_empty() {
         key.add(&json(&facts));
     }
@@ -132,11 +132,12 @@ mod tests {
     use guerdon_types::{Context, Role};
 
     use super::*;
+    use crate::Prompts;
     use crate::ask::case::tests::case;
     use crate::call::capabilities::Offers;
     use crate::call::wire::{self, Offer};
     use crate::config::{EndpointConfig, ResponseFormat};
-    use crate::{PromptText, Prompts};
+    use guerdon_text::SourceText;
 
     const SAID: [(Role, &str); 2] = [(Role::User, "480 最低了。"), (Role::Assistant, "420 <b>?")];
 
@@ -146,7 +147,7 @@ mod tests {
              about = \"Rude.\"\nfails_empty = true\nlevels = [\n  {{ name = \"no\", points = 0, anchor = \"Kind.\" }},\n  \
              {{ name = \"yes\", points = -9, anchor = \"Not.\" }},\n]\n+++\n# system\nJudge.\n# user\n{body}\n"
         );
-        let texts = [PromptText { name: "r.md".to_owned(), text }];
+        let texts = [SourceText { name: "r.md".to_owned(), text }];
         Arc::clone(
             &Prompts::compile(&texts).unwrap_or_else(|report| panic!("{report}")).0.rubrics()[0],
         )
@@ -229,7 +230,7 @@ mod tests {
         assert_eq!(with(&named, quote.clone()), with(&named, more.clone()));
         assert_ne!(with(&whole, quote.clone()), with(&whole, other));
         assert_ne!(with(&whole, quote), with(&whole, more.clone()));
-        assert!(named.facts.of(&facts(more)).get("id").is_none());
+        assert!(named.selection.select(&facts(more)).get("id").is_none());
     }
 
     /// Whoever changes what is sent, on purpose or by a new version of a library, finds the old answers still under the
@@ -250,6 +251,6 @@ mod tests {
             [strict, plain].map(|offer| String::from_utf8(body(offer)).unwrap()).join("\n")
         });
         let hash = "sha256:e23d6ef9aebdc5407a888ec02947dcbae85ee35890f91ca8f5f8998056f76b31";
-        assert_eq!((LAYOUT, crate::ask::digest::sha256(&sent).as_str()), (3, hash), "{sent}");
+        assert_eq!((LAYOUT, guerdon_text::content_hash(&sent).as_str()), (3, hash), "{sent}");
     }
 }

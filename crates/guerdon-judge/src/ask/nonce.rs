@@ -5,7 +5,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use rand::Rng as _;
 use sha2::Sha256;
 
-use crate::ask::digest::hex;
+use guerdon_text::hex;
 
 /// The key.
 #[derive(Clone)]

@@ -47,7 +47,7 @@ pub(crate) fn messages(
     let slots = context! {
         dialogue => format!("<dialogue>\n{}</dialogue>", case.before),
         turn => format!("<{tag}>\n{}\n</{tag}>", case.turn),
-        context => Value::from(Serde(rubric.facts.of(case.facts))),
+        context => Value::from(Serde(rubric.selection.select(case.facts))),
         criteria => Value::from(Serde(criteria)),
         examples => Value::from(Serde(&rubric.examples)),
     };
@@ -81,11 +81,12 @@ mod tests {
     use guerdon_types::Role;
 
     use super::*;
+    use crate::Prompts;
     use crate::ask::case::tests::case;
-    use crate::{PromptText, Prompts};
+    use guerdon_text::SourceText;
 
     fn shipped(name: &str, text: &str) -> Arc<Rubric> {
-        let texts = [PromptText { name: name.to_owned(), text: text.to_owned() }];
+        let texts = [SourceText { name: name.to_owned(), text: text.to_owned() }];
         let (prompts, report) =
             Prompts::compile(&texts).unwrap_or_else(|report| panic!("{report}"));
         assert_eq!(report.to_string(), "");

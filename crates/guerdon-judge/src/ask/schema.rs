@@ -132,12 +132,13 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::{PromptText, Prompts};
+    use crate::Prompts;
+    use guerdon_text::SourceText;
 
     fn text(order: &[usize], sealed: bool) -> String {
         let text = include_str!("../../../../judge-prompts/empathy.md").to_owned();
         let (prompts, _) =
-            Prompts::compile(&[PromptText { name: "empathy.md".to_owned(), text }]).unwrap();
+            Prompts::compile(&[SourceText { name: "empathy.md".to_owned(), text }]).unwrap();
         let criteria: Vec<&Criterion> =
             order.iter().map(|index| &prompts.rubrics()[0].criteria[*index]).collect();
         serde_json::to_string(&Schema { criteria: &criteria, sealed }).unwrap()

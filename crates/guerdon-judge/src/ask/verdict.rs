@@ -139,7 +139,7 @@ fn opinion<'a>(
     let level = criterion.level(&finding.level).ok_or("its level is none of the rubric's")?;
     let evidence = finding.evidence.as_deref();
     let quoted = evidence.filter(|quote| case.says(quote));
-    if criterion.quote && quoted.is_none() && !level.is_silent() {
+    if criterion.quote && quoted.is_none() && !level.is_neutral() {
         let made_up = evidence.is_some();
         return Err(if made_up {
             "its quote does not occur in the turn"
@@ -207,9 +207,10 @@ pub(crate) mod tests {
     use guerdon_types::{Context, Role};
 
     use super::*;
+    use crate::Prompts;
     use crate::ask::case::tests::case;
     use crate::ask::reply::{Expected, read};
-    use crate::{PromptText, Prompts};
+    use guerdon_text::SourceText;
 
     pub(crate) fn rubric() -> std::sync::Arc<Rubric> {
         let text = r#"+++
@@ -231,7 +232,7 @@ criteria = [
 # user
 {{ turn }}
 "#;
-        let texts = [PromptText { name: "r.md".to_owned(), text: text.to_owned() }];
+        let texts = [SourceText { name: "r.md".to_owned(), text: text.to_owned() }];
         let (prompts, _) = Prompts::compile(&texts).unwrap_or_else(|report| panic!("{report}"));
         std::sync::Arc::clone(&prompts.rubrics()[0])
     }

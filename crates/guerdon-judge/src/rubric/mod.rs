@@ -3,10 +3,10 @@
 //! A rubric's points stay here. The judge model chooses levels by name; what a level is worth is looked up and summed in
 //! Rust, so a model can neither misadd nor be talked into a number.
 
+pub(crate) mod codes;
 pub(crate) mod order;
 pub(crate) mod parse;
 pub(crate) mod prompts;
-pub(crate) mod report;
 pub(crate) mod template;
 pub(crate) mod text;
 pub(crate) mod version;
@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// Levels that the letters of `scoring = "expected"` can name.
-pub(crate) const MOST_LEVELS: usize = 10;
+pub(crate) const MAX_LETTERS: usize = 10;
 
 /// What a criterion may do to the points.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
@@ -53,7 +53,7 @@ impl Level {
     }
 
     /// Whether this level says anything at all.
-    pub(crate) fn is_silent(&self) -> bool {
+    pub(crate) fn is_neutral(&self) -> bool {
         !self.fires && self.points == Finite::ZERO
     }
 }
@@ -128,28 +128,28 @@ pub(crate) struct Rubric {
     pub(crate) probes: Vec<Probe>,
     /// `context.…` values that the body names; which of them it can do without is its own affair.
     pub(crate) context: BTreeSet<String>,
-    /// Which facts the body is shown.
-    pub(crate) facts: Facts,
+    /// The context values that the body is shown.
+    pub(crate) selection: ContextSelection,
     pub(crate) body: Environment<'static>,
 }
 
-/// The facts of a rollout that a body can read. It is shown no others, so that a fact it does not name cannot make two
-/// questions of one.
+/// The context values of a rollout that a body can read. It is shown no others, so that a value it does not name cannot
+/// make two questions of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Facts {
-    /// It reads `context` as a whole.
+pub(crate) enum ContextSelection {
+    /// The body reads `context` as a whole.
     All,
     /// The first words after `context.`.
-    Named(BTreeSet<String>),
+    Keys(BTreeSet<String>),
 }
 
-impl Facts {
-    /// What is shown of `context`. Facts come from the trainer, but may quote what the policy or its partner said.
-    pub(crate) fn of(&self, context: &Context) -> Context {
+impl ContextSelection {
+    /// The selected values, escaped. They come from the trainer, but may quote the policy or its partner.
+    pub(crate) fn select(&self, context: &Context) -> Context {
         let shown = |(key, value): (&String, &Value)| (key.clone(), escaped(value));
         match self {
             Self::All => context.iter().map(shown).collect(),
-            Self::Named(names) => {
+            Self::Keys(names) => {
                 names.iter().filter_map(|name| context.get_key_value(name)).map(shown).collect()
             }
         }

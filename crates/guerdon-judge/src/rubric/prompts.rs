@@ -1,79 +1,69 @@
-//! The set of prompts that a source asks: read, checked and compiled together, all or none.
+//! The set of prompts of a judge source, compiled together or not at all.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use guerdon_text::{Finding, Report, SourceText};
 use serde::Serialize;
 
-use crate::rubric::report::{Report, Source};
-use crate::rubric::{Example, Rubric};
-use crate::rubric::{order, parse, template, version};
+use crate::rubric::parse::FrontCheck;
+use crate::rubric::template::ShownParts;
+use crate::rubric::{Example, Rubric, codes, order, parse, template, version};
 
-/// A prompt file as it was read, by whoever reads files.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PromptText {
-    /// The file's name or path, for reports; its stem is the prompt's id.
-    pub name: String,
-    /// Everything in it.
-    pub text: String,
-}
-
-/// What a rubric is, for people.
+/// Summary of a prompt for listings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct PromptSummary {
-    /// Its id.
+    /// The id.
     pub id: String,
-    /// What it judges.
+    /// The subject of the prompt.
     pub about: String,
-    /// The version that its author declared.
+    /// The version declared by the author.
     pub version: u32,
-    /// The hash of its text, its seal and calibration aside.
+    /// The hash of the text without seal and calibration.
     pub hash: String,
-    /// Whether the version is sealed to the text.
+    /// Set if the version is sealed to the text.
     pub sealed: bool,
-    /// Its criteria.
+    /// Ids of the criteria.
     pub criteria: Vec<String>,
-    /// Context values that its body names, such as `context.sop_stage`.
+    /// Context values that the body names, such as `context.sop_stage`.
     pub context: Vec<String>,
 }
 
-/// The rubrics that a source asks, in the order they were given.
+/// The rubrics of a source, in the order of their texts.
 #[derive(Debug, Default)]
 pub struct Prompts {
     rubrics: Vec<Arc<Rubric>>,
 }
 
 impl Prompts {
-    /// Reads, checks and compiles `texts`; all or none. The report of a success holds warnings at most.
+    /// Parses, checks and compiles `texts`. On success the report holds only warnings.
     ///
     /// # Errors
     /// The [`Report`], if any text has an error or two share an id.
-    pub fn compile(texts: &[PromptText]) -> Result<(Self, Report), Report> {
+    pub fn compile(texts: &[SourceText]) -> Result<(Self, Report), Report> {
         let mut report = Report::default();
         let mut rubrics: Vec<Arc<Rubric>> = Vec::with_capacity(texts.len());
-        for PromptText { name, text } in texts {
-            let source = Source { file: name, text };
-            let Some(rubric) = compile(&source, &mut report) else { continue };
+        for source in texts {
+            let Some(rubric) = compile(source, &mut report) else { continue };
             if rubrics.iter().any(|other| other.id == rubric.id) {
-                source
-                    .error(0..0, format!("prompt `{}` is defined twice", rubric.id))
-                    .help("give one of them another id and file name")
-                    .into(&mut report);
+                let message = format!("prompt `{}` is defined twice", rubric.id);
+                let help = "give one of them another id and file name";
+                report.add(source, Finding::new(codes::DUPLICATE, 0..0, message).help(help));
             }
             rubrics.push(Arc::new(rubric));
         }
         if report.has_errors() { Err(report) } else { Ok((Self { rubrics }, report)) }
     }
 
-    /// Each prompt's `sha256:…`.
+    /// The content hash (`sha256:…`) of every prompt, by id.
     #[must_use]
     pub fn versions(&self) -> BTreeMap<String, String> {
         self.rubrics.iter().map(|rubric| (rubric.id.clone(), rubric.hash.clone())).collect()
     }
 
-    /// What each prompt is, for people.
+    /// A summary of every prompt.
     #[must_use]
     pub fn summaries(&self) -> Vec<PromptSummary> {
         let summary = |rubric: &Arc<Rubric>| PromptSummary {
@@ -88,13 +78,13 @@ impl Prompts {
         self.rubrics.iter().map(summary).collect()
     }
 
-    /// How many there are.
+    /// The number of prompts.
     #[must_use]
     pub fn len(&self) -> usize {
         self.rubrics.len()
     }
 
-    /// Whether there is none.
+    /// True if there are no prompts.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rubrics.is_empty()
@@ -105,30 +95,27 @@ impl Prompts {
     }
 }
 
-fn compile(source: &Source<'_>, report: &mut Report) -> Option<Rubric> {
-    let parts = parse::split(source, report)?;
-    let front = parse::front(source, parts.front.clone(), report)?;
-    let stem =
-        Path::new(source.file).file_stem().and_then(|stem| stem.to_str()).unwrap_or(source.file);
+fn compile(source: &SourceText, report: &mut Report) -> Option<Rubric> {
+    let sections = parse::split(source, report)?;
+    let offset = sections.front.start;
+    let mut check = FrontCheck { source, offset, report };
+    let front = parse::front_matter(&mut check, sections.front.clone())?;
+    let stem = Path::new(&source.name).file_stem().and_then(|stem| stem.to_str());
+    let stem = stem.unwrap_or(&source.name);
     if stem != front.id.get_ref() {
-        source
-            .error(
-                parse::shifted(front.id.span(), &parts.front),
-                format!("the id differs from the file's name, `{stem}`"),
-            )
-            .help(format!("write `id = \"{stem}\"`, or rename the file"))
-            .into(report);
+        let message = format!("the id differs from the file's name, `{stem}`");
+        let help = format!("write `id = \"{stem}\"`, or rename the file");
+        let place = check.place(front.id.span());
+        check.add(Finding::new(codes::ID, place, message).help(help));
     }
-    let hash = version::content_hash(source.text);
-    parse::seal(source, &parts.front, &front, &hash, report);
-    let criteria = parse::criteria(source, &parts.front, &front, report);
-    parse::examples(source, &parts.front, (&front.examples, &front.probes), &criteria, report);
-    let bare = |spanned: Vec<toml::Spanned<Example>>| {
-        spanned.into_iter().map(toml::Spanned::into_inner).collect()
-    };
-    let examples: Vec<Example> = bare(front.examples);
-    let body =
-        template::compile(source, [&parts.system, &parts.user], (&criteria, &examples), report)?;
+    let hash = version::content_hash(&source.text);
+    parse::check_version(&mut check, &front, &hash);
+    let criteria = parse::check_criteria(&mut check, &front);
+    parse::check_examples(&mut check, &front, &criteria);
+    let examples: Vec<Example> =
+        front.examples.into_iter().map(toml::Spanned::into_inner).collect();
+    let shown = ShownParts { criteria: &criteria, examples: &examples };
+    let body = template::compile(source, &sections, shown, report)?;
     let samples = front.samples.into_inner();
     let count = criteria.len();
     let shuffled = front.shuffle.unwrap_or(samples > 1);
@@ -152,14 +139,14 @@ fn compile(source: &Source<'_>, report: &mut Report) -> Option<Rubric> {
         examples,
         probes: front.probes.into_iter().map(toml::Spanned::into_inner).collect(),
         context: body.context,
-        facts: body.facts,
+        selection: body.selection,
         body: body.templates,
     })
 }
 
 impl Prompts {
-    /// The text of a prompt, sealed: with its hash, and with a raised version if it was edited since it was sealed. The
-    /// text must compile, but for its seal.
+    /// Seals a prompt: writes the hash of `text` into it, with a raised version if the text was edited since it was
+    /// sealed. The text must compile apart from its seal.
     #[must_use]
     pub fn sealed(text: &str) -> String {
         version::sealed(text)

@@ -1,36 +1,46 @@
-//! The body of a prompt file: two templates, checked while the author is there to be told.
+//! The body of a prompt file: two templates, compiled and tried when the file is loaded.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
+use guerdon_text::{Finding, Report, SourceText};
 use minijinja::value::{Enumerator, Object, Serde, Value};
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, context};
 
-use crate::rubric::report::{Report, Source};
-use crate::rubric::{Criterion, Example, Facts};
+use crate::rubric::parse::Sections;
+use crate::rubric::{ContextSelection, Criterion, Example, codes};
 
-/// What a body may name.
+/// Variables that a body may use.
 const SLOTS: [&str; 5] = ["dialogue", "turn", "context", "criteria", "examples"];
-/// Its templates.
+/// Functions of the template engine that count as variables there.
+const FUNCTIONS: [&str; 3] = ["range", "namespace", "dict"];
+/// Names of the two templates.
 pub(crate) const SECTIONS: [&str; 2] = ["system", "user"];
 
-/// A body, compiled.
+/// A compiled body.
 #[derive(Debug)]
-pub(crate) struct Body {
+pub(crate) struct CompiledBody {
     pub(crate) templates: Environment<'static>,
     /// The `context.…` values that it names.
     pub(crate) context: BTreeSet<String>,
-    pub(crate) facts: Facts,
+    pub(crate) selection: ContextSelection,
 }
 
-/// Compiles the two sections of a body and tries them on a made-up dialogue. Also returns the context values it names.
+/// The parts of a rubric that its body can show.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ShownParts<'a> {
+    pub(crate) criteria: &'a [Criterion],
+    pub(crate) examples: &'a [Example],
+}
+
+/// Compiles the two sections of a body and renders them once with placeholders.
 pub(crate) fn compile(
-    source: &Source<'_>,
-    sections: [&Range<usize>; 2],
-    shown: (&[Criterion], &[Example]),
+    source: &SourceText,
+    sections: &Sections,
+    shown: ShownParts<'_>,
     report: &mut Report,
-) -> Option<Body> {
+) -> Option<CompiledBody> {
     let mut body = Environment::new();
     body.set_undefined_behavior(UndefinedBehavior::Strict);
     body.set_auto_escape_callback(|_| AutoEscape::None);
@@ -40,111 +50,105 @@ pub(crate) fn compile(
         body.set_syntax(syntax);
     }
     let mut named = BTreeSet::new();
-    for (section, range) in SECTIONS.into_iter().zip(sections) {
+    for (section, range) in SECTIONS.into_iter().zip([&sections.system, &sections.user]) {
         let text = source.text.get(range.clone())?;
         if let Err(error) = body.add_template_owned(section, text.to_owned()) {
-            reported(source, range, &error, report);
+            report.add(source, template_error(range, &error));
             return None;
         }
         let template = body.get_template(section).ok()?;
         for slot in template.undeclared_variables(false) {
-            if !SLOTS.contains(&slot.as_str())
-                && slot != "range"
-                && slot != "namespace"
-                && slot != "dict"
-            {
+            if !SLOTS.contains(&slot.as_str()) && !FUNCTIONS.contains(&slot.as_str()) {
                 let at = text.find(&slot).unwrap_or_default() + range.start;
-                source
-                    .error(at..at + slot.len(), format!("`{slot}` is no slot"))
-                    .help(format!("the slots are {}", SLOTS.join(", ")))
-                    .nearest(&slot, SLOTS)
-                    .into(report);
+                let finding = Finding::new(
+                    codes::SLOT,
+                    at..at + slot.len(),
+                    format!("unknown slot `{slot}`"),
+                );
+                let help = format!("the slots are {}", SLOTS.join(", "));
+                report.add(source, finding.help(help).nearest(&slot, SLOTS));
             }
         }
         named.extend(template.undeclared_variables(true));
     }
-    let facts = facts(&named);
+    let selection = selection(&named);
     if !report.has_errors() {
-        tried(source, sections, (&body, &facts), shown, report);
+        let findings = trial_findings(sections, (&body, &selection), shown);
+        findings.into_iter().for_each(|finding| report.add(source, finding));
     }
     named.retain(|name| name.starts_with("context."));
-    Some(Body { templates: body, context: named, facts })
+    Some(CompiledBody { templates: body, context: named, selection })
 }
 
-/// What a body that names these variables may read. Whoever hides the name behind another is shown less and told so: the
-/// trial below, or the first question, fails.
-fn facts(named: &BTreeSet<String>) -> Facts {
+/// The context values that a body with these variables may read. A body that hides a name behind
+/// another variable gets less, and then fails in the trial rendering or at the first question.
+fn selection(named: &BTreeSet<String>) -> ContextSelection {
     if named.contains("context") {
-        return Facts::All;
+        return ContextSelection::All;
     }
     let root = |name: &String| Some(name.strip_prefix("context.")?.split('.').next()?.to_owned());
-    Facts::Named(named.iter().filter_map(root).collect())
+    ContextSelection::Keys(named.iter().filter_map(root).collect())
 }
 
-/// A slot misspelt inside a loop is found only by running the loop; so is a turn that is shown twice, or nowhere.
-fn tried(
-    source: &Source<'_>,
-    sections: [&Range<usize>; 2],
-    (body, facts): (&Environment<'_>, &Facts),
-    (criteria, examples): (&[Criterion], &[Example]),
-    report: &mut Report,
-) {
+/// Renders the body with placeholders. A slot misspelt inside a loop is found only by running the
+/// loop, and so is a turn that is shown twice or not at all.
+fn trial_findings(
+    sections: &Sections,
+    (body, selection): (&Environment<'_>, &ContextSelection),
+    shown: ShownParts<'_>,
+) -> Vec<Finding> {
     const TURN: &str = "<turn-probe>";
     let slots = context! {
         dialogue => "<dialogue></dialogue>",
         turn => TURN,
-        context => Value::from_object(MadeUp(facts.clone())),
-        criteria => Value::from(Serde(criteria)),
-        examples => Value::from(Serde(examples)),
+        context => Value::from_object(PlaceholderContext(selection.clone())),
+        criteria => Value::from(Serde(shown.criteria)),
+        examples => Value::from(Serde(shown.examples)),
     };
-    for ((section, range), wanted) in SECTIONS.into_iter().zip(sections).zip([0, 1]) {
+    let expected = [(&sections.system, 0), (&sections.user, 1)];
+    let mut findings = Vec::new();
+    for (section, (range, wanted)) in SECTIONS.into_iter().zip(expected) {
         let Ok(template) = body.get_template(section) else { continue };
         match template.render(&slots) {
             Ok(text) => {
-                let shown = text.matches(TURN).count();
-                if shown != wanted {
-                    source
-                        .error(
-                            range.start..range.start,
-                            format!("`# {section}` shows the turn {shown} times"),
-                        )
-                        .help("write `{{ turn }}` once, under `# user`: judged text belongs in one place")
-                        .into(report);
+                let count = text.matches(TURN).count();
+                if count != wanted {
+                    let message = format!("`# {section}` shows the turn {count} times");
+                    let help =
+                        "write `{{ turn }}` once, under `# user`: judged text belongs in one place";
+                    let place = range.start..range.start;
+                    findings.push(Finding::new(codes::TURN, place, message).help(help));
                 }
             }
-            // Made-up facts are text; a body that computes with them is right to stumble here.
+            // Placeholders are text, so a body that computes with context values may fail here.
             Err(error) if error.kind() == ErrorKind::InvalidOperation => {}
-            Err(error) => reported(source, range, &error, report),
+            Err(error) => findings.push(template_error(range, &error)),
         }
     }
+    findings
 }
 
-fn reported(
-    source: &Source<'_>,
-    section: &Range<usize>,
-    error: &minijinja::Error,
-    report: &mut Report,
-) {
+fn template_error(section: &Range<usize>, error: &minijinja::Error) -> Finding {
     let span = error.range().map_or(section.start..section.start, |range| {
         range.start + section.start..range.end + section.start
     });
     let message = error
         .detail()
         .map_or_else(|| error.kind().to_string(), |detail| format!("{}: {detail}", error.kind()));
-    source.error(span, message).into(report);
+    Finding::new(codes::TEMPLATE, span, message)
 }
 
-/// A context in which every fact is there that the body is shown.
+/// A context that holds a placeholder for every value that the body may read.
 #[derive(Debug)]
-struct MadeUp(Facts);
+struct PlaceholderContext(ContextSelection);
 
-impl Object for MadeUp {
+impl Object for PlaceholderContext {
     fn get_value(self: &Arc<Self>, name: &Value) -> Option<Value> {
         let shown = match &self.0 {
-            Facts::All => true,
-            Facts::Named(names) => name.as_str().is_some_and(|name| names.contains(name)),
+            ContextSelection::All => true,
+            ContextSelection::Keys(names) => name.as_str().is_some_and(|name| names.contains(name)),
         };
-        shown.then(|| Value::from_object(Self(Facts::All)))
+        shown.then(|| Value::from_object(Self(ContextSelection::All)))
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
@@ -152,6 +156,6 @@ impl Object for MadeUp {
     }
 
     fn render(self: &Arc<Self>, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a fact")
+        f.write_str("a context value")
     }
 }

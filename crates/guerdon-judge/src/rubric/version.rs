@@ -8,8 +8,6 @@
 
 use std::ops::Range;
 
-use crate::ask::digest::sha256;
-
 /// The hash of a rubric's text: of every line but the seal, the calibration and blank lines of the front matter,
 /// whatever its line ends.
 pub(crate) fn content_hash(text: &str) -> String {
@@ -31,7 +29,7 @@ pub(crate) fn content_hash(text: &str) -> String {
         content.push_str(line);
         content.push('\n');
     }
-    sha256(&content)
+    guerdon_text::content_hash(&content)
 }
 
 fn key(line: &str) -> Option<&str> {
@@ -57,8 +55,8 @@ pub(crate) fn sealed(text: &str) -> String {
 }
 
 /// `text` with what was measured written into it, in the place of what was measured before.
-pub(crate) fn calibrated(text: &str, measured: &Measured) -> String {
-    let Measured { kappa, model, gold, hash } = measured;
+pub(crate) fn stamped(text: &str, stamp: &KappaStamp) -> String {
+    let KappaStamp { kappa, model, gold, hash } = stamp;
     let table = format!(
         "[calibrated]\nkappa = {kappa:.4}\nmodel = {model:?}\ngold = {gold:?}\nhash = {hash:?}\n"
     );
@@ -94,7 +92,7 @@ pub(crate) fn calibrated(text: &str, measured: &Measured) -> String {
 /// How well a judge agreed with people, on which text.
 #[derive(Debug, Clone, PartialEq, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Measured {
+pub(crate) struct KappaStamp {
     pub(crate) kappa: f64,
     pub(crate) model: String,
     /// The hash of the file of human labels.
@@ -152,17 +150,17 @@ mod tests {
 
     #[test]
     fn line_ends_and_calibration_are_no_part_of_the_text() {
-        let measured = Measured {
+        let measured = KappaStamp {
             kappa: 0.5,
             model: "m".to_owned(),
             gold: "g".to_owned(),
             hash: content_hash(TEXT),
         };
-        let stamped = calibrated(TEXT, &measured);
-        assert!(stamped.contains("[calibrated]\nkappa = 0.5000\n"), "{stamped}");
-        assert_eq!(content_hash(&stamped), content_hash(TEXT), "{stamped}");
+        let once = stamped(TEXT, &measured);
+        assert!(once.contains("[calibrated]\nkappa = 0.5000\n"), "{once}");
+        assert_eq!(content_hash(&once), content_hash(TEXT), "{once}");
         assert_eq!(content_hash(&TEXT.replace('\n', "\r\n")), content_hash(TEXT));
-        let again = calibrated(&stamped, &Measured { kappa: 0.7, ..measured });
+        let again = stamped(&once, &KappaStamp { kappa: 0.7, ..measured });
         assert_eq!(again.matches("[calibrated]").count(), 1, "{again}");
         assert!(again.contains("kappa = 0.7000"));
         assert_ne!(

@@ -8,8 +8,8 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use guerdon_fusion::{Ask, RewardSource as _};
 use guerdon_judge::{
-    Endpoint, EndpointConfig, Incoming, JudgeSource, PromptText, Prompts, ResponseFormat, Seal,
-    Services, Transport, Undelivered,
+    Endpoint, EndpointConfig, Incoming, JudgeSource, Prompts, ResponseFormat, Seal, Services,
+    SourceText, Transport, Undelivered,
 };
 use guerdon_types::{Message, Part, Role, Rollout};
 use http::{HeaderMap, StatusCode};
@@ -105,7 +105,7 @@ async fn moved(
     format: ResponseFormat,
     seal: Seal,
 ) -> (usize, usize, BTreeMap<String, usize>) {
-    let texts = [PromptText { name: "manners.md".to_owned(), text: RUBRIC.to_owned() }];
+    let texts = [SourceText { name: "manners.md".to_owned(), text: RUBRIC.to_owned() }];
     let (prompts, _) = Prompts::compile(&texts).unwrap();
     let (mut up, mut silent, mut families) = (0, 0, BTreeMap::new());
     let prompts = Arc::new(prompts);

@@ -6,7 +6,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use guerdon_fusion::{Ask, RewardSource as _};
 use guerdon_judge::{
-    Endpoint, EndpointConfig, Gold, Incoming, JudgeSource, PromptText, Prompts, Services,
+    Endpoint, EndpointConfig, Gold, Incoming, JudgeSource, Prompts, Services, SourceText,
     Transport, Undelivered,
 };
 use guerdon_types::{Message, Role, Rollout};
@@ -41,7 +41,7 @@ impl Transport for Opinionated {
 }
 
 fn source() -> JudgeSource {
-    let texts = [PromptText { name: "manners.md".to_owned(), text: RUBRIC.to_owned() }];
+    let texts = [SourceText { name: "manners.md".to_owned(), text: RUBRIC.to_owned() }];
     let (prompts, _) = Prompts::compile(&texts).unwrap();
     let services =
         Services::new(TaskTracker::new(), |_| {}).with_transport(|_| Arc::new(Opinionated));
@@ -85,7 +85,7 @@ async fn kappa_is_what_the_known_errors_make_it() {
             && picture.contains("0.40 (n = 50)")
     );
     let stamped = calibration.stamped(RUBRIC).unwrap();
-    let texts = [PromptText {
+    let texts = [SourceText {
         name: "manners.md".to_owned(),
         text: stamped.replace("version = 1", "version = 1\nleast_kappa = 0.5"),
     }];
@@ -140,7 +140,7 @@ impl Transport for Torn {
 async fn a_judge_that_is_torn_gives_the_points_between() {
     let scored = RUBRIC
         .replace("version = 1", "version = 1\ngrouping = \"criterion\"\nscoring = \"expected\"");
-    let texts = [PromptText { name: "manners.md".to_owned(), text: scored.clone() }];
+    let texts = [SourceText { name: "manners.md".to_owned(), text: scored.clone() }];
     let (prompts, _) = Prompts::compile(&texts).unwrap_or_else(|report| panic!("{report}"));
     let services = Services::new(TaskTracker::new(), |_| {}).with_transport(|_| Arc::new(Torn));
     let endpoint = Endpoint::build(EndpointConfig::new("http://t/v1", "m"), &services).unwrap();
@@ -153,7 +153,7 @@ async fn a_judge_that_is_torn_gives_the_points_between() {
     assert!((part.points.get() + 12.0).abs() < 1e-9, "{part:?}");
     assert_eq!(part.criteria.len(), 2);
 
-    let together = [PromptText {
+    let together = [SourceText {
         name: "manners.md".to_owned(),
         text: scored.replace("\"criterion\"", "\"rubric\""),
     }];

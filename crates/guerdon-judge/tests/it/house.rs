@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use guerdon_fusion::{Ask, RewardSource};
 use guerdon_judge::{
-    CallEvent, Endpoint, EndpointConfig, JudgeSource, OUTCOMES, PromptText, Prompts, Services,
+    CallEvent, Endpoint, EndpointConfig, JudgeSource, OUTCOMES, Prompts, Services, SourceText,
 };
 use guerdon_types::{AbstainWhy, JudgePart, Message, Part, Role, Rollout, Signal};
 use tokio_util::task::TaskTracker;
@@ -52,11 +52,11 @@ impl House {
     }
 
     pub(crate) fn configured(config: EndpointConfig, prompts: &[&str]) -> Self {
-        let text = |id: &&str| PromptText {
+        let text = |id: &&str| SourceText {
             name: format!("{id}.md"),
             text: RUBRIC.replace("id = \"manners\"", &format!("id = \"{id}\"")),
         };
-        let texts: Vec<PromptText> = prompts.iter().map(text).collect();
+        let texts: Vec<SourceText> = prompts.iter().map(text).collect();
         let (prompts, _) = Prompts::compile(&texts).unwrap_or_else(|report| panic!("{report}"));
         let tasks = TaskTracker::new();
         let events = Arc::new(Mutex::new(Vec::new()));

@@ -7,7 +7,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, join_all};
 use guerdon_fusion::{Ask, RewardSource as _};
 use guerdon_judge::{
-    CallEvent, Endpoint, EndpointConfig, Incoming, JudgeSource, PromptText, Prompts, Services,
+    CallEvent, Endpoint, EndpointConfig, Incoming, JudgeSource, Prompts, Services, SourceText,
     Transport, Undelivered,
 };
 use guerdon_types::{Message, Role, Rollout, Signal};
@@ -124,11 +124,11 @@ impl Judge {
         config: EndpointConfig,
         stand_ins: &[(&str, Arc<T>)],
     ) -> Self {
-        let text = |id: &&str| PromptText {
+        let text = |id: &&str| SourceText {
             name: format!("{id}.md"),
             text: RUBRIC.replace("id = \"manners\"", &format!("id = \"{id}\"")),
         };
-        let texts: Vec<PromptText> = rubrics.iter().map(text).collect();
+        let texts: Vec<SourceText> = rubrics.iter().map(text).collect();
         let (prompts, _) = Prompts::compile(&texts).unwrap();
         let events = Arc::new(Mutex::new(Vec::new()));
         let heard = Arc::clone(&events);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use guerdon_fusion::{Ask, RewardSource};
 use guerdon_judge::{
-    CallEvent, Endpoint, EndpointConfig, JudgeSource, PromptText, Prompts, ResponseFormat, Services,
+    CallEvent, Endpoint, EndpointConfig, JudgeSource, Prompts, ResponseFormat, Services, SourceText,
 };
 use guerdon_types::{AbstainWhy, Message, Part, Role, Rollout, Signal};
 use tokio_util::task::TaskTracker;
@@ -40,7 +40,7 @@ struct Real {
 impl Real {
     fn new(config: EndpointConfig, key: Option<&str>, prompts: &[(&str, &str)]) -> Self {
         let text =
-            |(name, text): &(&str, &str)| PromptText { name: (*name).into(), text: (*text).into() };
+            |(name, text): &(&str, &str)| SourceText { name: (*name).into(), text: (*text).into() };
         let texts: Vec<_> = prompts.iter().map(text).collect();
         let (prompts, _) = Prompts::compile(&texts).unwrap_or_else(|report| panic!("{report}"));
         let outcomes = Arc::new(Mutex::new(Vec::new()));

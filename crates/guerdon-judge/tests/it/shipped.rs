@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use guerdon_judge::{PromptText, Prompts};
+use guerdon_judge::{Prompts, SourceText};
 use guerdon_types::{Message, Role, Rollout};
 
-fn shipped() -> Vec<PromptText> {
+fn shipped() -> Vec<SourceText> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../judge-prompts");
     let mut files: Vec<PathBuf> = [root.clone(), root.join("zh")]
         .iter()
@@ -17,7 +17,7 @@ fn shipped() -> Vec<PromptText> {
         .collect();
     files.sort();
     #[expect(clippy::disallowed_methods, reason = "a test reads the rubrics that are shipped")]
-    let read = |path: &PathBuf| PromptText {
+    let read = |path: &PathBuf| SourceText {
         name: path.file_name().unwrap().to_string_lossy().into_owned(),
         text: std::fs::read_to_string(path).unwrap(),
     };

@@ -5,8 +5,6 @@ use std::collections::BTreeMap;
 use guerdon_types::{Message, Rollout};
 use serde::Deserialize;
 
-use crate::ask::digest::sha256;
-
 /// What people said.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
@@ -71,7 +69,7 @@ impl Gold {
     /// # Errors
     /// [`GoldError`], naming the line.
     pub fn read(text: &str) -> Result<Self, GoldError> {
-        let hash = sha256(text);
+        let hash = guerdon_text::content_hash(text);
         let lines = || text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
         let wrong = |line: usize, detail: String| GoldError { line: line + 1, detail };
         let Some((_, first)) = lines().next() else {

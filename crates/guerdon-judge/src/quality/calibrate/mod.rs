@@ -20,7 +20,7 @@ use serde::Serialize;
 use crate::ask::case::{Case, Dialogue};
 use crate::ask::reply::Finding;
 use crate::ask::verdict::{self, Pooling};
-use crate::rubric::version::{self, Measured};
+use crate::rubric::version::{self, KappaStamp};
 use crate::rubric::{Criterion, Rubric};
 use crate::source::JudgeSource;
 
@@ -292,7 +292,7 @@ impl Calibration {
     pub fn stamped(&self, text: &str) -> Option<String> {
         let kappa = self.least_kappa().filter(|_| version::content_hash(text) == self.hash)?;
         let (model, gold, hash) = (self.model.clone(), self.gold.clone(), self.hash.clone());
-        Some(version::calibrated(text, &Measured { kappa, model, gold, hash }))
+        Some(version::stamped(text, &KappaStamp { kappa, model, gold, hash }))
     }
 
     /// Kappa by criterion with its interval, as an SVG picture.

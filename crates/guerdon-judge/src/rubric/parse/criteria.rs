@@ -1,15 +1,14 @@
-//! The criteria of a prompt file, and what their author must not have meant.
+//! The criteria of a prompt file, and checks for likely mistakes of their author.
 
 use std::collections::BTreeSet;
-use std::ops::Range;
 
+use guerdon_text::Finding;
 use guerdon_types::Finite;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Front, shifted};
-use crate::rubric::report::{Report, Source};
-use crate::rubric::{Criterion, Grouping, Kind, Level, MOST_LEVELS, Scoring};
+use super::{FrontCheck, FrontMatter};
+use crate::rubric::{Criterion, Grouping, Kind, Level, MAX_LETTERS, Scoring, codes};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -35,42 +34,31 @@ struct RawLevel {
 }
 
 /// Reads and checks the criteria.
-pub(crate) fn criteria(
-    source: &Source<'_>,
-    range: &Range<usize>,
-    front: &Front,
-    report: &mut Report,
-) -> Vec<Criterion> {
+pub(crate) fn check_criteria(check: &mut FrontCheck<'_>, front: &FrontMatter) -> Vec<Criterion> {
     let mut ids = BTreeSet::new();
     let raw = front.criteria.get_ref();
     for criterion in raw {
         let criterion = criterion.get_ref();
-        name(source, range, &criterion.id, report);
+        check_name(check, &criterion.id);
         if !ids.insert(criterion.id.get_ref().as_str()) {
-            source
-                .error(
-                    shifted(criterion.id.span(), range),
-                    format!("criterion `{}` is defined twice", criterion.id.get_ref()),
-                )
-                .into(report);
+            let message = format!("criterion `{}` is defined twice", criterion.id.get_ref());
+            let place = check.place(criterion.id.span());
+            check.add(Finding::new(codes::DUPLICATE, place, message));
         }
-        levels(source, range, criterion, report);
+        check_levels(check, criterion);
     }
     if !raw.iter().any(|criterion| criterion.get_ref().fails_empty) {
-        source
-            .error(
-                raw.first().map_or(0..0, |first| shifted(first.get_ref().id.span(), range)),
-                "no criterion fails an empty reply, so silence would be the best reply",
-            )
-            .help("mark one that an empty reply fails, such as \"answers the partner\", with `fails_empty = true`")
-            .into(report);
+        let place = raw.first().map_or(0..0, |first| check.place(first.get_ref().id.span()));
+        let message = "no criterion fails an empty reply, so silence would be the best reply";
+        let help = "mark one that an empty reply fails, such as \"answers the partner\", with `fails_empty = true`";
+        check.add(Finding::new(codes::SILENCE, place, message).help(help));
     }
-    expected(source, range, front, report);
+    check_scoring(check, front);
     raw.iter().map(|criterion| criterion.get_ref().into()).collect()
 }
 
-/// Probabilities are those of one letter: of one criterion, without a quote.
-fn expected(source: &Source<'_>, range: &Range<usize>, front: &Front, report: &mut Report) {
+/// Checks that criteria scored by probabilities can be answered with one letter each.
+fn check_scoring(check: &mut FrontCheck<'_>, front: &FrontMatter) {
     let Some(scoring) =
         front.scoring.as_ref().filter(|scoring| *scoring.get_ref() == Scoring::Expected)
     else {
@@ -79,89 +67,70 @@ fn expected(source: &Source<'_>, range: &Range<usize>, front: &Front, report: &m
     let raw = front.criteria.get_ref();
     let any =
         |wrong: fn(&RawCriterion) -> bool| raw.iter().any(|criterion| wrong(criterion.get_ref()));
-    let wrong = if front.grouping != Grouping::Criterion {
+    let problem = if front.grouping != Grouping::Criterion {
         "needs `grouping = \"criterion\"`: one letter answers one question"
     } else if any(|criterion| criterion.quote) {
         "leaves no room for quotes: remove `quote = true`"
-    } else if any(|criterion| criterion.levels.get_ref().len() > MOST_LEVELS) {
-        "has letters for ten levels at most"
+    } else if any(|criterion| criterion.levels.get_ref().len() > MAX_LETTERS) {
+        "has letters for at most ten levels"
     } else {
         return;
     };
-    let message = format!("`scoring = \"expected\"` {wrong}");
-    source.error(shifted(scoring.span(), range), message).into(report);
+    let message = format!("`scoring = \"expected\"` {problem}");
+    check.add(Finding::new(codes::SCORING, check.place(scoring.span()), message));
 }
 
-fn levels(
-    source: &Source<'_>,
-    range: &Range<usize>,
-    criterion: &RawCriterion,
-    report: &mut Report,
-) {
-    let place = shifted(criterion.levels.span(), range);
-    let levels = criterion.levels.get_ref();
+fn check_levels(check: &mut FrontCheck<'_>, criterion: &RawCriterion) {
     let mut names = BTreeSet::new();
-    for level in levels {
-        name(source, range, &level.name, report);
-        if !names.insert(level.name.get_ref().as_str()) {
-            source
-                .error(
-                    shifted(level.name.span(), range),
-                    format!("level `{}` is defined twice", level.name.get_ref()),
-                )
-                .into(report);
+    for level in criterion.levels.get_ref() {
+        check_name(check, &level.name);
+        let (name, place) = (level.name.get_ref(), check.place(level.name.span()));
+        if !names.insert(name.as_str()) {
+            let message = format!("level `{name}` is defined twice");
+            check.add(Finding::new(codes::DUPLICATE, place.clone(), message));
         }
         let points = level.points.get_ref().get();
-        let wrong = match criterion.kind {
+        let wrong_sign = match criterion.kind {
             Kind::Bonus => points < 0.0,
             Kind::Deduct | Kind::Gate | Kind::Veto => points > 0.0,
         };
-        if wrong {
-            source
-                .error(
-                    shifted(level.points.span(), range),
-                    format!("{points} points have the wrong sign for this kind"),
-                )
-                .help(
-                    "`bonus` gives points; `deduct`, `gate` and `veto` take them; split the criterion in two",
-                )
-                .into(report);
+        if wrong_sign {
+            let message = format!("{points} points have the wrong sign for this kind");
+            let help = "`bonus` gives points; `deduct`, `gate` and `veto` take them; split the criterion in two";
+            let place = check.place(level.points.span());
+            check.add(Finding::new(codes::LEVELS, place, message).help(help));
         }
         if level.fires && criterion.kind != Kind::Veto {
-            source
-                .error(
-                    shifted(level.name.span(), range),
-                    "only a level of a `veto` criterion can be marked `fires`",
-                )
-                .into(report);
+            let message = "only a level of a `veto` criterion can be marked `fires`";
+            check.add(Finding::new(codes::LEVELS, place, message));
         }
     }
+    let place = check.place(criterion.levels.span());
     let read = Criterion::from(criterion);
-    if !read.levels.iter().any(Level::is_silent) {
-        source
-            .error(place.clone(), "no level of this criterion says that nothing is to be remarked")
-            .help("add one with `points = 0`")
-            .into(report);
+    if !read.levels.iter().any(Level::is_neutral) {
+        let message = "no level of this criterion stands for \"nothing to remark\"";
+        let finding = Finding::new(codes::LEVELS, place.clone(), message);
+        check.add(finding.help("add one with `points = 0`"));
     }
-    if read.levels.iter().all(Level::is_silent) {
-        source.error(place.clone(), "no level of this criterion changes anything").into(report);
+    if read.levels.iter().all(Level::is_neutral) {
+        let message = "no level of this criterion changes anything";
+        check.add(Finding::new(codes::LEVELS, place, message));
     } else if read.fails_empty && !read.worst().is_some_and(Level::is_fault) {
-        source
-            .error(place, "`fails_empty` needs a level that costs points")
-            .help("a bonus cannot fail an empty reply: not earning it leaves silence at 0")
-            .into(report);
+        let message = "`fails_empty` needs a level that costs points";
+        let help = "a bonus cannot fail an empty reply: without it, silence still gets 0 points";
+        check.add(Finding::new(codes::SILENCE, place, message).help(help));
     }
 }
 
-/// Ids and level names become JSON keys and enum values: plain words travel best.
-fn name(source: &Source<'_>, range: &Range<usize>, name: &Spanned<String>, report: &mut Report) {
+/// Checks an id or level name. Both become JSON keys and enum values, so only plain words are
+/// accepted.
+fn check_name(check: &mut FrontCheck<'_>, name: &Spanned<String>) {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     let text = name.get_ref();
     if text.is_empty() || text.len() > 64 || !text.chars().all(plain) {
-        source
-            .error(shifted(name.span(), range), format!("`{text}` is no plain name"))
-            .help("use 1 to 64 of a-z, 0-9 and _")
-            .into(report);
+        let finding =
+            Finding::new(codes::NAME, check.place(name.span()), format!("invalid name `{text}`"));
+        check.add(finding.help("use 1 to 64 of a-z, 0-9 and _"));
     }
 }
 

@@ -1,63 +1,64 @@
-//! Examples and probes: that they speak of what exists, and that no probe is shown.
+//! Examples and probes of a prompt file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use toml::Spanned;
+use guerdon_text::Finding;
 
-use super::shifted;
-use crate::rubric::report::{Report, Source};
-use crate::rubric::{Criterion, Example, Probe};
+use super::{FrontCheck, FrontMatter};
+use crate::rubric::{Criterion, Probe, codes};
 
-/// Checks that examples and probes speak of criteria and levels that exist, and that no probe is shown.
-pub(crate) fn examples(
-    source: &Source<'_>,
-    range: &Range<usize>,
-    (examples, probes): (&[Spanned<Example>], &[Spanned<Probe>]),
+/// Checks that examples and probes name existing criteria and levels, and that no probe is also
+/// shown as an example.
+pub(crate) fn check_examples(
+    check: &mut FrontCheck<'_>,
+    front: &FrontMatter,
     criteria: &[Criterion],
-    report: &mut Report,
 ) {
-    let mut levels = |span: Range<usize>, levels: &BTreeMap<String, String>| {
-        let place = shifted(span, range);
-        if levels.is_empty() {
-            source.error(place.clone(), "`levels` says nothing of any criterion").into(report);
-        }
-        for (id, level) in levels {
-            let Some(criterion) = criteria.iter().find(|criterion| criterion.id == *id) else {
-                source
-                    .error(place.clone(), format!("`{id}` is no criterion of this rubric"))
-                    .nearest(id, criteria.iter().map(|criterion| criterion.id.as_str()))
-                    .into(report);
-                continue;
-            };
-            if criterion.level(level).is_none() {
-                source
-                    .error(place.clone(), format!("`{level}` is no level of criterion `{id}`"))
-                    .nearest(level, criterion.levels.iter().map(|level| level.name.as_str()))
-                    .into(report);
-            }
-        }
-    };
-    for example in examples {
-        levels(example.span(), &example.get_ref().levels);
+    for example in &front.examples {
+        check_labels(check, check.place(example.span()), &example.get_ref().levels, criteria);
     }
-    for probe in probes {
-        levels(probe.span(), &probe.get_ref().levels);
+    for probe in &front.probes {
+        check_labels(check, check.place(probe.span()), &probe.get_ref().levels, criteria);
     }
     let mut names = BTreeSet::new();
-    for probe in probes {
+    for probe in &front.probes {
         let Probe { name, turn, .. } = probe.get_ref();
-        let place = shifted(probe.span(), range);
+        let place = check.place(probe.span());
         if !names.insert(name) {
-            source.error(place.clone(), format!("probe `{name}` is defined twice")).into(report);
+            let message = format!("probe `{name}` is defined twice");
+            check.add(Finding::new(codes::DUPLICATE, place.clone(), message));
         }
-        if examples.iter().any(|example| example.get_ref().turn == *turn) {
-            source
-                .error(
-                    place,
-                    format!("probe `{name}` is also an example, so the judge is told its verdict"),
-                )
-                .into(report);
+        if front.examples.iter().any(|example| example.get_ref().turn == *turn) {
+            let message =
+                format!("probe `{name}` is also an example, so the judge is shown its verdict");
+            check.add(Finding::new(codes::PROBE_SHOWN, place, message));
+        }
+    }
+}
+
+/// Checks the levels of one example or probe at `place`, by criterion.
+fn check_labels(
+    check: &mut FrontCheck<'_>,
+    place: Range<usize>,
+    levels: &BTreeMap<String, String>,
+    criteria: &[Criterion],
+) {
+    if levels.is_empty() {
+        let message = "`levels` names no criterion";
+        check.add(Finding::new(codes::EXAMPLE, place.clone(), message));
+    }
+    for (id, level) in levels {
+        let Some(criterion) = criteria.iter().find(|criterion| criterion.id == *id) else {
+            let message = format!("this rubric has no criterion `{id}`");
+            let known = criteria.iter().map(|criterion| criterion.id.as_str());
+            check.add(Finding::new(codes::EXAMPLE, place.clone(), message).nearest(id, known));
+            continue;
+        };
+        if criterion.level(level).is_none() {
+            let message = format!("criterion `{id}` has no level `{level}`");
+            let known = criterion.levels.iter().map(|level| level.name.as_str());
+            check.add(Finding::new(codes::EXAMPLE, place.clone(), message).nearest(level, known));
         }
     }
 }

@@ -1,26 +1,28 @@
-//! A prompt file's front matter: TOML between two `+++` lines, then the body. What is wrong is reported where it stands.
+//! The front matter of a prompt file: TOML between two `+++` lines, followed by the body.
+//!
+//! Every problem is reported at its place in the file.
 
 mod criteria;
 mod examples;
 
 use std::ops::Range;
 
+use guerdon_text::{Finding, Report, SourceText};
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::rubric::report::{Report, Source};
-use crate::rubric::version::Measured;
-use crate::rubric::{Example, Grouping, Probe, Scoring};
+use crate::rubric::version::KappaStamp;
+use crate::rubric::{Example, Grouping, Probe, Scoring, codes};
 use criteria::RawCriterion;
-pub(crate) use criteria::criteria;
-pub(crate) use examples::examples;
+pub(crate) use criteria::check_criteria;
+pub(crate) use examples::check_examples;
 
-/// More cost more than they say.
-const MOST_SAMPLES: u32 = 25;
+/// Upper bound of `samples`. More samples cost more than they tell.
+const MAX_SAMPLES: u32 = 25;
 
-/// Where the parts of a prompt file stand, as byte ranges.
+/// The parts of a prompt file, as byte ranges of its text.
 #[derive(Debug, Clone)]
-pub(crate) struct Parts {
+pub(crate) struct Sections {
     pub(crate) front: Range<usize>,
     pub(crate) system: Range<usize>,
     pub(crate) user: Range<usize>,
@@ -29,11 +31,11 @@ pub(crate) struct Parts {
 /// The front matter as written.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Front {
+pub(crate) struct FrontMatter {
     pub(crate) id: Spanned<String>,
     pub(crate) about: String,
     pub(crate) version: u32,
-    /// The content's hash, if the version is sealed.
+    /// The hash of the content, if the version is sealed.
     pub(crate) hash: Option<Spanned<String>>,
     #[serde(default)]
     pub(crate) grouping: Grouping,
@@ -41,9 +43,9 @@ pub(crate) struct Front {
     #[serde(default = "default_samples")]
     pub(crate) samples: Spanned<u32>,
     pub(crate) shuffle: Option<bool>,
-    /// The least agreement with people with which this may load.
+    /// The lowest agreement with people at which this prompt may load.
     pub(crate) least_kappa: Option<Spanned<f64>>,
-    pub(crate) calibrated: Option<Spanned<Measured>>,
+    pub(crate) calibrated: Option<Spanned<KappaStamp>>,
     #[serde(default)]
     pub(crate) examples: Vec<Spanned<Example>>,
     #[serde(default)]
@@ -67,23 +69,40 @@ fn default_temperature() -> Spanned<f64> {
     Spanned::new(0..0, 0.0)
 }
 
+/// A prompt file whose front matter is being checked.
+pub(crate) struct FrontCheck<'a> {
+    pub(crate) source: &'a SourceText,
+    /// Byte offset of the front matter in the file.
+    pub(crate) offset: usize,
+    pub(crate) report: &'a mut Report,
+}
+
+impl FrontCheck<'_> {
+    /// A span of the front matter as a span of the file.
+    pub(crate) const fn place(&self, span: Range<usize>) -> Range<usize> {
+        span.start + self.offset..span.end + self.offset
+    }
+
+    /// Reports a finding, whose span is one of the file.
+    pub(crate) fn add(&mut self, finding: Finding) {
+        self.report.add(self.source, finding);
+    }
+}
+
 /// Finds the front matter and the two sections of the body.
-pub(crate) fn split(source: &Source<'_>, report: &mut Report) -> Option<Parts> {
-    let mut lines = lines(source.text);
+pub(crate) fn split(source: &SourceText, report: &mut Report) -> Option<Sections> {
+    let mut lines = lines(&source.text);
     let is_fence =
         |range: &Range<usize>| source.text.get(range.clone()).map(str::trim_end) == Some("+++");
     let Some(first) = lines.next().filter(is_fence) else {
-        source
-            .error(0..0, "a judge prompt opens with a `+++` line")
-            .help("the front matter is TOML between two `+++` lines; see judge-prompts/README.md")
-            .into(report);
+        let help = "the front matter is TOML between two `+++` lines; see judge-prompts/README.md";
+        let message = "a judge prompt opens with a `+++` line";
+        report.add(source, Finding::new(codes::FENCE, 0..0, message).help(help));
         return None;
     };
     let Some(close) = lines.find(is_fence) else {
-        source
-            .error(first, "the front matter is never closed")
-            .help("end it with a `+++` line")
-            .into(report);
+        let finding = Finding::new(codes::FENCE, first, "the front matter is never closed");
+        report.add(source, finding.help("end it with a `+++` line"));
         return None;
     };
     let front = first.end..close.start;
@@ -91,19 +110,19 @@ pub(crate) fn split(source: &Source<'_>, report: &mut Report) -> Option<Parts> {
         let found =
             lines.find(|range| source.text.get(range.clone()).map(str::trim_end) == Some(name));
         if found.is_none() {
-            source
-                .error(close.clone(), format!("the body has no `{name}` line"))
-                .help("the body is two sections, `# system` and then `# user`; each becomes one message")
-                .into(report);
+            let message = format!("the body has no `{name}` line");
+            let help =
+                "the body is two sections, `# system` and then `# user`; each becomes one message";
+            report.add(source, Finding::new(codes::SECTION, close.clone(), message).help(help));
         }
         found
     };
     let system = heading("# system")?;
     let user = heading("# user")?;
-    Some(Parts { front, system: system.end..user.start, user: user.end..source.text.len() })
+    Some(Sections { front, system: system.end..user.start, user: user.end..source.text.len() })
 }
 
-/// The byte ranges of `text`'s lines, line ends included.
+/// The byte ranges of the lines of `text`, line ends included.
 fn lines(text: &str) -> impl Iterator<Item = Range<usize>> {
     let mut at = 0;
     text.split_inclusive('\n').map(move |line| {
@@ -113,106 +132,76 @@ fn lines(text: &str) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
-/// A span within the front matter, as a span of the file.
-pub(crate) const fn shifted(span: Range<usize>, front: &Range<usize>) -> Range<usize> {
-    span.start + front.start..span.end + front.start
-}
-
-/// Reads the front matter.
-pub(crate) fn front(
-    source: &Source<'_>,
-    range: Range<usize>,
-    report: &mut Report,
-) -> Option<Front> {
-    let text = source.text.get(range.clone())?;
-    let front: Front = match toml::from_str(text) {
+/// Reads the front matter at `range` and checks its numbers.
+pub(crate) fn front_matter(check: &mut FrontCheck<'_>, range: Range<usize>) -> Option<FrontMatter> {
+    let text = check.source.text.get(range)?;
+    let front: FrontMatter = match toml::from_str(text) {
         Ok(front) => front,
         Err(error) => {
             let message = error.message();
             let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
-            let mut pending = source
-                .error(shifted(error.span().unwrap_or(0..0), &range), message.trim().to_owned());
-            // serde names the culprit first and then what it would have taken.
+            let place = check.place(error.span().unwrap_or(0..0));
+            let mut finding = Finding::new(codes::FRONT_MATTER, place, message.trim().to_owned());
+            // serde quotes the unknown name first and the known ones after it. A wrong guess
+            // costs only the hint.
             if let [given, known @ ..] = quoted.as_slice() {
-                pending = pending.nearest(given, known.iter().copied());
+                finding = finding.nearest(given, known.iter().copied());
             }
-            pending.into(report);
+            check.add(finding);
             return None;
         }
     };
     if *front.max_tokens.get_ref() == 0 {
-        source
-            .error(
-                shifted(front.max_tokens.span(), &range),
-                "`max_tokens` is 0, which leaves no room for an answer",
-            )
-            .into(report);
+        let message = "`max_tokens` is 0, which leaves no room for an answer";
+        check.add(Finding::new(codes::RANGE, check.place(front.max_tokens.span()), message));
     }
     let samples = *front.samples.get_ref();
-    if !(1..=MOST_SAMPLES).contains(&samples) {
-        source
-            .error(
-                shifted(front.samples.span(), &range),
-                format!("`samples` is {samples}; it lies between 1 and {MOST_SAMPLES}"),
-            )
-            .into(report);
+    if !(1..=MAX_SAMPLES).contains(&samples) {
+        let message = format!("`samples` is {samples}; it must be between 1 and {MAX_SAMPLES}");
+        check.add(Finding::new(codes::RANGE, check.place(front.samples.span()), message));
     }
     let temperature = *front.temperature.get_ref();
-    let place = shifted(front.temperature.span(), &range);
+    let place = check.place(front.temperature.span());
     if !(0.0..=2.0).contains(&temperature) {
-        source
-            .error(place, format!("`temperature` is {temperature}; it lies between 0 and 2"))
-            .into(report);
-    } else if temperature > 0.0 && *front.samples.get_ref() == 1 {
-        source
-            .warning(place, "one verdict is drawn at random and then kept")
-            .help("a temperature of 0 gives the verdict that the judge holds most likely")
-            .into(report);
+        let message = format!("`temperature` is {temperature}; it must be between 0 and 2");
+        check.add(Finding::new(codes::RANGE, place, message));
+    } else if temperature > 0.0 && samples == 1 {
+        let message = "one verdict is drawn at random and then cached";
+        let help = "a temperature of 0 gives the judge's most likely verdict";
+        check.add(Finding::new(codes::RANDOM_VERDICT, place, message).help(help));
     }
     Some(front)
 }
 
-/// Checks that the version still names this text, and that people agreed with it as much as it asks for.
-pub(crate) fn seal(
-    source: &Source<'_>,
-    range: &Range<usize>,
-    front: &Front,
-    hash: &str,
-    report: &mut Report,
-) {
+/// Checks that the sealed hash is that of this text, and that the measured agreement with people
+/// is at least `least_kappa`.
+pub(crate) fn check_version(check: &mut FrontCheck<'_>, front: &FrontMatter, hash: &str) {
     if let Some(sealed) = front.hash.as_ref().filter(|sealed| sealed.get_ref() != hash) {
-        let message = format!("the text was edited, and its version is still {}", front.version);
-        source
-            .error(shifted(sealed.span(), range), message)
-            .help(format!(
-                "`guerdon judge bump {}` raises the version and seals the text anew",
-                source.file
-            ))
-            .into(report);
+        let message = format!("the text was edited, but its version is still {}", front.version);
+        let help = format!(
+            "`guerdon judge bump {}` raises the version and seals the text again",
+            check.source.name
+        );
+        let place = check.place(sealed.span());
+        check.add(Finding::new(codes::SEAL, place, message).help(help));
     }
     let Some(least) = &front.least_kappa else { return };
-    let place = shifted(least.span(), range);
-    let least = *least.get_ref();
-    let help = "measure it: `guerdon judge calibrate PROMPT --gold FILE --stamp`";
-    match &front.calibrated {
-        None => source
-            .error(place, "`least_kappa` is asked for, and nothing was measured")
-            .help(help)
-            .into(report),
-        Some(measured) => {
-            let place = shifted(measured.span(), range);
-            let Measured { kappa, hash: of, .. } = measured.get_ref();
-            if of != hash {
-                source.error(place, "this was measured on another text").help(help).into(report);
-            } else if *kappa < least || kappa.is_nan() {
-                let message =
-                    format!("kappa is {kappa}, less than the {least} that this rubric asks for");
-                source
-                    .error(place, message)
-                    .help("mend the anchors, or ask another judge")
-                    .into(report);
-            }
-        }
+    let (place, least) = (check.place(least.span()), *least.get_ref());
+    let measure = "measure it: `guerdon judge calibrate PROMPT --gold FILE --stamp`";
+    let Some(stamp) = &front.calibrated else {
+        let message = "`least_kappa` is set, but no agreement was measured";
+        check.add(Finding::new(codes::KAPPA, place, message).help(measure));
+        return;
+    };
+    let place = check.place(stamp.span());
+    let KappaStamp { kappa, hash: of, .. } = stamp.get_ref();
+    if of != hash {
+        let message = "the agreement was measured on another text";
+        check.add(Finding::new(codes::KAPPA, place, message).help(measure));
+    } else if *kappa < least || kappa.is_nan() {
+        let message = format!("kappa is {kappa}, less than `least_kappa = {least}`");
+        let help = "improve the anchors, or use another judge";
+        check.add(Finding::new(codes::KAPPA, place, message).help(help));
     }
 }
 

@@ -10,10 +10,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
-use sha2::{Digest as _, Sha256};
-
 use crate::ask::answer::Answer;
-use crate::ask::digest::hex;
 use crate::ask::key::Key;
 
 /// The first line.
@@ -52,7 +49,7 @@ fn line(body: &str) -> String {
 }
 
 fn sum(body: &str) -> String {
-    let mut sum = hex(&Sha256::digest(body.as_bytes()));
+    let mut sum = guerdon_text::sha256_hex(body);
     sum.truncate(SUM);
     sum
 }
