@@ -3,9 +3,10 @@
     pip install torch numpy omegaconf && pip download --no-deps verl==0.9.1 && unzip verl-0.9.1-*.whl -d verl_wheel
     python benches/peer_verl.py verl_wheel            # from crates/guerdon-optim; [--rounds 60] [--threads 1]
 
-verl's trainer needs ray, transformers and a GPU; its algorithms do not. Only the files with the arithmetic are loaded
-(core_algos, torch_functional, groupwise), with empty stand-ins for what they import and these functions never call.
-The batch is what `cargo bench -p guerdon-optim` builds: 1024 rollouts of up to 512 tokens, f32, seed 22.
+verl's trainer needs ray, transformers and a GPU; its algorithms do not. Only the files with the
+arithmetic are loaded (core_algos, torch_functional, groupwise), with empty fakes for imports that these
+functions never call. The batch is that of `cargo bench -p guerdon-optim`: 1024 rollouts of up to 512
+tokens, f32, seed 22.
 """
 import argparse
 import importlib.util
@@ -91,7 +92,7 @@ def normal(seed, stream, shape, mean, scale):
 
 
 def batch(seed=22, rows=1024, width=512, least=128):
-    """tests/golden/inputs.rs, in numpy."""
+    """The generator of tests/it/golden/inputs.rs, in NumPy."""
     lens = least + np.floor(uniform(seed, 1, np.arange(rows, dtype=np.uint64)) * (width - least + 1)).astype(np.int64)
     shape = (rows, width)
     logp = -np.abs(normal(seed, 2, shape, 0.0, 2.0))

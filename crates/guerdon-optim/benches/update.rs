@@ -1,9 +1,9 @@
-//! One update, and its stages one by one, on 1024 rollouts of up to 512 tokens in `f32`: on one thread with every
-//! instruction set that the processor has, and on all threads. Before them, what memory alone takes: the same arrays read
-//! and written with next to no arithmetic, each once, and once a stage.
+//! Benchmark of one update and its stages, on 1024 rollouts of up to 512 tokens in `f32`: on one thread
+//! with every available instruction set, and on all threads. Two baselines measure memory alone: the
+//! same arrays read and written with almost no arithmetic, each once, and once per stage.
 //!
-//! `cargo bench -p guerdon-optim` prints the least and the median time in milliseconds; `-- --json` prints the same as
-//! JSON, for `peer_verl.py` beside this file, which times verl on the same inputs in the same run.
+//! `cargo bench -p guerdon-optim` prints the minimum and the median time in milliseconds. `-- --json`
+//! prints them as JSON for `peer_verl.py`, which times verl on the same inputs in the same run.
 
 #![expect(clippy::print_stdout, reason = "a benchmark shows what it measured")]
 
@@ -16,7 +16,7 @@ use guerdon_optim::{
     ValueConfig, WhitenConfig, gae, policy_loss, token_rewards, value_loss, whiten,
 };
 
-#[path = "../tests/golden/inputs.rs"]
+#[path = "../tests/it/golden/inputs.rs"]
 mod inputs;
 
 const ROUNDS: usize = 300;
@@ -58,7 +58,7 @@ impl Batch {
     }
 }
 
-/// What an update writes.
+/// The outputs of an update.
 struct Out {
     rewards: Vec<f32>,
     advantages: Vec<f32>,
@@ -80,7 +80,7 @@ impl Out {
     }
 }
 
-/// verl's settings.
+/// The settings of verl.
 fn policy() -> PolicyConfig {
     PpoConfig { dual_clip: Some(3.0), ..PpoConfig::default() }.into()
 }
@@ -94,7 +94,7 @@ fn repo() -> Result<Repo<f32>, OptimError> {
     Repo::new(RepoConfig { policy: policy(), critic, ..RepoConfig::paper() })
 }
 
-/// The stages of an update, each over the whole batch.
+/// Runs the stages of an update, each over the whole batch.
 fn stages(
     stages: &mut Stages,
     batch: &Batch,
@@ -122,13 +122,13 @@ fn stages(
     Ok(())
 }
 
-/// The arrays of an update, each read or written once: no update can be faster than its memory.
+/// Reads or writes each array of an update once: a lower bound of the time of an update.
 fn memory_once(batch: &Batch, out: &mut Out) {
     let reads = [&batch.logp, &batch.old, &batch.reference, &batch.values, &batch.new_values];
     touch(batch, reads, [&mut out.advantages, &mut out.returns, &mut out.dlogp, &mut out.dvalues]);
 }
 
-/// The arrays of an update as its stages read and write them.
+/// Reads and writes the arrays of an update as often as its stages do.
 fn memory_of_stages(batch: &Batch, out: &mut Out) {
     touch(batch, [&batch.old, &batch.reference], [&mut out.rewards]);
     touch(batch, [&out.rewards, &batch.values], [&mut out.advantages, &mut out.returns]);
@@ -140,7 +140,7 @@ fn memory_of_stages(batch: &Batch, out: &mut Out) {
     touch(batch, [&batch.new_values, &batch.values, &out.returns], [&mut out.dvalues]);
 }
 
-/// Reads the tokens of every slice, writes their sum to every other, and 0 to the padding there.
+/// Reads the tokens of all input slices, writes their sum to the outputs, and 0 to padding.
 fn touch<const IN: usize, const OUT: usize>(
     batch: &Batch,
     reads: [&Vec<f32>; IN],
@@ -172,11 +172,11 @@ fn touch<const IN: usize, const OUT: usize>(
     black_box(sums);
 }
 
-/// Times by stage, in order of first appearance.
+/// Times per stage, in order of first appearance.
 #[derive(Default)]
 struct Stages(Vec<(&'static str, Vec<f64>)>);
 
-/// A stage's name, its least and its median time in milliseconds.
+/// A stage's name with its minimum and median time in milliseconds.
 type Summary = (&'static str, f64, f64);
 
 impl Stages {
@@ -200,7 +200,7 @@ impl Stages {
     }
 }
 
-/// What one number of threads and one instruction set measured.
+/// The times for one number of threads and one instruction set.
 struct Run {
     threads: usize,
     set: InstructionSet,
@@ -217,7 +217,7 @@ impl Run {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
         let (mut out, mut times) = (Out::new(batch.lens.len() * batch.width), Stages::default());
         let (mut repo, mut losses) = (repo()?, [0.0; 2]);
-        // One after the other: together they would push each other out of the cache.
+        // Sequentially, because concurrent runs would evict each other from the cache.
         if threads == 1 {
             for _ in 0..ROUNDS {
                 times.time("memory, once", || memory_once(batch, &mut out));

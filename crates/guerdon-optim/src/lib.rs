@@ -9,7 +9,7 @@
 //!     token_advantages,
 //! };
 //!
-//! // Two prompts, two rollouts each, padded to 3 tokens. The last rollout's reward source abstained.
+//! // Two prompts, two rollouts each, padded to 3 tokens. The last rollout's source abstained.
 //! let mask = RowMask::lens(&[2, 3, 1, 2], 3)?;
 //! let rewards = [0.5_f32, 1.5, -1.0, f32::NAN];
 //! let groups = ["lower the price", "lower the price", "ask for photos", "ask for photos"];
@@ -36,10 +36,10 @@
 //!
 //! | folder or file | contents |
 //! |---|---|
-//! | [`mod@repo`] | one update, from rewards to gradients; the settings of the REPO paper and of others |
-//! | [`reward`] | one reward from several (REPO, preference, soft minimum, veto); rewards per token less a KL charge; the adaptive KL coefficient |
-//! | [`advantage`] | GAE; group-relative estimators, OPO, GDPO; REINFORCE++ and ReMax; whitening |
-//! | [`loss`] | policy losses (PPO, GSPO, GMPO, CISPO, SAPO, DRO, REINFORCE), the value loss, KL penalties, aggregation over tokens, off-policy correction, log-probs of logits |
+//! | [`mod@repo`] | one update, from rewards to gradients; presets of REPO and others |
+//! | [`reward`] | one reward from several; token rewards less a KL charge |
+//! | [`advantage`] | GAE, GRPO and relatives, OPO, GDPO, REINFORCE++, ReMax; whitening |
+//! | [`loss`] | policy, value and KL losses; aggregation, off-policy correction, logits |
 //! | [`kernel`] | row masks, number types and the vectorised walk over a batch |
 //! | [`monitors`] | health figures for training on several rewards |
 //! | [`error`] | [`OptimError`] |
@@ -49,9 +49,9 @@
 //! Four guarantees hold for every function:
 //!
 //! - Padded slots never influence a result, even if they hold NaN.
-//! - Every input is either refused with its name and position or has a defined result. That includes
-//!   empty rows, single tokens, lone rollouts and equal rewards.
-//! - Sums over blocks of tokens are kept in `f64`, whatever the type of the slices.
+//! - Every input is either refused with its name and position or has a defined result. That
+//!   includes empty rows, single tokens, lone rollouts and equal rewards.
+//! - Sums over blocks of tokens are kept in `f64` for both types of slices.
 //! - The same batch gives the same bits on any number of threads.
 
 pub mod advantage;
@@ -79,8 +79,8 @@ pub use crate::kernel::instructions::InstructionSet;
 pub use crate::kernel::rows::{RowMask, Spans};
 pub use crate::loss::aggregate::{Aggregation, Normaliser};
 pub use crate::loss::correction::{
-    Bound, CorrectionBatch, CorrectionConfig, CorrectionReport, Divergence, Level, Rejection,
-    Scope, importance_weights, off_policy_rows, rejection_mask,
+    CorrectionBatch, CorrectionConfig, CorrectionLevel, CorrectionReport, Divergence, Rejection,
+    RejectionScope, WeightBound, importance_weights, off_policy_rows, rejection_mask,
 };
 pub use crate::loss::kl::{KlBatch, KlConfig, KlEstimator, KlGradient, k3, kl_penalty};
 pub use crate::loss::logits::{LogitsBatch, logits_gradient, token_logp};
@@ -89,9 +89,17 @@ pub use crate::loss::policy::{
 };
 pub use crate::loss::ppo::{PpoConfig, ppo_loss};
 pub use crate::loss::value::{ValueBatch, ValueConfig, ValueReport, value_loss};
-pub use crate::monitors::{Monitor, MonitorConfig, Monitors, PartMonitor, Parts};
+pub use crate::monitors::{
+    MonitorConfig, MonitorReport, RewardMonitor, SourceReport, SourceRewards,
+};
 pub use crate::repo::{
-    AdvantageMethod, CriticConfig, KlLossConfig, Metrics, Repo, RepoBatch, RepoConfig, Update,
+    AdvantageMethod, CriticConfig, KlLossConfig, Repo, RepoBatch, RepoConfig, Update, UpdateMetrics,
 };
 pub use crate::reward::kl_control::KlController;
 pub use crate::reward::token_rewards::{KlReport, KlRewardConfig, token_rewards};
+
+// Former names, until the other crates use the new ones.
+pub use crate::loss::correction::{
+    CorrectionLevel as Level, RejectionScope as Scope, WeightBound as Bound,
+};
+pub use crate::repo::UpdateMetrics as Metrics;

@@ -1,23 +1,26 @@
-//! What to watch while training on several rewards: signs that the policy learns to please one of them instead of
-//! getting better.
+//! Health figures for training on several rewards: signs that the policy exploits one of them
+//! instead of improving.
 
 use crate::error::{OptimError, require};
 use crate::kernel::float::Float;
 use crate::kernel::rows::RowMask;
 
-/// The rewards of a batch before they were fused, one a rollout (`[B]`), NaN where the source abstained. A source that
-/// is not in use is an empty slice.
+// Former names, until the other crates use the new ones.
+pub use self::{MonitorReport as Monitors, RewardMonitor as Monitor, SourceRewards as Parts};
+
+/// The rewards of a batch by source, before fusion: one per rollout (`[B]`), NaN if the source
+/// abstained. A source that is not in use is an empty slice.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Parts<'a, F> {
+pub struct SourceRewards<'a, F> {
     /// The reward model's calibrated score.
     pub rm: &'a [F],
     /// The judge's points.
     pub judge: &'a [F],
-    /// The rules' points: negative where one failed.
+    /// The rules' points; negative if a rule failed.
     pub rules: &'a [F],
 }
 
-impl<F: Float> Parts<'_, F> {
+impl<F: Float> SourceRewards<'_, F> {
     fn check(&self, mask: &RowMask<'_>) -> Result<(), OptimError> {
         for (what, part) in [("rm", self.rm), ("judge", self.judge), ("rules", self.rules)] {
             if !part.is_empty() {
@@ -28,13 +31,14 @@ impl<F: Float> Parts<'_, F> {
     }
 }
 
-/// The limits that shares are counted against.
+/// The thresholds of the figures.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MonitorConfig {
-    /// The bound `n` of judge and rules together, in points, above 0. Default 100 (the paper's).
+    /// The bound `n` of the judge's and the rules' points together, above 0. Default 100 (the
+    /// paper's).
     pub bound: f64,
-    /// The half-width of the dead zone, in units of the reward model, above 0: within it, judge and rules move the
-    /// reward by less than that. Default 0.1.
+    /// The half-width of the dead zone, in units of the reward model, above 0. Within it, judge and
+    /// rules change the reward by less than that. Default 0.1.
     pub dead_zone: f64,
 }
 
@@ -44,78 +48,81 @@ impl Default for MonitorConfig {
     }
 }
 
-/// One reward source over a batch.
+/// Figures of one reward source over a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
-pub struct PartMonitor {
-    /// Share of rollouts that it scored, within 0..=1.
+pub struct SourceReport {
+    /// Share of rollouts with a reward from this source, within 0..=1.
     pub scored: f64,
-    /// Mean over those, in its own units.
+    /// Mean over those rollouts, in the source's units.
     pub mean: f64,
-    /// Share of the fused reward's variance that it explains alone (the squared correlation), within 0..=1; none where
-    /// either does not vary.
+    /// Share of the fused reward's variance explained by this source alone (the squared
+    /// correlation), within 0..=1; none if either is constant.
     pub variance_share: Option<f64>,
-    /// Share of groups, of those with two or more scored rollouts, in which it says the same of all of them: no
-    /// estimator can learn from it there. None without groups.
+    /// Share of groups, among those with two or more scored rollouts, in which all its rewards are
+    /// equal, so that no estimator can learn from it. None without groups.
     pub flat_groups: Option<f64>,
-    /// Its mean of late less its mean of long, in its own units, over the updates so far; 0 at first.
+    /// Its short-term mean less its long-term mean over the updates so far, in the source's units;
+    /// 0 at the first update.
     pub drift: f64,
 }
 
-/// A batch as the monitors see it. A figure that this batch cannot give is none.
+/// Figures of a batch; `None` if the batch does not define the figure.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
-pub struct Monitors {
+pub struct MonitorReport {
     /// Share of rollouts without a reward.
     pub abstained: f64,
-    /// Mean fused reward.
+    /// Mean of the fused reward.
     pub reward_mean: f64,
-    /// Its deviation (Bessel-corrected).
+    /// Standard deviation of the fused reward (Bessel-corrected).
     pub reward_std: f64,
-    /// Correlation of the fused reward with the number of tokens, within -1..=1. Far from 0, length is being paid for.
+    /// Correlation of the fused reward with the number of tokens, within -1..=1. Far from 0, the
+    /// reward depends on length.
     pub reward_length: Option<f64>,
-    /// Share of rollouts whose judge and rule points together reach the bound, so that more would not count.
+    /// Share of rollouts whose judge and rule points together reach the bound, beyond which points
+    /// have no effect.
     pub saturated: Option<f64>,
-    /// Share of rollouts whose reward model is so near 0 that judge and rules have no say.
+    /// Share of rollouts whose reward model score is so near 0 that judge and rules have no effect.
     pub dead_zone: Option<f64>,
-    /// Share of rollouts with a failed rule among the tenth that the reward model likes best. High: it is blind to
-    /// what the rules see.
+    /// Share of rollouts with a failed rule among the tenth with the highest reward model scores. A
+    /// high share means that the reward model misses defects that the rules detect.
     pub rule_fails_on_top: Option<f64>,
-    /// The reward model's mean is rising while the judge's falls: the classic sign of reward hacking. Never before
-    /// the fifth update.
+    /// Set when the reward model's mean rises while the judge's falls, the classic sign of reward
+    /// hacking. Not set before the fifth update.
     pub rm_up_judge_down: bool,
     /// The reward model.
-    pub rm: PartMonitor,
+    pub rm: SourceReport,
     /// The judge.
-    pub judge: PartMonitor,
+    pub judge: SourceReport,
     /// The rules.
-    pub rules: PartMonitor,
+    pub rules: SourceReport,
 }
 
-/// Watches one update after another.
+/// Computes the figures of each update and tracks trends over updates.
 #[derive(Clone, Debug)]
-pub struct Monitor {
+pub struct RewardMonitor {
     config: MonitorConfig,
     updates: usize,
     trends: [Trend; 3],
-    /// Reused from update to update.
+    /// A buffer reused from update to update.
     scratch: Vec<f64>,
     order: Vec<usize>,
 }
 
-impl Monitor {
-    /// Watches against these limits.
+impl RewardMonitor {
+    /// A monitor with these thresholds.
     ///
     /// # Errors
-    /// [`OptimError::Config`] for a limit that is not finite and above 0.
+    /// [`OptimError::Config`] for a threshold that is not finite and above 0.
     pub fn new(config: MonitorConfig) -> Result<Self, OptimError> {
-        let law = "finite and above 0";
-        require(config.bound > 0.0 && config.bound.is_finite(), "bound", config.bound, law)?;
+        let range = "finite and above 0";
+        require(config.bound > 0.0 && config.bound.is_finite(), "bound", config.bound, range)?;
         require(
             config.dead_zone > 0.0 && config.dead_zone.is_finite(),
             "dead_zone",
             config.dead_zone,
-            law,
+            range,
         )?;
         Ok(Self {
             config,
@@ -126,8 +133,9 @@ impl Monitor {
         })
     }
 
-    /// Looks at one batch: fused `rewards` (`[B]`, NaN where there is none), its parts, and its groups where there are
-    /// any (`[B]`, equal numbers for the answers to one prompt).
+    /// Computes the figures of one batch from the fused `rewards` (`[B]`, NaN if there is none),
+    /// the rewards by source (`parts`), and optionally the groups (`[B]`, equal numbers for the
+    /// answers to one prompt).
     ///
     /// # Errors
     /// [`OptimError::Shape`] for a slice that is not `[B]`.
@@ -135,9 +143,9 @@ impl Monitor {
         &mut self,
         mask: &RowMask<'_>,
         rewards: &[F],
-        parts: &Parts<'_, F>,
+        parts: &SourceRewards<'_, F>,
         groups: Option<&[usize]>,
-    ) -> Result<Monitors, OptimError> {
+    ) -> Result<MonitorReport, OptimError> {
         mask.check_rows("rewards", rewards.len())?;
         mask.check_rows("groups", groups.map_or(mask.rows(), <[usize]>::len))?;
         parts.check(mask)?;
@@ -147,53 +155,50 @@ impl Monitor {
         let reward = |row: usize| at(rewards, row);
         let length = |row: usize| Some(mask.count(row) as f64);
         let rows = mask.rows();
-        let own = Pairs::of(rows, reward, reward);
+        let own = PairMoments::of(rows, reward, reward);
         let points = |row: usize| match (at(parts.judge, row), at(parts.rules, row)) {
             (None, None) => None,
             (judge, rules) => Some(judge.unwrap_or(0.0) + rules.unwrap_or(0.0)),
         };
         let rm = |row: usize| at(parts.rm, row);
-        let mut out = Monitors {
+        let mut out = MonitorReport {
             abstained: 1.0 - own.count / rows.max(1) as f64,
             reward_mean: own.mean.0,
             reward_std: (own.squares.0 / (own.count - 1.0).max(1.0)).sqrt(),
-            reward_length: Pairs::of(rows, reward, length).correlation(),
+            reward_length: PairMoments::of(rows, reward, length).correlation(),
             saturated: share(rows, points, |points| points.abs() >= self.config.bound),
             dead_zone: share(rows, rm, |score| score.abs() < self.config.dead_zone),
             rule_fails_on_top: self.rule_fails_on_top(rows, parts),
-            ..Monitors::default()
+            ..MonitorReport::default()
         };
-        for (slot, part) in [parts.rm, parts.judge, parts.rules].into_iter().enumerate() {
-            let monitor = self.watch_part(slot, rows, part, reward, groups);
-            match slot {
-                0 => out.rm = monitor,
-                1 => out.judge = monitor,
-                _ => out.rules = monitor,
-            }
-        }
+        let batch = BatchRewards { rewards, groups };
+        out.rm = self.source_report(0, parts.rm, &batch);
+        out.judge = self.source_report(1, parts.judge, &batch);
+        out.rules = self.source_report(2, parts.rules, &batch);
         out.rm_up_judge_down = self.updates >= 5 && out.rm.drift > 0.0 && out.judge.drift < 0.0;
         Ok(out)
     }
 
-    fn watch_part<F: Float>(
+    /// The figures of one source, `part` (`[B]` or empty), whose trend is number `trend`.
+    fn source_report<F: Float>(
         &mut self,
-        slot: usize,
-        rows: usize,
+        trend: usize,
         part: &[F],
-        reward: impl Fn(usize) -> Option<f64>,
-        groups: Option<&[usize]>,
-    ) -> PartMonitor {
+        batch: &BatchRewards<'_, F>,
+    ) -> SourceReport {
+        let rows = batch.rewards.len();
+        let reward = |row: usize| at(batch.rewards, row);
         let value = |row: usize| at(part, row);
-        let own = Pairs::of(rows, value, value);
+        let own = PairMoments::of(rows, value, value);
         if own.count < 1.0 {
-            return PartMonitor::default();
+            return SourceReport::default();
         }
-        PartMonitor {
+        SourceReport {
             scored: own.count / rows.max(1) as f64,
             mean: own.mean.0,
-            variance_share: Pairs::of(rows, value, reward).correlation().map(|r| r * r),
-            flat_groups: groups.and_then(|groups| self.flat_groups(groups, part)),
-            drift: self.trends[slot].update(own.mean.0),
+            variance_share: PairMoments::of(rows, value, reward).correlation().map(|r| r * r),
+            flat_groups: batch.groups.and_then(|groups| self.flat_groups(groups, part)),
+            drift: self.trends[trend].update(own.mean.0),
         }
     }
 
@@ -221,8 +226,12 @@ impl Monitor {
         (all > 0).then(|| flat as f64 / all as f64)
     }
 
-    /// Rollouts that tie with the last of the top tenth count as top.
-    fn rule_fails_on_top<F: Float>(&mut self, rows: usize, parts: &Parts<'_, F>) -> Option<f64> {
+    /// The share of failed rules in the top tenth; rollouts that tie with its last count as top.
+    fn rule_fails_on_top<F: Float>(
+        &mut self,
+        rows: usize,
+        parts: &SourceRewards<'_, F>,
+    ) -> Option<f64> {
         let both = |row: usize| at(parts.rules, row).and_then(|_| at(parts.rm, row));
         self.scratch.clear();
         self.scratch.extend((0..rows).filter_map(both));
@@ -237,33 +246,40 @@ impl Monitor {
     }
 }
 
-/// The number of a row; none where it is NaN or there is no such source.
+/// The fused rewards of a batch and its groups.
+struct BatchRewards<'a, F> {
+    rewards: &'a [F],
+    groups: Option<&'a [usize]>,
+}
+
+/// The number of a row; none if it is NaN or infinite, or if the source is not in use.
 fn at<F: Float>(part: &[F], row: usize) -> Option<f64> {
     part.get(row).map(|x| x.to_f64()).filter(|x| x.is_finite())
 }
 
-/// The share of rows for which `holds`, of those that have a number.
+/// The share of rows whose number satisfies `condition`, among those that have a number.
 fn share(
     rows: usize,
     number: impl Fn(usize) -> Option<f64>,
-    holds: impl Fn(f64) -> bool,
+    condition: impl Fn(f64) -> bool,
 ) -> Option<f64> {
-    let (held, all) = (0..rows)
-        .filter_map(number)
-        .fold((0_usize, 0_usize), |(held, all), x| (held + usize::from(holds(x)), all + 1));
-    (all > 0).then(|| held as f64 / all as f64)
+    let (matching, all) =
+        (0..rows).filter_map(number).fold((0_usize, 0_usize), |(matching, all), x| {
+            (matching + usize::from(condition(x)), all + 1)
+        });
+    (all > 0).then(|| matching as f64 / all as f64)
 }
 
-/// Moments of the rows that have both numbers, by Welford's update.
+/// Moments of the rows that have both of two numbers, by Welford's update.
 #[derive(Clone, Copy, Debug, Default)]
-struct Pairs {
+struct PairMoments {
     count: f64,
     mean: (f64, f64),
     squares: (f64, f64),
     products: f64,
 }
 
-impl Pairs {
+impl PairMoments {
     fn of(rows: usize, x: impl Fn(usize) -> Option<f64>, y: impl Fn(usize) -> Option<f64>) -> Self {
         let mut pairs = Self::default();
         for (x, y) in (0..rows).filter_map(|row| x(row).zip(y(row))) {
@@ -285,17 +301,17 @@ impl Pairs {
     }
 }
 
-/// Two running averages of a mean: over the last few updates, and over the last dozens.
+/// Two exponential moving averages of a mean, short-term (weight 0.3) and long-term (weight 0.05).
 #[derive(Clone, Copy, Debug, Default)]
 struct Trend {
     averages: Option<(f64, f64)>,
 }
 
 impl Trend {
-    /// The late average less the long one.
+    /// Adds the mean of an update; returns the short-term average less the long-term one.
     fn update(&mut self, mean: f64) -> f64 {
-        let (late, long) = self.averages.unwrap_or((mean, mean));
-        let averages = (late + (mean - late) * 0.3, long + (mean - long) * 0.05);
+        let (short, long) = self.averages.unwrap_or((mean, mean));
+        let averages = (short + (mean - short) * 0.3, long + (mean - long) * 0.05);
         self.averages = Some(averages);
         averages.0 - averages.1
     }
@@ -303,26 +319,30 @@ impl Trend {
 
 #[cfg(test)]
 mod tests {
-    use super::{Monitor, MonitorConfig, Parts};
+    use super::{MonitorConfig, RewardMonitor, SourceRewards};
     use crate::kernel::rows::RowMask;
     use crate::testing::assert_close;
 
     const NONE: f64 = f64::NAN;
 
-    fn watch(monitor: &mut Monitor, rewards: &[f64], parts: &Parts<'_, f64>) -> super::Monitors {
+    fn watch(
+        monitor: &mut RewardMonitor,
+        rewards: &[f64],
+        parts: &SourceRewards<'_, f64>,
+    ) -> super::MonitorReport {
         let lens: Vec<usize> = (1..=rewards.len()).collect();
         let mask = RowMask::lens(&lens, rewards.len()).unwrap();
         let groups: Vec<usize> = (0..rewards.len()).map(|row| row / 2).collect();
         monitor.watch(&mask, rewards, parts, Some(&groups)).unwrap()
     }
 
-    fn monitor() -> Monitor {
-        Monitor::new(MonitorConfig::default()).unwrap()
+    fn monitor() -> RewardMonitor {
+        RewardMonitor::new(MonitorConfig::default()).unwrap()
     }
 
     #[test]
-    fn a_batch_is_counted_by_hand() {
-        let parts = Parts {
+    fn figures_match_hand_computed_ones() {
+        let parts = SourceRewards {
             rm: &[1.0, 1.0, 0.05, -2.0],
             judge: &[-90.0, NONE, 0.0, 0.0],
             rules: &[-20.0, -10.0, 0.0, 0.0],
@@ -347,9 +367,9 @@ mod tests {
     }
 
     #[test]
-    fn a_part_that_is_the_reward_explains_all_of_its_variance_and_a_constant_one_nothing() {
+    fn variance_share_is_one_for_the_reward_itself_and_none_for_a_constant_source() {
         let rewards = [1.0, 2.0, 4.0];
-        let parts = Parts { rm: &rewards, judge: &[5.0; 3], rules: &[] };
+        let parts = SourceRewards { rm: &rewards, judge: &[5.0; 3], rules: &[] };
         let got = watch(&mut monitor(), &rewards, &parts);
         assert_close(&[got.rm.variance_share.unwrap()], &[1.0], 1e-12);
         assert_eq!(
@@ -359,13 +379,13 @@ mod tests {
     }
 
     #[test]
-    fn a_reward_model_that_rises_while_the_judge_falls_is_called_out() {
+    fn a_rising_reward_model_with_a_falling_judge_is_flagged_from_the_fifth_update() {
         let (mut hacked, mut honest) = (monitor(), monitor());
         let mut calls = Vec::new();
         for update in 0..8_u8 {
             let up = f64::from(update);
-            let bad = Parts { rm: &[up, up + 1.0], judge: &[-up, -up], rules: &[] };
-            let good = Parts { rm: &[up, up + 1.0], judge: &[up, up], rules: &[] };
+            let bad = SourceRewards { rm: &[up, up + 1.0], judge: &[-up, -up], rules: &[] };
+            let good = SourceRewards { rm: &[up, up + 1.0], judge: &[up, up], rules: &[] };
             calls.push(watch(&mut hacked, &[0.0, 1.0], &bad).rm_up_judge_down);
             assert!(!watch(&mut honest, &[0.0, 1.0], &good).rm_up_judge_down);
         }
@@ -373,8 +393,8 @@ mod tests {
     }
 
     #[test]
-    fn nothing_scored_gives_no_figures_and_no_error() {
-        let parts = Parts { rm: &[NONE, NONE], judge: &[], rules: &[] };
+    fn a_batch_without_rewards_gives_no_figures_and_no_error() {
+        let parts = SourceRewards { rm: &[NONE, NONE], judge: &[], rules: &[] };
         let got = watch(&mut monitor(), &[NONE, NONE], &parts);
         assert_close(&[got.abstained, got.reward_mean, got.reward_std], &[1.0, 0.0, 0.0], 0.0);
         assert_eq!((got.reward_length, got.dead_zone, got.rm.variance_share), (None, None, None));

@@ -1,6 +1,6 @@
-//! What the unit tests of several files share.
+//! Helpers shared by the unit tests of several files.
 
-/// Each element within `tolerance`, absolute below one and relative above.
+/// Asserts that each element is within `tolerance`, absolute below one and relative above.
 #[track_caller]
 pub(crate) fn assert_close(got: &[f64], want: &[f64], tolerance: f64) {
     assert_eq!(got.len(), want.len());

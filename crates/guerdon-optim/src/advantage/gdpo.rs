@@ -1,29 +1,32 @@
-//! GDPO: several rewards, each judged within its group before they are added up.
+//! GDPO: several rewards, each compared within its group before they are added up.
 //!
-//! Adding first lets the reward with the widest scale drown the others, and makes unlike combinations of rewards the
-//! same sum (arXiv 2601.05242, section 3).
+//! If they were added first, the reward with the widest scale would dominate the others, and
+//! different combinations of rewards could give the same sum (arXiv 2601.05242, section 3).
 
 use std::hash::Hash;
 
 use crate::advantage::group::{GroupConfig, advantages_with};
 use crate::error::{OptimError, require, require_len};
 
-/// One of several rewards.
+/// One of several rewards, with its weight.
 #[derive(Clone, Copy, Debug)]
 pub struct RewardPart<'a> {
-    /// What it counts; finite.
+    /// The weight of its advantage in the sum; finite.
     pub weight: f64,
-    /// One a rollout (`[B]`); `None` where this source abstained.
+    /// One reward per rollout (`[B]`); `None` if this source abstained.
     pub rewards: &'a [Option<f64>],
 }
 
-/// One advantage a rollout, `sum of weight * advantage(part)` over the parts that scored it, each within its own
-/// siblings; `None` where no part did. It is not whitened: [`standardise`] does that over rollouts (as TRL and
-/// NeMo-RL), [`whiten`](crate::advantage::whiten::whiten) of the [`spread`](crate::advantage::group::spread) result over tokens (as verl,
-/// where long answers weigh more: verl#6497).
+/// Computes one advantage per rollout: the sum of `weight * advantage(part)` over the parts that
+/// scored it, each compared with its own siblings; `None` if no part did.
+///
+/// The result is not whitened. [`standardise`] whitens it over rollouts (as TRL and NeMo-RL do);
+/// [`whiten`](crate::advantage::whiten::whiten) after [`spread`](crate::advantage::group::spread)
+/// whitens it over tokens (as verl does, where long answers count more: verl#6497).
 ///
 /// # Errors
-/// As [`advantages_with`] for every part; [`OptimError::Config`] for a weight that is not finite.
+/// The errors of [`advantages_with`] for every part, and [`OptimError::Config`] for a weight that
+/// is not finite.
 pub fn gdpo<G: Eq + Hash>(
     config: &GroupConfig,
     parts: &[RewardPart<'_>],
@@ -42,8 +45,9 @@ pub fn gdpo<G: Eq + Hash>(
     Ok(out)
 }
 
-/// Brings the scored rollouts' numbers to mean 0 and deviation 1 (Bessel-corrected), in place: `(x - mean) /
-/// sqrt(variance + eps)` with `eps` 0 or more. Equal numbers, and a lone one, become 0.
+/// Scales the numbers of the scored rollouts to mean 0 and deviation 1 (Bessel-corrected), in
+/// place: `(x - mean) / sqrt(variance + eps)` with `eps` 0 or more. Equal numbers and a single
+/// number become 0.
 pub fn standardise(scores: &mut [Option<f64>], eps: f64) {
     let Some(first) = scores.iter().flatten().next().copied() else { return };
     let count = scores.iter().flatten().count() as f64;
@@ -67,16 +71,17 @@ mod tests {
     }
 
     #[test]
-    fn the_constant_joins_the_variance() {
+    fn eps_is_added_to_the_variance() {
         let mut scores = scored(&[1.0, 3.0]);
         standardise(&mut scores, 2.0);
         let got: Vec<f64> = scores.into_iter().flatten().collect();
         assert_close(&got, &[-0.5, 0.5], 1e-15);
     }
 
-    /// NovaSky-AI/SkyRL#2104: a filter on the summed reward dropped this group, whose sums are equal.
+    /// NovaSky-AI/SkyRL#2104: a filter on the summed reward dropped this group, whose sums are
+    /// equal.
     #[test]
-    fn parts_that_cancel_in_the_sum_still_teach() {
+    fn parts_that_cancel_in_the_sum_still_give_advantages() {
         let (a, b) = (scored(&[1.0, 0.0, 0.0]), scored(&[0.0, 1.0, 1.0]));
         let parts =
             [RewardPart { weight: 1.0, rewards: &a }, RewardPart { weight: 0.5, rewards: &b }];
@@ -88,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn an_abstained_part_leaves_only_its_own_advantage_out() {
+    fn an_abstained_part_is_left_out_of_the_sum() {
         let (a, b) = (scored(&[1.0, 3.0]), vec![Some(5.0), None]);
         let config = GroupConfig { estimator: Estimator::DrGrpo, ..GroupConfig::default() };
         let parts =

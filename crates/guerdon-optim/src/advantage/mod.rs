@@ -1,4 +1,11 @@
-//! Advantages: from a critic (GAE), from sibling rollouts (GRPO and relatives), or from discounted returns.
+//! Advantages: from a critic, from sibling rollouts, or from discounted rewards.
+//!
+//! | file | contents |
+//! |---|---|
+//! | [`mod@gae`] | advantages and returns from a critic |
+//! | [`returns`] | rewards-to-go: REINFORCE++, ReMax |
+//! | [`group`], [`mod@opo`], [`mod@gdpo`] | comparison with sibling rollouts |
+//! | [`mod@whiten`] | mean, variance and whitening over valid tokens |
 
 pub mod gae;
 pub mod gdpo;

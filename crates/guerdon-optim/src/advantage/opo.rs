@@ -1,20 +1,20 @@
-//! OPO: a group's baseline weighs each sibling by its length.
+//! OPO: a group baseline that weights each sibling by its length.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 
 use crate::error::{OptimError, require_len};
 
-/// One advantage a rollout, `s - sum(n s) / sum(n)` over its group, `n` the tokens of a sibling: the baseline that
-/// minimises the gradient's variance where its norm grows with the length. Source: Hao et al. (arXiv 2505.23585),
-/// equation 6.
+/// Computes one advantage per rollout, `s - sum(n s) / sum(n)` over its group with `n` the tokens
+/// of a sibling. This baseline minimises the variance of a gradient whose norm grows with the
+/// length. Source: Hao et al. (arXiv 2505.23585), equation 6.
 ///
-/// `None` (abstained) stays `None` and is no sibling, as is a rollout without tokens. A rollout without siblings
-/// gets 0. Units are the reward's.
+/// A rollout that abstained (`None`) or has no tokens is not a sibling and gets `None`. A rollout
+/// without siblings gets 0. Units are those of the reward.
 ///
 /// # Errors
-/// [`OptimError::Shape`] where the lengths of the slices differ, [`OptimError::NonFinite`] for `Some` of a NaN or
-/// infinity.
+/// [`OptimError::Shape`] if the lengths of the slices differ, [`OptimError::NonFinite`] for `Some`
+/// of a NaN or infinity.
 pub fn opo<G: Eq + Hash>(
     rewards: &[Option<f64>],
     lens: &[usize],
@@ -22,7 +22,7 @@ pub fn opo<G: Eq + Hash>(
 ) -> Result<Vec<Option<f64>>, OptimError> {
     require_len("lens", lens.len(), rewards.len())?;
     require_len("groups", groups.len(), rewards.len())?;
-    // Per group: rollouts, tokens, and the weighted mean so far.
+    // Per group: rollouts, tokens and the weighted mean so far.
     let mut baselines: HashMap<&G, (usize, f64, f64)> = HashMap::new();
     let scored = |row: usize| rewards[row].filter(|_| lens[row] > 0);
     for (row, group) in groups.iter().enumerate() {
@@ -50,7 +50,7 @@ mod tests {
     use crate::testing::assert_close;
 
     #[test]
-    fn long_siblings_weigh_more_and_abstained_or_empty_ones_nothing() {
+    fn siblings_are_weighted_by_length_and_abstained_or_empty_ones_ignored() {
         let rewards = [Some(1.0), Some(4.0), None, Some(100.0), Some(7.0)];
         let got = opo(&rewards, &[1, 2, 5, 0, 3], &["p", "p", "p", "p", "q"]).unwrap();
         assert_eq!((got[2], got[3], got[4]), (None, None, Some(0.0)));

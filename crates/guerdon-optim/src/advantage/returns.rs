@@ -1,21 +1,23 @@
-//! Advantages without a critic from rewards that come token by token: REINFORCE++ and ReMax.
+//! Advantages from token rewards without a critic: REINFORCE++ and ReMax.
 
 use crate::error::{OptimError, require};
-use crate::kernel::blocks::{Merge, RowKernel, over_rows};
+use crate::kernel::blocks::{FiniteCheck, RowKernel, over_rows};
 use crate::kernel::float::Float;
 use crate::kernel::rows::RowMask;
-use crate::kernel::scan::{Room, Scan, backwards};
+use crate::kernel::scan::{BackwardScan, ScanBuffer, backwards};
 
-/// Writes the discounted reward-to-go of every valid token, `G_t = r_t + gamma G_t'` with `t'` the next valid token
-/// of the row; padded slots get 0. Slices are `[B, T]`, `gamma` within 0..=1.
+/// Writes the discounted reward-to-go of every valid token, `G_t = r_t + gamma G_t'` with `t'` the
+/// next valid token of the row; padded slots get 0. Slices are `[B, T]`, `gamma` is within 0..=1.
 ///
-/// Whitened over the batch it is the advantage of REINFORCE++ (arXiv 2501.03262, equation 6), where the rewards carry
-/// the KL charge of [`token_rewards`](crate::reward::token_rewards::token_rewards). Its `-baseline` variant is
-/// [`Estimator::DrGrpo`](crate::advantage::group::Estimator::DrGrpo) on the rollouts' rewards, whitened the same way.
+/// Whitened over the batch, this is the advantage of REINFORCE++ (arXiv 2501.03262, equation 6),
+/// whose rewards include the KL charge of
+/// [`token_rewards`](crate::reward::token_rewards::token_rewards). Its `-baseline` variant is
+/// [`Estimator::DrGrpo`](crate::advantage::group::Estimator::DrGrpo) on the rollouts' rewards,
+/// whitened in the same way.
 ///
 /// # Errors
-/// [`OptimError::Config`] for gamma out of range, [`OptimError::Shape`], [`OptimError::NonFinite`] for a NaN or
-/// infinity in a valid slot.
+/// [`OptimError::Config`] for gamma out of range, [`OptimError::Shape`], [`OptimError::NonFinite`]
+/// for a NaN or infinity in a valid slot.
 pub fn returns_to_go<F: Float>(
     gamma: f64,
     mask: &RowMask<'_>,
@@ -24,15 +26,25 @@ pub fn returns_to_go<F: Float>(
 ) -> Result<(), OptimError> {
     require((0.0..=1.0).contains(&gamma), "gamma", gamma, "within 0..=1")?;
     mask.check_all(&[("rewards", rewards.len()), ("returns", out.len())])?;
-    let seen: Seen = over_rows(&ToGo { scan: Scan::new(gamma), mask: *mask, rewards }, mask, [out]);
-    if seen.0.is_finite() { Ok(()) } else { Err(mask.blame("returns", &[("rewards", rewards)])) }
+    let check = over_rows(
+        &ReturnsKernel { scan: BackwardScan::new(gamma), mask: *mask, rewards },
+        mask,
+        [out],
+    );
+    if check.passed() {
+        Ok(())
+    } else {
+        Err(mask.non_finite_error("returns", &[("rewards", rewards)]))
+    }
 }
 
-/// Writes ReMax's advantage, the undiscounted reward-to-go less the row's baseline: the reward (`[B]`) of the greedy
-/// answer to the same prompt. Source: Li et al. (arXiv 2310.10505), algorithm 1.
+/// Writes ReMax's advantage: the undiscounted reward-to-go less the row's baseline, which is the
+/// reward (`[B]`) of the greedy answer to the same prompt. Source: Li et al. (arXiv 2310.10505),
+/// algorithm 1.
 ///
 /// # Errors
-/// As [`returns_to_go`], and [`OptimError::NonFinite`] for the baseline of a row that has tokens.
+/// The errors of [`returns_to_go`], and [`OptimError::NonFinite`] for the baseline of a row that
+/// has tokens.
 pub fn remax<F: Float>(
     mask: &RowMask<'_>,
     rewards: &[F],
@@ -54,47 +66,44 @@ pub fn remax<F: Float>(
     Ok(())
 }
 
-/// Finite as long as every row's first return is.
-#[derive(Clone, Copy, Debug, Default)]
-struct Seen(f64);
-
-impl Merge for Seen {
-    fn merge(self, later: Self) -> Self {
-        Self(self.0 + later.0)
-    }
-}
-
-struct ToGo<'a, F> {
-    scan: Scan<F>,
+struct ReturnsKernel<'a, F> {
+    scan: BackwardScan<F>,
     mask: RowMask<'a>,
     rewards: &'a [F],
 }
 
-impl<F: Float> RowKernel<F, 1> for ToGo<'_, F> {
-    type Sums = Seen;
-    type Block = Room<F>;
+impl<F: Float> RowKernel<F, 1> for ReturnsKernel<'_, F> {
+    /// The check covers the first return of each row, which is finite only if the whole row is.
+    type Sums = FiniteCheck;
+    type Block = ScanBuffer<F>;
 
     #[inline(always)]
-    fn open(&self) -> Room<F> {
-        Room::new()
+    fn open(&self) -> ScanBuffer<F> {
+        ScanBuffer::new()
     }
 
     #[inline(always)]
-    fn close(&self, _room: Room<F>, _seen: &mut Seen) {}
+    fn close(&self, _room: ScanBuffer<F>, _check: &mut FiniteCheck) {}
 
     #[inline(always)]
-    fn row(&self, row: usize, [out]: [&mut [F]; 1], room: &mut Room<F>, seen: &mut Seen) {
+    fn row(
+        &self,
+        row: usize,
+        [out]: [&mut [F]; 1],
+        buffer: &mut ScanBuffer<F>,
+        check: &mut FiniteCheck,
+    ) {
         let start = row * self.mask.width();
         let mut carry = F::ZERO;
         out.fill(F::ZERO);
         for slots in backwards(&self.mask, row) {
             let tokens = slots.len();
-            room.follow(tokens, carry);
-            room.terms[..tokens].copy_from_slice(&self.rewards[slots.clone()]);
-            carry = self.scan.run(room, tokens, carry);
-            out[slots.start - start..slots.end - start].copy_from_slice(&room.results[..tokens]);
+            buffer.set_tail(tokens, carry);
+            buffer.terms[..tokens].copy_from_slice(&self.rewards[slots.clone()]);
+            carry = self.scan.run(buffer, tokens, carry);
+            out[slots.start - start..slots.end - start].copy_from_slice(&buffer.results[..tokens]);
         }
-        seen.0 += carry.to_f64();
+        check.add(carry.to_f64());
     }
 }
 
@@ -105,9 +114,9 @@ mod tests {
     use crate::kernel::rows::RowMask;
     use crate::testing::assert_close;
 
-    /// radixark/miles#1383: what was charged for KL leaked into other rows' returns.
+    /// radixark/miles#1383: the KL charge leaked into other rows' returns.
     #[test]
-    fn rewards_flow_back_over_gaps_and_never_out_of_their_row() {
+    fn rewards_propagate_back_over_gaps_within_their_row_only() {
         let mask = RowMask::bytes(&[1, 0, 1, 1, 1, 0], 2, 3).unwrap();
         let mut out = [9.0; 6];
         returns_to_go(0.5, &mask, &[1.0, f64::NAN, 4.0, 8.0, 16.0, f64::NAN], &mut out).unwrap();
@@ -115,10 +124,10 @@ mod tests {
     }
 
     #[test]
-    fn no_length_and_no_gap_is_a_seam() {
+    fn matches_the_scalar_recursion_for_all_lengths_and_gaps() {
         for len in [1, 7, 8, 9, 63, 64, 65, 72, 511, 512, 513, 576, 1030] {
             for gap in [1, 8, 64, 512] {
-                // Two slots of padding after `gap` tokens, and one behind all.
+                // Two slots of padding after `gap` tokens, and one at the end.
                 let place = |at: usize| if at < gap.min(len) { at } else { at + 2 };
                 let (mut bytes, mut rewards, mut out) =
                     (vec![0; len + 3], vec![f64::NAN; len + 3], vec![9.0; len + 3]);
@@ -143,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn remax_subtracts_the_greedy_answer_s_reward() {
+    fn remax_subtracts_the_reward_of_the_greedy_answer() {
         let mask = RowMask::lens(&[2, 0], 2).unwrap();
         let mut out = [9.0; 4];
         remax(&mask, &[1.0, 2.0, f64::NAN, 0.0], &[0.5, f64::NAN], &mut out).unwrap();

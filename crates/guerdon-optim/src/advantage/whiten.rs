@@ -1,21 +1,20 @@
 //! Mean, variance and whitening over the valid tokens of a batch.
 
 use crate::error::{OptimError, require};
-use crate::kernel::blocks::{Merge, TokenKernel, over_tokens, over_tokens_in_place};
+use crate::kernel::blocks::{Chunk, Merge, TokenKernel, over_tokens, over_tokens_in_place};
 use crate::kernel::float::Float;
-use crate::kernel::lanes::CHUNK;
 use crate::kernel::rows::RowMask;
-use crate::kernel::welford::{Offsets, Welford};
+use crate::kernel::welford::{Welford, WelfordLanes};
 
-/// Mean and variance over valid tokens, in `f64`.
+/// The mean and variance of the valid tokens, in `f64`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Moments {
     /// Valid tokens.
     pub tokens: usize,
-    /// Their mean; 0 where there are none.
+    /// Their mean; 0 if there are none.
     pub mean: f64,
-    /// Their variance, Bessel-corrected (`n - 1`); 0 where there are fewer than two.
+    /// Their variance, Bessel-corrected (`n - 1`); 0 if there are fewer than two.
     pub variance: f64,
 }
 
@@ -25,12 +24,13 @@ impl Moments {
     }
 }
 
-/// What whitening does with the mean, and what keeps it from dividing by zero.
+/// The treatment of the mean, and the constant that avoids a division by zero.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct WhitenConfig {
-    /// Whether the result is centred on 0 (true) or keeps the input's mean (false). Default true.
+    /// Centres the result on 0 if true; keeps the mean of the input if false. Default true.
     pub centre: bool,
-    /// Added to the variance, in squared units of the input, above 0. Default 1e-8 (verl's and TRL's).
+    /// Added to the variance, in squared units of the input, above 0. Default 1e-8 (verl's and
+    /// TRL's).
     pub eps: f64,
 }
 
@@ -46,37 +46,42 @@ impl WhitenConfig {
     }
 }
 
-/// The mean and variance of the valid slots of `values` (`[B, T]`).
+/// Computes the mean and variance of the valid slots of `values` (`[B, T]`).
 ///
-/// By Welford's method over blocks of about 4096 slots, each relative to the mean of its first tokens: no cancellation when
-/// the mean is large against the deviation (NeMo-RL#4158), and equal values have a variance of exactly 0.
+/// Uses Welford's method over blocks of about 4096 slots, each relative to the mean of its first
+/// tokens. It does not cancel when the mean is much larger than the deviation (NeMo-RL#4158), and
+/// the variance of equal values is exactly 0.
 ///
 /// # Errors
-/// [`OptimError::Shape`] for a slice of the wrong length, [`OptimError::NonFinite`] for a NaN or infinity in a
-/// valid slot.
+/// [`OptimError::Shape`] for a slice of the wrong length, [`OptimError::NonFinite`] for a NaN or
+/// infinity in a valid slot.
 pub fn moments<F: Float>(mask: &RowMask<'_>, values: &[F]) -> Result<Moments, OptimError> {
-    Ok(Moments::of(measure(mask, values)?))
+    Ok(Moments::of(moment_sums(mask, values)?))
 }
 
-/// As [`moments`], for a part of a batch.
-pub(crate) fn measure<F: Float>(mask: &RowMask<'_>, values: &[F]) -> Result<Welford, OptimError> {
+/// The sums behind [`moments`], which can be merged over the parts of a batch.
+pub(crate) fn moment_sums<F: Float>(
+    mask: &RowMask<'_>,
+    values: &[F],
+) -> Result<Welford, OptimError> {
     mask.check("values", values.len())?;
-    let sums: Welford = over_tokens(&Measure, mask, [values], []);
+    let sums: Welford = over_tokens(&MomentsKernel, mask, [values], []);
     if !(sums.squares.is_finite() && sums.mean.is_finite()) {
-        return Err(mask.blame("variance", &[("values", values)]));
+        return Err(mask.non_finite_error("variance", &[("values", values)]));
     }
     Ok(sums)
 }
 
-/// Whitens the valid slots of `values` (`[B, T]`) in place, leaves padded slots as they are, and returns the
-/// moments *before* whitening.
+/// Whitens the valid slots of `values` (`[B, T]`) in place, leaves padded slots as they are, and
+/// returns the moments *before* whitening.
 ///
-/// `(x - mean) / sqrt(variance + eps)`, plus the mean again unless `centre`. Defined for every mask: no valid
-/// token changes nothing, and a single one (or all equal) becomes 0, or the mean unless `centre`. Source: TRL's
-/// and verl's `masked_whiten`, which raise in those cases; the constant follows them.
+/// The result is `(x - mean) / sqrt(variance + eps)`, plus the mean unless `centre` is set. Every
+/// mask has a defined result: without valid tokens nothing changes, and a single token (or equal
+/// ones) becomes 0, or keeps the mean unless `centre` is set. Source: TRL's and verl's
+/// `masked_whiten`, which raise in those cases; `eps` is theirs.
 ///
 /// # Errors
-/// As [`moments`], and [`OptimError::Config`] unless `eps` is finite and above 0.
+/// The errors of [`moments`], and [`OptimError::Config`] unless `eps` is finite and above 0.
 pub fn whiten<F: Float>(
     config: &WhitenConfig,
     mask: &RowMask<'_>,
@@ -84,19 +89,19 @@ pub fn whiten<F: Float>(
 ) -> Result<Moments, OptimError> {
     config.check()?;
     let before = moments(mask, values)?;
-    rescale(config, &before, mask, values);
+    whiten_with(config, &before, mask, values);
     Ok(before)
 }
 
-/// Whitens a part of the batch that has these moments.
-pub(crate) fn rescale<F: Float>(
+/// Whitens a part of a batch with the moments of the whole batch.
+pub(crate) fn whiten_with<F: Float>(
     config: &WhitenConfig,
     before: &Moments,
     mask: &RowMask<'_>,
     values: &mut [F],
 ) {
     let mean = F::from_f64(before.mean);
-    let kernel = Rescale {
+    let kernel = WhitenKernel {
         mean,
         mean_rest: F::from_f64(before.mean - mean.to_f64()),
         scale: F::from_f64((before.variance + config.eps).sqrt().recip()),
@@ -105,20 +110,20 @@ pub(crate) fn rescale<F: Float>(
     over_tokens_in_place(&kernel, mask, [values]);
 }
 
-struct Measure;
+struct MomentsKernel;
 
-impl<F: Float> TokenKernel<F, 1, 0> for Measure {
+impl<F: Float> TokenKernel<F, 1, 0> for MomentsKernel {
     type Row = ();
-    type Lanes = Offsets<F>;
+    type Lanes = WelfordLanes<F>;
     type Sums = Welford;
 
     #[inline(always)]
-    fn lanes(&self) -> Offsets<F> {
-        Offsets::new()
+    fn lanes(&self) -> WelfordLanes<F> {
+        WelfordLanes::new()
     }
 
     #[inline(always)]
-    fn fold(&self, lanes: Offsets<F>, sums: &mut Welford) {
+    fn fold(&self, lanes: WelfordLanes<F>, sums: &mut Welford) {
         *sums = sums.merge(lanes.fold());
     }
 
@@ -129,25 +134,22 @@ impl<F: Float> TokenKernel<F, 1, 0> for Measure {
     fn chunk(
         &self,
         (): &(),
-        tokens: usize,
-        [values]: [&[F; CHUNK]; 1],
-        []: [&mut [F; CHUNK]; 0],
-        lanes: &mut Offsets<F>,
-        _sums: &mut Welford,
+        Chunk { tokens, ins: [values], .. }: Chunk<'_, F, 1, 0>,
+        lanes: &mut WelfordLanes<F>,
     ) {
         lanes.add(values, tokens);
     }
 }
 
-struct Rescale<F> {
+struct WhitenKernel<F> {
     mean: F,
-    /// What rounding the mean to `F` lost.
+    /// The part of the mean that was lost by rounding it to `F`.
     mean_rest: F,
     scale: F,
     back: F,
 }
 
-impl<F: Float> TokenKernel<F, 0, 1> for Rescale<F> {
+impl<F: Float> TokenKernel<F, 0, 1> for WhitenKernel<F> {
     type Row = ();
     type Lanes = ();
     type Sums = ();
@@ -162,15 +164,7 @@ impl<F: Float> TokenKernel<F, 0, 1> for Rescale<F> {
     fn begin(&self, _row: usize, (): &mut ()) {}
 
     #[inline(always)]
-    fn chunk(
-        &self,
-        (): &(),
-        _tokens: usize,
-        []: [&[F; CHUNK]; 0],
-        [values]: [&mut [F; CHUNK]; 1],
-        (): &mut (),
-        (): &mut (),
-    ) {
+    fn chunk(&self, (): &(), Chunk { outs: [values], .. }: Chunk<'_, F, 0, 1>, (): &mut ()) {
         let Self { mean, mean_rest, scale, back } = *self;
         for value in values {
             *value = ((*value - mean) - mean_rest) * scale + back;
@@ -189,14 +183,14 @@ mod tests {
 
     /// NovaSky-AI/SkyRL#1305: the mean counted padding, the variance did not.
     #[test]
-    fn moments_of_a_known_set_skip_the_padding() {
+    fn moments_skip_the_padding() {
         let mask = RowMask::bytes(&[1, 0, 1, 1], 2, 2).unwrap();
         let got = moments(&mask, &[1.0, f64::NAN, 2.0, 6.0]).unwrap();
         assert_eq!(got, Moments { tokens: 3, mean: 3.0, variance: 7.0 });
     }
 
     #[test]
-    fn no_token_and_one_token_are_defined() {
+    fn whitening_is_defined_without_tokens_and_for_one_token() {
         let mut none = [f64::NAN, 5.0];
         let config = WhitenConfig::default();
         let got = whiten(&config, &RowMask::lens(&[0], 2).unwrap(), &mut none).unwrap();
@@ -212,15 +206,15 @@ mod tests {
 
     /// NVIDIA-NeMo/RL#4158, on tokens and in f32: `E[x^2] - mean^2` loses every digit here.
     #[test]
-    fn a_mean_far_above_the_deviation_costs_no_digits() {
+    fn the_variance_is_accurate_if_the_mean_is_far_above_the_deviation() {
         let values: Vec<f32> = (0..8_u8).map(|step| 4096.0 + f32::from(step) / 1024.0).collect();
         let got = moments(&RowMask::full(1, 8), &values).unwrap();
         assert_close(&[got.variance * 1024.0 * 1024.0], &[6.0], 1e-12);
     }
 
-    /// The worst case of sums about the first chunk's mean: it lies far from every other value.
+    /// The worst case of sums about the first chunk's mean: all other values are far from it.
     #[test]
-    fn a_first_chunk_far_from_the_rest_costs_few_digits() {
+    fn the_variance_is_accurate_if_the_first_chunk_is_far_from_the_rest() {
         let values: Vec<f64> =
             (0..700).map(|at| if at < 64 { 1e6 } else { f64::from(at % 7) }).collect();
         let count = values.len() as f64;
@@ -232,7 +226,7 @@ mod tests {
         let narrow: Vec<f32> = values.iter().map(|&value| value as f32).collect();
         let got = moments(&RowMask::full(1, 700), &narrow).unwrap();
         assert_close(&[got.mean, got.variance], &[mean, variance], 2e-5);
-        // Rows of one token, the first of them far out: its mean is no centre for thousands.
+        // Rows of one token, with an outlier in the first and a poor centre for the others.
         for far in [3.890_989_8, 100.0, 1e4] {
             let narrow: Vec<f32> = (0..4096)
                 .map(|at| if at == 0 { far } else { -0.786 + (at % 3) as f32 * 0.01 })
@@ -248,14 +242,14 @@ mod tests {
     }
 
     #[test]
-    fn a_valid_nan_is_named() {
+    fn a_nan_in_a_valid_slot_is_reported() {
         let error = moments(&RowMask::full(2, 2), &[0.0, 0.0, 0.0, f32::NAN]).unwrap_err();
         assert_eq!(error, OptimError::NonFinite { what: "values", row: 1, token: 1 });
     }
 
     proptest! {
         #[test]
-        fn whitening_forgets_scale_and_shift(
+        fn whitening_is_invariant_under_scale_and_shift(
             values in prop::collection::vec(-3.0_f64..3.0, 2..30),
             scale in 0.5_f64..4.0,
             shift in -10.0_f64..10.0,

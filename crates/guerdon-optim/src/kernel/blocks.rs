@@ -1,26 +1,30 @@
-//! How a kernel walks a ragged batch: in blocks of rows, rows in spans, spans in chunks of at most 64 tokens.
+//! The walk of a kernel over a ragged batch: blocks of rows, spans of valid tokens within a row,
+//! and chunks of at most 64 tokens within a span.
 //!
-//! - A *chunk* is what vectorises: arrays of 64 neighbours, no branch inside, sums by a fixed tree.
-//! - A *block* is what a thread takes: about 4096 slots, so that its arrays stay in the nearest cache. Each block
-//!   runs under the widest instruction set the processor has, or the mask allows (`pulp` asks at run time).
-//! - Blocks are combined along a tree whose shape depends on the batch's shape only. So the result is the same to
-//!   the last bit whatever the number of threads, and no list of partial sums is allocated.
+//! - A *chunk* is the unit of vectorisation: arrays of 64 neighbours, no branch inside, sums by a
+//!   fixed tree.
+//! - A *block* is the unit of threading: about 4096 slots, so that its arrays stay in the nearest
+//!   cache. Each block runs under the widest instruction set that the processor has and the mask
+//!   allows (`pulp` detects it at run time).
+//! - Blocks are combined along a tree whose shape depends on the batch's shape only. The result is
+//!   therefore the same to the last bit on any number of threads, and no list of partial sums is
+//!   allocated.
 
 use std::ops::Range;
 
 use crate::error::OptimError;
 use crate::kernel::float::Float;
-use crate::kernel::lanes::{CHUNK, Line, put, take};
+use crate::kernel::lanes::{CHUNK, ChunkArray, load, store};
 use crate::kernel::rows::RowMask;
 
-/// Slots in a block, unless one row is longer.
+/// Slots in a block; a block of one row may be larger.
 const BLOCK: usize = 4096;
-/// Slots from which threads pay for themselves.
+/// Batch size in slots above which blocks are spread over threads.
 const PARALLEL: usize = 1 << 16;
 
-/// Sums of neighbouring parts of a batch become the sums of both.
+/// Combines the sums of two neighbouring parts of a batch.
 pub(crate) trait Merge: Sized + Send {
-    /// `self` stands before `later`.
+    /// Combines `self` with the sums of the part that follows it.
     #[must_use]
     fn merge(self, later: Self) -> Self;
 }
@@ -29,29 +33,52 @@ impl Merge for () {
     fn merge(self, (): Self) -> Self {}
 }
 
-/// The first error stays.
+/// Keeps the first error.
 impl<S: Merge> Merge for Result<S, OptimError> {
     fn merge(self, later: Self) -> Self {
         Ok(self?.merge(later?))
     }
 }
 
-/// What is done to every row of a batch: `IN` input slices are read by the kernel itself, `OUT` output slices are
-/// handed to it row by row.
+/// A sum that is finite if and only if all of its terms are: the kernels' check of their inputs.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct FiniteCheck(f64);
+
+impl FiniteCheck {
+    #[inline(always)]
+    pub(crate) fn add(&mut self, term: f64) {
+        self.0 += term;
+    }
+
+    pub(crate) fn passed(self) -> bool {
+        self.0.is_finite()
+    }
+}
+
+impl Merge for FiniteCheck {
+    fn merge(self, later: Self) -> Self {
+        Self(self.0 + later.0)
+    }
+}
+
+/// A computation on every row of a batch. The kernel reads its inputs itself; the `OUT` output
+/// slices are passed to it row by row.
 pub(crate) trait RowKernel<F: Float, const OUT: usize>: Sync {
     type Sums: Merge + Default;
-    /// What is kept from row to row within a block.
+    /// State carried from row to row within a block.
     type Block;
 
-    /// At the start of a block.
+    /// Starts a block.
     fn open(&self) -> Self::Block;
 
-    /// At its end, what was kept enters the sums.
+    /// Ends a block and adds its state to the sums.
     fn close(&self, block: Self::Block, sums: &mut Self::Sums);
 
-    /// Works on one row. `outs` hold that row's slots, padding included, all of which must be written.
+    /// Computes one row. `outs` are that row's slots, padding included; all of them must be
+    /// written.
     ///
-    /// Implementations are `#[inline(always)]`: only then are they compiled for the instruction set of the block.
+    /// Implementations are `#[inline(always)]`; otherwise they would not be compiled for the
+    /// instruction set of the block.
     fn row(
         &self,
         row: usize,
@@ -68,17 +95,17 @@ pub(crate) fn over_rows<F: Float, K: RowKernel<F, OUT>, const OUT: usize>(
     outs: [&mut [F]; OUT],
 ) -> K::Sums {
     let (arch, width) = (mask.arch(), mask.width());
-    over_blocks(mask, outs, |rows, outs| arch.dispatch(Dispatched { kernel, width, rows, outs }))
+    over_blocks(mask, outs, |rows, outs| arch.dispatch(BlockTask { kernel, width, rows, outs }))
 }
 
-/// Does some work on every block: on its rows, and their slots of the outputs. Where that work is to run several kernels,
-/// what one of them writes is still near when the next reads it.
+/// Runs `work` on every block, given its rows and their slots of the outputs. When `work` runs
+/// several kernels, the output of one is still in cache when the next reads it.
 pub(crate) fn over_blocks<F: Float, S: Merge, const OUT: usize>(
     mask: &RowMask<'_>,
     outs: [&mut [F]; OUT],
     work: impl Fn(Range<usize>, [&mut [F]; OUT]) -> S + Sync,
 ) -> S {
-    let tree = Tree {
+    let tree = BlockTree {
         work,
         width: mask.width(),
         rows_per_block: (BLOCK / mask.width().max(1)).max(1),
@@ -87,14 +114,14 @@ pub(crate) fn over_blocks<F: Float, S: Merge, const OUT: usize>(
     tree.walk(0..mask.rows(), outs)
 }
 
-struct Tree<W> {
+struct BlockTree<W> {
     work: W,
     width: usize,
     rows_per_block: usize,
     threads: bool,
 }
 
-impl<W> Tree<W> {
+impl<W> BlockTree<W> {
     fn walk<F: Float, S: Merge, const OUT: usize>(
         &self,
         rows: Range<usize>,
@@ -130,7 +157,7 @@ pub(crate) fn split<F, const N: usize>(
     (heads, pairs.map(|pair| pair.1))
 }
 
-struct Dispatched<'k, 'o, K, F, const OUT: usize> {
+struct BlockTask<'k, 'o, K, F, const OUT: usize> {
     kernel: &'k K,
     width: usize,
     rows: Range<usize>,
@@ -138,7 +165,7 @@ struct Dispatched<'k, 'o, K, F, const OUT: usize> {
 }
 
 impl<F: Float, K: RowKernel<F, OUT>, const OUT: usize> pulp::NullaryFnOnce
-    for Dispatched<'_, '_, K, F, OUT>
+    for BlockTask<'_, '_, K, F, OUT>
 {
     type Output = K::Sums;
 
@@ -157,38 +184,40 @@ impl<F: Float, K: RowKernel<F, OUT>, const OUT: usize> pulp::NullaryFnOnce
     }
 }
 
-/// What is done to every token alike, given a few facts about its row.
+/// A computation on every valid token, given some state of its row.
 pub(crate) trait TokenKernel<F: Float, const IN: usize, const OUT: usize>: Sync {
-    /// What all tokens of a row share.
+    /// State shared by the tokens of a row.
     type Row;
-    /// Sums side by side, one for each of a chunk's 64 places; folded once a block, so that a chunk adds 64 numbers to
-    /// 64 numbers and nothing crosses from place to place.
+    /// Partial sums, one for each of a chunk's 64 positions. They are folded once a block, so that
+    /// a chunk adds 64 numbers to 64 numbers without any work across positions.
     type Lanes;
     type Sums: Merge + Default;
 
-    /// Lanes of zeros.
+    /// Returns lanes of zeros.
     fn lanes(&self) -> Self::Lanes;
 
     /// Folds the lanes of a block into its sums.
     fn fold(&self, lanes: Self::Lanes, sums: &mut Self::Sums);
 
-    /// Called once for a row that has tokens, before its chunks.
+    /// Starts a row that has valid tokens; called before its first chunk.
     fn begin(&self, row: usize, sums: &mut Self::Sums) -> Self::Row;
 
-    /// Works on [`CHUNK`] neighbouring slots of which the first `tokens` count; the inputs of the others are 0, and
-    /// what is written there is thrown away. `#[inline(always)]`, as [`RowKernel::row`].
-    fn chunk(
-        &self,
-        row: &Self::Row,
-        tokens: usize,
-        ins: [&[F; CHUNK]; IN],
-        outs: [&mut [F; CHUNK]; OUT],
-        lanes: &mut Self::Lanes,
-        sums: &mut Self::Sums,
-    );
+    /// Computes one chunk. Implementations are `#[inline(always)]`, as [`RowKernel::row`].
+    fn chunk(&self, row: &Self::Row, chunk: Chunk<'_, F, IN, OUT>, lanes: &mut Self::Lanes);
 }
 
-/// Runs a kernel over all tokens; padded slots of the outputs get 0.
+/// [`CHUNK`] neighbouring slots, of which the first `tokens` are valid. The inputs of the others
+/// are 0, and their outputs are discarded.
+pub(crate) struct Chunk<'a, F, const IN: usize, const OUT: usize> {
+    /// Valid tokens, 1 to [`CHUNK`].
+    pub(crate) tokens: usize,
+    /// The inputs, in the order of the kernel's slices.
+    pub(crate) ins: [&'a [F; CHUNK]; IN],
+    /// The outputs, in the same way.
+    pub(crate) outs: [&'a mut [F; CHUNK]; OUT],
+}
+
+/// Runs a kernel over all valid tokens; padded slots of the outputs get 0.
 pub(crate) fn over_tokens<
     F: Float,
     K: TokenKernel<F, IN, OUT>,
@@ -200,26 +229,26 @@ pub(crate) fn over_tokens<
     ins: [&[F]; IN],
     outs: [&mut [F]; OUT],
 ) -> K::Sums {
-    over_rows(&Tokens { kernel, mask: *mask, ins, keep_padding: false }, mask, outs)
+    over_rows(&TokenWalk { kernel, mask: *mask, ins, keep_padding: false }, mask, outs)
 }
 
-/// As [`over_tokens`], but padded slots of the outputs stay as they are.
+/// Runs a kernel like [`over_tokens`], but leaves padded slots of the outputs as they are.
 pub(crate) fn over_tokens_in_place<F: Float, K: TokenKernel<F, 0, OUT>, const OUT: usize>(
     kernel: &K,
     mask: &RowMask<'_>,
     outs: [&mut [F]; OUT],
 ) -> K::Sums {
-    over_rows(&Tokens { kernel, mask: *mask, ins: [], keep_padding: true }, mask, outs)
+    over_rows(&TokenWalk { kernel, mask: *mask, ins: [], keep_padding: true }, mask, outs)
 }
 
-/// Lanes, and room for one short chunk.
-pub(crate) struct Block<L, F, const IN: usize, const OUT: usize> {
+/// The lanes of a block, and buffers for one short chunk.
+pub(crate) struct TokenBlock<L, F, const IN: usize, const OUT: usize> {
     lanes: L,
-    read: [Line<F>; IN],
-    written: [Line<F>; OUT],
+    read: [ChunkArray<F>; IN],
+    written: [ChunkArray<F>; OUT],
 }
 
-struct Tokens<'a, K, F, const IN: usize> {
+struct TokenWalk<'a, K, F, const IN: usize> {
     kernel: &'a K,
     mask: RowMask<'a>,
     ins: [&'a [F]; IN],
@@ -227,15 +256,15 @@ struct Tokens<'a, K, F, const IN: usize> {
 }
 
 impl<F: Float, K: TokenKernel<F, IN, OUT>, const IN: usize, const OUT: usize> RowKernel<F, OUT>
-    for Tokens<'_, K, F, IN>
+    for TokenWalk<'_, K, F, IN>
 {
     type Sums = K::Sums;
-    type Block = Block<K::Lanes, F, IN, OUT>;
+    type Block = TokenBlock<K::Lanes, F, IN, OUT>;
 
     #[inline(always)]
     fn open(&self) -> Self::Block {
         let lanes = self.kernel.lanes();
-        Block { lanes, read: [Line::zeros(); IN], written: [Line::zeros(); OUT] }
+        TokenBlock { lanes, read: [ChunkArray::zeros(); IN], written: [ChunkArray::zeros(); OUT] }
     }
 
     #[inline(always)]
@@ -254,17 +283,17 @@ impl<F: Float, K: TokenKernel<F, IN, OUT>, const IN: usize, const OUT: usize> Ro
         let width = self.mask.width();
         let start = row * width;
         let ins = self.ins.map(|slice| &slice[start..][..width]);
-        let (mut done, mut facts) = (0, None);
+        let (mut done, mut row_state) = (0, None);
         for span in self.mask.spans(row) {
-            let facts = &*facts.get_or_insert_with(|| self.kernel.begin(row, sums));
+            let row_state = &*row_state.get_or_insert_with(|| self.kernel.begin(row, sums));
             let span = span.start - start..span.end - start;
             if !self.keep_padding {
-                zero(&mut outs, done, span.start);
+                fill_zero(&mut outs, done, span.start);
                 done = span.end;
             }
             for at in span.clone().step_by(CHUNK) {
                 let tokens = (span.end - at).min(CHUNK);
-                let Block { lanes, read, written } = &mut *block;
+                let TokenBlock { lanes, read, written } = &mut *block;
                 if tokens == CHUNK {
                     let mut windows = read.each_ref().map(|spare| &**spare);
                     for (window, slice) in windows.iter_mut().zip(&ins) {
@@ -276,39 +305,37 @@ impl<F: Float, K: TokenKernel<F, IN, OUT>, const IN: usize, const OUT: usize> Ro
                             *target = out;
                         }
                     }
-                    self.kernel.chunk(facts, CHUNK, windows, targets, lanes, sums);
+                    let chunk = Chunk { tokens, ins: windows, outs: targets };
+                    self.kernel.chunk(row_state, chunk, lanes);
                     continue;
                 }
-                // What does not fill a chunk goes through a spare one, so that the kernel sees 64, and zeros.
+                // A short chunk is copied to a buffer of 64 slots, filled up with zeros.
                 for (slice, spare) in ins.iter().zip(read.iter_mut()) {
-                    take(&slice[at..], tokens, spare);
+                    load(&slice[at..], tokens, spare);
                 }
                 for (out, spare) in outs.iter().zip(written.iter_mut()) {
-                    take(&out[at..], tokens, spare);
+                    load(&out[at..], tokens, spare);
                 }
-                let targets = written.each_mut().map(|spare| &mut **spare);
-                self.kernel.chunk(
-                    facts,
+                let chunk = Chunk {
                     tokens,
-                    read.each_ref().map(|spare| &**spare),
-                    targets,
-                    lanes,
-                    sums,
-                );
+                    ins: read.each_ref().map(|spare| &**spare),
+                    outs: written.each_mut().map(|spare| &mut **spare),
+                };
+                self.kernel.chunk(row_state, chunk, lanes);
                 for (out, spare) in outs.iter_mut().zip(written.iter()) {
-                    put(spare, tokens, &mut out[at..]);
+                    store(spare, tokens, &mut out[at..]);
                 }
             }
         }
         if !self.keep_padding {
-            zero(&mut outs, done, width);
+            fill_zero(&mut outs, done, width);
         }
     }
 }
 
 /// Fills the same slots of every slice with 0.
 #[inline(always)]
-fn zero<F: Float, const N: usize>(slices: &mut [&mut [F]; N], from: usize, to: usize) {
+fn fill_zero<F: Float, const N: usize>(slices: &mut [&mut [F]; N], from: usize, to: usize) {
     for slice in slices {
         slice[from..to].fill(F::ZERO);
     }
@@ -319,7 +346,7 @@ mod tests {
     use super::{Merge, RowKernel, over_rows};
     use crate::kernel::rows::RowMask;
 
-    /// Writes each row's number, and joins the numbers in the order in which sums are merged.
+    /// Writes each row's number, and lists the numbers in the order in which sums are merged.
     struct Order;
 
     impl Merge for Vec<usize> {

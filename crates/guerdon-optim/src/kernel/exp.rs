@@ -1,25 +1,27 @@
-//! `e^x` as additions, multiplications and one shift, so that a loop over tokens vectorises.
+//! `e^x` from additions, multiplications and one shift, so that a loop over tokens vectorises.
 //!
-//! `x = n ln 2 + r` with `|r| <= ln 2 / 2`, and a Taylor polynomial in `r` whose first term left out is below half a
-//! unit in the last place (Cody and Waite, "Software Manual for the Elementary Functions", 1980, chapter 6). The
-//! same pieces give `e^x - 1` and `e^x - 1 - x` without the cancellation of writing them so: where `n = 0` the
-//! linear terms vanish before anything is rounded.
+//! `x = n ln 2 + r` with `|r| <= ln 2 / 2`, and a Taylor polynomial in `r` whose first omitted term
+//! is below half a unit in the last place (Cody and Waite, "Software Manual for the Elementary
+//! Functions", 1980, chapter 6). The same pieces give `e^x - 1` and `e^x - 1 - x` without
+//! cancellation: for `n = 0` the linear terms vanish before anything is rounded.
 
 use std::ops::{Add, Mul};
 
-/// Three functions of one `x`.
+/// `e^x` and two functions that would cancel if computed from it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Exponential<F> {
-    /// `e^x`, to 2 units in the last place; infinite above the type's range, 0 below its normal range.
+    /// `e^x`, to 2 units in the last place; infinite above the type's range, 0 below its normal
+    /// range.
     pub exp: F,
     /// `e^x - 1`, never below -1.
-    pub less_one: F,
+    pub exp_m1: F,
     /// `e^x - 1 - x`, never negative.
-    pub less_line: F,
+    pub exp_m1_minus_x: F,
 }
 
-/// The polynomial whose coefficients are `terms`, that of the highest power first, by Estrin's scheme: neighbours in
-/// pairs, pairs of pairs, and so on. Nothing waits longer than for four steps, where Horner's scheme waits for each.
+/// Evaluates a polynomial with the coefficients `terms`, highest power first, by Estrin's scheme:
+/// neighbours in pairs, then pairs of pairs. The longest chain of dependent operations is four
+/// steps; Horner's scheme would have one step per coefficient.
 #[inline(always)]
 fn polynomial<F, const N: usize>(x: F, terms: &[F; N]) -> F
 where
@@ -46,37 +48,38 @@ macro_rules! exponential {
         pub(crate) fn $type(x: $type) -> Exponential<$type> {
             use $bits::*;
             let raised = if x < LOW { LOW } else { x };
-            let held = if raised > HIGH { HIGH } else { raised };
-            let inside = $within(held);
+            let clamped = if raised > HIGH { HIGH } else { raised };
+            let inside = $within(clamped);
             let exp = if x < LOW { 0.0 } else { inside.exp };
             let exp = if x > HIGH { <$type>::INFINITY } else { exp };
-            // Below the range e^x is 0 and -1 - x is all there is.
-            let less_line = if x < LOW { -1.0 - x } else { inside.less_line };
-            let less_line = if x > HIGH { <$type>::INFINITY } else { less_line };
+            // Below the range e^x is 0, which leaves -1 - x.
+            let exp_m1_minus_x = if x < LOW { -1.0 - x } else { inside.exp_m1_minus_x };
+            let exp_m1_minus_x = if x > HIGH { <$type>::INFINITY } else { exp_m1_minus_x };
             Exponential {
                 exp,
-                less_one: if x > HIGH { <$type>::INFINITY } else { inside.less_one },
-                less_line,
+                exp_m1: if x > HIGH { <$type>::INFINITY } else { inside.exp_m1 },
+                exp_m1_minus_x,
             }
         }
 
-        /// The same for an `x` within the range, which is not looked at again.
+        /// The same for an `x` known to be within the range; it is not checked again.
         #[inline(always)]
-        pub(crate) fn $within(held: $type) -> Exponential<$type> {
+        pub(crate) fn $within(x: $type) -> Exponential<$type> {
             use $bits::*;
             const EXPONENT: u32 = <$type>::MANTISSA_DIGITS - 1;
             const ONE: $uint = (1.0 as $type).to_bits();
-            // Adding 1.5 * 2^EXPONENT rounds to an integer, which then stands in the lowest bits.
-            let shifted = held * std::$type::consts::LOG2_E + ROUND;
+            // Adding 1.5 * 2^EXPONENT rounds to an integer and puts it into the lowest bits.
+            let shifted = x * std::$type::consts::LOG2_E + ROUND;
             let n = shifted - ROUND;
-            let r = (held - n * LN_2_HIGH) - n * LN_2_LOW;
+            let r = (x - n * LN_2_HIGH) - n * LN_2_LOW;
             let power = <$type>::from_bits((shifted.to_bits() << EXPONENT).wrapping_add(ONE));
-            let bend = r * r * polynomial(r, &$terms);
-            let rest = power * (r + bend);
+            // e^r - 1 - r.
+            let curve = r * r * polynomial(r, &$terms);
+            let rest = power * (r + curve);
             Exponential {
                 exp: power + rest,
-                less_one: rest + (power - 1.0),
-                less_line: ((power * r - held) + (power - 1.0)) + power * bend,
+                exp_m1: rest + (power - 1.0),
+                exp_m1_minus_x: ((power * r - x) + (power - 1.0)) + power * curve,
             }
         }
     };
@@ -130,8 +133,8 @@ mod tests {
         if got.to_bits() == want.to_bits() { 0.0 } else { ((got - want) / want).abs() }
     }
 
-    /// `e^x - 1 - x` from forty Taylor terms, smallest first: no cancellation.
-    fn bend(x: f64) -> f64 {
+    /// `e^x - 1 - x` from 59 Taylor terms, smallest first, which avoids cancellation.
+    fn exp_m1_minus_x(x: f64) -> f64 {
         let (mut terms, mut term) = (Vec::new(), 1.0);
         for k in 1..60_u8 {
             term *= x / f64::from(k);
@@ -143,42 +146,51 @@ mod tests {
     }
 
     #[test]
-    fn the_ends_of_the_range_are_zero_and_infinity_and_nan_stays_nan() {
+    fn out_of_range_gives_zero_or_infinity_and_nan_stays_nan() {
         assert_eq!((single(-1e3).exp, single(1e3).exp), (0.0, f32::INFINITY));
         assert_eq!((double(-1e3).exp, double(1e3).exp), (0.0, f64::INFINITY));
-        assert_eq!((double(-1e3).less_one, double(-1e3).less_line), (-1.0, 999.0));
+        assert_eq!((double(-1e3).exp_m1, double(-1e3).exp_m1_minus_x), (-1.0, 999.0));
         assert_eq!(
             (single(f32::NEG_INFINITY).exp, single(f32::INFINITY).exp),
             (0.0, f32::INFINITY)
         );
-        assert!(single(f32::NAN).exp.is_nan() && double(f64::NAN).less_line.is_nan());
+        assert!(single(f32::NAN).exp.is_nan() && double(f64::NAN).exp_m1_minus_x.is_nan());
         let zero = double(0.0);
-        assert_eq!((zero.exp, zero.less_one, zero.less_line), (1.0, 0.0, 0.0));
+        assert_eq!((zero.exp, zero.exp_m1, zero.exp_m1_minus_x), (1.0, 0.0, 0.0));
     }
 
     proptest! {
         #[test]
-        fn all_three_keep_their_digits_in_f64(x in -700.0_f64..700.0, small in -2.0_f64..2.0, tiny in -1e-4_f64..1e-4) {
+        fn all_three_functions_are_accurate_in_f64(
+            x in -700.0_f64..700.0,
+            small in -2.0_f64..2.0,
+            tiny in -1e-4_f64..1e-4,
+        ) {
             for x in [x, small, tiny] {
                 let got = double(x);
                 assert!(relative(got.exp, x.exp()) < 5e-16, "{x}");
-                assert!(relative(got.less_one, x.exp_m1()) < 2e-15, "{x}");
+                assert!(relative(got.exp_m1, x.exp_m1()) < 2e-15, "{x}");
             }
             for x in [small, tiny] {
-                assert!(relative(double(x).less_line, bend(x)) < 3e-15, "{x}");
+                assert!(relative(double(x).exp_m1_minus_x, exp_m1_minus_x(x)) < 3e-15, "{x}");
             }
         }
 
         #[test]
-        fn all_three_keep_their_digits_in_f32(x in -86.0_f32..88.0, small in -2.0_f32..2.0, tiny in -1e-4_f32..1e-4) {
+        fn all_three_functions_are_accurate_in_f32(
+            x in -86.0_f32..88.0,
+            small in -2.0_f32..2.0,
+            tiny in -1e-4_f32..1e-4,
+        ) {
             for x in [x, small, tiny] {
                 let (got, wide) = (single(x), f64::from(x));
                 assert!(relative(f64::from(got.exp), wide.exp()) < 2.4e-7, "{x}");
-                assert!(relative(f64::from(got.less_one), wide.exp_m1()) < 1.2e-6, "{x}");
+                assert!(relative(f64::from(got.exp_m1), wide.exp_m1()) < 1.2e-6, "{x}");
             }
             for x in [small, tiny] {
-                assert!(relative(f64::from(single(x).less_line), bend(f64::from(x))) < 2e-6, "{x}");
-                assert!(single(x).less_line >= 0.0);
+                let got = single(x).exp_m1_minus_x;
+                assert!(relative(f64::from(got), exp_m1_minus_x(f64::from(x))) < 2e-6, "{x}");
+                assert!(got >= 0.0);
             }
         }
     }

@@ -1,9 +1,9 @@
-//! The two number types every kernel here is generic over.
+//! The two number types that the kernels are generic over.
 //!
-//! A trait of our own rather than a numeric crate: it holds only what the kernels call, so a reader sees at once
-//! which operations must vectorise. There is deliberately no `mul_add`: on a build without the FMA target feature
-//! it is a call into libm, ten times slower than a multiplication and an addition, and with it the same batch
-//! would give other bits on another processor.
+//! The trait is local rather than from a numeric crate because it lists exactly the operations that
+//! must vectorise. It has no `mul_add` on purpose: in a build without the FMA target feature that
+//! is a call into libm, ten times slower than a multiplication and an addition, and with it the
+//! same batch would give different bits on different processors.
 
 use std::fmt::Debug;
 use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
@@ -12,8 +12,9 @@ use crate::kernel::exp::Exponential;
 
 /// `f32` or `f64`.
 ///
-/// Sealed: the kernels promise their rounding for these two types and no other. Element-wise work is done in the
-/// type itself; sums over tokens are pairwise in the type within 64 neighbours and in `f64` beyond.
+/// Sealed: the kernels guarantee their rounding for these two types only. Element-wise work is done
+/// in the type itself. Sums over tokens are pairwise in the type within 64 neighbours and in `f64`
+/// beyond.
 pub trait Float:
     sealed::Sealed
     + Copy
@@ -30,13 +31,13 @@ pub trait Float:
     + Div<Output = Self>
     + Neg<Output = Self>
 {
-    /// Zero, which is also what padded slots of an output hold.
+    /// Zero; also the content of padded slots of an output.
     const ZERO: Self;
     /// One.
     const ONE: Self;
     /// One half.
     const HALF: Self;
-    /// Below every number.
+    /// Negative infinity.
     const NEG_INFINITY: Self;
 
     /// The nearest value of this type; a finite `f64` beyond the range of `f32` becomes infinite.
@@ -45,14 +46,15 @@ pub trait Float:
     fn to_f64(self) -> f64;
     /// `|self|`.
     fn abs(self) -> Self;
-    /// Neither NaN nor infinite.
+    /// Reports whether the number is neither NaN nor infinite.
     fn is_finite(self) -> bool;
-    /// Not a number.
+    /// Reports whether the number is NaN.
     fn is_nan(self) -> bool;
-    /// `e^self`, and its two forms that cancel when computed from it.
+    /// `e^self`, with `e^self - 1` and `e^self - 1 - self`, which would cancel if computed from it.
     fn exponential(self) -> Exponential<Self>;
 
-    /// [`exponential`](Float::exponential) where `|self|` is known to be at most 80, or NaN: eight operations fewer.
+    /// [`exponential`](Float::exponential) for `|self|` of at most 80, or NaN; saves eight
+    /// operations.
     fn exponential_within(self) -> Exponential<Self>;
 
     /// `e^self`.
@@ -67,29 +69,29 @@ pub trait Float:
         Self::ONE / (Self::ONE + (-self).exp())
     }
 
-    /// `self` limited to `[low, high]`; NaN stays NaN. Unlike the inherent method it never panics.
+    /// `self` limited to `[low, high]`; NaN stays NaN. Unlike the inherent method, never panics.
     #[inline(always)]
     fn clamp(self, low: Self, high: Self) -> Self {
         let raised = if self < low { low } else { self };
         if raised > high { high } else { raised }
     }
 
-    /// The greater; `self` where they do not compare.
+    /// The larger of the two; `self` if either is NaN.
     #[inline(always)]
-    fn or_greater(self, other: Self) -> Self {
+    fn larger(self, other: Self) -> Self {
         if other > self { other } else { self }
     }
 
-    /// 0, or NaN where `self` is NaN or infinite: a check that can be summed.
+    /// `self * 0`: 0, or NaN if `self` is NaN or infinite. A finiteness check that can be summed.
     #[inline(always)]
-    fn blemish(self) -> Self {
+    fn times_zero(self) -> Self {
         self * Self::ZERO
     }
 
-    /// 1 where `holds`, else 0: a condition that can be summed.
+    /// 1 if `condition`, else 0: a condition that can be summed.
     #[inline(always)]
-    fn flag(holds: bool) -> Self {
-        if holds { Self::ONE } else { Self::ZERO }
+    fn flag(condition: bool) -> Self {
+        if condition { Self::ONE } else { Self::ZERO }
     }
 }
 
@@ -147,7 +149,7 @@ mod tests {
     use super::Float;
 
     #[test]
-    fn clamp_keeps_nan_and_its_limits() {
+    fn clamp_keeps_nan_and_includes_its_limits() {
         assert!(Float::clamp(f64::NAN, -1.0, 1.0).is_nan());
         assert_eq!(Float::clamp(f64::INFINITY, -1.0, 1.0).to_bits(), 1.0_f64.to_bits());
         assert_eq!(Float::clamp(-1.0_f32, -1.0, 1.0).to_bits(), (-1.0_f32).to_bits());

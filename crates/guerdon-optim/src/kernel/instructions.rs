@@ -1,7 +1,9 @@
-//! Which vector instructions the kernels run on: the widest that the processor has, asked for at run time.
+//! The vector instructions that the kernels run on: the widest set of the processor, detected at
+//! run time.
 //!
-//! Kernels are written once, without instructions of their own; the compiler makes a version of each for every set
-//! below. No version fuses a multiplication with an addition, so all of them give the same bits.
+//! Kernels are written once, without intrinsics; the compiler generates a version of each for every
+//! set below. No version fuses a multiplication with an addition, so all of them give the same
+//! bits.
 
 use crate::names::named;
 
@@ -9,7 +11,7 @@ use crate::names::named;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum InstructionSet {
-    /// What every processor of the target has: SSE2 on x86-64, NEON on AArch64.
+    /// The instructions of every processor of the target: SSE2 on x86-64, NEON on AArch64.
     Baseline,
     /// x86-64-v3: 8 `f32` at once.
     Avx2,
@@ -24,12 +26,12 @@ named!(InstructionSet, "instruction set", {
 });
 
 impl InstructionSet {
-    /// The widest that this processor has.
+    /// The widest set of this processor.
     pub fn widest() -> Self {
         Self::of(pulp::Arch::new())
     }
 
-    /// Whether this processor has it.
+    /// Reports whether this processor has the set.
     pub fn is_available(self) -> bool {
         Self::of(self.arch()) == self
     }
@@ -44,7 +46,7 @@ impl InstructionSet {
         }
     }
 
-    /// The widest that the processor has, up to this one.
+    /// The widest set of this processor, but none wider than `self`.
     pub(crate) fn arch(self) -> pulp::Arch {
         #[cfg(target_arch = "x86_64")]
         match self {

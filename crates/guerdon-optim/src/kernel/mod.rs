@@ -1,4 +1,13 @@
-//! The foundation of every computation: number types, row masks, vectorised walks over a batch, and exact sums.
+//! The base of every computation: number types, row masks and the vectorised walk over a batch.
+//!
+//! | file | contents |
+//! |---|---|
+//! | [`rows`] | the slots of a `[B, T]` slice that hold tokens |
+//! | [`float`], [`exp`] | `f32` and `f64`; `e^x` that vectorises |
+//! | [`instructions`] | the vector instructions that the kernels run on |
+//! | `blocks`, `lanes` | blocks, spans and chunks; arrays of 64 numbers |
+//! | `scan` | first-order recursions |
+//! | `welford` | mean and variance without cancellation |
 
 pub(crate) mod blocks;
 pub mod exp;

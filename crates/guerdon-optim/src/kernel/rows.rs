@@ -1,8 +1,8 @@
-//! Which slots of a row-major `[B, T]` slice hold tokens of the policy, and which are padding.
+//! Row masks: the slots of a row-major `[B, T]` slice that hold the policy's tokens.
 //!
-//! Kernels walk the *spans* of valid tokens, and the rest changes nothing: padding is selected away, not multiplied by
-//! zero, because `NaN * 0` is NaN (OpenRLHF#1240, verl#6361). A span is also what a vector unit wants: a
-//! contiguous run without a branch inside.
+//! Kernels walk the *spans* of valid tokens and never read the rest. Padding is not multiplied by
+//! zero, because `NaN * 0` is NaN (OpenRLHF#1240, verl#6361). A span is a contiguous run, which
+//! also suits vector instructions.
 
 use std::iter::FusedIterator;
 use std::ops::Range;
@@ -13,83 +13,83 @@ use crate::kernel::instructions::InstructionSet;
 
 /// The valid tokens of a ragged batch of `rows` rows, each padded to `width` slots.
 ///
-/// A row may be empty, and with [`RowMask::bytes`] it may have gaps: the observation turns of a multi-turn
-/// rollout, which the policy did not write.
+/// A row may be empty. With [`RowMask::bytes`] it may also have gaps, such as the observation turns
+/// of a multi-turn rollout, which the policy did not write.
 #[derive(Clone, Copy, Debug)]
 pub struct RowMask<'a> {
     rows: usize,
     width: usize,
-    kind: Kind<'a>,
+    kind: MaskKind<'a>,
     dropped: Option<&'a [u8]>,
     arch: pulp::Arch,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Kind<'a> {
+enum MaskKind<'a> {
     Full,
     Lens(&'a [usize]),
     Bytes(&'a [u8]),
 }
 
 impl<'a> RowMask<'a> {
-    /// No padding at all: `rows * width` valid tokens.
+    /// A batch without padding: `rows * width` valid tokens.
     pub fn full(rows: usize, width: usize) -> Self {
-        Self::of(rows, width, Kind::Full)
+        Self::of(rows, width, MaskKind::Full)
     }
 
-    /// Rows padded on the right: row `b` holds tokens in its first `lens[b]` slots.
+    /// A batch padded on the right: row `b` holds tokens in its first `lens[b]` slots.
     ///
     /// # Errors
-    /// [`OptimError::RowLength`] where a length exceeds `width`.
+    /// [`OptimError::RowLength`] if a length exceeds `width`.
     pub fn lens(lens: &'a [usize], width: usize) -> Result<Self, OptimError> {
         for (row, &len) in lens.iter().enumerate() {
             if len > width {
                 return Err(OptimError::RowLength { row, len, width });
             }
         }
-        Ok(Self::of(lens.len(), width, Kind::Lens(lens)))
+        Ok(Self::of(lens.len(), width, MaskKind::Lens(lens)))
     }
 
-    /// Rows with any padding: slot `b * width + t` is a token where its byte is not 0.
+    /// A batch with any padding: slot `b * width + t` is a token if its byte is not 0.
     ///
     /// # Errors
-    /// [`OptimError::Shape`] where there are not `rows * width` bytes.
+    /// [`OptimError::Shape`] unless there are `rows * width` bytes.
     pub fn bytes(bytes: &'a [u8], rows: usize, width: usize) -> Result<Self, OptimError> {
         require_len("mask", bytes.len(), rows.saturating_mul(width))?;
-        Ok(Self::of(rows, width, Kind::Bytes(bytes)))
+        Ok(Self::of(rows, width, MaskKind::Bytes(bytes)))
     }
 
-    /// The same batch without the rows whose byte (`[B]`) is not 0: they count as empty. For rollouts that were not
-    /// scored, which must leave every mean, deviation and loss.
+    /// Treats the rows whose byte (`[B]`) is not 0 as empty. For rollouts without a reward, which
+    /// must not enter any mean, deviation or loss.
     ///
     /// # Errors
-    /// [`OptimError::Shape`] where there is not one byte a row.
+    /// [`OptimError::Shape`] unless there is one byte per row.
     pub fn without(self, dropped: &'a [u8]) -> Result<Self, OptimError> {
         require_len("dropped", dropped.len(), self.rows)?;
         Ok(Self { dropped: Some(dropped), ..self })
     }
 
-    /// The same batch, for kernels that use no wider instructions than `set`. For tests and measurements: the numbers
-    /// are the same bits on every set.
+    /// Limits the kernels to instructions no wider than `set`. For tests and measurements; the
+    /// results are the same bits on every set.
     #[must_use]
     pub fn at_most(self, set: InstructionSet) -> Self {
         Self { arch: set.arch(), ..self }
     }
 
-    /// A run of this mask's rows, by themselves.
+    /// The mask of a range of rows.
     pub(crate) fn part(&self, rows: Range<usize>) -> Self {
         let kind = match self.kind {
-            Kind::Full => Kind::Full,
-            Kind::Lens(lens) => Kind::Lens(&lens[rows.clone()]),
-            Kind::Bytes(bytes) => {
-                Kind::Bytes(&bytes[rows.start * self.width..rows.end * self.width])
+            MaskKind::Full => MaskKind::Full,
+            MaskKind::Lens(lens) => MaskKind::Lens(&lens[rows.clone()]),
+            MaskKind::Bytes(bytes) => {
+                MaskKind::Bytes(&bytes[rows.start * self.width..rows.end * self.width])
             }
         };
         let dropped = self.dropped.map(|dropped| &dropped[rows.clone()]);
         Self { rows: rows.len(), kind, dropped, ..*self }
     }
 
-    fn of(rows: usize, width: usize, kind: Kind<'a>) -> Self {
+    fn of(rows: usize, width: usize, kind: MaskKind<'a>) -> Self {
         Self { rows, width, kind, dropped: None, arch: pulp::Arch::new() }
     }
 
@@ -122,9 +122,9 @@ impl<'a> RowMask<'a> {
         }
         let start = row * self.width;
         match self.kind {
-            Kind::Full => Spans { bytes: None, start, end: start + self.width },
-            Kind::Lens(lens) => Spans { bytes: None, start, end: start + lens[row] },
-            Kind::Bytes(bytes) => Spans { bytes: Some(bytes), start, end: start + self.width },
+            MaskKind::Full => Spans { bytes: None, start, end: start + self.width },
+            MaskKind::Lens(lens) => Spans { bytes: None, start, end: start + lens[row] },
+            MaskKind::Bytes(bytes) => Spans { bytes: Some(bytes), start, end: start + self.width },
         }
     }
 
@@ -143,29 +143,30 @@ impl<'a> RowMask<'a> {
         (0..self.rows).filter(|&row| self.spans(row).next().is_some()).count()
     }
 
-    /// The flat index of the last valid token of `row`: where a terminal reward belongs.
+    /// The flat index of the last valid token of `row`, to which a terminal reward belongs.
     pub fn last(&self, row: usize) -> Option<usize> {
         self.spans(row).next_back().map(|span| span.end - 1)
     }
 
-    /// Refuses a slice that is not `[B, T]`.
+    /// Refuses a slice whose length is not `B * T`.
     pub(crate) fn check(&self, what: &'static str, len: usize) -> Result<(), OptimError> {
         require_len(what, len, self.slots())
     }
 
-    /// Refuses the first of several slices that is not `[B, T]`.
+    /// Refuses the first of several slices whose length is not `B * T`.
     pub(crate) fn check_all(&self, slices: &[(&'static str, usize)]) -> Result<(), OptimError> {
         slices.iter().try_for_each(|&(what, len)| self.check(what, len))
     }
 
-    /// Refuses a slice that is not `[B]`.
+    /// Refuses a slice whose length is not `B`.
     pub(crate) fn check_rows(&self, what: &'static str, len: usize) -> Result<(), OptimError> {
         require_len(what, len, self.rows)
     }
 
-    /// Names the first valid slot that is not finite, for a kernel whose result came out NaN or infinite. The
-    /// kernels pay for this search only once something is already wrong.
-    pub(crate) fn blame<F: Float>(
+    /// The error for a result that is NaN or infinite: [`OptimError::NonFinite`] for the first
+    /// valid slot whose input is not finite, or [`OptimError::Overflow`] if all inputs are. Kernels
+    /// search only after a check of their sums has failed.
+    pub(crate) fn non_finite_error<F: Float>(
         &self,
         result: &'static str,
         inputs: &[(&'static str, &[F])],
@@ -286,7 +287,7 @@ mod tests {
             let mask = RowMask::bytes(&raw, 1, 12).unwrap();
             let wanted: Vec<usize> = (0..12).filter(|&slot| bytes[slot]).collect();
             assert_eq!(mask.spans(0).flatten().collect::<Vec<_>>(), wanted);
-            // From both ends at once, the two halves meet without losing or repeating a slot.
+            // Iterating from both ends loses and repeats no slot.
             let mut spans = mask.spans(0);
             let mut seen: Vec<usize> = spans.by_ref().take(meet).flatten().collect();
             seen.extend(spans.rev().flatten());

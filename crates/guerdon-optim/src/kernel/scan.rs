@@ -1,4 +1,4 @@
-//! A first-order recursion from right to left, many tokens a step.
+//! A first-order linear recursion over a row from right to left, 8 tokens a step.
 
 use std::ops::Range;
 
@@ -6,52 +6,54 @@ use crate::kernel::float::Float;
 use crate::kernel::lanes::CHUNK;
 use crate::kernel::rows::RowMask;
 
-/// Numbers that take a step together.
+/// Tokens computed in one step.
 const LANES: usize = 8;
-/// Tokens whose terms are laid down before the first of them is read again: a processor that reads at another offset
-/// than it has just written waits until the write is through, and with it every write before.
-pub(crate) const STRETCH: usize = 8 * CHUNK;
+/// Tokens whose terms are written before the first of them is read back. A read at an offset other
+/// than that of a recent write stalls until the write and all writes before it have completed.
+pub(crate) const SEGMENT: usize = 8 * CHUNK;
 
-/// The recursion `y_t = x_t + c y_(t+1)` over a row. One step waits for the step before; so each token first gathers the 7
-/// after it, which wait for none, and then 8 of them take one step together.
+/// The recursion `y_t = x_t + c y_(t+1)` over a row. Each step depends on the one before; to
+/// shorten the chain, each token first sums the 7 terms after it, which are independent, and then 8
+/// tokens take one step together.
 #[derive(Clone, Copy)]
-pub(crate) struct Scan<F> {
-    /// c to the powers 0 to 8.
+pub(crate) struct BackwardScan<F> {
+    /// `c` to the powers 0 to 8.
     powers: [F; LANES + 1],
 }
 
-/// Room for the terms of a stretch and what follows them, and for its results.
+/// Buffers for the terms and the results of a segment.
 #[repr(C, align(64))]
-pub(crate) struct Room<F> {
-    pub(crate) results: [F; STRETCH],
-    pub(crate) terms: [F; STRETCH + LANES],
+pub(crate) struct ScanBuffer<F> {
+    pub(crate) results: [F; SEGMENT],
+    pub(crate) terms: [F; SEGMENT + LANES],
 }
 
-impl<F: Float> Room<F> {
+impl<F: Float> ScanBuffer<F> {
     #[inline(always)]
     pub(crate) fn new() -> Self {
-        Self { terms: [F::ZERO; STRETCH + LANES], results: [F::ZERO; STRETCH] }
+        Self { terms: [F::ZERO; SEGMENT + LANES], results: [F::ZERO; SEGMENT] }
     }
 
-    /// To a recursion, the result that follows the last of `tokens` terms is one more term; after it come zeros. Written
-    /// before the terms themselves, and so out of the way when the last of them are read, which is first.
+    /// Writes `carry`, the result of the token after the segment, as one more term behind `tokens`
+    /// terms, followed by zeros. Called before the terms are written, so that these writes have
+    /// completed when the scan starts with the last terms.
     #[inline(always)]
-    pub(crate) fn follow(&mut self, tokens: usize, carry: F) {
+    pub(crate) fn set_tail(&mut self, tokens: usize, carry: F) {
         self.terms[tokens..tokens.next_multiple_of(CHUNK) + LANES].fill(F::ZERO);
         self.terms[tokens] = carry;
     }
 }
 
-/// The tokens of a row from right to left, in stretches of the flat `[B, T]` slice.
+/// The tokens of a row from right to left, as segments of the flat `[B, T]` slice.
 #[inline(always)]
 pub(crate) fn backwards(mask: &RowMask<'_>, row: usize) -> impl Iterator<Item = Range<usize>> {
     mask.spans(row).rev().flat_map(|span| {
-        let starts = (span.start..span.end).step_by(STRETCH).rev();
-        starts.map(move |start| start..span.end.min(start + STRETCH))
+        let starts = (span.start..span.end).step_by(SEGMENT).rev();
+        starts.map(move |start| start..span.end.min(start + SEGMENT))
     })
 }
 
-impl<F: Float> Scan<F> {
+impl<F: Float> BackwardScan<F> {
     pub(crate) fn new(decay: f64) -> Self {
         let mut powers = [F::ONE; LANES + 1];
         let mut power = 1.0;
@@ -62,13 +64,13 @@ impl<F: Float> Scan<F> {
         Self { powers }
     }
 
-    /// Runs over the first `tokens` terms, after which [`Room::follow`] has laid `carry`. Returns the first result: what
-    /// follows the next stretch on the left.
+    /// Runs over the first `tokens` terms, after [`ScanBuffer::set_tail`] has written `carry`
+    /// behind them. Returns the first result, which is the carry of the segment to the left.
     #[inline(always)]
-    pub(crate) fn run(&self, room: &mut Room<F>, tokens: usize, carry: F) -> F {
-        // A copy, so that a write to the results cannot be taken to change it.
+    pub(crate) fn run(&self, buffer: &mut ScanBuffer<F>, tokens: usize, carry: F) -> F {
+        // A local copy: the compiler need not assume that writes to the results change it.
         let powers = self.powers;
-        let Room { terms, results } = room;
+        let ScanBuffer { terms, results } = buffer;
         let chunks = tokens.div_ceil(CHUNK);
         let mut after = [F::ZERO; LANES];
         if tokens == chunks * CHUNK {
@@ -91,7 +93,7 @@ impl<F: Float> Scan<F> {
     }
 }
 
-/// Each of a chunk's terms with the 7 after it, times their powers.
+/// Sums each of a chunk's terms with the 7 after it, weighted by powers of `c`.
 #[inline(always)]
 fn gather<F: Float>(powers: [F; LANES + 1], terms: &[F; CHUNK + LANES]) -> [F; CHUNK] {
     let mut sums = [F::ZERO; CHUNK];

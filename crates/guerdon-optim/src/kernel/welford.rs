@@ -1,10 +1,12 @@
-//! Count, mean and squared deviations of many numbers, without the cancellation of `E[x^2] - E[x]^2` (NeMo-RL#4158).
+//! Count, mean and squared deviations of many numbers, without the cancellation of `E[x^2] -
+//! E[x]^2` (NeMo-RL#4158).
 
 use crate::kernel::blocks::Merge;
 use crate::kernel::float::Float;
-use crate::kernel::lanes::{CHUNK, Line, tree_sum, within};
+use crate::kernel::lanes::{CHUNK, ChunkArray, is_token, tree_sum};
 
-/// Of some numbers, in `f64`; two of them merge without cancelling (Chan, Golub and LeVeque 1979).
+/// Moments of a set of numbers, in `f64`. Two sets merge without cancellation (Chan, Golub and
+/// LeVeque 1979).
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Welford {
     pub(crate) count: f64,
@@ -14,7 +16,7 @@ pub(crate) struct Welford {
 }
 
 impl Welford {
-    /// Bessel-corrected; 0 for fewer than two.
+    /// The Bessel-corrected variance; 0 for fewer than two numbers.
     pub(crate) fn variance(&self) -> f64 {
         if self.count < 2.0 { 0.0 } else { self.squares / (self.count - 1.0) }
     }
@@ -35,26 +37,29 @@ impl Merge for Welford {
     }
 }
 
-/// So often are the tokens of the centre's chunk summed about it: a whole block, where that chunk is full.
-const TIMES: usize = 64;
+/// A centre is used for at most this many times the tokens of its first chunk: for a whole block if
+/// that chunk is full.
+const MAX_CHUNKS_PER_CENTRE: usize = 64;
 
-/// The same of a block of tokens, gathered side by side in a chunk's 64 places.
+/// Moments of a block of tokens, accumulated at a chunk's 64 positions.
 ///
-/// Everything is relative to the mean of the first chunk. That mean is of the block's own numbers, so however far it lies
-/// from theirs, the deviations are as large, and what cancels is at most how many times its tokens are summed: after
-/// [`TIMES`] they start anew, at once where chunks are full, early where the first holds a token or two.
-pub(crate) struct Offsets<F> {
-    /// What was gathered about earlier centres.
+/// All sums are relative to a centre, the mean of the first chunk. The centre is a mean of the
+/// block's own numbers, so if it is far from the others, the deviations are as large as that
+/// distance. The precision lost to cancellation then depends only on the ratio of all tokens to the
+/// tokens of the first chunk. At [`MAX_CHUNKS_PER_CENTRE`] the sums are restarted with a new
+/// centre, which happens early if the first chunk holds a token or two.
+pub(crate) struct WelfordLanes<F> {
+    /// Moments accumulated about earlier centres.
     before: Welford,
-    /// The tokens of the chunk that gave the centre.
+    /// Tokens in the chunk whose mean is the centre.
     first: usize,
     centre: Option<F>,
     tokens: usize,
-    sums: Line<F>,
-    squares: Line<F>,
+    sums: ChunkArray<F>,
+    squares: ChunkArray<F>,
 }
 
-impl<F: Float> Offsets<F> {
+impl<F: Float> WelfordLanes<F> {
     #[inline(always)]
     pub(crate) fn new() -> Self {
         Self {
@@ -62,16 +67,16 @@ impl<F: Float> Offsets<F> {
             first: 0,
             centre: None,
             tokens: 0,
-            sums: Line::zeros(),
-            squares: Line::zeros(),
+            sums: ChunkArray::zeros(),
+            squares: ChunkArray::zeros(),
         }
     }
 
-    /// Takes in the first `tokens` of `values`, which is 1 or more.
+    /// Adds the first `tokens` (1 or more) of `values`.
     #[inline(always)]
     pub(crate) fn add(&mut self, values: &[F; CHUNK], tokens: usize) {
-        if self.tokens > 0 && self.tokens >= TIMES * self.first {
-            self.start_anew();
+        if self.tokens > 0 && self.tokens >= MAX_CHUNKS_PER_CENTRE * self.first {
+            self.restart();
         }
         let centre = match self.centre {
             Some(centre) => centre,
@@ -89,7 +94,7 @@ impl<F: Float> Offsets<F> {
     }
 
     #[cold]
-    fn start_anew(&mut self) {
+    fn restart(&mut self) {
         let gathered = std::mem::replace(self, Self::new());
         self.before = gathered.fold();
     }
@@ -99,24 +104,24 @@ impl<F: Float> Offsets<F> {
         let Some(centre) = self.centre else { return self.before };
         let (count, sum) = (self.tokens as f64, tree_sum(*self.sums));
         let squares = tree_sum(*self.squares) - sum * (sum / count);
-        // Not `max`, which would hide a NaN.
+        // `max` would hide a NaN.
         let squares = if squares < 0.0 { 0.0 } else { squares };
         self.before.merge(Welford { count, mean: centre.to_f64() + sum / count, squares })
     }
 }
 
-/// How far the mean of the first `tokens` of `values` lies from `centre`.
+/// The mean of the first `tokens` of `values`, less `centre`.
 #[inline(always)]
 fn mean_offset<F: Float>(values: &[F; CHUNK], centre: F, tokens: usize) -> f64 {
-    let mut offsets = Line::zeros();
+    let mut offsets = ChunkArray::zeros();
     for (at, slot) in offsets.iter_mut().enumerate() {
         *slot = offset(values, centre, at, tokens);
     }
     tree_sum(*offsets) / tokens as f64
 }
 
-/// How far a value lies from `centre`; 0 beyond the last token.
+/// A value less `centre`; 0 beyond the last token.
 #[inline(always)]
 fn offset<F: Float>(values: &[F; CHUNK], centre: F, at: usize, tokens: usize) -> F {
-    if within(at, tokens) { values[at] - centre } else { F::ZERO }
+    if is_token(at, tokens) { values[at] - centre } else { F::ZERO }
 }

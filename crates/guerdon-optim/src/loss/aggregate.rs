@@ -1,29 +1,31 @@
-//! How per-token losses become one number: a weight for every token, so that every gradient is that weight times
-//! the token's own derivative.
+//! Aggregation of per-token losses: a weight for every token. The gradient of the loss is that
+//! weight times the token's own derivative.
 //!
-//! The five modes are verl's `agg_loss`. Their divisors belong to the *whole* batch, not to the micro-batch at
-//! hand: dividing each micro-batch by its own count weighs short ones too much (verl#5625, #7200, #7321).
+//! The five modes are those of verl's `agg_loss`. Their divisors belong to the *whole* batch.
+//! Dividing each micro-batch by its own count would give short ones too much weight (verl#5625,
+//! #7200, #7321).
 
 use crate::error::{OptimError, require};
 use crate::kernel::float::Float;
 use crate::kernel::rows::RowMask;
 use crate::names::named;
 
-/// The weight of a token. `N` valid tokens and `S` rows with at least one, both over the whole batch; `n` valid
-/// tokens in this row; `L` the horizon.
+/// The weight of a token. `N` is the number of valid tokens and `S` the number of rows with at
+/// least one, both over the whole batch; `n` is the number of valid tokens in the row; `L` is the
+/// horizon.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Aggregation {
-    /// `1 / N`: every token counts the same (DAPO, arXiv 2503.14476, section 3.3).
+    /// `1 / N`: all tokens have the same weight (DAPO, arXiv 2503.14476, section 3.3).
     #[default]
     TokenMean,
     /// `1`: a sum; the caller divides.
     TokenSum,
-    /// `1 / S`: long rows count more.
+    /// `1 / S`: long rows have more weight.
     SeqMeanTokenSum,
-    /// `1 / (S L)`: as above over a constant (Dr. GRPO, arXiv 2503.20783, section 3).
+    /// `1 / (S L)`: the same, divided by a constant (Dr. GRPO, arXiv 2503.20783, section 3).
     SeqMeanTokenSumNorm,
-    /// `1 / (S n)`: every row counts the same (GRPO, arXiv 2402.03300, equation 3).
+    /// `1 / (S n)`: all rows have the same weight (GRPO, arXiv 2402.03300, equation 3).
     SeqMeanTokenMean,
 }
 
@@ -35,22 +37,22 @@ named!(Aggregation, "aggregation", {
     SeqMeanTokenMean => "seq_mean_token_mean",
 });
 
-/// The divisors of a whole batch, to be shared by its micro-batches and ranks: the losses (and gradients) of the
-/// parts then add up to those of the whole. Under a wrapper that averages gradients over ranks, multiply by their
-/// number.
+/// The divisors of a whole batch, shared by its micro-batches and ranks, so that the losses and
+/// gradients of the parts add up to those of the whole. Under a wrapper that averages gradients
+/// over ranks, multiply by the number of ranks.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Normaliser {
-    /// `N`, valid tokens.
+    /// `N`, the number of valid tokens.
     pub tokens: f64,
-    /// `S`, rows with at least one valid token.
+    /// `S`, the number of rows with at least one valid token.
     pub rows: f64,
-    /// `L`, tokens; only `seq_mean_token_sum_norm` reads it.
+    /// `L`, in tokens; used by `seq_mean_token_sum_norm` only.
     pub horizon: f64,
 }
 
 impl Normaliser {
-    /// The divisors of a batch that is not split. The horizon is its width: set a constant one where widths vary
-    /// from batch to batch.
+    /// The divisors of a batch that is not split. The horizon is its width; set a constant horizon
+    /// if widths vary from batch to batch.
     pub fn of(mask: &RowMask<'_>) -> Self {
         Self {
             tokens: mask.tokens() as f64,
@@ -59,7 +61,7 @@ impl Normaliser {
         }
     }
 
-    /// The divisors of two parts together; the longer horizon stays.
+    /// Adds the divisors of two parts and keeps the longer horizon.
     #[must_use]
     pub fn merge(self, other: Self) -> Self {
         Self {
@@ -74,8 +76,8 @@ impl Aggregation {
     /// Writes the weight of every token into `out` (`[B, T]`); padded slots get 0.
     ///
     /// # Errors
-    /// [`OptimError::Shape`] for a slice of the wrong length, [`OptimError::Config`] for a divisor that is not
-    /// finite and above 0 while there are tokens to weigh.
+    /// [`OptimError::Shape`] for a slice of the wrong length, [`OptimError::Config`] for a divisor
+    /// that is not finite and above 0 if the batch has valid tokens.
     pub fn weights<F: Float>(
         self,
         mask: &RowMask<'_>,
@@ -94,27 +96,27 @@ impl Aggregation {
         Ok(())
     }
 
-    /// The weight of a row's tokens as a function of their number.
+    /// The function from a row's number of tokens to the weight of each.
     pub(crate) fn weigher(
         self,
         mask: &RowMask<'_>,
         normaliser: Option<Normaliser>,
     ) -> Result<Weigher, OptimError> {
         let norm = normaliser.unwrap_or_else(|| Normaliser::of(mask));
-        let law = "finite and above 0";
+        let range = "finite and above 0";
         if mask.live_rows() > 0 {
             require(
                 norm.tokens > 0.0 && norm.tokens.is_finite(),
                 "normaliser.tokens",
                 norm.tokens,
-                law,
+                range,
             )?;
-            require(norm.rows > 0.0 && norm.rows.is_finite(), "normaliser.rows", norm.rows, law)?;
+            require(norm.rows > 0.0 && norm.rows.is_finite(), "normaliser.rows", norm.rows, range)?;
             require(
                 norm.horizon > 0.0 && norm.horizon.is_finite(),
                 "normaliser.horizon",
                 norm.horizon,
-                law,
+                range,
             )?;
         }
         let (scale, per_row) = match self {
@@ -128,7 +130,8 @@ impl Aggregation {
     }
 }
 
-/// Every mode weighs the tokens of one row alike, so a kernel asks once a row.
+/// The weight of tokens as a function of the row's length: in every mode the tokens of a row have
+/// the same weight, so a kernel computes it once per row.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Weigher {
     scale: f64,
@@ -136,7 +139,7 @@ pub(crate) struct Weigher {
 }
 
 impl Weigher {
-    /// The weight of each of a row's `tokens` valid tokens; 0 for an empty row.
+    /// The weight of each token of a row with `tokens` valid tokens; 0 for an empty row.
     pub(crate) fn weight(self, tokens: usize) -> f64 {
         match (tokens, self.per_row) {
             (0, _) => 0.0,
@@ -152,9 +155,9 @@ mod tests {
     use crate::kernel::rows::RowMask;
     use crate::testing::assert_close;
 
-    /// verl#5366, #3741; TRL#3138, #2995: which mode weighs long rows how.
+    /// verl#5366, #3741; TRL#3138, #2995: wrong weights of long rows.
     #[test]
-    fn each_mode_weighs_as_its_formula_says() {
+    fn each_mode_follows_its_formula() {
         let mask = RowMask::lens(&[3, 0, 1], 4).unwrap();
         let wanted = [
             (Aggregation::TokenMean, 0.25, 0.25),
@@ -185,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_zero_divisor_with_tokens_to_weigh_is_refused() {
+    fn a_zero_divisor_is_refused_if_there_are_tokens() {
         let zero = Normaliser { tokens: 0.0, rows: 1.0, horizon: 1.0 };
         let error = Aggregation::TokenMean
             .weights(&RowMask::full(1, 1), Some(zero), &mut [0.0_f64])

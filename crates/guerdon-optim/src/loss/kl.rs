@@ -1,15 +1,16 @@
-//! Estimators of the KL divergence to the reference policy, token by token, with their gradients.
+//! Per-token estimators of the KL divergence to the reference policy, with their gradients.
 //!
 //! `d = log pi(token) - log pi_ref(token)`, in nats, on tokens drawn from `pi`.
 
 use crate::error::{OptimError, require};
-use crate::kernel::blocks::{Merge, TokenKernel, over_tokens};
+use crate::kernel::blocks::{Chunk, FiniteCheck, TokenKernel, over_tokens};
 use crate::kernel::float::Float;
-use crate::kernel::lanes::{CHUNK, Line, tree_sum};
+use crate::kernel::lanes::{CHUNK, ChunkArray, tree_sum};
 use crate::kernel::rows::RowMask;
 use crate::names::named;
 
-/// What is computed from `d`. Source: Schulman, "Approximating KL Divergence" (joschu.net/blog/kl-approx.html).
+/// The estimate as a function of `d`. Source: Schulman, "Approximating KL Divergence"
+/// (joschu.net/blog/kl-approx.html).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum KlEstimator {
@@ -26,21 +27,22 @@ pub enum KlEstimator {
 
 named!(KlEstimator, "kl estimator", { K1 => "k1", K2 => "k2", K3 => "k3", Abs => "abs" });
 
-/// What is said to be the derivative by the policy's log-prob, where the estimate stands in a loss.
+/// The gradient by the policy's log-prob that is used when the estimate is a loss.
 ///
-/// An unbiased estimate may have a biased gradient: the derivative of `k1` is 1, which is 0 in expectation and pulls
-/// nowhere (NeMo-RL#2506, TRL#4967).
+/// An unbiased estimate may have a biased gradient: the derivative of `k1` is 1, whose effect is 0
+/// in expectation, so it does not pull the policy towards the reference (NeMo-RL#2506, TRL#4967).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum KlGradient {
-    /// The formula's own.
+    /// The derivative of the estimator.
     #[default]
     Formula,
-    /// `d`, the derivative of `k2`, which is that of the KL in expectation: verl's `k1+`, `k3+`.
+    /// `d`, the derivative of `k2`, whose expectation is the derivative of the KL: verl's `k1+`,
+    /// `k3+`.
     StraightThrough,
-    /// `r d` with `r = min(pi / pi_old, 10)`: the same where tokens were drawn from an older policy (OpenRLHF's
-    /// `unbiased_gradient`; also what differentiating `r k3` gives, as TRL does). Needs
-    /// [`KlBatch::with_old_logp`].
+    /// `r d` with `r = min(pi / pi_old, 10)`: the same for tokens that were drawn from an older
+    /// policy (OpenRLHF's `unbiased_gradient`; also the derivative of `r k3`, which TRL uses).
+    /// Needs [`KlBatch::with_old_logp`].
     Unbiased,
 }
 
@@ -56,12 +58,12 @@ const RATIO_LIMIT: f64 = 10.0;
 /// An estimator, its bound, and its gradient.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct KlConfig {
-    /// What is computed.
+    /// The estimator.
     pub estimator: KlEstimator,
-    /// What is returned as its derivative.
+    /// The gradient returned with it.
     pub gradient: KlGradient,
-    /// The most that `k3` may say of one token, in nats, above 0 (infinite: no bound); beyond it the formula's
-    /// gradient is 0. Default 10 (verl's and OpenRLHF's).
+    /// The upper bound of `k3` for one token, in nats, above 0 (infinite: no bound). Beyond it the
+    /// gradient [`KlGradient::Formula`] is 0. Default 10 (verl's and OpenRLHF's).
     pub k3_limit: f64,
 }
 
@@ -94,13 +96,14 @@ impl KlConfig {
             KlEstimator::K2 => d,
             KlEstimator::K3 => {
                 let e = (-d).exponential();
-                if e.less_line > F::from_f64(self.k3_limit) { F::ZERO } else { -e.less_one }
+                if e.exp_m1_minus_x > F::from_f64(self.k3_limit) { F::ZERO } else { -e.exp_m1 }
             }
             KlEstimator::Abs => F::flag(d > F::ZERO) - F::flag(d < F::ZERO),
         }
     }
 
-    /// [`value`](Self::value) of a chunk. The choice stands outside the loop, or the loop would not vectorise.
+    /// [`value`](Self::value) of a chunk. The match is outside the loop, which would not vectorise
+    /// otherwise.
     #[inline(always)]
     pub(crate) fn values<F: Float>(&self, d: &[F; CHUNK], out: &mut [F; CHUNK]) {
         macro_rules! each {
@@ -123,13 +126,14 @@ impl KlConfig {
     }
 }
 
-/// `e^-d - 1 + d`, to full precision for every `d`, and never negative.
+/// Computes `e^-d - 1 + d` to full precision for every `d`; never negative.
 ///
-/// As written, the sum cancels: in `f32` at `|d| <= 1e-3`, where a LoRA run lives, it is off by 28 % in the
-/// median and sometimes negative. See [`Exponential::less_line`](crate::kernel::exp::Exponential::less_line).
+/// Evaluated term by term, the sum cancels: in `f32` at `|d| <= 1e-3`, which is typical of LoRA
+/// runs, it is off by 28 % in the median and sometimes negative. See
+/// [`Exponential::exp_m1_minus_x`](crate::kernel::exp::Exponential::exp_m1_minus_x).
 #[inline(always)]
 pub fn k3<F: Float>(d: F) -> F {
-    (-d).exponential().less_line
+    (-d).exponential().exp_m1_minus_x
 }
 
 /// Log-probs of the tokens under two policies.
@@ -142,12 +146,13 @@ pub struct KlBatch<'a, F> {
 }
 
 impl<'a, F: Float> KlBatch<'a, F> {
-    /// Both `[B, T]`, in nats, at most 0.
+    /// `logp` and `ref_logp` are `[B, T]`, in nats, at most 0.
     pub fn new(mask: RowMask<'a>, logp: &'a [F], ref_logp: &'a [F]) -> Self {
         Self { mask, logp, ref_logp, old_logp: None }
     }
 
-    /// The log-probs under the policy that sampled the tokens, `[B, T]`; only [`KlGradient::Unbiased`] reads them.
+    /// Sets the log-probs under the policy that sampled the tokens, `[B, T]`; used by
+    /// [`KlGradient::Unbiased`] only.
     #[must_use]
     pub fn with_old_logp(mut self, old_logp: &'a [F]) -> Self {
         self.old_logp = Some(old_logp);
@@ -162,22 +167,25 @@ impl<'a, F: Float> KlBatch<'a, F> {
         ])
     }
 
-    pub(crate) fn blame(&self) -> OptimError {
+    pub(crate) fn non_finite_error(&self) -> OptimError {
         let old_logp = self.old_logp.unwrap_or(self.logp);
-        self.mask.blame(
+        self.mask.non_finite_error(
             "kl",
             &[("logp", self.logp), ("ref_logp", self.ref_logp), ("old_logp", old_logp)],
         )
     }
 }
 
-/// Writes each valid token's KL estimate and its derivative by `logp`; padded slots get 0. All slices `[B, T]`.
+/// Writes each valid token's KL estimate and its derivative by `logp`; padded slots get 0. All
+/// slices are `[B, T]`.
 ///
-/// For a KL term in the loss, weigh both with [`Aggregation::weights`](crate::loss::aggregate::Aggregation::weights).
+/// For a KL term in the loss, multiply both by the weights of
+/// [`Aggregation::weights`](crate::loss::aggregate::Aggregation::weights).
 ///
 /// # Errors
-/// [`OptimError::Shape`], [`OptimError::Config`] for a limit of 0 or less, [`OptimError::Missing`] for
-/// [`KlGradient::Unbiased`] without old log-probs, [`OptimError::NonFinite`] for a NaN or infinity in a valid slot.
+/// [`OptimError::Shape`], [`OptimError::Config`] for a limit of 0 or less, [`OptimError::Missing`]
+/// for [`KlGradient::Unbiased`] without old log-probs, [`OptimError::NonFinite`] for a NaN or
+/// infinity in a valid slot.
 pub fn kl_penalty<F: Float>(
     config: &KlConfig,
     batch: &KlBatch<'_, F>,
@@ -191,58 +199,45 @@ pub fn kl_penalty<F: Float>(
         (KlGradient::Unbiased, None) => {
             return Err(OptimError::Missing {
                 what: "old_logp",
-                why: "the unbiased gradient weighs by pi / pi_old",
+                why: "the unbiased gradient is weighted by pi / pi_old",
             });
         }
         (_, old_logp) => old_logp.unwrap_or(batch.logp),
     };
     let ins = [batch.logp, batch.ref_logp, old_logp];
-    let finite = over_tokens(&Penalty(config), &batch.mask, ins, [kl, dlogp]);
-    if finite.0.is_finite() { Ok(()) } else { Err(batch.blame()) }
+    let check = over_tokens(&KlPenaltyKernel(config), &batch.mask, ins, [kl, dlogp]);
+    if check.passed() { Ok(()) } else { Err(batch.non_finite_error()) }
 }
 
-/// A sum that is finite as long as everything added to it is.
-#[derive(Clone, Copy, Debug, Default)]
-struct Finite(f64);
+struct KlPenaltyKernel<'a>(&'a KlConfig);
 
-impl Merge for Finite {
-    fn merge(self, later: Self) -> Self {
-        Self(self.0 + later.0)
-    }
-}
-
-struct Penalty<'a>(&'a KlConfig);
-
-impl<F: Float> TokenKernel<F, 3, 2> for Penalty<'_> {
+impl<F: Float> TokenKernel<F, 3, 2> for KlPenaltyKernel<'_> {
     type Row = ();
-    type Lanes = Line<F>;
-    type Sums = Finite;
+    type Lanes = ChunkArray<F>;
+    type Sums = FiniteCheck;
 
     #[inline(always)]
-    fn lanes(&self) -> Line<F> {
-        Line::zeros()
+    fn lanes(&self) -> ChunkArray<F> {
+        ChunkArray::zeros()
     }
 
     #[inline(always)]
-    fn fold(&self, seen: Line<F>, sums: &mut Finite) {
-        sums.0 += tree_sum(*seen);
+    fn fold(&self, zeros: ChunkArray<F>, check: &mut FiniteCheck) {
+        check.add(tree_sum(*zeros));
     }
 
     #[inline(always)]
-    fn begin(&self, _row: usize, _sums: &mut Finite) {}
+    fn begin(&self, _row: usize, _check: &mut FiniteCheck) {}
 
     #[inline(always)]
     fn chunk(
         &self,
         (): &(),
-        _tokens: usize,
-        [logp, ref_logp, old_logp]: [&[F; CHUNK]; 3],
-        [kl, slope]: [&mut [F; CHUNK]; 2],
-        seen: &mut Line<F>,
-        _sums: &mut Finite,
+        Chunk { ins: [logp, ref_logp, old_logp], outs: [kl, slope], .. }: Chunk<'_, F, 3, 2>,
+        zeros: &mut ChunkArray<F>,
     ) {
         let (config, limit) = (*self.0, F::from_f64(RATIO_LIMIT));
-        let mut d = Line::zeros();
+        let mut d = ChunkArray::zeros();
         for at in 0..CHUNK {
             d[at] = logp[at] - ref_logp[at];
         }
@@ -257,8 +252,9 @@ impl<F: Float> TokenKernel<F, 3, 2> for Penalty<'_> {
                     d * if ratio > limit { limit } else { ratio }
                 }
             };
-            // Zero, or NaN where an input is infinite or NaN, even where a limit hides it from the estimate.
-            seen[at] += d.blemish() + old_logp[at].blemish();
+            // 0, or NaN if an input is infinite or NaN. The estimate alone may hide it behind a
+            // limit.
+            zeros[at] += d.times_zero() + old_logp[at].times_zero();
         }
     }
 }
@@ -273,14 +269,15 @@ mod tests {
     use crate::testing::{assert_close, central_difference};
 
     #[test]
-    fn an_infinite_log_prob_is_named_even_where_k3_is_bounded() {
+    fn an_infinite_log_prob_is_reported_even_if_k3_is_bounded() {
         let config = KlConfig { estimator: KlEstimator::K3, ..KlConfig::default() };
         let batch = KlBatch::new(RowMask::full(1, 2), &[-1.0, f64::NEG_INFINITY], &[-1.0, -1.0]);
         let error = kl_penalty(&config, &batch, &mut [0.0; 2], &mut [0.0; 2]).unwrap_err();
         assert_eq!(error, OptimError::NonFinite { what: "logp", row: 0, token: 1 });
     }
 
-    /// NVIDIA-NeMo/RL#2506, TRL#4967, TRL#6503: k1 in a loss has the gradient 1 everywhere, which is no pull at all.
+    /// NVIDIA-NeMo/RL#2506, TRL#4967, TRL#6503: k1 in a loss has the gradient 1 everywhere, which
+    /// does not pull the policy towards the reference.
     #[test]
     fn the_straight_through_gradient_of_k1_pulls_towards_the_reference() {
         let batch = KlBatch::new(RowMask::full(1, 2), &[-1.0, -2.0], &[-1.5, -1.0]);
@@ -293,12 +290,15 @@ mod tests {
     }
 
     #[test]
-    fn the_unbiased_gradient_needs_the_policy_that_sampled() {
+    fn the_unbiased_gradient_needs_old_log_probs() {
         let config = KlConfig { gradient: KlGradient::Unbiased, ..KlConfig::default() };
         let batch = KlBatch::new(RowMask::full(1, 2), &[-1.0, -1.0], &[-1.5, -1.5]);
         let (mut kl, mut slope) = ([9.0; 2], [9.0; 2]);
         let error = kl_penalty(&config, &batch, &mut kl, &mut slope).unwrap_err();
-        assert!(error.to_string().contains("old_logp"), "{error}");
+        assert_eq!(
+            error.to_string(),
+            "old_logp is needed: the unbiased gradient is weighted by pi / pi_old"
+        );
         let old = [-1.0 - 2.0_f64.ln(), -9.0];
         kl_penalty(&config, &batch.with_old_logp(&old), &mut kl, &mut slope).unwrap();
         assert_close(&slope, &[1.0, 5.0], 1e-15);
@@ -320,7 +320,10 @@ mod tests {
         }
 
         #[test]
-        fn the_gradient_of_ratio_times_k3_is_the_unbiased_one(d in -2.0_f64..2.0, x in -1.0_f64..1.0) {
+        fn the_unbiased_gradient_is_the_derivative_of_ratio_times_k3(
+            d in -2.0_f64..2.0,
+            x in -1.0_f64..1.0,
+        ) {
             let weighted = |moved: f64| (x + moved).exp() * k3(d + moved);
             let want = central_difference(&[0.0], 0, |moved| weighted(moved[0]));
             assert_close(&[x.exp() * d], &[want], 1e-6);

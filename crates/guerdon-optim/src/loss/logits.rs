@@ -1,12 +1,12 @@
-//! From a policy's logits to log-probs and entropies, and back: the ends of the chain that a framework without fused
-//! kernels has to compute.
+//! Log-probs and entropies of a policy's logits, and gradients by the logits: both ends of the
+//! chain, for frameworks without fused kernels.
 
 use crate::error::{OptimError, require, require_len};
 use crate::kernel::float::Float;
 use crate::kernel::instructions::InstructionSet;
 use crate::kernel::lanes::{CHUNK, tree_fold, tree_sum};
 
-/// One row of logits a token.
+/// Logits (one row per token) and the tokens that were drawn.
 #[derive(Clone, Copy, Debug)]
 pub struct LogitsBatch<'a, F> {
     logits: &'a [F],
@@ -18,27 +18,30 @@ pub struct LogitsBatch<'a, F> {
 }
 
 impl<'a, F: Float> LogitsBatch<'a, F> {
-    /// `logits` is `[N, V]` with `V` the vocabulary; `labels` (`[N]`) are the tokens that were drawn.
+    /// `logits` is `[N, V]` with `V` the vocabulary; `labels` (`[N]`) are the tokens that were
+    /// drawn.
     pub fn new(logits: &'a [F], labels: &'a [usize], vocabulary: usize) -> Self {
         Self { logits, labels, vocabulary, temperature: 1.0, valid: None, arch: pulp::Arch::new() }
     }
 
-    /// Divides the logits by `temperature`, above 0: the one that tokens were drawn with. Log-probs and entropy share
-    /// it (OpenRLHF#1319 used two).
+    /// Divides the logits by `temperature`, above 0, with which the tokens were drawn. It applies
+    /// to log-probs and entropy alike (OpenRLHF#1319 used different ones).
     #[must_use]
     pub fn with_temperature(mut self, temperature: f64) -> Self {
         self.temperature = temperature;
         self
     }
 
-    /// Leaves out the tokens whose byte (`[N]`) is 0: they get 0 everywhere and their logits and labels are not read.
+    /// Leaves out the tokens whose byte (`[N]`) is 0: their results are 0, and their logits and
+    /// labels are not read.
     #[must_use]
     pub fn with_valid(mut self, valid: &'a [u8]) -> Self {
         self.valid = Some(valid);
         self
     }
 
-    /// As [`RowMask::at_most`](crate::kernel::rows::RowMask::at_most).
+    /// Limits the kernels to instructions no wider than `set`, like
+    /// [`RowMask::at_most`](crate::kernel::rows::RowMask::at_most).
     #[must_use]
     pub fn at_most(mut self, set: InstructionSet) -> Self {
         self.arch = set.arch();
@@ -46,8 +49,13 @@ impl<'a, F: Float> LogitsBatch<'a, F> {
     }
 
     fn check(&self) -> Result<(), OptimError> {
-        let warmth = self.temperature;
-        require(warmth > 0.0 && warmth.is_finite(), "temperature", warmth, "finite and above 0")?;
+        let temperature = self.temperature;
+        require(
+            temperature > 0.0 && temperature.is_finite(),
+            "temperature",
+            temperature,
+            "finite and above 0",
+        )?;
         require_len(
             "logits",
             self.logits.len(),
@@ -56,8 +64,8 @@ impl<'a, F: Float> LogitsBatch<'a, F> {
         require_len("valid", self.valid.map_or(self.labels.len(), <[u8]>::len), self.labels.len())?;
         for (row, &label) in self.labels.iter().enumerate() {
             if self.is_valid(row) {
-                let law = "below the vocabulary";
-                require(label < self.vocabulary, "label", label as f64, law)?;
+                let range = "below the vocabulary";
+                require(label < self.vocabulary, "label", label as f64, range)?;
             }
         }
         Ok(())
@@ -74,12 +82,13 @@ impl<'a, F: Float> LogitsBatch<'a, F> {
 
 /// Writes the log-prob of every label and the entropy of every distribution, both `[N]`, in nats.
 ///
-/// With `z` the logits over the temperature and `p = softmax(z)`: `logp = z_label - lse(z)` and
-/// `entropy = lse(z) - sum p z`. A logit of minus infinity is an impossible token and is allowed, but not as a label.
+/// With `z` the logits divided by the temperature and `p = softmax(z)`: `logp = z_label - lse(z)`
+/// and `entropy = lse(z) - sum p z`. A logit of minus infinity marks an impossible token; it is
+/// allowed, but not as a label.
 ///
 /// # Errors
-/// [`OptimError::Shape`], [`OptimError::Config`] for a label outside the vocabulary or a temperature out of range,
-/// [`OptimError::NonFinite`] for a row whose result is not finite.
+/// [`OptimError::Shape`], [`OptimError::Config`] for a label outside the vocabulary or a
+/// temperature out of range, [`OptimError::NonFinite`] for a row whose result is not finite.
 pub fn token_logp<F: Float>(
     batch: &LogitsBatch<'_, F>,
     logp: &mut [F],
@@ -88,16 +97,16 @@ pub fn token_logp<F: Float>(
     batch.check()?;
     require_len("logp", logp.len(), batch.labels.len())?;
     require_len("entropy", entropy.len(), batch.labels.len())?;
-    let cold = F::from_f64(batch.temperature.recip());
+    let inverse_temperature = F::from_f64(batch.temperature.recip());
     for (row, (logp, entropy)) in logp.iter_mut().zip(entropy).enumerate() {
         (*logp, *entropy) = (F::ZERO, F::ZERO);
         if !batch.is_valid(row) {
             continue;
         }
         let logits = batch.row(row);
-        let stats = batch.arch.dispatch(Softmax { logits, cold });
+        let stats = batch.arch.dispatch(SoftmaxKernel { logits, inverse_temperature });
         let log_sum = stats.sum.ln();
-        let label = (logits[batch.labels[row]] * cold).to_f64() - stats.top;
+        let label = (logits[batch.labels[row]] * inverse_temperature).to_f64() - stats.top;
         *logp = F::from_f64(label - log_sum);
         *entropy = F::from_f64(log_sum - stats.mean());
         if !(logp.is_finite() && entropy.is_finite()) {
@@ -107,15 +116,15 @@ pub fn token_logp<F: Float>(
     Ok(())
 }
 
-/// Writes the gradient of a loss by the logits into `dlogits` (`[N, V]`), given its gradients by the log-probs and by
-/// the entropies (`[N]` each):
+/// Writes the gradient of a loss by the logits into `dlogits` (`[N, V]`), given its gradients by
+/// the log-probs and by the entropies (`[N]` each):
 ///
 /// ```text
 /// dlogits_j = (dlogp (1[j = label] - p_j) - dentropy p_j (ln p_j + entropy)) / temperature
 /// ```
 ///
 /// # Errors
-/// As [`token_logp`], and [`OptimError::NonFinite`] for a gradient that is not finite.
+/// The errors of [`token_logp`], and [`OptimError::NonFinite`] for a gradient that is not finite.
 pub fn logits_gradient<F: Float>(
     batch: &LogitsBatch<'_, F>,
     dlogp: &[F],
@@ -126,7 +135,7 @@ pub fn logits_gradient<F: Float>(
     require_len("dlogp", dlogp.len(), batch.labels.len())?;
     require_len("dentropy", dentropy.len(), batch.labels.len())?;
     require_len("dlogits", dlogits.len(), batch.logits.len())?;
-    let cold = F::from_f64(batch.temperature.recip());
+    let inverse_temperature = F::from_f64(batch.temperature.recip());
     for (row, out) in dlogits.chunks_mut(batch.vocabulary.max(1)).enumerate() {
         out.fill(F::ZERO);
         if !batch.is_valid(row) {
@@ -137,10 +146,10 @@ pub fn logits_gradient<F: Float>(
             return Err(OptimError::NonFinite { what: "dlogp or dentropy", row, token: 0 });
         }
         let logits = batch.row(row);
-        let stats = batch.arch.dispatch(Softmax { logits, cold });
-        let slope = Slope {
+        let stats = batch.arch.dispatch(SoftmaxKernel { logits, inverse_temperature });
+        let slope = LogitsGradientKernel {
             logits,
-            cold,
+            inverse_temperature,
             top: F::from_f64(stats.top),
             log_sum: F::from_f64(stats.sum.ln()),
             entropy: F::from_f64(stats.sum.ln() - stats.mean()),
@@ -149,7 +158,7 @@ pub fn logits_gradient<F: Float>(
             out,
         };
         batch.arch.dispatch(slope);
-        out[batch.labels[row]] += by_logp * cold;
+        out[batch.labels[row]] += by_logp * inverse_temperature;
         if !out.iter().all(|slope| slope.is_finite()) {
             return Err(OptimError::NonFinite { what: "logits", row, token: 0 });
         }
@@ -157,8 +166,8 @@ pub fn logits_gradient<F: Float>(
     Ok(())
 }
 
-/// The sums of a softmax, relative to the greatest `z`.
-struct Stats {
+/// The sums of a softmax, relative to the maximum of `z`.
+struct SoftmaxSums {
     top: f64,
     /// `sum e^(z - top)`.
     sum: f64,
@@ -166,52 +175,53 @@ struct Stats {
     moment: f64,
 }
 
-impl Stats {
+impl SoftmaxSums {
     /// The mean of `z - top` under the distribution.
     fn mean(&self) -> f64 {
         self.moment / self.sum
     }
 }
 
-struct Softmax<'a, F> {
+struct SoftmaxKernel<'a, F> {
     logits: &'a [F],
-    cold: F,
+    inverse_temperature: F,
 }
 
-impl<F: Float> pulp::NullaryFnOnce for Softmax<'_, F> {
-    type Output = Stats;
+impl<F: Float> pulp::NullaryFnOnce for SoftmaxKernel<'_, F> {
+    type Output = SoftmaxSums;
 
     #[inline(always)]
-    fn call(self) -> Stats {
-        let Self { logits, cold } = self;
+    fn call(self) -> SoftmaxSums {
+        let Self { logits, inverse_temperature } = self;
         let mut tops = [F::NEG_INFINITY; CHUNK];
         for chunk in logits.chunks(CHUNK) {
             for (top, &logit) in tops.iter_mut().zip(chunk) {
-                *top = top.or_greater(logit * cold);
+                *top = top.larger(logit * inverse_temperature);
             }
         }
-        let top = tree_fold(tops, F::or_greater);
+        let top = tree_fold(tops, F::larger);
         let greatest = F::from_f64(top);
         let (mut sum, mut moment) = (0.0, 0.0);
         for chunk in logits.chunks(CHUNK) {
             let (mut weights, mut moments) = ([F::ZERO; CHUNK], [F::ZERO; CHUNK]);
             for ((weight, moment), &logit) in weights.iter_mut().zip(&mut moments).zip(chunk) {
-                let z = logit * cold - greatest;
+                let z = logit * inverse_temperature - greatest;
                 let e = z.exp();
                 *weight = e;
-                // An impossible token has weight 0 and z minus infinity, whose product is not 0 but NaN.
+                // For an impossible token, e is 0 and z minus infinity, whose product is NaN
+                // instead of 0.
                 *moment = if e > F::ZERO { e * z } else { e };
             }
             sum += tree_sum(weights);
             moment += tree_sum(moments);
         }
-        Stats { top, sum, moment }
+        SoftmaxSums { top, sum, moment }
     }
 }
 
-struct Slope<'a, F> {
+struct LogitsGradientKernel<'a, F> {
     logits: &'a [F],
-    cold: F,
+    inverse_temperature: F,
     top: F,
     log_sum: F,
     entropy: F,
@@ -220,17 +230,18 @@ struct Slope<'a, F> {
     out: &'a mut [F],
 }
 
-impl<F: Float> pulp::NullaryFnOnce for Slope<'_, F> {
+impl<F: Float> pulp::NullaryFnOnce for LogitsGradientKernel<'_, F> {
     type Output = ();
 
     #[inline(always)]
     fn call(self) {
-        let Self { logits, cold, top, log_sum, entropy, by_logp, by_entropy, out } = self;
+        let Self { logits, inverse_temperature, top, log_sum, entropy, by_logp, by_entropy, out } =
+            self;
         for (out, &logit) in out.iter_mut().zip(logits) {
-            let log_p = logit * cold - top - log_sum;
+            let log_p = logit * inverse_temperature - top - log_sum;
             let p = log_p.exp();
             let spread = if p > F::ZERO { p * (log_p + entropy) } else { p };
-            *out = -(by_logp * p + by_entropy * spread) * cold;
+            *out = -(by_logp * p + by_entropy * spread) * inverse_temperature;
         }
     }
 }
@@ -255,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn an_impossible_token_takes_no_part_unless_it_was_drawn() {
+    fn an_impossible_token_is_ignored_unless_it_was_drawn() {
         let logits = [0.0, f64::NEG_INFINITY, 0.0];
         let (mut logp, mut entropy, mut slope) = ([9.0], [9.0], [9.0; 3]);
         let batch = LogitsBatch::new(&logits, &[2], 3);
@@ -268,7 +279,7 @@ mod tests {
         assert_eq!(error, OptimError::NonFinite { what: "logits", row: 0, token: 0 });
     }
 
-    /// open-instruct#756: the entropy of padding entered the mean.
+    /// open-instruct#756: the entropy of padding was counted in the mean.
     #[test]
     fn padding_is_not_read_and_gets_zero() {
         let logits = [1.0, 2.0, f64::NAN, f64::NAN];

@@ -1,4 +1,13 @@
-//! Losses and their gradients: policy, value and KL, with the log-probs they start from and the weights of tokens.
+//! Losses and their gradients, and the inputs that they share.
+//!
+//! | file | contents |
+//! |---|---|
+//! | [`policy`], [`ppo`] | policy losses: PPO, GSPO, GMPO, CISPO, SAPO, DRO, REINFORCE |
+//! | [`value`] | the clipped value loss |
+//! | [`kl`] | KL estimators and their gradients |
+//! | [`aggregate`] | the weight of a token, and divisors for micro-batches |
+//! | [`correction`] | importance weights and masks for the gap between engine and trainer |
+//! | [`logits`] | log-probs and entropies of logits, and gradients by logits |
 
 pub mod aggregate;
 pub mod correction;

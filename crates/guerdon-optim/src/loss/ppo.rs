@@ -1,4 +1,4 @@
-//! PPO's clipped loss, the commonest [policy loss](crate::loss::policy), with its settings flat.
+//! PPO's clipped loss, the most common [policy loss](crate::loss::policy), with flat settings.
 
 use crate::error::OptimError;
 use crate::kernel::float::Float;
@@ -10,13 +10,13 @@ use crate::loss::policy::{
 /// The clip range and the aggregation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PpoConfig {
-    /// How far the ratio may fall below 1, within 0..=1. Default 0.2.
+    /// Clip distance of the ratio below 1, within 0..=1. Default 0.2.
     pub clip_low: f64,
-    /// How far the ratio may rise above 1, finite and 0 or more; above `clip_low` it is DAPO's clip-higher
-    /// (arXiv 2503.14476, section 3.1). Default 0.2.
+    /// Clip distance of the ratio above 1, finite and 0 or more. Greater than `clip_low`, it is
+    /// DAPO's clip-higher (arXiv 2503.14476, section 3.1). Default 0.2.
     pub clip_high: f64,
-    /// Dual clip `c > 1` (Ye et al., arXiv 1912.09729, equation 5): where the advantage is negative the loss of a
-    /// token is at most `-c * A`. Default none; verl always applies 3.
+    /// Dual clip `c > 1` (Ye et al., arXiv 1912.09729, equation 5): with a negative advantage the
+    /// loss of a token is at most `-c * A`. Default none; verl always applies 3.
     pub dual_clip: Option<f64>,
     /// The weight of a token. Default `token_mean`.
     pub aggregation: Aggregation,
@@ -38,7 +38,7 @@ impl From<PpoConfig> for PolicyConfig {
     }
 }
 
-/// [`policy_loss`] with PPO's surrogate:
+/// Computes [`policy_loss`] with PPO's surrogate:
 ///
 /// ```text
 /// r     = e^(logp - old_logp)
@@ -49,7 +49,7 @@ impl From<PpoConfig> for PolicyConfig {
 /// ```
 ///
 /// # Errors
-/// As [`policy_loss`].
+/// The errors of [`policy_loss`].
 pub fn ppo_loss<F: Float>(
     config: &PpoConfig,
     batch: &PolicyBatch<'_, F>,

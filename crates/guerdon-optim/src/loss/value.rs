@@ -1,19 +1,19 @@
 //! The clipped value loss of PPO and its gradient.
 
 use crate::error::{OptimError, require};
-use crate::kernel::blocks::{Merge, TokenKernel, over_tokens};
+use crate::kernel::blocks::{Chunk, Merge, TokenKernel, over_tokens};
 use crate::kernel::float::Float;
-use crate::kernel::lanes::{CHUNK, Line, tree_sum};
+use crate::kernel::lanes::{CHUNK, ChunkArray, tree_sum};
 use crate::kernel::rows::RowMask;
-use crate::kernel::welford::{Offsets, Welford};
+use crate::kernel::welford::{Welford, WelfordLanes};
 use crate::loss::aggregate::{Aggregation, Normaliser, Weigher};
 
 /// The clip range and the aggregation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ValueConfig {
-    /// How far a prediction may move from the old value before the loss stops following it, in units of the
-    /// reward, above 0; none for a plain squared error. Default 0.2 (TRL's; verl's is 0.5). It is a length on the
-    /// reward's scale: choose it with that in mind.
+    /// Clip distance of a prediction from the old value, in units of the reward, above 0; none for
+    /// a plain squared error. Default 0.2 (TRL's; verl's is 0.5). Choose it for the scale of the
+    /// reward.
     pub clip: Option<f64>,
     /// The weight of a token. Default `token_mean`.
     pub aggregation: Aggregation,
@@ -36,13 +36,14 @@ pub struct ValueBatch<'a, F> {
 }
 
 impl<'a, F: Float> ValueBatch<'a, F> {
-    /// All `[B, T]`, in units of the reward: the critic's predictions now, its predictions when the batch was
-    /// sampled, and the returns it should have predicted.
+    /// All slices are `[B, T]`, in units of the reward: the critic's predictions now, its
+    /// predictions when the batch was sampled, and the returns that are its targets.
     pub fn new(mask: RowMask<'a>, values: &'a [F], old_values: &'a [F], returns: &'a [F]) -> Self {
         Self { mask, values, old_values, returns, normaliser: None }
     }
 
-    /// For a micro-batch: the divisors of the whole batch, so that losses and gradients of the parts add up.
+    /// Sets the divisors of the whole batch, for a micro-batch: the losses and gradients of the
+    /// parts then add up.
     #[must_use]
     pub fn with_normaliser(mut self, normaliser: Normaliser) -> Self {
         self.normaliser = Some(normaliser);
@@ -50,7 +51,7 @@ impl<'a, F: Float> ValueBatch<'a, F> {
     }
 }
 
-/// The loss and what to watch beside it.
+/// The loss and its metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct ValueReport {
@@ -60,14 +61,15 @@ pub struct ValueReport {
     pub clip_fraction: f64,
     /// Mean error `value - return` over valid tokens: the critic's bias.
     pub mean_error: f64,
-    /// `1 - Var(return - value) / Var(return)` over valid tokens: 1 for a perfect critic, 0 for a constant one, below
-    /// 0 for a harmful one; 0 where returns do not vary.
+    /// `1 - Var(return - value) / Var(return)` over valid tokens: 1 for a perfect critic, 0 for a
+    /// constant one, below 0 for one that is worse than a constant; 0 if the returns are all equal.
     pub explained_variance: f64,
-    /// Valid tokens, for weighing the means of micro-batches together.
+    /// Valid tokens: the weight of this report in a mean over micro-batches.
     pub tokens: usize,
 }
 
-/// Computes the value loss and writes its gradient by `values` into `dvalues` (`[B, T]`, 0 in padded slots).
+/// Computes the value loss and writes its gradient by `values` into `dvalues` (`[B, T]`, 0 in
+/// padded slots).
 ///
 /// With `w` the aggregation's weight:
 ///
@@ -77,26 +79,26 @@ pub struct ValueReport {
 /// dvalues = w (v - R), or 0 where the clipped branch is the greater
 /// ```
 ///
-/// Source: OpenAI baselines' `ppo2`; described in Engstrom et al., "Implementation Matters in Deep Policy
-/// Gradients" (arXiv 2005.12729), section 3.
+/// Source: OpenAI baselines' `ppo2`; described in Engstrom et al., "Implementation Matters in Deep
+/// Policy Gradients" (arXiv 2005.12729), section 3.
 ///
 /// # Errors
-/// [`OptimError::Shape`], [`OptimError::Config`] for a clip or divisor out of range, [`OptimError::NonFinite`] for
-/// a NaN or infinity in a valid slot, [`OptimError::Overflow`].
+/// [`OptimError::Shape`], [`OptimError::Config`] for a clip or divisor out of range,
+/// [`OptimError::NonFinite`] for a NaN or infinity in a valid slot, [`OptimError::Overflow`].
 pub fn value_loss<F: Float>(
     config: &ValueConfig,
     batch: &ValueBatch<'_, F>,
     dvalues: &mut [F],
 ) -> Result<ValueReport, OptimError> {
-    Ok(fit(config, batch, dvalues)?.report())
+    Ok(value_sums(config, batch, dvalues)?.report())
 }
 
-/// As [`value_loss`], for a part of a batch.
-pub(crate) fn fit<F: Float>(
+/// The sums behind [`value_loss`], which can be merged over the parts of a batch.
+pub(crate) fn value_sums<F: Float>(
     config: &ValueConfig,
     batch: &ValueBatch<'_, F>,
     dvalues: &mut [F],
-) -> Result<Fitted, OptimError> {
+) -> Result<ValueSums, OptimError> {
     if let Some(clip) = config.clip {
         require(clip > 0.0, "clip", clip, "above 0")?;
     }
@@ -110,10 +112,11 @@ pub(crate) fn fit<F: Float>(
     let weigher = config.aggregation.weigher(&mask, normaliser)?;
     // Without a clip the old values are not read.
     let old_values = if config.clip.is_some() { old_values } else { values };
-    let kernel = Kernel { clip: F::from_f64(config.clip.unwrap_or(f64::INFINITY)), weigher, mask };
-    let sums: Fitted = over_tokens(&kernel, &mask, [values, old_values, returns], [dvalues]);
+    let kernel =
+        ValueKernel { clip: F::from_f64(config.clip.unwrap_or(f64::INFINITY)), weigher, mask };
+    let sums: ValueSums = over_tokens(&kernel, &mask, [values, old_values, returns], [dvalues]);
     if !sums.loss.is_finite() {
-        return Err(mask.blame(
+        return Err(mask.non_finite_error(
             "loss",
             &[("values", values), ("old_values", old_values), ("returns", returns)],
         ));
@@ -121,16 +124,16 @@ pub(crate) fn fit<F: Float>(
     Ok(sums)
 }
 
-/// Sums over a part of a batch.
+/// Sums of the value loss over a part of a batch.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Fitted {
+pub(crate) struct ValueSums {
     loss: f64,
     clipped: f64,
     errors: Welford,
     returns: Welford,
 }
 
-impl Fitted {
+impl ValueSums {
     pub(crate) fn report(self) -> ValueReport {
         let spread = self.returns.squares;
         ValueReport {
@@ -143,7 +146,7 @@ impl Fitted {
     }
 }
 
-impl Merge for Fitted {
+impl Merge for ValueSums {
     fn merge(self, later: Self) -> Self {
         Self {
             loss: self.loss + later.loss,
@@ -154,30 +157,30 @@ impl Merge for Fitted {
     }
 }
 
-struct Kernel<'a, F> {
+struct ValueKernel<'a, F> {
     clip: F,
     weigher: Weigher,
     mask: RowMask<'a>,
 }
 
-impl<F: Float> TokenKernel<F, 3, 1> for Kernel<'_, F> {
+impl<F: Float> TokenKernel<F, 3, 1> for ValueKernel<'_, F> {
     /// The weight of a token.
     type Row = F;
-    type Lanes = Lanes<F>;
-    type Sums = Fitted;
+    type Lanes = ValueLanes<F>;
+    type Sums = ValueSums;
 
     #[inline(always)]
-    fn lanes(&self) -> Lanes<F> {
-        Lanes {
-            loss: Line::zeros(),
-            clipped: Line::zeros(),
-            errors: Offsets::new(),
-            returns: Offsets::new(),
+    fn lanes(&self) -> ValueLanes<F> {
+        ValueLanes {
+            loss: ChunkArray::zeros(),
+            clipped: ChunkArray::zeros(),
+            errors: WelfordLanes::new(),
+            returns: WelfordLanes::new(),
         }
     }
 
     #[inline(always)]
-    fn fold(&self, lanes: Lanes<F>, sums: &mut Fitted) {
+    fn fold(&self, lanes: ValueLanes<F>, sums: &mut ValueSums) {
         sums.loss += 0.5 * tree_sum(*lanes.loss);
         sums.clipped += tree_sum(*lanes.clipped);
         sums.errors = sums.errors.merge(lanes.errors.fold());
@@ -185,7 +188,7 @@ impl<F: Float> TokenKernel<F, 3, 1> for Kernel<'_, F> {
     }
 
     #[inline(always)]
-    fn begin(&self, row: usize, _sums: &mut Fitted) -> F {
+    fn begin(&self, row: usize, _sums: &mut ValueSums) -> F {
         F::from_f64(self.weigher.weight(self.mask.count(row)))
     }
 
@@ -193,22 +196,19 @@ impl<F: Float> TokenKernel<F, 3, 1> for Kernel<'_, F> {
     fn chunk(
         &self,
         &weight: &F,
-        tokens: usize,
-        [values, olds, returns]: [&[F; CHUNK]; 3],
-        [dvalues]: [&mut [F; CHUNK]; 1],
-        lanes: &mut Lanes<F>,
-        _sums: &mut Fitted,
+        Chunk { tokens, ins: [values, olds, returns], outs: [dvalues] }: Chunk<'_, F, 3, 1>,
+        lanes: &mut ValueLanes<F>,
     ) {
         let clip = self.clip;
-        let mut errors = Line::zeros();
+        let mut errors = ChunkArray::zeros();
         for at in 0..CHUNK {
             let (value, old, target) = (values[at], olds[at], returns[at]);
             let error = value - target;
-            let held = value.clamp(old - clip, old + clip) - target;
-            let (free, fixed) = (error * error, held * held);
+            let clipped_error = value.clamp(old - clip, old + clip) - target;
+            let (free, fixed) = (error * error, clipped_error * clipped_error);
             let clipped = fixed > free;
             dvalues[at] = if clipped { F::ZERO } else { error * weight };
-            lanes.loss[at] += (if clipped { fixed } else { free }) * weight + old.blemish();
+            lanes.loss[at] += (if clipped { fixed } else { free }) * weight + old.times_zero();
             lanes.clipped[at] += F::flag(clipped);
             errors[at] = error;
         }
@@ -217,11 +217,11 @@ impl<F: Float> TokenKernel<F, 3, 1> for Kernel<'_, F> {
     }
 }
 
-struct Lanes<F> {
-    loss: Line<F>,
-    clipped: Line<F>,
-    errors: Offsets<F>,
-    returns: Offsets<F>,
+struct ValueLanes<F> {
+    loss: ChunkArray<F>,
+    clipped: ChunkArray<F>,
+    errors: WelfordLanes<F>,
+    returns: WelfordLanes<F>,
 }
 
 #[cfg(test)]
@@ -243,13 +243,13 @@ mod tests {
     }
 
     #[test]
-    fn a_prediction_that_moved_too_far_towards_its_target_is_not_pushed_further() {
+    fn a_prediction_clipped_on_the_way_to_its_target_has_no_gradient() {
         let (report, slope) = token(Some(0.5), [1.8, 1.0, 2.0]);
         assert_close(&[report.loss, slope, report.clip_fraction], &[0.125, 0.0, 1.0], 1e-12);
     }
 
     #[test]
-    fn a_prediction_that_moved_away_is_pulled_back_in_full() {
+    fn a_prediction_that_moved_away_from_its_target_has_the_full_gradient() {
         let (report, slope) = token(Some(0.5), [0.0, 1.0, 2.0]);
         assert_close(&[report.loss, slope, report.clip_fraction], &[2.0, -2.0, 0.0], 1e-12);
     }
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_valid_nan_is_named_and_a_padded_one_is_not_seen() {
+    fn nan_is_reported_in_a_valid_slot_and_ignored_in_padding() {
         let mask = RowMask::lens(&[1, 2], 2).unwrap();
         let returns = [0.0, f64::NAN, 0.0, f64::NAN];
         let batch = ValueBatch::new(mask, &[0.0; 4], &[0.0; 4], &returns);
@@ -296,17 +296,19 @@ mod tests {
             let config = ValueConfig { clip, aggregation: mode };
             let run = |values: &[f64]| {
                 let mut slopes = vec![9.0; 12];
-                let report = value_loss(&config, &ValueBatch::new(mask, values, &old, &returns), &mut slopes);
-                (report.unwrap().loss, slopes)
+                let batch = ValueBatch::new(mask, values, &old, &returns);
+                (value_loss(&config, &batch, &mut slopes).unwrap().loss, slopes)
             };
             let (_, slopes) = run(&values);
             for slot in 0..12 {
                 if let Some(clip) = clip {
-                    let held = values[slot].clamp(old[slot] - clip, old[slot] + clip);
-                    let (free, held_error) = (values[slot] - returns[slot], held - returns[slot]);
+                    let clipped_value = values[slot].clamp(old[slot] - clip, old[slot] + clip);
+                    let free = values[slot] - returns[slot];
+                    let clipped_error = clipped_value - returns[slot];
                     let at_edge = ((values[slot] - old[slot]).abs() - clip).abs() < 1e-4;
-                    // Outside the range the two branches also cross where their errors are equal and opposite.
-                    let at_crossing = (held - values[slot]).abs() > 0.0 && (free + held_error).abs() < 1e-4;
+                    // Outside the range the two branches also cross if their errors are opposite.
+                    let is_clipped = (clipped_value - values[slot]).abs() > 0.0;
+                    let at_crossing = is_clipped && (free + clipped_error).abs() < 1e-4;
                     if at_edge || at_crossing {
                         continue;
                     }

@@ -1,4 +1,4 @@
-//! The inputs of an update.
+//! [`RepoBatch`]: the inputs of an update.
 
 use std::ops::Range;
 
@@ -7,9 +7,9 @@ use crate::error::OptimError;
 use crate::kernel::float::Float;
 use crate::kernel::rows::RowMask;
 use crate::loss::aggregate::Normaliser;
-use crate::monitors::Parts;
+use crate::monitors::SourceRewards;
 
-/// A batch of rollouts. `[B, T]` slices are row-major; what padded slots hold changes nothing.
+/// A batch of rollouts. `[B, T]` slices are row-major; the contents of padded slots are ignored.
 #[derive(Clone, Copy, Debug)]
 pub struct RepoBatch<'a, F> {
     pub(super) mask: RowMask<'a>,
@@ -25,12 +25,12 @@ pub struct RepoBatch<'a, F> {
     pub(super) correction: Option<&'a [F]>,
     pub(super) entropy: Option<&'a [F]>,
     pub(super) normaliser: Option<Normaliser>,
-    pub(super) parts: Parts<'a, F>,
+    pub(super) parts: SourceRewards<'a, F>,
 }
 
 impl<'a, F: Float> RepoBatch<'a, F> {
-    /// Log-probs (`[B, T]`, nats) of the tokens under the policy now and under the one that sampled them, and the fused
-    /// reward of each rollout (`[B]`, NaN where it was not scored).
+    /// Log-probs (`[B, T]`, nats) of the tokens under the current policy and under the policy that
+    /// sampled them, and the fused reward of each rollout (`[B]`, NaN if it was not scored).
     pub fn new(mask: RowMask<'a>, logp: &'a [F], old_logp: &'a [F], rewards: &'a [F]) -> Self {
         Self {
             mask,
@@ -46,66 +46,71 @@ impl<'a, F: Float> RepoBatch<'a, F> {
             correction: None,
             entropy: None,
             normaliser: None,
-            parts: Parts { rm: &[], judge: &[], rules: &[] },
+            parts: SourceRewards { rm: &[], judge: &[], rules: &[] },
         }
     }
 
-    /// Log-probs under the reference policy, `[B, T]`.
+    /// Sets the log-probs under the reference policy, `[B, T]`.
     #[must_use]
     pub fn with_reference(self, logp: &'a [F]) -> Self {
         Self { reference: Some(logp), ..self }
     }
 
-    /// The critic's predictions now and when the tokens were sampled, `[B, T]`, of the state before each token.
+    /// Sets the critic's predictions now and when the tokens were sampled, `[B, T]`, each of the
+    /// state before the token.
     #[must_use]
     pub fn with_critic(self, values: &'a [F], old_values: &'a [F]) -> Self {
         Self { values: Some(values), old_values: Some(old_values), ..self }
     }
 
-    /// The value of the state after each row's last token (`[B]`), 0 where the row ended by itself.
+    /// Sets the value of the state after each row's last token (`[B]`), 0 if the row ended by
+    /// itself.
     #[must_use]
     pub fn with_bootstrap(self, values: &'a [F]) -> Self {
         Self { bootstrap: Some(values), ..self }
     }
 
-    /// The prompt of each rollout, as a number (`[B]`).
+    /// Sets the group of each rollout (`[B]`): equal numbers for the answers to one prompt.
     #[must_use]
     pub fn with_groups(self, groups: &'a [usize]) -> Self {
         Self { groups: Some(groups), ..self }
     }
 
-    /// The reward of the greedy answer to each rollout's prompt, `[B]`.
+    /// Sets the reward of the greedy answer to each rollout's prompt, `[B]`.
     #[must_use]
     pub fn with_baselines(self, rewards: &'a [F]) -> Self {
         Self { baselines: Some(rewards), ..self }
     }
 
-    /// Importance weights of the tokens, `[B, T]`: see [`importance_weights`](crate::loss::correction::importance_weights).
+    /// Sets the importance weights of the tokens, `[B, T]`: see
+    /// [`importance_weights`](crate::loss::correction::importance_weights).
     #[must_use]
     pub fn with_correction(self, weights: &'a [F]) -> Self {
         Self { correction: Some(weights), ..self }
     }
 
-    /// The policy's entropy before each token, `[B, T]`, in nats.
+    /// Sets the policy's entropy before each token, `[B, T]`, in nats.
     #[must_use]
     pub fn with_entropy(self, entropy: &'a [F]) -> Self {
         Self { entropy: Some(entropy), ..self }
     }
 
-    /// For a micro-batch or a rank: the divisors of the whole batch. Whitening and group statistics are still this
-    /// batch's own: where they must not be, estimate over the whole batch with the stages' own functions.
+    /// Sets the divisors of the whole batch, for a micro-batch or a rank. Whitening and group
+    /// statistics still cover this batch only; to compute them over the whole batch, call the
+    /// functions of the stages.
     #[must_use]
     pub fn with_normaliser(self, normaliser: Normaliser) -> Self {
         Self { normaliser: Some(normaliser), ..self }
     }
 
-    /// The rewards before they were fused, for the monitors and for GDPO.
+    /// Sets the rewards by source, for the monitors and for GDPO.
     #[must_use]
-    pub fn with_parts(self, parts: Parts<'a, F>) -> Self {
+    pub fn with_parts(self, parts: SourceRewards<'a, F>) -> Self {
         Self { parts, ..self }
     }
 
-    /// A run of its rows, for the work that is done on each rollout by itself: without what only the whole batch can use.
+    /// A range of rows, for the stages that treat each rollout separately; fields that only the
+    /// whole batch can use are not narrowed.
     pub(super) fn part(&self, rows: Range<usize>) -> Self {
         let width = self.mask.width();
         let slots = |slice: &'a [F]| &slice[rows.start * width..rows.end * width];
@@ -123,7 +128,7 @@ impl<'a, F: Float> RepoBatch<'a, F> {
         }
     }
 
-    /// Refuses a batch that lacks what the method needs, or in which a slice has the wrong length.
+    /// Refuses a batch without an input that the method needs, or with a slice of the wrong length.
     pub(super) fn check(&self, config: &RepoConfig) -> Result<(), OptimError> {
         self.mask.check_rows("rewards", self.rewards.len())?;
         self.mask.check_all(&[("logp", self.logp.len()), ("old_logp", self.old_logp.len())])?;
@@ -167,7 +172,7 @@ impl<'a, F: Float> RepoBatch<'a, F> {
         Ok(())
     }
 
-    /// Marks the rows that were not scored or have no token.
+    /// Marks the rows without a reward or without tokens.
     pub(super) fn drop_unscored(&self, dropped: &mut Vec<u8>) {
         dropped.clear();
         let unscored = |row: usize| self.rewards[row].is_nan() || self.mask.last(row).is_none();

@@ -1,4 +1,4 @@
-//! The settings of an update, and the named sets of them.
+//! [`RepoConfig`]: the settings of an update, and presets.
 
 use crate::advantage::gae::GaeConfig;
 use crate::advantage::group::{Estimator, GroupConfig};
@@ -11,38 +11,41 @@ use crate::loss::value::ValueConfig;
 use crate::monitors::MonitorConfig;
 use crate::reward::kl_control::KlController;
 
-/// Where advantages come from.
+/// The source of advantages.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum AdvantageMethod {
-    /// A critic; needs values.
+    /// GAE from a critic; needs values.
     Gae(GaeConfig),
-    /// Discounted rewards-to-go; whiten them. `gamma` within 0..=1.
+    /// Discounted rewards-to-go, to be whitened.
     ReinforcePlusPlus {
-        /// Discount per token.
+        /// Discount per token, within 0..=1.
         gamma: f64,
     },
-    /// Rewards-to-go less the reward of a greedy answer; needs baselines.
+    /// Rewards-to-go less the reward of the greedy answer; needs baselines.
     ReMax,
-    /// Siblings; needs groups. With [`Estimator::DrGrpo`] and whitening it is REINFORCE++-baseline.
+    /// Comparison with siblings; needs groups. With [`Estimator::DrGrpo`] and whitening it is
+    /// REINFORCE++-baseline.
     Group(GroupConfig),
-    /// Siblings, weighed by length; needs groups.
+    /// OPO: comparison with siblings weighted by length; needs groups.
     Opo,
-    /// Siblings, reward model, judge and rules each by itself; needs groups and parts.
+    /// GDPO: comparison with siblings, separately for reward model, judge and rules; needs groups
+    /// and rewards by source.
     Gdpo {
-        /// How each part is compared.
+        /// The estimator for each source.
         group: GroupConfig,
-        /// What reward model, judge and rules count.
+        /// The weights of reward model, judge and rules.
         weights: [f64; 3],
     },
 }
 
-/// The critic's part of the loss.
+/// The critic's term of the loss.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CriticConfig {
-    /// How its error is measured.
+    /// The value loss.
     pub loss: ValueConfig,
-    /// What it counts in the whole loss, 0 or more. Default 1: the critic is a network of its own.
+    /// Its coefficient in the total loss, 0 or more. Default 1, for a critic that is a separate
+    /// network.
     pub coefficient: f64,
 }
 
@@ -57,39 +60,42 @@ impl Default for CriticConfig {
 pub struct KlLossConfig {
     /// The estimator and its gradient.
     pub kl: KlConfig,
-    /// What a nat counts in the whole loss, 0 or more.
+    /// Its coefficient in the total loss per nat, 0 or more.
     pub coefficient: f64,
 }
 
 /// All settings of an update.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RepoConfig {
-    /// Where advantages come from.
+    /// The source of advantages.
     pub advantage: AdvantageMethod,
-    /// Whether they are whitened over the batch's tokens.
+    /// Whitening of the advantages over the batch's tokens; none to leave them as they are.
     pub whiten: Option<WhitenConfig>,
-    /// The estimator of the KL that token rewards are charged for.
+    /// The KL estimator of the charge in token rewards.
     pub kl: KlConfig,
-    /// The price of a nat in token rewards. Without a reference policy in the batch nothing is charged.
+    /// The coefficient of the KL charge in token rewards. Without a reference policy in the batch
+    /// nothing is charged.
     pub beta: KlController,
     /// The policy's surrogate and the weight of a token.
     pub policy: PolicyConfig,
-    /// A KL term in the loss, besides or instead of the charge.
+    /// A KL term in the loss, in addition to the charge or instead of it.
     pub kl_loss: Option<KlLossConfig>,
-    /// What a nat of entropy is worth in the whole loss, 0 or more; reads the batch's entropies.
+    /// The coefficient of the entropy bonus in the total loss, 0 or more; above 0 it needs the
+    /// batch's entropies.
     pub entropy_coefficient: f64,
-    /// The critic's loss, where there is one.
+    /// The critic's loss; none without a critic.
     pub critic: Option<CriticConfig>,
-    /// The limits that the monitors count against.
+    /// The thresholds of the monitors.
     pub monitors: MonitorConfig,
 }
 
 impl RepoConfig {
-    /// REPO (arXiv 2510.04214): an actor and a critic, generalized advantage estimation on the fused reward of a
-    /// rollout, a clipped update.
+    /// REPO (arXiv 2510.04214): actor and critic, generalized advantage estimation on the fused
+    /// reward of a rollout, and a clipped update.
     ///
-    /// The paper publishes the form, not the numbers; those here are the usual ones of PPO for language models: clip
-    /// 0.2, gamma 1, lambda 0.95, whitened advantages, `k1` at 0.05 a nat charged in the reward, value clip 0.2.
+    /// The paper publishes the form but not the numbers. Those here are usual for PPO on language
+    /// models: clip 0.2, gamma 1, lambda 0.95, whitened advantages, `k1` charged in the reward at
+    /// 0.05 per nat, value clip 0.2.
     pub fn paper() -> Self {
         Self {
             advantage: AdvantageMethod::Gae(GaeConfig::default()),
@@ -104,7 +110,8 @@ impl RepoConfig {
         }
     }
 
-    /// GRPO (arXiv 2402.03300): groups instead of a critic, rows weighed alike, `k3` at 0.04 a nat in the loss.
+    /// GRPO (arXiv 2402.03300): groups instead of a critic, equal weights of rows, `k3` in the loss
+    /// at 0.04 per nat.
     pub fn grpo() -> Self {
         let k3 = KlConfig { estimator: KlEstimator::K3, ..KlConfig::default() };
         Self {
@@ -121,7 +128,7 @@ impl RepoConfig {
         }
     }
 
-    /// DAPO (arXiv 2503.14476): GRPO without KL, with clip-higher and every token weighed alike.
+    /// DAPO (arXiv 2503.14476): GRPO without KL, with clip-higher and equal weights of tokens.
     pub fn dapo() -> Self {
         let clip = ClipRange { low: 0.2, high: 0.28 };
         Self {
@@ -134,7 +141,7 @@ impl RepoConfig {
         }
     }
 
-    /// GSPO (arXiv 2507.18071): one ratio for a row, clipped within 3e-4 and 4e-4.
+    /// GSPO (arXiv 2507.18071): one ratio per row, with the clip range 3e-4 and 4e-4.
     pub fn gspo() -> Self {
         let clip = ClipRange { low: 3e-4, high: 4e-4 };
         Self {
@@ -147,7 +154,8 @@ impl RepoConfig {
         }
     }
 
-    /// REINFORCE++-baseline (arXiv 2501.03262): group means, whitened over the batch, `k2` in the loss.
+    /// REINFORCE++-baseline (arXiv 2501.03262): group means, whitened over the batch, and `k2` in
+    /// the loss.
     pub fn reinforce_plus_plus_baseline() -> Self {
         let group = GroupConfig { estimator: Estimator::DrGrpo, ..GroupConfig::default() };
         let kl = KlConfig {
@@ -165,15 +173,15 @@ impl RepoConfig {
     }
 
     pub(super) fn check(&self) -> Result<(), OptimError> {
-        let law = "finite and 0 or more";
-        let holds = |x: f64| x >= 0.0 && x.is_finite();
+        let range = "finite and 0 or more";
+        let in_range = |x: f64| x >= 0.0 && x.is_finite();
         let entropy = self.entropy_coefficient;
-        require(holds(entropy), "entropy_coefficient", entropy, law)?;
+        require(in_range(entropy), "entropy_coefficient", entropy, range)?;
         if let Some(CriticConfig { coefficient, .. }) = self.critic {
-            require(holds(coefficient), "critic.coefficient", coefficient, law)?;
+            require(in_range(coefficient), "critic.coefficient", coefficient, range)?;
         }
         if let Some(KlLossConfig { coefficient, .. }) = self.kl_loss {
-            require(holds(coefficient), "kl_loss.coefficient", coefficient, law)?;
+            require(in_range(coefficient), "kl_loss.coefficient", coefficient, range)?;
         }
         Ok(())
     }

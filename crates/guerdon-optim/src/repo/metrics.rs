@@ -1,47 +1,47 @@
-//! What an update reports.
+//! [`UpdateMetrics`]: the reports of an update's stages.
 
 use crate::advantage::whiten::Moments;
 use crate::loss::policy::PolicyReport;
 use crate::loss::value::ValueReport;
-use crate::monitors::{Monitors, PartMonitor};
+use crate::monitors::{MonitorReport, SourceReport};
 use crate::reward::token_rewards::KlReport;
 
 /// The reports of every stage.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
-pub struct Metrics {
-    /// The price of a nat in this update's token rewards.
+pub struct UpdateMetrics {
+    /// The coefficient of the KL charge in this update's token rewards.
     pub beta: f64,
-    /// The KL to the reference policy that was charged; 0 without a reference.
+    /// The charged KL to the reference policy; 0 without a reference.
     pub kl: KlReport,
     /// The advantages before whitening.
     pub advantages: Moments,
     /// The policy loss.
     pub policy: PolicyReport,
-    /// The KL term of the loss, coefficient included.
+    /// The KL term of the loss, including its coefficient.
     pub kl_loss: f64,
-    /// What the loss was lowered by for entropy, coefficient included.
+    /// The entropy bonus subtracted from the loss, including its coefficient.
     pub entropy_bonus: f64,
-    /// The value loss, coefficient not included; all 0 without a critic.
+    /// The value loss, without its coefficient; all 0 without a critic.
     pub value: ValueReport,
-    /// What to watch on the rewards.
-    pub monitors: Monitors,
+    /// Health figures of the rewards.
+    pub monitors: MonitorReport,
 }
 
-impl Metrics {
-    /// Every figure with its name, as `stage/figure`, for a log. Figures that this batch could not give are left out.
+impl UpdateMetrics {
+    /// All figures with their names, as `stage/figure`, for a log. Undefined figures are left out.
     pub fn named(&self) -> impl Iterator<Item = (&'static str, f64)> {
         let Self { beta, kl, advantages, policy, kl_loss, entropy_bonus, value, monitors } = *self;
-        let Monitors { rm, judge, rules, .. } = monitors;
-        let part = |names: [&'static str; 5], part: PartMonitor| {
+        let MonitorReport { rm, judge, rules, .. } = monitors;
+        let part = |names: [&'static str; 5], part: SourceReport| {
             let [scored, mean, variance, flat, drift] = names;
-            let seen = part.scored > 0.0;
+            let in_use = part.scored > 0.0;
             [
                 (scored, Some(part.scored)),
-                (mean, seen.then_some(part.mean)),
+                (mean, in_use.then_some(part.mean)),
                 (variance, part.variance_share),
                 (flat, part.flat_groups),
-                (drift, seen.then_some(part.drift)),
+                (drift, in_use.then_some(part.drift)),
             ]
         };
         let some = |name: &'static str, x: f64| (name, Some(x));

@@ -1,15 +1,17 @@
-//! One update of REPO, from rewards to gradients, in the order of the method.
+//! One update of REPO, from rewards to gradients.
 //!
 //! ```
 //! use guerdon_optim::{Repo, RepoBatch, RepoConfig, RowMask};
 //!
-//! // Two rollouts of 2 and 3 tokens; the second was not scored, so nothing is learned from it.
+//! // Two rollouts of 2 and 3 tokens; the second was not scored and does not influence the update.
 //! let mask = RowMask::lens(&[2, 3], 3)?;
 //! let logp = [-1.0_f32, -0.5, 0.0, -2.0, -1.0, -0.1];
 //! let (values, rewards) = ([0.2_f32; 6], [1.0, f32::NAN]);
 //!
 //! let mut repo = Repo::new(RepoConfig::paper())?;
-//! let batch = RepoBatch::new(mask, &logp, &logp, &rewards).with_reference(&logp).with_critic(&values, &values);
+//! let batch = RepoBatch::new(mask, &logp, &logp, &rewards)
+//!     .with_reference(&logp)
+//!     .with_critic(&values, &values);
 //! let update = repo.step(&batch)?;
 //! assert!(update.loss.is_finite() && update.dlogp[3..] == [0.0; 3]);
 //! println!("{:.4} {:?}", update.loss, update.metrics.policy);
@@ -24,14 +26,14 @@ mod tests;
 
 pub use batch::RepoBatch;
 pub use config::{AdvantageMethod, CriticConfig, KlLossConfig, RepoConfig};
-pub use metrics::Metrics;
+pub use metrics::UpdateMetrics;
 
 use crate::advantage::gae::{GaeBatch, gae};
 use crate::advantage::gdpo::{RewardPart, gdpo};
 use crate::advantage::group::{advantages_with, spread};
 use crate::advantage::opo::opo;
 use crate::advantage::returns::{remax, returns_to_go};
-use crate::advantage::whiten::{Moments, measure, rescale};
+use crate::advantage::whiten::{Moments, moment_sums, whiten_with};
 use crate::error::OptimError;
 use crate::kernel::blocks::{Merge, over_blocks};
 use crate::kernel::float::Float;
@@ -39,45 +41,45 @@ use crate::kernel::rows::RowMask;
 use crate::kernel::welford::Welford;
 use crate::loss::aggregate::Normaliser;
 use crate::loss::kl::{KlBatch, kl_penalty};
-use crate::loss::policy::{Improved, PolicyBatch, improve};
-use crate::loss::value::{Fitted, ValueBatch, fit};
-use crate::monitors::Monitor;
+use crate::loss::policy::{PolicyBatch, PolicySums, policy_sums};
+use crate::loss::value::{ValueBatch, ValueSums, value_sums};
+use crate::monitors::RewardMonitor;
 use crate::reward::kl_control::KlController;
-use crate::reward::token_rewards::{self, Charged, KlRewardConfig};
+use crate::reward::token_rewards::{self, KlRewardConfig, TokenRewardSums};
 
-/// The optimizer: a configuration, what it remembers between updates (the price of KL, trends), and the memory that
-/// updates reuse. With a critic, a second update of the same shape allocates nothing.
+/// The optimizer: a configuration, state kept between updates (the KL coefficient and trends), and
+/// buffers that updates reuse. With a critic, a second update of the same shape allocates nothing.
 #[derive(Clone, Debug)]
 pub struct Repo<F> {
     config: RepoConfig,
     beta: KlController,
-    monitor: Monitor,
-    memory: Memory<F>,
+    monitor: RewardMonitor,
+    buffers: Buffers<F>,
 }
 
-/// What one update gives. Slices are `[B, T]` and live until the next update.
+/// The result of one update. Slices are `[B, T]` and valid until the next update.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Update<'a, F> {
-    /// Advantages as the policy loss saw them, whitened where configured; 0 in padded slots and for rollouts that were
-    /// not scored.
+    /// The advantages used by the policy loss, whitened if configured; 0 in padded slots and for
+    /// rollouts without a reward.
     pub advantages: &'a [F],
-    /// What the critic should have predicted; where there is no critic, the rewards-to-go or the advantages.
+    /// The critic's targets; without a critic, the rewards-to-go or the advantages.
     pub returns: &'a [F],
-    /// The whole loss, to be minimised.
+    /// The total loss, to be minimised.
     pub loss: f64,
-    /// Its gradient by `logp`.
+    /// The gradient of the loss by `logp`.
     pub dlogp: &'a [F],
-    /// Its gradient by the critic's `values`; 0 without a critic.
+    /// The gradient of the loss by the critic's `values`; 0 without a critic.
     pub dvalue: &'a [F],
-    /// Its gradient by the entropies; 0 without an entropy bonus.
+    /// The gradient of the loss by the entropies; 0 without an entropy bonus.
     pub dentropy: &'a [F],
-    /// What to log.
-    pub metrics: Metrics,
+    /// Figures for a log.
+    pub metrics: UpdateMetrics,
 }
 
 #[derive(Clone, Debug)]
-struct Memory<F> {
+struct Buffers<F> {
     dropped: Vec<u8>,
     advantages: Vec<F>,
     returns: Vec<F>,
@@ -88,8 +90,8 @@ struct Memory<F> {
     kl_slope: Vec<F>,
 }
 
-impl<F: Float> Memory<F> {
-    fn fit(&mut self, slots: usize) {
+impl<F: Float> Buffers<F> {
+    fn resize(&mut self, slots: usize) {
         for slice in [
             &mut self.advantages,
             &mut self.returns,
@@ -108,12 +110,12 @@ impl<F: Float> Repo<F> {
     /// An optimizer with these settings.
     ///
     /// # Errors
-    /// [`OptimError::Config`] for a monitor's limit or a loss coefficient out of range; the other settings are checked
-    /// by the first update.
+    /// [`OptimError::Config`] for a monitor's threshold or a loss coefficient out of range; the
+    /// other settings are checked by the first update.
     pub fn new(config: RepoConfig) -> Result<Self, OptimError> {
         config.check()?;
         let empty = Vec::new;
-        let memory = Memory {
+        let buffers = Buffers {
             dropped: Vec::new(),
             advantages: empty(),
             returns: empty(),
@@ -123,40 +125,47 @@ impl<F: Float> Repo<F> {
             kl: empty(),
             kl_slope: empty(),
         };
-        Ok(Self { beta: config.beta, monitor: Monitor::new(config.monitors)?, memory, config })
+        Ok(Self {
+            beta: config.beta,
+            monitor: RewardMonitor::new(config.monitors)?,
+            buffers,
+            config,
+        })
     }
 
-    /// The price of a nat now.
+    /// The current coefficient of the KL charge.
     pub fn beta(&self) -> f64 {
         self.beta.value()
     }
 
-    /// One update: token rewards, advantages, losses, gradients, metrics.
+    /// Runs one update: token rewards, advantages, losses, gradients and metrics.
     ///
-    /// A rollout whose reward is NaN was not scored: it leaves every mean, deviation, loss and gradient.
+    /// A rollout whose reward is NaN was not scored and does not enter any mean, deviation, loss or
+    /// gradient.
     ///
     /// # Errors
-    /// [`OptimError::Missing`] for an input that the configured method needs; else what the stages refuse: wrong
-    /// shapes, settings out of range, a NaN or infinity in a valid slot.
+    /// [`OptimError::Missing`] for an input that the configured method needs, and the errors of the
+    /// stages: wrong shapes, settings out of range, a NaN or infinity in a valid slot.
     pub fn step(&mut self, batch: &RepoBatch<'_, F>) -> Result<Update<'_, F>, OptimError> {
         batch.check(&self.config)?;
-        self.memory.fit(batch.mask.slots());
-        let mut dropped = std::mem::take(&mut self.memory.dropped);
+        self.buffers.resize(batch.mask.slots());
+        let mut dropped = std::mem::take(&mut self.buffers.dropped);
         batch.drop_unscored(&mut dropped);
         let result = batch
             .mask
             .without(&dropped)
             .and_then(|mask| self.update(&RepoBatch { mask, ..*batch }));
-        self.memory.dropped = dropped;
+        self.buffers.dropped = dropped;
         let (loss, metrics) = result?;
-        let Memory { advantages, returns, dlogp, dvalue, dentropy, .. } = &self.memory;
+        let Buffers { advantages, returns, dlogp, dvalue, dentropy, .. } = &self.buffers;
         Ok(Update { advantages, returns, loss, dlogp, dvalue, dentropy, metrics })
     }
 
-    /// Whitening needs the moments of the whole batch, so every token is seen twice: first to be charged, estimated and
-    /// judged by the critic, then to be whitened and judged by the policy. Each time a block of rollouts goes through all
-    /// that is done to it while it is near.
-    fn update(&mut self, batch: &RepoBatch<'_, F>) -> Result<(f64, Metrics), OptimError> {
+    /// Runs the stages in two passes over the tokens, because whitening needs the moments of the
+    /// whole batch. The first computes token rewards, advantages and the value loss; the second
+    /// whitens and computes the policy loss. In each pass a block of rollouts runs through all
+    /// stages while it is in cache.
+    fn update(&mut self, batch: &RepoBatch<'_, F>) -> Result<(f64, UpdateMetrics), OptimError> {
         let mask = batch.mask;
         let whole = RepoBatch {
             normaliser: batch.normaliser.or_else(|| Some(Normaliser::of(&mask))),
@@ -166,7 +175,8 @@ impl<F: Float> Repo<F> {
         let advantages = Moments::of(first.advantages);
         let policy = self.second_pass(&whole, &advantages)?;
 
-        let mut metrics = Metrics { beta: self.beta.value(), advantages, ..Metrics::default() };
+        let mut metrics =
+            UpdateMetrics { beta: self.beta.value(), advantages, ..UpdateMetrics::default() };
         (metrics.kl, metrics.policy) = (first.charged.report(), policy.report());
         metrics.kl_loss = self.add_kl_loss(batch)?;
         metrics.entropy_bonus = self.add_entropy_bonus(batch)?;
@@ -179,23 +189,25 @@ impl<F: Float> Repo<F> {
         Ok((metrics.policy.loss + metrics.kl_loss - metrics.entropy_bonus + critic, metrics))
     }
 
-    /// Token rewards, advantages and returns, the critic's loss, and the moments of the advantages.
-    fn first_pass(&mut self, batch: &RepoBatch<'_, F>) -> Result<First, OptimError> {
-        let Self { config, memory: Memory { advantages, returns, dvalue, .. }, .. } = self;
+    /// Computes token rewards, advantages and returns, the critic's loss, and the moments of the
+    /// advantages.
+    fn first_pass(&mut self, batch: &RepoBatch<'_, F>) -> Result<FirstPassSums, OptimError> {
+        let Self { config, buffers: Buffers { advantages, returns, dvalue, .. }, .. } = self;
         let charge = KlRewardConfig { kl: config.kl, beta: self.beta.value() };
         let charge = |part: &RepoBatch<'_, F>, out: &mut [F]| {
-            // Without a reference the KL is 0 and so is its charge.
+            // Without a reference, the KL and its charge are 0.
             let kl =
                 KlBatch::new(part.mask, part.old_logp, part.reference.unwrap_or(part.old_logp));
-            token_rewards::charge(&charge, &kl, part.rewards, out)
+            token_rewards::token_reward_sums(&charge, &kl, part.rewards, out)
         };
-        // Siblings are compared over the whole batch.
-        let compared = match config.advantage {
+        // Methods without a critic need the whole batch at once.
+        let whole_batch = match config.advantage {
             AdvantageMethod::Gae(_) => None,
             _ => {
-                // Token rewards need no memory of their own: they stand where the critic's gradient will.
+                // Token rewards are kept in the buffer of the critic's gradient, which is written
+                // later.
                 let charged = charge(batch, dvalue)?;
-                compare(&config.advantage, batch, dvalue, advantages)?;
+                advantages_without_critic(&config.advantage, batch, dvalue, advantages)?;
                 returns.copy_from_slice(advantages);
                 Some(charged)
             }
@@ -206,7 +218,7 @@ impl<F: Float> Repo<F> {
             |rows, [advantages, returns, dvalue]| {
                 let part = batch.part(rows.clone());
                 let mut pass = || {
-                    let mut charged = Charged::default();
+                    let mut charged = TokenRewardSums::default();
                     if let AdvantageMethod::Gae(config) = &config.advantage {
                         charged = charge(&part, dvalue)?;
                         let mut batch =
@@ -217,26 +229,30 @@ impl<F: Float> Repo<F> {
                         gae(config, &batch, advantages, returns)?;
                     }
                     let fitted = fit_critic(config.critic, &part, returns, dvalue)?;
-                    Ok(First { charged, fitted, advantages: measure(&part.mask, advantages)? })
+                    Ok(FirstPassSums {
+                        charged,
+                        fitted,
+                        advantages: moment_sums(&part.mask, advantages)?,
+                    })
                 };
-                pass().map_err(|error: OptimError| error.after(rows.start))
+                pass().map_err(|error: OptimError| error.offset_rows(rows.start))
             },
         )
-        .map(|first| First { charged: compared.unwrap_or(first.charged), ..first })
+        .map(|first| FirstPassSums { charged: whole_batch.unwrap_or(first.charged), ..first })
     }
 
-    /// Whitening, the policy loss and its gradient.
+    /// Whitens the advantages and computes the policy loss and its gradient.
     fn second_pass(
         &mut self,
         batch: &RepoBatch<'_, F>,
         moments: &Moments,
-    ) -> Result<Improved, OptimError> {
-        let Self { config, memory: Memory { advantages, dlogp, .. }, .. } = self;
+    ) -> Result<PolicySums, OptimError> {
+        let Self { config, buffers: Buffers { advantages, dlogp, .. }, .. } = self;
         config.whiten.map_or(Ok(()), |whiten| whiten.check())?;
         over_blocks(&batch.mask, [advantages, dlogp], |rows, [advantages, dlogp]| {
             let part = batch.part(rows.clone());
             if let Some(config) = &config.whiten {
-                rescale(config, moments, &part.mask, advantages);
+                whiten_with(config, moments, &part.mask, advantages);
             }
             let mut policy = PolicyBatch::new(part.mask, part.logp, part.old_logp, advantages);
             if let Some(normaliser) = part.normaliser {
@@ -245,16 +261,17 @@ impl<F: Float> Repo<F> {
             if let Some(weights) = part.correction {
                 policy = policy.with_correction(weights);
             }
-            improve(&config.policy, &policy, dlogp).map_err(|error| error.after(rows.start))
+            policy_sums(&config.policy, &policy, dlogp)
+                .map_err(|error| error.offset_rows(rows.start))
         })
     }
 
-    /// The KL term of the loss, where there is one; its gradient joins `dlogp`.
+    /// Returns the KL term of the loss, 0 if there is none, and adds its gradient to `dlogp`.
     fn add_kl_loss(&mut self, batch: &RepoBatch<'_, F>) -> Result<f64, OptimError> {
         let (Some(config), Some(reference)) = (self.config.kl_loss, batch.reference) else {
             return Ok(0.0);
         };
-        let Memory { kl, kl_slope, dlogp, .. } = &mut self.memory;
+        let Buffers { kl, kl_slope, dlogp, .. } = &mut self.buffers;
         let kl_batch =
             KlBatch::new(batch.mask, batch.logp, reference).with_old_logp(batch.old_logp);
         kl_penalty(&config.kl, &kl_batch, kl, kl_slope)?;
@@ -271,13 +288,15 @@ impl<F: Float> Repo<F> {
         Ok(loss)
     }
 
-    /// The weighed entropy times its coefficient, where there is one.
+    /// Returns the weighted entropy times its coefficient, 0 if there is none, and writes its
+    /// gradient.
     fn add_entropy_bonus(&mut self, batch: &RepoBatch<'_, F>) -> Result<f64, OptimError> {
         let (true, Some(entropy)) = (self.config.entropy_coefficient > 0.0, batch.entropy) else {
-            // The gradient is 0 since its memory was made: without a coefficient nothing is ever written there.
+            // The gradient is 0 since its buffer was allocated: nothing writes to it without a
+            // coefficient.
             return Ok(0.0);
         };
-        let dentropy = &mut self.memory.dentropy;
+        let dentropy = &mut self.buffers.dentropy;
         dentropy.fill(F::ZERO);
         let weigher = self.config.policy.aggregation.weigher(&batch.mask, batch.normaliser)?;
         let mut bonus = 0.0;
@@ -291,19 +310,19 @@ impl<F: Float> Repo<F> {
         if bonus.is_finite() {
             Ok(bonus)
         } else {
-            Err(batch.mask.blame("entropy bonus", &[("entropy", entropy)]))
+            Err(batch.mask.non_finite_error("entropy bonus", &[("entropy", entropy)]))
         }
     }
 }
 
 /// Sums of the first pass.
-struct First {
-    charged: Charged,
-    fitted: Fitted,
+struct FirstPassSums {
+    charged: TokenRewardSums,
+    fitted: ValueSums,
     advantages: Welford,
 }
 
-impl Merge for First {
+impl Merge for FirstPassSums {
     fn merge(self, later: Self) -> Self {
         Self {
             charged: self.charged.merge(later.charged),
@@ -313,8 +332,8 @@ impl Merge for First {
     }
 }
 
-/// Advantages without a critic, from the token rewards of the whole batch.
-fn compare<F: Float>(
+/// Computes advantages without a critic, from the token rewards of the whole batch.
+fn advantages_without_critic<F: Float>(
     method: &AdvantageMethod,
     batch: &RepoBatch<'_, F>,
     token_rewards: &[F],
@@ -353,22 +372,22 @@ fn compare<F: Float>(
     spread(&mask, &per_row, advantages)
 }
 
-/// The critic's loss and its gradient, which is 0 where there is none.
+/// Computes the critic's loss and its gradient, both 0 without a critic.
 fn fit_critic<F: Float>(
     critic: Option<CriticConfig>,
     batch: &RepoBatch<'_, F>,
     returns: &[F],
     dvalue: &mut [F],
-) -> Result<Fitted, OptimError> {
+) -> Result<ValueSums, OptimError> {
     let (Some(critic), Some(values), Some(old)) = (critic, batch.values, batch.old_values) else {
         dvalue.fill(F::ZERO);
-        return Ok(Fitted::default());
+        return Ok(ValueSums::default());
     };
     let mut value_batch = ValueBatch::new(batch.mask, values, old, returns);
     if let Some(normaliser) = batch.normaliser {
         value_batch = value_batch.with_normaliser(normaliser);
     }
-    let fitted = fit(&critic.loss, &value_batch, dvalue)?;
+    let fitted = value_sums(&critic.loss, &value_batch, dvalue)?;
     if (critic.coefficient - 1.0).abs() > 0.0 {
         let coefficient = F::from_f64(critic.coefficient);
         dvalue.iter_mut().for_each(|slope| *slope = *slope * coefficient);
@@ -376,7 +395,8 @@ fn fit_critic<F: Float>(
     Ok(fitted)
 }
 
-/// One reward a rollout: the sum of its token rewards, KL charge included; none for a row without tokens.
+/// One reward per rollout: the sum of its token rewards, including the KL charge; none for a row
+/// without tokens.
 fn row_sums<F: Float>(mask: &RowMask<'_>, token_rewards: &[F]) -> Vec<Option<f64>> {
     let sum = |row: usize| mask.spans(row).flatten().map(|slot| token_rewards[slot].to_f64()).sum();
     (0..mask.rows()).map(|row| mask.last(row).map(|_| sum(row))).collect()

@@ -1,4 +1,4 @@
-//! A whole update against its stages, and the promises it makes.
+//! A whole update against its stages, and its guarantees.
 
 use proptest::prelude::{ProptestConfig, prop, proptest};
 
@@ -12,7 +12,7 @@ use crate::loss::aggregate::Normaliser;
 use crate::loss::kl::{KlBatch, KlConfig, KlEstimator};
 use crate::loss::policy::{PolicyBatch, PolicyConfig, policy_loss};
 use crate::loss::value::{ValueBatch, ValueConfig, value_loss};
-use crate::monitors::Parts;
+use crate::monitors::SourceRewards;
 use crate::reward::token_rewards::{KlRewardConfig, token_rewards};
 use crate::testing::{assert_close, central_difference};
 
@@ -20,11 +20,11 @@ const ROWS: usize = 4;
 const WIDTH: usize = 5;
 const SLOTS: usize = ROWS * WIDTH;
 const LENS: [usize; ROWS] = [5, 2, 3, 4];
-/// Five rows a block, and no row's end at the end of a chunk.
+/// With the width below: five rows per block, and no row ends at the end of a chunk.
 const ROWS_OF_BLOCKS: usize = 19;
 const WIDTH_OF_BLOCKS: usize = 700;
 
-/// Numbers without a pattern, within -1..1.
+/// Pseudo-random numbers within -1..1.
 fn noise(seed: usize, count: usize) -> Vec<f64> {
     (0..count).map(|at| ((at * 37 + seed * 101) as f64 * 12.9898).sin()).collect()
 }
@@ -78,13 +78,14 @@ impl Inputs {
 }
 
 #[test]
-fn a_step_is_its_stages_in_the_method_s_order() {
+fn a_step_equals_its_stages_run_in_order() {
     agrees_with_its_stages(RowMask::lens(&LENS, WIDTH).unwrap(), &Inputs::new());
 }
 
-/// A step takes block after block through several stages, where each stage alone takes the whole batch.
+/// A step runs several stages on each block, while the functions of the stages run on the whole
+/// batch.
 #[test]
-fn a_step_over_many_blocks_is_its_stages_to_the_last_bit() {
+fn a_step_over_many_blocks_equals_its_stages_bit_for_bit() {
     let inputs = Inputs::of(ROWS_OF_BLOCKS, WIDTH_OF_BLOCKS);
     let lens: Vec<usize> =
         (0..ROWS_OF_BLOCKS).map(|row| row * 997 % (WIDTH_OF_BLOCKS + 1)).collect();
@@ -98,7 +99,7 @@ fn a_step_over_many_blocks_is_its_stages_to_the_last_bit() {
 }
 
 #[test]
-fn a_nan_in_a_later_block_is_named_by_its_row_in_the_batch() {
+fn a_nan_in_a_later_block_is_reported_with_its_row_in_the_batch() {
     let place = |spoil: fn(&mut Inputs) -> &mut Vec<f64>, at: usize| {
         let mut inputs = Inputs::of(ROWS_OF_BLOCKS, WIDTH_OF_BLOCKS);
         spoil(&mut inputs)[at] = f64::NAN;
@@ -115,7 +116,7 @@ fn a_nan_in_a_later_block_is_named_by_its_row_in_the_batch() {
 }
 
 #[test]
-fn a_slice_of_the_wrong_length_is_named() {
+fn a_slice_of_the_wrong_length_is_reported_by_name() {
     let inputs = Inputs::new();
     let short = &inputs.logp[1..];
     let refused =
@@ -184,8 +185,11 @@ fn every_method_learns_nothing_from_a_rollout_that_was_not_scored() {
     inputs.rewards[1] = f64::NAN;
     let parts = (noise(8, ROWS), noise(9, ROWS), noise(10, ROWS));
     for config in every_method() {
-        let batch =
-            inputs.batch().with_parts(Parts { rm: &parts.0, judge: &parts.1, rules: &parts.2 });
+        let batch = inputs.batch().with_parts(SourceRewards {
+            rm: &parts.0,
+            judge: &parts.1,
+            rules: &parts.2,
+        });
         let mut repo = Repo::new(config).unwrap();
         let update = repo.step(&batch).unwrap();
         for slice in
@@ -200,7 +204,7 @@ fn every_method_learns_nothing_from_a_rollout_that_was_not_scored() {
 }
 
 #[test]
-fn every_method_survives_a_batch_in_which_nothing_was_scored() {
+fn every_method_accepts_a_batch_in_which_nothing_was_scored() {
     let mut inputs = Inputs::new();
     inputs.rewards = vec![f64::NAN; ROWS];
     for config in every_method() {
@@ -212,7 +216,7 @@ fn every_method_survives_a_batch_in_which_nothing_was_scored() {
 }
 
 #[test]
-fn a_missing_input_is_named() {
+fn a_missing_input_is_reported_by_name() {
     let inputs = Inputs::new();
     let bare = RepoBatch::new(
         RowMask::lens(&LENS, WIDTH).unwrap(),
@@ -228,24 +232,24 @@ fn a_missing_input_is_named() {
     assert_eq!(missing(RepoConfig::paper(), &bare), "critic");
     assert_eq!(missing(RepoConfig::grpo(), &bare), "groups");
     assert_eq!(missing(RepoConfig::grpo(), &bare.with_groups(&inputs.groups)), "reference");
-    let curious = RepoConfig { entropy_coefficient: 0.1, ..RepoConfig::paper() };
+    let with_entropy = RepoConfig { entropy_coefficient: 0.1, ..RepoConfig::paper() };
     let batch = bare.with_critic(&inputs.values, &inputs.old_values);
-    assert_eq!(missing(curious, &batch), "entropy");
+    assert_eq!(missing(with_entropy, &batch), "entropy");
 }
 
 #[test]
-fn an_adaptive_price_follows_the_kl_that_was_charged() {
+fn an_adaptive_coefficient_follows_the_charged_kl() {
     let inputs = Inputs::new();
     let beta = crate::reward::kl_control::KlController::adaptive(0.1, 1e-6, 100.0).unwrap();
     let kl = KlConfig { estimator: KlEstimator::K3, ..KlConfig::default() };
     let mut repo = Repo::new(RepoConfig { beta, kl, ..RepoConfig::paper() }).unwrap();
     assert_close(&[repo.step(&inputs.batch()).unwrap().metrics.beta], &[0.1], 1e-15);
-    // 4 rollouts, far above the target: dearer by a fifth of 4 / 100.
+    // 4 rollouts far above the target raise the coefficient by a fifth of 4 / 100.
     assert_close(&[repo.beta()], &[0.1 * 1.008], 1e-12);
 }
 
 #[test]
-fn metrics_have_one_name_each_and_leave_out_what_they_do_not_know() {
+fn metric_names_are_unique_and_undefined_figures_are_left_out() {
     let inputs = Inputs::new();
     let mut repo = Repo::new(RepoConfig::paper()).unwrap();
     let metrics = repo.step(&inputs.batch()).unwrap().metrics;
@@ -261,9 +265,9 @@ fn metrics_have_one_name_each_and_leave_out_what_they_do_not_know() {
 }
 
 #[test]
-fn micro_batches_with_the_whole_batch_s_divisors_add_up_to_it() {
+fn micro_batches_with_the_divisors_of_the_whole_batch_add_up_to_it() {
     let inputs = Inputs::new();
-    // Whitening and the price of KL are a whole batch's; without them rows do not know of each other.
+    // Without whitening, rows do not depend on each other.
     let config = RepoConfig { whiten: None, ..RepoConfig::paper() };
     let mut repo = Repo::new(config).unwrap();
     let whole = repo.step(&inputs.batch()).unwrap();
@@ -293,9 +297,10 @@ fn micro_batches_with_the_whole_batch_s_divisors_add_up_to_it() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(16))]
 
-    /// The whole loss (policy, KL term, critic, entropy bonus) against central differences in each of its inputs.
+    /// The total loss (policy, KL term, critic, entropy bonus) against central differences in each
+    /// input.
     #[test]
-    fn the_gradients_of_the_whole_loss_match_central_differences(
+    fn the_gradients_of_the_total_loss_match_central_differences(
         moved in prop::collection::vec(-0.15_f64..0.15, SLOTS),
         coefficient in 0.1_f64..2.0,
         straight in prop::bool::ANY,

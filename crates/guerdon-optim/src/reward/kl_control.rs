@@ -1,30 +1,30 @@
-//! The price of a nat over the course of training: constant, or steered towards a target.
+//! The KL coefficient over the course of training: constant, or adapted to reach a target.
 
 use crate::error::{OptimError, require};
 
-/// The coefficient of the KL charge, in reward units a nat.
+/// The coefficient of the KL charge, in reward units per nat.
 ///
 /// ```
 /// use guerdon_optim::KlController;
 ///
 /// let mut beta = KlController::adaptive(0.2, 6.0, 10_000.0)?;
-/// beta.update(7.5, 256); // more than the target: dearer
+/// beta.update(7.5, 256); // above the target: the coefficient rises
 /// assert!(beta.value() > 0.2);
 /// # Ok::<(), guerdon_optim::OptimError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct KlController {
     value: f64,
-    target: Option<Target>,
+    target: Option<KlTarget>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Target {
+struct KlTarget {
     kl: f64,
     horizon: f64,
 }
 
-/// A fixed 0.05.
+/// A fixed coefficient of 0.05.
 impl Default for KlController {
     fn default() -> Self {
         Self { value: 0.05, target: None }
@@ -32,12 +32,12 @@ impl Default for KlController {
 }
 
 impl KlController {
-    /// No charge at all.
+    /// A fixed coefficient of 0.
     pub fn free() -> Self {
         Self { value: 0.0, target: None }
     }
 
-    /// Always `beta`, 0 or more.
+    /// A fixed coefficient `beta`, 0 or more.
     ///
     /// # Errors
     /// [`OptimError::Config`] for a negative or non-finite beta.
@@ -46,25 +46,26 @@ impl KlController {
         Ok(Self { value: beta, target: None })
     }
 
-    /// From `beta` towards a mean KL of `target` nats (above 0); `horizon` is how many rollouts a correction is
-    /// spread over, 1 or more. Source: Ziegler et al. (arXiv 1909.08593), section 2.2.
+    /// A coefficient that starts at `beta` and is adapted to a mean KL of `target` nats (above 0).
+    /// `horizon` is the number of rollouts over which a correction is spread, 1 or more. Source:
+    /// Ziegler et al. (arXiv 1909.08593), section 2.2.
     ///
     /// # Errors
     /// [`OptimError::Config`] for a number out of its range.
     pub fn adaptive(beta: f64, target: f64, horizon: f64) -> Result<Self, OptimError> {
         require(target > 0.0 && target.is_finite(), "target", target, "finite and above 0")?;
         require(horizon >= 1.0 && horizon.is_finite(), "horizon", horizon, "finite and 1 or more")?;
-        Ok(Self { target: Some(Target { kl: target, horizon }), ..Self::fixed(beta)? })
+        Ok(Self { target: Some(KlTarget { kl: target, horizon }), ..Self::fixed(beta)? })
     }
 
-    /// The coefficient now.
+    /// The current coefficient.
     pub fn value(&self) -> f64 {
         self.value
     }
 
-    /// After a batch of `rollouts` with mean KL `kl`:
-    /// `beta *= 1 + clip(kl / target - 1, -0.2, 0.2) * rollouts / horizon`, and never below 0. A KL that is not
-    /// finite changes nothing.
+    /// Adapts the coefficient after a batch of `rollouts` with mean KL `kl`: `beta *= 1 + clip(kl /
+    /// target - 1, -0.2, 0.2) * rollouts / horizon`, but not below 0. A KL that is not finite
+    /// changes nothing.
     pub fn update(&mut self, kl: f64, rollouts: usize) {
         let Some(target) = self.target else { return };
         if !kl.is_finite() {
@@ -80,7 +81,7 @@ mod tests {
     use super::KlController;
 
     #[test]
-    fn a_fixed_price_never_moves_and_an_adaptive_one_never_turns_negative() {
+    fn a_fixed_coefficient_is_constant_and_an_adaptive_one_never_negative() {
         let mut fixed = KlController::fixed(0.1).unwrap();
         fixed.update(100.0, 1000);
         assert_eq!(fixed, KlController::fixed(0.1).unwrap());

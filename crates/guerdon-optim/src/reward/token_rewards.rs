@@ -1,18 +1,19 @@
-//! Token rewards of RLHF: the rollout's reward on its last token, less a charge for every nat of divergence.
+//! Token rewards of RLHF: the rollout's reward on its last token, less a charge for KL on each
+//! token.
 
 use crate::error::{OptimError, require};
-use crate::kernel::blocks::{Merge, TokenKernel, over_tokens};
+use crate::kernel::blocks::{Chunk, Merge, TokenKernel, over_tokens};
 use crate::kernel::float::Float;
-use crate::kernel::lanes::{CHUNK, Line, tree_sum};
+use crate::kernel::lanes::{CHUNK, ChunkArray, tree_sum};
 use crate::kernel::rows::RowMask;
 use crate::loss::kl::{KlBatch, KlConfig};
 
-/// How much a nat costs.
+/// The KL estimator and the coefficient of the charge.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct KlRewardConfig {
-    /// The estimator charged; `k1` keeps the optimum of the KL-regularised objective.
+    /// The estimator; `k1` keeps the optimum of the KL-regularised objective.
     pub kl: KlConfig,
-    /// Reward units a nat, 0 or more. Default 0.05.
+    /// The coefficient in reward units per nat, 0 or more. Default 0.05.
     pub beta: f64,
 }
 
@@ -22,44 +23,48 @@ impl Default for KlRewardConfig {
     }
 }
 
-/// What [`token_rewards`] saw.
+/// KL statistics of [`token_rewards`].
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct KlReport {
-    /// Mean KL estimate a valid token, in nats: exactly what was charged (TRL#1161 reported another).
+    /// Mean KL estimate per valid token, in nats: the estimate that was charged (TRL#1161 reported
+    /// another).
     pub token_mean: f64,
-    /// Mean over rows with tokens of their mean KL a token, in nats: what an adaptive controller is fed in verl.
+    /// Mean over rows with tokens of their mean KL per token, in nats: the input of verl's adaptive
+    /// controller.
     pub row_mean: f64,
-    /// Rows without a valid token, whose reward found no place.
+    /// Rows without a valid token, whose reward is dropped.
     pub unplaced: usize,
 }
 
 /// Writes the token rewards: `-beta * kl_t`, plus the rollout's reward on its last valid token.
 ///
-/// `batch` holds the log-probs under the policy that *sampled* the tokens and under the reference; `rewards` is
-/// `[B]`, `out` is `[B, T]` and gets 0 in padded slots. The reward goes to the last token the policy wrote, not to
-/// the last slot, so trailing observations do not lose it (radixark/miles#1827); it is not clipped. The reward of a
-/// row without valid tokens is not read. Source: Ziegler et al. (arXiv 1909.08593), equation 2.
+/// `batch` has the log-probs under the policy that *sampled* the tokens and under the reference;
+/// `rewards` is `[B]`; `out` is `[B, T]` and gets 0 in padded slots. The reward goes to the last
+/// token that the policy wrote, not to the last slot, so that it is not lost in trailing
+/// observations (radixark/miles#1827); it is not clipped. The reward of a row without valid tokens
+/// is not read. Source: Ziegler et al. (arXiv 1909.08593), equation 2.
 ///
 /// # Errors
-/// [`OptimError::Shape`], [`OptimError::Config`] for a negative or non-finite beta, [`OptimError::NonFinite`] for
-/// a NaN or infinity in a valid slot or in the reward of a row that has one.
+/// [`OptimError::Shape`], [`OptimError::Config`] for a negative or non-finite beta,
+/// [`OptimError::NonFinite`] for a NaN or infinity in a valid slot or in the reward of a row that
+/// has one.
 pub fn token_rewards<F: Float>(
     config: &KlRewardConfig,
     batch: &KlBatch<'_, F>,
     rewards: &[F],
     out: &mut [F],
 ) -> Result<KlReport, OptimError> {
-    Ok(charge(config, batch, rewards, out)?.report())
+    Ok(token_reward_sums(config, batch, rewards, out)?.report())
 }
 
-/// As [`token_rewards`], for a part of a batch.
-pub(crate) fn charge<F: Float>(
+/// The sums behind [`token_rewards`], which can be merged over the parts of a batch.
+pub(crate) fn token_reward_sums<F: Float>(
     config: &KlRewardConfig,
     batch: &KlBatch<'_, F>,
     rewards: &[F],
     out: &mut [F],
-) -> Result<Charged, OptimError> {
+) -> Result<TokenRewardSums, OptimError> {
     config.kl.check()?;
     require(
         config.beta >= 0.0 && config.beta.is_finite(),
@@ -72,10 +77,11 @@ pub(crate) fn charge<F: Float>(
     mask.check_rows("rewards", rewards.len())?;
     mask.check("token rewards", out.len())?;
 
-    let kernel = Charge { config, mask, price: -config.beta };
-    let mut sums: Charged = over_tokens(&kernel, &mask, [batch.logp, batch.ref_logp], [&mut *out]);
+    let kernel = TokenRewardKernel { config, mask, coefficient: -config.beta };
+    let mut sums: TokenRewardSums =
+        over_tokens(&kernel, &mask, [batch.logp, batch.ref_logp], [&mut *out]);
     if !sums.kl.is_finite() {
-        return Err(batch.blame());
+        return Err(batch.non_finite_error());
     }
     for (row, &reward) in rewards.iter().enumerate() {
         let Some(last) = mask.last(row) else { continue };
@@ -88,18 +94,18 @@ pub(crate) fn charge<F: Float>(
     Ok(sums)
 }
 
-/// Sums over a part of a batch.
+/// Sums of the KL charge over a part of a batch.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Charged {
+pub(crate) struct TokenRewardSums {
     kl: f64,
-    /// Sum over rows of their mean.
+    /// The sum over rows of their mean KL.
     row_kl: f64,
     tokens: usize,
     rows: usize,
     unplaced: usize,
 }
 
-impl Charged {
+impl TokenRewardSums {
     pub(crate) fn report(self) -> KlReport {
         KlReport {
             token_mean: self.kl / self.tokens.max(1) as f64,
@@ -109,7 +115,7 @@ impl Charged {
     }
 }
 
-impl Merge for Charged {
+impl Merge for TokenRewardSums {
     fn merge(self, later: Self) -> Self {
         Self {
             kl: self.kl + later.kl,
@@ -121,31 +127,31 @@ impl Merge for Charged {
     }
 }
 
-struct Charge<'a> {
+struct TokenRewardKernel<'a> {
     config: &'a KlRewardConfig,
     mask: RowMask<'a>,
-    price: f64,
+    coefficient: f64,
 }
 
-impl<F: Float> TokenKernel<F, 2, 1> for Charge<'_> {
-    /// The share of one token in its row.
+impl<F: Float> TokenKernel<F, 2, 1> for TokenRewardKernel<'_> {
+    /// The share of one token in its row: 1 over the row's tokens.
     type Row = F;
-    type Lanes = Lanes<F>;
-    type Sums = Charged;
+    type Lanes = TokenRewardLanes<F>;
+    type Sums = TokenRewardSums;
 
     #[inline(always)]
-    fn lanes(&self) -> Lanes<F> {
-        Lanes { kl: Line::zeros(), row_kl: Line::zeros() }
+    fn lanes(&self) -> TokenRewardLanes<F> {
+        TokenRewardLanes { kl: ChunkArray::zeros(), row_kl: ChunkArray::zeros() }
     }
 
     #[inline(always)]
-    fn fold(&self, lanes: Lanes<F>, sums: &mut Charged) {
+    fn fold(&self, lanes: TokenRewardLanes<F>, sums: &mut TokenRewardSums) {
         sums.kl += tree_sum(*lanes.kl);
         sums.row_kl += tree_sum(*lanes.row_kl);
     }
 
     #[inline(always)]
-    fn begin(&self, row: usize, sums: &mut Charged) -> F {
+    fn begin(&self, row: usize, sums: &mut TokenRewardSums) -> F {
         let tokens = self.mask.count(row);
         sums.tokens += tokens;
         sums.rows += 1;
@@ -156,30 +162,27 @@ impl<F: Float> TokenKernel<F, 2, 1> for Charge<'_> {
     fn chunk(
         &self,
         &share: &F,
-        _tokens: usize,
-        [logp, ref_logp]: [&[F; CHUNK]; 2],
-        [out]: [&mut [F; CHUNK]; 1],
-        lanes: &mut Lanes<F>,
-        _sums: &mut Charged,
+        Chunk { ins: [logp, ref_logp], outs: [out], .. }: Chunk<'_, F, 2, 1>,
+        lanes: &mut TokenRewardLanes<F>,
     ) {
-        let (price, estimator) = (F::from_f64(self.price), self.config.kl);
-        let (mut d, mut kl) = (Line::zeros(), Line::zeros());
+        let (coefficient, estimator) = (F::from_f64(self.coefficient), self.config.kl);
+        let (mut d, mut kl) = (ChunkArray::zeros(), ChunkArray::zeros());
         for at in 0..CHUNK {
             d[at] = logp[at] - ref_logp[at];
         }
         estimator.values(&d, &mut kl);
         for at in 0..CHUNK {
-            out[at] = price * kl[at];
-            // An infinite d makes the sum NaN even where a limit hides it from the estimate.
-            lanes.kl[at] += kl[at] + d[at].blemish();
+            out[at] = coefficient * kl[at];
+            // An infinite d makes the sum NaN even if a limit hides it from the estimate.
+            lanes.kl[at] += kl[at] + d[at].times_zero();
             lanes.row_kl[at] += share * kl[at];
         }
     }
 }
 
-struct Lanes<F> {
-    kl: Line<F>,
-    row_kl: Line<F>,
+struct TokenRewardLanes<F> {
+    kl: ChunkArray<F>,
+    row_kl: ChunkArray<F>,
 }
 
 #[cfg(test)]
@@ -190,9 +193,10 @@ mod tests {
     use crate::loss::kl::{KlBatch, KlConfig, KlEstimator};
     use crate::testing::assert_close;
 
-    /// radixark/miles#1827: a reward placed on the last slot is lost where the rollout ends in an observation.
+    /// radixark/miles#1827: a reward on the last slot was lost if the rollout ended in an
+    /// observation.
     #[test]
-    fn the_terminal_reward_sits_on_the_last_token_the_policy_wrote() {
+    fn the_reward_is_on_the_last_token_that_the_policy_wrote() {
         let mask = RowMask::bytes(&[1, 0, 1, 0, 0, 0, 0, 0], 2, 4).unwrap();
         let mut logp = [f64::NAN; 8];
         let mut reference = [f64::INFINITY; 8];
@@ -207,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn an_infinite_log_prob_is_named_even_where_k3_is_bounded() {
+    fn an_infinite_log_prob_is_reported_even_if_k3_is_bounded() {
         let kl = KlConfig { estimator: KlEstimator::K3, ..KlConfig::default() };
         let batch = KlBatch::new(RowMask::full(1, 2), &[-1.0, f64::NEG_INFINITY], &[-1.0, -1.0]);
         let error = token_rewards(&KlRewardConfig { kl, beta: 0.1 }, &batch, &[0.0], &mut [0.0; 2]);

@@ -1,20 +1,21 @@
 //! Generalized advantage estimation over ragged rows.
 
 use crate::error::{OptimError, require};
-use crate::kernel::blocks::{Merge, RowKernel, over_rows};
+use crate::kernel::blocks::{FiniteCheck, RowKernel, over_rows};
 use crate::kernel::float::Float;
 use crate::kernel::rows::RowMask;
-use crate::kernel::scan::{Room, Scan, backwards};
+use crate::kernel::scan::{BackwardScan, ScanBuffer, backwards};
 
-/// How far the estimate looks ahead.
+/// The discount and lambda of the estimate.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GaeConfig {
-    /// Discount per token, within 0..=1. Default 1.0: dialogue rewards come at the end of short episodes.
+    /// Discount per token, within 0..=1. Default 1.0: dialogue rewards come at the end of short
+    /// episodes.
     pub gamma: f64,
     /// Trade of bias (0) against variance (1). Default a constant 0.95.
     pub lambda: Lambda,
-    /// Another lambda, within 0..=1, for the returns that the critic is fitted to (VAPO's decoupling, where it is
-    /// 1). Default none: the advantages' own.
+    /// A separate lambda, within 0..=1, for the returns that the critic is fitted to (VAPO's
+    /// decoupled GAE, which uses 1). Default none: the lambda of the advantages.
     pub value_lambda: Option<f64>,
 }
 
@@ -24,10 +25,11 @@ pub struct GaeConfig {
 pub enum Lambda {
     /// The same for every row, within 0..=1.
     Constant(f64),
-    /// `1 - 1 / (alpha n)` for a row of `n` tokens, at least 0, with `alpha` above 0: long answers keep their
-    /// reward in sight of their first token. Source: VAPO (arXiv 2504.05118), section 4.2, where alpha is 0.05.
+    /// `1 - 1 / (alpha n)` for a row of `n` tokens, at least 0, with `alpha` above 0. In long
+    /// answers the reward still reaches the first token. Source: VAPO (arXiv 2504.05118), section
+    /// 4.2, with alpha 0.05.
     LengthAdaptive {
-        /// How fast lambda nears 1.
+        /// The rate at which lambda approaches 1 as rows get longer.
         alpha: f64,
     },
 }
@@ -75,42 +77,45 @@ pub struct GaeBatch<'a, F> {
 }
 
 impl<'a, F: Float> GaeBatch<'a, F> {
-    /// `rewards` and `values` are `[B, T]`; `values[t]` is the critic's estimate of the state *before* token `t`
-    /// (verl#1960 and #1850 were shifted by one). Every row is taken as finished: the value after its last token
-    /// is 0.
+    /// `rewards` and `values` are `[B, T]`; `values[t]` is the critic's estimate of the state
+    /// *before* token `t` (verl#1960 and #1850 were shifted by one). Every row counts as finished:
+    /// the value after its last token is 0.
     pub fn new(mask: RowMask<'a>, rewards: &'a [F], values: &'a [F]) -> Self {
         Self { mask, rewards, values, bootstrap: None, lambdas: None }
     }
 
-    /// For truncated rows: `bootstrap[b]` (`[B]`) is the value of the state *after* row `b`'s last valid token,
-    /// and 0 for a row that ended by itself.
+    /// Sets the value of the state *after* the last valid token of each row (`[B]`): the critic's
+    /// estimate for a truncated row, 0 for a row that ended by itself.
     #[must_use]
     pub fn with_bootstrap(mut self, bootstrap: &'a [F]) -> Self {
         self.bootstrap = Some(bootstrap);
         self
     }
 
-    /// A lambda of its own for every row's advantages (`[B]`, within 0..=1), instead of the configured one.
+    /// Sets the lambda of each row's advantages (`[B]`, within 0..=1) instead of the configured
+    /// one.
     #[must_use]
     pub fn with_lambdas(mut self, lambdas: &'a [F]) -> Self {
         self.lambdas = Some(lambdas);
         self
     }
 
-    fn blame(&self) -> OptimError {
+    fn non_finite_error(&self) -> OptimError {
         let per_row =
             |slice: Option<&[F]>| slice.and_then(|slice| slice.iter().position(|x| !x.is_finite()));
         if let Some(row) = per_row(self.bootstrap) {
             return OptimError::NonFinite { what: "bootstrap", row, token: 0 };
         }
-        self.mask.blame("advantages", &[("rewards", self.rewards), ("values", self.values)])
+        self.mask
+            .non_finite_error("advantages", &[("rewards", self.rewards), ("values", self.values)])
     }
 }
 
-/// Writes the advantage and the return (the critic's target) of every valid token; padded slots get 0.
+/// Writes the advantage and the return (the critic's target) of every valid token; padded slots get
+/// 0.
 ///
-/// With `t'` the next *valid* token of the row (verl's carry-forward: observation tokens in between neither
-/// reward nor discount, so a row with gaps equals the same row with its gaps cut out):
+/// With `t'` the next *valid* token of the row (verl's carry-forward: observation tokens in between
+/// carry no reward and no discount, so a row with gaps equals the same row without them):
 ///
 /// ```text
 /// delta_t  = r_t + gamma * V_t' - V_t
@@ -118,13 +123,14 @@ impl<'a, F: Float> GaeBatch<'a, F> {
 /// return_t = A_t + V_t
 /// ```
 ///
-/// Units are those of the reward; advantages are not whitened (see [`whiten`](crate::advantage::whiten::whiten)). All slices
-/// are row-major `[B, T]`. Source: Schulman et al., "High-Dimensional Continuous Control Using Generalized
-/// Advantage Estimation" (arXiv 1506.02438), equation 16.
+/// Units are those of the reward; advantages are not whitened (see
+/// [`whiten`](crate::advantage::whiten::whiten)). All slices are row-major `[B, T]`. Source:
+/// Schulman et al., "High-Dimensional Continuous Control Using Generalized Advantage Estimation"
+/// (arXiv 1506.02438), equation 16.
 ///
 /// # Errors
-/// [`OptimError::Config`] for gamma or lambda out of range, [`OptimError::Shape`] for a slice of the wrong
-/// length, [`OptimError::NonFinite`] for a NaN or infinity in a valid slot.
+/// [`OptimError::Config`] for gamma or lambda out of range, [`OptimError::Shape`] for a slice of
+/// the wrong length, [`OptimError::NonFinite`] for a NaN or infinity in a valid slot.
 pub fn gae<F: Float>(
     config: &GaeConfig,
     batch: &GaeBatch<'_, F>,
@@ -145,59 +151,50 @@ pub fn gae<F: Float>(
         let lambda = lambda.to_f64();
         require((0.0..=1.0).contains(&lambda), "lambdas", lambda, "within 0..=1")?;
     }
-    let scan = |lambda| Scan::new(config.gamma * lambda);
-    let kernel = Backwards {
+    let scan = |lambda| BackwardScan::new(config.gamma * lambda);
+    let kernel = GaeKernel {
         config,
         batch,
         scan: scan(config.lambda.of_row(1)),
         value_scan: config.value_lambda.map(scan),
     };
-    let seen: Seen = over_rows(&kernel, &mask, [advantages, returns]);
-    if seen.0.is_finite() { Ok(()) } else { Err(batch.blame()) }
+    let check = over_rows(&kernel, &mask, [advantages, returns]);
+    if check.passed() { Ok(()) } else { Err(batch.non_finite_error()) }
 }
 
-/// Finite as long as every row's first advantage is. NaN and infinity survive every step of the recursion
-/// (`0 * inf` is NaN), so that one tells of the whole row.
-#[derive(Clone, Copy, Debug, Default)]
-struct Seen(f64);
-
-impl Merge for Seen {
-    fn merge(self, later: Self) -> Self {
-        Self(self.0 + later.0)
-    }
-}
-
-struct Backwards<'a, F> {
+struct GaeKernel<'a, F> {
     config: &'a GaeConfig,
     batch: &'a GaeBatch<'a, F>,
-    /// That of a constant lambda.
-    scan: Scan<F>,
-    value_scan: Option<Scan<F>>,
+    /// The recursion of a constant lambda.
+    scan: BackwardScan<F>,
+    value_scan: Option<BackwardScan<F>>,
 }
 
-impl<F: Float> RowKernel<F, 2> for Backwards<'_, F> {
-    type Sums = Seen;
-    type Block = Room<F>;
+impl<F: Float> RowKernel<F, 2> for GaeKernel<'_, F> {
+    /// The check covers the first advantage of each row. NaN and infinity survive every step of the
+    /// recursion (`0 * inf` is NaN), so that advantage is finite only if the whole row is.
+    type Sums = FiniteCheck;
+    type Block = ScanBuffer<F>;
 
     #[inline(always)]
-    fn open(&self) -> Room<F> {
-        Room::new()
+    fn open(&self) -> ScanBuffer<F> {
+        ScanBuffer::new()
     }
 
     #[inline(always)]
-    fn close(&self, _room: Room<F>, _seen: &mut Seen) {}
+    fn close(&self, _room: ScanBuffer<F>, _check: &mut FiniteCheck) {}
 
     #[inline(always)]
     fn row(
         &self,
         row: usize,
         [advantages, returns]: [&mut [F]; 2],
-        room: &mut Room<F>,
-        seen: &mut Seen,
+        buffer: &mut ScanBuffer<F>,
+        check: &mut FiniteCheck,
     ) {
-        // By reference: a copy on the stack would have to be through before it is read.
+        // By reference: a copy on the stack would have to complete before it is read.
         let GaeBatch { mask, rewards, values, bootstrap, lambdas } = self.batch;
-        let scan = |lambda: f64| Scan::new(self.config.gamma * lambda);
+        let scan = |lambda: f64| BackwardScan::new(self.config.gamma * lambda);
         let own = match (lambdas, self.config.lambda) {
             (Some(lambdas), _) => Some(scan(lambdas[row].to_f64())),
             (None, Lambda::Constant(_)) => None,
@@ -213,28 +210,28 @@ impl<F: Float> RowKernel<F, 2> for Backwards<'_, F> {
             let here = slots.start - start..slots.end - start;
             let (rewards, values, tokens) =
                 (&rewards[slots.clone()], &values[slots.clone()], slots.len());
-            room.follow(tokens, carry);
-            deltas(gamma, rewards, values, next_value, &mut room.terms);
-            carry = scan.run(room, tokens, carry);
-            advantages[here.clone()].copy_from_slice(&room.results[..tokens]);
+            buffer.set_tail(tokens, carry);
+            deltas(gamma, rewards, values, next_value, &mut buffer.terms);
+            carry = scan.run(buffer, tokens, carry);
+            advantages[here.clone()].copy_from_slice(&buffer.results[..tokens]);
             if let Some(scan) = &self.value_scan {
-                room.follow(tokens, value_carry);
-                value_carry = scan.run(room, tokens, value_carry);
+                buffer.set_tail(tokens, value_carry);
+                value_carry = scan.run(buffer, tokens, value_carry);
             }
             for ((target, &advantage), &value) in
-                returns[here.clone()].iter_mut().zip(&room.results).zip(values)
+                returns[here.clone()].iter_mut().zip(&buffer.results).zip(values)
             {
                 *target = advantage + value;
             }
             next_value = values[0];
-            // Last: what is written to memory that is far away holds up what is written after it.
+            // Last, because a write to memory outside the cache delays the writes after it.
             advantages[here.end..done].fill(F::ZERO);
             returns[here.end..done].fill(F::ZERO);
             done = here.start;
         }
         advantages[..done].fill(F::ZERO);
         returns[..done].fill(F::ZERO);
-        seen.0 += carry.to_f64() + value_carry.to_f64();
+        check.add(carry.to_f64() + value_carry.to_f64());
     }
 }
 

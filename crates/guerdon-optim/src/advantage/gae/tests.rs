@@ -1,4 +1,4 @@
-//! GAE against its definition: gaps, padding, truncation, lambdas.
+//! GAE against its definition: gaps, padding, truncation and lambdas.
 
 use proptest::prelude::{prop, proptest};
 
@@ -17,7 +17,8 @@ fn run(config: GaeConfig, batch: &GaeBatch<'_, f64>) -> (Vec<f64>, Vec<f64>) {
     out
 }
 
-/// alibaba/ROLL#447: the critic's value on a masked token bootstrapped a valid advantage, giving [5.7, 6.0].
+/// alibaba/ROLL#447: the critic's value on a masked token bootstrapped a valid advantage, giving
+/// [5.7, 6.0].
 #[test]
 fn a_masked_value_never_bootstraps_a_valid_token() {
     let mask = RowMask::lens(&[2], 3).unwrap();
@@ -38,17 +39,18 @@ fn a_truncated_row_bootstraps_from_the_value_after_its_last_token() {
 }
 
 #[test]
-fn lambda_one_returns_the_discounted_reward_to_go_whatever_the_critic_says() {
+fn lambda_one_returns_the_discounted_reward_to_go_for_any_critic() {
     let mask = RowMask::full(1, 4);
     let batch = GaeBatch::new(mask, &[1.0, 0.0, 2.0, -1.0], &[0.3, -4.0, 7.0, 0.1]);
     let (_, returns) = run(config(0.5, 1.0), &batch);
     assert_close(&returns, &[1.375, 0.75, 1.5, -1.0], 1e-14);
 }
 
-/// verl#1960, #1758, #1850, #50: values shifted by one token, or bootstrapped from the slot after the last.
+/// verl#1960, #1758, #1850, #50: values shifted by one token, or bootstrapped from the slot after
+/// the last.
 #[test]
 fn a_value_is_of_the_state_before_its_token() {
-    // A critic that is right everywhere leaves nothing to learn: V_t is the reward still to come.
+    // A perfect critic (V_t is the reward still to come) gives advantages of 0.
     let mask = RowMask::lens(&[3], 4).unwrap();
     let batch = GaeBatch::new(mask, &[1.0, 2.0, 4.0, f64::NAN], &[7.0, 6.0, 4.0, 100.0]);
     let (advantages, returns) = run(config(1.0, 0.5), &batch);
@@ -57,7 +59,7 @@ fn a_value_is_of_the_state_before_its_token() {
 }
 
 /// The definition, one token at a time.
-fn slowly(gamma: f64, lambda: f64, rewards: &[f64], values: &[f64]) -> Vec<f64> {
+fn scalar_recursion(gamma: f64, lambda: f64, rewards: &[f64], values: &[f64]) -> Vec<f64> {
     let (mut carry, mut next) = (0.0, 0.0);
     let mut out = vec![0.0; rewards.len()];
     for at in (0..rewards.len()).rev() {
@@ -68,20 +70,20 @@ fn slowly(gamma: f64, lambda: f64, rewards: &[f64], values: &[f64]) -> Vec<f64> 
     out
 }
 
-/// Lengths at which a walk in steps of 8, 64 and 512 tokens begins or ends, and gaps there.
+/// Covers lengths and gaps at the borders of the walk's steps of 8, 64 and 512 tokens.
 #[test]
-fn no_length_and_no_gap_is_a_seam() {
+fn matches_the_scalar_recursion_for_all_lengths_and_gaps() {
     let number = |seed: usize| ((seed * 7919) % 1009) as f64 / 504.5 - 1.0;
     let config = GaeConfig { value_lambda: Some(0.5), ..config(0.99, 0.9) };
     for len in [1, 7, 8, 9, 63, 64, 65, 72, 128, 511, 512, 513, 520, 576, 1024, 1030] {
         let rewards: Vec<f64> = (0..len).map(|at| number(at + len)).collect();
         let values: Vec<f64> = (0..len).map(|at| number(3 * at + 1)).collect();
-        let want = slowly(0.99, 0.9, &rewards, &values);
-        let returns = slowly(0.99, 0.5, &rewards, &values);
+        let want = scalar_recursion(0.99, 0.9, &rewards, &values);
+        let returns = scalar_recursion(0.99, 0.5, &rewards, &values);
         let returns: Vec<f64> =
             returns.iter().zip(&values).map(|(gain, value)| gain + value).collect();
         for gap in [0, 1, 8, 64, 512] {
-            // A gap of two slots after `gap` tokens, and one slot of padding behind.
+            // A gap of two slots after `gap` tokens, and one slot of padding at the end.
             let place = |at: usize| if at < gap.min(len) { at } else { at + 2 };
             let (mut bytes, mut wide) =
                 (vec![0; len + 3], [vec![f64::NAN; len + 3], vec![f64::NAN; len + 3]]);
@@ -99,21 +101,21 @@ fn no_length_and_no_gap_is_a_seam() {
                     (0..len + 3).filter(|&at| bytes[at] == 0).map(|at| got[at].abs()).sum();
                 assert_close(&[padding], &[0.0], 0.0);
             }
-            // What comes after the last token is as good as its reward, a step later.
+            // A bootstrap value equals a reward one step after the last token.
             let got = run(config, &GaeBatch::new(mask, &wide[0], &wide[1]).with_bootstrap(&[0.7]));
             let mut rewarded = rewards.clone();
             rewarded[len - 1] += 0.99 * 0.7;
-            assert_close(&pick(&got.0), &slowly(0.99, 0.9, &rewarded, &values), 1e-12);
+            assert_close(&pick(&got.0), &scalar_recursion(0.99, 0.9, &rewarded, &values), 1e-12);
         }
     }
 }
 
 #[test]
-fn returns_have_a_lambda_of_their_own_where_asked() {
+fn returns_use_value_lambda_if_it_is_set() {
     let (rewards, values) = ([0.5, -1.0, 2.0], [0.3, 0.1, -0.4]);
     let config = GaeConfig { value_lambda: Some(1.0), ..config(0.9, 0.5) };
     let (advantages, returns) = run(config, &GaeBatch::new(RowMask::full(1, 3), &rewards, &values));
-    assert_close(&advantages, &slowly(0.9, 0.5, &rewards, &values), 1e-15);
+    assert_close(&advantages, &scalar_recursion(0.9, 0.5, &rewards, &values), 1e-15);
     let monte_carlo = [0.5 - 0.9 + 0.81 * 2.0, -1.0 + 0.9 * 2.0, 2.0];
     assert_close(&returns, &monte_carlo, 1e-15);
 }
@@ -127,14 +129,14 @@ fn a_length_adaptive_lambda_depends_on_the_valid_tokens_of_its_row() {
         GaeConfig { lambda: Lambda::LengthAdaptive { alpha: 0.5 }, ..GaeConfig::default() };
     let (adaptive, _) = run(config, &GaeBatch::new(mask, &rewards, &values));
     // 3 tokens give 1 - 1 / 1.5, 2 tokens give 0.
-    let third = slowly(1.0, 1.0 / 3.0, &[0.0, 0.0, 1.0], &[0.5; 3]);
+    let third = scalar_recursion(1.0, 1.0 / 3.0, &[0.0, 0.0, 1.0], &[0.5; 3]);
     assert_close(&adaptive, &[third[0], 0.0, third[1], third[2], 0.0, 1.5, 0.0, 0.0], 1e-14);
     let batch = GaeBatch::new(mask, &rewards, &values).with_lambdas(&[1.0 / 3.0, 0.0]);
     assert_close(&run(GaeConfig::default(), &batch).0, &adaptive, 1e-14);
 }
 
 #[test]
-fn nan_in_a_valid_slot_is_named_and_in_padding_is_not_seen() {
+fn nan_is_reported_in_a_valid_slot_and_ignored_in_padding() {
     let (mut a, mut r) = ([0.0; 4], [0.0; 4]);
     let mask = RowMask::bytes(&[1, 0, 1, 1], 2, 2).unwrap();
     let values = [0.0, f64::NAN, 0.0, f64::INFINITY];
@@ -163,11 +165,11 @@ proptest! {
         let (rewards, values): (Vec<f64>, Vec<f64>) = tokens.into_iter().unzip();
         let batch = GaeBatch::new(RowMask::full(1, rewards.len()), &rewards, &values);
         let (advantages, _) = run(config(gamma, lambda), &batch);
-        assert_close(&advantages, &slowly(gamma, lambda, &rewards, &values), 1e-12);
+        assert_close(&advantages, &scalar_recursion(gamma, lambda, &rewards, &values), 1e-12);
     }
 
     #[test]
-    fn a_row_with_gaps_equals_the_row_with_its_gaps_cut_out(
+    fn a_row_with_gaps_equals_the_row_without_them(
         slots in prop::collection::vec((0_u8..2, -2.0_f64..2.0, -2.0_f64..2.0), 1..12),
         gamma in 0.0_f64..=1.0,
         lambda in 0.0_f64..=1.0,

@@ -1,8 +1,9 @@
-//! Group-relative advantages: a rollout judged against its siblings, the other answers to the same prompt.
+//! Group-relative advantages: the reward of a rollout compared with those of its siblings, the
+//! other answers to the same prompt.
 //!
-//! A rollout that was not scored (its reward source abstained) or that wrote no token is not a sibling: it
-//! leaves the group's mean and deviation and gets no advantage. Counting it as reward 0, or counting the reward
-//! of an empty row, shifts every sibling's baseline (OpenRLHF#1239).
+//! A rollout without a reward (its source abstained) or without tokens is not a sibling. It does
+//! not enter the group's mean and deviation and gets no advantage. Counting it as reward 0, or
+//! counting the reward of an empty row, would shift every sibling's baseline (OpenRLHF#1239).
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -12,14 +13,17 @@ use crate::kernel::float::Float;
 use crate::kernel::rows::RowMask;
 use crate::names::named;
 
-/// How a reward is compared with its group. `s` is the reward, `k` the number of *scored* siblings, itself included.
+/// The comparison of a reward with its group. `s` is the reward, `k` the number of *scored*
+/// siblings, itself included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Estimator {
-    /// `(s - mean_group) / (std_group + eps)`: Shao et al., "DeepSeekMath" (arXiv 2402.03300), section 4.1.2.
+    /// `(s - mean_group) / (std_group + eps)`: Shao et al., "DeepSeekMath" (arXiv 2402.03300),
+    /// section 4.1.2.
     #[default]
     Grpo,
-    /// `s - mean_group`: Liu et al., "Understanding R1-Zero-Like Training" (arXiv 2503.20783), section 3.
+    /// `s - mean_group`: Liu et al., "Understanding R1-Zero-Like Training" (arXiv 2503.20783),
+    /// section 3.
     DrGrpo,
     /// `s - mean of the others = (s - mean_group) k / (k - 1)`: Ahmadian et al., "Back to Basics"
     /// (arXiv 2402.14740), from Kool et al. 2019.
@@ -27,10 +31,10 @@ pub enum Estimator {
     /// `(s - mean_group) / (std_batch + eps)`: "Tricks or Traps?" (arXiv 2508.08221).
     BatchStd,
     /// `(best - second best) / (std_group + eps)` for the best, 0 for its siblings: pass@k training
-    /// (arXiv 2503.19595). The first of equals is the best.
+    /// (arXiv 2503.19595). Among equals, the first is the best.
     PassAtK,
-    /// `alpha (s - mean_group)` with `alpha` the number of scored rollouts over those whose reward is not 0:
-    /// GPG (arXiv 2504.02546), section 3.2.
+    /// `alpha (s - mean_group)` with `alpha` the number of scored rollouts divided by the number of
+    /// rewards that are not 0: GPG (arXiv 2504.02546), section 3.2.
     Gpg,
 }
 
@@ -44,19 +48,20 @@ named!(Estimator, "estimator", {
 });
 
 impl Estimator {
-    /// Whether an advantage depends on rollouts of other groups, so that no group can be finished before the whole
-    /// batch is scored.
+    /// Reports whether an advantage depends on rollouts of other groups. If so, no group can be
+    /// finished before the whole batch is scored.
     pub fn needs_whole_batch(self) -> bool {
         matches!(self, Self::BatchStd | Self::Gpg)
     }
 }
 
-/// An estimator and its one number.
+/// An estimator and its constant.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GroupConfig {
-    /// How rewards are compared.
+    /// The comparison of rewards.
     pub estimator: Estimator,
-    /// Added to the deviation that divides, in units of the reward, 0 or more. Default 1e-6 (verl's).
+    /// Added to the deviation in the denominator, in units of the reward, 0 or more. Default 1e-6
+    /// (verl's).
     pub eps: f64,
 }
 
@@ -66,7 +71,7 @@ impl Default for GroupConfig {
     }
 }
 
-/// One advantage a rollout, with the default `eps`; see [`advantages_with`].
+/// Computes one advantage per rollout with the default `eps`; see [`advantages_with`].
 ///
 /// # Errors
 /// As [`advantages_with`].
@@ -78,17 +83,18 @@ pub fn advantages<G: Eq + Hash>(
     advantages_with(&GroupConfig { estimator, ..GroupConfig::default() }, rewards, groups)
 }
 
-/// One advantage a rollout: `rewards[i]` against the scored rollouts that share `groups[i]`.
+/// Computes one advantage per rollout: `rewards[i]` against the scored rollouts that share
+/// `groups[i]`.
 ///
-/// `rewards` and `groups` are `[B]`, in any order; a group id is anything that hashes. The result keeps the
-/// order. `None` (abstained) stays `None`. A rollout without scored siblings, and one whose siblings all got the
-/// same reward, gets exactly 0: there is nothing to compare. Deviations are Bessel-corrected (`n - 1`).
-/// Advantages of `grpo` and `batch_std` have no unit; the others keep the reward's.
+/// `rewards` and `groups` are `[B]`, in any order; a group id can be of any type that hashes. The
+/// result keeps the order. `None` (abstained) stays `None`. A rollout gets exactly 0 if it has no
+/// scored siblings or if all their rewards are equal. Deviations are Bessel-corrected (`n - 1`).
+/// Advantages of `grpo` and `batch_std` have no unit; the others have the unit of the reward.
 ///
 /// # Errors
-/// [`OptimError::Shape`] where the lengths differ, [`OptimError::NonFinite`] for `Some` of a NaN or infinity,
-/// [`OptimError::Config`] for a negative or non-finite `eps`, [`OptimError::Overflow`] where rewards are too far
-/// apart for `f64`.
+/// [`OptimError::Shape`] if the lengths differ, [`OptimError::NonFinite`] for `Some` of a NaN or
+/// infinity, [`OptimError::Config`] for a negative or non-finite `eps`, [`OptimError::Overflow`] if
+/// the rewards are too far apart for `f64`.
 pub fn advantages_with<G: Eq + Hash>(
     config: &GroupConfig,
     rewards: &[Option<f64>],
@@ -108,16 +114,16 @@ pub fn advantages_with<G: Eq + Hash>(
     }
 
     let (member_of, stats) = group_stats(rewards, groups);
-    // What the batch as a whole contributes: a divisor, or a factor.
+    // The contribution of the whole batch: a divisor or a factor.
     let batch = match config.estimator {
         Estimator::BatchStd => batch_stats(rewards).std(),
         Estimator::Gpg => {
-            let told = rewards.iter().flatten().filter(|reward| reward.abs() > 0.0).count();
-            rewards.iter().flatten().count() as f64 / told.max(1) as f64
+            let nonzero = rewards.iter().flatten().filter(|reward| reward.abs() > 0.0).count();
+            rewards.iter().flatten().count() as f64 / nonzero.max(1) as f64
         }
         _ => 0.0,
     };
-    let one = |row: usize, reward: f64, group: &Stats| {
+    let one = |row: usize, reward: f64, group: &GroupStats| {
         if group.n < 2.0 {
             return 0.0;
         }
@@ -145,7 +151,7 @@ pub fn advantages_with<G: Eq + Hash>(
     Ok(out)
 }
 
-/// Rewards of the rows of a padded batch.
+/// The rewards and groups of a padded batch.
 #[derive(Clone, Copy, Debug)]
 pub struct GroupBatch<'a, F, G> {
     mask: RowMask<'a>,
@@ -160,11 +166,12 @@ impl<'a, F: Float, G: Eq + Hash> GroupBatch<'a, F, G> {
     }
 }
 
-/// Writes row `b`'s group-relative advantage to every valid token of row `b`; all other slots of `out` (`[B, T]`)
-/// get 0, as do all slots of a row that abstained. A row without valid tokens counts as abstained.
+/// Writes row `b`'s group-relative advantage to every valid token of row `b`. All other slots of
+/// `out` (`[B, T]`) get 0, as do all slots of a row that abstained. A row without valid tokens
+/// counts as abstained.
 ///
 /// # Errors
-/// [`OptimError::Shape`] for a slice of the wrong length, else as [`advantages_with`].
+/// [`OptimError::Shape`] for a slice of the wrong length, and the errors of [`advantages_with`].
 pub fn token_advantages<F: Float, G: Eq + Hash>(
     config: &GroupConfig,
     batch: &GroupBatch<'_, F, G>,
@@ -182,12 +189,12 @@ pub fn token_advantages<F: Float, G: Eq + Hash>(
     spread(&mask, &per_row, out)
 }
 
-/// Writes row `b`'s advantage to every valid token of row `b`; all other slots of `out` (`[B, T]`) get 0, as do all
-/// slots of a row that has none.
+/// Writes row `b`'s advantage to every valid token of row `b`. All other slots of `out` (`[B, T]`)
+/// get 0, as do all slots of a row without an advantage.
 ///
 /// # Errors
-/// [`OptimError::Shape`] for a slice of the wrong length, [`OptimError::Overflow`] for an advantage beyond the
-/// range of the slice's type.
+/// [`OptimError::Shape`] for a slice of the wrong length, [`OptimError::Overflow`] for an advantage
+/// beyond the range of the slice's type.
 pub fn spread<F: Float>(
     mask: &RowMask<'_>,
     advantages: &[Option<f64>],
@@ -208,23 +215,25 @@ pub fn spread<F: Float>(
     Ok(())
 }
 
-/// Count, mean and squared deviations of a set of rewards, all relative to its first member. Two passes and a
-/// shift, never `E[x^2] - mean^2`, whose cancellation gave an advantage of -2075 (NeMo-RL#4158); the shift also
-/// makes equal rewards deviate by exactly 0.
+/// Count, mean and squared deviations of a set of rewards, relative to its first member. Two passes
+/// and a shift instead of `E[x^2] - mean^2`, whose cancellation gave an advantage of -2075
+/// (NeMo-RL#4158). The shift also makes the deviation of equal rewards exactly 0.
 #[derive(Clone, Copy, Debug, Default)]
-struct Stats {
+struct GroupStats {
     n: f64,
     first: f64,
     mean: f64,
     squares: f64,
-    /// The row of the greatest reward, that reward, and the next.
+    /// The row of the greatest reward.
     best: usize,
+    /// The greatest reward.
     top: f64,
+    /// The second greatest reward.
     second: f64,
 }
 
-impl Stats {
-    fn count(&mut self, row: usize, reward: f64) {
+impl GroupStats {
+    fn add(&mut self, row: usize, reward: f64) {
         if self.n < 1.0 {
             (self.first, self.best, self.top, self.second) =
                 (reward, row, reward, f64::NEG_INFINITY);
@@ -237,11 +246,11 @@ impl Stats {
         self.mean += reward - self.first;
     }
 
-    fn close_mean(&mut self) {
+    fn finish_mean(&mut self) {
         self.mean /= self.n.max(1.0);
     }
 
-    fn deviate(&mut self, reward: f64) {
+    fn add_deviation(&mut self, reward: f64) {
         let deviation = (reward - self.first) - self.mean;
         self.squares += deviation * deviation;
     }
@@ -252,39 +261,42 @@ impl Stats {
 }
 
 /// The group number of every rollout, and the statistics of every group over its scored members.
-fn group_stats<G: Eq + Hash>(rewards: &[Option<f64>], groups: &[G]) -> (Vec<usize>, Vec<Stats>) {
+fn group_stats<G: Eq + Hash>(
+    rewards: &[Option<f64>],
+    groups: &[G],
+) -> (Vec<usize>, Vec<GroupStats>) {
     let mut number: HashMap<&G, usize> = HashMap::new();
-    let mut stats: Vec<Stats> = Vec::new();
+    let mut stats: Vec<GroupStats> = Vec::new();
     let mut member_of = Vec::with_capacity(groups.len());
     for (row, (group, &reward)) in groups.iter().zip(rewards).enumerate() {
         let at = *number.entry(group).or_insert_with(|| {
-            stats.push(Stats::default());
+            stats.push(GroupStats::default());
             stats.len() - 1
         });
         member_of.push(at);
         if let Some(reward) = reward {
-            stats[at].count(row, reward);
+            stats[at].add(row, reward);
         }
     }
-    stats.iter_mut().for_each(Stats::close_mean);
+    stats.iter_mut().for_each(GroupStats::finish_mean);
     for (&at, &reward) in member_of.iter().zip(rewards) {
         if let Some(reward) = reward {
-            stats[at].deviate(reward);
+            stats[at].add_deviation(reward);
         }
     }
     (member_of, stats)
 }
 
-/// The statistics of every scored rollout together.
-fn batch_stats(rewards: &[Option<f64>]) -> Stats {
-    let mut stats = Stats::default();
-    rewards.iter().flatten().enumerate().for_each(|(row, &reward)| stats.count(row, reward));
-    stats.close_mean();
-    rewards.iter().flatten().for_each(|&reward| stats.deviate(reward));
+/// The statistics of all scored rollouts.
+fn batch_stats(rewards: &[Option<f64>]) -> GroupStats {
+    let mut stats = GroupStats::default();
+    rewards.iter().flatten().enumerate().for_each(|(row, &reward)| stats.add(row, reward));
+    stats.finish_mean();
+    rewards.iter().flatten().for_each(|&reward| stats.add_deviation(reward));
     stats
 }
 
-/// `x / by`, and 0 where there is no deviation to divide by.
+/// `x / by`, or 0 if the deviation `by` is 0.
 fn ratio(x: f64, by: f64) -> f64 {
     if by > 0.0 { x / by } else { 0.0 }
 }

@@ -1,7 +1,8 @@
-//! The gap between the engine that sampled the tokens and the policy as the trainer evaluates it: importance weights
-//! that mend it, and masks that leave out what cannot be mended.
+//! Correction of the gap between the engine that sampled the tokens and the policy as the trainer
+//! evaluates it: importance weights, and masks for tokens and rows that are too far off.
 //!
-//! `x = old_logp - rollout_logp`, the log of `pi_old / pi_rollout`: the same weights, evaluated twice.
+//! `x = old_logp - rollout_logp` is the log of `pi_old / pi_rollout`: the log-prob of the same
+//! network from the trainer, less that from the engine.
 
 use crate::error::{OptimError, require};
 use crate::kernel::float::Float;
@@ -9,10 +10,10 @@ use crate::kernel::rows::RowMask;
 use crate::loss::kl::k3;
 use crate::names::named;
 
-/// Log-ratios are held within this before they are exponentiated (verl's constant).
+/// Bound of log-ratios before they are exponentiated (verl's constant).
 const LOG_RATIO_LIMIT: f64 = 20.0;
 
-/// Log-probs of the same tokens from the engine that sampled and from the trainer.
+/// Log-probs of the same tokens from the trainer and from the engine that sampled them.
 #[derive(Clone, Copy, Debug)]
 pub struct CorrectionBatch<'a, F> {
     mask: RowMask<'a>,
@@ -21,7 +22,7 @@ pub struct CorrectionBatch<'a, F> {
 }
 
 impl<'a, F: Float> CorrectionBatch<'a, F> {
-    /// Both `[B, T]`, in nats.
+    /// Both slices are `[B, T]`, in nats.
     pub fn new(mask: RowMask<'a>, old_logp: &'a [F], rollout_logp: &'a [F]) -> Self {
         Self { mask, old_logp, rollout_logp }
     }
@@ -34,7 +35,7 @@ impl<'a, F: Float> CorrectionBatch<'a, F> {
         let inputs = [("old_logp", self.old_logp), ("rollout_logp", self.rollout_logp)];
         for slot in (0..self.mask.rows()).flat_map(|row| self.mask.spans(row)).flatten() {
             if !self.log_ratio(slot).is_finite() {
-                return Err(self.mask.blame("log ratio", &inputs));
+                return Err(self.mask.non_finite_error("log ratio", &inputs));
             }
         }
         Ok(())
@@ -50,37 +51,38 @@ impl<'a, F: Float> CorrectionBatch<'a, F> {
     }
 }
 
-/// What a weight is computed from.
+/// The scope of the ratio from which a weight is computed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Level {
-    /// Each token's own ratio.
+pub enum CorrectionLevel {
+    /// The token's own ratio.
     #[default]
     Token,
-    /// The product of its row's ratios, for every token of the row.
+    /// The product of the row's ratios, for every token of the row.
     Sequence,
 }
 
-named!(Level, "correction level", { Token => "token", Sequence => "sequence" });
+named!(CorrectionLevel, "correction level", { Token => "token", Sequence => "sequence" });
 
-/// What happens to a weight that is too large or too small.
+/// The treatment of weights that are too large or too small.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
-pub enum Bound {
-    /// Held at `high`: truncated importance sampling (TIS; fengyao.notion.site/off-policy-rl).
+pub enum WeightBound {
+    /// Truncates weights at `high`: truncated importance sampling (TIS;
+    /// fengyao.notion.site/off-policy-rl).
     Truncate {
-        /// The most a weight may be, above 0. verl's is 2.
+        /// The upper bound of a weight, above 0. verl's is 2.
         high: f64,
     },
-    /// 0 outside `low..=high`: IcePop (Ring-1T, arXiv 2510.18855).
+    /// Sets weights outside `low..=high` to 0: IcePop (Ring-1T, arXiv 2510.18855).
     Drop {
         /// The least weight kept, 0 or more.
         low: f64,
         /// The greatest, at least `low`.
         high: f64,
     },
-    /// A row is 0 where the geometric mean of its ratios is outside `low..=high`; the others keep their weights as
-    /// they are: OpenRLHF's sequence mask TIS.
+    /// Sets the weights of a row to 0 if the geometric mean of its ratios is outside `low..=high`,
+    /// and leaves other rows as they are: OpenRLHF's sequence mask TIS.
     DropRows {
         /// The least geometric mean kept, 0 or more.
         low: f64,
@@ -89,50 +91,54 @@ pub enum Bound {
     },
 }
 
-/// How importance weights are made.
+/// The settings of importance weights.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CorrectionConfig {
-    /// Of a token or of its row.
-    pub level: Level,
-    /// Within what.
-    pub bound: Bound,
-    /// Whether weights are divided by their mean over the batch (over tokens or rows, as the level says).
+    /// The scope of the ratio: a token or its row.
+    pub level: CorrectionLevel,
+    /// The bound of the weights.
+    pub bound: WeightBound,
+    /// Divides weights by their mean over the batch (over tokens or rows, depending on `level`).
     pub normalise: bool,
 }
 
 impl Default for CorrectionConfig {
     fn default() -> Self {
-        Self { level: Level::Token, bound: Bound::Truncate { high: 2.0 }, normalise: false }
+        Self {
+            level: CorrectionLevel::Token,
+            bound: WeightBound::Truncate { high: 2.0 },
+            normalise: false,
+        }
     }
 }
 
-/// What [`importance_weights`] did.
+/// Statistics of [`importance_weights`].
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct CorrectionReport {
-    /// Mean weight a valid token, before normalising.
+    /// Mean weight over valid tokens, before normalising.
     pub mean_weight: f64,
-    /// Share of valid tokens whose weight was held or dropped, within 0..=1.
+    /// Share of valid tokens whose weight was truncated or dropped, within 0..=1.
     pub bounded: f64,
     /// Mean of `-x` over valid tokens: KL(rollout || old) in nats.
     pub kl: f64,
 }
 
 /// Writes the importance weight of every valid token into `out` (`[B, T]`, 0 in padded slots), for
-/// [`PolicyBatch::with_correction`](crate::loss::policy::PolicyBatch::with_correction). Weights are constants: no gradient
-/// flows through them.
+/// [`PolicyBatch::with_correction`](crate::loss::policy::PolicyBatch::with_correction). Weights are
+/// constants: no gradient flows through them.
 ///
 /// # Errors
-/// [`OptimError::Shape`], [`OptimError::Config`] for bounds out of order or range, [`OptimError::NonFinite`] for a
-/// NaN or infinity in a valid slot.
+/// [`OptimError::Shape`], [`OptimError::Config`] for bounds out of order or range,
+/// [`OptimError::NonFinite`] for a NaN or infinity in a valid slot.
 pub fn importance_weights<F: Float>(
     config: &CorrectionConfig,
     batch: &CorrectionBatch<'_, F>,
     out: &mut [F],
 ) -> Result<CorrectionReport, OptimError> {
     let (low, high) = match config.bound {
-        Bound::Truncate { high } => (0.0, high),
-        Bound::Drop { low, high } | Bound::DropRows { low, high } => (low, high),
+        WeightBound::Truncate { high } => (0.0, high),
+        WeightBound::Drop { low, high } | WeightBound::DropRows { low, high } => (low, high),
     };
     check_band(low, high)?;
     batch.check()?;
@@ -149,16 +155,20 @@ pub fn importance_weights<F: Float>(
         kl -= sum;
         let mut row_weight = 0.0;
         for slot in mask.spans(row).flatten() {
-            let raw = ratio(if config.level == Level::Token { batch.log_ratio(slot) } else { sum });
-            let (weight, touched) = match config.bound {
-                Bound::Truncate { high } => (raw.min(high), raw > high),
-                Bound::Drop { .. } if low <= raw && raw <= high => (raw, false),
-                Bound::DropRows { .. } if row_kept => (raw, false),
+            let raw = ratio(if config.level == CorrectionLevel::Token {
+                batch.log_ratio(slot)
+            } else {
+                sum
+            });
+            let (weight, changed) = match config.bound {
+                WeightBound::Truncate { high } => (raw.min(high), raw > high),
+                WeightBound::Drop { .. } if low <= raw && raw <= high => (raw, false),
+                WeightBound::DropRows { .. } if row_kept => (raw, false),
                 _ => (0.0, true),
             };
             out[slot] = F::from_f64(weight);
             row_weight += weight;
-            bounded += usize::from(touched);
+            bounded += usize::from(changed);
         }
         weights += row_weight;
         row_weights += row_weight / tokens.max(1) as f64;
@@ -166,10 +176,10 @@ pub fn importance_weights<F: Float>(
     let tokens = mask.tokens().max(1) as f64;
     if config.normalise {
         let mean = match config.level {
-            Level::Token => weights / tokens,
-            Level::Sequence => row_weights / mask.live_rows().max(1) as f64,
+            CorrectionLevel::Token => weights / tokens,
+            CorrectionLevel::Sequence => row_weights / mask.live_rows().max(1) as f64,
         };
-        // All weights may be 0; then there is nothing to scale.
+        // If all weights are 0, there is nothing to scale.
         let scale = if mean > 1e-8 { mean.recip() } else { 1.0 };
         for weight in out.iter_mut() {
             *weight = *weight * F::from_f64(scale);
@@ -182,33 +192,33 @@ pub fn importance_weights<F: Float>(
     })
 }
 
-/// What a rejection rule looks at.
+/// The scope of a rejection rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Scope {
-    /// Each token by itself.
+pub enum RejectionScope {
+    /// Each token on its own.
     #[default]
     Token,
-    /// The sum over a row, which stays or leaves as one.
+    /// The sum over a row; the whole row is kept or dropped.
     RowSum,
-    /// The mean over a row.
+    /// The mean over a row; the whole row is kept or dropped.
     RowMean,
-    /// The greatest of a row.
+    /// The maximum of a row; the whole row is kept or dropped.
     RowMax,
 }
 
-named!(Scope, "rejection scope", {
+named!(RejectionScope, "rejection scope", {
     Token => "token",
     RowSum => "row_sum",
     RowMean => "row_mean",
     RowMax => "row_max",
 });
 
-/// How a token's divergence is measured.
+/// The measure of a token's divergence.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Divergence {
-    /// `-x`, which has a sign.
+    /// `-x` (signed).
     #[default]
     K1,
     /// `x^2 / 2`.
@@ -219,27 +229,28 @@ pub enum Divergence {
 
 named!(Divergence, "divergence", { K1 => "k1", K2 => "k2", K3 => "k3" });
 
-/// Tokens (or rows) whose divergence is outside `low..=high`, in nats, are left out.
+/// A rule that drops tokens (or rows) whose divergence is outside `low..=high`, in nats.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rejection {
-    /// Of what.
-    pub scope: Scope,
-    /// Measured how.
+    /// Tokens or rows.
+    pub scope: RejectionScope,
+    /// The measure.
     pub divergence: Divergence,
-    /// The least kept; infinite for none.
+    /// The least divergence kept; negative infinity for no limit.
     pub low: f64,
-    /// The greatest kept; infinite for none.
+    /// The greatest divergence kept; infinity for no limit.
     pub high: f64,
 }
 
 impl Rejection {
-    /// Ratios `pi_rollout / pi_old` outside `low..=high` (both above 0) are left out, as verl's `k1` options say it.
-    pub fn of_ratio(scope: Scope, low: f64, high: f64) -> Self {
+    /// Drops ratios `pi_rollout / pi_old` outside `low..=high` (both above 0), as verl's `k1`
+    /// options do.
+    pub fn of_ratio(scope: RejectionScope, low: f64, high: f64) -> Self {
         Self { scope, divergence: Divergence::K1, low: low.ln(), high: high.ln() }
     }
 
-    /// Divergences above `high` are left out.
-    pub fn above(scope: Scope, divergence: Divergence, high: f64) -> Self {
+    /// Drops divergences above `high`.
+    pub fn above(scope: RejectionScope, divergence: Divergence, high: f64) -> Self {
         Self { scope, divergence, low: f64::NEG_INFINITY, high }
     }
 
@@ -253,12 +264,12 @@ impl Rejection {
     }
 }
 
-/// Writes 1 for every token that all `rules` keep and 0 for all other slots into `kept` (`[B, T]`), to be used as
-/// [`RowMask::bytes`]; returns the share of valid tokens kept (1 where there are none).
+/// Writes 1 for every token that all `rules` keep and 0 for all other slots into `kept` (`[B, T]`),
+/// for [`RowMask::bytes`]. Returns the share of valid tokens kept (1 if there are none).
 ///
 /// # Errors
-/// [`OptimError::Shape`], [`OptimError::Config`] for limits out of order or NaN, [`OptimError::NonFinite`] for a NaN
-/// or infinity in a valid slot.
+/// [`OptimError::Shape`], [`OptimError::Config`] for limits out of order or NaN,
+/// [`OptimError::NonFinite`] for a NaN or infinity in a valid slot.
 pub fn rejection_mask<F: Float>(
     rules: &[Rejection],
     batch: &CorrectionBatch<'_, F>,
@@ -277,18 +288,19 @@ pub fn rejection_mask<F: Float>(
         let row_kept = rules.iter().all(|rule| {
             let measures = batch.row(row).map(|x| rule.measure(x));
             let of_row = match rule.scope {
-                Scope::Token => return true,
-                Scope::RowSum => measures.sum(),
-                Scope::RowMean => measures.sum::<f64>() / tokens,
-                Scope::RowMax => measures.fold(f64::NEG_INFINITY, f64::max),
+                RejectionScope::Token => return true,
+                RejectionScope::RowSum => measures.sum(),
+                RejectionScope::RowMean => measures.sum::<f64>() / tokens,
+                RejectionScope::RowMax => measures.fold(f64::NEG_INFINITY, f64::max),
             };
             rule.low <= of_row && of_row <= rule.high
         });
         for slot in mask.spans(row).flatten() {
-            let token_kept = rules.iter().filter(|rule| rule.scope == Scope::Token).all(|rule| {
-                let of_token = rule.measure(batch.log_ratio(slot));
-                rule.low <= of_token && of_token <= rule.high
-            });
+            let token_kept =
+                rules.iter().filter(|rule| rule.scope == RejectionScope::Token).all(|rule| {
+                    let of_token = rule.measure(batch.log_ratio(slot));
+                    rule.low <= of_token && of_token <= rule.high
+                });
             kept[slot] = u8::from(row_kept && token_kept);
             count += usize::from(kept[slot]);
         }
@@ -297,13 +309,15 @@ pub fn rejection_mask<F: Float>(
     Ok(if tokens == 0 { 1.0 } else { count as f64 / tokens as f64 })
 }
 
-/// Writes 1 for every row to be dropped, else 0, into `dropped` (`[B]`, for [`RowMask::without`]): rows with a negative
-/// advantage whose mean `old_logp - logp` exceeds `delta` nats. What the policy has already left behind need not be
-/// pushed further away. Source: DeepSeek-V3.2 (arXiv 2512.02556), section 3.1; TRL's and slime's OPSM.
+/// Writes 1 for every row to be dropped, else 0, into `dropped` (`[B]`, for [`RowMask::without`]).
+///
+/// Dropped are rows with a negative advantage whose mean `old_logp - logp` exceeds `delta` nats:
+/// answers that the policy has already moved away from. Source: DeepSeek-V3.2 (arXiv 2512.02556),
+/// section 3.1; TRL's and slime's OPSM.
 ///
 /// # Errors
-/// [`OptimError::Shape`], [`OptimError::Config`] for a NaN delta, [`OptimError::NonFinite`] for a NaN or infinity in a
-/// valid slot.
+/// [`OptimError::Shape`], [`OptimError::Config`] for a NaN delta, [`OptimError::NonFinite`] for a
+/// NaN or infinity in a valid slot.
 pub fn off_policy_rows<F: Float>(
     delta: f64,
     batch: &CorrectionBatch<'_, F>,

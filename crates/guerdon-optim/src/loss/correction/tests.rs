@@ -1,8 +1,8 @@
-//! What the corrections weigh, mask and refuse.
+//! Importance weights, rejection masks and off-policy rows on small batches.
 
 use super::{
-    Bound, CorrectionBatch, CorrectionConfig, Divergence, Level, Rejection, Scope,
-    importance_weights, off_policy_rows, rejection_mask,
+    CorrectionBatch, CorrectionConfig, CorrectionLevel, Divergence, Rejection, RejectionScope,
+    WeightBound, importance_weights, off_policy_rows, rejection_mask,
 };
 use crate::error::OptimError;
 use crate::kernel::rows::RowMask;
@@ -21,18 +21,19 @@ fn weights(config: &CorrectionConfig) -> Vec<f64> {
 }
 
 #[test]
-fn weights_are_held_or_dropped_as_configured() {
+fn weights_are_truncated_or_dropped_as_configured() {
     let config = CorrectionConfig::default();
     assert_close(&weights(&config), &[2.0, 0.25, 2.0, 0.0], 1e-12);
-    let drop = CorrectionConfig { bound: Bound::Drop { low: 0.5, high: 3.5 }, ..config };
+    let drop = CorrectionConfig { bound: WeightBound::Drop { low: 0.5, high: 3.5 }, ..config };
     assert_close(&weights(&drop), &[0.0, 0.0, 3.0, 0.0], 1e-12);
-    let rows = CorrectionConfig { bound: Bound::DropRows { low: 0.5, high: 2.0 }, ..config };
+    let rows = CorrectionConfig { bound: WeightBound::DropRows { low: 0.5, high: 2.0 }, ..config };
     assert_close(&weights(&rows), &[4.0, 0.25, 0.0, 0.0], 1e-12);
 }
 
 #[test]
-fn a_sequence_weight_is_its_row_s_product_and_normalising_makes_the_mean_one() {
-    let config = CorrectionConfig { level: Level::Sequence, ..CorrectionConfig::default() };
+fn a_sequence_weight_is_the_product_of_its_row_and_normalising_makes_the_mean_one() {
+    let config =
+        CorrectionConfig { level: CorrectionLevel::Sequence, ..CorrectionConfig::default() };
     assert_close(&weights(&config), &[1.0, 1.0, 2.0, 0.0], 1e-12);
     let normalised = weights(&CorrectionConfig { normalise: true, ..config });
     assert_close(&normalised, &[2.0 / 3.0, 2.0 / 3.0, 4.0 / 3.0, 0.0], 1e-12);
@@ -41,7 +42,7 @@ fn a_sequence_weight_is_its_row_s_product_and_normalising_makes_the_mean_one() {
 }
 
 #[test]
-fn every_rule_must_keep_a_token() {
+fn a_token_is_kept_only_if_every_rule_keeps_it() {
     let mask = RowMask::lens(&[2, 1], 2).unwrap();
     let mut kept = [9; 4];
     let batch = CorrectionBatch::new(mask, &[0.0; 4], &[0.0; 4]);
@@ -49,8 +50,8 @@ fn every_rule_must_keep_a_token() {
     assert_eq!(kept, [1, 1, 1, 0]);
     let logs = logs();
     let batch = CorrectionBatch::new(mask, &logs, &[0.0; 4]);
-    let token = Rejection::of_ratio(Scope::Token, 0.2, 3.5);
-    let row = Rejection::above(Scope::RowMean, Divergence::K2, 0.7);
+    let token = Rejection::of_ratio(RejectionScope::Token, 0.2, 3.5);
+    let row = Rejection::above(RejectionScope::RowMean, Divergence::K2, 0.7);
     // pi_rollout / pi_old is 1/4, 4 and 1/3.
     rejection_mask(&[token], &batch, &mut kept).unwrap();
     assert_eq!(kept, [1, 0, 1, 0]);
@@ -60,7 +61,7 @@ fn every_rule_must_keep_a_token() {
 }
 
 #[test]
-fn a_row_is_off_policy_only_where_it_is_also_bad() {
+fn only_rows_with_a_negative_advantage_are_dropped_as_off_policy() {
     let mask = RowMask::full(3, 1);
     let batch = CorrectionBatch::new(mask, &[-3.0, -3.0, -1.0], &[-1.0; 3]);
     let mut dropped = [9; 3];
@@ -69,7 +70,7 @@ fn a_row_is_off_policy_only_where_it_is_also_bad() {
 }
 
 #[test]
-fn an_infinite_log_prob_is_named() {
+fn an_infinite_log_prob_is_reported() {
     let batch = CorrectionBatch::new(RowMask::full(1, 2), &[0.0; 2], &[0.0, f64::NEG_INFINITY]);
     let error =
         importance_weights(&CorrectionConfig::default(), &batch, &mut [0.0; 2]).unwrap_err();

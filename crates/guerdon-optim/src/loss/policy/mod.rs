@@ -1,53 +1,54 @@
-//! The policy loss: one entry point for every surrogate objective, each with its analytic gradient.
+//! The policy loss: one entry point for all surrogate objectives, each with its analytic gradient.
 //!
-//! A surrogate says what one token costs and how that cost moves with the token's log-prob; all of them share the
-//! ratio, the weights, the rollout correction, the metrics and the walk over the batch, which are here.
+//! A surrogate defines the loss of one token and its derivative by the token's log-prob
+//! (`surrogate.rs`). This file has the parts that surrogates share: the ratio, the weights, the
+//! rollout correction, the metrics and the walk over the batch.
 
 mod surrogate;
 #[cfg(test)]
 mod tests;
 
 use crate::error::{OptimError, require};
-use crate::kernel::blocks::{Merge, TokenKernel, over_tokens};
+use crate::kernel::blocks::{Chunk, Merge, TokenKernel, over_tokens};
 use crate::kernel::float::Float;
-use crate::kernel::lanes::{CHUNK, Line, tree_fold, tree_sum, within};
+use crate::kernel::lanes::{CHUNK, ChunkArray, is_token, tree_fold, tree_sum};
 use crate::kernel::rows::RowMask;
 use crate::loss::aggregate::{Aggregation, Normaliser, Weigher};
 use surrogate::{
-    Cispo, Clipped, Dro, GeometricMean, Judge, Reinforce, SequenceRatio, SoftGate, Token,
+    Cispo, Dro, GeometricMean, Objective, PpoClip, Reinforce, SequenceRatio, SoftGate, TokenInputs,
 };
 
-/// Log-ratios beyond this are held there, with gradient 0 where the surrogate follows the ratio: `e^20` is 5e8, past
-/// any use (verl's constant).
+/// Bound of log-ratios (verl's constant; `e^20` is 5e8). Beyond it the gradient is 0 for surrogates
+/// that follow the ratio.
 const LOG_RATIO_LIMIT: f64 = 20.0;
 
-/// What a token costs. `r = pi / pi_old` for the token, `A` its advantage; each is to be minimised.
+/// The loss of a token, to be minimised. `r = pi / pi_old` for the token, `A` is its advantage.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Surrogate {
     /// `max(-A r, -A clip(r, 1 - low, 1 + high))`, and at most `-c A` where `A < 0` and `dual = c`.
-    /// Schulman et al. (arXiv 1707.06347), equation 7; dual clip: Ye et al. (arXiv 1912.09729), equation 5;
-    /// `high > low` is DAPO's clip-higher (arXiv 2503.14476, section 3.1).
+    /// Schulman et al. (arXiv 1707.06347), equation 7; dual clip: Ye et al. (arXiv 1912.09729),
+    /// equation 5; `high > low` is DAPO's clip-higher (arXiv 2503.14476, section 3.1).
     Ppo {
         /// The clip range.
         clip: ClipRange,
         /// The dual clip `c`, above 1; verl always applies 3.
         dual: Option<f64>,
     },
-    /// As PPO with one ratio for the whole row, `exp(mean of log r)`, whose gradient reaches every token alike.
-    /// GSPO (arXiv 2507.18071), equation 7. The paper weighs rows alike (`seq_mean_token_mean`) and clips within
-    /// 3e-4 and 4e-4.
+    /// PPO with one ratio for the whole row, `exp(mean of log r)`, whose gradient is the same for
+    /// every token. GSPO (arXiv 2507.18071), equation 7. The paper weights rows equally
+    /// (`seq_mean_token_mean`) and uses the clip range 3e-4 and 4e-4.
     Gspo {
         /// The clip range.
         clip: ClipRange,
     },
-    /// `-mean(A) exp(mean of log r)`, each log-ratio clipped within `-low..high` on the optimistic side.
-    /// GMPO (arXiv 2507.20673), equation 4. Weigh it with `seq_mean_token_mean`.
+    /// `-mean(A) exp(mean of log r)`, each log-ratio clipped within `-low..high` on the optimistic
+    /// side. GMPO (arXiv 2507.20673), equation 4. Use it with `seq_mean_token_mean`.
     Gmpo {
         /// The clip range, of log-ratios.
         clip: ClipRange,
     },
-    /// `-clip(r) A log pi` with the ratio held constant: clipped tokens keep a gradient.
+    /// `-clip(r) A log pi` with the ratio as a constant, so that clipped tokens keep a gradient.
     /// CISPO (MiniMax-M1, arXiv 2506.13585), equation 4.
     Cispo {
         /// The clip range.
@@ -57,24 +58,24 @@ pub enum Surrogate {
     Sapo {
         /// `tau` where `A > 0`, above 0; the paper's is 1.
         tau_positive: f64,
-        /// `tau` elsewhere, above 0; the paper's is 1.05.
+        /// `tau` where `A <= 0`, above 0; the paper's is 1.05.
         tau_negative: f64,
     },
     /// `-(A log pi - beta / 2 (log r)^2)`. DRO (arXiv 2405.19107), equation 5.
     Dro {
-        /// The price of leaving the old policy, above 0.
+        /// The coefficient of the penalty for leaving the old policy, above 0.
         beta: f64,
     },
     /// `-A log pi`. Williams 1992; also the loss of GPG (arXiv 2504.02546).
     Reinforce,
 }
 
-/// How far a ratio may move from 1.
+/// The range around 1 within which a ratio is not clipped.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ClipRange {
-    /// How far it may fall, within 0..=1. Default 0.2.
+    /// The distance below 1, within 0..=1. Default 0.2.
     pub low: f64,
-    /// How far it may rise, finite and 0 or more. Default 0.2.
+    /// The distance above 1, finite and 0 or more. Default 0.2.
     pub high: f64,
 }
 
@@ -127,9 +128,9 @@ impl Surrogate {
 /// The surrogate and the weight of a token.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct PolicyConfig {
-    /// What a token costs. Default PPO, clip 0.2.
+    /// The loss of a token. Default PPO, clip 0.2.
     pub surrogate: Surrogate,
-    /// What it counts. Default `token_mean`.
+    /// The weight of a token. Default `token_mean`.
     pub aggregation: Aggregation,
 }
 
@@ -145,13 +146,13 @@ pub struct PolicyBatch<'a, F> {
 }
 
 impl<'a, F: Float> PolicyBatch<'a, F> {
-    /// All `[B, T]`: log-probs (nats) under the policy being trained and under the one that sampled the tokens,
-    /// and the advantages.
+    /// All slices are `[B, T]`: log-probs (nats) under the policy being trained, log-probs under
+    /// the policy that sampled the tokens, and the advantages.
     pub fn new(mask: RowMask<'a>, logp: &'a [F], old_logp: &'a [F], advantages: &'a [F]) -> Self {
         Self { mask, logp, old_logp, advantages, correction: None, normaliser: None }
     }
 
-    /// Importance weights (`[B, T]`, 0 or more) that every token's loss is multiplied by, held constant: see
+    /// Sets importance weights (`[B, T]`, 0 or more), constant factors of the tokens' losses: see
     /// [`importance_weights`](crate::loss::correction::importance_weights).
     #[must_use]
     pub fn with_correction(mut self, weights: &'a [F]) -> Self {
@@ -159,14 +160,15 @@ impl<'a, F: Float> PolicyBatch<'a, F> {
         self
     }
 
-    /// For a micro-batch: the divisors of the whole batch, so that losses and gradients of the parts add up.
+    /// Sets the divisors of the whole batch, for a micro-batch: the losses and gradients of the
+    /// parts then add up.
     #[must_use]
     pub fn with_normaliser(mut self, normaliser: Normaliser) -> Self {
         self.normaliser = Some(normaliser);
         self
     }
 
-    fn blame(&self) -> OptimError {
+    fn non_finite_error(&self) -> OptimError {
         let correction = self.correction.unwrap_or(self.logp);
         let inputs = [
             ("logp", self.logp),
@@ -174,12 +176,12 @@ impl<'a, F: Float> PolicyBatch<'a, F> {
             ("advantages", self.advantages),
             ("correction", correction),
         ];
-        self.mask.blame("loss", &inputs)
+        self.mask.non_finite_error("loss", &inputs)
     }
 }
 
-/// The loss and what to watch beside it. All but `loss` are plain means over this batch's valid tokens, 0 where
-/// there are none.
+/// The loss and its metrics. All fields but `loss` and `tokens` are unweighted statistics of this
+/// batch's valid tokens, 0 if there are none.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct PolicyReport {
@@ -189,40 +191,41 @@ pub struct PolicyReport {
     pub clip_fraction: f64,
     /// Share of tokens whose dual clip is active, within 0..=1.
     pub dual_clip_fraction: f64,
-    /// `old_logp - logp` (k1), an estimate of KL(old || new) in nats; may be negative (TRL#1005).
+    /// Mean of `old_logp - logp` (k1), an estimate of KL(old || new) in nats; may be negative
+    /// (TRL#1005).
     pub approx_kl: f64,
     /// The same KL by k3, `r - 1 - log r`, never negative.
     pub approx_kl_k3: f64,
-    /// The greatest ratio of a token.
+    /// The greatest ratio of any token.
     pub max_ratio: f64,
-    /// Valid tokens, for weighing the means of micro-batches together.
+    /// Valid tokens: the weight of this report in a mean over micro-batches.
     pub tokens: usize,
 }
 
 /// Computes the loss and writes its gradient by `logp` into `dlogp` (`[B, T]`, 0 in padded slots).
 ///
-/// With `w` the aggregation's weight, `c` the correction and `l` the surrogate's cost of a token,
-/// `loss = sum w c l` and `dlogp = w c dl/dlogp`. On the edge of a clip range the gradient is the unclipped one (as
-/// PyTorch's `clamp`). `dlogp` is complete: `sum(dlogp * logp)` with `dlogp` held constant is a surrogate that any
-/// autograd can differentiate.
+/// With `w` the aggregation's weight, `c` the correction and `l` the surrogate's loss of a token,
+/// `loss = sum w c l` and `dlogp = w c dl/dlogp`. At the edge of a clip range the gradient is the
+/// unclipped one (as in PyTorch's `clamp`). `dlogp` is complete: any autograd can differentiate the
+/// scalar `sum(dlogp * logp)` with `dlogp` held constant.
 ///
 /// # Errors
-/// [`OptimError::Shape`], [`OptimError::Config`] for a setting or divisor out of range, [`OptimError::NonFinite`] for
-/// a NaN or infinity in a valid slot, [`OptimError::Overflow`].
+/// [`OptimError::Shape`], [`OptimError::Config`] for a setting or divisor out of range,
+/// [`OptimError::NonFinite`] for a NaN or infinity in a valid slot, [`OptimError::Overflow`].
 pub fn policy_loss<F: Float>(
     config: &PolicyConfig,
     batch: &PolicyBatch<'_, F>,
     dlogp: &mut [F],
 ) -> Result<PolicyReport, OptimError> {
-    Ok(improve(config, batch, dlogp)?.report())
+    Ok(policy_sums(config, batch, dlogp)?.report())
 }
 
-/// As [`policy_loss`], for a part of a batch.
-pub(crate) fn improve<F: Float>(
+/// The sums behind [`policy_loss`], which can be merged over the parts of a batch.
+pub(crate) fn policy_sums<F: Float>(
     config: &PolicyConfig,
     batch: &PolicyBatch<'_, F>,
     dlogp: &mut [F],
-) -> Result<Improved, OptimError> {
+) -> Result<PolicySums, OptimError> {
     config.surrogate.check()?;
     let mask = batch.mask;
     mask.check_all(&[
@@ -234,12 +237,19 @@ pub(crate) fn improve<F: Float>(
     ])?;
     let weigher = config.aggregation.weigher(&mask, batch.normaliser)?;
     let sums = match config.surrogate {
-        Surrogate::Ppo { clip, dual } => {
-            walk(Clipped { range: clip.of(), dual: dual.map(F::from_f64) }, weigher, batch, dlogp)
+        Surrogate::Ppo { clip, dual } => walk(
+            PpoClip { range: clip.around_one(), dual: dual.map(F::from_f64) },
+            weigher,
+            batch,
+            dlogp,
+        ),
+        Surrogate::Gspo { clip } => {
+            walk(SequenceRatio { range: clip.around_one() }, weigher, batch, dlogp)
         }
-        Surrogate::Gspo { clip } => walk(SequenceRatio { range: clip.of() }, weigher, batch, dlogp),
         Surrogate::Gmpo { clip } => walk(GeometricMean::new(clip), weigher, batch, dlogp),
-        Surrogate::Cispo { clip } => walk(Cispo { range: clip.of() }, weigher, batch, dlogp),
+        Surrogate::Cispo { clip } => {
+            walk(Cispo { range: clip.around_one() }, weigher, batch, dlogp)
+        }
         Surrogate::Sapo { tau_positive, tau_negative } => {
             let tau = (F::from_f64(tau_positive), F::from_f64(tau_negative));
             walk(SoftGate { tau_positive: tau.0, tau_negative: tau.1 }, weigher, batch, dlogp)
@@ -248,30 +258,30 @@ pub(crate) fn improve<F: Float>(
         Surrogate::Reinforce => walk(Reinforce, weigher, batch, dlogp),
     };
     if !(sums.loss.is_finite() && sums.kl.is_finite()) {
-        return Err(batch.blame());
+        return Err(batch.non_finite_error());
     }
     Ok(sums)
 }
 
-fn walk<F: Float, J: Judge<F>>(
-    judge: J,
+fn walk<F: Float, O: Objective<F>>(
+    objective: O,
     weigher: Weigher,
     batch: &PolicyBatch<'_, F>,
     dlogp: &mut [F],
-) -> Improved {
-    let kernel = Kernel { judge, weigher, batch: *batch };
+) -> PolicySums {
+    let kernel = PolicyKernel { objective, weigher, batch: *batch };
     let ins = [batch.logp, batch.old_logp, batch.advantages];
     match batch.correction {
-        Some(weights) if J::PER_TOKEN => {
+        Some(weights) if O::PER_TOKEN => {
             over_tokens(&kernel, &batch.mask, [ins[0], ins[1], ins[2], weights], [dlogp])
         }
         _ => over_tokens(&kernel, &batch.mask, ins, [dlogp]),
     }
 }
 
-/// Sums over a part of a batch.
+/// Sums of the policy loss over a part of a batch.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Improved {
+pub(crate) struct PolicySums {
     loss: f64,
     kl: f64,
     kl_k3: f64,
@@ -281,7 +291,7 @@ pub(crate) struct Improved {
     tokens: usize,
 }
 
-impl Improved {
+impl PolicySums {
     pub(crate) fn report(self) -> PolicyReport {
         let per_token = (self.tokens.max(1) as f64).recip();
         PolicyReport {
@@ -296,7 +306,7 @@ impl Improved {
     }
 }
 
-impl Merge for Improved {
+impl Merge for PolicySums {
     fn merge(self, later: Self) -> Self {
         Self {
             loss: self.loss + later.loss,
@@ -310,26 +320,26 @@ impl Merge for Improved {
     }
 }
 
-struct Kernel<'a, F, J> {
-    judge: J,
+struct PolicyKernel<'a, F, O> {
+    objective: O,
     weigher: Weigher,
     batch: PolicyBatch<'a, F>,
 }
 
 /// `IN` is 3, or 4 with a correction.
-impl<F: Float, J: Judge<F>, const IN: usize> TokenKernel<F, IN, 1> for Kernel<'_, F, J> {
-    /// The weight of a token, and what the surrogate needs to know of its row.
-    type Row = (F, J::Row);
-    type Lanes = Lanes<F>;
-    type Sums = Improved;
+impl<F: Float, O: Objective<F>, const IN: usize> TokenKernel<F, IN, 1> for PolicyKernel<'_, F, O> {
+    /// The weight of a token, and the objective's state of its row.
+    type Row = (F, O::Row);
+    type Lanes = PolicyLanes<F>;
+    type Sums = PolicySums;
 
     #[inline(always)]
-    fn lanes(&self) -> Lanes<F> {
-        let zeros = Line::zeros();
-        Lanes {
+    fn lanes(&self) -> PolicyLanes<F> {
+        let zeros = ChunkArray::zeros();
+        PolicyLanes {
             loss: zeros,
             kl: zeros,
-            bend: zeros,
+            kl_k3: zeros,
             clipped: zeros,
             dual_clipped: zeros,
             ratio: zeros,
@@ -337,72 +347,69 @@ impl<F: Float, J: Judge<F>, const IN: usize> TokenKernel<F, IN, 1> for Kernel<'_
     }
 
     #[inline(always)]
-    fn fold(&self, lanes: Lanes<F>, sums: &mut Improved) {
+    fn fold(&self, lanes: PolicyLanes<F>, sums: &mut PolicySums) {
         sums.loss += tree_sum(*lanes.loss);
         sums.kl -= tree_sum(*lanes.kl);
-        sums.kl_k3 += tree_sum(*lanes.bend);
+        sums.kl_k3 += tree_sum(*lanes.kl_k3);
         sums.clipped += tree_sum(*lanes.clipped);
         sums.dual_clipped += tree_sum(*lanes.dual_clipped);
-        sums.max_ratio = sums.max_ratio.max(tree_fold(*lanes.ratio, F::or_greater));
+        sums.max_ratio = sums.max_ratio.max(tree_fold(*lanes.ratio, F::larger));
     }
 
     #[inline(always)]
-    fn begin(&self, row: usize, sums: &mut Improved) -> (F, J::Row) {
+    fn begin(&self, row: usize, sums: &mut PolicySums) -> (F, O::Row) {
         let tokens = self.batch.mask.count(row);
         sums.tokens += tokens;
-        (F::from_f64(self.weigher.weight(tokens)), self.judge.row(row, tokens, &self.batch))
+        (F::from_f64(self.weigher.weight(tokens)), self.objective.row(row, tokens, &self.batch))
     }
 
     #[inline(always)]
     fn chunk(
         &self,
-        &(weight, facts): &(F, J::Row),
-        tokens: usize,
-        ins: [&[F; CHUNK]; IN],
-        [dlogp]: [&mut [F; CHUNK]; 1],
-        lanes: &mut Lanes<F>,
-        _sums: &mut Improved,
+        &(weight, row_state): &(F, O::Row),
+        Chunk { tokens, ins, outs: [dlogp] }: Chunk<'_, F, IN, 1>,
+        lanes: &mut PolicyLanes<F>,
     ) {
-        // A copy, so that a write through `dlogp` cannot be taken to change it.
-        let judge = self.judge;
+        // A local copy: the compiler need not assume that writes to `dlogp` change it.
+        let objective = self.objective;
         let limit = F::from_f64(LOG_RATIO_LIMIT);
-        // Several short loops: of a long one the processor's window holds a single round, and each of its steps waits
-        // for the step before.
-        let [mut log_ratios, mut helds, mut ratios] = [Line::zeros(); 3];
+        // Several short loops: the processor's reorder window holds only one iteration of a long
+        // loop, and each of its operations depends on the one before.
+        let [mut log_ratios, mut clamped_log_ratios, mut ratios] = [ChunkArray::zeros(); 3];
         for at in 0..CHUNK {
             log_ratios[at] = ins[0][at] - ins[1][at];
-            helds[at] = log_ratios[at].clamp(-limit, limit);
+            clamped_log_ratios[at] = log_ratios[at].clamp(-limit, limit);
         }
         for at in 0..CHUNK {
-            let e = helds[at].exponential_within();
+            let e = clamped_log_ratios[at].exponential_within();
             ratios[at] = e.exp;
-            lanes.bend[at] += e.less_line;
+            lanes.kl_k3[at] += e.exp_m1_minus_x;
         }
         for at in 0..CHUNK {
             let (logp, advantage, log_ratio) = (ins[0][at], ins[2][at], log_ratios[at]);
-            // Places beyond the last token add nothing, whatever a judge says of its row.
-            let valid = F::flag(within(at, tokens));
-            let held = log_ratio.abs() > limit;
-            let token = Token { logp, log_ratio, ratio: ratios[at], held, advantage };
-            let verdict = judge.token(facts, token);
+            // Positions beyond the last token add nothing, for any objective.
+            let valid = F::flag(is_token(at, tokens));
+            let clamped = log_ratio.abs() > limit;
+            let token = TokenInputs { logp, log_ratio, ratio: ratios[at], clamped, advantage };
+            let token_loss = objective.token(row_state, token);
             let scale = if IN > 3 { ins[3][at] * weight } else { weight };
-            dlogp[at] = verdict.slope * scale;
-            lanes.loss[at] += verdict.loss * scale * valid;
-            // An infinite log-prob makes the sum NaN even where it was held.
-            lanes.kl[at] += helds[at] + log_ratio.blemish();
-            lanes.clipped[at] += verdict.clipped * valid;
-            lanes.dual_clipped[at] += verdict.dual_clipped;
-            lanes.ratio[at] = lanes.ratio[at].or_greater(ratios[at] * valid);
+            dlogp[at] = token_loss.slope * scale;
+            lanes.loss[at] += token_loss.loss * scale * valid;
+            // An infinite log-prob makes the sum NaN even if its log-ratio was clamped.
+            lanes.kl[at] += clamped_log_ratios[at] + log_ratio.times_zero();
+            lanes.clipped[at] += token_loss.clipped * valid;
+            lanes.dual_clipped[at] += token_loss.dual_clipped;
+            lanes.ratio[at] = lanes.ratio[at].larger(ratios[at] * valid);
         }
     }
 }
 
-struct Lanes<F> {
-    loss: Line<F>,
-    kl: Line<F>,
-    bend: Line<F>,
-    clipped: Line<F>,
-    dual_clipped: Line<F>,
-    /// The greatest so far.
-    ratio: Line<F>,
+struct PolicyLanes<F> {
+    loss: ChunkArray<F>,
+    kl: ChunkArray<F>,
+    kl_k3: ChunkArray<F>,
+    clipped: ChunkArray<F>,
+    dual_clipped: ChunkArray<F>,
+    /// The greatest ratio at each position.
+    ratio: ChunkArray<F>,
 }

@@ -1,103 +1,108 @@
-//! What each surrogate makes of one token: its cost, and the derivative of that cost by the token's log-prob.
+//! The surrogate objectives: the loss of one token and its derivative by the token's log-prob.
 //!
-//! Written without branches, since a compiler vectorises a select and not a jump.
+//! Written without branches, because compilers vectorise selects but not jumps.
 
 use super::{ClipRange, PolicyBatch};
 use crate::kernel::float::Float;
 
-/// One token, as every surrogate sees it.
+/// The inputs of a surrogate for one token.
 #[derive(Clone, Copy)]
-pub(super) struct Token<F> {
+pub(super) struct TokenInputs<F> {
     pub(super) logp: F,
     pub(super) log_ratio: F,
-    /// `e^log_ratio`, with the log-ratio held within its limit.
+    /// `e^log_ratio`, with the log-ratio clamped to its limit.
     pub(super) ratio: F,
-    /// Whether it had to be held; then a cost that follows the ratio has no slope.
-    pub(super) held: bool,
+    /// Set if the log-ratio was clamped; a loss that follows the ratio then has slope 0.
+    pub(super) clamped: bool,
     pub(super) advantage: F,
 }
 
-/// Cost and slope before any weight; flags are 0 or 1.
+/// The loss of one token and its slope (the derivative by `logp`) before any weight; flags are 0 or
+/// 1.
 #[derive(Clone, Copy)]
-pub(super) struct Verdict<F> {
+pub(super) struct TokenLoss<F> {
     pub(super) loss: F,
     pub(super) slope: F,
     pub(super) clipped: F,
     pub(super) dual_clipped: F,
 }
 
-impl<F: Float> Verdict<F> {
+impl<F: Float> TokenLoss<F> {
     #[inline(always)]
     fn unclipped(loss: F, slope: F) -> Self {
         Self { loss, slope, clipped: F::ZERO, dual_clipped: F::ZERO }
     }
 }
 
-/// A surrogate in the number type of the batch.
-pub(super) trait Judge<F: Float>: Copy + Sync {
-    /// Whether a token's correction multiplies its own cost; else [`Judge::row`] reads the corrections.
+/// A surrogate objective in the number type of the batch.
+pub(super) trait Objective<F: Float>: Copy + Sync {
+    /// True if a token's correction multiplies its own loss. Otherwise [`Objective::row`] applies
+    /// the corrections.
     const PER_TOKEN: bool = true;
-    /// What it needs to know of a token's row.
+    /// State shared by the tokens of a row.
     type Row: Copy;
 
+    /// Computes the state of a row with `tokens` valid tokens.
     fn row(self, row: usize, tokens: usize, batch: &PolicyBatch<'_, F>) -> Self::Row;
 
-    fn token(self, row: Self::Row, token: Token<F>) -> Verdict<F>;
+    /// Computes the loss of one token.
+    fn token(self, row: Self::Row, token: TokenInputs<F>) -> TokenLoss<F>;
 }
 
-/// The limits of a ratio.
+/// The lower and upper clip limits of a ratio.
 #[derive(Clone, Copy)]
-pub(super) struct Range<F> {
+pub(super) struct RatioRange<F> {
     low: F,
     high: F,
 }
 
 impl ClipRange {
-    /// Around 1.
-    pub(super) fn of<F: Float>(self) -> Range<F> {
-        Range { low: F::from_f64(1.0 - self.low), high: F::from_f64(1.0 + self.high) }
+    /// The limits `1 - low` and `1 + high`.
+    pub(super) fn around_one<F: Float>(self) -> RatioRange<F> {
+        RatioRange { low: F::from_f64(1.0 - self.low), high: F::from_f64(1.0 + self.high) }
     }
 }
 
-impl<F: Float> Range<F> {
-    /// The pessimistic of the free and the clipped cost.
+impl<F: Float> RatioRange<F> {
+    /// The greater (pessimistic) of the unclipped and the clipped loss.
     #[inline(always)]
-    fn judge(self, ratio: F, held: bool, advantage: F) -> Verdict<F> {
+    fn clipped_loss(self, ratio: F, clamped: bool, advantage: F) -> TokenLoss<F> {
         let free = -advantage * ratio;
         let fixed = -advantage * ratio.clamp(self.low, self.high);
         let clipped = fixed > free;
-        Verdict {
+        TokenLoss {
             loss: if clipped { fixed } else { free },
-            slope: if clipped | held { F::ZERO } else { free },
+            slope: if clipped | clamped { F::ZERO } else { free },
             clipped: F::flag(clipped),
             dual_clipped: F::ZERO,
         }
     }
 }
 
+/// PPO with optional dual clip.
 #[derive(Clone, Copy)]
-pub(super) struct Clipped<F> {
-    pub(super) range: Range<F>,
+pub(super) struct PpoClip<F> {
+    pub(super) range: RatioRange<F>,
     pub(super) dual: Option<F>,
 }
 
-impl<F: Float> Judge<F> for Clipped<F> {
+impl<F: Float> Objective<F> for PpoClip<F> {
     type Row = ();
 
     #[inline(always)]
     fn row(self, _row: usize, _tokens: usize, _batch: &PolicyBatch<'_, F>) {}
 
     #[inline(always)]
-    fn token(self, (): (), token: Token<F>) -> Verdict<F> {
-        let verdict = self.range.judge(token.ratio, token.held, token.advantage);
-        let Some(c) = self.dual else { return verdict };
+    fn token(self, (): (), token: TokenInputs<F>) -> TokenLoss<F> {
+        let clipped = self.range.clipped_loss(token.ratio, token.clamped, token.advantage);
+        let Some(c) = self.dual else { return clipped };
         let most = -token.advantage * c;
-        let over = (token.advantage < F::ZERO) & (verdict.loss > most);
-        Verdict {
-            loss: if over { most } else { verdict.loss },
-            slope: if over { F::ZERO } else { verdict.slope },
+        let over = (token.advantage < F::ZERO) & (clipped.loss > most);
+        TokenLoss {
+            loss: if over { most } else { clipped.loss },
+            slope: if over { F::ZERO } else { clipped.slope },
             dual_clipped: F::flag(over),
-            ..verdict
+            ..clipped
         }
     }
 }
@@ -105,16 +110,16 @@ impl<F: Float> Judge<F> for Clipped<F> {
 /// GSPO.
 #[derive(Clone, Copy)]
 pub(super) struct SequenceRatio<F> {
-    pub(super) range: Range<F>,
+    pub(super) range: RatioRange<F>,
 }
 
-impl<F: Float> Judge<F> for SequenceRatio<F> {
-    /// The row's ratio, and whether it had to be held.
+impl<F: Float> Objective<F> for SequenceRatio<F> {
+    /// The row's ratio, and true if its log was clamped.
     type Row = (F, bool);
 
     #[inline(always)]
     fn row(self, row: usize, tokens: usize, batch: &PolicyBatch<'_, F>) -> (F, bool) {
-        /// verl's constant: `e^10` for a mean over tokens is past any use.
+        /// Bound of the row's mean log-ratio (verl's constant).
         const LIMIT: f64 = 10.0;
         let mean =
             row_sum(row, batch, |slot| batch.logp[slot] - batch.old_logp[slot]) / tokens as f64;
@@ -122,8 +127,8 @@ impl<F: Float> Judge<F> for SequenceRatio<F> {
     }
 
     #[inline(always)]
-    fn token(self, (ratio, held): (F, bool), token: Token<F>) -> Verdict<F> {
-        self.range.judge(ratio, held, token.advantage)
+    fn token(self, (ratio, clamped): (F, bool), token: TokenInputs<F>) -> TokenLoss<F> {
+        self.range.clipped_loss(ratio, clamped, token.advantage)
     }
 }
 
@@ -139,7 +144,8 @@ impl<F: Float> GeometricMean<F> {
         Self { low: F::from_f64(-clip.low), high: F::from_f64(clip.high) }
     }
 
-    /// The log-ratio clipped on the optimistic side, and whether it was. An advantage of 0 counts as ratio 1.
+    /// The log-ratio clipped on the optimistic side, and true if it was clipped. With an advantage
+    /// of 0 the log-ratio counts as 0.
     #[inline(always)]
     fn clip(self, log_ratio: F, advantage: F) -> (F, bool) {
         if advantage > F::ZERO {
@@ -152,9 +158,9 @@ impl<F: Float> GeometricMean<F> {
     }
 }
 
-impl<F: Float> Judge<F> for GeometricMean<F> {
+impl<F: Float> Objective<F> for GeometricMean<F> {
     const PER_TOKEN: bool = false;
-    /// The row's cost.
+    /// The loss of the row.
     type Row = F;
 
     #[inline(always)]
@@ -175,35 +181,37 @@ impl<F: Float> Judge<F> for GeometricMean<F> {
     }
 
     #[inline(always)]
-    fn token(self, loss: F, token: Token<F>) -> Verdict<F> {
+    fn token(self, loss: F, token: TokenInputs<F>) -> TokenLoss<F> {
         let (_, clipped) = self.clip(token.log_ratio, token.advantage);
         let slope = if clipped { F::ZERO } else { loss };
         let counted = clipped & ((token.advantage > F::ZERO) | (token.advantage < F::ZERO));
-        Verdict { loss, slope, clipped: F::flag(counted), dual_clipped: F::ZERO }
+        TokenLoss { loss, slope, clipped: F::flag(counted), dual_clipped: F::ZERO }
     }
 }
 
+/// Sums `term` over the valid slots of a row, in `f64`.
 #[inline(always)]
 fn row_sum<F: Float>(row: usize, batch: &PolicyBatch<'_, F>, term: impl Fn(usize) -> F) -> f64 {
     batch.mask.spans(row).flatten().map(|slot| term(slot).to_f64()).sum()
 }
 
+/// CISPO.
 #[derive(Clone, Copy)]
 pub(super) struct Cispo<F> {
-    pub(super) range: Range<F>,
+    pub(super) range: RatioRange<F>,
 }
 
-impl<F: Float> Judge<F> for Cispo<F> {
+impl<F: Float> Objective<F> for Cispo<F> {
     type Row = ();
 
     #[inline(always)]
     fn row(self, _row: usize, _tokens: usize, _batch: &PolicyBatch<'_, F>) {}
 
     #[inline(always)]
-    fn token(self, (): (), token: Token<F>) -> Verdict<F> {
+    fn token(self, (): (), token: TokenInputs<F>) -> TokenLoss<F> {
         let slope = -(token.advantage * token.ratio.clamp(self.range.low, self.range.high));
         let clipped = (token.ratio < self.range.low) | (token.ratio > self.range.high);
-        Verdict { clipped: F::flag(clipped), ..Verdict::unclipped(slope * token.logp, slope) }
+        TokenLoss { clipped: F::flag(clipped), ..TokenLoss::unclipped(slope * token.logp, slope) }
     }
 }
 
@@ -214,53 +222,55 @@ pub(super) struct SoftGate<F> {
     pub(super) tau_negative: F,
 }
 
-impl<F: Float> Judge<F> for SoftGate<F> {
+impl<F: Float> Objective<F> for SoftGate<F> {
     type Row = ();
 
     #[inline(always)]
     fn row(self, _row: usize, _tokens: usize, _batch: &PolicyBatch<'_, F>) {}
 
     #[inline(always)]
-    fn token(self, (): (), token: Token<F>) -> Verdict<F> {
+    fn token(self, (): (), token: TokenInputs<F>) -> TokenLoss<F> {
         let four = F::from_f64(4.0);
         let tau = if token.advantage > F::ZERO { self.tau_positive } else { self.tau_negative };
         let gate = (tau * (token.ratio - F::ONE)).sigmoid();
         let slope = -(token.advantage * four * gate * (F::ONE - gate) * token.ratio);
-        let slope = if token.held { F::ZERO } else { slope };
-        Verdict::unclipped(-(token.advantage * (four / tau) * gate), slope)
+        let slope = if token.clamped { F::ZERO } else { slope };
+        TokenLoss::unclipped(-(token.advantage * (four / tau) * gate), slope)
     }
 }
 
+/// DRO.
 #[derive(Clone, Copy)]
 pub(super) struct Dro<F> {
     pub(super) beta: F,
 }
 
-impl<F: Float> Judge<F> for Dro<F> {
+impl<F: Float> Objective<F> for Dro<F> {
     type Row = ();
 
     #[inline(always)]
     fn row(self, _row: usize, _tokens: usize, _batch: &PolicyBatch<'_, F>) {}
 
     #[inline(always)]
-    fn token(self, (): (), token: Token<F>) -> Verdict<F> {
+    fn token(self, (): (), token: TokenInputs<F>) -> TokenLoss<F> {
         let pull = self.beta * token.log_ratio;
         let loss = F::HALF * pull * token.log_ratio - token.advantage * token.logp;
-        Verdict::unclipped(loss, pull - token.advantage)
+        TokenLoss::unclipped(loss, pull - token.advantage)
     }
 }
 
+/// REINFORCE.
 #[derive(Clone, Copy)]
 pub(super) struct Reinforce;
 
-impl<F: Float> Judge<F> for Reinforce {
+impl<F: Float> Objective<F> for Reinforce {
     type Row = ();
 
     #[inline(always)]
     fn row(self, _row: usize, _tokens: usize, _batch: &PolicyBatch<'_, F>) {}
 
     #[inline(always)]
-    fn token(self, (): (), token: Token<F>) -> Verdict<F> {
-        Verdict::unclipped(-(token.advantage * token.logp), -token.advantage)
+    fn token(self, (): (), token: TokenInputs<F>) -> TokenLoss<F> {
+        TokenLoss::unclipped(-(token.advantage * token.logp), -token.advantage)
     }
 }

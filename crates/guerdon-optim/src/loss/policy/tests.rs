@@ -1,4 +1,4 @@
-//! The policy loss against hand-computed tokens, finite differences and the laws it must keep.
+//! The policy loss against hand-computed tokens and finite differences, and its invariants.
 
 use proptest::prelude::{Just, Strategy, prop, proptest};
 
@@ -81,7 +81,7 @@ fn token(config: PpoConfig, ratio: f64, advantage: f64) -> (PolicyReport, f64) {
     (ppo_loss(&config, &batch, &mut slope).unwrap(), slope[0])
 }
 
-/// rllm-org/rllm#81: the upper range was computed and then not used.
+/// rllm-org/rllm#81: the upper limit was computed but not used.
 #[test]
 fn clip_higher_moves_the_upper_edge_only() {
     let config = PpoConfig { clip_low: 0.2, clip_high: 0.4, ..PpoConfig::default() };
@@ -121,7 +121,7 @@ fn on_policy_the_gradient_is_the_policy_gradient() {
 }
 
 #[test]
-fn an_absurd_log_ratio_is_held_and_has_no_gradient() {
+fn an_extreme_log_ratio_is_clamped_and_has_no_gradient() {
     let mut slope = [9.0_f32];
     let batch = PolicyBatch::new(RowMask::full(1, 1), &[0.0], &[-1e4], &[-1.0]);
     let report = ppo_loss(&PpoConfig::default(), &batch, &mut slope).unwrap();
@@ -139,7 +139,7 @@ fn a_batch_without_tokens_has_loss_zero() {
 }
 
 #[test]
-fn a_log_prob_impossible_under_both_policies_is_named() {
+fn a_log_prob_of_minus_infinity_under_both_policies_is_reported() {
     let logp = [-1.0, f64::NEG_INFINITY];
     let batch = PolicyBatch::new(RowMask::full(2, 1), &logp, &logp, &[1.0, 1.0]);
     let error = ppo_loss(&PpoConfig::default(), &batch, &mut [0.0; 2]).unwrap_err();
@@ -185,20 +185,20 @@ fn the_ratio_of_a_row_is_over_its_valid_tokens() {
     );
 }
 
-/// A mutation of any surrogate's slope, weight or correction fails here.
+/// Covers every surrogate's slope, weight and correction.
 #[test]
-fn every_surrogate_s_gradient_matches_central_differences() {
+fn the_gradient_of_every_surrogate_matches_central_differences() {
     let noise = |seed: usize| (0..12).map(move |at| ((at * 7 + seed * 13) as f64 * 1.7).sin());
     let logp: Vec<f64> = noise(1).map(|x| 0.6 * x - 1.0).collect();
     let old: Vec<f64> = logp.iter().zip(noise(2)).map(|(logp, x)| logp + 0.45 * x).collect();
-    // One advantage a row: the ratio of a row then has a derivative in every aggregation.
+    // One advantage per row, so that the ratio of a row has a derivative in every aggregation.
     let advantages: Vec<f64> = (0..12).map(|slot| [1.3, -0.7, 0.4, -1.1][slot / 3]).collect();
     let bytes = [1, 1, 1, 1, 0, 1, 0, 0, 0, 1, 1, 0];
     let mask = RowMask::bytes(&bytes, 4, 3).unwrap();
     let corrections: Vec<f64> = noise(3).map(|x| 1.0 + 0.5 * x).collect();
     for (surrogate, &aggregation) in pairs(&every_surrogate(), Aggregation::ALL) {
         let config = PolicyConfig { surrogate, aggregation };
-        // A row's ratio does not follow a correction that differs from token to token.
+        // GSPO's row ratio has no exact gradient if corrections differ from token to token.
         let corrected = !matches!(surrogate, Surrogate::Gspo { .. });
         let run = |logp: &[f64], old: &[f64]| {
             let mut batch = PolicyBatch::new(mask, logp, old, &advantages);
@@ -211,11 +211,11 @@ fn every_surrogate_s_gradient_matches_central_differences() {
         let (_, slopes) = run(&logp, &old);
         for (slot, &slope) in slopes.iter().enumerate() {
             let want = central_difference(&logp, slot, |moved| {
-                // CISPO holds the ratio constant: both policies move.
+                // CISPO treats the ratio as a constant, so both policies are moved.
                 let follow = |(at, old): (usize, &f64)| old + moved[at] - logp[at];
                 let followed: Vec<f64> = old.iter().enumerate().map(follow).collect();
-                let held = matches!(surrogate, Surrogate::Cispo { .. });
-                run(moved, if held { &followed } else { &old }).0
+                let constant_ratio = matches!(surrogate, Surrogate::Cispo { .. });
+                run(moved, if constant_ratio { &followed } else { &old }).0
             });
             assert_close(&[slope], &[want], 1e-6);
         }
@@ -239,7 +239,7 @@ fn padding_changes_nothing_in_any_surrogate() {
     }
 }
 
-/// Every pair.
+/// All pairs of a surrogate and an aggregation.
 fn pairs<'a>(
     surrogates: &'a [Surrogate],
     modes: &'a [Aggregation],
@@ -288,9 +288,9 @@ proptest! {
         assert_eq!(back, dlogp);
     }
 
-    /// verl#5625, #7200, #7321, #906: every micro-batch divided by its own count.
+    /// verl#5625, #7200, #7321, #906: every micro-batch was divided by its own count.
     #[test]
-    fn micro_batches_with_the_whole_batch_s_divisors_add_up_to_it(case in cases(), cut in 1..ROWS) {
+    fn micro_batches_with_the_divisors_of_the_whole_batch_add_up_to_it(case in cases(), cut in 1..ROWS) {
         let (whole, dlogp) = case.run(None);
         let (head, tail) = (case.rows(0..cut), case.rows(cut..ROWS));
         let normaliser = Normaliser::of(&head.mask()).merge(Normaliser::of(&tail.mask()));
@@ -300,7 +300,7 @@ proptest! {
     }
 
     #[test]
-    fn f32_follows_f64(case in cases()) {
+    fn f32_agrees_with_f64(case in cases()) {
         let single = |xs: &[f64]| xs.iter().map(|&x| x as f32).collect::<Vec<f32>>();
         let (logp, old, advantages) = (single(&case.logp), single(&case.old), single(&case.advantages));
         let mut dlogp = vec![0.0_f32; ROWS * WIDTH];

@@ -1,6 +1,8 @@
-//! The generator of the reference inputs: a stateless SplitMix64 hash, summed four times into a bell shape.
+//! The generator of the reference inputs: a stateless SplitMix64 hash, summed four times into a
+//! bell shape.
 //!
-//! Integer operations, IEEE additions and one rounding to `f32`, so that any language reproduces it bit for bit.
+//! Integer operations, IEEE additions and one rounding to `f32`, so that any language reproduces it
+//! bit for bit.
 
 /// A batch of `rows` rows of at most `width` tokens, `group` answers to a prompt.
 #[derive(Clone, Copy, Debug)]

@@ -6,8 +6,8 @@ use guerdon_optim::{
     remax, returns_to_go, spread, token_rewards, whiten,
 };
 
-use crate::case::{Case, all};
-use crate::{COUNT, EXACT};
+use crate::golden::case::{Case, all};
+use crate::golden::{COUNT, EXACT};
 
 fn kl_agrees<F: Float>(case: &Case) {
     let (logp, reference, old) =
@@ -27,7 +27,7 @@ fn kl_agrees<F: Float>(case: &Case) {
         ("openrlhf_kl_unbiased_k3", KlEstimator::K3, unbiased),
     ];
     for (op, estimator, config) in ops {
-        // OpenRLHF computes in f32 whatever it is given, and bounds every estimator, not only k3.
+        // OpenRLHF always computes in f32, and bounds every estimator, not only k3.
         let theirs = op.starts_with("openrlhf");
         if theirs && (case.name == "extreme_ratio" || size_of::<F>() == 4) {
             continue;
@@ -55,7 +55,7 @@ pub(crate) fn rewards<F: Float>(case: &Case) -> Vec<F> {
     let mut out = case.zeros();
     let batch = KlBatch::new(case.mask(), &old, &reference);
     let report = token_rewards(&KlRewardConfig::default(), &batch, &scores, &mut out).unwrap();
-    // verl averages over all rows, empty ones included.
+    // verl averages over all rows, including empty ones.
     if case.name != "masked_rows" && case.name != "one_valid_token" {
         case.expect(&[F::from_f64(report.row_mean)], "token_rewards_k1", "seq_kl", COUNT);
     }
@@ -63,7 +63,7 @@ pub(crate) fn rewards<F: Float>(case: &Case) -> Vec<F> {
 }
 
 #[test]
-fn token_rewards_and_the_controller_s_kl_agree() {
+fn token_rewards_and_the_kl_of_the_controller_agree() {
     let mut compared = 0;
     for case in all() {
         compared +=
@@ -86,7 +86,7 @@ fn whitening_agrees<F: Float>(case: &Case) {
 }
 
 #[test]
-fn whitening_agrees_wherever_verl_can_whiten() {
+fn whitening_agrees_if_verl_can_whiten() {
     all().iter().for_each(|case| {
         whitening_agrees::<f64>(case);
         whitening_agrees::<f32>(case);
@@ -107,7 +107,7 @@ fn gae_agrees<F: Float>(case: &Case) {
             .unwrap();
         case.expect(&advantages, op, "adv_raw", EXACT);
         case.expect(&returns, op, "ret", EXACT);
-        // OpenRLHF takes a gap's values and rewards as 0 instead of skipping it.
+        // OpenRLHF treats the values and rewards of a gap as 0 instead of skipping it.
         if case.name != "interior_mask" {
             case.expect(&advantages, &format!("openrlhf_{op}"), "adv_raw", EXACT);
             case.expect(&returns, &format!("openrlhf_{op}"), "ret", EXACT);
@@ -125,8 +125,9 @@ fn gae_agrees_with_and_without_interior_gaps() {
     });
 }
 
-/// verl keeps the raw score of a group of one and counts a row without tokens as a sibling with reward 0.
-fn differs_on_purpose(case: &Case) -> bool {
+/// verl keeps the raw score of a group of one and counts a row without tokens as a sibling with
+/// reward 0.
+fn differs_intentionally(case: &Case) -> bool {
     ["singleton_groups", "one_valid_token", "masked_rows"].contains(&case.name)
 }
 
@@ -161,8 +162,8 @@ fn groups_agree<F: Float>(case: &Case) {
         if whitened {
             whiten(&WhitenConfig::default(), &case.mask(), &mut out).unwrap();
         }
-        if !differs_on_purpose(case) {
-            // `grpo_vectorized` computes in f32 whatever it is given.
+        if !differs_intentionally(case) {
+            // `grpo_vectorized` always computes in f32.
             let rtol = if op.ends_with("vectorized") { 1e-6 } else { COUNT };
             case.expect(&out, op, "out", rtol);
         }
@@ -170,7 +171,7 @@ fn groups_agree<F: Float>(case: &Case) {
 }
 
 #[test]
-fn group_estimators_agree_except_where_a_rollout_has_no_sibling() {
+fn group_estimators_agree_unless_a_rollout_has_no_sibling() {
     all().iter().for_each(|case| {
         groups_agree::<f64>(case);
         groups_agree::<f32>(case);

@@ -1,16 +1,17 @@
 //! Policy and value losses with their gradients, and the log-probs and entropies of logits.
 
 use guerdon_optim::{
-    Aggregation, Bound, ClipRange, CorrectionBatch, CorrectionConfig, Float, LogitsBatch,
-    PolicyBatch, PolicyConfig, Surrogate, ValueBatch, ValueConfig, importance_weights,
+    Aggregation, ClipRange, CorrectionBatch, CorrectionConfig, Float, LogitsBatch, PolicyBatch,
+    PolicyConfig, Surrogate, ValueBatch, ValueConfig, WeightBound, importance_weights,
     logits_gradient, policy_loss, token_logp, value_loss,
 };
 
-use crate::case::{Case, all, flat};
-use crate::{COUNT, EXACT};
+use crate::golden::case::{Case, all, flat};
+use crate::golden::{COUNT, EXACT};
 
-/// The advantages that the references used: whitened where verl could whiten, else the token rewards. One file holds
-/// neither; there they are read off the gradient of token-sum PPO, which on policy is `-A`.
+/// The advantages that the references used: whitened where verl could whiten, else the token
+/// rewards. One file holds neither; there they are read off the gradient of token-sum PPO, which on
+/// policy is `-A`.
 fn advantages<F: Float>(case: &Case) -> Vec<F> {
     let from_gradient = || {
         let slopes = case.output("ppo_vanilla__token-sum", "grad")?;
@@ -43,13 +44,14 @@ fn agrees<F: Float>(
     let number = |x: f64| [F::from_f64(x)];
     case.expect(&number(report.loss), op, "loss", COUNT);
     case.expect(&slope, op, "grad", COUNT);
-    // For GMPO verl counts every log-ratio outside the range, ours those that the clip took the gradient of.
+    // For GMPO verl counts every log-ratio outside the range, ours those that the clip took the
+    // gradient of.
     if !op.starts_with("geo_mean") {
         case.expect(&number(report.clip_fraction), op, "pg_clipfrac", COUNT);
         case.expect(&number(report.dual_clip_fraction), op, "pg_clipfrac_lower", COUNT);
         case.expect(&number(report.clip_fraction), op, "clip_ratio", COUNT);
     }
-    // GSPO and DRO report the KL of log-ratios as they are, ours are held within 20.
+    // GSPO and DRO report the KL of unclamped log-ratios; ours are clamped to 20.
     if case.name != "extreme_ratio" {
         case.expect(&number(report.approx_kl), op, "ppo_kl", COUNT);
     }
@@ -75,7 +77,7 @@ fn ppo_agrees_in_every_aggregation() {
 }
 
 #[test]
-fn clip_higher_dual_clip_and_openrlhf_s_forms_agree() {
+fn clip_higher_dual_clip_and_the_forms_of_openrlhf_agree() {
     let clip = ClipRange::default();
     both("ppo_cliphigher_c2", ppo(ClipRange { high: 0.28, ..clip }, Some(2.0)), None);
     both("openrlhf_ppo", ppo(clip, None), None);
@@ -88,9 +90,10 @@ fn clip_higher_dual_clip_and_openrlhf_s_forms_agree() {
 fn corrected_losses_agree() {
     let (clip, config) = (ClipRange::default(), CorrectionConfig::default());
     both("ppo_tis_token", ppo(clip, Some(3.0)), Some(config));
-    let drop = CorrectionConfig { bound: Bound::Drop { low: 0.9, high: 1.1 }, ..config };
+    let drop = CorrectionConfig { bound: WeightBound::Drop { low: 0.9, high: 1.1 }, ..config };
     both("openrlhf_icepop", ppo(clip, None), Some(drop));
-    let rows = CorrectionConfig { bound: Bound::DropRows { low: 0.95, high: 1.05 }, ..config };
+    let rows =
+        CorrectionConfig { bound: WeightBound::DropRows { low: 0.95, high: 1.05 }, ..config };
     both("openrlhf_seqmasktis", ppo(clip, None), Some(rows));
 }
 
@@ -108,7 +111,7 @@ fn the_other_surrogates_agree() {
     both("dro__token-mean", tokens(Surrogate::Dro { beta: 0.1 }), None);
     both("gpg__token-mean", tokens(Surrogate::Reinforce), None);
     for case in all() {
-        // verl averages GMPO over all rows, empty ones included.
+        // verl averages GMPO over all rows, including empty ones.
         if case.name != "masked_rows" && case.name != "one_valid_token" {
             agrees::<f64>(&case, "geo_mean__token-mean", rows(Surrogate::Gmpo { clip }), None);
             agrees::<f32>(&case, "geo_mean__token-mean", rows(Surrogate::Gmpo { clip }), None);
@@ -142,7 +145,8 @@ fn the_value_loss_and_its_gradient_agree_in_every_aggregation() {
 
 #[test]
 fn log_probs_and_entropies_of_logits_and_their_gradient_agree() {
-    let json: serde_json::Value = serde_json::from_str(include_str!("vocab.json")).unwrap();
+    let json: serde_json::Value =
+        serde_json::from_str(include_str!("../../golden/vocab.json")).unwrap();
     let (inputs, outputs) = (&json["inputs"], &json["outputs"]);
     let close = |got: &[f64], want: &[f64]| {
         assert_eq!(got.len(), want.len());

@@ -2,22 +2,22 @@
 
 use guerdon_optim::reward::combine::repo;
 use guerdon_optim::{
-    Bound, CorrectionBatch, CorrectionConfig, Divergence, Float, KlController, Level, Rejection,
-    Scope, importance_weights, rejection_mask,
+    CorrectionBatch, CorrectionConfig, CorrectionLevel, Divergence, Float, KlController, Rejection,
+    RejectionScope, WeightBound, importance_weights, rejection_mask,
 };
 
-use crate::COUNT;
-use crate::case::{Case, all};
+use crate::golden::COUNT;
+use crate::golden::case::{Case, all};
 
 fn weights_agree<F: Float>(case: &Case) {
     let (old, rollout) = (case.input::<F>("old"), case.input::<F>("rollout"));
     let token = CorrectionConfig::default();
     let ops = [
         ("is_token_2", token),
-        ("is_seq_2", CorrectionConfig { level: Level::Sequence, ..token }),
+        ("is_seq_2", CorrectionConfig { level: CorrectionLevel::Sequence, ..token }),
         (
             "is_token_icepop_0.9_1.1",
-            CorrectionConfig { bound: Bound::Drop { low: 0.9, high: 1.1 }, ..token },
+            CorrectionConfig { bound: WeightBound::Drop { low: 0.9, high: 1.1 }, ..token },
         ),
         ("is_token_2_batchnorm", CorrectionConfig { normalise: true, ..token }),
     ];
@@ -41,14 +41,14 @@ fn importance_weights_agree() {
 fn rejection_masks_agree() {
     let above = Rejection::above;
     let ops = [
-        ("rs_token_k1", Rejection::of_ratio(Scope::Token, 0.9, 1.1)),
-        ("rs_token_k2", above(Scope::Token, Divergence::K2, 0.005)),
-        ("rs_token_k3", above(Scope::Token, Divergence::K3, 0.005)),
-        ("rs_seq_sum_k1", Rejection::of_ratio(Scope::RowSum, 0.8, 1.2)),
-        ("rs_seq_mean_k1", Rejection::of_ratio(Scope::RowMean, 0.95, 1.05)),
-        ("rs_seq_mean_k3", above(Scope::RowMean, Divergence::K3, 0.002)),
-        ("rs_seq_max_k2", above(Scope::RowMax, Divergence::K2, 0.01)),
-        ("rs_seq_max_k3", above(Scope::RowMax, Divergence::K3, 0.01)),
+        ("rs_token_k1", Rejection::of_ratio(RejectionScope::Token, 0.9, 1.1)),
+        ("rs_token_k2", above(RejectionScope::Token, Divergence::K2, 0.005)),
+        ("rs_token_k3", above(RejectionScope::Token, Divergence::K3, 0.005)),
+        ("rs_seq_sum_k1", Rejection::of_ratio(RejectionScope::RowSum, 0.8, 1.2)),
+        ("rs_seq_mean_k1", Rejection::of_ratio(RejectionScope::RowMean, 0.95, 1.05)),
+        ("rs_seq_mean_k3", above(RejectionScope::RowMean, Divergence::K3, 0.002)),
+        ("rs_seq_max_k2", above(RejectionScope::RowMax, Divergence::K2, 0.01)),
+        ("rs_seq_max_k3", above(RejectionScope::RowMax, Divergence::K3, 0.01)),
     ];
     let mut compared = 0;
     for case in all().iter().filter(|case| case.output("rs_token_k1", "out").is_some()) {
@@ -66,7 +66,8 @@ fn rejection_masks_agree() {
 
 #[test]
 fn the_adaptive_controller_and_the_fusion_agree() {
-    let json: serde_json::Value = serde_json::from_str(include_str!("controllers.json")).unwrap();
+    let json: serde_json::Value =
+        serde_json::from_str(include_str!("../../golden/controllers.json")).unwrap();
     let number = |value: &serde_json::Value| value.as_f64().unwrap();
     let kl = &json["adaptive_kl"];
     let mut beta =

@@ -1,4 +1,5 @@
-//! A batch of a million slots, of which the reference keeps digests: count, sum, norm, greatest, and 48 elements.
+//! A batch of a million slots, for which the reference has digests: count, sum, norm, maximum, and
+//! 48 elements.
 
 use guerdon_optim::{
     Aggregation, Float, GaeBatch, GaeConfig, KlBatch, KlConfig, KlEstimator, KlRewardConfig,
@@ -7,12 +8,13 @@ use guerdon_optim::{
 };
 use serde_json::Value;
 
-use crate::case::flat;
-use crate::inputs::Recipe;
+use crate::golden::case::flat;
+use crate::golden::inputs::Recipe;
 
 struct Big {
     outputs: Value,
-    /// In f64 relative to the greatest element; in f32 as [`Case::expect`](crate::case::Case::expect).
+    /// In f64 relative to the greatest element; in f32 as
+    /// [`Case::expect`](crate::golden::case::Case::expect).
     rtol: f64,
 }
 
@@ -59,7 +61,8 @@ impl Big {
 }
 
 fn agrees<F: Float>() {
-    let json: Value = serde_json::from_str(include_str!("big_1024x1024.json")).unwrap();
+    let json: Value =
+        serde_json::from_str(include_str!("../../golden/big_1024x1024.json")).unwrap();
     let recipe = Recipe { seed: 22, rows: 1024, width: 1024, min_len: 1 };
     let big = Big { outputs: json["outputs"].clone(), rtol: 2e-8 };
     let lens = recipe.lens();

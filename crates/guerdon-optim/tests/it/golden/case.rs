@@ -1,4 +1,5 @@
-//! Reads a reference file: inputs and outputs by name, as flat slices, with their masks and tolerances.
+//! Reads a reference file: inputs and outputs by name, as flat slices, with their masks and
+//! tolerances.
 
 use guerdon_optim::{Float, RowMask};
 use serde_json::Value;
@@ -14,11 +15,11 @@ pub(crate) struct Case {
 
 macro_rules! cases {
     ($($name:literal),+ $(,)?) => {
-        vec![$(Case::read($name, include_str!(concat!($name, ".json")))),+]
+        vec![$(Case::read($name, include_str!(concat!("../../golden/", $name, ".json")))),+]
     };
 }
 
-/// Every batch that is stored whole and on which a trainer's losses are numbers.
+/// The batches that are stored in full and have finite losses in the trainers.
 pub(crate) fn all() -> Vec<Case> {
     cases![
         "basic",
@@ -64,7 +65,7 @@ impl Case {
         vec![F::ZERO; self.mask.len()]
     }
 
-    /// Inputs are f32 numbers; rounding to them undoes the last-bit error of the JSON reader.
+    /// Inputs are f32 numbers; rounding removes the last-bit error of the JSON parser.
     pub(crate) fn input<F: Float>(&self, name: &str) -> Vec<F> {
         flat(&self.json["inputs"][name])
             .into_iter()
@@ -72,7 +73,7 @@ impl Case {
             .collect()
     }
 
-    /// A per-rollout input, scored where the row has tokens.
+    /// A per-rollout input; none for rows without tokens.
     pub(crate) fn scored(&self, name: &str) -> Vec<Option<f64>> {
         let input = self.input::<f64>(name).into_iter().enumerate();
         input.map(|(row, x)| self.mask().last(row).map(|_| x)).collect()
@@ -87,22 +88,23 @@ impl Case {
             .collect()
     }
 
-    /// The output `op/field`; `None` where it was not computed, or where the trainer raised instead.
+    /// The output `op/field`; `None` if it was not computed or the trainer raised.
     pub(crate) fn output(&self, op: &str, field: &str) -> Option<Vec<f64>> {
         self.json["outputs"][op].get(field).map(flat)
     }
 
-    /// Asserts that `got` is the output `op/field` on every valid slot (or in every element, where it is not
-    /// `[B, T]`), and 0 in padding. In `f64` within `rtol`, in `f32` within four times what the trainer itself loses
-    /// in `f32`; both of the output's largest element, because a sum of terms that cancel inherits their error.
-    /// Returns whether there was such an output.
+    /// Asserts that `got` is the output `op/field` on every valid slot (or in every element, where
+    /// it is not `[B, T]`), and 0 in padding. In `f64` within `rtol`, in `f32` within four times
+    /// what the trainer itself loses in `f32`; both of the output's largest element, because a sum
+    /// of terms that cancel inherits their error. Returns whether there was such an output.
     #[track_caller]
     pub(crate) fn expect<F: Float>(&self, got: &[F], op: &str, field: &str, rtol: f64) -> bool {
         let Some(want) = self.output(op, field) else { return false };
         assert_eq!(got.len(), want.len(), "{} {op} {field}", self.name);
         let per_slot = got.len() == self.mask.len();
         let largest = want.iter().fold(0.0_f64, |most, x| most.max(x.abs()));
-        // A mean of numbers of order one is good to their last digits however small it is itself; so is a sum.
+        // A mean of numbers of order one is good to their last digits however small it is itself;
+        // so is a sum.
         let terms = if op.ends_with("token-sum") { self.mask().tokens() as f64 } else { 1.0 };
         let scale = largest.max(if got.len() == 1 { 0.25 * terms } else { 1e-3 });
         let limit = if size_of::<F>() == 8 {
@@ -130,7 +132,7 @@ pub(crate) fn flat(value: &Value) -> Vec<f64> {
     match value {
         Value::Array(items) => items.iter().flat_map(flat).collect(),
         Value::String(text) => vec![text.parse().unwrap()],
-        Value::Null => panic!("no such field"),
+        Value::Null => panic!("missing field"),
         number => vec![number.as_f64().unwrap()],
     }
 }

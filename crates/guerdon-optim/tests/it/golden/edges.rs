@@ -1,13 +1,13 @@
-//! Batches on which the trainers raise, or answer NaN.
+//! Batches on which the trainers raise or return NaN.
 
 use guerdon_optim::{
     Float, GaeBatch, GaeConfig, OptimError, PolicyBatch, PolicyConfig, Surrogate, ValueBatch,
     ValueConfig, WhitenConfig, gae, policy_loss, value_loss, whiten,
 };
 
-use crate::case::{Case, all, named};
-use crate::estimators::rewards;
-use crate::inputs::Recipe;
+use crate::golden::case::{Case, all, named};
+use crate::golden::estimators::rewards;
+use crate::golden::inputs::Recipe;
 
 #[test]
 fn the_generator_reproduces_the_inputs_bit_for_bit() {
@@ -26,8 +26,8 @@ fn the_generator_reproduces_the_inputs_bit_for_bit() {
     }
 }
 
-/// Rewards, advantages, returns, both gradients and both losses.
-fn whole<F: Float>(case: &Case) -> (Vec<Vec<F>>, [f64; 2]) {
+/// Computes rewards, advantages, returns, both gradients and both losses.
+fn all_stages<F: Float>(case: &Case) -> (Vec<Vec<F>>, [f64; 2]) {
     let (rewards, values) = (rewards::<F>(case), case.input::<F>("values"));
     let [mut advantages, mut returns, mut dlogp, mut dvalues] = [(); 4].map(|()| case.zeros::<F>());
     gae(
@@ -48,34 +48,34 @@ fn whole<F: Float>(case: &Case) -> (Vec<Vec<F>>, [f64; 2]) {
 
 /// OpenRLHF#1240, verl#6361: `NaN * 0` is NaN.
 #[test]
-fn nan_in_padding_gives_what_zeros_there_give() {
+fn nan_in_padding_gives_the_same_results_as_zeros() {
     let (spoilt, clean) = (named("nan_in_padding"), named("nan_in_padding_expected"));
     assert!(spoilt.input::<f64>("values").iter().any(|value| value.is_nan()));
-    assert_eq!(whole::<f64>(&spoilt), whole::<f64>(&clean));
-    assert_eq!(whole::<f32>(&spoilt), whole::<f32>(&clean));
+    assert_eq!(all_stages::<f64>(&spoilt), all_stages::<f64>(&clean));
+    assert_eq!(all_stages::<f32>(&spoilt), all_stages::<f32>(&clean));
 }
 
-/// verl raises here, or says NaN.
+/// verl raises or returns NaN here.
 #[test]
 fn a_batch_of_padding_has_loss_zero_and_no_gradient() {
     let case = named("all_masked");
-    let (slices, losses) = whole::<f64>(&case);
+    let (slices, losses) = all_stages::<f64>(&case);
     assert!(slices.iter().flatten().chain(&losses).all(|x| x.abs() < f64::MIN_POSITIVE));
 }
 
 #[test]
 fn every_batch_gives_finite_numbers() {
     for case in all() {
-        let (slices, losses) = whole::<f32>(&case);
+        let (slices, losses) = all_stages::<f32>(&case);
         assert!(
             slices.iter().flatten().all(|x| x.is_finite()) && losses.iter().all(|x| x.is_finite())
         );
     }
 }
 
-/// A token that both policies call impossible: every trainer answers NaN.
+/// A token with probability 0 under both policies: every trainer returns NaN.
 #[test]
-fn a_log_prob_of_minus_infinity_is_refused_by_place_in_every_surrogate() {
+fn a_log_prob_of_minus_infinity_is_refused_with_its_place_in_every_surrogate() {
     let case = named("neginf_logp");
     let (logp, old) = (case.input::<f64>("logp"), case.input::<f64>("old"));
     let (advantages, mut slope) = (case.zeros::<f64>(), case.zeros::<f64>());
