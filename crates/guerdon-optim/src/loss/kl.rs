@@ -185,7 +185,7 @@ impl<'a, F: Float> KlBatch<'a, F> {
 /// # Errors
 /// [`OptimError::Shape`], [`OptimError::Config`] for a limit of 0 or less, [`OptimError::Missing`]
 /// for [`KlGradient::Unbiased`] without old log-probs, [`OptimError::NonFinite`] for a NaN or
-/// infinity in a valid slot.
+/// infinity in a valid slot, [`OptimError::Overflow`] for a result that is not finite.
 pub fn kl_penalty<F: Float>(
     config: &KlConfig,
     batch: &KlBatch<'_, F>,
@@ -252,9 +252,10 @@ impl<F: Float> TokenKernel<F, 3, 2> for KlPenaltyKernel<'_> {
                     d * if ratio > limit { limit } else { ratio }
                 }
             };
-            // 0, or NaN if an input is infinite or NaN. The estimate alone may hide it behind a
-            // limit.
+            // 0, or NaN if an input or a result is infinite or NaN. A limit can hide an infinite
+            // input from the results; without one, the results of finite inputs can overflow.
             zeros[at] += d.times_zero() + old_logp[at].times_zero();
+            zeros[at] += kl[at].times_zero() + slope[at].times_zero();
         }
     }
 }
@@ -267,6 +268,16 @@ mod tests {
     use crate::error::OptimError;
     use crate::kernel::rows::RowMask;
     use crate::testing::{assert_close, central_difference};
+
+    #[test]
+    fn an_unlimited_k3_that_overflows_is_an_error() {
+        // 100 nats below the reference in f32: e^100 is infinite.
+        let config =
+            KlConfig { estimator: KlEstimator::K3, k3_limit: f64::INFINITY, ..KlConfig::default() };
+        let batch = KlBatch::new(RowMask::full(1, 2), &[-101.0_f32, -1.0], &[-1.0, -1.0]);
+        let error = kl_penalty(&config, &batch, &mut [0.0; 2], &mut [0.0; 2]).unwrap_err();
+        assert_eq!(error, OptimError::Overflow { what: "kl" });
+    }
 
     #[test]
     fn an_infinite_log_prob_is_reported_even_if_k3_is_bounded() {
