@@ -1,1 +1,44 @@
 //! A scripted judge, a scripted guerdon server and `wait_until`, for tests only.
+//!
+//! Both stand-ins are HTTP servers on a port of the loopback interface. They answer from a script,
+//! record all requests, and stop when they are dropped. Everything here fails by panicking.
+//!
+//! ```
+//! # tokio::runtime::Runtime::new().unwrap().block_on(async {
+//! use std::time::Duration;
+//!
+//! use guerdon_testing::{JudgeReply, StandInJudge, wait_until};
+//!
+//! let judge = StandInJudge::start([JudgeReply::content("no")]).await;
+//! let url = format!("{}/chat/completions", judge.url());
+//! reqwest::Client::new().post(url).body("{}").send().await.unwrap();
+//! assert_eq!(judge.calls(), 1);
+//!
+//! wait_until("the judge has been called", Duration::from_secs(5), async || judge.calls() == 1)
+//!     .await;
+//! # });
+//! ```
+//!
+//! | File | Contents |
+//! |---|---|
+//! | `judge.rs` | [`StandInJudge`], an OpenAI-compatible endpoint, and [`JudgeReply`], a line of its script |
+//! | `server.rs` | [`StandInServer`], a guerdon server, and [`ServerReply`], a line of its script |
+//! | `batch.rs` | Score requests with known rewards, and the replies to them |
+//! | `wait.rs` | [`wait_until`] and [`wait_until_blocking`]: bounded polling |
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    reason = "test support reports every failure by panicking"
+)]
+
+mod batch;
+mod judge;
+mod server;
+mod wait;
+
+pub use batch::{numbered_batch, score_response, stream_lines};
+pub use judge::{JudgeReply, StandInJudge};
+pub use server::{ReceivedRequest, ServerReply, StandInServer};
+pub use wait::{wait_until, wait_until_blocking};

@@ -1,0 +1,219 @@
+//! A stand-in for an LLM judge: an OpenAI-compatible endpoint that answers from a script.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::post;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+use crate::wait::in_real_time;
+
+/// One line of a judge's script: the reply to one call.
+#[derive(Debug, Clone)]
+pub struct JudgeReply {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: String,
+    delay: Duration,
+}
+
+impl JudgeReply {
+    /// A chat completion with the content `content`. It reports 100 prompt tokens, 20 completion
+    /// tokens and the model `stand-in-1`.
+    #[must_use]
+    pub fn content(content: impl Into<String>) -> Self {
+        Self::finished(content, "stop")
+    }
+
+    /// A chat completion with the content `content` and the finish reason `reason`.
+    #[must_use]
+    pub fn finished(content: impl Into<String>, reason: &str) -> Self {
+        let message = json!({ "role": "assistant", "content": content.into() });
+        let choice = json!({ "index": 0, "message": message, "finish_reason": reason });
+        let usage = json!({ "prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120 });
+        Self::status(
+            200,
+            &json!({
+                "id": "stand-in", "object": "chat.completion", "created": 0, "model": "stand-in-1",
+                "choices": [choice], "usage": usage,
+            }),
+        )
+    }
+
+    /// A reply with a status and a JSON body.
+    #[must_use]
+    pub fn status(status: u16, body: &Value) -> Self {
+        Self::raw(status, body.to_string())
+    }
+
+    /// A reply with a status and exactly this body.
+    #[must_use]
+    pub fn raw(status: u16, body: impl Into<String>) -> Self {
+        Self { status, headers: Vec::new(), body: body.into(), delay: Duration::ZERO }
+    }
+
+    /// Adds a header.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.headers.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Sends the reply `delay` after the call was let in.
+    #[must_use]
+    pub const fn delay(mut self, delay: Duration) -> Self {
+        self.delay = delay;
+        self
+    }
+
+    fn into_response(self) -> Response {
+        let mut response = self.body.into_response();
+        *response.status_mut() = StatusCode::from_u16(self.status).unwrap();
+        let headers = response.headers_mut();
+        headers.insert("content-type", HeaderValue::from_static("application/json"));
+        for (name, value) in self.headers {
+            let name: HeaderName = name.parse().unwrap();
+            headers.insert(name, HeaderValue::from_str(&value).unwrap());
+        }
+        response
+    }
+}
+
+/// The state that the endpoint shares with its handle.
+#[derive(Debug)]
+struct Endpoint {
+    replies: Mutex<VecDeque<JudgeReply>>,
+    requests: Mutex<Vec<Value>>,
+    calls: watch::Sender<usize>,
+    /// One permit for each call that may still be answered.
+    gate: Semaphore,
+}
+
+/// A stand-in for an LLM judge on a port of its own. It stops when it is dropped.
+#[derive(Debug)]
+pub struct StandInJudge {
+    url: String,
+    endpoint: Arc<Endpoint>,
+    _serving: JoinSet<()>,
+}
+
+impl StandInJudge {
+    /// Starts a judge that answers with `replies` in their order and then repeats the last one.
+    /// There must be at least one.
+    pub async fn start(replies: impl IntoIterator<Item = JudgeReply>) -> Self {
+        Self::start_gated(replies, Semaphore::MAX_PERMITS).await
+    }
+
+    /// Starts a judge that answers only `open` calls, and further ones after
+    /// [`StandInJudge::release`]. The other calls wait.
+    pub async fn start_gated(replies: impl IntoIterator<Item = JudgeReply>, open: usize) -> Self {
+        let endpoint = Arc::new(Endpoint {
+            replies: Mutex::new(replies.into_iter().collect()),
+            requests: Mutex::default(),
+            calls: watch::Sender::new(0),
+            gate: Semaphore::new(open),
+        });
+        assert!(!endpoint.replies.lock().is_empty(), "a stand-in judge needs at least one reply");
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/v1", listener.local_addr().unwrap());
+        let app = Router::new()
+            .route("/v1/chat/completions", post(answer))
+            .with_state(Arc::clone(&endpoint));
+        let mut serving = JoinSet::new();
+        serving.spawn(async move { axum::serve(listener, app).await.unwrap() });
+        Self { url, endpoint, _serving: serving }
+    }
+
+    /// The base URL, which ends in `/v1`.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Lets `calls` more calls be answered.
+    pub fn release(&self, calls: usize) {
+        self.endpoint.gate.add_permits(calls);
+    }
+
+    /// The number of calls that have arrived.
+    #[must_use]
+    pub fn calls(&self) -> usize {
+        *self.endpoint.calls.borrow()
+    }
+
+    /// Waits until `calls` calls have arrived, for at most 30 seconds of real time.
+    pub async fn wait_for_calls(&self, calls: usize) {
+        let mut count = self.endpoint.calls.subscribe();
+        let arrived = count.wait_for(|count| *count >= calls);
+        in_real_time(&format!("{calls} calls arrived"), arrived).await.unwrap();
+    }
+
+    /// The bodies that have arrived, in their order.
+    #[must_use]
+    pub fn requests(&self) -> Vec<Value> {
+        self.endpoint.requests.lock().clone()
+    }
+}
+
+async fn answer(State(endpoint): State<Arc<Endpoint>>, body: String) -> Response {
+    endpoint.requests.lock().push(serde_json::from_str(&body).unwrap());
+    endpoint.calls.send_modify(|calls| *calls += 1);
+    endpoint.gate.acquire().await.unwrap().forget();
+    let reply = {
+        let mut replies = endpoint.replies.lock();
+        if replies.len() > 1 { replies.pop_front() } else { replies.front().cloned() }
+    };
+    let reply = reply.unwrap();
+    if !reply.delay.is_zero() {
+        tokio::time::sleep(reply.delay).await;
+    }
+    reply.into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn call(judge: &StandInJudge) -> reqwest::Response {
+        let url = format!("{}/chat/completions", judge.url());
+        reqwest::Client::new().post(url).body(r#"{"model": "m"}"#).send().await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn replies_come_in_their_order_and_the_last_repeats() {
+        let busy = JudgeReply::status(429, &json!({})).header("retry-after", "7");
+        let judge = StandInJudge::start([busy, JudgeReply::content("no")]).await;
+        let first = call(&judge).await;
+        assert_eq!(
+            (first.status().as_u16(), &first.headers()["retry-after"]),
+            (429, &"7".parse().unwrap())
+        );
+        for _ in 0..2 {
+            let reply: Value = call(&judge).await.json().await.unwrap();
+            assert_eq!(reply["choices"][0]["message"]["content"], "no");
+        }
+        assert_eq!(judge.requests(), vec![json!({ "model": "m" }); 3]);
+    }
+
+    #[tokio::test]
+    async fn a_gated_judge_answers_after_release() {
+        let judge = StandInJudge::start_gated([JudgeReply::content("no")], 0).await;
+        let ((), reply) = tokio::join!(
+            async {
+                judge.wait_for_calls(1).await;
+                judge.release(1);
+            },
+            call(&judge)
+        );
+        assert_eq!((reply.status().as_u16(), judge.calls()), (200, 1));
+    }
+}
