@@ -1,1 +1,55 @@
 //! Fair queueing, Retry-After and backoff, single-flight, endpoint health and quota windows.
+//!
+//! The parts of a client that shares an HTTP endpoint between many requests. They know neither
+//! rewards nor the wire of a particular endpoint.
+//!
+//! ```
+//! # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+//! use std::time::Duration;
+//!
+//! use guerdon_queue::{Admission, AdmissionLimits, Demand, Flow, LoadSignal};
+//!
+//! let limits = AdmissionLimits {
+//!     max_concurrent: 8,
+//!     max_queued: 100,
+//!     requests: Some(60),
+//!     tokens: None,
+//!     span: Duration::from_secs(60),
+//! };
+//! let admission = Admission::new(limits);
+//! let demand = Demand { tokens: 500, flow: Flow::new("run 7", 1), deadline: None, position: None };
+//!
+//! let permit = admission.enter(demand).await.unwrap();
+//! // Send the request here; it used 430 tokens and took 20 ms.
+//! permit.settle(Some(430), LoadSignal::Accepted, Duration::from_millis(20));
+//! # });
+//! ```
+//!
+//! | File or folder | Contents |
+//! |---|---|
+//! | `fair/` | [`FairClock`] and [`FairQueue`]: start-time fair queueing by weight |
+//! | `retry/` | [`Backoff`], and the delays that servers name in headers: [`named_delay`] |
+//! | `quota/` | [`QuotaWindow`], a sliding window, and [`QuotaReports`], rate-limit headers |
+//! | `endpoint/` | [`CircuitBreaker`], [`AdaptiveLimit`]: the health and the capacity of an address |
+//! | `admission/` | [`Admission`]: fair queue, quotas, capacity and pauses of one address together |
+//! | `single_flight.rs` | [`SingleFlight`]: one call for all concurrent callers of one key |
+//! | `coordinate/` | [`Coordinator`]: single-flight, quotas and budgets shared between replicas |
+
+mod admission;
+mod coordinate;
+mod endpoint;
+mod fair;
+mod quota;
+mod retry;
+mod single_flight;
+
+pub use admission::{Admission, AdmissionLimits, Demand, Flow, LoadSignal, Permit, Refusal};
+pub use coordinate::{
+    BudgetRefusal, Claim, Coordinator, CoordinatorError, InProcess, Lease, QuotaGrant,
+    QuotaRequest, ReservationId,
+};
+pub use endpoint::{AdaptiveLimit, BreakerConfig, BreakerState, CircuitBreaker};
+pub use fair::{FairClock, FairQueue, QueuePosition};
+pub use quota::{QuotaReport, QuotaReports, QuotaReservation, QuotaWindow, parse_reset};
+pub use retry::{Backoff, named_delay, parse_retry_after};
+pub use single_flight::{Flight, SingleFlight};

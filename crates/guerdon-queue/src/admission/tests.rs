@@ -1,0 +1,296 @@
+//! Admission under virtual time.
+
+use futures_util::future::join_all;
+use proptest::prelude::*;
+
+use super::*;
+use crate::quota::QuotaReport;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn limits() -> AdmissionLimits {
+    AdmissionLimits {
+        max_concurrent: 1000,
+        max_queued: 10_000,
+        requests: None,
+        tokens: None,
+        span: MINUTE,
+    }
+}
+
+fn demand(tokens: u64) -> Demand {
+    Demand { tokens, flow: Flow::new("", 1), deadline: None, position: None }
+}
+
+fn demand_by(tokens: u64, seconds: u64) -> Demand {
+    Demand { deadline: Some(Instant::now() + Duration::from_secs(seconds)), ..demand(tokens) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_whole_quota_is_admitted_at_once_and_the_next_request_waits() {
+    let admission = Admission::new(AdmissionLimits { requests: Some(60), ..limits() });
+    let started = Instant::now();
+    for _ in 0..60 {
+        drop(admission.enter(demand(1)).await.unwrap());
+    }
+    assert_eq!(started.elapsed(), Duration::ZERO);
+    drop(admission.enter(demand(1)).await.unwrap());
+    assert!(
+        (MINUTE..MINUTE + Duration::from_millis(5)).contains(&started.elapsed()),
+        "{:?}",
+        started.elapsed()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_request_is_not_overtaken_by_small_ones() {
+    let admission = Admission::new(AdmissionLimits { tokens: Some(100), ..limits() });
+    drop(admission.enter(demand(60)).await.unwrap());
+    let order = Mutex::new(Vec::new());
+    let ask = async |name: &'static str, tokens| {
+        drop(admission.enter(demand(tokens)).await.unwrap());
+        order.lock().push(name);
+    };
+    tokio::join!(ask("big", 90), ask("small", 10), ask("late", 10));
+    assert_eq!(*order.lock(), ["big", "small", "late"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn flows_share_by_weight_and_a_lone_request_does_not_wait_for_a_batch() {
+    let admission = Admission::new(AdmissionLimits { max_concurrent: 1, ..limits() });
+    let order = Mutex::new(Vec::new());
+    let held = admission.enter(demand(1)).await.unwrap();
+    let ask = async |name: &'static str, weight| {
+        let demand = Demand { flow: Flow::new(name, weight), ..demand(10) };
+        let permit = admission.enter(demand).await.unwrap();
+        order.lock().push(name);
+        permit.settle(None, LoadSignal::Accepted, Duration::ZERO);
+    };
+    let batch = join_all((0..90).map(|_| ask("batch", 1)));
+    let heavy = join_all((0..90).map(|_| ask("heavy", 3)));
+    let release = async {
+        tokio::task::yield_now().await;
+        drop(held);
+    };
+    tokio::join!(batch, heavy, ask("lone", 1), release);
+    let order = order.into_inner();
+    let heavies = order[..80].iter().filter(|name| **name == "heavy").count();
+    assert!((58..=62).contains(&heavies), "three to one: {heavies}");
+    assert!(order.iter().position(|name| *name == "lone").unwrap() < 4, "{:?}", &order[..8]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_with_many_requests_does_not_delay_another() {
+    let admission = Admission::new(AdmissionLimits { max_concurrent: 1, ..limits() });
+    let order = Mutex::new(Vec::new());
+    let held = admission.enter(demand(1)).await.unwrap();
+    let ask = async |client| {
+        let permit = admission
+            .enter(Demand { flow: Flow { client, ..Flow::new("", 1) }, ..demand(10) })
+            .await
+            .unwrap();
+        order.lock().push(client);
+        drop(permit);
+    };
+    let (many, one) = (join_all((0..50).map(|_| ask(1))), ask(2));
+    let release = async {
+        tokio::task::yield_now().await;
+        drop(held);
+    };
+    tokio::join!(many, one, release);
+    assert!(order.lock().iter().position(|client| *client == 2).unwrap() < 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_holds_for_all_and_refuses_requests_with_earlier_deadlines() {
+    let admission = Admission::new(limits());
+    admission.pause(Duration::from_secs(30));
+    assert_eq!(admission.enter(demand_by(1, 3)).await.err(), Some(Refusal::PausedTooLong));
+    let started = Instant::now();
+    drop(admission.enter(demand(1)).await.unwrap());
+    assert!(started.elapsed() >= Duration::from_secs(30));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_refuses_waiting_requests_with_earlier_deadlines() {
+    let admission = Admission::new(AdmissionLimits { max_concurrent: 1, ..limits() });
+    let held = admission.enter(demand(1)).await.unwrap();
+    let started = Instant::now();
+    let pause = async {
+        tokio::task::yield_now().await;
+        admission.pause(Duration::from_secs(30));
+        drop(held);
+    };
+    let (short, long, ()) =
+        tokio::join!(admission.enter(demand_by(1, 10)), admission.enter(demand_by(1, 100)), pause);
+    assert_eq!(short.err(), Some(Refusal::PausedTooLong));
+    assert!(long.is_ok() && started.elapsed() >= Duration::from_secs(30));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_cannot_meet_its_deadline_is_refused_at_once() {
+    let admission = Admission::new(AdmissionLimits { tokens: Some(100), ..limits() });
+    drop(admission.enter(demand(100)).await.unwrap());
+    let started = Instant::now();
+    assert_eq!(admission.enter(demand_by(10, 59)).await.err(), Some(Refusal::TooLate));
+    assert_eq!(started.elapsed(), Duration::ZERO);
+    assert!(admission.enter(demand_by(10, 61)).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_mean_time_of_requests_decides_whether_a_deadline_can_be_met() {
+    let admission = Admission::new(AdmissionLimits { max_concurrent: 2, ..limits() });
+    admission.enter(demand(1)).await.unwrap().settle(
+        None,
+        LoadSignal::Accepted,
+        Duration::from_secs(10),
+    );
+    let _under_way =
+        (admission.enter(demand(1)).await.unwrap(), admission.enter(demand(1)).await.unwrap());
+    assert_eq!(admission.enter(demand_by(1, 14)).await.err(), Some(Refusal::TooLate));
+    let mut waits = Box::pin(admission.enter(demand_by(1, 16)));
+    assert!(futures_util::poll!(&mut waits).is_pending());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_queue_is_reported_and_still_admits_its_requests() {
+    let admission =
+        Admission::new(AdmissionLimits { max_concurrent: 1, max_queued: 2, ..limits() });
+    admission.enter(demand(1)).await.unwrap().settle(
+        None,
+        LoadSignal::Accepted,
+        Duration::from_secs(10),
+    );
+    let held = admission.enter(demand(1)).await.unwrap();
+    let mut waiting = Vec::new();
+    for seconds in [None, None, Some(10)] {
+        assert_eq!(admission.full_for(), seconds.map(Duration::from_secs));
+        let mut next = Box::pin(admission.enter(demand(1)));
+        assert!(futures_util::poll!(&mut next).is_pending());
+        waiting.push(next);
+    }
+    assert_eq!(admission.full_for(), Some(Duration::from_secs(20)));
+    drop(held);
+    for next in waiting {
+        drop(next.await.unwrap());
+    }
+    assert_eq!(admission.full_for(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_of_size_zero_is_full_only_while_a_request_waits() {
+    let admission =
+        Admission::new(AdmissionLimits { max_concurrent: 1, max_queued: 0, ..limits() });
+    assert_eq!(admission.full_for(), None);
+    let _held = admission.enter(demand(1)).await.unwrap();
+    assert_eq!(admission.full_for(), None);
+    let mut first = Box::pin(admission.enter(demand(1)));
+    assert!(futures_util::poll!(&mut first).is_pending());
+    assert_eq!(admission.full_for(), Some(Duration::from_secs(1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_request_leaves_the_queue_even_if_it_watched_the_clock() {
+    let admission = Admission::new(AdmissionLimits { requests: Some(1), ..limits() });
+    drop(admission.enter(demand(1)).await.unwrap());
+    let started = Instant::now();
+    let mut keeper = Box::pin(admission.enter(demand(1)));
+    assert!(futures_util::poll!(&mut keeper).is_pending());
+    let mut next = Box::pin(admission.enter(demand(1)));
+    assert!(futures_util::poll!(&mut next).is_pending());
+    drop(keeper);
+    drop(next.await.unwrap());
+    assert!(
+        (MINUTE..MINUTE + Duration::from_secs(1)).contains(&started.elapsed()),
+        "{:?}",
+        started.elapsed()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_request_returns_to_the_head() {
+    let admission = Admission::new(AdmissionLimits { max_concurrent: 1, ..limits() });
+    let refused = admission.enter(demand(5)).await.unwrap();
+    let order = Mutex::new(Vec::new());
+    let other = async {
+        let permit = admission.enter(demand(1)).await.unwrap();
+        order.lock().push("other");
+        drop(permit);
+    };
+    let back = async {
+        tokio::task::yield_now().await;
+        let position = Some(refused.position());
+        admission.pause(Duration::from_secs(1));
+        refused.settle(Some(0), LoadSignal::Overloaded(Duration::from_secs(1)), Duration::ZERO);
+        let permit = admission.enter(Demand { position, ..demand(5) }).await.unwrap();
+        order.lock().push("refused");
+        drop(permit);
+    };
+    tokio::join!(other, back);
+    assert_eq!(*order.lock(), ["refused", "other"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refund_frees_the_quota() {
+    let admission =
+        Admission::new(AdmissionLimits { tokens: Some(100), requests: Some(1), ..limits() });
+    admission.enter(demand(100)).await.unwrap().refund();
+    let started = Instant::now();
+    let permit = admission.enter(demand(100)).await.unwrap();
+    permit.settle(Some(10), LoadSignal::Accepted, Duration::ZERO);
+    assert_eq!(started.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quota_that_is_not_configured_is_learned_and_can_be_raised() {
+    let admission = Admission::new(limits());
+    let reports = |limit, remaining| QuotaReports {
+        requests: QuotaReport {
+            limit: Some(limit),
+            remaining: Some(remaining),
+            reset: Some(Duration::from_secs(20)),
+        },
+        tokens: QuotaReport::default(),
+    };
+    drop(admission.enter(demand(1)).await.unwrap());
+    admission.sync(&reports(10, 0));
+    let started = Instant::now();
+    drop(admission.enter(demand(1)).await.unwrap());
+    assert!((19..22).contains(&started.elapsed().as_secs()), "{:?}", started.elapsed());
+    admission.sync(&reports(100, 100));
+    for _ in 0..90 {
+        drop(admission.enter(demand(1)).await.unwrap());
+    }
+    assert!(started.elapsed().as_secs() < 22);
+}
+
+proptest! {
+    /// For any order of arrivals, cancellations and ends, no request is lost and every resource is
+    /// free in the end.
+    #[test]
+    fn every_request_that_is_not_cancelled_is_admitted(asks in proptest::collection::vec((1u64..50, 0u64..3000, 0u8..4), 1..60)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let admission = Admission::new(AdmissionLimits { max_concurrent: 3, tokens: Some(100), requests: Some(20), ..limits() });
+            let all = asks.iter().map(async |(tokens, millis, kind)| {
+                tokio::time::sleep(Duration::from_millis(*millis)).await;
+                let entered = admission.enter(demand(*tokens));
+                let permit = match kind {
+                    0 => match tokio::time::timeout(Duration::from_millis(*tokens), entered).await {
+                        Ok(permit) => permit.unwrap(),
+                        Err(_) => return,
+                    },
+                    _ => entered.await.unwrap(),
+                };
+                tokio::time::sleep(Duration::from_millis(*millis)).await;
+                match kind {
+                    1 => permit.refund(),
+                    2 => drop(permit),
+                    _ => permit.settle(Some(tokens / 2), LoadSignal::Accepted, Duration::from_millis(*millis)),
+                }
+            });
+            tokio::time::timeout(Duration::from_secs(3600), join_all(all)).await.expect("every request ends");
+            assert_eq!(admission.load().to_bits(), 0f64.to_bits());
+        });
+    }
+}
