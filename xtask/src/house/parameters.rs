@@ -10,20 +10,20 @@ pub(super) fn long_lists(files: &[SourceFile], limit: usize) -> Vec<String> {
     let mut found = Vec::new();
     for file in files.iter().filter(|file| !file.is_test) {
         let mut visitor =
-            Visitor { path: &file.path, limit, in_trait_impl: false, found: &mut found };
+            ParameterVisitor { path: &file.path, limit, in_trait_impl: false, found: &mut found };
         visitor.visit_file(&file.syntax);
     }
     found
 }
 
-struct Visitor<'a> {
+struct ParameterVisitor<'a> {
     path: &'a str,
     limit: usize,
     in_trait_impl: bool,
     found: &'a mut Vec<String>,
 }
 
-impl Visitor<'_> {
+impl ParameterVisitor<'_> {
     fn check(&mut self, signature: &Signature) {
         let (count, name) = (signature.inputs.len(), &signature.ident);
         if count > self.limit {
@@ -32,7 +32,7 @@ impl Visitor<'_> {
     }
 }
 
-impl<'ast> Visit<'ast> for Visitor<'_> {
+impl<'ast> Visit<'ast> for ParameterVisitor<'_> {
     fn visit_item_mod(&mut self, module: &'ast ItemMod) {
         if !is_test_only(&module.attrs) {
             visit::visit_item_mod(self, module);

@@ -11,7 +11,7 @@ use crate::house::source::is_test_only;
 pub(super) fn graph(tree: &ModuleTree<'_>) -> Graph {
     let mut graph = Graph::new();
     for (index, module) in tree.modules.iter().enumerate() {
-        let mut visitor = Visitor { tree, module: index, graph: &mut graph };
+        let mut visitor = EdgeVisitor { tree, module: index, graph: &mut graph };
         for item in module.items {
             visitor.visit_item(item);
         }
@@ -19,13 +19,13 @@ pub(super) fn graph(tree: &ModuleTree<'_>) -> Graph {
     graph
 }
 
-struct Visitor<'a> {
+struct EdgeVisitor<'a> {
     tree: &'a ModuleTree<'a>,
     module: usize,
     graph: &'a mut Graph,
 }
 
-impl Visitor<'_> {
+impl EdgeVisitor<'_> {
     fn add(&mut self, path: &[String]) {
         let file = self.tree.modules[self.module].file;
         if let Some(target) = self.tree.resolve(self.module, path).filter(|&target| target != file)
@@ -41,7 +41,7 @@ impl Visitor<'_> {
     }
 }
 
-impl<'ast> Visit<'ast> for Visitor<'_> {
+impl<'ast> Visit<'ast> for EdgeVisitor<'_> {
     fn visit_item(&mut self, item: &'ast Item) {
         let attributes = match item {
             Item::Impl(item) => &item.attrs,
