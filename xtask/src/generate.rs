@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 
-use crate::workspace_root;
+use crate::packages::workspace_root;
 
 struct GeneratedFile {
     path: &'static str,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::ensure;
 
-use crate::workspace_root;
+use crate::packages::workspace_root;
 
 /// Fails with the list of links whose target does not exist.
 ///

@@ -20,14 +20,8 @@ mod metrics_page;
 mod packages;
 mod unused;
 
-use std::path::Path;
-
 use self::house::HouseFigures;
-
-/// Root folder of this workspace.
-fn workspace_root() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-}
+use self::packages::workspace_root;
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

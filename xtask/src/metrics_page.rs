@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{anyhow, ensure};
 use proc_macro2::{TokenStream, TokenTree};
 
-use crate::workspace_root;
+use crate::packages::workspace_root;
 
 const PAGE: &str = "docs/metrics.md";
 

@@ -1,10 +1,15 @@
 //! The workspace's packages and their dependencies, as cargo reports them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
+
+/// Root folder of this workspace.
+pub(crate) fn workspace_root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
 
 /// A package of the workspace.
 pub(crate) struct WorkspacePackage {

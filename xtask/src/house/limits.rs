@@ -44,7 +44,7 @@ const ACCEPTED: AcceptedFigures = AcceptedFigures {
 mod tests {
     use super::ACCEPTED;
     use crate::house::HouseFigures;
-    use crate::workspace_root;
+    use crate::packages::workspace_root;
 
     #[test]
     fn figures_are_within_the_limits() {

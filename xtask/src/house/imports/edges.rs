@@ -1,15 +1,19 @@
 //! The files that each module's code names.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use syn::visit::{self, Visit};
 use syn::{Item, ItemFn, ItemMod, ItemUse, Path};
 
-use super::Graph;
 use super::modules::{ModuleTree, imports};
 use crate::house::source::is_test_only;
 
+/// Files that each file imports, by index into the list of files.
+pub(super) type ImportGraph = BTreeMap<usize, BTreeSet<usize>>;
+
 /// For each file, the other files whose items it imports or names.
-pub(super) fn graph(tree: &ModuleTree<'_>) -> Graph {
-    let mut graph = Graph::new();
+pub(super) fn graph(tree: &ModuleTree<'_>) -> ImportGraph {
+    let mut graph = ImportGraph::new();
     for (index, module) in tree.modules.iter().enumerate() {
         let mut visitor = EdgeVisitor { tree, module: index, graph: &mut graph };
         for item in module.items {
@@ -22,7 +26,7 @@ pub(super) fn graph(tree: &ModuleTree<'_>) -> Graph {
 struct EdgeVisitor<'a> {
     tree: &'a ModuleTree<'a>,
     module: usize,
-    graph: &'a mut Graph,
+    graph: &'a mut ImportGraph,
 }
 
 impl EdgeVisitor<'_> {

@@ -11,11 +11,9 @@ mod modules;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display, Formatter};
 
+use self::edges::ImportGraph;
 use self::modules::ModuleTree;
 use super::source::SourceFile;
-
-/// Files that each file imports, by index into the list of files.
-type Graph = BTreeMap<usize, BTreeSet<usize>>;
 
 /// Files of a package that import each other, directly or through other files.
 pub(super) struct ImportCycle {
@@ -58,7 +56,7 @@ pub(super) fn cycles(files: &[SourceFile]) -> Vec<ImportCycle> {
 }
 
 /// Strongly connected components with more than one file.
-fn components(graph: &Graph) -> Vec<Vec<usize>> {
+fn components(graph: &ImportGraph) -> Vec<Vec<usize>> {
     let reached: BTreeMap<usize, BTreeSet<usize>> =
         graph.keys().map(|&start| (start, reachable(graph, start))).collect();
     let mut seen: BTreeSet<usize> = BTreeSet::new();
@@ -77,7 +75,7 @@ fn components(graph: &Graph) -> Vec<Vec<usize>> {
     groups
 }
 
-fn reachable(graph: &Graph, start: usize) -> BTreeSet<usize> {
+fn reachable(graph: &ImportGraph, start: usize) -> BTreeSet<usize> {
     let mut reached = BTreeSet::new();
     let mut open = vec![start];
     while let Some(file) = open.pop() {

@@ -36,7 +36,7 @@ pub(super) struct ModuleTree<'a> {
 }
 
 /// Position of a module while the tree is built.
-struct Location<'a> {
+struct ModuleLocation<'a> {
     file: usize,
     /// Folder of the module's children.
     folder: String,
@@ -53,7 +53,8 @@ impl<'a> ModuleTree<'a> {
         for name in ["lib.rs", "main.rs"] {
             if let Some(&file) = by_path.get(format!("{root}/{name}").as_str()) {
                 let items = &files[file].syntax.items;
-                let location = Location { file, folder: root.to_owned(), items, parent: None };
+                let location =
+                    ModuleLocation { file, folder: root.to_owned(), items, parent: None };
                 tree.add(files, &by_path, &location);
             }
         }
@@ -64,7 +65,7 @@ impl<'a> ModuleTree<'a> {
         &mut self,
         files: &'a [SourceFile],
         by_path: &HashMap<&str, usize>,
-        at: &Location<'a>,
+        at: &ModuleLocation<'a>,
     ) -> usize {
         let index = self.modules.len();
         self.modules.push(Module {
@@ -90,7 +91,7 @@ impl<'a> ModuleTree<'a> {
                 let Some(file) = found else { continue };
                 (file, &files[file].syntax.items)
             };
-            let location = Location { file, folder, items, parent: Some(index) };
+            let location = ModuleLocation { file, folder, items, parent: Some(index) };
             let child = self.add(files, by_path, &location);
             self.modules[index].children.insert(module.ident.to_string(), child);
         }
