@@ -4,6 +4,7 @@
 
 mod adapters;
 mod bad_input;
+mod configuration;
 mod judge;
 mod judge_house;
 mod metrics;
