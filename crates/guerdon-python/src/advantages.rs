@@ -1,43 +1,41 @@
-//! Advantages: of a critic, of siblings, of rewards-to-go. What each computes is said in
+//! Advantages from a critic, from siblings and from rewards-to-go; documented in
 //! `guerdon/optim/advantages.py`.
 
 use guerdon_client::optim::{self, GaeBatch, RewardPart};
-use pyo3::prelude::{Bound, PyAny, PyResult, pyfunction};
+use pyo3::prelude::{PyResult, pyfunction};
 
 use crate::arrays::{
-    Mask, Number, Numbers, column, compute, in_type_of, optional_slice, scored, table as out_table,
+    Array, InputArray, Mask, NumpyFloat, column, compute, in_type_of, optional_slice, scored,
+    table as out_table,
 };
-use crate::errors::refused;
-use crate::settings::{Gae, Group, read};
+use crate::errors::optim_error;
+use crate::settings::{GaeSettings, GroupSettings, read};
 
-type Array<'py> = Bound<'py, PyAny>;
-
-/// `(advantages, returns)`, both `[B, T]`.
+/// Computes `(advantages, returns)`, both `[B, T]`, from `arrays`: rewards and values.
 #[pyfunction]
 pub(crate) fn gae<'py>(
     settings: &str,
     mask: &Array<'py>,
-    rewards: &Array<'py>,
-    values: &Array<'py>,
+    arrays: [Array<'py>; 2],
     bootstrap: Option<&Array<'py>>,
     lams: Option<&Array<'py>>,
 ) -> PyResult<(Array<'py>, Array<'py>)> {
-    in_type_of!(rewards, gae_in(settings, mask, rewards, values, [bootstrap, lams]))
+    in_type_of!(&arrays[0], gae_in(settings, mask, arrays, bootstrap, lams))
 }
 
-fn gae_in<'py, F: Number>(
+fn gae_in<'py, F: NumpyFloat>(
     settings: &str,
     mask: &Array<'py>,
-    rewards: &Array<'py>,
-    values: &Array<'py>,
-    [bootstrap, lams]: [Option<&Array<'py>>; 2],
+    [rewards, values]: [Array<'py>; 2],
+    bootstrap: Option<&Array<'py>>,
+    lams: Option<&Array<'py>>,
 ) -> PyResult<(Array<'py>, Array<'py>)> {
-    let config = read::<Gae>(settings)?.into();
+    let config = read::<GaeSettings>(settings)?.into();
     let py = rewards.py();
-    let (rewards, shape) = Numbers::<F>::table(rewards, "rewards")?;
-    let values = Numbers::<F>::read(values, "values", &shape)?;
-    let bootstrap = Numbers::<F>::optional(bootstrap, "bootstrap", &shape[..1])?;
-    let lams = Numbers::<F>::optional(lams, "lams", &shape[..1])?;
+    let (rewards, shape) = InputArray::<F>::table(&rewards, "rewards")?;
+    let values = InputArray::<F>::read(&values, "values", &shape)?;
+    let bootstrap = InputArray::<F>::optional(bootstrap, "bootstrap", &shape[..1])?;
+    let lams = InputArray::<F>::optional(lams, "lams", &shape[..1])?;
     let mask = Mask::read(mask, shape)?;
     let mut batch = GaeBatch::new(mask.rows()?, rewards.slice()?, values.slice()?);
     if let Some(bootstrap) = optional_slice(&bootstrap)? {
@@ -52,7 +50,7 @@ fn gae_in<'py, F: Number>(
     Ok((out_table(py, advantages, shape)?, out_table(py, returns, shape)?))
 }
 
-/// Advantages `[B]` against siblings, NaN for what was not scored.
+/// Computes advantages `[B]` against siblings, NaN for rollouts without a reward.
 #[pyfunction]
 pub(crate) fn group_advantages<'py>(
     settings: &str,
@@ -62,20 +60,20 @@ pub(crate) fn group_advantages<'py>(
     in_type_of!(rewards, group_advantages_in(settings, rewards, groups))
 }
 
-fn group_advantages_in<'py, F: Number>(
+fn group_advantages_in<'py, F: NumpyFloat>(
     settings: &str,
     rewards: &Array<'py>,
     groups: Vec<usize>,
 ) -> PyResult<Array<'py>> {
-    let config = read::<Group>(settings)?.into();
-    let (numbers, _) = Numbers::<F>::column(rewards, "rewards")?;
+    let config = read::<GroupSettings>(settings)?.into();
+    let (numbers, _) = InputArray::<F>::column(rewards, "rewards")?;
     let numbers = scored(numbers.slice()?);
     let advantages =
         compute(rewards.py(), move || optim::advantages_with(&config, &numbers, &groups))?;
     Ok(column::<F>(rewards.py(), &advantages))
 }
 
-/// OPO's advantages `[B]`.
+/// Computes OPO's advantages `[B]`.
 #[pyfunction]
 pub(crate) fn opo<'py>(
     rewards: &Array<'py>,
@@ -85,18 +83,19 @@ pub(crate) fn opo<'py>(
     in_type_of!(rewards, opo_in(rewards, lens, groups))
 }
 
-fn opo_in<'py, F: Number>(
+fn opo_in<'py, F: NumpyFloat>(
     rewards: &Array<'py>,
     lens: Vec<usize>,
     groups: Vec<usize>,
 ) -> PyResult<Array<'py>> {
-    let (numbers, _) = Numbers::<F>::column(rewards, "rewards")?;
+    let (numbers, _) = InputArray::<F>::column(rewards, "rewards")?;
     let numbers = scored(numbers.slice()?);
     let advantages = compute(rewards.py(), move || optim::opo(&numbers, &lens, &groups))?;
     Ok(column::<F>(rewards.py(), &advantages))
 }
 
-/// GDPO's advantages `[B]`, of parts that are each a weight and rewards `[B]`.
+/// Computes GDPO's advantages `[B]` from parts, each a weight and rewards `[B]`. `first` is one of
+/// their arrays and defines the number type.
 #[pyfunction]
 pub(crate) fn gdpo<'py>(
     settings: &str,
@@ -107,18 +106,18 @@ pub(crate) fn gdpo<'py>(
     in_type_of!(first, gdpo_in(settings, first, parts, groups))
 }
 
-fn gdpo_in<'py, F: Number>(
+fn gdpo_in<'py, F: NumpyFloat>(
     settings: &str,
     first: &Array<'py>,
     parts: Vec<(f64, Array<'py>)>,
     groups: Vec<usize>,
 ) -> PyResult<Array<'py>> {
-    let config = read::<Group>(settings)?.into();
+    let config = read::<GroupSettings>(settings)?.into();
     let mut columns = Vec::with_capacity(parts.len());
     for (weight, rewards) in parts {
         columns.push((
             weight,
-            scored(Numbers::<F>::read(&rewards, "part", &[groups.len()])?.slice()?),
+            scored(InputArray::<F>::read(&rewards, "part", &[groups.len()])?.slice()?),
         ));
     }
     let advantages = compute(first.py(), move || {
@@ -131,36 +130,39 @@ fn gdpo_in<'py, F: Number>(
     Ok(column::<F>(first.py(), &advantages))
 }
 
-/// The scored numbers of `[B]` at mean 0 and deviation 1.
+/// Scales the scored numbers of `[B]` to mean 0 and deviation 1.
 #[pyfunction]
 pub(crate) fn standardise<'py>(scores: &Array<'py>, eps: f64) -> PyResult<Array<'py>> {
     in_type_of!(scores, standardise_in(scores, eps))
 }
 
-fn standardise_in<'py, F: Number>(scores: &Array<'py>, eps: f64) -> PyResult<Array<'py>> {
-    let (numbers, _) = Numbers::<F>::column(scores, "scores")?;
+fn standardise_in<'py, F: NumpyFloat>(scores: &Array<'py>, eps: f64) -> PyResult<Array<'py>> {
+    let (numbers, _) = InputArray::<F>::column(scores, "scores")?;
     let mut numbers = scored(numbers.slice()?);
     optim::standardise(&mut numbers, eps);
     Ok(column::<F>(scores.py(), &numbers))
 }
 
-/// One number a rollout `[B]` on each of its tokens `[B, T]`.
+/// Copies one number per rollout `[B]` to each of its tokens `[B, T]`.
 #[pyfunction]
 pub(crate) fn spread<'py>(mask: &Array<'py>, advantages: &Array<'py>) -> PyResult<Array<'py>> {
     in_type_of!(advantages, spread_in(mask, advantages))
 }
 
-fn spread_in<'py, F: Number>(mask: &Array<'py>, advantages: &Array<'py>) -> PyResult<Array<'py>> {
+fn spread_in<'py, F: NumpyFloat>(
+    mask: &Array<'py>,
+    advantages: &Array<'py>,
+) -> PyResult<Array<'py>> {
     let mask = Mask::table(mask)?;
     let [rows, width] = mask.shape();
     let py = advantages.py();
-    let advantages = scored(Numbers::<F>::read(advantages, "advantages", &[rows])?.slice()?);
+    let advantages = scored(InputArray::<F>::read(advantages, "advantages", &[rows])?.slice()?);
     let mut out = vec![F::ZERO; rows * width];
-    optim::spread(&mask.rows()?, &advantages, &mut out).map_err(|error| refused(&error))?;
+    optim::spread(&mask.rows()?, &advantages, &mut out).map_err(|error| optim_error(&error))?;
     out_table(py, out, [rows, width])
 }
 
-/// Discounted rewards-to-go `[B, T]`.
+/// Computes discounted rewards-to-go `[B, T]`.
 #[pyfunction]
 pub(crate) fn returns_to_go<'py>(
     gamma: f64,
@@ -170,13 +172,13 @@ pub(crate) fn returns_to_go<'py>(
     in_type_of!(rewards, returns_to_go_in(gamma, mask, rewards))
 }
 
-fn returns_to_go_in<'py, F: Number>(
+fn returns_to_go_in<'py, F: NumpyFloat>(
     gamma: f64,
     mask: &Array<'py>,
     rewards: &Array<'py>,
 ) -> PyResult<Array<'py>> {
     let py = rewards.py();
-    let (rewards, shape) = Numbers::<F>::table(rewards, "rewards")?;
+    let (rewards, shape) = InputArray::<F>::table(rewards, "rewards")?;
     let mask = Mask::read(mask, shape)?;
     let (mask, rewards) = (mask.rows()?, rewards.slice()?);
     let mut out = vec![F::ZERO; rewards.len()];
@@ -184,7 +186,7 @@ fn returns_to_go_in<'py, F: Number>(
     out_table(py, out, shape)
 }
 
-/// ReMax's advantages `[B, T]`.
+/// Computes ReMax's advantages `[B, T]`.
 #[pyfunction]
 pub(crate) fn remax<'py>(
     mask: &Array<'py>,
@@ -194,14 +196,14 @@ pub(crate) fn remax<'py>(
     in_type_of!(rewards, remax_in(mask, rewards, baselines))
 }
 
-fn remax_in<'py, F: Number>(
+fn remax_in<'py, F: NumpyFloat>(
     mask: &Array<'py>,
     rewards: &Array<'py>,
     baselines: &Array<'py>,
 ) -> PyResult<Array<'py>> {
     let py = rewards.py();
-    let (rewards, shape) = Numbers::<F>::table(rewards, "rewards")?;
-    let baselines = Numbers::<F>::read(baselines, "baselines", &shape[..1])?;
+    let (rewards, shape) = InputArray::<F>::table(rewards, "rewards")?;
+    let baselines = InputArray::<F>::read(baselines, "baselines", &shape[..1])?;
     let mask = Mask::read(mask, shape)?;
     let (mask, rewards, baselines) = (mask.rows()?, rewards.slice()?, baselines.slice()?);
     let mut out = vec![F::ZERO; rewards.len()];

@@ -1,19 +1,17 @@
-//! Importance weights and masks for the gap between engine and trainer: `guerdon/optim/correction.py` says
-//! what each is.
+//! Importance weights and masks for the gap between engine and trainer; documented in
+//! `guerdon/optim/correction.py`.
 
 use guerdon_client::optim::{self, CorrectionBatch, Rejection};
 use numpy::PyArray1;
-use pyo3::prelude::{Bound, PyAny, PyAnyMethods, PyResult, Python, pyfunction};
+use pyo3::prelude::{Bound, PyAnyMethods, PyResult, Python, pyfunction};
 use pyo3::types::PyDict;
 
 use crate::arrays::{
-    Mask, Number, Numbers, compute, in_type_of, report, scored, table as out_table,
+    Array, InputArray, Mask, NumpyFloat, compute, in_type_of, report, scored, table as out_table,
 };
-use crate::settings::{Correction, Reject, read};
+use crate::settings::{CorrectionSettings, RejectionSettings, read};
 
-type Array<'py> = Bound<'py, PyAny>;
-
-/// `(weights [B, T], figures)`.
+/// Computes `(weights [B, T], figures)`.
 #[pyfunction]
 pub(crate) fn importance_weights<'py>(
     settings: &str,
@@ -24,16 +22,16 @@ pub(crate) fn importance_weights<'py>(
     in_type_of!(old_logp, importance_weights_in(settings, mask, old_logp, rollout_logp))
 }
 
-fn importance_weights_in<'py, F: Number>(
+fn importance_weights_in<'py, F: NumpyFloat>(
     settings: &str,
     mask: &Array<'py>,
     old_logp: &Array<'py>,
     rollout_logp: &Array<'py>,
 ) -> PyResult<(Array<'py>, Bound<'py, PyDict>)> {
-    let config = read::<Correction>(settings)?.into();
+    let config = read::<CorrectionSettings>(settings)?.into();
     let py = old_logp.py();
-    let (old_logp, shape) = Numbers::<F>::table(old_logp, "old_logp")?;
-    let rollout_logp = Numbers::<F>::read(rollout_logp, "rollout_logp", &shape)?;
+    let (old_logp, shape) = InputArray::<F>::table(old_logp, "old_logp")?;
+    let rollout_logp = InputArray::<F>::read(rollout_logp, "rollout_logp", &shape)?;
     let mask = Mask::read(mask, shape)?;
     let batch = CorrectionBatch::new(mask.rows()?, old_logp.slice()?, rollout_logp.slice()?);
     let mut out = vec![F::ZERO; shape[0] * shape[1]];
@@ -42,7 +40,7 @@ fn importance_weights_in<'py, F: Number>(
     Ok((out_table(py, out, shape)?, report(py, figures)?))
 }
 
-/// `(kept [B, T], share of tokens kept)`.
+/// Computes `(kept [B, T], share of tokens kept)`.
 #[pyfunction]
 pub(crate) fn rejection_mask<'py>(
     rules: &str,
@@ -53,17 +51,17 @@ pub(crate) fn rejection_mask<'py>(
     in_type_of!(old_logp, rejection_mask_in(rules, mask, old_logp, rollout_logp))
 }
 
-fn rejection_mask_in<'py, F: Number>(
+fn rejection_mask_in<'py, F: NumpyFloat>(
     rules: &str,
     mask: &Array<'py>,
     old_logp: &Array<'py>,
     rollout_logp: &Array<'py>,
 ) -> PyResult<(Array<'py>, f64)> {
     let rules: Vec<Rejection> =
-        read::<Vec<Reject>>(rules)?.into_iter().map(Rejection::from).collect();
+        read::<Vec<RejectionSettings>>(rules)?.into_iter().map(Rejection::from).collect();
     let py = old_logp.py();
-    let (old_logp, shape) = Numbers::<F>::table(old_logp, "old_logp")?;
-    let rollout_logp = Numbers::<F>::read(rollout_logp, "rollout_logp", &shape)?;
+    let (old_logp, shape) = InputArray::<F>::table(old_logp, "old_logp")?;
+    let rollout_logp = InputArray::<F>::read(rollout_logp, "rollout_logp", &shape)?;
     let mask = Mask::read(mask, shape)?;
     let batch = CorrectionBatch::new(mask.rows()?, old_logp.slice()?, rollout_logp.slice()?);
     let mut kept = vec![0; shape[0] * shape[1]];
@@ -72,7 +70,7 @@ fn rejection_mask_in<'py, F: Number>(
     Ok((flags, share))
 }
 
-/// Rows `[B]` to be dropped.
+/// Computes the rows `[B]` to be dropped.
 #[pyfunction]
 pub(crate) fn off_policy_rows<'py>(
     delta: f64,
@@ -84,7 +82,7 @@ pub(crate) fn off_policy_rows<'py>(
     in_type_of!(old_logp, off_policy_rows_in(delta, mask, old_logp, logp, advantages))
 }
 
-fn off_policy_rows_in<'py, F: Number>(
+fn off_policy_rows_in<'py, F: NumpyFloat>(
     delta: f64,
     mask: &Array<'py>,
     old_logp: &Array<'py>,
@@ -92,11 +90,12 @@ fn off_policy_rows_in<'py, F: Number>(
     advantages: &Array<'py>,
 ) -> PyResult<Array<'py>> {
     let py = old_logp.py();
-    let (old_logp, shape) = Numbers::<F>::table(old_logp, "old_logp")?;
-    let logp = Numbers::<F>::read(logp, "logp", &shape)?;
-    let advantages = scored(Numbers::<F>::read(advantages, "advantages", &shape[..1])?.slice()?);
+    let (old_logp, shape) = InputArray::<F>::table(old_logp, "old_logp")?;
+    let logp = InputArray::<F>::read(logp, "logp", &shape)?;
+    let advantages = scored(InputArray::<F>::read(advantages, "advantages", &shape[..1])?.slice()?);
     let mask = Mask::read(mask, shape)?;
-    // The drift is from the policy that sampled to the one that is trained, so the trained one stands first.
+    // The drift is measured from the policy that sampled to the one being trained, so the latter
+    // comes first.
     let batch = CorrectionBatch::new(mask.rows()?, logp.slice()?, old_logp.slice()?);
     let mut dropped = vec![0; shape[0]];
     compute(py, || optim::off_policy_rows(delta, &batch, &advantages, &mut dropped))?;

@@ -1,11 +1,11 @@
-//! Rust's errors as the exceptions of `guerdon.errors`: the same words, and the fields that a program may
-//! want.
+//! Conversion of Rust errors to the exceptions of `guerdon.errors`: the same message, and fields
+//! for programs.
 
 use guerdon_client::Error;
-use guerdon_client::optim::OptimError as Refused;
+use guerdon_client::optim::OptimError;
 use pyo3::{IntoPyObject, PyErr};
 
-/// The Python classes, which live in Python so that they are documented and typed where they are caught.
+/// The exception classes, which are defined in Python so that they have docstrings and types there.
 mod classes {
     pyo3::import_exception!(guerdon.errors, ConfigError);
     pyo3::import_exception!(guerdon.errors, CutError);
@@ -19,9 +19,9 @@ mod classes {
     pyo3::import_exception!(guerdon.errors, TransportError);
 }
 
-/// What an exception knows besides its message; `None` is left out of the exception.
+/// The attributes of an exception besides its message; `None` leaves the attribute at its default.
 #[derive(Debug, Default, IntoPyObject)]
-struct Fields {
+struct ErrorFields {
     url: Option<String>,
     tries: Option<u32>,
     status: Option<u16>,
@@ -32,9 +32,9 @@ struct Fields {
 }
 
 /// The exception for an error of the client.
-pub(crate) fn raised(error: &Error) -> PyErr {
+pub(crate) fn client_error(error: &Error) -> PyErr {
     let message = error.to_string();
-    let mut fields = Fields::default();
+    let mut fields = ErrorFields::default();
     if let Some(problem) = error.problem() {
         fields.status = Some(problem.status);
         fields.code = Some(problem.code.as_str());
@@ -79,17 +79,17 @@ pub(crate) fn raised(error: &Error) -> PyErr {
     }
 }
 
-/// The exception for a fault that no caller made.
-pub(crate) fn broken(what: impl Into<String>) -> PyErr {
-    classes::GuerdonError::new_err((what.into(), Fields::default()))
+/// The exception for an internal failure of the package.
+pub(crate) fn internal_error(what: impl Into<String>) -> PyErr {
+    classes::GuerdonError::new_err((what.into(), ErrorFields::default()))
 }
 
-/// The exception for input that the optimizer refuses.
-pub(crate) fn refused(error: &Refused) -> PyErr {
+/// The exception for an error of the optimizer.
+pub(crate) fn optim_error(error: &OptimError) -> PyErr {
     classes::OptimError::new_err(error.to_string())
 }
 
-/// The same, for what is found wrong on the way to the optimizer.
-pub(crate) fn unfit(what: impl Into<String>) -> PyErr {
+/// The exception for an input that is refused before it reaches the optimizer.
+pub(crate) fn input_error(what: impl Into<String>) -> PyErr {
     classes::OptimError::new_err(what.into())
 }

@@ -1,14 +1,15 @@
-//! From logits to log-probs and entropies, and back: `guerdon/optim/logits.py` says what each is.
+//! Log-probs and entropies of logits, and gradients by logits; documented in
+//! `guerdon/optim/logits.py`.
 
 use guerdon_client::optim::{self, LogitsBatch};
 use numpy::PyArray1;
-use pyo3::prelude::{Bound, PyAny, PyResult, pyfunction};
+use pyo3::prelude::{PyResult, pyfunction};
 
-use crate::arrays::{Number, Numbers, compute, in_type_of, lengths, table as out_table};
+use crate::arrays::{
+    Array, InputArray, NumpyFloat, compute, in_type_of, lengths, table as out_table,
+};
 
-type Array<'py> = Bound<'py, PyAny>;
-
-/// `(log-probs [N], entropies [N])`.
+/// Computes `(log-probs [N], entropies [N])`.
 #[pyfunction]
 pub(crate) fn token_logp<'py>(
     temperature: f64,
@@ -16,46 +17,45 @@ pub(crate) fn token_logp<'py>(
     logits: &Array<'py>,
     labels: &Array<'py>,
 ) -> PyResult<(Array<'py>, Array<'py>)> {
-    let tokens = Tokens::read(temperature, valid, labels)?;
+    let tokens = LabelInputs::read(temperature, valid, labels)?;
     in_type_of!(logits, token_logp_in(&tokens, logits))
 }
 
-fn token_logp_in<'py, F: Number>(
-    tokens: &Tokens,
+fn token_logp_in<'py, F: NumpyFloat>(
+    tokens: &LabelInputs,
     logits: &Array<'py>,
 ) -> PyResult<(Array<'py>, Array<'py>)> {
     let py = logits.py();
-    let (logits, [rows, vocabulary]) = Numbers::<F>::table(logits, "logits")?;
+    let (logits, [rows, vocabulary]) = InputArray::<F>::table(logits, "logits")?;
     let batch = tokens.batch(logits.slice()?, vocabulary);
     let [mut logp, mut entropy] = [vec![F::ZERO; rows], vec![F::ZERO; rows]];
     compute(py, || optim::token_logp(&batch, &mut logp, &mut entropy))?;
     Ok((PyArray1::from_vec(py, logp).into_any(), PyArray1::from_vec(py, entropy).into_any()))
 }
 
-/// The gradient by the logits, `[N, V]`.
+/// Computes the gradient by the logits, `[N, V]`, from `gradients`: those by log-probs and by
+/// entropies.
 #[pyfunction]
 pub(crate) fn logits_gradient<'py>(
     temperature: f64,
     valid: Option<Vec<bool>>,
     logits: &Array<'py>,
     labels: &Array<'py>,
-    dlogp: &Array<'py>,
-    dentropy: &Array<'py>,
+    gradients: [Array<'py>; 2],
 ) -> PyResult<Array<'py>> {
-    let tokens = Tokens::read(temperature, valid, labels)?;
-    in_type_of!(logits, logits_gradient_in(&tokens, logits, dlogp, dentropy))
+    let tokens = LabelInputs::read(temperature, valid, labels)?;
+    in_type_of!(logits, logits_gradient_in(&tokens, logits, gradients))
 }
 
-fn logits_gradient_in<'py, F: Number>(
-    tokens: &Tokens,
+fn logits_gradient_in<'py, F: NumpyFloat>(
+    tokens: &LabelInputs,
     logits: &Array<'py>,
-    dlogp: &Array<'py>,
-    dentropy: &Array<'py>,
+    [dlogp, dentropy]: [Array<'py>; 2],
 ) -> PyResult<Array<'py>> {
     let py = logits.py();
-    let (logits, shape) = Numbers::<F>::table(logits, "logits")?;
-    let dlogp = Numbers::<F>::read(dlogp, "dlogp", &shape[..1])?;
-    let dentropy = Numbers::<F>::read(dentropy, "dentropy", &shape[..1])?;
+    let (logits, shape) = InputArray::<F>::table(logits, "logits")?;
+    let dlogp = InputArray::<F>::read(&dlogp, "dlogp", &shape[..1])?;
+    let dentropy = InputArray::<F>::read(&dentropy, "dentropy", &shape[..1])?;
     let batch = tokens.batch(logits.slice()?, shape[1]);
     let (dlogp, dentropy) = (dlogp.slice()?, dentropy.slice()?);
     let mut out = vec![F::ZERO; shape[0] * shape[1]];
@@ -63,20 +63,24 @@ fn logits_gradient_in<'py, F: Number>(
     out_table(py, out, shape)
 }
 
-/// Which tokens were drawn, at which temperature, and which of them count.
-struct Tokens {
+/// The tokens that were drawn, the temperature, and the flags of those that count.
+struct LabelInputs {
     labels: Vec<usize>,
     valid: Option<Vec<u8>>,
     temperature: f64,
 }
 
-impl Tokens {
+impl LabelInputs {
     fn read(temperature: f64, valid: Option<Vec<bool>>, labels: &Array<'_>) -> PyResult<Self> {
         let valid = valid.map(|flags| flags.into_iter().map(u8::from).collect());
         Ok(Self { labels: lengths(labels)?, valid, temperature })
     }
 
-    fn batch<'a, F: Number>(&'a self, logits: &'a [F], vocabulary: usize) -> LogitsBatch<'a, F> {
+    fn batch<'a, F: NumpyFloat>(
+        &'a self,
+        logits: &'a [F],
+        vocabulary: usize,
+    ) -> LogitsBatch<'a, F> {
         let batch =
             LogitsBatch::new(logits, &self.labels, vocabulary).with_temperature(self.temperature);
         match &self.valid {

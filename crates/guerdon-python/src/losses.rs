@@ -1,50 +1,46 @@
-//! Policy and value losses with their gradients, and the weight of a token: `guerdon/optim/losses.py` says
-//! what each is.
+//! Policy and value losses with their gradients, and the weights of tokens; documented in
+//! `guerdon/optim/losses.py`.
 
 use guerdon_client::optim::{self, Normaliser, PolicyBatch, ValueBatch};
-use pyo3::prelude::{Bound, PyAny, PyResult, pyfunction};
+use pyo3::prelude::{Bound, PyResult, pyfunction};
 use pyo3::types::PyDict;
 
 use crate::arrays::{
-    Mask, Number, Numbers, compute, in_type_of, optional_slice, report, table as out_table,
+    Array, InputArray, Mask, NumpyFloat, compute, in_type_of, optional_slice, report,
+    table as out_table,
 };
-use crate::errors::refused;
-use crate::settings::{Policy, Value, aggregation, divisors, read};
+use crate::errors::optim_error;
+use crate::settings::{PolicySettings, ValueSettings, aggregation, divisors, read};
 
-type Array<'py> = Bound<'py, PyAny>;
+/// Tokens, rows and horizon of a whole batch.
 type Divisors = Option<(f64, f64, f64)>;
 
-/// `(gradient by logp [B, T], figures)`.
+/// Computes `(gradient by logp [B, T], figures)` from `arrays`: logp, old_logp and advantages.
 #[pyfunction]
 pub(crate) fn policy_loss<'py>(
     settings: &str,
     mask: &Array<'py>,
-    logp: &Array<'py>,
-    old_logp: &Array<'py>,
-    advantages: &Array<'py>,
+    arrays: [Array<'py>; 3],
     correction: Option<&Array<'py>>,
     normaliser: Divisors,
 ) -> PyResult<(Array<'py>, Bound<'py, PyDict>)> {
     let normaliser = divisors(normaliser);
-    in_type_of!(
-        logp,
-        policy_loss_in(settings, mask, [logp, old_logp, advantages], correction, normaliser)
-    )
+    in_type_of!(&arrays[0], policy_loss_in(settings, mask, arrays, correction, normaliser))
 }
 
-fn policy_loss_in<'py, F: Number>(
+fn policy_loss_in<'py, F: NumpyFloat>(
     settings: &str,
     mask: &Array<'py>,
-    [logp, old_logp, advantages]: [&Array<'py>; 3],
+    [logp, old_logp, advantages]: [Array<'py>; 3],
     correction: Option<&Array<'py>>,
     normaliser: Option<Normaliser>,
 ) -> PyResult<(Array<'py>, Bound<'py, PyDict>)> {
-    let config = read::<Policy>(settings)?.config()?;
+    let config = read::<PolicySettings>(settings)?.config()?;
     let py = logp.py();
-    let (logp, shape) = Numbers::<F>::table(logp, "logp")?;
-    let old_logp = Numbers::<F>::read(old_logp, "old_logp", &shape)?;
-    let advantages = Numbers::<F>::read(advantages, "advantages", &shape)?;
-    let correction = Numbers::<F>::optional(correction, "correction", &shape)?;
+    let (logp, shape) = InputArray::<F>::table(&logp, "logp")?;
+    let old_logp = InputArray::<F>::read(&old_logp, "old_logp", &shape)?;
+    let advantages = InputArray::<F>::read(&advantages, "advantages", &shape)?;
+    let correction = InputArray::<F>::optional(correction, "correction", &shape)?;
     let mask = Mask::read(mask, shape)?;
     let mut batch =
         PolicyBatch::new(mask.rows()?, logp.slice()?, old_logp.slice()?, advantages.slice()?);
@@ -68,31 +64,29 @@ fn policy_loss_in<'py, F: Number>(
     Ok((out_table(py, dlogp, shape)?, report(py, figures)?))
 }
 
-/// `(gradient by values [B, T], figures)`.
+/// Computes `(gradient by values [B, T], figures)` from `arrays`: values, old_values and returns.
 #[pyfunction]
 pub(crate) fn value_loss<'py>(
     settings: &str,
     mask: &Array<'py>,
-    values: &Array<'py>,
-    old_values: &Array<'py>,
-    returns: &Array<'py>,
+    arrays: [Array<'py>; 3],
     normaliser: Divisors,
 ) -> PyResult<(Array<'py>, Bound<'py, PyDict>)> {
     let normaliser = divisors(normaliser);
-    in_type_of!(values, value_loss_in(settings, mask, [values, old_values, returns], normaliser))
+    in_type_of!(&arrays[0], value_loss_in(settings, mask, arrays, normaliser))
 }
 
-fn value_loss_in<'py, F: Number>(
+fn value_loss_in<'py, F: NumpyFloat>(
     settings: &str,
     mask: &Array<'py>,
-    [values, old_values, returns]: [&Array<'py>; 3],
+    [values, old_values, returns]: [Array<'py>; 3],
     normaliser: Option<Normaliser>,
 ) -> PyResult<(Array<'py>, Bound<'py, PyDict>)> {
-    let config = read::<Value>(settings)?.into();
+    let config = read::<ValueSettings>(settings)?.into();
     let py = values.py();
-    let (values, shape) = Numbers::<F>::table(values, "values")?;
-    let old_values = Numbers::<F>::read(old_values, "old_values", &shape)?;
-    let returns = Numbers::<F>::read(returns, "returns", &shape)?;
+    let (values, shape) = InputArray::<F>::table(&values, "values")?;
+    let old_values = InputArray::<F>::read(&old_values, "old_values", &shape)?;
+    let returns = InputArray::<F>::read(&returns, "returns", &shape)?;
     let mask = Mask::read(mask, shape)?;
     let mut batch =
         ValueBatch::new(mask.rows()?, values.slice()?, old_values.slice()?, returns.slice()?);
@@ -111,7 +105,7 @@ fn value_loss_in<'py, F: Number>(
     Ok((out_table(py, dvalues, shape)?, report(py, figures)?))
 }
 
-/// The weight of every token, `[B, T]` of `float64`.
+/// Computes the weight of every token, `[B, T]` of `float64`.
 #[pyfunction]
 pub(crate) fn aggregation_weights<'py>(
     name: &str,
@@ -124,11 +118,11 @@ pub(crate) fn aggregation_weights<'py>(
     let mut out = vec![0.0_f64; rows * width];
     aggregation(name)?
         .weights(&mask.rows()?, divisors(normaliser), &mut out)
-        .map_err(|error| refused(&error))?;
+        .map_err(|error| optim_error(&error))?;
     out_table(py, out, [rows, width])
 }
 
-/// The divisors `(tokens, rows, horizon)` of a batch.
+/// Computes the divisors `(tokens, rows, horizon)` of a batch.
 #[pyfunction]
 pub(crate) fn normaliser(mask: &Array<'_>) -> PyResult<(f64, f64, f64)> {
     let mask = Mask::table(mask)?;

@@ -1,87 +1,88 @@
-//! One update, from rewards to gradients. The number type is that of the first batch; what is remembered
-//! between updates is in it.
+//! One update, from rewards to gradients. The optimizer's state has the number type of the first
+//! batch.
 
-use guerdon_client::optim::{self, Parts, RepoBatch, RepoConfig, Update};
+use guerdon_client::optim::{self, RepoBatch, RepoConfig, SourceRewards, Update};
 use pyo3::prelude::{
     Bound, PyAny, PyAnyMethods, PyDictMethods, PyResult, Python, pyclass, pymethods,
 };
 use pyo3::types::PyDict;
 
-use crate::arrays::{Mask, Number, Numbers, is_single, optional_slice, table as out_table};
-use crate::errors::{refused, unfit};
+use crate::arrays::{InputArray, Mask, NumpyFloat, is_single, optional_slice, table as out_table};
+use crate::errors::{input_error, optim_error};
 use crate::repo_settings::config;
 use crate::settings::divisors;
 
-/// The optimizer.
-#[pyclass(module = "guerdon._guerdon")]
-pub(crate) struct Repo {
+/// The optimizer, exported as `Repo`.
+#[pyclass(name = "Repo", module = "guerdon._guerdon")]
+pub(crate) struct PyRepo {
     config: RepoConfig,
-    state: State,
+    state: TypedRepo,
 }
 
-/// What is remembered, in the number type of the batches.
-enum State {
+/// The optimizer in the number type of the batches, chosen by the first batch.
+enum TypedRepo {
     Fresh,
     Single(Box<optim::Repo<f32>>),
     Double(Box<optim::Repo<f64>>),
 }
 
 #[pymethods]
-impl Repo {
+impl PyRepo {
     #[new]
     fn new(settings: &str) -> PyResult<Self> {
         let config = config(settings)?;
-        // Settings that cannot work are refused now, not in the first update.
-        optim::Repo::<f64>::new(config).map_err(|error| refused(&error))?;
-        Ok(Self { config, state: State::Fresh })
+        // Refuses invalid settings now instead of in the first update.
+        optim::Repo::<f64>::new(config).map_err(|error| optim_error(&error))?;
+        Ok(Self { config, state: TypedRepo::Fresh })
     }
 
-    /// The price of a nat now.
+    /// The current coefficient of the KL charge.
     #[getter]
     fn beta(&self) -> f64 {
         match &self.state {
-            State::Fresh => self.config.beta.value(),
-            State::Single(repo) => repo.beta(),
-            State::Double(repo) => repo.beta(),
+            TypedRepo::Fresh => self.config.beta.value(),
+            TypedRepo::Single(repo) => repo.beta(),
+            TypedRepo::Double(repo) => repo.beta(),
         }
     }
 
-    /// One update of a batch whose keys are known to exist.
+    /// Runs one update. The Python wrapper has checked the keys of `batch`.
     fn step<'py>(&mut self, batch: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyDict>> {
-        let single = is_single(&needed(batch, "logp")?)?;
-        if matches!(self.state, State::Fresh) {
-            let start = |error| refused(&error);
+        let single = is_single(&required(batch, "logp")?)?;
+        if matches!(self.state, TypedRepo::Fresh) {
+            let start = |error| optim_error(&error);
             self.state = if single {
-                State::Single(Box::new(optim::Repo::new(self.config).map_err(start)?))
+                TypedRepo::Single(Box::new(optim::Repo::new(self.config).map_err(start)?))
             } else {
-                State::Double(Box::new(optim::Repo::new(self.config).map_err(start)?))
+                TypedRepo::Double(Box::new(optim::Repo::new(self.config).map_err(start)?))
             };
         }
         match &mut self.state {
-            State::Single(repo) if single => step(repo, batch),
-            State::Double(repo) if !single => step(repo, batch),
+            TypedRepo::Single(repo) if single => step(repo, batch),
+            TypedRepo::Double(repo) if !single => step(repo, batch),
             _ => {
                 let (was, is) =
                     if single { ("float64", "float32") } else { ("float32", "float64") };
-                Err(unfit(format!(
-                    "this Repo has stepped on {was}, and logp is {is}; stay with one of them"
+                Err(input_error(format!(
+                    "this Repo has run on {was}, and logp is {is}; use one dtype for all updates"
                 )))
             }
         }
     }
 }
 
-fn step<'py, F: Number>(
+fn step<'py, F: NumpyFloat>(
     repo: &mut optim::Repo<F>,
     given: &Bound<'py, PyDict>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let py = given.py();
-    let (logp, shape) = Numbers::<F>::table(&needed(given, "logp")?, "logp")?;
-    let table = |name: &str| Numbers::<F>::optional(given.get_item(name)?.as_ref(), name, &shape);
+    let (logp, shape) = InputArray::<F>::table(&required(given, "logp")?, "logp")?;
+    let table =
+        |name: &str| InputArray::<F>::optional(given.get_item(name)?.as_ref(), name, &shape);
     let column =
-        |name: &str| Numbers::<F>::optional(given.get_item(name)?.as_ref(), name, &shape[..1]);
-    let old_logp = Numbers::<F>::read(&needed(given, "old_logp")?, "old_logp", &shape)?;
-    let rewards = Numbers::<F>::read(&needed(given, "rewards")?, "rewards", &shape[..1])?;
+        |name: &str| InputArray::<F>::optional(given.get_item(name)?.as_ref(), name, &shape[..1]);
+    let old_logp = InputArray::<F>::read(&required(given, "old_logp")?, "old_logp", &shape)?;
+    let rewards = InputArray::<F>::read(&required(given, "rewards")?, "rewards", &shape[..1])?;
     let (reference, values, old_values) =
         (table("reference")?, table("values")?, table("old_values")?);
     let (correction, entropy) = (table("correction")?, table("entropy")?);
@@ -100,7 +101,7 @@ fn step<'py, F: Number>(
 
     let mut batch =
         RepoBatch::new(mask.rows()?, logp.slice()?, old_logp.slice()?, rewards.slice()?);
-    batch = batch.with_parts(Parts {
+    batch = batch.with_parts(SourceRewards {
         rm: optional_slice(&rm)?.unwrap_or_default(),
         judge: optional_slice(&judge)?.unwrap_or_default(),
         rules: optional_slice(&rules)?.unwrap_or_default(),
@@ -112,7 +113,7 @@ fn step<'py, F: Number>(
         (Some(values), Some(old_values)) => batch = batch.with_critic(values, old_values),
         (None, None) => {}
         _ => {
-            return Err(unfit(
+            return Err(input_error(
                 "`values` and `old_values` go together; give both, or neither without a critic",
             ));
         }
@@ -135,17 +136,18 @@ fn step<'py, F: Number>(
     if let Some(normaliser) = normaliser {
         batch = batch.with_normaliser(normaliser);
     }
-    let update = py.detach(|| repo.step(&batch)).map_err(|error| refused(&error))?;
-    told(py, &update, shape)
+    let update = py.detach(|| repo.step(&batch)).map_err(|error| optim_error(&error))?;
+    update_dict(py, &update, shape)
 }
 
-/// The update as a dictionary. Copied: the optimizer's memory is used again by the next one.
-fn told<'py, F: Number>(
+/// Converts an update to a dictionary. Arrays are copied, because the next update reuses the
+/// buffers.
+fn update_dict<'py, F: NumpyFloat>(
     py: Python<'py>,
     update: &Update<'_, F>,
     shape: [usize; 2],
 ) -> PyResult<Bound<'py, PyDict>> {
-    let told = PyDict::new(py);
+    let dict = PyDict::new(py);
     let arrays = [
         ("advantages", update.advantages),
         ("returns", update.returns),
@@ -154,20 +156,20 @@ fn told<'py, F: Number>(
         ("dentropy", update.dentropy),
     ];
     for (name, numbers) in arrays {
-        told.set_item(name, out_table(py, numbers.to_vec(), shape)?)?;
+        dict.set_item(name, out_table(py, numbers.to_vec(), shape)?)?;
     }
-    told.set_item("loss", update.loss)?;
+    dict.set_item("loss", update.loss)?;
     let metrics = PyDict::new(py);
     for (name, figure) in update.metrics.named() {
         metrics.set_item(name, figure)?;
     }
-    told.set_item("metrics", metrics)?;
-    Ok(told)
+    dict.set_item("metrics", metrics)?;
+    Ok(dict)
 }
 
-fn needed<'py>(batch: &Bound<'py, PyDict>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+fn required<'py>(batch: &Bound<'py, PyDict>, name: &str) -> PyResult<Bound<'py, PyAny>> {
     batch
         .get_item(name)?
         .filter(|value| !value.is_none())
-        .ok_or_else(|| unfit(format!("the batch has no `{name}`, which every update needs")))
+        .ok_or_else(|| input_error(format!("the batch has no `{name}`, which every update needs")))
 }

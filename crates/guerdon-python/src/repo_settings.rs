@@ -1,4 +1,4 @@
-//! The settings of a whole update, read from JSON text: a preset, and what is to be different from it.
+//! The settings of a whole update, read from JSON text: a preset and the differences from it.
 
 use guerdon_client::optim::{
     AdvantageMethod, CriticConfig, KlConfig, KlController, KlLossConfig, MonitorConfig, RepoConfig,
@@ -7,28 +7,30 @@ use pyo3::PyResult;
 use serde::Deserialize;
 use serde::de::Deserializer;
 
-use crate::errors::{refused, unfit};
-use crate::settings::{Gae, Group, Kl, Policy, Value, Whiten, read};
+use crate::errors::{input_error, optim_error};
+use crate::settings::{
+    GaeSettings, GroupSettings, KlSettings, PolicySettings, ValueSettings, WhitenSettings, read,
+};
 
-/// Of [`RepoConfig`]. A key that is there replaces the preset's whole value; `null` takes away what may be
-/// left out.
+/// Settings of [`RepoConfig`]. A key that is present replaces the preset's whole value; `null`
+/// removes an optional part.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Repo {
+struct RepoSettings {
     #[serde(default)]
     preset: Preset,
-    advantage: Option<Advantage>,
-    #[serde(default, deserialize_with = "said")]
-    whiten: Option<Option<Whiten>>,
-    kl: Option<Kl>,
-    beta: Option<Beta>,
-    policy: Option<Policy>,
-    #[serde(default, deserialize_with = "said")]
-    kl_loss: Option<Option<KlLoss>>,
+    advantage: Option<AdvantageSettings>,
+    #[serde(default, deserialize_with = "present")]
+    whiten: Option<Option<WhitenSettings>>,
+    kl: Option<KlSettings>,
+    beta: Option<BetaSettings>,
+    policy: Option<PolicySettings>,
+    #[serde(default, deserialize_with = "present")]
+    kl_loss: Option<Option<KlLossSettings>>,
     entropy_coefficient: Option<f64>,
-    #[serde(default, deserialize_with = "said")]
-    critic: Option<Option<Critic>>,
-    monitors: Option<Monitors>,
+    #[serde(default, deserialize_with = "present")]
+    critic: Option<Option<CriticSettings>>,
+    monitors: Option<MonitorSettings>,
 }
 
 #[derive(Debug, Default, Clone, Copy, Deserialize)]
@@ -42,21 +44,21 @@ enum Preset {
     ReinforcePlusPlusBaseline,
 }
 
-/// Whether a key was there at all is another question than whether it was `null`.
-fn said<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+/// Distinguishes an absent key (`None`) from `null` (`Some(None)`).
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     from: D,
 ) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(from).map(Some)
 }
 
-/// Of [`AdvantageMethod`], flat.
+/// Settings of [`AdvantageMethod`], flat.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, tag = "method", rename_all = "snake_case")]
-enum Advantage {
+enum AdvantageSettings {
     Gae {
         #[serde(default = "one")]
         gamma: f64,
-        #[serde(default = "usual_lam")]
+        #[serde(default = "default_lam")]
         lam: f64,
         alpha: Option<f64>,
         value_lam: Option<f64>,
@@ -68,13 +70,13 @@ enum Advantage {
     #[serde(rename = "remax")]
     ReMax {},
     Group {
-        #[serde(default = "usual_estimator")]
+        #[serde(default = "default_estimator")]
         estimator: String,
         eps: Option<f64>,
     },
     Opo {},
     Gdpo {
-        #[serde(default = "usual_estimator")]
+        #[serde(default = "default_estimator")]
         estimator: String,
         eps: Option<f64>,
         #[serde(default = "ones")]
@@ -90,53 +92,53 @@ fn ones() -> [f64; 3] {
     [1.0; 3]
 }
 
-fn usual_lam() -> f64 {
+fn default_lam() -> f64 {
     0.95
 }
 
-fn usual_estimator() -> String {
+fn default_estimator() -> String {
     "grpo".to_owned()
 }
 
-impl Advantage {
+impl AdvantageSettings {
     fn method(self) -> PyResult<AdvantageMethod> {
         Ok(match self {
             Self::Gae { gamma, lam, alpha, value_lam } => {
-                AdvantageMethod::Gae(Gae { gamma, lam, alpha, value_lam }.into())
+                AdvantageMethod::Gae(GaeSettings { gamma, lam, alpha, value_lam }.into())
             }
             Self::ReinforcePlusPlus { gamma } => AdvantageMethod::ReinforcePlusPlus { gamma },
             Self::ReMax {} => AdvantageMethod::ReMax,
             Self::Group { estimator, eps } => {
-                AdvantageMethod::Group(Group::of(&estimator, eps)?.into())
+                AdvantageMethod::Group(GroupSettings::of(&estimator, eps)?.into())
             }
             Self::Opo {} => AdvantageMethod::Opo,
             Self::Gdpo { estimator, eps, weights } => {
-                AdvantageMethod::Gdpo { group: Group::of(&estimator, eps)?.into(), weights }
+                AdvantageMethod::Gdpo { group: GroupSettings::of(&estimator, eps)?.into(), weights }
             }
         })
     }
 }
 
-/// Of [`KlController`]: a number, or a number that is steered towards a target.
+/// Settings of [`KlController`]: a number, or a start value with a target and a horizon.
 #[derive(Debug, Deserialize)]
 #[serde(untagged, expecting = "expected a number, or {\"beta\", \"target\", \"horizon\"}")]
-enum Beta {
+enum BetaSettings {
     Fixed(f64),
     Adaptive { beta: f64, target: f64, horizon: f64 },
 }
 
-/// Of [`KlLossConfig`], flat.
+/// Settings of [`KlLossConfig`], flat.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct KlLoss {
+struct KlLossSettings {
     coefficient: f64,
     estimator: String,
     gradient: String,
     k3_limit: Option<f64>,
 }
 
-/// GRPO's.
-impl Default for KlLoss {
+/// The values of GRPO.
+impl Default for KlLossSettings {
     fn default() -> Self {
         Self {
             coefficient: 0.04,
@@ -147,53 +149,53 @@ impl Default for KlLoss {
     }
 }
 
-impl KlLoss {
+impl KlLossSettings {
     fn config(&self) -> PyResult<KlLossConfig> {
         let kl = KlConfig {
-            estimator: self.estimator.parse().map_err(|error| refused(&error))?,
-            gradient: self.gradient.parse().map_err(|error| refused(&error))?,
+            estimator: self.estimator.parse().map_err(|error| optim_error(&error))?,
+            gradient: self.gradient.parse().map_err(|error| optim_error(&error))?,
             k3_limit: self.k3_limit.unwrap_or(f64::INFINITY),
         };
         Ok(KlLossConfig { kl, coefficient: self.coefficient })
     }
 }
 
-/// Of [`CriticConfig`].
+/// Settings of [`CriticConfig`].
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Critic {
+struct CriticSettings {
     coefficient: f64,
-    loss: Value,
+    loss: ValueSettings,
 }
 
-impl Default for Critic {
+impl Default for CriticSettings {
     fn default() -> Self {
-        Self { coefficient: 1.0, loss: Value::default() }
+        Self { coefficient: 1.0, loss: ValueSettings::default() }
     }
 }
 
-/// Of [`MonitorConfig`].
+/// Settings of [`MonitorConfig`].
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Monitors {
+pub(crate) struct MonitorSettings {
     bound: f64,
     dead_zone: f64,
 }
 
-impl Default for Monitors {
+impl Default for MonitorSettings {
     fn default() -> Self {
         let MonitorConfig { bound, dead_zone } = MonitorConfig::default();
         Self { bound, dead_zone }
     }
 }
 
-impl From<Monitors> for MonitorConfig {
-    fn from(Monitors { bound, dead_zone }: Monitors) -> Self {
+impl From<MonitorSettings> for MonitorConfig {
+    fn from(MonitorSettings { bound, dead_zone }: MonitorSettings) -> Self {
         Self { bound, dead_zone }
     }
 }
 
-/// A price of KL: fixed, or steered where a target is given.
+/// A KL coefficient: fixed, or adaptive if `target` and `horizon` are given.
 pub(crate) fn controller(
     beta: f64,
     target: Option<f64>,
@@ -203,12 +205,12 @@ pub(crate) fn controller(
         (None, None) => KlController::fixed(beta),
         (Some(target), Some(horizon)) => KlController::adaptive(beta, target, horizon),
         _ => {
-            return Err(unfit(
+            return Err(input_error(
                 "`target` and `horizon` go together; give both, or neither for a fixed beta",
             ));
         }
     }
-    .map_err(|error| refused(&error))
+    .map_err(|error| optim_error(&error))
 }
 
 /// Reads the settings of an update.
@@ -216,7 +218,7 @@ pub(crate) fn controller(
 /// # Errors
 /// `OptimError` for a key or a name that does not exist, or a number out of its range.
 pub(crate) fn config(text: &str) -> PyResult<RepoConfig> {
-    let patch: Repo = read(text)?;
+    let patch: RepoSettings = read(text)?;
     let mut config = match patch.preset {
         Preset::Paper => RepoConfig::paper(),
         Preset::Grpo => RepoConfig::grpo(),
@@ -234,8 +236,8 @@ pub(crate) fn config(text: &str) -> PyResult<RepoConfig> {
         config.kl = kl.into();
     }
     match patch.beta {
-        Some(Beta::Fixed(beta)) => config.beta = controller(beta, None, None)?,
-        Some(Beta::Adaptive { beta, target, horizon }) => {
+        Some(BetaSettings::Fixed(beta)) => config.beta = controller(beta, None, None)?,
+        Some(BetaSettings::Adaptive { beta, target, horizon }) => {
             config.beta = controller(beta, Some(target), Some(horizon))?;
         }
         None => {}
@@ -250,8 +252,10 @@ pub(crate) fn config(text: &str) -> PyResult<RepoConfig> {
         config.entropy_coefficient = coefficient;
     }
     if let Some(critic) = patch.critic {
-        let critic = critic
-            .map(|Critic { coefficient, loss }| CriticConfig { loss: loss.into(), coefficient });
+        let critic = critic.map(|CriticSettings { coefficient, loss }| CriticConfig {
+            loss: loss.into(),
+            coefficient,
+        });
         config.critic = critic;
     }
     if let Some(monitors) = patch.monitors {

@@ -1,44 +1,44 @@
-//! Token rewards, KL and whitening, and ways to make one reward of several: `guerdon/optim/rewards.py` says
-//! what each is.
+//! Token rewards, KL, whitening and combined rewards; documented in `guerdon/optim/rewards.py`.
 
 use guerdon_client::optim::reward::combine;
 use guerdon_client::optim::{self, KlBatch, KlRewardConfig};
-use pyo3::prelude::{Bound, PyAny, PyAnyMethods, PyResult, pyfunction};
+use pyo3::prelude::{Bound, PyAnyMethods, PyResult, pyfunction};
 use pyo3::types::PyDict;
 
 use crate::arrays::{
-    Mask, Number, Numbers, compute, in_type_of, optional_slice, report, table as out_table,
+    Array, InputArray, Mask, NumpyFloat, compute, in_type_of, optional_slice, report,
+    table as out_table,
 };
-use crate::errors::refused;
-use crate::settings::{Kl, Whiten, read};
+use crate::errors::optim_error;
+use crate::settings::{KlSettings, WhitenSettings, read};
 
-type Array<'py> = Bound<'py, PyAny>;
 type Figures<'py> = Bound<'py, PyDict>;
 
-/// `(token rewards [B, T], figures)`.
+/// Computes `(token rewards [B, T], figures)` from `log_probs` (logp and ref_logp) and rewards
+/// `[B]`.
 #[pyfunction]
 pub(crate) fn token_rewards<'py>(
     settings: &str,
     beta: f64,
     mask: &Array<'py>,
-    logp: &Array<'py>,
-    ref_logp: &Array<'py>,
+    log_probs: [Array<'py>; 2],
     rewards: &Array<'py>,
 ) -> PyResult<(Array<'py>, Figures<'py>)> {
-    in_type_of!(logp, token_rewards_in(settings, beta, mask, [logp, ref_logp, rewards]))
+    in_type_of!(&log_probs[0], token_rewards_in(settings, beta, mask, log_probs, rewards))
 }
 
-fn token_rewards_in<'py, F: Number>(
+fn token_rewards_in<'py, F: NumpyFloat>(
     settings: &str,
     beta: f64,
     mask: &Array<'py>,
-    [logp, ref_logp, rewards]: [&Array<'py>; 3],
+    [logp, ref_logp]: [Array<'py>; 2],
+    rewards: &Array<'py>,
 ) -> PyResult<(Array<'py>, Figures<'py>)> {
-    let config = KlRewardConfig { kl: read::<Kl>(settings)?.into(), beta };
+    let config = KlRewardConfig { kl: read::<KlSettings>(settings)?.into(), beta };
     let py = logp.py();
-    let (logp, shape) = Numbers::<F>::table(logp, "logp")?;
-    let ref_logp = Numbers::<F>::read(ref_logp, "ref_logp", &shape)?;
-    let rewards = Numbers::<F>::read(rewards, "rewards", &shape[..1])?;
+    let (logp, shape) = InputArray::<F>::table(&logp, "logp")?;
+    let ref_logp = InputArray::<F>::read(&ref_logp, "ref_logp", &shape)?;
+    let rewards = InputArray::<F>::read(rewards, "rewards", &shape[..1])?;
     let mask = Mask::read(mask, shape)?;
     let (batch, rewards) =
         (KlBatch::new(mask.rows()?, logp.slice()?, ref_logp.slice()?), rewards.slice()?);
@@ -52,7 +52,7 @@ fn token_rewards_in<'py, F: Number>(
     Ok((out_table(py, out, shape)?, report(py, figures)?))
 }
 
-/// `(KL estimates, their derivatives by logp)`, both `[B, T]`.
+/// Computes `(KL estimates, their derivatives by logp)`, both `[B, T]`.
 #[pyfunction]
 pub(crate) fn kl_penalty<'py>(
     settings: &str,
@@ -64,18 +64,18 @@ pub(crate) fn kl_penalty<'py>(
     in_type_of!(logp, kl_penalty_in(settings, mask, logp, ref_logp, old_logp))
 }
 
-fn kl_penalty_in<'py, F: Number>(
+fn kl_penalty_in<'py, F: NumpyFloat>(
     settings: &str,
     mask: &Array<'py>,
     logp: &Array<'py>,
     ref_logp: &Array<'py>,
     old_logp: Option<&Array<'py>>,
 ) -> PyResult<(Array<'py>, Array<'py>)> {
-    let config = read::<Kl>(settings)?.into();
+    let config = read::<KlSettings>(settings)?.into();
     let py = logp.py();
-    let (logp, shape) = Numbers::<F>::table(logp, "logp")?;
-    let ref_logp = Numbers::<F>::read(ref_logp, "ref_logp", &shape)?;
-    let old_logp = Numbers::<F>::optional(old_logp, "old_logp", &shape)?;
+    let (logp, shape) = InputArray::<F>::table(logp, "logp")?;
+    let ref_logp = InputArray::<F>::read(ref_logp, "ref_logp", &shape)?;
+    let old_logp = InputArray::<F>::optional(old_logp, "old_logp", &shape)?;
     let mask = Mask::read(mask, shape)?;
     let mut batch = KlBatch::new(mask.rows()?, logp.slice()?, ref_logp.slice()?);
     if let Some(old_logp) = optional_slice(&old_logp)? {
@@ -87,21 +87,24 @@ fn kl_penalty_in<'py, F: Number>(
     Ok((out_table(py, kl, shape)?, out_table(py, dlogp, shape)?))
 }
 
-/// Count, mean and variance over tokens.
+/// Computes count, mean and variance over tokens.
 #[pyfunction]
 pub(crate) fn moments<'py>(mask: &Array<'py>, values: &Array<'py>) -> PyResult<Figures<'py>> {
     in_type_of!(values, moments_in(mask, values))
 }
 
-fn moments_in<'py, F: Number>(mask: &Array<'py>, values: &Array<'py>) -> PyResult<Figures<'py>> {
+fn moments_in<'py, F: NumpyFloat>(
+    mask: &Array<'py>,
+    values: &Array<'py>,
+) -> PyResult<Figures<'py>> {
     let py = values.py();
-    let (values, shape) = Numbers::<F>::table(values, "values")?;
+    let (values, shape) = InputArray::<F>::table(values, "values")?;
     let mask = Mask::read(mask, shape)?;
     let (mask, values) = (mask.rows()?, values.slice()?);
     figures(py, compute(py, || optim::moments(&mask, values))?)
 }
 
-/// `(whitened values [B, T], moments before)`.
+/// Computes `(whitened values [B, T], moments before)`.
 #[pyfunction]
 pub(crate) fn whiten<'py>(
     settings: &str,
@@ -111,14 +114,14 @@ pub(crate) fn whiten<'py>(
     in_type_of!(values, whiten_in(settings, mask, values))
 }
 
-fn whiten_in<'py, F: Number>(
+fn whiten_in<'py, F: NumpyFloat>(
     settings: &str,
     mask: &Array<'py>,
     values: &Array<'py>,
 ) -> PyResult<(Array<'py>, Figures<'py>)> {
-    let config = read::<Whiten>(settings)?.into();
+    let config = read::<WhitenSettings>(settings)?.into();
     let py = values.py();
-    let (values, shape) = Numbers::<F>::table(values, "values")?;
+    let (values, shape) = InputArray::<F>::table(values, "values")?;
     let mask = Mask::read(mask, shape)?;
     let (mask, mut out) = (mask.rows()?, values.slice()?.to_vec());
     let before = compute(py, || optim::whiten(&config, &mask, &mut out))?;
@@ -130,26 +133,26 @@ fn figures(py: pyo3::Python<'_>, moments: optim::Moments) -> PyResult<Figures<'_
     report(py, [("tokens", tokens as f64), ("mean", mean), ("variance", variance)])
 }
 
-/// REPO's reward of one turn.
+/// Computes REPO's reward of one turn.
 #[pyfunction]
 pub(crate) fn repo_reward(rm: f64, points: f64, bound: f64) -> PyResult<f64> {
-    combine::repo(rm, points, bound).map_err(|error| refused(&error))
+    combine::repo(rm, points, bound).map_err(|error| optim_error(&error))
 }
 
-/// The probability that an answer is preferred to a reference answer.
+/// Computes the probability that an answer is preferred to a reference answer.
 #[pyfunction]
 pub(crate) fn preference(reward: f64, reference: f64) -> f64 {
     combine::preference(reward, reference)
 }
 
-/// The soft minimum of several rewards; `None` of none.
+/// Computes the soft minimum of several rewards; `None` if there are none.
 #[pyfunction]
 pub(crate) fn soft_min(sharpness: f64, rewards: &Array<'_>) -> PyResult<Option<f64>> {
     let rewards: Vec<f64> = rewards.extract()?;
-    combine::soft_min(sharpness, &rewards).map_err(|error| refused(&error))
+    combine::soft_min(sharpness, &rewards).map_err(|error| optim_error(&error))
 }
 
-/// A hard gate.
+/// Applies a hard gate to a reward.
 #[pyfunction]
 pub(crate) fn veto(reward: f64, passed: bool, floor: f64) -> f64 {
     combine::veto(reward, passed, floor)

@@ -1,146 +1,146 @@
-//! Settings of single stages, read from JSON text. The names are those of the Python signatures; one that a
-//! method does not have is refused, and so is a value that no variant has.
+//! Settings of single stages, read from JSON text. Names are those of the Python signatures. Names
+//! and values that a stage does not have are refused.
 
 use std::fmt::Display;
 use std::str::FromStr;
 
 use guerdon_client::optim::{
-    Aggregation, Bound, ClipRange, CorrectionConfig, Divergence, Estimator, GaeConfig, GroupConfig,
-    KlConfig, KlEstimator, KlGradient, Lambda, Level, Normaliser, PolicyConfig, Rejection, Scope,
-    Surrogate, ValueConfig, WhitenConfig,
+    Aggregation, ClipRange, CorrectionConfig, CorrectionLevel, Divergence, Estimator, GaeConfig,
+    GroupConfig, KlConfig, KlEstimator, KlGradient, Lambda, Normaliser, PolicyConfig, Rejection,
+    RejectionScope, Surrogate, ValueConfig, WeightBound, WhitenConfig,
 };
 use pyo3::PyResult;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, Error as _};
 
-use crate::errors::{refused, unfit};
+use crate::errors::{input_error, optim_error};
 
-/// Reads settings.
+/// Parses settings.
 pub(crate) fn read<T: DeserializeOwned>(text: &str) -> PyResult<T> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let (place, detail) = (error.path().to_string(), error.inner().to_string());
         let detail = detail.rsplit_once(" at line ").map_or(detail.as_str(), |(detail, _)| detail);
-        unfit(if place == "." { detail.to_owned() } else { format!("`{place}`: {detail}") })
+        input_error(if place == "." { detail.to_owned() } else { format!("`{place}`: {detail}") })
     })
 }
 
-/// A variant by its name.
-pub(crate) fn named<'de, D: Deserializer<'de>, T: FromStr<Err: Display>>(
+/// Deserialises an enum from the name of a variant.
+pub(crate) fn parse_name<'de, D: Deserializer<'de>, T: FromStr<Err: Display>>(
     from: D,
 ) -> Result<T, D::Error> {
     String::deserialize(from)?.parse().map_err(D::Error::custom)
 }
 
-/// A number, or `null` for no bound.
-fn bound<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+/// Deserialises a number; `null` is infinity (no bound).
+fn infinite_if_null<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
     Ok(Option::deserialize(from)?.unwrap_or(f64::INFINITY))
 }
 
-/// Of [`GaeConfig`].
+/// Settings of [`GaeConfig`].
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Gae {
+pub(crate) struct GaeSettings {
     pub(crate) gamma: f64,
     pub(crate) lam: f64,
     pub(crate) alpha: Option<f64>,
     pub(crate) value_lam: Option<f64>,
 }
 
-impl Default for Gae {
+impl Default for GaeSettings {
     fn default() -> Self {
         Self { gamma: 1.0, lam: 0.95, alpha: None, value_lam: None }
     }
 }
 
-impl From<Gae> for GaeConfig {
-    fn from(Gae { gamma, lam, alpha, value_lam }: Gae) -> Self {
+impl From<GaeSettings> for GaeConfig {
+    fn from(GaeSettings { gamma, lam, alpha, value_lam }: GaeSettings) -> Self {
         let lambda = alpha.map_or(Lambda::Constant(lam), |alpha| Lambda::LengthAdaptive { alpha });
         Self { gamma, lambda, value_lambda: value_lam }
     }
 }
 
-/// Of [`GroupConfig`].
+/// Settings of [`GroupConfig`].
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Group {
-    #[serde(deserialize_with = "named")]
+pub(crate) struct GroupSettings {
+    #[serde(deserialize_with = "parse_name")]
     estimator: Estimator,
     eps: f64,
 }
 
-impl Default for Group {
+impl Default for GroupSettings {
     fn default() -> Self {
         let GroupConfig { estimator, eps } = GroupConfig::default();
         Self { estimator, eps }
     }
 }
 
-impl Group {
+impl GroupSettings {
     /// # Errors
     /// `OptimError` for an estimator that does not exist.
     pub(crate) fn of(estimator: &str, eps: Option<f64>) -> PyResult<Self> {
-        let estimator = estimator.parse().map_err(|error| refused(&error))?;
+        let estimator = estimator.parse().map_err(|error| optim_error(&error))?;
         Ok(Self { estimator, eps: eps.unwrap_or(Self::default().eps) })
     }
 }
 
-impl From<Group> for GroupConfig {
-    fn from(Group { estimator, eps }: Group) -> Self {
+impl From<GroupSettings> for GroupConfig {
+    fn from(GroupSettings { estimator, eps }: GroupSettings) -> Self {
         Self { estimator, eps }
     }
 }
 
-/// Of [`WhitenConfig`].
+/// Settings of [`WhitenConfig`].
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Whiten {
+pub(crate) struct WhitenSettings {
     centre: bool,
     eps: f64,
 }
 
-impl Default for Whiten {
+impl Default for WhitenSettings {
     fn default() -> Self {
         let WhitenConfig { centre, eps } = WhitenConfig::default();
         Self { centre, eps }
     }
 }
 
-impl From<Whiten> for WhitenConfig {
-    fn from(Whiten { centre, eps }: Whiten) -> Self {
+impl From<WhitenSettings> for WhitenConfig {
+    fn from(WhitenSettings { centre, eps }: WhitenSettings) -> Self {
         Self { centre, eps }
     }
 }
 
-/// Of [`KlConfig`].
+/// Settings of [`KlConfig`].
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Kl {
-    #[serde(deserialize_with = "named")]
+pub(crate) struct KlSettings {
+    #[serde(deserialize_with = "parse_name")]
     estimator: KlEstimator,
-    #[serde(deserialize_with = "named")]
+    #[serde(deserialize_with = "parse_name")]
     gradient: KlGradient,
-    #[serde(deserialize_with = "bound")]
+    #[serde(deserialize_with = "infinite_if_null")]
     k3_limit: f64,
 }
 
-impl Default for Kl {
+impl Default for KlSettings {
     fn default() -> Self {
         let KlConfig { estimator, gradient, k3_limit } = KlConfig::default();
         Self { estimator, gradient, k3_limit }
     }
 }
 
-impl From<Kl> for KlConfig {
-    fn from(Kl { estimator, gradient, k3_limit }: Kl) -> Self {
+impl From<KlSettings> for KlConfig {
+    fn from(KlSettings { estimator, gradient, k3_limit }: KlSettings) -> Self {
         Self { estimator, gradient, k3_limit }
     }
 }
 
-/// Of [`PolicyConfig`], flat; which of them a surrogate has is checked in the conversion.
+/// Settings of [`PolicyConfig`], flat; the conversion checks that the surrogate has each of them.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Policy {
+pub(crate) struct PolicySettings {
     surrogate: Option<String>,
     clip_low: Option<f64>,
     clip_high: Option<f64>,
@@ -148,10 +148,11 @@ pub(crate) struct Policy {
     tau_positive: Option<f64>,
     tau_negative: Option<f64>,
     beta: Option<f64>,
-    #[serde(deserialize_with = "named")]
+    #[serde(deserialize_with = "parse_name")]
     aggregation: Aggregation,
 }
 
+/// The surrogates and the settings of each.
 const SURROGATES: &[(&str, &[&str])] = &[
     ("ppo", &["clip_low", "clip_high", "dual_clip"]),
     ("gspo", &["clip_low", "clip_high"]),
@@ -162,14 +163,17 @@ const SURROGATES: &[(&str, &[&str])] = &[
     ("reinforce", &[]),
 ];
 
-impl Policy {
+impl PolicySettings {
     /// # Errors
     /// `OptimError` for a surrogate that does not exist, or a setting that it does not have.
     pub(crate) fn config(&self) -> PyResult<PolicyConfig> {
         let name = self.surrogate.as_deref().unwrap_or("ppo");
         let names: Vec<&str> = SURROGATES.iter().map(|(name, _)| *name).collect();
         let Some((_, has)) = SURROGATES.iter().find(|(known, _)| *known == name) else {
-            return Err(unfit(format!("unknown surrogate {name:?}, expected one of {names:?}")));
+            return Err(input_error(format!(
+                "unknown surrogate {name:?}; expected one of: {}",
+                names.join(", ")
+            )));
         };
         let given = [
             ("clip_low", self.clip_low),
@@ -182,16 +186,16 @@ impl Policy {
         if let Some((stray, _)) =
             given.iter().find(|(field, value)| value.is_some() && !has.contains(field))
         {
-            return Err(unfit(format!(
-                "the surrogate `{name}` has no `{stray}`, only {has:?}; leave it out"
+            return Err(input_error(format!(
+                "the surrogate `{name}` has no setting `{stray}`, only {has:?}; leave it out"
             )));
         }
-        // GSPO's ratio is a row's, and its paper's range a thousandth of a token's.
-        let usual =
+        // GSPO's ratio is per row, and the range of its paper a thousandth of that for tokens.
+        let default =
             if name == "gspo" { ClipRange { low: 3e-4, high: 4e-4 } } else { ClipRange::default() };
         let clip = ClipRange {
-            low: self.clip_low.unwrap_or(usual.low),
-            high: self.clip_high.unwrap_or(usual.high),
+            low: self.clip_low.unwrap_or(default.low),
+            high: self.clip_high.unwrap_or(default.high),
         };
         let surrogate = match name {
             "gspo" => Surrogate::Gspo { clip },
@@ -209,42 +213,42 @@ impl Policy {
     }
 }
 
-/// Of [`ValueConfig`].
+/// Settings of [`ValueConfig`].
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Value {
+pub(crate) struct ValueSettings {
     clip: Option<f64>,
-    #[serde(deserialize_with = "named")]
+    #[serde(deserialize_with = "parse_name")]
     aggregation: Aggregation,
 }
 
-impl Default for Value {
+impl Default for ValueSettings {
     fn default() -> Self {
         let ValueConfig { clip, aggregation } = ValueConfig::default();
         Self { clip, aggregation }
     }
 }
 
-impl From<Value> for ValueConfig {
-    fn from(Value { clip, aggregation }: Value) -> Self {
+impl From<ValueSettings> for ValueConfig {
+    fn from(ValueSettings { clip, aggregation }: ValueSettings) -> Self {
         Self { clip, aggregation }
     }
 }
 
-/// An aggregation by its name.
+/// Parses the name of an aggregation.
 ///
 /// # Errors
-/// `OptimError` for a name that none has.
+/// `OptimError` for an unknown name.
 pub(crate) fn aggregation(name: &str) -> PyResult<Aggregation> {
-    name.parse().map_err(|error| refused(&error))
+    name.parse().map_err(|error| optim_error(&error))
 }
 
-/// Of [`CorrectionConfig`].
+/// Settings of [`CorrectionConfig`].
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Correction {
-    #[serde(deserialize_with = "named")]
-    level: Level,
+pub(crate) struct CorrectionSettings {
+    #[serde(deserialize_with = "parse_name")]
+    level: CorrectionLevel,
     bound: BoundName,
     low: f64,
     high: f64,
@@ -259,37 +263,37 @@ enum BoundName {
     DropRows,
 }
 
-impl From<Correction> for CorrectionConfig {
-    fn from(Correction { level, bound, low, high, normalise }: Correction) -> Self {
+impl From<CorrectionSettings> for CorrectionConfig {
+    fn from(CorrectionSettings { level, bound, low, high, normalise }: CorrectionSettings) -> Self {
         let bound = match bound {
-            BoundName::Truncate => Bound::Truncate { high },
-            BoundName::Drop => Bound::Drop { low, high },
-            BoundName::DropRows => Bound::DropRows { low, high },
+            BoundName::Truncate => WeightBound::Truncate { high },
+            BoundName::Drop => WeightBound::Drop { low, high },
+            BoundName::DropRows => WeightBound::DropRows { low, high },
         };
         Self { level, bound, normalise }
     }
 }
 
-/// Of [`Rejection`]; a bound that is left out is none.
+/// Settings of [`Rejection`]; a bound that is left out is infinite.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Reject {
-    #[serde(default, deserialize_with = "named")]
-    scope: Scope,
-    #[serde(default, deserialize_with = "named")]
+pub(crate) struct RejectionSettings {
+    #[serde(default, deserialize_with = "parse_name")]
+    scope: RejectionScope,
+    #[serde(default, deserialize_with = "parse_name")]
     divergence: Divergence,
     low: Option<f64>,
     high: Option<f64>,
 }
 
-impl From<Reject> for Rejection {
-    fn from(Reject { scope, divergence, low, high }: Reject) -> Self {
+impl From<RejectionSettings> for Rejection {
+    fn from(RejectionSettings { scope, divergence, low, high }: RejectionSettings) -> Self {
         let (low, high) = (low.unwrap_or(f64::NEG_INFINITY), high.unwrap_or(f64::INFINITY));
         Self { scope, divergence, low, high }
     }
 }
 
-/// Divisors as Python's tuple `(tokens, rows, horizon)`.
+/// Converts Python's tuple `(tokens, rows, horizon)` to a [`Normaliser`].
 pub(crate) fn divisors(normaliser: Option<(f64, f64, f64)>) -> Option<Normaliser> {
     normaliser.map(|(tokens, rows, horizon)| Normaliser { tokens, rows, horizon })
 }

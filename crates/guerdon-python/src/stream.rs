@@ -1,4 +1,4 @@
-//! Results as they become final, behind `guerdon.ScoreStream` and `guerdon.AsyncScoreStream`.
+//! The reader behind `guerdon.ScoreStream` and `guerdon.AsyncScoreStream`.
 
 use std::sync::Arc;
 
@@ -8,16 +8,16 @@ use pyo3::prelude::{Py, PyAny, PyResult, Python, pyclass, pymethods};
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 
-use crate::ask::written;
-use crate::errors::broken;
-use crate::running::{Task, call_back, wait_for};
+use crate::calls::to_json;
+use crate::errors::internal_error;
+use crate::tasks::{PyTask, call_back, wait_for};
 
-/// A reply of which not every line was read. Dropping it hangs up.
+/// A streamed reply that has not been read completely. Dropping it closes the connection.
 #[pyclass(frozen, module = "guerdon._guerdon")]
 pub(crate) struct Stream {
     process: u32,
     handle: Handle,
-    /// Shared with the task that reads the next line; whoever asks meanwhile waits for theirs.
+    /// Shared with the task that reads the next line; concurrent readers wait for their turn.
     lines: Arc<Mutex<Option<ScoreStream>>>,
 }
 
@@ -26,13 +26,13 @@ impl Stream {
         Self { process: std::process::id(), handle, lines: Arc::new(Mutex::new(Some(lines))) }
     }
 
-    /// Why the next line cannot be read here.
+    /// Refuses to read in another process than the one that started the stream.
     fn check(&self) -> PyResult<()> {
         if self.process == std::process::id() {
             return Ok(());
         }
-        Err(broken(
-            "this stream belongs to the process that a fork copied; ask again in the new one",
+        Err(internal_error(
+            "this stream was started before a fork; start a new one in this process",
         ))
     }
 }
@@ -45,8 +45,8 @@ impl Stream {
         wait_for(py, &self.handle, next_line(Arc::clone(&self.lines)))
     }
 
-    /// The same; `done(line, error)` is called with it.
-    fn start_next(&self, done: Py<PyAny>) -> PyResult<Task> {
+    /// Starts to read the next line. `done(line, error)` is called with it.
+    fn start_next(&self, done: Py<PyAny>) -> PyResult<PyTask> {
         self.check()?;
         Ok(call_back(&self.handle, next_line(Arc::clone(&self.lines)), done))
     }
@@ -56,7 +56,7 @@ async fn next_line(lines: Arc<Mutex<Option<ScoreStream>>>) -> Result<Option<Stri
     let mut lines = lines.lock().await;
     let Some(stream) = lines.as_mut() else { return Ok(None) };
     match stream.next().await {
-        Some(Ok(line)) => written(&line).map(Some),
+        Some(Ok(line)) => to_json(&line).map(Some),
         ended => {
             *lines = None;
             ended.transpose().map(|_| None)

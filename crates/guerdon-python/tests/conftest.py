@@ -1,4 +1,4 @@
-"""A real server for all tests, and what they score."""
+"""A real server for all tests, and the rollouts that they score."""
 
 import os
 import pathlib
@@ -24,14 +24,14 @@ FACTS = {"target_price": 420, "net_price": 480, "sop_stage": "negotiate", "langu
 
 @pytest.fixture(scope="session")
 def mute() -> Iterator[str]:
-    """The address of a stand-in that takes connections and never answers."""
+    """The address of a fake server that accepts connections and never replies."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
 @pytest.fixture(scope="session")
 def url(mute: str) -> Iterator[str]:
-    """A freshly started server's address. It takes `TOKEN` and no other."""
+    """The address of a freshly started server that accepts the token `TOKEN` only."""
     binary = os.environ.get("GUERDON_BINARY", ROOT / "target/debug/guerdon")
     command = [binary, "serve", "--config", HERE / "guerdon.toml"]
     environment = os.environ | {"GUERDON_TEST_TOKEN": TOKEN, "GUERDON__JUDGES__MUTE__URL": f"{mute}/v1"}
@@ -50,7 +50,7 @@ def url(mute: str) -> Iterator[str]:
 
 @pytest.fixture
 def rollouts() -> list[dict]:
-    """Two dialogues of one prompt: a polite reply, and one that leaks what it must not."""
+    """Two dialogues of one prompt: a polite reply, and one that leaks a secret."""
     replies = [POLITE, LEAK.partition("</think>")[2]]
     return [
         {
@@ -64,7 +64,7 @@ def rollouts() -> list[dict]:
 
 @pytest.fixture
 def asking(url: str, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """The environment that the hooks read."""
+    """The environment variables of the hooks."""
     monkeypatch.setenv("GUERDON_URL", url)
     monkeypatch.setenv("GUERDON_KEY", TOKEN)
     return monkeypatch

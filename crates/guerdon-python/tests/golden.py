@@ -1,8 +1,8 @@
 """Reads the optimizer's reference files, `crates/guerdon-optim/tests/golden`, and compares with their
 tolerances.
 
-Its README says what they are: what verl 0.9.1 and OpenRLHF 0.11.2 compute, in f64, with what they lose in
-f32.
+The files have results of verl 0.9.1 and OpenRLHF 0.11.2 in f64, and their errors in f32; see the README
+there.
 """
 
 import json
@@ -13,9 +13,9 @@ import numpy as np
 FOLDER = pathlib.Path(__file__).resolve().parents[2] / "guerdon-optim/tests/golden"
 
 EXACT = 1e-10
-"""Where the trainer computes the same expression, in f64."""
+"""Tolerance if the trainer computes the same expression, in f64."""
 COUNT = 3e-8
-"""Where verl adds 1e-8 to a count or a sum."""
+"""Tolerance if verl adds 1e-8 to a count or a sum."""
 
 NAMES = [
     "basic",
@@ -30,7 +30,7 @@ NAMES = [
     "singleton_groups",
     "zero_std",
 ]
-"""Every batch that is stored whole and on which a trainer's losses are numbers."""
+"""The batches that are stored in full and have finite losses in the trainers."""
 
 
 def read(name):
@@ -50,7 +50,7 @@ class Case:
         return np.array(self.json["inputs"][name], dtype=np.float32).astype(self.dtype)
 
     def scored(self, name):
-        """A per-rollout input, NaN where the row has no token."""
+        """A per-rollout input, NaN for rows without tokens."""
         return np.where(self.mask.any(axis=1), self.input(name), np.nan).astype(self.dtype)
 
     def output(self, op, field):
@@ -68,7 +68,7 @@ class Case:
             assert got.dtype == self.dtype, (op, field, got.dtype)
             want = np.where(self.mask, want, 0.0)
         assert got.shape == want.shape, (self.name, op, field)
-        # A mean of numbers of order one is good to their last digits however small it is itself; so is a sum.
+        # The error of a mean or a sum is relative to its terms (of order one), not to its own size.
         terms = self.mask.sum() if op.endswith("token-sum") else 1.0
         scale = max(np.abs(want).max(), 1e-3 if got.ndim else 0.25 * terms)
         if self.dtype == np.float64:

@@ -25,7 +25,7 @@ def module(name: str, **names) -> types.ModuleType:
 
 
 def torch() -> types.ModuleType:
-    """A stand-in for torch: NumPy's arrays are tensors."""
+    """A fake torch whose tensors are NumPy arrays."""
     return module(
         "torch",
         Tensor=np.ndarray,
@@ -37,7 +37,7 @@ def torch() -> types.ModuleType:
 
 
 def swift(monkeypatch) -> types.ModuleType:
-    """ms-swift's own `swift.rewards`; a stand-in for the one name that it has from the inference engine."""
+    """ms-swift's own `swift.rewards`, with a fake of the one name that it imports from the engine."""
     monkeypatch.setitem(sys.modules, "swift.infer_engine", module("swift.infer_engine", InferRequest=dict))
     import swift.rewards
 
@@ -45,14 +45,14 @@ def swift(monkeypatch) -> types.ModuleType:
 
 
 class RewardManagerBase:
-    """A stand-in for verl's base class, whose own file needs torch."""
+    """A fake of verl's base class, whose own file needs torch."""
 
     def __init__(self, config, tokenizer, compute_score):
         self.config, self.tokenizer, self.compute_score = config, tokenizer, compute_score
 
 
 def verl(monkeypatch) -> None:
-    """verl's own import utilities beside a stand-in for the file with the base class."""
+    """verl's own import utilities, with a fake of the file with the base class."""
     for name in list(sys.modules):
         if name == "verl" or name.startswith("verl."):
             monkeypatch.delitem(sys.modules, name)
@@ -69,14 +69,14 @@ def verl(monkeypatch) -> None:
 
 
 class Tokenizer:
-    """A stand-in for a tokenizer: a token is a character's number."""
+    """A fake tokenizer: a token is the code point of a character."""
 
     def decode(self, tokens, skip_special_tokens):
         return "".join(map(chr, tokens))
 
 
 def trajectory(reply: str, prompt: list, label: object):
-    """A stand-in for verl's `DataProto` of one trajectory, padded on the right."""
+    """A fake of verl's `DataProto` with one trajectory, padded on the right."""
     tokens = np.array([*map(ord, reply), 0, 0])
     attention = np.concatenate([np.ones(3), np.ones(len(reply)), np.zeros(2)])
     item = types.SimpleNamespace(
@@ -131,18 +131,18 @@ def nemo_rl(monkeypatch) -> None:
 
 
 class Commands(type):
-    """Any name is a command."""
+    """Accepts any name as a command."""
 
     def __getattr__(cls, name):
         return name
 
 
 class Executables(metaclass=Commands):
-    """A stand-in for the commands with which NeMo-RL starts its actors."""
+    """A fake of the commands with which NeMo-RL starts its actors."""
 
 
 def located(name: str):
-    """A stand-in for Hydra's `get_object`."""
+    """A fake of Hydra's `get_object`."""
     holder, _, attribute = name.rpartition(".")
     return getattr(importlib.import_module(holder), attribute)
 
@@ -155,7 +155,7 @@ def areal(monkeypatch, checkout: str) -> types.ModuleType:
 
 
 def file(name: str, path: str) -> types.ModuleType:
-    """The module that is that file."""
+    """Loads that file as a module."""
     spec = importlib.util.spec_from_file_location(name, path)
     made = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(made)

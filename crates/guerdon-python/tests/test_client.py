@@ -21,7 +21,7 @@ def client(url: str) -> guerdon.Client:
     return guerdon.Client(url, key=TOKEN, profile="hotel")
 
 
-def test_rewards_come_in_the_requests_order_with_every_part(client, rollouts):
+def test_rewards_have_the_order_of_the_request_and_every_part(client, rollouts):
     scored = client.score(rollouts)
     polite, leak = scored.results
     assert [polite["id"], leak["id"]] == ["0", "1"]
@@ -35,21 +35,21 @@ def test_rewards_come_in_the_requests_order_with_every_part(client, rollouts):
     assert points[1] < 0 and scored.rewards[1] <= rm[1]
 
 
-def test_a_batch_larger_than_a_chunk_becomes_requests_and_one_answer(url, rollouts):
+def test_a_batch_larger_than_a_chunk_is_split_and_merged(url, rollouts):
     client = guerdon.Client(url, key=TOKEN, chunk=2)
     scored = client.score(rollouts * 3)
     assert len(scored.request_ids) == 3
     assert scored.rewards == client.score(rollouts).rewards * 3
 
 
-def test_advantages_are_the_optimizers_own(client, rollouts):
+def test_server_advantages_equal_those_of_the_optimizer(client, rollouts):
     scored = client.score(rollouts, advantages="grpo")
     np.testing.assert_allclose(
         scored.advantage_array, optim.group_advantages(scored.reward_array, "pp"), rtol=1e-9
     )
 
 
-def test_what_cannot_be_scored_is_none_and_nan_never_zero(client, rollouts):
+def test_a_missing_reward_is_none_or_nan_and_never_zero(client, rollouts):
     scored = client.score(rollouts, profile="unscorable")
     assert scored.rewards == [None, None]
     assert np.isnan(scored.reward_array).all()
@@ -57,7 +57,7 @@ def test_what_cannot_be_scored_is_none_and_nan_never_zero(client, rollouts):
     assert {entry["source"] for entry in scored.results[0]["turns"][0]["abstained"]} == {"judge"}
 
 
-def test_a_source_that_is_not_ready_abstains_and_the_reward_is_made_without_it(client, rollouts):
+def test_a_source_that_misses_the_deadline_abstains(client, rollouts):
     scored = client.score(rollouts, profile="patient", deadline_ms=300)
     assert all(reward is not None for reward in scored.rewards)
     assert scored.abstained("judge").all() and not scored.abstained("rm").any()
@@ -66,7 +66,7 @@ def test_a_source_that_is_not_ready_abstains_and_the_reward_is_made_without_it(c
     assert silent and {entry["why"] for entry in silent} == {"deadline"}
 
 
-def test_numpys_numbers_are_facts(client, rollouts):
+def test_numpy_numbers_are_accepted_as_facts(client, rollouts):
     plain = client.score(rollouts).rewards
     for rollout in rollouts:
         rollout["context"] = {**rollout["context"], "target_price": np.int64(420), "seen": np.arange(2)}
@@ -74,14 +74,14 @@ def test_numpys_numbers_are_facts(client, rollouts):
 
 
 @pytest.mark.parametrize("broken", [float("nan"), object(), np.float32("inf")])
-def test_what_is_no_json_is_refused_by_place_before_anything_is_sent(client, rollouts, broken):
+def test_values_without_json_form_are_refused_with_their_place_before_sending(client, rollouts, broken):
     rollouts[1]["context"] = {"target_price": broken}
     with pytest.raises(errors.RequestError, match="/rollouts/1") as raised:
         client.score(rollouts)
     assert raised.value.pointer == "/rollouts/1"
 
 
-def test_a_request_of_the_wrong_shape_is_refused_by_place(client, rollouts):
+def test_an_invalid_request_is_refused_with_its_place(client, rollouts):
     rollouts[0]["mesages"] = rollouts[0].pop("messages")
     with pytest.raises(errors.RequestError, match="unknown field `mesages`") as raised:
         client.score(rollouts)
@@ -92,7 +92,7 @@ def test_a_request_of_the_wrong_shape_is_refused_by_place(client, rollouts):
     assert raised.value.pointer == "/rollouts/0/messages" and raised.value.hint
 
 
-def test_a_refusal_has_the_servers_words(url, client, rollouts):
+def test_a_problem_error_has_the_message_of_the_server(url, client, rollouts):
     with pytest.raises(errors.ProblemError, match="hotle") as raised:
         client.score(rollouts, profile="hotle")
     assert (raised.value.status, raised.value.code) == (422, "unknown_profile")
@@ -104,14 +104,14 @@ def test_a_refusal_has_the_servers_words(url, client, rollouts):
     assert raised.value.status == 401
 
 
-def test_a_setting_that_cannot_work_is_named():
+def test_an_invalid_setting_is_named():
     with pytest.raises(errors.ConfigError, match="`url`"):
         guerdon.Client("127.0.0.1:8787")
     with pytest.raises(errors.ConfigError, match="`timeout`"):
         guerdon.Client("http://127.0.0.1:8787", timeout=-1.0)
 
 
-def test_nobody_there_is_a_connection_error(rollouts):
+def test_an_unreachable_server_is_a_connection_error(rollouts):
     with pytest.raises(ConnectionError, match="could not be reached"):
         guerdon.Client("http://127.0.0.1:9", retries=0).score(rollouts)
 
@@ -121,7 +121,7 @@ def test_info_and_ready(client):
     assert {"hotel", "unscorable"} <= set(client.info()["profiles"])
 
 
-def test_many_threads_wait_at_once(client, rollouts):
+def test_many_threads_can_block_at_the_same_time(client, rollouts):
     expected = client.score(rollouts).rewards
     answers = []
     threads = [
@@ -134,7 +134,7 @@ def test_many_threads_wait_at_once(client, rollouts):
     assert answers == [expected] * 8
 
 
-def test_other_threads_run_while_one_waits(mute, rollouts):
+def test_other_threads_run_while_one_blocks(mute, rollouts):
     def ask():
         with pytest.raises(TimeoutError, match="within 1s"):
             guerdon.Client(mute, timeout=1.0).score(rollouts)
@@ -150,13 +150,13 @@ def test_other_threads_run_while_one_waits(mute, rollouts):
 
 @pytest.fixture
 def interruptible():
-    """A shell ignores Ctrl-C for what it runs in the background, and Python with it."""
+    """Restores the handler of Ctrl-C, which shells disable for background processes."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 
 
-def test_ctrl_c_ends_a_wait(mute, rollouts, interruptible):
+def test_ctrl_c_interrupts_a_blocked_call(mute, rollouts, interruptible):
     began = time.monotonic()
     threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
     with pytest.raises(KeyboardInterrupt):
@@ -164,7 +164,7 @@ def test_ctrl_c_ends_a_wait(mute, rollouts, interruptible):
     assert time.monotonic() - began < 10.0
 
 
-def test_a_client_that_is_dropped_while_it_is_used_waits_for_nobody(mute, rollouts):
+def test_dropping_a_client_in_use_does_not_block(mute, rollouts):
     async def leave():
         call = asyncio.ensure_future(guerdon.AsyncClient(mute).score(rollouts))
         await asyncio.sleep(0.05)
@@ -175,7 +175,7 @@ def test_a_client_that_is_dropped_while_it_is_used_waits_for_nobody(mute, rollou
     asyncio.run(leave())
 
 
-def test_awaited_calls_run_side_by_side_and_agree_with_the_others(url, client, rollouts):
+def test_awaited_calls_run_concurrently_and_agree_with_blocking_ones(url, client, rollouts):
     async def ask():
         awaited = guerdon.AsyncClient(url, key=TOKEN)
         assert await awaited.ready() is True
@@ -186,7 +186,7 @@ def test_awaited_calls_run_side_by_side_and_agree_with_the_others(url, client, r
     assert rewards == client.score(rollouts).rewards * 4
 
 
-def test_an_awaited_refusal_is_the_same_error(url, rollouts):
+def test_an_awaited_call_raises_the_same_error(url, rollouts):
     async def ask():
         await guerdon.AsyncClient(url, key=TOKEN).score(rollouts, profile="hotle")
 
@@ -217,7 +217,7 @@ def test_a_used_client_works_in_a_worker_process(way, client, rollouts):
     assert client.score(rollouts).rewards == expected
 
 
-def test_unicode_survives_the_way_there_and_back(client):
+def test_unicode_round_trips(client):
     reply = "工单上目标价是420元 🏨"
     scored = client.score([{"messages": [{"role": "assistant", "content": reply}]}])
     spans = [span for hit in scored.results[0]["turns"][0]["rules"]["hits"] for span in hit["spans"]]

@@ -1,4 +1,4 @@
-"""The optimizer through its Python border against what verl and OpenRLHF compute."""
+"""The Python optimizer against reference results of verl and OpenRLHF."""
 
 import numpy as np
 import pytest

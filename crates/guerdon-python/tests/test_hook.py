@@ -1,4 +1,4 @@
-"""What the hooks share: from a trainer's data to rollouts, and back to what it logs."""
+"""The functions shared by hooks: a trainer's data to rollouts, and results to logged numbers."""
 
 import importlib
 import subprocess
@@ -10,7 +10,7 @@ import pytest
 from guerdon import errors, hook
 
 
-def test_messages_are_read_as_the_servers_adapters_read_them():
+def test_messages_are_parsed_like_in_the_servers_adapters():
     turns = [
         {"role": "developer", "content": "Be brief."},
         {
@@ -42,18 +42,18 @@ def test_messages_are_read_as_the_servers_adapters_read_them():
         ("420?", "420?"),
     ],
 )
-def test_thoughts_that_open_a_reply_are_not_said(reply, said):
+def test_thoughts_at_the_start_of_a_reply_are_removed(reply, said):
     assert hook.without_thoughts(reply) == said
     assert hook.Settings().rollout("p", reply)["messages"][-1]["content"] == said
     assert hook.Settings(thoughts="keep").rollout("p", reply)["messages"][-1]["content"] == reply
 
 
-def test_marks_that_end_a_reply_are_not_said():
+def test_end_markers_of_a_reply_are_removed():
     assert hook.without_end("420?<|im_end|>\n<|endoftext|>") == "420?"
     assert hook.without_end("a </s> b") == "a </s> b"
 
 
-def test_only_what_the_policy_says_now_is_scored_by_all():
+def test_score_all_covers_only_turns_of_the_completion():
     asked = [{"role": "assistant", "content": "old"}, {"role": "user", "content": "480?"}]
     said = [
         {"role": "assistant", "content": "a"},
@@ -64,7 +64,7 @@ def test_only_what_the_policy_says_now_is_scored_by_all():
     assert hook.Settings().rollout(asked, said)["score"] == "last"
 
 
-def test_labels_are_facts_if_they_are_or_spell_an_object():
+def test_objects_and_json_texts_of_objects_are_facts():
     assert hook.facts({"target_price": 420, "padded": None}) == {"target_price": 420}
     assert hook.facts('{"target_price": 420}') == {"target_price": 420}
     assert hook.facts("{42}") == {"label": "{42}"}
@@ -72,7 +72,7 @@ def test_labels_are_facts_if_they_are_or_spell_an_object():
     assert hook.facts(None) == {}
 
 
-def test_settings_come_from_the_environment_and_wrong_ones_are_named(monkeypatch):
+def test_settings_come_from_the_environment_and_invalid_ones_are_named(monkeypatch):
     monkeypatch.setenv("GUERDON_URL", "http://h:1")
     monkeypatch.setenv("GUERDON_ON_FAILURE", "-1")
     assert (hook.Settings().url, hook.Settings().on_failure) == ("http://h:1", -1.0)
@@ -82,7 +82,7 @@ def test_settings_come_from_the_environment_and_wrong_ones_are_named(monkeypatch
             hook.Settings(on_failure=wrong)
 
 
-def test_the_names_of_the_numbers_are_the_same_whatever_is_missing():
+def test_logged_names_are_the_same_if_parts_are_missing():
     turn = {"index": 1, "reward": 1.0, "enhancement": None, "abstained": [], "rm": {"score": 1.0}}
     scored = hook.numbers({"id": "0", "reward": 1.0, "turns": [turn]})
     failed = hook.numbers({"id": "0", "reward": None, "turns": []})
@@ -96,7 +96,7 @@ def test_the_names_of_the_numbers_are_the_same_whatever_is_missing():
     assert (failed["rm"], failed["rm_abstained"], failed["failed"]) == (0.0, 1.0, 1.0)
 
 
-def test_no_hook_imports_its_trainer_before_it_is_used():
+def test_no_hook_imports_its_trainer_before_first_use():
     names = ["trl", "verl", "ms_swift", "openrlhf", "skyrl", "nemo_rl", "areal"]
     for name in names:
         importlib.import_module(f"guerdon.{name}")

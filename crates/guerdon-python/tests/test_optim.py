@@ -24,7 +24,7 @@ def table(numbers, dtype=np.float64):
     return numbers.normal(size=(ROWS, WIDTH)).astype(dtype)
 
 
-def test_grpo_is_what_numpy_says(numbers):
+def test_grpo_equals_numpy(numbers):
     rewards = numbers.normal(size=8)
     groups = np.array(["a", "b"] * 4)
     got = optim.group_advantages(rewards, groups)
@@ -34,7 +34,7 @@ def test_grpo_is_what_numpy_says(numbers):
         np.testing.assert_allclose(got[groups == name], want, rtol=1e-12)
 
 
-def test_ppo_is_what_numpy_says(numbers):
+def test_ppo_equals_numpy(numbers):
     logp, old, advantages = (table(numbers) for _ in range(3))
     loss = optim.ppo_loss(logp, old, advantages, MASK)
     ratio = np.exp(logp - old)
@@ -46,19 +46,19 @@ def test_ppo_is_what_numpy_says(numbers):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_the_number_type_is_that_of_the_first_array(numbers, dtype):
+def test_the_first_array_determines_the_dtype(numbers, dtype):
     values = table(numbers, dtype)
     advantages, returns = optim.gae(values, values, MASK)
     assert advantages.dtype == returns.dtype == dtype
     assert optim.group_advantages(values[0], [0] * WIDTH).dtype == dtype
 
 
-def test_lists_and_none_are_fine_and_abstained_is_nan():
+def test_lists_and_none_are_accepted_and_abstained_is_nan():
     got = optim.group_advantages([0.5, 1.5, None, -1.0], [0, 0, 0, 1], estimator="dr_grpo")
     np.testing.assert_array_equal(got, [-0.5, 0.5, np.nan, 0.0])
 
 
-def test_two_number_types_in_one_call_are_refused_with_the_fix(numbers):
+def test_two_dtypes_in_one_call_are_refused_with_the_fix(numbers):
     single = table(numbers, np.float32)
     with pytest.raises(errors.OptimError, match=r"values is float64.*values\.astype\(numpy\.float32\)"):
         optim.gae(single, table(numbers), MASK)
@@ -74,14 +74,14 @@ def test_masks_may_be_flags_of_any_type_or_lengths(numbers):
     assert not np.array_equal(optim.gae(values, values), want)
 
 
-def test_an_array_that_is_not_contiguous_is_read_right(numbers):
+def test_a_non_contiguous_array_is_read_correctly(numbers):
     wide = numbers.normal(size=(ROWS, 2 * WIDTH))
     values, plain = wide[:, ::2], np.ascontiguousarray(wide[:, ::2])
     for other in (values, np.asfortranarray(plain), plain.T.copy().T):
         np.testing.assert_array_equal(optim.gae(other, other, MASK), optim.gae(plain, plain, MASK))
 
 
-def test_only_an_array_that_does_not_fit_is_copied(numbers):
+def test_only_unsuitable_arrays_are_copied(numbers):
     wide = numbers.normal(size=(1024, 2048))
 
     def allocated(values):
@@ -120,7 +120,7 @@ def test_a_wrong_shape_is_refused_even_if_the_count_is_right(numbers):
         optim.gae(values[0], values[0])
 
 
-def test_a_nan_in_a_token_is_refused_by_place(numbers):
+def test_a_nan_in_a_valid_slot_is_refused_with_its_place(numbers):
     values = table(numbers)
     values[2, 3] = np.nan
     with pytest.raises(ValueError, match="values is not finite at row 2, token 3"):
@@ -131,9 +131,9 @@ def test_a_nan_in_a_token_is_refused_by_place(numbers):
     ("call", "words"),
     [
         (lambda x: optim.gae(x, x, gamma=1.5), "gamma is 1.5, but must be within 0..=1"),
-        (lambda x: optim.policy_loss(x, x, x, surrogate="gspo", dual_clip=3.0), "`gspo` has no `dual_clip`"),
+        (lambda x: optim.policy_loss(x, x, x, surrogate="gspo", dual_clip=3.0), "`gspo` has no setting `dual_clip`"),
         (lambda x: optim.policy_loss(x, x, x, surrogate="pop"), 'unknown surrogate "pop"'),
-        (lambda x: optim.policy_loss(x, x, x, aggregation="mean"), "expected one of .*token_mean"),
+        (lambda x: optim.policy_loss(x, x, x, aggregation="mean"), "expected one of: token_mean"),
         (lambda x: optim.group_advantages(x[0], [0] * WIDTH, estimator="gpro"), 'unknown estimator "gpro"'),
         (lambda x: optim.group_advantages(x[0], [0]), "groups has 1 elements, expected 6"),
         (lambda x: optim.kl_penalty(x, x, gradient="unbiased"), "old_logp is needed"),
@@ -154,7 +154,7 @@ def test_a_nan_in_a_token_is_refused_by_place(numbers):
         ),
     ],
 )
-def test_what_cannot_be_computed_is_refused_with_what_and_where(numbers, call, words):
+def test_invalid_inputs_are_refused_with_name_and_place(numbers, call, words):
     with pytest.raises(errors.OptimError, match=words):
         call(table(numbers))
 
@@ -172,7 +172,7 @@ def test_micro_batches_add_up_to_the_whole(numbers):
     np.testing.assert_allclose(np.concatenate([half.dlogp for half in halves]), whole.dlogp, rtol=1e-12)
 
 
-def test_weights_sum_to_one_and_are_what_the_loss_uses(numbers):
+def test_weights_sum_to_one_and_are_used_by_the_loss(numbers):
     weights = optim.aggregation_weights(MASK, "seq_mean_token_mean")
     assert weights.sum() == pytest.approx(1.0)
     advantages = table(numbers)
@@ -191,7 +191,7 @@ def test_whitening_standardising_and_moments(numbers):
     np.testing.assert_allclose(got, [-np.sqrt(0.5), np.nan, np.sqrt(0.5)], rtol=1e-6)
 
 
-def test_ways_to_make_one_reward():
+def test_combined_rewards():
     assert optim.repo_reward(2.0, -50.0) == 1.0
     assert optim.repo_reward(-2.0, -50.0) == -3.0
     assert optim.preference(1.0, 1.0) == 0.5
@@ -200,13 +200,13 @@ def test_ways_to_make_one_reward():
     assert (optim.veto(2.0, True, floor=-1.0), optim.veto(2.0, False, floor=-1.0)) == (2.0, -1.0)
 
 
-def test_rows_left_behind_are_named():
+def test_off_policy_rows_are_marked():
     old, logp = np.zeros((3, 2)), np.array([[-3.0, -3.0], [-3.0, -3.0], [0.0, 0.0]])
     dropped = optim.off_policy_rows(old, logp, [-1.0, 1.0, -1.0], delta=1.0)
     np.testing.assert_array_equal(dropped, [True, False, False])
 
 
-def test_logits_that_do_not_count_are_not_read():
+def test_logits_of_invalid_tokens_are_not_read():
     logits = np.array([[0.0, 1.0], [np.nan, np.nan]])
     logp, entropy = optim.token_logp(logits, [1, 9], valid=[True, False])
     assert logp[0] == pytest.approx(-np.log1p(np.exp(-1.0)))
@@ -243,7 +243,7 @@ def test_a_step_of_every_preset(numbers, preset, dtype):
     assert (update.dvalue.any(), repo.beta) == ((True, 0.05) if preset == "paper" else (False, 0.0))
 
 
-def test_a_step_is_its_stages_in_a_row(numbers):
+def test_a_step_equals_its_stages_run_in_order(numbers):
     given = batch(numbers, np.float64)
     given["rewards"] = np.array([1.0, 0.2, -1.0, 0.5])
     given["values"] = table(numbers)
@@ -259,7 +259,7 @@ def test_a_step_is_its_stages_in_a_row(numbers):
     assert update.loss == pytest.approx(policy.loss + value.loss, rel=1e-15)
 
 
-def test_settings_change_a_preset_and_none_takes_away(numbers):
+def test_settings_change_a_preset_and_none_removes_a_part(numbers):
     given = batch(numbers)
     plain = optim.Repo().step(given)
     raw = optim.Repo({"preset": "paper", "whiten": None, "critic": None, "beta": 0.2})
@@ -272,7 +272,7 @@ def test_settings_change_a_preset_and_none_takes_away(numbers):
     assert optim.Repo({"policy": narrow}).step(moved).metrics["policy/clip_fraction"] > 0.0
 
 
-def test_the_price_of_kl_is_steered_from_step_to_step(numbers):
+def test_an_adaptive_kl_coefficient_changes_from_step_to_step(numbers):
     given = batch(numbers)
     given["reference"] = given["old_logp"] - np.float32(1.0)
     repo = optim.Repo({"beta": {"beta": 0.1, "target": 0.01, "horizon": 10.0}})
@@ -289,14 +289,14 @@ def test_gdpo_reads_the_parts(numbers):
     np.testing.assert_allclose(repo.step(given).advantages[[0, 2, 3], 0], want[[0, 2, 3]], rtol=1e-6)
 
 
-def test_a_repo_stays_with_its_number_type(numbers):
+def test_a_repo_keeps_its_dtype(numbers):
     repo = optim.Repo()
     repo.step(batch(numbers, np.float32))
-    with pytest.raises(errors.OptimError, match="has stepped on float32, and logp is float64"):
+    with pytest.raises(errors.OptimError, match="has run on float32, and logp is float64"):
         repo.step(batch(numbers, np.float64))
 
 
-def test_an_update_outlives_the_next_one(numbers):
+def test_an_update_is_valid_after_the_next_one(numbers):
     repo, given = optim.Repo(), batch(numbers)
     first = repo.step(given)
     kept = first.dlogp.copy()
@@ -304,7 +304,7 @@ def test_an_update_outlives_the_next_one(numbers):
     np.testing.assert_array_equal(first.dlogp, kept)
 
 
-def test_the_monitor_remembers_trends(numbers):
+def test_the_monitor_tracks_trends(numbers):
     monitor, mask = optim.Monitor(bound=50.0), MASK
     rewards = numbers.normal(size=ROWS)
     seen = monitor.watch(rewards, mask, rm=rewards, rules=[-60.0, 0.0, 0.0, None], groups=[0, 0, 1, 1])

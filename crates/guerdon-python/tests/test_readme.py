@@ -1,4 +1,4 @@
-"""The README's Python and the modules' examples, as they stand there."""
+"""The Python of the README and the examples in docstrings, run verbatim."""
 
 import doctest
 import re
@@ -9,7 +9,7 @@ from conftest import ROOT, TOKEN
 BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "crates/guerdon-python/README.md").read_text(), re.DOTALL)
 
 
-def test_the_first_lines_score_a_dialogue(url):
+def test_the_client_example_scores_a_dialogue(url):
     scope = {}
     text = (
         BLOCKS[0].replace('"http://127.0.0.1:8787"', f'"{url}"').replace('profile="hotel"', f'key="{TOKEN}"')
@@ -20,15 +20,15 @@ def test_the_first_lines_score_a_dialogue(url):
     assert scope["stream"].summary["results"] == 8
 
 
-def test_the_optimizers_lines_step():
+def test_the_optimizer_example_runs():
     scope = {}
     exec(compile(BLOCKS[2], "README.md", "exec"), scope)
     assert scope["update"].loss == pytest.approx(0.0, abs=1e-7)
     assert scope["update"].advantages[:, 0].tolist() == [-1.0, 1.0, 0.0, 0.0]
 
 
-def test_the_modules_examples_are_true():
+def test_the_examples_in_docstrings_pass():
     import guerdon.optim
 
-    told = doctest.testmod(guerdon.optim)
-    assert (told.attempted, told.failed) == (4, 0)
+    outcome = doctest.testmod(guerdon.optim)
+    assert (outcome.attempted, outcome.failed) == (4, 0)

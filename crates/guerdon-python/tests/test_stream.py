@@ -1,4 +1,4 @@
-"""Streams against a real server, and against stand-ins that break off."""
+"""Streams against a real server, and against fake ones that close the connection."""
 
 import asyncio
 import socket
@@ -21,7 +21,7 @@ def awaited(url):
     return guerdon.AsyncClient(url, key=TOKEN, profile="hotel")
 
 
-def test_results_say_whose_they_are_and_the_summary_says_what_made_them(client, rollouts):
+def test_results_have_an_index_and_the_summary_has_versions(client, rollouts):
     batch = rollouts * 8
     stream = client.stream(batch)
     assert stream.summary is None
@@ -31,7 +31,7 @@ def test_results_say_whose_they_are_and_the_summary_says_what_made_them(client, 
     assert list(stream) == [], "it is read once"
 
 
-def test_awaited_streams_are_the_same(client, awaited, rollouts):
+def test_awaited_streams_give_the_same_results(client, awaited, rollouts):
     async def read():
         stream = await awaited.stream(rollouts * 8, advantages="grpo")
         results = [result async for result in stream]
@@ -39,13 +39,13 @@ def test_awaited_streams_are_the_same(client, awaited, rollouts):
 
     results, summary = asyncio.run(read())
     scored = client.score(rollouts * 8, advantages="grpo")
-    told = {result["index"]: (result["reward"], result["advantage"]) for result in results}
-    assert [told[index] for index in range(16)] == list(zip(scored.rewards, scored.advantages, strict=True))
+    by_index = {result["index"]: (result["reward"], result["advantage"]) for result in results}
+    assert [by_index[index] for index in range(16)] == list(zip(scored.rewards, scored.advantages, strict=True))
     assert summary["results"] == 16
 
 
-def test_a_result_is_there_before_the_slow_ones_are(client, rollouts):
-    # The second cannot be scored, which is known at once; the judge never answers about the first.
+def test_a_final_result_arrives_before_slow_ones(client, rollouts):
+    # The second cannot be scored and is final at once; the judge never replies for the first.
     batch = [rollouts[0], {**rollouts[1], "messages": [{"role": "assistant", "content": "x" * 1_100_000}]}]
     with client.stream(batch, profile="patient", deadline_ms=60_000) as stream:
         first = next(stream)
@@ -53,7 +53,7 @@ def test_a_result_is_there_before_the_slow_ones_are(client, rollouts):
     assert list(stream) == [], "leaving it ends it"
 
 
-def test_a_refusal_is_raised_before_the_first_result(client, awaited, rollouts):
+def test_a_refused_request_raises_before_the_first_result(client, awaited, rollouts):
     with pytest.raises(errors.ProblemError, match="hotle"):
         client.stream(rollouts, profile="hotle")
     with pytest.raises(errors.RequestError, match="/rollouts/0"):
@@ -68,7 +68,7 @@ def test_a_refusal_is_raised_before_the_first_result(client, awaited, rollouts):
 
 @pytest.fixture
 def breaking():
-    """A stand-in for a server that dies in the middle of a stream: one result of two, and then nothing."""
+    """A fake server that closes a stream after one result of two."""
     line = b'{"index": 1, "id": "1", "reward": 0.5, "turns": []}\n'
     head = b"HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n\r\n"
 
@@ -85,7 +85,7 @@ def breaking():
         thread.join()
 
 
-def test_a_stream_that_breaks_off_keeps_what_came_and_is_an_error(breaking, rollouts):
+def test_a_truncated_stream_yields_its_results_and_raises(breaking, rollouts):
     stream = guerdon.Client(breaking).stream(rollouts)
     assert next(stream)["index"] == 1
     with pytest.raises(errors.CutError, match="1 of 2"):
@@ -93,7 +93,7 @@ def test_a_stream_that_breaks_off_keeps_what_came_and_is_an_error(breaking, roll
     assert list(stream) == [] and stream.summary is None
 
 
-def test_an_awaited_stream_can_be_left_while_a_line_is_awaited(awaited, rollouts):
+def test_an_awaited_stream_can_be_cancelled_while_it_reads(awaited, rollouts):
     async def leave():
         async with await awaited.stream(rollouts, profile="patient", deadline_ms=60_000) as stream:
             with pytest.raises(TimeoutError):
@@ -103,7 +103,7 @@ def test_an_awaited_stream_can_be_left_while_a_line_is_awaited(awaited, rollouts
     asyncio.run(leave())
 
 
-def test_a_stream_may_outlive_its_client(url, rollouts):
+def test_a_stream_can_outlive_its_client(url, rollouts):
     stream = guerdon.Client(url, key=TOKEN).stream(rollouts)
     said = [result["turns"][0]["index"] for result in stream]
     assert said == [2, 2]

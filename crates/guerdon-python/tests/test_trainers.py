@@ -31,12 +31,12 @@ REPLIES = [POLITE, LEAK]
 
 @pytest.fixture
 def expected(url, rollouts):
-    """What the hooks must see: the thoughts dropped, the facts told."""
+    """The rollouts expected from the hooks: thoughts removed, facts included."""
     return guerdon.Client(url, key=TOKEN).score(rollouts)
 
 
 def page(name, block=0):
-    """What the lines of a page define."""
+    """The names that the code of a page defines."""
     blocks = (PAGES / name).read_text().split("```python\n")[1:]
     scope = {}
     exec(compile(blocks[block].partition("```")[0], name, "exec"), scope)
@@ -44,13 +44,13 @@ def page(name, block=0):
 
 
 def overrides(name, start):
-    """The settings of the lines that begin with `start`, as verl's command line has them."""
+    """The settings on lines that begin with `start`, in the syntax of verl's command line."""
     lines = (PAGES / name).read_text()
     return dict(pair.split("=", 1) for pair in lines[lines.index(f"\n{start}") :].partition("```")[0].split())
 
 
 class Logs:
-    """What TRL passes for logging."""
+    """The logging functions that TRL passes."""
 
     def __init__(self):
         self.metrics, self.columns = {}, {}
@@ -88,7 +88,7 @@ def test_trls_function_gives_rewards_and_logs_every_part(asking, expected):
     assert (logs.metrics["guerdon/judge_abstained"], logs.metrics["guerdon/failed"]) == (1.0, 0.0)
 
 
-def test_trls_function_takes_texts_and_names_columns(asking, expected):
+def test_trls_function_accepts_texts_and_names_columns(asking, expected):
     from guerdon.trl import reward
 
     plain = {
@@ -103,7 +103,7 @@ def test_trls_function_takes_texts_and_names_columns(asking, expected):
     assert all(isinstance(number, float) for number in texts)
 
 
-def test_what_trl_cannot_have_scored_is_none_an_error_or_a_number(asking):
+def test_trls_missing_reward_is_none_an_error_or_a_number(asking):
     from guerdon.trl import reward
 
     logs = Logs()
@@ -114,7 +114,7 @@ def test_what_trl_cannot_have_scored_is_none_an_error_or_a_number(asking):
         ask_trl(reward(profile="unscorable", on_failure="error"), Logs())
 
 
-def test_verls_functions_give_the_score_and_the_same_names_every_time(asking, monkeypatch, expected):
+def test_verls_functions_return_the_score_and_always_the_same_names(asking, monkeypatch, expected):
     standins.verl(monkeypatch)
     from verl.utils.import_utils import load_extern_object
 
@@ -124,18 +124,18 @@ def test_verls_functions_give_the_score_and_the_same_names_every_time(asking, mo
     compute_score_sync = load_extern_object("pkg://guerdon.verl", "compute_score_sync")
     given = {"data_source": "hotel", "ground_truth": FACTS, "extra_info": {"messages": ASKED, "num_turns": 2}}
     for reply, result in zip(REPLIES, expected.results, strict=True):
-        told = asyncio.run(compute_score(solution_str=reply, reward_router_address="h:1", **given))
-        assert told == {"score": result["reward"], **numbers(result)}
-        assert compute_score_sync(solution_str=reply, **given) == told
+        figures = asyncio.run(compute_score(solution_str=reply, reward_router_address="h:1", **given))
+        assert figures == {"score": result["reward"], **numbers(result)}
+        assert compute_score_sync(solution_str=reply, **given) == figures
     failed = asyncio.run(compute_score(solution_str="a", profile="unscorable", on_failure=-1.0, **given))
-    assert failed.keys() == told.keys() and (failed["score"], failed["failed"]) == (-1.0, 1.0)
+    assert failed.keys() == figures.keys() and (failed["score"], failed["failed"]) == (-1.0, 1.0)
     with pytest.raises(errors.UnscoredError):
         asyncio.run(compute_score(solution_str="a", profile="unscorable", **given))
     with pytest.raises(errors.ConfigError, match="extra_info has no `messages`"):
         compute_score_sync("hotel", "a", None, {})
 
 
-def test_verls_manager_reads_the_prompt_itself(asking, monkeypatch, expected):
+def test_verls_manager_reads_the_prompt(asking, monkeypatch, expected):
     standins.verl(monkeypatch)
     from verl.utils.import_utils import load_extern_object
 
@@ -144,9 +144,9 @@ def test_verls_manager_reads_the_prompt_itself(asking, monkeypatch, expected):
     place, name = (chosen[f"reward.reward_manager.{key}"] for key in ("module.path", "name"))
     manager = load_extern_object(place, name)(None, standins.Tokenizer(), None)
     for reply, result in zip(REPLIES, expected.results, strict=True):
-        told = asyncio.run(manager.run_single(standins.trajectory(reply, ASKED, FACTS)))
-        assert told["reward_score"] == result["reward"]
-        assert told["reward_extra_info"] == {"score": result["reward"], **numbers(result)}
+        figures = asyncio.run(manager.run_single(standins.trajectory(reply, ASKED, FACTS)))
+        assert figures["reward_score"] == result["reward"]
+        assert figures["reward_extra_info"] == {"score": result["reward"], **numbers(result)}
 
 
 def test_ms_swifts_reward_is_in_its_registry(asking, monkeypatch, expected):
@@ -162,7 +162,7 @@ def test_ms_swifts_reward_is_in_its_registry(asking, monkeypatch, expected):
         "trainer_state": None,
     }
     assert asyncio.run(function(REPLIES, **columns)) == expected.rewards
-    # None alone would be summed to a reward of 0.
+    # ms-swift would sum None alone to a reward of 0.
     from guerdon.ms_swift import register
 
     with pytest.raises(errors.UnscoredError):
@@ -172,7 +172,7 @@ def test_ms_swifts_reward_is_in_its_registry(asking, monkeypatch, expected):
 
 
 class Engine:
-    """A stand-in for vLLM: the policy says what it is told."""
+    """A fake vLLM: the policy replies with a given text."""
 
     def __init__(self, reply):
         self.reply = reply
@@ -183,7 +183,7 @@ class Engine:
 
 
 class TextTokenizer:
-    """A stand-in for a tokenizer: a text is its own token."""
+    """A fake tokenizer: a text is its own token."""
 
     def __call__(self, text, add_special_tokens, return_tensors):
         return {"input_ids": [types.SimpleNamespace(tolist=lambda: [text])]}
@@ -223,7 +223,7 @@ def test_openrlhfs_executor_runs_the_file(asking, expected):
     assert failed["reward"] == [-1.0] and failed["extra_logs"]["failed"] == [1.0]
 
 
-def test_openrlhfs_function_says_why_it_failed(asking, monkeypatch):
+def test_openrlhfs_function_reports_the_cause_of_a_failure(asking, monkeypatch):
     from guerdon import openrlhf, texts
 
     monkeypatch.setattr(texts, "_TRIES", 1)
@@ -232,7 +232,7 @@ def test_openrlhfs_function_says_why_it_failed(asking, monkeypatch):
         openrlhf.reward_func(["420?"], [""], [None])
     assert (raised.value.status, raised.value.code, raised.value.tries) == (503, "unscored", 1)
     asking.setenv("GUERDON_URL", "http://127.0.0.1:9")
-    with pytest.raises(errors.TransportError, match="is the server up"):
+    with pytest.raises(errors.TransportError, match="check that the server is running"):
         openrlhf.reward_func(["420?"], [""], [None])
 
 
@@ -278,7 +278,7 @@ def test_areals_function_works_in_its_pool(asking, expected):
     assert [asyncio.run(function.awaited(*args, **row)) for args in given] == expected.rewards
 
 
-def test_areals_function_is_never_late_in_a_way_that_areal_writes_a_zero_for(mute):
+def test_areals_function_raises_no_timeout_that_areal_turns_into_zero(mute):
     from guerdon.areal import Reward
 
     function = Reward(url=mute, timeout=0.3)
@@ -288,7 +288,7 @@ def test_areals_function_is_never_late_in_a_way_that_areal_writes_a_zero_for(mut
     assert not isinstance(raised.value, TimeoutError)
 
 
-def test_areals_own_wrapper_gets_rewards_and_never_writes_a_zero(asking, mute, monkeypatch, expected):
+def test_areals_own_wrapper_gets_rewards_and_never_records_a_zero(asking, mute, monkeypatch, expected):
     checkout = os.environ.get("AREAL") or pytest.skip("give AREAL=CHECKOUT of inclusionAI/AReaL to run it")
     wrapper = standins.areal(monkeypatch, checkout).AsyncRewardWrapper
     from guerdon.areal import Reward
@@ -305,7 +305,7 @@ def test_areals_own_wrapper_gets_rewards_and_never_writes_a_zero(asking, mute, m
         asyncio.run(ask(Reward(url=mute, timeout=0.3)))
 
 
-def test_nemo_rls_own_registry_makes_the_environment(asking, monkeypatch, expected):
+def test_nemo_rls_own_registry_creates_the_environment(asking, monkeypatch, expected):
     if not os.environ.get("NEMO_RL"):
         pytest.skip("give NEMO_RL=CHECKOUT of NVIDIA-NeMo/RL to run it")
     standins.nemo_rl(monkeypatch)
@@ -331,14 +331,14 @@ def test_nemo_rls_environment_scores_a_batch(asking, monkeypatch, expected):
     batch, metrics = environment.global_post_process_and_metrics({"rewards": step.rewards})
     assert metrics["guerdon/rules"] == pytest.approx(expected.part("rules").mean())
     assert environment.global_post_process_and_metrics(batch) == (batch, {})
-    assert all(told["role"] == "environment" and told["content"] for told in step.observations)
+    assert all(figures["role"] == "environment" and figures["content"] for figures in step.observations)
     with pytest.raises(errors.UnscoredError):
         GuerdonEnvironment({"profile": "unscorable"}).step(logs, [None, None])
-    with pytest.raises(errors.ConfigError, match="NeMo-RL has no word for unscored"):
+    with pytest.raises(errors.ConfigError, match="NeMo-RL cannot represent a missing reward"):
         GuerdonEnvironment({"profile": "unscorable", "on_failure": "none"}).step(logs, [None, None])
 
 
-def test_nemo_rls_environment_reads_what_its_data_processors_leave_in_a_prompt(asking, monkeypatch, expected):
+def test_nemo_rls_environment_accepts_template_markers_in_a_prompt(asking, monkeypatch, expected):
     standins.nemo_rl(monkeypatch)
     from guerdon.nemo_rl import GuerdonEnvironment
 

@@ -11,7 +11,7 @@ pytest.importorskip("verl.protocol", reason="needs verl with torch, ray and tens
 
 
 class Tokenizer:
-    """A stand-in for a tokenizer: a token is a character's number."""
+    """A fake tokenizer: a token is the code point of a character."""
 
     def decode(self, tokens, skip_special_tokens):
         return "".join(map(chr, tokens.tolist()))
@@ -62,8 +62,8 @@ def test_the_function_and_the_manager_give_the_same_rewards(asking):
 
     async def run(choice):
         loaded = load_reward_manager(OmegaConf.create({"reward": choice}), Tokenizer())
-        told = await asyncio.gather(*(loaded.run_single(data[row : row + 1]) for row in range(2)))
-        return told, loaded.assemble_rm_scores(data, [each["reward_score"] for each in told])
+        figures = await asyncio.gather(*(loaded.run_single(data[row : row + 1]) for row in range(2)))
+        return figures, loaded.assemble_rm_scores(data, [each["reward_score"] for each in figures])
 
     (naive, _), (ours, scores) = [asyncio.run(run(choice)) for choice in choices]
     assert naive == ours

@@ -1,4 +1,4 @@
-"""A caller as mypy sees one: checked by scripts/test_python.sh, never run."""
+"""A caller for type checkers: checked by scripts/test_python.sh, never run."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""The native half. Not meant to be called directly: the modules beside it are."""
+"""The native half of the package. Call the modules of `guerdon` instead."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, final
@@ -42,12 +42,14 @@ __all__ = [
 
 _Array = NDArray[np.floating[Any]]
 _Figures = dict[str, float]
+_Pair = tuple[ArrayLike, ArrayLike]
+_Triple = tuple[ArrayLike, ArrayLike, ArrayLike]
 _Divisors = tuple[float, float, float] | None
 
 @final
 class Client:
     def __new__(
-        cls, url: str, profile: str | None, key: str | None, limits: tuple[float, int, int, int]
+        cls, url: str, profile: str | None, key: str | None, limits: dict[str, float]
     ) -> Client: ...
     def ask(self, what: str, body: str) -> str: ...
     def start(
@@ -97,8 +99,7 @@ class Repo:
 def gae(
     settings: str,
     mask: ArrayLike | None,
-    rewards: ArrayLike,
-    values: ArrayLike,
+    arrays: _Pair,
     bootstrap: ArrayLike | None,
     lams: ArrayLike | None,
 ) -> tuple[_Array, _Array]: ...
@@ -115,8 +116,7 @@ def token_rewards(
     settings: str,
     beta: float,
     mask: ArrayLike | None,
-    logp: ArrayLike,
-    ref_logp: ArrayLike,
+    log_probs: _Pair,
     rewards: ArrayLike,
 ) -> tuple[_Array, _Figures]: ...
 def kl_penalty(
@@ -131,18 +131,14 @@ def veto(reward: float, passed: bool, floor: float) -> float: ...
 def policy_loss(
     settings: str,
     mask: ArrayLike | None,
-    logp: ArrayLike,
-    old_logp: ArrayLike,
-    advantages: ArrayLike,
+    arrays: _Triple,
     correction: ArrayLike | None,
     normaliser: _Divisors,
 ) -> tuple[_Array, _Figures]: ...
 def value_loss(
     settings: str,
     mask: ArrayLike | None,
-    values: ArrayLike,
-    old_values: ArrayLike,
-    returns: ArrayLike,
+    arrays: _Triple,
     normaliser: _Divisors,
 ) -> tuple[_Array, _Figures]: ...
 def aggregation_weights(name: str, mask: ArrayLike, normaliser: _Divisors) -> NDArray[np.float64]: ...
@@ -164,6 +160,5 @@ def logits_gradient(
     valid: Sequence[bool] | None,
     logits: ArrayLike,
     labels: ArrayLike,
-    dlogp: ArrayLike,
-    dentropy: ArrayLike,
+    gradients: _Pair,
 ) -> _Array: ...

@@ -1,4 +1,4 @@
-"""AReaL: a reward function for `RLVRWorkflow` and its kin.
+"""AReaL: a reward function for `RLVRWorkflow` and similar workflows.
 
 >>> from guerdon.areal import Reward
 >>> workflow = RLVRWorkflow(reward_fn=Reward(profile="hotel"), ...)  # doctest: +SKIP
@@ -15,15 +15,18 @@ from guerdon.wire import Rollout
 
 
 class Reward:
-    """Called in a worker process, with a sample a call. AReaL pickles it; the connections stay behind."""
+    """A reward function that AReaL pickles and calls in a worker process, once per sample.
+
+    Connections are not pickled.
+    """
 
     def __init__(self, *, facts_from: tuple[str, ...] = (), **settings: Any) -> None:
-        """Sets it up.
+        """Sets up the function.
 
         - `facts_from`: columns of the dataset that are facts; a column `context` of objects always is
-        - `settings`: those of `guerdon.hook.Settings`. AReaL gives up on a call after 15 s and writes a 0
-          of its own after the fourth, so sources that are not ready after 8 s abstain, and a call raises
-          after 12.
+        - `settings`: those of `guerdon.hook.Settings`. AReaL aborts a call after 15 s and records a reward
+          of 0 after four timeouts. Therefore sources that are not ready after 8 s abstain, and a call
+          raises after 12 s.
         """
         self.facts_from = facts_from
         self.settings = Settings(**{"timeout": 12.0, "deadline_ms": 8_000, **settings})
@@ -31,7 +34,7 @@ class Reward:
     def __call__(
         self, prompt: str, completions: str, prompt_ids: Any, completion_ids: Any, **columns: Any
     ) -> float:
-        """The fused reward. The dialogue so far is the column `messages`."""
+        """Returns the fused reward. The dialogue so far is the column `messages`."""
         rollout = self._rollout(completions, columns)
         try:
             scored = self.settings.client().score([rollout], deadline_ms=self.settings.deadline_ms)
@@ -42,8 +45,10 @@ class Reward:
     async def awaited(
         self, prompt: str, completions: str, prompt_ids: Any, completion_ids: Any, **columns: Any
     ) -> float:
-        """The same without AReaL's pool of processes, in whose queue its 15 s pass too: for the workflow's
-        `async_reward_fn`."""
+        """The async form, for the workflow's `async_reward_fn`.
+
+        It bypasses AReaL's pool of processes, whose queueing time counts towards the 15 s.
+        """
         rollout = self._rollout(completions, columns)
         scored = await self.settings.async_client().score([rollout], deadline_ms=self.settings.deadline_ms)
         return self._reward(scored)
@@ -51,12 +56,12 @@ class Reward:
     def _rollout(self, completions: str, columns: dict[str, Any]) -> Rollout:
         if columns.get("messages") is None:
             raise ConfigError(
-                "the sample has no `messages`: AReaL's prompt is a text with the chat template's marks; keep "
-                "the column that it was made of in the dataset"
+                "the sample has no `messages`: AReaL's prompt is a text with the markers of a chat template, "
+                "so keep the column `messages` in the dataset"
             )
-        told = facts(columns.get("context"), "context")
-        told |= {name: columns[name] for name in self.facts_from if columns[name] is not None}
-        return self.settings.rollout(columns["messages"], without_end(completions), told)
+        context = facts(columns.get("context"), "context")
+        context |= {name: columns[name] for name in self.facts_from if columns[name] is not None}
+        return self.settings.rollout(columns["messages"], without_end(completions), context)
 
     def _reward(self, scored: Scored) -> float:
         (reward,) = self.settings.numbers_only(scored.results, "AReaL")
@@ -64,6 +69,6 @@ class Reward:
 
 
 def _no_timeout(late: DeadlineError) -> UnscoredError:
-    """The error under another class: AReaL takes every `TimeoutError` for its own, and the fourth for a reward of
-    0."""
+    """Converts the error to another class: AReaL treats every `TimeoutError` as its own timeout, and the
+    fourth as a reward of 0."""
     return UnscoredError(str(late), {"url": late.url})

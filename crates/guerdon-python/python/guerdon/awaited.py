@@ -1,4 +1,4 @@
-"""From a call that calls back to one that is awaited, on whichever event loop runs."""
+"""Adapts calls with a callback to `await`, on the running event loop."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Done: TypeAlias = Callable[[T | None, BaseException | None], object]
 
 
 async def awaited(start: Callable[[Done[T]], _guerdon.Task]) -> T | None:
-    """What `start` calls back with. A caller that is cancelled hangs up."""
+    """Returns the result that `start` passes to its callback. Cancelling the caller cancels the call."""
     loop = asyncio.get_running_loop()
     answered: asyncio.Future[T | None] = loop.create_future()
 
@@ -25,7 +25,7 @@ async def awaited(start: Callable[[Done[T]], _guerdon.Task]) -> T | None:
         else:
             answered.set_result(answer)
 
-    # Called on a thread of the client's; a future belongs to its loop.
+    # The callback runs on a thread of the client's runtime, but a future must be set on its loop.
     task = start(lambda answer, error: loop.call_soon_threadsafe(settle, answer, error))
     try:
         return await answered

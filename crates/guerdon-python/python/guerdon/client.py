@@ -1,6 +1,7 @@
-"""The client: it cuts large batches into requests, retries what may pass, and keeps the request's order.
+"""The clients, blocking and async.
 
-Both clients may be shared by threads, sent to another process, and used after a fork.
+They split large batches into requests, retry transient failures, and return results in the order of the
+batch. Both can be shared by threads, sent to another process, and used after a fork.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from guerdon.wire import Rollout
 _What = Literal["score", "info", "ready"]
 
 
-class _Connected:
-    """What the two clients share: settings, and how a question is written."""
+class _BaseClient:
+    """The base of the two clients: the settings."""
 
     def __init__(
         self,
@@ -39,14 +40,14 @@ class _Connected:
         """Sets up a client; nothing is sent yet.
 
         - `url`: the server, such as `http://127.0.0.1:8787`
-        - `profile`: that of requests that name none; by default the server's
-        - `key`: a bearer token; a server that listens on loopback needs none
-        - `timeout`: seconds that a call may take in all: its requests, its retries and the waits between them
-        - `retries`: how often a request is sent again after a failure that may pass
+        - `profile`: the profile of requests that name none; by default the server's
+        - `key`: a bearer token; not needed if the server has no tokens
+        - `timeout`: seconds for a whole call: its requests, retries and the waits in between
+        - `retries`: retries of a request after a transient failure
         - `chunk`: rollouts in one HTTP request, at most
-        - `concurrency`: HTTP requests under way at the same time, over all calls
+        - `concurrency`: HTTP requests in flight at the same time, over all calls
 
-        Raises `ConfigError` for a setting that cannot work.
+        Raises `ConfigError` for an invalid setting.
         """
         self._settings = {
             "profile": profile,
@@ -57,19 +58,22 @@ class _Connected:
             "concurrency": concurrency,
         }
         self._url = url
-        self._native = _guerdon.Client(url, profile, key, (timeout, retries, chunk, concurrency))
+        limits = {"timeout": timeout, "retries": retries, "chunk": chunk, "concurrency": concurrency}
+        self._native = _guerdon.Client(url, profile, key, limits)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _again, (type(self), self._url, self._settings)
+        return _rebuild, (type(self), self._url, self._settings)
 
 
-def _again(kind: type[_Connected], url: str, settings: dict[str, Any]) -> _Connected:
+def _rebuild(kind: type[_BaseClient], url: str, settings: dict[str, Any]) -> _BaseClient:
     return kind(url, **settings)
 
 
-class Client(_Connected):
-    """A reward server, asked by a thread that waits. Other Python threads run on meanwhile; Ctrl-C ends the
-    wait."""
+class Client(_BaseClient):
+    """A blocking client of a reward server.
+
+    While a call blocks, other Python threads run, and Ctrl-C interrupts the call.
+    """
 
     def score(
         self,
@@ -81,19 +85,21 @@ class Client(_Connected):
         advantages: str | None = None,
         deadline_ms: int | None = None,
     ) -> Scored:
-        """Scores a batch of any size, in its order. The cuts into requests change no number.
+        """Scores a batch of any size and returns results in its order.
 
-        - `rollouts`: dictionaries as the wire has them, see `guerdon.wire.Rollout`; NumPy's numbers are
-          numbers
+        The split into requests does not change any number.
+
+        - `rollouts`: dictionaries in the wire format, see `guerdon.wire.Rollout`; NumPy numbers are
+          accepted
         - `profile`: a named set of reward model, judge prompts, rule packs and fusion
         - `sources`: a subset of its sources
         - `fusion`: changes to its fusion, for this call only
         - `advantages`: add group advantages: `grpo`, `dr_grpo`, `rloo`, `batch_std`, `pass_at_k` or `gpg`
-        - `deadline_ms`: what is not ready by then abstains
+        - `deadline_ms`: milliseconds after which sources that are not ready abstain
 
-        Raises `RequestError` before anything is sent; `ProblemError`, `TransportError`, `DeadlineError` and
-        the other `GuerdonError`s otherwise. A rollout that cannot be scored raises nothing: its reward is
-        `None`.
+        Raises `RequestError` for an invalid request, before anything is sent, and `ProblemError`,
+        `TransportError`, `DeadlineError` or another `GuerdonError` otherwise. A rollout that cannot be
+        scored raises no error: its reward is `None`.
         """
         body = _body(rollouts, profile, sources, fusion, advantages, deadline_ms)
         return Scored(**json.loads(self._native.ask("score", body)))
@@ -108,28 +114,31 @@ class Client(_Connected):
         advantages: str | None = None,
         deadline_ms: int | None = None,
     ) -> ScoreStream:
-        """Scores a batch in one request and gives each result as soon as it is final.
+        """Scores a batch in one request and yields each result as soon as it is final.
 
-        The arguments are those of `score`. A stream is not cut into requests, so the server's limit on
-        rollouts applies. Where advantages are asked for, a result waits for its group.
+        The arguments are those of `score`. A stream is not split into requests, so the server's limit of
+        rollouts applies. With `advantages`, a result is final when its group is complete.
 
-        Raises as `score` does until the reply begins; what goes wrong later is raised while it is read.
+        Raises the errors of `score` until the reply begins; later errors are raised while it is read.
         """
         body = _body(rollouts, profile, sources, fusion, advantages, deadline_ms)
         return ScoreStream(self._native, self._native.stream(body))
 
     def info(self) -> dict[str, Any]:
-        """What the server is: its profiles, versions and limits."""
-        told: dict[str, Any] = json.loads(self._native.ask("info", ""))
-        return told
+        """Fetches the server's profiles, versions and limits."""
+        info: dict[str, Any] = json.loads(self._native.ask("info", ""))
+        return info
 
     def ready(self) -> bool:
-        """Whether the server is ready to score; asked once, without retries."""
+        """Reports whether the server is ready to score; sends one request, without retries."""
         return self._native.ask("ready", "") == "true"
 
 
-class AsyncClient(_Connected):
-    """A reward server, asked from any asyncio event loop. A call that is cancelled hangs up."""
+class AsyncClient(_BaseClient):
+    """An async client of a reward server, for any asyncio event loop.
+
+    Cancelling a call closes its connection.
+    """
 
     async def score(
         self,
@@ -141,7 +150,7 @@ class AsyncClient(_Connected):
         advantages: str | None = None,
         deadline_ms: int | None = None,
     ) -> Scored:
-        """As `Client.score`."""
+        """The async form of `Client.score`."""
         body = _body(rollouts, profile, sources, fusion, advantages, deadline_ms)
         return Scored(**json.loads(await self._ask("score", body)))
 
@@ -155,18 +164,18 @@ class AsyncClient(_Connected):
         advantages: str | None = None,
         deadline_ms: int | None = None,
     ) -> AsyncScoreStream:
-        """As `Client.stream`: `async for result in await client.stream(rollouts)`."""
+        """The async form of `Client.stream`: `async for result in await client.stream(rollouts)`."""
         body = _body(rollouts, profile, sources, fusion, advantages, deadline_ms)
         native = await awaited(partial(self._native.start_stream, body))
         return AsyncScoreStream(self._native, cast("_guerdon.Stream", native))
 
     async def info(self) -> dict[str, Any]:
-        """As `Client.info`."""
-        told: dict[str, Any] = json.loads(await self._ask("info", ""))
-        return told
+        """The async form of `Client.info`."""
+        info: dict[str, Any] = json.loads(await self._ask("info", ""))
+        return info
 
     async def ready(self) -> bool:
-        """As `Client.ready`."""
+        """The async form of `Client.ready`."""
         return await self._ask("ready", "") == "true"
 
     async def _ask(self, what: _What, body: str) -> str:
@@ -181,7 +190,7 @@ def _body(
     advantages: str | None,
     deadline_ms: int | None,
 ) -> str:
-    said = {
+    fields = {
         "rollouts": list(rollouts),
         "profile": profile,
         "sources": None if sources is None else list(sources),
@@ -190,33 +199,33 @@ def _body(
         "deadline_ms": deadline_ms,
     }
     try:
-        return _written({name: value for name, value in said.items() if value is not None})
+        return _to_json({name: value for name, value in fields.items() if value is not None})
     except (TypeError, ValueError, RecursionError) as error:
-        raise _blamed(said["rollouts"], error) from error
+        raise _request_error(fields["rollouts"], error) from error
 
 
-def _written(value: Any) -> str:
-    # NaN is no JSON, and `null` would be another fact than the one that was meant.
+def _to_json(value: Any) -> str:
+    # JSON has no NaN, and writing it as `null` would change its meaning.
     return json.dumps(value, allow_nan=False, default=_plain)
 
 
 def _plain(value: Any) -> Any:
-    """NumPy's numbers and arrays, and mappings, as JSON has them."""
+    """Converts NumPy numbers and arrays, and mappings, to types that JSON has."""
     if isinstance(value, (np.generic, np.ndarray)):
         return value.tolist()
     if isinstance(value, Mapping):
         return dict(value)
-    raise TypeError(f"{value!r} is a {type(value).__name__}, which JSON has no word for")
+    raise TypeError(f"{value!r} is a {type(value).__name__}, which JSON cannot represent")
 
 
-def _blamed(rollouts: Any, error: Exception) -> RequestError:
-    """The error with the first rollout that has it."""
+def _request_error(rollouts: Any, error: Exception) -> RequestError:
+    """The error, with the first rollout that causes it."""
     for index, rollout in enumerate(rollouts):
         try:
-            _written(rollout)
+            _to_json(rollout)
         except (TypeError, ValueError, RecursionError) as found:
             where = f"/rollouts/{index}"
-            hint = "give texts, finite numbers, booleans, None, lists and dictionaries"
+            hint = "use strings, finite numbers, booleans, None, lists and dictionaries"
             message = f"the request was not sent: {found} (at `{where}`); {hint}"
             return RequestError(message, {"code": "invalid_request", "pointer": where, "hint": hint})
     return RequestError(f"the request was not sent: {error}", {"code": "invalid_request"})

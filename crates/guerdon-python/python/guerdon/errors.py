@@ -1,6 +1,6 @@
-"""What can go wrong: every message says what, where, and what to change.
+"""The exceptions of the package. Each message has the cause, the place and the remedy.
 
-A rollout that could not be scored is none of these: its result has `error`, and its reward is `None`.
+A rollout that cannot be scored raises none of them: its result has `error`, and its reward is `None`.
 """
 
 from __future__ import annotations
@@ -10,65 +10,66 @@ from typing import Any
 
 
 class GuerdonError(Exception):
-    """Whatever a client raises. Fields that an error does not have are `None`."""
+    """The base of all errors of a client. Fields that an error does not have are `None`."""
 
     url: str | None = None
-    """What was asked, without user, password and query."""
+    """The URL of the request, without user, password and query."""
     tries: int | None = None
-    """How often it was asked."""
+    """The number of attempts."""
     status: int | None = None
     """The HTTP status."""
     code: str | None = None
-    """The problem's name, such as `unknown_profile`."""
+    """The problem code, such as `unknown_profile`."""
     pointer: str | None = None
-    """An RFC 6901 JSON pointer to the place in the request, such as `/rollouts/3/messages`."""
+    """An RFC 6901 JSON pointer into the request, such as `/rollouts/3/messages`."""
     hint: str | None = None
-    """What to change."""
+    """The remedy."""
     request_id: str | None = None
-    """The server's name for the request; also in its log."""
+    """The server's id of the request, which is also in its log."""
 
     def __init__(self, message: str, fields: Mapping[str, Any] | None = None) -> None:
-        # `args` is the message alone, so that a pickled error, as worker processes send it, is the same
-        # error.
+        # `args` is the message alone, so that a pickled error from a worker process is equal to the
+        # original.
         super().__init__(message)
         self.__dict__.update({name: value for name, value in (fields or {}).items() if value is not None})
 
 
 class ConfigError(GuerdonError, ValueError):
-    """The client was set up with a value that cannot work."""
+    """Raised for an invalid setting of a client."""
 
 
 class RequestError(GuerdonError, ValueError):
-    """The request breaks a law of the wire; nothing was sent. `pointer` says where."""
+    """Raised for an invalid request, before it is sent. `pointer` is the place of the error."""
 
 
 class ProblemError(GuerdonError):
-    """The server refused, and says why: `status`, `code`, `pointer`, `hint`."""
+    """Raised when the server refuses a request; see `status`, `code`, `pointer` and `hint`."""
 
 
 class StatusError(GuerdonError):
-    """Something answered that does not speak guerdon: a proxy, or another server."""
+    """Raised for an HTTP error that is not from guerdon, but from a proxy or another server."""
 
 
 class TransportError(GuerdonError, ConnectionError):
-    """There was no answer, or not all of it."""
+    """Raised when the server cannot be reached or the connection breaks."""
 
 
 class DecodeError(GuerdonError):
-    """The answer is not what was asked for; client and server may be of different versions."""
+    """Raised for a reply in an unknown format; client and server may have different versions."""
 
 
 class CutError(GuerdonError):
-    """The answer ended before it was complete."""
+    """Raised when a reply ends before it is complete."""
 
 
 class DeadlineError(GuerdonError, TimeoutError):
-    """The call took longer than the client's timeout."""
+    """Raised when a call exceeds the client's timeout."""
 
 
 class UnscoredError(GuerdonError):
-    """A hook's trainer has no word for "unscored", and a rollout could not be scored; see `on_failure`."""
+    """Raised by a hook for a rollout without a reward if the trainer cannot represent that; see
+    `on_failure`."""
 
 
 class OptimError(ValueError):
-    """The optimizer refuses an input: a wrong shape, a setting out of range, a NaN in a valid slot."""
+    """Raised for an input of the optimizer: a wrong shape, a setting out of range, a NaN in a valid slot."""

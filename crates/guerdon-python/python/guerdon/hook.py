@@ -1,8 +1,8 @@
-"""What the hooks of all trainers share: settings, from a trainer's data to rollouts, and from results to what
-it logs.
+"""Shared by the hooks for trainers: settings, conversion of a trainer's data to rollouts, and of results to
+logged numbers.
 
-A setting that a hook is not given comes from the environment, since some trainers can pass nothing:
-`GUERDON_URL`, `GUERDON_PROFILE`, `GUERDON_KEY`, `GUERDON_ON_FAILURE`.
+Settings that are not passed to a hook are read from the environment, because some trainers cannot pass
+any: `GUERDON_URL`, `GUERDON_PROFILE`, `GUERDON_KEY`, `GUERDON_ON_FAILURE`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from guerdon.scored import PARTS, abstained, mean_part
 from guerdon.wire import Message, Result, Rollout
 
 OnFailure: TypeAlias = Literal["error", "none"] | float
-"""What a rollout that could not be scored gets: an exception, `None`, or a number that you chose."""
+"""The reward of a rollout that cannot be scored: an exception, `None`, or a chosen number."""
 
 
 def _environment(name: str, otherwise: str | None = None) -> Any:
@@ -33,19 +33,20 @@ def _environment(name: str, otherwise: str | None = None) -> Any:
 
 @dataclass(frozen=True)
 class Settings:
-    """How a hook asks."""
+    """The settings of a hook."""
 
     url: str = _environment("URL", "http://127.0.0.1:8787")
     profile: str | None = _environment("PROFILE")
     key: str | None = _environment("KEY")
     score: Literal["last", "all"] = "last"
-    """Which of the policy's turns count; the profile's `aggregate` makes one reward of several."""
+    """The policy's turns to score; the profile's `aggregate` combines their rewards."""
     timeout: float = 300.0
-    """Seconds that a call may take in all."""
+    """Seconds for a whole call."""
     deadline_ms: int | None = None
-    """What is not ready by then abstains."""
+    """Milliseconds after which sources that are not ready abstain."""
     thoughts: Literal["drop", "keep"] = "drop"
-    """A `<think>` block that opens a reply: the partner never sees it, so by default it is not scored."""
+    """Treatment of a `<think>` block at the start of a reply. The partner never sees it, so by default it is
+    not scored."""
     on_failure: OnFailure | str = _environment("ON_FAILURE", "error")
     """`error`, `none`, or a number."""
 
@@ -61,43 +62,44 @@ class Settings:
         object.__setattr__(self, "on_failure", number)
 
     def client(self) -> Client:
-        """The client of these settings; one for all hooks of a process that have the same."""
+        """Returns the client for these settings, shared by all hooks of the process with equal settings."""
         return _client(self.url, self.profile, self.key, self.timeout)
 
     def async_client(self) -> AsyncClient:
-        """The same, to be awaited."""
+        """Returns the async client for these settings."""
         return _async_client(self.url, self.profile, self.key, self.timeout)
 
     def rollout(self, prompt: Any, completion: Any, facts: Mapping[str, Any] | None = None) -> Rollout:
-        """A prompt and the policy's reply to it, each a text or messages, as a rollout."""
-        asked = messages(prompt, "user")
-        said = messages(completion, "assistant")
-        for turn in said:
+        """Builds a rollout from a prompt and the policy's reply, each a text or messages."""
+        dialogue = messages(prompt, "user")
+        reply = messages(completion, "assistant")
+        for turn in reply:
             if self.thoughts == "drop" and turn["role"] == "assistant":
                 turn["content"] = without_thoughts(turn["content"])
-        # "all" is all that the policy said just now: what stood in the prompt was scored when it was said, or
-        # never ours.
+        # "all" means all turns of this completion. Assistant turns in the prompt were scored earlier, or were
+        # not written by the policy.
         places: list[int] = [
-            len(asked) + place for place, turn in enumerate(said) if turn["role"] == "assistant"
+            len(dialogue) + place for place, turn in enumerate(reply) if turn["role"] == "assistant"
         ]
         turns: Literal["last"] | list[int] = places if self.score == "all" and places else "last"
-        return {"messages": asked + said, "score": turns, "context": dict(facts or {})}
+        return {"messages": dialogue + reply, "score": turns, "context": dict(facts or {})}
 
     def settled(self, results: Sequence[Result]) -> list[float | None]:
-        """The rewards, and for what could not be scored what `on_failure` says.
+        """Returns the rewards, replaced according to `on_failure` for rollouts without one.
 
-        Raises `UnscoredError` that names the first rollout without a reward, if that is what it says.
+        With `on_failure="error"`, raises `UnscoredError` for the first rollout without a reward.
         """
         return [self._settled(index, len(results), result) for index, result in enumerate(results)]
 
     def numbers_only(self, results: Sequence[Result], trainer: str) -> list[float]:
-        """The same for a trainer that has no word for unscored.
+        """Returns the rewards for a trainer that cannot represent a missing one.
 
-        Raises `ConfigError` if `on_failure` is `none`, at the first rollout without a reward.
+        Raises the errors of `settled`, and `ConfigError` if `on_failure` is `none` and a rollout has no
+        reward.
         """
         rewards = [reward for reward in self.settled(results) if reward is not None]
         if len(rewards) < len(results):
-            raise ConfigError(f"{trainer} has no word for unscored: set `on_failure` to 'error' or a number")
+            raise ConfigError(f"{trainer} cannot represent a missing reward: set `on_failure` to 'error' or a number")
         return rewards
 
     def _settled(self, index: int, count: int, result: Result) -> float | None:
@@ -107,8 +109,8 @@ class Settings:
         if self.on_failure != "error":
             return float(self.on_failure)
         problem = result.get("error")
-        why = problem["detail"] if problem else "no reward could be made"
-        hint = "to have a number of yours in its place, set `on_failure` (or GUERDON_ON_FAILURE)"
+        why = problem["detail"] if problem else "it has no reward"
+        hint = "set `on_failure` (or GUERDON_ON_FAILURE) to a number to use that instead"
         raise UnscoredError(f"item {index} of {count} could not be scored: {why}; {hint}", {"hint": hint})
 
 
@@ -134,11 +136,10 @@ _ROLES: dict[str, Literal["system", "assistant", "tool"]] = {
 
 
 def messages(turns: Any, speaker: Literal["user", "assistant"]) -> list[Message]:
-    """Messages as the wire has them, of a text (one turn of `speaker`) or of messages as OpenAI's APIs spell
-    them.
+    """Converts a text (one turn of `speaker`) or messages of OpenAI's APIs to the wire format.
 
-    Read leniently, like the server's own adapters: anyone unknown is the partner, of a list of parts the text
-    is taken.
+    Lenient, like the server's own adapters: an unknown role counts as the partner, and of a list of parts
+    the texts are used.
     """
     if isinstance(turns, str):
         return [{"role": speaker, "content": turns}] if turns or speaker == "assistant" else []
@@ -157,13 +158,13 @@ def _text(content: Any) -> str:
 
 
 def without_thoughts(reply: str) -> str:
-    """A reply without the `<think>` block that opens it. A block that never ends was cut off: nothing was
-    said."""
+    """Removes the `<think>` block at the start of a reply. A block without an end was cut off, which leaves
+    an empty reply."""
     opened = reply.lstrip()
     if not opened.startswith("<think>"):
         return reply
-    _, _, said = opened.removeprefix("<think>").partition("</think>")
-    return said.lstrip("\n")
+    _, _, rest = opened.removeprefix("<think>").partition("</think>")
+    return rest.lstrip("\n")
 
 
 _END = re.compile(
@@ -172,15 +173,15 @@ _END = re.compile(
 
 
 def without_end(reply: str) -> str:
-    """A reply without the marks that end it, for trainers that decode with special tokens kept."""
+    """Removes end markers from a reply, for trainers that decode without skipping special tokens."""
     return _END.sub("", reply)
 
 
 def facts(label: Any, name: str = "label") -> dict[str, Any]:
-    """Facts for rules and judge from a dataset's label: an object is the facts, and so is a text that spells
-    one.
+    """Converts a dataset's label to facts for rules and judge.
 
-    Anything else is one fact called `name`. `None` inside an object was padded in by a table and is left out.
+    An object, or a text with a JSON object, is the facts. Anything else is one fact called `name`. `None`
+    inside an object is padding from a table and is left out.
     """
     if isinstance(label, np.generic):
         label = label.item()
@@ -195,24 +196,24 @@ def facts(label: Any, name: str = "label") -> dict[str, Any]:
 
 
 def row_facts(columns: Mapping[str, Any], names: Sequence[str], row: int) -> dict[str, Any]:
-    """The facts of one row of a batch: its `context`, where there is such a column, and the columns of these
-    names."""
-    told = facts(columns["context"][row], "context") if "context" in columns else {}
-    return told | {name: columns[name][row] for name in names if columns[name][row] is not None}
+    """Returns the facts of one row of a batch: the column `context`, if there is one, and the columns
+    `names`."""
+    context = facts(columns["context"][row], "context") if "context" in columns else {}
+    return context | {name: columns[name][row] for name in names if columns[name][row] is not None}
 
 
 def numbers(result: Result) -> dict[str, float]:
-    """A result as flat names and numbers, for the maps that trainers log; the same names every time.
+    """Converts a result to names and numbers for a trainer's log; always the same names.
 
-    `rm`, `judge` and `rules`, each with `_abstained`, the share of turns on which it left something unsaid;
-    and `failed`. What is missing is 0 with its flag beside it, since these maps hold numbers only; the reward
-    itself never is.
+    The names are `rm`, `judge` and `rules`, each with `_abstained`, the share of turns on which the source
+    abstained in part or in whole; and `failed`. These maps hold numbers only, so a missing number is 0
+    together with its flag; the reward itself is never replaced by 0.
     """
     turns = result["turns"]
-    told: dict[str, float] = {"failed": float(result["reward"] is None)}
+    figures: dict[str, float] = {"failed": float(result["reward"] is None)}
     for source in PARTS:
         value = mean_part(result, source)
-        told[source] = 0.0 if math.isnan(value) else value
-        silent = abstained(turns, source)
-        told[f"{source}_abstained"] = sum(silent) / len(silent) if silent else 1.0
-    return told
+        figures[source] = 0.0 if math.isnan(value) else value
+        flags = abstained(turns, source)
+        figures[f"{source}_abstained"] = sum(flags) / len(flags) if flags else 1.0
+    return figures

@@ -1,4 +1,4 @@
-"""ms-swift: a reward for `--reward_funcs`, from a plugin of two lines.
+"""ms-swift: a reward for `--reward_funcs`, registered by a plugin of two lines.
 
 >>> import guerdon.ms_swift
 >>> guerdon.ms_swift.register("guerdon", profile="hotel")  # doctest: +SKIP
@@ -13,19 +13,19 @@ from guerdon.hook import Settings, row_facts
 
 
 def register(name: str = "guerdon", *, facts_from: Sequence[str] = (), **settings: Any) -> type:
-    """Puts the reward among ms-swift's `orms`, for `--reward_funcs NAME`.
+    """Registers the reward in ms-swift's `orms`, for `--reward_funcs NAME`.
 
     - `facts_from`: columns of the dataset that are facts for rules and judge; a column `context` of objects
       always is
-    - `settings`: those of `guerdon.hook.Settings`. `on_failure="none"` is not the default here: ms-swift
-      adds up what its functions say, and where all of them said `None` the sum is a reward of 0
+    - `settings`: those of `guerdon.hook.Settings`. `on_failure="none"` is not the default: ms-swift adds
+      up the results of its functions, and if all of them are `None` the sum is a reward of 0
     """
     from swift.rewards import AsyncORM, orms
 
     chosen = Settings(**settings)
 
     class GuerdonReward(AsyncORM):  # type: ignore[misc, unused-ignore]
-        """One batched call a step, awaited beside the trainer's other async rewards."""
+        """One batched call per step, concurrent with the trainer's other async rewards."""
 
         async def __call__(  # pyright: ignore[reportIncompatibleMethodOverride]  # as ms-swift calls it
             self, completions: list[str], messages: list[list[dict[str, Any]]], **columns: Any

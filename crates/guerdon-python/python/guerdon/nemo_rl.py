@@ -17,7 +17,7 @@ _ACTOR = "guerdon.nemo_rl.GuerdonActor"
 
 
 def register(name: str = "guerdon") -> None:
-    """Makes the environment known to NeMo-RL as `name`; before its data are set up."""
+    """Registers the environment in NeMo-RL as `name`. Call it before NeMo-RL sets up its data."""
     from nemo_rl.distributed.ray_actor_environment_registry import ACTOR_ENVIRONMENT_REGISTRY
     from nemo_rl.distributed.virtual_cluster import PY_EXECUTABLES
     from nemo_rl.environments.utils import register_env
@@ -32,25 +32,25 @@ def _environment() -> type:
     from nemo_rl.environments.interfaces import EnvironmentInterface, EnvironmentReturn
 
     class GuerdonEnvironment(EnvironmentInterface):  # type: ignore[misc, unused-ignore]
-        """One batched call a step; every dialogue ends with it."""
+        """Scores a batch of dialogues in one call; every dialogue ends after one step."""
 
         def __init__(self, config: Mapping[str, Any] | None = None) -> None:
-            """`config` is settings: those of `guerdon.hook.Settings`."""
+            """Sets up the environment; `config` are settings of `guerdon.hook.Settings`."""
             self.settings = Settings(**(config or {}))
             self.sums: dict[str, float] = {}
             self.steps = 0
 
         def step(self, message_log_batch: list[Any], metadata: list[Any]) -> EnvironmentReturn:
-            """Scores each log's last message; its metadata, an object, is facts."""
-            told = [facts(each, "metadata") for each in metadata]
-            # NeMo-RL's own data processors leave the template's marks in the prompt.
+            """Scores the last message of each log; its metadata, an object, is facts."""
+            contexts = [facts(each, "metadata") for each in metadata]
+            # NeMo-RL's own data processors leave the markers of the chat template in the prompt.
             texts = any(marked(message["content"]) for log in message_log_batch for message in log[:-1])
-            rewards, parts = (self._texts if texts else self._messages)(message_log_batch, told)
+            rewards, parts = (self._texts if texts else self._messages)(message_log_batch, contexts)
             self.steps += len(rewards)
             for name, number in (pair for part in parts for pair in part.items()):
                 self.sums[name] = self.sums.get(name, 0.0) + number
             return EnvironmentReturn(
-                # Not empty: NeMo-RL's tokenizer makes floats of no tokens.
+                # Not empty, because NeMo-RL converts an empty list of tokens to floats.
                 observations=[{"role": "environment", "content": f"Environment: {reward}"} for reward in rewards],
                 metadata=metadata,
                 next_stop_strings=[None] * len(rewards),
@@ -59,23 +59,23 @@ def _environment() -> type:
                 answers=[log[-1]["content"] for log in message_log_batch],
             )
 
-        def _messages(self, logs: list[Any], told: list[dict[str, Any]]) -> _Scored:
-            pairs = zip(logs, told, strict=True)
-            rollouts = [self.settings.rollout(list(log)[:-1], log[-1]["content"], known) for log, known in pairs]
+        def _messages(self, logs: list[Any], contexts: list[dict[str, Any]]) -> _Rewards:
+            pairs = zip(logs, contexts, strict=True)
+            rollouts = [self.settings.rollout(list(log)[:-1], log[-1]["content"], context) for log, context in pairs]
             scored = self.settings.client().score(rollouts, deadline_ms=self.settings.deadline_ms)
             rewards = self.settings.numbers_only(scored.results, "NeMo-RL")
             return rewards, [numbers(result) for result in scored.results]
 
-        def _texts(self, logs: list[Any], told: list[dict[str, Any]]) -> _Scored:
+        def _texts(self, logs: list[Any], contexts: list[dict[str, Any]]) -> _Rewards:
             prompts = ["".join(message["content"] for message in log[:-1]) for log in logs]
             queries = [prompt + log[-1]["content"] for prompt, log in zip(prompts, logs, strict=True)]
-            body = {"query": queries, "prompts": prompts, "labels": told}
+            body = {"query": queries, "prompts": prompts, "labels": contexts}
             reply = get_reward(body, self.settings, "NeMo-RL")
             logged = reply["extra_logs"]
             return reply["rewards"], [{name: logged[name][row] for name in logged} for row in range(len(logs))]
 
         def global_post_process_and_metrics(self, batch: Any) -> tuple[Any, dict[str, float]]:
-            """The batch as it is, and the mean of every part since the last time."""
+            """Returns the batch unchanged, and the mean of every part since the last call."""
             sums, steps = self.sums, max(self.steps, 1)
             self.sums, self.steps = {}, 0
             return batch, {f"guerdon/{name}": total / steps for name, total in sums.items()}
@@ -83,7 +83,7 @@ def _environment() -> type:
     return GuerdonEnvironment
 
 
-_Scored = tuple[list[float], list[dict[str, float]]]
+_Rewards = tuple[list[float], list[dict[str, float]]]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The rewards of a batch, with everything that made them."""
+"""The rewards of a batch, with the parts that they are made of."""
 
 from __future__ import annotations
 
@@ -13,73 +13,78 @@ from numpy.typing import NDArray
 from guerdon.wire import Result, Turn, Usage, Versions
 
 PARTS: Final = ("rm", "judge", "rules")
-"""The sources that guerdon ships."""
+"""The built-in sources."""
 
 
 @dataclass(frozen=True)
 class Scored:
-    """What `score` returns. Lists have `None` where there is no number; arrays have NaN there, which is what
-    `guerdon.optim` takes for "not scored". Nothing that failed is ever 0."""
+    """The result of `score`.
+
+    A missing number is `None` in lists and NaN in arrays, which `guerdon.optim` treats as "not scored". A
+    failure is never represented by 0.
+    """
 
     results: list[Result]
-    """One a rollout, in the request's order."""
+    """One per rollout, in the order of the request."""
     versions: list[Versions]
-    """The different versions that made these rewards; nearly always one, two if the server was reloaded in
-    between."""
+    """The versions of models and configuration behind these rewards; usually one, two if the server was
+    reloaded in between."""
     version_of: list[int]
-    """For each result, its place in `versions`."""
+    """For each result, its index in `versions`."""
     request_ids: list[str]
-    """The server's name for each HTTP request that the batch became."""
+    """The server's id of each HTTP request of the batch."""
     usage: Usage
-    """What it all cost."""
+    """The total cost."""
 
     @property
     def rewards(self) -> list[float | None]:
-        """One a rollout; `None` where it could not be made."""
+        """One per rollout; `None` if it could not be scored."""
         return [result["reward"] for result in self.results]
 
     @property
     def advantages(self) -> list[float | None]:
-        """One a rollout; `None` where there is no reward, or none were asked for."""
+        """One per rollout; `None` without a reward, or if no advantages were requested."""
         return [result.get("advantage") for result in self.results]
 
     @property
     def reward_array(self) -> NDArray[np.float64]:
-        """The rewards, `[B]`, NaN where there is none."""
+        """The rewards, `[B]`, NaN if there is none."""
         return np.array(self.rewards, dtype=np.float64)
 
     @property
     def advantage_array(self) -> NDArray[np.float64]:
-        """The advantages, `[B]`, NaN where there is none."""
+        """The advantages, `[B]`, NaN if there is none."""
         return np.array(self.advantages, dtype=np.float64)
 
     def part(self, source: str) -> NDArray[np.float64]:
-        """The number with which a source entered the fusion, `[B]`: the reward model's score, or points.
+        """Returns the number of a source that entered the fusion, `[B]`: the reward model's score, or points.
 
-        Over several scored turns the mean of those that have one; NaN where the source abstained on all of
-        them.
+        For several scored turns it is the mean over those that have a number; NaN if the source abstained
+        on all of them.
         """
         return np.array([mean_part(result, source) for result in self.results], dtype=np.float64)
 
     def abstained(self, source: str) -> NDArray[np.bool_]:
-        """Whether a source left anything unsaid, `[B]`: on any scored turn, in part or in whole. Why is in the
-        results, `turns[i]["abstained"]`."""
-        silent = [not result["turns"] or any(abstained(result["turns"], source)) for result in self.results]
-        return np.array(silent, dtype=np.bool_)
+        """Reports for each rollout (`[B]`) whether a source abstained on any scored turn, even in part.
+
+        The reasons are in the results, `turns[i]["abstained"]`.
+        """
+        flags = [not result["turns"] or any(abstained(result["turns"], source)) for result in self.results]
+        return np.array(flags, dtype=np.bool_)
 
     def parts(self) -> dict[str, NDArray[np.float64]]:
-        """`rm`, `judge` and `rules`, as `guerdon.optim.Repo` takes them."""
+        """Returns `rm`, `judge` and `rules`, the inputs of `guerdon.optim.Repo`."""
         return {source: self.part(source) for source in PARTS}
 
 
 def mean_part(result: Result, source: str) -> float:
-    """A rollout's number of a source; NaN where it abstained."""
+    """Returns a rollout's number of a source; NaN if the source abstained."""
     numbers = [number for turn in result["turns"] if (number := turn_part(turn, source)) is not None]
     return math.fsum(numbers) / len(numbers) if numbers else math.nan
 
 
 def turn_part(turn: Turn, source: str) -> float | None:
-    """A turn's number of a source; `None` where it abstained."""
+    """Returns a turn's number of a source; `None` if the source abstained."""
     parts = cast("dict[str, Any]", turn)
     part = parts.get(source) or parts.get("other", {}).get(source)
     if part is None:
@@ -88,7 +93,7 @@ def turn_part(turn: Turn, source: str) -> float | None:
 
 
 def abstained(turns: Iterable[Turn], source: str) -> list[bool]:
-    """For each turn, whether the source left anything unsaid."""
+    """Reports for each turn whether the source abstained, in part or in whole."""
     return [
         turn_part(turn, source) is None or any(entry["source"] == source for entry in turn["abstained"])
         for turn in turns

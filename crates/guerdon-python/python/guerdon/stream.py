@@ -1,4 +1,4 @@
-"""Results as they become final: a training loop need not wait for the slowest judge before it works on the rest."""
+"""Streams of results: a training loop can use each result without waiting for the slowest judge call."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from guerdon.awaited import awaited
 from guerdon.wire import StreamedResult, Summary
 
 
-class _Lines:
-    """What both streams share: which line is a result, and what the last one said."""
+class _BaseStream:
+    """The base of both streams: parses lines and keeps the summary."""
 
     def __init__(self, client: _guerdon.Client, native: _guerdon.Stream) -> None:
-        self._client = client  # Its threads read the lines.
+        self._client = client  # Kept alive: its threads read the lines.
         self._native: _guerdon.Stream | None = native
         self.summary: Summary | None = None
-        """Versions, costs and the server's name for the request; `None` until the last result was read."""
+        """Versions, costs and the server's id of the request; `None` until the last result is read."""
 
     def close(self) -> None:
-        """Hangs up. What the server has not begun is not done any more."""
+        """Closes the connection. The server does not start the remaining work."""
         self._native = None
 
     def _read(self, line: str | None) -> StreamedResult | None:
-        """The line's result; `None` if it is the summary, or there is no line."""
-        told: dict[str, Any] = {} if line is None else json.loads(line)
-        if "index" in told:
-            return told  # type: ignore[return-value]
-        if told:
-            self.summary = told  # type: ignore[assignment]
+        """The result on the line; `None` for the summary or at the end of the stream."""
+        parsed: dict[str, Any] = {} if line is None else json.loads(line)
+        if "index" in parsed:
+            return parsed  # type: ignore[return-value]
+        if parsed:
+            self.summary = parsed  # type: ignore[assignment]
         self.close()
         return None
 
 
-class ScoreStream(_Lines, Iterator[StreamedResult]):
-    """Results of `Client.stream`, in no set order: `index` says whose each is.
+class ScoreStream(_BaseStream, Iterator[StreamedResult]):
+    """Results of `Client.stream`, in any order; `index` is the rollout's place in the request.
 
-    It ends after all of them, or with a `GuerdonError`: a `CutError` if the reply ended too early. Leaving it
-    (`close`, or the end of a `with`) hangs up.
+    The stream ends after all results, or with a `GuerdonError`: a `CutError` if the reply ends early.
+    `close`, or the end of a `with` block, closes the connection.
     """
 
     def __next__(self) -> StreamedResult:
@@ -55,8 +55,8 @@ class ScoreStream(_Lines, Iterator[StreamedResult]):
         self.close()
 
 
-class AsyncScoreStream(_Lines, AsyncIterator[StreamedResult]):
-    """The same, to be read with `async for`."""
+class AsyncScoreStream(_BaseStream, AsyncIterator[StreamedResult]):
+    """Results of `AsyncClient.stream`, to be read with `async for`."""
 
     async def __anext__(self) -> StreamedResult:
         result = None if self._native is None else self._read(await awaited(self._native.start_next))

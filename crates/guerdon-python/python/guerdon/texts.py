@@ -1,7 +1,7 @@
-"""Dialogues that a trainer has only as text, the chat template's marks in it.
+"""Scores dialogues that a trainer has only as text with the markers of a chat template.
 
-They go to the server's route for such texts, which reads the marks back to turns; a second reader of them here would
-drift from it.
+They are sent to the server's route for such texts, which parses the markers. The package has no parser of
+its own, so that the two cannot differ.
 """
 
 from __future__ import annotations
@@ -22,19 +22,20 @@ _MARKS = ("<|im_start|>", "<|start_header_id|>", "<start_of_turn>", "[INST]")
 
 
 def marked(text: str) -> bool:
-    """Whether a text has a template's marks in it."""
+    """Reports whether a text contains markers of a chat template."""
     return any(mark in text for mark in _MARKS)
 
 
 def get_reward(body: dict[str, Any], settings: Settings, trainer: str) -> dict[str, Any]:
-    """`rewards`, `scores` and `extra_logs`, lists of a number a text. `body` has the texts: `query` and `prompts`,
-    with `labels`.
+    """Returns `rewards`, `scores` and `extra_logs`, lists with one number per text.
 
-    Raises `ProblemError` with the server's words, `TransportError` if it cannot be reached, and `ConfigError` if
-    `on_failure` is `none`, since the route is that of a trainer that dies of it.
+    `body` has the texts, `query` and `prompts`, and `labels`.
+
+    Raises `ProblemError` with the server's message, `TransportError` if the server cannot be reached, and
+    `ConfigError` if `on_failure` is `none`, which the trainer cannot handle.
     """
     if settings.on_failure == "none":
-        raise ConfigError(f"{trainer} has no word for unscored: set `on_failure` to 'error' or a number")
+        raise ConfigError(f"{trainer} cannot represent a missing reward: set `on_failure` to 'error' or a number")
     chosen: dict[str, Any] = {"profile": settings.profile, "deadline_ms": settings.deadline_ms}
     if settings.on_failure != "error":
         chosen["on_failure"] = f"value:{settings.on_failure}"
@@ -62,12 +63,12 @@ def _once(request: urllib.request.Request, timeout: float, tries: int) -> dict[s
     url = request.full_url.partition("?")[0]
     try:
         with urllib.request.urlopen(request, timeout=timeout) as reply:
-            told: dict[str, Any] = json.load(reply)
-            return told
+            parsed: dict[str, Any] = json.load(reply)
+            return parsed
     except urllib.error.HTTPError as error:
         raise _refused(url, tries, error) from None
     except OSError as error:
-        message = f"{url} could not be reached ({tries} tries): {error}; is the server up?"
+        message = f"{url} could not be reached ({tries} tries): {error}; check that the server is running"
         raise TransportError(message, {"url": url, "tries": tries}) from error
 
 
@@ -76,7 +77,7 @@ def _refused(url: str, tries: int, error: urllib.error.HTTPError) -> ProblemErro
         problem = json.load(error)
         detail, hint = problem["detail"], problem.get("hint")
     except (ValueError, KeyError, TypeError):
-        problem, detail, hint = {}, error.reason, "check the URL: this is no problem body of guerdon's"
+        problem, detail, hint = {}, error.reason, "check the URL: the reply is not an error of guerdon"
     fields = {name: problem.get(name) for name in ("code", "pointer", "request_id")}
     fields |= {"url": url, "tries": tries, "status": error.code, "hint": hint}
     return ProblemError(f"{url} answered {error.code}: {detail}" + (f"; {hint}" if hint else ""), fields)

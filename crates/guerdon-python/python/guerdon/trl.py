@@ -19,16 +19,16 @@ RewardFunction = Callable[..., Coroutine[Any, Any, list[float | None]]]
 
 
 def reward(*, facts_from: Sequence[str] = (), name: str = "guerdon", **settings: Any) -> RewardFunction:
-    """An async reward function: one batched call a step, awaited beside the trainer's other reward functions.
+    """Returns an async reward function: one batched call per step, concurrent with other reward functions.
 
     - `facts_from`: columns of the dataset that are facts for rules and judge; a column `context` of objects
       always is
-    - `name`: what TRL calls it in its log
-    - `settings`: those of `guerdon.hook.Settings`; `on_failure` is `none` unless said otherwise, TRL's word
-      for unscored
+    - `name`: its name in TRL's log
+    - `settings`: those of `guerdon.hook.Settings`; `on_failure` is `none` by default, which TRL accepts as
+      a missing reward
 
-    Every part is logged: by `log_metric` its mean over the batch, by `log_extra` a column of the completions
-    table.
+    Every part is logged: its mean over the batch by `log_metric`, and a column of the completions table by
+    `log_extra`.
     """
     chosen = Settings(**{"on_failure": "none", **settings})
 
@@ -41,12 +41,12 @@ def reward(*, facts_from: Sequence[str] = (), name: str = "guerdon", **settings:
         log_metric, log_extra = columns.get("log_metric"), columns.get("log_extra")
         for source in PARTS:
             part = batch.part(source)
-            silent = [share for result in batch.results for share in abstained(result["turns"], source)]
+            flags = [flag for result in batch.results for flag in abstained(result["turns"], source)]
             if log_metric is not None:
-                # A mean of nothing is left out: TRL averages what it is told.
+                # Without numbers nothing is logged, because TRL averages the logged values.
                 if not np.isnan(part).all():
                     log_metric(f"{name}/{source}", float(np.nanmean(part)))
-                log_metric(f"{name}/{source}_abstained", sum(silent) / len(silent) if silent else 1.0)
+                log_metric(f"{name}/{source}_abstained", sum(flags) / len(flags) if flags else 1.0)
             if log_extra is not None:
                 log_extra(
                     f"{name}/{source}", [None if math.isnan(value) else value for value in part.tolist()]

@@ -1,4 +1,4 @@
-"""verl: a reward function, and a reward manager that knows the prompt.
+"""verl: a reward function, and a reward manager that has access to the prompt.
 
     reward.custom_reward_function.path=pkg://guerdon.verl reward.custom_reward_function.name=compute_score
 
@@ -7,8 +7,8 @@ or
     reward.reward_manager.source=importlib reward.reward_manager.name=GuerdonRewardManager
     reward.reward_manager.module.path=pkg://guerdon.verl
 
-Their settings, those of `guerdon.hook.Settings`, are `reward.custom_reward_function.reward_kwargs` for the
-function, and the environment for the manager.
+The settings are those of `guerdon.hook.Settings`. The function takes them from
+`reward.custom_reward_function.reward_kwargs`, the manager from the environment.
 """
 
 from __future__ import annotations
@@ -27,38 +27,38 @@ _KEYS = frozenset(Settings.__dataclass_fields__)
 async def compute_score(
     data_source: str, solution_str: str, ground_truth: Any, extra_info: Mapping[str, Any], **settings: Any
 ) -> dict[str, float]:
-    """The reward as `score`, and every part; verl awaits it beside the others.
+    """Returns the reward as `score`, and every part. verl awaits it concurrently with other rewards.
 
-    The dialogue so far is `extra_info["messages"]`, since verl passes no prompt; `ground_truth` is facts.
+    The dialogue so far is `extra_info["messages"]`, because verl passes no prompt. `ground_truth` is facts.
     """
-    chosen, rollout = _asked(solution_str, ground_truth, extra_info, settings)
+    chosen, rollout = _request(solution_str, ground_truth, extra_info, settings)
     scored = await chosen.async_client().score([rollout], deadline_ms=chosen.deadline_ms)
-    return _told(chosen, scored.results)
+    return _reward_dict(chosen, scored.results)
 
 
 def compute_score_sync(
     data_source: str, solution_str: str, ground_truth: Any, extra_info: Mapping[str, Any], **settings: Any
 ) -> dict[str, float]:
-    """The same for managers that take no async function, such as `remote`."""
-    chosen, rollout = _asked(solution_str, ground_truth, extra_info, settings)
-    return _told(chosen, chosen.client().score([rollout], deadline_ms=chosen.deadline_ms).results)
+    """The blocking form of `compute_score`, for managers that take no async function, such as `remote`."""
+    chosen, rollout = _request(solution_str, ground_truth, extra_info, settings)
+    return _reward_dict(chosen, chosen.client().score([rollout], deadline_ms=chosen.deadline_ms).results)
 
 
-def _asked(
+def _request(
     reply: str, ground_truth: Any, extra_info: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> tuple[Settings, Rollout]:
-    # verl adds keys of its own, such as the address of its reward model.
+    # verl adds its own keys, such as the address of its reward model.
     chosen = Settings(**{name: value for name, value in settings.items() if name in _KEYS})
     if extra_info.get("messages") is None:
         raise ConfigError(
-            "extra_info has no `messages`: put the dialogue there in the dataset, since verl passes no "
-            "prompt, or use GuerdonRewardManager, which reads the prompt itself"
+            "extra_info has no `messages`: verl passes no prompt, so put the dialogue there in the dataset, "
+            "or use GuerdonRewardManager, which reads the prompt itself"
         )
     return chosen, chosen.rollout(extra_info["messages"], reply, facts(ground_truth, "ground_truth"))
 
 
-def _told(settings: Settings, results: list[Result]) -> dict[str, float]:
-    # One None would drop the rewards of verl's whole batch, without a word.
+def _reward_dict(settings: Settings, results: list[Result]) -> dict[str, float]:
+    # A single None would make verl drop the rewards of the whole batch silently.
     (reward,) = settings.numbers_only(results, "verl")
     return {"score": reward, **numbers(results[0])}
 
@@ -75,11 +75,11 @@ def _manager() -> type:
             self.settings = Settings()
 
         async def run_single(self, data: Any) -> dict[str, Any]:
-            """The reward of one trajectory, by its last sequence, and every part."""
+            """Returns the reward of one trajectory, by its last sequence, and every part."""
             item = data[-1:][0]
             tokens = item.batch["responses"]
             length = int(item.batch["attention_mask"][-tokens.shape[-1] :].sum())
-            # A tokenizer is quick enough to wait for, and not safe to share with a thread.
+            # Decoding is fast enough to block the loop, and a tokenizer is not safe to share with a thread.
             reply = self.tokenizer.decode(tokens[:length], skip_special_tokens=True)
             plain = item.non_tensor_batch
             label = (plain.get("reward_model") or {}).get("ground_truth")
@@ -87,8 +87,8 @@ def _manager() -> type:
             scored = await self.settings.async_client().score(
                 [rollout], deadline_ms=self.settings.deadline_ms
             )
-            told = _told(self.settings, scored.results)
-            return {"reward_score": told["score"], "reward_extra_info": told}
+            figures = _reward_dict(self.settings, scored.results)
+            return {"reward_score": figures["score"], "reward_extra_info": figures}
 
     return GuerdonRewardManager
 

@@ -1,10 +1,10 @@
-"""The types of requests and replies, as the wire has them (`openapi/guerdon.v1.json`)."""
+"""The types of requests and replies in the wire format (`openapi/guerdon.v1.json`)."""
 
 from __future__ import annotations
 
 from typing import Any, Literal, TypedDict
 
-# Required keys stand in a base class: `NotRequired` is younger than Python 3.10.
+# Required keys are in a base class, because Python 3.10 has no `NotRequired`.
 
 
 class Message(TypedDict):
@@ -22,27 +22,27 @@ class Rollout(_Rollout, total=False):
     """One dialogue to score."""
 
     id: str
-    """Echoed; by default the rollout's index."""
+    """Returned in the result; by default the rollout's index."""
     group: str
-    """The samples of one prompt share it."""
+    """The group of the rollout: the samples of one prompt have the same."""
     score: Literal["last", "all"] | list[int]
-    """Which assistant turns: by default the last."""
+    """The assistant turns to score; by default the last."""
     context: dict[str, Any]
-    """Facts for rules and judge: names to scalars, lists or objects."""
+    """Facts for rules and judge: a map from names to scalars, lists or objects."""
 
 
 class RmPart(TypedDict):
-    """The reward model's opinion of a turn."""
+    """The reward model's part of a turn's reward."""
 
     score: float
-    """Calibrated: what enters the fusion."""
+    """The calibrated score, which enters the fusion."""
     raw: float
     tokens: int
     truncated: bool
 
 
 class JudgePart(TypedDict):
-    """The judge's opinion of a turn."""
+    """The judge's part of a turn's reward."""
 
     points: float
     criteria: list[dict[str, Any]]
@@ -56,14 +56,14 @@ class _RulesPart(TypedDict):
 
 
 class RulesPart(_RulesPart, total=False):
-    """The rule packs' opinion of a turn."""
+    """The rule packs' part of a turn's reward."""
 
     shadow: list[dict[str, Any]]
     abstained: list[dict[str, Any]]
 
 
 class Abstained(TypedDict):
-    """What a source could not say, and why: a reason from a closed set, and in a sentence."""
+    """A source that abstained, with a reason from a closed set and an explanation."""
 
     source: str
     why: str
@@ -78,7 +78,7 @@ class _Turn(TypedDict):
 
 
 class Turn(_Turn, total=False):
-    """One scored turn. A source that abstained altogether has no part."""
+    """One scored turn. A source that abstained in whole has no part."""
 
     rm: RmPart
     judge: JudgePart
@@ -111,8 +111,8 @@ class _Result(TypedDict):
 
 
 class Result(_Result, total=False):
-    """One rollout's result; its reward is `None`, never 0, where it could not be made, and `error` says
-    why."""
+    """One rollout's result. If the rollout cannot be scored, its reward is `None`, never 0, and `error` has
+    the reason."""
 
     advantage: float
     error: Problem
@@ -122,11 +122,11 @@ class StreamedResult(Result):
     """A result of a stream."""
 
     index: int
-    """The rollout's place in the request."""
+    """The rollout's index in the request."""
 
 
 class Usage(TypedDict):
-    """What it cost."""
+    """The cost of a request."""
 
     judge_calls: int
     judge_cache_hits: int
@@ -142,7 +142,7 @@ class _Versions(TypedDict):
 
 
 class Versions(_Versions, total=False):
-    """What made a reward: hashes of model, prompts and packs, and the fusion in force."""
+    """The versions behind a reward: hashes of model, prompts and packs, and the fusion in force."""
 
     rm: str
     calibration: dict[str, Any]
@@ -152,10 +152,10 @@ class Versions(_Versions, total=False):
 
 
 class Summary(TypedDict):
-    """What a stream ends with."""
+    """The last line of a stream."""
 
     request_id: str
-    """The server's name for the request; also in its log."""
+    """The server's id of the request, which is also in its log."""
     results: int
     versions: Versions
     usage: Usage

@@ -1,4 +1,4 @@
-"""Advantages, losses with their gradients, and a whole update, on NumPy arrays of `float32` or `float64`.
+"""Advantages, losses with gradients, and whole updates, on NumPy arrays of `float32` or `float64`.
 
 >>> import numpy as np
 >>> from guerdon import optim
@@ -6,29 +6,30 @@
 >>> optim.group_advantages(rewards, ["price", "price", "photos", "photos"], estimator="dr_grpo")
 array([-0.5,  0.5,  0. ,  nan], dtype=float32)
 
-| module | what |
+| module | contents |
 |---|---|
 | `repo` | `Repo(config).step(batch)`: one update, from rewards to gradients |
-| `advantages` | GAE; GRPO, Dr. GRPO, RLOO and others of their family; OPO, GDPO, REINFORCE++, ReMax |
-| `rewards` | token rewards with their KL charge, KL estimators, whitening; one reward of several |
-| `losses` | PPO, GSPO, GMPO, CISPO, SAPO, DRO, REINFORCE; the clipped value loss; the weight of a token |
+| `advantages` | GAE; GRPO, Dr. GRPO, RLOO and relatives; OPO, GDPO, REINFORCE++, ReMax |
+| `rewards` | token rewards with a KL charge, KL estimators, whitening, combined rewards |
+| `losses` | PPO, GSPO, GMPO, CISPO, SAPO, DRO, REINFORCE; the value loss; weights of tokens |
 | `correction` | importance weights and masks for the gap between engine and trainer |
-| `logits` | log-probs and entropies of logits, and back |
-| `watching` | the price of KL; what to watch while training on several rewards |
+| `logits` | log-probs and entropies of logits, and gradients by logits |
+| `watching` | the KL coefficient; health figures for training on several rewards |
 
-The first array of a call says which of the two types it is computed in, and the others must be of the same;
-lists have no type and fit both. An array that is C-contiguous is read where it lies. `[B, T]` is rollouts by
+The first array of a call determines the dtype of the computation, and the others must have the same;
+lists have no dtype and fit both. C-contiguous arrays are read without a copy. `[B, T]` means rollouts by
 tokens.
 
-A `mask` says which slots are tokens of the policy: flags `[B, T]`, or one length a row `[B]`, or `None` where
-there is no padding. What lies in other slots, NaN included, changes nothing.
+A `mask` marks the slots that are tokens of the policy: flags `[B, T]`, or one length per row `[B]`, or
+`None` without padding. The contents of other slots, even NaN, are ignored.
 
-Everything is refused with `guerdon.errors.OptimError`, which says what, where and what to change. Large
-batches are spread over the machine's cores by threads that do not survive a fork: let worker processes be
-spawned, or use it in one place.
+Invalid inputs raise `guerdon.errors.OptimError`, whose message names the argument, the position and the
+remedy. Large batches are spread over the machine's cores by threads that do not survive a fork: spawn
+worker processes, or call this package in one process only.
 
-A gradient is pushed through a network by its framework: `(dlogp * logp).sum() + (dvalue * values).sum()`,
-with `dlogp` and `dvalue` held constant, has exactly these gradients.
+The caller's framework pushes a gradient through the network: the scalar
+`(dlogp * logp).sum() + (dvalue * values).sum()`, with `dlogp` and `dvalue` held constant, has exactly
+these gradients.
 """
 
 from guerdon.errors import OptimError

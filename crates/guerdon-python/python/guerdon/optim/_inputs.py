@@ -1,5 +1,4 @@
-"""What the modules of this package share: the types of arrays, and how settings and groups cross the
-border."""
+"""Shared by the modules of this package: array types, and the conversion of settings and groups."""
 
 from __future__ import annotations
 
@@ -16,19 +15,19 @@ Array: TypeAlias = NDArray[np.floating[Any]]
 """`float32` or `float64`."""
 
 Groups: TypeAlias = "Iterable[Hashable] | NDArray[Any]"
-"""Which prompt each rollout answers: any hashable name, such as a number or a text."""
+"""The prompt of each rollout: any hashable name, such as a number or a text."""
 
 Divisors: TypeAlias = tuple[float, float, float]
-"""Tokens, rows and horizon of a whole batch."""
+"""The tokens, rows and horizon of a whole batch."""
 
 
 def settings(**given: Any) -> str:
-    """Settings as text."""
-    return written(given)
+    """Converts settings to JSON text."""
+    return to_json(given)
 
 
-def written(value: Any) -> str:
-    """Settings as text; a NaN or an infinity is refused here, since no law holds for it."""
+def to_json(value: Any) -> str:
+    """Converts settings to JSON text; refuses NaN and infinity, which are valid for no setting."""
     try:
         return json.dumps(value, allow_nan=False, default=_plain)
     except (TypeError, ValueError) as error:
@@ -44,13 +43,13 @@ def _plain(value: Any) -> Any:
 
 
 def numbered(groups: Groups) -> list[int]:
-    """Groups as numbers, in the order in which they first appear."""
+    """Numbers groups in the order in which they first appear."""
     numbers: dict[Hashable, int] = {}
     names = groups.tolist() if isinstance(groups, np.ndarray) else groups
     return [numbers.setdefault(name, len(numbers)) for name in names]
 
 
 def lengths(lens: ArrayLike) -> list[int]:
-    """Lengths as plain numbers."""
+    """Converts lengths to plain numbers."""
     plain: list[int] = np.asarray(lens).tolist()
     return plain

@@ -1,4 +1,4 @@
-"""Advantages: of a critic, of sibling rollouts, of rewards-to-go."""
+"""Advantages from a critic, from sibling rollouts and from rewards-to-go."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from guerdon.errors import OptimError
 from guerdon.optim._inputs import Array, Groups, lengths, numbered, settings
 
 Estimator: TypeAlias = Literal["grpo", "dr_grpo", "rloo", "batch_std", "pass_at_k", "gpg"]
-"""How a reward `s` is compared with its group of `k` scored siblings, itself included.
+"""The comparison of a reward `s` with its group of `k` scored siblings, itself included.
 
 - `grpo`: `(s - mean) / (std + eps)` (arXiv 2402.03300)
 - `dr_grpo`: `s - mean` (arXiv 2503.20783)
 - `rloo`: `s - mean of the others` (arXiv 2402.14740)
 - `batch_std`: `(s - mean) / (std of the batch + eps)` (arXiv 2508.08221)
-- `pass_at_k`: `(best - second best) / (std + eps)` for the best, 0 for its siblings (arXiv 2503.19595)
-- `gpg`: `alpha (s - mean)`, `alpha` the scored rollouts over those whose reward is not 0 (arXiv 2504.02546)
+- `pass_at_k`: `(best - second best) / (std + eps)` for the best, 0 for its siblings (arXiv
+  2503.19595)
+- `gpg`: `alpha (s - mean)` with `alpha` the number of scored rollouts divided by the number of rewards
+  that are not 0 (arXiv 2504.02546)
 """
 
 
@@ -35,30 +37,34 @@ def gae(
     bootstrap: ArrayLike | None = None,
     lams: ArrayLike | None = None,
 ) -> tuple[Array, Array]:
-    """Generalized advantage estimation (arXiv 1506.02438): advantages and returns, both `[B, T]`, 0 in
-    padding.
+    """Computes advantages and returns by generalized advantage estimation (arXiv 1506.02438).
 
-    - `rewards`, `values`: `[B, T]`; `values[:, t]` is the critic's estimate of the state *before* token `t`
+    Both are `[B, T]`, 0 in padding.
+
+    - `rewards`, `values`: `[B, T]`; `values[:, t]` is the critic's estimate of the state *before*
+      token `t`
     - `gamma`, `lam`: within 0 and 1
-    - `alpha`: instead of `lam`, `1 - 1 / (alpha n)` for a row of `n` tokens (VAPO, arXiv 2504.05118)
-    - `value_lam`: another lambda for the returns, which the critic is fitted to
-    - `bootstrap`: `[B]`, the value after each row's last token; 0 where the row ended by itself
+    - `alpha`: use lambda `1 - 1 / (alpha n)` for a row of `n` tokens instead of `lam` (VAPO, arXiv
+      2504.05118)
+    - `value_lam`: a separate lambda for the returns, which the critic is fitted to
+    - `bootstrap`: `[B]`, the value after each row's last token; 0 if the row ended by itself
     - `lams`: `[B]`, a lambda for each row
 
-    A gap in a row is skipped: it equals the row with its gap cut out. Advantages are not whitened; see
-    `whiten`.
+    Gaps in a row are skipped: the result equals that of the row without them. Advantages are not
+    whitened; see `whiten`.
     """
     text = settings(gamma=gamma, lam=lam, alpha=alpha, value_lam=value_lam)
-    return _guerdon.gae(text, mask, rewards, values, bootstrap, lams)
+    return _guerdon.gae(text, mask, (rewards, values), bootstrap, lams)
 
 
 def group_advantages(
     rewards: ArrayLike, groups: Groups, *, estimator: Estimator = "grpo", eps: float = 1e-6
 ) -> Array:
-    """One advantage a rollout, `[B]`, against the scored rollouts of its group.
+    """Computes one advantage per rollout, `[B]`, against the scored rollouts of its group.
 
-    A NaN reward was not scored: it stays NaN and is nobody's sibling. A rollout without scored siblings, and
-    one whose siblings all got the same reward, gets exactly 0. Deviations are Bessel-corrected.
+    A rollout whose reward is NaN was not scored: its advantage is NaN, and it is not a sibling. A
+    rollout gets exactly 0 if it has no scored siblings or if all their rewards are equal. Deviations
+    are Bessel-corrected.
     """
     return _guerdon.group_advantages(settings(estimator=estimator, eps=eps), rewards, numbered(groups))
 
@@ -66,19 +72,23 @@ def group_advantages(
 def token_advantages(
     rewards: ArrayLike, groups: Groups, mask: ArrayLike, *, estimator: Estimator = "grpo", eps: float = 1e-6
 ) -> Array:
-    """The same on every token, `[B, T]`: 0 in padding and for what was not scored. `mask` is flags `[B,
-    T]`."""
+    """Copies `group_advantages` to every token, `[B, T]`; 0 in padding and for rollouts without a reward.
+
+    `mask` is flags `[B, T]`.
+    """
     return spread(group_advantages(rewards, groups, estimator=estimator, eps=eps), mask)
 
 
 def spread(advantages: ArrayLike, mask: ArrayLike) -> Array:
-    """One number a rollout `[B]` on each of its tokens, `[B, T]`; 0 in padding and where it is NaN."""
+    """Copies one number per rollout `[B]` to each of its tokens, `[B, T]`; 0 in padding and for NaN."""
     return _guerdon.spread(mask, advantages)
 
 
 def opo(rewards: ArrayLike, lens: ArrayLike, groups: Groups) -> Array:
-    """OPO (arXiv 2505.23585): `[B]`, the reward less its group's mean weighed by length. `lens` is tokens,
-    `[B]`."""
+    """Computes OPO's advantages (arXiv 2505.23585), `[B]`: the reward less its group's length-weighted mean.
+
+    `lens` are the rollouts' tokens, `[B]`.
+    """
     return _guerdon.opo(rewards, lengths(lens), numbered(groups))
 
 
@@ -89,10 +99,11 @@ def gdpo(
     estimator: Estimator = "grpo",
     eps: float = 1e-6,
 ) -> Array:
-    """GDPO (arXiv 2601.05242): `[B]`, several rewards, each judged within its group before they are added up.
+    """Computes GDPO's advantages (arXiv 2601.05242), `[B]`, from several rewards.
 
-    `parts` are weights and rewards `[B]`, NaN where that source abstained; NaN where all of them did. Not
-    whitened: see `standardise` for rollouts, `spread` and `whiten` for tokens.
+    Each reward is compared within its group before they are added up. `parts` are weights and rewards
+    `[B]`, NaN if the source abstained. The result is NaN if all sources abstained. It is not whitened:
+    see `standardise` for rollouts, `spread` and `whiten` for tokens.
     """
     if not parts:
         raise OptimError("parts is empty; give at least one (weight, rewards)")
@@ -100,17 +111,23 @@ def gdpo(
 
 
 def standardise(scores: ArrayLike, *, eps: float = 1e-8) -> Array:
-    """The scored numbers of `[B]` at mean 0 and deviation 1: `(x - mean) / sqrt(variance + eps)`; NaN stays
-    NaN."""
+    """Scales the scored numbers of `[B]` to mean 0 and deviation 1; NaN stays NaN.
+
+    The formula is `(x - mean) / sqrt(variance + eps)`.
+    """
     return _guerdon.standardise(scores, eps)
 
 
 def returns_to_go(rewards: ArrayLike, mask: ArrayLike | None = None, *, gamma: float = 1.0) -> Array:
-    """Discounted rewards-to-go, `[B, T]`; whitened, REINFORCE++'s advantages (arXiv 2501.03262)."""
+    """Computes discounted rewards-to-go, `[B, T]`; whitened, they are REINFORCE++'s advantages (arXiv
+    2501.03262)."""
     return _guerdon.returns_to_go(gamma, mask, rewards)
 
 
 def remax(rewards: ArrayLike, baselines: ArrayLike, mask: ArrayLike | None = None) -> Array:
-    """ReMax (arXiv 2310.10505): rewards-to-go less the reward `[B]` of the greedy answer to the same
-    prompt."""
+    """Computes ReMax's advantages (arXiv 2310.10505).
+
+    They are the rewards-to-go less `baselines` `[B]`, the reward of the greedy answer to the same
+    prompt.
+    """
     return _guerdon.remax(mask, rewards, baselines)

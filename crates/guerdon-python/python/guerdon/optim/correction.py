@@ -1,4 +1,5 @@
-"""The gap between the engine that sampled the tokens and the policy as the trainer evaluates it."""
+"""Correction of the gap between the engine that sampled the tokens and the policy as the trainer
+evaluates it."""
 
 from __future__ import annotations
 
@@ -9,25 +10,27 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from guerdon import _guerdon
-from guerdon.optim._inputs import Array, settings, written
+from guerdon.optim._inputs import Array, settings, to_json
 
 
 class ImportanceWeights(NamedTuple):
-    """What `importance_weights` gives."""
+    """The result of `importance_weights`."""
 
     weights: Array
     """`[B, T]`, 0 in padding; for `policy_loss(correction=...)`."""
     mean_weight: float
-    """Before normalising."""
+    """Mean weight before normalising."""
     bounded: float
-    """Share of tokens whose weight was held or dropped."""
+    """Share of tokens whose weight was truncated or dropped."""
     kl: float
     """KL(rollout || old), in nats."""
 
 
 class Rejection(TypedDict, total=False):
-    """Tokens (or rows) whose divergence, in nats, is outside `low` and `high` are left out; a bound left out
-    is none."""
+    """A rule that drops tokens (or rows) whose divergence, in nats, is outside `low` and `high`.
+
+    A missing bound is infinite.
+    """
 
     scope: Literal["token", "row_sum", "row_mean", "row_max"]
     divergence: Literal["k1", "k2", "k3"]
@@ -46,12 +49,13 @@ def importance_weights(
     high: float = 2.0,
     normalise: bool = False,
 ) -> ImportanceWeights:
-    """`pi_old / pi_rollout` of every token, of the same policy evaluated by the trainer and by the engine.
+    """Computes `pi_old / pi_rollout` of every token: the same policy in the trainer and in the engine.
 
-    - `level`: each token's own ratio, or the product of its row's
-    - `bound`: `truncate` holds weights at `high` (TIS); `drop` makes them 0 outside `low..high` (IcePop,
-      arXiv 2510.18855); `drop_rows` makes a row 0 whose geometric mean is outside
-    - `normalise`: divide by their mean
+    - `level`: the token's own ratio, or the product of the row's ratios
+    - `bound`: `truncate` truncates weights at `high` (TIS); `drop` sets weights outside `low..high` to 0
+      (IcePop, arXiv 2510.18855); `drop_rows` sets the weights of a row to 0 if the geometric mean of its
+      ratios is outside
+    - `normalise`: divide the weights by their mean
     """
     text = settings(level=level, bound=bound, low=low, high=high, normalise=normalise)
     weights, figures = _guerdon.importance_weights(text, mask, old_logp, rollout_logp)
@@ -65,9 +69,9 @@ def rejection_mask(
     *,
     rules: Sequence[Rejection],
 ) -> tuple[NDArray[np.bool_], float]:
-    """The tokens that all `rules` keep, as a mask `[B, T]`, and their share."""
+    """Returns the tokens that all `rules` keep, as a mask `[B, T]`, and their share."""
     plain: list[dict[str, Any]] = [dict(rule) for rule in rules]
-    return _guerdon.rejection_mask(written(plain), mask, old_logp, rollout_logp)
+    return _guerdon.rejection_mask(to_json(plain), mask, old_logp, rollout_logp)
 
 
 def off_policy_rows(
@@ -78,8 +82,9 @@ def off_policy_rows(
     *,
     delta: float,
 ) -> NDArray[np.bool_]:
-    """Rows `[B]` to leave out: a negative advantage `[B]`, and a mean `old_logp - logp` above `delta` nats.
+    """Returns the rows `[B]` to drop: answers that the policy has already moved away from.
 
-    What the policy has already left behind need not be pushed further away (arXiv 2512.02556, section 3.1).
+    Those are rows with a negative advantage `[B]` and a mean `old_logp - logp` above `delta` nats
+    (arXiv 2512.02556, section 3.1).
     """
     return _guerdon.off_policy_rows(delta, mask, old_logp, logp, advantages)

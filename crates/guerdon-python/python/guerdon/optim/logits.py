@@ -1,4 +1,4 @@
-"""From a policy's logits to log-probs and entropies, and back."""
+"""Log-probs and entropies of a policy's logits, and gradients by the logits."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def token_logp(
     temperature: float = 1.0,
     valid: Sequence[bool] | NDArray[np.bool_] | None = None,
 ) -> tuple[Array, Array]:
-    """The log-prob of every label and the entropy of every distribution, both `[N]`, in nats.
+    """Computes the log-prob of every label and the entropy of every distribution, `[N]`, in nats.
 
-    `logits` is `[N, V]`, `labels` are the tokens that were drawn `[N]`, at `temperature`; tokens whose
+    `logits` is `[N, V]`; `labels` (`[N]`) are the tokens that were drawn at `temperature`. Tokens whose
     `valid` is false get 0 and are not read.
     """
     return _guerdon.token_logp(temperature, _flags(valid), logits, labels)
@@ -35,9 +35,9 @@ def logits_gradient(
     temperature: float = 1.0,
     valid: Sequence[bool] | NDArray[np.bool_] | None = None,
 ) -> Array:
-    """The gradient of a loss by the logits, `[N, V]`, given its gradients by log-probs and entropies
-    `[N]`."""
-    return _guerdon.logits_gradient(temperature, _flags(valid), logits, labels, dlogp, dentropy)
+    """Computes the gradient of a loss by the logits, `[N, V]`, from its gradients by log-probs and
+    entropies, `[N]`."""
+    return _guerdon.logits_gradient(temperature, _flags(valid), logits, labels, (dlogp, dentropy))
 
 
 def _flags(valid: Sequence[bool] | NDArray[np.bool_] | None) -> list[bool] | None:

@@ -1,4 +1,4 @@
-"""Policy and value losses with their gradients, and the weight of a token."""
+"""Policy and value losses with their gradients, and the weights of tokens."""
 
 from __future__ import annotations
 
@@ -10,44 +10,52 @@ from guerdon import _guerdon
 from guerdon.optim._inputs import Array, settings
 
 Surrogate: TypeAlias = Literal["ppo", "gspo", "gmpo", "cispo", "sapo", "dro", "reinforce"]
-"""What a token costs; `r = pi / pi_old`, `A` its advantage.
+"""The loss of a token. `r = pi / pi_old`; `A` is the token's advantage.
 
-- `ppo`: `max(-A r, -A clip(r))` (arXiv 1707.06347); `dual_clip` bounds it where `A < 0` (arXiv 1912.09729)
-- `gspo`: PPO with one ratio for a row, clipped by default within 3e-4 and 4e-4 (arXiv 2507.18071)
+- `ppo`: `max(-A r, -A clip(r))` (arXiv 1707.06347); `dual_clip` bounds it for `A < 0` (arXiv
+  1912.09729)
+- `gspo`: PPO with one ratio per row; the default clip range is 3e-4 and 4e-4 (arXiv 2507.18071)
 - `gmpo`: the geometric mean of a row's ratios, each clipped in logs (arXiv 2507.20673)
-- `cispo`: `-clip(r) A log pi`, the ratio held constant (arXiv 2506.13585)
-- `sapo`: `-A (4 / tau) sigmoid(tau (r - 1))`; `tau_positive` 1 and `tau_negative` 1.05 (arXiv 2511.20347)
-- `dro`: `-(A log pi - beta / 2 (log r)^2)`; `beta` 0.1 (arXiv 2405.19107)
+- `cispo`: `-clip(r) A log pi` with the ratio as a constant (arXiv 2506.13585)
+- `sapo`: `-A (4 / tau) sigmoid(tau (r - 1))`; `tau_positive` is 1 and `tau_negative` 1.05 (arXiv
+  2511.20347)
+- `dro`: `-(A log pi - beta / 2 (log r)^2)`; `beta` is 0.1 (arXiv 2405.19107)
 - `reinforce`: `-A log pi`
 """
 
 Aggregation: TypeAlias = Literal[
     "token_mean", "token_sum", "seq_mean_token_sum", "seq_mean_token_sum_norm", "seq_mean_token_mean"
 ]
-"""The weight of a token: `1/N`; `1`; `1/S`; `1/(S L)`; `1/(S n)`. `N` tokens and `S` rows of the batch,
-`n` tokens of the row, `L` the horizon. The first is DAPO's, the fourth Dr. GRPO's, the last GRPO's."""
+"""The weight of a token: `1/N`; `1`; `1/S`; `1/(S L)`; `1/(S n)`.
+
+`N` is the number of tokens and `S` the number of rows of the batch, `n` the number of tokens of the row,
+`L` the horizon. DAPO uses the first, Dr. GRPO the fourth, GRPO the last.
+"""
 
 
 class Normaliser(NamedTuple):
-    """The divisors of a whole batch, for its micro-batches and ranks: their losses and gradients then add
-    up."""
+    """The divisors of a whole batch, shared by its micro-batches and ranks.
+
+    The losses and gradients of the parts then add up to those of the whole.
+    """
 
     tokens: float
-    """`N`, valid tokens."""
+    """`N`, the number of valid tokens."""
     rows: float
-    """`S`, rows with at least one."""
+    """`S`, the number of rows with at least one valid token."""
     horizon: float
-    """`L`; only `seq_mean_token_sum_norm` reads it."""
+    """`L`, in tokens; used by `seq_mean_token_sum_norm` only."""
 
     def merge(self, other: Normaliser) -> Normaliser:
-        """The divisors of two parts together; the longer horizon stays."""
+        """Adds the divisors of two parts and keeps the longer horizon."""
         return Normaliser(
             self.tokens + other.tokens, self.rows + other.rows, max(self.horizon, other.horizon)
         )
 
 
 class PolicyLoss(NamedTuple):
-    """What `policy_loss` gives. All but the first two are plain means over this batch's tokens."""
+    """The result of `policy_loss`. Except for the loss and its gradient, the fields are unweighted
+    statistics of this batch's tokens."""
 
     loss: float
     """To be minimised."""
@@ -56,16 +64,16 @@ class PolicyLoss(NamedTuple):
     clip_fraction: float
     dual_clip_fraction: float
     approx_kl: float
-    """`old_logp - logp`, in nats; may be negative."""
+    """Mean of `old_logp - logp`, in nats; may be negative."""
     approx_kl_k3: float
     """The same KL by `k3`, never negative."""
     max_ratio: float
     tokens: float
-    """For weighing the means of micro-batches together."""
+    """The weight of these figures in a mean over micro-batches."""
 
 
 class ValueLoss(NamedTuple):
-    """What `value_loss` gives."""
+    """The result of `value_loss`."""
 
     loss: float
     """To be minimised."""
@@ -73,7 +81,7 @@ class ValueLoss(NamedTuple):
     """Its gradient by `values`, `[B, T]`, 0 in padding."""
     clip_fraction: float
     mean_error: float
-    """The critic's bias."""
+    """Mean of `value - return`: the critic's bias."""
     explained_variance: float
     """1 for a perfect critic, 0 for a constant one."""
     tokens: float
@@ -96,14 +104,16 @@ def policy_loss(
     correction: ArrayLike | None = None,
     normaliser: tuple[float, float, float] | None = None,
 ) -> PolicyLoss:
-    """The loss of log-probs (`[B, T]`, nats) under the policy being trained and the one that sampled, with
-    its gradient.
+    """Computes the policy loss and its gradient.
 
-    - `surrogate`: what a token costs; a setting that it does not have is refused
-    - `clip_low`, `clip_high`: how far a ratio may fall and rise, by default 0.2; a higher `clip_high` is
-      clip-higher
-    - `correction`: `[B, T]`, importance weights that every token's loss is multiplied by, held constant
-    - `normaliser`: for a micro-batch, the divisors of the whole batch
+    `logp` and `old_logp` (`[B, T]`, nats) are log-probs under the policy being trained and under the
+    policy that sampled the tokens.
+
+    - `surrogate`: the loss of a token; settings that the surrogate does not have are refused
+    - `clip_low`, `clip_high`: clip distances of the ratio below and above 1, by default 0.2; a greater
+      `clip_high` is clip-higher
+    - `correction`: `[B, T]`, importance weights, constant factors of the tokens' losses
+    - `normaliser`: the divisors of the whole batch, for a micro-batch
     """
     text = settings(
         surrogate=surrogate,
@@ -115,7 +125,9 @@ def policy_loss(
         tau_negative=tau_negative,
         beta=beta,
     )
-    dlogp, figures = _guerdon.policy_loss(text, mask, logp, old_logp, advantages, correction, normaliser)
+    dlogp, figures = _guerdon.policy_loss(
+        text, mask, (logp, old_logp, advantages), correction, normaliser
+    )
     return PolicyLoss(dlogp=dlogp, **figures)
 
 
@@ -132,7 +144,7 @@ def ppo_loss(
     correction: ArrayLike | None = None,
     normaliser: tuple[float, float, float] | None = None,
 ) -> PolicyLoss:
-    """`policy_loss` with PPO's surrogate."""
+    """Computes `policy_loss` with PPO's surrogate."""
     return policy_loss(
         logp,
         old_logp,
@@ -157,14 +169,14 @@ def value_loss(
     aggregation: Aggregation = "token_mean",
     normaliser: tuple[float, float, float] | None = None,
 ) -> ValueLoss:
-    """PPO's value loss, `max((v - R)^2, (clip(v, v_old - c, v_old + c) - R)^2) / 2`, with its gradient by
-    `values`.
+    """Computes PPO's value loss and its gradient by `values`.
 
-    All `[B, T]`, in units of the reward. `clip` is a length on the reward's scale; `None` for a plain squared
-    error.
+    The loss of a token is `max((v - R)^2, (clip(v, v_old - c, v_old + c) - R)^2) / 2`. All arrays are
+    `[B, T]`, in units of the reward. `clip` is `c`, also in units of the reward; `None` for a plain
+    squared error.
     """
     text = settings(clip=clip, aggregation=aggregation)
-    dvalues, figures = _guerdon.value_loss(text, mask, values, old_values, returns, normaliser)
+    dvalues, figures = _guerdon.value_loss(text, mask, (values, old_values, returns), normaliser)
     return ValueLoss(dvalues=dvalues, **figures)
 
 
@@ -174,10 +186,16 @@ def aggregation_weights(
     *,
     normaliser: tuple[float, float, float] | None = None,
 ) -> Array:
-    """The weight of every token, `[B, T]` of `float64`, 0 in padding. `mask` is flags `[B, T]`."""
+    """Computes the weight of every token, `[B, T]` of `float64`, 0 in padding.
+
+    `mask` is flags `[B, T]`.
+    """
     return _guerdon.aggregation_weights(aggregation, mask, normaliser)
 
 
 def normaliser(mask: ArrayLike) -> Normaliser:
-    """The divisors of the batch that `mask` (flags `[B, T]`) describes; its horizon is the batch's width."""
+    """Computes the divisors of the batch with this `mask` (flags `[B, T]`).
+
+    The horizon is the width of the batch.
+    """
     return Normaliser(*_guerdon.normaliser(mask))

@@ -1,4 +1,4 @@
-"""One update of REPO, from rewards to gradients, in the order of the method."""
+"""One update of REPO, from rewards to gradients."""
 
 from __future__ import annotations
 
@@ -10,42 +10,42 @@ from numpy.typing import ArrayLike
 
 from guerdon import _guerdon
 from guerdon.errors import OptimError
-from guerdon.optim._inputs import Array, Groups, numbered, written
+from guerdon.optim._inputs import Array, Groups, numbered, to_json
 from guerdon.optim.losses import Aggregation, Surrogate
 from guerdon.optim.rewards import KlEstimator, KlGradient
 
 Preset = Literal["paper", "grpo", "dapo", "gspo", "reinforce_plus_plus_baseline"]
-"""`paper` is REPO (arXiv 2510.04214): a critic, GAE, a clipped update, the usual numbers of PPO for
+"""`paper` is REPO (arXiv 2510.04214): a critic, GAE, a clipped update, and the usual settings of PPO for
 language models. The others are GRPO, DAPO, GSPO and REINFORCE++-baseline with their papers' settings."""
 
 
 class Advantage(TypedDict, total=False):
-    """Where advantages come from. `gae` needs a critic, `remax` baselines, `group`, `opo` and `gdpo`
-    groups."""
+    """The source of advantages. `gae` needs a critic, `remax` needs baselines, and `group`, `opo` and `gdpo`
+    need groups."""
 
     method: Literal["gae", "reinforce_plus_plus", "remax", "group", "opo", "gdpo"]
     gamma: float
-    """Of `gae` and `reinforce_plus_plus`."""
+    """For `gae` and `reinforce_plus_plus`."""
     lam: float
-    """Of `gae`, with `alpha` and `value_lam`: see `guerdon.optim.gae`."""
+    """For `gae`, like `alpha` and `value_lam`: see `guerdon.optim.gae`."""
     alpha: float | None
     value_lam: float | None
     estimator: str
-    """Of `group` and `gdpo`, with `eps`: see `guerdon.optim.group_advantages`."""
+    """For `group` and `gdpo`, like `eps`: see `guerdon.optim.group_advantages`."""
     eps: float
     weights: tuple[float, float, float]
-    """Of `gdpo`: what reward model, judge and rules count."""
+    """For `gdpo`: the weights of reward model, judge and rules."""
 
 
 class Whiten(TypedDict, total=False):
-    """Whether advantages are whitened over the batch's tokens."""
+    """Whitening of advantages over the batch's tokens."""
 
     centre: bool
     eps: float
 
 
 class Kl(TypedDict, total=False):
-    """An estimator of KL and its gradient."""
+    """A KL estimator and its gradient."""
 
     estimator: KlEstimator
     gradient: KlGradient
@@ -59,7 +59,7 @@ class KlLoss(Kl, total=False):
 
 
 class Beta(TypedDict):
-    """The price of a nat, steered towards a target."""
+    """A KL coefficient that is adapted to reach a target."""
 
     beta: float
     target: float
@@ -80,52 +80,52 @@ class Policy(TypedDict, total=False):
 
 
 class ValueSettings(TypedDict, total=False):
-    """How the critic's error is measured: see `guerdon.optim.value_loss`."""
+    """The critic's loss: see `guerdon.optim.value_loss`."""
 
     clip: float | None
     aggregation: Aggregation
 
 
 class Critic(TypedDict, total=False):
-    """The critic's part of the loss."""
+    """The critic's term of the loss."""
 
     coefficient: float
     loss: ValueSettings
 
 
 class Monitors(TypedDict, total=False):
-    """The limits that the monitors count against: see `guerdon.optim.Monitor`."""
+    """The thresholds of the monitors: see `guerdon.optim.Monitor`."""
 
     bound: float
     dead_zone: float
 
 
 class Config(TypedDict, total=False):
-    """A preset, and what is different from it: a key replaces the preset's whole value. `None` takes away."""
+    """A preset and the differences from it. A key replaces the preset's whole value; `None` removes it."""
 
     preset: Preset
     """By default `paper`."""
     advantage: Advantage
     whiten: Whiten | None
     kl: Kl
-    """The estimator of the KL that token rewards are charged for."""
+    """The KL estimator of the charge in token rewards."""
     beta: float | Beta
-    """The price of a nat in token rewards. Without a reference policy nothing is charged."""
+    """The coefficient of the KL charge in token rewards. Without a reference policy nothing is charged."""
     policy: Policy
     kl_loss: KlLoss | None
     entropy_coefficient: float
-    """What a nat of entropy is worth in the whole loss, 0 or more."""
+    """The coefficient of the entropy bonus in the total loss, 0 or more."""
     critic: Critic | None
     monitors: Monitors
 
 
 class _Batch(TypedDict):
     logp: ArrayLike
-    """Log-probs under the policy now, `[B, T]`, nats."""
+    """Log-probs under the current policy, `[B, T]`, nats."""
     old_logp: ArrayLike
-    """Log-probs under the policy that sampled, `[B, T]`."""
+    """Log-probs under the policy that sampled the tokens, `[B, T]`."""
     rewards: ArrayLike
-    """The fused reward of each rollout, `[B]`, NaN where it was not scored."""
+    """The fused reward of each rollout, `[B]`, NaN if it was not scored."""
 
 
 class Batch(_Batch, total=False):
@@ -138,9 +138,9 @@ class Batch(_Batch, total=False):
     values: ArrayLike | None
     """The critic's predictions now, `[B, T]`, of the state before each token."""
     old_values: ArrayLike | None
-    """The same when the tokens were sampled."""
+    """The critic's predictions when the tokens were sampled."""
     bootstrap: ArrayLike | None
-    """The value after each row's last token, `[B]`, 0 where the row ended by itself."""
+    """The value after each row's last token, `[B]`, 0 if the row ended by itself."""
     groups: Groups | None
     """The prompt of each rollout."""
     baselines: ArrayLike | None
@@ -152,8 +152,8 @@ class Batch(_Batch, total=False):
     normaliser: tuple[float, float, float] | None
     """For a micro-batch, the divisors of the whole batch."""
     rm: ArrayLike | None
-    """The rewards before they were fused, `[B]`, NaN where the source abstained: for the monitors and for
-    GDPO."""
+    """The reward model's scores, `[B]`, NaN if it abstained; for the monitors and for GDPO, like `judge` and
+    `rules`."""
     judge: ArrayLike | None
     rules: ArrayLike | None
 
@@ -163,47 +163,50 @@ _KEYS = frozenset(Batch.__annotations__) | frozenset(_Batch.__annotations__)
 
 @dataclass(frozen=True)
 class Update:
-    """What one update gives. Arrays are `[B, T]`, of the batch's number type, and the caller's own."""
+    """The result of one update. Arrays are `[B, T]`, have the batch's dtype and belong to the caller."""
 
     loss: float
-    """The whole loss, to be minimised."""
+    """The total loss, to be minimised."""
     dlogp: Array
-    """Its gradient by `logp`."""
+    """The gradient of the loss by `logp`."""
     dvalue: Array
-    """Its gradient by `values`; 0 without a critic."""
+    """The gradient of the loss by `values`; 0 without a critic."""
     dentropy: Array
-    """Its gradient by `entropy`; 0 without an entropy bonus."""
+    """The gradient of the loss by `entropy`; 0 without an entropy bonus."""
     advantages: Array
-    """As the policy loss saw them; 0 in padding and for what was not scored."""
+    """The advantages used by the policy loss; 0 in padding and for rollouts without a reward."""
     returns: Array
-    """What the critic should have predicted."""
+    """The critic's targets."""
     metrics: dict[str, float]
-    """What to log, as `stage/figure`."""
+    """Figures for a log, named `stage/figure`."""
 
 
 class Repo:
-    """The optimizer: a configuration, and what it remembers between updates (the price of KL, trends)."""
+    """The optimizer: a configuration, and state kept over updates (the KL coefficient and trends)."""
 
     def __init__(self, config: Config | Preset | None = None) -> None:
-        """A preset's name, or settings. Raises `OptimError` for what does not exist or is out of range."""
+        """Sets up an optimizer from a preset's name or settings.
+
+        Raises `OptimError` for an unknown name or a setting out of range.
+        """
         settings = {"preset": config} if isinstance(config, str) else dict(config or {})
-        self._native = _guerdon.Repo(written(settings))
+        self._native = _guerdon.Repo(to_json(settings))
 
     @property
     def beta(self) -> float:
-        """The price of a nat now."""
+        """The current coefficient of the KL charge."""
         return self._native.beta
 
     def step(self, batch: Batch | Mapping[str, Any]) -> Update:
-        """One update: token rewards, advantages, losses, gradients, metrics.
+        """Runs one update: token rewards, advantages, losses, gradients and metrics.
 
-        A rollout whose reward is NaN was not scored: it leaves every mean, deviation, loss and gradient. The
-        number type is that of the first batch's `logp`, `float32` or `float64`, for as long as this optimizer
-        lives.
+        A rollout whose reward is NaN was not scored and does not enter any mean, deviation, loss or
+        gradient. The `logp` of the first batch determines the dtype of all updates, `float32` or
+        `float64`.
         """
         unknown = sorted(set(batch) - _KEYS)
         if unknown:
-            raise OptimError(f"the batch has {unknown}, which no update reads; it may have {sorted(_KEYS)}")
+            raise OptimError(f"unknown batch keys {unknown}; valid keys are {sorted(_KEYS)}")
         given: dict[str, Any] = {name: value for name, value in batch.items() if value is not None}
         if "groups" in given:
             given["groups"] = numbered(given["groups"])

@@ -1,4 +1,4 @@
-"""What is remembered from update to update: the price of KL, and trends of the rewards."""
+"""State that is kept over updates: the KL coefficient and trends of the rewards."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ __all__ = ["KlController", "Monitor"]
 
 
 class Monitor:
-    """Signs that a policy learns to please one of several rewards instead of getting better."""
+    """Health figures of rewards: signs that a policy exploits one of several rewards instead of
+    improving."""
 
     def __init__(self, *, bound: float = 100.0, dead_zone: float = 0.1) -> None:
-        """Watches against two limits.
+        """Sets the two thresholds.
 
-        - `bound`: that of judge and rules together, in points
-        - `dead_zone`: within it of 0, a reward model's score leaves judge and rules no say
+        - `bound`: the bound of the judge's and the rules' points together
+        - `dead_zone`: the distance from 0 within which a reward model's score leaves judge and rules
+          without effect
         """
         self._native = _guerdon.Monitor(settings(bound=bound, dead_zone=dead_zone))
 
@@ -32,10 +34,10 @@ class Monitor:
         rules: ArrayLike | None = None,
         groups: Groups | None = None,
     ) -> dict[str, float]:
-        """The figures of one batch by name, such as `reward/length_correlation` or `rm/drift`.
+        """Computes the figures of one batch by name, such as `reward/length_correlation` or `rm/drift`.
 
-        `rewards` and its parts are `[B]`, NaN where there is none; `mask` is flags `[B, T]`. A figure that
-        this batch cannot give is left out.
+        `rewards` and the rewards by source are `[B]`, NaN if there is none; `mask` is flags `[B, T]`.
+        Undefined figures are left out.
         """
         numbers = None if groups is None else numbered(groups)
         return self._native.watch(mask, rewards, [rm, judge, rules], numbers)

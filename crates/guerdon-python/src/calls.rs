@@ -1,4 +1,4 @@
-//! What a client can be asked, and the answer as JSON text.
+//! The calls of a client, with arguments and results as JSON text.
 
 use guerdon_client::{
     Client, Error, Invalid, ProblemCode, RequestId, RolloutResult, ScoreRequest, Scored, Usage,
@@ -7,56 +7,56 @@ use guerdon_client::{
 use serde::Serialize;
 use serde_path_to_error::{Path, Segment};
 
-/// A question with its body read.
+/// A call with its parsed arguments.
 #[derive(Debug)]
-pub(crate) enum Ask {
-    /// Score these rollouts.
+pub(crate) enum ClientCall {
+    /// Scores rollouts.
     Score(Box<ScoreRequest>),
-    /// What is the server?
+    /// Fetches the server's profiles, versions and limits.
     Info,
-    /// May it be asked to score?
+    /// Asks whether the server is ready to score.
     Ready,
 }
 
-impl Ask {
-    /// Reads the question `what` with its `body`, empty where it has none.
+impl ClientCall {
+    /// Parses the call named `what` with its `body`, which is empty for calls without arguments.
     ///
     /// # Errors
-    /// [`Error::Invalid`] with a JSON pointer to what is wrong with the body.
+    /// [`Error::Invalid`] with a JSON pointer to the error in the body.
     pub(crate) fn read(what: &str, body: &str) -> Result<Self, Error> {
         match what {
             "info" => Ok(Self::Info),
             "ready" => Ok(Self::Ready),
-            _ => Ok(Self::Score(Box::new(request(body)?))),
+            _ => Ok(Self::Score(Box::new(parse_request(body)?))),
         }
     }
 
-    /// Asks it.
+    /// Runs the call.
     ///
     /// # Errors
-    /// As the client's calls; [`Error::Invalid`] also for an answer that cannot be written, which no server
-    /// gives.
+    /// The errors of the client's calls, and [`Error::Invalid`] for a result that cannot be written
+    /// as JSON, which does not occur with a guerdon server.
     pub(crate) async fn answer(self, client: &Client) -> Result<String, Error> {
         match self {
             Self::Score(request) => {
                 let scored = client.score(&request).await?;
-                written(&Reply::from(&scored))
+                to_json(&ScoreReply::from(&scored))
             }
-            Self::Info => written(&client.info().await?),
-            Self::Ready => written(&client.ready().await?),
+            Self::Info => to_json(&client.info().await?),
+            Self::Ready => to_json(&client.ready().await?),
         }
     }
 }
 
-/// Reads a request.
+/// Parses a request.
 ///
 /// # Errors
-/// [`Invalid`] with a JSON pointer to what is wrong.
-pub(crate) fn request(body: &str) -> Result<ScoreRequest, Invalid> {
+/// [`Invalid`] with a JSON pointer to the error.
+pub(crate) fn parse_request(body: &str) -> Result<ScoreRequest, Invalid> {
     let mut deserializer = serde_json::Deserializer::from_str(body);
     serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let detail = error.inner().to_string();
-        // Line and column are those of a text that the caller never saw.
+        // Line and column refer to generated text that the caller cannot see.
         let detail = detail.rsplit_once(" at line ").map_or(detail.as_str(), |(detail, _)| detail);
         Invalid::new(ProblemCode::InvalidRequest, pointer(error.path()), detail)
             .hint("openapi/guerdon.v1.json has every field")
@@ -78,20 +78,20 @@ fn pointer(path: &Path) -> String {
     pointer
 }
 
-/// What is to be said, as JSON text.
+/// Writes a value as JSON text.
 ///
 /// # Errors
-/// [`Error::Invalid`] if it cannot be written, which no server's answer is.
-pub(crate) fn written(answer: &impl Serialize) -> Result<String, Error> {
+/// [`Error::Invalid`] if it cannot be written, which does not occur for a server's replies.
+pub(crate) fn to_json(answer: &impl Serialize) -> Result<String, Error> {
     serde_json::to_string(answer).map_err(|error| {
-        let detail = format!("the answer cannot be written as JSON: {error}");
+        let detail = format!("the reply cannot be written as JSON: {error}");
         Invalid::new(ProblemCode::Internal, "", detail).into()
     })
 }
 
-/// [`Scored`] as text.
+/// The fields of [`Scored`] that are passed to Python.
 #[derive(Debug, Serialize)]
-struct Reply<'a> {
+struct ScoreReply<'a> {
     results: &'a [RolloutResult],
     versions: &'a [Versions],
     version_of: &'a [usize],
@@ -99,7 +99,7 @@ struct Reply<'a> {
     usage: &'a Usage,
 }
 
-impl<'a> From<&'a Scored> for Reply<'a> {
+impl<'a> From<&'a Scored> for ScoreReply<'a> {
     fn from(scored: &'a Scored) -> Self {
         Self {
             results: &scored.results,

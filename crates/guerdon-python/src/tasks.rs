@@ -1,4 +1,5 @@
-//! A future on the client's runtime: waited for without the interpreter's lock, or called back from when it is done.
+//! Futures on the client's runtime: blocking on them with the interpreter's lock released, or
+//! running a callback on completion.
 
 use std::time::Duration;
 
@@ -8,12 +9,13 @@ use pyo3::{IntoPyObject, IntoPyObjectExt as _};
 use tokio::runtime::Handle;
 use tokio::task::{AbortHandle, JoinError, JoinHandle};
 
-use crate::errors::{broken, raised};
+use crate::errors::{client_error, internal_error};
 
-/// How often a waiting call looks whether the user pressed Ctrl-C.
+/// The interval at which a blocked call checks for Ctrl-C.
 const TICK: Duration = Duration::from_millis(100);
 
-/// What becomes of `future`. Other Python threads run meanwhile, and Ctrl-C drops it.
+/// Blocks until `future` completes. Other Python threads run in the meantime; Ctrl-C drops the
+/// future.
 pub(crate) fn wait_for<T: Send + 'static>(
     py: Python<'_>,
     handle: &Handle,
@@ -22,50 +24,56 @@ pub(crate) fn wait_for<T: Send + 'static>(
     let mut task = handle.spawn(future);
     loop {
         match py.detach(|| tick(handle, &mut task)) {
-            Some(Ok(answer)) => return answer.map_err(|error| raised(&error)),
-            Some(Err(panicked)) => return Err(broken(format!("the client broke off: {panicked}"))),
+            Some(Ok(answer)) => return answer.map_err(|error| client_error(&error)),
+            Some(Err(panicked)) => {
+                return Err(internal_error(format!(
+                    "the client's task failed: {panicked}; please report this bug"
+                )));
+            }
             None => py.check_signals().inspect_err(|_| task.abort())?,
         }
     }
 }
 
-/// What became of the task, if it is done within a tick.
+/// The result of the task if it completes within one tick.
 fn tick<T>(handle: &Handle, task: &mut JoinHandle<T>) -> Option<Result<T, JoinError>> {
     handle.block_on(async { tokio::time::timeout(TICK, task).await }).ok()
 }
 
-/// Returns at once; `done(answer, error)` is called on a thread of the client's, with one of them `None`.
+/// Starts `future` and returns at once. `done(answer, error)` is called on a thread of the client's
+/// runtime, with one of the two `None`.
 pub(crate) fn call_back<T>(
     handle: &Handle,
     future: impl Future<Output = Result<T, Error>> + Send + 'static,
     done: Py<PyAny>,
-) -> Task
+) -> PyTask
 where
     T: for<'py> IntoPyObject<'py> + Send + 'static,
 {
     let task = handle.spawn(async move {
         let answer = future.await;
-        // Attaching fails while the interpreter goes down, the callback once the event loop is closed: nobody
-        // waits.
+        // Attaching fails while the interpreter shuts down, and the callback after the event loop
+        // is closed. In both cases no caller is left.
         let _ = Python::try_attach(|py| {
-            let answer =
-                answer.map_err(|error| raised(&error)).and_then(|answer| answer.into_py_any(py));
+            let answer = answer
+                .map_err(|error| client_error(&error))
+                .and_then(|answer| answer.into_py_any(py));
             match answer {
                 Ok(answer) => done.call1(py, (answer, py.None())),
                 Err(error) => done.call1(py, (py.None(), error)),
             }
         });
     });
-    Task(task.abort_handle())
+    PyTask(task.abort_handle())
 }
 
-/// A question that was asked and not yet answered.
-#[pyclass(frozen, module = "guerdon._guerdon")]
-pub(crate) struct Task(AbortHandle);
+/// A call in flight.
+#[pyclass(frozen, name = "Task", module = "guerdon._guerdon")]
+pub(crate) struct PyTask(AbortHandle);
 
 #[pymethods]
-impl Task {
-    /// Hangs up. Nothing happens where the answer is there already.
+impl PyTask {
+    /// Cancels the call. Has no effect if it has completed.
     fn cancel(&self) {
         self.0.abort();
     }
