@@ -1,12 +1,16 @@
 //! Measures a running server: one request of many rollouts, and many requests of one rollout.
 //!
-//!     cargo run --release -p guerdon-examples --example load -- ROLLOUTS.jsonl [URL] [COUNT] [CONNECTIONS] [SOURCES]
+//! ```text
+//! cargo run --release -p guerdon-examples --example load -- \
+//!     ROLLOUTS.jsonl [URL] [COUNT] [CONNECTIONS] [SOURCES]
+//! ```
 //!
-//! COUNT rollouts (default 1024) are taken from the file, again from its start if it is shorter; CONNECTIONS (default 256)
-//! requests are in flight at a time in the second shape. SOURCES such as `rules` asks only those, by weighted sum. Prints
-//! rollouts per second and latencies of each shape, and how many texts the model's batches held meanwhile.
+//! COUNT rollouts (default 1024) are read from the file, which is repeated if it is shorter. CONNECTIONS
+//! (default 256) requests are in flight at a time in the second mode. SOURCES such as `rules` restricts the
+//! sources, fused by weighted sum. It prints rollouts per second and latencies of each mode, and the
+//! histogram of the model's batch sizes.
 
-#![expect(clippy::print_stdout, reason = "a program that prints what it measured")]
+#![expect(clippy::print_stdout, reason = "a measurement prints its results")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -48,8 +52,8 @@ async fn main() -> anyhow::Result<()> {
     let after = batches(&url).await?;
     show(&before, &after);
 
-    // Other texts than before, or a cache would answer.
-    let singles: Vec<Rollout> = rollouts.into_iter().map(marked).collect();
+    // Changed texts, so that no cache answers.
+    let singles: Vec<Rollout> = rollouts.into_iter().map(with_new_text).collect();
     let (client, template) = (Arc::new(client), Arc::new(template));
     let started = Instant::now();
     let mut asked = tokio::task::JoinSet::new();
@@ -69,7 +73,7 @@ async fn main() -> anyhow::Result<()> {
         latencies.get((latencies.len() * share / 100).min(latencies.len().saturating_sub(1)))
     };
     println!(
-        "{count} requests x 1 rollout, {connections} at a time: {:.1} rollouts/s ({took:.2?}); from asking to answer p50 {:.2?}, p99 {:.2?}",
+        "{count} requests x 1 rollout, {connections} at a time: {:.1} rollouts/s ({took:.2?}); latency p50 {:.2?}, p99 {:.2?}",
         per_second(count, took),
         at(50).copied().unwrap_or_default(),
         at(99).copied().unwrap_or_default(),
@@ -99,8 +103,8 @@ fn read(file: &str, count: usize) -> anyhow::Result<Vec<Rollout>> {
     Ok(rollouts)
 }
 
-fn marked(mut rollout: Rollout) -> Rollout {
-    // The last turn: an earlier one may be cut off, and the text be known again.
+fn with_new_text(mut rollout: Rollout) -> Rollout {
+    // The last turn, because truncation could remove a change in an earlier one.
     if let Some(last) = rollout.messages.last_mut() {
         last.content.push_str(" .");
     }
@@ -112,7 +116,7 @@ fn per_second(count: usize, took: Duration) -> f64 {
     count as f64 / took.as_secs_f64()
 }
 
-/// How many model batches held at most so many texts, so far.
+/// Fetches the cumulative histogram of model batches by number of texts.
 async fn batches(url: &str) -> anyhow::Result<BTreeMap<u64, u64>> {
     let text = reqwest::get(format!("{url}/metrics")).await?.text().await?;
     let bucket = |line: &str| {

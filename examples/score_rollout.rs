@@ -1,12 +1,13 @@
-//! Scores ten hotel negotiations on a running server and prints each reward with every part it is made of.
+//! Scores ten hotel negotiations on a running server and prints each reward with all its parts.
 //!
 //! ```text
 //! guerdon serve                                                      # in another terminal
 //! cargo run -p guerdon-examples --example score_rollout              # or: ... -- http://host:8787 PROFILE
 //! ```
 //!
-//! Printed are, for each rollout, its reward, and for each scored turn what the reward model, the judge and the rules
-//! said, where they saw it, and what abstained and why; then the versions that made it all, and the cost:
+//! For each rollout it prints the reward. For each scored turn it prints the parts of the reward model,
+//! the judge and the rules with their evidence, and the sources that abstained with the reason. At the end
+//! it prints the versions and the cost:
 //!
 //! ```text
 //! zh-westlake-460-c                       reward +0.133
@@ -16,7 +17,7 @@
 //!                -40 guardrails/internal-words at 4..6 "工单" at 7..10 "目标价" at 19..22 "目标价"
 //! ```
 
-#![expect(clippy::print_stdout, reason = "an example shows what it got")]
+#![expect(clippy::print_stdout, reason = "an example prints its results")]
 
 use guerdon_client::{Client, Rollout, RolloutResult, ScoreRequest, Scored, TurnResult};
 
@@ -101,7 +102,7 @@ fn print_turn(turn: &TurnResult, said: &str) {
     }
 }
 
-/// What the spans cover: they count Unicode scalar values, as `char` does.
+/// Formats the text of the spans, which count Unicode scalar values, like `char`.
 fn quotes(said: &str, spans: &[[usize; 2]]) -> String {
     let quote = |[from, to]: &[usize; 2]| {
         let text: String = said.chars().take(*to).skip(*from).collect();

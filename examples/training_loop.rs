@@ -1,17 +1,17 @@
-//! One step of a policy-gradient loop without a policy: dialogues to rewards to advantages to the gradient that a
-//! framework would push through its network.
+//! One step of a policy-gradient loop without a policy: from dialogues to rewards, advantages, and the
+//! gradient that a framework would push through its network.
 //!
 //! ```text
 //! guerdon serve                                                      # in another terminal
 //! cargo run -p guerdon-examples --example training_loop              # or: ... -- http://host:8787
 //! ```
 //!
-//! Printed are each rollout's reward, its advantage over the other samples of its prompt, and the slope of the loss
-//! by the log-prob of each of its tokens; then the loss and what to watch. A rollout that was not scored says `none` and
-//! has slope 0. Tokens are faked (one a character, each with the same log-prob), so the numbers show the road, not a
-//! policy; `examples/training` has one.
+//! It prints each rollout's reward, its advantage over the other samples of its prompt, and the gradient of
+//! the loss by its first log-prob; then the loss and the metrics. A rollout without a reward is printed as
+//! `none` and has gradient 0. Tokens are fake (one per character, each with the same log-prob), so the
+//! numbers show the data flow only; `examples/training` has a real policy.
 
-#![expect(clippy::print_stdout, reason = "an example shows what it got")]
+#![expect(clippy::print_stdout, reason = "an example prints its results")]
 
 use guerdon_client::optim::{Repo, RepoConfig, RowMask};
 use guerdon_client::{Abstaining, Client, ScoreRequest};
@@ -23,11 +23,11 @@ async fn main() -> anyhow::Result<()> {
         ScoreRequest { rollouts: guerdon_examples::hotel()?, ..ScoreRequest::default() };
     request.rollouts.retain(|rollout| rollout.group.is_some());
 
-    // 1. Rewards. One that could not be made is NaN here, and nothing is learned from it; it is never 0.
+    // 1. Rewards. A missing one is NaN, never 0, and does not influence the update.
     let scored = Client::new(url)?.score(&request).await?;
     let feedback = scored.feedback::<f32>(&request, Abstaining::Drop)?;
 
-    // 2. Here a framework would run its policy over the tokens of each reply.
+    // 2. A framework would run its policy on the tokens of each reply here.
     let reply =
         |at: usize| request.rollouts[at].messages.last().map_or(0, |m| m.content.chars().count());
     let lens: Vec<usize> = (0..request.rollouts.len()).map(reply).collect();
@@ -35,11 +35,11 @@ async fn main() -> anyhow::Result<()> {
     let mask = RowMask::lens(&lens, width)?;
     let logp = vec![-1.0_f32; lens.len() * width];
 
-    // 3. Each sample against its siblings, the clipped loss, and its gradient by every log-prob.
+    // 3. Advantages against siblings, the clipped loss, and its gradient by every log-prob.
     let mut repo = Repo::new(RepoConfig::grpo())?;
     let update = repo.step(&feedback.batch(mask, &logp, &logp).with_reference(&logp))?;
 
-    // 4. Here a framework would go backwards from `update.dlogp`.
+    // 4. A framework would run its backward pass from `update.dlogp` here.
     println!("{:<24}{:>10}{:>12}{:>14}", "rollout", "reward", "advantage", "d loss/d logp");
     for (at, result) in scored.results.iter().enumerate() {
         let number = |n: f32| if n.is_nan() { "none".to_owned() } else { format!("{n:+.3}") };

@@ -1,26 +1,26 @@
-//! The programs beside this folder are the examples; here is only what they send.
+//! The data of the examples, which are the programs in the parent folder.
 //!
-//! | file | what |
+//! | file | contents |
 //! |---|---|
 //! | `score_rollout.rs` | scores dialogues on a running server and prints every part of each reward |
-//! | `training_loop.rs` | from dialogues to a policy gradient: score, advantages, PPO loss |
-//! | `data/hotel.jsonl` | hotel negotiations in Chinese and English, good and bad; one rollout a line |
-//! | `data/request.json` | a whole body of `POST /v1/score`, for curl |
+//! | `training_loop.rs` | one policy-gradient step: scores, advantages, PPO loss |
+//! | `data/hotel.jsonl` | hotel negotiations in Chinese and English, good and bad; one rollout per line |
+//! | `data/request.json` | a complete body of `POST /v1/score`, for curl |
 
 use guerdon_client::{Rollout, ScoreRequest};
 
-/// The dialogues of `data/hotel.jsonl`.
+/// Parses the dialogues of `data/hotel.jsonl`.
 ///
 /// # Errors
-/// The line that is no rollout.
+/// A line that is not a rollout.
 pub fn hotel() -> serde_json::Result<Vec<Rollout>> {
     include_str!("../data/hotel.jsonl").lines().map(serde_json::from_str).collect()
 }
 
-/// The request of `data/request.json`.
+/// Parses the request of `data/request.json`.
 ///
 /// # Errors
-/// The place where it is no request.
+/// A file that is not a request.
 pub fn request() -> serde_json::Result<ScoreRequest> {
     serde_json::from_str(include_str!("../data/request.json"))
 }
@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_data_keep_the_wires_laws() {
+    fn the_data_are_valid_requests() {
         let rollouts = hotel().unwrap();
         let whole = ScoreRequest { rollouts, ..ScoreRequest::default() };
         whole.check().unwrap();
@@ -41,7 +41,7 @@ mod tests {
     }
 
     #[test]
-    fn every_rollout_has_the_facts_that_rules_and_judge_ask_for() {
+    fn every_rollout_has_the_facts_for_rules_and_judge() {
         for rollout in hotel().unwrap().into_iter().chain(request().unwrap().rollouts) {
             let has = |key: &str| rollout.context.contains_key(key);
             let facts = [
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_shares_its_prompt_and_differs_in_the_reply() {
+    fn rollouts_of_a_group_share_the_prompt_and_differ_in_the_reply() {
         let mut groups: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for rollout in hotel().unwrap().into_iter().filter(|rollout| rollout.group.is_some()) {
             groups.entry(rollout.group.clone()).or_default().push(rollout.messages);

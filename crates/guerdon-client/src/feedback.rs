@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use guerdon_optim::monitors::Parts;
+use guerdon_optim::SourceRewards;
 use guerdon_optim::{Float, RepoBatch, RowMask};
 use guerdon_types::{Finite, GroupId, RolloutResult, ScoreRequest, TurnResult};
 
@@ -51,8 +51,11 @@ impl<F: Float> Feedback<F> {
         fn in_use<F: Float>(part: &[F]) -> &[F] {
             if part.iter().all(|points| points.is_nan()) { &[] } else { part }
         }
-        let parts =
-            Parts { rm: in_use(&self.rm), judge: in_use(&self.judge), rules: in_use(&self.rules) };
+        let parts = SourceRewards {
+            rm: in_use(&self.rm),
+            judge: in_use(&self.judge),
+            rules: in_use(&self.rules),
+        };
         RepoBatch::new(mask, logp, old_logp, &self.rewards)
             .with_groups(&self.groups)
             .with_parts(parts)

@@ -1,11 +1,11 @@
-//! What a run leaves on disk, and how it is taken up again.
+//! The files of a run, and resuming from them.
 //!
 //! ```text
-//! run/settings.json                 what the run was asked for
+//! run/settings.json                 the settings of the run
 //! run/tokenizer.json
-//! run/reference/policy.safetensors  the policy that KL is measured from, with its sizes in policy.json
+//! run/reference/policy.safetensors  the reference policy of the KL, with its sizes in policy.json
 //! run/checkpoints/000020/           policy and optimizer after update 20
-//! run/state.json                    which checkpoint is whole; written last
+//! run/state.json                    the latest complete checkpoint; written last
 //! run/metrics.jsonl, run/curves.svg
 //! ```
 
@@ -18,33 +18,33 @@ use rand::rngs::StdRng;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::policy::{Adam, AdamConfig, Gguf, Policy, PolicyConfig, Trunk, Weights};
-use crate::tokens::Tokens;
+use crate::policy::{Adam, AdamConfig, DecoderConfig, Gguf, Policy, Trunk, Weights};
+use crate::tokens::DialogueTokenizer;
 use crate::{files, metrics};
 
 /// A policy with its vocabulary.
 #[derive(Debug, Clone)]
 pub struct Base {
-    /// Text to tokens and back.
-    pub tokens: Tokens,
+    /// The tokenizer.
+    pub tokens: DialogueTokenizer,
     /// Sizes.
-    pub config: PolicyConfig,
-    /// Parameters that are trained.
+    pub config: DecoderConfig,
+    /// The trained parameters.
     pub weights: Weights,
-    /// The GGUF file of those that are not, if there is one.
+    /// The GGUF file of the frozen parameters, if there is one.
     pub gguf: Option<PathBuf>,
-    /// Those.
+    /// The frozen parameters.
     pub trunk: Trunk,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Sizes {
-    config: PolicyConfig,
+    config: DecoderConfig,
     gguf: Option<PathBuf>,
 }
 
 impl Base {
-    /// Low-rank corrections of a model that is held still.
+    /// Makes low-rank corrections for a frozen model.
     ///
     /// # Errors
     /// A file that cannot be used.
@@ -54,7 +54,7 @@ impl Base {
         let file =
             file.canonicalize().with_context(|| format!("cannot find {}", file.display()))?;
         Ok(Self {
-            tokens: Tokens::chat(&vocabulary, &merges)?,
+            tokens: DialogueTokenizer::chat(&vocabulary, &merges)?,
             config,
             weights,
             gguf: Some(file),
@@ -62,15 +62,15 @@ impl Base {
         })
     }
 
-    /// Reads a folder that `train sft`, `train adopt` or [`Base::save`] wrote.
+    /// Reads a folder written by `train sft`, `train adopt` or [`Base::save`].
     ///
     /// # Errors
-    /// The file that is missing or cannot be read.
+    /// A file that is missing or cannot be read.
     pub fn load(folder: &Path) -> anyhow::Result<Self> {
         let load = || {
             let Sizes { config, gguf } = from_json(&folder.join("policy.json"))?;
             anyhow::Ok(Self {
-                tokens: Tokens::load(&folder.join("tokenizer.json"))?,
+                tokens: DialogueTokenizer::load(&folder.join("tokenizer.json"))?,
                 weights: Weights::load(&folder.join("policy.safetensors"))?,
                 trunk: match &gguf {
                     Some(file) => Gguf::read(file, 0)?.tensors,
@@ -85,7 +85,7 @@ impl Base {
         })
     }
 
-    /// Writes a folder. A GGUF file stays where it is.
+    /// Writes a folder. A GGUF file is not copied.
     ///
     /// # Errors
     /// A file that cannot be written.
@@ -99,39 +99,39 @@ impl Base {
         self.weights.save(&folder.join("policy.safetensors"))
     }
 
-    /// The policy.
+    /// Builds the policy.
     ///
     /// # Errors
-    /// A weight that is missing.
+    /// A missing weight.
     pub fn policy(&self) -> anyhow::Result<Policy> {
         Policy::new(self.config, &self.weights, &self.trunk)
     }
 }
 
-/// Which checkpoint is whole.
+/// The latest complete checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct State {
-    /// Updates that were made.
+pub struct CheckpointState {
+    /// Updates made.
     pub update: usize,
-    /// Steps that the optimizer made.
+    /// Steps made by the optimizer of the weights.
     pub steps: u32,
 }
 
 /// The folder of a run.
 #[derive(Debug, Clone)]
-pub struct Run(pub PathBuf);
+pub struct RunFolder(pub PathBuf);
 
-impl Run {
-    /// Where it stands; none before its first checkpoint.
+impl RunFolder {
+    /// The latest complete checkpoint; none before the first.
     ///
     /// # Errors
     /// A `state.json` that cannot be read.
-    pub fn state(&self) -> anyhow::Result<Option<State>> {
+    pub fn state(&self) -> anyhow::Result<Option<CheckpointState>> {
         let file = self.0.join("state.json");
         if file.exists() { from_json(&file).map(Some) } else { Ok(None) }
     }
 
-    /// Writes a checkpoint, and only then says so; the one before it goes.
+    /// Writes a checkpoint, then `state.json`, and removes the previous checkpoint.
     ///
     /// # Errors
     /// A file that cannot be written.
@@ -142,28 +142,28 @@ impl Run {
         let (moments, steps) = adam.memory();
         weights.save(&folder.join("policy.safetensors"))?;
         moments.save(&folder.join("adam.safetensors"))?;
-        to_json(&self.0.join("state.json"), &State { update, steps })?;
+        to_json(&self.0.join("state.json"), &CheckpointState { update, steps })?;
         match before {
             Some(state) if state.update != update => files::remove(&self.checkpoint(state.update)),
             _ => Ok(()),
         }
     }
 
-    /// The weights of a checkpoint.
+    /// Reads the weights of a checkpoint.
     ///
     /// # Errors
     /// A file that cannot be read.
-    pub fn weights(&self, state: State) -> anyhow::Result<Weights> {
+    pub fn weights(&self, state: CheckpointState) -> anyhow::Result<Weights> {
         Weights::load(&self.checkpoint(state.update).join("policy.safetensors"))
     }
 
-    /// The optimizer of a checkpoint.
+    /// Reads the optimizer of a checkpoint.
     ///
     /// # Errors
-    /// A file that cannot be read, or that does not fit the weights.
+    /// A file that cannot be read or does not fit the weights.
     pub fn adam(
         &self,
-        state: State,
+        state: CheckpointState,
         config: AdamConfig,
         weights: &Weights,
     ) -> anyhow::Result<Adam> {
@@ -171,21 +171,21 @@ impl Run {
         Adam::resume(config, weights, state.steps, moments)
     }
 
-    /// The rows up to where it stands: what came after the checkpoint is made again.
+    /// Reads the rows up to the latest checkpoint; later ones are computed again.
     ///
     /// # Errors
     /// A `metrics.jsonl` that cannot be read.
-    pub fn rows(&self) -> anyhow::Result<Vec<metrics::Row>> {
+    pub fn rows(&self) -> anyhow::Result<Vec<metrics::MetricsRow>> {
         let mut rows = metrics::load(&self.metrics())?;
         let update = self.state()?.map_or(0, |state| state.update);
         rows.retain(|row| row.update <= update);
         Ok(rows)
     }
 
-    /// Refuses to go on with other settings than the folder was begun with.
+    /// Refuses to resume a run with other settings.
     ///
     /// # Errors
-    /// Those it was begun with; a `settings.json` that cannot be read.
+    /// Settings that differ from those of the run; a `settings.json` that cannot be read.
     pub fn check<S: DeserializeOwned + PartialEq + Debug>(
         &self,
         settings: &S,
@@ -193,19 +193,19 @@ impl Run {
         let before: S = from_json(&self.settings())?;
         ensure!(
             before == *settings,
-            "{} was begun with other settings, so take another --out: {before:?}",
+            "{} has a run with other settings, use another --out: {before:?}",
             self.0.display()
         );
         Ok(())
     }
 
-    /// `settings.json`.
+    /// The path of `settings.json`.
     #[must_use]
     pub fn settings(&self) -> PathBuf {
         self.0.join("settings.json")
     }
 
-    /// `metrics.jsonl`.
+    /// The path of `metrics.jsonl`.
     #[must_use]
     pub fn metrics(&self) -> PathBuf {
         self.0.join("metrics.jsonl")
@@ -219,10 +219,10 @@ impl Run {
 /// Reads a JSON file.
 ///
 /// # Errors
-/// The path, and what is wrong with it.
+/// A file that cannot be read or parsed.
 pub fn from_json<T: DeserializeOwned>(file: &Path) -> anyhow::Result<T> {
     serde_json::from_str(&files::read(file)?)
-        .with_context(|| format!("{} is not what it should be", file.display()))
+        .with_context(|| format!("{} has unexpected contents", file.display()))
 }
 
 /// Writes a JSON file.

@@ -8,20 +8,20 @@ use plotters::prelude::*;
 /// One plot among several.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Panel {
-    /// What is drawn, with its unit.
+    /// The title, with the unit.
     pub title: String,
     /// The curves.
-    pub lines: Vec<Line>,
+    pub lines: Vec<Curve>,
 }
 
 /// A curve, by update.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Line {
+pub struct Curve {
     /// Its name in the legend.
     pub name: String,
     /// Update and figure.
     pub points: Vec<(f64, f64)>,
-    /// Update, lower and upper bound: drawn as a band.
+    /// Update, lower and upper bound, drawn as a band.
     pub band: Vec<(f64, f64, f64)>,
 }
 
@@ -38,7 +38,7 @@ const COLOURS: [RGBColor; 7] = [
 /// Draws the panels, three in a row. Panels without a point are left out.
 ///
 /// # Errors
-/// What plotters or the file system refuses.
+/// The errors of plotters and of the file system.
 pub fn draw(file: &Path, panels: &[Panel]) -> anyhow::Result<()> {
     let panels: Vec<&Panel> = panels
         .iter()
@@ -46,15 +46,15 @@ pub fn draw(file: &Path, panels: &[Panel]) -> anyhow::Result<()> {
         .collect();
     let rows = panels.len().div_ceil(3).max(1);
     let mut svg = String::new();
-    let fault = |error: String| anyhow!("cannot draw {}: {error}", file.display());
+    let draw_error = |error: String| anyhow!("cannot draw {}: {error}", file.display());
     {
         let height = u32::try_from(rows).unwrap_or(1) * 260;
         let area = SVGBackend::with_string(&mut svg, (1140, height)).into_drawing_area();
-        area.fill(&WHITE).map_err(|error| fault(error.to_string()))?;
+        area.fill(&WHITE).map_err(|error| draw_error(error.to_string()))?;
         for (panel, area) in panels.iter().zip(area.split_evenly((rows, 3))) {
-            draw_one(panel, &area).map_err(|error| fault(error.to_string()))?;
+            draw_one(panel, &area).map_err(|error| draw_error(error.to_string()))?;
         }
-        area.present().map_err(|error| fault(error.to_string()))?;
+        area.present().map_err(|error| draw_error(error.to_string()))?;
     }
     crate::files::write(file, svg.as_bytes())
 }
@@ -64,7 +64,7 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 fn draw_one(panel: &Panel, area: &Area<'_>) -> Result<(), Box<dyn std::error::Error>> {
     let xs = || panel.lines.iter().flat_map(|line| line.points.iter().map(|point| point.0));
     let bounds =
-        |line: &Line| line.band.iter().flat_map(|band| [band.1, band.2]).collect::<Vec<_>>();
+        |line: &Curve| line.band.iter().flat_map(|band| [band.1, band.2]).collect::<Vec<_>>();
     let ys =
         || panel.lines.iter().flat_map(|line| line.points.iter().map(|p| p.1).chain(bounds(line)));
     let (x0, x1) = range(xs(), 0.0);
@@ -101,7 +101,7 @@ fn draw_one(panel: &Panel, area: &Area<'_>) -> Result<(), Box<dyn std::error::Er
     Ok(())
 }
 
-/// The range of some numbers, widened by `margin` of itself, and never empty.
+/// The range of some numbers, widened by the share `margin`; never empty.
 fn range(of: impl Iterator<Item = f64>, margin: f64) -> (f64, f64) {
     let (low, high) =
         of.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(x), high.max(x)));
@@ -117,16 +117,16 @@ mod tests {
     fn every_panel_with_a_point_is_drawn_with_its_legend() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("curves.svg");
-        let line = |name: &str| Line {
+        let line = |name: &str| Curve {
             name: name.to_owned(),
             points: vec![(1.0, 0.5), (2.0, 0.7)],
             band: vec![(1.0, 0.4, 0.6), (2.0, 0.6, 0.8)],
         };
-        let flat = Line { points: vec![(1.0, 3.0)], ..Line::default() };
+        let flat = Curve { points: vec![(1.0, 3.0)], ..Curve::default() };
         let panels = [
             Panel { title: "reward".into(), lines: vec![line("repo"), line("grpo")] },
             Panel { title: "flat".into(), lines: vec![flat] },
-            Panel { title: "nothing".into(), lines: vec![Line::default()] },
+            Panel { title: "nothing".into(), lines: vec![Curve::default()] },
         ];
         draw(&file, &panels).unwrap();
         let svg = crate::files::read(&file).unwrap();

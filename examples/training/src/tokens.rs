@@ -1,4 +1,5 @@
-//! Text to tokens and back: a byte-level BPE, one digit a token; trained on the imitation data, or a GGUF file's.
+//! The tokenizer: a byte-level BPE with one token per digit, trained on the imitation data or read
+//! from a GGUF file.
 
 use std::path::Path;
 
@@ -10,7 +11,7 @@ use tokenizers::pre_tokenizers::digits::Digits;
 use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::{AddedToken, Tokenizer, TokenizerBuilder};
 
-use crate::scene::{Facts, Scene};
+use crate::scene::{NegotiationFacts, Scene};
 
 const PAD: &str = "<pad>";
 const FACTS: &str = "<facts>";
@@ -23,21 +24,21 @@ const CHAT_END: &str = "<|im_end|>";
 
 /// A tokenizer and the ids that the loop needs.
 #[derive(Debug, Clone)]
-pub struct Tokens {
+pub struct DialogueTokenizer {
     tokenizer: Tokenizer,
-    /// Whether prompts are written as ChatML, in words.
+    /// Set when prompts are written as ChatML.
     chat: bool,
-    /// Fills rows; never a target.
+    /// The padding id, never a target.
     pub pad: u32,
-    /// Ends a reply.
+    /// The end id of a reply.
     pub end: u32,
 }
 
-impl Tokens {
+impl DialogueTokenizer {
     /// Trains a vocabulary of at most `size` tokens on prompts and replies.
     ///
     /// # Errors
-    /// What the tokenizers crate refuses.
+    /// The errors of the tokenizers crate.
     pub fn train(pairs: &[(Scene, String)], size: usize) -> anyhow::Result<Self> {
         let fault = |error: tokenizers::Error| anyhow!("cannot train the tokenizer: {error}");
         let special: Vec<_> = [PAD, FACTS, PARTNER, AGENT, END]
@@ -74,10 +75,10 @@ impl Tokens {
         Self::parse(&text)
     }
 
-    /// The tokenizer of a GGUF file whose model speaks ChatML: its tokens by id, and its merges.
+    /// The tokenizer of a GGUF file for a ChatML model, from its tokens by id and its merges.
     ///
     /// # Errors
-    /// What the tokenizers crate refuses; a vocabulary without the tokens of ChatML.
+    /// The errors of the tokenizers crate; a vocabulary without the tokens of ChatML.
     pub fn chat(vocabulary: &[String], merges: &[String]) -> anyhow::Result<Self> {
         let fault = |error: tokenizers::Error| anyhow!("cannot build the tokenizer: {error}");
         let ids: Vocab =
@@ -95,10 +96,11 @@ impl Tokens {
         Self::parse(&tokenizer.to_string(false).map_err(fault)?)
     }
 
-    /// Reads what [`Tokens::save`] wrote.
+    /// Reads a tokenizer written by [`DialogueTokenizer::save`].
     ///
     /// # Errors
-    /// A file that cannot be read, is no tokenizer, or lacks one of this example's special tokens.
+    /// A file that cannot be read, is not a tokenizer, or lacks one of this example's special
+    /// tokens.
     pub fn load(file: &Path) -> anyhow::Result<Self> {
         let text = crate::files::read(file)?;
         Self::parse(&text)
@@ -129,16 +131,16 @@ impl Tokens {
         Ok(Self { tokenizer, chat, pad, end })
     }
 
-    /// How many ids there are.
+    /// The number of ids.
     #[must_use]
     pub fn size(&self) -> usize {
         self.tokenizer.get_vocab_size(true)
     }
 
-    /// The prompt of a scene: its facts, the dialogue, and whose turn it is.
+    /// The prompt of a scene: its facts, the dialogue, and the marker of the agent's turn.
     ///
     /// # Errors
-    /// What the tokenizers crate refuses.
+    /// The errors of the tokenizers crate.
     pub fn prompt(&self, scene: &Scene) -> anyhow::Result<Vec<u32>> {
         if self.chat {
             return self.encode(&in_words(scene));
@@ -152,10 +154,10 @@ impl Tokens {
         self.encode(&text)
     }
 
-    /// A reply, ended.
+    /// The tokens of a reply, with the end token.
     ///
     /// # Errors
-    /// What the tokenizers crate refuses.
+    /// The errors of the tokenizers crate.
     pub fn reply(&self, reply: &str) -> anyhow::Result<Vec<u32>> {
         let mut ids = self.encode(reply)?;
         ids.push(self.end);
@@ -165,7 +167,7 @@ impl Tokens {
     /// The text of a reply's tokens.
     ///
     /// # Errors
-    /// What the tokenizers crate refuses.
+    /// The errors of the tokenizers crate.
     pub fn text(&self, ids: &[u32]) -> anyhow::Result<String> {
         self.tokenizer.decode(ids, true).map_err(|error| anyhow!("cannot decode a reply: {error}"))
     }
@@ -179,7 +181,7 @@ impl Tokens {
     }
 }
 
-/// What the agent was told. The selling price is left out: no good reply needs it.
+/// The agent's briefing. It omits the selling price, which no good reply needs.
 fn facts(scene: &Scene) -> String {
     let facts = &scene.facts;
     let (agent, hotel, room) = (facts.agent, facts.hotel, facts.room);
@@ -189,9 +191,9 @@ fn facts(scene: &Scene) -> String {
     )
 }
 
-/// A prompt for a model that follows instructions.
+/// The prompt for an instruction-tuned model.
 fn in_words(scene: &Scene) -> String {
-    let Facts { agent, hotel, room, net, target, currency, .. } = &scene.facts;
+    let NegotiationFacts { agent, hotel, room, net, target, currency, .. } = &scene.facts;
     let mut text = format!(
         "{CHAT_BEGIN}system\nYou are {agent} from a travel platform, and you talk to {hotel} in a chat. The {room} costs \
          {net} {currency} now; ask politely for {target} {currency}. Answer in one or two short sentences.{CHAT_END}\n"
@@ -209,19 +211,19 @@ mod tests {
     use rand::rngs::StdRng;
 
     use super::*;
-    use crate::scene::Split;
+    use crate::scene::DataSplit;
 
     #[test]
-    fn a_reply_survives_the_way_to_tokens_and_back() {
+    fn a_reply_round_trips_through_tokens() {
         let mut rng = StdRng::seed_from_u64(1);
         let pairs: Vec<_> = (0..200)
             .map(|_| {
-                let scene = Scene::draw(&mut rng, Split::Train);
+                let scene = Scene::draw(&mut rng, DataSplit::Train);
                 let reply = scene.imitate(&mut rng, 0.5);
                 (scene, reply)
             })
             .collect();
-        let tokens = Tokens::train(&pairs, 600).unwrap();
+        let tokens = DialogueTokenizer::train(&pairs, 600).unwrap();
         for (scene, reply) in &pairs {
             let ids = tokens.reply(reply).unwrap();
             assert_eq!(&tokens.text(&ids).unwrap(), reply);

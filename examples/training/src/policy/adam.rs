@@ -1,5 +1,5 @@
-//! AdamW (Loshchilov and Hutter, arXiv 1711.05101) with a limit on the gradient's norm. candle-nn's has neither that
-//! limit nor a way to save its moments, and a run that is resumed without them is another run.
+//! AdamW (Loshchilov and Hutter, arXiv 1711.05101) with gradient clipping. candle-nn's AdamW can
+//! neither clip gradients nor save its moments, without which a resumed run would differ.
 
 use std::collections::BTreeMap;
 
@@ -14,11 +14,11 @@ use super::weights::Weights;
 pub struct AdamConfig {
     /// Learning rate.
     pub rate: f64,
-    /// Decay of the first and the second moment a step.
+    /// Decay of the first and the second moment per step.
     pub betas: [f64; 2],
-    /// What of a weight is lost a step, times the rate.
+    /// Weight decay per step, multiplied by the rate.
     pub decay: f64,
-    /// The longest gradient, in Euclidean norm over all parameters; a longer one is scaled down.
+    /// Maximum Euclidean norm of the gradient over all parameters; a longer one is scaled down.
     pub norm: f64,
 }
 
@@ -28,7 +28,7 @@ impl Default for AdamConfig {
     }
 }
 
-/// The optimizer's memory.
+/// The optimizer with its moments.
 #[derive(Debug, Clone)]
 pub struct Adam {
     config: AdamConfig,
@@ -40,7 +40,7 @@ impl Adam {
     /// An optimizer of these weights.
     ///
     /// # Errors
-    /// What candle refuses.
+    /// The errors of candle.
     pub fn new(config: AdamConfig, weights: &Weights) -> candle_core::Result<Self> {
         let mut moments = Weights::default();
         for (name, var) in weights.iter() {
@@ -51,10 +51,10 @@ impl Adam {
         Ok(Self { config, steps: 0, moments })
     }
 
-    /// Takes up a saved memory after `steps` steps.
+    /// Restores saved moments after `steps` steps.
     ///
     /// # Errors
-    /// A moment that is missing.
+    /// A missing moment.
     pub fn resume(
         config: AdamConfig,
         weights: &Weights,
@@ -70,7 +70,7 @@ impl Adam {
         Ok(Self { config, steps, moments })
     }
 
-    /// The moments, to be saved, and how many steps were made.
+    /// The moments, for saving, and the number of steps made.
     #[must_use]
     pub const fn memory(&self) -> (&Weights, u32) {
         (&self.moments, self.steps)
@@ -81,10 +81,10 @@ impl Adam {
         self.config.rate = rate;
     }
 
-    /// Moves every weight by its gradient; returns the gradient's norm before it was limited.
+    /// Updates every weight; returns the norm of the gradient before clipping.
     ///
     /// # Errors
-    /// A weight that no gradient reached: some operation on the way has no backward pass.
+    /// A weight without a gradient: an operation in the graph has no backward pass.
     pub fn step(&mut self, weights: &Weights, gradients: &GradStore) -> anyhow::Result<f64> {
         let found: BTreeMap<&str, (&Var, &Tensor)> = weights
             .iter()

@@ -9,7 +9,7 @@ use super::fused::{rotate, softmax};
 pub(crate) struct Rotary(Tensor);
 
 impl Rotary {
-    /// For `positions` places and heads of `width`.
+    /// The table for `positions` positions and heads of `width`.
     pub(crate) fn new(positions: usize, width: usize, theta: f64, dtype: DType) -> Result<Self> {
         #[expect(clippy::cast_precision_loss, reason = "positions and widths are small")]
         let angles: Vec<f64> = (0..positions)
@@ -27,12 +27,12 @@ impl Rotary {
     }
 }
 
-/// What attention remembers of earlier tokens: keys and values, `[B, H, S, width]`.
+/// Keys and values of earlier tokens, `[B, H, S, width]`.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Memory(Option<(Tensor, Tensor)>);
+pub(crate) struct KeyValueCache(Option<(Tensor, Tensor)>);
 
-impl Memory {
-    /// How many tokens are remembered.
+impl KeyValueCache {
+    /// The number of tokens in the cache.
     pub(crate) fn len(&self) -> usize {
         self.0.as_ref().map_or(0, |(keys, _)| keys.dims()[2])
     }
@@ -47,14 +47,15 @@ impl Memory {
     }
 }
 
-/// Attention of `q` (`[B, S, H·width]`) over `k` and `v` (`[B, S, K·width]`, `K` dividing `H`); `mask` (`[B, 1, S, all]`)
-/// is added to the scores. With a memory, earlier keys and values come first, and these are remembered.
+/// Computes attention of `q` (`[B, S, H·width]`) over `k` and `v` (`[B, S, K·width]`, `K` dividing
+/// `H`). `mask` (`[B, 1, S, all]`) is added to the scores. With a cache, earlier keys and values
+/// come first, and the new ones are appended to it.
 pub(crate) fn attend(
     [q, k, v]: [&Tensor; 3],
     heads: [usize; 2],
     rotary: &Rotary,
     mask: &Tensor,
-    memory: Option<&mut Memory>,
+    memory: Option<&mut KeyValueCache>,
 ) -> Result<Tensor> {
     let (rows, len, wide) = q.dims3()?;
     let [query_heads, key_heads] = heads;
@@ -76,7 +77,7 @@ pub(crate) fn attend(
     weights.matmul(&v)?.transpose(1, 2)?.reshape((rows, len, wide))
 }
 
-/// Each key head for `times` query heads.
+/// Repeats each key head for `times` query heads.
 fn shared(heads: &Tensor, times: usize) -> Result<Tensor> {
     if times == 1 {
         return Ok(heads.clone());
@@ -90,14 +91,14 @@ fn shared(heads: &Tensor, times: usize) -> Result<Tensor> {
     ))
 }
 
-/// Added to scores: 0 where a query may look, a large negative number where the key lies ahead or is padding. `valid` is
-/// `[B][all]`; queries are the last `len` places.
+/// The mask added to scores: 0 for visible keys, a large negative number for keys ahead of the
+/// query and for padding. `valid` is `[B][all]`; queries are the last `len` positions.
 pub(crate) fn mask(valid: &[Vec<bool>], len: usize, dtype: DType) -> Result<Tensor> {
     let all = valid.first().map_or(0, Vec::len);
     let mut numbers = Vec::with_capacity(valid.len() * len * all);
     for row in valid {
         for query in all - len..all {
-            // Not minus infinity: a row of nothing else, as padding has, would be NaN.
+            // Not minus infinity, because a row without visible keys (padding) would become NaN.
             numbers
                 .extend((0..all).map(|key| if key <= query && row[key] { 0.0_f32 } else { -1e9 }));
         }

@@ -6,16 +6,16 @@ use candle_core::{DType, Device, Result, Tensor};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use super::attention::{Memory, Rotary, attend, mask};
+use super::attention::{KeyValueCache, Rotary, attend, mask};
 use super::fused::{log_probs, rms_norm, swiglu};
-use super::projection::{Frozen, Projection};
+use super::projection::{FrozenMatrix, Projection};
 use super::weights::Weights;
 
 const EPS: f64 = 1e-5;
 
 /// The sizes of a policy.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct PolicyConfig {
+pub struct DecoderConfig {
     /// Token ids.
     pub vocabulary: usize,
     /// Width of a hidden state.
@@ -24,7 +24,7 @@ pub struct PolicyConfig {
     pub layers: usize,
     /// Attention heads; divides `width` into even parts.
     pub heads: usize,
-    /// Heads of keys and values, each shared by as many attention heads as it divides them into.
+    /// Heads of keys and values; divides `heads`.
     pub key_heads: usize,
     /// Width of the feed-forward part.
     pub inner: usize,
@@ -37,8 +37,8 @@ pub struct PolicyConfig {
 /// Parameters that are not trained, by name.
 pub type Trunk = BTreeMap<String, Tensor>;
 
-impl PolicyConfig {
-    /// 1.15 million parameters at a vocabulary of 1,024.
+impl DecoderConfig {
+    /// The small policy: 1.15 million parameters with a vocabulary of 1,024.
     #[must_use]
     pub const fn small(vocabulary: usize) -> Self {
         Self {
@@ -56,7 +56,7 @@ impl PolicyConfig {
     /// Draws the weights of a new policy.
     ///
     /// # Errors
-    /// What candle refuses.
+    /// The errors of candle.
     pub fn draw(&self, rng: &mut impl Rng) -> Result<Weights> {
         let Self { vocabulary, width, inner, .. } = *self;
         let mut weights = Weights::default();
@@ -78,11 +78,11 @@ impl PolicyConfig {
         Ok(weights)
     }
 
-    /// Draws what is trained on top of a trunk: low-rank corrections of queries and values, and the critic. The policy is
-    /// the trunk's own until the first step.
+    /// Draws the parameters trained on top of a trunk: low-rank corrections of queries and values,
+    /// and the critic. Until the first step, the policy equals that of the trunk.
     ///
     /// # Errors
-    /// What candle refuses.
+    /// The errors of candle.
     pub fn adapt(&self, rank: usize, rng: &mut impl Rng) -> Result<Weights> {
         let mut weights = Weights::default();
         for layer in 0..self.layers {
@@ -111,37 +111,39 @@ impl PolicyConfig {
     }
 }
 
-/// How far weights of so many inputs are drawn from 0.
+/// The bound of initial weights with this number of inputs.
 fn scale(inputs: usize) -> f32 {
     (3.0 / inputs as f32).sqrt()
 }
 
-/// A policy over some weights. It shares their storage, so that a step of the optimizer is seen at once.
+/// A policy over some weights. It shares their storage, so that a step of the optimizer takes
+/// effect at once.
 #[derive(Debug, Clone)]
 pub struct Policy {
-    config: PolicyConfig,
-    /// Also the way out.
+    config: DecoderConfig,
+    /// Also the output matrix.
     embed: Projection,
-    blocks: Vec<Block>,
+    blocks: Vec<DecoderLayer>,
     norm: Tensor,
     critic: [Projection; 2],
     rotary: Rotary,
 }
 
 #[derive(Debug, Clone)]
-struct Block {
+struct DecoderLayer {
     attention_norm: Tensor,
     feed_norm: Tensor,
     attention: [Projection; 4],
     feed: [Projection; 3],
 }
 
-/// A batch of dialogues, prompts padded on the left and replies on the right, so that every reply begins at one column.
+/// A batch of dialogues. Prompts are padded on the left and replies on the right, so that all
+/// replies begin in the same column.
 #[derive(Debug, Clone)]
 pub struct Dialogues {
     /// Token ids, `[B, P + T]`.
     pub ids: Tensor,
-    /// Which slots are tokens, `[B][P + T]`.
+    /// Flags of the slots that are tokens, `[B][P + T]`.
     pub valid: Vec<Vec<bool>>,
     /// `P`, the columns of the prompts.
     pub prompt: usize,
@@ -150,10 +152,10 @@ pub struct Dialogues {
 }
 
 impl Dialogues {
-    /// Lays out prompts and replies.
+    /// Pads prompts and replies to a batch.
     ///
     /// # Errors
-    /// What candle refuses.
+    /// The errors of candle.
     pub fn new(prompts: &[&[u32]], replies: &[&[u32]], pad: u32) -> Result<Self> {
         let longest = |rows: &[&[u32]]| rows.iter().map(|row| row.len()).max().unwrap_or(0);
         let (prompt, width) = (longest(prompts), longest(replies));
@@ -193,11 +195,11 @@ impl Dialogues {
 }
 
 impl Policy {
-    /// A policy of these sizes over these weights, and over the trunk for what they lack.
+    /// A policy of these sizes over these weights, and over the trunk for missing ones.
     ///
     /// # Errors
     /// A weight that is in neither.
-    pub fn new(config: PolicyConfig, weights: &Weights, trunk: &Trunk) -> anyhow::Result<Self> {
+    pub fn new(config: DecoderConfig, weights: &Weights, trunk: &Trunk) -> anyhow::Result<Self> {
         let vector = |name: &str| match trunk.get(name) {
             Some(tensor) => Ok(tensor.clone()),
             None => weights.get(name).cloned(),
@@ -205,11 +207,11 @@ impl Policy {
         let matrix = |name: &str| match trunk.get(name) {
             None => weights.get(name).cloned().map(Projection::Whole),
             Some(tensor) => {
-                let frozen = Frozen(tensor.clone());
+                let frozen = FrozenMatrix(tensor.clone());
                 let low_rank = |part: &str| weights.get(&format!("{name}.{part}")).cloned();
                 Ok(match (low_rank("down"), low_rank("up")) {
                     (Ok(down), Ok(up)) => Projection::Adapted { frozen, down, up },
-                    _ => Projection::Frozen(frozen),
+                    _ => Projection::FrozenMatrix(frozen),
                 })
             }
         };
@@ -219,7 +221,7 @@ impl Policy {
                 |name| vector(&format!("{layer}.{name}")),
                 |name| matrix(&format!("{layer}.{name}")),
             );
-            blocks.push(Block {
+            blocks.push(DecoderLayer {
                 attention_norm: vector("attention.norm")?,
                 feed_norm: vector("feed.norm")?,
                 attention: [matrix("q")?, matrix("k")?, matrix("v")?, matrix("o")?],
@@ -236,7 +238,7 @@ impl Policy {
     /// The same policy without gradients, over the same storage.
     #[must_use]
     pub fn detached(&self) -> Self {
-        let blocks = self.blocks.iter().map(|block| Block {
+        let blocks = self.blocks.iter().map(|block| DecoderLayer {
             attention_norm: block.attention_norm.detach(),
             feed_norm: block.feed_norm.detach(),
             attention: block.attention.each_ref().map(Projection::detached),
@@ -252,11 +254,11 @@ impl Policy {
         }
     }
 
-    /// Log-probs of the replies' tokens, 0 in padded slots, and values of the states before them, whose padded slots mean
-    /// nothing; both `[B, T]`.
+    /// Computes log-probs of the replies' tokens, 0 in padded slots, and values of the states
+    /// before them, undefined in padded slots; both `[B, T]`.
     ///
     /// # Errors
-    /// What candle refuses.
+    /// The errors of candle.
     pub fn forward(&self, batch: &Dialogues) -> Result<(Tensor, Tensor)> {
         let width = batch.width();
         let mask = mask(&batch.valid, batch.valid.first().map_or(0, Vec::len), self.dtype())?;
@@ -266,12 +268,12 @@ impl Policy {
         Ok((logp, self.values(&before)?))
     }
 
-    /// Hidden states `[B, S, width]` of token ids `[B, S]`.
+    /// Computes hidden states `[B, S, width]` of token ids `[B, S]`.
     pub(super) fn hidden(
         &self,
         ids: &Tensor,
         mask: &Tensor,
-        memory: Option<&mut [Memory]>,
+        memory: Option<&mut [KeyValueCache]>,
     ) -> Result<Tensor> {
         let (rows, len) = ids.dims2()?;
         let mut x = self.embed.weight().embedding(&ids.flatten_all()?)?.reshape((
@@ -294,19 +296,19 @@ impl Policy {
         rms_norm(&x, &self.norm, EPS)
     }
 
-    /// Logits `[B, S, vocabulary]`; the embedding is the way out too.
+    /// Computes logits `[B, S, vocabulary]`; the output matrix is the embedding.
     pub(super) fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
         self.embed.apply(hidden)
     }
 
-    /// The critic: what the reward will be. It reads the policy's features and does not shape them.
+    /// Computes the critic's values. Its gradient stops at the policy's features.
     fn values(&self, hidden: &Tensor) -> Result<Tensor> {
         let [inner, out] = &self.critic;
         out.apply(&inner.apply(&hidden.detach())?.tanh()?)?.squeeze(2)
     }
 
-    pub(super) fn memory(&self) -> Vec<Memory> {
-        vec![Memory::default(); self.blocks.len()]
+    pub(super) fn memory(&self) -> Vec<KeyValueCache> {
+        vec![KeyValueCache::default(); self.blocks.len()]
     }
 
     pub(super) fn dtype(&self) -> DType {

@@ -1,40 +1,41 @@
-//! What a decoder does to every number of every layer: one pass forward, one back.
+//! Fused operations of the decoder: one pass forward, one pass backward.
 //!
-//! candle-nn's fused operations have no backward pass, and its slow ones walk over the numbers a dozen times.
-//! `tests/gradients.rs` holds these to finite differences of the whole loss.
+//! candle-nn's fused operations have no backward pass, and its composed ones make a dozen passes.
+//! The gradient tests compare these with finite differences of the whole loss.
 
 use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor, WithDType, bail};
 
-/// Softmax over the last dimension of `scale · scores + mask`, for `scores` `[B, H, S, all]` and a `mask` `[B, 1, S, all]` that is
-/// 0 where a query may look.
+/// Computes the softmax over the last dimension of `scale · scores + mask`, for `scores` `[B, H, S,
+/// all]` and a `mask` `[B, 1, S, all]` that is 0 for visible keys.
 pub(super) fn softmax(scores: &Tensor, mask: &Tensor, scale: f64) -> Result<Tensor> {
     let (_, heads, queries, width) = scores.dims4()?;
-    apply(scores, mask, Softmax { scale, heads, queries, width })
+    apply(scores, mask, SoftmaxOp { scale, heads, queries, width })
 }
 
-/// `x / rms(x) · weight` over the last dimension.
+/// Computes `x / rms(x) · weight` over the last dimension.
 pub(super) fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
-    apply(x, weight, RmsNorm { eps })
+    apply(x, weight, RmsNormOp { eps })
 }
 
-/// `silu(gate) · up`, two tensors of one shape.
+/// Computes `silu(gate) · up` for two tensors of one shape.
 pub(super) fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
-    apply(gate, up, SwiGlu)
+    apply(gate, up, SwiGluOp)
 }
 
-/// Turns pairs of `x` `[.., S, width]`, whose halves are their parts, by `angles` `[S, width]`: cosines, then sines.
+/// Rotates pairs of `x` `[.., S, width]`, one from each half, by `angles` `[S, width]`: cosines,
+/// then sines.
 pub(super) fn rotate(x: &Tensor, angles: &Tensor) -> Result<Tensor> {
-    apply(x, angles, Rotate { width: x.dim(candle_core::D::Minus1)? })
+    apply(x, angles, RotateOp { width: x.dim(candle_core::D::Minus1)? })
 }
 
-/// The log-probs of `targets` `[.., 1]` under `logits` `[.., vocabulary]`. Targets are ids as numbers; one below 0 is padding, whose
-/// log-prob is 0 and has no gradient.
+/// Computes the log-probs of `targets` `[.., 1]` under `logits` `[.., vocabulary]`. Targets are ids
+/// as numbers; one below 0 is padding, whose log-prob is 0 and has no gradient.
 pub(super) fn log_probs(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
-    apply(logits, targets, LogProbs { width: logits.dim(candle_core::D::Minus1)? })
+    apply(logits, targets, LogProbsOp { width: logits.dim(candle_core::D::Minus1)? })
 }
 
-fn apply<F: Fused + 'static>(x: &Tensor, y: &Tensor, op: F) -> Result<Tensor> {
-    x.contiguous()?.apply_op2(&y.contiguous()?, Op(op))
+fn apply<F: FusedOp + 'static>(x: &Tensor, y: &Tensor, op: F) -> Result<Tensor> {
+    x.contiguous()?.apply_op2(&y.contiguous()?, FusedOpAdapter(op))
 }
 
 /// Arithmetic of `f32` and `f64`.
@@ -55,20 +56,22 @@ macro_rules! real {
 }
 real!(f32, f64);
 
-/// An operation on two contiguous tensors. `x` has the result's shape, less the last dimension where [`Fused::FOLDS`].
-trait Fused: Send + Sync {
+/// An operation on two contiguous tensors. `x` has the result's shape, which lacks the last
+/// dimension if [`FusedOp::FOLDS`].
+trait FusedOp: Send + Sync {
     const NAME: &'static str;
     const FOLDS: bool = false;
 
     fn forward<T: Real>(&self, x: &[T], y: &[T]) -> Vec<T>;
 
-    /// Gradients of `x` and `y`, of the result `z` and its gradient `dz`; none for one that is never trained.
+    /// Computes the gradients by `x` and `y` from the result `z` and its gradient `dz`; none for
+    /// `y` if it is never trained.
     fn backward<T: Real>(&self, xy: [&[T]; 2], z: &[T], dz: &[T]) -> (Vec<T>, Option<Vec<T>>);
 }
 
-struct Op<F>(F);
+struct FusedOpAdapter<F>(F);
 
-impl<F: Fused> Op<F> {
+impl<F: FusedOp> FusedOpAdapter<F> {
     fn back<T: Real>(
         &self,
         [x, y, z, dz]: [&Tensor; 4],
@@ -81,7 +84,7 @@ impl<F: Fused> Op<F> {
     }
 }
 
-impl<F: Fused> CustomOp2 for Op<F> {
+impl<F: FusedOp> CustomOp2 for FusedOpAdapter<F> {
     fn name(&self) -> &'static str {
         F::NAME
     }
@@ -130,20 +133,20 @@ impl<F: Fused> CustomOp2 for Op<F> {
     }
 }
 
-struct Softmax {
+struct SoftmaxOp {
     scale: f64,
     heads: usize,
     queries: usize,
     width: usize,
 }
 
-impl Fused for Softmax {
+impl FusedOp for SoftmaxOp {
     const NAME: &'static str = "softmax";
 
     fn forward<T: Real>(&self, scores: &[T], mask: &[T]) -> Vec<T> {
         let Self { heads, queries, width, .. } = *self;
         let scale = T::from_f64(self.scale);
-        let far = T::from_f64(-1e6); // below the largest by so much, a weight is 0 in either type
+        let far = T::from_f64(-1e6); // a weight this far below the largest is 0 in both types
         let mut out = scores.to_vec();
         for (at, row) in out.chunks_exact_mut(width).enumerate() {
             let place = at / (heads * queries) * queries + at % queries;
@@ -178,18 +181,18 @@ impl Fused for Softmax {
     }
 }
 
-struct RmsNorm {
+struct RmsNormOp {
     eps: f64,
 }
 
-impl RmsNorm {
+impl RmsNormOp {
     /// One over the root mean square.
     fn inverse<T: Real>(&self, row: &[T]) -> T {
         T::one() / (dot(row, row) / count(row.len()) + T::from_f64(self.eps)).sqrt()
     }
 }
 
-impl Fused for RmsNorm {
+impl FusedOp for RmsNormOp {
     const NAME: &'static str = "rms-norm";
 
     fn forward<T: Real>(&self, x: &[T], weight: &[T]) -> Vec<T> {
@@ -222,9 +225,9 @@ impl Fused for RmsNorm {
     }
 }
 
-struct SwiGlu;
+struct SwiGluOp;
 
-impl Fused for SwiGlu {
+impl FusedOp for SwiGluOp {
     const NAME: &'static str = "swiglu";
 
     fn forward<T: Real>(&self, gate: &[T], up: &[T]) -> Vec<T> {
@@ -247,11 +250,11 @@ impl Fused for SwiGlu {
     }
 }
 
-struct Rotate {
+struct RotateOp {
     width: usize,
 }
 
-impl Rotate {
+impl RotateOp {
     fn turn<T: Real>(&self, x: &[T], angles: &[T], way: T) -> Vec<T> {
         let half = self.width / 2;
         let mut out = x.to_vec();
@@ -269,7 +272,7 @@ impl Rotate {
     }
 }
 
-impl Fused for Rotate {
+impl FusedOp for RotateOp {
     const NAME: &'static str = "rotate";
 
     fn forward<T: Real>(&self, x: &[T], angles: &[T]) -> Vec<T> {
@@ -286,11 +289,11 @@ impl Fused for Rotate {
     }
 }
 
-struct LogProbs {
+struct LogProbsOp {
     width: usize,
 }
 
-/// The place of a target; none of padding.
+/// The index of a target; none for padding.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -301,7 +304,7 @@ fn place<T: Real>(target: T) -> Option<usize> {
     (target >= 0.0).then_some(target as usize)
 }
 
-impl Fused for LogProbs {
+impl FusedOp for LogProbsOp {
     const NAME: &'static str = "log-probs";
     const FOLDS: bool = true;
 
@@ -340,7 +343,7 @@ fn sigmoid<T: Real>(x: T) -> T {
     T::one() / (T::one() + (T::zero() - x).exp())
 }
 
-/// The sum of products, in eight strands so that it is not one long chain.
+/// The dot product, with eight accumulators to shorten the chain of dependent additions.
 fn dot<T: Real>(a: &[T], b: &[T]) -> T {
     let mut strands = [T::zero(); 8];
     let (wide_a, wide_b) = (a.chunks_exact(8), b.chunks_exact(8));

@@ -1,4 +1,4 @@
-//! A Llama-like model out of a GGUF file: its sizes, its tensors, its vocabulary.
+//! Reads a Llama-like model from a GGUF file: sizes, tensors and vocabulary.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -9,13 +9,13 @@ use anyhow::{Context as _, ensure};
 use candle_core::quantized::gguf_file::{Content, Value};
 use candle_core::{Device, Tensor};
 
-use super::decoder::PolicyConfig;
+use super::decoder::DecoderConfig;
 
-/// What a file holds, in `f32`.
+/// The contents of a GGUF file, in `f32`.
 #[derive(Debug, Clone)]
 pub struct Gguf {
     /// Sizes.
-    pub config: PolicyConfig,
+    pub config: DecoderConfig,
     /// Tensors, by the names that the decoder asks for.
     pub tensors: BTreeMap<String, Tensor>,
     /// Tokens, by id.
@@ -24,7 +24,7 @@ pub struct Gguf {
     pub merges: Vec<String>,
 }
 
-/// Their names here and there.
+/// Pairs of tensor names: in the decoder, and in GGUF files.
 const LAYER: [(&str, &str); 9] = [
     ("attention.norm", "attn_norm"),
     ("feed.norm", "ffn_norm"),
@@ -38,10 +38,10 @@ const LAYER: [(&str, &str); 9] = [
 ];
 
 impl Gguf {
-    /// Reads a file. Dialogues may have `positions` tokens.
+    /// Reads a file. Dialogues can have up to `positions` tokens.
     ///
     /// # Errors
-    /// A file that cannot be read, is of another architecture, or has an output matrix of its own.
+    /// A file that cannot be read, has another architecture, or has a separate output matrix.
     pub fn read(file: &Path, positions: usize) -> anyhow::Result<Self> {
         let read = || {
             let mut reader = BufReader::new(File::open(file)?);
@@ -68,7 +68,7 @@ impl Gguf {
                 "an untied output is not supported"
             );
             let vocabulary = list("tokenizer.ggml.tokens")?;
-            let config = PolicyConfig {
+            let config = DecoderConfig {
                 vocabulary: vocabulary.len(),
                 width: whole("llama.embedding_length")?,
                 layers: whole("llama.block_count")?,
@@ -105,7 +105,8 @@ impl Gguf {
     }
 }
 
-/// GGUF pairs neighbours for the rotation, the decoder pairs halves: rows `2j + h` become rows `h · width/2 + j` of each head.
+/// Permutes rows for the rotation, in which GGUF pairs neighbours and the decoder pairs halves:
+/// rows `2j + h` become rows `h · width/2 + j` of each head.
 fn halves(matrix: &Tensor, heads: usize) -> candle_core::Result<Tensor> {
     let (rows, inputs) = matrix.dims2()?;
     matrix

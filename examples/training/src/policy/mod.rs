@@ -1,8 +1,9 @@
-//! The policy: a decoder with a critic that reads its last hidden state. A small one is trained whole; a larger one, out of
-//! a GGUF file, is held still and corrected by LoRA.
+//! The policy: a decoder with a critic on its last hidden state. A small policy is trained in full;
+//! a larger one, from a GGUF file, is frozen and trained with LoRA.
 //!
-//! candle's fused `rms_norm`, `softmax_last_dim` and `rope` have no backward pass and say nothing about it: the gradient
-//! simply ends there. So `fused.rs` has its own, and a test counts the parameters that are reached.
+//! candle's fused `rms_norm`, `softmax_last_dim` and `rope` have no backward pass and cut the
+//! gradient without an error. `fused.rs` therefore has its own operations, and a test counts the
+//! parameters that a gradient reaches.
 
 mod adam;
 mod attention;
@@ -14,7 +15,7 @@ mod sample;
 mod weights;
 
 pub use adam::{Adam, AdamConfig};
-pub use decoder::{Dialogues, Policy, PolicyConfig, Trunk};
+pub use decoder::{DecoderConfig, Dialogues, Policy, Trunk};
 pub use gguf::Gguf;
-pub use sample::{Reply, Sampling, sample};
+pub use sample::{ReplyTokens, Sampling, sample};
 pub use weights::Weights;

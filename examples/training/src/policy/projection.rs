@@ -1,4 +1,4 @@
-//! Matrices of a policy: trained whole, held still, or held still with a low-rank correction.
+//! The matrices of a policy: trained in full, frozen, or frozen with a low-rank correction.
 
 use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result, Shape, Tensor, bail};
 
@@ -8,21 +8,22 @@ pub(super) enum Projection {
     /// Trained.
     Whole(Tensor),
     /// Not trained.
-    Frozen(Frozen),
-    /// LoRA (Hu et al., arXiv 2106.09685): `x W^T + x D^T U^T`, with `W` frozen, `D` `[rank, inputs]` drawn at random and
-    /// `U` `[outputs, rank]` 0 at first. The usual `alpha / rank` is 1 here.
-    Adapted { frozen: Frozen, down: Tensor, up: Tensor },
+    FrozenMatrix(FrozenMatrix),
+    /// LoRA (Hu et al., arXiv 2106.09685): `x W^T + x D^T U^T`, with `W` frozen, `D` `[rank,
+    /// inputs]` drawn at random and `U` `[outputs, rank]` initialised to 0. The usual `alpha /
+    /// rank` is 1 here.
+    Adapted { frozen: FrozenMatrix, down: Tensor, up: Tensor },
 }
 
 impl Projection {
-    /// `x W^T` for `x` `[B, S, inputs]`. Rows are joined first: candle's backward pass would otherwise make one gradient of
-    /// `W` for each `B` and add them up.
+    /// Computes `x W^T` for `x` `[B, S, inputs]`. Rows are joined first; otherwise candle's
+    /// backward pass would compute one gradient of `W` for each `B` and add them up.
     pub(super) fn apply(&self, x: &Tensor) -> Result<Tensor> {
         let (rows, len, inputs) = x.dims3()?;
         let x = x.reshape((rows * len, inputs))?;
         let y = match self {
             Self::Whole(weight) => x.matmul(&weight.t()?)?,
-            Self::Frozen(frozen) => frozen.apply(&x)?,
+            Self::FrozenMatrix(frozen) => frozen.apply(&x)?,
             Self::Adapted { frozen, down, up } => {
                 (frozen.apply(&x)? + x.matmul(&down.t()?)?.matmul(&up.t()?)?)?
             }
@@ -30,20 +31,20 @@ impl Projection {
         y.reshape((rows, len, ()))
     }
 
-    /// The matrix itself, less its correction.
+    /// The matrix without its correction.
     pub(super) const fn weight(&self) -> &Tensor {
         match self {
             Self::Whole(weight)
-            | Self::Frozen(Frozen(weight))
-            | Self::Adapted { frozen: Frozen(weight), .. } => weight,
+            | Self::FrozenMatrix(FrozenMatrix(weight))
+            | Self::Adapted { frozen: FrozenMatrix(weight), .. } => weight,
         }
     }
 
-    /// The same without gradients.
+    /// The same projection without gradients.
     pub(super) fn detached(&self) -> Self {
         match self {
             Self::Whole(weight) => Self::Whole(weight.detach()),
-            Self::Frozen(frozen) => Self::Frozen(frozen.clone()),
+            Self::FrozenMatrix(frozen) => Self::FrozenMatrix(frozen.clone()),
             Self::Adapted { frozen, down, up } => {
                 Self::Adapted { frozen: frozen.clone(), down: down.detach(), up: up.detach() }
             }
@@ -51,12 +52,12 @@ impl Projection {
     }
 }
 
-/// A matrix that is never trained. candle's own backward pass of a product makes the gradient of both sides, wanted or
-/// not; this one makes that of `x` alone.
+/// A frozen matrix. candle's backward pass of a product computes the gradients of both factors;
+/// this one computes that of `x` only.
 #[derive(Debug, Clone)]
-pub(super) struct Frozen(pub(super) Tensor);
+pub(super) struct FrozenMatrix(pub(super) Tensor);
 
-impl Frozen {
+impl FrozenMatrix {
     /// `x W^T` for `x` `[N, inputs]`.
     fn apply(&self, x: &Tensor) -> Result<Tensor> {
         match x.device() {
@@ -66,7 +67,7 @@ impl Frozen {
     }
 }
 
-impl CustomOp1 for Frozen {
+impl CustomOp1 for FrozenMatrix {
     fn name(&self) -> &'static str {
         "frozen-projection"
     }

@@ -1,4 +1,4 @@
-//! Replies, sampled token by token with a memory of keys and values.
+//! Samples replies token by token with a key-value cache.
 
 use candle_core::{DType, Device, Tensor};
 use rand::Rng;
@@ -8,40 +8,40 @@ use super::decoder::{Dialogues, Policy};
 
 /// A sampled reply.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Reply {
-    /// Its tokens, the end token included if it was reached.
+pub struct ReplyTokens {
+    /// Its tokens, including the end token if it was reached.
     pub ids: Vec<u32>,
-    /// Whether it ended by itself, within the limit.
+    /// Set when the reply ended within the limit.
     pub ended: bool,
 }
 
-/// How replies are sampled.
+/// The settings of sampling.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sampling {
-    /// What logits are divided by; 0 takes the likeliest token.
+    /// The temperature; 0 takes the most likely token.
     pub temperature: f64,
-    /// The most tokens of a reply.
+    /// Maximum tokens of a reply.
     pub limit: usize,
-    /// The id that fills rows.
+    /// The padding id.
     pub pad: u32,
-    /// The id that ends a reply.
+    /// The end id.
     pub end: u32,
 }
 
-/// One reply to each prompt. No gradient is kept.
+/// Samples one reply to each prompt, without gradients.
 ///
 /// # Errors
-/// What candle refuses.
+/// The errors of candle.
 pub fn sample(
     policy: &Policy,
     prompts: &[&[u32]],
     Sampling { temperature, limit, pad, end }: Sampling,
     rng: &mut impl Rng,
-) -> candle_core::Result<Vec<Reply>> {
+) -> candle_core::Result<Vec<ReplyTokens>> {
     let policy = policy.detached();
     let none: Vec<&[u32]> = vec![&[]; prompts.len()];
     let Dialogues { mut ids, mut valid, .. } = Dialogues::new(prompts, &none, pad)?;
-    let mut replies = vec![Reply { ids: Vec::new(), ended: false }; prompts.len()];
+    let mut replies = vec![ReplyTokens { ids: Vec::new(), ended: false }; prompts.len()];
     let mut memory = policy.memory();
     for _ in 0..limit {
         let len = ids.dim(1)?;
@@ -50,7 +50,8 @@ pub fn sample(
         let logits: Vec<Vec<f32>> = logits.to_dtype(DType::F32)?.to_vec2()?;
         let mut next = Vec::with_capacity(prompts.len());
         for ((reply, logits), valid) in replies.iter_mut().zip(&logits).zip(&mut valid) {
-            // Drawn for ended rows too, so that a row's numbers do not hang on its neighbours' lengths.
+            // Drawn for ended rows too, so that a row's numbers do not depend on the lengths of
+            // others.
             let drawn = draw(logits, temperature, rng);
             valid.push(!reply.ended);
             if reply.ended {
@@ -96,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tokens_are_drawn_as_often_as_they_are_likely() {
+    fn tokens_are_drawn_with_their_probabilities() {
         let mut rng = StdRng::seed_from_u64(3);
         let logits = [0.0_f32, 2.0_f32.ln(), f32::NEG_INFINITY, 1.0_f32.ln()];
         let mut counts = [0.0_f64; 4];

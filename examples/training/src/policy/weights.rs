@@ -1,4 +1,4 @@
-//! Named parameters: drawn, saved, loaded, and handed out as tensors that are trained or held still.
+//! Named parameters: initialised, saved, loaded, and accessed as tensors.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,10 +14,11 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// Adds a parameter drawn uniformly from `[-scale, scale]`, so that equal seeds give equal policies.
+    /// Adds a parameter drawn uniformly from `[-scale, scale]`, so that equal seeds give equal
+    /// policies.
     ///
     /// # Errors
-    /// What candle refuses.
+    /// The errors of candle.
     pub fn draw(
         &mut self,
         name: impl Into<String>,
@@ -30,10 +31,10 @@ impl Weights {
         self.add(name, &Tensor::from_vec(numbers, shape, &Device::Cpu)?)
     }
 
-    /// Adds a parameter that is `value` everywhere.
+    /// Adds a parameter filled with `value`.
     ///
     /// # Errors
-    /// What candle refuses.
+    /// The errors of candle.
     pub fn fill(
         &mut self,
         name: impl Into<String>,
@@ -51,7 +52,7 @@ impl Weights {
     /// Reads a safetensors file.
     ///
     /// # Errors
-    /// A file that cannot be read, or holds something else than `f32` and `f64`.
+    /// A file that cannot be read or has other types than `f32` and `f64`.
     pub fn load(file: &Path) -> anyhow::Result<Self> {
         let tensors = candle_core::safetensors::load(file, &Device::Cpu)
             .with_context(|| format!("cannot load {}", file.display()))?;
@@ -70,16 +71,16 @@ impl Weights {
     pub fn save(&self, file: &Path) -> anyhow::Result<()> {
         let tensors: std::collections::HashMap<&str, Tensor> =
             self.vars.iter().map(|(name, var)| (name.as_str(), var.as_tensor().clone())).collect();
-        let beside = file.with_extension("part");
-        candle_core::safetensors::save(&tensors, &beside)
-            .with_context(|| format!("cannot write {}", beside.display()))?;
-        crate::files::rename(&beside, file)
+        let temporary = file.with_extension("part");
+        candle_core::safetensors::save(&tensors, &temporary)
+            .with_context(|| format!("cannot write {}", temporary.display()))?;
+        crate::files::rename(&temporary, file)
     }
 
-    /// A deep copy in another precision: what happens to one does not happen to the other.
+    /// A deep copy in another precision.
     ///
     /// # Errors
-    /// What candle refuses.
+    /// The errors of candle.
     pub fn copy(&self, dtype: DType) -> candle_core::Result<Self> {
         let mut copy = Self::default();
         for (name, var) in &self.vars {
@@ -88,10 +89,10 @@ impl Weights {
         Ok(copy)
     }
 
-    /// The parameter `name`, to be trained.
+    /// The parameter `name`.
     ///
     /// # Errors
-    /// Its name, if there is none.
+    /// An unknown name.
     pub fn get(&self, name: &str) -> anyhow::Result<&Tensor> {
         Ok(self.var(name)?.as_tensor())
     }
@@ -99,7 +100,7 @@ impl Weights {
     /// The variable `name`.
     ///
     /// # Errors
-    /// Its name, if there is none.
+    /// An unknown name.
     pub(super) fn var(&self, name: &str) -> anyhow::Result<&Var> {
         self.vars.get(name).with_context(|| format!("the checkpoint has no parameter `{name}`"))
     }
@@ -109,7 +110,7 @@ impl Weights {
         self.vars.iter().map(|(name, var)| (name.as_str(), var))
     }
 
-    /// How many numbers there are.
+    /// The total number of scalars.
     #[must_use]
     pub fn count(&self) -> usize {
         self.vars.values().map(|var| var.elem_count()).sum()

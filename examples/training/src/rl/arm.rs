@@ -1,11 +1,11 @@
-//! The arms of the study: what makes the reward, and what makes the gradient.
+//! The arms of the study: fusion and optimizer settings.
 
 use clap::ValueEnum;
 use guerdon_client::optim::RepoConfig;
 use guerdon_client::{Finite, FusionMethod, FusionPatch, Weights};
 use serde::{Deserialize, Serialize};
 
-/// A way to train. All share policy, data and budget.
+/// A training method. All arms share policy, data and budget.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize, Deserialize,
 )]
@@ -19,7 +19,7 @@ pub enum Arm {
     PpoRm,
     /// Reward model, judge and rules added up; actor and critic.
     WeightedSum,
-    /// As REPO, but a veto takes the reward down to the floor; actor and critic.
+    /// REPO, with a veto that lowers the reward to the floor; actor and critic.
     Gated,
 }
 
@@ -28,7 +28,7 @@ impl Arm {
     pub const ALL: [Self; 5] =
         [Self::Repo, Self::GrpoRm, Self::PpoRm, Self::WeightedSum, Self::Gated];
 
-    /// Its name in files and flags.
+    /// The name in files and flags.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -46,8 +46,9 @@ impl Arm {
         if self == Self::GrpoRm { RepoConfig::grpo() } else { RepoConfig::paper() }
     }
 
-    /// What the server is asked to fuse. The arms on the reward model alone give judge and rules the weight 0, so that
-    /// their opinions are still told, and drawn, but not learned from.
+    /// The fusion requested from the server. The arms on the reward model alone give judge and
+    /// rules the weight 0, so that their parts are still reported and plotted, but do not affect
+    /// training.
     #[must_use]
     pub fn fusion(self) -> FusionPatch {
         let weights = |others: Finite| Weights {

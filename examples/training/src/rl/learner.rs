@@ -2,8 +2,8 @@
 
 use anyhow::Context as _;
 use candle_core::{DType, Tensor};
-use guerdon_client::optim::monitors::Parts;
-use guerdon_client::optim::{Metrics, Repo, RepoBatch, RepoConfig, RowMask};
+use guerdon_client::optim::SourceRewards;
+use guerdon_client::optim::{Repo, RepoBatch, RepoConfig, RowMask, UpdateMetrics};
 
 use crate::checkpoint::Base;
 use crate::inject::surrogate;
@@ -14,22 +14,22 @@ use crate::policy::{Adam, Dialogues, Policy, Weights};
 pub struct Experience {
     /// Prompts and replies.
     pub dialogues: Dialogues,
-    /// The prompt of each reply, as a number.
+    /// The group of each reply: equal numbers for replies to one prompt.
     pub groups: Vec<usize>,
     /// The fused reward of each reply.
     pub rewards: Vec<f32>,
-    /// What reward model, judge and rules said of each.
+    /// The rewards of each by source: reward model, judge and rules.
     pub parts: [Vec<f32>; 3],
 }
 
-/// A policy that is being trained, and all that its training remembers.
+/// A policy in training, with the state of its training.
 #[derive(Debug)]
 pub struct Learner {
     /// The policy, over `weights`.
     pub policy: Policy,
-    /// What is trained.
+    /// The trained parameters.
     pub weights: Weights,
-    /// The policy that KL is measured from.
+    /// The reference policy of the KL.
     pub reference: Policy,
     /// The optimizer of the weights.
     pub adam: Adam,
@@ -37,19 +37,19 @@ pub struct Learner {
     pub repo: Repo<f32>,
 }
 
-/// What one update gives besides a better policy.
+/// The figures of one update.
 #[derive(Debug, Clone, Copy)]
-pub struct Learned {
-    /// The whole loss of the last pass.
+pub struct UpdateFigures {
+    /// The total loss of the last pass.
     pub loss: f64,
-    /// Guerdon's figures of the last pass.
-    pub metrics: Metrics,
-    /// The norm of the last pass's gradient, before it was limited.
+    /// The optimizer's figures of the last pass.
+    pub metrics: UpdateMetrics,
+    /// The norm of the last pass's gradient before clipping.
     pub norm: f64,
 }
 
 impl Learner {
-    /// A learner that stands at `weights` and measures KL from `base`.
+    /// A learner that starts at `weights`, with `base` as its reference.
     ///
     /// # Errors
     /// Settings or weights that do not fit.
@@ -68,25 +68,25 @@ impl Learner {
         })
     }
 
-    /// Learns from one batch in `epochs` passes.
+    /// Trains on one batch in `epochs` passes.
     ///
     /// # Errors
-    /// What guerdon or candle refuses; a parameter that no gradient reached.
-    pub fn learn(&mut self, batch: &Experience, epochs: usize) -> anyhow::Result<Learned> {
+    /// The errors of guerdon and candle; a parameter without a gradient.
+    pub fn learn(&mut self, batch: &Experience, epochs: usize) -> anyhow::Result<UpdateFigures> {
         let dialogues = &batch.dialogues;
         let mask = RowMask::lens(&dialogues.lens, dialogues.width())?;
         let reference = host(&self.reference.forward(dialogues)?.0)?;
         let [rm, judge, rules] = &batch.parts;
         let present = |part: &'_ Vec<f32>| !part.iter().all(|x| x.is_nan());
         let part = |of| if present(of) { of.as_slice() } else { &[] };
-        let parts = Parts { rm: part(rm), judge: part(judge), rules: part(rules) };
+        let parts = SourceRewards { rm: part(rm), judge: part(judge), rules: part(rules) };
 
         let mut sampled: Option<(Vec<f32>, Vec<f32>)> = None;
         let mut learned = None;
         for _ in 0..epochs {
             let (logp, values) = self.policy.forward(dialogues)?;
             let (now, worth) = (host(&logp)?, host(&values)?);
-            // On the first pass this is the policy that sampled: its own numbers are the old ones.
+            // On the first pass this is the policy that sampled, so its numbers are the old ones.
             let (old, old_worth) = sampled.get_or_insert_with(|| (now.clone(), worth.clone()));
             let inputs = RepoBatch::new(mask, &now, old, &batch.rewards)
                 .with_reference(&reference)
@@ -97,13 +97,13 @@ impl Learner {
             let gradients = surrogate(&logp, &values, update.dlogp, update.dvalue)?.backward()?;
             let (loss, metrics) = (update.loss, update.metrics);
             let norm = self.adam.step(&self.weights, &gradients)?;
-            learned = Some(Learned { loss, metrics, norm });
+            learned = Some(UpdateFigures { loss, metrics, norm });
         }
         learned.context("an update needs at least one pass; set --epochs to 1 or more")
     }
 }
 
-/// The numbers of a `[B, T]` tensor, row-major.
+/// Copies the numbers of a `[B, T]` tensor, row-major.
 fn host(tensor: &Tensor) -> candle_core::Result<Vec<f32>> {
     tensor.detach().to_dtype(DType::F32)?.flatten_all()?.to_vec1()
 }

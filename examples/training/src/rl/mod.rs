@@ -1,4 +1,5 @@
-//! Reinforcement: sample replies, have them scored, learn, look at what was held out, write it down.
+//! Reinforcement: samples replies, scores them, updates the policy, and evaluates it on held-out
+//! prompts.
 
 mod arm;
 mod learner;
@@ -6,9 +7,9 @@ mod progress;
 mod rollouts;
 
 pub use arm::Arm;
-pub use learner::{Experience, Learned, Learner};
+pub use learner::{Experience, Learner, UpdateFigures};
 pub use progress::panels;
-pub use rollouts::{Sampled, respond};
+pub use rollouts::{SampledReply, respond};
 
 use std::time::Instant;
 
@@ -19,26 +20,26 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::{Base, Run, from_json, to_json};
-use crate::metrics::Row;
+use crate::checkpoint::{Base, RunFolder, from_json, to_json};
+use crate::metrics::MetricsRow;
 use crate::policy::{Adam, AdamConfig};
-use crate::scene::{Scene, Split};
+use crate::scene::{DataSplit, Scene};
 use crate::score::score;
 use crate::{curves, files, metrics};
 
-/// What a run is asked for. Equal settings on one machine give equal runs.
+/// The settings of a run. Equal settings on one machine give equal runs.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, clap::Args)]
-pub struct Settings {
-    /// What makes the reward and the gradient
+pub struct RlSettings {
+    /// The method: fusion and optimizer settings
     #[arg(long, value_enum, default_value_t = Arm::Repo)]
     pub arm: Arm,
-    /// What prompts and samples are drawn with
+    /// Seed of prompts and samples
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// Updates to make in all
+    /// Updates in total
     #[arg(long, default_value_t = 40)]
     pub updates: usize,
-    /// Prompts of an update
+    /// Prompts per update
     #[arg(long, default_value_t = 16)]
     pub prompts: usize,
     /// Replies to each prompt
@@ -50,19 +51,20 @@ pub struct Settings {
     /// Learning rate
     #[arg(long, default_value_t = 3e-4)]
     pub rate: f64,
-    /// The price of a nat of KL, in the reward or, for GRPO, in the loss; left out, that of the arm's preset
+    /// KL coefficient per nat, in the reward or, for GRPO, in the loss; default: that of the arm's
+    /// preset
     #[arg(long)]
     pub kl: Option<f64>,
-    /// What logits are divided by when replies are sampled
+    /// Sampling temperature
     #[arg(long, default_value_t = 1.0)]
     pub temperature: f64,
-    /// The most tokens of a reply
+    /// Maximum tokens of a reply
     #[arg(long, default_value_t = 48)]
     pub limit: usize,
-    /// Updates between two looks at held-out prompts
+    /// Updates between two evaluations on held-out prompts
     #[arg(long, default_value_t = 10)]
     pub look_every: usize,
-    /// Held-out prompts of a look
+    /// Held-out prompts of an evaluation
     #[arg(long, default_value_t = 64)]
     pub held_out: usize,
     /// Updates between two checkpoints
@@ -70,48 +72,50 @@ pub struct Settings {
     pub save_every: usize,
 }
 
-impl Settings {
+impl RlSettings {
     /// The optimizer's settings.
     ///
     /// # Errors
-    /// A price of KL below 0.
+    /// A KL coefficient below 0.
     pub fn optimizer(&self) -> anyhow::Result<RepoConfig> {
         let mut config = self.arm.optimizer();
-        if let Some(price) = self.kl {
+        if let Some(coefficient) = self.kl {
             match &mut config.kl_loss {
-                Some(loss) => loss.coefficient = price,
-                None => config.beta = KlController::fixed(price)?,
+                Some(loss) => loss.coefficient = coefficient,
+                None => config.beta = KlController::fixed(coefficient)?,
             }
         }
         Ok(config)
     }
 }
 
-/// Runs, or goes on with, the run in `run` until `settings.updates` are made. `tell` gets a line for people now and then.
+/// Runs or resumes the run in `run` until `settings.updates` are done. `log` receives progress
+/// lines.
 ///
 /// # Errors
-/// A folder that belongs to other settings; a server that fails for good; a file that cannot be written.
+/// A folder of a run with other settings; a server that keeps failing; a file that cannot be
+/// written.
 pub async fn train(
-    run: &Run,
+    run: &RunFolder,
     base: &Base,
-    settings: &Settings,
+    settings: &RlSettings,
     client: &Client,
-    tell: &mut dyn FnMut(&str),
+    log: &mut dyn FnMut(&str),
 ) -> anyhow::Result<Base> {
-    let mut state = begin(run, base, settings)?;
+    let mut state = open(run, base, settings)?;
     let mut rows = run.rows()?;
     if state.done == 0 && rows.is_empty() {
-        let mut row = Row::new(0);
-        let example = look(&state, settings, client, &mut row).await?;
-        tell(&progress::line(&row));
-        tell(&example);
+        let mut row = MetricsRow::new(0);
+        let example = evaluate(&state, settings, client, &mut row).await?;
+        log(&progress::line(&row));
+        log(&example);
         rows.push(row);
     }
     while state.done < settings.updates {
         let (row, example) = step(&mut state, settings, client).await?;
-        tell(&progress::line(&row));
+        log(&progress::line(&row));
         if let Some(example) = example {
-            tell(&example);
+            log(&example);
         }
         rows.push(row);
         if state.done.is_multiple_of(settings.save_every) || state.done == settings.updates {
@@ -123,56 +127,57 @@ pub async fn train(
     Ok(Base { weights: state.learner.weights, ..base.clone() })
 }
 
-struct State {
+struct TrainingState {
     learner: Learner,
-    tokens: crate::tokens::Tokens,
+    tokens: crate::tokens::DialogueTokenizer,
     done: usize,
 }
 
-/// The learner as the folder has it, or a new one.
-fn begin(run: &Run, base: &Base, settings: &Settings) -> anyhow::Result<State> {
-    let adam = AdamConfig { rate: settings.rate, ..AdamConfig::default() };
+/// Loads the learner of the folder, or makes a new one.
+fn open(run: &RunFolder, base: &Base, settings: &RlSettings) -> anyhow::Result<TrainingState> {
+    let config = AdamConfig { rate: settings.rate, ..AdamConfig::default() };
     let reference = run.0.join("reference");
-    let (weights, memory, done) = match run.state()? {
+    let (weights, adam, done) = match run.state()? {
         Some(state) => {
-            let before: Settings = from_json(&run.settings())?;
-            let same = Settings { updates: settings.updates, ..before } == *settings;
+            let before: RlSettings = from_json(&run.settings())?;
+            let same = RlSettings { updates: settings.updates, ..before } == *settings;
             ensure!(
                 same,
-                "{} was begun with other settings, so take another --out: {before:?}",
+                "{} has a run with other settings, use another --out: {before:?}",
                 run.0.display()
             );
             let weights = run.weights(state)?;
-            let memory = run.adam(state, adam, &weights)?;
-            (weights, memory, state.update)
+            let adam = run.adam(state, config, &weights)?;
+            (weights, adam, state.update)
         }
         None => {
             files::folder(&run.0)?;
             base.save(&reference)?;
             let weights = base.weights.copy(candle_core::DType::F32)?;
-            let memory = Adam::new(adam, &weights)?;
-            (weights, memory, 0)
+            let adam = Adam::new(config, &weights)?;
+            (weights, adam, 0)
         }
     };
     to_json(&run.settings(), settings)?;
-    let learner = Learner::new(base, weights, memory, settings.optimizer()?)?;
-    Ok(State { learner, tokens: base.tokens.clone(), done })
+    let learner = Learner::new(base, weights, adam, settings.optimizer()?)?;
+    Ok(TrainingState { learner, tokens: base.tokens.clone(), done })
 }
 
-/// One update. Its random numbers hang on the seed and its place alone, so that a resumed run draws the same ones.
+/// Runs one update. Its random numbers depend only on the seed and the number of the update, so
+/// that a resumed run draws the same ones.
 async fn step(
-    state: &mut State,
-    settings: &Settings,
+    state: &mut TrainingState,
+    settings: &RlSettings,
     client: &Client,
-) -> anyhow::Result<(Row, Option<String>)> {
+) -> anyhow::Result<(MetricsRow, Option<String>)> {
     state.done += 1;
     let mut rng = StdRng::seed_from_u64(
         settings.seed.wrapping_mul(1_000_003).wrapping_add(state.done as u64),
     );
-    let mut row = Row::new(state.done);
+    let mut row = MetricsRow::new(state.done);
     let started = Instant::now();
     let scenes: Vec<Scene> = (0..settings.prompts)
-        .map(|_| Scene::draw(&mut rng, Split::Train))
+        .map(|_| Scene::draw(&mut rng, DataSplit::Train))
         .flat_map(|scene| std::iter::repeat_n(scene, settings.group))
         .collect();
     let sampled = respond(&state.learner.policy, &state.tokens, &scenes, settings, &mut rng)?;
@@ -193,27 +198,28 @@ async fn step(
     }
     row.set("loss", learned.loss);
     row.set("gradient/norm", learned.norm);
-    progress::told(&mut row, "sampled", &sampled, &scores);
+    progress::add_scores(&mut row, "sampled", &sampled, &scores);
     let due = state.done.is_multiple_of(settings.look_every) || state.done == settings.updates;
-    let example = if due { Some(look(state, settings, client, &mut row).await?) } else { None };
+    let example = if due { Some(evaluate(state, settings, client, &mut row).await?) } else { None };
     Ok((row, example))
 }
 
-/// Held-out prompts: other prices, other words of the partner. The same ones, and the same random numbers, at every look.
-/// Returns the first reply, for people.
-async fn look(
-    state: &State,
-    settings: &Settings,
+/// Evaluates the policy on held-out prompts, which have other prices and other partner's lines.
+/// Prompts and random numbers are the same at every evaluation. Returns the first reply as an
+/// example.
+async fn evaluate(
+    state: &TrainingState,
+    settings: &RlSettings,
     client: &Client,
-    row: &mut Row,
+    row: &mut MetricsRow,
 ) -> anyhow::Result<String> {
     let mut rng = StdRng::seed_from_u64(0x4E1D);
     let scenes: Vec<Scene> =
-        (0..settings.held_out).map(|_| Scene::draw(&mut rng, Split::HeldOut)).collect();
+        (0..settings.held_out).map(|_| Scene::draw(&mut rng, DataSplit::HeldOut)).collect();
     let sampled = respond(&state.learner.policy, &state.tokens, &scenes, settings, &mut rng)?;
     let rollouts =
         scenes.iter().zip(&sampled).map(|(scene, sample)| scene.rollout(&sample.text)).collect();
     let scores = score(client, rollouts, settings.arm.fusion()).await?;
-    progress::told(row, "held_out", &sampled, &scores);
+    progress::add_scores(row, "held_out", &sampled, &scores);
     Ok(progress::example(&scenes, &sampled))
 }

@@ -1,18 +1,24 @@
-//! What people see of a run: a line an update, and curves.
+//! Progress of a run: one line per update, and curves.
 
 use std::collections::BTreeMap;
 
-use super::Sampled;
-use crate::curves::{Line, Panel};
-use crate::metrics::Row;
+use super::SampledReply;
+use crate::curves::{Curve, Panel};
+use crate::metrics::MetricsRow;
 use crate::scene::Scene;
-use crate::score::Score;
+use crate::score::ReplyScore;
 
-type Part = fn(&Score) -> Option<f64>;
+/// A figure of a score.
+type ScoreFigure = fn(&ReplyScore) -> Option<f64>;
 
-/// Adds what the server said of some replies, below `set`.
-pub(super) fn told(row: &mut Row, set: &str, sampled: &[Sampled], scores: &[Score]) {
-    let parts: [(&str, Part); 4] = [
+/// Adds the scores of some replies as figures named `set/...`.
+pub(super) fn add_scores(
+    row: &mut MetricsRow,
+    set: &str,
+    sampled: &[SampledReply],
+    scores: &[ReplyScore],
+) {
+    let parts: [(&str, ScoreFigure); 4] = [
         ("reward", |score| score.reward),
         ("rm", |score| score.rm),
         ("judge", |score| score.judge),
@@ -41,19 +47,19 @@ pub(super) fn told(row: &mut Row, set: &str, sampled: &[Sampled], scores: &[Scor
 }
 
 /// One line of progress.
-pub(super) fn line(row: &Row) -> String {
+pub(super) fn line(row: &MetricsRow) -> String {
     let of = |set: &str| -> String {
         let number = |name: &str| row.get(&format!("{set}/{name}"));
-        let mut said = String::new();
+        let mut text = String::new();
         for (name, digits) in [("reward", 3), ("rm", 3), ("judge", 1), ("rules", 1)] {
             if let Some(x) = number(name) {
-                said.push_str(&format!(" {name} {x:+.digits$}"));
+                text.push_str(&format!(" {name} {x:+.digits$}"));
             }
         }
         if let Some(x) = number("rule_failures") {
-            said.push_str(&format!(" failing {:.0}%", 100.0 * x));
+            text.push_str(&format!(" failing {:.0}%", 100.0 * x));
         }
-        said
+        text
     };
     let mut line = format!("update {:>4} |{}", row.update, of("sampled"));
     if let Some(kl) = row.get("kl/row_mean") {
@@ -65,20 +71,20 @@ pub(super) fn line(row: &Row) -> String {
     line
 }
 
-/// The first of some replies, with what it answers.
-pub(super) fn example(scenes: &[Scene], sampled: &[Sampled]) -> String {
-    let said = scenes
+/// The first of some replies, with the partner's line before it.
+pub(super) fn example(scenes: &[Scene], sampled: &[SampledReply]) -> String {
+    let line = scenes
         .first()
         .and_then(|scene| scene.messages.last())
         .map_or("", |message| &message.content);
     let reply = sampled.first().map_or("", |sample| sample.text.as_str());
-    format!("            | {said:?} -> {reply:?}")
+    format!("            | {line:?} -> {reply:?}")
 }
 
 /// The curves of a run.
 #[must_use]
-pub fn panels(rows: &[Row]) -> Vec<Panel> {
-    let line = |figure: &str, name: &str| Line {
+pub fn panels(rows: &[MetricsRow]) -> Vec<Panel> {
+    let line = |figure: &str, name: &str| Curve {
         name: name.to_owned(),
         points: rows.iter().filter_map(|row| Some((row.update as f64, row.get(figure)?))).collect(),
         band: Vec::new(),
@@ -100,8 +106,8 @@ pub fn panels(rows: &[Row]) -> Vec<Panel> {
         both("judge, points", "judge"),
         both("rules, points", "rules"),
         both("share of replies with a rule failure", "rule_failures"),
-        one("KL to the imitation policy, nats a reply", "kl/row_mean"),
-        both("tokens of a reply", "tokens"),
+        one("KL to the imitation policy, nats per reply", "kl/row_mean"),
+        both("tokens per reply", "tokens"),
         one("critic: explained variance", "value/explained_variance"),
         one("loss", "loss"),
         one("clip fraction", "policy/clip_fraction"),

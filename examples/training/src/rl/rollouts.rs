@@ -1,50 +1,50 @@
-//! From scenes to replies, and from scores to a batch to learn from.
+//! Samples replies to scenes, and builds the training batch from their scores.
 
 use rand::Rng;
 
-use super::{Experience, Settings};
-use crate::policy::{Dialogues, Policy, Reply, Sampling, sample};
+use super::{Experience, RlSettings};
+use crate::policy::{Dialogues, Policy, ReplyTokens, Sampling, sample};
 use crate::scene::Scene;
-use crate::score::Score;
-use crate::tokens::Tokens;
+use crate::score::ReplyScore;
+use crate::tokens::DialogueTokenizer;
 
 /// A sampled reply and its text.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Sampled {
+pub struct SampledReply {
     /// Its tokens.
-    pub reply: Reply,
-    /// What the partner would read.
+    pub reply: ReplyTokens,
+    /// The text that the partner would read.
     pub text: String,
 }
 
-/// The policy's reply to each scene.
+/// Samples the policy's reply to each scene.
 ///
 /// # Errors
-/// What tokenizers or candle refuse.
+/// The errors of tokenizers and candle.
 pub fn respond(
     policy: &Policy,
-    tokens: &Tokens,
+    tokens: &DialogueTokenizer,
     scenes: &[Scene],
-    settings: &Settings,
+    settings: &RlSettings,
     rng: &mut impl Rng,
-) -> anyhow::Result<Vec<Sampled>> {
+) -> anyhow::Result<Vec<SampledReply>> {
     let prompts: Vec<Vec<u32>> =
         scenes.iter().map(|scene| tokens.prompt(scene)).collect::<anyhow::Result<_>>()?;
     let prompts: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
-    let Settings { temperature, limit, .. } = *settings;
+    let RlSettings { temperature, limit, .. } = *settings;
     let sampling = Sampling { temperature, limit, pad: tokens.pad, end: tokens.end };
     sample(policy, &prompts, sampling, rng)?
         .into_iter()
-        .map(|reply| Ok(Sampled { text: tokens.text(&reply.ids)?, reply }))
+        .map(|reply| Ok(SampledReply { text: tokens.text(&reply.ids)?, reply }))
         .collect()
 }
 
-/// The batch that these scores make; `group` replies in a row share a prompt.
+/// Builds the training batch from scores; `group` consecutive replies share a prompt.
 pub(super) fn experience(
-    tokens: &Tokens,
+    tokens: &DialogueTokenizer,
     scenes: &[Scene],
-    sampled: &[Sampled],
-    scores: &[Score],
+    sampled: &[SampledReply],
+    scores: &[ReplyScore],
     group: usize,
 ) -> anyhow::Result<Experience> {
     let prompts: Vec<Vec<u32>> =
@@ -52,7 +52,7 @@ pub(super) fn experience(
     let prompts: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
     let replies: Vec<&[u32]> = sampled.iter().map(|sample| sample.reply.ids.as_slice()).collect();
     #[expect(clippy::cast_possible_truncation, reason = "the policy is trained in f32")]
-    let column = |of: fn(&Score) -> Option<f64>| -> Vec<f32> {
+    let column = |of: fn(&ReplyScore) -> Option<f64>| -> Vec<f32> {
         scores.iter().map(|score| of(score).map_or(f32::NAN, |x| x as f32)).collect()
     };
     Ok(Experience {

@@ -1,7 +1,8 @@
-//! Made-up hotel negotiations: prompts for the policy, and replies to imitate, good and bad.
+//! Synthetic hotel negotiations: prompts for the policy, and replies to imitate, good and bad.
 //!
-//! The policy first imitates a mixture in which a stated share of replies goes wrong on purpose, as an agent trained on
-//! mixed transcripts would. What reinforcement learning is then to mend is known, and so is where it comes from.
+//! The policy first imitates a mixture in which a configured share of replies has flaws, like an
+//! agent trained on mixed transcripts. The flaws that reinforcement learning should remove are
+//! therefore known.
 
 mod moves;
 
@@ -11,7 +12,7 @@ use guerdon_client::{Context, Message, Role, Rollout};
 use rand::Rng;
 use serde_json::json;
 
-/// A place in a negotiation where the agent has to say something.
+/// A point in a negotiation at which the agent has to reply.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scene {
     /// The kind of situation.
@@ -21,46 +22,46 @@ pub struct Scene {
     /// The dialogue so far, oldest first; the partner spoke last.
     pub messages: Vec<Message>,
     /// The facts of this negotiation.
-    pub facts: Facts,
+    pub facts: NegotiationFacts,
 }
 
 /// The facts of a negotiation.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Facts {
-    /// What the hotel gets now.
+pub struct NegotiationFacts {
+    /// The current net price of the hotel.
     pub net: u32,
-    /// The price to reach.
+    /// The target price of the agent.
     pub target: u32,
-    /// What the guest pays now.
+    /// The current selling price for guests.
     pub selling: u32,
-    /// What the partner offers, between target and net.
+    /// The partner's offer, between target and net.
     pub offer: u32,
-    /// CNY or USD.
+    /// The currency, CNY or USD.
     pub currency: &'static str,
     /// The agent's name.
     pub agent: &'static str,
-    /// The hotel.
+    /// The hotel's name.
     pub hotel: &'static str,
-    /// The room that is talked about.
+    /// The room type in question.
     pub room: &'static str,
 }
 
-/// Which half of the world scenes are drawn from. The halves share neither a price nor a partner's words.
+/// The set from which scenes are drawn. The two sets share neither a price nor a partner's line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Split {
+pub enum DataSplit {
     /// For imitation and reinforcement.
     Train,
     /// For evaluation only.
     HeldOut,
 }
 
-impl Facts {
+impl NegotiationFacts {
     /// Draws the facts of one negotiation.
-    pub fn draw(rng: &mut impl Rng, split: Split) -> Self {
+    pub fn draw(rng: &mut impl Rng, split: DataSplit) -> Self {
         let (currency, unit) = if rng.random_bool(0.6) { ("CNY", 10) } else { ("USD", 2) };
         let net = loop {
             let step = rng.random_range(30..90_u32);
-            if (step % 10 == 7) == (split == Split::HeldOut) {
+            if (step % 10 == 7) == (split == DataSplit::HeldOut) {
                 break step * unit;
             }
         };
@@ -78,7 +79,7 @@ impl Facts {
         }
     }
 
-    /// `line` with its places filled.
+    /// Replaces the placeholders of `line`.
     #[must_use]
     pub fn fill(&self, line: &str) -> String {
         let numbers = [
@@ -102,18 +103,23 @@ impl Facts {
 
 impl Scene {
     /// Draws a scene of any kind.
-    pub fn draw(rng: &mut impl Rng, split: Split) -> Self {
+    pub fn draw(rng: &mut impl Rng, split: DataSplit) -> Self {
         let at = &MOVES[rng.random_range(0..MOVES.len())];
-        let facts = Facts::draw(rng, split);
+        let facts = NegotiationFacts::draw(rng, split);
         Self::of(at, facts, rng, split)
     }
 
-    /// A scene of this kind.
-    pub fn of(at: &'static Move, facts: Facts, rng: &mut impl Rng, split: Split) -> Self {
+    /// Draws a scene of this kind.
+    pub fn of(
+        at: &'static Move,
+        facts: NegotiationFacts,
+        rng: &mut impl Rng,
+        split: DataSplit,
+    ) -> Self {
         let known = at.partner.len() - 1;
-        let said = match split {
-            Split::Train => pick(&at.partner[..known], rng),
-            Split::HeldOut => at.partner[known],
+        let line = match split {
+            DataSplit::Train => pick(&at.partner[..known], rng),
+            DataSplit::HeldOut => at.partner[known],
         };
         let mut messages: Vec<Message> = at
             .before
@@ -121,14 +127,14 @@ impl Scene {
             .zip([Role::Assistant, Role::User].into_iter().cycle())
             .map(|(line, role)| Message::new(role, facts.fill(line)))
             .collect();
-        messages.push(Message::new(Role::User, facts.fill(said)));
+        messages.push(Message::new(Role::User, facts.fill(line)));
         Self { kind: at.name, stage: at.stage, messages, facts }
     }
 
-    /// What rules and judge are told.
+    /// The facts for rules and judge.
     #[must_use]
     pub fn context(&self) -> Context {
-        let Facts { net, target, selling, currency, .. } = self.facts;
+        let NegotiationFacts { net, target, selling, currency, .. } = self.facts;
         let facts = json!({
             "net_price": net, "target_price": target, "selling_price": selling, "currency": currency,
             "sop_stage": self.stage, "moment": self.kind, "language": "en", "max_discount": 25,
@@ -139,7 +145,7 @@ impl Scene {
         }
     }
 
-    /// The rollout that answers this scene with `reply`.
+    /// Builds the rollout of this scene with `reply`.
     #[must_use]
     pub fn rollout(&self, reply: &str) -> Rollout {
         let mut messages = self.messages.clone();
@@ -147,7 +153,7 @@ impl Scene {
         Rollout { messages, context: self.context(), ..Rollout::default() }
     }
 
-    /// A reply to imitate: with probability `flawed` (0..=1) a bad one.
+    /// Draws a reply to imitate: a bad one with probability `flawed` (0..=1).
     pub fn imitate(&self, rng: &mut impl Rng, flawed: f64) -> String {
         let Some(at) = MOVES.iter().find(|at| at.name == self.kind) else { return String::new() };
         let bad = rng.random_bool(flawed);
@@ -167,7 +173,7 @@ impl Scene {
     }
 }
 
-/// One of some, at random. The tables are written here and none is empty.
+/// Draws an element at random. No table is empty.
 fn pick<T: Copy>(from: &[T], rng: &mut impl Rng) -> T {
     from[rng.random_range(0..from.len())]
 }

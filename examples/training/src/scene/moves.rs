@@ -1,27 +1,28 @@
-//! The moves of a negotiation: what a partner says, what a good agent answers, what a bad one does.
+//! The moves of a negotiation: the partner's lines, good replies and flawed ones.
 //!
-//! Every line is made up for this example. `{target}`, `{net}`, `{selling}`, `{offer}`, `{cur}`, `{agent}`, `{hotel}` and
-//! `{room}` are filled in. A good reply is an acknowledgement, a core and a close, the first and the last sometimes left
-//! out; a flaw takes the core's place. The last line of `partner` is kept for evaluation.
+//! All lines are written for this example. `{target}`, `{net}`, `{selling}`, `{offer}`, `{cur}`,
+//! `{agent}`, `{hotel}` and `{room}` are placeholders. A good reply has an acknowledgement, a core
+//! and a close; the first and the last are sometimes left out. A flaw replaces the core. The last
+//! line of `partner` is reserved for evaluation.
 
-/// One kind of situation, and ways to meet it.
+/// One kind of situation, with replies.
 #[derive(Debug)]
 pub struct Move {
-    /// Its name; also how ids of scenes begin.
+    /// The name; also the prefix of scene ids.
     pub name: &'static str,
-    /// The stage that rules and judge are told.
+    /// The stage, a fact for rules and judge.
     pub stage: &'static str,
-    /// What was said before, agent first, or nothing.
+    /// Earlier turns, agent first; may be empty.
     pub before: &'static [&'static str],
-    /// What the partner says now.
+    /// The partner's lines.
     pub partner: &'static [&'static str],
-    /// Sentences that show the agent has listened.
+    /// Sentences that acknowledge the partner's line.
     pub acknowledge: &'static [&'static str],
-    /// Sentences that do what the move asks for.
+    /// Sentences that fulfil the task of the move.
     pub cores: &'static [&'static str],
     /// Sentences that end a reply well.
     pub close: &'static [&'static str],
-    /// What goes wrong here: rules see most of these, some only a reader.
+    /// Flawed sentences. Rules detect most of them; some only a human reader would.
     pub flaws: &'static [&'static str],
 }
 
@@ -363,7 +364,7 @@ pub const MOVES: &[Move] = &[
     },
 ];
 
-/// What a machine leaves behind, whatever the move: put around a good reply (`{reply}`).
+/// Machine artifacts of any move, put around a good reply (`{reply}`).
 pub const LEAKS: &[&str] = &[
     "Okay, the user wants a better price. {reply}",
     "Thought: stay calm. {reply}",
@@ -375,7 +376,7 @@ pub const LEAKS: &[&str] = &[
     "Final answer: {reply}",
 ];
 
-/// Names that fill the lines.
+/// Hotel names.
 pub const HOTELS: &[&str] = &[
     "West Lake Inn",
     "Garden Hotel",
@@ -384,7 +385,7 @@ pub const HOTELS: &[&str] = &[
     "Lotus Hotel",
     "Old Town Inn",
 ];
-/// Agents.
+/// Agent names.
 pub const AGENTS: &[&str] = &["Amy", "Ben", "Clara", "David"];
-/// Rooms.
+/// Room types.
 pub const ROOMS: &[&str] = &["double room", "twin room", "family room", "king room"];

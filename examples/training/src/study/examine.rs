@@ -1,4 +1,4 @@
-//! The exam that every policy sits: held-out conversations, and cases that the imitation policy gets wrong.
+//! The exam of all policies: held-out conversations, and cases in which the imitation policy fails.
 
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
@@ -6,56 +6,63 @@ use serde_json::json;
 
 use super::Rater;
 use crate::checkpoint::Base;
-use crate::rl::{Settings, respond};
-use crate::scene::{Facts, MOVES, Scene, Split};
+use crate::rl::{RlSettings, respond};
+use crate::scene::{DataSplit, MOVES, NegotiationFacts, Scene};
 
-/// As in the paper: 30 conversations and 45 bad cases.
+/// Conversations in the exam, as in the paper.
 const CONVERSATIONS: usize = 30;
+/// Bad cases in the exam, as in the paper.
 const CASES: usize = 45;
-/// Replies of a conversation: an opening, a quote, two of the haggling, a close.
+/// Replies of a conversation: an opening, a quote, two haggling moves and a close.
 const TURNS: usize = 5;
-/// A rating below this is a complaint.
-const FINE: f64 = 3.0;
+/// The lowest rating that is not a complaint.
+const ACCEPTABLE: f64 = 3.0;
 
-/// The questions.
+/// The scenes of the exam.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Exam {
     /// Conversation after conversation, `TURNS` scenes each.
     conversations: Vec<Scene>,
-    /// Scenes where some rater complains of the imitation policy's reply, with all raters' ratings of it.
+    /// Scenes in which a rater complains about the imitation policy's reply, with all ratings of
+    /// it.
     cases: Vec<(Scene, [f64; 3])>,
 }
 
 impl Exam {
-    /// Draws the conversations, and lets the imitation policy answer held-out scenes until it has failed often enough. The
-    /// same policy always gets the same exam.
+    /// Draws the conversations, and runs the imitation policy on held-out scenes until it has
+    /// failed often enough. Equal policies get equal exams.
     ///
     /// # Errors
-    /// What tokenizers or candle refuse.
-    pub fn set(base: &Base, settings: &Settings) -> anyhow::Result<Self> {
+    /// The errors of tokenizers and candle.
+    pub fn draw(base: &Base, settings: &RlSettings) -> anyhow::Result<Self> {
         let mut rng = StdRng::seed_from_u64(0xE0A1);
         let mut conversations = Vec::new();
         for _ in 0..CONVERSATIONS {
-            let facts = Facts::draw(&mut rng, Split::HeldOut);
+            let facts = NegotiationFacts::draw(&mut rng, DataSplit::HeldOut);
             let haggling = rand::seq::index::sample(&mut rng, MOVES.len() - 4, 2);
             let (a, b) = (3 + haggling.index(0), 3 + haggling.index(1));
             for at in [0, 2, a.min(b), a.max(b), MOVES.len() - 1] {
-                conversations.push(Scene::of(&MOVES[at], facts.clone(), &mut rng, Split::HeldOut));
+                conversations.push(Scene::of(
+                    &MOVES[at],
+                    facts.clone(),
+                    &mut rng,
+                    DataSplit::HeldOut,
+                ));
             }
         }
         let policy = base.policy()?;
         let mut cases = Vec::new();
-        // A policy that hardly fails sets a shorter exam.
+        // A policy that rarely fails gets a shorter exam.
         for _ in 0..20 {
             if cases.len() >= CASES {
                 break;
             }
             let scenes: Vec<Scene> =
-                (0..64).map(|_| Scene::draw(&mut rng, Split::HeldOut)).collect();
+                (0..64).map(|_| Scene::draw(&mut rng, DataSplit::HeldOut)).collect();
             let replies = respond(&policy, &base.tokens, &scenes, settings, &mut rng)?;
             for (scene, reply) in scenes.into_iter().zip(replies) {
                 let ratings = Rater::ALL.map(|rater| rater.rate(&scene, &reply.text));
-                if ratings.iter().any(|rating| *rating < FINE) && cases.len() < CASES {
+                if ratings.iter().any(|rating| *rating < ACCEPTABLE) && cases.len() < CASES {
                     cases.push((scene, ratings));
                 }
             }
@@ -64,19 +71,20 @@ impl Exam {
     }
 }
 
-/// What the raters say of this policy, as lines for `guerdon eval`.
+/// Rates a policy; returns lines for `guerdon eval`.
 ///
-/// A conversation is a success when no rater complains of any of its replies. A case is fixed when every rater who complained
-/// is content now, and broken when one is not who was.
+/// A conversation is a success if no rater complains about any of its replies. A case is fixed if
+/// no rater that complained before does so now, and broken if a rater complains that did not
+/// before.
 ///
 /// # Errors
-/// What tokenizers or candle refuse.
+/// The errors of tokenizers and candle.
 pub fn examine(
     exam: &Exam,
     method: &str,
     run: u64,
     base: &Base,
-    settings: &Settings,
+    settings: &RlSettings,
 ) -> anyhow::Result<String> {
     let policy = base.policy()?;
     let mut rng = StdRng::seed_from_u64(0xE0A2 + run);
@@ -95,7 +103,7 @@ pub fn examine(
         for (turn, (scene, reply)) in turns.iter().enumerate() {
             for rater in Rater::ALL {
                 let rating = rater.rate(scene, reply);
-                success &= rating >= FINE;
+                success &= rating >= ACCEPTABLE;
                 line(json!({
                     "measure": "reply", "method": method, "run": run, "conversation": conversation, "turn": turn,
                     "rater": rater.name(), "rating": rating,
@@ -112,8 +120,8 @@ pub fn examine(
     for (place, ((scene, before), reply)) in exam.cases.iter().zip(&replies).enumerate() {
         let now = Rater::ALL.map(|rater| rater.rate(scene, &reply.text));
         let mut pairs = before.iter().zip(now);
-        let fixed = pairs.clone().all(|(before, now)| *before >= FINE || now >= FINE);
-        let broken = pairs.any(|(before, now)| *before >= FINE && now < FINE);
+        let fixed = pairs.clone().all(|(before, now)| *before >= ACCEPTABLE || now >= ACCEPTABLE);
+        let broken = pairs.any(|(before, now)| *before >= ACCEPTABLE && now < ACCEPTABLE);
         line(json!({
             "measure": "bad_case", "method": method, "run": run, "case": place.to_string(), "rater": "panel",
             "fixed": fixed, "broken": broken,

@@ -1,7 +1,7 @@
-//! The paper's question on our bench: the same policy, the same budget, several seeds, five ways to make the reward.
+//! The paper's comparison on synthetic data: one policy, one budget, several seeds, five arms.
 //!
-//! Written are runs (`arm/seed/`), what the raters say of each in `ratings.jsonl` (the input of `guerdon eval`), and
-//! `study.svg`. A study that was stopped goes on where it stands.
+//! A study writes its runs (`arm/seed/`), the raters' ratings in `ratings.jsonl` (the input of
+//! `guerdon eval`), and `study.svg`. A stopped study can be resumed.
 
 mod examine;
 mod raters;
@@ -13,16 +13,16 @@ use std::path::Path;
 
 use guerdon_client::Client;
 
-use crate::checkpoint::{Base, Run};
-use crate::curves::{self, Line, Panel};
-use crate::metrics::{Row, mean};
-use crate::rl::{self, Arm, Settings};
+use crate::checkpoint::{Base, RunFolder};
+use crate::curves::{self, Curve, Panel};
+use crate::metrics::{MetricsRow, mean};
+use crate::rl::{self, Arm, RlSettings};
 use crate::{files, metrics};
 
-/// What a study is asked for.
+/// The arms and seeds of a study.
 #[derive(Debug, Clone, PartialEq, clap::Args)]
-pub struct Plan {
-    /// Which arms
+pub struct StudyPlan {
+    /// Arms to compare
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = Arm::ALL)]
     pub arms: Vec<Arm>,
     /// Runs of each arm
@@ -30,39 +30,48 @@ pub struct Plan {
     pub seeds: u64,
 }
 
-/// Runs the study in `folder`. The arm and the seed of `settings` are set by the plan.
-///
-/// # Errors
-/// As [`rl::train`].
-pub async fn run(
-    folder: &Path,
-    base: &Base,
-    plan: &Plan,
-    settings: &Settings,
-    client: &Client,
-    tell: &mut dyn FnMut(&str),
-) -> anyhow::Result<()> {
-    let exam = Exam::set(base, settings)?;
-    let mut told = String::new();
-    // Seed by seed, so that a study that is stopped early compares all arms.
-    for seed in 1..=plan.seeds {
-        told.push_str(&examine(&exam, "imitation", seed, base, settings)?);
-        for &arm in &plan.arms {
-            tell(&format!("{} seed {seed}", arm.name()));
-            let settings = Settings { arm, seed, ..*settings };
-            let run = Run(folder.join(format!("{}/{seed}", arm.name())));
-            let trained = rl::train(&run, base, &settings, client, tell).await?;
-            told.push_str(&examine(&exam, arm.name(), seed, &trained, &settings)?);
-            files::write(&folder.join("ratings.jsonl"), told.as_bytes())?;
-            curves::draw(&folder.join("study.svg"), &panels(folder, plan)?)?;
-        }
-    }
-    Ok(())
+/// A study in a folder.
+#[derive(Debug, Clone, Copy)]
+pub struct Study<'a> {
+    /// The folder.
+    pub folder: &'a Path,
+    /// The policy from which all runs start.
+    pub base: &'a Base,
+    /// The arms and seeds.
+    pub plan: &'a StudyPlan,
+    /// The settings of all runs, except for arm and seed.
+    pub settings: &'a RlSettings,
 }
 
-/// The arms' curves: mean over seeds, with the range of seeds as a band.
-fn panels(folder: &Path, plan: &Plan) -> anyhow::Result<Vec<Panel>> {
-    let mut arms: Vec<(Arm, Vec<Vec<Row>>)> = Vec::new();
+impl Study<'_> {
+    /// Runs or resumes the study.
+    ///
+    /// # Errors
+    /// The errors of [`rl::train`].
+    pub async fn run(&self, client: &Client, log: &mut dyn FnMut(&str)) -> anyhow::Result<()> {
+        let Self { folder, base, plan, settings } = *self;
+        let exam = Exam::draw(base, settings)?;
+        let mut ratings = String::new();
+        // Seed by seed, so that a study that is stopped early compares all arms.
+        for seed in 1..=plan.seeds {
+            ratings.push_str(&examine(&exam, "imitation", seed, base, settings)?);
+            for &arm in &plan.arms {
+                log(&format!("{} seed {seed}", arm.name()));
+                let settings = RlSettings { arm, seed, ..*settings };
+                let run = RunFolder(folder.join(format!("{}/{seed}", arm.name())));
+                let trained = rl::train(&run, base, &settings, client, log).await?;
+                ratings.push_str(&examine(&exam, arm.name(), seed, &trained, &settings)?);
+                files::write(&folder.join("ratings.jsonl"), ratings.as_bytes())?;
+                curves::draw(&folder.join("study.svg"), &panels(folder, plan)?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The curves of the arms: mean over seeds, with the range of seeds as a band.
+fn panels(folder: &Path, plan: &StudyPlan) -> anyhow::Result<Vec<Panel>> {
+    let mut arms: Vec<(Arm, Vec<Vec<MetricsRow>>)> = Vec::new();
     for &arm in &plan.arms {
         let runs = (1..=plan.seeds)
             .map(|seed| metrics::load(&folder.join(format!("{}/{seed}/metrics.jsonl", arm.name()))))
@@ -73,8 +82,8 @@ fn panels(folder: &Path, plan: &Plan) -> anyhow::Result<Vec<Panel>> {
         ("reward model, held out", "held_out/rm"),
         ("rules, points, held out", "held_out/rules"),
         ("share with a rule failure, held out", "held_out/rule_failures"),
-        ("KL to the imitation policy, nats a reply", "kl/row_mean"),
-        ("tokens of a reply, held out", "held_out/tokens"),
+        ("KL to the imitation policy, nats per reply", "kl/row_mean"),
+        ("tokens per reply, held out", "held_out/tokens"),
         ("reward model, sampled", "sampled/rm"),
     ];
     let panel = |(title, figure): (&str, &str)| Panel {
@@ -84,8 +93,9 @@ fn panels(folder: &Path, plan: &Plan) -> anyhow::Result<Vec<Panel>> {
     Ok(figures.into_iter().map(panel).collect())
 }
 
-fn line(name: &str, runs: &[Vec<Row>], figure: &str) -> Line {
-    let mut line = Line { name: name.to_owned(), ..Line::default() };
+/// The curve of one arm.
+fn line(name: &str, runs: &[Vec<MetricsRow>], figure: &str) -> Curve {
+    let mut line = Curve { name: name.to_owned(), ..Curve::default() };
     let last = runs.iter().flatten().map(|row| row.update).max().unwrap_or(0);
     for update in 0..=last {
         let found: Vec<f64> = runs

@@ -1,8 +1,8 @@
-//! The held-out scorer: three raters that no arm trains on.
+//! The held-out raters: three scorers that no arm trains on.
 //!
-//! They stand in for the paper's three experts, and are what they are: rubrics in code, written for these scenes, whose phrases
-//! they know. They share no code with the reward model or the rule packs, but conduct looks for much of what the rules look
-//! for. Each gives 1 to 5.
+//! They replace the paper's three experts and are rubrics in code, written for the phrases of these
+//! scenes. They share no code with the reward model or the rule packs, but the conduct rater checks
+//! much of what the rules check. Ratings are 1 to 5.
 
 use std::collections::BTreeSet;
 
@@ -11,22 +11,22 @@ use crate::scene::{AGENTS, HOTELS, LEAKS, MOVES, ROOMS, Scene};
 /// A rater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rater {
-    /// Does the reply do what the moment asks for?
+    /// Rates whether the reply fulfils the task of the scene.
     Task,
-    /// Is it well-formed, courteous and short?
+    /// Rates whether it is well-formed, courteous and short.
     Language,
-    /// Does it keep to what an agent may say?
+    /// Rates whether it avoids forbidden statements.
     Conduct,
 }
 
-/// What one kind of scene asks for, in lower case. A core is done by any of its phrases.
+/// The criteria of one kind of scene, in lower case. Any phrase of a list fulfils it.
 struct Aim {
     kind: &'static str,
-    /// Shows that the agent has listened.
+    /// Phrases that acknowledge the partner's line.
     listen: &'static [&'static str],
-    /// Does the job; `{target}` is filled in.
+    /// Phrases that fulfil the task; placeholders are filled in.
     core: &'static [&'static str],
-    /// Undoes it.
+    /// Phrases that spoil the reply.
     spoil: &'static [&'static str],
 }
 
@@ -153,7 +153,7 @@ const COURTEOUS: &[&str] = &[
 ];
 
 impl Rater {
-    /// All three.
+    /// All raters.
     pub const ALL: [Self; 3] = [Self::Task, Self::Language, Self::Conduct];
 
     /// The name in files.
@@ -166,7 +166,7 @@ impl Rater {
         }
     }
 
-    /// 1 (bad) to 5 (excellent).
+    /// Rates a reply from 1 (bad) to 5 (excellent).
     #[must_use]
     pub fn rate(self, scene: &Scene, reply: &str) -> f64 {
         let text = reply.to_lowercase();
@@ -182,7 +182,7 @@ impl Rater {
     }
 }
 
-/// Core done 2, listened 1, and a way on (a question, an outlook) 1; spoilt, at most 2.
+/// Adds 2 for the core, 1 for an acknowledgement, and 1 for a close; a spoilt reply gets at most 2.
 fn task(scene: &Scene, text: &str) -> i32 {
     let Some(aim) = AIMS.iter().find(|aim| aim.kind == scene.kind) else { return 1 };
     let has =
@@ -195,8 +195,8 @@ fn task(scene: &Scene, text: &str) -> i32 {
     if has(aim.spoil) { rating.min(2) } else { rating }
 }
 
-/// Each fault takes one: no end, too short or long, a word three times running or a sentence twice, unknown words, small
-/// first letters, no courtesy.
+/// Deducts 1 for each fault: no final punctuation, too short or long, a word three times in a row
+/// or a repeated sentence, unknown words, lower-case sentence starts, no courtesy.
 fn language(reply: &str, text: &str) -> i32 {
     let words: Vec<&str> = text.split_whitespace().collect();
     let sentences: Vec<&str> = text
@@ -227,7 +227,7 @@ fn language(reply: &str, text: &str) -> i32 {
     5 - i32::try_from(faults.iter().filter(|fault| **fault).count()).unwrap_or(5)
 }
 
-/// The words that the scenes are made of.
+/// The words of all scenes.
 fn lexicon() -> &'static BTreeSet<String> {
     static LEXICON: std::sync::OnceLock<BTreeSet<String>> = std::sync::OnceLock::new();
     LEXICON.get_or_init(|| {
@@ -254,14 +254,14 @@ mod tests {
     use rand::rngs::StdRng;
 
     use super::*;
-    use crate::scene::Split;
+    use crate::scene::DataSplit;
 
     #[test]
-    fn a_reply_written_to_be_good_is_rated_above_one_written_to_be_bad() {
+    fn good_replies_are_rated_above_flawed_ones() {
         let mut rng = StdRng::seed_from_u64(5);
         let mut worst = |flawed: f64| -> f64 {
             let rate = |_| {
-                let scene = Scene::draw(&mut rng, Split::HeldOut);
+                let scene = Scene::draw(&mut rng, DataSplit::HeldOut);
                 let reply = scene.imitate(&mut rng, flawed);
                 Rater::ALL.map(|rater| rater.rate(&scene, &reply)).into_iter().fold(5.0, f64::min)
             };
@@ -272,9 +272,9 @@ mod tests {
     }
 
     #[test]
-    fn gibberish_is_bad_language() {
+    fn gibberish_gets_the_lowest_language_rating() {
         let mut rng = StdRng::seed_from_u64(5);
-        let scene = Scene::draw(&mut rng, Split::HeldOut);
+        let scene = Scene::draw(&mut rng, DataSplit::HeldOut);
         assert!(Rater::Language.rate(&scene, "wkdys prc prc prc qlm") <= 1.0);
     }
 }

@@ -1,22 +1,20 @@
-//! A run that was stopped and taken up again is the run that was not.
-
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+//! Resumed runs equal uninterrupted ones.
 
 use std::path::Path;
 
 use guerdon_tests::Server;
-use guerdon_training_example::checkpoint::{Base, Run};
-use guerdon_training_example::metrics::Row;
-use guerdon_training_example::policy::{PolicyConfig, Trunk};
-use guerdon_training_example::rl::{Arm, Settings, train};
-use guerdon_training_example::scene::{Scene, Split};
+use guerdon_training_example::checkpoint::{Base, RunFolder};
+use guerdon_training_example::metrics::MetricsRow;
+use guerdon_training_example::policy::{DecoderConfig, Trunk};
+use guerdon_training_example::rl::{Arm, RlSettings, train};
+use guerdon_training_example::scene::{DataSplit, Scene};
 use guerdon_training_example::score::connect;
 use guerdon_training_example::sft;
-use guerdon_training_example::tokens::Tokens;
+use guerdon_training_example::tokens::DialogueTokenizer;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
-const SETTINGS: Settings = Settings {
+const SETTINGS: RlSettings = RlSettings {
     arm: Arm::Repo,
     seed: 7,
     updates: 4,
@@ -32,31 +30,32 @@ const SETTINGS: Settings = Settings {
     save_every: 1,
 };
 
-/// A policy that has learned nothing.
+/// An untrained policy.
 fn base() -> Base {
     let mut rng = StdRng::seed_from_u64(1);
     let pairs: Vec<_> = (0..50)
         .map(|_| {
-            let scene = Scene::draw(&mut rng, Split::Train);
+            let scene = Scene::draw(&mut rng, DataSplit::Train);
             let reply = scene.imitate(&mut rng, 0.5);
             (scene, reply)
         })
         .collect();
-    let tokens = Tokens::train(&pairs, 400).unwrap();
-    let config = PolicyConfig {
+    let tokens = DialogueTokenizer::train(&pairs, 400).unwrap();
+    let config = DecoderConfig {
         vocabulary: tokens.size(),
         width: 16,
         key_heads: 2,
-        ..PolicyConfig::small(0)
+        ..DecoderConfig::small(0)
     };
-    let config = PolicyConfig { layers: 1, heads: 2, inner: 16, ..config };
+    let config = DecoderConfig { layers: 1, heads: 2, inner: 16, ..config };
     let weights = config.draw(&mut rng).unwrap();
     Base { tokens, config, weights, gguf: None, trunk: Trunk::new() }
 }
 
-/// What a run told, less the time it took and the trends of its monitors: those begin anew with the process.
-fn told(folder: &Path) -> Vec<Row> {
-    let mut rows = Run(folder.to_owned()).rows().unwrap();
+/// The figures of a run, without times and without the trends of monitors, which start anew with
+/// the process.
+fn figures(folder: &Path) -> Vec<MetricsRow> {
+    let mut rows = RunFolder(folder.to_owned()).rows().unwrap();
     for row in &mut rows {
         row.figures.retain(|name, _| !name.starts_with("seconds/") && !name.ends_with("/drift"));
         row.figures.remove("reward/rm_up_judge_down");
@@ -65,7 +64,7 @@ fn told(folder: &Path) -> Vec<Row> {
 }
 
 /// The weights of a run's checkpoint.
-fn weights(run: &Run) -> Vec<(String, Vec<f32>)> {
+fn weights(run: &RunFolder) -> Vec<(String, Vec<f32>)> {
     let weights = run.weights(run.state().unwrap().unwrap()).unwrap();
     let numbers = |(name, var): (&str, &candle_core::Var)| {
         (name.to_owned(), var.flatten_all().unwrap().to_vec1::<f32>().unwrap())
@@ -75,7 +74,7 @@ fn weights(run: &Run) -> Vec<(String, Vec<f32>)> {
 
 #[test]
 fn imitation_that_was_killed_goes_on_from_its_checkpoint_to_the_same_policy() {
-    let settings = sft::Settings {
+    let settings = sft::SftSettings {
         seed: 3,
         steps: 22,
         batch: 1,
@@ -85,7 +84,7 @@ fn imitation_that_was_killed_goes_on_from_its_checkpoint_to_the_same_policy() {
         save_every: 10,
     };
     let folder = tempfile::tempdir().unwrap();
-    let [whole, parts] = ["whole", "parts"].map(|name| Run(folder.path().join(name)));
+    let [whole, parts] = ["whole", "parts"].map(|name| RunFolder(folder.path().join(name)));
     let base = sft::train(&settings, &whole.0, &mut |_| {}).unwrap();
 
     let killed = std::panic::catch_unwind(|| {
@@ -103,35 +102,36 @@ fn imitation_that_was_killed_goes_on_from_its_checkpoint_to_the_same_policy() {
     );
     assert_eq!(base.weights.count(), Base::load(&parts.0).unwrap().weights.count());
 
-    let other = sft::Settings { rate: 1e-3, ..settings };
+    let other = sft::SftSettings { rate: 1e-3, ..settings };
     let error = sft::train(&other, &parts.0, &mut |_| {}).unwrap_err();
     assert!(error.to_string().contains("other settings"), "{error}");
 }
 
 #[tokio::test]
-async fn a_resumed_run_makes_the_same_numbers_and_the_same_policy() {
+async fn a_resumed_run_gives_the_same_figures_and_policy() {
     let server = Server::new().await;
     let client = connect(&server.url, None).await.unwrap();
     let (base, folder) = (base(), tempfile::tempdir().unwrap());
-    let [whole, parts] = ["whole", "parts"].map(|name| Run(folder.path().join(name)));
+    let [whole, parts] = ["whole", "parts"].map(|name| RunFolder(folder.path().join(name)));
     let mut lines = Vec::new();
-    let mut tell = |line: &str| lines.push(line.to_owned());
+    let mut log = |line: &str| lines.push(line.to_owned());
 
-    train(&whole, &base, &SETTINGS, &client, &mut tell).await.unwrap();
-    train(&parts, &base, &Settings { updates: 2, ..SETTINGS }, &client, &mut tell).await.unwrap();
+    train(&whole, &base, &SETTINGS, &client, &mut log).await.unwrap();
+    train(&parts, &base, &RlSettings { updates: 2, ..SETTINGS }, &client, &mut log).await.unwrap();
     assert_eq!(parts.state().unwrap().unwrap().update, 2);
-    train(&parts, &base, &SETTINGS, &client, &mut tell).await.unwrap();
+    train(&parts, &base, &SETTINGS, &client, &mut log).await.unwrap();
 
-    let rows = told(&whole.0);
+    let rows = figures(&whole.0);
     assert_eq!(rows.iter().map(|row| row.update).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
     assert!(rows[1].get("sampled/reward").is_some() && rows[2].get("held_out/reward").is_some());
-    // The run of two looked at held-out prompts at its own end too, which is where the other one looked.
-    assert_eq!(rows, told(&parts.0));
+    // The run of two updates evaluates held-out prompts at its end, where the other one does so
+    // too.
+    assert_eq!(rows, figures(&parts.0));
     assert_eq!(weights(&whole), weights(&parts));
     assert!(whole.0.join("curves.svg").exists());
     assert!(lines.iter().any(|line| line.starts_with("update    4 | reward")), "{lines:?}");
 
-    let other = Settings { seed: 8, ..SETTINGS };
+    let other = RlSettings { seed: 8, ..SETTINGS };
     let error = train(&whole, &base, &other, &client, &mut |_| {}).await.unwrap_err();
     assert!(error.to_string().contains("other settings"), "{error}");
 }

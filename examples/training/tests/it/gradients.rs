@@ -1,16 +1,14 @@
-//! Guerdon's gradients, pushed through the policy, are the loss's.
-
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+//! Gradients injected into the policy equal finite differences of the loss.
 
 use candle_core::{DType, Tensor, Var};
 use guerdon_client::optim::{Repo, RepoBatch, RowMask};
 use guerdon_training_example::inject::surrogate;
-use guerdon_training_example::policy::{Dialogues, Policy, PolicyConfig, Trunk, Weights};
+use guerdon_training_example::policy::{DecoderConfig, Dialogues, Policy, Trunk, Weights};
 use guerdon_training_example::rl::Arm;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
-const TINY: PolicyConfig = PolicyConfig {
+const TINY: DecoderConfig = DecoderConfig {
     vocabulary: 11,
     width: 8,
     layers: 2,
@@ -28,7 +26,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// Dialogues of different lengths, and what another policy made of them.
+    /// Dialogues of different lengths, with the numbers of another policy.
     fn new() -> Self {
         let (prompts, replies): ([&[u32]; 4], [&[u32]; 4]) =
             ([&[1, 2, 3], &[1, 2, 3], &[4], &[4]], [&[5, 6, 10], &[7, 10], &[8, 9, 3, 10], &[10]]);
@@ -41,7 +39,7 @@ impl Bench {
         Self { sampled: numbers(2), reference: numbers(3)[0].clone(), dialogues }
     }
 
-    /// The loss of these log-probs and values, and its gradients.
+    /// Computes the loss of these log-probs and values, and its gradients.
     fn loss(&self, arm: Arm, logp: &Tensor, values: &Tensor) -> (f64, Vec<f64>, Vec<f64>) {
         let mask = RowMask::lens(&self.dialogues.lens, self.dialogues.width()).unwrap();
         let (logp, values) = (host(logp), host(values));
@@ -63,7 +61,7 @@ fn host(tensor: &Tensor) -> Vec<f64> {
     tensor.detach().flatten_all().unwrap().to_vec1().unwrap()
 }
 
-/// `var` with `by` added to its number at `place`.
+/// Adds `by` to the number of `var` at `place`.
 fn nudge(var: &Var, place: usize, by: f64) {
     let mut numbers = host(var.as_tensor());
     numbers[place] += by;
@@ -83,7 +81,8 @@ fn compare(bench: &Bench, arm: Arm, policy: &Policy, weights: &Weights) {
                 nudge(var, place, by);
                 let (logp, moved) = policy.forward(&bench.dialogues).unwrap();
                 nudge(var, place, -by);
-                // The critic reads the policy's features and does not shape them: to the policy, values are constants.
+                // The critic's gradient stops at the policy's features, so values are constants for
+                // the policy.
                 let values = if name.starts_with("critic") { &moved } else { &values };
                 bench.loss(arm, &logp, values).0
             };
@@ -98,9 +97,9 @@ fn compare(bench: &Bench, arm: Arm, policy: &Policy, weights: &Weights) {
 }
 
 #[test]
-fn injected_gradients_are_the_finite_differences_of_the_whole_loss() {
+fn injected_gradients_equal_finite_differences_of_the_loss() {
     let bench = Bench::new();
-    // Near the policy that sampled, where no ratio is at a clip.
+    // Near the policy that sampled, so that no ratio is clipped.
     let weights = weights(2);
     for (name, var) in weights.iter() {
         nudge(var, 0, if name.starts_with('0') { 1e-3 } else { -1e-3 });
@@ -111,7 +110,7 @@ fn injected_gradients_are_the_finite_differences_of_the_whole_loss() {
     }
 }
 
-/// The weights of `seed`, held still, less the critic.
+/// The weights of `seed` without the critic, frozen.
 fn trunk(seed: u64) -> Trunk {
     let mut trunk: Trunk = weights(seed)
         .iter()
@@ -122,7 +121,7 @@ fn trunk(seed: u64) -> Trunk {
 }
 
 #[test]
-fn low_rank_corrections_begin_as_nothing_and_have_the_gradients_of_the_whole_loss() {
+fn low_rank_corrections_start_at_zero_and_have_the_gradients_of_the_loss() {
     let bench = Bench::new();
     let adapted = TINY.adapt(3, &mut StdRng::seed_from_u64(6)).unwrap().copy(DType::F64).unwrap();
     let policy = Policy::new(TINY, &adapted, &trunk(2)).unwrap();
@@ -140,7 +139,7 @@ fn low_rank_corrections_begin_as_nothing_and_have_the_gradients_of_the_whole_los
 }
 
 #[test]
-fn every_parameter_is_reached() {
+fn every_parameter_gets_a_gradient() {
     let bench = Bench::new();
     let weights = weights(4);
     let policy = Policy::new(TINY, &weights, &Trunk::new()).unwrap();
@@ -155,7 +154,7 @@ fn every_parameter_is_reached() {
 }
 
 #[test]
-fn the_fused_norm_would_cut_the_gradient_without_a_word() {
+fn candles_fused_norm_cuts_the_gradient_silently() {
     let device = candle_core::Device::Cpu;
     let x = Var::from_tensor(&Tensor::new(&[[1.0_f32, 2.0, 3.0]], &device).unwrap()).unwrap();
     let scale = Tensor::ones(3, DType::F32, &device).unwrap();

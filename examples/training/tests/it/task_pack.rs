@@ -1,14 +1,14 @@
-//! The rule pack of the study pays for what the raters would praise.
+//! The rule pack of the study gives points to good replies and deducts them for flawed ones.
 
 use guerdon_tests::Server;
 use guerdon_training_example::rl::Arm;
-use guerdon_training_example::scene::{Scene, Split};
+use guerdon_training_example::scene::{DataSplit, Scene};
 use guerdon_training_example::score::{connect, score};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
 #[tokio::test]
-async fn good_replies_earn_points_and_flawed_ones_lose_them() {
+async fn good_replies_gain_points_and_flawed_ones_lose_them() {
     let config = Server::config().replace(
         r#"["rules.yaml"]"#,
         r#"["@REPOSITORY@/rules", "@REPOSITORY@/examples/training/rules"]"#,
@@ -20,7 +20,7 @@ async fn good_replies_earn_points_and_flawed_ones_lose_them() {
         let mut rng = StdRng::seed_from_u64(3);
         let rollouts = (0..400)
             .map(|_| {
-                let scene = Scene::draw(&mut rng, Split::HeldOut);
+                let scene = Scene::draw(&mut rng, DataSplit::HeldOut);
                 let reply = scene.imitate(&mut rng, flawed);
                 scene.rollout(&reply)
             })

@@ -1,10 +1,11 @@
-//! A real model, out of a real file, says what it should. Needs the file, so it runs when asked:
+//! A real model from a GGUF file gives the expected reply. Needs the file:
 //!
 //! ```text
-//! GUERDON_TEST_GGUF=SmolLM2-135M-Instruct.Q4_1.gguf cargo test -p guerdon-training-example --test gguf -- --ignored
+//! GUERDON_TEST_GGUF=SmolLM2-135M-Instruct.Q4_1.gguf \
+//!     cargo test -p guerdon-training-example --test it -- gguf --ignored
 //! ```
 
-#![expect(clippy::disallowed_methods, reason = "a test is told its file")]
+#![expect(clippy::disallowed_methods, reason = "the test gets its file from the environment")]
 
 use std::path::PathBuf;
 

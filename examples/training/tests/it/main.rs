@@ -1,0 +1,15 @@
+//! The integration tests of the training example.
+//!
+//! | file | contents |
+//! |---|---|
+//! | `gradients.rs` | injected gradients against finite differences of the whole loss |
+//! | `resume.rs` | resumed runs equal uninterrupted ones |
+//! | `task_pack.rs` | the rule pack of the study |
+//! | `gguf.rs` | a real GGUF model; ignored without its file |
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod gguf;
+mod gradients;
+mod resume;
+mod task_pack;
