@@ -97,9 +97,3 @@ pub use crate::repo::{
 };
 pub use crate::reward::kl_control::KlController;
 pub use crate::reward::token_rewards::{KlReport, KlRewardConfig, token_rewards};
-
-// Former names, until the other crates use the new ones.
-pub use crate::loss::correction::{
-    CorrectionLevel as Level, RejectionScope as Scope, WeightBound as Bound,
-};
-pub use crate::repo::UpdateMetrics as Metrics;

@@ -5,9 +5,6 @@ use crate::error::{OptimError, require};
 use crate::kernel::float::Float;
 use crate::kernel::rows::RowMask;
 
-// Former names, until the other crates use the new ones.
-pub use self::{MonitorReport as Monitors, RewardMonitor as Monitor, SourceRewards as Parts};
-
 /// The rewards of a batch by source, before fusion: one per rollout (`[B]`), NaN if the source
 /// abstained. A source that is not in use is an empty slice.
 #[derive(Clone, Copy, Debug, Default)]

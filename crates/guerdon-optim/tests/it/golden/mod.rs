@@ -1,5 +1,4 @@
-//! Agreement with verl 0.9.1 and OpenRLHF 0.11.2 on reference batches; see README.md beside this
-//! file.
+//! Agreement with verl 0.9.1 and OpenRLHF 0.11.2 on reference batches: see `tests/golden/README.md`.
 
 mod big;
 mod case;
