@@ -73,7 +73,7 @@ fn weights(run: &RunFolder) -> Vec<(String, Vec<f32>)> {
 }
 
 #[test]
-fn imitation_that_was_killed_goes_on_from_its_checkpoint_to_the_same_policy() {
+fn imitation_resumed_from_a_checkpoint_gives_the_same_policy() {
     let settings = sft::SftSettings {
         seed: 3,
         steps: 22,
