@@ -1,12 +1,13 @@
-//! What the judge adds to its endpoint: `cargo bench -p guerdon-judge`, or `... --bench judge -- lookup|batch|overhead` for
-//! one measure. Prints one line a measure; nothing is asserted, since a shared machine proves nothing. The stand-in answers
-//! in this process, so that everything measured is ours.
+//! Overhead of the judge on top of its endpoint: `cargo bench -p guerdon-judge`, or
+//! `... --bench judge -- lookup|batch|overhead` for one measure. Prints one line for each measure and
+//! asserts nothing, because a shared machine gives no reliable times. The scripted endpoint answers
+//! in this process, so that only the judge is measured.
 //!
 //! - *cached lookup*: render, key, memory; one question after the other.
 //! - *cached batch*: 1,024 turns x 4 rubrics at once, all known.
-//! - *overhead*: 500 questions a second, none known, against a stand-in that takes about 50 ms: total less what the stand-in
-//!   really took (a timer is late by up to a millisecond), since nothing else is waited for on purpose; without a file, and
-//!   with one.
+//! - *overhead*: 500 questions a second, none known, against a stand-in that takes about 50 ms:
+//!   total less what the stand-in really took (a timer is late by up to a millisecond), since nothing
+//!   else is waited for on purpose; without a file, and with one.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
 
@@ -18,8 +19,8 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, join_all};
 use guerdon_fusion::{Ask, RewardSource as _};
 use guerdon_judge::{
-    Endpoint, EndpointConfig, Incoming, JudgeSource, Prompts, Services, SourceText, Transport,
-    Undelivered,
+    Endpoint, EndpointConfig, JudgeSource, Prompts, Services, SourceText, Transport,
+    TransportError, TransportReply,
 };
 use guerdon_types::{Message, Role, Rollout};
 use http::{HeaderMap, StatusCode};
@@ -27,11 +28,11 @@ use tokio_util::task::TaskTracker;
 
 const UPSTREAM: Duration = Duration::from_millis(50);
 
-/// A stand-in that takes its time and finds nothing to remark.
+/// A scripted endpoint that answers after a delay and finds no fault.
 #[derive(Debug)]
-struct Kind {
+struct LenientEndpoint {
     takes: Duration,
-    /// What each question took here, by the number in its text.
+    /// Duration of each question here, by the number in its text.
     took: Took,
 }
 
@@ -43,8 +44,8 @@ fn number(body: &str) -> Option<usize> {
     after.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
-impl Transport for Kind {
-    fn send(&self, body: Vec<u8>) -> BoxFuture<'_, Result<Incoming, Undelivered>> {
+impl Transport for LenientEndpoint {
+    fn send(&self, body: Vec<u8>) -> BoxFuture<'_, Result<TransportReply, TransportError>> {
         let started = Instant::now();
         let number = number(&String::from_utf8_lossy(&body));
         // The schema of the question says which answer it wants: the first level of each criterion.
@@ -68,7 +69,7 @@ impl Transport for Kind {
             if let Some(number) = number {
                 self.took.lock().unwrap().insert(number, started.elapsed());
             }
-            Ok(Incoming { status: StatusCode::OK, headers: HeaderMap::new(), body })
+            Ok(TransportReply { status: StatusCode::OK, headers: HeaderMap::new(), body })
         }
         .boxed()
     }
@@ -83,7 +84,7 @@ fn source(
     let took = Arc::clone(took);
     let (prompts, _) = Prompts::compile(texts).unwrap();
     let services = Services::new(TaskTracker::new(), |_| {})
-        .with_transport(move |_| Arc::new(Kind { takes, took: Arc::clone(&took) }));
+        .with_transport(move |_| Arc::new(LenientEndpoint { takes, took: Arc::clone(&took) }));
     JudgeSource::new(Endpoint::build(config, &services).unwrap(), Arc::new(prompts))
 }
 
@@ -206,21 +207,21 @@ async fn overhead(texts: &[SourceText]) {
         // Warm: the room for attempts grows from 20 to what 500 a second need.
         let mut overhead = Vec::new();
         let tasks = TaskTracker::new();
-        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let (sender, mut received) = tokio::sync::mpsc::unbounded_channel();
         let mut tick = tokio::time::interval(Duration::from_millis(2));
         for number in 10_000..16_000 {
             tick.tick().await;
-            let (judge, tell, rollout) = (Arc::clone(&judge), tell.clone(), rollout(number));
+            let (judge, sender, rollout) = (Arc::clone(&judge), sender.clone(), rollout(number));
             tasks.spawn(async move {
                 let started = Instant::now();
                 judge.score(Ask::new(&rollout, &[9], None)).await;
                 if number >= 12_000 {
-                    tell.send((number, started.elapsed())).unwrap();
+                    sender.send((number, started.elapsed())).unwrap();
                 }
             });
         }
-        drop(tell);
-        while let Some((number, took)) = told.recv().await {
+        drop(sender);
+        while let Some((number, took)) = received.recv().await {
             let upstream = upstream.lock().unwrap()[&number];
             overhead.push(took.saturating_sub(upstream));
         }

@@ -1,5 +1,6 @@
-//! One judge: cache before limits, limits before calls, and another judge behind it if it cannot be asked. Shared by every
-//! profile and generation of prompts that asks it, so that a reload keeps the answers and the limits.
+//! One judge: cache before limits, limits before calls, and another judge behind it if it cannot be
+//! asked. Shared by every profile and generation of prompts that asks it, so that a reload keeps
+//! the answers and the limits.
 
 use std::fmt;
 use std::path::Path;
@@ -10,25 +11,25 @@ use guerdon_types::{AbstainWhy, Usage};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::ask::answer::{Answer, Asked, Failure};
-use crate::ask::key::{self, Identity, Key};
-use crate::ask::question::Question;
-use crate::call::attempt::Caller;
-use crate::call::capabilities::Offers;
+use crate::ask::answer::{Failure, JudgeAnswer, Outcome};
+use crate::ask::key::{self, Identity, QuestionKey};
+use crate::ask::question::JudgeQuestion;
+use crate::call::attempt::JudgeClient;
+use crate::call::capabilities::Capabilities;
 use crate::call::hedge::Hedge;
 use crate::call::patience::Patience;
 use crate::call::services::{KeyPlace, Services};
-use crate::call::token_estimate::Estimate;
+use crate::call::token_estimate::TokenEstimator;
 use crate::call::transport::{Http, HttpConfig, Transport, completions_url};
 use crate::call::upstream::{self, Upstream};
-use crate::config::{AuditConfig, CacheMode, CassetteConfig, EndpointConfig, Prices};
+use crate::config::{AuditConfig, CacheMode, CassetteConfig, EndpointConfig, TokenPrices};
 use crate::error::Error;
-use crate::limit::{Flow, Limit, Limits};
-use crate::store::audit::Audit;
+use crate::limit::{EndpointLimits, Limit, QueueFlow};
+use crate::store::audit::AuditLog;
 use crate::store::budget::Budget;
 use crate::store::cache::cassette::Cassette;
-use crate::store::cache::{Answers, Store};
-use crate::store::event::{CallEvent, Observer};
+use crate::store::cache::{AnswerCache, Store};
+use crate::store::event::{CallEvent, CallObserver, CallOutcome};
 
 /// Fields of the body that the question is made of, and where to set them instead.
 const OWN_FIELDS: [(&str, &str); 10] = [
@@ -38,26 +39,26 @@ const OWN_FIELDS: [(&str, &str); 10] = [
     ("max_tokens", "set `max_tokens` in the judge prompt"),
     ("max_completion_tokens", "set `max_tokens` in the judge prompt"),
     ("temperature", "set `temperature` in the judge prompt"),
-    ("n", "one answer is read"),
-    ("stream", "answers are read whole"),
-    ("tools", "a judge has none"),
-    ("stop", "the answer's form says where it ends"),
+    ("n", "guerdon reads one answer"),
+    ("stream", "guerdon does not stream answers"),
+    ("tools", "judges have no tools"),
+    ("stop", "the form of the answer ends it"),
 ];
 
 /// An OpenAI-compatible endpoint that judges.
 pub struct Endpoint {
-    caller: Arc<Caller>,
-    answers: Answers,
+    caller: Arc<JudgeClient>,
+    answers: AnswerCache,
     cassette: Option<Cassette>,
     fallback: Option<Arc<Self>>,
-    observer: Observer,
+    observer: CallObserver,
 }
 
-/// Who asks.
+/// The caller of a question.
 #[derive(Debug, Clone)]
 pub(crate) struct Asker {
     pub(crate) deadline: Option<Instant>,
-    pub(crate) flow: Flow,
+    pub(crate) flow: QueueFlow,
 }
 
 impl Endpoint {
@@ -78,18 +79,18 @@ impl Endpoint {
             (None, _) | (_, CacheMode::Off) => None,
         };
         let audit =
-            config.audit.as_ref().map(|audit| Audit::open(&audit.under(root))).transpose()?;
+            config.audit.as_ref().map(|audit| AuditLog::open(&audit.under(root))).transpose()?;
         let fallback =
             config.fallback.as_deref().map(|fallback| Self::build(fallback.clone(), services));
         let observer = Arc::clone(&services.observer);
-        let caller = Caller {
+        let caller = JudgeClient {
             upstreams: upstreams(&config, services)?,
             timeout: config.timeout,
             retries: config.retries,
             backoff: config.backoff,
             prices: config.prices,
             counting: config.token_counting,
-            estimate: Estimate::new(),
+            estimate: TokenEstimator::new(),
             hedge: Hedge::new(config.hedge.get()),
             budget: Budget::open(&config.budget, &config.model, store.clone())?,
             audit,
@@ -101,7 +102,7 @@ impl Endpoint {
                 config.read_reasoning,
             ),
         };
-        let answers = Answers::new(&config.cache, store, services.tasks.clone());
+        let answers = AnswerCache::new(&config.cache, store, services.tasks.clone());
         let (caller, fallback) = (Arc::new(caller), fallback.transpose()?);
         Ok(Arc::new(Self { caller, answers, cassette, fallback, observer }))
     }
@@ -123,27 +124,33 @@ impl Endpoint {
         upstream::full_for(&self.caller.upstreams)
     }
 
-    /// Asks once, or not at all if the answer is known. Waits no longer than the asker's deadline.
-    pub(crate) async fn ask(&self, question: Question<'_>, asker: &Asker) -> Asked {
-        match self.known(question).await {
+    /// Asks the question, or returns its cached answer. Waits no longer than the caller's deadline.
+    pub(crate) async fn ask(&self, question: JudgeQuestion<'_>, asker: &Asker) -> Outcome {
+        match self.lookup(question).await {
             Ok(asked) => asked,
-            Err(key) => self.buy(key, question, asker).await,
+            Err(key) => self.fetch(key, question, asker).await,
         }
     }
 
-    /// What is known at once; if nothing is, the key with which to [`buy`](Self::buy) it.
-    pub(crate) async fn known(&self, question: Question<'_>) -> Result<Asked, Key> {
+    /// Returns a cached or recorded outcome. If there is none, returns the key for
+    /// [`Endpoint::fetch`].
+    pub(crate) async fn lookup(&self, question: JudgeQuestion<'_>) -> Result<Outcome, QuestionKey> {
         let key = key::of(&self.caller.identity, &question);
         match &self.cassette {
             Some(Cassette::Replay(player)) => Ok(player.play(key)),
-            // What is known goes on the tape, too.
+            // Cached answers are recorded as well.
             Some(Cassette::Record(_)) => Err(key),
             None => self.answers.get(&key).await.map(|answer| self.hit(answer)).ok_or(key),
         }
     }
 
     /// Asks a question with this key.
-    pub(crate) async fn buy(&self, key: Key, question: Question<'_>, asker: &Asker) -> Asked {
+    pub(crate) async fn fetch(
+        &self,
+        key: QuestionKey,
+        question: JudgeQuestion<'_>,
+        asker: &Asker,
+    ) -> Outcome {
         let asked = self.this_or_fallback(key, question, asker).await;
         if let Some(Cassette::Record(recorder)) = &self.cassette {
             recorder.record(key, &asked).await;
@@ -151,8 +158,13 @@ impl Endpoint {
         asked
     }
 
-    async fn this_or_fallback(&self, key: Key, question: Question<'_>, asker: &Asker) -> Asked {
-        let asked = self.known_or_asked(key, question, asker).await;
+    async fn this_or_fallback(
+        &self,
+        key: QuestionKey,
+        question: JudgeQuestion<'_>,
+        asker: &Asker,
+    ) -> Outcome {
+        let asked = self.cached_or_fetched(key, question, asker).await;
         let Some(fallback) = &self.fallback else { return asked };
         let cannot_be_asked = matches!(
             &asked.result,
@@ -173,12 +185,17 @@ impl Endpoint {
         second
     }
 
-    async fn known_or_asked(&self, key: Key, question: Question<'_>, asker: &Asker) -> Asked {
+    async fn cached_or_fetched(
+        &self,
+        key: QuestionKey,
+        question: JudgeQuestion<'_>,
+        asker: &Asker,
+    ) -> Outcome {
         if let Some(answer) = self.answers.get(&key).await {
             return self.hit(answer);
         }
-        let worded = match question.worded() {
-            Ok(worded) => Arc::new(worded),
+        let rendered = match question.rendered() {
+            Ok(rendered) => Arc::new(rendered),
             Err(failure) => return unanswered(failure),
         };
         let deadline = asker.deadline;
@@ -189,12 +206,12 @@ impl Endpoint {
             let gone = CancellationToken::new();
             let _hung_up_if_dropped = gone.clone().drop_guard();
             let patience = Patience { deadline, gone, flow: asker.flow.clone() };
-            let (caller, worded) = (Arc::clone(&self.caller), Arc::clone(&worded));
+            let (caller, rendered) = (Arc::clone(&self.caller), Arc::clone(&rendered));
             let call = async move {
                 let mut spent = Usage::default();
-                (caller.call(key, &worded, &patience, &mut spent).await, spent)
+                (caller.call(key, &rendered, &patience, &mut spent).await, spent)
             };
-            let flight = self.answers.fly(key, call);
+            let flight = self.answers.coalesce(key, call);
             let landed = match deadline {
                 None => flight.await,
                 Some(deadline) => match tokio::time::timeout_at(deadline, flight).await {
@@ -203,22 +220,23 @@ impl Endpoint {
                 },
             };
             let Some(landed) = landed else {
-                let detail = "the call to the judge ended without a word";
+                let detail = "the judge call ended without a result";
                 return unanswered(Failure::new(AbstainWhy::Internal, detail));
             };
             match landed.result {
                 Ok(answer) if landed.led => {
-                    return Asked { result: Ok(answer), usage: landed.usage, cached: false };
+                    return Outcome { result: Ok(answer), usage: landed.usage, cached: false };
                 }
                 Ok(answer) => return self.hit(answer),
                 // Another's patience ended, not ours.
                 Err(failure)
                     if !landed.led
                         && failure
-                            .gave_up
-                            .is_some_and(|gave_up| gave_up.is_outlasted_by(deadline)) => {}
+                            .patience_end
+                            .is_some_and(|patience_end| patience_end.is_outlasted_by(deadline)) => {
+                }
                 Err(failure) => {
-                    return Asked {
+                    return Outcome {
                         result: Err((*failure).clone()),
                         usage: landed.usage,
                         cached: false,
@@ -228,18 +246,18 @@ impl Endpoint {
         }
     }
 
-    fn hit(&self, answer: Arc<Answer>) -> Asked {
+    fn hit(&self, answer: Arc<JudgeAnswer>) -> Outcome {
         let usage = Usage { judge_cache_hits: 1, ..Usage::default() };
         let (duration, waited) = (Duration::ZERO, Duration::ZERO);
         (self.observer)(&CallEvent {
-            outcome: "cached",
+            outcome: CallOutcome::Cached,
             duration,
             waited,
             attempt: 0,
             cached: true,
             usage,
         });
-        Asked { result: Ok(answer), usage, cached: true }
+        Outcome { result: Ok(answer), usage, cached: true }
     }
 }
 
@@ -252,13 +270,13 @@ impl fmt::Debug for Endpoint {
     }
 }
 
-fn late() -> Asked {
+fn late() -> Outcome {
     let detail = "the judge had not answered when the request's deadline passed";
     unanswered(Failure::new(AbstainWhy::Deadline, detail))
 }
 
-fn unanswered(failure: Failure) -> Asked {
-    Asked { result: Err(failure), usage: Usage::default(), cached: false }
+fn unanswered(failure: Failure) -> Outcome {
+    Outcome { result: Err(failure), usage: Usage::default(), cached: false }
 }
 
 fn check(config: &EndpointConfig) -> Result<(), Error> {
@@ -267,7 +285,7 @@ fn check(config: &EndpointConfig) -> Result<(), Error> {
         return value("model", "is empty; name the model that is to judge");
     }
     if config.max_concurrent == 0 {
-        return value("max_concurrent", "is 0, so nothing could ever be asked; write at least 1");
+        return value("max_concurrent", "is 0, so no question could be asked; write at least 1");
     }
     if config.timeout.is_zero() {
         return value(
@@ -284,11 +302,11 @@ fn check(config: &EndpointConfig) -> Result<(), Error> {
         return value("quota_window", "is 0; write something like \"60s\"");
     }
     if !(0.0..=0.5).contains(&config.hedge.get()) {
-        return value("hedge", "is a share of all attempts; write something like 0.05");
+        return value("hedge", "must be a share between 0 and 0.5, such as 0.05");
     }
-    let free = Prices::default();
+    let free = TokenPrices::default();
     if config.budget.is_capped() && config.prices == free {
-        return value("budget", "caps what is spent, but `prices` say that nothing costs anything");
+        return value("budget", "sets a cap, but all `prices` are 0");
     }
     match OWN_FIELDS.iter().find(|(field, _)| config.extra_body.contains_key(*field)) {
         Some((field, instead)) => Err(Error::ExtraBody { key: (*field).to_owned(), instead }),
@@ -319,18 +337,18 @@ fn upstreams(config: &EndpointConfig, services: &Services) -> Result<Vec<Upstrea
                 Arc::new(Http::new(&http, services.key(place)?.as_ref())?)
             }
         };
-        Ok(Upstream::new(url, transport, Limit::new(limits(config)), Offers::new(config)))
+        Ok(Upstream::new(url, transport, Limit::new(limits(config)), Capabilities::new(config)))
     };
     std::iter::once((config.url.as_str(), own)).chain(replicas).map(upstream).collect()
 }
 
-fn limits(config: &EndpointConfig) -> Limits {
+fn limits(config: &EndpointConfig) -> EndpointLimits {
     let span = config.quota_window;
     // At least one: a quota of less than one in a window would never let anything in.
     let within = |a_minute: u64| {
         u64::try_from(u128::from(a_minute) * span.as_millis() / 60_000).unwrap_or(u64::MAX).max(1)
     };
-    Limits {
+    EndpointLimits {
         max_concurrent: config.max_concurrent,
         max_queued: config.max_queued,
         requests: config.requests_per_minute.map(|limit| within(limit.get().into())),
@@ -361,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_work_is_refused_when_it_is_built() {
+    fn invalid_configurations_are_refused_at_build() {
         assert!(refused(EndpointConfig::new("h/v1", "m")).contains("is no URL"));
         assert!(refused(EndpointConfig::new("ftp://h", "m")).contains("http://"));
         assert!(!refused(EndpointConfig::new("http://me:secret@h", "m")).contains("secret"));

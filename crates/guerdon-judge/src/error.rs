@@ -1,4 +1,4 @@
-//! What is wrong with an endpoint's configuration. A question that fails is no error: it abstains.
+//! Errors of this crate. A question that fails is not an error: it abstains.
 
 /// An endpoint that cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -9,7 +9,7 @@ pub enum Error {
     Url {
         /// As configured.
         url: String,
-        /// What is wrong with it.
+        /// The problem.
         detail: String,
     },
     /// A value breaks its law.
@@ -17,7 +17,7 @@ pub enum Error {
     Value {
         /// The key.
         key: &'static str,
-        /// What is wrong with it, and what to write instead.
+        /// The problem, and a value to use instead.
         detail: String,
     },
     /// `extra_body` would replace a field that the question is made of.
@@ -25,14 +25,16 @@ pub enum Error {
     ExtraBody {
         /// The field.
         key: String,
-        /// Where to set it.
+        /// The setting to use instead.
         instead: &'static str,
     },
     /// The file of answers cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The API key cannot stand in a header.
-    #[error("the judge's API key holds a line break or another character that no header may hold")]
+    /// The API key is invalid in a header.
+    #[error(
+        "the judge's API key holds a line break or another character that is invalid in a header"
+    )]
     ApiKey,
     /// The HTTP client could not be built.
     #[error("the judge's HTTP client could not be built")]

@@ -1,8 +1,10 @@
-//! Reward source: an LLM as judge, asked once per question, within its endpoint's limits; what it cannot say, it says in
-//! writing (paper: RJ).
+//! Reward source: an LLM judge behind an OpenAI-compatible endpoint (paper: RJ).
+//!
+//! Identical questions are asked once, within the endpoint's limits and budgets. A question that cannot be answered
+//! abstains with a reason.
 //!
 //! ```
-//! use guerdon_judge::{SourceText, Prompts};
+//! use guerdon_judge::{Prompts, SourceText};
 //!
 //! let text = r#"+++
 //! id = "answers"
@@ -30,8 +32,8 @@
 //! assert!(report.diagnostics().is_empty());
 //! assert!(prompts.versions()["answers"].starts_with("sha256:"));
 //!
-//! let slip = text.replace("points = -20", "pints = -20");
-//! let texts = [SourceText::new("answers.md", slip)];
+//! let misspelt = text.replace("points = -20", "pints = -20");
+//! let texts = [SourceText::new("answers.md", misspelt)];
 //! let report = Prompts::compile(&texts).unwrap_err();
 //! assert!(report.to_string().contains("did you mean `points`?"));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -63,23 +65,25 @@ mod store;
 
 pub use ask::verdict::Pooling;
 pub use call::services::{KeyPlace, Services};
-pub use call::transport::{Incoming, Transport, Undelivered};
+pub use call::transport::{Transport, TransportError, TransportReply};
 pub use config::{
     AuditConfig, BudgetConfig, CacheConfig, CacheMode, CassetteConfig, CassetteMode,
-    EndpointConfig, KeyHeader, Prices, ReplicaConfig, ResponseFormat, Seal, TokenCounting,
-    TokenLimit,
+    EndpointConfig, KeyHeader, ReplicaConfig, ResponseFormat, Seal, TokenCounting, TokenLimit,
+    TokenPrices,
 };
 pub use endpoint::Endpoint;
 pub use error::{Error, StoreError};
 /// The earlier name of [`SourceText`].
 pub use guerdon_text::SourceText as PromptText;
 pub use guerdon_text::{Diagnostic, Report, Severity, SourceText};
-pub use quality::calibrate::{Calibrated, Calibration, Gold, GoldError, Measure};
+pub use quality::calibrate::{
+    BootstrapEstimate, CalibrationReport, CriterionCalibration, Gold, GoldError,
+};
 pub use quality::drift::DriftReport;
 pub use quality::preview::{Preview, PreviewError};
 pub use quality::probes::{ProbeKind, ProbeOutcome};
-pub use rubric::Kind;
+pub use rubric::CriterionKind;
 pub use rubric::prompts::{PromptSummary, Prompts};
 pub use source::JudgeSource;
 pub use store::cache::{PromptStats, Purge, Store, StoreStats};
-pub use store::event::{CallEvent, OUTCOMES};
+pub use store::event::{CallEvent, CallOutcome};

@@ -1,4 +1,5 @@
-//! The judge as a reward source: every prompt about every turn, all at once; what fails abstains by name.
+//! The judge as a reward source: every prompt about every turn, all at once; what fails abstains by
+//! name.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -11,15 +12,15 @@ use guerdon_types::{
 };
 use tokio::time::Instant;
 
-use crate::ask::answer::{Asked, Failure};
-use crate::ask::case::{Case, Dialogue};
+use crate::ask::answer::{Failure, Outcome};
+use crate::ask::case::{Case, RenderedDialogue};
 use crate::ask::nonce::Nonce;
-use crate::ask::question::Question;
-use crate::ask::reply::Finding;
-use crate::ask::verdict::{self, Ballot, Pooling, Verdict};
+use crate::ask::question::JudgeQuestion;
+use crate::ask::reply::CriterionFinding;
+use crate::ask::verdict::{self, Ballot, Pooling, RubricVerdict};
 use crate::endpoint::{Asker, Endpoint};
-use crate::limit::Flow;
-use crate::quality::drift::{Drift, DriftReport};
+use crate::limit::QueueFlow;
+use crate::quality::drift::{DriftMonitor, DriftReport};
 use crate::rubric::prompts::Prompts;
 use crate::rubric::{Criterion, Rubric};
 
@@ -31,26 +32,26 @@ pub struct JudgeSource {
     judges: Vec<Arc<Endpoint>>,
     pooling: Pooling,
     prompts: Arc<Prompts>,
-    flow: Flow,
+    flow: QueueFlow,
     nonce: Nonce,
-    drift: Drift,
+    drift: DriftMonitor,
 }
 
-/// What came of one prompt about one turn.
-struct Judged {
-    verdict: Result<Verdict, Abstained>,
-    /// What could not be asked beside what was.
+/// The result of one prompt about one turn.
+struct RubricOutcome {
+    verdict: Result<RubricVerdict, Abstained>,
+    /// Criteria that could not be asked, although others were.
     missing: Vec<Abstained>,
     usage: Usage,
-    /// Whether the cache knew all of it; nothing if nobody was asked.
+    /// True if all answers came from the cache; `None` if no question was asked.
     cached: Option<bool>,
     model: Option<String>,
 }
 
 /// A question that is put to a judge, as a part of a ballot.
-struct Put<'a> {
+struct BallotQuestion<'a> {
     judge: &'a Endpoint,
-    question: Question<'a>,
+    question: JudgeQuestion<'a>,
     ballot: usize,
 }
 
@@ -63,9 +64,9 @@ impl JudgeSource {
             judges: vec![endpoint],
             pooling: Pooling::default(),
             prompts,
-            flow: Flow::of("", 1),
+            flow: QueueFlow::of("", 1),
             nonce: Nonce::random(),
-            drift: Drift::default(),
+            drift: DriftMonitor::default(),
         }
     }
 
@@ -80,22 +81,23 @@ impl JudgeSource {
         Self { pooling, ..self }
     }
 
-    /// Queues as `name`: those who queue under different names share an endpoint by weight, and so do the clients of one
-    /// name; the questions of one client are served in order. Default: no name and a weight of 1.
+    /// Queues as `name`. Sources with different names share an endpoint by weight, and so do the
+    /// clients of one name. The questions of one client are served in order. Default: no name and a
+    /// weight of 1.
     #[must_use]
     pub fn with_share(self, name: &str, weight: NonZeroU32) -> Self {
-        Self { flow: Flow::of(name, weight.get()), ..self }
+        Self { flow: QueueFlow::of(name, weight.get()), ..self }
     }
 
     /// The bound of the fusion, to see how often the judge alone reaches it.
     #[must_use]
     pub fn with_bound(self, bound: Finite) -> Self {
-        Self { drift: Drift::within(bound.get()), ..self }
+        Self { drift: DriftMonitor::within(bound.get()), ..self }
     }
 
-    /// What the points look like since this was last called.
+    /// Statistics of the points since the last call.
     pub fn drift(&self) -> DriftReport {
-        self.drift.look()
+        self.drift.take_report()
     }
 
     pub(crate) fn prompts(&self) -> &Prompts {
@@ -106,7 +108,7 @@ impl JudgeSource {
         &self.nonce
     }
 
-    async fn turn(&self, ask: Ask<'_>, dialogue: &Dialogue, index: usize) -> Signal {
+    async fn turn(&self, ask: Ask<'_>, dialogue: &RenderedDialogue, index: usize) -> Signal {
         let Some(case) = Case::new(dialogue, ask.rollout, index, &self.nonce) else {
             let detail = format!("turn {index} is not in the dialogue");
             return Signal::abstained(self.abstained(AbstainWhy::Internal, detail));
@@ -116,50 +118,50 @@ impl JudgeSource {
                 self.abstained(AbstainWhy::Internal, "no judge prompt is configured"),
             );
         }
-        let flow = Flow { client: ask.client, ..self.flow.clone() };
+        let flow = QueueFlow { client: ask.client, ..self.flow.clone() };
         let asker = Asker { deadline: ask.deadline.map(Instant::from_std), flow };
         let asked =
             self.prompts.rubrics().iter().map(|rubric| self.judged(rubric, &case, &asker, 0));
         let signal = self.signal(join_all(asked).await);
-        self.drift.saw(&case.turn, &signal);
+        self.drift.observe(&case.turn, &signal);
         signal
     }
 
-    /// What `rubric` says of the last message of `rollout`, asked afresh.
+    /// The verdict of `rubric` about the last message of `rollout`, asked afresh.
     pub(crate) async fn probed(
         &self,
         rubric: &Arc<Rubric>,
         rollout: &Rollout,
         round: u32,
-    ) -> Result<Verdict, Abstained> {
-        let dialogue = Dialogue::new(&rollout.messages);
+    ) -> Result<RubricVerdict, Abstained> {
+        let dialogue = RenderedDialogue::new(&rollout.messages);
         let last = rollout.messages.len().saturating_sub(1);
         let Some(case) = Case::new(&dialogue, rollout, last, &self.nonce) else {
             return Err(self.abstained(AbstainWhy::Internal, "a probe has a turn"));
         };
-        let asker = Asker { deadline: None, flow: Flow::of("probe", 1) };
+        let asker = Asker { deadline: None, flow: QueueFlow::of("probe", 1) };
         let round = round.saturating_mul(rubric.samples).saturating_add(1 << 16);
         self.judged(rubric, &case, &asker, round).await.verdict
     }
 
-    /// What the first judge finds in `case`; nothing if it does not answer. `repeat` asks afresh, `reversed` in the opposite
-    /// order.
+    /// The findings of the first judge about `case`; `None` if it does not answer. `repeat` asks
+    /// afresh, `reversed` asks in the opposite order.
     pub(crate) async fn findings(
         &self,
         rubric: &Arc<Rubric>,
         case: &Case<'_>,
         repeat: u32,
         reversed: bool,
-    ) -> Option<Vec<Finding>> {
+    ) -> Option<Vec<CriterionFinding>> {
         let judge = self.judges.first()?;
-        let asker = Asker { deadline: None, flow: Flow::of("calibrate", 1) };
+        let asker = Asker { deadline: None, flow: QueueFlow::of("calibrate", 1) };
         let mut order: Vec<usize> = (0..rubric.criteria.len()).collect();
         if reversed {
             order.reverse();
         }
         let sample = repeat.saturating_mul(rubric.samples);
         let asked = rubric.calls(&order).map(|order| {
-            let question = Question { rubric, order, sample, case };
+            let question = JudgeQuestion { rubric, order, sample, case };
             judge.ask(question, &asker)
         });
         let mut findings = Vec::new();
@@ -169,18 +171,19 @@ impl JudgeSource {
         Some(findings)
     }
 
-    /// What `rubric` says of `case`. `round` is added to each sample's number: a probe's, so that it is asked afresh.
+    /// Asks `rubric` about `case`. `round` is added to the number of each sample, so that a probe
+    /// is asked afresh.
     async fn judged(
         &self,
         rubric: &Arc<Rubric>,
         case: &Case<'_>,
         asker: &Asker,
         round: u32,
-    ) -> Judged {
+    ) -> RubricOutcome {
         if case.is_silent() {
             let (missing, usage) = (Vec::new(), Usage::default());
-            return Judged {
-                verdict: Ok(verdict::of_silence(rubric)),
+            return RubricOutcome {
+                verdict: Ok(verdict::silence_verdict(rubric)),
                 missing,
                 usage,
                 cached: None,
@@ -191,15 +194,15 @@ impl JudgeSource {
         // Nearly all are known, and then there is nothing to wait for.
         let mut asked = Vec::with_capacity(questions.len());
         let mut unknown = Vec::new();
-        for (index, Put { judge, question, .. }) in questions.iter().enumerate() {
-            let known = judge.known(*question).await;
+        for (index, BallotQuestion { judge, question, .. }) in questions.iter().enumerate() {
+            let known = judge.lookup(*question).await;
             unknown.extend(known.as_ref().err().map(|key| (index, *key)));
             asked.push(known.ok());
         }
         if !unknown.is_empty() {
             let bought = unknown.into_iter().filter_map(|(index, key)| {
-                let Put { judge, question, .. } = questions.get(index)?;
-                Some(async move { (index, judge.buy(key, *question, asker).await) })
+                let BallotQuestion { judge, question, .. } = questions.get(index)?;
+                Some(async move { (index, judge.fetch(key, *question, asker).await) })
             });
             // Boxed: it is large, and seldom there.
             for (index, bought) in Box::pin(join_all(bought)).await {
@@ -211,20 +214,25 @@ impl JudgeSource {
         self.counted(rubric, case, questions.iter().zip(asked.into_iter().flatten()))
     }
 
-    /// The questions to all judges: for each sample one about all criteria in their order, or one about each.
+    /// The questions to all judges: for each sample one about all criteria in their order, or one
+    /// about each.
     fn questions<'a>(
         &'a self,
         rubric: &'a Arc<Rubric>,
         case: &'a Case<'a>,
         round: u32,
-    ) -> Vec<Put<'a>> {
+    ) -> Vec<BallotQuestion<'a>> {
         let mut questions = Vec::with_capacity(self.judges.len());
         let mut ballot = 0;
         for judge in &self.judges {
             for (number, order) in (0..).zip(&rubric.orders) {
                 let sample = round.saturating_add(number);
-                let question = |order| Question { rubric, order, sample, case };
-                let put = |order| Put { judge: judge.as_ref(), question: question(order), ballot };
+                let question = |order| JudgeQuestion { rubric, order, sample, case };
+                let put = |order| BallotQuestion {
+                    judge: judge.as_ref(),
+                    question: question(order),
+                    ballot,
+                };
                 questions.extend(rubric.calls(order).map(put));
                 ballot += 1;
             }
@@ -237,8 +245,8 @@ impl JudgeSource {
         &self,
         rubric: &Rubric,
         case: &Case<'_>,
-        asked: impl Iterator<Item = (&'a Put<'a>, Asked)>,
-    ) -> Judged {
+        asked: impl Iterator<Item = (&'a BallotQuestion<'a>, Outcome)>,
+    ) -> RubricOutcome {
         let mut usage = Usage::default();
         let mut cached: Option<bool> = None;
         let mut answers = Vec::new();
@@ -271,7 +279,7 @@ impl JudgeSource {
             rubric.criteria.iter().filter(|_| !failures.is_empty()).filter(unjudged).collect();
         if let (true, Some(first)) = (unjudged.len() == rubric.criteria.len(), failures.first()) {
             let verdict = Err(why(first, &""));
-            return Judged {
+            return RubricOutcome {
                 verdict,
                 missing: Vec::new(),
                 usage,
@@ -287,11 +295,12 @@ impl JudgeSource {
             .collect();
         let verdict = Ok(verdict::weigh(rubric, &ballots, self.pooling, case));
         let model = answers.first().map(|(_, answer)| answer.model.clone());
-        Judged { verdict, missing, usage, cached, model }
+        RubricOutcome { verdict, missing, usage, cached, model }
     }
 
-    /// One signal of all prompts: the criteria of those that answered, and the names of those that did not.
-    fn signal(&self, judged: Vec<Judged>) -> Signal {
+    /// One signal of all prompts: the criteria of those that answered, and the names of those that
+    /// did not.
+    fn signal(&self, judged: Vec<RubricOutcome>) -> Signal {
         let mut usage = Usage::default();
         let mut abstained = Vec::new();
         let mut criteria = Vec::new();
@@ -338,7 +347,8 @@ impl JudgeSource {
         let mut signals = abstained.into_iter();
         let signal = match part {
             Some(part) => Signal::scored(part),
-            // Not answered means that each prompt left its reason, and there is at least one prompt.
+            // Not answered means that each prompt left its reason, and there is at least one
+            // prompt.
             None => Signal::abstained(signals.next().unwrap_or_else(|| {
                 self.abstained(AbstainWhy::Internal, "no judge prompt was answered")
             })),
@@ -388,7 +398,8 @@ impl RewardSource for JudgeSource {
     fn score<'a>(&'a self, ask: Ask<'a>) -> BoxFuture<'a, Vec<Signal>> {
         async move {
             let shown = ask.turns.last().map_or(0, |last| last + 1);
-            let dialogue = Dialogue::new(ask.rollout.messages.get(..shown).unwrap_or_default());
+            let dialogue =
+                RenderedDialogue::new(ask.rollout.messages.get(..shown).unwrap_or_default());
             join_all(ask.turns.iter().map(|index| self.turn(ask, &dialogue, *index))).await
         }
         .boxed()

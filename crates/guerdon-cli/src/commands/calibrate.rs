@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, ensure};
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{CellAlignment, Table};
-use guerdon_judge::{Calibration, Gold, Measure};
+use guerdon_judge::{BootstrapEstimate, CalibrationReport, Gold};
 
 use super::workbench::{compiled, replace, source};
 use crate::cli::Calibrate;
@@ -51,7 +51,7 @@ fn text(path: &Path) -> anyhow::Result<String> {
     Ok(text)
 }
 
-fn table(calibration: &Calibration) -> Table {
+fn table(calibration: &CalibrationReport) -> Table {
     let mut table = Table::new();
     table.load_preset(UTF8_HORIZONTAL_ONLY).set_header([
         "",
@@ -69,7 +69,7 @@ fn table(calibration: &Calibration) -> Table {
     }
     let share =
         |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
-    let measure = |measure: Measure| match (measure.value, measure.interval) {
+    let measure = |measure: BootstrapEstimate| match (measure.value, measure.interval) {
         (Some(value), Some((low, high))) => format!("{value:.2} [{low:.2}, {high:.2}]"),
         (value, _) => share(value),
     };

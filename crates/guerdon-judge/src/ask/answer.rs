@@ -1,4 +1,4 @@
-//! What comes of a question: an answer, as it is kept, or the reason why there is none.
+//! Results of a question: an answer that can be cached, or the reason for its absence.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -7,54 +7,54 @@ use guerdon_types::{AbstainWhy, Usage};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::ask::reply::Finding;
+use crate::ask::reply::CriterionFinding;
 
-/// What a judge found, and which.
+/// The findings of a judge, with the model that made them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Answer {
+pub(crate) struct JudgeAnswer {
     /// The prompt's id.
     pub(crate) prompt: String,
-    /// When it was given, in seconds since 1970.
+    /// Time of the answer, in seconds since 1970.
     pub(crate) at: u64,
-    /// What it cost, failed attempts included.
+    /// Cost, including failed attempts.
     pub(crate) usage: Usage,
     /// The model that gave it.
     pub(crate) model: String,
-    pub(crate) findings: Vec<Finding>,
+    pub(crate) findings: Vec<CriterionFinding>,
 }
 
-impl Answer {
+impl JudgeAnswer {
     pub(crate) fn is_older_than(&self, age: Duration) -> bool {
         now_seconds().saturating_sub(self.at) > age.as_secs()
     }
 }
 
-/// Why a question has no answer. Shared by all who asked it; never kept.
+/// The reason why a question has no answer. Shared by all callers that asked it; never cached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
     pub(crate) why: AbstainWhy,
     pub(crate) detail: String,
-    /// Set if only the first asker's patience ended: others may ask again.
-    pub(crate) gave_up: Option<GaveUp>,
+    /// Set if the first caller gave up: other callers may ask again.
+    pub(crate) patience_end: Option<PatienceEnd>,
 }
 
 impl Failure {
     pub(crate) fn new(why: AbstainWhy, detail: impl Into<String>) -> Self {
-        Self { why, detail: detail.into(), gave_up: None }
+        Self { why, detail: detail.into(), patience_end: None }
     }
 }
 
-/// How patience ended.
+/// The reason why a caller stopped waiting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum GaveUp {
-    /// The asker hung up.
+pub(crate) enum PatienceEnd {
+    /// The caller disconnected.
     HungUp,
     /// Its deadline passed, or would.
     Deadline(Instant),
 }
 
-impl GaveUp {
-    /// Whether someone with this `deadline` has more time than the one who gave up.
+impl PatienceEnd {
+    /// True if a caller with this `deadline` has more time left than the one that gave up.
     pub(crate) fn is_outlasted_by(self, deadline: Option<Instant>) -> bool {
         match self {
             Self::HungUp => true,
@@ -63,10 +63,10 @@ impl GaveUp {
     }
 }
 
-/// What came of a question.
+/// The result of one question, with its cost.
 #[derive(Debug)]
-pub(crate) struct Asked {
-    pub(crate) result: Result<Arc<Answer>, Failure>,
+pub(crate) struct Outcome {
+    pub(crate) result: Result<Arc<JudgeAnswer>, Failure>,
     pub(crate) usage: Usage,
     pub(crate) cached: bool,
 }

@@ -1,29 +1,29 @@
-//! What is judged: one turn, what came before it, and the facts around it, as every rubric is asked about it. Folded,
-//! escaped and hashed once, however many rubrics, samples and judges there are.
+//! The case of a question: one turn, the dialogue before it and the rollout's context. It is
+//! folded, escaped and hashed once, for all rubrics, samples and judges.
 
 use std::borrow::Cow;
 use std::sync::OnceLock;
 
 use guerdon_types::{Context, Message, Rollout};
 
-use crate::ask::digest::{Digest, Parts};
+use crate::ask::digest::{Digest, PartsHasher};
 use crate::ask::nonce::Nonce;
 use crate::rubric::text::{escaped, folded};
 
-/// A dialogue as it is shown, a line a message, with a mark before each: a turn is shown what came before it, and turns of
-/// one rollout have most of that in common.
+/// A dialogue as it is shown, a line a message, with a mark before each: a turn is shown what came
+/// before it, and turns of one rollout have most of that in common.
 #[derive(Debug)]
-pub(crate) struct Dialogue {
+pub(crate) struct RenderedDialogue {
     lines: String,
     marks: Vec<(usize, Digest)>,
 }
 
-impl Dialogue {
+impl RenderedDialogue {
     pub(crate) fn new(messages: &[Message]) -> Self {
         let texts: usize = messages.iter().map(|message| message.content.len() + 32).sum();
         let mut lines = String::with_capacity(texts);
         let mut marks = Vec::with_capacity(messages.len());
-        let mut hash = Parts::default();
+        let mut hash = PartsHasher::default();
         for Message { role, content, .. } in messages {
             marks.push((lines.len(), hash.clone().finish()));
             let from = lines.len();
@@ -39,12 +39,12 @@ impl Dialogue {
 /// One turn, to be judged.
 #[derive(Debug)]
 pub(crate) struct Case<'a> {
-    /// What came before the turn, as it is shown.
+    /// The dialogue before the turn, as it is shown.
     pub(crate) before: &'a str,
     /// The turn, as it is shown.
     pub(crate) turn: Cow<'a, str>,
     pub(crate) facts: &'a Context,
-    /// What names the turn's block.
+    /// Source of the block's name.
     pub(crate) nonce: &'a Nonce,
     /// The hash of `before` and `turn`.
     pub(crate) digest: Digest,
@@ -52,16 +52,17 @@ pub(crate) struct Case<'a> {
 }
 
 impl<'a> Case<'a> {
-    /// Message `index` of `rollout`, of which `dialogue` was made; nothing if there is no such message.
+    /// The case of message `index` of `rollout`. `dialogue` must be made from the same rollout.
+    /// `None` if there is no such message.
     pub(crate) fn new(
-        dialogue: &'a Dialogue,
+        dialogue: &'a RenderedDialogue,
         rollout: &'a Rollout,
         index: usize,
         nonce: &'a Nonce,
     ) -> Option<Self> {
         let (end, before) = dialogue.marks.get(index)?;
         let turn = escaped(&rollout.messages.get(index)?.content);
-        let mut hash = Parts::default();
+        let mut hash = PartsHasher::default();
         hash.add(before);
         hash.add(turn.as_bytes());
         Some(Self {
@@ -74,12 +75,13 @@ impl<'a> Case<'a> {
         })
     }
 
-    /// Whether the turn says nothing that can be seen.
+    /// True if the turn holds no visible text.
     pub(crate) fn is_silent(&self) -> bool {
         self.turn.trim().is_empty()
     }
 
-    /// Whether `quote` occurs in the turn, as a reader would compare them.
+    /// True if `quote` occurs in the turn. Both are folded first, so that differences a reader does
+    /// not see do not count.
     pub(crate) fn says(&self, quote: &str) -> bool {
         let quote = folded(quote);
         !quote.is_empty() && self.folded.get_or_init(|| folded(&self.turn)).contains(&quote)
@@ -100,7 +102,7 @@ pub(crate) mod tests {
     ) -> T {
         let messages = messages.iter().map(|(role, text)| Message::new(*role, *text)).collect();
         let rollout = Rollout { messages, context: facts.clone(), ..Rollout::default() };
-        let (dialogue, nonce) = (Dialogue::new(&rollout.messages), Nonce::for_show());
+        let (dialogue, nonce) = (RenderedDialogue::new(&rollout.messages), Nonce::for_show());
         f(&Case::new(&dialogue, &rollout, rollout.messages.len() - 1, &nonce).unwrap())
     }
 
@@ -109,7 +111,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_turn_is_shown_what_came_before_it() {
+    fn case_shows_the_dialogue_before_the_turn() {
         let said = [
             (Role::User, "480 最低了。</user>"),
             (Role::Assistant, "好的"),
@@ -123,7 +125,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn whatever_was_said_and_by_whom_makes_another_case_and_what_nobody_sees_does_not() {
+    fn visible_text_and_roles_change_the_digest_and_invisible_characters_do_not() {
         let (user, assistant) = (Role::User, Role::Assistant);
         let said = digest(&[(user, "a"), (assistant, "b")]);
         for other in [

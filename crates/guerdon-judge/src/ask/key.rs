@@ -1,35 +1,37 @@
-//! When two questions are the same: a hash of everything that decides the answer.
+//! The cache key of a question: a hash of everything that decides its answer.
 //!
-//! Nothing is put into words to find out. What is sent is made of a rubric's text, an order of its criteria, a case and
-//! nothing else, so these are what is hashed: the rubric by the hash of its file, the case by that of the dialogue as it
-//! is [shown](crate::ask::case), the facts as the body is shown them. A fact that a body does not name is neither shown nor
-//! hashed.
+//! The key is computed without rendering the question. The text that is sent depends only on the
+//! rubric's text, the order of its criteria and the case, so these are hashed: the rubric by the
+//! hash of its file, the case by the hash of the dialogue as it is [shown](crate::ask::case), and
+//! the context values that the body reads. Context values that the body does not name are neither
+//! shown nor hashed.
 //!
-//! Everything is taken apart by name below, so that a new field does not compile until someone decides whether it
-//! belongs to the question. How the endpoint wants the form spelt (its [`Offer`](crate::call::wire::Offer)) does not: it is
-//! found out while asking, and the answer has to pass the same checks either way. Nor does the secret behind a block's
-//! name, of which nothing in an answer depends: a restart would buy everything again.
+//! The structs are destructured by field below, so that a new field does not compile until its
+//! author decides whether it belongs to the question. The
+//! [`RequestFeatures`](crate::call::wire::RequestFeatures) of the endpoint are excluded: they are
+//! negotiated during calls, and the answer passes the same checks in every form. The nonce is
+//! excluded too: answers do not depend on it, and it changes at every restart.
 
 use serde::{Deserialize, Serialize};
 
 use crate::ask::case::Case;
-use crate::ask::digest::{Digest, Parts, json};
-use crate::ask::question::Question;
-use crate::ask::reasoning::Eased;
+use crate::ask::digest::{Digest, PartsHasher, json};
+use crate::ask::question::JudgeQuestion;
+use crate::ask::reasoning::ReducedReasoning;
 use crate::rubric::Rubric;
 
-/// Counts changes to how messages are laid out or answers are read. The test below fails if messages change and this
-/// does not.
+/// Counts changes to how messages are laid out or answers are read. The test below fails if
+/// messages change and this does not.
 const LAYOUT: u32 = 3;
 
-/// Who is asked.
+/// The judge that is asked: its address, model and request fields.
 #[derive(Debug, Clone)]
 pub(crate) struct Identity {
     pub(crate) url: String,
     pub(crate) model: String,
     pub(crate) extra_body: serde_json::Map<String, serde_json::Value>,
     /// The same for the re-ask of a question whose answer was cut off.
-    pub(crate) eased: Option<Eased>,
+    pub(crate) reduced_reasoning: Option<ReducedReasoning>,
     pub(crate) read_reasoning: bool,
     digest: Digest,
 }
@@ -41,28 +43,28 @@ impl Identity {
         extra_body: serde_json::Map<String, serde_json::Value>,
         read_reasoning: bool,
     ) -> Self {
-        let eased = Eased::of(&extra_body);
-        let mut hash = Parts::default();
+        let reduced_reasoning = ReducedReasoning::of(&extra_body);
+        let mut hash = PartsHasher::default();
         hash.add(url.as_bytes());
         hash.add(model.as_bytes());
         hash.add(&json(&extra_body));
         hash.add(&[u8::from(read_reasoning)]);
-        Self { url, model, extra_body, eased, read_reasoning, digest: hash.finish() }
+        Self { url, model, extra_body, reduced_reasoning, read_reasoning, digest: hash.finish() }
     }
 }
 
 /// A question's hash; in hexadecimal where it is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
-pub(crate) struct Key(Digest);
+pub(crate) struct QuestionKey(Digest);
 
-impl From<Key> for String {
-    fn from(key: Key) -> Self {
+impl From<QuestionKey> for String {
+    fn from(key: QuestionKey) -> Self {
         guerdon_text::hex(&key.0)
     }
 }
 
-impl TryFrom<String> for Key {
+impl TryFrom<String> for QuestionKey {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
@@ -80,11 +82,18 @@ impl TryFrom<String> for Key {
 }
 
 /// The key of `question` put to `identity`.
-pub(crate) fn of(identity: &Identity, question: &Question<'_>) -> Key {
-    let Identity { digest: identity, url: _, model: _, extra_body: _, eased: _, read_reasoning: _ } =
-        identity;
-    let Question { rubric, order, sample, case } = question;
-    // The hash stands for every word of the file: version, criteria and their points, body, limits, examples.
+pub(crate) fn of(identity: &Identity, question: &JudgeQuestion<'_>) -> QuestionKey {
+    let Identity {
+        digest: identity,
+        url: _,
+        model: _,
+        extra_body: _,
+        reduced_reasoning: _,
+        read_reasoning: _,
+    } = identity;
+    let JudgeQuestion { rubric, order, sample, case } = question;
+    // The hash stands for every word of the file: version, criteria and their points, body, limits,
+    // examples.
     let Rubric {
         id,
         hash,
@@ -106,7 +115,7 @@ pub(crate) fn of(identity: &Identity, question: &Question<'_>) -> Key {
     } = &***rubric;
     // Before and turn are in the case's own hash; the secret must not be.
     let Case { digest: case, facts, before: _, turn: _, nonce: _, .. } = case;
-    let mut key = Parts::default();
+    let mut key = PartsHasher::default();
     key.add(&LAYOUT.to_le_bytes());
     key.add(identity);
     key.add(id.as_bytes());
@@ -122,7 +131,7 @@ pub(crate) fn of(identity: &Identity, question: &Question<'_>) -> Key {
     if !facts.is_empty() {
         key.add(&json(&facts));
     }
-    Key(key.finish())
+    QuestionKey(key.finish())
 }
 
 #[cfg(test)]
@@ -134,8 +143,8 @@ mod tests {
     use super::*;
     use crate::Prompts;
     use crate::ask::case::tests::case;
-    use crate::call::capabilities::Offers;
-    use crate::call::wire::{self, Offer};
+    use crate::call::capabilities::Capabilities;
+    use crate::call::wire::{self, RequestFeatures};
     use crate::config::{EndpointConfig, ResponseFormat};
     use guerdon_text::SourceText;
 
@@ -172,8 +181,10 @@ mod tests {
         identity("http://h/v1", "m", serde_json::json!({}))
     }
 
-    fn key_about(rubric: &Arc<Rubric>, said: &[(Role, &str)], facts: &Context) -> Key {
-        case(said, facts, |case| of(&judge(), &Question { rubric, order: &[0], sample: 0, case }))
+    fn key_about(rubric: &Arc<Rubric>, said: &[(Role, &str)], facts: &Context) -> QuestionKey {
+        case(said, facts, |case| {
+            of(&judge(), &JudgeQuestion { rubric, order: &[0], sample: 0, case })
+        })
     }
 
     #[test]
@@ -181,28 +192,28 @@ mod tests {
         let key = key_about(&plain(), &SAID, &Context::new());
         let text = serde_json::to_string(&key).unwrap();
         assert_eq!(text.len(), 66);
-        assert_eq!(serde_json::from_str::<Key>(&text).unwrap(), key);
+        assert_eq!(serde_json::from_str::<QuestionKey>(&text).unwrap(), key);
         for bad in [
             "\"ab\"".to_owned(),
             text.replace(&text[1..3], "+1"),
             format!("\"{}\"", "é".repeat(32)),
         ] {
-            assert!(serde_json::from_str::<Key>(&bad).is_err(), "{bad}");
+            assert!(serde_json::from_str::<QuestionKey>(&bad).is_err(), "{bad}");
         }
     }
 
     #[test]
-    fn whatever_is_asked_or_who_is_asked_changes_the_key() {
+    fn question_and_judge_identity_change_the_key() {
         let (rubric, facts) = (plain(), Context::new());
         case(&SAID, &facts, |case| {
-            let question = Question { rubric: &rubric, order: &[0, 1], sample: 0, case };
+            let question = JudgeQuestion { rubric: &rubric, order: &[0, 1], sample: 0, case };
             let key = of(&judge(), &question);
             assert_eq!(key, of(&judge(), &question));
-            assert_ne!(key, of(&judge(), &Question { sample: 1, ..question }));
-            assert_ne!(key, of(&judge(), &Question { order: &[1, 0], ..question }));
+            assert_ne!(key, of(&judge(), &JudgeQuestion { sample: 1, ..question }));
+            assert_ne!(key, of(&judge(), &JudgeQuestion { order: &[1, 0], ..question }));
             assert_ne!(
                 key,
-                of(&judge(), &Question { rubric: &self::rubric("{{ turn }}"), ..question })
+                of(&judge(), &JudgeQuestion { rubric: &self::rubric("{{ turn }}"), ..question })
             );
             let none = serde_json::json!({});
             for other in [
@@ -233,22 +244,23 @@ mod tests {
         assert!(named.selection.select(&facts(more)).get("id").is_none());
     }
 
-    /// Whoever changes what is sent, on purpose or by a new version of a library, finds the old answers still under the
-    /// old keys: raise [`LAYOUT`], and write the new hash here.
+    /// Pins the bytes that are sent. If they change, cached answers would still be found under the
+    /// old keys. In that case raise [`LAYOUT`] and write the new hash here.
     #[test]
-    fn what_is_sent_has_changed_only_if_the_layout_has_another_number() {
+    fn request_bytes_are_pinned_by_the_layout_number() {
         let rubric = rubric(
             "{{ dialogue }}\n{% if context.stage %}{{ context.stage }}{% endif %}\n{{ turn }}\n{% for c in criteria %}\n\
              {{ c.id }}: {{ c.about }}{% for l in c.levels %} {{ l.name }} {{ l.anchor }}{% endfor %}\n{% endfor %}",
         );
         let facts = facts(serde_json::json!({"stage": "quote <x>"}));
         let sent = case(&SAID, &facts, |case| {
-            let worded =
-                Question { rubric: &rubric, order: &[0], sample: 0, case }.worded().unwrap();
-            let strict = Offers::new(&EndpointConfig::new("http://h/v1", "m")).now(false);
-            let plain = Offer { format: ResponseFormat::Plain, sealed: true, ..strict };
-            let body = |offer| wire::request("m", &worded, 512, offer, &serde_json::Map::new());
-            [strict, plain].map(|offer| String::from_utf8(body(offer)).unwrap()).join("\n")
+            let rendered =
+                JudgeQuestion { rubric: &rubric, order: &[0], sample: 0, case }.rendered().unwrap();
+            let strict = Capabilities::new(&EndpointConfig::new("http://h/v1", "m")).now(false);
+            let plain = RequestFeatures { format: ResponseFormat::Plain, sealed: true, ..strict };
+            let body =
+                |features| wire::request("m", &rendered, 512, features, &serde_json::Map::new());
+            [strict, plain].map(|features| String::from_utf8(body(features)).unwrap()).join("\n")
         });
         let hash = "sha256:e23d6ef9aebdc5407a888ec02947dcbae85ee35890f91ca8f5f8998056f76b31";
         assert_eq!((LAYOUT, guerdon_text::content_hash(&sent).as_str()), (3, hash), "{sent}");

@@ -1,5 +1,6 @@
-//! The name of a judged text's block: stable for the text, so that the same question stays the same, and unforeseeable
-//! for its author, because it is keyed. The policy can learn neither its own tag nor anybody else's.
+//! The keyed name of the block that holds the judged text. It is stable for a text, so that the
+//! same question keeps its key, and its author cannot predict it. The policy can learn neither its
+//! own tag nor that of another text.
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use rand::Rng as _;
@@ -17,7 +18,7 @@ impl Nonce {
         Self(rand::rng().random())
     }
 
-    /// The same for everybody; for showing, never for asking.
+    /// A fixed key, for previews only. Its tags are predictable.
     pub(crate) const fn for_show() -> Self {
         Self([0; 32])
     }

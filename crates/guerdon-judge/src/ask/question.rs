@@ -1,5 +1,5 @@
-//! A question to a judge: which criteria of which rubric, about which case; and the same in words. Words are found only
-//! when there is somebody to be asked: most questions of a training run are known.
+//! A question to a judge: some criteria of a rubric, about a case. It is rendered only if the judge
+//! must be called, because most questions of a training run are cached.
 
 use std::sync::Arc;
 
@@ -12,18 +12,18 @@ use crate::rubric::{Criterion, Rubric, Scoring};
 
 /// One question.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Question<'a> {
+pub(crate) struct JudgeQuestion<'a> {
     pub(crate) rubric: &'a Arc<Rubric>,
-    /// Which of the rubric's criteria are asked, in their order.
+    /// Indices of the rubric's criteria that are asked, in the order of asking.
     pub(crate) order: &'a [usize],
-    /// Tells repeated samples of one question apart; 0 while there is one.
+    /// Number that distinguishes repeated samples of one question; 0 if there is only one.
     pub(crate) sample: u32,
     pub(crate) case: &'a Case<'a>,
 }
 
-/// The question in words.
+/// A question rendered to messages.
 #[derive(Debug, Clone)]
-pub(crate) struct Worded {
+pub(crate) struct RenderedQuestion {
     pub(crate) rubric: Arc<Rubric>,
     pub(crate) order: Vec<usize>,
     pub(crate) sample: u32,
@@ -32,8 +32,8 @@ pub(crate) struct Worded {
     pub(crate) tag: String,
 }
 
-impl Question<'_> {
-    pub(crate) fn worded(&self) -> Result<Worded, Failure> {
+impl JudgeQuestion<'_> {
+    pub(crate) fn rendered(&self) -> Result<RenderedQuestion, Failure> {
         let Self { rubric, order, sample, case } = *self;
         let tag = case.nonce.tag(&case.turn);
         let messages = render::messages(rubric, &asked(rubric, order), case, &tag).map_err(
@@ -44,17 +44,23 @@ impl Question<'_> {
                 RenderError::Failed(detail) => Failure::new(AbstainWhy::Internal, detail),
             },
         )?;
-        Ok(Worded { rubric: Arc::clone(rubric), order: order.to_vec(), sample, messages, tag })
+        Ok(RenderedQuestion {
+            rubric: Arc::clone(rubric),
+            order: order.to_vec(),
+            sample,
+            messages,
+            tag,
+        })
     }
 }
 
-impl Worded {
+impl RenderedQuestion {
     /// The criteria that are asked, in their order.
     pub(crate) fn criteria(&self) -> Vec<&Criterion> {
         asked(&self.rubric, &self.order)
     }
 
-    /// How many tokens the answer may have at first.
+    /// Limit on the tokens of the first attempt's answer.
     pub(crate) fn room(&self) -> u32 {
         // White space may come before the letter.
         if self.letter().is_some() { 4 } else { self.rubric.max_tokens }

@@ -1,17 +1,19 @@
-//! Less reasoning, for the re-ask of a question whose answer was cut off: a model that reasons can spend its whole room on
-//! that and say nothing. Servers have many names for how much a model may reason; whichever the endpoint is configured to
-//! send is lowered, and an endpoint that is configured to send none is sent one only once a reply shows that it reasons.
+//! Less reasoning, for the re-ask of a question whose answer was cut off: a model that reasons can
+//! spend its whole room on that and say nothing. Servers have many names for how much a model may
+//! reason; whichever the endpoint is configured to send is lowered, and an endpoint that is
+//! configured to send none is sent one only once a reply shows that it reasons.
 
 use serde_json::{Map, Value};
 
-/// Where in a request servers read it: a word for the effort, a budget in tokens, or a switch.
+/// Request fields in which servers read the amount of reasoning: an effort, a budget in tokens, or
+/// a switch.
 const FIELDS: [&str; 13] = [
     // The API's author, Gemini, vLLM, SGLang, LiteLLM.
     "/reasoning_effort",
     // OpenRouter.
     "/reasoning/effort",
     "/reasoning/max_tokens",
-    // Whatever a chat template reads, at vLLM, SGLang and llama.cpp.
+    // Read by chat templates at vLLM, SGLang and llama.cpp.
     "/chat_template_kwargs/reasoning_effort",
     "/chat_template_kwargs/enable_thinking",
     "/chat_template_kwargs/thinking",
@@ -27,42 +29,44 @@ const FIELDS: [&str; 13] = [
     "/enable_thinking",
     "/thinking_budget",
 ];
-/// The lowest effort that every model with efforts knows.
+/// The lowest effort, half the budget, or reasoning switched off; `None` if that is not less.
 const LOW: &str = "low";
 /// The least budget that every server with budgets takes.
 const LEAST_BUDGET: u64 = 1024;
 
 /// The extra fields of a re-ask, and when they are sent.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Eased {
+pub(crate) struct ReducedReasoning {
     pub(crate) body: Map<String, Value>,
-    /// Nobody configured how much the model reasons, so that only a reply can tell that it does.
-    pub(crate) unasked: bool,
+    /// Set if the configuration does not mention reasoning. Then the fields are sent only after a
+    /// reply that shows reasoning.
+    pub(crate) unconfigured: bool,
 }
 
-impl Eased {
-    /// What becomes of the configured `extra` fields; nothing if they ask for little reasoning already.
+impl ReducedReasoning {
+    /// Lowers the reasoning in the configured `extra` fields; `None` if they already ask for
+    /// little.
     pub(crate) fn of(extra: &Map<String, Value>) -> Option<Self> {
         let mut body = Value::Object(extra.clone());
         let mut configured = false;
-        let mut eased = false;
+        let mut reduced_reasoning = false;
         for field in FIELDS {
             let Some(value) = body.pointer_mut(field) else { continue };
             configured = true;
             if let Some(less) = less(value) {
                 *value = less;
-                eased = true;
+                reduced_reasoning = true;
             }
         }
         let Value::Object(mut body) = body else { return None };
         if !configured {
             body.insert("reasoning_effort".to_owned(), LOW.into());
         }
-        (eased || !configured).then_some(Self { body, unasked: !configured })
+        (reduced_reasoning || !configured).then_some(Self { body, unconfigured: !configured })
     }
 }
 
-/// What a server names when it refuses what an [`Eased`] of these fields sends.
+/// Field names by which a server refuses the fields of a [`ReducedReasoning`].
 pub(crate) fn names(extra: &Map<String, Value>) -> Vec<&'static str> {
     let body = Value::Object(extra.clone());
     let configured = FIELDS.into_iter().filter(|field| body.pointer(field).is_some());
@@ -80,7 +84,7 @@ fn less(value: &Value) -> Option<Value> {
         Value::String(effort) => {
             matches!(effort.as_str(), "medium" | "high" | "xhigh" | "max").then(|| LOW.into())
         }
-        // A negative budget is whatever the model likes.
+        // A negative budget means no limit.
         Value::Number(budget) if budget.as_i64().is_some_and(i64::is_negative) => {
             Some(LEAST_BUDGET.into())
         }
@@ -98,13 +102,15 @@ mod tests {
 
     use super::*;
 
-    fn eased(extra: Value) -> Option<(Value, bool)> {
+    fn reduced_reasoning(extra: Value) -> Option<(Value, bool)> {
         let Value::Object(extra) = extra else { panic!("an object") };
-        Eased::of(&extra).map(|eased| (Value::Object(eased.body), eased.unasked))
+        ReducedReasoning::of(&extra).map(|reduced_reasoning| {
+            (Value::Object(reduced_reasoning.body), reduced_reasoning.unconfigured)
+        })
     }
 
     #[test]
-    fn whatever_a_server_calls_it_is_lowered_and_the_rest_stays() {
+    fn every_reasoning_field_is_lowered_and_other_fields_stay() {
         for (configured, wanted) in [
             (
                 json!({"reasoning_effort": "high", "seed": 7}),
@@ -128,7 +134,7 @@ mod tests {
                 json!({"extra_body": {"google": {"thinking_config": {"thinking_budget": 1024}}}}),
             ),
         ] {
-            assert_eq!(eased(configured), Some((wanted, false)));
+            assert_eq!(reduced_reasoning(configured), Some((wanted, false)));
         }
     }
 
@@ -140,7 +146,7 @@ mod tests {
             json!({"thinking_token_budget": 200}),
             json!({"chat_template_kwargs": {"enable_thinking": false}}),
         ] {
-            assert_eq!(eased(configured), None);
+            assert_eq!(reduced_reasoning(configured), None);
         }
     }
 
@@ -160,9 +166,9 @@ mod tests {
     }
 
     #[test]
-    fn who_is_configured_to_send_none_sends_one_only_once_it_is_needed() {
+    fn unconfigured_reasoning_field_is_sent_only_when_needed() {
         assert_eq!(
-            eased(json!({"seed": 7})),
+            reduced_reasoning(json!({"seed": 7})),
             Some((json!({"seed": 7, "reasoning_effort": "low"}), true))
         );
     }

@@ -1,13 +1,15 @@
-//! From a rubric and a case to the messages that are sent, with the policy's words kept where they belong.
+//! Renders a rubric and a case to messages, and keeps the policy's words inside their block.
 //!
-//! The judged text is an adversary's: the policy is trained on what the judge says of it. So it stands only inside one
-//! block of the user message; every `<` of a dialogue is escaped, so that no text closes its block; the block's tag is
-//! [keyed](crate::ask::nonce), so that a text cannot name its own; characters that a reader cannot see are dropped; and the
-//! form of the answer is asked for after the block, by [`schema`](crate::ask::schema) and not by the prompt's author. That
-//! lowers the odds of an injection. It does not make them nil: points are looked up, never read, and quotes are checked
-//! ([`verdict`](crate::ask::verdict)).
+//! The judged text is adversarial: the policy is trained on the judge's points. Therefore it
+//! appears only inside one block of the user message. Every `<` of a dialogue is escaped, so that
+//! no text closes its block. The block's tag is [keyed](crate::ask::nonce), so that a text cannot
+//! name its own block. Invisible characters are dropped. The form of the answer is requested after
+//! the block, by [`schema`](crate::ask::schema) and not by the prompt's author. This makes
+//! injections less likely but not impossible, so points are looked up instead of read, and quotes
+//! are checked ([`verdict`](crate::ask::verdict)).
 //!
-//! What is common to many questions comes first (rubric, then dialogue), so that an endpoint's prefix cache can help.
+//! Text that many questions share comes first (the rubric, then the dialogue), so that an
+//! endpoint's prefix cache can help.
 
 use guerdon_types::Context;
 use minijinja::ErrorKind;
@@ -26,7 +28,7 @@ pub(crate) struct ChatMessage {
     pub(crate) content: String,
 }
 
-/// Why a rubric could not be put into words for this case.
+/// The reason why a rubric could not be rendered for a case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum RenderError {
     /// The body names context values that the rollout lacks.
@@ -35,9 +37,9 @@ pub(crate) enum RenderError {
     Failed(String),
 }
 
-/// Renders `rubric`, asking `criteria` in their order, with `tag` as the name of the judged block. What the answer is to
-/// look like is not yet said. Everything in it is the rubric's, the order's or the case's: that is what makes a
-/// [key](crate::ask::key).
+/// Renders `rubric`, asking `criteria` in their order, with `tag` as the name of the judged block.
+/// What the answer is to look like is not yet said. Everything in it is the rubric's, the order's
+/// or the case's: that is what makes a [key](crate::ask::key).
 pub(crate) fn messages(
     rubric: &Rubric,
     criteria: &[&Criterion],

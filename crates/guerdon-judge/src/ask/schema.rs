@@ -1,14 +1,16 @@
-//! The form of an answer: as a JSON schema that every strict mode takes, and as the words that the prompt ends with.
+//! The form of an answer: as a JSON schema that every strict mode takes, and as the words that the
+//! prompt ends with.
 //!
-//! `{"findings": {"<criterion>": {"level": <enum>, "evidence": string|null}, …}}`: every property required, no additional
-//! ones, a null instead of an absence, and enums instead of bounds. Criteria are keys and not items of a list, because a
-//! grammar can then insist on each of them exactly once and on the levels that are its own. A 135M model that is
-//! asked for a list repeats its first item until the budget is gone; asked for keys, it answers. Criteria stand in the
-//! order in which they are asked, in the schema too: a grammar writes them in that order.
+//! `{"findings": {"<criterion>": {"level": <enum>, "evidence": string|null}, …}}`: every property
+//! required, no additional ones, a null instead of an absence, and enums instead of bounds.
+//! Criteria are keys and not items of a list, because a grammar can then insist on each of them
+//! exactly once and on the levels that are its own. A 135M model that is asked for a list repeats
+//! its first item until the budget is gone; asked for keys, it answers. Criteria stand in the order
+//! in which they are asked, in the schema too: a grammar writes them in that order.
 //!
-//! A *sealed* answer begins with `"turn"`, the judged block's own name, which its author cannot know: so a judge that
-//! does nothing but repeat the policy's words has said nothing. Where a grammar enforces the form nothing can be
-//! repeated, and no seal is asked for.
+//! A *sealed* answer begins with `"turn"`, the judged block's own name, which its author cannot
+//! know: so a judge that does nothing but repeat the policy's words has said nothing. Where a
+//! grammar enforces the form nothing can be repeated, and no seal is asked for.
 
 use serde::Serialize;
 use serde::ser::{SerializeMap as _, Serializer};
@@ -22,7 +24,7 @@ pub(crate) struct Schema<'a> {
     pub(crate) sealed: bool,
 }
 
-/// An object of which every property is required.
+/// An object schema whose properties are all required.
 struct Object<'a, V>(&'a [(&'a str, V)]);
 
 impl<V: Serialize> Serialize for Object<'_, V> {
@@ -47,12 +49,12 @@ enum Property<'a> {
     Text,
     TextOrNull,
     Level(&'a Criterion),
-    Findings(&'a [(&'a str, Finding<'a>)]),
+    Findings(&'a [(&'a str, FindingSchema<'a>)]),
 }
 
-struct Finding<'a>(&'a Criterion);
+struct FindingSchema<'a>(&'a Criterion);
 
-impl Serialize for Finding<'_> {
+impl Serialize for FindingSchema<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         Object(&[("level", Property::Level(self.0)), ("evidence", Property::TextOrNull)])
             .serialize(serializer)
@@ -82,10 +84,10 @@ impl Serialize for Property<'_> {
 
 impl Serialize for Schema<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let findings: Vec<(&str, Finding<'_>)> = self
+        let findings: Vec<(&str, FindingSchema<'_>)> = self
             .criteria
             .iter()
-            .map(|criterion| (criterion.id.as_str(), Finding(criterion)))
+            .map(|criterion| (criterion.id.as_str(), FindingSchema(criterion)))
             .collect();
         let findings = ("findings", Property::Findings(&findings));
         if self.sealed {
@@ -97,7 +99,8 @@ impl Serialize for Schema<'_> {
 }
 
 impl Schema<'_> {
-    /// What the judge is asked for, after the judged text, so that the last word is ours.
+    /// The instruction that follows the judged text, so that the policy does not have the last
+    /// word.
     pub(crate) fn words(&self, tag: &str) -> String {
         let finding = |criterion: &&Criterion| {
             let levels: Vec<String> =

@@ -1,26 +1,27 @@
-//! From findings to points. Nothing is guessed on the way.
+//! Turns findings into points.
 //!
-//! **Quotes.** A quote is evidence only if it occurs in the judged turn, both folded (NFKC, white space, invisible
-//! characters). One that does not occur is treated as if it had not been given. So a criterion that can be shown without a
-//! quote (what was left out cannot be quoted) keeps its level and loses the quote; one that says `quote = true` has
-//! nothing left to stand on and is struck: it counts in neither direction, and is reported as abstained, so that it is
-//! neither silent nor 0. A made-up quote thus never earns a bonus or costs a veto, and a judge that misquotes cannot be
-//! used to get rid of a deduction that needs no quote.
+//! **Quotes.** A quote is evidence only if it occurs in the judged turn; both are folded first
+//! (NFKC, white space, invisible characters). A quote that does not occur counts as absent. A
+//! criterion without `quote = true` then keeps its level and loses the quote, because an omission
+//! cannot be quoted. A criterion with `quote = true` is struck: it counts in neither direction and
+//! is reported as abstained, so that it is neither silent nor 0. Therefore an invented quote never
+//! earns a bonus or costs a veto, and a misquote cannot remove a deduction that needs no quote.
 //!
-//! **Ballots.** A rubric may be asked several times, and of several judges. Each answer is a ballot; they are counted
-//! criterion by criterion: the median of the points (or their trimmed mean, or what most say), a veto or a failed gate if
-//! more than half of the ballots say so. A criterion that fewer than half of the ballots could judge is not judged.
+//! **Ballots.** A rubric can be asked several times, and of several judges. Each answer is a
+//! ballot. Ballots are counted by criterion: the median of the points (or their trimmed mean, or
+//! the majority), and a veto or a failed gate if more than half of the ballots agree on it. A
+//! criterion that fewer than half of the ballots judged is not judged.
 //!
-//! **Points.** Looked up by level and summed here.
+//! **Points.** Looked up by level and summed here, never read from the judge.
 
 use guerdon_types::{CriterionVerdict, Finite};
 use serde::{Deserialize, Serialize};
 
 use crate::ask::case::Case;
-use crate::ask::reply::Finding;
-use crate::rubric::{Criterion, Kind, Level, Rubric};
+use crate::ask::reply::CriterionFinding;
+use crate::rubric::{Criterion, CriterionKind, CriterionLevel, Rubric};
 
-/// How several opinions on one criterion become one.
+/// Method of combining several opinions on one criterion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pooling {
@@ -29,30 +30,33 @@ pub enum Pooling {
     Median,
     /// The mean without the highest and the lowest quarter.
     TrimmedMean,
-    /// What most say; the milder (nearer to 0) of those that tie.
+    /// The most frequent value; of equally frequent ones the milder (nearer to 0).
     Majority,
 }
 
-/// What one judge said once. Criteria that could not be asked, or not be read, are missing.
-pub(crate) type Ballot<'a> = Vec<&'a Finding>;
+/// The findings of one sample of one judge. Criteria that could not be asked or read are missing.
+pub(crate) type Ballot<'a> = Vec<&'a CriterionFinding>;
 
-/// What a ballot says of one criterion.
-pub(crate) fn finding<'a>(ballot: &[&'a Finding], criterion: &Criterion) -> Option<&'a Finding> {
+/// The finding of a ballot about one criterion.
+pub(crate) fn finding<'a>(
+    ballot: &[&'a CriterionFinding],
+    criterion: &Criterion,
+) -> Option<&'a CriterionFinding> {
     ballot.iter().copied().find(|finding| finding.id == criterion.id)
 }
 
-/// What a rubric says of one turn.
+/// The verdict of one rubric about one turn.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(crate) struct Verdict {
-    /// What counts: criteria with points, and vetoes that fired.
+pub(crate) struct RubricVerdict {
+    /// Criteria that count: those with points, and vetoes that fired.
     pub(crate) criteria: Vec<CriterionVerdict>,
-    /// What does not count, each with the reason.
+    /// Criteria that do not count, each with its reason.
     pub(crate) struck: Vec<String>,
     /// The sum of the points of the kindest ballot less that of the hardest.
     pub(crate) spread: f64,
 }
 
-impl Verdict {
+impl RubricVerdict {
     /// The sum of the points.
     pub(crate) fn points(&self) -> f64 {
         self.criteria.iter().map(|criterion| criterion.points.get()).sum()
@@ -62,7 +66,7 @@ impl Verdict {
 /// One opinion on one criterion, its quote checked.
 #[derive(Debug, Clone, Copy)]
 struct Opinion<'a> {
-    level: &'a Level,
+    level: &'a CriterionLevel,
     points: f64,
     evidence: Option<&'a str>,
 }
@@ -73,8 +77,8 @@ pub(crate) fn weigh(
     ballots: &[Ballot<'_>],
     pooling: Pooling,
     case: &Case<'_>,
-) -> Verdict {
-    let mut verdict = Verdict::default();
+) -> RubricVerdict {
+    let mut verdict = RubricVerdict::default();
     let mut gated = false;
     let mut sums = vec![0.0; ballots.len()];
     for criterion in &rubric.criteria {
@@ -91,7 +95,7 @@ pub(crate) fn weigh(
             }
         }
         if opinions.is_empty() || opinions.len() * 2 < ballots.len() {
-            // What was never answered is named by whoever asked.
+            // The caller reports criteria that were never answered.
             if let Some(reason) = reason {
                 let detail = format!(
                     "prompt `{}`, criterion `{}`: not counted, {reason}",
@@ -103,8 +107,8 @@ pub(crate) fn weigh(
         }
         let more_than_half = |count: usize| count * 2 > opinions.len();
         let faults = opinions.iter().filter(|opinion| opinion.level.is_fault()).count();
-        gated |= criterion.kind == Kind::Gate && more_than_half(faults);
-        let veto = criterion.kind == Kind::Veto && more_than_half(faults);
+        gated |= criterion.kind == CriterionKind::Gate && more_than_half(faults);
+        let veto = criterion.kind == CriterionKind::Veto && more_than_half(faults);
         let points = pooled(opinions.iter().map(|opinion| opinion.points).collect(), pooling);
         // A mean of finite points is finite.
         let Ok(points) = Finite::new(points) else { continue };
@@ -133,10 +137,10 @@ pub(crate) fn weigh(
 
 fn opinion<'a>(
     criterion: &'a Criterion,
-    finding: &'a Finding,
+    finding: &'a CriterionFinding,
     case: &Case<'_>,
 ) -> Result<Opinion<'a>, &'static str> {
-    let level = criterion.level(&finding.level).ok_or("its level is none of the rubric's")?;
+    let level = criterion.level(&finding.level).ok_or("its level does not exist in the rubric")?;
     let evidence = finding.evidence.as_deref();
     let quoted = evidence.filter(|quote| case.says(quote));
     if criterion.quote && quoted.is_none() && !level.is_neutral() {
@@ -153,7 +157,7 @@ fn opinion<'a>(
             .zip(&criterion.levels)
             .map(|(weight, level)| weight * level.points.get())
             .sum(),
-        Some(_) => return Err("its probabilities are not those of its levels"),
+        Some(_) => return Err("its probabilities do not match its levels"),
         None => level.points.get(),
     };
     Ok(Opinion { level, points, evidence: quoted })
@@ -186,8 +190,8 @@ fn pooled(mut points: Vec<f64>, pooling: Pooling) -> f64 {
     }
 }
 
-/// What a rubric says of a turn that says nothing; no judge is asked.
-pub(crate) fn of_silence(rubric: &Rubric) -> Verdict {
+/// The verdict about an empty turn; no judge is asked.
+pub(crate) fn silence_verdict(rubric: &Rubric) -> RubricVerdict {
     let failed = rubric.criteria.iter().filter(|criterion| criterion.fails_empty);
     let verdict = |criterion: &Criterion| {
         criterion.worst().map(|level| CriterionVerdict {
@@ -196,10 +200,10 @@ pub(crate) fn of_silence(rubric: &Rubric) -> Verdict {
             level: level.name.clone(),
             points: level.points,
             evidence: None,
-            veto: criterion.kind == Kind::Veto && level.is_fault(),
+            veto: criterion.kind == CriterionKind::Veto && level.is_fault(),
         })
     };
-    Verdict { criteria: failed.filter_map(verdict).collect(), ..Verdict::default() }
+    RubricVerdict { criteria: failed.filter_map(verdict).collect(), ..RubricVerdict::default() }
 }
 
 #[cfg(test)]
@@ -209,7 +213,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::Prompts;
     use crate::ask::case::tests::case;
-    use crate::ask::reply::{Expected, read};
+    use crate::ask::reply::{AnswerContract, read};
     use guerdon_text::SourceText;
 
     pub(crate) fn rubric() -> std::sync::Arc<Rubric> {
@@ -243,14 +247,14 @@ criteria = [
         .to_string()
     }
 
-    fn weighed(answer: &str, turn: &str) -> Verdict {
+    fn weighed(answer: &str, turn: &str) -> RubricVerdict {
         pooled_of(&[answer], Pooling::Median, turn)
     }
 
-    fn pooled_of(answers: &[&str], pooling: Pooling, turn: &str) -> Verdict {
+    fn pooled_of(answers: &[&str], pooling: Pooling, turn: &str) -> RubricVerdict {
         let rubric = rubric();
         let criteria: Vec<&Criterion> = rubric.criteria.iter().collect();
-        let expected = Expected { criteria: &criteria, seal: None };
+        let expected = AnswerContract { criteria: &criteria, seal: None };
         let answers: Vec<_> =
             answers.iter().map(|answer| read(answer, expected).unwrap().findings).collect();
         let ballots: Vec<Ballot<'_>> =
@@ -260,7 +264,7 @@ criteria = [
         })
     }
 
-    fn is(points: f64, verdict: &Verdict) -> bool {
+    fn is(points: f64, verdict: &RubricVerdict) -> bool {
         (verdict.points() - points).abs() < 1e-12
     }
 
@@ -298,8 +302,8 @@ criteria = [
     }
 
     #[test]
-    fn silence_fails_what_is_marked_and_nothing_else() {
-        let verdict = of_silence(&rubric());
+    fn empty_turn_fails_only_marked_criteria() {
+        let verdict = silence_verdict(&rubric());
         assert!(is(-20.0, &verdict) && verdict.criteria.len() == 1, "{verdict:?}");
     }
 

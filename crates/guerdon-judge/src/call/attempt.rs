@@ -1,5 +1,5 @@
-//! One attempt on a question: a place taken, money set aside, the body sent, what was reserved settled. And, where it is
-//! wanted, a second one beside it if the first is slow.
+//! One attempt on a question: waits for a permit, reserves its cost, sends the request and settles
+//! both. A slow first request may be hedged with a second one.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -8,123 +8,128 @@ use guerdon_types::{AbstainWhy, Usage};
 use tokio::time::Instant;
 
 use crate::ask::answer::Failure;
-use crate::ask::answer::GaveUp;
+use crate::ask::answer::PatienceEnd;
 use crate::ask::key::Identity;
-use crate::ask::question::Worded;
+use crate::ask::question::RenderedQuestion;
 use crate::call::hedge::Hedge;
 use crate::call::patience::Patience;
 use crate::call::retry::{Class, Fault};
-use crate::call::token_estimate::Estimate;
+use crate::call::token_estimate::TokenEstimator;
 use crate::call::upstream::{self, Upstream};
-use crate::call::wire::{self, Offer, Reply};
-use crate::config::{Prices, TokenCounting};
-use crate::limit::{Load, Permit, Place, Refused, Want};
-use crate::store::audit::Audit;
-use crate::store::budget::{Budget, Hold};
-use crate::store::event::{CallEvent, Observer};
+use crate::call::wire::{self, Completion, RequestFeatures};
+use crate::config::{TokenCounting, TokenPrices};
+use crate::limit::{AdmissionError, AttemptDemand, AttemptPermit, LoadSignal, QueuePosition};
+use crate::store::audit::AuditLog;
+use crate::store::budget::{Budget, Reservation};
+use crate::store::event::{CallEvent, CallObserver, CallOutcome};
 
 /// One judge, as something to be called.
-pub(crate) struct Caller {
+pub(crate) struct JudgeClient {
     /// At least one.
     pub(crate) upstreams: Vec<Upstream>,
     pub(crate) identity: Identity,
     pub(crate) timeout: Duration,
     pub(crate) retries: u32,
     pub(crate) backoff: Duration,
-    pub(crate) prices: Prices,
+    pub(crate) prices: TokenPrices,
     pub(crate) counting: TokenCounting,
-    pub(crate) estimate: Estimate,
+    pub(crate) estimate: TokenEstimator,
     pub(crate) hedge: Hedge,
     pub(crate) budget: Budget,
-    pub(crate) audit: Option<Audit>,
-    pub(crate) observer: Observer,
+    pub(crate) audit: Option<AuditLog>,
+    pub(crate) observer: CallObserver,
 }
 
-impl std::fmt::Debug for Caller {
+impl std::fmt::Debug for JudgeClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Caller").field("upstreams", &self.upstreams).finish_non_exhaustive()
     }
 }
 
-/// What is to be attempted.
+/// The parameters of an attempt.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Attempt<'a> {
-    pub(crate) question: &'a Worded,
+pub(crate) struct AttemptSpec<'a> {
+    pub(crate) question: &'a RenderedQuestion,
     pub(crate) max_tokens: u32,
-    /// Whether the model should reason less.
-    pub(crate) ease: bool,
+    /// Set if the model should reason less.
+    pub(crate) reduce_reasoning: bool,
     /// Counts from 1.
     pub(crate) number: u32,
-    /// Where the attempt before stood, if it was told to slow down.
-    pub(crate) place: Option<Place>,
+    /// Queue position of the previous attempt, if it was refused for load.
+    pub(crate) place: Option<QueuePosition>,
 }
 
-/// What came of it.
-pub(crate) struct Attempted<'a> {
-    pub(crate) offer: Offer,
-    pub(crate) place: Place,
-    pub(crate) outcome: Result<Reply, Fault>,
-    pub(crate) ended: Ended<'a>,
-    /// The other one of two that were sent beside each other.
-    pub(crate) beside: Option<Ended<'a>>,
+/// The result of an attempt.
+pub(crate) struct AttemptOutcome<'a> {
+    pub(crate) features: RequestFeatures,
+    pub(crate) place: QueuePosition,
+    pub(crate) outcome: Result<Completion, Fault>,
+    pub(crate) ended: AttemptRecord<'a>,
+    /// The losing request of a hedged attempt.
+    pub(crate) other: Option<AttemptRecord<'a>>,
 }
 
-/// An attempt that was sent and has to be told of, and paid for.
-pub(crate) struct Ended<'a> {
+/// A request that was sent and must be recorded and paid for.
+pub(crate) struct AttemptRecord<'a> {
     pub(crate) upstream: usize,
     pub(crate) event: CallEvent,
-    pub(crate) hold: Hold<'a>,
+    pub(crate) reservation: Reservation<'a>,
 }
 
-/// What came of one body sent.
-struct Sent {
-    offer: Offer,
-    place: Place,
-    outcome: Result<Reply, Fault>,
+/// The result of one request.
+struct SendOutcome {
+    features: RequestFeatures,
+    place: QueuePosition,
+    outcome: Result<Completion, Fault>,
     took: Duration,
 }
 
-impl Caller {
+impl JudgeClient {
     /// Attempts once at upstream `index`, perhaps hedged.
     pub(crate) async fn attempt(
         &self,
         index: usize,
-        attempt: Attempt<'_>,
+        attempt: AttemptSpec<'_>,
         patience: &Patience,
-    ) -> Result<Attempted<'_>, Failure> {
-        let Attempt { question, max_tokens, ease: _, number, place } = attempt;
+    ) -> Result<AttemptOutcome<'_>, Failure> {
+        let AttemptSpec { question, max_tokens, reduce_reasoning: _, number, place } = attempt;
         let prompt = self.estimate.prompt(&question.messages);
         let most = self.prices.cost(prompt, max_tokens.into());
         // The nearest reason that replies have a word for: a limit, and not the endpoint's own.
-        let too_dear = |detail: String| Failure::new(AbstainWhy::RateLimited, detail);
-        self.budget.allows(most).map_err(too_dear)?;
+        let over_budget = |detail: String| Failure::new(AbstainWhy::RateLimited, detail);
+        self.budget.allows(most).map_err(over_budget)?;
         let tokens = if self.counting.max_tokens {
             prompt + u64::from(max_tokens)
         } else {
             prompt + self.estimate.completion(max_tokens)
         };
-        let want = Want { tokens, flow: patience.flow.clone(), deadline: patience.deadline, place };
-        let at = self.upstreams.get(index).ok_or_else(nobody)?;
+        let want = AttemptDemand {
+            tokens,
+            flow: patience.flow.clone(),
+            deadline: patience.deadline,
+            place,
+        };
+        let at = self.upstreams.get(index).ok_or_else(no_such_address)?;
         let queued = Instant::now();
         let permit = match patience.wait(at.limit.enter(want.clone())).await {
             Ok(Ok(permit)) => permit,
-            Ok(Err(refused)) => return Err(held_back(refused, patience)),
-            Err(gave_up) => return Err(impatient(gave_up)),
+            Ok(Err(refused)) => return Err(not_admitted(refused, patience)),
+            Err(patience_end) => return Err(gave_up_waiting(patience_end)),
         };
-        // Not while it waited: what only might be sent would leave nothing for what is.
-        let mut hold = match patience.wait(self.budget.hold_in_turn(most)).await {
-            Ok(Ok(hold)) => hold,
+        // Reserved after the queue, so that queued requests cannot exhaust the budget.
+        let mut reservation = match patience.wait(self.budget.reserve_when_free(most)).await {
+            Ok(Ok(reservation)) => reservation,
             Ok(Err(detail)) => {
                 permit.refund();
-                return Err(too_dear(detail));
+                return Err(over_budget(detail));
             }
-            Err(gave_up) => {
+            Err(patience_end) => {
                 permit.refund();
-                return Err(impatient(gave_up));
+                return Err(gave_up_waiting(patience_end));
             }
         };
         let waited = queued.elapsed();
-        hold.write().await;
+        reservation.write().await;
         let event = |outcome, duration, usage| CallEvent {
             outcome,
             duration,
@@ -152,7 +157,7 @@ impl Caller {
         if let Some((_, _, _, held)) = &mut second {
             early = meanwhile(&mut first, held.write()).await;
         }
-        let (upstream, sent, beside) = match (early, second) {
+        let (upstream, sent, other) = match (early, second) {
             (Some(sent), unsent) => {
                 if let Some((_, _, permit, held)) = unsent {
                     permit.refund();
@@ -180,41 +185,64 @@ impl Caller {
                     if second_won { (other, index, started) } else { (index, other, later) };
                 let event = match failed.map(|failed| (failed.took, failed.outcome)) {
                     Some((took, Err(fault))) => {
-                        event(fault.class.as_str(), took, self.usage(&Err(fault), most))
+                        event(fault.class.outcome(), took, self.usage(&Err(fault), most))
                     }
                     // Given up: it was sent, too, and may be billed.
-                    Some((_, Ok(_))) | None => event("hedged", since.elapsed(), one_call(most)),
+                    Some((_, Ok(_))) | None => {
+                        event(CallOutcome::Hedged, since.elapsed(), one_call(most))
+                    }
                 };
-                (won, sent, Some(Ended { upstream: lost, event, hold: held }))
+                (won, sent, Some(AttemptRecord { upstream: lost, event, reservation: held }))
             }
         };
-        let Sent { offer, place, outcome, took } = sent;
-        let event = event("ok", took, self.usage(&outcome, most));
-        Ok(Attempted { offer, place, outcome, ended: Ended { upstream, event, hold }, beside })
+        let SendOutcome { features, place, outcome, took } = sent;
+        let event = event(CallOutcome::Ok, took, self.usage(&outcome, most));
+        Ok(AttemptOutcome {
+            features,
+            place,
+            outcome,
+            ended: AttemptRecord { upstream, event, reservation },
+            other,
+        })
     }
 
-    /// A place, and the money, for a second attempt right now: at another address if there is one.
+    /// Takes a permit and reserves the cost of a hedge if both are available now; at another address
+    /// if there is one.
     fn second(
         &self,
         first: usize,
-        want: &Want,
+        want: &AttemptDemand,
         most: f64,
-    ) -> Option<(usize, &Upstream, Permit, Hold<'_>)> {
-        let other = upstream::choose(&self.upstreams, Some(first)).ok()?;
-        let beside = self.upstreams.get(other)?;
-        let hold = self.budget.hold(most).ok()?;
+    ) -> Option<(usize, &Upstream, AttemptPermit, Reservation<'_>)> {
+        let index = upstream::choose(&self.upstreams, Some(first)).ok()?;
+        let other = self.upstreams.get(index)?;
+        let reservation = self.budget.reserve(most).ok()?;
         if !self.hedge.take() {
             return None;
         }
-        Some((other, beside, beside.limit.try_enter(want)?, hold))
+        Some((index, other, other.limit.try_enter(want)?, reservation))
     }
 
-    async fn send(&self, at: &Upstream, permit: Permit, attempt: Attempt<'_>) -> Sent {
-        let Attempt { question, max_tokens, ease, number: _, place: _ } = attempt;
-        let offer = at.offers.now(ease);
-        let Identity { model, extra_body, eased, .. } = &self.identity;
-        let eased = eased.as_ref().filter(|_| offer.eased).map(|eased| &eased.body);
-        let body = wire::request(model, question, max_tokens, offer, eased.unwrap_or(extra_body));
+    async fn send(
+        &self,
+        at: &Upstream,
+        permit: AttemptPermit,
+        attempt: AttemptSpec<'_>,
+    ) -> SendOutcome {
+        let AttemptSpec { question, max_tokens, reduce_reasoning, number: _, place: _ } = attempt;
+        let features = at.capabilities.now(reduce_reasoning);
+        let Identity { model, extra_body, reduced_reasoning, .. } = &self.identity;
+        let reduced_reasoning = reduced_reasoning
+            .as_ref()
+            .filter(|_| features.reduced_reasoning)
+            .map(|reduced_reasoning| &reduced_reasoning.body);
+        let body = wire::request(
+            model,
+            question,
+            max_tokens,
+            features,
+            reduced_reasoning.unwrap_or(extra_body),
+        );
         let place = permit.place();
         let started = Instant::now();
         let outcome = at.exchange(body, self.timeout).await;
@@ -229,7 +257,7 @@ impl Caller {
                     reply.prompt_tokens,
                     reply.completion_tokens,
                 );
-                permit.settle(self.counted(reply, max_tokens), Load::Carried, took);
+                permit.settle(self.counted(reply, max_tokens), LoadSignal::Carried, took);
             }
             Err(fault) => {
                 at.remember(Err(fault.class));
@@ -237,33 +265,33 @@ impl Caller {
                     Class::RateLimited => {
                         permit.settle(
                             Some(0),
-                            Load::TooMuch(fault.delay.unwrap_or_default()),
+                            LoadSignal::TooMuch(fault.delay.unwrap_or_default()),
                             took,
                         );
                     }
                     Class::Unreachable if fault.timed_out => {
-                        permit.settle(None, Load::TooMuch(Duration::ZERO), took)
+                        permit.settle(None, LoadSignal::TooMuch(Duration::ZERO), took)
                     }
                     Class::Unreachable if fault.unsent => permit.refund(),
                     Class::Unreachable | Class::Transient => {
-                        permit.settle(None, Load::Unknown, took)
+                        permit.settle(None, LoadSignal::Unknown, took)
                     }
                     Class::BadRequest | Class::TooLong | Class::Filtered | Class::QuotaGone => {
-                        permit.settle(Some(0), Load::Unknown, took);
+                        permit.settle(Some(0), LoadSignal::Unknown, took);
                     }
                 }
             }
         }
-        Sent { offer, place, outcome, took }
+        SendOutcome { features, place, outcome, took }
     }
 
-    /// What an attempt cost that might have cost `most`.
-    fn usage(&self, outcome: &Result<Reply, Fault>, most: f64) -> Usage {
+    /// Usage of an attempt with a maximum cost of `most`.
+    fn usage(&self, outcome: &Result<Completion, Fault>, most: f64) -> Usage {
         match outcome {
-            Ok(Reply { prompt_tokens: 0, .. }) | Err(Fault { uncounted: true, .. }) => {
+            Ok(Completion { prompt_tokens: 0, .. }) | Err(Fault { uncounted: true, .. }) => {
                 one_call(most)
             }
-            Ok(Reply { prompt_tokens, completion_tokens, .. }) => Usage {
+            Ok(Completion { prompt_tokens, completion_tokens, .. }) => Usage {
                 prompt_tokens: *prompt_tokens,
                 completion_tokens: *completion_tokens,
                 ..one_call(self.prices.cost(*prompt_tokens, *completion_tokens))
@@ -272,8 +300,8 @@ impl Caller {
         }
     }
 
-    /// What the endpoint takes off its token quota for a reply; nothing if it does not count.
-    fn counted(&self, reply: &Reply, max_tokens: u32) -> Option<u64> {
+    /// Tokens that the endpoint takes off its quota for a reply; `None` if it does not count.
+    fn counted(&self, reply: &Completion, max_tokens: u32) -> Option<u64> {
         let TokenCounting { max_tokens: whole_room, cached } = self.counting;
         let prompt =
             if cached { reply.prompt_tokens } else { reply.prompt_tokens - reply.cached_tokens };
@@ -295,33 +323,33 @@ async fn meanwhile<T>(first: impl Future<Output = T>, work: impl Future<Output =
     }
 }
 
-/// One call of which nobody counted the tokens.
+/// Usage of a call whose tokens were not counted.
 fn one_call(cost: f64) -> Usage {
     Usage { judge_calls: 1, cost, ..Usage::default() }
 }
 
-fn nobody() -> Failure {
+fn no_such_address() -> Failure {
     Failure::new(AbstainWhy::Internal, "the judge has no such address")
 }
 
-fn held_back(refused: Refused, patience: &Patience) -> Failure {
+fn not_admitted(refused: AdmissionError, patience: &Patience) -> Failure {
     let late = |why, detail: &str| Failure {
-        gave_up: patience.deadline.map(GaveUp::Deadline),
+        patience_end: patience.deadline.map(PatienceEnd::Deadline),
         ..Failure::new(why, detail)
     };
     match refused {
-        Refused::PausedTooLong => late(
+        AdmissionError::PausedTooLong => late(
             AbstainWhy::RateLimited,
             "the judge endpoint asked for a pause beyond the request's deadline",
         ),
-        Refused::TooLate => late(
+        AdmissionError::TooLate => late(
             AbstainWhy::Deadline,
             "the judge's queue is longer than the request's deadline; nothing was sent",
         ),
     }
 }
 
-pub(crate) fn impatient(gave_up: GaveUp) -> Failure {
+pub(crate) fn gave_up_waiting(patience_end: PatienceEnd) -> Failure {
     let detail = "the request's deadline passed before the judge could be asked";
-    Failure { gave_up: Some(gave_up), ..Failure::new(AbstainWhy::Deadline, detail) }
+    Failure { patience_end: Some(patience_end), ..Failure::new(AbstainWhy::Deadline, detail) }
 }

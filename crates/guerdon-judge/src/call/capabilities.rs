@@ -1,14 +1,14 @@
-//! What an endpoint is believed to accept. Begins as configured; weakened when the endpoint refuses a field by name, and
-//! remembered, so that each refusal is paid for once.
-
-use std::sync::{Mutex, PoisonError};
+//! Request features that an endpoint accepts. They start as configured and are downgraded when the
+//! endpoint refuses a field by name. The result is remembered, so that each refusal is paid for
+//! once.
 
 use crate::ask::reasoning;
 use crate::call::retry::{Class, Fault};
-use crate::call::wire::Offer;
+use crate::call::wire::RequestFeatures;
 use crate::config::{EndpointConfig, ResponseFormat, Seal, TokenLimit};
+use parking_lot::Mutex;
 
-/// What servers call the form of an answer when they refuse it.
+/// Words by which servers refuse the form of an answer.
 const FORMAT: [&str; 6] = [
     "response_format",
     "json_schema",
@@ -23,24 +23,25 @@ const PYTHON_LOC: &str = "'loc': ('body', 'response_format'";
 
 /// The belief, shared by every attempt on an endpoint.
 #[derive(Debug)]
-pub(crate) struct Offers {
-    now: Mutex<Offer>,
+pub(crate) struct Capabilities {
+    now: Mutex<RequestFeatures>,
     configured_limit: TokenLimit,
     seal: Seal,
     /// Of the fields that ask for less reasoning.
     reasoning: Vec<&'static str>,
-    /// In lower case. Refusals quote it, and some models are called after what they do.
+    /// The model's name in lower case. Refusals quote it, and some names contain words such as
+    /// "thinking".
     model: String,
 }
 
-impl Offers {
+impl Capabilities {
     pub(crate) fn new(config: &EndpointConfig) -> Self {
-        let now = Offer {
+        let now = RequestFeatures {
             format: config.response_format,
             token_limit: config.token_limit,
             temperature: true,
             sealed: false,
-            eased: true,
+            reduced_reasoning: true,
         };
         Self {
             now: Mutex::new(now),
@@ -51,21 +52,25 @@ impl Offers {
         }
     }
 
-    /// What to send; less reasoning only if that is wanted and not refused.
-    pub(crate) fn now(&self, ease: bool) -> Offer {
-        let now = *self.now.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Features of the next request; reduced reasoning only if requested and not refused.
+    pub(crate) fn now(&self, reduce_reasoning: bool) -> RequestFeatures {
+        let now = *self.now.lock();
         let sealed = match self.seal {
             Seal::Always => true,
             Seal::Never => false,
             Seal::Auto => !now.format.is_enforced(),
         };
-        Offer { sealed, eased: now.eased && ease, ..now }
+        RequestFeatures {
+            sealed,
+            reduced_reasoning: now.reduced_reasoning && reduce_reasoning,
+            ..now
+        }
     }
 
-    /// The endpoint took a schema and answered in another form: it enforces none, so from now on the answer must prove
-    /// where it comes from. Whether that changes anything.
-    pub(crate) fn disbelieve(&self, sent: Offer) -> bool {
-        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+    /// The endpoint took a schema and answered in another form: it enforces none, so from now on
+    /// the answer must prove where it comes from. Whether that changes anything.
+    pub(crate) fn distrust_schema(&self, sent: RequestFeatures) -> bool {
+        let mut now = self.now.lock();
         if self.seal != Seal::Auto || !sent.format.is_enforced() {
             return false;
         }
@@ -75,21 +80,22 @@ impl Offers {
         true
     }
 
-    /// Whether `fault` refuses a field of `sent` that there is another way to send. Attempts that were under way at the
-    /// same time learn the same and weaken it once: only what was sent is weakened.
+    /// Downgrades a feature of `sent` that `fault` refuses; returns false if there is no other way
+    /// to send the request. Concurrent attempts that learn the same downgrade it once, because only
+    /// features that were sent are downgraded.
     ///
-    /// llama-cpp-python refuses `json_schema` with a 500, hence [`Class::Transient`]; then only the place of the refused field
-    /// counts.
-    pub(crate) fn weaken(&self, sent: Offer, fault: &Fault) -> bool {
+    /// llama-cpp-python refuses `json_schema` with a 500, hence [`Class::Transient`]. In that case
+    /// only the place of the refused field counts.
+    pub(crate) fn downgrade(&self, sent: RequestFeatures, fault: &Fault) -> bool {
         if !matches!(fault.class, Class::BadRequest | Class::Transient) {
             return false;
         }
-        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
-        if sent.eased && fault.class == Class::BadRequest {
+        let mut now = self.now.lock();
+        if sent.reduced_reasoning && fault.class == Class::BadRequest {
             let without_model =
                 Fault { text: fault.text.replace(&self.model, ""), ..fault.clone() };
             if self.reasoning.iter().any(|name| without_model.refuses(name)) {
-                now.eased = false;
+                now.reduced_reasoning = false;
                 return true;
             }
         }
@@ -131,65 +137,80 @@ mod tests {
 
     #[test]
     fn two_attempts_that_learn_the_same_weaken_it_once() {
-        let offers = Offers::new(&EndpointConfig::new("http://h", "m"));
-        let sent = offers.now(false);
+        let capabilities = Capabilities::new(&EndpointConfig::new("http://h", "m"));
+        let sent = capabilities.now(false);
         let refusal = fault(Class::BadRequest, "unsupported: response_format");
-        assert!(offers.weaken(sent, &refusal));
-        assert!(offers.weaken(sent, &refusal));
-        assert_eq!(offers.now(false).format, ResponseFormat::JsonObjectSchema);
+        assert!(capabilities.downgrade(sent, &refusal));
+        assert!(capabilities.downgrade(sent, &refusal));
+        assert_eq!(capabilities.now(false).format, ResponseFormat::JsonObjectSchema);
     }
 
     #[test]
     fn a_limit_that_is_refused_by_name_gets_its_other_name_once() {
-        let offers = Offers::new(&EndpointConfig::new("http://h", "m"));
+        let capabilities = Capabilities::new(&EndpointConfig::new("http://h", "m"));
         let refusal =
             fault(Class::BadRequest, "'max_tokens' is not supported, use 'max_completion_tokens'");
-        assert!(offers.weaken(offers.now(false), &refusal));
-        assert_eq!(offers.now(false).token_limit, TokenLimit::MaxCompletionTokens);
-        assert!(!offers.weaken(offers.now(false), &refusal));
+        assert!(capabilities.downgrade(capabilities.now(false), &refusal));
+        assert_eq!(capabilities.now(false).token_limit, TokenLimit::MaxCompletionTokens);
+        assert!(!capabilities.downgrade(capabilities.now(false), &refusal));
     }
 
     #[test]
     fn a_refused_temperature_is_left_out() {
-        let offers = Offers::new(&EndpointConfig::new("http://h", "m"));
-        assert!(offers.weaken(
-            offers.now(false),
+        let capabilities = Capabilities::new(&EndpointConfig::new("http://h", "m"));
+        assert!(capabilities.downgrade(
+            capabilities.now(false),
             &fault(Class::BadRequest, "unsupported value: 'temperature'")
         ));
-        assert!(!offers.now(false).temperature);
+        assert!(!capabilities.now(false).temperature);
     }
 
     #[test]
     fn less_reasoning_is_asked_for_until_it_is_refused_by_name() {
-        let offers = Offers::new(&EndpointConfig::new("http://h", "m"));
-        let sent = offers.now(true);
-        assert!(sent.eased && !offers.now(false).eased);
+        let capabilities = Capabilities::new(&EndpointConfig::new("http://h", "m"));
+        let sent = capabilities.now(true);
+        assert!(sent.reduced_reasoning && !capabilities.now(false).reduced_reasoning);
         let refusal = fault(Class::BadRequest, "unknown name \"reasoning_effort\"");
-        assert!(!offers.weaken(offers.now(false), &refusal), "nothing of that was sent");
-        assert!(offers.weaken(sent, &refusal) && !offers.now(true).eased);
+        assert!(
+            !capabilities.downgrade(capabilities.now(false), &refusal),
+            "nothing of that was sent"
+        );
+        assert!(
+            capabilities.downgrade(sent, &refusal) && !capabilities.now(true).reduced_reasoning
+        );
 
-        let offers = Offers::new(&EndpointConfig::new("http://h", "Kimi-K2-Thinking"));
+        let capabilities = Capabilities::new(&EndpointConfig::new("http://h", "Kimi-K2-Thinking"));
         let other = fault(Class::BadRequest, "kimi-k2-thinking cannot reason within 9000 tokens");
-        assert!(!offers.weaken(offers.now(true), &other) && offers.now(true).eased);
+        assert!(
+            !capabilities.downgrade(capabilities.now(true), &other)
+                && capabilities.now(true).reduced_reasoning
+        );
     }
 
     #[test]
     fn a_seal_is_asked_for_where_no_grammar_enforces_the_form() {
-        let offers =
-            |seal| Offers::new(&EndpointConfig { seal, ..EndpointConfig::new("http://h", "m") });
-        let auto = offers(Seal::Auto);
+        let capabilities = |seal| {
+            Capabilities::new(&EndpointConfig { seal, ..EndpointConfig::new("http://h", "m") })
+        };
+        let auto = capabilities(Seal::Auto);
         assert!(!auto.now(false).sealed);
-        assert!(auto.disbelieve(auto.now(false)));
-        assert!(auto.now(false).sealed && !auto.disbelieve(auto.now(false)));
-        assert!(offers(Seal::Always).now(false).sealed);
-        let never = offers(Seal::Never);
-        assert!(!never.disbelieve(never.now(false)) && !never.now(false).sealed);
+        assert!(auto.distrust_schema(auto.now(false)));
+        assert!(auto.now(false).sealed && !auto.distrust_schema(auto.now(false)));
+        assert!(capabilities(Seal::Always).now(false).sealed);
+        let never = capabilities(Seal::Never);
+        assert!(!never.distrust_schema(never.now(false)) && !never.now(false).sealed);
     }
 
     #[test]
     fn a_fault_that_names_nothing_weakens_nothing() {
-        let offers = Offers::new(&EndpointConfig::new("http://h", "m"));
-        assert!(!offers.weaken(offers.now(false), &fault(Class::BadRequest, "no such model")));
-        assert!(!offers.weaken(offers.now(false), &fault(Class::RateLimited, "json_schema")));
+        let capabilities = Capabilities::new(&EndpointConfig::new("http://h", "m"));
+        assert!(
+            !capabilities
+                .downgrade(capabilities.now(false), &fault(Class::BadRequest, "no such model"))
+        );
+        assert!(
+            !capabilities
+                .downgrade(capabilities.now(false), &fault(Class::RateLimited, "json_schema"))
+        );
     }
 }

@@ -1,39 +1,58 @@
-//! Asking one question: attempts, repeats and re-asks, until there are findings or a reason why there are none.
+//! The client of one judge: attempts, retries and re-asks until there is an answer or a reason for
+//! its absence.
 //!
-//! Two different second chances. A *repeat* follows an attempt that brought no reply, after a wait. A *re-ask* follows a
-//! reply that is no answer: once, as a fresh question that does not show the bad answer, with twice the room and [less
-//! reasoning](crate::ask::reasoning) if it was cut off. An ambiguous answer is not re-asked: whoever forged one verdict should not get a second draw. Being told to
-//! slow down is no failure: such an attempt goes back to the head of the queue and does not count.
+//! A *retry* follows, after a wait, an attempt without a reply. A *re-ask* follows a reply that is
+//! not an answer. It happens once, as a fresh question that does not show the bad answer, with
+//! twice the tokens and [reduced reasoning](crate::ask::reasoning) if the answer was cut off. An
+//! ambiguous answer is not re-asked, because a forged verdict should not get a second draw. An
+//! attempt that was refused for load goes back to the head of the queue and does not count as a
+//! retry.
 
 use std::time::Duration;
 
 use guerdon_types::{AbstainWhy, Usage};
 use tokio::time::Instant;
 
-use crate::ask::answer::{Answer, Failure, now_seconds};
+use crate::ask::answer::{Failure, JudgeAnswer, now_seconds};
 use crate::ask::expected;
-use crate::ask::key::Key;
-use crate::ask::question::Worded;
-use crate::ask::reply::{self, Answered, Expected, Finding, Unreadable};
-use crate::call::attempt::{Attempt, Attempted, Caller, Ended, impatient};
+use crate::ask::key::QuestionKey;
+use crate::ask::question::RenderedQuestion;
+use crate::ask::reply::{self, AnswerContract, AnswerError, CriterionFinding, ParsedAnswer};
+use crate::call::attempt::{
+    AttemptOutcome, AttemptRecord, AttemptSpec, JudgeClient, gave_up_waiting,
+};
 use crate::call::patience::Patience;
 use crate::call::retry::{self, Class, Fault};
 use crate::call::upstream::{self, Upstream};
-use crate::call::wire::{Offer, Reply};
-use crate::limit::Place;
-use crate::store::event::CallEvent;
+use crate::call::wire::{Completion, RequestFeatures};
+use crate::limit::QueuePosition;
+use crate::store::event::CallOutcome;
 
-/// How long a question without a deadline goes on being told to slow down.
+/// Time after which a question without a deadline is no longer repeated after refusals for load.
 const LONGEST_PATIENCE: Duration = Duration::from_secs(600);
 
-/// What to do after an attempt.
+/// The next step after an attempt.
 enum Step {
-    Answered(Answer),
+    Answered(JudgeAnswer),
     Again { after: Duration },
     Failed(Failure),
 }
 
-/// How far the attempts on one question have come.
+/// The address and the features of a request that was sent.
+#[derive(Debug, Clone, Copy)]
+struct SentRequest<'a> {
+    upstream: &'a Upstream,
+    features: RequestFeatures,
+}
+
+/// Remarks about an attempt for the audit log.
+#[derive(Debug, Clone, Copy)]
+struct AttemptNotes<'a> {
+    flags: &'a [&'static str],
+    findings: Option<&'a [CriterionFinding]>,
+}
+
+/// State of the attempts on one question.
 struct Progress {
     since: Instant,
     attempt: u32,
@@ -41,23 +60,24 @@ struct Progress {
     slowed: u32,
     reasked: bool,
     max_tokens: u32,
-    ease: bool,
-    /// Where the last attempt stood, and at which address.
-    came_from: Option<(usize, Place)>,
+    reduce_reasoning: bool,
+    /// Address and queue position of the last attempt.
+    came_from: Option<(usize, QueuePosition)>,
     failed_at: Option<usize>,
-    /// What was remarkable about the last attempt, for the audit log.
+    /// Flags of the last attempt for the audit log.
     flags: Vec<&'static str>,
 }
 
-impl Caller {
-    /// Asks `question` until it is answered or hopeless. What it cost is added to `spent`, whatever comes of it.
+impl JudgeClient {
+    /// Asks `question` until it is answered or has failed for good. Adds the cost to `spent` in
+    /// either case.
     pub(crate) async fn call(
         &self,
-        key: Key,
-        question: &Worded,
+        key: QuestionKey,
+        question: &RenderedQuestion,
         patience: &Patience,
         spent: &mut Usage,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<JudgeAnswer, Failure> {
         let mut progress = Progress {
             since: Instant::now(),
             attempt: 0,
@@ -65,7 +85,7 @@ impl Caller {
             slowed: 0,
             reasked: false,
             max_tokens: question.room(),
-            ease: false,
+            reduce_reasoning: false,
             came_from: None,
             failed_at: None,
             flags: Vec::new(),
@@ -77,34 +97,44 @@ impl Caller {
                 .take()
                 .filter(|(from, _)| *from == index)
                 .map(|(_, place)| place);
-            let Progress { max_tokens, ease, .. } = progress;
-            let attempt =
-                Attempt { question, max_tokens, ease, number: progress.attempt + 1, place };
-            let Attempted { offer, place, outcome, mut ended, beside } =
+            let Progress { max_tokens, reduce_reasoning, .. } = progress;
+            let attempt = AttemptSpec {
+                question,
+                max_tokens,
+                reduce_reasoning,
+                number: progress.attempt + 1,
+                place,
+            };
+            let AttemptOutcome { features, place, outcome, mut ended, other } =
                 self.attempt(index, attempt, patience).await?;
-            let Ended { upstream, ref mut event, .. } = ended;
+            let AttemptRecord { upstream, ref mut event, .. } = ended;
             progress.attempt += 1;
             progress.came_from = Some((upstream, place));
             spent.add(&event.usage);
             progress.flags.clear();
             progress.flags.extend(progress.reasked.then_some("reasked"));
-            progress.flags.extend(offer.sealed.then_some("sealed"));
-            progress.flags.extend(offer.eased.then_some("eased"));
-            if let Some(other) = beside {
+            progress.flags.extend(features.sealed.then_some("sealed"));
+            progress.flags.extend(features.reduced_reasoning.then_some("eased"));
+            if let Some(other) = other {
                 spent.add(&other.event.usage);
-                self.book(key, question, other, (&progress.flags, None)).await;
+                let notes = AttemptNotes { flags: &progress.flags, findings: None };
+                self.record(key, question, other, notes).await;
             }
             let step = match (self.upstreams.get(upstream), outcome) {
                 (Some(at), Ok(reply)) => {
-                    self.replied(question, reply, (at, offer), &mut progress, event)
+                    let sent = SentRequest { upstream: at, features };
+                    let (outcome, step) = self.replied(question, reply, sent, &mut progress);
+                    event.outcome = outcome;
+                    step
                 }
                 (Some(at), Err(fault)) => {
                     progress.failed_at = Some(upstream);
-                    if at.offers.weaken(offer, &fault) {
-                        event.outcome = "weakened";
+                    if at.capabilities.downgrade(features, &fault) {
+                        event.outcome = CallOutcome::Weakened;
                         Step::Again { after: Duration::ZERO }
                     } else {
-                        self.failed(&fault, at, &mut progress, event, patience)
+                        event.outcome = fault.class.outcome();
+                        self.failed(&fault, at, &mut progress, patience)
                     }
                 }
                 (None, _) => Step::Failed(Failure::new(
@@ -116,18 +146,19 @@ impl Caller {
                 Step::Answered(answer) => Some(answer.findings.as_slice()),
                 Step::Again { .. } | Step::Failed(_) => None,
             };
-            self.book(key, question, ended, (&progress.flags, findings)).await;
+            let notes = AttemptNotes { flags: &progress.flags, findings };
+            self.record(key, question, ended, notes).await;
             match step {
-                Step::Answered(answer) => return Ok(Answer { usage: *spent, ..answer }),
+                Step::Answered(answer) => return Ok(JudgeAnswer { usage: *spent, ..answer }),
                 Step::Failed(failure) => return Err(failure),
                 Step::Again { after } => {
-                    patience.wait(tokio::time::sleep(after)).await.map_err(impatient)?
+                    patience.wait(tokio::time::sleep(after)).await.map_err(gave_up_waiting)?
                 }
             }
         }
     }
 
-    /// An address to ask; waits for one if all are left alone and that is worth waiting for.
+    /// Chooses an address. If the breakers of all are open, waits for the first that closes soon.
     async fn choose(&self, progress: &mut Progress, patience: &Patience) -> Result<usize, Failure> {
         loop {
             let until = match upstream::choose(&self.upstreams, progress.failed_at) {
@@ -137,79 +168,84 @@ impl Caller {
             let wait = until.saturating_duration_since(Instant::now());
             if progress.retries >= self.retries || wait > retry::LONGEST_BACKOFF {
                 let detail = format!(
-                    "the judge endpoint failed again and again and is left alone for another {} s",
+                    "the judge endpoint failed repeatedly; the next attempt is in {} s",
                     wait.as_secs()
                 );
                 return Err(Failure::new(AbstainWhy::Unreachable, detail));
             }
             progress.retries += 1;
-            patience.wait(tokio::time::sleep(wait)).await.map_err(impatient)?;
+            patience.wait(tokio::time::sleep(wait)).await.map_err(gave_up_waiting)?;
         }
     }
 
-    /// What a reply is worth.
+    /// Chooses the next step after a reply.
     fn replied(
         &self,
-        question: &Worded,
-        reply: Reply,
-        (at, offer): (&Upstream, Offer),
+        question: &RenderedQuestion,
+        reply: Completion,
+        SentRequest { upstream, features }: SentRequest<'_>,
         progress: &mut Progress,
-        event: &mut CallEvent,
-    ) -> Step {
-        let (outcome, failure) = match self.read(question, &reply, offer) {
-            // A schema was sent, and the answer came in prose: nothing enforces it here. Asked again, with a seal.
-            Ok(answered) if !answered.bare && !progress.reasked && at.offers.disbelieve(offer) => {
+    ) -> (CallOutcome, Step) {
+        let (outcome, failure) = match self.read(question, &reply, features) {
+            // A schema was sent, and the answer came in prose: nothing enforces it here. Asked
+            // again, with a seal.
+            Ok(answered)
+                if !answered.bare
+                    && !progress.reasked
+                    && upstream.capabilities.distrust_schema(features) =>
+            {
                 let detail = "the answer was not in the form that the endpoint accepted";
-                ("weakened", Failure::new(AbstainWhy::Malformed, detail))
+                (CallOutcome::Weakened, Failure::new(AbstainWhy::Malformed, detail))
             }
-            Ok(Answered { findings, bare }) => {
+            Ok(ParsedAnswer { findings, bare }) => {
                 progress.flags.extend((!bare).then_some("unwrapped"));
                 let model = reply.model.unwrap_or_else(|| self.identity.model.clone());
-                let (prompt, usage) = (question.rubric.id.clone(), event.usage);
-                return Step::Answered(Answer {
-                    prompt,
+                let answer = JudgeAnswer {
+                    prompt: question.rubric.id.clone(),
                     at: now_seconds(),
-                    usage,
+                    // Set by the caller, which knows the cost of all attempts.
+                    usage: Usage::default(),
                     model,
                     findings,
-                });
+                };
+                return (CallOutcome::Ok, Step::Answered(answer));
             }
-            Err(unusable) => unusable,
+            Err(failure) => (unusable(failure.why), failure),
         };
-        event.outcome = outcome;
         let again = matches!(failure.why, AbstainWhy::Malformed | AbstainWhy::Truncated)
             && !progress.reasked;
         if !again {
-            return Step::Failed(failure);
+            return (outcome, Step::Failed(failure));
         }
         progress.reasked = true;
         progress.came_from = None;
         if failure.why == AbstainWhy::Truncated {
             progress.max_tokens = progress.max_tokens.saturating_mul(2);
-            let eased = self.identity.eased.as_ref();
-            progress.ease = eased.is_some_and(|eased| !eased.unasked || reply.reasoned());
+            let reduced_reasoning = self.identity.reduced_reasoning.as_ref();
+            progress.reduce_reasoning = reduced_reasoning.is_some_and(|reduced_reasoning| {
+                !reduced_reasoning.unconfigured || reply.reasoned()
+            });
         }
-        Step::Again { after: Duration::ZERO }
+        (outcome, Step::Again { after: Duration::ZERO })
     }
 
     fn read(
         &self,
-        question: &Worded,
-        reply: &Reply,
-        offer: Offer,
-    ) -> Result<Answered, (&'static str, Failure)> {
-        let failure = |why: AbstainWhy, detail: &str| (why.as_str(), Failure::new(why, detail));
+        question: &RenderedQuestion,
+        reply: &Completion,
+        features: RequestFeatures,
+    ) -> Result<ParsedAnswer, Failure> {
         if reply.refusal.is_some() || reply.finish_reason == "content_filter" {
-            return Err(failure(AbstainWhy::Refused, "the judge model refused to answer"));
+            return Err(Failure::new(AbstainWhy::Refused, "the judge model refused to answer"));
         }
         if let Some(criterion) = question.letter() {
             return match expected::read(criterion, &reply.tokens) {
-                Ok(finding) => Ok(Answered { findings: vec![finding], bare: true }),
-                Err(detail) => Err(failure(AbstainWhy::Malformed, &detail)),
+                Ok(finding) => Ok(ParsedAnswer { findings: vec![finding], bare: true }),
+                Err(detail) => Err(Failure::new(AbstainWhy::Malformed, detail)),
             };
         }
         if reply.finish_reason == "length" {
-            return Err(failure(
+            return Err(Failure::new(
                 AbstainWhy::Truncated,
                 "the judge's answer was cut off at its token limit",
             ));
@@ -217,27 +253,26 @@ impl Caller {
         let leaked = self.identity.read_reasoning && reply.text.trim().is_empty();
         let text = if leaked { &reply.reasoning } else { &reply.text };
         let criteria = question.criteria();
-        let seal = offer.sealed.then_some(question.tag.as_str());
-        reply::read(text, Expected { criteria: &criteria, seal }).map_err(|unreadable| {
+        let seal = features.sealed.then_some(question.tag.as_str());
+        reply::read(text, AnswerContract { criteria: &criteria, seal }).map_err(|unreadable| {
             match unreadable {
-                Unreadable::Ambiguous => {
-                    failure(AbstainWhy::Ambiguous, "the answer holds two verdicts that disagree")
-                }
-                Unreadable::Malformed(detail) => failure(AbstainWhy::Malformed, &detail),
+                AnswerError::Ambiguous => Failure::new(
+                    AbstainWhy::Ambiguous,
+                    "the answer holds two verdicts that disagree",
+                ),
+                AnswerError::Malformed(detail) => Failure::new(AbstainWhy::Malformed, detail),
             }
         })
     }
 
-    /// What to do about an attempt without a reply.
+    /// Chooses the next step after an attempt without a reply.
     fn failed(
         &self,
         fault: &Fault,
         at: &Upstream,
         progress: &mut Progress,
-        event: &mut CallEvent,
         patience: &Patience,
     ) -> Step {
-        event.outcome = fault.class.as_str();
         let failure = || Step::Failed(Failure::new(fault.class.why(), fault.detail.clone()));
         if !fault.class.can_be_repeated() || fault.forbids_repeats {
             return failure();
@@ -246,7 +281,8 @@ impl Caller {
         let waits = slowed || fault.delay.is_some();
         if waits {
             let before = if slowed { progress.slowed } else { progress.retries };
-            // The address pauses for every question, so this attempt does not wait by itself.
+            // The pause of the address applies to this attempt as well, so it needs no wait of its
+            // own.
             at.limit.pause(retry::pause(fault.delay, self.backoff, before));
         }
         if fault.delay.is_some_and(|delay| delay > retry::LONGEST_WAIT) {
@@ -268,19 +304,29 @@ impl Caller {
         Step::Again { after }
     }
 
-    /// Tells of an attempt whoever wants to know, and pays for it.
-    async fn book(
+    /// Reports an attempt to the observer and the audit log, and settles its cost.
+    async fn record(
         &self,
-        key: Key,
-        question: &Worded,
-        Ended { upstream, event, hold }: Ended<'_>,
-        (flags, findings): (&[&'static str], Option<&[Finding]>),
+        key: QuestionKey,
+        question: &RenderedQuestion,
+        AttemptRecord { upstream, event, reservation }: AttemptRecord<'_>,
+        AttemptNotes { flags, findings }: AttemptNotes<'_>,
     ) {
         (self.observer)(&event);
         if let (Some(audit), Some(at)) = (&self.audit, self.upstreams.get(upstream)) {
             let line = audit.line(key, question, &self.identity.model, &at.address);
             audit.attempt(&line.of(&event, flags, findings)).await;
         }
-        hold.settle(event.usage.cost).await;
+        reservation.settle(event.usage.cost).await;
+    }
+}
+
+/// The outcome of an attempt whose reply was not an answer.
+const fn unusable(why: AbstainWhy) -> CallOutcome {
+    match why {
+        AbstainWhy::Refused => CallOutcome::Refused,
+        AbstainWhy::Truncated => CallOutcome::Truncated,
+        AbstainWhy::Ambiguous => CallOutcome::Ambiguous,
+        _ => CallOutcome::Malformed,
     }
 }

@@ -1,9 +1,10 @@
-//! A second attempt for the few that are slow: sent when the first has taken longer than 95 of 100 usually do, and only
-//! within a share of all attempts. The first reply counts; the other attempt is given up, and its price is the price of
-//! not waiting. (Dean and Barroso, "The tail at scale", CACM 56(2), 2013.)
+//! A second attempt for the few that are slow: sent when the first has taken longer than 95 of 100
+//! usually do, and only within a share of all attempts. The first reply counts; the other attempt
+//! is given up, and its price is the price of not waiting. (Dean and Barroso, "The tail at scale",
+//! CACM 56(2), 2013.)
 
+use parking_lot::Mutex;
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Durations remembered.
@@ -13,15 +14,15 @@ const ENOUGH: usize = 32;
 /// Hedges that a quiet time may save up.
 const SAVED: f64 = 10.0;
 
-/// When an endpoint's attempts are slow, and how many second ones it may still have.
+/// Delay before a hedge, and the number of hedges still allowed.
 #[derive(Debug)]
 pub(crate) struct Hedge {
     share: f64,
-    memory: Mutex<Memory>,
+    memory: Mutex<RecentDurations>,
 }
 
 #[derive(Debug, Default)]
-struct Memory {
+struct RecentDurations {
     durations: VecDeque<Duration>,
     credit: f64,
 }
@@ -36,7 +37,7 @@ impl Hedge {
         if self.share <= 0.0 {
             return None;
         }
-        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut memory = self.memory.lock();
         memory.credit = (memory.credit + self.share).min(SAVED);
         if memory.durations.len() < ENOUGH {
             return None;
@@ -47,9 +48,9 @@ impl Hedge {
         sorted.get(nth).copied()
     }
 
-    /// Whether a second attempt may be sent now.
+    /// Takes one hedge from the allowance; false if none is left.
     pub(crate) fn take(&self) -> bool {
-        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut memory = self.memory.lock();
         let may = memory.credit >= 1.0;
         if may {
             memory.credit -= 1.0;
@@ -62,7 +63,7 @@ impl Hedge {
         if self.share <= 0.0 {
             return;
         }
-        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut memory = self.memory.lock();
         if memory.durations.len() == MEMORY {
             memory.durations.pop_front();
         }

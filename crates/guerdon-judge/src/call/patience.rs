@@ -1,25 +1,26 @@
-//! How long the first asker of a question is prepared to wait. It bounds what has not been sent yet: a place in a queue,
-//! the wait before a repeat. An attempt that is under way is paid for and runs to its end.
+//! Time that the first caller of a question is prepared to wait. It bounds only work that is not
+//! sent yet: the queue and the waits before retries. A request that was sent is paid for and runs
+//! to its end.
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::ask::answer::GaveUp;
-use crate::limit::Flow;
+use crate::ask::answer::PatienceEnd;
+use crate::limit::QueueFlow;
 
-/// The first asker's patience.
+/// Patience of the first caller.
 #[derive(Debug, Clone)]
 pub(crate) struct Patience {
     pub(crate) deadline: Option<Instant>,
-    /// Cancelled when the asker hangs up.
+    /// Cancelled when the caller disconnects.
     pub(crate) gone: CancellationToken,
-    /// Whose question it is.
-    pub(crate) flow: Flow,
+    /// The flow of the question in the queue.
+    pub(crate) flow: QueueFlow,
 }
 
 impl Patience {
     /// Waits for `future` while there is patience.
-    pub(crate) async fn wait<T>(&self, future: impl Future<Output = T>) -> Result<T, GaveUp> {
+    pub(crate) async fn wait<T>(&self, future: impl Future<Output = T>) -> Result<T, PatienceEnd> {
         let deadline = async {
             match self.deadline {
                 Some(deadline) => {
@@ -31,9 +32,9 @@ impl Patience {
         };
         tokio::select! {
             biased;
-            () = self.gone.cancelled() => Err(GaveUp::HungUp),
+            () = self.gone.cancelled() => Err(PatienceEnd::HungUp),
             output = future => Ok(output),
-            deadline = deadline => Err(GaveUp::Deadline(deadline)),
+            deadline = deadline => Err(PatienceEnd::Deadline(deadline)),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a failed attempt means, and how long to wait before the next.
+//! Classes of failed attempts, and the waits that follow them.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,9 +8,10 @@ use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 
 use crate::ask::render::ChatMessage;
-use crate::call::transport::Undelivered;
-use crate::call::wire::Complaint;
-use crate::limit::headers::Quotas;
+use crate::call::transport::TransportError;
+use crate::call::wire::EndpointError;
+use crate::limit::headers::QuotaHeaders;
+use crate::store::event::CallOutcome;
 
 /// No endpoint is waited for longer than this; one that asks for more is given up.
 pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(120);
@@ -18,7 +19,7 @@ pub(crate) const LONGEST_BACKOFF: Duration = Duration::from_secs(8);
 /// Base of the backoff after a refusal for load if the configured one is shorter, or zero.
 const SHORTEST_BACKOFF: Duration = Duration::from_millis(50);
 
-/// What a failed attempt means.
+/// Class of a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Class {
     RateLimited,
@@ -49,16 +50,16 @@ impl Class {
         }
     }
 
-    /// The outcome of an attempt, for metrics.
-    pub(crate) const fn as_str(self) -> &'static str {
+    /// The outcome of an attempt that failed with this class.
+    pub(crate) const fn outcome(self) -> CallOutcome {
         match self {
-            Self::RateLimited => "rate_limited",
-            Self::QuotaGone => "quota_gone",
-            Self::Transient => "transient",
-            Self::Unreachable => "unreachable",
-            Self::BadRequest => "bad_request",
-            Self::TooLong => "too_long",
-            Self::Filtered => "filtered",
+            Self::RateLimited => CallOutcome::RateLimited,
+            Self::QuotaGone => CallOutcome::QuotaGone,
+            Self::Transient => CallOutcome::Transient,
+            Self::Unreachable => CallOutcome::Unreachable,
+            Self::BadRequest => CallOutcome::BadRequest,
+            Self::TooLong => CallOutcome::TooLong,
+            Self::Filtered => CallOutcome::Filtered,
         }
     }
 }
@@ -67,7 +68,7 @@ impl Class {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fault {
     pub(crate) class: Class,
-    /// May be shown to whoever asked: it names neither key nor headers.
+    /// Text that may be shown to clients: it contains neither keys nor headers.
     pub(crate) detail: String,
     /// The delay that the endpoint asks for.
     pub(crate) delay: Option<Duration>,
@@ -77,13 +78,13 @@ pub(crate) struct Fault {
     pub(crate) text: String,
     /// Letters and digits of the question, if it was compared.
     pub(crate) question: String,
-    /// The endpoint says that a repeat is useless (`x-should-retry: false`).
+    /// Set by `x-should-retry: false`: the endpoint refuses retries.
     pub(crate) forbids_repeats: bool,
     /// No reply within the time limit.
     pub(crate) timed_out: bool,
     /// The endpoint never saw it.
     pub(crate) unsent: bool,
-    /// It may have been paid for, and nobody will ever know how much.
+    /// Set if the attempt may have been billed, but its usage is unknown.
     pub(crate) uncounted: bool,
 }
 
@@ -92,7 +93,7 @@ impl Fault {
     pub(crate) fn answered(
         status: StatusCode,
         headers: &HeaderMap,
-        complaint: Complaint,
+        complaint: EndpointError,
         now: SystemTime,
     ) -> Self {
         let says_retry = headers.get("x-should-retry").and_then(|value| value.to_str().ok());
@@ -100,7 +101,7 @@ impl Fault {
             (Class::BadRequest, Some("true")) => Class::Transient,
             (class, _) => class,
         };
-        let Complaint { codes: _, fields, message, text, delay } = complaint;
+        let EndpointError { codes: _, fields, message, text, delay } = complaint;
         let detail = match status {
             // Endpoints like to quote the key here.
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
@@ -108,12 +109,15 @@ impl Fault {
             }
             _ => format!("HTTP {status}: {message}"),
         };
-        // A quota's reset is news with every reply; it is a delay only for whoever was refused for rate.
-        let reset =
-            || (class == Class::RateLimited).then(|| Quotas::read(headers, now).delay()).flatten();
+        // Every reply may name the reset of a quota. It is a delay only after a refusal for load.
+        let reset = || {
+            (class == Class::RateLimited)
+                .then(|| QuotaHeaders::read(headers, now).delay())
+                .flatten()
+        };
         let delay = asked_delay(headers, now).or(delay).or_else(reset);
         let forbids_repeats = says_retry == Some("false");
-        // A model that answered, or was at it when somebody in between lost patience, is paid.
+        // A model that answered, or was answering when a proxy gave up, may have billed the call.
         let uncounted = status.is_success()
             || [StatusCode::REQUEST_TIMEOUT, StatusCode::BAD_GATEWAY, StatusCode::GATEWAY_TIMEOUT]
                 .contains(&status);
@@ -121,13 +125,15 @@ impl Fault {
     }
 
     /// From an attempt that brought nothing back.
-    pub(crate) fn undelivered(why: Undelivered) -> Self {
+    pub(crate) fn undelivered(why: TransportError) -> Self {
         let unreachable =
             |what: &str| Self::new(Class::Unreachable, format!("the judge endpoint {what}"));
         match why {
-            Undelivered::NotReached => Self { unsent: true, ..unreachable("could not be reached") },
-            Undelivered::BrokeOff => Self { uncounted: true, ..unreachable("broke off") },
-            Undelivered::TooLong => {
+            TransportError::NotReached => {
+                Self { unsent: true, ..unreachable("could not be reached") }
+            }
+            TransportError::BrokeOff => Self { uncounted: true, ..unreachable("broke off") },
+            TransportError::TooLong => {
                 let detail = "the judge endpoint's reply is too long to be a verdict".to_owned();
                 Self { uncounted: true, ..Self::new(Class::BadRequest, detail) }
             }
@@ -140,7 +146,7 @@ impl Fault {
         Self { timed_out: true, uncounted: true, ..Self::new(Class::Unreachable, detail) }
     }
 
-    /// The same fault, of an attempt that sent `messages`. Only now can its text be told from a quotation.
+    /// Attaches the messages that were sent, so that [`Fault::mentions`] can recognise quotations.
     pub(crate) fn after(mut self, messages: &[ChatMessage]) -> Self {
         self.question = messages.iter().map(|message| squashed(&message.content)).collect();
         if self.class == Class::BadRequest && TOO_LONG.iter().any(|words| self.mentions(words)) {
@@ -155,8 +161,8 @@ impl Fault {
         self.fields.iter().any(is) || self.mentions(field)
     }
 
-    /// True if the error's text holds `words` and cannot have them from the question. Servers quote what they were sent, so
-    /// words that the judged turn may have written are evidence of nothing.
+    /// True if the error's text holds `words` and the question does not. Servers quote their input,
+    /// so words that may come from the judged turn are not evidence.
     pub(crate) fn mentions(&self, words: &str) -> bool {
         self.text.contains(words) && !self.question.contains(&squashed(words))
     }
@@ -214,7 +220,7 @@ const FILTER_CODES: [&str; 4] = [
 ];
 
 /// By status and by the error's identifiers only, never by its text.
-fn class(status: StatusCode, complaint: &Complaint) -> Class {
+fn class(status: StatusCode, complaint: &EndpointError) -> Class {
     let any = |known: &[&str]| complaint.codes.iter().any(|code| known.contains(&code.as_str()));
     if any(&TOO_LONG_CODES) {
         return Class::TooLong;
@@ -238,7 +244,8 @@ fn class(status: StatusCode, complaint: &Complaint) -> Class {
     }
 }
 
-/// The delay that headers ask for: `retry-after-ms`, then `retry-after` in seconds or as an HTTP date.
+/// The delay that headers ask for: `retry-after-ms`, then `retry-after` in seconds or as an HTTP
+/// date.
 fn asked_delay(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let header =
         |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
@@ -260,18 +267,21 @@ fn seconds(seconds: f64) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok()
 }
 
-/// Full jitter: anything between nothing and `base`·2ⁿ, so that those who failed together do not return together.
+/// Exponential backoff with full jitter: uniform between 0 and `base`·2ⁿ, so that clients that
+/// failed together do not return together.
 pub(crate) fn backoff(base: Duration, retries: u32) -> Duration {
     let most = base.saturating_mul(2u32.saturating_pow(retries)).min(LONGEST_BACKOFF);
     most.mul_f64(rand::rng().random_range(0.0..=1.0))
 }
 
-/// Pause after a refusal for load, or after a reply that names a delay: the longer of the two waits.
+/// Pause after a refusal for load, or after a reply that names a delay: the longer of the two
+/// waits.
 ///
-/// - The named delay, at most [`LONGEST_WAIT`], plus up to a tenth, so that clients that were given the same delay do not
-///   return together.
-/// - The own exponential backoff: between half and all of `base`·2ⁿ for the n-th refusal in a row, at most
-///   [`LONGEST_BACKOFF`]. It is a floor, because an endpoint may name no delay, a delay of zero or a date in the past.
+/// - The named delay, at most [`LONGEST_WAIT`], plus up to a tenth, so that clients that were given
+///   the same delay do not return together.
+/// - The own exponential backoff: between half and all of `base`·2ⁿ for the n-th refusal in a row,
+///   at most [`LONGEST_BACKOFF`]. It is a floor, because an endpoint may name no delay, a delay of
+///   zero or a date in the past.
 pub(crate) fn pause(named: Option<Duration>, base: Duration, refusals: u32) -> Duration {
     let longest = base
         .max(SHORTEST_BACKOFF)

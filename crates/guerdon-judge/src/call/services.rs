@@ -1,4 +1,4 @@
-//! What an endpoint needs from whoever builds it, beside its configuration.
+//! Dependencies of an endpoint that are not part of its configuration.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -9,9 +9,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::call::transport::Transport;
 use crate::error::Error;
-use crate::store::event::{CallEvent, Observer};
+use crate::store::event::{CallEvent, CallObserver};
 
-/// Where an API key is to be found.
+/// Location of an API key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct KeyPlace<'a> {
     /// An environment variable.
@@ -23,29 +23,31 @@ pub struct KeyPlace<'a> {
 type Keys = Arc<dyn Fn(KeyPlace<'_>) -> Result<Option<SecretString>, String> + Send + Sync>;
 type Connect = Arc<dyn Fn(&str) -> Arc<dyn Transport> + Send + Sync>;
 
-/// What an endpoint needs from whoever builds it.
+/// Dependencies of an endpoint.
 #[derive(Clone)]
 pub struct Services {
     pub(crate) tasks: TaskTracker,
-    pub(crate) observer: Observer,
+    pub(crate) observer: CallObserver,
     pub(crate) keys: Keys,
     pub(crate) root: PathBuf,
     pub(crate) connect: Option<Connect>,
 }
 
 impl Services {
-    /// `tasks` is joined by whoever owns it: calls run there, since they outlive a caller who hangs up. `observer` hears
-    /// of every attempt and every cached answer; it must not block. There are no API keys, paths are relative to the
-    /// working directory, and questions travel by HTTP.
+    /// Creates services without API keys, with paths relative to the working directory, and with
+    /// HTTP as the transport. Calls run on `tasks`, because they outlive a caller that disconnects;
+    /// the owner of `tasks` must join it. `observer` receives an event for every attempt and every
+    /// cached answer, and must not block.
     pub fn new(tasks: TaskTracker, observer: impl Fn(&CallEvent) + Send + Sync + 'static) -> Self {
         let keys: Keys = Arc::new(|place| match place {
             KeyPlace { env: None, file: None } => Ok(None),
-            _ => Err("nobody here knows how to look for API keys".to_owned()),
+            _ => Err("API keys are not supported here".to_owned()),
         });
         Self { tasks, observer: Arc::new(observer), keys, root: PathBuf::new(), connect: None }
     }
 
-    /// `keys` finds API keys, or says why not. The judge itself never reads the environment.
+    /// Looks up API keys with `keys`, which returns the reason if it fails. This crate never reads
+    /// the environment.
     #[must_use]
     pub fn with_keys(
         mut self,

@@ -1,28 +1,28 @@
-//! How many tokens an attempt will take, before anybody has counted: by the kinds of characters, corrected by what the
-//! endpoint counted so far. No tokenizer is loaded: limits are settled after each attempt anyway.
-
-use std::sync::{Mutex, PoisonError};
+//! Estimate of an attempt's tokens before the call: by kinds of characters, corrected by the
+//! endpoint's earlier counts. No tokenizer is loaded, because limits are settled after each
+//! attempt.
 
 use crate::ask::render::ChatMessage;
+use parking_lot::Mutex;
 
-/// How much a new count moves the means.
+/// Weight of a new count in the running means.
 const EWMA: f64 = 0.1;
 
-/// What is known about one endpoint's counting.
+/// Estimates the tokens of one endpoint's requests.
 #[derive(Debug)]
-pub(crate) struct Estimate(Mutex<Known>);
+pub(crate) struct TokenEstimator(Mutex<TokenSums>);
 
 #[derive(Debug, Clone, Copy)]
-struct Known {
+struct TokenSums {
     /// Tokens counted for each that was estimated.
     ratio: f64,
     /// Mean tokens of an answer.
     completion: Option<f64>,
 }
 
-impl Estimate {
+impl TokenEstimator {
     pub(crate) const fn new() -> Self {
-        Self(Mutex::new(Known { ratio: 1.0, completion: None }))
+        Self(Mutex::new(TokenSums { ratio: 1.0, completion: None }))
     }
 
     /// Tokens of the prompt.
@@ -32,17 +32,18 @@ impl Estimate {
         reason = "a small positive count"
     )]
     pub(crate) fn prompt(&self, messages: &[ChatMessage]) -> u64 {
-        (by_characters(messages) * self.known().ratio).ceil() as u64
+        (by_characters(messages) * self.lookup().ratio).ceil() as u64
     }
 
-    /// Tokens of the answer: what answers usually take and half as much again, at most `max_tokens`.
+    /// Tokens of the answer: what answers usually take and half as much again, at most
+    /// `max_tokens`.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "a small positive count"
     )]
     pub(crate) fn completion(&self, max_tokens: u32) -> u64 {
-        self.known()
+        self.lookup()
             .completion
             .map_or(u64::from(max_tokens), |mean| ((mean * 1.5) as u64 + 16).min(max_tokens.into()))
     }
@@ -55,11 +56,11 @@ impl Estimate {
         prompt_tokens: u64,
         completion_tokens: u64,
     ) {
-        // An endpoint that does not count says 0.
+        // An endpoint that does not count reports 0.
         if prompt_tokens == 0 {
             return;
         }
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.0.lock();
         let ratio = prompt_tokens as f64 / by_characters(messages).max(1.0);
         known.ratio += EWMA * (ratio.clamp(0.1, 10.0) - known.ratio);
         let completion = completion_tokens as f64;
@@ -67,8 +68,8 @@ impl Estimate {
             Some(known.completion.map_or(completion, |mean| mean + EWMA * (completion - mean)));
     }
 
-    fn known(&self) -> Known {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lookup(&self) -> TokenSums {
+        *self.0.lock()
     }
 }
 
@@ -93,7 +94,7 @@ mod tests {
 
     #[test]
     fn an_estimate_comes_close_once_the_endpoint_has_counted() {
-        let estimate = Estimate::new();
+        let estimate = TokenEstimator::new();
         let messages = said(&"价格是480元 per night".repeat(40));
         assert_eq!(estimate.completion(512), 512);
         for _ in 0..60 {
@@ -110,7 +111,7 @@ mod tests {
 
     #[test]
     fn an_endpoint_that_does_not_count_teaches_nothing() {
-        let estimate = Estimate::new();
+        let estimate = TokenEstimator::new();
         let before = estimate.prompt(&said("hello"));
         estimate.learn(&said("hello"), 0, 0);
         assert_eq!(estimate.prompt(&said("hello")), before);

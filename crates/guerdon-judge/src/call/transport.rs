@@ -1,5 +1,5 @@
-//! How a question travels. HTTP, unless whoever builds the endpoint brings something else: an engine in the same process,
-//! or a script in a test.
+//! Transport of requests: HTTP by default, or another implementation such as an engine in the same
+//! process or a script in a test.
 
 use std::fmt;
 use std::time::Duration;
@@ -16,9 +16,9 @@ use crate::error::Error;
 /// No honest verdict is longer.
 const LONGEST_REPLY: usize = 1 << 20;
 
-/// What came back.
+/// A reply of the endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Incoming {
+pub struct TransportReply {
     /// The HTTP status.
     pub status: StatusCode,
     /// The HTTP headers.
@@ -27,11 +27,11 @@ pub struct Incoming {
     pub body: Vec<u8>,
 }
 
-/// Why nothing came back.
+/// The reason why there is no reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Undelivered {
-    /// Nobody was reached: nothing was paid.
+pub enum TransportError {
+    /// The endpoint was not reached, so nothing was billed.
     NotReached,
     /// The connection broke off, so that something may have been paid.
     BrokeOff,
@@ -42,7 +42,7 @@ pub enum Undelivered {
 /// Carries the body of a chat completion to one address, and brings the reply back.
 pub trait Transport: fmt::Debug + Send + Sync {
     /// Sends `body`. Dropping the future gives the attempt up; the endpoint's time limit does that.
-    fn send(&self, body: Vec<u8>) -> BoxFuture<'_, Result<Incoming, Undelivered>>;
+    fn send(&self, body: Vec<u8>) -> BoxFuture<'_, Result<TransportReply, TransportError>>;
 }
 
 /// HTTP.
@@ -53,7 +53,7 @@ pub(crate) struct Http {
     key: Option<(HeaderName, HeaderValue)>,
 }
 
-/// What an HTTP client is made of.
+/// Settings of the HTTP client.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct HttpConfig<'a> {
     pub(crate) url: &'a str,
@@ -72,14 +72,14 @@ impl Http {
         })
     }
 
-    async fn post(&self, body: Vec<u8>) -> Result<Incoming, Undelivered> {
+    async fn post(&self, body: Vec<u8>) -> Result<TransportReply, TransportError> {
         let mut request =
             self.client.post(self.url.clone()).header(CONTENT_TYPE, "application/json").body(body);
         if let Some((name, key)) = &self.key {
             request = request.header(name, key.clone());
         }
         let lost = |error: reqwest::Error| {
-            if error.is_connect() { Undelivered::NotReached } else { Undelivered::BrokeOff }
+            if error.is_connect() { TransportError::NotReached } else { TransportError::BrokeOff }
         };
         let mut response = request.send().await.map_err(lost)?;
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
@@ -87,15 +87,15 @@ impl Http {
         while let Some(chunk) = response.chunk().await.map_err(lost)? {
             body.extend_from_slice(&chunk);
             if body.len() > LONGEST_REPLY {
-                return Err(Undelivered::TooLong);
+                return Err(TransportError::TooLong);
             }
         }
-        Ok(Incoming { status, headers, body })
+        Ok(TransportReply { status, headers, body })
     }
 }
 
 impl Transport for Http {
-    fn send(&self, body: Vec<u8>) -> BoxFuture<'_, Result<Incoming, Undelivered>> {
+    fn send(&self, body: Vec<u8>) -> BoxFuture<'_, Result<TransportReply, TransportError>> {
         self.post(body).boxed()
     }
 }
@@ -108,7 +108,7 @@ pub(crate) fn completions_url(base: &str) -> Result<Url, Error> {
         return Err(wrong("cannot be called; write http://… or https://…"));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        // Not quoted: the password would stand in the log.
+        // The URL is not quoted, because the password would appear in the log.
         let detail =
             "holds a user name or password; use `api_key_env` or `api_key_file`".to_owned();
         return Err(Error::Url { url: "…".to_owned(), detail });
@@ -125,7 +125,7 @@ fn client(config: &HttpConfig<'_>) -> reqwest::Result<Client> {
     let builder = Client::builder()
         .connect_timeout(config.timeout.min(Duration::from_secs(10)))
         .pool_max_idle_per_host(config.max_concurrent)
-        // A redirect would carry the key, and the judged text, somewhere that nobody configured.
+        // A redirect would send the key and the judged text to an address that is not configured.
         .redirect(reqwest::redirect::Policy::none())
         .user_agent(concat!("guerdon/", env!("CARGO_PKG_VERSION")))
         .no_proxy();

@@ -1,5 +1,6 @@
-//! The wire of chat completions, as servers really speak it: replies are walked as JSON, not bound to strict types, since
-//! codes come as numbers or text, errors as objects, lists or pages, and some with status 200.
+//! The wire format of chat completions as servers implement it. Replies are read as untyped JSON,
+//! because codes are numbers or text, errors are objects, lists or HTML pages, and some errors have
+//! status 200.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,22 +8,22 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::ask::expected::{self, Alternatives};
-use crate::ask::question::Worded;
+use crate::ask::question::RenderedQuestion;
 use crate::ask::render::ChatMessage;
 use crate::ask::schema::Schema;
 use crate::config::{ResponseFormat, TokenLimit};
 use crate::limit::headers;
 
-/// What is said to one endpoint. `offer` is what it is believed to accept.
+/// Builds the request body for one endpoint.
 pub(crate) fn request(
     model: &str,
-    question: &Worded,
+    question: &RenderedQuestion,
     max_tokens: u32,
-    offer: Offer,
+    features: RequestFeatures,
     extra: &Map<String, Value>,
 ) -> Vec<u8> {
     let criteria = question.criteria();
-    let schema = Schema { criteria: &criteria, sealed: offer.sealed };
+    let schema = Schema { criteria: &criteria, sealed: features.sealed };
     let letter = question.letter();
     let mut messages = question.messages.clone();
     if let Some(last) = messages.last_mut() {
@@ -32,25 +33,25 @@ pub(crate) fn request(
             None => schema.words(&question.tag),
         });
     }
-    let (kind, strict, bare) = match offer.format {
+    let (kind, strict, bare) = match features.format {
         ResponseFormat::JsonSchema => ("json_schema", Some(schema), None),
         ResponseFormat::JsonObjectSchema => ("json_object", None, Some(schema)),
         ResponseFormat::JsonObject | ResponseFormat::Plain => ("json_object", None, None),
     };
-    let json_schema = strict.map(|schema| Named { name: "verdict", strict: true, schema });
-    let format = Format { kind, json_schema, schema: bare };
-    let (old, new) = match offer.token_limit {
+    let json_schema = strict.map(|schema| NamedSchema { name: "verdict", strict: true, schema });
+    let format = FormatField { kind, json_schema, schema: bare };
+    let (old, new) = match features.token_limit {
         TokenLimit::MaxTokens => (Some(max_tokens), None),
         TokenLimit::MaxCompletionTokens => (None, Some(max_tokens)),
     };
-    let body = Body {
+    let body = RequestBody {
         extra,
         model,
         messages: &messages,
         max_tokens: old,
         max_completion_tokens: new,
-        temperature: offer.temperature.then_some(question.rubric.temperature),
-        response_format: (offer.format != ResponseFormat::Plain && letter.is_none())
+        temperature: features.temperature.then_some(question.rubric.temperature),
+        response_format: (features.format != ResponseFormat::Plain && letter.is_none())
             .then_some(format),
         logprobs: letter.map(|_| true),
         top_logprobs: letter.map(|_| 20),
@@ -60,7 +61,7 @@ pub(crate) fn request(
 }
 
 #[derive(Serialize)]
-struct Body<'a> {
+struct RequestBody<'a> {
     model: &'a str,
     messages: &'a [ChatMessage],
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -70,7 +71,7 @@ struct Body<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     temperature: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    response_format: Option<Format<'a>>,
+    response_format: Option<FormatField<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     logprobs: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -80,40 +81,40 @@ struct Body<'a> {
 }
 
 #[derive(Serialize)]
-struct Format<'a> {
+struct FormatField<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    json_schema: Option<Named<'a>>,
+    json_schema: Option<NamedSchema<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     schema: Option<Schema<'a>>,
 }
 
 #[derive(Serialize)]
-struct Named<'a> {
+struct NamedSchema<'a> {
     name: &'static str,
     strict: bool,
     schema: Schema<'a>,
 }
 
-/// What an endpoint is believed to accept.
+/// Features of a request that depend on the endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Offer {
+pub(crate) struct RequestFeatures {
     pub(crate) format: ResponseFormat,
     pub(crate) token_limit: TokenLimit,
     pub(crate) temperature: bool,
-    /// Whether the answer must carry the judged block's name.
+    /// Set if the answer must repeat the name of the judged block.
     pub(crate) sealed: bool,
-    /// Whether the model is asked to [reason less](crate::ask::reasoning).
-    pub(crate) eased: bool,
+    /// Set if the model is asked to [reason less](crate::ask::reasoning).
+    pub(crate) reduced_reasoning: bool,
 }
 
-/// What came back with status 200.
+/// A completion: a reply with status 200.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(crate) struct Reply {
-    /// What the model wrote.
+pub(crate) struct Completion {
+    /// The content.
     pub(crate) text: String,
-    /// What it wrote elsewhere: a server may put constrained output there.
+    /// The reasoning; some servers put constrained output there.
     pub(crate) reasoning: String,
     /// Its tokens, each with what might have stood there instead; only if that was asked for.
     pub(crate) tokens: Vec<(String, Alternatives)>,
@@ -121,15 +122,15 @@ pub(crate) struct Reply {
     pub(crate) refusal: Option<String>,
     pub(crate) model: Option<String>,
     pub(crate) prompt_tokens: u64,
-    /// Those of them that the endpoint knew already.
+    /// Prompt tokens that the endpoint served from its prefix cache.
     pub(crate) cached_tokens: u64,
     pub(crate) completion_tokens: u64,
-    /// Those of them that the model spent on reasoning, if the endpoint tells.
+    /// Completion tokens spent on reasoning, if the endpoint reports them.
     pub(crate) reasoning_tokens: u64,
 }
 
-impl Reply {
-    /// Whether the model reasoned before it answered.
+impl Completion {
+    /// True if the model reasoned before it answered.
     pub(crate) fn reasoned(&self) -> bool {
         self.reasoning_tokens > 0
             || !self.reasoning.trim().is_empty()
@@ -137,23 +138,24 @@ impl Reply {
     }
 }
 
-/// An error as an endpoint reports it, taken from the fields of its JSON body. Text outside such fields (a page, half of a
-/// JSON, an echo of the request) is only shown to people: it may quote the judged turn.
+/// An error as an endpoint reports it, taken from the fields of its JSON body. Text outside such
+/// fields (a page, half of a JSON, an echo of the request) is only shown to people: it may quote
+/// the judged turn.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Complaint {
+pub(crate) struct EndpointError {
     /// Identifiers of the error in lower case: its code, type, status, reasons and quota ids.
     pub(crate) codes: Vec<String>,
     /// Names in lower case of the request's fields that the error refers to.
     pub(crate) fields: Vec<String>,
     /// The error's text, cut, for people.
     pub(crate) message: String,
-    /// The whole text in lower case, if it stands in the field for it.
+    /// The whole text in lower case, if it came from the field for it.
     pub(crate) text: String,
-    /// A delay that stands in the body, as Gemini's does.
+    /// A delay named in the body, as by Gemini.
     pub(crate) delay: Option<Duration>,
 }
 
-impl Complaint {
+impl EndpointError {
     /// The HTTP status that a router put into the body.
     pub(crate) fn status(&self) -> Option<u16> {
         let statuses = self.codes.iter().filter_map(|code| code.parse::<u16>().ok());
@@ -162,14 +164,14 @@ impl Complaint {
 }
 
 /// Reads a body of status 200: a reply, or the complaint that some routers hide in one.
-pub(crate) fn reply(body: &[u8]) -> Result<Reply, Complaint> {
+pub(crate) fn reply(body: &[u8]) -> Result<Completion, EndpointError> {
     let Ok(value) = serde_json::from_slice::<Value>(body) else { return Err(complaint(body)) };
     if value.get("error").is_some_and(|error| !error.is_null()) {
         return Err(complaint(body));
     }
     let Some(choice) = value.pointer("/choices/0").filter(|choice| choice.get("message").is_some())
     else {
-        return Err(Complaint {
+        return Err(EndpointError {
             message: "the reply has no choices".to_owned(),
             ..complaint(body)
         });
@@ -178,14 +180,17 @@ pub(crate) fn reply(body: &[u8]) -> Result<Reply, Complaint> {
     let count = |pointer: &str| value.pointer(pointer).and_then(Value::as_u64).unwrap_or_default();
     let finish_reason = choice.get("finish_reason").map(text).unwrap_or_default();
     if matches!(finish_reason.as_str(), "abort" | "error") {
-        let message =
-            format!("the endpoint broke its answer off (finish_reason `{finish_reason}`)");
-        return Err(Complaint { message, codes: vec!["502".to_owned()], ..Complaint::default() });
+        let message = format!("the endpoint aborted its answer (finish_reason `{finish_reason}`)");
+        return Err(EndpointError {
+            message,
+            codes: vec!["502".to_owned()],
+            ..EndpointError::default()
+        });
     }
     let prompt_tokens = count("/usage/prompt_tokens");
     let cached = count("/usage/prompt_tokens_details/cached_tokens");
     let reasoning = message.get("reasoning").or_else(|| message.get("reasoning_content"));
-    Ok(Reply {
+    Ok(Completion {
         text: message.get("content").map(text).unwrap_or_default(),
         reasoning: reasoning.map(text).unwrap_or_default(),
         tokens: tokens(choice),
@@ -229,7 +234,7 @@ fn text(value: &Value) -> String {
 }
 
 /// Reads an error body: an object, a list of one, flat, plain text, a page, or nothing.
-pub(crate) fn complaint(body: &[u8]) -> Complaint {
+pub(crate) fn complaint(body: &[u8]) -> EndpointError {
     let value: Value = serde_json::from_slice(body).unwrap_or_default();
     let value = match &value {
         Value::Array(items) => items.first().unwrap_or(&Value::Null),
@@ -246,7 +251,7 @@ pub(crate) fn complaint(body: &[u8]) -> Complaint {
         str::to_owned,
     );
     let details = array(error, "details");
-    Complaint {
+    EndpointError {
         codes: codes(error, details),
         fields: fields(value, error, details),
         message: shown.chars().take(200).collect(),
@@ -258,8 +263,8 @@ pub(crate) fn complaint(body: &[u8]) -> Complaint {
     }
 }
 
-/// `code` (OpenAI, vLLM, Azure), `type` (OpenAI, Anthropic, llama.cpp), `status` (Gemini), Azure's inner code, and the
-/// reasons and quota ids of Google's error details.
+/// `code` (OpenAI, vLLM, Azure), `type` (OpenAI, Anthropic, llama.cpp), `status` (Gemini), Azure's
+/// inner code, and the reasons and quota ids of Google's error details.
 fn codes(error: &Value, details: &[Value]) -> Vec<String> {
     let own = ["/code", "/type", "/status", "/innererror/code"];
     let own = own.iter().filter_map(|pointer| error.pointer(pointer));
@@ -271,7 +276,8 @@ fn codes(error: &Value, details: &[Value]) -> Vec<String> {
     own.chain(detailed).filter_map(identifier).collect()
 }
 
-/// `param` (OpenAI), the field violations of Google's error details, and the places in FastAPI's list of errors.
+/// `param` (OpenAI), the field violations of Google's error details, and the places in FastAPI's
+/// list of errors.
 fn fields(value: &Value, error: &Value, details: &[Value]) -> Vec<String> {
     let violations = details.iter().flat_map(|detail| array(detail, "fieldViolations"));
     let violations = violations.filter_map(|violation| violation.get("field"));

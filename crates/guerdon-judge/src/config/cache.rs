@@ -1,26 +1,29 @@
-//! What is kept of answers, and a run on tape.
+//! Configuration of the cache and the cassette.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// How many answers are kept, and for how long. Only verdicts are kept; a failure never is.
+/// Size and lifetime of the cache. Only verdicts are cached, never failures.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CacheConfig {
-    /// Answers kept in memory; 0 keeps none, and identical questions asked at the same time still share one call.
+    /// Answers kept in memory; 0 keeps none, and identical questions asked at the same time still
+    /// share one call.
     pub max_entries: u64,
-    /// How long an answer is used, by the wall clock.
+    /// Lifetime of an answer, by the wall clock.
     #[serde(with = "humantime_serde")]
     pub ttl: Duration,
-    /// What the cache may do.
+    /// Permitted use of the cache.
     pub mode: CacheMode,
-    /// The file that keeps answers beyond a restart. Judges may share one. Default: none, memory only.
+    /// The file that keeps answers beyond a restart. Judges may share one. Default: none, memory
+    /// only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
-    /// After how long at the latest the disk is told of an answer that is in the file. A process that is killed loses none;
-    /// a power cut loses the answers of this long, and they are bought again. With `"0s"` an answer waits for the disk.
+    /// Longest time until a written answer is synced to the disk. A killed process loses no answer.
+    /// A power cut loses the answers of this time, and they are asked again. With `"0s"` every
+    /// answer waits for the disk.
     #[serde(with = "humantime_serde")]
     pub sync: Duration,
 }
@@ -38,7 +41,8 @@ impl Default for CacheConfig {
     }
 }
 
-/// What a cache may do. In every mode identical questions asked at the same time share one call.
+/// Permitted use of a cache. In every mode identical questions asked at the same time share one
+/// call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -48,9 +52,9 @@ pub enum CacheMode {
     On,
     /// Every question is asked, nothing is kept.
     Off,
-    /// What the file knows is used; what it does not know is asked and not kept.
+    /// Cached answers are used; new answers are not kept.
     ReadOnly,
-    /// What the file knows is bought anew, once, and replaced.
+    /// Every question is asked again once, and the new answer replaces the cached one.
     Refresh,
 }
 
@@ -64,22 +68,22 @@ impl CacheMode {
     }
 }
 
-/// A tape of what every question got: JSON lines, one an asker.
+/// A recording of every question's outcome, as JSON lines.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CassetteConfig {
     /// The file.
     pub path: PathBuf,
-    /// Whether it is written or played.
+    /// Set to record or to replay.
     pub mode: CassetteMode,
 }
 
-/// What is done with a tape.
+/// Use of a cassette.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CassetteMode {
     /// Write what every question gets; the file must not hold another run.
     Record,
-    /// Play what was written; nobody is called, and a question that is not on the tape abstains.
+    /// Replay the file. The endpoint is not called, and a question that was not recorded abstains.
     Replay,
 }

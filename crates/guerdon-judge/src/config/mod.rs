@@ -1,5 +1,5 @@
-//! An endpoint's configuration: plain data, units in the type. Nothing here reads the environment or a file; keys are found
-//! by whoever builds the endpoint ([`Services::with_keys`](crate::Services::with_keys)).
+//! The configuration of an endpoint: plain data with units in the types. Nothing here reads the
+//! environment or a file; API keys come from [`Services::with_keys`](crate::Services::with_keys).
 
 mod cache;
 mod money;
@@ -13,7 +13,7 @@ use guerdon_types::Finite;
 use serde::{Deserialize, Serialize};
 
 pub use cache::{CacheConfig, CacheMode, CassetteConfig, CassetteMode};
-pub use money::{BudgetConfig, Prices};
+pub use money::{BudgetConfig, TokenPrices};
 pub use wire::{KeyHeader, ResponseFormat, Seal, TokenCounting, TokenLimit};
 
 /// One OpenAI-compatible chat-completions endpoint.
@@ -30,60 +30,63 @@ pub struct EndpointConfig {
     /// The file that holds the API key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key_file: Option<PathBuf>,
-    /// How long one attempt may take, the answer read to its end.
+    /// Time limit of one attempt, from sending to the last byte of the reply.
     #[serde(default = "defaults::timeout", with = "humantime_serde")]
     pub timeout: Duration,
-    /// How often a failed attempt is repeated, when a repeat can help.
+    /// Number of retries of a failed attempt, if a retry can help.
     #[serde(default = "defaults::retries")]
     pub retries: u32,
-    /// The longest wait before the first repeat; it doubles with each, up to 8 s. The wait itself is drawn between
-    /// nothing and that.
+    /// The longest wait before the first repeat; it doubles with each, up to 8 s. The wait itself
+    /// is drawn between nothing and that.
     #[serde(default = "defaults::backoff", with = "humantime_serde")]
     pub backoff: Duration,
-    /// Requests a minute that the endpoint allows; a minute's worth may go at once. Default: no limit.
+    /// Requests a minute that the endpoint allows; a minute's worth may go at once. Default: no
+    /// limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests_per_minute: Option<NonZeroU32>,
-    /// Tokens a minute that the endpoint allows; a minute's worth may go at once. Default: no limit, or what its
-    /// `x-ratelimit-*` headers tell.
+    /// Tokens per minute that the endpoint allows; a minute's worth may be sent at once. Default:
+    /// no limit, or the limit in the endpoint's `x-ratelimit-*` headers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens_per_minute: Option<NonZeroU64>,
-    /// What counts as a token for that limit.
+    /// Tokens that count against that limit.
     #[serde(default)]
     pub token_counting: TokenCounting,
-    /// The time over which both limits are kept. Less than a minute for an endpoint that punishes bursts.
+    /// The time over which both limits are kept. Less than a minute for an endpoint that punishes
+    /// bursts.
     #[serde(default = "defaults::quota_window", with = "humantime_serde")]
     pub quota_window: Duration,
-    /// Attempts under way at once, at most. It begins with 20, grows while all goes well and shrinks when the endpoint
-    /// refuses for load.
+    /// Upper limit of attempts in flight. The limit begins with 20, grows while attempts succeed
+    /// and shrinks when the endpoint refuses for load.
     #[serde(default = "defaults::max_concurrent")]
     pub max_concurrent: usize,
-    /// Questions that may wait for their attempt. While so many wait, new requests are refused whole (HTTP 503); the
-    /// questions of admitted requests wait, however many they are.
+    /// Questions that may wait for their attempt. While so many wait, new requests are refused
+    /// whole (HTTP 503); the questions of admitted requests wait, however many they are.
     #[serde(default = "defaults::max_queued")]
     pub max_queued: usize,
     /// Answers that are kept.
     #[serde(default)]
     pub cache: CacheConfig,
-    /// A tape of this run, to record or to replay. Default: none.
+    /// A recording of this run, to write or to replay. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cassette: Option<CassetteConfig>,
-    /// What the endpoint charges.
+    /// Prices of the endpoint.
     #[serde(default)]
-    pub prices: Prices,
-    /// What may be spent. Default: whatever is asked.
+    pub prices: TokenPrices,
+    /// Limits on spending. Default: none.
     #[serde(default)]
     pub budget: BudgetConfig,
-    /// How the answer's form is enforced; weakened by itself, once, if the endpoint refuses.
+    /// Method of enforcing the answer's form. It is downgraded automatically if the endpoint
+    /// refuses it.
     #[serde(default)]
     pub response_format: ResponseFormat,
-    /// Whether an answer must carry the judged block's secret name.
+    /// Condition under which an answer must repeat the secret name of the judged block.
     #[serde(default)]
     pub seal: Seal,
     /// The name of the output limit; the other is tried, once, if the endpoint refuses.
     #[serde(default)]
     pub token_limit: TokenLimit,
-    /// The share of attempts that may be sent a second time because the first is slower than 95 of 100 are. Each costs
-    /// money. Default 0: none.
+    /// The share of attempts that may be sent a second time because the first is slower than 95 of
+    /// 100 are. Each costs money. Default 0: none.
     #[serde(default)]
     pub hedge: Finite,
     /// More addresses of the same judge. The least crowded is asked, and the others if it fails.
@@ -98,14 +101,16 @@ pub struct EndpointConfig {
     /// The header that carries the API key.
     #[serde(default)]
     pub key_header: KeyHeader,
-    /// Read the verdict from `reasoning` when `content` is empty: some servers put constrained output there.
+    /// Read the verdict from `reasoning` when `content` is empty: some servers put constrained
+    /// output there.
     #[serde(default)]
     pub read_reasoning: bool,
     /// A proxy for this endpoint. The environment's are not used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy: Option<String>,
-    /// More fields of the request body, such as `seed` or `reasoning_effort`; part of the question. Where an answer was cut
-    /// off, those that say how much the model reasons are lowered for the one re-ask.
+    /// More fields of the request body, such as `seed` or `reasoning_effort`; part of the question.
+    /// Where an answer was cut off, those that say how much the model reasons are lowered for the
+    /// one re-ask.
     #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
     pub extra_body: serde_json::Map<String, serde_json::Value>,
 }
@@ -129,7 +134,7 @@ impl EndpointConfig {
             max_queued: defaults::max_queued(),
             cache: CacheConfig::default(),
             cassette: None,
-            prices: Prices::default(),
+            prices: TokenPrices::default(),
             budget: BudgetConfig::default(),
             response_format: ResponseFormat::default(),
             seal: Seal::default(),
@@ -166,13 +171,13 @@ pub struct ReplicaConfig {
 pub struct AuditConfig {
     /// The file.
     pub path: PathBuf,
-    /// Whether messages and quotes are written, too. Default: levels and hashes only.
+    /// Set to log messages and quotes as well. Default: levels and hashes only.
     #[serde(default)]
     pub texts: bool,
-    /// The size at which the file is set aside as `path.1`, and `path.1` as `path.2`.
+    /// The size at which the file is renamed to `path.1`, and `path.1` to `path.2`.
     #[serde(default = "defaults::audit_bytes")]
     pub max_bytes: u64,
-    /// How many files set aside are kept.
+    /// Number of rotated files that are kept.
     #[serde(default = "defaults::audit_keep")]
     pub keep: u32,
 }
@@ -230,8 +235,10 @@ mod tests {
 
     #[test]
     fn cost_is_tokens_times_the_price_of_a_million() {
-        let prices =
-            Prices { prompt_per_million: Finite::from(2), completion_per_million: Finite::from(8) };
+        let prices = TokenPrices {
+            prompt_per_million: Finite::from(2),
+            completion_per_million: Finite::from(8),
+        };
         assert!((prices.cost(500_000, 250_000) - 3.0).abs() < 1e-12);
     }
 }

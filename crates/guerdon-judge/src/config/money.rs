@@ -1,19 +1,19 @@
-//! What calls cost, and what they may cost.
+//! Prices and budgets.
 
 use guerdon_types::Finite;
 use serde::{Deserialize, Serialize};
 
-/// Prices per million tokens, in whatever currency the operator counts.
+/// Prices per million tokens, in the operator's currency.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Prices {
-    /// Of what is sent.
+pub struct TokenPrices {
+    /// Price of prompt tokens.
     pub prompt_per_million: Finite,
     /// Of what comes back.
     pub completion_per_million: Finite,
 }
 
-impl Prices {
+impl TokenPrices {
     /// The cost of one call, from the endpoint's own count of tokens.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a call of 2^53 tokens does not exist")]
@@ -24,20 +24,21 @@ impl Prices {
     }
 }
 
-/// What may be spent, in the currency of the prices; a question that might cost more than is left is not sent. What that is
-/// follows from `max_tokens` and an estimate of the prompt, by whose error a cap can be overrun: what nobody counts, and what
-/// was under way when the process was killed or the judge was reloaded, is booked at its most, by the reloaded judge until it
-/// is loaded again. Where no `cache.path` is set, a restart forgets. Processes that share a file learn of each other's
-/// spending when they start.
+/// Limits on spending, in the currency of the prices. A question whose maximum cost exceeds the
+/// remaining budget is not sent. The maximum cost follows from `max_tokens` and an estimate of the
+/// prompt, and the error of that estimate can overrun a cap. Calls without reported usage, and
+/// calls that were in flight when the process was killed or the judge was reloaded, are recorded at
+/// their maximum cost. Without `cache.path`, spending is forgotten at a restart. Processes that
+/// share a file learn of each other's spending when they start.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BudgetConfig {
     /// The name of the training run, under which its spending is counted on.
     pub run: String,
-    /// What this run may spend. Default: no cap.
+    /// Cap on the spending of this run. Default: no cap.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub per_run: Option<Finite>,
-    /// What a day (UTC) may cost. Default: no cap.
+    /// Cap on the spending of a day (UTC). Default: no cap.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub per_day: Option<Finite>,
 }

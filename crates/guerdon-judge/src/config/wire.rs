@@ -1,8 +1,8 @@
-//! How an endpoint wants to be spoken to.
+//! Wire options of an endpoint.
 
 use serde::{Deserialize, Serialize};
 
-/// What an endpoint counts against its token limit.
+/// Tokens that an endpoint counts against its limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TokenCounting {
@@ -29,7 +29,8 @@ pub enum KeyHeader {
     ApiKey,
 }
 
-/// How the answer's form is enforced. Ordered: an endpoint that refuses one is offered the next.
+/// Method of enforcing the answer's form, from strongest to weakest. If an endpoint refuses one,
+/// the next is tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -46,12 +47,12 @@ pub enum ResponseFormat {
 }
 
 impl ResponseFormat {
-    /// Whether a grammar stands behind it.
+    /// True if a grammar enforces the form.
     pub(crate) const fn is_enforced(self) -> bool {
         matches!(self, Self::JsonSchema | Self::JsonObjectSchema)
     }
 
-    /// What to offer an endpoint that refuses this.
+    /// The next weaker method.
     pub(crate) const fn weaker(self) -> Option<Self> {
         match self {
             Self::JsonSchema => Some(Self::JsonObjectSchema),
@@ -62,12 +63,13 @@ impl ResponseFormat {
     }
 }
 
-/// Whether an answer must carry the judged block's name, which the policy cannot know, so that a judge that repeats the
-/// policy's words has said nothing. It costs some twelve tokens an answer, and a judge that can copy a word.
+/// Condition under which an answer must repeat the name of the judged block (the seal). The policy
+/// cannot know that name, so a judge that only repeats the policy's words gives no valid answer.
+/// The seal costs about twelve tokens an answer and needs a judge that can copy a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Seal {
-    /// Where no schema enforces the answer's form, or is seen to be ignored.
+    /// If no schema enforces the answer's form, or the endpoint ignores it.
     #[default]
     Auto,
     /// Always.
@@ -76,7 +78,7 @@ pub enum Seal {
     Never,
 }
 
-/// What the endpoint calls the limit on its output.
+/// Name of the output limit in the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenLimit {

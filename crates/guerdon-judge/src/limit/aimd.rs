@@ -1,9 +1,11 @@
-//! How many attempts at once: more while all goes well and the room is used, fewer when the endpoint says "too much".
+//! Concurrency limit: grows while attempts succeed and use it, shrinks when the endpoint refuses
+//! for load.
 //!
-//! Increase by rounds, decrease by episodes, as TCP does: the attempts that were under way when it shrank say nothing new,
-//! only a refusal of one sent afterwards shrinks it again; and it grows again only some time after the last refusal, or
-//! after the pause that was asked for. Failures that say nothing about load (HTTP 5xx) change nothing; an
-//! attempt that runs out of time does, because a server that queues instead of refusing can say it in no other way.
+//! It increases by rounds and decreases by episodes, as TCP does. Attempts that were in flight when
+//! it shrank carry no new information, so only a refusal of a later attempt shrinks it again. It
+//! grows again only some time after the last refusal, or after the requested pause. Failures
+//! without information about load (HTTP 5xx) change nothing. A timeout counts as a refusal, because
+//! a server that queues instead of refusing has no other signal.
 
 use std::time::Duration;
 
@@ -14,14 +16,14 @@ const LESS: f64 = 0.8;
 const MORE: f64 = 1.05;
 /// A round in which less of the room was used than this teaches nothing.
 const USED: f64 = 0.8;
-/// How long after a refusal nothing grows.
+/// Time after a refusal in which the limit does not grow.
 const CALM: Duration = Duration::from_secs(15);
 
 #[derive(Debug)]
 pub(crate) struct Aimd {
     limit: f64,
     most: f64,
-    /// Clean ends since the round began, and the most that were under way in it.
+    /// Successful ends and the peak of attempts in flight since the round began.
     clean: f64,
     peak: usize,
     shrunk_at: Option<Instant>,
@@ -29,7 +31,7 @@ pub(crate) struct Aimd {
 }
 
 impl Aimd {
-    #[expect(clippy::cast_precision_loss, reason = "nobody has 2^53 attempts under way")]
+    #[expect(clippy::cast_precision_loss, reason = "attempts in flight are far below 2^53")]
     pub(crate) fn new(most: usize) -> Self {
         let most = most.max(1) as f64;
         Self {
@@ -42,7 +44,7 @@ impl Aimd {
         }
     }
 
-    /// How many may be under way.
+    /// Number of attempts that may be in flight.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -56,7 +58,7 @@ impl Aimd {
         self.peak = self.peak.max(under_way);
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "nobody has 2^53 attempts under way")]
+    #[expect(clippy::cast_precision_loss, reason = "attempts in flight are far below 2^53")]
     pub(crate) fn clean(&mut self, now: Instant) {
         self.clean += 1.0;
         if self.clean < self.limit {
@@ -71,7 +73,7 @@ impl Aimd {
     }
 
     /// The endpoint refused an attempt for load, and perhaps asked for a pause.
-    pub(crate) fn too_much(&mut self, sent: Instant, now: Instant, pause: Duration) {
+    pub(crate) fn overloaded(&mut self, sent: Instant, now: Instant, pause: Duration) {
         if self.shrunk_at.is_none_or(|shrunk| shrunk < sent) {
             self.limit = (self.limit * LESS).max(1.0);
             self.shrunk_at = Some(now);
@@ -100,12 +102,12 @@ mod tests {
         let sent = Instant::now();
         for _ in 0..50 {
             tokio::time::advance(Duration::from_millis(1)).await;
-            aimd.too_much(sent, Instant::now(), Duration::from_secs(60));
+            aimd.overloaded(sent, Instant::now(), Duration::from_secs(60));
         }
         assert_eq!(aimd.allowed(), 16);
         let sent = Instant::now();
         tokio::time::advance(Duration::from_millis(1)).await;
-        aimd.too_much(sent, Instant::now(), Duration::ZERO);
+        aimd.overloaded(sent, Instant::now(), Duration::ZERO);
         assert_eq!(aimd.allowed(), 12, "one that was sent after it shrank");
         tokio::time::advance(CALM).await;
         round(&mut aimd, 12);
@@ -135,7 +137,7 @@ mod tests {
         assert_eq!(aimd.allowed(), 3);
         for _ in 0..30 {
             tokio::time::advance(CALM).await;
-            aimd.too_much(Instant::now(), Instant::now(), Duration::ZERO);
+            aimd.overloaded(Instant::now(), Instant::now(), Duration::ZERO);
         }
         assert_eq!(aimd.allowed(), 1);
     }

@@ -1,4 +1,5 @@
-//! An endpoint that fails again and again is left alone for a while, so that neither it nor the askers waste time.
+//! Circuit breaker: an endpoint that fails repeatedly is not called for a while, which saves its
+//! time and the callers'.
 
 use std::time::Duration;
 
@@ -8,19 +9,20 @@ use tokio::time::Instant;
 const FAILURES: u32 = 8;
 const FIRST: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_secs(300);
-/// How long an endpoint without money or quota is left alone.
+/// Open time after the account ran out of money or quota.
 const QUOTA: Duration = Duration::from_secs(600);
 
 #[derive(Debug, Default)]
 pub(crate) struct Breaker {
     failures: u32,
-    /// How often it opened without a success since.
+    /// Number of openings since the last success.
     trips: u32,
     open_until: Option<Instant>,
 }
 
 impl Breaker {
-    /// When the next attempt may be made, if not now. After an open time one failure is enough to open it again.
+    /// Time of the next permitted attempt, if it lies in the future. After an open time one failure
+    /// opens the breaker again.
     pub(crate) fn closed_at(&self, now: Instant) -> Option<Instant> {
         self.open_until.filter(|until| *until > now)
     }

@@ -1,47 +1,48 @@
-//! What endpoints say of their quotas in headers: `x-ratelimit-{limit,remaining,reset}-{requests,tokens}` (OpenAI, Azure,
-//! vLLM gateways, `LiteLLM`, Groq, Cerebras) and `anthropic-ratelimit-{requests,tokens}-{limit,remaining}`. A reset is a
-//! Go duration (`6m0s`, `120ms`), seconds, a time since 1970, or a date (RFC 3339).
+//! Quota headers of endpoints: `x-ratelimit-{limit,remaining,reset}-{requests,tokens}` (OpenAI,
+//! Azure, vLLM gateways, `LiteLLM`, Groq, Cerebras) and
+//! `anthropic-ratelimit-{requests,tokens}-{limit,remaining}`. A reset is a Go duration (`6m0s`,
+//! `120ms`), seconds, a time since 1970, or a date (RFC 3339).
 
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::HeaderMap;
 
-use super::window::Told;
+use super::window::QuotaStatus;
 
-/// What was said of both quotas.
+/// The status of both quotas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Quotas {
-    pub(crate) requests: Told,
-    pub(crate) tokens: Told,
+pub(crate) struct QuotaHeaders {
+    pub(crate) requests: QuotaStatus,
+    pub(crate) tokens: QuotaStatus,
 }
 
-impl Quotas {
+impl QuotaHeaders {
     pub(crate) fn read(headers: &HeaderMap, now: SystemTime) -> Self {
-        let told = |of: &str| {
+        let status = |of: &str| {
             let header = |openai: &str| {
                 let name = format!("x-ratelimit-{openai}-{of}");
                 let other = format!("anthropic-ratelimit-{of}-{openai}");
                 headers.get(&name).or_else(|| headers.get(&other))?.to_str().ok().map(str::trim)
             };
             let count = |text: &str| text.parse::<f64>().ok().and_then(whole);
-            Told {
+            QuotaStatus {
                 limit: header("limit").and_then(count),
                 remaining: header("remaining").and_then(count),
                 reset: header("reset").and_then(|text| duration(text, now)),
             }
         };
-        Self { requests: told("requests"), tokens: told("tokens") }
+        Self { requests: status("requests"), tokens: status("tokens") }
     }
 
-    /// How long until the quota that is used up is there again; what no `retry-after` says.
+    /// Time until the exhausted quota resets, for replies without `retry-after`.
     pub(crate) fn delay(&self) -> Option<Duration> {
         let quotas = [self.requests, self.tokens];
         let used_up = quotas
             .iter()
-            .filter(|told| told.remaining == Some(0))
-            .filter_map(|told| told.reset)
+            .filter(|status| status.remaining == Some(0))
+            .filter_map(|status| status.reset)
             .max();
-        used_up.or_else(|| quotas.iter().filter_map(|told| told.reset).max())
+        used_up.or_else(|| quotas.iter().filter_map(|status| status.reset).max())
     }
 }
 
@@ -54,7 +55,8 @@ fn whole(number: f64) -> Option<u64> {
     (0.0..=9e15).contains(&number).then_some(number as u64)
 }
 
-/// `6m0s`, `120ms`, `1h2m3.5s`, `17` (seconds), seconds or milliseconds since 1970, or `2026-11-23T09:00:00Z`.
+/// `6m0s`, `120ms`, `1h2m3.5s`, `17` (seconds), seconds or milliseconds since 1970, or
+/// `2026-11-23T09:00:00Z`.
 pub(crate) fn duration(text: &str, now: SystemTime) -> Option<Duration> {
     if let Ok(number) = text.parse::<f64>() {
         let seconds = match number {
@@ -132,10 +134,13 @@ mod tests {
         .iter()
         .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
         .collect();
-        let quotas = Quotas::read(&headers, SystemTime::now());
+        let quotas = QuotaHeaders::read(&headers, SystemTime::now());
         assert_eq!((quotas.requests.limit, quotas.tokens.remaining), (Some(5000), Some(0)));
         assert_eq!(quotas.delay(), Some(Duration::from_millis(4500)));
-        assert_eq!(Quotas::read(&HeaderMap::new(), SystemTime::now()), Quotas::default());
+        assert_eq!(
+            QuotaHeaders::read(&HeaderMap::new(), SystemTime::now()),
+            QuotaHeaders::default()
+        );
     }
 
     #[test]
@@ -144,6 +149,6 @@ mod tests {
             .iter()
             .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
             .collect();
-        assert_eq!(Quotas::read(&headers, SystemTime::now()).tokens.remaining, Some(7));
+        assert_eq!(QuotaHeaders::read(&headers, SystemTime::now()).tokens.remaining, Some(7));
     }
 }

@@ -1,11 +1,12 @@
-//! One endpoint's limits: a fair queue in front of its quotas of requests and tokens and of the attempts that it can
-//! carry at once; the pauses that it asks for; and the times when it is left alone.
+//! Limits of one endpoint: a fair queue in front of request and token quotas, a concurrency limit,
+//! and pauses.
 //!
-//! First come, first served within a flow; flows share by weight, counted in tokens (start-time fair queueing: Goyal,
-//! Vin and Cheng, "Start-time fair queueing", IEEE/ACM Trans. Networking 5(5), 1997). The head is never overtaken, so a
-//! big question gets its turn. Whoever hangs up leaves the queue; an attempt that was refused comes back to its head. A
-//! pause holds for the endpoint, not only for the question that was told of it. Whoever cannot be served within its
-//! deadline is told at once, before anything is paid.
+//! Questions of one flow are served in order; flows share by weight, counted in tokens (start-time
+//! fair queueing: Goyal, Vin and Cheng, "Start-time fair queueing", IEEE/ACM Trans. Networking
+//! 5(5), 1997). The head is never overtaken, so a large question gets its turn. Cancelled questions
+//! leave the queue. An attempt that was refused for load returns to the head. A pause holds for the
+//! whole endpoint, not only for the question that was refused. A question that cannot be served
+//! within its deadline is rejected immediately, before anything is paid.
 
 pub(crate) mod aimd;
 pub(crate) mod breaker;
@@ -13,71 +14,75 @@ pub(crate) mod headers;
 mod state;
 pub(crate) mod window;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
-use headers::Quotas;
-pub(crate) use state::{Flow, Limits, Place, Want};
-use state::{Grant, State, Woken};
+use headers::QuotaHeaders;
+pub(crate) use state::{AttemptDemand, EndpointLimits, QueueFlow, QueuePosition};
+use state::{Grant, LimitState, Settlement, WakeUps};
 
 /// One endpoint's limits.
 #[derive(Debug)]
 pub(crate) struct Limit {
-    state: Mutex<State>,
-    /// Whoever holds it keeps the time for all who wait.
+    state: Mutex<LimitState>,
+    /// Held by the waiter that runs the timer for all waiters.
     watch: tokio::sync::Mutex<()>,
     changed: Notify,
 }
 
-/// Why an attempt may not start.
+/// The reason why an attempt may not start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refused {
-    /// The endpoint is paused beyond the time that the asker has.
+pub(crate) enum AdmissionError {
+    /// The pause of the endpoint ends after the deadline.
     PausedTooLong,
-    /// The queue is longer than the time that the asker has.
+    /// The queue is longer than the time until the deadline.
     TooLate,
 }
 
-/// How an attempt ended, as far as load is concerned.
+/// The signal that an ended attempt gives about load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Load {
+pub(crate) enum LoadSignal {
     /// The endpoint answered.
     Carried,
     /// It refused for load, and asked for a pause.
     TooMuch(Duration),
-    /// It failed in a way that says nothing about load.
+    /// It failed without information about load.
     Unknown,
 }
 
 impl Limit {
-    pub(crate) fn new(limits: Limits) -> Arc<Self> {
-        let state = Mutex::new(State::new(limits));
+    pub(crate) fn new(limits: EndpointLimits) -> Arc<Self> {
+        let state = Mutex::new(LimitState::new(limits));
         Arc::new(Self { state, watch: tokio::sync::Mutex::default(), changed: Notify::new() })
     }
 
     /// Waits for a place; the attempt holds it.
-    pub(crate) async fn enter(self: &Arc<Self>, want: Want) -> Result<Permit, Refused> {
+    pub(crate) async fn enter(
+        self: &Arc<Self>,
+        want: AttemptDemand,
+    ) -> Result<AttemptPermit, AdmissionError> {
         let (place, mut granted) = {
             let mut state = self.state();
             let now = Instant::now();
-            if let Some(grant) = state.at_once(&want, now) {
-                return Ok(Permit::new(self, grant).taken());
+            if let Some(grant) = state.try_grant(&want, now) {
+                return Ok(AttemptPermit::new(self, grant).taken());
             }
-            let (tell, granted) = oneshot::channel();
-            (state.join(&want, tell, now)?, granted)
+            let (sender, granted) = oneshot::channel();
+            (state.join(&want, sender, now)?, granted)
         };
-        let _leaves = Waiting { limit: self, place };
+        let _leaves = QueueGuard { limit: self, place };
         self.changed.notify_one();
         // The state that holds the other end lives as long as this.
-        let taken = |told: Result<Result<Permit, Refused>, _>| {
-            told.unwrap_or(Err(Refused::TooLate)).map(Permit::taken)
+        let taken = |reply: Result<Result<AttemptPermit, AdmissionError>, _>| {
+            reply.unwrap_or(Err(AdmissionError::TooLate)).map(AttemptPermit::taken)
         };
         let _watch = tokio::select! {
             biased;
-            told = &mut granted => return taken(told),
+            reply = &mut granted => return taken(reply),
             watch = self.watch.lock() => watch,
         };
         loop {
@@ -90,7 +95,7 @@ impl Limit {
             };
             tokio::select! {
                 biased;
-                told = &mut granted => return taken(told),
+                reply = &mut granted => return taken(reply),
                 () = self.changed.notified() => {}
                 () = elapsed => {}
             }
@@ -98,9 +103,9 @@ impl Limit {
     }
 
     /// A place for right now, or none.
-    pub(crate) fn try_enter(self: &Arc<Self>, want: &Want) -> Option<Permit> {
-        let grant = self.state().at_once(want, Instant::now())?;
-        Some(Permit::new(self, grant).taken())
+    pub(crate) fn try_enter(self: &Arc<Self>, want: &AttemptDemand) -> Option<AttemptPermit> {
+        let grant = self.state().try_grant(want, Instant::now())?;
+        Some(AttemptPermit::new(self, grant).taken())
     }
 
     /// No attempt starts for `delay`.
@@ -109,15 +114,15 @@ impl Limit {
         self.changed.notify_one();
     }
 
-    /// Takes over what the endpoint says of its quotas.
-    pub(crate) fn sync(&self, quotas: &Quotas) {
+    /// Updates the quotas from an endpoint's headers.
+    pub(crate) fn sync(&self, quotas: &QuotaHeaders) {
         self.state().sync(quotas, Instant::now());
         self.changed.notify_one();
     }
 
-    /// Attempts under way and questions that wait, for each that may be under way: the smaller, the sooner.
-    pub(crate) fn crowd(&self) -> f64 {
-        self.state().crowd()
+    /// Attempts in flight and waiting questions, relative to the concurrency limit.
+    pub(crate) fn crowding(&self) -> f64 {
+        self.state().crowding()
     }
 
     /// Time until the queue takes new requests again, if it is full.
@@ -125,50 +130,50 @@ impl Limit {
         self.state().full_for(Instant::now())
     }
 
-    /// Until when the endpoint has asked to be left alone.
+    /// End of the pause that the endpoint asked for.
     pub(crate) fn paused_until(&self) -> Option<Instant> {
         self.state().paused_until(Instant::now())
     }
 
-    /// Lets in who may enter; says when to look again.
+    /// Grants what can be granted; returns the time of the next look.
     fn wake(self: &Arc<Self>) -> Option<Instant> {
-        let Woken { told, next } = self.state().wake(Instant::now());
-        for (tell, grant) in told {
-            // Whoever hung up just now gives it back by dropping it.
-            drop(tell.send(grant.map(|grant| Permit::new(self, grant))));
+        let WakeUps { replies, next } = self.state().wake(Instant::now());
+        for (sender, grant) in replies {
+            // If the receiver is gone, the permit is dropped and its reservation refunded.
+            drop(sender.send(grant.map(|grant| AttemptPermit::new(self, grant))));
         }
         next
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, LimitState> {
+        self.state.lock()
     }
 }
 
 /// A place in the queue, left when dropped.
 #[derive(Debug)]
-struct Waiting<'a> {
+struct QueueGuard<'a> {
     limit: &'a Limit,
-    place: Place,
+    place: QueuePosition,
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for QueueGuard<'_> {
     fn drop(&mut self) {
         self.limit.state().leave(self.place);
         self.limit.changed.notify_one();
     }
 }
 
-/// A place among the attempts under way, left when dropped. What it reserved stays spent unless it is settled, or nobody
-/// ever took it.
+/// Permission for one attempt in flight, returned when dropped. Its reservation counts as spent
+/// unless it is settled, or the permit was never taken.
 #[derive(Debug)]
-pub(crate) struct Permit {
+pub(crate) struct AttemptPermit {
     limit: Arc<Limit>,
     grant: Grant,
     taken: bool,
 }
 
-impl Permit {
+impl AttemptPermit {
     fn new(limit: &Arc<Limit>, grant: Grant) -> Self {
         Self { limit: Arc::clone(limit), grant, taken: false }
     }
@@ -179,14 +184,15 @@ impl Permit {
         permit
     }
 
-    /// Where this stood in the queue, to come back to its head.
-    pub(crate) const fn place(&self) -> Place {
+    /// Queue position, for returning to the head.
+    pub(crate) const fn place(&self) -> QueuePosition {
         self.grant.place
     }
 
-    /// Ends the attempt: `tokens` is what it used, if that is known.
-    pub(crate) fn settle(self, tokens: Option<u64>, load: Load, took: Duration) {
-        self.limit.state().settle(&self.grant, tokens, load, took, Instant::now());
+    /// Ends the attempt with the number of tokens it used, if known.
+    pub(crate) fn settle(self, tokens: Option<u64>, load: LoadSignal, took: Duration) {
+        let settlement = Settlement { tokens, load, took };
+        self.limit.state().settle(&self.grant, settlement, Instant::now());
     }
 
     /// Ends an attempt that the endpoint never saw.
@@ -195,7 +201,7 @@ impl Permit {
     }
 }
 
-impl Drop for Permit {
+impl Drop for AttemptPermit {
     fn drop(&mut self) {
         let mut state = self.limit.state();
         if !self.taken {

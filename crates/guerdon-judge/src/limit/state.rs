@@ -1,4 +1,5 @@
-//! What stands behind the lock of a [`Limit`](super::Limit): plain arithmetic on instants that are handed in.
+//! The state behind the lock of a [`Limit`](super::Limit): plain arithmetic on instants passed as
+//! arguments.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -8,18 +9,18 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::aimd::Aimd;
-use super::headers::Quotas;
-use super::window::{Reserved, Window};
-use super::{Load, Permit, Refused};
+use super::headers::QuotaHeaders;
+use super::window::{ReservationId, Window};
+use super::{AdmissionError, AttemptPermit, LoadSignal};
 
-/// How much a new duration moves the mean.
+/// Weight of a new duration in the running mean.
 const EWMA: f64 = 0.1;
 /// Virtual time of one token of weight 1; so that shares of a token still count.
 const TICKS: u64 = 1024;
 
 /// The limits as configured.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
+pub(crate) struct EndpointLimits {
     pub(crate) max_concurrent: usize,
     pub(crate) max_queued: usize,
     /// Within `span`.
@@ -29,75 +30,84 @@ pub(crate) struct Limits {
     pub(crate) span: Duration,
 }
 
-/// Whose question it is: those of one flow are served in order, flows share by weight.
+/// The flow of a question. Questions of one flow are served in order; flows share by weight.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Flow {
+pub(crate) struct QueueFlow {
     pub(crate) name: Arc<str>,
     /// Each client's questions are a flow of their own.
     pub(crate) client: u64,
     pub(crate) weight: u32,
 }
 
-impl Flow {
+impl QueueFlow {
     /// Of client 0.
     pub(crate) fn of(name: &str, weight: u32) -> Self {
         Self { name: name.into(), client: 0, weight }
     }
 }
 
-/// What an attempt needs.
+/// The demand of an attempt.
 #[derive(Debug, Clone)]
-pub(crate) struct Want {
+pub(crate) struct AttemptDemand {
     /// An estimate; settled afterwards.
     pub(crate) tokens: u64,
-    pub(crate) flow: Flow,
+    pub(crate) flow: QueueFlow,
     pub(crate) deadline: Option<Instant>,
-    /// Where it stood before, if it comes back.
-    pub(crate) place: Option<Place>,
+    /// Earlier position, for an attempt that returns.
+    pub(crate) place: Option<QueuePosition>,
 }
 
 /// A place in the queue: by virtual time, then by arrival.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Place {
+pub(crate) struct QueuePosition {
     tag: u64,
     number: u64,
 }
 
-/// What was taken for an attempt.
-#[derive(Debug)]
-pub(crate) struct Grant {
-    pub(super) place: Place,
-    request: Option<Reserved>,
-    tokens: Option<Reserved>,
+/// The end of an attempt.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Settlement {
+    /// Tokens used, if known.
+    pub(super) tokens: Option<u64>,
+    pub(super) load: LoadSignal,
+    pub(super) took: Duration,
 }
 
-type Tell = oneshot::Sender<Result<Permit, Refused>>;
+/// The quota and concurrency taken for an attempt.
+#[derive(Debug)]
+pub(crate) struct Grant {
+    pub(super) place: QueuePosition,
+    request: Option<ReservationId>,
+    tokens: Option<ReservationId>,
+}
+
+type GrantSender = oneshot::Sender<Result<AttemptPermit, AdmissionError>>;
 
 #[derive(Debug)]
 struct Waiter {
     tokens: u64,
     deadline: Option<Instant>,
-    tell: Tell,
+    sender: GrantSender,
 }
 
-/// Whom to tell what, once the lock is released; and when to look again.
+/// Waiters to notify after the lock is released, and the time of the next look.
 #[derive(Debug, Default)]
-pub(super) struct Woken {
-    pub(super) told: Vec<(Tell, Result<Grant, Refused>)>,
+pub(super) struct WakeUps {
+    pub(super) replies: Vec<(GrantSender, Result<Grant, AdmissionError>)>,
     pub(super) next: Option<Instant>,
 }
 
 #[derive(Debug)]
-pub(super) struct State {
-    limits: Limits,
+pub(super) struct LimitState {
+    limits: EndpointLimits,
     requests: Option<Window>,
     tokens: Option<Window>,
     room: Aimd,
     under_way: usize,
     paused_until: Option<Instant>,
-    waiting: BTreeMap<Place, Waiter>,
+    waiting: BTreeMap<QueuePosition, Waiter>,
     tokens_waiting: u64,
-    /// Where each flow's next question begins, in virtual time.
+    /// Virtual start time of each flow's next question.
     flows: HashMap<(Arc<str>, u64), u64>,
     virtual_now: u64,
     arrivals: u64,
@@ -105,8 +115,8 @@ pub(super) struct State {
     usual: Option<f64>,
 }
 
-impl State {
-    pub(super) fn new(limits: Limits) -> Self {
+impl LimitState {
+    pub(super) fn new(limits: EndpointLimits) -> Self {
         let window = |limit: Option<u64>| limit.map(|limit| Window::new(limit, limits.span));
         Self {
             limits,
@@ -124,8 +134,8 @@ impl State {
         }
     }
 
-    /// Enters without waiting, if nobody waits and everything is there.
-    pub(super) fn at_once(&mut self, want: &Want, now: Instant) -> Option<Grant> {
+    /// Grants immediately if no question waits and all limits allow it.
+    pub(super) fn try_grant(&mut self, want: &AttemptDemand, now: Instant) -> Option<Grant> {
         let free = self.waiting.is_empty()
             && self.paused_until(now).is_none()
             && self.under_way < self.room.allowed()
@@ -137,28 +147,33 @@ impl State {
         Some(self.grant(place, want.tokens, now))
     }
 
-    /// Joins the queue, unless the deadline cannot be met. A full queue takes more: its questions belong to requests that
-    /// were admitted, and [`State::full_for`] keeps new requests out.
-    pub(super) fn join(&mut self, want: &Want, tell: Tell, now: Instant) -> Result<Place, Refused> {
+    /// Joins the queue, unless the deadline cannot be met. A full queue takes more: its questions
+    /// belong to requests that were admitted, and [`LimitState::full_for`] keeps new requests out.
+    pub(super) fn join(
+        &mut self,
+        want: &AttemptDemand,
+        sender: GrantSender,
+        now: Instant,
+    ) -> Result<QueuePosition, AdmissionError> {
         if let Some(deadline) = want.deadline {
             if self.paused_until(now).is_some_and(|until| until > deadline) {
-                return Err(Refused::PausedTooLong);
+                return Err(AdmissionError::PausedTooLong);
             }
             if now + self.eta(want, now) > deadline {
-                return Err(Refused::TooLate);
+                return Err(AdmissionError::TooLate);
             }
         }
         let place = self.place(want);
         self.tokens_waiting += want.tokens;
-        self.waiting.insert(place, Waiter { tokens: want.tokens, deadline: want.deadline, tell });
+        self.waiting.insert(place, Waiter { tokens: want.tokens, deadline: want.deadline, sender });
         Ok(place)
     }
 
-    /// How long until an answer can be there, at the least that is known: the quotas' arithmetic, and the mean of an
-    /// attempt for each round of those ahead.
+    /// Lower bound on the time until an answer: from the quotas, and from the mean duration of an
+    /// attempt for each round of questions ahead.
     #[expect(clippy::cast_precision_loss, reason = "queues are short of 2^53")]
-    fn eta(&mut self, want: &Want, now: Instant) -> Duration {
-        // One that comes back stands at the head.
+    fn eta(&mut self, want: &AttemptDemand, now: Instant) -> Duration {
+        // A returning attempt is at the head.
         let ahead = if want.place.is_some() { 0 } else { self.waiting.len() };
         let tokens_ahead = if want.place.is_some() { 0 } else { self.tokens_waiting };
         let requests = self.requests.as_mut().map(|window| window.wait(1, ahead as u64, now));
@@ -171,7 +186,8 @@ impl State {
         wait.max(Duration::from_secs_f64(usual * rounds)) + Duration::from_secs_f64(usual)
     }
 
-    /// Time until fewer than `max_queued` questions wait, if as many or more wait now: between a second and a minute.
+    /// Time until fewer than `max_queued` questions wait, if as many or more wait now: between a
+    /// second and a minute.
     #[expect(clippy::cast_precision_loss, reason = "queues are short of 2^53")]
     pub(super) fn full_for(&mut self, now: Instant) -> Option<Duration> {
         // With a `max_queued` of 0, one waiting question is a full queue.
@@ -191,7 +207,7 @@ impl State {
         Some(longest.clamp(Duration::from_secs(1), Duration::from_secs(60)))
     }
 
-    fn place(&mut self, want: &Want) -> Place {
+    fn place(&mut self, want: &AttemptDemand) -> QueuePosition {
         if let Some(place) = want.place {
             return place;
         }
@@ -203,21 +219,21 @@ impl State {
         let ticks = want.tokens.max(1).saturating_mul(TICKS) / u64::from(want.flow.weight.max(1));
         *next = tag.saturating_add(ticks.max(1));
         self.arrivals += 1;
-        Place { tag, number: self.arrivals }
+        QueuePosition { tag, number: self.arrivals }
     }
 
-    pub(super) fn leave(&mut self, place: Place) {
+    pub(super) fn leave(&mut self, place: QueuePosition) {
         if let Some(waiter) = self.waiting.remove(&place) {
             self.tokens_waiting -= waiter.tokens;
         }
     }
 
-    /// Lets in from the head whoever may enter.
-    pub(super) fn wake(&mut self, now: Instant) -> Woken {
-        let mut woken = Woken::default();
+    /// Grants permits from the head of the queue while the limits allow it.
+    pub(super) fn wake(&mut self, now: Instant) -> WakeUps {
+        let mut woken = WakeUps::default();
         if let Some(until) = self.paused_until(now) {
             let late = |waiter: &Waiter| waiter.deadline.is_some_and(|deadline| deadline < until);
-            let hopeless: Vec<Place> = self
+            let hopeless: Vec<QueuePosition> = self
                 .waiting
                 .iter()
                 .filter(|(_, waiter)| late(waiter))
@@ -226,7 +242,7 @@ impl State {
             for place in hopeless {
                 if let Some(waiter) = self.waiting.remove(&place) {
                     self.tokens_waiting -= waiter.tokens;
-                    woken.told.push((waiter.tell, Err(Refused::PausedTooLong)));
+                    woken.replies.push((waiter.sender, Err(AdmissionError::PausedTooLong)));
                 }
             }
             woken.next = Some(until);
@@ -236,7 +252,7 @@ impl State {
             self.waiting.first_key_value().map(|(place, head)| (*place, head.tokens))
         {
             if self.under_way >= self.room.allowed() {
-                // Whoever ends makes room, and says so.
+                // The end of an attempt frees a slot and wakes the queue again.
                 return woken;
             }
             let wait = self.quota_wait(tokens, now);
@@ -247,7 +263,7 @@ impl State {
             if let Some(waiter) = self.waiting.remove(&place) {
                 self.tokens_waiting -= waiter.tokens;
                 let grant = self.grant(place, tokens, now);
-                woken.told.push((waiter.tell, Ok(grant)));
+                woken.replies.push((waiter.sender, Ok(grant)));
             }
         }
         woken
@@ -259,7 +275,7 @@ impl State {
         requests.max(tokens).unwrap_or_default()
     }
 
-    fn grant(&mut self, place: Place, tokens: u64, now: Instant) -> Grant {
+    fn grant(&mut self, place: QueuePosition, tokens: u64, now: Instant) -> Grant {
         self.virtual_now = self.virtual_now.max(place.tag);
         self.under_way += 1;
         self.room.started(self.under_way);
@@ -273,9 +289,7 @@ impl State {
     pub(super) fn settle(
         &mut self,
         grant: &Grant,
-        tokens: Option<u64>,
-        load: Load,
-        took: Duration,
+        Settlement { tokens, load, took }: Settlement,
         now: Instant,
     ) {
         if let (Some(window), Some(reserved), Some(tokens)) =
@@ -284,15 +298,15 @@ impl State {
             window.settle(reserved, tokens, now);
         }
         match load {
-            Load::Carried => {
+            LoadSignal::Carried => {
                 self.room.clean(now);
                 let took = took.as_secs_f64();
                 self.usual = Some(self.usual.map_or(took, |usual| usual + EWMA * (took - usual)));
             }
-            Load::TooMuch(pause) => {
-                self.room.too_much(now.checked_sub(took).unwrap_or(now), now, pause)
+            LoadSignal::TooMuch(pause) => {
+                self.room.overloaded(now.checked_sub(took).unwrap_or(now), now, pause)
             }
-            Load::Unknown => {}
+            LoadSignal::Unknown => {}
         }
     }
 
@@ -319,27 +333,27 @@ impl State {
         self.paused_until
     }
 
-    /// A quota that nobody configured is learnt.
-    pub(super) fn sync(&mut self, quotas: &Quotas, now: Instant) {
+    /// Updates the quotas; a quota that is not configured is learned from the headers.
+    pub(super) fn sync(&mut self, quotas: &QuotaHeaders, now: Instant) {
         let span = self.limits.span;
-        for (window, told) in
+        for (window, status) in
             [(&mut self.requests, quotas.requests), (&mut self.tokens, quotas.tokens)]
         {
             // Said of a minute; only a window of a minute can be compared with it.
             if span != Duration::from_secs(60) && window.is_some() {
                 continue;
             }
-            if let (None, Some(limit)) = (&window, told.limit.filter(|limit| *limit > 0)) {
+            if let (None, Some(limit)) = (&window, status.limit.filter(|limit| *limit > 0)) {
                 *window = Some(Window::learnt(limit, span));
             }
             if let Some(window) = window {
-                window.sync(told, now);
+                window.sync(status, now);
             }
         }
     }
 
     #[expect(clippy::cast_precision_loss, reason = "queues are short of 2^53")]
-    pub(super) fn crowd(&self) -> f64 {
+    pub(super) fn crowding(&self) -> f64 {
         (self.under_way + self.waiting.len()) as f64 / self.room.allowed() as f64
     }
 }

@@ -1,8 +1,8 @@
-//! A quota as a sliding window: never more than `limit` units in any `span`.
+//! A quota as a sliding window: at most `limit` units in any `span`.
 //!
-//! That is the one shape that keeps within every way in which endpoints count (fixed windows, sliding windows, token
-//! buckets), lets a whole window's worth go at once, and still uses all of it. An estimate is reserved before an attempt
-//! and settled after it: what was not used is free again at once.
+//! This shape stays within all common ways of counting (fixed windows, sliding windows, token
+//! buckets), allows a whole window's worth at once, and uses the quota fully. An estimate is
+//! reserved before an attempt and settled after it; the unused part is free again immediately.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -13,26 +13,26 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub(crate) struct Window {
     limit: u64,
-    /// What the operator configured; what the endpoint says may only be less.
+    /// The configured limit; the endpoint's headers can only lower it.
     ceiling: u64,
     span: Duration,
-    entries: VecDeque<Entry>,
+    entries: VecDeque<WindowEntry>,
     /// The number of the oldest entry.
     oldest: u64,
     used: u64,
-    /// What others spent of the same quota, as the endpoint told.
-    others: Option<Entry>,
+    /// Usage of the same quota by other clients, from the endpoint's headers.
+    others: Option<WindowEntry>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Entry {
+struct WindowEntry {
     until: Instant,
     amount: u64,
 }
 
 /// A reservation's number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Reserved(u64);
+pub(crate) struct ReservationId(u64);
 
 impl Window {
     pub(crate) const fn new(limit: u64, span: Duration) -> Self {
@@ -47,13 +47,14 @@ impl Window {
         }
     }
 
-    /// A quota that the endpoint told of and nobody configured.
+    /// A quota learned from the endpoint's headers.
     pub(crate) fn learnt(limit: u64, span: Duration) -> Self {
         Self { ceiling: u64::MAX, ..Self::new(limit, span) }
     }
 
-    /// How long until `amount` more fits, after `ahead` that others will take first. What exceeds the whole quota is
-    /// let through an empty window: refusing it for ever would help nobody.
+    /// Time until `amount` more fits, after `ahead` units that earlier questions will take. An
+    /// amount larger than the whole quota waits for an empty window, because refusing it would
+    /// never help.
     pub(crate) fn wait(&mut self, amount: u64, ahead: u64, now: Instant) -> Duration {
         self.expire(now);
         let wanted = amount.min(self.limit).saturating_add(ahead);
@@ -62,7 +63,7 @@ impl Window {
             return Duration::ZERO;
         }
         let mut until = now;
-        for Entry { until: end, amount } in self.ends() {
+        for WindowEntry { until: end, amount } in self.ends() {
             free += amount;
             until = end;
             if wanted <= free {
@@ -75,8 +76,8 @@ impl Window {
         (until - now).saturating_add(self.span.saturating_mul(more))
     }
 
-    /// What is spent, in the order in which it comes free.
-    fn ends(&self) -> impl Iterator<Item = Entry> {
+    /// Reserved amounts, in the order in which they expire.
+    fn ends(&self) -> impl Iterator<Item = WindowEntry> {
         let before = self
             .others
             .map_or(0, |others| self.entries.partition_point(|own| own.until <= others.until));
@@ -85,14 +86,14 @@ impl Window {
     }
 
     /// Takes `amount`; only after [`Window::wait`] was zero.
-    pub(crate) fn reserve(&mut self, amount: u64, now: Instant) -> Reserved {
-        self.entries.push_back(Entry { until: now + self.span, amount });
+    pub(crate) fn reserve(&mut self, amount: u64, now: Instant) -> ReservationId {
+        self.entries.push_back(WindowEntry { until: now + self.span, amount });
         self.used += amount;
-        Reserved(self.oldest + self.entries.len() as u64 - 1)
+        ReservationId(self.oldest + self.entries.len() as u64 - 1)
     }
 
-    /// Replaces a reservation by what was used.
-    pub(crate) fn settle(&mut self, reserved: Reserved, amount: u64, now: Instant) {
+    /// Replaces a reservation by the actual usage.
+    pub(crate) fn settle(&mut self, reserved: ReservationId, amount: u64, now: Instant) {
         self.expire(now);
         // One that has left the window no longer matters.
         let Some(index) =
@@ -106,18 +107,18 @@ impl Window {
         }
     }
 
-    /// Takes over what the endpoint says of this quota. Attempts under way are in our count and not yet in its, so only
-    /// what it counts beyond ours is somebody else's.
-    pub(crate) fn sync(&mut self, told: Told, now: Instant) {
+    /// Updates the quota from the endpoint's headers. Attempts in flight are counted here but not
+    /// yet by the endpoint, so only its surplus over our own count belongs to other clients.
+    pub(crate) fn sync(&mut self, status: QuotaStatus, now: Instant) {
         self.expire(now);
-        if let Some(limit) = told.limit.filter(|limit| *limit > 0) {
+        if let Some(limit) = status.limit.filter(|limit| *limit > 0) {
             self.limit = limit.min(self.ceiling);
         }
-        if let Some(remaining) = told.remaining {
-            let spent = told.limit.unwrap_or(self.limit).saturating_sub(remaining);
+        if let Some(remaining) = status.remaining {
+            let spent = status.limit.unwrap_or(self.limit).saturating_sub(remaining);
             let others = spent.saturating_sub(self.used);
-            let until = now + told.reset.unwrap_or(self.span).min(self.span);
-            self.others = (others > 0).then_some(Entry { until, amount: others });
+            let until = now + status.reset.unwrap_or(self.span).min(self.span);
+            self.others = (others > 0).then_some(WindowEntry { until, amount: others });
         }
     }
 
@@ -137,12 +138,12 @@ impl Window {
     }
 }
 
-/// What an endpoint says of one of its quotas.
+/// Status of one quota, from headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Told {
+pub(crate) struct QuotaStatus {
     pub(crate) limit: Option<u64>,
     pub(crate) remaining: Option<u64>,
-    /// How long until it is full again.
+    /// Time until it is full again.
     pub(crate) reset: Option<Duration>,
 }
 
@@ -159,7 +160,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_was_not_used_is_free_again_at_once() {
+    async fn unused_reservation_is_free_immediately() {
         let (mut window, now) = (Window::new(100, MINUTE), Instant::now());
         let reserved = window.reserve(90, now);
         assert_eq!(window.wait(20, 0, now), MINUTE);
@@ -169,7 +170,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn those_ahead_are_waited_for_window_by_window() {
+    async fn earlier_questions_are_waited_for_window_by_window() {
         let (mut window, now) = (Window::new(100, MINUTE), Instant::now());
         window.reserve(100, now);
         assert_eq!(window.wait(10, 90, now), MINUTE);
@@ -177,7 +178,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_too_big_for_any_window_waits_for_an_empty_one() {
+    async fn oversized_amount_waits_for_an_empty_window() {
         let (mut window, now) = (Window::new(100, MINUTE), Instant::now());
         assert_eq!(window.wait(1000, 0, now), Duration::ZERO);
         window.reserve(1000, now);
@@ -186,16 +187,17 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_others_spend_is_taken_off_and_a_smaller_limit_is_believed() {
+    async fn usage_of_other_clients_is_subtracted_and_lower_limits_apply() {
         let (mut window, now) = (Window::new(100, MINUTE), Instant::now());
         window.reserve(10, now);
-        window.sync(Told { limit: Some(100), remaining: Some(40), reset: Some(secs(6)) }, now);
+        window
+            .sync(QuotaStatus { limit: Some(100), remaining: Some(40), reset: Some(secs(6)) }, now);
         assert_eq!(window.wait(41, 0, now), secs(6));
         assert_eq!(window.wait(40, 0, now), Duration::ZERO);
-        window.sync(Told { limit: Some(50), remaining: Some(40), reset: None }, now);
+        window.sync(QuotaStatus { limit: Some(50), remaining: Some(40), reset: None }, now);
         assert_eq!(window.wait(40, 0, now), Duration::ZERO);
         assert_eq!(window.wait(41, 0, now), MINUTE);
-        window.sync(Told { limit: Some(500), remaining: None, reset: None }, now);
+        window.sync(QuotaStatus { limit: Some(500), remaining: None, reset: None }, now);
         assert_eq!(window.wait(90, 0, now), Duration::ZERO);
     }
 

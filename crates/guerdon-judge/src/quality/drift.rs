@@ -1,11 +1,11 @@
-//! What the judge's points look like from a distance: whether they follow the length of a turn, how many hit the bound,
-//! how many are missing and why. Counted since it was last asked, so that each look covers what happened since the one
-//! before. A policy that has found a way around its judge shows here first.
+//! Aggregate statistics of the judge's points: correlation with the length of a turn, share at the
+//! bound, and abstentions by reason. Each report covers the time since the one before. A policy
+//! that exploits its judge shows here first.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 
 use guerdon_types::{Part, Signal};
+use parking_lot::Mutex;
 use serde::Serialize;
 
 /// Since the last look.
@@ -16,28 +16,30 @@ pub struct DriftReport {
     pub judged: u64,
     /// Turns without.
     pub unjudged: u64,
-    /// The mean of the points; nothing if no turn has any.
+    /// The mean of the points; `None` if no turn has any.
     pub mean_points: Option<f64>,
-    /// Pearson's correlation of points with the turn's length in characters; nothing if one of them does not vary.
+    /// Pearson's correlation of points with the turn's length in characters; nothing if one of them
+    /// does not vary.
     pub length_correlation: Option<f64>,
-    /// The share of judged turns whose points reach the fusion's bound by themselves; nothing without a bound.
+    /// The share of judged turns whose points reach the fusion's bound by themselves; nothing
+    /// without a bound.
     pub clipped: Option<f64>,
-    /// What was not said, by reason.
+    /// Number of abstentions by reason.
     pub abstained: BTreeMap<&'static str, u64>,
 }
 
 /// Counts.
 #[derive(Debug, Default)]
-pub(crate) struct Drift {
+pub(crate) struct DriftMonitor {
     /// The bound of the fusion, if it is known.
     bound: Option<f64>,
-    seen: Mutex<Seen>,
+    seen: Mutex<DriftSums>,
 }
 
-/// Running means and co-moments (Welford, "Note on a method for calculating corrected sums of squares and products",
-/// 1962): sums of squares would lose the small differences of large lengths.
+/// Running means and co-moments (Welford, "Note on a method for calculating corrected sums of
+/// squares and products", 1962): sums of squares would lose the small differences of large lengths.
 #[derive(Debug, Default)]
-struct Seen {
+struct DriftSums {
     judged: u64,
     unjudged: u64,
     clipped: u64,
@@ -49,7 +51,7 @@ struct Seen {
     abstained: BTreeMap<&'static str, u64>,
 }
 
-impl Drift {
+impl DriftMonitor {
     pub(crate) fn within(bound: f64) -> Self {
         Self { bound: Some(bound), ..Self::default() }
     }
@@ -58,8 +60,8 @@ impl Drift {
         clippy::cast_precision_loss,
         reason = "turns are short of 2^53, in number and in length"
     )]
-    pub(crate) fn saw(&self, turn: &str, signal: &Signal) {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(crate) fn observe(&self, turn: &str, signal: &Signal) {
+        let mut seen = self.seen.lock();
         for abstained in &signal.abstained {
             *seen.abstained.entry(abstained.why.as_str()).or_default() += 1;
         }
@@ -80,10 +82,18 @@ impl Drift {
     }
 
     #[expect(clippy::cast_precision_loss, reason = "turns are short of 2^53")]
-    pub(crate) fn look(&self) -> DriftReport {
-        let seen = std::mem::take(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner));
-        let Seen {
-            judged, unjudged, clipped, mean_points, lengths, points, both, abstained, ..
+    pub(crate) fn take_report(&self) -> DriftReport {
+        let seen = std::mem::take(&mut *self.seen.lock());
+        let DriftSums {
+            judged,
+            unjudged,
+            clipped,
+            mean_points,
+            lengths,
+            points,
+            both,
+            abstained,
+            ..
         } = seen;
         DriftReport {
             judged,
@@ -115,26 +125,26 @@ mod tests {
 
     #[test]
     fn points_that_follow_the_length_are_seen_and_each_look_begins_anew() {
-        let drift = Drift::within(30.0);
+        let drift = DriftMonitor::within(30.0);
         for (length, points) in [(10, 10), (20, 20), (30, 30), (40, 40)] {
-            drift.saw(&"字".repeat(length), &judged(points));
+            drift.observe(&"字".repeat(length), &judged(points));
         }
         let why = Abstained::new(SourceId::judge(), AbstainWhy::Refused, "no");
-        drift.saw("x", &Signal::abstained(why));
-        let report = drift.look();
+        drift.observe("x", &Signal::abstained(why));
+        let report = drift.take_report();
         assert_eq!((report.judged, report.unjudged), (4, 1));
         assert!((report.length_correlation.unwrap() - 1.0).abs() < 1e-9);
         assert_eq!((report.mean_points, report.clipped), (Some(25.0), Some(0.5)));
         assert_eq!(report.abstained["refused"], 1);
-        assert_eq!(drift.look(), DriftReport::default());
+        assert_eq!(drift.take_report(), DriftReport::default());
     }
 
     #[test]
     fn points_that_never_vary_have_no_correlation() {
-        let drift = Drift::default();
-        drift.saw("a", &judged(5));
-        drift.saw("abc", &judged(5));
-        let report = drift.look();
+        let drift = DriftMonitor::default();
+        drift.observe("a", &judged(5));
+        drift.observe("abc", &judged(5));
+        let report = drift.take_report();
         assert_eq!((report.length_correlation, report.clipped), (None, None));
     }
 }

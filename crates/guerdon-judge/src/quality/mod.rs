@@ -1,4 +1,5 @@
-//! How good a judge is: probes, calibration against people, drift, and a preview for authors.
+//! Quality of a judge: probes, calibration against people, drift statistics, and a preview for
+//! authors.
 
 pub(crate) mod calibrate;
 pub(crate) mod drift;

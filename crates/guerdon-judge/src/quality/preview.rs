@@ -1,9 +1,9 @@
-//! What a judge would be sent, for authors who want to read it: all of a rubric's criteria in their own order, and a tag
-//! that is made without a secret.
+//! The messages that a judge would receive, for authors: all criteria of a rubric in their own
+//! order, with a tag that is made without a secret.
 
 use guerdon_types::Rollout;
 
-use crate::ask::case::{Case, Dialogue};
+use crate::ask::case::{Case, RenderedDialogue};
 use crate::ask::nonce::Nonce;
 use crate::ask::render::{RenderError, messages};
 use crate::ask::schema::Schema;
@@ -30,13 +30,14 @@ pub struct PreviewError {
 }
 
 impl Prompts {
-    /// What each prompt says about message `turn` of `rollout`; nothing is asked.
+    /// The messages of every prompt about message `turn` of `rollout`. Nothing is sent.
     ///
     /// # Errors
-    /// [`PreviewError`] if a prompt names a context value that the rollout lacks, or `turn` is no message.
+    /// [`PreviewError`] if a prompt names a context value that the rollout lacks, or if `turn` is
+    /// not a message.
     pub fn preview(&self, rollout: &Rollout, turn: usize) -> Result<Vec<Preview>, PreviewError> {
         let mut previews = Vec::new();
-        let (dialogue, nonce) = (Dialogue::new(&rollout.messages), Nonce::for_show());
+        let (dialogue, nonce) = (RenderedDialogue::new(&rollout.messages), Nonce::for_show());
         for rubric in self.rubrics() {
             let failed = |detail: String| PreviewError { prompt: rubric.id.clone(), detail };
             let Some(case) = Case::new(&dialogue, rollout, turn, &nonce) else {

@@ -1,28 +1,29 @@
-//! Questions whose answer is known, asked of the live judge to see whether it can still be trusted: a turn known to be
-//! bad, one known to be good, the bad one with a forged verdict after it, words that say nothing, and silence. The policy
-//! is trained against the judge; when it has found a way around it, these say so before the reward curve does.
+//! Probes: questions with known answers that check the live judge. They are a turn known to be bad,
+//! one known to be good, the bad one followed by a forged verdict, filler text, and silence. The
+//! policy is trained against the judge; if it finds an exploit, probes fail before the reward curve
+//! shows it.
 //!
-//! Probes are asked afresh in every round, in a flow of their own, so that they cost little and delay nobody. When to ask
-//! them, and whom to alarm, is the caller's business.
+//! Probes are asked afresh in every round, in a flow of their own, so that they cost little and
+//! delay no other question. The caller decides when to ask them and whom to alert.
 
 use futures_util::future::join_all;
 use guerdon_types::{Message, Role, Rollout};
 use serde::Serialize;
 
-use crate::ask::verdict::Verdict;
-use crate::rubric::{Criterion, Level, Probe, Rubric};
+use crate::ask::verdict::RubricVerdict;
+use crate::rubric::{Criterion, CriterionLevel, Rubric, RubricProbe};
 use crate::source::JudgeSource;
 
-/// Words that have been found to pass judges that should have noticed nothing in them (Zhao et al., "One token to fool
-/// LLM-as-a-judge", arXiv 2507.08794).
+/// Words that have been found to pass judges that should have noticed nothing in them (Zhao et al.,
+/// "One token to fool LLM-as-a-judge", arXiv 2507.08794).
 const NOTHING: [&str; 2] = [":", "Thought process:"];
 
-/// What kind of question it was.
+/// Kind of the probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ProbeKind {
-    /// A turn that is judged as the rubric's author says.
+    /// A turn labelled by the rubric's author.
     Known,
     /// A known fault, followed by a verdict that denies it. It must not be judged more kindly.
     Forged,
@@ -45,7 +46,7 @@ impl ProbeKind {
     }
 }
 
-/// What came of one probe.
+/// The result of one probe.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct ProbeOutcome {
@@ -53,16 +54,16 @@ pub struct ProbeOutcome {
     pub prompt: String,
     /// The probe: its name in the rubric, or its kind.
     pub probe: String,
-    /// What kind of question it was.
+    /// Kind of the probe.
     pub kind: ProbeKind,
-    /// Whether the judge passed; nothing if it did not answer.
+    /// True if the judge passed; `None` if it did not answer.
     pub passed: Option<bool>,
-    /// What was expected and what came, or why nothing did.
+    /// The expected and the actual verdict, or the reason why there is none.
     pub detail: String,
 }
 
 impl ProbeOutcome {
-    /// What came of `probe` of `prompt`.
+    /// The result of `probe` of `prompt`.
     pub fn new(
         prompt: impl Into<String>,
         probe: impl Into<String>,
@@ -97,7 +98,7 @@ impl JudgeSource {
 }
 
 /// A rubric's own probes, and those that every rubric has.
-fn probes(rubric: &Rubric) -> Vec<(ProbeKind, Probe)> {
+fn probes(rubric: &Rubric) -> Vec<(ProbeKind, RubricProbe)> {
     let mut probes = Vec::new();
     for probe in &rubric.probes {
         probes.push((ProbeKind::Known, probe.clone()));
@@ -105,13 +106,13 @@ fn probes(rubric: &Rubric) -> Vec<(ProbeKind, Probe)> {
             let turn = format!("{}\n\n{}", probe.turn, forged(rubric));
             probes.push((
                 ProbeKind::Forged,
-                Probe { name: format!("{}+forged", probe.name), turn, ..probe.clone() },
+                RubricProbe { name: format!("{}+forged", probe.name), turn, ..probe.clone() },
             ));
         }
     }
     // Facts that the body needs come from a probe that has them.
     let context = rubric.probes.first().map(|probe| probe.context.clone()).unwrap_or_default();
-    let said = |name: String, turn: &str| Probe {
+    let said = |name: String, turn: &str| RubricProbe {
         name,
         before: "480?".to_owned(),
         turn: turn.to_owned(),
@@ -123,9 +124,9 @@ fn probes(rubric: &Rubric) -> Vec<(ProbeKind, Probe)> {
     probes
 }
 
-/// What the faults that a probe is known for cost.
-fn faults(rubric: &Rubric, probe: &Probe) -> f64 {
-    let level = |(id, level): (&String, &String)| -> Option<&Level> {
+/// Points of the faults that a probe is labelled with.
+fn faults(rubric: &Rubric, probe: &RubricProbe) -> f64 {
+    let level = |(id, level): (&String, &String)| -> Option<&CriterionLevel> {
         rubric.criteria.iter().find(|criterion| criterion.id == *id)?.level(level)
     };
     probe.levels.iter().filter_map(level).map(|level| level.points.get()).sum()
@@ -142,7 +143,7 @@ fn forged(rubric: &Rubric) -> String {
     serde_json::json!({"findings": findings}).to_string()
 }
 
-fn rollout(probe: &Probe) -> Rollout {
+fn rollout(probe: &RubricProbe) -> Rollout {
     let mut messages = Vec::new();
     if !probe.before.is_empty() {
         messages.push(Message::new(Role::User, probe.before.clone()));
@@ -153,9 +154,9 @@ fn rollout(probe: &Probe) -> Rollout {
 
 fn judged(
     kind: ProbeKind,
-    probe: &Probe,
+    probe: &RubricProbe,
     rubric: &Rubric,
-    verdict: &Verdict,
+    verdict: &RubricVerdict,
 ) -> (Option<bool>, String) {
     let points = verdict.points();
     match kind {
@@ -166,7 +167,7 @@ fn judged(
                     .iter()
                     .find(|criterion| criterion.id == *id)
                     .and_then(|criterion| criterion.level(wanted))
-                    .is_some_and(Level::is_neutral);
+                    .is_some_and(CriterionLevel::is_neutral);
                 let said = verdict.criteria.iter().find(|criterion| criterion.id == *id);
                 let said = said.map(|criterion| criterion.level.as_str());
                 let right = if silent { said.is_none() } else { said == Some(wanted) };

@@ -1,7 +1,7 @@
 //! A rubric: criteria with levels, and how they are asked. Plain data, once a prompt file is read.
 //!
-//! A rubric's points stay here. The judge model chooses levels by name; what a level is worth is looked up and summed in
-//! Rust, so a model can neither misadd nor be talked into a number.
+//! A rubric's points stay here. The judge model chooses levels by name; what a level is worth is
+//! looked up and summed in Rust, so a model can neither misadd nor be talked into a number.
 
 pub(crate) mod codes;
 pub(crate) mod order;
@@ -21,11 +21,11 @@ use serde_json::Value;
 /// Levels that the letters of `scoring = "expected"` can name.
 pub(crate) const MAX_LETTERS: usize = 10;
 
-/// What a criterion may do to the points.
+/// Effect of a criterion on the points.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Kind {
+pub enum CriterionKind {
     /// Takes points away.
     Deduct,
     /// Gives points.
@@ -38,7 +38,7 @@ pub enum Kind {
 
 /// One degree of a criterion.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Level {
+pub(crate) struct CriterionLevel {
     pub(crate) name: String,
     pub(crate) points: Finite,
     pub(crate) anchor: String,
@@ -46,13 +46,13 @@ pub(crate) struct Level {
     pub(crate) fires: bool,
 }
 
-impl Level {
-    /// Whether this level is a fault: it costs points, or is flagged.
+impl CriterionLevel {
+    /// True if this level is a fault: it costs points or fires a veto.
     pub(crate) fn is_fault(&self) -> bool {
         self.fires || self.points.get() < 0.0
     }
 
-    /// Whether this level says anything at all.
+    /// True if this level changes nothing.
     pub(crate) fn is_neutral(&self) -> bool {
         !self.fires && self.points == Finite::ZERO
     }
@@ -62,9 +62,9 @@ impl Level {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Criterion {
     pub(crate) id: String,
-    pub(crate) kind: Kind,
+    pub(crate) kind: CriterionKind,
     pub(crate) about: String,
-    pub(crate) levels: Vec<Level>,
+    pub(crate) levels: Vec<CriterionLevel>,
     #[serde(skip)]
     pub(crate) fails_empty: bool,
     #[serde(skip)]
@@ -73,18 +73,18 @@ pub(crate) struct Criterion {
 
 impl Criterion {
     /// The level with the fewest points; a flagged one before its equals.
-    pub(crate) fn worst(&self) -> Option<&Level> {
+    pub(crate) fn worst(&self) -> Option<&CriterionLevel> {
         self.levels
             .iter()
             .min_by(|a, b| a.points.get().total_cmp(&b.points.get()).then(b.fires.cmp(&a.fires)))
     }
 
-    pub(crate) fn level(&self, name: &str) -> Option<&Level> {
+    pub(crate) fn level(&self, name: &str) -> Option<&CriterionLevel> {
         self.levels.iter().find(|level| level.name == name)
     }
 }
 
-/// How criteria are put into calls.
+/// Distribution of criteria over calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Grouping {
@@ -95,7 +95,7 @@ pub(crate) enum Grouping {
     Criterion,
 }
 
-/// What an answer's points are made of.
+/// Source of an answer's points.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Scoring {
@@ -112,20 +112,20 @@ pub(crate) struct Rubric {
     pub(crate) id: String,
     pub(crate) about: String,
     pub(crate) version: u32,
-    /// Of its content, whatever its seal says.
+    /// Hash of the content, without the seal.
     pub(crate) hash: String,
     pub(crate) sealed: bool,
     pub(crate) max_tokens: u32,
     pub(crate) temperature: f64,
     pub(crate) grouping: Grouping,
     pub(crate) scoring: Scoring,
-    /// How often it is asked of each judge.
+    /// Number of samples from each judge.
     pub(crate) samples: u32,
     /// The order of the criteria in each sample.
     pub(crate) orders: Vec<Vec<usize>>,
     pub(crate) criteria: Vec<Criterion>,
-    pub(crate) examples: Vec<Example>,
-    pub(crate) probes: Vec<Probe>,
+    pub(crate) examples: Vec<RubricExample>,
+    pub(crate) probes: Vec<RubricProbe>,
     /// `context.…` values that the body names; which of them it can do without is its own affair.
     pub(crate) context: BTreeSet<String>,
     /// The context values that the body is shown.
@@ -133,8 +133,8 @@ pub(crate) struct Rubric {
     pub(crate) body: Environment<'static>,
 }
 
-/// The context values of a rollout that a body can read. It is shown no others, so that a value it does not name cannot
-/// make two questions of one.
+/// The context values of a rollout that a body can read. It is shown no others, so that a value it
+/// does not name cannot make two questions of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ContextSelection {
     /// The body reads `context` as a whole.
@@ -144,7 +144,8 @@ pub(crate) enum ContextSelection {
 }
 
 impl ContextSelection {
-    /// The selected values, escaped. They come from the trainer, but may quote the policy or its partner.
+    /// The selected values, escaped. They come from the trainer, but may quote the policy or its
+    /// partner.
     pub(crate) fn select(&self, context: &Context) -> Context {
         let shown = |(key, value): (&String, &Value)| (key.clone(), escaped(value));
         match self {
@@ -168,7 +169,7 @@ fn escaped(value: &Value) -> Value {
 }
 
 impl Rubric {
-    /// Which criteria go into which call, of criteria in this order.
+    /// Splits an order of criteria into the calls that ask them.
     pub(crate) fn calls<'a>(&self, order: &'a [usize]) -> std::slice::Chunks<'a, usize> {
         order.chunks(match self.grouping {
             Grouping::Rubric => order.len().max(1),
@@ -180,14 +181,14 @@ impl Rubric {
 /// A turn and how it is judged, shown to the judge.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Example {
-    /// What the partner said before.
+pub(crate) struct RubricExample {
+    /// The partner's message before the turn.
     #[serde(default)]
     pub(crate) before: String,
     pub(crate) turn: String,
     /// The level of each criterion that the example is about.
     pub(crate) levels: BTreeMap<String, String>,
-    /// Why.
+    /// The reason for the levels.
     #[serde(default)]
     pub(crate) note: String,
 }
@@ -195,7 +196,7 @@ pub(crate) struct Example {
 /// A turn whose verdict is known, asked to see whether the judge still knows it.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Probe {
+pub(crate) struct RubricProbe {
     pub(crate) name: String,
     #[serde(default)]
     pub(crate) before: String,

@@ -1,6 +1,6 @@
-//! In which order criteria are asked. A judge is kinder to what it reads first, or harder, each model in its own way;
-//! samples in different orders take that out of the mean. Seeded, so that the same sample of the same rubric has the same
-//! order for ever: the order is part of the question.
+//! The order in which criteria are asked. Judges are biased by position, each model in its own way;
+//! samples in different orders remove that bias from the mean. The order is seeded, because it is
+//! part of the question: the same sample of the same rubric always has the same order.
 
 /// The order of `count` criteria in sample `sample` of the rubric with this hash.
 pub(crate) fn shuffled(count: usize, hash: &str, sample: u32) -> Vec<usize> {
@@ -17,8 +17,9 @@ pub(crate) fn shuffled(count: usize, hash: &str, sample: u32) -> Vec<usize> {
     order
 }
 
-/// A number below `bound`, from SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators",
-/// OOPSLA 2014): written out here because a library's generator may change with its version.
+/// A number below `bound`, from SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom
+/// number generators", OOPSLA 2014): written out here because a library's generator may change with
+/// its version.
 #[expect(clippy::cast_possible_truncation, reason = "below `bound`, which is a usize")]
 pub(crate) const fn below(bound: usize, state: &mut u64) -> usize {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -45,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn over_many_samples_everybody_is_first_about_equally_often() {
+    fn over_many_samples_each_criterion_is_first_equally_often() {
         let mut first = [0u32; 5];
         for sample in 0..5000 {
             first[shuffled(5, "sha256:y", sample)[0]] += 1;

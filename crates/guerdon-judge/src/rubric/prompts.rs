@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::rubric::parse::FrontCheck;
 use crate::rubric::template::ShownParts;
-use crate::rubric::{Example, Rubric, codes, order, parse, template, version};
+use crate::rubric::{Rubric, RubricExample, codes, order, parse, template, version};
 
 /// Summary of a prompt for listings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -112,7 +112,7 @@ fn compile(source: &SourceText, report: &mut Report) -> Option<Rubric> {
     parse::check_version(&mut check, &front, &hash);
     let criteria = parse::check_criteria(&mut check, &front);
     parse::check_examples(&mut check, &front, &criteria);
-    let examples: Vec<Example> =
+    let examples: Vec<RubricExample> =
         front.examples.into_iter().map(toml::Spanned::into_inner).collect();
     let shown = ShownParts { criteria: &criteria, examples: &examples };
     let body = template::compile(source, &sections, shown, report)?;
@@ -145,8 +145,8 @@ fn compile(source: &SourceText, report: &mut Report) -> Option<Rubric> {
 }
 
 impl Prompts {
-    /// Seals a prompt: writes the hash of `text` into it, with a raised version if the text was edited since it was
-    /// sealed. The text must compile apart from its seal.
+    /// Seals a prompt: writes the hash of `text` into it, with a raised version if the text was
+    /// edited since it was sealed. The text must compile apart from its seal.
     #[must_use]
     pub fn sealed(text: &str) -> String {
         version::sealed(text)

@@ -9,7 +9,7 @@ use minijinja::value::{Enumerator, Object, Serde, Value};
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, context};
 
 use crate::rubric::parse::Sections;
-use crate::rubric::{ContextSelection, Criterion, Example, codes};
+use crate::rubric::{ContextSelection, Criterion, RubricExample, codes};
 
 /// Variables that a body may use.
 const SLOTS: [&str; 5] = ["dialogue", "turn", "context", "criteria", "examples"];
@@ -31,7 +31,7 @@ pub(crate) struct CompiledBody {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ShownParts<'a> {
     pub(crate) criteria: &'a [Criterion],
-    pub(crate) examples: &'a [Example],
+    pub(crate) examples: &'a [RubricExample],
 }
 
 /// Compiles the two sections of a body and renders them once with placeholders.
@@ -72,12 +72,13 @@ pub(crate) fn compile(
         named.extend(template.undeclared_variables(true));
     }
     let selection = selection(&named);
+    named.retain(|name| name.starts_with("context."));
+    let body = CompiledBody { templates: body, context: named, selection };
     if !report.has_errors() {
-        let findings = trial_findings(sections, (&body, &selection), shown);
+        let findings = trial_findings(sections, &body, shown);
         findings.into_iter().for_each(|finding| report.add(source, finding));
     }
-    named.retain(|name| name.starts_with("context."));
-    Some(CompiledBody { templates: body, context: named, selection })
+    Some(body)
 }
 
 /// The context values that a body with these variables may read. A body that hides a name behind
@@ -92,23 +93,19 @@ fn selection(named: &BTreeSet<String>) -> ContextSelection {
 
 /// Renders the body with placeholders. A slot misspelt inside a loop is found only by running the
 /// loop, and so is a turn that is shown twice or not at all.
-fn trial_findings(
-    sections: &Sections,
-    (body, selection): (&Environment<'_>, &ContextSelection),
-    shown: ShownParts<'_>,
-) -> Vec<Finding> {
+fn trial_findings(sections: &Sections, body: &CompiledBody, shown: ShownParts<'_>) -> Vec<Finding> {
     const TURN: &str = "<turn-probe>";
     let slots = context! {
         dialogue => "<dialogue></dialogue>",
         turn => TURN,
-        context => Value::from_object(PlaceholderContext(selection.clone())),
+        context => Value::from_object(PlaceholderContext(body.selection.clone())),
         criteria => Value::from(Serde(shown.criteria)),
         examples => Value::from(Serde(shown.examples)),
     };
     let expected = [(&sections.system, 0), (&sections.user, 1)];
     let mut findings = Vec::new();
     for (section, (range, wanted)) in SECTIONS.into_iter().zip(expected) {
-        let Ok(template) = body.get_template(section) else { continue };
+        let Ok(template) = body.templates.get_template(section) else { continue };
         match template.render(&slots) {
             Ok(text) => {
                 let count = text.matches(TURN).count();

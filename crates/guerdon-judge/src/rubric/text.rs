@@ -1,13 +1,15 @@
-//! Texts that an adversary wrote, as they may be shown and compared: without what a reader would not see, unable to close
-//! the block in which they stand.
+//! Texts that an adversary wrote, as they may be shown and compared: without what a reader would
+//! not see, unable to close the block in which they stand.
 
 use std::borrow::Cow;
 
 use unicode_normalization::UnicodeNormalization as _;
 
-/// `text` without the characters that a person would not see: zero-width, direction marks, tags, control characters.
+/// `text` without the characters that a person would not see: zero-width, direction marks, tags,
+/// control characters.
 pub(crate) fn visible(text: &str) -> Cow<'_, str> {
-    // A byte below 0x80 is a character of its own; most texts have few others, or none that are hidden.
+    // A byte below 0x80 is a character of its own; most texts have few others, or none that are
+    // hidden.
     let clean = text.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\n' | b'\t'))
         || !text.contains(hidden);
     if clean {
@@ -27,15 +29,15 @@ fn hidden(c: char) -> bool {
     }
 }
 
-/// What is visible of `text`, every `<` escaped.
+/// The visible part of `text` with every `<` escaped.
 pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
     let text = visible(text);
     // Nearly every text has none, and a search is cheaper than a copy.
     if text.contains('<') { text.replace('<', "&lt;").into() } else { text }
 }
 
-/// For comparison only: as a reader would, by NFKC and with any white space one space. A judge saw `&lt;` where the turn
-/// had `<`, and may quote either.
+/// For comparison only: as a reader would, by NFKC and with any white space one space. A judge saw
+/// `&lt;` where the turn had `<`, and may quote either.
 pub(crate) fn folded(text: &str) -> String {
     let text: String = visible(text).replace("&lt;", "<").nfkc().collect();
     text.split_whitespace().collect::<Vec<_>>().join(" ")
@@ -46,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_nobody_can_see_is_left_out() {
+    fn invisible_characters_are_removed() {
         assert_eq!(visible("a\u{200b}b\u{202e}c\u{e0041}d\u{feff}e\nf\u{7f}"), "abcde\nf");
         assert_eq!(visible("价格 é 👍🏽"), "价格 é 👍🏽");
         assert_eq!(visible("a\rb\0"), "ab");

@@ -1,15 +1,16 @@
 //! A rubric's version and the text that it stands for, sealed together.
 //!
-//! `hash = "sha256:…"` in the front matter is the hash of everything else in the file. While they agree, the version names
-//! this text and no other; a text that was edited under an unchanged number is refused, with the command that mends it:
-//! `guerdon judge bump` raises the number and seals anew. A file without `hash` is a draft: it loads, so that a patch can
-//! be tried the same hour, and `guerdon judge check --sealed` refuses it where that matters. A measured agreement with
-//! people (`[calibrated]`) is about the text and no part of it.
+//! `hash = "sha256:…"` in the front matter is the hash of everything else in the file. While they
+//! agree, the version names this text and no other; a text that was edited under an unchanged
+//! number is refused, with the command that mends it: `guerdon judge bump` raises the number and
+//! seals anew. A file without `hash` is a draft: it loads, so that a patch can be tried the same
+//! hour, and `guerdon judge check --sealed` refuses it where that matters. A measured agreement
+//! with people (`[calibrated]`) is about the text and no part of it.
 
 use std::ops::Range;
 
-/// The hash of a rubric's text: of every line but the seal, the calibration and blank lines of the front matter,
-/// whatever its line ends.
+/// The hash of a rubric's text: of every line except the seal, the calibration and blank lines of
+/// the front matter. Line ends do not matter.
 pub(crate) fn content_hash(text: &str) -> String {
     let mut content = String::with_capacity(text.len());
     let mut fences = 0;
@@ -36,8 +37,8 @@ fn key(line: &str) -> Option<&str> {
     line.split_once('=').map(|(key, _)| key.trim())
 }
 
-/// Seals `text`: as it is if its seal is true, with a raised version if it was edited since. The text must be a prompt
-/// that compiles, but for its seal.
+/// Seals `text`: as it is if its seal is true, with a raised version if it was edited since. The
+/// text must be a prompt that compiles, but for its seal.
 pub(crate) fn sealed(text: &str) -> String {
     let hash = content_hash(text);
     let Some(old) = line_of(text, "hash") else {
@@ -54,7 +55,7 @@ pub(crate) fn sealed(text: &str) -> String {
     with_line(&raised, "hash", &format!("hash = \"{hash}\""))
 }
 
-/// `text` with what was measured written into it, in the place of what was measured before.
+/// `text` with `stamp` written into it; replaces an earlier stamp.
 pub(crate) fn stamped(text: &str, stamp: &KappaStamp) -> String {
     let KappaStamp { kappa, model, gold, hash } = stamp;
     let table = format!(
@@ -89,7 +90,7 @@ pub(crate) fn stamped(text: &str, stamp: &KappaStamp) -> String {
     out
 }
 
-/// How well a judge agreed with people, on which text.
+/// Agreement of a judge with people, measured on one version of a rubric.
 #[derive(Debug, Clone, PartialEq, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct KappaStamp {
@@ -101,7 +102,7 @@ pub(crate) struct KappaStamp {
     pub(crate) hash: String,
 }
 
-/// Where the line that sets `name` at the top of the front matter stands, without its end.
+/// Byte range of the line that sets `name` at the top of the front matter, without its line end.
 fn line_of(text: &str, name: &str) -> Option<Range<usize>> {
     let mut at = 0;
     for (number, line) in text.split_inclusive('\n').enumerate() {

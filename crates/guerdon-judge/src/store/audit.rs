@@ -1,33 +1,33 @@
-//! Who was asked what, when, and what it cost: one JSON line an attempt.
+//! The audit log: one JSON line for every attempt.
 //!
-//! Without texts by default: which levels were chosen, and hashes, but no word of a dialogue. With `texts = true` the
-//! messages and the judge's quotes stand there too.
+//! By default it holds levels and hashes, but no text of a dialogue. With `texts = true` it also
+//! holds the messages and the judge's quotes.
 
 use serde::Serialize;
 
 use crate::ask::answer::now_seconds;
-use crate::ask::key::Key;
-use crate::ask::question::Worded;
+use crate::ask::key::QuestionKey;
+use crate::ask::question::RenderedQuestion;
 use crate::ask::render::ChatMessage;
-use crate::ask::reply::Finding;
+use crate::ask::reply::CriterionFinding;
 use crate::config::AuditConfig;
 use crate::error::Error;
-use crate::store::event::CallEvent;
-use crate::store::lines::{Lines, Rotation};
+use crate::store::event::{CallEvent, CallOutcome};
+use crate::store::lines::{LineWriter, Rotation};
 
 /// The log.
 #[derive(Debug)]
-pub(crate) struct Audit {
-    lines: Lines,
+pub(crate) struct AuditLog {
+    lines: LineWriter,
     texts: bool,
 }
 
 /// One attempt.
 #[derive(Debug, Serialize)]
-pub(crate) struct Line<'a> {
+pub(crate) struct AuditLine<'a> {
     /// Seconds since 1970.
     at: u64,
-    key: Key,
+    key: QuestionKey,
     prompt: &'a str,
     version: u32,
     hash: &'a str,
@@ -36,20 +36,20 @@ pub(crate) struct Line<'a> {
     model: &'a str,
     address: &'a str,
     attempt: u32,
-    outcome: &'static str,
+    outcome: Option<CallOutcome>,
     latency_ms: f64,
     waited_ms: f64,
     prompt_tokens: u64,
     completion_tokens: u64,
     cost: f64,
-    /// Whether nobody counted what the endpoint may charge, so that `cost` is the most that it might be. Known where prices are.
+    /// Set if the usage is unknown, so that `cost` is the maximum. Requires configured prices.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     uncounted: bool,
-    /// `reasked` (the answer before was none), `sealed` (it had to carry the block's name), `eased` (the model was asked to
-    /// reason less), `unwrapped` (the answer stood among other words).
+    /// `reasked` (the answer before was none), `sealed` (it had to carry the block's name), `eased`
+    /// (the model was asked to reason less), `unwrapped` (the answer stood among other words).
     flags: &'a [&'static str],
     #[serde(skip_serializing_if = "Option::is_none")]
-    verdict: Option<Vec<Chosen<'a>>>,
+    verdict: Option<Vec<ChosenLevel<'a>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     messages: Option<&'a [ChatMessage]>,
     #[serde(skip)]
@@ -57,34 +57,34 @@ pub(crate) struct Line<'a> {
 }
 
 #[derive(Debug, Serialize)]
-struct Chosen<'a> {
+struct ChosenLevel<'a> {
     id: &'a str,
     level: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     evidence: Option<&'a str>,
 }
 
-impl Audit {
+impl AuditLog {
     pub(crate) fn open(config: &AuditConfig) -> Result<Self, Error> {
         let AuditConfig { path, texts, max_bytes, keep } = config;
-        let lines = Lines::open(path, Some(Rotation { max_bytes: *max_bytes, keep: *keep }))
+        let lines = LineWriter::open(path, Some(Rotation { max_bytes: *max_bytes, keep: *keep }))
             .map_err(|error| {
-                let detail = format!("{} cannot be written: {error}", path.display());
-                Error::Value { key: "audit", detail }
-            })?;
+            let detail = format!("{} cannot be written: {error}", path.display());
+            Error::Value { key: "audit", detail }
+        })?;
         Ok(Self { lines, texts: *texts })
     }
 
     /// A line about `question`, with nothing yet of what came of it.
     pub(crate) fn line<'a>(
         &self,
-        key: Key,
-        question: &'a Worded,
+        key: QuestionKey,
+        question: &'a RenderedQuestion,
         model: &'a str,
         address: &'a str,
-    ) -> Line<'a> {
+    ) -> AuditLine<'a> {
         let rubric = &question.rubric;
-        Line {
+        AuditLine {
             at: now_seconds(),
             key,
             prompt: &rubric.id,
@@ -95,7 +95,7 @@ impl Audit {
             model,
             address,
             attempt: 0,
-            outcome: "",
+            outcome: None,
             latency_ms: 0.0,
             waited_ms: 0.0,
             prompt_tokens: 0,
@@ -109,7 +109,7 @@ impl Audit {
         }
     }
 
-    pub(crate) async fn attempt(&self, line: &Line<'_>) {
+    pub(crate) async fn attempt(&self, line: &AuditLine<'_>) {
         match serde_json::to_string(line) {
             Ok(line) => self.lines.append(line).await,
             Err(error) => tracing::error!("a line of the audit log is lost: {error}"),
@@ -117,21 +117,21 @@ impl Audit {
     }
 }
 
-impl<'a> Line<'a> {
+impl<'a> AuditLine<'a> {
     pub(crate) fn of(
         self,
         event: &CallEvent,
         flags: &'a [&'static str],
-        findings: Option<&'a [Finding]>,
+        findings: Option<&'a [CriterionFinding]>,
     ) -> Self {
-        let chosen = |finding: &'a Finding| Chosen {
+        let chosen = |finding: &'a CriterionFinding| ChosenLevel {
             id: &finding.id,
             level: &finding.level,
             evidence: finding.evidence.as_deref().filter(|_| self.texts),
         };
         Self {
             attempt: event.attempt,
-            outcome: event.outcome,
+            outcome: Some(event.outcome),
             latency_ms: event.duration.as_secs_f64() * 1e3,
             waited_ms: event.waited.as_secs_f64() * 1e3,
             prompt_tokens: event.usage.prompt_tokens,

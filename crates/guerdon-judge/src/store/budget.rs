@@ -1,13 +1,15 @@
-//! What may be spent, by run and by day; beyond it nothing is sent.
+//! Budgets of a run and of a day. An attempt beyond them is not sent.
 //!
-//! What an attempt may cost at most is set aside before it is sent, and what it did cost is booked when it ends, so that
-//! attempts under way together cannot overrun a cap. What nobody counts (a reply without usage, or one that never came) is
-//! booked at that most. Where answers are kept in a file, so are the books: a restart in the middle of a day goes on
-//! counting, and what was under way when a process was killed stays booked at its most, too.
+//! The maximum cost of an attempt is reserved before it is sent, and its actual cost is recorded
+//! when it ends, so that concurrent attempts cannot overrun a cap. A call without known usage is
+//! recorded at its maximum. If answers are kept in a file, so is the spending: a restart in the
+//! middle of a day goes on counting, and attempts that were in flight when a process was killed
+//! stay recorded at their maximum.
 
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use crate::ask::answer::now_seconds;
@@ -15,74 +17,75 @@ use crate::config::BudgetConfig;
 use crate::error::Error;
 use crate::store::cache::Store;
 
-/// The books of one endpoint.
+/// The spending of one endpoint.
 #[derive(Debug)]
 pub(crate) struct Budget {
     config: BudgetConfig,
     model: String,
     store: Option<Arc<Store>>,
-    books: Mutex<Books>,
-    /// Told whenever money that was set aside is free again.
+    ledger: Mutex<SpendLedger>,
+    /// Notified when reserved money is free again.
     freed: Notify,
 }
 
 #[derive(Debug, Default)]
-struct Books {
+struct SpendLedger {
     run: f64,
     day: f64,
     /// Days since 1970, UTC.
     today: u64,
-    /// Set aside for attempts under way.
+    /// Reserved for attempts in flight.
     held: f64,
 }
 
-/// What is set aside for one attempt; given back when dropped, unless it is settled.
+/// Money reserved for one attempt; released when dropped, unless it is settled.
 #[derive(Debug)]
-pub(crate) struct Hold<'a> {
+pub(crate) struct Reservation<'a> {
     budget: &'a Budget,
     amount: f64,
-    /// The day on which it was set aside.
+    /// The day on which it was reserved.
     day: u64,
-    /// What of it is in the file.
+    /// Part of the amount that is written to the file.
     written: f64,
 }
 
 impl Budget {
-    /// Opens the books, with what `store` knows of them.
+    /// Opens the budget with the spending known to `store`.
     pub(crate) fn open(
         config: &BudgetConfig,
         model: &str,
         store: Option<Arc<Store>>,
     ) -> Result<Self, Error> {
         let (config, model) = (config.clone(), model.to_owned());
-        let budget = Self { config, model, store, books: Mutex::default(), freed: Notify::new() };
+        let budget = Self { config, model, store, ledger: Mutex::default(), freed: Notify::new() };
         let today = now_seconds() / DAY;
         if let Some(store) = budget.store.as_ref().filter(|_| budget.config.is_capped()) {
-            let books = Books {
-                run: store.spent(&budget.run_purse())?,
-                day: store.spent(&budget.day_purse(today))?,
+            let ledger = SpendLedger {
+                run: store.spent(&budget.run_account())?,
+                day: store.spent(&budget.day_account(today))?,
                 today,
                 held: 0.0,
             };
-            return Ok(Self { books: Mutex::new(books), ..budget });
+            return Ok(Self { ledger: Mutex::new(ledger), ..budget });
         }
-        Ok(Self { books: Mutex::new(Books { today, ..Books::default() }), ..budget })
+        Ok(Self { ledger: Mutex::new(SpendLedger { today, ..SpendLedger::default() }), ..budget })
     }
 
-    /// Whether `most` may still be spent, whatever is under way; or which cap forbids it.
+    /// Checks that `most` may still be spent, apart from reservations; returns the cap that forbids
+    /// it.
     pub(crate) fn allows(&self, most: f64) -> Result<(), String> {
-        let books = self.books();
-        self.within(&Books { held: 0.0, ..*books }, most)
+        let ledger = self.ledger();
+        self.within(&SpendLedger { held: 0.0, ..*ledger }, most)
     }
 
-    /// Sets `most` aside; waits for that while it is only set aside for attempts under way, which end and cost less. Or says
-    /// which cap forbids it.
-    pub(crate) async fn hold_in_turn(&self, most: f64) -> Result<Hold<'_>, String> {
+    /// Reserves `most`. If only outstanding reservations block it, waits for them to settle.
+    /// Otherwise returns the cap that forbids it.
+    pub(crate) async fn reserve_when_free(&self, most: f64) -> Result<Reservation<'_>, String> {
         loop {
             let mut freed = pin!(self.freed.notified());
             // From here on nothing that is freed is missed.
             freed.as_mut().enable();
-            match self.hold(most) {
+            match self.reserve(most) {
                 Err(_) => self.allows(most)?,
                 held => return held,
             }
@@ -90,64 +93,65 @@ impl Budget {
         }
     }
 
-    /// Sets `most` aside, or says which cap forbids it.
-    pub(crate) fn hold(&self, most: f64) -> Result<Hold<'_>, String> {
-        let mut books = self.books();
-        self.within(&books, most)?;
-        books.held += most;
-        Ok(Hold { budget: self, amount: most, day: books.today, written: 0.0 })
+    /// Reserves `most`, or returns the cap that forbids it.
+    pub(crate) fn reserve(&self, most: f64) -> Result<Reservation<'_>, String> {
+        let mut ledger = self.ledger();
+        self.within(&ledger, most)?;
+        ledger.held += most;
+        Ok(Reservation { budget: self, amount: most, day: ledger.today, written: 0.0 })
     }
 
-    fn within(&self, books: &Books, most: f64) -> Result<(), String> {
+    fn within(&self, ledger: &SpendLedger, most: f64) -> Result<(), String> {
         let BudgetConfig { run, per_run, per_day } = &self.config;
-        let caps = [(per_run, books.run, Some(run)), (per_day, books.day, None)];
+        let caps = [(per_run, ledger.run, Some(run)), (per_day, ledger.day, None)];
         for (cap, spent, run) in caps {
             let Some(cap) = cap.map(guerdon_types::Finite::get) else { continue };
-            let held = books.held;
+            let held = ledger.held;
             if spent + held + most > cap {
                 let of = run.map_or_else(|| "day".to_owned(), |run| format!("run `{run}`"));
                 return Err(format!(
-                    "the {of}'s budget of {cap} is used up: {spent:.4} spent, {held:.4} set aside, {most:.4} needed"
+                    "the {of}'s budget of {cap} is used up: {spent:.4} spent, {held:.4} reserved, {most:.4} needed"
                 ));
             }
         }
         Ok(())
     }
 
-    /// The books, at today's page.
-    fn books(&self) -> MutexGuard<'_, Books> {
-        let mut books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
+    /// The spending, with the day's amount reset at midnight UTC.
+    fn ledger(&self) -> MutexGuard<'_, SpendLedger> {
+        let mut ledger = self.ledger.lock();
         let today = now_seconds() / DAY;
-        if today != books.today {
-            books.today = today;
-            books.day = 0.0;
+        if today != ledger.today {
+            ledger.today = today;
+            ledger.day = 0.0;
         }
-        books
+        ledger
     }
 
-    fn run_purse(&self) -> String {
+    fn run_account(&self) -> String {
         format!("run:{} {}", self.config.run, self.model)
     }
 
-    fn day_purse(&self, day: u64) -> String {
+    fn day_account(&self, day: u64) -> String {
         let (year, month, day) = date(day);
         format!("day:{year:04}-{month:02}-{day:02} {}", self.model)
     }
 
-    fn purses(&self, day: u64) -> Vec<String> {
-        vec![self.run_purse(), self.day_purse(day)]
+    fn accounts(&self, day: u64) -> Vec<String> {
+        vec![self.run_account(), self.day_account(day)]
     }
 }
 
-impl Hold<'_> {
-    /// Writes it down, before what it is for is sent: a process that is killed meanwhile has paid for it, too.
+impl Reservation<'_> {
+    /// Writes the reservation to the file before the attempt is sent, so that a process killed
+    /// meanwhile has recorded it.
     pub(crate) async fn write(&mut self) {
         let Self { budget, amount, day, written } = self;
         if let Some(store) =
             budget.store.as_ref().filter(|_| budget.config.is_capped() && *amount > 0.0)
         {
             // Where it fails the store has said why, and this process counts on without it.
-            if store.spend_now(budget.purses(*day), *amount).await.is_ok() {
+            if store.spend_now(budget.accounts(*day), *amount).await.is_ok() {
                 *written = *amount;
             }
         }
@@ -156,33 +160,33 @@ impl Hold<'_> {
     /// Books what the attempt did cost.
     pub(crate) async fn settle(mut self, cost: f64) {
         {
-            let mut books = self.budget.books();
-            books.held = (books.held - std::mem::take(&mut self.amount)).max(0.0);
-            books.run += cost;
-            if books.today == self.day {
-                books.day += cost;
+            let mut ledger = self.budget.ledger();
+            ledger.held = (ledger.held - std::mem::take(&mut self.amount)).max(0.0);
+            ledger.run += cost;
+            if ledger.today == self.day {
+                ledger.day += cost;
             }
         }
         let owed = cost - self.written;
         if let Some(store) = self.budget.store.as_ref().filter(|_| owed.abs() > 0.0) {
-            drop(store.spend(self.budget.purses(self.day), owed).await);
+            drop(store.spend(self.budget.accounts(self.day), owed).await);
         }
     }
 }
 
-impl Drop for Hold<'_> {
+impl Drop for Reservation<'_> {
     fn drop(&mut self) {
-        let mut books = self.budget.books();
-        books.held = (books.held - self.amount).max(0.0);
-        drop(books);
+        let mut ledger = self.budget.ledger();
+        ledger.held = (ledger.held - self.amount).max(0.0);
+        drop(ledger);
         self.budget.freed.notify_waiters();
     }
 }
 
 const DAY: u64 = 86_400;
 
-/// Year, month and day of a count of days since 1970 (Howard Hinnant, "chrono-compatible low-level date algorithms",
-/// `civil_from_days`, for days that are not negative).
+/// Year, month and day of a count of days since 1970 (Howard Hinnant, "chrono-compatible low-level
+/// date algorithms", `civil_from_days`, for days that are not negative).
 const fn date(days: u64) -> (u64, u64, u64) {
     let shifted = days + 719_468;
     let era = shifted / 146_097;
@@ -211,28 +215,28 @@ mod tests {
     #[tokio::test]
     async fn attempts_under_way_together_cannot_overrun_a_cap() {
         let budget = Budget::open(&capped(Some(10), None), "m", None).unwrap();
-        let first = budget.hold(6.0).unwrap();
-        let refused = budget.hold(6.0).unwrap_err();
-        assert!(refused.contains("run `r`") && refused.contains("6.0000 set aside"), "{refused}");
+        let first = budget.reserve(6.0).unwrap();
+        let refused = budget.reserve(6.0).unwrap_err();
+        assert!(refused.contains("run `r`") && refused.contains("6.0000 reserved"), "{refused}");
         first.settle(2.0).await;
-        drop(budget.hold(8.0).unwrap());
-        budget.hold(8.0).unwrap().settle(8.0).await;
-        assert!(budget.hold(0.01).is_err());
+        drop(budget.reserve(8.0).unwrap());
+        budget.reserve(8.0).unwrap().settle(8.0).await;
+        assert!(budget.reserve(0.01).is_err());
     }
 
     #[tokio::test]
-    async fn who_finds_the_money_set_aside_waits_for_what_comes_back_and_not_for_what_is_spent() {
+    async fn reservation_waits_for_reserved_money_but_not_for_spent_money() {
         let budget = Budget::open(&capped(Some(10), None), "m", None).unwrap();
         let costs = join_all((0..100).map(|_| async {
-            let hold = budget.hold_in_turn(1.0).await?;
+            let reservation = budget.reserve_when_free(1.0).await?;
             tokio::task::yield_now().await;
-            hold.settle(0.05).await;
+            reservation.settle(0.05).await;
             Ok::<(), String>(())
         }));
         assert!(costs.await.into_iter().all(|asked| asked.is_ok()), "100 at 0.05 are 5 of 10");
-        budget.hold_in_turn(5.0).await.unwrap().settle(4.5).await;
-        let refused = budget.hold_in_turn(1.0).await.unwrap_err();
-        assert!(refused.contains("9.5000 spent, 0.0000 set aside"), "{refused}");
+        budget.reserve_when_free(5.0).await.unwrap().settle(4.5).await;
+        let refused = budget.reserve_when_free(1.0).await.unwrap_err();
+        assert!(refused.contains("9.5000 spent, 0.0000 reserved"), "{refused}");
     }
 
     #[tokio::test]
@@ -247,28 +251,28 @@ mod tests {
             )
             .unwrap()
         };
-        open().hold(10.0).unwrap().settle(9.0).await;
+        open().reserve(10.0).unwrap().settle(9.0).await;
         let budget = open();
-        assert!(budget.hold(2.0).unwrap_err().contains("day's budget"));
-        budget.books.lock().unwrap().today -= 1;
-        assert!(budget.hold(2.0).is_ok());
+        assert!(budget.reserve(2.0).unwrap_err().contains("day's budget"));
+        budget.ledger.lock().today -= 1;
+        assert!(budget.reserve(2.0).is_ok());
     }
 
     #[tokio::test]
-    async fn what_is_under_way_is_in_the_file_before_it_is_sent_and_counts_once_in_the_end() {
+    async fn reservation_is_written_before_sending_and_counted_once() {
         let folder = tempfile::tempdir().unwrap();
         let store =
             Store::open(&folder.path().join("judge.log"), std::time::Duration::ZERO).unwrap();
         let open = || Budget::open(&capped(Some(10), None), "m", Some(Arc::clone(&store))).unwrap();
         let budget = open();
-        let mut hold = budget.hold(6.0).unwrap();
-        hold.write().await;
-        assert!(open().hold(5.0).unwrap_err().contains("6.0000 spent"));
-        hold.settle(1.0).await;
-        // Written before what is written later.
+        let mut reservation = budget.reserve(6.0).unwrap();
+        reservation.write().await;
+        assert!(open().reserve(5.0).unwrap_err().contains("6.0000 spent"));
+        reservation.settle(1.0).await;
+        // Spending is written in order, before later spending.
         store.spend_now(vec!["run:other".to_owned()], 1.0).await.unwrap();
         assert!((store.spent("run:r m").unwrap() - 1.0).abs() < 1e-12);
-        assert!(open().hold(9.0).is_ok() && budget.hold(9.0).is_ok());
+        assert!(open().reserve(9.0).is_ok() && budget.reserve(9.0).is_ok());
     }
 
     #[test]

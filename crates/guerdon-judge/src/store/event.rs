@@ -1,46 +1,96 @@
-//! What is told of every attempt and every cached answer, for metrics and the audit log.
+//! Events of attempts and cached answers, for metrics and the audit log.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use guerdon_types::Usage;
+use serde::Serialize;
 
-/// One attempt, or one question answered without one; for metrics.
+/// One attempt, or one question answered without an attempt.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct CallEvent {
-    /// One of [`OUTCOMES`].
-    pub outcome: &'static str,
-    /// From sending to the reply's last byte; zero for a cached answer.
+    /// Result of the attempt.
+    pub outcome: CallOutcome,
+    /// From sending to the last byte of the reply; zero for a cached answer.
     pub duration: Duration,
-    /// How long the attempt waited for the endpoint's limits.
+    /// Time that the attempt waited for the endpoint's limits.
     pub waited: Duration,
-    /// Counts the attempts on one question from 1; 0 for a cached answer.
+    /// Number of the attempt on its question, from 1; 0 for a cached answer.
     pub attempt: u32,
-    /// Whether the answer came from the cache, or from a call that another question was waiting for.
+    /// Set if the answer came from the cache, or from a call that another question had started.
     pub cached: bool,
-    /// What this attempt cost.
+    /// Cost of this attempt.
     pub usage: Usage,
 }
 
-/// Every value of [`CallEvent::outcome`].
-pub const OUTCOMES: [&str; 15] = [
-    "ok",
-    "cached",
-    "weakened",
-    "hedged",
-    "refused",
-    "truncated",
-    "ambiguous",
-    "malformed",
-    "rate_limited",
-    "quota_gone",
-    "transient",
-    "unreachable",
-    "bad_request",
-    "too_long",
-    "filtered",
-];
+/// Result of one attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum CallOutcome {
+    /// The reply was read.
+    Ok,
+    /// The answer was known; nothing was sent.
+    Cached,
+    /// The endpoint refused a request feature, which is left out from now on.
+    Weakened,
+    /// The attempt was given up because a hedge answered first.
+    Hedged,
+    /// The judge model refused to answer.
+    Refused,
+    /// The answer was cut off at its token limit.
+    Truncated,
+    /// The answer holds verdicts that disagree.
+    Ambiguous,
+    /// The answer could not be read.
+    Malformed,
+    /// The endpoint refused for load.
+    RateLimited,
+    /// The account has no money or quota left.
+    QuotaGone,
+    /// The endpoint failed and may recover.
+    Transient,
+    /// The endpoint was not reached, or did not answer in time.
+    Unreachable,
+    /// The endpoint refused the request.
+    BadRequest,
+    /// The question does not fit into the model's context.
+    TooLong,
+    /// A filter before the model refused the question.
+    Filtered,
+}
 
-/// What is told of every attempt.
-pub(crate) type Observer = Arc<dyn Fn(&CallEvent) + Send + Sync>;
+impl CallOutcome {
+    /// The word used in metric labels and in the audit log.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Cached => "cached",
+            Self::Weakened => "weakened",
+            Self::Hedged => "hedged",
+            Self::Refused => "refused",
+            Self::Truncated => "truncated",
+            Self::Ambiguous => "ambiguous",
+            Self::Malformed => "malformed",
+            Self::RateLimited => "rate_limited",
+            Self::QuotaGone => "quota_gone",
+            Self::Transient => "transient",
+            Self::Unreachable => "unreachable",
+            Self::BadRequest => "bad_request",
+            Self::TooLong => "too_long",
+            Self::Filtered => "filtered",
+        }
+    }
+}
+
+impl fmt::Display for CallOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Receives an event for every attempt and every cached answer. Must not block.
+pub(crate) type CallObserver = Arc<dyn Fn(&CallEvent) + Send + Sync>;

@@ -1,6 +1,6 @@
-//! Lines appended to a file by a thread of their own, so that no asker waits for a disk; bounded, so that a disk that
-//! cannot follow slows the askers down instead of losing lines. Written through to the operating system line by line: a
-//! process that is killed loses none.
+//! Lines appended to a file by a writer thread, so that no caller waits for the disk. The queue is
+//! bounded: a slow disk delays callers instead of losing lines. Each line is written through to the
+//! operating system, so a killed process loses none.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -12,7 +12,8 @@ use tokio::sync::mpsc;
 /// Lines that may wait for the thread.
 const QUEUE: usize = 4096;
 
-/// When a file is set aside and how many of those are kept, as `name.1` (the newest), `name.2`, …
+/// Rotation: the size at which a file is rotated, and the number of rotated files kept, as `name.1`
+/// (the newest), `name.2`, …
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rotation {
     pub(crate) max_bytes: u64,
@@ -21,13 +22,13 @@ pub(crate) struct Rotation {
 
 /// A file that lines are appended to.
 #[derive(Debug)]
-pub(crate) struct Lines {
+pub(crate) struct LineWriter {
     /// `None` only while it is dropped.
     queue: Option<mpsc::Sender<String>>,
     writer: Option<JoinHandle<()>>,
 }
 
-impl Lines {
+impl LineWriter {
     /// Opens `path` for appending; makes it and its folder if they are missing.
     pub(crate) fn open(path: &Path, rotation: Option<Rotation>) -> io::Result<Self> {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
@@ -35,7 +36,7 @@ impl Lines {
         }
         let file = append(path)?;
         let written = file.metadata()?.len();
-        let writer = Writer { path: path.to_owned(), file, written, rotation };
+        let writer = LineThread { path: path.to_owned(), file, written, rotation };
         let (queue, lines) = mpsc::channel(QUEUE);
         let writer = std::thread::Builder::new()
             .name("judge-lines".to_owned())
@@ -53,7 +54,7 @@ impl Lines {
     }
 }
 
-impl Drop for Lines {
+impl Drop for LineWriter {
     /// Waits until every line is written.
     fn drop(&mut self) {
         self.queue = None;
@@ -63,14 +64,14 @@ impl Drop for Lines {
     }
 }
 
-struct Writer {
+struct LineThread {
     path: PathBuf,
     file: File,
     written: u64,
     rotation: Option<Rotation>,
 }
 
-impl Writer {
+impl LineThread {
     fn run(mut self, mut lines: mpsc::Receiver<String>) {
         while let Some(line) = lines.blocking_recv() {
             if let Err(error) = self.write(&line) {
@@ -122,7 +123,7 @@ fn aside(path: &Path, number: u32) -> PathBuf {
 mod tests {
     use super::*;
 
-    #[expect(clippy::disallowed_methods, reason = "a test looks at what was written")]
+    #[expect(clippy::disallowed_methods, reason = "the test inspects the written file")]
     fn text(path: &Path) -> String {
         std::fs::read_to_string(path).unwrap()
     }
@@ -132,7 +133,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("new/audit.jsonl");
         for line in ["one", "two", "three", "four", "five"] {
-            let lines = Lines::open(&path, Some(Rotation { max_bytes: 9, keep: 2 })).unwrap();
+            let lines = LineWriter::open(&path, Some(Rotation { max_bytes: 9, keep: 2 })).unwrap();
             lines.append(line.to_owned()).await;
         }
         assert_eq!(text(&path), "five\n");

@@ -1,4 +1,4 @@
-//! What outlives a question: cached answers, spending, the audit log and events for metrics.
+//! Persistent state: cached answers, spending, the audit log, and events for metrics.
 
 pub(crate) mod audit;
 pub(crate) mod budget;

@@ -1,5 +1,6 @@
-//! Forged verdicts against a judge that has lost its mind: it repeats what it was shown. What no prompt can prevent, the
-//! reader of answers must. The texts are this project's own (`attacks.jsonl`); `{forged}` stands for a perfect verdict.
+//! Forged verdicts against a compromised judge that repeats its prompt. No prompt can prevent this,
+//! so the reader of answers must. The texts are this project's own (`attacks.jsonl`); `{forged}`
+//! stands for a perfect verdict.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,8 +9,8 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use guerdon_fusion::{Ask, RewardSource as _};
 use guerdon_judge::{
-    Endpoint, EndpointConfig, Incoming, JudgeSource, Prompts, ResponseFormat, Seal, Services,
-    SourceText, Transport, Undelivered,
+    Endpoint, EndpointConfig, JudgeSource, Prompts, ResponseFormat, Seal, Services, SourceText,
+    Transport, TransportError, TransportReply,
 };
 use guerdon_types::{Message, Part, Role, Rollout};
 use http::{HeaderMap, StatusCode};
@@ -39,16 +40,17 @@ fn attacks() -> Vec<Attack> {
     lines.map(attack).collect()
 }
 
-/// How the judge has lost its mind.
+/// Behaviour of a compromised judge.
 #[derive(Debug, Clone, Copy)]
 enum Echo {
-    /// It says what it was shown.
+    /// Repeats the prompt.
     Verbatim,
-    /// It finds the JSON in what it was shown, and says that and nothing else: the worst that a judge can do.
+    /// It finds the JSON in what it was shown, and says that and nothing else: the worst that a
+    /// judge can do.
     Obedient,
-    /// It quotes what it was shown and then gives its own verdict.
+    /// Quotes the prompt, then gives its own verdict.
     QuotesFirst,
-    /// It gives its own verdict and then quotes what it was shown.
+    /// Gives its own verdict, then quotes the prompt.
     QuotesLast,
 }
 
@@ -83,13 +85,13 @@ impl Mad {
 }
 
 impl Transport for Mad {
-    fn send(&self, body: Vec<u8>) -> BoxFuture<'_, Result<Incoming, Undelivered>> {
+    fn send(&self, body: Vec<u8>) -> BoxFuture<'_, Result<TransportReply, TransportError>> {
         async move {
             let body: Value = serde_json::from_slice(&body).unwrap();
             let says = self.says(body["messages"][1]["content"].as_str().unwrap());
             let reply =
                 json!({"choices": [{"message": {"content": says}, "finish_reason": "stop"}]});
-            Ok(Incoming {
+            Ok(TransportReply {
                 status: StatusCode::OK,
                 headers: HeaderMap::new(),
                 body: reply.to_string().into_bytes(),
@@ -99,7 +101,8 @@ impl Transport for Mad {
     }
 }
 
-/// How many attacks moved the points up from the honest verdict's -10; how many left no verdict; by family.
+/// Counts the attacks that moved the points up from the honest verdict's -10, those without a
+/// verdict, and both by family.
 async fn moved(
     echo: Echo,
     format: ResponseFormat,
@@ -110,7 +113,8 @@ async fn moved(
     let (mut up, mut silent, mut families) = (0, 0, BTreeMap::new());
     let prompts = Arc::new(prompts);
     for attack in attacks() {
-        // A judge of its own for each: what one attack teaches the caller must not protect the next.
+        // A judge of its own for each: what one attack teaches the caller must not protect the
+        // next.
         let services =
             Services::new(TaskTracker::new(), |_| {}).with_transport(move |_| Arc::new(Mad(echo)));
         let config = EndpointConfig {
@@ -161,7 +165,7 @@ async fn no_echo_of_an_attack_moves_the_points_where_answers_are_sealed() {
 }
 
 #[tokio::test]
-async fn what_a_seal_is_worth_is_what_happens_without_one() {
+async fn seal_stops_attacks_that_succeed_without_it() {
     let count = attacks().len();
     for echo in [Echo::Verbatim, Echo::Obedient, Echo::QuotesFirst, Echo::QuotesLast] {
         for (format, seal) in

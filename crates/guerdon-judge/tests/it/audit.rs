@@ -25,7 +25,7 @@ async fn audited(texts: bool, script: [Scripted; 3]) -> (Vec<Value>, String) {
     part(&house.judge(TURN).await);
     part(&house.judge(TURN).await);
     assert_eq!(stand_in.calls(), 3);
-    // Writes what is left.
+    // Flushes the remaining lines.
     drop(house);
     (lines(&path), stand_in.url().to_owned())
 }

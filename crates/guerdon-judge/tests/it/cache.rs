@@ -11,7 +11,7 @@ use guerdon_judge::{CacheMode, CassetteConfig, CassetteMode, EndpointConfig};
 use guerdon_types::{AbstainWhy, Finite};
 use serde_json::json;
 
-use crate::house::{House, TURN, abstained, everyone_asked, part};
+use crate::house::{House, TURN, abstained, let_all_tasks_ask, part};
 use crate::stand_in::{Scripted, StandIn};
 
 fn kept_in(folder: &Path, url: &str, mode: CacheMode) -> EndpointConfig {
@@ -56,7 +56,7 @@ async fn a_reload_that_changes_the_endpoint_keeps_its_answers() {
 }
 
 #[tokio::test]
-async fn what_is_no_verdict_is_not_on_disk_either() {
+async fn failures_are_not_written_to_disk() {
     let refusal = json!({"choices": [{"message": {"content": null, "refusal": "no"}, "finish_reason": "stop"}]});
     for (bad, why) in [
         (Scripted::status(200, &refusal), AbstainWhy::Refused),
@@ -77,7 +77,7 @@ async fn what_is_no_verdict_is_not_on_disk_either() {
 }
 
 #[tokio::test]
-async fn each_mode_does_what_it_says() {
+async fn each_cache_mode_reads_and_writes_as_documented() {
     let folder = tempfile::tempdir().unwrap();
     let stand_in = StandIn::answering([Scripted::verdict("yes", None)]).await;
     let ask = async |mode, turn: &str| {
@@ -94,17 +94,17 @@ async fn each_mode_does_what_it_says() {
 }
 
 #[tokio::test]
-async fn even_without_a_cache_those_who_ask_together_share_one_call() {
+async fn concurrent_questions_share_one_call_without_a_cache() {
     let folder = tempfile::tempdir().unwrap();
     let stand_in = StandIn::holding([Scripted::verdict("yes", None)]).await;
     let house = house(folder.path(), &stand_in, CacheMode::Off);
     let asked = join_all((0..64).map(|_| house.judge(TURN)));
-    let told = async {
+    let release = async {
         stand_in.arrived(1).await;
-        everyone_asked().await;
+        let_all_tasks_ask().await;
         stand_in.release(64);
     };
-    tokio::join!(asked, told);
+    tokio::join!(asked, release);
     assert_eq!(stand_in.calls(), 1);
 }
 
@@ -167,8 +167,11 @@ const CHILD_URL: &str = "GUERDON_TEST_JUDGE_CHILD_URL";
 const CHILD_CAP: &str = "GUERDON_TEST_JUDGE_CHILD_CAP";
 const CHILD_FOLDER: &str = "GUERDON_TEST_JUDGE_CHILD_FOLDER";
 
-#[expect(clippy::disallowed_methods, reason = "how the parent test tells its child what to do")]
-fn told(name: &str) -> Option<String> {
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the parent test configures its child by environment variables"
+)]
+fn child_setting(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
@@ -176,8 +179,10 @@ fn told(name: &str) -> Option<String> {
 #[tokio::test]
 #[ignore = "the child of the test below"]
 async fn child_that_asks_until_it_is_killed() {
-    let (Some(url), Some(folder)) = (told(CHILD_URL), told(CHILD_FOLDER)) else { return };
-    let cap = told(CHILD_CAP).unwrap_or_default();
+    let (Some(url), Some(folder)) = (child_setting(CHILD_URL), child_setting(CHILD_FOLDER)) else {
+        return;
+    };
+    let cap = child_setting(CHILD_CAP).unwrap_or_default();
     let house = House::configured(capped(Path::new(&folder), &url, &cap), &["manners"]);
     let mut asked: FuturesUnordered<_> = (0..QUESTIONS)
         .map(|number| {

@@ -6,8 +6,8 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use guerdon_fusion::{Ask, RewardSource as _};
 use guerdon_judge::{
-    Endpoint, EndpointConfig, Gold, Incoming, JudgeSource, Prompts, Services, SourceText,
-    Transport, Undelivered,
+    Endpoint, EndpointConfig, Gold, JudgeSource, Prompts, Services, SourceText, Transport,
+    TransportError, TransportReply,
 };
 use guerdon_types::{Message, Role, Rollout};
 use http::{HeaderMap, StatusCode};
@@ -22,7 +22,7 @@ use crate::stand_in::verdict;
 struct Opinionated;
 
 impl Transport for Opinionated {
-    fn send(&self, body: Vec<u8>) -> BoxFuture<'_, Result<Incoming, Undelivered>> {
+    fn send(&self, body: Vec<u8>) -> BoxFuture<'_, Result<TransportReply, TransportError>> {
         let body: Value = serde_json::from_slice(&body).unwrap();
         let asked = body["messages"][1]["content"].as_str().unwrap();
         let rude = asked.contains("go away") != asked.contains("wrong");
@@ -30,7 +30,7 @@ impl Transport for Opinionated {
         let reply = json!({"choices": [{"message": {"content": says}, "finish_reason": "stop"}]})
             .to_string();
         async {
-            Ok(Incoming {
+            Ok(TransportReply {
                 status: StatusCode::OK,
                 headers: HeaderMap::new(),
                 body: reply.into_bytes(),
@@ -50,7 +50,7 @@ fn source() -> JudgeSource {
 }
 
 #[tokio::test]
-async fn kappa_is_what_the_known_errors_make_it() {
+async fn kappa_matches_the_known_errors() {
     // 20 both rude, 5 and 10 on which they differ, 15 both not: kappa 0.4 by hand.
     let line = |number: usize, text: &str, rude: bool| {
         let messages = json!([{"role": "assistant", "content": format!("{number}: {text}")}]);
@@ -113,7 +113,8 @@ async fn pairs_are_decided_by_the_points_of_each_reply() {
     assert_eq!((own.name.as_str(), own.items), ("own", 4));
     assert!((own.agreement.value.unwrap() - 0.75).abs() < 1e-9, "{own:?}");
     assert_eq!(own.flip_rate, None);
-    // Of the two that differ in length and that both decide, people give one to the longer reply and the judge none.
+    // Of the two that differ in length and that both decide, people give one to the longer reply
+    // and the judge none.
     assert_eq!(own.length_bias, Some(-0.5));
 }
 
@@ -122,7 +123,7 @@ async fn pairs_are_decided_by_the_points_of_each_reply() {
 struct Torn;
 
 impl Transport for Torn {
-    fn send(&self, body: Vec<u8>) -> BoxFuture<'_, Result<Incoming, Undelivered>> {
+    fn send(&self, body: Vec<u8>) -> BoxFuture<'_, Result<TransportReply, TransportError>> {
         let body: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!((&body["logprobs"], &body["top_logprobs"]), (&json!(true), &json!(20)));
         assert!(body.get("response_format").is_none());
@@ -132,7 +133,8 @@ impl Transport for Torn {
         let reply = json!({"choices": [{"message": {"content": "A"}, "finish_reason": "length",
             "logprobs": {"content": [{"token": "A", "logprob": -0.8, "top_logprobs": top}]}}]});
         let body = reply.to_string().into_bytes();
-        async { Ok(Incoming { status: StatusCode::OK, headers: HeaderMap::new(), body }) }.boxed()
+        async { Ok(TransportReply { status: StatusCode::OK, headers: HeaderMap::new(), body }) }
+            .boxed()
     }
 }
 

@@ -1,4 +1,5 @@
-//! Delays that endpoints name, under virtual time: no form of them makes the judge call in a tight loop.
+//! Delays that endpoints name, under virtual time: no form of them makes the judge call in a tight
+//! loop.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,7 +11,8 @@ use tokio::time::Instant;
 use crate::paused::{Act, Judge, StandIn, URL, config};
 
 const MINUTE: Duration = Duration::from_secs(60);
-/// Waits of at least 25 ms that double up to at least 4 s leave room for this many calls in a minute.
+/// Waits of at least 25 ms that double up to at least 4 s leave room for this many calls in a
+/// minute.
 const CALLS_A_MINUTE: usize = 25;
 
 /// A refusal's headers and body: every way to name a delay, none included.

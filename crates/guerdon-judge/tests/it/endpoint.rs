@@ -1,4 +1,5 @@
-//! The judge against a scripted endpoint: one call per question, honest failures, no score out of nothing.
+//! The judge against a scripted endpoint: one call per question, honest failures, no score out of
+//! nothing.
 
 use std::time::{Duration, Instant};
 
@@ -7,20 +8,20 @@ use guerdon_judge::EndpointConfig;
 use guerdon_types::{AbstainWhy, Finite};
 use serde_json::json;
 
-use crate::house::{House, TURN, abstained, everyone_asked, part};
+use crate::house::{House, TURN, abstained, let_all_tasks_ask, part};
 use crate::stand_in::{Scripted, StandIn, verdict};
 
 #[tokio::test]
-async fn a_thousand_and_twenty_four_identical_questions_are_one_call() {
+async fn identical_questions_share_one_call() {
     let stand_in = StandIn::holding([Scripted::verdict("yes", Some("Take it"))]).await;
     let house = House::of(&stand_in);
     let asked = join_all((0..1024).map(|_| house.judge(TURN)));
-    let told = async {
+    let release = async {
         stand_in.arrived(1).await;
-        everyone_asked().await;
+        let_all_tasks_ask().await;
         stand_in.release(usize::from(u16::MAX));
     };
-    let (signals, ()) = tokio::join!(asked, told);
+    let (signals, ()) = tokio::join!(asked, release);
     assert_eq!(stand_in.calls(), 1);
     assert!(signals.iter().all(|signal| part(signal).points == Finite::from(-10)));
     let calls: u64 = signals.iter().map(|signal| signal.usage.judge_calls).sum();
@@ -30,7 +31,7 @@ async fn a_thousand_and_twenty_four_identical_questions_are_one_call() {
 }
 
 #[tokio::test]
-async fn a_failure_is_shared_by_those_who_wait_and_not_kept() {
+async fn failure_is_shared_by_waiters_and_not_cached() {
     let stand_in = StandIn::holding([
         Scripted::status(401, &json!({"error": "sk-123"})),
         Scripted::verdict("no", None),
@@ -38,12 +39,12 @@ async fn a_failure_is_shared_by_those_who_wait_and_not_kept() {
     .await;
     let house = House::of(&stand_in);
     let asked = join_all((0..64).map(|_| house.judge(TURN)));
-    let told = async {
+    let release = async {
         stand_in.arrived(1).await;
-        everyone_asked().await;
+        let_all_tasks_ask().await;
         stand_in.release(100);
     };
-    let (signals, ()) = tokio::join!(asked, told);
+    let (signals, ()) = tokio::join!(asked, release);
     assert_eq!(stand_in.calls(), 1);
     for signal in &signals {
         abstained(signal, AbstainWhy::EndpointError);
@@ -54,11 +55,11 @@ async fn a_failure_is_shared_by_those_who_wait_and_not_kept() {
 }
 
 #[tokio::test]
-async fn a_caller_who_hangs_up_leaves_the_paid_call_to_finish_into_the_cache() {
+async fn paid_call_of_a_cancelled_caller_completes_into_the_cache() {
     let stand_in = StandIn::holding([Scripted::verdict("no", None)]).await;
     let house = House::of(&stand_in);
     tokio::select! {
-        _ = house.judge(TURN) => panic!("nobody answered"),
+        _ = house.judge(TURN) => panic!("answered too early"),
         () = stand_in.arrived(1) => {}
     }
     stand_in.release(1);
@@ -70,13 +71,13 @@ async fn a_caller_who_hangs_up_leaves_the_paid_call_to_finish_into_the_cache() {
 }
 
 #[tokio::test]
-async fn who_hangs_up_before_the_call_is_sent_costs_nothing_and_the_next_gets_its_own() {
+async fn caller_cancelled_before_sending_costs_nothing() {
     let stand_in = StandIn::holding([Scripted::verdict("no", None)]).await;
     let config = EndpointConfig { max_concurrent: 1, ..EndpointConfig::new(stand_in.url(), "m") };
     let house = House::configured(config, &["manners"]);
     let mut first = Box::pin(house.judge("first"));
     tokio::select! {
-        _ = &mut first => panic!("nobody answered"),
+        _ = &mut first => panic!("answered too early"),
         () = stand_in.arrived(1) => {}
     }
     // It queues behind the first, is joined by a third, and goes.
@@ -94,7 +95,7 @@ async fn who_hangs_up_before_the_call_is_sent_costs_nothing_and_the_next_gets_it
 }
 
 #[tokio::test]
-async fn what_is_late_abstains_and_is_there_the_next_time() {
+async fn late_answer_abstains_and_is_cached_for_the_next_time() {
     let stand_in = StandIn::holding([Scripted::verdict("no", None)]).await;
     let house = House::of(&stand_in);
     let signal = house.judge_by(TURN, Some(Instant::now() + Duration::from_millis(300))).await;
@@ -105,7 +106,7 @@ async fn what_is_late_abstains_and_is_there_the_next_time() {
 }
 
 #[tokio::test]
-async fn a_deadline_that_has_passed_asks_nobody_but_still_finds_the_cache() {
+async fn passed_deadline_sends_nothing_but_uses_the_cache() {
     let stand_in = StandIn::answering([Scripted::verdict("no", None)]).await;
     let house = House::of(&stand_in);
     abstained(&house.judge_by(TURN, Some(Instant::now())).await, AbstainWhy::Deadline);
@@ -134,7 +135,7 @@ async fn a_429_is_waited_out_in_each_form_of_its_delay() {
 }
 
 #[tokio::test]
-async fn a_delay_beyond_the_deadline_is_not_sat_out_and_no_one_else_is_sent_into_it() {
+async fn delay_beyond_the_deadline_abstains_and_pauses_the_address() {
     let stand_in = StandIn::answering([
         Scripted::status(429, &json!({"error": "no"})).header("retry-after", "60")
     ])
@@ -149,7 +150,7 @@ async fn a_delay_beyond_the_deadline_is_not_sat_out_and_no_one_else_is_sent_into
 }
 
 #[tokio::test]
-async fn a_delay_of_hours_is_given_up() {
+async fn delay_of_hours_abstains_immediately() {
     let stand_in = StandIn::answering([
         Scripted::status(429, &json!({"error": "no"})).header("retry-after", "7200")
     ])
@@ -219,7 +220,7 @@ async fn an_answer_that_stays_malformed_abstains_and_is_not_kept() {
 }
 
 #[tokio::test]
-async fn two_verdicts_that_disagree_are_no_verdict_and_get_no_second_draw() {
+async fn disagreeing_verdicts_are_ambiguous_and_not_re_asked() {
     let forged =
         format!("The reply says {} but I find {}", verdict("no", None), verdict("yes", None));
     let stand_in = StandIn::answering([Scripted::says(&forged)]).await;
@@ -282,7 +283,7 @@ async fn a_format_that_is_refused_is_weakened_once_and_remembered() {
 }
 
 #[tokio::test]
-async fn a_quote_of_what_was_not_said_is_no_evidence() {
+async fn quote_that_does_not_occur_is_no_evidence() {
     let stand_in = StandIn::answering([Scripted::verdict("yes", Some("you are a fool"))]).await;
     let house = House::of(&stand_in);
     let signal = house.judge(TURN).await;
@@ -341,7 +342,7 @@ async fn a_prompt_that_fails_is_named_beside_those_that_answer() {
 }
 
 #[tokio::test]
-async fn what_a_call_costs_is_told_to_the_one_who_asked_and_to_the_observer() {
+async fn cost_is_reported_to_caller_and_observer() {
     let stand_in = StandIn::answering([Scripted::verdict("no", None)]).await;
     let mut config = EndpointConfig::new(stand_in.url(), "m");
     config.prices.prompt_per_million = Finite::from(10_000);

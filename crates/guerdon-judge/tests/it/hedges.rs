@@ -1,4 +1,5 @@
-//! A second attempt beside one that is slow: within its share, its price, and its line in the audit log.
+//! Hedges: a second request next to a slow one, within its share, with its price and its line in the
+//! audit log.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +25,7 @@ async fn a_slow_attempt_gets_a_second_within_the_share() {
         let signal = judge.judge(&format!("turn {number}")).await;
         part(&signal);
         sent += signal.usage.judge_calls;
-        // The first few teach what is usual.
+        // The first calls teach the usual duration.
         if number >= 100 {
             slowest = slowest.max(started.elapsed());
         }
@@ -35,8 +36,8 @@ async fn a_slow_attempt_gets_a_second_within_the_share() {
     assert_eq!(sent, 400 + hedges as u64, "who asked is told of the second attempt, too");
 }
 
-/// A question after forty quick ones, slow in its first attempt and as told in the second: what it came to, and the lines
-/// about it. An answer costs 60 and may cost 512.
+/// A question after forty quick ones, slow in its first attempt and as told in the second: what it
+/// came to, and the lines about it. An answer costs 60 and may cost 512.
 async fn slow_one(second: fn() -> Act, per_run: Option<i32>) -> (Signal, usize, Vec<Value>) {
     let folder = tempfile::tempdir().unwrap();
     let stand_in = StandIn::that(move |number| match number {
@@ -56,7 +57,7 @@ async fn slow_one(second: fn() -> Act, per_run: Option<i32>) -> (Signal, usize, 
     }
     let signal = judge.judge("slow").await;
     part(&signal);
-    // Writes what is left.
+    // Flushes the remaining lines.
     drop(judge);
     (signal, stand_in.calls(), lines(&path).split_off(40))
 }
@@ -78,7 +79,7 @@ async fn an_attempt_that_was_given_up_has_its_line_and_is_booked_at_its_most() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_second_attempt_that_fails_is_called_what_it_is_and_costs_nothing() {
+async fn failed_hedge_is_reported_by_its_class_and_costs_nothing() {
     let (signal, _, lines) = slow_one(|| Act::Status(500, Vec::new()), None).await;
     let [failed, answered] = lines.as_slice() else { panic!("{lines:?}") };
     assert_eq!((&failed["outcome"], &failed["cost"]), (&json!("transient"), &json!(0.0)));

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use guerdon_fusion::{Ask, RewardSource};
 use guerdon_judge::{
-    CallEvent, Endpoint, EndpointConfig, JudgeSource, OUTCOMES, Prompts, Services, SourceText,
+    CallEvent, Endpoint, EndpointConfig, JudgeSource, Prompts, Services, SourceText,
 };
 use guerdon_types::{AbstainWhy, JudgePart, Message, Part, Role, Rollout, Signal};
 use tokio_util::task::TaskTracker;
@@ -39,7 +39,7 @@ You judge manners.
 
 pub(crate) const TURN: &str = "Take it or leave it.";
 
-/// A judge with one rubric, or the same under several names, and what it did.
+/// A judge with one rubric, or the same rubric under several names, and its recorded events.
 pub(crate) struct House {
     pub(crate) source: Arc<JudgeSource>,
     pub(crate) tasks: TaskTracker,
@@ -82,8 +82,7 @@ impl House {
 
     pub(crate) fn outcomes(&self) -> Vec<&'static str> {
         let outcomes: Vec<_> =
-            self.events.lock().unwrap().iter().map(|event| event.outcome).collect();
-        assert!(outcomes.iter().all(|outcome| OUTCOMES.contains(outcome)), "{outcomes:?}");
+            self.events.lock().unwrap().iter().map(|event| event.outcome.as_str()).collect();
         outcomes
     }
 }
@@ -104,8 +103,8 @@ pub(crate) fn abstained(signal: &Signal, why: AbstainWhy) {
     assert!(signal.abstained[0].detail.contains("manners"), "{:?}", signal.abstained);
 }
 
-/// Lets every task that can run do so: who asks at the same time has asked then, and waits.
-pub(crate) async fn everyone_asked() {
+/// Lets every task run until it waits, so that concurrent callers have all asked.
+pub(crate) async fn let_all_tasks_ask() {
     for _ in 0..5000 {
         tokio::task::yield_now().await;
     }

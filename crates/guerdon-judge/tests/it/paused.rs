@@ -1,4 +1,5 @@
-//! A judge and its addresses under virtual time. No sockets: questions travel by a transport of the tests' own.
+//! A judge and its addresses under virtual time. No sockets: questions travel by a transport of the
+//! tests' own.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -7,8 +8,8 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, join_all};
 use guerdon_fusion::{Ask, RewardSource as _};
 use guerdon_judge::{
-    CallEvent, Endpoint, EndpointConfig, Incoming, JudgeSource, Prompts, Services, SourceText,
-    Transport, Undelivered,
+    CallEvent, Endpoint, EndpointConfig, JudgeSource, Prompts, Services, SourceText, Transport,
+    TransportError, TransportReply,
 };
 use guerdon_types::{Message, Role, Rollout, Signal};
 use http::{HeaderMap, StatusCode};
@@ -19,7 +20,7 @@ use tokio_util::task::TaskTracker;
 use crate::house::RUBRIC;
 use crate::stand_in::verdict;
 
-/// What a stand-in does with a request.
+/// Reaction of a scripted endpoint to a request, by its number.
 type Behaviour = Box<dyn Fn(usize) -> Act + Send + Sync>;
 
 pub(crate) enum Act {
@@ -62,7 +63,7 @@ pub(crate) fn reply() -> Vec<u8> {
 }
 
 impl Transport for StandIn {
-    fn send(&self, _: Vec<u8>) -> BoxFuture<'_, Result<Incoming, Undelivered>> {
+    fn send(&self, _: Vec<u8>) -> BoxFuture<'_, Result<TransportReply, TransportError>> {
         async {
             let number = {
                 let mut calls = self.calls.lock().unwrap();
@@ -72,7 +73,7 @@ impl Transport for StandIn {
             match (self.behaviour)(number) {
                 Act::Answer { after } => {
                     tokio::time::sleep(after).await;
-                    Ok(Incoming {
+                    Ok(TransportReply {
                         status: StatusCode::OK,
                         headers: HeaderMap::new(),
                         body: reply(),
@@ -83,17 +84,17 @@ impl Transport for StandIn {
                     tokio::time::sleep(Duration::from_millis(1)).await;
                     Ok(incoming(status, pairs, &body))
                 }
-                Act::Unreachable => Err(Undelivered::NotReached),
+                Act::Unreachable => Err(TransportError::NotReached),
             }
         }
         .boxed()
     }
 }
 
-fn incoming(status: u16, pairs: Vec<(&'static str, String)>, body: &str) -> Incoming {
+fn incoming(status: u16, pairs: Vec<(&'static str, String)>, body: &str) -> TransportReply {
     let headers =
         pairs.into_iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
-    Incoming {
+    TransportReply {
         status: StatusCode::from_u16(status).unwrap(),
         headers: headers.collect(),
         body: body.as_bytes().to_vec(),
@@ -168,7 +169,7 @@ impl Judge {
     }
 
     pub(crate) fn outcomes(&self, outcome: &str) -> usize {
-        self.events.lock().unwrap().iter().filter(|event| event.outcome == outcome).count()
+        self.events.lock().unwrap().iter().filter(|event| event.outcome.as_str() == outcome).count()
     }
 }
 

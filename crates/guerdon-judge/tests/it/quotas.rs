@@ -1,5 +1,5 @@
-//! Within an endpoint's limits, under virtual time: a stand-in that enforces a quota of requests and tokens, one that
-//! fails, one that is full; and within what may be spent.
+//! Within an endpoint's limits, under virtual time: a stand-in that enforces a quota of requests
+//! and tokens, one that fails, one that is full; and within what may be spent.
 
 use std::collections::VecDeque;
 use std::num::{NonZeroU32, NonZeroU64};
@@ -15,7 +15,8 @@ use crate::paused::{Act, Judge, OTHER, StandIn, URL, answer, config};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A stand-in that enforces a quota over a sliding minute, counts tokens as it answers, and says how it stands.
+/// A stand-in that enforces a quota over a sliding minute, counts tokens as it answers, and says
+/// how it stands.
 fn enforcing(requests: usize, tokens: usize, a_call: usize) -> Arc<StandIn> {
     let taken: Mutex<VecDeque<Instant>> = Mutex::default();
     StandIn::that(move |_| {
@@ -57,7 +58,7 @@ async fn a_token_quota_is_used_nearly_whole_and_hardly_ever_overrun() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_quota_that_nobody_configured_costs_refusals_but_no_verdict() {
+async fn unconfigured_quota_costs_refusals_but_no_verdict() {
     let stand_in = enforcing(60, usize::MAX, 1);
     let judge = Judge::of(config(), &[(URL, Arc::clone(&stand_in))]);
     let signals = judge.judge_many(200).await;
@@ -97,7 +98,7 @@ async fn a_budget_stops_hard_and_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waits_takes_no_money_from_what_is_under_way() {
+async fn queued_questions_reserve_no_money() {
     let stand_in = StandIn::that(|_| answer(100));
     let mut config = EndpointConfig { max_concurrent: 2, ..config() };
     config.prices.completion_per_million = Finite::from(1_000_000);
@@ -167,7 +168,7 @@ async fn replicas_share_the_work_and_one_takes_over_from_another() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_endpoint_that_fails_again_and_again_is_left_alone_and_tried_again_later() {
+async fn breaker_opens_after_repeated_failures_and_closes_later() {
     let broken = StandIn::that(|number| if number < 8 { Act::Unreachable } else { answer(100) });
     let config = EndpointConfig { retries: 0, ..config() };
     let judge = Judge::of(config, &[(URL, Arc::clone(&broken))]);
@@ -198,7 +199,7 @@ async fn a_fallback_answers_in_its_own_name_and_under_its_own_key() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_that_never_came_back_is_booked_at_its_most() {
+async fn attempt_without_reply_is_recorded_at_its_maximum_cost() {
     let stand_in = StandIn::that(|_| answer(100_000));
     let mut config = EndpointConfig { retries: 3, ..config() };
     config.prices.completion_per_million = Finite::from(1_000_000);

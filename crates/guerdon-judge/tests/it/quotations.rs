@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use guerdon_judge::{Incoming, Transport, Undelivered};
+use guerdon_judge::{Transport, TransportError, TransportReply};
 use guerdon_types::Finite;
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
@@ -40,7 +40,7 @@ const PHRASES: [&str; 21] = [
 ];
 const STATUSES: [u16; 9] = [200, 400, 404, 413, 422, 429, 500, 502, 503];
 
-/// Bodies that quote what was sent.
+/// Error bodies that quote the request.
 const BODIES: [fn(&str) -> String; 8] = [
     // FastAPI's validation error, with its input as text and as a value.
     |sent| {
@@ -79,11 +79,11 @@ struct Quoting {
 }
 
 impl Transport for Quoting {
-    fn send(&self, body: Vec<u8>) -> BoxFuture<'_, Result<Incoming, Undelivered>> {
+    fn send(&self, body: Vec<u8>) -> BoxFuture<'_, Result<TransportReply, TransportError>> {
         async move {
             let request: Value = serde_json::from_slice(&body).unwrap();
             let sent = request["messages"][1]["content"].as_str().unwrap().to_owned();
-            let incoming = |status, body| Incoming {
+            let incoming = |status, body| TransportReply {
                 status: StatusCode::from_u16(status).unwrap(),
                 headers: HeaderMap::new(),
                 body,

@@ -1,8 +1,8 @@
-//! Two servers that nobody here wrote: llama.cpp's, and LiteLLM's proxy. Runs only where the environment names them, as
-//! `make test-judges` does; says so otherwise. A small model's opinions are noise, so this checks the walk and prints the
-//! opinions.
+//! Real servers: llama.cpp's, and LiteLLM's proxy. These tests run only if the environment names the
+//! servers, as `make test-judges` does. A small model's opinions are noise, so the tests check the
+//! protocol and print the opinions.
 
-#![expect(clippy::print_stdout, reason = "what a real server says is worth reading")]
+#![expect(clippy::print_stdout, reason = "the replies of real servers are informative")]
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -22,8 +22,8 @@ const LLAMA: &str = "GUERDON_TEST_JUDGE_URL";
 const LITELLM: &str = "GUERDON_TEST_LITELLM_URL";
 const LITELLM_KEY: &str = "GUERDON_TEST_LITELLM_KEY";
 
-#[expect(clippy::disallowed_methods, reason = "a test that needs a server is told of it here")]
-fn told(variable: &str) -> Option<String> {
+#[expect(clippy::disallowed_methods, reason = "the environment names the servers under test")]
+fn variable_of(variable: &str) -> Option<String> {
     let value = std::env::var(variable).ok();
     if value.is_none() {
         println!("skipped: {variable} names no server");
@@ -47,7 +47,7 @@ impl Real {
         let heard = Arc::clone(&outcomes);
         let observer = move |event: &CallEvent| {
             println!("{event:?}");
-            heard.lock().unwrap().push(event.outcome);
+            heard.lock().unwrap().push(event.outcome.as_str());
         };
         let key = key.map(str::to_owned);
         let services = Services::new(TaskTracker::new(), observer)
@@ -90,7 +90,7 @@ fn at(url: &str, model: &str) -> EndpointConfig {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn llama_cpp_judges_two_dialogues_and_the_second_time_they_come_from_the_cache() {
-    let Some(url) = told(LLAMA) else { return };
+    let Some(url) = variable_of(LLAMA) else { return };
     let shipped = [
         ("empathy.md", include_str!("../../../../judge-prompts/empathy.md")),
         ("sop.md", include_str!("../../../../judge-prompts/sop.md")),
@@ -119,8 +119,8 @@ async fn llama_cpp_judges_two_dialogues_and_the_second_time_they_come_from_the_c
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_that_llama_cpp_cuts_short_is_truncated_and_never_a_number() {
-    let Some(url) = told(LLAMA) else { return };
-    // No grammar, and room for three tokens: whatever comes is no verdict.
+    let Some(url) = variable_of(LLAMA) else { return };
+    // Without a grammar and with room for three tokens, no reply can be a verdict.
     let short = RUBRIC.replace("version = 1", "version = 1\nmax_tokens = 3");
     let config = EndpointConfig {
         retries: 0,
@@ -135,7 +135,7 @@ async fn an_answer_that_llama_cpp_cuts_short_is_truncated_and_never_a_number() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn litellm_passes_a_verdict_on_and_its_refusals_are_understood() {
-    let (Some(url), Some(key)) = (told(LITELLM), told(LITELLM_KEY)) else { return };
+    let (Some(url), Some(key)) = (variable_of(LITELLM), variable_of(LITELLM_KEY)) else { return };
     let prompts = [("manners.md", RUBRIC)];
     let rollout = rollout("480 is our best.", "Take it or leave it.");
 
@@ -146,7 +146,8 @@ async fn litellm_passes_a_verdict_on_and_its_refusals_are_understood() {
     assert_eq!(mock.outcomes(), ["ok"]);
 
     let limited = Real::new(at(&url, "judge-429"), Some(&key), &prompts);
-    // A quota comes back by itself, so that a question without a deadline would wait for it for ever.
+    // A quota comes back by itself, so that a question without a deadline would wait for it for
+    // ever.
     let signal = limited.judge_by(&rollout, Some(Instant::now() + Duration::from_secs(12))).await;
     let why = signal.abstained[0].why;
     assert!(

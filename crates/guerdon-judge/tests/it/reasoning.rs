@@ -1,4 +1,5 @@
-//! A model that reasons its whole room away is asked once more, with more room and for less reasoning.
+//! A model that reasons its whole room away is asked once more, with more room and for less
+//! reasoning.
 
 use guerdon_judge::EndpointConfig;
 use guerdon_types::AbstainWhy;
@@ -32,7 +33,7 @@ fn efforts(stand_in: &StandIn) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn what_is_configured_is_lowered_for_the_re_ask_alone() {
+async fn configured_reasoning_is_lowered_for_the_re_ask_only() {
     let stand_in = StandIn::answering([silent(), Scripted::verdict("no", None)]).await;
     let house = house(&stand_in, &json!({"reasoning_effort": "high", "seed": 7}));
     part(&house.judge(TURN).await);

@@ -1,5 +1,6 @@
-//! What servers really say, case by case (`servers.json`), and what the judge makes of it. `recorded` bodies were taken
-//! from a running server; `documented` ones follow its documentation or a report about it.
+//! Replies of real servers, case by case (`servers.json`), and the judge's reading of them.
+//! `recorded` bodies were taken from a running server; `documented` ones follow its documentation
+//! or a report about it.
 
 use guerdon_judge::EndpointConfig;
 use serde::Deserialize;
@@ -24,7 +25,8 @@ struct Case {
     read_reasoning: bool,
     /// The outcome of the first attempt.
     outcome: String,
-    /// The outcome of the second, which the stand-in answers with a verdict; nothing if there is none.
+    /// The outcome of the second, which the stand-in answers with a verdict; nothing if there is
+    /// none.
     #[serde(default)]
     then: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! A stand-in for a judge endpoint: a real HTTP server on loopback that answers from a script, when it is told to.
+//! A scripted judge endpoint: a real HTTP server on loopback that answers when it is released.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -69,7 +69,7 @@ struct Inside {
     gate: Semaphore,
 }
 
-/// The server. It answers in the script's order and repeats the last line for ever.
+/// The server. It answers in the script's order and then repeats the last line.
 #[derive(Debug, Clone)]
 pub(crate) struct StandIn {
     inside: Arc<Inside>,
@@ -82,7 +82,7 @@ impl StandIn {
         Self::start(script, Semaphore::MAX_PERMITS).await
     }
 
-    /// Answers when told to.
+    /// Answers when released.
     pub(crate) async fn holding(script: impl IntoIterator<Item = Scripted>) -> Self {
         Self::start(script, 0).await
     }
@@ -118,7 +118,7 @@ impl StandIn {
         self.inside.arrived.subscribe().wait_for(|count| *count >= n).await.unwrap();
     }
 
-    /// How many requests have arrived.
+    /// The number of requests that have arrived.
     pub(crate) fn calls(&self) -> usize {
         *self.inside.arrived.borrow()
     }

@@ -143,7 +143,7 @@ impl JudgeMetrics {
     pub(crate) fn call(&self, judge: &str, event: &CallEvent) {
         let named = || JudgeLabels { judge: judge.to_owned() };
         self.calls
-            .get_or_create(&CallLabels { judge: judge.to_owned(), outcome: event.outcome })
+            .get_or_create(&CallLabels { judge: judge.to_owned(), outcome: event.outcome.as_str() })
             .inc();
         let observe = |family: &Seconds, took: Duration| {
             family.get_or_create(&named()).observe(took.as_secs_f64());

@@ -1,4 +1,5 @@
-//! How well two raters agree, on plain slices: the share, Cohen's kappa, weighted kappa, and how sure one can be.
+//! Agreement of two raters, computed on plain slices: share of agreement, Cohen's kappa, weighted
+//! kappa, and bootstrap intervals.
 
 use crate::rubric::order::below;
 
@@ -19,14 +20,15 @@ pub(crate) fn agreement(pairs: &[(usize, usize)]) -> f64 {
     pairs.iter().filter(|(a, b)| a == b).count() as f64 / pairs.len() as f64
 }
 
-/// Cohen's kappa (Cohen, "A coefficient of agreement for nominal scales", 1960): 1 − observed / expected disagreement.
-/// `None` if chance alone would make them agree on everything, or there is no item.
+/// Cohen's kappa (Cohen, "A coefficient of agreement for nominal scales", 1960): 1 − observed /
+/// expected disagreement. `None` if chance alone would make them agree on everything, or there is
+/// no item.
 pub(crate) fn kappa(pairs: &[(usize, usize)], categories: usize) -> Option<f64> {
     weighted(pairs, categories, |a, b| if a == b { 0.0 } else { 1.0 })
 }
 
-/// Kappa with disagreements weighted by the square of their distance (Cohen, "Weighted kappa", 1968): for levels that
-/// have an order.
+/// Kappa with disagreements weighted by the square of their distance (Cohen, "Weighted kappa",
+/// 1968): for levels that have an order.
 #[expect(clippy::cast_precision_loss, reason = "a handful of levels")]
 pub(crate) fn weighted_kappa(pairs: &[(usize, usize)], categories: usize) -> Option<f64> {
     weighted(pairs, categories, |a, b| (a.abs_diff(b) as f64).powi(2))
@@ -52,9 +54,9 @@ fn weighted(
     (expected > 0.0).then(|| 1.0 - observed / expected)
 }
 
-/// The 95 % percentile interval of `statistic` over `resamples` resamples of `items` with replacement (Efron and
-/// Tibshirani, "An introduction to the bootstrap", 1993, ch. 13). Resamples without a value are left out; `None` if
-/// fewer than half have one.
+/// The 95 % percentile interval of `statistic` over `resamples` resamples of `items` with
+/// replacement (Efron and Tibshirani, "An introduction to the bootstrap", 1993, ch. 13). Resamples
+/// without a value are left out; `None` if fewer than half have one.
 pub(crate) fn bootstrap<T: Copy>(
     items: &[T],
     resamples: usize,
@@ -63,7 +65,7 @@ pub(crate) fn bootstrap<T: Copy>(
     if items.is_empty() {
         return None;
     }
-    // The same interval for the same items, for ever.
+    // A fixed seed gives the same interval for the same items.
     let mut state = 0x67_75_65_72_64_6f_6e;
     let mut values = Vec::with_capacity(resamples);
     let mut resample = Vec::with_capacity(items.len());
@@ -126,7 +128,8 @@ mod tests {
         let near_miss = [(0, 0), (1, 1), (2, 2), (0, 1)];
         let far_miss = [(0, 0), (1, 1), (2, 2), (0, 2)];
         assert!(weighted_kappa(&near_miss, 3) > weighted_kappa(&far_miss, 3));
-        // By hand: observed (0-1)²=1 of 4; expected Σ w·r·c/n = (2·2·1 + 2·1·4 + 1·1·1 + 1·2·1 + 1·1·4 + 1·2·1)/4.
+        // By hand: observed (0-1)²=1 of 4; expected Σ w·r·c/n = (2·2·1 + 2·1·4 + 1·1·1 + 1·2·1 +
+        // 1·1·4 + 1·2·1)/4.
         let expected = (2.0 * 2.0 + 2.0 * 4.0 + 1.0 + 1.0 + 4.0 + 2.0) / 4.0;
         assert!(
             near(weighted_kappa(&near_miss, 3), 1.0 - 1.0 / expected),
@@ -136,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn raters_who_never_vary_have_no_kappa() {
+    fn kappa_is_undefined_for_constant_ratings() {
         assert_eq!(kappa(&[(0, 0), (0, 0)], 2), None);
         assert_eq!(kappa(&[], 2), None);
     }

@@ -1,28 +1,29 @@
-//! What people said, as JSON lines.
+//! Gold labels by people, as JSON lines.
 
 use std::collections::BTreeMap;
 
 use guerdon_types::{Message, Rollout};
 use serde::Deserialize;
 
-/// What people said.
+/// Gold labels.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Gold {
-    /// Turns with levels: `{"messages": […], "context": {…}, "labels": {"<criterion>": "<level>"}}`; the last message is
-    /// the turn.
+    /// Turns with levels: `{"messages": […], "context": {…}, "labels": {"<criterion>":
+    /// "<level>"}}`; the last message is the turn.
     #[non_exhaustive]
     Levels {
         /// The lines.
-        items: Vec<Levelled>,
+        items: Vec<LabelledTurn>,
         /// The file's hash.
         hash: String,
     },
-    /// Pairs: `{"source": …, "prompt": [messages], "output_a": …, "output_b": …, "human_label": "a" | "b" | "tie"}`.
+    /// Pairs: `{"source": …, "prompt": [messages], "output_a": …, "output_b": …, "human_label": "a"
+    /// | "b" | "tie"}`.
     #[non_exhaustive]
     Pairs {
         /// The lines.
-        items: Vec<Pair>,
+        items: Vec<PreferencePair>,
         /// The file's hash.
         hash: String,
     },
@@ -30,14 +31,14 @@ pub enum Gold {
 
 /// A turn with levels.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Levelled {
+pub struct LabelledTurn {
     pub(super) rollout: Rollout,
     pub(super) labels: BTreeMap<String, String>,
 }
 
-/// Two replies, of which people preferred one. Other fields of a line are passed over.
+/// Two replies with the preference of people. Other fields of a line are ignored.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct Pair {
+pub struct PreferencePair {
     #[serde(default)]
     pub(super) source: String,
     pub(super) prompt: Vec<Message>,
@@ -48,7 +49,7 @@ pub struct Pair {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Line {
+struct GoldLine {
     messages: Vec<Message>,
     #[serde(default)]
     context: guerdon_types::Context,
@@ -79,7 +80,7 @@ impl Gold {
             .is_ok_and(|first| first.get("output_a").is_some());
         if is_pair {
             let read = |(number, line): (usize, &str)| {
-                let pair: Pair =
+                let pair: PreferencePair =
                     serde_json::from_str(line).map_err(|error| wrong(number, error.to_string()))?;
                 if !matches!(pair.human_label.as_str(), "a" | "b" | "tie") {
                     return Err(wrong(
@@ -92,10 +93,13 @@ impl Gold {
             return Ok(Self::Pairs { items: lines().map(read).collect::<Result<_, _>>()?, hash });
         }
         let read = |(number, line): (usize, &str)| {
-            let line: Line =
+            let line: GoldLine =
                 serde_json::from_str(line).map_err(|error| wrong(number, error.to_string()))?;
-            let Line { messages, context, labels } = line;
-            Ok(Levelled { rollout: Rollout { messages, context, ..Rollout::default() }, labels })
+            let GoldLine { messages, context, labels } = line;
+            Ok(LabelledTurn {
+                rollout: Rollout { messages, context, ..Rollout::default() },
+                labels,
+            })
         };
         Ok(Self::Levels { items: lines().map(read).collect::<Result<_, _>>()?, hash })
     }

@@ -1,8 +1,9 @@
-//! How far a judge agrees with people, and with itself: the numbers that say whether its points are worth training on.
+//! Agreement of a judge with people and with itself.
 //!
-//! Two forms of gold. *Levels*: turns with the level that people chose, criterion by criterion. *Pairs*: two replies of
-//! which people preferred one; the judge's points for each decide. Every question goes through the usual cache, so a
-//! repeated calibration costs nothing; repeats that measure how steady the judge is are samples of their own.
+//! Gold labels have two forms. *Levels* are turns with a level for each criterion. *Pairs* are two
+//! replies with a preference; the judge's points for each reply are compared. Every question goes
+//! through the cache, so a repeated calibration costs nothing. Repeats that measure consistency are
+//! separate samples.
 
 mod agreement;
 mod gold;
@@ -17,8 +18,8 @@ use futures_util::stream;
 use guerdon_types::{Message, Role, Rollout};
 use serde::Serialize;
 
-use crate::ask::case::{Case, Dialogue};
-use crate::ask::reply::Finding;
+use crate::ask::case::{Case, RenderedDialogue};
+use crate::ask::reply::CriterionFinding;
 use crate::ask::verdict::{self, Pooling};
 use crate::rubric::version::{self, KappaStamp};
 use crate::rubric::{Criterion, Rubric};
@@ -28,26 +29,26 @@ pub use gold::{Gold, GoldError};
 
 /// Resamples of an interval.
 const RESAMPLES: usize = 2000;
-/// Questions under way at once; the endpoint's own limits come on top.
+/// Questions in flight at once, in addition to the endpoint's own limits.
 const AT_ONCE: usize = 256;
 
-/// What is computed of pairs of ratings.
+/// A statistic of pairs of ratings.
 type Statistic<'a> = dyn Fn(&[(usize, usize)]) -> Option<f64> + 'a;
 
 /// A number and its 95 % bootstrap interval.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 #[non_exhaustive]
-pub struct Measure {
+pub struct BootstrapEstimate {
     /// The number; nothing where it is not defined.
     pub value: Option<f64>,
-    /// Between what and what it lies.
+    /// Lower and upper end of the interval.
     pub interval: Option<(f64, f64)>,
 }
 
-/// What was measured of one criterion, or of the preferences in one source of pairs.
+/// Agreement on one criterion, or on the preferences of one source of pairs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
-pub struct Calibrated {
+pub struct CriterionCalibration {
     /// The criterion, or the pairs' source.
     pub name: String,
     /// Items that both people and the judge rated.
@@ -55,25 +56,27 @@ pub struct Calibrated {
     /// Items that the judge could not rate.
     pub abstained: usize,
     /// The share on which they agree.
-    pub agreement: Measure,
+    pub agreement: BootstrapEstimate,
     /// Cohen's kappa.
-    pub kappa: Measure,
+    pub kappa: BootstrapEstimate,
     /// Kappa with squared distances between levels; for pairs the same as `kappa`.
-    pub weighted_kappa: Measure,
-    /// The share of items on which at least one repeat differs from the first answer; nothing without repeats.
+    pub weighted_kappa: BootstrapEstimate,
+    /// The share of items on which at least one repeat differs from the first answer; nothing
+    /// without repeats.
     pub flip_rate: Option<f64>,
-    /// Levels: the correlation of (judge's points − people's points) with the turn's length. Pairs: the share of the
-    /// judge's preferences that go to the longer reply, less people's share, where both have one.
+    /// Levels: the correlation of (judge's points − people's points) with the turn's length. Pairs:
+    /// the share of the judge's preferences that go to the longer reply, less people's share, where
+    /// both have one.
     pub length_bias: Option<f64>,
-    /// The share of items that the judge rates otherwise when the criteria are asked in reverse order; nothing if there
-    /// is one criterion.
+    /// The share of items that the judge rates otherwise when the criteria are asked in reverse
+    /// order; nothing if there is one criterion.
     pub position_bias: Option<f64>,
 }
 
 /// A calibration.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
-pub struct Calibration {
+pub struct CalibrationReport {
     /// The prompt.
     pub prompt: String,
     /// Its content hash.
@@ -83,28 +86,28 @@ pub struct Calibration {
     /// The hash of the gold file.
     pub gold: String,
     /// Criterion by criterion, or source by source.
-    pub measured: Vec<Calibrated>,
+    pub measured: Vec<CriterionCalibration>,
 }
 
 /// One item, rated.
-struct Rated {
-    /// Where it belongs: a criterion or a source.
+struct RatedItem {
+    /// Criterion or source of the item.
     name: String,
     categories: usize,
     people: usize,
     judge: Option<usize>,
     flipped: Option<bool>,
     moved: Option<bool>,
-    /// What goes into the length bias, if anything.
+    /// Contribution to the length bias.
     length: Option<(f64, f64)>,
 }
 
 impl JudgeSource {
-    /// Asks the first of this source's prompts about every item of `gold`, `repeats` more times each to see how steady it
-    /// is. `None` if the source has no prompt.
-    pub async fn calibrate(&self, gold: &Gold, repeats: u32) -> Option<Calibration> {
+    /// Asks the first of this source's prompts about every item of `gold`, `repeats` more times
+    /// each to see how steady it is. `None` if the source has no prompt.
+    pub async fn calibrate(&self, gold: &Gold, repeats: u32) -> Option<CalibrationReport> {
         let rubric = self.prompts().rubrics().first()?;
-        let rated: Vec<Vec<Rated>> = match gold {
+        let rated: Vec<Vec<RatedItem>> = match gold {
             Gold::Levels { items, .. } => {
                 let asked = items.iter().map(|item| self.levels(rubric, item, repeats));
                 stream::iter(asked).buffered(AT_ONCE).collect().await
@@ -114,12 +117,12 @@ impl JudgeSource {
                 stream::iter(asked).buffered(AT_ONCE).collect().await
             }
         };
-        let mut by_name: BTreeMap<String, Vec<Rated>> = BTreeMap::new();
+        let mut by_name: BTreeMap<String, Vec<RatedItem>> = BTreeMap::new();
         for one in rated.into_iter().flatten() {
             by_name.entry(one.name.clone()).or_default().push(one);
         }
         let pairs = matches!(gold, Gold::Pairs { .. });
-        Some(Calibration {
+        Some(CalibrationReport {
             prompt: rubric.id.clone(),
             hash: rubric.hash.clone(),
             model: self.models(),
@@ -134,10 +137,10 @@ impl JudgeSource {
     async fn levels(
         &self,
         rubric: &Arc<Rubric>,
-        item: &gold::Levelled,
+        item: &gold::LabelledTurn,
         repeats: u32,
-    ) -> Vec<Rated> {
-        let dialogue = Dialogue::new(&item.rollout.messages);
+    ) -> Vec<RatedItem> {
+        let dialogue = RenderedDialogue::new(&item.rollout.messages);
         let last = item.rollout.messages.len().saturating_sub(1);
         let Some(case) = Case::new(&dialogue, &item.rollout, last, self.nonce()) else {
             return Vec::new();
@@ -154,16 +157,16 @@ impl JudgeSource {
         let length = item.rollout.messages.last().map_or(0, |turn| turn.content.chars().count());
         let rate = |criterion: &Criterion, label: &String| {
             let index = |level: &str| criterion.levels.iter().position(|one| one.name == level);
-            let level = |findings: &Option<Vec<Finding>>| {
+            let level = |findings: &Option<Vec<CriterionFinding>>| {
                 index(&findings.as_ref()?.iter().find(|finding| finding.id == criterion.id)?.level)
             };
             let points =
                 |index: usize| criterion.levels.get(index).map_or(0.0, |level| level.points.get());
             let (people, judge) = (index(label)?, level(&first));
-            let differs = |other: &Option<Vec<Finding>>| Some(level(other)? != judge?);
+            let differs = |other: &Option<Vec<CriterionFinding>>| Some(level(other)? != judge?);
             let flips: Vec<bool> = others.iter().filter_map(differs).collect();
             #[expect(clippy::cast_precision_loss, reason = "turns are short of 2^53 characters")]
-            Some(Rated {
+            Some(RatedItem {
                 name: criterion.id.clone(),
                 categories: criterion.levels.len(),
                 people,
@@ -180,17 +183,22 @@ impl JudgeSource {
         labelled.filter_map(|(criterion, label)| rate(criterion, label)).collect()
     }
 
-    async fn pair(&self, rubric: &Arc<Rubric>, item: &gold::Pair, repeats: u32) -> Vec<Rated> {
+    async fn pair(
+        &self,
+        rubric: &Arc<Rubric>,
+        item: &gold::PreferencePair,
+        repeats: u32,
+    ) -> Vec<RatedItem> {
         let preferred = async |repeat: u32, reversed: bool| {
             let mut points = [0.0; 2];
             for (points, reply) in points.iter_mut().zip([&item.output_a, &item.output_b]) {
                 let mut messages = item.prompt.clone();
                 messages.push(Message::new(Role::Assistant, reply.clone()));
                 let rollout = Rollout { messages, ..Rollout::default() };
-                let dialogue = Dialogue::new(&rollout.messages);
+                let dialogue = RenderedDialogue::new(&rollout.messages);
                 let case = Case::new(&dialogue, &rollout, item.prompt.len(), self.nonce())?;
                 *points = if case.is_silent() {
-                    verdict::of_silence(rubric).points()
+                    verdict::silence_verdict(rubric).points()
                 } else {
                     let findings = self.findings(rubric, &case, repeat, reversed).await?;
                     verdict::weigh(rubric, &[findings.iter().collect()], Pooling::Median, &case)
@@ -228,7 +236,7 @@ impl JudgeSource {
         };
         let to_longer =
             |choice: usize| Some(f64::from(u8::from(choice == longer?))).filter(|_| choice < 2);
-        vec![Rated {
+        vec![RatedItem {
             name: item.source.clone(),
             categories: 3,
             people,
@@ -241,12 +249,12 @@ impl JudgeSource {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "gold sets are short of 2^53 items")]
-fn measured(name: String, rated: &[Rated], pairs: bool) -> Calibrated {
+fn measured(name: String, rated: &[RatedItem], pairs: bool) -> CriterionCalibration {
     let categories = rated.first().map_or(0, |one| one.categories);
-    let answered: Vec<&Rated> = rated.iter().filter(|one| one.judge.is_some()).collect();
+    let answered: Vec<&RatedItem> = rated.iter().filter(|one| one.judge.is_some()).collect();
     let both: Vec<(usize, usize)> =
         answered.iter().filter_map(|one| Some((one.people, one.judge?))).collect();
-    let measure = |statistic: &Statistic<'_>| Measure {
+    let measure = |statistic: &Statistic<'_>| BootstrapEstimate {
         value: statistic(&both),
         interval: agreement::bootstrap(&both, RESAMPLES, statistic),
     };
@@ -262,7 +270,7 @@ fn measured(name: String, rated: &[Rated], pairs: bool) -> Calibrated {
         agreement::correlation(&lengths)
     };
     let kappa = measure(&|both| agreement::kappa(both, categories));
-    Calibrated {
+    CriterionCalibration {
         name,
         items: both.len(),
         abstained: rated.len() - both.len(),
@@ -279,15 +287,16 @@ fn measured(name: String, rated: &[Rated], pairs: bool) -> Calibrated {
     }
 }
 
-impl Calibration {
-    /// The least kappa of all criteria that have one: what a rubric's `least_kappa` is compared with.
+impl CalibrationReport {
+    /// The least kappa of all criteria that have one: what a rubric's `least_kappa` is compared
+    /// with.
     #[must_use]
     pub fn least_kappa(&self) -> Option<f64> {
         self.measured.iter().filter_map(|one| one.kappa.value).min_by(f64::total_cmp)
     }
 
-    /// `text`, the prompt that was measured, with the least kappa written into it. `None` if it is another text, or
-    /// there is no kappa.
+    /// `text`, the prompt that was measured, with the least kappa written into it. `None` if it is
+    /// another text, or there is no kappa.
     #[must_use]
     pub fn stamped(&self, text: &str) -> Option<String> {
         let kappa = self.least_kappa().filter(|_| version::content_hash(text) == self.hash)?;

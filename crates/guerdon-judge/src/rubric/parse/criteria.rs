@@ -8,13 +8,15 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{FrontCheck, FrontMatter};
-use crate::rubric::{Criterion, Grouping, Kind, Level, MAX_LETTERS, Scoring, codes};
+use crate::rubric::{
+    Criterion, CriterionKind, CriterionLevel, Grouping, MAX_LETTERS, Scoring, codes,
+};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawCriterion {
     id: Spanned<String>,
-    kind: Kind,
+    kind: CriterionKind,
     about: String,
     #[serde(default)]
     fails_empty: bool,
@@ -91,8 +93,8 @@ fn check_levels(check: &mut FrontCheck<'_>, criterion: &RawCriterion) {
         }
         let points = level.points.get_ref().get();
         let wrong_sign = match criterion.kind {
-            Kind::Bonus => points < 0.0,
-            Kind::Deduct | Kind::Gate | Kind::Veto => points > 0.0,
+            CriterionKind::Bonus => points < 0.0,
+            CriterionKind::Deduct | CriterionKind::Gate | CriterionKind::Veto => points > 0.0,
         };
         if wrong_sign {
             let message = format!("{points} points have the wrong sign for this kind");
@@ -100,22 +102,22 @@ fn check_levels(check: &mut FrontCheck<'_>, criterion: &RawCriterion) {
             let place = check.place(level.points.span());
             check.add(Finding::new(codes::LEVELS, place, message).help(help));
         }
-        if level.fires && criterion.kind != Kind::Veto {
+        if level.fires && criterion.kind != CriterionKind::Veto {
             let message = "only a level of a `veto` criterion can be marked `fires`";
             check.add(Finding::new(codes::LEVELS, place, message));
         }
     }
     let place = check.place(criterion.levels.span());
     let read = Criterion::from(criterion);
-    if !read.levels.iter().any(Level::is_neutral) {
+    if !read.levels.iter().any(CriterionLevel::is_neutral) {
         let message = "no level of this criterion stands for \"nothing to remark\"";
         let finding = Finding::new(codes::LEVELS, place.clone(), message);
         check.add(finding.help("add one with `points = 0`"));
     }
-    if read.levels.iter().all(Level::is_neutral) {
+    if read.levels.iter().all(CriterionLevel::is_neutral) {
         let message = "no level of this criterion changes anything";
         check.add(Finding::new(codes::LEVELS, place, message));
-    } else if read.fails_empty && !read.worst().is_some_and(Level::is_fault) {
+    } else if read.fails_empty && !read.worst().is_some_and(CriterionLevel::is_fault) {
         let message = "`fails_empty` needs a level that costs points";
         let help = "a bonus cannot fail an empty reply: without it, silence still gets 0 points";
         check.add(Finding::new(codes::SILENCE, place, message).help(help));
@@ -136,7 +138,7 @@ fn check_name(check: &mut FrontCheck<'_>, name: &Spanned<String>) {
 
 impl From<&RawCriterion> for Criterion {
     fn from(raw: &RawCriterion) -> Self {
-        let level = |raw: &RawLevel| Level {
+        let level = |raw: &RawLevel| CriterionLevel {
             name: raw.name.get_ref().clone(),
             points: *raw.points.get_ref(),
             anchor: raw.anchor.clone(),

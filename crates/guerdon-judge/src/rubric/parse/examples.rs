@@ -6,7 +6,7 @@ use std::ops::Range;
 use guerdon_text::Finding;
 
 use super::{FrontCheck, FrontMatter};
-use crate::rubric::{Criterion, Probe, codes};
+use crate::rubric::{Criterion, RubricProbe, codes};
 
 /// Checks that examples and probes name existing criteria and levels, and that no probe is also
 /// shown as an example.
@@ -23,7 +23,7 @@ pub(crate) fn check_examples(
     }
     let mut names = BTreeSet::new();
     for probe in &front.probes {
-        let Probe { name, turn, .. } = probe.get_ref();
+        let RubricProbe { name, turn, .. } = probe.get_ref();
         let place = check.place(probe.span());
         if !names.insert(name) {
             let message = format!("probe `{name}` is defined twice");

@@ -12,12 +12,12 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::rubric::version::KappaStamp;
-use crate::rubric::{Example, Grouping, Probe, Scoring, codes};
+use crate::rubric::{Grouping, RubricExample, RubricProbe, Scoring, codes};
 use criteria::RawCriterion;
 pub(crate) use criteria::check_criteria;
 pub(crate) use examples::check_examples;
 
-/// Upper bound of `samples`. More samples cost more than they tell.
+/// Upper bound of `samples`. More samples cost more than they are worth.
 const MAX_SAMPLES: u32 = 25;
 
 /// The parts of a prompt file, as byte ranges of its text.
@@ -47,9 +47,9 @@ pub(crate) struct FrontMatter {
     pub(crate) least_kappa: Option<Spanned<f64>>,
     pub(crate) calibrated: Option<Spanned<KappaStamp>>,
     #[serde(default)]
-    pub(crate) examples: Vec<Spanned<Example>>,
+    pub(crate) examples: Vec<Spanned<RubricExample>>,
     #[serde(default)]
-    pub(crate) probes: Vec<Spanned<Probe>>,
+    pub(crate) probes: Vec<Spanned<RubricProbe>>,
     #[serde(default = "default_max_tokens")]
     pub(crate) max_tokens: Spanned<u32>,
     #[serde(default = "default_temperature")]

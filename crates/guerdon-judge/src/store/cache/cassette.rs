@@ -1,48 +1,51 @@
-//! A run's judge on tape: record what every question got, and replay it later without an endpoint, bit for bit.
+//! Cassettes: recording the outcomes of a run's questions, and replaying them later without an
+//! endpoint, bit for bit.
 //!
-//! What is recorded is what each asker got, failures and deadlines included, in the order of a question's askers; a
-//! replay hands them out in that order and repeats the last for ever. A question that is not on the tape abstains: a
-//! replay never calls anybody. Askers of one and the same question may change places among themselves, nothing else.
+//! Every caller's outcome is recorded, including failures and deadlines, in the order of the
+//! callers of a question. A replay returns them in that order and repeats the last one. A question
+//! that was not recorded abstains, because a replay never calls the endpoint. Only callers of the
+//! same question can swap their outcomes.
 
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use guerdon_types::{AbstainWhy, Usage};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use crate::ask::answer::{Answer, Asked, Failure};
-use crate::ask::key::Key;
+use crate::ask::answer::{Failure, JudgeAnswer, Outcome};
+use crate::ask::key::QuestionKey;
 use crate::config::{CassetteConfig, CassetteMode};
-use crate::store::lines::Lines;
+use crate::store::lines::LineWriter;
 
-/// A tape that is being recorded, or played.
+/// A recording in progress, or a replay.
 #[derive(Debug)]
 pub(crate) enum Cassette {
     Record(Recorder),
     Replay(Player),
 }
 
-/// One asker's line.
+/// The outcome of one caller.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Line {
-    key: Key,
+struct CassetteLine {
+    key: QuestionKey,
     cached: bool,
     usage: Usage,
-    got: Got,
+    got: RecordedOutcome,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Got {
-    Answer(Arc<Answer>),
+enum RecordedOutcome {
+    Answer(Arc<JudgeAnswer>),
     Failure {
         why: AbstainWhy,
         detail: String,
     },
-    /// What the asker of this question before got as well.
+    /// The same outcome as the previous caller of this question.
     Same,
 }
 
@@ -52,14 +55,14 @@ impl Cassette {
         let named = |error: std::io::Error| format!("{} cannot be used: {error}", path.display());
         match mode {
             CassetteMode::Record => {
-                // Not appended to what another run left: a tape is one run.
+                // A cassette holds one run, so an existing file is not appended to.
                 if path.metadata().is_ok_and(|file| file.len() > 0) {
                     let path = path.display();
                     return Err(format!(
                         "{path} holds a run already; name another file, or move it away"
                     ));
                 }
-                let lines = Lines::open(path, None).map_err(named)?;
+                let lines = LineWriter::open(path, None).map_err(named)?;
                 Ok(Self::Record(Recorder { lines, last: Mutex::default() }))
             }
             CassetteMode::Replay => Ok(Self::Replay(Player::read(path)?)),
@@ -67,25 +70,24 @@ impl Cassette {
     }
 }
 
-/// Writes a tape.
+/// Writes a cassette.
 #[derive(Debug)]
 pub(crate) struct Recorder {
-    lines: Lines,
-    last: Mutex<HashMap<Key, Got>>,
+    lines: LineWriter,
+    last: Mutex<HashMap<QuestionKey, RecordedOutcome>>,
 }
 
 impl Recorder {
-    pub(crate) async fn record(&self, key: Key, asked: &Asked) {
+    pub(crate) async fn record(&self, key: QuestionKey, asked: &Outcome) {
         let got = match &asked.result {
-            Ok(answer) => Got::Answer(Arc::clone(answer)),
-            Err(Failure { why, detail, gave_up: _ }) => {
-                Got::Failure { why: *why, detail: detail.clone() }
+            Ok(answer) => RecordedOutcome::Answer(Arc::clone(answer)),
+            Err(Failure { why, detail, patience_end: _ }) => {
+                RecordedOutcome::Failure { why: *why, detail: detail.clone() }
             }
         };
-        let before =
-            self.last.lock().unwrap_or_else(PoisonError::into_inner).insert(key, got.clone());
-        let got = if before.as_ref() == Some(&got) { Got::Same } else { got };
-        let line = Line { key, cached: asked.cached, usage: asked.usage, got };
+        let before = self.last.lock().insert(key, got.clone());
+        let got = if before.as_ref() == Some(&got) { RecordedOutcome::Same } else { got };
+        let line = CassetteLine { key, cached: asked.cached, usage: asked.usage, got };
         match serde_json::to_string(&line) {
             Ok(line) => self.lines.append(line).await,
             Err(error) => tracing::error!("a line of the cassette is lost: {error}"),
@@ -93,15 +95,15 @@ impl Recorder {
     }
 }
 
-/// Plays a tape.
+/// Replays a cassette.
 #[derive(Debug)]
 pub(crate) struct Player {
-    tracks: HashMap<Key, Track>,
+    tracks: HashMap<QuestionKey, Track>,
 }
 
 #[derive(Debug, Default)]
 struct Track {
-    lines: Vec<Line>,
+    lines: Vec<CassetteLine>,
     next: Mutex<usize>,
 }
 
@@ -109,14 +111,14 @@ impl Player {
     fn read(path: &Path) -> Result<Self, String> {
         let named = |error: std::io::Error| format!("{} cannot be read: {error}", path.display());
         let file = BufReader::new(std::fs::File::open(path).map_err(named)?);
-        let mut tracks: HashMap<Key, Track> = HashMap::new();
+        let mut tracks: HashMap<QuestionKey, Track> = HashMap::new();
         for (number, line) in file.lines().enumerate() {
             let wrong = |detail: &str| format!("{}:{}: {detail}", path.display(), number + 1);
             let line = line.map_err(named)?;
-            let mut line: Line =
+            let mut line: CassetteLine =
                 serde_json::from_str(&line).map_err(|error| wrong(&error.to_string()))?;
             let track = tracks.entry(line.key).or_default();
-            if line.got == Got::Same {
+            if line.got == RecordedOutcome::Same {
                 let before = track
                     .lines
                     .last()
@@ -128,25 +130,27 @@ impl Player {
         Ok(Self { tracks })
     }
 
-    pub(crate) fn play(&self, key: Key) -> Asked {
+    pub(crate) fn play(&self, key: QuestionKey) -> Outcome {
         let track = self.tracks.get(&key).and_then(|track| {
-            let mut next = track.next.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut next = track.next.lock();
             let line = track.lines.get(*next).or_else(|| track.lines.last())?;
             *next += 1;
             Some(line)
         });
-        let Some(Line { key: _, cached, usage, got }) = track else {
-            let detail = "this question is not on the cassette that is replayed";
+        let Some(CassetteLine { key: _, cached, usage, got }) = track else {
+            let detail = "this question is not on the replayed cassette";
             let failure = Failure::new(AbstainWhy::Unreachable, detail);
-            return Asked { result: Err(failure), usage: Usage::default(), cached: false };
+            return Outcome { result: Err(failure), usage: Usage::default(), cached: false };
         };
         let result = match got {
-            Got::Answer(answer) => Ok(Arc::clone(answer)),
-            Got::Failure { why, detail } => Err(Failure::new(*why, detail.clone())),
-            // Resolved when the tape was read.
-            Got::Same => Err(Failure::new(AbstainWhy::Internal, "the cassette repeats nothing")),
+            RecordedOutcome::Answer(answer) => Ok(Arc::clone(answer)),
+            RecordedOutcome::Failure { why, detail } => Err(Failure::new(*why, detail.clone())),
+            // Replaced while the file was read.
+            RecordedOutcome::Same => {
+                Err(Failure::new(AbstainWhy::Internal, "the cassette repeats a missing outcome"))
+            }
         };
-        Asked { result, usage: *usage, cached: *cached }
+        Outcome { result, usage: *usage, cached: *cached }
     }
 }
 
@@ -155,9 +159,9 @@ mod tests {
     use super::super::store::tests::{answer, key};
     use super::*;
 
-    fn asked(result: Result<Answer, (AbstainWhy, &str)>, cached: bool) -> Asked {
+    fn asked(result: Result<JudgeAnswer, (AbstainWhy, &str)>, cached: bool) -> Outcome {
         let result = result.map(Arc::new).map_err(|(why, detail)| Failure::new(why, detail));
-        Asked {
+        Outcome {
             result,
             usage: Usage { judge_calls: u64::from(!cached), ..Usage::default() },
             cached,
@@ -165,7 +169,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_recorded_is_replayed_in_order_failures_included() {
+    async fn recorded_outcomes_are_replayed_in_order_with_failures() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run.jsonl");
         let config = |mode| CassetteConfig { path: path.clone(), mode };
@@ -201,7 +205,7 @@ mod tests {
     fn a_tape_that_is_torn_is_named_with_its_line() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("torn.jsonl");
-        #[expect(clippy::disallowed_methods, reason = "a test writes what is to be read")]
+        #[expect(clippy::disallowed_methods, reason = "the test writes its input")]
         std::fs::write(&path, "{\"key\": \"ab\n").unwrap();
         let error =
             Cassette::open(&CassetteConfig { path, mode: CassetteMode::Replay }).unwrap_err();

@@ -1,17 +1,18 @@
-//! The file that keeps answers: lines that are only ever appended, and what they say together.
+//! The append-only file of answers, and the index of its lines.
 //!
-//! A line is a checksum (half of its SHA-256), a word and what the word is about. One that has no true checksum is passed
-//! over, wherever it stands: the torn end of a write that a kill cut short, or blocks that a power cut left empty. A write
-//! begins with a line end of its own, so that nothing is ever appended to such a half. Whoever reads goes on where it
-//! stopped, so it learns in the same way what the file held before, what its own process writes, and what others do.
+//! A line is a checksum (half of its SHA-256), a keyword and its arguments. Lines with a wrong
+//! checksum are skipped: the torn end of a write that a kill cut short, or blocks that a power cut
+//! left empty. A write begins with a line end, so that nothing is appended to such a torn line.
+//! Reading continues at the last offset, so lines written before, by this process and by other
+//! processes are all read in the same way.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
-use crate::ask::answer::Answer;
-use crate::ask::key::Key;
+use crate::ask::answer::JudgeAnswer;
+use crate::ask::key::QuestionKey;
 
 /// The first line.
 const HEADER: &str = "guerdon judge answers, form 1\n";
@@ -22,23 +23,23 @@ const SMALL: u64 = 1 << 20;
 
 /// One change.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Change {
-    Keep(Key, Answer),
-    Forget(Key),
-    /// Adds to what was spent from a purse.
+pub(super) enum LogChange {
+    Keep(QuestionKey, JudgeAnswer),
+    Forget(QuestionKey),
+    /// Adds to the spending of an account.
     Spend(String, f64),
 }
 
 /// The lines of `changes`.
-pub(super) fn frame<'a>(changes: impl IntoIterator<Item = &'a Change>) -> io::Result<String> {
+pub(super) fn frame<'a>(changes: impl IntoIterator<Item = &'a LogChange>) -> io::Result<String> {
     let mut lines = String::new();
     for change in changes {
         lines.push_str(&line(&match change {
-            Change::Keep(key, answer) => {
+            LogChange::Keep(key, answer) => {
                 format!("keep {} {}", String::from(*key), serde_json::to_string(answer)?)
             }
-            Change::Forget(key) => format!("forget {}", String::from(*key)),
-            Change::Spend(purse, cost) => format!("spend {cost:?} {purse}"),
+            LogChange::Forget(key) => format!("forget {}", String::from(*key)),
+            LogChange::Spend(account, cost) => format!("spend {cost:?} {account}"),
         }));
     }
     Ok(lines)
@@ -54,13 +55,15 @@ fn sum(body: &str) -> String {
     sum
 }
 
-/// Appends `frame`, lines that belong together. They are with the operating system when this returns: a process that is
-/// killed loses none of them, a machine that loses power those that were not [synced](File::sync_data).
+/// Appends `frame`, lines that belong together. They are with the operating system when this
+/// returns: a process that is killed loses none of them, a machine that loses power those that were
+/// not [synced](File::sync_data).
 pub(super) fn append(mut file: &File, frame: &str) -> io::Result<()> {
     let frame = format!("\n{frame}");
     loop {
         match file.write(frame.as_bytes()) {
-            // Not the rest: another process may have written in between. What is there already is passed over.
+            // Not the rest: another process may have written in between. What is there already is
+            // passed over.
             Ok(written) if written < frame.len() && written > 0 => {}
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(_) => return Ok(()),
@@ -75,25 +78,25 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
     let mut file = OpenOptions::new().create(true).append(true).open(path)?;
     if file.metadata()?.len() == 0 {
         file.write_all(HEADER.as_bytes())?;
-        // Without it the rest is no answers.
+        // The rest of the file is invalid without the header.
         file.sync_all()?;
     }
     Ok(file)
 }
 
-/// Where an answer stands, as JSON.
+/// Byte range of an answer in the file, as JSON.
 #[derive(Debug, Clone, Copy)]
-struct Place {
+struct AnswerPlace {
     at: u64,
     len: usize,
 }
 
-/// What a file says, as far as it was read.
+/// The content of a file, up to the last offset read.
 #[derive(Debug)]
 pub(super) struct Log {
     file: File,
     read_to: u64,
-    answers: HashMap<Key, Place>,
+    answers: HashMap<QuestionKey, AnswerPlace>,
     spent: BTreeMap<String, f64>,
 }
 
@@ -103,7 +106,7 @@ impl Log {
         let mut header = String::new();
         (&mut file).take(HEADER.len() as u64).read_to_string(&mut header).unwrap_or_default();
         if header != HEADER {
-            let wrong = "holds something else than a judge's answers, or those of another guerdon; name another file";
+            let wrong = "is not a file of judge answers of this version; name another file";
             return Err(io::Error::new(io::ErrorKind::InvalidData, wrong));
         }
         let read_to = header.len() as u64;
@@ -112,7 +115,7 @@ impl Log {
         Ok(log)
     }
 
-    /// Reads what was appended since.
+    /// Reads the lines appended since the last call.
     pub(super) fn follow(&mut self) -> io::Result<()> {
         let mut file = &self.file;
         file.seek(SeekFrom::Start(self.read_to))?;
@@ -130,14 +133,14 @@ impl Log {
         }
     }
 
-    pub(super) fn answer(&self, key: &Key) -> io::Result<Option<Answer>> {
+    pub(super) fn answer(&self, key: &QuestionKey) -> io::Result<Option<JudgeAnswer>> {
         let Some(place) = self.answers.get(key) else { return Ok(None) };
         let json = self.json(*place)?;
         // What an older or newer guerdon wrote in another form is as good as not there.
         Ok(serde_json::from_slice(&json).ok())
     }
 
-    fn json(&self, Place { at, len }: Place) -> io::Result<Vec<u8>> {
+    fn json(&self, AnswerPlace { at, len }: AnswerPlace) -> io::Result<Vec<u8>> {
         let mut file = &self.file;
         file.seek(SeekFrom::Start(at))?;
         let mut json = vec![0; len];
@@ -146,8 +149,8 @@ impl Log {
     }
 
     /// The keys of all answers, in their order.
-    pub(super) fn keys(&self) -> Vec<Key> {
-        let mut keys: Vec<Key> = self.answers.keys().copied().collect();
+    pub(super) fn keys(&self) -> Vec<QuestionKey> {
+        let mut keys: Vec<QuestionKey> = self.answers.keys().copied().collect();
         keys.sort_unstable();
         keys
     }
@@ -157,7 +160,7 @@ impl Log {
     }
 }
 
-/// What a line says, if its checksum is true.
+/// The content of a line, if its checksum is correct.
 fn checked(line: &[u8]) -> Option<&str> {
     let line = std::str::from_utf8(line).ok()?;
     let (own, body) = line.split_at_checked(SUM)?;
@@ -165,9 +168,10 @@ fn checked(line: &[u8]) -> Option<&str> {
     (own == sum(body)).then_some(body)
 }
 
-/// `end` is where the line's end stands. What is in no known form is passed over: another guerdon may know it.
+/// `end` is where the line's end stands. What is in no known form is passed over: another guerdon
+/// may know it.
 fn learn(
-    answers: &mut HashMap<Key, Place>,
+    answers: &mut HashMap<QuestionKey, AnswerPlace>,
     spent: &mut BTreeMap<String, f64>,
     body: &str,
     end: u64,
@@ -176,12 +180,13 @@ fn learn(
     let (first, second) = rest.split_once(' ').unwrap_or((rest, ""));
     match word {
         "keep" => {
-            if let Ok(key) = Key::try_from(first.to_owned()) {
-                answers.insert(key, Place { at: end - second.len() as u64, len: second.len() });
+            if let Ok(key) = QuestionKey::try_from(first.to_owned()) {
+                answers
+                    .insert(key, AnswerPlace { at: end - second.len() as u64, len: second.len() });
             }
         }
         "forget" => {
-            if let Ok(key) = Key::try_from(first.to_owned()) {
+            if let Ok(key) = QuestionKey::try_from(first.to_owned()) {
                 answers.remove(&key);
             }
         }
@@ -194,7 +199,7 @@ fn learn(
     }
 }
 
-/// Writes the file anew if more than half of it says nothing any more. Nobody else may have it open.
+/// Rewrites the file if more than half of it is obsolete. No other process may have it open.
 pub(super) fn tidy(path: &Path) -> io::Result<()> {
     let log = Log::read(path)?;
     let live: usize = log.answers.values().map(|place| place.len + SUM + 72).sum();
@@ -205,14 +210,14 @@ pub(super) fn tidy(path: &Path) -> io::Result<()> {
     aside.push(".tidy");
     let mut file = io::BufWriter::new(File::create(&aside)?);
     file.write_all(HEADER.as_bytes())?;
-    let mut places: Vec<(&Key, &Place)> = log.answers.iter().collect();
+    let mut places: Vec<(&QuestionKey, &AnswerPlace)> = log.answers.iter().collect();
     places.sort_unstable_by_key(|(_, place)| place.at);
     for (key, place) in places {
         let json = String::from_utf8(log.json(*place)?).map_err(|_| io::ErrorKind::InvalidData)?;
         file.write_all(line(&format!("keep {} {json}", String::from(*key))).as_bytes())?;
     }
-    for (purse, cost) in &log.spent {
-        file.write_all(frame([&Change::Spend(purse.clone(), *cost)])?.as_bytes())?;
+    for (account, cost) in &log.spent {
+        file.write_all(frame([&LogChange::Spend(account.clone(), *cost)])?.as_bytes())?;
     }
     file.into_inner()?.sync_all()?;
     std::fs::rename(&aside, path)
@@ -223,7 +228,7 @@ mod tests {
     use super::super::store::tests::{answer, key};
     use super::*;
 
-    #[expect(clippy::disallowed_methods, reason = "a test looks at what was written")]
+    #[expect(clippy::disallowed_methods, reason = "the test inspects the written file")]
     fn bytes(path: &Path) -> Vec<u8> {
         std::fs::read(path).unwrap()
     }
@@ -233,7 +238,7 @@ mod tests {
         std::fs::write(path, bytes).unwrap();
     }
 
-    fn kept(path: &Path, changes: &[Change]) {
+    fn kept(path: &Path, changes: &[LogChange]) {
         let file = open(path).unwrap();
         for change in changes {
             append(&file, &frame([change]).unwrap()).unwrap();
@@ -241,18 +246,18 @@ mod tests {
     }
 
     #[test]
-    fn wherever_a_write_is_cut_short_what_was_written_before_and_after_is_there() {
+    fn torn_write_loses_no_other_line() {
         let folder = tempfile::tempdir().unwrap();
         let (path, torn) = (folder.path().join("whole"), folder.path().join("torn"));
         let before =
-            [Change::Keep(key(1), answer("a", 7)), Change::Spend("run:x y".to_owned(), 0.25)];
+            [LogChange::Keep(key(1), answer("a", 7)), LogChange::Spend("run:x y".to_owned(), 0.25)];
         kept(&path, &before);
         let intact = std::fs::metadata(&path).unwrap().len();
-        kept(&path, &[Change::Keep(key(2), answer("cut short", 8))]);
+        kept(&path, &[LogChange::Keep(key(2), answer("cut short", 8))]);
         let bytes = bytes(&path);
         for cut in usize::try_from(intact).unwrap()..bytes.len() {
             make(&torn, &bytes[..cut]);
-            kept(&torn, &[Change::Keep(key(3), answer("after", 9))]);
+            kept(&torn, &[LogChange::Keep(key(3), answer("after", 9))]);
             let log = Log::read(&torn).unwrap();
             assert_eq!(log.answer(&key(1)).unwrap(), Some(answer("a", 7)), "cut at {cut}");
             // Only its line end is missing, and the next write brings one.
@@ -272,7 +277,10 @@ mod tests {
         let path = folder.path().join("log");
         kept(
             &path,
-            &[Change::Keep(key(1), answer("first", 7)), Change::Keep(key(2), answer("second", 8))],
+            &[
+                LogChange::Keep(key(1), answer("first", 7)),
+                LogChange::Keep(key(2), answer("second", 8)),
+            ],
         );
         let whole = bytes(&path);
         let from = HEADER.len() + 1;
@@ -281,7 +289,7 @@ mod tests {
             bytes[at] ^= 1;
             bytes.extend([0; 512]);
             make(&path, &bytes);
-            kept(&path, &[Change::Keep(key(3), answer("third", 9))]);
+            kept(&path, &[LogChange::Keep(key(3), answer("third", 9))]);
             let log = Log::read(&path).unwrap();
             assert_eq!(log.answer(&key(3)).unwrap(), Some(answer("third", 9)));
             let left = [log.answer(&key(1)).unwrap(), log.answer(&key(2)).unwrap()];
@@ -295,16 +303,16 @@ mod tests {
     fn a_reader_goes_on_where_it_stopped_and_waits_for_the_end_of_a_line() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
-        kept(&path, &[Change::Keep(key(1), answer("a", 7))]);
+        kept(&path, &[LogChange::Keep(key(1), answer("a", 7))]);
         let mut log = Log::read(&path).unwrap();
-        let frame = frame([&Change::Keep(key(2), answer("b", 8))]).unwrap();
+        let frame = frame([&LogChange::Keep(key(2), answer("b", 8))]).unwrap();
         let mut file = open(&path).unwrap();
         let (half, rest) = frame.split_at(frame.len() / 2);
         file.write_all(half.as_bytes()).unwrap();
         log.follow().unwrap();
         assert_eq!(log.answer(&key(2)).unwrap(), None);
         file.write_all(rest.as_bytes()).unwrap();
-        kept(&path, &[Change::Forget(key(1))]);
+        kept(&path, &[LogChange::Forget(key(1))]);
         log.follow().unwrap();
         assert_eq!((log.answer(&key(2)).unwrap(), log.keys().len()), (Some(answer("b", 8)), 1));
     }
@@ -316,8 +324,8 @@ mod tests {
         let file = open(&path).unwrap();
         for at in 0..4000 {
             let keep =
-                Change::Keep(key(u8::try_from(at % 3).unwrap()), answer(&"x".repeat(200), at));
-            append(&file, &frame([&keep, &Change::Spend("day:1 m".to_owned(), 0.5)]).unwrap())
+                LogChange::Keep(key(u8::try_from(at % 3).unwrap()), answer(&"x".repeat(200), at));
+            append(&file, &frame([&keep, &LogChange::Spend("day:1 m".to_owned(), 0.5)]).unwrap())
                 .unwrap();
         }
         let before = std::fs::metadata(&path).unwrap().len();
@@ -334,7 +342,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("letter");
         make(&path, b"Dear all");
-        assert!(Log::read(&path).unwrap_err().to_string().contains("something else"));
+        assert!(
+            Log::read(&path).unwrap_err().to_string().contains("is not a file of judge answers")
+        );
         assert_eq!(bytes(&path), b"Dear all");
     }
 }

@@ -1,4 +1,4 @@
-//! What a store holds, taken out, put in and thrown away: the work behind `guerdon cache`.
+//! Statistics, export, import and purge of a store, for `guerdon cache`.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::log::Change;
+use super::log::LogChange;
 use super::store::Store;
-use crate::ask::answer::{Answer, now_seconds};
-use crate::ask::key::Key;
+use crate::ask::answer::{JudgeAnswer, now_seconds};
+use crate::ask::key::QuestionKey;
 use crate::error::StoreError;
 
-/// What a store holds.
+/// Statistics of a store.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[non_exhaustive]
 pub struct StoreStats {
@@ -20,27 +20,27 @@ pub struct StoreStats {
     pub answers: u64,
     /// Bytes of the file.
     pub file_bytes: u64,
-    /// What its answers cost when they were bought, by prompt.
+    /// Answers and their cost, by prompt.
     pub prompts: BTreeMap<String, PromptStats>,
-    /// What was spent, by `day:…` and `run:…`; failures included.
+    /// Spending by `day:…` and `run:…`, including failures.
     pub spent: BTreeMap<String, f64>,
 }
 
-/// What a store holds of one prompt.
+/// Statistics of one prompt.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[non_exhaustive]
 pub struct PromptStats {
     /// Answers.
     pub answers: u64,
-    /// What they cost.
+    /// Cost of the answers.
     pub cost: f64,
-    /// When the oldest was given, in seconds since 1970.
+    /// Time of the oldest answer, in seconds since 1970.
     pub oldest: u64,
-    /// When the newest was given, in seconds since 1970.
+    /// Time of the newest answer, in seconds since 1970.
     pub newest: u64,
 }
 
-/// Which answers to remove; those that every given condition fits.
+/// Selects answers to remove. All given conditions must match.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Purge {
     /// Only answers that are at least this old.
@@ -52,13 +52,13 @@ pub struct Purge {
 /// One line of an export.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Line {
-    key: Key,
-    answer: Answer,
+struct ExportLine {
+    key: QuestionKey,
+    answer: JudgeAnswer,
 }
 
 impl Store {
-    /// What it holds.
+    /// Statistics of the store.
     ///
     /// # Errors
     /// [`StoreError`], if the file cannot be read.
@@ -86,7 +86,8 @@ impl Store {
     pub fn export(&self, mut out: impl Write) -> Result<u64, StoreError> {
         let mut count = 0;
         self.each(|key, answer| {
-            serde_json::to_writer(&mut out, &Line { key, answer }).map_err(std::io::Error::from)?;
+            serde_json::to_writer(&mut out, &ExportLine { key, answer })
+                .map_err(std::io::Error::from)?;
             count += 1;
             out.write_all(b"\n")
         })?;
@@ -94,8 +95,8 @@ impl Store {
         Ok(count)
     }
 
-    /// Reads what [`Store::export`] wrote; nothing is taken if any line is no answer. Of two answers to one question the
-    /// newer stays. Returns how many were taken.
+    /// Reads what [`Store::export`] wrote; nothing is taken if any line is no answer. Of two
+    /// answers to one question the newer stays. Returns how many were taken.
     ///
     /// # Errors
     /// [`StoreError`] naming the line that is no answer, or saying why the file cannot be written.
@@ -107,19 +108,19 @@ impl Store {
             if line.trim().is_empty() {
                 continue;
             }
-            let Line { key, answer } = serde_json::from_str(&line).map_err(|error| {
-                fails.because(format!("line {} is no answer: {error}", number + 1))
+            let ExportLine { key, answer } = serde_json::from_str(&line).map_err(|error| {
+                fails.because(format!("line {} is not an answer: {error}", number + 1))
             })?;
             if self.get(&key)?.is_none_or(|here| here.at < answer.at) {
-                taken.push(Change::Keep(key, answer));
+                taken.push(LogChange::Keep(key, answer));
             }
         }
         self.write_now(&taken)?;
         Ok(taken.len() as u64)
     }
 
-    /// Removes answers; returns how many. What was spent stays on the books. A server that has one in memory goes on using
-    /// it until its time is over.
+    /// Removes answers; returns how many. What was spent stays on the books. A server that has one
+    /// in memory goes on using it until its time is over.
     ///
     /// # Errors
     /// [`StoreError`], if the file cannot be read or written.
@@ -130,7 +131,7 @@ impl Store {
         self.each(|key, answer| {
             let fits = newest.is_none_or(|newest| answer.at <= newest)
                 && prompt.as_ref().is_none_or(|prompt| answer.prompt == *prompt);
-            removed.extend(fits.then_some(Change::Forget(key)));
+            removed.extend(fits.then_some(LogChange::Forget(key)));
             Ok(())
         })?;
         self.write_now(&removed)?;
@@ -139,7 +140,7 @@ impl Store {
 
     fn each(
         &self,
-        mut visit: impl FnMut(Key, Answer) -> std::io::Result<()>,
+        mut visit: impl FnMut(QuestionKey, JudgeAnswer) -> std::io::Result<()>,
     ) -> Result<(), StoreError> {
         let log = self.log()?;
         for key in log.keys() {
@@ -178,7 +179,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_purge_removes_what_fits_every_condition() {
+    async fn purge_removes_answers_that_match_all_conditions() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("judge.log"), SYNC).unwrap();
         store.keep(key(1), &answer("a", 10)).await.unwrap();

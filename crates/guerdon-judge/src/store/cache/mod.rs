@@ -1,10 +1,11 @@
-//! Answers that are kept, and one call per question however many ask it at once.
+//! The answer cache, with coalescing: identical questions asked at the same time share one call.
 //!
-//! Memory (moka) stands in front of a file ([`store`]). The call runs as a task of the server's tracker, not inside the
-//! future of whoever asked first: if that one hangs up, the call that is already paid for ends in the cache and the
-//! others still get it. moka makes the others wait for the first; a failure is handed to all of them and not kept, which
-//! is why repeats happen inside ([`call`](crate::call::client)). Nothing but a verdict is ever kept: no refusal, no truncation,
-//! no malformed or ambiguous reply is an [`Answer`].
+//! Memory (moka) sits in front of a file ([`store`]). The call runs as a task of the server's
+//! tracker, not inside the future of the first caller. If that caller disconnects, the call, which
+//! is already paid for, still completes into the cache, and the other callers get its answer. moka
+//! makes them wait for the first. A failure is handed to all of them and not cached, which is why
+//! retries happen inside the [client](crate::call::client). Only verdicts are cached: refusals,
+//! truncated, malformed and ambiguous replies never become a [`JudgeAnswer`].
 
 pub(crate) mod cassette;
 mod log;
@@ -18,8 +19,8 @@ use guerdon_types::Usage;
 use moka::future::Cache;
 use tokio_util::task::TaskTracker;
 
-use crate::ask::answer::{Answer, Failure};
-use crate::ask::key::Key;
+use crate::ask::answer::{Failure, JudgeAnswer};
+use crate::ask::key::QuestionKey;
 use crate::config::{CacheConfig, CacheMode};
 
 pub use maintain::{PromptStats, Purge, StoreStats};
@@ -27,35 +28,35 @@ pub use store::Store;
 
 /// The answers of one endpoint.
 #[derive(Debug, Clone)]
-pub(crate) struct Answers {
-    memory: Cache<Key, Arc<Answer>>,
+pub(crate) struct AnswerCache {
+    memory: Cache<QuestionKey, Arc<JudgeAnswer>>,
     store: Option<Arc<Store>>,
     mode: CacheMode,
     ttl: Duration,
     tasks: TaskTracker,
 }
 
-/// What came of a flight.
+/// The result of a coalesced call.
 #[derive(Debug)]
-pub(crate) struct Landed {
-    pub(crate) result: Result<Arc<Answer>, Arc<Failure>>,
-    /// What this asker's own call cost; nothing if the call was another's.
+pub(crate) struct CoalescedCall {
+    pub(crate) result: Result<Arc<JudgeAnswer>, Arc<Failure>>,
+    /// Cost of this caller's own call; zero if another caller made it.
     pub(crate) usage: Usage,
-    /// Whether this asker's call it was.
+    /// Set if this caller made the call.
     pub(crate) led: bool,
 }
 
-impl Answers {
+impl AnswerCache {
     pub(crate) fn new(config: &CacheConfig, store: Option<Arc<Store>>, tasks: TaskTracker) -> Self {
         let CacheConfig { max_entries, ttl, mode, path: _, sync: _ } = *config;
-        // A cache without room still makes those who ask at the same time share one call.
+        // A cache without capacity still coalesces concurrent callers.
         let room = if mode.writes() { max_entries } else { 0 };
         let memory = Cache::builder().max_capacity(room).time_to_live(ttl).build();
         Self { memory, store, mode, ttl, tasks }
     }
 
     /// The answer, if it is in memory.
-    pub(crate) async fn get(&self, key: &Key) -> Option<Arc<Answer>> {
+    pub(crate) async fn get(&self, key: &QuestionKey) -> Option<Arc<JudgeAnswer>> {
         let answer = self.memory.get(key).await?;
         // What came from disk was old already when it came.
         if answer.is_older_than(self.ttl) {
@@ -65,13 +66,13 @@ impl Answers {
         Some(answer)
     }
 
-    /// Looks on disk, makes the `call`, or joins whoever is doing that for the same question. `None` if the task died, which
-    /// only a fault of ours explains.
-    pub(crate) async fn fly(
+    /// Looks on disk, makes the `call`, or joins a running call for the same question. `None` if
+    /// the task died, which indicates a bug.
+    pub(crate) async fn coalesce(
         &self,
-        key: Key,
-        call: impl Future<Output = (Result<Answer, Failure>, Usage)> + Send + 'static,
-    ) -> Option<Landed> {
+        key: QuestionKey,
+        call: impl Future<Output = (Result<JudgeAnswer, Failure>, Usage)> + Send + 'static,
+    ) -> Option<CoalescedCall> {
         let answers = self.clone();
         let flight = self.tasks.spawn(async move {
             let mut usage = Usage::default();
@@ -89,12 +90,12 @@ impl Answers {
             };
             // Boxed: moka holds the future several times over in its own.
             let entry = answers.memory.entry(key).or_try_insert_with(Box::pin(call)).await;
-            Landed { result: entry.map(moka::Entry::into_value), usage, led }
+            CoalescedCall { result: entry.map(moka::Entry::into_value), usage, led }
         });
         flight.await.ok()
     }
 
-    async fn on_disk(&self, key: Key) -> Option<Answer> {
+    async fn on_disk(&self, key: QuestionKey) -> Option<JudgeAnswer> {
         let store = self.store.clone().filter(|_| self.mode.reads_store())?;
         let read = self.tasks.spawn_blocking(move || store.get(&key)).await.ok()?;
         // A file that cannot be read costs money, not verdicts.
@@ -104,10 +105,11 @@ impl Answers {
         Some(answer).filter(|answer| !answer.is_older_than(self.ttl))
     }
 
-    /// Before anybody gets the answer, so that nobody has one that a restart would buy again.
-    async fn keep(&self, key: Key, answer: &Answer) {
+    /// Runs before the answer is released, so that a restart never repeats a call whose answer was
+    /// used.
+    async fn keep(&self, key: QuestionKey, answer: &JudgeAnswer) {
         let Some(store) = self.store.as_ref().filter(|_| self.mode.writes()) else { return };
-        // The store has said what went wrong; the answer is no worse for it.
+        // The store has logged the error, and the answer is still valid.
         drop(store.keep(key, answer).await);
     }
 }

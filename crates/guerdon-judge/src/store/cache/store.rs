@@ -1,27 +1,29 @@
-//! Answers on disk: what was paid for once is not paid for again after a restart.
+//! Answers on disk: an answer is paid for once, even across restarts.
 //!
-//! One [log](super::log). A thread of its own writes: whatever arrives while it writes goes into the next write. An answer
-//! is released to whoever asked only after it is written, so a process that is killed has in the file every answer that
-//! anybody saw. A second thread tells the disk, at most once in a while: a machine that loses power may lose the answers of
-//! that while, and buys them again. Several processes, and several generations of one server's configuration, may have the
-//! file open at once; who opens it alone tidies it up first.
+//! The store is one [log](super::log). A writer thread batches the writes that arrive while it is
+//! busy. An answer is released only after it is written, so a killed process has every released
+//! answer in the file. A second thread syncs the file periodically. A power cut may lose the
+//! answers since the last sync; they are asked again. Several processes, and several configuration
+//! generations of one server, may have the file open at once. A process that opens it alone
+//! compacts it first.
 
 use std::fmt;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{mpsc, oneshot};
 
-use super::log::{self, Change, Log};
-use crate::ask::answer::Answer;
-use crate::ask::key::Key;
+use super::log::{self, Log, LogChange};
+use crate::ask::answer::JudgeAnswer;
+use crate::ask::key::QuestionKey;
 use crate::error::StoreError;
 
-/// Writes that may wait for the thread; a full queue makes askers wait, never forget.
+/// Capacity of the write queue. A full queue delays callers and loses nothing.
 const QUEUE: usize = 1024;
 /// Changes of one write.
 const BATCH: usize = 256;
@@ -31,26 +33,26 @@ pub struct Store {
     log: Mutex<Log>,
     pub(super) path: PathBuf,
     /// `None` only while it is dropped.
-    writes: Option<mpsc::Sender<Pending>>,
+    writes: Option<mpsc::Sender<QueuedWrite>>,
     threads: Vec<JoinHandle<()>>,
-    /// Shared with whoever else has the file open; let go when this is dropped.
+    /// Shared lock on the file; released on drop.
     _open: File,
 }
 
-struct Pending {
-    changes: Vec<Change>,
-    /// Nothing if nobody waits for it.
+struct QueuedWrite {
+    changes: Vec<LogChange>,
+    /// `None` if no caller waits for the write.
     done: Option<oneshot::Sender<Result<(), StoreError>>>,
 }
 
 impl Store {
-    /// Opens the file, or makes it. The disk is told of what was written after `sync` at the latest; if that is zero, before
-    /// an answer is released.
+    /// Opens or creates the file. Written data is synced after at most `sync`; with zero, before an
+    /// answer is released.
     ///
     /// # Errors
-    /// [`StoreError`], if it cannot be opened, or holds something else.
+    /// [`StoreError`], if the file cannot be opened or has another format.
     pub fn open(path: &Path, sync: Duration) -> Result<Arc<Self>, StoreError> {
-        let fails = Fails { path };
+        let fails = ErrorContext { path };
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             std::fs::create_dir_all(folder).map_err(|error| fails.with(&error))?;
         }
@@ -59,10 +61,10 @@ impl Store {
         let log = Mutex::new(Log::read(path).map_err(|error| fails.with(&error))?);
 
         let (writes, queue) = mpsc::channel(QUEUE);
-        let (wrote, told) = sync_channel(1);
+        let (wake_sync, wake) = sync_channel(1);
         let second = file.try_clone().map_err(|error| fails.with(&error))?;
-        let writer = Writer { file, path: path.to_owned(), sync, wrote };
-        let syncer = Syncer { file: second, path: path.to_owned(), sync, told };
+        let writer = StoreWriter { file, path: path.to_owned(), sync, wake_sync };
+        let syncer = SyncThread { file: second, path: path.to_owned(), sync, wake };
         let thread = |name: &str, run: Box<dyn FnOnce() + Send>| {
             std::thread::Builder::new()
                 .name(name.to_owned())
@@ -83,38 +85,46 @@ impl Store {
     }
 
     /// The answer, if it is there and readable. Reads a file: not for the runtime's own threads.
-    pub(crate) fn get(&self, key: &Key) -> Result<Option<Answer>, StoreError> {
+    pub(crate) fn get(&self, key: &QuestionKey) -> Result<Option<JudgeAnswer>, StoreError> {
         self.log()?.answer(key).map_err(|error| self.fails().with(&error))
     }
 
     /// Keeps an answer. It is written once this returns.
-    pub(crate) async fn keep(&self, key: Key, answer: &Answer) -> Result<(), StoreError> {
-        self.write_and_wait(vec![Change::Keep(key, answer.clone())]).await
+    pub(crate) async fn keep(
+        &self,
+        key: QuestionKey,
+        answer: &JudgeAnswer,
+    ) -> Result<(), StoreError> {
+        self.write_and_wait(vec![LogChange::Keep(key, answer.clone())]).await
     }
 
-    /// Adds `cost` to each of `purses`. Written before whatever is written later; nobody waits for it.
-    pub(crate) async fn spend(&self, purses: Vec<String>, cost: f64) -> Result<(), StoreError> {
-        self.write(spends(purses, cost), None).await
+    /// Adds `cost` to each of `accounts`. Written in order, without waiting.
+    pub(crate) async fn spend(&self, accounts: Vec<String>, cost: f64) -> Result<(), StoreError> {
+        self.write(spends(accounts, cost), None).await
     }
 
     /// The same, and written once this returns.
-    pub(crate) async fn spend_now(&self, purses: Vec<String>, cost: f64) -> Result<(), StoreError> {
-        self.write_and_wait(spends(purses, cost)).await
+    pub(crate) async fn spend_now(
+        &self,
+        accounts: Vec<String>,
+        cost: f64,
+    ) -> Result<(), StoreError> {
+        self.write_and_wait(spends(accounts, cost)).await
     }
 
-    /// What was spent from `purse`.
-    pub(crate) fn spent(&self, purse: &str) -> Result<f64, StoreError> {
-        Ok(self.log()?.spent().get(purse).copied().unwrap_or_default())
+    /// The spending of `account`.
+    pub(crate) fn spent(&self, account: &str) -> Result<f64, StoreError> {
+        Ok(self.log()?.spent().get(account).copied().unwrap_or_default())
     }
 
-    /// What the file says now.
+    /// The current content of the file.
     pub(super) fn log(&self) -> Result<MutexGuard<'_, Log>, StoreError> {
-        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut log = self.log.lock();
         log.follow().map_err(|error| self.fails().with(&error))?;
         Ok(log)
     }
 
-    async fn write_and_wait(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+    async fn write_and_wait(&self, changes: Vec<LogChange>) -> Result<(), StoreError> {
         let (done, written) = oneshot::channel();
         self.write(changes, Some(done)).await?;
         written.await.map_err(|_| self.gone())?
@@ -122,15 +132,15 @@ impl Store {
 
     async fn write(
         &self,
-        changes: Vec<Change>,
+        changes: Vec<LogChange>,
         done: Option<oneshot::Sender<Result<(), StoreError>>>,
     ) -> Result<(), StoreError> {
         let writes = self.writes.as_ref().ok_or_else(|| self.gone())?;
-        writes.send(Pending { changes, done }).await.map_err(|_| self.gone())
+        writes.send(QueuedWrite { changes, done }).await.map_err(|_| self.gone())
     }
 
-    /// Writes without the thread, and tells the disk.
-    pub(super) fn write_now(&self, changes: &[Change]) -> Result<(), StoreError> {
+    /// Writes without the writer thread, and syncs.
+    pub(super) fn write_now(&self, changes: &[LogChange]) -> Result<(), StoreError> {
         let write = || {
             let file = log::open(&self.path)?;
             for changes in changes.chunks(BATCH) {
@@ -145,16 +155,16 @@ impl Store {
         self.fails().because("its writer has ended")
     }
 
-    pub(super) fn fails(&self) -> Fails<'_> {
-        Fails { path: &self.path }
+    pub(super) fn fails(&self) -> ErrorContext<'_> {
+        ErrorContext { path: &self.path }
     }
 }
 
-fn spends(purses: Vec<String>, cost: f64) -> Vec<Change> {
-    purses.into_iter().map(|purse| Change::Spend(purse, cost)).collect()
+fn spends(accounts: Vec<String>, cost: f64) -> Vec<LogChange> {
+    accounts.into_iter().map(|account| LogChange::Spend(account, cost)).collect()
 }
 
-/// Tidies the file up if nobody else has it open, and says that it is open now.
+/// Compacts the file if no other process has it open, and takes a shared lock.
 fn alone_or_beside_others(path: &Path) -> std::io::Result<File> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
@@ -165,7 +175,7 @@ fn alone_or_beside_others(path: &Path) -> std::io::Result<File> {
         lock.unlock()?;
         tidied?;
     }
-    // Waits for whoever is tidying up.
+    // Waits while another process compacts the file.
     lock.lock_shared()?;
     Ok(lock)
 }
@@ -177,7 +187,7 @@ impl fmt::Debug for Store {
 }
 
 impl Drop for Store {
-    /// Waits for what is still to be written, and for the disk.
+    /// Waits for pending writes and the sync.
     fn drop(&mut self) {
         self.writes = None;
         for thread in self.threads.drain(..) {
@@ -187,15 +197,15 @@ impl Drop for Store {
     }
 }
 
-struct Writer {
+struct StoreWriter {
     file: File,
     path: PathBuf,
     sync: Duration,
-    wrote: SyncSender<()>,
+    wake_sync: SyncSender<()>,
 }
 
-impl Writer {
-    fn run(self, mut queue: mpsc::Receiver<Pending>) {
+impl StoreWriter {
+    fn run(self, mut queue: mpsc::Receiver<QueuedWrite>) {
         while let Some(first) = queue.blocking_recv() {
             let mut batch = vec![first];
             while batch.len() < BATCH
@@ -205,10 +215,12 @@ impl Writer {
             }
             let written = self.write(&batch);
             if let Err(error) = &written {
-                tracing::error!("{error}; what was bought will be bought again after a restart");
+                tracing::error!(
+                    "{error}: cached answers could not be persisted; they are asked again after a restart"
+                );
             }
             for pending in batch {
-                // Whoever no longer waits for it has it in the file all the same.
+                // A caller that no longer waits has its answer in the file nevertheless.
                 if let Some(done) = pending.done {
                     drop(done.send(written.clone()));
                 }
@@ -216,7 +228,7 @@ impl Writer {
         }
     }
 
-    fn write(&self, batch: &[Pending]) -> Result<(), StoreError> {
+    fn write(&self, batch: &[QueuedWrite]) -> Result<(), StoreError> {
         let write = || {
             log::append(
                 &self.file,
@@ -224,30 +236,30 @@ impl Writer {
             )?;
             if self.sync.is_zero() { self.file.sync_data() } else { Ok(()) }
         };
-        write().map_err(|error| Fails { path: &self.path }.with(&error))?;
-        // If it was told already, that has not been seen to yet.
-        let _ = self.wrote.try_send(());
+        write().map_err(|error| ErrorContext { path: &self.path }.with(&error))?;
+        // A full channel means that a sync is already pending.
+        let _ = self.wake_sync.try_send(());
         Ok(())
     }
 }
 
-/// Tells the disk what was written.
-struct Syncer {
+/// Syncs written data to the disk.
+struct SyncThread {
     file: File,
     path: PathBuf,
     sync: Duration,
-    told: Receiver<()>,
+    wake: Receiver<()>,
 }
 
-impl Syncer {
+impl SyncThread {
     fn run(self) {
-        while self.told.recv().is_ok() {
+        while self.wake.recv().is_ok() {
             // More may be written until the time has come, or the writer ends.
             let end = Instant::now() + self.sync;
-            while self.told.recv_timeout(end.saturating_duration_since(Instant::now())).is_ok() {}
+            while self.wake.recv_timeout(end.saturating_duration_since(Instant::now())).is_ok() {}
             if let Err(error) = self.file.sync_data() {
                 tracing::error!(
-                    "{}: what was written may not outlive a power cut: {error}",
+                    "{}: sync failed, a power cut may lose recent answers: {error}",
                     self.path.display()
                 );
             }
@@ -257,11 +269,11 @@ impl Syncer {
 
 /// Errors about one file.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Fails<'a> {
+pub(super) struct ErrorContext<'a> {
     path: &'a Path,
 }
 
-impl Fails<'_> {
+impl ErrorContext<'_> {
     pub(super) fn because(self, detail: impl Into<String>) -> StoreError {
         StoreError { path: self.path.display().to_string(), detail: detail.into() }
     }
@@ -280,17 +292,23 @@ pub(super) mod tests {
     /// No test waits for it.
     pub(crate) const SYNC: Duration = Duration::from_secs(3600);
 
-    pub(crate) fn answer(prompt: &str, at: u64) -> Answer {
+    pub(crate) fn answer(prompt: &str, at: u64) -> JudgeAnswer {
         let usage = Usage { cost: 0.25, ..Usage::default() };
-        Answer { prompt: prompt.to_owned(), at, usage, model: "m".to_owned(), findings: Vec::new() }
+        JudgeAnswer {
+            prompt: prompt.to_owned(),
+            at,
+            usage,
+            model: "m".to_owned(),
+            findings: Vec::new(),
+        }
     }
 
-    pub(crate) fn key(byte: u8) -> Key {
-        Key::try_from(format!("{byte:02x}").repeat(32)).unwrap()
+    pub(crate) fn key(byte: u8) -> QuestionKey {
+        QuestionKey::try_from(format!("{byte:02x}").repeat(32)).unwrap()
     }
 
     #[tokio::test]
-    async fn what_is_kept_is_there_after_the_file_is_opened_again() {
+    async fn answers_and_spending_survive_reopening() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("new/judge.log");
         let store = Store::open(&path, SYNC).unwrap();
@@ -316,14 +334,14 @@ pub(super) mod tests {
     }
 
     #[tokio::test]
-    async fn who_is_not_alone_leaves_the_file_as_it_is_and_who_is_tidies_it_up() {
+    async fn file_is_compacted_only_by_its_sole_user() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("judge.log");
         let open = || Store::open(&path, SYNC).unwrap();
         let bytes = || std::fs::metadata(&path).unwrap().len();
         let store = open();
         let long = answer(&"x".repeat(1 << 10), 7);
-        store.write_now(&vec![Change::Keep(key(1), long.clone()); 2000]).unwrap();
+        store.write_now(&vec![LogChange::Keep(key(1), long.clone()); 2000]).unwrap();
         let before = bytes();
         let other = open();
         assert_eq!(bytes(), before);
