@@ -19,7 +19,7 @@ mod workload;
 use std::process::Command;
 use std::time::Instant;
 
-use guerdon_rules::{PackText, RulePacks};
+use guerdon_rules::{RulePacks, SourceText};
 use guerdon_types::{Message, Role, Rollout};
 use serde_json::{Value, json};
 
@@ -54,7 +54,7 @@ fn measure(count: usize, turns: &[String]) {
     let rules = workload::rules(count);
     let text = workload::pack(&rules);
     let started = Instant::now();
-    let (packs, _) = RulePacks::compile(&[PackText { name: "bench.yaml".into(), text }])
+    let (packs, _) = RulePacks::compile(&[SourceText { name: "bench.yaml".into(), text }])
         .unwrap_or_else(|report| panic!("{report}"));
     let compiled = started.elapsed();
     let rollouts: Vec<Rollout> = turns.iter().map(|text| rollout(text)).collect();

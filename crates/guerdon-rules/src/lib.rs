@@ -2,7 +2,7 @@
 //! in microseconds. (paper: RF)
 //!
 //! ```
-//! use guerdon_rules::{PackText, RulePacks};
+//! use guerdon_rules::{SourceText, RulePacks};
 //! use guerdon_types::{Message, Role, Rollout};
 //!
 //! let text = "
@@ -15,7 +15,7 @@
 //!     match: { any_of: ['工单', 'work order'] }
 //!     examples: { hits: ['按工单，只能到420'], misses: ['我们再商量一下价格'] }
 //! ";
-//! let pack = PackText { name: "guardrails.yaml".into(), text: text.into() };
+//! let pack = SourceText { name: "guardrails.yaml".into(), text: text.into() };
 //! let (packs, lints) = RulePacks::compile(&[pack])?;
 //! assert!(lints.is_empty());
 //!
@@ -49,11 +49,11 @@ mod syntax;
 mod text;
 mod workbench;
 
+pub use guerdon_text::{Diagnostic, Report, Severity, SourceText};
+
 pub use engine::eval::Evaluation;
 pub use packs::{PackSummary, RulePacks, RuleSummary};
 pub use source::RulesSource;
-pub use syntax::pack_text::PackText;
-pub use syntax::report::{Diagnostic, Report, Severity};
 pub use syntax::schema::json_schema;
 pub use text::normalise::fold;
 pub use workbench::{

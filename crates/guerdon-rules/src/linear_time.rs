@@ -3,7 +3,7 @@
 use guerdon_types::{Message, Role, Rollout};
 
 use crate::text::steps;
-use crate::{PackText, RulePacks};
+use crate::{RulePacks, SourceText};
 
 const RULES: &str = "pack: p
 rules:
@@ -53,7 +53,7 @@ fn steps(packs: &RulePacks, text: &str) -> u64 {
 
 #[test]
 fn twice_the_text_takes_about_twice_the_steps() {
-    let pack = PackText { name: "p.yaml".into(), text: RULES.into() };
+    let pack = SourceText { name: "p.yaml".into(), text: RULES.into() };
     let (packs, _) = RulePacks::compile(&[pack]).unwrap();
     let mut quadratic = Vec::new();
     for ((name, text), (_, double)) in texts(500).into_iter().zip(texts(1000)) {

@@ -5,15 +5,14 @@ use std::time::SystemTime;
 
 use guerdon_types::{Finite, Rollout, RulesPart};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::engine::compile::Compiled;
 use crate::engine::eval::{self, Dialogue, Evaluation, Scene};
 use crate::engine::plan::Plan;
 use crate::syntax::expiry::Occasion;
 use crate::syntax::pack::Pack;
-use crate::syntax::pack_text::PackText;
-use crate::syntax::report::Report;
+use guerdon_text::Report;
+use guerdon_text::SourceText;
 
 /// Rule packs, compiled. Immutable: a reload makes another.
 #[derive(Debug)]
@@ -27,7 +26,7 @@ impl RulePacks {
     ///
     /// # Errors
     /// A [`Report`] of all that is wrong, if any of it stops a pack from loading. On success the report holds lints.
-    pub fn compile(packs: &[PackText]) -> Result<(Self, Report), Report> {
+    pub fn compile(packs: &[SourceText]) -> Result<(Self, Report), Report> {
         Self::compile_at(packs, SystemTime::now())
     }
 
@@ -35,7 +34,7 @@ impl RulePacks {
     ///
     /// # Errors
     /// As [`RulePacks::compile`].
-    pub fn compile_at(packs: &[PackText], now: SystemTime) -> Result<(Self, Report), Report> {
+    pub fn compile_at(packs: &[SourceText], now: SystemTime) -> Result<(Self, Report), Report> {
         Self::compiled(packs, Occasion::load(now))
     }
 
@@ -43,11 +42,11 @@ impl RulePacks {
     ///
     /// # Errors
     /// As [`RulePacks::compile`].
-    pub fn check(packs: &[PackText]) -> Result<(Self, Report), Report> {
+    pub fn check(packs: &[SourceText]) -> Result<(Self, Report), Report> {
         Self::compiled(packs, Occasion::check(SystemTime::now()))
     }
 
-    fn compiled(packs: &[PackText], occasion: Occasion) -> Result<(Self, Report), Report> {
+    fn compiled(packs: &[SourceText], occasion: Occasion) -> Result<(Self, Report), Report> {
         let mut compiled = Compiled::new(packs, occasion);
         compiled.run_examples();
         let (parsed, plan, report) = compiled.finish(packs);
@@ -144,9 +143,7 @@ pub struct RuleSummary {
 }
 
 impl PackSummary {
-    fn new(source: &PackText, pack: Pack) -> Self {
-        let digest = Sha256::digest(source.text.as_bytes());
-        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    fn new(source: &SourceText, pack: Pack) -> Self {
         let rules = pack.rules.into_iter().map(|rule| RuleSummary {
             id: rule.id.value,
             about: rule.about,
@@ -160,7 +157,7 @@ impl PackSummary {
             about: pack.about,
             version: pack.version,
             language: pack.language,
-            hash: format!("sha256:{hex}"),
+            hash: source.content_hash(),
             rules: rules.collect(),
         }
     }

@@ -122,11 +122,11 @@ mod tests {
     use guerdon_types::{Message, Role, Rollout};
 
     use super::*;
-    use crate::PackText;
+    use crate::SourceText;
 
     fn source() -> RulesSource {
         let text = "pack: p\nrules:\n  - { id: a, points: -1, match: { any_of: [a] } }\n".into();
-        let pack = PackText { name: "p.yaml".into(), text };
+        let pack = SourceText { name: "p.yaml".into(), text };
         RulesSource::new(Arc::new(RulePacks::compile(&[pack]).unwrap().0))
     }
 

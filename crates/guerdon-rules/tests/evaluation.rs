@@ -2,13 +2,13 @@
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "helpers of tests may fail a test")]
 
-use guerdon_rules::{PackText, RulePacks};
+use guerdon_rules::{RulePacks, SourceText};
 use guerdon_types::{Message, Role, Rollout, RulesPart};
 use proptest::prelude::*;
 
 fn packs(rules: &str) -> RulePacks {
     let text = format!("pack: p\nrules:\n{rules}");
-    RulePacks::compile(&[PackText { name: "p.yaml".into(), text }])
+    RulePacks::compile(&[SourceText { name: "p.yaml".into(), text }])
         .unwrap_or_else(|report| panic!("{report}"))
         .0
 }
@@ -251,14 +251,14 @@ const MANY: &str = "
 proptest! {
     #[test]
     fn compiling_any_text_never_panics(text in "\\PC*") {
-        let _ = RulePacks::compile(&[PackText { name: "x".into(), text }]);
+        let _ = RulePacks::compile(&[SourceText { name: "x".into(), text }]);
     }
 
     #[test]
     fn compiling_a_garbled_pack_never_panics(at in 0..MANY.len(), junk in "[ -~\u{4e00}\t\n]{0,4}") {
         let at = (0..=at).rev().find(|at| MANY.is_char_boundary(*at)).unwrap_or(0);
         let text = format!("pack: p\nrules:\n{}{junk}{}", &MANY[..at], &MANY[at..]);
-        if let Err(report) = RulePacks::compile(&[PackText { name: "x".into(), text }]) {
+        if let Err(report) = RulePacks::compile(&[SourceText { name: "x".into(), text }]) {
             prop_assert!(!report.to_string().is_empty());
         }
     }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use guerdon_rules::{PackText, RulePacks};
+use guerdon_rules::{RulePacks, SourceText};
 use guerdon_types::{Message, Role, Rollout};
 use serde_json::Value;
 
@@ -37,7 +37,7 @@ fn packs(phrase: &str, fold: bool) -> RulePacks {
     let rule =
         format!("  - {{ id: a, points: -1, match: {{ any_of: ['{phrase}'], fold: {fold} }} }}");
     let text = format!("pack: p\nrules:\n{rule}\n");
-    RulePacks::compile(&[PackText { name: "p.yaml".into(), text }]).unwrap().0
+    RulePacks::compile(&[SourceText { name: "p.yaml".into(), text }]).unwrap().0
 }
 
 fn spans(packs: &RulePacks, text: &str) -> Vec<[usize; 2]> {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
-use guerdon_rules::{Diagnostic, PackText, Report, RulePacks};
+use guerdon_rules::{Diagnostic, Report, RulePacks, SourceText};
 
 /// 2026-01-01, so that `expires:` reads the same in every year.
 const NOW: Duration = Duration::from_secs(1_767_225_600);
@@ -13,12 +13,12 @@ fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_default()
 }
 
-fn compile(packs: &[PackText]) -> Report {
+fn compile(packs: &[SourceText]) -> Report {
     RulePacks::compile_at(packs, UNIX_EPOCH + NOW).map_or_else(|report| report, |(_, lints)| lints)
 }
 
-fn pack(name: &str, text: &str) -> PackText {
-    PackText { name: name.into(), text: text.into() }
+fn pack(name: &str, text: &str) -> SourceText {
+    SourceText { name: name.into(), text: text.into() }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use guerdon_fusion::{Ask, Channel, RewardSource, SourceVersion};
-use guerdon_rules::{PackText, RulePacks, RulesSource, format, json_schema};
+use guerdon_rules::{RulePacks, RulesSource, SourceText, format, json_schema};
 use guerdon_types::{Message, Part, Role, Rollout};
 
 fn folder() -> PathBuf {
@@ -18,13 +18,13 @@ fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap()
 }
 
-fn shipped() -> Vec<PackText> {
+fn shipped() -> Vec<SourceText> {
     let mut paths: Vec<PathBuf> =
         folder().read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.retain(|path| path.extension().is_some_and(|e| e == "yaml"));
     paths.sort();
     let name = |path: &Path| format!("rules/{}", path.file_name().unwrap().display());
-    paths.iter().map(|path| PackText { name: name(path), text: read(path) }).collect()
+    paths.iter().map(|path| SourceText { name: name(path), text: read(path) }).collect()
 }
 
 fn loaded() -> RulePacks {

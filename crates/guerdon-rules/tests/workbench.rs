@@ -2,11 +2,11 @@
 
 #![expect(clippy::panic, reason = "helpers of tests may fail a test")]
 
-use guerdon_rules::{BadCase, PackText, RulePacks, draft, format, junit, tap};
+use guerdon_rules::{BadCase, RulePacks, SourceText, draft, format, junit, tap};
 use guerdon_types::{Message, Role, Rollout};
 
-fn pack(text: &str) -> [PackText; 1] {
-    [PackText { name: "p.yaml".into(), text: text.into() }]
+fn pack(text: &str) -> [SourceText; 1] {
+    [SourceText { name: "p.yaml".into(), text: text.into() }]
 }
 
 fn packs(rules: &str) -> RulePacks {

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use guerdon_fusion::{RewardSource, Scorer};
 use guerdon_judge::{Endpoint, PromptText, Prompts};
 use guerdon_model::{Model, RmSource};
-use guerdon_rules::{PackText, RulePacks, RulesSource};
+use guerdon_rules::{RulePacks, RulesSource, SourceText};
 use guerdon_types::ProfileName;
 use tokio_util::task::TaskTracker;
 
@@ -158,7 +158,7 @@ impl Loader {
 fn compile_packs(texts: &[(String, String)]) -> Result<RulePacks, LoadError> {
     let packs: Vec<_> = texts
         .iter()
-        .map(|(name, text)| PackText { name: name.clone(), text: text.clone() })
+        .map(|(name, text)| SourceText { name: name.clone(), text: text.clone() })
         .collect();
     let (packs, warnings) = RulePacks::compile(&packs).map_err(LoadError::Rules)?;
     if !warnings.diagnostics().is_empty() {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use guerdon_rules::{BadCase, PackText, RulePacks};
+use guerdon_rules::{BadCase, RulePacks, SourceText};
 use guerdon_server::texts::{PACKS, texts};
 use guerdon_types::{Message, Role, Rollout};
 
@@ -57,13 +57,13 @@ pub(super) fn run(rules: Rules) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn pack_texts(paths: &[PathBuf]) -> anyhow::Result<Vec<PackText>> {
+fn pack_texts(paths: &[PathBuf]) -> anyhow::Result<Vec<SourceText>> {
     let texts = texts(Path::new(""), paths, &PACKS, &mut Vec::new())?;
     if texts.is_empty() {
         let named: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
         bail!("no pack in {}\n  help: packs are files that end in .yaml or .yml", named.join(", "));
     }
-    Ok(texts.into_iter().map(|(name, text)| PackText { name, text }).collect())
+    Ok(texts.into_iter().map(|(name, text)| SourceText { name, text }).collect())
 }
 
 fn load(paths: &[PathBuf]) -> anyhow::Result<RulePacks> {

@@ -4,14 +4,14 @@
 use std::sync::LazyLock;
 
 use guerdon_rules::reference::Reference;
-use guerdon_rules::{PackText, RulePacks};
+use guerdon_rules::{SourceText, RulePacks};
 use guerdon_types::{Message, Role, Rollout};
 use libfuzzer_sys::fuzz_target;
 
 const PACK: &str = include_str!("matcher.yaml");
 
 static COMPILED: LazyLock<(Reference, RulePacks)> = LazyLock::new(|| {
-    let pack = [PackText { name: "fuzz.yaml".into(), text: PACK.into() }];
+    let pack = [SourceText { name: "fuzz.yaml".into(), text: PACK.into() }];
     let (packs, _) = RulePacks::compile(&pack).expect("the fuzzer's own pack");
     (Reference::new(&pack), packs)
 });

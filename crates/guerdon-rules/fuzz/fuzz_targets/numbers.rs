@@ -3,13 +3,13 @@
 
 use std::sync::LazyLock;
 
-use guerdon_rules::{PackText, RulePacks};
+use guerdon_rules::{SourceText, RulePacks};
 use guerdon_types::{Message, Role, Rollout};
 use libfuzzer_sys::fuzz_target;
 
 static PACKS: LazyLock<RulePacks> = LazyLock::new(|| {
     let text = "pack: n\nrules:\n  - { id: any, points: -1, match: { number: {} } }\n  - { id: priced, points: -1, match: { number: { unit: [元, '¥', '%', 折, usd] } }, where: low <= value and value <= high }\n  - { id: odd, points: -1, match: { number: { unit: [元, '¥', '%', 折, usd] } }, where: low > value or value > high or value < 0 }\n";
-    RulePacks::compile(&[PackText { name: "n.yaml".into(), text: text.into() }]).expect("the fuzzer's own pack").0
+    RulePacks::compile(&[SourceText { name: "n.yaml".into(), text: text.into() }]).expect("the fuzzer's own pack").0
 });
 
 fuzz_target!(|text: &str| {

@@ -4,8 +4,9 @@ use guerdon_types::{Message, Role, Rollout};
 
 use crate::engine::eval::{Dialogue, Scene, Verdict};
 use crate::engine::plan::Plan;
+use crate::syntax::codes::PackCode;
 use crate::syntax::pack::{Example, On, Rule, Turn};
-use crate::syntax::report::{Code, Finding};
+use guerdon_text::Finding;
 
 /// One example, run.
 #[derive(Debug)]
@@ -34,20 +35,20 @@ fn failure(rule: &Rule, example: &Example, must_hit: bool, verdict: Verdict) -> 
         (Verdict::Hit(..), true) | (Verdict::Miss, false) => return None,
         (Verdict::Miss, true) => {
             let message = format!("rule `{}` misses an example that it must hit", rule.id.value);
-            Finding::new(Code::ExampleMustHit, example.span.clone(), message)
+            Finding::new(PackCode::ExampleMustHit, example.span.clone(), message)
                 .label("this text is not hit")
                 .help("change the rule, or move the example to `misses`")
         }
         (Verdict::Hit(hit, _), false) => {
             let told = hit.detail.map(|detail| format!(": {detail}")).unwrap_or_default();
             let message = format!("rule `{}` hits an example that it must miss", rule.id.value);
-            Finding::new(Code::ExampleMustMiss, example.span.clone(), message)
+            Finding::new(PackCode::ExampleMustMiss, example.span.clone(), message)
                 .label(format!("hit{}{told}", quoted(&example.text, &hit.spans)))
                 .help("change the rule, or move the example to `hits`")
         }
         (Verdict::Unknown(why), _) => {
             let message = format!("rule `{}` cannot decide this example", rule.id.value);
-            Finding::new(Code::ExampleUndecided, example.span.clone(), message)
+            Finding::new(PackCode::ExampleUndecided, example.span.clone(), message)
                 .label(why)
                 .help("give the example its facts: { text: '...', context: { ... } }")
         }

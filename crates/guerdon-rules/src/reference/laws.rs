@@ -6,7 +6,7 @@ use guerdon_types::{Message, Role, Rollout};
 use proptest::prelude::*;
 
 use super::{NaiveHit, Reference};
-use crate::{PackText, RulePacks};
+use crate::{RulePacks, SourceText};
 
 const PATTERNS: [&str; 29] = [
     "工单|目标价",
@@ -65,7 +65,7 @@ fn rules() -> String {
 }
 
 static COMPILED: LazyLock<(Reference, RulePacks)> = LazyLock::new(|| {
-    let pack = [PackText { name: "p.yaml".into(), text: rules() }];
+    let pack = [SourceText { name: "p.yaml".into(), text: rules() }];
     let (packs, _) = RulePacks::compile(&pack).unwrap();
     (Reference::new(&pack), packs)
 });
@@ -190,7 +190,7 @@ proptest! {
         let turned = format!("{head}rules:\n{}\n", lines.join("\n"));
         let messages = vec![Message::new(Role::Assistant, text)];
         let rollout = Rollout { messages, ..Rollout::default() };
-        let turned = RulePacks::compile(&[PackText { name: "p".into(), text: turned }]).unwrap().0;
+        let turned = RulePacks::compile(&[SourceText { name: "p".into(), text: turned }]).unwrap().0;
         let part = |packs: &RulePacks| {
             let mut part = packs.evaluate(&rollout, 0);
             part.hits.sort_by(|a, b| a.rule.cmp(&b.rule));

@@ -12,7 +12,7 @@ use std::ops::Range;
 use guerdon_types::{Context, Rollout};
 use regex_automata::meta::Regex;
 
-use crate::PackText;
+use crate::SourceText;
 use crate::engine::expr::{Expr, Facts, Truth};
 use crate::engine::pattern::{self, MAX_HITS};
 use crate::syntax::pack::{Nearby, Numbers, Rule, Test};
@@ -36,7 +36,7 @@ pub struct Reference {
 impl Reference {
     /// Rules with anything but `match` on the scored turn are passed over, and so are packs that cannot be read.
     #[must_use]
-    pub fn new(packs: &[PackText]) -> Self {
+    pub fn new(packs: &[SourceText]) -> Self {
         let read =
             packs.iter().filter_map(|pack| parse::parse(&pack.text).0).flat_map(|pack| pack.rules);
         let with_condition = |rule: Rule| {

@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
-use crate::syntax::nearest::nearest;
-use crate::syntax::report::{Code, Finding};
+use crate::syntax::codes::PackCode;
 use crate::syntax::yaml::{At, Yaml};
+use guerdon_text::Finding;
+use guerdon_text::did_you_mean;
 
 /// Where findings gather while a pack is read.
 #[derive(Debug, Default)]
@@ -40,7 +41,7 @@ impl Reader {
         message: impl Into<String>,
         help: impl Into<String>,
     ) {
-        self.push(Finding::new(Code::BadValue, span.clone(), message).help(help));
+        self.push(Finding::new(PackCode::BadValue, span.clone(), message).help(help));
     }
 
     /// The mapping `node`, whose keys must be among `known`. `of` names it: "a rule".
@@ -55,16 +56,12 @@ impl Reader {
         };
         for (key, _) in entries {
             if !known.contains(&key.value.as_str()) {
-                let near = nearest(&key.value, known);
-                let help = near.map_or_else(
-                    || format!("{of} has the keys {}", known.join(", ")),
-                    |near| format!("did you mean `{near}`?"),
-                );
                 let message = format!("unknown key `{}`", key.value);
                 self.push(
-                    Finding::new(Code::UnknownKey, key.span.clone(), message)
+                    Finding::new(PackCode::UnknownKey, key.span.clone(), message)
                         .label(format!("not a key of {of}"))
-                        .help(help),
+                        .help(format!("{of} has the keys {}", known.join(", ")))
+                        .nearest(&key.value, known.iter().copied()),
                 );
             }
         }
@@ -82,7 +79,7 @@ impl Reader {
         let found = fields.get(key);
         if found.is_none() {
             self.push(
-                Finding::new(Code::MissingKey, at.clone(), format!("{of} has no `{key}`"))
+                Finding::new(PackCode::MissingKey, at.clone(), format!("{of} has no `{key}`"))
                     .help(format!("add `{key}:`")),
             );
         }
@@ -94,7 +91,7 @@ impl Reader {
             Yaml::Text(text) => Some(text.clone()),
             Yaml::Number(_) | Yaml::Bool(_) => {
                 self.push(
-                    Finding::new(Code::WrongType, node.span.clone(), "expected text")
+                    Finding::new(PackCode::WrongType, node.span.clone(), "expected text")
                         .label(format!("this is {}", node.value.kind()))
                         .help("put it in quotes"),
                 );
@@ -176,16 +173,14 @@ impl Reader {
             return Some(value.clone());
         }
         let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
-        let help = nearest(&text, &names).map_or_else(
-            || format!("one of {}", names.join(", ")),
-            |near| format!("did you mean `{near}`?"),
-        );
+        let help = did_you_mean(&text, names.iter().copied())
+            .unwrap_or_else(|| format!("one of {}", names.join(", ")));
         self.bad(&node.span, format!("`{text}` is not known here"), help);
         None
     }
 
     pub(crate) fn wrong<T>(&mut self, node: &At<Yaml>, message: &str) -> Option<T> {
-        let finding = Finding::new(Code::WrongType, node.span.clone(), message)
+        let finding = Finding::new(PackCode::WrongType, node.span.clone(), message)
             .label(format!("this is {}", node.value.kind()));
         self.push(match (message, &node.value) {
             ("expected a list", Yaml::Text(text)) => finding.help(format!("in brackets: [{text}]")),

@@ -8,16 +8,12 @@
 //! | `pack.rs` | A pack as it is written |
 //! | `schema.rs` | The JSON Schema for editors |
 //! | `expiry.rs` | The date that `expires:` is compared with |
-//! | `report.rs` | Diagnostics and their codes |
-//! | `nearest.rs` | Spelling suggestions |
-//! | `pack_text.rs` | A pack's name and text |
+//! | `codes.rs` | The codes of diagnostics |
 
+pub(crate) mod codes;
 pub(crate) mod expiry;
 pub(crate) mod fields;
-pub(crate) mod nearest;
 pub(crate) mod pack;
-pub(crate) mod pack_text;
 pub(crate) mod parse;
-pub(crate) mod report;
 pub(crate) mod schema;
 pub(crate) mod yaml;

@@ -9,7 +9,8 @@ use std::ops::Range;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Location, Spanned};
 
-use crate::syntax::report::{Code, Finding};
+use crate::syntax::codes::PackCode;
+use guerdon_text::Finding;
 
 /// A value and its place in the text, in bytes.
 #[derive(Debug, Clone)]
@@ -60,7 +61,8 @@ pub(crate) fn read(text: &str) -> Result<At<Yaml>, Finding> {
                 _ if message.contains("unclosed quote") => "close the quote on its line",
                 _ => "quote texts that hold `:`, `#`, `{` or `[`: 'like: this'",
             };
-            Err(Finding::new(Code::Syntax, span, format!("not valid YAML: {message}")).help(help))
+            Err(Finding::new(PackCode::Syntax, span, format!("not valid YAML: {message}"))
+                .help(help))
         }
     }
 }

@@ -7,8 +7,7 @@ use crate::RulePacks;
 use crate::engine::compile::Compiled;
 use crate::engine::examples;
 use crate::syntax::expiry::Occasion;
-use crate::syntax::report::Place;
-use crate::{PackText, Report};
+use crate::{Report, SourceText};
 
 /// One example, run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +32,7 @@ impl RulePacks {
     ///
     /// # Errors
     /// A [`Report`] if a pack has an error besides examples that fail.
-    pub fn test(packs: &[PackText]) -> Result<Vec<ExampleResult>, Report> {
+    pub fn test(packs: &[SourceText]) -> Result<Vec<ExampleResult>, Report> {
         let compiled = Compiled::new(packs, Occasion::check(SystemTime::now()));
         let mut results = Vec::new();
         for (source, read) in packs.iter().zip(&compiled.packs) {
@@ -48,9 +47,9 @@ impl RulePacks {
                         pack: pack.id.value.clone(),
                         rule: rule.id.value.clone(),
                         file: source.name.clone(),
-                        line: Place::of(&source.text, &run.example.span).line,
+                        line: source.location(run.example.span.start).line,
                         name: format!("{must} {shown:?}"),
-                        failure: run.failure.map(|finding| finding.told()),
+                        failure: run.failure.map(|finding| finding.one_line()),
                     }
                 }));
             }

@@ -3,16 +3,16 @@
 
 use crate::syntax::parse::RULE_KEYS;
 use crate::syntax::yaml::{self, At, Yaml};
-use crate::{PackText, Report};
+use crate::{Report, SourceText};
 
 /// `pack`, tidied.
 ///
 /// # Errors
 /// A [`Report`] if the text is not YAML.
-pub fn format(pack: &PackText) -> Result<String, Report> {
+pub fn format(pack: &SourceText) -> Result<String, Report> {
     let fail = |finding| {
         let mut report = Report::default();
-        report.extend(pack, vec![finding]);
+        report.add(pack, finding);
         report
     };
     let before = yaml::read(&pack.text).map_err(fail)?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
-use guerdon_rules::{Diagnostic, PackSummary, PackText, RulePacks};
+use guerdon_rules::{Diagnostic, PackSummary, RulePacks, SourceText};
 use guerdon_types::{Problem, ProblemCode, Rollout, RulesPart};
 use serde::{Deserialize, Serialize};
 use utoipa_axum::router::OpenApiRouter;
@@ -112,8 +112,11 @@ async fn check(
 }
 
 fn run(request: CheckRequest) -> Checked {
-    let packs: Vec<_> =
-        request.packs.into_iter().map(|CheckPack { name, text }| PackText { name, text }).collect();
+    let packs: Vec<_> = request
+        .packs
+        .into_iter()
+        .map(|CheckPack { name, text }| SourceText { name, text })
+        .collect();
     let (packs, report) = match RulePacks::check(&packs) {
         Ok((packs, report)) => (Some(packs), report),
         Err(report) => (None, report),

@@ -9,11 +9,12 @@ use rule::Compiler;
 
 use crate::engine::plan::Plan;
 use crate::engine::{examples, lint};
+use crate::syntax::codes::PackCode;
 use crate::syntax::expiry::Occasion;
 use crate::syntax::pack::Pack;
-use crate::syntax::pack_text::PackText;
 use crate::syntax::parse;
-use crate::syntax::report::{Code, Finding, Report};
+use guerdon_text::SourceText;
+use guerdon_text::{Finding, Report};
 
 /// Packs, read and compiled; the plan is to be used only if nothing found is an error.
 #[derive(Debug)]
@@ -33,7 +34,7 @@ pub(crate) struct ReadPack {
 
 impl Compiled {
     /// Reads and compiles `packs`, their examples not yet run.
-    pub(crate) fn new(packs: &[PackText], occasion: Occasion) -> Self {
+    pub(crate) fn new(packs: &[SourceText], occasion: Occasion) -> Self {
         let mut compiler = Compiler::default();
         let mut read: Vec<ReadPack> = packs
             .iter()
@@ -47,7 +48,7 @@ impl Compiled {
             let Some(pack) = pack else { continue };
             if let Some(other) = ids.insert(pack.id.value.clone(), &source.name) {
                 let message = format!("pack `{}` is already in {other}", pack.id.value);
-                let finding = Finding::new(Code::DuplicateId, pack.id.span.clone(), message);
+                let finding = Finding::new(PackCode::DuplicateId, pack.id.span.clone(), message);
                 findings.push(finding.help("give it another id"));
             }
             findings.extend(lint::pack(pack, occasion));
@@ -55,7 +56,8 @@ impl Compiled {
             for rule in &pack.rules {
                 if !rules.insert(&rule.id.value) {
                     let message = format!("a second rule `{}`", rule.id.value);
-                    let finding = Finding::new(Code::DuplicateId, rule.id.span.clone(), message);
+                    let finding =
+                        Finding::new(PackCode::DuplicateId, rule.id.span.clone(), message);
                     findings.push(finding.help("give it another id"));
                 }
                 let compiled = compiler.rule(&pack.id.value, rule);
@@ -72,7 +74,7 @@ impl Compiled {
             }
             if let Err(error) = &built {
                 let message = format!("the packs do not fit: {error}");
-                read.findings.push(Finding::new(Code::TooLarge, 0..0, message));
+                read.findings.push(Finding::new(PackCode::TooLarge, 0..0, message));
             }
         }
         Self { packs: read, plan: compiler.plan }
@@ -93,7 +95,7 @@ impl Compiled {
     }
 
     /// What was found, and what there is.
-    pub(crate) fn finish(self, packs: &[PackText]) -> (Vec<Pack>, Plan, Report) {
+    pub(crate) fn finish(self, packs: &[SourceText]) -> (Vec<Pack>, Plan, Report) {
         let mut report = Report::default();
         let mut parsed = Vec::new();
         for (source, read) in packs.iter().zip(self.packs) {

@@ -9,12 +9,13 @@ use crate::engine::lint;
 use crate::engine::needles::Side;
 use crate::engine::pattern::{self, Pattern};
 use crate::engine::plan::Plan;
+use crate::syntax::codes::PackCode;
 use crate::syntax::pack::{Mix, Nearby, Numbers, Rule, Test};
-use crate::syntax::report::{Code, Finding};
 use crate::syntax::yaml::At;
 use crate::text::near::Near;
 use crate::text::normalise;
 use crate::text::number::NumberSpec;
+use guerdon_text::Finding;
 
 /// Longest pattern, in bytes as written.
 const MAX_PATTERN: usize = 8 * 1024;
@@ -61,7 +62,7 @@ impl Compiler {
             Err(error) => {
                 let span = within(text, &word_at(&text.value, error.at));
                 self.findings.push(
-                    Finding::new(Code::BadExpression, span, "the `where` expression is wrong")
+                    Finding::new(PackCode::BadExpression, span, "the `where` expression is wrong")
                         .label(error.message),
                 );
                 return None;
@@ -84,7 +85,7 @@ impl Compiler {
         if let Some((label, help)) = missing {
             self.findings.push(
                 Finding::new(
-                    Code::BadExpression,
+                    PackCode::BadExpression,
                     text.span.clone(),
                     "the `where` expression is wrong",
                 )
@@ -156,7 +157,7 @@ impl Compiler {
             let pattern = if fold { normalise::fold(&at.value) } else { at.value.clone() };
             if pattern.is_empty() {
                 let finding = Finding::new(
-                    Code::BadValue,
+                    PackCode::BadValue,
                     at.span.clone(),
                     "an empty literal matches everywhere",
                 );
@@ -185,7 +186,7 @@ impl Compiler {
     fn regex(&mut self, at: &At<String>, fold: bool) -> Option<Pattern> {
         if at.value.len() > MAX_PATTERN {
             let message = format!("a regex of {} bytes; at most {MAX_PATTERN}", at.value.len());
-            let finding = Finding::new(Code::BadRegex, at.span.clone(), message);
+            let finding = Finding::new(PackCode::BadRegex, at.span.clone(), message);
             self.findings.push(finding.help("a list of words goes to `any_of`"));
             return None;
         }
@@ -199,7 +200,7 @@ impl Compiler {
             }
             Err(error) => {
                 let span = error.at.map_or_else(|| at.span.clone(), |bytes| within(at, &bytes));
-                let finding = Finding::new(Code::BadRegex, span, "not a regex");
+                let finding = Finding::new(PackCode::BadRegex, span, "not a regex");
                 self.findings.push(finding.label(error.message).help(error.help));
                 None
             }
@@ -217,7 +218,7 @@ impl Compiler {
             Ok(expr) if !expr.uses().capture => expr,
             Ok(_) => {
                 let finding = Finding::new(
-                    Code::BadExpression,
+                    PackCode::BadExpression,
                     must.span.clone(),
                     "the `must` expression is wrong",
                 );
@@ -227,7 +228,7 @@ impl Compiler {
             Err(error) => {
                 let span = within(must, &word_at(&must.value, error.at));
                 let finding =
-                    Finding::new(Code::BadExpression, span, "the `must` expression is wrong");
+                    Finding::new(PackCode::BadExpression, span, "the `must` expression is wrong");
                 self.findings.push(finding.label(error.message));
                 return None;
             }
@@ -269,7 +270,7 @@ impl Compiler {
         let words: Vec<String> =
             words.iter().map(|word| normalise::fold(word).trim().to_owned()).collect();
         if words.iter().any(String::is_empty) {
-            let finding = Finding::new(Code::BadValue, span.clone(), "an empty unit or word");
+            let finding = Finding::new(PackCode::BadValue, span.clone(), "an empty unit or word");
             self.findings.push(finding.help("remove it"));
             return None;
         }

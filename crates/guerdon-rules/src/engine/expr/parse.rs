@@ -1,7 +1,7 @@
 //! Text to expression: a lexer, a parser by binding power, and the types that can be known before there is a context.
 
 use super::{Function, Node, Op, Value, Variable};
-use crate::syntax::nearest::nearest;
+use guerdon_text::nearest;
 
 /// Long enough for any rule; keeps the tree's depth harmless.
 const MAX_CHARS: usize = 500;
@@ -264,7 +264,7 @@ impl Parser<'_> {
                 }
                 let own = self.names.iter().map(String::as_str);
                 let known: Vec<&str> = own.chain(KNOWN).collect();
-                let message = match nearest(name, &known) {
+                let message = match nearest(name, known.iter().copied()) {
                     Some(near) => format!("not known; did you mean `{near}`?"),
                     None => format!("not known; there are {}", known.join(", ")),
                 };

@@ -7,9 +7,10 @@ use std::ops::Range;
 pub(crate) use overlap::overlaps;
 
 use crate::engine::pattern::Pattern;
+use crate::syntax::codes::PackCode;
 use crate::syntax::expiry::Occasion;
 use crate::syntax::pack::{Pack, Rule};
-use crate::syntax::report::{Code, Finding};
+use guerdon_text::Finding;
 
 /// An expiry nearer than this is told, in days.
 const SOON: i64 = 30;
@@ -18,7 +19,8 @@ const SOON: i64 = 30;
 pub(crate) fn pack(pack: &Pack, occasion: Occasion) -> Vec<Finding> {
     let mut findings = Vec::new();
     if pack.about.is_none() {
-        let finding = Finding::new(Code::NoAbout, pack.id.span.clone(), "the pack has no `about`");
+        let finding =
+            Finding::new(PackCode::NoAbout, pack.id.span.clone(), "the pack has no `about`");
         findings.push(finding.help("say in a sentence what it guards"));
     }
     for rule in &pack.rules {
@@ -32,7 +34,7 @@ fn rule(rule: &Rule, occasion: Occasion, findings: &mut Vec<Finding>) {
     if rule.about.is_none() {
         let message = format!("rule `{}` has no `about`", rule.id.value);
         findings.push(
-            Finding::new(Code::NoAbout, at.clone(), message)
+            Finding::new(PackCode::NoAbout, at.clone(), message)
                 .help("say in a sentence what it forbids"),
         );
     }
@@ -44,14 +46,14 @@ fn rule(rule: &Rule, occasion: Occasion, findings: &mut Vec<Finding>) {
     };
     if let Some(missing) = missing {
         let message = format!("rule `{}` has {missing}", rule.id.value);
-        findings.push(Finding::new(Code::NoExamples, at.clone(), message).help(
+        findings.push(Finding::new(PackCode::NoExamples, at.clone(), message).help(
             "add `examples: { hits: [...], misses: [...] }`; they are run when the pack loads",
         ));
     }
     expiry(rule, occasion, findings);
     if rule.per_hit && rule.cap.is_none() {
         let message = format!("rule `{}` adds up without a bound", rule.id.value);
-        findings.push(Finding::new(Code::NoCap, at.clone(), message).help("add `cap:`"));
+        findings.push(Finding::new(PackCode::NoCap, at.clone(), message).help("add `cap:`"));
     }
 }
 
@@ -61,9 +63,11 @@ fn expiry(rule: &Rule, occasion: Occasion, findings: &mut Vec<Finding>) {
     let Some(expires) = &rule.expires else { return };
     let days = expires.value.0 - occasion.today.0;
     let (code, message) = match days {
-        ..0 if occasion.strict => (Code::Expired, format!("rule `{}` has expired", rule.id.value)),
-        ..0 => (Code::Expires, format!("rule `{}` has expired", rule.id.value)),
-        0..=SOON => (Code::Expires, format!("rule `{}` expires in {days} days", rule.id.value)),
+        ..0 if occasion.strict => {
+            (PackCode::Expired, format!("rule `{}` has expired", rule.id.value))
+        }
+        ..0 => (PackCode::Expires, format!("rule `{}` has expired", rule.id.value)),
+        0..=SOON => (PackCode::Expires, format!("rule `{}` expires in {days} days", rule.id.value)),
         _ => return,
     };
     let finding = Finding::new(code, expires.span.clone(), message);
@@ -75,7 +79,7 @@ pub(crate) fn regex(written: &str, pattern: &Pattern, span: &Range<usize>) -> Op
     let finding = |code, message: &str| Finding::new(code, span.clone(), message);
     if pattern.matches_empty {
         return Some(
-            finding(Code::MatchesEmpty, "the regex matches the empty text")
+            finding(PackCode::MatchesEmpty, "the regex matches the empty text")
                 .label("so it may hit everywhere")
                 .help(
                     "ask for at least one character; for an empty turn, use `check: { length: { min: 1 } }`",
@@ -84,14 +88,14 @@ pub(crate) fn regex(written: &str, pattern: &Pattern, span: &Range<usize>) -> Op
     }
     if pattern.never_matches {
         return Some(
-            finding(Code::NeverMatches, "the regex never matches")
+            finding(PackCode::NeverMatches, "the regex never matches")
                 .label("it asks for characters that a folded text does not have")
                 .help("write lower-case letters, or set `fold: false`"),
         );
     }
     if has_price(written) && !pattern.captures {
         return Some(
-            finding(Code::LoosePrice, "a price that may be the end of a longer one")
+            finding(PackCode::LoosePrice, "a price that may be the end of a longer one")
                 .label("480元 is found in 1,480元 too")
                 .help(
                     "use `number: { unit: [元] }`, which reads the whole number; or begin with \\b",
@@ -99,7 +103,7 @@ pub(crate) fn regex(written: &str, pattern: &Pattern, span: &Range<usize>) -> Op
         );
     }
     pattern.is_slow().then(|| {
-        finding(Code::Slow, "the regex runs over every turn")
+        finding(PackCode::Slow, "the regex runs over every turn")
             .label("no word and no rare character is needed for a match")
             .help("begin with a word, or say it with `check`")
     })

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
+use crate::syntax::codes::PackCode;
 use crate::syntax::pack::{On, Pack, Rule, Test};
-use crate::syntax::report::{Code, Finding};
 use crate::syntax::yaml::At;
 use crate::text::normalise;
+use guerdon_text::Finding;
 
 /// Words longer than this, in characters, are not searched for other rules' words: their parts are too many.
 const MAX_CHARS: usize = 32;
@@ -62,7 +63,7 @@ fn shadowed(at: &At<String>, text: &str, list: &List<'_>) -> Option<Finding> {
     let shorter = others
         .find(|other| other.len() < text.len() && !list.word && text.contains(other.as_str()))?;
     let message = format!("`{}` is never needed", at.value);
-    let finding = Finding::new(Code::Shadowed, at.span.clone(), message);
+    let finding = Finding::new(PackCode::Shadowed, at.span.clone(), message);
     Some(
         finding.label(format!("`{shorter}` of the same list is in it")).help("drop one of the two"),
     )
@@ -80,7 +81,7 @@ fn counted_twice(
     };
     let finding = |name: &str, label: String| {
         let message = format!("`{}` is counted by rule `{name}` too", at.value);
-        Finding::new(Code::Overlap, at.span.clone(), message)
+        Finding::new(PackCode::Overlap, at.span.clone(), message)
             .label(label)
             .help("leave it to one of them, or tell them apart by `when`")
     };

@@ -7,10 +7,11 @@ use std::ops::Range;
 use guerdon_types::{Context, Message, Role};
 use serde_json::Value as Json;
 
+use crate::syntax::codes::PackCode;
 use crate::syntax::fields::{Fields, Reader};
 use crate::syntax::pack::{Condition, Date, Example, On, Pack, Rule, Turn};
-use crate::syntax::report::{Code, Finding};
 use crate::syntax::yaml::{self, At, Yaml};
+use guerdon_text::Finding;
 
 pub(crate) const PACK_KEYS: &[&str] = &["pack", "about", "version", "language", "rules"];
 pub(crate) const RULE_KEYS: &[&str] = &[
@@ -47,7 +48,9 @@ pub(crate) fn parse(text: &str) -> (Option<Pack>, Vec<Finding>) {
         let message = format!("the pack is {} bytes long; at most {MAX_BYTES}", text.len());
         return (
             None,
-            vec![Finding::new(Code::TooLarge, 0..0, message).help("split it into several packs")],
+            vec![
+                Finding::new(PackCode::TooLarge, 0..0, message).help("split it into several packs"),
+            ],
         );
     }
     let tree = match yaml::read(text) {
@@ -166,7 +169,7 @@ impl Reader {
             } else if per == Some(false) {
                 self.push(
                     Finding::new(
-                        Code::Contradiction,
+                        PackCode::Contradiction,
                         cap.span.clone(),
                         "a cap on a rule that counts once a turn",
                     )

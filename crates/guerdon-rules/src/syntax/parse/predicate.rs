@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 
+use crate::syntax::codes::PackCode;
 use crate::syntax::fields::{Fields, Reader};
 use crate::syntax::pack::{Across, Language, Measure, Mix, Nearby, Numbers, Repeated, Test};
-use crate::syntax::report::{Code, Finding};
 use crate::syntax::yaml::{At, Yaml};
+use guerdon_text::Finding;
 
 pub(crate) const MATCH_KEYS: &[&str] = &[
     "any_of", "regex", "number", "all", "any", "not", "fold", "word", "near", "not_near", "within",
@@ -43,15 +44,19 @@ impl Reader {
             (Some(_), Some(_)) => {
                 let span = rule.key("check").unwrap_or_default();
                 self.push(
-                    Finding::new(Code::Contradiction, span, "a rule with both `match` and `check`")
-                        .help("make it two rules"),
+                    Finding::new(
+                        PackCode::Contradiction,
+                        span,
+                        "a rule with both `match` and `check`",
+                    )
+                    .help("make it two rules"),
                 );
                 None
             }
             (None, None) => {
                 self.push(
                     Finding::new(
-                        Code::MissingKey,
+                        PackCode::MissingKey,
                         at.clone(),
                         "the rule has neither `match` nor `check`",
                     )
@@ -64,7 +69,11 @@ impl Reader {
 
     fn matcher(&mut self, node: &At<Yaml>, at: Range<usize>, depth: usize) -> Option<Test> {
         if depth > MAX_DEPTH {
-            self.push(Finding::new(Code::TooLarge, at, format!("nested deeper than {MAX_DEPTH}")));
+            self.push(Finding::new(
+                PackCode::TooLarge,
+                at,
+                format!("nested deeper than {MAX_DEPTH}"),
+            ));
             return None;
         }
         let fields = self.fields(node, "`match`", MATCH_KEYS)?;
@@ -121,7 +130,9 @@ impl Reader {
     fn nearby(&mut self, fields: Fields<'_>, fold: bool) -> Option<Nearby> {
         if let (false, Some(span)) = (fold, NEAR_KEYS.iter().find_map(|key| fields.key(key))) {
             let message = "words near a place are looked for in the folded text";
-            self.push(Finding::new(Code::Contradiction, span, message).help("drop `fold: false`"));
+            self.push(
+                Finding::new(PackCode::Contradiction, span, message).help("drop `fold: false`"),
+            );
             return None;
         }
         if let (Some(span), None, None) =
@@ -129,7 +140,8 @@ impl Reader {
         {
             let message = "`within` says how near, and nothing must be near";
             self.push(
-                Finding::new(Code::Contradiction, span, message).help("add `near` or `not_near`"),
+                Finding::new(PackCode::Contradiction, span, message)
+                    .help("add `near` or `not_near`"),
             );
         }
         Some(Nearby {
@@ -267,7 +279,7 @@ impl Reader {
         let names = kinds.join(", ");
         let Some(first) = found.next() else {
             self.push(
-                Finding::new(Code::MissingKey, at, format!("{of} says nothing"))
+                Finding::new(PackCode::MissingKey, at, format!("{of} says nothing"))
                     .help(format!("one of {names}")),
             );
             return None;
@@ -280,7 +292,7 @@ impl Reader {
                 "keep one".to_owned()
             };
             let message = format!("{of} has both `{first}` and `{second}`");
-            self.push(Finding::new(Code::Contradiction, span, message).help(help));
+            self.push(Finding::new(PackCode::Contradiction, span, message).help(help));
             return None;
         }
         Some(first)
@@ -291,7 +303,7 @@ impl Reader {
         if let (Some(span), false) = (fields.key(key), kinds.contains(&kind)) {
             let message = format!("`{key}` says nothing of `{kind}`");
             self.push(
-                Finding::new(Code::Contradiction, span, message)
+                Finding::new(PackCode::Contradiction, span, message)
                     .help(format!("it goes with {}", kinds.join(", "))),
             );
         }
