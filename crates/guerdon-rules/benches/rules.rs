@@ -1,10 +1,10 @@
-//! Turns a second on one thread, beside Python's `re` on the same rules and turns in the same run.
+//! Turns per second on one thread, next to Python's `re` on the same rules and turns.
 //!
-//!     cargo bench -p guerdon-rules                          # 200 and 1,000 rules, 5,000 turns from a seed
+//!     cargo bench -p guerdon-rules    # 200 and 1,000 rules, 5,000 turns from a seed
 //!     GUERDON_BENCH_TEXTS=texts.jsonl cargo bench -p guerdon-rules
 //!
-//! The second form mixes in texts of a file: JSON lines, of which every string under `content` is one. `PYTHON` names the
-//! interpreter; without one the peer is left out, and said so.
+//! The second form mixes in the texts of a file of JSON lines: every string under a key `content`.
+//! `PYTHON` names the interpreter. Without one, the peer is left out and the table states it.
 
 #![expect(
     clippy::disallowed_methods,
@@ -24,11 +24,12 @@ use guerdon_types::{Message, Role, Rollout};
 use serde_json::{Value, json};
 
 const TURNS: usize = 5_000;
-/// The fastest of so many passes, in CPU time: other work on the machine only ever slows a pass down.
+/// The number of passes. The fastest counts, in CPU time, because other work on the machine only
+/// slows passes down.
 const PASSES: usize = 7;
 
 fn main() {
-    // `cargo test --benches` and nextest only ask whether it starts.
+    // `cargo test --benches` and nextest only check that it starts.
     if std::env::args().any(|argument| argument == "--list" || argument == "--test") {
         return;
     }
@@ -99,10 +100,10 @@ fn measure(count: usize, turns: &[String]) {
     }
 }
 
-/// What this thread has computed so far, in seconds: on a machine that others use too, the clock on the wall measures them.
+/// The CPU time of this thread in seconds. Wall time would include other work on the machine.
 fn cpu_seconds() -> f64 {
-    let told = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
-    told.split(' ').next().unwrap().parse::<f64>().unwrap() / 1e9
+    let schedule = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    schedule.split(' ').next().unwrap().parse::<f64>().unwrap() / 1e9
 }
 
 fn rollout(text: &str) -> Rollout {
@@ -131,7 +132,7 @@ fn peer(rules: &[workload::BenchRule], turns: &[String]) -> Option<Value> {
     serde_json::from_slice(&output.stdout).ok()
 }
 
-/// Every string under a key `content` of a file of JSON lines, from 8 to 200 characters long.
+/// Collects every string of 8 to 200 characters under a key `content` in a file of JSON lines.
 fn sampled(path: &str) -> Vec<String> {
     let mut texts = Vec::new();
     for line in std::fs::read_to_string(path).unwrap().lines() {

@@ -86,7 +86,8 @@ pub(crate) fn rules(count: usize) -> Vec<BenchRule> {
 }
 
 fn rule(index: usize, random: &mut Random) -> BenchRule {
-    // Beyond the first two hundred, words are suffixed: a thousand rules are about more things, not the same five times.
+    // Words of rules beyond the first two hundred get a suffix, so that a thousand rules look for
+    // different words.
     let more = if index < 200 { String::new() } else { random.pick(&ZH).to_owned() };
     let (matcher, regex) = match index % 10 {
         0..=2 => {
@@ -154,7 +155,7 @@ fn alternation(words: &[String]) -> String {
     words.join("|")
 }
 
-/// A regex for both engines; `\w` stands in brackets only, and there Python's is spelt out.
+/// Quotes a regex for both engines. `\w` occurs only in brackets, where it is spelt out for Python.
 fn quoted(pattern: &str) -> (String, String) {
     let ours = pattern.replace("\\u4e00-\\u9fff", "一-\u{9fff}");
     (
@@ -172,7 +173,8 @@ pub(crate) fn pack(rules: &[BenchRule]) -> String {
     text
 }
 
-/// `count` turns of about 630 bytes, Chinese and English by turns, or of texts sampled from `samples`.
+/// `count` turns of about 630 bytes, Chinese and English by turns, or of texts sampled from
+/// `samples`.
 pub(crate) fn turns(count: usize, samples: &[String]) -> Vec<String> {
     let mut random = Random::new(7);
     (0..count).map(|index| turn(&mut random, index % 2 == 0, samples)).collect()

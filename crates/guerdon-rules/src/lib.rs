@@ -1,5 +1,5 @@
-//! A reward source: declarative rule packs, each rule with its points and its examples, compiled once and run on a turn
-//! in microseconds. (paper: RF)
+//! A reward source of declarative rule packs. Each rule has points and examples. Packs are compiled
+//! once and evaluated on a turn in microseconds. (paper: RF)
 //!
 //! ```
 //! use guerdon_rules::{SourceText, RulePacks};
@@ -7,7 +7,7 @@
 //!
 //! let text = "
 //! pack: guardrails
-//! about: What a negotiator must never say.
+//! about: Forbids statements that a negotiator must never make.
 //! rules:
 //!   - id: internal-words
 //!     about: Internal terms must not reach the partner.
@@ -57,6 +57,6 @@ pub use source::RulesSource;
 pub use syntax::schema::json_schema;
 pub use text::normalise::fold;
 pub use workbench::{
-    BadCase, Change, Diff, ExampleResult, RuleChange, RuleCost, TurnChange, draft, format, junit,
-    tap,
+    Diff, DraftInput, ExampleResult, HitChange, RuleChange, RuleCost, TurnChange, draft, format,
+    junit, tap,
 };

@@ -1,53 +1,53 @@
-//! The compiled packs: one immutable value that every request holds a share of.
+//! The compiled packs, an immutable value that requests share.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
+use guerdon_text::{Report, SourceText};
 use guerdon_types::{Finite, Rollout, RulesPart};
 use serde::{Deserialize, Serialize};
 
-use crate::engine::compile::Compiled;
-use crate::engine::eval::{self, Dialogue, Evaluation, Scene};
-use crate::engine::plan::Plan;
-use crate::syntax::expiry::Occasion;
+use crate::engine::compile::CompiledPacks;
+use crate::engine::eval::{self, DialogueTexts, Evaluation, TurnView};
+use crate::engine::plan::RulePlan;
+use crate::syntax::expiry::ExpiryPolicy;
 use crate::syntax::pack::Pack;
-use guerdon_text::Report;
-use guerdon_text::SourceText;
 
-/// Rule packs, compiled. Immutable: a reload makes another.
+/// Compiled rule packs. They never change; a reload makes new ones.
 #[derive(Debug)]
 pub struct RulePacks {
-    plan: Plan,
+    plan: RulePlan,
     summaries: Vec<PackSummary>,
 }
 
 impl RulePacks {
-    /// Reads, checks and compiles `packs`, and runs the examples of every rule.
+    /// Parses, checks and compiles `packs`, and runs the examples of every rule.
     ///
     /// # Errors
-    /// A [`Report`] of all that is wrong, if any of it stops a pack from loading. On success the report holds lints.
+    /// Returns a [`Report`] of all errors and warnings if a pack has an error. Without errors, the
+    /// report next to the packs holds the warnings.
     pub fn compile(packs: &[SourceText]) -> Result<(Self, Report), Report> {
         Self::compile_at(packs, SystemTime::now())
     }
 
-    /// As [`RulePacks::compile`], but `expires:` is seen from `now`, so that a test does not age.
+    /// Like [`RulePacks::compile`], with `now` as the date that `expires:` is compared with.
     ///
     /// # Errors
-    /// As [`RulePacks::compile`].
+    /// See [`RulePacks::compile`].
     pub fn compile_at(packs: &[SourceText], now: SystemTime) -> Result<(Self, Report), Report> {
-        Self::compiled(packs, Occasion::load(now))
+        Self::compiled(packs, ExpiryPolicy::load(now))
     }
 
-    /// As [`RulePacks::compile`], for an author: a rule that has expired is an error here, and a warning there.
+    /// Like [`RulePacks::compile`], for authors: an expired rule is an error and not a warning.
     ///
     /// # Errors
-    /// As [`RulePacks::compile`].
+    /// See [`RulePacks::compile`].
     pub fn check(packs: &[SourceText]) -> Result<(Self, Report), Report> {
-        Self::compiled(packs, Occasion::check(SystemTime::now()))
+        Self::compiled(packs, ExpiryPolicy::check(SystemTime::now()))
     }
 
-    fn compiled(packs: &[SourceText], occasion: Occasion) -> Result<(Self, Report), Report> {
-        let mut compiled = Compiled::new(packs, occasion);
+    fn compiled(packs: &[SourceText], expiry: ExpiryPolicy) -> Result<(Self, Report), Report> {
+        let mut compiled = CompiledPacks::new(packs, expiry);
         compiled.run_examples();
         let (parsed, plan, report) = compiled.finish(packs);
         if report.has_errors() {
@@ -58,87 +58,89 @@ impl RulePacks {
         Ok((Self { plan, summaries }, report))
     }
 
-    pub(crate) const fn plan(&self) -> &Plan {
+    pub(crate) const fn plan(&self) -> &RulePlan {
         &self.plan
     }
 
-    /// What the rules say of message `turn`, judged by what came before it and by the message itself.
+    /// Evaluates all rules on message `turn`, which is judged by the messages before it and by
+    /// itself.
     ///
-    /// Spans are half-open ranges of Unicode scalar values of that message's content. A rule that reads other messages
-    /// (`on:`) tells its places in `detail`.
+    /// Spans are half-open ranges of Unicode scalar values of that message's content. A rule that
+    /// reads other messages (`on:`) names its places in `detail`.
     #[must_use]
     pub fn evaluate(&self, rollout: &Rollout, turn: usize) -> RulesPart {
         self.evaluate_turns(rollout, &[turn]).pop().unwrap_or_default().part
     }
 
-    /// As [`RulePacks::evaluate`], for several turns of one dialogue: each message is read once, whichever turn asks.
+    /// Like [`RulePacks::evaluate`], for several turns of one dialogue. Each message is folded and
+    /// scanned once.
     #[must_use]
     pub fn evaluate_turns(&self, rollout: &Rollout, turns: &[usize]) -> Vec<Evaluation> {
-        let dialogue = Dialogue::new(&self.plan, rollout);
+        let dialogue = DialogueTexts::new(&self.plan, rollout);
         let evaluate = |turn: &usize| {
-            eval::evaluate(&self.plan, &Scene::new(&dialogue, *turn), None).unwrap_or_default()
+            eval::evaluate(&self.plan, &TurnView::new(&dialogue, *turn), None).unwrap_or_default()
         };
         turns.iter().map(evaluate).collect()
     }
 
-    /// Bytes that the compiled packs hold: literals, regexes and their tables. Lazy tables come on top while rules run,
-    /// at most 256 KiB a regex and thread that needs one.
+    /// The size of the compiled packs, in bytes: literals, regexes and their tables. While rules
+    /// run, lazy tables add at most 256 KiB for each thread and each regex that needs one.
     #[must_use]
     pub fn memory(&self) -> usize {
         self.plan.memory()
     }
 
-    /// What is loaded, for people.
+    /// Summaries of the packs, for people.
     #[must_use]
     pub fn summaries(&self) -> Vec<PackSummary> {
         self.summaries.clone()
     }
 
-    /// Pack id to `sha256:…` of its text.
+    /// The `sha256:…` of each pack's text, by pack id.
     #[must_use]
     pub fn versions(&self) -> BTreeMap<String, String> {
         self.summaries.iter().map(|pack| (pack.id.clone(), pack.hash.clone())).collect()
     }
 }
 
-/// A pack, for people.
+/// The summary of a pack, for people.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PackSummary {
-    /// Its id.
+    /// The id.
     pub id: String,
-    /// What it guards.
+    /// The purpose of the pack.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub about: Option<String>,
-    /// Its author's version.
+    /// The version that its author counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<u64>,
-    /// The languages that its literals are written in.
+    /// The languages of its literals.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub language: Vec<String>,
     /// `sha256:…` of its text.
     pub hash: String,
-    /// Its rules.
+    /// The rules.
     pub rules: Vec<RuleSummary>,
 }
 
-/// A rule, for people.
+/// The summary of a rule, for people.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RuleSummary {
-    /// Its id.
+    /// The id.
     pub id: String,
-    /// What it forbids or rewards.
+    /// The behaviour that the rule forbids or rewards.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub about: Option<String>,
-    /// What it adds, per turn or per hit.
+    /// The points that a turn or a hit adds.
     pub points: Finite,
-    /// Its author's tags.
+    /// The tags that its author chose.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
-    /// Whether it forbids a reward above the floor.
+    /// Set if a hit forbids a reward above the floor.
     pub veto: bool,
-    /// Whether it is on trial: reported, not counted.
+    /// Set for a shadow rule, which is reported and not counted.
     pub shadow: bool,
 }
 

@@ -9,12 +9,12 @@ use guerdon_fusion::{Ask, BoxFuture, Channel, RewardSource, SourceVersion};
 use guerdon_types::{AbstainWhy, Abstained, Part, RulesPart, Signal, SourceId};
 
 use crate::RulePacks;
-use crate::engine::eval::{self, Dialogue, Scene};
+use crate::engine::eval::{self, DialogueTexts, TurnView};
 
 /// The source yields to the executor after turns of this many bytes together, about 10 ms of work.
 const BYTES_BETWEEN_YIELDS: usize = 32 * 1024;
 
-/// Rule packs that score.
+/// A reward source that scores with rule packs.
 #[derive(Debug)]
 pub struct RulesSource {
     id: SourceId,
@@ -22,7 +22,7 @@ pub struct RulesSource {
 }
 
 impl RulesSource {
-    /// Scores with `packs`.
+    /// A source that scores with `packs`.
     #[must_use]
     pub fn new(packs: Arc<RulePacks>) -> Self {
         Self { id: SourceId::rules(), packs }
@@ -51,7 +51,7 @@ impl RewardSource for RulesSource {
 
     fn score<'a>(&'a self, ask: Ask<'a>) -> BoxFuture<'a, Vec<Signal>> {
         Box::pin(async move {
-            let dialogue = Dialogue::new(self.packs.plan(), ask.rollout);
+            let dialogue = DialogueTexts::new(self.packs.plan(), ask.rollout);
             let mut signals = Vec::with_capacity(ask.turns.len());
             let mut bytes = 0;
             for turn in ask.turns {
@@ -84,11 +84,11 @@ async fn yield_now() {
 impl RulesSource {
     fn score_turn(
         &self,
-        dialogue: &Dialogue<'_>,
+        dialogue: &DialogueTexts<'_>,
         turn: usize,
         deadline: Option<Instant>,
     ) -> Signal {
-        let scene = Scene::new(dialogue, turn);
+        let scene = TurnView::new(dialogue, turn);
         match eval::evaluate(self.packs.plan(), &scene, deadline) {
             Some(evaluation) => self.signal(evaluation.part),
             None => self.late(),
@@ -101,7 +101,7 @@ impl RulesSource {
     }
 
     fn signal(&self, part: RulesPart) -> Signal {
-        // One entry for the turn: the rules themselves are listed in the part.
+        // One entry for the turn. The part lists the rules.
         let undecided: Vec<String> = part
             .abstained
             .iter()

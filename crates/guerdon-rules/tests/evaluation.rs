@@ -1,4 +1,5 @@
-//! What a rule may say, one promise of the schema a test; and laws that hold for any text.
+//! Evaluation of rules: one test for each feature of the schema, and properties that hold for any
+//! text.
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "helpers of tests may fail a test")]
 
@@ -23,7 +24,7 @@ fn say(rules: &str, text: &str, context: &str) -> RulesPart {
 }
 
 #[test]
-fn hits_add_up_to_the_cap_and_all_places_are_told() {
+fn hits_add_up_to_the_cap_and_all_spans_are_reported() {
     let rule = "  - { id: a, points: -20, cap: -50, match: { any_of: [工单] } }";
     let part = say(rule, "工单工单，工\u{200b}单", "{}");
     assert_eq!(part.points.get().to_bits(), (-50.0f64).to_bits());
@@ -39,7 +40,7 @@ fn a_rule_without_per_counts_once() {
 }
 
 #[test]
-fn fold_false_takes_the_text_as_it_is() {
+fn fold_false_compares_the_original_text() {
     let rule = "  - { id: a, points: -1, match: { any_of: [Work], fold: false } }";
     assert!(say(rule, "work", "{}").hits.is_empty());
     assert_eq!(say(rule, "好Work", "{}").hits[0].spans, [[1, 5]]);
@@ -95,7 +96,7 @@ fn all_any_not_and_count_compose() {
 }
 
 #[test]
-fn wrong_sums_are_told_with_the_right_one() {
+fn wrong_sums_are_reported_with_the_correct_result() {
     let rule = "  - { id: a, points: -1, check: { arithmetic: {} } }";
     for wrong in
         ["480 * 0.9 = 430元", "580元减480元等于90元", "480×9折=420", "100 plus 20 equals 130"]
@@ -108,12 +109,12 @@ fn wrong_sums_are_told_with_the_right_one() {
         assert!(say(rule, right, "{}").hits.is_empty(), "{right}");
     }
     let part = say(rule, "那就480 * 0.9 = 430元", "{}");
-    assert_eq!(part.hits[0].detail.as_deref(), Some("430 is told, 432 is right"));
+    assert_eq!(part.hits[0].detail.as_deref(), Some("430 is given, 432 is right"));
     assert_eq!(part.hits[0].spans, [[2, 17]]);
 }
 
 #[test]
-fn prices_must_fit_one_another() {
+fn prices_that_contradict_each_other_hit() {
     let rule = "  - id: a
     points: -1
     check:
@@ -134,7 +135,7 @@ fn prices_must_fit_one_another() {
 }
 
 #[test]
-fn numbers_that_nobody_gave_are_found() {
+fn numbers_without_support_are_found() {
     let rule =
         "  - { id: a, points: -1, check: { unsupported_numbers: { unit: [元, 间], least: 10 } } }";
     let said = |text: &str| {
@@ -179,7 +180,7 @@ fn lengths_are_counted_in_characters_tokens_or_sentences() {
 }
 
 #[test]
-fn a_word_in_disguise_is_counted_as_one() {
+fn disguised_hits_are_counted() {
     let packs = packs("  - { id: a, points: -1, match: { any_of: [work order, 工单] } }");
     let disguised = |text: &str| {
         packs.evaluate_turns(&rollout(&[(Role::Assistant, text)], "{}"), &[0])[0].disguised
@@ -195,14 +196,14 @@ fn a_word_in_disguise_is_counted_as_one() {
 }
 
 #[test]
-fn the_ends_of_a_range_are_known_to_where() {
+fn where_can_use_the_ends_of_a_range() {
     let rule = "  - { id: a, points: -1, match: { number: { unit: [元] } }, where: value == high and high > 450 and low < 450 }";
     assert_eq!(say(rule, "400到480元都行", "{}").hits[0].spans, [[4, 8]]);
     assert!(say(rule, "480元", "{}").hits.is_empty());
 }
 
 #[test]
-fn a_latin_word_ends_where_chinese_begins() {
+fn latin_words_end_next_to_chinese_characters() {
     assert_eq!(
         say("  - { id: a, points: -1, match: { regex: '\\bdeal\\b' } }", "我们deal吧", "{}")
             .hits
@@ -212,7 +213,7 @@ fn a_latin_word_ends_where_chinese_begins() {
 }
 
 #[test]
-fn on_says_which_messages_are_read() {
+fn on_selects_the_messages() {
     use Role::{Assistant, User};
     let dialogue = rollout(
         &[(User, "工单"), (Assistant, "好"), (User, "x"), (Assistant, "工单"), (User, "工单")],
@@ -232,7 +233,7 @@ fn on_says_which_messages_are_read() {
 }
 
 #[test]
-fn a_turn_that_is_not_there_hits_nothing() {
+fn a_missing_turn_hits_nothing() {
     let packs = packs("  - { id: a, points: -1, match: { any_of: [a] } }");
     assert_eq!(packs.evaluate(&Rollout::default(), 7), RulesPart::default());
 }

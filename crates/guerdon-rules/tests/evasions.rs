@@ -1,4 +1,5 @@
-//! The evasion corpus: what share of disguised phrases is caught, with folding and without, and where they are told to be.
+//! The evasion corpus: the share of disguised phrases that is caught with and without folding, and
+//! their spans.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may fail a test")]
 
@@ -53,7 +54,7 @@ fn folding_catches_what_a_plain_search_misses() {
     let mut caught: BTreeMap<&str, [usize; 3]> = BTreeMap::new();
     let mut missed = Vec::new();
     for case in &cases {
-        // The phrase may be in the turn twice, and only once in disguise: more places than in the plain rest.
+        // The phrase may also occur undisguised: then there are more spans than in the plain rest.
         let rest = spans(&packs(&case.phrase, false), &case.plain).len() - 1;
         let raw = spans(&packs(&case.phrase, false), &case.text).len() > rest;
         let folded = spans(&packs(&case.phrase, true), &case.text).len() > rest;
@@ -77,7 +78,7 @@ fn folding_catches_what_a_plain_search_misses() {
 }
 
 #[test]
-fn the_words_told_are_the_disguised_ones() {
+fn spans_cover_the_disguised_words() {
     for case in cases() {
         for [from, to] in spans(&packs(&case.phrase, true), &case.text) {
             let words: String = case.text.chars().skip(from).take(to - from).collect();

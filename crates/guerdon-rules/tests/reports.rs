@@ -1,11 +1,11 @@
-//! Golden pairs: each `packs/NAME.yaml` and the report it must earn, `packs/NAME.err`.
+//! Golden pairs: the report of each `packs/NAME.yaml` is `packs/NAME.err`.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use guerdon_rules::{Diagnostic, Report, RulePacks, SourceText};
 
-/// 2026-01-01, so that `expires:` reads the same in every year.
+/// 2026-01-01, so that the results of `expires:` do not depend on the date.
 const NOW: Duration = Duration::from_secs(1_767_225_600);
 
 #[expect(clippy::disallowed_methods, reason = "a test reads its own fixtures")]
@@ -22,7 +22,7 @@ fn pack(name: &str, text: &str) -> SourceText {
 }
 
 #[test]
-fn every_wrong_pack_earns_its_report() {
+fn every_wrong_pack_yields_its_report() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/packs");
     let mut paths: Vec<PathBuf> =
         folder.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -38,7 +38,7 @@ fn every_wrong_pack_earns_its_report() {
 }
 
 #[test]
-fn two_packs_of_one_id_are_told_apart_by_file() {
+fn packs_with_one_id_are_reported_by_file() {
     let text = "pack: a\nabout: A.\nrules: []\n";
     let report = compile(&[pack("one.yaml", text), pack("two.yaml", text)]);
     let [diagnostic] = report.diagnostics() else { panic!("{report}") };
@@ -58,7 +58,7 @@ fn one_report_names_the_errors_of_all_packs() {
 }
 
 #[test]
-fn a_diagnostic_survives_json() {
+fn diagnostics_round_trip_through_json() {
     let report = compile(&[pack("one.yaml", "pack: a\nrule: []\n")]);
     let json = serde_json::to_string(report.diagnostics()).unwrap();
     assert_eq!(serde_json::from_str::<Vec<Diagnostic>>(&json).unwrap(), report.diagnostics());

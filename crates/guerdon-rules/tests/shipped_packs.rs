@@ -1,4 +1,4 @@
-//! The packs that ship load without a lint, and the committed JSON Schema is the generated one.
+//! The shipped packs load without a lint, and the committed JSON Schema is up to date.
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "helpers of tests may fail a test")]
 
@@ -35,7 +35,7 @@ fn loaded() -> RulePacks {
 }
 
 #[test]
-fn the_shipped_packs_are_tidy() {
+fn the_shipped_packs_are_formatted() {
     for pack in shipped() {
         assert_eq!(format(&pack).unwrap(), pack.text, "guerdon rules fmt {}", pack.name);
     }

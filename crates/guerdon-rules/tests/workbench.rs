@@ -1,8 +1,8 @@
-//! The workbench: examples as tests, what an edit changes, a tidy file, a draft.
+//! The workbench: examples as tests, the effect of an edit, formatting, drafts.
 
 #![expect(clippy::panic, reason = "helpers of tests may fail a test")]
 
-use guerdon_rules::{BadCase, RulePacks, SourceText, draft, format, junit, tap};
+use guerdon_rules::{DraftInput, RulePacks, SourceText, draft, format, junit, tap};
 use guerdon_types::{Message, Role, Rollout};
 
 fn pack(text: &str) -> [SourceText; 1] {
@@ -31,7 +31,7 @@ rules:
 ";
 
 #[test]
-fn examples_are_tests_and_a_failing_one_stops_none_of_the_others() {
+fn a_failing_example_does_not_stop_the_others() {
     let results = RulePacks::test(&pack(EXAMPLES)).unwrap();
     let failed: Vec<bool> = results.iter().map(|result| result.failure.is_some()).collect();
     assert_eq!(failed, [false, true, false]);
@@ -49,7 +49,7 @@ fn examples_are_tests_and_a_failing_one_stops_none_of_the_others() {
 }
 
 #[test]
-fn a_rule_that_has_expired_stops_its_author_and_no_server() {
+fn an_expired_rule_is_an_error_for_authors_and_a_warning_for_servers() {
     let text = "pack: p\nabout: P.\nrules:\n  - { id: a, about: A., points: -1, expires: 2020-01-01, match: { any_of: [b] }, examples: { hits: [b], misses: [c] } }\n";
     assert_eq!(RulePacks::check(&pack(text)).unwrap_err().diagnostics()[0].code, "R014");
     let (_, report) = RulePacks::compile(&pack(text)).unwrap();
@@ -57,7 +57,7 @@ fn a_rule_that_has_expired_stops_its_author_and_no_server() {
 }
 
 #[test]
-fn a_diff_tells_what_each_rule_gained_and_lost() {
+fn a_diff_lists_gained_and_lost_hits_of_each_rule() {
     let old = packs(
         "  - { id: a, points: -1, match: { any_of: [工单] } }\n  - { id: b, points: -2, match: { any_of: [x] } }\n",
     );
@@ -72,12 +72,12 @@ fn a_diff_tells_what_each_rule_gained_and_lost() {
     let diff = old.diff(&new, &rollouts);
     assert_eq!((diff.turns, diff.changed), (3, 2));
     assert_eq!([diff.before, diff.after].map(f64::to_bits), [-3.0_f64, -8.0].map(f64::to_bits));
-    let told: Vec<(&str, [usize; 3])> = diff
+    let changes: Vec<(&str, [usize; 3])> = diff
         .rules
         .iter()
         .map(|rule| (rule.rule.as_str(), [rule.gained, rule.lost, rule.repriced]))
         .collect();
-    assert_eq!(told, [("p/a", [0, 0, 1]), ("p/c", [1, 0, 0]), ("p/b", [0, 1, 0])]);
+    assert_eq!(changes, [("p/a", [0, 0, 1]), ("p/c", [1, 0, 0]), ("p/b", [0, 1, 0])]);
     assert_eq!((diff.examples[0].rollout, diff.examples[1].rollout), (0, 2));
     assert!(old.diff(&old, &rollouts).rules.is_empty());
 }
@@ -96,7 +96,7 @@ fn costs_name_the_rules_that_ran_and_hit() {
 }
 
 #[test]
-fn a_tidy_pack_says_the_same_and_keeps_its_comments() {
+fn formatting_keeps_meaning_and_comments() {
     let text = "# head\npack: p\nrules:\n\n\n  # about a\n  - id: a   \n    match: { any_of: [b] } # why\n    # worth\n    points: -1\n  - id: c\n    points: -2\n    match:\n      regex: 'x  '\n\n\n# end\n";
     let tidy = format(&pack(text)[0]).unwrap();
     let wanted = "# head\npack: p\nrules:\n  # about a\n  - id: a\n    # worth\n    points: -1\n    match: { any_of: [b] } # why\n\n  - id: c\n    points: -2\n    match:\n      regex: 'x  '\n\n\n# end\n";
@@ -106,18 +106,18 @@ fn a_tidy_pack_says_the_same_and_keeps_its_comments() {
 }
 
 #[test]
-fn a_draft_is_a_rule_that_hits_its_bad_case() {
+fn a_drafted_rule_hits_its_bad_case() {
     let mut bad = rollout(&[
         (Role::Assistant, "好的"),
         (Role::User, "嗯"),
         (Role::Assistant, "it's 工单:\n 'now'"),
     ]);
     bad.context = serde_json::from_str(r#"{"sop_stage": "close", "list": [1]}"#).unwrap();
-    let rule = draft(BadCase { rollout: &bad, turn: 2, phrase: "工单", id: None }).unwrap();
+    let rule = draft(DraftInput { rollout: &bad, turn: 2, phrase: "工单", id: None }).unwrap();
     let (packs, report) = RulePacks::compile(&pack(&format!("pack: p\nabout: P.\nrules:\n{rule}")))
         .unwrap_or_else(|report| panic!("{report}\n{rule}"));
     assert!(report.is_empty(), "{report}");
     assert_eq!(packs.evaluate(&bad, 2).shadow.len(), 1);
-    assert!(draft(BadCase { rollout: &bad, turn: 2, phrase: "没说", id: None }).is_err());
-    assert!(draft(BadCase { rollout: &bad, turn: 9, phrase: "工单", id: None }).is_err());
+    assert!(draft(DraftInput { rollout: &bad, turn: 2, phrase: "没说", id: None }).is_err());
+    assert!(draft(DraftInput { rollout: &bad, turn: 9, phrase: "工单", id: None }).is_err());
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use guerdon_rules::{BadCase, RulePacks, SourceText};
+use guerdon_rules::{DraftInput, RulePacks, SourceText};
 use guerdon_server::texts::{PACKS, texts};
 use guerdon_types::{Message, Role, Rollout};
 
@@ -50,7 +50,7 @@ pub(super) fn run(rules: Rules) -> anyhow::Result<ExitCode> {
                     .last()
                     .unwrap_or(&0),
             };
-            let bad = BadCase { rollout: case, turn, phrase: &phrase, id: id.as_deref() };
+            let bad = DraftInput { rollout: case, turn, phrase: &phrase, id: id.as_deref() };
             print!("{}", guerdon_rules::draft(bad).map_err(anyhow::Error::msg)?);
             Ok(ExitCode::SUCCESS)
         }

@@ -1,4 +1,4 @@
-//! The engine hits what the naive engine hits, in the same places, on any turn. The pack is the shipped-like one below.
+//! The engine and the naive engine report the same hits and spans for any turn.
 #![no_main]
 
 use std::sync::LazyLock;

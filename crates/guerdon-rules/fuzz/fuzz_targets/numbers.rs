@@ -1,4 +1,4 @@
-//! Any text's numbers are finite, in order, and where they are said to be.
+//! The numbers of any text are finite, in order and within the text.
 #![no_main]
 
 use std::sync::LazyLock;

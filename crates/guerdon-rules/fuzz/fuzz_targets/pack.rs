@@ -1,4 +1,4 @@
-//! Any text is a pack or a report of what is wrong with it, and never a panic.
+//! Any text is a valid pack or yields a report, and never a panic.
 #![no_main]
 
 use guerdon_rules::{SourceText, RulePacks, format};

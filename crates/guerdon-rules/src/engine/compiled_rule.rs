@@ -1,13 +1,15 @@
-//! A rule, compiled: when it applies, what it reads, what it looks for, and what that is worth.
+//! A compiled rule: its conditions, the messages it reads, its matcher and its points.
 
-use crate::engine::checks::Prices;
+use crate::engine::checks::PriceRelation;
 use crate::engine::expr::Expr;
 use crate::engine::pattern::Pattern;
-use crate::syntax::pack::{Across, Condition, Language, Measure, Mix, On, Repeated};
+use crate::syntax::pack::{
+    Across, Condition, Language, LengthUnit, MessageSelector, MixLimits, RepetitionOf,
+};
 use crate::text::near::Near;
 use crate::text::number::NumberSpec;
 
-/// One rule, ready to run.
+/// One compiled rule.
 #[derive(Debug)]
 pub(crate) struct CompiledRule {
     pub(crate) pack: String,
@@ -17,37 +19,69 @@ pub(crate) struct CompiledRule {
     pub(crate) cap: Option<f64>,
     pub(crate) veto: bool,
     pub(crate) shadow: bool,
-    pub(crate) on: On,
+    pub(crate) on: MessageSelector,
     pub(crate) when: Vec<Condition>,
-    /// `where` without a capture: said of the context alone.
+    /// A `where` expression that uses no capture, only the context.
     pub(crate) condition: Option<Expr>,
     pub(crate) matcher: Matcher,
 }
 
-/// A test, compiled.
+/// A compiled `match` or `check`.
 #[derive(Debug)]
 pub(crate) enum Matcher {
-    Literals { leaf: u32, fold: bool, word: bool, near: Near, count: usize },
-    Regex { pattern: Box<Pattern>, fold: bool, near: Near, condition: Option<Expr>, count: usize },
-    Number { spec: NumberSpec, condition: Option<Expr>, count: usize },
+    Literals(LiteralMatcher),
+    Regex(RegexMatcher),
+    Number(NumberMatcher),
     All { matchers: Vec<Self>, count: usize },
     Any { matchers: Vec<Self>, count: usize },
     Not(Box<Self>),
-    Length { of: Measure, min: Option<usize>, max: Option<usize> },
+    Length { of: LengthUnit, min: Option<usize>, max: Option<usize> },
     Unclosed,
     Json,
-    Prices { numbers: NumberSpec, prices: Box<Prices> },
+    Prices { numbers: NumberSpec, prices: Box<PriceRelation> },
     Arithmetic { numbers: NumberSpec, tolerance: f64 },
     UnsupportedNumbers { numbers: NumberSpec, least: f64 },
-    Repetition { across: Across, of: Repeated },
-    LanguageMix { language: Option<Language>, mix: Mix },
+    Repetition { across: Across, of: RepetitionOf },
+    LanguageMix { language: Option<Language>, mix: MixLimits },
+}
+
+/// A list of words.
+#[derive(Debug)]
+pub(crate) struct LiteralMatcher {
+    pub(crate) leaf: u32,
+    pub(crate) fold: bool,
+    /// Set if only whole Latin words match.
+    pub(crate) word: bool,
+    pub(crate) near: Near,
+    /// The least number of hits.
+    pub(crate) count: usize,
+}
+
+/// A regex, with a condition on the number that it captures.
+#[derive(Debug)]
+pub(crate) struct RegexMatcher {
+    pub(crate) pattern: Box<Pattern>,
+    pub(crate) fold: bool,
+    pub(crate) near: Near,
+    pub(crate) condition: Option<Expr>,
+    /// The least number of hits.
+    pub(crate) count: usize,
+}
+
+/// Numbers, with a condition on each.
+#[derive(Debug)]
+pub(crate) struct NumberMatcher {
+    pub(crate) spec: NumberSpec,
+    pub(crate) condition: Option<Expr>,
+    /// The least number of hits.
+    pub(crate) count: usize,
 }
 
 impl Matcher {
-    /// Bytes on the heap that its patterns hold.
+    /// The size of its patterns on the heap, in bytes.
     pub(crate) fn memory(&self) -> usize {
         match self {
-            Self::Regex { pattern, .. } => pattern.memory(),
+            Self::Regex(matcher) => matcher.pattern.memory(),
             Self::All { matchers, .. } | Self::Any { matchers, .. } => {
                 matchers.iter().map(Self::memory).sum()
             }

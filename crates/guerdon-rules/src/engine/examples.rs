@@ -1,52 +1,66 @@
-//! The examples beside a rule are its unit tests, run whenever its pack loads: a pack whose example fails does not.
+//! Runs the examples of rules. They are unit tests: a pack with a failing example does not load.
 
+use guerdon_text::Finding;
 use guerdon_types::{Message, Role, Rollout};
 
-use crate::engine::eval::{Dialogue, Scene, Verdict};
-use crate::engine::plan::Plan;
+use crate::engine::eval::{DialogueTexts, RuleVerdict, TurnView};
+use crate::engine::plan::RulePlan;
 use crate::syntax::codes::PackCode;
-use crate::syntax::pack::{Example, On, Rule, Turn};
-use guerdon_text::Finding;
+use crate::syntax::pack::{MessageSelector, Rule, RuleExample, TurnSelector};
 
-/// One example, run.
+/// One example and its result.
 #[derive(Debug)]
-pub(crate) struct Run<'r> {
-    pub(crate) example: &'r Example,
+pub(crate) struct ExampleRun<'r> {
+    pub(crate) example: &'r RuleExample,
     pub(crate) must_hit: bool,
     pub(crate) failure: Option<Finding>,
 }
 
 /// Runs the examples of `rule`, which is the plan's rule `index`.
-pub(crate) fn run<'r>(plan: &Plan, index: usize, rule: &'r Rule) -> impl Iterator<Item = Run<'r>> {
+pub(crate) fn run<'r>(
+    plan: &RulePlan,
+    index: usize,
+    rule: &'r Rule,
+) -> impl Iterator<Item = ExampleRun<'r>> {
     let hits = rule.hits.iter().map(|example| (example, true));
     let all = hits.chain(rule.misses.iter().map(|example| (example, false)));
     all.map(move |(example, must_hit)| {
         let failure = plan.rules.get(index).and_then(|compiled| {
             let (rollout, turn) = rollout(example, rule.on);
-            let dialogue = Dialogue::new(plan, &rollout);
-            failure(rule, example, must_hit, Scene::new(&dialogue, turn).verdict(index, compiled))
+            let dialogue = DialogueTexts::new(plan, &rollout);
+            failure(
+                rule,
+                example,
+                must_hit,
+                TurnView::new(&dialogue, turn).verdict(index, compiled),
+            )
         });
-        Run { example, must_hit, failure }
+        ExampleRun { example, must_hit, failure }
     })
 }
 
-fn failure(rule: &Rule, example: &Example, must_hit: bool, verdict: Verdict) -> Option<Finding> {
+fn failure(
+    rule: &Rule,
+    example: &RuleExample,
+    must_hit: bool,
+    verdict: RuleVerdict,
+) -> Option<Finding> {
     Some(match (verdict, must_hit) {
-        (Verdict::Hit(..), true) | (Verdict::Miss, false) => return None,
-        (Verdict::Miss, true) => {
+        (RuleVerdict::Hit(..), true) | (RuleVerdict::Miss, false) => return None,
+        (RuleVerdict::Miss, true) => {
             let message = format!("rule `{}` misses an example that it must hit", rule.id.value);
             Finding::new(PackCode::ExampleMustHit, example.span.clone(), message)
                 .label("this text is not hit")
                 .help("change the rule, or move the example to `misses`")
         }
-        (Verdict::Hit(hit, _), false) => {
-            let told = hit.detail.map(|detail| format!(": {detail}")).unwrap_or_default();
+        (RuleVerdict::Hit(hit, _), false) => {
+            let detail = hit.detail.map(|detail| format!(": {detail}")).unwrap_or_default();
             let message = format!("rule `{}` hits an example that it must miss", rule.id.value);
             Finding::new(PackCode::ExampleMustMiss, example.span.clone(), message)
-                .label(format!("hit{}{told}", quoted(&example.text, &hit.spans)))
+                .label(format!("hit{}{detail}", quoted(&example.text, &hit.spans)))
                 .help("change the rule, or move the example to `hits`")
         }
-        (Verdict::Unknown(why), _) => {
+        (RuleVerdict::Unknown(why), _) => {
             let message = format!("rule `{}` cannot decide this example", rule.id.value);
             Finding::new(PackCode::ExampleUndecided, example.span.clone(), message)
                 .label(why)
@@ -55,12 +69,12 @@ fn failure(rule: &Rule, example: &Example, must_hit: bool, verdict: Verdict) -> 
     })
 }
 
-/// The dialogue in which the rule looks at the example's text.
-fn rollout(example: &Example, on: On) -> (Rollout, usize) {
+/// A dialogue in which the rule reads the example's text.
+fn rollout(example: &RuleExample, on: MessageSelector) -> (Rollout, usize) {
     let mut messages = example.before.clone();
     messages.push(Message::new(on.role, example.text.as_str()));
     match (on.turn, on.role) {
-        (Turn::Previous, role) => {
+        (TurnSelector::Previous, role) => {
             messages.push(Message::new(role, ""));
             if role != Role::Assistant {
                 messages.push(Message::new(Role::Assistant, ""));

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `compile/` | Packs become a plan |
 //! | `plan.rs`, `compiled_rule.rs` | The plan and its rules |
-//! | `needles.rs`, `scan.rs` | The literals, units and classes of all rules, and one scan of a text for them |
+//! | `needles.rs`, `scan.rs` | The targets of all rules, and one scan of a text for them |
 //! | `prefilter.rs` | Selects the rules that can hit a text |
 //! | `pattern/` | A regex, tried only where it can match |
 //! | `expr/` | `where` expressions |

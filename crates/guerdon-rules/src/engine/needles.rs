@@ -1,28 +1,29 @@
-//! What a scan of a text looks for: the literals of all patterns, and what else patterns without a literal ask for.
+//! The literals that a scan of a text looks for, and the properties that patterns without a literal
+//! require.
 
 use crate::engine::pattern::{Register, RunClass};
 use crate::text::literals::Literals;
 
-/// What a scan of a text looks for.
+/// The targets of a scan.
 #[derive(Debug, Default)]
 pub(crate) struct Needles {
     /// Literals of folded texts.
     pub(crate) folded: Literals,
-    /// Literals of texts as they are.
+    /// Literals of unfolded texts.
     pub(crate) raw: Literals,
-    /// The skeletons of folded literals, for loose readings; leaves are those of `folded`.
+    /// The loose forms of folded literals. Leaves are those of `folded`.
     pub(crate) loose: Literals,
-    /// The leaf of each view that every digit is a hit of: folded, raw.
+    /// The leaf of which every digit is a hit: in folded and in unfolded text.
     pub(crate) digits: [Option<u32>; 2],
-    /// Classes whose longest run is asked for, of each view.
+    /// Classes whose longest run is measured: in folded and in unfolded text.
     pub(crate) runs: [Vec<RunClass>; 2],
-    /// Whether any rule asks for numbers.
+    /// Set if a rule uses numbers.
     pub(crate) numbers: bool,
-    /// Whether any pattern of raw text has no literal.
+    /// Set if a pattern for unfolded text may have no literal.
     pub(crate) raw_gates: bool,
 }
 
-/// A view of the needles that patterns of folded, or of raw, text register with.
+/// The needles for folded or for unfolded text, with which patterns register.
 pub(crate) struct Side<'n> {
     pub(crate) needles: &'n mut Needles,
     pub(crate) fold: bool,
@@ -66,7 +67,7 @@ impl Needles {
         self.loose.build()
     }
 
-    /// Bytes on the heap.
+    /// The size on the heap, in bytes.
     pub(crate) fn memory(&self) -> usize {
         [&self.folded, &self.raw, &self.loose].into_iter().map(Literals::memory).sum()
     }

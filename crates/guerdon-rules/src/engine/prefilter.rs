@@ -1,35 +1,37 @@
-//! Which rules a text can hit at all: those of whose necessary conditions it meets one.
+//! Rule prefilter: selects the rules whose required literal, unit or character class occurs in the
+//! text.
 //!
-//! A thousand rules cost a turn little more than two hundred, because a turn meets the conditions of a few.
+//! A thousand rules cost a turn little more than two hundred, because a turn meets the requirements
+//! of a few.
 
-use crate::engine::compiled_rule::{CompiledRule, Matcher};
+use crate::engine::compiled_rule::{CompiledRule, Matcher, RegexMatcher};
 use crate::engine::pattern::Gate;
-use crate::engine::scan::Text;
-use crate::syntax::pack::On;
+use crate::engine::scan::ScannedText;
+use crate::syntax::pack::MessageSelector;
 use crate::text::number::NumberSpec;
 
-/// For each rule, what it waits for; and for each leaf, the rules that wait for it.
+/// The requirements of each rule, and the rules that each leaf makes candidates.
 #[derive(Debug, Default)]
-pub(crate) struct Triggers {
-    /// For each rule, conditions of which one must hold.
-    of_rule: Vec<Vec<Trigger>>,
-    /// Rules by leaf: folded, raw. Of those that read the scored turn.
+pub(crate) struct Prefilter {
+    /// The requirements of each rule, of which one must be met.
+    of_rule: Vec<Vec<Requirement>>,
+    /// The rules that read the scored turn, by leaf: of folded and of unfolded text.
     by_leaf: [Vec<Vec<u32>>; 2],
-    /// Rules with a condition that is no leaf.
-    gated: Vec<(u32, Trigger)>,
-    /// Rules that always run, or read other texts than the scored turn.
+    /// Rules with a requirement that is not a leaf.
+    gated: Vec<(u32, Requirement)>,
+    /// Rules that always run, or that read other texts than the scored turn.
     always: Vec<u32>,
     words: usize,
 }
 
-/// A necessary condition.
+/// A necessary condition for a hit.
 #[derive(Debug, Clone, PartialEq)]
-enum Trigger {
+enum Requirement {
     Leaf {
         fold: bool,
         leaf: u32,
     },
-    /// A number with one of these units.
+    /// A number with one of the units of this mask.
     Unit(u64),
     AnyNumber,
     Gate {
@@ -45,37 +47,38 @@ pub(crate) struct Candidates {
     bits: Vec<u64>,
 }
 
-impl Triggers {
-    /// Plans the triggers of `rules`, given the number of leaves of each view.
+impl Prefilter {
+    /// Plans the requirements of `rules`. `leaves` is the number of leaves in folded and in
+    /// unfolded text.
     pub(crate) fn new(rules: &[CompiledRule], leaves: [u32; 2]) -> Self {
-        let mut triggers = Self {
+        let mut prefilter = Self {
             of_rule: rules.iter().map(|rule| of(&rule.matcher)).collect(),
             by_leaf: leaves.map(|leaves| vec![Vec::new(); leaves as usize]),
             words: rules.len().div_ceil(64),
             ..Self::default()
         };
-        for ((index, rule), waits) in (0_u32..).zip(rules).zip(&triggers.of_rule) {
-            if rule.on != On::SCORED || waits.contains(&Trigger::Always) {
-                triggers.always.push(index);
+        for ((index, rule), requirements) in (0_u32..).zip(rules).zip(&prefilter.of_rule) {
+            if rule.on != MessageSelector::SCORED || requirements.contains(&Requirement::Always) {
+                prefilter.always.push(index);
                 continue;
             }
-            for trigger in waits {
-                match trigger {
-                    Trigger::Leaf { fold, leaf } => {
-                        let side = triggers.by_leaf.get_mut(usize::from(!fold));
+            for requirement in requirements {
+                match requirement {
+                    Requirement::Leaf { fold, leaf } => {
+                        let side = prefilter.by_leaf.get_mut(usize::from(!fold));
                         if let Some(rules) = side.and_then(|side| side.get_mut(*leaf as usize)) {
                             rules.push(index);
                         }
                     }
-                    other => triggers.gated.push((index, other.clone())),
+                    other => prefilter.gated.push((index, other.clone())),
                 }
             }
         }
-        triggers
+        prefilter
     }
 
-    /// The rules that may hit a dialogue whose scored turn is `scored`.
-    pub(crate) fn candidates(&self, scored: Option<&Text<'_>>, candidates: &mut Candidates) {
+    /// Collects the rules that may hit a dialogue whose scored turn is `scored`.
+    pub(crate) fn candidates(&self, scored: Option<&ScannedText<'_>>, candidates: &mut Candidates) {
         candidates.bits.clear();
         candidates.bits.resize(self.words, 0);
         for rule in &self.always {
@@ -90,16 +93,18 @@ impl Triggers {
                 }
             }
         }
-        for (rule, trigger) in &self.gated {
-            if trigger.holds(text) {
+        for (rule, requirement) in &self.gated {
+            if requirement.holds(text) {
                 candidates.add(*rule);
             }
         }
     }
 
-    /// Whether rule `index` may hit a text.
-    pub(crate) fn may_hit(&self, index: usize, text: &Text<'_>) -> bool {
-        self.of_rule.get(index).is_none_or(|waits| waits.iter().any(|trigger| trigger.holds(text)))
+    /// Returns true if the rule at `index` may hit a text.
+    pub(crate) fn may_hit(&self, index: usize, text: &ScannedText<'_>) -> bool {
+        self.of_rule.get(index).is_none_or(|requirements| {
+            requirements.iter().any(|requirement| requirement.holds(text))
+        })
     }
 }
 
@@ -123,8 +128,8 @@ impl Candidates {
     }
 }
 
-impl Trigger {
-    fn holds(&self, text: &Text<'_>) -> bool {
+impl Requirement {
+    fn holds(&self, text: &ScannedText<'_>) -> bool {
         let scan = text.scan();
         match self {
             Self::Leaf { fold: true, leaf } => scan.found.has(*leaf),
@@ -136,7 +141,7 @@ impl Trigger {
         }
     }
 
-    /// What it costs a turn that the rule waits for this: a guess at how often it holds.
+    /// An estimate of the share of turns that meet the requirement.
     const fn cost(&self) -> usize {
         match self {
             Self::Leaf { .. } => 1,
@@ -148,27 +153,27 @@ impl Trigger {
     }
 }
 
-fn of(matcher: &Matcher) -> Vec<Trigger> {
+fn of(matcher: &Matcher) -> Vec<Requirement> {
     match matcher {
-        Matcher::Literals { leaf, fold, .. } => vec![Trigger::Leaf { fold: *fold, leaf: *leaf }],
-        Matcher::Regex { pattern, fold, .. } => match pattern.leaves() {
+        Matcher::Literals(words) => vec![Requirement::Leaf { fold: words.fold, leaf: words.leaf }],
+        Matcher::Regex(RegexMatcher { pattern, fold, .. }) => match pattern.leaves() {
             Some(leaves) => {
-                leaves.into_iter().map(|leaf| Trigger::Leaf { fold: *fold, leaf }).collect()
+                leaves.into_iter().map(|leaf| Requirement::Leaf { fold: *fold, leaf }).collect()
             }
-            None => vec![Trigger::Gate { fold: *fold, gate: pattern.gate().clone() }],
+            None => vec![Requirement::Gate { fold: *fold, gate: pattern.gate().clone() }],
         },
-        Matcher::Number { spec, .. } => vec![number(spec)],
-        // All must hold, so the rarest will do.
+        Matcher::Number(matcher) => vec![number(&matcher.spec)],
+        // All parts must hold, so the requirement that is met least often is enough.
         Matcher::All { matchers, .. } => matchers
             .iter()
             .map(of)
-            .min_by_key(|waits| waits.iter().map(Trigger::cost).sum::<usize>())
-            .unwrap_or_else(|| vec![Trigger::Always]),
+            .min_by_key(|requirements| requirements.iter().map(Requirement::cost).sum::<usize>())
+            .unwrap_or_else(|| vec![Requirement::Always]),
         Matcher::Any { matchers, .. } => matchers.iter().flat_map(of).collect(),
         Matcher::Prices { prices, .. } => prices
             .leaves
             .first()
-            .map(|leaf| Trigger::Leaf { fold: true, leaf: *leaf })
+            .map(|leaf| Requirement::Leaf { fold: true, leaf: *leaf })
             .into_iter()
             .collect(),
         Matcher::Arithmetic { numbers, .. } | Matcher::UnsupportedNumbers { numbers, .. } => {
@@ -179,14 +184,14 @@ fn of(matcher: &Matcher) -> Vec<Trigger> {
         | Matcher::Unclosed
         | Matcher::Json
         | Matcher::Repetition { .. }
-        | Matcher::LanguageMix { .. } => vec![Trigger::Always],
+        | Matcher::LanguageMix { .. } => vec![Requirement::Always],
     }
 }
 
-fn number(spec: &NumberSpec) -> Trigger {
+fn number(spec: &NumberSpec) -> Requirement {
     match (spec.near.one, spec.units.is_empty() || spec.optional) {
-        (Some(leaf), _) => Trigger::Leaf { fold: true, leaf },
-        (None, false) => Trigger::Unit(spec.mask()),
-        (None, true) => Trigger::AnyNumber,
+        (Some(leaf), _) => Requirement::Leaf { fold: true, leaf },
+        (None, false) => Requirement::Unit(spec.mask()),
+        (None, true) => Requirement::AnyNumber,
     }
 }

@@ -1,19 +1,20 @@
-//! One text, and all that rules ask of it: its folded form, the literals, the numbers; each found once, when first asked
-//! for, in buffers that the next text uses again.
+//! One text with its folded form, literals and numbers. Each is computed at its first use, in
+//! buffers that later texts reuse.
 
 use std::borrow::Cow;
 use std::cell::{Cell, OnceCell};
 use std::ops::Range;
-use std::sync::Mutex;
+
+use parking_lot::Mutex;
 
 use crate::engine::needles::Needles;
 use crate::engine::pattern::Gate;
-use crate::text::literals::Found;
-use crate::text::normalise::{Loose, View};
-use crate::text::number::{Numbers, Units};
-use crate::text::present::Present;
+use crate::text::literals::LiteralHits;
+use crate::text::normalise::{FoldedText, LooseReading};
+use crate::text::number::{TextNumbers, Units};
+use crate::text::present::CharSet;
 
-/// What all rules together look for, and room to do it in.
+/// The targets of all rules, and reusable buffers.
 #[derive(Debug, Default)]
 pub(crate) struct Scanner {
     pub(crate) needles: Needles,
@@ -23,49 +24,51 @@ pub(crate) struct Scanner {
 
 /// A text of a dialogue.
 #[derive(Debug)]
-pub(crate) struct Text<'a> {
+pub(crate) struct ScannedText<'a> {
     pub(crate) original: Cow<'a, str>,
     scanner: &'a Scanner,
-    view: OnceCell<Box<View>>,
-    scan: OnceCell<Box<Scan>>,
+    view: OnceCell<Box<FoldedText>>,
+    scan: OnceCell<Box<TextScan>>,
 }
 
-/// What was found in a text.
+/// The result of scanning a text.
 #[derive(Debug, Default)]
-pub(crate) struct Scan {
-    /// In the folded text.
-    pub(crate) found: Found,
-    /// In the text as it is.
-    pub(crate) raw_found: Found,
-    pub(crate) numbers: Numbers,
-    /// Bytes of the folded text, start and end, that only a loose reading found; sorted.
+pub(crate) struct TextScan {
+    /// Hits in the folded text.
+    pub(crate) found: LiteralHits,
+    /// Hits in the unfolded text.
+    pub(crate) raw_found: LiteralHits,
+    pub(crate) numbers: TextNumbers,
+    /// The start and end, in bytes of the folded text, of hits that only the loose reading found;
+    /// sorted.
     loose: Vec<[usize; 2]>,
-    reading: Loose,
-    raw_present: Present,
-    /// The longest run of each class, one more than it is, once it was asked for: folded, raw.
+    reading: LooseReading,
+    raw_present: CharSet,
+    /// The length of the longest run of each class plus one, or 0 if not measured yet: in folded
+    /// and in unfolded text.
     runs: [Vec<Cell<u32>>; 2],
 }
 
-/// Buffers at rest.
+/// Unused buffers.
 #[expect(clippy::vec_box, reason = "they move in and out of cells: a pointer, not a kilobyte")]
 #[derive(Debug, Default)]
 struct Buffers {
-    views: Mutex<Vec<Box<View>>>,
-    scans: Mutex<Vec<Box<Scan>>>,
+    views: Mutex<Vec<Box<FoldedText>>>,
+    scans: Mutex<Vec<Box<TextScan>>>,
 }
 
-/// No more buffers than this are kept.
+/// The greatest number of buffers that are kept.
 const MAX_KEPT: usize = 256;
-/// Nor any for a text longer than this, in bytes.
+/// The length of the longest text whose buffers are kept, in bytes.
 const MAX_KEPT_BYTES: usize = 256 * 1024;
 
-impl<'a> Text<'a> {
+impl<'a> ScannedText<'a> {
     pub(crate) const fn new(scanner: &'a Scanner, original: Cow<'a, str>) -> Self {
         Self { original, scanner, view: OnceCell::new(), scan: OnceCell::new() }
     }
 
     /// The folded text.
-    pub(crate) fn folded(&self) -> &View {
+    pub(crate) fn folded(&self) -> &FoldedText {
         self.view.get_or_init(|| {
             let mut view = take(&self.scanner.buffers.views);
             view.read_folded(&self.original);
@@ -73,12 +76,12 @@ impl<'a> Text<'a> {
         })
     }
 
-    /// The text that a pattern is run on.
+    /// The text on which a pattern runs: folded or as it is.
     pub(crate) fn view(&self, fold: bool) -> &str {
         if fold { self.folded().text() } else { &self.original }
     }
 
-    pub(crate) fn scan(&self) -> &Scan {
+    pub(crate) fn scan(&self) -> &TextScan {
         self.scan.get_or_init(|| {
             let mut scan = take(&self.scanner.buffers.scans);
             scan.read(self.scanner, self.folded(), &self.original);
@@ -86,7 +89,8 @@ impl<'a> Text<'a> {
         })
     }
 
-    /// The characters of the original, half-open, that `bytes` of a view came from.
+    /// The characters of the original, half-open, that `bytes` of the folded or unfolded text came
+    /// from.
     pub(crate) fn span(&self, fold: bool, bytes: &Range<usize>) -> [usize; 2] {
         if fold {
             self.folded().span(&self.original, bytes)
@@ -96,18 +100,18 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// The character of the original that made `byte` of the folded text.
+    /// The character of the original that produced `byte` of the folded text.
     pub(crate) fn original_at(&self, byte: usize) -> Option<char> {
         self.folded().original_at(&self.original, byte)
     }
 
-    /// Whether only folding made `bytes` of the folded text readable.
+    /// Returns true if `bytes` of the folded text are readable only because of folding.
     pub(crate) fn is_disguised(&self, bytes: &Range<usize>) -> bool {
         let loose = &self.scan().loose;
         self.folded().is_disguised(bytes) || loose.binary_search(&[bytes.start, bytes.end]).is_ok()
     }
 
-    /// Whether a pattern without a literal may match.
+    /// Returns true if a pattern without a literal may match.
     pub(crate) fn passes(&self, gate: &Gate, fold: bool) -> bool {
         let present = if fold { self.folded().present } else { self.scan().raw_present };
         let has_run = |class, times| self.has_run(class as usize, times, fold);
@@ -133,7 +137,7 @@ impl<'a> Text<'a> {
     }
 }
 
-impl Drop for Text<'_> {
+impl Drop for ScannedText<'_> {
     fn drop(&mut self) {
         if self.original.len() <= MAX_KEPT_BYTES {
             keep(&self.scanner.buffers.views, self.view.take());
@@ -142,21 +146,21 @@ impl Drop for Text<'_> {
     }
 }
 
-/// A buffer at rest, or a new one: nobody waits for another thread's.
+/// An unused buffer, or a new one if another thread holds the lock.
 fn take<T: Default>(buffers: &Mutex<Vec<Box<T>>>) -> Box<T> {
-    buffers.try_lock().ok().and_then(|mut kept| kept.pop()).unwrap_or_default()
+    buffers.try_lock().and_then(|mut kept| kept.pop()).unwrap_or_default()
 }
 
 fn keep<T>(buffers: &Mutex<Vec<Box<T>>>, buffer: Option<Box<T>>) {
-    if let (Some(buffer), Ok(mut kept)) = (buffer, buffers.try_lock())
+    if let (Some(buffer), Some(mut kept)) = (buffer, buffers.try_lock())
         && kept.len() < MAX_KEPT
     {
         kept.push(buffer);
     }
 }
 
-impl Scan {
-    fn read(&mut self, scanner: &Scanner, view: &View, original: &str) {
+impl TextScan {
+    fn read(&mut self, scanner: &Scanner, view: &FoldedText, original: &str) {
         let needles = &scanner.needles;
         let text = view.text();
         self.found.reset(needles.folded.leaves());
@@ -191,7 +195,7 @@ impl Scan {
                 at = push_digits(&mut self.raw_found, leaf, original, at) + 1;
             }
         }
-        self.raw_present = Present::default();
+        self.raw_present = CharSet::default();
         if needles.raw_gates {
             original.chars().for_each(|c| self.raw_present.add(c));
         }
@@ -202,8 +206,8 @@ impl Scan {
     }
 }
 
-/// The run of digits that begins at byte `at`, if one does, and where it ends.
-fn push_digits(found: &mut Found, leaf: u32, text: &str, mut at: usize) -> usize {
+/// Adds the digits of the run that begins at byte `at`, if one does, and returns its end.
+fn push_digits(found: &mut LiteralHits, leaf: u32, text: &str, mut at: usize) -> usize {
     while text.as_bytes().get(at).is_some_and(u8::is_ascii_digit) {
         found.push(leaf, &(at..at + 1));
         at += 1;

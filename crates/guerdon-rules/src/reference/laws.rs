@@ -1,4 +1,5 @@
-//! The laws that the engine is held to: it hits what the naive search hits, and nothing hangs on the order of rules.
+//! Property tests: the engine hits the same as the naive search, and the order of rules does not
+//! matter.
 
 use std::sync::LazyLock;
 
@@ -140,7 +141,7 @@ fn texts() -> impl Strategy<Value = String> {
         "的",
         "价格",
     ]);
-    // Of a few, so that what parts words meets words, and itself, often.
+    // Few pieces, so that separators and words are often next to each other.
     let few = prop::sample::select(vec![
         "工单", "工", "单", "号", "目标", "价", "d", "ea", "l", "w0rk", "order", "-", "*", "·",
         ".", " ", "\t", "　", "1", "，",
@@ -156,7 +157,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1024))]
 
     #[test]
-    fn the_engine_hits_what_a_naive_search_hits_and_in_the_same_places(text in texts()) {
+    fn the_engine_agrees_with_the_naive_search(text in texts()) {
         let (reference, packs) = &*COMPILED;
         let messages = vec![Message::new(Role::Assistant, text)];
         let rollout = Rollout { messages, ..Rollout::default() };
@@ -181,7 +182,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn hits_and_points_do_not_hang_on_the_order_of_the_rules(text in texts(), by in 1_usize..40) {
+    fn hits_do_not_depend_on_the_order_of_rules(text in texts(), by in 1_usize..40) {
         let forward = rules();
         let (head, body) = forward.split_once("rules:\n").unwrap();
         let mut lines: Vec<&str> = body.lines().filter(|line| !line.is_empty()).collect();

@@ -1,7 +1,8 @@
-//! The rules run naively: every pattern over the whole text, every character folded on its own, nothing skipped. Slow and
-//! plain, so that it can be believed; tests and fuzzing hold the engine to its answers.
+//! A naive engine: runs every pattern over the whole text, folds every character on its own and
+//! skips nothing. It is slow and simple. Tests and fuzzing compare the real engine with it.
 //!
-//! It reads `match` of the scored turn. Scopes, `when` and checks have no fast path that could go wrong.
+//! It evaluates `match` on the scored turn. Other scopes, `when` and checks have no separate fast
+//! path.
 
 #[cfg(test)]
 mod laws;
@@ -13,28 +14,29 @@ use guerdon_types::{Context, Rollout};
 use regex_automata::meta::Regex;
 
 use crate::SourceText;
-use crate::engine::expr::{Expr, Facts, Truth};
+use crate::engine::expr::{Expr, ExprFacts, Truth};
 use crate::engine::pattern::{self, MAX_HITS};
-use crate::syntax::pack::{Nearby, Numbers, Rule, Test};
+use crate::syntax::pack::{NearWords, NumberWords, Predicate, Rule};
 use crate::syntax::parse;
-use crate::text::literals::{Found, leftmost_longest};
+use crate::text::literals::{LiteralHits, leftmost_longest};
 use crate::text::near::{self, Near};
-use crate::text::normalise::{self, Loose};
+use crate::text::normalise::{self, LooseReading};
 use crate::text::number::{self, NumberSpec, Units};
 
-/// A rule that hit: its id, how often, and where, in characters of the turn.
+/// A hit: the id of the rule, the number of hits, and the spans in characters of the turn.
 pub type NaiveHit = (String, usize, Vec<[usize; 2]>);
 
-/// The `match` rules of packs on the scored turn, to be run naively.
+/// The `match` rules of packs for the naive engine.
 #[derive(Debug)]
 pub struct Reference {
     rules: Vec<(Rule, Option<Expr>)>,
-    /// By pattern, and whether it is run on folded text.
+    /// Compiled regexes by pattern and `fold`.
     regexes: HashMap<(String, bool), Regex>,
 }
 
 impl Reference {
-    /// Rules with anything but `match` on the scored turn are passed over, and so are packs that cannot be read.
+    /// Reads the rules of `packs`. Skips rules without a `match` on the scored turn and packs that
+    /// cannot be read.
     #[must_use]
     pub fn new(packs: &[SourceText]) -> Self {
         let read =
@@ -71,17 +73,17 @@ impl Reference {
     }
 }
 
-/// Compiles every regex of a test.
-fn gather(test: &Test, regexes: &mut HashMap<(String, bool), Regex>) {
+/// Compiles every regex of a predicate.
+fn gather(test: &Predicate, regexes: &mut HashMap<(String, bool), Regex>) {
     match test {
-        Test::Regex { pattern, fold, .. } => {
+        Predicate::Regex { pattern, fold, .. } => {
             let regex = pattern::parse(&pattern.value, *fold).and_then(|hir| pattern::regex(&hir));
             regexes.extend(regex.ok().map(|regex| ((pattern.value.clone(), *fold), regex)));
         }
-        Test::All { tests, .. } | Test::Any { tests, .. } => {
+        Predicate::All { tests, .. } | Predicate::Any { tests, .. } => {
             tests.iter().for_each(|test| gather(test, regexes));
         }
-        Test::Not(test) => gather(test, regexes),
+        Predicate::Not(test) => gather(test, regexes),
         _ => {}
     }
 }
@@ -91,7 +93,7 @@ struct Naive<'a> {
     context: &'a Context,
     regexes: &'a HashMap<(String, bool), Regex>,
     folded: String,
-    /// For each byte of `folded`, the character it came from.
+    /// The character of the original that each byte of `folded` came from.
     origin: Vec<usize>,
 }
 
@@ -146,9 +148,9 @@ impl<'a> Naive<'a> {
         }
     }
 
-    fn test(&self, test: &Test, condition: Option<&Expr>) -> Option<Hits> {
+    fn test(&self, test: &Predicate, condition: Option<&Expr>) -> Option<Hits> {
         Some(match test {
-            Test::Literals { words, fold, word, near, count } => {
+            Predicate::Literals { words, fold, word, near, count } => {
                 let words: Vec<String> = words.iter().map(|word| word.value.clone()).collect();
                 let mut ranges = self.occurrences(&words, *fold);
                 ranges.retain(|range| !word || near::is_whole(self.view(*fold), range));
@@ -156,7 +158,7 @@ impl<'a> Naive<'a> {
                 leftmost_longest(&mut ranges);
                 self.hits(*fold, &ranges, *count)
             }
-            Test::Regex { pattern, fold, near, count } => {
+            Predicate::Regex { pattern, fold, near, count } => {
                 let regex = self.regexes.get(&(pattern.value.clone(), *fold))?;
                 let text = self.view(*fold);
                 let mut ranges: Vec<_> =
@@ -164,8 +166,8 @@ impl<'a> Naive<'a> {
                 self.keep_near(&mut ranges, near);
                 self.hits(*fold, &ranges, *count)
             }
-            Test::Number { numbers, count } => self.numbers(numbers, condition, *count),
-            Test::All { tests, .. } => {
+            Predicate::Number { numbers, count } => self.numbers(numbers, condition, *count),
+            Predicate::All { tests, .. } => {
                 let mut all = Hits { yes: true, ..Hits::default() };
                 for test in tests {
                     let next = self.test(test, condition)?;
@@ -176,7 +178,7 @@ impl<'a> Naive<'a> {
                 }
                 all
             }
-            Test::Any { tests, .. } => {
+            Predicate::Any { tests, .. } => {
                 let mut any = Hits::default();
                 for test in tests {
                     let next = self.test(test, condition)?;
@@ -185,21 +187,24 @@ impl<'a> Naive<'a> {
                 }
                 any
             }
-            Test::Not(test) => Hits { yes: !self.test(test, condition)?.yes, ..Hits::default() },
+            Predicate::Not(test) => {
+                Hits { yes: !self.test(test, condition)?.yes, ..Hits::default() }
+            }
             _ => return None,
         })
     }
 
-    /// Every occurrence of any of `words`, overlapping ones too, and those that only a loose reading finds.
+    /// Every occurrence of any of `words`, overlapping ones included, and those in the loose
+    /// reading.
     fn occurrences(&self, words: &[String], fold: bool) -> Vec<Range<usize>> {
         let text = self.view(fold);
         let mut ranges = Vec::new();
-        let mut loose = Loose::default();
+        let mut loose = LooseReading::default();
         loose.read(text);
         for word in words {
             let word = if fold { normalise::fold(word) } else { word.clone() };
             ranges.extend(everywhere(text, &word));
-            if let (true, Some(bare)) = (fold, normalise::skeleton(&word)) {
+            if let (true, Some(bare)) = (fold, normalise::loose_form(&word)) {
                 ranges.extend(
                     everywhere(loose.text(), &bare).filter_map(|at| loose.disguised(text, &at)),
                 );
@@ -208,14 +213,14 @@ impl<'a> Naive<'a> {
         ranges
     }
 
-    /// Keeps what has the words near that it must have, and none that it must not.
-    fn keep_near(&self, ranges: &mut Vec<Range<usize>>, nearby: &Nearby) {
+    /// Keeps the ranges with a required word near them and no forbidden one.
+    fn keep_near(&self, ranges: &mut Vec<Range<usize>>, nearby: &NearWords) {
         let (near, found) = self.near(nearby);
         ranges.retain(|range| near.holds(&self.folded, range, &found));
     }
 
-    fn near(&self, nearby: &Nearby) -> (Near, Found) {
-        let mut found = Found::default();
+    fn near(&self, nearby: &NearWords) -> (Near, LiteralHits) {
+        let mut found = LiteralHits::default();
         found.reset(2);
         for (leaf, words) in [(0, &nearby.near), (1, &nearby.not_near)] {
             for range in self.occurrences(&folded(words), true) {
@@ -231,7 +236,7 @@ impl<'a> Naive<'a> {
         (near, found)
     }
 
-    fn numbers(&self, wanted: &Numbers, condition: Option<&Expr>, count: usize) -> Hits {
+    fn numbers(&self, wanted: &NumberWords, condition: Option<&Expr>, count: usize) -> Hits {
         let text = &self.folded;
         let mut units = Units::default();
         let (near, found) = self.near(&wanted.near);
@@ -241,12 +246,12 @@ impl<'a> Naive<'a> {
             .char_indices()
             .filter(|(at, _)| !digit(*at) || !at.checked_sub(1).is_some_and(digit));
         let places: Vec<u32> = starts.filter_map(|(at, _)| u32::try_from(at).ok()).collect();
-        let mut numbers = number::Numbers::default();
+        let mut numbers = number::TextNumbers::default();
         numbers.scan(text, &places, &units);
         let captures = spec.captures(text, &numbers, &units, &found);
         let fits = captures.filter(|capture| {
             condition.is_none_or(|expr| {
-                expr.truth(Facts::of(self.context).with_capture(capture)) == Truth::Yes
+                expr.truth(ExprFacts::of(self.context).with_capture(capture)) == Truth::Yes
             })
         });
         let ranges: Vec<Range<usize>> = fits.map(|capture| capture.bytes).collect();
@@ -258,7 +263,7 @@ fn folded(words: &[String]) -> Vec<String> {
     words.iter().map(|word| normalise::fold(word).trim().to_owned()).collect()
 }
 
-/// Every occurrence of `word`, overlapping ones too.
+/// Every occurrence of `word`, overlapping ones included.
 fn everywhere<'t>(text: &'t str, word: &'t str) -> impl Iterator<Item = Range<usize>> + 't {
     let starts = text.char_indices().map(|(at, _)| at);
     starts

@@ -2,7 +2,8 @@
 
 use guerdon_text::Code;
 
-/// The code of a diagnostic. A code keeps its meaning across versions, so that users can search for it.
+/// The code of a diagnostic. A code keeps its meaning across versions, so that users can search for
+/// it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PackCode {
     Syntax,

@@ -1,24 +1,24 @@
-//! When, and for whom, packs are compiled.
+//! The date that `expires:` is compared with, and the severity of an expired rule.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::syntax::pack::Date;
 
-/// When, and for whom.
+/// The date that `expires:` is compared with, and the severity of an expired rule.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Occasion {
+pub(crate) struct ExpiryPolicy {
     pub(crate) today: Date,
-    /// An author checks: an expired rule is an error. A server that loads only warns.
+    /// Set if an expired rule is an error, for authors. For servers it is a warning.
     pub(crate) strict: bool,
 }
 
-impl Occasion {
-    /// A server loads.
+impl ExpiryPolicy {
+    /// The policy of a server that loads packs.
     pub(crate) fn load(now: SystemTime) -> Self {
         Self { today: day(now), strict: false }
     }
 
-    /// An author checks.
+    /// The policy of an author who checks packs.
     pub(crate) fn check(now: SystemTime) -> Self {
         Self { today: day(now), strict: true }
     }

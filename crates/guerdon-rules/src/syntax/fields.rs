@@ -1,30 +1,40 @@
-//! Reading a YAML mapping key by key: unknown keys are named with the nearest known one, and reading goes on.
+//! Reads YAML mappings key by key. An unknown key is reported with the nearest known one, and
+//! reading continues.
 
 use std::ops::Range;
 
-use crate::syntax::codes::PackCode;
-use crate::syntax::yaml::{At, Yaml};
-use guerdon_text::Finding;
-use guerdon_text::did_you_mean;
+use guerdon_text::{Finding, did_you_mean, nearest};
 
-/// Where findings gather while a pack is read.
+use crate::syntax::codes::PackCode;
+use crate::syntax::yaml::{Located, Yaml};
+
+/// The findings of a pack while it is read.
 #[derive(Debug, Default)]
 pub(crate) struct Reader {
     pub(crate) findings: Vec<Finding>,
 }
 
-/// A mapping's entries.
+/// The entries of a mapping.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Fields<'a> {
-    entries: &'a [(At<String>, At<Yaml>)],
+pub(crate) struct MappingFields<'a> {
+    entries: &'a [(Located<String>, Located<Yaml>)],
+    /// The keys that the mapping may have.
+    known: &'static [&'static str],
 }
 
-impl<'a> Fields<'a> {
-    pub(crate) fn get(self, key: &str) -> Option<&'a At<Yaml>> {
+impl<'a> MappingFields<'a> {
+    pub(crate) fn get(self, key: &str) -> Option<&'a Located<Yaml>> {
         self.entries.iter().find(|(k, _)| k.value == key).map(|(_, value)| value)
     }
 
-    /// The key's own place.
+    /// Returns true if an unknown key of the mapping looks like a misspelling of `key`.
+    pub(crate) fn is_misspelt(self, key: &str) -> bool {
+        self.entries.iter().map(|(other, _)| other.value.as_str()).any(|other| {
+            !self.known.contains(&other) && nearest(other, self.known.iter().copied()) == Some(key)
+        })
+    }
+
+    /// The source position of the key.
     pub(crate) fn key(self, key: &str) -> Option<Range<usize>> {
         self.entries.iter().find(|(k, _)| k.value == key).map(|(k, _)| k.span.clone())
     }
@@ -44,13 +54,14 @@ impl Reader {
         self.push(Finding::new(PackCode::BadValue, span.clone(), message).help(help));
     }
 
-    /// The mapping `node`, whose keys must be among `known`. `of` names it: "a rule".
+    /// The entries of the mapping `node`. Reports keys that are not in `known`. `of` names the
+    /// mapping, as in "a rule".
     pub(crate) fn fields<'a>(
         &mut self,
-        node: &'a At<Yaml>,
+        node: &'a Located<Yaml>,
         of: &str,
-        known: &[&str],
-    ) -> Option<Fields<'a>> {
+        known: &'static [&'static str],
+    ) -> Option<MappingFields<'a>> {
         let Yaml::Map(entries) = &node.value else {
             return self.wrong(node, &format!("{of} is a mapping"));
         };
@@ -65,19 +76,20 @@ impl Reader {
                 );
             }
         }
-        Some(Fields { entries })
+        Some(MappingFields { entries, known })
     }
 
-    /// A key that must be there.
+    /// The value of a required key. A missing key is reported, unless an unknown key looks like a
+    /// misspelling of it.
     pub(crate) fn need<'a>(
         &mut self,
-        fields: Fields<'a>,
+        fields: MappingFields<'a>,
         key: &str,
         of: &str,
         at: &Range<usize>,
-    ) -> Option<&'a At<Yaml>> {
+    ) -> Option<&'a Located<Yaml>> {
         let found = fields.get(key);
-        if found.is_none() {
+        if found.is_none() && !fields.is_misspelt(key) {
             self.push(
                 Finding::new(PackCode::MissingKey, at.clone(), format!("{of} has no `{key}`"))
                     .help(format!("add `{key}:`")),
@@ -86,7 +98,7 @@ impl Reader {
         found
     }
 
-    pub(crate) fn text(&mut self, node: &At<Yaml>) -> Option<String> {
+    pub(crate) fn text(&mut self, node: &Located<Yaml>) -> Option<String> {
         match &node.value {
             Yaml::Text(text) => Some(text.clone()),
             Yaml::Number(_) | Yaml::Bool(_) => {
@@ -101,15 +113,15 @@ impl Reader {
         }
     }
 
-    pub(crate) fn number(&mut self, node: &At<Yaml>) -> Option<f64> {
+    pub(crate) fn number(&mut self, node: &Located<Yaml>) -> Option<f64> {
         match node.value {
             Yaml::Number(value) if value.is_finite() => Some(value),
             _ => self.wrong(node, "expected a number"),
         }
     }
 
-    /// A whole number of at least `least`.
-    pub(crate) fn whole(&mut self, node: &At<Yaml>, least: u32) -> Option<usize> {
+    /// Reads a whole number of at least `least`.
+    pub(crate) fn whole(&mut self, node: &Located<Yaml>, least: u32) -> Option<usize> {
         let value = self.number(node)?;
         if value.fract().abs() > 0.0 || value < f64::from(least) || value > 1e6 {
             self.bad(
@@ -127,23 +139,23 @@ impl Reader {
         Some(value as usize)
     }
 
-    pub(crate) fn share(&mut self, node: &At<Yaml>) -> Option<f64> {
+    pub(crate) fn share(&mut self, node: &Located<Yaml>) -> Option<f64> {
         let value = self.number(node)?;
         if !(0.0..=1.0).contains(&value) {
-            self.bad(&node.span, format!("`{value}` is no share"), "a number from 0 to 1");
+            self.bad(&node.span, format!("`{value}` is not a share"), "a number from 0 to 1");
             return None;
         }
         Some(value)
     }
 
-    pub(crate) fn boolean(&mut self, node: &At<Yaml>) -> Option<bool> {
+    pub(crate) fn boolean(&mut self, node: &Located<Yaml>) -> Option<bool> {
         match node.value {
             Yaml::Bool(value) => Some(value),
             _ => self.wrong(node, "expected true or false"),
         }
     }
 
-    pub(crate) fn list<'a>(&mut self, node: &'a At<Yaml>) -> &'a [At<Yaml>] {
+    pub(crate) fn list<'a>(&mut self, node: &'a Located<Yaml>) -> &'a [Located<Yaml>] {
         match &node.value {
             Yaml::List(items) => items,
             _ => {
@@ -153,21 +165,27 @@ impl Reader {
         }
     }
 
-    pub(crate) fn texts(&mut self, node: &At<Yaml>) -> Vec<At<String>> {
+    pub(crate) fn texts(&mut self, node: &Located<Yaml>) -> Vec<Located<String>> {
         self.list(node)
             .iter()
-            .filter_map(|item| self.text(item).map(|value| At { value, span: item.span.clone() }))
+            .filter_map(|item| {
+                self.text(item).map(|value| Located { value, span: item.span.clone() })
+            })
             .collect()
     }
 
-    /// A list of texts without their places.
-    pub(crate) fn words(&mut self, node: Option<&At<Yaml>>) -> Vec<String> {
+    /// Reads a list of texts, without their source positions.
+    pub(crate) fn words(&mut self, node: Option<&Located<Yaml>>) -> Vec<String> {
         node.map(|node| self.texts(node).into_iter().map(|at| at.value).collect())
             .unwrap_or_default()
     }
 
-    /// One of `choices`.
-    pub(crate) fn choice<T: Clone>(&mut self, node: &At<Yaml>, choices: &[(&str, T)]) -> Option<T> {
+    /// Reads one of `choices`.
+    pub(crate) fn choice<T: Clone>(
+        &mut self,
+        node: &Located<Yaml>,
+        choices: &[(&str, T)],
+    ) -> Option<T> {
         let text = self.text(node)?;
         if let Some((_, value)) = choices.iter().find(|(name, _)| *name == text) {
             return Some(value.clone());
@@ -179,7 +197,7 @@ impl Reader {
         None
     }
 
-    pub(crate) fn wrong<T>(&mut self, node: &At<Yaml>, message: &str) -> Option<T> {
+    pub(crate) fn wrong<T>(&mut self, node: &Located<Yaml>, message: &str) -> Option<T> {
         let finding = Finding::new(PackCode::WrongType, node.span.clone(), message)
             .label(format!("this is {}", node.value.kind()));
         self.push(match (message, &node.value) {

@@ -1,4 +1,5 @@
-//! Rule packs as text: YAML with source positions, read into [`Pack`](pack::Pack) values and described by a JSON Schema.
+//! Rule packs as text: YAML with source positions, parsed into [`Pack`](pack::Pack) values and
+//! described by a JSON Schema.
 //!
 //! | File or folder | Contents |
 //! |---|---|

@@ -1,16 +1,17 @@
-//! A pack as its author wrote it: read and checked for shape, not yet compiled. `schema.rs` tells the same to editors.
+//! A pack as it is written: parsed, with valid types and ranges, not yet compiled. `schema.rs`
+//! describes the same for editors.
 
 use std::ops::Range;
 
 use guerdon_types::{Context, Message, Role};
 use serde_json::Value as Json;
 
-use crate::syntax::yaml::At;
+use crate::syntax::yaml::Located;
 
-/// One file, read.
+/// One parsed file.
 #[derive(Debug, Clone)]
 pub(crate) struct Pack {
-    pub(crate) id: At<String>,
+    pub(crate) id: Located<String>,
     pub(crate) about: Option<String>,
     pub(crate) version: Option<u64>,
     pub(crate) language: Vec<String>,
@@ -20,69 +21,69 @@ pub(crate) struct Pack {
 /// One rule.
 #[derive(Debug, Clone)]
 pub(crate) struct Rule {
-    pub(crate) id: At<String>,
+    pub(crate) id: Located<String>,
     pub(crate) about: Option<String>,
     pub(crate) points: f64,
-    /// Each hit counts, up to `cap`.
+    /// Set if each hit counts, up to `cap`.
     pub(crate) per_hit: bool,
-    pub(crate) cap: Option<At<f64>>,
+    pub(crate) cap: Option<Located<f64>>,
     pub(crate) tags: Vec<String>,
     pub(crate) veto: bool,
     pub(crate) shadow: bool,
-    pub(crate) expires: Option<At<Date>>,
-    pub(crate) on: On,
+    pub(crate) expires: Option<Located<Date>>,
+    pub(crate) on: MessageSelector,
     pub(crate) when: Vec<Condition>,
-    pub(crate) test: Test,
-    pub(crate) condition: Option<At<String>>,
-    pub(crate) hits: Vec<Example>,
-    pub(crate) misses: Vec<Example>,
+    pub(crate) test: Predicate,
+    pub(crate) condition: Option<Located<String>>,
+    pub(crate) hits: Vec<RuleExample>,
+    pub(crate) misses: Vec<RuleExample>,
 }
 
-/// Which messages a rule reads.
+/// The messages that a rule reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct On {
+pub(crate) struct MessageSelector {
     pub(crate) role: Role,
-    pub(crate) turn: Turn,
+    pub(crate) turn: TurnSelector,
 }
 
-/// Which of the role's messages, seen from the turn that is scored.
+/// A selection among the messages of a role, seen from the scored turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Turn {
+pub(crate) enum TurnSelector {
     /// The scored turn itself; for another role, its latest message before it.
     Current,
-    /// The role's message before that.
+    /// The message of the role before that one.
     Previous,
-    /// Each of the role's messages so far, on its own.
+    /// Each message of the role so far, one by one.
     Any,
-    /// All of the role's messages so far, as one text.
+    /// All messages of the role so far, as one text.
     Dialogue,
 }
 
-/// `when:` one context value must be one of these.
+/// A condition of `when:`: a context value must be one of these values.
 #[derive(Debug, Clone)]
 pub(crate) struct Condition {
     pub(crate) path: Vec<String>,
     pub(crate) values: Vec<Json>,
 }
 
-/// What makes a rule hit.
+/// The `match` or `check` of a rule.
 #[derive(Debug, Clone)]
-pub(crate) enum Test {
+pub(crate) enum Predicate {
     Literals {
-        words: Vec<At<String>>,
+        words: Vec<Located<String>>,
         fold: bool,
         word: bool,
-        near: Nearby,
+        near: NearWords,
         count: usize,
     },
     Regex {
-        pattern: At<String>,
+        pattern: Located<String>,
         fold: bool,
-        near: Nearby,
+        near: NearWords,
         count: usize,
     },
     Number {
-        numbers: Numbers,
+        numbers: NumberWords,
         count: usize,
     },
     All {
@@ -95,17 +96,17 @@ pub(crate) enum Test {
     },
     Not(Box<Self>),
     Length {
-        of: Measure,
+        of: LengthUnit,
         min: Option<usize>,
         max: Option<usize>,
     },
     Unclosed,
     Json,
-    /// `prices:` names, each with the words that announce its number.
+    /// `prices:`, with the words that announce the number of each name.
     Prices {
         names: Vec<(String, Vec<String>)>,
         unit: Vec<String>,
-        must: At<String>,
+        must: Located<String>,
     },
     Arithmetic {
         tolerance: f64,
@@ -116,49 +117,49 @@ pub(crate) enum Test {
     },
     Repetition {
         across: Across,
-        of: Repeated,
+        of: RepetitionOf,
     },
     LanguageMix {
         language: Option<Language>,
-        mix: Mix,
+        mix: MixLimits,
     },
 }
 
 /// `number:` as written.
 #[derive(Debug, Clone)]
-pub(crate) struct Numbers {
+pub(crate) struct NumberWords {
     pub(crate) span: Range<usize>,
     pub(crate) unit: Vec<String>,
-    pub(crate) near: Nearby,
+    pub(crate) near: NearWords,
 }
 
 /// `near:`, `not_near:` and `within:`.
 #[derive(Debug, Clone)]
-pub(crate) struct Nearby {
-    /// Of these words one must be near, if there are any.
+pub(crate) struct NearWords {
+    /// Words of which one must be near, if there are any.
     pub(crate) near: Vec<String>,
-    /// And of these none.
+    /// Words of which none may be near.
     pub(crate) not_near: Vec<String>,
-    /// How many characters is near.
+    /// The greatest distance, in characters.
     pub(crate) within: usize,
 }
 
-impl Nearby {
-    /// Whether it asks for nothing.
+impl NearWords {
+    /// Returns true if it requires and forbids nothing.
     pub(crate) const fn is_nothing(&self) -> bool {
         self.near.is_empty() && self.not_near.is_empty()
     }
 }
 
-/// What a length is counted in.
+/// The unit of a length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Measure {
+pub(crate) enum LengthUnit {
     Characters,
     Tokens,
     Sentences,
 }
 
-/// Where a repetition's first telling may stand.
+/// The place of the text that a repetition repeats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Across {
     /// In earlier turns of the same role.
@@ -167,38 +168,39 @@ pub(crate) enum Across {
     Within,
 }
 
-/// What is counted as repeated.
+/// The unit of a repetition.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Repeated {
-    /// A share of the runs of `n` tokens, of a turn of at least `min` tokens.
+pub(crate) enum RepetitionOf {
+    /// Runs of `n` tokens: at least the share `share` of the runs of a turn of at least `min`
+    /// tokens.
     Ngrams { n: usize, share: f64, min: usize },
     /// A whole sentence of at least `tokens` tokens.
     Sentence { tokens: usize },
 }
 
-/// How much of another language is too much.
+/// The limits of a mix of languages.
 #[derive(Debug, Clone)]
-pub(crate) struct Mix {
-    /// Of the letters.
+pub(crate) struct MixLimits {
+    /// The greatest share of foreign letters.
     pub(crate) share: f64,
-    /// Fewer foreign letters are none.
+    /// The least number of foreign letters that hits.
     pub(crate) min: usize,
-    /// Words of no language.
+    /// Words that belong to no language.
     pub(crate) allow: Vec<String>,
-    /// Whether capitalised words are names, and of no language.
+    /// Set if capitalised words are names, which belong to no language.
     pub(crate) names: bool,
 }
 
-/// A language a turn may be declared to be in.
+/// A language that a turn may be declared to be in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Language {
     Zh,
     En,
 }
 
-impl On {
-    /// The scored turn itself, which is what most rules read.
-    pub(crate) const SCORED: Self = Self { role: Role::Assistant, turn: Turn::Current };
+impl MessageSelector {
+    /// The scored turn, which most rules read.
+    pub(crate) const SCORED: Self = Self { role: Role::Assistant, turn: TurnSelector::Current };
 }
 
 impl Language {
@@ -211,9 +213,9 @@ impl Language {
     }
 }
 
-/// A text beside a rule that must hit, or must not.
+/// An example of a rule: a text that it must hit or must not hit.
 #[derive(Debug, Clone)]
-pub(crate) struct Example {
+pub(crate) struct RuleExample {
     pub(crate) span: Range<usize>,
     pub(crate) text: String,
     pub(crate) context: Context,
@@ -225,7 +227,7 @@ pub(crate) struct Example {
 pub(crate) struct Date(pub(crate) i64);
 
 impl Date {
-    /// Reads `2027-01-31`.
+    /// Parses a date such as `2027-01-31`.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split('-');
         let mut part = |len: usize| -> Option<i64> {
@@ -245,7 +247,8 @@ impl Date {
         if parts.next().is_some() || !(1..=length).contains(&day) {
             return None;
         }
-        // Years that begin in March put the leap day last: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
+        // Years that begin in March have the leap day at their end: Howard Hinnant,
+        // "chrono-Compatible Low-Level Date Algorithms".
         let year = if month <= 2 { year - 1 } else { year };
         let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
         let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
@@ -258,7 +261,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn days_are_counted_from_1970_and_days_that_are_none_are_refused() {
+    fn dates_are_days_since_1970_and_invalid_dates_are_refused() {
         assert_eq!(Date::parse("1970-01-01"), Some(Date(0)));
         assert_eq!(Date::parse("2027-01-31"), Some(Date(20_849)));
         assert_eq!(Date::parse("2024-02-29"), Some(Date(19_782)));

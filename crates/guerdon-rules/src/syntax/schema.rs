@@ -1,7 +1,8 @@
-//! The shape of a pack for editors: a JSON Schema, generated from these types and committed as `rules/schema.json`.
+//! The JSON Schema of packs for editors, generated from these types and committed as
+//! `rules/schema.json`.
 //!
-//! The types are never filled: `parse.rs` reads packs, since serde would stop at the first error. A test holds the two
-//! to the same keys.
+//! No value of these types is ever made: `parse/` reads packs, because serde would stop at the
+//! first error. A test compares the keys of the two.
 
 use std::collections::BTreeMap;
 
@@ -19,8 +20,9 @@ pub fn json_schema() -> String {
     text
 }
 
-/// An `Option` here is a key that may be left out; one that is there is not null. Keys are sorted, because their order
-/// would otherwise hang on a feature of serde_json that any crate of the workspace may turn on.
+/// Removes `null` from optional keys: an `Option` is a key that may be left out, and a key that is
+/// present is not null. Sorts keys, because their order would depend on a feature of serde_json
+/// that any crate of the workspace may turn on.
 fn tidy(schema: &mut Json) {
     match schema {
         Json::Object(map) => {
@@ -61,68 +63,70 @@ shapes! {
         /// The pack's id: lower-case letters, digits and hyphens.
         #[schemars(regex(pattern = r"^[a-z0-9-]{1,64}$"))]
         pack: String,
-        /// What the pack guards, in a sentence.
+        /// The purpose of the pack, in a sentence.
         about: Option<String>,
-        /// Its author's version, counted up. Replies name a hash of the text besides.
+        /// The version that the author counts. Replies also name a hash of the text.
         version: Option<u32>,
-        /// The languages that its literals are written in: zh, en.
+        /// The languages of its literals: zh, en.
         language: Option<OneOrMany<String>>,
         /// The rules.
         rules: Vec<Rule>,
     }
 
-    /// A rule: `match` or `check`, and what it is worth.
+    /// A rule: `match` or `check`, and its points.
     struct Rule {
         /// The rule's id, unique in its pack: lower-case letters, digits and hyphens.
         #[schemars(regex(pattern = r"^[a-z0-9-]{1,64}$"))]
         id: String,
-        /// What the rule forbids or rewards, in a sentence.
+        /// The behaviour that the rule forbids or rewards, in a sentence.
         about: Option<String>,
-        /// What a hit adds; negative for a deduction.
+        /// The points of a hit; negative for a deduction.
         #[schemars(range(min = -10000, max = 10000))]
         points: f64,
         /// Count the points for each hit, or once a turn (the default).
         per: Option<Per>,
-        /// Hits add up, never beyond this. Says `per: hit` by itself.
+        /// The bound of the sum of hits. Implies `per: hit`.
         cap: Option<f64>,
-        /// How grave, for people; changes nothing.
+        /// The severity, for people. It has no effect.
         severity: Option<Severity>,
-        /// Words to select and sort by.
+        /// Words to select and sort rules by.
         tags: Option<Vec<String>>,
-        /// Which messages the rule reads. Default: the scored turn.
+        /// The messages that the rule reads. Default: the scored turn.
         on: Option<On>,
         /// Context values that must hold: `context.KEY: value` or `context.KEY: [value, ...]`.
         when: Option<BTreeMap<String, OneOrMany<Scalar>>>,
-        /// What to find in the text.
+        /// A pattern to find in the text.
         r#match: Option<Match>,
-        /// What to measure of the text.
+        /// A property of the text to measure.
         check: Option<Check>,
-        /// An expression over `value`, `low`, `high`, `unit`, `percent_off` and `context.*`, such as `value > context.target_price`.
+        /// An expression over `value`, `low`, `high`, `unit`, `percent_off` and `context.*`, such
+        /// as `value > context.target_price`.
         r#where: Option<String>,
         /// A hit forbids a reward above the fusion's floor.
         veto: Option<bool>,
-        /// On trial: reported, not counted.
+        /// A shadow rule is reported and not counted.
         shadow: Option<bool>,
-        /// A date (2027-01-31) after which the rule should be reconsidered; told as a warning.
+        /// A date (2027-01-31) after which the rule should be reviewed; reported as a warning.
         #[schemars(regex(pattern = r"^\d{4}-\d{2}-\d{2}$"))]
         expires: Option<String>,
         /// Texts that must hit and texts that must not; run whenever the pack loads.
         examples: Option<Examples>,
     }
 
-    /// Which messages a rule reads.
+    /// The messages that a rule reads.
     struct On {
-        /// Whose messages. Default: assistant.
+        /// The role. Default: assistant.
         role: Option<Role>,
-        /// Which of them. Default: current.
+        /// The selection among the role's messages. Default: current.
         turn: Option<Turn>,
     }
 
-    /// What to find. Exactly one of any_of, regex, number, all, any, not.
+    /// A pattern. Exactly one of any_of, regex, number, all, any, not.
     struct Match {
         /// Any of these words.
         any_of: Option<Vec<String>>,
-        /// A regex (RE2 syntax: no look-around, no back-references). `(?P<value>...)` captures a number for `where`.
+        /// A regex (RE2 syntax: no look-around, no back-references). `(?P<value>...)` captures a
+        /// number for `where`.
         regex: Option<String>,
         /// A number with a unit; its value goes to `where`.
         number: Option<Number>,
@@ -134,15 +138,15 @@ shapes! {
         not: Option<Box<Match>>,
         /// Ignore case, width, invisible characters and look-alike letters. Default: true.
         fold: Option<bool>,
-        /// Latin words only whole: `deal` does not find `dealer`. Default: false.
+        /// Match only whole Latin words: `deal` does not match `dealer`. Default: false.
         word: Option<bool>,
         /// One of these words must be near a hit.
         near: Option<Vec<String>>,
         /// None of these words may be near a hit.
         not_near: Option<Vec<String>>,
-        /// How many characters is near, within the sentence. Default: 12.
+        /// The greatest distance in characters, within the sentence. Default: 12.
         within: Option<u32>,
-        /// At least so many hits. Default: 1.
+        /// The least number of hits. Default: 1.
         count: Option<u32>,
     }
 
@@ -154,23 +158,24 @@ shapes! {
         near: Option<Vec<String>>,
         /// None of these words may be near.
         not_near: Option<Vec<String>>,
-        /// How many characters is near, within the sentence. Default: 12.
+        /// The greatest distance in characters, within the sentence. Default: 12.
         within: Option<u32>,
     }
 
-    /// What to measure. Exactly one key.
+    /// A measurement. Exactly one key.
     struct Check {
         /// The turn's length in characters.
         length: Option<Length>,
-        /// What was said before.
+        /// A repetition of earlier text.
         repetition: Option<Repetition>,
         /// Letters of another language's script.
         language_mix: Option<LanguageMix>,
-        /// Hits markup that is not `whole`: tags and code fences that are not closed, or close nothing.
+        /// Hits markup that is not `whole`: tags and code fences that are not closed, or close
+        /// nothing.
         markup: Option<Markup>,
         /// Hits a turn that is no `valid` JSON document.
         json: Option<JsonCheck>,
-        /// Numbers that words announce, and what must hold between them.
+        /// Numbers that are announced by words, and the relation that must hold between them.
         prices: Option<Prices>,
         /// Hits sums that are written out and wrong: `480 * 0.9 = 430`, `580减480等于90`.
         arithmetic: Option<Arithmetic>,
@@ -180,17 +185,17 @@ shapes! {
 
     /// Hits a turn shorter than `min` or longer than `max`.
     struct Length {
-        /// What is counted. Default: characters.
+        /// The unit. Default: characters.
         of: Option<Measure>,
-        /// At least.
+        /// The least length.
         min: Option<u32>,
-        /// At most.
+        /// The greatest length.
         max: Option<u32>,
     }
 
-    /// Hits if both numbers are told and `must` is false of them.
+    /// Hits if all numbers are given and `must` is false for them.
     struct Prices {
-        /// Each name, and the words that announce its number.
+        /// The words that announce the number of each name.
         names: BTreeMap<String, Vec<String>>,
         /// Units of the numbers. None: any number.
         unit: Option<Vec<String>>,
@@ -200,54 +205,55 @@ shapes! {
 
     /// Hits wrong sums.
     struct Arithmetic {
-        /// How far off is still right, as a share of the result. Default: 0.001.
+        /// The tolerated error, as a share of the result. Default: 0.001.
         #[schemars(range(min = 0, max = 1))]
         tolerance: Option<f64>,
     }
 
-    /// Hits numbers that nobody gave.
+    /// Hits numbers without support in the dialogue or the context.
     struct UnsupportedNumbers {
         /// Units of the numbers. None: any number.
         unit: Option<Vec<String>>,
-        /// Smaller numbers are let be. Default: 0.
+        /// Smaller numbers are ignored. Default: 0.
         least: Option<f64>,
     }
 
-    /// Hits a repetition: `ngram` with `share`, or `sentence`. A token is a Chinese character or a word.
+    /// Hits a repetition: `ngram` with `share`, or `sentence`. A token is a Chinese character or a
+    /// word.
     struct Repetition {
-        /// Said in earlier turns of the same role, or within the turn.
+        /// Compare with earlier turns of the same role, or within the turn.
         across: Across,
-        /// Count runs of so many tokens.
+        /// Count runs of this number of tokens.
         ngram: Option<u32>,
-        /// The share of those runs, from 0 to 1, from which on the rule hits.
+        /// The share of repeated runs, from 0 to 1, from which the rule hits.
         #[schemars(range(min = 0, max = 1))]
         share: Option<f64>,
-        /// Turns of fewer tokens are let be. Goes with `ngram`. Default: 0.
+        /// Turns of fewer tokens are ignored. Only with `ngram`. Default: 0.
         min: Option<u32>,
-        /// Count whole sentences of at least so many tokens.
+        /// Count whole sentences of at least this number of tokens.
         sentence: Option<u32>,
     }
 
-    /// Hits a turn of whose letters more than `share` are of the other language's script.
+    /// Hits a turn if more than `share` of its letters belong to the script of the other language.
     struct LanguageMix {
         /// The language that the turn should be in. Default: `context.language`.
         language: Option<Language>,
         /// From 0 to 1.
         #[schemars(range(min = 0, max = 1))]
         share: f64,
-        /// Fewer foreign letters than this are none.
+        /// Fewer foreign letters do not hit. Default: 0.
         min: Option<u32>,
-        /// Words of no language, such as units and brands.
+        /// Words that belong to no language, such as units and brands.
         allow: Option<Vec<String>>,
-        /// Capitalised words are names, and of no language. Default: false.
+        /// Treat capitalised words as names, which belong to no language. Default: false.
         names: Option<bool>,
     }
 
     /// Texts that must hit and texts that must not.
     struct Examples {
-        /// Must hit.
+        /// Texts that must hit.
         hits: Option<Vec<Example>>,
-        /// Must miss.
+        /// Texts that must not hit.
         misses: Option<Vec<Example>>,
     }
 
@@ -263,9 +269,9 @@ shapes! {
 
     /// A message.
     struct Message {
-        /// Who speaks.
+        /// The role of the speaker.
         role: Role,
-        /// What is said.
+        /// The text of the message.
         content: String,
     }
 
@@ -285,16 +291,16 @@ shapes! {
     #[schemars(rename_all = "snake_case")]
     enum Per { Hit, Turn }
 
-    /// For people.
+    /// The severity, for people.
     #[schemars(rename_all = "snake_case")]
     enum Severity { Info, Minor, Major, Critical }
 
-    /// Who speaks.
+    /// The role of the speaker.
     #[schemars(rename_all = "snake_case")]
     enum Role { Assistant, User, System, Tool }
 
-    /// `current`: the scored turn, or the role's latest message before it. `previous`: the one before that. `any`: each
-    /// so far, on its own. `dialogue`: all so far, as one text.
+    /// `current`: the scored turn, or the role's latest message before it. `previous`: the one
+    /// before that. `any`: each so far, on its own. `dialogue`: all so far, as one text.
     #[schemars(rename_all = "snake_case")]
     enum Turn { Current, Previous, Any, Dialogue }
 
@@ -331,7 +337,7 @@ mod tests {
     use crate::syntax::parse::predicate;
 
     #[test]
-    fn the_schema_and_the_parser_know_the_same_keys() {
+    fn the_schema_and_the_parser_have_the_same_keys() {
         let schema: Json = serde_json::from_str(&json_schema()).unwrap();
         let keys = |shape: &Json| -> Vec<String> {
             let mut keys: Vec<String> =

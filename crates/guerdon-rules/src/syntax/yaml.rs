@@ -1,20 +1,20 @@
-//! YAML as a tree in which every key and value knows its place.
+//! YAML as a tree in which every key and value has a source position.
 //!
-//! Serde stops at the first value it does not like; a pack's author wants all of them. So the text becomes a tree here,
-//! and `parse.rs` walks the tree and goes on after an error.
+//! Serde stops at the first invalid value, but the author of a pack needs all errors. The text
+//! therefore becomes a tree first. `parse/` walks the tree and continues after an error.
 
 use std::fmt;
 use std::ops::Range;
 
+use guerdon_text::Finding;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Location, Spanned};
 
 use crate::syntax::codes::PackCode;
-use guerdon_text::Finding;
 
-/// A value and its place in the text, in bytes.
+/// A value and its source position, in bytes of the text.
 #[derive(Debug, Clone)]
-pub(crate) struct At<T> {
+pub(crate) struct Located<T> {
     pub(crate) value: T,
     pub(crate) span: Range<usize>,
 }
@@ -26,8 +26,8 @@ pub(crate) enum Yaml {
     Bool(bool),
     Number(f64),
     Text(String),
-    List(Vec<At<Self>>),
-    Map(Vec<(At<String>, At<Self>)>),
+    List(Vec<Located<Self>>),
+    Map(Vec<(Located<String>, Located<Self>)>),
 }
 
 impl Yaml {
@@ -44,15 +44,17 @@ impl Yaml {
 }
 
 /// Reads one document.
-pub(crate) fn read(text: &str) -> Result<At<Yaml>, Finding> {
+pub(crate) fn read(text: &str) -> Result<Located<Yaml>, Finding> {
     let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
-    match serde_saphyr::from_str_with_options::<Spanned<Raw>>(text, options) {
-        Ok(raw) => Ok(raw.value.placed(&Places { text }, raw.referenced)),
+    match serde_saphyr::from_str_with_options::<Spanned<RawYaml>>(text, options) {
+        Ok(raw) => Ok(raw.value.placed(&SourceSpans { text }, raw.referenced)),
         Err(error) => {
-            let span = error.location().map_or(0..0, |location| Places { text }.span(location));
+            let span =
+                error.location().map_or(0..0, |location| SourceSpans { text }.span(location));
             let message = error.without_snippet().to_string();
             let message = message.lines().next().unwrap_or("not YAML");
-            // The place is told by the report, and the reader's own options are not the author's business.
+            // The report states the position, and the options of the reader do not concern the
+            // author.
             let message = message.split(" at line ").next().unwrap_or(message);
             let message = message.split(", set DuplicateKeyPolicy").next().unwrap_or(message);
             let help = match message {
@@ -67,8 +69,8 @@ pub(crate) fn read(text: &str) -> Result<At<Yaml>, Finding> {
     }
 }
 
-/// A value as the reader hands it over.
-enum Raw {
+/// A value as the YAML reader returns it.
+enum RawYaml {
     Null,
     Bool(bool),
     Number(f64),
@@ -77,8 +79,8 @@ enum Raw {
     Map(Vec<(Spanned<String>, Spanned<Self>)>),
 }
 
-impl Raw {
-    fn placed(self, places: &Places<'_>, location: Location) -> At<Yaml> {
+impl RawYaml {
+    fn placed(self, places: &SourceSpans<'_>, location: Location) -> Located<Yaml> {
         let span = places.span(location);
         let value = match self {
             Self::Null => Yaml::Null,
@@ -92,21 +94,21 @@ impl Raw {
                 entries
                     .into_iter()
                     .map(|(k, v)| {
-                        let key = At { span: places.span(k.referenced), value: k.value };
+                        let key = Located { span: places.span(k.referenced), value: k.value };
                         (key, v.value.placed(places, v.referenced))
                     })
                     .collect(),
             ),
         };
-        At { value, span }
+        Located { value, span }
     }
 }
 
-struct Places<'a> {
+struct SourceSpans<'a> {
     text: &'a str,
 }
 
-impl Places<'_> {
+impl SourceSpans<'_> {
     fn span(&self, location: Location) -> Range<usize> {
         let span = location.span();
         let to_usize = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
@@ -120,7 +122,7 @@ impl Places<'_> {
     }
 }
 
-impl<'de> Deserialize<'de> for Raw {
+impl<'de> Deserialize<'de> for RawYaml {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(RawVisitor)
     }
@@ -129,70 +131,70 @@ impl<'de> Deserialize<'de> for Raw {
 struct RawVisitor;
 
 impl<'de> Visitor<'de> for RawVisitor {
-    type Value = Raw;
+    type Value = RawYaml;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a YAML value")
     }
 
-    fn visit_unit<E>(self) -> Result<Raw, E> {
-        Ok(Raw::Null)
+    fn visit_unit<E>(self) -> Result<RawYaml, E> {
+        Ok(RawYaml::Null)
     }
 
-    fn visit_none<E>(self) -> Result<Raw, E> {
-        Ok(Raw::Null)
+    fn visit_none<E>(self) -> Result<RawYaml, E> {
+        Ok(RawYaml::Null)
     }
 
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Raw, D::Error> {
-        Raw::deserialize(deserializer)
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<RawYaml, D::Error> {
+        RawYaml::deserialize(deserializer)
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Raw, E> {
-        Ok(Raw::Bool(value))
+    fn visit_bool<E>(self, value: bool) -> Result<RawYaml, E> {
+        Ok(RawYaml::Bool(value))
     }
 
-    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Raw, E> {
-        // Beyond 2^53 an f64 is not the number that was written; no pack needs one.
+    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<RawYaml, E> {
+        // Beyond 2^53 an f64 does not keep the written number, and no pack needs one.
         i32::try_from(value)
-            .map(|v| Raw::Number(f64::from(v)))
+            .map(|v| RawYaml::Number(f64::from(v)))
             .map_err(|_| E::custom("number too large"))
     }
 
-    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Raw, E> {
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<RawYaml, E> {
         u32::try_from(value)
-            .map(|v| Raw::Number(f64::from(v)))
+            .map(|v| RawYaml::Number(f64::from(v)))
             .map_err(|_| E::custom("number too large"))
     }
 
-    fn visit_f64<E>(self, value: f64) -> Result<Raw, E> {
-        Ok(Raw::Number(value))
+    fn visit_f64<E>(self, value: f64) -> Result<RawYaml, E> {
+        Ok(RawYaml::Number(value))
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Raw, E> {
-        Ok(Raw::Text(value.to_owned()))
+    fn visit_str<E>(self, value: &str) -> Result<RawYaml, E> {
+        Ok(RawYaml::Text(value.to_owned()))
     }
 
-    fn visit_string<E>(self, value: String) -> Result<Raw, E> {
-        Ok(Raw::Text(value))
+    fn visit_string<E>(self, value: String) -> Result<RawYaml, E> {
+        Ok(RawYaml::Text(value))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Raw, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<RawYaml, A::Error> {
         let mut items = Vec::new();
         while let Some(item) = seq.next_element()? {
             items.push(item);
         }
-        Ok(Raw::List(items))
+        Ok(RawYaml::List(items))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Raw, A::Error> {
-        let mut entries: Vec<(Spanned<String>, Spanned<Raw>)> = Vec::new();
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawYaml, A::Error> {
+        let mut entries: Vec<(Spanned<String>, Spanned<RawYaml>)> = Vec::new();
         while let Some(key) = map.next_key::<Spanned<String>>()? {
             if entries.iter().any(|(k, _)| k.value == key.value) {
                 return Err(A::Error::custom(format!("duplicate key `{}`", key.value)));
             }
             entries.push((key, map.next_value()?));
         }
-        Ok(Raw::Map(entries))
+        Ok(RawYaml::Map(entries))
     }
 }
 
@@ -201,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_key_and_value_knows_its_place() {
+    fn keys_and_values_have_source_positions() {
         let text = "# 中文\npack: guardrails\nrules:\n  - id: 'a'\n    points: -3\n";
         let tree = read(text).unwrap();
         let Yaml::Map(entries) = tree.value else { panic!("a mapping") };

@@ -1,7 +1,9 @@
-//! The literals of all rules in one automaton: a text is scanned once, however many rules there are.
+//! The literals of all rules in one automaton, so that a text is scanned once for any number of
+//! rules.
 //!
-//! A leaf is what asked for some literals: a rule's words, the words near a number, the literals that a regex cannot do
-//! without. What was found is kept by leaf, in lists that share one vector, so that a turn allocates nothing.
+//! A leaf is a set of literals with one user: the words of a rule, the words near a number, or the
+//! literals that a regex requires. Hits are kept by leaf in lists that share one vector, so that a
+//! turn allocates nothing.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -18,7 +20,7 @@ pub(crate) struct Literals {
     wanted: BTreeMap<String, Vec<u32>>,
     leaves: u32,
     automaton: Option<Automaton<u32>>,
-    /// For each pattern, where its leaves lie in `owners`.
+    /// The range of `owners` that holds the leaves of each pattern.
     places: Vec<Range<u32>>,
     owners: Vec<u32>,
 }
@@ -33,7 +35,7 @@ impl std::fmt::Debug for Literals {
 }
 
 impl Literals {
-    /// A new leaf that asks for `words`.
+    /// Adds a leaf with `words`.
     pub(crate) fn leaf(&mut self, words: impl IntoIterator<Item = String>) -> u32 {
         let leaf = self.leaves;
         self.leaves += 1;
@@ -43,7 +45,7 @@ impl Literals {
         leaf
     }
 
-    /// One more word for `leaf`.
+    /// Adds a word to `leaf`.
     pub(crate) fn add(&mut self, leaf: u32, word: String) {
         self.leaves = self.leaves.max(leaf + 1);
         let owners = self.wanted.entry(word).or_default();
@@ -52,7 +54,7 @@ impl Literals {
         }
     }
 
-    /// Builds the automaton, once all words are there.
+    /// Builds the automaton. Words added later are not found.
     pub(crate) fn build(&mut self) -> Result<(), String> {
         let wanted = std::mem::take(&mut self.wanted);
         if wanted.is_empty() {
@@ -78,14 +80,14 @@ impl Literals {
         self.automaton.is_none()
     }
 
-    /// Bytes on the heap.
+    /// The size on the heap, in bytes.
     pub(crate) fn memory(&self) -> usize {
         self.automaton.as_ref().map_or(0, Automaton::heap_bytes)
             + 4 * self.owners.len()
             + 8 * self.places.len()
     }
 
-    /// Every occurrence, overlapping ones too, for every leaf that asked.
+    /// Reports every occurrence, overlapping ones included, once for each of its leaves.
     pub(crate) fn find(&self, text: &str, mut each: impl FnMut(u32, Range<usize>)) {
         let Some(automaton) = &self.automaton else { return };
         for hit in automaton.find_overlapping_iter(text) {
@@ -99,13 +101,13 @@ impl Literals {
     }
 }
 
-/// A leaf with at most this many hits is walked; an index costs more.
+/// Up to this many hits of a leaf are walked, because an index costs more.
 const FEW_HITS: usize = 16;
 
-/// What was found in one text, by leaf.
+/// The hits in one text, by leaf.
 #[derive(Debug, Default)]
-pub(crate) struct Found {
-    /// For each leaf, its first and its last hit, counted from 1; 0 is none.
+pub(crate) struct LiteralHits {
+    /// The first and the last hit of each leaf, counted from 1; 0 if there is none.
     ends: Vec<[u32; 2]>,
     hits: Vec<Hit>,
     /// Leaves with a hit.
@@ -124,8 +126,8 @@ struct Hit {
     next: u32,
 }
 
-impl Found {
-    /// Empties it for a text of a plan with so many leaves.
+impl LiteralHits {
+    /// Removes all hits and prepares for a text of a plan with this number of leaves.
     pub(crate) fn reset(&mut self, leaves: u32) {
         if self.ends.len() == leaves as usize {
             for leaf in &self.touched {
@@ -155,7 +157,8 @@ impl Found {
         ends[1] = index;
     }
 
-    /// The hits of `leaf`, by where they end, but for those that only a loose reading found: they come last.
+    /// The hits of `leaf` in the order of their ends. Hits that only the loose reading found come
+    /// last.
     pub(crate) fn of(&self, leaf: u32) -> impl Iterator<Item = Range<usize>> {
         let mut next = self.ends.get(leaf as usize).map_or(0, |ends| ends[0]);
         std::iter::from_fn(move || {
@@ -166,10 +169,11 @@ impl Found {
         })
     }
 
-    /// Returns true if a hit of `leaf` that passes `filter` lies within `window`. All calls for one leaf must pass the
-    /// same filter, because its answers are kept.
+    /// Returns true if a hit of `leaf` that passes `filter` lies within `window`. All calls for one
+    /// leaf must pass the same filter, because the index keeps its answers.
     ///
-    /// A few hits are walked. Beyond that an index is built: a text may have as many hits as places that ask.
+    /// Up to [`FEW_HITS`] hits are walked. Beyond that an index is built, because a text may have
+    /// as many hits as places that are compared with them.
     pub(crate) fn has_within(
         &self,
         leaf: u32,
@@ -196,7 +200,7 @@ impl Found {
     }
 }
 
-/// The leftmost and, there, longest of `ranges`, without overlaps.
+/// Keeps the leftmost of overlapping `ranges`, and the longest of those with one start.
 pub(crate) fn leftmost_longest(ranges: &mut Vec<Range<usize>>) {
     if ranges.len() < 2 {
         return;
@@ -217,12 +221,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn equal_literals_of_two_rules_are_found_for_both() {
+    fn a_literal_of_two_leaves_is_reported_for_both() {
         let mut literals = Literals::default();
         let one = literals.leaf(["工单".to_owned(), "工单号".to_owned()]);
         let two = literals.leaf(["工单".to_owned()]);
         literals.build().unwrap();
-        let mut found = Found::default();
+        let mut found = LiteralHits::default();
         for _ in 0..2 {
             found.reset(literals.leaves());
             literals.find("工单号", |leaf, bytes| found.push(leaf, &bytes));

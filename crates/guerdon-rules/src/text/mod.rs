@@ -2,7 +2,7 @@
 //!
 //! | File or folder | Contents |
 //! |---|---|
-//! | `normalise/` | Folding of width, case, look-alike and invisible characters, with the way back to the original |
+//! | `normalise/` | Folding of spellings that look alike, with a map to the original |
 //! | `literals.rs` | All rules' literals in one automaton, and their hits in a text |
 //! | `span_index.rs` | An index of hits for look-ups by window |
 //! | `near.rs` | Words that must, or must not, be near a place |

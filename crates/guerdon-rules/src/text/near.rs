@@ -1,23 +1,24 @@
-//! Words near a place: within so many characters, in the same sentence.
+//! Words near a place: at most a number of characters away and in the same sentence.
 
 use std::ops::Range;
 
-use crate::text::literals::Found;
+use crate::text::literals::LiteralHits;
 
-/// Words that must, or must not, be near.
+/// Words that must, or must not, be near a hit.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Near {
-    /// A leaf of words of which one must be near.
+    /// The leaf of the words of which one must be near.
     pub(crate) one: Option<u32>,
-    /// A leaf of words of which none may be near.
+    /// The leaf of the words of which none may be near.
     pub(crate) none: Option<u32>,
-    /// How many characters is near.
+    /// The greatest distance, in characters.
     pub(crate) within: usize,
 }
 
 impl Near {
-    /// Whether what is at `bytes` of the folded `text` has the words near that it must have, and none that it must not.
-    pub(crate) fn holds(&self, text: &str, bytes: &Range<usize>, found: &Found) -> bool {
+    /// Returns true if the hit at `bytes` of the folded `text` has a required word near it and no
+    /// forbidden one.
+    pub(crate) fn holds(&self, text: &str, bytes: &Range<usize>, found: &LiteralHits) -> bool {
         if self.one.is_none() && self.none.is_none() {
             return true;
         }
@@ -38,12 +39,12 @@ fn window(text: &str, bytes: &Range<usize>, chars: usize) -> Range<usize> {
     start..end
 }
 
-/// Whether `c` ends a sentence.
+/// Returns true if `c` ends a sentence.
 pub(crate) const fn ends_sentence(c: char) -> bool {
     matches!(c, '。' | '!' | '?' | ';' | '！' | '？' | '；' | '\n')
 }
 
-/// Whether `bytes` of `text` do not cut a Latin word.
+/// Returns true if `bytes` of `text` do not begin or end inside a Latin word.
 pub(crate) fn is_whole(text: &str, bytes: &Range<usize>) -> bool {
     let at = |byte: Option<usize>| {
         byte.and_then(|byte| text.as_bytes().get(byte)).is_some_and(u8::is_ascii_alphanumeric)

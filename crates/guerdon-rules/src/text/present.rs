@@ -1,21 +1,23 @@
-//! Which characters occur in a text, roughly: 128 bits for ASCII, 64 for the rest. A pattern that needs a character which
-//! is not there need not run; a bit too many costs a search, never a hit.
+//! The set of characters that occur in a text, approximated by 128 bits for ASCII and 64 bits for
+//! the rest. A pattern is skipped if a required character does not occur. A bit set in excess costs
+//! a search and never a hit.
 
 use regex_syntax::hir::{Class, ClassUnicode};
 
-/// A set of characters, or one that is a little larger.
+/// A set of characters, or a superset of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Present {
+pub(crate) struct CharSet {
     ascii: u128,
     wide: u64,
 }
 
 const LETTERS: u128 = ((1 << 26) - 1) << b'a';
 const DIGITS: u128 = ((1 << 10) - 1) << b'0';
-/// The basic ideographs share the last bit; others have one for each 256 of them, by turns.
+/// The basic ideographs share the last bit. Each of the other bits stands for blocks of 256
+/// characters.
 const IDEOGRAPHS: u64 = 1 << 63;
 
-impl Present {
+impl CharSet {
     pub(crate) const fn add_ascii(&mut self, byte: u8) {
         self.ascii |= 1 << (byte & 127);
     }
@@ -38,13 +40,13 @@ impl Present {
         self.wide |= one.wide;
     }
 
-    /// Whether `c` may be in the set.
+    /// Returns true if `c` may be in the set.
     #[cfg(test)]
     pub(crate) fn may_have(self, c: char) -> bool {
         self.meets(Self::of(c))
     }
 
-    /// Whether the two may share a character.
+    /// Returns true if the two sets may share a character.
     pub(crate) const fn meets(self, other: Self) -> bool {
         self.ascii & other.ascii != 0 || self.wide & other.wide != 0
     }
@@ -53,7 +55,7 @@ impl Present {
         Self { ascii: self.ascii | other.ascii, wide: self.wide | other.wide }
     }
 
-    /// How much of everything it covers; a smaller set is the better gate.
+    /// A measure of the share of all text that the set covers. A smaller set makes a better gate.
     pub(crate) const fn breadth(self) -> u32 {
         let common = (self.ascii & (LETTERS | DIGITS | 1 << b' ')).count_ones()
             + (self.wide >> 63) as u32 * 8;

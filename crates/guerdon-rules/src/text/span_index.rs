@@ -45,7 +45,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn answers_as_a_walk_over_all_ranges_does(
+        fn has_within_agrees_with_a_linear_search(
             ranges in prop::collection::vec((0_usize..40, 1_usize..6), 0..20),
             start in 0_usize..40,
             length in 0_usize..20,

@@ -1,4 +1,5 @@
-//! Counts the steps of loops whose number of rounds depends on the input, so that tests can compare work instead of time.
+//! Counts the steps of loops whose number of rounds depends on the input, so that tests can compare
+//! work instead of time.
 //!
 //! Outside of this crate's tests the count is compiled away.
 
@@ -7,7 +8,7 @@ thread_local! {
     static TAKEN: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
 }
 
-/// Notes that a loop took `steps` more steps.
+/// Adds `steps` to the count.
 #[inline]
 pub(crate) fn add(steps: usize) {
     #[cfg(test)]

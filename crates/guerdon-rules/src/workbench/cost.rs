@@ -1,31 +1,32 @@
-//! What each rule costs.
+//! The cost of each rule.
 
 use std::time::{Duration, Instant};
 
 use guerdon_types::Rollout;
 
 use crate::RulePacks;
-use crate::engine::eval::{Dialogue, Scene, Verdict};
+use crate::engine::eval::{DialogueTexts, RuleVerdict, TurnView};
 
-/// One rule over many turns.
+/// The cost of one rule over many turns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RuleCost {
     /// The pack.
     pub pack: String,
-    /// The rule in it.
+    /// The rule.
     pub rule: String,
-    /// Time on all turns, what all rules share (folding, literals, numbers) aside.
+    /// The time spent on all turns, without the work that all rules share (folding, literals,
+    /// numbers).
     pub time: Duration,
-    /// Turns that it was run on: those that had what it cannot hit without.
+    /// The number of turns on which the rule ran, because they met its requirements.
     pub candidates: usize,
-    /// Turns that it hit.
+    /// The number of turns that the rule hit.
     pub hits: usize,
 }
 
 impl RulePacks {
-    /// Runs every rule on its own over the scored turns of `rollouts`, the dearest rule first, and tells the number of
-    /// turns.
+    /// Runs every rule separately on the scored turns of `rollouts`. Returns the number of turns
+    /// and the cost of each rule, highest first.
     #[must_use]
     pub fn costs(&self, rollouts: &[Rollout]) -> (usize, Vec<RuleCost>) {
         let plan = self.plan();
@@ -42,10 +43,10 @@ impl RulePacks {
             .collect();
         let mut count = 0;
         for rollout in rollouts {
-            let dialogue = Dialogue::new(plan, rollout);
+            let dialogue = DialogueTexts::new(plan, rollout);
             for turn in rollout.turns_to_score().unwrap_or_default() {
                 count += 1;
-                let scene = Scene::new(&dialogue, turn);
+                let scene = TurnView::new(&dialogue, turn);
                 for index in scene.candidates().iter() {
                     let (Some(rule), Some(cost)) = (plan.rules.get(index), costs.get_mut(index))
                     else {
@@ -55,7 +56,7 @@ impl RulePacks {
                     let verdict = scene.verdict(index, rule);
                     cost.time += started.elapsed();
                     cost.candidates += 1;
-                    cost.hits += usize::from(matches!(verdict, Verdict::Hit(..)));
+                    cost.hits += usize::from(matches!(verdict, RuleVerdict::Hit(..)));
                 }
             }
         }

@@ -1,4 +1,5 @@
-//! What would this edit do to last week's rewards? Two sets of packs on the same turns, rule by rule.
+//! Compares two sets of packs on the same turns, rule by rule: the effect of an edit on recorded
+//! rollouts.
 
 use std::collections::BTreeMap;
 
@@ -7,71 +8,72 @@ use serde::Serialize;
 
 use crate::RulePacks;
 
-/// What differs between two sets of packs.
+/// The differences between two sets of packs.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Diff {
-    /// Turns that were compared.
+    /// The number of compared turns.
     pub turns: usize,
-    /// Turns whose points differ.
+    /// The number of turns whose points differ.
     pub changed: usize,
     /// The sum of all points before.
     pub before: f64,
     /// The sum of all points after.
     pub after: f64,
-    /// Each rule that differs anywhere, the greatest change first.
+    /// Rules with a difference, the greatest change first.
     pub rules: Vec<RuleChange>,
-    /// Each turn that differs, the greatest change first.
+    /// Turns with a difference, the greatest change first.
     pub examples: Vec<TurnChange>,
 }
 
-/// One rule over all turns.
+/// The differences of one rule over all turns.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct RuleChange {
     /// `pack/rule`.
     pub rule: String,
-    /// Turns that it hits now and did not before.
+    /// The number of turns that only the new rule hits.
     pub gained: usize,
-    /// Turns that it hit before and does not now.
+    /// The number of turns that only the old rule hits.
     pub lost: usize,
-    /// Turns that it hits both times, with other points.
+    /// The number of turns that both hit with different points.
     pub repriced: usize,
-    /// Turns that it can no longer decide, or now can.
+    /// The number of turns that only the new rule cannot decide, and that only the old rule cannot
+    /// decide.
     pub undecided: [usize; 2],
-    /// The sum of its points, before and after.
+    /// The sum of its points before and after.
     pub points: [f64; 2],
 }
 
-/// One turn.
+/// The differences of one turn.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct TurnChange {
-    /// The rollout's index.
+    /// The index of the rollout.
     pub rollout: usize,
-    /// The message's index in it.
+    /// The index of the message in the rollout.
     pub turn: usize,
-    /// Points before and after.
+    /// The points before and after.
     pub points: [f64; 2],
-    /// The rules that changed, in words: `+ pack/rule -20`.
-    pub rules: Vec<Change>,
+    /// The rules that changed.
+    pub rules: Vec<HitChange>,
 }
 
-/// A rule on a turn.
+/// The change of one rule's hit on a turn.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
-pub struct Change {
+pub struct HitChange {
     /// `pack/rule`.
     pub rule: String,
-    /// Its points before; none if it did not hit.
+    /// The points before; none if the rule did not hit.
     pub before: Option<f64>,
-    /// Its points after.
+    /// The points after; none if the rule does not hit.
     pub after: Option<f64>,
 }
 
 impl RulePacks {
-    /// Compares these packs with their successors on the scored turns of `rollouts`. Rules on trial count for nothing,
-    /// here as there.
+    /// Compares these packs with `new` on the scored turns of `rollouts`. Shadow rules do not
+    /// count.
     #[must_use]
     pub fn diff<'r>(&self, new: &Self, rollouts: impl IntoIterator<Item = &'r Rollout>) -> Diff {
         let mut diff = Diff::default();
@@ -140,7 +142,7 @@ impl Diff {
                 (Some(b), Some(a)) if b.total_cmp(&a).is_ne() => sum.repriced += 1,
                 _ => continue,
             }
-            changed.push(Change { rule, before, after });
+            changed.push(HitChange { rule, before, after });
         }
         for (rule, [was, is]) in undecided {
             let sum = entry(rules, &rule);

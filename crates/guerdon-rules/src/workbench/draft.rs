@@ -1,28 +1,29 @@
-//! From a bad case to the draft of a rule: the phrase becomes its pattern, the reply its first example.
+//! Drafts a rule from a bad reply: the phrase becomes the pattern, the reply the first example.
 
 use std::fmt::Write as _;
 
 use guerdon_types::{Context, Rollout};
 use serde_json::Value as Json;
 
-/// A reply that went wrong.
+/// A bad reply and the phrase in it.
 #[derive(Debug, Clone, Copy)]
-pub struct BadCase<'a> {
+pub struct DraftInput<'a> {
     /// The dialogue.
     pub rollout: &'a Rollout,
-    /// The message in it.
+    /// The index of the message.
     pub turn: usize,
-    /// What should not have been said.
+    /// The phrase that the rule is to hit.
     pub phrase: &'a str,
-    /// The rule's id; none: made of the phrase.
+    /// The id of the rule; by default derived from the phrase.
     pub id: Option<&'a str>,
 }
 
-/// The draft of a rule in YAML, to be put under `rules:` of a pack. On trial, with points to be chosen.
+/// Returns the draft of a shadow rule in YAML, for the `rules:` of a pack. The author chooses its
+/// points.
 ///
 /// # Errors
-/// In words, if the phrase is not in the turn, or the turn is not in the rollout.
-pub fn draft(case: BadCase<'_>) -> Result<String, String> {
+/// Returns a message if the turn is not in the rollout or the phrase is not in the turn.
+pub fn draft(case: DraftInput<'_>) -> Result<String, String> {
     let Some(message) = case.rollout.messages.get(case.turn) else {
         return Err(format!(
             "the dialogue has {} messages, and none is {}",
@@ -37,8 +38,11 @@ pub fn draft(case: BadCase<'_>) -> Result<String, String> {
     let id = case.id.map_or_else(|| slug(phrase), str::to_owned);
     let mut out = String::new();
     let _ = writeln!(out, "  - id: {id}");
-    let _ =
-        writeln!(out, "    about: {}", quoted(&format!("Nobody says {phrase} - say here why.")));
+    let _ = writeln!(
+        out,
+        "    about: {}",
+        quoted(&format!("Replies must not contain {phrase} - explain why here."))
+    );
     out.push_str("    points: -10\n    shadow: true\n");
     let _ = writeln!(out, "    match: {{ any_of: [{}] }}", quoted(phrase));
     out.push_str("    examples:\n      hits:\n");
@@ -65,29 +69,29 @@ pub fn draft(case: BadCase<'_>) -> Result<String, String> {
     Ok(out)
 }
 
-/// Facts that a rule may want, in YAML's flow style.
+/// The scalar context values, in the flow style of YAML.
 fn facts(context: &Context) -> String {
     let plain = context
         .iter()
         .filter(|(key, _)| key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'));
-    let told = plain.filter_map(|(key, value)| match value {
+    let pairs = plain.filter_map(|(key, value)| match value {
         Json::String(text) => Some(format!("{key}: {}", quoted(text))),
         Json::Number(_) | Json::Bool(_) => Some(format!("{key}: {value}")),
         _ => None,
     });
-    told.collect::<Vec<_>>().join(", ")
+    pairs.collect::<Vec<_>>().join(", ")
 }
 
-/// A YAML scalar that is read back as `text`.
+/// Returns a YAML scalar for `text`.
 fn quoted(text: &str) -> String {
     if text.contains(['\n', '\r', '\t']) || text.chars().any(char::is_control) {
-        // JSON's escapes are YAML's, in double quotes.
+        // In double quotes, the escapes of JSON are valid in YAML.
         return serde_json::to_string(text).unwrap_or_default();
     }
     format!("'{}'", text.replace('\'', "''"))
 }
 
-/// An id of a phrase: its Latin letters and digits; a phrase without any gets a number of its own.
+/// Derives an id from the Latin letters and digits of a phrase. A phrase without any gets a hash.
 fn slug(phrase: &str) -> String {
     let folded = crate::fold(phrase);
     let mut id = String::new();

@@ -1,39 +1,39 @@
-//! The examples beside rules, as tests.
+//! Runs the examples of rules as tests, with TAP and JUnit output.
 
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
 use crate::RulePacks;
-use crate::engine::compile::Compiled;
+use crate::engine::compile::CompiledPacks;
 use crate::engine::examples;
-use crate::syntax::expiry::Occasion;
+use crate::syntax::expiry::ExpiryPolicy;
 use crate::{Report, SourceText};
 
-/// One example, run.
+/// The result of one example.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ExampleResult {
     /// The pack.
     pub pack: String,
-    /// The rule in it.
+    /// The rule.
     pub rule: String,
-    /// The file, as the caller named it.
+    /// The name of the file, as given by the caller.
     pub file: String,
-    /// From 1.
+    /// The line, counted from 1.
     pub line: usize,
-    /// What must be: `hits "…"` or `misses "…"`.
+    /// The expectation: `hits "…"` or `misses "…"`.
     pub name: String,
-    /// Why it is not so.
+    /// The reason if the expectation is not met.
     pub failure: Option<String>,
 }
 
 impl RulePacks {
-    /// Runs the examples of `packs`, each on its own.
+    /// Runs each example of `packs` separately.
     ///
     /// # Errors
-    /// A [`Report`] if a pack has an error besides examples that fail.
+    /// Returns a [`Report`] if a pack has an error other than a failing example.
     pub fn test(packs: &[SourceText]) -> Result<Vec<ExampleResult>, Report> {
-        let compiled = Compiled::new(packs, Occasion::check(SystemTime::now()));
+        let compiled = CompiledPacks::new(packs, ExpiryPolicy::check(SystemTime::now()));
         let mut results = Vec::new();
         for (source, read) in packs.iter().zip(&compiled.packs) {
             let rules =
@@ -59,13 +59,13 @@ impl RulePacks {
     }
 }
 
-/// The results in the Test Anything Protocol, version 13.
+/// Formats the results as Test Anything Protocol, version 13.
 #[must_use]
 pub fn tap(results: &[ExampleResult]) -> String {
     let mut out = format!("TAP version 13\n1..{}\n", results.len());
     for (number, result) in (1..).zip(results) {
         let ok = if result.failure.is_some() { "not ok" } else { "ok" };
-        // A `#` would begin a directive.
+        // A `#` would start a directive.
         let name = result.name.replace('#', "\\#");
         let _ = writeln!(out, "{ok} {number} - {}/{} {name}", result.pack, result.rule);
         if let Some(failure) = &result.failure {
@@ -76,7 +76,7 @@ pub fn tap(results: &[ExampleResult]) -> String {
     out
 }
 
-/// The results as JUnit's XML: a suite for each pack.
+/// Formats the results as JUnit XML with a suite for each pack.
 #[must_use]
 pub fn junit(results: &[ExampleResult]) -> String {
     let mut out = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n".to_owned();
@@ -116,7 +116,7 @@ pub fn junit(results: &[ExampleResult]) -> String {
     out
 }
 
-/// For an XML attribute; characters that XML 1.0 cannot hold are left out.
+/// Escapes text for an XML attribute. Characters that XML 1.0 does not allow are removed.
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

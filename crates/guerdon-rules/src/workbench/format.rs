@@ -1,14 +1,15 @@
-//! A pack, tidied: the keys of each rule in one order, one empty line between rules, no space at the ends of lines.
-//! Comments stay where they are; what a rule says never changes, and where it would, the pack is left as it is.
+//! Formats a pack: one order for the keys of rules, one empty line between rules, no spaces at the
+//! ends of lines. Comments stay at their places. If formatting would change the meaning of a pack,
+//! the pack stays as it is.
 
 use crate::syntax::parse::RULE_KEYS;
-use crate::syntax::yaml::{self, At, Yaml};
+use crate::syntax::yaml::{self, Located, Yaml};
 use crate::{Report, SourceText};
 
-/// `pack`, tidied.
+/// Returns the formatted text of `pack`.
 ///
 /// # Errors
-/// A [`Report`] if the text is not YAML.
+/// Returns a [`Report`] if the text is not YAML.
 pub fn format(pack: &SourceText) -> Result<String, Report> {
     let fail = |finding| {
         let mut report = Report::default();
@@ -21,7 +22,7 @@ pub fn format(pack: &SourceText) -> Result<String, Report> {
     Ok(if same { tidy } else { pack.text.clone() })
 }
 
-fn tidied(text: &str, tree: &At<Yaml>) -> String {
+fn tidied(text: &str, tree: &Located<Yaml>) -> String {
     let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
     let mut out: Vec<&str> = Vec::new();
     let mut next = 0;
@@ -31,10 +32,10 @@ fn tidied(text: &str, tree: &At<Yaml>) -> String {
         }
         _ => None,
     };
-    if let Some(At { value: Yaml::List(rules), .. }) = rules {
+    if let Some(Located { value: Yaml::List(rules), .. }) = rules {
         let starts: Vec<usize> = rules.iter().map(|rule| line_of(text, rule.span.start)).collect();
         for (index, (rule, start)) in rules.iter().zip(&starts).enumerate() {
-            // Comments right above a rule are the rule's.
+            // Comments directly above a rule belong to it.
             let own = comments_above(&lines, *start);
             out.extend(lines.get(next..own).unwrap_or_default());
             let end =
@@ -72,8 +73,9 @@ fn comments_above(lines: &[&str], mut line: usize) -> usize {
     line
 }
 
-/// A rule's lines with its keys in the order of the schema; as they are, if its keys do not each begin a line.
-fn in_order<'t>(text: &str, rule: &At<Yaml>, lines: &[&'t str], first: usize) -> Vec<&'t str> {
+/// Sorts the lines of a rule by key in the order of the schema. Returns them unchanged if a key
+/// does not start a line.
+fn in_order<'t>(text: &str, rule: &Located<Yaml>, lines: &[&'t str], first: usize) -> Vec<&'t str> {
     let Yaml::Map(entries) = &rule.value else { return lines.to_vec() };
     let mut starts: Vec<(usize, usize)> = Vec::new();
     for (key, _) in entries {
@@ -89,7 +91,7 @@ fn in_order<'t>(text: &str, rule: &At<Yaml>, lines: &[&'t str], first: usize) ->
             _ => return lines.to_vec(),
         }
     }
-    // `- id:` opens the rule; if another key does, moving it would move the dash.
+    // `- id:` must come first: moving the first key would move the dash.
     if starts.first().is_none_or(|(rank, line)| *rank != 0 || *line != 0) {
         return lines.to_vec();
     }
@@ -106,8 +108,8 @@ fn in_order<'t>(text: &str, rule: &At<Yaml>, lines: &[&'t str], first: usize) ->
     out
 }
 
-/// What a tree says, places and the order of keys aside.
-fn sorted(tree: &At<Yaml>) -> serde_json::Value {
+/// The content of a tree, without source positions and the order of keys.
+fn sorted(tree: &Located<Yaml>) -> serde_json::Value {
     match &tree.value {
         Yaml::Null => serde_json::Value::Null,
         Yaml::Bool(value) => (*value).into(),

@@ -1,5 +1,5 @@
-//! What a rule author asks of packs besides running them: the examples as tests, what an edit would change, what each
-//! rule costs, a tidy file, a first draft.
+//! Tools for rule authors: examples as tests, the effect of an edit, the cost of rules, formatting,
+//! first drafts.
 
 mod cost;
 mod diff;
@@ -8,7 +8,7 @@ mod example_runner;
 mod format;
 
 pub use cost::RuleCost;
-pub use diff::{Change, Diff, RuleChange, TurnChange};
-pub use draft::{BadCase, draft};
+pub use diff::{Diff, HitChange, RuleChange, TurnChange};
+pub use draft::{DraftInput, draft};
 pub use example_runner::{ExampleResult, junit, tap};
 pub use format::format;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{CellAlignment, Table};
-use guerdon_rules::{Change, Diff, TurnChange};
+use guerdon_rules::{Diff, HitChange, TurnChange};
 use guerdon_types::Rollout;
 
 pub(super) fn print(
@@ -77,7 +77,7 @@ fn told(change: &TurnChange, rollouts: &[Rollout]) -> String {
     )
 }
 
-fn rule(change: &Change) -> String {
+fn rule(change: &HitChange) -> String {
     match (change.before, change.after) {
         (None, Some(after)) => format!("+ {} {after}", change.rule),
         (Some(before), None) => format!("- {} {before}", change.rule),

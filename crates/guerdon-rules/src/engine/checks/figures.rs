@@ -1,22 +1,23 @@
-//! Checks of what a reply computes and claims: sums that are wrong, numbers that nobody gave, prices that do not fit one
-//! another.
+//! Checks of a reply's numbers: wrong sums, numbers without support, and prices that contradict
+//! each other.
 
 use std::ops::Range;
 
 use guerdon_types::Context;
 use serde_json::Value as Json;
 
-use super::Measured;
-use crate::engine::expr::{Expr, Facts, Truth};
-use crate::text::literals::Found;
+use super::CheckHit;
+use crate::engine::expr::{Expr, ExprFacts, Truth};
+use crate::text::literals::LiteralHits;
 use crate::text::near::ends_sentence;
 use crate::text::number::Capture;
 use crate::text::steps;
 
-/// Sums written out in `text`, such as `480 * 0.9 = 432元`, that are off by more than `tolerance` of their result.
-pub(crate) fn wrong_sums(text: &str, numbers: &[Capture<'_>], tolerance: f64) -> Option<Measured> {
+/// Finds sums written out in `text`, such as `480 * 0.9 = 432元`, that are off by more than
+/// `tolerance` times their result.
+pub(crate) fn wrong_sums(text: &str, numbers: &[Capture<'_>], tolerance: f64) -> Option<CheckHit> {
     let mut spans = Vec::new();
-    let mut told = Vec::new();
+    let mut details = Vec::new();
     for [one, two, result] in
         numbers.windows(3).filter_map(|three| <&[Capture<'_>; 3]>::try_from(three).ok())
     {
@@ -38,13 +39,13 @@ pub(crate) fn wrong_sums(text: &str, numbers: &[Capture<'_>], tolerance: f64) ->
             || (result.value - right).abs() > tolerance * right.abs().max(1.0) + 1e-9
         {
             spans.push(one.bytes.start..result.bytes.end);
-            told.push(format!("{} is told, {} is right", result.value, rounded(right)));
+            details.push(format!("{} is given, {} is right", result.value, rounded(right)));
         }
     }
-    (!spans.is_empty()).then(|| Measured { spans, detail: told.join("; ") })
+    (!spans.is_empty()).then(|| CheckHit { spans, detail: details.join("; ") })
 }
 
-/// What a price is multiplied by: `9折` is 0.9, `15%` is 0.15.
+/// The factor that a number stands for: `9折` is 0.9, `15%` is 0.15.
 fn factor(capture: &Capture<'_>) -> f64 {
     match capture.unit {
         Some("%") => capture.value / 100.0,
@@ -57,19 +58,19 @@ fn rounded(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
 }
 
-/// Numbers of a reply that are neither among `known` nor in `context`.
+/// Finds numbers of a reply that occur neither in `known` nor in `context`.
 pub(crate) fn unsupported(
     numbers: &[Capture<'_>],
     least: f64,
     known: &[f64],
     context: &Context,
-) -> Option<Measured> {
+) -> Option<CheckHit> {
     let mut facts = known.to_vec();
     context.values().for_each(|value| gather(value, &mut facts));
     facts.retain(|fact| fact.is_finite());
     facts.sort_unstable_by(f64::total_cmp);
     let same = |fact: f64, value: f64| (fact - value).abs() <= 1e-6 * fact.abs().max(1.0);
-    // A value is never negative, so that the nearest fact on either side is the likeliest to be the same.
+    // A value is never negative, so the nearest facts on both sides are the only candidates.
     let is_known = |value: f64| {
         let above = facts.partition_point(|fact| {
             steps::add(1);
@@ -83,14 +84,14 @@ pub(crate) fn unsupported(
         .iter()
         .filter(|capture| capture.value >= least && !is_known(capture.value))
         .collect();
-    let told: Vec<String> =
+    let words: Vec<String> =
         strangers.iter().take(3).map(|capture| capture.value.to_string()).collect();
     let spans: Vec<Range<usize>> = strangers.iter().map(|capture| capture.bytes.clone()).collect();
-    let detail = format!("{} neither in the dialogue nor in the context", told.join(", "));
-    (!spans.is_empty()).then_some(Measured { spans, detail })
+    let detail = format!("{} neither in the dialogue nor in the context", words.join(", "));
+    (!spans.is_empty()).then_some(CheckHit { spans, detail })
 }
 
-/// Every number of a context value; of a text, those it begins with or consists of.
+/// Collects every number of a context value, including numbers within texts.
 fn gather(value: &Json, facts: &mut Vec<f64>) {
     match value {
         Json::Number(number) => facts.extend(number.as_f64()),
@@ -104,26 +105,26 @@ fn gather(value: &Json, facts: &mut Vec<f64>) {
     }
 }
 
-/// Numbers that a rule gives names to, and what must hold between them.
+/// Numbers with names, and the relation that must hold between them.
 #[derive(Debug)]
-pub(crate) struct Prices {
-    /// For each name, the leaf of the words that announce it.
+pub(crate) struct PriceRelation {
+    /// The leaf of the words that announce each name.
     pub(crate) leaves: Vec<u32>,
     pub(crate) must: Expr,
 }
 
-/// A name and its number stand no further apart than this, in characters.
+/// The greatest distance between a name and its number, in characters.
 const APART: usize = 10;
 
-impl Prices {
-    /// What is broken in `text`; `Err` with the reason if it cannot be told.
+impl PriceRelation {
+    /// Finds a broken relation in `text`. Returns the reason if it cannot be decided.
     pub(crate) fn broken(
         &self,
         text: &str,
         numbers: &[Capture<'_>],
-        found: &Found,
+        found: &LiteralHits,
         context: &Context,
-    ) -> Result<Option<Measured>, String> {
+    ) -> Result<Option<CheckHit>, String> {
         let mut named = Vec::new();
         let mut spans = Vec::new();
         for leaf in &self.leaves {
@@ -131,29 +132,32 @@ impl Prices {
             named.push(capture.value);
             spans.push(capture.bytes.clone());
         }
-        match self.must.truth(Facts::of(context).with_named(&named)) {
+        match self.must.truth(ExprFacts::of(context).with_named(&named)) {
             Truth::Yes => Ok(None),
             Truth::Unknown(why) => Err(why),
             Truth::No => {
-                let told: Vec<String> = named.iter().map(f64::to_string).collect();
-                Ok(Some(Measured { spans, detail: format!("with {}", told.join(" and ")) }))
+                let words: Vec<String> = named.iter().map(f64::to_string).collect();
+                Ok(Some(CheckHit { spans, detail: format!("with {}", words.join(" and ")) }))
             }
         }
     }
 }
 
-/// The number that the first of a leaf's words announces: the next one, if it is near and in the same sentence.
+/// The number that the first of a leaf's words announces: the next number, if it is near and in the
+/// same sentence.
 fn named_by<'n, 'u>(
     text: &str,
     numbers: &'n [Capture<'u>],
-    found: &Found,
+    found: &LiteralHits,
     leaf: u32,
 ) -> Option<&'n Capture<'u>> {
-    // Words come by where they end, so that no number before this one can follow the next word.
+    // Words come in the order of their ends, so a number before this word cannot follow a later
+    // one.
     let (mut next, mut last_end) = (0, 0);
     found.of(leaf).find_map(|word| {
         if word.end < last_end {
-            // Words that only a loose reading found come last, in a second pass over the text.
+            // Words that only the loose reading found come last and begin again at the start of the
+            // text.
             next = 0;
         }
         last_end = word.end;

@@ -1,20 +1,20 @@
-//! Whether a reply's markup is whole: tags that are never closed or close what was never open, code fences and brackets
-//! left open, and JSON that is none.
+//! Checks of markup: unmatched tags, code fences and brackets, and text that is not JSON.
 
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::Measured;
+use super::CheckHit;
 use crate::text::steps;
 
-/// HTML's elements without an end tag.
+/// The HTML elements without an end tag.
 const VOID: [&str; 8] = ["br", "hr", "img", "input", "meta", "link", "wbr", "source"];
 
-/// What is open or closed in `text` without its counterpart.
-pub(crate) fn unclosed(text: &str) -> Option<Measured> {
+/// Finds tags and fences in `text` without a counterpart.
+pub(crate) fn unclosed(text: &str) -> Option<CheckHit> {
     let mut wrong: Vec<(Range<usize>, String)> = Vec::new();
     let mut open: Vec<(&str, Range<usize>)> = Vec::new();
-    // How many tags of a name are open: a tag that closes nothing must not search through all of them.
+    // The number of open tags of each name. A tag that closes nothing must not search through all
+    // open ones.
     let mut open_by_name: HashMap<&str, usize> = HashMap::new();
     let mut from = 0;
     while let Some(tag) = next_tag(text, from) {
@@ -26,7 +26,7 @@ pub(crate) fn unclosed(text: &str) -> Option<Measured> {
             *open_by_name.entry(tag.name).or_default() += 1;
             open.push((tag.name, tag.bytes));
         } else if open_by_name.get(tag.name).is_some_and(|count| *count > 0) {
-            // The last tag of this name and all that were opened in it.
+            // Close the last tag of this name and all tags opened after it.
             let mut unclosed = Vec::new();
             while let Some((name, bytes)) = open.pop() {
                 steps::add(1);
@@ -49,10 +49,10 @@ pub(crate) fn unclosed(text: &str) -> Option<Measured> {
         wrong.push((*last..last + 3, "``` is not closed".to_owned()));
     }
     wrong.sort_by_key(|(bytes, _)| bytes.start);
-    let told: Vec<&str> = wrong.iter().take(3).map(|(_, why)| why.as_str()).collect();
-    let detail = told.join("; ");
+    let reasons: Vec<&str> = wrong.iter().take(3).map(|(_, why)| why.as_str()).collect();
+    let detail = reasons.join("; ");
     (!wrong.is_empty())
-        .then(|| Measured { spans: wrong.into_iter().map(|(bytes, _)| bytes).collect(), detail })
+        .then(|| CheckHit { spans: wrong.into_iter().map(|(bytes, _)| bytes).collect(), detail })
 }
 
 struct Tag<'t> {
@@ -62,7 +62,7 @@ struct Tag<'t> {
     is_empty: bool,
 }
 
-/// The first tag from byte `from` on; `<` alone, as in `价格 < 420`, is none.
+/// The first tag from byte `from` on. A single `<`, as in `价格 < 420`, is not a tag.
 fn next_tag(text: &str, mut from: usize) -> Option<Tag<'_>> {
     loop {
         let start = from + text.get(from..)?.find('<')?;
@@ -76,7 +76,7 @@ fn next_tag(text: &str, mut from: usize) -> Option<Tag<'_>> {
             .count();
         let name = inner.get(..length)?;
         let after = inner.get(length..)?;
-        // Attributes are short and hold no bracket.
+        // Attributes are short and contain no bracket.
         let Some(close) =
             after.find(['<', '>', '\n']).filter(|at| after.as_bytes().get(*at) == Some(&b'>'))
         else {
@@ -92,8 +92,8 @@ fn next_tag(text: &str, mut from: usize) -> Option<Tag<'_>> {
     }
 }
 
-/// Whether `text` is no JSON document.
-pub(crate) fn no_json(text: &str) -> Option<Measured> {
+/// Returns a hit if `text` is not a JSON document.
+pub(crate) fn no_json(text: &str) -> Option<CheckHit> {
     let error = serde_json::from_str::<serde::de::IgnoredAny>(text).err()?;
     let line = text
         .split_inclusive('\n')
@@ -108,7 +108,7 @@ pub(crate) fn no_json(text: &str) -> Option<Measured> {
     let message = error.to_string();
     let why = message.split(" at line ").next().unwrap_or(&message);
     let place = at..end;
-    Some(Measured { spans: vec![place], detail: format!("not JSON: {why}") })
+    Some(CheckHit { spans: vec![place], detail: format!("not JSON: {why}") })
 }
 
 #[cfg(test)]
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn open_ends_are_found_and_comparisons_are_none() {
+    fn unclosed_tags_are_found_and_comparisons_are_not() {
         let why = |text: &str| unclosed(text).map(|found| found.detail);
         assert_eq!(why("<b>好的</b><br>").as_deref(), None);
         assert_eq!(why("<think>好的").as_deref(), Some("<think> is not closed"));

@@ -1,7 +1,8 @@
-//! Checks that no pattern can say: how long a turn is, how much of it was said before, which scripts it mixes.
+//! Checks that patterns cannot express: length, repetition and mixed scripts.
 //!
-//! A token is a Chinese, Japanese or Korean character, or a run of other letters and digits: so eight tokens are about
-//! as much in either language, and punctuation and spacing do not hide a repetition.
+//! A token is a Chinese, Japanese or Korean character, or a run of other letters and digits. Eight
+//! tokens are therefore about the same amount of text in any language, and punctuation and spacing
+//! do not hide a repetition.
 
 mod figures;
 mod markup;
@@ -9,63 +10,63 @@ mod markup;
 use std::collections::HashSet;
 use std::ops::Range;
 
-use crate::syntax::pack::{Language, Measure, Mix, Repeated};
+use crate::syntax::pack::{Language, LengthUnit, MixLimits, RepetitionOf};
 use crate::text::near::ends_sentence;
 
-pub(crate) use figures::{Prices, unsupported, wrong_sums};
+pub(crate) use figures::{PriceRelation, unsupported, wrong_sums};
 pub(crate) use markup::{no_json, unclosed};
 
-/// What a check found: byte ranges of the text it was given, and what was measured.
+/// The result of a check that hits: byte ranges of its text, and the measured value in words.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Measured {
+pub(crate) struct CheckHit {
     pub(crate) spans: Vec<Range<usize>>,
     pub(crate) detail: String,
 }
 
-/// Whether the length of `text`, outer whitespace aside, is outside `min..=max`.
+/// Returns a hit if the length of the trimmed `text` is outside `min..=max`.
 pub(crate) fn length(
     text: &str,
-    of: Measure,
+    of: LengthUnit,
     min: Option<usize>,
     max: Option<usize>,
-) -> Option<Measured> {
+) -> Option<CheckHit> {
     let (length, unit) = match of {
-        Measure::Characters => (text.trim().chars().count(), "characters"),
-        Measure::Tokens => (tokens(text).len(), "tokens"),
-        Measure::Sentences => (sentences(&tokens(text), text).len(), "sentences"),
+        LengthUnit::Characters => (text.trim().chars().count(), "characters"),
+        LengthUnit::Tokens => (tokens(text).len(), "tokens"),
+        LengthUnit::Sentences => (sentences(&tokens(text), text).len(), "sentences"),
     };
     let bound = match (min, max) {
         (Some(min), _) if length < min => format!("at least {min}"),
         (_, Some(max)) if length > max => format!("at most {max}"),
         _ => return None,
     };
-    Some(Measured { spans: Vec::new(), detail: format!("{length} {unit}, {bound} wanted") })
+    Some(CheckHit { spans: Vec::new(), detail: format!("{length} {unit}, {bound} wanted") })
 }
 
-/// Whether `text` repeats itself.
-pub(crate) fn repeats_within(text: &str, of: Repeated) -> Option<Measured> {
+/// Returns a hit if `text` repeats itself.
+pub(crate) fn repeats_within(text: &str, of: RepetitionOf) -> Option<CheckHit> {
     let tokens = tokens(text);
     match of {
-        Repeated::Ngrams { min, .. } if tokens.len() < min => None,
-        Repeated::Ngrams { n, share, .. } => {
+        RepetitionOf::Ngrams { min, .. } if tokens.len() < min => None,
+        RepetitionOf::Ngrams { n, share, .. } => {
             let mut seen: HashSet<&[&str]> = HashSet::new();
             let words: Vec<&str> = tokens.iter().map(|(_, word)| *word).collect();
             repeated_share(&tokens, &words, n, share, |gram| !seen.insert(gram))
         }
-        Repeated::Sentence { tokens: least } => {
+        RepetitionOf::Sentence { tokens: least } => {
             let mut seen = HashSet::new();
             sentences_said(&tokens, text, least, |sentence| !seen.insert(sentence))
         }
     }
 }
 
-/// Whether `text` repeats what `earlier` texts said.
-pub(crate) fn repeats_earlier(text: &str, earlier: &[&str], of: Repeated) -> Option<Measured> {
+/// Returns a hit if `text` repeats one of the `earlier` texts.
+pub(crate) fn repeats_earlier(text: &str, earlier: &[&str], of: RepetitionOf) -> Option<CheckHit> {
     let now = tokens(text);
     let before: Vec<Vec<(Range<usize>, &str)>> = earlier.iter().map(|text| tokens(text)).collect();
     match of {
-        Repeated::Ngrams { min, .. } if now.len() < min => None,
-        Repeated::Ngrams { n, share, .. } => {
+        RepetitionOf::Ngrams { min, .. } if now.len() < min => None,
+        RepetitionOf::Ngrams { n, share, .. } => {
             let before: Vec<Vec<&str>> = before
                 .iter()
                 .map(|tokens| tokens.iter().map(|(_, word)| *word).collect())
@@ -75,7 +76,7 @@ pub(crate) fn repeats_earlier(text: &str, earlier: &[&str], of: Repeated) -> Opt
             let words: Vec<&str> = now.iter().map(|(_, word)| *word).collect();
             repeated_share(&now, &words, n, share, |gram| seen.contains(gram))
         }
-        Repeated::Sentence { tokens: least } => {
+        RepetitionOf::Sentence { tokens: least } => {
             let mut seen: HashSet<Vec<&str>> = HashSet::new();
             for (tokens, text) in before.iter().zip(earlier) {
                 seen.extend(sentences(tokens, text).into_iter().map(|(_, words)| words));
@@ -91,7 +92,7 @@ fn repeated_share<'w, 't>(
     n: usize,
     share: f64,
     mut is_repeated: impl FnMut(&'w [&'t str]) -> bool,
-) -> Option<Measured> {
+) -> Option<CheckHit> {
     let n = n.max(1);
     if words.len() < n {
         return None;
@@ -117,7 +118,10 @@ fn repeated_share<'w, 't>(
     if repeated == 0 || found < share {
         return None;
     }
-    Some(Measured { spans, detail: format!("{:.0}% of {n}-token runs said before", found * 100.0) })
+    Some(CheckHit {
+        spans,
+        detail: format!("{:.0}% of {n}-token runs are repeated", found * 100.0),
+    })
 }
 
 fn sentences_said<'t>(
@@ -125,7 +129,7 @@ fn sentences_said<'t>(
     text: &str,
     least: usize,
     mut is_said: impl FnMut(Vec<&'t str>) -> bool,
-) -> Option<Measured> {
+) -> Option<CheckHit> {
     let mut spans = Vec::new();
     for (span, words) in sentences(tokens, text) {
         if words.len() >= least && is_said(words) {
@@ -136,11 +140,11 @@ fn sentences_said<'t>(
         return None;
     }
     let detail =
-        format!("{} sentence{} said before", spans.len(), if spans.len() == 1 { "" } else { "s" });
-    Some(Measured { spans, detail })
+        format!("{} sentence{} repeated", spans.len(), if spans.len() == 1 { "" } else { "s" });
+    Some(CheckHit { spans, detail })
 }
 
-/// Tokens grouped by sentence, each with its range from first to last token.
+/// Groups tokens by sentence. The range of a sentence reaches from its first to its last token.
 fn sentences<'t>(
     tokens: &[(Range<usize>, &'t str)],
     text: &str,
@@ -149,7 +153,7 @@ fn sentences<'t>(
     let mut end = 0;
     for (range, word) in tokens {
         let gap = text.get(end..range.start).unwrap_or_default();
-        // A full stop ends a sentence when a space follows: 3.5 stays whole.
+        // A full stop ends a sentence only if a space follows: 3.5 is one number.
         let parted = gap.chars().any(ends_sentence) || gap.contains(". ");
         match out.last_mut() {
             Some((span, words)) if !parted => {
@@ -189,16 +193,18 @@ fn tokens(text: &str) -> Vec<(Range<usize>, &str)> {
     out
 }
 
-/// Whether more than the share of `mix` of the letters of `text` are of the other language's script.
+/// Returns a hit if more than `mix.share` of the letters of `text` belong to the script of the
+/// other language.
 ///
-/// Letters only; words of `allow` (folded, as `text` is) are of no language. Fewer than `min` foreign letters are none.
-/// `is_name` tells whether a word that begins at that byte was written with a capital.
+/// Only letters count. The words of `mix.allow` (folded, as `text` is) belong to no language. Fewer
+/// than `mix.min` foreign letters do not hit. `is_name` returns true if a word at that byte was
+/// written with a capital.
 pub(crate) fn language_mix(
     text: &str,
     language: Language,
-    mix: &Mix,
+    mix: &MixLimits,
     is_name: impl Fn(usize) -> bool,
-) -> Option<Measured> {
+) -> Option<CheckHit> {
     let mut spans: Vec<Range<usize>> = Vec::new();
     let (mut foreign, mut own) = (0_u32, 0_u32);
     for (range, word) in tokens(text) {
@@ -228,7 +234,7 @@ pub(crate) fn language_mix(
     if foreign == 0 || (foreign as usize) < mix.min || found <= mix.share {
         return None;
     }
-    Some(Measured {
+    Some(CheckHit {
         spans,
         detail: format!("{:.0}% of the letters are of another script", found * 100.0),
     })
@@ -244,19 +250,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn length_counts_characters_and_not_the_space_around_them() {
-        let chars =
-            |text, min, max| length(text, Measure::Characters, min, max).map(|found| found.detail);
+    fn length_does_not_count_outer_whitespace() {
+        let chars = |text, min, max| {
+            length(text, LengthUnit::Characters, min, max).map(|found| found.detail)
+        };
         assert!(chars("  ", Some(1), None).is_some());
         assert!(chars("四个字吗", None, Some(4)).is_none());
         assert_eq!(chars("五个字了吗", None, Some(4)).unwrap(), "5 characters, at most 4 wanted");
-        assert!(length("好的，deal 吧", Measure::Tokens, None, Some(4)).is_none());
-        assert!(length("一。二！three? 4.5", Measure::Sentences, None, Some(3)).is_some());
+        assert!(length("好的，deal 吧", LengthUnit::Tokens, None, Some(4)).is_none());
+        assert!(length("一。二！three? 4.5", LengthUnit::Sentences, None, Some(3)).is_some());
     }
 
     #[test]
-    fn a_sentence_said_before_is_found_whatever_its_punctuation() {
-        let of = Repeated::Sentence { tokens: 6 };
+    fn repeated_sentences_are_found_despite_punctuation() {
+        let of = RepetitionOf::Sentence { tokens: 6 };
         let found =
             repeats_earlier("好的。我们希望价格再低一点！", &["我们希望，价格再低一点。"], of)
                 .unwrap();
@@ -266,16 +273,16 @@ mod tests {
 
     #[test]
     fn the_share_of_repeated_runs_is_measured() {
-        let of = Repeated::Ngrams { n: 2, share: 0.5, min: 0 };
+        let of = RepetitionOf::Ngrams { n: 2, share: 0.5, min: 0 };
         assert!(repeats_within("a b a b a b", of).is_some());
         assert!(repeats_within("a b c d e f", of).is_none());
         assert!(repeats_earlier("one two three nine", &["one two three four"], of).is_some());
     }
 
     #[test]
-    fn allowed_words_and_names_are_of_no_language() {
+    fn allowed_words_and_names_do_not_count_as_foreign() {
         let found = |text: &str, language, share, names| {
-            let mix = Mix { share, min: 0, allow: vec!["wifi".to_owned()], names };
+            let mix = MixLimits { share, min: 0, allow: vec!["wifi".to_owned()], names };
             language_mix(&text.to_lowercase(), language, &mix, |at| {
                 text.get(at..).and_then(|rest| rest.chars().next()).is_some_and(char::is_uppercase)
             })

@@ -1,57 +1,57 @@
-//! Packs to a [`Plan`]: regexes, expressions and literals are compiled, ids compared, examples run. Every pack is read
-//! to its end even when another is wrong, so one report names all.
+//! Compiles packs to a [`RulePlan`]: compiles regexes, expressions and literals, compares ids and
+//! runs examples. Every pack is read to its end even if another one has errors, so that one report
+//! lists all errors.
 
 mod rule;
 
 use std::collections::{HashMap, HashSet};
 
+use guerdon_text::{Finding, Report, SourceText};
 use rule::Compiler;
 
-use crate::engine::plan::Plan;
+use crate::engine::plan::RulePlan;
 use crate::engine::{examples, lint};
 use crate::syntax::codes::PackCode;
-use crate::syntax::expiry::Occasion;
+use crate::syntax::expiry::ExpiryPolicy;
 use crate::syntax::pack::Pack;
 use crate::syntax::parse;
-use guerdon_text::SourceText;
-use guerdon_text::{Finding, Report};
 
-/// Packs, read and compiled; the plan is to be used only if nothing found is an error.
+/// Parsed and compiled packs. The plan may be used only if no finding is an error.
 #[derive(Debug)]
-pub(crate) struct Compiled {
-    pub(crate) packs: Vec<ReadPack>,
-    pub(crate) plan: Plan,
+pub(crate) struct CompiledPacks {
+    pub(crate) packs: Vec<ParsedPack>,
+    pub(crate) plan: RulePlan,
 }
 
-/// One pack, and what was found in it.
+/// One pack and its findings.
 #[derive(Debug)]
-pub(crate) struct ReadPack {
+pub(crate) struct ParsedPack {
     pub(crate) pack: Option<Pack>,
     pub(crate) findings: Vec<Finding>,
-    /// For each rule, its place in the plan, unless it has errors.
+    /// The index of each rule in the plan, unless the rule has errors.
     pub(crate) places: Vec<Option<usize>>,
 }
 
-impl Compiled {
-    /// Reads and compiles `packs`, their examples not yet run.
-    pub(crate) fn new(packs: &[SourceText], occasion: Occasion) -> Self {
+impl CompiledPacks {
+    /// Parses and compiles `packs` without running their examples.
+    pub(crate) fn new(packs: &[SourceText], expiry: ExpiryPolicy) -> Self {
         let mut compiler = Compiler::default();
-        let mut read: Vec<ReadPack> = packs
+        let mut read: Vec<ParsedPack> = packs
             .iter()
             .map(|pack| {
                 let (pack, findings) = parse::parse(&pack.text);
-                ReadPack { pack, findings, places: Vec::new() }
+                ParsedPack { pack, findings, places: Vec::new() }
             })
             .collect();
         let mut ids: HashMap<String, &str> = HashMap::new();
-        for (source, ReadPack { pack, findings, places }) in packs.iter().zip(&mut read) {
+        for (source, ParsedPack { pack, findings, places }) in packs.iter().zip(&mut read) {
             let Some(pack) = pack else { continue };
             if let Some(other) = ids.insert(pack.id.value.clone(), &source.name) {
                 let message = format!("pack `{}` is already in {other}", pack.id.value);
                 let finding = Finding::new(PackCode::DuplicateId, pack.id.span.clone(), message);
                 findings.push(finding.help("give it another id"));
             }
-            findings.extend(lint::pack(pack, occasion));
+            findings.extend(lint::pack(pack, expiry));
             let mut rules: HashSet<&str> = HashSet::new();
             for rule in &pack.rules {
                 if !rules.insert(&rule.id.value) {
@@ -80,9 +80,9 @@ impl Compiled {
         Self { packs: read, plan: compiler.plan }
     }
 
-    /// Runs the examples of every rule that compiled.
+    /// Runs the examples of every rule without errors.
     pub(crate) fn run_examples(&mut self) {
-        for ReadPack { pack, findings, places } in &mut self.packs {
+        for ParsedPack { pack, findings, places } in &mut self.packs {
             let rules = pack.iter().flat_map(|pack| &pack.rules).zip(places.iter());
             for (rule, place) in rules {
                 if let Some(index) = place {
@@ -94,8 +94,8 @@ impl Compiled {
         }
     }
 
-    /// What was found, and what there is.
-    pub(crate) fn finish(self, packs: &[SourceText]) -> (Vec<Pack>, Plan, Report) {
+    /// The parsed packs, the plan and the report.
+    pub(crate) fn finish(self, packs: &[SourceText]) -> (Vec<Pack>, RulePlan, Report) {
         let mut report = Report::default();
         let mut parsed = Vec::new();
         for (source, read) in packs.iter().zip(self.packs) {

@@ -1,34 +1,38 @@
-//! One rule: its test to a matcher, its patterns and words registered with the scanner, what is wrong with it told.
+//! Compiles one rule: turns its predicate into a matcher, registers its patterns and words with the
+//! scanner, and reports its errors.
 
 use std::ops::Range;
 
-use crate::engine::checks::Prices;
-use crate::engine::compiled_rule::{CompiledRule, Matcher};
+use guerdon_text::Finding;
+
+use crate::engine::checks::PriceRelation;
+use crate::engine::compiled_rule::{
+    CompiledRule, LiteralMatcher, Matcher, NumberMatcher, RegexMatcher,
+};
 use crate::engine::expr::Expr;
 use crate::engine::lint;
 use crate::engine::needles::Side;
 use crate::engine::pattern::{self, Pattern};
-use crate::engine::plan::Plan;
+use crate::engine::plan::RulePlan;
 use crate::syntax::codes::PackCode;
-use crate::syntax::pack::{Mix, Nearby, Numbers, Rule, Test};
-use crate::syntax::yaml::At;
+use crate::syntax::pack::{MixLimits, NearWords, NumberWords, Predicate, Rule};
+use crate::syntax::yaml::Located;
 use crate::text::near::Near;
 use crate::text::normalise;
 use crate::text::number::NumberSpec;
-use guerdon_text::Finding;
 
-/// Longest pattern, in bytes as written.
+/// The greatest length of a regex, in bytes as written.
 const MAX_PATTERN: usize = 8 * 1024;
 
-/// Rules on their way into a plan.
+/// The plan and the findings while rules are compiled.
 #[derive(Debug, Default)]
 pub(super) struct Compiler {
-    pub(super) plan: Plan,
+    pub(super) plan: RulePlan,
     pub(super) findings: Vec<Finding>,
 }
 
 impl Compiler {
-    /// Adds the rule to the plan, unless it has errors.
+    /// Adds the rule to the plan. Returns false if it has errors.
     pub(super) fn rule(&mut self, pack: &str, rule: &Rule) -> bool {
         let condition = rule.condition.as_ref().map(|text| self.expression(text, &rule.test));
         let matcher = match &condition {
@@ -56,7 +60,7 @@ impl Compiler {
         true
     }
 
-    fn expression(&mut self, text: &At<String>, test: &Test) -> Option<Expr> {
+    fn expression(&mut self, text: &Located<String>, test: &Predicate) -> Option<Expr> {
         let expr = match Expr::parse(&text.value, &[]) {
             Ok(expr) => expr,
             Err(error) => {
@@ -72,13 +76,13 @@ impl Compiler {
         let offers = offers(test);
         let missing = if uses.capture && !offers.value {
             Some((
-                "speaks of a captured value, and nothing captures one",
+                "uses a captured value, but nothing is captured",
                 "use `number`, or a regex with (?P<value>...)",
             ))
         } else if uses.percent_off && !offers.percent_off {
             Some(("`percent_off` needs numbers whose unit is 折 or %", "unit: ['折', '%']"))
         } else if uses.unit && !offers.unit {
-            Some(("speaks of a unit, and no number has one", "add `unit:` to `number`"))
+            Some(("uses a unit, but no number has one", "add `unit:` to `number`"))
         } else {
             None
         };
@@ -97,61 +101,71 @@ impl Compiler {
         Some(expr)
     }
 
-    fn matcher(&mut self, test: &Test, condition: Option<&Expr>) -> Option<Matcher> {
+    fn matcher(&mut self, test: &Predicate, condition: Option<&Expr>) -> Option<Matcher> {
         Some(match test {
-            Test::Literals { words, fold, word, near, count } => Matcher::Literals {
-                leaf: self.literals(words, *fold)?,
-                fold: *fold,
-                word: *word,
-                near: self.near(near, &words.first()?.span)?,
-                count: *count,
-            },
-            Test::Regex { pattern, fold, near, count } => {
+            Predicate::Literals { words, fold, word, near, count } => {
+                Matcher::Literals(LiteralMatcher {
+                    leaf: self.literals(words, *fold)?,
+                    fold: *fold,
+                    word: *word,
+                    near: self.near(near, &words.first()?.span)?,
+                    count: *count,
+                })
+            }
+            Predicate::Regex { pattern, fold, near, count } => {
                 let near = self.near(near, &pattern.span)?;
                 let pattern = Box::new(self.regex(pattern, *fold)?);
                 let condition = condition.filter(|_| pattern.captures).cloned();
-                Matcher::Regex { pattern, fold: *fold, near, condition, count: *count }
+                Matcher::Regex(RegexMatcher {
+                    pattern,
+                    fold: *fold,
+                    near,
+                    condition,
+                    count: *count,
+                })
             }
-            Test::Number { numbers, count } => Matcher::Number {
+            Predicate::Number { numbers, count } => Matcher::Number(NumberMatcher {
                 spec: self.numbers(numbers)?,
                 condition: condition.cloned(),
                 count: *count,
-            },
-            Test::All { tests, count } => {
+            }),
+            Predicate::All { tests, count } => {
                 Matcher::All { matchers: self.matchers(tests, condition)?, count: *count }
             }
-            Test::Any { tests, count } => {
+            Predicate::Any { tests, count } => {
                 Matcher::Any { matchers: self.matchers(tests, condition)?, count: *count }
             }
-            Test::Not(test) => Matcher::Not(Box::new(self.matcher(test, condition)?)),
-            Test::Length { of, min, max } => Matcher::Length { of: *of, min: *min, max: *max },
-            Test::Unclosed => Matcher::Unclosed,
-            Test::Json => Matcher::Json,
-            Test::Prices { names, unit, must } => self.prices(names, unit, must)?,
-            Test::Arithmetic { tolerance } => {
+            Predicate::Not(test) => Matcher::Not(Box::new(self.matcher(test, condition)?)),
+            Predicate::Length { of, min, max } => Matcher::Length { of: *of, min: *min, max: *max },
+            Predicate::Unclosed => Matcher::Unclosed,
+            Predicate::Json => Matcher::Json,
+            Predicate::Prices { names, unit, must } => self.prices(names, unit, must)?,
+            Predicate::Arithmetic { tolerance } => {
                 let factors = self.any_number(&["折".to_owned(), "%".to_owned()]);
                 let numbers = NumberSpec { optional: true, ..factors };
                 Matcher::Arithmetic { numbers, tolerance: *tolerance }
             }
-            Test::UnsupportedNumbers { unit, least } => {
+            Predicate::UnsupportedNumbers { unit, least } => {
                 Matcher::UnsupportedNumbers { numbers: self.any_number(unit), least: *least }
             }
-            Test::Repetition { across, of } => Matcher::Repetition { across: *across, of: *of },
-            Test::LanguageMix { language, mix } => {
+            Predicate::Repetition { across, of } => {
+                Matcher::Repetition { across: *across, of: *of }
+            }
+            Predicate::LanguageMix { language, mix } => {
                 let allow = mix.allow.iter().map(|word| normalise::fold(word)).collect();
-                Matcher::LanguageMix { language: *language, mix: Mix { allow, ..*mix } }
+                Matcher::LanguageMix { language: *language, mix: MixLimits { allow, ..*mix } }
             }
         })
     }
 
-    fn matchers(&mut self, tests: &[Test], condition: Option<&Expr>) -> Option<Vec<Matcher>> {
+    fn matchers(&mut self, tests: &[Predicate], condition: Option<&Expr>) -> Option<Vec<Matcher>> {
         let compiled: Vec<Option<Matcher>> =
             tests.iter().map(|test| self.matcher(test, condition)).collect();
         compiled.into_iter().collect()
     }
 
-    /// The leaf of a list of words.
-    fn literals(&mut self, words: &[At<String>], fold: bool) -> Option<u32> {
+    /// Adds the leaf of a list of words.
+    fn literals(&mut self, words: &[Located<String>], fold: bool) -> Option<u32> {
         let mut patterns = Vec::with_capacity(words.len());
         for at in words {
             let pattern = if fold { normalise::fold(&at.value) } else { at.value.clone() };
@@ -171,11 +185,11 @@ impl Compiler {
         Some(self.leaf(patterns, fold))
     }
 
-    /// A leaf for literals, which a folded text may also hold in disguise.
+    /// Adds a leaf for literals and, if they are folded, for their loose forms.
     fn leaf(&mut self, words: Vec<String>, fold: bool) -> u32 {
         let needles = &mut self.plan.scanner.needles;
         let bare: Vec<String> =
-            words.iter().filter(|_| fold).filter_map(|word| normalise::skeleton(word)).collect();
+            words.iter().filter(|_| fold).filter_map(|word| normalise::loose_form(word)).collect();
         let leaf = needles.literals(fold).leaf(words);
         for word in bare {
             needles.loose.add(leaf, word);
@@ -183,7 +197,7 @@ impl Compiler {
         leaf
     }
 
-    fn regex(&mut self, at: &At<String>, fold: bool) -> Option<Pattern> {
+    fn regex(&mut self, at: &Located<String>, fold: bool) -> Option<Pattern> {
         if at.value.len() > MAX_PATTERN {
             let message = format!("a regex of {} bytes; at most {MAX_PATTERN}", at.value.len());
             let finding = Finding::new(PackCode::BadRegex, at.span.clone(), message);
@@ -211,7 +225,7 @@ impl Compiler {
         &mut self,
         names: &[(String, Vec<String>)],
         unit: &[String],
-        must: &At<String>,
+        must: &Located<String>,
     ) -> Option<Matcher> {
         let known: Vec<String> = names.iter().map(|(name, _)| name.clone()).collect();
         let must = match Expr::parse(&must.value, &known) {
@@ -222,7 +236,7 @@ impl Compiler {
                     must.span.clone(),
                     "the `must` expression is wrong",
                 );
-                self.findings.push(finding.label(format!("it speaks of {}", known.join(", "))));
+                self.findings.push(finding.label(format!("it may use only {}", known.join(", "))));
                 return None;
             }
             Err(error) => {
@@ -236,10 +250,10 @@ impl Compiler {
         let words = |words: &[String]| words.iter().map(|word| normalise::fold(word)).collect();
         let leaves = names.iter().map(|(_, announce)| self.leaf(words(announce), true)).collect();
         let numbers = self.any_number(unit);
-        Some(Matcher::Prices { numbers, prices: Box::new(Prices { leaves, must }) })
+        Some(Matcher::Prices { numbers, prices: Box::new(PriceRelation { leaves, must }) })
     }
 
-    /// Numbers with one of these units, or any.
+    /// Selects numbers with one of these units, or any number if there is none.
     fn any_number(&mut self, unit: &[String]) -> NumberSpec {
         self.plan.scanner.needles.numbers = true;
         let units =
@@ -247,14 +261,14 @@ impl Compiler {
         NumberSpec { units: self.plan.scanner.units.all(units), ..NumberSpec::default() }
     }
 
-    fn numbers(&mut self, numbers: &Numbers) -> Option<NumberSpec> {
+    fn numbers(&mut self, numbers: &NumberWords) -> Option<NumberSpec> {
         let units = self.folded(&numbers.unit, &numbers.span)?;
         let near = self.near(&numbers.near, &numbers.span)?;
         self.plan.scanner.needles.numbers = true;
         Some(NumberSpec { units: self.plan.scanner.units.all(units), near, optional: false })
     }
 
-    fn near(&mut self, nearby: &Nearby, span: &Range<usize>) -> Option<Near> {
+    fn near(&mut self, nearby: &NearWords, span: &Range<usize>) -> Option<Near> {
         let mut leaf = |words: &[String]| -> Option<Option<u32>> {
             let words = self.folded(words, span)?;
             Some((!words.is_empty()).then(|| self.leaf(words, true)))
@@ -278,17 +292,17 @@ impl Compiler {
     }
 }
 
-/// What a test's captures offer an expression.
+/// The variables that the captures of a predicate provide to a `where` expression.
 #[derive(Debug, Clone, Copy, Default)]
-struct Offers {
+struct CaptureFields {
     value: bool,
     unit: bool,
     percent_off: bool,
 }
 
-fn offers(test: &Test) -> Offers {
+fn offers(test: &Predicate) -> CaptureFields {
     match test {
-        Test::Number { numbers, .. } => Offers {
+        Predicate::Number { numbers, .. } => CaptureFields {
             value: true,
             unit: !numbers.unit.is_empty(),
             percent_off: !numbers.unit.is_empty()
@@ -297,24 +311,24 @@ fn offers(test: &Test) -> Offers {
                     .iter()
                     .all(|unit| matches!(normalise::fold(unit).as_str(), "折" | "%")),
         },
-        Test::Regex { pattern, .. } => {
-            Offers { value: pattern.value.contains("<value>"), ..Offers::default() }
+        Predicate::Regex { pattern, .. } => {
+            CaptureFields { value: pattern.value.contains("<value>"), ..CaptureFields::default() }
         }
-        Test::All { tests, .. } | Test::Any { tests, .. } => {
-            tests.iter().map(offers).fold(Offers::default(), |sum, next| Offers {
+        Predicate::All { tests, .. } | Predicate::Any { tests, .. } => {
+            tests.iter().map(offers).fold(CaptureFields::default(), |sum, next| CaptureFields {
                 value: sum.value || next.value,
                 unit: sum.unit || next.unit,
                 percent_off: sum.percent_off || next.percent_off,
             })
         }
-        Test::Not(test) => offers(test),
-        _ => Offers::default(),
+        Predicate::Not(test) => offers(test),
+        _ => CaptureFields::default(),
     }
 }
 
-/// The place of `bytes` of a scalar's value, where the scalar is written as it is read: plain, or between two quotes.
-/// Otherwise the place of the whole.
-fn within(text: &At<String>, bytes: &Range<usize>) -> Range<usize> {
+/// The source position of `bytes` of a scalar's value, if the scalar is written plain or between
+/// two quotes without escapes. Otherwise the position of the whole scalar.
+fn within(text: &Located<String>, bytes: &Range<usize>) -> Range<usize> {
     let Range { start, end } = text.span;
     let from = match (end - start).checked_sub(text.value.len()) {
         Some(0) => start,
@@ -324,7 +338,7 @@ fn within(text: &At<String>, bytes: &Range<usize>) -> Range<usize> {
     from + bytes.start.min(text.value.len())..from + bytes.end.min(text.value.len())
 }
 
-/// The word, or the sign, at a byte of an expression.
+/// The word or sign at a byte of an expression.
 fn word_at(expression: &str, at: usize) -> Range<usize> {
     let rest = expression.get(at..).unwrap_or_default();
     let word =

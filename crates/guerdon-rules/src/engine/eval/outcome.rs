@@ -1,31 +1,31 @@
-//! What a test found in a text, and how findings add up.
+//! The outcome of a matcher in a text, and the sum of several.
 
 use guerdon_types::RuleHit;
 
-/// What a rule says of a turn.
+/// The verdict of a rule on a turn.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Verdict {
-    /// It hits; whether only folding found it.
+pub(crate) enum RuleVerdict {
+    /// The rule hits. True if it was found only because of folding.
     Hit(RuleHit, bool),
     Miss,
     Unknown(String),
 }
 
-/// What a test found so far.
+/// The hits of a matcher so far.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Outcome {
+pub(super) struct MatchOutcome {
     pub(super) yes: bool,
     pub(super) hits: usize,
-    /// Places in the scored turn.
+    /// Spans in the scored turn.
     pub(super) spans: Vec<[usize; 2]>,
     pub(super) details: Vec<String>,
-    /// Why it might be more than was found.
+    /// The missing fact without which there might be more hits.
     pub(super) unknown: Option<String>,
-    /// Some place was written in a way that hides it.
+    /// Set if a hit was written in disguise.
     pub(super) disguised: bool,
 }
 
-impl Outcome {
+impl MatchOutcome {
     pub(super) fn no() -> Self {
         Self::default()
     }
@@ -34,7 +34,12 @@ impl Outcome {
         Self { unknown: Some(why), ..Self::default() }
     }
 
-    /// Takes over what `other` found, but not its `yes`.
+    /// Keeps the first reason that there might be more hits.
+    pub(super) fn add_unknown(&mut self, why: String) {
+        self.unknown.get_or_insert(why);
+    }
+
+    /// Adds the hits of `other` without its `yes`.
     pub(super) fn absorb(&mut self, other: Self) {
         self.hits += other.hits;
         self.spans.extend(other.spans);
@@ -43,13 +48,13 @@ impl Outcome {
         self.disguised |= other.disguised;
     }
 
-    /// Either.
+    /// Combines two outcomes of which one is enough.
     pub(super) fn join(&mut self, other: Self) {
         self.yes |= other.yes;
         self.absorb(other);
     }
 
-    /// Fewer than `count` hits are none.
+    /// Turns fewer than `count` hits into a miss.
     pub(super) fn at_least(mut self, count: usize) -> Self {
         self.yes = self.hits >= count;
         if !self.yes && self.unknown.is_none() {
@@ -58,7 +63,7 @@ impl Outcome {
         self
     }
 
-    /// As `at_least`, but a composition may be true without a hit to show, as `not` is.
+    /// Like `at_least`, but keeps a composition that is true without a span, such as `not`.
     pub(super) fn at_least_if_found(self, count: usize) -> Self {
         if count <= 1 || !self.yes { self } else { self.at_least(count) }
     }

@@ -1,8 +1,10 @@
-//! `where:` expressions: arithmetic and comparisons over a captured `value` and `context.*`, in three-valued logic.
+//! `where:` expressions: arithmetic and comparisons over a captured `value` and `context.*`, in
+//! three-valued logic.
 //!
-//! CEL was considered and does not fit: it refuses mixed arithmetic (`value > context.target_price * 1.1` is an
-//! error when the price is written `420`), has no "unknown" that `and` and `or` can absorb, and brings a parser
-//! generator's runtime. The language here is small enough to be typed when a pack loads.
+//! CEL does not fit. It refuses mixed arithmetic:
+//! `value > context.target_price * 1.1` is an error if the price is written `420`. It has no
+//! "unknown" that `and` and `or` can absorb, and it needs the runtime of a parser generator. The
+//! language here is small enough to be type-checked when a pack loads.
 
 mod parse;
 
@@ -24,14 +26,14 @@ pub(crate) struct Expr {
 
 #[derive(Debug, Clone)]
 enum Node {
-    Literal(Value),
+    Literal(ExprValue),
     Variable(Variable),
     Context(Vec<String>),
     Has(Vec<String>),
     List(Vec<Self>),
     Not(Box<Self>),
     Negate(Box<Self>),
-    Binary(Op, Box<[Self; 2]>),
+    Binary(BinaryOp, Box<[Self; 2]>),
     Call(Function, Vec<Self>),
 }
 
@@ -42,7 +44,7 @@ enum Variable {
     High,
     Unit,
     PercentOff,
-    /// One of the rule's own names, by its place among them.
+    /// One of the rule's own names, by its index.
     Named(usize),
 }
 
@@ -54,7 +56,7 @@ enum Function {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Op {
+enum BinaryOp {
     Or,
     And,
     Equal,
@@ -71,16 +73,16 @@ enum Op {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-enum Value {
+enum ExprValue {
     Number(f64),
     Text(String),
     Bool(bool),
     List(Vec<Self>),
 }
 
-/// What an expression may speak of.
+/// The values of an expression's variables.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Facts<'a> {
+pub(crate) struct ExprFacts<'a> {
     context: &'a Context,
     value: Option<f64>,
     low: Option<f64>,
@@ -90,8 +92,8 @@ pub(crate) struct Facts<'a> {
     named: &'a [f64],
 }
 
-impl<'a> Facts<'a> {
-    /// The context alone.
+impl<'a> ExprFacts<'a> {
+    /// The facts of a context without a capture.
     pub(crate) const fn of(context: &'a Context) -> Self {
         Self {
             context,
@@ -119,13 +121,13 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// Values for the rule's own names, in their order.
+    /// Adds the values of the rule's own names, in the order of the names.
     pub(crate) const fn with_named(self, named: &'a [f64]) -> Self {
         Self { named, ..self }
     }
 }
 
-/// Truth, or the reason why it is not known.
+/// The value of a condition, or the reason that it is not known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Truth {
     Yes,
@@ -139,7 +141,7 @@ impl From<bool> for Truth {
     }
 }
 
-/// The context value at `path`; a missing one and `null` are both missing.
+/// The context value at `path`. `null` counts as missing.
 pub(crate) fn lookup<'a>(context: &'a Context, path: &[String]) -> Option<&'a Json> {
     let (first, rest) = path.split_first()?;
     let found = rest.iter().try_fold(context.get(first)?, |value, key| value.get(key))?;
@@ -147,25 +149,25 @@ pub(crate) fn lookup<'a>(context: &'a Context, path: &[String]) -> Option<&'a Js
 }
 
 impl Expr {
-    /// Parses and types `text`.
+    /// Parses and type-checks `text`.
     ///
-    /// `names` are numbers that the rule gives names to.
+    /// `names` are the rule's own names for numbers.
     pub(crate) fn parse(text: &str, names: &[String]) -> Result<Self, ExprError> {
         let (root, uses) = parse::parse(text, names)?;
         Ok(Self { root, uses })
     }
 
-    /// Which variables it speaks of.
+    /// The variables that the expression uses.
     pub(crate) const fn uses(&self) -> Uses {
         self.uses
     }
 
-    pub(crate) fn truth(&self, facts: Facts<'_>) -> Truth {
+    pub(crate) fn truth(&self, facts: ExprFacts<'_>) -> Truth {
         if let Some(truth) = quick(&self.root, facts) {
             return truth.into();
         }
         match eval(&self.root, facts) {
-            Ok(Value::Bool(value)) => value.into(),
+            Ok(ExprValue::Bool(value)) => value.into(),
             Ok(other) => {
                 Truth::Unknown(format!("the expression is {}, not true or false", other.kind()))
             }
@@ -174,7 +176,7 @@ impl Expr {
     }
 }
 
-impl Value {
+impl ExprValue {
     const fn kind(&self) -> &'static str {
         match self {
             Self::Number(_) => "a number",
@@ -197,7 +199,7 @@ impl Value {
                 .map(|item| Self::of(item, path))
                 .collect::<Result<_, _>>()
                 .map(Self::List),
-            Json::Object(_) | Json::Null => Err(format!("{} is no single value", name(path))),
+            Json::Object(_) | Json::Null => Err(format!("{} is not a single value", name(path))),
         }
     }
 }
@@ -206,29 +208,30 @@ fn name(path: &[String]) -> String {
     format!("context.{}", path.join("."))
 }
 
-/// The truth of comparisons of plain numbers, which most expressions are; none where a longer look is needed.
-fn quick(node: &Node, facts: Facts<'_>) -> Option<bool> {
+/// Evaluates comparisons of plain numbers, which most expressions are. Returns nothing for other
+/// expressions.
+fn quick(node: &Node, facts: ExprFacts<'_>) -> Option<bool> {
     let Node::Binary(op, sides) = node else { return None };
     let [left, right] = &**sides;
     match op {
-        Op::And => Some(quick(left, facts)? && quick(right, facts)?),
-        Op::Or => Some(quick(left, facts)? || quick(right, facts)?),
+        BinaryOp::And => Some(quick(left, facts)? && quick(right, facts)?),
+        BinaryOp::Or => Some(quick(left, facts)? || quick(right, facts)?),
         _ => {
             let (left, right) = (plain(left, facts)?, plain(right, facts)?);
             match op {
-                Op::Less => Some(left < right),
-                Op::LessEqual => Some(left <= right),
-                Op::Greater => Some(left > right),
-                Op::GreaterEqual => Some(left >= right),
+                BinaryOp::Less => Some(left < right),
+                BinaryOp::LessEqual => Some(left <= right),
+                BinaryOp::Greater => Some(left > right),
+                BinaryOp::GreaterEqual => Some(left >= right),
                 _ => None,
             }
         }
     }
 }
 
-fn plain(node: &Node, facts: Facts<'_>) -> Option<f64> {
+fn plain(node: &Node, facts: ExprFacts<'_>) -> Option<f64> {
     match node {
-        Node::Literal(Value::Number(value)) => Some(*value),
+        Node::Literal(ExprValue::Number(value)) => Some(*value),
         Node::Variable(Variable::Value) => facts.value,
         Node::Variable(Variable::Low) => facts.low,
         Node::Variable(Variable::High) => facts.high,
@@ -237,39 +240,42 @@ fn plain(node: &Node, facts: Facts<'_>) -> Option<f64> {
     }
 }
 
-/// `Err` is "not known", with the reason.
-fn eval(node: &Node, facts: Facts<'_>) -> Result<Value, String> {
+/// Evaluates a node. An error is the reason that the value is not known.
+fn eval(node: &Node, facts: ExprFacts<'_>) -> Result<ExprValue, String> {
     match node {
         Node::Literal(value) => Ok(value.clone()),
         Node::Variable(Variable::Value) => {
-            facts.value.map(Value::Number).ok_or_else(|| "no value".into())
+            facts.value.map(ExprValue::Number).ok_or_else(|| "no value".into())
         }
         Node::Variable(Variable::Low) => {
-            facts.low.map(Value::Number).ok_or_else(|| "no value".into())
+            facts.low.map(ExprValue::Number).ok_or_else(|| "no value".into())
         }
         Node::Variable(Variable::High) => {
-            facts.high.map(Value::Number).ok_or_else(|| "no value".into())
+            facts.high.map(ExprValue::Number).ok_or_else(|| "no value".into())
         }
         Node::Variable(Variable::Named(at)) => {
-            facts.named.get(*at).copied().map(Value::Number).ok_or_else(|| "no value".into())
+            facts.named.get(*at).copied().map(ExprValue::Number).ok_or_else(|| "no value".into())
         }
         Node::Variable(Variable::Unit) => facts
             .unit
-            .map(|unit| Value::Text(unit.to_owned()))
+            .map(|unit| ExprValue::Text(unit.to_owned()))
             .ok_or_else(|| "the number has no unit".into()),
-        Node::Variable(Variable::PercentOff) => {
-            facts.percent_off.map(Value::Number).ok_or_else(|| "the number is no discount".into())
-        }
+        Node::Variable(Variable::PercentOff) => facts
+            .percent_off
+            .map(ExprValue::Number)
+            .ok_or_else(|| "the number is not a discount".into()),
         Node::Context(path) => match lookup(facts.context, path) {
-            Some(json) => Value::of(json, path),
+            Some(json) => ExprValue::of(json, path),
             None => Err(format!("{} is missing", name(path))),
         },
-        Node::Has(path) => Ok(Value::Bool(lookup(facts.context, path).is_some())),
-        Node::List(items) => {
-            items.iter().map(|item| eval(item, facts)).collect::<Result<_, _>>().map(Value::List)
-        }
-        Node::Not(inner) => Ok(Value::Bool(!boolean(eval(inner, facts)?)?)),
-        Node::Negate(inner) => Ok(Value::Number(-number(eval(inner, facts)?)?)),
+        Node::Has(path) => Ok(ExprValue::Bool(lookup(facts.context, path).is_some())),
+        Node::List(items) => items
+            .iter()
+            .map(|item| eval(item, facts))
+            .collect::<Result<_, _>>()
+            .map(ExprValue::List),
+        Node::Not(inner) => Ok(ExprValue::Bool(!boolean(eval(inner, facts)?)?)),
+        Node::Negate(inner) => Ok(ExprValue::Number(-number(eval(inner, facts)?)?)),
         Node::Binary(op, sides) => binary(*op, &sides[0], &sides[1], facts),
         Node::Call(function, arguments) => {
             let mut numbers = Vec::with_capacity(arguments.len());
@@ -282,77 +288,82 @@ fn eval(node: &Node, facts: Facts<'_>) -> Result<Value, String> {
                 Function::Max => fold(f64::max),
                 Function::Abs => numbers.first().map(|n| n.abs()),
             };
-            result.map(Value::Number).ok_or_else(|| "no arguments".into())
+            result.map(ExprValue::Number).ok_or_else(|| "no arguments".into())
         }
     }
 }
 
-fn binary(op: Op, left: &Node, right: &Node, facts: Facts<'_>) -> Result<Value, String> {
-    // Kleene: what one side settles, the other's ignorance does not unsettle.
-    if let Op::And | Op::Or = op {
-        let settles = op == Op::Or;
+fn binary(
+    op: BinaryOp,
+    left: &Node,
+    right: &Node,
+    facts: ExprFacts<'_>,
+) -> Result<ExprValue, String> {
+    // Kleene logic: if one side decides, the other may be unknown.
+    if let BinaryOp::And | BinaryOp::Or = op {
+        let settles = op == BinaryOp::Or;
         let left = eval(left, facts).and_then(boolean);
         if left == Ok(settles) {
-            return Ok(Value::Bool(settles));
+            return Ok(ExprValue::Bool(settles));
         }
         let right = eval(right, facts).and_then(boolean);
         if right == Ok(settles) {
-            return Ok(Value::Bool(settles));
+            return Ok(ExprValue::Bool(settles));
         }
         left?;
         right?;
-        return Ok(Value::Bool(!settles));
+        return Ok(ExprValue::Bool(!settles));
     }
     let left = eval(left, facts)?;
     let right = eval(right, facts)?;
-    let truth = |value: bool| Ok(Value::Bool(value));
+    let truth = |value: bool| Ok(ExprValue::Bool(value));
     match op {
-        Op::Equal => truth(left == right),
-        Op::NotEqual => truth(left != right),
-        Op::In => match right {
-            Value::List(items) => truth(items.contains(&left)),
+        BinaryOp::Equal => truth(left == right),
+        BinaryOp::NotEqual => truth(left != right),
+        BinaryOp::In => match right {
+            ExprValue::List(items) => truth(items.contains(&left)),
             other => Err(format!("`in` needs a list, found {}", other.kind())),
         },
-        Op::Less => truth(order(&left, &right)? == Ordering::Less),
-        Op::LessEqual => truth(order(&left, &right)? != Ordering::Greater),
-        Op::Greater => truth(order(&left, &right)? == Ordering::Greater),
-        Op::GreaterEqual => truth(order(&left, &right)? != Ordering::Less),
-        Op::Add => finite(number(left)? + number(right)?),
-        Op::Subtract => finite(number(left)? - number(right)?),
-        Op::Multiply => finite(number(left)? * number(right)?),
-        Op::Divide => finite(number(left)? / number(right)?),
-        Op::And | Op::Or => Err("unreachable".into()),
+        BinaryOp::Less => truth(order(&left, &right)? == Ordering::Less),
+        BinaryOp::LessEqual => truth(order(&left, &right)? != Ordering::Greater),
+        BinaryOp::Greater => truth(order(&left, &right)? == Ordering::Greater),
+        BinaryOp::GreaterEqual => truth(order(&left, &right)? != Ordering::Less),
+        BinaryOp::Add => finite(number(left)? + number(right)?),
+        BinaryOp::Subtract => finite(number(left)? - number(right)?),
+        BinaryOp::Multiply => finite(number(left)? * number(right)?),
+        BinaryOp::Divide => finite(number(left)? / number(right)?),
+        BinaryOp::And | BinaryOp::Or => Err("unreachable".into()),
     }
 }
 
-fn order(left: &Value, right: &Value) -> Result<Ordering, String> {
+fn order(left: &ExprValue, right: &ExprValue) -> Result<Ordering, String> {
     match (left, right) {
-        (Value::Number(l), Value::Number(r)) => {
+        (ExprValue::Number(l), ExprValue::Number(r)) => {
             l.partial_cmp(r).ok_or_else(|| "not a number".into())
         }
-        (Value::Text(l), Value::Text(r)) => Ok(l.cmp(r)),
+        (ExprValue::Text(l), ExprValue::Text(r)) => Ok(l.cmp(r)),
         _ => Err(format!("{} cannot be compared with {}", left.kind(), right.kind())),
     }
 }
 
-fn finite(value: f64) -> Result<Value, String> {
+fn finite(value: f64) -> Result<ExprValue, String> {
     if value.is_finite() {
-        Ok(Value::Number(value))
+        Ok(ExprValue::Number(value))
     } else {
         Err("the arithmetic has no finite result".into())
     }
 }
 
-fn number(value: Value) -> Result<f64, String> {
+fn number(value: ExprValue) -> Result<f64, String> {
     match value {
-        Value::Number(number) => Ok(number),
+        ExprValue::Number(number) => Ok(number),
         other => Err(format!("expected a number, found {}", other.kind())),
     }
 }
 
-fn boolean(value: Value) -> Result<bool, String> {
+fn boolean(value: ExprValue) -> Result<bool, String> {
     match value {
-        Value::Bool(value) => Ok(value),
+        ExprValue::Bool(value) => Ok(value),
         other => Err(format!("expected true or false, found {}", other.kind())),
     }
 }
@@ -363,8 +374,10 @@ mod tests {
 
     fn truth(text: &str, context: &str) -> Truth {
         let context: Context = serde_json::from_str(context).unwrap();
-        let facts =
-            Facts { unit: Some("元"), ..Facts::of(&context).with_value(480.0).with_named(&[7.0]) };
+        let facts = ExprFacts {
+            unit: Some("元"),
+            ..ExprFacts::of(&context).with_value(480.0).with_named(&[7.0])
+        };
         Expr::parse(text, &["seven".to_owned()])
             .unwrap_or_else(|e| panic!("{text}: {e:?}"))
             .truth(facts)
@@ -392,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fact_of_another_type_is_unknown_and_says_so() {
+    fn a_fact_of_the_wrong_type_is_unknown_with_a_reason() {
         let Truth::Unknown(why) = truth("value > context.t", r#"{"t": "420"}"#) else {
             panic!("unknown")
         };

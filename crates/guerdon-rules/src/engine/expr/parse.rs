@@ -1,33 +1,34 @@
-//! Text to expression: a lexer, a parser by binding power, and the types that can be known before there is a context.
+//! Parses expressions: a lexer, an operator-precedence parser, and the types that are known without
+//! a context.
 
-use super::{Function, Node, Op, Value, Variable};
+use super::{BinaryOp, ExprValue, Function, Node, Variable};
 use guerdon_text::nearest;
 
-/// Long enough for any rule; keeps the tree's depth harmless.
+/// The greatest length of an expression, in characters. It bounds the depth of the tree.
 const MAX_CHARS: usize = 500;
 const MAX_DEPTH: usize = 32;
 
-/// An expression that is none.
+/// The error of an invalid expression.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ExprError {
-    /// Where, in bytes of the expression.
+    /// The position, in bytes of the expression.
     pub(crate) at: usize,
     pub(crate) message: String,
 }
 
-/// Which variables an expression speaks of.
+/// The variables that an expression uses.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Uses {
-    /// `value`, `low`, `high`, `unit` or `percent_off`: there must be a capture.
+    /// Set if it uses `value`, `low`, `high`, `unit` or `percent_off`, which need a capture.
     pub(crate) capture: bool,
-    /// `unit` or `percent_off`: there must be a unit.
+    /// Set if it uses `unit` or `percent_off`, which need a unit.
     pub(crate) unit: bool,
-    /// `percent_off`: the unit must be a discount's.
+    /// Set if it uses `percent_off`, which needs the unit of a discount.
     pub(crate) percent_off: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-enum Token {
+enum ExprToken {
     Number(f64),
     Text(String),
     Name(String),
@@ -39,7 +40,7 @@ const SIGNS: [&str; 22] = [
     "and", "or", "not", "in",
 ];
 
-/// What may be named, for errors.
+/// The names that errors list.
 const KNOWN: [&str; 10] = [
     "value",
     "low",
@@ -53,7 +54,7 @@ const KNOWN: [&str; 10] = [
     "abs(…)",
 ];
 
-/// What can be known of a type while there is no context.
+/// A type, as far as it is known without a context.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Type {
     Number,
@@ -91,7 +92,7 @@ pub(super) fn parse(text: &str, names: &[String]) -> Result<(Node, Uses), ExprEr
     Ok((node, parser.uses))
 }
 
-fn lex(text: &str) -> Result<Vec<(usize, Token)>, ExprError> {
+fn lex(text: &str) -> Result<Vec<(usize, ExprToken)>, ExprError> {
     let mut tokens = Vec::new();
     let mut at = 0;
     while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
@@ -105,21 +106,24 @@ fn lex(text: &str) -> Result<Vec<(usize, Token)>, ExprError> {
             let written = rest.get(..taken).unwrap_or_default();
             let value = written
                 .parse()
-                .map_err(|_| ExprError { at, message: format!("`{written}` is no number") })?;
-            (Token::Number(value), taken)
+                .map_err(|_| ExprError { at, message: format!("`{written}` is not a number") })?;
+            (ExprToken::Number(value), taken)
         } else if c == '\'' || c == '"' {
             let inner = rest.get(1..).unwrap_or_default();
             let end = inner
                 .find(c)
                 .ok_or_else(|| ExprError { at, message: "this text is not closed".into() })?;
-            (Token::Text(inner.get(..end).unwrap_or_default().to_owned()), end + 2)
+            (ExprToken::Text(inner.get(..end).unwrap_or_default().to_owned()), end + 2)
         } else if c.is_ascii_alphabetic() || c == '_' {
             let taken = length(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.'));
             let word = rest.get(..taken).unwrap_or_default();
             let sign = SIGNS.iter().find(|sign| **sign == word);
-            (sign.map_or_else(|| Token::Name(word.to_owned()), |sign| Token::Sign(sign)), taken)
+            (
+                sign.map_or_else(|| ExprToken::Name(word.to_owned()), |sign| ExprToken::Sign(sign)),
+                taken,
+            )
         } else if let Some(sign) = SIGNS.iter().find(|sign| rest.starts_with(**sign)) {
-            (Token::Sign(sign), sign.len())
+            (ExprToken::Sign(sign), sign.len())
         } else {
             return Err(ExprError { at, message: format!("`{c}` means nothing here") });
         };
@@ -131,7 +135,7 @@ fn lex(text: &str) -> Result<Vec<(usize, Token)>, ExprError> {
 
 struct Parser<'n> {
     names: &'n [String],
-    tokens: Vec<(usize, Token)>,
+    tokens: Vec<(usize, ExprToken)>,
     next: usize,
     end: usize,
     uses: Uses,
@@ -141,7 +145,7 @@ struct Parser<'n> {
 impl Parser<'_> {
     fn peek_sign(&self) -> Option<&'static str> {
         match self.tokens.get(self.next) {
-            Some((_, Token::Sign(sign))) => Some(sign),
+            Some((_, ExprToken::Sign(sign))) => Some(sign),
             _ => None,
         }
     }
@@ -162,7 +166,7 @@ impl Parser<'_> {
         self.fail(format!("expected `{sign}`"))
     }
 
-    /// Everything that binds at least as tightly as `least`.
+    /// Parses operators that bind at least as tightly as `least`.
     fn expression(&mut self, least: u8) -> Result<(Node, Type), ExprError> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
@@ -189,29 +193,29 @@ impl Parser<'_> {
         };
         self.next += 1;
         match token {
-            Token::Number(value) => Ok((Node::Literal(Value::Number(value)), Type::Number)),
-            Token::Text(text) => Ok((Node::Literal(Value::Text(text)), Type::Text)),
-            Token::Name(name) => self.name(&name, at),
-            Token::Sign("(") => {
+            ExprToken::Number(value) => Ok((Node::Literal(ExprValue::Number(value)), Type::Number)),
+            ExprToken::Text(text) => Ok((Node::Literal(ExprValue::Text(text)), Type::Text)),
+            ExprToken::Name(name) => self.name(&name, at),
+            ExprToken::Sign("(") => {
                 let inner = self.expression(0)?;
                 self.eat(")")?;
                 Ok(inner)
             }
-            Token::Sign("[") => {
+            ExprToken::Sign("[") => {
                 let items = self.arguments("]")?;
                 Ok((Node::List(items.into_iter().map(|(node, _)| node).collect()), Type::List))
             }
-            Token::Sign("-") => {
+            ExprToken::Sign("-") => {
                 let (inner, kind) = self.expression(6)?;
                 expect(Type::Number, kind).map_err(|message| ExprError { at, message })?;
                 Ok((Node::Negate(Box::new(inner)), Type::Number))
             }
-            Token::Sign("not" | "!") => {
+            ExprToken::Sign("not" | "!") => {
                 let (inner, kind) = self.expression(3)?;
                 expect(Type::Bool, kind).map_err(|message| ExprError { at, message })?;
                 Ok((Node::Not(Box::new(inner)), Type::Bool))
             }
-            Token::Sign(sign) => {
+            ExprToken::Sign(sign) => {
                 Err(ExprError { at, message: format!("expected a value, found `{sign}`") })
             }
         }
@@ -222,8 +226,8 @@ impl Parser<'_> {
             return Ok((Node::Context(split(path, at)?), Type::Unknown));
         }
         let function = match name {
-            "true" => return Ok((Node::Literal(Value::Bool(true)), Type::Bool)),
-            "false" => return Ok((Node::Literal(Value::Bool(false)), Type::Bool)),
+            "true" => return Ok((Node::Literal(ExprValue::Bool(true)), Type::Bool)),
+            "false" => return Ok((Node::Literal(ExprValue::Bool(false)), Type::Bool)),
             "value" => {
                 self.uses.capture = true;
                 return Ok((Node::Variable(Variable::Value), Type::Number));
@@ -243,13 +247,13 @@ impl Parser<'_> {
             }
             "has" => {
                 self.eat("(")?;
-                let Some((at, Token::Name(inner))) = self.tokens.get(self.next).cloned() else {
+                let Some((at, ExprToken::Name(inner))) = self.tokens.get(self.next).cloned() else {
                     return self
-                        .fail("`has` asks for a context value, such as has(context.target_price)");
+                        .fail("`has` takes a context value, such as has(context.target_price)");
                 };
                 let Some(path) = inner.strip_prefix("context.") else {
                     return self
-                        .fail("`has` asks for a context value, such as has(context.target_price)");
+                        .fail("`has` takes a context value, such as has(context.target_price)");
                 };
                 self.next += 1;
                 self.eat(")")?;
@@ -309,38 +313,38 @@ fn split(path: &str, at: usize) -> Result<Vec<String>, ExprError> {
     Ok(parts)
 }
 
-fn operator(sign: &str) -> Option<(Op, u8)> {
+fn operator(sign: &str) -> Option<(BinaryOp, u8)> {
     Some(match sign {
-        "or" | "||" => (Op::Or, 1),
-        "and" | "&&" => (Op::And, 2),
-        "==" => (Op::Equal, 3),
-        "!=" => (Op::NotEqual, 3),
-        "<" => (Op::Less, 3),
-        "<=" => (Op::LessEqual, 3),
-        ">" => (Op::Greater, 3),
-        ">=" => (Op::GreaterEqual, 3),
-        "in" => (Op::In, 3),
-        "+" => (Op::Add, 4),
-        "-" => (Op::Subtract, 4),
-        "*" => (Op::Multiply, 5),
-        "/" => (Op::Divide, 5),
+        "or" | "||" => (BinaryOp::Or, 1),
+        "and" | "&&" => (BinaryOp::And, 2),
+        "==" => (BinaryOp::Equal, 3),
+        "!=" => (BinaryOp::NotEqual, 3),
+        "<" => (BinaryOp::Less, 3),
+        "<=" => (BinaryOp::LessEqual, 3),
+        ">" => (BinaryOp::Greater, 3),
+        ">=" => (BinaryOp::GreaterEqual, 3),
+        "in" => (BinaryOp::In, 3),
+        "+" => (BinaryOp::Add, 4),
+        "-" => (BinaryOp::Subtract, 4),
+        "*" => (BinaryOp::Multiply, 5),
+        "/" => (BinaryOp::Divide, 5),
         _ => return None,
     })
 }
 
-fn typed(op: Op, left: Type, right: Type) -> Result<Type, String> {
+fn typed(op: BinaryOp, left: Type, right: Type) -> Result<Type, String> {
     match op {
-        Op::Or | Op::And => {
+        BinaryOp::Or | BinaryOp::And => {
             expect(Type::Bool, left)?;
             expect(Type::Bool, right)?;
             Ok(Type::Bool)
         }
-        Op::Add | Op::Subtract | Op::Multiply | Op::Divide => {
+        BinaryOp::Add | BinaryOp::Subtract | BinaryOp::Multiply | BinaryOp::Divide => {
             expect(Type::Number, left)?;
             expect(Type::Number, right)?;
             Ok(Type::Number)
         }
-        Op::In => {
+        BinaryOp::In => {
             expect(Type::List, right)?;
             Ok(Type::Bool)
         }
@@ -370,12 +374,12 @@ const fn called(kind: Type) -> &'static str {
     }
 }
 
-fn shown(token: &Token) -> String {
+fn shown(token: &ExprToken) -> String {
     match token {
-        Token::Number(value) => format!("`{value}`"),
-        Token::Text(text) => format!("`'{text}'`"),
-        Token::Name(name) => format!("`{name}`"),
-        Token::Sign(sign) => format!("`{sign}`"),
+        ExprToken::Number(value) => format!("`{value}`"),
+        ExprToken::Text(text) => format!("`'{text}'`"),
+        ExprToken::Name(name) => format!("`{name}`"),
+        ExprToken::Sign(sign) => format!("`{sign}`"),
     }
 }
 
@@ -403,7 +407,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_makes_it_panic(text in "[a-z0-9 .,()\\[\\]<>=!'+*/-]{0,80}") {
+        fn no_text_makes_the_parser_panic(text in "[a-z0-9 .,()\\[\\]<>=!'+*/-]{0,80}") {
             let _ = parse(&text, &[]);
         }
     }

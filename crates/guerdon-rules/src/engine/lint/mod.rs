@@ -1,4 +1,4 @@
-//! What is allowed but should make an author look twice.
+//! Warnings about rules that are valid but need an author's attention.
 
 mod overlap;
 
@@ -6,36 +6,37 @@ use std::ops::Range;
 
 pub(crate) use overlap::overlaps;
 
-use crate::engine::pattern::Pattern;
-use crate::syntax::codes::PackCode;
-use crate::syntax::expiry::Occasion;
-use crate::syntax::pack::{Pack, Rule};
 use guerdon_text::Finding;
 
-/// An expiry nearer than this is told, in days.
+use crate::engine::pattern::Pattern;
+use crate::syntax::codes::PackCode;
+use crate::syntax::expiry::ExpiryPolicy;
+use crate::syntax::pack::{Pack, Rule};
+
+/// The number of days before its expiry from which a rule is reported.
 const SOON: i64 = 30;
 
 /// The lints of a pack and its rules.
-pub(crate) fn pack(pack: &Pack, occasion: Occasion) -> Vec<Finding> {
+pub(crate) fn pack(pack: &Pack, expiry: ExpiryPolicy) -> Vec<Finding> {
     let mut findings = Vec::new();
     if pack.about.is_none() {
         let finding =
             Finding::new(PackCode::NoAbout, pack.id.span.clone(), "the pack has no `about`");
-        findings.push(finding.help("say in a sentence what it guards"));
+        findings.push(finding.help("state its purpose in a sentence"));
     }
     for rule in &pack.rules {
-        self::rule(rule, occasion, &mut findings);
+        self::rule(rule, expiry, &mut findings);
     }
     findings
 }
 
-fn rule(rule: &Rule, occasion: Occasion, findings: &mut Vec<Finding>) {
+fn rule(rule: &Rule, expiry: ExpiryPolicy, findings: &mut Vec<Finding>) {
     let at = &rule.id.span;
     if rule.about.is_none() {
         let message = format!("rule `{}` has no `about`", rule.id.value);
         findings.push(
             Finding::new(PackCode::NoAbout, at.clone(), message)
-                .help("say in a sentence what it forbids"),
+                .help("state its purpose in a sentence"),
         );
     }
     let missing = match (rule.hits.is_empty(), rule.misses.is_empty()) {
@@ -50,20 +51,20 @@ fn rule(rule: &Rule, occasion: Occasion, findings: &mut Vec<Finding>) {
             "add `examples: { hits: [...], misses: [...] }`; they are run when the pack loads",
         ));
     }
-    expiry(rule, occasion, findings);
+    check_expiry(rule, expiry, findings);
     if rule.per_hit && rule.cap.is_none() {
-        let message = format!("rule `{}` adds up without a bound", rule.id.value);
+        let message = format!("rule `{}` adds up hits without a cap", rule.id.value);
         findings.push(Finding::new(PackCode::NoCap, at.clone(), message).help("add `cap:`"));
     }
 }
 
-/// A rule that has expired is an error where an author checks and a warning where a server loads: a pack that stops
-/// loading because a night has passed is an outage, not a reminder.
-fn expiry(rule: &Rule, occasion: Occasion, findings: &mut Vec<Finding>) {
+/// An expired rule is an error when an author checks a pack and a warning when a server loads it,
+/// because a pack must not stop loading when a date passes.
+fn check_expiry(rule: &Rule, expiry: ExpiryPolicy, findings: &mut Vec<Finding>) {
     let Some(expires) = &rule.expires else { return };
-    let days = expires.value.0 - occasion.today.0;
+    let days = expires.value.0 - expiry.today.0;
     let (code, message) = match days {
-        ..0 if occasion.strict => {
+        ..0 if expiry.strict => {
             (PackCode::Expired, format!("rule `{}` has expired", rule.id.value))
         }
         ..0 => (PackCode::Expires, format!("rule `{}` has expired", rule.id.value)),
@@ -74,7 +75,7 @@ fn expiry(rule: &Rule, occasion: Occasion, findings: &mut Vec<Finding>) {
     findings.push(finding.label("it still counts").help("drop the rule, or move the date"));
 }
 
-/// The lints of a regex, as it is written and as it runs.
+/// The lint of a regex as written and as compiled.
 pub(crate) fn regex(written: &str, pattern: &Pattern, span: &Range<usize>) -> Option<Finding> {
     let finding = |code, message: &str| Finding::new(code, span.clone(), message);
     if pattern.matches_empty {
@@ -82,14 +83,14 @@ pub(crate) fn regex(written: &str, pattern: &Pattern, span: &Range<usize>) -> Op
             finding(PackCode::MatchesEmpty, "the regex matches the empty text")
                 .label("so it may hit everywhere")
                 .help(
-                    "ask for at least one character; for an empty turn, use `check: { length: { min: 1 } }`",
+                    "require a character; for an empty turn, use `check: { length: { min: 1 } }`",
                 ),
         );
     }
     if pattern.never_matches {
         return Some(
             finding(PackCode::NeverMatches, "the regex never matches")
-                .label("it asks for characters that a folded text does not have")
+                .label("it requires characters that do not occur in folded text")
                 .help("write lower-case letters, or set `fold: false`"),
         );
     }
@@ -105,11 +106,12 @@ pub(crate) fn regex(written: &str, pattern: &Pattern, span: &Range<usize>) -> Op
     pattern.is_slow().then(|| {
         finding(PackCode::Slow, "the regex runs over every turn")
             .label("no word and no rare character is needed for a match")
-            .help("begin with a word, or say it with `check`")
+            .help("begin with a word, or use `check`")
     })
 }
 
-/// Whether a pattern counts digits before a currency without saying where the number begins.
+/// Returns true if a pattern matches digits before a currency without fixing the start of the
+/// number.
 fn has_price(written: &str) -> bool {
     let digits = ["\\d", "[0-9]"].into_iter().filter_map(|class| written.find(class)).min();
     let Some(at) = digits else { return false };

@@ -1,14 +1,16 @@
-//! Words that two rules count, and words that another word of the same list makes useless.
+//! Finds words that two rules count, and words that another word of the same list makes redundant.
 
 use std::collections::HashMap;
 
-use crate::syntax::codes::PackCode;
-use crate::syntax::pack::{On, Pack, Rule, Test};
-use crate::syntax::yaml::At;
-use crate::text::normalise;
 use guerdon_text::Finding;
 
-/// Words longer than this, in characters, are not searched for other rules' words: their parts are too many.
+use crate::syntax::codes::PackCode;
+use crate::syntax::pack::{MessageSelector, Pack, Predicate, Rule};
+use crate::syntax::yaml::Located;
+use crate::text::normalise;
+
+/// The length, in characters, of the longest word that is searched for other rules' words. The
+/// number of its parts grows with the square.
 const MAX_CHARS: usize = 32;
 
 /// The first rule that looks for a word.
@@ -16,18 +18,18 @@ struct Owner<'p> {
     /// `pack/rule`.
     name: String,
     rule: &'p Rule,
-    /// It finds Latin words only whole.
+    /// Set if it finds only whole Latin words.
     word: bool,
 }
 
-/// A list of words that hit by themselves, as written and as looked for.
+/// A list of words that hit on their own, as written and as folded.
 struct List<'p> {
-    written: &'p [At<String>],
+    written: &'p [Located<String>],
     folded: Vec<String>,
     word: bool,
 }
 
-/// For each pack, what overlaps: within a rule, and with a rule of any pack.
+/// The overlaps of each pack, within a rule and between rules of all packs.
 pub(crate) fn overlaps(packs: &[&Pack]) -> Vec<Vec<Finding>> {
     let mut owners: HashMap<String, Owner<'_>> = HashMap::new();
     for pack in packs {
@@ -57,22 +59,22 @@ fn of_rule(rule: &Rule, owners: &HashMap<String, Owner<'_>>) -> Vec<Finding> {
     findings
 }
 
-/// A word that a shorter one of its own list always finds first.
-fn shadowed(at: &At<String>, text: &str, list: &List<'_>) -> Option<Finding> {
+/// Reports a word that contains a shorter word of its own list.
+fn shadowed(at: &Located<String>, text: &str, list: &List<'_>) -> Option<Finding> {
     let mut others = list.folded.iter();
     let shorter = others
         .find(|other| other.len() < text.len() && !list.word && text.contains(other.as_str()))?;
-    let message = format!("`{}` is never needed", at.value);
+    let message = format!("`{}` is redundant", at.value);
     let finding = Finding::new(PackCode::Shadowed, at.span.clone(), message);
     Some(
         finding.label(format!("`{shorter}` of the same list is in it")).help("drop one of the two"),
     )
 }
 
-/// A word that another rule counts too: because it looks for the same, or for a part of it.
+/// Reports a word that another rule counts too, because it looks for the same word or a part of it.
 fn counted_twice(
     rule: &Rule,
-    at: &At<String>,
+    at: &Located<String>,
     text: &str,
     owners: &HashMap<String, Owner<'_>>,
 ) -> Option<Finding> {
@@ -83,7 +85,7 @@ fn counted_twice(
         let message = format!("`{}` is counted by rule `{name}` too", at.value);
         Finding::new(PackCode::Overlap, at.span.clone(), message)
             .label(label)
-            .help("leave it to one of them, or tell them apart by `when`")
+            .help("keep it in one of them, or separate them by `when`")
     };
     if let Some(owner) = other(text) {
         return Some(finding(&owner.name, "one word, two rules".to_owned()));
@@ -102,10 +104,11 @@ fn counted_twice(
         .map(|(part, owner)| finding(&owner.name, format!("it looks for `{part}`, which is in it")))
 }
 
-/// Whether a hit on the same word is counted twice: both read the same text, and neither says when.
+/// Returns true if a hit on the same word is counted twice: both rules read the same text without
+/// conditions.
 fn both_count(one: &Rule, two: &Rule) -> bool {
     let plain = |rule: &Rule| rule.when.is_empty() && !rule.shadow && rule.condition.is_none();
-    let same = |a: On, b: On| a == b;
+    let same = |a: MessageSelector, b: MessageSelector| a == b;
     plain(one) && plain(two) && same(one.on, two.on) && (one.points < 0.0) == (two.points < 0.0)
 }
 
@@ -115,16 +118,17 @@ fn lists(rule: &Rule) -> Vec<List<'_>> {
     lists
 }
 
-/// The lists that hit by themselves: not those that must come together, or must not come.
-fn words<'t>(test: &'t Test, lists: &mut Vec<List<'t>>) {
+/// Collects the lists of which one word alone makes the rule hit.
+fn words<'t>(test: &'t Predicate, lists: &mut Vec<List<'t>>) {
     match test {
-        Test::Literals { words, fold, word, near, count: 1 } if near.is_nothing() => {
-            let looked_for =
-                |at: &At<String>| if *fold { normalise::fold(&at.value) } else { at.value.clone() };
+        Predicate::Literals { words, fold, word, near, count: 1 } if near.is_nothing() => {
+            let looked_for = |at: &Located<String>| {
+                if *fold { normalise::fold(&at.value) } else { at.value.clone() }
+            };
             let folded = words.iter().map(looked_for).collect();
             lists.push(List { written: words, folded, word: *word });
         }
-        Test::Any { tests, count: 1 } => tests.iter().for_each(|test| words(test, lists)),
+        Predicate::Any { tests, count: 1 } => tests.iter().for_each(|test| words(test, lists)),
         _ => {}
     }
 }

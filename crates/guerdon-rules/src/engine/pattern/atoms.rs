@@ -1,35 +1,37 @@
-//! Literals that a pattern cannot match without, and how far before each its match can begin.
+//! Extracts the literals that every match of a pattern contains, and their distance from the start
+//! of the match.
 
 use regex_syntax::hir::literal::{ExtractKind, Extractor};
 use regex_syntax::hir::{Class, Hir, HirKind};
 
-use crate::text::literals::Found;
+use crate::text::literals::LiteralHits;
 
-/// A match begins at most this many bytes before the literal that gives it away; otherwise the whole text is searched.
+/// The greatest distance of a literal from the start of the match, in bytes. Beyond it the whole
+/// text is searched.
 pub(super) const MAX_BEFORE: usize = 24;
-/// More literals than this are no help.
+/// The greatest number of literals. More do not select well.
 const MAX_ATOMS: usize = 48;
 
-/// One literal.
+/// A literal of which every match contains one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Atom {
-    /// None: any ASCII digit.
+pub(crate) struct RequiredLiteral {
+    /// The text; none stands for any ASCII digit.
     pub(super) literal: Option<String>,
-    /// The least and the most bytes before it, in the match.
+    /// The least and the greatest number of bytes of the match before it.
     pub(super) before: [Option<usize>; 2],
 }
 
-/// Atoms that became a leaf of the plan.
+/// Literals at one distance, as a leaf of the plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Needle {
     pub(crate) leaf: u32,
-    /// The least and the most bytes between where a match begins and the leaf's hit.
+    /// The least and the greatest number of bytes between the start of a match and the hit.
     pub(super) before: [usize; 2],
 }
 
 impl Needle {
-    /// Adds each place where a match may begin.
-    pub(super) fn starts(&self, text: &str, found: &Found, starts: &mut Vec<usize>) {
+    /// Adds each byte at which a match may begin.
+    pub(super) fn starts(&self, text: &str, found: &LiteralHits, starts: &mut Vec<usize>) {
         let [least, most] = self.before;
         for hit in found.of(self.leaf) {
             if most == 0 {
@@ -43,20 +45,22 @@ impl Needle {
     }
 }
 
-/// Literals of which every match of `hir` has one; none if there are no good ones.
-pub(super) fn atoms(hir: &Hir) -> Option<Vec<Atom>> {
+/// The literals of which every match of `hir` contains one, or none if there are no selective ones.
+pub(super) fn atoms(hir: &Hir) -> Option<Vec<RequiredLiteral>> {
     best([prefixes(hir), inner(hir)])
 }
 
-/// The better set: longer literals, fewer of them, and a bound on where the match begins.
-fn best(sets: impl IntoIterator<Item = Option<Vec<Atom>>>) -> Option<Vec<Atom>> {
+/// Chooses the best set: longer literals, fewer of them, and a bound on the start of the match.
+fn best(
+    sets: impl IntoIterator<Item = Option<Vec<RequiredLiteral>>>,
+) -> Option<Vec<RequiredLiteral>> {
     sets.into_iter()
         .flatten()
         .filter(|atoms| !atoms.is_empty() && atoms.len() <= MAX_ATOMS)
         .max_by_key(|atoms| worth(atoms))
 }
 
-fn worth(atoms: &[Atom]) -> (bool, usize, bool, std::cmp::Reverse<usize>) {
+fn worth(atoms: &[RequiredLiteral]) -> (bool, usize, bool, std::cmp::Reverse<usize>) {
     let near = atoms.iter().all(|atom| atom.before[1].is_some_and(|most| most <= MAX_BEFORE));
     let length =
         atoms.iter().map(|atom| atom.literal.as_ref().map_or(1, String::len)).min().unwrap_or(0);
@@ -64,9 +68,9 @@ fn worth(atoms: &[Atom]) -> (bool, usize, bool, std::cmp::Reverse<usize>) {
     (near, length.min(6), at_start, std::cmp::Reverse(atoms.len()))
 }
 
-/// The literals that a match begins with, or that it begins with a digit.
-fn prefixes(hir: &Hir) -> Option<Vec<Atom>> {
-    let at_start = |literal| Atom { literal, before: [Some(0), Some(0)] };
+/// The literals, or any digit, with which every match begins.
+fn prefixes(hir: &Hir) -> Option<Vec<RequiredLiteral>> {
+    let at_start = |literal| RequiredLiteral { literal, before: [Some(0), Some(0)] };
     let digit = begins_with_digit(hir).then(|| vec![at_start(None)]);
     literal_prefixes(hir)
         .map(|literals| literals.into_iter().map(|text| at_start(Some(text))).collect())
@@ -95,15 +99,16 @@ fn literal_prefixes(hir: &Hir) -> Option<Vec<String>> {
     Some(texts)
 }
 
-/// The literals within the parts of a pattern.
-fn inner(hir: &Hir) -> Option<Vec<Atom>> {
+/// The literals inside the parts of a pattern.
+fn inner(hir: &Hir) -> Option<Vec<RequiredLiteral>> {
     match hir.kind() {
         HirKind::Concat(parts) => {
             let (mut least, mut most) = (Some(0_usize), Some(0_usize));
             let mut sets = Vec::new();
             for (index, part) in parts.iter().enumerate() {
                 let rest = Hir::concat(parts.get(index..).unwrap_or_default().to_vec());
-                // The rest from here on, as one literal where parts run on; or something inside this part alone.
+                // Take the rest from here on as one literal where the parts are adjacent, or a
+                // literal inside this part.
                 let found =
                     if index == 0 { inner(part) } else { best([prefixes(&rest), inner(part)]) };
                 sets.push(found.map(|atoms| shifted(atoms, [least, most])));
@@ -128,20 +133,20 @@ fn inner(hir: &Hir) -> Option<Vec<Atom>> {
     }
 }
 
-fn shifted(atoms: Vec<Atom>, by: [Option<usize>; 2]) -> Vec<Atom> {
+fn shifted(atoms: Vec<RequiredLiteral>, by: [Option<usize>; 2]) -> Vec<RequiredLiteral> {
     let sum = |one: Option<usize>, two: Option<usize>| {
         one.zip(two).map(|(one, two)| one.saturating_add(two))
     };
     atoms
         .into_iter()
-        .map(|atom| Atom {
+        .map(|atom| RequiredLiteral {
             before: [sum(atom.before[0], by[0]), sum(atom.before[1], by[1])],
             ..atom
         })
         .collect()
 }
 
-/// A literal may be cut within a character; what is whole of it is still necessary.
+/// The whole characters of a literal that may begin or end inside a character.
 fn whole_characters(bytes: &[u8]) -> Option<&str> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Some(text),
@@ -149,7 +154,8 @@ fn whole_characters(bytes: &[u8]) -> Option<&str> {
     }
 }
 
-/// Whether a literal is rare enough: two ASCII characters, or one that is no letter, digit, space or usual punctuation.
+/// Returns true if a literal is rare enough: two ASCII characters, or one that is not a letter,
+/// digit, space or common punctuation.
 fn is_telling(text: &str) -> bool {
     match text.as_bytes() {
         [] => false,

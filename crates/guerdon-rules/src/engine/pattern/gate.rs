@@ -1,4 +1,4 @@
-//! What a text must have before a pattern without a literal is run on it.
+//! Necessary conditions for a match of a pattern without a literal.
 
 use std::ops::Range;
 
@@ -6,19 +6,19 @@ use regex_syntax::hir::{Class, ClassUnicode, Hir, HirKind};
 
 use super::register::Register;
 use super::run_class::{RunClass, runs_between};
-use crate::text::present::Present;
+use crate::text::present::CharSet;
 
-/// A counted class of at least this many characters is asked for by its run.
+/// The least count of a class whose longest run is measured.
 const RUN: u32 = 8;
 
 /// Necessary conditions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Gate {
-    /// Of each set, a character.
-    needs: Vec<Present>,
-    /// Bytes.
+    /// Sets of which the text must contain one character each.
+    needs: Vec<CharSet>,
+    /// The least length of the text, in bytes.
     least: usize,
-    /// A run of so many characters of a class of the plan.
+    /// A class of the plan, and the length of the run of it that the text must contain.
     run: Option<(u32, u32)>,
 }
 
@@ -33,15 +33,16 @@ impl Gate {
         Self { needs, least: hir.properties().minimum_len().unwrap_or(usize::MAX), run }
     }
 
-    /// Whether about every text passes.
+    /// Returns true if almost every text passes.
     pub(crate) fn is_broad(&self) -> bool {
         self.run.is_none() && self.least < 64 && self.needs.iter().all(|set| set.breadth() > 64)
     }
 
-    /// Whether a text may match; `has_run` tells whether a class has a run of that length.
+    /// Returns true if a text may match. `has_run` returns true if a class has a run of that
+    /// length.
     pub(crate) fn passes(
         &self,
-        present: Present,
+        present: CharSet,
         bytes: usize,
         has_run: impl FnOnce(u32, u32) -> bool,
     ) -> bool {
@@ -51,18 +52,18 @@ impl Gate {
     }
 }
 
-fn required(hir: &Hir, needs: &mut Vec<Present>) {
+fn required(hir: &Hir, needs: &mut Vec<CharSet>) {
     match hir.kind() {
         HirKind::Literal(literal) => {
             let text = std::str::from_utf8(&literal.0).unwrap_or_default();
-            needs.extend(text.chars().map(Present::of));
+            needs.extend(text.chars().map(CharSet::of));
         }
-        HirKind::Class(class) => needs.push(Present::of_class(class)),
+        HirKind::Class(class) => needs.push(CharSet::of_class(class)),
         HirKind::Repetition(repetition) if repetition.min > 0 => required(&repetition.sub, needs),
         HirKind::Capture(capture) => required(&capture.sub, needs),
         HirKind::Concat(parts) => parts.iter().for_each(|part| required(part, needs)),
         HirKind::Alternation(parts) => {
-            let mut union = Present::default();
+            let mut union = CharSet::default();
             for part in parts {
                 let mut inner = Vec::new();
                 required(part, &mut inner);
@@ -90,7 +91,7 @@ fn run(hir: &Hir) -> Option<(&ClassUnicode, u32)> {
     }
 }
 
-/// How far the widest counted repetition counts.
+/// The greatest count of its counted repetitions.
 pub(super) fn counts(hir: &Hir) -> u32 {
     match hir.kind() {
         HirKind::Repetition(repetition) => {
@@ -105,16 +106,16 @@ pub(super) fn counts(hir: &Hir) -> u32 {
     }
 }
 
-/// A pattern that is a counted class and nothing else.
+/// A pattern that consists of one counted class.
 #[derive(Debug)]
-pub(super) struct Run {
+pub(super) struct CountedClass {
     class: RunClass,
     least: u32,
-    /// Characters that a match takes at most.
+    /// The greatest number of characters in a match.
     most: u32,
 }
 
-impl Run {
+impl CountedClass {
     pub(super) fn of(hir: &Hir) -> Option<Self> {
         let HirKind::Repetition(repetition) = hir.kind() else { return None };
         let (HirKind::Class(Class::Unicode(class)), true) =
@@ -127,12 +128,12 @@ impl Run {
         Some(Self { class: RunClass::new(class), least: repetition.min, most })
     }
 
-    /// The leftmost matches, without overlaps, at most `limit`.
+    /// Reports the leftmost matches without overlaps, at most `limit`.
     pub(super) fn find(&self, text: &str, limit: usize, mut each: impl FnMut(Range<usize>)) {
         let Some(except) = self.class.except else {
             return self.find_by_characters(text, limit, each);
         };
-        // Whole lines, most of them not long enough: they are counted, not walked through.
+        // The runs are whole lines, most of which are too short: counting is cheaper than walking.
         let mut hits = 0;
         for (start, run) in runs_between(text, except) {
             let mut rest = run;

@@ -1,12 +1,13 @@
-//! A regex, and how to find it without running it over every text.
+//! A regex and a search for it that does not run it over every text.
 //!
-//! Almost every pattern in a rule cannot match without some literal: `(?:不回复|没回复)[^。]{0,8}默认` without `不回复` or
-//! `没回复`. Those literals go to the automaton that scans each text once; where one is found, the pattern is tried there
-//! and nowhere else, by an anchored DFA of bounded size. A pattern without such a literal runs only on texts that have
-//! the characters, the length and the runs that it needs (`gate`). What is found is what a search from every place of
-//! the text would find; `reference.rs` holds the engine to that.
+//! Almost every pattern in a rule needs a literal: `(?:不回复|没回复)[^。]{0,8}默认` cannot match without
+//! `不回复` or `没回复`. These literals go to the automaton that scans each text once. Where one is
+//! found, an anchored DFA of bounded size tries the pattern. A pattern without such a literal runs
+//! only on texts with the characters, the length and the runs that it needs (`gate`). The matches
+//! are the same as those of a search from every place of the text; tests compare them with
+//! `reference`.
 //!
-//! RegexSet, which looks like the tool for this, is not: one counted repetition among its patterns thrashes its lazy DFA.
+//! RegexSet is not used: one counted repetition among its patterns makes its lazy DFA thrash.
 
 mod atoms;
 mod gate;
@@ -23,61 +24,64 @@ use regex_automata::{Anchored, Input, MatchKind, PatternID, meta};
 use regex_syntax::ast::ErrorKind;
 use regex_syntax::hir::Hir;
 
-pub(crate) use atoms::{Atom, Needle};
+pub(crate) use atoms::{Needle, RequiredLiteral};
+use gate::CountedClass;
 pub(crate) use gate::Gate;
-use gate::Run;
 pub(crate) use register::Register;
 pub(crate) use run_class::RunClass;
 
-use crate::text::literals::Found;
+use crate::text::literals::LiteralHits;
 
-/// Bound on a compiled pattern, in bytes: a counted class such as `\w{500}` is refused when the pack loads, not felt when
-/// it runs.
+/// The greatest size of a compiled pattern, in bytes. A counted class such as `\w{500}` is refused
+/// when the pack loads and does not slow down scoring.
 pub(crate) const MAX_BYTES: usize = 2 * 1024 * 1024;
-/// Bound on the anchored DFA, in bytes. A pattern that needs more is tried by a lazy DFA instead.
+/// The greatest size of the anchored DFA, in bytes. A larger pattern is tried by a lazy DFA.
 const MAX_DFA_BYTES: usize = 192 * 1024;
-/// Bound on a lazy DFA's cache, in bytes, for each thread that runs the pattern.
+/// The greatest size of a lazy DFA's cache, in bytes, for each thread that runs the pattern.
 const MAX_CACHE_BYTES: usize = 256 * 1024;
-/// A pattern hits no more often than this in one text. With it, the work a text can cause is linear in its length.
+/// The greatest number of hits of a pattern in one text. It makes the work linear in the length of
+/// the text.
 pub(crate) const MAX_HITS: usize = 1_000;
-/// A search from everywhere that counts further than this would keep so many counts at once that no table holds them.
+/// The greatest count in a pattern that is searched for from every place. Higher counts do not fit
+/// into a DFA.
 const MAX_COUNT: u32 = 100;
-/// Beyond this many places, a pattern without a bound on its length is searched for in one pass: each try may read to
-/// the text's end.
+/// The greatest number of places at which a pattern of unbounded length is tried one by one,
+/// because each try may read to the end of the text. Beyond it, one search runs over the text.
 const MAX_TRIES: usize = 16;
 
 /// A compiled regex.
 #[derive(Debug)]
 pub(crate) struct Pattern {
-    /// None for a run, which needs none.
+    /// The regex; none for a counted class, which needs none.
     regex: Option<meta::Regex>,
     anchored: Option<dense::DFA<Vec<u32>>>,
-    places: Places,
+    places: StartPlaces,
     gate: Gate,
     bounded: bool,
-    /// Whether there is a group `value`.
+    /// Set if there is a group `value`.
     pub(crate) captures: bool,
     pub(crate) matches_empty: bool,
     pub(crate) never_matches: bool,
 }
 
-/// Where a match can begin.
+/// The places where a match can begin.
 #[derive(Debug)]
-enum Places {
+enum StartPlaces {
     /// Near these leaves' hits.
     Near(Vec<Needle>),
     /// Anywhere, in a text with one of these leaves.
     With(Vec<u32>),
     /// Anywhere, in a text that passes the gate.
     Anywhere,
-    /// Nothing but a counted class, such as `[^\n]{280}`: its runs are counted, which no DFA of bounded size can.
-    Run(Run),
+    /// Anywhere, for a pattern that is one counted class such as `[^
+    /// ]{280}`. Its runs are counted, because no DFA of bounded size can.
+    Run(CountedClass),
 }
 
-/// Why a pattern is none.
+/// The error of an invalid pattern.
 #[derive(Debug)]
 pub(crate) struct PatternError {
-    /// Where in the pattern as written, in bytes; none: all of it.
+    /// The position in the pattern as written, in bytes; none for the whole pattern.
     pub(crate) at: Option<Range<usize>>,
     pub(crate) message: String,
     pub(crate) help: &'static str,
@@ -94,19 +98,19 @@ impl PatternError {
                 (error.span(), error.kind().to_string(), help(error.kind()))
             }
             regex_syntax::Error::Translate(error) => {
-                (error.span(), error.kind().to_string(), "docs/rules.md says what a regex may hold")
+                (error.span(), error.kind().to_string(), "see docs/rules.md for the regex syntax")
             }
-            other => return Self::whole(other.to_string(), "say it more simply"),
+            other => return Self::whole(other.to_string(), "simplify the pattern"),
         };
         Self { at: Some(span.start.offset..span.end.offset), message, help }
     }
 }
 
-/// What to write instead.
+/// The help for a syntax error.
 const fn help(kind: &ErrorKind) -> &'static str {
     match kind {
         ErrorKind::UnsupportedBackreference | ErrorKind::UnsupportedLookAround => {
-            "there is none here, so that no text takes long; `near` and `not_near` look at the words around a hit"
+            "not supported in linear time; `near` and `not_near` test the words around a hit"
         }
         ErrorKind::GroupUnclosed | ErrorKind::GroupUnopened => {
             "close the group; a bracket that is meant as a character is written `\\(` or `\\)`"
@@ -115,19 +119,19 @@ const fn help(kind: &ErrorKind) -> &'static str {
             "close the class; a bracket that is meant as a character is written `\\[`"
         }
         ErrorKind::RepetitionMissing | ErrorKind::RepetitionCountUnclosed => {
-            "a `*`, `+`, `?` or `{` that is meant as a character is written with a backslash before it"
+            "a `*`, `+`, `?` or `{` as a character needs a backslash"
         }
         ErrorKind::EscapeUnrecognized => {
             "a backslash that is meant as a character is written `\\\\`"
         }
-        _ => "docs/rules.md says what a regex may hold",
+        _ => "see docs/rules.md for the regex syntax",
     }
 }
 
-/// Reads a pattern; `fold` for one that is to be run on folded text.
+/// Parses a pattern. `fold` is set for a pattern that runs on folded text.
 pub(crate) fn parse(pattern: &str, fold: bool) -> Result<Hir, PatternError> {
     let config = syntax::Config::new().case_insensitive(fold);
-    // As written first, so that an error quotes what the author wrote.
+    // The pattern is parsed as written first, so that an error quotes it.
     let parsed = syntax::parse_with(pattern, &config);
     let parsed = match parsed {
         Ok(_) if fold && !pattern.is_ascii() => {
@@ -138,7 +142,7 @@ pub(crate) fn parse(pattern: &str, fold: bool) -> Result<Hir, PatternError> {
     parsed.map(|hir| rewrite::rewrite(&hir, fold)).map_err(|error| PatternError::syntax(&error))
 }
 
-/// The regex alone, as the reference runs it.
+/// Compiles the regex alone, as the reference engine runs it.
 pub(crate) fn regex(hir: &Hir) -> Result<meta::Regex, PatternError> {
     let config = meta::Config::new()
         .nfa_size_limit(Some(MAX_BYTES))
@@ -151,7 +155,7 @@ pub(crate) fn regex(hir: &Hir) -> Result<meta::Regex, PatternError> {
                 format!("needs more than {} KiB when compiled", limit / 1024),
                 "lower its counted repetitions, such as {500}",
             ),
-            None => PatternError::whole(error.to_string(), "say it more simply"),
+            None => PatternError::whole(error.to_string(), "simplify the pattern"),
         }
     })
 }
@@ -162,29 +166,31 @@ impl Pattern {
         let properties = hir.properties();
         let matches_empty = properties.minimum_len().is_some_and(|least| least == 0);
         let mut gate = Gate::default();
-        let places = match (Run::of(hir), atoms::atoms(hir)) {
+        let places = match (CountedClass::of(hir), atoms::atoms(hir)) {
             (Some(run), _) => {
                 gate = Gate::of(hir, plan);
-                Places::Run(run)
+                StartPlaces::Run(run)
             }
             (None, Some(atoms)) if !matches_empty => Self::places(atoms, plan),
             _ => {
                 gate = Gate::of(hir, plan);
-                Places::Anywhere
+                StartPlaces::Anywhere
             }
         };
-        if !matches!(places, Places::Near(_) | Places::Run(_)) && gate::counts(hir) > MAX_COUNT {
+        if !matches!(places, StartPlaces::Near(_) | StartPlaces::Run(_))
+            && gate::counts(hir) > MAX_COUNT
+        {
             return Err(PatternError::whole(
-                format!("counts to more than {MAX_COUNT} with nothing before it to start from"),
+                format!("counts to more than {MAX_COUNT} without a literal before it"),
                 "put a word before the repetition, or measure with `check: { length: ... }`",
             ));
         }
         let regex = match &places {
-            Places::Run(_) => None,
+            StartPlaces::Run(_) => None,
             _ => Some(regex(hir)?),
         };
         let anchored = match &places {
-            Places::Near(_) => dense(hir),
+            StartPlaces::Near(_) => dense(hir),
             _ => None,
         };
         Ok(Self {
@@ -201,7 +207,7 @@ impl Pattern {
         })
     }
 
-    fn places(atoms: Vec<Atom>, plan: &mut impl Register) -> Places {
+    fn places(atoms: Vec<RequiredLiteral>, plan: &mut impl Register) -> StartPlaces {
         let near =
             atoms.iter().all(|atom| atom.before[1].is_some_and(|most| most <= atoms::MAX_BEFORE));
         // Literals at one distance share a leaf.
@@ -220,43 +226,44 @@ impl Pattern {
         });
         let needles: Vec<Needle> = needles.collect();
         if near {
-            Places::Near(needles)
+            StartPlaces::Near(needles)
         } else {
-            Places::With(needles.into_iter().map(|needle| needle.leaf).collect())
+            StartPlaces::With(needles.into_iter().map(|needle| needle.leaf).collect())
         }
     }
 
-    /// Whether it runs over about every text.
+    /// Returns true if it runs over almost every text.
     pub(crate) fn is_slow(&self) -> bool {
-        matches!(self.places, Places::Anywhere) && self.gate.is_broad()
+        matches!(self.places, StartPlaces::Anywhere) && self.gate.is_broad()
     }
 
-    /// The leaves of which one must be hit, if there are any.
+    /// The leaves of which one must have a hit, if there are any.
     pub(crate) fn leaves(&self) -> Option<Vec<u32>> {
         match &self.places {
-            Places::Near(needles) => Some(needles.iter().map(|needle| needle.leaf).collect()),
-            Places::With(leaves) => Some(leaves.clone()),
-            Places::Anywhere | Places::Run(_) => None,
+            StartPlaces::Near(needles) => Some(needles.iter().map(|needle| needle.leaf).collect()),
+            StartPlaces::With(leaves) => Some(leaves.clone()),
+            StartPlaces::Anywhere | StartPlaces::Run(_) => None,
         }
     }
 
-    /// What a text must have for a pattern without leaves.
+    /// The necessary conditions of a pattern without leaves.
     pub(crate) const fn gate(&self) -> &Gate {
         &self.gate
     }
 
-    /// Bytes on the heap, caches aside.
+    /// The size on the heap without caches, in bytes.
     pub(crate) fn memory(&self) -> usize {
         self.regex.as_ref().map_or(0, meta::Regex::memory_usage)
             + self.anchored.as_ref().map_or(0, dense::DFA::memory_usage)
     }
 
-    /// The matches in `text`, of which `found` was found, leftmost first and without overlaps, at most [`MAX_HITS`].
-    pub(crate) fn find(&self, text: &str, found: &Found, each: impl FnMut(Range<usize>)) {
+    /// Reports the matches in `text`, leftmost first and without overlaps, at most [`MAX_HITS`].
+    /// `found` holds the literal hits of the text.
+    pub(crate) fn find(&self, text: &str, found: &LiteralHits, each: impl FnMut(Range<usize>)) {
         let needles = match &self.places {
-            Places::Near(needles) => needles,
-            Places::Run(run) => return run.find(text, MAX_HITS, each),
-            Places::With(leaves) if !leaves.iter().any(|leaf| found.has(*leaf)) => return,
+            StartPlaces::Near(needles) => needles,
+            StartPlaces::Run(run) => return run.find(text, MAX_HITS, each),
+            StartPlaces::With(leaves) if !leaves.iter().any(|leaf| found.has(*leaf)) => return,
             _ => return self.search(text, each),
         };
         let mut starts = found.scratch.take();
@@ -268,7 +275,7 @@ impl Pattern {
         found.scratch.replace(starts);
     }
 
-    /// The matches that begin at one of `starts`.
+    /// Reports the matches that begin at one of `starts`.
     fn try_at(&self, text: &str, starts: &mut [usize], mut each: impl FnMut(Range<usize>)) {
         if !starts.is_sorted() {
             starts.sort_unstable();
@@ -298,7 +305,7 @@ impl Pattern {
         }
     }
 
-    /// Where the match that begins at `start` ends, if there is one.
+    /// The end of the match that begins at `start`, if there is one.
     fn matched_at(&self, text: &str, start: usize) -> Option<usize> {
         let input = Input::new(text).range(start..).anchored(Anchored::Yes);
         if let Some(dfa) = &self.anchored
@@ -319,7 +326,7 @@ impl Pattern {
     }
 }
 
-/// An anchored DFA, if it fits.
+/// Builds an anchored DFA, if it fits into the bound.
 fn dense(hir: &Hir) -> Option<dense::DFA<Vec<u32>>> {
     let config = thompson::Config::new()
         .nfa_size_limit(Some(MAX_BYTES))

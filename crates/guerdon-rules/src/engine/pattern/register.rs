@@ -1,13 +1,13 @@
-//! What a pattern asks of the scanner that it becomes part of.
+//! The registration of a pattern's needs with the scanner.
 
 use super::run_class::RunClass;
 
-/// Whoever takes in literals, digits and classes.
+/// A registry of literals, digits and classes.
 pub(crate) trait Register {
-    /// A leaf for these literals.
+    /// Adds a leaf for these literals.
     fn leaf(&mut self, literals: Vec<String>) -> u32;
-    /// The leaf that every ASCII digit is a hit of.
+    /// The leaf of which every ASCII digit is a hit.
     fn digits(&mut self) -> u32;
-    /// A number for a class whose longest run is to be measured.
+    /// Registers a class whose longest run is to be measured and returns its index.
     fn run(&mut self, class: RunClass) -> u32;
 }

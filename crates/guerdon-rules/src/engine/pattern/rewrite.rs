@@ -1,5 +1,5 @@
-//! A pattern as the engine wants it: folded as texts are, with word boundaries that tell Latin words from the Chinese
-//! around them, and without groups that nobody asks for.
+//! Rewrites a pattern for the engine: folds it as texts are folded, makes word boundaries separate
+//! Latin words from Chinese text, and removes unused groups.
 
 use regex_syntax::hir::{
     Capture, Class, ClassUnicode, ClassUnicodeRange, Hir, HirKind, Look, Repetition,
@@ -8,10 +8,11 @@ use regex_syntax::hir::{ClassBytes, ClassBytesRange};
 
 use crate::text::normalise;
 
-/// A regex whose non-ASCII characters are folded as texts are, so that `：` in a pattern still finds a colon.
+/// Folds the non-ASCII characters of a regex as texts are folded, so that `：` in a pattern finds a
+/// colon.
 ///
-/// Only a character that folds to one other character is replaced, and escaped where it would become an operator. The
-/// ends of a range in brackets stay: folding one would move the range.
+/// Replaces a character only if it folds to one other character, and escapes the result if it is an
+/// operator. Keeps the ends of ranges in brackets, because folding one would move the range.
 pub(super) fn fold_pattern(pattern: &str) -> String {
     let chars: Vec<char> = pattern.chars().collect();
     let mut out = String::with_capacity(pattern.len());
@@ -37,7 +38,7 @@ fn single(c: char) -> Option<char> {
     chars.next().filter(|_| chars.next().is_none())
 }
 
-/// The pattern, rewritten.
+/// Returns the rewritten pattern.
 pub(super) fn rewrite(hir: &Hir, fold: bool) -> Hir {
     match hir.kind() {
         HirKind::Empty => Hir::empty(),
@@ -67,7 +68,8 @@ pub(super) fn rewrite(hir: &Hir, fold: bool) -> Hir {
     }
 }
 
-/// `\b` is where a Latin word ends. In Unicode's sense there is none between `deal` and `吧`, and a DFA cannot see it.
+/// Maps `\b` to the ASCII word boundary. Unicode has no boundary between `deal` and `吧`, and a DFA
+/// does not support it.
 const fn ascii_word(look: Look) -> Look {
     match look {
         Look::WordUnicode => Look::WordAscii,
@@ -80,7 +82,8 @@ const fn ascii_word(look: Look) -> Look {
     }
 }
 
-/// A class without the characters that no folded text has: then `(?i)d` is the literal `d`, and `\d` has ten members.
+/// Removes the characters of a class that no folded text contains: `(?i)d` becomes the literal `d`,
+/// and `\d` has ten members.
 fn possible(class: &Class) -> Class {
     match class {
         Class::Unicode(class) => {
@@ -134,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_called_impossible_never_comes_out_of_folding() {
+    fn removed_characters_do_not_occur_in_folded_text() {
         let class = impossible();
         for range in class.ranges() {
             for c in range.start()..=range.end() {

@@ -1,22 +1,24 @@
-//! A class of characters whose longest run in a text is measured once, for every pattern that counts it.
+//! A class of characters whose longest run in a text is measured once for all patterns that count
+//! it.
 
 use regex_syntax::hir::ClassUnicode;
 
 use crate::text::normalise::Longest;
 
-/// A class whose longest run is measured, once a text, for all patterns that count it.
+/// A class of characters whose longest run is measured.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RunClass {
     ascii: u128,
-    /// Whether all the basic ideographs are in it, or none; otherwise they are looked up.
+    /// True if all basic ideographs are in the class, false if none are, and none if they must be
+    /// looked up.
     ideographs: Option<bool>,
-    /// The one character that is not in it.
+    /// The only character that is not in the class, if there is exactly one.
     pub(super) except: Option<char>,
     within: Within,
     class: ClassUnicode,
 }
 
-/// What a class is a part of, where a folded text knows the longest run of that.
+/// A superset of a class for which a folded text knows the longest run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Within {
     Letters,
@@ -69,7 +71,7 @@ impl RunClass {
         self.class.ranges().get(at).is_some_and(|range| range.start() <= c)
     }
 
-    /// What the longest run of its characters is at most, in a folded text with such runs, if that can be told.
+    /// An upper bound of the longest run in a folded text with these runs, if one is known.
     pub(crate) const fn at_most(&self, longest: Longest) -> Option<usize> {
         match self.within {
             Within::Letters => Some(longest.letters),
@@ -93,7 +95,7 @@ impl RunClass {
     }
 }
 
-/// What lies between each two of `except`, and where it begins.
+/// The parts of `text` between occurrences of `except`, and their starts.
 pub(super) fn runs_between(text: &str, except: char) -> impl Iterator<Item = (usize, &str)> {
     let mut start = 0;
     text.split(except).map(move |run| {

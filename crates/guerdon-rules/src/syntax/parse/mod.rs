@@ -1,17 +1,20 @@
-//! YAML tree to [`Pack`]: shape, types and ranges. What needs a regex engine or another pack is `compile.rs`'s.
+//! Turns a YAML tree into a [`Pack`] and checks keys, types and ranges. Checks that need a regex
+//! engine or another pack follow in `engine/compile/`.
 
 pub(crate) mod predicate;
 
 use std::ops::Range;
 
+use guerdon_text::Finding;
 use guerdon_types::{Context, Message, Role};
 use serde_json::Value as Json;
 
 use crate::syntax::codes::PackCode;
-use crate::syntax::fields::{Fields, Reader};
-use crate::syntax::pack::{Condition, Date, Example, On, Pack, Rule, Turn};
-use crate::syntax::yaml::{self, At, Yaml};
-use guerdon_text::Finding;
+use crate::syntax::fields::{MappingFields, Reader};
+use crate::syntax::pack::{
+    Condition, Date, MessageSelector, Pack, Rule, RuleExample, TurnSelector,
+};
+use crate::syntax::yaml::{self, Located, Yaml};
 
 pub(crate) const PACK_KEYS: &[&str] = &["pack", "about", "version", "language", "rules"];
 pub(crate) const RULE_KEYS: &[&str] = &[
@@ -28,21 +31,23 @@ pub(crate) const ROLES: [(&str, Role); 4] = [
     ("system", Role::System),
     ("tool", Role::Tool),
 ];
-pub(crate) const TURNS: [(&str, Turn); 4] = [
-    ("current", Turn::Current),
-    ("previous", Turn::Previous),
-    ("any", Turn::Any),
-    ("dialogue", Turn::Dialogue),
+pub(crate) const TURNS: [(&str, TurnSelector); 4] = [
+    ("current", TurnSelector::Current),
+    ("previous", TurnSelector::Previous),
+    ("any", TurnSelector::Any),
+    ("dialogue", TurnSelector::Dialogue),
 ];
 pub(crate) const SEVERITIES: [(&str, ()); 4] =
     [("info", ()), ("minor", ()), ("major", ()), ("critical", ())];
 
-/// Longest pack, in bytes: far beyond any written by hand, short enough that compiling stays quick.
+/// The greatest length of a pack, in bytes. No handwritten pack is as long, and compiling stays
+/// fast.
 const MAX_BYTES: usize = 2 * 1024 * 1024;
-/// A rule worth more than this drowns every other signal.
+/// The greatest number of points. More would hide every other signal.
 const MAX_POINTS: f64 = 10_000.0;
 
-/// Reads one pack. The pack is there if it could be read at all; it is to be used only if no finding is an error.
+/// Parses one pack. Returns a pack if the text could be read at all. It may be used only if no
+/// finding is an error.
 pub(crate) fn parse(text: &str) -> (Option<Pack>, Vec<Finding>) {
     if text.len() > MAX_BYTES {
         let message = format!("the pack is {} bytes long; at most {MAX_BYTES}", text.len());
@@ -63,7 +68,7 @@ pub(crate) fn parse(text: &str) -> (Option<Pack>, Vec<Finding>) {
 }
 
 impl Reader {
-    fn pack(&mut self, tree: &At<Yaml>) -> Option<Pack> {
+    fn pack(&mut self, tree: &Located<Yaml>) -> Option<Pack> {
         let fields = self.fields(tree, "a pack", PACK_KEYS)?;
         let id = self.need(fields, "pack", "the pack", &tree.span).and_then(|node| self.id(node));
         let about = fields.get("about").and_then(|node| self.text(node));
@@ -76,7 +81,7 @@ impl Reader {
         Some(Pack { id: id?, about, version, language, rules })
     }
 
-    fn id(&mut self, node: &At<Yaml>) -> Option<At<String>> {
+    fn id(&mut self, node: &Located<Yaml>) -> Option<Located<String>> {
         let value = self.text(node)?;
         let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         if value.is_empty() || value.len() > 64 || !value.chars().all(good) {
@@ -87,17 +92,17 @@ impl Reader {
             );
             return None;
         }
-        Some(At { value, span: node.span.clone() })
+        Some(Located { value, span: node.span.clone() })
     }
 
-    fn languages(&mut self, node: &At<Yaml>) -> Vec<String> {
+    fn languages(&mut self, node: &Located<Yaml>) -> Vec<String> {
         match &node.value {
             Yaml::List(_) => self.words(Some(node)),
             _ => self.text(node).into_iter().collect(),
         }
     }
 
-    fn rule(&mut self, node: &At<Yaml>) -> Option<Rule> {
+    fn rule(&mut self, node: &Located<Yaml>) -> Option<Rule> {
         let fields = self.fields(node, "a rule", RULE_KEYS)?;
         let id = self.need(fields, "id", "the rule", &node.span).and_then(|node| self.id(node));
         let at = id.as_ref().map_or_else(|| node.span.clone(), |id| id.span.clone());
@@ -109,9 +114,9 @@ impl Reader {
         }
         let when = fields.get("when").map(|node| self.when(node)).unwrap_or_default();
         let test = self.test_of(fields, &at);
-        let condition = fields
-            .get("where")
-            .and_then(|node| self.text(node).map(|value| At { value, span: node.span.clone() }));
+        let condition = fields.get("where").and_then(|node| {
+            self.text(node).map(|value| Located { value, span: node.span.clone() })
+        });
         let flag = |reader: &mut Self, key: &str| {
             fields.get(key).and_then(|node| reader.boolean(node)).unwrap_or_default()
         };
@@ -142,7 +147,7 @@ impl Reader {
         })
     }
 
-    fn points(&mut self, node: &At<Yaml>) -> Option<f64> {
+    fn points(&mut self, node: &Located<Yaml>) -> Option<f64> {
         let points = self.number(node)?;
         if points.abs() > MAX_POINTS {
             self.bad(
@@ -155,11 +160,15 @@ impl Reader {
         Some(points)
     }
 
-    /// `per` and `cap`. A cap alone says that hits add up.
-    fn cap(&mut self, fields: Fields<'_>, points: Option<f64>) -> (bool, Option<At<f64>>) {
-        let cap = fields
-            .get("cap")
-            .and_then(|node| self.points(node).map(|value| At { value, span: node.span.clone() }));
+    /// Reads `per` and `cap`. A cap implies that hits add up.
+    fn cap(
+        &mut self,
+        fields: MappingFields<'_>,
+        points: Option<f64>,
+    ) -> (bool, Option<Located<f64>>) {
+        let cap = fields.get("cap").and_then(|node| {
+            self.points(node).map(|value| Located { value, span: node.span.clone() })
+        });
         let per =
             fields.get("per").and_then(|node| self.choice(node, &[("hit", true), ("turn", false)]));
         if let (Some(cap), Some(points)) = (&cap, points) {
@@ -180,29 +189,29 @@ impl Reader {
         (per.unwrap_or(cap.is_some()), cap)
     }
 
-    fn date(&mut self, node: &At<Yaml>) -> Option<At<Date>> {
+    fn date(&mut self, node: &Located<Yaml>) -> Option<Located<Date>> {
         let text = self.text(node)?;
         let date = Date::parse(&text);
         if date.is_none() {
             self.bad(
                 &node.span,
-                format!("`{text}` is no date"),
+                format!("`{text}` is not a date"),
                 "year-month-day, such as 2027-01-31",
             );
         }
-        date.map(|value| At { value, span: node.span.clone() })
+        date.map(|value| Located { value, span: node.span.clone() })
     }
 
-    fn on(&mut self, node: &At<Yaml>) -> Option<On> {
+    fn on(&mut self, node: &Located<Yaml>) -> Option<MessageSelector> {
         let fields = self.fields(node, "`on`", ON_KEYS)?;
         let role =
             fields.get("role").map_or(Some(ASSISTANT.role), |node| self.choice(node, &ROLES));
         let turn =
             fields.get("turn").map_or(Some(ASSISTANT.turn), |node| self.choice(node, &TURNS));
-        Some(On { role: role?, turn: turn? })
+        Some(MessageSelector { role: role?, turn: turn? })
     }
 
-    fn when(&mut self, node: &At<Yaml>) -> Vec<Condition> {
+    fn when(&mut self, node: &Located<Yaml>) -> Vec<Condition> {
         let Yaml::Map(entries) = &node.value else {
             self.wrong::<()>(node, "`when` is a mapping of context values");
             return Vec::new();
@@ -210,13 +219,13 @@ impl Reader {
         entries.iter().filter_map(|(key, value)| self.condition(key, value)).collect()
     }
 
-    fn condition(&mut self, key: &At<String>, value: &At<Yaml>) -> Option<Condition> {
+    fn condition(&mut self, key: &Located<String>, value: &Located<Yaml>) -> Option<Condition> {
         let path = key
             .value
             .strip_prefix("context.")
             .filter(|path| path.split('.').all(|part| !part.is_empty()));
         let Some(path) = path else {
-            let message = format!("`{}` is no context value", key.value);
+            let message = format!("`{}` is not a context value", key.value);
             self.bad(&key.span, message, format!("write `context.{}`", key.value));
             return None;
         };
@@ -235,7 +244,7 @@ impl Reader {
         Some(Condition { path: path.split('.').map(str::to_owned).collect(), values })
     }
 
-    fn scalar(&mut self, node: &At<Yaml>) -> Option<Json> {
+    fn scalar(&mut self, node: &Located<Yaml>) -> Option<Json> {
         match &node.value {
             Yaml::Text(text) => Some(Json::from(text.as_str())),
             Yaml::Number(value) => Some(Json::from(*value)),
@@ -244,7 +253,7 @@ impl Reader {
         }
     }
 
-    fn examples(&mut self, node: &At<Yaml>) -> (Vec<Example>, Vec<Example>) {
+    fn examples(&mut self, node: &Located<Yaml>) -> (Vec<RuleExample>, Vec<RuleExample>) {
         let Some(fields) = self.fields(node, "`examples`", EXAMPLES_KEYS) else {
             return (Vec::new(), Vec::new());
         };
@@ -255,11 +264,11 @@ impl Reader {
         (read("hits"), read("misses"))
     }
 
-    fn example(&mut self, node: &At<Yaml>) -> Option<Example> {
+    fn example(&mut self, node: &Located<Yaml>) -> Option<RuleExample> {
         let span = node.span.clone();
         if !matches!(node.value, Yaml::Map(_)) {
             let text = self.text(node)?;
-            return Some(Example { span, text, context: Context::new(), before: Vec::new() });
+            return Some(RuleExample { span, text, context: Context::new(), before: Vec::new() });
         }
         let fields = self.fields(node, "an example", EXAMPLE_KEYS)?;
         let node = self.need(fields, "text", "the example", &span)?;
@@ -271,10 +280,10 @@ impl Reader {
             });
         let before = fields.get("before").map_or(&[][..], |node| self.list(node));
         let before = before.iter().filter_map(|node| self.message(node, &span)).collect();
-        Some(Example { span: node.span.clone(), text, context, before })
+        Some(RuleExample { span: node.span.clone(), text, context, before })
     }
 
-    fn message(&mut self, node: &At<Yaml>, at: &Range<usize>) -> Option<Message> {
+    fn message(&mut self, node: &Located<Yaml>, at: &Range<usize>) -> Option<Message> {
         let fields = self.fields(node, "a message", MESSAGE_KEYS)?;
         let role =
             self.need(fields, "role", "the message", at).and_then(|node| self.choice(node, &ROLES));
@@ -284,7 +293,8 @@ impl Reader {
     }
 }
 
-const ASSISTANT: On = On { role: Role::Assistant, turn: Turn::Current };
+const ASSISTANT: MessageSelector =
+    MessageSelector { role: Role::Assistant, turn: TurnSelector::Current };
 
 fn json(value: &Yaml) -> Json {
     match value {

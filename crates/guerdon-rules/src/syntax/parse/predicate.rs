@@ -1,12 +1,15 @@
-//! Reading what makes a rule hit: `match` with its compositions, and `check`.
+//! Parses the predicate of a rule: `match` with its compositions, or `check`.
 
 use std::ops::Range;
 
-use crate::syntax::codes::PackCode;
-use crate::syntax::fields::{Fields, Reader};
-use crate::syntax::pack::{Across, Language, Measure, Mix, Nearby, Numbers, Repeated, Test};
-use crate::syntax::yaml::{At, Yaml};
 use guerdon_text::Finding;
+
+use crate::syntax::codes::PackCode;
+use crate::syntax::fields::{MappingFields, Reader};
+use crate::syntax::pack::{
+    Across, Language, LengthUnit, MixLimits, NearWords, NumberWords, Predicate, RepetitionOf,
+};
+use crate::syntax::yaml::{Located, Yaml};
 
 pub(crate) const MATCH_KEYS: &[&str] = &[
     "any_of", "regex", "number", "all", "any", "not", "fold", "word", "near", "not_near", "within",
@@ -31,13 +34,17 @@ pub(crate) const UNSUPPORTED_KEYS: &[&str] = &["unit", "least"];
 pub(crate) const REPETITION_KEYS: &[&str] = &["across", "ngram", "share", "min", "sentence"];
 pub(crate) const LANGUAGE_MIX_KEYS: &[&str] = &["language", "share", "min", "allow", "names"];
 
-/// Keys of `match` of which there must be exactly one.
+/// The keys of `match` of which exactly one must be present.
 const KINDS: [&str; 6] = ["any_of", "regex", "number", "all", "any", "not"];
 const MAX_DEPTH: usize = 8;
 
 impl Reader {
-    /// A rule's `match` or `check`, one of the two.
-    pub(super) fn test_of(&mut self, rule: Fields<'_>, at: &Range<usize>) -> Option<Test> {
+    /// Parses the `match` or the `check` of a rule.
+    pub(super) fn test_of(
+        &mut self,
+        rule: MappingFields<'_>,
+        at: &Range<usize>,
+    ) -> Option<Predicate> {
         match (rule.get("match"), rule.get("check")) {
             (Some(node), None) => self.matcher(node, rule.key("match").unwrap_or_default(), 0),
             (None, Some(node)) => self.check(node, rule.key("check").unwrap_or_default()),
@@ -53,6 +60,7 @@ impl Reader {
                 );
                 None
             }
+            (None, None) if rule.is_misspelt("match") || rule.is_misspelt("check") => None,
             (None, None) => {
                 self.push(
                     Finding::new(
@@ -67,7 +75,12 @@ impl Reader {
         }
     }
 
-    fn matcher(&mut self, node: &At<Yaml>, at: Range<usize>, depth: usize) -> Option<Test> {
+    fn matcher(
+        &mut self,
+        node: &Located<Yaml>,
+        at: Range<usize>,
+        depth: usize,
+    ) -> Option<Predicate> {
         if depth > MAX_DEPTH {
             self.push(Finding::new(
                 PackCode::TooLarge,
@@ -95,41 +108,49 @@ impl Reader {
                 let empty = matches!(&value.value, Yaml::List(items) if items.is_empty());
                 self.not_empty(empty, &span, "any_of")?;
                 let near = self.nearby(fields, fold)?;
-                (!words.is_empty()).then_some(Test::Literals { words, fold, word, near, count })
+                (!words.is_empty()).then_some(Predicate::Literals {
+                    words,
+                    fold,
+                    word,
+                    near,
+                    count,
+                })
             }
             "regex" => {
-                let pattern = At { value: self.text(value)?, span: value.span.clone() };
-                Some(Test::Regex { pattern, fold, near: self.nearby(fields, fold)?, count })
+                let pattern = Located { value: self.text(value)?, span: value.span.clone() };
+                Some(Predicate::Regex { pattern, fold, near: self.nearby(fields, fold)?, count })
             }
-            "number" => Some(Test::Number { numbers: self.numbers(value, span)?, count }),
-            "not" => self.matcher(value, span, depth + 1).map(|test| Test::Not(Box::new(test))),
+            "number" => Some(Predicate::Number { numbers: self.numbers(value, span)?, count }),
+            "not" => {
+                self.matcher(value, span, depth + 1).map(|test| Predicate::Not(Box::new(test)))
+            }
             _ => {
                 let nodes = self.list(value);
                 self.not_empty(nodes.is_empty(), &span, kind)?;
-                let tests: Vec<Option<Test>> =
+                let tests: Vec<Option<Predicate>> =
                     nodes.iter().map(|node| self.matcher(node, span.clone(), depth + 1)).collect();
-                let tests: Option<Vec<Test>> = tests.into_iter().collect();
+                let tests: Option<Vec<Predicate>> = tests.into_iter().collect();
                 Some(if kind == "all" {
-                    Test::All { tests: tests?, count }
+                    Predicate::All { tests: tests?, count }
                 } else {
-                    Test::Any { tests: tests?, count }
+                    Predicate::Any { tests: tests?, count }
                 })
             }
         }
     }
 
-    fn numbers(&mut self, node: &At<Yaml>, span: Range<usize>) -> Option<Numbers> {
+    fn numbers(&mut self, node: &Located<Yaml>, span: Range<usize>) -> Option<NumberWords> {
         let fields = self.fields(node, "`number`", NUMBER_KEYS)?;
-        Some(Numbers {
+        Some(NumberWords {
             span,
             unit: self.words(fields.get("unit")),
             near: self.nearby(fields, true)?,
         })
     }
 
-    fn nearby(&mut self, fields: Fields<'_>, fold: bool) -> Option<Nearby> {
+    fn nearby(&mut self, fields: MappingFields<'_>, fold: bool) -> Option<NearWords> {
         if let (false, Some(span)) = (fold, NEAR_KEYS.iter().find_map(|key| fields.key(key))) {
-            let message = "words near a place are looked for in the folded text";
+            let message = "`near` and `not_near` need folded text";
             self.push(
                 Finding::new(PackCode::Contradiction, span, message).help("drop `fold: false`"),
             );
@@ -138,20 +159,20 @@ impl Reader {
         if let (Some(span), None, None) =
             (fields.key("within"), fields.get("near"), fields.get("not_near"))
         {
-            let message = "`within` says how near, and nothing must be near";
+            let message = "`within` has no effect without `near` or `not_near`";
             self.push(
                 Finding::new(PackCode::Contradiction, span, message)
                     .help("add `near` or `not_near`"),
             );
         }
-        Some(Nearby {
+        Some(NearWords {
             near: self.words(fields.get("near")),
             not_near: self.words(fields.get("not_near")),
             within: fields.get("within").and_then(|node| self.whole(node, 1)).unwrap_or(12),
         })
     }
 
-    fn check(&mut self, node: &At<Yaml>, at: Range<usize>) -> Option<Test> {
+    fn check(&mut self, node: &Located<Yaml>, at: Range<usize>) -> Option<Predicate> {
         let fields = self.fields(node, "`check`", CHECK_KEYS)?;
         let kind = self.only(fields, CHECK_KEYS, "`check`", at)?;
         let value = fields.get(kind)?;
@@ -159,8 +180,8 @@ impl Reader {
         match kind {
             "length" => self.length(value, &span),
             "repetition" => self.repetition(value, &span),
-            "markup" => self.choice(value, &[("whole", Test::Unclosed)]),
-            "json" => self.choice(value, &[("valid", Test::Json)]),
+            "markup" => self.choice(value, &[("whole", Predicate::Unclosed)]),
+            "json" => self.choice(value, &[("valid", Predicate::Json)]),
             "prices" => self.prices(value, &span),
             "arithmetic" => self.arithmetic(value),
             "unsupported_numbers" => self.unsupported(value),
@@ -168,7 +189,7 @@ impl Reader {
         }
     }
 
-    fn length(&mut self, node: &At<Yaml>, span: &Range<usize>) -> Option<Test> {
+    fn length(&mut self, node: &Located<Yaml>, span: &Range<usize>) -> Option<Predicate> {
         let fields = self.fields(node, "`length`", LENGTH_KEYS)?;
         let min = fields.get("min").and_then(|node| self.whole(node, 0));
         let max = fields.get("max").and_then(|node| self.whole(node, 0));
@@ -177,20 +198,21 @@ impl Reader {
             return None;
         }
         let measures = [
-            ("characters", Measure::Characters),
-            ("tokens", Measure::Tokens),
-            ("sentences", Measure::Sentences),
+            ("characters", LengthUnit::Characters),
+            ("tokens", LengthUnit::Tokens),
+            ("sentences", LengthUnit::Sentences),
         ];
-        let of =
-            fields.get("of").map_or(Some(Measure::Characters), |node| self.choice(node, &measures));
-        Some(Test::Length { of: of?, min, max })
+        let of = fields
+            .get("of")
+            .map_or(Some(LengthUnit::Characters), |node| self.choice(node, &measures));
+        Some(Predicate::Length { of: of?, min, max })
     }
 
-    fn prices(&mut self, node: &At<Yaml>, span: &Range<usize>) -> Option<Test> {
+    fn prices(&mut self, node: &Located<Yaml>, span: &Range<usize>) -> Option<Predicate> {
         let fields = self.fields(node, "`prices`", PRICES_KEYS)?;
         let names = self.need(fields, "names", "`prices`", span)?;
         let must = self.need(fields, "must", "`prices`", span)?;
-        let must = At { value: self.text(must)?, span: must.span.clone() };
+        let must = Located { value: self.text(must)?, span: must.span.clone() };
         let Yaml::Map(entries) = &names.value else {
             return self
                 .wrong(names, "`names` is a mapping of names to the words that announce them");
@@ -201,7 +223,7 @@ impl Reader {
             if name.value.is_empty() || !name.value.chars().all(good) {
                 self.bad(
                     &name.span,
-                    format!("`{}` is no name", name.value),
+                    format!("`{}` is not a name", name.value),
                     "lower-case letters, such as selling",
                 );
                 return None;
@@ -215,22 +237,22 @@ impl Reader {
             named.push((name.value.clone(), announced));
         }
         self.not_empty(named.is_empty(), span, "names")?;
-        Some(Test::Prices { names: named, unit: self.words(fields.get("unit")), must })
+        Some(Predicate::Prices { names: named, unit: self.words(fields.get("unit")), must })
     }
 
-    fn arithmetic(&mut self, node: &At<Yaml>) -> Option<Test> {
+    fn arithmetic(&mut self, node: &Located<Yaml>) -> Option<Predicate> {
         let fields = self.fields(node, "`arithmetic`", ARITHMETIC_KEYS)?;
         let tolerance = fields.get("tolerance").map_or(Some(0.001), |node| self.share(node))?;
-        Some(Test::Arithmetic { tolerance })
+        Some(Predicate::Arithmetic { tolerance })
     }
 
-    fn unsupported(&mut self, node: &At<Yaml>) -> Option<Test> {
+    fn unsupported(&mut self, node: &Located<Yaml>) -> Option<Predicate> {
         let fields = self.fields(node, "`unsupported_numbers`", UNSUPPORTED_KEYS)?;
         let least = fields.get("least").map_or(Some(0.0), |node| self.number(node))?;
-        Some(Test::UnsupportedNumbers { unit: self.words(fields.get("unit")), least })
+        Some(Predicate::UnsupportedNumbers { unit: self.words(fields.get("unit")), least })
     }
 
-    fn repetition(&mut self, node: &At<Yaml>, span: &Range<usize>) -> Option<Test> {
+    fn repetition(&mut self, node: &Located<Yaml>, span: &Range<usize>) -> Option<Predicate> {
         let fields = self.fields(node, "`repetition`", REPETITION_KEYS)?;
         let choices = [("previous", Across::Previous), ("within", Across::Within)];
         let across = self
@@ -241,17 +263,17 @@ impl Reader {
         self.fits(fields, "min", kind, &["ngram"]);
         let of = if kind == "sentence" {
             let tokens = fields.get("sentence").and_then(|node| self.whole(node, 1))?;
-            Repeated::Sentence { tokens }
+            RepetitionOf::Sentence { tokens }
         } else {
             let n = fields.get("ngram").and_then(|node| self.whole(node, 1))?;
             let node = self.need(fields, "share", "`repetition`", span)?;
             let min = fields.get("min").and_then(|node| self.whole(node, 0)).unwrap_or(0);
-            Repeated::Ngrams { n, share: self.share(node)?, min }
+            RepetitionOf::Ngrams { n, share: self.share(node)?, min }
         };
-        Some(Test::Repetition { across: across?, of })
+        Some(Predicate::Repetition { across: across?, of })
     }
 
-    fn language_mix(&mut self, node: &At<Yaml>) -> Option<Test> {
+    fn language_mix(&mut self, node: &Located<Yaml>) -> Option<Predicate> {
         let fields = self.fields(node, "`language_mix`", LANGUAGE_MIX_KEYS)?;
         let choices = [("zh", Language::Zh), ("en", Language::En)];
         let language = fields.get("language").map(|node| self.choice(node, &choices));
@@ -264,13 +286,13 @@ impl Reader {
             None => None,
             Some(language) => Some(language?),
         };
-        Some(Test::LanguageMix { language, mix: Mix { share, min, allow, names } })
+        Some(Predicate::LanguageMix { language, mix: MixLimits { share, min, allow, names } })
     }
 
-    /// The one key of `kinds` that is there.
+    /// The one key of `kinds` that is present.
     fn only<'k>(
         &mut self,
-        fields: Fields<'_>,
+        fields: MappingFields<'_>,
         kinds: &[&'k str],
         of: &str,
         at: Range<usize>,
@@ -278,8 +300,11 @@ impl Reader {
         let mut found = kinds.iter().copied().filter(|kind| fields.get(kind).is_some());
         let names = kinds.join(", ");
         let Some(first) = found.next() else {
+            if kinds.iter().any(|kind| fields.is_misspelt(kind)) {
+                return None;
+            }
             self.push(
-                Finding::new(PackCode::MissingKey, at, format!("{of} says nothing"))
+                Finding::new(PackCode::MissingKey, at, format!("{of} is empty"))
                     .help(format!("one of {names}")),
             );
             return None;
@@ -298,13 +323,13 @@ impl Reader {
         Some(first)
     }
 
-    /// `key` makes sense beside some kinds only.
-    fn fits(&mut self, fields: Fields<'_>, key: &str, kind: &str, kinds: &[&str]) {
+    /// Reports `key` if it does not apply to `kind`.
+    fn fits(&mut self, fields: MappingFields<'_>, key: &str, kind: &str, kinds: &[&str]) {
         if let (Some(span), false) = (fields.key(key), kinds.contains(&kind)) {
-            let message = format!("`{key}` says nothing of `{kind}`");
+            let message = format!("`{key}` does not apply to `{kind}`");
             self.push(
                 Finding::new(PackCode::Contradiction, span, message)
-                    .help(format!("it goes with {}", kinds.join(", "))),
+                    .help(format!("it applies to {}", kinds.join(", "))),
             );
         }
     }

@@ -1,8 +1,9 @@
-//! What one character folds to.
+//! Folding of one character.
 //!
-//! NFKC, character by character, then what NFKC leaves: letter case, Latin accents, look-alike letters, digits of other
-//! scripts, traditional characters. `traditional.txt` holds pairs of a traditional and its simplified character, the
-//! single-character entries of OpenCC's `TSCharacters.txt` (Apache-2.0) within the basic ideographs, sorted.
+//! Applies NFKC to each character, then folds what NFKC keeps: letter case, Latin accents,
+//! look-alike letters, digits of other scripts, traditional characters. `traditional.txt` holds
+//! pairs of a traditional character and its simplified form: the single-character entries of
+//! OpenCC's `TSCharacters.txt` (Apache-2.0) within the basic ideographs, sorted.
 
 use unicode_normalization::UnicodeNormalization;
 
@@ -14,25 +15,26 @@ const IDEOGRAPHS: usize = (LAST - FIRST + 1) as usize;
 const PAIRS: &[u8] = include_bytes!("traditional.txt");
 const TRADITIONAL: usize = count_pairs();
 static SIMPLIFIED: [(u16, u16); TRADITIONAL] = pairs();
-/// One bit for each ideograph that is not simply kept: a traditional form, or a numeral.
+/// One bit for each ideograph that is a traditional form or a numeral.
 static SPECIAL: [u64; IDEOGRAPHS / 64] = special();
 
-/// Ideographs that a number may begin with; the everyday forms and the ones that banks use.
+/// Ideographs with which a number may begin: the everyday forms and the forms used by banks.
 const NUMERALS: [char; 22] = [
     '零', '一', '二', '三', '四', '五', '六', '七', '八', '九', '十', '两', '壹', '贰', '叁', '肆',
     '伍', '陆', '柒', '捌', '玖', '拾',
 ];
 
-/// What kind of folding changed a character.
+/// The kind of folding that changed a character.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Change {
-    /// Width, spacing, quotes, accents: what any honest writer varies.
+pub(crate) enum FoldKind {
+    /// Width, spacing, quotes or accents, which vary in honest writing.
     Usual,
-    /// Invisible characters, look-alikes, letters of mathematics, traditional characters: what hides a word.
+    /// Invisible characters, look-alikes, mathematical letters or traditional characters, which can
+    /// hide a word.
     Disguise,
 }
 
-/// Whether an ideograph needs a closer look: [`is_numeral`] or [`simplified`].
+/// Returns true if [`is_numeral`] or [`simplified`] must look at an ideograph.
 pub(super) const fn is_special(ideograph: u32) -> bool {
     let index = (ideograph - FIRST) as usize;
     SPECIAL[index / 64] >> (index % 64) & 1 == 1
@@ -42,7 +44,7 @@ pub(super) const fn is_basic_ideograph(c: u32) -> bool {
     FIRST <= c && c <= LAST
 }
 
-/// Whether an ideograph may begin a number.
+/// Returns true if a number may begin with the ideograph.
 pub(super) fn is_numeral(c: char) -> bool {
     NUMERALS.contains(&c)
 }
@@ -54,7 +56,7 @@ pub(super) fn simplified(c: char) -> Option<char> {
     SIMPLIFIED.get(at).and_then(|(_, simple)| char::from_u32(u32::from(*simple)))
 }
 
-/// What `c`, which is not ASCII, folds to, character by character.
+/// Folds `c`, which must not be ASCII, and emits the resulting characters.
 pub(super) fn fold(c: char, mut emit: impl FnMut(char)) {
     if is_basic_ideograph(u32::from(c)) {
         return emit(simplified(c).unwrap_or(c));
@@ -81,7 +83,8 @@ pub(super) fn fold(c: char, mut emit: impl FnMut(char)) {
     }
 }
 
-/// Full-width forms and quotes, which are on every line of Chinese: the answers of NFKC and of the tables, at once.
+/// Folds full-width forms and quotes, which occur in every line of Chinese, without NFKC and the
+/// tables.
 pub(super) fn plain(c: char) -> Option<char> {
     match c {
         '\u{ff01}'..='\u{ff5e}' => {
@@ -97,8 +100,8 @@ pub(super) fn plain(c: char) -> Option<char> {
     }
 }
 
-/// How the folding of `c`, which changed it, is to be counted.
-pub(super) fn change(c: char) -> Change {
+/// The kind of the folding that changed `c`.
+pub(super) fn change(c: char) -> FoldKind {
     let disguise = match u32::from(c) {
         0x300..=0x36f | 0xc0..=0x24f | 0x1e00..=0x1eff => false,
         0x370..=0x52f | 0x1d00..=0x1dbf | 0x2100..=0x214f | 0x249c..=0x24ff => true,
@@ -106,7 +109,7 @@ pub(super) fn change(c: char) -> Change {
         other if is_basic_ideograph(other) => true,
         _ => is_invisible(c) || look_alike(c) != c,
     };
-    if disguise { Change::Disguise } else { Change::Usual }
+    if disguise { FoldKind::Disguise } else { FoldKind::Usual }
 }
 
 /// Zero-width, bidirectional, variation-selecting and combining characters.
@@ -139,7 +142,7 @@ fn unaccented(c: char) -> char {
     c
 }
 
-/// Letters that are drawn like a lower-case Latin one, and the digits of other scripts.
+/// Maps letters that look like a lower-case Latin letter, and digits of other scripts.
 fn look_alike(c: char) -> char {
     match c {
         'а' | 'α' | 'ɑ' | 'ᴀ' => 'a',
@@ -173,7 +176,7 @@ fn look_alike(c: char) -> char {
     }
 }
 
-/// Letters in black circles and squares, and the ones that flags are made of; NFKC knows the others.
+/// Maps letters in black circles and squares and regional indicators, which NFKC keeps.
 fn enclosed(c: char) -> Option<char> {
     let code = u32::from(c);
     let from = [0x1_f150, 0x1_f170, 0x1_f1e6]
@@ -182,7 +185,7 @@ fn enclosed(c: char) -> Option<char> {
     u8::try_from(code - from).ok().map(|index| char::from(b'a' + index))
 }
 
-/// Decimal digits of other scripts, by the zero of each.
+/// Maps decimal digits of other scripts. Each entry is a script's zero.
 fn digit(c: char) -> Option<char> {
     const ZEROS: [u32; 20] = [
         0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xe50,
@@ -261,12 +264,12 @@ mod tests {
     }
 
     #[test]
-    fn honest_writing_is_no_disguise() {
+    fn usual_spellings_are_not_disguises() {
         for usual in ['４', 'Ａ', '，', 'é', '’', '…', '①'] {
-            assert_eq!(change(usual), Change::Usual, "{usual}");
+            assert_eq!(change(usual), FoldKind::Usual, "{usual}");
         }
         for disguise in ['\u{200b}', 'о', '𝐰', 'ⓦ', '價', '🅆'] {
-            assert_eq!(change(disguise), Change::Disguise, "{disguise}");
+            assert_eq!(change(disguise), FoldKind::Disguise, "{disguise}");
         }
     }
 }

@@ -1,27 +1,29 @@
-//! One pass over a text, run by run.
+//! Folding of a text in one pass, run by run.
 
 use std::ops::Range;
 
-use super::characters::{self, Change};
-use super::runs::{ASCII, BLANK, DIGIT, JOINER, Kind, LETTER, Runs, SEPARATOR, SIGN, SPACE, kind};
-use super::view::{Edit, View};
+use super::characters::{self, FoldKind};
+use super::runs::{
+    ASCII, BLANK, CharKind, DIGIT, JOINER, LETTER, RunTracker, SEPARATOR, SIGN, SPACE, kind,
+};
+use super::view::{Edit, FoldedText};
 
-impl View {
-    /// Folds `original` into it.
+impl FoldedText {
+    /// Replaces the contents by the folding of `original`.
     pub(crate) fn read_folded(&mut self, original: &str) {
         self.clear(original);
-        Folder { view: self, original, kept: 0, runs: Runs::default() }.fold();
+        Folder { view: self, original, kept: 0, runs: RunTracker::default() }.fold();
         self.text.make_ascii_lowercase();
     }
 }
 
-/// One folding under way.
+/// The state of a folding.
 struct Folder<'v, 'o> {
-    view: &'v mut View,
+    view: &'v mut FoldedText,
     original: &'o str,
-    /// What follows this byte of the original is not yet copied.
+    /// The byte of the original up to which text has been copied.
     kept: usize,
-    runs: Runs,
+    runs: RunTracker,
 }
 
 impl<'v, 'o> Folder<'v, 'o> {
@@ -44,23 +46,23 @@ impl<'v, 'o> Folder<'v, 'o> {
                 LETTER => {
                     at = run(LETTER);
                     self.view.present.add_letters();
-                    self.note(Kind::Letters, at - start);
+                    self.note(CharKind::Letters, at - start);
                 }
                 DIGIT => {
                     at = run(DIGIT);
                     self.view.present.add_digits();
                     self.numeral(start);
-                    self.note(Kind::Digits, at - start);
+                    self.note(CharKind::Digits, at - start);
                 }
                 SPACE => at = self.space(start, run(SPACE)),
                 BLANK => {
                     at = start + 1;
                     self.view.present.add_ascii(b' ');
                     if self.ends_with_space(start) {
-                        self.replace(start..at, "", Change::Usual);
+                        self.replace(start..at, "", FoldKind::Usual);
                     } else {
-                        self.replace(start..at, " ", Change::Usual);
-                        self.note(Kind::Separators, 1);
+                        self.replace(start..at, " ", FoldKind::Usual);
+                        self.note(CharKind::Separators, 1);
                     }
                 }
                 other => {
@@ -68,10 +70,10 @@ impl<'v, 'o> Folder<'v, 'o> {
                     self.view.present.add_ascii(*byte);
                     self.note(
                         match other {
-                            SEPARATOR => Kind::Separators,
-                            JOINER => Kind::Joiners,
-                            SIGN => Kind::Digits,
-                            _ => Kind::Other,
+                            SEPARATOR => CharKind::Separators,
+                            JOINER => CharKind::Joiners,
+                            SIGN => CharKind::Digits,
+                            _ => CharKind::Other,
                         },
                         1,
                     );
@@ -82,20 +84,20 @@ impl<'v, 'o> Folder<'v, 'o> {
         self.view.longest = self.runs.longest;
     }
 
-    /// A run of spaces is one space.
+    /// Folds a run of spaces to one space.
     fn space(&mut self, start: usize, end: usize) -> usize {
         self.view.present.add_ascii(b' ');
         let keep = usize::from(!self.ends_with_space(start));
         if keep == 1 {
-            self.note(Kind::Separators, 1);
+            self.note(CharKind::Separators, 1);
         }
         if start + keep < end {
-            self.replace(start + keep..end, "", Change::Usual);
+            self.replace(start + keep..end, "", FoldKind::Usual);
         }
         end
     }
 
-    /// From a character at `at` that is not ASCII to where the next run begins.
+    /// Folds from the non-ASCII character at `at` and returns the start of the next run.
     fn wide(&mut self, mut at: usize) -> usize {
         let Some(rest) = self.original.get(at..) else { return self.original.len() };
         let mut ideographs = 0;
@@ -120,7 +122,7 @@ impl<'v, 'o> Folder<'v, 'o> {
             return end;
         }
         self.view.present.add_ideographs();
-        self.note(Kind::Ideographs, ideographs);
+        self.note(CharKind::Ideographs, ideographs);
         at
     }
 
@@ -131,11 +133,15 @@ impl<'v, 'o> Folder<'v, 'o> {
         }
         if let Some(simple) = simple {
             let mut buffer = [0; 4];
-            self.replace(at..at + c.len_utf8(), simple.encode_utf8(&mut buffer), Change::Disguise);
+            self.replace(
+                at..at + c.len_utf8(),
+                simple.encode_utf8(&mut buffer),
+                FoldKind::Disguise,
+            );
         }
     }
 
-    /// A character that is neither ASCII nor a basic ideograph.
+    /// Folds a character that is neither ASCII nor a basic ideograph.
     fn odd(&mut self, bytes: Range<usize>, c: char) {
         let mut buffer = [0; 4];
         if let Some(plain) = characters::plain(c) {
@@ -148,7 +154,7 @@ impl<'v, 'o> Folder<'v, 'o> {
             }
             let drop = plain == ' ' && self.ends_with_space(bytes.start);
             let folded = if drop { "" } else { plain.encode_utf8(&mut buffer) };
-            self.replace(bytes, folded, Change::Usual);
+            self.replace(bytes, folded, FoldKind::Usual);
             if !drop {
                 self.note(kind(plain), 1);
             }
@@ -164,7 +170,7 @@ impl<'v, 'o> Folder<'v, 'o> {
         for f in folded.chars() {
             self.view.present.add(f);
         }
-        // Some marks stand on a space of their own, such as U+FE72.
+        // NFKC maps some marks, such as U+FE72, to a space and the mark.
         if folded.starts_with(' ') && self.ends_with_space(bytes.start) {
             folded.remove(0);
         }
@@ -180,18 +186,18 @@ impl<'v, 'o> Folder<'v, 'o> {
         self.replace(bytes, &folded, characters::change(c));
     }
 
-    fn note(&mut self, kind: Kind, length: usize) {
+    fn note(&mut self, kind: CharKind, length: usize) {
         let suspicious = self.runs.push(kind, length);
         self.view.suspicious |= suspicious;
     }
 
-    /// A number may begin at this byte of the original.
+    /// Notes that a number may begin at this byte of the original.
     fn numeral(&mut self, at: usize) {
         let place = self.view.text.len() + (at - self.kept);
         self.view.numerals.push(u32::try_from(place).unwrap_or(u32::MAX));
     }
 
-    /// Whether what is folded so far, up to byte `at` of the original, ends with a space.
+    /// Returns true if the folded text up to byte `at` of the original ends with a space.
     fn ends_with_space(&self, at: usize) -> bool {
         if at > self.kept {
             self.original.as_bytes().get(at - 1) == Some(&b' ')
@@ -205,7 +211,7 @@ impl<'v, 'o> Folder<'v, 'o> {
         self.kept = to;
     }
 
-    fn replace(&mut self, bytes: Range<usize>, folded: &str, change: Change) {
+    fn replace(&mut self, bytes: Range<usize>, folded: &str, change: FoldKind) {
         self.copy(bytes.start);
         let start = self.view.text.len();
         self.view.text.push_str(folded);

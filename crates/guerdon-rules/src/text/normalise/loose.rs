@@ -1,51 +1,53 @@
-//! A folded text read as loosely as a reader would: `w o r k`, `w0rk`, `wo*rk` and `工 单` are the words they imitate.
+//! A loose reading of a folded text, which finds words in disguise: `w o r k`, `w0rk`, `wo*rk` and
+//! `工 单`.
 //!
-//! Made only of a text that [`View::suspicious`](super::View) says is worth it. Reading loosely makes words out of
-//! innocent neighbours too (`the network orders`), so a match counts only if something in it was written oddly, and if it
-//! does not cut a word that was written normally.
+//! It is made only of a text with [`FoldedText::suspicious`](super::FoldedText) set. It also joins
+//! innocent neighbours to words (`the network orders`). A match therefore counts only if part of it
+//! was written oddly and if it does not cut a word that was written normally.
 
 use std::ops::Range;
 
 use crate::text::steps;
 
-/// The loose reading, and the way back to the folded text.
+/// The loose reading and its map to the folded text.
 #[derive(Debug, Default)]
-pub(crate) struct Loose {
+pub(crate) struct LooseReading {
     text: String,
-    /// For each byte of `text`, its character's bytes in the folded text.
+    /// The bytes of the folded text that each byte of `text` came from.
     from: Vec<[u32; 2]>,
-    /// For each byte of `text`, what was done to or just before its character.
-    odd: Vec<Odd>,
-    /// Whether the text has marks for its commas and stops: then a space between ideographs is neither.
+    /// The oddity of each byte of `text`.
+    odd: Vec<Oddity>,
+    /// Set if the text has punctuation. A space between ideographs is then no comma or full stop.
     punctuated: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Odd {
-    /// Nothing.
-    No,
+enum Oddity {
+    /// Written normally.
+    None,
     /// One space between words was dropped.
     Space,
-    /// One space between ideographs was dropped: odd, but people without commas use it for one.
-    Parted,
-    /// Something between letters was dropped that does not belong there.
-    Joined,
+    /// One space between ideographs was dropped. It may stand for a comma.
+    IdeographSpace,
+    /// A mark between letters was dropped that is not part of normal writing.
+    Mark,
     /// A single letter among single letters.
-    Single,
+    SingleLetter,
     /// A digit was read as a letter.
     Leet,
 }
 
-/// A literal as it would look in a loose reading; none if it is too short to be told from chance.
-pub(crate) fn skeleton(folded: &str) -> Option<String> {
-    let bare: String = folded.chars().filter(|c| !is_separator(*c)).map(bone).collect();
+/// The form of a literal in a loose reading, or nothing if it is so short that chance matches are
+/// likely.
+pub(crate) fn loose_form(folded: &str) -> Option<String> {
+    let bare: String = folded.chars().filter(|c| !is_separator(*c)).map(canonical_letter).collect();
     let latin = bare.bytes().filter(u8::is_ascii_alphabetic).count();
     let wide = bare.chars().filter(|c| !c.is_ascii()).count();
     (wide >= 2 || latin >= 4 || (wide == 1 && latin >= 2)).then_some(bare)
 }
 
-impl Loose {
-    /// Reads `folded` loosely.
+impl LooseReading {
+    /// Replaces the contents by the loose reading of `folded`.
     pub(crate) fn read(&mut self, folded: &str) {
         self.text.clear();
         self.from.clear();
@@ -56,22 +58,22 @@ impl Loose {
         let singles = singles(&chars);
         let leet = leet(&chars, &singles);
         let gaps = gaps(&chars);
-        let mut gap = Odd::No;
+        let mut gap = Oddity::None;
         for (index, (at, c)) in chars.iter().copied().enumerate() {
             if is_separator(c)
                 && let Some(dropped) = dropped(&chars, index, gaps.get(index), &singles)
             {
-                gap = if gap == Odd::No { dropped } else { Odd::Joined };
+                gap = if gap == Oddity::None { dropped } else { Oddity::Mark };
                 continue;
             }
             let read = leet.get(index).copied().flatten();
             let odd = match (read, singles.get(index)) {
-                (Some(_), _) => Odd::Leet,
-                (None, Some(true)) if gap != Odd::No => Odd::Single,
+                (Some(_), _) => Oddity::Leet,
+                (None, Some(true)) if gap != Oddity::None => Oddity::SingleLetter,
                 _ => gap,
             };
-            gap = Odd::No;
-            self.text.push(bone(read.unwrap_or(c)));
+            gap = Oddity::None;
+            self.text.push(canonical_letter(read.unwrap_or(c)));
             let place = |byte: usize| u32::try_from(byte).unwrap_or(u32::MAX);
             self.from.resize(self.text.len(), [place(at), place(at + c.len_utf8())]);
             self.odd.resize(self.text.len(), odd);
@@ -82,27 +84,30 @@ impl Loose {
         &self.text
     }
 
-    /// The bytes of `folded` that a match came from, if it is a word in disguise.
+    /// The bytes of `folded` that a match came from, if the match is a word in disguise.
     pub(crate) fn disguised(&self, folded: &str, found: &Range<usize>) -> Option<Range<usize>> {
         let start = self.from.get(found.start)?[0] as usize;
         let end = self.from.get(found.end.checked_sub(1)?)?[1] as usize;
         let before = folded.get(..start)?.chars().next_back();
         let after = folded.get(end..)?.chars().next();
-        // What lies before the first character is no part of the match, unless the character itself is odd.
+        // Marks before the first character are not part of the match, unless the character itself
+        // is odd.
         let first = match self.odd.get(found.start)? {
-            Odd::Leet => Odd::Leet,
-            _ => Odd::No,
+            Oddity::Leet => Oddity::Leet,
+            _ => Oddity::None,
         };
         let rest = self.odd.get(found.start + self.width(found.start)..found.end)?;
         let mut odd = rest.iter().copied().chain([first]);
-        let is_odd = |odd: Odd| matches!(odd, Odd::Joined | Odd::Single | Odd::Leet);
-        let parted = rest.contains(&Odd::Parted) && {
+        let is_odd =
+            |odd: Oddity| matches!(odd, Oddity::Mark | Oddity::SingleLetter | Oddity::Leet);
+        let parted = rest.contains(&Oddity::IdeographSpace) && {
             let bounded =
                 |c: Option<char>| !c.is_some_and(|c| matches!(c, '\u{4e00}'..='\u{9fff}'));
             let text = self.text.get(found.clone())?;
             let gaps =
                 text.char_indices().skip(1).filter_map(|(at, _)| self.odd.get(found.start + at));
-            (text.chars().count() >= 3 && gaps.into_iter().all(|odd| *odd == Odd::Parted))
+            (text.chars().count() >= 3
+                && gaps.into_iter().all(|odd| *odd == Oddity::IdeographSpace))
                 || self.punctuated
                 || bounded(before)
                 || bounded(after)
@@ -119,8 +124,8 @@ impl Loose {
     }
 }
 
-/// One shape for the letters that a `1` may stand for.
-const fn bone(c: char) -> char {
+/// Maps `i` to `l`, because a `1` may stand for either.
+const fn canonical_letter(c: char) -> char {
     if c == 'i' { 'l' } else { c }
 }
 
@@ -132,7 +137,7 @@ const fn is_ideograph(c: char) -> bool {
     matches!(c, '\u{4e00}'..='\u{9fff}')
 }
 
-/// For each character, whether it is one of at least three single letters that are parted by one separator each.
+/// Marks the single letters in runs of at least three that are separated by one separator each.
 fn singles(chars: &[(usize, char)]) -> Vec<bool> {
     let at = |index: usize| chars.get(index).map(|(_, c)| *c);
     let word =
@@ -164,7 +169,7 @@ fn singles(chars: &[(usize, char)]) -> Vec<bool> {
     found
 }
 
-/// For each character, the letter that it stands for, where it stands for one.
+/// The letter that each digit or sign stands for, if it stands for one.
 fn leet(chars: &[(usize, char)], singles: &[bool]) -> Vec<Option<char>> {
     let mut read = vec![None; chars.len()];
     let word = |c: char| c.is_ascii_alphanumeric() || c == '@' || c == '$';
@@ -185,7 +190,8 @@ fn leet(chars: &[(usize, char)], singles: &[bool]) -> Vec<Option<char>> {
     read
 }
 
-/// Whether a word is spelt with digits: mostly letters, and a digit elsewhere than at its end (`room5` is a room).
+/// Returns true if a word is spelt with digits: mostly letters, with a digit before its end
+/// (`room5` is a room).
 fn is_leet(token: &[(usize, char)]) -> bool {
     let letters = token.iter().filter(|(_, c)| c.is_ascii_alphabetic()).count();
     let digits = token.len() - letters;
@@ -213,7 +219,7 @@ const fn letter(c: char) -> Option<char> {
     })
 }
 
-/// For each character, the start and end of the run of separators that it is in; empty for other characters.
+/// The run of separators that each character is in; empty for other characters.
 fn gaps(chars: &[(usize, char)]) -> Vec<Range<usize>> {
     let mut gaps = vec![0..0; chars.len()];
     let mut start = 0;
@@ -230,13 +236,14 @@ fn gaps(chars: &[(usize, char)]) -> Vec<Range<usize>> {
     gaps
 }
 
-/// How the separator at `index`, in the run of separators `gap`, is dropped; none if it stays.
+/// The oddity of dropping the separator at `index` of the run of separators `gap`, or nothing if it
+/// stays.
 fn dropped(
     chars: &[(usize, char)],
     index: usize,
     gap: Option<&Range<usize>>,
     singles: &[bool],
-) -> Option<Odd> {
+) -> Option<Oddity> {
     let (_, separator) = *chars.get(index)?;
     let before = gap?.start.checked_sub(1)?;
     let after = gap?.end;
@@ -246,18 +253,18 @@ fn dropped(
     let single = |index: usize| singles.get(index).copied().unwrap_or_default();
     let word = |c: char| c.is_ascii_alphanumeric() || c == '@' || c == '$';
     if is_ideograph(left) && is_ideograph(right) && wide <= 2 {
-        return Some(if separator == ' ' { Odd::Parted } else { Odd::Joined });
+        return Some(if separator == ' ' { Oddity::IdeographSpace } else { Oddity::Mark });
     }
     if word(left) && word(right) {
         return match separator {
-            _ if single(before) && single(after) => Some(Odd::Joined),
-            ' ' if wide == 1 => Some(Odd::Space),
-            '*' | '_' | '~' | '|' | '-' | '`' | '^' | '+' | '·' if wide == 1 => Some(Odd::Joined),
+            _ if single(before) && single(after) => Some(Oddity::Mark),
+            ' ' if wide == 1 => Some(Oddity::Space),
+            '*' | '_' | '~' | '|' | '-' | '`' | '^' | '+' | '·' if wide == 1 => Some(Oddity::Mark),
             _ => None,
         };
     }
     (separator == ' ' && wide == 1 && (is_ideograph(left) || is_ideograph(right)))
-        .then_some(Odd::Space)
+        .then_some(Oddity::Space)
 }
 
 #[cfg(test)]
@@ -265,9 +272,9 @@ mod tests {
     use super::*;
 
     fn finds(text: &str, word: &str) -> Option<String> {
-        let mut loose = Loose::default();
+        let mut loose = LooseReading::default();
         loose.read(text);
-        let bare = skeleton(word).unwrap();
+        let bare = loose_form(word).unwrap();
         let found = loose
             .text()
             .match_indices(&bare)
@@ -276,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn words_in_disguise_are_read_as_what_they_imitate() {
+    fn disguised_words_are_found() {
         for (text, word, wanted) in [
             ("our w o r k o r d e r says", "work order", "w o r k o r d e r"),
             ("o u r w o r k o r d e r", "work order", "w o r k o r d e r"),
@@ -298,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn innocent_neighbours_are_no_word() {
+    fn neighbouring_words_are_not_joined() {
         for (text, word) in [
             ("the w0rst network orders", "work order"),
             ("that is a plain work order", "work order"),
@@ -313,9 +320,9 @@ mod tests {
     }
 
     #[test]
-    fn short_words_are_left_alone() {
-        assert_eq!(skeleton("id"), None);
-        assert_eq!(skeleton("价"), None);
-        assert_eq!(skeleton("target price").as_deref(), Some("targetprlce"));
+    fn short_words_have_no_loose_form() {
+        assert_eq!(loose_form("id"), None);
+        assert_eq!(loose_form("价"), None);
+        assert_eq!(loose_form("target price").as_deref(), Some("targetprlce"));
     }
 }

@@ -1,12 +1,14 @@
-//! Folding: what a learning policy may vary without changing what a reader sees is made one before rules look at it.
+//! Folding: spellings that look alike to a reader become one before rules read a text, so that a
+//! learning policy cannot hide a word by varying them.
 //!
-//! Width, compatibility forms, letter case, Latin accents, zero-width and direction marks, look-alike letters, digits of
-//! other scripts, traditional characters, exotic and repeated spaces. Character by character, so that the way back is
-//! exact: spans are told in the original. What takes more than one character to see (`w o r k`, `w0rk`) is `loose.rs`'s.
+//! Folds width, compatibility forms, letter case, Latin accents, zero-width and direction marks,
+//! look-alike letters, digits of other scripts, traditional characters, exotic and repeated spaces.
+//! Each character is folded on its own, so that spans can be reported in the original exactly.
+//! `loose.rs` finds disguises of several characters (`w o r k`, `w0rk`).
 //!
-//! Folding is one pass over runs of a kind; whatever stays as it is gets copied whole. On the way it notes what later
-//! passes would otherwise have to look for: which characters there are, where numbers begin, and whether anything is
-//! spaced out or spelt with digits.
+//! Folding is one pass over runs of characters of a kind. Unchanged runs are copied whole. The pass
+//! also notes the characters that occur, the places where numbers begin, and signs of words that
+//! are spaced out or spelt with digits, so that later passes need not look for them.
 
 mod characters;
 mod folder;
@@ -14,15 +16,15 @@ mod loose;
 mod runs;
 mod view;
 
-pub(crate) use loose::{Loose, skeleton};
+pub(crate) use loose::{LooseReading, loose_form};
 pub(crate) use runs::Longest;
-pub(crate) use view::View;
+pub(crate) use view::FoldedText;
 
-/// `text` as rules see it: width, case, invisible characters, look-alike letters, traditional characters and runs of
-/// spaces made one.
+/// The folded form of `text`: width, case, invisible characters, look-alike letters, traditional
+/// characters and runs of spaces are unified.
 #[must_use]
 pub fn fold(text: &str) -> String {
-    let mut view = View::default();
+    let mut view = FoldedText::default();
     view.read_folded(text);
     view.text
 }
@@ -33,8 +35,8 @@ mod tests {
 
     use super::*;
 
-    fn folded(text: &str) -> View {
-        let mut view = View::default();
+    fn folded(text: &str) -> FoldedText {
+        let mut view = FoldedText::default();
         view.read_folded(text);
         view
     }
@@ -54,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn a_span_is_told_in_the_original_and_covers_what_was_dropped() {
+    fn spans_refer_to_the_original_and_cover_dropped_characters() {
         let original = "按工\u{200b}单，好";
         let view = folded(original);
         let at = view.text().find("工单").unwrap();
@@ -80,7 +82,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_way_back_never_falls_and_stays_within(text in "(?:\\PC|[ 　\t\u{200b}ﷺ①價４a工])*") {
+        fn spans_are_ascending_and_within_the_text(text in "(?:\\PC|[ 　\t\u{200b}ﷺ①價４a工])*") {
             let view = folded(&text);
             let chars = text.chars().count();
             let mut last = 0;
@@ -92,7 +94,7 @@ mod tests {
         }
 
         #[test]
-        fn a_character_folds_on_its_own_to_what_it_folds_to_in_its_text(text in "(?:\\PC|[a４價， 工]){0,20}") {
+        fn folding_is_independent_of_neighbours(text in "(?:\\PC|[a４價， 工]){0,20}") {
             let mut alone = String::new();
             for c in text.chars() {
                 for f in fold(&c.to_string()).chars() {
@@ -105,12 +107,12 @@ mod tests {
         }
 
         #[test]
-        fn folding_twice_is_folding_once(text in "[ -~\u{4e00}-\u{4e20}０-９Ａ-Ｚ\u{200b}\u{3000}а-я價標]*") {
+        fn folding_is_idempotent(text in "[ -~\u{4e00}-\u{4e20}０-９Ａ-Ｚ\u{200b}\u{3000}а-я價標]*") {
             prop_assert_eq!(fold(&fold(&text)), fold(&text));
         }
 
         #[test]
-        fn no_run_is_longer_than_it_is_said_to_be(text in "(?:\\PC|[a-zＡ-Ｚ工单價\u{200b}㏂㎏㍿ ]){0,40}") {
+        fn run_lengths_are_upper_bounds(text in "(?:\\PC|[a-zＡ-Ｚ工单價\u{200b}㏂㎏㍿ ]){0,40}") {
             let view = folded(&text);
             let longest = |has: fn(char) -> bool| {
                 view.text().split(|c| !has(c)).map(|run| run.chars().count()).max().unwrap_or(0)
@@ -121,7 +123,7 @@ mod tests {
         }
 
         #[test]
-        fn every_character_of_the_view_is_present(text in "(?:\\PC|[a-z0-9，。工])*") {
+        fn every_character_is_in_the_set(text in "(?:\\PC|[a-z0-9，。工])*") {
             let view = folded(&text);
             for c in view.text().chars() {
                 prop_assert!(view.present.may_have(c), "{c:?}");

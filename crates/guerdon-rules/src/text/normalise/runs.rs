@@ -1,17 +1,17 @@
-//! Runs of characters of a kind, and when three of them look like a word in disguise.
+//! Runs of characters of one kind, and the detection of runs that look like a word in disguise.
 
-/// What kind of characters a run is of.
+/// The kind of the characters in a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Kind {
+pub(super) enum CharKind {
     /// Latin letters.
     Letters,
     /// Digits, and the signs that stand for letters: `@` and `$`.
     Digits,
     /// Ideographs.
     Ideographs,
-    /// What may be put between letters to space them out.
+    /// Marks that may separate letters to space them out.
     Separators,
-    /// What is put between the letters of one word by nobody else.
+    /// Marks that do not occur between the letters of a normal word.
     Joiners,
     #[default]
     Other,
@@ -19,29 +19,29 @@ pub(super) enum Kind {
 
 /// The last three runs, newest first.
 #[derive(Debug, Default)]
-pub(super) struct Runs {
-    kinds: [Kind; 3],
+pub(super) struct RunTracker {
+    kinds: [CharKind; 3],
     lengths: [usize; 3],
-    /// Single letters so far, each parted from the one before.
+    /// The number of single letters so far, each separated from the one before.
     singles: usize,
-    /// Letters and ideographs at the end so far.
+    /// The lengths of the runs of letters and of ideographs at the end so far.
     open: Longest,
     pub(super) longest: Longest,
 }
 
-/// No run of letters, or of ideographs, is longer than this.
+/// Upper bounds of the lengths of runs of letters and of ideographs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Longest {
     pub(crate) letters: usize,
     pub(crate) ideographs: usize,
 }
 
-impl Runs {
-    /// Notes what one character of the original was unfolded to, if that is more than one.
-    pub(super) fn push_unfolded(&mut self, last: Kind, length: usize) -> bool {
+impl RunTracker {
+    /// Notes a character of the original that was unfolded to `length` characters.
+    pub(super) fn push_unfolded(&mut self, last: CharKind, length: usize) -> bool {
         let Longest { letters, ideographs } = self.open;
         let suspicious = self.push(last, length);
-        // Of whatever kind its parts are, they go on with a run.
+        // Characters of any kind in it may continue a run.
         self.bound(Longest { letters: letters + length, ideographs: ideographs + length });
         suspicious
     }
@@ -52,20 +52,21 @@ impl Runs {
         self.longest.ideographs = self.longest.ideographs.max(open.ideographs);
     }
 
-    /// Whether the runs up to this one look like a word in disguise.
-    pub(super) fn push(&mut self, kind: Kind, length: usize) -> bool {
-        use Kind::{Digits, Ideographs, Joiners, Letters, Other, Separators};
+    /// Adds a run. Returns true if the last three runs look like a word in disguise.
+    pub(super) fn push(&mut self, kind: CharKind, length: usize) -> bool {
+        use CharKind::{Digits, Ideographs, Joiners, Letters, Other, Separators};
         let parts = |kind| matches!(kind, Separators | Joiners);
         if let ([last, ..], [gap, ..]) = (&mut self.kinds, &mut self.lengths)
             && parts(kind)
             && parts(*last)
         {
-            // One gap, of whatever it is made.
+            // Separators and joiners next to each other are one gap.
             *gap += length;
             *last = if kind == Joiners { Joiners } else { *last };
             return false;
         }
-        let goes_on = |wanted: Kind, open: usize| if kind == wanted { open + length } else { 0 };
+        let goes_on =
+            |wanted: CharKind, open: usize| if kind == wanted { open + length } else { 0 };
         self.bound(Longest {
             letters: goes_on(Letters, self.open.letters),
             ideographs: goes_on(Ideographs, self.open.ideographs),
@@ -121,14 +122,14 @@ const fn ascii() -> [u8; 128] {
     kinds
 }
 
-/// What kind of character `c`, folded, is.
-pub(super) fn kind(c: char) -> Kind {
+/// The kind of the folded character `c`.
+pub(super) fn kind(c: char) -> CharKind {
     match c {
-        'a'..='z' => Kind::Letters,
-        '0'..='9' => Kind::Digits,
-        ' ' | '.' | '/' => Kind::Separators,
-        '-' | '*' | '·' | '_' | '~' | '|' | '`' | '^' | '+' => Kind::Joiners,
-        '\u{4e00}'..='\u{9fff}' => Kind::Ideographs,
-        _ => Kind::Other,
+        'a'..='z' => CharKind::Letters,
+        '0'..='9' => CharKind::Digits,
+        ' ' | '.' | '/' => CharKind::Separators,
+        '-' | '*' | '·' | '_' | '~' | '|' | '`' | '^' | '+' => CharKind::Joiners,
+        '\u{4e00}'..='\u{9fff}' => CharKind::Ideographs,
+        _ => CharKind::Other,
     }
 }

@@ -1,50 +1,50 @@
-//! A folded text and the way back: each place where it is not the original byte for byte, and which characters of the
-//! original those bytes were.
+//! A folded text and its map to the original: the places where the two differ, and the characters
+//! of the original at those places.
 
 use std::ops::Range;
 
-use super::characters::Change;
+use super::characters::FoldKind;
 use super::runs::Longest;
-use crate::text::present::Present;
+use crate::text::present::CharSet;
 
-/// A text as rules see it, and the way back.
+/// A folded text and its map to the original.
 #[derive(Debug, Default)]
-pub(crate) struct View {
+pub(crate) struct FoldedText {
     pub(super) text: String,
     pub(super) edits: Vec<Edit>,
-    /// Characters of the original before each 64th of its bytes.
+    /// The number of characters of the original before each 64th of its bytes.
     chars: Vec<u32>,
-    /// Which characters occur.
-    pub(crate) present: Present,
-    /// How long its runs of letters and of ideographs are at most.
+    /// The characters that occur.
+    pub(crate) present: CharSet,
+    /// Upper bounds of the lengths of its runs of letters and of ideographs.
     pub(crate) longest: Longest,
-    /// Where runs of digits and of numerals begin, in bytes of the view.
+    /// The starts of runs of digits and of numerals, in bytes of the folded text.
     pub(crate) numerals: Vec<u32>,
-    /// Whether something may be spaced out or spelt with digits, so that [`Loose`] should look.
+    /// Set if a word may be spaced out or spelt with digits, so that a loose reading is needed.
     pub(crate) suspicious: bool,
 }
 
-/// A place where the view is not the original byte for byte.
+/// A place where the folded text differs from the original.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Edit {
-    /// In the view, half-open.
+    /// The bytes of the folded text, half-open.
     pub(super) view: [u32; 2],
-    /// In the original, half-open.
+    /// The bytes of the original, half-open.
     pub(super) original: [u32; 2],
-    pub(super) change: Change,
+    pub(super) change: FoldKind,
 }
 
-/// Bytes between two counts of characters.
+/// The number of bytes between two counts of characters.
 const STRIDE: usize = 64;
 
-impl View {
-    /// Empties it, to be filled with the folding of `original`.
+impl FoldedText {
+    /// Empties the text before `original` is folded into it.
     pub(super) fn clear(&mut self, original: &str) {
         self.text.clear();
         self.text.reserve(original.len());
         self.edits.clear();
         self.numerals.clear();
-        self.present = Present::default();
+        self.present = CharSet::default();
         self.suspicious = false;
         self.chars.clear();
         let mut before = 0_u32;
@@ -58,7 +58,7 @@ impl View {
         &self.text
     }
 
-    /// The characters of `original`, half-open, that `bytes` of this view came from.
+    /// The characters of `original`, half-open, that `bytes` of the folded text came from.
     pub(crate) fn span(&self, original: &str, bytes: &Range<usize>) -> [usize; 2] {
         let start = self.character(original, self.start_of(bytes.start));
         if bytes.is_empty() {
@@ -67,16 +67,16 @@ impl View {
         [start, self.character(original, self.end_of(bytes.end - 1))]
     }
 
-    /// Whether any of `bytes` was written in a way that hides it.
+    /// Returns true if a disguise was folded within `bytes`.
     pub(crate) fn is_disguised(&self, bytes: &Range<usize>) -> bool {
-        // What was dropped before the first byte or after the last is not within.
+        // Characters dropped before the first byte or after the last are not within.
         let first = self.edits.partition_point(|edit| edit.view[1] as usize <= bytes.start);
         let mut within =
             self.edits.iter().skip(first).take_while(|edit| (edit.view[0] as usize) < bytes.end);
-        within.any(|edit| edit.change == Change::Disguise)
+        within.any(|edit| edit.change == FoldKind::Disguise)
     }
 
-    /// The character of `original` that made `byte`.
+    /// The character of `original` that produced `byte`.
     pub(crate) fn original_at(&self, original: &str, byte: usize) -> Option<char> {
         original.get(self.start_of(byte)..)?.chars().next()
     }
@@ -86,7 +86,7 @@ impl View {
         self.edits.get(after.checked_sub(1)?)
     }
 
-    /// The byte of the original at which the character that made `byte` begins.
+    /// The start, in bytes of the original, of the character that produced `byte`.
     fn start_of(&self, byte: usize) -> usize {
         match self.edit_at(byte) {
             None => byte,
@@ -95,7 +95,7 @@ impl View {
         }
     }
 
-    /// The byte of the original at which the character that made `byte`, its last, ends.
+    /// The end, in bytes of the original, of the character whose last byte is `byte`.
     fn end_of(&self, byte: usize) -> usize {
         match self.edit_at(byte) {
             None => byte + 1,
@@ -118,6 +118,6 @@ impl View {
 }
 
 fn characters_in(bytes: &[u8]) -> u32 {
-    // At most 64 bytes: the sum of a byte per comparison does not overflow, and vectorises.
+    // At most 64 bytes, so that a sum of bytes does not overflow and is vectorised.
     u32::from(bytes.iter().map(|byte| u8::from(!matches!(byte, 0x80..=0xbf))).sum::<u8>())
 }

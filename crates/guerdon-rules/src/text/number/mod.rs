@@ -1,8 +1,9 @@
-//! Numbers with units. One scan of a text reads every number, once, for all rules; each rule then asks for its units and
-//! the words around.
+//! Numbers with units. One scan reads every number of a text for all rules. Each rule then selects
+//! by unit and by the words near a number.
 //!
-//! Reads folded text, so full-width digits and commas are plain ones by now: `1,200`, `1200.50`, `1.2万`, `3k`, `3千5`,
-//! `四百二`, `两千零五`, `八五折`, `百分之十五`, `4 8 0元`, and both ends of `400-450元`, `400到450元`, `四五百块`.
+//! Reads folded text, in which full-width digits and commas are ASCII: `1,200`, `1200.50`, `1.2万`,
+//! `3k`, `3千5`, `四百二`, `两千零五`, `八五折`, `百分之十五`, `4 8 0元`, and both ends of `400-450元`, `400到450元`,
+//! `四五百块`.
 
 mod read;
 mod spec;
@@ -16,9 +17,9 @@ pub(crate) use units::Units;
 
 /// The numbers of one text.
 #[derive(Debug, Default)]
-pub(crate) struct Numbers {
-    numbers: Vec<Number>,
-    /// The units of all numbers, in their order.
+pub(crate) struct TextNumbers {
+    numbers: Vec<TextNumber>,
+    /// The units of all numbers, in the order of the numbers.
     units: Vec<UnitAt>,
     /// A bit for each unit's id, modulo 64.
     mask: u64,
@@ -26,22 +27,22 @@ pub(crate) struct Numbers {
 
 /// A number in a folded text.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Number {
-    /// Its value, magnitude (千, 万, 亿, k, w) included.
+pub(crate) struct TextNumber {
+    /// The value, multiplied by the magnitude (千, 万, 亿, k, w).
     pub(crate) value: f64,
-    /// Its digits and magnitude, in bytes.
+    /// The digits and the magnitude, in bytes of the text.
     pub(crate) bytes: Range<usize>,
-    /// The ends of the range that it is an end of; its own value otherwise.
+    /// The lower end of the range that the number is an end of; otherwise its own value.
     pub(crate) low: f64,
-    /// See `low`.
+    /// The upper end of the range; otherwise its own value.
     pub(crate) high: f64,
-    /// A single numeral such as 一, which is a number only where a unit says so.
+    /// Set for a single numeral such as 一, which is a number only if a unit follows.
     pub(crate) bare: bool,
-    /// Its digits stand apart: `4 8 0`.
+    /// Set if spaces separate the digits: `4 8 0`.
     pub(crate) spaced: bool,
-    /// Its units, in [`Numbers::units`].
+    /// Its units, as a range of [`TextNumbers::units`].
     units: Range<usize>,
-    /// The units of the other end of its range, where they are its own too.
+    /// The units of the other end of its range, if they apply to both ends.
     shared: Range<usize>,
 }
 
@@ -52,13 +53,13 @@ pub(crate) struct Capture<'u> {
     pub(crate) low: f64,
     pub(crate) high: f64,
     pub(crate) unit: Option<&'u str>,
-    /// Number and unit, in bytes.
+    /// The number and its unit, in bytes of the text.
     pub(crate) bytes: Range<usize>,
     pub(crate) spaced: bool,
 }
 
 impl Capture<'_> {
-    /// Percent off the full price: `85折`, `八五折` and `8.5折` are 15, `15%` is 15.
+    /// The discount in percent: 15 for `85折`, `八五折`, `8.5折` and `15%`.
     pub(crate) fn percent_off(&self) -> Option<f64> {
         match self.unit {
             Some("%") => Some(self.value),
@@ -69,8 +70,8 @@ impl Capture<'_> {
     }
 }
 
-impl Numbers {
-    /// Reads `text`; `places` are the bytes at which a number may begin, ascending.
+impl TextNumbers {
+    /// Reads `text`. `places` are the bytes at which a number may begin, ascending.
     pub(crate) fn scan(&mut self, text: &str, places: &[u32], units: &Units) {
         self.numbers.clear();
         self.units.clear();
@@ -84,16 +85,20 @@ impl Numbers {
             let Some(read) = read::number(text, place) else { continue };
             end = read.bytes.end;
             if let Some(low) = read.low {
-                // `四五百`: two numbers that are written as one.
-                self.add(Number {
+                // `四五百` is two numbers in one.
+                self.add(TextNumber {
                     low,
                     high: read.value,
-                    ..Number::plain(low, read.bytes.clone())
+                    ..TextNumber::plain(low, read.bytes.clone())
                 });
-                self.add(Number { low, high: read.value, ..Number::plain(read.value, read.bytes) });
+                self.add(TextNumber {
+                    low,
+                    high: read.value,
+                    ..TextNumber::plain(read.value, read.bytes)
+                });
             } else {
-                let plain = Number::plain(read.value, read.bytes);
-                self.add(Number { bare: read.bare, spaced: read.spaced, ..plain });
+                let plain = TextNumber::plain(read.value, read.bytes);
+                self.add(TextNumber { bare: read.bare, spaced: read.spaced, ..plain });
             }
         }
         self.find_units(text, units);
@@ -102,20 +107,20 @@ impl Numbers {
         self.mask = mask;
     }
 
-    fn add(&mut self, number: Number) {
+    fn add(&mut self, number: TextNumber) {
         self.numbers.push(number);
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Number> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &TextNumber> {
         self.numbers.iter()
     }
 
-    /// Whether some number may have one of the units of `mask`.
+    /// Returns true if a number may have one of the units of `mask`.
     pub(crate) const fn may_have(&self, mask: u64) -> bool {
         self.mask & mask != 0
     }
 
-    /// Whether there is any number that is one without a unit.
+    /// Returns true if there is a number that needs no unit.
     pub(crate) fn has_plain(&self) -> bool {
         self.numbers.iter().any(|number| !number.bare)
     }
@@ -123,13 +128,14 @@ impl Numbers {
     fn find_units(&mut self, text: &str, units: &Units) {
         for number in &mut self.numbers {
             let start = self.units.len();
-            units.beside(text, &number.bytes, |unit| self.units.push(unit));
+            units.next_to(text, &number.bytes, |unit| self.units.push(unit));
             number.units = start..self.units.len();
         }
     }
 
-    /// `400-450元`: both are prices, and each knows the other. What makes a range never hangs on the units that rules
-    /// happen to ask for, so that a rule's hits do not hang on other rules.
+    /// Finds ranges such as `400-450元`: both ends are prices, and each gets the bounds of the
+    /// range. Ranges do not depend on the units that rules use, so that the hits of a rule do not
+    /// depend on other rules.
     fn find_ranges(&mut self, text: &str) {
         for index in 1..self.numbers.len() {
             let Some([left, right]) = self.numbers.get_mut(index - 1..=index) else { continue };
@@ -140,7 +146,8 @@ impl Numbers {
             let Some([left_unit, right_unit]) = joined(between) else { continue };
             (left.high, right.low) = (right.value, left.value);
             (left.bare, right.bare) = (false, false);
-            // A unit that is written once is both numbers', but stays where it is written.
+            // A unit that is written once belongs to both numbers. Only the number next to it
+            // includes it in its span.
             if left_unit.is_empty() {
                 left.shared = right.units.clone();
             }
@@ -151,7 +158,7 @@ impl Numbers {
     }
 }
 
-impl Number {
+impl TextNumber {
     const fn plain(value: f64, bytes: Range<usize>) -> Self {
         Self {
             value,
@@ -166,7 +173,8 @@ impl Number {
     }
 }
 
-/// The units at both ends of what stands between two numbers, if it makes them the ends of a range.
+/// The units at both ends of the text between two numbers, if that text makes them the ends of a
+/// range.
 fn joined(between: &str) -> Option<[&str; 2]> {
     const BEFORE: [&str; 7] = ["", "¥", "$", "rmb", "cny", "usd", "€"];
     const AFTER: [&str; 16] = [
@@ -187,8 +195,8 @@ pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::text::literals::Found;
-    use crate::text::normalise::{View, fold};
+    use crate::text::literals::LiteralHits;
+    use crate::text::normalise::{FoldedText, fold};
 
     fn captured(text: &str, wanted: &[&str]) -> Vec<(f64, f64, f64, String)> {
         let mut units = Units::default();
@@ -196,11 +204,11 @@ pub(crate) mod tests {
             units: units.all(wanted.iter().map(|u| fold(u))),
             ..NumberSpec::default()
         };
-        let mut view = View::default();
+        let mut view = FoldedText::default();
         view.read_folded(text);
-        let mut numbers = Numbers::default();
+        let mut numbers = TextNumbers::default();
         numbers.scan(view.text(), &view.numerals, &units);
-        let found = Found::default();
+        let found = LiteralHits::default();
         let captures = spec.captures(view.text(), &numbers, &units, &found);
         captures.map(|c| (c.value, c.low, c.high, view.text()[c.bytes].to_owned())).collect()
     }
@@ -219,7 +227,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_number_without_its_unit_is_no_capture() {
+    fn numbers_without_the_unit_are_not_captured() {
         assert_eq!(values("电话010-63553377，3楼", &["元", "¥"]), Vec::<f64>::new());
         assert_eq!(values("480 usdollars", &["USD"]), Vec::<f64>::new());
     }
@@ -233,7 +241,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn number_words_are_numbers_where_a_unit_says_so() {
+    fn number_words_are_read_next_to_a_unit() {
         for (text, value) in [
             ("四百二十元", 420.0),
             ("四百二块", 420.0),
@@ -260,12 +268,12 @@ pub(crate) mod tests {
         let mut units = Units::default();
         let spec =
             NumberSpec { units: units.all(["折".into(), "%".into()]), ..NumberSpec::default() };
-        let mut view = View::default();
+        let mut view = FoldedText::default();
         view.read_folded("打85折 8.5折 15% 八五折 百分之十五");
-        let mut numbers = Numbers::default();
+        let mut numbers = TextNumbers::default();
         numbers.scan(view.text(), &view.numerals, &units);
         let found: Vec<f64> = spec
-            .captures(view.text(), &numbers, &units, &Found::default())
+            .captures(view.text(), &numbers, &units, &LiteralHits::default())
             .map(|capture| capture.percent_off().unwrap())
             .collect();
         assert_eq!(found.len(), 5);
@@ -273,7 +281,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn both_ends_of_a_range_are_told_with_the_range() {
+    fn both_ends_of_a_range_have_its_bounds() {
         for text in
             ["400-450元", "400元到450元", "¥400 - 450", "400~450元", "between 400 and 450 yuan"]
         {
@@ -288,27 +296,27 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn digits_that_stand_apart_are_one_number() {
+    fn spaced_digits_are_one_number() {
         assert_eq!(values("就4 8 0元", &["元"]), [480.0]);
         assert_eq!(values("12 15元", &["元"]), [15.0]);
     }
 
     #[test]
-    fn an_identifier_is_no_number() {
+    fn identifiers_are_not_numbers() {
         assert_eq!(values("订单12345678901234567元", &["元"]), Vec::<f64>::new());
     }
 
     proptest! {
         #[test]
-        fn any_text_is_read_without_a_panic_and_in_order(
+        fn any_text_is_read_in_order(
             text in "(?:[0-9０-９,. 零一二三四五六七八九十百千万亿两半点k元折%¥到-]|百分之|\\PC){0,40}",
         ) {
             let mut last = 0;
-            let mut view = View::default();
+            let mut view = FoldedText::default();
             view.read_folded(&text);
             let mut units = Units::default();
             units.all(["元".into(), "折".into(), "%".into(), "¥".into()]);
-            let mut numbers = Numbers::default();
+            let mut numbers = TextNumbers::default();
             numbers.scan(view.text(), &view.numerals, &units);
             for number in numbers.iter() {
                 prop_assert!(number.value.is_finite() && number.value >= 0.0);
@@ -320,7 +328,7 @@ pub(crate) mod tests {
         }
 
         #[test]
-        fn what_is_written_in_digits_is_read_back(value in 0_u32..100_000_000, cents in 0_u32..100) {
+        fn numbers_in_digits_round_trip(value in 0_u32..100_000_000, cents in 0_u32..100) {
             let written = format!("{value}.{cents:02}元");
             let read = values(&written, &["元"]);
             prop_assert_eq!(read.len(), 1);
@@ -328,7 +336,7 @@ pub(crate) mod tests {
         }
 
         #[test]
-        fn what_is_written_in_words_is_read_back(value in 1_u32..100_000_000) {
+        fn numbers_in_words_round_trip(value in 1_u32..100_000_000) {
             let words = in_words(value);
             let read = values(&format!("{words}元"), &["元"]);
             prop_assert_eq!(read, [f64::from(value)], "{}", words);

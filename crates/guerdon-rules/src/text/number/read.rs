@@ -1,32 +1,33 @@
-//! One number, read from a folded text at a place where one may begin.
+//! Reading of one number at a place of a folded text.
 
 use std::ops::Range;
 
 use crate::text::steps;
 
-/// What was read.
+/// A number that was read.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Read {
+pub(super) struct ReadNumber {
     pub(super) value: f64,
-    /// The lower end, where two are written as one: 四五百.
+    /// The lower end if two numbers are written as one: 四五百.
     pub(super) low: Option<f64>,
     pub(super) bytes: Range<usize>,
     pub(super) bare: bool,
     pub(super) spaced: bool,
 }
 
-/// More digits than any price has, or an f64 keeps: an identifier.
+/// The greatest number of digits. A longer number is an identifier, and an f64 would not keep it.
 const MAX_DIGITS: usize = 15;
 
-/// The number that begins at byte `at`.
-pub(super) fn number(text: &str, at: usize) -> Option<Read> {
+/// Reads the number that begins at byte `at`.
+pub(super) fn number(text: &str, at: usize) -> Option<ReadNumber> {
     let rest = text.get(at..)?;
     if rest.as_bytes().first()?.is_ascii_digit() { digits(text, at) } else { words(rest, at) }
 }
 
-fn digits(text: &str, at: usize) -> Option<Read> {
+fn digits(text: &str, at: usize) -> Option<ReadNumber> {
     let bytes = text.as_bytes();
-    // An identifier is not read to its end: the next place to read from may be its second digit.
+    // Reading stops behind the greatest number of digits, because the next place may be the second
+    // digit of the same identifier.
     let run = |from: usize| {
         let digits = bytes.iter().skip(from).take(MAX_DIGITS + 1).inspect(|_| steps::add(1));
         digits.take_while(|b| b.is_ascii_digit()).count()
@@ -65,11 +66,11 @@ fn digits(text: &str, at: usize) -> Option<Read> {
         return None;
     }
     let (value, end) = magnitudes(text, value, end);
-    Some(Read { value, low: None, bytes: at..end, bare: false, spaced: false })
+    Some(ReadNumber { value, low: None, bytes: at..end, bare: false, spaced: false })
 }
 
-/// `4 8 0`: at least three single digits, each a space apart.
-fn spaced(bytes: &[u8], at: usize) -> Option<Read> {
+/// Reads at least three single digits, each separated by a space: `4 8 0`.
+fn spaced(bytes: &[u8], at: usize) -> Option<ReadNumber> {
     let digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
     if at.checked_sub(2).is_some_and(|before| digit(before) && bytes.get(at - 1) == Some(&b' ')) {
         return None;
@@ -82,10 +83,10 @@ fn spaced(bytes: &[u8], at: usize) -> Option<Read> {
         value = value * 10.0 + f64::from(bytes.get(last)? - b'0');
     }
     let fits = (3..=MAX_DIGITS).contains(&count);
-    fits.then(|| Read { value, low: None, bytes: at..last + 1, bare: false, spaced: true })
+    fits.then(|| ReadNumber { value, low: None, bytes: at..last + 1, bare: false, spaced: true })
 }
 
-/// What follows the digits: `1.2万`, `3千5`, `1万2千`, `3k`.
+/// Reads the magnitude that follows the digits: `1.2万`, `3千5`, `1万2千`, `3k`.
 fn magnitudes(text: &str, value: f64, end: usize) -> (f64, usize) {
     let rest = text.get(end..).unwrap_or_default();
     let mut chars = rest.chars();
@@ -103,7 +104,7 @@ fn magnitudes(text: &str, value: f64, end: usize) -> (f64, usize) {
     let mut end = end + length;
     let after = text.get(end..).unwrap_or_default();
     if times <= 1e4 && after.as_bytes().first().is_some_and(u8::is_ascii_digit) {
-        // One more digit: 3千5 is 3,500, 1万2千 is 12,000.
+        // A digit after the magnitude: 3千5 is 3,500, 1万2千 is 12,000.
         let mut chars = after.chars();
         let digit = f64::from(chars.next().and_then(|c| c.to_digit(10)).unwrap_or(0));
         match chars.next() {
@@ -125,9 +126,9 @@ fn letter(c: Option<char>) -> bool {
     c.is_some_and(|c| c.is_ascii_alphabetic())
 }
 
-/// Chinese number words.
-fn words(rest: &str, at: usize) -> Option<Read> {
-    let mut reader = Words::default();
+/// Reads Chinese number words.
+fn words(rest: &str, at: usize) -> Option<ReadNumber> {
+    let mut reader = NumeralParser::default();
     let mut end = 0;
     for (offset, c) in rest.char_indices() {
         let next = rest.get(offset + c.len_utf8()..).and_then(|rest| rest.chars().next());
@@ -138,36 +139,36 @@ fn words(rest: &str, at: usize) -> Option<Read> {
     }
     let value = reader.value()?;
     let (low, value) = reader.approximate(value);
-    Some(Read { value, low, bytes: at..at + end, bare: reader.taken == 1, spaced: false })
+    Some(ReadNumber { value, low, bytes: at..at + end, bare: reader.taken == 1, spaced: false })
 }
 
-/// The words of a number so far.
+/// The state of reading number words.
 #[derive(Debug, Default)]
-struct Words {
+struct NumeralParser {
     taken: usize,
     /// Digits that no unit has multiplied yet, such as the 4 of 四百.
     digits: Option<f64>,
-    /// How many digits stand side by side: 二零二七 is 2027.
+    /// The number of digits in a row: 二零二七 is 2027.
     side_by_side: usize,
-    /// The first of two digits side by side.
+    /// The first of two digits in a row.
     first: f64,
-    /// Below 万.
+    /// The value of the section below 万.
     section: f64,
-    /// From 万 on.
+    /// The value of the sections from 万 on.
     total: f64,
     /// The last unit, for 四百二.
     unit: f64,
-    /// 零 came since the last unit.
+    /// Set if 零 followed the last unit.
     zero: bool,
-    /// The place of the next decimal.
+    /// The place value of the next decimal.
     decimal: Option<f64>,
     decimals: f64,
-    /// 四五百: the two digits and what they are counted in.
+    /// The two digits of 四五百 and their unit.
     about: Option<(f64, f64, f64)>,
 }
 
-impl Words {
-    /// Takes the next character, if it goes on.
+impl NumeralParser {
+    /// Takes the next character. Returns false if it does not continue the number.
     fn take(&mut self, c: char, next: Option<char>) -> bool {
         if let Some(place) = self.decimal {
             let Some(digit) = numeral(c) else { return false };
@@ -203,14 +204,14 @@ impl Words {
                 self.first = digit;
                 self.digits = Some(digit);
                 self.side_by_side = 1;
-                // 零 after a unit only says that a place is empty.
+                // 零 after a unit marks an empty place.
                 if digit < 1.0 && self.unit > 0.0 {
                     self.zero = true;
                     self.digits = None;
                     self.side_by_side = 0;
                 }
             }
-            // After 百 or 千 a second digit is another number's.
+            // After 百 or 千 a second digit begins another number.
             Some(_) if self.unit > 0.0 => return false,
             Some(digits) => {
                 self.digits = Some(digits * 10.0 + digit);
@@ -243,7 +244,7 @@ impl Words {
             if self.side_by_side >= 2 && !self.two_in_a_row(times) {
                 return false;
             }
-            // 十五 needs no 一 before it; 百 and 千 do.
+            // 十 may stand without 一 before it; 百 and 千 may not.
             let digit = match self.digits {
                 Some(digit) => digit,
                 None if ten => 1.0,
@@ -258,7 +259,7 @@ impl Words {
         true
     }
 
-    /// 四五百 is from 400 to 500.
+    /// Reads 四五百 as the range from 400 to 500.
     fn two_in_a_row(&mut self, times: f64) -> bool {
         let Some(digits) = self.digits else { return false };
         let second = digits - 10.0 * self.first;

@@ -1,23 +1,23 @@
-//! Which numbers a rule asks for: by unit, and by the words around.
+//! Selection of numbers by unit and by the words near them.
 
 use std::ops::Range;
 
 use super::units::{UnitAt, Units};
-use super::{Capture, Number, Numbers};
-use crate::text::literals::Found;
+use super::{Capture, TextNumber, TextNumbers};
+use crate::text::literals::LiteralHits;
 use crate::text::near::Near;
 
-/// Which numbers a rule asks for.
+/// The numbers that a rule selects.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct NumberSpec {
-    /// Ids of [`Units`]; none: any number.
+    /// Ids of [`Units`]; if empty, any number is selected.
     pub(crate) units: Vec<u32>,
-    /// Numbers without a unit too.
+    /// Set if numbers without a unit are selected too.
     pub(crate) optional: bool,
     pub(crate) near: Near,
 }
 
-impl Number {
+impl TextNumber {
     const fn captured<'u>(&self, unit: Option<&'u str>, bytes: Range<usize>) -> Capture<'u> {
         let Self { value, low, high, spaced, .. } = *self;
         Capture { value, low, high, unit, bytes, spaced }
@@ -30,13 +30,13 @@ impl NumberSpec {
         self.units.iter().fold(0, |mask, unit| mask | 1 << (unit % 64))
     }
 
-    /// The numbers that fit, in order.
+    /// The selected numbers, in the order of the text.
     pub(crate) fn captures<'a>(
         &'a self,
         text: &'a str,
-        numbers: &'a Numbers,
+        numbers: &'a TextNumbers,
         units: &'a Units,
-        found: &'a Found,
+        found: &'a LiteralHits,
     ) -> impl Iterator<Item = Capture<'a>> {
         numbers.numbers.iter().filter_map(move |number| {
             let of = |range: &Range<usize>| numbers.units.get(range.clone()).unwrap_or_default();
@@ -47,16 +47,16 @@ impl NumberSpec {
 
     fn fit<'u>(
         &self,
-        number: &Number,
+        number: &TextNumber,
         units: [&[UnitAt]; 2],
         names: &'u Units,
     ) -> Option<Capture<'u>> {
-        let [beside, shared] = units;
+        let [own, shared] = units;
         let wanted = |at: &&UnitAt| self.units.contains(&at.unit);
-        // Units come longest first, and those after a number before those in front of it.
-        if let Some(at) = beside.iter().find(wanted) {
-            let own = &number.bytes;
-            let bytes = if at.after { own.start..at.edge } else { at.edge..own.end };
+        // Units come longest first, and units after a number come before units in front of it.
+        if let Some(at) = own.iter().find(wanted) {
+            let digits = &number.bytes;
+            let bytes = if at.after { digits.start..at.edge } else { at.edge..digits.end };
             return Some(number.captured(Some(names.name(at.unit)), bytes));
         }
         if let Some(at) = shared.iter().find(wanted) {

@@ -1,17 +1,17 @@
-//! The units that rules ask for, and how they stand beside a number.
+//! The units that rules use, and their search next to a number.
 
 use std::ops::Range;
 
-/// The units that any rule asks for, folded.
+/// The units of all rules, folded.
 #[derive(Debug, Default)]
 pub(crate) struct Units {
     names: Vec<String>,
-    /// By a unit's first and last byte, longest first.
+    /// Ids by the first byte of the unit, longest first.
     by_first: Vec<(u8, Vec<u32>)>,
     by_last: Vec<(u8, Vec<u32>)>,
 }
 
-/// A unit beside a number.
+/// A unit next to a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct UnitAt {
     pub(super) unit: u32,
@@ -20,11 +20,11 @@ pub(super) struct UnitAt {
     pub(super) after: bool,
 }
 
-/// Said before a number, it is `%`.
+/// The Chinese words for `%`, which precede the number.
 const PERCENT: &str = "百分之";
 
 impl Units {
-    /// The ids of `names`, new ones added.
+    /// The ids of `names`. Unknown names are added.
     pub(crate) fn all(&mut self, names: impl IntoIterator<Item = String>) -> Vec<u32> {
         let mut ids: Vec<u32> = names.into_iter().map(|name| self.id(name)).collect();
         ids.sort_unstable();
@@ -58,8 +58,8 @@ impl Units {
         self.names.get(id as usize).map_or("", String::as_str)
     }
 
-    /// Every unit after and before a number.
-    pub(super) fn beside(&self, text: &str, number: &Range<usize>, mut each: impl FnMut(UnitAt)) {
+    /// Reports every unit directly after or before a number.
+    pub(super) fn next_to(&self, text: &str, number: &Range<usize>, mut each: impl FnMut(UnitAt)) {
         let bytes = text.as_bytes();
         let spaces = bytes.iter().skip(number.end).take_while(|b| **b == b' ').count();
         let after = number.end + spaces;
@@ -104,7 +104,8 @@ fn ids(index: &[(u8, Vec<u32>)], byte: u8) -> &[u32] {
     index.iter().find(|(known, _)| *known == byte).map_or(&[], |(_, ids)| ids)
 }
 
-/// Currency signs and codes may stand before the number; 元, 折 and % only follow it.
+/// Returns true for currency signs and codes. Other units, such as 元, 折 and %, only follow a
+/// number.
 fn may_precede(unit: &str) -> bool {
     unit.chars()
         .next()

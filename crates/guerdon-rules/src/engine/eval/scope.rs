@@ -1,5 +1,5 @@
-//! A dialogue as rules see it: which messages a rule reads, each folded and scanned once, whichever turn is scored and
-//! whichever rule asks.
+//! The messages that rules read. Each message is folded and scanned once for all scored turns and
+//! rules.
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
@@ -8,42 +8,42 @@ use std::ops::Range;
 use guerdon_types::{Context, Message, Role, Rollout};
 use serde_json::Value as Json;
 
-use super::outcome::Outcome;
-use crate::engine::checks::Measured;
-use crate::engine::plan::Plan;
-use crate::engine::scan::Text;
-use crate::syntax::pack::{On, Turn};
+use super::outcome::MatchOutcome;
+use crate::engine::checks::CheckHit;
+use crate::engine::plan::RulePlan;
+use crate::engine::scan::ScannedText;
+use crate::syntax::pack::{MessageSelector, TurnSelector};
 
-/// A dialogue.
+/// The texts of a dialogue.
 #[derive(Debug)]
-pub(crate) struct Dialogue<'a> {
-    plan: &'a Plan,
+pub(crate) struct DialogueTexts<'a> {
+    plan: &'a RulePlan,
     messages: &'a [Message],
     context: &'a Context,
-    texts: Vec<OnceCell<Text<'a>>>,
+    texts: Vec<OnceCell<ScannedText<'a>>>,
 }
 
-/// A dialogue, seen from the turn that is scored.
+/// A dialogue up to the scored turn.
 #[derive(Debug)]
-pub(crate) struct Scene<'d, 'a> {
-    dialogue: &'d Dialogue<'a>,
+pub(crate) struct TurnView<'d, 'a> {
+    dialogue: &'d DialogueTexts<'a>,
     turn: usize,
-    /// What each role said so far, as one text.
-    joined: [OnceCell<Text<'a>>; 4],
+    /// The messages of each role so far as one text.
+    joined: [OnceCell<ScannedText<'a>>; 4],
 }
 
-/// A text in a scene.
+/// A text that a rule reads, and its relation to the scored turn.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Seen<'t, 'a> {
-    pub(super) text: &'t Text<'a>,
-    /// Which message it is; none for several joined.
+pub(super) struct TextInScope<'t, 'a> {
+    pub(super) text: &'t ScannedText<'a>,
+    /// The index of the message; none if the text joins several.
     message: Option<usize>,
-    /// Where the scored turn begins in it, in characters; none if it is not in it.
+    /// The character at which the scored turn begins; none if it is not in the text.
     scored_from: Option<usize>,
 }
 
-impl<'a> Dialogue<'a> {
-    pub(crate) fn new(plan: &'a Plan, rollout: &'a Rollout) -> Self {
+impl<'a> DialogueTexts<'a> {
+    pub(crate) fn new(plan: &'a RulePlan, rollout: &'a Rollout) -> Self {
         Self {
             plan,
             messages: &rollout.messages,
@@ -52,12 +52,12 @@ impl<'a> Dialogue<'a> {
         }
     }
 
-    fn text(&self, index: usize) -> Option<&Text<'a>> {
+    fn text(&self, index: usize) -> Option<&ScannedText<'a>> {
         let content = self.messages.get(index)?.content.as_str();
         Some(
             self.texts
                 .get(index)?
-                .get_or_init(|| Text::new(&self.plan.scanner, Cow::Borrowed(content))),
+                .get_or_init(|| ScannedText::new(&self.plan.scanner, Cow::Borrowed(content))),
         )
     }
 
@@ -66,13 +66,14 @@ impl<'a> Dialogue<'a> {
     }
 }
 
-impl<'d, 'a> Scene<'d, 'a> {
-    /// `turn` of `dialogue`. A turn that is not there is a scene without messages, in which nothing hits.
-    pub(crate) fn new(dialogue: &'d Dialogue<'a>, turn: usize) -> Self {
+impl<'d, 'a> TurnView<'d, 'a> {
+    /// The view of `dialogue` from `turn`. If there is no such message, the view is empty and
+    /// nothing hits.
+    pub(crate) fn new(dialogue: &'d DialogueTexts<'a>, turn: usize) -> Self {
         Self { dialogue, turn, joined: Default::default() }
     }
 
-    pub(super) const fn plan(&self) -> &'a Plan {
+    pub(super) const fn plan(&self) -> &'a RulePlan {
         self.dialogue.plan
     }
 
@@ -80,13 +81,13 @@ impl<'d, 'a> Scene<'d, 'a> {
         self.dialogue.context
     }
 
-    /// The messages so far; none if the turn is not there.
+    /// The number of messages up to the scored turn; 0 if there is no such message.
     fn so_far(&self) -> usize {
         if self.turn < self.dialogue.messages.len() { self.turn + 1 } else { 0 }
     }
 
     /// The scored turn, if it is an assistant's.
-    pub(super) fn scored(&self) -> Option<&Text<'a>> {
+    pub(super) fn scored(&self) -> Option<&ScannedText<'a>> {
         let is_assistant = self.dialogue.role(self.turn) == Some(Role::Assistant);
         if is_assistant { self.dialogue.text(self.turn) } else { None }
     }
@@ -96,23 +97,23 @@ impl<'d, 'a> Scene<'d, 'a> {
         (0..self.so_far()).rev().filter(move |index| self.dialogue.role(*index) == Some(role))
     }
 
-    fn seen(&self, index: usize) -> Option<Seen<'_, 'a>> {
+    fn seen(&self, index: usize) -> Option<TextInScope<'_, 'a>> {
         let scored_from = (index == self.turn).then_some(0);
-        Some(Seen { text: self.dialogue.text(index)?, message: Some(index), scored_from })
+        Some(TextInScope { text: self.dialogue.text(index)?, message: Some(index), scored_from })
     }
 
     /// The texts that a rule reads.
-    pub(super) fn texts(&self, on: On, mut each: impl FnMut(Seen<'_, 'a>)) {
+    pub(super) fn texts(&self, on: MessageSelector, mut each: impl FnMut(TextInScope<'_, 'a>)) {
         let mut indices = self.of_role(on.role);
         match on.turn {
-            Turn::Current => {
+            TurnSelector::Current => {
                 indices.next().and_then(|index| self.seen(index)).into_iter().for_each(each)
             }
-            Turn::Previous => {
+            TurnSelector::Previous => {
                 indices.nth(1).and_then(|index| self.seen(index)).into_iter().for_each(each)
             }
-            Turn::Any => indices.filter_map(|index| self.seen(index)).for_each(each),
-            Turn::Dialogue => {
+            TurnSelector::Any => indices.filter_map(|index| self.seen(index)).for_each(each),
+            TurnSelector::Dialogue => {
                 if let Some(seen) = self.joined(on.role) {
                     each(seen);
                 }
@@ -120,8 +121,8 @@ impl<'d, 'a> Scene<'d, 'a> {
         }
     }
 
-    /// Earlier messages of the same role as a text, newest first.
-    pub(super) fn before(&self, seen: &Seen<'_, 'a>) -> Vec<&Text<'a>> {
+    /// The earlier messages of the role of a text, newest first.
+    pub(super) fn before(&self, seen: &TextInScope<'_, 'a>) -> Vec<&ScannedText<'a>> {
         let Some((index, role)) =
             seen.message.and_then(|index| Some((index, self.dialogue.role(index)?)))
         else {
@@ -130,34 +131,37 @@ impl<'d, 'a> Scene<'d, 'a> {
         self.of_role(role).filter(|i| *i < index).filter_map(|i| self.dialogue.text(i)).collect()
     }
 
-    /// Every message before a text, of whatever role, oldest first.
-    pub(super) fn all_before(&self, seen: &Seen<'_, 'a>) -> impl Iterator<Item = &Text<'a>> {
+    /// All messages before a text, oldest first.
+    pub(super) fn all_before(
+        &self,
+        seen: &TextInScope<'_, 'a>,
+    ) -> impl Iterator<Item = &ScannedText<'a>> {
         let end = seen.message.unwrap_or(0).min(self.so_far());
         (0..end).filter_map(|index| self.dialogue.text(index))
     }
 
-    fn joined(&self, role: Role) -> Option<Seen<'_, 'a>> {
+    fn joined(&self, role: Role) -> Option<TextInScope<'_, 'a>> {
         let text = self.joined.get(role as usize)?.get_or_init(|| {
             let said: Vec<&str> = (0..self.so_far())
                 .filter(|index| self.dialogue.role(*index) == Some(role))
                 .filter_map(|index| self.dialogue.messages.get(index).map(|m| m.content.as_str()))
                 .collect();
-            Text::new(&self.dialogue.plan.scanner, Cow::Owned(said.join("\n")))
+            ScannedText::new(&self.dialogue.plan.scanner, Cow::Owned(said.join("\n")))
         });
         let scored = self.dialogue.messages.get(self.turn).filter(|m| m.role == role);
         let scored_from = scored.map(|m| text.original.chars().count() - m.content.chars().count());
-        Some(Seen { text, message: None, scored_from })
+        Some(TextInScope { text, message: None, scored_from })
     }
 }
 
-impl<'a> Seen<'_, 'a> {
-    /// Adds a hit at `bytes` of a view.
+impl<'a> TextInScope<'_, 'a> {
+    /// Adds a hit at `bytes` of the folded or unfolded text.
     pub(super) fn add(
         &self,
-        outcome: &mut Outcome,
+        outcome: &mut MatchOutcome,
         fold: bool,
         bytes: &Range<usize>,
-        told: Option<String>,
+        detail: Option<String>,
     ) {
         let [start, end] = self.text.span(fold, bytes);
         outcome.yes = true;
@@ -171,16 +175,16 @@ impl<'a> Seen<'_, 'a> {
             (_, Some(index)) => Some(format!("message {index} at [{start}, {end}]")),
             (_, None) => Some("an earlier message".to_owned()),
         };
-        match (told, elsewhere) {
-            (Some(told), Some(place)) => outcome.details.push(format!("{told} in {place}")),
-            (told, place) => outcome.details.extend(told.or(place)),
+        match (detail, elsewhere) {
+            (Some(detail), Some(place)) => outcome.details.push(format!("{detail} in {place}")),
+            (detail, place) => outcome.details.extend(detail.or(place)),
         }
     }
 
-    /// What a check found.
-    pub(super) fn measured(&self, fold: bool, measured: Option<Measured>) -> Outcome {
-        let mut outcome = Outcome::no();
-        if let Some(Measured { spans, detail }) = measured {
+    /// The outcome of a check.
+    pub(super) fn measured(&self, fold: bool, measured: Option<CheckHit>) -> MatchOutcome {
+        let mut outcome = MatchOutcome::no();
+        if let Some(CheckHit { spans, detail }) = measured {
             outcome.details.push(detail);
             for span in &spans {
                 self.add(&mut outcome, fold, span, None);
@@ -192,7 +196,8 @@ impl<'a> Seen<'_, 'a> {
     }
 }
 
-/// Whether two context values are the same; numbers by value, so that `1` is `1.0`.
+/// Returns true if two context values are equal. Numbers are compared by value, so `1` equals
+/// `1.0`.
 pub(super) fn same(wanted: &Json, found: &Json) -> bool {
     match (wanted.as_f64(), found.as_f64()) {
         (Some(wanted), Some(found)) => wanted.total_cmp(&found).is_eq(),

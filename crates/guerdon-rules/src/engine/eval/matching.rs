@@ -1,0 +1,188 @@
+//! Runs a matcher on a text.
+
+use std::ops::Range;
+
+use super::outcome::MatchOutcome;
+use super::scope::{TextInScope, TurnView};
+use crate::engine::checks;
+use crate::engine::compiled_rule::{LiteralMatcher, Matcher, NumberMatcher, RegexMatcher};
+use crate::engine::expr::{ExprFacts, Truth};
+use crate::engine::scan::ScannedText;
+use crate::syntax::pack::{Across, Language};
+use crate::text::literals::leftmost_longest;
+use crate::text::near;
+use crate::text::number::{Capture, NumberSpec};
+
+impl<'a> TurnView<'_, 'a> {
+    /// Runs `matcher` on one text.
+    pub(super) fn run(&self, matcher: &Matcher, seen: &TextInScope<'_, 'a>) -> MatchOutcome {
+        match matcher {
+            Matcher::Literals(matcher) => literals(matcher, seen),
+            Matcher::Regex(matcher) => self.regex(matcher, seen),
+            Matcher::Number(matcher) => self.number(matcher, seen),
+            Matcher::All { matchers, count } => {
+                let mut sum = MatchOutcome { yes: true, ..MatchOutcome::no() };
+                for matcher in matchers {
+                    let next = self.run(matcher, seen);
+                    if !next.yes && next.unknown.is_none() {
+                        return MatchOutcome::no();
+                    }
+                    sum.yes &= next.yes;
+                    sum.absorb(next);
+                }
+                sum.at_least_if_found(*count)
+            }
+            Matcher::Any { matchers, count } => {
+                let mut sum = MatchOutcome::no();
+                for matcher in matchers {
+                    sum.join(self.run(matcher, seen));
+                }
+                sum.at_least_if_found(*count)
+            }
+            Matcher::Not(matcher) => {
+                let inner = self.run(matcher, seen);
+                match inner.unknown {
+                    Some(why) if !inner.yes => MatchOutcome::unknown(why),
+                    _ => MatchOutcome { yes: !inner.yes, ..MatchOutcome::no() },
+                }
+            }
+            _ => self.check(matcher, seen).unwrap_or_else(MatchOutcome::unknown),
+        }
+    }
+
+    fn regex(&self, matcher: &RegexMatcher, seen: &TextInScope<'_, 'a>) -> MatchOutcome {
+        let RegexMatcher { pattern, fold, near, condition, count } = matcher;
+        let scan = seen.text.scan();
+        let found = if *fold { &scan.found } else { &scan.raw_found };
+        let view = seen.text.view(*fold);
+        let mut outcome = MatchOutcome::no();
+        pattern.find(view, found, |range| {
+            if !near.holds(view, &range, found) {
+                return;
+            }
+            let Some(condition) = condition else {
+                return seen.add(&mut outcome, *fold, &range, None);
+            };
+            let written = pattern.value(view, &range).unwrap_or_default();
+            let written: String = written.chars().filter(|c| *c != ',').collect();
+            let Ok(value) = written.parse::<f64>() else { return };
+            match condition.truth(ExprFacts::of(self.context()).with_value(value)) {
+                Truth::Yes => seen.add(&mut outcome, *fold, &range, Some(value.to_string())),
+                Truth::No => {}
+                Truth::Unknown(why) => outcome.add_unknown(why),
+            }
+        });
+        outcome.at_least(*count)
+    }
+
+    fn number(&self, matcher: &NumberMatcher, seen: &TextInScope<'_, 'a>) -> MatchOutcome {
+        let NumberMatcher { spec, condition, count } = matcher;
+        let mut outcome = MatchOutcome::no();
+        for capture in self.captures(spec, seen.text) {
+            let truth = condition.as_ref().map_or(Truth::Yes, |condition| {
+                condition.truth(ExprFacts::of(self.context()).with_capture(&capture))
+            });
+            match truth {
+                Truth::Yes => {
+                    let detail = match capture.unit {
+                        Some(unit) => format!("{} {unit}", capture.value),
+                        None => capture.value.to_string(),
+                    };
+                    seen.add(&mut outcome, true, &capture.bytes, Some(detail));
+                    outcome.disguised |= capture.spaced;
+                }
+                Truth::No => {}
+                Truth::Unknown(why) => outcome.add_unknown(why),
+            }
+        }
+        outcome.at_least(*count)
+    }
+
+    /// Runs a check. Returns the reason if a missing fact prevents it.
+    fn check(&self, matcher: &Matcher, seen: &TextInScope<'_, 'a>) -> Result<MatchOutcome, String> {
+        let (text, original) = (seen.text.view(true), &seen.text.original);
+        Ok(match matcher {
+            Matcher::Length { of, min, max } => {
+                seen.measured(false, checks::length(original, *of, *min, *max))
+            }
+            Matcher::Unclosed => seen.measured(true, checks::unclosed(text)),
+            Matcher::Json => seen.measured(false, checks::no_json(original)),
+            Matcher::Prices { numbers, prices } => {
+                let captures = self.captures(numbers, seen.text);
+                let found = &seen.text.scan().found;
+                seen.measured(true, prices.broken(text, &captures, found, self.context())?)
+            }
+            Matcher::Arithmetic { numbers, tolerance } => {
+                let captures = self.captures(numbers, seen.text);
+                seen.measured(true, checks::wrong_sums(text, &captures, *tolerance))
+            }
+            Matcher::UnsupportedNumbers { numbers, least } => {
+                let captures = self.captures(numbers, seen.text);
+                let known: Vec<f64> = self
+                    .all_before(seen)
+                    .flat_map(|text| text.scan().numbers.iter().map(|number| number.value))
+                    .collect();
+                seen.measured(true, checks::unsupported(&captures, *least, &known, self.context()))
+            }
+            Matcher::Repetition { across: Across::Within, of } => {
+                seen.measured(true, checks::repeats_within(text, *of))
+            }
+            Matcher::Repetition { across: Across::Previous, of } => {
+                let earlier = self.before(seen);
+                let earlier: Vec<&str> = earlier.iter().map(|text| text.view(true)).collect();
+                seen.measured(true, checks::repeats_earlier(text, &earlier, *of))
+            }
+            Matcher::LanguageMix { language, mix } => {
+                let language = language.map_or_else(|| self.language(), Ok)?;
+                let is_name = |at| seen.text.original_at(at).is_some_and(char::is_uppercase);
+                seen.measured(true, checks::language_mix(text, language, mix, is_name))
+            }
+            // `run` handles patterns and compositions.
+            _ => MatchOutcome::no(),
+        })
+    }
+
+    fn captures<'t>(
+        &'t self,
+        numbers: &'t NumberSpec,
+        text: &'t ScannedText<'a>,
+    ) -> Vec<Capture<'t>> {
+        let scan = text.scan();
+        numbers
+            .captures(text.view(true), &scan.numbers, &self.plan().scanner.units, &scan.found)
+            .collect()
+    }
+
+    fn language(&self) -> Result<Language, String> {
+        match self.context().get("language") {
+            None | Some(serde_json::Value::Null) => Err("context.language is missing".into()),
+            Some(value) => value
+                .as_str()
+                .and_then(Language::parse)
+                .ok_or_else(|| "context.language is neither \"zh\" nor \"en\"".into()),
+        }
+    }
+}
+
+fn literals(matcher: &LiteralMatcher, seen: &TextInScope<'_, '_>) -> MatchOutcome {
+    let LiteralMatcher { leaf, fold, word, near, count } = matcher;
+    let scan = seen.text.scan();
+    let found = if *fold { &scan.found } else { &scan.raw_found };
+    let view = seen.text.view(*fold);
+    let fits = |range: &Range<usize>| {
+        (!word || near::is_whole(view, range)) && near.holds(view, range, found)
+    };
+    let mut hits = found.of(*leaf).filter(fits);
+    let mut outcome = MatchOutcome::no();
+    let Some(first) = hits.next() else { return outcome };
+    match hits.next() {
+        // Most turns have one hit, for which nothing is allocated.
+        None => seen.add(&mut outcome, *fold, &first, None),
+        Some(second) => {
+            let mut ranges: Vec<Range<usize>> = [first, second].into_iter().chain(hits).collect();
+            leftmost_longest(&mut ranges);
+            ranges.iter().for_each(|range| seen.add(&mut outcome, *fold, range, None));
+        }
+    }
+    outcome.at_least(*count)
+}
