@@ -1,4 +1,4 @@
-//! Golden pairs: the report of each `packs/NAME.yaml` is `packs/NAME.err`.
+//! Golden pairs: the report of each `tests/packs/NAME.yaml` is `tests/packs/NAME.err`.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};

@@ -1,0 +1,7 @@
+//! The integration tests of the crate, in one binary.
+
+mod evaluation;
+mod evasions;
+mod reports;
+mod shipped_packs;
+mod workbench;
