@@ -26,7 +26,7 @@ use crate::config::{AuditConfig, CacheMode, CassetteConfig, EndpointConfig, Toke
 use crate::error::Error;
 use crate::limit::{EndpointLimits, Limit, QueueFlow};
 use crate::store::audit::AuditLog;
-use crate::store::budget::Budget;
+use crate::store::budget::SpendingBudget;
 use crate::store::cache::cassette::Cassette;
 use crate::store::cache::{AnswerCache, Store};
 use crate::store::event::{CallEvent, CallObserver, CallOutcome};
@@ -92,7 +92,7 @@ impl Endpoint {
             counting: config.token_counting,
             estimate: TokenEstimator::new(),
             hedge: Hedge::new(config.hedge.get()),
-            budget: Budget::open(&config.budget, &config.model, store.clone())?,
+            budget: SpendingBudget::open(&config.budget, &config.model, store.clone())?,
             audit,
             observer: Arc::clone(&observer),
             identity: Identity::new(

@@ -20,7 +20,7 @@ use crate::call::wire::{self, Completion, RequestFeatures};
 use crate::config::{TokenCounting, TokenPrices};
 use crate::limit::{AdmissionError, AttemptDemand, AttemptPermit, LoadSignal, QueuePosition};
 use crate::store::audit::AuditLog;
-use crate::store::budget::{Budget, Reservation};
+use crate::store::budget::{Reservation, SpendingBudget};
 use crate::store::event::{CallEvent, CallObserver, CallOutcome};
 
 /// One judge, as something to be called.
@@ -35,7 +35,7 @@ pub(crate) struct JudgeClient {
     pub(crate) counting: TokenCounting,
     pub(crate) estimate: TokenEstimator,
     pub(crate) hedge: Hedge,
-    pub(crate) budget: Budget,
+    pub(crate) budget: SpendingBudget,
     pub(crate) audit: Option<AuditLog>,
     pub(crate) observer: CallObserver,
 }

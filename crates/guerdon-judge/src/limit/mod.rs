@@ -23,7 +23,7 @@ use tokio::time::Instant;
 
 use headers::QuotaHeaders;
 pub(crate) use state::{AttemptDemand, EndpointLimits, QueueFlow, QueuePosition};
-use state::{Grant, LimitState, Settlement, WakeUps};
+use state::{AttemptGrant, LimitState, Settlement, WakeUps};
 
 /// One endpoint's limits.
 #[derive(Debug)]
@@ -169,12 +169,12 @@ impl Drop for QueueGuard<'_> {
 #[derive(Debug)]
 pub(crate) struct AttemptPermit {
     limit: Arc<Limit>,
-    grant: Grant,
+    grant: AttemptGrant,
     taken: bool,
 }
 
 impl AttemptPermit {
-    fn new(limit: &Arc<Limit>, grant: Grant) -> Self {
+    fn new(limit: &Arc<Limit>, grant: AttemptGrant) -> Self {
         Self { limit: Arc::clone(limit), grant, taken: false }
     }
 

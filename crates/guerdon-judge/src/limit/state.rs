@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::aimd::Aimd;
 use super::headers::QuotaHeaders;
-use super::window::{ReservationId, Window};
+use super::window::{Window, WindowReservation};
 use super::{AdmissionError, AttemptPermit, LoadSignal};
 
 /// Weight of a new duration in the running mean.
@@ -75,16 +75,16 @@ pub(super) struct Settlement {
 
 /// The quota and concurrency taken for an attempt.
 #[derive(Debug)]
-pub(crate) struct Grant {
+pub(crate) struct AttemptGrant {
     pub(super) place: QueuePosition,
-    request: Option<ReservationId>,
-    tokens: Option<ReservationId>,
+    request: Option<WindowReservation>,
+    tokens: Option<WindowReservation>,
 }
 
 type GrantSender = oneshot::Sender<Result<AttemptPermit, AdmissionError>>;
 
 #[derive(Debug)]
-struct Waiter {
+struct QueuedAttempt {
     tokens: u64,
     deadline: Option<Instant>,
     sender: GrantSender,
@@ -93,7 +93,7 @@ struct Waiter {
 /// Waiters to notify after the lock is released, and the time of the next look.
 #[derive(Debug, Default)]
 pub(super) struct WakeUps {
-    pub(super) replies: Vec<(GrantSender, Result<Grant, AdmissionError>)>,
+    pub(super) replies: Vec<(GrantSender, Result<AttemptGrant, AdmissionError>)>,
     pub(super) next: Option<Instant>,
 }
 
@@ -105,7 +105,7 @@ pub(super) struct LimitState {
     room: Aimd,
     under_way: usize,
     paused_until: Option<Instant>,
-    waiting: BTreeMap<QueuePosition, Waiter>,
+    waiting: BTreeMap<QueuePosition, QueuedAttempt>,
     tokens_waiting: u64,
     /// Virtual start time of each flow's next question.
     flows: HashMap<(Arc<str>, u64), u64>,
@@ -135,7 +135,7 @@ impl LimitState {
     }
 
     /// Grants immediately if no question waits and all limits allow it.
-    pub(super) fn try_grant(&mut self, want: &AttemptDemand, now: Instant) -> Option<Grant> {
+    pub(super) fn try_grant(&mut self, want: &AttemptDemand, now: Instant) -> Option<AttemptGrant> {
         let free = self.waiting.is_empty()
             && self.paused_until(now).is_none()
             && self.under_way < self.room.allowed()
@@ -165,7 +165,8 @@ impl LimitState {
         }
         let place = self.place(want);
         self.tokens_waiting += want.tokens;
-        self.waiting.insert(place, Waiter { tokens: want.tokens, deadline: want.deadline, sender });
+        self.waiting
+            .insert(place, QueuedAttempt { tokens: want.tokens, deadline: want.deadline, sender });
         Ok(place)
     }
 
@@ -232,7 +233,8 @@ impl LimitState {
     pub(super) fn wake(&mut self, now: Instant) -> WakeUps {
         let mut woken = WakeUps::default();
         if let Some(until) = self.paused_until(now) {
-            let late = |waiter: &Waiter| waiter.deadline.is_some_and(|deadline| deadline < until);
+            let late =
+                |waiter: &QueuedAttempt| waiter.deadline.is_some_and(|deadline| deadline < until);
             let hopeless: Vec<QueuePosition> = self
                 .waiting
                 .iter()
@@ -275,11 +277,11 @@ impl LimitState {
         requests.max(tokens).unwrap_or_default()
     }
 
-    fn grant(&mut self, place: QueuePosition, tokens: u64, now: Instant) -> Grant {
+    fn grant(&mut self, place: QueuePosition, tokens: u64, now: Instant) -> AttemptGrant {
         self.virtual_now = self.virtual_now.max(place.tag);
         self.under_way += 1;
         self.room.started(self.under_way);
-        Grant {
+        AttemptGrant {
             place,
             request: self.requests.as_mut().map(|window| window.reserve(1, now)),
             tokens: self.tokens.as_mut().map(|window| window.reserve(tokens, now)),
@@ -288,7 +290,7 @@ impl LimitState {
 
     pub(super) fn settle(
         &mut self,
-        grant: &Grant,
+        grant: &AttemptGrant,
         Settlement { tokens, load, took }: Settlement,
         now: Instant,
     ) {
@@ -310,7 +312,7 @@ impl LimitState {
         }
     }
 
-    pub(super) fn refund(&mut self, grant: &Grant, now: Instant) {
+    pub(super) fn refund(&mut self, grant: &AttemptGrant, now: Instant) {
         for (window, reserved) in
             [(&mut self.requests, grant.request), (&mut self.tokens, grant.tokens)]
         {

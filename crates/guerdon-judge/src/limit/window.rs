@@ -32,7 +32,7 @@ struct WindowEntry {
 
 /// A reservation's number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ReservationId(u64);
+pub(crate) struct WindowReservation(u64);
 
 impl Window {
     pub(crate) const fn new(limit: u64, span: Duration) -> Self {
@@ -86,14 +86,14 @@ impl Window {
     }
 
     /// Takes `amount`; only after [`Window::wait`] was zero.
-    pub(crate) fn reserve(&mut self, amount: u64, now: Instant) -> ReservationId {
+    pub(crate) fn reserve(&mut self, amount: u64, now: Instant) -> WindowReservation {
         self.entries.push_back(WindowEntry { until: now + self.span, amount });
         self.used += amount;
-        ReservationId(self.oldest + self.entries.len() as u64 - 1)
+        WindowReservation(self.oldest + self.entries.len() as u64 - 1)
     }
 
     /// Replaces a reservation by the actual usage.
-    pub(crate) fn settle(&mut self, reserved: ReservationId, amount: u64, now: Instant) {
+    pub(crate) fn settle(&mut self, reserved: WindowReservation, amount: u64, now: Instant) {
         self.expire(now);
         // One that has left the window no longer matters.
         let Some(index) =

@@ -19,7 +19,7 @@ use crate::store::cache::Store;
 
 /// The spending of one endpoint.
 #[derive(Debug)]
-pub(crate) struct Budget {
+pub(crate) struct SpendingBudget {
     config: BudgetConfig,
     model: String,
     store: Option<Arc<Store>>,
@@ -41,7 +41,7 @@ struct SpendLedger {
 /// Money reserved for one attempt; released when dropped, unless it is settled.
 #[derive(Debug)]
 pub(crate) struct Reservation<'a> {
-    budget: &'a Budget,
+    budget: &'a SpendingBudget,
     amount: f64,
     /// The day on which it was reserved.
     day: u64,
@@ -49,7 +49,7 @@ pub(crate) struct Reservation<'a> {
     written: f64,
 }
 
-impl Budget {
+impl SpendingBudget {
     /// Opens the budget with the spending known to `store`.
     pub(crate) fn open(
         config: &BudgetConfig,
@@ -214,7 +214,7 @@ mod tests {
 
     #[tokio::test]
     async fn attempts_under_way_together_cannot_overrun_a_cap() {
-        let budget = Budget::open(&capped(Some(10), None), "m", None).unwrap();
+        let budget = SpendingBudget::open(&capped(Some(10), None), "m", None).unwrap();
         let first = budget.reserve(6.0).unwrap();
         let refused = budget.reserve(6.0).unwrap_err();
         assert!(refused.contains("run `r`") && refused.contains("6.0000 reserved"), "{refused}");
@@ -226,7 +226,7 @@ mod tests {
 
     #[tokio::test]
     async fn reservation_waits_for_reserved_money_but_not_for_spent_money() {
-        let budget = Budget::open(&capped(Some(10), None), "m", None).unwrap();
+        let budget = SpendingBudget::open(&capped(Some(10), None), "m", None).unwrap();
         let costs = join_all((0..100).map(|_| async {
             let reservation = budget.reserve_when_free(1.0).await?;
             tokio::task::yield_now().await;
@@ -244,7 +244,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("judge.log");
         let open = || {
-            Budget::open(
+            SpendingBudget::open(
                 &capped(None, Some(10)),
                 "m",
                 Some(Store::open(&path, std::time::Duration::ZERO).unwrap()),
@@ -263,7 +263,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store =
             Store::open(&folder.path().join("judge.log"), std::time::Duration::ZERO).unwrap();
-        let open = || Budget::open(&capped(Some(10), None), "m", Some(Arc::clone(&store))).unwrap();
+        let open = || {
+            SpendingBudget::open(&capped(Some(10), None), "m", Some(Arc::clone(&store))).unwrap()
+        };
         let budget = open();
         let mut reservation = budget.reserve(6.0).unwrap();
         reservation.write().await;
