@@ -20,15 +20,11 @@ async fn what_is_wrong_with_a_request_is_said_with_its_place() {
     let server = Server::new().await;
     let nan = r#"{"rollouts": [{"messages": [{"role": "assistant", "content": "a"}], "context": {"price": NaN}}]}"#;
     for (body, status, code, pointer) in [
-        (with_message("user", "a").to_string(), 422, "no_assistant_turn", "/rollouts/1/messages"),
-        (
-            with_message("robot", "a").to_string(),
-            422,
-            "invalid_request",
-            "/rollouts/1/messages/0/role",
-        ),
         (nan.to_owned(), 400, "malformed_json", "/rollouts/0/context"),
         ("{".to_owned(), 400, "malformed_json", ""),
+        ("{}".to_owned(), 422, "invalid_request", ""),
+        (json!({ "rollouts": {} }).to_string(), 422, "invalid_request", "/rollouts"),
+        (json!({ "rollouts": [], "rolouts": [] }).to_string(), 422, "invalid_request", "/rolouts"),
         (
             json!({ "rollouts": [], "fusion": { "bond": 1 } }).to_string(),
             422,
@@ -76,6 +72,132 @@ async fn what_is_wrong_with_a_request_is_said_with_its_place() {
         assert_eq!(problem["status"], status);
         assert_eq!(problem["instance"], "/v1/score");
         assert_eq!(problem["request_id"], reply.headers["x-request-id"].to_str().unwrap());
+    }
+    server.stop().await;
+}
+
+/// Bodies of rollouts that cannot be scored, each with the code and the pointer of its error, and the id in its result.
+const UNSCORABLE: [(&str, &str, &str, &str); 11] = [
+    (r#"{"messages": [{"role": "user", "content": "a"}]}"#, "no_assistant_turn", "/messages", "1"),
+    (r#"{"id": "x", "messages": []}"#, "no_assistant_turn", "/messages", "x"),
+    (
+        r#"{"messages": [{"role": "assistant", "content": "a"}], "score": [7]}"#,
+        "no_assistant_turn",
+        "/score/0",
+        "1",
+    ),
+    (
+        r#"{"messages": [{"role": "assistant", "content": "a"}], "score": "first"}"#,
+        "invalid_request",
+        "/score",
+        "1",
+    ),
+    (
+        r#"{"id": "x", "messages": [{"role": "robot", "content": "a"}]}"#,
+        "invalid_request",
+        "/messages/0/role",
+        "x",
+    ),
+    (r#"{"mesages": [], "id": "x"}"#, "invalid_request", "", "x"),
+    (
+        r#"{"messages": [{"role": "assistant", "content": ["a"]}]}"#,
+        "invalid_request",
+        "/messages/0/content",
+        "1",
+    ),
+    (
+        r#"{"messages": [{"role": "assistant", "content": "half an emoji \ud83d"}], "id": "x"}"#,
+        "malformed_json",
+        "/messages/0/content",
+        "x",
+    ),
+    (r#"{"messages": [], "context": {"price": 1e999}}"#, "malformed_json", "/context", "1"),
+    ("null", "invalid_request", "", "1"),
+    ("[[[]]]", "invalid_request", "", "1"),
+];
+
+#[tokio::test]
+async fn a_rollout_that_cannot_be_scored_fails_alone() {
+    let server = Server::new().await;
+    let good = Server::rollout("480 .").to_string();
+    for (broken, code, pointer, id) in UNSCORABLE {
+        for padding in [0, 200 << 10] {
+            // The second body is large enough to be parsed on a blocking thread.
+            let body =
+                format!(r#"{{"rollouts": [{good}, {broken}, {good}]{}}}"#, " ".repeat(padding));
+            let reply = send(&server, body).await;
+            assert_eq!(reply.status, 200, "{broken}: {}", reply.text);
+            let results = &reply.json()["results"];
+            assert!(results[0]["reward"].is_number() && results[2]["reward"].is_number());
+            assert!(results[1]["reward"].is_null(), "{results}");
+            assert_eq!(results[1]["id"], id, "{broken}");
+            let error = &results[1]["error"];
+            assert_eq!(error["code"], code, "{broken}: {error}");
+            let at = error["pointer"].as_str().unwrap();
+            assert!(at.starts_with(&format!("/rollouts/1{pointer}")), "{broken}: {error}");
+        }
+    }
+    let misspelt = send(&server, r#"{"rollouts": [{"mesages": []}]}"#).await.json();
+    assert_eq!(misspelt["results"][0]["error"]["hint"], "did you mean `messages`?");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn rollouts_that_share_an_id_fail_and_the_others_are_scored() {
+    let server = Server::new().await;
+    let with_id = |id: &str| {
+        let mut rollout = Server::rollout("480 .");
+        rollout["id"] = json!(id);
+        rollout
+    };
+    let request = json!({ "rollouts": [with_id("a"), with_id("b"), with_id("a")] });
+    let results = server.score(&request).await["results"].clone();
+    for (index, other) in [(0, 2), (2, 0)] {
+        let result = &results[index];
+        assert!(result["reward"].is_null(), "{result}");
+        assert_eq!(result["id"], "a");
+        assert_eq!(result["error"]["pointer"], format!("/rollouts/{index}/id"));
+        assert!(result["error"]["detail"].as_str().unwrap().contains(&format!("rollout {other}")));
+    }
+    assert!(results[1]["reward"].is_number(), "{results}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_batch_in_which_every_rollout_fails_is_still_answered() {
+    let server = Server::new().await;
+    let reply = server.score(&json!({ "rollouts": [{}, 1, { "messages": [] }] })).await;
+    let results = reply["results"].as_array().unwrap();
+    assert_eq!(results.len(), 3);
+    assert!(results.iter().all(|result| result["reward"].is_null() && result["error"].is_object()));
+    assert_eq!(reply["versions"]["generation"], 1);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_sibling_that_cannot_be_scored_has_no_advantage_and_does_not_count() {
+    let server = Server::new().await;
+    let sample = |reply: &str| {
+        let mut rollout = Server::rollout(reply);
+        rollout["group"] = json!("p");
+        rollout
+    };
+    for estimator in ["dr_grpo", "batch_std"] {
+        let good = [sample("see the work order ."), sample("480 .")];
+        let broken = [json!({ "group": "p", "messages": "x" }), json!(3)];
+        let advantages = async |rollouts: Vec<Value>| {
+            let request = json!({
+                "rollouts": rollouts, "sources": ["rules"],
+                "fusion": { "method": "weighted_sum" }, "advantages": { "estimator": estimator },
+            });
+            let results = server.score(&request).await["results"].clone();
+            let of = |result: &Value| result["advantage"].as_f64();
+            results.as_array().unwrap().iter().map(of).collect::<Vec<_>>()
+        };
+        let alone = advantages(good.to_vec()).await;
+        assert!(alone.iter().all(Option::is_some), "{alone:?}");
+        let together = advantages([&good[..], &broken[..]].concat()).await;
+        assert_eq!(together, [&alone[..], &[None, None]].concat(), "{estimator}");
     }
     server.stop().await;
 }

@@ -1,5 +1,7 @@
 //! An edited file is live within a moment; a broken one changes nothing.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use guerdon_tests::Server;
@@ -107,6 +109,58 @@ async fn a_rollback_serves_what_served_before_until_a_file_changes() {
         json!({ "generation": 4, "repeats": 2 })
     );
     assert_eq!(points(&server, "see the work order .").await, json!([-5.0, 4]));
+    server.stop().await;
+}
+
+/// Sends a request whose body comes only after `meanwhile`, and returns the reply's body. The server has the head of the
+/// request before `meanwhile` runs: it answered `100 Continue`.
+async fn interrupted(
+    server: &Server,
+    (path, body): (&str, &Value),
+    meanwhile: impl Future<Output = ()>,
+) -> Value {
+    let (address, body) = (server.url.trim_start_matches("http://"), body.to_string());
+    let mut socket = TcpStream::connect(address).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nConnection: close\r\n\
+         Expect: 100-continue\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    socket.write_all(head.as_bytes()).unwrap();
+    let mut go_on = [0; "HTTP/1.1 100 Continue\r\n\r\n".len()];
+    socket.read_exact(&mut go_on).unwrap();
+    meanwhile.await;
+    socket.write_all(body.as_bytes()).unwrap();
+    let mut reply = String::new();
+    socket.read_to_string(&mut reply).unwrap();
+    serde_json::from_str(reply.split_once("\r\n\r\n").unwrap().1).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_is_scored_on_the_snapshot_of_its_arrival_whatever_is_reloaded_meanwhile() {
+    let config = format!("{}[reload]\nwatch = false\n", Server::config());
+    let without_rules = config.replace("rules = [\"rules.yaml\"]", "rules = []");
+    let server = Server::from_config(&config, &[]).await;
+    let reload = async |config: &str| {
+        server.replace("guerdon.toml", &Server::resolved(config));
+        assert_eq!(server.post("/v1/reload", &json!({})).await.status, 200);
+    };
+    let text = "see the work order .";
+
+    let request = json!({ "rollouts": [Server::rollout(text)] });
+    let reply = interrupted(&server, ("/v1/score", &request), reload(&without_rules)).await;
+    assert_eq!(reply["versions"]["generation"], 1, "{reply}");
+    assert_eq!(reply["results"][0]["turns"][0]["rules"]["points"], -50.0, "{reply}");
+
+    // A trainer's reply holds names of sources and numbers. Both are of the generation without rules.
+    let request = json!({ "query": [format!("user: hello\nassistant: {text}")], "prompts": [""] });
+    let reply = interrupted(&server, ("/get_reward", &request), reload(&config)).await;
+    let logs = reply["extra_logs"].as_object().unwrap();
+    assert!(logs.contains_key("rm") && !logs.contains_key("rules"), "{reply}");
+    let reply = interrupted(&server, ("/get_reward", &request), reload(&without_rules)).await;
+    let logs = reply["extra_logs"].as_object().unwrap();
+    assert!(logs["rules"][0].is_number(), "{reply}");
     server.stop().await;
 }
 

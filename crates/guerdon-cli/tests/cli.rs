@@ -67,7 +67,7 @@ fn a_file_is_scored_line_by_line_and_a_broken_line_loses_nothing_else() {
         .collect();
     assert_eq!(
         results.iter().map(|r| r["id"].as_str().unwrap()).collect::<Vec<_>>(),
-        ["good", "line-2", "leak"]
+        ["good", "bad", "leak"]
     );
     assert!(results[0]["reward"].is_number());
     assert!(results[1]["reward"].is_null());

@@ -60,7 +60,12 @@ impl Client {
         let replies =
             try_join_all(chunks.iter().map(|chunk| self.score_chunk(request, chunk, &deadline)))
                 .await?;
-        Ok(Scored::join(request, &chunks, replies))
+        let mut scored = Scored::join(request, &chunks, replies);
+        if chunks.len() > 1 {
+            // The server refuses ids that are shared within a chunk.
+            scored.refuse_shared_ids(request);
+        }
+        Ok(scored)
     }
 
     /// Scores a batch in one HTTP request and gives each result as soon as it is final, in no set order; the last
@@ -191,7 +196,7 @@ fn repointed(mut error: Error, chunk: &[usize]) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use guerdon_types::{AdvantagesRequest, GroupId, Message, Problem, Role, Rollout};
+    use guerdon_types::{AdvantagesRequest, GroupId, Problem, Rollout};
 
     use super::*;
     use crate::testing::{Reply, StandIn, batch};
@@ -286,14 +291,29 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_breaks_the_wires_laws_is_not_even_sent() {
+    async fn request_with_a_wrong_setting_is_not_sent() {
+        let server = StandIn::start(vec![]).await;
+        let request = ScoreRequest { deadline_ms: Some(0), ..batch(&[""; 3]) };
+        let error = client(&server).chunk(1).build().unwrap().score(&request).await.unwrap_err();
+        assert!(error.to_string().contains("/deadline_ms"), "{error}");
+        assert_eq!(server.asked().len(), 0);
+    }
+
+    #[tokio::test]
+    async fn ids_shared_by_two_chunks_are_errors_of_those_rollouts() {
         let server = StandIn::start(vec![]).await;
         let mut request = batch(&[""; 3]);
-        request.rollouts[2].messages = vec![Message::new(Role::User, "hello?")];
-        let error = client(&server).chunk(1).build().unwrap().score(&request).await.unwrap_err();
-        assert!(error.to_string().contains("/rollouts/2/messages"), "{error}");
-        assert!(error.to_string().contains("role \"assistant\""), "{error}");
-        assert_eq!(server.asked().len(), 0);
+        for (rollout, id) in request.rollouts.iter_mut().zip(["a", "b", "a"]) {
+            rollout.id = Some(id.into());
+        }
+        let scored = client(&server).chunk(1).build().unwrap().score(&request).await.unwrap();
+        let error = |index: usize| scored.results[index].error.clone();
+        for (index, other) in [(0, 2), (2, 0)] {
+            assert_eq!(scored.results[index].reward, None);
+            assert_eq!(error(index).unwrap().pointer.unwrap(), format!("/rollouts/{index}/id"));
+            assert!(error(index).unwrap().detail.ends_with(&format!("rollout {other}")));
+        }
+        assert!(error(1).is_none() && scored.results[1].reward.is_some());
     }
 
     #[tokio::test]

@@ -255,7 +255,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let queue = Queue::open(folder.path()).unwrap();
         let mut request = batch(&["a"]);
-        request.rollouts[0].messages.clear();
+        request.deadline_ms = Some(0);
         assert!(matches!(queue.put(&request), Err(Error::Invalid(_))));
         assert_eq!(queue.waiting().unwrap(), []);
     }

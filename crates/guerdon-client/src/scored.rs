@@ -8,6 +8,7 @@
 
 use guerdon_types::{
     Finite, RequestId, RolloutId, RolloutResult, ScoreRequest, ScoreResponse, Usage, Versions,
+    shared_id_errors,
 };
 
 use crate::chunk::Chunk;
@@ -87,6 +88,21 @@ impl Scored {
         (whole.version_of, whole.results) =
             placed.into_iter().map(|(_, version, result)| (version, result)).unzip();
         whole
+    }
+
+    /// Takes the reward from every rollout whose id is also the id of another rollout of the whole request.
+    pub(crate) fn refuse_shared_ids(&mut self, request: &ScoreRequest) {
+        let ids = request.rollouts.iter().map(|rollout| rollout.id.as_ref());
+        for (index, invalid) in shared_id_errors(ids) {
+            if let Some(result) =
+                self.results.get_mut(index).filter(|result| result.error.is_none())
+            {
+                let invalid = invalid.below(&format!("/rollouts/{index}"));
+                (result.reward, result.advantage) = (None, None);
+                result.turns.clear();
+                result.error = Some(invalid.into());
+            }
+        }
     }
 
     /// The place of `versions` among those seen.

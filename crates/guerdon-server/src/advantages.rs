@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use guerdon_optim::{Estimator, advantages};
 use guerdon_text::did_you_mean;
-use guerdon_types::{AdvantagesRequest, Finite, GroupId, Invalid, ProblemCode, Rollout};
+use guerdon_types::{AdvantagesRequest, Finite, GroupId, Invalid, ProblemCode, RolloutEntry};
 
 use crate::scored::Scored;
 
@@ -23,8 +23,11 @@ pub(crate) struct Siblings {
 
 impl Siblings {
     /// # Errors
-    /// [`Invalid`] if the estimator is unknown or a rollout names no group.
-    pub(crate) fn new(asked: &AdvantagesRequest, rollouts: &[Rollout]) -> Result<Self, Invalid> {
+    /// [`Invalid`] if the estimator is unknown or a rollout that can be scored names no group.
+    pub(crate) fn new(
+        asked: &AdvantagesRequest,
+        entries: &[RolloutEntry],
+    ) -> Result<Self, Invalid> {
         let estimator = asked.estimator.parse::<Estimator>().map_err(|error| {
             let invalid = Invalid::new(
                 ProblemCode::InvalidRequest,
@@ -37,9 +40,16 @@ impl Siblings {
             }
         })?;
         let mut numbers: HashMap<&GroupId, usize> = HashMap::new();
-        let mut groups = Vec::with_capacity(rollouts.len());
-        for (index, rollout) in rollouts.iter().enumerate() {
-            let group = rollout.group.as_ref().ok_or_else(|| {
+        let mut groups = Vec::with_capacity(entries.len());
+        let mut count = 0;
+        for (index, entry) in entries.iter().enumerate() {
+            if let (None, Err(_)) = (&entry.group, &entry.rollout) {
+                // It cannot be scored, and nothing can be said of its siblings: it is alone.
+                groups.push(count);
+                count += 1;
+                continue;
+            }
+            let group = entry.group.as_ref().ok_or_else(|| {
                 let detail =
                     "advantages compare the samples of one prompt, and this rollout names no group";
                 Invalid::new(
@@ -49,11 +59,12 @@ impl Siblings {
                 )
                 .hint("give all samples of one prompt the same `group`, or leave `advantages` out")
             })?;
-            let next = numbers.len();
-            groups.push(*numbers.entry(group).or_insert(next));
+            let number = *numbers.entry(group).or_insert(count);
+            count = count.max(number + 1);
+            groups.push(number);
         }
         let whole = estimator.needs_whole_batch();
-        let mut sets = vec![(0, Vec::new()); if whole { 1 } else { numbers.len() }];
+        let mut sets = vec![(0, Vec::new()); if whole { 1 } else { count }];
         for group in &groups {
             if let Some((to_come, _)) = sets.get_mut(if whole { 0 } else { *group }) {
                 *to_come += 1;
@@ -96,13 +107,18 @@ impl Siblings {
 
 #[cfg(test)]
 mod tests {
-    use guerdon_types::{RolloutResult, Usage};
+    use guerdon_types::{Message, Role, Rollout, RolloutResult, Usage};
     use utoipa::PartialSchema as _;
 
     use super::*;
 
-    fn rollouts(groups: &[&str]) -> Vec<Rollout> {
-        groups.iter().map(|g| Rollout { group: Some((*g).into()), ..Rollout::default() }).collect()
+    fn entry(group: Option<&str>) -> RolloutEntry {
+        let messages = vec![Message::new(Role::Assistant, "a")];
+        Rollout { group: group.map(GroupId::from), messages, ..Rollout::default() }.into()
+    }
+
+    fn rollouts(groups: &[&str]) -> Vec<RolloutEntry> {
+        groups.iter().map(|group| entry(Some(group))).collect()
     }
 
     fn scored(index: usize, reward: Option<i32>) -> Scored {
@@ -183,7 +199,7 @@ mod tests {
 
     #[test]
     fn missing_group_is_reported_with_its_rollout() {
-        let ungrouped = [Rollout::default()];
+        let ungrouped = [entry(None)];
         assert_eq!(
             Siblings::new(&asked("grpo"), &ungrouped).unwrap_err().pointer,
             "/rollouts/0/group"

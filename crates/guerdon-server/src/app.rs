@@ -1,5 +1,6 @@
-//! The hall: what every request passes before it meets its handler, and every reply on its way out.
+//! The routes and the layers around them: context, authorization, compression, problem bodies.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
@@ -18,8 +19,10 @@ use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::adapters;
+use crate::adapters::ScoreHandle;
 use crate::caller::address_of;
 use crate::config::Scope;
+use crate::context::RequestContext;
 use crate::credentials;
 use crate::problem::{ApiError, finish};
 use crate::routes;
@@ -47,7 +50,7 @@ fn documented() -> (Router<App>, utoipa::openapi::OpenApi) {
         .merge(routes::score::routes())
         .merge(routes::info::routes())
         .merge(routes::rules::routes())
-        .merge(adapters::routes());
+        .merge(adapters::routes().with_state(()));
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(score)
         .merge(routes::reload::routes())
@@ -72,7 +75,7 @@ pub(crate) fn router(app: App) -> Router {
     let compressible =
         SizeAbove::new(1_024).and(NotForContentType::const_new("application/x-ndjson"));
     // Clients that put paths of their own behind a URL drop its query string, but keep what stands before it.
-    let (with_profile, _) = adapters::routes().split_for_parts();
+    let (with_profile, _) = adapters::routes().with_state(()).split_for_parts();
     routes
         .nest("/profiles/{profile}", with_profile)
         .merge(utoipa_swagger_ui::SwaggerUi::new("/docs").url("/openapi.json", document))
@@ -83,7 +86,7 @@ pub(crate) fn router(app: App) -> Router {
             )
         })
         .method_not_allowed_fallback(async || {
-            ApiError::new(ProblemCode::MethodNotAllowed, "this path does not answer to this method")
+            ApiError::new(ProblemCode::MethodNotAllowed, "method not allowed")
         })
         .layer(from_fn_with_state(app.clone(), authorize))
         .layer(RequestDecompressionLayer::new().gzip(true).zstd(true).pass_through_unaccepted(true))
@@ -92,7 +95,7 @@ pub(crate) fn router(app: App) -> Router {
             ApiError::new(ProblemCode::Internal, "the request failed; the server's log has more")
                 .into_response()
         }))
-        .layer(from_fn_with_state(app.clone(), hall))
+        .layer(from_fn_with_state(app.clone(), request_context))
         .layer(CompressionLayer::new().gzip(true).zstd(true).compress_when(compressible))
         .layer(from_fn(no_empty_encoding))
         .with_state(app)
@@ -106,8 +109,8 @@ async fn no_empty_encoding(mut request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-/// Request id, span, metrics; and every problem body is written here.
-async fn hall(State(app): State<App>, mut request: Request, next: Next) -> Response {
+/// Outermost layer: gives the request its id, its span and its [`RequestContext`]; writes problem bodies and metrics.
+async fn request_context(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = request
         .headers()
@@ -126,6 +129,9 @@ async fn hall(State(app): State<App>, mut request: Request, next: Next) -> Respo
         .map_or_else(|| "unmatched".to_owned(), |matched| matched.as_str().to_owned());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     request.extensions_mut().insert(id.clone());
+    let address = address_of(request.extensions());
+    let context = RequestContext::new(&app, app.callers.caller(None, address));
+    request.extensions_mut().insert(context);
     let span = tracing::info_span!("http.request", http.method = %method, http.path = path, request.id = %id);
     async {
         let mut response = finish(next.run(request).await, &id, &path);
@@ -168,23 +174,26 @@ fn scope_of(path: &str) -> Option<Scope> {
     }
 }
 
+/// Checks the token and the caller's rate, and completes the request's context with the caller.
 async fn authorize(
     State(app): State<App>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
+    let mut context = RequestContext::of(request.extensions())?;
     if let Some(scope) = scope_of(request.uri().path()) {
-        let live = app.engine.live();
         let token = credentials::presented(request.headers(), request.uri());
-        let token = live.auth.allow(token.as_deref(), scope)?;
+        let token = context.snapshot().auth.allow(token.as_deref(), scope)?;
         let caller = app.callers.caller(token, address_of(request.extensions()));
         app.inbound.admit(caller).map_err(|wait| {
-            let detail = "this caller sends more requests a second than it may";
+            let detail = "this caller sends too many requests a second";
             let hint = "send more rollouts a request, or raise `server.requests_per_second`";
             ApiError::from(Problem::new(ProblemCode::RateLimited, detail).hint(hint))
                 .retry_after(wait)
         })?;
-        request.extensions_mut().insert(caller);
+        context.caller = caller;
+        request.extensions_mut().insert(context.clone());
     }
+    request.extensions_mut().insert(ScoreHandle(Arc::new(context)));
     Ok(next.run(request).await)
 }

@@ -9,17 +9,17 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, Stream, StreamExt as _, stream};
 use guerdon_fusion::Scorer;
 use guerdon_types::{
-    Invalid, Limits, Problem, ProblemCode, Rollout, RolloutId, RolloutResult, ScoreRequest, Usage,
-    Versions,
+    IncomingRequest, Invalid, Limits, Problem, ProblemCode, Rollout, RolloutEntry, RolloutId,
+    RolloutResult, Usage, Versions,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
 use crate::advantages::Siblings;
-use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::scored::Scored;
+use crate::snapshot::Snapshot;
 
 /// Rollouts scored by one task: enough to spread rules over the cores, few enough to start at once.
 const ROLLOUTS_A_TASK: usize = 32;
@@ -28,12 +28,25 @@ const ROLLOUTS_A_TASK: usize = 32;
 #[derive(Debug)]
 pub struct Batch {
     scorer: Arc<Scorer>,
-    rollouts: Vec<Rollout>,
+    entries: Vec<RolloutEntry>,
     siblings: Option<Siblings>,
     deadline: Option<Instant>,
     limits: Limits,
     versions: Versions,
     metrics: Arc<Metrics>,
+}
+
+/// The parts of a [`Batch`] that do not come from its request.
+#[derive(Debug)]
+pub(crate) struct BatchContext<'a> {
+    /// The snapshot that scores.
+    pub(crate) snapshot: &'a Snapshot,
+    /// Another generation whose rules are run on the same turns, for comparison. A profile that it does not have is not
+    /// compared.
+    pub(crate) compared: Option<&'a Snapshot>,
+    /// The caller: see [`Ask::client`](guerdon_fusion::Ask::client).
+    pub(crate) client: u64,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 impl Batch {
@@ -42,36 +55,32 @@ impl Batch {
     /// # Errors
     /// [`Invalid`] if the request as a whole cannot be served: it breaks a law of the wire, is too large, names an
     /// unknown profile or source, or asks for a fusion that cannot work.
-    pub fn open(
-        live: &Live,
-        request: ScoreRequest,
-        metrics: Arc<Metrics>,
+    pub(crate) fn open(
+        context: BatchContext<'_>,
+        request: IncomingRequest,
     ) -> Result<Self, Invalid> {
-        let limits = live.config.limits;
-        if request.rollouts.len() > limits.max_rollouts {
-            let detail = format!(
-                "{} rollouts are more than this server's {}",
-                request.rollouts.len(),
-                limits.max_rollouts
-            );
-            return Err(Invalid::new(ProblemCode::TooLarge, "/rollouts", detail).hint(
-                "send fewer rollouts a request (guerdon-client does), or raise `limits.max_rollouts`",
-            ));
-        }
+        let BatchContext { snapshot, compared, client, metrics } = context;
+        let limits = snapshot.config.limits;
+        request.check_count(limits.max_rollouts)?;
+        let IncomingRequest { entries, settings: request } = request;
         request.check()?;
-        let profile = live.profile(request.profile.as_ref())?;
-        let scorer =
-            profile.scorer.narrowed(request.sources.as_deref(), request.fusion.as_ref())?;
-        let siblings = request
-            .advantages
-            .as_ref()
-            .map(|asked| Siblings::new(asked, &request.rollouts))
-            .transpose()?;
+        let profile = snapshot.profile(request.profile.as_ref())?;
+        let mut scorer = profile
+            .scorer
+            .narrowed(request.sources.as_deref(), request.fusion.as_ref())?
+            .for_client(client);
+        if let Some(other) = compared
+            && let Some(profile) = other.profiles.get(profile.name.as_str())
+        {
+            scorer = scorer.beside(&profile.scorer, other.generation);
+        }
+        let siblings =
+            request.advantages.as_ref().map(|asked| Siblings::new(asked, &entries)).transpose()?;
         let allowed = limits.max_deadline_ms.min(request.deadline_ms.unwrap_or(u64::MAX));
         Ok(Self {
-            versions: scorer.versions(profile.name.clone(), live.generation),
+            versions: scorer.versions(profile.name.clone(), snapshot.generation),
             scorer: Arc::new(scorer),
-            rollouts: request.rollouts,
+            entries,
             siblings,
             deadline: Instant::now().checked_add(Duration::from_millis(allowed)),
             limits,
@@ -85,19 +94,9 @@ impl Batch {
         &self.versions
     }
 
-    /// The same, asked by `client`: sources that make their askers wait serve clients evenly.
-    #[must_use]
-    pub fn for_client(self, client: u64) -> Self {
-        Self { scorer: Arc::new(Arc::unwrap_or_clone(self.scorer).for_client(client)), ..self }
-    }
-
-    /// The same, telling of each turn what the rules of `other`, another generation, make of it. A profile or a source that
-    /// the other has not is not compared.
-    #[must_use]
-    pub(crate) fn beside(self, other: &Live) -> Self {
-        let Some(profile) = other.profiles.get(self.versions.profile.as_str()) else { return self };
-        let scorer = Arc::unwrap_or_clone(self.scorer).beside(&profile.scorer, other.generation);
-        Self { scorer: Arc::new(scorer), ..self }
+    /// The sources and the fusion that will score.
+    pub(crate) fn scorer(&self) -> &Scorer {
+        &self.scorer
     }
 
     /// If one of its sources can take nothing more at the moment: how long that is going to last.
@@ -109,26 +108,27 @@ impl Batch {
     /// How many results will come.
     #[must_use]
     pub const fn len(&self) -> usize {
-        self.rollouts.len()
+        self.entries.len()
     }
 
     /// Whether there is nothing to score.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.rollouts.is_empty()
+        self.entries.is_empty()
     }
 
     /// Scores. Exactly one result a rollout, in the order they become final.
     pub fn run(self) -> impl Stream<Item = Scored> + Send + 'static {
         let missing = self
-            .rollouts
+            .entries
             .iter()
             .enumerate()
-            .map(|(index, rollout)| (index, id_of(index, rollout)))
+            .map(|(index, entry)| (index, entry.id_or_index(index)))
             .collect();
-        let (send, receive) = mpsc::channel(self.rollouts.len().clamp(1, 1_024));
+        let (send, receive) = mpsc::channel(self.entries.len().clamp(1, 1_024));
         let mut tasks = JoinSet::new();
-        let mut rest: VecDeque<(usize, Rollout)> = self.rollouts.into_iter().enumerate().collect();
+        let mut rest: VecDeque<(usize, RolloutEntry)> =
+            self.entries.into_iter().enumerate().collect();
         while !rest.is_empty() {
             let share: Vec<_> = rest.drain(..rest.len().min(ROLLOUTS_A_TASK)).collect();
             let task = Task {
@@ -195,9 +195,9 @@ struct Task {
 }
 
 impl Task {
-    async fn run(self, share: Vec<(usize, Rollout)>, send: mpsc::Sender<Scored>) {
+    async fn run(self, share: Vec<(usize, RolloutEntry)>, send: mpsc::Sender<Scored>) {
         let mut scoring: FuturesUnordered<_> =
-            share.iter().map(|(index, rollout)| self.one(*index, rollout)).collect();
+            share.iter().map(|(index, entry)| self.one(*index, entry)).collect();
         while let Some(scored) = scoring.next().await {
             self.metrics.rollout(&self.profile, scored.result.reward.is_some());
             for turn in &scored.result.turns {
@@ -211,9 +211,16 @@ impl Task {
         }
     }
 
-    async fn one(&self, index: usize, rollout: &Rollout) -> Scored {
+    async fn one(&self, index: usize, entry: &RolloutEntry) -> Scored {
+        let rollout = match (entry.refusal(index), &entry.rollout) {
+            (None, Ok(rollout)) => rollout,
+            (Some(result), _) => return Scored { index, result, usage: Usage::default() },
+            (None, Err(invalid)) => {
+                return broken(index, entry.id_or_index(index), invalid.clone().into());
+            }
+        };
         if let Some(problem) = too_large(&self.limits, index, rollout) {
-            return broken(index, id_of(index, rollout), problem);
+            return broken(index, entry.id_or_index(index), problem);
         }
         let scoring =
             std::panic::AssertUnwindSafe(self.scorer.score(index, rollout, self.deadline));
@@ -223,16 +230,12 @@ impl Task {
                 tracing::error!(index, "Scoring a rollout panicked; its batch goes on.");
                 broken(
                     index,
-                    id_of(index, rollout),
+                    entry.id_or_index(index),
                     Problem::new(ProblemCode::Internal, "scoring this rollout failed"),
                 )
             }
         }
     }
-}
-
-fn id_of(index: usize, rollout: &Rollout) -> RolloutId {
-    rollout.id.clone().unwrap_or_else(|| RolloutId::from(index.to_string()))
 }
 
 fn broken(index: usize, id: RolloutId, problem: Problem) -> Scored {

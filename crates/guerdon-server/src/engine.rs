@@ -3,28 +3,31 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
-use guerdon_types::{Info, Invalid, ScoreRequest};
+use guerdon_types::{IncomingRequest, Info, Invalid, ScoreRequest};
 use tokio_util::task::TaskTracker;
 
-use crate::batch::Batch;
+use crate::batch::{Batch, BatchContext};
+use crate::candidate::{Candidate, Draw, Serving};
 use crate::config::{Config, ConfigSource};
 use crate::error::LoadError;
 use crate::fingerprint::Fingerprint;
-use crate::live::Live;
 use crate::metrics::Metrics;
+use crate::snapshot::Snapshot;
 use crate::sources::Loader;
-use crate::stage::Stage;
 
 /// Sources, profiles and their versions, ready to score.
 #[derive(Debug)]
 pub struct Engine {
-    live: ArcSwap<Live>,
+    /// Replaced as a whole, under `reloading`.
+    serving: ArcSwap<Serving>,
+    /// Requests opened so far; places a request without a `group` in a candidate's share.
+    requests: AtomicU64,
     /// What served before the last reload, for [`Engine::roll_back`].
-    previous: Mutex<Option<Arc<Live>>>,
-    stage: Stage,
+    previous: Mutex<Option<Arc<Snapshot>>>,
     loader: Loader,
     metrics: Arc<Metrics>,
     tasks: TaskTracker,
@@ -59,13 +62,13 @@ impl Engine {
         let (metrics, tasks) = (Metrics::new(), TaskTracker::new());
         let loader = Loader::new(source, Arc::clone(&metrics), tasks.clone());
         let mut files = Vec::new();
-        let live = ArcSwap::from_pointee(loader.load(1, &mut files)?);
+        let snapshot = Arc::new(loader.load(1, &mut files)?);
         let attempt = Attempt { held: Some(Fingerprint::of(&files)), files };
         metrics.reloaded(1);
         Ok(Arc::new(Self {
-            live,
+            serving: ArcSwap::from_pointee(Serving::alone(snapshot)),
+            requests: AtomicU64::new(0),
             previous: Mutex::default(),
-            stage: Stage::default(),
             loader,
             metrics,
             tasks,
@@ -78,8 +81,13 @@ impl Engine {
 
     /// The snapshot that serves now.
     #[must_use]
-    pub fn live(&self) -> Arc<Live> {
-        self.live.load_full()
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.serving.load().snapshot)
+    }
+
+    /// The snapshot that serves now and the candidate on trial, taken together.
+    pub(crate) fn serving(&self) -> Arc<Serving> {
+        self.serving.load_full()
     }
 
     /// All metrics.
@@ -93,16 +101,21 @@ impl Engine {
     /// # Errors
     /// As [`Batch::open`].
     pub fn open(&self, request: ScoreRequest) -> Result<Batch, Invalid> {
-        let (live, metrics) = (self.live(), Arc::clone(&self.metrics));
-        match self.stage.draw(&request) {
-            None => Batch::open(&live, request, metrics),
-            Some((candidate, true)) => {
-                Ok(Batch::open(&candidate.live, request, metrics)?.beside(&live))
-            }
-            Some((candidate, false)) => {
-                Ok(Batch::open(&live, request, metrics)?.beside(&candidate.live))
-            }
-        }
+        self.open_on(&self.serving(), 0, request.into())
+    }
+
+    /// Checks `request` and binds it to `serving`, for `client`: sources with a queue serve their clients evenly.
+    pub(crate) fn open_on(
+        &self,
+        serving: &Serving,
+        client: u64,
+        request: IncomingRequest,
+    ) -> Result<Batch, Invalid> {
+        let group = request.entries.iter().find_map(|entry| entry.group.as_ref());
+        let number = self.requests.fetch_add(1, Ordering::Relaxed);
+        let Draw { scores, compared } = serving.draw(group, number);
+        let metrics = Arc::clone(&self.metrics);
+        Batch::open(BatchContext { snapshot: scores, compared, client, metrics }, request)
     }
 
     /// Reads everything again and swaps it in as a whole; returns the new generation. Blocks.
@@ -111,8 +124,9 @@ impl Engine {
     /// [`LoadError`]; then the old snapshot goes on serving, and [`Engine::info`] says so.
     pub fn reload(&self) -> Result<u64, LoadError> {
         let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
-        let on_trial = self.stage.info().map_or(0, |candidate| candidate.generation);
-        let generation = self.live().generation.max(on_trial) + 1;
+        let serving = self.serving();
+        let on_trial = serving.candidate.as_ref().map_or(0, |c| c.snapshot.generation);
+        let generation = serving.snapshot.generation.max(on_trial) + 1;
         let loaded = self.load_at_rest(generation).and_then(|live| match self.listening.get() {
             Some(address) => live
                 .auth
@@ -125,7 +139,7 @@ impl Engine {
         let mut last_error = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
         match loaded {
             Ok(live) => {
-                for key in restart_keys(&self.live().config, &live.config) {
+                for key in restart_keys(&serving.snapshot.config, &live.config) {
                     tracing::warn!(
                         "`{key}` changed; it takes effect when the server is started again."
                     );
@@ -150,7 +164,7 @@ impl Engine {
 
     /// Loads what the files hold at one moment. Where one of them changes while they are read, all are read again: a
     /// folder that was swapped as a whole is never live by halves.
-    fn load_at_rest(&self, generation: u64) -> Result<Live, LoadError> {
+    fn load_at_rest(&self, generation: u64) -> Result<Snapshot, LoadError> {
         let mut files = self.attempt.lock().unwrap_or_else(PoisonError::into_inner).files.clone();
         let mut loaded = Err(LoadError::Restless);
         let mut held = None;
@@ -174,15 +188,15 @@ impl Engine {
     }
 
     /// All at once; or, if the configuration says so, tokens and limits at once and the profiles on trial.
-    fn install(&self, live: Live) {
+    fn install(&self, live: Snapshot) {
         let share = live.config.reload.share.get();
-        let before = self.live();
-        self.stage.take();
+        let before = self.snapshot();
         if share < 1.0 {
-            self.live.store(Arc::new(live.rolled_back_to(&before, before.generation)));
-            self.stage.put(Arc::new(live), share);
+            let snapshot = Arc::new(live.rolled_back_to(&before, before.generation));
+            let candidate = Some(Candidate { snapshot: Arc::new(live), share });
+            self.serving.store(Arc::new(Serving { snapshot, candidate }));
         } else {
-            self.live.store(Arc::new(live));
+            self.serving.store(Arc::new(Serving::alone(Arc::new(live))));
             *self.previous.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
         }
     }
@@ -193,10 +207,12 @@ impl Engine {
     /// [`NothingOnTrial`] if nothing was.
     pub fn promote(&self) -> Result<u64, NothingOnTrial> {
         let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
-        let candidate = self.stage.take().ok_or(NothingOnTrial)?;
-        let generation = candidate.generation;
-        let before = self.live.swap(candidate);
-        *self.previous.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
+        let before = self.serving();
+        let candidate = before.candidate.as_ref().ok_or(NothingOnTrial)?;
+        let generation = candidate.snapshot.generation;
+        self.serving.store(Arc::new(Serving::alone(Arc::clone(&candidate.snapshot))));
+        *self.previous.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(Arc::clone(&before.snapshot));
         tracing::info!(generation, "Promoted.");
         Ok(generation)
     }
@@ -209,17 +225,20 @@ impl Engine {
     /// [`NothingBefore`] if there was no reload yet.
     pub fn roll_back(&self) -> Result<(u64, u64), NothingBefore> {
         let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.stage.take().is_some() {
-            let generation = self.live().generation;
+        let before = self.serving();
+        if before.candidate.is_some() {
+            self.serving.store(Arc::new(Serving::alone(Arc::clone(&before.snapshot))));
+            let generation = before.snapshot.generation;
             tracing::warn!(generation, "The generation on trial was dropped.");
             return Ok((generation, generation));
         }
         let mut previous = self.previous.lock().unwrap_or_else(PoisonError::into_inner);
         let older = previous.as_ref().ok_or(NothingBefore)?;
-        let live = self.live();
-        let generation = live.generation + 1;
+        let generation = before.snapshot.generation + 1;
         let repeated = older.generation;
-        *previous = Some(self.live.swap(Arc::new(live.rolled_back_to(older, generation))));
+        let snapshot = before.snapshot.rolled_back_to(older, generation);
+        self.serving.store(Arc::new(Serving::alone(Arc::new(snapshot))));
+        *previous = Some(Arc::clone(&before.snapshot));
         self.metrics.rolled_back(generation);
         tracing::warn!(
             generation,
@@ -232,15 +251,20 @@ impl Engine {
     /// What this server is.
     #[must_use]
     pub fn info(&self) -> Info {
-        let live = self.live();
+        self.info_of(&self.serving())
+    }
+
+    /// As [`Engine::info`], for what served when a request arrived.
+    pub(crate) fn info_of(&self, serving: &Serving) -> Info {
+        let snapshot = &serving.snapshot;
         Info {
             name: "guerdon".into(),
             version: env!("CARGO_PKG_VERSION").into(),
-            default_profile: live.default_profile.clone(),
-            profiles: live.profile_infos(),
-            limits: live.config.limits,
-            generation: live.generation,
-            candidate: self.stage.info(),
+            default_profile: snapshot.default_profile.clone(),
+            profiles: snapshot.profile_infos(),
+            limits: snapshot.config.limits,
+            generation: snapshot.generation,
+            candidate: serving.candidate_info(),
             last_reload_error: self
                 .last_error
                 .lock()
@@ -251,7 +275,7 @@ impl Engine {
 
     /// The files to watch: those that serve, and those that the last load tried to read.
     pub(crate) fn files(&self) -> Vec<PathBuf> {
-        let mut files = self.live().files.clone();
+        let mut files = self.snapshot().files.clone();
         files.extend(
             self.attempt.lock().unwrap_or_else(PoisonError::into_inner).files.iter().cloned(),
         );

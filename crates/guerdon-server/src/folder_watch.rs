@@ -9,7 +9,7 @@ use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use crate::reload::Trigger;
+use crate::trigger::Trigger;
 
 /// Watches the folders of the files that were read, and the parents of these folders.
 ///

@@ -23,18 +23,19 @@
 //! | `sources.rs` | from configuration to profiles: the only list of source kinds |
 //! | `sources/` | models and judges, kept over reloads |
 //! | `texts.rs` | packs and prompts from disk |
-//! | `live.rs` | the snapshot that serves |
-//! | `engine.rs` | the live snapshot, how to replace it, how to score on it |
-//! | `stage.rs` | a new generation on trial |
+//! | `snapshot.rs` | configuration, profiles and tokens of one generation |
+//! | `engine.rs` | what serves, how to replace it, how to score on it |
+//! | `candidate.rs` | the snapshot that serves and a candidate on trial; which of them scores a request |
+//! | `context.rs` | the context of one request: what served when it arrived, and who sent it |
 //! | `adapters/` | trainers' own protocols, one file each |
 //! | `credentials.rs` | where a token may stand in a request |
 //! | `caller.rs`, `inbound.rs` | who calls, as far as fairness needs to know; how often they may |
 //! | `batch.rs`, `scored.rs`, `advantages.rs` | one request's rollouts side by side; group advantages on the way out |
 //! | `observed.rs`, `metrics.rs`, `telemetry.rs` | what is watched, around the sources |
 //! | `vigil.rs` | judges asked what is known; what their points follow |
-//! | `app.rs`, `state.rs`, `extract.rs`, `problem.rs` | the hall, bytes to requests, problems to replies |
+//! | `app.rs`, `state.rs`, `extract.rs`, `body.rs`, `problem.rs` | routes and layers, extractors, problem bodies |
 //! | `routes/` | one file a noun |
-//! | `reload.rs`, `folder_watch.rs` | triggers (file events, poll, SIGHUP, POST) to one load; which folders are watched |
+//! | `reload.rs`, `trigger.rs`, `folder_watch.rs` | triggers (file events, poll, SIGHUP, POST) to one load; which folders are watched |
 //! | `serve.rs` | start and stop |
 
 mod adapters;
@@ -42,8 +43,11 @@ mod advantages;
 mod app;
 mod auth;
 mod batch;
+mod body;
 mod caller;
+mod candidate;
 pub mod config;
+mod context;
 mod credentials;
 mod engine;
 mod error;
@@ -51,7 +55,6 @@ mod extract;
 mod fingerprint;
 mod folder_watch;
 mod inbound;
-mod live;
 mod metrics;
 mod observed;
 mod problem;
@@ -60,11 +63,12 @@ mod routes;
 mod scored;
 mod secrets;
 mod serve;
+mod snapshot;
 mod sources;
-mod stage;
 mod state;
 mod telemetry;
 pub mod texts;
+mod trigger;
 mod vigil;
 
 pub use app::openapi_json;
@@ -72,9 +76,9 @@ pub use auth::{Auth, Open};
 pub use batch::Batch;
 pub use engine::{Engine, NothingBefore, NothingOnTrial};
 pub use error::LoadError;
-pub use live::{Live, Profile};
 pub use metrics::Metrics;
 pub use scored::Scored;
 pub use secrets::SecretError;
 pub use serve::{Running, StartError, start};
+pub use snapshot::{Profile, Snapshot};
 pub use telemetry::{BadFilter, install as install_telemetry};

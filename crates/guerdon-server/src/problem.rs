@@ -1,67 +1,12 @@
-//! From a [`Problem`] to an HTTP reply. The status codes are [`ProblemCode`]'s; this file only writes them.
-
-use std::time::Duration;
+//! Problem bodies of refused requests. The status codes are [`ProblemCode`]'s.
 
 use axum::Json;
-use axum::response::{IntoResponse, Response};
-use guerdon_types::{Invalid, Problem, ProblemCode, RequestId};
+use axum::response::{IntoResponse as _, Response};
+use guerdon_types::{Problem, ProblemCode, RequestId};
+use http::HeaderValue;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderValue, StatusCode};
 
-/// Any failure of a handler.
-#[derive(Debug)]
-pub(crate) struct ApiError {
-    problem: Box<Problem>,
-    retry_after: Option<Duration>,
-}
-
-impl ApiError {
-    pub(crate) fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
-        Problem::new(code, detail).into()
-    }
-
-    /// What went wrong.
-    pub(crate) fn detail(&self) -> &str {
-        &self.problem.detail
-    }
-
-    /// Says when to come back, where a second would be too soon.
-    pub(crate) fn retry_after(self, wait: Duration) -> Self {
-        Self { retry_after: Some(wait), ..self }
-    }
-}
-
-impl From<Problem> for ApiError {
-    fn from(problem: Problem) -> Self {
-        Self::from(Box::new(problem))
-    }
-}
-
-impl From<Box<Problem>> for ApiError {
-    fn from(problem: Box<Problem>) -> Self {
-        Self { problem, retry_after: None }
-    }
-}
-
-impl From<Invalid> for ApiError {
-    fn from(invalid: Invalid) -> Self {
-        Problem::from(invalid).into()
-    }
-}
-
-impl IntoResponse for ApiError {
-    /// Leaves the problem beside an empty reply: [`finish`] writes it once the request's id and path are at hand.
-    fn into_response(self) -> Response {
-        let mut response = StatusCode::from_u16(self.problem.status)
-            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
-            .into_response();
-        if let Some(wait) = self.retry_after {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
-        }
-        response.extensions_mut().insert(std::sync::Arc::new(*self.problem));
-        response
-    }
-}
+pub(crate) use crate::adapters::ApiError;
 
 /// Writes the problem that a handler left, with the request it belongs to.
 pub(crate) fn finish(mut response: Response, request_id: &RequestId, path: &str) -> Response {

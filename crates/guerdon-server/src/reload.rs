@@ -5,22 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
 use crate::folder_watch::FolderWatch;
-
-/// A reason to reload.
-#[derive(Debug)]
-pub(crate) enum Trigger {
-    /// A watched folder changed. Files are loaded only if a file that was read really differs.
-    Changed,
-    /// SIGHUP.
-    Hangup,
-    /// `POST /v1/reload`; answered with the new generation or the report.
-    Asked(oneshot::Sender<Result<u64, String>>),
-}
+use crate::trigger::Trigger;
 
 /// Capacity of the trigger queue. A full queue means that a reload is due anyway, so further triggers are dropped.
 const QUEUE: usize = 64;
@@ -43,7 +33,7 @@ pub(crate) struct Reloader {
 impl Reloader {
     pub(crate) fn new(engine: Arc<Engine>) -> (Self, mpsc::Sender<Trigger>) {
         let (sender, triggers) = mpsc::channel(QUEUE);
-        let config = engine.live().config.reload.clone();
+        let config = engine.snapshot().config.reload.clone();
         let watch = config.watch.then(|| {
             let mut watch = FolderWatch::new(sender.clone());
             watch.arm(&engine.files());
@@ -192,7 +182,7 @@ mod tests {
         let reloads = run(reloader, stop.clone());
         let edit = async {
             std::fs::write(&pack, text.replace("-1", "-2")).unwrap();
-            while engine.live().generation < 2 {
+            while engine.snapshot().generation < 2 {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
             stop.cancel();

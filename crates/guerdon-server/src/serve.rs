@@ -14,8 +14,9 @@ use tokio_util::task::TaskTracker;
 use crate::app::router;
 use crate::auth::Open;
 use crate::engine::Engine;
-use crate::reload::{self, Reloader, Trigger};
+use crate::reload::{self, Reloader};
 use crate::state::App;
+use crate::trigger::Trigger;
 use crate::vigil;
 
 /// The server cannot listen.
@@ -55,7 +56,7 @@ pub struct Running {
 /// # Errors
 /// [`StartError`] if the address cannot be had or must not be used without tokens.
 pub async fn start(engine: Arc<Engine>) -> Result<Running, StartError> {
-    let live = engine.live();
+    let live = engine.snapshot();
     let address = live.config.server.listen;
     live.auth.check_listen(address, &live.config.auth)?;
     let listen = |cause| StartError::Listen { address, cause };

@@ -18,9 +18,9 @@ use tokio_util::task::TaskTracker;
 use crate::auth::Auth;
 use crate::config::{Config, ConfigSource, ProfileConfig};
 use crate::error::LoadError;
-use crate::live::{Live, Profile};
 use crate::metrics::Metrics;
 use crate::observed::Observed;
+use crate::snapshot::{Profile, Snapshot};
 use crate::texts::{PACKS, PROMPTS, texts};
 
 /// Builds snapshots, and keeps what must outlive them: loaded models, and endpoints with their caches.
@@ -56,7 +56,7 @@ impl Loader {
         &self,
         generation: u64,
         attempted: &mut Vec<PathBuf>,
-    ) -> Result<Live, LoadError> {
+    ) -> Result<Snapshot, LoadError> {
         let mut gathered =
             Gathered { files: self.source.file.iter().cloned().collect(), kept: Kept::default() };
         let live = self.gather(generation, &mut gathered);
@@ -68,7 +68,7 @@ impl Loader {
         Ok(live)
     }
 
-    fn gather(&self, generation: u64, gathered: &mut Gathered) -> Result<Live, LoadError> {
+    fn gather(&self, generation: u64, gathered: &mut Gathered) -> Result<Snapshot, LoadError> {
         let config = self.source.load()?;
         let root = self.source.root();
         gathered.files.extend(
@@ -91,7 +91,7 @@ impl Loader {
             profiles.insert(name.clone(), self.profile(name, profile, &config, &root, gathered)?);
         }
         let files = gathered.files.clone();
-        Ok(Live { generation, config, default_profile, profiles, auth, files })
+        Ok(Snapshot { generation, config, default_profile, profiles, auth, files })
     }
 
     /// Stops the device threads, once nothing asks any more.

@@ -1,4 +1,4 @@
-//! What handlers share.
+//! State that all handlers share.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,9 +8,9 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::caller::Callers;
 use crate::engine::Engine;
 use crate::inbound::InboundLimit;
-use crate::reload::Trigger;
+use crate::trigger::Trigger;
 
-/// What handlers share.
+/// State that all handlers share.
 #[derive(Debug, Clone)]
 pub(crate) struct App {
     pub(crate) engine: Arc<Engine>,
@@ -20,20 +20,23 @@ pub(crate) struct App {
     pub(crate) inbound: Arc<InboundLimit>,
     /// One permit a request in flight; a stream holds its own until its last line.
     pub(crate) permits: Arc<Semaphore>,
+    /// The number of permits.
+    pub(crate) max_concurrent_requests: usize,
 }
 
 impl App {
     pub(crate) fn new(engine: Arc<Engine>, reload: mpsc::Sender<Trigger>) -> Self {
-        let inbound = InboundLimit::new(engine.live().config.server.requests_per_second);
-        let permits =
-            engine.live().config.limits.max_concurrent_requests.min(Semaphore::MAX_PERMITS);
+        let inbound = InboundLimit::new(engine.snapshot().config.server.requests_per_second);
+        let max_concurrent_requests =
+            engine.snapshot().config.limits.max_concurrent_requests.min(Semaphore::MAX_PERMITS);
         Self {
             engine,
             ready: Arc::new(AtomicBool::new(false)),
             reload,
             callers: Callers::default(),
             inbound: Arc::new(inbound),
-            permits: Arc::new(Semaphore::new(permits)),
+            permits: Arc::new(Semaphore::new(max_concurrent_requests)),
+            max_concurrent_requests,
         }
     }
 

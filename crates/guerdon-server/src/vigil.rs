@@ -40,7 +40,7 @@ async fn watch(engine: &Engine) {
     let mut round = first_round();
     loop {
         ticks.tick().await;
-        let live = engine.live();
+        let live = engine.snapshot();
         let look = looked.elapsed() >= LOOK_EVERY;
         for (name, profile) in &live.profiles {
             let Some(judge) = &profile.judge else { continue };

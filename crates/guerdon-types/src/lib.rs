@@ -18,23 +18,28 @@
 //! | `ids.rs` | names: rollout, group, source, profile, request |
 //! | `finite.rs` | a number that is never NaN or infinite |
 //! | `rollout.rs` | messages, roles, context, which turns to score |
-//! | `request.rs` | the body of `POST /v1/score` |
+//! | `request.rs` | the body of `POST /v1/score`, typed and as it is served |
+//! | `entry.rs` | one rollout of a request, parsed and checked on its own |
 //! | `parts.rs` | what each source says of a turn, and what it abstained from |
 //! | `fusion.rs` | how sources become one reward: the configuration that requests may override |
 //! | `response.rs` | the reply, its versions and usage |
+//! | `json.rs` | JSON bytes to typed values, with a pointer to the first place that is wrong |
 //! | `info.rs` | the reply of `GET /v1/info` |
 //! | `problem.rs` | RFC 9457 problem bodies; the only file with status codes |
 
+mod entry;
 mod finite;
 mod fusion;
 mod ids;
 mod info;
+mod json;
 mod parts;
 mod problem;
 mod request;
 mod response;
 mod rollout;
 
+pub use entry::{RolloutEntry, refuse_shared_ids, shared_id_errors};
 pub use finite::{Finite, NotFinite};
 pub use fusion::{
     Aggregate, Calibration, FusionConfig, FusionMethod, FusionPatch, InnerMethod, InvalidFusion,
@@ -42,12 +47,13 @@ pub use fusion::{
 };
 pub use ids::{GroupId, ProfileName, RequestId, RolloutId, SourceId};
 pub use info::{CandidateInfo, Info, Limits, ProfileInfo, SourceInfo};
+pub use json::{parse_json, unknown_name_hint};
 pub use parts::{
     AbstainWhy, Abstained, CriterionVerdict, JudgePart, OtherPart, Part, RmPart, RuleAbstained,
     RuleHit, RulesPart, Signal, Usage,
 };
 pub use problem::{Invalid, Problem, ProblemCode};
-pub use request::{AdvantagesRequest, ScoreRequest};
+pub use request::{AdvantagesRequest, IncomingRequest, ScoreRequest};
 pub use response::{
     Beside, RolloutResult, ScoreResponse, StreamLine, StreamSummary, StreamedResult, TurnResult,
     Versions,

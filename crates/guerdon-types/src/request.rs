@@ -1,8 +1,16 @@
 //! The body of `POST /v1/score`.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
 
-use crate::{FusionPatch, Invalid, ProblemCode, ProfileName, Rollout, SourceId};
+use serde::de::{DeserializeSeed, IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
+
+use crate::json::{message, parse_borrowed};
+use crate::{
+    FusionPatch, Invalid, ProblemCode, ProfileName, Rollout, RolloutEntry, SourceId,
+    refuse_shared_ids,
+};
 
 /// What to score and how.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -39,28 +47,11 @@ pub struct AdvantagesRequest {
 }
 
 impl ScoreRequest {
-    /// Checks what the shape alone cannot say: that every rollout has a turn to score and that ids are unique.
+    /// Checks the request as a whole. Rollouts are checked one by one when the request is served: see [`IncomingRequest`].
     ///
     /// # Errors
-    /// [`Invalid`] with a JSON pointer to the first place that is wrong.
+    /// [`Invalid`] with a JSON pointer to the place that is wrong.
     pub fn check(&self) -> Result<(), Invalid> {
-        let mut seen = std::collections::HashMap::new();
-        for (index, rollout) in self.rollouts.iter().enumerate() {
-            rollout
-                .turns_to_score()
-                .map_err(|invalid| invalid.below(&format!("/rollouts/{index}")))?;
-            if let Some(id) = &rollout.id
-                && let Some(first) = seen.insert(id, index)
-            {
-                let detail = format!("id `{id}` is also the id of rollout {first}");
-                return Err(Invalid::new(
-                    ProblemCode::InvalidRequest,
-                    format!("/rollouts/{index}/id"),
-                    detail,
-                )
-                .hint("give every rollout of a request its own id, or leave ids out"));
-            }
-        }
         if self.deadline_ms == Some(0) {
             return Err(Invalid::new(
                 ProblemCode::InvalidRequest,
@@ -73,39 +64,246 @@ impl ScoreRequest {
     }
 }
 
+/// A score request as it is served: every rollout was parsed and checked on its own, so that one that cannot be scored does
+/// not fail the others.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct IncomingRequest {
+    /// The rollouts, in the request's order.
+    pub entries: Vec<RolloutEntry>,
+    /// Everything else. Its `rollouts` are empty.
+    pub settings: ScoreRequest,
+}
+
+impl IncomingRequest {
+    /// Parses the body of `POST /v1/score`. Takes time and memory linear in the size of `bytes`.
+    ///
+    /// ```
+    /// use guerdon_types::IncomingRequest;
+    ///
+    /// let body = br#"{"rollouts": [
+    ///     {"messages": [{"role": "assistant", "content": "480 is fine."}]},
+    ///     {"messages": [{"role": "assistent", "content": "480 is fine."}]}]}"#;
+    /// let request = IncomingRequest::parse(body, 4096)?;
+    /// assert!(request.entries[0].rollout.is_ok());
+    /// assert_eq!(request.entries[1].rollout.as_ref().unwrap_err().pointer, "/messages/0/role");
+    /// # Ok::<(), guerdon_types::Invalid>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Invalid`] if `bytes` are not JSON, not an object with a list of `rollouts`, or hold an unknown or a wrong setting;
+    /// `too_large` for more than `max_rollouts` rollouts. A rollout that is wrong is no error here.
+    pub fn parse(bytes: &[u8], max_rollouts: usize) -> Result<Self, Invalid> {
+        let raw: RawScoreRequest = parse_borrowed(bytes)?;
+        let RawScoreRequest { rollouts, sources, profile, fusion, advantages, deadline_ms } = raw;
+        let mut array = serde_json::Deserializer::from_str(rollouts.get());
+        let (texts, count) =
+            EntryTexts { max: max_rollouts }.deserialize(&mut array).map_err(|error| {
+                Invalid::new(ProblemCode::InvalidRequest, "/rollouts", message(&error))
+            })?;
+        check_count(count, max_rollouts)?;
+        let mut entries: Vec<_> =
+            texts.iter().map(|text| RolloutEntry::parse(text.get())).collect();
+        refuse_shared_ids(&mut entries);
+        let rollouts = Vec::new();
+        let settings = ScoreRequest { rollouts, sources, profile, fusion, advantages, deadline_ms };
+        Ok(Self { entries, settings })
+    }
+
+    /// Checks the number of rollouts.
+    ///
+    /// # Errors
+    /// `too_large` for more than `max_rollouts`.
+    pub fn check_count(&self, max_rollouts: usize) -> Result<(), Invalid> {
+        check_count(self.entries.len(), max_rollouts)
+    }
+}
+
+impl From<ScoreRequest> for IncomingRequest {
+    fn from(mut request: ScoreRequest) -> Self {
+        let rollouts = std::mem::take(&mut request.rollouts);
+        let mut entries: Vec<_> = rollouts.into_iter().map(RolloutEntry::from).collect();
+        refuse_shared_ids(&mut entries);
+        Self { entries, settings: request }
+    }
+}
+
+fn check_count(count: usize, max_rollouts: usize) -> Result<(), Invalid> {
+    if count <= max_rollouts {
+        return Ok(());
+    }
+    let detail = format!("{count} rollouts exceed this server's limit of {max_rollouts}");
+    Err(Invalid::new(ProblemCode::TooLarge, "/rollouts", detail).hint(
+        "send fewer rollouts a request (guerdon-client does), or raise `limits.max_rollouts`",
+    ))
+}
+
+/// The fields of [`ScoreRequest`], with the text of `rollouts` as it came.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawScoreRequest<'a> {
+    #[serde(borrow)]
+    rollouts: &'a RawValue,
+    #[serde(default)]
+    sources: Option<Vec<SourceId>>,
+    #[serde(default)]
+    profile: Option<ProfileName>,
+    #[serde(default)]
+    fusion: Option<FusionPatch>,
+    #[serde(default)]
+    advantages: Option<AdvantagesRequest>,
+    #[serde(default)]
+    deadline_ms: Option<u64>,
+}
+
+/// The texts of the first `max` rollouts, and the number of all. Only that many are kept: a body of a few bytes a rollout
+/// would else become a list of many times its size.
+struct EntryTexts {
+    max: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for EntryTexts {
+    type Value = (Vec<&'de RawValue>, usize);
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for EntryTexts {
+    type Value = (Vec<&'de RawValue>, usize);
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of rollouts")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut texts = Vec::new();
+        while texts.len() < self.max {
+            match seq.next_element()? {
+                Some(text) => texts.push(text),
+                None => break,
+            }
+        }
+        let mut count = texts.len();
+        while seq.next_element::<IgnoredAny>()?.is_some() {
+            count += 1;
+        }
+        Ok((texts, count))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn request(json: &str) -> ScoreRequest {
-        serde_json::from_str(json).unwrap()
+    const GOOD: &str = r#"{"messages": [{"role": "assistant", "content": "a"}]}"#;
+
+    fn parse(json: &str) -> Result<IncomingRequest, Invalid> {
+        IncomingRequest::parse(json.as_bytes(), 10)
     }
 
     #[test]
-    fn a_rollout_without_an_assistant_turn_is_pointed_at() {
-        let invalid = request(
-            r#"{"rollouts": [{"messages": [{"role": "assistant", "content": "a"}]},
-                             {"messages": [{"role": "user", "content": "b"}]}]}"#,
-        )
-        .check()
-        .unwrap_err();
-        assert_eq!(invalid.pointer, "/rollouts/1/messages");
+    fn each_broken_rollout_has_an_error_of_its_own() {
+        let shared = r#"{"id": "r", "messages": [{"role": "assistant", "content": "a"}]}"#;
+        let message = |message: &str| format!(r#"{{"messages": [{message}]}}"#);
+        for (broken, code, pointer) in [
+            (message(r#"{"role": "user", "content": "a"}"#), "no_assistant_turn", "/messages"),
+            (
+                message(r#"{"role": "robot", "content": "a"}"#),
+                "invalid_request",
+                "/messages/0/role",
+            ),
+            (
+                message(r#"{"role": "assistant", "content": 1}"#),
+                "invalid_request",
+                "/messages/0/content",
+            ),
+            (
+                message(r#"{"role": "assistant", "content": "\ud83d"}"#),
+                "malformed_json",
+                "/messages/0/content",
+            ),
+            (
+                r#"{"messages": [{"role": "assistant", "content": "a"}], "score": [7]}"#.into(),
+                "no_assistant_turn",
+                "/score/0",
+            ),
+            (r#"{"mesages": []}"#.into(), "invalid_request", ""),
+            (
+                r#"{"messages": [], "context": {"price": 1e999}}"#.into(),
+                "malformed_json",
+                "/context",
+            ),
+            ("[]".into(), "invalid_request", ""),
+            ("17".into(), "invalid_request", ""),
+        ] {
+            let request = parse(&format!(r#"{{"rollouts": [{GOOD}, {broken}, {GOOD}]}}"#)).unwrap();
+            assert!(request.entries[0].rollout.is_ok() && request.entries[2].rollout.is_ok());
+            let refusal = request.entries[1].refusal(1).expect(&broken);
+            assert_eq!(refusal.id.as_str(), "1");
+            let problem = refusal.error.unwrap();
+            assert_eq!(problem.code.as_str(), code, "{broken}: {problem:?}");
+            let at = problem.pointer.unwrap();
+            assert!(at.starts_with(&format!("/rollouts/1{pointer}")), "{broken}: {at}");
+            assert!(!problem.detail.contains(" column "), "{}", problem.detail);
+        }
+        let request = parse(&format!(r#"{{"rollouts": [{shared}, {GOOD}, {shared}]}}"#)).unwrap();
+        for (index, other) in [(0, 2), (2, 0)] {
+            let refusal = request.entries[index].refusal(index).unwrap();
+            assert_eq!(refusal.id.as_str(), "r");
+            let problem = refusal.error.unwrap();
+            assert_eq!(problem.pointer.unwrap(), format!("/rollouts/{index}/id"));
+            assert!(problem.detail.ends_with(&format!("rollout {other}")), "{}", problem.detail);
+        }
     }
 
     #[test]
-    fn two_rollouts_may_not_share_an_id() {
-        let one = r#"{"id": "r", "messages": [{"role": "assistant", "content": "a"}]}"#;
-        let invalid = request(&format!(r#"{{"rollouts": [{one}, {one}]}}"#)).check().unwrap_err();
-        assert_eq!(invalid.pointer, "/rollouts/1/id");
+    fn a_body_that_is_not_a_request_is_refused_whole() {
+        for (body, code, pointer) in [
+            ("{".to_owned(), "malformed_json", ""),
+            ("[]".to_owned(), "invalid_request", ""),
+            ("{}".to_owned(), "invalid_request", ""),
+            (r#"{"rollouts": {}}"#.to_owned(), "invalid_request", "/rollouts"),
+            (r#"{"rollouts": [], "rolouts": []}"#.to_owned(), "invalid_request", "/rolouts"),
+            (
+                r#"{"rollouts": [], "fusion": {"bond": 1}}"#.to_owned(),
+                "invalid_request",
+                "/fusion/bond",
+            ),
+            (
+                format!(r#"{{"rollouts": [{GOOD}, {{"context": {{"price": NaN}}}}]}}"#),
+                "malformed_json",
+                "/rollouts/1/context/price",
+            ),
+            (format!(r#"{{"rollouts": [{GOOD}]}} x"#), "malformed_json", ""),
+            (format!(r#"{{"rollouts": [{}]}}"#, vec!["0"; 11].join(",")), "too_large", "/rollouts"),
+        ] {
+            let invalid = parse(&body).unwrap_err();
+            assert_eq!(invalid.code.as_str(), code, "{body}: {invalid}");
+            assert_eq!(invalid.pointer, pointer, "{body}: {invalid}");
+        }
+        let many = parse(&format!(r#"{{"rollouts": [{}]}}"#, vec!["0"; 11].join(","))).unwrap_err();
+        assert!(many.detail.starts_with("11 rollouts"), "{}", many.detail);
+        let misspelt = parse(r#"{"rollouts": [], "advantage": null}"#).unwrap_err();
+        assert_eq!(misspelt.hint.as_deref(), Some("did you mean `advantages`?"));
     }
 
     #[test]
-    fn an_empty_batch_is_a_fine_request() {
-        assert!(request(r#"{"rollouts": []}"#).check().is_ok());
+    fn settings_are_read_as_by_the_typed_request() {
+        let json = r#"{"rollouts": [], "sources": ["rm"], "profile": "p", "fusion": {"bound": 3.0},
+                       "advantages": {"estimator": "grpo"}, "deadline_ms": 7}"#;
+        let typed: ScoreRequest = serde_json::from_str(json).unwrap();
+        assert_eq!(parse(json).unwrap(), IncomingRequest::from(typed));
     }
 
     #[test]
-    fn what_was_not_said_is_not_written() {
+    fn an_empty_batch_is_a_request() {
+        assert_eq!(parse(r#"{"rollouts": []}"#).unwrap(), IncomingRequest::default());
+        assert!(ScoreRequest::default().check().is_ok());
+    }
+
+    #[test]
+    fn unset_fields_are_not_written() {
         assert_eq!(serde_json::to_string(&ScoreRequest::default()).unwrap(), r#"{"rollouts":[]}"#);
     }
 }

@@ -1,7 +1,7 @@
 //! `guerdon score`: a file of rollouts in, a file of results out, one line each and in the same order. A line that cannot
 //! be read gets a result that says so; the others are scored.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _, Read as _, Write};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use futures_util::stream::BoxStream;
 use futures_util::{StreamExt as _, future};
 use guerdon_client::Client;
 use guerdon_types::{
-    AdvantagesRequest, Invalid, Problem, ProblemCode, ProfileName, Rollout, RolloutId,
-    RolloutResult, ScoreRequest, SourceId, StreamLine,
+    AdvantagesRequest, Problem, ProblemCode, ProfileName, Rollout, RolloutEntry, RolloutId,
+    RolloutResult, ScoreRequest, SourceId, StreamLine, refuse_shared_ids,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -122,42 +122,35 @@ fn read_rollouts(score: &Score) -> anyhow::Result<Vec<Line>> {
     } else {
         super::read(&score.input)?
     };
-    let mut seen = HashSet::new();
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    Ok(lines
-        .enumerate()
-        .map(|(index, (number, line))| rollout(index, number + 1, line, &mut seen))
-        .collect())
+    Ok(parse_lines(&text))
 }
 
-/// One line as a rollout that has an id and a turn to score, or as the result that says why it is none.
-fn rollout(index: usize, number: usize, line: &str, seen: &mut HashSet<RolloutId>) -> Line {
-    let mut own_id = None;
-    let mut checked = || -> Result<Rollout, Invalid> {
-        let unreadable = |detail: String| Invalid::new(ProblemCode::InvalidRequest, "", detail);
-        let mut deserializer = serde_json::Deserializer::from_str(line);
-        let mut rollout: Rollout =
-            serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-                unreadable(format!("line {number}, at `{}`: {}", error.path(), error.inner()))
-            })?;
-        deserializer
-            .end()
-            .map_err(|_| unreadable(format!("line {number} holds more than one JSON value")))?;
-        own_id.clone_from(&rollout.id);
-        rollout.turns_to_score()?;
-        let id = rollout.id.get_or_insert_with(|| RolloutId::from(index.to_string()));
-        if !seen.insert(id.clone()) {
-            let detail = format!("line {number}: an earlier line has the id `{id}` too");
-            return Err(Invalid::new(ProblemCode::InvalidRequest, "/id", detail));
+/// Each line as a rollout with an id and a turn to score, or as the result that states why it cannot be scored. The
+/// checks are those of the server.
+fn parse_lines(text: &str) -> Vec<Line> {
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let (numbers, mut entries): (Vec<usize>, Vec<RolloutEntry>) =
+        lines.map(|(number, line)| (number + 1, RolloutEntry::parse(line))).unzip();
+    refuse_shared_ids(&mut entries);
+    let line = |(index, (number, entry)): (usize, (usize, RolloutEntry))| match entry.rollout {
+        Ok(mut rollout) => {
+            rollout.id.get_or_insert_with(|| RolloutId::from(index.to_string()));
+            Ok(Box::new(rollout))
         }
-        Ok(rollout)
+        Err(mut invalid) => {
+            invalid.detail.insert_str(0, &format!("line {number}: "));
+            let id = entry.id.unwrap_or_else(|| RolloutId::from(format!("line-{number}")));
+            let error = Some(Problem::from(invalid));
+            Err(Box::new(RolloutResult {
+                id,
+                reward: None,
+                advantage: None,
+                turns: Vec::new(),
+                error,
+            }))
+        }
     };
-    let checked = checked();
-    checked.map(Box::new).map_err(|invalid| {
-        let id = own_id.unwrap_or_else(|| RolloutId::from(format!("line-{number}")));
-        let error = Some(Problem::from(invalid));
-        Box::new(RolloutResult { id, reward: None, advantage: None, turns: Vec::new(), error })
-    })
+    numbers.into_iter().zip(entries).enumerate().map(line).collect()
 }
 
 /// Where rollouts are scored.
@@ -290,24 +283,36 @@ impl Output {
 mod tests {
     use super::*;
 
-    fn read(line: &str) -> Line {
-        rollout(3, 4, line, &mut HashSet::new())
+    fn parse(lines: &[&str]) -> Vec<Line> {
+        parse_lines(&lines.join("\n"))
+    }
+
+    const GOOD: &str = r#"{"messages": [{"role": "assistant", "content": "a"}]}"#;
+
+    #[test]
+    fn line_without_an_id_has_its_index_as_id() {
+        let rollouts = parse(&["", GOOD, "", GOOD]);
+        assert_eq!(rollouts[1].as_ref().unwrap().id.as_ref().unwrap().as_str(), "1");
     }
 
     #[test]
-    fn a_line_without_an_id_is_named_by_its_place() {
-        let rollout = read(r#"{"messages": [{"role": "assistant", "content": "a"}]}"#).unwrap();
-        assert_eq!(rollout.id.unwrap().as_str(), "3");
-    }
-
-    #[test]
-    fn a_line_that_is_no_rollout_becomes_a_result_that_says_so() {
-        let broken = read(r#"{"messages": [{"role": "robot", "content": "a"}]}"#).unwrap_err();
-        assert_eq!(broken.reward, None);
-        assert!(broken.error.unwrap().detail.starts_with("line 4, at `messages[0].role`"));
-        assert_eq!(
-            read(r#"{"messages": []}"#).unwrap_err().error.unwrap().code,
-            ProblemCode::NoAssistantTurn
-        );
+    fn line_that_cannot_be_scored_becomes_a_result_with_the_error() {
+        let named = r#"{"id": "r", "messages": [{"role": "assistant", "content": "a"}]}"#;
+        let lines = parse(&[
+            r#"{"messages": [{"role": "robot"}]}"#,
+            r#"{"messages": []}"#,
+            named,
+            GOOD,
+            named,
+        ]);
+        let error = |index: usize| lines[index].as_ref().unwrap_err().error.clone().unwrap();
+        assert!(error(0).detail.starts_with("line 1: "), "{}", error(0).detail);
+        assert_eq!(error(0).pointer.as_deref(), Some("/messages/0/role"));
+        assert_eq!(error(1).code, ProblemCode::NoAssistantTurn);
+        for shared in [2, 4] {
+            assert_eq!(lines[shared].as_ref().unwrap_err().id.as_str(), "r");
+            assert_eq!(error(shared).pointer.as_deref(), Some("/id"));
+        }
+        assert!(lines[3].is_ok());
     }
 }

@@ -1,5 +1,6 @@
 //! From a foreign request's items to the one engine and back: every adapter asks here, and none asks elsewhere.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
@@ -12,15 +13,12 @@ use guerdon_types::{
 use http::request::Parts;
 use http::{HeaderName, HeaderValue};
 use serde::Serialize;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::chat_text::Dialogue;
 use super::choices::{Choices, OnFailure};
+use super::service::{ApiError, ScoreHandle, ScoreService};
 use super::source_name::SourceName;
-use crate::caller::Caller;
-use crate::extract::Permit;
-use crate::problem::ApiError;
-use crate::routes::score::open;
-use crate::state::App;
 
 /// How many of a request's texts were taken whole because their template is not known.
 const UNRECOGNISED: HeaderName = HeaderName::from_static("x-guerdon-unrecognised");
@@ -117,24 +115,18 @@ impl Answers {
 /// What every request to an adapter brings besides its body: extracted together, so that no adapter forgets one.
 #[derive(Debug)]
 pub(crate) struct Asked {
-    pub(crate) app: App,
+    pub(crate) service: Arc<dyn ScoreService>,
     pub(crate) choices: Choices,
-    caller: Caller,
-    _permit: Permit,
+    _permit: OwnedSemaphorePermit,
 }
 
-impl FromRequestParts<App> for Asked {
+impl<S: Send + Sync> FromRequestParts<S> for Asked {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        Ok(Self {
-            app: app.clone(),
-            choices: Choices::from_request_parts(parts, app).await?,
-            caller: Caller::from_request_parts(parts, app)
-                .await
-                .unwrap_or_else(|never| match never {}),
-            _permit: Permit::from_request_parts(parts, app).await?,
-        })
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let ScoreHandle(service) = ScoreHandle::from_request_parts(parts, state).await?;
+        let choices = Choices::from_request_parts(parts, state).await?;
+        Ok(Self { choices, _permit: service.admit()?, service })
     }
 }
 
@@ -149,22 +141,19 @@ impl Asked {
         protocol: &Protocol,
         items: Vec<Item>,
     ) -> Result<Answers, ApiError> {
-        let (app, choices) = (&self.app, &self.choices);
-        let sources = choices.sources();
+        let choices = &self.choices;
         let (rollouts, mut answers) = opened(items, choices);
         let request = ScoreRequest {
             rollouts,
-            sources: sources.clone(),
+            sources: choices.sources(),
             profile: choices.profile.clone(),
             deadline_ms: Some(choices.deadline(protocol.deadline())),
             ..ScoreRequest::default()
         };
-        let live = app.engine.live();
-        let names =
-            SourceName::all(&live.profile(request.profile.as_ref())?.scorer, sources.as_deref());
-        let batch = open(app, self.caller, request)?;
-        let fusion = batch.versions().fusion.clone();
-        let (results, _) = batch.collect().await;
+        let batch = self.service.open(request)?;
+        // Of the batch itself, so that names and numbers come from one generation.
+        let (sources, fusion) = (batch.sources(), batch.fusion());
+        let results = batch.collect().await;
         let scored = answers.iter_mut().filter(|answer| answer.failure.is_none());
         for (answer, result) in scored.zip(results) {
             answer.reward = result.reward.map(Finite::get);
@@ -176,7 +165,7 @@ impl Asked {
             answer.result = Some(result);
         }
         settle(&mut answers, protocol, choices)?;
-        Ok(Answers { items: answers, sources: names, fusion })
+        Ok(Answers { items: answers, sources, fusion })
     }
 }
 

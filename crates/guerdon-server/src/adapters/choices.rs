@@ -5,14 +5,14 @@
 use std::time::Duration;
 
 use axum::extract::{FromRequestParts, Path, Query};
-use guerdon_types::{Finite, NamedTurns, Problem, ProblemCode, ProfileName, ScoreTurns, SourceId};
+use guerdon_types::{
+    Finite, NamedTurns, Problem, ProblemCode, ProfileName, ScoreTurns, SourceId, unknown_name_hint,
+};
 use http::request::Parts;
 use serde::Deserialize;
 use serde::de::{Error as _, IgnoredAny};
 
-use crate::config::nearest_key;
-use crate::problem::ApiError;
-use crate::state::App;
+use super::service::ApiError;
 
 /// The query parameters of every trainer's route.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize, utoipa::IntoParams)]
@@ -67,18 +67,18 @@ impl Choices {
     }
 }
 
-impl FromRequestParts<App> for Choices {
+impl<S: Send + Sync> FromRequestParts<S> for Choices {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let Query(mut choices) = Query::<Self>::try_from_uri(&parts.uri).map_err(|rejection| {
             let detail = rejection.body_text();
-            let hint =
-                nearest_key(&detail).unwrap_or_else(|| "see /docs for the parameters".to_owned());
+            let hint = unknown_name_hint(&detail)
+                .unwrap_or_else(|| "see /docs for the parameters".to_owned());
             Problem::new(ProblemCode::InvalidRequest, detail).hint(hint)
         })?;
         let Ok(Path(InPath { profile: Some(profile) })) =
-            Path::<InPath>::from_request_parts(parts, app).await
+            Path::<InPath>::from_request_parts(parts, state).await
         else {
             return Ok(choices);
         };
@@ -179,7 +179,7 @@ mod tests {
     fn a_misspelt_choice_is_refused_and_named() {
         let error = choices("profle=hotel").unwrap_err();
         assert!(error.contains("profle"), "{error}");
-        assert_eq!(nearest_key(&error).as_deref(), Some("did you mean `profile`?"));
+        assert_eq!(unknown_name_hint(&error).as_deref(), Some("did you mean `profile`?"));
     }
 
     #[test]

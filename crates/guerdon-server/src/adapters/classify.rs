@@ -14,12 +14,10 @@ use utoipa_axum::routes;
 use super::asking::Asked;
 use super::choices::Choices;
 use super::classifiers::{PROTOCOL, text_items};
+use super::service::{ApiError, JsonBody};
 use super::{infinity, sglang, vllm};
-use crate::extract::JsonBody;
-use crate::problem::ApiError;
-use crate::state::App;
 
-pub(super) fn routes() -> OpenApiRouter<App> {
+pub(super) fn routes() -> OpenApiRouter {
     OpenApiRouter::new().routes(routes!(classify))
 }
 

@@ -13,15 +13,13 @@ use utoipa_axum::routes;
 use super::asking::{Asked, Item, Protocol};
 use super::chat_text::whole;
 use super::choices::{Choices, OnFailure};
-use crate::extract::JsonBody;
-use crate::problem::ApiError;
-use crate::state::App;
+use super::service::{ApiError, JsonBody};
 
 /// The client waits for ever; whoever watches it does not.
 pub(super) const PROTOCOL: Protocol =
     Protocol { client: "LLaMA-Factory", client_waits: Duration::MAX, on_failure: OnFailure::Error };
 
-pub(super) fn routes() -> OpenApiRouter<App> {
+pub(super) fn routes() -> OpenApiRouter {
     OpenApiRouter::new().routes(routes!(score_evaluation))
 }
 

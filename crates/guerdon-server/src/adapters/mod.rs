@@ -16,6 +16,8 @@
 //! | `reward_kit.rs` | `/reward`, `/evaluate` | reward-kit, eval-protocol |
 //! | `roll.rs` | `/submit_task`, `/task_result` | ROLL |
 //!
+//! `service.rs` is the interface that all of them score through; the server implements it.
+//!
 //! They share `choices.rs` (what rides in the URL), `chat_text.rs`, `chat_templates.rs` and `messages.rs` (foreign text to
 //! turns), `asking.rs` (the engine, and what to answer when it has no reward), `numbers.rs` and `source_name.rs` (a result as names and
 //! numbers), `classifiers.rs` (what vLLM, SGLang, Infinity and their like agree on).
@@ -37,6 +39,7 @@ mod probes;
 mod rerank;
 mod reward_kit;
 mod roll;
+mod service;
 mod sglang;
 mod slime;
 mod source_name;
@@ -46,10 +49,13 @@ mod vllm_score;
 
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::state::App;
+pub(crate) use service::{
+    ApiError, JsonBody, ProfileSummary, ScoreHandle, ScoreService, ScoringBatch, parse_body,
+};
+pub(crate) use source_name::SourceName;
 
 /// Every trainer's routes.
-pub(crate) fn routes() -> OpenApiRouter<App> {
+pub(crate) fn routes() -> OpenApiRouter {
     OpenApiRouter::new()
         .merge(openrlhf::routes())
         .merge(slime::routes())

@@ -20,9 +20,7 @@ use super::asking::{Answers, Asked, Item, Protocol};
 use super::choices::{Choices, OnFailure};
 use super::messages::{ForeignMessage, text_of};
 use super::numbers::{contributions, numbers};
-use crate::extract::JsonBody;
-use crate::problem::ApiError;
-use crate::state::App;
+use super::service::{ApiError, JsonBody};
 
 /// verifiers waits 60 s; NeMo-Gym's own client for ever.
 pub(super) const PROTOCOL: Protocol = Protocol {
@@ -34,7 +32,7 @@ pub(super) const PROTOCOL: Protocol = Protocol {
 /// Marks a rollout that could not be scored, and says why it is one.
 pub(super) const FAILURE_CLASS: &str = "_ng_failure_class";
 
-pub(super) fn routes() -> OpenApiRouter<App> {
+pub(super) fn routes() -> OpenApiRouter {
     OpenApiRouter::new()
         .routes(routes!(seed_session))
         .routes(routes!(verify))

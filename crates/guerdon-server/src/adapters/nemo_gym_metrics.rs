@@ -16,14 +16,12 @@ use utoipa_axum::routes;
 use super::choices::Choices;
 use super::nemo_gym::FAILURE_CLASS;
 use super::numbers::Numbers;
-use crate::extract::JsonBody;
-use crate::problem::ApiError;
-use crate::state::App;
+use super::service::{ApiError, JsonBody};
 
 const TASK: &str = "_ng_task_index";
 const ROLLOUT: &str = "_ng_rollout_index";
 
-pub(super) fn routes() -> OpenApiRouter<App> {
+pub(super) fn routes() -> OpenApiRouter {
     OpenApiRouter::new().routes(routes!(aggregate_metrics))
 }
 

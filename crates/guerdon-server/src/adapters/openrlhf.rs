@@ -20,9 +20,7 @@ use super::chat_text::{continued, split};
 use super::choices::{Choices, OnFailure};
 use super::messages::facts;
 use super::numbers::{numbers, sigmoid};
-use crate::extract::JsonBody;
-use crate::problem::ApiError;
-use crate::state::App;
+use super::service::{ApiError, JsonBody};
 
 /// OpenRLHF waits 180 s, align-anything 100 s.
 pub(super) const PROTOCOL: Protocol = Protocol {
@@ -31,7 +29,7 @@ pub(super) const PROTOCOL: Protocol = Protocol {
     on_failure: OnFailure::Error,
 };
 
-pub(super) fn routes() -> OpenApiRouter<App> {
+pub(super) fn routes() -> OpenApiRouter {
     OpenApiRouter::new().routes(routes!(get_reward))
 }
 

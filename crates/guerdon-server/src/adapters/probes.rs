@@ -5,19 +5,16 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::State;
-use guerdon_types::Problem;
+use guerdon_types::{Problem, ProblemCode};
 use serde::Serialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::choices::Choices;
 use super::classifiers::LABEL;
-use crate::problem::ApiError;
-use crate::routes::health::readyz;
-use crate::state::App;
+use super::service::{ApiError, ScoreHandle};
 
-pub(super) fn routes() -> OpenApiRouter<App> {
+pub(super) fn routes() -> OpenApiRouter {
     OpenApiRouter::new().routes(routes!(health)).routes(routes!(info))
 }
 
@@ -26,8 +23,12 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     (status = 200, description = "It does.", body = String),
     (status = 503, description = "It is starting or stopping.", body = Problem, content_type = "application/problem+json"),
 ))]
-async fn health(app: State<App>) -> Result<&'static str, ApiError> {
-    readyz(app).await
+async fn health(ScoreHandle(service): ScoreHandle) -> Result<&'static str, ApiError> {
+    if service.is_ready() {
+        Ok("ready\n")
+    } else {
+        Err(ApiError::new(ProblemCode::NotReady, "the server is stopping"))
+    }
 }
 
 /// What text-embeddings-inference says of itself, as far as guerdon has it.
@@ -64,21 +65,20 @@ struct Labels {
     (status = 200, body = EngineInfo),
     (status = "4XX", description = "There is no such profile.", body = Problem, content_type = "application/problem+json"),
 ))]
-async fn info(State(app): State<App>, choices: Choices) -> Result<Json<EngineInfo>, ApiError> {
-    let live = app.engine.live();
-    let told = app.engine.info();
-    let profile = choices.profile.unwrap_or(told.default_profile);
-    live.profile(Some(&profile))?;
-    let versions = told.profiles.get(profile.as_str()).map(|info| &info.versions);
+async fn info(
+    ScoreHandle(service): ScoreHandle,
+    choices: Choices,
+) -> Result<Json<EngineInfo>, ApiError> {
+    let profile = service.profile(choices.profile.as_ref())?;
     Ok(Json(EngineInfo {
-        model_id: profile.to_string(),
-        model_sha: versions.and_then(|versions| versions.rm.clone()),
+        model_id: profile.name.to_string(),
+        model_sha: profile.model_hash,
         model_type: ModelType::Reranker(Labels {
             id2label: BTreeMap::from([("0".to_owned(), LABEL)]),
             label2id: BTreeMap::from([(LABEL, 0)]),
         }),
-        max_client_batch_size: told.limits.max_rollouts,
+        max_client_batch_size: service.limits().max_rollouts,
         auto_truncate: true,
-        version: told.version,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
     }))
 }

@@ -15,13 +15,11 @@ use super::asking::{Answers, Asked};
 use super::choices::Choices;
 use super::classifiers::{PROTOCOL, now};
 use super::numbers::sigmoid;
+use super::service::{ApiError, JsonBody};
 use super::vllm::{TokenUsage, named};
 use super::vllm_score::pair;
-use crate::extract::JsonBody;
-use crate::problem::ApiError;
-use crate::state::App;
 
-pub(super) fn routes() -> OpenApiRouter<App> {
+pub(super) fn routes() -> OpenApiRouter {
     OpenApiRouter::new().routes(routes!(rerank))
 }
 

@@ -19,10 +19,8 @@ use super::asking::{Answer, Answers, Asked, Item, Protocol};
 use super::choices::{Choices, OnFailure};
 use super::messages::{ForeignMessage, facts, read};
 use super::numbers::sigmoid;
+use super::service::{ApiError, JsonBody};
 use super::source_name::SourceName;
-use crate::extract::JsonBody;
-use crate::problem::ApiError;
-use crate::state::App;
 
 /// The client waits for ever; a gateway before us, a minute.
 pub(super) const REWARD_KIT: Protocol = Protocol {
@@ -35,7 +33,7 @@ pub(super) const REWARD_KIT: Protocol = Protocol {
 pub(super) const EVAL_PROTOCOL: Protocol =
     Protocol { client: "eval-protocol", on_failure: OnFailure::Null, ..REWARD_KIT };
 
-pub(super) fn routes() -> OpenApiRouter<App> {
+pub(super) fn routes() -> OpenApiRouter {
     OpenApiRouter::new().routes(routes!(reward)).routes(routes!(evaluate))
 }
 

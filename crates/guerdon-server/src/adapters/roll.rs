@@ -27,9 +27,7 @@ use super::chat_text::continued;
 use super::choices::{Choices, OnFailure};
 use super::messages::facts;
 use super::numbers::contributions;
-use crate::extract::JsonBody;
-use crate::problem::ApiError;
-use crate::state::App;
+use super::service::{ApiError, JsonBody};
 
 /// ROLL asks after a task for 300 s, unless it says otherwise.
 pub(super) const PROTOCOL: Protocol = Protocol {
@@ -47,7 +45,7 @@ const KEPT: Duration = Duration::from_secs(600);
 /// Tasks and results that are kept, whatever their age.
 const MOST_KEPT: usize = 65_536;
 
-pub(super) fn routes() -> OpenApiRouter<App> {
+pub(super) fn routes() -> OpenApiRouter {
     OpenApiRouter::new()
         .routes(routes!(submit_task))
         .routes(routes!(task_result))
@@ -145,7 +143,7 @@ async fn submit_task(
     JsonBody(request): JsonBody<SubmitTaskRequest>,
 ) -> Result<Json<SubmittedTask>, ApiError> {
     // Told now, since the client takes no such answer later.
-    asked.app.engine.live().profile(asked.choices.profile.as_ref())?;
+    asked.service.profile(asked.choices.profile.as_ref())?;
     asked.choices.deadline_ms = asked.choices.deadline_ms.or_else(|| patience(request.timeout?));
     let dialogue = continued(&request.prompt, &request.response, asked.choices.thoughts);
     let item = Item::text(dialogue, facts("reward_info", request.reward_info));

@@ -12,11 +12,9 @@ use utoipa_axum::routes;
 use super::asking::{Answer, Answers, Asked};
 use super::choices::Choices;
 use super::classifiers::{PROTOCOL, Texts, text_items};
-use crate::extract::JsonBody;
-use crate::problem::ApiError;
-use crate::state::App;
+use super::service::{ApiError, JsonBody};
 
-pub(super) fn routes() -> OpenApiRouter<App> {
+pub(super) fn routes() -> OpenApiRouter {
     OpenApiRouter::new().routes(routes!(embeddings))
 }
 

@@ -17,9 +17,7 @@ use super::chat_text::{continued, reply_to};
 use super::choices::{Choices, OnFailure, ReplyForm};
 use super::messages::{ForeignMessage, facts, read};
 use super::numbers::{Numbers, numbers, sigmoid};
-use crate::extract::JsonBody;
-use crate::problem::ApiError;
-use crate::state::App;
+use super::service::{ApiError, JsonBody};
 
 /// slime waits 120 s.
 pub(super) const PROTOCOL: Protocol = Protocol {
@@ -28,7 +26,7 @@ pub(super) const PROTOCOL: Protocol = Protocol {
     on_failure: OnFailure::Error,
 };
 
-pub(super) fn routes() -> OpenApiRouter<App> {
+pub(super) fn routes() -> OpenApiRouter {
     OpenApiRouter::new().routes(routes!(rm))
 }
 

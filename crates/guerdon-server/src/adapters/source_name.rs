@@ -1,6 +1,6 @@
 //! A source by its name and channel: where a result keeps what it said, and what that adds to the reward.
 
-use guerdon_fusion::{Channel, Scorer};
+use guerdon_fusion::Channel;
 use guerdon_types::{Finite, FusionConfig, FusionMethod, InnerMethod, SourceId, TurnResult};
 
 /// A source, and where its opinion stands in a result.
@@ -11,13 +11,6 @@ pub(crate) struct SourceName {
 }
 
 impl SourceName {
-    /// Those that `scorer` would ask if only `wanted` were asked.
-    pub(crate) fn all(scorer: &Scorer, wanted: Option<&[SourceId]>) -> Vec<Self> {
-        let asked = |id: &SourceId| wanted.is_none_or(|wanted| wanted.contains(id));
-        let sources = scorer.sources().iter().filter(|source| asked(source.id()));
-        sources.map(|source| Self { id: source.id().clone(), channel: source.channel() }).collect()
-    }
-
     /// The number with which it entered the fusion: the RM's score, or points.
     pub(crate) fn value(&self, turn: &TurnResult) -> Option<f64> {
         let number = match self.channel {

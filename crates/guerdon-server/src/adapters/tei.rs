@@ -16,9 +16,7 @@ use super::chat_text::{continued, whole};
 use super::choices::{Choices, OnFailure};
 use super::classifiers::LABEL;
 use super::numbers::sigmoid;
-use crate::extract::JsonBody;
-use crate::problem::ApiError;
-use crate::state::App;
+use super::service::{ApiError, JsonBody};
 
 /// `huggingface_hub` waits for ever by default, `requests` behind a gateway a minute.
 pub(super) const PROTOCOL: Protocol = Protocol {
@@ -27,7 +25,7 @@ pub(super) const PROTOCOL: Protocol = Protocol {
     on_failure: OnFailure::Error,
 };
 
-pub(super) fn routes() -> OpenApiRouter<App> {
+pub(super) fn routes() -> OpenApiRouter {
     OpenApiRouter::new().routes(routes!(predict)).routes(routes!(root))
 }
 

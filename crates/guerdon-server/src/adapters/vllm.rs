@@ -16,11 +16,9 @@ use super::choices::Choices;
 use super::classifiers::{LABEL, PROTOCOL, Texts, now, text_items};
 use super::messages::{ForeignMessage, read};
 use super::numbers::sigmoid;
-use crate::extract::JsonBody;
-use crate::problem::ApiError;
-use crate::state::App;
+use super::service::{ApiError, JsonBody};
 
-pub(super) fn routes() -> OpenApiRouter<App> {
+pub(super) fn routes() -> OpenApiRouter {
     OpenApiRouter::new().routes(routes!(pooling))
 }
 

@@ -15,12 +15,10 @@ use super::asking::{Asked, Item};
 use super::chat_text::continued;
 use super::choices::Choices;
 use super::classifiers::{PROTOCOL, Texts};
+use super::service::{ApiError, JsonBody};
 use super::vllm::{Listed, numbered};
-use crate::extract::JsonBody;
-use crate::problem::ApiError;
-use crate::state::App;
 
-pub(super) fn routes() -> OpenApiRouter<App> {
+pub(super) fn routes() -> OpenApiRouter {
     OpenApiRouter::new().routes(routes!(score))
 }
 

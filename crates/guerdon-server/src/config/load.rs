@@ -193,21 +193,8 @@ fn invalid(origin: &str, detail: &str, message: &str) -> ConfigError {
     ConfigError::Invalid {
         origin: origin.into(),
         detail: detail.into(),
-        hint: nearest_key(message),
+        hint: guerdon_types::unknown_name_hint(message),
     }
-}
-
-/// The key that was meant, from serde's "unknown field `lisen`, expected one of `listen`, `drain`".
-pub(crate) fn nearest_key(message: &str) -> Option<String> {
-    let mut quoted = message.split('`').skip(1).step_by(2);
-    if !message.contains("unknown field") && !message.contains("unknown variant") {
-        return None;
-    }
-    let unknown = quoted.next()?;
-    let nearest = quoted.max_by(|a, b| {
-        strsim::jaro_winkler(unknown, a).total_cmp(&strsim::jaro_winkler(unknown, b))
-    })?;
-    (strsim::jaro_winkler(unknown, nearest) > 0.75).then(|| format!("did you mean `{nearest}`?"))
 }
 
 #[cfg(test)]

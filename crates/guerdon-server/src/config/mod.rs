@@ -15,7 +15,6 @@ use guerdon_types::{Calibration, Finite, FusionConfig, Limits};
 use serde::{Deserialize, Serialize};
 
 pub use env::{Environment, ProcessEnvironment};
-pub(crate) use load::nearest_key;
 pub use load::{ConfigError, ConfigSource, Override};
 
 /// Everything that can be configured.

@@ -6,6 +6,7 @@ use guerdon_types::Info;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::context::RequestContext;
 use crate::state::App;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
@@ -14,6 +15,6 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
 
 /// What this server is, what it scores with, and its limits.
 #[utoipa::path(get, path = "/v1/info", tag = "scoring", responses((status = 200, body = Info)))]
-async fn info(State(app): State<App>) -> Json<Info> {
-    Json(app.engine.info())
+async fn info(State(app): State<App>, context: RequestContext) -> Json<Info> {
+    Json(app.engine.info_of(&context.serving))
 }

@@ -11,8 +11,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::problem::ApiError;
-use crate::reload::Trigger;
 use crate::state::App;
+use crate::trigger::Trigger;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(reload)).routes(routes!(rollback)).routes(routes!(promote))

@@ -4,14 +4,15 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::State;
 use guerdon_rules::{Diagnostic, PackSummary, RulePacks, SourceText};
 use guerdon_types::{Problem, ProblemCode, Rollout, RulesPart};
 use serde::{Deserialize, Serialize};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::extract::{JsonBody, Permit};
+use crate::adapters::JsonBody;
+use crate::context::RequestContext;
+use crate::extract::Permit;
 use crate::problem::ApiError;
 use crate::state::App;
 
@@ -30,14 +31,14 @@ struct Listed {
 
 /// The rule packs that serve.
 #[utoipa::path(get, path = "/v1/rules", tag = "rules", responses((status = 200, body = Listed)))]
-async fn list(State(app): State<App>) -> Json<Listed> {
-    let live = app.engine.live();
-    let packs = |profile: &crate::live::Profile| {
+async fn list(context: RequestContext) -> Json<Listed> {
+    let snapshot = context.snapshot();
+    let packs = |profile: &crate::snapshot::Profile| {
         profile.packs.as_ref().map(|packs| packs.summaries()).unwrap_or_default()
     };
     let profiles =
-        live.profiles.iter().map(|(name, profile)| (name.clone(), packs(profile))).collect();
-    Json(Listed { generation: live.generation, profiles })
+        snapshot.profiles.iter().map(|(name, profile)| (name.clone(), packs(profile))).collect();
+    Json(Listed { generation: snapshot.generation, profiles })
 }
 
 /// Packs to check, and rollouts to try them on.

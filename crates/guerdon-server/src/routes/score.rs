@@ -2,13 +2,12 @@
 //! final.
 
 use axum::body::{Body, Bytes};
-use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use futures_util::{Stream, StreamExt as _, stream};
 use guerdon_types::{
-    Problem, ProblemCode, RequestId, ScoreRequest, ScoreResponse, StreamLine, StreamSummary,
-    StreamedResult, Usage,
+    Problem, RequestId, ScoreRequest, ScoreResponse, StreamLine, StreamSummary, StreamedResult,
+    Usage,
 };
 use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_TYPE};
@@ -17,8 +16,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::batch::Batch;
-use crate::caller::Caller;
-use crate::extract::{JsonBody, Permit};
+use crate::context::RequestContext;
+use crate::extract::{Permit, ScoreBody};
 use crate::problem::ApiError;
 use crate::state::App;
 
@@ -42,14 +41,13 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
     (status = 503, description = "Overloaded; see Retry-After.", body = Problem, content_type = "application/problem+json"),
 ))]
 async fn score(
-    State(app): State<App>,
     Extension(request_id): Extension<RequestId>,
     headers: HeaderMap,
     Permit(permit): Permit,
-    caller: Caller,
-    JsonBody(request): JsonBody<ScoreRequest>,
+    context: RequestContext,
+    ScoreBody(request): ScoreBody,
 ) -> Result<Response, ApiError> {
-    let batch = open(&app, caller, request)?;
+    let batch = context.open_batch(request)?;
     let streamed = headers
         .get(ACCEPT)
         .and_then(|accept| accept.to_str().ok())
@@ -63,25 +61,13 @@ async fn score(
     Ok(Json(ScoreResponse::new(request_id, results, versions, usage)).into_response())
 }
 
-/// Binds a request to the live snapshot; refuses it whole while a source that it needs can take nothing more.
-pub(crate) fn open(app: &App, caller: Caller, request: ScoreRequest) -> Result<Batch, ApiError> {
-    let batch = app.engine.open(request)?.for_client(caller.0);
-    match batch.full_for() {
-        Some(wait) if !batch.is_empty() => {
-            Err(ApiError::new(ProblemCode::Overloaded, "a source's queue is full")
-                .retry_after(wait))
-        }
-        _ => Ok(batch),
-    }
-}
-
 /// Result lines, then the summary. The permit is held until the last line, or until the caller hangs up.
 fn lines(
     request_id: RequestId,
     batch: Batch,
     permit: OwnedSemaphorePermit,
 ) -> impl Stream<Item = Result<Bytes, serde_json::Error>> + Send + 'static {
-    struct State<S> {
+    struct Lines<S> {
         results: S,
         summary: Option<StreamSummary>,
         _permit: OwnedSemaphorePermit,
@@ -92,7 +78,7 @@ fn lines(
         versions: batch.versions().clone(),
         usage: Usage::default(),
     };
-    let state = State { results: Box::pin(batch.run()), summary: Some(summary), _permit: permit };
+    let state = Lines { results: Box::pin(batch.run()), summary: Some(summary), _permit: permit };
     stream::unfold(state, async |mut state| {
         let summary = state.summary.as_mut()?;
         let line = match state.results.next().await {

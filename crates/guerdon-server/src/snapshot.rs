@@ -1,5 +1,5 @@
-//! What serves at this moment: one immutable snapshot of configuration, profiles and tokens. A request takes it once, so
-//! it sees all of a reload or nothing of it.
+//! One immutable snapshot of configuration, profiles and tokens. A request takes it once, so it sees all of a reload or
+//! nothing of it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,9 +13,9 @@ use guerdon_types::{Invalid, ProblemCode, ProfileInfo, ProfileName, SourceInfo};
 use crate::auth::Auth;
 use crate::config::Config;
 
-/// One snapshot.
+/// Configuration, profiles and tokens of one generation.
 #[derive(Debug)]
-pub struct Live {
+pub struct Snapshot {
     /// Counts loads since the server started, from 1.
     pub generation: u64,
     /// The configuration it was built from.
@@ -43,7 +43,7 @@ pub struct Profile {
     pub judge: Option<Arc<JudgeSource>>,
 }
 
-impl Live {
+impl Snapshot {
     /// This snapshot with the profiles of `older`: its models, packs, prompts and fusion. Tokens and limits stay, for a
     /// token that was taken away must not come back with a rule.
     #[must_use]

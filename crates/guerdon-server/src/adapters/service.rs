@@ -1,0 +1,182 @@
+//! The interface that adapters score through: a handle in the extensions of each request, bound to the request's caller
+//! and to the snapshot that was current when the request arrived. The server implements it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::response::{IntoResponse, Response};
+use futures_util::future::BoxFuture;
+use guerdon_types::{
+    FusionConfig, Invalid, Limits, Problem, ProblemCode, ProfileName, RolloutResult, ScoreRequest,
+    parse_json,
+};
+use http::header::RETRY_AFTER;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use serde::de::DeserializeOwned;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::source_name::SourceName;
+
+/// Bodies larger than this are parsed on a blocking thread.
+const PARSE_INLINE: usize = 128 << 10;
+
+/// Scoring for one request. All answers come from one snapshot of the configuration.
+pub(crate) trait ScoreService: fmt::Debug + Send + Sync + 'static {
+    /// Whether the server takes requests.
+    fn is_ready(&self) -> bool;
+
+    /// The server's limits.
+    fn limits(&self) -> Limits;
+
+    /// The profile of that name, or the default profile.
+    ///
+    /// # Errors
+    /// [`Invalid`] if there is no such profile; the detail names those that exist.
+    fn profile(&self, name: Option<&ProfileName>) -> Result<ProfileSummary, Invalid>;
+
+    /// Takes one of the places for concurrent requests. Taken before the body is read, so that the bodies held in memory
+    /// are bounded.
+    ///
+    /// # Errors
+    /// `overloaded`, if all are taken.
+    fn admit(&self) -> Result<OwnedSemaphorePermit, ApiError>;
+
+    /// Reads a JSON body whole, after a check of content type, encoding and size.
+    ///
+    /// # Errors
+    /// The problem to answer with.
+    fn read_body(&self, headers: HeaderMap, body: Body) -> BoxFuture<'_, Result<Bytes, ApiError>>;
+
+    /// Checks `request` and binds it to the request's caller and snapshot.
+    ///
+    /// # Errors
+    /// The request as a whole cannot be served, or a source that it needs can take nothing more at the moment.
+    fn open(&self, request: ScoreRequest) -> Result<Box<dyn ScoringBatch>, ApiError>;
+}
+
+/// A checked request, ready to be scored.
+pub(crate) trait ScoringBatch: Send {
+    /// The sources that will be asked, in the order of the reply.
+    fn sources(&self) -> Vec<SourceName>;
+
+    /// The fusion that will make the rewards.
+    fn fusion(&self) -> FusionConfig;
+
+    /// Scores every rollout; results are in the request's order.
+    fn collect(self: Box<Self>) -> BoxFuture<'static, Vec<RolloutResult>>;
+}
+
+/// A profile as adapters describe it to their clients.
+#[derive(Debug, Clone)]
+pub(crate) struct ProfileSummary {
+    pub(crate) name: ProfileName,
+    /// The reward model's content hash; `None` for a profile without a reward model.
+    pub(crate) model_hash: Option<String>,
+}
+
+/// The request's [`ScoreService`], as extractor. The server puts it into the request's extensions.
+#[derive(Debug, Clone)]
+pub(crate) struct ScoreHandle(pub(crate) Arc<dyn ScoreService>);
+
+impl ScoreHandle {
+    fn of(parts: &Parts) -> Result<Self, ApiError> {
+        let missing =
+            || ApiError::new(ProblemCode::Internal, "the request has no scoring service attached");
+        parts.extensions.get::<Self>().cloned().ok_or_else(missing)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for ScoreHandle {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        Self::of(parts)
+    }
+}
+
+/// A JSON body, within the server's limits.
+#[derive(Debug)]
+pub(crate) struct JsonBody<T>(pub(crate) T);
+
+impl<S: Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for JsonBody<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        let (parts, body) = request.into_parts();
+        let ScoreHandle(service) = ScoreHandle::of(&parts)?;
+        let bytes = service.read_body(parts.headers, body).await?;
+        Ok(Self(parse_body(bytes, parse_json).await?))
+    }
+}
+
+/// Parses a body with `parse`, on a blocking thread if it is large.
+pub(crate) async fn parse_body<T: Send + 'static>(
+    bytes: Bytes,
+    parse: impl FnOnce(&[u8]) -> Result<T, Invalid> + Send + 'static,
+) -> Result<T, ApiError> {
+    if bytes.len() <= PARSE_INLINE {
+        return Ok(parse(&bytes)?);
+    }
+    let parsed = tokio::task::spawn_blocking(move || parse(&bytes)).await;
+    Ok(parsed.map_err(|_| ApiError::new(ProblemCode::Internal, "parsing the body failed"))??)
+}
+
+/// A refused request: the problem to answer with, and when to try again.
+#[derive(Debug)]
+pub(crate) struct ApiError {
+    problem: Box<Problem>,
+    retry_after: Option<Duration>,
+}
+
+impl ApiError {
+    pub(crate) fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
+        Problem::new(code, detail).into()
+    }
+
+    /// The problem's detail.
+    pub(crate) fn detail(&self) -> &str {
+        &self.problem.detail
+    }
+
+    /// Sets the `Retry-After` header; without it, a retriable problem says one second.
+    pub(crate) fn retry_after(self, wait: Duration) -> Self {
+        Self { retry_after: Some(wait), ..self }
+    }
+}
+
+impl From<Problem> for ApiError {
+    fn from(problem: Problem) -> Self {
+        Self::from(Box::new(problem))
+    }
+}
+
+impl From<Box<Problem>> for ApiError {
+    fn from(problem: Box<Problem>) -> Self {
+        Self { problem, retry_after: None }
+    }
+}
+
+impl From<Invalid> for ApiError {
+    fn from(invalid: Invalid) -> Self {
+        Problem::from(invalid).into()
+    }
+}
+
+impl IntoResponse for ApiError {
+    /// An empty reply with the problem in its extensions (`Arc<Problem>`). The server's outermost layer writes the body,
+    /// since only it knows the request's id and path.
+    fn into_response(self) -> Response {
+        let mut response = StatusCode::from_u16(self.problem.status)
+            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+            .into_response();
+        if let Some(wait) = self.retry_after {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+        }
+        response.extensions_mut().insert(Arc::new(*self.problem));
+        response
+    }
+}

@@ -1,0 +1,173 @@
+//! Rollouts as they arrive in a request: each is parsed and checked on its own, so that one that cannot be scored does not
+//! fail the others.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::json::parse_part;
+use crate::{GroupId, Invalid, ProblemCode, Rollout, RolloutId, RolloutResult};
+
+/// One entry of a request's `rollouts`: a rollout that can be scored, or the reason why it cannot.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RolloutEntry {
+    /// The caller's id, if it can be read.
+    pub id: Option<RolloutId>,
+    /// The group, if it can be read.
+    pub group: Option<GroupId>,
+    /// The rollout, with at least one turn to score. Pointers of an error start at the rollout: `/messages/0/role`.
+    pub rollout: Result<Rollout, Invalid>,
+}
+
+impl RolloutEntry {
+    /// Parses and checks one rollout. An id and a group that can be read are kept even if the rest is wrong.
+    ///
+    /// ```
+    /// use guerdon_types::{ProblemCode, RolloutEntry};
+    ///
+    /// let entry = RolloutEntry::parse(r#"{"id": "r7", "messages": [{"role": "user", "content": "a"}]}"#);
+    /// assert_eq!(entry.id.unwrap().as_str(), "r7");
+    /// assert_eq!(entry.rollout.unwrap_err().code, ProblemCode::NoAssistantTurn);
+    /// ```
+    #[must_use]
+    pub fn parse(json: &str) -> Self {
+        match parse_part::<Rollout>(json.as_bytes()) {
+            Ok(rollout) => Self::from(rollout),
+            Err((invalid, _)) => {
+                let names: ReadableNames = serde_json::from_str(json).unwrap_or_default();
+                Self { id: readable(names.id), group: readable(names.group), rollout: Err(invalid) }
+            }
+        }
+    }
+
+    /// The result of this entry if it cannot be scored, as rollout `index` of a request; `None` if it can.
+    #[must_use]
+    pub fn refusal(&self, index: usize) -> Option<RolloutResult> {
+        let invalid = self.rollout.as_ref().err()?.clone();
+        let problem = invalid.below(&format!("/rollouts/{index}")).into();
+        Some(RolloutResult {
+            id: self.id_or_index(index),
+            reward: None,
+            advantage: None,
+            turns: Vec::new(),
+            error: Some(problem),
+        })
+    }
+
+    /// The caller's id, or the index in the request.
+    #[must_use]
+    pub fn id_or_index(&self, index: usize) -> RolloutId {
+        self.id.clone().unwrap_or_else(|| RolloutId::from(index.to_string()))
+    }
+}
+
+impl From<Rollout> for RolloutEntry {
+    /// Checks that the rollout has a turn to score.
+    fn from(rollout: Rollout) -> Self {
+        let (id, group) = (rollout.id.clone(), rollout.group.clone());
+        let checked = rollout.turns_to_score().map(|_| ());
+        Self { id, group, rollout: checked.map(|()| rollout) }
+    }
+}
+
+/// Refuses every entry whose id is also the id of another entry, as [`shared_id_errors`] reports it.
+pub fn refuse_shared_ids(entries: &mut [RolloutEntry]) {
+    let errors = shared_id_errors(entries.iter().map(|entry| entry.id.as_ref()));
+    for (index, error) in errors {
+        if let Some(entry) = entries.get_mut(index).filter(|entry| entry.rollout.is_ok()) {
+            entry.rollout = Err(error);
+        }
+    }
+}
+
+/// An error for each rollout whose id is also the id of another one, with the rollout's index: a caller could not tell their
+/// results apart. Pointers start at the rollout. Takes time linear in the number of ids.
+#[must_use]
+pub fn shared_id_errors<'a>(
+    ids: impl Iterator<Item = Option<&'a RolloutId>>,
+) -> Vec<(usize, Invalid)> {
+    let mut places: HashMap<&RolloutId, Vec<usize>> = HashMap::new();
+    for (index, id) in ids.enumerate() {
+        if let Some(id) = id {
+            places.entry(id).or_default().push(index);
+        }
+    }
+    let mut errors = Vec::new();
+    for (id, places) in places {
+        let [first, second, ..] = places[..] else { continue };
+        for index in places {
+            let other = if index == first { second } else { first };
+            let id = guerdon_text::quote(id.as_str());
+            let detail = format!("the id {id} is also the id of rollout {other}");
+            let error = Invalid::new(ProblemCode::InvalidRequest, "/id", detail)
+                .hint("give every rollout of a request its own id, or leave ids out");
+            errors.push((index, error));
+        }
+    }
+    errors
+}
+
+/// The names of a rollout that is wrong elsewhere. Everything else is skipped without a look.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ReadableNames<'a> {
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    group: Option<&'a RawValue>,
+}
+
+fn readable<T: serde::de::DeserializeOwned>(raw: Option<&RawValue>) -> Option<T> {
+    serde_json::from_str(raw?.get()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries(json: &[&str]) -> Vec<RolloutEntry> {
+        let mut entries: Vec<_> = json.iter().map(|json| RolloutEntry::parse(json)).collect();
+        refuse_shared_ids(&mut entries);
+        entries
+    }
+
+    #[test]
+    fn readable_id_and_group_of_a_broken_rollout_are_kept() {
+        for broken in [
+            r#"{"id": "a", "group": "g", "messages": [{"role": "robot", "content": "x"}]}"#,
+            r#"{"id": "a", "group": "g", "messages": 3}"#,
+            r#"{"unknown": [1, {"id": "b"}], "id": "a", "group": "g"}"#,
+            r#"{"messages": [{"role": "assistant", "content": "\ud83d"}], "group": "g", "id": "a"}"#,
+            r#"{"id": "a", "group": "g", "messages": [], "context": {"price": 1e999}}"#,
+        ] {
+            let entry = RolloutEntry::parse(broken);
+            assert!(entry.rollout.is_err(), "{broken}");
+            assert_eq!(entry.id, Some("a".into()), "{broken}");
+            assert_eq!(entry.group, Some("g".into()), "{broken}");
+        }
+        for nameless in ["3", "[]", r#"{"id": 3, "group": null}"#, r#"{"id": "a", "id": "b"}"#] {
+            let entry = RolloutEntry::parse(nameless);
+            assert_eq!((entry.id, entry.group), (None, None), "{nameless}");
+        }
+    }
+
+    #[test]
+    fn all_rollouts_that_share_an_id_are_refused() {
+        let one = |id: &str| {
+            format!(r#"{{"id": "{id}", "messages": [{{"role": "assistant", "content": "x"}}]}}"#)
+        };
+        let broken = r#"{"id": "c", "messages": []}"#;
+        let found = entries(&[&one("a"), &one("b"), &one("a"), &one("c"), broken, &one("a")]);
+        let errors: Vec<_> = found.iter().map(|entry| entry.rollout.as_ref().err()).collect();
+        let ids = |index: usize| errors[index].map(|invalid| invalid.detail.as_str());
+        assert_eq!(ids(0), Some("the id `a` is also the id of rollout 2"));
+        assert_eq!(ids(1), None);
+        assert_eq!(ids(2), Some("the id `a` is also the id of rollout 0"));
+        assert_eq!(ids(3), Some("the id `c` is also the id of rollout 4"));
+        assert_eq!(errors[4].unwrap().code, ProblemCode::NoAssistantTurn);
+        assert_eq!(ids(5), Some("the id `a` is also the id of rollout 0"));
+        assert!(found.iter().all(|entry| entry.id.is_some()));
+        assert_eq!(errors[0].unwrap().pointer, "/id");
+    }
+}

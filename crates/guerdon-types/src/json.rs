@@ -1,0 +1,258 @@
+//! JSON bytes to typed values, with a JSON pointer to the first place that is wrong.
+
+use std::fmt;
+
+use serde::de::{DeserializeOwned, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::error::Category;
+use serde_path_to_error::Segment;
+
+use crate::{Invalid, ProblemCode};
+
+/// Longest detail that is taken over from a parser, in characters. The parser quotes keys and values of the body, which
+/// may be as long as the body.
+const DETAIL_CHARS: usize = 500;
+
+/// Longest pointer, in characters: keys of the body are part of it.
+const POINTER_CHARS: usize = 500;
+
+/// Parses `bytes` as one JSON value of type `T`.
+///
+/// ```
+/// use guerdon_types::{ProblemCode, Rollout, parse_json};
+///
+/// let invalid = parse_json::<Rollout>(br#"{"mesages": []}"#).unwrap_err();
+/// assert_eq!(invalid.code, ProblemCode::InvalidRequest);
+/// assert_eq!(invalid.hint.as_deref(), Some("did you mean `messages`?"));
+/// ```
+///
+/// # Errors
+/// [`Invalid`] with the code `malformed_json` if `bytes` are not one JSON value, and `invalid_request` if the value does
+/// not fit `T`; then with a pointer to the place and, for a misspelt name, the nearest known one.
+pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Invalid> {
+    parse_borrowed(bytes)
+}
+
+/// As [`parse_json`], for a type that borrows from `bytes`.
+pub(crate) fn parse_borrowed<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, Invalid> {
+    parse_part(bytes).map_err(|(mut invalid, (line, column))| {
+        if invalid.code == ProblemCode::MalformedJson {
+            invalid.detail.push_str(&format!(" at line {line} column {column}"));
+        }
+        invalid
+    })
+}
+
+/// As [`parse_json`], for a part of a body: line and column in the part are returned next to the error, since they mean
+/// nothing to the sender of the body.
+pub(crate) fn parse_part<'de, T: Deserialize<'de>>(
+    bytes: &'de [u8],
+) -> Result<T, (Invalid, (usize, usize))> {
+    parse(bytes).map_err(|(mut pointer, error)| {
+        if error.classify() != Category::Data
+            && let Err((exact, same)) = parse::<AnyValue>(bytes)
+            && place(&same) == place(&error)
+        {
+            // A type that skips parts of the text has a shorter path than the text itself.
+            pointer = exact;
+        }
+        (invalid(bytes, &pointer, &error), place(&error))
+    })
+}
+
+fn parse<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, (String, serde_json::Error)> {
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut deserializer)
+        .map_err(|error| (pointer(error.path()), error.into_inner()))?;
+    deserializer.end().map_err(|error| (String::new(), error))?;
+    Ok(value)
+}
+
+fn place(error: &serde_json::Error) -> (usize, usize) {
+    (error.line(), error.column())
+}
+
+/// Any JSON value, read element by element so that a syntax error has a path.
+struct AnyValue;
+
+impl<'de> Deserialize<'de> for AnyValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Self)
+    }
+}
+
+impl<'de> Visitor<'de> for AnyValue {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_unit<E>(self) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self, A::Error> {
+        while seq.next_element::<Self>()?.is_some() {}
+        Ok(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self, A::Error> {
+        while map.next_entry::<String, Self>()?.is_some() {}
+        Ok(self)
+    }
+}
+
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    let mut pointer = String::new();
+    for segment in path {
+        match segment {
+            Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
+            Segment::Map { key } | Segment::Enum { variant: key } => {
+                pointer.push('/');
+                pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
+            }
+            Segment::Unknown => {}
+        }
+    }
+    guerdon_text::cut(&pointer, POINTER_CHARS).into_owned()
+}
+
+fn invalid(bytes: &[u8], pointer: &str, error: &serde_json::Error) -> Invalid {
+    if error.classify() == Category::Data {
+        let invalid = Invalid::new(ProblemCode::InvalidRequest, pointer, message(error));
+        return match unknown_name_hint(&error.to_string()) {
+            Some(hint) => invalid.hint(hint),
+            None => invalid,
+        };
+    }
+    let hint = if is_non_finite_number(bytes, error) {
+        "NaN and infinity are not JSON; send null, or leave the value out"
+    } else {
+        "check the body with a JSON linter; line and column are counted in the decompressed body"
+    };
+    Invalid::new(ProblemCode::MalformedJson, pointer, message(error)).hint(hint)
+}
+
+/// The error's message, at most [`DETAIL_CHARS`] long, without the line and column that serde_json puts behind it.
+pub(crate) fn message(error: &serde_json::Error) -> String {
+    let shown = error.to_string();
+    let position = format!(" at line {} column {}", error.line(), error.column());
+    let message = shown.strip_suffix(&position).unwrap_or(&shown);
+    guerdon_text::cut(message, DETAIL_CHARS).into_owned()
+}
+
+/// Whether the text at the error is NaN or infinity as Python's `json.dumps` writes them, or a number beyond the range of
+/// `f64`. serde_json reports all of these as syntax errors without a kind of their own, so the text itself is looked at.
+fn is_non_finite_number(bytes: &[u8], error: &serde_json::Error) -> bool {
+    let Some(line) = bytes.split(|byte| *byte == b'\n').nth(error.line().saturating_sub(1)) else {
+        return false;
+    };
+    let column = error.column().min(line.len());
+    let around = &line[column.saturating_sub(2)..line.len().min(column + 10)];
+    let has = |word: &[u8]| around.windows(word.len()).any(|window| window == word);
+    has(b"NaN") || has(b"Inf") || ends_in_exponent(&line[..column])
+}
+
+/// Whether `text` ends in a number with an exponent, such as `1e999`.
+fn ends_in_exponent(text: &[u8]) -> bool {
+    let is_number = |byte: &u8| byte.is_ascii_digit() || b"+-.eE".contains(byte);
+    // The error is reported at the end of the number or one byte after it.
+    let end = text.iter().rposition(is_number).map_or(0, |last| last + 1);
+    let start = text[..end].iter().rposition(|byte| !is_number(byte)).map_or(0, |at| at + 1);
+    text.len() - end <= 1 && text[start..end].iter().any(|byte| matches!(byte, b'e' | b'E'))
+}
+
+/// The hint for a misspelt name in a message of serde, such as "unknown field `lisen`, expected one of `listen`,
+/// `drain`": the nearest of the expected names, if one is near. serde hands these names out in the message only.
+///
+/// ```
+/// let message = "unknown field `lisen`, expected one of `listen`, `drain`";
+/// assert_eq!(guerdon_types::unknown_name_hint(message).as_deref(), Some("did you mean `listen`?"));
+/// ```
+#[must_use]
+pub fn unknown_name_hint(message: &str) -> Option<String> {
+    let is_unknown = ["unknown field `", "unknown variant `"].iter().any(|m| message.contains(m));
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let unknown = quoted.next().filter(|_| is_unknown)?;
+    guerdon_text::did_you_mean(unknown, quoted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ScoreRequest;
+
+    fn refused(json: &str) -> Invalid {
+        parse_json::<ScoreRequest>(json.as_bytes()).unwrap_err()
+    }
+
+    #[test]
+    fn unknown_role_is_pointed_at_with_the_nearest_one() {
+        let invalid =
+            refused(r#"{"rollouts": [{"messages": [{"role": "asistant", "content": "a"}]}]}"#);
+        assert_eq!(invalid.pointer, "/rollouts/0/messages/0/role");
+        assert_eq!(invalid.code, ProblemCode::InvalidRequest);
+        assert_eq!(invalid.hint.as_deref(), Some("did you mean `assistant`?"));
+    }
+
+    #[test]
+    fn unknown_field_is_pointed_at_with_the_nearest_one() {
+        let invalid = refused(r#"{"rollouts": [{"mesages": []}]}"#);
+        assert!(invalid.pointer.starts_with("/rollouts/0"), "{}", invalid.pointer);
+        assert_eq!(invalid.hint.as_deref(), Some("did you mean `messages`?"));
+    }
+
+    #[test]
+    fn numbers_that_are_not_finite_are_named_in_the_hint() {
+        for number in ["NaN", "Infinity", "-Infinity", "1e999", "-1.5E400"] {
+            let invalid = refused(&format!(
+                r#"{{"rollouts": [{{"messages": [{{"role": "assistant", "content": "a"}}], "context": {{"target_price": {number}}}}}]}}"#
+            ));
+            assert_eq!(invalid.code, ProblemCode::MalformedJson, "{number}");
+            assert!(invalid.hint.as_deref().unwrap().contains("NaN"), "{number}: {invalid:?}");
+        }
+        let after_exponent = r#"{"rollouts": [{"messages": [], "context": {"a": 1e5 x}}]}"#;
+        assert!(!refused(after_exponent).hint.unwrap().contains("NaN"));
+        assert!(!refused(r#"{"rollouts": ["#).hint.unwrap().contains("NaN"));
+    }
+
+    #[test]
+    fn wrong_score_choice_names_the_choices() {
+        let invalid = refused(r#"{"rollouts": [{"messages": [], "score": "first"}]}"#);
+        assert_eq!(invalid.pointer, "/rollouts/0/score");
+        assert!(invalid.detail.contains("\"last\", \"all\" or a list"), "{}", invalid.detail);
+    }
+
+    #[test]
+    fn text_after_the_value_is_refused() {
+        assert_eq!(refused(r#"{"rollouts": []} x"#).code, ProblemCode::MalformedJson);
+    }
+
+    #[test]
+    fn long_keys_are_cut_in_detail_and_pointer() {
+        let key = "k".repeat(1 << 20);
+        let invalid = refused(&format!(r#"{{"rollouts": [], "{key}": 1}}"#));
+        assert!(invalid.detail.len() + invalid.pointer.len() < 3_000);
+    }
+}
