@@ -121,6 +121,6 @@ impl ScoringBatch for Batch {
     }
 
     fn collect(self: Box<Self>) -> BoxFuture<'static, Vec<RolloutResult>> {
-        async move { Batch::collect(*self).await.0 }.boxed()
+        async move { Self::collect(*self).await.0 }.boxed()
     }
 }

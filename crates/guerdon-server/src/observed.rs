@@ -200,6 +200,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    #[expect(clippy::disallowed_methods, reason = "both tasks are joined")]
     async fn rules_on_long_texts_leave_the_async_threads_to_other_tasks() {
         let (send, messages) = mpsc::channel();
         let busy = Busy { id: SourceId::rules(), messages: Mutex::new(messages) };

@@ -276,13 +276,13 @@ mod tests {
                 "/rollouts/1/context/price",
             ),
             (format!(r#"{{"rollouts": [{GOOD}]}} x"#), "malformed_json", ""),
-            (format!(r#"{{"rollouts": [{}]}}"#, vec!["0"; 11].join(",")), "too_large", "/rollouts"),
+            (format!(r#"{{"rollouts": [{}]}}"#, ["0"; 11].join(",")), "too_large", "/rollouts"),
         ] {
             let invalid = parse(&body).unwrap_err();
             assert_eq!(invalid.code.as_str(), code, "{body}: {invalid}");
             assert_eq!(invalid.pointer, pointer, "{body}: {invalid}");
         }
-        let many = parse(&format!(r#"{{"rollouts": [{}]}}"#, vec!["0"; 11].join(","))).unwrap_err();
+        let many = parse(&format!(r#"{{"rollouts": [{}]}}"#, ["0"; 11].join(","))).unwrap_err();
         assert!(many.detail.starts_with("11 rollouts"), "{}", many.detail);
         let misspelt = parse(r#"{"rollouts": [], "advantage": null}"#).unwrap_err();
         assert_eq!(misspelt.hint.as_deref(), Some("did you mean `advantages`?"));
