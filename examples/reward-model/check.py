@@ -1,9 +1,11 @@
-"""Check an exported model: PyTorch vs ONNX fp32 vs ONNX as stored, batch invariance, validation accuracy.
+"""Check an exported model: compare PyTorch, fp32 ONNX and stored ONNX; measure batch invariance and
+validation accuracy.
 
-    python check.py --checkpoint run/a --model model-folder --fp32 run/a/fp32.onnx --pairs hh.jsonl.gz zh.jsonl.gz
+    python check.py --checkpoint run/a --model model-folder --fp32 run/a/fp32.onnx \
+        --pairs hh.jsonl.gz zh.jsonl.gz
 
-Exits with 1 if a score depends on its batch or padding by more than 1e-6, or if ONNX fp32 is not PyTorch.
-"""
+Exits with 1 if a score depends on its batch or padding by more than 1e-6, or if the scores of fp32
+ONNX and PyTorch differ."""
 
 import argparse
 import sys

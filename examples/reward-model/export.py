@@ -21,8 +21,8 @@ from rm_text import encode_pair, load_tokenizer, read_pairs
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--checkpoint", required=True, help="what fit_head.py wrote")
-    p.add_argument("--pairs", nargs="+", required=True, help="the pairs it was trained on (their validation part is used)")
+    p.add_argument("--checkpoint", required=True, help="folder written by fit_head.py")
+    p.add_argument("--pairs", nargs="+", required=True, help="the training pairs; their validation part is used")
     p.add_argument("--out", required=True)
     p.add_argument("--fp32", help="also write the same graph with fp32 weights here, for check.py")
     p.add_argument("--bits", type=int, choices=(4, 8), default=4, help="of the encoder's matrices; heads stay fp32")

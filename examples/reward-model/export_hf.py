@@ -2,16 +2,19 @@
 
     python export_hf.py --checkpoint run/mine --out model-folder --storage int8
 
-Encoders (BERT, DeBERTa-v3, ModernBERT ...) and decoders (Llama, Qwen2, Qwen3, Gemma ...). Writes model.onnx,
-tokenizer.json, chat_template.jinja (if the tokenizer has a template), guerdon.model.toml with hashes, and reference.jsonl:
-PyTorch's scores of a few dialogues, which `guerdon rm check` compares its own with.
+Takes encoders (BERT, RoBERTa, DeBERTa-v3, ModernBERT ...) and decoders (Llama, Qwen2, Qwen3, Gemma
+...). Writes model.onnx, tokenizer.json, chat_template.jinja (if the tokenizer has a template),
+guerdon.model.toml with hashes, and reference.jsonl: PyTorch's scores of a few dialogues, with which
+`guerdon rm check` compares its own scores.
 
-A decoder's graph is packed (packed_decoder.py); `--layout padded` writes any other decoder as PyTorch exports it. What is
-padded is compared with PyTorch here, and the script fails if they differ. guerdon pads on the right. A decoder is right on
-either side and checked on both; an encoder that pools its first token is right only there.
+The reference is the model's own class in transformers, on one unpadded text at a time. The script
+fails if the recipe's wrapper, or a padded graph in fp32, differs from it by more than 1e-3 standard
+deviations. The graph of a decoder is packed (packed_decoder.py) and compared by `guerdon rm check`;
+`--layout padded` exports other decoders as PyTorch writes them. guerdon pads on the right. A decoder
+is checked on both sides; an encoder that pools its first token is right on the right side only.
 
-`--device cuda` computes in 16 bits: an encoder with fused attention (onnx_cuda.py), a decoder over a cache of keys and values.
-"""
+`--device cuda` computes in 16 bits: an encoder with fused attention (onnx_cuda.py), a decoder over a
+cache of keys and values."""
 
 import argparse
 import json
@@ -29,9 +32,9 @@ from hf_reward import HfReward, Texts, collate, deviation, framework_scores
 from manifest import write_manifest
 from onnx_store import store
 
-# Of HfReward and the fp32 graph to the framework's own forward pass, in standard deviations of the scores.
+# Largest difference of HfReward and the fp32 graph to the framework, in standard deviations.
 FRAMEWORK_TOLERANCE = 1e-3
-# Of the stored graph, in standard deviations of the scores, or absolute below one.
+# Largest difference of the stored graph, in standard deviations, or absolute if these are below 1.
 TOLERANCE = {"fp32": 1e-4, "fp16": 2e-2, "int8": 0.2, "fused fp16": 2e-2}
 PROBES = Path(__file__).with_name("hotel_dialogues.json")
 
@@ -40,10 +43,10 @@ def arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--checkpoint", required=True, help="folder: model, tokenizer, perhaps calibration.json")
     p.add_argument("--out", required=True)
-    p.add_argument("--storage", choices=("fp32", "fp16", "int8"), help="of the weights on a CPU; arithmetic is fp32; default: int8")
+    p.add_argument("--storage", choices=("fp32", "fp16", "int8"), help="storage of the weights on a CPU; arithmetic is fp32; default: int8")
     p.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="cuda: 16-bit arithmetic")
-    p.add_argument("--dtype", choices=("float16", "bfloat16"), default="float16", help="of a decoder on CUDA")
-    p.add_argument("--layout", choices=("packed", "padded"), default="packed", help="of a decoder; packed computes what texts share once")
+    p.add_argument("--dtype", choices=("float16", "bfloat16"), default="float16", help="arithmetic of a decoder on CUDA")
+    p.add_argument("--layout", choices=("packed", "padded"), default="packed", help="layout of a decoder; packed computes shared tokens once")
     p.add_argument("--max-tokens", type=int, default=512, help="as in training")
     p.add_argument("--name", default="reward-model")
     p.add_argument("--about", default="")
@@ -63,19 +66,19 @@ def export(reward, pad, path):
 
 
 def probes(texts):
-    """Dialogues of all lengths that the template accepts -> (their messages, encoded)"""
+    """Dialogues of all lengths that the template accepts: (their messages, encoded)."""
     dialogues, found = [], []
     for dialogue in json.loads(PROBES.read_text(encoding="utf-8")):
         try:
             found.append(texts.encode(dialogue["messages"]))
             dialogues.append(dialogue["messages"])
-        except Exception as refusal:  # a template's own words; what it refuses it cannot score
+        except Exception as refusal:  # such a dialogue cannot be scored
             print(f"template refuses {dialogue['about']}: {refusal}")
     return dialogues, found
 
 
 def check_framework(reward, rows, expected):
-    """Exits if HfReward, which is what gets exported, does not score as the framework's own class."""
+    """Exit if HfReward, which is exported, scores differently from the framework's own class."""
     with torch.inference_mode():
         scores = [float(reward(*collate([row], 0))[0, 0]) for row in rows]
     difference = deviation(scores, expected)
@@ -108,13 +111,13 @@ def compare(reward, sess, rows, pad, storage, expected):
 
 
 def packed(args, reward, path):
-    """A decoder's packed graph: for a CPU in 32 bits, stored as asked; for CUDA over a cache, in 16 bits."""
+    """Write a decoder's packed graph: in 32 bits for a CPU; over a cache and in 16 bits for CUDA."""
     attention, dtype = ("chunks", "float32") if args.device == "cpu" else ("paged", args.dtype)
     packed_decoder.save(packed_decoder.build(reward.model, dtype, args.max_tokens, attention), str(path))
 
 
 def write_reference(dialogues, rows, expected, path):
-    """The framework's scores, which `guerdon rm check` compares with; those of the dialogues that lost no message."""
+    """Write the framework's scores of the dialogues that fit whole, for `guerdon rm check`."""
     with path.open("w", encoding="utf-8") as file:
         for dialogue, row, score in zip(dialogues, rows, expected.tolist()):
             if not row.truncated:
@@ -131,7 +134,7 @@ def main():
     path = out / "model.onnx"
     storage = args.storage or ("fp32" if args.device == "cuda" else "int8")
     if args.device == "cuda" and args.storage:
-        sys.exit("`--storage` is for a CPU; on CUDA weights are stored as they are computed with")
+        sys.exit("`--storage` is for a CPU; on CUDA, weights are stored in the type of the arithmetic")
     dialogues, rows = probes(texts)
     expected = framework_scores(reward.model, rows)
     check_framework(reward, rows, expected)
@@ -141,13 +144,13 @@ def main():
     elif args.device == "cuda":
         if reward.is_decoder:
             sys.exit("a padded decoder is for a CPU; leave `--layout padded` out, or export it without `--device cuda`")
-        print("fused:", onnx_cuda.export(reward, texts.pad, path) or "nothing; ONNX Runtime knows no fusion for this model")
+        print("fused:", onnx_cuda.export(reward, texts.pad, path) or "nothing; ONNX Runtime has no fusion for this model")
         storage = "fused fp16"
     else:
         export(reward, texts.pad, path)
     if storage in ("fp16", "int8"):
         model = store(onnx.load(path), storage, keep=lambda name: "score" in name or "classifier" in name)
-        if not is_packed:  # whose operators are ONNX Runtime's own
+        if not is_packed:  # packed graphs use operators of ONNX Runtime, which the checker does not know
             onnx.checker.check_model(model)
         onnx.save(model, path)
     texts.tokenizer.backend_tokenizer.save(str(out / "tokenizer.json"), pretty=False)

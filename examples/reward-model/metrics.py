@@ -1,4 +1,4 @@
-"""What is measured on held-out pairs, the same way for PyTorch and ONNX scores."""
+"""Metrics on held-out pairs, the same for PyTorch and ONNX scores."""
 
 import hashlib
 import math
@@ -14,7 +14,7 @@ def is_validation(row):
 
 
 def fold(row, folds):
-    """Which fold of a cross-validation a row is in, by conversation; independent of the validation split."""
+    """The cross-validation fold of a row, by conversation; independent of the validation split."""
     return int(hashlib.sha256(row["group"].encode()).hexdigest(), 16) // 10 % folds
 
 
@@ -23,7 +23,7 @@ def accuracy(diffs):
 
 
 def matched(row):
-    """Whether neither reply is more than 1.5 times as long as the other: what a liking of length has least hold on."""
+    """True if neither reply is more than 1.5 times as long as the other, which limits the effect of length."""
     short, long = sorted((len(row["chosen"]), len(row["rejected"])))
     return long <= 1.5 * short
 
@@ -36,7 +36,7 @@ def wilson95(p, n):
 
 
 def summary(rows, diffs):
-    """One block of numbers for these pairs; diffs = score(chosen) - score(rejected)."""
+    """The metrics of these pairs; diffs = score(chosen) - score(rejected)."""
     longer = [d for r, d in zip(rows, diffs) if len(r["chosen"]) > len(r["rejected"])]
     near = [d for r, d in zip(rows, diffs) if matched(r)]
     shorter = [d for r, d in zip(rows, diffs) if len(r["chosen"]) < len(r["rejected"])]

@@ -1,8 +1,8 @@
-"""An encoder's graph for CUDA: attention and normalisation as ONNX Runtime's fused operators, arithmetic in 16 bits.
+"""Write an encoder's graph for CUDA: attention and normalisation as ONNX Runtime's fused operators,
+arithmetic in 16 bits.
 
-The newer exporter's graph keeps nothing that ONNX Runtime would fuse, so this one is traced. Inputs, the head and the score
-stay in 32 bits: what is compared is not rounded.
-"""
+The graph is traced, because ONNX Runtime cannot fuse the graph of the newer exporter. Inputs, the head
+and the score stay in 32 bits, so that compared scores are not rounded."""
 
 import warnings
 
@@ -15,12 +15,12 @@ HEAD = ("classifier", "score")
 
 
 def export(reward, pad, path):
-    """Writes the graph of an encoder -> {fused operator: how many}"""
+    """Write the graph of an encoder. Returns {fused operator: count}."""
     ids = torch.tensor([[5, 6, 7, 8, 9, 10, 11], [5, 6, 7, 8, pad, pad, pad]])
     mask = torch.tensor([[1] * 7, [1] * 4 + [0] * 3])
     free = {0: "batch", 1: "seq"}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the tracer's doubts, which the comparison of scores settles
+        warnings.simplefilter("ignore")  # warnings of the tracer; the comparison of scores checks the result
         torch.onnx.export(reward, (ids, mask), str(path), input_names=["input_ids", "attention_mask"], output_names=["logits"],
                           dynamic_axes={"input_ids": free, "attention_mask": free, "logits": {0: "batch"}}, opset_version=17,
                           dynamo=False)
@@ -28,7 +28,7 @@ def export(reward, pad, path):
     model = optimize_model(str(path), model_type="bert", num_heads=config.num_attention_heads, hidden_size=config.hidden_size, opt_level=1)
     head = [node.name for node in model.model.graph.node if any(word in node.name for word in HEAD)]
     if not head:
-        raise SystemExit(f"no node of the graph is named for its head ({' or '.join(HEAD)}), which stays in 32 bits")
+        raise SystemExit(f"no node of the graph has the name of the head ({' or '.join(HEAD)}), which stays in 32 bits")
     model.convert_float_to_float16(keep_io_types=True, node_block_list=head)
     onnx.save(model.model, path)
     counts = model.get_fused_operator_statistics()

@@ -1,18 +1,19 @@
-"""Author the ONNX graph of `rm_model.RewardModel`: opset 21, no torch needed.
+"""Write the ONNX graph of `rm_model.RewardModel`: opset 21, without torch.
 
-Two layouts of the same arithmetic; output `logits`: float [batch, 1].
+There are two layouts of the same arithmetic; output `logits`: float [batch, 1].
 
-- **padded**: one row a text, standard operators only. Inputs `input_ids`, `attention_mask`, `reply_mask`: int64 [batch, seq].
-- **packed**: every distinct token once. Texts with the same context share its nodes, for the context does not see the
-  reply. All int64; `crates/guerdon-model/src/engine/packed.rs` builds them: `token_ids`, `position_ids` [nodes]; `gather_idx`
-  [batch, seq]: each text's nodes; `scatter_idx` [nodes]: a place of each node in the rows of `gather_idx`, read as one
-  list; `lengths`, `context_lens` [batch]. Attention is ONNX Runtime's own `MultiHeadAttention`, which does a head's three
-  steps while they are in the cache.
+- **padded**: one row per text, standard operators only. Inputs `input_ids`, `attention_mask`,
+  `reply_mask`: int64 [batch, seq].
+- **packed**: every distinct token once. Texts with the same context share its nodes, since the
+  context does not attend to the reply. The inputs are int64 and built by
+  `crates/guerdon-model/src/engine/packed.rs`: `token_ids`, `position_ids` [nodes]; `gather_idx`
+  [batch, seq]: the nodes of each text; `scatter_idx` [nodes]: a place of each node in the flattened
+  `gather_idx`; `lengths`, `context_lens` [batch]. Attention is ONNX Runtime's `MultiHeadAttention`,
+  which computes the three steps of a head while they are in the processor's cache.
 
-What a text is pooled into is one matrix product for each text ([3, seq] x [seq, width]), and so is every step of the
-heads: ReduceSum, and MatMul with a row for each text, take another route for one text than for a batch and differ in
-the last bit. So does Log, by where in the batch a number stands: logarithms of lengths come from a table.
-"""
+Pooling is one matrix product per text ([3, seq] x [seq, width]), and so is every step of the heads.
+ReduceSum, and MatMul with one row per text, use another kernel for one text than for a batch and differ
+in the last bit. Log differs by position in the batch, so logarithms of lengths come from a table."""
 
 import json
 import math
@@ -24,7 +25,7 @@ from onnx_graph import Graph
 
 OPSET = 21
 MICROSOFT = "com.microsoft"
-MASKED = -10000.0  # added to the attention scores of what a token must not see: exp() of it is exactly 0 in fp32
+MASKED = -10000.0  # added to masked attention scores: exp() of it is exactly 0 in fp32
 
 
 def scalars(g, config):
@@ -48,7 +49,7 @@ def where_of(g, context, tail, last):
 
 
 def bias_of(g, where):
-    """where -> float [batch, 1, seq, seq]: 0 where a place (third axis) sees another, else so low that exp() of it is 0"""
+    """Attention bias, float [batch, 1, seq, seq]: 0 where a token (third axis) attends to another, else MASKED."""
     context_row, tail_row = (g.op("Slice", [where, a, b, "axis1"], name) for a, b, name in (
         ("from0", "from1", "context_row"), ("from1", "from2", "tail_row")))
     tail_column = g.op("Transpose", [tail_row], "tail_column", perm=[0, 2, 1])
@@ -70,7 +71,7 @@ def attention(g, name, q, k, v, bias):
 
 
 class Padded:
-    """One row a text: a layer computes [batch, seq, width]."""
+    """One row per text: a layer computes [batch, seq, width]."""
 
     inputs = {"input_ids": ["batch", "seq"], "attention_mask": ["batch", "seq"], "reply_mask": ["batch", "seq"]}
     ids = "input_ids"
@@ -96,7 +97,7 @@ class Padded:
 
 
 class Packed:
-    """Every distinct token once: a layer computes [nodes, width], and only attention and pooling see rows."""
+    """Every distinct token once: a layer computes [nodes, width]; only attention and pooling use rows."""
 
     inputs = {"token_ids": ["nodes"], "position_ids": ["nodes"], "gather_idx": ["batch", "seq"], "scatter_idx": ["nodes"],
               "lengths": ["batch"], "context_lens": ["batch"]}
@@ -168,7 +169,7 @@ def heads(g, state, config, where, depths):
 
 
 def build(state, config, bits, layout="packed"):
-    """state: name -> fp32 array (RewardModel.state_dict()); bits: {"words": 4 | 8 | 32, "layers": [one a layer]}"""
+    """state: name -> fp32 array (RewardModel.state_dict()); bits: {"words": 4 | 8 | 32, "layers": [one per layer]}"""
     g = Graph()
     scalars(g, config)
     layout = LAYOUTS[layout](g, config["heads"])

@@ -1,13 +1,14 @@
-"""A thin layer over onnx.helper: nodes and constants with readable names, and weights stored in 4, 8 or 32 bits.
+"""A thin layer over onnx.helper: nodes and constants with readable names, and weights stored in 4, 8
+or 32 bits.
 
-Weights are STORED small: symmetric integers with one scale for every block of inputs of an output channel (of a row of
-an embedding). Standard operators on constants (Cast, Mul, Reshape) turn them back into fp32, which a runtime folds once
-at load. All arithmetic is fp32, so a score cannot depend on which texts share its batch, as it does with dynamic int8.
+Stored weights are symmetric integers with one scale for every block of inputs of an output channel (of
+a row of an embedding). Standard operators on constants (Cast, Mul, Reshape) convert them to fp32, which
+a runtime folds once at load. All arithmetic is fp32, so a score cannot depend on its batch, as it does
+with dynamic int8.
 
 - 8 bits: block of 64, fp32 scale = largest / 127.
-- 4 bits: block of 32, fp16 scale = largest (with its sign) / -8, codes -8..7 (what ggml calls Q4_0). Weights that came
-  from such blocks go back into them without a further loss.
-"""
+- 4 bits: block of 32, fp16 scale = largest (with its sign) / -8, codes -8..7 (Q4_0 of ggml). Weights
+  that came from such blocks are stored in the same blocks without a further loss."""
 
 import ml_dtypes
 import numpy as np
@@ -32,7 +33,7 @@ def blocks4(weight):
 
 
 def read_blocks(codes, scales):
-    """What `blocks8` or `blocks4` stored -> float32 [rows, columns]"""
+    """Converts the result of `blocks8` or `blocks4` to float32 [rows, columns]."""
     return (codes.astype(np.float32) * scales.astype(np.float32)).reshape(codes.shape[0], -1)
 
 
@@ -45,7 +46,7 @@ class Graph:
         return name
 
     def used_constants(self):
-        """A layout does not read every scalar, and a runtime warns of those that nobody reads."""
+        """Removes unused scalars, since a layout does not use all of them and a runtime warns."""
         used = {name for node in self.nodes for name in node.input}
         return [constant for constant in self.constants if constant.name in used]
 

@@ -1,7 +1,8 @@
-"""Store an exported graph's weights in fewer bits: standard operators on constants turn them back into fp32 at load.
+"""Store an exported graph's weights in fewer bits: standard operators on constants convert them to
+fp32 at load.
 
-Arithmetic stays as exported, so a score still cannot depend on its batch. The head, norms and biases are left alone.
-"""
+Arithmetic does not change, so a score still cannot depend on its batch. The head, norms and biases keep
+their bits."""
 
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
@@ -21,7 +22,7 @@ def block8(weight, axis):
 
 
 def stored_names(graph, keep):
-    """{initializer: axis of its blocks}: what MatMul, Gemm and Gather read, but for names that `keep` accepts"""
+    """{initializer: axis of its blocks} for inputs of MatMul, Gemm and Gather, without the names that `keep` accepts"""
     axes = {}
     for node in graph.node:
         inputs = list(node.input)

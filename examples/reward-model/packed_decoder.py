@@ -1,18 +1,22 @@
-"""Writes a decoder reward model as a packed ONNX graph: every distinct token of a batch is computed once.
+"""Write a decoder reward model as a packed ONNX graph: every distinct token of a batch is computed once.
 
-    python packed_decoder.py --checkpoint DIR --out model.onnx [--attention chunks] [--dtype float16] [--max-tokens 4096]
+    python packed_decoder.py --checkpoint DIR --out model.onnx [--attention chunks] [--dtype float16]
+        [--max-tokens 4096]
 
-`DIR` is a Hugging Face `*ForSequenceClassification` of one label: Llama, Mistral, Qwen2, Qwen3 or Gemma. The linear
-layers run over the nodes of the batch's prefix tree, so nothing is padded and no shared beginning is computed twice. Each
-state comes of the same numbers as it would alone. export_hf.py writes the whole folder; this, the graph alone.
+`DIR` is a Hugging Face `*ForSequenceClassification` of one label: Llama, Mistral, Qwen2, Qwen3 or Gemma.
+The linear layers run over the nodes of the batch's prefix tree, so nothing is padded and no common
+beginning is computed twice. Each state is computed from the same numbers as for the text alone.
+export_hf.py writes the whole model folder; this script writes the graph only.
 
-Attention is the part that differs by device; the files named, in crates/guerdon-model/src, list the inputs and build them.
-`rows` (packed.rs): whole sequences, gathered from the nodes, in one fused kernel. `chunks`, for a CPU (chunks.rs): every node
-asks once, with the plain kernel that is fastest there; fp32 only. `paged`, for CUDA only (paged.rs): every node asks once here
-too, and its keys and values lie in blocks that sequences share; fp16 or bf16.
+Attention differs by device. The named files in crates/guerdon-model/src/engine list its inputs and build
+them.
+- `rows` (packed.rs): whole sequences, gathered from the nodes, in one fused kernel.
+- `chunks` (chunks.rs), for a CPU: one query per node, with the plain kernel that is fastest there; fp32.
+- `paged` (paged.rs), for CUDA: one query per node, with keys and values in blocks that sequences share;
+  fp16 or bf16.
 
-The graph is written node by node, because an exported one keeps neither the fused attention nor this layout.
-"""
+The graph is written node by node, because an exported graph has neither the fused attention nor this
+layout."""
 
 import argparse
 import os
@@ -32,7 +36,7 @@ GATES = {"silu": dict(op="QuickGelu", alpha=1.0), "gelu_pytorch_tanh": dict(op="
 
 
 class Graph:
-    """Nodes and weights, gathered in order."""
+    """The nodes and weights of a graph, in order."""
 
     def __init__(self, dtype):
         self.numpy, self.type = TYPES[dtype]
@@ -64,7 +68,7 @@ def norm_weight(norm, family):
 
 
 class Rows:
-    """Attention over whole sequences: the queries of what sequences share are computed once for each of them."""
+    """Attention over whole sequences: shared queries are computed once per sequence."""
 
     inputs = {"token_ids": ["nodes"], "gather_idx": ["batch", "longest"], "scatter_idx": ["nodes"], "seqlens_k": ["batch"],
               "total_len": [], "last_idx": ["batch"]}
@@ -85,7 +89,7 @@ class Rows:
 
 
 class Chunks:
-    """Attention by chunks of queries: keys and queries are rotated once a node. Chunks are of two widths, for long and short ends."""
+    """Attention by chunks of queries of two widths; keys and queries are rotated once per node."""
 
     rows = ("long", "short")
     inputs = {"token_ids": ["nodes"], "position_ids": ["nodes"],
@@ -93,7 +97,7 @@ class Chunks:
                   ("query_idx", [f"{kind}_queries"]), ("key_idx", [f"{kind}_keys"]), ("starts", []))},
               "scatter_idx": ["nodes"], "last_idx": ["batch"]}
     int32 = set()
-    hidden = -10000.0  # added to the score of a key that a query must not see: exp() of it is exactly 0
+    hidden = -10000.0  # added to masked scores: exp() of it is exactly 0
 
     def __init__(self, g, heads, kv_heads, size, scale, eps):
         self.heads, self.kv_heads, self.scale = heads, kv_heads, scale
@@ -109,7 +113,7 @@ class Chunks:
             self.see(g, kind)
 
     def see(self, g, kind):
-        """What each query of the chunks of a kind sees, as a bias; and where their keys lie, head by head."""
+        """The attention bias of each query of one kind of chunks, and the places of their keys, head by head."""
         for name in ("query_idx", "key_idx"):
             source = f"{kind}_{name}"
             size_of = g.node("Gather", [g.node("Shape", [source], [source + ".shape"]), "i1"], [source + ".width"])
@@ -123,13 +127,13 @@ class Chunks:
         g.node("Add", [g.node("Mul", [row, "kv_heads"], [f"{kind}_first_head"]), "kv_head"], [f"{kind}_keys"])  # [chunks, heads, keys]
 
     def rotate(self, g, x, heads):
-        # Each node a row of its own: one row of them all would have to fit the table of angles.
+        # One row per node: a single row of all nodes could exceed the table of angles.
         row = g.node("Unsqueeze", [x, "axis1"], [x + ".row"])
         row = g.node("RotaryEmbedding", [row, "positions", "cos", "sin"], [x + ".rotated"], domain=MICROSOFT, num_heads=heads)
         return g.node("Squeeze", [row, "axis1"], [x + ".nodes"])
 
     def attend(self, g, p, kind, q, k, v):
-        """Keys and values, [nodes x kv heads, size], go to [chunks, heads, keys, size]: where each head reads them, moved once."""
+        """Gathers keys and values, [nodes x kv heads, size], as [chunks, heads, keys, size] in one step."""
         q = g.node("Gather", [q, f"{kind}_query_idx"], [f"{p}{kind}.queries"])
         k, v = (g.node("Gather", [x, f"{kind}_keys"], [f"{p}{kind}.{name}"]) for x, name in ((k, "keys"), (v, "values")))
         attended = g.node("MultiHeadAttention", [q, k, v, "", "", f"{kind}_bias"], [f"{p}{kind}.attended"], domain=MICROSOFT,
@@ -147,7 +151,7 @@ class Chunks:
 
 
 class Paged:
-    """Attention over blocks of a cache, in which sequences that begin alike read the same ones. All are written before any is read."""
+    """Attention over blocks of a cache, which sequences with a common beginning share. Writes precede reads."""
 
     inputs = {"token_ids": ["nodes"], "cu_seqlens": ["ends"], "past_seqlens": ["batch"], "block_table": ["batch", "blocks"],
               "attention_metadata": [2], "last_idx": ["batch"]}
@@ -203,7 +207,7 @@ def build(model, dtype="float32", max_tokens=4096, attention="rows"):
         weight = g.weight(p + "next", norm_weight(following, family))
         g.node("SkipSimplifiedLayerNormalization", [p + "x1", d, weight], [p + "h", "", "", p + "x2"], domain=MICROSOFT, epsilon=eps)
         h, x = p + "h", p + "x2"
-    # The head stays in 32 bits whatever the trunk is: it is one product, and scores are compared.
+    # The head is always in 32 bits: it is one product, and rounded scores would compare badly.
     pooled = g.node("Cast", [g.node("Gather", [h, "last_idx"], ["pooled"])], ["pooled32"], to=TensorProto.FLOAT)
     head = numpy_helper.from_array(np.ascontiguousarray(model.score.weight.detach().float().numpy().T), "score")
     g.weights.append(head)
@@ -237,13 +241,13 @@ def no_past(g, kv_heads, size):
 
 
 def scatter(g, p, attended):
-    """What attention gave for rows of queries -> [nodes, heads x size]"""
+    """The result of attention per row of queries, as [nodes, heads x size]."""
     flat = g.node("Reshape", [attended, "flat"], [p + "flat"])
     return g.node("Gather", [flat, "scatter_idx"], [p + "states"])
 
 
 def head_norms(g, p, qkv, attention, shape, eps):
-    """Qwen3 normalises queries and keys head by head: here, once a distinct token, before rows are gathered."""
+    """Normalises queries and keys head by head (Qwen3), once per distinct token."""
     if not hasattr(attention, "q_norm"):
         return qkv
     heads, kv_heads, size = shape
@@ -265,13 +269,13 @@ def finish(g, attend, max_tokens):
     graph = helper.make_graph(g.nodes, "packed-reward-model", inputs, outputs, g.weights)
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid(MICROSOFT, 1)]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=8, producer_name="guerdon packed_decoder")
-    # A longer text has positions beyond the tables of angles, which not every operator notices.
+    # A longer text exceeds the tables of angles, which not every operator detects.
     helper.set_model_props(model, {"guerdon.max_tokens": str(max_tokens)})
     return model
 
 
 def save(model, path):
-    """Writes the graph; beyond what one ONNX file can hold, its weights beside it in `<path>.data`."""
+    """Writes the graph. Weights that exceed one ONNX file go to `<path>.data`."""
     large = sum(len(weight.raw_data) for weight in model.graph.initializer) > 1_500_000_000
     onnx.save_model(model, path, save_as_external_data=large, location=os.path.basename(path) + ".data")
 

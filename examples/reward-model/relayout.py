@@ -1,10 +1,10 @@
-"""Write the bundled model in the other layout (onnx_encoder.py): the same weights to the bit, the same arithmetic.
+"""Write the bundled model in the other layout (onnx_encoder.py): bit-identical weights, the same
+arithmetic.
 
     python relayout.py models/e5-hh/model.onnx padded.onnx --layout padded
 
-Weights that were stored in blocks go back into the same blocks. What runs padded graphs only can take the result; so can a
-benchmark that needs a peer.
-"""
+Weights in blocks are stored in the same blocks again. The result serves runtimes that take padded graphs
+only, and benchmarks that compare with one."""
 
 import argparse
 import json

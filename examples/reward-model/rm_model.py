@@ -1,13 +1,14 @@
-"""The bundled reward model: a BERT-style encoder, pooled states of several depths, and a linear unit per kind of dialogue.
+"""The bundled reward model: a BERT-style encoder, pooled states of several depths, and a linear unit
+per kind of dialogue.
 
-- The context never sees the reply. So the samples of one prompt share the context's states, in training and, if an
-  engine wants to, in serving; the reply sees both.
-- Pooled: the mean of the reply's tokens at the depths `means`, its last token at the depths `ends`, and its length.
-- A gate, a softmax over the kinds of dialogue seen in training (a refusal is right after one question and wrong after
-  another), mixes one linear unit for each kind, added to one for all.
+- The context does not attend to the reply; the reply attends to both. So the samples of one prompt
+  can share the context's states, in training and in serving.
+- Pooled: the mean of the reply's tokens at the depths `means`, its last token at the depths `ends`, and
+  its length.
+- A gate, a softmax over the kinds of dialogue seen in training (a refusal is right after one question
+  and wrong after another), mixes one linear unit for each kind and adds one for all kinds.
 
-Where the reply lies comes in as `reply_mask`. Nothing depends on the padding's side or width.
-"""
+The input `reply_mask` marks the reply. Scores do not depend on the padding's side or width."""
 
 import json
 from pathlib import Path
@@ -44,7 +45,7 @@ class Encoder(nn.Module):
         self.layers = nn.ModuleList(Layer(width, config["inner"], config["heads"], eps) for _ in range(config["layers"]))
 
     def forward(self, ids, positions, sees):
-        """-> hidden states after the embeddings and after every layer; sees: bool [batch, 1, seq, seq]"""
+        """Hidden states after the embeddings and after every layer; sees: bool [batch, 1, seq, seq]."""
         depths = [self.norm(self.words(ids) + self.places(positions))]
         for layer in self.layers:
             depths.append(layer(depths[-1], sees))
@@ -52,7 +53,7 @@ class Encoder(nn.Module):
 
 
 def parts(attention_mask, reply_mask):
-    """-> float [batch, 3, seq]: the context, the reply with what closes it (or only that), its last token"""
+    """float [batch, 3, seq]: masks of the context, of the reply with its closing token, and of its last token."""
     left = attention_mask.flip(1).cumsum(1).flip(1)
     last = attention_mask * (left == 1)
     tail = attention_mask * ((reply_mask.cumsum(1) + last) > 0)
@@ -69,11 +70,11 @@ class RewardModel(nn.Module):
         self.gate = nn.Linear(2 * width + 1 + lengths, config["kinds"])
 
     def features(self, input_ids, attention_mask, reply_mask):
-        """-> (what the head reads, what the gate reads), float [batch, ...]"""
+        """(features of the head, features of the gate), float [batch, ...]."""
         where = parts(attention_mask, reply_mask)
         context, tail = where[:, 0] > 0, where[:, 1] > 0
         sees = context[:, None, :] | (tail[:, :, None] & tail[:, None, :])
-        sees = sees | torch.eye(sees.shape[1], dtype=torch.bool)  # padding sees itself: a row of nothing is NaN
+        sees = sees | torch.eye(sees.shape[1], dtype=torch.bool)  # padding attends to itself: an empty row is NaN
         positions = (attention_mask.cumsum(1) - 1).clamp(min=0)
         depths = self.encoder(input_ids, positions, sees[:, None])
         sizes = where.sum(2).clamp(min=1)

@@ -1,4 +1,4 @@
-"""Score Encoded rows (rm_text.py) with onnxruntime, by a graph of either layout (onnx_encoder.py)."""
+"""Score Encoded rows (rm_text.py) with onnxruntime, with a graph of either layout (onnx_encoder.py)."""
 
 import numpy as np
 import onnxruntime as ort
@@ -7,12 +7,12 @@ import onnxruntime as ort
 def session(path, threads=0):
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # a busy machine has better uses
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # leaves the cores to other work
     return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def padded(rows, longest):
-    """One row a text, padded on the right with id 0 and mask 0"""
+    """One row per text, padded on the right with id 0 and mask 0."""
     ids = np.zeros((len(rows), longest), np.int64)
     mask, reply = np.zeros_like(ids), np.zeros_like(ids)
     for i, row in enumerate(rows):

@@ -1,17 +1,18 @@
-"""Render, tokenise and truncate dialogues: the one place that decides which ids a score is computed from.
+"""Render, tokenise and truncate dialogues: defines the ids from which a score is computed.
 
-guerdon does the same in Rust from `guerdon.model.toml` (format = "plain"), and `reference.jsonl`
-beside the model pins both sides to the same ids.
+guerdon does the same in Rust from `guerdon.model.toml` (format = "plain"). `reference.jsonl` in the
+model folder tests both implementations against the same ids.
 
 Rules
 - Scoring the assistant message at `index` reads messages[0..=index] and nothing after it.
 - A message renders as PREFIX[role] + content; messages are joined with SEPARATOR.
 - The joined text is tokenised once, with the tokenizer's own special tokens.
-- Longer than `max_tokens`: drop whole messages, oldest first, until it fits. If the scored message
-  alone is too long, keep its first token ([CLS], <s>) and its last max_tokens - 1 (which end in [SEP], </s>).
-- The scored reply's tokens are those that lie in its content, special tokens excepted. They are marked by place, not
-  by a marker in the text, which a policy could write into its reply. Nor does text become a special token.
-"""
+- If the text is longer than `max_tokens`, whole messages are dropped, oldest first. If the scored
+  message alone is too long, its first token ([CLS], <s>) and its last max_tokens - 1 tokens (which end
+  in [SEP], </s>) are kept.
+- The scored reply's tokens are those in its content, special tokens excepted. They are marked by
+  position, not by a marker in the text, which a policy could write into its reply. For the same reason,
+  text is never read as a special token."""
 
 import gzip
 import json
@@ -38,7 +39,7 @@ def render(messages):
 
 
 class Encoded(NamedTuple):
-    """What a model reads of one turn: token ids, the places [first, last) of the scored reply, whether any was dropped."""
+    """The model input of one turn: token ids, the range [first, last) of the scored reply, and truncation."""
 
     ids: list
     reply: tuple

@@ -2,10 +2,10 @@
 
     python train.py --base folder-or-name --pairs pairs.jsonl.gz --out run/mine
 
-Loss: -log sigmoid(score(chosen) - score(rejected) - margin), with label smoothing, plus a term that keeps scores near
-0 (centring). Writes the model (Hugging Face format), the tokenizer, report.json (accuracy on the validation split, also
-with length controlled) and calibration.json (mean and std of the validation scores) under --out.
-"""
+Loss: -log sigmoid(score(chosen) - score(rejected) - margin), with label smoothing, plus a term that
+keeps scores near 0 (centring). Writes the model (Hugging Face format), the tokenizer, report.json
+(accuracy on the validation split, also with length controlled) and calibration.json (mean and standard
+deviation of the validation scores) to the folder --out."""
 
 import argparse
 import json
@@ -28,18 +28,18 @@ def arguments():
     p.add_argument("--pairs", nargs="+", required=True, help=".jsonl or .jsonl.gz files of pairs")
     p.add_argument("--out", required=True)
     p.add_argument("--epochs", type=float, default=2)
-    p.add_argument("--batch", type=int, default=16, help="pairs a step")
+    p.add_argument("--batch", type=int, default=16, help="pairs per step")
     p.add_argument("--lr", type=float, default=2e-5)
     p.add_argument("--head-lr", type=float, default=2e-4)
-    p.add_argument("--layer-decay", type=float, default=1.0, help="each layer learns this much slower than the one above")
+    p.add_argument("--layer-decay", type=float, default=1.0, help="factor of the learning rate per layer, from the top down")
     p.add_argument("--weight-decay", type=float, default=0.01)
     p.add_argument("--warmup", type=float, default=0.1, help="share of the steps; then linear decay to 0")
     p.add_argument("--max-tokens", type=int, default=512)
     p.add_argument("--margin", type=float, default=0.0, help="weight of a pair's margin in the loss")
-    p.add_argument("--margin-field", default="margin", help="where a row has it (rows without it: 0)")
+    p.add_argument("--margin-field", default="margin", help="key of the margin in a row (0 if missing)")
     p.add_argument("--center", type=float, default=0.01, help="weight of (chosen + rejected) squared")
     p.add_argument("--smooth", type=float, default=0.0, help="share of labels assumed flipped")
-    p.add_argument("--ema", type=float, default=0.99, help="weight averaging a step; 0 turns it off")
+    p.add_argument("--ema", type=float, default=0.99, help="decay of the weight average per step; 0 disables it")
     p.add_argument("--seed", type=int, default=0)
     return p.parse_args()
 
