@@ -1,4 +1,5 @@
-//! Reward source RM: any ONNX sequence classifier with a `tokenizer.json`, run by ONNX Runtime in token-budgeted batches.
+//! Reward source RM: any ONNX sequence classifier with a `tokenizer.json`, run by ONNX Runtime in
+//! batches with a token budget.
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -12,8 +13,9 @@
 //! # Ok::<(), guerdon_model::Error>(())
 //! ```
 //!
-//! The path of a turn: `encode` turns the dialogue into token ids, `queue` admits it and shares the device between clients,
-//! `engine` chooses batches and runs them, and `source` calibrates the raw score.
+//! The path of a turn: `encode` turns the dialogue into token ids, `queue` admits it and shares the
+//! device between clients, `engine` chooses batches and runs them, and `source` calibrates the raw
+//! score.
 //!
 //! | folder | file | content |
 //! |---|---|---|
@@ -57,7 +59,10 @@ pub use load::config::ModelConfig;
 pub use load::device::{Device, Devices, UnknownDevice};
 pub use load::error::Error;
 pub use load::files::Sha256Hex;
-pub use load::manifest::{Files, Format, Input, MANIFEST, Manifest, Measured, Output, Prefix};
+pub use load::manifest::{
+    InputFormat, MANIFEST, Manifest, ModelFiles, ModelInput, ModelOutput, RolePrefixes,
+    ScoreDistribution,
+};
 pub use model::Model;
 pub use queue::event::{BatchEvent, BatchOutcome, ModelEvent};
 pub use source::RmSource;

@@ -1,71 +1,81 @@
-//! A loaded model: its manifest, its tokenizer, and the way to its device threads.
+//! A loaded model: its manifest, its tokenizer, and its device threads.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use guerdon_types::{AbstainWhy, Message, Rollout};
+use parking_lot::Mutex;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout_at;
 use tracing::Span;
 
-use crate::encode::tokenize::{Encoded, Encoder};
-use crate::engine::batch_plan::Limits;
-use crate::engine::session::Engine;
-use crate::load::manifest::{Format, Manifest};
-use crate::queue::event::{ModelEvent, Observer};
-use crate::queue::in_flight::{Coming, OnItsWay};
+use crate::encode::tokenize::{EncodedTurn, Encoder};
+use crate::engine::batch_plan::BatchLimits;
+use crate::engine::session::InferenceEngine;
+use crate::load::manifest::{InputFormat, Manifest};
+use crate::queue::event::{ModelEvent, ModelObserver};
+use crate::queue::in_flight::{InFlight, InFlightGuard};
 use crate::queue::intake::Intake;
 use crate::queue::score_cache::ScoreCache;
-use crate::queue::slots::Queue;
-use crate::queue::waiters::{Answer, Entry, Lost};
+use crate::queue::slots::QueueSlots;
+use crate::queue::waiters::{QueuedTurn, ScoreError, ScoreReceiver};
 use crate::queue::worker::Worker;
 use crate::startup::instances::{Instances, available_cores};
 use crate::{Devices, Error, ModelConfig};
 
-/// A loaded reward model, with its device threads. It is shared behind an `Arc` and outlives the sources made of it.
+/// A loaded reward model with its device threads. Sources share it behind an `Arc`.
 pub struct Model {
     manifest: Manifest,
     hash: String,
     device: Devices,
     encoder: Arc<Encoder>,
-    limits: Limits,
-    queue: Queue,
+    limits: BatchLimits,
+    queue: QueueSlots,
     cache: ScoreCache,
-    observer: Observer,
+    observer: ModelObserver,
     tokenizing: Arc<Semaphore>,
-    coming: Coming,
-    inbox: Mutex<Option<SyncSender<Entry>>>,
+    in_flight: InFlight,
+    inbox: Mutex<Option<SyncSender<QueuedTurn>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
-/// A question: which turns of a dialogue, for whom, and until when.
+/// The loaded parts of a model, before its device threads run.
+struct ModelParts<E> {
+    manifest: Manifest,
+    hash: String,
+    encoder: Encoder,
+    engines: Vec<E>,
+    limits: BatchLimits,
+}
+
+/// A scoring request: the turns of one dialogue, the client, and the deadline.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Question<'a> {
+pub(crate) struct ScoreQuery<'a> {
     pub(crate) turns: &'a [usize],
     pub(crate) client: u64,
     pub(crate) deadline: Option<Instant>,
 }
 
-/// One scored turn.
+/// The raw score of one turn.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Scored {
+pub(crate) struct TurnScore {
     pub(crate) raw: f32,
     pub(crate) tokens: usize,
     pub(crate) truncated: bool,
 }
 
-/// Why a turn was not scored.
+/// The reason why a turn has no score.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Miss {
+pub(crate) struct TurnFailure {
     pub(crate) why: AbstainWhy,
     pub(crate) detail: String,
 }
 
-impl Miss {
+impl TurnFailure {
     fn new(why: AbstainWhy, detail: impl Into<String>) -> Self {
         Self { why, detail: detail.into() }
     }
@@ -76,11 +86,14 @@ impl Miss {
 }
 
 impl Model {
-    /// Loads the model, verifies its files, tries its longest input on the device, and starts the device threads. It
-    /// blocks while it does. `observer` is told of every batch, on those threads, and of what the cache spared.
+    /// Loads the model, verifies its files, tries its longest input on the device, and starts the
+    /// device threads. Blocks until this is done. `observer` is called on the device threads for
+    /// every batch and for every request that the cache answers.
     ///
     /// # Errors
-    /// [`Error`] says what is wrong with the configuration, the folder, the ONNX Runtime library or the model.
+    ///
+    /// Returns an [`Error`] that names the fault in the configuration, the folder, the ONNX Runtime
+    /// library or the model.
     pub fn load(
         config: &ModelConfig,
         observer: Arc<dyn Fn(&ModelEvent) + Send + Sync>,
@@ -90,28 +103,26 @@ impl Model {
         manifest.input.max_tokens = config.max_tokens.unwrap_or(manifest.input.max_tokens);
         let hash = manifest.hash(&config.path)?;
         let mut encoder = Encoder::load(&config.path, &manifest)?;
-        let Instances { engines, limits, largest_takes } =
+        let Instances { engines, limits, largest_batch_time } =
             Instances::load(config, &manifest, &mut encoder)?;
         let config =
-            ModelConfig { max_wait: config.wait_for_others(largest_takes), ..config.clone() };
-        Self::start(engines, limits, manifest, hash, encoder, &config, observer)
+            ModelConfig { max_wait: config.burst_wait(largest_batch_time), ..config.clone() };
+        let parts = ModelParts { manifest, hash, encoder, engines, limits };
+        Self::start(parts, &config, observer)
     }
 
     fn start(
-        engines: Vec<impl Engine>,
-        limits: Limits,
-        manifest: Manifest,
-        hash: String,
-        encoder: Encoder,
+        parts: ModelParts<impl InferenceEngine>,
         config: &ModelConfig,
-        observer: Observer,
+        observer: ModelObserver,
     ) -> Result<Arc<Self>, Error> {
-        // Every entry in the channel holds a place of the semaphore, so the channel is never full.
+        let ModelParts { manifest, hash, encoder, engines, limits } = parts;
+        // Every entry in the channel holds a permit of the semaphore, so the channel is never full.
         let (sender, inbox) = sync_channel(config.queue);
-        let (queue, cache) = (Queue::new(config.queue), ScoreCache::new(config.cache));
-        let coming = Coming::default();
+        let (queue, cache) = (QueueSlots::new(config.queue), ScoreCache::new(config.cache));
+        let in_flight = InFlight::default();
         let intake =
-            Arc::new(Intake::new(inbox, coming.clone(), limits, config.max_wait, engines.len()));
+            Arc::new(Intake::new(inbox, in_flight.clone(), limits, config.max_wait, engines.len()));
         let threads = engines.into_iter().map(|engine| {
             let worker = Worker {
                 engine,
@@ -127,7 +138,8 @@ impl Model {
                 .map_err(Error::Thread)
         });
         let threads = threads.collect::<Result<_, _>>()?;
-        // More would not tokenize faster, only keep a thread of the runtime's pool each.
+        // More permits would not tokenize faster; each would only occupy a thread of the runtime's
+        // pool.
         let tokenizing = Arc::new(Semaphore::new(available_cores()));
         Ok(Arc::new(Self {
             manifest,
@@ -139,37 +151,38 @@ impl Model {
             cache,
             observer,
             tokenizing,
-            coming,
+            in_flight,
             inbox: Mutex::new(Some(sender)),
             threads: Mutex::new(threads),
         }))
     }
 
-    /// The manifest, with the configuration's `max_tokens` in force.
+    /// The manifest, with `max_tokens` as the configuration overrides it.
     #[must_use]
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
-    /// `sha256:` and the hash of all that a score depends on: the files, and the input and output sections.
+    /// `sha256:` and the hash of everything that a score depends on: the files and the manifest's
+    /// input and output sections.
     #[must_use]
     pub fn hash(&self) -> &str {
         &self.hash
     }
 
-    /// What the model runs on.
+    /// The devices that the model runs on.
     #[must_use]
     pub const fn device(&self) -> &Devices {
         &self.device
     }
 
-    /// What it is, in a sentence.
+    /// A one-sentence description of the model.
     #[must_use]
     pub fn about(&self) -> String {
         let Manifest { name, about, input, .. } = &self.manifest;
         let format = match input.format {
-            Format::Plain => "plain text",
-            Format::ChatTemplate => "its chat template",
+            InputFormat::Plain => "plain text",
+            InputFormat::ChatTemplate => "its chat template",
         };
         let about = if about.is_empty() { String::new() } else { format!(": {about}") };
         format!(
@@ -179,18 +192,17 @@ impl Model {
         )
     }
 
-    /// How it batches, in a sentence.
+    /// A one-sentence description of the batch limits.
     #[must_use]
     pub fn batching(&self) -> String {
         self.limits.to_string()
     }
 
-    /// Takes no more questions, answers those that were taken, and joins the device threads. It blocks while it does;
-    /// calling it again does nothing.
+    /// Stops accepting requests, answers those already accepted, and joins the device threads.
+    /// Blocks until they end. A second call does nothing.
     pub fn shutdown(&self) {
-        drop(self.inbox.lock().unwrap_or_else(PoisonError::into_inner).take());
-        let threads =
-            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(self.inbox.lock().take());
+        let threads = std::mem::take(&mut *self.threads.lock());
         for thread in threads {
             if thread.join().is_err() {
                 tracing::error!("a device thread of the reward model panicked");
@@ -198,48 +210,50 @@ impl Model {
         }
     }
 
-    /// If no place is free: how long until what is queued now is done.
+    /// The expected time until the queued work is done, if every queue slot is taken.
     #[must_use]
     pub fn full_for(&self) -> Option<Duration> {
         self.queue.full_for()
     }
 
-    /// The model's own scores of the rollout's turns, before any calibration: what checks and measurements want.
+    /// The model's own scores of the rollout's turns, before calibration; for checks and
+    /// measurements.
     ///
     /// # Errors
-    /// Why the first turn that has none has none.
+    ///
+    /// Returns the reason why the first turn without a score has none.
     pub async fn raw_scores(&self, rollout: &Rollout) -> Result<Vec<f32>, String> {
         let turns = rollout.turns_to_score().map_err(|invalid| invalid.detail)?;
-        let question = Question { turns: &turns, client: 0, deadline: None };
-        let scores = self.score(rollout.messages.clone(), question).await;
+        let query = ScoreQuery { turns: &turns, client: 0, deadline: None };
+        let scores = self.score(rollout.messages.clone(), query).await;
         scores
             .into_iter()
-            .map(|scored| scored.map(|scored| scored.raw).map_err(|miss| miss.detail))
+            .map(|scored| scored.map(|score| score.raw).map_err(|failure| failure.detail))
             .collect()
     }
 
-    /// Scores `question.turns` of the dialogue. One answer per turn, in order.
+    /// Scores `query.turns` of the dialogue. Returns one result per turn, in order.
     pub(crate) async fn score(
         &self,
         messages: Vec<Message>,
-        question: Question<'_>,
-    ) -> Vec<Result<Scored, Miss>> {
-        let Question { turns, deadline, .. } = question;
-        let on_its_way = self.coming.announce();
-        let asked = by(deadline, async {
+        query: ScoreQuery<'_>,
+    ) -> Vec<Result<TurnScore, TurnFailure>> {
+        let ScoreQuery { turns, deadline, .. } = query;
+        let in_flight_guard = self.in_flight.announce();
+        let pending = before_deadline(deadline, async {
             let encoded = self.encode(messages, turns.to_vec()).await?;
-            self.enqueue(encoded, question, on_its_way).await
+            self.enqueue(encoded, query, in_flight_guard).await
         });
-        let asked = match asked.await {
-            Some(Ok(asked)) => asked,
-            Some(Err(miss)) => return turns.iter().map(|_| Err(miss.clone())).collect(),
-            None => return turns.iter().map(|_| Err(Miss::deadline())).collect(),
+        let pending = match pending.await {
+            Some(Ok(pending)) => pending,
+            Some(Err(failure)) => return turns.iter().map(|_| Err(failure.clone())).collect(),
+            None => return turns.iter().map(|_| Err(TurnFailure::deadline())).collect(),
         };
         let mut scores = Vec::with_capacity(turns.len());
-        for asked in asked {
-            scores.push(match asked {
-                Ok(asked) => asked.scored(deadline).await,
-                Err(miss) => Err(miss),
+        for pending in pending {
+            scores.push(match pending {
+                Ok(turn) => turn.resolve(deadline).await,
+                Err(failure) => Err(failure),
             });
         }
         scores
@@ -250,30 +264,30 @@ impl Model {
         &self,
         messages: Vec<Message>,
         turns: Vec<usize>,
-    ) -> Result<Vec<Result<Encoded, Miss>>, Miss> {
-        let gone = || Miss::new(AbstainWhy::Internal, "tokenizing broke off");
-        let turn = Arc::clone(&self.tokenizing).acquire_owned().await.map_err(|_| gone())?;
+    ) -> Result<Vec<Result<EncodedTurn, TurnFailure>>, TurnFailure> {
+        let interrupted = || TurnFailure::new(AbstainWhy::Internal, "tokenizing was interrupted");
+        let turn = Arc::clone(&self.tokenizing).acquire_owned().await.map_err(|_| interrupted())?;
         let encoder = Arc::clone(&self.encoder);
         let work = spawn_blocking(move || {
-            // Held in here, for the work goes on when its caller hangs up.
+            // Moved into the task, which goes on when its caller disconnects.
             let _turn = turn;
             let encode = |turn| {
                 encoder
                     .encode(&messages, turn)
-                    .map_err(|detail| Miss::new(AbstainWhy::Malformed, detail))
+                    .map_err(|detail| TurnFailure::new(AbstainWhy::Malformed, detail))
             };
             turns.into_iter().map(encode).collect()
         });
-        work.await.map_err(|_| gone())
+        work.await.map_err(|_| interrupted())
     }
 
-    /// Queues what was encoded and was not scored before; waits for room if there is none.
+    /// Queues the turns that are not in the cache. Waits for free slots if there are none.
     async fn enqueue(
         &self,
-        encoded: Vec<Result<Encoded, Miss>>,
-        question: Question<'_>,
-        on_its_way: OnItsWay,
-    ) -> Result<Vec<Result<Asked, Miss>>, Miss> {
+        encoded: Vec<Result<EncodedTurn, TurnFailure>>,
+        query: ScoreQuery<'_>,
+        in_flight_guard: InFlightGuard,
+    ) -> Result<Vec<Result<PendingTurn, TurnFailure>>, TurnFailure> {
         let known: Vec<Option<f32>> = encoded
             .iter()
             .map(|encoded| {
@@ -285,88 +299,97 @@ impl Model {
             (self.observer)(&ModelEvent::CacheHits(hits));
         }
         let wanted = encoded.iter().filter(|encoded| encoded.is_ok()).count() - hits;
-        let mut reserved = self.queue.reserve(wanted).await.ok_or_else(|| self.too_many(wanted))?;
-        let inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let (mut on_its_way, mut to_send) = (Some(on_its_way), wanted);
+        let mut reservation =
+            self.queue.reserve(wanted).await.ok_or_else(|| self.too_many_turns(wanted))?;
+        let inbox = self.inbox.lock().clone();
+        let (mut in_flight_guard, mut unsent) = (Some(in_flight_guard), wanted);
         let (queued, span) = (Instant::now(), Span::current());
-        let mut ask = |encoded: Result<Encoded, Miss>, known: Option<f32>| {
-            let Encoded { tokens, truncated } = encoded?;
+        let mut submit = |encoded: Result<EncodedTurn, TurnFailure>, known: Option<f32>| {
+            let EncodedTurn { tokens, truncated } = encoded?;
             let length = tokens.len();
             if let Some(raw) = known {
-                return Ok(Asked { tokens: length, truncated, answer: Waits::No(raw) });
+                return Ok(PendingTurn {
+                    tokens: length,
+                    truncated,
+                    score: PendingScore::Known(raw),
+                });
             }
-            let place = reserved.place(length).ok_or_else(|| self.too_many(wanted))?;
+            let slot = reservation.slot(length).ok_or_else(|| self.too_many_turns(wanted))?;
             let (reply, answer) = oneshot::channel();
-            let Question { client, deadline, .. } = question;
-            to_send -= 1;
-            let on_its_way = if to_send == 0 { on_its_way.take() } else { None };
+            let ScoreQuery { client, deadline, .. } = query;
+            unsent -= 1;
+            let in_flight_guard = if unsent == 0 { in_flight_guard.take() } else { None };
             let span = span.clone();
-            let entry = Entry { tokens, client, deadline, queued, span, reply, place, on_its_way };
+            let entry =
+                QueuedTurn { tokens, client, deadline, queued, span, reply, slot, in_flight_guard };
             match inbox.as_ref() {
-                Some(inbox) if inbox.try_send(entry).is_ok() => {
-                    Ok(Asked { tokens: length, truncated, answer: Waits::For(answer) })
-                }
-                _ => Err(Miss::new(AbstainWhy::Internal, "the reward model is shut down")),
+                Some(inbox) if inbox.try_send(entry).is_ok() => Ok(PendingTurn {
+                    tokens: length,
+                    truncated,
+                    score: PendingScore::Queued(answer),
+                }),
+                _ => Err(TurnFailure::new(AbstainWhy::Internal, "the reward model is shut down")),
             }
         };
-        Ok(encoded.into_iter().zip(known).map(|(encoded, known)| ask(encoded, known)).collect())
+        Ok(encoded.into_iter().zip(known).map(|(encoded, known)| submit(encoded, known)).collect())
     }
 
-    fn too_many(&self, wanted: usize) -> Miss {
+    fn too_many_turns(&self, wanted: usize) -> TurnFailure {
         let size = self.queue.size();
         let detail =
-            format!("the reward model's queue has {size} places, and this rollout needs {wanted}");
-        Miss::new(AbstainWhy::Overloaded, detail)
+            format!("the reward model's queue has {size} slots, and this rollout needs {wanted}");
+        TurnFailure::new(AbstainWhy::Overloaded, detail)
     }
 }
 
-/// A turn that was asked about.
-struct Asked {
+/// A turn whose score is known or queued.
+struct PendingTurn {
     tokens: usize,
     truncated: bool,
-    answer: Waits,
+    score: PendingScore,
 }
 
-enum Waits {
-    /// It was scored before.
-    No(f32),
-    For(Answer),
+enum PendingScore {
+    /// The score was in the cache.
+    Known(f32),
+    Queued(ScoreReceiver),
 }
 
-impl Asked {
-    async fn scored(self, deadline: Option<Instant>) -> Result<Scored, Miss> {
-        let Self { tokens, truncated, answer } = self;
-        let answer = match answer {
-            Waits::No(raw) => return Ok(Scored { raw, tokens, truncated }),
-            Waits::For(answer) => answer,
+impl PendingTurn {
+    async fn resolve(self, deadline: Option<Instant>) -> Result<TurnScore, TurnFailure> {
+        let Self { tokens, truncated, score } = self;
+        let answer = match score {
+            PendingScore::Known(raw) => return Ok(TurnScore { raw, tokens, truncated }),
+            PendingScore::Queued(answer) => answer,
         };
-        match by(deadline, answer).await {
-            Some(Ok(Ok(raw))) => Ok(Scored { raw, tokens, truncated }),
+        match before_deadline(deadline, answer).await {
+            Some(Ok(Ok(raw))) => Ok(TurnScore { raw, tokens, truncated }),
             Some(Ok(Err(lost))) => Err(lost.into()),
-            Some(Err(_)) => {
-                Err(Miss::new(AbstainWhy::Internal, "the reward model's device thread is gone"))
-            }
-            None => Err(Miss::deadline()),
+            Some(Err(_)) => Err(TurnFailure::new(
+                AbstainWhy::Internal,
+                "the reward model's device thread has ended",
+            )),
+            None => Err(TurnFailure::deadline()),
         }
     }
 }
 
-/// `None` if `deadline` passes first.
-async fn by<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> Option<T> {
+/// The output of `work`, or `None` if `deadline` passes first.
+async fn before_deadline<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> Option<T> {
     match deadline {
         Some(deadline) => timeout_at(deadline.into(), work).await.ok(),
         None => Some(work.await),
     }
 }
 
-impl From<Lost> for Miss {
-    fn from(lost: Lost) -> Self {
+impl From<ScoreError> for TurnFailure {
+    fn from(lost: ScoreError) -> Self {
         match lost {
-            Lost::Deadline => Self::deadline(),
-            Lost::NotFinite(raw) => {
+            ScoreError::Deadline => Self::deadline(),
+            ScoreError::NotFinite(raw) => {
                 Self::new(AbstainWhy::NotFinite, format!("the reward model's raw score is {raw}"))
             }
-            Lost::Engine(detail) => {
+            ScoreError::Engine(detail) => {
                 Self::new(AbstainWhy::Internal, format!("the reward model failed: {detail}"))
             }
         }

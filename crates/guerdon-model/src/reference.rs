@@ -1,5 +1,5 @@
-//! Against numbers computed elsewhere: NumPy for the tiny test model, transformers for the tiny decoder, PyTorch and
-//! Python's onnxruntime for the bundled one.
+//! Tests against scores computed by other programs: NumPy for the tiny model, transformers for the
+//! tiny decoder, PyTorch and Python's onnxruntime for the bundled model.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -10,7 +10,7 @@ use serde::Deserialize;
 use crate::encode::tokenize::Encoder;
 use crate::load::files::read_text;
 use crate::load::manifest::Manifest;
-use crate::model::Question;
+use crate::model::ScoreQuery;
 use crate::{BatchEvent, Model, ModelConfig, ModelEvent};
 
 #[derive(Deserialize)]
@@ -19,14 +19,15 @@ struct Row {
     index: usize,
     ids: Vec<u32>,
     truncated: bool,
-    /// NumPy, in double precision; or transformers, in single.
+    /// From NumPy in double precision, or from transformers in single precision.
     score: Option<f32>,
     score_torch: Option<f32>,
     score_onnx: Option<f32>,
 }
 
-/// Compares ids exactly, every score that a row has within the tolerance for its kind, and each row's score alone with
-/// its score among all the others, which may be `drift` apart. -> the share of the tokens that were computed in batches.
+/// Compares ids exactly, each score of a row within the tolerance of its kind, and each row's score
+/// alone with its score among all others within `drift`. Returns the share of tokens that batches
+/// computed.
 fn compare(config: &ModelConfig, rows: &[Row], drift: f32) -> f64 {
     let folder = &config.path;
     let manifest = Manifest::load(folder).unwrap();
@@ -44,8 +45,8 @@ fn compare(config: &ModelConfig, rows: &[Row], drift: f32) -> f64 {
     let score = |row: &Row| {
         let (model, messages, turn) = (Arc::clone(&model), row.messages.clone(), row.index);
         async move {
-            let question = Question { turns: &[turn], client: 0, deadline: None };
-            *model.score(messages, question).await[0].as_ref().unwrap()
+            let query = ScoreQuery { turns: &[turn], client: 0, deadline: None };
+            *model.score(messages, query).await[0].as_ref().unwrap()
         }
     };
     let mut alone = Vec::new();
@@ -64,9 +65,9 @@ fn compare(config: &ModelConfig, rows: &[Row], drift: f32) -> f64 {
             assert!(error <= tolerance, "row {number}: {} against {expected:?}", scored.raw);
         };
         near(row.score, 1e-5);
-        // The same engine, perhaps of another version or on another processor.
+        // The same engine, possibly of another version or on another processor.
         near(row.score_onnx, 1e-4);
-        // The bundled graph stores its weights as int8, which PyTorch's do not.
+        // The bundled graph stores its weights as int8; PyTorch does not.
         near(row.score_torch, 0.05);
         alone.push(scored.raw);
     }
@@ -79,7 +80,7 @@ fn compare(config: &ModelConfig, rows: &[Row], drift: f32) -> f64 {
         tasks.join_all().await
     });
     batches.lock().unwrap().retain(|batch| batch.items > 1);
-    assert!(!batches.lock().unwrap().is_empty(), "none of the {} ran beside another", rows.len());
+    assert!(!batches.lock().unwrap().is_empty(), "none of the {} ran with another", rows.len());
     for (number, together) in together {
         assert!(
             (together - alone[number]).abs() <= drift,
@@ -100,7 +101,7 @@ fn rows(folder: &Path) -> Vec<Row> {
 }
 
 #[test]
-fn the_tiny_model_scores_as_numpy_does() {
+fn tiny_model_matches_numpy() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tiny");
     let rows = rows(&folder);
     assert!(rows.iter().all(|row| row.score.is_some()) && rows.iter().any(|row| row.truncated));
@@ -108,9 +109,10 @@ fn the_tiny_model_scores_as_numpy_does() {
 }
 
 #[test]
-fn the_packed_decoder_scores_as_transformers_does_and_the_same_whoever_shares_its_tree() {
-    // Attention over rows and by chunks. Bit for bit: a state is computed from the same numbers in any tree. Over blocks it is a
-    // stand-in for what needs a GPU, and its sums are as long as the longest sequence's table.
+fn packed_decoders_match_transformers_in_any_batch() {
+    // Attention over rows and by chunks is exact: a state is computed from the same numbers in any
+    // tree. The paged graph is a stand-in for one that needs a GPU; its sums are as long as the
+    // longest sequence's table.
     let models = [
         ("tiny-decoder", None, 0.0),
         ("tiny-decoder-cpu", None, 0.0),
@@ -124,17 +126,17 @@ fn the_packed_decoder_scores_as_transformers_does_and_the_same_whoever_shares_it
             compare(&ModelConfig { block_size, ..ModelConfig::new(folder) }, &rows, drift);
         assert!(
             computed < 0.8,
-            "{computed} of the tokens, of which most are in prompts that are shared"
+            "{computed} of the tokens were computed, although most are in shared prompts"
         );
     }
 }
 
 #[test]
-fn the_bundled_model_reads_and_scores_as_in_python() {
+fn bundled_model_matches_python_in_ids_and_scores() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/e5-hh");
     let rows = rows(&folder);
     assert!(rows.iter().all(|row| row.score_onnx.is_some() && row.score_torch.is_some()));
     assert!(rows.len() >= 20 && rows.iter().any(|row| row.truncated));
-    // Bit for bit: its graph was written so that no sum depends on the batch.
+    // Exact: the graph was written so that no sum depends on the batch.
     compare(&ModelConfig::new(folder), &rows, 0.0);
 }

@@ -1,4 +1,4 @@
-//! The reward source `rm`: a model, and how its output is calibrated.
+//! The reward source `rm`: a model with a calibration of its output.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,11 +7,12 @@ use guerdon_fusion::{Ask, BoxFuture, Channel, RewardSource, SourceVersion, calib
 use guerdon_types::{AbstainWhy, Abstained, Calibration, Finite, Part, RmPart, Signal, SourceId};
 
 use crate::Model;
-use crate::model::{Miss, Question, Scored};
+use crate::model::{ScoreQuery, TurnFailure, TurnScore};
 
-/// The preference reward model as a source (paper: RM, the base that the others modulate).
+/// The preference reward model as a source (paper: RM, the base that the other sources modulate).
 ///
-/// It needs a tokio runtime with time enabled around it. Several may share one model, each with its own calibration.
+/// Runs inside a tokio runtime with time enabled. Several sources may share one model, each with
+/// its own calibration.
 #[derive(Debug, Clone)]
 pub struct RmSource {
     id: SourceId,
@@ -26,11 +27,11 @@ impl RmSource {
         Self { id: SourceId::rm(), model, calibration }
     }
 
-    fn signal(&self, scored: Result<Scored, Miss>) -> Signal {
-        let part = scored.and_then(|Scored { raw, tokens, truncated }| {
+    fn signal(&self, scored: Result<TurnScore, TurnFailure>) -> Signal {
+        let part = scored.and_then(|TurnScore { raw, tokens, truncated }| {
             let score = calibrate(&self.calibration, f64::from(raw));
             // A standard deviation near zero can make a finite output infinite.
-            let score = Finite::new(score).map_err(|_| Miss {
+            let score = Finite::new(score).map_err(|_| TurnFailure {
                 why: AbstainWhy::NotFinite,
                 detail: format!("the calibrated score of raw {raw} is {score}"),
             })?;
@@ -38,7 +39,7 @@ impl RmSource {
         });
         match part {
             Ok(part) => Signal::scored(Part::Rm(part)),
-            Err(Miss { why, detail }) => {
+            Err(TurnFailure { why, detail }) => {
                 Signal::abstained(Abstained::new(self.id.clone(), why, detail))
             }
         }
@@ -68,12 +69,13 @@ impl RewardSource for RmSource {
 
     fn score<'a>(&'a self, ask: Ask<'a>) -> BoxFuture<'a, Vec<Signal>> {
         Box::pin(async move {
-            // Nothing after the last asked turn is read, so nothing after it is copied to the tokenizing thread.
+            // Messages after the last scored turn are not read, so they are not copied to the
+            // tokenizing thread.
             let read =
                 ask.turns.iter().max().map_or(0, |last| last + 1).min(ask.rollout.messages.len());
             let messages = ask.rollout.messages[..read].to_vec();
             let Ask { turns, client, deadline, .. } = ask;
-            let scored = self.model.score(messages, Question { turns, client, deadline }).await;
+            let scored = self.model.score(messages, ScoreQuery { turns, client, deadline }).await;
             scored.into_iter().map(|scored| self.signal(scored)).collect()
         })
     }

@@ -1,4 +1,5 @@
-//! The crate's promises, kept by a real session of ONNX Runtime on a model of two kilobytes (see `make_tiny.py`).
+//! End-to-end tests with a real session of ONNX Runtime on models of a few kilobytes (see
+//! `make_tiny.py` and `make_pad_pooled.py`).
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "the helpers of tests panic as tests do")]
 
@@ -12,7 +13,6 @@ use guerdon_model::{BatchEvent, BatchOutcome, Error, Model, ModelConfig, ModelEv
 use guerdon_types::{
     AbstainWhy, Calibration, Finite, Message, Part, RmPart, Role, Rollout, Signal,
 };
-use sha2::{Digest as _, Sha256};
 
 type Events = Arc<Mutex<Vec<BatchEvent>>>;
 
@@ -31,7 +31,7 @@ fn load(config: &ModelConfig) -> (Arc<Model>, Events) {
     (Model::load(config, Arc::new(observer)).unwrap(), events)
 }
 
-/// Every turn is scored by the model, however often it is asked about, and on one thread, however many cores there are.
+/// A configuration without a cache and with one device thread.
 fn uncached() -> ModelConfig {
     ModelConfig { instances: Some(1), cache: 0, ..ModelConfig::new(tiny()) }
 }
@@ -60,9 +60,9 @@ fn part(signal: &Signal) -> &RmPart {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_score_is_the_same_alone_and_padded_in_a_batch_to_one_part_in_a_million() {
-    // Not bit for bit: on a graph this small ONNX Runtime picks the order of summation by shape, which moves the last
-    // bits. What a score must not depend on, such as padding that the mask fails to hide, moves it by far more.
+async fn scores_alone_and_padded_agree_within_one_millionth() {
+    // Not bit for bit: on a graph this small, ONNX Runtime chooses the order of summation by shape,
+    // which changes the last bits. Padding that the mask fails to hide changes a score by far more.
     let alone = {
         let (model, events) = load(&ModelConfig { max_batch: Some(1), ..uncached() });
         let source = RmSource::new(model, Calibration::Raw);
@@ -97,7 +97,7 @@ async fn a_score_is_the_same_alone_and_padded_in_a_batch_to_one_part_in_a_millio
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn samples_of_one_prompt_pay_for_the_prompt_once() {
+async fn samples_of_one_prompt_compute_the_prompt_once() {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR"));
     // A decoder, and an encoder whose context does not see the reply.
     for folder in [crates.join("tests/tiny-decoder"), crates.join("../../models/e5-hh")] {
@@ -118,7 +118,8 @@ async fn samples_of_one_prompt_pay_for_the_prompt_once() {
         let scores: Vec<f32> = signals.iter().map(|signals| part(&signals[0]).raw).collect();
         assert!(scores.iter().all(|score| score.is_finite()));
         let events = events.lock().unwrap();
-        // One batch; or two, when the first rollout's tokens were ready before the second was polled, hence announced.
+        // One batch, or two if the first rollout was tokenized before the second was polled and
+        // hence announced.
         let sum = |count: fn(&BatchEvent) -> usize| events.iter().map(count).sum::<usize>();
         let (computed, tokens) = (sum(|batch| batch.computed_tokens), sum(|batch| batch.tokens));
         assert!(events.len() <= 2 && computed * 4 < tokens * 3, "{events:?}");
@@ -135,7 +136,7 @@ fn write(path: &Path, text: &str) {
     std::fs::write(path, text).unwrap();
 }
 
-/// Replies and their scores under `tests/pad-pooled`: the id of the last word, over 100.
+/// Replies and their scores in `tests/pad-pooled`: the id of the last word, over 100.
 const POOLED: [(&str, f32); 5] = [
     ("alpha", 2.11),
     ("w1 w2 w3 w4 beta", 2.12),
@@ -144,7 +145,7 @@ const POOLED: [(&str, f32); 5] = [
     ("w7 w8 w9 w10 w11 w12 delta", 2.14),
 ];
 
-/// The model of `tests/pad-pooled`, with `change` made to its manifest.
+/// A copy of the model in `tests/pad-pooled`, with `change` applied to its manifest.
 fn pad_pooled(change: impl Fn(String) -> String) -> (tempfile::TempDir, ModelConfig) {
     let folder = tempfile::tempdir().unwrap();
     let original = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pad-pooled");
@@ -162,7 +163,7 @@ fn pad_pooled(change: impl Fn(String) -> String) -> (tempfile::TempDir, ModelCon
     (folder, config)
 }
 
-/// Scores the replies of `POOLED` at once, and compares them. -> the batches.
+/// Scores the replies of `POOLED` at once, compares the scores, and returns the batches.
 async fn score_pooled(config: &ModelConfig) -> Vec<BatchEvent> {
     let (model, events) = load(config);
     let source = RmSource::new(model, Calibration::Raw);
@@ -181,7 +182,7 @@ async fn score_pooled(config: &ModelConfig) -> Vec<BatchEvent> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_model_with_an_unknown_padding_token_scores_a_text_together_as_alone() {
+async fn unknown_padding_token_scores_texts_together_as_alone() {
     let (_folder, config) = pad_pooled(|manifest| manifest);
     let events = score_pooled(&config).await;
     assert!(events.iter().all(|event| event.computed_tokens == event.tokens), "{events:?}");
@@ -189,7 +190,7 @@ async fn a_model_with_an_unknown_padding_token_scores_a_text_together_as_alone()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_model_is_padded_with_the_padding_token_of_its_manifest() {
+async fn manifest_padding_token_is_used() {
     let pad = |manifest: String| {
         manifest.replace("max_tokens", "pad_token = \"<|endoftext|>\"\nmax_tokens")
     };
@@ -199,7 +200,7 @@ async fn a_model_is_padded_with_the_padding_token_of_its_manifest() {
 }
 
 #[test]
-fn a_model_whose_padding_token_changes_scores_is_refused() {
+fn padding_token_that_changes_scores_is_refused() {
     let (_folder, config) =
         pad_pooled(|manifest| manifest.replace("max_tokens", "pad_token = \"!\"\nmax_tokens"));
     let error = refusal(&config);
@@ -214,7 +215,7 @@ fn a_model_whose_padding_token_changes_scores_is_refused() {
 }
 
 #[test]
-fn a_padding_section_with_a_wrong_id_is_refused() {
+fn padding_section_with_a_wrong_id_is_refused() {
     let (folder, config) = pad_pooled(|manifest| manifest);
     let path = folder.path().join("tokenizer.json");
     let section = r#""padding": {"strategy": "BatchLongest", "direction": "Right", "pad_to_multiple_of": null,
@@ -223,9 +224,7 @@ fn a_padding_section_with_a_wrong_id_is_refused() {
     let text = before.replace("\"padding\": null", section);
     write(&path, &text);
     let manifest = folder.path().join("guerdon.model.toml");
-    let [old, new] = [before, text].map(|text| {
-        Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect::<String>()
-    });
+    let [old, new] = [before, text].map(guerdon_text::sha256_hex);
     let changed = read(&manifest).replace(&old, &new);
     write(&manifest, &changed);
     let error = refusal(&config);
@@ -241,14 +240,15 @@ fn decoder(folder: &str) -> ModelConfig {
 }
 
 #[test]
-fn a_decoder_that_needs_cuda_says_so_on_a_cpu_and_what_to_do() {
-    // It gets as far as the missing kernel: ONNX Runtime knows the operator and agrees with its inputs and their types.
+fn cuda_decoder_on_a_cpu_is_refused_with_the_fix() {
+    // Loading fails only at the missing kernel: ONNX Runtime knows the operator and accepts its
+    // inputs and their types.
     let error = refusal(&decoder("tiny-decoder-cuda"));
     assert!(error.contains("PagedAttention") && error.contains("`--attention chunks`"), "{error}");
 }
 
 #[test]
-fn a_text_longer_than_the_graphs_positions_is_refused_when_the_model_is_loaded() {
+fn max_tokens_beyond_the_graphs_positions_is_refused_at_load() {
     for folder in ["tiny-decoder", "tiny-decoder-cpu", "tiny-decoder-paged"] {
         let error = refusal(&ModelConfig { max_tokens: Some(161), ..decoder(folder) });
         assert!(error.contains("texts of 160 tokens, and `max_tokens` is 161"), "{error}");
@@ -256,13 +256,13 @@ fn a_text_longer_than_the_graphs_positions_is_refused_when_the_model_is_loaded()
 }
 
 #[test]
-fn a_block_size_is_refused_by_a_model_without_a_cache() {
+fn block_size_is_refused_by_a_model_without_a_cache() {
     let error = refusal(&ModelConfig { block_size: Some(16), ..decoder("tiny-decoder") });
     assert!(error.contains("`block_size` = 16") && error.contains("remove it"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_turn_that_was_asked_about_is_scored_by_what_came_before_it() {
+async fn each_turn_is_scored_with_its_preceding_messages_only() {
     let (model, _) = load(&ModelConfig::new(tiny()));
     let source = RmSource::new(model, Calibration::Raw);
     let mut rollout = dialogue(3);
@@ -278,7 +278,7 @@ async fn every_turn_that_was_asked_about_is_scored_by_what_came_before_it() {
 }
 
 #[tokio::test]
-async fn a_source_says_what_it_is_and_calibrates_by_the_manifest() {
+async fn source_describes_itself_and_calibrates_by_the_manifest() {
     let (model, _) = load(&ModelConfig::new(tiny()));
     let hash = model.hash().to_owned();
     assert!(hash.starts_with("sha256:") && hash.len() == 71);
@@ -299,7 +299,7 @@ async fn a_source_says_what_it_is_and_calibrates_by_the_manifest() {
 }
 
 #[tokio::test]
-async fn a_calibration_that_overflows_abstains() {
+async fn calibration_overflow_abstains() {
     let (model, _) = load(&ModelConfig::new(tiny()));
     let smallest = Finite::new(f64::MIN_POSITIVE).unwrap();
     let source =
@@ -309,7 +309,7 @@ async fn a_calibration_that_overflows_abstains() {
 }
 
 #[tokio::test]
-async fn a_burst_of_single_requests_becomes_few_batches_and_each_is_answered() {
+async fn burst_of_single_requests_becomes_few_batches() {
     let (model, events) = load(&ModelConfig { max_wait: Duration::from_secs(60), ..uncached() });
     let source = Arc::new(RmSource::new(model, Calibration::Raw));
     let mut tasks = tokio::task::JoinSet::new();
@@ -329,7 +329,7 @@ async fn a_burst_of_single_requests_becomes_few_batches_and_each_is_answered() {
 }
 
 #[tokio::test]
-async fn the_same_dialogue_is_scored_once() {
+async fn repeated_dialogue_is_scored_once() {
     let (model, events) = load(&ModelConfig::new(tiny()));
     let source = RmSource::new(model, Calibration::Raw);
     let first = score(&source, &dialogue(1), None).await;
@@ -339,7 +339,7 @@ async fn the_same_dialogue_is_scored_once() {
 }
 
 #[tokio::test]
-async fn a_deadline_that_is_past_abstains_without_taking_a_place() {
+async fn past_deadline_abstains_without_a_queue_slot() {
     let (model, events) = load(&ModelConfig::new(tiny()));
     let source = RmSource::new(model, Calibration::Raw);
     let signals = score(&source, &dialogue(2), Some(Instant::now())).await;
@@ -349,7 +349,7 @@ async fn a_deadline_that_is_past_abstains_without_taking_a_place() {
 }
 
 #[tokio::test]
-async fn a_rollout_that_the_queue_has_no_room_for_abstains_whole() {
+async fn rollout_larger_than_the_queue_abstains_whole() {
     let (model, _) = load(&ModelConfig { queue: 1, ..ModelConfig::new(tiny()) });
     let source = RmSource::new(model, Calibration::Raw);
     let mut rollout = dialogue(3);
@@ -359,14 +359,14 @@ async fn a_rollout_that_the_queue_has_no_room_for_abstains_whole() {
         assert_eq!(signal.abstained[0].why, AbstainWhy::Overloaded);
         assert!(signal.abstained[0].detail.contains("needs 2"), "{}", signal.abstained[0].detail);
     }
-    // The place is free again afterwards.
+    // The slot is free again afterwards.
     for seed in 0..3 {
         part(&score(&source, &dialogue(seed), None).await[0]);
     }
 }
 
 #[tokio::test]
-async fn a_model_that_was_shut_down_says_so() {
+async fn model_after_shutdown_abstains() {
     let (model, _) = load(&uncached());
     let source = RmSource::new(Arc::clone(&model), Calibration::Raw);
     part(&score(&source, &dialogue(0), None).await[0]);
@@ -378,7 +378,7 @@ async fn a_model_that_was_shut_down_says_so() {
 }
 
 #[test]
-fn two_models_share_the_process_and_the_override_changes_the_hash() {
+fn models_share_the_process_and_overrides_change_the_hash() {
     let (first, _) = load(&ModelConfig::new(tiny()));
     let (second, _) = load(&ModelConfig { max_tokens: Some(12), ..ModelConfig::new(tiny()) });
     assert_ne!(first.hash(), second.hash());
@@ -386,7 +386,7 @@ fn two_models_share_the_process_and_the_override_changes_the_hash() {
 }
 
 #[test]
-fn a_gpu_that_is_not_there_is_an_error_and_never_the_cpu() {
+fn missing_gpu_is_an_error_without_fallback_to_the_cpu() {
     for device in ["cuda:63", "cuda:63,64"] {
         let config = ModelConfig { device: device.parse().unwrap(), ..ModelConfig::new(tiny()) };
         let error = Model::load(&config, Arc::new(|_| {})).unwrap_err();
@@ -396,7 +396,7 @@ fn a_gpu_that_is_not_there_is_an_error_and_never_the_cpu() {
 }
 
 #[test]
-fn what_is_missing_is_named() {
+fn missing_files_are_named() {
     let fails =
         |config: &ModelConfig| Model::load(config, Arc::new(|_| {})).unwrap_err().to_string();
     let error = fails(&ModelConfig::new("nowhere"));

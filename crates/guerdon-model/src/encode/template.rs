@@ -1,4 +1,4 @@
-//! Chat templates as Hugging Face tokenizers carry them: Jinja written for Python, rendered here.
+//! Chat templates of Hugging Face tokenizers: Jinja templates written for Python.
 
 use std::io;
 
@@ -21,10 +21,10 @@ pub(crate) struct ChatTemplate {
 const NAME: &str = "chat_template.jinja";
 
 impl ChatTemplate {
-    /// Compiles `source`. The tokens are what the template knows as `bos_token` and `eos_token`.
+    /// Compiles `source`. The tokens are available to the template as `bos_token` and `eos_token`.
     pub(crate) fn compile(source: &str, bos_token: &str, eos_token: &str) -> Result<Self, String> {
         let mut environment = Environment::new();
-        // As in transformers, whose templates are written with these on.
+        // The settings of transformers, which templates rely on.
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
         environment.set_syntax(syntax.map_err(|error| error.to_string())?);
         environment.set_unknown_method_callback(unknown_method_callback);
@@ -37,8 +37,9 @@ impl ChatTemplate {
         Ok(Self { environment, bos_token: bos_token.to_owned(), eos_token: eos_token.to_owned() })
     }
 
-    /// The dialogue as text, without a prompt for another reply. The error is the template's own refusal, such as of
-    /// a dialogue that does not alternate, or a fault in it.
+    /// Renders the dialogue as text, without a prompt for another reply. The error is the
+    /// template's own message, such as for a dialogue that does not alternate, or a fault of the
+    /// template.
     pub(crate) fn render(&self, messages: &[&Message]) -> Result<String, String> {
         let messages: Vec<Value> = messages
             .iter()
@@ -64,8 +65,8 @@ fn raise_exception(detail: String) -> Result<Value, Error> {
     Err(Error::new(ErrorKind::InvalidOperation, detail))
 }
 
-/// Always the 26th of July 2024, midnight: the date that the templates which ask for today's fall back on when there is
-/// no clock. Today's would change every score overnight.
+/// Always midnight of 26 July 2024: the date to which templates that print the current date default
+/// when there is no clock. The current date would change every score from day to day.
 #[expect(clippy::needless_pass_by_value, reason = "minijinja hands arguments over by value")]
 fn strftime_now(format: String) -> Result<String, Error> {
     let mut text = String::new();
@@ -100,7 +101,7 @@ fn strftime_now(format: String) -> Result<String, Error> {
     Ok(text)
 }
 
-/// As transformers has it: Python's spacing, and no escaping for HTML.
+/// JSON as transformers writes it: Python's spacing, without HTML escapes.
 #[expect(clippy::needless_pass_by_value, reason = "minijinja hands arguments over by value")]
 fn tojson(value: Value, options: Kwargs) -> Result<String, Error> {
     let indent: Option<usize> = options.get("indent")?;
@@ -111,17 +112,17 @@ fn tojson(value: Value, options: Kwargs) -> Result<String, Error> {
             &mut text,
             PrettyFormatter::with_indent(indent.as_bytes()),
         )),
-        None => value.serialize(&mut Serializer::with_formatter(&mut text, Spaced)),
+        None => value.serialize(&mut Serializer::with_formatter(&mut text, SpacedJson)),
     };
     let failed = |error: String| Error::new(ErrorKind::BadSerialization, error);
     written.map_err(|error| failed(error.to_string()))?;
     String::from_utf8(text).map_err(|error| failed(error.to_string()))
 }
 
-/// `{"a": [1, 2]}`
-struct Spaced;
+/// Writes JSON with Python's spacing: `{"a": [1, 2]}`.
+struct SpacedJson;
 
-impl Formatter for Spaced {
+impl Formatter for SpacedJson {
     fn begin_array_value<W: ?Sized + io::Write>(
         &mut self,
         writer: &mut W,
@@ -143,8 +144,8 @@ impl Formatter for Spaced {
     }
 }
 
-/// `{% generation %}` marks what a trainer computes its loss on. It changes no text, and is no Jinja: here it becomes
-/// `{% if true %}`, which keeps its whitespace control.
+/// Replaces `{% generation %}` with `{% if true %}`, which keeps its whitespace control. The tag
+/// marks the text for a trainer's loss; it does not change the text and is not valid Jinja.
 fn without_generation_tags(source: &str) -> String {
     let mut text = String::with_capacity(source.len());
     let mut rest = source;
@@ -192,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn ten_families_of_templates_render_and_refuse_as_in_transformers() {
+    fn ten_template_families_match_transformers() {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/templates");
         let read = |name: &str| crate::load::files::read_text(&folder.join(name)).unwrap();
         let golden: Golden = serde_json::from_str(&read("golden.json")).unwrap();
@@ -268,7 +269,7 @@ mod tests {
 "#;
 
     #[test]
-    fn a_llama_3_template_renders_the_same_on_every_day() {
+    fn llama_3_template_renders_a_fixed_date() {
         assert_eq!(
             render(LLAMA3, &DIALOGUE).unwrap(),
             "<s><|start_header_id|>system<|end_header_id|>\n\nToday Date: 26 Jul 2024\n\nBe kind.<|eot_id|>\
@@ -283,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_template_may_refuse_a_dialogue_in_its_own_words() {
+    fn template_refusal_is_returned_verbatim() {
         let alternate = "{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}\
              {{ raise_exception('roles must alternate') }}{% endif %}{% endfor %}";
         assert!(render(alternate, &DIALOGUE).unwrap_err().contains("roles must alternate"));
@@ -291,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn python_methods_loop_controls_and_json_are_understood() {
+    fn python_methods_loop_controls_and_json_are_supported() {
         let source = "{% for m in messages %}{% if m.role == 'user' %}{% continue %}{% endif %}\
              {{ m.content.strip().split(' ')[0].upper() }};{% endfor %}\
              {{ {'a': ['<', 1]} | tojson }}{{ [1] | tojson(indent=2) }}";
@@ -305,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_template_that_does_not_parse_is_shown_with_its_line() {
+    fn template_syntax_error_is_reported_with_its_line() {
         let error = ChatTemplate::compile("a\n{% if %}", "", "").unwrap_err();
         assert!(error.contains("{% if %}"), "{error}");
     }

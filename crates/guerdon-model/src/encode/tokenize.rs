@@ -1,4 +1,4 @@
-//! From a dialogue to the token ids that a model reads, and what is dropped when it is too long.
+//! Encoding of a dialogue as token ids, and its truncation to the model's limit.
 
 use std::path::Path;
 
@@ -7,16 +7,16 @@ use tokenizers::{Encoding, Tokenizer};
 
 use crate::Error;
 use crate::encode::template::ChatTemplate;
-use crate::encode::tokens::Tokens;
-use crate::encode::window::widest;
+use crate::encode::tokens::TokenSequence;
+use crate::encode::window::widest_window;
 use crate::load::files::read_text;
-use crate::load::manifest::{Format, Manifest, Prefix};
+use crate::load::manifest::{InputFormat, Manifest, RolePrefixes};
 
-/// Turns dialogues into token ids.
+/// Converts dialogues to token ids.
 #[derive(Debug)]
 pub(crate) struct Encoder {
     tokenizer: Tokenizer,
-    text: Text,
+    text: TextFormat,
     max_tokens: usize,
     pad: Option<u32>,
     bos: Option<u32>,
@@ -24,29 +24,30 @@ pub(crate) struct Encoder {
 }
 
 #[derive(Debug)]
-enum Text {
-    Plain { prefix: Prefix, separator: String },
+enum TextFormat {
+    Plain { prefix: RolePrefixes, separator: String },
     Chat(ChatTemplate),
 }
 
-/// What a model reads of one turn.
+/// The model input for one turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Encoded {
-    pub(crate) tokens: Tokens,
-    /// Whether anything was dropped.
+pub(crate) struct EncodedTurn {
+    pub(crate) tokens: TokenSequence,
+    /// Set when anything was dropped.
     pub(crate) truncated: bool,
 }
 
 impl Encoder {
-    /// The encoder that `manifest` describes. Encodes a plain dialogue once, so that a template or a tokenizer that
-    /// cannot is noticed here.
+    /// Loads the encoder that `manifest` describes, and encodes a plain dialogue once to detect a
+    /// faulty template or tokenizer.
     pub(crate) fn load(folder: &Path, manifest: &Manifest) -> Result<Self, Error> {
         let path = folder.join(&manifest.files.tokenizer);
         let refused = |detail: String| Error::Tokenizer { path: path.clone(), detail };
         let mut tokenizer: Tokenizer = read_text(&path)?
             .parse()
             .map_err(|error: tokenizers::Error| refused(error.to_string()))?;
-        // Files are often shipped with a length of 128 or so and padding to it, either of which would change scores.
+        // Tokenizer files often contain a truncation and a padding length, such as 128, either of
+        // which would change scores.
         tokenizer.with_truncation(None).map_err(|error| refused(error.to_string()))?;
         let input = &manifest.input;
         let special = |key: &str, token: &Option<String>| {
@@ -62,25 +63,25 @@ impl Encoder {
             .or_else(|| tokenizer.get_padding().map(|padding| padding.pad_id));
         tokenizer.with_padding(None);
         let text = match (input.format, &input.prefix, &manifest.files.chat_template) {
-            (Format::ChatTemplate, _, Some(template)) => {
+            (InputFormat::ChatTemplate, _, Some(template)) => {
                 let path = folder.join(template);
                 let [bos, eos] = [&input.bos_token, &input.eos_token]
                     .map(|token| token.as_deref().unwrap_or_default());
                 let template = ChatTemplate::compile(&read_text(&path)?, bos, eos)
                     .map_err(|detail| Error::Template { path, detail })?;
-                Text::Chat(template)
+                TextFormat::Chat(template)
             }
             (_, prefix, _) => {
-                // What is said is never a special token here. A policy that learns to write `[SEP]` into its replies
-                // would otherwise be steering its own reward model.
+                // Message text is never read as special tokens here. Otherwise a policy that learns
+                // to write `[SEP]` into its replies could steer its own reward model.
                 tokenizer.set_encode_special_tokens(true);
-                let prefix = prefix.clone().unwrap_or_else(|| Prefix {
+                let prefix = prefix.clone().unwrap_or_else(|| RolePrefixes {
                     system: String::new(),
                     user: String::new(),
                     assistant: String::new(),
                     tool: String::new(),
                 });
-                Text::Plain { prefix, separator: input.separator.clone() }
+                TextFormat::Plain { prefix, separator: input.separator.clone() }
             }
         };
         let encoder =
@@ -92,27 +93,29 @@ impl Encoder {
         Ok(encoder)
     }
 
-    /// From now on marks the scored message's tokens, for a graph that wants to be told which they are. A marker in
-    /// the text would not do: a policy that writes the marker would move it.
+    /// Enables marking of the scored message's tokens, for graphs with an input `reply_mask`. A
+    /// marker in the text would be unsafe, since a policy could write the marker itself.
     pub(crate) fn mark_replies(&mut self) -> Result<(), String> {
         match self.text {
-            Text::Plain { .. } => self.mark_replies = true,
-            Text::Chat(_) => {
-                return Err("asks for `reply_mask`, which only format = \"plain\" can fill: a chat template does not tell \
-                            where it put a message"
-                    .to_owned());
+            TextFormat::Plain { .. } => self.mark_replies = true,
+            TextFormat::Chat(_) => {
+                return Err(
+                    "takes `reply_mask`, which only format = \"plain\" can fill: a chat template \
+                            does not report where it puts a message"
+                        .to_owned(),
+                );
             }
         }
         Ok(())
     }
 
-    /// How many ids the tokenizer knows, added ones included: each must be one that the model knows.
+    /// Number of token ids, added tokens included. The model must know all of them.
     pub(crate) fn vocabulary(&self) -> usize {
         self.tokenizer.get_vocab_size(true)
     }
 
-    /// What a plain dialogue is to this model.
-    pub(crate) fn probe(&self) -> Result<Encoded, String> {
+    /// The encoding of a plain two-message dialogue.
+    pub(crate) fn probe(&self) -> Result<EncodedTurn, String> {
         let dialogue = [
             Message::new(Role::User, "480 is our best price."),
             Message::new(Role::Assistant, "And 420?"),
@@ -124,7 +127,7 @@ impl Encoder {
         self.max_tokens
     }
 
-    /// The id that fills up the shorter texts of a batch, if the model's files name one.
+    /// The id that pads the shorter texts of a batch, if the model's files name one.
     pub(crate) const fn pad(&self) -> Option<u32> {
         self.pad
     }
@@ -134,22 +137,23 @@ impl Encoder {
         self.tokenizer.id_to_token(id).unwrap_or_default()
     }
 
-    /// What the model reads to score message `turn`: that message, and as many before it as fit. The error is why this
-    /// dialogue cannot be encoded.
-    pub(crate) fn encode(&self, messages: &[Message], turn: usize) -> Result<Encoded, String> {
+    /// The model input for message `turn`: that message and as many earlier ones as fit. The error
+    /// is the reason why the dialogue cannot be encoded.
+    pub(crate) fn encode(&self, messages: &[Message], turn: usize) -> Result<EncodedTurn, String> {
         let dialogue =
             messages.get(..=turn).ok_or_else(|| format!("the dialogue has no message {turn}"))?;
-        // Tokens are not shorter than a character on average, bar long runs of spaces; beyond sixteen bytes each the
-        // dialogue certainly does not fit, and is not worth encoding to see that.
+        // Except in long runs of spaces, a token seldom exceeds a few bytes. A dialogue with more
+        // than sixteen bytes per token does not fit, so encoding it whole is pointless.
         let bytes: usize = dialogue.iter().map(|message| message.content.len()).sum();
         let try_whole = bytes <= self.max_tokens.saturating_mul(16);
         let encoded = match &self.text {
-            Text::Plain { prefix, separator } => self.plain(dialogue, prefix, separator, try_whole),
-            Text::Chat(template) => self.chat(dialogue, template, try_whole),
+            TextFormat::Plain { prefix, separator } => {
+                self.plain(dialogue, prefix, separator, try_whole)
+            }
+            TextFormat::Chat(template) => self.chat(dialogue, template, try_whole),
         }?;
         match encoded.tokens.ids.is_empty() {
-            true => Err("nothing is left to read: the turn is empty and the tokenizer adds no special token"
-                .to_owned()),
+            true => Err("the turn is empty and the tokenizer adds no special token".to_owned()),
             false => Ok(encoded),
         }
     }
@@ -157,13 +161,13 @@ impl Encoder {
     fn plain(
         &self,
         dialogue: &[Message],
-        prefix: &Prefix,
+        prefix: &RolePrefixes,
         separator: &str,
         try_whole: bool,
-    ) -> Result<Encoded, String> {
+    ) -> Result<EncodedTurn, String> {
         let last = dialogue.len() - 1;
         let mut alone = None;
-        let fitting = widest(0, last, try_whole, |start| {
+        let fitting = widest_window(0, last, try_whole, |start| {
             let lines: Vec<String> = dialogue[start..]
                 .iter()
                 .map(|m| format!("{}{}", prefix.of(m.role), m.content))
@@ -171,7 +175,7 @@ impl Encoder {
             let text = lines.join(separator);
             let encoding = self.encoding(&text, true)?;
             let fits = encoding.get_ids().len() <= self.max_tokens;
-            let tokens = self.marked(&encoding, text.len() - dialogue[last].content.len());
+            let tokens = self.mark_reply(&encoding, text.len() - dialogue[last].content.len());
             if start == last && !fits {
                 alone = Some((encoding, tokens));
                 return Ok(None);
@@ -179,11 +183,11 @@ impl Encoder {
             Ok::<_, String>(fits.then_some(tokens))
         })?;
         Ok(match (fitting, alone) {
-            (Some((start, tokens)), _) => Encoded { tokens, truncated: start > 0 },
+            (Some((start, tokens)), _) => EncodedTurn { tokens, truncated: start > 0 },
             (None, Some((encoding, tokens))) => {
                 let special = encoding.get_special_tokens_mask();
                 let head = special.iter().take_while(|&&special| special == 1).count();
-                Encoded { tokens: tokens.keep_end(head, self.max_tokens), truncated: true }
+                EncodedTurn { tokens: tokens.keep_end(head, self.max_tokens), truncated: true }
             }
             (None, None) => return Err("the turn could not be encoded".to_owned()),
         })
@@ -194,29 +198,30 @@ impl Encoder {
         dialogue: &[Message],
         template: &ChatTemplate,
         try_whole: bool,
-    ) -> Result<Encoded, String> {
+    ) -> Result<EncodedTurn, String> {
         let last = dialogue.len() - 1;
-        // A template that refuses the whole dialogue refuses it; one that refuses a part may take a smaller one.
+        // The template must accept the whole dialogue. It may refuse a part of it and accept a
+        // smaller part.
         let whole = template.render(&dialogue.iter().collect::<Vec<_>>())?;
         if try_whole {
-            let ids = self.templated(&whole)?;
+            let ids = self.encode_rendered(&whole)?;
             if ids.len() <= self.max_tokens {
-                return Ok(Encoded { tokens: Tokens::unmarked(ids), truncated: false });
+                return Ok(EncodedTurn { tokens: TokenSequence::unmarked(ids), truncated: false });
             }
         }
         let system = dialogue.first().filter(|message| message.role == Role::System && last > 0);
         let first = usize::from(system.is_some());
         let mut shortest: Option<String> = None;
-        // Without the system message if it leaves the turn no room.
+        // The system message is dropped if the turn does not fit together with it.
         for system in system.map(Some).into_iter().chain([None]) {
-            let fitting = widest(first, last, false, |start| {
+            let fitting = widest_window(first, last, false, |start| {
                 for start in start..=last {
                     let window: Vec<&Message> =
                         system.into_iter().chain(&dialogue[start..]).collect();
                     let Ok(text) = template.render(&window) else {
                         continue;
                     };
-                    let ids = self.templated(&text)?;
+                    let ids = self.encode_rendered(&text)?;
                     if ids.len() <= self.max_tokens {
                         return Ok(Some((window.len(), ids)));
                     }
@@ -228,22 +233,22 @@ impl Encoder {
                 Ok::<_, String>(None)
             })?;
             if let Some((_, (kept, ids))) = fitting {
-                return Ok(Encoded {
-                    tokens: Tokens::unmarked(ids),
+                return Ok(EncodedTurn {
+                    tokens: TokenSequence::unmarked(ids),
                     truncated: kept < dialogue.len(),
                 });
             }
         }
-        let ids = self.templated(shortest.as_ref().unwrap_or(&whole))?;
+        let ids = self.encode_rendered(shortest.as_ref().unwrap_or(&whole))?;
         let head = usize::from(ids.first().copied() == self.bos && self.bos.is_some());
-        Ok(Encoded {
-            tokens: Tokens::unmarked(ids).keep_end(head, self.max_tokens),
+        Ok(EncodedTurn {
+            tokens: TokenSequence::unmarked(ids).keep_end(head, self.max_tokens),
             truncated: true,
         })
     }
 
-    /// Encodes what a template rendered: the special tokens are in the text already.
-    fn templated(&self, text: &str) -> Result<Vec<u32>, String> {
+    /// Encodes rendered text, which holds its special tokens already.
+    fn encode_rendered(&self, text: &str) -> Result<Vec<u32>, String> {
         let ids = self.encoding(text, false)?.get_ids().to_vec();
         match (self.bos, ids.as_slice()) {
             (Some(bos), [first, second, ..]) if *first == bos && *second == bos => {
@@ -254,7 +259,7 @@ impl Encoder {
     }
 
     fn encoding(&self, text: &str, add_special_tokens: bool) -> Result<Encoding, String> {
-        // Without a reply to mark nobody asks where in the text a token lies, and not keeping track is faster.
+        // Offsets are needed only to mark replies; encoding without them is faster.
         let encoding = match self.mark_replies {
             true => self.tokenizer.encode(text, add_special_tokens),
             false => self.tokenizer.encode_fast(text, add_special_tokens),
@@ -262,9 +267,10 @@ impl Encoder {
         encoding.map_err(|error| error.to_string())
     }
 
-    /// The ids, with those that lie at or after byte `reply` of the text marked, special ones excepted.
-    fn marked(&self, encoding: &Encoding, reply: usize) -> Tokens {
-        let mut tokens = Tokens::unmarked(encoding.get_ids());
+    /// The ids, with the tokens at or after byte `reply` of the text marked, special tokens
+    /// excepted.
+    fn mark_reply(&self, encoding: &Encoding, reply: usize) -> TokenSequence {
+        let mut tokens = TokenSequence::unmarked(encoding.get_ids());
         if self.mark_replies {
             let special = encoding.get_special_tokens_mask();
             let own =
@@ -293,7 +299,8 @@ mod tests {
         turns.iter().map(|(role, content)| Message::new(*role, *content)).collect()
     }
 
-    /// The tiny tokenizer behind a chat template that begins with [CLS] and ends each message with [SEP].
+    /// The tiny tokenizer with a chat template that begins with [CLS] and ends each message with
+    /// [SEP].
     fn chat(max_tokens: usize) -> Encoder {
         let folder = tempfile::tempdir().unwrap();
         std::fs::copy(format!("{TINY}/tokenizer.json"), folder.path().join("tokenizer.json"))
@@ -312,7 +319,7 @@ mod tests {
         Encoder::load(folder.path(), &manifest.unwrap()).unwrap()
     }
 
-    fn words(encoder: &Encoder, encoded: &Encoded) -> String {
+    fn words(encoder: &Encoder, encoded: &EncodedTurn) -> String {
         let words: Vec<String> = encoded
             .tokens
             .ids
@@ -323,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_template_brings_its_special_tokens_and_the_tokenizer_adds_none() {
+    fn tokenizer_adds_no_special_tokens_to_a_rendered_template() {
         let encoder = chat(24);
         let dialogue = say(&[(Role::User, "480 ?"), (Role::Assistant, "No .")]);
         let encoded = encoder.encode(&dialogue, 1).unwrap();
@@ -332,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn the_system_message_stays_while_older_turns_go() {
+    fn system_message_is_kept_while_older_turns_are_dropped() {
         let dialogue = say(&[
             (Role::System, "be kind"),
             (Role::User, "480 ?"),
@@ -352,17 +359,18 @@ mod tests {
         assert_eq!(read(25).0, format!("[CLS] {system} assistant : 420 ! [SEP] {user} {last}"));
         assert_eq!(read(20).0, format!("[CLS] {system} {user} {last}"));
         assert_eq!(read(15), (format!("[CLS] {system} {last}"), true));
-        // No room for the system message: the turn is what is scored.
+        // There is no room for the system message; the scored turn stays.
         assert_eq!(read(10), (format!("[CLS] {last}"), true));
         assert_eq!(read(4), ("[CLS] deal . [SEP]".to_owned(), true));
     }
 
     #[test]
-    fn a_window_that_the_template_refuses_is_passed_over() {
+    fn windows_that_the_template_refuses_are_skipped() {
         let dialogue =
             say(&[(Role::User, "480 ?"), (Role::Tool, "500"), (Role::Assistant, "deal .")]);
         let encoder = chat(14);
-        // Tool and assistant would fit, but this template takes no dialogue that a tool begins.
+        // Tool and assistant would fit, but this template refuses a dialogue that begins with a
+        // tool message.
         assert_eq!(
             words(&encoder, &encoder.encode(&dialogue, 2).unwrap()),
             "[CLS] assistant : deal . [SEP]"
@@ -372,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_never_becomes_a_special_token_in_plain_text() {
+    fn plain_text_is_never_read_as_special_tokens() {
         let folder = Path::new(TINY);
         let encoder = Encoder::load(folder, &Manifest::load(folder).unwrap()).unwrap();
         let encoded = encoder.encode(&say(&[(Role::Assistant, "deal [SEP] deal")]), 0).unwrap();
@@ -383,12 +391,12 @@ mod tests {
     }
 
     #[test]
-    fn a_marked_reply_is_the_message_itself_whatever_it_says() {
+    fn reply_mark_covers_exactly_the_scored_message() {
         let folder = Path::new(TINY);
         let mut encoder = Encoder::load(folder, &Manifest::load(folder).unwrap()).unwrap();
         encoder.mark_replies().unwrap();
         let marked = |dialogue: &[Message]| {
-            let Tokens { ids, reply } =
+            let TokenSequence { ids, reply } =
                 encoder.encode(dialogue, dialogue.len() - 1).unwrap().tokens;
             let words: Vec<_> =
                 ids[reply].iter().map(|id| encoder.tokenizer.id_to_token(*id).unwrap()).collect();
@@ -396,13 +404,13 @@ mod tests {
         };
         let ask = (Role::User, "480 ?");
         assert_eq!(marked(&say(&[ask, (Role::Assistant, "no deal .")])), "no deal .");
-        // The marker of a turn, written by the policy, marks nothing.
+        // A turn marker that the policy writes marks nothing.
         assert_eq!(
             marked(&say(&[ask, (Role::Assistant, "no assistant : yes")])),
             "no assistant : yes"
         );
         assert_eq!(marked(&say(&[ask, (Role::Assistant, "")])), "");
-        // Longer than the model reads: what is left of it is all of the input that is not special.
+        // The text exceeds the limit: the rest of it is all of the input except special tokens.
         assert_eq!(
             marked(&say(&[ask, (Role::Assistant, &"deal ".repeat(40))])),
             ["deal"; 22].join(" ")
@@ -411,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_that_is_not_there_is_an_error_and_no_panic() {
+    fn missing_turn_is_an_error() {
         let encoder = chat(24);
         assert!(encoder.encode(&say(&[(Role::Assistant, "deal")]), 3).is_err());
     }

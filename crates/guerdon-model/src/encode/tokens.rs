@@ -1,19 +1,20 @@
-//! The token ids of one turn, and which of them are the scored message's own.
+//! Token ids of one turn and the range of the scored message in them.
 
 use std::ops::Range;
 use std::sync::Arc;
 
-/// What a model reads of one turn. Equal tokens are one question, whoever asks it.
+/// The model input for one turn. Equal sequences have equal scores, whichever client asks.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Tokens {
+pub(crate) struct TokenSequence {
     /// Token ids, special ones included; never empty.
     pub(crate) ids: Arc<[u32]>,
-    /// Where the scored message's words lie in `ids`; empty if the model does not ask for it, or if the message is.
+    /// The range of the scored message in `ids`; empty if the model does not use it, or if the
+    /// message is empty.
     pub(crate) reply: Range<usize>,
 }
 
-impl Tokens {
-    /// Without a marked reply, for models that ask for none.
+impl TokenSequence {
+    /// A sequence without a marked reply.
     pub(crate) fn unmarked(ids: impl Into<Arc<[u32]>>) -> Self {
         Self { ids: ids.into(), reply: 0..0 }
     }
@@ -22,7 +23,7 @@ impl Tokens {
         self.ids.len()
     }
 
-    /// What comes before the scored message's own words: all but the last id where none are marked.
+    /// The ids before the scored message; without a marked reply, all ids but the last.
     pub(crate) fn context(&self) -> &[u32] {
         if self.reply.is_empty() {
             &self.ids[..self.len() - 1]
@@ -31,8 +32,8 @@ impl Tokens {
         }
     }
 
-    /// The first `head` ids, which are special, and as much of the end as `most` leaves room for: the special ids that
-    /// end the text, and the last words of the turn before them.
+    /// Keeps the first `head` ids, which are special, and as much of the end as `most` allows: the
+    /// special ids that end the text, and the last words of the turn before them.
     pub(crate) fn keep_end(&self, head: usize, most: usize) -> Self {
         let head = head.min(most).min(self.len());
         let kept = (most - head).min(self.len() - head);
@@ -53,12 +54,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keeping_the_end_keeps_the_head_and_moves_the_reply_with_its_words() {
-        let tokens = Tokens { ids: [1, 10, 11, 12, 13, 2].into(), reply: 3..5 };
+    fn keep_end_keeps_the_head_and_shifts_the_reply_range() {
+        let tokens = TokenSequence { ids: [1, 10, 11, 12, 13, 2].into(), reply: 3..5 };
         let kept = tokens.keep_end(1, 5);
         assert_eq!((&kept.ids[..], kept.reply), (&[1, 11, 12, 13, 2][..], 2..4));
-        // The reply itself is cut: what is left of it stays marked.
-        let kept = Tokens { reply: 1..5, ..tokens.clone() }.keep_end(1, 3);
+        // The reply itself is cut: the rest of it stays marked.
+        let kept = TokenSequence { reply: 1..5, ..tokens.clone() }.keep_end(1, 3);
         assert_eq!((&kept.ids[..], kept.reply), (&[1, 13, 2][..], 1..2));
         assert_eq!(tokens.keep_end(1, 99), tokens);
         assert_eq!(&tokens.keep_end(3, 2).ids[..], &[1, 10]);

@@ -1,13 +1,13 @@
-//! How much of a dialogue's past fits: whole messages are dropped, oldest first, until the rest does.
+//! Search for the longest window of messages that fits: whole messages are dropped, oldest first.
 
-/// The widest window of messages `start..=last` that fits, as `fits(start)` encodes it; `None` if not even the last
-/// message fits alone.
+/// The widest window of messages `start..=last` that fits, as encoded by `fits(start)`; `None` if
+/// the last message alone does not fit.
 ///
-/// Whether a window fits is only known by encoding it, and a long dialogue must not be encoded once per message. A window
-/// that holds another is taken to be the longer one, so the start is found by doubling back from the end and then halving:
-/// what is encoded in all is a few times what fits, however long the dialogue. `try_whole` says that the whole dialogue
-/// is short enough to be worth one attempt before.
-pub(crate) fn widest<T, E>(
+/// Only encoding shows if a window fits, and a long dialogue must not be encoded once per message.
+/// A window that contains another is assumed to be longer, so the start is found by doubling back
+/// from the end and then halving. The total encoded text is a few times the window, however long
+/// the dialogue is. `try_whole` allows a first attempt with the whole dialogue.
+pub(crate) fn widest_window<T, E>(
     first: usize,
     last: usize,
     try_whole: bool,
@@ -60,7 +60,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_widest_window_is_the_one_a_linear_search_finds(
+        fn widest_window_matches_a_linear_search(
             lengths in vec(1usize..9, 1..40), room in 0usize..80, first in 0usize..40, try_whole: bool,
         ) {
             let last = lengths.len() - 1;
@@ -68,7 +68,7 @@ mod tests {
             let size = |start: usize| lengths[start..].iter().sum::<usize>();
             let expected = (first..=last).find(|&start| size(start) <= room);
             let mut asked = Vec::new();
-            let found = widest(first, last, try_whole, |start| {
+            let found = widest_window(first, last, try_whole, |start| {
                 asked.push(start);
                 Ok::<_, Infallible>((size(start) <= room).then_some(size(start)))
             });

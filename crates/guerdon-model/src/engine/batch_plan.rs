@@ -1,42 +1,44 @@
-//! Which of the waiting sequences to run next. Pure: sequences in, places out.
+//! Choice of the waiting sequences that run next. Pure functions: sequences in, indices out.
 //!
-//! Padding is the largest waste there is in scoring dialogues (twice the work and more, at batches cut first come, first
-//! served), and sorting by length ends it. But whoever serves the cheapest batch first lets somebody wait for ever. So the
-//! whole waiting set is sorted and cut, and of these batches the one that holds the oldest sequence runs. The oldest
-//! always leaves, hence nobody waits for more batches than there were sequences before him; and because the cuts start at
-//! the longest, taking one batch away does not move the others, so the plan stays as good as sorting everything offline.
+//! Padding is the largest waste in scoring dialogues: batches in order of arrival do twice the work
+//! or more. Sorting by length removes it, but serving the cheapest batch first could starve a
+//! sequence. So the whole waiting set is sorted and cut into batches, and the batch with the oldest
+//! sequence runs. The oldest sequence always leaves, so a sequence never waits for more batches
+//! than there were sequences before it. The cuts start at the longest sequence, so that removing
+//! one batch does not move the others; the plan is as good as sorting everything offline.
 //!
-//! A packed graph has no padding to save but what is shared to find, so there the order is one that puts it side by side,
-//! and the cost of a batch is its distinct tokens.
+//! A packed graph has no padding to avoid but tokens to share. There, the order places sequences
+//! with common tokens next to each other, and the cost of a batch is its number of distinct tokens.
 
 use std::fmt;
 
-use crate::encode::tokens::Tokens;
+use crate::encode::tokens::TokenSequence;
 use crate::engine::sharing::Sharing;
 
-/// How large a batch may be, and what it costs.
+/// The size limits of a batch.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
+pub(crate) struct BatchLimits {
     pub(crate) layout: Layout,
-    /// Tokens that are computed: padding included if padded, each distinct one once if packed.
+    /// Computed tokens: padding included if padded, each distinct token once if packed.
     pub(crate) token_budget: usize,
-    /// Packed: up to so many of them, a sequence that shares most of its own with the one before it may exceed the budget.
-    pub(crate) together: usize,
-    /// Sequences.
+    /// Packed: the number of tokens up to which a sequence that shares most of its tokens with the
+    /// previous one may exceed the budget.
+    pub(crate) shared_budget: usize,
+    /// Number of sequences.
     pub(crate) max_items: usize,
 }
 
-impl Limits {
+impl BatchLimits {
     pub(crate) fn new(layout: Layout, token_budget: usize, max_items: usize) -> Self {
-        Self { layout, token_budget, together: token_budget.max(TOGETHER), max_items }
+        Self { layout, token_budget, shared_budget: token_budget.max(MIN_SHARED_BUDGET), max_items }
     }
 
-    /// The same for a batch of at most so many of the tokens that wait.
+    /// The same limits for a batch of at most `tokens` waiting tokens.
     pub(crate) fn at_most(self, tokens: usize) -> Self {
         let tokens = tokens.max(1);
         Self {
             token_budget: self.token_budget.min(tokens),
-            together: self.together.min(tokens),
+            shared_budget: self.shared_budget.min(tokens),
             ..self
         }
     }
@@ -45,33 +47,34 @@ impl Limits {
     pub(crate) const fn largest(&self) -> usize {
         match self.layout {
             Layout::Padded | Layout::EqualLengths => self.token_budget,
-            Layout::Packed(_) => self.together,
+            Layout::Packed(_) => self.shared_budget,
         }
     }
 
-    /// Tokens of the oldest sequences among which batches are sought.
+    /// Tokens of the most urgent sequences among which a batch is chosen.
     pub(crate) const fn window(&self) -> usize {
-        self.together.saturating_mul(WINDOW_BATCHES)
+        self.shared_budget.saturating_mul(WINDOW_BATCHES)
     }
 
-    /// Packed: the rows that attention may see, padding included. They take memory, not arithmetic.
+    /// Packed: the rows of attention, padding included. They take memory but little arithmetic.
     fn rows(&self) -> usize {
-        self.token_budget.saturating_mul(8).max(self.together.saturating_mul(4))
+        self.token_budget.saturating_mul(8).max(self.shared_budget.saturating_mul(4))
     }
 
-    /// Packed, over blocks: the places of the cache that a batch may take, what its last blocks leave empty included.
+    /// Packed, over blocks: the cache entries that a batch may take, including the empty ends of
+    /// its last blocks.
     pub(crate) const fn places(&self) -> usize {
         self.largest().saturating_mul(2)
     }
 }
 
-impl fmt::Display for Limits {
+impl fmt::Display for BatchLimits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "batches of {} tokens and {} sequences, ", self.token_budget, self.max_items)?;
         match self.layout {
             Layout::Padded => f.write_str("padded"),
             Layout::EqualLengths => {
-                f.write_str("of equal lengths, for the padding token is unknown")
+                f.write_str("of equal lengths, because the padding token is unknown")
             }
             Layout::Packed(Sharing::Beginnings) => f.write_str("beginnings shared"),
             Layout::Packed(Sharing::Contexts) => f.write_str("contexts shared"),
@@ -82,30 +85,32 @@ impl fmt::Display for Limits {
     }
 }
 
-/// How an engine lays a batch out.
+/// The layout of a batch in an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Layout {
-    /// One row a sequence, as wide as the longest.
+    /// One row per sequence, as wide as the longest.
     Padded,
-    /// One row a sequence, all of one length: for models whose padding token is unknown.
+    /// One row per sequence, all of one length: for models whose padding token is unknown.
     EqualLengths,
     /// Every distinct token once; only attention sees padded rows.
     Packed(Sharing),
 }
 
-/// The least that `Limits::together` is before it is shared among threads. Budgets of a CPU are smaller than many a prompt, and
-/// whoever cuts between the samples of one pays for the prompt again.
-const TOGETHER: usize = 2_048;
+/// The smallest value of `BatchLimits::shared_budget`, before it is divided among threads. A CPU's
+/// token budget is smaller than many prompts, and a cut between the samples of one prompt computes
+/// the prompt twice.
+const MIN_SHARED_BUDGET: usize = 2_048;
 
-/// How many batches' worth of the oldest sequences are sorted at a time. More find no better company, and a queue may hold
-/// many thousands.
+/// The number of batches for which the most urgent sequences are sorted at a time. More would
+/// hardly improve a batch, and a queue may hold many thousands of sequences.
 const WINDOW_BATCHES: usize = 32;
 
-/// The places in `waiting` (most urgent first) of the batch to run next, ascending.
+/// The indices in `waiting` (most urgent first) of the batch to run next, ascending.
 ///
-/// It is not empty unless `waiting` is, and holds place 0. It keeps the limits, or it is one sequence that alone exceeds
-/// them, or a few that share most of what they are. O(n log n), which is why it is given a window and not the whole queue.
-pub(crate) fn next_batch(waiting: &[&Tokens], limits: Limits) -> Vec<usize> {
+/// The result is empty only if `waiting` is, and contains index 0. It keeps the limits, unless it
+/// is a single sequence that exceeds them, or a few that share most of their tokens. The cost is
+/// O(n log n), so it is called with a window and not the whole queue.
+pub(crate) fn next_batch(waiting: &[&TokenSequence], limits: BatchLimits) -> Vec<usize> {
     let order = match limits.layout {
         Layout::Padded | Layout::EqualLengths => by_length(waiting),
         Layout::Packed(sharing) => by_sharing(waiting, sharing),
@@ -129,31 +134,36 @@ pub(crate) fn next_batch(waiting: &[&Tokens], limits: Limits) -> Vec<usize> {
     Vec::new()
 }
 
-fn by_length(waiting: &[&Tokens]) -> Vec<usize> {
+fn by_length(waiting: &[&TokenSequence]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..waiting.len()).collect();
     order.sort_unstable_by_key(|&place| (std::cmp::Reverse(waiting[place].len()), place));
     order
 }
 
-fn cut_padded(waiting: &[&Tokens], order: &[usize], limits: Limits) -> usize {
+fn cut_padded(waiting: &[&TokenSequence], order: &[usize], limits: BatchLimits) -> usize {
     limits.token_budget / waiting[order[0]].len().max(1)
 }
 
-fn cut_equal(waiting: &[&Tokens], order: &[usize], limits: Limits) -> usize {
+fn cut_equal(waiting: &[&TokenSequence], order: &[usize], limits: BatchLimits) -> usize {
     let length = waiting[order[0]].len();
     let equal = order.iter().take_while(|&&place| waiting[place].len() == length).count();
     equal.min(cut_padded(waiting, order, limits))
 }
 
-fn by_sharing(waiting: &[&Tokens], sharing: Sharing) -> Vec<usize> {
+fn by_sharing(waiting: &[&TokenSequence], sharing: Sharing) -> Vec<usize> {
     let mut order: Vec<usize> = (0..waiting.len()).collect();
     order.sort_unstable_by(|&a, &b| sharing.order(waiting[a], waiting[b]).then(a.cmp(&b)));
     order
 }
 
-fn cut_packed(waiting: &[&Tokens], order: &[usize], limits: Limits, sharing: Sharing) -> usize {
+fn cut_packed(
+    waiting: &[&TokenSequence],
+    order: &[usize],
+    limits: BatchLimits,
+    sharing: Sharing,
+) -> usize {
     let (mut distinct, mut longest, mut places) = (0, 0, 0);
-    let mut before: Option<&Tokens> = None;
+    let mut before: Option<&TokenSequence> = None;
     for (items, &place) in order.iter().enumerate() {
         let tokens = waiting[place];
         let shared = before.map_or(0, |before| sharing.shared(before, tokens));
@@ -161,7 +171,8 @@ fn cut_packed(waiting: &[&Tokens], order: &[usize], limits: Limits, sharing: Sha
         places += sharing.places(tokens.len() - shared);
         longest = longest.max(tokens.len());
         let rows = longest.saturating_mul(items + 1);
-        let budget = if shared * 2 > tokens.len() { limits.together } else { limits.token_budget };
+        let budget =
+            if shared * 2 > tokens.len() { limits.shared_budget } else { limits.token_budget };
         if items > 0 && (distinct > budget || rows > limits.rows() || places > limits.places()) {
             return items;
         }
@@ -185,24 +196,24 @@ mod tests {
 
     const PACKED: Layout = Layout::Packed(Sharing::Beginnings);
 
-    fn padded_limits(token_budget: usize, max_items: usize) -> Limits {
-        Limits::new(Layout::Padded, token_budget, max_items)
+    fn padded_limits(token_budget: usize, max_items: usize) -> BatchLimits {
+        BatchLimits::new(Layout::Padded, token_budget, max_items)
     }
 
-    fn of_lengths(lengths: &[usize]) -> Vec<Tokens> {
-        lengths.iter().map(|&length| Tokens::unmarked(vec![7; length])).collect()
+    fn of_lengths(lengths: &[usize]) -> Vec<TokenSequence> {
+        lengths.iter().map(|&length| TokenSequence::unmarked(vec![7; length])).collect()
     }
 
-    fn unmarked(sequences: Vec<Vec<u32>>) -> Vec<Tokens> {
-        sequences.into_iter().map(Tokens::unmarked).collect()
+    fn unmarked(sequences: Vec<Vec<u32>>) -> Vec<TokenSequence> {
+        sequences.into_iter().map(TokenSequence::unmarked).collect()
     }
 
-    /// Runs everything, returning the batches as lists of places in the original list.
-    fn drain(sequences: &[Tokens], limits: Limits) -> Vec<Vec<usize>> {
+    /// Runs everything and returns the batches as lists of indices in the original list.
+    fn drain(sequences: &[TokenSequence], limits: BatchLimits) -> Vec<Vec<usize>> {
         let mut waiting: Vec<usize> = (0..sequences.len()).collect();
         let mut batches = Vec::new();
         while !waiting.is_empty() {
-            let now: Vec<&Tokens> = waiting.iter().map(|&place| &sequences[place]).collect();
+            let now: Vec<&TokenSequence> = waiting.iter().map(|&place| &sequences[place]).collect();
             let batch: Vec<usize> =
                 next_batch(&now, limits).into_iter().map(|place| waiting[place]).collect();
             assert!(!batch.is_empty());
@@ -218,7 +229,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_oldest_always_leaves_and_everything_leaves_once(
+        fn every_batch_holds_the_oldest_and_every_sequence_leaves_once(
             lengths in vec(0usize..300, 0..60), token_budget in 1usize..2_000, max_items in 1usize..20,
         ) {
             let mut seen = vec![false; lengths.len()];
@@ -233,7 +244,7 @@ mod tests {
         }
 
         #[test]
-        fn no_batch_exceeds_its_limits_unless_it_is_a_single_sequence(
+        fn padded_batches_keep_their_limits_except_single_sequences(
             lengths in vec(0usize..300, 0..60), token_budget in 1usize..2_000, max_items in 1usize..20,
         ) {
             for batch in drain(&of_lengths(&lengths), padded_limits(token_budget, max_items)) {
@@ -244,16 +255,16 @@ mod tests {
         }
 
         #[test]
-        fn a_packed_batch_holds_the_oldest_and_keeps_its_limits_and_everything_leaves_once(
+        fn packed_batches_hold_the_oldest_and_keep_their_limits(
             sequences in vec(vec(0u32..3, 0..12), 0..40), token_budget in 1usize..60, max_items in 1usize..20,
         ) {
             let sequences = unmarked(sequences);
             let mut seen = vec![false; sequences.len()];
-            for batch in drain(&sequences, Limits::new(PACKED, token_budget, max_items)) {
+            for batch in drain(&sequences, BatchLimits::new(PACKED, token_budget, max_items)) {
                 let oldest = seen.iter().position(|seen| !seen).unwrap();
                 prop_assert!(batch.contains(&oldest) && batch.len() <= max_items);
-                let mut together: Vec<&Tokens> = batch.iter().map(|&place| &sequences[place]).collect();
-                // Whoever is in it beyond the budget shares most of itself with the one before it.
+                let mut together: Vec<&TokenSequence> = batch.iter().map(|&place| &sequences[place]).collect();
+                // A sequence beyond the budget shares most of its tokens with the previous one.
                 together.sort_by(|a, b| Sharing::Beginnings.order(a, b));
                 let mut nodes = together[0].len();
                 for pair in together.windows(2) {
@@ -269,7 +280,7 @@ mod tests {
         }
 
         #[test]
-        fn taking_the_oldest_batch_first_costs_no_more_than_sorting_offline(
+        fn oldest_batch_first_costs_no_more_than_sorting_offline(
             lengths in vec(1usize..300, 0..60), token_budget in 300usize..2_000,
         ) {
             let limits = padded_limits(token_budget, 16);
@@ -287,20 +298,23 @@ mod tests {
     }
 
     #[test]
-    fn without_a_padding_token_a_batch_holds_one_length() {
-        let limits = Limits::new(Layout::EqualLengths, 256, 64);
+    fn batches_without_a_padding_token_hold_one_length() {
+        let limits = BatchLimits::new(Layout::EqualLengths, 256, 64);
         let next = |lengths: &[usize], limits| {
             let sequences = of_lengths(lengths);
             next_batch(&sequences.iter().collect::<Vec<_>>(), limits)
         };
         assert_eq!(next(&[10, 250, 12, 10, 11, 10], limits), [0, 3, 5]);
-        assert_eq!(next(&[10, 250, 12, 10, 11, 10], Limits { max_items: 2, ..limits }), [0, 3]);
+        assert_eq!(
+            next(&[10, 250, 12, 10, 11, 10], BatchLimits { max_items: 2, ..limits }),
+            [0, 3]
+        );
         assert_eq!(next(&[100, 100, 100, 100], limits), [0, 1]);
         assert_eq!(next(&[300, 300], limits), [0]);
     }
 
     #[test]
-    fn short_ones_are_not_padded_to_a_long_one() {
+    fn short_sequences_are_not_padded_to_a_long_one() {
         let limits = padded_limits(256, 64);
         let next = |lengths: &[usize]| {
             let sequences = of_lengths(lengths);
@@ -312,42 +326,45 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_over_blocks_takes_no_more_of_the_cache_than_there_is() {
+    fn paged_batch_fits_into_the_cache() {
         let short = unmarked((0..100).map(|id| vec![id; 10]).collect());
-        let short: Vec<&Tokens> = short.iter().collect();
-        let limits = |block| Limits::new(Layout::Packed(Sharing::Blocks(block)), TOGETHER, 1_000);
+        let short: Vec<&TokenSequence> = short.iter().collect();
+        let limits = |block| {
+            BatchLimits::new(Layout::Packed(Sharing::Blocks(block)), MIN_SHARED_BUDGET, 1_000)
+        };
         assert_eq!(next_batch(&short, limits(16)).len(), 100);
-        // Each leaves most of its block empty.
-        assert_eq!(next_batch(&short, limits(128)).len(), 2 * TOGETHER / 128);
+        // Each sequence leaves most of its block empty.
+        assert_eq!(next_batch(&short, limits(128)).len(), 2 * MIN_SHARED_BUDGET / 128);
         assert_eq!(next_batch(&short, limits(1 << 20)), [0]);
     }
 
     #[test]
-    fn packed_samples_of_one_prompt_run_together_and_the_prompt_is_paid_for_once() {
+    fn packed_samples_of_one_prompt_run_in_one_batch() {
         let sample = |prompt: u32, reply: u32| [vec![prompt; 90], vec![reply; 10]].concat();
         let waiting =
             unmarked([(1, 5), (2, 5), (1, 6), (2, 6), (1, 7)].map(|(p, r)| sample(p, r)).to_vec());
-        let waiting: Vec<&Tokens> = waiting.iter().collect();
-        let limits = Limits::new(PACKED, 120, 64);
+        let waiting: Vec<&TokenSequence> = waiting.iter().collect();
+        let limits = BatchLimits::new(PACKED, 120, 64);
         assert_eq!(next_batch(&waiting, limits), [0, 2, 4]);
-        assert_eq!(next_batch(&waiting, Limits { max_items: 2, ..limits }), [0, 2]);
-        // Not even the first fits. The others of its prompt cost little beside it; without a prompt it would run alone.
-        assert_eq!(next_batch(&waiting, Limits { token_budget: 50, ..limits }), [0, 2, 4]);
-        let strangers = unmarked((0..3).map(|id| vec![id; 90]).collect());
+        assert_eq!(next_batch(&waiting, BatchLimits { max_items: 2, ..limits }), [0, 2]);
+        // The first sequence alone exceeds the budget. The others of its prompt add little; without
+        // a common prompt it would run alone.
+        assert_eq!(next_batch(&waiting, BatchLimits { token_budget: 50, ..limits }), [0, 2, 4]);
+        let unrelated_texts = unmarked((0..3).map(|id| vec![id; 90]).collect());
         assert_eq!(
             next_batch(
-                &strangers.iter().collect::<Vec<_>>(),
-                Limits { token_budget: 50, ..limits }
+                &unrelated_texts.iter().collect::<Vec<_>>(),
+                BatchLimits { token_budget: 50, ..limits }
             ),
             [0]
         );
-        // Not where the batch may be no larger than a thread's share of what waits.
+        // This does not apply where the batch is limited to a thread's share of the waiting tokens.
         assert_eq!(next_batch(&waiting, limits.at_most(100)), [0]);
-        // A prompt's samples go on up to `together` tokens.
+        // The samples of a prompt stay together up to `shared_budget` tokens.
         let many =
             unmarked((0..400).map(|reply| [vec![1; 90], vec![reply + 2; 30]].concat()).collect());
-        let limits = Limits { max_items: 1_000, ..limits };
-        let (items, rest) = ((TOGETHER - 90) / 30, 4 * TOGETHER / 120);
+        let limits = BatchLimits { max_items: 1_000, ..limits };
+        let (items, rest) = ((MIN_SHARED_BUDGET - 90) / 30, 4 * MIN_SHARED_BUDGET / 120);
         assert!(items < rest);
         assert_eq!(next_batch(&many.iter().collect::<Vec<_>>(), limits).len(), items);
     }

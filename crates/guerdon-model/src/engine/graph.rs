@@ -1,12 +1,12 @@
-//! Which of the packed graphs a model is. It says so by its inputs.
+//! Kinds of packed graphs, recognised by their inputs.
 
 use ort::value::TensorElementType::{self, Int32, Int64};
 
 use crate::engine::sharing::Sharing;
 
-/// A packed graph, known by its inputs.
+/// A kind of packed graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Graph {
+pub(crate) enum PackedGraph {
     /// Attention over whole sequences.
     Decoder,
     /// Attention by chunks (`chunks.rs`).
@@ -17,8 +17,9 @@ pub(crate) enum Graph {
     Encoder,
 }
 
-impl Graph {
-    /// Which packed graph has these inputs; `None` if it is not packed. The error is for one that nearly is.
+impl PackedGraph {
+    /// The kind of packed graph with these inputs; `None` if it is not packed. The error is for a
+    /// graph that lacks an input or has another type.
     pub(crate) fn of<'a>(
         inputs: &(impl Iterator<Item = (&'a str, Option<TensorElementType>)> + Clone),
     ) -> Result<Option<Self>, String> {
@@ -26,9 +27,10 @@ impl Graph {
         let (graph, sign) = match () {
             () if has("long_query_idx") => (Self::ChunkedDecoder, "long_query_idx"),
             () if has("block_table") => (Self::PagedDecoder, "block_table"),
-            // As packed_decoder.py wrote attention by chunks at first; it would pass for a padded graph with strange inputs.
+            // An early form of attention by chunks in packed_decoder.py; it would be taken for a
+            // padded graph with unknown inputs.
             () if has("query_idx") => {
-                return Err("is a packed graph of an earlier form; export it again".to_owned());
+                return Err("is a packed graph of an earlier version; export it again".to_owned());
             }
             () if !has("gather_idx") => return Ok(None),
             () if has("context_lens") => (Self::Encoder, "context_lens"),
@@ -40,7 +42,7 @@ impl Graph {
             match known.iter().find(|(known, _)| *known == name) {
                 None => {
                     return Err(format!(
-                        "has an input `{name}`, which is none of a packed graph's"
+                        "has an input `{name}`, which a packed graph does not have"
                     ));
                 }
                 Some((_, wanted)) if Some(*wanted) != kind => {
@@ -53,13 +55,13 @@ impl Graph {
         }
         match known.iter().find(|(wanted, _)| !has(wanted)) {
             Some((missing, _)) => {
-                Err(format!("is packed, for it has `{sign}`, but lacks `{missing}`"))
+                Err(format!("has the input `{sign}` of a packed graph, but lacks `{missing}`"))
             }
             None => Ok(Some(graph)),
         }
     }
 
-    /// What its sequences share. A paged one's depends on its cache.
+    /// The tokens that its sequences share. For a paged graph they depend on its cache.
     pub(crate) const fn sharing(self) -> Option<Sharing> {
         match self {
             Self::Decoder | Self::ChunkedDecoder => Some(Sharing::Beginnings),
@@ -68,7 +70,7 @@ impl Graph {
         }
     }
 
-    /// Their names and types, without a paged one's caches.
+    /// The names and types of the inputs, without the caches of a paged graph.
     pub(crate) const fn inputs(self) -> &'static [(&'static str, TensorElementType)] {
         match self {
             Self::Decoder => &[
@@ -111,7 +113,7 @@ impl Graph {
     }
 }
 
-/// Whether a paged graph's input of this name is the keys or the values of a layer's cache.
+/// True for the inputs of a paged graph that hold the keys or the values of a layer's cache.
 pub(crate) fn is_cache(input: &str) -> bool {
     input.ends_with("key_cache") || input.ends_with("value_cache")
 }
@@ -123,27 +125,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_graph_is_packed_with_all_its_inputs_or_refused_by_the_one_that_is_wrong() {
-        for graph in [Graph::Decoder, Graph::ChunkedDecoder, Graph::PagedDecoder, Graph::Encoder] {
+    fn packed_graph_needs_all_inputs_and_names_a_wrong_one() {
+        for graph in [
+            PackedGraph::Decoder,
+            PackedGraph::ChunkedDecoder,
+            PackedGraph::PagedDecoder,
+            PackedGraph::Encoder,
+        ] {
             let all = || graph.inputs().iter().map(|(name, kind)| (*name, Some(*kind)));
-            assert_eq!(Graph::of(&all()), Ok(Some(graph)));
+            assert_eq!(PackedGraph::of(&all()), Ok(Some(graph)));
             let (last, _) = graph.inputs()[graph.inputs().len() - 1];
             let fewer = all().filter(|(name, _)| *name != last);
             match graph {
-                // Without that one it is another kind's, some of whose it lacks.
-                Graph::Encoder => assert!(Graph::of(&fewer).is_err()),
-                _ => assert!(Graph::of(&fewer).unwrap_err().contains(&format!("lacks `{last}`"))),
+                // Without that input, it is recognised as another kind that lacks several inputs.
+                PackedGraph::Encoder => assert!(PackedGraph::of(&fewer).is_err()),
+                _ => assert!(
+                    PackedGraph::of(&fewer).unwrap_err().contains(&format!("lacks `{last}`"))
+                ),
             }
             let wrong = all().map(|(name, kind)| (name, kind.filter(|_| name != "token_ids")));
-            assert!(Graph::of(&wrong).unwrap_err().contains("`token_ids`"));
+            assert!(PackedGraph::of(&wrong).unwrap_err().contains("`token_ids`"));
             let other = all().chain([("token_type_ids", Some(Int64))]);
-            assert!(Graph::of(&other).unwrap_err().contains("`token_type_ids`"));
-            let cached = Graph::of(&all().chain([("layer0.key_cache", Some(Float16))]));
-            assert_eq!(cached.is_ok(), graph == Graph::PagedDecoder);
+            assert!(PackedGraph::of(&other).unwrap_err().contains("`token_type_ids`"));
+            let cached = PackedGraph::of(&all().chain([("layer0.key_cache", Some(Float16))]));
+            assert_eq!(cached.is_ok(), graph == PackedGraph::PagedDecoder);
         }
-        assert_eq!(Graph::of(&[("input_ids", Some(Int64))].into_iter()), Ok(None));
+        assert_eq!(PackedGraph::of(&[("input_ids", Some(Int64))].into_iter()), Ok(None));
         let earlier =
-            Graph::of(&[("token_ids", Some(Int64)), ("query_idx", Some(Int64))].into_iter());
+            PackedGraph::of(&[("token_ids", Some(Int64)), ("query_idx", Some(Int64))].into_iter());
         assert!(earlier.unwrap_err().contains("export it again"));
     }
 }

@@ -1,15 +1,17 @@
-//! The cache of keys and values that paged attention works in: memory on the model's device that stays there, and the binding of it.
+//! The cache of keys and values for paged attention: memory on the model's device, and its binding
+//! to a session.
 //!
-//! The graph takes each layer's keys and values as an input and gives them back as an output, and both are the same memory: it
-//! is updated in place. Nothing in it outlives a batch, which writes what it reads; what is kept is the memory. It is taken once,
-//! when the model is loaded, for the largest batch that there will be.
+//! The graph takes each layer's keys and values as an input and returns them as an output. Both are
+//! the same memory, which is updated in place. The contents last for one batch, which writes what
+//! it reads; only the memory is kept. It is allocated once, when the model is loaded, for the
+//! largest batch.
 
 use ort::memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::{IoBinding, Session, SessionOutputs};
 use ort::value::{DynTensor, PrimitiveTensorElementType, Tensor, TensorElementType};
 
 use crate::Device;
-use crate::encode::tokens::Tokens;
+use crate::encode::tokens::TokenSequence;
 use crate::engine::graph::is_cache;
 use crate::engine::paged::Pages;
 
@@ -19,16 +21,16 @@ pub(crate) struct KvCache {
     binding: IoBinding,
     parts: Vec<CachePart>,
     memory: Allocator,
-    /// Memory of the host that the GPU reads without a copy of the driver's between.
+    /// Host memory that the GPU reads without an additional copy by the driver.
     pinned: Option<Allocator>,
     host: MemoryInfo<'static>,
     output: String,
-    /// Tokens of a block.
+    /// Tokens per block.
     block: usize,
-    /// Blocks that there is memory for.
+    /// Number of allocated blocks.
     blocks: usize,
-    /// So many did not fit.
-    too_many: Option<usize>,
+    /// A number of blocks whose allocation failed.
+    failed_size: Option<usize>,
 }
 
 /// The keys or the values of one layer.
@@ -41,14 +43,14 @@ struct CachePart {
 }
 
 impl KvCache {
-    /// The cache of a paged graph, with no memory yet. `output` is the scores' name.
+    /// The cache of a paged graph, without memory. `output` is the name of the scores.
     pub(crate) fn new(
         session: &Session,
         device: Device,
         output: &str,
         block_size: Option<usize>,
     ) -> Result<Self, String> {
-        const AGAIN: &str = "export it again with packed_decoder.py";
+        const EXPORT_AGAIN: &str = "export it again with packed_decoder.py";
         let inputs = session.inputs().iter().filter(|input| is_cache(input.name()));
         let part = |input: &ort::value::Outlet| {
             let (kind, shape) = (input.dtype().tensor_type(), input.dtype().tensor_shape());
@@ -57,7 +59,7 @@ impl KvCache {
                     Ok(CachePart { input: input.name().to_owned(), kind, kv_heads, head })
                 }
                 _ => Err(format!(
-                    "takes `{}`, which is not [blocks, block, kv heads, head]; {AGAIN}",
+                    "takes `{}`, which is not [blocks, block, kv heads, head]; {EXPORT_AGAIN}",
                     input.name()
                 )),
             }
@@ -66,12 +68,12 @@ impl KvCache {
         let head = parts
             .first()
             .map(|part| part.head)
-            .ok_or_else(|| format!("takes no cache; {AGAIN}"))?;
+            .ok_or_else(|| format!("takes no cache; {EXPORT_AGAIN}"))?;
         let given = |name: &str| session.outputs().iter().any(|output| output.name() == name);
         if let Some(part) = parts.iter().find(|part| !given(&part.output())) {
             let (input, output) = (&part.input, part.output());
             return Err(format!(
-                "takes `{input}` and does not give it back as `{output}`; {AGAIN}"
+                "takes `{input}` but does not return it as `{output}`; {EXPORT_AGAIN}"
             ));
         }
         let made = || -> ort::Result<_> {
@@ -93,32 +95,32 @@ impl KvCache {
             output: output.to_owned(),
             block: block_size.unwrap_or_else(|| fused_block(head)),
             blocks: 0,
-            too_many: None,
+            failed_size: None,
         })
     }
 
-    /// Tokens of a block.
+    /// Tokens per block.
     pub(crate) const fn block(&self) -> usize {
         self.block
     }
 
-    /// Takes memory for so many tokens, no more and no less.
+    /// Allocates memory for exactly `tokens` tokens, rounded up to whole blocks.
     pub(crate) fn reserve(&mut self, tokens: usize) -> Result<(), String> {
         let blocks = tokens.div_ceil(self.block);
-        if blocks == self.blocks { Ok(()) } else { self.take(blocks) }
+        if blocks == self.blocks { Ok(()) } else { self.allocate(blocks) }
     }
 
-    /// Runs one batch. The scores are the outputs' `output`, in the order of `sequences`.
+    /// Runs one batch. The scores are in the output `output`, in the order of `sequences`.
     pub(crate) fn run<'a>(
         &'a mut self,
         session: &'a mut Session,
-        sequences: &[&Tokens],
+        sequences: &[&TokenSequence],
     ) -> Result<SessionOutputs<'a>, String> {
         let too_many =
             || format!("{} sequences have too many tokens; lower `token_budget`", sequences.len());
         let pages = Pages::of(sequences, self.block).ok_or_else(too_many)?;
         if pages.blocks > self.blocks {
-            self.take(pages.blocks)?;
+            self.allocate(pages.blocks)?;
         }
         self.bind(pages, sequences.len()).map_err(|error| error.to_string())?;
         session.run_binding(&self.binding).map_err(|error| error.to_string())
@@ -131,11 +133,11 @@ impl KvCache {
         self.bind_input("past_seqlens", vec![rows], pages.past_seqlens)?;
         self.bind_input("block_table", vec![rows, widest], pages.block_table)?;
         self.bind_input("last_idx", vec![rows], pages.last_idx)?;
-        // Read on the host, to size what is launched on the device.
+        // Read on the host, to size the kernels that are launched on the device.
         let bounds =
             Tensor::from_array((vec![pages.attention_metadata.len()], pages.attention_metadata))?;
         self.binding.bind_input("attention_metadata", &bounds)?;
-        // Anew for every batch: what is bound keeps the shape that its first run gave it.
+        // Bound anew for every batch: a bound output keeps the shape of its first run.
         self.binding.bind_output_to_device(self.output.as_str(), &self.host)
     }
 
@@ -155,28 +157,29 @@ impl KvCache {
         self.binding.bind_input(name, &tensor)
     }
 
-    /// Makes room for so many blocks. What does not fit once is not tried again: the attempt would cost what there is.
-    fn take(&mut self, blocks: usize) -> Result<(), String> {
+    /// Allocates `blocks` blocks. A size that has failed once is not tried again, since an attempt
+    /// frees the existing cache.
+    fn allocate(&mut self, blocks: usize) -> Result<(), String> {
         let (tokens, block) = (blocks * self.block, self.block);
         let full = |detail: &str| {
             format!(
                 "no memory for a cache of {tokens} tokens in blocks of {block}; lower `token_budget` or `max_tokens`{detail}"
             )
         };
-        if self.too_many.is_some_and(|too_many| blocks >= too_many) {
+        if self.failed_size.is_some_and(|too_many| blocks >= too_many) {
             return Err(full(""));
         }
         let before = self.blocks;
-        self.try_take(blocks).map_err(|error| {
-            self.too_many = Some(blocks);
-            // The cache that there was; where not even that fits any more, the next batch says so.
-            let _ = self.try_take(before);
+        self.try_allocate(blocks).map_err(|error| {
+            self.failed_size = Some(blocks);
+            // Restores the previous cache. If even that fails, the next batch returns the error.
+            let _ = self.try_allocate(before);
             full(&format!(": {error}"))
         })
     }
 
-    fn try_take(&mut self, blocks: usize) -> ort::Result<()> {
-        // Given back before more is taken: the two may not fit side by side.
+    fn try_allocate(&mut self, blocks: usize) -> ort::Result<()> {
+        // Freed before the new memory is allocated: both together may not fit.
         self.binding.clear();
         self.blocks = 0;
         let int64 = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
@@ -203,8 +206,9 @@ impl CachePart {
     }
 }
 
-/// The least block that the fused kernel of ONNX Runtime's PagedAttention reads for heads of this width (`flash_min_block_size` in its
-/// paged_attention.cc). Smaller ones share more, and have every layer gather its keys and values.
+/// The smallest block that the fused kernel of ONNX Runtime's PagedAttention reads for heads of
+/// this width (`flash_min_block_size` in its paged_attention.cc). Smaller blocks share more tokens,
+/// but every layer then gathers its keys and values.
 const fn fused_block(head: i64) -> usize {
     match head {
         ..=64 => 256,
@@ -225,7 +229,7 @@ fn memory(session: &Session, device: Device) -> ort::Result<Allocator> {
     )
 }
 
-/// Pinned memory of the host, on a GPU. Without it inputs are copied once more.
+/// Pinned host memory, on a GPU. Without it, inputs are copied once more.
 fn pinned(session: &Session, device: Device) -> Option<Allocator> {
     let Device::Cuda(number) = device else { return None };
     let kind = AllocationDevice::CUDA_PINNED;
@@ -244,7 +248,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::engine::session::{Engine as _, OrtEngine, SessionConfig};
+    use crate::engine::session::{InferenceEngine as _, OrtEngine, SessionConfig};
     use crate::load::manifest::Manifest;
 
     fn engine(block_size: Option<usize>) -> OrtEngine {
@@ -264,8 +268,9 @@ mod tests {
         OrtEngine::load(&config).unwrap()
     }
 
-    /// Sequences that begin alike, of one token, that begin as another goes on, and twice the same.
-    fn texts() -> Vec<Tokens> {
+    /// Sequences with common beginnings, a sequence of one token, a sequence that another one
+    /// continues, and a duplicate.
+    fn texts() -> Vec<TokenSequence> {
         let long =
             |last: u32| (0..60).map(|place| place * 7 % 23).chain([last]).collect::<Vec<u32>>();
         let texts = [
@@ -277,20 +282,20 @@ mod tests {
             vec![9; 40],
             long(3)[..16].to_vec(),
         ];
-        texts.map(Tokens::unmarked).into()
+        texts.map(TokenSequence::unmarked).into()
     }
 
     #[test]
-    fn scores_do_not_depend_on_the_size_of_a_block_or_of_the_cache() {
+    fn scores_do_not_depend_on_block_or_cache_size() {
         let texts = texts();
-        let together: Vec<&Tokens> = texts.iter().collect();
+        let together: Vec<&TokenSequence> = texts.iter().collect();
         let mut engine_of_fused = engine(None);
         assert_eq!(engine_of_fused.layout(), engine(Some(256)).layout());
         let alone: Vec<f32> =
             texts.iter().map(|text| engine_of_fused.run(&[text]).unwrap()[0]).collect();
         for block in [16, 32, 64, 256] {
             let mut engine = engine(Some(block));
-            // The cache grows, is made smaller, grows again; it is never clean.
+            // The cache grows, shrinks and grows again; it is never cleared.
             engine.run(&together[1..2]).unwrap();
             for _ in 0..2 {
                 for (score, alone) in engine.run(&together).unwrap().iter().zip(&alone) {
@@ -302,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cache_that_does_not_fit_is_refused_with_its_size_and_smaller_batches_run_on() {
+    fn oversized_cache_is_refused_with_its_size_and_smaller_batches_still_run() {
         let mut engine = engine(Some(16));
         for _ in 0..2 {
             let error = engine.reserve(1 << 50).unwrap_err();
@@ -310,12 +315,12 @@ mod tests {
                 error.contains("1125899906842624 tokens") && error.contains("`token_budget`"),
                 "{error}"
             );
-            assert!(engine.run(&[&Tokens::unmarked([1, 2, 3])]).unwrap()[0].is_finite());
+            assert!(engine.run(&[&TokenSequence::unmarked([1, 2, 3])]).unwrap()[0].is_finite());
         }
     }
 
     #[test]
-    fn blocks_are_those_of_the_fused_kernel() {
+    fn fused_kernel_block_sizes_match_onnx_runtime() {
         assert_eq!([32, 64, 80, 128, 256].map(fused_block), [256, 256, 128, 128, 64]);
     }
 }

@@ -1,31 +1,33 @@
-//! Packed input: every distinct token once, whoever shares it.
+//! Packed input: every distinct token of a batch once.
 //!
-//! A packed graph computes its linear layers once per node of a batch: per distinct token, without padding. Only attention
-//! sees whole sequences, which it gathers from the nodes; decoders may attend in other ways, by chunks on a CPU (`chunks.rs`) and
-//! over blocks of a cache on CUDA (`paged.rs`). What may be shared: `sharing.rs`.
+//! A packed graph computes its linear layers once per node of a batch: per distinct token, without
+//! padding. Only attention sees whole sequences, which it gathers from the nodes. Decoders may
+//! attend in other ways: by chunks on a CPU (`chunks.rs`) and over blocks of a cache on CUDA
+//! (`paged.rs`). `sharing.rs` describes the tokens that may be shared.
 //!
-//! The graph takes, with U nodes, B sequences, S the longest, all int64 where nothing else is said:
+//! The graph takes the following inputs, with U nodes, B sequences, and S the longest; all int64
+//! unless stated otherwise:
 //!
-//! | input | shape | what |
+//! | input | shape | content |
 //! |---|---|---|
 //! | `token_ids` | `[U]` | the nodes' token ids |
-//! | `gather_idx` | `[B, S]` | the node at each place of each sequence; 0 in the padding |
-//! | `scatter_idx` | `[U]` | for each node one place (row · S + column) that holds it |
+//! | `gather_idx` | `[B, S]` | the node at each position of each sequence; 0 in the padding |
+//! | `scatter_idx` | `[U]` | for each node one position (row · S + column) that holds it |
 //! | *decoder* (`examples/reward-model/packed_decoder.py`) | | |
-//! | `seqlens_k` | `[B]` int32 | each length less 1, as `GroupQueryAttention` wants it |
+//! | `seqlens_k` | `[B]` int32 | each length less 1, as `GroupQueryAttention` expects it |
 //! | `total_len` | scalar int32 | S |
-//! | `last_idx` | `[B]` | the node that ends each sequence: what is pooled |
+//! | `last_idx` | `[B]` | the node that ends each sequence, which is pooled |
 //! | *encoder* (`examples/reward-model/onnx_encoder.py`) | | |
-//! | `position_ids` | `[U]` | each node's place in its sequence |
+//! | `position_ids` | `[U]` | each node's position in its sequence |
 //! | `lengths` | `[B]` | each length |
-//! | `context_lens` | `[B]` | how many tokens of each come before the reply |
+//! | `context_lens` | `[B]` | the number of tokens before the reply |
 
 use std::ops::Range;
 
-use crate::encode::tokens::Tokens;
+use crate::encode::tokens::TokenSequence;
 use crate::engine::sharing::Sharing;
 
-/// A batch's nodes, laid out as a graph's inputs; each kind of graph takes its own of them.
+/// The nodes of a batch, as the inputs of a graph. Each kind of graph takes some of them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Packing {
     pub(crate) token_ids: Vec<i64>,
@@ -37,13 +39,14 @@ pub(crate) struct Packing {
     pub(crate) seqlens_k: Vec<i32>,
     pub(crate) total_len: i32,
     pub(crate) last_idx: Vec<i64>,
-    /// Each sequence's own places: those whose nodes no sequence packed before it has.
+    /// The positions of each sequence whose nodes no earlier sequence in the packing has.
     pub(crate) own: Vec<Range<usize>>,
 }
 
 impl Packing {
-    /// Packs `sequences`, none of them empty, in any order. `None` if a number does not fit the graph's types.
-    pub(crate) fn of(sequences: &[&Tokens], sharing: Sharing) -> Option<Self> {
+    /// Packs `sequences`, none of them empty, in any order. `None` if a number does not fit the
+    /// graph's types.
+    pub(crate) fn of(sequences: &[&TokenSequence], sharing: Sharing) -> Option<Self> {
         let longest = sequences.iter().map(|tokens| tokens.len()).max().unwrap_or(0);
         let mut order: Vec<usize> = (0..sequences.len()).collect();
         order.sort_unstable_by(|&a, &b| sharing.order(sequences[a], sequences[b]));
@@ -96,8 +99,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_shared_is_computed_once_and_every_sequence_reads_its_own_tokens() {
-        let sequences = [&[7, 8, 9, 1][..], &[7, 8, 5], &[7, 8], &[4]].map(Tokens::unmarked);
+    fn shared_tokens_are_packed_once_and_each_sequence_gathers_its_own() {
+        let sequences = [&[7, 8, 9, 1][..], &[7, 8, 5], &[7, 8], &[4]].map(TokenSequence::unmarked);
         let packing = Packing::of(&sequences.each_ref(), Sharing::Beginnings).unwrap();
         assert_eq!(packing.token_ids, [4, 7, 8, 5, 9, 1]);
         assert_eq!(
@@ -110,10 +113,13 @@ mod tests {
     }
 
     #[test]
-    fn contexts_are_shared_whole_or_not_at_all() {
-        let marked =
-            |ids: &[u32], context| Tokens { reply: context..ids.len(), ..Tokens::unmarked(ids) };
-        // The third begins like the first two, but its context goes on: a bidirectional context is another context.
+    fn encoder_contexts_are_shared_whole_or_not_at_all() {
+        let marked = |ids: &[u32], context| TokenSequence {
+            reply: context..ids.len(),
+            ..TokenSequence::unmarked(ids)
+        };
+        // The third begins like the first two, but its context is longer: a bidirectional context
+        // differs from it.
         let sequences = [marked(&[7, 8, 1], 2), marked(&[7, 8, 2, 3], 2), marked(&[7, 8, 1, 4], 3)];
         let sequences = sequences.each_ref();
         let packing = Packing::of(&sequences, Sharing::Contexts).unwrap();
@@ -127,19 +133,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_packing_of_any_batch_reads_back_as_the_batch_with_nothing_that_is_shared_twice(
+        fn packing_reads_back_as_the_batch_without_duplicate_nodes(
             batch in vec((vec(0u32..3, 1..9), 0usize..9), 1..12), decoder: bool,
         ) {
             let sharing = if decoder { Sharing::Beginnings } else { Sharing::Contexts };
             let mark = |(ids, start): (Vec<u32>, usize)| {
                 let reply = if start < ids.len() { start..ids.len() } else { 0..0 };
-                Tokens { reply, ..Tokens::unmarked(ids) }
+                TokenSequence { reply, ..TokenSequence::unmarked(ids) }
             };
-            let batch: Vec<Tokens> = batch.into_iter().map(mark).collect();
+            let batch: Vec<TokenSequence> = batch.into_iter().map(mark).collect();
             let packing = Packing::of(&batch.iter().collect::<Vec<_>>(), sharing).unwrap();
             let width = usize::try_from(packing.total_len).unwrap();
             let node = |index: i64| usize::try_from(index).unwrap();
-            // What a node stands for: the ids before it and itself; in an encoder the whole context, or one sequence's own.
+            // The identity of a node: the ids up to and including its own; in an encoder, the whole
+            // context, or one sequence's own tokens.
             let mut distinct = HashSet::new();
             for (row, tokens) in batch.iter().enumerate() {
                 let places = &packing.gather_idx[row * width..row * width + tokens.len()];
@@ -160,7 +167,7 @@ mod tests {
             }
             prop_assert_eq!(packing.token_ids.len(), distinct.len());
             prop_assert_eq!(sharing.nodes(&batch.iter().collect::<Vec<_>>()), distinct.len());
-            // Each node's place holds that node.
+            // Each node's position holds that node.
             for (number, place) in packing.scatter_idx.iter().enumerate() {
                 prop_assert_eq!(node(packing.gather_idx[node(*place)]), number);
             }

@@ -1,21 +1,23 @@
-//! Padded input: one row a sequence, as wide as the longest. What encoders take, and most exported decoders.
+//! Padded input: one row per sequence, as wide as the longest. Encoders and most exported decoders
+//! take it.
 
 use ort::value::TensorElementType;
 
-use crate::encode::tokens::Tokens;
+use crate::encode::tokens::TokenSequence;
 
-/// What an input of a padded graph is filled with; `[batch, longest]` of int64.
+/// The content of an input of a padded graph; `[batch, longest]` of int64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fill {
     /// Token ids, padded on the right.
     Ids,
     /// 1 for a token, 0 for padding.
     Mask,
-    /// Segment ids: all 0, for a dialogue is one segment.
+    /// Segment ids: all 0, since a dialogue is one segment.
     Types,
     /// Positions from `PaddedRows::first_position`.
     Positions,
-    /// 1 for a token of the scored message itself, 0 for what came before, special tokens and padding.
+    /// 1 for a token of the scored message itself, 0 for earlier messages, special tokens and
+    /// padding.
     Reply,
 }
 
@@ -39,7 +41,7 @@ const FILLS: [(&str, Fill); 5] = [
 ];
 
 impl Fill {
-    /// What an input of this name and type is filled with. The error says what could be.
+    /// The content of an input of this name and type. The error lists the known inputs.
     pub(crate) fn of(name: &str, kind: Option<TensorElementType>) -> Result<Self, String> {
         let Some((_, fill)) = FILLS.iter().find(|(known, _)| *known == name) else {
             let known = FILLS.map(|(known, _)| known).join("`, `");
@@ -55,8 +57,8 @@ impl Fill {
         }
     }
 
-    /// The input's values, row by row.
-    pub(crate) fn tensor(self, sequences: &[&Tokens], rows: PaddedRows) -> Vec<i64> {
+    /// The values of the input, row by row.
+    pub(crate) fn tensor(self, sequences: &[&TokenSequence], rows: PaddedRows) -> Vec<i64> {
         let PaddedRows { longest, pad, first_position } = rows;
         let mut data = Vec::with_capacity(sequences.len() * longest);
         for (row, tokens) in sequences.iter().enumerate() {
@@ -83,8 +85,8 @@ mod tests {
 
     #[test]
     fn padding_is_on_the_right_and_masked() {
-        let [long, short] = [&[5, 6, 7][..], &[8]].map(Tokens::unmarked);
-        let sequences = [&Tokens { reply: 1..3, ..long }, &short];
+        let [long, short] = [&[5, 6, 7][..], &[8]].map(TokenSequence::unmarked);
+        let sequences = [&TokenSequence { reply: 1..3, ..long }, &short];
         let rows = PaddedRows { longest: 3, pad: 9, first_position: 0 };
         assert_eq!(Fill::Ids.tensor(&sequences, rows), [5, 6, 7, 8, 9, 9]);
         assert_eq!(Fill::Mask.tensor(&sequences, rows), [1, 1, 1, 1, 0, 0]);
@@ -95,13 +97,13 @@ mod tests {
 
     #[test]
     fn positions_start_at_the_first_position_of_the_model_family() {
-        let tokens = [&[5, 6, 7][..], &[8]].map(Tokens::unmarked);
+        let tokens = [&[5, 6, 7][..], &[8]].map(TokenSequence::unmarked);
         let rows = PaddedRows { longest: 3, pad: 1, first_position: 2 };
         assert_eq!(Fill::Positions.tensor(&tokens.each_ref(), rows), [2, 3, 4, 2, 3, 4]);
     }
 
     #[test]
-    fn an_input_that_cannot_be_filled_is_refused_with_those_that_can() {
+    fn unknown_input_is_refused_with_the_known_inputs() {
         let refused = |name, kind| Fill::of(name, Some(kind)).unwrap_err();
         assert!(refused("pixel_values", TensorElementType::Float32).contains("`input_ids`"));
         assert!(refused("input_ids", TensorElementType::Int32).contains("int64"));

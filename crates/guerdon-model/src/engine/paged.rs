@@ -1,30 +1,33 @@
-//! Packed input for attention over blocks of a cache: what a CUDA device runs a decoder by.
+//! Packed input for attention over blocks of a cache, for decoders on CUDA.
 //!
-//! ONNX Runtime's `PagedAttention` keeps keys and values in a cache of blocks of so many tokens, and each sequence of a
-//! batch says by a table which blocks are its own, in order. It writes what the batch brings before it reads, so one call may
-//! hold a prompt and the replies to it: those that begin alike name the same blocks, and only the first of them computes
-//! these. Nothing is padded, and each node asks once, as it does by chunks on a CPU (`chunks.rs`).
+//! ONNX Runtime's `PagedAttention` keeps keys and values in a cache of blocks, each of a fixed
+//! number of tokens. A table lists the blocks of each sequence of a batch, in order. The operator
+//! writes the keys and values of the batch before it reads, so that one call may hold a prompt and
+//! the replies to it: sequences with a common beginning name the same blocks, and only the first of
+//! them computes these tokens. Nothing is padded, and each node's query runs once, as in attention
+//! by chunks on a CPU (`chunks.rs`).
 //!
-//! Only whole blocks can be shared. The tokens after the last whole one are computed by each sequence for itself, and a
-//! sequence's last token always is, since it is what is pooled.
+//! Only whole blocks can be shared. Each sequence computes the tokens after the last whole shared
+//! block itself, and always its last token, which is pooled.
 //!
-//! With U tokens that are computed, B sequences and M blocks of the longest, the graph takes
+//! With U computed tokens, B sequences, and M blocks of the longest, the graph takes
 //!
-//! | input | shape | what |
+//! | input | shape | content |
 //! |---|---|---|
 //! | `token_ids` | `[U]` int64 | the computed tokens, sequence after sequence |
-//! | `cu_seqlens` | `[B + 1]` int32 | where each sequence's computed tokens start among them, and U |
-//! | `past_seqlens` | `[B]` int32 | how many tokens before these it finds in blocks that another sequence fills |
-//! | `block_table` | `[B, M]` int32 | its blocks, those of others first; 0 in the padding |
-//! | `attention_metadata` | `[2]` int32 | the most tokens that a sequence computes, and the most that one has |
-//! | `last_idx` | `[B]` int64 | the computed token that ends each sequence: what is pooled |
+//! | `cu_seqlens` | `[B + 1]` int32 | the start of each sequence's computed tokens among them, and U |
+//! | `past_seqlens` | `[B]` int32 | the number of earlier tokens, in blocks that another sequence fills |
+//! | `block_table` | `[B, M]` int32 | the blocks, shared ones first; 0 in the padding |
+//! | `attention_metadata` | `[2]` int32 | the largest number of tokens that a sequence computes, and the longest sequence |
+//! | `last_idx` | `[B]` int64 | the computed token that ends each sequence, which is pooled |
 //!
-//! and for each layer the cache's keys and values, `[blocks, block, kv heads, head]`, which it updates in place (`kv_cache.rs`).
+//! and for each layer the cache's keys and values, `[blocks, block, kv heads, head]`, which it
+//! updates in place (`kv_cache.rs`).
 
-use crate::encode::tokens::Tokens;
+use crate::encode::tokens::TokenSequence;
 use crate::engine::sharing::Sharing;
 
-/// A batch's computed tokens and the blocks of its sequences, as the graph's inputs.
+/// The computed tokens of a batch and the blocks of its sequences, as the graph's inputs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Pages {
     pub(crate) token_ids: Vec<i64>,
@@ -33,14 +36,14 @@ pub(crate) struct Pages {
     pub(crate) block_table: Vec<i32>,
     pub(crate) attention_metadata: Vec<i32>,
     pub(crate) last_idx: Vec<i64>,
-    /// Blocks that the batch fills: the cache needs as many.
+    /// Number of blocks that the batch fills, which the cache must hold.
     pub(crate) blocks: usize,
 }
 
 impl Pages {
-    /// The pages of `sequences`, none of them empty, in any order, in blocks of `block` tokens. `None` if a number does not fit
-    /// the graph's types.
-    pub(crate) fn of(sequences: &[&Tokens], block: usize) -> Option<Self> {
+    /// The pages of `sequences`, none of them empty, in any order, in blocks of `block` tokens.
+    /// `None` if a number does not fit the graph's types.
+    pub(crate) fn of(sequences: &[&TokenSequence], block: usize) -> Option<Self> {
         let sharing = Sharing::Blocks(block);
         let mut order: Vec<usize> = (0..sequences.len()).collect();
         order.sort_unstable_by(|&a, &b| sharing.order(sequences[a], sequences[b]));
@@ -50,7 +53,7 @@ impl Pages {
             Self { cu_seqlens: vec![0], last_idx: vec![0; sequences.len()], ..Self::default() };
         let (mut most_new, mut most) = (0, 0);
         let mut tables: Vec<Vec<i32>> = Vec::with_capacity(sequences.len());
-        let mut before: Option<&Tokens> = None;
+        let mut before: Option<&TokenSequence> = None;
         for &row in &order {
             let tokens = sequences[row];
             let past = before.map_or(0, |before| sharing.shared(before, tokens));
@@ -91,11 +94,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_begins_alike_names_the_same_blocks_and_computes_the_rest() {
-        let sequences =
-            [&[7, 8, 9, 1, 5, 6][..], &[7, 8, 9, 1], &[7, 8, 9, 2, 2], &[4]].map(Tokens::unmarked);
+    fn common_beginnings_share_blocks() {
+        let sequences = [&[7, 8, 9, 1, 5, 6][..], &[7, 8, 9, 1], &[7, 8, 9, 2, 2], &[4]]
+            .map(TokenSequence::unmarked);
         let pages = Pages::of(&sequences.each_ref(), 2).unwrap();
-        // In order: [4], [7 8 9 1], its continuation, [7 8 9 2 2]. Whoever continues computes what the last block lacks.
+        // In order: [4], [7 8 9 1], its continuation, [7 8 9 2 2]. A continuation computes the
+        // tokens that the last whole block lacks.
         assert_eq!(pages.token_ids, [4, 7, 8, 9, 1, 5, 6, 9, 2, 2]);
         assert_eq!(pages.cu_seqlens, [0, 1, 5, 7, 10]);
         assert_eq!(pages.past_seqlens, [0, 0, 4, 2]);
@@ -105,13 +109,14 @@ mod tests {
     }
 
     proptest! {
-        /// Writes every computed token into its slot, as the operator does, and reads each sequence back through its table.
+        /// Writes every computed token into its slot, as the operator does, and reads each sequence
+        /// back through its table.
         #[test]
-        fn the_blocks_that_a_sequence_names_hold_it_and_nothing_is_written_twice(
+        fn block_tables_hold_each_sequence_and_no_slot_is_written_twice(
             batch in vec(vec(0u32..3, 1..14), 1..12), block in 1usize..6,
         ) {
-            let batch: Vec<Tokens> = batch.into_iter().map(Tokens::unmarked).collect();
-            let sequences: Vec<&Tokens> = batch.iter().collect();
+            let batch: Vec<TokenSequence> = batch.into_iter().map(TokenSequence::unmarked).collect();
+            let sequences: Vec<&TokenSequence> = batch.iter().collect();
             let pages = Pages::of(&sequences, block).unwrap();
             let at = |index: i32| usize::try_from(index).unwrap();
             let widest = pages.block_table.len() / batch.len();
@@ -124,7 +129,7 @@ mod tests {
                     prop_assert!(cache[slot(row, place)].replace(*id).is_none(), "slot written twice");
                 }
             }
-            // Rows are in the packing's order; a sequence's row is known by its last token.
+            // Rows are in the packing's order; a sequence's row is identified by its last token.
             for (tokens, last) in batch.iter().zip(&pages.last_idx) {
                 let end = i32::try_from(*last).unwrap() + 1;
                 let row = pages.cu_seqlens.iter().rposition(|cu| *cu == end).unwrap() - 1;

@@ -1,7 +1,8 @@
-//! The model on its device: token ids in, one raw score each out.
+//! The model on its device: token ids in, one raw score per sequence out.
 //!
-//! [`Engine`] is the seam between the device thread and what runs the model, so that the thread's promises (batching,
-//! deadlines, isolation of a poisoned sequence) are tested without a model, and another engine can take this one's place.
+//! [`InferenceEngine`] separates the device thread from the inference library. The thread's
+//! behaviour (batches, deadlines, isolation of a failing sequence) is tested without a model, and
+//! the library can be replaced.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -11,81 +12,83 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{Session, SessionInputValue, SessionOutputs};
 use ort::value::{DynValue, TensorRef};
 
-use crate::encode::tokens::Tokens;
+use crate::encode::tokens::TokenSequence;
 use crate::engine::batch_plan::Layout;
 use crate::engine::chunks::Chunks;
-use crate::engine::graph::Graph;
+use crate::engine::graph::PackedGraph;
 use crate::engine::kv_cache::KvCache;
 use crate::engine::packed::Packing;
 use crate::engine::padded::{Fill, PaddedRows};
 use crate::engine::sharing::Sharing;
-use crate::load::manifest::Output;
+use crate::load::manifest::ModelOutput;
 use crate::load::runtime;
 use crate::{Device, Error};
 
-/// What runs a model. It lives on one thread.
-pub(crate) trait Engine: Send + 'static {
-    /// How it lays sequences out, which decides which of them are cheap to run together.
+/// An engine that runs a model. It is used by one thread only.
+pub(crate) trait InferenceEngine: Send + 'static {
+    /// The layout of sequences in a batch, which decides which sequences run well together.
     fn layout(&self) -> Layout;
 
-    /// One raw score per sequence, in order; NaN and infinities are the caller's to judge. Sequences are never empty.
-    fn run(&mut self, sequences: &[&Tokens]) -> Result<Vec<f32>, String>;
+    /// Returns one raw score per sequence, in order. Scores may be NaN or infinite; the caller
+    /// checks them. Sequences are never empty.
+    fn run(&mut self, sequences: &[&TokenSequence]) -> Result<Vec<f32>, String>;
 
-    /// Takes the memory of a cache with room for so many tokens, if it works in one.
+    /// Allocates a cache for `tokens` tokens, if the engine has one.
     fn reserve(&mut self, _tokens: usize) -> Result<(), String> {
         Ok(())
     }
 }
 
-/// Where a graph of ours says how many positions it has.
-const MOST_TOKENS: &str = "guerdon.max_tokens";
+/// The metadata key of an exported graph that holds its number of positions.
+const MAX_POSITIONS: &str = "guerdon.max_tokens";
 
-/// What a session is made from.
+/// The parameters of a session.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SessionConfig<'a> {
     pub(crate) model: &'a Path,
-    pub(crate) output: &'a Output,
+    pub(crate) output: &'a ModelOutput,
     pub(crate) device: Device,
     pub(crate) threads: usize,
     pub(crate) runtime: Option<&'a Path>,
-    /// Tokens of a block of its cache, if it has one.
+    /// Tokens per block of the cache, if there is one.
     pub(crate) block_size: Option<usize>,
-    /// The id that fills up the shorter texts of a padded batch; `None` if they must not be padded.
+    /// The id that pads the shorter texts of a padded batch; `None` if texts must not be padded.
     pub(crate) pad: Option<u32>,
     /// The position of a padded text's first token.
     pub(crate) first_position: u32,
 }
 
-/// An ONNX Runtime session. `Session::run` is `&mut`, and on CUDA must be: whoever owns the engine is alone with it.
+/// An ONNX Runtime session. `Session::run` takes `&mut self`, so an engine serves one caller at a
+/// time.
 #[derive(Debug)]
 pub(crate) struct OrtEngine {
     session: Session,
     inputs: Inputs,
-    output: Output,
+    output: ModelOutput,
     pad: Option<i64>,
     first_position: i64,
 }
 
-/// What the graph takes.
+/// The inputs of the graph.
 #[derive(Debug)]
 enum Inputs {
     /// By name, each `[batch, longest]`.
     Padded(Vec<(String, Fill)>),
     /// Every distinct token once.
-    Packed(Graph, Sharing),
-    /// The same, over blocks of a cache.
+    Packed(PackedGraph, Sharing),
+    /// Every distinct token once, over blocks of a cache.
     Paged(Box<KvCache>),
 }
 
-type Named<'a> = Vec<(Cow<'a, str>, SessionInputValue<'a>)>;
+type NamedInputs<'a> = Vec<(Cow<'a, str>, SessionInputValue<'a>)>;
 
 impl OrtEngine {
     pub(crate) fn load(config: &SessionConfig<'_>) -> Result<Self, Error> {
         let environment = runtime::environment(config.runtime)?;
         let refused = |detail: String| Error::Model { path: PathBuf::from(config.model), detail };
         let session = Session::builder(&environment)
-            .and_then(|builder| commit(builder, config))
-            .map_err(|error| refused(does_not_load(config.device, &error.to_string())))?;
+            .and_then(|builder| build_session(builder, config))
+            .map_err(|error| refused(load_failure(config.device, &error.to_string())))?;
         let inputs = Inputs::of(&session, config).map_err(refused)?;
         let outputs: Vec<&str> = session.outputs().iter().map(ort::value::Outlet::name).collect();
         if !outputs.contains(&config.output.name.as_str()) {
@@ -105,26 +108,26 @@ impl OrtEngine {
     }
 
     /// Changes the id of the padding; `None` if texts must not be padded.
-    pub(crate) fn pad_with(&mut self, pad: Option<u32>) {
+    pub(crate) fn set_pad(&mut self, pad: Option<u32>) {
         self.pad = pad.map(i64::from);
     }
 
-    /// Whether the graph asks which tokens are the scored message's own.
-    pub(crate) fn asks_for_replies(&self) -> bool {
+    /// True if the graph needs to know which tokens belong to the scored message.
+    pub(crate) fn needs_reply_mask(&self) -> bool {
         match &self.inputs {
             Inputs::Padded(inputs) => inputs.iter().any(|(_, fill)| *fill == Fill::Reply),
-            Inputs::Packed(graph, _) => *graph == Graph::Encoder,
+            Inputs::Packed(graph, _) => *graph == PackedGraph::Encoder,
             Inputs::Paged(_) => false,
         }
     }
 
-    /// The longest text that the graph has positions for, if it says so. Beyond them the operators that turn queries and keys may
-    /// read what is no angle, and not fail.
-    pub(crate) fn most_tokens(&self) -> Option<usize> {
-        self.session.metadata().ok()?.custom(MOST_TOKENS)?.parse().ok()
+    /// The number of positions of the graph, if its metadata states it. Beyond them, the rotary
+    /// operators may read out of range without an error.
+    pub(crate) fn max_positions(&self) -> Option<usize> {
+        self.session.metadata().ok()?.custom(MAX_POSITIONS)?.parse().ok()
     }
 
-    fn scores(&mut self, inputs: Named<'_>, rows: usize) -> Result<Vec<f32>, String> {
+    fn scores(&mut self, inputs: NamedInputs<'_>, rows: usize) -> Result<Vec<f32>, String> {
         let outputs = self.session.run(inputs).map_err(|error| error.to_string())?;
         score_column(&outputs, rows, &self.output)
     }
@@ -134,15 +137,15 @@ impl Inputs {
     fn of(session: &Session, config: &SessionConfig<'_>) -> Result<Self, String> {
         let inputs =
             session.inputs().iter().map(|input| (input.name(), input.dtype().tensor_type()));
-        let graph = Graph::of(&inputs)?;
-        if graph == Some(Graph::PagedDecoder) {
+        let graph = PackedGraph::of(&inputs)?;
+        if graph == Some(PackedGraph::PagedDecoder) {
             let cache =
                 KvCache::new(session, config.device, &config.output.name, config.block_size)?;
             return Ok(Self::Paged(Box::new(cache)));
         }
         if let Some(tokens) = config.block_size {
             return Err(format!(
-                "has no cache to work in, of which `block_size` = {tokens} could be; remove it"
+                "has no cache, so `block_size` = {tokens} does not apply; remove it"
             ));
         }
         if let Some((graph, sharing)) = graph.and_then(|graph| Some((graph, graph.sharing()?))) {
@@ -155,7 +158,7 @@ impl Inputs {
     }
 }
 
-impl Engine for OrtEngine {
+impl InferenceEngine for OrtEngine {
     fn layout(&self) -> Layout {
         match &self.inputs {
             Inputs::Padded(_) if self.pad.is_some() => Layout::Padded,
@@ -172,7 +175,7 @@ impl Engine for OrtEngine {
         }
     }
 
-    fn run(&mut self, sequences: &[&Tokens]) -> Result<Vec<f32>, String> {
+    fn run(&mut self, sequences: &[&TokenSequence]) -> Result<Vec<f32>, String> {
         let rows = sequences.len();
         let longest = sequences.iter().map(|tokens| tokens.len()).max().unwrap_or(0);
         match &mut self.inputs {
@@ -181,7 +184,11 @@ impl Engine for OrtEngine {
             }
             Inputs::Padded(wanted) => {
                 if self.pad.is_none() && sequences.iter().any(|tokens| tokens.len() != longest) {
-                    return Err("texts of different lengths, and no id to pad them with".to_owned());
+                    return Err(
+                        "the batch holds texts of different lengths, but the padding token is \
+                                unknown"
+                            .to_owned(),
+                    );
                 }
                 let pad = self.pad.unwrap_or_default();
                 let shape = PaddedRows { longest, pad, first_position: self.first_position };
@@ -200,7 +207,7 @@ impl Engine for OrtEngine {
                 let too_many =
                     || format!("{rows} sequences of up to {longest} tokens are too many to pack");
                 let packing = Packing::of(sequences, sharing).ok_or_else(too_many)?;
-                let chunked = graph == Graph::ChunkedDecoder;
+                let chunked = graph == PackedGraph::ChunkedDecoder;
                 let chunks = if chunked {
                     Chunks::of(&packing).ok_or_else(too_many)?
                 } else {
@@ -258,22 +265,24 @@ fn named<'a>(
     tensor.map(|tensor| (Cow::Borrowed(name), tensor))
 }
 
-fn commit(builder: SessionBuilder, config: &SessionConfig<'_>) -> ort::Result<Session> {
+fn build_session(builder: SessionBuilder, config: &SessionConfig<'_>) -> ort::Result<Session> {
     let mut builder = builder
         .with_optimization_level(GraphOptimizationLevel::All)?
         .with_inter_threads(1)?
-        // Spinning would burn the cores between batches, and the tokenizers want them.
+        // Spinning would occupy the cores between batches, which the tokenizers need.
         .with_intra_op_spinning(false)?
         .with_intra_threads(config.threads)?;
     if let Device::Cuda(number) = config.device {
         let cuda = ep::CUDA::default()
             .with_device_id(i32::from(number))
-            // Doubling overshoots when shapes vary as much as dialogues do.
+            // Doubling the arena overshoots when shapes vary as much as those of dialogues.
             .with_arena_extend_strategy(ep::ArenaExtendStrategy::SameAsRequested)
-            // A score must not depend on its batch, and TF32 rounds by the shape of the kernel.
+            // A score must not depend on its batch, and TF32 rounding depends on the kernel's
+            // shape.
             .with_tf32(false)
-            // Without this a CUDA that does not load becomes the CPU, silently and fifty times slower. The stronger
-            // switch, `disable_cpu_ep_fallback`, is no use: it refuses the shape arithmetic that belongs on the CPU.
+            // Without this, a CUDA provider that fails to load silently becomes the CPU, fifty
+            // times slower. The stricter switch `disable_cpu_ep_fallback` is unsuitable: it also
+            // refuses shape arithmetic, which belongs on the CPU.
             .build()
             .error_on_failure();
         builder = builder.with_execution_providers([cuda])?;
@@ -281,10 +290,11 @@ fn commit(builder: SessionBuilder, config: &SessionConfig<'_>) -> ort::Result<Se
     builder.commit_from_file(config.model)
 }
 
-fn does_not_load(device: Device, error: &str) -> String {
+fn load_failure(device: Device, error: &str) -> String {
     let hint = match device {
         Device::Cpu if error.contains("PagedAttention") => {
-            "; paged attention is for CUDA: give the model `device = \"cuda\"`, or export it with `--attention chunks`"
+            "; paged attention needs CUDA: set `device = \"cuda\"` for the model, or export it \
+             with `--attention chunks`"
         }
         _ => "",
     };
@@ -294,14 +304,14 @@ fn does_not_load(device: Device, error: &str) -> String {
 fn score_column(
     outputs: &SessionOutputs<'_>,
     rows: usize,
-    wanted: &Output,
+    wanted: &ModelOutput,
 ) -> Result<Vec<f32>, String> {
     let output = outputs.get(&wanted.name).ok_or_else(|| format!("gave no `{}`", wanted.name))?;
     column(output, rows, wanted)
 }
 
 /// The score of each row of an output of shape `[rows]` or `[rows, labels]`.
-fn column(output: &DynValue, rows: usize, wanted: &Output) -> Result<Vec<f32>, String> {
+fn column(output: &DynValue, rows: usize, wanted: &ModelOutput) -> Result<Vec<f32>, String> {
     let (shape, data) = output
         .try_extract_tensor::<f32>()
         .map_err(|error| format!("`{}` is not a tensor of float32: {error}", wanted.name))?;
@@ -327,7 +337,7 @@ fn column(output: &DynValue, rows: usize, wanted: &Output) -> Result<Vec<f32>, S
         None if labels == 1 => 0,
         None => {
             return Err(format!(
-                "`{}` has {labels} labels; say which is the score with `output.index`",
+                "`{}` has {labels} labels; select the score with `output.index`",
                 wanted.name
             ));
         }

@@ -1,37 +1,40 @@
-//! What the sequences of a batch share, which decides their order and what is computed twice.
+//! Sharing of tokens between the sequences of a batch, which decides their order and the number of
+//! computed tokens.
 //!
-//! What may be shared follows from what a token sees:
+//! The tokens that may be shared follow from what a token attends to:
 //!
-//! - In a **decoder** a token's state depends on what stands before it and on nothing after it, so sequences share
-//!   whatever they begin with alike: the samples of one prompt the prompt, the turns of one dialogue all that was said
-//!   before, dialogues with one system message that. The nodes are a prefix tree. Where they lie in blocks of a cache, whole
-//!   blocks are shared.
-//! - In an **encoder whose context does not see the reply**, such as the bundled one, a state depends on all of the context,
-//!   before and after, so sequences share their contexts whole or not at all: the samples of one prompt again.
+//! - In a **decoder**, a token's state depends on the tokens before it only, so sequences share
+//!   their common beginnings: the prompt of several samples, the earlier messages of the turns of
+//!   one dialogue, or a common system message. The nodes form a prefix tree. In a cache of blocks,
+//!   whole blocks are shared.
+//! - In an **encoder whose context does not attend to the reply**, such as the bundled one, a state
+//!   depends on the whole context, so sequences share whole contexts or nothing: again the samples
+//!   of one prompt.
 //!
-//! Nothing is approximated: each state is computed from the same numbers as it would be alone.
+//! Nothing is approximated: each state is computed from the same numbers as for the sequence alone.
 
 use std::cmp::Ordering;
 
-use crate::encode::tokens::Tokens;
+use crate::encode::tokens::TokenSequence;
 
-/// What the sequences of a packed graph share.
+/// The tokens that the sequences of a packed graph share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sharing {
-    /// A decoder: whatever they begin with alike.
+    /// A decoder: common beginnings.
     Beginnings,
-    /// A decoder over a cache in blocks of so many tokens: whatever they begin with alike, by whole blocks.
+    /// A decoder over a cache in blocks of so many tokens: common beginnings, in whole blocks.
     Blocks(usize),
-    /// An encoder whose context does not see the reply: a context that is the same from end to end.
+    /// An encoder whose context does not attend to the reply: equal contexts.
     Contexts,
 }
 
 impl Sharing {
-    /// An order in which each sequence shares with the one before it all that it shares with any before it.
+    /// An order in which each sequence shares with the previous one all tokens that it shares with
+    /// any earlier one.
     ///
-    /// Beginnings: that of the ids. Contexts: long ones first, as in a padded batch, since attention is padded; and whole
-    /// contexts are compared only where lengths are equal.
-    pub(crate) fn order(self, a: &Tokens, b: &Tokens) -> Ordering {
+    /// Decoders: the order of the ids. Encoders: long contexts first, as in a padded batch, since
+    /// attention is padded; contexts are compared only if their lengths are equal.
+    pub(crate) fn order(self, a: &TokenSequence, b: &TokenSequence) -> Ordering {
         match self {
             Self::Beginnings | Self::Blocks(_) => a.ids.cmp(&b.ids),
             Self::Contexts => (b.context().len().cmp(&a.context().len()))
@@ -40,19 +43,20 @@ impl Sharing {
         }
     }
 
-    /// How many nodes `tokens` shares with the sequence `before` it in that order, from the start.
-    pub(crate) fn shared(self, before: &Tokens, tokens: &Tokens) -> usize {
+    /// The number of leading nodes that `tokens` shares with the sequence `before` it in that
+    /// order.
+    pub(crate) fn shared(self, before: &TokenSequence, tokens: &TokenSequence) -> usize {
         let alike = || before.ids.iter().zip(&*tokens.ids).take_while(|(a, b)| a == b).count();
         match self {
             Self::Beginnings => alike(),
-            // Its last token is its own: it is what is pooled.
+            // The last token is never shared, since it is pooled.
             Self::Blocks(block) => alike().min(tokens.len().saturating_sub(1)) / block * block,
             Self::Contexts if before.context() == tokens.context() => tokens.context().len(),
             Self::Contexts => 0,
         }
     }
 
-    /// The places of a cache that so many tokens take: whole blocks of it.
+    /// The entries of a cache that `tokens` tokens take, in whole blocks.
     pub(crate) const fn places(self, tokens: usize) -> usize {
         match self {
             Self::Blocks(block) => tokens.div_ceil(block) * block,
@@ -60,8 +64,8 @@ impl Sharing {
         }
     }
 
-    /// How many nodes a batch has: the tokens that a packed graph computes.
-    pub(crate) fn nodes(self, sequences: &[&Tokens]) -> usize {
+    /// The number of nodes of a batch: the tokens that a packed graph computes.
+    pub(crate) fn nodes(self, sequences: &[&TokenSequence]) -> usize {
         let mut sorted = sequences.to_vec();
         sorted.sort_unstable_by(|a, b| self.order(a, b));
         let all: usize = sorted.iter().map(|tokens| tokens.len()).sum();

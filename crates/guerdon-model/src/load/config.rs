@@ -1,4 +1,4 @@
-//! Which model to run, on what, and how large its batches and its queue may grow.
+//! Configuration of one reward model: device, batch sizes and queue.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,64 +8,73 @@ use serde::{Deserialize, Serialize};
 use crate::Error;
 use crate::load::device::{Device, Devices};
 
-/// The queue's slots are allocated when the model is loaded, about a hundred bytes each.
-const MOST_QUEUED: usize = 1 << 20;
+/// Upper bound of `queue`. The slots are allocated when the model is loaded, about a hundred bytes
+/// each.
+const MAX_QUEUE: usize = 1 << 20;
 
-/// What ONNX Runtime takes, and as much of a cache as a short text may leave empty.
+/// Block sizes that ONNX Runtime accepts. Larger blocks leave more of the cache empty behind a
+/// short text.
 const BLOCK_SIZES: [usize; 6] = [16, 32, 64, 128, 256, 512];
 
-/// What the instances' files may take together before the default is fewer instances than cores.
+/// Upper bound of the instances' files together. Beyond it, the default is fewer instances than
+/// cores.
 const INSTANCES_BYTES: u64 = 2 << 30;
 
-/// How to run one reward model. Everything but `path` has a default.
+/// Configuration of one reward model. Everything but `path` has a default.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {
     /// The model's folder, which holds `guerdon.model.toml`.
     pub path: PathBuf,
-    /// `cpu`, `cuda` or `cuda:N`; `cuda:0,1` for several GPUs, each with a copy of the model and a device thread, which share the
-    /// queue. A CUDA device that cannot be used is an error, never the CPU in its place.
+    /// `cpu`, `cuda` or `cuda:N`; `cuda:0,1` for several GPUs. Each GPU has a copy of the model and
+    /// a device thread; all share the queue. An unusable CUDA device is an error: the model never
+    /// falls back to the CPU.
     #[serde(default)]
     pub device: Devices,
-    /// Copies of the model on a CPU, each with a device thread of its own, which share the queue. Default: one per physical core
-    /// as far as their files together stay within 2 GiB, since batches side by side are faster than threads that share a
-    /// batch. (In memory, weights stored in 8 bits take four times their file.) Fewer copies answer a lone request sooner. A
-    /// GPU has one.
+    /// Copies of the model on a CPU. Each has its own device thread, and all share the queue.
+    /// Default: one per physical core, as long as their files together stay within 2 GiB, because
+    /// parallel batches are faster than threads that share a batch. (In memory, weights stored in 8
+    /// bits take four times their file size.) With fewer copies, a lone request is answered sooner.
+    /// A GPU has one copy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instances: Option<usize>,
-    /// Threads of one run on the CPU. Default: the physical cores, shared among the instances.
+    /// Threads of one run on the CPU. Default: the physical cores, divided among the instances.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,
-    /// The ONNX Runtime library, or its folder. Default: beside the executable, then `.guerdon/onnxruntime` in the
-    /// current folder and its parents, then wherever the system's loader looks.
+    /// The ONNX Runtime library, or its folder. Default: next to the executable, then
+    /// `.guerdon/onnxruntime` in the current folder and its parents, then the search path of the
+    /// system's loader.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runtime: Option<PathBuf>,
-    /// Tokens of one batch that the device computes: padding included, what is shared once. One sequence longer than this
-    /// is a batch of its own; sequences that share most of their tokens stay together up to 2,048. Default: 256 on a CPU,
-    /// whose caches hold no more; on a GPU the least of 4,096 to 65,536 that a trial at load finds nearly as fast as any.
+    /// Tokens of one batch that the device computes. Padding counts; shared tokens count once. A
+    /// longer sequence is a batch of its own; sequences that share most of their tokens stay
+    /// together up to 2,048. Default: 256 on a CPU, which fits its caches; on a GPU the smallest of
+    /// 4,096 to 65,536 that a trial at load finds nearly as fast as the fastest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_budget: Option<usize>,
-    /// Tokens of a block of the cache that a model with paged attention works in: 16, 32, 64, 128, 256 or 512. Sequences share whole
-    /// blocks. Default: the least that CUDA's fused kernel reads, which is 128 for most models. Other models have no cache, and
-    /// refuse it.
+    /// Tokens per block of the cache of a model with paged attention: 16, 32, 64, 128, 256 or 512.
+    /// Sequences share whole blocks. Default: the smallest block that CUDA's fused kernel reads,
+    /// which is 128 for most models. Models without a cache refuse this key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub block_size: Option<usize>,
     /// Sequences in one batch. Default: 64 on a CPU, 512 on a GPU.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_batch: Option<usize>,
-    /// How long an idle device waits for requests that are still being tokenized, while less than one batch is queued.
+    /// The longest time that an idle device waits for requests that are still being tokenized,
+    /// while less than one batch is queued.
     ///
-    /// A device that is busy needs no such wait: the queue gathers while it runs. Nor does a lone request: it waits
-    /// only while others are known to be on their way, so the latency of a quiet server is not touched. What the wait
-    /// buys is the first batches of a burst, which would otherwise hold one or two sequences each. Default: 2 ms. A model that is
-    /// slow waits for a fiftieth of the time that its largest batch takes, if that is longer; "0s" waits for nobody.
+    /// A busy device does not wait, since the queue fills while it runs. A lone request does not
+    /// wait either, because the device waits only while other requests are in flight; the latency
+    /// of a quiet server is unaffected. The wait improves the first batches of a burst, which would
+    /// otherwise hold one or two sequences each. Default: 2 ms. A slow model waits for a fiftieth
+    /// of the time of its largest batch, if that is longer. "0s" disables the wait.
     #[serde(default = "defaults::max_wait", with = "humantime_serde")]
     pub max_wait: Duration,
-    /// Turns that may be queued or running. While every place is taken new requests are refused with `Retry-After`; what
-    /// was let in waits its turn until its deadline.
+    /// Turns that may be queued or running. While every slot is taken, new requests are refused
+    /// with `Retry-After`; admitted turns wait until their deadline.
     #[serde(default = "defaults::queue")]
     pub queue: usize,
-    /// Scores that are kept, so that the same tokens are not scored twice; 0 keeps none.
+    /// Number of cached scores, so that equal tokens are not scored twice; 0 disables the cache.
     #[serde(default = "defaults::cache")]
     pub cache: usize,
     /// Overrides the manifest's `max_tokens`. The longest input is tried when the model is loaded.
@@ -74,7 +83,7 @@ pub struct ModelConfig {
 }
 
 impl ModelConfig {
-    /// The model in the folder `path`, with every default.
+    /// A configuration of the model in the folder `path`, with every default.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
@@ -92,7 +101,8 @@ impl ModelConfig {
         }
     }
 
-    /// `instances` and `threads`, or what suits a model of so many bytes on a machine of so many physical cores.
+    /// `instances` and `threads`, or the defaults for a model of `model_bytes` bytes on `cores`
+    /// physical cores.
     pub(crate) fn instances_and_threads(&self, model_bytes: u64, cores: usize) -> (usize, usize) {
         let cores = cores.max(1);
         let fit = usize::try_from(INSTANCES_BYTES / model_bytes.max(1)).unwrap_or(usize::MAX);
@@ -104,14 +114,19 @@ impl ModelConfig {
         (instances, self.threads.unwrap_or((cores / instances).max(1)))
     }
 
-    /// How long to wait for those who are coming, where the largest batch takes so long.
-    pub(crate) fn wait_for_others(&self, largest_takes: Duration) -> Duration {
-        if self.max_wait.is_zero() { Duration::ZERO } else { self.max_wait.max(largest_takes / 50) }
+    /// The longest wait for in-flight requests, for a model whose largest batch takes
+    /// `largest_batch_time`.
+    pub(crate) fn burst_wait(&self, largest_batch_time: Duration) -> Duration {
+        if self.max_wait.is_zero() {
+            Duration::ZERO
+        } else {
+            self.max_wait.max(largest_batch_time / 50)
+        }
     }
 
-    /// `token_budget`, or the CPU's default; `None` on a GPU, where it is found by trial.
+    /// `token_budget`, or the CPU's default; `None` on a GPU, where a trial finds it.
     #[must_use]
-    pub fn tokens_of_a_batch(&self) -> Option<usize> {
+    pub fn batch_token_budget(&self) -> Option<usize> {
         self.token_budget.or(match self.device.first() {
             Device::Cpu => Some(256),
             Device::Cuda(_) => None,
@@ -120,24 +135,25 @@ impl ModelConfig {
 
     /// `max_batch`, or the device's default.
     #[must_use]
-    pub fn sequences_of_a_batch(&self) -> usize {
+    pub fn max_batch_sequences(&self) -> usize {
         self.max_batch.unwrap_or(match self.device.first() {
             Device::Cpu => 64,
             Device::Cuda(_) => 512,
         })
     }
 
-    /// Checks the laws that types do not keep.
+    /// Checks the ranges of the values.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the key.
+    ///
+    /// Returns [`Error::Config`], which names the key.
     pub fn check(&self) -> Result<(), Error> {
         let positive = |key, value| match value {
             0 => Err(Error::Config { key, detail: "is 0; give it a positive number".to_owned() }),
             _ => Ok(()),
         };
         positive("token_budget", self.token_budget.unwrap_or(1))?;
-        positive("max_batch", self.sequences_of_a_batch())?;
+        positive("max_batch", self.max_batch_sequences())?;
         positive("queue", self.queue)?;
         positive("threads", self.threads.unwrap_or(1))?;
         positive("instances", self.instances.unwrap_or(1))?;
@@ -149,10 +165,10 @@ impl ModelConfig {
                 format!("is {instances} on {}, which runs one on each GPU; remove it", self.device);
             return Err(Error::Config { key: "instances", detail });
         }
-        if self.queue > MOST_QUEUED {
+        if self.queue > MAX_QUEUE {
             return Err(Error::Config {
                 key: "queue",
-                detail: format!("is {}; at most {MOST_QUEUED}", self.queue),
+                detail: format!("is {}; at most {MAX_QUEUE}", self.queue),
             });
         }
         if let Some(tokens) = self.block_size.filter(|tokens| !BLOCK_SIZES.contains(tokens)) {
@@ -184,18 +200,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_path_is_needed_and_the_defaults_are_those_of_new() {
+    fn only_path_is_required_and_defaults_match_new() {
         let config: ModelConfig = toml::from_str("path = \"models/m\"").unwrap();
         assert_eq!(config, ModelConfig::new("models/m"));
         config.check().unwrap();
     }
 
     #[test]
-    fn a_slow_model_waits_a_little_longer_for_company_unless_it_is_told_not_to() {
+    fn slow_models_wait_longer_for_bursts_unless_the_wait_is_disabled() {
         let wait = |max_wait, largest| {
             let config =
                 ModelConfig { max_wait: Duration::from_millis(max_wait), ..ModelConfig::new("m") };
-            config.wait_for_others(Duration::from_millis(largest)).as_millis()
+            config.burst_wait(Duration::from_millis(largest)).as_millis()
         };
         assert_eq!(
             [wait(2, 50), wait(2, 5_000), wait(200, 5_000), wait(0, 5_000)],
@@ -204,10 +220,10 @@ mod tests {
     }
 
     #[test]
-    fn a_gpu_gets_larger_batches_unless_the_configuration_says_how_large() {
+    fn gpu_batches_default_to_larger_sizes() {
         let of = |text: &str| -> ModelConfig { toml::from_str(text).unwrap() };
         let sizes =
-            |config: &ModelConfig| (config.tokens_of_a_batch(), config.sequences_of_a_batch());
+            |config: &ModelConfig| (config.batch_token_budget(), config.max_batch_sequences());
         assert_eq!(sizes(&of("path = \"m\"")), (Some(256), 64));
         assert_eq!(sizes(&of("path = \"m\"\ndevice = \"cuda\"")), (None, 512));
         assert_eq!(
@@ -217,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn small_models_have_an_instance_a_core_and_large_ones_share_the_cores() {
+    fn small_models_get_an_instance_per_core_and_large_ones_fewer() {
         let of = |text: &str, bytes| -> (usize, usize) {
             let config: ModelConfig = toml::from_str(&format!("path = \"m\"\n{text}")).unwrap();
             config.instances_and_threads(bytes, 8)
@@ -243,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_carry_their_unit_and_devices_their_number() {
+    fn durations_and_devices_parse_and_round_trip() {
         let config: ModelConfig =
             toml::from_str("path = \"m\"\nmax_wait = \"250us\"\ndevice = \"cuda:3\"").unwrap();
         assert_eq!(
@@ -257,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn zero_is_refused_by_name_and_so_is_an_unknown_key() {
+    fn zero_and_unknown_keys_are_refused_by_name() {
         let config = ModelConfig { token_budget: Some(0), ..ModelConfig::new("m") };
         assert!(config.check().unwrap_err().to_string().starts_with("`token_budget` is 0"));
         let block =

@@ -1,11 +1,11 @@
-//! What a model runs on: a CPU, a GPU, or several.
+//! Devices: a CPU, a GPU, or several GPUs.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// What a model runs on: `cpu`, `cuda` (the first GPU) or `cuda:N`.
+/// A device: `cpu`, `cuda` (the first GPU) or `cuda:N`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Device {
@@ -16,7 +16,7 @@ pub enum Device {
     Cuda(u16),
 }
 
-/// Not a device.
+/// A text that names no device.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a device; write \"cpu\", \"cuda\", \"cuda:1\" or \"cuda:0,1\"")]
 pub struct UnknownDevice(String);
@@ -55,13 +55,13 @@ pub struct Devices {
 }
 
 impl Devices {
-    /// The one that is tried out for all: they are taken to be alike.
+    /// The first device. Trials run on it alone, since the GPUs of one model are taken to be alike.
     #[must_use]
     pub const fn first(&self) -> Device {
         self.first
     }
 
-    /// Each of them, the first one first.
+    /// All devices, in order.
     #[must_use]
     pub fn all(&self) -> &[Device] {
         &self.all
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn several_gpus_are_one_text_that_comes_back_as_it_was() {
+    fn device_lists_round_trip_as_text() {
         for (text, devices) in [
             ("cpu", vec![Device::Cpu]),
             ("cuda:3", vec![Device::Cuda(3)]),
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_that_is_none_is_refused_with_those_that_are() {
+    fn unknown_device_is_refused_with_the_known_forms() {
         for text in ["gpu", "cuda:", "cuda:-1", "CPU", "cpu,1", "cuda:0,0", "cuda:0,", "cuda:0,cpu"]
         {
             let error = text.parse::<Devices>().unwrap_err().to_string();

@@ -1,39 +1,40 @@
-//! Why a reward model could not be loaded. Scoring has no errors: what fails there abstains, in writing.
+//! The errors of loading a reward model. Scoring returns no errors: a failed turn abstains with a
+//! reason.
 
 use std::path::PathBuf;
 
-/// A reward model that could not be loaded: what, where, and what to change.
+/// An error of loading a reward model. The message names the place, the fault and the fix.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The configuration breaks a law.
+    /// A value of the configuration is out of range.
     #[error("`{key}` {detail}")]
     Config {
         /// The key in [`ModelConfig`](crate::ModelConfig).
         key: &'static str,
-        /// What is wrong with it, and what would be right.
+        /// The fault and the accepted values.
         detail: String,
     },
-    /// A file of the model could not be read.
+    /// A file of the model cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// The manifest is not one.
+    /// The manifest is invalid.
     #[error("{}: {detail}", path.display())]
     Manifest {
         /// The manifest.
         path: PathBuf,
-        /// What is wrong, where, and the nearest key that would be right.
+        /// The fault, its line, and the nearest valid key.
         detail: String,
     },
-    /// A file is not the one that the manifest was written for.
+    /// A file has another hash than the manifest states.
     #[error(
-        "{} is not the file the manifest names: its sha256 is {found}, the manifest says {expected}; fetch the model \
-         again, or write the new hash into the manifest if the change is meant",
+        "{} is not the file in the manifest: its sha256 is {found}, the manifest states {expected}; \
+         download the model again, or write the new hash into the manifest if the change is intended",
         path.display()
     )]
     Hash {
@@ -44,12 +45,12 @@ pub enum Error {
         /// The file's hash.
         found: String,
     },
-    /// The tokenizer could not be read, or disagrees with the manifest.
+    /// The tokenizer is unreadable, or contradicts the manifest.
     #[error("tokenizer {}: {detail}", path.display())]
     Tokenizer {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The fault.
         detail: String,
     },
     /// The chat template does not parse, or does not render a plain dialogue.
@@ -57,35 +58,36 @@ pub enum Error {
     Template {
         /// The file.
         path: PathBuf,
-        /// What is wrong, and the line.
+        /// The fault and its line.
         detail: String,
     },
-    /// The ONNX Runtime library is nowhere to be found.
+    /// The ONNX Runtime library was not found.
     #[error(
-        "ONNX Runtime was not found; looked for {}; run `make onnxruntime`, or name the library with `runtime`",
+        "ONNX Runtime was not found; searched {}; run `make onnxruntime`, or name the library with `runtime`",
         looked.join(", ")
     )]
     RuntimeMissing {
-        /// Where it was looked for.
+        /// The searched places.
         looked: Vec<String>,
     },
-    /// There is a library, but it is not a usable ONNX Runtime.
-    #[error("ONNX Runtime at {} cannot be used: {detail}; run `make onnxruntime` for one that can", path.display())]
+    /// The library found is not a usable ONNX Runtime.
+    #[error("ONNX Runtime at {} cannot be used: {detail}; run `make onnxruntime` to install a usable one", path.display())]
     RuntimeUnusable {
         /// The library.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault.
         detail: String,
     },
-    /// The model does not load on the device, or its inputs and outputs are not a sequence classifier's.
+    /// The model does not load on the device, or its inputs and outputs are not those of a sequence
+    /// classifier.
     #[error("model {}: {detail}", path.display())]
     Model {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The fault.
         detail: String,
     },
-    /// The device thread could not be started.
+    /// A device thread could not be started.
     #[error("cannot start the reward model's device thread: {0}")]
     Thread(std::io::Error),
 }

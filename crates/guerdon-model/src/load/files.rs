@@ -1,15 +1,13 @@
-//! A model's files as bytes: read, hashed, and compared with what the manifest says they are.
+//! The files of a model: reading, hashing, and comparison with the manifest's hashes.
 
 use std::fs::File;
-use std::io::Read as _;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use crate::Error;
 
-/// A SHA-256 in lower-case hexadecimal. A `sha256:` in front is accepted.
+/// A SHA-256 in lower-case hexadecimal. A leading `sha256:` is accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Sha256Hex(String);
@@ -22,11 +20,7 @@ impl Sha256Hex {
     }
 
     pub(crate) fn of(bytes: impl AsRef<[u8]>) -> Self {
-        Self::hex(Sha256::new_with_prefix(bytes))
-    }
-
-    fn hex(hash: Sha256) -> Self {
-        Self(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+        Self(guerdon_text::sha256_hex(bytes))
     }
 }
 
@@ -64,15 +58,9 @@ pub(crate) fn verify(path: &Path, expected: &Sha256Hex) -> Result<(), Error> {
     Err(Error::Hash { path: path.to_owned(), expected: expected.0.clone(), found: found.0 })
 }
 
-/// Streams: a reward model can be larger than memory has room for twice.
+/// Hashes a file in blocks, so that a large model is never in memory twice.
 pub(crate) fn sha256(path: &Path) -> Result<Sha256Hex, Error> {
     let failed = |source| Error::File { path: path.to_owned(), source };
-    let mut file = File::open(path).map_err(failed)?;
-    let (mut hash, mut block) = (Sha256::new(), vec![0; 1 << 16]);
-    loop {
-        match file.read(&mut block).map_err(failed)? {
-            0 => return Ok(Sha256Hex::hex(hash)),
-            read => hash.update(&block[..read]),
-        }
-    }
+    let file = File::open(path).map_err(failed)?;
+    guerdon_text::sha256_hex_of_reader(file).map(Sha256Hex).map_err(failed)
 }

@@ -1,7 +1,8 @@
-//! `guerdon.model.toml`: what a model folder holds, how a dialogue becomes its input, and which output is the score.
+//! The manifest `guerdon.model.toml`: the files of a model, its input format, and its output.
 //!
-//! The manifest carries the hash of every file that a score depends on. So the hash of a model is known from the
-//! manifest alone, a swapped file is noticed before it scores anything, and two servers with the same hash score alike.
+//! The manifest holds the hash of every file that a score depends on. The hash of a model therefore
+//! follows from the manifest alone, a replaced file is detected before it scores anything, and two
+//! servers with the same hash return the same scores.
 
 use std::path::{Path, PathBuf};
 
@@ -11,82 +12,84 @@ use serde::{Deserialize, Serialize};
 use crate::Error;
 use crate::load::files::{Sha256Hex, read_text, sha256, size, verify};
 
-/// The manifest's name inside a model folder.
+/// The name of the manifest in a model folder.
 pub const MANIFEST: &str = "guerdon.model.toml";
 
-/// A model folder's manifest.
+/// The manifest of a model folder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Manifest {
     /// The model's name.
     pub name: String,
-    /// What it is and what it was trained on, in a sentence.
+    /// A one-sentence description: the model and its training data.
     #[serde(default)]
     pub about: String,
-    /// Its licence, as an SPDX expression.
+    /// The licence, as an SPDX expression.
     #[serde(default)]
     pub license: String,
-    /// The files, with their hashes.
-    pub files: Files,
-    /// How a dialogue becomes tokens.
-    pub input: Input,
-    /// Which output is the score.
+    /// The files and their hashes.
+    pub files: ModelFiles,
+    /// The input format.
+    pub input: ModelInput,
+    /// The output that holds the score.
     #[serde(default)]
-    pub output: Output,
-    /// The distribution of its raw scores over a reference set.
+    pub output: ModelOutput,
+    /// The distribution of the raw scores over a reference set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub calibration: Option<Measured>,
+    pub calibration: Option<ScoreDistribution>,
 }
 
 /// The files of a model, relative to its folder; hashes are SHA-256 in hexadecimal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
-pub struct Files {
+pub struct ModelFiles {
     /// The ONNX graph.
     pub model: PathBuf,
-    /// Its hash.
+    /// The hash of the graph.
     pub model_sha256: Sha256Hex,
-    /// The weights beside the graph, where one ONNX file cannot hold them (beyond 2 GB); the graph itself names it too.
+    /// The weights, where one ONNX file cannot hold them (beyond 2 GB); the graph names this file
+    /// too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model_data: Option<PathBuf>,
-    /// Its hash.
+    /// The hash of the weights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model_data_sha256: Option<Sha256Hex>,
     /// The Hugging Face `tokenizer.json`.
     pub tokenizer: PathBuf,
-    /// Its hash.
+    /// The hash of the tokenizer.
     pub tokenizer_sha256: Sha256Hex,
-    /// The Jinja chat template; with `format = "chat_template"` only.
+    /// The Jinja chat template; only with `format = "chat_template"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chat_template: Option<PathBuf>,
-    /// Its hash, which is checked if it is given.
+    /// The hash of the chat template, which is checked if given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chat_template_sha256: Option<Sha256Hex>,
 }
 
-/// How a dialogue becomes tokens.
+/// The conversion of a dialogue to tokens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
-pub struct Input {
-    /// How messages become text.
-    pub format: Format,
-    /// The longest input, special tokens included.
+pub struct ModelInput {
+    /// The format of the text.
+    pub format: InputFormat,
+    /// Length of the longest input in tokens, special tokens included.
     pub max_tokens: usize,
-    /// `plain`: what stands between two messages.
+    /// `plain`: the text between two messages.
     #[serde(default = "newline")]
     pub separator: String,
-    /// `plain`: what stands before each message.
+    /// `plain`: the text before each message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub prefix: Option<Prefix>,
-    /// The token that fills up the shorter texts of a batch; the model's own, by which it may find where a text ends.
-    /// Default: the one of the tokenizer's `padding` section.
+    pub prefix: Option<RolePrefixes>,
+    /// The token that fills up the shorter texts of a batch. It must be the model's own, since some
+    /// graphs locate the end of a text by it. Default: the token in the `padding` section of
+    /// `tokenizer.json`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pad_token: Option<String>,
-    /// The position of a text's first token, for graphs with an input `position_ids`. Default: 0. `RoBERTa` and its relatives count
-    /// from their padding id plus one, most often 2.
+    /// The position of the first token, for graphs with an input `position_ids`. Default: 0.
+    /// `RoBERTa` and related models count from their padding id plus one, most often 2.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub first_position: u32,
     /// `chat_template`: the template's `bos_token`.
@@ -106,21 +109,21 @@ const fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
-/// How messages become text.
+/// The format of the text that a dialogue is converted to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Format {
+pub enum InputFormat {
     /// `prefix[role] + content`, joined with the separator.
     Plain,
     /// The model's own Jinja template.
     ChatTemplate,
 }
 
-/// What stands before each message in the `plain` format.
+/// The text before each message in the `plain` format.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Prefix {
+pub struct RolePrefixes {
     /// Before a system message.
     pub system: String,
     /// Before a partner's message.
@@ -131,7 +134,7 @@ pub struct Prefix {
     pub tool: String,
 }
 
-impl Prefix {
+impl RolePrefixes {
     pub(crate) fn of(&self, role: Role) -> &str {
         match role {
             Role::System => &self.system,
@@ -142,39 +145,39 @@ impl Prefix {
     }
 }
 
-/// Which output is the score.
+/// The output that holds the score.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
-pub struct Output {
+pub struct ModelOutput {
     /// The output's name in the graph; its shape is `[batch]` or `[batch, labels]`.
     pub name: String,
-    /// The label that is the score, for a model with several.
+    /// The label that is the score, for a model with several labels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub index: Option<usize>,
 }
 
-impl Default for Output {
+impl Default for ModelOutput {
     fn default() -> Self {
         Self { name: "logits".to_owned(), index: None }
     }
 }
 
-/// The distribution of a model's raw scores over a reference set: what a configuration may calibrate by.
+/// The distribution of a model's raw scores over a reference set, for calibration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
-pub struct Measured {
+pub struct ScoreDistribution {
     /// The mean.
     pub mean: Finite,
     /// The standard deviation; positive.
     pub std: Finite,
-    /// Over what.
+    /// A description of the reference set.
     #[serde(default)]
     pub measured_on: String,
 }
 
-impl Measured {
+impl ScoreDistribution {
     /// `raw - mean`.
     #[must_use]
     pub const fn centred(&self) -> Calibration {
@@ -189,7 +192,8 @@ impl Measured {
 }
 
 impl Manifest {
-    /// Reads and checks the manifest in `folder`, and the hash of every file that it names.
+    /// Reads and checks the manifest in `folder`, and verifies the hash of every file that it
+    /// names.
     pub(crate) fn load(folder: &Path) -> Result<Self, Error> {
         let path = folder.join(MANIFEST);
         let text = read_text(&path)?;
@@ -206,7 +210,7 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Bytes of the graph and its weights.
+    /// Size of the graph and its weights in bytes.
     pub(crate) fn model_bytes(&self, folder: &Path) -> Result<u64, Error> {
         let parts = [Some(&self.files.model), self.files.model_data.as_ref()];
         parts.into_iter().flatten().map(|part| size(&folder.join(part))).sum()
@@ -235,17 +239,17 @@ impl Manifest {
             );
         }
         match input.format {
-            Format::Plain if input.prefix.is_none() => {
+            InputFormat::Plain if input.prefix.is_none() => {
                 Err("`input.prefix` is missing; format = \"plain\" needs [input.prefix] with system, user, assistant and \
                      tool"
                     .to_owned())
             }
-            Format::Plain if files.chat_template.is_some() => {
+            InputFormat::Plain if files.chat_template.is_some() => {
                 Err("`files.chat_template` is given, but the format is \"plain\"; did you mean format = \
                      \"chat_template\"?"
                     .to_owned())
             }
-            Format::ChatTemplate if files.chat_template.is_none() => {
+            InputFormat::ChatTemplate if files.chat_template.is_none() => {
                 Err("`files.chat_template` is missing; format = \"chat_template\" needs it".to_owned())
             }
             _ => Ok(()),
@@ -259,10 +263,10 @@ impl Manifest {
         }
     }
 
-    /// `sha256:` and the hash of all that a score depends on: the files, and the input and output sections as they are
-    /// in force.
+    /// `sha256:` and the hash of everything that a score depends on: the files, and the input and
+    /// output sections with overrides applied.
     pub(crate) fn hash(&self, folder: &Path) -> Result<String, Error> {
-        // A template without a hash of its own in the manifest still is a part of the model.
+        // A chat template is hashed even if the manifest gives no hash of it.
         let template =
             self.files.chat_template.as_ref().map(|path| sha256(&folder.join(path))).transpose()?;
         let graph = self.files.model_sha256.as_str();
@@ -286,15 +290,12 @@ impl Manifest {
     }
 }
 
-/// serde names the unknown field first and then those it expected, all in backticks.
+/// The valid key nearest to the unknown one in serde's message, which names the unknown key first
+/// and the expected keys after it, all in backticks.
 fn nearest_key(message: &str) -> Option<&str> {
     let mut quoted = message.strip_prefix("unknown ")?.split('`').skip(1).step_by(2);
     let unknown = quoted.next()?;
-    quoted
-        .map(|key| (strsim::jaro_winkler(unknown, key), key))
-        .filter(|(likeness, _)| *likeness > 0.7)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, key)| key)
+    guerdon_text::nearest(unknown, quoted)
 }
 
 #[cfg(test)]
@@ -327,7 +328,7 @@ std = 2.0
     }
 
     #[test]
-    fn the_defaults_are_a_newline_and_an_output_called_logits() {
+    fn separator_defaults_to_newline_and_output_to_logits() {
         let manifest = Manifest::parse(GOOD).unwrap();
         assert_eq!(
             (manifest.input.separator.as_str(), manifest.output.name.as_str()),
@@ -341,29 +342,26 @@ std = 2.0
     }
 
     #[test]
-    fn an_unknown_key_is_quoted_with_its_line_and_the_nearest_one() {
-        let error = refused("max_tokens", "max_token");
-        assert!(
-            error.contains("line 10") && error.contains("did you mean `max_tokens`?"),
-            "{error}"
-        );
-        let error = refused("\"plain\"", "\"plan\"");
-        assert!(error.contains("did you mean `plain`?"), "{error}");
+    fn unknown_key_is_reported_with_line_and_nearest_key() {
+        insta::assert_snapshot!(refused("max_tokens", "max_token"));
+        insta::assert_snapshot!(refused("\"plain\"", "\"plan\""));
     }
 
     #[test]
-    fn what_a_format_needs_and_what_it_cannot_use_is_said() {
-        assert!(
-            refused("\"plain\"", "\"chat_template\"").contains("`files.chat_template` is missing")
-        );
-        assert!(refused("[input.prefix]", "[input.prefixes]").contains("did you mean `prefix`?"));
-        assert!(refused("std = 2.0", "std = 0.0").contains("`calibration.std` is 0"));
-        assert!(refused("max_tokens = 256", "max_tokens = 0").contains("`input.max_tokens` is 0"));
-        assert!(refused("E3B0", "E3BX").contains("not a SHA-256"));
+    fn missing_and_contradicting_keys_are_reported_by_name() {
+        let refusals = [
+            ("\"plain\"", "\"chat_template\""),
+            ("[input.prefix]", "[input.prefixes]"),
+            ("std = 2.0", "std = 0.0"),
+            ("max_tokens = 256", "max_tokens = 0"),
+            ("E3B0", "E3BX"),
+        ]
+        .map(|(from, to)| refused(from, to).trim_end().to_owned());
+        insta::assert_snapshot!(refusals.join("\n\n"));
     }
 
     #[test]
-    fn the_hash_is_that_of_what_a_score_depends_on_and_of_nothing_else() {
+    fn hash_covers_only_what_a_score_depends_on() {
         let folder = Path::new("nowhere");
         let hash = |text: &str| Manifest::parse(text).unwrap().hash(folder).unwrap();
         assert_eq!(
@@ -376,7 +374,7 @@ std = 2.0
     }
 
     #[test]
-    fn a_file_that_was_swapped_is_noticed() {
+    fn replaced_file_is_refused_with_its_hash() {
         let folder = tempfile::tempdir().unwrap();
         for (name, text) in [(MANIFEST, GOOD), ("model.onnx", ""), ("tokenizer.json", "{}")] {
             std::io::Write::write_all(

@@ -1,4 +1,4 @@
-//! Loading: the manifest, the files and their hashes, the configuration, and the ONNX Runtime library.
+//! Loading: configuration, manifest, files with their hashes, and the ONNX Runtime library.
 
 pub(crate) mod config;
 pub(crate) mod device;

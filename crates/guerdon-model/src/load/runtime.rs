@@ -1,8 +1,8 @@
-//! Where the ONNX Runtime library is, and the one environment that a process may have of it.
+//! The ONNX Runtime library: its location, and the single environment of the process.
 //!
-//! The library is loaded when the first model is, not linked: one binary runs with the CPU build, the CUDA build, or one
-//! that somebody compiled. A wrong or missing library is by far the likeliest thing to go wrong on a new machine, so
-//! the errors say where it was looked for.
+//! The library is loaded with the first model and not linked, so that one binary runs with the CPU
+//! build, the CUDA build, or a custom build. A missing or wrong library is the most likely fault on
+//! a new machine, so the errors list the searched places.
 
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::path::{Path, PathBuf};
@@ -12,16 +12,17 @@ use ort::environment::Environment;
 
 use crate::Error;
 
-/// Where `make onnxruntime` puts the library.
-const FETCHED: &str = ".guerdon/onnxruntime";
+/// The folder that `make onnxruntime` fills.
+const INSTALL_FOLDER: &str = ".guerdon/onnxruntime";
 
-/// A global, because ONNX Runtime's environment is one: `ort` refuses a second for the life of the process, even after
-/// the first is gone. So the first model makes it, it is kept for ever, and later models share it.
+/// Global, because ONNX Runtime's environment is: `ort` refuses a second environment for the life
+/// of the process, even after the first is dropped. The first model creates it, and later models
+/// share it.
 static ENVIRONMENT: Mutex<Option<(PathBuf, Environment)>> = Mutex::new(None);
 
-/// The process's environment, made from the library that is found if there is none yet.
+/// The environment of the process, created from the library found if there is none yet.
 pub(crate) fn environment(named: Option<&Path>) -> Result<Environment, Error> {
-    // Held while the library loads: two models loading at once must not race to be first.
+    // Held while the library loads, so that two models that load at once do not both create one.
     let mut made = ENVIRONMENT.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((loaded, environment)) = made.as_ref() {
         let other =
@@ -64,8 +65,8 @@ fn library_name() -> String {
     format!("{DLL_PREFIX}onnxruntime{DLL_SUFFIX}")
 }
 
-/// `path` if it is a file, the library in it if it is a folder. Absolute, for `ort` looks for relative paths beside the
-/// executable first.
+/// `path` if it is a file; the library in it if it is a folder. Absolute, because `ort` searches
+/// relative paths next to the executable first.
 fn library_in(path: &Path) -> Option<PathBuf> {
     let file = if path.is_dir() { path.join(library_name()) } else { path.to_owned() };
     if file.is_file() { std::path::absolute(file).ok() } else { None }
@@ -93,11 +94,12 @@ fn find(named: Option<&Path>) -> Result<PathBuf, Error> {
     Err(Error::RuntimeMissing { looked })
 }
 
-/// The folders to look in, in order.
-fn search(beside: Option<&Path>, current: Option<&Path>) -> Vec<PathBuf> {
-    let beside = beside.map(Path::to_owned);
-    let fetched = current.into_iter().flat_map(Path::ancestors).map(|folder| folder.join(FETCHED));
-    beside.into_iter().chain(fetched).collect()
+/// The folders to search, in order.
+fn search(executable: Option<&Path>, current: Option<&Path>) -> Vec<PathBuf> {
+    let executable = executable.map(Path::to_owned);
+    let fetched =
+        current.into_iter().flat_map(Path::ancestors).map(|folder| folder.join(INSTALL_FOLDER));
+    executable.into_iter().chain(fetched).collect()
 }
 
 #[cfg(test)]
@@ -105,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_executables_folder_comes_first_and_then_every_parent() {
+    fn search_starts_in_the_executables_folder_then_every_parent() {
         let found = search(Some(Path::new("/opt/guerdon/bin")), Some(Path::new("/srv/rl")));
         let expected = [
             "/opt/guerdon/bin",
@@ -117,14 +119,14 @@ mod tests {
     }
 
     #[test]
-    fn a_named_library_that_is_not_there_is_an_error_that_names_it_and_says_what_to_run() {
+    fn missing_named_library_is_reported_with_its_path_and_the_command_to_run() {
         let error = find(Some(Path::new("/nowhere/libonnxruntime.so"))).unwrap_err().to_string();
         assert!(error.contains("/nowhere/libonnxruntime.so (as configured)"), "{error}");
         assert!(error.contains("`make onnxruntime`"), "{error}");
     }
 
     #[test]
-    fn a_folder_stands_for_the_library_in_it() {
+    fn folder_resolves_to_the_library_in_it() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(library_in(folder.path()), None);
         let file = folder.path().join(library_name());

@@ -1,47 +1,49 @@
-//! What a model tells of its work: batches that ran, and scores that were known.
+//! Events that a model reports: batches and cache hits.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What a model tells of its work.
+/// An event of a model's work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ModelEvent {
-    /// A batch was run.
+    /// A batch ran.
     Batch(BatchEvent),
-    /// So many turns had been scored before, and were not scored again.
+    /// The number of turns of a request, or of a batch, whose scores were in the cache.
     CacheHits(usize),
 }
 
-/// One batch that was run.
+/// A batch that ran.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BatchEvent {
-    /// Distinct sequences.
+    /// Number of distinct sequences.
     pub items: usize,
-    /// Turns beyond those, which asked what another had asked.
+    /// Number of further turns with the same tokens as one of these sequences.
     pub coalesced: usize,
-    /// Tokens that the device computed: the longest sequence times `items`; in a packed graph, each distinct one once.
+    /// Tokens that the device computed. In a padded batch, the longest sequence times `items`; in a
+    /// packed batch, each distinct token once.
     pub computed_tokens: usize,
-    /// Tokens that were asked about.
+    /// Tokens of the distinct sequences, without padding.
     pub tokens: usize,
-    /// How long it took; batches of other instances may have run meanwhile.
+    /// Run time of the batch. Batches of other instances may run at the same time.
     pub duration: Duration,
-    /// How long the turn that waited longest had waited.
+    /// The longest time that a turn of this batch waited.
     pub queue_wait: Duration,
-    /// How it went.
+    /// The outcome.
     pub outcome: BatchOutcome,
 }
 
-/// How a batch went.
+/// The outcome of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum BatchOutcome {
     /// Every sequence has a score.
     Scored,
-    /// Some have none: the engine failed on them alone, or their score was not finite.
+    /// Some sequences have no score: the engine failed on them alone, or their score was not
+    /// finite.
     Partial,
-    /// None has.
+    /// No sequence has a score.
     Failed,
 }
 
@@ -57,5 +59,5 @@ impl BatchOutcome {
     }
 }
 
-/// Who is told of it, often on a device thread: keep it quick.
-pub(crate) type Observer = Arc<dyn Fn(&ModelEvent) + Send + Sync>;
+/// A callback for events. It often runs on a device thread and must be quick.
+pub(crate) type ModelObserver = Arc<dyn Fn(&ModelEvent) + Send + Sync>;

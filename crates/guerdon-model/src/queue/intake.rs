@@ -1,58 +1,56 @@
-//! Where the device threads get their work: who is on the way, who waits, and what runs already.
+//! Work for the device threads: collects queued turns, forms batches, and coalesces equal
+//! sequences.
 //!
-//! One thread at a time looks for work, and while it waits for some the others wait behind it; whoever is first in line takes
-//! the next batch and leaves the place to the next. So threads share one waiting set, and which of them runs a batch
-//! changes nothing.
+//! One thread at a time holds the intake's lock and waits for work; the other threads wait for the
+//! lock. All threads share one waiting set, so the thread that runs a batch does not affect the
+//! scores.
 
 use std::collections::HashMap;
 use std::sync::mpsc::Receiver;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::encode::tokens::Tokens;
-use crate::engine::batch_plan::{Layout, Limits};
-use crate::queue::in_flight::Coming;
-use crate::queue::waiters::{Entry, Sequence, Waiting};
+use parking_lot::Mutex;
 
-/// What all device threads of a model share.
+use crate::encode::tokens::TokenSequence;
+use crate::engine::batch_plan::{BatchLimits, Layout};
+use crate::queue::in_flight::InFlight;
+use crate::queue::waiters::{QueuedTurn, WaitingSequence, WaitingSet};
+
+/// The state that all device threads of a model share.
 #[derive(Debug)]
 pub(crate) struct Intake {
-    line: Mutex<Line>,
-    running: Running,
-    coming: Coming,
-    limits: Limits,
+    state: Mutex<IntakeState>,
+    running: RunningSequences,
+    in_flight: InFlight,
+    limits: BatchLimits,
     max_wait: Duration,
-    /// How many device threads there are.
+    /// Number of device threads.
     instances: usize,
 }
 
-/// What only the first in line touches.
+/// The state that only the thread with the lock uses.
 #[derive(Debug)]
-struct Line {
-    inbox: Receiver<Entry>,
-    waiting: Waiting,
+struct IntakeState {
+    inbox: Receiver<QueuedTurn>,
+    waiting: WaitingSet,
 }
 
-/// The sequences that run now, and who asked the same meanwhile.
-type Running = Mutex<HashMap<Tokens, Vec<Entry>>>;
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
+/// The sequences that run now, with the turns that asked for the same tokens in the meantime.
+type RunningSequences = Mutex<HashMap<TokenSequence, Vec<QueuedTurn>>>;
 
 impl Intake {
     pub(crate) fn new(
-        inbox: Receiver<Entry>,
-        coming: Coming,
-        limits: Limits,
+        inbox: Receiver<QueuedTurn>,
+        in_flight: InFlight,
+        limits: BatchLimits,
         max_wait: Duration,
         instances: usize,
     ) -> Self {
-        let line = Mutex::new(Line { inbox, waiting: Waiting::default() });
-        Self { line, running: Running::default(), coming, limits, max_wait, instances }
+        let state = Mutex::new(IntakeState { inbox, waiting: WaitingSet::default() });
+        Self { state, running: RunningSequences::default(), in_flight, limits, max_wait, instances }
     }
 
-    pub(crate) const fn limits(&self) -> Limits {
+    pub(crate) const fn limits(&self) -> BatchLimits {
         self.limits
     }
 
@@ -60,73 +58,76 @@ impl Intake {
         self.instances
     }
 
-    /// The next batch, which may be empty if whoever waited hung up. It blocks until somebody asks; `None` once nobody can
-    /// any more and everybody who did was taken.
-    pub(crate) fn next_batch(&self) -> Option<Batch<'_>> {
-        let mut line = lock(&self.line);
-        let was_idle = line.waiting.is_empty();
+    /// The next batch. Blocks until a turn is queued. The batch is empty if all waiting callers
+    /// have disconnected. Returns `None` once all senders are dropped and all entries are taken.
+    pub(crate) fn next_batch(&self) -> Option<RunningBatch<'_>> {
+        let mut state = self.state.lock();
+        let was_idle = state.waiting.is_empty();
         if was_idle {
-            let entry = line.inbox.recv().ok()?;
-            self.take_in(&mut line.waiting, entry);
+            let entry = state.inbox.recv().ok()?;
+            self.admit(&mut state.waiting, entry);
         }
-        self.gather(&mut line, was_idle);
-        let limits = self.share_of(line.waiting.tokens());
-        let sequences = line.waiting.take_batch(Instant::now(), limits);
-        // Before the next in line may look: what one thread runs no other shall run too.
-        lock(&self.running)
+        self.gather(&mut state, was_idle);
+        let limits = self.thread_share(state.waiting.tokens());
+        let sequences = state.waiting.take_batch(Instant::now(), limits);
+        // Registered before the lock is released, so that no other thread runs the same sequences.
+        self.running
+            .lock()
             .extend(sequences.iter().map(|sequence| (sequence.tokens.clone(), Vec::new())));
-        Some(Batch { sequences, running: &self.running })
+        Some(RunningBatch { sequences, running: &self.running })
     }
 
-    /// Takes in what has arrived; and if that is less than a batch while more is known to come, waits for it a little. How many
-    /// tokens are a batch is not known where texts share them: there one that was idle waits for all that it would choose from.
+    /// Admits the entries that have arrived. If they are less than a batch and further requests are
+    /// in flight, waits for those, at most `max_wait`. Where texts share tokens, the tokens of a
+    /// full batch are unknown in advance; there, a device that was idle waits for a full window.
     ///
-    /// A lone request finds nobody coming, so the wait does not cost it. A busy device seldom gets here with less than
-    /// enough: everybody is there who came while it ran. The wait is for the idle device that a burst hits: without it, 256
-    /// requests at once begin with batches of one or two, each as slow as a batch of eight.
-    fn gather(&self, line: &mut Line, was_idle: bool) {
+    /// A lone request has no other request in flight and does not wait. A busy device seldom waits,
+    /// because turns queue up while it runs. The wait serves an idle device that receives a burst:
+    /// without it, 256 simultaneous requests start with batches of one or two, each as slow as a
+    /// batch of eight.
+    fn gather(&self, state: &mut IntakeState, was_idle: bool) {
         let until = Instant::now() + self.max_wait;
         let enough = match self.limits.layout {
             Layout::Packed(_) if was_idle => self.limits.window(),
-            // So many are company enough for a device that loses time by waiting.
+            // A quarter of the window suffices for a device that loses time by waiting.
             Layout::Packed(_) => self.limits.window() / 4,
             Layout::Padded | Layout::EqualLengths => self.limits.largest(),
         };
         loop {
-            while let Ok(entry) = line.inbox.try_recv() {
-                self.take_in(&mut line.waiting, entry);
+            while let Ok(entry) = state.inbox.try_recv() {
+                self.admit(&mut state.waiting, entry);
             }
-            if line.waiting.tokens() >= enough || !self.coming.anybody() {
+            if state.waiting.tokens() >= enough || !self.in_flight.any() {
                 return;
             }
-            match line.inbox.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                Ok(entry) => self.take_in(&mut line.waiting, entry),
+            match state.inbox.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(entry) => self.admit(&mut state.waiting, entry),
                 Err(_) => return,
             }
         }
     }
 
-    /// Puts an entry with those who wait, or with those who asked the same and whose answer is being computed.
-    fn take_in(&self, waiting: &mut Waiting, mut entry: Entry) {
-        drop(entry.on_its_way.take());
-        match lock(&self.running).get_mut(&entry.tokens) {
+    /// Adds an entry to the waiting set, or to the running sequence with the same tokens.
+    fn admit(&self, waiting: &mut WaitingSet, mut entry: QueuedTurn) {
+        drop(entry.in_flight_guard.take());
+        match self.running.lock().get_mut(&entry.tokens) {
             Some(asked_meanwhile) => asked_meanwhile.push(entry),
             None => waiting.push(entry),
         }
     }
 
-    /// Takes in what has arrived, though nobody is free to run it.
+    /// Admits all entries that have arrived, without running them.
     #[cfg(test)]
-    pub(crate) fn take_in_all(&self) {
-        let mut line = lock(&self.line);
-        while let Ok(entry) = line.inbox.try_recv() {
-            self.take_in(&mut line.waiting, entry);
+    pub(crate) fn admit_all(&self) {
+        let mut state = self.state.lock();
+        while let Ok(entry) = state.inbox.try_recv() {
+            self.admit(&mut state.waiting, entry);
         }
     }
 
-    /// With several threads, a batch of at most one thread's share of what waits: the others would look on otherwise. So
-    /// batches become smaller towards the end, and threads finish together.
-    fn share_of(&self, tokens: usize) -> Limits {
+    /// The limits of one thread's share of the waiting tokens. Batches become smaller towards the
+    /// end, so that all threads finish together.
+    fn thread_share(&self, tokens: usize) -> BatchLimits {
         if self.instances == 1 {
             return self.limits;
         }
@@ -134,17 +135,18 @@ impl Intake {
     }
 }
 
-/// Sequences that run together. Whoever asks for one of them meanwhile waits for it, until it is taken out of here; when
-/// the batch is dropped, those whose sequence never was are told that nobody computes it.
+/// Sequences that run together. Turns with the same tokens join them until the batch is finished.
+/// Dropping an unfinished batch closes its waiters' channels.
 #[derive(Debug)]
-pub(crate) struct Batch<'a> {
-    pub(crate) sequences: Vec<Sequence>,
-    running: &'a Running,
+pub(crate) struct RunningBatch<'a> {
+    pub(crate) sequences: Vec<WaitingSequence>,
+    running: &'a RunningSequences,
 }
 
-impl Batch<'_> {
-    /// Answers the sequences that were scored since they were asked about, and says how many turns that were.
-    pub(crate) fn answer_known(&mut self, known: impl Fn(&Tokens) -> Option<f32>) -> usize {
+impl RunningBatch<'_> {
+    /// Answers the sequences whose scores have become known, and returns the number of answered
+    /// turns.
+    pub(crate) fn answer_known(&mut self, known: impl Fn(&TokenSequence) -> Option<f32>) -> usize {
         let mut hits = 0;
         for mut sequence in std::mem::take(&mut self.sequences) {
             match known(&sequence.tokens) {
@@ -152,7 +154,7 @@ impl Batch<'_> {
                 Some(score) => {
                     sequence
                         .entries
-                        .extend(lock(self.running).remove(&sequence.tokens).into_iter().flatten());
+                        .extend(self.running.lock().remove(&sequence.tokens).into_iter().flatten());
                     hits += sequence.entries.len();
                     sequence.answer(&Ok(score));
                 }
@@ -161,10 +163,10 @@ impl Batch<'_> {
         hits
     }
 
-    /// Takes all sequences out, each with everybody who waits for it. Who asks from now on asks anew, so what is known goes
-    /// into the cache before.
-    pub(crate) fn finish(&mut self) -> Vec<Sequence> {
-        let mut running = lock(self.running);
+    /// Removes the batch's sequences with their waiters. Later turns with the same tokens are
+    /// queued anew, so known scores must be in the cache before this call.
+    pub(crate) fn finish(&mut self) -> Vec<WaitingSequence> {
+        let mut running = self.running.lock();
         for sequence in &mut self.sequences {
             sequence.entries.extend(running.remove(&sequence.tokens).into_iter().flatten());
         }
@@ -172,7 +174,7 @@ impl Batch<'_> {
     }
 }
 
-impl Drop for Batch<'_> {
+impl Drop for RunningBatch<'_> {
     fn drop(&mut self) {
         self.finish();
     }

@@ -1,43 +1,43 @@
-//! Scores that were computed before: the same tokens have the same score, so they are not scored twice.
+//! Cache of scores by token ids: equal tokens have equal scores.
 //!
-//! A cache belongs to one loaded model, so the model's hash need not be in its key. Only finite scores are kept: what
-//! failed may succeed the next time.
+//! A cache belongs to one loaded model, so its keys do not hold the model's hash. Only finite
+//! scores are cached: a failed sequence may succeed the next time.
 
 use moka::sync::Cache;
 use sha2::{Digest as _, Sha256};
 
-use crate::encode::tokens::Tokens;
+use crate::encode::tokens::TokenSequence;
 
-type Key = [u8; 32];
+type ScoreKey = [u8; 32];
 
-/// The scores of the last so many distinct sequences.
+/// The scores of the most recent distinct sequences.
 #[derive(Debug, Clone)]
-pub(crate) struct ScoreCache(Option<Cache<Key, f32>>);
+pub(crate) struct ScoreCache(Option<Cache<ScoreKey, f32>>);
 
 impl ScoreCache {
-    /// Keeps `entries` scores; none if that is 0.
+    /// A cache of at most `entries` scores; with 0, nothing is cached.
     pub(crate) fn new(entries: usize) -> Self {
         let entries = u64::try_from(entries).unwrap_or(u64::MAX);
         Self((entries > 0).then(|| Cache::new(entries)))
     }
 
-    pub(crate) fn get(&self, tokens: &Tokens) -> Option<f32> {
+    pub(crate) fn get(&self, tokens: &TokenSequence) -> Option<f32> {
         self.0.as_ref()?.get(&key(tokens))
     }
 
-    pub(crate) fn put(&self, tokens: &Tokens, score: f32) {
+    pub(crate) fn put(&self, tokens: &TokenSequence, score: f32) {
         if let Some(cache) = &self.0 {
             cache.insert(key(tokens), score);
         }
     }
 }
 
-/// A hash and not the ids themselves, so that an entry's size does not depend on a dialogue's length.
-fn key(tokens: &Tokens) -> Key {
-    let Tokens { ids, reply } = tokens;
+/// The hash of the ids. Hashes keep the size of an entry independent of a dialogue's length.
+fn key(tokens: &TokenSequence) -> ScoreKey {
+    let TokenSequence { ids, reply } = tokens;
     let mut hash = Sha256::new();
-    for place in [reply.start, reply.end] {
-        hash.update(place.to_le_bytes());
+    for bound in [reply.start, reply.end] {
+        hash.update(bound.to_le_bytes());
     }
     for id in ids.iter() {
         hash.update(id.to_le_bytes());
@@ -50,19 +50,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_put_is_found_by_its_tokens_and_its_reply_alone() {
+    fn score_is_found_by_tokens_and_reply_range() {
         let cache = ScoreCache::new(10);
-        let tokens = Tokens { ids: [1, 2, 3].into(), reply: 1..2 };
+        let tokens = TokenSequence { ids: [1, 2, 3].into(), reply: 1..2 };
         cache.put(&tokens, 0.5);
         assert_eq!(cache.get(&tokens.clone()), Some(0.5));
-        assert_eq!(cache.get(&Tokens { reply: 1..3, ..tokens.clone() }), None);
-        assert_eq!(cache.get(&Tokens { ids: [1, 2].into(), ..tokens }), None);
+        assert_eq!(cache.get(&TokenSequence { reply: 1..3, ..tokens.clone() }), None);
+        assert_eq!(cache.get(&TokenSequence { ids: [1, 2].into(), ..tokens }), None);
     }
 
     #[test]
-    fn a_cache_of_nothing_keeps_nothing() {
+    fn cache_of_size_zero_stores_nothing() {
         let cache = ScoreCache::new(0);
-        cache.put(&Tokens::unmarked([1]), 0.5);
-        assert_eq!(cache.get(&Tokens::unmarked([1])), None);
+        cache.put(&TokenSequence::unmarked([1]), 0.5);
+        assert_eq!(cache.get(&TokenSequence::unmarked([1])), None);
     }
 }

@@ -1,4 +1,5 @@
-//! The queue's places: how many turns may wait or run at once, and when those that do will be done.
+//! Queue slots: a bound on the turns that wait or run at once, and an estimate of their remaining
+//! time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -6,57 +7,58 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The places. Every queued turn holds one until it is answered.
+/// The queue's slots. Every queued turn holds one until it is answered.
 #[derive(Debug, Clone)]
-pub(crate) struct Queue {
-    places: Arc<Semaphore>,
+pub(crate) struct QueueSlots {
+    slots: Arc<Semaphore>,
     size: usize,
-    load: Arc<Load>,
+    load: Arc<QueueLoad>,
 }
 
-/// What the places hold, and how fast it goes.
+/// The queued tokens and the speed at which they are computed.
 #[derive(Debug, Default)]
-struct Load {
+struct QueueLoad {
     tokens: AtomicUsize,
-    /// A moving average; 0 before the first batch.
+    /// Moving average; 0 before the first batch.
     nanos_per_token: AtomicU64,
 }
 
-/// One turn's place; free again when it is dropped.
+/// The slot of one turn; freed when dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct QueueSlot {
     _permit: OwnedSemaphorePermit,
-    load: Arc<Load>,
+    load: Arc<QueueLoad>,
     tokens: usize,
 }
 
-/// Places taken for one rollout, one to be given to each of its turns.
+/// Slots reserved for the turns of one rollout.
 #[derive(Debug)]
-pub(crate) struct Reserved {
+pub(crate) struct SlotReservation {
     permits: OwnedSemaphorePermit,
-    load: Arc<Load>,
+    load: Arc<QueueLoad>,
 }
 
-impl Queue {
+impl QueueSlots {
     pub(crate) fn new(size: usize) -> Self {
-        Self { places: Arc::new(Semaphore::new(size)), size, load: Arc::default() }
+        Self { slots: Arc::new(Semaphore::new(size)), size, load: Arc::default() }
     }
 
     pub(crate) const fn size(&self) -> usize {
         self.size
     }
 
-    /// Waits for `wanted` places at once: all of a rollout's turns or none of them, so that none is scored in vain.
-    /// `None` if there are not that many in all.
-    pub(crate) async fn reserve(&self, wanted: usize) -> Option<Reserved> {
+    /// Waits for `wanted` slots at once: a rollout gets slots for all of its turns or for none, so
+    /// that no turn is scored uselessly. Returns `None` if the queue has fewer slots in total.
+    pub(crate) async fn reserve(&self, wanted: usize) -> Option<SlotReservation> {
         let permits = u32::try_from(wanted).ok().filter(|_| wanted <= self.size)?;
-        let permits = Arc::clone(&self.places).acquire_many_owned(permits).await.ok()?;
-        Some(Reserved { permits, load: Arc::clone(&self.load) })
+        let permits = Arc::clone(&self.slots).acquire_many_owned(permits).await.ok()?;
+        Some(SlotReservation { permits, load: Arc::clone(&self.load) })
     }
 
-    /// How long until what is queued now is done, if every place is taken; at least a second, at most a minute.
+    /// The expected time until the queued work is done, if every slot is taken; between a second
+    /// and a minute.
     pub(crate) fn full_for(&self) -> Option<Duration> {
-        if self.places.available_permits() > 0 {
+        if self.slots.available_permits() > 0 {
             return None;
         }
         let tokens = u64::try_from(self.load.tokens.load(Ordering::Relaxed)).unwrap_or(u64::MAX);
@@ -64,8 +66,9 @@ impl Queue {
         Some(Duration::from_nanos(nanos).clamp(Duration::from_secs(1), Duration::from_secs(60)))
     }
 
-    /// Told of every batch. Device threads may overwrite each other's figure: it stays an average.
-    pub(crate) fn ran(&self, tokens: usize, took: Duration) {
+    /// Records the speed of a batch. Device threads may overwrite each other's value: the result
+    /// stays an average.
+    pub(crate) fn record_batch(&self, tokens: usize, took: Duration) {
         let tokens = u64::try_from(tokens).unwrap_or(u64::MAX).max(1);
         let now = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX) / tokens;
         let before = self.load.nanos_per_token.load(Ordering::Relaxed);
@@ -74,16 +77,16 @@ impl Queue {
     }
 }
 
-impl Reserved {
-    /// The place of a turn of `tokens`; `None` once all are given.
-    pub(crate) fn place(&mut self, tokens: usize) -> Option<Place> {
+impl SlotReservation {
+    /// The slot of a turn of `tokens` tokens; `None` once all reserved slots are taken.
+    pub(crate) fn slot(&mut self, tokens: usize) -> Option<QueueSlot> {
         let permit = self.permits.split(1)?;
         self.load.tokens.fetch_add(tokens, Ordering::Relaxed);
-        Some(Place { _permit: permit, load: Arc::clone(&self.load), tokens })
+        Some(QueueSlot { _permit: permit, load: Arc::clone(&self.load), tokens })
     }
 }
 
-impl Drop for Place {
+impl Drop for QueueSlot {
     fn drop(&mut self) {
         self.load.tokens.fetch_sub(self.tokens, Ordering::Relaxed);
     }
@@ -96,26 +99,26 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_full_queue_says_when_it_will_be_done() {
-        let queue = Queue::new(2);
-        queue.ran(100, Duration::from_millis(500));
+    async fn full_queue_estimates_its_remaining_time() {
+        let queue = QueueSlots::new(2);
+        queue.record_batch(100, Duration::from_millis(500));
         let mut both = queue.reserve(2).await.unwrap();
-        let places = [both.place(300), both.place(500)];
-        assert!(both.place(1).is_none());
+        let slots = [both.slot(300), both.slot(500)];
+        assert!(both.slot(1).is_none());
         // 800 tokens at 5 ms each.
         assert_eq!(queue.full_for(), Some(Duration::from_secs(4)));
-        drop(places);
+        drop(slots);
         drop(both);
         assert_eq!(queue.full_for(), None);
         assert_eq!(queue.load.tokens.load(Ordering::Relaxed), 0);
     }
 
     #[tokio::test]
-    async fn who_finds_it_full_waits_and_who_wants_more_than_there_is_does_not() {
-        let queue = Queue::new(2);
+    async fn reservation_waits_for_free_slots_and_fails_beyond_the_queue_size() {
+        let queue = QueueSlots::new(2);
         let held = queue.reserve(1).await.unwrap();
         let mut wants_two = Box::pin(queue.reserve(2));
-        assert!(wants_two.as_mut().now_or_never().is_none(), "one place is free, two were wanted");
+        assert!(wants_two.as_mut().now_or_never().is_none(), "one slot is free, two are needed");
         drop(held);
         assert!(wants_two.await.is_some());
         assert!(queue.reserve(3).await.is_none());

@@ -1,4 +1,4 @@
-//! The turns that wait for the device: who asked, until when, and which of them ask the same question.
+//! The waiting set: queued turns, coalesced into distinct sequences, with deadlines and fair order.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
@@ -6,69 +6,71 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tracing::Span;
 
-use crate::encode::tokens::Tokens;
-use crate::engine::batch_plan::{Limits, next_batch};
+use crate::encode::tokens::TokenSequence;
+use crate::engine::batch_plan::{BatchLimits, next_batch};
 use crate::queue::fair::FairClock;
-use crate::queue::in_flight::OnItsWay;
-use crate::queue::slots::Place;
+use crate::queue::in_flight::InFlightGuard;
+use crate::queue::slots::QueueSlot;
 
-/// One turn that waits for its score.
+/// A turn that waits for its score.
 #[derive(Debug)]
-pub(crate) struct Entry {
-    pub(crate) tokens: Tokens,
-    /// Who asks: the device's time is shared evenly between clients.
+pub(crate) struct QueuedTurn {
+    pub(crate) tokens: TokenSequence,
+    /// The client; device time is shared evenly between clients.
     pub(crate) client: u64,
     pub(crate) deadline: Option<Instant>,
     pub(crate) queued: Instant,
-    /// The request's span, so that a trace shows which batch scored it.
+    /// The request's span, which links a trace to the batch that scored it.
     pub(crate) span: Span,
-    pub(crate) reply: oneshot::Sender<Result<f32, Lost>>,
-    /// Its place in the queue, free again when the entry is dropped.
-    pub(crate) place: Place,
-    /// In the last entry of a request: the request, until it is taken in.
-    pub(crate) on_its_way: Option<OnItsWay>,
+    pub(crate) reply: oneshot::Sender<Result<f32, ScoreError>>,
+    /// The turn's queue slot, freed when the entry is dropped.
+    pub(crate) slot: QueueSlot,
+    /// Set in the last entry of a request: counts the request as in flight until it is admitted.
+    pub(crate) in_flight_guard: Option<InFlightGuard>,
 }
 
-/// What whoever asked waits on.
-pub(crate) type Answer = oneshot::Receiver<Result<f32, Lost>>;
+/// The receiving end of a queued turn's score.
+pub(crate) type ScoreReceiver = oneshot::Receiver<Result<f32, ScoreError>>;
 
-/// Why a queued turn has no score.
+/// The reason why a queued turn has no score.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Lost {
-    /// Its deadline passed while it waited.
+pub(crate) enum ScoreError {
+    /// The deadline passed while the turn waited.
     Deadline,
-    /// The model said this.
+    /// The model returned this score.
     NotFinite(f32),
-    /// The engine failed on it, alone.
+    /// The engine failed on the sequence alone, with this message.
     Engine(String),
 }
 
-/// How often everybody who waits is looked at, and not only those who may be chosen.
+/// The interval at which all waiting turns are checked for expired deadlines and closed channels,
+/// and not only those in the window.
 const SWEEP_EVERY: Duration = Duration::from_millis(50);
 
-/// The waiting set. Turns with the same ids, such as samples of a policy that has made up its mind, are one sequence.
+/// The waiting set. Turns with the same ids, such as equal samples of a converged policy, are one
+/// sequence.
 #[derive(Debug, Default)]
-pub(crate) struct Waiting {
-    /// Most urgent first.
-    sequences: BTreeMap<Turn, Sequence>,
-    turns: HashMap<Tokens, Turn>,
+pub(crate) struct WaitingSet {
+    /// Ordered by urgency, the most urgent first.
+    sequences: BTreeMap<QueueOrder, WaitingSequence>,
+    orders: HashMap<TokenSequence, QueueOrder>,
     clock: FairClock,
     arrivals: u64,
     tokens: usize,
     next_sweep: Option<Instant>,
 }
 
-/// A sequence's turn: its fair tag, and by arrival among equals.
-type Turn = (u64, u64);
+/// The order of a sequence: its fair tag, then its arrival number.
+type QueueOrder = (u64, u64);
 
-/// One distinct sequence and everybody who waits for it; never nobody.
+/// A distinct token sequence and its waiters (at least one).
 #[derive(Debug)]
-pub(crate) struct Sequence {
-    pub(crate) tokens: Tokens,
-    pub(crate) entries: Vec<Entry>,
+pub(crate) struct WaitingSequence {
+    pub(crate) tokens: TokenSequence,
+    pub(crate) entries: Vec<QueuedTurn>,
 }
 
-impl Waiting {
+impl WaitingSet {
     pub(crate) fn is_empty(&self) -> bool {
         self.sequences.is_empty()
     }
@@ -78,32 +80,34 @@ impl Waiting {
         self.tokens
     }
 
-    pub(crate) fn push(&mut self, entry: Entry) {
+    pub(crate) fn push(&mut self, entry: QueuedTurn) {
         if let Some(sequence) =
-            self.turns.get(&entry.tokens).and_then(|turn| self.sequences.get_mut(turn))
+            self.orders.get(&entry.tokens).and_then(|order| self.sequences.get_mut(order))
         {
             sequence.entries.push(entry);
             return;
         }
         let tokens = entry.tokens.clone();
-        let turn = (self.clock.tag(entry.client, tokens.len()), self.arrivals);
+        let order = (self.clock.tag(entry.client, tokens.len()), self.arrivals);
         self.arrivals += 1;
         self.tokens += tokens.len();
-        self.turns.insert(tokens.clone(), turn);
-        self.sequences.insert(turn, Sequence { tokens, entries: vec![entry] });
+        self.orders.insert(tokens.clone(), order);
+        self.sequences.insert(order, WaitingSequence { tokens, entries: vec![entry] });
     }
 
-    fn remove(&mut self, turn: Turn) -> Option<Sequence> {
-        let sequence = self.sequences.remove(&turn)?;
-        self.turns.remove(&sequence.tokens);
+    fn remove(&mut self, order: QueueOrder) -> Option<WaitingSequence> {
+        let sequence = self.sequences.remove(&order)?;
+        self.orders.remove(&sequence.tokens);
         self.tokens -= sequence.tokens.len();
         Some(sequence)
     }
 
-    /// Takes the next batch: the most urgent sequence, and what runs well beside it. Whoever hung up takes no place in it,
-    /// nor does whoever's deadline is past, and those are told.
-    pub(crate) fn take_batch(&mut self, now: Instant, limits: Limits) -> Vec<Sequence> {
-        // All of them now and then, so that places become free; between times those who may be chosen.
+    /// Removes the next batch: the most urgent sequence and the sequences that run well with it.
+    /// Turns whose callers have disconnected are dropped, and turns past their deadline get
+    /// [`ScoreError::Deadline`].
+    pub(crate) fn take_batch(&mut self, now: Instant, limits: BatchLimits) -> Vec<WaitingSequence> {
+        // All turns are checked now and then, so that slots become free; otherwise only the window
+        // is checked.
         let all = self.next_sweep.is_none_or(|next_sweep| now >= next_sweep);
         if all {
             self.next_sweep = Some(now + SWEEP_EVERY);
@@ -112,22 +116,24 @@ impl Waiting {
         if let Some(((tag, _), _)) = self.sequences.first_key_value() {
             self.clock.served(*tag);
         }
-        let (turns, tokens): (Vec<Turn>, Vec<&Tokens>) = within(&self.sequences, limits.window())
-            .map(|(turn, sequence)| (*turn, &sequence.tokens))
-            .unzip();
+        let (orders, tokens): (Vec<QueueOrder>, Vec<&TokenSequence>) =
+            within_window(&self.sequences, limits.window())
+                .map(|(order, sequence)| (*order, &sequence.tokens))
+                .unzip();
         let batch = next_batch(&tokens, limits);
-        let batch = batch.into_iter().filter_map(|place| self.remove(turns[place])).collect();
+        let batch = batch.into_iter().filter_map(|index| self.remove(orders[index])).collect();
         if self.is_empty() {
             self.clock.reset();
         }
         batch
     }
 
-    /// Lets go of those among the most urgent who hung up or whose deadline is past, until what is left has `window` tokens.
+    /// Removes the closed and late turns among the most urgent sequences, until `window` tokens of
+    /// live sequences are found.
     fn sweep(&mut self, now: Instant, window: usize) {
-        let gone = |entry: &Entry| entry.reply.is_closed() || entry.is_late(now);
+        let gone = |entry: &QueuedTurn| entry.reply.is_closed() || entry.is_late(now);
         let mut left = 0;
-        let touched: Vec<Turn> = self
+        let touched: Vec<QueueOrder> = self
             .sequences
             .iter()
             .take_while(|(_, sequence)| {
@@ -138,25 +144,25 @@ impl Waiting {
                 within
             })
             .filter(|(_, sequence)| sequence.entries.iter().any(gone))
-            .map(|(turn, _)| *turn)
+            .map(|(order, _)| *order)
             .collect();
-        for turn in touched {
-            let Some(sequence) = self.sequences.get_mut(&turn) else { continue };
+        for order in touched {
+            let Some(sequence) = self.sequences.get_mut(&order) else { continue };
             for late in sequence.entries.extract_if(.., |entry| gone(entry)) {
-                late.answer(Err(Lost::Deadline));
+                late.answer(Err(ScoreError::Deadline));
             }
             if sequence.entries.is_empty() {
-                self.remove(turn);
+                self.remove(order);
             }
         }
     }
 }
 
-/// The most urgent sequences, of `window` tokens in all or a little more.
-fn within(
-    sequences: &BTreeMap<Turn, Sequence>,
+/// The most urgent sequences that together hold `window` tokens, or slightly more.
+fn within_window(
+    sequences: &BTreeMap<QueueOrder, WaitingSequence>,
     window: usize,
-) -> impl Iterator<Item = (&Turn, &Sequence)> {
+) -> impl Iterator<Item = (&QueueOrder, &WaitingSequence)> {
     let mut before = 0;
     sequences.iter().take_while(move |(_, sequence)| {
         let within = before < window;
@@ -165,24 +171,25 @@ fn within(
     })
 }
 
-impl Sequence {
-    /// Answers everybody who waits for it.
-    pub(crate) fn answer(self, score: &Result<f32, Lost>) {
+impl WaitingSequence {
+    /// Sends the score to all waiters.
+    pub(crate) fn answer(self, score: &Result<f32, ScoreError>) {
         for entry in self.entries {
             entry.answer(score.clone());
         }
     }
 }
 
-impl Entry {
+impl QueuedTurn {
     fn is_late(&self, now: Instant) -> bool {
         self.deadline.is_some_and(|deadline| deadline <= now)
     }
 
-    /// Answers, and gives the place in the queue back. A caller who hung up meanwhile is nobody's fault.
-    pub(crate) fn answer(self, score: Result<f32, Lost>) {
-        let Self { reply, place, .. } = self;
-        drop(place);
+    /// Frees the queue slot and sends the score. Sending fails if the caller has disconnected,
+    /// which is no error.
+    pub(crate) fn answer(self, score: Result<f32, ScoreError>) {
+        let Self { reply, slot, .. } = self;
+        drop(slot);
         drop(reply.send(score));
     }
 }
@@ -193,27 +200,41 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::engine::batch_plan::Layout;
-    use crate::queue::slots::Queue;
+    use crate::queue::slots::QueueSlots;
 
-    pub(crate) fn entry(ids: &[u32], deadline: Option<Instant>) -> (Entry, Answer) {
+    pub(crate) fn entry(ids: &[u32], deadline: Option<Instant>) -> (QueuedTurn, ScoreReceiver) {
         let (reply, answer) = oneshot::channel();
-        let place =
-            Queue::new(1).reserve(1).now_or_never().flatten().unwrap().place(ids.len()).unwrap();
-        let (tokens, queued, span) = (Tokens::unmarked(ids), Instant::now(), Span::none());
+        let slot = QueueSlots::new(1)
+            .reserve(1)
+            .now_or_never()
+            .flatten()
+            .unwrap()
+            .slot(ids.len())
+            .unwrap();
+        let (tokens, queued, span) = (TokenSequence::unmarked(ids), Instant::now(), Span::none());
         (
-            Entry { tokens, client: 0, deadline, queued, span, reply, place, on_its_way: None },
+            QueuedTurn {
+                tokens,
+                client: 0,
+                deadline,
+                queued,
+                span,
+                reply,
+                slot,
+                in_flight_guard: None,
+            },
             answer,
         )
     }
 
-    fn taken(waiting: &mut Waiting, now: Instant) -> Vec<(Vec<u32>, usize)> {
-        let batch = waiting.take_batch(now, Limits::new(Layout::Padded, 100, 100)).into_iter();
+    fn taken(waiting: &mut WaitingSet, now: Instant) -> Vec<(Vec<u32>, usize)> {
+        let batch = waiting.take_batch(now, BatchLimits::new(Layout::Padded, 100, 100)).into_iter();
         batch.map(|sequence| (sequence.tokens.ids.to_vec(), sequence.entries.len())).collect()
     }
 
     #[test]
-    fn a_small_client_does_not_wait_for_a_large_one() {
-        let mut waiting = Waiting::default();
+    fn small_client_does_not_wait_for_a_large_one() {
+        let mut waiting = WaitingSet::default();
         let mut answers = Vec::new();
         for n in 0..50 {
             let (entry, answer) = entry(&[n; 40], None);
@@ -223,15 +244,15 @@ pub(crate) mod tests {
         let first = taken(&mut waiting, Instant::now());
         assert_eq!(first, [(vec![0; 40], 1), (vec![1; 40], 1)]);
         let (single, _answer) = entry(&[99; 40], None);
-        waiting.push(Entry { client: 1, ..single });
+        waiting.push(QueuedTurn { client: 1, ..single });
         let second = taken(&mut waiting, Instant::now());
         assert!(second.contains(&(vec![99; 40], 1)), "{second:?}");
     }
 
     #[test]
-    fn equal_questions_are_one_sequence_and_all_who_asked_wait_for_it() {
-        let mut waiting = Waiting::default();
-        let kept: Vec<Answer> = [&[1, 2][..], &[3], &[1, 2]]
+    fn turns_with_equal_tokens_share_one_sequence() {
+        let mut waiting = WaitingSet::default();
+        let kept: Vec<ScoreReceiver> = [&[1, 2][..], &[3], &[1, 2]]
             .into_iter()
             .map(|ids| {
                 let (entry, answer) = entry(ids, None);
@@ -246,26 +267,26 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn who_hung_up_takes_no_place_and_who_is_late_is_told() {
+    fn closed_turns_are_dropped_and_late_turns_get_a_deadline_error() {
         let now = Instant::now();
-        let mut waiting = Waiting::default();
+        let mut waiting = WaitingSet::default();
         let (gone, answer) = entry(&[1], None);
         drop(answer);
-        let (late, mut told) = entry(&[2], Some(now));
+        let (late, mut late_answer) = entry(&[2], Some(now));
         let (in_time, _answer) = entry(&[3], Some(now + Duration::from_secs(1)));
-        // Asks what the late one asked, in time: the sequence stays for this one.
+        // A turn in time with the tokens of the late one: the sequence stays.
         let (also, _also) = entry(&[2], None);
         for entry in [gone, late, in_time, also] {
             waiting.push(entry);
         }
         assert_eq!(taken(&mut waiting, now), [(vec![2], 1), (vec![3], 1)]);
-        assert_eq!(told.try_recv().unwrap(), Err(Lost::Deadline));
+        assert_eq!(late_answer.try_recv().unwrap(), Err(ScoreError::Deadline));
     }
 
     #[test]
-    fn who_hung_up_far_behind_gives_the_place_back_before_long() {
-        let limits = Limits::new(Layout::Padded, 1, 1);
-        let (now, mut waiting) = (Instant::now(), Waiting::default());
+    fn closed_turns_behind_the_window_are_swept() {
+        let limits = BatchLimits::new(Layout::Padded, 1, 1);
+        let (now, mut waiting) = (Instant::now(), WaitingSet::default());
         let mut answers = Vec::new();
         for n in 0..3 {
             let (entry, answer) = entry(&vec![n; limits.window()], None);
@@ -276,7 +297,7 @@ pub(crate) mod tests {
         answers.pop();
         let late = answers.pop();
         assert_eq!(waiting.take_batch(now, limits).len(), 1, "the most urgent is still there");
-        assert!(!waiting.is_empty(), "nobody looked at the last yet");
+        assert!(!waiting.is_empty(), "the last one has not been swept yet");
         assert!(waiting.take_batch(now + SWEEP_EVERY, limits).is_empty() && waiting.is_empty());
         drop(late);
     }

@@ -1,26 +1,26 @@
-//! A device thread: it alone owns its engine, and runs batch after batch on it.
+//! A device thread: owns its engine and runs one batch after another.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::encode::tokens::Tokens;
+use crate::encode::tokens::TokenSequence;
 use crate::engine::batch_plan::{Layout, padded_tokens};
-use crate::engine::session::Engine;
-use crate::queue::event::{BatchEvent, BatchOutcome, ModelEvent, Observer};
-use crate::queue::intake::{Batch, Intake};
+use crate::engine::session::InferenceEngine;
+use crate::queue::event::{BatchEvent, BatchOutcome, ModelEvent, ModelObserver};
+use crate::queue::intake::{Intake, RunningBatch};
 use crate::queue::score_cache::ScoreCache;
-use crate::queue::slots::Queue;
-use crate::queue::waiters::Lost;
+use crate::queue::slots::QueueSlots;
+use crate::queue::waiters::ScoreError;
 
-/// One device thread's own.
+/// The state of one device thread.
 pub(crate) struct Worker<E> {
     pub(crate) engine: E,
     pub(crate) intake: Arc<Intake>,
-    pub(crate) queue: Queue,
+    pub(crate) queue: QueueSlots,
     pub(crate) cache: ScoreCache,
-    pub(crate) observer: Observer,
+    pub(crate) observer: ModelObserver,
 }
 
 impl<E> fmt::Debug for Worker<E> {
@@ -29,8 +29,8 @@ impl<E> fmt::Debug for Worker<E> {
     }
 }
 
-impl<E: Engine> Worker<E> {
-    /// Runs until nobody can ask any more and everybody who did is answered.
+impl<E: InferenceEngine> Worker<E> {
+    /// Runs until the intake is closed and all queued turns are answered.
     pub(crate) fn run(mut self) {
         let intake = Arc::clone(&self.intake);
         while let Some(mut batch) = intake.next_batch() {
@@ -44,9 +44,9 @@ impl<E: Engine> Worker<E> {
         }
     }
 
-    fn score(&mut self, mut batch: Batch<'_>) {
+    fn score(&mut self, mut batch: RunningBatch<'_>) {
         let started = Instant::now();
-        let sequences: Vec<&Tokens> =
+        let sequences: Vec<&TokenSequence> =
             batch.sequences.iter().map(|sequence| &sequence.tokens).collect();
         let computed_tokens = match self.intake.limits().layout {
             Layout::Padded | Layout::EqualLengths => {
@@ -62,8 +62,8 @@ impl<E: Engine> Worker<E> {
         let scores = span.in_scope(|| run_or_halve(&mut self.engine, &sequences));
         let tokens: usize = sequences.iter().map(|tokens| tokens.len()).sum();
         let duration = started.elapsed();
-        // The other threads did about as much meanwhile.
-        self.queue.ran(tokens * self.intake.instances(), duration);
+        // The other threads compute about as much in the same time.
+        self.queue.record_batch(tokens * self.intake.instances(), duration);
         for (tokens, score) in sequences.iter().zip(&scores) {
             if let Ok(score) = score {
                 self.cache.put(tokens, *score);
@@ -92,7 +92,8 @@ impl<E: Engine> Worker<E> {
                 _ => BatchOutcome::Scored,
             },
         };
-        // Told before it is answered, so that whoever has a score can trust the counters to know of it.
+        // Reported before the answers, so that counters include every score that a caller has
+        // received.
         (self.observer)(&ModelEvent::Batch(event));
         for (sequence, score) in batch.into_iter().zip(scores) {
             sequence.answer(&score);
@@ -100,9 +101,13 @@ impl<E: Engine> Worker<E> {
     }
 }
 
-/// Runs `sequences`; if that fails, each half alone, until what fails is one sequence. The others are scored.
-fn run_or_halve(engine: &mut impl Engine, sequences: &[&Tokens]) -> Vec<Result<f32, Lost>> {
-    // A panic is one more way to fail: the thread must not end with it, for nobody would take its place.
+/// Runs `sequences`. If the run fails, runs each half alone, down to single sequences, so that one
+/// bad sequence does not affect the others.
+fn run_or_halve(
+    engine: &mut impl InferenceEngine,
+    sequences: &[&TokenSequence],
+) -> Vec<Result<f32, ScoreError>> {
+    // A panic is treated as a failure: the thread must go on, since no other thread replaces it.
     let failure = match catch_unwind(AssertUnwindSafe(|| engine.run(sequences))) {
         Ok(Ok(scores)) if scores.len() == sequences.len() => {
             return scores.into_iter().map(finite).collect();
@@ -119,7 +124,7 @@ fn run_or_halve(engine: &mut impl Engine, sequences: &[&Tokens]) -> Vec<Result<f
         "the reward model failed on a batch"
     );
     if sequences.len() <= 1 {
-        return sequences.iter().map(|_| Err(Lost::Engine(failure.clone()))).collect();
+        return sequences.iter().map(|_| Err(ScoreError::Engine(failure.clone()))).collect();
     }
     let (left, right) = sequences.split_at(sequences.len() / 2);
     let mut scores = run_or_halve(engine, left);
@@ -127,8 +132,8 @@ fn run_or_halve(engine: &mut impl Engine, sequences: &[&Tokens]) -> Vec<Result<f
     scores
 }
 
-fn finite(score: f32) -> Result<f32, Lost> {
-    if score.is_finite() { Ok(score) } else { Err(Lost::NotFinite(score)) }
+fn finite(score: f32) -> Result<f32, ScoreError> {
+    if score.is_finite() { Ok(score) } else { Err(ScoreError::NotFinite(score)) }
 }
 
 #[cfg(test)]
@@ -140,27 +145,28 @@ mod tests {
     use tokio::sync::oneshot::error::TryRecvError;
 
     use super::*;
-    use crate::engine::batch_plan::Limits;
-    use crate::queue::in_flight::Coming;
+    use crate::engine::batch_plan::BatchLimits;
+    use crate::queue::in_flight::InFlight;
     use crate::queue::waiters::tests::entry;
-    use crate::queue::waiters::{Answer, Entry};
+    use crate::queue::waiters::{QueuedTurn, ScoreReceiver};
 
-    /// Scores a sequence by its sum, fails on any batch with a 13, panics on a 31, and finds 99 infinite.
+    /// Scores a sequence by the sum of its ids; fails on a batch with id 13, panics on 31, and
+    /// returns infinity for 99.
     #[derive(Default)]
-    struct Sums(Arc<Mutex<Vec<usize>>>);
+    struct SumEngine(Arc<Mutex<Vec<usize>>>);
 
-    impl Engine for Sums {
+    impl InferenceEngine for SumEngine {
         fn layout(&self) -> Layout {
             Layout::Padded
         }
 
-        fn run(&mut self, sequences: &[&Tokens]) -> Result<Vec<f32>, String> {
+        fn run(&mut self, sequences: &[&TokenSequence]) -> Result<Vec<f32>, String> {
             self.0.lock().unwrap().push(sequences.len());
             if sequences.iter().any(|tokens| tokens.ids.contains(&13)) {
                 return Err("thirteen".to_owned());
             }
             assert!(sequences.iter().all(|tokens| !tokens.ids.contains(&31)), "thirty-one");
-            let sum = |tokens: &&Tokens| {
+            let sum = |tokens: &&TokenSequence| {
                 if tokens.ids.contains(&99) {
                     f32::INFINITY
                 } else {
@@ -171,29 +177,36 @@ mod tests {
         }
     }
 
-    struct Bench {
-        worker: Worker<Sums>,
-        coming: Coming,
-        sender: SyncSender<Entry>,
+    struct WorkerFixture {
+        worker: Worker<SumEngine>,
+        in_flight: InFlight,
+        sender: SyncSender<QueuedTurn>,
         runs: Arc<Mutex<Vec<usize>>>,
         events: Arc<Mutex<Vec<BatchEvent>>>,
     }
 
-    fn intake(max_wait: Duration, instances: usize) -> (Arc<Intake>, Coming, SyncSender<Entry>) {
+    fn intake(
+        max_wait: Duration,
+        instances: usize,
+    ) -> (Arc<Intake>, InFlight, SyncSender<QueuedTurn>) {
         let (sender, inbox) = sync_channel(1_000);
-        let coming = Coming::default();
-        let limits = Limits::new(Layout::Padded, 64, 64);
-        (Arc::new(Intake::new(inbox, coming.clone(), limits, max_wait, instances)), coming, sender)
+        let in_flight = InFlight::default();
+        let limits = BatchLimits::new(Layout::Padded, 64, 64);
+        (
+            Arc::new(Intake::new(inbox, in_flight.clone(), limits, max_wait, instances)),
+            in_flight,
+            sender,
+        )
     }
 
-    fn bench(max_wait: Duration) -> Bench {
-        let (intake, coming, sender) = intake(max_wait, 1);
+    fn bench(max_wait: Duration) -> WorkerFixture {
+        let (intake, in_flight, sender) = intake(max_wait, 1);
         let (runs, events) = (Arc::default(), Arc::new(Mutex::new(Vec::new())));
         let seen = Arc::clone(&events);
         let worker = Worker {
-            engine: Sums(Arc::clone(&runs)),
+            engine: SumEngine(Arc::clone(&runs)),
             intake,
-            queue: Queue::new(1),
+            queue: QueueSlots::new(1),
             cache: ScoreCache::new(0),
             observer: Arc::new(move |event: &ModelEvent| {
                 if let ModelEvent::Batch(batch) = event {
@@ -201,19 +214,20 @@ mod tests {
                 }
             }),
         };
-        Bench { worker, coming, sender, runs, events }
+        WorkerFixture { worker, in_flight, sender, runs, events }
     }
 
-    fn ask(sender: &SyncSender<Entry>, ids: &[u32]) -> Answer {
+    fn submit(sender: &SyncSender<QueuedTurn>, ids: &[u32]) -> ScoreReceiver {
         let (entry, answer) = entry(ids, None);
         sender.send(entry).unwrap();
         answer
     }
 
     #[test]
-    fn what_is_queued_at_the_end_is_still_answered() {
-        let Bench { worker, sender, events, .. } = bench(Duration::ZERO);
-        let answers: Vec<Answer> = (0u32..100).map(|n| ask(&sender, &[100 + n % 90, 1])).collect();
+    fn queued_turns_are_answered_after_the_senders_close() {
+        let WorkerFixture { worker, sender, events, .. } = bench(Duration::ZERO);
+        let answers: Vec<ScoreReceiver> =
+            (0u32..100).map(|n| submit(&sender, &[100 + n % 90, 1])).collect();
         drop(sender);
         worker.run();
         for (n, mut answer) in (0u32..).zip(answers) {
@@ -230,74 +244,79 @@ mod tests {
     }
 
     #[test]
-    fn what_was_scored_while_it_waited_is_not_scored_again() {
-        let Bench { mut worker, sender, runs, .. } = bench(Duration::ZERO);
+    fn turn_whose_score_became_known_while_queued_is_not_run() {
+        let WorkerFixture { mut worker, sender, runs, .. } = bench(Duration::ZERO);
         worker.cache = ScoreCache::new(10);
-        worker.cache.put(&Tokens::unmarked([5, 6]), 0.5);
-        let (mut known, mut new) = (ask(&sender, &[5, 6]), ask(&sender, &[7]));
+        worker.cache.put(&TokenSequence::unmarked([5, 6]), 0.5);
+        let (mut known, mut new) = (submit(&sender, &[5, 6]), submit(&sender, &[7]));
         drop(sender);
         let cache = worker.cache.clone();
         worker.run();
         assert_eq!((known.try_recv().unwrap(), new.try_recv().unwrap()), (Ok(0.5), Ok(7.0)));
         assert_eq!(*runs.lock().unwrap(), [1]);
-        assert_eq!(cache.get(&Tokens::unmarked([7])), Some(7.0));
+        assert_eq!(cache.get(&TokenSequence::unmarked([7])), Some(7.0));
     }
 
     #[test]
-    fn a_poisoned_sequence_fails_alone() {
-        let Bench { worker, sender, runs, events, .. } = bench(Duration::ZERO);
-        let mut answers: Vec<Answer> =
-            [1, 2, 13, 4, 5, 99, 7, 8].map(|n| ask(&sender, &[n])).into();
+    fn failing_sequence_does_not_fail_its_batch() {
+        let WorkerFixture { worker, sender, runs, events, .. } = bench(Duration::ZERO);
+        let mut answers: Vec<ScoreReceiver> =
+            [1, 2, 13, 4, 5, 99, 7, 8].map(|n| submit(&sender, &[n])).into();
         drop(sender);
         worker.run();
         let scores: Vec<_> = answers.iter_mut().map(|answer| answer.try_recv().unwrap()).collect();
-        assert_eq!(scores[2], Err(Lost::Engine("thirteen".to_owned())));
-        assert_eq!(scores[5], Err(Lost::NotFinite(f32::INFINITY)));
-        for (place, n) in [(0, 1.0), (1, 2.0), (3, 4.0), (4, 5.0), (6, 7.0), (7, 8.0)] {
-            assert_eq!(scores[place], Ok(n));
+        assert_eq!(scores[2], Err(ScoreError::Engine("thirteen".to_owned())));
+        assert_eq!(scores[5], Err(ScoreError::NotFinite(f32::INFINITY)));
+        for (index, n) in [(0, 1.0), (1, 2.0), (3, 4.0), (4, 5.0), (6, 7.0), (7, 8.0)] {
+            assert_eq!(scores[index], Ok(n));
         }
         assert_eq!(*runs.lock().unwrap(), [8, 4, 2, 2, 1, 1, 4]);
         assert_eq!(events.lock().unwrap()[0].outcome, BatchOutcome::Partial);
     }
 
     #[test]
-    fn a_panic_costs_the_sequence_that_makes_it_and_neither_the_thread_nor_the_others() {
-        let Bench { worker, sender, .. } = bench(Duration::ZERO);
-        let mut answers: Vec<Answer> = [1, 31, 3].map(|n| ask(&sender, &[n])).into();
+    fn panic_fails_only_the_sequence_that_causes_it() {
+        let WorkerFixture { worker, sender, .. } = bench(Duration::ZERO);
+        let mut answers: Vec<ScoreReceiver> = [1, 31, 3].map(|n| submit(&sender, &[n])).into();
         drop(sender);
         worker.run();
         let scores: Vec<_> = answers.iter_mut().map(|answer| answer.try_recv().unwrap()).collect();
-        assert_eq!(scores, [Ok(1.0), Err(Lost::Engine("the engine panicked".to_owned())), Ok(3.0)]);
+        assert_eq!(
+            scores,
+            [Ok(1.0), Err(ScoreError::Engine("the engine panicked".to_owned())), Ok(3.0)]
+        );
     }
 
     #[test]
-    fn an_idle_device_waits_for_those_who_are_coming_and_for_nobody_else() {
-        let Bench { worker, coming, sender, runs, .. } = bench(Duration::from_secs(3_600));
-        let on_its_way = coming.announce();
-        let first = ask(&sender, &[1]);
+    fn idle_device_waits_only_for_in_flight_requests() {
+        let WorkerFixture { worker, in_flight, sender, runs, .. } =
+            bench(Duration::from_secs(3_600));
+        let in_flight_guard = in_flight.announce();
+        let first = submit(&sender, &[1]);
         let thread = std::thread::spawn(move || worker.run());
         let (last, second) = entry(&[2], None);
-        sender.send(Entry { on_its_way: Some(on_its_way), ..last }).unwrap();
+        sender.send(QueuedTurn { in_flight_guard: Some(in_flight_guard), ..last }).unwrap();
         for (answer, score) in [(first, 1.0), (second, 2.0)] {
             assert_eq!(answer.blocking_recv().unwrap(), Ok(score));
         }
-        // A lone request returns at once, an hour of `max_wait` notwithstanding.
-        assert_eq!(ask(&sender, &[3]).blocking_recv().unwrap(), Ok(3.0));
+        // A lone request returns at once, in spite of a `max_wait` of an hour.
+        assert_eq!(submit(&sender, &[3]).blocking_recv().unwrap(), Ok(3.0));
         drop(sender);
         thread.join().unwrap();
         assert_eq!(*runs.lock().unwrap(), [2, 1]);
     }
 
     #[test]
-    fn a_burst_becomes_one_batch_while_it_is_still_coming() {
-        let Bench { worker, coming, sender, runs, .. } = bench(Duration::from_secs(3_600));
-        let coming: Vec<_> = (0..60).map(|_| coming.announce()).collect();
+    fn burst_becomes_one_batch() {
+        let WorkerFixture { worker, in_flight, sender, runs, .. } =
+            bench(Duration::from_secs(3_600));
+        let in_flight: Vec<_> = (0..60).map(|_| in_flight.announce()).collect();
         let thread = std::thread::spawn(move || worker.run());
         let mut answers = Vec::new();
-        for (n, on_its_way) in (0u32..).zip(coming) {
-            answers.push(ask(&sender, &[n % 13]));
+        for (n, in_flight_guard) in (0u32..).zip(in_flight) {
+            answers.push(submit(&sender, &[n % 13]));
             let (last, answer) = entry(&[100 + n % 50], None);
-            sender.send(Entry { on_its_way: Some(on_its_way), ..last }).unwrap();
+            sender.send(QueuedTurn { in_flight_guard: Some(in_flight_guard), ..last }).unwrap();
             answers.push(answer);
         }
         for answer in answers {
@@ -308,18 +327,18 @@ mod tests {
         assert_eq!(*runs.lock().unwrap(), [63]);
     }
 
-    /// Waits in its first batch until it is let go; notes how large its batches are.
-    struct Meets {
+    /// Blocks in its first batch until the gate opens; records the sizes of its batches.
+    struct GatedEngine {
         gate: Option<Arc<Barrier>>,
         runs: Arc<Mutex<Vec<usize>>>,
     }
 
-    impl Engine for Meets {
+    impl InferenceEngine for GatedEngine {
         fn layout(&self) -> Layout {
             Layout::Padded
         }
 
-        fn run(&mut self, sequences: &[&Tokens]) -> Result<Vec<f32>, String> {
+        fn run(&mut self, sequences: &[&TokenSequence]) -> Result<Vec<f32>, String> {
             self.runs.lock().unwrap().push(sequences.len());
             if let Some(gate) = self.gate.take() {
                 gate.wait();
@@ -329,32 +348,35 @@ mod tests {
     }
 
     #[test]
-    fn several_threads_share_what_waits_and_compute_nothing_twice() {
-        let (intake, coming, sender) = intake(Duration::from_secs(3_600), 2);
+    fn threads_divide_the_waiting_set_and_run_no_sequence_twice() {
+        let (intake, in_flight, sender) = intake(Duration::from_secs(3_600), 2);
         let (gate, runs) = (Arc::new(Barrier::new(3)), Arc::<Mutex<Vec<usize>>>::default());
         let threads = [(); 2].map(|()| {
             let worker = Worker {
-                engine: Meets { gate: Some(Arc::clone(&gate)), runs: Arc::clone(&runs) },
+                engine: GatedEngine { gate: Some(Arc::clone(&gate)), runs: Arc::clone(&runs) },
                 intake: Arc::clone(&intake),
-                queue: Queue::new(1),
+                queue: QueueSlots::new(1),
                 cache: ScoreCache::new(0),
                 observer: Arc::new(|_| {}),
             };
             std::thread::spawn(move || worker.run())
         });
-        let on_its_way = coming.announce();
-        let mut answers: Vec<Answer> = (1..8).map(|n| ask(&sender, &[n])).collect();
+        let in_flight_guard = in_flight.announce();
+        let mut answers: Vec<ScoreReceiver> = (1..8).map(|n| submit(&sender, &[n])).collect();
         let (last, answer) = entry(&[8], None);
         answers.push(answer);
-        sender.send(Entry { on_its_way: Some(on_its_way), ..last }).unwrap();
+        sender.send(QueuedTurn { in_flight_guard: Some(in_flight_guard), ..last }).unwrap();
+        let started = Instant::now();
         while runs.lock().unwrap().len() < 2 {
-            std::thread::yield_now();
+            assert!(started.elapsed() < Duration::from_secs(60), "two batches never started");
+            std::thread::sleep(Duration::from_millis(1));
         }
-        // One runs four of the eight, the other two of those left. Who asks again is answered with the first who asked,
-        // whichever thread computes it and though nothing is cached; it is taken in before the batches end.
-        answers.extend((1..9).map(|n| ask(&sender, &[n])));
+        // One thread runs four of the eight, the other two of the remaining four. A repeated turn
+        // is answered with the first turn of the same tokens, whichever thread computes it and
+        // without a cache. It is admitted before the batches end.
+        answers.extend((1..9).map(|n| submit(&sender, &[n])));
         drop(sender);
-        intake.take_in_all();
+        intake.admit_all();
         gate.wait();
         for (n, answer) in answers.into_iter().enumerate() {
             assert_eq!(answer.blocking_recv().unwrap(), Ok((n % 8 + 1) as f32));
@@ -368,12 +390,12 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_for_a_batch_that_nobody_finishes_is_not_left_waiting() {
+    fn dropping_an_unfinished_batch_closes_its_waiters() {
         let (intake, _, sender) = intake(Duration::ZERO, 2);
-        let mut asked = ask(&sender, &[1]);
+        let mut asked = submit(&sender, &[1]);
         let mut batch = intake.next_batch().unwrap();
-        let mut again = ask(&sender, &[1]);
-        intake.take_in_all();
+        let mut again = submit(&sender, &[1]);
+        intake.admit_all();
         assert!(
             batch.answer_known(|_| None) == 0
                 && again.try_recv().is_err_and(|error| error == TryRecvError::Empty)

@@ -1,22 +1,24 @@
-//! Padding check at load: a text must have the same score alone as padded next to a longer one.
+//! Padding check at load: a text must have the same score alone and padded next to a longer text.
 //!
-//! Some graphs ignore padded columns because the attention mask hides them. Others, such as the decoders of transformers'
-//! `ForSequenceClassification`, find the end of a text by comparing ids with their own padding id, so that any other id in the
-//! padding moves the score.
+//! Some graphs ignore padded columns because the attention mask hides them. Others, such as the
+//! decoders of transformers' `ForSequenceClassification`, find the end of a text by comparing ids
+//! with their own padding id. With any other id in the padding, their scores change.
 
 use guerdon_types::{Message, Role};
 
 use crate::Device;
 use crate::encode::tokenize::Encoder;
-use crate::encode::tokens::Tokens;
+use crate::encode::tokens::TokenSequence;
 use crate::engine::batch_plan::Layout;
-use crate::engine::session::{Engine as _, OrtEngine};
+use crate::engine::session::{InferenceEngine as _, OrtEngine};
 
-/// Decides which id pads the shorter texts of a batch, and sets it on `engine`. `None` is for models whose padding id is
-/// unknown and matters: their batches hold texts of one length.
+/// Chooses the id that pads the shorter texts of a batch, and sets it on `engine`. Returns `None`
+/// for a model whose padding id is unknown and affects scores: its batches hold texts of one
+/// length.
 ///
 /// # Errors
-/// The model's files name a padding token, and padding with it changes a score.
+///
+/// Returns a message if the model's files name a padding token that changes a score.
 pub(crate) fn settle_padding(
     engine: &mut OrtEngine,
     encoder: &Encoder,
@@ -25,33 +27,33 @@ pub(crate) fn settle_padding(
     if matches!(engine.layout(), Layout::Packed(_)) {
         return Ok(encoder.pad());
     }
-    let texts = texts(encoder)?;
-    engine.pad_with(None);
+    let texts = probe_texts(encoder)?;
+    engine.set_pad(None);
     let alone = texts
         .iter()
         .map(|text| engine.run(&[text]).map(|scores| scores.first().copied().unwrap_or(f32::NAN)))
         .collect::<Result<Vec<f32>, String>>()
         .map_err(|error| format!("does not run: {error}"))?;
     if let Some(pad) = encoder.pad() {
-        return match moved(engine, &texts, &alone, pad, device)? {
+        return match first_mismatch(engine, &texts, &alone, pad, device)? {
             None => Ok(Some(pad)),
-            Some(Moved { tokens, alone, longest, padded }) => Err(format!(
-                "scores a text of {tokens} tokens {alone} alone and {padded} padded to {longest} tokens with `{}` (id {pad}); set \
-                 `input.pad_token` in guerdon.model.toml to the token whose id is `pad_token_id` in the model's config.json, or \
-                 turn batches off with `max_batch = 1`",
+            Some(PaddingMismatch { tokens, alone, longest, padded }) => Err(format!(
+                "scores a text of {tokens} tokens {alone} alone and {padded} padded to {longest} tokens \
+                 with `{}` (id {pad}); set `input.pad_token` in guerdon.model.toml to the token whose \
+                 id is `pad_token_id` in the model's config.json, or turn batches off with `max_batch = 1`",
                 encoder.token(pad)
             )),
         };
     }
-    // If the mask hides the padding, any id will do: two that the model knows are tried.
+    // If the mask hides the padding, any id will do. Two ids that the model knows are tried.
     let known = texts[2].ids[texts[2].len() / 2];
     for pad in [known, 0] {
-        if moved(engine, &texts, &alone, pad, device)?.is_some() {
-            engine.pad_with(None);
+        if first_mismatch(engine, &texts, &alone, pad, device)?.is_some() {
+            engine.set_pad(None);
             tracing::warn!(
-                "the model's padding token is unknown and changes scores, so each batch holds texts of one length only, which is \
-                 slower; set `input.pad_token` in guerdon.model.toml to the token whose id is `pad_token_id` in the model's \
-                 config.json"
+                "the model's padding token is unknown and changes scores, so each batch holds texts of \
+                 one length only, which is slower; set `input.pad_token` in guerdon.model.toml to the \
+                 token whose id is `pad_token_id` in the model's config.json"
             );
             return Ok(None);
         }
@@ -61,38 +63,38 @@ pub(crate) fn settle_padding(
 
 /// A text whose score depends on padding.
 #[derive(Debug)]
-struct Moved {
+struct PaddingMismatch {
     tokens: usize,
     alone: f32,
     longest: usize,
     padded: f32,
 }
 
-/// Runs `texts` as one batch padded with `pad`, and leaves the engine padding with it. -> the first text whose score is not
-/// that in `alone`, within what rounding explains.
-fn moved(
+/// Runs `texts` as one batch padded with `pad`, which stays set on the engine. Returns the first
+/// text whose score differs from that in `alone` by more than rounding.
+fn first_mismatch(
     engine: &mut OrtEngine,
-    texts: &[Tokens],
+    texts: &[TokenSequence],
     alone: &[f32],
     pad: u32,
     device: Device,
-) -> Result<Option<Moved>, String> {
+) -> Result<Option<PaddingMismatch>, String> {
     let rounding = match device {
         Device::Cpu => 2e-3,
         Device::Cuda(_) => 2e-2,
     };
-    engine.pad_with(Some(pad));
-    let batch: Vec<&Tokens> = texts.iter().collect();
+    engine.set_pad(Some(pad));
+    let batch: Vec<&TokenSequence> = texts.iter().collect();
     let padded = engine.run(&batch).map_err(|error| format!("does not run padded: {error}"))?;
-    let longest = texts.iter().map(Tokens::len).max().unwrap_or(0);
-    let differs = |(_, alone, padded): &(&Tokens, f32, f32)| {
+    let longest = texts.iter().map(TokenSequence::len).max().unwrap_or(0);
+    let differs = |(_, alone, padded): &(&TokenSequence, f32, f32)| {
         let same = (alone - padded).abs() <= rounding * alone.abs().max(1.0);
-        // NaN is never the same, unless the score is no number alone either: that is reported by the warm-up.
+        // A score that is not finite alone is reported by the warm-up.
         !same && alone.is_finite()
     };
     let mut scores =
         texts.iter().zip(alone.iter().copied()).zip(padded).map(|((t, a), p)| (t, a, p));
-    Ok(scores.find(differs).map(|(text, alone, padded)| Moved {
+    Ok(scores.find(differs).map(|(text, alone, padded)| PaddingMismatch {
         tokens: text.len(),
         alone,
         longest,
@@ -100,8 +102,8 @@ fn moved(
     }))
 }
 
-/// Texts of three lengths; the shortest first.
-fn texts(encoder: &Encoder) -> Result<[Tokens; 3], String> {
+/// Texts of three different lengths, the shortest first.
+fn probe_texts(encoder: &Encoder) -> Result<[TokenSequence; 3], String> {
     let encode = |repeats: usize| {
         let reply = vec!["And 420 for two nights?"; repeats].join(" ");
         let dialogue = [
@@ -111,8 +113,8 @@ fn texts(encoder: &Encoder) -> Result<[Tokens; 3], String> {
         encoder.encode(&dialogue, 1).map(|encoded| encoded.tokens)
     };
     let [short, middle, long] = [encode(1)?, encode(2)?, encode(6)?];
-    // Where `max_tokens` cuts all of them to one length, the ends of them still differ in theirs.
-    let below = |tokens: Tokens, most: usize| tokens.keep_end(0, most.max(1));
+    // If `max_tokens` cuts all of them to one length, shorter ends of them are used.
+    let below = |tokens: TokenSequence, most: usize| tokens.keep_end(0, most.max(1));
     let middle = below(middle, long.len().saturating_sub(1));
     let short = below(short, middle.len().saturating_sub(1));
     Ok([short, middle, long])

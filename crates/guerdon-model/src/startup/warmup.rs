@@ -1,29 +1,30 @@
-//! A model's first runs, before it may be asked: how large a batch should be, where nobody said; what cannot run is found
-//! now, and the device's memory grows once.
+//! The first runs of a model at load: trials that find the batch size, tests of the inputs at the
+//! limits, and allocation of the device's memory.
 
 use std::time::{Duration, Instant};
 
 use crate::encode::tokenize::Encoder;
-use crate::encode::tokens::Tokens;
-use crate::engine::batch_plan::Limits;
-use crate::engine::session::Engine;
+use crate::encode::tokens::TokenSequence;
+use crate::engine::batch_plan::BatchLimits;
+use crate::engine::session::InferenceEngine;
 
-/// Token budgets that are tried, largest first: memory that is taken once serves all of them.
+/// Token budgets to try, largest first, so that memory is allocated once for all of them.
 const BUDGETS: [usize; 5] = [65_536, 32_768, 16_384, 8_192, 4_096];
 
-/// A smaller batch that is so fast beside the fastest is better: whoever comes next waits less.
-const NEARLY: f64 = 0.97;
+/// Share of the highest speed at which a smaller batch is preferred, since later requests wait
+/// less.
+const NEARLY_FASTEST: f64 = 0.97;
 
-/// The longest text of a trial; about what dialogues are. Longer ones would measure attention.
+/// The longest text of a trial, typical of dialogues. Longer texts would measure mostly attention.
 const TRIAL_TEXT: usize = 512;
 
-/// Takes the memory of the largest batch there will be. Runs a plain dialogue, whose score must be a number; then the
-/// tokenizer's last id, which the model must know; then a largest batch, such as a `max_tokens` beyond the model's positions
-/// cannot survive. -> how long that one took.
+/// Allocates the memory of the largest batch, and runs three tests: a plain dialogue, whose score
+/// must be finite; the tokenizer's last id, which the model must know; and a largest batch, which
+/// fails if `max_tokens` exceeds the model's positions. Returns the time of that batch.
 pub(crate) fn warm_up(
-    engine: &mut impl Engine,
+    engine: &mut impl InferenceEngine,
     encoder: &Encoder,
-    limits: Limits,
+    limits: BatchLimits,
 ) -> Result<Duration, String> {
     engine.reserve(limits.places().max(encoder.max_tokens()))?;
     let probe = encoder.probe()?.tokens;
@@ -33,15 +34,15 @@ pub(crate) fn warm_up(
     }
     let vocabulary = encoder.vocabulary();
     if let Some(last) = u32::try_from(vocabulary).ok().and_then(|size| size.checked_sub(1)) {
-        engine.run(&[&Tokens::unmarked([last])]).map_err(|error| {
+        engine.run(&[&TokenSequence::unmarked([last])]).map_err(|error| {
             format!(
-                "does not know token id {last}, the last of its tokenizer's {vocabulary}; tokenizer and model are not a \
-                 pair: {error}"
+                "does not know token id {last}, the last of its tokenizer's {vocabulary}; the tokenizer \
+                 belongs to another model: {error}"
             )
         })?;
     }
     let batch =
-        strangers(encoder, &probe, encoder.max_tokens(), limits.largest(), limits.max_items);
+        unrelated_texts(encoder, &probe, encoder.max_tokens(), limits.largest(), limits.max_items);
     let started = Instant::now();
     engine.run(&batch.iter().collect::<Vec<_>>()).map_err(|error| {
         format!(
@@ -53,20 +54,20 @@ pub(crate) fn warm_up(
     Ok(started.elapsed())
 }
 
-/// The token budget that suits the device, by trial.
+/// The token budget that suits the device, found by trial.
 pub(crate) fn tuned_budget(
-    engine: &mut impl Engine,
+    engine: &mut impl InferenceEngine,
     encoder: &Encoder,
     max_items: usize,
 ) -> Result<usize, String> {
     let probe = encoder.probe()?.tokens;
     let length = encoder.max_tokens().min(TRIAL_TEXT);
     let layout = engine.layout();
-    best(|budget| {
-        engine.reserve(Limits::new(layout, budget, max_items).places())?;
-        let batch = strangers(encoder, &probe, length, budget, max_items);
-        let batch: Vec<&Tokens> = batch.iter().collect();
-        // The first run of a shape takes memory and chooses kernels.
+    smallest_fast_budget(|budget| {
+        engine.reserve(BatchLimits::new(layout, budget, max_items).places())?;
+        let batch = unrelated_texts(encoder, &probe, length, budget, max_items);
+        let batch: Vec<&TokenSequence> = batch.iter().collect();
+        // The first run of a shape allocates memory and selects kernels.
         engine.run(&batch)?;
         let started = Instant::now();
         engine.run(&batch)?;
@@ -76,9 +77,12 @@ pub(crate) fn tuned_budget(
     })
 }
 
-/// The least of [`BUDGETS`] that is nearly as fast as the fastest. `speed` gives tokens a second; what fails, such as for want
-/// of memory, is too large. The error is the last one, if all fail.
-fn best(mut speed: impl FnMut(usize) -> Result<f64, String>) -> Result<usize, String> {
+/// The smallest of [`BUDGETS`] that is nearly as fast as the fastest. `speed` returns tokens per
+/// second; a budget that fails, such as for lack of memory, is skipped. Returns the last error if
+/// all fail.
+fn smallest_fast_budget(
+    mut speed: impl FnMut(usize) -> Result<f64, String>,
+) -> Result<usize, String> {
     let mut failure = String::new();
     let mut tried = Vec::new();
     for budget in BUDGETS {
@@ -88,26 +92,27 @@ fn best(mut speed: impl FnMut(usize) -> Result<f64, String>) -> Result<usize, St
         }
     }
     let fastest = tried.iter().map(|(_, speed)| *speed).fold(0.0, f64::max);
-    let nearly = tried.into_iter().rev().find(|(_, speed)| *speed >= fastest * NEARLY);
+    let nearly = tried.into_iter().rev().find(|(_, speed)| *speed >= fastest * NEARLY_FASTEST);
     nearly
         .map(|(budget, _)| budget)
         .ok_or_else(|| format!("does not run on {} tokens at once: {failure}", BUDGETS[4]))
 }
 
-/// As many texts of `length` tokens as `budget` holds. No two begin alike, so that a packed graph computes them all.
-fn strangers(
+/// As many texts of `length` tokens as `budget` holds. Each begins with another id, so that a
+/// packed graph computes all of them.
+fn unrelated_texts(
     encoder: &Encoder,
-    probe: &Tokens,
+    probe: &TokenSequence,
     length: usize,
     budget: usize,
     max_items: usize,
-) -> Vec<Tokens> {
+) -> Vec<TokenSequence> {
     let items = (budget / length.max(1)).clamp(1, max_items.max(1));
     let text = |number: usize| {
         let first = u32::try_from(number % encoder.vocabulary().max(1)).unwrap_or(0);
         let ids: Vec<u32> =
             std::iter::once(first).chain(probe.ids.iter().copied().cycle()).take(length).collect();
-        Tokens { reply: probe.reply.clone(), ..Tokens::unmarked(ids) }
+        TokenSequence { reply: probe.reply.clone(), ..TokenSequence::unmarked(ids) }
     };
     (0..items).map(text).collect()
 }
@@ -123,7 +128,7 @@ mod tests {
     use crate::load::manifest::Manifest;
 
     #[test]
-    fn a_real_session_is_tried_with_texts_that_share_nothing() {
+    fn budget_trial_runs_a_real_session_on_unrelated_texts() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tiny-decoder");
         let manifest = Manifest::load(&folder).unwrap();
         let encoder = Encoder::load(&folder, &manifest).unwrap();
@@ -140,17 +145,17 @@ mod tests {
         let mut engine = OrtEngine::load(&config).unwrap();
         assert!(BUDGETS.contains(&tuned_budget(&mut engine, &encoder, 16).unwrap()));
 
-        let texts = strangers(&encoder, &encoder.probe().unwrap().tokens, 30, 300, 64);
-        let texts: Vec<&Tokens> = texts.iter().collect();
+        let texts = unrelated_texts(&encoder, &encoder.probe().unwrap().tokens, 30, 300, 64);
+        let texts: Vec<&TokenSequence> = texts.iter().collect();
         let Layout::Packed(sharing) = engine.layout() else { panic!("a packed decoder") };
         assert_eq!((texts.len(), sharing.nodes(&texts)), (10, 300));
     }
 
     #[test]
-    fn the_smallest_budget_that_is_nearly_as_fast_wins_and_what_does_not_fit_is_out() {
+    fn smallest_nearly_fastest_budget_is_chosen_and_failing_budgets_are_skipped() {
         let tried = |speeds: [Option<f64>; 5]| {
             let mut speeds = speeds.into_iter();
-            best(|_| speeds.next().flatten().ok_or_else(|| "no memory".to_owned()))
+            smallest_fast_budget(|_| speeds.next().flatten().ok_or_else(|| "no memory".to_owned()))
         };
         assert_eq!(
             tried([Some(100.0), Some(99.0), Some(98.0), Some(90.0), Some(60.0)]),
