@@ -1,6 +1,8 @@
-"""Asks a guerdon server for all rollouts of a file in one request, three times, after one that is not counted.
+"""Send all rollouts of a file to a guerdon server in one request: once to warm up, then three times.
 
-    python ask.py SERVER_PID NAME ROLLOUTS.jsonl         the server listens on 127.0.0.1:8790; NAME is printed with the figures
+    python ask.py SERVER_PID NAME ROLLOUTS.jsonl
+
+The server listens on 127.0.0.1:8790; NAME is printed with the figures.
 """
 
 import json
@@ -18,12 +20,12 @@ def wait_for(pid):
             return urllib.request.urlopen(URL + "/readyz")
         except OSError:
             if has_ended(pid):
-                sys.exit("the server ended before it was ready; the log says why")
+                sys.exit("the server ended before it was ready; see the log")
             time.sleep(0.5)
 
 
 def has_ended(pid):
-    """Gone, or not yet waited for by the shell that started it."""
+    """True if the process is gone, or a zombie of the shell that started it."""
     try:
         return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:

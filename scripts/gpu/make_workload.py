@@ -1,11 +1,14 @@
-"""Writes a decoder reward model of random weights and rollouts to score with it: the work of one GRPO step.
+"""Write a decoder reward model of random weights and rollouts to score with it: the work of one GRPO
+step.
 
-    python scripts/gpu/make_workload.py OUT [--shape qwen3-0.6b | tiny] [--attention paged rows] [--prompts 128] [--samples 8]
+    python scripts/gpu/make_workload.py OUT [--shape qwen3-0.6b | tiny] [--attention paged rows]
+        [--prompts 128] [--samples 8]
 
-OUT/paged and OUT/rows are packed graphs of one model, each with its manifest, tokenizer, chat template and reference.jsonl (64
-rollouts scored by transformers in 32 bits); OUT/rollouts.jsonl holds prompts x samples rollouts: prompts of 200 to 800 tokens, replies
-of 16 to 512 (log-normal), as research on the same work had them. Weights are random, so scores mean nothing; speed and parity do.
-Needs torch, transformers, onnx, tokenizers.
+OUT/paged and OUT/rows are packed graphs of one model, each with its manifest, tokenizer, chat template
+and reference.jsonl (64 rollouts scored by transformers in 32 bits). OUT/rollouts.jsonl holds prompts x
+samples rollouts: prompts of 200 to 800 tokens, replies of 16 to 512 (log-normal), as in earlier
+measurements of the same workload. Weights are random, so scores have no meaning; speed and parity do.
+Needs torch, transformers, onnx and tokenizers.
 """
 
 import argparse
@@ -68,14 +71,14 @@ def main():
         tokenizer.save(str(folder / "tokenizer.json"))
         (folder / "chat_template.jinja").write_text(TEMPLATE)
         (folder / "reference.jsonl").write_text(reference)
-        told = types.SimpleNamespace(name="workload", about="random weights, for measuring", license="", max_tokens=MAX_TOKENS)
-        write_manifest(folder, told, chat={})
+        options = types.SimpleNamespace(name="workload", about="random weights, for measurements", license="", max_tokens=MAX_TOKENS)
+        write_manifest(folder, options, chat={})
     print(f"{len(rows)} rollouts, {sum(len(m['content'].split()) + 2 for row in rows for m in row['messages'])} tokens")
 
 
 @torch.inference_mode()
 def scored(model, ids, rows):
-    """The rows with what transformers scores them in 32 bits, as lines of JSON."""
+    """The rows and their scores by transformers in 32 bits, as lines of JSON."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model.to(device)
     lines = []

@@ -1,25 +1,27 @@
 #!/bin/sh
-# One command on a machine with an NVIDIA GPU: parity and speed of packed decoders over it, and of an encoder, and a log of it all.
+# Measures parity and speed of packed decoders and an encoder on a machine with an NVIDIA GPU, and
+# writes a log.
 #
-#   sh scripts/gpu/prove.sh [OUT]        OUT: where the log and the workload go; default .guerdon/gpu
+#   sh scripts/gpu/prove.sh [OUT]        OUT: folder of the log and the workload; default .guerdon/gpu
 #
-# Needs Rust, Python 3 with torch and transformers, and ONNX Runtime's CUDA build with the CUDA 13 libraries it wants
-# (cudart, cublas, cublasLt, curand). What is missing is installed from the package registries, where they can be reached;
-# where they cannot, put the wheels' files where the variables below point. What fails is named at the end, and the exit status.
+# Needs Rust, Python 3 with torch and transformers, and ONNX Runtime's CUDA build with the CUDA 13
+# libraries it depends on (cudart, cublas, cublasLt, curand). Missing parts are installed from the package
+# registries. Without access to these, set the variables below to the files of the wheels. Failed commands
+# are listed at the end and set the exit status.
 #   PYTHON          a Python with torch, transformers, onnx, ml_dtypes, tokenizers; for the encoder also onnxscript and
 #                   onnxruntime-gpu                                           default: a venv in OUT
-#   ORT_DYLIB_PATH  libonnxruntime.so of onnxruntime-gpu, its providers beside it
+#   ORT_DYLIB_PATH  libonnxruntime.so of onnxruntime-gpu, next to its providers
 #   CUDA_LIBS       folders with the CUDA libraries, separated by colons
 #   GUERDON         a release binary                                          default: built here
-#   ROLLOUTS        rollouts of real dialogues, to measure an encoder on; without them it is not     default: none
-#   PARTS           what to do, in this order                                 default: "parity bench http sweep encoder"
+#   ROLLOUTS        rollouts of real dialogues for the measurement of an encoder              default: none, not measured
+#   PARTS           steps to run, in this order                                default: "parity bench http sweep encoder"
 set -eu
 out=${1:-.guerdon/gpu}
 mkdir -p "$out"
 log="$out/log.txt"
 failed=""
 say() { printf '\n== %s\n' "$*" | tee -a "$log"; }
-# Runs and logs a command; one that fails is remembered and does not end the rest.
+# Runs and logs a command. A failed command is recorded; the script goes on.
 run() {
     printf '$ %s\n' "$*" >> "$log"
     { "$@" 2>&1 && echo 0 > "$out/status" || echo $? > "$out/status"; } | tee -a "$log"
@@ -48,19 +50,19 @@ if [ -z "${GUERDON:-}" ]; then
 fi
 export GUERDON
 
-say "the workload: Qwen3-0.6B's shape, 128 prompts of 8 samples; attention over the blocks of a cache, and over rows"
+say "workload: Qwen3-0.6B's shape, 128 prompts of 8 samples; attention over the blocks of a cache, and over rows"
 [ -f "$out/rows/reference.jsonl" ] || run "$PYTHON" scripts/gpu/make_workload.py "$out"
 
 bench() { run "$GUERDON" rm bench "$out/$1" --device cuda --on "$out/rollouts.jsonl" --max-batch 512 $2; }
 
 if has parity; then
     say "parity: alone, together, and with transformers in 32 bits (16-bit weights: 0.01)"
-    # Two layers, two minutes less if something is wrong. ONNX Runtime says which kernel it took.
+    # A model of two layers finds faults two minutes earlier. ONNX Runtime logs the kernel it uses.
     run env ORT_ENABLE_ATTENTION_KERNEL_DEBUG_INFO=1 "$GUERDON" rm check crates/guerdon-model/tests/tiny-decoder-cuda --device cuda --tolerance 0.05
     for attention in paged rows; do run "$GUERDON" rm check "$out/$attention" --device cuda --tolerance 0.01; done
 fi
 if has bench; then
-    say "speed in this process: all rollouts at once, batches of the size that the trial at load finds"
+    say "speed in this process: all rollouts at once, with the batch size found at load"
     for attention in paged rows; do bench $attention ""; done
 fi
 if has http; then
@@ -91,7 +93,7 @@ if has sweep; then
     for budget in 16384 65536; do bench rows "--token-budget $budget"; done
 fi
 if has encoder && [ -n "${ROLLOUTS:-}" ]; then
-    say "an encoder of MiniLM's shape, in 16 bits, beside transformers and onnxruntime"
+    say "an encoder of MiniLM's shape in 16 bits, compared with transformers and onnxruntime"
     run env DEVICE=cuda "$PYTHON" bench/peer_transformers.py "$out/encoder" "$ROLLOUTS" 1024 2
 fi
 say "done; the log is $log"

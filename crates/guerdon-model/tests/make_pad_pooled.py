@@ -1,11 +1,12 @@
-"""Writes tests/pad-pooled/: a reward model of a few kilobytes whose score depends on the id of the padding.
+"""Write tests/pad-pooled/: a reward model of a few kilobytes whose score depends on the id of the padding.
 
-    python tests/make_pad_pooled.py            needs onnx; nothing else of the tests does
+    python tests/make_pad_pooled.py            needs onnx, which no other part of the tests needs
 
-The score is the id of the text's last token, over 100. As in the decoders of transformers' ForSequenceClassification, the
-graph takes the last token that is not its own padding id (1) for the end of the text, and ignores the attention mask.
-tokenizer.json has no `padding` section, as transformers leaves it unless the last call before saving padded. Padded with any
-other id, a text is pooled at its padding. Runs give the same bytes.
+The score is the id of the text's last token, divided by 100. As in the decoders of transformers'
+ForSequenceClassification, the graph takes the last token that is not its own padding id (1) as the end
+of the text, and ignores the attention mask. If a text is padded with another id, it is pooled at its
+padding. tokenizer.json has no `padding` section; transformers writes one only if the last call before
+saving padded. The output is the same in every run.
 """
 
 import hashlib

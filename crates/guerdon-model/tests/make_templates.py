@@ -117,7 +117,7 @@ def main():
             try:
                 text = render_jinja_template([messages], chat_template=template, add_generation_prompt=False, **TOKENS)[0][0]
                 row = {"rendered": text}
-            except Exception as refusal:  # the template's own, whatever class jinja gives it
+            except Exception as refusal:  # the template's refusal, of any class
                 row = {"refused": str(refusal)}
             golden.append({"template": name, "dialogue": number, **row})
     lines = [json.dumps(row, ensure_ascii=False) for row in golden]

@@ -1,10 +1,10 @@
-"""Writes tests/tiny/: a reward model of a few kilobytes, with reference scores computed by NumPy.
+"""Write tests/tiny/: a reward model of a few kilobytes, with reference scores computed by NumPy.
 
-    python tests/make_tiny.py            needs numpy and onnx; nothing else of the tests does
+    python tests/make_tiny.py            needs numpy and onnx, which no other part of the tests needs
 
-The model embeds tokens, averages them under the mask, and applies one linear unit. It is far too small to know anything;
-what it is for is that every step around it (text, ids, truncation, padding, batching) is checked against numbers that
-were computed without any of it. Runs give the same bytes.
+The model embeds tokens, averages them under the mask, and applies one linear unit. It has no
+knowledge; it serves to compare every step around it (text, ids, truncation, padding, batches) with
+numbers computed independently. The output is the same in every run.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ def tokenizer():
     piece = [{"SpecialToken": {"id": t, "type_id": 0}} for t in ("[CLS]", "[SEP]")]
     return {
         "version": "1.0",
-        # On purpose: a reader that leaves these on gets every score below wrong.
+        # Intended: a reader that leaves these enabled gets every score below wrong.
         "truncation": {"direction": "Right", "max_length": 6, "strategy": "LongestFirst", "stride": 0},
         "padding": {"strategy": {"Fixed": 32}, "direction": "Right", "pad_to_multiple_of": None, "pad_id": 0,
                     "pad_type_id": 0, "pad_token": "[PAD]"},
@@ -48,7 +48,7 @@ def tokenizer():
 
 
 def encode(messages, index):
-    """The same rules as the crate's, without a tokenizer library: the dialogues below are spaced for `split`."""
+    """The rules of the crate without a tokenizer library. The dialogues below can be split at spaces."""
     def ids(window):
         text = "\n".join(PREFIX[m["role"]] + m["content"] for m in window)
         words = text.lower().replace(":", " : ").split()
@@ -68,7 +68,7 @@ def graph(table, weight, bias):
     inputs = [helper.make_tensor_value_info(n, TensorProto.INT64, [batch, seq]) for n in names]
     nodes = [
         helper.make_node("Gather", ["table", "input_ids"], ["embedded"]),
-        # Segment ids must be 0: anything else moves the score by far more than any tolerance.
+        # Segment ids must be 0: other values change the score by far more than the tolerance.
         helper.make_node("Cast", ["token_type_ids"], ["types"], to=TensorProto.FLOAT),
         helper.make_node("Unsqueeze", ["types", "last"], ["types3"]),
         helper.make_node("Add", ["embedded", "types3"], ["typed"]),
@@ -99,10 +99,10 @@ def dialogues():
               ("assistant", "Deal not final .")), 2
     yield say(("assistant", "")), 0
     yield say(("tool", "500"), ("assistant", "zebra 480")), 1
-    # Too long: whole messages go, oldest first.
+    # Too long: whole messages are dropped, oldest first.
     yield say(("system", "Be kind ."), ("user", "The price is 480 for two and breakfast is included ."),
               ("assistant", "No ."), ("user", "Could we meet at 420 ?"), ("assistant", "I will ask and call you later .")), 4
-    # The scored message alone is too long: its end stays.
+    # The scored message alone is too long: its end is kept.
     yield say(("user", "Yes ?"), ("assistant", " ".join(["the price is 420 and the room is not final ,"] * 4) + " deal !")), 1
 
 

@@ -1,11 +1,12 @@
-"""Writes tests/tiny-decoder/, tests/tiny-decoder-cpu/, tests/tiny-decoder-paged/ and tests/tiny-decoder-cuda/: a packed decoder of 30
-kilobytes, its attention by rows, by chunks and over the blocks of a cache, once with a stand-in for the operator and once as it
-is, with reference scores computed by transformers.
+"""Write tests/tiny-decoder/, tests/tiny-decoder-cpu/, tests/tiny-decoder-paged/ and
+tests/tiny-decoder-cuda/: a packed decoder of 30 kilobytes with attention by rows, by chunks, and over
+the blocks of a cache, the last one with a stand-in for the CUDA operator and with the operator itself.
+Reference scores are computed by transformers.
 
-    python tests/make_tiny_decoder.py            needs torch, transformers, onnx and jinja2; nothing else of the tests does
+    python tests/make_tiny_decoder.py    needs torch, transformers, onnx and jinja2
 
-The weights are random: what is checked is that the packed graph, its prefix trees and the chat template around them give
-the score that Hugging Face's own model gives to each dialogue alone. The tokenizer is the one of tests/tiny.
+The weights are random. The test compares the packed graph, its prefix trees and the chat template with
+the score of Hugging Face's own model for each dialogue alone. The tokenizer is that of tests/tiny.
 """
 
 import hashlib
@@ -39,7 +40,7 @@ def ids(messages):
 
 
 def dialogues():
-    """Samples of three prompts, one of them longer than a chunk; every turn of one dialogue; and one that shares nothing."""
+    """Samples of three prompts, one longer than a chunk; every turn of one dialogue; an unrelated dialogue."""
     for prompt in ("480 is our best price .", "Could we meet at 420 ?", " ".join(["We could meet at 420 , not 480 !"] * 14)):
         for reply in ("No .", "No deal .", "Deal !", "400 and breakfast included ."):
             yield [{"role": "system", "content": "be kind"}, {"role": "user", "content": prompt}, {"role": "assistant", "content": reply}], 2
@@ -67,7 +68,7 @@ def write(model, attention, out):
     if attention == "cuda":
         graph = packed_decoder.build(model, "float16", MAX_TOKENS, "paged")
     elif attention == "paged":
-        # In 32 bits, which the operator itself does not compute in; it is taken out at once.
+        # In 32 bits, which the operator does not support; the stand-in replaces it at once.
         graph = stand_in(packed_decoder.build(model, "float32", MAX_TOKENS, "paged"))
     else:
         graph = packed_decoder.build(model, "float32", MAX_TOKENS, attention)

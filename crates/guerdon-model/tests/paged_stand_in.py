@@ -1,16 +1,18 @@
-"""A stand-in for `com.microsoft.PagedAttention`, which ONNX Runtime computes on CUDA only: the same inputs, outputs and meaning, spelled
-out in standard operators as a function of the model, so that guerdon's block tables and caches are tested where there is no GPU.
+"""A stand-in for `com.microsoft.PagedAttention`, which ONNX Runtime has for CUDA only.
 
-It follows the operator's own description: the keys and values of all tokens are written into their blocks, then each token
-attends from its position to what its sequence's blocks hold up to it. What lies beyond is never looked at, whatever it is: a
-cache starts as memory that nobody has written. It knows nothing of sharing; that two sequences may read one block is what is tested.
+It has the same inputs, outputs and meaning, written in standard operators as a function of the model,
+so that guerdon's block tables and caches are tested without a GPU. As the operator's description
+states, the keys and values of all tokens are written into their blocks, then each token attends to the
+contents of its sequence's blocks up to its own position. Later contents are ignored, including garbage:
+a new cache is uninitialised memory. The stand-in does not handle sharing itself; the tests check that
+two sequences may use one block.
 """
 
 from onnx import TensorProto, helper
 
 DOMAIN = "guerdon.stand_in"
 INPUTS = ["qkv", "key_cache", "value_cache", "ends", "pasts", "table", "cos", "sin", "q_norm", "k_norm"]
-# Where they are among the operator's inputs.
+# Their indices among the operator's inputs.
 PLACES = [0, 3, 4, 5, 6, 7, 8, 9, 12, 13]
 
 
@@ -24,7 +26,7 @@ def stand_in(model):
         del node.input[:], node.attribute[:]
         node.input.extend(kept)
         node.domain = DOMAIN
-    # Nothing else reads the bounds that the operator sizes its launches by; a graph's inputs must be read.
+    # Only the operator uses these bounds, to size its launches; a graph must use all of its inputs.
     model.graph.node.insert(0, helper.make_node("Identity", ["attention_metadata"], ["bounds"]))
     model.opset_import.append(helper.make_opsetid(DOMAIN, 1))
     model.functions.append(function(options["num_heads"], options["kv_num_heads"], size, options["scale"], options["qk_norm_epsilon"]))
@@ -62,7 +64,7 @@ def function(heads, kv_heads, size, scale, epsilon):
 
     ends, pasts, table = int64("ends"), int64("pasts"), int64("table")
     block = count("key_cache", 1)
-    # Each token's sequence, its position there, and the slot of its own key and value.
+    # The sequence of each token, its position there, and the slot of its key and value.
     token = upto(count("qkv", 0))
     over = node("LessOrEqual", wider(node("Slice", ends, number([1]), number([2**31])), 0), wider(token, 1))
     row = node("ReduceSum", int64(over), number([1]), keepdims=0)
