@@ -35,7 +35,7 @@
 //! | | `paged`, `kv_cache` | packed attention on CUDA, over blocks of a cache; the cache |
 //! | | `batch_plan` | choice of the sequences that run next |
 //! | `queue/` | `slots` | the bounded queue and its expected waiting time |
-//! | | `waiters`, `fair` | queued sequences with their waiters; fair order between clients |
+//! | | `waiters` | queued sequences with their waiters, in fair order between clients |
 //! | | `in_flight` | requests that are still being tokenized |
 //! | | `intake` | work for the device threads; coalesces equal sequences |
 //! | | `worker`, `event` | a device thread; the events that it reports |

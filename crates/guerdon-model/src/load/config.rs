@@ -21,7 +21,7 @@ const BLOCK_SIZES: [usize; 6] = [16, 32, 64, 128, 256, 512];
 const INSTANCES_BYTES: u64 = 2 << 30;
 
 /// Configuration of one reward model. Everything but `path` has a default.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {
     /// The model's folder, which holds `guerdon.model.toml`.

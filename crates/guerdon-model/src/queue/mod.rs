@@ -1,7 +1,6 @@
 //! The queue: admission, fair order, in-flight requests, the score cache and the device threads.
 
 pub(crate) mod event;
-pub(crate) mod fair;
 pub(crate) mod in_flight;
 pub(crate) mod intake;
 pub(crate) mod score_cache;

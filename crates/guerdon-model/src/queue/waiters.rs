@@ -1,14 +1,14 @@
 //! The waiting set: queued turns, coalesced into distinct sequences, with deadlines and fair order.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use guerdon_queue::{FairQueue, QueuePosition};
 use tokio::sync::oneshot;
 use tracing::Span;
 
 use crate::encode::tokens::TokenSequence;
 use crate::engine::batch_plan::{BatchLimits, next_batch};
-use crate::queue::fair::FairClock;
 use crate::queue::in_flight::InFlightGuard;
 use crate::queue::slots::QueueSlot;
 
@@ -51,17 +51,11 @@ const SWEEP_EVERY: Duration = Duration::from_millis(50);
 /// sequence.
 #[derive(Debug, Default)]
 pub(crate) struct WaitingSet {
-    /// Ordered by urgency, the most urgent first.
-    sequences: BTreeMap<QueueOrder, WaitingSequence>,
-    orders: HashMap<TokenSequence, QueueOrder>,
-    clock: FairClock,
-    arrivals: u64,
-    tokens: usize,
+    /// By client; the cost of a sequence is its number of tokens.
+    sequences: FairQueue<u64, WaitingSequence>,
+    positions: HashMap<TokenSequence, QueuePosition>,
     next_sweep: Option<Instant>,
 }
-
-/// The order of a sequence: its fair tag, then its arrival number.
-type QueueOrder = (u64, u64);
 
 /// A distinct token sequence and its waiters (at least one).
 #[derive(Debug)]
@@ -76,29 +70,28 @@ impl WaitingSet {
     }
 
     /// Tokens of the distinct sequences, without padding.
-    pub(crate) const fn tokens(&self) -> usize {
-        self.tokens
+    pub(crate) fn tokens(&self) -> usize {
+        usize::try_from(self.sequences.cost()).unwrap_or(usize::MAX)
     }
 
     pub(crate) fn push(&mut self, entry: QueuedTurn) {
         if let Some(sequence) =
-            self.orders.get(&entry.tokens).and_then(|order| self.sequences.get_mut(order))
+            self.positions.get(&entry.tokens).and_then(|at| self.sequences.get_mut(*at))
         {
             sequence.entries.push(entry);
             return;
         }
         let tokens = entry.tokens.clone();
-        let order = (self.clock.tag(entry.client, tokens.len()), self.arrivals);
-        self.arrivals += 1;
-        self.tokens += tokens.len();
-        self.orders.insert(tokens.clone(), order);
-        self.sequences.insert(order, WaitingSequence { tokens, entries: vec![entry] });
+        let cost = u64::try_from(tokens.len()).unwrap_or(u64::MAX);
+        let client = entry.client;
+        let sequence = WaitingSequence { tokens: tokens.clone(), entries: vec![entry] };
+        let position = self.sequences.push(client, cost, 1, sequence);
+        self.positions.insert(tokens, position);
     }
 
-    fn remove(&mut self, order: QueueOrder) -> Option<WaitingSequence> {
-        let sequence = self.sequences.remove(&order)?;
-        self.orders.remove(&sequence.tokens);
-        self.tokens -= sequence.tokens.len();
+    fn remove(&mut self, position: QueuePosition) -> Option<WaitingSequence> {
+        let sequence = self.sequences.remove(position)?;
+        self.positions.remove(&sequence.tokens);
         Some(sequence)
     }
 
@@ -113,17 +106,18 @@ impl WaitingSet {
             self.next_sweep = Some(now + SWEEP_EVERY);
         }
         self.sweep(now, if all { usize::MAX } else { limits.window() });
-        if let Some(((tag, _), _)) = self.sequences.first_key_value() {
-            self.clock.served(*tag);
+        let first = self.sequences.first().map(|(position, _)| position);
+        if let Some(position) = first {
+            self.sequences.serve(position);
         }
-        let (orders, tokens): (Vec<QueueOrder>, Vec<&TokenSequence>) =
+        let (positions, tokens): (Vec<QueuePosition>, Vec<&TokenSequence>) =
             within_window(&self.sequences, limits.window())
-                .map(|(order, sequence)| (*order, &sequence.tokens))
+                .map(|(position, sequence)| (position, &sequence.tokens))
                 .unzip();
         let batch = next_batch(&tokens, limits);
-        let batch = batch.into_iter().filter_map(|index| self.remove(orders[index])).collect();
+        let batch = batch.into_iter().filter_map(|index| self.remove(positions[index])).collect();
         if self.is_empty() {
-            self.clock.reset();
+            self.sequences.reset_clock();
         }
         batch
     }
@@ -133,7 +127,7 @@ impl WaitingSet {
     fn sweep(&mut self, now: Instant, window: usize) {
         let gone = |entry: &QueuedTurn| entry.reply.is_closed() || entry.is_late(now);
         let mut left = 0;
-        let touched: Vec<QueueOrder> = self
+        let touched: Vec<QueuePosition> = self
             .sequences
             .iter()
             .take_while(|(_, sequence)| {
@@ -144,15 +138,15 @@ impl WaitingSet {
                 within
             })
             .filter(|(_, sequence)| sequence.entries.iter().any(gone))
-            .map(|(order, _)| *order)
+            .map(|(position, _)| position)
             .collect();
-        for order in touched {
-            let Some(sequence) = self.sequences.get_mut(&order) else { continue };
+        for position in touched {
+            let Some(sequence) = self.sequences.get_mut(position) else { continue };
             for late in sequence.entries.extract_if(.., |entry| gone(entry)) {
                 late.answer(Err(ScoreError::Deadline));
             }
             if sequence.entries.is_empty() {
-                self.remove(order);
+                self.remove(position);
             }
         }
     }
@@ -160,9 +154,9 @@ impl WaitingSet {
 
 /// The most urgent sequences that together hold `window` tokens, or slightly more.
 fn within_window(
-    sequences: &BTreeMap<QueueOrder, WaitingSequence>,
+    sequences: &FairQueue<u64, WaitingSequence>,
     window: usize,
-) -> impl Iterator<Item = (&QueueOrder, &WaitingSequence)> {
+) -> impl Iterator<Item = (QueuePosition, &WaitingSequence)> {
     let mut before = 0;
     sequences.iter().take_while(move |(_, sequence)| {
         let within = before < window;

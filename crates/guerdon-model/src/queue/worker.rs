@@ -366,11 +366,9 @@ mod tests {
         let (last, answer) = entry(&[8], None);
         answers.push(answer);
         sender.send(QueuedTurn { in_flight_guard: Some(in_flight_guard), ..last }).unwrap();
-        let started = Instant::now();
-        while runs.lock().unwrap().len() < 2 {
-            assert!(started.elapsed() < Duration::from_secs(60), "two batches never started");
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        guerdon_testing::wait_until_blocking("both run", Duration::from_secs(60), || {
+            runs.lock().unwrap().len() == 2
+        });
         // One thread runs four of the eight, the other two of the remaining four. A repeated turn
         // is answered with the first turn of the same tokens, whichever thread computes it and
         // without a cache. It is admitted before the batches end.
