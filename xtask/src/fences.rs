@@ -21,6 +21,7 @@ const OURS: &[(&str, &[&str])] = &[
     ("guerdon-model", &["guerdon-types", "guerdon-fusion", "guerdon-text", "guerdon-queue"]),
     ("guerdon-judge", &["guerdon-types", "guerdon-fusion", "guerdon-text", "guerdon-queue"]),
     ("guerdon-rules", &["guerdon-types", "guerdon-fusion", "guerdon-text"]),
+    ("guerdon-adapters", &["guerdon-types", "guerdon-fusion", "guerdon-text"]),
     ("guerdon-client", &["guerdon-types", "guerdon-optim", "guerdon-queue"]),
     ("guerdon-python", &["guerdon-client"]),
     (
@@ -28,6 +29,7 @@ const OURS: &[(&str, &[&str])] = &[
         &[
             "guerdon-types",
             "guerdon-fusion",
+            "guerdon-adapters",
             "guerdon-model",
             "guerdon-judge",
             "guerdon-rules",
@@ -55,13 +57,14 @@ const OURS: &[(&str, &[&str])] = &[
 const HEAVY: &[(&str, &[&str])] = &[
     ("ort", &["guerdon-model"]),
     ("tokenizers", &["guerdon-model"]),
-    ("axum", &["guerdon-server", "guerdon-testing"]),
+    ("axum", &["guerdon-adapters", "guerdon-server", "guerdon-testing"]),
     ("notify", &["guerdon-server"]),
     ("reqwest", &["guerdon-judge", "guerdon-client"]),
     ("regex-automata", &["guerdon-rules"]),
     (
         "tokio",
         &[
+            "guerdon-adapters",
             "guerdon-queue",
             "guerdon-testing",
             "guerdon-model",

@@ -7,6 +7,7 @@ use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
+use guerdon_adapters::ScoreHandle;
 use guerdon_types::{Problem, ProblemCode, RequestId};
 use http::header::{CONTENT_ENCODING, HeaderName};
 use http::{HeaderValue, Method};
@@ -18,8 +19,6 @@ use tracing::Instrument as _;
 use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::adapters;
-use crate::adapters::ScoreHandle;
 use crate::caller::address_of;
 use crate::config::Scope;
 use crate::context::RequestContext;
@@ -50,7 +49,7 @@ fn documented() -> (Router<App>, utoipa::openapi::OpenApi) {
         .merge(routes::score::routes())
         .merge(routes::info::routes())
         .merge(routes::rules::routes())
-        .merge(adapters::routes().with_state(()));
+        .merge(guerdon_adapters::routes().with_state(()));
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(score)
         .merge(routes::reload::routes())
@@ -75,7 +74,7 @@ pub(crate) fn router(app: App) -> Router {
     let compressible =
         SizeAbove::new(1_024).and(NotForContentType::const_new("application/x-ndjson"));
     // Clients that put paths of their own behind a URL drop its query string, but keep what stands before it.
-    let (with_profile, _) = adapters::routes().with_state(()).split_for_parts();
+    let (with_profile, _) = guerdon_adapters::routes().with_state(()).split_for_parts();
     routes
         .nest("/profiles/{profile}", with_profile)
         .merge(utoipa_swagger_ui::SwaggerUi::new("/docs").url("/openapi.json", document))

@@ -6,6 +6,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::FromRequestParts;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use guerdon_adapters::{ProfileSummary, ScoreService, ScoringBatch, SourceName};
 use guerdon_types::{
     FusionConfig, IncomingRequest, Invalid, Limits, Problem, ProblemCode, ProfileName,
     RolloutResult, ScoreRequest,
@@ -14,7 +15,6 @@ use http::HeaderMap;
 use http::request::Parts;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::adapters::{ProfileSummary, ScoreService, ScoringBatch, SourceName};
 use crate::batch::Batch;
 use crate::body::read_json;
 use crate::caller::Caller;

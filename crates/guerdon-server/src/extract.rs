@@ -1,11 +1,11 @@
 //! Extractors of the server's own routes.
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
+use guerdon_adapters::{ScoreService as _, parse_body};
 use guerdon_types::IncomingRequest;
 use http::request::Parts;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::adapters::{ScoreService as _, parse_body};
 use crate::body::read_json;
 use crate::context::RequestContext;
 use crate::problem::ApiError;

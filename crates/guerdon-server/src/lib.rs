@@ -27,7 +27,6 @@
 //! | `engine.rs` | what serves, how to replace it, how to score on it |
 //! | `candidate.rs` | the snapshot that serves and a candidate on trial; which of them scores a request |
 //! | `context.rs` | the context of one request: what served when it arrived, and who sent it |
-//! | `adapters/` | trainers' own protocols, one file each |
 //! | `credentials.rs` | where a token may stand in a request |
 //! | `caller.rs`, `inbound.rs` | who calls, as far as fairness needs to know; how often they may |
 //! | `batch.rs`, `scored.rs`, `advantages.rs` | one request's rollouts side by side; group advantages on the way out |
@@ -38,7 +37,6 @@
 //! | `reload.rs`, `trigger.rs`, `folder_watch.rs` | triggers (file events, poll, SIGHUP, POST) to one load; which folders are watched |
 //! | `serve.rs` | start and stop |
 
-mod adapters;
 mod advantages;
 mod app;
 mod auth;

@@ -6,7 +6,7 @@ use guerdon_types::{Problem, ProblemCode, RequestId};
 use http::HeaderValue;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 
-pub(crate) use crate::adapters::ApiError;
+pub(crate) use guerdon_adapters::ApiError;
 
 /// Writes the problem that a handler left, with the request it belongs to.
 pub(crate) fn finish(mut response: Response, request_id: &RequestId, path: &str) -> Response {

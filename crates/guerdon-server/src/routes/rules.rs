@@ -4,13 +4,13 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
+use guerdon_adapters::JsonBody;
 use guerdon_rules::{Diagnostic, PackSummary, RulePacks, SourceText};
 use guerdon_types::{Problem, ProblemCode, Rollout, RulesPart};
 use serde::{Deserialize, Serialize};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::adapters::JsonBody;
 use crate::context::RequestContext;
 use crate::extract::Permit;
 use crate::problem::ApiError;

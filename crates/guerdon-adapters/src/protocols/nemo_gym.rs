@@ -16,11 +16,11 @@ use serde_json::{Map, Value, json};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::asking::{Answers, Asked, Item, Protocol};
-use super::choices::{Choices, OnFailure};
-use super::messages::{ForeignMessage, text_of};
-use super::numbers::{contributions, numbers};
-use super::service::{ApiError, JsonBody};
+use crate::score::{Item, ItemScores, Protocol, ScoreCall};
+use crate::score::{OnFailure, UrlOptions};
+use crate::score::{contributions, numbers};
+use crate::service::{ApiError, JsonBody};
+use crate::text::{ForeignMessage, text_of};
 
 /// verifiers waits 60 s; NeMo-Gym's own client for ever.
 pub(super) const PROTOCOL: Protocol = Protocol {
@@ -40,11 +40,11 @@ pub(super) fn routes() -> OpenApiRouter {
 }
 
 /// Opens a session; there is nothing to keep of it.
-#[utoipa::path(post, path = "/seed_session", tag = "trainers", params(Choices), request_body = Object, responses(
+#[utoipa::path(post, path = "/seed_session", tag = "trainers", params(UrlOptions), request_body = Object, responses(
     (status = 200, description = "An empty object.", body = Object),
 ))]
 async fn seed_session(
-    _choices: Choices,
+    _choices: UrlOptions,
     JsonBody(_row): JsonBody<Map<String, Value>>,
 ) -> Json<Value> {
     Json(json!({}))
@@ -83,17 +83,17 @@ struct VerifyReply {
 }
 
 /// Scores one rollout as a NeMo-Gym resources server does.
-#[utoipa::path(post, path = "/verify", tag = "trainers", params(Choices), request_body = VerifyRequest, responses(
+#[utoipa::path(post, path = "/verify", tag = "trainers", params(UrlOptions), request_body = VerifyRequest, responses(
     (status = 200, description = "Parts stand beside the reward as numbers, where the row has no field of their name.", body = VerifyReply),
     (status = "4XX", description = "The request as a whole is wrong.", body = Problem, content_type = "application/problem+json"),
     (status = 503, description = "Overloaded, or with `on_failure=error` the rollout has no reward.", body = Problem, content_type = "application/problem+json"),
 ))]
 async fn verify(
-    asked: Asked,
+    call: ScoreCall,
     JsonBody(request): JsonBody<VerifyRequest>,
 ) -> Result<Response, ApiError> {
     let item = Item::messages(messages(&request), context(&request.row));
-    let answers = asked.answers(&PROTOCOL, vec![item]).await?;
+    let answers = call.score(&PROTOCOL, vec![item]).await?;
     Ok(answers.reply(reply(request, &answers)))
 }
 
@@ -141,7 +141,7 @@ fn context(row: &Map<String, Value>) -> Context {
     context
 }
 
-fn reply(mut request: VerifyRequest, answers: &Answers) -> Option<VerifyReply> {
+fn reply(mut request: VerifyRequest, answers: &ItemScores) -> Option<VerifyReply> {
     let answer = answers.items.first()?;
     let reward_components = contributions(answer, &answers.sources, &answers.fusion);
     for (name, number) in numbers(answer, &answers.sources) {

@@ -13,10 +13,10 @@ use serde_json::{Map, Value, json};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::choices::Choices;
 use super::nemo_gym::FAILURE_CLASS;
-use super::numbers::Numbers;
-use super::service::{ApiError, JsonBody};
+use crate::score::NamedNumbers;
+use crate::score::UrlOptions;
+use crate::service::{ApiError, JsonBody};
 
 const TASK: &str = "_ng_task_index";
 const ROLLOUT: &str = "_ng_rollout_index";
@@ -40,25 +40,25 @@ struct AggregateReply {
     #[schema(value_type = Vec<Object>)]
     group_level_metrics: Vec<Map<String, Value>>,
     /// All rollouts'.
-    agent_metrics: Numbers,
+    agent_metrics: NamedNumbers,
     /// The means of those.
-    key_metrics: Numbers,
+    key_metrics: NamedNumbers,
 }
 
 /// Aggregates verified rollouts as a NeMo-Gym resources server does.
-#[utoipa::path(post, path = "/aggregate_metrics", tag = "trainers", params(Choices), request_body = AggregateRequest, responses(
+#[utoipa::path(post, path = "/aggregate_metrics", tag = "trainers", params(UrlOptions), request_body = AggregateRequest, responses(
     (status = 200, body = AggregateReply),
     (status = "4XX", description = "The request is wrong: two rollouts have one index.", body = Problem, content_type = "application/problem+json"),
 ))]
 async fn aggregate_metrics(
-    _choices: Choices,
+    _choices: UrlOptions,
     JsonBody(request): JsonBody<AggregateRequest>,
 ) -> Result<Json<AggregateReply>, ApiError> {
     Ok(Json(aggregated(&request.verify_responses)?))
 }
 
 fn aggregated(responses: &[Map<String, Value>]) -> Result<AggregateReply, Invalid> {
-    let mut tasks: BTreeMap<i64, BTreeMap<i64, Numbers>> = BTreeMap::new();
+    let mut tasks: BTreeMap<i64, BTreeMap<i64, NamedNumbers>> = BTreeMap::new();
     for (place, response) in responses.iter().enumerate() {
         if response.contains_key(FAILURE_CLASS) {
             continue;
@@ -72,7 +72,7 @@ fn aggregated(responses: &[Map<String, Value>]) -> Result<AggregateReply, Invali
                 .hint(format!("give each rollout of a task a `{ROLLOUT}` of its own")));
         }
     }
-    let all: Vec<&Numbers> = tasks.values().flat_map(BTreeMap::values).collect();
+    let all: Vec<&NamedNumbers> = tasks.values().flat_map(BTreeMap::values).collect();
     let names: BTreeSet<&str> =
         all.iter().flat_map(|numbers| numbers.keys()).map(String::as_str).collect();
     let agent_metrics = described(&names, &all);
@@ -91,7 +91,7 @@ fn aggregated(responses: &[Map<String, Value>]) -> Result<AggregateReply, Invali
 }
 
 /// A response's numbers; what the policy's model counted (`response.usage`) among them.
-fn numbers(response: &Map<String, Value>) -> Numbers {
+fn numbers(response: &Map<String, Value>) -> NamedNumbers {
     let usage = response
         .get("response")
         .and_then(|response| response.get("usage"))
@@ -106,7 +106,7 @@ fn numbers(response: &Map<String, Value>) -> Numbers {
 
 fn group(
     task: i64,
-    rollouts: &BTreeMap<i64, Numbers>,
+    rollouts: &BTreeMap<i64, NamedNumbers>,
     names: &BTreeSet<&str>,
 ) -> Map<String, Value> {
     let infos = rollouts.iter().map(|(rollout, numbers)| {
@@ -135,7 +135,7 @@ fn group(
 
 /// Statistics of each name over the rollouts that have it. The standard deviation is that of a sample; where no name has two
 /// numbers, it is 0 for those that every rollout has, as NeMo-Gym has it.
-fn described(names: &BTreeSet<&str>, rollouts: &[&Numbers]) -> Numbers {
+fn described(names: &BTreeSet<&str>, rollouts: &[&NamedNumbers]) -> NamedNumbers {
     let sorted = |name: &str| {
         let mut values: Vec<f64> =
             rollouts.iter().filter_map(|numbers| numbers.get(name).copied()).collect();
@@ -144,7 +144,7 @@ fn described(names: &BTreeSet<&str>, rollouts: &[&Numbers]) -> Numbers {
     };
     let columns: Vec<(&str, Vec<f64>)> = names.iter().map(|name| (*name, sorted(name))).collect();
     let spread = columns.iter().any(|(_, values)| values.len() > 1);
-    let mut described = Numbers::new();
+    let mut described = NamedNumbers::new();
     for (name, values) in &columns {
         let (Some(min), Some(max), Some(mean)) = (values.first(), values.last(), mean(values))
         else {

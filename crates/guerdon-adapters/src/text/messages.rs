@@ -1,8 +1,12 @@
-//! Messages as OpenAI's APIs spell them, read leniently: what a trainer's dataset holds is not ours to refuse.
+//! Messages in the form of OpenAI's APIs, read leniently, since the content of a trainer's dataset
+//! cannot be changed by the request's sender.
 
+use guerdon_text::chat_markup::Speaker;
 use guerdon_types::{Context, Message, Role};
 use serde::Deserialize;
 use serde_json::Value;
+
+use super::dialogue::role;
 
 /// A chat message, as trainers send it.
 #[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
@@ -17,22 +21,19 @@ pub(crate) struct ForeignMessage {
 }
 
 impl ForeignMessage {
+    /// The message, with an unknown role as the user's.
     pub(crate) fn read(self) -> Message {
-        let role = match self.role.as_str() {
-            "system" | "developer" => Role::System,
-            "assistant" | "model" => Role::Assistant,
-            "tool" | "function" | "ipython" => Role::Tool,
-            _ => Role::User,
-        };
+        let role = Speaker::from_name(&self.role).map_or(Role::User, role);
         Message::new(role, text_of(&self.content))
     }
 }
 
+/// Reads messages.
 pub(crate) fn read(messages: Vec<ForeignMessage>) -> Vec<Message> {
     messages.into_iter().map(ForeignMessage::read).collect()
 }
 
-/// The text of a content: itself, or its parts' one after the other.
+/// The text of a content: the text itself, or the texts of its parts, concatenated.
 pub(crate) fn text_of(content: &Value) -> String {
     match content {
         Value::String(text) => text.clone(),
@@ -41,8 +42,8 @@ pub(crate) fn text_of(content: &Value) -> String {
     }
 }
 
-/// Facts for rules and judge from a dataset's label: an object is the facts, and so is a text that spells one; anything
-/// else is one fact called `name`.
+/// The context of a rollout from a dataset's label. An object is the context itself, and so is a
+/// text that is a JSON object; any other label is one entry called `name`.
 pub(crate) fn facts(name: &str, label: Value) -> Context {
     match label {
         Value::Null => Context::new(),
@@ -65,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_are_joined_and_strangers_are_partners() {
+    fn parts_are_joined_and_unknown_roles_are_users() {
         let parts = json!([{ "type": "text", "text": "48" }, { "type": "image_url" }, { "type": "text", "text": "0" }]);
         let message: ForeignMessage =
             serde_json::from_value(json!({ "role": "hotel", "content": parts })).unwrap();
@@ -78,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_label_is_facts_if_it_is_or_spells_an_object() {
+    fn a_label_that_is_an_object_is_the_context() {
         let object = json!({ "target_price": 420 });
         assert_eq!(Value::Object(facts("label", object.clone())), object);
         assert_eq!(Value::Object(facts("label", json!("{\"target_price\": 420}"))), object);

@@ -1,19 +1,22 @@
-//! `POST /submit_task` and `GET /task_result`: ROLL's reward system. A task is submitted, then asked after every two seconds,
-//! in the JSON body of a GET, until `errcode` is no longer 1.
+//! `POST /submit_task` and `GET /task_result`: ROLL's reward system. The client submits a task and
+//! polls every two seconds, with a JSON body in a GET, until `errcode` is not 1.
 //!
-//! Any `errcode` but 0 and 1 keeps the client asking until its patience ends; a task without a score makes it submit the
-//! task again, up to five times, before it writes a 0 of its own. So an unscored task, and one that is not known any more,
-//! is answered `errcode` 0 with a `null` score: the retry comes at once, and pays the judge only for what is not in its cache.
+//! With any `errcode` but 0 and 1 the client polls until its timeout. If a task has no score, the
+//! client submits it again, up to five times, and then writes a 0 of its own. An unscored or unknown
+//! task is therefore answered with `errcode` 0 and a `null` score: the retry comes at once, and the
+//! judge is paid only for answers that are not in its cache.
 //!
-//! Tasks are the one thing that an adapter keeps. Those at work hold a place among the requests in flight, so they are
-//! bounded; results go when nobody has asked for them in ten minutes. All stop with the server.
+//! Tasks are the only state of any adapter. A task at work holds a permit for concurrent requests,
+//! which bounds their number; a result is removed ten minutes after the last poll. All tasks stop
+//! with the server.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::{Extension, Json};
 use guerdon_types::{Problem, ProblemCode, RequestId};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::watch;
@@ -22,12 +25,12 @@ use tracing::Instrument as _;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::asking::{Answers, Asked, Item, Protocol};
-use super::chat_text::continued;
-use super::choices::{Choices, OnFailure};
-use super::messages::facts;
-use super::numbers::contributions;
-use super::service::{ApiError, JsonBody};
+use crate::score::contributions;
+use crate::score::{Item, ItemScores, Protocol, ScoreCall};
+use crate::score::{OnFailure, UrlOptions};
+use crate::service::{ApiError, JsonBody};
+use crate::text::continued;
+use crate::text::facts;
 
 /// ROLL asks after a task for 300 s, unless it says otherwise.
 pub(super) const PROTOCOL: Protocol = Protocol {
@@ -36,20 +39,20 @@ pub(super) const PROTOCOL: Protocol = Protocol {
     on_failure: OnFailure::Null,
 };
 
-/// How long a question after a task waits for its end. The client gives every question 20 s.
-const ASKED_FOR: Duration = Duration::from_secs(10);
+/// Longest wait of one poll for the end of its task. The client gives every poll 20 s.
+const LONG_POLL: Duration = Duration::from_secs(10);
 
-/// How long a result is kept for whoever submitted the task, after they last asked.
+/// Time for which a result is kept after the last poll for it.
 const KEPT: Duration = Duration::from_secs(600);
 
-/// Tasks and results that are kept, whatever their age.
+/// RollTasks and results that are kept, whatever their age.
 const MOST_KEPT: usize = 65_536;
 
 pub(super) fn routes() -> OpenApiRouter {
     OpenApiRouter::new()
         .routes(routes!(submit_task))
         .routes(routes!(task_result))
-        .layer(Extension(Arc::new(Mutex::new(Tasks::new()))))
+        .layer(Extension(Arc::new(Mutex::new(RollTasks::new()))))
 }
 
 /// A task. What ROLL says of its project, its priority and its plug-ins is not looked at.
@@ -113,9 +116,9 @@ impl TaskResult {
         }
     }
 
-    fn of(answers: &Answers) -> Self {
+    fn of(answers: &ItemScores) -> Self {
         let Some(answer) = answers.items.first() else {
-            return Self::without_score(0, "nothing was scored");
+            return Self::without_score(0, "the task has no item");
         };
         let parts = contributions(answer, &answers.sources, &answers.fusion);
         Self {
@@ -131,41 +134,43 @@ impl TaskResult {
 }
 
 /// Takes a task; ask after it with `/task_result`.
-#[utoipa::path(post, path = "/submit_task", tag = "trainers", params(Choices), request_body = SubmitTaskRequest, responses(
+#[utoipa::path(post, path = "/submit_task", tag = "trainers", params(UrlOptions), request_body = SubmitTaskRequest, responses(
     (status = 200, body = SubmittedTask),
     (status = "4XX", description = "The request is no task.", body = Problem, content_type = "application/problem+json"),
     (status = 503, description = "Overloaded.", body = Problem, content_type = "application/problem+json"),
 ))]
 async fn submit_task(
-    mut asked: Asked,
-    Extension(tasks): Extension<Arc<Mutex<Tasks>>>,
+    mut call: ScoreCall,
+    Extension(tasks): Extension<Arc<Mutex<RollTasks>>>,
     Extension(request_id): Extension<RequestId>,
     JsonBody(request): JsonBody<SubmitTaskRequest>,
 ) -> Result<Json<SubmittedTask>, ApiError> {
-    // Told now, since the client takes no such answer later.
-    asked.service.profile(asked.choices.profile.as_ref())?;
-    asked.choices.deadline_ms = asked.choices.deadline_ms.or_else(|| patience(request.timeout?));
-    let dialogue = continued(&request.prompt, &request.response, asked.choices.thoughts);
+    // Refused here, since the client does not accept such an error later.
+    call.service.profile(call.options.profile.as_ref())?;
+    call.options.deadline_ms =
+        call.options.deadline_ms.or_else(|| task_deadline_ms(request.timeout?));
+    let dialogue = continued(&request.prompt, &request.response, call.options.thoughts);
     let item = Item::text(dialogue, facts("reward_info", request.reward_info));
-    let (tell, told) = watch::channel(None);
+    let (sender, result) = watch::channel(None);
     let work = async move {
-        let result = match asked.answers(&PROTOCOL, vec![item]).await {
+        let scored = match call.score(&PROTOCOL, vec![item]).await {
             Ok(answers) => TaskResult::of(&answers),
             Err(error) => TaskResult::without_score(2, error.detail()),
         };
-        drop(asked);
-        tell.send_replace(Some(result));
+        drop(call);
+        sender.send_replace(Some(scored));
     };
     // The request's own id would be the same for two requests of a client that sets it.
     let id = uuid::Uuid::now_v7().simple().to_string();
     tracing::debug!(task = id, request = %request_id, "A task was submitted.");
-    let mut tasks = tasks.lock().unwrap_or_else(PoisonError::into_inner);
-    tasks.take(id.clone(), told, work.in_current_span())?;
+    let mut tasks = tasks.lock();
+    tasks.insert(id.clone(), result, work.in_current_span())?;
     Ok(Json(SubmittedTask { errcode: 0, errmsg: String::new(), reward_request_id: id }))
 }
 
-/// Four fifths of what the client waits, in milliseconds: it must still come to ask.
-fn patience(seconds: f64) -> Option<u64> {
+/// Four fifths of the time for which the client polls, in milliseconds, so that a poll for the
+/// result still follows.
+fn task_deadline_ms(seconds: f64) -> Option<u64> {
     let wait = Duration::try_from_secs_f64(seconds * 0.8).ok().filter(|wait| !wait.is_zero())?;
     u64::try_from(wait.as_millis()).ok()
 }
@@ -176,72 +181,71 @@ fn patience(seconds: f64) -> Option<u64> {
     (status = "4XX", description = "The request names no task.", body = Problem, content_type = "application/problem+json"),
 ))]
 async fn task_result(
-    Extension(tasks): Extension<Arc<Mutex<Tasks>>>,
+    Extension(tasks): Extension<Arc<Mutex<RollTasks>>>,
     JsonBody(request): JsonBody<TaskResultRequest>,
 ) -> Json<TaskResult> {
-    let told =
-        tasks.lock().unwrap_or_else(PoisonError::into_inner).asked(&request.reward_request_id);
-    let Some(mut told) = told else {
-        return Json(TaskResult::without_score(
-            0,
-            "this server knows no such task; submit it again",
-        ));
+    let result = tasks.lock().result(&request.reward_request_id);
+    let Some(mut result) = result else {
+        return Json(TaskResult::without_score(0, "unknown task; submit it again"));
     };
-    Json(match tokio::time::timeout(ASKED_FOR, told.wait_for(Option::is_some)).await {
+    Json(match tokio::time::timeout(LONG_POLL, result.wait_for(Option::is_some)).await {
         Ok(Ok(result)) => {
             result.clone().unwrap_or_else(|| TaskResult::without_score(0, "the task has no result"))
         }
-        Ok(Err(_)) => TaskResult::without_score(0, "the task failed; the server's log has more"),
+        Ok(Err(_)) => TaskResult::without_score(0, "the task failed; see the server's log"),
         Err(_) => TaskResult::without_score(1, "at work"),
     })
 }
 
-/// The tasks that were submitted and not forgotten yet.
+/// The submitted tasks whose results are kept.
 #[derive(Debug)]
-struct Tasks {
-    known: HashMap<String, Task>,
-    /// When those that nobody asks for were last looked for.
+struct RollTasks {
+    by_id: HashMap<String, RollTask>,
+    /// The time at which abandoned results were last removed.
     swept: Instant,
 }
 
 #[derive(Debug)]
-struct Task {
-    told: watch::Receiver<Option<TaskResult>>,
-    asked: Instant,
-    /// Its one task; dropped, it is aborted.
+struct RollTask {
+    result: watch::Receiver<Option<TaskResult>>,
+    last_poll: Instant,
+    /// The task at work, aborted when it is dropped.
     work: JoinSet<()>,
 }
 
-impl Tasks {
+impl RollTasks {
     fn new() -> Self {
-        Self { known: HashMap::new(), swept: Instant::now() }
+        Self { by_id: HashMap::new(), swept: Instant::now() }
     }
 
-    fn take(
+    /// Starts `work`, which sends its result to `result`.
+    fn insert(
         &mut self,
         id: String,
-        told: watch::Receiver<Option<TaskResult>>,
+        result: watch::Receiver<Option<TaskResult>>,
         work: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), ApiError> {
-        if self.known.len() >= MOST_KEPT || self.swept.elapsed() > KEPT / 10 {
+        if self.by_id.len() >= MOST_KEPT || self.swept.elapsed() > KEPT / 10 {
             self.swept = Instant::now();
-            self.known
-                .retain(|_, task| task.told.borrow().is_none() || task.asked.elapsed() < KEPT);
+            self.by_id.retain(|_, task| {
+                task.result.borrow().is_none() || task.last_poll.elapsed() < KEPT
+            });
         }
-        if self.known.len() >= MOST_KEPT {
-            let detail = format!("{MOST_KEPT} results wait to be asked for");
+        if self.by_id.len() >= MOST_KEPT {
+            let detail = format!("too many results wait for a poll (limit {MOST_KEPT})");
             return Err(ApiError::new(ProblemCode::Overloaded, detail));
         }
-        let mut task = Task { told, asked: Instant::now(), work: JoinSet::new() };
+        let mut task = RollTask { result, last_poll: Instant::now(), work: JoinSet::new() };
         task.work.spawn(work);
-        self.known.insert(id, task);
+        self.by_id.insert(id, task);
         Ok(())
     }
 
-    fn asked(&mut self, id: &str) -> Option<watch::Receiver<Option<TaskResult>>> {
-        let task = self.known.get_mut(id)?;
-        task.asked = Instant::now();
-        Some(task.told.clone())
+    /// The result of a task, for a poll.
+    fn result(&mut self, id: &str) -> Option<watch::Receiver<Option<TaskResult>>> {
+        let task = self.by_id.get_mut(id)?;
+        task.last_poll = Instant::now();
+        Some(task.result.clone())
     }
 }
 
@@ -250,17 +254,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_task_is_given_less_time_than_its_client_has() {
-        assert_eq!(patience(300.0), Some(240_000));
-        assert_eq!([0.0, -1.0, f64::INFINITY, f64::NAN].map(patience), [None; 4]);
+    fn a_task_has_less_time_than_its_client_waits() {
+        assert_eq!(task_deadline_ms(300.0), Some(240_000));
+        assert_eq!([0.0, -1.0, f64::INFINITY, f64::NAN].map(task_deadline_ms), [None; 4]);
     }
 
     #[tokio::test]
-    async fn a_task_that_died_is_told_from_one_that_never_was() {
-        let mut tasks = Tasks::new();
-        let (tell, told) = watch::channel(None);
-        tasks.take("a".to_owned(), told, async move { drop(tell) }).unwrap();
-        assert!(tasks.asked("a").unwrap().wait_for(Option::is_some).await.is_err());
-        assert!(tasks.asked("b").is_none());
+    async fn a_task_that_died_differs_from_an_unknown_one() {
+        let mut tasks = RollTasks::new();
+        let (sender, result) = watch::channel(None);
+        tasks.insert("a".to_owned(), result, async move { drop(sender) }).unwrap();
+        assert!(tasks.result("a").unwrap().wait_for(Option::is_some).await.is_err());
+        assert!(tasks.result("b").is_none());
     }
 }

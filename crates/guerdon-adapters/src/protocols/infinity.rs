@@ -3,9 +3,9 @@
 use guerdon_types::RequestId;
 use serde::{Deserialize, Serialize};
 
-use super::asking::Answers;
-use super::classifiers::{LABEL, Texts, now};
-use super::numbers::sigmoid;
+use super::classifier::{LABEL, Texts, now};
+use crate::score::ItemScores;
+use crate::score::sigmoid;
 
 /// Infinity's body.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -20,37 +20,43 @@ pub(super) struct ClassifyInput {
 
 /// Infinity's reply.
 #[derive(Debug, Serialize)]
-pub(super) struct Reply {
+pub(super) struct InfinityReply {
     object: &'static str,
-    data: Vec<[Scored; 1]>,
+    data: Vec<[InfinityLabel; 1]>,
     model: String,
-    usage: Usage,
+    usage: InfinityUsage,
     id: String,
     created: u64,
 }
 
 #[derive(Debug, Serialize)]
-struct Scored {
+struct InfinityLabel {
     score: Option<f64>,
     label: &'static str,
 }
 
 #[derive(Debug, Serialize)]
-struct Usage {
+struct InfinityUsage {
     prompt_tokens: usize,
     total_tokens: usize,
 }
 
-pub(super) fn classified(request: &ClassifyInput, answers: &Answers, id: &RequestId) -> Reply {
+pub(super) fn classified(
+    request: &ClassifyInput,
+    answers: &ItemScores,
+    id: &RequestId,
+) -> InfinityReply {
     let score = |reward: Option<f64>| if request.raw_scores { reward } else { reward.map(sigmoid) };
-    let data =
-        answers.rewards().into_iter().map(|reward| [Scored { score: score(reward), label: LABEL }]);
+    let data = answers
+        .rewards()
+        .into_iter()
+        .map(|reward| [InfinityLabel { score: score(reward), label: LABEL }]);
     let tokens = answers.tokens();
-    Reply {
+    InfinityReply {
         object: "classify",
         data: data.collect(),
         model: request.model.clone().unwrap_or_else(|| "guerdon".to_owned()),
-        usage: Usage { prompt_tokens: tokens, total_tokens: tokens },
+        usage: InfinityUsage { prompt_tokens: tokens, total_tokens: tokens },
         id: format!("infinity-{id}"),
         created: now(),
     }

@@ -11,11 +11,11 @@ use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::asking::Asked;
-use super::choices::Choices;
-use super::classifiers::{PROTOCOL, text_items};
-use super::service::{ApiError, JsonBody};
+use super::classifier::{PROTOCOL, text_items};
 use super::{infinity, sglang, vllm};
+use crate::score::ScoreCall;
+use crate::score::UrlOptions;
+use crate::service::{ApiError, JsonBody};
 
 pub(super) fn routes() -> OpenApiRouter {
     OpenApiRouter::new().routes(routes!(classify))
@@ -34,7 +34,7 @@ enum ClassifyRequest {
 }
 
 /// Scores texts as vLLM, SGLang or Infinity classify them.
-#[utoipa::path(post, path = "/classify", tag = "trainers", params(Choices), request_body = ClassifyRequest, responses(
+#[utoipa::path(post, path = "/classify", tag = "trainers", params(UrlOptions), request_body = ClassifyRequest, responses(
     (status = 200, description = "In the form of the server whose body was sent.", content(
         (vllm::Listed<vllm::Classified> = "application/json"),
     )),
@@ -42,23 +42,23 @@ enum ClassifyRequest {
     (status = 503, description = "Overloaded, or a text has no reward; see `on_failure`.", body = Problem, content_type = "application/problem+json"),
 ))]
 async fn classify(
-    asked: Asked,
+    call: ScoreCall,
     Extension(id): Extension<RequestId>,
     JsonBody(body): JsonBody<Value>,
 ) -> Result<Response, ApiError> {
     match read(body)? {
         ClassifyRequest::Sglang(request) => {
             let answers =
-                asked.answers(&PROTOCOL, text_items(request.text.clone(), &asked.choices)).await?;
+                call.score(&PROTOCOL, text_items(request.text.clone(), &call.options)).await?;
             Ok(answers.reply(sglang::classified(&request, &answers, &id)))
         }
         ClassifyRequest::Infinity(request) => {
             let answers =
-                asked.answers(&PROTOCOL, text_items(request.input.clone(), &asked.choices)).await?;
+                call.score(&PROTOCOL, text_items(request.input.clone(), &call.options)).await?;
             Ok(answers.reply(infinity::classified(&request, &answers, &id)))
         }
         ClassifyRequest::Vllm(request) => {
-            let answers = asked.answers(&PROTOCOL, vllm::items(&request, &asked.choices)).await?;
+            let answers = call.score(&PROTOCOL, vllm::items(&request, &call.options)).await?;
             Ok(answers.reply(vllm::classified(request, &answers, &id)))
         }
     }

@@ -1,27 +1,30 @@
-//! Chat-template text back to turns. Many clients send a dialogue only as the text that their policy read and wrote, with
-//! the template's marks still in it.
+//! Dialogues from texts with the markers of a chat template. Many clients send a dialogue only as the
+//! text that their policy read and wrote, markers included.
 //!
-//! Where the client sends the prompt beside the text, everything after it is the policy's one reply, whatever marks it
-//! contains: a policy that writes `<|im_start|>user` into its reply has not made the partner speak. Where only the whole
-//! text is known that cannot be told apart.
+//! If the client sends the prompt along with the text, everything after the prompt is one reply,
+//! whatever markers it contains: a policy that writes `<|im_start|>user` into its reply has not
+//! made the partner speak. If only the whole text is known, the two cases cannot be distinguished.
 
+use guerdon_text::chat_markup::{
+    MarkedTurn, Speaker, after_thoughts, marked_turns, trim_end_tokens, trim_start_tokens,
+};
 use guerdon_types::{Message, Role};
 
-use super::chat_templates::{self, Turn};
-use super::choices::Thoughts;
+use crate::score::Thoughts;
 
-/// A text as a dialogue.
+/// A dialogue read from a request.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Dialogue {
+pub(crate) struct ForeignDialogue {
     pub(crate) messages: Vec<Message>,
-    /// Whether its turns were found; if not, a whole text stands for one turn.
+    /// True if the turns were recognised; otherwise the whole text is one turn.
     pub(crate) recognised: bool,
-    /// Whether a `<think>` block was dropped from the reply.
+    /// True if a `<think>` block was dropped from the reply.
     pub(crate) thought: bool,
 }
 
-/// The dialogue of `query`, the text of prompt and reply, with the `prompt` alone where the client sent it.
-pub(crate) fn split(query: &str, prompt: Option<&str>, thoughts: Thoughts) -> Dialogue {
+/// The dialogue of `query`, the text of prompt and reply. `prompt` is the prompt alone, if the
+/// client sent it.
+pub(crate) fn split(query: &str, prompt: Option<&str>, thoughts: Thoughts) -> ForeignDialogue {
     match prompt.and_then(|prompt| Some((prompt, after_prompt(query, prompt)?))) {
         Some((prompt, reply)) => continued(prompt, reply, thoughts),
         None => whole(query, thoughts),
@@ -29,129 +32,100 @@ pub(crate) fn split(query: &str, prompt: Option<&str>, thoughts: Thoughts) -> Di
 }
 
 /// The dialogue of a prompt and the policy's reply to it.
-pub(crate) fn continued(prompt: &str, reply: &str, thoughts: Thoughts) -> Dialogue {
-    let Some(mut turns) = chat_templates::turns(prompt) else {
-        let prompt = bare(prompt);
-        let asked = (!prompt.is_empty()).then(|| Message::new(Role::User, prompt));
-        let (reply, thought) = said(reply, thoughts);
-        let messages = asked.into_iter().chain([Message::new(Role::Assistant, reply)]).collect();
-        return Dialogue { messages, recognised: false, thought };
+pub(crate) fn continued(prompt: &str, reply: &str, thoughts: Thoughts) -> ForeignDialogue {
+    let Some(mut turns) = marked_turns(prompt) else {
+        let prompt = trim_end_tokens(trim_start_tokens(prompt)).trim();
+        let prompt = (!prompt.is_empty()).then(|| Message::new(Role::User, prompt));
+        let (reply, thought) = clean_reply(reply, thoughts);
+        let messages = prompt.into_iter().chain([Message::new(Role::Assistant, reply)]).collect();
+        return ForeignDialogue { messages, recognised: false, thought };
     };
-    // The mark that asks for a reply opens an assistant's turn, and may begin it: `<think>`.
-    let begun = turns.pop_if(|turn| turn.open && turn.role == Role::Assistant);
+    // The generation prompt opens an assistant's turn, and may begin it with `<think>`.
+    let begun = turns.pop_if(|turn| turn.open && turn.speaker == Speaker::Assistant);
     let reply = format!("{}{reply}", begun.map_or("", |turn| turn.content));
     let mut messages = messages(&turns, thoughts);
-    let (reply, thought) = said(&reply, thoughts);
+    let (reply, thought) = clean_reply(&reply, thoughts);
     messages.push(Message::new(Role::Assistant, reply));
-    Dialogue { messages, recognised: true, thought }
+    ForeignDialogue { messages, recognised: true, thought }
 }
 
-/// The reply to a prompt that came as messages.
-pub(crate) fn reply_to(mut messages: Vec<Message>, reply: &str, thoughts: Thoughts) -> Dialogue {
-    let (reply, thought) = said(reply, thoughts);
+/// The dialogue of a prompt that came as messages, and the policy's reply to it.
+pub(crate) fn reply_to(
+    mut messages: Vec<Message>,
+    reply: &str,
+    thoughts: Thoughts,
+) -> ForeignDialogue {
+    let (reply, thought) = clean_reply(reply, thoughts);
     messages.push(Message::new(Role::Assistant, reply));
-    Dialogue { messages, recognised: true, thought }
+    ForeignDialogue { messages, recognised: true, thought }
 }
 
 /// The dialogue of a whole text, whose last turn is the policy's.
-pub(crate) fn whole(text: &str, thoughts: Thoughts) -> Dialogue {
-    let Some(mut turns) = chat_templates::turns(text) else {
-        let (reply, thought) = said(text_of(text), thoughts);
-        return Dialogue {
-            messages: vec![Message::new(Role::Assistant, reply)],
-            recognised: false,
-            thought,
-        };
+pub(crate) fn whole(text: &str, thoughts: Thoughts) -> ForeignDialogue {
+    let Some(mut turns) = marked_turns(text) else {
+        let (reply, thought) = clean_reply(trim_start_tokens(text), thoughts);
+        let messages = vec![Message::new(Role::Assistant, reply)];
+        return ForeignDialogue { messages, recognised: false, thought };
     };
-    let last = turns.pop_if(|turn| turn.role == Role::Assistant);
+    let last = turns.pop_if(|turn| turn.speaker == Speaker::Assistant);
     let mut messages = messages(&turns, thoughts);
     let mut thought = false;
     if let Some(last) = last {
-        let (reply, thinks) = said(last.content, thoughts);
+        let (reply, dropped) = clean_reply(last.content, thoughts);
         messages.push(Message::new(Role::Assistant, reply));
-        thought = thinks;
+        thought = dropped;
     }
-    Dialogue { messages, recognised: true, thought }
+    ForeignDialogue { messages, recognised: true, thought }
 }
 
-/// What of `query` comes after `prompt`. A tokenizer may have put marks in front of it that the prompt lacks, or the other way.
+/// The part of `query` after `prompt`. Boundary tokens before either are ignored: a tokenizer may
+/// have added them to one and not to the other.
 fn after_prompt<'a>(query: &'a str, prompt: &str) -> Option<&'a str> {
     if prompt.is_empty() {
         return None;
     }
-    query.strip_prefix(prompt).or_else(|| text_of(query).strip_prefix(text_of(prompt)))
+    let bare = || trim_start_tokens(query).strip_prefix(trim_start_tokens(prompt));
+    query.strip_prefix(prompt).or_else(bare)
 }
 
-fn messages(turns: &[Turn<'_>], thoughts: Thoughts) -> Vec<Message> {
-    let message = |turn: &Turn<'_>| {
-        let content = match (turn.role, thoughts) {
-            (Role::Assistant, Thoughts::Drop) => without_thoughts(turn.content).0,
+fn messages(turns: &[MarkedTurn<'_>], thoughts: Thoughts) -> Vec<Message> {
+    let message = |turn: &MarkedTurn<'_>| {
+        let content = match (turn.speaker, thoughts) {
+            (Speaker::Assistant, Thoughts::Drop) => {
+                after_thoughts(turn.content).unwrap_or(turn.content)
+            }
             _ => turn.content,
         };
-        Message::new(turn.role, content)
+        Message::new(role(turn.speaker), content)
     };
     turns.iter().map(message).collect()
 }
 
-/// What the policy said, of what it wrote; and whether it thought before.
-fn said(written: &str, thoughts: Thoughts) -> (String, bool) {
-    let written = without_end(written);
-    let (said, thought) = match thoughts {
-        Thoughts::Drop => without_thoughts(written),
-        Thoughts::Keep => (written, false),
+/// The role of a speaker.
+pub(super) const fn role(speaker: Speaker) -> Role {
+    match speaker {
+        Speaker::System => Role::System,
+        Speaker::User => Role::User,
+        Speaker::Assistant => Role::Assistant,
+        Speaker::Tool => Role::Tool,
+    }
+}
+
+/// The reply that the partner sees, and true if thoughts were dropped from it.
+fn clean_reply(written: &str, thoughts: Thoughts) -> (String, bool) {
+    let written = trim_end_tokens(written);
+    let reply = match thoughts {
+        Thoughts::Drop => after_thoughts(written),
+        Thoughts::Keep => None,
     };
-    (said.to_owned(), thought)
-}
-
-/// A reply without the `<think>` block that opens it. A block that never ends was cut off: nothing was said.
-fn without_thoughts(reply: &str) -> (&str, bool) {
-    let Some(thinking) = reply.trim_start().strip_prefix("<think>") else { return (reply, false) };
-    (thinking.split_once("</think>").map_or("", |(_, said)| said.trim_start_matches('\n')), true)
-}
-
-/// Marks of beginning, end and padding, of the tokenizers whose templates are known.
-const BOUNDS: [&str; 14] = [
-    "<s>",
-    "</s>",
-    "<bos>",
-    "<eos>",
-    "<pad>",
-    "<unk>",
-    "[PAD]",
-    "<|begin_of_text|>",
-    "<|end_of_text|>",
-    "<|finetune_right_pad_id|>",
-    "<|endoftext|>",
-    "<|eot_id|>",
-    "<|im_end|>",
-    "<end_of_turn>",
-];
-
-/// `text` without the marks in front of it.
-fn text_of(mut text: &str) -> &str {
-    while let Some(rest) = BOUNDS.iter().find_map(|bound| text.trim_start().strip_prefix(bound)) {
-        text = rest;
-    }
-    text
-}
-
-/// `text` without the marks behind it.
-fn without_end(mut text: &str) -> &str {
-    while let Some(rest) = BOUNDS.iter().find_map(|bound| text.trim_end().strip_suffix(bound)) {
-        text = rest;
-    }
-    text
-}
-
-fn bare(text: &str) -> &str {
-    without_end(text_of(text)).trim()
+    (reply.unwrap_or(written).to_owned(), reply.is_some())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// The same dialogue, as each model's own template writes it, with the mark that asks for the reply at the end.
+    /// One dialogue in each model's own template, with the generation prompt at the end.
     const PROMPTS: [(&str, &str); 6] = [
         (
             "ChatML",
@@ -186,7 +160,7 @@ mod tests {
         ),
     ];
 
-    fn turns(dialogue: &Dialogue) -> Vec<(Role, &str)> {
+    fn turns(dialogue: &ForeignDialogue) -> Vec<(Role, &str)> {
         dialogue.messages.iter().map(|message| (message.role, message.content.trim())).collect()
     }
 
@@ -239,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prompt_is_found_though_a_tokenizer_put_a_mark_before_it() {
+    fn a_prompt_is_found_after_a_tokenizer_s_boundary_token() {
         let (prompt, reply) =
             ("<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n", "<|im_start|>x");
         let query = format!("<|endoftext|>{prompt}{reply}");
@@ -250,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn thoughts_that_open_a_reply_are_dropped_or_kept_as_asked() {
+    fn thoughts_that_open_a_reply_are_dropped_or_kept_by_option() {
         let prompt = "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n<think>\n";
         let written = "They greet.\n</think>\n\nHello.<|im_end|>";
         let dropped = continued(prompt, written, Thoughts::Drop);
@@ -260,17 +234,17 @@ mod tests {
         assert_eq!(kept.messages[1].content, "<think>\nThey greet.\n</think>\n\nHello.");
         assert!(!kept.thought);
         let cut = continued(prompt, "They greet, and so", Thoughts::Drop);
-        assert_eq!(turns(&cut)[1], (Role::Assistant, ""), "nothing was said yet");
+        assert_eq!(turns(&cut)[1], (Role::Assistant, ""), "the block was truncated");
         let later = continued("Hi", "Hello. <think>no</think>", Thoughts::Drop);
         assert_eq!(
             turns(&later)[1].1,
             "Hello. <think>no</think>",
-            "what leaks into the reply is said"
+            "a later block is part of the reply"
         );
     }
 
     #[test]
-    fn a_tool_s_answer_is_no_user_s_turn() {
+    fn a_tool_result_is_not_a_user_turn() {
         let qwen = "<|im_start|>user\n<tool_response>\n{\"price\": 480}\n</tool_response><|im_end|>\n<|im_start|>assistant\nOk<|im_end|>";
         assert_eq!(turns(&whole(qwen, Thoughts::Drop))[0], (Role::Tool, "{\"price\": 480}"));
         let mistral = "<s>[AVAILABLE_TOOLS][{}][/AVAILABLE_TOOLS][INST]a[/INST][TOOL_RESULTS]{\"price\": 480}[/TOOL_RESULTS]Ok</s>";
@@ -284,18 +258,18 @@ mod tests {
     }
 
     #[test]
-    fn a_text_without_marks_is_taken_whole_and_said_to_be_unrecognised() {
+    fn a_text_without_markers_is_one_unrecognised_turn() {
         let asked = continued("<s> Name a price. ", "480.</s>", Thoughts::Drop);
         assert_eq!(turns(&asked), [(Role::User, "Name a price."), (Role::Assistant, "480.")]);
         let alone = whole("480 is our best price.</s><pad><pad>", Thoughts::Drop);
         assert_eq!(turns(&alone), [(Role::Assistant, "480 is our best price.")]);
         assert!(!asked.recognised && !alone.recognised);
         let strange = whole("<|im_start|>narrator\nIt rains.<|im_end|>", Thoughts::Drop);
-        assert!(!strange.recognised, "who is the narrator?");
+        assert!(!strange.recognised, "the role is unknown");
     }
 
     #[test]
-    fn a_dialogue_that_was_cut_on_the_left_loses_the_turn_that_was_cut() {
+    fn a_dialogue_truncated_on_the_left_loses_the_truncated_turn() {
         let cut = "nal.<|im_end|>\n<|im_start|>assistant\n440?<|im_end|>\n<|im_start|>user\nNo.<|im_end|>\n<|im_start|>assistant\nOk<|im_end|>";
         assert_eq!(
             turns(&whole(cut, Thoughts::Drop)),

@@ -1,23 +1,23 @@
 //! A result as flat names and numbers, for the maps that trainers log. The same names every time: trainers take the
-//! names of a batch from its first sample. Numbers only: a text or a `null` in these maps ends a training run.
+//! names of a batch from its first sample. NamedNumbers only: a text or a `null` in these maps ends a training run.
 
 use std::collections::BTreeMap;
 
 use guerdon_types::{Aggregate, FusionConfig, RolloutResult, TurnResult};
 
-use super::asking::Answer;
+use super::score_call::ItemScore;
 use super::source_name::SourceName;
 
 /// Names to numbers.
-pub(crate) type Numbers = BTreeMap<String, f64>;
+pub(crate) type NamedNumbers = BTreeMap<String, f64>;
 
 /// Every part of an answer: each source's number and the share of turns that it abstained on, in part or in whole; and
 /// three flags. Over several turns, the mean. What is missing is 0 with its flag beside it, since these maps hold
 /// numbers only; the reward itself never is.
-pub(crate) fn numbers(answer: &Answer, sources: &[SourceName]) -> Numbers {
+pub(crate) fn numbers(answer: &ItemScore, sources: &[SourceName]) -> NamedNumbers {
     let turns = answer.result.as_ref().map_or(&[][..], |result| &result.turns);
     let flag = |set: bool| if set { 1.0 } else { 0.0 };
-    let mut numbers = Numbers::from([
+    let mut numbers = NamedNumbers::from([
         ("failed".to_owned(), flag(answer.failure.is_some())),
         ("recognised".to_owned(), flag(answer.recognised)),
         ("thought".to_owned(), flag(answer.thought)),
@@ -38,11 +38,12 @@ pub(crate) fn numbers(answer: &Answer, sources: &[SourceName]) -> Numbers {
 /// What each source adds to the reward, and as `residual` what clips and gates took from it or gave. They sum to the
 /// reward, or to 0 where there is none.
 pub(crate) fn contributions(
-    answer: &Answer,
+    answer: &ItemScore,
     sources: &[SourceName],
     fusion: &FusionConfig,
-) -> Numbers {
-    let mut parts: Numbers = sources.iter().map(|source| (source.id.to_string(), 0.0)).collect();
+) -> NamedNumbers {
+    let mut parts: NamedNumbers =
+        sources.iter().map(|source| (source.id.to_string(), 0.0)).collect();
     let scored = answer.result.as_ref().and_then(|result| Some((result, result.reward?.get())));
     let Some((result, reward)) = scored else {
         parts.insert("residual".to_owned(), answer.reward.unwrap_or(0.0));
@@ -127,7 +128,7 @@ mod tests {
         }
     }
 
-    fn answer(turns: Vec<TurnResult>, fusion: &FusionConfig) -> Answer {
+    fn answer(turns: Vec<TurnResult>, fusion: &FusionConfig) -> ItemScore {
         let rewards: Vec<_> = turns.iter().map(|turn| turn.reward.map(Finite::get)).collect();
         let reward = guerdon_fusion::aggregate(&rewards, fusion.aggregate);
         let result = RolloutResult {
@@ -137,7 +138,7 @@ mod tests {
             turns,
             error: None,
         };
-        Answer { reward, result: Some(result), ..Answer::default() }
+        ItemScore { reward, result: Some(result), ..ItemScore::default() }
     }
 
     #[test]
@@ -184,7 +185,7 @@ mod tests {
             vec![turn(1.0, 0.0, 0.0, &FusionConfig::default(), false)],
             &FusionConfig::default(),
         );
-        let failed = Answer { failure: Some("broken".to_owned()), ..Answer::default() };
+        let failed = ItemScore { failure: Some("broken".to_owned()), ..ItemScore::default() };
         let (scored, failed) = (numbers(&scored, &sources()), numbers(&failed, &sources()));
         assert_eq!(scored.keys().collect::<Vec<_>>(), failed.keys().collect::<Vec<_>>());
         assert!(

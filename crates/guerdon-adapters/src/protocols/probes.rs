@@ -10,9 +10,9 @@ use serde::Serialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::choices::Choices;
-use super::classifiers::LABEL;
-use super::service::{ApiError, ScoreHandle};
+use super::classifier::LABEL;
+use crate::score::UrlOptions;
+use crate::service::{ApiError, ScoreHandle};
 
 pub(super) fn routes() -> OpenApiRouter {
     OpenApiRouter::new().routes(routes!(health)).routes(routes!(info))
@@ -61,15 +61,15 @@ struct Labels {
 }
 
 /// What text-embeddings-inference's clients ask of a server. `/v1/info` says more.
-#[utoipa::path(get, path = "/info", tag = "trainers", params(Choices), responses(
+#[utoipa::path(get, path = "/info", tag = "trainers", params(UrlOptions), responses(
     (status = 200, body = EngineInfo),
     (status = "4XX", description = "There is no such profile.", body = Problem, content_type = "application/problem+json"),
 ))]
 async fn info(
     ScoreHandle(service): ScoreHandle,
-    choices: Choices,
+    options: UrlOptions,
 ) -> Result<Json<EngineInfo>, ApiError> {
-    let profile = service.profile(choices.profile.as_ref())?;
+    let profile = service.profile(options.profile.as_ref())?;
     Ok(Json(EngineInfo {
         model_id: profile.name.to_string(),
         model_sha: profile.model_hash,

@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::asking::{Answer, Answers, Asked};
-use super::choices::Choices;
-use super::classifiers::{PROTOCOL, Texts, text_items};
-use super::service::{ApiError, JsonBody};
+use super::classifier::{PROTOCOL, Texts, text_items};
+use crate::score::UrlOptions;
+use crate::score::{ItemScore, ItemScores, ScoreCall};
+use crate::service::{ApiError, JsonBody};
 
 pub(super) fn routes() -> OpenApiRouter {
     OpenApiRouter::new().routes(routes!(embeddings))
@@ -28,13 +28,13 @@ pub(super) struct ClassifyText {
 /// One reward for one text, a list for a list.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-pub(super) enum Reply {
-    One(Option<Embedded>),
-    Several(Vec<Embedded>),
+pub(super) enum SglangReply {
+    One(Option<SglangEmbedding>),
+    Several(Vec<SglangEmbedding>),
 }
 
 #[derive(Debug, Serialize)]
-pub(super) struct Embedded {
+pub(super) struct SglangEmbedding {
     embedding: [Option<f64>; 1],
     meta_info: MetaInfo,
 }
@@ -45,18 +45,22 @@ struct MetaInfo {
     prompt_tokens: usize,
 }
 
-pub(super) fn classified(request: &ClassifyText, answers: &Answers, id: &RequestId) -> Reply {
-    let tokens = |answer: &Answer| {
+pub(super) fn classified(
+    request: &ClassifyText,
+    answers: &ItemScores,
+    id: &RequestId,
+) -> SglangReply {
+    let tokens = |answer: &ItemScore| {
         let turns = answer.result.iter().flat_map(|result| &result.turns);
         turns.filter_map(|turn| turn.rm.as_ref()).map(|rm| rm.tokens).sum()
     };
-    let mut embedded = answers.items.iter().enumerate().map(|(index, answer)| Embedded {
+    let mut embedded = answers.items.iter().enumerate().map(|(index, answer)| SglangEmbedding {
         embedding: [answer.reward],
         meta_info: MetaInfo { id: format!("{id}-{index}"), prompt_tokens: tokens(answer) },
     });
     match &request.text {
-        Texts::One(_) => Reply::One(embedded.next()),
-        _ => Reply::Several(embedded.collect()),
+        Texts::One(_) => SglangReply::One(embedded.next()),
+        _ => SglangReply::Several(embedded.collect()),
     }
 }
 
@@ -97,16 +101,16 @@ struct EmbeddingsUsage {
 }
 
 /// Scores texts as SGLang serves a reward model: the embedding is the reward.
-#[utoipa::path(post, path = "/v1/embeddings", tag = "trainers", params(Choices), request_body = EmbeddingsRequest, responses(
+#[utoipa::path(post, path = "/v1/embeddings", tag = "trainers", params(UrlOptions), request_body = EmbeddingsRequest, responses(
     (status = 200, body = EmbeddingsReply),
     (status = "4XX", description = "The request as a whole is wrong.", body = Problem, content_type = "application/problem+json"),
     (status = 503, description = "Overloaded, or a text has no reward; see `on_failure`.", body = Problem, content_type = "application/problem+json"),
 ))]
 async fn embeddings(
-    asked: Asked,
+    call: ScoreCall,
     JsonBody(request): JsonBody<EmbeddingsRequest>,
 ) -> Result<Response, ApiError> {
-    let answers = asked.answers(&PROTOCOL, text_items(request.input, &asked.choices)).await?;
+    let answers = call.score(&PROTOCOL, text_items(request.input, &call.options)).await?;
     let data = answers.rewards().into_iter().enumerate().map(|(index, reward)| Embedding {
         object: "embedding",
         index,

@@ -1,17 +1,19 @@
-//! A source by its name and channel: where a result keeps what it said, and what that adds to the reward.
+//! A source by its name and channel: its number in a result, and its contribution to the reward.
 
 use guerdon_fusion::Channel;
 use guerdon_types::{Finite, FusionConfig, FusionMethod, InnerMethod, SourceId, TurnResult};
 
-/// A source, and where its opinion stands in a result.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct SourceName {
-    pub(crate) id: SourceId,
-    pub(crate) channel: Channel,
+/// A source, and the channel under which results report it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceName {
+    /// The source's name.
+    pub id: SourceId,
+    /// The source's channel.
+    pub channel: Channel,
 }
 
 impl SourceName {
-    /// The number with which it entered the fusion: the RM's score, or points.
+    /// The number that entered the fusion: the RM's score, or points.
     pub(crate) fn value(&self, turn: &TurnResult) -> Option<f64> {
         let number = match self.channel {
             Channel::Base => turn.rm.as_ref().map(|part| part.score),
@@ -22,7 +24,7 @@ impl SourceName {
         number.map(Finite::get)
     }
 
-    /// What it adds to the turn's reward, before clips and gates.
+    /// The source's contribution to the turn's reward, before clips and gates.
     pub(crate) fn contribution(&self, turn: &TurnResult, fusion: &FusionConfig) -> f64 {
         let (value, bound, weights) =
             (self.value(turn).unwrap_or(0.0), fusion.bound.get(), &fusion.weights);

@@ -11,13 +11,13 @@ use serde::{Deserialize, Serialize};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::asking::{Answers, Asked};
-use super::choices::Choices;
-use super::classifiers::{PROTOCOL, now};
-use super::numbers::sigmoid;
-use super::service::{ApiError, JsonBody};
+use super::classifier::{PROTOCOL, now};
 use super::vllm::{TokenUsage, named};
 use super::vllm_score::pair;
+use crate::score::UrlOptions;
+use crate::score::sigmoid;
+use crate::score::{ItemScores, ScoreCall};
+use crate::service::{ApiError, JsonBody};
 
 pub(super) fn routes() -> OpenApiRouter {
     OpenApiRouter::new().routes(routes!(rerank))
@@ -110,21 +110,21 @@ enum RerankDocument {
 }
 
 /// Ranks replies to a prompt as text-embeddings-inference, vLLM or Infinity rerank texts.
-#[utoipa::path(post, path = "/rerank", tag = "trainers", params(Choices), request_body = RerankRequest, responses(
+#[utoipa::path(post, path = "/rerank", tag = "trainers", params(UrlOptions), request_body = RerankRequest, responses(
     (status = 200, description = "In the form of the server whose body was sent.", body = RerankReply),
     (status = "4XX", description = "The request as a whole is wrong.", body = Problem, content_type = "application/problem+json"),
     (status = 503, description = "Overloaded, or a reply has no reward; see `on_failure`.", body = Problem, content_type = "application/problem+json"),
 ))]
 async fn rerank(
-    asked: Asked,
+    call: ScoreCall,
     Extension(id): Extension<RequestId>,
     JsonBody(request): JsonBody<RerankRequest>,
 ) -> Result<Response, ApiError> {
     let RerankRequest { query, replies, model, raw_scores, use_activation, return_text, top_n } =
         request;
     let (Replies::Texts(texts) | Replies::Documents(texts)) = &replies;
-    let items = texts.iter().map(|reply| pair(&query, reply, &asked.choices)).collect();
-    let answers = asked.answers(&PROTOCOL, items).await?;
+    let items = texts.iter().map(|reply| pair(&query, reply, &call.options)).collect();
+    let answers = call.score(&PROTOCOL, items).await?;
     let raw = raw_scores.or(use_activation.map(|activate| !activate)).unwrap_or(false);
     let mut ranked = ranked(&answers, raw);
     ranked.truncate(top_n.filter(|top| *top > 0).unwrap_or(usize::MAX));
@@ -164,7 +164,7 @@ async fn rerank(
 }
 
 /// Places and scores, best first; equals in the order they were sent.
-fn ranked(answers: &Answers, raw: bool) -> Vec<(usize, Option<f64>)> {
+fn ranked(answers: &ItemScores, raw: bool) -> Vec<(usize, Option<f64>)> {
     let score = |reward: Option<f64>| if raw { reward } else { reward.map(sigmoid) };
     let mut ranked: Vec<_> = answers.rewards().into_iter().enumerate().collect();
     let worth = |reward: Option<f64>| reward.unwrap_or(f64::NEG_INFINITY);

@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::asking::{Asked, Item, Protocol};
-use super::chat_text::{continued, whole};
-use super::choices::{Choices, OnFailure};
-use super::classifiers::LABEL;
-use super::numbers::sigmoid;
-use super::service::{ApiError, JsonBody};
+use super::classifier::LABEL;
+use crate::score::sigmoid;
+use crate::score::{Item, Protocol, ScoreCall};
+use crate::score::{OnFailure, UrlOptions};
+use crate::service::{ApiError, JsonBody};
+use crate::text::{continued, whole};
 
 /// `huggingface_hub` waits for ever by default, `requests` behind a gateway a minute.
 pub(super) const PROTOCOL: Protocol = Protocol {
@@ -91,13 +91,13 @@ enum PredictReply {
 }
 
 /// Scores texts as text-embeddings-inference does.
-#[utoipa::path(post, path = "/predict", tag = "trainers", params(Choices), request_body = PredictRequest, responses(
+#[utoipa::path(post, path = "/predict", tag = "trainers", params(UrlOptions), request_body = PredictRequest, responses(
     (status = 200, body = PredictReply),
     (status = "4XX", description = "The request as a whole is wrong.", body = Problem, content_type = "application/problem+json"),
     (status = 503, description = "Overloaded, or a text has no reward; see `on_failure`.", body = Problem, content_type = "application/problem+json"),
 ))]
 async fn predict(
-    asked: Asked,
+    call: ScoreCall,
     JsonBody(request): JsonBody<PredictRequest>,
 ) -> Result<Response, ApiError> {
     let PredictRequest { inputs, raw_scores, parameters } = request;
@@ -111,14 +111,14 @@ async fn predict(
     };
     let item = |input: &PredictInput| {
         let dialogue = match input {
-            PredictInput::Text([text]) => whole(text, asked.choices.thoughts),
+            PredictInput::Text([text]) => whole(text, call.options.thoughts),
             PredictInput::Pair([prompt, response]) => {
-                continued(prompt, response, asked.choices.thoughts)
+                continued(prompt, response, call.options.thoughts)
             }
         };
         Item::text(dialogue, Context::new())
     };
-    let answers = asked.answers(&PROTOCOL, inputs.iter().map(item).collect()).await?;
+    let answers = call.score(&PROTOCOL, inputs.iter().map(item).collect()).await?;
     let predictions = answers.rewards().into_iter().map(|reward| Prediction {
         score: if raw { reward } else { reward.map(sigmoid) },
         label: LABEL,
@@ -132,11 +132,11 @@ async fn predict(
 }
 
 /// Scores texts as `/predict` does; Hugging Face's inference endpoints are asked here.
-#[utoipa::path(post, path = "/", tag = "trainers", params(Choices), request_body = PredictRequest, responses(
+#[utoipa::path(post, path = "/", tag = "trainers", params(UrlOptions), request_body = PredictRequest, responses(
     (status = 200, body = PredictReply),
     (status = "4XX", description = "The request as a whole is wrong.", body = Problem, content_type = "application/problem+json"),
     (status = 503, description = "Overloaded, or a text has no reward; see `on_failure`.", body = Problem, content_type = "application/problem+json"),
 ))]
-async fn root(asked: Asked, body: JsonBody<PredictRequest>) -> Result<Response, ApiError> {
-    predict(asked, body).await
+async fn root(call: ScoreCall, body: JsonBody<PredictRequest>) -> Result<Response, ApiError> {
+    predict(call, body).await
 }

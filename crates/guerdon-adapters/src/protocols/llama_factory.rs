@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::asking::{Asked, Item, Protocol};
-use super::chat_text::whole;
-use super::choices::{Choices, OnFailure};
-use super::service::{ApiError, JsonBody};
+use crate::score::{Item, Protocol, ScoreCall};
+use crate::score::{OnFailure, UrlOptions};
+use crate::service::{ApiError, JsonBody};
+use crate::text::whole;
 
 /// The client waits for ever; whoever watches it does not.
 pub(super) const PROTOCOL: Protocol =
@@ -48,18 +48,18 @@ struct ScoreEvaluationReply {
 }
 
 /// Scores texts as LLaMA-Factory's API server does.
-#[utoipa::path(post, path = "/v1/score/evaluation", tag = "trainers", params(Choices), request_body = ScoreEvaluationRequest, responses(
+#[utoipa::path(post, path = "/v1/score/evaluation", tag = "trainers", params(UrlOptions), request_body = ScoreEvaluationRequest, responses(
     (status = 200, body = ScoreEvaluationReply),
     (status = "4XX", description = "The request as a whole is wrong.", body = Problem, content_type = "application/problem+json"),
     (status = 503, description = "Overloaded, or a text has no reward; see `on_failure`.", body = Problem, content_type = "application/problem+json"),
 ))]
 async fn score_evaluation(
-    asked: Asked,
+    call: ScoreCall,
     Extension(request_id): Extension<RequestId>,
     JsonBody(request): JsonBody<ScoreEvaluationRequest>,
 ) -> Result<Response, ApiError> {
-    let item = |text: &String| Item::text(whole(text, asked.choices.thoughts), Context::new());
-    let answers = asked.answers(&PROTOCOL, request.messages.iter().map(item).collect()).await?;
+    let item = |text: &String| Item::text(whole(text, call.options.thoughts), Context::new());
+    let answers = call.score(&PROTOCOL, request.messages.iter().map(item).collect()).await?;
     Ok(answers.reply(ScoreEvaluationReply {
         id: format!("scoreval-{request_id}"),
         object: "score.evaluation",

@@ -5,9 +5,9 @@ use std::time::Duration;
 use guerdon_types::Context;
 use serde::Deserialize;
 
-use super::asking::{Item, Protocol};
-use super::chat_text::whole;
-use super::choices::{Choices, OnFailure};
+use crate::score::{Item, Protocol};
+use crate::score::{OnFailure, UrlOptions};
+use crate::text::whole;
 
 /// verl waits for ever, and tries sixteen times what is no 4xx; Infinity's generated client waits five minutes.
 pub(super) const PROTOCOL: Protocol = Protocol {
@@ -42,11 +42,11 @@ impl Texts {
 }
 
 /// Each text's dialogue.
-pub(super) fn text_items(texts: Texts, choices: &Choices) -> Vec<Item> {
+pub(super) fn text_items(texts: Texts, options: &UrlOptions) -> Vec<Item> {
     texts
         .list()
         .iter()
-        .map(|text| Item::text(whole(text, choices.thoughts), Context::new()))
+        .map(|text| Item::text(whole(text, options.thoughts), Context::new()))
         .collect()
 }
 

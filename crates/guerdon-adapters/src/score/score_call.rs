@@ -15,10 +15,10 @@ use http::{HeaderName, HeaderValue};
 use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::chat_text::Dialogue;
-use super::choices::{Choices, OnFailure};
-use super::service::{ApiError, ScoreHandle, ScoreService};
 use super::source_name::SourceName;
+use super::url_options::{OnFailure, UrlOptions};
+use crate::service::{ApiError, ScoreHandle, ScoreService};
+use crate::text::ForeignDialogue;
 
 /// How many of a request's texts were taken whole because their template is not known.
 const UNRECOGNISED: HeaderName = HeaderName::from_static("x-guerdon-unrecognised");
@@ -47,19 +47,19 @@ impl Protocol {
 /// One thing to score, or why it cannot be one.
 #[derive(Debug)]
 pub(crate) struct Item {
-    dialogue: Result<Dialogue, String>,
+    dialogue: Result<ForeignDialogue, String>,
     context: Context,
 }
 
 impl Item {
     /// A dialogue whose turns were read from a text.
-    pub(crate) fn text(dialogue: Dialogue, context: Context) -> Self {
+    pub(crate) fn text(dialogue: ForeignDialogue, context: Context) -> Self {
         Self { dialogue: Ok(dialogue), context }
     }
 
     /// A dialogue that came as messages.
     pub(crate) fn messages(messages: Vec<Message>, context: Context) -> Self {
-        Self::text(Dialogue { messages, recognised: true, thought: false }, context)
+        Self::text(ForeignDialogue { messages, recognised: true, thought: false }, context)
     }
 
     /// Something that is no dialogue, and why. It loses the other items nothing.
@@ -70,7 +70,7 @@ impl Item {
 
 /// What came of one item.
 #[derive(Debug, Default)]
-pub(crate) struct Answer {
+pub(crate) struct ItemScore {
     /// The fused reward; what the caller chose if it could not be made; `None` if that is `null`.
     pub(crate) reward: Option<f64>,
     /// Why the reward could not be made.
@@ -85,13 +85,13 @@ pub(crate) struct Answer {
 
 /// What came of a request: one answer an item, in its order, and what made them.
 #[derive(Debug)]
-pub(crate) struct Answers {
-    pub(crate) items: Vec<Answer>,
+pub(crate) struct ItemScores {
+    pub(crate) items: Vec<ItemScore>,
     pub(crate) sources: Vec<SourceName>,
     pub(crate) fusion: FusionConfig,
 }
 
-impl Answers {
+impl ItemScores {
     /// `body` as the reply; a header counts the texts that were not recognised, for protocols without room for it.
     pub(crate) fn reply(&self, body: impl Serialize) -> Response {
         let unrecognised = self.items.iter().filter(|answer| !answer.recognised).count();
@@ -114,40 +114,40 @@ impl Answers {
 
 /// What every request to an adapter brings besides its body: extracted together, so that no adapter forgets one.
 #[derive(Debug)]
-pub(crate) struct Asked {
+pub(crate) struct ScoreCall {
     pub(crate) service: Arc<dyn ScoreService>,
-    pub(crate) choices: Choices,
+    pub(crate) options: UrlOptions,
     _permit: OwnedSemaphorePermit,
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Asked {
+impl<S: Send + Sync> FromRequestParts<S> for ScoreCall {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let ScoreHandle(service) = ScoreHandle::from_request_parts(parts, state).await?;
-        let choices = Choices::from_request_parts(parts, state).await?;
-        Ok(Self { choices, _permit: service.admit()?, service })
+        let options = UrlOptions::from_request_parts(parts, state).await?;
+        Ok(Self { options, _permit: service.admit()?, service })
     }
 }
 
-impl Asked {
-    /// Scores `items` as the URL and the protocol say.
+impl ScoreCall {
+    /// Scores `items` with the options of the URL and the protocol.
     ///
     /// # Errors
     /// What the URL asks for cannot be served; or an item could not be scored and the policy is to fail with it: a 5xx,
     /// since there are clients that retry a 4xx just the same, and none that does not retry a 5xx.
-    pub(crate) async fn answers(
+    pub(crate) async fn score(
         &self,
         protocol: &Protocol,
         items: Vec<Item>,
-    ) -> Result<Answers, ApiError> {
-        let choices = &self.choices;
-        let (rollouts, mut answers) = opened(items, choices);
+    ) -> Result<ItemScores, ApiError> {
+        let options = &self.options;
+        let (rollouts, mut answers) = opened(items, options);
         let request = ScoreRequest {
             rollouts,
-            sources: choices.sources(),
-            profile: choices.profile.clone(),
-            deadline_ms: Some(choices.deadline(protocol.deadline())),
+            sources: options.sources(),
+            profile: options.profile.clone(),
+            deadline_ms: Some(options.deadline(protocol.deadline())),
             ..ScoreRequest::default()
         };
         let batch = self.service.open(request)?;
@@ -164,38 +164,42 @@ impl Asked {
             };
             answer.result = Some(result);
         }
-        settle(&mut answers, protocol, choices)?;
-        Ok(Answers { items: answers, sources, fusion })
+        settle(&mut answers, protocol, options)?;
+        Ok(ItemScores { items: answers, sources, fusion })
     }
 }
 
 /// The rollouts to score, and an answer for each item; that of an item which is no rollout says so already.
-fn opened(items: Vec<Item>, choices: &Choices) -> (Vec<Rollout>, Vec<Answer>) {
+fn opened(items: Vec<Item>, options: &UrlOptions) -> (Vec<Rollout>, Vec<ItemScore>) {
     let mut rollouts = Vec::with_capacity(items.len());
     let answer = |Item { dialogue, context }: Item| {
-        let Dialogue { messages, recognised, thought } = match dialogue {
+        let ForeignDialogue { messages, recognised, thought } = match dialogue {
             Ok(dialogue) => dialogue,
-            Err(why) => return Answer { failure: Some(why), ..Answer::default() },
+            Err(why) => return ItemScore { failure: Some(why), ..ItemScore::default() },
         };
-        let rollout = Rollout { messages, score: choices.turns(), context, ..Rollout::default() };
+        let rollout = Rollout { messages, score: options.turns(), context, ..Rollout::default() };
         let failure = rollout.turns_to_score().err().map(|invalid| invalid.detail);
         if failure.is_none() {
             rollouts.push(rollout);
         }
-        Answer { failure, recognised, thought, ..Answer::default() }
+        ItemScore { failure, recognised, thought, ..ItemScore::default() }
     };
     let answers = items.into_iter().map(answer).collect();
     (rollouts, answers)
 }
 
-/// Answers for what could not be scored, as the policy says.
-fn settle(answers: &mut [Answer], protocol: &Protocol, choices: &Choices) -> Result<(), ApiError> {
+/// ItemScores for what could not be scored, as the policy says.
+fn settle(
+    answers: &mut [ItemScore],
+    protocol: &Protocol,
+    options: &UrlOptions,
+) -> Result<(), ApiError> {
     let (count, client) = (answers.len(), protocol.client);
     let failed = answers.iter_mut().enumerate().filter(|(_, answer)| answer.failure.is_some());
     for (index, answer) in failed {
         let why = answer.failure.as_deref().unwrap_or_default();
         tracing::info!(client, index, why, "An item could not be scored.");
-        match choices.on_failure.unwrap_or(protocol.on_failure) {
+        match options.on_failure.unwrap_or(protocol.on_failure) {
             OnFailure::Error => {
                 let detail = format!("item {index} of {count} could not be scored: {why}");
                 return Err(Problem::new(ProblemCode::Unscored, detail)

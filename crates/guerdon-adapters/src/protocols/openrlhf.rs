@@ -15,12 +15,12 @@ use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::asking::{Answers, Asked, Item, Protocol};
-use super::chat_text::{continued, split};
-use super::choices::{Choices, OnFailure};
-use super::messages::facts;
-use super::numbers::{numbers, sigmoid};
-use super::service::{ApiError, JsonBody};
+use crate::score::{Item, ItemScores, Protocol, ScoreCall};
+use crate::score::{OnFailure, UrlOptions};
+use crate::score::{numbers, sigmoid};
+use crate::service::{ApiError, JsonBody};
+use crate::text::facts;
+use crate::text::{continued, split};
 
 /// OpenRLHF waits 180 s, align-anything 100 s.
 pub(super) const PROTOCOL: Protocol = Protocol {
@@ -67,20 +67,20 @@ struct GetRewardReply {
 }
 
 /// Scores as OpenRLHF's `serve_rm` does.
-#[utoipa::path(post, path = "/get_reward", tag = "trainers", params(Choices), request_body = GetRewardRequest, responses(
+#[utoipa::path(post, path = "/get_reward", tag = "trainers", params(UrlOptions), request_body = GetRewardRequest, responses(
     (status = 200, body = GetRewardReply),
     (status = "4XX", description = "The request as a whole is wrong.", body = Problem, content_type = "application/problem+json"),
     (status = 503, description = "Overloaded, or an item has no reward; see `on_failure`.", body = Problem, content_type = "application/problem+json"),
 ))]
 async fn get_reward(
-    asked: Asked,
+    call: ScoreCall,
     JsonBody(request): JsonBody<GetRewardRequest>,
 ) -> Result<Response, ApiError> {
-    let answers = asked.answers(&PROTOCOL, items(request, &asked.choices)?).await?;
+    let answers = call.score(&PROTOCOL, items(request, &call.options)?).await?;
     Ok(answers.reply(reply(&answers)))
 }
 
-fn items(request: GetRewardRequest, choices: &Choices) -> Result<Vec<Item>, Invalid> {
+fn items(request: GetRewardRequest, options: &UrlOptions) -> Result<Vec<Item>, Invalid> {
     let GetRewardRequest { query, prompts, responses, labels } = request;
     let (name, texts) = match (query, responses) {
         (Some(query), _) => ("query", query),
@@ -110,9 +110,9 @@ fn items(request: GetRewardRequest, choices: &Choices) -> Result<Vec<Item>, Inva
         let prompt = prompt.as_ref().and_then(Value::as_str);
         match (text.as_str(), name) {
             (None, _) => Item::broken(format!("an item of `{name}` is no text")),
-            (Some(query), "query") => Item::text(split(query, prompt, choices.thoughts), context),
+            (Some(query), "query") => Item::text(split(query, prompt, options.thoughts), context),
             (Some(response), _) => Item::text(
-                continued(prompt.unwrap_or_default(), response, choices.thoughts),
+                continued(prompt.unwrap_or_default(), response, options.thoughts),
                 context,
             ),
         }
@@ -120,10 +120,10 @@ fn items(request: GetRewardRequest, choices: &Choices) -> Result<Vec<Item>, Inva
     Ok(texts.into_iter().map(item).collect())
 }
 
-fn reply(answers: &Answers) -> GetRewardReply {
+fn reply(answers: &ItemScores) -> GetRewardReply {
     let rewards = answers.rewards();
     // An empty batch has the same names as any other.
-    let empty = numbers(&super::asking::Answer::default(), &answers.sources);
+    let empty = numbers(&crate::score::ItemScore::default(), &answers.sources);
     let mut extra_logs: BTreeMap<String, Vec<f64>> =
         empty.into_keys().map(|name| (name, Vec::with_capacity(rewards.len()))).collect();
     for answer in &answers.items {

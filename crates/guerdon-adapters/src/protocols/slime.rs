@@ -12,12 +12,12 @@ use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::asking::{Answer, Asked, Item, Protocol};
-use super::chat_text::{continued, reply_to};
-use super::choices::{Choices, OnFailure, ReplyForm};
-use super::messages::{ForeignMessage, facts, read};
-use super::numbers::{Numbers, numbers, sigmoid};
-use super::service::{ApiError, JsonBody};
+use crate::score::{Item, ItemScore, Protocol, ScoreCall};
+use crate::score::{NamedNumbers, numbers, sigmoid};
+use crate::score::{OnFailure, ReplyForm, UrlOptions};
+use crate::service::{ApiError, JsonBody};
+use crate::text::{ForeignMessage, facts, read};
+use crate::text::{continued, reply_to};
 
 /// slime waits 120 s.
 pub(super) const PROTOCOL: Protocol = Protocol {
@@ -74,36 +74,36 @@ enum RmReply {
         score: Option<f64>,
         /// Every part.
         #[serde(flatten)]
-        parts: Numbers,
+        parts: NamedNumbers,
     },
 }
 
 /// Scores one sample as slime's `--rm-type remote_rm` asks.
-#[utoipa::path(post, path = "/rm", tag = "trainers", params(Choices), request_body = RmRequest, responses(
+#[utoipa::path(post, path = "/rm", tag = "trainers", params(UrlOptions), request_body = RmRequest, responses(
     (status = 200, body = RmReply),
     (status = "4XX", description = "The request is no sample.", body = Problem, content_type = "application/problem+json"),
     (status = 503, description = "Overloaded, or the sample has no reward; see `on_failure`.", body = Problem, content_type = "application/problem+json"),
 ))]
-async fn rm(asked: Asked, JsonBody(request): JsonBody<RmRequest>) -> Result<Response, ApiError> {
-    let answers = asked.answers(&PROTOCOL, vec![item(request, &asked.choices)]).await?;
+async fn rm(call: ScoreCall, JsonBody(request): JsonBody<RmRequest>) -> Result<Response, ApiError> {
+    let answers = call.score(&PROTOCOL, vec![item(request, &call.options)]).await?;
     let answer =
-        answers.items.first().map_or(RmReply::Number(None), |answer| match asked.choices.reply {
+        answers.items.first().map_or(RmReply::Number(None), |answer| match call.options.reply {
             ReplyForm::Number => RmReply::Number(answer.reward),
             ReplyForm::Dict => dict(answer, numbers(answer, &answers.sources)),
         });
     Ok(answers.reply(answer))
 }
 
-fn item(RmRequest { prompt, response, label }: RmRequest, choices: &Choices) -> Item {
+fn item(RmRequest { prompt, response, label }: RmRequest, options: &UrlOptions) -> Item {
     let Value::String(response) = response else { return Item::broken("`response` is no text") };
     let dialogue = match serde_json::from_value(prompt) {
-        Ok(RmPrompt::Text(prompt)) => continued(&prompt, &response, choices.thoughts),
-        Ok(RmPrompt::Messages(prompt)) => reply_to(read(prompt), &response, choices.thoughts),
+        Ok(RmPrompt::Text(prompt)) => continued(&prompt, &response, options.thoughts),
+        Ok(RmPrompt::Messages(prompt)) => reply_to(read(prompt), &response, options.thoughts),
         Err(_) => return Item::broken("`prompt` is neither a text nor messages"),
     };
     Item::text(dialogue, facts("label", label))
 }
 
-fn dict(answer: &Answer, parts: Numbers) -> RmReply {
+fn dict(answer: &ItemScore, parts: NamedNumbers) -> RmReply {
     RmReply::Dict { reward: answer.reward, score: answer.reward.map(sigmoid), parts }
 }

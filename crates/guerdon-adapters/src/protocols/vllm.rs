@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::asking::{Answers, Asked, Item};
-use super::choices::Choices;
-use super::classifiers::{LABEL, PROTOCOL, Texts, now, text_items};
-use super::messages::{ForeignMessage, read};
-use super::numbers::sigmoid;
-use super::service::{ApiError, JsonBody};
+use super::classifier::{LABEL, PROTOCOL, Texts, now, text_items};
+use crate::score::UrlOptions;
+use crate::score::sigmoid;
+use crate::score::{Item, ItemScores, ScoreCall};
+use crate::service::{ApiError, JsonBody};
+use crate::text::{ForeignMessage, read};
 
 pub(super) fn routes() -> OpenApiRouter {
     OpenApiRouter::new().routes(routes!(pooling))
@@ -89,14 +89,19 @@ pub(super) struct TokenUsage {
 }
 
 impl TokenUsage {
-    pub(super) fn of(answers: &Answers) -> Self {
+    pub(super) fn of(answers: &ItemScores) -> Self {
         let tokens = answers.tokens();
         Self { prompt_tokens: tokens, total_tokens: tokens, completion_tokens: 0 }
     }
 }
 
 impl<T> Listed<T> {
-    pub(super) fn new(id: String, model: Option<String>, answers: &Answers, data: Vec<T>) -> Self {
+    pub(super) fn new(
+        id: String,
+        model: Option<String>,
+        answers: &ItemScores,
+        data: Vec<T>,
+    ) -> Self {
         let usage = TokenUsage::of(answers);
         Self { id, object: "list", created: now(), model: named(model), data, usage }
     }
@@ -109,7 +114,7 @@ pub(super) fn named(model: Option<String>) -> String {
 
 /// What `one` makes of each answer's place and number: the reward's sigmoid, unless `use_activation` is false.
 pub(super) fn numbered<T>(
-    answers: &Answers,
+    answers: &ItemScores,
     use_activation: Option<bool>,
     one: impl Fn(usize, Option<f64>) -> T,
 ) -> Vec<T> {
@@ -124,25 +129,25 @@ pub(super) fn numbered<T>(
 }
 
 /// Scores texts as vLLM pools them: each vector is one reward.
-#[utoipa::path(post, path = "/pooling", tag = "trainers", params(Choices), request_body = ClassifyRequestBody, responses(
+#[utoipa::path(post, path = "/pooling", tag = "trainers", params(UrlOptions), request_body = ClassifyRequestBody, responses(
     (status = 200, body = Listed<Pooled>),
     (status = "4XX", description = "The request as a whole is wrong.", body = Problem, content_type = "application/problem+json"),
     (status = 503, description = "Overloaded, or a text has no reward; see `on_failure`.", body = Problem, content_type = "application/problem+json"),
 ))]
 async fn pooling(
-    asked: Asked,
+    call: ScoreCall,
     Extension(id): Extension<RequestId>,
     JsonBody(request): JsonBody<ClassifyRequestBody>,
 ) -> Result<Response, ApiError> {
-    let answers = asked.answers(&PROTOCOL, items(&request, &asked.choices)).await?;
+    let answers = call.score(&PROTOCOL, items(&request, &call.options)).await?;
     let pooled = |index, number| Pooled { index, object: "pooling", data: [number] };
     let data = numbered(&answers, request.use_activation, pooled);
     Ok(answers.reply(Listed::new(format!("pool-{id}"), request.model, &answers, data)))
 }
 
-pub(super) fn items(request: &ClassifyRequestBody, choices: &Choices) -> Vec<Item> {
+pub(super) fn items(request: &ClassifyRequestBody, options: &UrlOptions) -> Vec<Item> {
     match &request.input {
-        ClassifyInputOrChat::Input { input } => text_items(input.clone(), choices),
+        ClassifyInputOrChat::Input { input } => text_items(input.clone(), options),
         ClassifyInputOrChat::Chat { messages } => {
             vec![Item::messages(read(messages.clone()), Context::new())]
         }
@@ -151,7 +156,7 @@ pub(super) fn items(request: &ClassifyRequestBody, choices: &Choices) -> Vec<Ite
 
 pub(super) fn classified(
     request: ClassifyRequestBody,
-    answers: &Answers,
+    answers: &ItemScores,
     id: &RequestId,
 ) -> Listed<Classified> {
     let classified =

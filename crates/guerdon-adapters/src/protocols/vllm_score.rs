@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::asking::{Asked, Item};
-use super::chat_text::continued;
-use super::choices::Choices;
-use super::classifiers::{PROTOCOL, Texts};
-use super::service::{ApiError, JsonBody};
+use super::classifier::{PROTOCOL, Texts};
 use super::vllm::{Listed, numbered};
+use crate::score::UrlOptions;
+use crate::score::{Item, ScoreCall};
+use crate::service::{ApiError, JsonBody};
+use crate::text::continued;
 
 pub(super) fn routes() -> OpenApiRouter {
     OpenApiRouter::new().routes(routes!(score))
@@ -50,19 +50,19 @@ struct PairScore {
 }
 
 /// Scores replies to prompts as vLLM scores pairs.
-#[utoipa::path(post, path = "/score", tag = "trainers", params(Choices), request_body = PairsRequest, responses(
+#[utoipa::path(post, path = "/score", tag = "trainers", params(UrlOptions), request_body = PairsRequest, responses(
     (status = 200, body = Listed<PairScore>),
     (status = "4XX", description = "The request as a whole is wrong.", body = Problem, content_type = "application/problem+json"),
     (status = 503, description = "Overloaded, or a pair has no reward; see `on_failure`.", body = Problem, content_type = "application/problem+json"),
 ))]
 async fn score(
-    asked: Asked,
+    call: ScoreCall,
     Extension(id): Extension<RequestId>,
     JsonBody(request): JsonBody<PairsRequest>,
 ) -> Result<Response, ApiError> {
     let PairsRequest { model, queries, documents, use_activation } = request;
-    let items = pairs(&queries.list(), &documents.list(), &asked.choices)?;
-    let answers = asked.answers(&PROTOCOL, items).await?;
+    let items = pairs(&queries.list(), &documents.list(), &call.options)?;
+    let answers = call.score(&PROTOCOL, items).await?;
     let data = numbered(&answers, use_activation, |index, score| PairScore {
         index,
         object: "score",
@@ -72,7 +72,11 @@ async fn score(
 }
 
 /// The dialogue of each pair; one prompt goes with every reply.
-fn pairs(prompts: &[String], replies: &[String], choices: &Choices) -> Result<Vec<Item>, Invalid> {
+fn pairs(
+    prompts: &[String],
+    replies: &[String],
+    options: &UrlOptions,
+) -> Result<Vec<Item>, Invalid> {
     if prompts.len() != 1 && prompts.len() != replies.len() {
         let detail =
             format!("{} queries do not go with {} documents", prompts.len(), replies.len());
@@ -80,10 +84,10 @@ fn pairs(prompts: &[String], replies: &[String], choices: &Choices) -> Result<Ve
             .hint("send one query, or one for each document"));
     }
     let pairs = prompts.iter().cycle().zip(replies);
-    Ok(pairs.map(|(prompt, reply)| pair(prompt, reply, choices)).collect())
+    Ok(pairs.map(|(prompt, reply)| pair(prompt, reply, options)).collect())
 }
 
 /// A prompt and a reply to it.
-pub(super) fn pair(prompt: &str, reply: &str, choices: &Choices) -> Item {
-    Item::text(continued(prompt, reply, choices.thoughts), Context::new())
+pub(super) fn pair(prompt: &str, reply: &str, options: &UrlOptions) -> Item {
+    Item::text(continued(prompt, reply, options.thoughts), Context::new())
 }

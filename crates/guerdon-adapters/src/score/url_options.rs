@@ -12,13 +12,13 @@ use http::request::Parts;
 use serde::Deserialize;
 use serde::de::{Error as _, IgnoredAny};
 
-use super::service::ApiError;
+use crate::service::ApiError;
 
 /// The query parameters of every trainer's route.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields, default)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct Choices {
+pub(crate) struct UrlOptions {
     /// A named set of reward model, judge prompts, rule packs and fusion. Default: the server's.
     #[param(value_type = Option<String>)]
     pub(crate) profile: Option<ProfileName>,
@@ -45,7 +45,7 @@ pub(crate) struct Choices {
     key: Option<IgnoredAny>,
 }
 
-impl Choices {
+impl UrlOptions {
     pub(crate) fn sources(&self) -> Option<Vec<SourceId>> {
         let sources = self.sources.as_ref()?;
         Some(
@@ -67,11 +67,11 @@ impl Choices {
     }
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Choices {
+impl<S: Send + Sync> FromRequestParts<S> for UrlOptions {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let Query(mut choices) = Query::<Self>::try_from_uri(&parts.uri).map_err(|rejection| {
+        let Query(mut options) = Query::<Self>::try_from_uri(&parts.uri).map_err(|rejection| {
             let detail = rejection.body_text();
             let hint = unknown_name_hint(&detail)
                 .unwrap_or_else(|| "see /docs for the parameters".to_owned());
@@ -80,9 +80,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Choices {
         let Ok(Path(InPath { profile: Some(profile) })) =
             Path::<InPath>::from_request_parts(parts, state).await
         else {
-            return Ok(choices);
+            return Ok(options);
         };
-        if choices.profile.as_ref().is_some_and(|other| *other != profile) {
+        if options.profile.as_ref().is_some_and(|other| *other != profile) {
             return Err(Problem::new(
                 ProblemCode::InvalidRequest,
                 "the URL names two profiles, in its path and in its query",
@@ -90,8 +90,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Choices {
             .hint("name one")
             .into());
         }
-        choices.profile = Some(profile);
-        Ok(choices)
+        options.profile = Some(profile);
+        Ok(options)
     }
 }
 
@@ -156,14 +156,16 @@ pub(crate) enum ReplyForm {
 mod tests {
     use super::*;
 
-    fn choices(query: &str) -> Result<Choices, String> {
+    fn options(query: &str) -> Result<UrlOptions, String> {
         let uri = format!("/get_reward?{query}").parse().unwrap();
-        Query::<Choices>::try_from_uri(&uri).map(|query| query.0).map_err(|error| error.body_text())
+        Query::<UrlOptions>::try_from_uri(&uri)
+            .map(|query| query.0)
+            .map_err(|error| error.body_text())
     }
 
     #[test]
     fn all_choices_are_read_from_the_query() {
-        let read = choices(
+        let read = options(
             "profile=hotel&sources=rm,%20rules&score=all&on_failure=value:-1.5&thoughts=keep&key=x",
         );
         let read = read.unwrap();
@@ -172,12 +174,12 @@ mod tests {
         assert_eq!(read.turns(), ScoreTurns::ALL);
         assert_eq!(read.on_failure, Some(OnFailure::Value(Finite::new(-1.5).unwrap())));
         assert_eq!(read.thoughts, Thoughts::Keep);
-        assert_eq!(choices("").unwrap(), Choices::default());
+        assert_eq!(options("").unwrap(), UrlOptions::default());
     }
 
     #[test]
     fn a_misspelt_choice_is_refused_and_named() {
-        let error = choices("profle=hotel").unwrap_err();
+        let error = options("profle=hotel").unwrap_err();
         assert!(error.contains("profle"), "{error}");
         assert_eq!(unknown_name_hint(&error).as_deref(), Some("did you mean `profile`?"));
     }
@@ -186,7 +188,7 @@ mod tests {
     fn a_failure_value_must_be_a_finite_number() {
         for wrong in ["value:nan", "value:", "value:1e999", "0", "zero"] {
             assert!(
-                choices(&format!("on_failure={wrong}")).unwrap_err().contains("value:X"),
+                options(&format!("on_failure={wrong}")).unwrap_err().contains("value:X"),
                 "{wrong}"
             );
         }

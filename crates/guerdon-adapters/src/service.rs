@@ -19,14 +19,14 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::de::DeserializeOwned;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::source_name::SourceName;
+use crate::score::SourceName;
 
 /// Bodies larger than this are parsed on a blocking thread.
 const PARSE_INLINE: usize = 128 << 10;
 
 /// Scoring for one request. All answers come from one snapshot of the configuration.
-pub(crate) trait ScoreService: fmt::Debug + Send + Sync + 'static {
-    /// Whether the server takes requests.
+pub trait ScoreService: fmt::Debug + Send + Sync + 'static {
+    /// True while the server takes requests.
     fn is_ready(&self) -> bool;
 
     /// The server's limits.
@@ -59,7 +59,7 @@ pub(crate) trait ScoreService: fmt::Debug + Send + Sync + 'static {
 }
 
 /// A checked request, ready to be scored.
-pub(crate) trait ScoringBatch: Send {
+pub trait ScoringBatch: Send {
     /// The sources that will be asked, in the order of the reply.
     fn sources(&self) -> Vec<SourceName>;
 
@@ -72,15 +72,16 @@ pub(crate) trait ScoringBatch: Send {
 
 /// A profile as adapters describe it to their clients.
 #[derive(Debug, Clone)]
-pub(crate) struct ProfileSummary {
-    pub(crate) name: ProfileName,
+pub struct ProfileSummary {
+    /// The profile's name.
+    pub name: ProfileName,
     /// The reward model's content hash; `None` for a profile without a reward model.
-    pub(crate) model_hash: Option<String>,
+    pub model_hash: Option<String>,
 }
 
 /// The request's [`ScoreService`], as extractor. The server puts it into the request's extensions.
 #[derive(Debug, Clone)]
-pub(crate) struct ScoreHandle(pub(crate) Arc<dyn ScoreService>);
+pub struct ScoreHandle(pub Arc<dyn ScoreService>);
 
 impl ScoreHandle {
     fn of(parts: &Parts) -> Result<Self, ApiError> {
@@ -100,7 +101,7 @@ impl<S: Sync> FromRequestParts<S> for ScoreHandle {
 
 /// A JSON body, within the server's limits.
 #[derive(Debug)]
-pub(crate) struct JsonBody<T>(pub(crate) T);
+pub struct JsonBody<T>(pub T);
 
 impl<S: Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for JsonBody<T> {
     type Rejection = ApiError;
@@ -114,7 +115,10 @@ impl<S: Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for JsonBody<
 }
 
 /// Parses a body with `parse`, on a blocking thread if it is large.
-pub(crate) async fn parse_body<T: Send + 'static>(
+///
+/// # Errors
+/// The error of `parse`, or `internal` if it panicked.
+pub async fn parse_body<T: Send + 'static>(
     bytes: Bytes,
     parse: impl FnOnce(&[u8]) -> Result<T, Invalid> + Send + 'static,
 ) -> Result<T, ApiError> {
@@ -127,23 +131,26 @@ pub(crate) async fn parse_body<T: Send + 'static>(
 
 /// A refused request: the problem to answer with, and when to try again.
 #[derive(Debug)]
-pub(crate) struct ApiError {
+pub struct ApiError {
     problem: Box<Problem>,
     retry_after: Option<Duration>,
 }
 
 impl ApiError {
-    pub(crate) fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
+    /// A refusal with this code.
+    pub fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
         Problem::new(code, detail).into()
     }
 
     /// The problem's detail.
-    pub(crate) fn detail(&self) -> &str {
+    #[must_use]
+    pub fn detail(&self) -> &str {
         &self.problem.detail
     }
 
     /// Sets the `Retry-After` header; without it, a retriable problem says one second.
-    pub(crate) fn retry_after(self, wait: Duration) -> Self {
+    #[must_use]
+    pub fn retry_after(self, wait: Duration) -> Self {
         Self { retry_after: Some(wait), ..self }
     }
 }

@@ -15,12 +15,12 @@ use serde_json::{Map, Value};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::asking::{Answer, Answers, Asked, Item, Protocol};
-use super::choices::{Choices, OnFailure};
-use super::messages::{ForeignMessage, facts, read};
-use super::numbers::sigmoid;
-use super::service::{ApiError, JsonBody};
-use super::source_name::SourceName;
+use crate::score::SourceName;
+use crate::score::sigmoid;
+use crate::score::{Item, ItemScore, ItemScores, Protocol, ScoreCall};
+use crate::score::{OnFailure, UrlOptions};
+use crate::service::{ApiError, JsonBody};
+use crate::text::{ForeignMessage, facts, read};
 
 /// The client waits for ever; a gateway before us, a minute.
 pub(super) const REWARD_KIT: Protocol = Protocol {
@@ -99,40 +99,40 @@ struct StepOutput {
 }
 
 /// Scores a dialogue as a reward-kit reward function does.
-#[utoipa::path(post, path = "/reward", tag = "trainers", params(Choices), request_body = EvaluateRequest, responses(
+#[utoipa::path(post, path = "/reward", tag = "trainers", params(UrlOptions), request_body = EvaluateRequest, responses(
     (status = 200, body = EvaluateResult),
     (status = "4XX", description = "The request as a whole is wrong.", body = Problem, content_type = "application/problem+json"),
     (status = 503, description = "Overloaded, or the dialogue has no reward; see `on_failure`.", body = Problem, content_type = "application/problem+json"),
 ))]
 async fn reward(
-    asked: Asked,
+    call: ScoreCall,
     JsonBody(request): JsonBody<EvaluateRequest>,
 ) -> Result<Response, ApiError> {
-    answer(&asked, &REWARD_KIT, request).await
+    answer(&call, &REWARD_KIT, request).await
 }
 
 /// Scores a dialogue as an eval-protocol evaluator does.
-#[utoipa::path(post, path = "/evaluate", tag = "trainers", params(Choices), request_body = EvaluateRequest, responses(
+#[utoipa::path(post, path = "/evaluate", tag = "trainers", params(UrlOptions), request_body = EvaluateRequest, responses(
     (status = 200, body = EvaluateResult),
     (status = "4XX", description = "The request as a whole is wrong.", body = Problem, content_type = "application/problem+json"),
     (status = 503, description = "Overloaded.", body = Problem, content_type = "application/problem+json"),
 ))]
 async fn evaluate(
-    asked: Asked,
+    call: ScoreCall,
     JsonBody(request): JsonBody<EvaluateRequest>,
 ) -> Result<Response, ApiError> {
-    answer(&asked, &EVAL_PROTOCOL, request).await
+    answer(&call, &EVAL_PROTOCOL, request).await
 }
 
 async fn answer(
-    asked: &Asked,
+    call: &ScoreCall,
     protocol: &Protocol,
     request: EvaluateRequest,
 ) -> Result<Response, ApiError> {
     let EvaluateRequest { messages, ground_truth, kwargs, facts: mut context } = request;
     context.extend(kwargs);
     context.extend(truth(ground_truth));
-    let answers = asked.answers(protocol, vec![Item::messages(read(messages), context)]).await?;
+    let answers = call.score(protocol, vec![Item::messages(read(messages), context)]).await?;
     Ok(answers.reply(answers.items.first().map(|answer| result(answer, &answers))))
 }
 
@@ -143,7 +143,7 @@ fn truth(ground_truth: Value) -> Context {
     }
 }
 
-fn result(answer: &Answer, answers: &Answers) -> EvaluateResult {
+fn result(answer: &ItemScore, answers: &ItemScores) -> EvaluateResult {
     let turns = answer.result.as_ref().map_or(&[][..], |result| &result.turns);
     let last = turns.last();
     let step = |turn: &TurnResult| {
