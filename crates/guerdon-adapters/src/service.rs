@@ -1,5 +1,6 @@
-//! The interface that adapters score through: a handle in the extensions of each request, bound to the request's caller
-//! and to the snapshot that was current when the request arrived. The server implements it.
+//! The interface that adapters score through: a handle in the extensions of each request, bound to
+//! the request's caller and to the snapshot that was current when the request arrived. The server
+//! implements it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -38,8 +39,8 @@ pub trait ScoreService: fmt::Debug + Send + Sync + 'static {
     /// [`Invalid`] if there is no such profile; the detail names those that exist.
     fn profile(&self, name: Option<&ProfileName>) -> Result<ProfileSummary, Invalid>;
 
-    /// Takes one of the places for concurrent requests. Taken before the body is read, so that the bodies held in memory
-    /// are bounded.
+    /// Takes one of the places for concurrent requests. Taken before the body is read, so that the
+    /// bodies held in memory are bounded.
     ///
     /// # Errors
     /// `overloaded`, if all are taken.
@@ -54,7 +55,8 @@ pub trait ScoreService: fmt::Debug + Send + Sync + 'static {
     /// Checks `request` and binds it to the request's caller and snapshot.
     ///
     /// # Errors
-    /// The request as a whole cannot be served, or a source that it needs can take nothing more at the moment.
+    /// The request as a whole cannot be served, or a source that it needs can take nothing more at
+    /// the moment.
     fn open(&self, request: ScoreRequest) -> Result<Box<dyn ScoringBatch>, ApiError>;
 }
 
@@ -174,8 +176,8 @@ impl From<Invalid> for ApiError {
 }
 
 impl IntoResponse for ApiError {
-    /// An empty reply with the problem in its extensions (`Arc<Problem>`). The server's outermost layer writes the body,
-    /// since only it knows the request's id and path.
+    /// An empty reply with the problem in its extensions (`Arc<Problem>`). The server's outermost
+    /// layer writes the body, since only it knows the request's id and path.
     fn into_response(self) -> Response {
         let mut response = StatusCode::from_u16(self.problem.status)
             .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)

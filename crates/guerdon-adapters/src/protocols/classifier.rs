@@ -1,4 +1,4 @@
-//! What the servers of sequence classifiers have in common: patience, a label, and texts to score.
+//! Shared by the servers of sequence classifiers: the timeout, the label, and texts to score.
 
 use std::time::Duration;
 
@@ -9,21 +9,22 @@ use crate::score::{Item, Protocol};
 use crate::score::{OnFailure, UrlOptions};
 use crate::text::whole;
 
-/// verl waits for ever, and tries sixteen times what is no 4xx; Infinity's generated client waits five minutes.
+/// verl sets no timeout and repeats every reply but a 4xx up to sixteen times. Infinity's generated
+/// client waits five minutes.
 pub(super) const PROTOCOL: Protocol = Protocol {
     client: "verl",
     client_waits: Duration::from_secs(300),
     on_failure: OnFailure::Error,
 };
 
-/// The only label of a classifier with one.
+/// The label of a classifier with one label.
 pub(super) const LABEL: &str = "LABEL_0";
 
 /// One text, or several.
 #[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
 #[serde(
     untagged,
-    expecting = "expected a text or a list of texts; tokens would be those of a model that is not known here"
+    expecting = "expected a text or a list of texts; tokens of the client's model cannot be read here"
 )]
 pub(super) enum Texts {
     /// One.
@@ -41,7 +42,7 @@ impl Texts {
     }
 }
 
-/// Each text's dialogue.
+/// The dialogue of each text.
 pub(super) fn text_items(texts: Texts, options: &UrlOptions) -> Vec<Item> {
     texts
         .list()

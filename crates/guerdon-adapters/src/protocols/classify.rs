@@ -1,7 +1,9 @@
-//! `POST /classify`: three servers of sequence classifiers answer this path, and clients of each may be pointed here. The
-//! body says whose it is: `text` is SGLang's, `input` with `raw_scores` Infinity's, any other `input` or `messages` vLLM's.
+//! `POST /classify`: three servers of sequence classifiers serve this path, and clients of each may
+//! be pointed here. The body decides the form: `text` is SGLang's, `input` with `raw_scores`
+//! Infinity's, any other `input` or `messages` vLLM's.
 //!
-//! All take a reward model for a classifier with one label. What they do to its output by default differs, and so it does here.
+//! All three treat a reward model as a classifier with one label. Their default activations differ,
+//! and this route follows each.
 
 use axum::Extension;
 use axum::response::Response;
@@ -21,7 +23,7 @@ pub(super) fn routes() -> OpenApiRouter {
     OpenApiRouter::new().routes(routes!(classify))
 }
 
-/// A body of one of the three.
+/// A body in one of three forms.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(untagged)]
 enum ClassifyRequest {
@@ -34,12 +36,15 @@ enum ClassifyRequest {
 }
 
 /// Scores texts as vLLM, SGLang or Infinity classify them.
-#[utoipa::path(post, path = "/classify", tag = "trainers", params(UrlOptions), request_body = ClassifyRequest, responses(
+#[utoipa::path(post, path = "/classify", tag = "trainers", params(UrlOptions),
+    request_body = ClassifyRequest, responses(
     (status = 200, description = "In the form of the server whose body was sent.", content(
         (vllm::Listed<vllm::Classified> = "application/json"),
     )),
-    (status = "4XX", description = "The request as a whole is wrong.", body = Problem, content_type = "application/problem+json"),
-    (status = 503, description = "Overloaded, or a text has no reward; see `on_failure`.", body = Problem, content_type = "application/problem+json"),
+    (status = "4XX", description = "The request as a whole is wrong.", body = Problem,
+        content_type = "application/problem+json"),
+    (status = 503, description = "Overloaded, or a text has no reward; see `on_failure`.",
+        body = Problem, content_type = "application/problem+json"),
 ))]
 async fn classify(
     call: ScoreCall,
@@ -66,10 +71,10 @@ async fn classify(
 
 fn read(body: Value) -> Result<ClassifyRequest, Invalid> {
     serde_json::from_value(body).map_err(|_| {
-        let detail = "the body is none of vLLM's, SGLang's or Infinity's";
+        let detail = "the body is in none of the forms of vLLM, SGLang and Infinity";
         Invalid::new(ProblemCode::InvalidRequest, "", detail).hint(
             "send `input` (vLLM, Infinity), `messages` (vLLM) or `text` (SGLang): a text or a list of texts; tokens \
-             would be those of a model that is not known here",
+             of the client's model cannot be read here",
         )
     })
 }

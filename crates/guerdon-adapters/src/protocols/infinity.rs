@@ -1,4 +1,5 @@
-//! Infinity's form of `POST /classify`. One label means a sigmoid, unless `raw_scores` is true; its client always says which.
+//! Infinity's form of `POST /classify`. The reward is sent as its sigmoid unless `raw_scores` is
+//! true; Infinity's client always sends that field.
 
 use guerdon_types::RequestId;
 use serde::{Deserialize, Serialize};
@@ -10,11 +11,11 @@ use crate::score::sigmoid;
 /// Infinity's body.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 pub(super) struct ClassifyInput {
-    /// Texts with the chat template's marks.
+    /// Texts with the chat template's markers.
     pub(super) input: Texts,
     #[serde(default)]
     model: Option<String>,
-    /// `true`: raw rewards. `false`: their sigmoids.
+    /// `true` returns raw rewards, `false` their sigmoids.
     raw_scores: bool,
 }
 

@@ -1,5 +1,6 @@
-//! `POST /v1/score/evaluation`: LLaMA-Factory's PPO with `reward_model_type: api`. The client has no timeout, looks at no
-//! status and makes a tensor of `scores`: what could not be scored is an error, not a `null` among them.
+//! `POST /v1/score/evaluation`: LLaMA-Factory's PPO with `reward_model_type: api`. The client sets
+//! no timeout, ignores the status and makes a tensor of `scores`. An item without a reward is
+//! therefore an error, not a `null`.
 
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use crate::score::{OnFailure, UrlOptions};
 use crate::service::{ApiError, JsonBody};
 use crate::text::whole;
 
-/// The client waits for ever; whoever watches it does not.
+/// LLaMA-Factory sets no timeout; the route's deadline is the longest of all routes.
 pub(super) const PROTOCOL: Protocol =
     Protocol { client: "LLaMA-Factory", client_waits: Duration::MAX, on_failure: OnFailure::Error };
 
@@ -26,21 +27,21 @@ pub(super) fn routes() -> OpenApiRouter {
 /// Texts to score.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 struct ScoreEvaluationRequest {
-    /// Echoed.
+    /// Returned in the reply.
     #[serde(default)]
     model: String,
-    /// Prompt and response as one text each, the chat template's marks and the padding kept.
+    /// Prompt and response as one text each, with the chat template's markers and the padding.
     messages: Vec<String>,
 }
 
 /// The scores.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 struct ScoreEvaluationReply {
-    /// The request.
+    /// The request's id.
     id: String,
     /// `score.evaluation`.
     object: &'static str,
-    /// As sent.
+    /// The request's `model`.
     model: String,
     /// The fused rewards.
     #[schema(value_type = Vec<f64>)]
@@ -48,10 +49,13 @@ struct ScoreEvaluationReply {
 }
 
 /// Scores texts as LLaMA-Factory's API server does.
-#[utoipa::path(post, path = "/v1/score/evaluation", tag = "trainers", params(UrlOptions), request_body = ScoreEvaluationRequest, responses(
+#[utoipa::path(post, path = "/v1/score/evaluation", tag = "trainers", params(UrlOptions),
+    request_body = ScoreEvaluationRequest, responses(
     (status = 200, body = ScoreEvaluationReply),
-    (status = "4XX", description = "The request as a whole is wrong.", body = Problem, content_type = "application/problem+json"),
-    (status = 503, description = "Overloaded, or a text has no reward; see `on_failure`.", body = Problem, content_type = "application/problem+json"),
+    (status = "4XX", description = "The request as a whole is wrong.", body = Problem,
+        content_type = "application/problem+json"),
+    (status = 503, description = "Overloaded, or a text has no reward; see `on_failure`.",
+        body = Problem, content_type = "application/problem+json"),
 ))]
 async fn score_evaluation(
     call: ScoreCall,

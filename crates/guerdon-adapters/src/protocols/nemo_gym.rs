@@ -1,10 +1,10 @@
-//! NeMo-Gym's resources server, as NeMo-RL, verifiers and prime-rl speak to one: `POST /seed_session`, then `POST /verify`
-//! with the dataset's row and the policy's response in OpenAI's Responses form.
+//! NeMo-Gym's resources server, for NeMo-RL, verifiers and prime-rl: `POST /seed_session`, then
+//! `POST /verify` with the dataset's row and the policy's response in OpenAI's Responses form.
 //!
-//! The reply echoes the request, since the client takes both out of it again, and adds the reward. NeMo-RL refuses a
-//! reward that is not the sum of its `reward_components`, so these are what each source added, and a residual. What could
-//! not be scored is answered as the protocol has it: a 200 with `_ng_failure_class`, and `mask_sample`, which keeps the
-//! sample out of the loss.
+//! The reply repeats the request, since the client reads both from it, and adds the reward. NeMo-RL
+//! refuses a reward that is not the sum of its `reward_components`; these are the contribution of
+//! each source and a residual. A rollout without a reward is answered with status 200,
+//! `_ng_failure_class`, and `mask_sample`, which keeps the sample out of the loss.
 
 use std::time::Duration;
 
@@ -22,14 +22,14 @@ use crate::score::{contributions, numbers};
 use crate::service::{ApiError, JsonBody};
 use crate::text::{ForeignMessage, text_of};
 
-/// verifiers waits 60 s; NeMo-Gym's own client for ever.
+/// verifiers waits 60 s; NeMo-Gym's own client sets no timeout.
 pub(super) const PROTOCOL: Protocol = Protocol {
     client: "NeMo-Gym",
     client_waits: Duration::from_secs(60),
     on_failure: OnFailure::Null,
 };
 
-/// Marks a rollout that could not be scored, and says why it is one.
+/// The field that marks a rollout without a reward; its value is the kind of failure.
 pub(super) const FAILURE_CLASS: &str = "_ng_failure_class";
 
 pub(super) fn routes() -> OpenApiRouter {
@@ -39,8 +39,9 @@ pub(super) fn routes() -> OpenApiRouter {
         .routes(routes!(reverify_mode))
 }
 
-/// Opens a session; there is nothing to keep of it.
-#[utoipa::path(post, path = "/seed_session", tag = "trainers", params(UrlOptions), request_body = Object, responses(
+/// Opens a session. Nothing is stored.
+#[utoipa::path(post, path = "/seed_session", tag = "trainers", params(UrlOptions),
+    request_body = Object, responses(
     (status = 200, description = "An empty object.", body = Object),
 ))]
 async fn seed_session(
@@ -50,8 +51,9 @@ async fn seed_session(
     Json(json!({}))
 }
 
-/// Whether a rollout may be verified again later: the same row and response are the same question.
-#[utoipa::path(get, path = "/reverify_mode", tag = "trainers", responses((status = 200, body = String)))]
+/// Reports that a rollout may be verified again later: equal rows and responses are scored alike.
+#[utoipa::path(get, path = "/reverify_mode", tag = "trainers", responses((status = 200,
+    body = String)))]
 async fn reverify_mode() -> Json<&'static str> {
     Json("stateless")
 }
@@ -59,13 +61,13 @@ async fn reverify_mode() -> Json<&'static str> {
 /// A dataset's row with the policy's response.
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 struct VerifyRequest {
-    /// What the policy was asked, in OpenAI's Responses form.
+    /// The policy's input, in OpenAI's Responses form.
     #[schema(value_type = Object)]
     responses_create_params: Map<String, Value>,
-    /// What it responded, in the same form.
+    /// The policy's response, in the same form.
     #[schema(value_type = Object)]
     response: Map<String, Value>,
-    /// The rest of the row: facts for rules and judge.
+    /// The rest of the row: the context for rules and judge.
     #[serde(flatten)]
     #[schema(value_type = Object)]
     row: Map<String, Value>,
@@ -78,15 +80,22 @@ struct VerifyReply {
     request: VerifyRequest,
     /// The fused reward.
     reward: f64,
-    /// What each source added to it, and as `residual` what clips and gates changed. They sum to the reward.
+    /// The contribution of each source, and in `residual` the effect of clips and gates. The
+    /// components sum to the reward.
     reward_components: std::collections::BTreeMap<String, f64>,
 }
 
 /// Scores one rollout as a NeMo-Gym resources server does.
-#[utoipa::path(post, path = "/verify", tag = "trainers", params(UrlOptions), request_body = VerifyRequest, responses(
-    (status = 200, description = "Parts stand beside the reward as numbers, where the row has no field of their name.", body = VerifyReply),
-    (status = "4XX", description = "The request as a whole is wrong.", body = Problem, content_type = "application/problem+json"),
-    (status = 503, description = "Overloaded, or with `on_failure=error` the rollout has no reward.", body = Problem, content_type = "application/problem+json"),
+#[utoipa::path(post, path = "/verify", tag = "trainers", params(UrlOptions),
+    request_body = VerifyRequest, responses(
+    (status = 200,
+        description = "The parts are numbers next to the reward, unless the row has a field of that name.",
+        body = VerifyReply),
+    (status = "4XX", description = "The request as a whole is wrong.", body = Problem,
+        content_type = "application/problem+json"),
+    (status = 503,
+        description = "Overloaded, or with `on_failure=error` the rollout has no reward.",
+        body = Problem, content_type = "application/problem+json"),
 ))]
 async fn verify(
     call: ScoreCall,
@@ -107,17 +116,18 @@ fn messages(request: &VerifyRequest) -> Vec<Message> {
         Some(Value::Array(items)) => messages.extend(items.iter().filter_map(message)),
         _ => {}
     }
-    let asked = messages.len();
+    let prompt = messages.len();
     let output = request.response.get("output").and_then(Value::as_array);
     messages.extend(output.into_iter().flatten().filter_map(message));
-    // A response of calls or thoughts alone says nothing to the partner; that is a reply, and an empty one.
-    if !messages.iter().skip(asked).any(|message| message.role == Role::Assistant) {
+    // A response of calls or reasoning alone is an empty reply to the partner.
+    if !messages.iter().skip(prompt).any(|message| message.role == Role::Assistant) {
         messages.push(Message::new(Role::Assistant, ""));
     }
     messages
 }
 
-/// An item of a response: a message or what a tool answered. Reasoning and calls are not said to the partner.
+/// An item of a response: a message or a tool's result. `None` for reasoning and calls, which the
+/// partner does not see.
 fn message(item: &Value) -> Option<Message> {
     match item.get("type").and_then(Value::as_str).unwrap_or("message") {
         "message" => Some(ForeignMessage::deserialize(item).ok()?.read()),
@@ -128,7 +138,7 @@ fn message(item: &Value) -> Option<Message> {
     }
 }
 
-/// The row's facts; those under `verifier_metadata` go before the others of their name.
+/// The row's context. Entries under `verifier_metadata` replace others of the same name.
 fn context(row: &Map<String, Value>) -> Context {
     let mut context: Context = row
         .iter()
@@ -155,6 +165,6 @@ fn reply(mut request: VerifyRequest, answers: &ItemScores) -> Option<VerifyReply
             config.insert("mask_sample".to_owned(), json!(true));
         }
     }
-    // Zero only beside the marks above, which keep it out of the loss: the protocol has no other word for "unscored".
+    // NeMo-Gym requires a number. The marks set above keep the sample out of the loss.
     Some(VerifyReply { request, reward: answer.reward.unwrap_or(0.0), reward_components })
 }

@@ -1,8 +1,9 @@
-//! `POST /aggregate_metrics`: what NeMo-Gym asks of a resources server when all rollouts are verified. Mean, largest, smallest,
-//! median and standard deviation of every number in the verified rollouts, of each task and of all.
+//! `POST /aggregate_metrics`: NeMo-Gym's request after all rollouts are verified. The reply has the
+//! mean, the maximum, the minimum, the median and the standard deviation of every number in the
+//! verified rollouts, for each task and for all.
 //!
-//! A rollout without a reward is in none of them: the 0 beside its mark is no reward. (NeMo-Gym itself keeps such rollouts
-//! out of what it sends.) Histograms are left out, as NeMo-Gym leaves them out of its files.
+//! Rollouts without a reward are left out of all statistics: their 0 is a placeholder. (NeMo-Gym
+//! does not send such rollouts.) Histograms are left out, as in NeMo-Gym's own files.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,7 +29,7 @@ pub(super) fn routes() -> OpenApiRouter {
 /// The verified rollouts.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 struct AggregateRequest {
-    /// What `/verify` answered, without dialogues, and with `_ng_task_index` and `_ng_rollout_index`.
+    /// The replies of `/verify`, without dialogues, with `_ng_task_index` and `_ng_rollout_index`.
     #[schema(value_type = Vec<Object>)]
     verify_responses: Vec<Map<String, Value>>,
 }
@@ -36,19 +37,21 @@ struct AggregateRequest {
 /// Statistics under names such as `mean/reward` and `std/rm`.
 #[derive(Debug, Default, Serialize, utoipa::ToSchema)]
 struct AggregateReply {
-    /// Each task's, with its rollouts' numbers in `rollout_infos`.
+    /// The statistics of each task, with its rollouts' numbers in `rollout_infos`.
     #[schema(value_type = Vec<Object>)]
     group_level_metrics: Vec<Map<String, Value>>,
-    /// All rollouts'.
+    /// The statistics of all rollouts.
     agent_metrics: NamedNumbers,
-    /// The means of those.
+    /// The means among `agent_metrics`.
     key_metrics: NamedNumbers,
 }
 
 /// Aggregates verified rollouts as a NeMo-Gym resources server does.
-#[utoipa::path(post, path = "/aggregate_metrics", tag = "trainers", params(UrlOptions), request_body = AggregateRequest, responses(
+#[utoipa::path(post, path = "/aggregate_metrics", tag = "trainers", params(UrlOptions),
+    request_body = AggregateRequest, responses(
     (status = 200, body = AggregateReply),
-    (status = "4XX", description = "The request is wrong: two rollouts have one index.", body = Problem, content_type = "application/problem+json"),
+    (status = "4XX", description = "Two rollouts have the same index.", body = Problem,
+        content_type = "application/problem+json"),
 ))]
 async fn aggregate_metrics(
     _choices: UrlOptions,
@@ -90,7 +93,8 @@ fn aggregated(responses: &[Map<String, Value>]) -> Result<AggregateReply, Invali
     })
 }
 
-/// A response's numbers; what the policy's model counted (`response.usage`) among them.
+/// The numbers in a response, including the token counts of the policy's model
+/// (`response.usage`).
 fn numbers(response: &Map<String, Value>) -> NamedNumbers {
     let usage = response
         .get("response")
@@ -117,7 +121,7 @@ fn group(
         info.insert(ROLLOUT.to_owned(), json!(rollout));
         info
     });
-    let told = json!({
+    let fixed = json!({
         TASK: task,
         "sample": { "agent_ref": { "name": "agent" } },
         "num_rollouts": rollouts.len(),
@@ -129,12 +133,12 @@ fn group(
     let statistics = described(names, &rollouts.values().collect::<Vec<_>>());
     let mut group: Map<String, Value> =
         statistics.into_iter().map(|(name, number)| (name, json!(number))).collect();
-    group.extend(told.as_object().cloned().unwrap_or_default());
+    group.extend(fixed.as_object().cloned().unwrap_or_default());
     group
 }
 
-/// Statistics of each name over the rollouts that have it. The standard deviation is that of a sample; where no name has two
-/// numbers, it is 0 for those that every rollout has, as NeMo-Gym has it.
+/// Statistics of each name over the rollouts that have it. The standard deviation is the sample's.
+/// If no name has two numbers, it is 0 for the names that every rollout has, as in NeMo-Gym.
 fn described(names: &BTreeSet<&str>, rollouts: &[&NamedNumbers]) -> NamedNumbers {
     let sorted = |name: &str| {
         let mut values: Vec<f64> =
@@ -179,7 +183,7 @@ fn mean(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
-/// The standard deviation of a sample; one value has none.
+/// The standard deviation of a sample; `None` for a single value.
 #[expect(clippy::cast_precision_loss, reason = "a request holds fewer than 2^52 rollouts")]
 fn deviation(values: &[f64], mean: f64) -> Option<f64> {
     let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();

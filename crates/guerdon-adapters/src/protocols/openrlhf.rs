@@ -1,9 +1,9 @@
-//! `POST /get_reward`: OpenRLHF's reward server, as every version of its client since 2024 asks for it, and align-anything,
-//! which sends prompts and responses apart.
+//! `POST /get_reward`: OpenRLHF's reward server, for every version of its client since 2024, and
+//! align-anything, which sends prompts and responses separately.
 //!
-//! The client stacks every list into a tensor outside of any `try`: a `null`, a text or a missing name ends the training
-//! run. It retries a 4xx like a 5xx, so an item that cannot be scored is never a 4xx. Before 0.11.2 it sends empty batches to
-//! all but one of several servers.
+//! The client stacks every list into a tensor without a `try`: a `null`, a text or a missing name
+//! ends the training run. It repeats a 4xx as it does a 5xx, so an item without a reward is never a
+//! 4xx. Versions before 0.11.2 send empty batches to all but one of several servers.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -37,40 +37,43 @@ pub(super) fn routes() -> OpenApiRouter {
 #[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
 #[serde(default)]
 struct GetRewardRequest {
-    /// Prompt and response as one text each, the chat template's marks kept.
+    /// Prompt and response as one text each, with the chat template's markers.
     #[schema(value_type = Option<Vec<String>>)]
     query: Option<Vec<Value>>,
     /// The prompts.
     #[schema(value_type = Option<Vec<String>>)]
     prompts: Option<Vec<Value>>,
-    /// The responses, where there is no `query`.
+    /// The responses, if there is no `query`.
     #[schema(value_type = Option<Vec<String>>)]
     responses: Option<Vec<Value>>,
-    /// The dataset's labels. One that is an object, or a text that spells one, is the rollout's context; anything else is
-    /// its `label`.
+    /// The dataset's labels. An object, or a text that is a JSON object, is the rollout's context;
+    /// any other label is the entry `label` of the context.
     #[schema(value_type = Option<Vec<Object>>)]
     labels: Option<Vec<Value>>,
 }
 
-/// One number an item in every list.
+/// Lists with one number for each item.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 struct GetRewardReply {
     /// The fused rewards.
     #[schema(value_type = Vec<f64>)]
     rewards: Vec<Option<f64>>,
-    /// The sigmoids of the rewards, in `[0, 1]`: what OpenRLHF filters groups by.
+    /// The sigmoids of the rewards, in `[0, 1]`. OpenRLHF filters groups by them.
     #[schema(value_type = Vec<f64>)]
     scores: Vec<Option<f64>>,
-    /// Every part by name, the same names for every request of a profile: each source's number and
-    /// `<source>_abstained`, `failed`, `recognised`, `thought`.
+    /// The parts by name: each source's number and `<source>_abstained`, and `failed`,
+    /// `recognised`, `thought`. Every reply of a profile has the same names.
     extra_logs: BTreeMap<String, Vec<f64>>,
 }
 
 /// Scores as OpenRLHF's `serve_rm` does.
-#[utoipa::path(post, path = "/get_reward", tag = "trainers", params(UrlOptions), request_body = GetRewardRequest, responses(
+#[utoipa::path(post, path = "/get_reward", tag = "trainers", params(UrlOptions),
+    request_body = GetRewardRequest, responses(
     (status = 200, body = GetRewardReply),
-    (status = "4XX", description = "The request as a whole is wrong.", body = Problem, content_type = "application/problem+json"),
-    (status = 503, description = "Overloaded, or an item has no reward; see `on_failure`.", body = Problem, content_type = "application/problem+json"),
+    (status = "4XX", description = "The request as a whole is wrong.", body = Problem,
+        content_type = "application/problem+json"),
+    (status = 503, description = "Overloaded, or an item has no reward; see `on_failure`.",
+        body = Problem, content_type = "application/problem+json"),
 ))]
 async fn get_reward(
     call: ScoreCall,
@@ -109,7 +112,7 @@ fn items(request: GetRewardRequest, options: &UrlOptions) -> Result<Vec<Item>, I
         let context = facts("label", label);
         let prompt = prompt.as_ref().and_then(Value::as_str);
         match (text.as_str(), name) {
-            (None, _) => Item::broken(format!("an item of `{name}` is no text")),
+            (None, _) => Item::broken(format!("an item of `{name}` is not a text")),
             (Some(query), "query") => Item::text(split(query, prompt, options.thoughts), context),
             (Some(response), _) => Item::text(
                 continued(prompt.unwrap_or_default(), response, options.thoughts),
@@ -122,7 +125,7 @@ fn items(request: GetRewardRequest, options: &UrlOptions) -> Result<Vec<Item>, I
 
 fn reply(answers: &ItemScores) -> GetRewardReply {
     let rewards = answers.rewards();
-    // An empty batch has the same names as any other.
+    // An empty batch has the same names as others.
     let empty = numbers(&crate::score::ItemScore::default(), &answers.sources);
     let mut extra_logs: BTreeMap<String, Vec<f64>> =
         empty.into_keys().map(|name| (name, Vec::with_capacity(rewards.len()))).collect();

@@ -1,6 +1,7 @@
-//! `GET /health` and `GET /info`: what launchers, load balancers and clients of a serving engine ask before they send it a
-//! text. vLLM, SGLang, text-embeddings-inference and Infinity all have the first; the second is text-embeddings-inference's,
-//! and what `huggingface_hub` reads as an endpoint's info.
+//! `GET /health` and `GET /info`: probes that launchers, load balancers and clients of a serving
+//! engine send before the first text. vLLM, SGLang, text-embeddings-inference and Infinity serve
+//! the first. The second is text-embeddings-inference's; `huggingface_hub` reads it as an
+//! endpoint's info.
 
 use std::collections::BTreeMap;
 
@@ -18,10 +19,11 @@ pub(super) fn routes() -> OpenApiRouter {
     OpenApiRouter::new().routes(routes!(health)).routes(routes!(info))
 }
 
-/// Whether the server takes requests: `/readyz` under the name that serving engines give it.
+/// Reports that the server takes requests: `/readyz` under the name that serving engines use.
 #[utoipa::path(get, path = "/health", tag = "trainers", responses(
-    (status = 200, description = "It does.", body = String),
-    (status = 503, description = "It is starting or stopping.", body = Problem, content_type = "application/problem+json"),
+    (status = 200, description = "The server takes requests.", body = String),
+    (status = 503, description = "The server is starting or stopping.", body = Problem,
+        content_type = "application/problem+json"),
 ))]
 async fn health(ScoreHandle(service): ScoreHandle) -> Result<&'static str, ApiError> {
     if service.is_ready() {
@@ -31,20 +33,20 @@ async fn health(ScoreHandle(service): ScoreHandle) -> Result<&'static str, ApiEr
     }
 }
 
-/// What text-embeddings-inference says of itself, as far as guerdon has it.
+/// The fields of text-embeddings-inference's `/info` that guerdon has.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 struct EngineInfo {
-    /// The profile: it is what a caller chooses.
+    /// The profile's name.
     model_id: String,
-    /// The reward model's hash.
+    /// The reward model's content hash.
     model_sha: Option<String>,
-    /// A classifier of one label, which that server calls a reranker.
+    /// A classifier with one label, which text-embeddings-inference calls a reranker.
     model_type: ModelType,
-    /// Texts in one request.
+    /// Most texts in one request.
     max_client_batch_size: usize,
-    /// Longer texts lose their oldest turns.
+    /// Always true: texts that are too long lose their oldest turns.
     auto_truncate: bool,
-    /// guerdon's.
+    /// guerdon's version.
     version: String,
 }
 
@@ -60,10 +62,11 @@ struct Labels {
     label2id: BTreeMap<&'static str, usize>,
 }
 
-/// What text-embeddings-inference's clients ask of a server. `/v1/info` says more.
+/// Describes the server to text-embeddings-inference's clients. `/v1/info` has more.
 #[utoipa::path(get, path = "/info", tag = "trainers", params(UrlOptions), responses(
     (status = 200, body = EngineInfo),
-    (status = "4XX", description = "There is no such profile.", body = Problem, content_type = "application/problem+json"),
+    (status = "4XX", description = "There is no such profile.", body = Problem,
+        content_type = "application/problem+json"),
 ))]
 async fn info(
     ScoreHandle(service): ScoreHandle,

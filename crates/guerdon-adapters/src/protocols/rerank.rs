@@ -1,8 +1,9 @@
-//! `POST /rerank`: best of n. The query is the prompt, the texts are replies to it, and they come back by their reward,
-//! best first. Three servers answer this path: a body with `texts` is text-embeddings-inference's, one with `documents`
-//! and `raw_scores` Infinity's, any other with `documents` vLLM's. All take a sigmoid, unless they are told not to.
+//! `POST /rerank`: best of n. The query is the prompt, the texts are replies to it, and the reply
+//! lists them by their reward, the best first. Three servers serve this path: a body with `texts`
+//! is text-embeddings-inference's, one with `documents` and `raw_scores` Infinity's, any other with
+//! `documents` vLLM's. Each sends sigmoids unless the request asks for raw rewards.
 //!
-//! A reply that could not be scored stands last, where `on_failure` lets it stand at all.
+//! A reply without a reward comes last, if `on_failure` permits it at all.
 
 use axum::Extension;
 use axum::response::Response;
@@ -26,24 +27,24 @@ pub(super) fn routes() -> OpenApiRouter {
 /// A prompt and replies to it.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 struct RerankRequest {
-    /// The prompt, with or without the chat template's marks.
+    /// The prompt, with or without the chat template's markers.
     query: String,
-    /// The replies, and whose reply is wanted by what they are called.
+    /// The replies to rank. The field's name selects the form of the answer.
     #[serde(flatten)]
     replies: Replies,
-    /// Echoed.
+    /// Returned in the reply.
     #[serde(default)]
     model: Option<String>,
-    /// text-embeddings-inference, Infinity. `true`: raw rewards. `false`: their sigmoids.
+    /// text-embeddings-inference and Infinity: `true` returns raw rewards, `false` their sigmoids.
     #[serde(default)]
     raw_scores: Option<bool>,
-    /// vLLM. `false`: raw rewards.
+    /// vLLM: `false` returns raw rewards.
     #[serde(default)]
     use_activation: Option<bool>,
-    /// text-embeddings-inference, Infinity: whether to send the replies back.
+    /// text-embeddings-inference and Infinity: `true` returns the texts of the replies.
     #[serde(default, alias = "return_documents")]
     return_text: bool,
-    /// vLLM, Infinity: only the best so many; 0 is all.
+    /// vLLM and Infinity: the number of replies to return; 0 returns all.
     #[serde(default)]
     top_n: Option<usize>,
 }
@@ -52,9 +53,9 @@ struct RerankRequest {
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum Replies {
-    /// text-embeddings-inference's.
+    /// The field of text-embeddings-inference.
     Texts(Vec<String>),
-    /// vLLM's and Infinity's.
+    /// The field of vLLM and Infinity.
     Documents(Vec<String>),
 }
 
@@ -62,16 +63,16 @@ enum Replies {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(untagged)]
 enum RerankReply {
-    /// text-embeddings-inference's.
+    /// The form of text-embeddings-inference.
     Ranks(Vec<Rank>),
-    /// vLLM's and Infinity's.
+    /// The form of vLLM and Infinity.
     Results(Results),
 }
 
-/// A reply's place in text-embeddings-inference's list.
+/// An entry of text-embeddings-inference's list.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 struct Rank {
-    /// Its place among the texts that were sent.
+    /// The reply's index in the request.
     index: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<String>,
@@ -90,15 +91,15 @@ struct Results {
     usage: TokenUsage,
 }
 
-/// A reply's place in vLLM's and Infinity's list.
+/// An entry of vLLM's and Infinity's list.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 struct RerankResult {
-    /// Its place among the documents that were sent.
+    /// The reply's index in the request.
     index: usize,
     /// The reward, or its sigmoid.
     #[schema(value_type = f64)]
     relevance_score: Option<f64>,
-    /// vLLM's is always there and an object with `text`; Infinity's is a text, if it was asked for.
+    /// vLLM always sends an object with `text`; Infinity sends a text if the request asks for it.
     document: Option<RerankDocument>,
 }
 
@@ -110,10 +111,14 @@ enum RerankDocument {
 }
 
 /// Ranks replies to a prompt as text-embeddings-inference, vLLM or Infinity rerank texts.
-#[utoipa::path(post, path = "/rerank", tag = "trainers", params(UrlOptions), request_body = RerankRequest, responses(
-    (status = 200, description = "In the form of the server whose body was sent.", body = RerankReply),
-    (status = "4XX", description = "The request as a whole is wrong.", body = Problem, content_type = "application/problem+json"),
-    (status = 503, description = "Overloaded, or a reply has no reward; see `on_failure`.", body = Problem, content_type = "application/problem+json"),
+#[utoipa::path(post, path = "/rerank", tag = "trainers", params(UrlOptions),
+    request_body = RerankRequest, responses(
+    (status = 200, description = "In the form of the server whose body was sent.",
+        body = RerankReply),
+    (status = "4XX", description = "The request as a whole is wrong.", body = Problem,
+        content_type = "application/problem+json"),
+    (status = 503, description = "Overloaded, or a reply has no reward; see `on_failure`.",
+        body = Problem, content_type = "application/problem+json"),
 ))]
 async fn rerank(
     call: ScoreCall,
@@ -163,7 +168,7 @@ async fn rerank(
     }))
 }
 
-/// Places and scores, best first; equals in the order they were sent.
+/// Indices and scores, the best first; equal rewards in the order of the request.
 fn ranked(answers: &ItemScores, raw: bool) -> Vec<(usize, Option<f64>)> {
     let score = |reward: Option<f64>| if raw { reward } else { reward.map(sigmoid) };
     let mut ranked: Vec<_> = answers.rewards().into_iter().enumerate().collect();

@@ -1,8 +1,10 @@
-//! `POST /reward`, reward-kit's remote reward function, and `POST /evaluate`, eval-protocol's: both send messages and a ground
-//! truth and take an `EvaluateResult`.
+//! `POST /reward`, reward-kit's remote reward function, and `POST /evaluate`, eval-protocol's. Both
+//! send messages and a ground truth and expect an `EvaluateResult`.
 //!
-//! A metric's score must lie in `[0, 1]`, so the model's is its sigmoid and points are `(points / bound + 1) / 2`: a half says
-//! nothing. reward-kit's client reads no `is_score_valid`, so an unscored rollout is an error to it; eval-protocol's does.
+//! A metric's score must be in `[0, 1]`: the reward model's is its sigmoid, and points become
+//! `(points / bound + 1) / 2`, so that 0.5 is neutral. reward-kit's client ignores
+//! `is_score_valid`, so a rollout without a reward is an error for it; eval-protocol's client reads
+//! the field.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,14 +24,14 @@ use crate::score::{OnFailure, UrlOptions};
 use crate::service::{ApiError, JsonBody};
 use crate::text::{ForeignMessage, facts, read};
 
-/// The client waits for ever; a gateway before us, a minute.
+/// The client sets no timeout; gateways commonly wait a minute.
 pub(super) const REWARD_KIT: Protocol = Protocol {
     client: "reward-kit",
     client_waits: Duration::from_secs(60),
     on_failure: OnFailure::Error,
 };
 
-/// As reward-kit, but it has a word for a score that is none.
+/// Like reward-kit, but its reply can mark a score as invalid.
 pub(super) const EVAL_PROTOCOL: Protocol =
     Protocol { client: "eval-protocol", on_failure: OnFailure::Null, ..REWARD_KIT };
 
@@ -37,52 +39,53 @@ pub(super) fn routes() -> OpenApiRouter {
     OpenApiRouter::new().routes(routes!(reward)).routes(routes!(evaluate))
 }
 
-/// A dialogue and what is known of it.
+/// A dialogue and its context.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 struct EvaluateRequest {
     /// The dialogue; its last assistant turn is scored.
     messages: Vec<ForeignMessage>,
-    /// An object, or a text that spells one, is the rollout's context; anything else is its `ground_truth`. reward-kit
-    /// puts the dialogue's beginning here if there is none; a list is no fact.
+    /// An object, or a text that is a JSON object, is the rollout's context; any other value is the
+    /// entry `ground_truth` of the context. A list is ignored: reward-kit sends the first messages
+    /// of the dialogue if there is no ground truth.
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
     ground_truth: Value,
-    /// eval-protocol's further facts.
+    /// Further entries of the context, from eval-protocol.
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
     kwargs: Map<String, Value>,
-    /// reward-kit's further facts.
+    /// Further entries of the context, from reward-kit.
     #[serde(flatten)]
     #[schema(value_type = Object)]
     facts: Map<String, Value>,
 }
 
-/// What both call an `EvaluateResult`.
+/// The `EvaluateResult` of both protocols.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 struct EvaluateResult {
     /// The fused reward.
     score: f64,
-    /// `false`: `score` is no score, see `error`.
+    /// `false` if there is no score; see `error`.
     is_score_valid: bool,
-    /// Which parts made the reward.
+    /// The parts of the reward, in words.
     reason: String,
-    /// Each source's opinion.
+    /// The score of each source.
     metrics: BTreeMap<String, MetricResult>,
-    /// Each scored turn's reward; with `?score=all` that of every assistant turn.
+    /// The reward of each scored turn; with `?score=all`, of every assistant turn.
     step_outputs: Vec<StepOutput>,
-    /// Why there is no score.
+    /// The reason why there is no score.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
 
-/// One source's opinion.
+/// The score of one source.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 struct MetricResult {
-    /// In `[0, 1]`.
+    /// A number in `[0, 1]`.
     score: f64,
-    /// `false`: the source abstained.
+    /// `false` if the source abstained.
     is_score_valid: bool,
-    /// The same, as reward-kit's client reads it.
+    /// The value of `is_score_valid`, under the name that reward-kit's client reads.
     success: bool,
     reason: String,
 }
@@ -93,16 +96,19 @@ struct StepOutput {
     /// The turn's index in the messages.
     step_index: usize,
     base_reward: f64,
-    /// Each source's number.
+    /// The number of each source.
     metrics: BTreeMap<String, f64>,
     reason: String,
 }
 
 /// Scores a dialogue as a reward-kit reward function does.
-#[utoipa::path(post, path = "/reward", tag = "trainers", params(UrlOptions), request_body = EvaluateRequest, responses(
+#[utoipa::path(post, path = "/reward", tag = "trainers", params(UrlOptions),
+    request_body = EvaluateRequest, responses(
     (status = 200, body = EvaluateResult),
-    (status = "4XX", description = "The request as a whole is wrong.", body = Problem, content_type = "application/problem+json"),
-    (status = 503, description = "Overloaded, or the dialogue has no reward; see `on_failure`.", body = Problem, content_type = "application/problem+json"),
+    (status = "4XX", description = "The request as a whole is wrong.", body = Problem,
+        content_type = "application/problem+json"),
+    (status = 503, description = "Overloaded, or the dialogue has no reward; see `on_failure`.",
+        body = Problem, content_type = "application/problem+json"),
 ))]
 async fn reward(
     call: ScoreCall,
@@ -112,10 +118,13 @@ async fn reward(
 }
 
 /// Scores a dialogue as an eval-protocol evaluator does.
-#[utoipa::path(post, path = "/evaluate", tag = "trainers", params(UrlOptions), request_body = EvaluateRequest, responses(
+#[utoipa::path(post, path = "/evaluate", tag = "trainers", params(UrlOptions),
+    request_body = EvaluateRequest, responses(
     (status = 200, body = EvaluateResult),
-    (status = "4XX", description = "The request as a whole is wrong.", body = Problem, content_type = "application/problem+json"),
-    (status = 503, description = "Overloaded.", body = Problem, content_type = "application/problem+json"),
+    (status = "4XX", description = "The request as a whole is wrong.", body = Problem,
+        content_type = "application/problem+json"),
+    (status = 503, description = "Overloaded.", body = Problem,
+        content_type = "application/problem+json"),
 ))]
 async fn evaluate(
     call: ScoreCall,
@@ -179,7 +188,7 @@ fn metric(source: &SourceName, turn: Option<&TurnResult>, bound: f64) -> MetricR
         Channel::Base => sigmoid(value),
         _ => f64::midpoint(value.clamp(-bound, bound) / bound, 1.0),
     });
-    let reason = turn.map_or_else(|| "not asked".to_owned(), |turn| source.says(turn));
+    let reason = turn.map_or_else(|| "not scored".to_owned(), |turn| source.describe(turn));
     MetricResult {
         score: score.unwrap_or(0.0),
         is_score_valid: score.is_some(),
@@ -189,13 +198,13 @@ fn metric(source: &SourceName, turn: Option<&TurnResult>, bound: f64) -> MetricR
 }
 
 fn reason(turn: &TurnResult, sources: &[SourceName]) -> String {
-    let said = sources.iter().map(|source| format!("{}: {}", source.id, source.says(turn)));
-    said.collect::<Vec<_>>().join("; ")
+    let parts = sources.iter().map(|source| format!("{}: {}", source.id, source.describe(turn)));
+    parts.collect::<Vec<_>>().join("; ")
 }
 
 impl SourceName {
-    /// Its opinion of a turn, in words.
-    fn says(&self, turn: &TurnResult) -> String {
+    /// The source's result for a turn, in words.
+    fn describe(&self, turn: &TurnResult) -> String {
         let mut words: Vec<String> =
             self.value(turn).map(|value| format!("{value}")).into_iter().collect();
         match self.channel {

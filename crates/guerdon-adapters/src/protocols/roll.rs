@@ -2,9 +2,9 @@
 //! polls every two seconds, with a JSON body in a GET, until `errcode` is not 1.
 //!
 //! With any `errcode` but 0 and 1 the client polls until its timeout. If a task has no score, the
-//! client submits it again, up to five times, and then writes a 0 of its own. An unscored or unknown
-//! task is therefore answered with `errcode` 0 and a `null` score: the retry comes at once, and the
-//! judge is paid only for answers that are not in its cache.
+//! client submits it again, up to five times, and then writes a 0 of its own. An unscored or
+//! unknown task is therefore answered with `errcode` 0 and a `null` score: the retry comes at once,
+//! and the judge is paid only for answers that are not in its cache.
 //!
 //! Tasks are the only state of any adapter. A task at work holds a permit for concurrent requests,
 //! which bounds their number; a result is removed ten minutes after the last poll. All tasks stop
@@ -32,7 +32,7 @@ use crate::service::{ApiError, JsonBody};
 use crate::text::continued;
 use crate::text::facts;
 
-/// ROLL asks after a task for 300 s, unless it says otherwise.
+/// ROLL polls for 300 s by default.
 pub(super) const PROTOCOL: Protocol = Protocol {
     client: "ROLL",
     client_waits: Duration::from_secs(300),
@@ -45,7 +45,7 @@ const LONG_POLL: Duration = Duration::from_secs(10);
 /// Time for which a result is kept after the last poll for it.
 const KEPT: Duration = Duration::from_secs(600);
 
-/// RollTasks and results that are kept, whatever their age.
+/// Most tasks and results that are kept.
 const MOST_KEPT: usize = 65_536;
 
 pub(super) fn routes() -> OpenApiRouter {
@@ -55,48 +55,49 @@ pub(super) fn routes() -> OpenApiRouter {
         .layer(Extension(Arc::new(Mutex::new(RollTasks::new()))))
 }
 
-/// A task. What ROLL says of its project, its priority and its plug-ins is not looked at.
+/// A task. The fields for ROLL's project, priority and plug-ins are ignored.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 struct SubmitTaskRequest {
     /// The prompt's text.
     prompt: String,
     /// The response's text.
     response: String,
-    /// The dataset's reference: facts for rules and judge.
+    /// The dataset's reference: the context for rules and judge.
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
     reward_info: Value,
-    /// Seconds after which the client asks no more.
+    /// Seconds after which the client stops polling.
     #[serde(default)]
     timeout: Option<f64>,
 }
 
-/// A task was taken.
+/// A submitted task.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 struct SubmittedTask {
-    /// 0.
+    /// Always 0.
     errcode: u8,
     errmsg: String,
-    /// What to ask after.
+    /// The id to poll with.
     reward_request_id: String,
 }
 
-/// Which task is asked after.
+/// The id of a task.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 struct TaskResultRequest {
     reward_request_id: String,
 }
 
-/// A task's state.
+/// The state of a task.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 struct TaskResult {
-    /// 0: done. 1: at work.
+    /// 0 when the task is done, 1 while it is at work.
     errcode: u8,
-    /// Why there is no score.
+    /// The reason why there is no score.
     errmsg: String,
-    /// The fused reward; `null` if there is none.
+    /// The fused reward, or `null`.
     reward_score: Option<f64>,
-    /// What each source added to it, and as `residual` what clips and gates changed. (The name is ROLL's.)
+    /// The contribution of each source, and in `residual` the effect of clips and gates. (The
+    /// spelling is ROLL's.)
     dimention_reward_score: BTreeMap<String, Dimension>,
 }
 
@@ -133,11 +134,14 @@ impl TaskResult {
     }
 }
 
-/// Takes a task; ask after it with `/task_result`.
-#[utoipa::path(post, path = "/submit_task", tag = "trainers", params(UrlOptions), request_body = SubmitTaskRequest, responses(
+/// Submits a task; poll for its result with `/task_result`.
+#[utoipa::path(post, path = "/submit_task", tag = "trainers", params(UrlOptions),
+    request_body = SubmitTaskRequest, responses(
     (status = 200, body = SubmittedTask),
-    (status = "4XX", description = "The request is no task.", body = Problem, content_type = "application/problem+json"),
-    (status = 503, description = "Overloaded.", body = Problem, content_type = "application/problem+json"),
+    (status = "4XX", description = "The request is not a task.", body = Problem,
+        content_type = "application/problem+json"),
+    (status = 503, description = "Overloaded.", body = Problem,
+        content_type = "application/problem+json"),
 ))]
 async fn submit_task(
     mut call: ScoreCall,
@@ -175,10 +179,12 @@ fn task_deadline_ms(seconds: f64) -> Option<u64> {
     u64::try_from(wait.as_millis()).ok()
 }
 
-/// Tells how a task stands; waits some seconds for its end.
-#[utoipa::path(get, path = "/task_result", tag = "trainers", request_body = TaskResultRequest, responses(
+/// Returns the state of a task; waits some seconds for its end.
+#[utoipa::path(get, path = "/task_result", tag = "trainers", request_body = TaskResultRequest,
+    responses(
     (status = 200, body = TaskResult),
-    (status = "4XX", description = "The request names no task.", body = Problem, content_type = "application/problem+json"),
+    (status = "4XX", description = "The request has no task id.", body = Problem,
+        content_type = "application/problem+json"),
 ))]
 async fn task_result(
     Extension(tasks): Extension<Arc<Mutex<RollTasks>>>,

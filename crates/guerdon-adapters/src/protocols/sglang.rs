@@ -1,7 +1,8 @@
-//! SGLang's forms: `text` on `/classify`, and `POST /v1/embeddings`, where a reward model's embedding has one number, its
-//! reward; verl reads `data[-1].embedding[-1]`. Both are raw.
+//! SGLang's forms: `text` on `/classify`, and `POST /v1/embeddings`, in which a reward model's
+//! embedding is one number, its reward; verl reads `data[-1].embedding[-1]`. Both are raw rewards.
 //!
-//! SGLang's `/v1/classify` is not served: it takes the softmax of all labels, which for the one of a reward model is always 1.
+//! SGLang's `/v1/classify` is not served: it returns the softmax of all labels, which is always 1
+//! for the single label of a reward model.
 
 use axum::response::Response;
 use guerdon_types::{Problem, RequestId};
@@ -21,11 +22,11 @@ pub(super) fn routes() -> OpenApiRouter {
 /// SGLang's body.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 pub(super) struct ClassifyText {
-    /// Texts with the chat template's marks.
+    /// Texts with the chat template's markers.
     pub(super) text: Texts,
 }
 
-/// One reward for one text, a list for a list.
+/// One embedding for one text, a list for a list of texts.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub(super) enum SglangReply {
@@ -67,10 +68,10 @@ pub(super) fn classified(
 /// OpenAI's body.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 struct EmbeddingsRequest {
-    /// Echoed.
+    /// Returned in the reply.
     #[serde(default)]
     model: Option<String>,
-    /// Texts with the chat template's marks.
+    /// Texts with the chat template's markers.
     input: Texts,
 }
 
@@ -101,10 +102,13 @@ struct EmbeddingsUsage {
 }
 
 /// Scores texts as SGLang serves a reward model: the embedding is the reward.
-#[utoipa::path(post, path = "/v1/embeddings", tag = "trainers", params(UrlOptions), request_body = EmbeddingsRequest, responses(
+#[utoipa::path(post, path = "/v1/embeddings", tag = "trainers", params(UrlOptions),
+    request_body = EmbeddingsRequest, responses(
     (status = 200, body = EmbeddingsReply),
-    (status = "4XX", description = "The request as a whole is wrong.", body = Problem, content_type = "application/problem+json"),
-    (status = 503, description = "Overloaded, or a text has no reward; see `on_failure`.", body = Problem, content_type = "application/problem+json"),
+    (status = "4XX", description = "The request as a whole is wrong.", body = Problem,
+        content_type = "application/problem+json"),
+    (status = 503, description = "Overloaded, or a text has no reward; see `on_failure`.",
+        body = Problem, content_type = "application/problem+json"),
 ))]
 async fn embeddings(
     call: ScoreCall,

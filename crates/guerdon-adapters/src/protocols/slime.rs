@@ -1,7 +1,9 @@
-//! `POST /rm`: slime's and miles' remote reward model. One sample a request; the whole reply becomes the sample's reward, so
-//! it is a bare number, or with `?reply=dict` (and `--reward-key reward` at the trainer) an object with every part.
+//! `POST /rm`: the remote reward model of slime and miles. One request is one sample, and the whole
+//! reply becomes its reward. The reply is therefore a bare number, or with `?reply=dict` (and
+//! `--reward-key reward` at the trainer) an object with every part.
 //!
-//! slime tries ten times whatever the status, over some minutes, and then fails the rollout; miles tries once.
+//! slime tries ten times for any status, over some minutes, and then fails the rollout; miles tries
+//! once.
 
 use std::time::Duration;
 
@@ -33,7 +35,7 @@ pub(super) fn routes() -> OpenApiRouter {
 /// One sample.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 struct RmRequest {
-    /// The prompt: a text with the chat template's marks, or messages.
+    /// The prompt: a text with the chat template's markers, or messages.
     #[serde(default)]
     #[schema(value_type = RmPrompt)]
     prompt: Value,
@@ -41,7 +43,8 @@ struct RmRequest {
     #[serde(default)]
     #[schema(value_type = String)]
     response: Value,
-    /// The dataset's label. An object, or a text that spells one, is the rollout's context; anything else is its `label`.
+    /// The dataset's label. An object, or a text that is a JSON object, is the rollout's context;
+    /// any other label is the entry `label` of the context.
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
     label: Value,
@@ -51,20 +54,21 @@ struct RmRequest {
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(untagged)]
 enum RmPrompt {
-    /// With the chat template's marks.
+    /// A text with the chat template's markers.
     Text(String),
     /// The dialogue so far.
     Messages(Vec<ForeignMessage>),
 }
 
-/// What becomes the sample's reward.
+/// The sample's reward.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(untagged)]
 enum RmReply {
     /// The fused reward.
     #[schema(value_type = f64)]
     Number(Option<f64>),
-    /// The fused reward as `reward`, its sigmoid as `score`, and every part as in the `extra_logs` of `/get_reward`.
+    /// The fused reward as `reward`, its sigmoid as `score`, and every part as in the `extra_logs`
+    /// of `/get_reward`.
     Dict {
         /// The fused reward.
         #[schema(value_type = f64)]
@@ -79,10 +83,13 @@ enum RmReply {
 }
 
 /// Scores one sample as slime's `--rm-type remote_rm` asks.
-#[utoipa::path(post, path = "/rm", tag = "trainers", params(UrlOptions), request_body = RmRequest, responses(
+#[utoipa::path(post, path = "/rm", tag = "trainers", params(UrlOptions), request_body = RmRequest,
+    responses(
     (status = 200, body = RmReply),
-    (status = "4XX", description = "The request is no sample.", body = Problem, content_type = "application/problem+json"),
-    (status = 503, description = "Overloaded, or the sample has no reward; see `on_failure`.", body = Problem, content_type = "application/problem+json"),
+    (status = "4XX", description = "The request is not a sample.", body = Problem,
+        content_type = "application/problem+json"),
+    (status = 503, description = "Overloaded, or the sample has no reward; see `on_failure`.",
+        body = Problem, content_type = "application/problem+json"),
 ))]
 async fn rm(call: ScoreCall, JsonBody(request): JsonBody<RmRequest>) -> Result<Response, ApiError> {
     let answers = call.score(&PROTOCOL, vec![item(request, &call.options)]).await?;
@@ -95,7 +102,7 @@ async fn rm(call: ScoreCall, JsonBody(request): JsonBody<RmRequest>) -> Result<R
 }
 
 fn item(RmRequest { prompt, response, label }: RmRequest, options: &UrlOptions) -> Item {
-    let Value::String(response) = response else { return Item::broken("`response` is no text") };
+    let Value::String(response) = response else { return Item::broken("`response` is not a text") };
     let dialogue = match serde_json::from_value(prompt) {
         Ok(RmPrompt::Text(prompt)) => continued(&prompt, &response, options.thoughts),
         Ok(RmPrompt::Messages(prompt)) => reply_to(read(prompt), &response, options.thoughts),

@@ -1,7 +1,9 @@
-//! `POST /predict` and `POST /`: text-embeddings-inference, and what `huggingface_hub`'s client asks of an endpoint. One label
-//! means a sigmoid, unless `raw_scores` is true, or `parameters.function_to_apply` is `none`.
+//! `POST /predict` and `POST /`: text-embeddings-inference, and the requests of `huggingface_hub`'s
+//! client. The reward is sent as its sigmoid unless `raw_scores` is true or
+//! `parameters.function_to_apply` is `none`.
 //!
-//! A list of two texts is one pair to it, not a batch; here a pair is a prompt and its response. A batch is a list of lists.
+//! As in text-embeddings-inference, a list of two texts is one pair, here a prompt and its
+//! response; a batch is a list of lists.
 
 use std::time::Duration;
 
@@ -18,7 +20,7 @@ use crate::score::{OnFailure, UrlOptions};
 use crate::service::{ApiError, JsonBody};
 use crate::text::{continued, whole};
 
-/// `huggingface_hub` waits for ever by default, `requests` behind a gateway a minute.
+/// `huggingface_hub` sets no timeout by default; gateways commonly wait a minute.
 pub(super) const PROTOCOL: Protocol = Protocol {
     client: "text-embeddings-inference",
     client_waits: Duration::from_secs(60),
@@ -33,10 +35,10 @@ pub(super) fn routes() -> OpenApiRouter {
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 struct PredictRequest {
     inputs: PredictInputs,
-    /// `true`: raw rewards. Default: their sigmoids.
+    /// `true` returns raw rewards. Default: their sigmoids.
     #[serde(default)]
     raw_scores: bool,
-    /// Sent by Hugging Face's own clients, which then expect a list a text.
+    /// Sent by Hugging Face's own clients, which then expect one list for each text.
     #[serde(default)]
     parameters: Option<PredictParameters>,
 }
@@ -45,7 +47,7 @@ struct PredictRequest {
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(untagged)]
 enum PredictInputs {
-    /// One text, with the chat template's marks.
+    /// One text with the chat template's markers.
     Text(String),
     /// One text in a list, or one pair of prompt and response.
     One(PredictInput),
@@ -80,21 +82,24 @@ struct Prediction {
     label: &'static str,
 }
 
-/// For one text its labels; for a batch a list of them.
+/// The labels of one text, or a list of them for a batch.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(untagged)]
 enum PredictReply {
-    /// One text's.
+    /// The labels of one text.
     One(Vec<Prediction>),
-    /// A batch's.
+    /// The labels of each text.
     Batch(Vec<[Prediction; 1]>),
 }
 
 /// Scores texts as text-embeddings-inference does.
-#[utoipa::path(post, path = "/predict", tag = "trainers", params(UrlOptions), request_body = PredictRequest, responses(
+#[utoipa::path(post, path = "/predict", tag = "trainers", params(UrlOptions),
+    request_body = PredictRequest, responses(
     (status = 200, body = PredictReply),
-    (status = "4XX", description = "The request as a whole is wrong.", body = Problem, content_type = "application/problem+json"),
-    (status = 503, description = "Overloaded, or a text has no reward; see `on_failure`.", body = Problem, content_type = "application/problem+json"),
+    (status = "4XX", description = "The request as a whole is wrong.", body = Problem,
+        content_type = "application/problem+json"),
+    (status = 503, description = "Overloaded, or a text has no reward; see `on_failure`.",
+        body = Problem, content_type = "application/problem+json"),
 ))]
 async fn predict(
     call: ScoreCall,
@@ -131,11 +136,14 @@ async fn predict(
     Ok(answers.reply(reply))
 }
 
-/// Scores texts as `/predict` does; Hugging Face's inference endpoints are asked here.
-#[utoipa::path(post, path = "/", tag = "trainers", params(UrlOptions), request_body = PredictRequest, responses(
+/// Scores texts as `/predict` does; Hugging Face's inference endpoints use this path.
+#[utoipa::path(post, path = "/", tag = "trainers", params(UrlOptions),
+    request_body = PredictRequest, responses(
     (status = 200, body = PredictReply),
-    (status = "4XX", description = "The request as a whole is wrong.", body = Problem, content_type = "application/problem+json"),
-    (status = 503, description = "Overloaded, or a text has no reward; see `on_failure`.", body = Problem, content_type = "application/problem+json"),
+    (status = "4XX", description = "The request as a whole is wrong.", body = Problem,
+        content_type = "application/problem+json"),
+    (status = 503, description = "Overloaded, or a text has no reward; see `on_failure`.",
+        body = Problem, content_type = "application/problem+json"),
 ))]
 async fn root(call: ScoreCall, body: JsonBody<PredictRequest>) -> Result<Response, ApiError> {
     predict(call, body).await

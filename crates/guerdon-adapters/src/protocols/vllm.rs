@@ -1,8 +1,9 @@
-//! vLLM's form of `POST /classify`: what verl's reward loop asks its reward model with. One label means a sigmoid, unless
-//! `use_activation` is false; verl sends that and reads `data[-1].probs[-1]`. Older servers called it `activation`.
+//! vLLM's form of `POST /classify`, which verl's reward loop sends to its reward model. The reward
+//! is sent as its sigmoid unless `use_activation` is false; verl sends that and reads
+//! `data[-1].probs[-1]`. Older servers call the field `activation`.
 //!
-//! `POST /pooling` takes the same body, and its vector has one number. (A process reward model's, one a token, are not for a
-//! server that scores turns.)
+//! `POST /pooling` takes the same body and returns a vector of one number. (A process reward
+//! model's vector, one number per token, is not served: guerdon scores turns.)
 
 use axum::Extension;
 use axum::response::Response;
@@ -29,7 +30,7 @@ pub(super) struct ClassifyRequestBody {
     model: Option<String>,
     #[serde(flatten)]
     input: ClassifyInputOrChat,
-    /// `false`: raw rewards. Default: their sigmoids.
+    /// `false` returns raw rewards. Default: their sigmoids.
     #[serde(default, alias = "activation", alias = "softmax")]
     use_activation: Option<bool>,
 }
@@ -39,7 +40,7 @@ pub(super) struct ClassifyRequestBody {
 #[serde(untagged)]
 enum ClassifyInputOrChat {
     Input {
-        /// Texts with the chat template's marks.
+        /// Texts with the chat template's markers.
         input: Texts,
     },
     Chat {
@@ -48,7 +49,7 @@ enum ClassifyInputOrChat {
     },
 }
 
-/// vLLM's reply: `data` is what differs between its routes.
+/// vLLM's reply. The entries of `data` differ between routes.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct Listed<T> {
     id: String,
@@ -107,12 +108,13 @@ impl<T> Listed<T> {
     }
 }
 
-/// The model's name as the caller has it; it chooses nothing.
+/// The model's name as the caller sent it. It selects nothing.
 pub(super) fn named(model: Option<String>) -> String {
     model.unwrap_or_else(|| "guerdon".to_owned())
 }
 
-/// What `one` makes of each answer's place and number: the reward's sigmoid, unless `use_activation` is false.
+/// Applies `one` to the index and the number of each item: the reward's sigmoid, or the reward if
+/// `use_activation` is false.
 pub(super) fn numbered<T>(
     answers: &ItemScores,
     use_activation: Option<bool>,
@@ -129,10 +131,13 @@ pub(super) fn numbered<T>(
 }
 
 /// Scores texts as vLLM pools them: each vector is one reward.
-#[utoipa::path(post, path = "/pooling", tag = "trainers", params(UrlOptions), request_body = ClassifyRequestBody, responses(
+#[utoipa::path(post, path = "/pooling", tag = "trainers", params(UrlOptions),
+    request_body = ClassifyRequestBody, responses(
     (status = 200, body = Listed<Pooled>),
-    (status = "4XX", description = "The request as a whole is wrong.", body = Problem, content_type = "application/problem+json"),
-    (status = 503, description = "Overloaded, or a text has no reward; see `on_failure`.", body = Problem, content_type = "application/problem+json"),
+    (status = "4XX", description = "The request as a whole is wrong.", body = Problem,
+        content_type = "application/problem+json"),
+    (status = 503, description = "Overloaded, or a text has no reward; see `on_failure`.",
+        body = Problem, content_type = "application/problem+json"),
 ))]
 async fn pooling(
     call: ScoreCall,

@@ -1,8 +1,9 @@
-//! `POST /score`: vLLM's scores of pairs. A pair is a prompt and a reply to it: one prompt with all its
-//! replies, as best-of-n asks, or pairs side by side. One label means a sigmoid, unless `use_activation` is false.
+//! `POST /score`: vLLM's scores of pairs. A pair is a prompt and a reply to it: one prompt with all
+//! its replies, as in best-of-n, or one prompt for each reply. The reward is sent as its sigmoid
+//! unless `use_activation` is false.
 //!
-//! vLLM and SGLang answer `/v1/score` too, the latter with something else (how likely given tokens are to come next). Here
-//! that path is guerdon's own.
+//! vLLM and SGLang also serve `/v1/score`, the latter with the likelihoods of given next tokens.
+//! Here that path is guerdon's own.
 
 use axum::Extension;
 use axum::response::Response;
@@ -25,16 +26,16 @@ pub(super) fn routes() -> OpenApiRouter {
 /// Prompts and replies to them.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 struct PairsRequest {
-    /// Echoed.
+    /// Returned in the reply.
     #[serde(default)]
     model: Option<String>,
-    /// The prompts, or one for all replies. vLLM calls them `text_1` or `data_1` too.
+    /// The prompts, or one for all replies. vLLM also accepts the names `text_1` and `data_1`.
     #[serde(alias = "text_1", alias = "data_1")]
     queries: Texts,
-    /// The replies. vLLM calls them `items`, `text_2` or `data_2` too.
+    /// The replies. vLLM also accepts the names `items`, `text_2` and `data_2`.
     #[serde(alias = "items", alias = "text_2", alias = "data_2")]
     documents: Texts,
-    /// `false`: raw rewards. Default: their sigmoids.
+    /// `false` returns raw rewards. Default: their sigmoids.
     #[serde(default, alias = "activation")]
     use_activation: Option<bool>,
 }
@@ -50,10 +51,13 @@ struct PairScore {
 }
 
 /// Scores replies to prompts as vLLM scores pairs.
-#[utoipa::path(post, path = "/score", tag = "trainers", params(UrlOptions), request_body = PairsRequest, responses(
+#[utoipa::path(post, path = "/score", tag = "trainers", params(UrlOptions),
+    request_body = PairsRequest, responses(
     (status = 200, body = Listed<PairScore>),
-    (status = "4XX", description = "The request as a whole is wrong.", body = Problem, content_type = "application/problem+json"),
-    (status = 503, description = "Overloaded, or a pair has no reward; see `on_failure`.", body = Problem, content_type = "application/problem+json"),
+    (status = "4XX", description = "The request as a whole is wrong.", body = Problem,
+        content_type = "application/problem+json"),
+    (status = 503, description = "Overloaded, or a pair has no reward; see `on_failure`.",
+        body = Problem, content_type = "application/problem+json"),
 ))]
 async fn score(
     call: ScoreCall,
@@ -71,7 +75,7 @@ async fn score(
     Ok(answers.reply(Listed::new(format!("score-{id}"), model, &answers, data)))
 }
 
-/// The dialogue of each pair; one prompt goes with every reply.
+/// The dialogue of each pair. A single prompt is paired with every reply.
 fn pairs(
     prompts: &[String],
     replies: &[String],

@@ -1,5 +1,6 @@
-//! A result as flat names and numbers, for the maps that trainers log. The same names every time: trainers take the
-//! names of a batch from its first sample. NamedNumbers only: a text or a `null` in these maps ends a training run.
+//! A result as flat names and numbers, for the maps that trainers log. The names are the same for
+//! every result of a profile, since trainers take the names of a batch from its first sample. The
+//! maps hold numbers only, since a text or a `null` in them ends a training run.
 
 use std::collections::BTreeMap;
 
@@ -8,12 +9,12 @@ use guerdon_types::{Aggregate, FusionConfig, RolloutResult, TurnResult};
 use super::score_call::ItemScore;
 use super::source_name::SourceName;
 
-/// Names to numbers.
+/// Numbers by name.
 pub(crate) type NamedNumbers = BTreeMap<String, f64>;
 
-/// Every part of an answer: each source's number and the share of turns that it abstained on, in part or in whole; and
-/// three flags. Over several turns, the mean. What is missing is 0 with its flag beside it, since these maps hold
-/// numbers only; the reward itself never is.
+/// Every part of an item's score: for each source its number and the share of turns on which it
+/// abstained in part or entirely, and three flags. Several turns are averaged. A missing number is
+/// 0 with its flag set, since the maps hold numbers only; a missing reward is never 0.
 pub(crate) fn numbers(answer: &ItemScore, sources: &[SourceName]) -> NamedNumbers {
     let turns = answer.result.as_ref().map_or(&[][..], |result| &result.turns);
     let flag = |set: bool| if set { 1.0 } else { 0.0 };
@@ -35,8 +36,8 @@ pub(crate) fn numbers(answer: &ItemScore, sources: &[SourceName]) -> NamedNumber
     numbers
 }
 
-/// What each source adds to the reward, and as `residual` what clips and gates took from it or gave. They sum to the
-/// reward, or to 0 where there is none.
+/// The contribution of each source to the reward, and in `residual` the effect of clips and gates.
+/// They sum to the reward, or to 0 if there is none.
 pub(crate) fn contributions(
     answer: &ItemScore,
     sources: &[SourceName],
@@ -81,7 +82,7 @@ fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
     (count > 0).then(|| sum / count as f64)
 }
 
-/// `1 / (1 + e^-x)`: any real number to `[0, 1]`, the order kept.
+/// `1 / (1 + e^-x)`: maps real numbers to `[0, 1]` in their order.
 pub(crate) fn sigmoid(x: f64) -> f64 {
     // Of the two forms of the formula, the one whose exponential cannot overflow.
     let e = (-x.abs()).exp();
@@ -105,12 +106,12 @@ mod tests {
             .into()
     }
 
-    /// A turn as the scorer would make it, its reward by the real fusion.
+    /// A scored turn, with the reward of the real fusion.
     fn turn(rm: f64, rules: f64, tone: f64, fusion: &FusionConfig, vetoed: bool) -> TurnResult {
         let mut signals = TurnSignals::default();
         (signals.rm, signals.rules, signals.other) = (Some(rm), Some(rules), Some(tone));
         signals.vetoed = vetoed;
-        #[expect(clippy::cast_possible_truncation, reason = "the raw score is not looked at")]
+        #[expect(clippy::cast_possible_truncation, reason = "the raw score is not read")]
         let raw = rm as f32;
         TurnResult {
             index: 0,
@@ -142,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn contributions_sum_to_the_reward_whatever_the_fusion() {
+    fn contributions_sum_to_the_reward_for_every_fusion() {
         let weights = Weights { rm: finite(0.5), rules: finite(2.0), ..Weights::default() };
         for method in [FusionMethod::Repo, FusionMethod::WeightedSum, FusionMethod::Gated] {
             for inner in [InnerMethod::Repo, InnerMethod::WeightedSum] {

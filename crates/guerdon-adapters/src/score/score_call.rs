@@ -1,4 +1,4 @@
-//! From a foreign request's items to the one engine and back: every adapter asks here, and none asks elsewhere.
+//! From a protocol's items to the score request and back. Every adapter scores through this file.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,31 +20,32 @@ use super::url_options::{OnFailure, UrlOptions};
 use crate::service::{ApiError, ScoreHandle, ScoreService};
 use crate::text::ForeignDialogue;
 
-/// How many of a request's texts were taken whole because their template is not known.
+/// The header with the number of texts whose chat template was not recognised.
 const UNRECOGNISED: HeaderName = HeaderName::from_static("x-guerdon-unrecognised");
 
-/// Sources that are not ready by then abstain, however long a client would wait.
+/// The longest deadline of any protocol: sources that are not ready by then abstain.
 const DEADLINE: Duration = Duration::from_secs(50);
 
-/// What a client of a protocol can bear.
+/// The limits of a protocol's clients.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Protocol {
-    /// Who speaks it.
+    /// The name of the client.
     pub(crate) client: &'static str,
-    /// How long the least patient of its clients waits for one reply.
+    /// The shortest timeout of its clients.
     pub(crate) client_waits: Duration,
-    /// What is answered for an item that could not be scored.
+    /// The answer for an item without a reward.
     pub(crate) on_failure: OnFailure,
 }
 
 impl Protocol {
-    /// When sources that are not ready abstain, so that the client still gets an answer.
+    /// The time after which sources that are not ready abstain, so that the client still gets an
+    /// answer.
     pub(crate) fn deadline(&self) -> Duration {
         DEADLINE.min(self.client_waits - self.client_waits / 5)
     }
 }
 
-/// One thing to score, or why it cannot be one.
+/// A dialogue to score, or the reason why the item is not one.
 #[derive(Debug)]
 pub(crate) struct Item {
     dialogue: Result<ForeignDialogue, String>,
@@ -52,38 +53,38 @@ pub(crate) struct Item {
 }
 
 impl Item {
-    /// A dialogue whose turns were read from a text.
+    /// A dialogue read from a text.
     pub(crate) fn text(dialogue: ForeignDialogue, context: Context) -> Self {
         Self { dialogue: Ok(dialogue), context }
     }
 
-    /// A dialogue that came as messages.
+    /// A dialogue sent as messages.
     pub(crate) fn messages(messages: Vec<Message>, context: Context) -> Self {
         Self::text(ForeignDialogue { messages, recognised: true, thought: false }, context)
     }
 
-    /// Something that is no dialogue, and why. It loses the other items nothing.
+    /// An item that is not a dialogue, with the reason. It does not affect the other items.
     pub(crate) fn broken(why: impl Into<String>) -> Self {
         Self { dialogue: Err(why.into()), context: Context::new() }
     }
 }
 
-/// What came of one item.
+/// The score of one item.
 #[derive(Debug, Default)]
 pub(crate) struct ItemScore {
-    /// The fused reward; what the caller chose if it could not be made; `None` if that is `null`.
+    /// The fused reward. Without one, the caller's value for failures; `None` if that is `null`.
     pub(crate) reward: Option<f64>,
-    /// Why the reward could not be made.
+    /// The reason why there is no reward.
     pub(crate) failure: Option<String>,
-    /// The parts.
+    /// The result with its parts.
     pub(crate) result: Option<RolloutResult>,
-    /// Whether the turns were found in the text.
+    /// True if the turns were recognised in the text.
     pub(crate) recognised: bool,
-    /// Whether a `<think>` block was dropped.
+    /// True if a `<think>` block was dropped.
     pub(crate) thought: bool,
 }
 
-/// What came of a request: one answer an item, in its order, and what made them.
+/// The scores of a request's items in their order, with the sources and the fusion that made them.
 #[derive(Debug)]
 pub(crate) struct ItemScores {
     pub(crate) items: Vec<ItemScore>,
@@ -92,7 +93,8 @@ pub(crate) struct ItemScores {
 }
 
 impl ItemScores {
-    /// `body` as the reply; a header counts the texts that were not recognised, for protocols without room for it.
+    /// `body` as the reply. A header counts the texts that were not recognised, since most
+    /// protocols have no field for that.
     pub(crate) fn reply(&self, body: impl Serialize) -> Response {
         let unrecognised = self.items.iter().filter(|answer| !answer.recognised).count();
         let mut response = Json(body).into_response();
@@ -100,11 +102,12 @@ impl ItemScores {
         response
     }
 
+    /// The reward of each item.
     pub(crate) fn rewards(&self) -> Vec<Option<f64>> {
         self.items.iter().map(|answer| answer.reward).collect()
     }
 
-    /// Tokens that the reward model read.
+    /// The number of tokens that the reward model read.
     pub(crate) fn tokens(&self) -> usize {
         let turns =
             self.items.iter().filter_map(|answer| answer.result.as_ref()).flat_map(|r| &r.turns);
@@ -112,7 +115,8 @@ impl ItemScores {
     }
 }
 
-/// What every request to an adapter brings besides its body: extracted together, so that no adapter forgets one.
+/// Everything in a request to an adapter except its body: the scoring service, the options in the
+/// URL, and a permit for concurrent requests. One extractor, so that no adapter omits a part.
 #[derive(Debug)]
 pub(crate) struct ScoreCall {
     pub(crate) service: Arc<dyn ScoreService>,
@@ -134,15 +138,16 @@ impl ScoreCall {
     /// Scores `items` with the options of the URL and the protocol.
     ///
     /// # Errors
-    /// What the URL asks for cannot be served; or an item could not be scored and the policy is to fail with it: a 5xx,
-    /// since there are clients that retry a 4xx just the same, and none that does not retry a 5xx.
+    /// The options of the URL cannot be served, or an item has no reward and `on_failure` is
+    /// `error`. The latter is a 5xx: some clients repeat a 4xx as well, and every client repeats a
+    /// 5xx.
     pub(crate) async fn score(
         &self,
         protocol: &Protocol,
         items: Vec<Item>,
     ) -> Result<ItemScores, ApiError> {
         let options = &self.options;
-        let (rollouts, mut answers) = opened(items, options);
+        let (rollouts, mut answers) = to_rollouts(items, options);
         let request = ScoreRequest {
             rollouts,
             sources: options.sources(),
@@ -151,7 +156,7 @@ impl ScoreCall {
             ..ScoreRequest::default()
         };
         let batch = self.service.open(request)?;
-        // Of the batch itself, so that names and numbers come from one generation.
+        // Taken from the batch, so that names and numbers come from one generation.
         let (sources, fusion) = (batch.sources(), batch.fusion());
         let results = batch.collect().await;
         let scored = answers.iter_mut().filter(|answer| answer.failure.is_none());
@@ -164,13 +169,14 @@ impl ScoreCall {
             };
             answer.result = Some(result);
         }
-        settle(&mut answers, protocol, options)?;
+        apply_on_failure(&mut answers, protocol, options)?;
         Ok(ItemScores { items: answers, sources, fusion })
     }
 }
 
-/// The rollouts to score, and an answer for each item; that of an item which is no rollout says so already.
-fn opened(items: Vec<Item>, options: &UrlOptions) -> (Vec<Rollout>, Vec<ItemScore>) {
+/// The rollouts to score, and a score for each item. An item that is not a rollout already has its
+/// failure.
+fn to_rollouts(items: Vec<Item>, options: &UrlOptions) -> (Vec<Rollout>, Vec<ItemScore>) {
     let mut rollouts = Vec::with_capacity(items.len());
     let answer = |Item { dialogue, context }: Item| {
         let ForeignDialogue { messages, recognised, thought } = match dialogue {
@@ -188,8 +194,8 @@ fn opened(items: Vec<Item>, options: &UrlOptions) -> (Vec<Rollout>, Vec<ItemScor
     (rollouts, answers)
 }
 
-/// ItemScores for what could not be scored, as the policy says.
-fn settle(
+/// Applies `on_failure` to the items without a reward.
+fn apply_on_failure(
     answers: &mut [ItemScore],
     protocol: &Protocol,
     options: &UrlOptions,
@@ -198,12 +204,12 @@ fn settle(
     let failed = answers.iter_mut().enumerate().filter(|(_, answer)| answer.failure.is_some());
     for (index, answer) in failed {
         let why = answer.failure.as_deref().unwrap_or_default();
-        tracing::info!(client, index, why, "An item could not be scored.");
+        tracing::info!(client, index, why, "an item could not be scored");
         match options.on_failure.unwrap_or(protocol.on_failure) {
             OnFailure::Error => {
                 let detail = format!("item {index} of {count} could not be scored: {why}");
                 return Err(Problem::new(ProblemCode::Unscored, detail)
-                    .hint("to have a number of yours in its place, add `?on_failure=value:X` to the URL")
+                    .hint("to receive a number of your choice instead, add `?on_failure=value:X` to the URL")
                     .into());
             }
             OnFailure::Value(value) => answer.reward = Some(value.get()),

@@ -1,6 +1,7 @@
-//! What rides in the URL. Trainers' clients can add no field to their body and no header, but most of them keep a query
-//! string: `/get_reward?profile=hotel&on_failure=value:-1`. Those that put a path of their own behind the URL keep what
-//! stands before it: every route is mounted at `/profiles/hotel/…` too.
+//! Options in the URL. Trainers' clients cannot add a field to their body or a header, but most of
+//! them keep a query string: `/get_reward?profile=hotel&on_failure=value:-1`. Clients that append a
+//! path of their own to the URL keep its beginning, so every route is also mounted at
+//! `/profiles/hotel/...`.
 
 use std::time::Duration;
 
@@ -19,28 +20,31 @@ use crate::service::ApiError;
 #[serde(deny_unknown_fields, default)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct UrlOptions {
-    /// A named set of reward model, judge prompts, rule packs and fusion. Default: the server's.
+    /// A named set of reward model, judge prompts, rule packs and fusion. Default: the server's
+    /// default profile.
     #[param(value_type = Option<String>)]
     pub(crate) profile: Option<ProfileName>,
-    /// A subset of the profile's sources, separated by commas. Default: all of them.
+    /// A subset of the profile's sources, separated by commas. Default: all.
     pub(crate) sources: Option<String>,
-    /// Which assistant turns to score: `last` or `all`. Default: `last`.
+    /// The assistant turns to score: `last` or `all`. Default: `last`.
     #[param(value_type = Option<NamedTurns>)]
     pub(crate) score: Option<NamedTurns>,
-    /// Milliseconds. Default: the route's, which is below its client's own timeout.
+    /// Deadline in milliseconds. Default: a time below the timeout of the route's client.
     #[param(minimum = 1)]
     pub(crate) deadline_ms: Option<u64>,
-    /// What to answer for an item that could not be scored: `error`, `null`, or `value:X` with a number of yours.
-    /// Default: the route's.
+    /// The answer for an item without a reward: `error`, `null`, or `value:X` with a number of your
+    /// choice. Default: depends on the route.
     #[param(value_type = Option<String>)]
     pub(crate) on_failure: Option<OnFailure>,
-    /// What to do with a `<think>` block that opens the reply: `drop` it, or `keep` it and score it. Default: `drop`.
+    /// The handling of a `<think>` block that opens the reply: `drop` it, or `keep` and score it.
+    /// Default: `drop`.
     #[param(inline)]
     pub(crate) thoughts: Thoughts,
-    /// `/rm`: a bare `number`, or a `dict` with every part. Default: `number`.
+    /// The reply of `/rm`: a bare `number`, or a `dict` with every part. Default: `number`.
     #[param(inline)]
     pub(crate) reply: ReplyForm,
-    /// The token, for clients that can send no header. It is read at the door, and not kept here.
+    /// The API token, for clients that cannot send a header. It is checked before this point and
+    /// not stored here.
     #[param(value_type = Option<String>)]
     key: Option<IgnoredAny>,
 }
@@ -95,20 +99,20 @@ impl<S: Send + Sync> FromRequestParts<S> for UrlOptions {
     }
 }
 
-/// What a route that is mounted at a profile has in its path.
+/// The path parameters of a route that is mounted at a profile.
 #[derive(Debug, Deserialize)]
 struct InPath {
     profile: Option<ProfileName>,
 }
 
-/// What is answered for an item that could not be scored. Never a number that nobody chose.
+/// The answer for an item without a reward: never a number that the caller did not choose.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum OnFailure {
-    /// The whole request fails with a 5xx, and the client tries again.
+    /// The whole request fails with a 5xx, which the client repeats.
     Error,
     /// The number that the caller named in the URL.
     Value(Finite),
-    /// What the protocol has for "unscored": its own mark where it has one, else `null`.
+    /// The protocol's own mark for a missing reward, or `null`.
     Null,
 }
 
@@ -130,18 +134,18 @@ impl<'de> Deserialize<'de> for OnFailure {
     }
 }
 
-/// What to do with a `<think>` block that opens the reply.
+/// The handling of a `<think>` block that opens the reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Thoughts {
-    /// The partner never sees it: score what is said.
+    /// Scores the reply without it, since the partner never sees it.
     #[default]
     Drop,
-    /// Score it as part of the reply.
+    /// Scores it as part of the reply.
     Keep,
 }
 
-/// What `/rm` answers.
+/// The reply of `/rm`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ReplyForm {
@@ -164,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn all_choices_are_read_from_the_query() {
+    fn all_options_are_read_from_the_query() {
         let read = options(
             "profile=hotel&sources=rm,%20rules&score=all&on_failure=value:-1.5&thoughts=keep&key=x",
         );
@@ -178,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_choice_is_refused_and_named() {
+    fn a_misspelt_option_is_refused_with_the_nearest_name() {
         let error = options("profle=hotel").unwrap_err();
         assert!(error.contains("profle"), "{error}");
         assert_eq!(unknown_name_hint(&error).as_deref(), Some("did you mean `profile`?"));

@@ -1,8 +1,8 @@
-//! Dialogues from texts with the markers of a chat template. Many clients send a dialogue only as the
-//! text that their policy read and wrote, markers included.
+//! Dialogues from texts with the markers of a chat template. Many clients send a dialogue only as
+//! the text that their policy read and wrote, markers included.
 //!
 //! If the client sends the prompt along with the text, everything after the prompt is one reply,
-//! whatever markers it contains: a policy that writes `<|im_start|>user` into its reply has not
+//! even if it contains markers: a policy that writes `<|im_start|>user` into its reply has not
 //! made the partner speak. If only the whole text is known, the two cases cannot be distinguished.
 
 use guerdon_text::chat_markup::{

@@ -8,13 +8,14 @@ use serde_json::Value;
 
 use super::dialogue::role;
 
-/// A chat message, as trainers send it.
+/// A chat message in the form of OpenAI's APIs.
 #[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
 pub(crate) struct ForeignMessage {
-    /// `system`, `developer`, `user`, `assistant`, `tool`, `function`; anyone else is the partner.
+    /// `system`, `developer`, `user`, `assistant`, `tool` or `function`; any other role is the
+    /// user's.
     #[serde(default)]
     role: String,
-    /// Text, or a list of parts of which the text is taken, or `null`.
+    /// A text, a list of parts whose texts are joined, or `null`.
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
     content: Value,
