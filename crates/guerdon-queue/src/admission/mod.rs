@@ -19,6 +19,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 use self::state::{Grant, State, Wakeup};
+use crate::deadline;
 use crate::fair::QueuePosition;
 use crate::quota::QuotaReports;
 
@@ -72,7 +73,6 @@ pub struct Demand {
 
 /// The reason why a request is not admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Refusal {
     /// The address is paused beyond the request's deadline.
     PausedTooLong,
@@ -158,9 +158,9 @@ impl Admission {
         Some(Permit::new(self, grant).taken())
     }
 
-    /// Starts no request for `delay`.
+    /// Starts no request for `delay`, at most a year.
     pub fn pause(&self, delay: Duration) {
-        self.state.lock().pause(Instant::now() + delay);
+        self.state.lock().pause(deadline::after(Instant::now(), delay));
         self.changed.notify_one();
     }
 

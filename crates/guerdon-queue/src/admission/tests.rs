@@ -128,6 +128,18 @@ async fn a_pause_refuses_waiting_requests_with_earlier_deadlines() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn delays_beyond_the_range_of_the_clock_do_not_panic() {
+    let admission = Admission::new(limits());
+    let refused = admission.enter(demand(1)).await.unwrap();
+    refused.settle(Some(0), LoadSignal::Overloaded(Duration::MAX), Duration::ZERO);
+    assert_eq!(admission.paused_until(), None, "only `pause` pauses");
+    admission.pause(Duration::MAX);
+    let end = admission.paused_until().unwrap();
+    assert!(end - Instant::now() >= Duration::from_secs(24 * 3600));
+    assert_eq!(admission.enter(demand_by(1, 3600)).await.err(), Some(Refusal::PausedTooLong));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_request_that_cannot_meet_its_deadline_is_refused_at_once() {
     let admission = Admission::new(AdmissionLimits { tokens: Some(100), ..limits() });
     drop(admission.enter(demand(100)).await.unwrap());

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::deadline;
+
 /// The first limit.
 const START: f64 = 20.0;
 /// The factor after a refusal.
@@ -89,7 +91,7 @@ impl AdaptiveLimit {
             self.shrunk_at = Some(now);
             (self.clean, self.peak) = (0.0, 0);
         }
-        let until = now + pause.max(CALM);
+        let until = deadline::after(now, pause.max(CALM));
         self.grows_after = Some(self.grows_after.map_or(until, |before| before.max(until)));
     }
 }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::deadline;
+
 /// The settings of a [`CircuitBreaker`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BreakerConfig {
@@ -119,7 +121,7 @@ impl CircuitBreaker {
         if self.failures >= self.config.failures && self.open_until(now).is_none() {
             let longer = 2_u32.saturating_pow(self.trips);
             let open = self.config.first.saturating_mul(longer).min(self.config.longest);
-            self.open_until = Some(now + open);
+            self.open_until = Some(deadline::after(now, open));
             self.trips = self.trips.saturating_add(1);
         }
     }
@@ -135,7 +137,7 @@ impl CircuitBreaker {
     pub fn open_for(&mut self, time: Duration, now: Instant) {
         self.probe = None;
         self.failures = self.config.failures;
-        self.open_until = Some(now + time);
+        self.open_until = Some(deadline::after(now, time));
     }
 }
 
