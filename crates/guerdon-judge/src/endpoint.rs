@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use guerdon_queue::{Admission, AdmissionLimits, Flow};
 use guerdon_types::{AbstainWhy, Usage};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -18,13 +19,13 @@ use crate::call::attempt::JudgeClient;
 use crate::call::capabilities::Capabilities;
 use crate::call::hedge::Hedge;
 use crate::call::patience::Patience;
+use crate::call::retry;
 use crate::call::services::{KeyPlace, Services};
 use crate::call::token_estimate::TokenEstimator;
 use crate::call::transport::{Http, HttpConfig, Transport, completions_url};
 use crate::call::upstream::{self, Upstream};
 use crate::config::{AuditConfig, CacheMode, CassetteConfig, EndpointConfig, TokenPrices};
 use crate::error::Error;
-use crate::limit::{EndpointLimits, Limit, QueueFlow};
 use crate::store::audit::AuditLog;
 use crate::store::budget::SpendingBudget;
 use crate::store::cache::cassette::Cassette;
@@ -58,7 +59,7 @@ pub struct Endpoint {
 #[derive(Debug, Clone)]
 pub(crate) struct Asker {
     pub(crate) deadline: Option<Instant>,
-    pub(crate) flow: QueueFlow,
+    pub(crate) flow: Flow,
 }
 
 impl Endpoint {
@@ -87,7 +88,7 @@ impl Endpoint {
             upstreams: upstreams(&config, services)?,
             timeout: config.timeout,
             retries: config.retries,
-            backoff: config.backoff,
+            backoff: retry::backoff(config.backoff),
             prices: config.prices,
             counting: config.token_counting,
             estimate: TokenEstimator::new(),
@@ -337,18 +338,18 @@ fn upstreams(config: &EndpointConfig, services: &Services) -> Result<Vec<Upstrea
                 Arc::new(Http::new(&http, services.key(place)?.as_ref())?)
             }
         };
-        Ok(Upstream::new(url, transport, Limit::new(limits(config)), Capabilities::new(config)))
+        Ok(Upstream::new(url, transport, Admission::new(limits(config)), Capabilities::new(config)))
     };
     std::iter::once((config.url.as_str(), own)).chain(replicas).map(upstream).collect()
 }
 
-fn limits(config: &EndpointConfig) -> EndpointLimits {
+fn limits(config: &EndpointConfig) -> AdmissionLimits {
     let span = config.quota_window;
     // At least one: a quota of less than one in a window would never let anything in.
     let within = |a_minute: u64| {
         u64::try_from(u128::from(a_minute) * span.as_millis() / 60_000).unwrap_or(u64::MAX).max(1)
     };
-    EndpointLimits {
+    AdmissionLimits {
         max_concurrent: config.max_concurrent,
         max_queued: config.max_queued,
         requests: config.requests_per_minute.map(|limit| within(limit.get().into())),

@@ -44,7 +44,6 @@
 //! | `config/` | an endpoint's configuration |
 //! | `rubric/` | judge prompts: criteria and levels, front matter, templates, versions, the set that is asked |
 //! | `ask/` | one question: the case, its key, the rendered messages, the answer that is read, the points |
-//! | `limit/` | the fair queue in front of an address: quotas, concurrency, breaker |
 //! | `store/` | cached answers in memory and on disk, budgets, the audit log, events for metrics |
 //! | `call/` | attempts, retries, hedges, capabilities, the wire format and its transport |
 //! | `quality/` | probes, calibration against people, drift, a preview for authors |
@@ -57,7 +56,6 @@ mod call;
 mod config;
 mod endpoint;
 mod error;
-mod limit;
 mod quality;
 mod rubric;
 mod source;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt, join_all};
 use guerdon_fusion::{Ask, Channel, RewardSource, SourceVersion};
+use guerdon_queue::Flow;
 use guerdon_types::{
     AbstainWhy, Abstained, Finite, JudgePart, Part, Rollout, Signal, SourceId, Usage,
 };
@@ -19,7 +20,6 @@ use crate::ask::question::JudgeQuestion;
 use crate::ask::reply::CriterionFinding;
 use crate::ask::verdict::{self, Ballot, Pooling, RubricVerdict};
 use crate::endpoint::{Asker, Endpoint};
-use crate::limit::QueueFlow;
 use crate::quality::drift::{DriftMonitor, DriftReport};
 use crate::rubric::prompts::Prompts;
 use crate::rubric::{Criterion, Rubric};
@@ -32,7 +32,7 @@ pub struct JudgeSource {
     judges: Vec<Arc<Endpoint>>,
     pooling: Pooling,
     prompts: Arc<Prompts>,
-    flow: QueueFlow,
+    flow: Flow,
     nonce: Nonce,
     drift: DriftMonitor,
 }
@@ -64,7 +64,7 @@ impl JudgeSource {
             judges: vec![endpoint],
             pooling: Pooling::default(),
             prompts,
-            flow: QueueFlow::of("", 1),
+            flow: Flow::new("", 1),
             nonce: Nonce::random(),
             drift: DriftMonitor::default(),
         }
@@ -86,7 +86,7 @@ impl JudgeSource {
     /// weight of 1.
     #[must_use]
     pub fn with_share(self, name: &str, weight: NonZeroU32) -> Self {
-        Self { flow: QueueFlow::of(name, weight.get()), ..self }
+        Self { flow: Flow::new(name, weight.get()), ..self }
     }
 
     /// The bound of the fusion, to see how often the judge alone reaches it.
@@ -118,7 +118,7 @@ impl JudgeSource {
                 self.abstained(AbstainWhy::Internal, "no judge prompt is configured"),
             );
         }
-        let flow = QueueFlow { client: ask.client, ..self.flow.clone() };
+        let flow = Flow { client: ask.client, ..self.flow.clone() };
         let asker = Asker { deadline: ask.deadline.map(Instant::from_std), flow };
         let asked =
             self.prompts.rubrics().iter().map(|rubric| self.judged(rubric, &case, &asker, 0));
@@ -139,7 +139,7 @@ impl JudgeSource {
         let Some(case) = Case::new(&dialogue, rollout, last, &self.nonce) else {
             return Err(self.abstained(AbstainWhy::Internal, "a probe has a turn"));
         };
-        let asker = Asker { deadline: None, flow: QueueFlow::of("probe", 1) };
+        let asker = Asker { deadline: None, flow: Flow::new("probe", 1) };
         let round = round.saturating_mul(rubric.samples).saturating_add(1 << 16);
         self.judged(rubric, &case, &asker, round).await.verdict
     }
@@ -154,7 +154,7 @@ impl JudgeSource {
         reversed: bool,
     ) -> Option<Vec<CriterionFinding>> {
         let judge = self.judges.first()?;
-        let asker = Asker { deadline: None, flow: QueueFlow::of("calibrate", 1) };
+        let asker = Asker { deadline: None, flow: Flow::new("calibrate", 1) };
         let mut order: Vec<usize> = (0..rubric.criteria.len()).collect();
         if reversed {
             order.reverse();

@@ -4,6 +4,7 @@
 use std::pin::pin;
 use std::time::Duration;
 
+use guerdon_queue::{Backoff, Demand, LoadSignal, Permit, QueuePosition, Refusal};
 use guerdon_types::{AbstainWhy, Usage};
 use tokio::time::Instant;
 
@@ -18,7 +19,6 @@ use crate::call::token_estimate::TokenEstimator;
 use crate::call::upstream::{self, Upstream};
 use crate::call::wire::{self, Completion, RequestFeatures};
 use crate::config::{TokenCounting, TokenPrices};
-use crate::limit::{AdmissionError, AttemptDemand, AttemptPermit, LoadSignal, QueuePosition};
 use crate::store::audit::AuditLog;
 use crate::store::budget::{Reservation, SpendingBudget};
 use crate::store::event::{CallEvent, CallObserver, CallOutcome};
@@ -30,7 +30,7 @@ pub(crate) struct JudgeClient {
     pub(crate) identity: Identity,
     pub(crate) timeout: Duration,
     pub(crate) retries: u32,
-    pub(crate) backoff: Duration,
+    pub(crate) backoff: Backoff,
     pub(crate) prices: TokenPrices,
     pub(crate) counting: TokenCounting,
     pub(crate) estimate: TokenEstimator,
@@ -56,13 +56,13 @@ pub(crate) struct AttemptSpec<'a> {
     /// Counts from 1.
     pub(crate) number: u32,
     /// Queue position of the previous attempt, if it was refused for load.
-    pub(crate) place: Option<QueuePosition>,
+    pub(crate) position: Option<QueuePosition>,
 }
 
 /// The result of an attempt.
 pub(crate) struct AttemptOutcome<'a> {
     pub(crate) features: RequestFeatures,
-    pub(crate) place: QueuePosition,
+    pub(crate) position: QueuePosition,
     pub(crate) outcome: Result<Completion, Fault>,
     pub(crate) ended: AttemptRecord<'a>,
     /// The losing request of a hedged attempt.
@@ -79,7 +79,7 @@ pub(crate) struct AttemptRecord<'a> {
 /// The result of one request.
 struct SendOutcome {
     features: RequestFeatures,
-    place: QueuePosition,
+    position: QueuePosition,
     outcome: Result<Completion, Fault>,
     took: Duration,
 }
@@ -92,7 +92,7 @@ impl JudgeClient {
         attempt: AttemptSpec<'_>,
         patience: &Patience,
     ) -> Result<AttemptOutcome<'_>, Failure> {
-        let AttemptSpec { question, max_tokens, reduce_reasoning: _, number, place } = attempt;
+        let AttemptSpec { question, max_tokens, reduce_reasoning: _, number, position } = attempt;
         let prompt = self.estimate.prompt(&question.messages);
         let most = self.prices.cost(prompt, max_tokens.into());
         // The nearest reason that replies have a word for: a limit, and not the endpoint's own.
@@ -103,15 +103,11 @@ impl JudgeClient {
         } else {
             prompt + self.estimate.completion(max_tokens)
         };
-        let want = AttemptDemand {
-            tokens,
-            flow: patience.flow.clone(),
-            deadline: patience.deadline,
-            place,
-        };
+        let want =
+            Demand { tokens, flow: patience.flow.clone(), deadline: patience.deadline, position };
         let at = self.upstreams.get(index).ok_or_else(no_such_address)?;
         let queued = Instant::now();
-        let permit = match patience.wait(at.limit.enter(want.clone())).await {
+        let permit = match patience.wait(at.admission.enter(want.clone())).await {
             Ok(Ok(permit)) => permit,
             Ok(Err(refused)) => return Err(not_admitted(refused, patience)),
             Err(patience_end) => return Err(gave_up_waiting(patience_end)),
@@ -195,11 +191,11 @@ impl JudgeClient {
                 (won, sent, Some(AttemptRecord { upstream: lost, event, reservation: held }))
             }
         };
-        let SendOutcome { features, place, outcome, took } = sent;
+        let SendOutcome { features, position, outcome, took } = sent;
         let event = event(CallOutcome::Ok, took, self.usage(&outcome, most));
         Ok(AttemptOutcome {
             features,
-            place,
+            position,
             outcome,
             ended: AttemptRecord { upstream, event, reservation },
             other,
@@ -211,25 +207,21 @@ impl JudgeClient {
     fn second(
         &self,
         first: usize,
-        want: &AttemptDemand,
+        want: &Demand,
         most: f64,
-    ) -> Option<(usize, &Upstream, AttemptPermit, Reservation<'_>)> {
+    ) -> Option<(usize, &Upstream, Permit, Reservation<'_>)> {
         let index = upstream::choose(&self.upstreams, Some(first)).ok()?;
         let other = self.upstreams.get(index)?;
         let reservation = self.budget.reserve(most).ok()?;
         if !self.hedge.take() {
             return None;
         }
-        Some((index, other, other.limit.try_enter(want)?, reservation))
+        Some((index, other, other.admission.try_enter(want)?, reservation))
     }
 
-    async fn send(
-        &self,
-        at: &Upstream,
-        permit: AttemptPermit,
-        attempt: AttemptSpec<'_>,
-    ) -> SendOutcome {
-        let AttemptSpec { question, max_tokens, reduce_reasoning, number: _, place: _ } = attempt;
+    async fn send(&self, at: &Upstream, permit: Permit, attempt: AttemptSpec<'_>) -> SendOutcome {
+        let AttemptSpec { question, max_tokens, reduce_reasoning, number: _, position: _ } =
+            attempt;
         let features = at.capabilities.now(reduce_reasoning);
         let Identity { model, extra_body, reduced_reasoning, .. } = &self.identity;
         let reduced_reasoning = reduced_reasoning
@@ -243,7 +235,7 @@ impl JudgeClient {
             features,
             reduced_reasoning.unwrap_or(extra_body),
         );
-        let place = permit.place();
+        let position = permit.position();
         let started = Instant::now();
         let outcome = at.exchange(body, self.timeout).await;
         let outcome = outcome.map_err(|fault| fault.after(&question.messages));
@@ -257,7 +249,7 @@ impl JudgeClient {
                     reply.prompt_tokens,
                     reply.completion_tokens,
                 );
-                permit.settle(self.counted(reply, max_tokens), LoadSignal::Carried, took);
+                permit.settle(self.counted(reply, max_tokens), LoadSignal::Accepted, took);
             }
             Err(fault) => {
                 at.remember(Err(fault.class));
@@ -265,12 +257,12 @@ impl JudgeClient {
                     Class::RateLimited => {
                         permit.settle(
                             Some(0),
-                            LoadSignal::TooMuch(fault.delay.unwrap_or_default()),
+                            LoadSignal::Overloaded(fault.delay.unwrap_or_default()),
                             took,
                         );
                     }
                     Class::Unreachable if fault.timed_out => {
-                        permit.settle(None, LoadSignal::TooMuch(Duration::ZERO), took)
+                        permit.settle(None, LoadSignal::Overloaded(Duration::ZERO), took)
                     }
                     Class::Unreachable if fault.unsent => permit.refund(),
                     Class::Unreachable | Class::Transient => {
@@ -282,7 +274,7 @@ impl JudgeClient {
                 }
             }
         }
-        SendOutcome { features, place, outcome, took }
+        SendOutcome { features, position, outcome, took }
     }
 
     /// Usage of an attempt with a maximum cost of `most`.
@@ -332,17 +324,17 @@ fn no_such_address() -> Failure {
     Failure::new(AbstainWhy::Internal, "the judge has no such address")
 }
 
-fn not_admitted(refused: AdmissionError, patience: &Patience) -> Failure {
+fn not_admitted(refused: Refusal, patience: &Patience) -> Failure {
     let late = |why, detail: &str| Failure {
         patience_end: patience.deadline.map(PatienceEnd::Deadline),
         ..Failure::new(why, detail)
     };
     match refused {
-        AdmissionError::PausedTooLong => late(
+        Refusal::PausedTooLong => late(
             AbstainWhy::RateLimited,
             "the judge endpoint asked for a pause beyond the request's deadline",
         ),
-        AdmissionError::TooLate => late(
+        Refusal::TooLate => late(
             AbstainWhy::Deadline,
             "the judge's queue is longer than the request's deadline; nothing was sent",
         ),

@@ -10,6 +10,7 @@
 
 use std::time::Duration;
 
+use guerdon_queue::QueuePosition;
 use guerdon_types::{AbstainWhy, Usage};
 use tokio::time::Instant;
 
@@ -25,7 +26,6 @@ use crate::call::patience::Patience;
 use crate::call::retry::{self, Class, Fault};
 use crate::call::upstream::{self, Upstream};
 use crate::call::wire::{Completion, RequestFeatures};
-use crate::limit::QueuePosition;
 use crate::store::event::CallOutcome;
 
 /// Time after which a question without a deadline is no longer repeated after refusals for load.
@@ -92,24 +92,24 @@ impl JudgeClient {
         };
         loop {
             let index = self.choose(&mut progress, patience).await?;
-            let place = progress
+            let position = progress
                 .came_from
                 .take()
                 .filter(|(from, _)| *from == index)
-                .map(|(_, place)| place);
+                .map(|(_, position)| position);
             let Progress { max_tokens, reduce_reasoning, .. } = progress;
             let attempt = AttemptSpec {
                 question,
                 max_tokens,
                 reduce_reasoning,
                 number: progress.attempt + 1,
-                place,
+                position,
             };
-            let AttemptOutcome { features, place, outcome, mut ended, other } =
+            let AttemptOutcome { features, position, outcome, mut ended, other } =
                 self.attempt(index, attempt, patience).await?;
             let AttemptRecord { upstream, ref mut event, .. } = ended;
             progress.attempt += 1;
-            progress.came_from = Some((upstream, place));
+            progress.came_from = Some((upstream, position));
             spent.add(&event.usage);
             progress.flags.clear();
             progress.flags.extend(progress.reasked.then_some("reasked"));
@@ -283,7 +283,8 @@ impl JudgeClient {
             let before = if slowed { progress.slowed } else { progress.retries };
             // The pause of the address applies to this attempt as well, so it needs no wait of its
             // own.
-            at.limit.pause(retry::pause(fault.delay, self.backoff, before));
+            let named = fault.delay.map(|delay| delay.min(retry::LONGEST_WAIT));
+            at.admission.pause(self.backoff.pause(named, before));
         }
         if fault.delay.is_some_and(|delay| delay > retry::LONGEST_WAIT) {
             return failure();
@@ -298,8 +299,7 @@ impl JudgeClient {
             return failure();
         }
         progress.came_from = None;
-        let after =
-            if waits { Duration::ZERO } else { retry::backoff(self.backoff, progress.retries) };
+        let after = if waits { Duration::ZERO } else { self.backoff.full_jitter(progress.retries) };
         progress.retries += 1;
         Step::Again { after }
     }

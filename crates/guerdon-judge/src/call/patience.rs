@@ -2,11 +2,11 @@
 //! sent yet: the queue and the waits before retries. A request that was sent is paid for and runs
 //! to its end.
 
+use guerdon_queue::Flow;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::ask::answer::PatienceEnd;
-use crate::limit::QueueFlow;
 
 /// Patience of the first caller.
 #[derive(Debug, Clone)]
@@ -15,7 +15,7 @@ pub(crate) struct Patience {
     /// Cancelled when the caller disconnects.
     pub(crate) gone: CancellationToken,
     /// The flow of the question in the queue.
-    pub(crate) flow: QueueFlow,
+    pub(crate) flow: Flow,
 }
 
 impl Patience {

@@ -2,19 +2,19 @@
 
 use std::time::{Duration, SystemTime};
 
+use guerdon_queue::{Backoff, QuotaReports, named_delay};
 use guerdon_types::AbstainWhy;
-use rand::Rng as _;
 use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 
 use crate::ask::render::ChatMessage;
 use crate::call::transport::TransportError;
 use crate::call::wire::EndpointError;
-use crate::limit::headers::QuotaHeaders;
 use crate::store::event::CallOutcome;
 
 /// No endpoint is waited for longer than this; one that asks for more is given up.
 pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(120);
+/// Longest wait of the own backoff.
 pub(crate) const LONGEST_BACKOFF: Duration = Duration::from_secs(8);
 /// Base of the backoff after a refusal for load if the configured one is shorter, or zero.
 const SHORTEST_BACKOFF: Duration = Duration::from_millis(50);
@@ -112,10 +112,10 @@ impl Fault {
         // Every reply may name the reset of a quota. It is a delay only after a refusal for load.
         let reset = || {
             (class == Class::RateLimited)
-                .then(|| QuotaHeaders::read(headers, now).delay())
+                .then(|| QuotaReports::read(headers, now).delay())
                 .flatten()
         };
-        let delay = asked_delay(headers, now).or(delay).or_else(reset);
+        let delay = named_delay(headers, now).or(delay).or_else(reset);
         let forbids_repeats = says_retry == Some("false");
         // A model that answered, or was answering when a proxy gave up, may have billed the call.
         let uncounted = status.is_success()
@@ -244,86 +244,15 @@ fn class(status: StatusCode, complaint: &EndpointError) -> Class {
     }
 }
 
-/// The delay that headers ask for: `retry-after-ms`, then `retry-after` in seconds or as an HTTP
-/// date.
-fn asked_delay(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let header =
-        |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
-    let millis = header("retry-after-ms").or_else(|| header("x-ms-retry-after-ms"));
-    if let Some(delay) =
-        millis.and_then(|text| text.parse::<f64>().ok()).and_then(|ms| seconds(ms / 1000.0))
-    {
-        return Some(delay);
-    }
-    let text = header("retry-after")?;
-    text.parse::<f64>().ok().and_then(seconds).or_else(|| {
-        let date = httpdate::parse_http_date(text).ok()?;
-        // A date that has passed means: now.
-        Some(date.duration_since(now).unwrap_or_default())
-    })
-}
-
-fn seconds(seconds: f64) -> Option<Duration> {
-    Duration::try_from_secs_f64(seconds).ok()
-}
-
-/// Exponential backoff with full jitter: uniform between 0 and `base`·2ⁿ, so that clients that
-/// failed together do not return together.
-pub(crate) fn backoff(base: Duration, retries: u32) -> Duration {
-    let most = base.saturating_mul(2u32.saturating_pow(retries)).min(LONGEST_BACKOFF);
-    most.mul_f64(rand::rng().random_range(0.0..=1.0))
-}
-
-/// Pause after a refusal for load, or after a reply that names a delay: the longer of the two
-/// waits.
-///
-/// - The named delay, at most [`LONGEST_WAIT`], plus up to a tenth, so that clients that were given
-///   the same delay do not return together.
-/// - The own exponential backoff: between half and all of `base`·2ⁿ for the n-th refusal in a row,
-///   at most [`LONGEST_BACKOFF`]. It is a floor, because an endpoint may name no delay, a delay of
-///   zero or a date in the past.
-pub(crate) fn pause(named: Option<Duration>, base: Duration, refusals: u32) -> Duration {
-    let longest = base
-        .max(SHORTEST_BACKOFF)
-        .saturating_mul(2u32.saturating_pow(refusals))
-        .min(LONGEST_BACKOFF);
-    let own = longest.mul_f64(rand::rng().random_range(0.5..=1.0));
-    let named = named.unwrap_or_default().min(LONGEST_WAIT);
-    own.max(named + named.mul_f64(rand::rng().random_range(0.0..=0.1)))
+/// The waits between attempts, for a configured `base`. Own waits are at most [`LONGEST_BACKOFF`].
+pub(crate) const fn backoff(base: Duration) -> Backoff {
+    Backoff { base, cap: LONGEST_BACKOFF, floor: SHORTEST_BACKOFF }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::call::wire;
-
-    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
-    }
-
-    #[test]
-    fn a_delay_is_read_in_each_of_its_forms() {
-        let now = httpdate::parse_http_date("Mon, 23 Nov 2026 09:00:00 GMT").unwrap();
-        let delay = |pairs: &[(&'static str, &str)]| asked_delay(&headers(pairs), now);
-        assert_eq!(
-            delay(&[("retry-after-ms", "250"), ("retry-after", "9")]),
-            Some(Duration::from_millis(250))
-        );
-        assert_eq!(delay(&[("x-ms-retry-after-ms", "1500")]), Some(Duration::from_millis(1500)));
-        assert_eq!(delay(&[("retry-after", "7")]), Some(Duration::from_secs(7)));
-        assert_eq!(delay(&[("retry-after", "0.5")]), Some(Duration::from_millis(500)));
-        assert_eq!(
-            delay(&[("retry-after", "Mon, 23 Nov 2026 09:00:30 GMT")]),
-            Some(Duration::from_secs(30))
-        );
-        assert_eq!(
-            delay(&[("retry-after", "Mon, 23 Nov 2026 08:00:00 GMT")]),
-            Some(Duration::ZERO)
-        );
-        assert_eq!(delay(&[("retry-after", "soon")]), None);
-        assert_eq!(delay(&[("retry-after", "-1")]), None);
-        assert_eq!(delay(&[]), None);
-    }
 
     #[test]
     fn classes_follow_status_and_codes() {
@@ -364,14 +293,14 @@ mod tests {
 
     #[test]
     fn a_pause_is_never_shorter_than_half_the_own_backoff_nor_than_the_named_delay() {
-        for named in [None, Some(0), Some(1), Some(3_000), Some(500_000)] {
+        for named in [None, Some(0), Some(1), Some(3_000), Some(120_000)] {
             let named = named.map(Duration::from_millis);
             for (base, refusals, floor) in
                 [(0, 0, 25), (0, 3, 200), (500, 0, 250), (500, 2, 1000), (500, 40, 4000)]
             {
-                let pause = pause(named, Duration::from_millis(base), refusals);
+                let pause = backoff(Duration::from_millis(base)).pause(named, refusals);
                 assert!(pause >= Duration::from_millis(floor), "{named:?} {base} {refusals}");
-                assert!(pause >= named.unwrap_or_default().min(LONGEST_WAIT));
+                assert!(pause >= named.unwrap_or_default());
                 assert!(pause <= LONGEST_WAIT.mul_f64(1.1));
             }
         }
@@ -379,9 +308,10 @@ mod tests {
 
     #[test]
     fn backoff_grows_but_never_beyond_its_bound() {
+        let backoff = backoff(Duration::from_millis(500));
         for retries in [0, 1, 5, 40] {
-            let most = Duration::from_millis(500).saturating_mul(2u32.saturating_pow(retries));
-            assert!(backoff(Duration::from_millis(500), retries) <= most.min(LONGEST_BACKOFF));
+            let most = backoff.base.saturating_mul(2u32.saturating_pow(retries));
+            assert!(backoff.full_jitter(retries) <= most.min(LONGEST_BACKOFF));
         }
     }
 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use guerdon_queue::{Admission, CircuitBreaker, QuotaReports};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
@@ -11,9 +12,9 @@ use crate::call::capabilities::Capabilities;
 use crate::call::retry::{Class, Fault};
 use crate::call::transport::{Transport, TransportReply};
 use crate::call::wire::{self, Completion};
-use crate::limit::Limit;
-use crate::limit::breaker::Breaker;
-use crate::limit::headers::QuotaHeaders;
+
+/// Time without calls after the account ran out of money or daily quota.
+const QUOTA_PAUSE: Duration = Duration::from_secs(600);
 
 /// One address.
 #[derive(Debug)]
@@ -21,20 +22,20 @@ pub(crate) struct Upstream {
     /// Without its query, which may hold a key.
     pub(crate) address: String,
     pub(crate) transport: Arc<dyn Transport>,
-    pub(crate) limit: Arc<Limit>,
+    pub(crate) admission: Arc<Admission>,
     pub(crate) capabilities: Capabilities,
-    breaker: Mutex<Breaker>,
+    breaker: Mutex<CircuitBreaker>,
 }
 
 impl Upstream {
     pub(crate) fn new(
         url: &str,
         transport: Arc<dyn Transport>,
-        limit: Arc<Limit>,
+        admission: Arc<Admission>,
         capabilities: Capabilities,
     ) -> Self {
         let address = url.split('?').next().unwrap_or_default().to_owned();
-        Self { address, transport, limit, capabilities, breaker: Mutex::default() }
+        Self { address, transport, admission, capabilities, breaker: Mutex::default() }
     }
 
     /// Sends `body` and reads what comes back, within `timeout`.
@@ -49,8 +50,7 @@ impl Upstream {
             Err(_) => return Err(Fault::timed_out()),
         };
         let now = SystemTime::now();
-        let quotas = QuotaHeaders::read(&headers, now);
-        self.limit.sync(&quotas);
+        self.admission.sync(&QuotaReports::read(&headers, now));
         let answered = |complaint| Fault::answered(status, &headers, complaint, now);
         if status.is_success() {
             wire::reply(&body).map_err(answered)
@@ -64,19 +64,19 @@ impl Upstream {
         let mut breaker = self.breaker();
         match outcome {
             Ok(()) => breaker.success(),
-            Err(Class::QuotaGone) => breaker.quota_gone(Instant::now()),
+            Err(Class::QuotaGone) => breaker.open_for(QUOTA_PAUSE, Instant::now()),
             Err(Class::Transient | Class::Unreachable) => breaker.failure(Instant::now()),
-            // It works; it just did not like this question, or has too many.
+            // The address works, but refused this question.
             Err(Class::RateLimited | Class::BadRequest | Class::TooLong | Class::Filtered) => {}
         }
     }
 
     /// End of the breaker's open time, if it is open.
     fn open_until(&self) -> Option<Instant> {
-        self.breaker().closed_at(Instant::now())
+        self.breaker().open_until(Instant::now())
     }
 
-    fn breaker(&self) -> MutexGuard<'_, Breaker> {
+    fn breaker(&self) -> MutexGuard<'_, CircuitBreaker> {
         self.breaker.lock()
     }
 }
@@ -85,7 +85,8 @@ impl Upstream {
 /// are full.
 pub(crate) fn full_for(upstreams: &[Upstream]) -> Option<Duration> {
     let open = || upstreams.iter().filter(|upstream| upstream.open_until().is_none());
-    let full: Option<Vec<Duration>> = open().map(|upstream| upstream.limit.full_for()).collect();
+    let full: Option<Vec<Duration>> =
+        open().map(|upstream| upstream.admission.full_for()).collect();
     full?.into_iter().min()
 }
 
@@ -103,8 +104,8 @@ pub(crate) fn choose(
             first_open = Some(first_open.map_or(until, |first| first.min(until)));
             continue;
         }
-        let paused = upstream.limit.paused_until().is_some();
-        let rank = (paused, avoid == Some(index), upstream.limit.crowding(), index);
+        let paused = upstream.admission.paused_until().is_some();
+        let rank = (paused, avoid == Some(index), upstream.admission.load(), index);
         let better = best.is_none_or(|best| {
             let (a, b) = ((rank.0, rank.1), (best.0, best.1));
             a.cmp(&b).then(rank.2.total_cmp(&best.2)).is_lt()
@@ -114,4 +115,42 @@ pub(crate) fn choose(
         }
     }
     best.map(|(_, _, _, index)| index).ok_or(first_open)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::BoxFuture;
+    use guerdon_queue::AdmissionLimits;
+
+    use super::*;
+    use crate::call::transport::TransportError;
+    use crate::config::EndpointConfig;
+
+    #[derive(Debug)]
+    struct Unused;
+
+    impl Transport for Unused {
+        fn send(&self, _: Vec<u8>) -> BoxFuture<'_, Result<TransportReply, TransportError>> {
+            unimplemented!("no test sends a request")
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_endpoint_without_money_is_not_called_for_ten_minutes() {
+        let config = EndpointConfig::new("http://h/v1", "m");
+        let limits = AdmissionLimits {
+            max_concurrent: 1,
+            max_queued: 1,
+            requests: None,
+            tokens: None,
+            span: Duration::from_secs(60),
+        };
+        let (admission, capabilities) = (Admission::new(limits), Capabilities::new(&config));
+        let upstream = Upstream::new("http://h/v1", Arc::new(Unused), admission, capabilities);
+        upstream.remember(Err(Class::QuotaGone));
+        let minutes = Duration::from_secs(600);
+        assert_eq!(upstream.open_until(), Some(Instant::now() + minutes));
+        tokio::time::advance(minutes).await;
+        assert_eq!(upstream.open_until(), None);
+    }
 }

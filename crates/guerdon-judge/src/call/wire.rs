@@ -4,6 +4,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use guerdon_queue::parse_reset;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -12,7 +13,6 @@ use crate::ask::question::RenderedQuestion;
 use crate::ask::render::ChatMessage;
 use crate::ask::schema::Schema;
 use crate::config::{ResponseFormat, TokenLimit};
-use crate::limit::headers;
 
 /// Builds the request body for one endpoint.
 pub(crate) fn request(
@@ -259,7 +259,7 @@ pub(crate) fn complaint(body: &[u8]) -> EndpointError {
         delay: details
             .iter()
             .find_map(|detail| detail.get("retryDelay")?.as_str())
-            .and_then(|text| headers::duration(text, SystemTime::UNIX_EPOCH)),
+            .and_then(|text| parse_reset(text, SystemTime::UNIX_EPOCH)),
     }
 }
 
