@@ -5,6 +5,7 @@
 mod adapters;
 mod bad_input;
 mod configuration;
+mod corpus;
 mod judge;
 mod judge_house;
 mod metrics;

@@ -1,0 +1,153 @@
+//! Recorded requests and replies of the first edition of the wire. Every later edition must answer
+//! them at least as well.
+//!
+//! `tests/corpus/replies/*.json` holds the recordings, `tests/corpus/servers/` the configurations
+//! of the servers that answered them, `tests/corpus/configurations/` configuration files with their
+//! meaning. `tests/corpus/README.md` states the rule of comparison. `GUERDON_RECORD=1` writes the
+//! replies instead of comparing them.
+//!
+//! | file | content |
+//! |---|---|
+//! | `case.rs` | the form of a recording, read and written |
+//! | `exchange.rs` | sends a recorded request and reads the reply in the recorded form |
+//! | `compare.rs` | the rule "add, never break" |
+//! | `normalise.rs` | replaces what differs from run to run before a reply is recorded |
+//! | `configurations.rs` | configuration files that must keep their meaning |
+
+mod case;
+mod compare;
+mod configurations;
+mod exchange;
+mod normalise;
+
+use std::collections::BTreeMap;
+
+use guerdon_tests::{Answer, Server, StandInJudge};
+use serde_json::{Value, json};
+
+use crate::judge::verdict;
+use case::{Becomes, Recording};
+
+/// Scripted judges, in the place of `@JUDGE_…@` in a server's configuration.
+struct Judges(Vec<(&'static str, StandInJudge)>);
+
+impl Judges {
+    async fn start() -> Self {
+        let refusal = Answer::Status(400, json!({ "error": { "message": "no" } }));
+        let late = StandInJudge::gated(Answer::Content(verdict("warm")), 0).await;
+        let mut judges = vec![("@JUDGE_LATE@", late)];
+        for (mark, answer) in [
+            ("@JUDGE_COLD@", Answer::Content(verdict("cold"))),
+            ("@JUDGE_WARM@", Answer::Content(verdict("warm"))),
+            ("@JUDGE_MALFORMED@", Answer::Content("I would say ten out of ten.".into())),
+            ("@JUDGE_BROKEN@", refusal),
+        ] {
+            judges.push((mark, StandInJudge::new(answer).await));
+        }
+        Self(judges)
+    }
+
+    async fn server(&self, name: &str) -> Server {
+        let mut toml = case::server_file(&format!("{name}.toml"));
+        for (mark, judge) in &self.0 {
+            toml = toml.replace(mark, &judge.url);
+        }
+        let files =
+            ["words.yaml", "kind.md", "operator-token"].map(|name| (name, case::server_file(name)));
+        let files: Vec<_> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
+        Server::from_config(&toml, &files).await
+    }
+}
+
+/// Sends a recording's requests in order; compares each reply with the recorded one, or records it.
+async fn replay(name: &str) {
+    let mut recording = Recording::read(name);
+    let judges = Judges::start().await;
+    let server = judges.server(&recording.server).await;
+    let mut kept = BTreeMap::new();
+    let mut differences = Vec::new();
+    for case in &mut recording.cases {
+        let reply = exchange::exchange(&server, case, &mut kept).await;
+        if case::records() {
+            case.reply = normalise::normalised(reply, &case.request);
+            continue;
+        }
+        let mut found = compare::differences(&case.reply, &reply);
+        if let Some(becomes) = &case.becomes
+            && !found.is_empty()
+        {
+            found = fails_alone(becomes, &reply);
+        }
+        differences
+            .extend(found.into_iter().map(|found| format!("{name}, `{}`: {found}", case.name)));
+    }
+    server.stop().await;
+    if case::records() {
+        recording.write(name);
+    }
+    assert!(differences.is_empty(), "the wire changed:\n{}", differences.join("\n"));
+}
+
+/// Compares a reply with the form of a request that succeeds while one of its rollouts has an error
+/// of its own.
+fn fails_alone(becomes: &Becomes, reply: &Value) -> Vec<String> {
+    let Becomes { status, rollout, rollouts, code, pointer } = becomes;
+    let results = reply["body"]["results"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut found = Vec::new();
+    if reply["status"] != *status || results.len() != *rollouts {
+        found.push(format!("is not a {status} with {rollouts} results: {reply}"));
+        return found;
+    }
+    for (index, result) in results.iter().enumerate() {
+        let error = &result["error"];
+        if index == *rollout {
+            let place = error["pointer"].as_str().unwrap_or_default();
+            if !result["reward"].is_null()
+                || !place.starts_with(pointer)
+                || code.as_ref().is_some_and(|code| error["code"] != *code)
+            {
+                found.push(format!(
+                    "rollout {index} lacks the error {code:?} at {pointer}: {result}"
+                ));
+            }
+        } else if !result["reward"].is_number() {
+            found.push(format!("rollout {index} has no reward: {result}"));
+        }
+    }
+    found
+}
+
+macro_rules! recordings {
+    ($($name:ident),* $(,)?) => {
+        $(
+            #[tokio::test]
+            async fn $name() {
+                replay(stringify!($name)).await;
+            }
+        )*
+
+        #[test]
+        fn every_recording_is_replayed() {
+            assert_eq!(case::names("replies", "json"), [$(stringify!($name)),*]);
+        }
+    };
+}
+
+recordings!(
+    busy,
+    judge,
+    limits,
+    operation,
+    rate,
+    refused,
+    reload,
+    rollout_errors,
+    score,
+    tokens,
+    trainers,
+    trainers_forms,
+    trainers_options,
+    trainers_refused,
+    trainers_under_profile,
+    trial,
+);
