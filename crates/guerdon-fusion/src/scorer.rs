@@ -137,7 +137,7 @@ impl Scorer {
             match (source.channel(), source.version()) {
                 (_, SourceVersion::Model { hash, calibration }) => {
                     versions.rm = Some(hash);
-                    versions.calibration = Some(calibration);
+                    versions.calibration = Some(calibration.into());
                 }
                 (Channel::Judge, SourceVersion::Texts(texts)) => versions.judge.extend(texts),
                 (Channel::Rules, SourceVersion::Texts(texts)) => versions.rules.extend(texts),

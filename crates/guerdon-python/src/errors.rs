@@ -25,7 +25,7 @@ struct ErrorFields {
     url: Option<String>,
     tries: Option<u32>,
     status: Option<u16>,
-    code: Option<&'static str>,
+    code: Option<String>,
     pointer: Option<String>,
     hint: Option<String>,
     request_id: Option<String>,
@@ -37,7 +37,7 @@ pub(crate) fn client_error(error: &Error) -> PyErr {
     let mut fields = ErrorFields::default();
     if let Some(problem) = error.problem() {
         fields.status = Some(problem.status);
-        fields.code = Some(problem.code.as_str());
+        fields.code = Some(problem.code.to_string());
         fields.pointer.clone_from(&problem.pointer);
         fields.hint.clone_from(&problem.hint);
         fields.request_id = problem.request_id.as_ref().map(ToString::to_string);
@@ -45,7 +45,7 @@ pub(crate) fn client_error(error: &Error) -> PyErr {
     match error {
         Error::Config { .. } => classes::ConfigError::new_err((message, fields)),
         Error::Invalid(invalid) => {
-            fields.code = Some(invalid.code.as_str());
+            fields.code = Some(invalid.code.as_str().to_owned());
             fields.pointer = Some(invalid.pointer.clone());
             fields.hint.clone_from(&invalid.hint);
             classes::RequestError::new_err((message, fields))

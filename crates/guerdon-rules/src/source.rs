@@ -143,8 +143,9 @@ mod tests {
         else {
             panic!("two short turns need no yield")
         };
-        let reasons: Vec<_> = signals.iter().map(|signal| signal.abstained[0].why).collect();
-        assert_eq!(reasons, [AbstainWhy::Deadline; 2]);
+        let reasons: Vec<_> =
+            signals.iter().map(|signal| signal.abstained[0].why.known()).collect();
+        assert_eq!(reasons, [Some(AbstainWhy::Deadline); 2]);
         assert!(signals.iter().all(|signal| signal.part.is_none()));
     }
 

@@ -117,7 +117,7 @@ impl ScoringBatch for Batch {
     }
 
     fn fusion(&self) -> FusionConfig {
-        self.versions().fusion.clone()
+        self.scorer().fusion().clone()
     }
 
     fn collect(self: Box<Self>) -> BoxFuture<'static, Vec<RolloutResult>> {

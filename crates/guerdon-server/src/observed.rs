@@ -45,7 +45,10 @@ impl Observed {
         self.metrics.source(self.id(), took);
         for signal in signals {
             for abstained in &signal.abstained {
-                self.metrics.abstained(&abstained.source, abstained.why);
+                // Always a word of this version: the signal was made in this process.
+                if let Some(why) = abstained.why.known() {
+                    self.metrics.abstained(&abstained.source, why);
+                }
                 tracing::debug!(source.id = %abstained.source, why = abstained.why.as_str(), detail = abstained.detail, "A source abstained.");
             }
             if let Some(Part::Rules(part)) = &signal.part {
@@ -156,7 +159,7 @@ mod tests {
         let rollout =
             Rollout { messages: vec![Message::new(Role::Assistant, "a")], ..Rollout::default() };
         let signals = observed.score(Ask::new(&rollout, &[0], Some(Instant::now()))).await;
-        signals[0].abstained[0].why
+        signals[0].abstained[0].why.known().unwrap()
     }
 
     #[tokio::test]
@@ -209,10 +212,11 @@ mod tests {
         let rollout =
             Rollout { messages: vec![Message::new(Role::Assistant, text)], ..Rollout::default() };
         let scored = tokio::spawn(async move {
-            observed.score(Ask::new(&rollout, &[0], None)).await[0].abstained[0].why
+            observed.score(Ask::new(&rollout, &[0], None)).await[0].abstained[0].why.known()
         });
         let sent = tokio::spawn(async move { send.send(()) });
-        assert_eq!(scored.await.unwrap(), AbstainWhy::Deadline, "the other task did not run");
+        let why = scored.await.unwrap();
+        assert_eq!(why, Some(AbstainWhy::Deadline), "the other task did not run");
         sent.await.unwrap().unwrap();
     }
 }

@@ -26,7 +26,7 @@ pub(crate) fn finish(mut response: Response, request_id: &RequestId, path: &str)
             "A request was refused."
         );
     }
-    let code = problem.code;
+    let code = problem.code.known();
     let mut written = (response.status(), Json(problem)).into_response();
     let headers = written.headers_mut();
     // A 405's `Allow`, for one, is the router's own and must stay.
@@ -40,10 +40,10 @@ pub(crate) fn finish(mut response: Response, request_id: &RequestId, path: &str)
     );
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     match code {
-        ProblemCode::RateLimited | ProblemCode::Overloaded | ProblemCode::NotReady => {
+        Some(ProblemCode::RateLimited | ProblemCode::Overloaded | ProblemCode::NotReady) => {
             headers.entry(RETRY_AFTER).or_insert(HeaderValue::from_static("1"));
         }
-        ProblemCode::Unauthorized => {
+        Some(ProblemCode::Unauthorized) => {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         _ => {}

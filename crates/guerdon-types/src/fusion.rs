@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Finite, Invalid, ProblemCode};
+use crate::{Finite, Invalid, ProblemCode, Vocabulary};
 
 /// A whole fusion configuration. Equations: guerdon-fusion.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -116,7 +116,7 @@ pub enum OnAbstain {
 /// so where its zero lies matters: a Bradley-Terry model is only defined up to a constant.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, Default)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case", tag = "kind", deny_unknown_fields)]
+#[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Calibration {
     /// `score = raw`.
     #[default]
@@ -244,6 +244,45 @@ impl Calibration {
                 detail: format!("is {std}; it must be positive"),
             }),
             _ => Ok(()),
+        }
+    }
+}
+
+impl Vocabulary for FusionMethod {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Repo => "repo",
+            Self::WeightedSum => "weighted_sum",
+            Self::Gated => "gated",
+        }
+    }
+}
+
+impl Vocabulary for InnerMethod {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Repo => "repo",
+            Self::WeightedSum => "weighted_sum",
+        }
+    }
+}
+
+impl Vocabulary for Aggregate {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Last => "last",
+            Self::Mean => "mean",
+            Self::Sum => "sum",
+            Self::Min => "min",
+        }
+    }
+}
+
+impl Vocabulary for OnAbstain {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Skip => "skip",
+            Self::Null => "null",
         }
     }
 }

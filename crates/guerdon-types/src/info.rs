@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::word::known_keys;
 use crate::{ProfileName, SourceId, Versions};
 
 /// What this server is.
@@ -19,6 +20,7 @@ pub struct Info {
     /// Every profile.
     pub profiles: BTreeMap<String, ProfileInfo>,
     /// What a request may hold.
+    #[serde(deserialize_with = "known_keys")]
     pub limits: Limits,
     /// Counts reloads since the server started, from 1.
     pub generation: u64,

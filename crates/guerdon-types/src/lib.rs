@@ -35,9 +35,11 @@ mod info;
 mod json;
 mod parts;
 mod problem;
+mod reported;
 mod request;
 mod response;
 mod rollout;
+mod word;
 
 pub use entry::{RolloutEntry, refuse_shared_ids, shared_id_errors};
 pub use finite::{Finite, NotFinite};
@@ -53,9 +55,11 @@ pub use parts::{
     RuleHit, RulesPart, Signal, Usage,
 };
 pub use problem::{Invalid, Problem, ProblemCode};
+pub use reported::{ReportedCalibration, ReportedFusion};
 pub use request::{AdvantagesRequest, IncomingRequest, ScoreRequest};
 pub use response::{
     Beside, RolloutResult, ScoreResponse, StreamLine, StreamSummary, StreamedResult, TurnResult,
     Versions,
 };
 pub use rollout::{Context, Message, NamedTurns, Role, Rollout, ScoreTurns};
+pub use word::{Vocabulary, Word};

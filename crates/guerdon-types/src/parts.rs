@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Finite, SourceId};
+use crate::{Finite, SourceId, Vocabulary, Word};
 
 /// What a source returns for one turn.
 ///
@@ -202,8 +202,9 @@ pub struct OtherPart {
 pub struct Abstained {
     /// The source.
     pub source: SourceId,
-    /// The reason, from a closed set.
-    pub why: AbstainWhy,
+    /// The reason. A later server may give one that this version does not know.
+    #[cfg_attr(feature = "openapi", schema(value_type = AbstainWhy))]
+    pub why: Word<AbstainWhy>,
     /// The reason in a sentence.
     pub detail: String,
 }
@@ -211,7 +212,7 @@ pub struct Abstained {
 impl Abstained {
     /// `source` abstains.
     pub fn new(source: SourceId, why: AbstainWhy, detail: impl Into<String>) -> Self {
-        Self { source, why, detail: detail.into() }
+        Self { source, why: why.into(), detail: detail.into() }
     }
 }
 
@@ -268,6 +269,12 @@ impl AbstainWhy {
             Self::MissingContext => "missing_context",
             Self::Internal => "internal",
         }
+    }
+}
+
+impl Vocabulary for AbstainWhy {
+    fn as_str(self) -> &'static str {
+        self.as_str()
     }
 }
 

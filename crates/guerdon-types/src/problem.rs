@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::RequestId;
+use crate::{RequestId, Vocabulary, Word};
 
 /// What went wrong, from a closed set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -128,6 +128,12 @@ impl ProblemCode {
     }
 }
 
+impl Vocabulary for ProblemCode {
+    fn as_str(self) -> &'static str {
+        self.as_str()
+    }
+}
+
 /// An RFC 9457 problem body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -145,8 +151,9 @@ pub struct Problem {
     /// The path of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
-    /// The machine-readable name.
-    pub code: ProblemCode,
+    /// The machine-readable name. A later server may give one that this version does not know.
+    #[cfg_attr(feature = "openapi", schema(value_type = ProblemCode))]
+    pub code: Word<ProblemCode>,
     /// What to change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
@@ -167,7 +174,7 @@ impl Problem {
             status: code.status(),
             detail: detail.into(),
             instance: None,
-            code,
+            code: code.into(),
             hint: None,
             pointer: None,
             request_id: None,

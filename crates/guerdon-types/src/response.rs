@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Abstained, Calibration, Finite, FusionConfig, JudgePart, OtherPart, Problem, ProfileName,
-    RequestId, RmPart, RolloutId, RulesPart, SourceId, Usage,
+    Abstained, Finite, JudgePart, OtherPart, Problem, ProfileName, ReportedCalibration,
+    ReportedFusion, RequestId, RmPart, RolloutId, RulesPart, SourceId, Usage,
 };
+#[cfg(feature = "openapi")]
+use crate::{Calibration, FusionConfig};
 
 /// The whole reply.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -114,7 +116,8 @@ pub struct Versions {
     pub rm: Option<String>,
     /// How the RM's raw output became its score.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub calibration: Option<Calibration>,
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Calibration>))]
+    pub calibration: Option<ReportedCalibration>,
     /// Judge prompts, each with its content hash.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub judge: BTreeMap<String, String>,
@@ -125,7 +128,8 @@ pub struct Versions {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub other: BTreeMap<String, String>,
     /// The fusion, with the request's override applied.
-    pub fusion: FusionConfig,
+    #[cfg_attr(feature = "openapi", schema(value_type = FusionConfig))]
+    pub fusion: ReportedFusion,
     /// Counts reloads since the server started, from 1.
     pub generation: u64,
 }
@@ -133,7 +137,7 @@ pub struct Versions {
 impl Versions {
     /// Versions with no source named yet.
     #[must_use]
-    pub const fn new(profile: ProfileName, fusion: FusionConfig, generation: u64) -> Self {
+    pub fn new(profile: ProfileName, fusion: impl Into<ReportedFusion>, generation: u64) -> Self {
         Self {
             profile,
             rm: None,
@@ -141,7 +145,7 @@ impl Versions {
             judge: BTreeMap::new(),
             rules: BTreeMap::new(),
             other: BTreeMap::new(),
-            fusion,
+            fusion: fusion.into(),
             generation,
         }
     }

@@ -63,7 +63,10 @@ impl DriftMonitor {
     pub(crate) fn observe(&self, turn: &str, signal: &Signal) {
         let mut seen = self.seen.lock();
         for abstained in &signal.abstained {
-            *seen.abstained.entry(abstained.why.as_str()).or_default() += 1;
+            // Always a word of this version: the signal was made in this process.
+            if let Some(why) = abstained.why.known() {
+                *seen.abstained.entry(why.as_str()).or_default() += 1;
+            }
         }
         let Some(Part::Judge(part)) = &signal.part else {
             seen.unjudged += 1;

@@ -149,9 +149,9 @@ async fn litellm_passes_a_verdict_on_and_its_refusals_are_understood() {
     // A quota comes back by itself, so that a question without a deadline would wait for it for
     // ever.
     let signal = limited.judge_by(&rollout, Some(Instant::now() + Duration::from_secs(12))).await;
-    let why = signal.abstained[0].why;
+    let why = signal.abstained[0].why.known();
     assert!(
-        matches!(why, AbstainWhy::RateLimited | AbstainWhy::Deadline),
+        matches!(why, Some(AbstainWhy::RateLimited | AbstainWhy::Deadline)),
         "{:?}",
         signal.abstained
     );
