@@ -1,15 +1,21 @@
-//! `guerdon`: the command line. A client of the server's library and of the client crate, so that those two need not know
-//! each other.
+//! `guerdon`: the command line. It uses the server's library and the client crate, which do not
+//! depend on each other.
 //!
-//! | file | what |
+//! | file or folder | content |
 //! |---|---|
-//! | `cli.rs` | every command and flag |
-//! | `commands/serve.rs` | start, tell where, stop when told |
-//! | `commands/score.rs` | a file of rollouts in, a file of results out |
-//! | `commands/local.rs` | the engine in this process, without a server |
-//! | `commands/table.rs` | results for people |
-//! | `commands/eval.rs` | the method's measures, from files of ratings |
-//! | `commands/config.rs`, `commands/rules.rs`, `commands/judge.rs`, `commands/rm.rs` | the workbenches |
+//! | `cli/` | every command and flag, with its help |
+//! | `commands/serve.rs` | starts the server, prints its address, stops it on a signal |
+//! | `commands/score.rs` | reads a file of rollouts, writes a file of results |
+//! | `commands/local.rs` | runs the engine in this process, without a server |
+//! | `commands/table.rs` | prints results as a table |
+//! | `commands/rules/` | checks, tests, tries, compares and measures rule packs |
+//! | `commands/judge.rs` | checks judge prompts and asks judges |
+//! | `commands/calibrate.rs` | measures a judge's agreement with people |
+//! | `commands/workbench.rs` | shared parts of the judge commands |
+//! | `commands/cache.rs` | lists, exports, imports and removes cached judge answers |
+//! | `commands/rm.rs` | inspects, checks and measures reward models |
+//! | `commands/eval/` | computes measures of methods from files of ratings |
+//! | `commands/config.rs` | checks and prints the configuration |
 
 #![expect(
     clippy::print_stdout,
@@ -25,16 +31,16 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
-    match commands::run(cli::Cli::parse()) {
+    match commands::run(cli::CommandLine::parse()) {
         Ok(code) => code,
         Err(error) => {
-            // Causes that the message already quotes would only be said twice.
+            // Skips causes that the message already quotes.
             eprintln!("error: {error}");
-            let mut said = error.to_string();
+            let mut printed = error.to_string();
             for cause in error.chain().skip(1).map(ToString::to_string) {
-                if !said.contains(&cause) {
+                if !printed.contains(&cause) {
                     eprintln!("  caused by: {cause}");
-                    said = cause;
+                    printed = cause;
                 }
             }
             ExitCode::FAILURE

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::Configuration;
+use super::ConfigurationArgs;
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Judge {
-    /// Compile judge prompts, and report like a compiler
+pub(crate) enum JudgeCommand {
+    /// Compile judge prompts and report errors and warnings
     Check {
         /// Prompts, or folders of prompts
         #[arg(required = true, value_name = "PROMPT")]
@@ -17,13 +17,13 @@ pub(crate) enum Judge {
         #[arg(long)]
         sealed: bool,
     },
-    /// Seal prompts: write the hash of their text, and raise the version of those that were edited since
+    /// Seal prompts: write the hash of their text, and raise the version of edited prompts
     Bump {
         /// Prompts, or folders of prompts
         #[arg(required = true, value_name = "PROMPT")]
         prompts: Vec<PathBuf>,
     },
-    /// Print what a judge would be sent for a rollout
+    /// Print the messages that a judge would receive for a rollout
     Render {
         /// The prompt
         #[arg(value_name = "PROMPT")]
@@ -32,7 +32,7 @@ pub(crate) enum Judge {
         #[arg(long, value_name = "IN.jsonl")]
         rollout: PathBuf,
     },
-    /// Ask a judge about a rollout, and print what it says
+    /// Ask a judge about a rollout and print its verdict
     Try {
         /// The prompt
         #[arg(value_name = "PROMPT")]
@@ -41,56 +41,56 @@ pub(crate) enum Judge {
         #[arg(long, value_name = "IN.jsonl")]
         rollout: PathBuf,
         #[command(flatten)]
-        at: JudgeAt,
+        judge: JudgeArgs,
     },
-    /// Measure how far a judge agrees with people, and with itself
-    Calibrate(Calibrate),
-    /// Ask a judge questions whose answer is known, forged verdicts among them
+    /// Measure a judge's agreement with people and with itself
+    Calibrate(CalibrateArgs),
+    /// Ask a judge questions with known answers, forged verdicts among them
     Probe {
         /// Prompts, or folders of prompts
         #[arg(required = true, value_name = "PROMPT")]
         prompts: Vec<PathBuf>,
         #[command(flatten)]
-        at: JudgeAt,
+        judge: JudgeArgs,
     },
 }
 
-/// Measures a judge against people.
+/// A judge, labels given by people, and the forms of the result.
 #[derive(Debug, Args)]
-pub(crate) struct Calibrate {
+pub(crate) struct CalibrateArgs {
     /// The prompt
     #[arg(value_name = "PROMPT")]
     pub(crate) prompt: PathBuf,
-    /// What people said, JSON lines (or .gz): {"messages", "labels": {criterion: level}}, or pairs {"prompt", "output_a",
-    /// "output_b", "human_label"}
+    /// Labels by people, JSON lines (or .gz): {"messages", "labels": {criterion: level}}, or pairs
+    /// {"prompt", "output_a", "output_b", "human_label"}
     #[arg(long, value_name = "FILE")]
     pub(crate) gold: PathBuf,
-    /// Ask each item this many more times, to see how steady the judge is
+    /// Ask each item this many more times, to measure the judge's consistency
     #[arg(long, default_value_t = 4, value_name = "N")]
     pub(crate) repeats: u32,
-    /// Draw kappa with its intervals here
+    /// Write a chart of kappa with its intervals to this file
     #[arg(long, value_name = "OUT.svg")]
     pub(crate) svg: Option<PathBuf>,
     /// Print JSON instead of a table
     #[arg(long)]
     pub(crate) json: bool,
-    /// Write the least kappa into the prompt, where its `least_kappa` is compared with it
+    /// Write the lowest kappa into the prompt, where it is compared with `least_kappa`
     #[arg(long)]
     pub(crate) stamp: bool,
     #[command(flatten)]
-    pub(crate) at: JudgeAt,
+    pub(crate) judge: JudgeArgs,
 }
 
-/// Which judge is asked.
+/// The judge to ask.
 #[derive(Debug, Args)]
-pub(crate) struct JudgeAt {
+pub(crate) struct JudgeArgs {
     #[command(flatten)]
-    pub(crate) configuration: Configuration,
+    pub(crate) configuration: ConfigurationArgs,
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Cache {
-    /// Say what a cache holds, by prompt, and what was spent
+pub(crate) enum CacheCommand {
+    /// Print the number of answers by prompt, and the money spent
     Stats {
         /// The file named by `cache.path` of a judge
         #[arg(value_name = "FILE")]
@@ -99,36 +99,36 @@ pub(crate) enum Cache {
         #[arg(long)]
         json: bool,
     },
-    /// Write every answer as one JSON line
+    /// Write every answer as one line of JSON
     Export {
         /// The file named by `cache.path` of a judge
         #[arg(value_name = "FILE")]
         file: PathBuf,
-        /// Write here; must not exist. Default: standard output
+        /// Write to this new file; default: standard output
         #[arg(long, short, value_name = "OUT.jsonl")]
         out: Option<PathBuf>,
     },
-    /// Take in what `export` wrote; of two answers to one question the newer stays
+    /// Add the answers that `export` wrote; of two answers to one question the newer is kept
     Import {
-        /// The file named by `cache.path` of a judge; made if it is missing
+        /// The file named by `cache.path` of a judge; created if it is missing
         #[arg(value_name = "FILE")]
         file: PathBuf,
         /// The answers; `-` reads standard input
         #[arg(value_name = "IN.jsonl")]
         input: PathBuf,
     },
-    /// Remove answers, so that they are bought again
+    /// Remove answers, so that the judge is asked again
     Purge {
         /// The file named by `cache.path` of a judge
         #[arg(value_name = "FILE")]
         file: PathBuf,
-        /// Only those of at least this age: 90s, 15m, 12h, 30d
+        /// Only answers of at least this age: 90s, 15m, 12h, 30d
         #[arg(long, value_name = "AGE")]
         older_than: Option<String>,
         /// Only answers to this judge prompt
         #[arg(long, value_name = "ID")]
         prompt: Option<String>,
-        /// All of them
+        /// Remove every answer
         #[arg(long, conflicts_with_all = ["older_than", "prompt"])]
         all: bool,
     },

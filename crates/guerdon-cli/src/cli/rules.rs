@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Subcommand, ValueEnum};
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Rules {
-    /// Compile packs, run the examples beside their rules, and report like a compiler
+pub(crate) enum RulesCommand {
+    /// Compile packs, run the examples of their rules, and report errors and warnings
     Check {
         /// Packs, or folders of packs
         #[arg(required = true, value_name = "PACK")]
@@ -15,16 +15,16 @@ pub(crate) enum Rules {
         #[arg(long)]
         json: bool,
     },
-    /// Run the examples beside the rules as tests
+    /// Run the examples of the rules as tests
     Test {
         /// Packs, or folders of packs
         #[arg(required = true, value_name = "PACK")]
         packs: Vec<PathBuf>,
-        /// How to print the results
+        /// The form of the results
         #[arg(long, value_enum, default_value_t = TestFormat::Text)]
         format: TestFormat,
     },
-    /// Show what packs say of a text or of dialogues, the words they hit in colour
+    /// Show the hits of packs in a text or in dialogues, with the matched words in colour
     Try {
         /// Packs, or folders of packs
         #[arg(required = true, value_name = "PACK")]
@@ -32,82 +32,82 @@ pub(crate) enum Rules {
         /// An assistant's reply
         #[arg(long, conflicts_with = "on")]
         text: Option<String>,
-        /// Rollouts instead, one JSON object a line; `-` reads standard input
+        /// Rollouts instead, one JSON object per line; `-` reads standard input
         #[arg(long, value_name = "IN.jsonl")]
         on: Option<PathBuf>,
         /// Context values of --text, as a JSON object: '{"target_price": 420}'
         #[arg(long, default_value = "{}", value_name = "JSON")]
         context: String,
-        /// Print JSON, as a reply of the server holds it
+        /// Print JSON in the form of the server's replies
         #[arg(long)]
         json: bool,
-        /// Colour
+        /// The use of colour
         #[arg(long, value_enum, default_value_t = Color::Auto)]
         color: Color,
     },
-    /// Show whose points an edit would change: two packs, or folders of packs, on the same rollouts
+    /// Compare two packs, or folders of packs, on the same rollouts: the turns whose points differ
     Diff {
-        /// The packs as they are
+        /// The current packs
         #[arg(value_name = "OLD")]
         old: PathBuf,
-        /// The packs as they would be
+        /// The edited packs
         #[arg(value_name = "NEW")]
         new: PathBuf,
-        /// Rollouts, one JSON object a line; `-` reads standard input
+        /// Rollouts, one JSON object per line; `-` reads standard input
         #[arg(long, value_name = "IN.jsonl")]
         on: PathBuf,
-        /// Show so many of the most changed turns
+        /// Show this many of the most changed turns
         #[arg(long, default_value_t = 10, value_name = "N")]
         examples: usize,
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Measure packs on rollouts: turns a second, and the dearest rules
+    /// Measure packs on rollouts: turns per second, and the most expensive rules
     Bench {
         /// Packs, or folders of packs
         #[arg(required = true, value_name = "PACK")]
         packs: Vec<PathBuf>,
-        /// Rollouts, one JSON object a line; `-` reads standard input
+        /// Rollouts, one JSON object per line; `-` reads standard input
         #[arg(long, value_name = "IN.jsonl")]
         on: PathBuf,
-        /// Show so many rules
+        /// Show this many rules
         #[arg(long, default_value_t = 15, value_name = "N")]
         top: usize,
     },
-    /// Tidy packs: keys in one order, an empty line between rules; comments stay, meaning too
+    /// Format packs: keys in a fixed order, an empty line between rules; comments and meaning stay
     Fmt {
         /// Packs, or folders of packs
         #[arg(required = true, value_name = "PACK")]
         packs: Vec<PathBuf>,
-        /// Change nothing; fail if something would change
+        /// Change nothing; fail if a file would change
         #[arg(long)]
         check: bool,
     },
-    /// Draft a rule from a reply that went wrong
+    /// Draft a rule from a bad reply
     NewFromBadcase {
-        /// Rollouts, one JSON object a line; `-` reads standard input
+        /// Rollouts, one JSON object per line; `-` reads standard input
         #[arg(value_name = "IN.jsonl")]
         rollout: PathBuf,
-        /// Which line of them
+        /// The line of the rollout, counting from 1
         #[arg(long, default_value_t = 1, value_name = "N")]
         line: usize,
-        /// Which message; default: the last that is scored
+        /// The index of the message; default: the last scored turn
         #[arg(long, value_name = "INDEX")]
         turn: Option<usize>,
-        /// What should not have been said
+        /// The phrase that must not occur
         #[arg(long)]
         phrase: String,
-        /// The rule's id; default: made of the phrase
+        /// The rule's id; default: derived from the phrase
         #[arg(long)]
         id: Option<String>,
     },
 }
 
-/// How test results are printed.
+/// The form of test results.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum TestFormat {
-    /// What failed, and a count
+    /// Failures and their number
     Text,
     /// Test Anything Protocol
     Tap,
@@ -115,7 +115,7 @@ pub(crate) enum TestFormat {
     Junit,
 }
 
-/// When to use colour.
+/// The use of colour.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum Color {
     /// On a terminal

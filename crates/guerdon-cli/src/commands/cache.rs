@@ -1,4 +1,5 @@
-//! `guerdon cache`: what was paid for, looked at, moved and thrown away. Works while a server has the file open.
+//! `guerdon cache`: lists, exports, imports and removes cached judge answers. The commands also
+//! work while a server has the file open.
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, stdin, stdout};
@@ -12,14 +13,14 @@ use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{CellAlignment, Table};
 use guerdon_judge::{CacheConfig, Purge, Store, StoreStats};
 
-use crate::cli::Cache;
+use crate::cli::CacheCommand;
 
-pub(super) fn run(cache: Cache) -> anyhow::Result<ExitCode> {
+pub(super) fn run(cache: CacheCommand) -> anyhow::Result<ExitCode> {
     match cache {
-        Cache::Stats { file, json } => stats(&file, json)?,
-        Cache::Export { file, out } => export(&file, out.as_deref())?,
-        Cache::Import { file, input } => {
-            // Making the file is what an import may be for.
+        CacheCommand::Stats { file, json } => stats(&file, json)?,
+        CacheCommand::Export { file, out } => export(&file, out.as_deref())?,
+        CacheCommand::Import { file, input } => {
+            // Creates the file if it is missing: an import may fill a new cache.
             let store = Store::open(&file, CacheConfig::default().sync)?;
             let taken = if input.as_os_str() == "-" {
                 store.import(stdin().lock())?
@@ -28,28 +29,26 @@ pub(super) fn run(cache: Cache) -> anyhow::Result<ExitCode> {
                     .with_context(|| format!("cannot read {}", input.display()))?;
                 store.import(BufReader::new(lines))?
             };
-            eprintln!("{taken} answers taken; what was known already, and no older, stayed");
+            eprintln!("{taken} answers imported; existing answers that are not older were kept");
         }
-        Cache::Purge { file, older_than, prompt, all } => {
+        CacheCommand::Purge { file, older_than, prompt, all } => {
             ensure!(
                 all || older_than.is_some() || prompt.is_some(),
-                "say which answers: --older-than 30d, --prompt empathy, or --all"
+                "select answers with --older-than 30d, --prompt empathy, or --all"
             );
             let older_than = older_than.as_deref().map(age).transpose()?;
             let removed = existing(&file)?.purge(&Purge { older_than, prompt })?;
-            eprintln!(
-                "{removed} answers removed; they will be bought again when they are asked for"
-            );
+            eprintln!("{removed} answers removed; the judge is asked again when they are needed");
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// A name misspelt must not make an empty cache.
+/// Opens an existing cache. A misspelt name must not create an empty one.
 fn existing(file: &Path) -> anyhow::Result<Arc<Store>> {
     ensure!(
         file.exists(),
-        "there is no cache at {}; see `cache.path` of your judge",
+        "there is no cache at {}; the judge's `cache.path` names the file",
         file.display()
     );
     Ok(Store::open(file, CacheConfig::default().sync)?)
@@ -62,8 +61,8 @@ fn stats(file: &Path, json: bool) -> anyhow::Result<()> {
     } else {
         println!("{}", table(&stats));
         println!("{} answers, {} bytes", stats.answers, stats.file_bytes);
-        for (purse, cost) in &stats.spent {
-            println!("spent, {purse}: {cost:.4}");
+        for (budget, cost) in &stats.spent {
+            println!("spent, {budget}: {cost:.4}");
         }
     }
     Ok(())
@@ -77,13 +76,13 @@ fn table(stats: &StoreStats) -> Table {
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    for (prompt, held) in &stats.prompts {
+    for (prompt, answers) in &stats.prompts {
         table.add_row([
             prompt.clone(),
-            held.answers.to_string(),
-            format!("{:.4}", held.cost),
-            ago(held.oldest),
-            ago(held.newest),
+            answers.answers.to_string(),
+            format!("{:.4}", answers.cost),
+            ago(answers.oldest),
+            ago(answers.newest),
         ]);
     }
     table
@@ -114,7 +113,7 @@ fn export(file: &Path, out: Option<&Path>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `90s`, `15m`, `12h`, `30d`.
+/// Parses an age such as `90s`, `15m`, `12h` or `30d`.
 fn age(text: &str) -> anyhow::Result<Duration> {
     let wrong = || format!("--older-than {text}: write a number and s, m, h or d, such as 30d");
     let (number, unit) =
@@ -135,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_age_is_a_number_and_a_unit() {
+    fn age_is_a_number_and_a_unit() {
         assert_eq!(age("30d").unwrap(), Duration::from_secs(30 * 86_400));
         assert_eq!(age("0s").unwrap(), Duration::ZERO);
         for bad in ["", "d", "30", "30y", "-1d", "3日"] {

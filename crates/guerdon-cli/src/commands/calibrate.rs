@@ -1,4 +1,4 @@
-//! `guerdon judge calibrate`: a judge measured against people.
+//! `guerdon judge calibrate`: measures a judge's agreement with people.
 
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -11,12 +11,12 @@ use comfy_table::{CellAlignment, Table};
 use guerdon_judge::{BootstrapEstimate, CalibrationReport, Gold};
 
 use super::workbench::{compiled, replace, source};
-use crate::cli::Calibrate;
+use crate::cli::CalibrateArgs;
 
-pub(super) async fn run(calibrate: &Calibrate) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(calibrate: &CalibrateArgs) -> anyhow::Result<ExitCode> {
     let gold = Gold::read(&text(&calibrate.gold)?)
         .with_context(|| format!("{} cannot be used", calibrate.gold.display()))?;
-    let source = source(compiled(std::slice::from_ref(&calibrate.prompt))?, &calibrate.at)?;
+    let source = source(compiled(std::slice::from_ref(&calibrate.prompt))?, &calibrate.judge)?;
     let calibration =
         source.calibrate(&gold, calibrate.repeats).await.context("no prompt was given")?;
     if calibrate.json {
@@ -25,18 +25,21 @@ pub(super) async fn run(calibrate: &Calibrate) -> anyhow::Result<ExitCode> {
         println!("{} by {}\n{}", calibration.prompt, calibration.model, table(&calibration));
     }
     if let Some(svg) = &calibrate.svg {
-        #[expect(clippy::disallowed_methods, reason = "the picture that was asked for")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the command's flag names the file to write"
+        )]
         fs::write(svg, calibration.svg())
             .with_context(|| format!("cannot write {}", svg.display()))?;
     }
     if calibrate.stamp {
         let stamped = calibration.stamped(&super::read(&calibrate.prompt)?).context(
-            "nothing to write into the prompt: no kappa is defined, or the file changed meanwhile",
+            "nothing to write into the prompt: no kappa is defined, or the file changed in between",
         )?;
         replace(&calibrate.prompt, &stamped)?;
     }
     let answered: usize = calibration.measured.iter().map(|one| one.items).sum();
-    ensure!(answered > 0, "the judge answered nothing that people rated");
+    ensure!(answered > 0, "the judge answered none of the labelled items");
     Ok(ExitCode::SUCCESS)
 }
 

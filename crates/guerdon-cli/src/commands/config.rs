@@ -1,14 +1,14 @@
-//! `guerdon config`: what is configured, and whether it can be brought to life.
+//! `guerdon config`: checks that the configuration loads, and prints it.
 
 use std::process::ExitCode;
 
 use guerdon_server::Engine;
 
-use crate::cli::Config;
+use crate::cli::ConfigCommand;
 
-pub(super) fn run(config: Config) -> anyhow::Result<ExitCode> {
+pub(super) fn run(config: ConfigCommand) -> anyhow::Result<ExitCode> {
     match config {
-        Config::Check(configuration) => {
+        ConfigCommand::Check(configuration) => {
             let engine = Engine::load(configuration.source()?)?;
             let info = engine.info();
             for (name, profile) in &info.profiles {
@@ -19,8 +19,8 @@ pub(super) fn run(config: Config) -> anyhow::Result<ExitCode> {
             println!("ok");
             super::runtime()?.block_on(engine.close());
         }
-        // Secrets are never in it: the configuration names where they are, and that is all it holds.
-        Config::Show(configuration) => {
+        // The configuration holds the places of secrets, never the secrets.
+        ConfigCommand::Show(configuration) => {
             print!("{}", toml::to_string_pretty(&configuration.source()?.load()?)?)
         }
     }

@@ -1,4 +1,4 @@
-//! `guerdon judge`: the rubric author's workbench.
+//! `guerdon judge`: the workbench for authors of judge prompts.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,20 +10,22 @@ use guerdon_types::Rollout;
 use serde_json::json;
 
 use super::workbench::{compiled, prompt_texts, replace, source};
-use crate::cli::{Judge, JudgeAt};
+use crate::cli::{JudgeArgs, JudgeCommand};
 
-pub(super) fn run(judge: Judge) -> anyhow::Result<ExitCode> {
+pub(super) fn run(judge: JudgeCommand) -> anyhow::Result<ExitCode> {
     match judge {
-        Judge::Check { prompts, sealed } => check(&prompts, sealed),
-        Judge::Bump { prompts } => bump(&prompts),
-        Judge::Render { prompt, rollout } => render(prompt, &rollout),
-        Judge::Try { prompt, rollout, at } => {
-            super::runtime()?.block_on(try_on(prompt, &rollout, &at))
+        JudgeCommand::Check { prompts, sealed } => check(&prompts, sealed),
+        JudgeCommand::Bump { prompts } => bump(&prompts),
+        JudgeCommand::Render { prompt, rollout } => render(prompt, &rollout),
+        JudgeCommand::Try { prompt, rollout, judge } => {
+            super::runtime()?.block_on(try_on(prompt, &rollout, &judge))
         }
-        Judge::Calibrate(calibrate) => {
+        JudgeCommand::Calibrate(calibrate) => {
             super::runtime()?.block_on(super::calibrate::run(&calibrate))
         }
-        Judge::Probe { prompts, at } => super::runtime()?.block_on(probe(&prompts, &at)),
+        JudgeCommand::Probe { prompts, judge } => {
+            super::runtime()?.block_on(probe(&prompts, &judge))
+        }
     }
 }
 
@@ -55,18 +57,18 @@ fn check(paths: &[PathBuf], sealed: bool) -> anyhow::Result<ExitCode> {
 
 fn bump(paths: &[PathBuf]) -> anyhow::Result<ExitCode> {
     let texts = prompt_texts(paths)?;
-    let mended: Vec<PromptText> = texts
+    let sealed: Vec<PromptText> = texts
         .iter()
         .map(|PromptText { name, text }| PromptText {
             name: name.clone(),
             text: Prompts::sealed(text),
         })
         .collect();
-    // All or none, and nothing that would not load.
-    Prompts::compile(&mended).map_err(|report| anyhow::anyhow!("{report}"))?;
-    for (before, after) in texts.iter().zip(&mended) {
+    // Writes all files or none, and no file that would not load.
+    Prompts::compile(&sealed).map_err(|report| anyhow::anyhow!("{report}"))?;
+    for (before, after) in texts.iter().zip(&sealed) {
         if before.text == after.text {
-            println!("{}: sealed already", before.name);
+            println!("{}: already sealed", before.name);
             continue;
         }
         replace(Path::new(&after.name), &after.text)?;
@@ -78,7 +80,7 @@ fn bump(paths: &[PathBuf]) -> anyhow::Result<ExitCode> {
 fn first_rollout(path: &Path) -> anyhow::Result<Rollout> {
     let text = super::read(path)?;
     let first = text.lines().next().context("the file of rollouts is empty")?;
-    serde_json::from_str(first).context("the first line is no rollout")
+    serde_json::from_str(first).context("the first line is not a rollout")
 }
 
 fn render(prompt: PathBuf, rollouts: &Path) -> anyhow::Result<ExitCode> {
@@ -92,8 +94,8 @@ fn render(prompt: PathBuf, rollouts: &Path) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn try_on(prompt: PathBuf, rollouts: &Path, at: &JudgeAt) -> anyhow::Result<ExitCode> {
-    let source = source(compiled(&[prompt])?, at)?;
+async fn try_on(prompt: PathBuf, rollouts: &Path, judge: &JudgeArgs) -> anyhow::Result<ExitCode> {
+    let source = source(compiled(&[prompt])?, judge)?;
     let rollout = first_rollout(rollouts)?;
     let turns = rollout.turns_to_score()?;
     let mut answered = true;
@@ -109,8 +111,8 @@ async fn try_on(prompt: PathBuf, rollouts: &Path, at: &JudgeAt) -> anyhow::Resul
     Ok(if answered { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn probe(prompts: &[PathBuf], at: &JudgeAt) -> anyhow::Result<ExitCode> {
-    let source = source(compiled(prompts)?, at)?;
+async fn probe(prompts: &[PathBuf], judge: &JudgeArgs) -> anyhow::Result<ExitCode> {
+    let source = source(compiled(prompts)?, judge)?;
     let outcomes = source.probe(0).await;
     for outcome in &outcomes {
         let mark = match outcome.passed {

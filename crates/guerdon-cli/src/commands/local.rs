@@ -1,4 +1,5 @@
-//! The engine in this process: `guerdon score --local` without a server, by the same code that serves.
+//! The engine in this process: `guerdon score --local` scores without a server, with the server's
+//! code.
 
 use std::sync::Arc;
 
@@ -8,16 +9,16 @@ use guerdon_server::config::{ConfigSource, ServerConfig};
 use guerdon_server::{Engine, install_telemetry};
 use guerdon_types::{RolloutResult, ScoreRequest};
 
-/// Sources loaded here.
-pub(super) struct Local {
+/// An engine of this process.
+pub(super) struct LocalEngine {
     engine: Arc<Engine>,
 }
 
-impl Local {
+impl LocalEngine {
     pub(super) async fn load(source: ConfigSource) -> anyhow::Result<Self> {
         let mut quiet = source.load()?.server;
         if quiet.log == ServerConfig::default().log {
-            // The progress bar says what info would.
+            // The progress bar replaces the messages of level `info`.
             quiet.log = "warn".into();
         }
         install_telemetry(&quiet)?;

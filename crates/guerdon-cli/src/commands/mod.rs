@@ -1,4 +1,4 @@
-//! From a parsed command to its work.
+//! Runs the parsed command.
 
 mod cache;
 mod calibrate;
@@ -20,28 +20,28 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use guerdon_server::config::{ConfigSource, Override, ProcessEnvironment};
 
-use crate::cli::{Cli, Command, Configuration};
+use crate::cli::{CommandLine, ConfigurationArgs, TopCommand};
 
 /// Runs one command.
-pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
-    match cli.command {
-        Command::Serve(serve) => serve::run(&serve),
-        Command::Score(score) => score::run(&score),
-        Command::Rules(rules) => rules::run(rules),
-        Command::Judge(judge) => judge::run(judge),
-        Command::Cache(cache) => cache::run(cache),
-        Command::Rm(rm) => rm::run(rm),
-        Command::Eval(eval) => eval::run(&eval),
-        Command::Config(config) => config::run(config),
-        Command::Openapi => {
+pub(crate) fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
+    match line.command {
+        TopCommand::Serve(serve) => serve::run(&serve),
+        TopCommand::Score(score) => score::run(&score),
+        TopCommand::Rules(rules) => rules::run(rules),
+        TopCommand::Judge(judge) => judge::run(judge),
+        TopCommand::Cache(cache) => cache::run(cache),
+        TopCommand::Rm(rm) => rm::run(rm),
+        TopCommand::Eval(eval) => eval::run(&eval),
+        TopCommand::Config(config) => config::run(config),
+        TopCommand::Openapi => {
             print!("{}", guerdon_server::openapi_json()?);
             Ok(ExitCode::SUCCESS)
         }
     }
 }
 
-impl Configuration {
-    /// File, environment and these flags.
+impl ConfigurationArgs {
+    /// The file, the environment and these flags, as a source that can be loaded.
     fn source(&self) -> anyhow::Result<ConfigSource> {
         let environment = Arc::new(ProcessEnvironment);
         let mut source =
@@ -61,7 +61,8 @@ impl Configuration {
     }
 }
 
-/// Blocking threads tokenize: a few more than there are cores, not the hundreds that tokio would start.
+/// An async runtime. Its blocking threads tokenize, so their number is a few more than the cores,
+/// not tokio's default of 512.
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     tokio::runtime::Builder::new_multi_thread()

@@ -1,4 +1,4 @@
-//! `guerdon rm`: what a reward model folder holds, whether it scores as it should, and how fast.
+//! `guerdon rm`: describes a reward model, checks its scores, and measures its throughput.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -12,16 +12,16 @@ use guerdon_types::{Rollout, ScoreTurns};
 use serde_json::Value;
 
 use super::{read, runtime};
-use crate::cli::{Rm, RmModel};
+use crate::cli::{RmCommand, RmModelArgs};
 
-pub(super) fn run(rm: Rm) -> anyhow::Result<ExitCode> {
+pub(super) fn run(rm: RmCommand) -> anyhow::Result<ExitCode> {
     match rm {
-        Rm::Info(model) => info(&model),
-        Rm::Check { model, on, tolerance } => {
+        RmCommand::Info(model) => info(&model),
+        RmCommand::Check { model, on, tolerance } => {
             let on = on.unwrap_or_else(|| model.model.join("reference.jsonl"));
             check(&model, &rows(&on)?, tolerance)
         }
-        Rm::Bench { model, on, instances, threads, token_budget, block_size, max_batch } => {
+        RmCommand::Bench { model, on, instances, threads, token_budget, block_size, max_batch } => {
             let sizes = ModelConfig { token_budget, block_size, max_batch, ..config(&model) };
             let config = ModelConfig { instances, threads, ..sizes };
             bench(&config, &rows(&on)?)
@@ -29,7 +29,7 @@ pub(super) fn run(rm: Rm) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn info(model: &RmModel) -> anyhow::Result<ExitCode> {
+fn info(model: &RmModelArgs) -> anyhow::Result<ExitCode> {
     let config = ModelConfig { instances: Some(1), ..config(model) };
     let model = Model::load(&config, Arc::new(|_| {}))?;
     println!("{}", model.about());
@@ -39,9 +39,9 @@ fn info(model: &RmModel) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Nothing is cached, so that every score asked for is computed.
-fn config(model: &RmModel) -> ModelConfig {
-    let RmModel { model, device, runtime } = model;
+/// The model's configuration, without a cache: every score is computed.
+fn config(model: &RmModelArgs) -> ModelConfig {
+    let RmModelArgs { model, device, runtime } = model;
     ModelConfig {
         device: device.clone(),
         runtime: runtime.clone(),
@@ -50,30 +50,31 @@ fn config(model: &RmModel) -> ModelConfig {
     }
 }
 
-/// A dialogue, and the score that somebody else gave it.
-struct Row {
+/// A dialogue and, if the file has one, its reference score.
+struct ReferenceRow {
     rollout: Rollout,
     expected: Option<f32>,
 }
 
-/// Rollouts as `POST /v1/score` takes them, or the rows that examples/reward-model/reference.py writes: with `index` for
-/// the turn and `score` or `score_onnx` for what it should score.
-fn rows(file: &Path) -> anyhow::Result<Vec<Row>> {
+/// Reads rollouts in the form of `POST /v1/score`, or the rows of
+/// examples/reward-model/reference.py, which have the turn as `index` and its reference score as
+/// `score` or `score_onnx`.
+fn rows(file: &Path) -> anyhow::Result<Vec<ReferenceRow>> {
     let text = read(file)?;
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    let rows: Vec<Row> = lines
+    let rows: Vec<ReferenceRow> = lines
         .map(|(number, line)| {
             row(line).with_context(|| format!("{}:{}", file.display(), number + 1))
         })
         .collect::<anyhow::Result<_>>()?;
-    ensure!(!rows.is_empty(), "{} holds no rollout", file.display());
+    ensure!(!rows.is_empty(), "{} has no rollout", file.display());
     Ok(rows)
 }
 
-fn row(line: &str) -> anyhow::Result<Row> {
+fn row(line: &str) -> anyhow::Result<ReferenceRow> {
     let value: Value = serde_json::from_str(line)?;
     let Some(index) = value.get("index").and_then(Value::as_u64) else {
-        return Ok(Row { rollout: serde_json::from_value(value)?, expected: None });
+        return Ok(ReferenceRow { rollout: serde_json::from_value(value)?, expected: None });
     };
     let messages = serde_json::from_value(value.get("messages").cloned().unwrap_or_default())?;
     let score = ScoreTurns::Indices(vec![usize::try_from(index)?]);
@@ -81,23 +82,23 @@ fn row(line: &str) -> anyhow::Result<Row> {
         ["score", "score_onnx"].iter().find_map(|key| value.get(key).and_then(Value::as_f64));
     #[expect(clippy::cast_possible_truncation, reason = "a model's score has 32 bits")]
     let expected = expected.map(|expected| expected as f32);
-    Ok(Row { rollout: Rollout { messages, score, ..Rollout::default() }, expected })
+    Ok(ReferenceRow { rollout: Rollout { messages, score, ..Rollout::default() }, expected })
 }
 
-fn check(model: &RmModel, rows: &[Row], tolerance: f32) -> anyhow::Result<ExitCode> {
+fn check(model: &RmModelArgs, rows: &[ReferenceRow], tolerance: f32) -> anyhow::Result<ExitCode> {
     let together = score(&config(model), rows)?;
     let alone = score(&ModelConfig { max_batch: Some(1), ..config(model) }, rows)?;
     println!("{}\nversion {}", together.about, together.hash);
 
-    let apart =
+    let difference =
         together.scores.iter().zip(&alone.scores).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-    let same = apart <= tolerance;
+    let same = difference <= tolerance;
     println!(
-        "{}  {} turns alone and in {} batches: at most {apart:e} apart{}",
+        "{}  {} turns one by one and in {} batches: at most {difference:e} apart{}",
         verdict(same),
         together.scores.len(),
         together.batches.len(),
-        if apart == 0.0 { ", bit for bit the same" } else { "" },
+        if difference == 0.0 { ", bit for bit the same" } else { "" },
     );
 
     let expected: Vec<(f32, f32)> = rows
@@ -119,7 +120,7 @@ const fn verdict(good: bool) -> &'static str {
     if good { "ok  " } else { "FAIL" }
 }
 
-fn bench(config: &ModelConfig, rows: &[Row]) -> anyhow::Result<ExitCode> {
+fn bench(config: &ModelConfig, rows: &[ReferenceRow]) -> anyhow::Result<ExitCode> {
     let run = score(config, rows)?;
     println!("{}; {}", run.about, run.batching);
     let sum = |count: fn(&BatchEvent) -> usize| run.batches.iter().map(count).sum::<usize>();
@@ -135,30 +136,30 @@ fn bench(config: &ModelConfig, rows: &[Row]) -> anyhow::Result<ExitCode> {
         asked / run.seconds
     );
     println!(
-        "{items} distinct sequences in {} batches; {computed} tokens computed for {tokens} asked ({:.2} of them)",
+        "{items} distinct sequences in {} batches; {computed} tokens computed for {tokens} requested ({:.2} of them)",
         run.batches.len(),
         computed_tokens / asked,
     );
     let failed = run.batches.iter().filter(|batch| batch.outcome != BatchOutcome::Scored).count();
     if failed > 0 {
-        println!("{failed} batches failed and were halved until what failed was alone");
+        println!("{failed} batches failed and were halved until the failing sequence was isolated");
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// What scoring a file gave.
-struct Run {
+/// The scores of a file's turns, and the batches that computed them.
+struct ScoringRun {
     about: String,
     batching: String,
     hash: String,
-    /// Of every asked turn, in order.
+    /// One per scored turn, in order.
     scores: Vec<f32>,
     batches: Vec<BatchEvent>,
-    /// From the first question to the last answer, the model being loaded and warm.
+    /// From the first request to the last score; loading and warm-up are not included.
     seconds: f64,
 }
 
-fn score(config: &ModelConfig, rows: &[Row]) -> anyhow::Result<Run> {
+fn score(config: &ModelConfig, rows: &[ReferenceRow]) -> anyhow::Result<ScoringRun> {
     let batches = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&batches);
     let observer = move |event: &ModelEvent| {
@@ -189,5 +190,5 @@ fn score(config: &ModelConfig, rows: &[Row]) -> anyhow::Result<Run> {
     let batches = std::mem::take(&mut *batches.lock().unwrap_or_else(PoisonError::into_inner));
     let scores = scored.into_iter().flat_map(|(_, scores)| scores).collect();
     let (about, batching, hash) = (model.about(), model.batching(), model.hash().to_owned());
-    Ok(Run { about, batching, hash, scores, batches, seconds })
+    Ok(ScoringRun { about, batching, hash, scores, batches, seconds })
 }

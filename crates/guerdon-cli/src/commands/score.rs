@@ -1,5 +1,5 @@
-//! `guerdon score`: a file of rollouts in, a file of results out, one line each and in the same order. A line that cannot
-//! be read gets a result that says so; the others are scored.
+//! `guerdon score`: scores a file of rollouts into a file of results, one line each, in the same
+//! order. A line that cannot be read gets a result with an error; the others are scored.
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _, Read as _, Write};
@@ -16,24 +16,25 @@ use guerdon_types::{
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::local::Local;
+use super::local::LocalEngine;
 use super::table::table;
-use crate::cli::Score;
+use super::workbench::secret;
+use crate::cli::ScoreArgs;
 
-/// Rollouts a request: few enough for any server's limits, and for a slow judge's deadline. With advantages the whole file
-/// is one request, since groups compare across it.
-const PIECE: usize = 128;
+/// Rollouts per request: few enough for the limits of any server and the deadline of a slow judge.
+/// With advantages the whole file is one request, because groups are compared across it.
+const CHUNK: usize = 128;
 
-pub(super) fn run(score: &Score) -> anyhow::Result<ExitCode> {
+pub(super) fn run(score: &ScoreArgs) -> anyhow::Result<ExitCode> {
     super::runtime()?.block_on(score_file(score))
 }
 
-async fn score_file(score: &Score) -> anyhow::Result<ExitCode> {
+async fn score_file(score: &ScoreArgs) -> anyhow::Result<ExitCode> {
     let template = template(score)?;
     let rollouts = read_rollouts(score)?;
-    let scorer = Where::new(score).await?;
+    let scorer = ScoringEngine::new(score).await?;
     let progress = progress(rollouts.len());
-    let mut output = Output::new(score, rollouts.len())?;
+    let mut output = ResultWriter::new(score, rollouts.len())?;
 
     let mut good = Vec::new();
     for (index, rollout) in rollouts.into_iter().enumerate() {
@@ -45,11 +46,11 @@ async fn score_file(score: &Score) -> anyhow::Result<ExitCode> {
             }
         }
     }
-    let piece = if template.advantages.is_some() { good.len().max(1) } else { PIECE };
+    let chunk = if template.advantages.is_some() { good.len().max(1) } else { CHUNK };
     let mut failure = None;
     while !good.is_empty() {
         let (lines, rollouts): (Vec<usize>, Vec<Rollout>) =
-            good.drain(..good.len().min(piece)).unzip();
+            good.drain(..good.len().min(chunk)).unzip();
         let mut left: BTreeMap<usize, RolloutId> = lines
             .iter()
             .zip(&rollouts)
@@ -69,12 +70,12 @@ async fn score_file(score: &Score) -> anyhow::Result<ExitCode> {
             anyhow::Ok(())
         }
         .await;
-        // What did not come still gets a line, so that the output stays one line a rollout.
+        // A missing result still gets a line, so that the output keeps one line per rollout.
         for (line, id) in left {
             let why = outcome
                 .as_ref()
                 .err()
-                .map_or_else(|| "no result came".to_owned(), ToString::to_string);
+                .map_or_else(|| "the server sent no result".to_owned(), ToString::to_string);
             let error = Some(Problem::new(ProblemCode::Unscored, why));
             output.take(
                 line,
@@ -85,20 +86,20 @@ async fn score_file(score: &Score) -> anyhow::Result<ExitCode> {
     }
     progress.finish_and_clear();
     scorer.close().await;
-    // What came is written even if the rest did not come.
+    // Writes the results that arrived, even if the request failed later.
     let unscored = output.finish(score.table)?;
     if let Some(failure) = failure {
         return Err(failure);
     }
     if unscored > 0 {
-        eprintln!("{unscored} of {} rollouts have no reward; their results say why", output.total);
+        eprintln!("{unscored} of {} rollouts have no reward; see their `error`", output.total);
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Everything of the request but the rollouts.
-fn template(score: &Score) -> anyhow::Result<ScoreRequest> {
+/// The request without its rollouts.
+fn template(score: &ScoreArgs) -> anyhow::Result<ScoreRequest> {
     let fusion =
         score.fusion.as_deref().map(serde_json::from_str).transpose().context("--fusion")?;
     let sources =
@@ -112,9 +113,9 @@ fn template(score: &Score) -> anyhow::Result<ScoreRequest> {
     })
 }
 
-type Line = Result<Box<Rollout>, Box<RolloutResult>>;
+type InputLine = Result<Box<Rollout>, Box<RolloutResult>>;
 
-fn read_rollouts(score: &Score) -> anyhow::Result<Vec<Line>> {
+fn read_rollouts(score: &ScoreArgs) -> anyhow::Result<Vec<InputLine>> {
     let text = if score.input.as_os_str() == "-" {
         let mut text = String::new();
         io::stdin().read_to_string(&mut text).context("cannot read standard input")?;
@@ -125,9 +126,9 @@ fn read_rollouts(score: &Score) -> anyhow::Result<Vec<Line>> {
     Ok(parse_lines(&text))
 }
 
-/// Each line as a rollout with an id and a turn to score, or as the result that states why it cannot be scored. The
-/// checks are those of the server.
-fn parse_lines(text: &str) -> Vec<Line> {
+/// Each line as a rollout with an id and a turn to score, or as a result with an error. The checks
+/// are those of the server.
+fn parse_lines(text: &str) -> Vec<InputLine> {
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let (numbers, mut entries): (Vec<usize>, Vec<RolloutEntry>) =
         lines.map(|(number, line)| (number + 1, RolloutEntry::parse(line))).unzip();
@@ -153,22 +154,22 @@ fn parse_lines(text: &str) -> Vec<Line> {
     numbers.into_iter().zip(entries).enumerate().map(line).collect()
 }
 
-/// Where rollouts are scored.
-enum Where {
-    Here(Local),
-    There(Box<Client>),
+/// The engine that scores: in this process, or a server's.
+enum ScoringEngine {
+    Local(LocalEngine),
+    Remote(Box<Client>),
 }
 
-impl Where {
-    async fn new(score: &Score) -> anyhow::Result<Self> {
+impl ScoringEngine {
+    async fn new(score: &ScoreArgs) -> anyhow::Result<Self> {
         if score.local {
-            return Ok(Self::Here(Local::load(score.configuration.source()?).await?));
+            return Ok(Self::Local(LocalEngine::load(score.configuration.source()?).await?));
         }
         let mut builder = Client::builder(&score.url);
         if let Some(token) = token(score)? {
             builder = builder.token(token);
         }
-        Ok(Self::There(Box::new(builder.build()?)))
+        Ok(Self::Remote(Box::new(builder.build()?)))
     }
 
     async fn stream(
@@ -176,8 +177,8 @@ impl Where {
         request: ScoreRequest,
     ) -> anyhow::Result<BoxStream<'static, anyhow::Result<(usize, RolloutResult)>>> {
         match self {
-            Self::Here(local) => local.stream(request),
-            Self::There(client) => {
+            Self::Local(local) => local.stream(request),
+            Self::Remote(client) => {
                 let lines = client.stream(&request).await?;
                 Ok(lines
                     .filter_map(|line| {
@@ -195,15 +196,17 @@ impl Where {
     }
 
     async fn close(&self) {
-        if let Self::Here(local) = self {
+        if let Self::Local(local) = self {
             local.close().await;
         }
     }
 }
 
-fn token(score: &Score) -> anyhow::Result<Option<String>> {
+fn token(score: &ScoreArgs) -> anyhow::Result<Option<String>> {
     if let Some(file) = &score.token_file {
-        return Ok(Some(super::read(file)?.trim().to_owned()));
+        let text = super::read(file)?;
+        let token = secret(&text).map_err(anyhow::Error::msg);
+        return Ok(Some(token.with_context(|| file.display().to_string())?.to_owned()));
     }
     use guerdon_server::config::Environment as _;
     Ok(guerdon_server::config::ProcessEnvironment.var("GUERDON_TOKEN"))
@@ -222,10 +225,10 @@ fn progress(rollouts: usize) -> ProgressBar {
     progress
 }
 
-/// Writes results in the order of the input, as soon as the next one is there.
-struct Output {
+/// Writes results in the order of the input, each as soon as all results before it have arrived.
+struct ResultWriter {
     sink: Box<dyn Write>,
-    /// For a table, which needs all of them at once.
+    /// The results of a table, which is printed at the end.
     kept: Option<Vec<RolloutResult>>,
     waiting: BTreeMap<usize, RolloutResult>,
     next: usize,
@@ -233,8 +236,8 @@ struct Output {
     unscored: usize,
 }
 
-impl Output {
-    fn new(score: &Score, total: usize) -> anyhow::Result<Self> {
+impl ResultWriter {
+    fn new(score: &ScoreArgs, total: usize) -> anyhow::Result<Self> {
         let sink: Box<dyn Write> = match &score.out {
             Some(path) => {
                 let file = std::fs::File::create(path)
@@ -266,7 +269,8 @@ impl Output {
         self.sink.write_all(b"\n").context("cannot write a result")
     }
 
-    /// Writes what is left, gaps or not; returns how many have no reward.
+    /// Writes the remaining results, even after a gap. Returns the number of results without a
+    /// reward.
     fn finish(&mut self, as_table: bool) -> anyhow::Result<usize> {
         for result in std::mem::take(&mut self.waiting).into_values() {
             self.write(result)?;
@@ -283,7 +287,7 @@ impl Output {
 mod tests {
     use super::*;
 
-    fn parse(lines: &[&str]) -> Vec<Line> {
+    fn parse(lines: &[&str]) -> Vec<InputLine> {
         parse_lines(&lines.join("\n"))
     }
 

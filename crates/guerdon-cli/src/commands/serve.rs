@@ -1,4 +1,5 @@
-//! `guerdon serve`: config -> telemetry -> sources (load, warm up) -> listen -> tell -> stop when told.
+//! `guerdon serve`: loads the configuration and the sources, listens, prints the address, and stops
+//! on a signal.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -10,27 +11,27 @@ use guerdon_server::{Engine, Running, install_telemetry, start};
 use guerdon_types::{Info, Versions};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cli::Serve;
+use crate::cli::ServeArgs;
 
-pub(super) fn run(serve: &Serve) -> anyhow::Result<ExitCode> {
+pub(super) fn run(serve: &ServeArgs) -> anyhow::Result<ExitCode> {
     let mut source = serve.configuration.source()?;
     if let Some(listen) = serve.listen {
         source.overrides.push(Override::new("--listen", &["server", "listen"], listen.to_string()));
     }
     install_telemetry(&source.load()?.server)?;
     super::runtime()?.block_on(async move {
-        // Before anything that takes long, so that a signal during the start is not lost.
+        // Installed before the sources load, so that a signal during the start is not lost.
         let mut terminate = signal(SignalKind::terminate()).context("cannot receive SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot receive SIGINT")?;
         let engine = tokio::task::spawn_blocking(move || Engine::load(source)).await??;
         let running = start(Arc::clone(&engine)).await?;
-        // A reader that has gone away, as in `guerdon serve | head -1`, is no reason not to serve.
-        drop(tell(&running, &engine.info()));
+        // Serves even if the reader of standard output has gone, as in `guerdon serve | head -1`.
+        drop(announce(&running, &engine.info()));
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        tracing::info!("Stopping: finishing what was taken.");
+        tracing::info!("stopping: finishing requests in flight");
         tokio::select! {
             finished = running.stop() => Ok(if finished { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
             _ = terminate.recv() => Ok(forced()),
@@ -39,14 +40,14 @@ pub(super) fn run(serve: &Serve) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Whoever signals twice does not want to wait.
+/// The exit after a second signal: requests in flight are aborted.
 fn forced() -> ExitCode {
-    tracing::warn!("Told to stop again: leaving what is unfinished.");
+    tracing::warn!("second stop signal: aborting unfinished requests");
     ExitCode::FAILURE
 }
 
-/// Where it listens, what it scores with, and a line to paste.
-fn tell(running: &Running, info: &Info) -> std::io::Result<()> {
+/// Prints the address, the profiles with their sources, and an example request.
+fn announce(running: &Running, info: &Info) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     let url = format!("http://{}", running.address);
     writeln!(out, "guerdon {} listens on {url}   docs: {url}/docs", info.version)?;
@@ -81,7 +82,7 @@ fn versions_of<'a>(source: &str, versions: &'a Versions) -> Vec<(&'a str, &'a st
     }
 }
 
-/// `sha256:` and enough of the hash to tell versions apart.
+/// Shortens a hash to `sha256:` and 12 digits.
 fn short(version: &str) -> &str {
     version.get(.."sha256:".len() + 12).unwrap_or(version)
 }

@@ -1,4 +1,4 @@
-//! Results for people: one row a turn, every part in its column.
+//! Results as a table: one row per turn, one column per part.
 
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whole_numbers_are_short_and_a_missing_one_is_a_dash() {
+    fn whole_number_has_no_decimals_and_missing_number_is_a_dash() {
         assert_eq!(number(Some(Finite::from(-20))), "-20");
         assert_eq!(number(Finite::new(1.7568).ok()), "1.757");
         assert_eq!(number(None), "-");

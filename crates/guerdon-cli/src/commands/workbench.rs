@@ -1,4 +1,4 @@
-//! What the rubric author's commands share: prompt files, and the judge that the configuration names.
+//! Shared parts of the `guerdon judge` commands: prompt files, and the judge of the configuration.
 
 use std::fs;
 use std::num::NonZeroU32;
@@ -10,7 +10,7 @@ use guerdon_judge::{Endpoint, JudgeSource, KeyPlace, PromptText, Prompts, Servic
 use guerdon_server::config::{Environment as _, ProcessEnvironment};
 use guerdon_server::texts::{PROMPTS, texts};
 
-use crate::cli::JudgeAt;
+use crate::cli::JudgeArgs;
 
 pub(super) fn prompt_texts(paths: &[PathBuf]) -> anyhow::Result<Vec<PromptText>> {
     let texts = texts(Path::new(""), paths, &PROMPTS, &mut Vec::new())?;
@@ -24,34 +24,43 @@ pub(super) fn compiled(paths: &[PathBuf]) -> anyhow::Result<Prompts> {
     Ok(prompts)
 }
 
-/// Beside it first, then in its place: a server that reloads never sees half a file.
+/// A secret without surrounding white space. An empty one is an error, as in the server.
+pub(super) fn secret(text: &str) -> Result<&str, String> {
+    match text.trim() {
+        "" => Err("the secret is empty".to_owned()),
+        secret => Ok(secret),
+    }
+}
+
+/// Replaces a file by a rename, so that a server that reloads never reads half of it.
 pub(super) fn replace(path: &Path, text: &str) -> anyhow::Result<()> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(".new");
     let failed = || format!("cannot write {}", path.display());
     #[expect(
         clippy::disallowed_methods,
-        reason = "the author asked for this file to be rewritten"
+        reason = "the command rewrites the file that it is given"
     )]
-    fs::write(&beside, text).with_context(failed)?;
-    fs::rename(&beside, path).with_context(failed)
+    fs::write(&draft, text).with_context(failed)?;
+    fs::rename(&draft, path).with_context(failed)
 }
 
-/// The judge that the configuration names, saying on standard error what every attempt came to.
-pub(super) fn source(prompts: Prompts, at: &JudgeAt) -> anyhow::Result<JudgeSource> {
-    let config = at.configuration.source()?.load()?;
+/// The judge that the configuration names. It reports the outcome of every attempt on standard
+/// error.
+pub(super) fn source(prompts: Prompts, args: &JudgeArgs) -> anyhow::Result<JudgeSource> {
+    let config = args.configuration.source()?.load()?;
     let profile = config.default_profile().and_then(|name| config.profiles.get(name));
     let name =
-        at.configuration.judge.as_ref().or(profile.and_then(|profile| profile.judge.as_ref()));
+        args.configuration.judge.as_ref().or(profile.and_then(|profile| profile.judge.as_ref()));
     let name = name
         .context("no judge is named: give --judge NAME, or set `judge` in the default profile")?;
     let Some(endpoint) = config.judges.get(name) else {
         bail!(
-            "`{name}` is no judge; there are: {}",
+            "there is no judge `{name}`; the configuration has: {}",
             config.judges.keys().cloned().collect::<Vec<_>>().join(", ")
         )
     };
-    let root = at.configuration.config.parent().unwrap_or(Path::new("")).to_owned();
+    let root = args.configuration.config.parent().unwrap_or(Path::new("")).to_owned();
     let under = root.clone();
     let services = Services::new(tokio_util::task::TaskTracker::new(), |event| {
         let seconds = event.duration.as_secs_f64();
@@ -60,11 +69,11 @@ pub(super) fn source(prompts: Prompts, at: &JudgeAt) -> anyhow::Result<JudgeSour
     .with_root(root)
     .with_keys(move |KeyPlace { env, file }| match (env, file) {
         (Some(name), _) => match ProcessEnvironment.var(name) {
-            Some(key) => Ok(Some(key.into())),
-            None => Err("the variable is not set".to_owned()),
+            Some(key) => secret(&key).map(|key| Some(key.into())),
+            None => Err(format!("the environment variable {name} is not set")),
         },
         (None, Some(file)) => match super::read(&under.join(file)) {
-            Ok(key) => Ok(Some(key.trim().into())),
+            Ok(key) => secret(&key).map(|key| Some(key.into())),
             Err(error) => Err(format!("{error:#}")),
         },
         (None, None) => Ok(None),

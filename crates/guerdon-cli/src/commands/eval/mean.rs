@@ -1,27 +1,28 @@
-//! Means: over the conversations of one run, or over several runs.
+//! Means over the conversations of one run, or over several runs.
 
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use statrs::distribution::{ContinuousCDF as _, StudentsT};
 
-use super::{Difference, Estimate};
+use super::{Difference, IntervalEstimate};
 
 const RESAMPLES: usize = 10_000;
 
-/// The mean of `numbers`. None of none.
+/// The mean of `numbers`; `None` if there are none.
 pub(super) fn mean(numbers: &[f64]) -> Option<f64> {
     (!numbers.is_empty()).then(|| numbers.iter().sum::<f64>() / numbers.len() as f64)
 }
 
-/// The mean with a 95 % percentile-bootstrap interval (Efron 1979; 10,000 resamples, always the same): of other
-/// conversations of the same kind. None of none; no interval of one.
-pub(super) fn bootstrap(numbers: &[f64]) -> Option<Estimate> {
+/// The mean with a 95 % percentile-bootstrap interval (Efron 1979; 10,000 resamples, always the
+/// same), which describes other conversations of the same kind. `None` without numbers; no interval
+/// for one.
+pub(super) fn bootstrap(numbers: &[f64]) -> Option<IntervalEstimate> {
     let value = mean(numbers)?;
     let interval = (numbers.len() > 1).then(|| percentiles(resampled(numbers, 1)));
-    Some(Estimate { value, interval })
+    Some(IntervalEstimate { value, interval })
 }
 
-/// The difference of two means with its bootstrap interval; no test.
+/// The difference of two means with its bootstrap interval, without a p-value.
 pub(super) fn bootstrap_difference(a: &[f64], b: &[f64]) -> Option<Difference> {
     let value = mean(a)? - mean(b)?;
     let both = a.len() > 1 && b.len() > 1;
@@ -46,19 +47,19 @@ fn percentiles(mut means: Vec<f64>) -> [f64; 2] {
     [means[RESAMPLES / 40], means[RESAMPLES - 1 - RESAMPLES / 40]]
 }
 
-/// The mean of the runs' figures with Student's 95 % interval: of other runs on the same conversations. None of none; no
-/// interval of one.
-pub(super) fn student(runs: &[f64]) -> Option<Estimate> {
+/// The mean of the runs' figures with Student's 95 % interval, which describes other runs on the
+/// same conversations. `None` without runs; no interval for one.
+pub(super) fn student(runs: &[f64]) -> Option<IntervalEstimate> {
     let value = mean(runs)?;
     let interval = (runs.len() > 1).then(|| {
         let half = quantile(runs.len() as f64 - 1.0) * (variance(runs) / runs.len() as f64).sqrt();
         [value - half, value + half]
     });
-    Some(Estimate { value, interval })
+    Some(IntervalEstimate { value, interval })
 }
 
-/// The difference of two means of runs: Welch's 95 % interval and two-sided p-value (Welch 1947). Neither where a side has
-/// one run, or where no run differs from its siblings.
+/// The difference of two means of runs: Welch's 95 % interval and two-sided p-value (Welch 1947).
+/// Neither, if a side has only one run or the variance of both sides is zero.
 pub(super) fn welch(a: &[f64], b: &[f64]) -> Option<Difference> {
     let value = mean(a)? - mean(b)?;
     let [sa, sb] = [a, b].map(|runs| variance(runs) / runs.len() as f64);
@@ -92,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn five_runs_have_student_s_interval() {
+    fn student_interval_of_five_runs_matches_the_formula() {
         // Mean 3, deviation sqrt(2.5), t(4) = 2.7764.
         let found = student(&[1.0, 2.0, 3.0, 4.0, 5.0]).unwrap();
         let [low, high] = found.interval.unwrap();
@@ -103,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn welch_s_test_is_known() {
+    fn welch_test_matches_r() {
         // R: t.test(c(1,2,3,4,5), c(2,4,6,8,10)) gives t = -1.8974, df = 5.8824, p = 0.1075.
         let found = welch(&[1.0, 2.0, 3.0, 4.0, 5.0], &[2.0, 4.0, 6.0, 8.0, 10.0]).unwrap();
         near(found.value, -3.0, 1e-12);
@@ -112,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bootstrap_s_interval_is_near_the_normal_one_and_always_the_same() {
+    fn bootstrap_interval_is_near_the_normal_one_and_deterministic() {
         let numbers: Vec<f64> = (0..50).map(|at| f64::from(at % 5)).collect();
         let found = bootstrap(&numbers).unwrap();
         let [low, high] = found.interval.unwrap();

@@ -1,35 +1,36 @@
-//! The measures of design/method: what a method's conversations are worth, and how many bad cases it mends.
+//! The measures of a method: the ratings of its conversations, and the share of bad cases that it
+//! fixes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
 use super::panel::{Metric, alpha, majority, median};
-use super::rows::{BadCase, Outcome, Reply, Row};
-use super::share::Share;
-use super::{Difference, Estimate, mean};
+use super::proportion::Proportion;
+use super::rows::{EvalRow, FixVerdict, ObservedOutcome, ReplyRating};
+use super::{Difference, IntervalEstimate, mean};
 
-/// What makes a reply excellent.
+/// The conditions of an excellent reply.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Excellent {
-    /// At least this rating,
+pub(super) struct ExcellentReply {
+    /// The lowest excellent rating.
     pub(super) rating: f64,
-    /// of at least so many raters; none is more than half of them.
+    /// The number of raters that must give it. Default: more than half of the reply's raters.
     pub(super) quorum: Option<usize>,
 }
 
-/// What was counted of one method: for every run, one number a conversation or case.
+/// Counts of one method: for every run, one number per conversation or case.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(super) struct Counted {
-    rating: Runs<f64>,
+pub(super) struct MethodCounts {
+    rating: ByRun<f64>,
     /// `excellent`, `fixed`, `clean` and every outcome.
-    shares: BTreeMap<String, Runs<bool>>,
+    shares: BTreeMap<String, ByRun<bool>>,
     ratings: Vec<Vec<f64>>,
     verdicts: Vec<Vec<f64>>,
     raters: BTreeSet<String>,
 }
 
-type Runs<T> = BTreeMap<String, Vec<T>>;
+type ByRun<T> = BTreeMap<String, Vec<T>>;
 
 /// A method's measures.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -41,33 +42,34 @@ pub(super) struct Measures {
     pub(super) bad_cases: usize,
     pub(super) raters: usize,
     /// Mean over conversations of the mean over replies of the raters' median.
-    pub(super) rating: Option<Estimate>,
-    /// `excellent`: conversations with at least one excellent reply. `fixed`: cases that most raters call fixed. `clean`:
-    /// those of them that fewer than half call broken elsewhere. And every outcome by its name.
-    pub(super) shares: BTreeMap<String, Option<Estimate>>,
+    pub(super) rating: Option<IntervalEstimate>,
+    /// `excellent`: conversations with at least one excellent reply. `fixed`: cases that most
+    /// raters call fixed. `clean`: fixed cases that most raters call unbroken elsewhere. Outcomes
+    /// by their names.
+    pub(super) shares: BTreeMap<String, Option<IntervalEstimate>>,
     /// Krippendorff's alpha of the ratings (ordinal) and of the verdicts (nominal).
     pub(super) rating_alpha: Option<f64>,
     pub(super) verdict_alpha: Option<f64>,
-    /// This method less the one it is tested against.
+    /// The difference to the method of `--against`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) against: BTreeMap<String, Difference>,
 }
 
-/// Sorts rows by method, and makes one number of what raters say of one thing.
-pub(super) fn count(rows: &[Row], excellent: Excellent) -> BTreeMap<String, Counted> {
-    let mut replies: BTreeMap<[&str; 3], BTreeMap<usize, Vec<&Reply>>> = BTreeMap::new();
-    let mut cases: BTreeMap<[&str; 3], Vec<&BadCase>> = BTreeMap::new();
-    let mut counted: BTreeMap<String, Counted> = BTreeMap::new();
+/// Groups rows by method, and combines the raters of each reply and case into one number.
+pub(super) fn count(rows: &[EvalRow], excellent: ExcellentReply) -> BTreeMap<String, MethodCounts> {
+    let mut replies: BTreeMap<[&str; 3], BTreeMap<usize, Vec<&ReplyRating>>> = BTreeMap::new();
+    let mut cases: BTreeMap<[&str; 3], Vec<&FixVerdict>> = BTreeMap::new();
+    let mut counted: BTreeMap<String, MethodCounts> = BTreeMap::new();
     for row in rows {
         match row {
-            Row::Reply(row) => {
+            EvalRow::Reply(row) => {
                 let of = replies.entry([&row.method, &row.run, &row.conversation]).or_default();
                 of.entry(row.turn).or_default().push(row);
             }
-            Row::BadCase(row) => {
+            EvalRow::BadCase(row) => {
                 cases.entry([&row.method, &row.run, &row.case]).or_default().push(row)
             }
-            Row::Outcome(Outcome { method, run, outcome, yes, .. }) => {
+            EvalRow::Outcome(ObservedOutcome { method, run, outcome, yes, .. }) => {
                 counted.entry(method.clone()).or_default().vote(outcome, run, *yes);
             }
         }
@@ -81,7 +83,7 @@ pub(super) fn count(rows: &[Row], excellent: Excellent) -> BTreeMap<String, Coun
     counted
 }
 
-impl Counted {
+impl MethodCounts {
     fn vote(&mut self, name: &str, run: &str, yes: bool) {
         self.shares
             .entry(name.to_owned())
@@ -94,8 +96,8 @@ impl Counted {
     fn conversation<'a>(
         &mut self,
         run: &str,
-        turns: impl Iterator<Item = &'a Vec<&'a Reply>>,
-        excellent: Excellent,
+        turns: impl Iterator<Item = &'a Vec<&'a ReplyRating>>,
+        excellent: ExcellentReply,
     ) {
         let mut medians = Vec::new();
         let mut any = false;
@@ -111,7 +113,7 @@ impl Counted {
         self.vote("excellent", run, any);
     }
 
-    fn case(&mut self, run: &str, verdicts: &[&BadCase]) {
+    fn case(&mut self, run: &str, verdicts: &[&FixVerdict]) {
         let fixed = majority(verdicts.iter().map(|row| row.fixed));
         let whole = majority(verdicts.iter().map(|row| !row.broken));
         self.vote("fixed", run, fixed);
@@ -154,40 +156,40 @@ impl Counted {
     }
 }
 
-/// The one run, where there is no other.
-fn only<T>(runs: &Runs<T>) -> Option<&[T]> {
+/// The run, if there is exactly one.
+fn only<T>(runs: &ByRun<T>) -> Option<&[T]> {
     if runs.len() == 1 { runs.values().next().map(Vec::as_slice) } else { None }
 }
 
-fn means(runs: &Runs<f64>) -> Vec<f64> {
+fn means(runs: &ByRun<f64>) -> Vec<f64> {
     runs.values().filter_map(|run| mean::mean(run)).collect()
 }
 
-fn shares(runs: &Runs<bool>) -> Vec<f64> {
-    runs.values().filter_map(|run| Some(Share::of(run).estimate()?.value)).collect()
+fn shares(runs: &ByRun<bool>) -> Vec<f64> {
+    runs.values().filter_map(|run| Some(Proportion::of(run).estimate()?.value)).collect()
 }
 
-fn share(runs: &Runs<bool>) -> Option<Estimate> {
+fn share(runs: &ByRun<bool>) -> Option<IntervalEstimate> {
     match only(runs) {
-        Some(one) => Share::of(one).estimate(),
+        Some(one) => Proportion::of(one).estimate(),
         None => {
             let bounded = |[low, high]: [f64; 2]| [low.max(0.0), high.min(1.0)];
             mean::student(&shares(runs))
-                .map(|it| Estimate { interval: it.interval.map(bounded), ..it })
+                .map(|it| IntervalEstimate { interval: it.interval.map(bounded), ..it })
         }
     }
 }
 
-fn rating_difference(ours: &Runs<f64>, theirs: &Runs<f64>) -> Option<Difference> {
+fn rating_difference(ours: &ByRun<f64>, theirs: &ByRun<f64>) -> Option<Difference> {
     match (only(ours), only(theirs)) {
         (Some(ours), Some(theirs)) => mean::bootstrap_difference(ours, theirs),
         _ => mean::welch(&means(ours), &means(theirs)),
     }
 }
 
-fn share_difference(ours: &Runs<bool>, theirs: &Runs<bool>) -> Option<Difference> {
+fn share_difference(ours: &ByRun<bool>, theirs: &ByRun<bool>) -> Option<Difference> {
     match (only(ours), only(theirs)) {
-        (Some(ours), Some(theirs)) => Share::of(ours).against(Share::of(theirs)),
+        (Some(ours), Some(theirs)) => Proportion::of(ours).against(Proportion::of(theirs)),
         _ => mean::welch(&shares(ours), &shares(theirs)),
     }
 }
@@ -197,7 +199,7 @@ mod tests {
     use super::super::rows::parse;
     use super::*;
 
-    const HALF: Excellent = Excellent { rating: 5.0, quorum: None };
+    const HALF: ExcellentReply = ExcellentReply { rating: 5.0, quorum: None };
 
     fn reply(
         method: &str,
@@ -215,13 +217,13 @@ mod tests {
         ratings.into_iter().enumerate().map(line).collect()
     }
 
-    fn measured(text: &str, method: &str, excellent: Excellent) -> Measures {
+    fn measured(text: &str, method: &str, excellent: ExcellentReply) -> Measures {
         let counted = count(&parse(text, "test").unwrap(), excellent);
         counted[method].measures(method, None)
     }
 
     #[test]
-    fn ratings_are_medians_of_raters_and_means_of_replies_and_of_conversations() {
+    fn rating_is_median_of_raters_and_mean_of_replies_and_conversations() {
         let text = reply("m", "", 1, 0, [5.0, 5.0, 1.0]) + &reply("m", "", 1, 1, [2.0, 3.0, 4.0]);
         let text = text + &reply("m", "", 2, 0, [1.0, 2.0, 5.0]);
         let found = measured(&text, "m", HALF);
@@ -229,12 +231,12 @@ mod tests {
         assert!((found.rating.unwrap().value - 3.0).abs() < 1e-12);
         assert_eq!((found.conversations, found.raters, found.runs), (2, 3, 1));
         assert!((found.shares["excellent"].unwrap().value - 0.5).abs() < 1e-12);
-        let all = measured(&text, "m", Excellent { quorum: Some(3), ..HALF });
+        let all = measured(&text, "m", ExcellentReply { quorum: Some(3), ..HALF });
         assert!(all.shares["excellent"].unwrap().value < 1e-12);
     }
 
     #[test]
-    fn a_fix_that_breaks_something_is_a_fix_but_not_a_clean_one() {
+    fn fix_that_breaks_something_is_fixed_but_not_clean() {
         let case = |case: usize, rater: usize, fixed: bool, broken: bool| {
             format!(
                 "{{\"measure\": \"bad_case\", \"method\": \"m\", \"case\": \"{case}\", \"rater\": \"{rater}\", \
@@ -249,13 +251,13 @@ mod tests {
         assert_eq!(found.bad_cases, 3);
         assert!(
             (found.shares["fixed"].unwrap().value - 2.0 / 3.0).abs() < 1e-12,
-            "a tie is no majority"
+            "a tie is not a majority"
         );
         assert!((found.shares["clean"].unwrap().value - 1.0 / 3.0).abs() < 1e-12);
     }
 
     #[test]
-    fn several_runs_are_tested_as_runs_and_one_run_by_its_conversations() {
+    fn several_runs_are_compared_as_runs_and_one_run_by_conversations() {
         let runs = |method: &str, ratings: &[f64]| -> String {
             let one =
                 |(run, rating): (usize, &f64)| reply(method, &run.to_string(), 1, 0, [*rating; 3]);
@@ -266,7 +268,7 @@ mod tests {
         let found = counted["a"].measures("a", Some(&counted["b"]));
         assert!(
             (found.against["rating"].p.unwrap() - 0.1075).abs() < 1e-4,
-            "Welch over five runs a side"
+            "Welch's test over five runs per side"
         );
 
         let outcome = |method: &str, yes: usize, all: usize| -> String {

@@ -1,6 +1,7 @@
-//! Several raters: what they say together, and how far they agree.
+//! Several raters: their median or majority, and their agreement.
 
-/// The median of some ratings; between two, their mean. None of none.
+/// The median of the ratings; of an even number, the mean of the middle two. `None` without
+/// ratings.
 pub(super) fn median(ratings: &[f64]) -> Option<f64> {
     let mut sorted = ratings.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -9,25 +10,25 @@ pub(super) fn median(ratings: &[f64]) -> Option<f64> {
     Some(f64::midpoint(*low, *high))
 }
 
-/// Whether more than half say yes.
+/// True if more than half of the votes are yes.
 pub(super) fn majority(votes: impl IntoIterator<Item = bool>) -> bool {
     let (yes, all) =
         votes.into_iter().fold((0, 0), |(yes, all), vote| (yes + usize::from(vote), all + 1));
     2 * yes > all
 }
 
-/// How far apart two values are.
+/// The distance of two values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Metric {
-    /// Different or not: for verdicts.
+    /// Equal or different, for verdicts.
     Nominal,
-    /// By how many ranks: for ratings.
+    /// The number of ranks between them, for ratings.
     Ordinal,
 }
 
-/// Krippendorff's alpha: 1 for full agreement, 0 for chance, below 0 for worse than chance. `units` holds what each
-/// rated thing was given, by however many raters; those with one rating say nothing about agreement. None where no two
-/// raters met or all ratings are the same.
+/// Krippendorff's alpha: 1 for full agreement, 0 for chance, below 0 for worse than chance. `units`
+/// has the ratings of each rated item, by any number of raters. Items with one rating are ignored.
+/// `None` if no item has two ratings or all ratings are equal.
 ///
 /// Source: Krippendorff, "Computing Krippendorff's Alpha-Reliability" (2011), sections D and E.
 pub(super) fn alpha(units: &[Vec<f64>], metric: Metric) -> Option<f64> {
@@ -43,7 +44,7 @@ pub(super) fn alpha(units: &[Vec<f64>], metric: Metric) -> Option<f64> {
         }
     }
     let rank = |value: f64| counts.partition_point(|(one, _)| *one < value);
-    let apart = |a: usize, b: usize| match metric {
+    let distance = |a: usize, b: usize| match metric {
         _ if a == b => 0.0,
         Metric::Nominal => 1.0,
         Metric::Ordinal => {
@@ -54,14 +55,14 @@ pub(super) fn alpha(units: &[Vec<f64>], metric: Metric) -> Option<f64> {
     };
     let pairs = |unit: &Vec<f64>| -> f64 {
         let ranks: Vec<usize> = unit.iter().map(|value| rank(*value)).collect();
-        ranks.iter().flat_map(|a| ranks.iter().map(|b| apart(*a, *b))).sum()
+        ranks.iter().flat_map(|a| ranks.iter().map(|b| distance(*a, *b))).sum()
     };
     let observed: f64 = pairable().map(|unit| pairs(unit) / (unit.len() as f64 - 1.0)).sum();
     let all = 0..counts.len();
     let expected: f64 = all
         .clone()
         .flat_map(|a| all.clone().map(move |b| (a, b)))
-        .map(|(a, b)| counts[a].1 * counts[b].1 * apart(a, b))
+        .map(|(a, b)| counts[a].1 * counts[b].1 * distance(a, b))
         .sum();
     (expected > 0.0).then(|| 1.0 - (total - 1.0) * observed / expected)
 }
@@ -71,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_median_of_raters_and_their_majority() {
+    fn median_and_majority_of_raters() {
         assert_eq!(median(&[5.0, 1.0, 4.0]), Some(4.0));
         assert_eq!(median(&[5.0, 2.0]), Some(3.5));
         assert_eq!(median(&[]), None);
@@ -80,8 +81,9 @@ mod tests {
     }
 
     #[test]
-    fn alpha_is_krippendorff_s_own_example() {
-        // Section C: four observers, twelve units, `0` where one did not look. His results: 0.743 and 0.815.
+    fn alpha_matches_krippendorff_s_example() {
+        // Section C: four observers, twelve units, `0` for a missing rating. Published results:
+        // 0.743 and 0.815.
         let observers = [
             [1, 2, 3, 3, 2, 1, 4, 1, 2, 0, 0, 0],
             [1, 2, 3, 3, 2, 2, 4, 1, 2, 5, 0, 3],
@@ -101,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn alpha_says_nothing_where_there_is_nothing_to_compare() {
+    fn alpha_is_none_without_comparable_ratings() {
         assert_eq!(alpha(&[vec![1.0], vec![2.0]], Metric::Nominal), None);
         assert_eq!(alpha(&[vec![3.0, 3.0], vec![3.0, 3.0]], Metric::Ordinal), None);
         assert_eq!(alpha(&[vec![1.0, 1.0], vec![2.0, 2.0]], Metric::Ordinal), Some(1.0));

@@ -1,4 +1,4 @@
-//! What people and machines said of conversations, one JSON object a line.
+//! Ratings, verdicts and outcomes of conversations, one JSON object per line.
 
 use anyhow::{Context as _, ensure};
 use serde::Deserialize;
@@ -6,49 +6,49 @@ use serde::Deserialize;
 /// One line.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(tag = "measure", rename_all = "snake_case")]
-pub(super) enum Row {
-    Reply(Reply),
-    BadCase(BadCase),
-    Outcome(Outcome),
+pub(super) enum EvalRow {
+    Reply(ReplyRating),
+    BadCase(FixVerdict),
+    Outcome(ObservedOutcome),
 }
 
 /// A rater's rating of one reply.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Reply {
+pub(super) struct ReplyRating {
     pub(super) method: String,
-    /// Which training run of the method; runs are what means are taken over where there are several.
+    /// The training run of the method. With several runs, means are taken over runs.
     #[serde(default)]
     pub(super) run: String,
     pub(super) conversation: String,
-    /// Which reply of the conversation; one rating of the whole conversation needs none.
+    /// The reply in the conversation. A rating of the whole conversation needs none.
     #[serde(default)]
     pub(super) turn: usize,
     pub(super) rater: String,
-    /// On any scale whose order means better.
+    /// On any scale where higher is better.
     pub(super) rating: f64,
 }
 
-/// A rater's verdict on a case that used to go wrong.
+/// A rater's verdict on a case that a method is meant to fix.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct BadCase {
+pub(super) struct FixVerdict {
     pub(super) method: String,
     #[serde(default)]
     pub(super) run: String,
     pub(super) case: String,
     pub(super) rater: String,
-    /// What was wrong is right now.
+    /// Set if the error is gone.
     pub(super) fixed: bool,
-    /// Something is wrong now that was right.
+    /// Set if something else broke.
     #[serde(default)]
     pub(super) broken: bool,
 }
 
-/// Something that happened in a conversation, or did not.
+/// An event of a conversation, and its occurrence.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Outcome {
+pub(super) struct ObservedOutcome {
     pub(super) method: String,
     #[serde(default)]
     pub(super) run: String,
@@ -58,14 +58,14 @@ pub(super) struct Outcome {
     pub(super) yes: bool,
 }
 
-/// The rows of a file's text. `name` is the file's, for errors.
-pub(super) fn parse(text: &str, name: &str) -> anyhow::Result<Vec<Row>> {
+/// Parses the rows of a file. `name` is the file's, for errors.
+pub(super) fn parse(text: &str, name: &str) -> anyhow::Result<Vec<EvalRow>> {
     let mut rows = Vec::new();
     for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let row: Row = serde_json::from_str(line).with_context(|| {
-            format!("{name}:{} is no rating, verdict or outcome; see --help", number + 1)
+        let row: EvalRow = serde_json::from_str(line).with_context(|| {
+            format!("{name}:{} is not a rating, a verdict or an outcome; see --help", number + 1)
         })?;
-        if let Row::Reply(reply) = &row {
+        if let EvalRow::Reply(reply) = &row {
             ensure!(reply.rating.is_finite(), "{name}:{}: the rating is not finite", number + 1);
         }
         rows.push(row);
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_that_is_none_is_told_with_its_place() {
+    fn broken_line_is_reported_with_its_number() {
         let good = r#"{"measure": "outcome", "method": "a", "conversation": "1", "outcome": "responded", "yes": true}"#;
         assert_eq!(parse(&format!("{good}\n\n{good}\n"), "x").unwrap().len(), 2);
         let error = parse(&format!("{good}\n{{\"measure\": \"reply\"}}\n"), "x.jsonl").unwrap_err();

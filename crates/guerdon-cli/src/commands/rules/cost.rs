@@ -1,4 +1,4 @@
-//! `guerdon rules bench`: how fast the packs are on these rollouts, and which rules cost most.
+//! `guerdon rules bench`: the throughput of packs on rollouts, and the most expensive rules.
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! `guerdon rules diff`: what an edit would do to the rewards of these rollouts.
+//! `guerdon rules diff`: the effect of an edit on the points of rollouts.
 
 use std::process::ExitCode;
 
@@ -22,7 +22,7 @@ pub(super) fn print(
         diff.turns, diff.changed, diff.after, diff.before
     );
     if diff.rules.is_empty() {
-        println!("no rule says anything else");
+        println!("no rule differs");
         return Ok(ExitCode::SUCCESS);
     }
     let mut table = Table::new();
@@ -52,12 +52,12 @@ pub(super) fn print(
     }
     println!("{table}");
     for change in diff.examples.iter().take(examples) {
-        println!("{}", told(change, rollouts));
+        println!("{}", described(change, rollouts));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn told(change: &TurnChange, rollouts: &[Rollout]) -> String {
+fn described(change: &TurnChange, rollouts: &[Rollout]) -> String {
     let rollout = rollouts.get(change.rollout);
     let name = rollout
         .and_then(|r| r.id.as_ref())

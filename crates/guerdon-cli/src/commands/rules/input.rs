@@ -1,4 +1,4 @@
-//! Rollouts from a file, one JSON object a line; `-` is standard input.
+//! Reads rollouts from a file, one JSON object per line; `-` is standard input.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -19,7 +19,7 @@ pub(super) fn rollouts(file: &Path) -> anyhow::Result<Vec<Rollout>> {
         if line.trim().is_empty() {
             continue;
         }
-        let place = || format!("{} line {number} is no rollout", file.display());
+        let place = || format!("{} line {number} is not a rollout", file.display());
         let rollout: Rollout = serde_json::from_str(line).with_context(place)?;
         rollout
             .turns_to_score()

@@ -1,4 +1,4 @@
-//! `guerdon rules try`: each scored turn with its hits, the words they hit in colour.
+//! `guerdon rules try`: each scored turn with its hits, the matched words in colour.
 
 use std::process::ExitCode;
 
@@ -28,8 +28,11 @@ pub(super) fn print(
             let name = rollout.id.as_ref().map_or_else(|| index.to_string(), ToString::to_string);
             println!("{name} turn {turn}: {} points", part.points);
             println!("  {}", marked(content, part.hits.iter().chain(&part.shadow), color));
-            part.hits.iter().for_each(|hit| println!("{}", told(hit, content, "")));
-            part.shadow.iter().for_each(|hit| println!("{}", told(hit, content, " (on trial)")));
+            for (hits, note) in [(&part.hits, ""), (&part.shadow, " (shadow)")] {
+                for hit in hits {
+                    println!("{}", described(hit, content, note));
+                }
+            }
             for rule in &part.abstained {
                 let (dim, plain) = if color { (DIM, PLAIN) } else { ("", "") };
                 println!("  {dim}?     {}/{}: {}{plain}", rule.pack, rule.rule, rule.detail);
@@ -39,7 +42,7 @@ pub(super) fn print(
     Ok(ExitCode::SUCCESS)
 }
 
-fn told(hit: &RuleHit, content: &str, note: &str) -> String {
+fn described(hit: &RuleHit, content: &str, note: &str) -> String {
     let words = |span: &[usize; 2]| -> String {
         let words: String = content.chars().skip(span[0]).take(span[1] - span[0]).collect();
         format!("{}..{} `{}`", span[0], span[1], words.escape_debug())
@@ -73,7 +76,7 @@ fn marked<'h>(content: &str, hits: impl Iterator<Item = &'h RuleHit>, color: boo
         }
         match c {
             '\n' => out.push_str("\n  "),
-            // Nothing of the reply steers the terminal.
+            // Escapes control characters: a reply must not control the terminal.
             c if c.is_control() => out.extend(c.escape_debug()),
             c => out.push(c),
         }

@@ -1,4 +1,11 @@
-//! `guerdon rules`: the rule author's workbench.
+//! `guerdon rules`: the workbench for authors of rule packs.
+//!
+//! | file | content |
+//! |---|---|
+//! | `input.rs` | reads rollouts |
+//! | `spans.rs` | `try`: hits in the text |
+//! | `diff.rs` | `diff`: the effect of an edit |
+//! | `cost.rs` | `bench`: throughput and expensive rules |
 
 mod cost;
 mod diff;
@@ -13,35 +20,37 @@ use guerdon_rules::{DraftInput, RulePacks, SourceText};
 use guerdon_server::texts::{PACKS, texts};
 use guerdon_types::{Message, Role, Rollout};
 
-use crate::cli::{Rules, TestFormat};
+use crate::cli::{RulesCommand, TestFormat};
 
-pub(super) fn run(rules: Rules) -> anyhow::Result<ExitCode> {
+pub(super) fn run(rules: RulesCommand) -> anyhow::Result<ExitCode> {
     match rules {
-        Rules::Check { packs, json } => check(&packs, json),
-        Rules::Test { packs, format } => test(&packs, format),
-        Rules::Try { packs, text, on, context, json, color } => {
+        RulesCommand::Check { packs, json } => check(&packs, json),
+        RulesCommand::Test { packs, format } => test(&packs, format),
+        RulesCommand::Try { packs, text, on, context, json, color } => {
             let rollouts = match (text, on) {
                 (Some(text), None) => vec![reply(text, &context)?],
                 (None, Some(file)) => input::rollouts(&file)?,
-                _ => bail!("name either --text or --on"),
+                _ => bail!("give either --text or --on"),
             };
             let packs = load(&packs)?;
             spans::print(&packs, &rollouts, json, color.is_on())
         }
-        Rules::Diff { old, new, on, examples, json } => {
+        RulesCommand::Diff { old, new, on, examples, json } => {
             let rollouts = input::rollouts(&on)?;
             let diff = load(&[old])?.diff(&load(&[new])?, &rollouts);
             diff::print(&diff, &rollouts, examples, json)
         }
-        Rules::Bench { packs, on, top } => {
+        RulesCommand::Bench { packs, on, top } => {
             let packs = load(&packs)?;
             cost::print(&packs, &input::rollouts(&on)?, top);
             Ok(ExitCode::SUCCESS)
         }
-        Rules::Fmt { packs, check } => fmt(&packs, check),
-        Rules::NewFromBadcase { rollout, line, turn, phrase, id } => {
+        RulesCommand::Fmt { packs, check } => fmt(&packs, check),
+        RulesCommand::NewFromBadcase { rollout, line, turn, phrase, id } => {
             let rollouts = input::rollouts(&rollout)?;
-            let case = rollouts.get(line.saturating_sub(1)).context("the file has no such line")?;
+            let case = rollouts
+                .get(line.saturating_sub(1))
+                .with_context(|| format!("{} has no line {line}", rollout.display()))?;
             let turn = match turn {
                 Some(turn) => turn,
                 None => *case
@@ -61,7 +70,10 @@ fn pack_texts(paths: &[PathBuf]) -> anyhow::Result<Vec<SourceText>> {
     let texts = texts(Path::new(""), paths, &PACKS, &mut Vec::new())?;
     if texts.is_empty() {
         let named: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
-        bail!("no pack in {}\n  help: packs are files that end in .yaml or .yml", named.join(", "));
+        bail!(
+            "no rule pack in {}\n  help: packs are files that end in .yaml or .yml",
+            named.join(", ")
+        );
     }
     Ok(texts.into_iter().map(|(name, text)| SourceText { name, text }).collect())
 }
@@ -73,7 +85,7 @@ fn load(paths: &[PathBuf]) -> anyhow::Result<RulePacks> {
 }
 
 fn reply(text: String, context: &str) -> anyhow::Result<Rollout> {
-    let context = serde_json::from_str(context).context("--context is no JSON object")?;
+    let context = serde_json::from_str(context).context("--context is not a JSON object")?;
     Ok(Rollout {
         messages: vec![Message::new(Role::Assistant, text)],
         context,
@@ -93,10 +105,7 @@ fn check(paths: &[PathBuf], json: bool) -> anyhow::Result<ExitCode> {
         match &packs {
             Some(packs) => {
                 let rules: usize = packs.summaries().iter().map(|pack| pack.rules.len()).sum();
-                println!(
-                    "ok: {} packs, {rules} rules, every example as it says",
-                    packs.summaries().len()
-                );
+                println!("ok: {} packs, {rules} rules, all examples pass", packs.summaries().len());
             }
             None => eprintln!("\n{}; nothing was loaded", report.summary()),
         }

@@ -1,4 +1,4 @@
-//! Every command and flag, with its help. What they mean is in `commands/`.
+//! Every command and flag, with its help. `commands/` implements them.
 
 mod eval;
 mod judge;
@@ -8,12 +8,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-pub(crate) use eval::Eval;
-pub(crate) use judge::{Cache, Calibrate, Judge, JudgeAt};
-pub(crate) use rules::{Rules, TestFormat};
+pub(crate) use eval::EvalArgs;
+pub(crate) use judge::{CacheCommand, CalibrateArgs, JudgeArgs, JudgeCommand};
+pub(crate) use rules::{RulesCommand, TestFormat};
 
-/// Rewards for RL post-training of dialogue agents: a preference reward model, an LLM judge and rules, fused, explained
-/// and versioned.
+/// Rewards for RL post-training of dialogue agents: a preference reward model, an LLM judge and
+/// rules, fused, explained and versioned.
 #[derive(Debug, Parser)]
 #[command(
     name = "guerdon",
@@ -23,92 +23,92 @@ pub(crate) use rules::{Rules, TestFormat};
     after_help = "\
 Examples:
   guerdon serve                                  serve the profile of ./guerdon.toml on loopback
-  guerdon score dialogues.jsonl --local --table  score a file without a server, for people
+  guerdon score dialogues.jsonl --local --table  score a file without a server, print a table
   guerdon score dialogues.jsonl --out rewards.jsonl
                                                  score a file on the server at 127.0.0.1:8787
-  guerdon rules check rules/                     compile rule packs, run their examples, report like a compiler
+  guerdon rules check rules/                     compile rule packs, run their examples, report errors
 "
 )]
-pub(crate) struct Cli {
+pub(crate) struct CommandLine {
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: TopCommand,
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum TopCommand {
     /// Serve rewards over HTTP
-    Serve(Serve),
+    Serve(ServeArgs),
     /// Score a file of rollouts
-    Score(Score),
+    Score(ScoreArgs),
     /// Check and try rule packs
     #[command(subcommand)]
-    Rules(Rules),
+    Rules(RulesCommand),
     /// Check, seal, render, try and probe judge prompts
     #[command(subcommand)]
-    Judge(Judge),
-    /// Look at, move and purge the answers that judges were paid for
+    Judge(JudgeCommand),
+    /// List, export, import and purge cached judge answers
     #[command(subcommand)]
-    Cache(Cache),
-    /// Look at, check and measure reward models
+    Cache(CacheCommand),
+    /// Inspect, check and measure reward models
     #[command(subcommand)]
-    Rm(Rm),
-    /// Compute the method's measures from files of ratings, verdicts and outcomes
-    Eval(Eval),
+    Rm(RmCommand),
+    /// Compute measures of methods from files of ratings, verdicts and outcomes
+    Eval(EvalArgs),
     /// Check and show the configuration
     #[command(subcommand)]
-    Config(Config),
+    Config(ConfigCommand),
     /// Print the OpenAPI document of the server
     #[command(hide = true)]
     Openapi,
 }
 
-/// Where the configuration comes from.
+/// The source of the configuration.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct Configuration {
-    /// The TOML file; paths in it are relative to its folder. Variables such as GUERDON__SERVER__LOG override it, and
-    /// flags override both
+pub(crate) struct ConfigurationArgs {
+    /// The TOML file; paths in it are relative to its folder. Variables such as
+    /// GUERDON__SERVER__LOG override it, and flags override both
     #[arg(long, env = "GUERDON_CONFIG", default_value = "guerdon.toml", value_name = "FILE")]
     pub(crate) config: PathBuf,
-    /// Ask this judge, a name under `judges` in the configuration, in the default profile
+    /// Use this judge in the default profile: a name under `judges` in the configuration
     #[arg(long, value_name = "NAME")]
     pub(crate) judge: Option<String>,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Serve {
+pub(crate) struct ServeArgs {
     #[command(flatten)]
-    pub(crate) configuration: Configuration,
+    pub(crate) configuration: ConfigurationArgs,
     /// Address and port; port 0 picks a free one and prints it
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<SocketAddr>,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Score {
-    /// The rollouts, one JSON object a line as in POST /v1/score; `-` reads standard input
+pub(crate) struct ScoreArgs {
+    /// Rollouts, one JSON object per line as in POST /v1/score; `-` reads standard input
     #[arg(value_name = "IN.jsonl")]
     pub(crate) input: PathBuf,
-    /// Write results here, one a line in the order of the input; default: standard output
+    /// Write results to this file, one per line in the order of the input; default: standard output
     #[arg(long, short, value_name = "OUT.jsonl")]
     pub(crate) out: Option<PathBuf>,
-    /// Print a table for people instead of JSON lines
+    /// Print a table instead of JSON lines
     #[arg(long)]
     pub(crate) table: bool,
-    /// The server
+    /// The server's URL
     #[arg(long, env = "GUERDON_URL", default_value = "http://127.0.0.1:8787")]
     pub(crate) url: String,
-    /// The file that holds the server's bearer token; default: the variable GUERDON_TOKEN
+    /// A file with the server's bearer token; default: the variable GUERDON_TOKEN
     #[arg(long, value_name = "FILE", conflicts_with = "local")]
     pub(crate) token_file: Option<PathBuf>,
     /// Score in this process, without a server
     #[arg(long)]
     pub(crate) local: bool,
     #[command(flatten)]
-    pub(crate) configuration: Configuration,
+    pub(crate) configuration: ConfigurationArgs,
     /// The profile; default: the server's
     #[arg(long, value_name = "NAME")]
     pub(crate) profile: Option<String>,
-    /// Ask only these sources
+    /// Use only these sources, separated by commas
     #[arg(long, value_name = "SOURCE", value_delimiter = ',')]
     pub(crate) sources: Vec<String>,
     /// Changes to the fusion, as JSON: '{"method": "weighted_sum"}'
@@ -120,52 +120,54 @@ pub(crate) struct Score {
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Rm {
-    /// Load a model folder, verify its hashes, and say what it is
-    Info(RmModel),
-    /// Score dialogues alone and together, and compare: with each other, and with the scores beside the model
+pub(crate) enum RmCommand {
+    /// Load a model folder, verify its hashes and describe the model
+    Info(RmModelArgs),
+    /// Score dialogues one by one and in batches; compare both with each other and with reference
+    /// scores
     Check {
         #[command(flatten)]
-        model: RmModel,
-        /// Rollouts, one a line; default: reference.jsonl in the model's folder
+        model: RmModelArgs,
+        /// Rollouts, one per line; default: reference.jsonl in the model's folder
         #[arg(long, value_name = "IN.jsonl")]
         on: Option<PathBuf>,
-        /// How far apart two scores of one dialogue may be
+        /// The largest allowed difference between two scores of one dialogue
         #[arg(long, default_value_t = 1e-4, value_name = "DIFFERENCE")]
         tolerance: f32,
     },
-    /// Measure how fast a model scores dialogues, all of them at once
+    /// Measure a model's throughput on dialogues that are all submitted at once
     Bench {
         #[command(flatten)]
-        model: RmModel,
-        /// Rollouts, one a line
+        model: RmModelArgs,
+        /// Rollouts, one per line
         #[arg(long, value_name = "IN.jsonl")]
         on: PathBuf,
-        /// Copies of the model on a CPU; default: one a core, as far as their files stay within 2 GiB
+        /// Copies of the model on a CPU; default: one per core, while their files stay within 2 GiB
         #[arg(long, value_name = "COPIES")]
         instances: Option<usize>,
-        /// Threads of one copy; default: the cores shared among the copies
+        /// Threads of one copy; default: the cores divided among the copies
         #[arg(long, value_name = "THREADS")]
         threads: Option<usize>,
-        /// Tokens of one batch; default: 256 on a CPU; on a GPU found by trial
+        /// Tokens of one batch; default: 256 on a CPU; on a GPU, found by trial
         #[arg(long, value_name = "TOKENS")]
         token_budget: Option<usize>,
-        /// Tokens of a block of a paged decoder's cache; default: the least that CUDA's fused kernel reads
+        /// Tokens in a block of a paged decoder's cache; default: the smallest size that CUDA's
+        /// fused kernel reads
         #[arg(long, value_name = "TOKENS")]
         block_size: Option<usize>,
-        /// Sequences of one batch; default: 64 on a CPU, 512 on a GPU
+        /// Sequences in one batch; default: 64 on a CPU, 512 on a GPU
         #[arg(long, value_name = "SEQUENCES")]
         max_batch: Option<usize>,
     },
 }
 
-/// A model, and what to run it with.
+/// A model, its device and its runtime.
 #[derive(Debug, Args)]
-pub(crate) struct RmModel {
+pub(crate) struct RmModelArgs {
     /// The folder that holds guerdon.model.toml
     #[arg(value_name = "MODEL")]
     pub(crate) model: PathBuf,
-    /// cpu, cuda, cuda:1, or cuda:0,1 for several
+    /// cpu, cuda, cuda:1, or cuda:0,1 for several GPUs
     #[arg(long, default_value = "cpu")]
     pub(crate) device: guerdon_model::Devices,
     /// ONNX Runtime's shared library; default: see `make onnxruntime`
@@ -174,11 +176,11 @@ pub(crate) struct RmModel {
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Config {
+pub(crate) enum ConfigCommand {
     /// Load everything that the configuration names: models, packs, prompts, secrets
-    Check(Configuration),
-    /// Print the configuration that is in force, every default filled in; secrets are named, never shown
-    Show(Configuration),
+    Check(ConfigurationArgs),
+    /// Print the effective configuration with all defaults; secrets are named, never shown
+    Show(ConfigurationArgs),
 }
 
 #[cfg(test)]

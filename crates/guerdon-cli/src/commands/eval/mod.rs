@@ -1,18 +1,18 @@
-//! `guerdon eval`: the method's measures, from files of ratings, verdicts and outcomes.
+//! `guerdon eval`: computes measures of methods from files of ratings, verdicts and outcomes.
 //!
-//! | file | what |
+//! | file | content |
 //! |---|---|
-//! | `eval/rows.rs` | the lines of a file |
-//! | `eval/panel.rs` | several raters: median, majority, Krippendorff's alpha |
-//! | `eval/share.rs` | shares: Wilson's and Newcombe's intervals, the two-proportion test |
-//! | `eval/mean.rs` | means: bootstrap within a run; Student and Welch over runs |
-//! | `eval/measures.rs` | rating, excellent replies, fixes, clean fixes, outcomes |
+//! | `rows.rs` | the lines of a file |
+//! | `panel.rs` | several raters: median, majority, Krippendorff's alpha |
+//! | `proportion.rs` | proportions: Wilson's and Newcombe's intervals, the two-proportion test |
+//! | `mean.rs` | means: bootstrap within a run; Student and Welch over runs |
+//! | `measures.rs` | rating, excellent replies, fixes, clean fixes, outcomes |
 
 mod mean;
 mod measures;
 mod panel;
+mod proportion;
 mod rows;
-mod share;
 
 use std::collections::BTreeSet;
 use std::io::Read as _;
@@ -23,17 +23,17 @@ use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{CellAlignment, Table};
 use serde::Serialize;
 
-use self::measures::{Excellent, Measures};
-use crate::cli::Eval;
+use self::measures::{ExcellentReply, Measures};
+use crate::cli::EvalArgs;
 
-/// A figure and its 95 % interval, where there is enough to make one of.
+/// A figure and its 95 % interval. Without an interval, the data are too few for one.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-struct Estimate {
+struct IntervalEstimate {
     value: f64,
     interval: Option<[f64; 2]>,
 }
 
-/// A difference, its 95 % interval, and the two-sided p-value of no difference.
+/// A difference, its 95 % interval, and the two-sided p-value of the hypothesis of no difference.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 struct Difference {
     value: f64,
@@ -41,7 +41,7 @@ struct Difference {
     p: Option<f64>,
 }
 
-pub(super) fn run(eval: &Eval) -> anyhow::Result<ExitCode> {
+pub(super) fn run(eval: &EvalArgs) -> anyhow::Result<ExitCode> {
     let mut rows = Vec::new();
     for input in &eval.inputs {
         let text = if input.as_os_str() == "-" {
@@ -52,15 +52,16 @@ pub(super) fn run(eval: &Eval) -> anyhow::Result<ExitCode> {
         };
         rows.extend(rows::parse(&text, &input.display().to_string())?);
     }
-    ensure!(!rows.is_empty(), "the input holds no rating, verdict or outcome; see --help");
-    let counted = measures::count(&rows, Excellent { rating: eval.excellent, quorum: eval.quorum });
+    ensure!(!rows.is_empty(), "the input has no rating, verdict or outcome; see --help");
+    let counted =
+        measures::count(&rows, ExcellentReply { rating: eval.excellent, quorum: eval.quorum });
     let other = match &eval.against {
         Some(name) => {
             let known = || counted.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
             Some(
                 counted
                     .get(name)
-                    .with_context(|| format!("--against {name}: the input has {}", known()))?,
+                    .with_context(|| format!("--against {name}: the input has only {}", known()))?,
             )
         }
         None => None,
@@ -76,7 +77,7 @@ pub(super) fn run(eval: &Eval) -> anyhow::Result<ExitCode> {
     } else {
         println!("{}", table(&measured));
         if let Some(name) = &eval.against {
-            println!("\nless {name}\n{}", differences(&measured));
+            println!("\ndifference to {name}\n{}", differences(&measured));
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -88,7 +89,7 @@ fn table(measured: &[Measures]) -> Table {
         ["method", "runs", "conv.", "cases", "raters", "rating"].map(str::to_owned).to_vec();
     header.extend(shares.iter().map(|name| (*name).clone()));
     header.extend(["alpha, ratings", "alpha, verdicts"].map(str::to_owned));
-    let mut table = begun(header);
+    let mut table = table_with(header);
     for one in measured {
         let counts =
             [one.runs, one.conversations, one.bad_cases, one.raters].map(|count| count.to_string());
@@ -98,11 +99,11 @@ fn table(measured: &[Measures]) -> Table {
         let mut row = vec![one.method.clone()];
         row.extend(counts);
         row.push(
-            one.rating.map_or_else(|| "-".to_owned(), |it| told(it.value, it.interval, 1.0, 2)),
+            one.rating.map_or_else(|| "-".to_owned(), |it| figure(it.value, it.interval, 1.0, 2)),
         );
         row.extend(shares.iter().map(|name| {
             let it = one.shares.get(*name).copied().flatten();
-            it.map_or_else(|| "-".to_owned(), |it| told(it.value, it.interval, 100.0, 1))
+            it.map_or_else(|| "-".to_owned(), |it| figure(it.value, it.interval, 100.0, 1))
         }));
         row.extend([alpha(one.rating_alpha), alpha(one.verdict_alpha)]);
         table.add_row(row);
@@ -111,7 +112,8 @@ fn table(measured: &[Measures]) -> Table {
 }
 
 fn differences(measured: &[Measures]) -> Table {
-    let mut table = begun(["method", "measure", "difference", "p"].map(str::to_owned).to_vec());
+    let mut table =
+        table_with(["method", "measure", "difference", "p"].map(str::to_owned).to_vec());
     for one in measured {
         for (name, it) in &one.against {
             let (scale, digits) = if name == "rating" { (1.0, 2) } else { (100.0, 1) };
@@ -123,7 +125,7 @@ fn differences(measured: &[Measures]) -> Table {
             table.add_row([
                 one.method.clone(),
                 name.clone(),
-                told(it.value, it.interval, scale, digits),
+                figure(it.value, it.interval, scale, digits),
                 p,
             ]);
         }
@@ -131,7 +133,7 @@ fn differences(measured: &[Measures]) -> Table {
     table
 }
 
-fn begun(header: Vec<String>) -> Table {
+fn table_with(header: Vec<String>) -> Table {
     let mut table = Table::new();
     table.load_preset(UTF8_HORIZONTAL_ONLY).set_header(header);
     for column in table.column_iter_mut().skip(1) {
@@ -140,8 +142,8 @@ fn begun(header: Vec<String>) -> Table {
     table
 }
 
-/// A figure with its interval; shares in percent.
-fn told(value: f64, interval: Option<[f64; 2]>, scale: f64, digits: usize) -> String {
+/// A figure with its interval. With a scale of 100, a proportion in percent.
+fn figure(value: f64, interval: Option<[f64; 2]>, scale: f64, digits: usize) -> String {
     let number = |x: f64| format!("{:.digits$}", x * scale);
     let interval = interval
         .map_or_else(String::new, |[low, high]| format!(" [{}, {}]", number(low), number(high)));

@@ -1,0 +1,158 @@
+//! `guerdon rules`, `judge`, `rm` and `config`.
+
+use serde_json::Value;
+
+use crate::{PACK, REPOSITORY, command, folder, guerdon, stdout, transcript, write};
+
+/// A judge prompt with one criterion.
+const PROMPT: &str = r#"+++
+id = "kind"
+about = "Whether the reply is kind."
+version = 1
+
+[[criteria]]
+id = "kind"
+kind = "deduct"
+about = "The reply is cold to the partner."
+fails_empty = true
+quote = false
+levels = [
+  { name = "warm", points = 0, anchor = "It is kind." },
+  { name = "cold", points = -20, anchor = "It is not." },
+]
++++
+# system
+You judge one turn. {% for c in criteria %}{{ c.id }}: {{ c.about }} {% endfor %}
+# user
+{{ dialogue }}
+{{ turn }}
+"#;
+
+#[test]
+fn missing_model_is_reported_with_its_path() {
+    let folder = folder();
+    let config = "[models.m]\npath = \"nowhere\"\n[profiles.p]\nmodel = \"m\"\n";
+    write(folder.path(), "guerdon.toml", config);
+    insta::assert_snapshot!(transcript(&guerdon(folder.path(), &["config", "check"])));
+}
+
+#[test]
+fn configuration_is_checked() {
+    let folder = folder();
+    insta::assert_snapshot!(transcript(&guerdon(folder.path(), &["config", "check"])));
+}
+
+#[test]
+fn configuration_is_shown_without_secrets() {
+    let folder = folder();
+    let config =
+        "[auth]\ntokens = [{ name = \"t\", env = \"SECRET_TOKEN\", scopes = [\"score\"] }]\n";
+    write(folder.path(), "guerdon.toml", config);
+    let output = command(folder.path(), &["config", "show"])
+        .env("SECRET_TOKEN", "hunter2")
+        .env("GUERDON__SERVER__LOG", "debug")
+        .output()
+        .unwrap();
+    let shown = transcript(&output);
+    assert!(!shown.contains("hunter2"), "{shown}");
+    insta::assert_snapshot!(shown);
+}
+
+#[test]
+fn model_matches_its_reference_and_a_wrong_reference_fails() {
+    let folder = folder();
+    let runtime = format!("{REPOSITORY}/.guerdon/onnxruntime");
+    let model = format!("{REPOSITORY}/crates/guerdon-model/tests/tiny-decoder");
+    let check = |more: &[&str]| {
+        let arguments = [&["rm", "check", &model, "--runtime", &runtime], more].concat();
+        guerdon(folder.path(), &arguments)
+    };
+    let checked = check(&[]);
+    assert!(checked.status.success(), "{}", transcript(&checked));
+    let (out, same) = (stdout(&checked), "bit for bit the same");
+    assert!(out.contains(same) && out.contains("ok    16 reference scores"), "{out}");
+
+    let wrong =
+        r#"{"messages": [{"role": "assistant", "content": "deal"}], "index": 0, "score": 99.0}"#;
+    write(folder.path(), "wrong.jsonl", wrong);
+    let checked = check(&["--on", "wrong.jsonl"]);
+    assert!(!checked.status.success());
+    assert!(stdout(&checked).contains("FAIL  1 reference scores"), "{}", transcript(&checked));
+}
+
+#[test]
+fn good_pack_is_checked() {
+    let folder = folder();
+    insta::assert_snapshot!(transcript(&guerdon(folder.path(), &["rules", "check", "rules.yaml"])));
+}
+
+#[test]
+fn broken_pack_is_reported_with_line_and_nearest_key() {
+    let folder = folder();
+    write(folder.path(), "rules.yaml", &PACK.replace("points", "pionts"));
+    insta::assert_snapshot!(transcript(&guerdon(folder.path(), &["rules", "check", "rules.yaml"])));
+    let json = guerdon(folder.path(), &["rules", "check", "rules.yaml", "--json"]);
+    let diagnostics: Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert!(!json.status.success());
+    insta::assert_json_snapshot!("broken_pack_json", diagnostics);
+}
+
+#[test]
+fn hits_are_marked_in_the_text() {
+    let folder = folder();
+    let tried = guerdon(folder.path(), &["rules", "try", "rules.yaml", "--text", "a work order"]);
+    insta::assert_snapshot!(transcript(&tried));
+}
+
+#[test]
+fn folder_without_packs_is_reported() {
+    let folder = folder();
+    std::fs::create_dir(folder.path().join("empty")).unwrap();
+    insta::assert_snapshot!(transcript(&guerdon(folder.path(), &["rules", "check", "empty"])));
+}
+
+#[test]
+fn good_prompt_is_checked() {
+    let folder = folder();
+    write(folder.path(), "kind.md", PROMPT);
+    insta::assert_snapshot!(transcript(&guerdon(folder.path(), &["judge", "check", "kind.md"])));
+}
+
+#[test]
+fn draft_is_refused_where_sealed_prompts_are_required() {
+    let folder = folder();
+    write(folder.path(), "kind.md", PROMPT);
+    let checked = guerdon(folder.path(), &["judge", "check", "kind.md", "--sealed"]);
+    insta::assert_snapshot!(transcript(&checked));
+}
+
+#[test]
+fn broken_prompt_is_reported_with_line_and_nearest_key() {
+    let folder = folder();
+    write(folder.path(), "kind.md", &PROMPT.replace("points = -20", "pionts = -20"));
+    insta::assert_snapshot!(transcript(&guerdon(folder.path(), &["judge", "check", "kind.md"])));
+}
+
+#[test]
+fn prompt_is_rendered_for_a_rollout() {
+    let folder = folder();
+    write(folder.path(), "kind.md", PROMPT);
+    let rendered = guerdon(folder.path(), &["judge", "render", "kind.md", "--rollout", "in.jsonl"]);
+    assert!(rendered.status.success(), "{}", transcript(&rendered));
+    assert!(stdout(&rendered).contains("kind: The reply is cold to the partner."));
+}
+
+#[test]
+fn empty_key_file_is_refused() {
+    let folder = folder();
+    write(folder.path(), "kind.md", PROMPT);
+    write(folder.path(), "key", "\n");
+    let config =
+        "[judges.j]\nurl = \"http://127.0.0.1:9/v1\"\nmodel = \"m\"\napi_key_file = \"key\"\n";
+    write(folder.path(), "guerdon.toml", config);
+    let tried = guerdon(
+        folder.path(),
+        &["judge", "try", "kind.md", "--rollout", "in.jsonl", "--judge", "j"],
+    );
+    insta::assert_snapshot!(transcript(&tried));
+}
