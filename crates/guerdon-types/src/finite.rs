@@ -1,16 +1,17 @@
-//! A number with the one law every reward obeys: it is finite. TOML can spell `nan`, so the type refuses it at the door.
+//! A finite number, as every reward is. TOML and Rust can write `nan`, so the type refuses it on
+//! input.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A finite `f64`: neither NaN nor infinite, checked where it enters.
+/// A finite `f64`: neither NaN nor infinite. Checked on construction and on deserialisation.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(try_from = "f64", into = "f64")]
 pub struct Finite(f64);
 
-/// The number was NaN or infinite.
+/// The number is NaN or infinite.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 #[error("`{0}` is not a finite number")]
 pub struct NotFinite(f64);
@@ -66,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nan_and_infinity_do_not_enter() {
+    fn nan_and_infinity_are_refused() {
         assert!(Finite::new(f64::NAN).is_err());
         assert!(Finite::new(f64::NEG_INFINITY).is_err());
         assert!(serde_json::from_str::<Finite>("1e999").is_err());

@@ -1,28 +1,28 @@
-//! How several sources become one reward: the configuration, which a request may override in part. The arithmetic is
-//! guerdon-fusion's.
+//! The configuration of the fusion, which combines several sources into one reward. A request may
+//! override parts of it. guerdon-fusion has the arithmetic.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Finite, Invalid, ProblemCode, Vocabulary};
 
-/// A whole fusion configuration. Equations: guerdon-fusion.
+/// A fusion configuration. guerdon-fusion has the equations.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct FusionConfig {
-    /// The rule of combination.
+    /// The method.
     pub method: FusionMethod,
     /// `n`: the enhancement is clipped to `[-n, n]`, in points. Positive; the paper uses 100.
     pub bound: Finite,
-    /// Weights of `weighted_sum`.
+    /// The weights of `weighted_sum`.
     pub weights: Weights,
-    /// `gated`: the fusion of a turn that nothing vetoes.
+    /// `gated`: the fusion of a turn without a veto.
     pub inner: InnerMethod,
-    /// `gated`: a vetoed turn earns at most this.
+    /// `gated`: the highest reward of a vetoed turn.
     pub floor: Finite,
-    /// How turn rewards become the rollout's.
+    /// The combination of turn rewards into the rollout's.
     pub aggregate: Aggregate,
-    /// What a missing judge or rule signal does to the turn's reward.
+    /// The effect of a missing judge or rule signal on the turn's reward.
     pub on_abstain: OnAbstain,
 }
 
@@ -40,7 +40,7 @@ impl Default for FusionConfig {
     }
 }
 
-/// The rule of combination.
+/// The method of the fusion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
@@ -48,13 +48,13 @@ impl Default for FusionConfig {
 pub enum FusionMethod {
     /// The paper's bounded, sign-keeping modulation of the RM by judge and rules.
     Repo,
-    /// A plain weighted sum, the baseline of every paper.
+    /// A weighted sum.
     WeightedSum,
-    /// `inner`, but a turn on which a `veto` fired earns at most `floor`.
+    /// As `inner`, but the reward of a turn with a `veto` is at most `floor`.
     Gated,
 }
 
-/// The fusion that `gated` applies to a turn that nothing vetoes.
+/// The fusion that `gated` applies to a turn without a veto.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
@@ -65,7 +65,8 @@ pub enum InnerMethod {
     WeightedSum,
 }
 
-/// Weights of `weighted_sum`; the RM's is per unit of calibrated score, the others' per `bound` points.
+/// The weights of `weighted_sum`: the RM's per unit of calibrated score, the others per `bound`
+/// points.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields, default)]
@@ -76,7 +77,7 @@ pub struct Weights {
     pub judge: Finite,
     /// The rules'.
     pub rules: Finite,
-    /// That of every source that guerdon does not ship.
+    /// The weight of every external source.
     pub other: Finite,
 }
 
@@ -86,34 +87,36 @@ impl Default for Weights {
     }
 }
 
-/// How turn rewards become the rollout's.
+/// The combination of turn rewards into the rollout's reward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Aggregate {
-    /// The last scored turn's.
+    /// The last scored turn's reward.
     Last,
     /// The mean.
     Mean,
     /// The sum.
     Sum,
-    /// The worst turn's.
+    /// The lowest turn's reward.
     Min,
 }
 
-/// What a missing judge or rule signal does to the turn's reward. It is named in the reply either way.
+/// The effect of a missing judge or rule signal on the turn's reward. The reply lists the
+/// abstention in either case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum OnAbstain {
-    /// Fuse the signals that are there.
+    /// Fuses the signals that are present.
     Skip,
-    /// The turn has no reward (`null`), so that a trainer can mask it.
+    /// Gives the turn no reward (`null`), so that a trainer can mask it.
     Null,
 }
 
-/// How the RM's raw output becomes the score that enters the fusion. `repo` scales patches by the size of this score,
-/// so where its zero lies matters: a Bradley-Terry model is only defined up to a constant.
+/// The function from the RM's raw output to the score that enters the fusion. `repo` scales patches
+/// by the size of this score, so its zero matters: a Bradley-Terry model is only defined up to a
+/// constant.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, Default)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case", tag = "kind")]
@@ -123,19 +126,19 @@ pub enum Calibration {
     Raw,
     /// `score = raw - mean`.
     Centred {
-        /// The raw score of a reference set, on average.
+        /// The mean raw score of a reference set.
         mean: Finite,
     },
     /// `score = (raw - mean) / std`.
     Standardised {
-        /// The raw score of a reference set, on average.
+        /// The mean raw score of a reference set.
         mean: Finite,
         /// Its standard deviation; positive.
         std: Finite,
     },
 }
 
-/// Changes to a [`FusionConfig`]; what is left out stays.
+/// Changes to a [`FusionConfig`]. Missing keys keep their values.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields, default)]
@@ -163,21 +166,21 @@ pub struct FusionPatch {
     pub on_abstain: Option<OnAbstain>,
 }
 
-/// A fusion configuration that breaks a law.
+/// An invalid fusion configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{key}` {detail}")]
 pub struct InvalidFusion {
     /// The key.
     pub key: &'static str,
-    /// What is wrong with it.
+    /// The fault of its value.
     pub detail: String,
 }
 
 impl FusionConfig {
-    /// This configuration with `patch` laid over it, checked.
+    /// This configuration with the changes of `patch`.
     ///
     /// # Errors
-    /// [`InvalidFusion`] if the result breaks a law.
+    /// [`InvalidFusion`] if the result is invalid.
     pub fn patched(&self, patch: &FusionPatch) -> Result<Self, InvalidFusion> {
         let FusionPatch { method, bound, weights, inner, floor, aggregate, on_abstain } =
             patch.clone();
@@ -194,7 +197,7 @@ impl FusionConfig {
         Ok(patched)
     }
 
-    /// Checks the laws: a positive bound, weights that are not negative.
+    /// Checks that the bound is positive and no weight is negative.
     ///
     /// # Errors
     /// [`InvalidFusion`] naming the key.
@@ -214,14 +217,14 @@ impl FusionConfig {
         ] {
             if weight.get() < 0.0 {
                 let detail =
-                    format!("is {weight}; a negative weight would reward what the source punishes");
+                    format!("is {weight}; a negative weight would reverse the source's points");
                 return Err(InvalidFusion { key, detail });
             }
         }
         Ok(())
     }
 
-    /// Whether a turn without an RM score can have a reward at all.
+    /// True if a turn without an RM score cannot have a reward.
     #[must_use]
     pub const fn needs_rm(&self) -> bool {
         match self.method {
@@ -299,7 +302,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_patch_changes_only_what_it_names() {
+    fn patch_changes_only_its_keys() {
         let patch: FusionPatch =
             serde_json::from_str(r#"{"method": "weighted_sum", "bound": 50}"#).unwrap();
         let patched = FusionConfig::default().patched(&patch).unwrap();
@@ -309,14 +312,14 @@ mod tests {
     }
 
     #[test]
-    fn a_bound_of_zero_is_refused_by_name() {
+    fn bound_of_zero_is_refused_with_its_pointer() {
         let patch = FusionPatch { bound: Some(Finite::ZERO), ..FusionPatch::default() };
         let invalid = FusionConfig::default().patched(&patch).unwrap_err();
         assert_eq!(Invalid::from(invalid).pointer, "/fusion/bound");
     }
 
     #[test]
-    fn an_unknown_key_is_refused() {
+    fn unknown_key_is_refused() {
         assert!(serde_json::from_str::<FusionPatch>(r#"{"bond": 50}"#).is_err());
     }
 }

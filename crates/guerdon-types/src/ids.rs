@@ -1,4 +1,4 @@
-//! Names that would otherwise all be `String` and be passed to each other's places.
+//! Newtypes for names, so that the compiler keeps them apart.
 
 use std::fmt;
 
@@ -39,11 +39,12 @@ name!(
     RolloutId
 );
 name!(
-    /// The samples of one prompt share a group; group-relative advantages compare within it.
+    /// The samples of one prompt share a group. Group-relative advantages compare rollouts within
+    /// it.
     GroupId
 );
 name!(
-    /// A reward source: `rm`, `judge`, `rules`, or the name of one that a stranger wrote.
+    /// A reward source: `rm`, `judge`, `rules`, or the name of an external source.
     SourceId
 );
 name!(
@@ -51,7 +52,7 @@ name!(
     ProfileName
 );
 name!(
-    /// One request; in the reply, in the log and in every problem body.
+    /// The id of a request, in the reply, in the log and in every problem body.
     RequestId
 );
 

@@ -1,4 +1,4 @@
-//! The reply of `GET /v1/info`: what this server is, what it scores with, and its limits.
+//! The reply of `GET /v1/info`: the server's profiles, versions and limits.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::word::known_keys;
 use crate::{ProfileName, SourceId, Versions};
 
-/// What this server is.
+/// A server's profiles, versions and limits.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Info {
@@ -15,30 +15,31 @@ pub struct Info {
     pub name: String,
     /// The server's own version.
     pub version: String,
-    /// The profile of a request that names none.
+    /// The profile of requests without one.
     pub default_profile: ProfileName,
     /// Every profile.
     pub profiles: BTreeMap<String, ProfileInfo>,
-    /// What a request may hold.
+    /// The limits of a request.
     #[serde(deserialize_with = "known_keys")]
     pub limits: Limits,
     /// Counts reloads since the server started, from 1.
     pub generation: u64,
-    /// A newer generation that is being tried on a share of the requests, until it is promoted or rolled back.
+    /// A newer generation that serves a share of the requests until it is promoted or rolled back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub candidate: Option<CandidateInfo>,
-    /// The report of the last reload, if it failed and the generation before it is still serving.
+    /// The report of the last reload, if it failed. The generation before it still serves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_reload_error: Option<String>,
 }
 
-/// A generation that is being tried.
+/// A candidate generation, which serves a share of the requests.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CandidateInfo {
     /// Its number.
     pub generation: u64,
-    /// The share of requests that it serves, in [0, 1); at 0 it is only asked beside.
+    /// The share of requests that it serves, in [0, 1). At 0 its rewards are only reported in
+    /// `beside`.
     pub share: f64,
 }
 
@@ -46,9 +47,9 @@ pub struct CandidateInfo {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ProfileInfo {
-    /// Its sources, in the order they are asked.
+    /// Its sources, in order.
     pub sources: Vec<SourceInfo>,
-    /// What its rewards are made of.
+    /// The versions that make its rewards.
     pub versions: Versions,
 }
 
@@ -58,11 +59,11 @@ pub struct ProfileInfo {
 pub struct SourceInfo {
     /// Its name.
     pub id: SourceId,
-    /// What it is, in a sentence: the model and its device, the endpoint, the packs.
+    /// A description: the model and its device, the endpoint, or the packs.
     pub about: String,
 }
 
-/// What a request may hold; larger ones are refused with the limit in the error.
+/// The limits of a request. A request beyond one is refused, and the error has the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields, default)]
@@ -71,13 +72,13 @@ pub struct Limits {
     pub max_rollouts: usize,
     /// Bytes of one request's body, decompressed.
     pub max_body_bytes: usize,
-    /// Bytes of one message's content; a rollout beyond it gets an error of its own, the others are scored.
+    /// Bytes of one message's content. A rollout beyond it gets an error; the others are scored.
     pub max_message_bytes: usize,
-    /// Messages in one rollout; as above.
+    /// Messages in one rollout. A rollout beyond it gets an error; the others are scored.
     pub max_messages: usize,
-    /// Requests served at the same time; beyond it the answer is 503 with Retry-After.
+    /// Concurrent requests. Beyond it the server answers 503 with Retry-After.
     pub max_concurrent_requests: usize,
-    /// Milliseconds a request may take, whatever it asks for.
+    /// The longest deadline of a request, in milliseconds. Longer deadlines are cut to it.
     pub max_deadline_ms: u64,
 }
 

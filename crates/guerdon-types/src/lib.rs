@@ -1,4 +1,5 @@
-//! The words of guerdon's wire, checked as they are read: server, client and every reward source share this one copy.
+//! Request and response types of guerdon's HTTP API, validated during deserialisation. Server,
+//! client and reward sources share them.
 //!
 //! ```
 //! use guerdon_types::ScoreRequest;
@@ -13,17 +14,19 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! | file | what |
+//! | file | content |
 //! |---|---|
 //! | `ids.rs` | names: rollout, group, source, profile, request |
 //! | `finite.rs` | a number that is never NaN or infinite |
-//! | `rollout.rs` | messages, roles, context, which turns to score |
+//! | `word.rs` | words of replies, from sets that later servers may extend |
+//! | `rollout.rs` | messages, roles, context, the turns to score |
 //! | `request.rs` | the body of `POST /v1/score`, typed and as it is served |
 //! | `entry.rs` | one rollout of a request, parsed and checked on its own |
-//! | `parts.rs` | what each source says of a turn, and what it abstained from |
-//! | `fusion.rs` | how sources become one reward: the configuration that requests may override |
+//! | `parts.rs` | each source's part of a turn's reward, and abstentions |
+//! | `fusion.rs` | the configuration of the fusion, which requests may override |
+//! | `reported.rs` | fusion and calibration as replies report them |
 //! | `response.rs` | the reply, its versions and usage |
-//! | `json.rs` | JSON bytes to typed values, with a pointer to the first place that is wrong |
+//! | `json.rs` | parses JSON into types, with a pointer to the first fault |
 //! | `info.rs` | the reply of `GET /v1/info` |
 //! | `problem.rs` | RFC 9457 problem bodies; the only file with status codes |
 

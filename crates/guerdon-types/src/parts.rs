@@ -1,45 +1,46 @@
-//! What each reward source says of one turn: a part when it has an opinion, and in writing what it abstained from.
+//! The signal of a reward source for one turn: its part of the reward, and its abstentions with
+//! reasons.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Finite, SourceId, Vocabulary, Word};
 
-/// What a source returns for one turn.
+/// A source's result for one turn.
 ///
-/// The constructors keep the law that a missing opinion is always explained: there is a part, or there is at least
-/// one entry in `abstained`, or both (a judge whose second rubric failed).
+/// The constructors guarantee that a missing part is explained: a signal has a part, or at least
+/// one entry in `abstained`, or both (for example if one of two rubrics failed).
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Signal {
-    /// The opinion, if there is one.
+    /// The part, if the source has one.
     pub part: Option<Part>,
-    /// What the source could not say, and why.
+    /// The abstentions.
     pub abstained: Vec<Abstained>,
-    /// What it cost to ask.
+    /// The cost.
     pub usage: Usage,
 }
 
 impl Signal {
-    /// A whole opinion.
+    /// A signal with a part and no abstention.
     #[must_use]
     pub fn scored(part: Part) -> Self {
         Self { part: Some(part), abstained: Vec::new(), usage: Usage::default() }
     }
 
-    /// No opinion, and why.
+    /// A signal without a part.
     #[must_use]
     pub fn abstained(abstained: Abstained) -> Self {
         Self { part: None, abstained: vec![abstained], usage: Usage::default() }
     }
 
-    /// Adds something the source could not say.
+    /// Adds abstentions.
     #[must_use]
     pub fn and_abstained(mut self, abstained: impl IntoIterator<Item = Abstained>) -> Self {
         self.abstained.extend(abstained);
         self
     }
 
-    /// Adds what it cost.
+    /// Adds a cost.
     #[must_use]
     pub fn with_usage(mut self, usage: Usage) -> Self {
         self.usage.add(&usage);
@@ -47,7 +48,7 @@ impl Signal {
     }
 }
 
-/// An opinion about one turn.
+/// A source's part of one turn's reward.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Part {
@@ -57,12 +58,13 @@ pub enum Part {
     Judge(JudgePart),
     /// The rule packs' hits.
     Rules(RulesPart),
-    /// A source that guerdon does not ship.
+    /// An external source's points.
     Other(OtherPart),
 }
 
 impl Part {
-    /// The number that enters the fusion: the RM's calibrated score, or the points of a modulating source.
+    /// The number that enters the fusion: the RM's calibrated score, or the points of a modulating
+    /// source.
     #[must_use]
     pub const fn value(&self) -> f64 {
         match self {
@@ -73,7 +75,7 @@ impl Part {
         }
     }
 
-    /// Whether a rule or a criterion marked `veto` fired.
+    /// True if a rule or a criterion marked `veto` fired.
     #[must_use]
     pub fn vetoes(&self) -> bool {
         match self {
@@ -85,21 +87,21 @@ impl Part {
     }
 }
 
-/// The preference reward model's opinion.
+/// The preference reward model's part.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RmPart {
-    /// The calibrated score: what enters the fusion.
+    /// The calibrated score, which enters the fusion.
     pub score: Finite,
     /// The model's own output, before calibration.
     pub raw: f32,
-    /// Tokens the model read.
+    /// The number of tokens that the model read.
     pub tokens: usize,
-    /// Whether earlier turns were dropped to fit the model's limit.
+    /// Set when earlier turns were dropped to fit the model's limit.
     pub truncated: bool,
 }
 
-/// The judge's opinion.
+/// The judge's part.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct JudgePart {
@@ -107,13 +109,13 @@ pub struct JudgePart {
     pub points: Finite,
     /// The criteria that changed the points, and every veto.
     pub criteria: Vec<CriterionVerdict>,
-    /// Whether every answer came from the cache.
+    /// Set when every answer came from the cache.
     pub cached: bool,
     /// The model that answered.
     pub model: String,
 }
 
-/// One criterion of a judge prompt, as judged.
+/// The judge's verdict on one criterion of a prompt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CriterionVerdict {
@@ -121,19 +123,19 @@ pub struct CriterionVerdict {
     pub prompt: String,
     /// The criterion in it.
     pub id: String,
-    /// The level that was chosen.
+    /// The chosen level.
     pub level: String,
-    /// The points that this level carries.
+    /// The points of this level.
     pub points: Finite,
-    /// The judge's quote from the turn, verified to occur in it.
+    /// The judge's quote from the turn, which was verified to occur in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<String>,
-    /// Whether this criterion forbids a reward above the floor.
+    /// Set when this criterion forbids a reward above the floor.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub veto: bool,
 }
 
-/// The rule packs' opinion.
+/// The rule packs' part.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RulesPart {
@@ -141,15 +143,15 @@ pub struct RulesPart {
     pub points: Finite,
     /// The rules that hit, in pack and rule order.
     pub hits: Vec<RuleHit>,
-    /// Rules that hit but are on trial (`shadow: true`): reported, not counted.
+    /// Hits of shadow rules (`shadow: true`), which are reported but not counted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shadow: Vec<RuleHit>,
-    /// Rules that could not be decided, such as for a context value that is missing.
+    /// Rules that could not be decided, for example because a context value is missing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub abstained: Vec<RuleAbstained>,
 }
 
-/// One rule that hit.
+/// A hit of one rule.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RuleHit {
@@ -157,19 +159,19 @@ pub struct RuleHit {
     pub pack: String,
     /// The rule in it.
     pub rule: String,
-    /// What it adds.
+    /// The points that it adds.
     pub points: Finite,
-    /// Where: half-open ranges of Unicode scalar values in the original content of the turn.
+    /// Half-open ranges of Unicode scalar values in the original content of the turn.
     pub spans: Vec<[usize; 2]>,
-    /// What was measured, such as the price that was read, when a span alone does not say.
+    /// The measured value, such as a price, if the spans do not show it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
-    /// Whether this rule forbids a reward above the floor.
+    /// Set when this rule forbids a reward above the floor.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub veto: bool,
 }
 
-/// One rule that could not be decided.
+/// A rule that could not be decided.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RuleAbstained {
@@ -177,26 +179,26 @@ pub struct RuleAbstained {
     pub pack: String,
     /// The rule in it.
     pub rule: String,
-    /// Why, such as "context.target_price is missing".
+    /// The reason, such as "context.target_price is missing".
     pub detail: String,
 }
 
-/// The opinion of a source that guerdon does not ship.
+/// The part of an external source.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct OtherPart {
-    /// What enters the fusion.
+    /// The points, which enter the fusion.
     pub points: Finite,
-    /// Whether it forbids a reward above the floor.
+    /// Set when it forbids a reward above the floor.
     #[serde(default)]
     pub veto: bool,
-    /// Whatever explains the points.
+    /// An explanation of the points, in any form.
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schema(value_type = Object))]
     pub detail: serde_json::Value,
 }
 
-/// Something that a source could not say of a turn.
+/// An abstention of a source on a turn.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Abstained {
@@ -216,42 +218,42 @@ impl Abstained {
     }
 }
 
-/// Why a source abstained.
+/// The reason of an abstention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum AbstainWhy {
-    /// It was not ready when the request's deadline passed.
+    /// The source was not ready when the request's deadline passed.
     Deadline,
-    /// Its endpoint refused for rate, and went on refusing.
+    /// The source's endpoint refused for its rate limit, and retries did not help.
     RateLimited,
-    /// Its queue is full.
+    /// The source's queue is full.
     Overloaded,
-    /// Its endpoint could not be reached, or broke off.
+    /// The source's endpoint could not be reached, or the connection broke.
     Unreachable,
-    /// Its endpoint answered with an error that a retry does not cure.
+    /// The source's endpoint answered with an error that a retry does not fix.
     EndpointError,
     /// The judge model refused to answer.
     Refused,
     /// The judge model's answer was cut off.
     Truncated,
-    /// The answer was not what was asked for.
+    /// The answer did not have the requested form.
     Malformed,
-    /// The answer held two verdicts that disagree.
+    /// The answer had two different verdicts.
     Ambiguous,
-    /// The turn does not fit.
+    /// The turn is too long for the source.
     TooLong,
     /// The score was NaN or infinite.
     NotFinite,
     /// A context value that the source needs is missing.
     MissingContext,
-    /// A fault of guerdon's own; the log has more.
+    /// A fault of guerdon; the server's log has the details.
     Internal,
 }
 
 impl AbstainWhy {
-    /// The reason as it is written on the wire; also a metric label.
+    /// The reason as it is written in JSON and in metric labels.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -278,19 +280,20 @@ impl Vocabulary for AbstainWhy {
     }
 }
 
-/// What a request cost.
+/// The cost of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Usage {
-    /// Calls made to judge endpoints, retries included.
+    /// Calls to judge endpoints, including retries.
     pub judge_calls: u64,
-    /// Questions answered from the cache or by a call that another question was already waiting for.
+    /// Questions answered from the cache, or coalesced with an identical question in flight.
     pub judge_cache_hits: u64,
-    /// Prompt tokens of the calls, as the endpoints counted them.
+    /// Prompt tokens of the calls, as counted by the endpoints.
     pub prompt_tokens: u64,
-    /// Completion tokens of the calls, as the endpoints counted them.
+    /// Completion tokens of the calls, as counted by the endpoints.
     pub completion_tokens: u64,
-    /// What the calls cost, in the currency of the configured prices; the most that it might be where nobody counted.
+    /// The cost of the calls, in the currency of the configured prices. An upper bound for calls
+    /// whose tokens were not counted.
     pub cost: f64,
 }
 
@@ -311,7 +314,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_written_reason_is_the_metric_label() {
+    fn reason_is_the_same_in_json_and_in_metric_labels() {
         for why in [
             AbstainWhy::Deadline,
             AbstainWhy::RateLimited,

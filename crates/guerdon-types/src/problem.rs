@@ -1,11 +1,11 @@
-//! RFC 9457 problem bodies. The only file with status codes: what goes wrong is named by [`ProblemCode`], and the
-//! code knows its status and title.
+//! RFC 9457 problem bodies. This is the only file with status codes: each [`ProblemCode`] has its
+//! status and title.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{RequestId, Vocabulary, Word};
 
-/// What went wrong, from a closed set.
+/// The kind of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
@@ -13,7 +13,7 @@ use crate::{RequestId, Vocabulary, Word};
 pub enum ProblemCode {
     /// The body is not JSON, or not valid UTF-8.
     MalformedJson,
-    /// The body is JSON of the wrong shape, or breaks a law of the wire.
+    /// The body is JSON, but not a valid request.
     InvalidRequest,
     /// A rollout has no assistant turn to score.
     NoAssistantTurn,
@@ -21,33 +21,33 @@ pub enum ProblemCode {
     UnknownProfile,
     /// The profile has no such source.
     UnknownSource,
-    /// The fusion cannot work with the sources that were asked for.
+    /// The fusion needs a source that the request left out.
     FusionNeedsSource,
-    /// The body or the number of rollouts is beyond the limit.
+    /// The body or the number of rollouts is over the limit.
     TooLarge,
-    /// This rollout is beyond a limit; the others of its batch are not affected.
+    /// This rollout is over a limit; the others of its batch are not affected.
     RolloutTooLarge,
     /// A source that the fusion needs abstained, so this rollout has no reward.
     Unscored,
-    /// No token, or not one that is known.
+    /// The token is missing or unknown.
     Unauthorized,
-    /// A known token without the scope.
+    /// The token lacks the scope of this route.
     Forbidden,
-    /// There is nothing at this path.
+    /// The path does not exist.
     NotFound,
-    /// There is something at this path, but not for this method.
+    /// The path does not accept this method.
     MethodNotAllowed,
-    /// The body is not JSON by its content type.
+    /// The content type or the content encoding is not supported.
     UnsupportedMediaType,
-    /// Too many requests from this client.
+    /// This client sends too many requests.
     RateLimited,
-    /// Too many requests for this server at the moment.
+    /// The server has too many requests at the moment.
     Overloaded,
     /// The server is starting or stopping.
     NotReady,
-    /// The new configuration, packs or prompts are broken; the old ones go on serving.
+    /// The new configuration, packs or prompts have errors; the old ones still serve.
     ReloadFailed,
-    /// A fault of guerdon's own; the log has more.
+    /// A fault of guerdon; the server's log has the details.
     Internal,
 }
 
@@ -81,17 +81,17 @@ impl ProblemCode {
         match self {
             Self::MalformedJson => "The body is not JSON",
             Self::InvalidRequest => "The request is not valid",
-            Self::NoAssistantTurn => "There is no assistant turn to score",
-            Self::UnknownProfile => "There is no such profile",
-            Self::UnknownSource => "There is no such source",
+            Self::NoAssistantTurn => "The rollout has no assistant turn to score",
+            Self::UnknownProfile => "The profile does not exist",
+            Self::UnknownSource => "The source does not exist",
             Self::FusionNeedsSource => "The fusion needs a source that was left out",
             Self::TooLarge => "The request is too large",
             Self::RolloutTooLarge => "The rollout is too large",
             Self::Unscored => "The rollout could not be scored",
-            Self::Unauthorized => "A token is needed",
-            Self::Forbidden => "The token does not allow this",
-            Self::NotFound => "There is nothing here",
-            Self::MethodNotAllowed => "Not with this method",
+            Self::Unauthorized => "A valid token is required",
+            Self::Forbidden => "The token lacks the required scope",
+            Self::NotFound => "The path does not exist",
+            Self::MethodNotAllowed => "The method is not allowed",
             Self::UnsupportedMediaType => "The content type is not supported",
             Self::RateLimited => "Too many requests",
             Self::Overloaded => "The server is overloaded",
@@ -101,7 +101,7 @@ impl ProblemCode {
         }
     }
 
-    /// The code as it is written on the wire.
+    /// The code as it is written in JSON.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -139,14 +139,14 @@ impl Vocabulary for ProblemCode {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct Problem {
-    /// A URI that names the kind of problem.
+    /// A URI for the kind of problem.
     #[serde(rename = "type")]
     pub kind: String,
     /// A short, fixed title.
     pub title: String,
     /// The HTTP status, also on a per-rollout error.
     pub status: u16,
-    /// What went wrong, this time.
+    /// The details of this occurrence.
     pub detail: String,
     /// The path of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -154,13 +154,13 @@ pub struct Problem {
     /// The machine-readable name. A later server may give one that this version does not know.
     #[cfg_attr(feature = "openapi", schema(value_type = ProblemCode))]
     pub code: Word<ProblemCode>,
-    /// What to change.
+    /// The remedy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// An RFC 6901 JSON pointer to the place in the request.
+    /// An RFC 6901 JSON pointer into the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pointer: Option<String>,
-    /// The request.
+    /// The id of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<RequestId>,
 }
@@ -181,14 +181,14 @@ impl Problem {
         }
     }
 
-    /// Adds what to change.
+    /// Adds a remedy.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// Adds the place in the request.
+    /// Adds the pointer into the request.
     #[must_use]
     pub fn pointer(mut self, pointer: impl Into<String>) -> Self {
         self.pointer = Some(pointer.into());
@@ -196,7 +196,7 @@ impl Problem {
     }
 }
 
-/// A value that breaks a law of the wire: what, where, and what to change.
+/// An invalid value in a request, with its place and a remedy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{detail} (at `{pointer}`)")]
 #[non_exhaustive]
@@ -205,26 +205,26 @@ pub struct Invalid {
     pub code: ProblemCode,
     /// A JSON pointer.
     pub pointer: String,
-    /// What is wrong.
+    /// The fault.
     pub detail: String,
-    /// What to change.
+    /// The remedy.
     pub hint: Option<String>,
 }
 
 impl Invalid {
-    /// Something wrong at `pointer`.
+    /// A fault at `pointer`.
     pub fn new(code: ProblemCode, pointer: impl Into<String>, detail: impl Into<String>) -> Self {
         Self { code, pointer: pointer.into(), detail: detail.into(), hint: None }
     }
 
-    /// Adds what to change.
+    /// Adds a remedy.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// The same, seen from a parent: its pointer goes in front.
+    /// The same fault with `parent` in front of its pointer.
     #[must_use]
     pub fn below(mut self, parent: &str) -> Self {
         self.pointer.insert_str(0, parent);
@@ -245,7 +245,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_written_code_is_the_end_of_the_type() {
+    fn type_ends_with_the_code() {
         let problem =
             Problem::new(ProblemCode::NoAssistantTurn, "no turn").pointer("/rollouts/0/messages");
         let json = serde_json::to_value(&problem).unwrap();

@@ -8,7 +8,8 @@ use crate::{
     Word,
 };
 
-/// The fusion that made a reward. A later server may use words and keys that this version does not know.
+/// The fusion that made a reward. A later server may use words and keys that this version does not
+/// know.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ReportedFusion {

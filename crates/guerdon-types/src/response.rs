@@ -1,4 +1,4 @@
-//! The reply of `POST /v1/score`: every reward with its parts, and the versions that made it.
+//! The reply of `POST /v1/score`: rewards with their parts, and the versions that made them.
 
 use std::collections::BTreeMap;
 
@@ -11,23 +11,23 @@ use crate::{
 #[cfg(feature = "openapi")]
 use crate::{Calibration, FusionConfig};
 
-/// The whole reply.
+/// The reply of `POST /v1/score`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct ScoreResponse {
-    /// Also in the log.
+    /// The id of the request, as in the server's log.
     pub request_id: RequestId,
-    /// One result a rollout, in the request's order.
+    /// One result per rollout, in the order of the request.
     pub results: Vec<RolloutResult>,
-    /// What made these rewards.
+    /// The versions that made these rewards.
     pub versions: Versions,
-    /// What they cost.
+    /// The cost.
     pub usage: Usage,
 }
 
 impl ScoreResponse {
-    /// The whole reply from its parts.
+    /// A reply with these parts.
     #[must_use]
     pub const fn new(
         request_id: RequestId,
@@ -45,15 +45,15 @@ impl ScoreResponse {
 pub struct RolloutResult {
     /// The caller's id, or the rollout's index in the request.
     pub id: RolloutId,
-    /// The rollout's reward; `null`, never 0, if it could not be made: see `error`.
+    /// The rollout's reward; `null`, never 0, if it could not be made. Then `error` has the reason.
     #[cfg_attr(feature = "openapi", schema(required = true))]
     pub reward: Option<Finite>,
-    /// The group-relative advantage, if it was asked for and there is a reward.
+    /// The group-relative advantage, if it was requested and there is a reward.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub advantage: Option<Finite>,
     /// The scored turns, in dialogue order.
     pub turns: Vec<TurnResult>,
-    /// Why there is no reward.
+    /// The reason of a missing reward.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Problem>,
 }
@@ -67,7 +67,7 @@ pub struct TurnResult {
     /// The fused reward; `null`, never 0, if it could not be made.
     #[cfg_attr(feature = "openapi", schema(required = true))]
     pub reward: Option<Finite>,
-    /// Judge and rule points together, clipped to the fusion's bound; `null` if neither had an opinion.
+    /// The sum of judge and rule points, clipped to the fusion's bound; `null` if both abstained.
     #[cfg_attr(feature = "openapi", schema(required = true))]
     pub enhancement: Option<Finite>,
     /// The reward model's part.
@@ -79,55 +79,55 @@ pub struct TurnResult {
     /// The rules' part.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rules: Option<RulesPart>,
-    /// Parts of sources that guerdon does not ship, by name.
+    /// The parts of external sources, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub other: BTreeMap<SourceId, OtherPart>,
-    /// What was not said, by whom and why.
+    /// The abstentions of sources.
     pub abstained: Vec<Abstained>,
-    /// While a new generation is being tried: what the other one makes of the same turn.
+    /// The result of the other generation for the same turn, while a candidate generation serves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub beside: Option<Beside>,
 }
 
-/// The other generation's rules and fusion on the same turn, with the same reward model's and judge's parts. It is told, and
-/// changes nothing.
+/// The other generation's rules and fusion on the same turn, with the same parts of reward model
+/// and judge. It is reported and does not change the reward.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Beside {
     /// The other generation.
     pub generation: u64,
-    /// The reward that it would have given.
+    /// The reward by that generation.
     #[cfg_attr(feature = "openapi", schema(required = true))]
     pub reward: Option<Finite>,
-    /// What its rules say.
+    /// The part of its rules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rules: Option<RulesPart>,
 }
 
-/// What made a reward. Keep it with the reward, and the reward can be explained a month later.
+/// The versions that made a reward. Stored with the reward, they explain it later.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct Versions {
-    /// The profile that was used.
+    /// The profile.
     pub profile: ProfileName,
-    /// The reward model: a hash of its manifest's files.
+    /// The reward model, as a hash of the files in its manifest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rm: Option<String>,
-    /// How the RM's raw output became its score.
+    /// The calibration of the reward model's scores.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<Calibration>))]
     pub calibration: Option<ReportedCalibration>,
-    /// Judge prompts, each with its content hash.
+    /// Judge prompts with their content hashes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub judge: BTreeMap<String, String>,
-    /// Rule packs, each with its content hash.
+    /// Rule packs with their content hashes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub rules: BTreeMap<String, String>,
-    /// Sources that guerdon does not ship.
+    /// External sources with their versions.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub other: BTreeMap<String, String>,
-    /// The fusion, with the request's override applied.
+    /// The fusion, with the request's changes.
     #[cfg_attr(feature = "openapi", schema(value_type = FusionConfig))]
     pub fusion: ReportedFusion,
     /// Counts reloads since the server started, from 1.
@@ -135,7 +135,7 @@ pub struct Versions {
 }
 
 impl Versions {
-    /// Versions with no source named yet.
+    /// Versions without any source.
     #[must_use]
     pub fn new(profile: ProfileName, fusion: impl Into<ReportedFusion>, generation: u64) -> Self {
         Self {
@@ -151,7 +151,8 @@ impl Versions {
     }
 }
 
-/// One line of a streamed reply (`Accept: application/x-ndjson`): results as they become final, then the summary.
+/// One line of a streamed reply (`Accept: application/x-ndjson`): results as they become final,
+/// then the summary.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(untagged)]
@@ -162,7 +163,8 @@ pub enum StreamLine {
     Result(Box<StreamedResult>),
 }
 
-/// A rollout's result with its place in the request, since lines come in the order they become final.
+/// A rollout's result with its index in the request, since lines arrive in the order they become
+/// final.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct StreamedResult {
@@ -177,12 +179,13 @@ pub struct StreamedResult {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct StreamSummary {
-    /// Also in the log.
+    /// The id of the request, as in the server's log.
     pub request_id: RequestId,
-    /// How many result lines came before; fewer than the request's rollouts means that the stream was cut.
+    /// The number of result lines before. Fewer than the request's rollouts means that lines were
+    /// lost.
     pub results: usize,
-    /// What made these rewards.
+    /// The versions that made these rewards.
     pub versions: Versions,
-    /// What they cost.
+    /// The cost.
     pub usage: Usage,
 }

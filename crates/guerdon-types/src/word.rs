@@ -1,8 +1,8 @@
 //! Tolerant reading of replies: words and keys that a later server adds must not break a client.
 //!
-//! A server reads requests and configuration strictly, so that a misspelt word is an error. A client reads replies
-//! tolerantly: [`Word`] keeps an unknown word as text, and [`known_keys`] ignores unknown keys of a type whose own
-//! deserialisation is strict.
+//! A server reads requests and configuration strictly, so that a misspelt word is an error. A
+//! client reads replies tolerantly: [`Word`] keeps an unknown word as text, and [`known_keys`]
+//! ignores unknown keys of a type whose own deserialisation is strict.
 
 use std::fmt;
 use std::hash::Hash;
@@ -74,8 +74,8 @@ impl<T: Vocabulary> fmt::Display for Word<T> {
     }
 }
 
-/// Reads a `T` whose own deserialisation refuses unknown keys, and ignores them. Missing keys have the values of
-/// `T::default()`.
+/// Reads a `T` whose own deserialisation refuses unknown keys, and ignores them. Missing keys have
+/// the values of `T::default()`.
 ///
 /// # Errors
 /// A known key has a value of the wrong kind.
