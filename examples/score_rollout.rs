@@ -19,7 +19,7 @@
 
 #![expect(clippy::print_stdout, reason = "an example prints its results")]
 
-use guerdon_client::{Client, Rollout, RolloutResult, ScoreRequest, Scored, TurnResult};
+use guerdon_client::{Client, Rollout, RolloutResult, ScoreRequest, ScoredBatch, TurnResult};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -111,7 +111,7 @@ fn quotes(said: &str, spans: &[[usize; 2]]) -> String {
     spans.iter().map(quote).collect()
 }
 
-fn print_versions(scored: &Scored) -> anyhow::Result<()> {
+fn print_versions(scored: &ScoredBatch) -> anyhow::Result<()> {
     for versions in &scored.versions {
         println!("\nmade by {}", serde_json::to_string_pretty(versions)?);
     }

@@ -14,7 +14,7 @@
 #![expect(clippy::print_stdout, reason = "an example prints its results")]
 
 use guerdon_client::optim::{Repo, RepoConfig, RowMask};
-use guerdon_client::{Abstaining, Client, ScoreRequest};
+use guerdon_client::{Client, ScoreRequest, UnscoredPolicy};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -25,7 +25,7 @@ async fn main() -> anyhow::Result<()> {
 
     // 1. Rewards. A missing one is NaN, never 0, and does not influence the update.
     let scored = Client::new(url)?.score(&request).await?;
-    let feedback = scored.feedback::<f32>(&request, Abstaining::Drop)?;
+    let feedback = scored.feedback::<f32>(&request, UnscoredPolicy::Drop)?;
 
     // 2. A framework would run its policy on the tokens of each reply here.
     let reply =

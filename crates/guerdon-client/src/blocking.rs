@@ -1,5 +1,5 @@
-//! The same calls for code without a runtime. One thread of the client's own drives the network; any number of threads may
-//! call.
+//! The same calls for code without an async runtime. The client has one thread for the network; any
+//! number of threads may call it.
 //!
 //! ```no_run
 //! use guerdon_client::{ScoreRequest, StreamLine, blocking};
@@ -24,30 +24,31 @@ use futures_util::StreamExt as _;
 use guerdon_types::{Info, ScoreRequest, StreamLine};
 use tokio::runtime::{Handle, Runtime};
 
-use crate::{Error, ScoreStream, Scored};
+use crate::{Error, ScoreStream, ScoredBatch};
 
-/// A [`crate::Client`] whose calls wait. Clones are cheap and share connections, limits and the thread.
+/// A [`crate::Client`] whose calls block. Clones are cheap and share connections, limits and the
+/// thread.
 #[derive(Debug, Clone)]
 pub struct Client {
     client: crate::Client,
-    thread: Arc<Thread>,
+    thread: Arc<NetworkThread>,
 }
 
-/// The runtime, which must not wait for its thread when it is dropped: that may be in asynchronous code.
+/// The runtime. Its drop must not wait for the thread, because it may run in asynchronous code.
 #[derive(Debug)]
-struct Thread(Option<Runtime>);
+struct NetworkThread(Option<Runtime>);
 
-impl Thread {
+impl NetworkThread {
     fn wait<T>(&self, call: impl Future<Output = T>) -> Result<T, Error> {
         match &self.0 {
-            // Waiting inside a runtime would panic there.
+            // `block_on` inside a runtime would panic.
             Some(runtime) if Handle::try_current().is_err() => Ok(runtime.block_on(call)),
             _ => Err(Error::InAsync),
         }
     }
 }
 
-impl Drop for Thread {
+impl Drop for NetworkThread {
     fn drop(&mut self) {
         if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
@@ -68,16 +69,16 @@ impl Client {
             .build()
             .map_err(|error| Error::Config {
                 field: "blocking",
-                detail: format!("its thread cannot be started: {error}"),
+                detail: format!("cannot start its thread: {error}"),
             })?;
-        Ok(Self { client, thread: Arc::new(Thread(Some(runtime))) })
+        Ok(Self { client, thread: Arc::new(NetworkThread(Some(runtime))) })
     }
 
     /// See [`crate::Client::score`].
     ///
     /// # Errors
     /// As there, and [`Error::InAsync`].
-    pub fn score(&self, request: &ScoreRequest) -> Result<Scored, Error> {
+    pub fn score(&self, request: &ScoreRequest) -> Result<ScoredBatch, Error> {
         self.wait(self.client.score(request))
     }
 
@@ -85,9 +86,9 @@ impl Client {
     ///
     /// # Errors
     /// As there, and [`Error::InAsync`].
-    pub fn stream(&self, request: &ScoreRequest) -> Result<Lines, Error> {
+    pub fn stream(&self, request: &ScoreRequest) -> Result<BlockingStream, Error> {
         let stream = self.wait(self.client.stream(request))?;
-        Ok(Lines { stream, thread: Arc::clone(&self.thread) })
+        Ok(BlockingStream { stream, thread: Arc::clone(&self.thread) })
     }
 
     /// See [`crate::Client::info`].
@@ -112,12 +113,12 @@ impl Client {
 }
 
 /// Results as they become final; the last line is the summary. See [`ScoreStream`].
-pub struct Lines {
+pub struct BlockingStream {
     stream: ScoreStream,
-    thread: Arc<Thread>,
+    thread: Arc<NetworkThread>,
 }
 
-impl Iterator for Lines {
+impl Iterator for BlockingStream {
     type Item = Result<StreamLine, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -125,21 +126,21 @@ impl Iterator for Lines {
     }
 }
 
-impl std::fmt::Debug for Lines {
+impl std::fmt::Debug for BlockingStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Lines").finish_non_exhaustive()
+        f.debug_struct("BlockingStream").finish_non_exhaustive()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{StandIn, batch};
+    use crate::testing::{ScriptedServer, batch};
 
     #[test]
-    fn a_loop_without_a_runtime_scores_and_streams_from_several_threads() {
+    fn several_threads_score_and_stream_without_a_runtime() {
         let servers = Runtime::new().unwrap();
-        let server = servers.block_on(StandIn::start(vec![]));
+        let server = servers.block_on(ScriptedServer::start(vec![]));
         let client = Client::new(crate::Client::new(&server.url).unwrap()).unwrap();
         std::thread::scope(|scope| {
             for _ in 0..4 {
@@ -155,7 +156,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn waiting_in_asynchronous_code_is_an_error_and_no_panic() {
+    async fn blocking_call_in_asynchronous_code_is_an_error() {
         let client = Client::new(crate::Client::new("http://127.0.0.1:9").unwrap()).unwrap();
         assert!(matches!(client.ready(), Err(Error::InAsync)));
     }

@@ -1,4 +1,5 @@
-//! One HTTP exchange: what is sent, and which of its failures may pass.
+//! One HTTP exchange: sends a request, reads the reply, and classifies failures as transient or
+//! final.
 
 use std::time::SystemTime;
 
@@ -9,13 +10,13 @@ use reqwest::{Method, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
 
 use crate::Error;
-use crate::retry::{Again, Failed, may_pass, retry_after};
+use crate::retry::{AttemptError, RetryAdvice, is_transient, retry_after};
 use crate::version;
 
-/// How much of a body that is no problem body an error quotes, in characters.
+/// The most characters that an error quotes of a body which is not a problem body.
 const QUOTED: usize = 200;
 
-/// One request, ready to be sent as often as it takes.
+/// One request. It can be sent several times.
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
     method: Method,
@@ -29,7 +30,7 @@ pub(crate) struct Call {
 impl Call {
     pub(crate) fn get(base: &Url, path: &[&str]) -> Self {
         let mut url = base.clone();
-        // Fails only for URLs that cannot have a path; the builder lets none in.
+        // Fails only for URLs that cannot have a path, which the builder refuses.
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
         }
@@ -41,49 +42,49 @@ impl Call {
         Self { method: Method::POST, body: Some(body), ..Self::get(base, path) }
     }
 
-    /// Asks for a line a result.
+    /// Requests a streamed reply, one line per result.
     pub(crate) fn lines(self) -> Self {
         Self { lines: true, ..self }
     }
 
-    /// Sends it; the reply's head, whatever its status.
-    pub(crate) async fn head(&self, http: &reqwest::Client) -> Result<Response, Failed> {
+    /// Sends the request. Returns the head of the reply with any status.
+    pub(crate) async fn head(&self, http: &reqwest::Client) -> Result<Response, AttemptError> {
         let mut request = http.request(self.method.clone(), self.url.clone());
         if let Some(body) = &self.body {
             request = request.header(CONTENT_TYPE, "application/json").body(body.clone());
         }
         if self.lines {
-            // A compressor holds lines back until its window is full, and the point of a stream is not to wait.
+            // A compressor would hold lines back until its window is full.
             request =
                 request.header(ACCEPT, "application/x-ndjson").header(ACCEPT_ENCODING, "identity");
         }
         let response = request.send().await.map_err(|error| self.transport(error))?;
         version::check(response.headers(), &self.shown)
-            .map_err(|error| Failed { error, again: Again::Never })?;
+            .map_err(|error| AttemptError { error, again: RetryAdvice::Never })?;
         Ok(response)
     }
 
-    /// Sends it; the reply's head if it is a success, else the failure that its body tells.
-    pub(crate) async fn success(&self, http: &reqwest::Client) -> Result<Response, Failed> {
+    /// Sends the request. Returns the head of a successful reply, or the error in its body.
+    pub(crate) async fn success(&self, http: &reqwest::Client) -> Result<Response, AttemptError> {
         let response = self.head(http).await?;
         if response.status().is_success() {
             Ok(response)
         } else {
-            Err(self.refused(response).await)
+            Err(self.refusal(response).await)
         }
     }
 
-    /// Sends it; the whole reply.
+    /// Sends the request and parses the body of a successful reply.
     pub(crate) async fn reply<T: DeserializeOwned>(
         &self,
         http: &reqwest::Client,
-    ) -> Result<T, Failed> {
+    ) -> Result<T, AttemptError> {
         let response = self.success(http).await?;
         let body = response.bytes().await.map_err(|error| self.transport(error))?;
         serde_json::from_slice(&body).map_err(|error| {
             let detail =
-                format!("its body does not read as a reply ({error}): {:?}", excerpt(&body));
-            Failed { error: self.decode(detail), again: Again::Never }
+                format!("the body cannot be parsed as a reply ({error}): {:?}", excerpt(&body));
+            AttemptError { error: self.decode(detail), again: RetryAdvice::Never }
         })
     }
 
@@ -95,35 +96,36 @@ impl Call {
         Error::Problem { url: self.shown.clone(), tries: 1, problem: Box::new(problem) }
     }
 
-    fn transport(&self, error: reqwest::Error) -> Failed {
-        let again = if error.is_builder() { Again::Never } else { Again::Backoff };
-        // reqwest would print the URL with its query, where a key may be.
+    fn transport(&self, error: reqwest::Error) -> AttemptError {
+        let again = if error.is_builder() { RetryAdvice::Never } else { RetryAdvice::Backoff };
+        // reqwest prints the URL with its query, which may contain a key.
         let error =
             Error::Transport { url: self.shown.clone(), tries: 1, cause: error.without_url() };
-        Failed { error, again }
+        AttemptError { error, again }
     }
 
-    pub(crate) async fn refused(&self, response: Response) -> Failed {
+    /// The error of a reply that is not a success.
+    pub(crate) async fn refusal(&self, response: Response) -> AttemptError {
         let status = response.status();
-        let asked = response
+        let wait = response
             .headers()
             .get(RETRY_AFTER)
             .and_then(text)
             .and_then(|v| retry_after(v, SystemTime::now()));
         let moved =
             response.headers().get(LOCATION).and_then(text).map(|to| format!("moved to {to}"));
-        let again = match asked {
-            _ if !may_pass(status.as_u16()) => Again::Never,
-            Some(wait) => Again::NotBefore(wait),
-            None => Again::Backoff,
+        let again = match wait {
+            _ if !is_transient(status.as_u16()) => RetryAdvice::Never,
+            Some(wait) => RetryAdvice::NotBefore(wait),
+            None => RetryAdvice::Backoff,
         };
-        // A refusal whose body breaks off is still that refusal.
+        // An incomplete body does not change the status.
         let body = response.bytes().await.unwrap_or_default();
         let error = match serde_json::from_slice(&body) {
             Ok(problem) => self.problem(problem),
             Err(_) => self.status(status, moved.unwrap_or_else(|| excerpt(&body))),
         };
-        Failed { error, again }
+        AttemptError { error, again }
     }
 
     fn status(&self, status: StatusCode, body: String) -> Error {
@@ -135,7 +137,7 @@ fn text(value: &HeaderValue) -> Option<&str> {
     value.to_str().ok()
 }
 
-/// The beginning of a body, for an error.
+/// The beginning of a body, for an error message.
 pub(crate) fn excerpt(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     match text.char_indices().nth(QUOTED) {
@@ -149,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_is_laid_on_any_base_and_secrets_are_not_shown() {
+    fn path_extends_any_base_and_secrets_are_hidden() {
         let call = |base: &str| Call::get(&Url::parse(base).unwrap(), &["v1", "score"]);
         assert_eq!(call("http://h:1").url.as_str(), "http://h:1/v1/score");
         assert_eq!(call("http://h:1/rewards/").url.as_str(), "http://h:1/rewards/v1/score");
@@ -159,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn an_excerpt_ends_between_characters() {
+    fn excerpt_ends_at_a_character_boundary() {
         let text = excerpt("价".repeat(500).as_bytes());
         assert_eq!(text.chars().count(), QUOTED + 3);
     }

@@ -1,19 +1,20 @@
-//! How a large batch becomes several HTTP requests without changing a single number of the reply.
+//! Splits a large batch into several HTTP requests without changing any number of the reply.
 //!
-//! Rewards do not depend on their neighbours, so a batch may be cut anywhere; advantages do.
-//! Group-relative estimators need the whole group in one request, and some need the whole batch
-//! ([`Estimator::needs_whole_batch`]). A batch whose estimator this client does not know is not cut
-//! either.
+//! Rewards do not depend on other rollouts, so a batch may be split anywhere. Advantages do:
+//! group-relative estimators need the whole group in one request, and some need the whole batch
+//! ([`Estimator::needs_whole_batch`]). A batch with an estimator that this client does not know is
+//! not split.
 
 use std::collections::HashMap;
 
 use guerdon_optim::Estimator;
 use guerdon_types::{Problem, ScoreRequest};
 
-/// Places in the whole request, in the order in which they are sent.
+/// Indices into the whole request, in sending order.
 pub(crate) type Chunk = Vec<usize>;
 
-/// Cuts `request` into chunks of at most `size` rollouts; a group that must stay whole may be larger. At least one.
+/// Splits `request` into at least one chunk of at most `size` rollouts. A group that must stay
+/// whole may be larger.
 pub(crate) fn chunks(request: &ScoreRequest, size: usize) -> Vec<Chunk> {
     let all = 0..request.rollouts.len();
     let estimator =
@@ -35,8 +36,8 @@ pub(crate) fn chunks(request: &ScoreRequest, size: usize) -> Vec<Chunk> {
     chunks
 }
 
-/// The rollouts by group, in order of first appearance. Those without one stay together: what they are compared with
-/// is the server's to say.
+/// The rollouts by group, in order of first appearance. Rollouts without a group stay together,
+/// because the server decides their comparison.
 fn groups(request: &ScoreRequest) -> Vec<Chunk> {
     let mut seen = HashMap::new();
     let mut groups: Vec<Chunk> = Vec::new();
@@ -50,7 +51,7 @@ fn groups(request: &ScoreRequest) -> Vec<Chunk> {
     groups
 }
 
-/// The request that holds the rollouts of `chunk`, everything else as in `request`.
+/// The request with the rollouts of `chunk`; everything else is as in `request`.
 pub(crate) fn part(request: &ScoreRequest, chunk: &[usize]) -> ScoreRequest {
     let rollouts = chunk.iter().filter_map(|place| request.rollouts.get(*place)).cloned().collect();
     ScoreRequest {
@@ -63,8 +64,8 @@ pub(crate) fn part(request: &ScoreRequest, chunk: &[usize]) -> ScoreRequest {
     }
 }
 
-/// Makes a pointer into the chunk one into the whole request: `/rollouts/0/score` of the second chunk is not the
-/// caller's rollout 0.
+/// Changes a pointer into the chunk to one into the whole request: `/rollouts/0/score` of the
+/// second chunk is not the caller's rollout 0.
 pub(crate) fn repoint(problem: &mut Problem, chunk: &[usize]) {
     let Some(rest) =
         problem.pointer.as_deref().and_then(|pointer| pointer.strip_prefix("/rollouts/"))
@@ -97,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn rewards_alone_may_be_cut_anywhere() {
+    fn batch_without_advantages_is_split_anywhere() {
         assert_eq!(
             chunks(&request(&["a", "a", "a", "b", "b"], None), 2),
             [vec![0, 1], vec![2, 3], vec![4]]
@@ -105,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_is_never_split_even_when_interleaved_or_larger_than_a_chunk() {
+    fn group_is_never_split_even_if_interleaved_or_larger_than_a_chunk() {
         let cut = chunks(&request(&["a", "b", "a", "b", "c", "c", "c"], Some("grpo")), 2);
         assert_eq!(cut, [vec![0, 2], vec![1, 3], vec![4, 5, 6]]);
     }
@@ -119,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn estimators_that_need_the_whole_batch_and_unknown_ones_are_not_cut() {
+    fn whole_batch_estimator_and_unknown_estimator_are_not_split() {
         for estimator in ["batch_std", "gpg", "invented_next_year"] {
             assert_eq!(chunks(&request(&["a", "b", "c"], Some(estimator)), 1), [vec![0, 1, 2]]);
         }
@@ -134,14 +135,14 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_batch_is_one_empty_chunk() {
+    fn empty_batch_is_one_empty_chunk() {
         for estimator in [None, Some("grpo"), Some("batch_std")] {
             assert_eq!(chunks(&request(&[], estimator), 4), [Vec::<usize>::new()]);
         }
     }
 
     #[test]
-    fn a_pointer_into_a_chunk_becomes_one_into_the_request() {
+    fn pointer_into_a_chunk_becomes_a_pointer_into_the_request() {
         let repointed = |pointer: &str| {
             let mut problem = Problem::new(ProblemCode::InvalidRequest, "").pointer(pointer);
             repoint(&mut problem, &[7, 9]);
@@ -155,7 +156,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_rollout_is_sent_once_and_groups_meet(
+        fn every_rollout_is_sent_once_and_groups_stay_whole(
             names in prop::collection::vec("[a-d]?", 0..40), size in 1_usize..9, grouped in prop::bool::ANY,
         ) {
             let names: Vec<&str> = names.iter().map(String::as_str).collect();

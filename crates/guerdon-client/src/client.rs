@@ -1,4 +1,4 @@
-//! The client: one connection pool, one bound on what is under way, and the calls of the wire.
+//! The client: a connection pool, a limit on concurrent requests, and the calls of the HTTP API.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,12 +12,12 @@ use tokio::time::timeout_at;
 
 use crate::call::Call;
 use crate::chunk::{chunks, part, repoint};
-use crate::retry::{Deadline, Policy, run};
-use crate::{ClientBuilder, Error, ScoreStream, Scored};
+use crate::retry::{Deadline, RetryPolicy, run};
+use crate::{ClientBuilder, Error, ScoreStream, ScoredBatch};
 
 const SCORE: [&str; 2] = ["v1", "score"];
 
-/// A reward server, as seen from a training loop. Clones are cheap and share connections and limits.
+/// A client of a reward server. Clones are cheap and share connections and limits.
 #[derive(Clone)]
 pub struct Client {
     pub(crate) http: reqwest::Client,
@@ -26,41 +26,44 @@ pub struct Client {
     pub(crate) timeout: Duration,
     pub(crate) chunk: usize,
     pub(crate) slots: Arc<Semaphore>,
-    pub(crate) policy: Policy,
+    pub(crate) policy: RetryPolicy,
 }
 
 impl Client {
-    /// A client of the server at `url`, such as `http://127.0.0.1:8787`, with every setting at its default.
+    /// A client of the server at `url`, such as `http://127.0.0.1:8787`, with every setting at its
+    /// default.
     ///
     /// # Errors
-    /// [`Error::Config`] if `url` is none.
+    /// [`Error::Config`] if `url` is not an HTTP URL.
     pub fn new(url: impl Into<String>) -> Result<Self, Error> {
         Self::builder(url).build()
     }
 
-    /// A client of the server at `url`, to be set up.
+    /// A builder for a client of the server at `url`.
     pub fn builder(url: impl Into<String>) -> ClientBuilder {
         ClientBuilder::new(url)
     }
 
     /// Scores a batch of any size.
     ///
-    /// A large batch becomes several HTTP requests (see [`ClientBuilder::chunk`]), some at a time, and comes back as
-    /// one, in the request's order. The cuts change no number: where advantages are asked for, a group stays whole,
-    /// and a batch that is compared as a whole is not cut. An empty batch is one request too, and tells the versions.
+    /// A large batch is split into several HTTP requests (see [`ClientBuilder::chunk`]), some of
+    /// them concurrent, and the results are joined in the order of the request. Splitting changes
+    /// no number: with advantages, groups stay whole, and a batch whose statistics span all
+    /// rollouts is not split. An empty batch is one request, too; its reply has the versions.
     ///
     /// # Errors
-    /// [`Error::Invalid`] before anything is sent; otherwise that of the first chunk to fail for good. The whole call
-    /// fails then: what its other chunks asked a judge is in the server's cache, so scoring again is cheap. A rollout
-    /// that cannot be scored fails nothing; its result has `error`.
-    pub async fn score(&self, request: &ScoreRequest) -> Result<Scored, Error> {
+    /// [`Error::Invalid`] before anything is sent; otherwise the error of the first chunk that
+    /// fails after its retries. Then the whole call fails. The server's cache keeps the judge's
+    /// answers for the other chunks, so scoring again is cheap. A rollout that cannot be scored
+    /// does not fail the call; its result has `error`.
+    pub async fn score(&self, request: &ScoreRequest) -> Result<ScoredBatch, Error> {
         request.check()?;
         let deadline = Deadline::new(self.timeout);
         let chunks = chunks(request, self.chunk);
         let replies =
             try_join_all(chunks.iter().map(|chunk| self.score_chunk(request, chunk, &deadline)))
                 .await?;
-        let mut scored = Scored::join(request, &chunks, replies);
+        let mut scored = ScoredBatch::join(request, &chunks, replies);
         if chunks.len() > 1 {
             // The server refuses ids that are shared within a chunk.
             scored.refuse_shared_ids(request);
@@ -68,52 +71,54 @@ impl Client {
         Ok(scored)
     }
 
-    /// Scores a batch in one HTTP request and gives each result as soon as it is final, in no set order; the last
-    /// item is the summary.
+    /// Scores a batch in one HTTP request and returns each result as soon as it is final, in no
+    /// fixed order. The last item is the summary.
     ///
-    /// A stream is not cut into chunks: results come as they are made anyway, and one request means one set of
-    /// versions. The server's limit on rollouts applies. Retries end with the reply's head.
+    /// A stream is not split into chunks, so it has one set of versions, and the server's limit on
+    /// rollouts applies. Only the request is retried; once the reply begins, it is not.
     ///
     /// # Errors
-    /// As [`Client::score`] until the reply begins; later errors are items, and end the stream.
+    /// As [`Client::score`] until the reply begins. Later errors are items that end the stream.
     pub async fn stream(&self, request: &ScoreRequest) -> Result<ScoreStream, Error> {
         request.check()?;
         let deadline = Deadline::new(self.timeout);
         let all: Vec<usize> = (0..request.rollouts.len()).collect();
         let call = Call::post(&self.base, &SCORE, self.body(request, &all)?).lines();
-        // Held only until the reply begins: a loop that scores while it reads a stream must not wait for itself.
+        // Released when the reply begins, so that a loop that scores while it reads a stream cannot
+        // deadlock.
         let _slot = self.slot(&call, &deadline).await?;
         let response =
             run(&self.policy, &deadline, &call.shown, || call.success(&self.http)).await?;
         Ok(ScoreStream::new(call, response, deadline, all.len()))
     }
 
-    /// What the server is: its profiles, versions and limits.
+    /// The server's profiles, versions and limits.
     ///
     /// # Errors
-    /// Any but [`Error::Invalid`] and [`Error::Cut`].
+    /// Any error except [`Error::Invalid`] and [`Error::Cut`].
     pub async fn info(&self) -> Result<Info, Error> {
         let deadline = Deadline::new(self.timeout);
         let call = Call::get(&self.base, &["v1", "info"]);
         run(&self.policy, &deadline, &call.shown, || call.reply(&self.http)).await
     }
 
-    /// Whether the server is ready to score; asked once, without retries. `false` while it starts or stops.
+    /// True if the server is ready to score; `false` while it starts or stops. Sends one request,
+    /// without retries.
     ///
     /// # Errors
-    /// Whatever is no answer to the question: [`Error::Transport`] if nothing listens there, or [`Error::Status`] or
-    /// [`Error::Problem`] if something else does.
+    /// [`Error::Transport`] if no server listens at the URL; [`Error::Status`] or
+    /// [`Error::Problem`] for a reply that is neither "ready" nor "not ready".
     pub async fn ready(&self) -> Result<bool, Error> {
         let deadline = Deadline::new(self.timeout);
         let call = Call::get(&self.base, &["readyz"]);
-        let asked = timeout_at(deadline.at, call.head(&self.http)).await;
-        let response = asked
+        let reply = timeout_at(deadline.at, call.head(&self.http)).await;
+        let response = reply
             .map_err(|_| deadline.passed(&call.shown, None))?
-            .map_err(|failed| failed.error)?;
+            .map_err(|failure| failure.error)?;
         match response.status() {
             StatusCode::SERVICE_UNAVAILABLE => Ok(false),
             status if status.is_success() => Ok(true),
-            _ => Err(call.refused(response).await.error),
+            _ => Err(call.refusal(response).await.error),
         }
     }
 
@@ -125,11 +130,12 @@ impl Client {
     ) -> Result<ScoreResponse, Error> {
         let mut call = Call::post(&self.base, &SCORE, Bytes::new());
         let _slot = self.slot(&call, deadline).await?;
-        // Written only now: bodies that wait in line cost no memory.
+        // Serialised after the permit is acquired, so that waiting requests use no memory for
+        // bodies.
         call = Call::post(&self.base, &SCORE, self.body(request, chunk)?);
-        let asked = run(&self.policy, deadline, &call.shown, || call.reply(&self.http)).await;
-        let reply = asked.map_err(|error| repointed(error, chunk))?;
-        fits(request, chunk, &reply).map_err(|detail| call.decode(detail))?;
+        let reply = run(&self.policy, deadline, &call.shown, || call.reply(&self.http)).await;
+        let reply = reply.map_err(|error| repointed(error, chunk))?;
+        check_reply(request, chunk, &reply).map_err(|detail| call.decode(detail))?;
         Ok(reply)
     }
 
@@ -139,7 +145,7 @@ impl Client {
         deadline: &Deadline,
     ) -> Result<Option<SemaphorePermit<'_>>, Error> {
         let slot = timeout_at(deadline.at, self.slots.acquire()).await;
-        // The semaphore is never closed, so there always is a permit.
+        // The semaphore is never closed, so `acquire` always returns a permit.
         slot.map(Result::ok).map_err(|_| deadline.passed(&call.shown, None))
     }
 
@@ -150,14 +156,14 @@ impl Client {
             Invalid::new(
                 ProblemCode::InvalidRequest,
                 "",
-                format!("it cannot be written as JSON: {error}"),
+                format!("the request cannot be written as JSON: {error}"),
             )
         })?;
         Ok(body.into())
     }
 }
 
-/// Written by hand: a URL may hold a password or a key.
+/// Hides the URL's user, password and query, which may be secrets.
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Client")
@@ -166,10 +172,19 @@ impl std::fmt::Debug for Client {
     }
 }
 
-/// A reply with a result too few, or in another order, would give rollouts each other's rewards.
-fn fits(request: &ScoreRequest, chunk: &[usize], reply: &ScoreResponse) -> Result<(), String> {
+/// Checks the number and the ids of the results. A missing or misplaced result would give rollouts
+/// each other's rewards.
+fn check_reply(
+    request: &ScoreRequest,
+    chunk: &[usize],
+    reply: &ScoreResponse,
+) -> Result<(), String> {
     if reply.results.len() != chunk.len() {
-        return Err(format!("with {} results for {} rollouts", reply.results.len(), chunk.len()));
+        return Err(format!(
+            "the reply has {} results for {} rollouts",
+            reply.results.len(),
+            chunk.len()
+        ));
     }
     for (place, result) in chunk.iter().zip(&reply.results) {
         let sent = request.rollouts.get(*place).and_then(|rollout| rollout.id.as_ref());
@@ -180,7 +195,7 @@ fn fits(request: &ScoreRequest, chunk: &[usize], reply: &ScoreResponse) -> Resul
     Ok(())
 }
 
-/// The error as the caller's request has it, not the chunk's.
+/// The error with its pointer into the caller's request instead of the chunk.
 fn repointed(mut error: Error, chunk: &[usize]) -> Error {
     match &mut error {
         Error::Problem { problem, .. } => repoint(problem, chunk),
@@ -199,10 +214,10 @@ mod tests {
     use guerdon_types::{AdvantagesRequest, GroupId, Problem, Rollout};
 
     use super::*;
-    use crate::testing::{Reply, StandIn, batch};
+    use crate::testing::{ScriptedReply, ScriptedServer, batch};
 
-    /// A client that does not wait long between tries.
-    fn client(server: &StandIn) -> ClientBuilder {
+    /// A client with a short backoff.
+    fn client(server: &ScriptedServer) -> ClientBuilder {
         Client::builder(&server.url).backoff(Duration::from_millis(1), Duration::from_millis(2))
     }
 
@@ -211,21 +226,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn results_keep_the_requests_order_and_ids_across_chunks() {
-        let server = StandIn::start(vec![]).await;
+    async fn results_keep_order_and_ids_across_chunks() {
+        let server = ScriptedServer::start(vec![]).await;
         let mut request = batch(&[""; 10]);
         request.rollouts[4].id = Some("mine".into());
         let scored = client(&server).chunk(3).build().unwrap().score(&request).await.unwrap();
         assert_eq!(scored.rewards(), numbers(10));
         let ids: Vec<&str> = scored.results.iter().map(|result| result.id.as_str()).collect();
         assert_eq!(ids, ["0", "1", "2", "3", "mine", "5", "6", "7", "8", "9"]);
-        assert_eq!(server.asked().len(), 4);
+        assert_eq!(server.received().len(), 4);
         assert_eq!((scored.usage.judge_calls, scored.request_ids.len()), (4, 4));
     }
 
     #[tokio::test]
-    async fn groups_are_not_split_and_interleaved_ones_find_their_places_again() {
-        let server = StandIn::start(vec![]).await;
+    async fn groups_are_not_split_and_interleaved_rollouts_keep_their_places() {
+        let server = ScriptedServer::start(vec![]).await;
         let mut request = batch(&["a", "b", "a", "b", "a", "c"]);
         request.advantages = Some(AdvantagesRequest { estimator: "grpo".into() });
         let scored = client(&server).chunk(2).build().unwrap().score(&request).await.unwrap();
@@ -242,8 +257,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_more_requests_are_under_way_than_allowed_and_no_fewer() {
-        let server = StandIn::meeting(vec![], Some(2)).await;
+    async fn concurrency_is_exactly_the_configured_limit() {
+        let server = ScriptedServer::with_barrier(vec![], Some(2)).await;
         let client = client(&server).chunk(1).concurrency(2).build().unwrap();
         let (a, b) = (batch(&[""; 4]), batch(&[""; 2]));
         let (a, b) = tokio::join!(client.score(&a), client.score(&b));
@@ -252,32 +267,39 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_429_is_asked_again() {
-        let server =
-            StandIn::start(vec![Reply::busy("0"), Reply::Say(502, vec![], "bad gateway".into())])
-                .await;
+    async fn status_429_and_502_are_retried() {
+        let server = ScriptedServer::start(vec![
+            ScriptedReply::busy("0"),
+            ScriptedReply::Raw(502, vec![], "bad gateway".into()),
+        ])
+        .await;
         let scored = client(&server).build().unwrap().score(&batch(&[""; 2])).await.unwrap();
         assert_eq!(scored.rewards(), numbers(2));
-        let asked = server.asked();
-        assert_eq!(asked.len(), 3);
-        assert!(asked.iter().all(|one| one.body == asked[0].body), "a retry sends the same bytes");
+        let received = server.received();
+        assert_eq!(received.len(), 3);
+        assert!(
+            received.iter().all(|one| one.body == received[0].body),
+            "a retry sends the same bytes"
+        );
     }
 
     #[tokio::test]
-    async fn a_retry_after_beyond_the_deadline_is_told_at_once() {
-        let server = StandIn::start(vec![Reply::busy("86400")]).await;
+    async fn retry_after_beyond_the_deadline_fails_at_once() {
+        let server = ScriptedServer::start(vec![ScriptedReply::busy("86400")]).await;
         let error = client(&server).build().unwrap().score(&batch(&[""])).await.unwrap_err();
         assert_eq!(error.problem().unwrap().code, ProblemCode::RateLimited);
-        assert_eq!(server.asked().len(), 1);
+        assert_eq!(server.received().len(), 1);
     }
 
     #[tokio::test]
-    async fn a_422_is_not_asked_again_and_points_into_the_callers_request() {
+    async fn status_422_is_not_retried_and_points_into_the_caller_s_request() {
         let problem = Problem::new(ProblemCode::InvalidRequest, "not a number")
             .pointer("/rollouts/1/context/price");
-        let server =
-            StandIn::start(vec![Reply::Score(1, "sha256:a"), Reply::problem(&problem, vec![])])
-                .await;
+        let server = ScriptedServer::start(vec![
+            ScriptedReply::Score(1, "sha256:a"),
+            ScriptedReply::problem(&problem, vec![]),
+        ])
+        .await;
         let client = client(&server).chunk(2).concurrency(1).build().unwrap();
         let error = client.score(&batch(&[""; 4])).await.unwrap_err();
         assert_eq!(error.problem().unwrap().pointer.as_deref(), Some("/rollouts/3/context/price"));
@@ -287,21 +309,21 @@ mod tests {
                 .contains("answered 422: not a number (at `/rollouts/3/context/price`)"),
             "{error}"
         );
-        assert_eq!(server.asked().len(), 2);
+        assert_eq!(server.received().len(), 2);
     }
 
     #[tokio::test]
     async fn request_with_a_wrong_setting_is_not_sent() {
-        let server = StandIn::start(vec![]).await;
+        let server = ScriptedServer::start(vec![]).await;
         let request = ScoreRequest { deadline_ms: Some(0), ..batch(&[""; 3]) };
         let error = client(&server).chunk(1).build().unwrap().score(&request).await.unwrap_err();
         assert!(error.to_string().contains("/deadline_ms"), "{error}");
-        assert_eq!(server.asked().len(), 0);
+        assert_eq!(server.received().len(), 0);
     }
 
     #[tokio::test]
     async fn ids_shared_by_two_chunks_are_errors_of_those_rollouts() {
-        let server = StandIn::start(vec![]).await;
+        let server = ScriptedServer::start(vec![]).await;
         let mut request = batch(&[""; 3]);
         for (rollout, id) in request.rollouts.iter_mut().zip(["a", "b", "a"]) {
             rollout.id = Some(id.into());
@@ -317,23 +339,23 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_of_another_wire_is_named_with_both_versions() {
-        let other = || Reply::Say(200, vec![("guerdon-version", "9.0.0")], "{}".into());
-        let server = StandIn::start(vec![other(), other()]).await;
+    async fn incompatible_server_is_reported_with_both_versions() {
+        let other = || ScriptedReply::Raw(200, vec![("guerdon-version", "9.0.0")], "{}".into());
+        let server = ScriptedServer::start(vec![other(), other()]).await;
         let client = client(&server).build().unwrap();
         for error in
             [client.score(&batch(&[""])).await.unwrap_err(), client.info().await.unwrap_err()]
         {
             let words = error.to_string();
             assert!(matches!(error, Error::Version { .. }), "{words}");
-            assert!(words.contains("is guerdon 9.0.0, and this client is 0."), "{words}");
+            assert!(words.contains("guerdon 9.0.0") && words.contains("client 0."), "{words}");
         }
-        assert_eq!(server.asked().len(), 2, "asking again would not help");
+        assert_eq!(server.received().len(), 2, "a retry would not help");
     }
 
     #[tokio::test]
-    async fn a_server_that_is_down_is_named() {
-        let url = StandIn::start(vec![]).await.url;
+    async fn unreachable_server_is_reported_with_its_url() {
+        let url = ScriptedServer::start(vec![]).await.url;
         let client = Client::builder(&url)
             .retries(1)
             .backoff(Duration::ZERO, Duration::ZERO)
@@ -342,15 +364,15 @@ mod tests {
         let error = client.score(&batch(&[""])).await.unwrap_err();
         assert!(matches!(error, Error::Transport { tries: 2, .. }), "{error:?}");
         assert!(
-            error.to_string().contains(&url) && error.to_string().contains("is the server up"),
+            error.to_string().contains(&url) && error.to_string().contains("could not be reached"),
             "{error}"
         );
         assert!(matches!(client.ready().await.unwrap_err(), Error::Transport { .. }));
     }
 
     #[tokio::test]
-    async fn a_rollout_without_a_reward_fails_nothing_else() {
-        let server = StandIn::start(vec![]).await;
+    async fn rollout_without_a_reward_does_not_fail_the_batch() {
+        let server = ScriptedServer::start(vec![]).await;
         let mut request = batch(&[""; 3]);
         request.rollouts[1].messages[0].content = "no number".into();
         let scored = client(&server).build().unwrap().score(&request).await.unwrap();
@@ -359,22 +381,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_empty_batch_is_one_request_and_tells_the_versions() {
-        let server = StandIn::start(vec![]).await;
+    async fn empty_batch_is_one_request_and_has_versions() {
+        let server = ScriptedServer::start(vec![]).await;
         let scored = client(&server).build().unwrap().score(&batch(&[])).await.unwrap();
         assert!(scored.results.is_empty());
         assert_eq!(scored.one_version().unwrap().rm.as_deref(), Some("sha256:a"));
-        assert_eq!(server.asked().len(), 1);
+        assert_eq!(server.received().len(), 1);
     }
 
     #[tokio::test]
-    async fn a_reload_between_chunks_is_seen() {
+    async fn reload_between_chunks_gives_two_versions() {
         let script = vec![
-            Reply::Score(1, "sha256:a"),
-            Reply::Score(2, "sha256:a"),
-            Reply::Score(3, "sha256:b"),
+            ScriptedReply::Score(1, "sha256:a"),
+            ScriptedReply::Score(2, "sha256:a"),
+            ScriptedReply::Score(3, "sha256:b"),
         ];
-        let server = StandIn::start(script).await;
+        let server = ScriptedServer::start(script).await;
         let client = client(&server).chunk(1).concurrency(1).build().unwrap();
         let scored = client.score(&batch(&[""; 3])).await.unwrap();
         assert_eq!(scored.version_of, [0, 0, 1]);
@@ -383,13 +405,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_reply_of_another_length_or_order_is_refused() {
+    async fn reply_of_another_length_or_order_is_an_error() {
         let short = r#"{"request_id": "q", "results": [], "versions": {"profile": "p", "fusion": {}, "generation": 1},
             "usage": {"judge_calls":0,"judge_cache_hits":0,"prompt_tokens":0,"completion_tokens":0,"cost":0}}"#;
         let swapped = short.replace("[]", r#"[{"id": "y", "reward": 1, "turns": []}]"#);
         let script = [short.into(), swapped, "<html>hi</html>".into()]
-            .map(|body| Reply::Say(200, vec![], body));
-        let server = StandIn::start(script.into()).await;
+            .map(|body| ScriptedReply::Raw(200, vec![], body));
+        let server = ScriptedServer::start(script.into()).await;
         let client = client(&server).build().unwrap();
         let mut request = batch(&[""]);
         request.rollouts[0].id = Some("x".into());
@@ -403,11 +425,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_guerdon_is_told_so() {
-        let moved =
-            Reply::Say(308, vec![("location", "https://elsewhere/v1/score")], String::new());
-        let server =
-            StandIn::start(vec![Reply::Say(404, vec![], "no such page".into()), moved]).await;
+    async fn reply_of_another_kind_of_server_is_an_error() {
+        let moved = ScriptedReply::Raw(
+            308,
+            vec![("location", "https://elsewhere/v1/score")],
+            String::new(),
+        );
+        let server = ScriptedServer::start(vec![
+            ScriptedReply::Raw(404, vec![], "no such page".into()),
+            moved,
+        ])
+        .await;
         let client = client(&server).build().unwrap();
         for expected in
             ["answered 404 without a problem body", "moved to https://elsewhere/v1/score"]
@@ -418,8 +446,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn token_and_profile_are_sent_and_a_requests_own_profile_wins() {
-        let server = StandIn::start(vec![]).await;
+    async fn token_and_profile_are_sent_and_the_request_s_profile_wins() {
+        let server = ScriptedServer::start(vec![]).await;
         let client = client(&server).token("s3cret").profile("hotel").build().unwrap();
         client.score(&batch(&[])).await.unwrap();
         client
@@ -429,29 +457,30 @@ mod tests {
         let profiles: Vec<_> =
             server.requests().into_iter().map(|request| request.profile.unwrap()).collect();
         assert_eq!(profiles, ["hotel".into(), "flights".into()]);
-        let asked = server.asked();
-        assert_eq!(asked[0].headers["authorization"], "Bearer s3cret");
-        assert_eq!(asked[0].headers["accept-encoding"], "gzip");
-        assert_eq!(asked[0].path, "/v1/score");
+        let received = server.received();
+        assert_eq!(received[0].headers["authorization"], "Bearer s3cret");
+        assert_eq!(received[0].headers["accept-encoding"], "gzip");
+        assert_eq!(received[0].path, "/v1/score");
     }
 
     #[tokio::test]
-    async fn ready_is_a_question_and_info_is_an_answer() {
+    async fn ready_is_not_retried_and_info_is() {
         let not_ready = Problem::new(ProblemCode::NotReady, "the reward model is loading");
         let info = r#"{"name": "guerdon", "version": "0.1.0", "default_profile": "hotel", "profiles": {},
             "limits": {}, "generation": 1}"#;
         let script = vec![
-            Reply::problem(&not_ready, vec![("retry-after", "9")]),
-            Reply::Say(200, vec![], "ready".into()),
-            Reply::busy("0"),
-            Reply::Say(200, vec![], info.into()),
+            ScriptedReply::problem(&not_ready, vec![("retry-after", "9")]),
+            ScriptedReply::Raw(200, vec![], "ready".into()),
+            ScriptedReply::busy("0"),
+            ScriptedReply::Raw(200, vec![], info.into()),
         ];
-        let server = StandIn::start(script).await;
+        let server = ScriptedServer::start(script).await;
         let client = client(&server).build().unwrap();
         assert!(!client.ready().await.unwrap());
         assert!(client.ready().await.unwrap());
         assert_eq!(client.info().await.unwrap().default_profile, "hotel".into());
-        let paths: Vec<String> = server.asked().iter().map(|asked| asked.path.clone()).collect();
+        let paths: Vec<String> =
+            server.received().iter().map(|received| received.path.clone()).collect();
         assert_eq!(paths, ["/readyz", "/readyz", "/v1/info", "/v1/info"]);
     }
 }

@@ -1,4 +1,4 @@
-//! How a [`Client`] is set up: plain data with defaults, checked once in [`ClientBuilder::build`].
+//! The settings of a [`Client`]: plain data with defaults, checked in [`ClientBuilder::build`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Url, redirect};
 use tokio::sync::Semaphore;
 
-use crate::retry::Policy;
+use crate::retry::RetryPolicy;
 use crate::{Client, Error};
 
 /// Settings of a [`Client`]; made by [`Client::builder`].
@@ -22,7 +22,7 @@ pub struct ClientBuilder {
     timeout: Duration,
     chunk: usize,
     concurrency: usize,
-    policy: Policy,
+    policy: RetryPolicy,
 }
 
 impl ClientBuilder {
@@ -34,7 +34,7 @@ impl ClientBuilder {
             timeout: Duration::from_secs(300),
             chunk: 256,
             concurrency: 8,
-            policy: Policy {
+            policy: RetryPolicy {
                 retries: 5,
                 base: Duration::from_millis(200),
                 cap: Duration::from_secs(20),
@@ -42,60 +42,62 @@ impl ClientBuilder {
         }
     }
 
-    /// The bearer token. Default: none, which a server that listens on loopback accepts.
+    /// The bearer token. Default: none, for a server without tokens.
     pub fn token(mut self, token: impl Into<String>) -> Self {
         self.token = Some(token.into());
         self
     }
 
-    /// The profile of requests that name none. Default: the server's.
+    /// The profile of requests without one. Default: the server's.
     pub fn profile(mut self, profile: impl Into<ProfileName>) -> Self {
         self.profile = Some(profile.into());
         self
     }
 
-    /// How long one call may take in all: its chunks, its retries and the waits between them. Default: 300 s.
+    /// The longest duration of one call, with all chunks, retries and waits. Default: 300 s.
     ///
-    /// A request's own `deadline_ms` is another thing: the server keeps it for each chunk, and answers in time with
-    /// what it has.
+    /// A request's `deadline_ms` is different: the server applies it to each chunk, and replies in
+    /// time with the results that it has.
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// How often a request is sent again after a failure that may pass. Default: 5; 0 never retries.
+    /// The number of retries after a transient failure. Default: 5; 0 never retries.
     pub const fn retries(mut self, retries: u32) -> Self {
         self.policy.retries = retries;
         self
     }
 
-    /// The wait before retry `k` is uniform in `[0, min(cap, base * 2^k)]`. Default: 200 ms and 20 s.
+    /// The wait before retry `k` is uniform in `[0, min(cap, base * 2^k)]`. Default: 200 ms and 20
+    /// s.
     pub const fn backoff(mut self, base: Duration, cap: Duration) -> Self {
         self.policy.base = base;
         self.policy.cap = cap;
         self
     }
 
-    /// Rollouts in one HTTP request, at most; larger batches become several. Default: 256.
+    /// The largest number of rollouts in one HTTP request; larger batches are split. Default: 256.
     pub const fn chunk(mut self, rollouts: usize) -> Self {
         self.chunk = rollouts;
         self
     }
 
-    /// HTTP requests under way at the same time, over all calls on this client and its clones. Default: 8.
+    /// The number of concurrent HTTP requests, over all calls of this client and its clones.
+    /// Default: 8.
     pub const fn concurrency(mut self, requests: usize) -> Self {
         self.concurrency = requests;
         self
     }
 
-    /// Checks the settings. Nothing is sent yet.
+    /// Checks the settings. Sends nothing.
     ///
     /// # Errors
     /// [`Error::Config`] that names the setting.
     pub fn build(self) -> Result<Client, Error> {
         let base = base_url(&self.url)?;
         if self.chunk == 0 {
-            return Err(config("chunk", "is 0; a request needs room for a rollout, such as 256"));
+            return Err(config("chunk", "is 0; give a positive number of rollouts, such as 256"));
         }
         if self.concurrency == 0 || self.concurrency > Semaphore::MAX_PERMITS {
             return Err(config(
@@ -113,11 +115,11 @@ impl ClientBuilder {
             .user_agent(concat!("guerdon-client/", env!("CARGO_PKG_VERSION")))
             .default_headers(headers)
             .connect_timeout(Duration::from_secs(10))
-            // A POST that follows a 301 turns into a GET and fails in a place that explains nothing.
+            // A POST that follows a 301 becomes a GET and would fail with a misleading error.
             .redirect(redirect::Policy::none())
             .build()
             .map_err(|error| {
-                config("build", format!("failed to set up TLS: {}", crate::error::Chain(&error)))
+                config("build", format!("cannot set up TLS: {}", crate::error::Chain(&error)))
             })?;
         Ok(Client {
             http,
@@ -131,7 +133,7 @@ impl ClientBuilder {
     }
 }
 
-/// Written by hand so that a token never reaches a log.
+/// Hides the token and the URL, which may contain a secret.
 impl fmt::Debug for ClientBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientBuilder")
@@ -156,10 +158,7 @@ fn base_url(text: &str) -> Result<Url, Error> {
 
 fn bearer(token: &str) -> Result<HeaderValue, Error> {
     let mut value = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| {
-        config(
-            "token",
-            "holds a character that no HTTP header may hold; is there a line break in it?",
-        )
+        config("token", "has a character that HTTP headers do not allow; check it for a line break")
     })?;
     value.set_sensitive(true);
     Ok(value)
@@ -174,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn settings_that_cannot_work_are_refused_by_name() {
+    fn invalid_setting_is_reported_by_name() {
         let refused = |builder: ClientBuilder| builder.build().unwrap_err().to_string();
         assert!(refused(Client::builder("127.0.0.1:8787")).starts_with("`url`"));
         assert!(refused(Client::builder("localhost:8787")).contains("http://127.0.0.1:8787"));
@@ -184,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn no_token_and_no_password_reaches_a_log() {
+    fn debug_output_has_no_token_and_no_password() {
         let builder = Client::builder("http://me:s3cret@h/?key=s3cret").token("s3cret");
         let text = format!("{builder:?} {:?}", builder.clone().build().unwrap());
         assert!(!text.contains("s3cret"), "{text}");

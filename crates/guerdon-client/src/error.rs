@@ -1,4 +1,4 @@
-//! What can go wrong between a training loop and its reward server: what, where, and what to change.
+//! The errors of a call: what happened, where, and what to do.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -6,40 +6,41 @@ use std::time::Duration;
 
 use guerdon_types::{Invalid, Problem, RolloutId};
 
-/// Why a call gave no reply. A rollout that could not be scored is no error of this kind: it is in its result.
+/// The failure of a call. A rollout that could not be scored is not such a failure; its result has
+/// the error.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The client was set up with a value that cannot work.
+    /// A setting of the client is invalid.
     #[error("`{field}` {detail}")]
     Config {
         /// The builder's method.
         field: &'static str,
-        /// What is wrong with it, and what would do.
+        /// The fault of its value, and a valid example.
         detail: String,
     },
 
-    /// The request breaks a law of the wire; nothing was sent.
-    #[error("the request was not sent: {}{}", .0, Hint(.0.hint.as_deref()))]
+    /// The request is invalid. It was not sent.
+    #[error("the request was not sent: {}{}", .0, HintNote(.0.hint.as_deref()))]
     Invalid(Box<Invalid>),
 
-    /// The server refused, and says why. Pointers are those of the request as the caller made it, not of the chunk.
-    #[error("{url} answered {}{}: {}{}{}", .problem.status, Tries(*.tries), .problem.detail, At(.problem.pointer.as_deref()), Hint(.problem.hint.as_deref()))]
+    /// The server refused the request. Pointers refer to the caller's request, not to the chunk.
+    #[error("{url} answered {}{}: {}{}{}", .problem.status, TriesNote(*.tries), .problem.detail, PointerNote(.problem.pointer.as_deref()), HintNote(.problem.hint.as_deref()))]
     Problem {
-        /// What was asked.
+        /// The URL, without secrets.
         url: String,
-        /// How often it was asked.
+        /// The number of tries.
         tries: u32,
         /// The last answer.
         problem: Box<Problem>,
     },
 
-    /// Something answered that does not speak guerdon: a proxy, or another server.
-    #[error("{url} answered {status}{} without a problem body, so it may be a proxy or another server: {body:?}; check the URL", Tries(*.tries))]
+    /// The reply is not from guerdon but from a proxy or another server.
+    #[error("{url} answered {status}{} without a problem body, as a proxy or another server does: {body:?}; check the URL", TriesNote(*.tries))]
     Status {
-        /// What was asked.
+        /// The URL, without secrets.
         url: String,
-        /// How often it was asked.
+        /// The number of tries.
         tries: u32,
         /// The last HTTP status.
         status: u16,
@@ -47,110 +48,111 @@ pub enum Error {
         body: String,
     },
 
-    /// There was no answer, or not all of it.
-    #[error("{url} could not be reached{}: {}; is the server up, and is this its address?", Tries(*.tries), Chain(.cause))]
+    /// There was no reply, or an incomplete one.
+    #[error("{url} could not be reached{}: {}; check that the server runs at this address", TriesNote(*.tries), Chain(.cause))]
     Transport {
-        /// What was asked.
+        /// The URL, without secrets.
         url: String,
-        /// How often it was asked.
+        /// The number of tries.
         tries: u32,
-        /// Why, the last time. Not a `source`: the message tells the whole chain, and reports would tell it twice.
+        /// The failure of the last try. Not a `source`: the message already has the whole chain.
         cause: reqwest::Error,
     },
 
-    /// The answer is not what was asked for.
-    #[error("{url} answered, but {detail}; client and server may be of different versions")]
+    /// The reply has an unexpected form.
+    #[error("{url} sent an unexpected reply: {detail}; check the versions of client and server")]
     Decode {
-        /// What was asked.
+        /// The URL, without secrets.
         url: String,
-        /// What does not fit, and where.
+        /// The fault, with its place.
         detail: String,
     },
 
-    /// A stream ended before its summary line; the results that came before are good.
+    /// A stream ended before its summary line. The results before are valid.
     #[error(
         "the stream from {url} was cut after {received} of {expected} results ({why}); score the missing ones again"
     )]
     Cut {
-        /// What was asked.
+        /// The URL, without secrets.
         url: String,
-        /// Results that came.
+        /// The results that arrived.
         received: usize,
-        /// Results that were asked for.
+        /// The results of a complete stream.
         expected: usize,
-        /// How it ended.
+        /// The cause.
         why: String,
     },
 
-    /// Client and server are of versions that do not speak the same wire.
+    /// The versions of client and server are incompatible.
     #[error(
-        "{url} is guerdon {server}, and this client is {client}: they do not speak the same wire; use versions that agree in `{agree}`"
+        "{url} runs guerdon {server}, which is incompatible with client {client}; use versions with the same `{agree}`"
     )]
     Version {
-        /// What was asked.
+        /// The URL, without secrets.
         url: String,
         /// The server's version.
         server: String,
         /// This client's.
         client: &'static str,
-        /// The part of the version that has to be the same.
+        /// The part of the version that must be equal.
         agree: &'static str,
     },
 
-    /// A rollout has no reward, and the caller would have none left out.
+    /// A rollout has no reward, and the caller's policy is
+    /// [`UnscoredPolicy::Refuse`](crate::UnscoredPolicy::Refuse).
     #[error(
-        "rollout `{id}` has no reward: {why}; score it again, or drop it with `Abstaining::Drop`"
+        "rollout `{id}` has no reward: {why}; score it again, or drop it with `UnscoredPolicy::Drop`"
     )]
     Unscored {
-        /// Which.
+        /// The rollout.
         id: RolloutId,
-        /// Why, in the server's words.
+        /// The server's reason.
         why: String,
     },
 
-    /// Results of another request.
+    /// The results belong to another request.
     #[error(
-        "there are {results} results for a request of {rollouts} rollouts; give the request that was scored"
+        "the request has {rollouts} rollouts, but there are {results} results; pass the request that was scored"
     )]
     Mismatch {
-        /// How many results there are.
+        /// The number of results.
         results: usize,
-        /// How many rollouts there are.
+        /// The number of rollouts.
         rollouts: usize,
     },
 
-    /// A file of the offline queue cannot be read or written.
-    #[error("the offline queue at {}: {detail}", .path.display())]
+    /// A file of a request queue cannot be read or written.
+    #[error("request queue at {}: {detail}", .path.display())]
     Queue {
         /// The file or folder.
         path: PathBuf,
-        /// What went wrong.
+        /// The operating system's error.
         detail: String,
     },
 
-    /// A blocking call where a runtime is already at work.
+    /// A blocking call inside an async runtime.
     #[error(
-        "`blocking::Client` was called from asynchronous code, which it would bring to a halt; use `Client` there"
+        "`blocking::Client` was called from asynchronous code, which it would block; use `Client` there"
     )]
     InAsync,
 
     /// The call took longer than the client's timeout.
     #[error(
-        "{url} did not answer within {after:?}{}; raise `timeout`, or send fewer rollouts a call",
-        Last(.last.as_deref())
+        "{url} did not answer within {after:?}{}; raise `timeout`, or send fewer rollouts per call",
+        LastErrorNote(.last.as_deref())
     )]
     Deadline {
-        /// What was asked.
+        /// The URL, without secrets.
         url: String,
         /// The client's timeout.
         after: Duration,
-        /// What went wrong the last time before, if anything did.
+        /// The error of the last completed try, if there was one.
         last: Option<Box<Self>>,
     },
 }
 
 impl Error {
-    /// The server's own words, if it is the server that refused.
+    /// The server's problem body, if the server refused the request.
     #[must_use]
     pub fn problem(&self) -> Option<&Problem> {
         match self {
@@ -160,18 +162,18 @@ impl Error {
         }
     }
 
-    /// Whether the same call may succeed later: the server is away, busy or slow. Nothing has to be changed for it.
+    /// True if the same call may succeed later, because the server is down, busy or slow.
     #[must_use]
-    pub fn may_pass(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         match self {
             Self::Transport { .. } | Self::Deadline { .. } | Self::Cut { .. } => true,
-            Self::Problem { problem, .. } => crate::retry::may_pass(problem.status),
-            Self::Status { status, .. } => crate::retry::may_pass(*status),
+            Self::Problem { problem, .. } => crate::retry::is_transient(problem.status),
+            Self::Status { status, .. } => crate::retry::is_transient(*status),
             _ => false,
         }
     }
 
-    pub(crate) fn tried(mut self, times: u32) -> Self {
+    pub(crate) fn with_tries(mut self, times: u32) -> Self {
         if let Self::Problem { tries, .. }
         | Self::Status { tries, .. }
         | Self::Transport { tries, .. } = &mut self
@@ -188,39 +190,39 @@ impl From<Invalid> for Error {
     }
 }
 
-struct Tries(u32);
+struct TriesNote(u32);
 
-impl fmt::Display for Tries {
+impl fmt::Display for TriesNote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0 > 1 { write!(f, " ({} tries)", self.0) } else { Ok(()) }
     }
 }
 
-struct At<'a>(Option<&'a str>);
+struct PointerNote<'a>(Option<&'a str>);
 
-impl fmt::Display for At<'_> {
+impl fmt::Display for PointerNote<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.map_or(Ok(()), |pointer| write!(f, " (at `{pointer}`)"))
     }
 }
 
-struct Hint<'a>(Option<&'a str>);
+struct HintNote<'a>(Option<&'a str>);
 
-impl fmt::Display for Hint<'_> {
+impl fmt::Display for HintNote<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.map_or(Ok(()), |hint| write!(f, "; {hint}"))
     }
 }
 
-struct Last<'a>(Option<&'a Error>);
+struct LastErrorNote<'a>(Option<&'a Error>);
 
-impl fmt::Display for Last<'_> {
+impl fmt::Display for LastErrorNote<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.map_or(Ok(()), |last| write!(f, " (before that: {last})"))
     }
 }
 
-/// An error with its causes: hyper hides "connection refused" three levels down.
+/// An error with all its causes. In hyper, "connection refused" is three levels down.
 pub(crate) struct Chain<'a>(pub(crate) &'a (dyn std::error::Error + 'static));
 
 impl fmt::Display for Chain<'_> {
@@ -242,7 +244,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_says_what_where_and_what_to_change() {
+    fn refusal_has_reason_pointer_and_hint() {
         let problem = Problem::new(ProblemCode::UnknownProfile, "there is no profile `hotle`")
             .pointer("/profile")
             .hint("did you mean `hotel`?");
@@ -258,10 +260,10 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_tells_what_went_wrong_before_it() {
+    fn deadline_has_the_last_error() {
         let last =
             Error::Status { url: "u".into(), tries: 1, status: 502, body: "bad gateway".into() }
-                .tried(3);
+                .with_tries(3);
         let error = Error::Deadline {
             url: "u".into(),
             after: Duration::from_secs(9),

@@ -1,4 +1,5 @@
-//! From rewards to what an update takes: numbered groups, parts, and NaN where nothing may be learned.
+//! Converts results to the input of an update: rewards, numbered groups and parts, with NaN for
+//! dropped rollouts.
 
 use std::collections::HashMap;
 
@@ -6,48 +7,52 @@ use guerdon_optim::SourceRewards;
 use guerdon_optim::{Float, RepoBatch, RowMask};
 use guerdon_types::{Finite, GroupId, RolloutResult, ScoreRequest, TurnResult};
 
-use crate::{Error, Scored};
+use crate::{Error, ScoredBatch};
 
-/// Which rollouts an update may learn from.
+/// The treatment of rollouts without a complete reward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
-pub enum Abstaining {
-    /// Those with a reward. One without leaves every statistic, loss and gradient.
+pub enum UnscoredPolicy {
+    /// Drops rollouts without a reward from every statistic, loss and gradient.
     #[default]
     Drop,
-    /// Those with a reward on which no source abstained: while a judge is down its absence must not be learned.
+    /// Drops rollouts on which a source abstained, too, so that an update does not learn from the
+    /// absence of a judge.
     DropIncomplete,
-    /// All of them, or none: a rollout without a reward is an error.
+    /// Returns an error for a rollout without a reward.
     Refuse,
 }
 
-/// The rewards of a batch as [`Repo::step`](guerdon_optim::Repo::step) takes them; made by [`Scored::feedback`].
+/// The rewards of a batch as [`Repo::step`](guerdon_optim::Repo::step) takes them. Returned by
+/// [`ScoredBatch::feedback`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Feedback<F> {
-    /// `[B]`, in the request's order; NaN where nothing is learned.
+    /// `[B]`, in the order of the request; NaN for a dropped rollout.
     pub rewards: Vec<F>,
-    /// `[B]`: rollouts of the same `group` have the same number; one without a group has one of its own.
+    /// `[B]`: rollouts of the same `group` have the same number; a rollout without a group has its
+    /// own.
     pub groups: Vec<usize>,
-    /// `[B]`: the reward model's calibrated score, the mean over the scored turns; NaN where it abstained.
+    /// `[B]`: the reward model's calibrated score, the mean over the scored turns; NaN if it
+    /// abstained.
     pub rm: Vec<F>,
-    /// `[B]`: the judge's points, likewise.
+    /// `[B]`: the judge's points, as `rm`.
     pub judge: Vec<F>,
-    /// `[B]`: the rules' points, likewise.
+    /// `[B]`: the rules' points, as `rm`.
     pub rules: Vec<F>,
-    /// How many rollouts nothing is learned from.
+    /// The number of dropped rollouts.
     pub dropped: usize,
 }
 
 impl<F: Float> Feedback<F> {
-    /// The batch of one update: these rewards, groups and parts, with the log-probs (`[B, T]`, nats) of the tokens under
-    /// the policy now and under the one that sampled them.
+    /// The batch of one update: these rewards, groups and parts, with the log-probs (`[B, T]`,
+    /// nats) of the tokens under the current policy and under the policy that sampled them.
     pub fn batch<'a>(
         &'a self,
         mask: RowMask<'a>,
         logp: &'a [F],
         old_logp: &'a [F],
     ) -> RepoBatch<'a, F> {
-        // A source that said nothing about anything is not in use, and monitors leave it out.
+        // Leaves a source without any value out of the monitors.
         fn in_use<F: Float>(part: &[F]) -> &[F] {
             if part.iter().all(|points| points.is_nan()) { &[] } else { part }
         }
@@ -62,19 +67,19 @@ impl<F: Float> Feedback<F> {
     }
 }
 
-impl Scored {
-    /// What an update takes of these rewards. `request` is the one that was scored.
+impl ScoredBatch {
+    /// The input of an update. `request` is the request that was scored.
     ///
     /// ```no_run
     /// use guerdon_client::optim::{Repo, RepoConfig, RowMask};
-    /// use guerdon_client::{Abstaining, Client, ScoreRequest};
+    /// use guerdon_client::{UnscoredPolicy, Client, ScoreRequest};
     ///
     /// # async fn update(client: Client, request: ScoreRequest) -> Result<(), Box<dyn std::error::Error>> {
     /// # let (lens, width, log_probs, critic) = (vec![3], 4, vec![0.0_f32; 4], vec![0.0_f32; 4]);
     /// # let (logp, old_logp, reference, values, old_values) = (&log_probs, &log_probs, &log_probs, &critic, &critic);
     /// let mut repo = Repo::new(RepoConfig::paper())?;
     /// let scored = client.score(&request).await?;
-    /// let feedback = scored.feedback::<f32>(&request, Abstaining::DropIncomplete)?;
+    /// let feedback = scored.feedback::<f32>(&request, UnscoredPolicy::DropIncomplete)?;
     /// let mask = RowMask::lens(&lens, width)?; // tokens of each reply, in the request's order
     /// let batch = feedback.batch(mask, logp, old_logp).with_reference(reference).with_critic(values, old_values);
     /// let update = repo.step(&batch)?;
@@ -84,12 +89,12 @@ impl Scored {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Unscored`] with [`Abstaining::Refuse`], for the first rollout without a reward; [`Error::Mismatch`] if
-    /// `request` has another number of rollouts.
+    /// [`Error::Unscored`] with [`UnscoredPolicy::Refuse`], for the first rollout without a reward;
+    /// [`Error::Mismatch`] if `request` has another number of rollouts.
     pub fn feedback<F: Float>(
         &self,
         request: &ScoreRequest,
-        abstaining: Abstaining,
+        policy: UnscoredPolicy,
     ) -> Result<Feedback<F>, Error> {
         if request.rollouts.len() != self.results.len() {
             let (results, rollouts) = (self.results.len(), request.rollouts.len());
@@ -105,12 +110,14 @@ impl Scored {
             dropped: 0,
         };
         for result in &self.results {
-            if abstaining == Abstaining::Refuse && result.reward.is_none() {
-                let why =
-                    result.error.as_ref().map_or("the server says no more", |error| &error.detail);
+            if policy == UnscoredPolicy::Refuse && result.reward.is_none() {
+                let why = result
+                    .error
+                    .as_ref()
+                    .map_or("the server gave no reason", |error| &error.detail);
                 return Err(Error::Unscored { id: result.id.clone(), why: why.to_owned() });
             }
-            let incomplete = abstaining == Abstaining::DropIncomplete
+            let incomplete = policy == UnscoredPolicy::DropIncomplete
                 && result.turns.iter().any(|turn| !turn.abstained.is_empty());
             let reward = result.reward.filter(|_| !incomplete);
             feedback.dropped += usize::from(reward.is_none());
@@ -123,11 +130,11 @@ impl Scored {
     }
 }
 
-/// The mean of a part over the turns that have it; NaN if none has.
+/// The mean of a part over the turns that have it; NaN if no turn has it.
 #[expect(clippy::cast_precision_loss, reason = "a rollout has fewer than 2^53 turns")]
 fn mean<F: Float>(result: &RolloutResult, part: impl Fn(&TurnResult) -> Option<Finite>) -> F {
-    let said: Vec<f64> = result.turns.iter().filter_map(part).map(Finite::get).collect();
-    F::from_f64(said.iter().sum::<f64>() / said.len() as f64)
+    let values: Vec<f64> = result.turns.iter().filter_map(part).map(Finite::get).collect();
+    F::from_f64(values.iter().sum::<f64>() / values.len() as f64)
 }
 
 fn group_numbers(request: &ScoreRequest) -> Vec<usize> {
@@ -153,19 +160,19 @@ mod tests {
 
     use super::*;
     use crate::Client;
-    use crate::testing::{StandIn, batch};
+    use crate::testing::{ScriptedServer, batch};
 
-    async fn scored(request: &ScoreRequest) -> Scored {
-        let server = StandIn::start(vec![]).await;
+    async fn scored(request: &ScoreRequest) -> ScoredBatch {
+        let server = ScriptedServer::start(vec![]).await;
         Client::new(&server.url).unwrap().score(request).await.unwrap()
     }
 
     #[tokio::test]
-    async fn rollouts_in_and_an_update_out() {
+    async fn feedback_feeds_an_optimizer_step() {
         let mut request = batch(&["a", "a", "b", ""]);
         request.rollouts[1].messages[0].content = "no number".into();
         let scored = scored(&request).await;
-        let feedback = scored.feedback::<f32>(&request, Abstaining::Drop).unwrap();
+        let feedback = scored.feedback::<f32>(&request, UnscoredPolicy::Drop).unwrap();
         assert_eq!((feedback.groups.as_slice(), feedback.dropped), ([0, 0, 1, 2].as_slice(), 1));
         assert!(feedback.rewards[1].is_nan() && (feedback.rewards[2] - 2.0).abs() < 1e-6);
 
@@ -176,24 +183,25 @@ mod tests {
             feedback.batch(mask, &logp, &logp).with_reference(&logp).with_critic(&values, &values);
         let update = repo.step(&batch).unwrap();
         assert!(update.loss.is_finite());
-        assert_eq!(update.dlogp[3..6], [0.0; 3], "nothing is learned from what was not scored");
+        assert_eq!(update.dlogp[3..6], [0.0; 3], "an unscored rollout has no gradient");
         assert!(update.dlogp[6..9].iter().all(|slope| *slope != 0.0));
     }
 
     #[tokio::test]
-    async fn a_rollout_without_a_reward_is_an_error_where_that_is_asked_for() {
+    async fn refuse_policy_returns_an_error_for_a_missing_reward() {
         let mut request = batch(&[""; 2]);
         request.rollouts[1].messages[0].content = "no number".into();
         let scored = scored(&request).await;
-        let error = scored.feedback::<f64>(&request, Abstaining::Refuse).unwrap_err().to_string();
+        let error =
+            scored.feedback::<f64>(&request, UnscoredPolicy::Refuse).unwrap_err().to_string();
         assert!(error.contains("rollout `1` has no reward"), "{error}");
         request.rollouts.pop();
-        let error = scored.feedback::<f64>(&request, Abstaining::Drop).unwrap_err().to_string();
+        let error = scored.feedback::<f64>(&request, UnscoredPolicy::Drop).unwrap_err().to_string();
         assert!(error.contains("2 results") && error.contains("1 rollout"), "{error}");
     }
 
     #[tokio::test]
-    async fn what_a_source_did_not_see_is_not_learned_where_that_is_asked_for() {
+    async fn drop_incomplete_policy_drops_rollouts_with_an_abstention() {
         use guerdon_types::{AbstainWhy, Abstained, SourceId, TurnResult};
 
         let request = batch(&[""; 2]);
@@ -209,7 +217,10 @@ mod tests {
             abstained: vec![Abstained::new(SourceId::judge(), AbstainWhy::Unreachable, "down")],
             beside: None,
         }];
-        let dropped = |abstaining| scored.feedback::<f64>(&request, abstaining).unwrap().dropped;
-        assert_eq!((dropped(Abstaining::Drop), dropped(Abstaining::DropIncomplete)), (0, 1));
+        let dropped = |policy| scored.feedback::<f64>(&request, policy).unwrap().dropped;
+        assert_eq!(
+            (dropped(UnscoredPolicy::Drop), dropped(UnscoredPolicy::DropIncomplete)),
+            (0, 1)
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! What a training loop imports: guerdon's words, an HTTP client that scores batches of any size, and [`optim`], the
-//! arithmetic that turns rewards into advantages and losses.
+//! The client library of a training loop: request and response types, an HTTP client that scores
+//! batches of any size, and [`optim`], which turns rewards into advantages and losses.
 //!
 //! ```
 //! use guerdon_client::{Client, Message, Role, Rollout, ScoreRequest};
@@ -30,23 +30,24 @@
 //! # }
 //! ```
 //!
-//! From there to an update is [`Scored::feedback`]; code without a runtime has [`blocking`], a server that is away
-//! [`Queue`], and a loop that would rather not wait for the slowest rollout [`Client::stream`].
+//! [`ScoredBatch::feedback`] prepares an update. [`blocking`] is for code without an async runtime,
+//! [`RequestQueue`] keeps requests on disk while the server is down, and [`Client::stream`] returns
+//! each result as soon as it is final.
 //!
-//! | file | what |
+//! | file | content |
 //! |---|---|
 //! | `client.rs` | the calls: score, stream, info, ready |
-//! | `config.rs` | how a client is set up, and the defaults |
-//! | `chunk.rs` | where a batch may be cut without changing a number |
-//! | `scored.rs` | the results of all chunks, and which versions made each |
+//! | `config.rs` | the settings of a client, with their defaults |
+//! | `chunk.rs` | splits a batch into requests without changing a number |
+//! | `scored_batch.rs` | the joined results of all chunks, with the versions that made each |
 //! | `stream.rs` | results as they become final |
-//! | `blocking.rs` | the same calls for code without a runtime |
-//! | `feedback.rs` | from rewards to what [`optim::Repo::step`] takes |
-//! | `queue.rs` | requests that wait on disk while the server is away |
-//! | `version.rs` | whether server and client speak the same wire |
+//! | `blocking.rs` | the same calls for code without an async runtime |
+//! | `feedback.rs` | converts results to the input of [`optim::Repo::step`] |
+//! | `request_queue.rs` | requests on disk, for a server that is down |
+//! | `version.rs` | compares the versions of client and server |
 //! | `call.rs` | one HTTP exchange |
-//! | `retry.rs` | when to ask again, and how long to wait before |
-//! | `error.rs` | what can go wrong |
+//! | `retry.rs` | retries with backoff within a deadline |
+//! | `error.rs` | the error type |
 
 pub mod blocking;
 mod call;
@@ -55,9 +56,9 @@ mod client;
 mod config;
 mod error;
 mod feedback;
-mod queue;
+mod request_queue;
 mod retry;
-mod scored;
+mod scored_batch;
 mod stream;
 #[cfg(test)]
 mod testing;
@@ -66,17 +67,17 @@ mod version;
 pub use client::Client;
 pub use config::ClientBuilder;
 pub use error::Error;
-pub use feedback::{Abstaining, Feedback};
+pub use feedback::{Feedback, UnscoredPolicy};
 pub use guerdon_optim as optim;
 pub use guerdon_types::{
     AbstainWhy, Abstained, AdvantagesRequest, Aggregate, Calibration, Context, CriterionVerdict,
     Finite, FusionConfig, FusionMethod, FusionPatch, GroupId, Info, InnerMethod, Invalid,
     InvalidFusion, JudgePart, Limits, Message, NamedTurns, NotFinite, OnAbstain, OtherPart,
-    Problem, ProblemCode, ProfileInfo, ProfileName, RequestId, RmPart, Role, Rollout, RolloutId,
-    RolloutResult, RuleAbstained, RuleHit, RulesPart, ScoreRequest, ScoreResponse, ScoreTurns,
-    SourceId, SourceInfo, StreamLine, StreamSummary, StreamedResult, TurnResult, Usage, Versions,
-    Weights,
+    Problem, ProblemCode, ProfileInfo, ProfileName, ReportedCalibration, ReportedFusion, RequestId,
+    RmPart, Role, Rollout, RolloutId, RolloutResult, RuleAbstained, RuleHit, RulesPart,
+    ScoreRequest, ScoreResponse, ScoreTurns, SourceId, SourceInfo, StreamLine, StreamSummary,
+    StreamedResult, TurnResult, Usage, Versions, Vocabulary, Weights, Word,
 };
-pub use queue::{Queue, Ticket};
-pub use scored::Scored;
+pub use request_queue::{RequestQueue, Ticket};
+pub use scored_batch::ScoredBatch;
 pub use stream::ScoreStream;

@@ -1,23 +1,24 @@
-//! Requests that wait on disk while the server is away. A request is on disk before [`Queue::put`] returns and stays there
-//! until its caller says that its rewards are in safe hands, so that neither side may lose it; scored twice, it gets the
-//! same rewards, and what was asked of a judge is not paid for again.
+//! Requests on disk, for a server that is down. A request is on disk before [`RequestQueue::put`]
+//! returns and stays there until the caller confirms that its rewards are stored, so a crash on
+//! either side loses nothing. A request that is scored twice gets the same rewards, and the judge's
+//! answers come from the cache.
 //!
 //! ```no_run
-//! # async fn rollouts_are_scored_when_the_server_is_back() -> Result<(), Box<dyn std::error::Error>> {
+//! # async fn score_waiting_requests() -> Result<(), Box<dyn std::error::Error>> {
 //! # let (client, request) = (guerdon_client::Client::new("http://127.0.0.1:8787")?, guerdon_client::ScoreRequest::default());
-//! # fn keep(_: &guerdon_client::Scored) -> std::io::Result<()> { Ok(()) }
-//! let queue = guerdon_client::Queue::open("runs/waiting")?;
+//! # fn store(_: &guerdon_client::ScoredBatch) -> std::io::Result<()> { Ok(()) }
+//! let queue = guerdon_client::RequestQueue::open("runs/waiting")?;
 //! queue.put(&request)?;
 //! for ticket in queue.waiting()? {
 //!     match queue.score(&ticket, &client).await {
 //!         Ok((_request, scored)) => {
-//!             keep(&scored)?;
+//!             store(&scored)?;
 //!             queue.done(&ticket)?;
 //!         }
-//!         Err(error) if error.may_pass() => break, // the server is away still: it all waits on
+//!         Err(error) if error.is_transient() => break, // the server is still down: try later
 //!         Err(error) => {
 //!             let file = queue.set_aside(&ticket)?;
-//!             eprintln!("{} will never be scored: {error}", file.display());
+//!             eprintln!("{} cannot be scored: {error}", file.display());
 //!         }
 //!     }
 //! }
@@ -34,18 +35,18 @@ use std::time::Duration;
 use guerdon_types::ScoreRequest;
 use uuid::Uuid;
 
-use crate::{Client, Error, Scored};
+use crate::{Client, Error, ScoredBatch};
 
-/// A draft is written in seconds; another process may be at it.
+/// The age of a draft that no process is still writing. Writing takes seconds.
 const ABANDONED: Duration = Duration::from_secs(3_600);
 
-/// A folder of requests. Several processes may put; one should score.
+/// A folder of requests. Several processes may add requests; one should score them.
 #[derive(Debug, Clone)]
-pub struct Queue {
+pub struct RequestQueue {
     folder: PathBuf,
 }
 
-/// A request in a queue. Tickets sort by the time at which they were put.
+/// The name of a request in a queue. Tickets sort by the time of [`RequestQueue::put`].
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(Uuid);
 
@@ -55,12 +56,12 @@ impl fmt::Display for Ticket {
     }
 }
 
-impl Queue {
-    /// The queue in `folder`, which is made if it is missing. What a process that died was writing an hour ago or earlier, and
-    /// nobody was promised, is removed.
+impl RequestQueue {
+    /// Opens the queue in `folder`, which is created if it is missing. Removes incomplete drafts of
+    /// crashed processes that are older than an hour.
     ///
     /// # Errors
-    /// [`Error::Queue`] if it cannot be made or read.
+    /// [`Error::Queue`] if the folder cannot be created or read.
     pub fn open(folder: impl Into<PathBuf>) -> Result<Self, Error> {
         let folder = folder.into();
         fs::create_dir_all(&folder)
@@ -69,10 +70,10 @@ impl Queue {
         Ok(Self { folder })
     }
 
-    /// Puts `request` at the end. It is on disk when this returns.
+    /// Adds `request` at the end. It is on disk when this function returns.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a request that no server would take, [`Error::Queue`] if it cannot be written.
+    /// [`Error::Invalid`] for an invalid request; [`Error::Queue`] if it cannot be written.
     pub fn put(&self, request: &ScoreRequest) -> Result<Ticket, Error> {
         request.check()?;
         let ticket = Ticket(Uuid::now_v7());
@@ -85,12 +86,12 @@ impl Queue {
                 fs::rename(&draft, &path)?;
                 fs::File::open(&self.folder)?.sync_all()
             });
-        // A full disk gets its room back. If that fails too, the first error is the one to tell.
+        // Frees the space of a full disk. If that fails too, the first error is returned.
         let written = written.inspect_err(|_| drop(remove(&draft)));
         written.map(|()| ticket).map_err(|error| failed(&path, &error))
     }
 
-    /// What waits, oldest first.
+    /// The waiting requests, oldest first.
     ///
     /// # Errors
     /// [`Error::Queue`] if the folder cannot be read.
@@ -106,7 +107,8 @@ impl Queue {
         Ok(tickets)
     }
 
-    /// The request of `ticket`, for a caller who scores it by other means, such as [`blocking::Client`](crate::blocking::Client).
+    /// The request of `ticket`, for callers that score it themselves, for example with
+    /// [`blocking::Client`](crate::blocking::Client).
     ///
     /// # Errors
     /// [`Error::Queue`] if it cannot be read.
@@ -114,26 +116,30 @@ impl Queue {
         let path = self.path(ticket);
         #[expect(clippy::disallowed_methods, reason = "the queue is files")]
         let bytes = fs::read(&path).map_err(|error| failed(&path, &error))?;
-        serde_json::from_slice(&bytes)
-            .map_err(|error| Error::Queue { path, detail: format!("it is no request: {error}") })
+        serde_json::from_slice(&bytes).map_err(|error| Error::Queue {
+            path,
+            detail: format!("the file is not a request: {error}"),
+        })
     }
 
-    /// The request of `ticket`, and its rewards. It waits on: say [`Queue::done`] once the rewards are kept.
+    /// Scores the request of `ticket`. The request stays in the queue; call [`RequestQueue::done`]
+    /// once the rewards are stored.
     ///
     /// # Errors
-    /// [`Error::Queue`] if it cannot be read; else as [`Client::score`]: where [`Error::may_pass`], try again later, else
-    /// [`Queue::set_aside`].
+    /// [`Error::Queue`] if the request cannot be read; otherwise as [`Client::score`]. After a
+    /// transient error ([`Error::is_transient`]) try again later; after any other, call
+    /// [`RequestQueue::set_aside`].
     pub async fn score(
         &self,
         ticket: &Ticket,
         client: &Client,
-    ) -> Result<(ScoreRequest, Scored), Error> {
+    ) -> Result<(ScoreRequest, ScoredBatch), Error> {
         let request = self.request(ticket)?;
         let scored = client.score(&request).await?;
         Ok((request, scored))
     }
 
-    /// Forgets a request whose rewards are in safe hands. One that is gone already is no error.
+    /// Removes a request whose rewards are stored. Does nothing if it is already gone.
     ///
     /// # Errors
     /// [`Error::Queue`] if it cannot be removed.
@@ -142,8 +148,8 @@ impl Queue {
         remove(&path).map_err(|error| failed(&path, &error))
     }
 
-    /// Takes a request that will never be scored out of the way of the others. It stays beside them as
-    /// `TICKET.refused`, for people.
+    /// Takes a request that cannot be scored out of the queue. It stays in the folder as
+    /// `TICKET.refused`, for inspection.
     ///
     /// # Errors
     /// [`Error::Queue`] if it cannot be moved.
@@ -158,12 +164,12 @@ impl Queue {
     }
 }
 
-/// Removes drafts that nobody can be writing any more.
+/// Removes drafts that no process is still writing.
 fn remove_abandoned(folder: &Path) -> std::io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         let draft = path.extension().is_some_and(|extension| extension == "draft");
-        // One that is gone by now has become a request.
+        // A draft that is gone by now was renamed to a request.
         let age = || fs::metadata(&path).ok()?.modified().ok()?.elapsed().ok();
         if draft && age().is_some_and(|age| age > ABANDONED) {
             remove(&path)?;
@@ -172,7 +178,7 @@ fn remove_abandoned(folder: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// One that is gone already is no error.
+/// Removes a file. Succeeds if it is already gone.
 fn remove(path: &Path) -> std::io::Result<()> {
     fs::remove_file(path).or_else(|error| match error.kind() {
         std::io::ErrorKind::NotFound => Ok(()),
@@ -189,22 +195,22 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
-    use crate::testing::{Reply, StandIn, batch};
+    use crate::testing::{ScriptedReply, ScriptedServer, batch};
 
     #[tokio::test]
-    async fn what_waits_outlives_the_process_and_goes_oldest_first() {
+    async fn requests_survive_a_restart_and_are_scored_oldest_first() {
         let folder = tempfile::tempdir().unwrap();
-        let queue = Queue::open(folder.path().join("queue")).unwrap();
+        let queue = RequestQueue::open(folder.path().join("queue")).unwrap();
         let first = queue.put(&batch(&["a"])).unwrap();
         let second = queue.put(&batch(&["a", "b"])).unwrap();
-        let again = Queue::open(folder.path().join("queue")).unwrap();
+        let again = RequestQueue::open(folder.path().join("queue")).unwrap();
         assert_eq!(again.waiting().unwrap(), [first.clone(), second.clone()]);
 
-        let server = StandIn::start(vec![]).await;
+        let server = ScriptedServer::start(vec![]).await;
         let client = Client::new(&server.url).unwrap();
         let (request, scored) = again.score(&first, &client).await.unwrap();
         assert_eq!((request, scored.rewards()), (batch(&["a"]), vec![Some(0.0)]));
-        assert_eq!(again.waiting().unwrap().len(), 2, "until its rewards are in safe hands");
+        assert_eq!(again.waiting().unwrap().len(), 2, "requests stay until `done`");
         assert_eq!(again.request(&second).unwrap(), batch(&["a", "b"]));
         again.done(&first).unwrap();
         again.done(&first).unwrap();
@@ -214,30 +220,30 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_that_is_away_loses_nothing_and_a_refusal_holds_up_nobody() {
+    async fn unreachable_server_keeps_requests_and_refused_request_is_set_aside() {
         let folder = tempfile::tempdir().unwrap();
-        let queue = Queue::open(folder.path()).unwrap();
+        let queue = RequestQueue::open(folder.path()).unwrap();
         let ticket = queue.put(&batch(&["a"])).unwrap();
         let away = Client::builder("http://127.0.0.1:9").retries(0).build().unwrap();
         let error = queue.score(&ticket, &away).await.unwrap_err();
-        assert!(error.may_pass(), "{error}");
+        assert!(error.is_transient(), "{error}");
         assert_eq!(queue.waiting().unwrap(), std::slice::from_ref(&ticket));
 
         let problem = guerdon_types::Problem::new(
             guerdon_types::ProblemCode::UnknownProfile,
             "no such profile",
         );
-        let server = StandIn::start(vec![Reply::problem(&problem, vec![])]).await;
+        let server = ScriptedServer::start(vec![ScriptedReply::problem(&problem, vec![])]).await;
         let there =
             Client::builder(&server.url).backoff(Duration::ZERO, Duration::ZERO).build().unwrap();
         let error = queue.score(&ticket, &there).await.unwrap_err();
-        assert!(!error.may_pass(), "{error}");
+        assert!(!error.is_transient(), "{error}");
         assert!(queue.set_aside(&ticket).unwrap().exists());
         assert_eq!(queue.waiting().unwrap(), []);
     }
 
     #[test]
-    fn what_a_dead_process_left_half_written_is_removed_and_what_is_being_written_is_not() {
+    fn old_drafts_are_removed_and_new_drafts_are_kept() {
         let folder = tempfile::tempdir().unwrap();
         let draft = |name: &str, age: Duration| {
             let path = folder.path().join(name);
@@ -246,14 +252,14 @@ mod tests {
         };
         let (old, new) = (draft("a.draft", ABANDONED * 2), draft("b.draft", Duration::ZERO));
         let other = draft("c.refused", ABANDONED * 2);
-        Queue::open(folder.path()).unwrap();
+        RequestQueue::open(folder.path()).unwrap();
         assert_eq!([old.exists(), new.exists(), other.exists()], [false, true, true]);
     }
 
     #[test]
-    fn a_request_that_no_server_would_take_is_refused_at_once() {
+    fn invalid_request_is_refused_at_once() {
         let folder = tempfile::tempdir().unwrap();
-        let queue = Queue::open(folder.path()).unwrap();
+        let queue = RequestQueue::open(folder.path()).unwrap();
         let mut request = batch(&["a"]);
         request.deadline_ms = Some(0);
         assert!(matches!(queue.put(&request), Err(Error::Invalid(_))));

@@ -1,9 +1,9 @@
-//! When to ask again, and how long to wait before: full-jitter exponential backoff that never comes back sooner than
-//! `Retry-After` asks, within one deadline for the whole call.
+//! Retries: exponential backoff with full jitter, never earlier than `Retry-After`, within one
+//! deadline for the whole call.
 //!
-//! Scoring changes nothing on the server, and what a judge has already been paid for is in its cache, so every
-//! failure that may pass is asked again: no connection, one that broke, and the statuses below. Other 4xx are not:
-//! they would fail the same way each time, and a trainer that retries them only hides the message.
+//! Scoring is idempotent, and the server caches the judge's answers, so every transient failure is
+//! retried: no connection, a broken connection, and the statuses of [`is_transient`]. Other 4xx
+//! statuses are not retried, because the same request would fail in the same way.
 
 use std::future::Future;
 use std::time::{Duration, SystemTime};
@@ -12,30 +12,35 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::Error;
 
-/// How often and how patiently.
+/// The number of retries and the waits between them.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Policy {
+pub(crate) struct RetryPolicy {
     pub(crate) retries: u32,
+    /// The longest wait before the first retry. It doubles with each retry.
     pub(crate) base: Duration,
+    /// The longest wait before any retry.
     pub(crate) cap: Duration,
 }
 
-/// One attempt's failure.
+/// The failure of one attempt.
 #[derive(Debug)]
-pub(crate) struct Failed {
+pub(crate) struct AttemptError {
     pub(crate) error: Error,
-    pub(crate) again: Again,
+    pub(crate) again: RetryAdvice,
 }
 
-/// Whether it may pass.
+/// The earliest time of the next attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Again {
+pub(crate) enum RetryAdvice {
+    /// A retry would fail in the same way.
     Never,
+    /// After the policy's backoff.
     Backoff,
+    /// Not before this wait, which the server asked for.
     NotBefore(Duration),
 }
 
-/// The end of a whole call, and what to say when it comes.
+/// The end of a call with all its attempts.
 #[derive(Debug, Clone)]
 pub(crate) struct Deadline {
     pub(crate) at: Instant,
@@ -43,7 +48,7 @@ pub(crate) struct Deadline {
 }
 
 impl Deadline {
-    /// A deadline `after` from now. One beyond the clock's range is as good as ten years.
+    /// A deadline `after` from now. Beyond the clock's range, ten years.
     pub(crate) fn new(after: Duration) -> Self {
         let now = Instant::now();
         let at = now.checked_add(after).unwrap_or(now + Duration::from_secs(10 * 365 * 86_400));
@@ -55,32 +60,32 @@ impl Deadline {
     }
 }
 
-/// Runs `attempt` until it succeeds, fails for good, has been retried often enough, or the deadline passes.
+/// Runs `attempt` until it succeeds, fails finally, has used all retries, or the deadline passes.
 ///
-/// A wait that would outlast the deadline is not begun: the failure before it is returned at once.
+/// If the next wait would end after the deadline, the last failure is returned at once.
 pub(crate) async fn run<T, F, Fut>(
-    policy: &Policy,
+    policy: &RetryPolicy,
     deadline: &Deadline,
     url: &str,
     mut attempt: F,
 ) -> Result<T, Error>
 where
     F: FnMut() -> Fut,
-    Fut: Future<Output = Result<T, Failed>>,
+    Fut: Future<Output = Result<T, AttemptError>>,
 {
     let mut last = None;
     for tries in 1.. {
-        let failed = match timeout_at(deadline.at, attempt()).await {
+        let failure = match timeout_at(deadline.at, attempt()).await {
             Ok(Ok(reply)) => return Ok(reply),
-            Ok(Err(failed)) => failed,
+            Ok(Err(failure)) => failure,
             Err(_) => return Err(deadline.passed(url, last)),
         };
-        let error = failed.error.tried(tries);
-        let wait = match failed.again {
-            Again::Never => return Err(error),
-            Again::Backoff => policy.wait(tries - 1, rand::random()),
-            // Jitter on top: everyone was told the same second.
-            Again::NotBefore(ask) => ask.saturating_add(policy.wait(0, rand::random())),
+        let error = failure.error.with_tries(tries);
+        let wait = match failure.again {
+            RetryAdvice::Never => return Err(error),
+            RetryAdvice::Backoff => policy.wait(tries - 1, rand::random()),
+            // Adds jitter, because the server may send the same second to many clients.
+            RetryAdvice::NotBefore(ask) => ask.saturating_add(policy.wait(0, rand::random())),
         };
         let until = Instant::now().checked_add(wait).filter(|until| *until < deadline.at);
         match until {
@@ -92,20 +97,22 @@ where
     Err(deadline.passed(url, last))
 }
 
-impl Policy {
-    /// The wait before retry `retry` (from 0): `unit` (uniform in `[0, 1)`) times `min(cap, base * 2^retry)`.
+impl RetryPolicy {
+    /// The wait before retry `retry` (from 0): `unit` (uniform in `[0, 1)`) times `min(cap, base *
+    /// 2^retry)`.
     fn wait(&self, retry: u32, unit: f64) -> Duration {
         let ceiling = self.base.saturating_mul(2_u32.saturating_pow(retry)).min(self.cap);
         ceiling.mul_f64(unit.clamp(0.0, 1.0))
     }
 }
 
-/// Whether an HTTP status may pass by itself.
-pub(crate) const fn may_pass(status: u16) -> bool {
+/// True for an HTTP status that a later attempt may not have.
+pub(crate) const fn is_transient(status: u16) -> bool {
     matches!(status, 408 | 429 | 500 | 502 | 503 | 504)
 }
 
-/// Reads a `Retry-After`: seconds, or an HTTP date as seen at `now`. What is neither says nothing.
+/// Parses a `Retry-After` header: seconds, or an HTTP date relative to `now`. `None` for anything
+/// else.
 pub(crate) fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
     if let Ok(seconds) = value.parse() {
@@ -121,18 +128,23 @@ mod tests {
 
     use super::*;
 
-    const POLICY: Policy =
-        Policy { retries: 3, base: Duration::from_secs(1), cap: Duration::from_secs(4) };
+    const POLICY: RetryPolicy =
+        RetryPolicy { retries: 3, base: Duration::from_secs(1), cap: Duration::from_secs(4) };
 
-    fn busy(again: Again) -> Failed {
-        Failed {
+    fn busy(again: RetryAdvice) -> AttemptError {
+        AttemptError {
             error: Error::Status { url: "u".into(), tries: 1, status: 503, body: String::new() },
             again,
         }
     }
 
-    /// Runs attempts that fail with `again` until number `ok`; the attempts made, the time it took, the outcome.
-    async fn play(again: Again, ok: u32, timeout: u64) -> (u32, Duration, Result<u32, Error>) {
+    /// Runs attempts that fail with `again` until number `ok`. Returns the number of attempts, the
+    /// time and the outcome.
+    async fn attempts(
+        again: RetryAdvice,
+        ok: u32,
+        timeout: u64,
+    ) -> (u32, Duration, Result<u32, Error>) {
         let (made, start) = (Cell::new(0), Instant::now());
         let deadline = Deadline::new(Duration::from_secs(timeout));
         let outcome = run(&POLICY, &deadline, "u", || {
@@ -144,41 +156,43 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_failure_that_passes_is_not_seen() {
-        let (made, took, outcome) = play(Again::Backoff, 4, 300).await;
+    async fn transient_failure_is_retried_until_success() {
+        let (made, took, outcome) = attempts(RetryAdvice::Backoff, 4, 300).await;
         assert_eq!((made, outcome.unwrap()), (4, 4));
         assert!(took <= Duration::from_secs(1 + 2 + 4), "{took:?}");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_failure_that_stays_is_returned_with_the_number_of_tries() {
-        let (made, _, outcome) = play(Again::Backoff, 99, 300).await;
+    async fn persistent_failure_is_returned_with_the_number_of_tries() {
+        let (made, _, outcome) = attempts(RetryAdvice::Backoff, 99, 300).await;
         assert_eq!(made, 4);
         assert!(outcome.unwrap_err().to_string().contains("(4 tries)"));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_failure_for_good_is_asked_once() {
-        let (made, took, _) = play(Again::Never, 99, 300).await;
+    async fn final_failure_is_not_retried() {
+        let (made, took, _) = attempts(RetryAdvice::Never, 99, 300).await;
         assert_eq!((made, took), (1, Duration::ZERO));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_comes_back_before_retry_after() {
-        let (made, took, _) = play(Again::NotBefore(Duration::from_secs(30)), 3, 300).await;
+    async fn retry_after_is_the_shortest_wait() {
+        let (made, took, _) =
+            attempts(RetryAdvice::NotBefore(Duration::from_secs(30)), 3, 300).await;
         assert_eq!(made, 3);
         assert!((60..=62).contains(&took.as_secs()), "{took:?}");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_wait_beyond_the_deadline_is_not_begun() {
-        let (made, took, outcome) = play(Again::NotBefore(Duration::from_secs(3600)), 3, 300).await;
+    async fn wait_beyond_the_deadline_fails_at_once() {
+        let (made, took, outcome) =
+            attempts(RetryAdvice::NotBefore(Duration::from_secs(3600)), 3, 300).await;
         assert_eq!((made, took), (1, Duration::ZERO));
         assert!(matches!(outcome.unwrap_err(), Error::Status { status: 503, .. }));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_attempt_that_hangs_ends_with_the_deadline() {
+    async fn hanging_attempt_ends_at_the_deadline() {
         let deadline = Deadline::new(Duration::from_secs(7));
         let start = Instant::now();
         let error =
@@ -188,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ceiling_doubles_up_to_the_cap_and_does_not_overflow() {
+    fn longest_wait_doubles_up_to_the_cap_without_overflow() {
         let at = |retry| POLICY.wait(retry, 1.0).as_secs();
         assert_eq!([at(0), at(1), at(2), at(3), at(40), at(u32::MAX)], [1, 2, 4, 4, 4, 4]);
         assert_eq!(POLICY.wait(3, 0.0), Duration::ZERO);
@@ -208,8 +222,8 @@ mod tests {
     }
 
     #[test]
-    fn only_what_may_pass_is_asked_again() {
-        let again: Vec<u16> = (300..600).filter(|status| may_pass(*status)).collect();
+    fn transient_statuses_are_listed() {
+        let again: Vec<u16> = (300..600).filter(|status| is_transient(*status)).collect();
         assert_eq!(again, [408, 429, 500, 502, 503, 504]);
     }
 }

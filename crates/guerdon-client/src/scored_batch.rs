@@ -1,10 +1,12 @@
-//! What [`Client::score`](crate::Client::score) returns: the results of every chunk, joined without hiding the seams.
+//! The result of [`Client::score`](crate::Client::score): the results of all chunks, with the
+//! versions that made each.
 //!
-//! A server may be reloaded between two chunks of one batch; then its first rewards and its last were made by
-//! different rules. That is neither an error (the rewards are sound, and a batch already paid for should not be
-//! thrown away) nor a detail to drop (a caller who keeps only the last versions explains the first rewards wrongly).
-//! So a [`Scored`] keeps every version and which result has which, and [`Scored::one_version`] is the question to ask
-//! for those who would rather score again. A group that advantages compare never spans two: it is never split.
+//! A server may reload between two chunks of one batch. Then the first and the last rewards were
+//! made by different rules. That is not an error, because the rewards are valid and paid for. It
+//! must not be hidden either, because the last versions would explain the first rewards wrongly. A
+//! [`ScoredBatch`] therefore keeps every version and the version of each result. Callers that need
+//! a single version check [`ScoredBatch::one_version`]. A group whose advantages are compared
+//! always has one version, because it is never split.
 
 use guerdon_types::{
     Finite, RequestId, RolloutId, RolloutResult, ScoreRequest, ScoreResponse, Usage, Versions,
@@ -16,41 +18,43 @@ use crate::chunk::Chunk;
 /// The rewards of a whole batch.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
-pub struct Scored {
-    /// One result a rollout, in the request's order. An id that was left out is the index in the whole request.
+pub struct ScoredBatch {
+    /// One result per rollout, in the order of the request. The id of a rollout without one is its
+    /// index in the whole request.
     pub results: Vec<RolloutResult>,
-    /// The different versions that made these rewards, in the request's order; at least one, and nearly always one.
-    /// Two that differ in nothing but the count of reloads are the same.
+    /// The versions that made these rewards, in the order of the request: at least one, and nearly
+    /// always one. Versions that differ only in `generation` count as one.
     pub versions: Vec<Versions>,
-    /// For each result, its place in `versions`.
+    /// The index in `versions` for each result.
     pub version_of: Vec<usize>,
-    /// The server's name for each HTTP request that this batch became; also in its log.
+    /// The id of each HTTP request of this batch, as in the server's log.
     pub request_ids: Vec<RequestId>,
-    /// What it all cost.
+    /// The cost of the whole batch.
     pub usage: Usage,
 }
 
-impl Scored {
-    /// The rewards in the request's order, `None` (never 0) where one could not be made: what
-    /// [`optim`](crate::optim) takes.
+impl ScoredBatch {
+    /// The rewards in the order of the request, as [`optim`](crate::optim) takes them: `None`,
+    /// never 0, for a rollout without a reward.
     #[must_use]
     pub fn rewards(&self) -> Vec<Option<f64>> {
         self.results.iter().map(|result| result.reward.map(Finite::get)).collect()
     }
 
-    /// The advantages in the request's order, `None` where there is no reward or none were asked for.
+    /// The advantages in the order of the request. `None` without a reward, or if none were
+    /// requested.
     #[must_use]
     pub fn advantages(&self) -> Vec<Option<f64>> {
         self.results.iter().map(|result| result.advantage.map(Finite::get)).collect()
     }
 
-    /// What made the reward of rollout `index`.
+    /// The versions that made the reward of rollout `index`.
     #[must_use]
     pub fn versions_of(&self, index: usize) -> Option<&Versions> {
         self.versions.get(*self.version_of.get(index)?)
     }
 
-    /// What made all of these rewards; `None` if the server was reloaded while they were made.
+    /// The versions of all rewards; `None` if the server was reloaded in between.
     #[must_use]
     pub fn one_version(&self) -> Option<&Versions> {
         match self.versions.as_slice() {
@@ -59,7 +63,7 @@ impl Scored {
         }
     }
 
-    /// Joins the replies of `chunks`, each already known to fit its chunk.
+    /// Joins the replies of `chunks`. The caller has checked that each reply fits its chunk.
     pub(crate) fn join(
         request: &ScoreRequest,
         chunks: &[Chunk],
@@ -90,7 +94,8 @@ impl Scored {
         whole
     }
 
-    /// Takes the reward from every rollout whose id is also the id of another rollout of the whole request.
+    /// Replaces the result of every rollout that shares its id with another rollout of the whole
+    /// request by an error.
     pub(crate) fn refuse_shared_ids(&mut self, request: &ScoreRequest) {
         let ids = request.rollouts.iter().map(|rollout| rollout.id.as_ref());
         for (index, invalid) in shared_id_errors(ids) {
@@ -105,7 +110,7 @@ impl Scored {
         }
     }
 
-    /// The place of `versions` among those seen.
+    /// The index of `versions`, which are added if they are new.
     fn version(&mut self, versions: Versions) -> usize {
         let same = |seen: &Versions| {
             let mut seen = seen.clone();

@@ -1,4 +1,5 @@
-//! Results as they become final: newline-delimited JSON, read line by line, and never mistaken for whole when cut.
+//! Results as they become final: newline-delimited JSON, read line by line. An incomplete stream is
+//! an error.
 
 use std::fmt;
 use std::pin::Pin;
@@ -15,15 +16,17 @@ use crate::call::{Call, excerpt};
 use crate::error::Chain;
 use crate::retry::Deadline;
 
-/// The lines of a streamed reply: a result each, then one summary. Made by [`Client::stream`](crate::Client::stream).
+/// The lines of a streamed reply: one per result, then a summary. Returned by
+/// [`Client::stream`](crate::Client::stream).
 ///
-/// It ends after the summary or after the first error. A stream that stops before its summary gives
-/// [`Error::Cut`] with the number of results that came. Dropping it hangs up.
+/// It ends after the summary or the first error. If the connection ends before the summary, the
+/// last item is [`Error::Cut`] with the number of results so far. Dropping the stream closes the
+/// connection.
 pub struct ScoreStream(Pin<Box<dyn Stream<Item = Result<StreamLine, Error>> + Send>>);
 
 impl ScoreStream {
     pub(crate) fn new(call: Call, response: Response, deadline: Deadline, expected: usize) -> Self {
-        let lines = Lines {
+        let lines = LineReader {
             call,
             response,
             deadline,
@@ -53,19 +56,20 @@ impl fmt::Debug for ScoreStream {
     }
 }
 
-struct Lines {
+struct LineReader {
     call: Call,
     response: Response,
     deadline: Deadline,
     expected: usize,
     received: usize,
     buffer: Vec<u8>,
-    /// Bytes of `buffer` that hold no line break, so that a long line is not searched again with every piece.
+    /// The bytes of `buffer` that were already searched for a line break. Without it, the search of
+    /// a long line would be quadratic.
     searched: usize,
 }
 
-impl Lines {
-    /// The next line, and what reads those after it: nothing, once the summary came.
+impl LineReader {
+    /// The next line, and the reader of the lines after it. `None` after the summary.
     async fn next(mut self) -> Result<(StreamLine, Option<Self>), Error> {
         loop {
             while let Some(line) = self.take_line() {
@@ -97,15 +101,15 @@ impl Lines {
         Some(std::mem::replace(&mut self.buffer, rest))
     }
 
-    /// The body is over: well if all that is left is a summary without a line break.
+    /// Handles the end of the body. The rest of the buffer may be a summary without a line break.
     fn end(mut self) -> Result<(StreamLine, Option<Self>), Error> {
         let rest = std::mem::take(&mut self.buffer);
         match serde_json::from_slice(&rest) {
             Ok(line @ StreamLine::Summary(_)) => self.count(line),
             _ if rest.trim_ascii().is_empty() => {
-                Err(self.cut("it ended before its summary".into()))
+                Err(self.cut("the body ended before the summary".into()))
             }
-            _ => Err(self.cut("it ended in the middle of a line".into())),
+            _ => Err(self.cut("the body ended in the middle of a line".into())),
         }
     }
 
@@ -114,7 +118,7 @@ impl Lines {
             match serde_json::from_slice::<Problem>(line) {
                 Ok(problem) => self.call.problem(problem),
                 Err(_) => self.call.decode(format!(
-                    "a line of its stream does not read ({error}): {:?}",
+                    "a line of the stream cannot be parsed ({error}): {:?}",
                     excerpt(line)
                 )),
             }
@@ -124,14 +128,13 @@ impl Lines {
     fn count(mut self, line: StreamLine) -> Result<(StreamLine, Option<Self>), Error> {
         match &line {
             StreamLine::Summary(_) if self.received == self.expected => Ok((line, None)),
-            StreamLine::Summary(_) => Err(self.cut("its summary came too early".into())),
+            StreamLine::Summary(_) => Err(self.cut("the summary came before all results".into())),
             StreamLine::Result(result) if result.index < self.expected => {
                 self.received += 1;
                 Ok((line, Some(self)))
             }
             StreamLine::Result(result) => {
-                let detail =
-                    format!("with a result for rollout {} of {}", result.index, self.expected);
+                let detail = format!("a result for rollout {} of {}", result.index, self.expected);
                 Err(self.call.decode(detail))
             }
         }
@@ -154,13 +157,13 @@ mod tests {
 
     use super::*;
     use crate::Client;
-    use crate::testing::{Reply, StandIn, batch, lines};
+    use crate::testing::{ScriptedReply, ScriptedServer, batch, lines};
 
     async fn read(
-        script: Vec<Reply>,
+        script: Vec<ScriptedReply>,
         request: &ScoreRequest,
-    ) -> (StandIn, Vec<Result<StreamLine, Error>>) {
-        let server = StandIn::start(script).await;
+    ) -> (ScriptedServer, Vec<Result<StreamLine, Error>>) {
+        let server = ScriptedServer::start(script).await;
         let stream = Client::new(&server.url).unwrap().stream(request).await.unwrap();
         (server, stream.collect().await)
     }
@@ -174,19 +177,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn results_come_as_they_are_made_and_the_summary_ends_them() {
-        let (server, items) = read(vec![Reply::busy("0")], &batch(&[""; 3])).await;
+    async fn results_arrive_in_any_order_and_the_summary_is_last() {
+        let (server, items) = read(vec![ScriptedReply::busy("0")], &batch(&[""; 3])).await;
         assert_eq!(places(&items), [2, 1, 0]);
         assert!(
             matches!(items.last(), Some(Ok(StreamLine::Summary(summary))) if summary.results == 3)
         );
         assert_eq!(items.len(), 4);
-        assert_eq!(server.asked()[1].headers["accept"], "application/x-ndjson");
-        assert_eq!(server.asked()[1].headers["accept-encoding"], "identity");
+        assert_eq!(server.received()[1].headers["accept"], "application/x-ndjson");
+        assert_eq!(server.received()[1].headers["accept-encoding"], "identity");
     }
 
     #[tokio::test]
-    async fn lines_are_whole_wherever_the_network_cuts_them() {
+    async fn lines_are_joined_across_network_packets() {
         let request = batch(&[""; 3]);
         let text = lines(&request).concat();
         let pieces = text
@@ -194,21 +197,24 @@ mod tests {
             .as_bytes()
             .chunks(7)
             .map(|piece| String::from_utf8(piece.to_vec()).unwrap());
-        let (_server, items) = read(vec![Reply::Pieces(pieces.collect())], &request).await;
+        let (_server, items) = read(vec![ScriptedReply::Pieces(pieces.collect())], &request).await;
         assert_eq!(places(&items), [2, 1, 0]);
         assert!(matches!(items[3], Ok(StreamLine::Summary(_))));
     }
 
     #[tokio::test]
-    async fn a_stream_cut_before_its_summary_names_how_many_results_came() {
+    async fn incomplete_stream_reports_the_number_of_results() {
         let request = batch(&[""; 3]);
         let whole = lines(&request);
         let half = vec![whole[0].clone(), whole[1].clone(), whole[2][..9].to_owned()];
         let scripts = [
-            (Reply::Break(half.clone()), "body"),
-            (Reply::Say(200, vec![], half.concat()), "in the middle of a line"),
-            (Reply::Say(200, vec![], whole[..2].concat()), "before its summary"),
-            (Reply::Say(200, vec![], [&whole[..2], &whole[3..]].concat().concat()), "too early"),
+            (ScriptedReply::Break(half.clone()), "body"),
+            (ScriptedReply::Raw(200, vec![], half.concat()), "in the middle of a line"),
+            (ScriptedReply::Raw(200, vec![], whole[..2].concat()), "before the summary"),
+            (
+                ScriptedReply::Raw(200, vec![], [&whole[..2], &whole[3..]].concat().concat()),
+                "before all results",
+            ),
         ];
         for (script, why) in scripts {
             let (_server, items) = read(vec![script], &request).await;
@@ -223,28 +229,28 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_problem_in_the_middle_of_a_stream_is_that_problem() {
+    async fn problem_line_in_a_stream_is_returned() {
         let request = batch(&[""; 2]);
         let problem = Problem::new(ProblemCode::Internal, "the device thread died");
         let text = lines(&request)[0].clone() + &serde_json::to_string(&problem).unwrap() + "\n";
-        let (_server, items) = read(vec![Reply::Say(200, vec![], text)], &request).await;
+        let (_server, items) = read(vec![ScriptedReply::Raw(200, vec![], text)], &request).await;
         assert!(matches!(&items[1], Err(error) if error.problem() == Some(&problem)), "{items:?}");
     }
 
     #[tokio::test]
-    async fn a_line_that_does_not_read_is_quoted() {
+    async fn line_that_cannot_be_parsed_is_quoted() {
         let (_server, items) =
-            read(vec![Reply::Say(200, vec![], "<html>\n".into())], &batch(&[""])).await;
+            read(vec![ScriptedReply::Raw(200, vec![], "<html>\n".into())], &batch(&[""])).await;
         assert!(
             matches!(&items[0], Err(error @ Error::Decode { .. }) if error.to_string().contains("<html>"))
         );
     }
 
     #[tokio::test]
-    async fn a_refusal_comes_instead_of_a_stream() {
+    async fn refusal_is_returned_instead_of_a_stream() {
         let problem = Problem::new(ProblemCode::UnknownProfile, "there is no such profile")
             .pointer("/profile");
-        let server = StandIn::start(vec![Reply::problem(&problem, vec![])]).await;
+        let server = ScriptedServer::start(vec![ScriptedReply::problem(&problem, vec![])]).await;
         let error = Client::new(&server.url).unwrap().stream(&batch(&[""])).await.unwrap_err();
         assert_eq!(error.problem(), Some(&problem));
     }

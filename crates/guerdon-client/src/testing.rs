@@ -1,5 +1,5 @@
-//! A scripted stand-in for the server, on a real socket. What the script does not cover it scores: the reward is the number that the
-//! last message spells.
+//! A scripted server on a real socket. After the end of its script it scores: the reward is the
+//! number in the last message.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -18,21 +18,21 @@ use tokio::net::TcpListener;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
-/// One scripted answer.
-pub(crate) enum Reply {
+/// One scripted reply.
+pub(crate) enum ScriptedReply {
     /// Status, headers, body.
-    Say(u16, Vec<(&'static str, &'static str)>, String),
-    /// Scores, as this generation with this RM.
+    Raw(u16, Vec<(&'static str, &'static str)>, String),
+    /// Scores, with this generation and this RM in `versions`.
     Score(u64, &'static str),
-    /// These pieces, each on its own.
+    /// These pieces, each in a packet of its own.
     Pieces(Vec<String>),
-    /// These pieces, then the connection breaks.
+    /// These pieces, then a broken connection.
     Break(Vec<String>),
 }
 
-impl Reply {
+impl ScriptedReply {
     pub(crate) fn problem(problem: &Problem, headers: Vec<(&'static str, &'static str)>) -> Self {
-        Self::Say(problem.status, headers, serde_json::to_string(problem).unwrap())
+        Self::Raw(problem.status, headers, serde_json::to_string(problem).unwrap())
     }
 
     pub(crate) fn busy(retry_after: &'static str) -> Self {
@@ -43,40 +43,40 @@ impl Reply {
     }
 }
 
-/// What the stand-in was asked.
-pub(crate) struct Asked {
+/// A request that the server received.
+pub(crate) struct ReceivedRequest {
     pub(crate) path: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
 
 #[derive(Clone)]
-struct Shared {
-    script: Arc<Mutex<VecDeque<Reply>>>,
-    asked: Arc<Mutex<Vec<Asked>>>,
-    under_way: Arc<Mutex<(usize, usize)>>,
-    meet: Option<Arc<Barrier>>,
+struct ServerState {
+    script: Arc<Mutex<VecDeque<ScriptedReply>>>,
+    received: Arc<Mutex<Vec<ReceivedRequest>>>,
+    in_flight: Arc<Mutex<(usize, usize)>>,
+    barrier: Option<Arc<Barrier>>,
 }
 
-/// The stand-in; stops when dropped.
-pub(crate) struct StandIn {
+/// The server. It stops when it is dropped.
+pub(crate) struct ScriptedServer {
     pub(crate) url: String,
-    shared: Shared,
+    shared: ServerState,
     _tasks: JoinSet<()>,
 }
 
-impl StandIn {
-    pub(crate) async fn start(script: Vec<Reply>) -> Self {
-        Self::meeting(script, None).await
+impl ScriptedServer {
+    pub(crate) async fn start(script: Vec<ScriptedReply>) -> Self {
+        Self::with_barrier(script, None).await
     }
 
-    /// Answers only when `n` requests are there at the same time.
-    pub(crate) async fn meeting(script: Vec<Reply>, n: Option<usize>) -> Self {
-        let shared = Shared {
+    /// Replies only when `n` requests are in flight.
+    pub(crate) async fn with_barrier(script: Vec<ScriptedReply>, n: Option<usize>) -> Self {
+        let shared = ServerState {
             script: Arc::new(Mutex::new(script.into())),
-            asked: Arc::default(),
-            under_way: Arc::default(),
-            meet: n.map(|n| Arc::new(Barrier::new(n))),
+            received: Arc::default(),
+            in_flight: Arc::default(),
+            barrier: n.map(|n| Arc::new(Barrier::new(n))),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -87,49 +87,56 @@ impl StandIn {
         Self { url, shared, _tasks: tasks }
     }
 
-    pub(crate) fn asked(&self) -> MutexGuard<'_, Vec<Asked>> {
-        self.shared.asked.lock().unwrap()
+    pub(crate) fn received(&self) -> MutexGuard<'_, Vec<ReceivedRequest>> {
+        self.shared.received.lock().unwrap()
     }
 
     /// The bodies of all score requests so far.
     pub(crate) fn requests(&self) -> Vec<ScoreRequest> {
-        self.asked().iter().map(|asked| serde_json::from_slice(&asked.body).unwrap()).collect()
+        self.received()
+            .iter()
+            .map(|received| serde_json::from_slice(&received.body).unwrap())
+            .collect()
     }
 
-    /// The most requests that were under way at the same time.
+    /// The largest number of concurrent requests so far.
     pub(crate) fn most_at_once(&self) -> usize {
-        self.shared.under_way.lock().unwrap().1
+        self.shared.in_flight.lock().unwrap().1
     }
 }
 
 async fn count(
-    State(shared): State<Shared>,
+    State(shared): State<ServerState>,
     request: Request<Body>,
     next: middleware::Next,
 ) -> Response {
     {
-        let mut under_way = shared.under_way.lock().unwrap();
-        under_way.0 += 1;
-        under_way.1 = under_way.1.max(under_way.0);
+        let mut in_flight = shared.in_flight.lock().unwrap();
+        in_flight.0 += 1;
+        in_flight.1 = in_flight.1.max(in_flight.0);
     }
-    if let Some(meet) = &shared.meet {
-        meet.wait().await;
+    if let Some(barrier) = &shared.barrier {
+        barrier.wait().await;
     }
     let response = next.run(request).await;
-    shared.under_way.lock().unwrap().0 -= 1;
+    shared.in_flight.lock().unwrap().0 -= 1;
     response
 }
 
-async fn answer(State(shared): State<Shared>, request: Request<Body>) -> Response {
+async fn answer(State(shared): State<ServerState>, request: Request<Body>) -> Response {
     let (head, body) = request.into_parts();
     let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
     let lines = head.headers.get("accept").is_some_and(|accept| accept == "application/x-ndjson");
-    let asked =
-        Asked { path: head.uri.path().to_owned(), headers: head.headers, body: body.clone() };
-    shared.asked.lock().unwrap().push(asked);
-    let reply = shared.script.lock().unwrap().pop_front().unwrap_or(Reply::Score(1, "sha256:a"));
+    let received = ReceivedRequest {
+        path: head.uri.path().to_owned(),
+        headers: head.headers,
+        body: body.clone(),
+    };
+    shared.received.lock().unwrap().push(received);
+    let reply =
+        shared.script.lock().unwrap().pop_front().unwrap_or(ScriptedReply::Score(1, "sha256:a"));
     match reply {
-        Reply::Say(status, headers, body) => {
+        ScriptedReply::Raw(status, headers, body) => {
             let headers: HashMap<String, String> = headers
                 .into_iter()
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -137,17 +144,17 @@ async fn answer(State(shared): State<Shared>, request: Request<Body>) -> Respons
             (StatusCode::from_u16(status).unwrap(), HeaderMap::try_from(&headers).unwrap(), body)
                 .into_response()
         }
-        Reply::Score(generation, rm) => {
+        ScriptedReply::Score(generation, rm) => {
             let reply = score(&serde_json::from_slice(&body).unwrap(), generation, rm);
             if lines { stream(reply) } else { serde_json::to_string(&reply).unwrap() }
                 .into_response()
         }
-        Reply::Pieces(pieces) => {
+        ScriptedReply::Pieces(pieces) => {
             let pieces = pieces.into_iter().map(Ok::<_, std::io::Error>);
             Body::from_stream(futures_util::stream::iter(pieces)).into_response()
         }
-        Reply::Break(pieces) => {
-            // The pause lets what came before it leave; without it the break overtakes even the head.
+        ScriptedReply::Break(pieces) => {
+            // Yields so that the earlier pieces are sent before the connection breaks.
             let broken = futures_util::stream::once(async {
                 tokio::task::yield_now().await;
                 Err(std::io::Error::other("broken"))
@@ -194,12 +201,13 @@ pub(crate) fn stream(reply: ScoreResponse) -> String {
     lines.chain([serde_json::to_string(&summary).unwrap()]).map(|line| line + "\n").collect()
 }
 
-/// The lines that answer `request`.
+/// The lines of the reply to `request`.
 pub(crate) fn lines(request: &ScoreRequest) -> Vec<String> {
     stream(score(request, 1, "sha256:a")).split_inclusive('\n').map(str::to_owned).collect()
 }
 
-/// A batch whose rewards will be 0, 1, 2...; the rollouts share groups as `groups` says, `""` being none.
+/// A batch with the rewards 0, 1, 2, and so on. `groups` has the group of each rollout; `""` is
+/// none.
 pub(crate) fn batch(groups: &[&str]) -> ScoreRequest {
     let rollouts = groups.iter().enumerate().map(|(index, group)| Rollout {
         group: (!group.is_empty()).then(|| GroupId::from(*group)),

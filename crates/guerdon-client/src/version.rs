@@ -1,5 +1,6 @@
-//! Whether server and client speak the same wire. Every reply of a server tells its version; versions speak the same wire
-//! if they agree in all that semantic versioning lets break: the major number, and before 1.0 the minor one.
+//! Compares the versions of client and server. Every reply has the server's version. By semantic
+//! versioning two versions are compatible if the major number is equal, and before 1.0 the minor
+//! number, too.
 
 use reqwest::header::HeaderMap;
 
@@ -9,7 +10,8 @@ use crate::Error;
 const HEADER: &str = "guerdon-version";
 const CLIENT: &str = env!("CARGO_PKG_VERSION");
 
-/// Refuses a reply of a server that speaks another wire. A reply without the header, as of a proxy, is judged by its body.
+/// Refuses the reply of an incompatible server. A reply without the header, as a proxy sends, is
+/// accepted here.
 pub(crate) fn check(headers: &HeaderMap, url: &str) -> Result<(), Error> {
     let Some(server) = headers.get(HEADER).and_then(|value| value.to_str().ok()) else {
         return Ok(());
@@ -25,7 +27,7 @@ pub(crate) fn check(headers: &HeaderMap, url: &str) -> Result<(), Error> {
     }
 }
 
-/// What two versions would have to agree in and do not.
+/// The part in which two versions differ but must not.
 fn disagreement(server: &str, client: &str) -> Option<&'static str> {
     let mut server = server.split('.');
     let mut client = client.split('.');
@@ -44,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_semantic_versioning_lets_break_must_agree() {
+    fn major_and_before_one_minor_must_be_equal() {
         assert_eq!(disagreement("0.1.7", "0.1.0"), None);
         assert_eq!(disagreement("0.2.0", "0.1.0"), Some("0.MINOR"));
         assert_eq!(disagreement("1.4.0", "1.2.9"), None);

@@ -1,8 +1,8 @@
 //! The calls of a client, with arguments and results as JSON text.
 
 use guerdon_client::{
-    Client, Error, Invalid, ProblemCode, RequestId, RolloutResult, ScoreRequest, Scored, Usage,
-    Versions,
+    Client, Error, Invalid, ProblemCode, RequestId, RolloutResult, ScoreRequest, ScoredBatch,
+    Usage, Versions,
 };
 use serde::Serialize;
 use serde_path_to_error::{Path, Segment};
@@ -89,7 +89,7 @@ pub(crate) fn to_json(answer: &impl Serialize) -> Result<String, Error> {
     })
 }
 
-/// The fields of [`Scored`] that are passed to Python.
+/// The fields of [`ScoredBatch`] that are passed to Python.
 #[derive(Debug, Serialize)]
 struct ScoreReply<'a> {
     results: &'a [RolloutResult],
@@ -99,8 +99,8 @@ struct ScoreReply<'a> {
     usage: &'a Usage,
 }
 
-impl<'a> From<&'a Scored> for ScoreReply<'a> {
-    fn from(scored: &'a Scored) -> Self {
+impl<'a> From<&'a ScoredBatch> for ScoreReply<'a> {
+    fn from(scored: &'a ScoredBatch) -> Self {
         Self {
             results: &scored.results,
             versions: &scored.versions,
