@@ -8,6 +8,7 @@
 //! | `commands/score.rs` | reads a file of rollouts, writes a file of results |
 //! | `commands/local.rs` | runs the engine in this process, without a server |
 //! | `commands/table.rs` | prints results as a table |
+//! | `commands/print.rs` | prints reports of the compilers of rule packs and judge prompts |
 //! | `commands/rules/` | checks, tests, tries, compares and measures rule packs |
 //! | `commands/judge.rs` | checks judge prompts and asks judges |
 //! | `commands/calibrate.rs` | measures a judge's agreement with people |

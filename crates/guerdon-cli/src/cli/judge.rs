@@ -16,6 +16,9 @@ pub(crate) enum JudgeCommand {
         /// Refuse drafts: prompts whose version is not sealed to their text
         #[arg(long)]
         sealed: bool,
+        /// Print the diagnostics as JSON, for editors
+        #[arg(long)]
+        json: bool,
     },
     /// Seal prompts: write the hash of their text, and raise the version of edited prompts
     Bump {

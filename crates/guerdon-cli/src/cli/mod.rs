@@ -26,7 +26,7 @@ Examples:
   guerdon score dialogues.jsonl --local --table  score a file without a server, print a table
   guerdon score dialogues.jsonl --out rewards.jsonl
                                                  score a file on the server at 127.0.0.1:8787
-  guerdon rules check rules/                     compile rule packs, run their examples, report errors
+  guerdon rules check rules/                     compile rule packs and run their examples
 "
 )]
 pub(crate) struct CommandLine {
@@ -188,11 +188,11 @@ mod tests {
     use clap::CommandFactory as _;
     use guerdon_client::optim::Estimator;
 
-    use super::Cli;
+    use super::CommandLine;
 
     #[test]
     fn score_help_lists_every_estimator() {
-        let mut cli = Cli::command();
+        let mut cli = CommandLine::command();
         let help = cli.find_subcommand_mut("score").unwrap().render_long_help().to_string();
         for name in Estimator::NAMES {
             assert!(help.contains(name), "{name}: {help}");

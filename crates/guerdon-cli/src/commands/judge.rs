@@ -11,10 +11,11 @@ use serde_json::json;
 
 use super::workbench::{compiled, prompt_texts, replace, source};
 use crate::cli::{JudgeArgs, JudgeCommand};
+use crate::commands::print;
 
 pub(super) fn run(judge: JudgeCommand) -> anyhow::Result<ExitCode> {
     match judge {
-        JudgeCommand::Check { prompts, sealed } => check(&prompts, sealed),
+        JudgeCommand::Check { prompts, sealed, json } => check(&prompts, sealed, json),
         JudgeCommand::Bump { prompts } => bump(&prompts),
         JudgeCommand::Render { prompt, rollout } => render(prompt, &rollout),
         JudgeCommand::Try { prompt, rollout, judge } => {
@@ -29,24 +30,25 @@ pub(super) fn run(judge: JudgeCommand) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn check(paths: &[PathBuf], sealed: bool) -> anyhow::Result<ExitCode> {
-    let (prompts, warnings) = match Prompts::compile(&prompt_texts(paths)?) {
-        Ok(compiled) => compiled,
-        Err(report) => {
-            eprint!("{report}");
-            return Ok(ExitCode::FAILURE);
-        }
+fn check(paths: &[PathBuf], sealed: bool, json: bool) -> anyhow::Result<ExitCode> {
+    let (prompts, report) = match Prompts::compile(&prompt_texts(paths)?) {
+        Ok((prompts, warnings)) => (Some(prompts), warnings),
+        Err(report) => (None, report),
     };
-    eprint!("{warnings}");
+    print::report(report.diagnostics(), &report.coloured(), json)?;
+    let Some(prompts) = prompts else {
+        if !json {
+            eprintln!("\n{}; nothing was loaded", report.summary());
+        }
+        return Ok(ExitCode::FAILURE);
+    };
     let mut drafts = 0;
     for prompt in prompts.summaries() {
         let draft = if prompt.sealed { "" } else { " (draft)" };
-        println!(
-            "ok: {} version {}{draft}: {}",
-            prompt.id,
-            prompt.version,
-            prompt.criteria.join(", ")
-        );
+        if !json {
+            let criteria = prompt.criteria.join(", ");
+            println!("ok: {} version {}{draft}: {criteria}", prompt.id, prompt.version);
+        }
         if sealed && !prompt.sealed {
             drafts += 1;
             eprintln!("error: `{}` is a draft; `guerdon judge bump` seals it", prompt.id);

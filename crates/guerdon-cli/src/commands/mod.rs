@@ -6,6 +6,7 @@ mod config;
 mod eval;
 mod judge;
 mod local;
+mod print;
 mod rm;
 mod rules;
 mod score;

@@ -11,6 +11,7 @@ use guerdon_server::config::{Environment as _, ProcessEnvironment};
 use guerdon_server::texts::{PROMPTS, texts};
 
 use crate::cli::JudgeArgs;
+use crate::commands::print;
 
 pub(super) fn prompt_texts(paths: &[PathBuf]) -> anyhow::Result<Vec<PromptText>> {
     let texts = texts(Path::new(""), paths, &PROMPTS, &mut Vec::new())?;
@@ -20,7 +21,7 @@ pub(super) fn prompt_texts(paths: &[PathBuf]) -> anyhow::Result<Vec<PromptText>>
 pub(super) fn compiled(paths: &[PathBuf]) -> anyhow::Result<Prompts> {
     let (prompts, warnings) =
         Prompts::compile(&prompt_texts(paths)?).map_err(|report| anyhow::anyhow!("{report}"))?;
-    eprint!("{warnings}");
+    print::report(warnings.diagnostics(), &warnings.coloured(), false)?;
     Ok(prompts)
 }
 

@@ -59,7 +59,10 @@ fn write(folder: &Path, name: &str, text: &str) {
 /// `guerdon` with `arguments`, in `folder`.
 fn command(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_guerdon"));
-    command.args(arguments).current_dir(folder).env("COLUMNS", "100").env_remove("GUERDON_CONFIG");
+    command.args(arguments).current_dir(folder).env("COLUMNS", "100");
+    for variable in ["GUERDON_CONFIG", "GUERDON_URL", "GUERDON_TOKEN", "ORT_DYLIB_PATH"] {
+        command.env_remove(variable);
+    }
     command
 }
 

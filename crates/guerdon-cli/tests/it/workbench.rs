@@ -131,6 +131,10 @@ fn broken_prompt_is_reported_with_line_and_nearest_key() {
     let folder = folder();
     write(folder.path(), "kind.md", &PROMPT.replace("points = -20", "pionts = -20"));
     insta::assert_snapshot!(transcript(&guerdon(folder.path(), &["judge", "check", "kind.md"])));
+    let json = guerdon(folder.path(), &["judge", "check", "kind.md", "--json"]);
+    let diagnostics: Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert!(!json.status.success());
+    insta::assert_json_snapshot!("broken_prompt_json", diagnostics);
 }
 
 #[test]
@@ -147,12 +151,9 @@ fn empty_key_file_is_refused() {
     let folder = folder();
     write(folder.path(), "kind.md", PROMPT);
     write(folder.path(), "key", "\n");
-    let config =
-        "[judges.j]\nurl = \"http://127.0.0.1:9/v1\"\nmodel = \"m\"\napi_key_file = \"key\"\n";
+    let config = "[judges.j]\nurl = \"http://127.0.0.1:9/v1\"\nmodel = \"m\"\napi_key_file = \"key\"\n\
+         [profiles.p]\njudge = \"j\"\n";
     write(folder.path(), "guerdon.toml", config);
-    let tried = guerdon(
-        folder.path(),
-        &["judge", "try", "kind.md", "--rollout", "in.jsonl", "--judge", "j"],
-    );
+    let tried = guerdon(folder.path(), &["judge", "try", "kind.md", "--rollout", "in.jsonl"]);
     insta::assert_snapshot!(transcript(&tried));
 }

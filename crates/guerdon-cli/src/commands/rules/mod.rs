@@ -21,6 +21,7 @@ use guerdon_server::texts::{PACKS, texts};
 use guerdon_types::{Message, Role, Rollout};
 
 use crate::cli::{RulesCommand, TestFormat};
+use crate::commands::print;
 
 pub(super) fn run(rules: RulesCommand) -> anyhow::Result<ExitCode> {
     match rules {
@@ -98,10 +99,8 @@ fn check(paths: &[PathBuf], json: bool) -> anyhow::Result<ExitCode> {
         Ok((packs, warnings)) => (Some(packs), warnings),
         Err(report) => (None, report),
     };
-    if json {
-        println!("{}", serde_json::to_string_pretty(report.diagnostics())?);
-    } else {
-        anstream::eprint!("{}", report.coloured());
+    print::report(report.diagnostics(), &report.coloured(), json)?;
+    if !json {
         match &packs {
             Some(packs) => {
                 let rules: usize = packs.summaries().iter().map(|pack| pack.rules.len()).sum();
