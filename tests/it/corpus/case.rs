@@ -38,7 +38,7 @@ pub(super) struct Case {
     /// `routes`.
     #[serde(default)]
     pub(super) reply: Value,
-    /// The form that a deliberate change gives the reply.
+    /// The form that a deliberate change gave the reply. `reply` then documents the first edition.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) becomes: Option<Becomes>,
 }
@@ -59,18 +59,24 @@ pub(super) struct Request {
     pub(super) hex: Option<String>,
 }
 
-/// A request that succeeds as a whole while one rollout has an error of its own.
+/// A request that succeeds as a whole while some rollouts have errors of their own.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Becomes {
     pub(super) status: u16,
-    /// The index of the rollout with the error.
-    pub(super) rollout: usize,
-    /// The number of results. All others have a reward.
-    pub(super) rollouts: usize,
-    /// The error's code; any, if it is not set.
+    /// The number of results. Results without an error have a reward.
+    pub(super) results: usize,
+    /// The errors by the index of their rollout.
+    pub(super) errors: BTreeMap<usize, RolloutError>,
+}
+
+/// The error of one rollout.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RolloutError {
+    /// The code; any, if it is not set.
     pub(super) code: Option<String>,
-    /// The start of the error's pointer.
+    /// The start of the pointer.
     pub(super) pointer: String,
 }
 
