@@ -45,7 +45,9 @@ mod quota;
 mod retry;
 mod single_flight;
 
-pub use admission::{Admission, AdmissionLimits, Demand, Flow, LoadSignal, Permit, Refusal};
+pub use admission::{
+    Admission, AdmissionLimits, AdmissionPermit, Demand, Flow, LoadSignal, Refusal,
+};
 pub use coordinate::{
     BudgetRefusal, Claim, Coordinator, CoordinatorError, InProcess, Lease, QuotaGrant,
     QuotaRequest, ReservationId,

@@ -40,7 +40,7 @@ impl<K: Eq + Hash + Clone, V: Clone> SingleFlight<K, V> {
     /// To let a call end although its caller hangs up, run this in a task of its own.
     pub async fn run(&self, key: K, call: impl Future<Output = V>) -> Flight<V> {
         let cell = Arc::clone(self.calls.lock().entry(key.clone()).or_default());
-        let caller = Caller { flights: self, key, cell };
+        let caller = FlightCaller { flights: self, key, cell };
         let mut led = false;
         // If the leader's future is dropped, the cell lets the next caller lead.
         let value = caller.cell.get_or_init(|| {
@@ -59,13 +59,13 @@ impl<K: Eq + Hash + Clone, V: Clone> SingleFlight<K, V> {
 }
 
 /// A caller that leads or waits.
-struct Caller<'a, K: Eq + Hash, V> {
+struct FlightCaller<'a, K: Eq + Hash, V> {
     flights: &'a SingleFlight<K, V>,
     key: K,
     cell: Arc<OnceCell<V>>,
 }
 
-impl<K: Eq + Hash, V> Drop for Caller<'_, K, V> {
+impl<K: Eq + Hash, V> Drop for FlightCaller<'_, K, V> {
     /// Removes the entry at the end of the call, or if the last caller is cancelled.
     fn drop(&mut self) {
         let mut calls = self.flights.calls.lock();

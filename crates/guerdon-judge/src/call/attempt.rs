@@ -4,7 +4,7 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use guerdon_queue::{Backoff, Demand, LoadSignal, Permit, QueuePosition, Refusal};
+use guerdon_queue::{AdmissionPermit, Backoff, Demand, LoadSignal, QueuePosition, Refusal};
 use guerdon_types::{AbstainWhy, Usage};
 use tokio::time::Instant;
 
@@ -209,7 +209,7 @@ impl JudgeClient {
         first: usize,
         want: &Demand,
         most: f64,
-    ) -> Option<(usize, &Upstream, Permit, Reservation<'_>)> {
+    ) -> Option<(usize, &Upstream, AdmissionPermit, Reservation<'_>)> {
         let index = upstream::choose(&self.upstreams, Some(first)).ok()?;
         let other = self.upstreams.get(index)?;
         let reservation = self.budget.reserve(most).ok()?;
@@ -219,7 +219,12 @@ impl JudgeClient {
         Some((index, other, other.admission.try_enter(want)?, reservation))
     }
 
-    async fn send(&self, at: &Upstream, permit: Permit, attempt: AttemptSpec<'_>) -> SendOutcome {
+    async fn send(
+        &self,
+        at: &Upstream,
+        permit: AdmissionPermit,
+        attempt: AttemptSpec<'_>,
+    ) -> SendOutcome {
         let AttemptSpec { question, max_tokens, reduce_reasoning, number: _, position: _ } =
             attempt;
         let features = at.capabilities.now(reduce_reasoning);

@@ -7,6 +7,7 @@
 //! the address, not only for the request that received it. A caller that cannot be admitted
 //! within its deadline is refused at once, before anything is paid.
 
+mod demand;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -18,83 +19,19 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
+pub use self::demand::{AdmissionLimits, Demand, Flow, LoadSignal, Refusal};
 use self::state::{Grant, State, Wakeup};
 use crate::deadline;
 use crate::fair::QueuePosition;
 use crate::quota::QuotaReports;
 
-/// The configured limits of an address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AdmissionLimits {
-    /// Most requests in flight. The number in use adapts below it.
-    pub max_concurrent: usize,
-    /// Waiting requests at which [`Admission::full_for`] reports a full queue.
-    pub max_queued: usize,
-    /// Quota of requests in `span`.
-    pub requests: Option<u64>,
-    /// Quota of tokens in `span`.
-    pub tokens: Option<u64>,
-    /// The time over which the quotas are counted.
-    pub span: Duration,
-}
-
-/// The flow to which a request belongs. Requests of one flow keep their order; flows share the
-/// address by weight.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Flow {
-    /// The name, such as that of a run or a profile.
-    pub name: Arc<str>,
-    /// The client. Each client's requests of one name are a flow of their own.
-    pub client: u64,
-    /// The share relative to other flows.
-    pub weight: u32,
-}
-
-impl Flow {
-    /// A flow of client 0.
-    #[must_use]
-    pub fn new(name: &str, weight: u32) -> Self {
-        Self { name: name.into(), client: 0, weight }
-    }
-}
-
-/// The resources that a request needs.
-#[derive(Debug, Clone)]
-pub struct Demand {
-    /// An estimate of its tokens, settled afterwards.
-    pub tokens: u64,
-    /// Its flow.
-    pub flow: Flow,
-    /// The time after which its result is useless.
-    pub deadline: Option<Instant>,
-    /// Its earlier position, if it returns after a refusal; see [`Permit::position`].
-    pub position: Option<QueuePosition>,
-}
-
-/// The reason why a request is not admitted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
-    /// The address is paused beyond the request's deadline.
-    PausedTooLong,
-    /// The queue takes longer than the request's deadline.
-    TooLate,
-}
-
-/// The result of a request as far as the load of the address is concerned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LoadSignal {
-    /// The address answered.
-    Accepted,
-    /// The address refused for load, and asked for a pause, which may be zero.
-    Overloaded(Duration),
-    /// The request failed for a reason other than load.
-    Unknown,
-}
+/// The channel to a waiter.
+type WaiterReply = oneshot::Sender<Result<AdmissionPermit, Refusal>>;
 
 /// Admission to one address.
 #[derive(Debug)]
 pub struct Admission {
-    state: Mutex<State>,
+    state: Mutex<State<WaiterReply>>,
     /// Held by the waiter that watches the clock for all.
     watch: tokio::sync::Mutex<()>,
     changed: Notify,
@@ -113,12 +50,12 @@ impl Admission {
     /// # Errors
     ///
     /// Returns a [`Refusal`] if the deadline of `demand` cannot be met.
-    pub async fn enter(self: &Arc<Self>, demand: Demand) -> Result<Permit, Refusal> {
+    pub async fn enter(self: &Arc<Self>, demand: Demand) -> Result<AdmissionPermit, Refusal> {
         let (position, mut granted) = {
             let mut state = self.state.lock();
             let now = Instant::now();
             if let Some(grant) = state.grant_at_once(&demand, now) {
-                return Ok(Permit::new(self, grant).taken());
+                return Ok(AdmissionPermit::new(self, grant).taken());
             }
             let (reply, granted) = oneshot::channel();
             (state.join(&demand, reply, now)?, granted)
@@ -126,8 +63,8 @@ impl Admission {
         let _leave = LeaveOnDrop { admission: self, position };
         self.changed.notify_one();
         // The state holds the other end for as long as this request waits.
-        let taken = |reply: Result<Result<Permit, Refusal>, _>| {
-            reply.unwrap_or(Err(Refusal::TooLate)).map(Permit::taken)
+        let taken = |reply: Result<Result<AdmissionPermit, Refusal>, _>| {
+            reply.unwrap_or(Err(Refusal::TooLate)).map(AdmissionPermit::taken)
         };
         let _watch = tokio::select! {
             biased;
@@ -153,9 +90,9 @@ impl Admission {
 
     /// A permit without waiting, if one is free.
     #[must_use]
-    pub fn try_enter(self: &Arc<Self>, demand: &Demand) -> Option<Permit> {
+    pub fn try_enter(self: &Arc<Self>, demand: &Demand) -> Option<AdmissionPermit> {
         let grant = self.state.lock().grant_at_once(demand, Instant::now())?;
-        Some(Permit::new(self, grant).taken())
+        Some(AdmissionPermit::new(self, grant).taken())
     }
 
     /// Starts no request for `delay`, at most a year.
@@ -197,7 +134,7 @@ impl Admission {
         let Wakeup { replies, next } = self.state.lock().wake(Instant::now());
         for (reply, grant) in replies {
             // If the waiter was cancelled just now, dropping the permit gives the grant back.
-            drop(reply.send(grant.map(|grant| Permit::new(self, grant))));
+            drop(reply.send(grant.map(|grant| AdmissionPermit::new(self, grant))));
         }
         next
     }
@@ -220,14 +157,14 @@ impl Drop for LeaveOnDrop<'_> {
 /// The permission to send one request. Dropping it ends the request; its quota then stays spent
 /// unless it was settled or refunded.
 #[derive(Debug)]
-pub struct Permit {
+pub struct AdmissionPermit {
     admission: Arc<Admission>,
     grant: Grant,
     /// False until the waiter has received it, and again after a refund.
     taken: bool,
 }
 
-impl Permit {
+impl AdmissionPermit {
     fn new(admission: &Arc<Admission>, grant: Grant) -> Self {
         Self { admission: Arc::clone(admission), grant, taken: false }
     }
@@ -255,7 +192,7 @@ impl Permit {
     }
 }
 
-impl Drop for Permit {
+impl Drop for AdmissionPermit {
     fn drop(&mut self) {
         let mut state = self.admission.state.lock();
         if !self.taken {

@@ -4,10 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::{AdmissionLimits, Demand, LoadSignal, Permit, Refusal};
+use super::demand::{AdmissionLimits, Demand, LoadSignal, Refusal};
 use crate::endpoint::AdaptiveLimit;
 use crate::fair::{FairQueue, QueuePosition};
 use crate::quota::{QuotaReports, QuotaReservation, QuotaWindow};
@@ -23,25 +22,23 @@ pub(super) struct Grant {
     tokens: Option<QuotaReservation>,
 }
 
-/// The channel to a waiter.
-pub(super) type Reply = oneshot::Sender<Result<Permit, Refusal>>;
-
 #[derive(Debug)]
-struct Waiter {
+struct Waiter<R> {
     tokens: u64,
     deadline: Option<Instant>,
-    reply: Reply,
+    reply: R,
 }
 
 /// The waiters to answer once the lock is released, and the time at which to look again.
-#[derive(Debug, Default)]
-pub(super) struct Wakeup {
-    pub(super) replies: Vec<(Reply, Result<Grant, Refusal>)>,
+#[derive(Debug)]
+pub(super) struct Wakeup<R> {
+    pub(super) replies: Vec<(R, Result<Grant, Refusal>)>,
     pub(super) next: Option<Instant>,
 }
 
+/// The state. `R` is the channel to a waiter.
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct State<R> {
     limits: AdmissionLimits,
     requests: Option<QuotaWindow>,
     tokens: Option<QuotaWindow>,
@@ -49,12 +46,12 @@ pub(super) struct State {
     in_flight: usize,
     paused_until: Option<Instant>,
     /// By name and client.
-    queue: FairQueue<(Arc<str>, u64), Waiter>,
+    queue: FairQueue<(Arc<str>, u64), Waiter<R>>,
     /// Mean time of a request, in seconds.
     mean_seconds: Option<f64>,
 }
 
-impl State {
+impl<R> State<R> {
     pub(super) fn new(limits: AdmissionLimits) -> Self {
         let window = |limit: Option<u64>| limit.map(|limit| QuotaWindow::new(limit, limits.span));
         Self {
@@ -86,7 +83,7 @@ impl State {
     pub(super) fn join(
         &mut self,
         demand: &Demand,
-        reply: Reply,
+        reply: R,
         now: Instant,
     ) -> Result<QueuePosition, Refusal> {
         if let Some(deadline) = demand.deadline {
@@ -159,8 +156,8 @@ impl State {
     }
 
     /// Admits requests from the head of the queue.
-    pub(super) fn wake(&mut self, now: Instant) -> Wakeup {
-        let mut wakeup = Wakeup::default();
+    pub(super) fn wake(&mut self, now: Instant) -> Wakeup<R> {
+        let mut wakeup = Wakeup { replies: Vec::new(), next: None };
         if let Some(until) = self.paused_until(now) {
             self.refuse_too_late(until, &mut wakeup);
             wakeup.next = Some(until);
@@ -186,8 +183,8 @@ impl State {
     }
 
     /// Refuses the waiters whose deadline is before the end of a pause.
-    fn refuse_too_late(&mut self, until: Instant, wakeup: &mut Wakeup) {
-        let late = |waiter: &Waiter| waiter.deadline.is_some_and(|deadline| deadline < until);
+    fn refuse_too_late(&mut self, until: Instant, wakeup: &mut Wakeup<R>) {
+        let late = |waiter: &Waiter<R>| waiter.deadline.is_some_and(|deadline| deadline < until);
         let late = self.queue.iter().filter(|(_, waiter)| late(waiter));
         let late: Vec<QueuePosition> = late.map(|(position, _)| position).collect();
         for position in late {

@@ -2,13 +2,21 @@
 
 use std::fmt::Write as _;
 
-use super::CalibrationReport;
+use super::report::CalibrationReport;
 
 const LEFT: f64 = 220.0;
 const WIDTH: f64 = 400.0;
 const ROW: f64 = 28.0;
 
-pub(super) fn picture(calibration: &CalibrationReport) -> String {
+impl CalibrationReport {
+    /// Kappa by criterion with its interval, as an SVG picture.
+    #[must_use]
+    pub fn svg(&self) -> String {
+        picture(self)
+    }
+}
+
+fn picture(calibration: &CalibrationReport) -> String {
     let at = |kappa: f64| LEFT + (kappa.clamp(-1.0, 1.0) + 1.0) / 2.0 * WIDTH;
     let mut rows = String::new();
     let mut y = 60.0;

@@ -3,37 +3,12 @@
 use std::collections::BTreeSet;
 
 use guerdon_text::Finding;
-use guerdon_types::Finite;
-use serde::Deserialize;
 use toml::Spanned;
 
-use super::{FrontCheck, FrontMatter};
+use super::front::{FrontCheck, FrontMatter, RawCriterion, RawLevel};
 use crate::rubric::{
     Criterion, CriterionKind, CriterionLevel, Grouping, MAX_LETTERS, Scoring, codes,
 };
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RawCriterion {
-    id: Spanned<String>,
-    kind: CriterionKind,
-    about: String,
-    #[serde(default)]
-    fails_empty: bool,
-    #[serde(default)]
-    quote: bool,
-    levels: Spanned<Vec<RawLevel>>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawLevel {
-    name: Spanned<String>,
-    points: Spanned<Finite>,
-    anchor: String,
-    #[serde(default)]
-    fires: bool,
-}
 
 /// Reads and checks the criteria.
 pub(crate) fn check_criteria(check: &mut FrontCheck<'_>, front: &FrontMatter) -> Vec<Criterion> {

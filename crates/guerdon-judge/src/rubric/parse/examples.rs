@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use guerdon_text::Finding;
 
-use super::{FrontCheck, FrontMatter};
+use super::front::{FrontCheck, FrontMatter};
 use crate::rubric::{Criterion, RubricProbe, codes};
 
 /// Checks that examples and probes name existing criteria and levels, and that no probe is also
