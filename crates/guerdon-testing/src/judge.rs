@@ -90,7 +90,7 @@ impl JudgeReply {
 
 /// The state that the endpoint shares with its handle.
 #[derive(Debug)]
-struct Endpoint {
+struct JudgeState {
     replies: Mutex<VecDeque<JudgeReply>>,
     requests: Mutex<Vec<Value>>,
     calls: watch::Sender<usize>,
@@ -102,7 +102,7 @@ struct Endpoint {
 #[derive(Debug)]
 pub struct StandInJudge {
     url: String,
-    endpoint: Arc<Endpoint>,
+    endpoint: Arc<JudgeState>,
     _serving: JoinSet<()>,
 }
 
@@ -116,7 +116,7 @@ impl StandInJudge {
     /// Starts a judge that answers only `open` calls, and further ones after
     /// [`StandInJudge::release`]. The other calls wait.
     pub async fn start_gated(replies: impl IntoIterator<Item = JudgeReply>, open: usize) -> Self {
-        let endpoint = Arc::new(Endpoint {
+        let endpoint = Arc::new(JudgeState {
             replies: Mutex::new(replies.into_iter().collect()),
             requests: Mutex::default(),
             calls: watch::Sender::new(0),
@@ -164,7 +164,7 @@ impl StandInJudge {
     }
 }
 
-async fn answer(State(endpoint): State<Arc<Endpoint>>, body: String) -> Response {
+async fn answer(State(endpoint): State<Arc<JudgeState>>, body: String) -> Response {
     endpoint.requests.lock().push(serde_json::from_str(&body).unwrap());
     endpoint.calls.send_modify(|calls| *calls += 1);
     endpoint.gate.acquire().await.unwrap().forget();
@@ -185,7 +185,7 @@ mod tests {
 
     async fn call(judge: &StandInJudge) -> reqwest::Response {
         let url = format!("{}/chat/completions", judge.url());
-        reqwest::Client::new().post(url).body(r#"{"model": "m"}"#).send().await.unwrap()
+        crate::http_client().post(url).body(r#"{"model": "m"}"#).send().await.unwrap()
     }
 
     #[tokio::test]

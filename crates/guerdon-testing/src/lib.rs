@@ -11,6 +11,7 @@
 //!
 //! let judge = StandInJudge::start([JudgeReply::content("no")]).await;
 //! let url = format!("{}/chat/completions", judge.url());
+//! # rustls::crypto::ring::default_provider().install_default().unwrap();
 //! reqwest::Client::new().post(url).body("{}").send().await.unwrap();
 //! assert_eq!(judge.calls(), 1);
 //!
@@ -42,3 +43,11 @@ pub use batch::{numbered_batch, score_response, stream_lines};
 pub use judge::{JudgeReply, StandInJudge};
 pub use server::{ReceivedRequest, ServerReply, StandInServer};
 pub use wait::{wait_until, wait_until_blocking};
+
+/// A client whose TLS provider is installed, which building it requires.
+#[cfg(test)]
+fn http_client() -> reqwest::Client {
+    // The provider may be installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::new()
+}

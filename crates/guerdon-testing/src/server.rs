@@ -87,17 +87,17 @@ pub struct ReceivedRequest {
 
 /// Requests that are being answered.
 #[derive(Debug, Default)]
-struct InFlight {
+struct InFlightCount {
     now: usize,
     most: usize,
 }
 
 /// The state that the server shares with its handle.
 #[derive(Debug, Clone)]
-struct Shared {
+struct ServerState {
     replies: Arc<Mutex<VecDeque<ServerReply>>>,
     received: Arc<Mutex<Vec<ReceivedRequest>>>,
-    in_flight: Arc<Mutex<InFlight>>,
+    in_flight: Arc<Mutex<InFlightCount>>,
     barrier: Option<Arc<Barrier>>,
 }
 
@@ -108,7 +108,7 @@ struct Shared {
 #[derive(Debug)]
 pub struct StandInServer {
     url: String,
-    shared: Shared,
+    shared: ServerState,
     _serving: JoinSet<()>,
 }
 
@@ -130,7 +130,7 @@ impl StandInServer {
         replies: impl IntoIterator<Item = ServerReply>,
         barrier: Option<Arc<Barrier>>,
     ) -> Self {
-        let shared = Shared {
+        let shared = ServerState {
             replies: Arc::new(Mutex::new(replies.into_iter().collect())),
             received: Arc::default(),
             in_flight: Arc::default(),
@@ -171,7 +171,7 @@ impl StandInServer {
 }
 
 async fn count_in_flight(
-    State(shared): State<Shared>,
+    State(shared): State<ServerState>,
     request: Request<Body>,
     next: middleware::Next,
 ) -> Response {
@@ -188,7 +188,7 @@ async fn count_in_flight(
     response
 }
 
-async fn answer(State(shared): State<Shared>, request: Request<Body>) -> Response {
+async fn answer(State(shared): State<ServerState>, request: Request<Body>) -> Response {
     let (head, body) = request.into_parts();
     let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
     let streams = head.headers.get("accept").is_some_and(|accept| accept == "application/x-ndjson");
@@ -243,7 +243,7 @@ mod tests {
     async fn score(server: &StandInServer) -> reqwest::Response {
         let url = format!("{}/v1/score", server.url());
         let request = numbered_batch(&["a", ""]);
-        reqwest::Client::new().post(url).json(&request).send().await.unwrap()
+        crate::http_client().post(url).json(&request).send().await.unwrap()
     }
 
     #[tokio::test]
