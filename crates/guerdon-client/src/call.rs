@@ -4,13 +4,14 @@
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use guerdon_queue::named_delay;
 use guerdon_types::Problem;
-use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderValue, LOCATION};
 use reqwest::{Method, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
 
 use crate::Error;
-use crate::retry::{AttemptError, RetryAdvice, is_transient, retry_after};
+use crate::retry::{AttemptError, RetryAdvice, is_transient};
 use crate::version;
 
 /// The most characters that an error quotes of a body which is not a problem body.
@@ -107,16 +108,12 @@ impl Call {
     /// The error of a reply that is not a success.
     pub(crate) async fn refusal(&self, response: Response) -> AttemptError {
         let status = response.status();
-        let wait = response
-            .headers()
-            .get(RETRY_AFTER)
-            .and_then(text)
-            .and_then(|v| retry_after(v, SystemTime::now()));
+        let delay = named_delay(response.headers(), SystemTime::now());
         let moved =
             response.headers().get(LOCATION).and_then(text).map(|to| format!("moved to {to}"));
-        let again = match wait {
+        let again = match delay {
             _ if !is_transient(status.as_u16()) => RetryAdvice::Never,
-            Some(wait) => RetryAdvice::NotBefore(wait),
+            Some(delay) => RetryAdvice::NotBefore(delay),
             None => RetryAdvice::Backoff,
         };
         // An incomplete body does not change the status.

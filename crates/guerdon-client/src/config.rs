@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use guerdon_queue::Backoff;
 use guerdon_types::ProfileName;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Url, redirect};
@@ -36,8 +37,11 @@ impl ClientBuilder {
             concurrency: 8,
             policy: RetryPolicy {
                 retries: 5,
-                base: Duration::from_millis(200),
-                cap: Duration::from_secs(20),
+                backoff: Backoff {
+                    base: Duration::from_millis(200),
+                    cap: Duration::from_secs(20),
+                    floor: Duration::ZERO,
+                },
             },
         }
     }
@@ -69,11 +73,11 @@ impl ClientBuilder {
         self
     }
 
-    /// The wait before retry `k` is uniform in `[0, min(cap, base * 2^k)]`. Default: 200 ms and 20
-    /// s.
+    /// The wait before retry `k` (from 0) is uniform in `[0, min(cap, base * 2^k)]`. Default: 200 ms
+    /// and 20 s. If the server names a delay, the wait is at least that delay.
     pub const fn backoff(mut self, base: Duration, cap: Duration) -> Self {
-        self.policy.base = base;
-        self.policy.cap = cap;
+        self.policy.backoff.base = base;
+        self.policy.backoff.cap = cap;
         self
     }
 

@@ -1,13 +1,14 @@
-//! Retries: exponential backoff with full jitter, never earlier than `Retry-After`, within one
-//! deadline for the whole call.
+//! Retries: exponential backoff with jitter, never earlier than the delay that the server names,
+//! within one deadline for the whole call.
 //!
 //! Scoring is idempotent, and the server caches the judge's answers, so every transient failure is
 //! retried: no connection, a broken connection, and the statuses of [`is_transient`]. Other 4xx
 //! statuses are not retried, because the same request would fail in the same way.
 
 use std::future::Future;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use guerdon_queue::Backoff;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::Error;
@@ -16,10 +17,7 @@ use crate::Error;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RetryPolicy {
     pub(crate) retries: u32,
-    /// The longest wait before the first retry. It doubles with each retry.
-    pub(crate) base: Duration,
-    /// The longest wait before any retry.
-    pub(crate) cap: Duration,
+    pub(crate) backoff: Backoff,
 }
 
 /// The failure of one attempt.
@@ -83,9 +81,8 @@ where
         let error = failure.error.with_tries(tries);
         let wait = match failure.again {
             RetryAdvice::Never => return Err(error),
-            RetryAdvice::Backoff => policy.wait(tries - 1, rand::random()),
-            // Adds jitter, because the server may send the same second to many clients.
-            RetryAdvice::NotBefore(ask) => ask.saturating_add(policy.wait(0, rand::random())),
+            RetryAdvice::Backoff => policy.backoff.full_jitter(tries - 1),
+            RetryAdvice::NotBefore(delay) => policy.backoff.pause(Some(delay), tries - 1),
         };
         let until = Instant::now().checked_add(wait).filter(|until| *until < deadline.at);
         match until {
@@ -97,39 +94,28 @@ where
     Err(deadline.passed(url, last))
 }
 
-impl RetryPolicy {
-    /// The wait before retry `retry` (from 0): `unit` (uniform in `[0, 1)`) times `min(cap, base *
-    /// 2^retry)`.
-    fn wait(&self, retry: u32, unit: f64) -> Duration {
-        let ceiling = self.base.saturating_mul(2_u32.saturating_pow(retry)).min(self.cap);
-        ceiling.mul_f64(unit.clamp(0.0, 1.0))
-    }
-}
-
 /// True for an HTTP status that a later attempt may not have.
 pub(crate) const fn is_transient(status: u16) -> bool {
     matches!(status, 408 | 429 | 500 | 502 | 503 | 504)
 }
 
-/// Parses a `Retry-After` header: seconds, or an HTTP date relative to `now`. `None` for anything
-/// else.
-pub(crate) fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
-    let value = value.trim();
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = httpdate::parse_http_date(value).ok()?;
-    Some(date.duration_since(now).unwrap_or_default())
-}
-
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
+    use std::time::SystemTime;
+
+    use guerdon_queue::parse_retry_after;
 
     use super::*;
 
-    const POLICY: RetryPolicy =
-        RetryPolicy { retries: 3, base: Duration::from_secs(1), cap: Duration::from_secs(4) };
+    const POLICY: RetryPolicy = RetryPolicy {
+        retries: 3,
+        backoff: Backoff {
+            base: Duration::from_secs(1),
+            cap: Duration::from_secs(4),
+            floor: Duration::ZERO,
+        },
+    };
 
     fn busy(again: RetryAdvice) -> AttemptError {
         AttemptError {
@@ -180,7 +166,8 @@ mod tests {
         let (made, took, _) =
             attempts(RetryAdvice::NotBefore(Duration::from_secs(30)), 3, 300).await;
         assert_eq!(made, 3);
-        assert!((60..=62).contains(&took.as_secs()), "{took:?}");
+        // Each wait of 30 s has up to a tenth of jitter on top.
+        assert!((60..=66).contains(&took.as_secs()), "{took:?}");
     }
 
     #[tokio::test(start_paused = true)]
@@ -203,22 +190,21 @@ mod tests {
 
     #[test]
     fn longest_wait_doubles_up_to_the_cap_without_overflow() {
-        let at = |retry| POLICY.wait(retry, 1.0).as_secs();
+        let at = |retry| POLICY.backoff.ceiling(retry).as_secs();
         assert_eq!([at(0), at(1), at(2), at(3), at(40), at(u32::MAX)], [1, 2, 4, 4, 4, 4]);
-        assert_eq!(POLICY.wait(3, 0.0), Duration::ZERO);
+        assert!(POLICY.backoff.full_jitter(3) <= Duration::from_secs(4));
     }
 
     #[test]
     fn retry_after_is_seconds_or_a_date() {
-        let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
-        assert_eq!(retry_after("7", now), Some(Duration::from_secs(7)));
-        assert_eq!(
-            retry_after("Sun, 06 Nov 1994 08:50:07 GMT", now),
-            Some(Duration::from_secs(30))
-        );
-        assert_eq!(retry_after("Sun, 06 Nov 1994 08:00:00 GMT", now), Some(Duration::ZERO));
-        assert_eq!(retry_after("soon", now), None);
-        assert_eq!(retry_after("-1", now), None);
+        // Sun, 06 Nov 1994 08:49:37 GMT
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        let retry_after = |value| parse_retry_after(value, now);
+        assert_eq!(retry_after("7"), Some(Duration::from_secs(7)));
+        assert_eq!(retry_after("Sun, 06 Nov 1994 08:50:07 GMT"), Some(Duration::from_secs(30)));
+        assert_eq!(retry_after("Sun, 06 Nov 1994 08:00:00 GMT"), Some(Duration::ZERO));
+        assert_eq!(retry_after("soon"), None);
+        assert_eq!(retry_after("-1"), None);
     }
 
     #[test]
