@@ -18,8 +18,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio_util::task::TaskTracker;
 
-use crate::house::RUBRIC;
-use crate::stand_in::verdict;
+use crate::house::{RUBRIC, verdict};
 
 #[derive(Debug, Deserialize)]
 struct Attack {
@@ -55,9 +54,9 @@ enum Echo {
 }
 
 #[derive(Debug)]
-struct Mad(Echo);
+struct EchoTransport(Echo);
 
-impl Mad {
+impl EchoTransport {
     fn says(&self, asked: &str) -> String {
         // What it was shown: the block, as it stands in the message.
         let at = asked.rfind("\n<turn-").unwrap() + 1;
@@ -84,7 +83,7 @@ impl Mad {
     }
 }
 
-impl Transport for Mad {
+impl Transport for EchoTransport {
     fn send(&self, body: Vec<u8>) -> BoxFuture<'_, Result<TransportReply, TransportError>> {
         async move {
             let body: Value = serde_json::from_slice(&body).unwrap();
@@ -115,8 +114,8 @@ async fn moved(
     for attack in attacks() {
         // A judge of its own for each: what one attack teaches the caller must not protect the
         // next.
-        let services =
-            Services::new(TaskTracker::new(), |_| {}).with_transport(move |_| Arc::new(Mad(echo)));
+        let services = Services::new(TaskTracker::new(), |_| {})
+            .with_transport(move |_| Arc::new(EchoTransport(echo)));
         let config = EndpointConfig {
             response_format: format,
             seal,

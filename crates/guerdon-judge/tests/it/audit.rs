@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use guerdon_judge::{AuditConfig, EndpointConfig, ResponseFormat};
+use guerdon_testing::{JudgeReply, StandInJudge};
 use serde_json::{Value, json};
 
-use crate::house::{House, TURN, part};
-use crate::stand_in::{Scripted, StandIn, verdict};
+use crate::house::{House, TURN, part, verdict, verdict_reply};
 
 #[expect(clippy::disallowed_methods, reason = "a test looks at what was written")]
 pub(crate) fn lines(path: &Path) -> Vec<Value> {
@@ -15,10 +15,10 @@ pub(crate) fn lines(path: &Path) -> Vec<Value> {
 }
 
 /// The lines about one question that is answered at the third attempt.
-async fn audited(texts: bool, script: [Scripted; 3]) -> (Vec<Value>, String) {
+async fn audited(texts: bool, script: [JudgeReply; 3]) -> (Vec<Value>, String) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit.jsonl");
-    let stand_in = StandIn::answering(script).await;
+    let stand_in = StandInJudge::start(script).await;
     let mut config = EndpointConfig::new(stand_in.url(), "m");
     config.audit = Some(AuditConfig { path: path.clone(), texts, max_bytes: 1 << 20, keep: 1 });
     let house = House::configured(config, &["manners"]);
@@ -30,9 +30,9 @@ async fn audited(texts: bool, script: [Scripted; 3]) -> (Vec<Value>, String) {
     (lines(&path), stand_in.url().to_owned())
 }
 
-fn script() -> [Scripted; 3] {
-    let failed = Scripted::status(500, &json!({"error": {"message": "oops"}}));
-    [failed, Scripted::says("fine"), Scripted::verdict("yes", Some("Take it"))]
+fn script() -> [JudgeReply; 3] {
+    let failed = JudgeReply::status(500, &json!({"error": {"message": "oops"}}));
+    [failed, JudgeReply::content("fine"), verdict_reply("yes", Some("Take it"))]
 }
 
 #[tokio::test]
@@ -71,7 +71,7 @@ async fn an_answer_among_other_words_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit.jsonl");
     let stand_in =
-        StandIn::answering([Scripted::says(&format!("Well: {}", verdict("no", None)))]).await;
+        StandInJudge::start([JudgeReply::content(format!("Well: {}", verdict("no", None)))]).await;
     let mut config = EndpointConfig::new(stand_in.url(), "m");
     config.response_format = ResponseFormat::Plain;
     config.seal = guerdon_judge::Seal::Never;

@@ -8,11 +8,11 @@ use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use guerdon_judge::{CacheMode, CassetteConfig, CassetteMode, EndpointConfig};
+use guerdon_testing::{JudgeReply, StandInJudge};
 use guerdon_types::{AbstainWhy, Finite};
 use serde_json::json;
 
-use crate::house::{House, TURN, abstained, let_all_tasks_ask, part};
-use crate::stand_in::{Scripted, StandIn};
+use crate::house::{House, TURN, abstained, let_all_tasks_ask, part, verdict_reply};
 
 fn kept_in(folder: &Path, url: &str, mode: CacheMode) -> EndpointConfig {
     let mut config = EndpointConfig::new(url, "m");
@@ -21,14 +21,14 @@ fn kept_in(folder: &Path, url: &str, mode: CacheMode) -> EndpointConfig {
     config
 }
 
-fn house(folder: &Path, stand_in: &StandIn, mode: CacheMode) -> House {
+fn house(folder: &Path, stand_in: &StandInJudge, mode: CacheMode) -> House {
     House::configured(kept_in(folder, stand_in.url(), mode), &["manners"])
 }
 
 #[tokio::test]
 async fn a_restart_buys_nothing_again() {
     let folder = tempfile::tempdir().unwrap();
-    let stand_in = StandIn::answering([Scripted::verdict("yes", None)]).await;
+    let stand_in = StandInJudge::start([verdict_reply("yes", None)]).await;
     let first = house(folder.path(), &stand_in, CacheMode::On);
     assert!(!part(&first.judge(TURN).await).cached);
     drop(first);
@@ -44,7 +44,7 @@ async fn a_restart_buys_nothing_again() {
 #[tokio::test]
 async fn a_reload_that_changes_the_endpoint_keeps_its_answers() {
     let folder = tempfile::tempdir().unwrap();
-    let stand_in = StandIn::answering([Scripted::verdict("yes", None)]).await;
+    let stand_in = StandInJudge::start([verdict_reply("yes", None)]).await;
     let old = house(folder.path(), &stand_in, CacheMode::On);
     old.judge(TURN).await;
     let changed =
@@ -59,13 +59,13 @@ async fn a_reload_that_changes_the_endpoint_keeps_its_answers() {
 async fn failures_are_not_written_to_disk() {
     let refusal = json!({"choices": [{"message": {"content": null, "refusal": "no"}, "finish_reason": "stop"}]});
     for (bad, why) in [
-        (Scripted::status(200, &refusal), AbstainWhy::Refused),
-        (Scripted::finished("{", "length"), AbstainWhy::Truncated),
-        (Scripted::says("fine"), AbstainWhy::Malformed),
-        (Scripted::status(404, &json!({"error": "gone"})), AbstainWhy::EndpointError),
+        (JudgeReply::status(200, &refusal), AbstainWhy::Refused),
+        (JudgeReply::finished("{", "length"), AbstainWhy::Truncated),
+        (JudgeReply::content("fine"), AbstainWhy::Malformed),
+        (JudgeReply::status(404, &json!({"error": "gone"})), AbstainWhy::EndpointError),
     ] {
         let folder = tempfile::tempdir().unwrap();
-        let stand_in = StandIn::answering([bad]).await;
+        let stand_in = StandInJudge::start([bad]).await;
         let first = house(folder.path(), &stand_in, CacheMode::On);
         abstained(&first.judge(TURN).await, why);
         let paid = stand_in.calls();
@@ -79,7 +79,7 @@ async fn failures_are_not_written_to_disk() {
 #[tokio::test]
 async fn each_cache_mode_reads_and_writes_as_documented() {
     let folder = tempfile::tempdir().unwrap();
-    let stand_in = StandIn::answering([Scripted::verdict("yes", None)]).await;
+    let stand_in = StandInJudge::start([verdict_reply("yes", None)]).await;
     let ask = async |mode, turn: &str| {
         let house = house(folder.path(), &stand_in, mode);
         (part(&house.judge(turn).await).cached, part(&house.judge(turn).await).cached)
@@ -96,11 +96,11 @@ async fn each_cache_mode_reads_and_writes_as_documented() {
 #[tokio::test]
 async fn concurrent_questions_share_one_call_without_a_cache() {
     let folder = tempfile::tempdir().unwrap();
-    let stand_in = StandIn::holding([Scripted::verdict("yes", None)]).await;
+    let stand_in = StandInJudge::start_gated([verdict_reply("yes", None)], 0).await;
     let house = house(folder.path(), &stand_in, CacheMode::Off);
     let asked = join_all((0..64).map(|_| house.judge(TURN)));
     let release = async {
-        stand_in.arrived(1).await;
+        stand_in.wait_for_calls(1).await;
         let_all_tasks_ask().await;
         stand_in.release(64);
     };
@@ -118,10 +118,10 @@ async fn a_run_on_tape_is_replayed_without_an_endpoint_bit_for_bit() {
         retries: 0,
         ..EndpointConfig::new(url, "m")
     };
-    let stand_in = StandIn::answering([
-        Scripted::verdict("yes", Some("Take it")),
-        Scripted::status(500, &json!({"error": {"message": "oops"}})),
-        Scripted::verdict("no", None),
+    let stand_in = StandInJudge::start([
+        verdict_reply("yes", Some("Take it")),
+        JudgeReply::status(500, &json!({"error": {"message": "oops"}})),
+        verdict_reply("no", None),
     ])
     .await;
     let turns = [TURN, "another", TURN, "a third", "another"];
@@ -203,7 +203,7 @@ async fn child_that_asks_until_it_is_killed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kill_9_in_the_middle_of_a_paid_batch_buys_nothing_again_that_was_answered() {
     let folder = tempfile::tempdir().unwrap();
-    let stand_in = StandIn::holding([Scripted::verdict("no", None)]).await;
+    let stand_in = StandInJudge::start_gated([verdict_reply("no", None)], 0).await;
     let mut child = child(stand_in.url(), folder.path(), "none");
     // Not all: some questions are paid for and under way when the process dies, others wait.
     stand_in.release(ANSWERED);
@@ -228,7 +228,7 @@ async fn kill_9_in_the_middle_of_a_paid_batch_buys_nothing_again_that_was_answer
     .await;
     assert_eq!(signals.iter().filter(|signal| part(signal).cached).count(), ANSWERED);
     assert_eq!(stand_in.calls() - before, QUESTIONS - ANSWERED);
-    let rebought = stand_in.bodies().split_off(before);
+    let rebought = stand_in.requests().split_off(before);
     for turn in &answered {
         let line = format!("\n{turn}\n");
         let asked = rebought
@@ -241,9 +241,9 @@ async fn kill_9_in_the_middle_of_a_paid_batch_buys_nothing_again_that_was_answer
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kill_9_with_paid_calls_under_way_does_not_forget_them_in_the_books() {
     let folder = tempfile::tempdir().unwrap();
-    let stand_in = StandIn::holding([Scripted::verdict("no", None)]).await;
+    let stand_in = StandInJudge::start_gated([verdict_reply("no", None)], 0).await;
     let mut child = child(stand_in.url(), folder.path(), "10");
-    stand_in.arrived(10).await;
+    stand_in.wait_for_calls(10).await;
     child.kill().unwrap();
     child.wait().unwrap();
 

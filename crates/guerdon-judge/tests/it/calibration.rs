@@ -14,8 +14,7 @@ use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 use tokio_util::task::TaskTracker;
 
-use crate::house::RUBRIC;
-use crate::stand_in::verdict;
+use crate::house::{RUBRIC, verdict};
 
 /// A stand-in that finds rude what says "go", and is wrong about what says "wrong".
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use guerdon_judge::EndpointConfig;
 use proptest::prelude::*;
 use tokio::time::Instant;
 
-use crate::paused::{Act, Judge, StandIn, URL, config};
+use crate::paused::{Act, Judge, ScriptedTransport, URL, config};
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// Waits of at least 25 ms that double up to at least 4 s leave room for this many calls in a
@@ -55,7 +55,7 @@ proptest! {
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
-            let stand_in = StandIn::that(move |_| {
+            let stand_in = ScriptedTransport::that(move |_| {
                 let Refusal { status, headers, body } = refusal.clone();
                 Act::Reply(status, headers, body.to_owned())
             });

@@ -5,19 +5,19 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use guerdon_judge::EndpointConfig;
+use guerdon_testing::{JudgeReply, StandInJudge};
 use guerdon_types::{AbstainWhy, Finite};
 use serde_json::json;
 
-use crate::house::{House, TURN, abstained, let_all_tasks_ask, part};
-use crate::stand_in::{Scripted, StandIn, verdict};
+use crate::house::{House, TURN, abstained, let_all_tasks_ask, part, verdict, verdict_reply};
 
 #[tokio::test]
 async fn identical_questions_share_one_call() {
-    let stand_in = StandIn::holding([Scripted::verdict("yes", Some("Take it"))]).await;
+    let stand_in = StandInJudge::start_gated([verdict_reply("yes", Some("Take it"))], 0).await;
     let house = House::of(&stand_in);
     let asked = join_all((0..1024).map(|_| house.judge(TURN)));
     let release = async {
-        stand_in.arrived(1).await;
+        stand_in.wait_for_calls(1).await;
         let_all_tasks_ask().await;
         stand_in.release(usize::from(u16::MAX));
     };
@@ -32,15 +32,15 @@ async fn identical_questions_share_one_call() {
 
 #[tokio::test]
 async fn failure_is_shared_by_waiters_and_not_cached() {
-    let stand_in = StandIn::holding([
-        Scripted::status(401, &json!({"error": "sk-123"})),
-        Scripted::verdict("no", None),
-    ])
+    let stand_in = StandInJudge::start_gated(
+        [JudgeReply::status(401, &json!({"error": "sk-123"})), verdict_reply("no", None)],
+        0,
+    )
     .await;
     let house = House::of(&stand_in);
     let asked = join_all((0..64).map(|_| house.judge(TURN)));
     let release = async {
-        stand_in.arrived(1).await;
+        stand_in.wait_for_calls(1).await;
         let_all_tasks_ask().await;
         stand_in.release(100);
     };
@@ -56,11 +56,11 @@ async fn failure_is_shared_by_waiters_and_not_cached() {
 
 #[tokio::test]
 async fn paid_call_of_a_cancelled_caller_completes_into_the_cache() {
-    let stand_in = StandIn::holding([Scripted::verdict("no", None)]).await;
+    let stand_in = StandInJudge::start_gated([verdict_reply("no", None)], 0).await;
     let house = House::of(&stand_in);
     tokio::select! {
         _ = house.judge(TURN) => panic!("answered too early"),
-        () = stand_in.arrived(1) => {}
+        () = stand_in.wait_for_calls(1) => {}
     }
     stand_in.release(1);
     house.tasks.close();
@@ -72,13 +72,13 @@ async fn paid_call_of_a_cancelled_caller_completes_into_the_cache() {
 
 #[tokio::test]
 async fn caller_cancelled_before_sending_costs_nothing() {
-    let stand_in = StandIn::holding([Scripted::verdict("no", None)]).await;
+    let stand_in = StandInJudge::start_gated([verdict_reply("no", None)], 0).await;
     let config = EndpointConfig { max_concurrent: 1, ..EndpointConfig::new(stand_in.url(), "m") };
     let house = House::configured(config, &["manners"]);
     let mut first = Box::pin(house.judge("first"));
     tokio::select! {
         _ = &mut first => panic!("answered too early"),
-        () = stand_in.arrived(1) => {}
+        () = stand_in.wait_for_calls(1) => {}
     }
     // It queues behind the first, is joined by a third, and goes.
     let mut second = Box::pin(house.judge("second"));
@@ -96,7 +96,7 @@ async fn caller_cancelled_before_sending_costs_nothing() {
 
 #[tokio::test]
 async fn late_answer_abstains_and_is_cached_for_the_next_time() {
-    let stand_in = StandIn::holding([Scripted::verdict("no", None)]).await;
+    let stand_in = StandInJudge::start_gated([verdict_reply("no", None)], 0).await;
     let house = House::of(&stand_in);
     let signal = house.judge_by(TURN, Some(Instant::now() + Duration::from_millis(300))).await;
     abstained(&signal, AbstainWhy::Deadline);
@@ -107,7 +107,7 @@ async fn late_answer_abstains_and_is_cached_for_the_next_time() {
 
 #[tokio::test]
 async fn passed_deadline_sends_nothing_but_uses_the_cache() {
-    let stand_in = StandIn::answering([Scripted::verdict("no", None)]).await;
+    let stand_in = StandInJudge::start([verdict_reply("no", None)]).await;
     let house = House::of(&stand_in);
     abstained(&house.judge_by(TURN, Some(Instant::now())).await, AbstainWhy::Deadline);
     assert_eq!(stand_in.calls(), 0);
@@ -119,12 +119,12 @@ async fn passed_deadline_sends_nothing_but_uses_the_cache() {
 async fn a_429_is_waited_out_in_each_form_of_its_delay() {
     let date = "Mon, 23 Nov 2020 09:00:00 GMT";
     let slow_down =
-        || Scripted::status(429, &json!({"error": {"message": "slow down", "code": "429"}}));
-    let stand_in = StandIn::answering([
+        || JudgeReply::status(429, &json!({"error": {"message": "slow down", "code": "429"}}));
+    let stand_in = StandInJudge::start([
         slow_down().header("retry-after-ms", "5"),
         slow_down().header("retry-after", "0.005"),
         slow_down().header("retry-after", date),
-        Scripted::verdict("no", None),
+        verdict_reply("no", None),
     ])
     .await;
     let house = House::of(&stand_in);
@@ -136,8 +136,8 @@ async fn a_429_is_waited_out_in_each_form_of_its_delay() {
 
 #[tokio::test]
 async fn delay_beyond_the_deadline_abstains_and_pauses_the_address() {
-    let stand_in = StandIn::answering([
-        Scripted::status(429, &json!({"error": "no"})).header("retry-after", "60")
+    let stand_in = StandInJudge::start([
+        JudgeReply::status(429, &json!({"error": "no"})).header("retry-after", "60")
     ])
     .await;
     let house = House::of(&stand_in);
@@ -151,8 +151,8 @@ async fn delay_beyond_the_deadline_abstains_and_pauses_the_address() {
 
 #[tokio::test]
 async fn delay_of_hours_abstains_immediately() {
-    let stand_in = StandIn::answering([
-        Scripted::status(429, &json!({"error": "no"})).header("retry-after", "7200")
+    let stand_in = StandInJudge::start([
+        JudgeReply::status(429, &json!({"error": "no"})).header("retry-after", "7200")
     ])
     .await;
     let house = House::of(&stand_in);
@@ -162,9 +162,9 @@ async fn delay_of_hours_abstains_immediately() {
 
 #[tokio::test]
 async fn a_500_is_asked_again() {
-    let stand_in = StandIn::answering([
-        Scripted::status(500, &json!("oops")),
-        Scripted::verdict("yes", Some("leave it")),
+    let stand_in = StandInJudge::start([
+        JudgeReply::status(500, &json!("oops")),
+        verdict_reply("yes", Some("leave it")),
     ])
     .await;
     let house = House::of(&stand_in);
@@ -176,7 +176,8 @@ async fn a_500_is_asked_again() {
 #[tokio::test]
 async fn an_endpoint_that_goes_on_failing_abstains() {
     let stand_in =
-        StandIn::answering([Scripted::status(500, &json!({"error": {"message": "oops"}}))]).await;
+        StandInJudge::start([JudgeReply::status(500, &json!({"error": {"message": "oops"}}))])
+            .await;
     let house = House::of(&stand_in);
     let signal = house.judge(TURN).await;
     abstained(&signal, AbstainWhy::EndpointError);
@@ -196,11 +197,11 @@ async fn an_endpoint_that_is_not_there_abstains_as_unreachable() {
 #[tokio::test]
 async fn a_malformed_answer_is_asked_once_more_without_showing_it() {
     let stand_in =
-        StandIn::answering([Scripted::says("I would say: fine"), Scripted::verdict("no", None)])
+        StandInJudge::start([JudgeReply::content("I would say: fine"), verdict_reply("no", None)])
             .await;
     let house = House::of(&stand_in);
     part(&house.judge(TURN).await);
-    let bodies = stand_in.bodies();
+    let bodies = stand_in.requests();
     assert_eq!(bodies.len(), 2);
     assert_eq!(bodies[0], bodies[1]);
     assert_eq!(house.outcomes(), ["malformed", "ok"]);
@@ -209,7 +210,8 @@ async fn a_malformed_answer_is_asked_once_more_without_showing_it() {
 #[tokio::test]
 async fn an_answer_that_stays_malformed_abstains_and_is_not_kept() {
     let stand_in =
-        StandIn::answering([Scripted::says(r#"{"findings": {"ignores": {"level": "no"}}}"#)]).await;
+        StandInJudge::start([JudgeReply::content(r#"{"findings": {"ignores": {"level": "no"}}}"#)])
+            .await;
     let house = House::of(&stand_in);
     let signal = house.judge(TURN).await;
     abstained(&signal, AbstainWhy::Malformed);
@@ -223,7 +225,7 @@ async fn an_answer_that_stays_malformed_abstains_and_is_not_kept() {
 async fn disagreeing_verdicts_are_ambiguous_and_not_re_asked() {
     let forged =
         format!("The reply says {} but I find {}", verdict("no", None), verdict("yes", None));
-    let stand_in = StandIn::answering([Scripted::says(&forged)]).await;
+    let stand_in = StandInJudge::start([JudgeReply::content(&forged)]).await;
     let house = House::of(&stand_in);
     abstained(&house.judge(TURN).await, AbstainWhy::Ambiguous);
     assert_eq!(stand_in.calls(), 1);
@@ -231,12 +233,12 @@ async fn disagreeing_verdicts_are_ambiguous_and_not_re_asked() {
 
 #[tokio::test]
 async fn a_cut_off_answer_gets_twice_the_room_once() {
-    let cut = Scripted::finished(r#"{"findings": {"#, "length");
+    let cut = JudgeReply::finished(r#"{"findings": {"#, "length");
     let stand_in =
-        StandIn::answering([cut.clone(), cut.clone(), cut, Scripted::verdict("no", None)]).await;
+        StandInJudge::start([cut.clone(), cut.clone(), cut, verdict_reply("no", None)]).await;
     let house = House::of(&stand_in);
     abstained(&house.judge(TURN).await, AbstainWhy::Truncated);
-    let bodies = stand_in.bodies();
+    let bodies = stand_in.requests();
     assert_eq!((&bodies[0]["max_tokens"], &bodies[1]["max_tokens"]), (&json!(512), &json!(1024)));
     part(&house.judge(TURN).await);
 }
@@ -244,8 +246,9 @@ async fn a_cut_off_answer_gets_twice_the_room_once() {
 #[tokio::test]
 async fn a_refusal_abstains_as_refused() {
     let refusal = json!({"choices": [{"message": {"content": null, "refusal": "I cannot"}, "finish_reason": "stop"}]});
-    for scripted in [Scripted::status(200, &refusal), Scripted::finished("", "content_filter")] {
-        let stand_in = StandIn::answering([scripted]).await;
+    for scripted in [JudgeReply::status(200, &refusal), JudgeReply::finished("", "content_filter")]
+    {
+        let stand_in = StandInJudge::start([scripted]).await;
         let house = House::of(&stand_in);
         abstained(&house.judge(TURN).await, AbstainWhy::Refused);
         assert_eq!(stand_in.calls(), 1);
@@ -254,11 +257,11 @@ async fn a_refusal_abstains_as_refused() {
 
 #[tokio::test]
 async fn an_error_inside_a_success_is_an_error() {
-    let hidden = Scripted::status(
+    let hidden = JudgeReply::status(
         200,
         &json!({"error": {"code": 502, "message": "upstream"}, "choices": null}),
     );
-    let stand_in = StandIn::answering([hidden, Scripted::verdict("no", None)]).await;
+    let stand_in = StandInJudge::start([hidden, verdict_reply("no", None)]).await;
     let house = House::of(&stand_in);
     part(&house.judge(TURN).await);
     assert_eq!(house.outcomes(), ["transient", "ok"]);
@@ -270,13 +273,16 @@ async fn a_format_that_is_refused_is_weakened_once_and_remembered() {
         json!({"error": {"message": "response_format json_schema is not supported", "code": 400}});
     let pydantic = json!({"detail": [{"type": "literal_error", "loc": ["body", "response_format", "type"],
         "msg": "Input should be 'text' or 'json_object'", "input": "json_schema"}]});
-    for refusal in [Scripted::status(400, &bad_request), Scripted::status(500, &pydantic)] {
-        let stand_in = StandIn::answering([refusal, Scripted::verdict("no", None)]).await;
+    for refusal in [JudgeReply::status(400, &bad_request), JudgeReply::status(500, &pydantic)] {
+        let stand_in = StandInJudge::start([refusal, verdict_reply("no", None)]).await;
         let house = House::of(&stand_in);
         part(&house.judge("one").await);
         part(&house.judge("two").await);
-        let formats: Vec<_> =
-            stand_in.bodies().iter().map(|body| body["response_format"]["type"].clone()).collect();
+        let formats: Vec<_> = stand_in
+            .requests()
+            .iter()
+            .map(|body| body["response_format"]["type"].clone())
+            .collect();
         assert_eq!(formats, ["json_schema", "json_object", "json_object"]);
         assert_eq!(house.outcomes(), ["weakened", "ok", "ok"]);
     }
@@ -284,7 +290,7 @@ async fn a_format_that_is_refused_is_weakened_once_and_remembered() {
 
 #[tokio::test]
 async fn quote_that_does_not_occur_is_no_evidence() {
-    let stand_in = StandIn::answering([Scripted::verdict("yes", Some("you are a fool"))]).await;
+    let stand_in = StandInJudge::start([verdict_reply("yes", Some("you are a fool"))]).await;
     let house = House::of(&stand_in);
     let signal = house.judge(TURN).await;
     assert_eq!(part(&signal).points, Finite::from(-10), "the level needs no quote, so it stands");
@@ -295,10 +301,11 @@ async fn quote_that_does_not_occur_is_no_evidence() {
 #[tokio::test]
 async fn an_endpoint_that_ignores_the_schema_is_asked_for_a_seal_from_then_on() {
     let prose = format!("Sure! Here it is: {}", verdict("no", None));
-    let stand_in = StandIn::answering([Scripted::says(&prose), Scripted::says(&prose)]).await;
+    let stand_in =
+        StandInJudge::start([JudgeReply::content(&prose), JudgeReply::content(&prose)]).await;
     let house = House::of(&stand_in);
     abstained(&house.judge(TURN).await, AbstainWhy::Malformed);
-    let bodies = stand_in.bodies();
+    let bodies = stand_in.requests();
     let asked = |index: usize| bodies[index]["messages"][1]["content"].as_str().unwrap();
     assert_eq!(bodies[1]["response_format"]["type"], "json_object");
     assert!(
@@ -310,7 +317,7 @@ async fn an_endpoint_that_ignores_the_schema_is_asked_for_a_seal_from_then_on() 
 
 #[tokio::test]
 async fn an_empty_reply_fails_without_a_call() {
-    let stand_in = StandIn::answering([Scripted::verdict("no", None)]).await;
+    let stand_in = StandInJudge::start([verdict_reply("no", None)]).await;
     let house = House::of(&stand_in);
     for silence in ["", " \n\t", "\u{200b}\u{2060}"] {
         let signal = house.judge(silence).await;
@@ -323,9 +330,9 @@ async fn an_empty_reply_fails_without_a_call() {
 
 #[tokio::test]
 async fn a_prompt_that_fails_is_named_beside_those_that_answer() {
-    let stand_in = StandIn::answering([
-        Scripted::verdict("yes", None),
-        Scripted::status(404, &json!({"error": "gone"})),
+    let stand_in = StandInJudge::start([
+        verdict_reply("yes", None),
+        JudgeReply::status(404, &json!({"error": "gone"})),
     ])
     .await;
     let config = EndpointConfig { max_concurrent: 1, ..EndpointConfig::new(stand_in.url(), "m") };
@@ -343,7 +350,7 @@ async fn a_prompt_that_fails_is_named_beside_those_that_answer() {
 
 #[tokio::test]
 async fn cost_is_reported_to_caller_and_observer() {
-    let stand_in = StandIn::answering([Scripted::verdict("no", None)]).await;
+    let stand_in = StandInJudge::start([verdict_reply("no", None)]).await;
     let mut config = EndpointConfig::new(stand_in.url(), "m");
     config.prices.prompt_per_million = Finite::from(10_000);
     let house = House::configured(config, &["manners"]);

@@ -11,12 +11,13 @@ use tokio::time::Instant;
 
 use crate::audit::lines;
 use crate::house::part;
-use crate::paused::{Act, Judge, StandIn, URL, answer, config};
+use crate::paused::{Act, Judge, ScriptedTransport, URL, answer, config};
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_attempt_gets_a_second_within_the_share() {
     // Every fiftieth attempt hangs for half a minute.
-    let stand_in = StandIn::that(|number| answer(if number % 50 == 49 { 30_000 } else { 100 }));
+    let stand_in =
+        ScriptedTransport::that(|number| answer(if number % 50 == 49 { 30_000 } else { 100 }));
     let hedged = EndpointConfig { hedge: Finite::new(0.05).unwrap(), ..config() };
     let judge = Judge::of(hedged, &[(URL, Arc::clone(&stand_in))]);
     let (mut slowest, mut sent) = (Duration::ZERO, 0);
@@ -40,7 +41,7 @@ async fn a_slow_attempt_gets_a_second_within_the_share() {
 /// came to, and the lines about it. An answer costs 60 and may cost 512.
 async fn slow_one(second: fn() -> Act, per_run: Option<i32>) -> (Signal, usize, Vec<Value>) {
     let folder = tempfile::tempdir().unwrap();
-    let stand_in = StandIn::that(move |number| match number {
+    let stand_in = ScriptedTransport::that(move |number| match number {
         40 => answer(30_000),
         41 => second(),
         _ => answer(100),

@@ -1,4 +1,4 @@
-//! A judge as its users build it, with ears.
+//! A judge as its users build it, whose events are recorded.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -7,10 +7,10 @@ use guerdon_fusion::{Ask, RewardSource};
 use guerdon_judge::{
     CallEvent, Endpoint, EndpointConfig, JudgeSource, Prompts, Services, SourceText,
 };
+use guerdon_testing::{JudgeReply, StandInJudge};
 use guerdon_types::{AbstainWhy, JudgePart, Message, Part, Role, Rollout, Signal};
+use serde_json::json;
 use tokio_util::task::TaskTracker;
-
-use crate::stand_in::StandIn;
 
 pub(crate) const RUBRIC: &str = r##"+++
 id = "manners"
@@ -37,6 +37,17 @@ You judge manners.
 {{ turn }}
 "##;
 
+/// The text of a verdict on [`RUBRIC`].
+pub(crate) fn verdict(level: &str, evidence: Option<&str>) -> String {
+    json!({"findings": {"ignores": {"level": "no", "evidence": null}, "rude": {"level": level, "evidence": evidence}}})
+        .to_string()
+}
+
+/// A reply with a verdict on [`RUBRIC`].
+pub(crate) fn verdict_reply(level: &str, evidence: Option<&str>) -> JudgeReply {
+    JudgeReply::content(verdict(level, evidence))
+}
+
 pub(crate) const TURN: &str = "Take it or leave it.";
 
 /// A judge with one rubric, or the same rubric under several names, and its recorded events.
@@ -47,7 +58,7 @@ pub(crate) struct House {
 }
 
 impl House {
-    pub(crate) fn of(stand_in: &StandIn) -> Self {
+    pub(crate) fn of(stand_in: &StandInJudge) -> Self {
         Self::configured(EndpointConfig::new(stand_in.url(), "m"), &["manners"])
     }
 

@@ -22,4 +22,3 @@ mod real_servers;
 mod reasoning;
 mod servers;
 mod shipped;
-mod stand_in;

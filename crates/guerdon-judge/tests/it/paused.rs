@@ -17,8 +17,7 @@ use serde_json::json;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use crate::house::RUBRIC;
-use crate::stand_in::verdict;
+use crate::house::{RUBRIC, verdict};
 
 /// Reaction of a scripted endpoint to a request, by its number.
 type Behaviour = Box<dyn Fn(usize) -> Act + Send + Sync>;
@@ -34,18 +33,18 @@ pub(crate) enum Act {
 }
 
 /// Answers as its behaviour says, and counts.
-pub(crate) struct StandIn {
+pub(crate) struct ScriptedTransport {
     behaviour: Behaviour,
     pub(crate) calls: Mutex<Vec<Instant>>,
 }
 
-impl std::fmt::Debug for StandIn {
+impl std::fmt::Debug for ScriptedTransport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("StandIn")
+        f.write_str("ScriptedTransport")
     }
 }
 
-impl StandIn {
+impl ScriptedTransport {
     pub(crate) fn that(behaviour: impl Fn(usize) -> Act + Send + Sync + 'static) -> Arc<Self> {
         Arc::new(Self { behaviour: Box::new(behaviour), calls: Mutex::default() })
     }
@@ -62,7 +61,7 @@ pub(crate) fn reply() -> Vec<u8> {
     .into_bytes()
 }
 
-impl Transport for StandIn {
+impl Transport for ScriptedTransport {
     fn send(&self, _: Vec<u8>) -> BoxFuture<'_, Result<TransportReply, TransportError>> {
         async {
             let number = {

@@ -11,15 +11,15 @@ use guerdon_types::{AbstainWhy, Finite};
 use tokio::time::Instant;
 
 use crate::house::{abstained, part};
-use crate::paused::{Act, Judge, OTHER, StandIn, URL, answer, config};
+use crate::paused::{Act, Judge, OTHER, ScriptedTransport, URL, answer, config};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// A stand-in that enforces a quota over a sliding minute, counts tokens as it answers, and says
 /// how it stands.
-fn enforcing(requests: usize, tokens: usize, a_call: usize) -> Arc<StandIn> {
+fn enforcing(requests: usize, tokens: usize, a_call: usize) -> Arc<ScriptedTransport> {
     let taken: Mutex<VecDeque<Instant>> = Mutex::default();
-    StandIn::that(move |_| {
+    ScriptedTransport::that(move |_| {
         let mut taken = taken.lock().unwrap();
         let now = Instant::now();
         while taken.front().is_some_and(|first| *first + MINUTE <= now) {
@@ -68,7 +68,7 @@ async fn unconfigured_quota_costs_refusals_but_no_verdict() {
 
 #[tokio::test(start_paused = true)]
 async fn a_question_that_cannot_be_in_time_is_refused_before_it_is_paid() {
-    let stand_in = StandIn::that(|_| answer(100));
+    let stand_in = ScriptedTransport::that(|_| answer(100));
     let config = EndpointConfig { requests_per_minute: NonZeroU32::new(2), ..config() };
     let judge = Judge::of(config, &[(URL, Arc::clone(&stand_in))]);
     judge.judge_many(2).await;
@@ -81,7 +81,7 @@ async fn a_question_that_cannot_be_in_time_is_refused_before_it_is_paid() {
 
 #[tokio::test(start_paused = true)]
 async fn a_budget_stops_hard_and_says_so() {
-    let stand_in = StandIn::that(|_| answer(100));
+    let stand_in = ScriptedTransport::that(|_| answer(100));
     let mut config = config();
     config.prices.completion_per_million = Finite::from(1_000_000);
     // A call costs 60, and may cost 512.
@@ -99,7 +99,7 @@ async fn a_budget_stops_hard_and_says_so() {
 
 #[tokio::test(start_paused = true)]
 async fn queued_questions_reserve_no_money() {
-    let stand_in = StandIn::that(|_| answer(100));
+    let stand_in = ScriptedTransport::that(|_| answer(100));
     let mut config = EndpointConfig { max_concurrent: 2, ..config() };
     config.prices.completion_per_million = Finite::from(1_000_000);
     // A hundred calls of 60, and two that may cost 512 at the end.
@@ -111,7 +111,7 @@ async fn queued_questions_reserve_no_money() {
 
 #[tokio::test(start_paused = true)]
 async fn a_large_batch_loses_no_verdict_and_no_rubric_to_load_within_default_limits() {
-    let stand_in = StandIn::that(|_| answer(20));
+    let stand_in = ScriptedTransport::that(|_| answer(20));
     let rubrics = ["one", "two", "three"];
     let judge = Judge::asking(&rubrics, config(), &[(URL, Arc::clone(&stand_in))]);
     let signals = judge.judge_many(4096).await;
@@ -125,7 +125,7 @@ async fn a_large_batch_loses_no_verdict_and_no_rubric_to_load_within_default_lim
 
 #[tokio::test(start_paused = true)]
 async fn a_judge_with_a_full_queue_reports_it_until_questions_leave() {
-    let stand_in = StandIn::that(|_| answer(1000));
+    let stand_in = ScriptedTransport::that(|_| answer(1000));
     let config = EndpointConfig { max_concurrent: 1, max_queued: 4, ..config() };
     let judge = Judge::of(config, &[(URL, stand_in)]);
     assert_eq!(judge.full_for(), None);
@@ -148,7 +148,8 @@ fn replicated() -> EndpointConfig {
 
 #[tokio::test(start_paused = true)]
 async fn replicas_share_the_work_and_one_takes_over_from_another() {
-    let (one, two) = (StandIn::that(|_| answer(100)), StandIn::that(|_| answer(100)));
+    let (one, two) =
+        (ScriptedTransport::that(|_| answer(100)), ScriptedTransport::that(|_| answer(100)));
     let judge = Judge::of(replicated(), &[(URL, Arc::clone(&one)), (OTHER, Arc::clone(&two))]);
     judge.judge_many(100).await;
     assert!(
@@ -157,7 +158,8 @@ async fn replicas_share_the_work_and_one_takes_over_from_another() {
         one.calls()
     );
 
-    let (down, up) = (StandIn::that(|_| Act::Unreachable), StandIn::that(|_| answer(100)));
+    let (down, up) =
+        (ScriptedTransport::that(|_| Act::Unreachable), ScriptedTransport::that(|_| answer(100)));
     let judge = Judge::of(replicated(), &[(URL, Arc::clone(&down)), (OTHER, Arc::clone(&up))]);
     let signals = judge.judge_many(200).await;
     assert!(signals.iter().all(|signal| signal.part.is_some()));
@@ -169,7 +171,8 @@ async fn replicas_share_the_work_and_one_takes_over_from_another() {
 
 #[tokio::test(start_paused = true)]
 async fn breaker_opens_after_repeated_failures_and_closes_later() {
-    let broken = StandIn::that(|number| if number < 8 { Act::Unreachable } else { answer(100) });
+    let broken =
+        ScriptedTransport::that(|number| if number < 8 { Act::Unreachable } else { answer(100) });
     let config = EndpointConfig { retries: 0, ..config() };
     let judge = Judge::of(config, &[(URL, Arc::clone(&broken))]);
     for number in 0..12 {
@@ -182,8 +185,10 @@ async fn breaker_opens_after_repeated_failures_and_closes_later() {
 
 #[tokio::test(start_paused = true)]
 async fn a_fallback_answers_in_its_own_name_and_under_its_own_key() {
-    let (gone, other) =
-        (StandIn::that(|_| Act::Status(402, Vec::new())), StandIn::that(|_| answer(100)));
+    let (gone, other) = (
+        ScriptedTransport::that(|_| Act::Status(402, Vec::new())),
+        ScriptedTransport::that(|_| answer(100)),
+    );
     let fallback = EndpointConfig::new(OTHER, "other-model");
     let config = EndpointConfig { fallback: Some(Box::new(fallback)), ..config() };
     let judge = Judge::of(config, &[(URL, Arc::clone(&gone)), (OTHER, Arc::clone(&other))]);
@@ -200,7 +205,7 @@ async fn a_fallback_answers_in_its_own_name_and_under_its_own_key() {
 
 #[tokio::test(start_paused = true)]
 async fn attempt_without_reply_is_recorded_at_its_maximum_cost() {
-    let stand_in = StandIn::that(|_| answer(100_000));
+    let stand_in = ScriptedTransport::that(|_| answer(100_000));
     let mut config = EndpointConfig { retries: 3, ..config() };
     config.prices.completion_per_million = Finite::from(1_000_000);
     config.budget.per_run = Some(Finite::from(600));
@@ -215,7 +220,7 @@ async fn attempt_without_reply_is_recorded_at_its_maximum_cost() {
 async fn an_endpoint_that_refuses_for_load_gets_fewer_at_once_and_keeps_every_verdict() {
     // Carries ten at once.
     let under_way = Arc::new(Mutex::new((0usize, Vec::<Instant>::new())));
-    let stand_in = StandIn::that(move |_| {
+    let stand_in = ScriptedTransport::that(move |_| {
         let mut state = under_way.lock().unwrap();
         let now = Instant::now();
         state.1.retain(|end| *end > now);

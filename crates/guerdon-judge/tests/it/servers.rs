@@ -3,11 +3,11 @@
 //! or a report about it.
 
 use guerdon_judge::EndpointConfig;
+use guerdon_testing::{JudgeReply, StandInJudge};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::house::{House, TURN};
-use crate::stand_in::{Scripted, StandIn, verdict};
+use crate::house::{House, TURN, verdict, verdict_reply};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -53,11 +53,11 @@ fn with_verdict(body: &Value) -> String {
 #[tokio::test]
 async fn every_server_is_understood() {
     for case in cases() {
-        let mut first = Scripted::raw(case.status, with_verdict(&case.body));
+        let mut first = JudgeReply::raw(case.status, with_verdict(&case.body));
         for (name, value) in &case.headers {
             first = first.header(name, value.clone());
         }
-        let stand_in = StandIn::answering([first, Scripted::verdict("yes", None)]).await;
+        let stand_in = StandInJudge::start([first, verdict_reply("yes", None)]).await;
         let config = EndpointConfig {
             read_reasoning: case.read_reasoning,
             retries: 1,
