@@ -1,7 +1,7 @@
 //! Overhead of the judge on top of its endpoint: `cargo bench -p guerdon-judge`, or
-//! `... --bench judge -- lookup|batch|overhead` for one measure. Prints one line for each measure and
-//! asserts nothing, because a shared machine gives no reliable times. The scripted endpoint answers
-//! in this process, so that only the judge is measured.
+//! `... --bench judge -- lookup|batch|overhead` for one measure. Prints one line for each measure
+//! and asserts nothing, because a shared machine gives no reliable times. The scripted endpoint
+//! answers in this process, so that only the judge is measured.
 //!
 //! - *cached lookup*: render, key, memory; one question after the other.
 //! - *cached batch*: 1,024 turns x 4 rubrics at once, all known.

@@ -1,7 +1,7 @@
 //! Reward source: an LLM judge behind an OpenAI-compatible endpoint (paper: RJ).
 //!
-//! Identical questions are asked once, within the endpoint's limits and budgets. A question that cannot be answered
-//! abstains with a reason.
+//! Identical questions are asked once, within the endpoint's limits and budgets. A question that
+//! cannot be answered abstains with a reason.
 //!
 //! ```
 //! use guerdon_judge::{Prompts, SourceText};
@@ -22,7 +22,8 @@
 //! ]
 //! +++
 //! ## system
-//! You judge one turn of a negotiation. {% for c in criteria %}{{ c.id }}: {{ c.about }} {% endfor %}
+//! You judge one turn of a negotiation.
+//! {% for c in criteria %}{{ c.id }}: {{ c.about }} {% endfor %}
 //! ## user
 //! {{ dialogue }}
 //! {{ turn }}

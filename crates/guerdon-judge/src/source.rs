@@ -1,5 +1,5 @@
-//! The judge as a reward source: every prompt about every turn, all at once; what fails abstains by
-//! name.
+//! The judge as a reward source. It asks every prompt about every turn concurrently; a question
+//! that fails abstains under the name of its prompt.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;

@@ -202,8 +202,8 @@ impl JudgeClient {
         })
     }
 
-    /// Takes a permit and reserves the cost of a hedge if both are available now; at another address
-    /// if there is one.
+    /// Takes a permit and reserves the cost of a hedge if both are available now; at another
+    /// address if there is one.
     fn second(
         &self,
         first: usize,

@@ -1,17 +1,17 @@
-//! A second attempt for the few that are slow: sent when the first has taken longer than 95 of 100
-//! usually do, and only within a share of all attempts. The first reply counts; the other attempt
-//! is given up, and its price is the price of not waiting. (Dean and Barroso, "The tail at scale",
-//! CACM 56(2), 2013.)
+//! A second attempt for slow ones. It is sent when the first has taken longer than 95 of 100 recent
+//! attempts, and only for a share of all attempts. The first reply counts. The other attempt is
+//! dropped, and may still be billed. (Dean and Barroso, "The tail at scale", CACM 56(2), 2013.)
 
-use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Durations remembered.
+use parking_lot::Mutex;
+
+/// Number of recent durations kept.
 const MEMORY: usize = 256;
-/// Fewer than these say nothing about a 95th percentile.
+/// Fewest durations from which a 95th percentile is estimated.
 const ENOUGH: usize = 32;
-/// Hedges that a quiet time may save up.
+/// Most unused hedges that are saved.
 const SAVED: f64 = 10.0;
 
 /// Delay before a hedge, and the number of hedges still allowed.
@@ -32,7 +32,8 @@ impl Hedge {
         Self { share, memory: Mutex::default() }
     }
 
-    /// A first attempt is sent: how long to wait before a second one, if that is wanted at all.
+    /// Counts a first attempt, and returns the time to wait before its hedge. `None` if hedging is
+    /// off or too few durations are known.
     pub(crate) fn patience(&self) -> Option<Duration> {
         if self.share <= 0.0 {
             return None;
@@ -58,7 +59,7 @@ impl Hedge {
         may
     }
 
-    /// An attempt was answered.
+    /// Records the duration of an answered attempt.
     pub(crate) fn answered(&self, took: Duration) {
         if self.share <= 0.0 {
             return;

@@ -44,8 +44,7 @@ fn attacks() -> Vec<Attack> {
 enum Echo {
     /// Repeats the prompt.
     Verbatim,
-    /// It finds the JSON in what it was shown, and says that and nothing else: the worst that a
-    /// judge can do.
+    /// Answers with the JSON of the judged turn and nothing else: the worst case.
     Obedient,
     /// Quotes the prompt, then gives its own verdict.
     QuotesFirst,
@@ -58,7 +57,7 @@ struct EchoTransport(Echo);
 
 impl EchoTransport {
     fn says(&self, asked: &str) -> String {
-        // What it was shown: the block, as it stands in the message.
+        // The block with the judged turn.
         let at = asked.rfind("\n<turn-").unwrap() + 1;
         let (open, rest) = asked[at..].split_once('>').unwrap();
         let shown = rest.split_once(&format!("\n</{}>", &open[1..])).unwrap().0.trim();

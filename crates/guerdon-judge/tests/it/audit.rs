@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::house::{House, TURN, part, verdict, verdict_reply};
 
-#[expect(clippy::disallowed_methods, reason = "a test looks at what was written")]
+#[expect(clippy::disallowed_methods, reason = "a test reads the written file")]
 pub(crate) fn lines(path: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(path).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()

@@ -88,7 +88,7 @@ async fn kappa_matches_the_known_errors() {
         name: "manners.md".to_owned(),
         text: stamped.replace("version = 1", "version = 1\nleast_kappa = 0.5"),
     }];
-    // Asking for more agreement is another text: what was measured does not speak for it.
+    // A prompt with another `least_kappa` is another text, whose agreement was not measured.
     assert!(Prompts::compile(&texts).unwrap_err().to_string().contains("another text"));
     assert_eq!(calibration.stamped("another text"), None);
 }

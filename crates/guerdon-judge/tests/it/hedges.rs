@@ -1,5 +1,5 @@
-//! Hedges: a second request next to a slow one, within its share, with its price and its line in the
-//! audit log.
+//! Hedges: a second request next to a slow one, within its share, with its price and its line in
+//! the audit log.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,11 +34,11 @@ async fn a_slow_attempt_gets_a_second_within_the_share() {
     let hedges = judge.outcomes("hedged");
     assert!(slowest < Duration::from_secs(1), "{slowest:?}");
     assert!((1..=20).contains(&hedges), "{hedges}");
-    assert_eq!(sent, 400 + hedges as u64, "who asked is told of the second attempt, too");
+    assert_eq!(sent, 400 + hedges as u64, "the reply counts the second attempt, too");
 }
 
-/// A question after forty quick ones, slow in its first attempt and as told in the second: what it
-/// came to, and the lines about it. An answer costs 60 and may cost 512.
+/// The signal of a question that follows forty quick ones, the number of calls, and its audit
+/// lines. Its first attempt is slow, its second is `second`. An answer costs 60 and may cost 512.
 async fn slow_one(second: fn() -> Act, per_run: Option<i32>) -> (Signal, usize, Vec<Value>) {
     let folder = tempfile::tempdir().unwrap();
     let stand_in = ScriptedTransport::that(move |number| match number {

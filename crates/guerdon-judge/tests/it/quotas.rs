@@ -94,7 +94,7 @@ async fn a_budget_stops_hard_and_says_so() {
     abstained(&signal, AbstainWhy::RateLimited);
     assert!(signal.abstained[0].detail.contains("budget of 700"), "{:?}", signal.abstained);
     assert_eq!(stand_in.calls(), 4);
-    assert!(part(&judge.judge("turn 0").await).cached, "what is known costs nothing");
+    assert!(part(&judge.judge("turn 0").await).cached, "a cached answer costs nothing");
 }
 
 #[tokio::test(start_paused = true)]

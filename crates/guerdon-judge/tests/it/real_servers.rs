@@ -1,6 +1,6 @@
-//! Real servers: llama.cpp's, and LiteLLM's proxy. These tests run only if the environment names the
-//! servers, as `make test-judges` does. A small model's opinions are noise, so the tests check the
-//! protocol and print the opinions.
+//! Real servers: llama.cpp's, and LiteLLM's proxy. These tests run only if the environment names
+//! the servers, as `make test-judges` does. A small model's opinions are noise, so the tests check
+//! the protocol and print the opinions.
 
 #![expect(clippy::print_stdout, reason = "the replies of real servers are informative")]
 

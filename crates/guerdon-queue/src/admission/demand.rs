@@ -12,7 +12,8 @@ use crate::fair::QueuePosition;
 pub struct AdmissionLimits {
     /// Most requests in flight. The number in use adapts below it.
     pub max_concurrent: usize,
-    /// Waiting requests at which [`Admission::full_for`](super::Admission::full_for) reports a full queue.
+    /// Waiting requests at which [`Admission::full_for`](super::Admission::full_for) reports a full
+    /// queue.
     pub max_queued: usize,
     /// Quota of requests in `span`.
     pub requests: Option<u64>,
@@ -51,7 +52,8 @@ pub struct Demand {
     pub flow: Flow,
     /// The time after which its result is useless.
     pub deadline: Option<Instant>,
-    /// Its earlier position, if it returns after a refusal; see [`AdmissionPermit::position`](super::AdmissionPermit::position).
+    /// Its earlier position, if it returns after a refusal; see
+    /// [`AdmissionPermit::position`](super::AdmissionPermit::position).
     pub position: Option<QueuePosition>,
 }
 

@@ -3,8 +3,8 @@
 //!
 //! Items of one flow are admitted in their order; flows share by weight, counted in tokens. The
 //! head of the queue is never overtaken, so a large request gets its turn. A caller that is
-//! cancelled leaves the queue; a request that was refused returns to its position. A pause holds for
-//! the address, not only for the request that received it. A caller that cannot be admitted
+//! cancelled leaves the queue; a request that was refused returns to its position. A pause holds
+//! for the address, not only for the request that received it. A caller that cannot be admitted
 //! within its deadline is refused at once, before anything is paid.
 
 mod demand;
@@ -116,7 +116,8 @@ impl Admission {
     }
 
     /// Time until the queue takes new requests, if it is full. A full queue does not refuse
-    /// requests: they may belong to a batch that was admitted whole. The caller refuses new batches.
+    /// requests: they may belong to a batch that was admitted whole. The caller refuses new
+    /// batches.
     #[must_use]
     pub fn full_for(&self) -> Option<Duration> {
         self.state.lock().full_for(Instant::now())

@@ -28,7 +28,8 @@ pub enum CoordinatorError {
 /// The result of [`Coordinator::claim`].
 #[derive(Debug)]
 pub enum Claim {
-    /// The caller makes the call. It drops the lease once the value is stored where the others look.
+    /// The caller makes the call. It drops the lease once the value is stored where the others
+    /// look.
     Lead(Lease),
     /// Another caller made the call and has ended, with or without a value. The caller looks where
     /// values are stored, and claims the key again if there is none.

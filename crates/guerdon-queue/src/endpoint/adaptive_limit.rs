@@ -1,11 +1,11 @@
 //! The number of requests that may be in flight: additive increase, multiplicative decrease.
 //!
-//! The limit grows by rounds and shrinks by episodes, as in TCP (Jacobson, "Congestion avoidance and
-//! control", SIGCOMM 1988). Requests that were in flight when it shrank add no information; only a
-//! refusal of one that was sent afterwards shrinks it again. It grows again some time after the last
-//! refusal, or after the pause that the address asked for. Failures that are not about load, such
-//! as most HTTP 5xx, change nothing. A request that runs out of time does, because an address that
-//! queues instead of refusing gives no other sign.
+//! The limit grows by rounds and shrinks by episodes, as in TCP (Jacobson, "Congestion avoidance
+//! and control", SIGCOMM 1988). Requests that were in flight when it shrank add no information;
+//! only a refusal of one that was sent afterwards shrinks it again. It grows again some time after
+//! the last refusal, or after the pause that the address asked for. Failures that are not about
+//! load, such as most HTTP 5xx, change nothing. A request that runs out of time does, because an
+//! address that queues instead of refusing gives no other sign.
 
 use std::time::Duration;
 

@@ -33,8 +33,8 @@ impl<F> Default for FairClock<F> {
 }
 
 impl<F: Eq + Hash> FairClock<F> {
-    /// The tag of the next item of `flow`. `cost` is the item's use of the resource, such as tokens.
-    /// A flow of weight 3 gets three times the share of a flow of weight 1; 0 counts as 1.
+    /// The tag of the next item of `flow`. `cost` is the item's use of the resource, such as
+    /// tokens. A flow of weight 3 gets three times the share of a flow of weight 1; 0 counts as 1.
     pub fn tag(&mut self, flow: F, cost: u64, weight: u32) -> u64 {
         if self.ends.len() >= self.prune_at {
             let now = self.now;

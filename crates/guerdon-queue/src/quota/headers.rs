@@ -61,8 +61,8 @@ fn whole(number: f64) -> Option<u64> {
 }
 
 /// Reads the value of a reset header as the time from `now`: a Go duration (`6m0s`, `120ms`,
-/// `1h2m3.5s`), seconds (`17`, `0.25`), seconds or milliseconds since 1970, or a date as in RFC 3339
-/// (`2026-11-23T09:00:00Z`). A time before `now` is zero.
+/// `1h2m3.5s`), seconds (`17`, `0.25`), seconds or milliseconds since 1970, or a date as in RFC
+/// 3339 (`2026-11-23T09:00:00Z`). A time before `now` is zero.
 #[must_use]
 pub fn parse_reset(text: &str, now: SystemTime) -> Option<Duration> {
     if let Ok(number) = text.parse::<f64>() {

@@ -19,8 +19,8 @@ pub fn named_delay(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
         .or_else(|| parse_retry_after(header("retry-after")?, now))
 }
 
-/// Reads the value of a `Retry-After` header: seconds, fractions allowed, or an HTTP date (RFC 9110,
-/// section 10.2.3). A date before `now` is a delay of zero.
+/// Reads the value of a `Retry-After` header: seconds, fractions allowed, or an HTTP date (RFC
+/// 9110, section 10.2.3). A date before `now` is a delay of zero.
 #[must_use]
 pub fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
