@@ -9,7 +9,8 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use crate::config::{AuthConfig, Environment, Scope};
-use crate::secrets::{Place, SecretError, resolve};
+use crate::file_set::FileSet;
+use crate::secrets::{SecretError, SecretPlace, resolve_in};
 
 /// The tokens that are known.
 #[derive(Debug, Clone)]
@@ -35,6 +36,7 @@ pub struct Open(SocketAddr);
 impl Auth {
     pub(crate) fn load(
         config: &AuthConfig,
+        files: &mut FileSet,
         root: &Path,
         environment: &dyn Environment,
     ) -> Result<Self, SecretError> {
@@ -42,8 +44,8 @@ impl Auth {
         for token in &config.tokens {
             let what = format!("token `{}` in [[auth.tokens]]", token.name);
             let place =
-                Place { what: &what, env: token.env.as_deref(), file: token.file.as_deref() };
-            let secret = resolve(place, root, environment)?
+                SecretPlace { what: &what, env: token.env.as_deref(), file: token.file.as_deref() };
+            let secret = resolve_in(files, place, root, environment)?
                 .ok_or(SecretError::Empty { what: what.clone() })?;
             tokens.push(Token { name: token.name.clone(), secret, scopes: token.scopes.clone() });
         }
@@ -115,7 +117,7 @@ mod tests {
         };
         let config = AuthConfig { tokens: vec![token], insecure: false };
         let environment = BTreeMap::from([("T".to_owned(), "abc".to_owned())]);
-        Auth::load(&config, Path::new("."), &environment).unwrap()
+        Auth::load(&config, &mut FileSet::default(), Path::new("."), &environment).unwrap()
     }
 
     #[test]

@@ -4,17 +4,18 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use guerdon_types::{IncomingRequest, Info, Invalid, ScoreRequest};
+use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 
 use crate::batch::{Batch, BatchContext};
 use crate::candidate::{Candidate, Draw, Serving};
 use crate::config::{Config, ConfigSource};
 use crate::error::LoadError;
-use crate::fingerprint::Fingerprint;
+use crate::file_set::FileSet;
 use crate::metrics::Metrics;
 use crate::snapshot::Snapshot;
 use crate::sources::Loader;
@@ -35,22 +36,13 @@ pub struct Engine {
     reloading: Mutex<()>,
     /// The report of the last reload, if it failed.
     last_error: Mutex<Option<String>>,
-    /// The last load, whether it came to life or not.
-    attempt: Mutex<Attempt>,
+    /// The files of the last load, whether it succeeded or not.
+    last_read: Mutex<FileSet>,
     /// Where the server listens, once it does: a reload must not open it to everyone.
     listening: OnceLock<SocketAddr>,
 }
 
-/// What a load read.
-#[derive(Debug)]
-struct Attempt {
-    /// The files and folders that it read or tried to read.
-    files: Vec<PathBuf>,
-    /// What they held; none if they did not stay the same.
-    held: Option<Fingerprint>,
-}
-
-/// Files that change while they are read are read again so often.
+/// Number of times that a load is repeated because a file changed meanwhile.
 const MAX_READS: usize = 8;
 
 impl Engine {
@@ -61,9 +53,9 @@ impl Engine {
     pub fn load(source: ConfigSource) -> Result<Arc<Self>, LoadError> {
         let (metrics, tasks) = (Metrics::new(), TaskTracker::new());
         let loader = Loader::new(source, Arc::clone(&metrics), tasks.clone());
-        let mut files = Vec::new();
+        let mut files = FileSet::default();
         let snapshot = Arc::new(loader.load(1, &mut files)?);
-        let attempt = Attempt { held: Some(Fingerprint::of(&files)), files };
+        files.drop_texts();
         metrics.reloaded(1);
         Ok(Arc::new(Self {
             serving: ArcSwap::from_pointee(Serving::alone(snapshot)),
@@ -74,7 +66,7 @@ impl Engine {
             tasks,
             reloading: Mutex::default(),
             last_error: Mutex::default(),
-            attempt: Mutex::new(attempt),
+            last_read: Mutex::new(files),
             listening: OnceLock::new(),
         }))
     }
@@ -123,11 +115,11 @@ impl Engine {
     /// # Errors
     /// [`LoadError`]; then the old snapshot goes on serving, and [`Engine::info`] says so.
     pub fn reload(&self) -> Result<u64, LoadError> {
-        let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = self.reloading.lock();
         let serving = self.serving();
         let on_trial = serving.candidate.as_ref().map_or(0, |c| c.snapshot.generation);
         let generation = serving.snapshot.generation.max(on_trial) + 1;
-        let loaded = self.load_at_rest(generation).and_then(|live| match self.listening.get() {
+        let loaded = self.load_consistent(generation).and_then(|live| match self.listening.get() {
             Some(address) => live
                 .auth
                 .check_listen(*address, &live.config.auth)
@@ -136,7 +128,7 @@ impl Engine {
             None => Ok(live),
         });
         // Locked only now: a load may take seconds, and `info` reads this.
-        let mut last_error = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last_error = self.last_error.lock();
         match loaded {
             Ok(live) => {
                 for key in restart_keys(&serving.snapshot.config, &live.config) {
@@ -162,29 +154,27 @@ impl Engine {
         }
     }
 
-    /// Loads what the files hold at one moment. Where one of them changes while they are read, all are read again: a
-    /// folder that was swapped as a whole is never live by halves.
-    fn load_at_rest(&self, generation: u64) -> Result<Snapshot, LoadError> {
-        let mut files = self.attempt.lock().unwrap_or_else(PoisonError::into_inner).files.clone();
+    /// Loads the files as they are at one moment: if one of them changes while they are read, all are read again. So a
+    /// folder that is swapped as a whole is never live in part.
+    fn load_consistent(&self, generation: u64) -> Result<Snapshot, LoadError> {
         let mut loaded = Err(LoadError::Restless);
-        let mut held = None;
+        let mut files = FileSet::default();
         for _ in 0..MAX_READS {
-            let before = Fingerprint::of(&files);
-            files.clear();
-            let live = self.loader.load(generation, &mut files);
-            if Fingerprint::of(&files) == before {
-                (loaded, held) = (live, Some(before));
+            files = FileSet::default();
+            let snapshot = self.loader.load(generation, &mut files);
+            if !files.has_changed() {
+                loaded = snapshot;
                 break;
             }
         }
-        *self.attempt.lock().unwrap_or_else(PoisonError::into_inner) = Attempt { files, held };
+        files.drop_texts();
+        *self.last_read.lock() = files;
         loaded
     }
 
-    /// Whether the files hold anything else than what the last load read.
+    /// Whether a file holds anything else than when the last load read it. Reads files; not for an async thread.
     pub(crate) fn has_news(&self) -> bool {
-        let attempt = self.attempt.lock().unwrap_or_else(PoisonError::into_inner);
-        attempt.held.as_ref() != Some(&Fingerprint::of(&attempt.files))
+        self.last_read.lock().has_changed()
     }
 
     /// All at once; or, if the configuration says so, tokens and limits at once and the profiles on trial.
@@ -197,7 +187,7 @@ impl Engine {
             self.serving.store(Arc::new(Serving { snapshot, candidate }));
         } else {
             self.serving.store(Arc::new(Serving::alone(Arc::new(live))));
-            *self.previous.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
+            *self.previous.lock() = Some(before);
         }
     }
 
@@ -206,13 +196,12 @@ impl Engine {
     /// # Errors
     /// [`NothingOnTrial`] if nothing was.
     pub fn promote(&self) -> Result<u64, NothingOnTrial> {
-        let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = self.reloading.lock();
         let before = self.serving();
         let candidate = before.candidate.as_ref().ok_or(NothingOnTrial)?;
         let generation = candidate.snapshot.generation;
         self.serving.store(Arc::new(Serving::alone(Arc::clone(&candidate.snapshot))));
-        *self.previous.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some(Arc::clone(&before.snapshot));
+        *self.previous.lock() = Some(Arc::clone(&before.snapshot));
         tracing::info!(generation, "Promoted.");
         Ok(generation)
     }
@@ -224,7 +213,7 @@ impl Engine {
     /// # Errors
     /// [`NothingBefore`] if there was no reload yet.
     pub fn roll_back(&self) -> Result<(u64, u64), NothingBefore> {
-        let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = self.reloading.lock();
         let before = self.serving();
         if before.candidate.is_some() {
             self.serving.store(Arc::new(Serving::alone(Arc::clone(&before.snapshot))));
@@ -232,7 +221,7 @@ impl Engine {
             tracing::warn!(generation, "The generation on trial was dropped.");
             return Ok((generation, generation));
         }
-        let mut previous = self.previous.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut previous = self.previous.lock();
         let older = previous.as_ref().ok_or(NothingBefore)?;
         let generation = before.snapshot.generation + 1;
         let repeated = older.generation;
@@ -265,20 +254,14 @@ impl Engine {
             limits: snapshot.config.limits,
             generation: snapshot.generation,
             candidate: serving.candidate_info(),
-            last_reload_error: self
-                .last_error
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone(),
+            last_reload_error: self.last_error.lock().clone(),
         }
     }
 
     /// The files to watch: those that serve, and those that the last load tried to read.
     pub(crate) fn files(&self) -> Vec<PathBuf> {
         let mut files = self.snapshot().files.clone();
-        files.extend(
-            self.attempt.lock().unwrap_or_else(PoisonError::into_inner).files.iter().cloned(),
-        );
+        files.extend(self.last_read.lock().paths().cloned());
         files.sort();
         files.dedup();
         files
@@ -325,10 +308,9 @@ pub struct NothingBefore;
 
 /// The sections that changed and that only a start reads.
 fn restart_keys(old: &Config, new: &Config) -> Vec<&'static str> {
-    let differs = |old: String, new: String| old != new;
     let sections = [
-        ("server", differs(format!("{:?}", old.server), format!("{:?}", new.server))),
-        ("reload", differs(format!("{:?}", old.reload), format!("{:?}", new.reload))),
+        ("server", old.server != new.server),
+        ("reload", old.reload != new.reload),
         (
             "limits.max_concurrent_requests",
             old.limits.max_concurrent_requests != new.limits.max_concurrent_requests,

@@ -22,7 +22,7 @@
 //! | `secrets.rs`, `auth.rs` | tokens and keys; who may ask |
 //! | `sources.rs` | from configuration to profiles: the only list of source kinds |
 //! | `sources/` | models and judges, kept over reloads |
-//! | `texts.rs` | packs and prompts from disk |
+//! | `texts.rs`, `file_set.rs` | packs and prompts from disk; the files of one load, each read once |
 //! | `snapshot.rs` | configuration, profiles and tokens of one generation |
 //! | `engine.rs` | what serves, how to replace it, how to score on it |
 //! | `candidate.rs` | the snapshot that serves and a candidate on trial; which of them scores a request |
@@ -50,7 +50,7 @@ mod credentials;
 mod engine;
 mod error;
 mod extract;
-mod fingerprint;
+mod file_set;
 mod folder_watch;
 mod inbound;
 mod metrics;
@@ -59,7 +59,7 @@ mod problem;
 mod reload;
 mod routes;
 mod scored;
-mod secrets;
+pub mod secrets;
 mod serve;
 mod snapshot;
 mod sources;
@@ -76,7 +76,6 @@ pub use engine::{Engine, NothingBefore, NothingOnTrial};
 pub use error::LoadError;
 pub use metrics::Metrics;
 pub use scored::Scored;
-pub use secrets::SecretError;
 pub use serve::{Running, StartError, start};
 pub use snapshot::{Profile, Snapshot};
 pub use telemetry::{BadFilter, install as install_telemetry};

@@ -1,10 +1,12 @@
 //! Secrets come from the environment or from a file of their own, and are never printed.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use secrecy::SecretString;
 
 use crate::config::Environment;
+use crate::file_set::FileSet;
 
 /// A secret that cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -38,36 +40,43 @@ pub enum SecretError {
     },
 }
 
-/// Where a secret is to be found, as the configuration says.
+/// Where the configuration keeps a secret: an environment variable, or a file of its own. The variable wins.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Place<'a> {
-    pub(crate) what: &'a str,
-    pub(crate) env: Option<&'a str>,
-    pub(crate) file: Option<&'a Path>,
+pub struct SecretPlace<'a> {
+    /// The owner of the secret, for error messages: "judge `cheap`".
+    pub what: &'a str,
+    /// The environment variable.
+    pub env: Option<&'a str>,
+    /// The file, relative to the configuration's folder.
+    pub file: Option<&'a Path>,
 }
 
-/// The secret at `place`; `None` if the configuration names no place.
-pub(crate) fn resolve(
-    place: Place<'_>,
+/// Reads the secret at `place`, without surrounding white space. `None` if the configuration names no place.
+///
+/// # Errors
+/// [`SecretError`] if the variable is not set, the file cannot be read, or the secret is empty.
+pub fn resolve(
+    place: SecretPlace<'_>,
+    root: &Path,
+    environment: &dyn Environment,
+) -> Result<Option<SecretString>, SecretError> {
+    resolve_in(&mut FileSet::default(), place, root, environment)
+}
+
+/// As [`resolve`], through `files`.
+pub(crate) fn resolve_in(
+    files: &mut FileSet,
+    place: SecretPlace<'_>,
     root: &Path,
     environment: &dyn Environment,
 ) -> Result<Option<SecretString>, SecretError> {
     let what = || place.what.to_owned();
-    let text = if let Some(variable) = place.env {
-        environment
-            .var(variable)
-            .ok_or_else(|| SecretError::Unset { what: what(), variable: variable.to_owned() })?
+    let text: Arc<str> = if let Some(variable) = place.env {
+        let unset = || SecretError::Unset { what: what(), variable: variable.to_owned() };
+        Arc::from(environment.var(variable).ok_or_else(unset)?)
     } else if let Some(file) = place.file {
         let path = root.join(file);
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "secrets are read where configuration is loaded"
-        )]
-        std::fs::read_to_string(&path).map_err(|cause| SecretError::Read {
-            what: what(),
-            path,
-            cause,
-        })?
+        files.read(&path).map_err(|cause| SecretError::Read { what: what(), path, cause })?
     } else {
         return Ok(None);
     };
@@ -84,13 +93,23 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test writes its own files")]
+    fn an_empty_key_file_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("key"), " \n").unwrap();
+        let place = SecretPlace { what: "judge `j`", env: None, file: Some(Path::new("key")) };
+        let error = resolve(place, folder.path(), &BTreeMap::new()).unwrap_err();
+        assert_eq!(error.to_string(), "judge `j`: the secret is empty");
+    }
+
+    #[test]
     fn a_secret_comes_from_its_variable_and_does_not_print() {
         let environment = BTreeMap::from([("KEY".to_owned(), " s3cret\n".to_owned())]);
-        let place = Place { what: "token `trainer`", env: Some("KEY"), file: None };
+        let place = SecretPlace { what: "token `trainer`", env: Some("KEY"), file: None };
         let secret = resolve(place, Path::new("."), &environment).unwrap().unwrap();
         assert_eq!(secret.expose_secret(), "s3cret");
         assert!(!format!("{secret:?}").contains("s3cret"));
-        let missing = Place { env: Some("OTHER"), ..place };
+        let missing = SecretPlace { env: Some("OTHER"), ..place };
         assert!(
             resolve(missing, Path::new("."), &environment)
                 .unwrap_err()

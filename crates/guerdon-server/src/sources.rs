@@ -1,80 +1,113 @@
-//! From configuration to profiles: the only list of source kinds. A new kind of source is its crate and one line in
-//! [`Loader::profile`].
+//! Builds snapshots from the configuration. [`Loader::profile`] is the only list of source kinds.
 
 mod judges;
 mod models;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use guerdon_fusion::{RewardSource, Scorer};
 use guerdon_judge::{Endpoint, PromptText, Prompts};
 use guerdon_model::{Model, RmSource};
-use guerdon_rules::{RulePacks, RulesSource, SourceText};
+use guerdon_rules::{RulePacks, RulesSource};
+use guerdon_text::SourceText;
 use guerdon_types::ProfileName;
+use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 
+use self::judges::EndpointKey;
+use self::models::ModelKey;
 use crate::auth::Auth;
 use crate::config::{Config, ConfigSource, ProfileConfig};
 use crate::error::LoadError;
+use crate::file_set::FileSet;
 use crate::metrics::Metrics;
 use crate::observed::Observed;
 use crate::snapshot::{Profile, Snapshot};
-use crate::texts::{PACKS, PROMPTS, texts};
+use crate::texts::{PACKS, PROMPTS, texts_of};
 
-/// Builds snapshots, and keeps what must outlive them: loaded models, and endpoints with their caches.
+/// Builds snapshots, and keeps the parts that outlive them: loaded models, endpoints with their caches, compiled texts.
 #[derive(Debug)]
 pub(crate) struct Loader {
     source: ConfigSource,
     metrics: Arc<Metrics>,
     tasks: TaskTracker,
-    kept: Mutex<Kept>,
+    parts: Mutex<Parts>,
 }
 
-/// Keyed by everything that made them, so that a changed configuration makes a new one.
+/// The parts of snapshots that are built once for the same inputs and shared by profiles and generations.
 #[derive(Debug, Default)]
-struct Kept {
-    models: BTreeMap<String, Arc<Model>>,
-    endpoints: BTreeMap<String, Arc<Endpoint>>,
+struct Parts {
+    models: PartTable<ModelKey, Arc<Model>>,
+    endpoints: PartTable<EndpointKey, Arc<Endpoint>>,
+    packs: PartTable<PacksKey, Arc<RulePacks>>,
+    prompts: PartTable<Vec<TextKey>, Arc<Prompts>>,
 }
 
-/// What one load gathers on its way.
-struct Gathered {
-    files: Vec<PathBuf>,
-    kept: Kept,
+/// Values by the inputs that made them. Inputs are compared as values; a configuration has a handful of each kind.
+#[derive(Debug)]
+struct PartTable<K, V>(Vec<(K, V)>);
+
+impl<K, V> Default for PartTable<K, V> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<K: PartialEq, V: Clone> PartTable<K, V> {
+    fn get(&self, key: &K) -> Option<V> {
+        self.0.iter().find(|(other, _)| other == key).map(|(_, value)| value.clone())
+    }
+
+    fn insert(&mut self, key: K, value: V) {
+        self.0.push((key, value));
+    }
+}
+
+/// A text by its name and content hash.
+type TextKey = (String, String);
+
+fn keys_of(texts: &[SourceText]) -> Vec<TextKey> {
+    texts.iter().map(|text| (text.name.clone(), text.content_hash())).collect()
+}
+
+/// The inputs of compiled rule packs.
+#[derive(Debug, PartialEq, Eq)]
+struct PacksKey {
+    texts: Vec<TextKey>,
+    /// Days since 1970: rules expire with a day.
+    day: u64,
+}
+
+impl PacksKey {
+    fn new(texts: &[SourceText]) -> Self {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self { texts: keys_of(texts), day: since.as_secs() / 86_400 }
+    }
+}
+
+/// One load: its inputs, the files it reads, and the parts of the snapshot it builds.
+struct Load<'a> {
+    config: &'a Config,
+    /// The folder that paths in the configuration are relative to.
+    root: &'a Path,
+    files: &'a mut FileSet,
+    parts: Parts,
 }
 
 impl Loader {
     pub(crate) fn new(source: ConfigSource, metrics: Arc<Metrics>, tasks: TaskTracker) -> Self {
-        Self { source, metrics, tasks, kept: Mutex::default() }
+        Self { source, metrics, tasks, parts: Mutex::default() }
     }
 
-    /// Reads everything and builds the snapshot of `generation`. Blocks; nothing changes if it fails. `attempted` gets
-    /// every file that was read or tried, so that a broken one can be watched until it is mended.
-    pub(crate) fn load(
-        &self,
-        generation: u64,
-        attempted: &mut Vec<PathBuf>,
-    ) -> Result<Snapshot, LoadError> {
-        let mut gathered =
-            Gathered { files: self.source.file.iter().cloned().collect(), kept: Kept::default() };
-        let live = self.gather(generation, &mut gathered);
-        attempted.extend(gathered.files);
-        let live = live?;
-        // Only now that nothing can fail any more: what the new snapshot does not use goes with the old one's last
-        // request.
-        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = gathered.kept;
-        Ok(live)
-    }
-
-    fn gather(&self, generation: u64, gathered: &mut Gathered) -> Result<Snapshot, LoadError> {
-        let config = self.source.load()?;
+    /// Reads everything through `files` and builds the snapshot of `generation`. Blocks; nothing changes if it fails.
+    /// `files` holds every file that was read or tried even then, so that a broken one can be watched until it is mended.
+    pub(crate) fn load(&self, generation: u64, files: &mut FileSet) -> Result<Snapshot, LoadError> {
+        let config = self.source.load_in(files)?;
         let root = self.source.root();
-        gathered.files.extend(
-            config.auth.tokens.iter().filter_map(|token| Some(root.join(token.file.as_ref()?))),
-        );
-        let auth = Auth::load(&config.auth, &root, self.source.environment.as_ref())?;
+        let auth = Auth::load(&config.auth, files, &root, self.source.environment.as_ref())?;
         // Before models are loaded, which takes long.
         let default_profile = config.default_profile().ok_or(LoadError::NoDefaultProfile)?;
         if !config.profiles.contains_key(default_profile) {
@@ -86,57 +119,55 @@ impl Loader {
             ));
         }
         let default_profile = ProfileName::from(default_profile);
+        let mut load = Load { config: &config, root: &root, files, parts: Parts::default() };
         let mut profiles = BTreeMap::new();
         for (name, profile) in &config.profiles {
-            profiles.insert(name.clone(), self.profile(name, profile, &config, &root, gathered)?);
+            profiles.insert(name.clone(), self.profile(&mut load, name, profile)?);
         }
-        let files = gathered.files.clone();
+        let Load { files, parts, .. } = load;
+        // Only now, since nothing can fail any more: parts that the new snapshot does not use are dropped with the last
+        // request that uses the old one.
+        *self.parts.lock() = parts;
+        let files = files.paths().cloned().collect();
         Ok(Snapshot { generation, config, default_profile, profiles, auth, files })
     }
 
-    /// Stops the device threads, once nothing asks any more.
+    /// Stops the device threads, once no source asks them any more.
     pub(crate) fn shutdown(&self) {
-        let kept = std::mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner));
-        for model in kept.models.values() {
+        let parts = std::mem::take(&mut *self.parts.lock());
+        for (_, model) in parts.models.0 {
             model.shutdown();
         }
     }
 
     fn profile(
         &self,
+        load: &mut Load<'_>,
         name: &str,
         profile: &ProfileConfig,
-        config: &Config,
-        root: &Path,
-        gathered: &mut Gathered,
     ) -> Result<Profile, LoadError> {
         let invalid = |detail: String| LoadError::Profile { profile: name.to_owned(), detail };
         profile.fusion.check().map_err(|error| invalid(format!("fusion: {error}")))?;
         let mut sources: Vec<Arc<dyn RewardSource>> = Vec::new();
         if let Some(model) = &profile.model {
-            let model = self.model(model, config, root, gathered)?;
+            let model = self.model(load, model)?;
             let measured = model.manifest().calibration.as_ref().map(|c| (c.mean, c.std));
             let calibration = profile.calibration.resolve(measured).map_err(|key| {
-                invalid(format!("`{key}` is stated neither here nor in the model's manifest; state it, or set calibration = {{ kind = \"raw\" }}"))
+                invalid(format!(
+                    "`{key}` is set neither here nor in the model's manifest; set it, or set \
+                     calibration = {{ kind = \"raw\" }}"
+                ))
             })?;
             calibration.check().map_err(|error| invalid(error.to_string()))?;
             sources.push(Arc::new(RmSource::new(model, calibration)));
         }
-        // Prompts are compiled even when no judge is configured, so that a broken one is found before it is needed.
-        let prompts =
-            compile_prompts(&texts(root, &profile.prompts, &PROMPTS, &mut gathered.files)?)?;
-        let judge = self.judge(name, profile, prompts, config, root, gathered)?;
+        // Prompts are compiled even if no judge is configured, so that a broken one is found before it is needed.
+        let prompts = self.prompts(load, profile)?;
+        let judge = self.judge(load, name, profile, prompts)?;
         if let Some(judge) = &judge {
             sources.push(Arc::clone(judge) as Arc<dyn RewardSource>);
         }
-        let packs = match compile_packs(&texts(root, &profile.rules, &PACKS, &mut gathered.files)?)?
-        {
-            packs if profile.rules.is_empty() => {
-                drop(packs);
-                None
-            }
-            packs => Some(Arc::new(packs)),
-        };
+        let packs = self.packs(load, profile)?;
         if let Some(packs) = &packs {
             sources.push(Arc::new(RulesSource::new(Arc::clone(packs))));
         }
@@ -153,28 +184,104 @@ impl Loader {
         })?;
         Ok(Profile { name: ProfileName::from(name), scorer, packs, judge })
     }
+
+    /// The profile's rule packs, compiled only if a text is new; `None` for a profile without `rules`.
+    fn packs(
+        &self,
+        load: &mut Load<'_>,
+        profile: &ProfileConfig,
+    ) -> Result<Option<Arc<RulePacks>>, LoadError> {
+        if profile.rules.is_empty() {
+            return Ok(None);
+        }
+        let texts = texts_of(load.files, load.root, &profile.rules, &PACKS)?;
+        let key = PacksKey::new(&texts);
+        if let Some(packs) = load.parts.packs.get(&key) {
+            return Ok(Some(packs));
+        }
+        let kept = self.parts.lock().packs.get(&key);
+        let packs = match kept {
+            Some(packs) => packs,
+            None => {
+                let (packs, warnings) = RulePacks::compile(&texts).map_err(LoadError::Rules)?;
+                if !warnings.diagnostics().is_empty() {
+                    tracing::warn!("rule packs have warnings:\n{warnings}");
+                }
+                Arc::new(packs)
+            }
+        };
+        load.parts.packs.insert(key, Arc::clone(&packs));
+        Ok(Some(packs))
+    }
+
+    /// The profile's judge prompts, compiled only if a text is new.
+    fn prompts(
+        &self,
+        load: &mut Load<'_>,
+        profile: &ProfileConfig,
+    ) -> Result<Arc<Prompts>, LoadError> {
+        let texts = texts_of(load.files, load.root, &profile.prompts, &PROMPTS)?;
+        let key = keys_of(&texts);
+        if let Some(prompts) = load.parts.prompts.get(&key) {
+            return Ok(prompts);
+        }
+        let kept = self.parts.lock().prompts.get(&key);
+        let prompts = match kept {
+            Some(prompts) => prompts,
+            None => {
+                let prompt = |SourceText { name, text }| PromptText { name, text };
+                let texts: Vec<_> = texts.into_iter().map(prompt).collect();
+                let (prompts, warnings) = Prompts::compile(&texts).map_err(LoadError::Prompts)?;
+                if !warnings.diagnostics().is_empty() {
+                    tracing::warn!("judge prompts have warnings:\n{warnings}");
+                }
+                Arc::new(prompts)
+            }
+        };
+        load.parts.prompts.insert(key, Arc::clone(&prompts));
+        Ok(prompts)
+    }
 }
 
-fn compile_packs(texts: &[(String, String)]) -> Result<RulePacks, LoadError> {
-    let packs: Vec<_> = texts
-        .iter()
-        .map(|(name, text)| SourceText { name: name.clone(), text: text.clone() })
-        .collect();
-    let (packs, warnings) = RulePacks::compile(&packs).map_err(LoadError::Rules)?;
-    if !warnings.diagnostics().is_empty() {
-        tracing::warn!("Rule packs have warnings:\n{warnings}");
-    }
-    Ok(packs)
-}
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test writes its own files")]
+mod tests {
+    use super::*;
 
-fn compile_prompts(texts: &[(String, String)]) -> Result<Prompts, LoadError> {
-    let prompts: Vec<_> = texts
-        .iter()
-        .map(|(name, text)| PromptText { name: name.clone(), text: text.clone() })
-        .collect();
-    let (prompts, warnings) = Prompts::compile(&prompts).map_err(LoadError::Prompts)?;
-    if !warnings.diagnostics().is_empty() {
-        tracing::warn!("Judge prompts have warnings:\n{warnings}");
+    const CONFIG: &str = "default_profile = \"a\"\n\
+        [profiles.a]\nrules = [\"one.yaml\"]\nfusion = { method = \"weighted_sum\" }\n\
+        [profiles.b]\nrules = [\"one.yaml\"]\nfusion = { method = \"weighted_sum\" }\n\
+        [profiles.c]\nrules = [\"two.yaml\"]\nfusion = { method = \"weighted_sum\" }\n";
+
+    fn pack(id: &str, points: i32) -> String {
+        format!(
+            "pack: {id}\nabout: One.\nrules:\n  - {{ id: r, about: One., points: {points}, match: {{ any_of: [x] }} }}\n"
+        )
     }
-    Ok(prompts)
+
+    #[test]
+    fn unchanged_packs_are_shared_by_profiles_and_generations() {
+        let folder = tempfile::tempdir().unwrap();
+        let write =
+            |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        write("guerdon.toml", CONFIG);
+        write("one.yaml", &pack("one", -1));
+        write("two.yaml", &pack("two", -1));
+        let source = ConfigSource {
+            file: Some(folder.path().join("guerdon.toml")),
+            environment: Arc::new(BTreeMap::new()),
+            overrides: Vec::new(),
+        };
+        let loader = Loader::new(source, Metrics::new(), TaskTracker::new());
+        let load = |generation| {
+            let snapshot = loader.load(generation, &mut FileSet::default()).unwrap();
+            ["a", "b", "c"].map(|name| Arc::clone(snapshot.profiles[name].packs.as_ref().unwrap()))
+        };
+        let [a, b, c] = load(1);
+        assert!(Arc::ptr_eq(&a, &b), "one folder named twice is compiled once");
+        write("two.yaml", &pack("two", -2));
+        let [a2, b2, c2] = load(2);
+        assert!(Arc::ptr_eq(&a, &a2) && Arc::ptr_eq(&a, &b2), "an unchanged pack is kept");
+        assert!(!Arc::ptr_eq(&c, &c2), "an edited pack is compiled again");
+    }
 }

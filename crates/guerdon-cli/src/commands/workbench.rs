@@ -7,15 +7,19 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use guerdon_judge::{Endpoint, JudgeSource, KeyPlace, PromptText, Prompts, Services};
-use guerdon_server::config::{Environment as _, ProcessEnvironment};
+use guerdon_server::config::ProcessEnvironment;
+use guerdon_server::secrets::{SecretPlace, resolve};
 use guerdon_server::texts::{PROMPTS, texts};
 
 use crate::cli::JudgeArgs;
 use crate::commands::print;
 
 pub(super) fn prompt_texts(paths: &[PathBuf]) -> anyhow::Result<Vec<PromptText>> {
-    let texts = texts(Path::new(""), paths, &PROMPTS, &mut Vec::new())?;
-    Ok(texts.into_iter().map(|(name, text)| PromptText { name, text }).collect())
+    let texts = texts(Path::new(""), paths, &PROMPTS)?;
+    Ok(texts
+        .into_iter()
+        .map(|prompt| PromptText { name: prompt.name, text: prompt.text })
+        .collect())
 }
 
 pub(super) fn compiled(paths: &[PathBuf]) -> anyhow::Result<Prompts> {
@@ -62,22 +66,15 @@ pub(super) fn source(prompts: Prompts, args: &JudgeArgs) -> anyhow::Result<Judge
         )
     };
     let root = args.configuration.config.parent().unwrap_or(Path::new("")).to_owned();
-    let under = root.clone();
+    let (under, what) = (root.clone(), format!("judge `{name}`"));
     let services = Services::new(tokio_util::task::TaskTracker::new(), |event| {
         let seconds = event.duration.as_secs_f64();
         eprintln!("attempt {}: {} in {seconds:.2} s", event.attempt, event.outcome);
     })
     .with_root(root)
-    .with_keys(move |KeyPlace { env, file }| match (env, file) {
-        (Some(name), _) => match ProcessEnvironment.var(name) {
-            Some(key) => secret(&key).map(|key| Some(key.into())),
-            None => Err(format!("the environment variable {name} is not set")),
-        },
-        (None, Some(file)) => match super::read(&under.join(file)) {
-            Ok(key) => secret(&key).map(|key| Some(key.into())),
-            Err(error) => Err(format!("{error:#}")),
-        },
-        (None, None) => Ok(None),
+    .with_keys(move |KeyPlace { env, file }| {
+        let place = SecretPlace { what: &what, env, file };
+        resolve(place, &under, &ProcessEnvironment).map_err(|error| error.to_string())
     });
     Ok(JudgeSource::new(Endpoint::build(endpoint.clone(), &services)?, Arc::new(prompts))
         .with_share("workbench", NonZeroU32::MIN))

@@ -8,6 +8,7 @@ use serde::Deserialize as _;
 use toml::{Table, Value};
 
 use super::{Config, Environment};
+use crate::file_set::FileSet;
 
 const PREFIX: &str = "GUERDON__";
 
@@ -91,11 +92,16 @@ impl ConfigSource {
     /// # Errors
     /// [`ConfigError`] naming the layer and the place in it.
     pub fn load(&self) -> Result<Config, ConfigError> {
+        self.load_in(&mut FileSet::default())
+    }
+
+    /// As [`ConfigSource::load`], through `files`.
+    pub(crate) fn load_in(&self, files: &mut FileSet) -> Result<Config, ConfigError> {
         let mut table = match &self.file {
             None => Table::new(),
             Some(path) => {
-                #[expect(clippy::disallowed_methods, reason = "configuration is loaded here")]
-                let text = std::fs::read_to_string(path)
+                let text = files
+                    .read(path)
                     .map_err(|cause| ConfigError::Read { path: path.clone(), cause })?;
                 let origin = path.display().to_string();
                 // Typed straight from the text: only there does an error know its line.

@@ -40,7 +40,7 @@ pub struct Config {
 }
 
 /// Where and how to listen.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ServerConfig {
     /// Address and port; port 0 picks a free one.
@@ -125,7 +125,7 @@ impl Scope {
 }
 
 /// When to load changed files. SIGHUP and `POST /v1/reload` work either way.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReloadConfig {
     /// Watch the configuration, rule packs and judge prompts.

@@ -1,8 +1,7 @@
-//! Judges as configured: an endpoint is built once and kept, with its answers and limits, over reloads for as long as
-//! nothing that made it changes.
+//! Judges: an endpoint is built once and kept, with its answers and limits, over reloads until an input of its changes.
 
 use std::path::Path;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use guerdon_judge::{
     CallEvent, Endpoint, EndpointConfig, JudgeSource, KeyPlace, Prompts, Services,
@@ -10,21 +9,28 @@ use guerdon_judge::{
 use secrecy::ExposeSecret as _;
 use sha2::Digest as _;
 
-use super::{Gathered, Loader};
-use crate::config::{Config, ProfileConfig};
+use super::{Load, Loader};
+use crate::config::ProfileConfig;
 use crate::error::LoadError;
-use crate::secrets::{Place, SecretError, resolve};
+use crate::secrets::{SecretError, SecretPlace, resolve, resolve_in};
+
+/// The inputs of a judge endpoint.
+#[derive(Debug, PartialEq)]
+pub(super) struct EndpointKey {
+    name: String,
+    config: EndpointConfig,
+    /// SHA-256 of each key, so that a rotated key is seen without a copy of it.
+    keys: Vec<Option<[u8; 32]>>,
+}
 
 impl Loader {
-    /// The judge of profile `name`, and its panel, ready to ask `prompts`; nothing if it has none.
+    /// The judge of profile `name` with its panel and `prompts`; `None` if the profile has no judge.
     pub(super) fn judge(
         &self,
+        load: &mut Load<'_>,
         name: &str,
         profile: &ProfileConfig,
-        prompts: Prompts,
-        config: &Config,
-        root: &Path,
-        gathered: &mut Gathered,
+        prompts: Arc<Prompts>,
     ) -> Result<Option<Arc<JudgeSource>>, LoadError> {
         let invalid = |detail: String| LoadError::Profile { profile: name.to_owned(), detail };
         let judging = &profile.judging;
@@ -44,51 +50,43 @@ impl Loader {
                 "`judging.probe_every` is 0; leave it out for no probes".to_owned(),
             ));
         }
-        let first = self.endpoint(judge, config, root, gathered)?;
+        let first = self.endpoint(load, judge)?;
         let mut panel = Vec::new();
         for judge in &judging.panel {
-            panel.push(self.endpoint(judge, config, root, gathered)?);
+            panel.push(self.endpoint(load, judge)?);
         }
-        let source = JudgeSource::new(first, Arc::new(prompts))
+        let source = JudgeSource::new(first, prompts)
             .with_panel(panel, judging.pooling)
             .with_share(name, judging.weight)
             .with_bound(profile.fusion.bound);
         Ok(Some(Arc::new(source)))
     }
 
-    fn endpoint(
-        &self,
-        name: &str,
-        config: &Config,
-        root: &Path,
-        gathered: &mut Gathered,
-    ) -> Result<Arc<Endpoint>, LoadError> {
-        let named = config
-            .judges
+    fn endpoint(&self, load: &mut Load<'_>, name: &str) -> Result<Arc<Endpoint>, LoadError> {
+        let judges = &load.config.judges;
+        let config = judges
             .get(name)
-            .ok_or_else(|| LoadError::unknown("judge", name, "judges", config.judges.keys()))?;
+            .ok_or_else(|| LoadError::unknown("judge", name, "judges", judges.keys()))?;
         let what = format!("judge `{name}`");
-        let mut hashes = Vec::new();
-        for place in key_places(named) {
-            gathered.files.extend(place.file.map(|file| root.join(file)));
-            let place = Place { what: &what, env: place.env, file: place.file };
-            let secret = resolve(place, root, self.source.environment.as_ref())?;
-            // A rotated key is a new endpoint: the hash is enough to see that it changed, and says nothing of the key.
-            hashes
-                .push(secret.map(|secret| sha2::Sha256::digest(secret.expose_secret().as_bytes())));
+        let mut keys = Vec::new();
+        for KeyPlace { env, file } in key_places(config) {
+            let place = SecretPlace { what: &what, env, file };
+            let environment = self.source.environment.as_ref();
+            let secret = resolve_in(load.files, place, load.root, environment)?;
+            let hash = |key: &str| sha2::Sha256::digest(key.as_bytes()).into();
+            keys.push(secret.map(|secret| hash(secret.expose_secret())));
         }
-        let key = format!("{name}\n{named:?}\n{hashes:?}");
-        if let Some(endpoint) = gathered.kept.endpoints.get(&key) {
-            return Ok(Arc::clone(endpoint));
+        let key = EndpointKey { name: name.to_owned(), config: config.clone(), keys };
+        if let Some(endpoint) = load.parts.endpoints.get(&key) {
+            return Ok(endpoint);
         }
-        let kept =
-            self.kept.lock().unwrap_or_else(PoisonError::into_inner).endpoints.get(&key).cloned();
+        let kept = self.parts.lock().endpoints.get(&key);
         let endpoint = match kept {
             Some(endpoint) => endpoint,
-            None => Endpoint::build(named.clone(), &self.services(name, root))
+            None => Endpoint::build(config.clone(), &self.services(name, load.root))
                 .map_err(|error| LoadError::Judge { judge: name.to_owned(), error })?,
         };
-        gathered.kept.endpoints.insert(key, Arc::clone(&endpoint));
+        load.parts.endpoints.insert(key, Arc::clone(&endpoint));
         Ok(endpoint)
     }
 
@@ -106,7 +104,7 @@ impl Loader {
         };
         Services::new(self.tasks.clone(), observer).with_root(root).with_keys(
             move |KeyPlace { env, file }| {
-                resolve(Place { what: &what, env, file }, &folder, environment.as_ref())
+                resolve(SecretPlace { what: &what, env, file }, &folder, environment.as_ref())
                     .map_err(|error: SecretError| error.to_string())
             },
         )

@@ -68,7 +68,7 @@ pub(super) fn run(rules: RulesCommand) -> anyhow::Result<ExitCode> {
 }
 
 fn pack_texts(paths: &[PathBuf]) -> anyhow::Result<Vec<SourceText>> {
-    let texts = texts(Path::new(""), paths, &PACKS, &mut Vec::new())?;
+    let texts = texts(Path::new(""), paths, &PACKS)?;
     if texts.is_empty() {
         let named: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
         bail!(
@@ -76,7 +76,7 @@ fn pack_texts(paths: &[PathBuf]) -> anyhow::Result<Vec<SourceText>> {
             named.join(", ")
         );
     }
-    Ok(texts.into_iter().map(|(name, text)| SourceText { name, text }).collect())
+    Ok(texts)
 }
 
 fn load(paths: &[PathBuf]) -> anyhow::Result<RulePacks> {
