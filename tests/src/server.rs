@@ -1,11 +1,11 @@
-//! A server with a configuration and files of its own, in a folder that goes with it.
+//! A server with a configuration and files of its own, in a temporary folder.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use guerdon_server::config::ConfigSource;
-use guerdon_server::{Engine, Running, start};
+use guerdon_server::{Engine, RunningServer, start};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -26,14 +26,15 @@ pub fn http_client() -> reqwest::Client {
     reqwest::Client::builder().no_proxy().build().expect("a client")
 }
 
-/// A running server. Its profile `test` has the tiny model of guerdon-model's tests and the rule pack `rules.yaml`.
+/// A running server. Its profile `test` has the tiny model of guerdon-model's tests and the rule
+/// pack `rules.yaml`.
 #[derive(Debug)]
 pub struct Server {
     /// `http://127.0.0.1:…`
     pub url: String,
-    /// Asks it.
+    /// A client for it.
     pub http: reqwest::Client,
-    running: Running,
+    running: RunningServer,
     folder: TempDir,
 }
 
@@ -49,7 +50,7 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// The body as JSON; `null` if it is none.
+    /// The body as JSON; `null` if it is not JSON.
     #[must_use]
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or(Value::Null)
@@ -97,8 +98,8 @@ impl Server {
         Self::with("", &[]).await
     }
 
-    /// The usual server with `toml` after its configuration (`@REPOSITORY@` stands for the repository's root) and more
-    /// files beside it.
+    /// The usual server with `toml` after its configuration (`@REPOSITORY@` stands for the
+    /// repository's root) and more files beside it.
     pub async fn with(toml: &str, files: &[(&str, &str)]) -> Self {
         Self::from_config(&format!("{CONFIG}{toml}"), files).await
     }
@@ -132,15 +133,15 @@ impl Server {
         Self { url: format!("http://{}", running.address), http, running, folder }
     }
 
-    /// Replaces a file as editors do: written beside, then renamed over.
+    /// Replaces a file as editors do: a new file is renamed over the old one.
     pub fn replace(&self, name: &str, text: &str) {
-        let (beside, file) =
+        let (draft, file) =
             (self.folder.path().join(format!(".{name}.swp")), self.folder.path().join(name));
-        put(&beside, text);
-        std::fs::rename(beside, file).expect("a rename");
+        put(&draft, text);
+        std::fs::rename(draft, file).expect("a rename");
     }
 
-    /// The path of a file beside the configuration.
+    /// The path of a file in the configuration's folder.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
@@ -203,7 +204,7 @@ impl Server {
         lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
 
-    /// Stops it; whether everything in flight was finished.
+    /// Stops the server. Returns whether every request in flight was finished.
     pub async fn stop(self) -> bool {
         self.running.stop().await
     }

@@ -1,12 +1,13 @@
-//! From the reward model's raw output to the score that enters the fusion.
+//! Calibration: the reward model's raw output as the score that enters the fusion.
 
 use guerdon_types::Calibration;
 
 /// Applies `calibration` to one raw output.
 ///
-/// `raw`, `raw - mean`, or `(raw - mean) / std`; in units of the raw output, the same, and standard deviations. A
-/// Bradley-Terry model is defined up to a constant, and the paper's modulation scales patches by the score's size, so
-/// the choice of zero decides how much judge and rules can do. It is explicit, and reported with every reward.
+/// `raw`, `raw - mean`, or `(raw - mean) / std`; in units of the raw output, the same, and standard
+/// deviations. A Bradley-Terry model is defined up to a constant, and the paper's modulation scales
+/// patches by the score's size, so the choice of zero decides how much judge and rules can do. It
+/// is explicit, and reported with every reward.
 #[must_use]
 pub fn calibrate(calibration: &Calibration, raw: f64) -> f64 {
     match calibration {

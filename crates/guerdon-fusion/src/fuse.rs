@@ -1,5 +1,5 @@
-//! From the signals of a turn to its reward, and from turns to the rollout. Pure: numbers and configuration in, number
-//! out.
+//! The reward of a turn from its signals, and of a rollout from its turns. Pure functions of
+//! numbers and configuration.
 
 use guerdon_types::{Aggregate, FusionConfig, FusionMethod, InnerMethod, OnAbstain};
 
@@ -8,16 +8,19 @@ use crate::{enhancement, repo, weighted_sum};
 
 /// The reward of one turn; `None` if the configuration cannot make one from these signals.
 ///
-/// A base source (RM) that was asked and abstained voids the turn in every method, whatever `on_abstain` says: a sum over
-/// the remaining sources would be on another scale than the rewards of the turn's siblings.
+/// A base source (RM) that was asked and abstained voids the turn in every method, for every
+/// `on_abstain`: a sum over the remaining sources would be on another scale than the rewards of the
+/// turn's siblings.
 ///
-/// - `repo`: [`repo`]`(R, clip(E, -n, n), n)`; needs the RM. A missing judge or rule signal leaves `E`.
+/// - `repo`: [`repo`]`(R, clip(E, -n, n), n)`; needs the RM. A missing judge or rule signal is left
+///   out of `E`.
 /// - `weighted_sum`: [`weighted_sum`]; needs any source.
-/// - `gated`: `inner`, but `min(inner, floor)` for a turn on which a `veto` fired: a vetoed turn earns at most the floor,
-///   and one that was already worse stays worse, so that gating never rewards. A vetoed turn whose inner fusion has no
-///   reward has none either.
+/// - `gated`: `inner`, but `min(inner, floor)` for a turn on which a `veto` fired: a vetoed turn
+///   earns at most the floor, and one that was already worse stays worse, so that gating never
+///   rewards. A vetoed turn whose inner fusion has no reward has none either.
 ///
-/// With `on_abstain = "null"`, a turn on which judge or rules left something unsaid has no reward.
+/// With `on_abstain = "null"`, a turn on which judge or rules abstained, wholly or in part, has no
+/// reward.
 #[must_use]
 pub fn fuse(signals: &TurnSignals, config: &FusionConfig) -> Option<f64> {
     if signals.base_abstained || (config.on_abstain == OnAbstain::Null && signals.incomplete) {
@@ -38,15 +41,16 @@ pub fn fuse(signals: &TurnSignals, config: &FusionConfig) -> Option<f64> {
             };
             inner.map(|reward| if signals.vetoed { reward.min(config.floor.get()) } else { reward })
         }
-        // `FusionMethod` is non_exhaustive for its readers; this crate knows every method of its own version.
+        // `FusionMethod` is non_exhaustive; every method of this version has an arm above.
         _ => None,
     }
 }
 
 /// The rollout's reward from its turns', in dialogue order.
 ///
-/// `None` if there is no turn or a turn that counts has no reward: an aggregate over part of a dialogue would compare
-/// rollouts by how often their judge answered. For `last` only the last turn counts.
+/// `None` if there is no turn or a turn that counts has no reward: an aggregate over part of a
+/// dialogue would compare rollouts by how often their judge answered. For `last` only the last turn
+/// counts.
 #[must_use]
 pub fn aggregate(turns: &[Option<f64>], how: Aggregate) -> Option<f64> {
     if how == Aggregate::Last {
@@ -107,7 +111,7 @@ mod tests {
         }
 
         #[test]
-        fn a_veto_never_earns_more_than_the_floor_and_never_more_than_without(
+        fn a_veto_caps_the_reward_at_the_floor_and_never_raises_it(
             rm in -9.0..9.0f64, judge in option::of(-300.0..300.0f64), floor in -5.0..0.0f64,
         ) {
             let config = FusionConfig { floor: Finite::new(floor).unwrap(), ..config(FusionMethod::Gated) };
@@ -135,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn an_rm_that_abstained_is_no_reward_of_zero() {
+    fn missing_rm_gives_no_reward_instead_of_zero() {
         assert_eq!(
             fuse(&signals(None, Some(-10.0), Some(-20.0)), &config(FusionMethod::Repo)),
             None
@@ -159,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_judge_is_skipped_or_voids_the_turn_as_configured() {
+    fn a_missing_judge_is_skipped_or_voids_the_turn_by_on_abstain() {
         let missing = TurnSignals { incomplete: true, ..signals(Some(2.0), None, Some(-50.0)) };
         assert_eq!(fuse(&missing, &config(FusionMethod::Repo)), Some(1.0));
         let strict = FusionConfig { on_abstain: OnAbstain::Null, ..FusionConfig::default() };

@@ -1,5 +1,5 @@
-//! What a reward source is, and how several become one reward: pure arithmetic and one trait, with no clock, no socket
-//! and no runtime.
+//! The trait of reward sources, and the fusion of several sources into one reward: pure arithmetic,
+//! without a clock, a socket or a runtime.
 //!
 //! ```
 //! use guerdon_fusion::{TurnSignals, fuse};
@@ -10,16 +10,16 @@
 //! signals.rules = Some(-20.0); // but it said "work order" to the partner.
 //! assert_eq!(fuse(&signals, &FusionConfig::default()), Some(1.5 * 0.8));
 //!
-//! signals.rm = None; // A reward model that abstains leaves no reward, never 0.0.
+//! signals.rm = None; // Without the reward model's score there is no reward, never 0.0.
 //! assert_eq!(fuse(&signals, &FusionConfig::default()), None);
 //! ```
 //!
-//! | file | what |
+//! | File | Contents |
 //! |---|---|
 //! | `source.rs` | the trait that every reward source implements |
-//! | `scorer.rs` | asks all sources about a rollout and fuses their answers |
+//! | `scorer.rs` | asks all sources about a rollout and fuses their signals |
 //! | `table.rs` | the signals of one turn side by side; a missing cell stays missing |
-//! | `row.rs` | one turn on its way: signals in, a reply with its reward out |
+//! | `row.rs` | one turn in the scorer: its signals, and its result with the reward |
 //! | `fuse.rs` | from signals to a turn's reward, from turns to the rollout's |
 //! | `repo.rs` | the paper's bounded, sign-keeping modulation |
 //! | `weighted.rs` | the plain weighted sum |

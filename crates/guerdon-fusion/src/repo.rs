@@ -12,11 +12,13 @@ pub fn enhancement(points: f64, bound: f64) -> f64 {
 /// R_total = R + |R| · E / n,   E = clip(E_judge + E_func, -n, +n)
 /// ```
 ///
-/// which is `R (1 + E/n)` for `R >= 0` and `R (1 - E/n)` for `R < 0`. `rm` is the calibrated score `R`, `enhancement` is
-/// `E` in points within `[-n, n]`, `bound` is `n > 0`. The result is in `R`'s units.
+/// which is `R (1 + E/n)` for `R >= 0` and `R (1 - E/n)` for `R < 0`. `rm` is the calibrated score
+/// `R`, `enhancement` is `E` in points within `[-n, n]`, `bound` is `n > 0`. The result is in `R`'s
+/// units.
 ///
-/// Laws, each a test below: `|R_total| <= 2 |R|`; the sign of `R` is kept or becomes zero; it never falls when `E`
-/// rises, nor when `R` rises; `E = 0` changes nothing. And one to know: `R = 0` silences every patch.
+/// Laws, each a test below: `|R_total| <= 2 |R|`; the sign of `R` is kept or becomes zero; it never
+/// falls when `E` rises, nor when `R` rises; `E = 0` changes nothing. And one to know: `R = 0`
+/// silences every patch.
 ///
 /// ```
 /// use guerdon_fusion::repo;
@@ -27,7 +29,8 @@ pub fn enhancement(points: f64, bound: f64) -> f64 {
 /// ```
 #[must_use]
 pub fn repo(rm: f64, enhancement: f64, bound: f64) -> f64 {
-    // The published two-case form, not `R + |R| E/n`: a product cannot overshoot zero by a rounding error.
+    // The published two-case form, not `R + |R| E/n`: a product cannot overshoot zero by a rounding
+    // error.
     let ratio = enhancement / bound;
     if rm >= 0.0 { rm * (1.0 + ratio) } else { rm * (1.0 - ratio) }
 }

@@ -1,16 +1,17 @@
-//! One turn on its way through the scorer: signals come in, a reply with its reward goes out.
+//! One turn in the scorer: collects the signals of all sources and finishes with the turn's result.
 
 use guerdon_types::{Finite, Part, Signal, TurnResult, Usage};
 
 use crate::{Channel, TurnSignals};
 
-/// One turn's row: the numbers for the fusion, and the reply with its parts but no reward yet.
-pub(crate) struct Row {
+/// One turn while its sources answer: the numbers for the fusion, and the result without its
+/// reward.
+pub(crate) struct TurnRow {
     pub(crate) signals: TurnSignals,
     pub(crate) reply: TurnResult,
 }
 
-impl Row {
+impl TurnRow {
     pub(crate) fn new(index: usize) -> Self {
         let reply = TurnResult {
             index,
@@ -49,7 +50,8 @@ impl Row {
                 Part::Other(part) => {
                     self.reply.other.insert(source.id().clone(), part);
                 }
-                // A part of a later version of the vocabulary still counts; this reply has no place to show it.
+                // `Part` is non_exhaustive. A kind of a later version counts, but the result has no
+                // field for it.
                 _ => {}
             }
         }

@@ -1,5 +1,5 @@
-//! Asks all sources about a rollout at once and fuses their answers. One scorer is one snapshot: its sources and its
-//! fusion never change, so a rollout cannot see half of a reload.
+//! Asks all sources about a rollout concurrently and fuses their signals. A scorer's sources and
+//! fusion never change, so a rollout sees one generation.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,31 +11,31 @@ use guerdon_types::{
     Usage, Versions,
 };
 
-use crate::row::Row;
+use crate::row::TurnRow;
 use crate::{Ask, Channel, RewardSource, SourceVersion, aggregate};
 
-/// Reward sources and the fusion that makes one reward of them.
+/// Reward sources and the fusion that combines their signals.
 #[derive(Debug, Clone)]
 pub struct Scorer {
     sources: Vec<Arc<dyn RewardSource>>,
     fusion: FusionConfig,
     client: u64,
-    beside: Option<Arc<Other>>,
+    compared: Option<Arc<ComparedRules>>,
 }
 
-/// Another generation's rules and fusion.
+/// The rules and the fusion of another generation, evaluated for comparison.
 #[derive(Debug)]
-struct Other {
+struct ComparedRules {
     generation: u64,
     rules: Vec<Arc<dyn RewardSource>>,
     fusion: FusionConfig,
 }
 
 impl Scorer {
-    /// A scorer that asks `sources`, in the order in which the reply names them.
+    /// A scorer that asks `sources`; the reply lists them in this order.
     #[must_use]
     pub fn new(sources: Vec<Arc<dyn RewardSource>>, fusion: FusionConfig) -> Self {
-        Self { sources, fusion, client: 0, beside: None }
+        Self { sources, fusion, client: 0, compared: None }
     }
 
     /// The sources.
@@ -50,11 +50,11 @@ impl Scorer {
         &self.fusion
     }
 
-    /// This scorer for one request: fewer sources, another fusion.
+    /// A copy for one request, with a subset of the sources and a patched fusion.
     ///
     /// # Errors
-    /// [`Invalid`] if a source is not among this scorer's, the patched fusion breaks a law, or it needs the RM and the RM
-    /// was left out.
+    /// [`Invalid`] if a source is not among this scorer's, the patched fusion breaks a law, or it
+    /// needs the RM and the RM was left out.
     pub fn narrowed(
         &self,
         sources: Option<&[SourceId]>,
@@ -80,23 +80,26 @@ impl Scorer {
         Ok(narrowed)
     }
 
-    /// This scorer, asking for `client`: see [`Ask::client`].
+    /// A copy that asks on behalf of `client`: see [`Ask::client`].
     #[must_use]
     pub fn for_client(self, client: u64) -> Self {
         Self { client, ..self }
     }
 
-    /// This scorer, telling of each turn what `other`'s rules and fusion make of it. The reward model and the judge are not
-    /// asked twice: their parts stand for both.
+    /// A copy that also evaluates the rules and the fusion of `other` on each turn, for comparison.
+    /// The reward model and the judge are asked once: their signals are used for both.
     #[must_use]
-    pub fn beside(self, other: &Self, generation: u64) -> Self {
+    pub fn compared_with(self, other: &Self, generation: u64) -> Self {
         let rules = other.sources.iter().filter(|source| source.channel() == Channel::Rules);
-        let other =
-            Other { generation, rules: rules.cloned().collect(), fusion: other.fusion.clone() };
-        Self { beside: Some(Arc::new(other)), ..self }
+        let other = ComparedRules {
+            generation,
+            rules: rules.cloned().collect(),
+            fusion: other.fusion.clone(),
+        };
+        Self { compared: Some(Arc::new(other)), ..self }
     }
 
-    /// If one of the sources can take nothing more at the moment: how long that is going to last.
+    /// The expected wait until every source accepts work again; `None` if all do now.
     #[must_use]
     pub fn full_for(&self) -> Option<Duration> {
         self.sources.iter().filter_map(|source| source.full_for()).max()
@@ -115,7 +118,7 @@ impl Scorer {
             return Err(Invalid::new(
                 ProblemCode::FusionNeedsSource,
                 "/sources",
-                "no source is left to ask",
+                "no source is selected",
             )
             .hint("name at least one source, or leave `sources` out"));
         }
@@ -129,7 +132,7 @@ impl Scorer {
         Ok(())
     }
 
-    /// What makes this scorer's rewards.
+    /// The versions of sources and fusion behind this scorer's rewards.
     #[must_use]
     pub fn versions(&self, profile: ProfileName, generation: u64) -> Versions {
         let mut versions = Versions::new(profile, self.fusion.clone(), generation);
@@ -147,9 +150,8 @@ impl Scorer {
         versions
     }
 
-    /// Scores one rollout. `index` is its place in the request and its id if it has none.
-    ///
-    /// There is no error: what cannot be scored says so in its result.
+    /// Scores one rollout. `index` is its place in the request, and its id if it has none. A
+    /// rollout that cannot be scored gets a result with an `error`.
     pub async fn score(
         &self,
         index: usize,
@@ -169,13 +171,13 @@ impl Scorer {
         let asked = self.sources.iter().map(|source| source.score(ask));
         let answers = join_all(asked).await;
 
-        let mut rows: Vec<Row> = turns.iter().map(|turn| Row::new(*turn)).collect();
-        let mut others = match &self.beside {
+        let mut rows: Vec<TurnRow> = turns.iter().map(|turn| TurnRow::new(*turn)).collect();
+        let mut others = match &self.compared {
             Some(other) => other.rows(ask).await,
             None => Vec::new(),
         };
         for (source, signals) in self.sources.iter().zip(answers) {
-            let signals = one_a_turn(source.id(), signals, turns.len());
+            let signals = one_per_turn(source.id(), signals, turns.len());
             if source.channel() != Channel::Rules {
                 for (row, signal) in others.iter_mut().zip(&signals) {
                     row.enter(source.as_ref(), signal.clone(), &mut Usage::default());
@@ -187,7 +189,7 @@ impl Scorer {
         }
         let mut turns: Vec<TurnResult> =
             rows.into_iter().map(|row| row.finish(&self.fusion)).collect();
-        if let Some(other) = &self.beside {
+        if let Some(other) = &self.compared {
             for (turn, row) in turns.iter_mut().zip(others) {
                 let TurnResult { reward, rules, .. } = row.finish(&other.fusion);
                 turn.beside = Some(Beside { generation: other.generation, reward, rules });
@@ -209,12 +211,12 @@ impl Scorer {
     }
 }
 
-impl Other {
-    /// A row a turn, with what the other generation's rules say of it.
-    async fn rows(&self, ask: Ask<'_>) -> Vec<Row> {
-        let mut rows: Vec<Row> = ask.turns.iter().map(|turn| Row::new(*turn)).collect();
+impl ComparedRules {
+    /// A row for each turn, with the signals of the other generation's rules.
+    async fn rows(&self, ask: Ask<'_>) -> Vec<TurnRow> {
+        let mut rows: Vec<TurnRow> = ask.turns.iter().map(|turn| TurnRow::new(*turn)).collect();
         for source in &self.rules {
-            let signals = one_a_turn(source.id(), source.score(ask).await, ask.turns.len());
+            let signals = one_per_turn(source.id(), source.score(ask).await, ask.turns.len());
             for (row, signal) in rows.iter_mut().zip(signals) {
                 row.enter(source.as_ref(), signal, &mut Usage::default());
             }
@@ -245,13 +247,13 @@ fn why_unscored(turns: &[TurnResult]) -> Problem {
             format!("turn {} has no reward: {whys}", turn.index)
         },
     );
-    Problem::new(ProblemCode::Unscored, detail).hint(
-        "mask this rollout, or send it again; its other parts are in `turns`, and nothing was made up for it",
-    )
+    Problem::new(ProblemCode::Unscored, detail)
+        .hint("mask this rollout, or send it again; the parts that were scored are in `turns`")
 }
 
-/// A source that returns too few or too many signals is broken; its answer is void, in writing.
-fn one_a_turn(source: &SourceId, signals: Vec<Signal>, turns: usize) -> Vec<Signal> {
+/// The signals of a source, one for each turn. A source that returned another number of them
+/// abstains on every turn, since its signals cannot be assigned.
+fn one_per_turn(source: &SourceId, signals: Vec<Signal>, turns: usize) -> Vec<Signal> {
     if signals.len() == turns {
         return signals;
     }
@@ -272,15 +274,15 @@ mod tests {
     use super::*;
     use crate::BoxFuture;
 
-    /// A stand-in source that says the same of every turn.
+    /// A source that returns the same signals for every rollout.
     #[derive(Debug)]
-    struct Says {
+    struct FixedSource {
         id: SourceId,
         channel: Channel,
         signals: Vec<Signal>,
     }
 
-    impl RewardSource for Says {
+    impl RewardSource for FixedSource {
         fn id(&self) -> &SourceId {
             &self.id
         }
@@ -288,7 +290,7 @@ mod tests {
             self.channel
         }
         fn about(&self) -> String {
-            "says the same of every turn".into()
+            "returns fixed signals".into()
         }
         fn version(&self) -> SourceVersion {
             SourceVersion::Texts([(self.id.to_string(), "sha256:0".to_owned())].into())
@@ -307,7 +309,7 @@ mod tests {
     }
 
     fn source(id: &str, channel: Channel, signals: Vec<Signal>) -> Arc<dyn RewardSource> {
-        Arc::new(Says { id: id.into(), channel, signals })
+        Arc::new(FixedSource { id: id.into(), channel, signals })
     }
 
     fn two_turns() -> Rollout {
@@ -340,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_that_answers_for_too_few_turns_is_void_and_named() {
+    fn source_with_too_few_signals_abstains_on_every_turn() {
         let scorer = Scorer::new(
             vec![source("base", Channel::Base, vec![points(2)])],
             FusionConfig::default(),
@@ -352,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn an_abstention_of_the_base_leaves_the_reward_null_and_keeps_the_other_parts() {
+    fn abstaining_base_leaves_the_reward_null_and_keeps_the_other_parts() {
         let silent =
             Signal::abstained(Abstained::new("base".into(), AbstainWhy::Deadline, "too late"));
         let scorer = Scorer::new(
@@ -396,9 +398,10 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(16))]
 
-        /// For every method, every subset of sources and every pattern of abstentions: a base source that was asked
-        /// and abstained leaves the turn without a reward, and the error names it. So does a turn on which every
-        /// source abstained, and with `on_abstain = "null"` any abstention.
+        /// For every method, every subset of sources and every pattern of abstentions: a base
+        /// source that was asked and abstained leaves the turn without a reward, and the error
+        /// names it. So does a turn on which every source abstained, and with `on_abstain = "null"`
+        /// any abstention.
         #[test]
         fn base_source_that_abstains_voids_the_turn_in_every_method(numbers in vec(-100..100i32, 5)) {
             for fusion in every_fusion() {
@@ -453,7 +456,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_leaves_the_base_out_must_change_the_fusion() {
+    fn leaving_out_the_base_requires_a_fusion_without_it() {
         let scorer = Scorer::new(
             vec![
                 source("base", Channel::Base, Vec::new()),

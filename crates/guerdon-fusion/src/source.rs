@@ -1,4 +1,5 @@
-//! What a reward source is. Open on purpose: strangers implement it and hand it to a [`Scorer`](crate::Scorer).
+//! The trait of reward sources. Other crates may implement it and pass their sources to a
+//! [`Scorer`](crate::Scorer).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,41 +8,42 @@ use std::time::{Duration, Instant};
 use futures_util::future::BoxFuture;
 use guerdon_types::{Calibration, Rollout, Signal, SourceId};
 
-/// One rollout, and which of its turns a source is asked about.
+/// A rollout and the turns of it that a source scores.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Ask<'a> {
     /// The dialogue and its context.
     pub rollout: &'a Rollout,
-    /// Indices of assistant messages, ascending; never empty. A source judges message `turns[k]` by what came before it
-    /// and by the message itself, never by what came after.
+    /// Indices of assistant messages, ascending; never empty. A source scores message `turns[k]` by
+    /// that message and those before it, never by later ones.
     pub turns: &'a [usize],
-    /// When the answer stops being useful. A source that cannot make it abstains, turn by turn, with
-    /// [`AbstainWhy::Deadline`](guerdon_types::AbstainWhy::Deadline).
+    /// Time after which the signals are not needed any more. A source that is not ready by then
+    /// abstains on each turn with [`AbstainWhy::Deadline`](guerdon_types::AbstainWhy::Deadline).
     pub deadline: Option<Instant>,
-    /// Who asks: equal for all requests of one client, different for two clients. A source that makes its askers wait
-    /// serves clients evenly, so that one with much to ask does not keep another waiting.
+    /// Number of the client: equal for all requests of one client, different for two clients. A
+    /// source with a queue serves clients evenly, so that a large batch of one does not delay
+    /// another.
     pub client: u64,
 }
 
 impl<'a> Ask<'a> {
-    /// Asks about `turns` of `rollout`, for client 0.
+    /// A question about `turns` of `rollout`, for client 0.
     #[must_use]
     pub const fn new(rollout: &'a Rollout, turns: &'a [usize], deadline: Option<Instant>) -> Self {
         Self { rollout, turns, deadline, client: 0 }
     }
 
-    /// The same, for `client`.
+    /// A copy for `client`.
     #[must_use]
     pub const fn for_client(self, client: u64) -> Self {
         Self { client, ..self }
     }
 }
 
-/// Where a source's number enters the fusion.
+/// The role of a source's number in the fusion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Channel {
-    /// The primary signal that the others modulate: a calibrated score. (paper: RM)
+    /// The primary signal, which the others modulate: a calibrated score. (paper: RM)
     Base,
     /// The judge's points. (paper: RJ)
     Judge,
@@ -51,7 +53,7 @@ pub enum Channel {
     Other,
 }
 
-/// What a source is right now. It goes into every reply, so that a reward can be explained later.
+/// The version of a source. Every reply contains it, so that a reward can be explained later.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum SourceVersion {
@@ -59,7 +61,7 @@ pub enum SourceVersion {
     Model {
         /// `sha256:…`
         hash: String,
-        /// How the raw output becomes the score.
+        /// Calibration of the raw output.
         calibration: Calibration,
     },
     /// Named texts, such as prompts or packs, each with its `sha256:…`.
@@ -68,31 +70,33 @@ pub enum SourceVersion {
 
 /// A source of reward signals.
 ///
-/// A source is an immutable value: packs, prompts and model are fixed when it is built, and a reload builds a new one.
-/// So a request that holds a source holds one version of it, whatever is reloaded meanwhile. What must outlive a reload
-/// (a model's device thread, a judge's cache and limits) is shared behind an `Arc` inside.
+/// A source is an immutable value: packs, prompts and model are fixed when it is built, and a
+/// reload builds a new one. A request that holds a source therefore holds one version of it. State
+/// that outlives a reload (a model's device thread, a judge's cache and limits) is shared behind an
+/// `Arc` inside.
 pub trait RewardSource: fmt::Debug + Send + Sync + 'static {
     /// The name used in configuration, in metric labels and in the reply.
     fn id(&self) -> &SourceId;
 
-    /// Where this source's number enters the fusion.
+    /// The role of this source's number in the fusion.
     fn channel(&self) -> Channel;
 
-    /// What it is, in a sentence for people: the model and its device, the endpoint, the packs.
+    /// A sentence for people: the model and its device, the endpoint, or the packs.
     fn about(&self) -> String;
 
-    /// What made the signals, for the reply.
+    /// The version behind the signals, for the reply.
     fn version(&self) -> SourceVersion;
 
-    /// If it can take nothing more at the moment: how long that is going to last. Whoever answers for it then refuses new
-    /// requests whole, rather than let them in to abstain.
+    /// The expected wait until the source accepts work again; `None` if it does now. The server
+    /// refuses requests meanwhile, since their turns would only abstain.
     fn full_for(&self) -> Option<Duration> {
         None
     }
 
     /// One signal per asked turn, in the order of `ask.turns`.
     ///
-    /// There is no error: what fails, abstains, in writing, turn by turn. Dropping the future means that the caller hung
-    /// up; a source stops what is cheap to stop and lets finish what is already paid for.
+    /// A failure is a signal that abstains, with the reason, on each turn concerned. The future is
+    /// dropped when the caller hangs up; a source then stops cheap work and completes calls that
+    /// are already paid for.
     fn score<'a>(&'a self, ask: Ask<'a>) -> BoxFuture<'a, Vec<Signal>>;
 }

@@ -1,8 +1,9 @@
-//! The signals of one turn side by side. A missing cell is `None`, with its reason in `abstained`; never 0.0.
+//! The signals of one turn. A missing signal is `None`, with its reason in the result's
+//! `abstained`; never 0.0.
 
 use crate::Channel;
 
-/// What entered the fusion for one turn: one cell a channel.
+/// The inputs of the fusion for one turn, one for each channel.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 #[non_exhaustive]
 pub struct TurnSignals {
@@ -12,18 +13,19 @@ pub struct TurnSignals {
     pub judge: Option<f64>,
     /// The rules' points.
     pub rules: Option<f64>,
-    /// The points of strangers' sources, summed.
+    /// The points of sources that guerdon does not ship, summed.
     pub other: Option<f64>,
-    /// Whether anything marked `veto` fired.
+    /// Set when a rule or criterion marked `veto` fired.
     pub vetoed: bool,
-    /// Set when a base source (RM) was asked and abstained. The turn then has no reward in any fusion method.
+    /// Set when a base source (RM) was asked and abstained. The turn then has no reward in any
+    /// fusion method.
     pub base_abstained: bool,
     /// Set when a source other than the RM abstained, wholly or in part.
     pub incomplete: bool,
 }
 
 impl TurnSignals {
-    /// Judge, rules and others together; `None` if none of them spoke.
+    /// The points of judge, rules and other sources together; `None` if none of them answered.
     #[must_use]
     pub fn points(&self) -> Option<f64> {
         [self.judge, self.rules, self.other]

@@ -1,12 +1,12 @@
-//! Why a configuration could not be brought to life. Each says what, where, and what to change.
+//! Errors of loading a configuration. Each message names the place and the change that helps.
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use crate::config::ConfigError;
-use crate::secrets::SecretError;
+use crate::load::secrets::SecretError;
 
-/// A load failed; nothing was changed.
+/// A failed load. What served before keeps serving.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
@@ -23,12 +23,12 @@ pub enum LoadError {
     Read {
         /// The file or folder.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         cause: std::io::Error,
     },
-    /// Files that somebody goes on writing.
+    /// Files that are being written without a pause.
     #[error(
-        "files changed each time they were read\n  help: what served before serves on; reload once nobody writes them any more"
+        "files changed each time they were read\n  help: the old generation keeps serving; reload when the files are complete"
     )]
     Restless,
     /// The rule packs, with a compiler's report.
@@ -42,7 +42,7 @@ pub enum LoadError {
     Model {
         /// Its name in the configuration.
         model: String,
-        /// What is wrong.
+        /// The error.
         error: guerdon_model::Error,
     },
     /// A judge endpoint.
@@ -50,33 +50,33 @@ pub enum LoadError {
     Judge {
         /// Its name in the configuration.
         judge: String,
-        /// What is wrong.
+        /// The error.
         error: guerdon_judge::Error,
     },
-    /// A profile that cannot work.
+    /// A profile with settings that do not fit together.
     #[error("[profiles.{profile}] {detail}")]
     Profile {
         /// Its name.
         profile: String,
-        /// What is wrong, and what to change.
+        /// The error and the change that helps.
         detail: String,
     },
-    /// A name that leads nowhere.
-    #[error("`{key} = \"{name}\"` names nothing under [{section}]; there is {known}")]
+    /// A name without a definition.
+    #[error("`{key} = \"{name}\"` is not defined under [{section}]; defined: {known}")]
     Unknown {
         /// The key.
         key: &'static str,
         /// The name.
         name: String,
-        /// Where it was looked for.
+        /// The section that was searched.
         section: &'static str,
-        /// What is there.
+        /// The names in that section.
         known: String,
     },
-    /// It would open a server to everyone.
+    /// The server would be open to every machine.
     #[error(transparent)]
-    Open(#[from] crate::auth::Open),
-    /// There is no profile to fall back on.
+    Open(#[from] crate::http::auth::OpenWithoutTokens),
+    /// There is no default profile.
     #[error(
         "no default profile\n  help: add a [profiles.<name>] section, and with several of them set default_profile"
     )]

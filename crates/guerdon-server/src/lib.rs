@@ -1,4 +1,5 @@
-//! Opens the door: HTTP, configuration, reload, telemetry, shutdown. It holds no arithmetic; the binary is guerdon-cli's.
+//! The HTTP server: configuration, reload, scoring routes, telemetry and shutdown. The binary is in
+//! guerdon-cli.
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -16,66 +17,34 @@
 //! # }
 //! ```
 //!
-//! | file | what |
+//! | File or folder | Contents |
 //! |---|---|
-//! | `config/` | what can be configured, and how it is read: file < environment < flags |
-//! | `secrets.rs`, `auth.rs` | tokens and keys; who may ask |
-//! | `sources.rs` | from configuration to profiles: the only list of source kinds |
-//! | `sources/` | models and judges, kept over reloads |
-//! | `texts.rs`, `file_set.rs` | packs and prompts from disk; the files of one load, each read once |
-//! | `snapshot.rs` | configuration, profiles and tokens of one generation |
-//! | `engine.rs` | what serves, how to replace it, how to score on it |
-//! | `candidate.rs` | the snapshot that serves and a candidate on trial; which of them scores a request |
-//! | `context.rs` | the context of one request: what served when it arrived, and who sent it |
-//! | `credentials.rs` | where a token may stand in a request |
-//! | `caller.rs`, `inbound.rs` | who calls, as far as fairness needs to know; how often they may |
-//! | `batch.rs`, `scored.rs`, `advantages.rs` | one request's rollouts side by side; group advantages on the way out |
-//! | `observed.rs`, `metrics.rs`, `telemetry.rs` | what is watched, around the sources |
-//! | `vigil.rs` | judges asked what is known; what their points follow |
-//! | `app.rs`, `state.rs`, `extract.rs`, `body.rs`, `problem.rs` | routes and layers, extractors, problem bodies |
-//! | `routes/` | one file a noun |
-//! | `reload.rs`, `trigger.rs`, `folder_watch.rs` | triggers (file events, poll, SIGHUP, POST) to one load; which folders are watched |
+//! | `config/` | every setting, and how it is read: file < environment < flags |
+//! | `load/` | files and secrets that the configuration names; each file is read once per load |
+//! | `engine/` | what serves: snapshot, candidate, sources; scoring a request; reload and rollback |
+//! | `http/` | routes, request context, authorization, bodies, problem replies |
+//! | `watch/` | background tasks: reload on changes, monitor of the judges |
+//! | `observe/` | metrics, logs, and the decorator around every source |
 //! | `serve.rs` | start and stop |
+//! | `error.rs` | errors of loading |
 
-mod advantages;
-mod app;
-mod auth;
-mod batch;
-mod body;
-mod caller;
-mod candidate;
 pub mod config;
-mod context;
-mod credentials;
 mod engine;
 mod error;
-mod extract;
-mod file_set;
-mod folder_watch;
-mod inbound;
-mod metrics;
-mod observed;
-mod problem;
-mod reload;
-mod routes;
-mod scored;
-pub mod secrets;
+mod http;
+mod load;
+mod observe;
 mod serve;
-mod snapshot;
-mod sources;
-mod state;
-mod telemetry;
-pub mod texts;
-mod trigger;
-mod vigil;
+mod watch;
 
-pub use app::openapi_json;
-pub use auth::{Auth, Open};
-pub use batch::Batch;
-pub use engine::{Engine, NothingBefore, NothingOnTrial};
+pub use crate::http::auth::{Auth, OpenWithoutTokens};
+pub use crate::http::openapi_json;
+pub use engine::batch::Batch;
+pub use engine::scored_rollout::ScoredRollout;
+pub use engine::snapshot::{Profile, Snapshot};
+pub use engine::{Engine, NoCandidate, NothingToRollBack};
 pub use error::LoadError;
-pub use metrics::Metrics;
-pub use scored::Scored;
-pub use serve::{Running, StartError, start};
-pub use snapshot::{Profile, Snapshot};
-pub use telemetry::{BadFilter, install as install_telemetry};
+pub use load::{secrets, texts};
+pub use observe::metrics::Metrics;
+pub use observe::telemetry::{InvalidLogFilter, install as install_telemetry};
+pub use serve::{RunningServer, StartError, start};

@@ -1,5 +1,6 @@
-//! Start and stop, as a story: listen -> ready; not ready -> stop accepting -> drain -> finish what is paid for -> join the
-//! device threads, each with a deadline, and the log says which ran out.
+//! Start and stop. Start: listen, then report ready. Stop: report not ready, stop accepting, drain,
+//! finish paid judge calls, join the device threads. Each step of a stop has a deadline; the log
+//! names those that passed.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,37 +12,37 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::app::router;
-use crate::auth::Open;
 use crate::engine::Engine;
-use crate::reload::{self, Reloader};
-use crate::state::App;
-use crate::trigger::Trigger;
-use crate::vigil;
+use crate::http::auth::OpenWithoutTokens;
+use crate::http::router;
+use crate::http::state::App;
+use crate::watch::judge_monitor;
+use crate::watch::reload::{self, Reloader};
+use crate::watch::trigger::Trigger;
 
 /// The server cannot listen.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// It would be open to everyone.
+    /// The server would be open to every machine.
     #[error(transparent)]
-    Open(#[from] Open),
-    /// The address is taken or not ours.
+    Open(#[from] OpenWithoutTokens),
+    /// The address cannot be bound.
     #[error(
         "cannot listen on `{address}`: {cause}\n  help: choose another address with --listen (port 0 picks a free one)"
     )]
     Listen {
         /// The address.
         address: SocketAddr,
-        /// Why.
+        /// The cause.
         cause: std::io::Error,
     },
 }
 
-/// A server that listens.
+/// A listening server.
 #[derive(Debug)]
-pub struct Running {
-    /// Where.
+pub struct RunningServer {
+    /// The address it listens on.
     pub address: SocketAddr,
     app: App,
     accept: CancellationToken,
@@ -51,11 +52,11 @@ pub struct Running {
     drain: Duration,
 }
 
-/// Listens on the configured address and serves `engine` until [`Running::stop`].
+/// Listens on the configured address and serves `engine` until [`RunningServer::stop`].
 ///
 /// # Errors
-/// [`StartError`] if the address cannot be had or must not be used without tokens.
-pub async fn start(engine: Arc<Engine>) -> Result<Running, StartError> {
+/// [`StartError`] if the address cannot be bound, or must not be served without tokens.
+pub async fn start(engine: Arc<Engine>) -> Result<RunningServer, StartError> {
     let live = engine.snapshot();
     let address = live.config.server.listen;
     live.auth.check_listen(address, &live.config.auth)?;
@@ -72,25 +73,33 @@ pub async fn start(engine: Arc<Engine>) -> Result<Running, StartError> {
 
     tasks.spawn(reload::run(reloader, background.clone()));
     tasks.spawn(hangups(send, background.clone()));
-    tasks.spawn(vigil::run(watched, background.clone()));
+    tasks.spawn(judge_monitor::run(watched, background.clone()));
     let service = router(app.clone()).into_make_service_with_connect_info::<SocketAddr>();
     let stop = accept.clone();
     http.spawn(async move {
         if let Err(error) =
             axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned()).await
         {
-            tracing::error!(%error, "The listener failed.");
+            tracing::error!(%error, "the listener failed");
         }
     });
     app.ready.store(true, Ordering::Release);
-    Ok(Running { address, app, accept, background, http, tasks, drain: live.config.server.drain })
+    Ok(RunningServer {
+        address,
+        app,
+        accept,
+        background,
+        http,
+        tasks,
+        drain: live.config.server.drain,
+    })
 }
 
-/// SIGHUP is a reason to reload.
+/// Triggers a reload on each SIGHUP.
 async fn hangups(send: mpsc::Sender<Trigger>, stop: CancellationToken) {
     use tokio::signal::unix::{SignalKind, signal};
     let Ok(mut hangup) = signal(SignalKind::hangup()) else {
-        tracing::warn!("SIGHUP cannot be received; POST /v1/reload works.");
+        tracing::warn!("SIGHUP is not available; use POST /v1/reload");
         return;
     };
     loop {
@@ -105,8 +114,9 @@ async fn hangups(send: mpsc::Sender<Trigger>, stop: CancellationToken) {
     }
 }
 
-impl Running {
-    /// Stops: finishes what was taken, within the configured time. Returns whether everything was finished.
+impl RunningServer {
+    /// Stops the server: finishes requests in flight within the configured time. Returns whether
+    /// all were finished.
     pub async fn stop(self) -> bool {
         self.app.ready.store(false, Ordering::Release);
         self.accept.cancel();
@@ -115,9 +125,7 @@ impl Running {
         self.background.cancel();
         self.tasks.close();
         let quiet = within(Duration::from_secs(5), "the reload task", self.tasks.wait()).await;
-        let paid =
-            within(self.drain, "judge calls that are paid for", self.app.engine.finish_calls())
-                .await;
+        let paid = within(self.drain, "paid judge calls", self.app.engine.finish_calls()).await;
         let joined =
             within(self.drain, "the models' device threads", self.app.engine.stop_models()).await;
         drained && quiet && paid && joined
@@ -127,7 +135,7 @@ impl Running {
 async fn within(limit: Duration, what: &str, work: impl Future<Output = ()>) -> bool {
     let done = tokio::time::timeout(limit, work).await.is_ok();
     if !done {
-        tracing::warn!(?limit, "Stopping did not wait any longer for {what}.");
+        tracing::warn!(?limit, "the stop went on without waiting for {what}");
     }
     done
 }

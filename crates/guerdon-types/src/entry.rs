@@ -1,5 +1,5 @@
-//! Rollouts as they arrive in a request: each is parsed and checked on its own, so that one that cannot be scored does not
-//! fail the others.
+//! Rollouts as they arrive in a request: each is parsed and checked on its own, so that one that
+//! cannot be scored does not fail the others.
 
 use std::collections::HashMap;
 
@@ -16,12 +16,14 @@ pub struct RolloutEntry {
     pub id: Option<RolloutId>,
     /// The group, if it can be read.
     pub group: Option<GroupId>,
-    /// The rollout, with at least one turn to score. Pointers of an error start at the rollout: `/messages/0/role`.
+    /// The rollout, with at least one turn to score. Pointers of an error start at the rollout:
+    /// `/messages/0/role`.
     pub rollout: Result<Rollout, Invalid>,
 }
 
 impl RolloutEntry {
-    /// Parses and checks one rollout. An id and a group that can be read are kept even if the rest is wrong.
+    /// Parses and checks one rollout. An id and a group that can be read are kept even if the rest
+    /// is wrong.
     ///
     /// ```
     /// use guerdon_types::{ProblemCode, RolloutEntry};
@@ -41,7 +43,8 @@ impl RolloutEntry {
         }
     }
 
-    /// The result of this entry if it cannot be scored, as rollout `index` of a request; `None` if it can.
+    /// The result of this entry if it cannot be scored, as rollout `index` of a request; `None` if
+    /// it can.
     #[must_use]
     pub fn refusal(&self, index: usize) -> Option<RolloutResult> {
         let invalid = self.rollout.as_ref().err()?.clone();
@@ -71,7 +74,8 @@ impl From<Rollout> for RolloutEntry {
     }
 }
 
-/// Refuses every entry whose id is also the id of another entry, as [`shared_id_errors`] reports it.
+/// Refuses every entry whose id is also the id of another entry, as [`shared_id_errors`] reports
+/// it.
 pub fn refuse_shared_ids(entries: &mut [RolloutEntry]) {
     let errors = shared_id_errors(entries.iter().map(|entry| entry.id.as_ref()));
     for (index, error) in errors {
@@ -81,8 +85,9 @@ pub fn refuse_shared_ids(entries: &mut [RolloutEntry]) {
     }
 }
 
-/// An error for each rollout whose id is also the id of another one, with the rollout's index: a caller could not tell their
-/// results apart. Pointers start at the rollout. Takes time linear in the number of ids.
+/// An error for each rollout whose id is also the id of another one, with the rollout's index: a
+/// caller could not tell their results apart. Pointers start at the rollout. Takes time linear in
+/// the number of ids.
 #[must_use]
 pub fn shared_id_errors<'a>(
     ids: impl Iterator<Item = Option<&'a RolloutId>>,

@@ -9,8 +9,8 @@ use serde_path_to_error::Segment;
 
 use crate::{Invalid, ProblemCode};
 
-/// Longest detail that is taken over from a parser, in characters. The parser quotes keys and values of the body, which
-/// may be as long as the body.
+/// Longest detail that is taken over from a parser, in characters. The parser quotes keys and
+/// values of the body, which may be as long as the body.
 const DETAIL_CHARS: usize = 500;
 
 /// Longest pointer, in characters: keys of the body are part of it.
@@ -27,8 +27,9 @@ const POINTER_CHARS: usize = 500;
 /// ```
 ///
 /// # Errors
-/// [`Invalid`] with the code `malformed_json` if `bytes` are not one JSON value, and `invalid_request` if the value does
-/// not fit `T`; then with a pointer to the place and, for a misspelt name, the nearest known one.
+/// [`Invalid`] with the code `malformed_json` if `bytes` are not one JSON value, and
+/// `invalid_request` if the value does not fit `T`; then with a pointer to the place and, for a
+/// misspelt name, the nearest known one.
 pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Invalid> {
     parse_borrowed(bytes)
 }
@@ -43,8 +44,8 @@ pub(crate) fn parse_borrowed<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Resu
     })
 }
 
-/// As [`parse_json`], for a part of a body: line and column in the part are returned next to the error, since they mean
-/// nothing to the sender of the body.
+/// As [`parse_json`], for a part of a body: line and column in the part are returned next to the
+/// error, since they mean nothing to the sender of the body.
 pub(crate) fn parse_part<'de, T: Deserialize<'de>>(
     bytes: &'de [u8],
 ) -> Result<T, (Invalid, (usize, usize))> {
@@ -154,7 +155,8 @@ fn invalid(bytes: &[u8], pointer: &str, error: &serde_json::Error) -> Invalid {
     Invalid::new(ProblemCode::MalformedJson, pointer, message(error)).hint(hint)
 }
 
-/// The error's message, at most [`DETAIL_CHARS`] long, without the line and column that serde_json puts behind it.
+/// The error's message, at most [`DETAIL_CHARS`] long, without the line and column that serde_json
+/// puts behind it.
 pub(crate) fn message(error: &serde_json::Error) -> String {
     let shown = error.to_string();
     let position = format!(" at line {} column {}", error.line(), error.column());
@@ -162,8 +164,9 @@ pub(crate) fn message(error: &serde_json::Error) -> String {
     guerdon_text::cut(message, DETAIL_CHARS).into_owned()
 }
 
-/// Whether the text at the error is NaN or infinity as Python's `json.dumps` writes them, or a number beyond the range of
-/// `f64`. serde_json reports all of these as syntax errors without a kind of their own, so the text itself is looked at.
+/// Whether the text at the error is NaN or infinity as Python's `json.dumps` writes them, or a
+/// number beyond the range of `f64`. serde_json reports all of these as syntax errors without a
+/// kind of their own, so the text itself is looked at.
 fn is_non_finite_number(bytes: &[u8], error: &serde_json::Error) -> bool {
     let Some(line) = bytes.split(|byte| *byte == b'\n').nth(error.line().saturating_sub(1)) else {
         return false;
@@ -183,8 +186,9 @@ fn ends_in_exponent(text: &[u8]) -> bool {
     text.len() - end <= 1 && text[start..end].iter().any(|byte| matches!(byte, b'e' | b'E'))
 }
 
-/// The hint for a misspelt name in a message of serde, such as "unknown field `lisen`, expected one of `listen`,
-/// `drain`": the nearest of the expected names, if one is near. serde hands these names out in the message only.
+/// The hint for a misspelt name in a message of serde, such as "unknown field `lisen`, expected one
+/// of `listen`, `drain`": the nearest of the expected names, if one is near. serde hands these
+/// names out in the message only.
 ///
 /// ```
 /// let message = "unknown field `lisen`, expected one of `listen`, `drain`";

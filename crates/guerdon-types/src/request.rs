@@ -47,7 +47,8 @@ pub struct AdvantagesRequest {
 }
 
 impl ScoreRequest {
-    /// Checks the request as a whole. Rollouts are checked one by one when the request is served: see [`IncomingRequest`].
+    /// Checks the request as a whole. Rollouts are checked one by one when the request is served:
+    /// see [`IncomingRequest`].
     ///
     /// # Errors
     /// [`Invalid`] with a JSON pointer to the place that is wrong.
@@ -64,8 +65,8 @@ impl ScoreRequest {
     }
 }
 
-/// A score request as it is served: every rollout was parsed and checked on its own, so that one that cannot be scored does
-/// not fail the others.
+/// A score request as it is served: every rollout was parsed and checked on its own, so that one
+/// that cannot be scored does not fail the others.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct IncomingRequest {
     /// The rollouts, in the request's order.
@@ -90,8 +91,9 @@ impl IncomingRequest {
     /// ```
     ///
     /// # Errors
-    /// [`Invalid`] if `bytes` are not JSON, not an object with a list of `rollouts`, or hold an unknown or a wrong setting;
-    /// `too_large` for more than `max_rollouts` rollouts. A rollout that is wrong is no error here.
+    /// [`Invalid`] if `bytes` are not JSON, not an object with a list of `rollouts`, or hold an
+    /// unknown or a wrong setting; `too_large` for more than `max_rollouts` rollouts. A rollout
+    /// that is wrong is no error here.
     pub fn parse(bytes: &[u8], max_rollouts: usize) -> Result<Self, Invalid> {
         let raw: RawScoreRequest = parse_borrowed(bytes)?;
         let RawScoreRequest { rollouts, sources, profile, fusion, advantages, deadline_ms } = raw;
@@ -155,8 +157,8 @@ struct RawScoreRequest<'a> {
     deadline_ms: Option<u64>,
 }
 
-/// The texts of the first `max` rollouts, and the number of all. Only that many are kept: a body of a few bytes a rollout
-/// would else become a list of many times its size.
+/// The texts of the first `max` rollouts, and the number of all. Only that many are kept: a body of
+/// a few bytes a rollout would else become a list of many times its size.
 struct EntryTexts {
     max: usize,
 }

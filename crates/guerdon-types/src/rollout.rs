@@ -1,4 +1,5 @@
-//! A rollout: one dialogue that the policy took part in, the facts it was to know, and which of its turns to score.
+//! A rollout: one dialogue that the policy took part in, the facts it was to know, and which of its
+//! turns to score.
 
 use serde::{Deserialize, Serialize};
 
@@ -120,8 +121,8 @@ impl Rollout {
     /// The indices of the turns to score, ascending, each once.
     ///
     /// # Errors
-    /// [`Invalid`], with a pointer below the rollout (`/messages`, `/score/0`), if there is no assistant turn to
-    /// score or an index names none.
+    /// [`Invalid`], with a pointer below the rollout (`/messages`, `/score/0`), if there is no
+    /// assistant turn to score or an index names none.
     pub fn turns_to_score(&self) -> Result<Vec<usize>, Invalid> {
         let assistant =
             |index: &usize| self.messages.get(*index).is_some_and(|m| m.role == Role::Assistant);

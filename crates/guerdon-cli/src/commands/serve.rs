@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use guerdon_server::config::Override;
-use guerdon_server::{Engine, Running, install_telemetry, start};
+use guerdon_server::{Engine, RunningServer, install_telemetry, start};
 use guerdon_types::{Info, Versions};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -47,7 +47,7 @@ fn forced() -> ExitCode {
 }
 
 /// Prints the address, the profiles with their sources, and an example request.
-fn announce(running: &Running, info: &Info) -> std::io::Result<()> {
+fn announce(running: &RunningServer, info: &Info) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     let url = format!("http://{}", running.address);
     writeln!(out, "guerdon {} listens on {url}   docs: {url}/docs", info.version)?;

@@ -1,8 +1,9 @@
-//! The only file that reads the environment. What it reads can be replaced, so that no test needs to set a variable.
+//! The only file that reads environment variables. Tests replace [`ProcessEnvironment`] by a map
+//! instead of setting variables.
 
 use std::fmt;
 
-/// Where variables come from.
+/// A source of environment variables.
 pub trait Environment: fmt::Debug + Send + Sync {
     /// One variable; `None` if it is unset, empty, or not Unicode.
     fn var(&self, name: &str) -> Option<String>;
@@ -10,7 +11,7 @@ pub trait Environment: fmt::Debug + Send + Sync {
     fn with_prefix(&self, prefix: &str) -> Vec<(String, String)>;
 }
 
-/// The process's own environment.
+/// The environment of the process.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ProcessEnvironment;
 
@@ -34,7 +35,7 @@ impl Environment for ProcessEnvironment {
     }
 }
 
-/// Fixed variables, for tests and for embedding.
+/// Fixed variables, for tests and for embedding programs.
 impl Environment for std::collections::BTreeMap<String, String> {
     fn var(&self, name: &str) -> Option<String> {
         self.get(name).filter(|value| !value.is_empty()).cloned()

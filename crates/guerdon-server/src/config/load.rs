@@ -1,5 +1,6 @@
-//! Reads the configuration: one TOML file < environment < flags. Each layer is checked by itself, so that an error names
-//! the line, the variable or the flag that caused it, and a misspelt key is answered with the nearest one.
+//! Reads the configuration: one TOML file < environment < flags. Each layer is checked on its own,
+//! so that an error names the line, the variable or the flag that caused it, and suggests the
+//! nearest key for a misspelt one.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,27 +9,27 @@ use serde::Deserialize as _;
 use toml::{Table, Value};
 
 use super::{Config, Environment};
-use crate::file_set::FileSet;
+use crate::load::file_set::FileSet;
 
 const PREFIX: &str = "GUERDON__";
 
-/// Where the configuration comes from; it can be read again for a reload.
+/// The layers of the configuration. They are read again for a reload.
 #[derive(Debug, Clone)]
 pub struct ConfigSource {
     /// The TOML file; paths in the configuration are relative to its folder.
     pub file: Option<PathBuf>,
     /// Variables named `GUERDON__SECTION__KEY`.
     pub environment: Arc<dyn Environment>,
-    /// What flags said; the last word.
+    /// Values from command line flags. They win over the other layers.
     pub overrides: Vec<Override>,
 }
 
-/// One flag's word: a dotted key and its value.
+/// A value from a command line flag.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Override {
     /// The flag, for error messages.
     pub flag: String,
-    /// Where in the configuration, segment by segment.
+    /// The key in the configuration, segment by segment.
     pub key: Vec<String>,
     /// The value.
     pub value: Value,
@@ -56,7 +57,7 @@ pub enum ConfigError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         cause: std::io::Error,
     },
     /// A layer does not parse or does not fit.
@@ -64,9 +65,9 @@ pub enum ConfigError {
     Invalid {
         /// `guerdon.toml`, an environment variable, or a flag.
         origin: String,
-        /// What is wrong; for a file with its line.
+        /// The error; for a file with its line.
         detail: String,
-        /// What to change.
+        /// The suggested change.
         hint: Option<String>,
     },
 }
@@ -143,7 +144,7 @@ impl ConfigSource {
     }
 }
 
-/// One variable's or one flag's word.
+/// One value from a variable or a flag.
 struct Layer {
     origin: String,
     key: Vec<String>,
@@ -151,7 +152,8 @@ struct Layer {
     text: String,
 }
 
-/// A variable's text as the TOML value it spells, else as a string: `8` is a number, `0.0.0.0:80` a string.
+/// A variable's text as the TOML value it spells, else as a string: `8` is a number, `0.0.0.0:80` a
+/// string.
 fn value_of(text: &str) -> Value {
     toml::from_str::<Table>(&format!("value = {text}"))
         .ok()
@@ -159,14 +161,15 @@ fn value_of(text: &str) -> Value {
         .unwrap_or_else(|| Value::String(text.to_owned()))
 }
 
-/// Lays one word over and checks the whole, so that an error can be told to come from it. A section that is begun and
-/// not complete yet is no error: the next word may complete it; then the word's origin is returned.
+/// Sets the layer's value in `table` and checks the whole, so that an error can be attributed to
+/// the layer. Returns the layer's origin if a section is incomplete, which is no error yet: a later
+/// layer may complete it.
 fn lay_over(table: &mut Table, layer: &Layer) -> Result<Option<String>, ConfigError> {
     set(table, layer, layer.value.clone())?;
     let check = |table: &Table| Config::deserialize(Value::Table(table.clone())).map(|_| ());
     let Err(mut error) = check(table) else { return Ok(None) };
     if error.message().contains("expected a string") && !layer.value.is_str() {
-        // `8` may be meant as a name.
+        // `8` may be a name that looks like a number.
         set(table, layer, Value::String(layer.text.clone()))?;
         match check(table) {
             Ok(()) => return Ok(None),
@@ -186,7 +189,7 @@ fn set(table: &mut Table, layer: &Layer, value: Value) -> Result<(), ConfigError
         let entry = place.entry(segment.clone()).or_insert_with(|| Value::Table(Table::new()));
         let Value::Table(inner) = entry else {
             let detail =
-                format!("`{}` goes below `{segment}`, which is no section", layer.key.join("."));
+                format!("`{}` is below `{segment}`, which is not a section", layer.key.join("."));
             return Err(ConfigError::Invalid { origin: layer.origin.clone(), detail, hint: None });
         };
         place = inner;
@@ -224,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_beat_the_environment_and_the_environment_beats_the_file() {
+    fn flags_win_over_the_environment_and_the_environment_over_the_file() {
         let toml = "[server]\nlisten = \"127.0.0.1:1\"\nlog = \"warn\"\ndrain = \"1s\"\n";
         let env = [("GUERDON__SERVER__LOG", "debug"), ("GUERDON__SERVER__LISTEN", "127.0.0.1:2")];
         let flags = vec![Override::new("--listen", &["server", "listen"], "127.0.0.1:3")];
@@ -236,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_key_is_answered_with_its_line_and_the_nearest_key() {
+    fn misspelt_key_is_reported_with_its_line_and_the_nearest_key() {
         let (source, _file) =
             source("[server]\nlisten = \"127.0.0.1:1\"\ndrian = \"1s\"\n", &[], Vec::new());
         let error = source.load().unwrap_err().to_string();
@@ -245,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_variable_is_named() {
+    fn misspelt_variable_is_reported_by_name() {
         let (source, _file) = source("", &[("GUERDON__SERVER__LISEN", "127.0.0.1:1")], Vec::new());
         let error = source.load().unwrap_err().to_string();
         assert!(error.contains("GUERDON__SERVER__LISEN"), "{error}");
@@ -253,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_section_may_come_from_several_variables_and_a_name_may_look_like_a_number() {
+    fn several_variables_can_make_a_section_and_a_name_can_look_like_a_number() {
         let env = [
             ("GUERDON__JUDGES__X__MODEL", "4"),
             ("GUERDON__JUDGES__X__URL", "http://127.0.0.1:1/v1"),
@@ -266,13 +269,13 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_is_not_finite_is_refused() {
+    fn number_that_is_not_finite_is_refused() {
         let (source, _file) = source("[profiles.p.fusion]\nbound = nan\n", &[], Vec::new());
         assert!(source.load().unwrap_err().to_string().contains("not a finite number"));
     }
 
     #[test]
-    fn a_missing_file_is_named() {
+    fn missing_file_is_reported_by_name() {
         let source = ConfigSource {
             file: Some("nowhere/guerdon.toml".into()),
             environment: Arc::new(BTreeMap::new()),

@@ -1,4 +1,5 @@
-//! The configuration: plain data, one struct a room. How it is read (file < environment < flags) is `load.rs`.
+//! The configuration: plain data, one struct for each section. `load.rs` reads it (file <
+//! environment < flags).
 
 mod env;
 mod load;
@@ -17,19 +18,19 @@ use serde::{Deserialize, Serialize};
 pub use env::{Environment, ProcessEnvironment};
 pub use load::{ConfigError, ConfigSource, Override};
 
-/// Everything that can be configured.
+/// The whole configuration.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// The profile of a request that names none. May be left out if there is only one.
     pub default_profile: Option<String>,
-    /// Where and how to listen.
+    /// Listening, draining and logging.
     pub server: ServerConfig,
-    /// What a request may hold.
+    /// Limits of requests.
     pub limits: Limits,
-    /// Who may ask.
+    /// Tokens of clients.
     pub auth: AuthConfig,
-    /// When to load changed files.
+    /// Reload of changed files.
     pub reload: ReloadConfig,
     /// Reward models, by name.
     pub models: BTreeMap<String, ModelConfig>,
@@ -39,21 +40,21 @@ pub struct Config {
     pub profiles: BTreeMap<String, ProfileConfig>,
 }
 
-/// Where and how to listen.
+/// Listening, draining and logging.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ServerConfig {
     /// Address and port; port 0 picks a free one.
     pub listen: SocketAddr,
-    /// How long requests in flight may take to finish once the server is told to stop.
+    /// Time for requests in flight to finish after a stop signal.
     #[serde(with = "humantime_serde")]
     pub drain: Duration,
-    /// Requests a second that one caller (a token, or without tokens an address) may send; as many at once after a quiet
-    /// second. Not set: as many as they like.
+    /// Requests a second that one caller (a token, or without tokens an address) may send; also the
+    /// burst after a quiet second. Default: unlimited.
     pub requests_per_second: Option<NonZeroU32>,
-    /// What to log: a level, or `target=level` pairs separated by commas.
+    /// Log filter: a level, or `target=level` pairs separated by commas.
     pub log: String,
-    /// How to log.
+    /// Format of log lines.
     pub log_format: LogFormat,
 }
 
@@ -69,52 +70,53 @@ impl Default for ServerConfig {
     }
 }
 
-/// How to log.
+/// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LogFormat {
-    /// For people.
+    /// Human-readable text.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// Who may ask. Without tokens everyone may, and the server then binds loopback only.
+/// Tokens of clients. Without tokens every client is served, and the server binds loopback only.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AuthConfig {
     /// Bearer tokens.
     pub tokens: Vec<TokenConfig>,
-    /// Serve without tokens on an address that others can reach. Said so, at your own risk.
+    /// Set to serve without tokens on an address that other machines can reach.
     pub insecure: bool,
 }
 
-/// One bearer token. The token itself is never in this file: it comes from the environment or from a file of its own.
+/// One bearer token. The configuration names the environment variable or the file that holds it,
+/// never the token.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TokenConfig {
-    /// Its name, for the log.
+    /// Name, for the log.
     pub name: String,
     /// The environment variable that holds it.
     pub env: Option<String>,
     /// The file that holds it.
     pub file: Option<PathBuf>,
-    /// What it allows.
+    /// Scopes.
     pub scopes: Vec<Scope>,
 }
 
-/// What a token allows.
+/// Permission of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// Scoring, and reading what the server is.
     Score,
-    /// Reloading.
+    /// Reload, rollback and promotion.
     Admin,
 }
 
 impl Scope {
-    /// The scope as it is written in the configuration.
+    /// The name in the configuration.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -124,17 +126,18 @@ impl Scope {
     }
 }
 
-/// When to load changed files. SIGHUP and `POST /v1/reload` work either way.
+/// Reload of changed files. SIGHUP and `POST /v1/reload` work with every setting.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReloadConfig {
-    /// Watch the configuration, rule packs and judge prompts.
+    /// Set to watch the configuration, rule packs and judge prompts.
     pub watch: bool,
-    /// How long files must be quiet before they are loaded, all at once.
+    /// Time without a change before files are loaded, all at once.
     #[serde(with = "humantime_serde")]
     pub debounce: Duration,
-    /// The share of requests that a new generation's profiles serve until it is promoted, in [0, 1]. 1: all, at once. 0: none,
-    /// but the reply tells what its rules would have said. Samples of one `group` fall on the same side.
+    /// Share of requests that a new generation (the candidate) serves until it is promoted, in [0,
+    /// 1]. 1: all, at once. 0: none; replies then compare its rules with those that serve. Samples
+    /// of one `group` are served by the same generation.
     pub share: Share,
 }
 
@@ -144,13 +147,13 @@ impl Default for ReloadConfig {
     }
 }
 
-/// A share of the requests, in [0, 1].
+/// A share, in [0, 1].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "f64", into = "f64")]
 pub struct Share(f64);
 
 impl Share {
-    /// Every request.
+    /// All.
     pub const ALL: Self = Self(1.0);
 
     /// As a number.
@@ -167,7 +170,7 @@ impl TryFrom<f64> for Share {
         if (0.0..=1.0).contains(&share) {
             Ok(Self(share))
         } else {
-            Err(format!("{share} is not a share; give 0 to 1"))
+            Err(format!("{share} is not in the range 0 to 1"))
         }
     }
 }
@@ -182,37 +185,38 @@ impl From<Share> for f64 {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ProfileConfig {
-    /// A name under `[models]`; left out, the profile has no `rm` source.
+    /// A name under `[models]`. Default: no `rm` source.
     pub model: Option<String>,
-    /// How the model's raw output becomes its score.
+    /// Calibration of the model's raw output.
     pub calibration: CalibrationConfig,
     /// Rule packs: files, or folders whose `*.yaml` are taken. None: no `rules` source.
     pub rules: Vec<PathBuf>,
-    /// A name under `[judges]`; left out, the profile has no `judge` source.
+    /// A name under `[judges]`. Default: no `judge` source.
     pub judge: Option<String>,
     /// Judge prompts: files, or folders whose `*.md` with front matter are taken.
     pub prompts: Vec<PathBuf>,
-    /// How the judge is asked, and watched.
+    /// Panel, pooling and probes of the judge.
     pub judging: JudgingConfig,
-    /// How the sources become one reward.
+    /// Fusion of the sources into one reward.
     pub fusion: FusionConfig,
 }
 
-/// How a profile's judge is asked, and watched.
+/// Panel, pooling and probes of a profile's judge.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct JudgingConfig {
-    /// More names under `[judges]`, asked beside `judge`; each is paid. What all of them say is pooled.
+    /// More names under `[judges]`, asked in addition to `judge`; each call is paid. Their verdicts
+    /// are pooled.
     pub panel: Vec<String>,
-    /// How several opinions on one criterion become one.
+    /// Pooling of several verdicts on one criterion.
     pub pooling: Pooling,
-    /// What each client of this profile weighs in the queue of a judge that several profiles ask.
+    /// Weight of each client of this profile in the queue of a judge that several profiles share.
     pub weight: NonZeroU32,
-    /// How often the judge is asked questions whose answer is known; also at start, and when its prompts change. Each is
-    /// paid. Not set: never.
+    /// Interval of probes: questions with a known answer, also asked at the start and when prompts
+    /// change. Each call is paid. Default: no probes.
     #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
     pub probe_every: Option<Duration>,
-    /// The share of those answers that must be right, in [0, 1]; below it the alarm is raised.
+    /// Share of probes that the judge must pass, in [0, 1]. The alarm is raised below it.
     pub alarm_below: Share,
 }
 
@@ -228,7 +232,7 @@ impl Default for JudgingConfig {
     }
 }
 
-/// As [`Calibration`], but what is left out comes from the model's manifest.
+/// As [`Calibration`], with defaults from the model's manifest.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind", deny_unknown_fields)]
 pub enum CalibrationConfig {
@@ -250,10 +254,10 @@ pub enum CalibrationConfig {
 }
 
 impl CalibrationConfig {
-    /// Fills what was left out from `measured`, the manifest's `(mean, std)`.
+    /// Completes the calibration with `measured`, the manifest's `(mean, std)`.
     ///
     /// # Errors
-    /// The key that is stated in neither place.
+    /// The key that is set in neither place.
     pub fn resolve(self, measured: Option<(Finite, Finite)>) -> Result<Calibration, &'static str> {
         let stated =
             |own: Option<Finite>, measured: Option<Finite>, key| own.or(measured).ok_or(key);
@@ -270,7 +274,7 @@ impl CalibrationConfig {
 }
 
 impl Config {
-    /// The profile of a request that names none.
+    /// The profile for requests that name none.
     #[must_use]
     pub fn default_profile(&self) -> Option<&str> {
         match &self.default_profile {
@@ -286,7 +290,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_calibration_is_completed_from_the_manifest_and_its_own_words_win() {
+    fn calibration_is_completed_from_the_manifest_and_own_values_win() {
         let config = CalibrationConfig::Standardised { mean: Some(Finite::ONE), std: None };
         let resolved = config.resolve(Some((Finite::ZERO, Finite::from(2)))).unwrap();
         assert_eq!(resolved, Calibration::Standardised { mean: Finite::ONE, std: Finite::from(2) });

@@ -1,0 +1,211 @@
+//! Group advantages: holds a result back until its group is complete, then releases the group with
+//! advantages.
+
+use std::collections::HashMap;
+
+use guerdon_optim::{Estimator, advantages};
+use guerdon_text::did_you_mean;
+use guerdon_types::{AdvantagesRequest, Finite, GroupId, Invalid, ProblemCode, RolloutEntry};
+
+use crate::engine::scored_rollout::ScoredRollout;
+
+/// Holds results back until their group is complete.
+#[derive(Debug)]
+pub(crate) struct GroupBuffer {
+    estimator: Estimator,
+    /// The group of each rollout, as a number.
+    groups: Vec<usize>,
+    /// For each set of results that is released together: the number of missing results, and those
+    /// present.
+    sets: Vec<(usize, Vec<ScoredRollout>)>,
+    /// Set when the estimator needs the whole batch ([`Estimator::needs_whole_batch`]), which is
+    /// then one set.
+    whole: bool,
+}
+
+impl GroupBuffer {
+    /// # Errors
+    /// [`Invalid`] if the estimator is unknown or a rollout that can be scored names no group.
+    pub(crate) fn new(
+        asked: &AdvantagesRequest,
+        entries: &[RolloutEntry],
+    ) -> Result<Self, Invalid> {
+        let estimator = asked.estimator.parse::<Estimator>().map_err(|error| {
+            let invalid = Invalid::new(
+                ProblemCode::InvalidRequest,
+                "/advantages/estimator",
+                error.to_string(),
+            );
+            match did_you_mean(&asked.estimator, Estimator::NAMES.iter().copied()) {
+                Some(hint) => invalid.hint(hint),
+                None => invalid,
+            }
+        })?;
+        let mut numbers: HashMap<&GroupId, usize> = HashMap::new();
+        let mut groups = Vec::with_capacity(entries.len());
+        let mut count = 0;
+        for (index, entry) in entries.iter().enumerate() {
+            if let (None, Err(_)) = (&entry.group, &entry.rollout) {
+                // Neither its reward nor its siblings are known, so it is a group of its own.
+                groups.push(count);
+                count += 1;
+                continue;
+            }
+            let group = entry.group.as_ref().ok_or_else(|| {
+                let detail =
+                    "advantages compare the samples of one prompt, and this rollout names no group";
+                Invalid::new(
+                    ProblemCode::InvalidRequest,
+                    format!("/rollouts/{index}/group"),
+                    detail,
+                )
+                .hint("give all samples of one prompt the same `group`, or leave `advantages` out")
+            })?;
+            let number = *numbers.entry(group).or_insert(count);
+            count = count.max(number + 1);
+            groups.push(number);
+        }
+        let whole = estimator.needs_whole_batch();
+        let mut sets = vec![(0, Vec::new()); if whole { 1 } else { count }];
+        for group in &groups {
+            if let Some((to_come, _)) = sets.get_mut(if whole { 0 } else { *group }) {
+                *to_come += 1;
+            }
+        }
+        Ok(Self { estimator, groups, sets, whole })
+    }
+
+    /// Adds one result; returns the results that are final now, with their advantages.
+    pub(crate) fn push(&mut self, scored: ScoredRollout) -> Vec<ScoredRollout> {
+        let group = self.groups.get(scored.index).copied().unwrap_or_default();
+        let Some((to_come, came)) = self.sets.get_mut(if self.whole { 0 } else { group }) else {
+            return vec![scored];
+        };
+        *to_come = to_come.saturating_sub(1);
+        came.push(scored);
+        if *to_come > 0 {
+            return Vec::new();
+        }
+        let mut complete = std::mem::take(came);
+        // Sums depend on their order, and the order of arrival is random.
+        complete.sort_unstable_by_key(|scored| scored.index);
+        let rewards: Vec<_> = complete.iter().map(|s| s.result.reward.map(Finite::get)).collect();
+        let groups: Vec<_> = complete
+            .iter()
+            .map(|s| self.groups.get(s.index).copied().unwrap_or_default())
+            .collect();
+        match advantages(self.estimator, &rewards, &groups) {
+            Ok(advantages) => {
+                for (scored, advantage) in complete.iter_mut().zip(advantages) {
+                    scored.result.advantage = advantage.and_then(|a| Finite::new(a).ok());
+                }
+            }
+            // Cannot fail for finite rewards and equal lengths. If it does, the rewards are still
+            // valid.
+            Err(error) => tracing::error!(%error, "advantages could not be computed"),
+        }
+        complete
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use guerdon_types::{Message, Role, Rollout, RolloutResult, Usage};
+    use utoipa::PartialSchema as _;
+
+    use super::*;
+
+    fn entry(group: Option<&str>) -> RolloutEntry {
+        let messages = vec![Message::new(Role::Assistant, "a")];
+        Rollout { group: group.map(GroupId::from), messages, ..Rollout::default() }.into()
+    }
+
+    fn rollouts(groups: &[&str]) -> Vec<RolloutEntry> {
+        groups.iter().map(|group| entry(Some(group))).collect()
+    }
+
+    fn scored(index: usize, reward: Option<i32>) -> ScoredRollout {
+        let reward = reward.map(Finite::from);
+        let result = RolloutResult {
+            id: "x".into(),
+            reward,
+            advantage: None,
+            turns: Vec::new(),
+            error: None,
+        };
+        ScoredRollout { index, result, usage: Usage::default() }
+    }
+
+    fn asked(estimator: &str) -> AdvantagesRequest {
+        AdvantagesRequest { estimator: estimator.into() }
+    }
+
+    #[test]
+    fn advantages_do_not_depend_on_the_order_of_arrival() {
+        let rollouts = rollouts(&["p"; 7]);
+        let released = |order: [usize; 7]| {
+            let mut siblings = GroupBuffer::new(&asked("grpo"), &rollouts).unwrap();
+            let mut left = Vec::new();
+            for index in order {
+                let mut scored = scored(index, None);
+                scored.result.reward = Finite::new((index as f64 + 0.7).sin()).ok();
+                left.extend(siblings.push(scored));
+            }
+            left.iter().map(|scored| (scored.index, scored.result.advantage)).collect::<Vec<_>>()
+        };
+        let in_order = released([0, 1, 2, 3, 4, 5, 6]);
+        assert!(in_order.iter().all(|(_, advantage)| advantage.is_some()));
+        for order in [[6, 5, 4, 3, 2, 1, 0], [3, 0, 6, 1, 5, 2, 4], [2, 4, 6, 0, 1, 3, 5]] {
+            assert_eq!(released(order), in_order);
+        }
+    }
+
+    #[test]
+    fn group_is_released_when_complete_and_null_rewards_do_not_count() {
+        let mut siblings =
+            GroupBuffer::new(&asked("dr_grpo"), &rollouts(&["a", "b", "a", "a"])).unwrap();
+        assert!(siblings.push(scored(0, Some(1))).is_empty());
+        assert_eq!(siblings.push(scored(1, Some(9))).len(), 1);
+        assert!(siblings.push(scored(3, None)).is_empty());
+        let complete = siblings.push(scored(2, Some(3)));
+        let advantages: Vec<_> =
+            complete.iter().map(|s| (s.index, s.result.advantage.map(Finite::get))).collect();
+        assert_eq!(advantages, vec![(0, Some(-1.0)), (2, Some(1.0)), (3, None)]);
+    }
+
+    #[test]
+    fn batch_std_waits_for_the_whole_batch() {
+        let mut siblings = GroupBuffer::new(&asked("batch_std"), &rollouts(&["a", "b"])).unwrap();
+        assert!(siblings.push(scored(0, Some(1))).is_empty());
+        assert_eq!(siblings.push(scored(1, Some(2))).len(), 2);
+    }
+
+    #[test]
+    fn unknown_estimator_is_reported_with_all_names_and_the_nearest() {
+        let error = GroupBuffer::new(&asked("grop"), &[]).unwrap_err();
+        assert_eq!(error.pointer, "/advantages/estimator");
+        assert_eq!(
+            error.detail,
+            "unknown estimator \"grop\"; expected one of: grpo, dr_grpo, rloo, batch_std, \
+             pass_at_k, gpg"
+        );
+        assert_eq!(error.hint.as_deref(), Some("did you mean `grpo`?"));
+    }
+
+    #[test]
+    fn api_description_lists_every_estimator() {
+        let schema = serde_json::to_string(&AdvantagesRequest::schema()).unwrap();
+        for name in Estimator::NAMES {
+            assert!(schema.contains(&format!("`{name}`")), "{name}: {schema}");
+        }
+    }
+
+    #[test]
+    fn missing_group_is_reported_with_its_rollout() {
+        let ungrouped = [entry(None)];
+        assert_eq!(
+            GroupBuffer::new(&asked("grpo"), &ungrouped).unwrap_err().pointer,
+            "/rollouts/0/group"
+        );
+    }
+}

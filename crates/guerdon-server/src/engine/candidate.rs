@@ -1,0 +1,93 @@
+//! The snapshot that serves together with the candidate on trial, and which of the two scores a
+//! request.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
+
+use guerdon_types::{CandidateInfo, GroupId};
+
+use crate::engine::snapshot::Snapshot;
+
+/// The snapshot and the candidate at one moment. One value, so that a request that takes it sees
+/// one generation of each.
+#[derive(Debug, Clone)]
+pub(crate) struct Serving {
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) candidate: Option<Candidate>,
+}
+
+/// A new generation on trial and its share of the requests.
+#[derive(Debug, Clone)]
+pub(crate) struct Candidate {
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) share: f64,
+}
+
+/// The outcome of a candidate's draw: the snapshot that scores a request, and the one whose rules
+/// are run for comparison.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Draw<'a> {
+    pub(crate) scores: &'a Snapshot,
+    pub(crate) compared: Option<&'a Snapshot>,
+}
+
+impl Serving {
+    /// `snapshot` without a candidate.
+    pub(crate) const fn alone(snapshot: Arc<Snapshot>) -> Self {
+        Self { snapshot, candidate: None }
+    }
+
+    pub(crate) fn candidate_info(&self) -> Option<CandidateInfo> {
+        let Candidate { snapshot, share } = self.candidate.as_ref()?;
+        Some(CandidateInfo { generation: snapshot.generation, share: *share })
+    }
+
+    /// Decides which snapshot scores a request. Samples of one prompt must be scored by the same
+    /// rules, or the group's mean compares two scales: a request that names groups is placed by its
+    /// first `group`, any other by its `number`.
+    pub(crate) fn draw(&self, group: Option<&GroupId>, number: u64) -> Draw<'_> {
+        let Some(candidate) = &self.candidate else {
+            return Draw { scores: &self.snapshot, compared: None };
+        };
+        let place = match group {
+            Some(group) => {
+                let mut hash = DefaultHasher::new();
+                group.hash(&mut hash);
+                fraction(hash.finish())
+            }
+            // Multiples of the golden ratio fill the interval evenly, so that any few requests hold
+            // the share.
+            None => fraction(number.wrapping_mul(0x9e37_79b9_7f4a_7c15)),
+        };
+        if place < candidate.share {
+            Draw { scores: &candidate.snapshot, compared: Some(&self.snapshot) }
+        } else {
+            Draw { scores: &self.snapshot, compared: Some(&candidate.snapshot) }
+        }
+    }
+}
+
+/// The upper 53 bits as a number in [0, 1).
+fn fraction(bits: u64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "53 bits are exact")]
+    let fraction = (bits >> 11) as f64 / (1u64 << 53) as f64;
+    fraction
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn golden_ratio_multiples_hold_the_share_in_any_hundred_requests() {
+        for share in [0.0, 0.1, 0.5] {
+            let served = (0..100u64)
+                .filter(|n| fraction(n.wrapping_mul(0x9e37_79b9_7f4a_7c15)) < share)
+                .count();
+            #[expect(clippy::cast_precision_loss, reason = "at most a hundred")]
+            let served = served as f64;
+            assert!((served - share * 100.0).abs() <= 2.0, "{served} of 100 at {share}");
+        }
+        assert!(fraction(u64::MAX) < 1.0);
+    }
+}

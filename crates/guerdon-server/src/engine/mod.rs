@@ -1,0 +1,347 @@
+//! The engine: holds what serves, replaces it on reload, and scores on it. The HTTP server and
+//! `guerdon score --local` both use it.
+
+mod advantages;
+pub(crate) mod batch;
+pub(crate) mod candidate;
+pub(crate) mod scored_rollout;
+pub(crate) mod snapshot;
+mod sources;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use arc_swap::ArcSwap;
+use guerdon_types::{IncomingRequest, Info, Invalid, ScoreRequest};
+use parking_lot::Mutex;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{Config, ConfigSource};
+use crate::engine::batch::{Batch, BatchContext};
+use crate::engine::candidate::{Candidate, Draw, Serving};
+use crate::engine::snapshot::Snapshot;
+use crate::engine::sources::Loader;
+use crate::error::LoadError;
+use crate::load::file_set::FileSet;
+use crate::observe::metrics::Metrics;
+
+/// Sources, profiles and their versions, ready to score.
+#[derive(Debug)]
+pub struct Engine {
+    /// Replaced as a whole, under `reloading`.
+    serving: ArcSwap<Serving>,
+    /// Requests opened so far; places a request without a `group` in a candidate's share.
+    requests: AtomicU64,
+    /// The snapshot before the last reload, for [`Engine::roll_back`].
+    previous: Mutex<Option<Arc<Snapshot>>>,
+    loader: Loader,
+    metrics: Arc<Metrics>,
+    tasks: TaskTracker,
+    /// Held for the time of a reload, so that reloads do not overlap.
+    reloading: Mutex<()>,
+    /// The report of the last reload, if it failed.
+    last_error: Mutex<Option<String>>,
+    /// The files of the last load, whether it succeeded or not.
+    last_read: Mutex<FileSet>,
+    /// The server's address. A reload that would serve it without tokens is refused.
+    listening: OnceLock<SocketAddr>,
+}
+
+/// Number of times that a load is repeated because a file changed meanwhile.
+const MAX_READS: usize = 8;
+
+impl Engine {
+    /// Loads the configuration, the models (with a warm-up), the packs and the prompts. Blocks the
+    /// thread.
+    ///
+    /// # Errors
+    /// [`LoadError`] if something that the configuration names cannot be loaded.
+    pub fn load(source: ConfigSource) -> Result<Arc<Self>, LoadError> {
+        let (metrics, tasks) = (Metrics::new(), TaskTracker::new());
+        let loader = Loader::new(source, Arc::clone(&metrics), tasks.clone());
+        let mut files = FileSet::default();
+        let snapshot = Arc::new(loader.load(1, &mut files)?);
+        files.drop_texts();
+        metrics.reloaded(1);
+        Ok(Arc::new(Self {
+            serving: ArcSwap::from_pointee(Serving::alone(snapshot)),
+            requests: AtomicU64::new(0),
+            previous: Mutex::default(),
+            loader,
+            metrics,
+            tasks,
+            reloading: Mutex::default(),
+            last_error: Mutex::default(),
+            last_read: Mutex::new(files),
+            listening: OnceLock::new(),
+        }))
+    }
+
+    /// The snapshot that serves now.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.serving.load().snapshot)
+    }
+
+    /// The snapshot that serves now and the candidate on trial, taken together.
+    pub(crate) fn serving(&self) -> Arc<Serving> {
+        self.serving.load_full()
+    }
+
+    /// All metrics.
+    #[must_use]
+    pub const fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Checks `request` and binds it to the snapshot that serves now.
+    ///
+    /// # Errors
+    /// As [`Batch::open`].
+    pub fn open(&self, request: ScoreRequest) -> Result<Batch, Invalid> {
+        self.open_on(&self.serving(), 0, request.into())
+    }
+
+    /// Checks `request` and binds it to `serving`, for `client`: sources with a queue serve their
+    /// clients evenly.
+    pub(crate) fn open_on(
+        &self,
+        serving: &Serving,
+        client: u64,
+        request: IncomingRequest,
+    ) -> Result<Batch, Invalid> {
+        let group = request.entries.iter().find_map(|entry| entry.group.as_ref());
+        let number = self.requests.fetch_add(1, Ordering::Relaxed);
+        let Draw { scores, compared } = serving.draw(group, number);
+        let metrics = Arc::clone(&self.metrics);
+        Batch::open(BatchContext { snapshot: scores, compared, client, metrics }, request)
+    }
+
+    /// Reads everything again and replaces what serves as a whole; returns the new generation.
+    /// Blocks the thread.
+    ///
+    /// # Errors
+    /// [`LoadError`]; the old snapshot then keeps serving, and [`Engine::info`] has the report.
+    pub fn reload(&self) -> Result<u64, LoadError> {
+        let _one_at_a_time = self.reloading.lock();
+        let serving = self.serving();
+        let on_trial = serving.candidate.as_ref().map_or(0, |c| c.snapshot.generation);
+        let generation = serving.snapshot.generation.max(on_trial) + 1;
+        let loaded = self.load_consistent(generation).and_then(|live| match self.listening.get() {
+            Some(address) => live
+                .auth
+                .check_listen(*address, &live.config.auth)
+                .map(|()| live)
+                .map_err(LoadError::from),
+            None => Ok(live),
+        });
+        // Not locked during the load, which may take seconds, since `info` reads this.
+        let mut last_error = self.last_error.lock();
+        match loaded {
+            Ok(live) => {
+                for key in restart_keys(&serving.snapshot.config, &live.config) {
+                    tracing::warn!("`{key}` changed; it takes effect after a restart");
+                }
+                self.install(live);
+                self.metrics.reloaded(generation);
+                *last_error = None;
+                tracing::info!(generation, "reloaded");
+                Ok(generation)
+            }
+            Err(error) => {
+                self.metrics.reload_failed();
+                tracing::error!(
+                    serving = serving.snapshot.generation,
+                    "reload failed; the old generation keeps serving: {error}"
+                );
+                *last_error = Some(error.to_string());
+                Err(error)
+            }
+        }
+    }
+
+    /// Loads the files as they are at one moment: if one of them changes while they are read, all
+    /// are read again. So a folder that is swapped as a whole is never live in part.
+    fn load_consistent(&self, generation: u64) -> Result<Snapshot, LoadError> {
+        let mut loaded = Err(LoadError::Restless);
+        let mut files = FileSet::default();
+        for _ in 0..MAX_READS {
+            files = FileSet::default();
+            let snapshot = self.loader.load(generation, &mut files);
+            if !files.has_changed() {
+                loaded = snapshot;
+                break;
+            }
+        }
+        files.drop_texts();
+        *self.last_read.lock() = files;
+        loaded
+    }
+
+    /// Whether a file holds anything else than when the last load read it. Reads files; not for an
+    /// async thread.
+    pub(crate) fn has_news(&self) -> bool {
+        self.last_read.lock().has_changed()
+    }
+
+    /// Makes `live` serve. With `reload.share` below 1 its tokens and limits apply at once and its
+    /// profiles become the candidate.
+    fn install(&self, live: Snapshot) {
+        let share = live.config.reload.share.get();
+        let before = self.snapshot();
+        if share < 1.0 {
+            let snapshot = Arc::new(live.rolled_back_to(&before, before.generation));
+            let candidate = Some(Candidate { snapshot: Arc::new(live), share });
+            self.serving.store(Arc::new(Serving { snapshot, candidate }));
+        } else {
+            self.serving.store(Arc::new(Serving::alone(Arc::new(live))));
+            *self.previous.lock() = Some(before);
+        }
+    }
+
+    /// Lets the candidate serve every request. Returns its generation.
+    ///
+    /// # Errors
+    /// [`NoCandidate`] if there is none.
+    pub fn promote(&self) -> Result<u64, NoCandidate> {
+        let _one_at_a_time = self.reloading.lock();
+        let before = self.serving();
+        let candidate = before.candidate.as_ref().ok_or(NoCandidate)?;
+        let generation = candidate.snapshot.generation;
+        self.serving.store(Arc::new(Serving::alone(Arc::clone(&candidate.snapshot))));
+        *self.previous.lock() = Some(Arc::clone(&before.snapshot));
+        tracing::info!(generation, "promoted the candidate");
+        Ok(generation)
+    }
+
+    /// Drops the candidate, if there is one. Otherwise serves the profiles from before the last
+    /// reload; a second rollback undoes the first. Files are not changed: the next edit or reload
+    /// loads them as they are on disk. Returns the new generation and the one it repeats.
+    ///
+    /// # Errors
+    /// [`NothingToRollBack`] before the first reload.
+    pub fn roll_back(&self) -> Result<(u64, u64), NothingToRollBack> {
+        let _one_at_a_time = self.reloading.lock();
+        let before = self.serving();
+        if before.candidate.is_some() {
+            self.serving.store(Arc::new(Serving::alone(Arc::clone(&before.snapshot))));
+            let generation = before.snapshot.generation;
+            tracing::warn!(generation, "dropped the candidate");
+            return Ok((generation, generation));
+        }
+        let mut previous = self.previous.lock();
+        let older = previous.as_ref().ok_or(NothingToRollBack)?;
+        let generation = before.snapshot.generation + 1;
+        let repeated = older.generation;
+        let snapshot = before.snapshot.rolled_back_to(older, generation);
+        self.serving.store(Arc::new(Serving::alone(Arc::new(snapshot))));
+        *previous = Some(Arc::clone(&before.snapshot));
+        self.metrics.rolled_back(generation);
+        tracing::warn!(
+            generation,
+            repeated,
+            "rolled back; the files on disk are newer than the profiles that serve"
+        );
+        Ok((generation, repeated))
+    }
+
+    /// Description of this server: profiles, versions and limits.
+    #[must_use]
+    pub fn info(&self) -> Info {
+        self.info_of(&self.serving())
+    }
+
+    /// As [`Engine::info`], for what served when a request arrived.
+    pub(crate) fn info_of(&self, serving: &Serving) -> Info {
+        let snapshot = &serving.snapshot;
+        Info {
+            name: "guerdon".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            default_profile: snapshot.default_profile.clone(),
+            profiles: snapshot.profile_infos(),
+            limits: snapshot.config.limits,
+            generation: snapshot.generation,
+            candidate: serving.candidate_info(),
+            last_reload_error: self.last_error.lock().clone(),
+        }
+    }
+
+    /// The files to watch: those of the snapshot that serves, and those that the last load tried to
+    /// read.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        let mut files = self.snapshot().files.clone();
+        files.extend(self.last_read.lock().paths().cloned());
+        files.sort();
+        files.dedup();
+        files
+    }
+
+    pub(crate) fn listens_on(&self, address: SocketAddr) {
+        if self.listening.set(address).is_err() {
+            tracing::debug!(%address, "the engine already serves another address; reloads are checked for that one");
+        }
+    }
+
+    /// Waits for judge calls that are in flight and paid for.
+    pub(crate) async fn finish_calls(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Completes the queued work of the models and joins their threads.
+    pub(crate) async fn stop_models(self: &Arc<Self>) {
+        let engine = Arc::clone(self);
+        // Joining a thread blocks. A failure must not prevent the process from exiting.
+        let joined = tokio::task::spawn_blocking(move || engine.loader.shutdown()).await;
+        if joined.is_err() {
+            tracing::error!("a device thread could not be joined");
+        }
+    }
+
+    /// Waits for paid judge calls, then stops the models; for an engine without a server.
+    pub async fn close(self: &Arc<Self>) {
+        self.finish_calls().await;
+        self.stop_models().await;
+    }
+}
+
+/// There is no candidate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("there is no candidate; set `reload.share` below 1 and reload")]
+pub struct NoCandidate;
+
+/// There was no reload to roll back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("there was no reload since the server started, so there is nothing to roll back to")]
+pub struct NothingToRollBack;
+
+/// The changed sections that only a start reads.
+fn restart_keys(old: &Config, new: &Config) -> Vec<&'static str> {
+    let sections = [
+        ("server", old.server != new.server),
+        ("reload", old.reload != new.reload),
+        (
+            "limits.max_concurrent_requests",
+            old.limits.max_concurrent_requests != new.limits.max_concurrent_requests,
+        ),
+    ];
+    sections.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changed_sections_that_need_a_restart_are_named() {
+        let old = Config::default();
+        let mut new = old.clone();
+        new.limits.max_rollouts = 1;
+        assert!(restart_keys(&old, &new).is_empty());
+        new.server.drain = std::time::Duration::from_secs(1);
+        new.limits.max_concurrent_requests = 1;
+        assert_eq!(restart_keys(&old, &new), ["server", "limits.max_concurrent_requests"]);
+    }
+}

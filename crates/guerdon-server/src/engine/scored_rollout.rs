@@ -1,0 +1,14 @@
+//! The result of one rollout with its place in the request.
+
+use guerdon_types::{RolloutResult, Usage};
+
+/// One rollout's result and its place in the request.
+#[derive(Debug, Clone)]
+pub struct ScoredRollout {
+    /// The rollout's index in the request.
+    pub index: usize,
+    /// The result.
+    pub result: RolloutResult,
+    /// The cost.
+    pub usage: Usage,
+}

@@ -1,0 +1,89 @@
+//! One immutable snapshot of configuration, profiles and tokens. A request takes it once, so it
+//! sees all of a reload or nothing of it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use guerdon_fusion::Scorer;
+use guerdon_judge::JudgeSource;
+use guerdon_rules::RulePacks;
+use guerdon_types::{Invalid, ProblemCode, ProfileInfo, ProfileName, SourceInfo};
+
+use crate::config::Config;
+use crate::http::auth::Auth;
+
+/// Configuration, profiles and tokens of one generation.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Counts loads since the server started, from 1.
+    pub generation: u64,
+    /// The configuration it was built from.
+    pub config: Config,
+    /// The profile for requests that name none.
+    pub default_profile: ProfileName,
+    /// Every profile, by name.
+    pub profiles: BTreeMap<String, Profile>,
+    /// The tokens of clients.
+    pub auth: Auth,
+    /// Every file that was read. A change to one of them is a reason to reload.
+    pub files: Vec<PathBuf>,
+}
+
+/// One profile, ready to score.
+#[derive(Debug, Clone)]
+pub struct Profile {
+    /// Its name.
+    pub name: ProfileName,
+    /// Its sources and fusion.
+    pub scorer: Scorer,
+    /// Its rule packs, for `GET /v1/rules`.
+    pub packs: Option<Arc<RulePacks>>,
+    /// Its judge, for probes.
+    pub judge: Option<Arc<JudgeSource>>,
+}
+
+impl Snapshot {
+    /// A copy with the profiles of `older`: its models, packs, prompts and fusion. Tokens and
+    /// limits stay, so that a rollback does not restore a token that was removed.
+    #[must_use]
+    pub fn rolled_back_to(&self, older: &Self, generation: u64) -> Self {
+        Self {
+            generation,
+            config: self.config.clone(),
+            default_profile: older.default_profile.clone(),
+            profiles: older.profiles.clone(),
+            auth: self.auth.clone(),
+            files: self.files.clone(),
+        }
+    }
+
+    /// The profile named, or the default.
+    ///
+    /// # Errors
+    /// [`Invalid`] naming the profiles that exist.
+    pub fn profile(&self, name: Option<&ProfileName>) -> Result<&Profile, Invalid> {
+        let name = name.unwrap_or(&self.default_profile);
+        self.profiles.get(name.as_str()).ok_or_else(|| {
+            let known: Vec<_> = self.profiles.keys().map(|known| format!("`{known}`")).collect();
+            let detail = format!("unknown profile `{name}`; this server has {}", known.join(", "));
+            Invalid::new(ProblemCode::UnknownProfile, "/profile", detail)
+                .hint("name one of these, or leave `profile` out")
+        })
+    }
+
+    /// Each profile as in the reply of `GET /v1/info`.
+    #[must_use]
+    pub fn profile_infos(&self) -> BTreeMap<String, ProfileInfo> {
+        let info = |profile: &Profile| ProfileInfo {
+            sources: profile
+                .scorer
+                .sources()
+                .iter()
+                .map(|source| SourceInfo { id: source.id().clone(), about: source.about() })
+                .collect(),
+            versions: profile.scorer.versions(profile.name.clone(), self.generation),
+        };
+        self.profiles.iter().map(|(name, profile)| (name.clone(), info(profile))).collect()
+    }
+}

@@ -1,0 +1,126 @@
+//! Judges: an endpoint is built once and kept, with its answers and limits, over reloads until an
+//! input of its changes.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use guerdon_judge::{
+    CallEvent, Endpoint, EndpointConfig, JudgeSource, KeyPlace, Prompts, Services,
+};
+use secrecy::ExposeSecret as _;
+use sha2::Digest as _;
+
+use super::{LoadJob, Loader};
+use crate::config::ProfileConfig;
+use crate::error::LoadError;
+use crate::load::secrets::{SecretError, SecretPlace, resolve, resolve_in};
+
+/// The inputs of a judge endpoint.
+#[derive(Debug, PartialEq)]
+pub(super) struct EndpointKey {
+    name: String,
+    config: EndpointConfig,
+    /// SHA-256 of each key, so that a rotated key is seen without a copy of it.
+    keys: Vec<Option<[u8; 32]>>,
+}
+
+impl Loader {
+    /// The judge of profile `name` with its panel and `prompts`; `None` if the profile has no
+    /// judge.
+    pub(super) fn judge(
+        &self,
+        load: &mut LoadJob<'_>,
+        name: &str,
+        profile: &ProfileConfig,
+        prompts: Arc<Prompts>,
+    ) -> Result<Option<Arc<JudgeSource>>, LoadError> {
+        let invalid = |detail: String| LoadError::Profile { profile: name.to_owned(), detail };
+        let judging = &profile.judging;
+        let Some(judge) = &profile.judge else {
+            return match judging.panel.first() {
+                Some(panel) => Err(invalid(format!(
+                    "`judging.panel` names `{panel}`, but there is no `judge`; name the first of them there"
+                ))),
+                None => Ok(None),
+            };
+        };
+        if profile.prompts.is_empty() {
+            return Err(invalid(format!("judge `{judge}` has no `prompts` to ask")));
+        }
+        if judging.probe_every.is_some_and(|every| every.is_zero()) {
+            return Err(invalid(
+                "`judging.probe_every` is 0; leave it out for no probes".to_owned(),
+            ));
+        }
+        let first = self.endpoint(load, judge)?;
+        let mut panel = Vec::new();
+        for judge in &judging.panel {
+            panel.push(self.endpoint(load, judge)?);
+        }
+        let source = JudgeSource::new(first, prompts)
+            .with_panel(panel, judging.pooling)
+            .with_share(name, judging.weight)
+            .with_bound(profile.fusion.bound);
+        Ok(Some(Arc::new(source)))
+    }
+
+    fn endpoint(&self, load: &mut LoadJob<'_>, name: &str) -> Result<Arc<Endpoint>, LoadError> {
+        let judges = &load.config.judges;
+        let config = judges
+            .get(name)
+            .ok_or_else(|| LoadError::unknown("judge", name, "judges", judges.keys()))?;
+        let what = format!("judge `{name}`");
+        let mut keys = Vec::new();
+        for KeyPlace { env, file } in key_places(config) {
+            let place = SecretPlace { what: &what, env, file };
+            let environment = self.source.environment.as_ref();
+            let secret = resolve_in(load.files, place, load.root, environment)?;
+            let hash = |key: &str| sha2::Sha256::digest(key.as_bytes()).into();
+            keys.push(secret.map(|secret| hash(secret.expose_secret())));
+        }
+        let key = EndpointKey { name: name.to_owned(), config: config.clone(), keys };
+        if let Some(endpoint) = load.parts.endpoints.get(&key) {
+            return Ok(endpoint);
+        }
+        let kept = self.parts.lock().endpoints.get(&key);
+        let endpoint = match kept {
+            Some(endpoint) => endpoint,
+            None => Endpoint::build(config.clone(), &self.services(name, load.root))
+                .map_err(|error| LoadError::Judge { judge: name.to_owned(), error })?,
+        };
+        load.parts.endpoints.insert(key, Arc::clone(&endpoint));
+        Ok(endpoint)
+    }
+
+    fn services(&self, name: &str, root: &Path) -> Services {
+        let (metrics, label) = (Arc::clone(&self.metrics), name.to_owned());
+        let (environment, folder) = (Arc::clone(&self.source.environment), root.to_owned());
+        let what = format!("judge `{name}`");
+        let cached = metrics.judges.cached(name);
+        let observer = move |event: &CallEvent| {
+            if event.cached {
+                cached.inc();
+            } else {
+                metrics.judges.call(&label, event);
+            }
+        };
+        Services::new(self.tasks.clone(), observer).with_root(root).with_keys(
+            move |KeyPlace { env, file }| {
+                resolve(SecretPlace { what: &what, env, file }, &folder, environment.as_ref())
+                    .map_err(|error: SecretError| error.to_string())
+            },
+        )
+    }
+}
+
+/// The places of the keys of an endpoint, its replicas and its fallback.
+fn key_places(config: &EndpointConfig) -> Vec<KeyPlace<'_>> {
+    let own = KeyPlace { env: config.api_key_env.as_deref(), file: config.api_key_file.as_deref() };
+    let mut places = vec![own];
+    places.extend(config.replicas.iter().map(|replica| KeyPlace {
+        env: replica.api_key_env.as_deref(),
+        file: replica.api_key_file.as_deref(),
+    }));
+    places.extend(config.fallback.as_deref().map(key_places).into_iter().flatten());
+    places
+}

@@ -1,0 +1,295 @@
+//! Builds snapshots from the configuration. [`Loader::profile`] is the only list of source kinds.
+
+mod judges;
+mod models;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use guerdon_fusion::{RewardSource, Scorer};
+use guerdon_judge::{Endpoint, PromptText, Prompts};
+use guerdon_model::{Model, RmSource};
+use guerdon_rules::{RulePacks, RulesSource};
+use guerdon_text::SourceText;
+use guerdon_types::ProfileName;
+use parking_lot::Mutex;
+use tokio_util::task::TaskTracker;
+
+use self::judges::EndpointKey;
+use self::models::ModelKey;
+use crate::config::{Config, ConfigSource, ProfileConfig};
+use crate::engine::snapshot::{Profile, Snapshot};
+use crate::error::LoadError;
+use crate::http::auth::Auth;
+use crate::load::file_set::FileSet;
+use crate::load::texts::{PACKS, PROMPTS, texts_of};
+use crate::observe::metrics::Metrics;
+use crate::observe::observed_source::ObservedSource;
+
+/// Builds snapshots, and keeps the parts that outlive them: loaded models, endpoints with their
+/// caches, compiled texts.
+#[derive(Debug)]
+pub(crate) struct Loader {
+    source: ConfigSource,
+    metrics: Arc<Metrics>,
+    tasks: TaskTracker,
+    parts: Mutex<SharedParts>,
+}
+
+/// The parts of snapshots that are built once for the same inputs and shared by profiles and
+/// generations.
+#[derive(Debug, Default)]
+struct SharedParts {
+    models: PartTable<ModelKey, Arc<Model>>,
+    endpoints: PartTable<EndpointKey, Arc<Endpoint>>,
+    packs: PartTable<PacksKey, Arc<RulePacks>>,
+    prompts: PartTable<Vec<TextKey>, Arc<Prompts>>,
+}
+
+/// Values by the inputs that made them. Inputs are compared as values; a configuration has a
+/// handful of each kind.
+#[derive(Debug)]
+struct PartTable<K, V>(Vec<(K, V)>);
+
+impl<K, V> Default for PartTable<K, V> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<K: PartialEq, V: Clone> PartTable<K, V> {
+    fn get(&self, key: &K) -> Option<V> {
+        self.0.iter().find(|(other, _)| other == key).map(|(_, value)| value.clone())
+    }
+
+    fn insert(&mut self, key: K, value: V) {
+        self.0.push((key, value));
+    }
+}
+
+/// A text by its name and content hash.
+type TextKey = (String, String);
+
+fn keys_of(texts: &[SourceText]) -> Vec<TextKey> {
+    texts.iter().map(|text| (text.name.clone(), text.content_hash())).collect()
+}
+
+/// The inputs of compiled rule packs.
+#[derive(Debug, PartialEq, Eq)]
+struct PacksKey {
+    texts: Vec<TextKey>,
+    /// Days since 1970: rules expire with a day.
+    day: u64,
+}
+
+impl PacksKey {
+    fn new(texts: &[SourceText]) -> Self {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self { texts: keys_of(texts), day: since.as_secs() / 86_400 }
+    }
+}
+
+/// One load: its inputs, the files it reads, and the parts of the snapshot it builds.
+struct LoadJob<'a> {
+    config: &'a Config,
+    /// The folder that paths in the configuration are relative to.
+    root: &'a Path,
+    files: &'a mut FileSet,
+    parts: SharedParts,
+}
+
+impl Loader {
+    pub(crate) fn new(source: ConfigSource, metrics: Arc<Metrics>, tasks: TaskTracker) -> Self {
+        Self { source, metrics, tasks, parts: Mutex::default() }
+    }
+
+    /// Reads everything through `files` and builds the snapshot of `generation`. Blocks; nothing
+    /// changes if it fails. `files` holds every file that was read or tried even then, so that a
+    /// broken one can be watched until it is mended.
+    pub(crate) fn load(&self, generation: u64, files: &mut FileSet) -> Result<Snapshot, LoadError> {
+        let config = self.source.load_in(files)?;
+        let root = self.source.root();
+        let auth = Auth::load(&config.auth, files, &root, self.source.environment.as_ref())?;
+        // Before models are loaded, which takes long.
+        let default_profile = config.default_profile().ok_or(LoadError::NoDefaultProfile)?;
+        if !config.profiles.contains_key(default_profile) {
+            return Err(LoadError::unknown(
+                "default_profile",
+                default_profile,
+                "profiles",
+                config.profiles.keys(),
+            ));
+        }
+        let default_profile = ProfileName::from(default_profile);
+        let mut load =
+            LoadJob { config: &config, root: &root, files, parts: SharedParts::default() };
+        let mut profiles = BTreeMap::new();
+        for (name, profile) in &config.profiles {
+            profiles.insert(name.clone(), self.profile(&mut load, name, profile)?);
+        }
+        let LoadJob { files, parts, .. } = load;
+        // Only now, since nothing can fail any more: parts that the new snapshot does not use are
+        // dropped with the last request that uses the old one.
+        *self.parts.lock() = parts;
+        let files = files.paths().cloned().collect();
+        Ok(Snapshot { generation, config, default_profile, profiles, auth, files })
+    }
+
+    /// Stops the device threads, once no source asks them any more.
+    pub(crate) fn shutdown(&self) {
+        let parts = std::mem::take(&mut *self.parts.lock());
+        for (_, model) in parts.models.0 {
+            model.shutdown();
+        }
+    }
+
+    fn profile(
+        &self,
+        load: &mut LoadJob<'_>,
+        name: &str,
+        profile: &ProfileConfig,
+    ) -> Result<Profile, LoadError> {
+        let invalid = |detail: String| LoadError::Profile { profile: name.to_owned(), detail };
+        profile.fusion.check().map_err(|error| invalid(format!("fusion: {error}")))?;
+        let mut sources: Vec<Arc<dyn RewardSource>> = Vec::new();
+        if let Some(model) = &profile.model {
+            let model = self.model(load, model)?;
+            let measured = model.manifest().calibration.as_ref().map(|c| (c.mean, c.std));
+            let calibration = profile.calibration.resolve(measured).map_err(|key| {
+                invalid(format!(
+                    "`{key}` is set neither here nor in the model's manifest; set it, or set \
+                     calibration = {{ kind = \"raw\" }}"
+                ))
+            })?;
+            calibration.check().map_err(|error| invalid(error.to_string()))?;
+            sources.push(Arc::new(RmSource::new(model, calibration)));
+        }
+        // Prompts are compiled even if no judge is configured, so that a broken one is found before
+        // it is needed.
+        let prompts = self.prompts(load, profile)?;
+        let judge = self.judge(load, name, profile, prompts)?;
+        if let Some(judge) = &judge {
+            sources.push(Arc::clone(judge) as Arc<dyn RewardSource>);
+        }
+        let packs = self.packs(load, profile)?;
+        if let Some(packs) = &packs {
+            sources.push(Arc::new(RulesSource::new(Arc::clone(packs))));
+        }
+        let watched = |source| {
+            Arc::new(ObservedSource::new(source, Arc::clone(&self.metrics)))
+                as Arc<dyn RewardSource>
+        };
+        let scorer =
+            Scorer::new(sources.into_iter().map(watched).collect(), profile.fusion.clone());
+        scorer.check().map_err(|error| {
+            invalid(format!(
+                "{}; name a `model`, or set fusion.method = \"weighted_sum\"",
+                error.detail
+            ))
+        })?;
+        Ok(Profile { name: ProfileName::from(name), scorer, packs, judge })
+    }
+
+    /// The profile's rule packs, compiled only if a text is new; `None` for a profile without
+    /// `rules`.
+    fn packs(
+        &self,
+        load: &mut LoadJob<'_>,
+        profile: &ProfileConfig,
+    ) -> Result<Option<Arc<RulePacks>>, LoadError> {
+        if profile.rules.is_empty() {
+            return Ok(None);
+        }
+        let texts = texts_of(load.files, load.root, &profile.rules, &PACKS)?;
+        let key = PacksKey::new(&texts);
+        if let Some(packs) = load.parts.packs.get(&key) {
+            return Ok(Some(packs));
+        }
+        let kept = self.parts.lock().packs.get(&key);
+        let packs = match kept {
+            Some(packs) => packs,
+            None => {
+                let (packs, warnings) = RulePacks::compile(&texts).map_err(LoadError::Rules)?;
+                if !warnings.diagnostics().is_empty() {
+                    tracing::warn!("rule packs have warnings:\n{warnings}");
+                }
+                Arc::new(packs)
+            }
+        };
+        load.parts.packs.insert(key, Arc::clone(&packs));
+        Ok(Some(packs))
+    }
+
+    /// The profile's judge prompts, compiled only if a text is new.
+    fn prompts(
+        &self,
+        load: &mut LoadJob<'_>,
+        profile: &ProfileConfig,
+    ) -> Result<Arc<Prompts>, LoadError> {
+        let texts = texts_of(load.files, load.root, &profile.prompts, &PROMPTS)?;
+        let key = keys_of(&texts);
+        if let Some(prompts) = load.parts.prompts.get(&key) {
+            return Ok(prompts);
+        }
+        let kept = self.parts.lock().prompts.get(&key);
+        let prompts = match kept {
+            Some(prompts) => prompts,
+            None => {
+                let prompt = |SourceText { name, text }| PromptText { name, text };
+                let texts: Vec<_> = texts.into_iter().map(prompt).collect();
+                let (prompts, warnings) = Prompts::compile(&texts).map_err(LoadError::Prompts)?;
+                if !warnings.diagnostics().is_empty() {
+                    tracing::warn!("judge prompts have warnings:\n{warnings}");
+                }
+                Arc::new(prompts)
+            }
+        };
+        load.parts.prompts.insert(key, Arc::clone(&prompts));
+        Ok(prompts)
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test writes its own files")]
+mod tests {
+    use super::*;
+
+    const CONFIG: &str = "default_profile = \"a\"\n\
+        [profiles.a]\nrules = [\"one.yaml\"]\nfusion = { method = \"weighted_sum\" }\n\
+        [profiles.b]\nrules = [\"one.yaml\"]\nfusion = { method = \"weighted_sum\" }\n\
+        [profiles.c]\nrules = [\"two.yaml\"]\nfusion = { method = \"weighted_sum\" }\n";
+
+    fn pack(id: &str, points: i32) -> String {
+        format!(
+            "pack: {id}\nabout: One.\nrules:\n  - {{ id: r, about: One., points: {points}, match: {{ any_of: [x] }} }}\n"
+        )
+    }
+
+    #[test]
+    fn unchanged_packs_are_shared_by_profiles_and_generations() {
+        let folder = tempfile::tempdir().unwrap();
+        let write =
+            |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        write("guerdon.toml", CONFIG);
+        write("one.yaml", &pack("one", -1));
+        write("two.yaml", &pack("two", -1));
+        let source = ConfigSource {
+            file: Some(folder.path().join("guerdon.toml")),
+            environment: Arc::new(BTreeMap::new()),
+            overrides: Vec::new(),
+        };
+        let loader = Loader::new(source, Metrics::new(), TaskTracker::new());
+        let load = |generation| {
+            let snapshot = loader.load(generation, &mut FileSet::default()).unwrap();
+            ["a", "b", "c"].map(|name| Arc::clone(snapshot.profiles[name].packs.as_ref().unwrap()))
+        };
+        let [a, b, c] = load(1);
+        assert!(Arc::ptr_eq(&a, &b), "one folder named twice is compiled once");
+        write("two.yaml", &pack("two", -2));
+        let [a2, b2, c2] = load(2);
+        assert!(Arc::ptr_eq(&a, &a2) && Arc::ptr_eq(&a, &b2), "an unchanged pack is kept");
+        assert!(!Arc::ptr_eq(&c, &c2), "an edited pack is compiled again");
+    }
+}

@@ -1,0 +1,201 @@
+//! The routes and the layers around them: context, authorization, compression, problem bodies.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
+use guerdon_adapters::ScoreHandle;
+use guerdon_types::{Problem, ProblemCode, RequestId};
+use http::header::{CONTENT_ENCODING, HeaderName};
+use http::{HeaderValue, Method};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{NotForContentType, Predicate as _, SizeAbove};
+use tower_http::decompression::RequestDecompressionLayer;
+use tracing::Instrument as _;
+use utoipa::OpenApi as _;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::config::Scope;
+use crate::http::caller::address_of;
+use crate::http::credentials;
+use crate::http::problem::{ApiError, finish};
+use crate::http::request_context::RequestContext;
+use crate::http::routes;
+use crate::http::state::App;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Header of every reply, so that a client of another version can report the mismatch.
+const VERSION: (HeaderName, HeaderValue) = (
+    HeaderName::from_static("guerdon-version"),
+    HeaderValue::from_static(env!("CARGO_PKG_VERSION")),
+);
+
+#[derive(utoipa::OpenApi)]
+#[openapi(info(
+    title = "guerdon",
+    description = "Rewards for RL post-training of dialogue agents: preference model, LLM judge and rules, fused, \
+                   explained and versioned.",
+    license(name = "MIT OR Apache-2.0")
+))]
+struct Document;
+
+/// Every documented route, and the document itself.
+fn documented() -> (Router<App>, utoipa::openapi::OpenApi) {
+    let score = OpenApiRouter::new()
+        .merge(routes::score::routes())
+        .merge(routes::info::routes())
+        .merge(routes::rules::routes())
+        .merge(guerdon_adapters::routes().with_state(()));
+    OpenApiRouter::with_openapi(Document::openapi())
+        .merge(score)
+        .merge(routes::reload::routes())
+        .merge(routes::health::routes())
+        .merge(routes::metrics::routes())
+        .split_for_parts()
+}
+
+/// The OpenAPI document, as `openapi/guerdon.v1.json` holds it.
+///
+/// # Errors
+/// Never in practice: the document is plain data.
+pub fn openapi_json() -> Result<String, serde_json::Error> {
+    let mut json = documented().1.to_pretty_json()?;
+    json.push('\n');
+    Ok(json)
+}
+
+pub(crate) fn router(app: App) -> Router {
+    let (routes, document) = documented();
+    // A compressor would hold back the lines of a stream.
+    let compressible =
+        SizeAbove::new(1_024).and(NotForContentType::const_new("application/x-ndjson"));
+    // Clients that append their own path to a URL drop its query string but keep the path before
+    // it.
+    let (with_profile, _) = guerdon_adapters::routes().with_state(()).split_for_parts();
+    routes
+        .nest("/profiles/{profile}", with_profile)
+        .merge(utoipa_swagger_ui::SwaggerUi::new("/docs").url("/openapi.json", document))
+        .fallback(async || {
+            ApiError::from(
+                Problem::new(ProblemCode::NotFound, "there is no route at this path")
+                    .hint("see /docs"),
+            )
+        })
+        .method_not_allowed_fallback(async || {
+            ApiError::new(ProblemCode::MethodNotAllowed, "method not allowed")
+        })
+        .layer(from_fn_with_state(app.clone(), authorize))
+        .layer(RequestDecompressionLayer::new().gzip(true).zstd(true).pass_through_unaccepted(true))
+        .layer(CatchPanicLayer::custom(|_| {
+            tracing::error!("a handler panicked");
+            ApiError::new(ProblemCode::Internal, "the request failed; the server's log has more")
+                .into_response()
+        }))
+        .layer(from_fn_with_state(app.clone(), request_context))
+        .layer(CompressionLayer::new().gzip(true).zstd(true).compress_when(compressible))
+        .layer(from_fn(no_empty_encoding))
+        .with_state(app)
+}
+
+/// Removes an empty `Content-Encoding`, which tower-http would refuse.
+async fn no_empty_encoding(mut request: Request, next: Next) -> Response {
+    if request.headers().get(CONTENT_ENCODING).is_some_and(HeaderValue::is_empty) {
+        request.headers_mut().remove(CONTENT_ENCODING);
+    }
+    next.run(request).await
+}
+
+/// Outermost layer: gives the request its id, its span and its [`RequestContext`]; writes problem
+/// bodies and metrics.
+async fn request_context(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let id = request
+        .headers()
+        .get(&REQUEST_ID)
+        .and_then(|value| value.to_str().ok())
+        .filter(|id| {
+            (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
+        })
+        .map_or_else(
+            || RequestId::from(uuid::Uuid::now_v7().simple().to_string()),
+            RequestId::from,
+        );
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or_else(|| "unmatched".to_owned(), |matched| matched.as_str().to_owned());
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    request.extensions_mut().insert(id.clone());
+    let address = address_of(request.extensions());
+    let context = RequestContext::new(&app, app.callers.caller(None, address));
+    request.extensions_mut().insert(context);
+    let span = tracing::info_span!("http.request", http.method = %method, http.path = path, request.id = %id);
+    async {
+        let mut response = finish(next.run(request).await, &id, &path);
+        response.headers_mut().insert(VERSION.0, VERSION.1);
+        if let Ok(value) = HeaderValue::from_str(id.as_str()) {
+            response.headers_mut().insert(REQUEST_ID, value);
+        }
+        let took = started.elapsed();
+        app.engine.metrics().request(
+            &route,
+            method_label(&method),
+            response.status().as_u16(),
+            took,
+        );
+        tracing::debug!(http.status = response.status().as_u16(), took = ?took, "request answered");
+        response
+    }
+    .instrument(span)
+    .await
+}
+
+/// The metric label of a method. Invented methods share one, so that clients cannot create labels.
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}
+
+/// The scope that a path requires; `None` for a path that is open. Paths that are not listed
+/// require `score`.
+fn scope_of(path: &str) -> Option<Scope> {
+    match path {
+        "/health" | "/healthz" | "/readyz" | "/openapi.json" | "/docs" => None,
+        _ if path.starts_with("/docs/") => None,
+        "/v1/reload" | "/v1/rollback" | "/v1/promote" => Some(Scope::Admin),
+        _ => Some(Scope::Score),
+    }
+}
+
+/// Checks the token and the caller's rate, and completes the request's context with the caller.
+async fn authorize(
+    State(app): State<App>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let mut context = RequestContext::of(request.extensions())?;
+    if let Some(scope) = scope_of(request.uri().path()) {
+        let token = credentials::token_of(request.headers(), request.uri());
+        let token = context.snapshot().auth.allow(token.as_deref(), scope)?;
+        let caller = app.callers.caller(token, address_of(request.extensions()));
+        app.rate_limit.admit(caller).map_err(|wait| {
+            let detail = "this caller sends too many requests a second";
+            let hint = "send more rollouts a request, or raise `server.requests_per_second`";
+            ApiError::from(Problem::new(ProblemCode::RateLimited, detail).hint(hint))
+                .retry_after(wait)
+        })?;
+        context.caller = caller;
+        request.extensions_mut().insert(context.clone());
+    }
+    request.extensions_mut().insert(ScoreHandle(Arc::new(context)));
+    Ok(next.run(request).await)
+}

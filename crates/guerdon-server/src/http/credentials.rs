@@ -1,0 +1,90 @@
+//! Extraction of a request's token. Most trainers' clients cannot send a header, so the token may
+//! be part of the URL: `http://name:token@host/…`, which HTTP libraries send as `Basic`, or
+//! `?key=token`.
+
+use axum::extract::Query;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, Uri};
+
+/// Headers with a bare or a bearer token, in the order of precedence: eval-protocol's, ROLL's.
+const OTHER_HEADERS: [&str; 2] = ["x-api-key", "xrl-authorization"];
+
+/// The token of a request, if it has one. `Authorization` has precedence over the other headers,
+/// and those over the URL.
+pub(crate) fn token_of(headers: &HeaderMap, uri: &Uri) -> Option<String> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let authorization = text(AUTHORIZATION.as_str()).and_then(of_scheme);
+    authorization
+        .or_else(|| {
+            let mut found = OTHER_HEADERS.iter().filter_map(|name| text(name));
+            found.find_map(|value| of_scheme(value).or_else(|| some(value)))
+        })
+        .or_else(|| in_query(uri))
+}
+
+/// `Bearer token`, or `Basic base64(name:token)`. A URL with a name only, `http://token@host`, has
+/// its token there.
+fn of_scheme(value: &str) -> Option<String> {
+    let (scheme, rest) = value.split_once(' ')?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return some(rest);
+    }
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = String::from_utf8(STANDARD.decode(rest.trim()).ok()?).ok()?;
+    let (name, password) = decoded.split_once(':')?;
+    some(if password.is_empty() { name } else { password })
+}
+
+fn in_query(uri: &Uri) -> Option<String> {
+    let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri).ok()?;
+    pairs.iter().find(|(name, _)| name == "key").and_then(|(_, token)| some(token))
+}
+
+fn some(token: &str) -> Option<String> {
+    Some(token.trim()).filter(|token| !token.is_empty()).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    fn token(headers: &[(&str, &str)], uri: &str) -> Option<String> {
+        let headers = headers.iter().map(|(name, value)| {
+            (name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap())
+        });
+        token_of(&headers.collect(), &uri.parse().unwrap())
+    }
+
+    #[test]
+    fn token_is_found_in_every_supported_place() {
+        // "trainer:s3cret" and "s3cret:" in base64.
+        for (name, value) in [
+            ("authorization", "Bearer s3cret"),
+            ("authorization", "basic dHJhaW5lcjpzM2NyZXQ="),
+            ("authorization", "Basic czNjcmV0Og=="),
+            ("x-api-key", "s3cret"),
+            ("xrl-authorization", "Bearer s3cret"),
+        ] {
+            assert_eq!(
+                token(&[(name, value)], "/get_reward").as_deref(),
+                Some("s3cret"),
+                "{name}: {value}"
+            );
+        }
+        assert_eq!(token(&[], "/rm?profile=hotel&key=s3%63ret").as_deref(), Some("s3cret"));
+    }
+
+    #[test]
+    fn token_of_the_url_is_used_when_the_header_has_none() {
+        assert_eq!(token(&[("authorization", "")], "/reward?key=a").as_deref(), Some("a"));
+        assert_eq!(token(&[("authorization", "Bearer ")], "/reward?key=a").as_deref(), Some("a"));
+        assert_eq!(token(&[("authorization", "Basic !!!")], "/reward").as_deref(), None);
+        assert_eq!(token(&[], "/reward?key="), None);
+    }
+}

@@ -1,0 +1,53 @@
+//! Problem bodies of refused requests. The status codes are [`ProblemCode`]'s.
+
+use axum::Json;
+use axum::response::{IntoResponse as _, Response};
+use guerdon_types::{Problem, ProblemCode, RequestId};
+use http::HeaderValue;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+
+pub(crate) use guerdon_adapters::ApiError;
+
+/// Writes the problem that a handler left in the response's extensions, with the request's id and
+/// path.
+pub(crate) fn finish(mut response: Response, request_id: &RequestId, path: &str) -> Response {
+    let Some(problem) = response.extensions_mut().remove::<std::sync::Arc<Problem>>() else {
+        return response;
+    };
+    let mut problem = std::sync::Arc::unwrap_or_clone(problem);
+    problem.request_id = Some(request_id.clone());
+    problem.instance = Some(path.to_owned());
+    if problem.status >= 500 && problem.code == ProblemCode::Internal {
+        tracing::error!(detail = problem.detail, "request failed");
+    } else {
+        tracing::info!(
+            code = problem.code.as_str(),
+            detail = problem.detail,
+            pointer = problem.pointer,
+            "request refused"
+        );
+    }
+    let code = problem.code.known();
+    let mut written = (response.status(), Json(problem)).into_response();
+    let headers = written.headers_mut();
+    // Headers of the router stay, such as `Allow` of a 405.
+    let own = |name: &HeaderName| name != CONTENT_TYPE && name != CONTENT_LENGTH;
+    headers.extend(
+        response
+            .headers()
+            .iter()
+            .filter(|(name, _)| own(name))
+            .map(|(n, v)| (n.clone(), v.clone())),
+    );
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    match code {
+        Some(ProblemCode::RateLimited | ProblemCode::Overloaded | ProblemCode::NotReady) => {
+            headers.entry(RETRY_AFTER).or_insert(HeaderValue::from_static("1"));
+        }
+        Some(ProblemCode::Unauthorized) => {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        _ => {}
+    }
+    written
+}

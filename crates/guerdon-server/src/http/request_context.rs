@@ -1,0 +1,127 @@
+//! The context of one request: the snapshot at its arrival, its caller, and scoring bound to both.
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::FromRequestParts;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use guerdon_adapters::{ProfileSummary, ScoreService, ScoringBatch, SourceName};
+use guerdon_types::{
+    FusionConfig, IncomingRequest, Invalid, Limits, Problem, ProblemCode, ProfileName,
+    RolloutResult, ScoreRequest,
+};
+use http::HeaderMap;
+use http::request::Parts;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::engine::batch::Batch;
+use crate::engine::candidate::Serving;
+use crate::engine::snapshot::Snapshot;
+use crate::http::body::read_json;
+use crate::http::caller::CallerId;
+use crate::http::problem::ApiError;
+use crate::http::state::App;
+
+/// The context of one request. The outermost layer takes [`Serving`] once and puts this into the
+/// request's extensions. Authorization, limits, routes and adapters all use it, so that a reload
+/// cannot mix two generations in one request.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestContext {
+    pub(crate) serving: Arc<Serving>,
+    pub(crate) caller: CallerId,
+    app: App,
+}
+
+impl RequestContext {
+    pub(crate) fn new(app: &App, caller: CallerId) -> Self {
+        Self { serving: app.engine.serving(), caller, app: app.clone() }
+    }
+
+    /// The snapshot that serves this request's configuration, tokens and limits.
+    pub(crate) fn snapshot(&self) -> &Snapshot {
+        &self.serving.snapshot
+    }
+
+    /// Binds `request` to this context; refuses it while a source that it needs can take nothing
+    /// more.
+    pub(crate) fn open_batch(&self, request: IncomingRequest) -> Result<Batch, ApiError> {
+        let batch = self.app.engine.open_on(&self.serving, self.caller.0, request)?;
+        match batch.full_for() {
+            Some(wait) if !batch.is_empty() => {
+                Err(ApiError::new(ProblemCode::Overloaded, "a source's queue is full")
+                    .retry_after(wait))
+            }
+            _ => Ok(batch),
+        }
+    }
+}
+
+impl FromRequestParts<App> for RequestContext {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, ApiError> {
+        Self::of(&parts.extensions)
+    }
+}
+
+impl RequestContext {
+    /// The context that the outermost layer put into the extensions.
+    pub(crate) fn of(extensions: &http::Extensions) -> Result<Self, ApiError> {
+        let missing = || ApiError::new(ProblemCode::Internal, "the request has no context");
+        extensions.get::<Self>().cloned().ok_or_else(missing)
+    }
+}
+
+impl ScoreService for RequestContext {
+    fn is_ready(&self) -> bool {
+        self.app.is_ready()
+    }
+
+    fn limits(&self) -> Limits {
+        self.snapshot().config.limits
+    }
+
+    fn profile(&self, name: Option<&ProfileName>) -> Result<ProfileSummary, Invalid> {
+        let profile = self.snapshot().profile(name)?;
+        let versions = profile.scorer.versions(profile.name.clone(), self.snapshot().generation);
+        Ok(ProfileSummary { name: profile.name.clone(), model_hash: versions.rm })
+    }
+
+    fn admit(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        Arc::clone(&self.app.permits).try_acquire_owned().map_err(|_| {
+            let limit = self.app.max_concurrent_requests;
+            let detail = format!("too many concurrent requests (limit {limit})");
+            Problem::new(ProblemCode::Overloaded, detail)
+                .hint("wait as Retry-After says, or raise `limits.max_concurrent_requests`")
+                .into()
+        })
+    }
+
+    fn read_body(&self, headers: HeaderMap, body: Body) -> BoxFuture<'_, Result<Bytes, ApiError>> {
+        let limit = self.snapshot().config.limits.max_body_bytes;
+        async move { read_json(&headers, body, limit).await }.boxed()
+    }
+
+    fn open(&self, request: ScoreRequest) -> Result<Box<dyn ScoringBatch>, ApiError> {
+        Ok(Box::new(self.open_batch(request.into())?))
+    }
+}
+
+impl ScoringBatch for Batch {
+    fn sources(&self) -> Vec<SourceName> {
+        let name = |source: &Arc<dyn guerdon_fusion::RewardSource>| SourceName {
+            id: source.id().clone(),
+            channel: source.channel(),
+        };
+        self.scorer().sources().iter().map(name).collect()
+    }
+
+    fn fusion(&self) -> FusionConfig {
+        self.scorer().fusion().clone()
+    }
+
+    fn collect(self: Box<Self>) -> BoxFuture<'static, Vec<RolloutResult>> {
+        async move { Self::collect(*self).await.0 }.boxed()
+    }
+}

@@ -1,0 +1,103 @@
+//! `POST /v1/score`: the reply as one JSON object, or with `Accept: application/x-ndjson` one line
+//! for each result as it becomes final.
+
+use axum::body::{Body, Bytes};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use futures_util::{Stream, StreamExt as _, stream};
+use guerdon_types::{
+    Problem, RequestId, ScoreRequest, ScoreResponse, StreamLine, StreamSummary, StreamedResult,
+    Usage,
+};
+use http::HeaderMap;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use tokio::sync::OwnedSemaphorePermit;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::engine::batch::Batch;
+use crate::http::extract::{Permit, ScoreBody};
+use crate::http::problem::ApiError;
+use crate::http::request_context::RequestContext;
+use crate::http::state::App;
+
+const NDJSON: &str = "application/x-ndjson";
+
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(score))
+}
+
+/// Scores rollouts.
+///
+/// The profile's sources score every turn concurrently, and their signals are fused into one
+/// reward. The reply has every part, every abstention and every version behind the reward. A
+/// rollout that cannot be scored has `reward: null` and an `error`; the other rollouts of the
+/// request are scored.
+#[utoipa::path(post, path = "/v1/score", tag = "scoring", request_body = ScoreRequest, responses(
+    (status = 200, description = "Rewards with their parts; `application/x-ndjson` streams `StreamLine`s.", content(
+        (ScoreResponse = "application/json"),
+        (StreamLine = "application/x-ndjson"),
+    )),
+    (status = "4XX", description = "The request as a whole is wrong; `pointer` is the place.", body = Problem, content_type = "application/problem+json"),
+    (status = 503, description = "Overloaded; see Retry-After.", body = Problem, content_type = "application/problem+json"),
+))]
+async fn score(
+    Extension(request_id): Extension<RequestId>,
+    headers: HeaderMap,
+    Permit(permit): Permit,
+    context: RequestContext,
+    ScoreBody(request): ScoreBody,
+) -> Result<Response, ApiError> {
+    let batch = context.open_batch(request)?;
+    let streamed = headers
+        .get(ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .is_some_and(|a| a.contains(NDJSON));
+    if streamed {
+        let body = Body::from_stream(lines(request_id, batch, permit));
+        return Ok(([(CONTENT_TYPE, NDJSON)], body).into_response());
+    }
+    let versions = batch.versions().clone();
+    let (results, usage) = batch.collect().await;
+    Ok(Json(ScoreResponse::new(request_id, results, versions, usage)).into_response())
+}
+
+/// Result lines, then the summary. The permit is held until the last line, or until the caller
+/// hangs up.
+fn lines(
+    request_id: RequestId,
+    batch: Batch,
+    permit: OwnedSemaphorePermit,
+) -> impl Stream<Item = Result<Bytes, serde_json::Error>> + Send + 'static {
+    struct Lines<S> {
+        results: S,
+        summary: Option<StreamSummary>,
+        _permit: OwnedSemaphorePermit,
+    }
+    let summary = StreamSummary {
+        request_id,
+        results: 0,
+        versions: batch.versions().clone(),
+        usage: Usage::default(),
+    };
+    let state = Lines { results: Box::pin(batch.run()), summary: Some(summary), _permit: permit };
+    stream::unfold(state, async |mut state| {
+        let summary = state.summary.as_mut()?;
+        let line = match state.results.next().await {
+            Some(scored) => {
+                summary.results += 1;
+                summary.usage.add(&scored.usage);
+                StreamLine::Result(Box::new(StreamedResult {
+                    index: scored.index,
+                    result: scored.result,
+                }))
+            }
+            None => StreamLine::Summary(Box::new(state.summary.take()?)),
+        };
+        let bytes = serde_json::to_vec(&line).map(|mut bytes| {
+            bytes.push(b'\n');
+            Bytes::from(bytes)
+        });
+        Some((bytes, state))
+    })
+}

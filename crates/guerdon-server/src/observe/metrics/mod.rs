@@ -1,0 +1,320 @@
+//! Every metric: its name, its labels from closed sets, its buckets. The only room that knows them;
+//! the registry is a value that is passed, not a global.
+
+mod judges;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use guerdon_model::ModelEvent;
+use guerdon_types::{AbstainWhy, SourceId};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+pub(crate) use judges::JudgeMetrics;
+
+type Labels<const N: usize> = [(&'static str, String); N];
+
+/// All metrics of one server.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    request_seconds: Family<RouteLabels, Histogram, fn() -> Histogram>,
+    rollouts: Family<RolloutLabels, Counter>,
+    source_seconds: Family<SourceLabels, Histogram, fn() -> Histogram>,
+    abstentions: Family<AbstainLabels, Counter>,
+    rule_hits: Family<RuleLabels, Counter>,
+    model_cache_hits: Family<ModelLabels, Counter>,
+    model_batch_items: Family<ModelLabels, Histogram, fn() -> Histogram>,
+    model_batch_tokens: Family<ModelLabels, Histogram, fn() -> Histogram>,
+    model_batch_seconds: Family<ModelLabels, Histogram, fn() -> Histogram>,
+    model_wait_seconds: Family<ModelLabels, Histogram, fn() -> Histogram>,
+    /// Metrics of judges.
+    pub(crate) judges: JudgeMetrics,
+    compared_turns: Family<ComparedLabels, Counter>,
+    generation: Gauge,
+    reloads: Family<ReloadLabels, Counter>,
+    reload_broken: Gauge,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    route: String,
+    method: String,
+    status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RouteLabels {
+    route: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RolloutLabels {
+    profile: String,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SourceLabels {
+    source: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AbstainLabels {
+    source: String,
+    why: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RuleLabels {
+    pack: String,
+    rule: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ComparedLabels {
+    changed: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ModelLabels {
+    model: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReloadLabels {
+    outcome: &'static str,
+}
+
+/// 0.1 ms to about 100 s.
+fn seconds() -> Histogram {
+    Histogram::new(exponential_buckets(1e-4, 2.0, 20))
+}
+
+/// 1 to 2,048.
+fn counts() -> Histogram {
+    Histogram::new(exponential_buckets(1.0, 2.0, 12))
+}
+
+/// 16 to 262,144.
+fn tokens() -> Histogram {
+    Histogram::new(exponential_buckets(16.0, 2.0, 15))
+}
+
+impl Metrics {
+    /// A registry with every metric in it.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        let mut registry = Registry::with_prefix("guerdon");
+        let version: Labels<1> = [("version", env!("CARGO_PKG_VERSION").to_owned())];
+        registry.register("build", "The running version", Info::new(version.to_vec()));
+        macro_rules! register {
+            ($make:expr, $name:literal, $help:literal) => {{
+                let metric = $make;
+                registry.register($name, $help, metric.clone());
+                metric
+            }};
+            ($make:expr, $name:literal, $help:literal, $unit:expr) => {{
+                let metric = $make;
+                registry.register_with_unit($name, $help, $unit, metric.clone());
+                metric
+            }};
+        }
+        type Make = fn() -> Histogram;
+        let requests = register!(Family::default(), "http_requests", "HTTP requests answered");
+        let request_seconds = register!(
+            Family::new_with_constructor(seconds as Make),
+            "http_request_duration",
+            "Time from the head of a request to the head of its reply",
+            Unit::Seconds
+        );
+        let rollouts = register!(
+            Family::default(),
+            "rollouts",
+            "Rollouts by outcome: scored, or unscored (reward null)"
+        );
+        let source_seconds = register!(
+            Family::new_with_constructor(seconds as Make),
+            "source_duration",
+            "Time that a source takes for one rollout",
+            Unit::Seconds
+        );
+        let abstentions = register!(
+            Family::default(),
+            "abstentions",
+            "Turns on which a source abstained, by reason"
+        );
+        let rule_hits = register!(Family::default(), "rule_hits", "Turns that a rule hit");
+        let model_cache_hits =
+            register!(Family::default(), "model_cache_hits", "Turns whose score was in the cache");
+        let model_batch_items = register!(
+            Family::new_with_constructor(counts as Make),
+            "model_batch_items",
+            "Texts in one model batch"
+        );
+        let model_batch_tokens = register!(
+            Family::new_with_constructor(tokens as Make),
+            "model_batch_tokens",
+            "Tokens computed in one model batch, with padding; a shared prefix counts once"
+        );
+        let model_batch_seconds = register!(
+            Family::new_with_constructor(seconds as Make),
+            "model_batch_duration",
+            "Time that the device takes for one batch",
+            Unit::Seconds
+        );
+        let model_wait_seconds = register!(
+            Family::new_with_constructor(seconds as Make),
+            "model_queue_wait",
+            "Time that a batch's oldest text waited for the device",
+            Unit::Seconds
+        );
+        let compared_turns = register!(
+            Family::default(),
+            "beside_turns",
+            "Turns shadow-scored by the other generation (candidate), by reward changed"
+        );
+        let generation =
+            register!(Gauge::<i64>::default(), "generation", "Loads since the server started");
+        let reloads = register!(Family::default(), "reloads", "Reloads, by outcome");
+        let reload_broken = register!(
+            Gauge::<i64>::default(),
+            "reload_broken",
+            "1 while the files on disk are broken and an older generation keeps serving"
+        );
+        Arc::new(Self {
+            requests,
+            request_seconds,
+            rollouts,
+            source_seconds,
+            abstentions,
+            rule_hits,
+            model_cache_hits,
+            model_batch_items,
+            model_batch_tokens,
+            model_batch_seconds,
+            model_wait_seconds,
+            judges: JudgeMetrics::register(&mut registry),
+            compared_turns,
+            generation,
+            reloads,
+            reload_broken,
+            registry,
+        })
+    }
+
+    /// The Prometheus (OpenMetrics) text.
+    ///
+    /// # Errors
+    /// [`std::fmt::Error`] if a metric cannot be written, which a `String` never causes.
+    pub fn render(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+
+    pub(crate) fn request(&self, route: &str, method: &str, status: u16, took: Duration) {
+        let route = route.to_owned();
+        self.request_seconds
+            .get_or_create(&RouteLabels { route: route.clone() })
+            .observe(took.as_secs_f64());
+        self.requests
+            .get_or_create(&RequestLabels { route, method: method.to_owned(), status })
+            .inc();
+    }
+
+    pub(crate) fn rollout(&self, profile: &str, scored: bool) {
+        let outcome = if scored { "scored" } else { "unscored" };
+        self.rollouts.get_or_create(&RolloutLabels { profile: profile.to_owned(), outcome }).inc();
+    }
+
+    pub(crate) fn source(&self, source: &SourceId, took: Duration) {
+        self.source_seconds
+            .get_or_create(&SourceLabels { source: source.to_string() })
+            .observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn abstained(&self, source: &SourceId, why: AbstainWhy) {
+        self.abstentions
+            .get_or_create(&AbstainLabels { source: source.to_string(), why: why.as_str() })
+            .inc();
+    }
+
+    pub(crate) fn rule_hit(&self, pack: &str, rule: &str) {
+        self.rule_hits
+            .get_or_create(&RuleLabels { pack: pack.to_owned(), rule: rule.to_owned() })
+            .inc();
+    }
+
+    pub(crate) fn model(&self, model: &str, event: &ModelEvent) {
+        let labels = ModelLabels { model: model.to_owned() };
+        let event = match event {
+            ModelEvent::Batch(event) => event,
+            ModelEvent::CacheHits(hits) => {
+                self.model_cache_hits
+                    .get_or_create(&labels)
+                    .inc_by(u64::try_from(*hits).unwrap_or(u64::MAX));
+                return;
+            }
+            _ => return,
+        };
+        #[expect(clippy::cast_precision_loss, reason = "a batch has fewer than 2^52 tokens")]
+        let observe = |family: &Family<ModelLabels, Histogram, fn() -> Histogram>, count: usize| {
+            family.get_or_create(&labels).observe(count as f64);
+        };
+        observe(&self.model_batch_items, event.items);
+        observe(&self.model_batch_tokens, event.computed_tokens);
+        self.model_batch_seconds.get_or_create(&labels).observe(event.duration.as_secs_f64());
+        self.model_wait_seconds.get_or_create(&labels).observe(event.queue_wait.as_secs_f64());
+    }
+
+    pub(crate) fn compared_turn(&self, changed: bool) {
+        let changed = if changed { "yes" } else { "no" };
+        self.compared_turns.get_or_create(&ComparedLabels { changed }).inc();
+    }
+
+    pub(crate) fn reloaded(&self, generation: u64) {
+        self.generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
+        self.reload_broken.set(0);
+        self.reloads.get_or_create(&ReloadLabels { outcome: "ok" }).inc();
+    }
+
+    pub(crate) fn rolled_back(&self, generation: u64) {
+        self.generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
+        self.reloads.get_or_create(&ReloadLabels { outcome: "rolled_back" }).inc();
+    }
+
+    pub(crate) fn reload_failed(&self) {
+        self.reload_broken.set(1);
+        self.reloads.get_or_create(&ReloadLabels { outcome: "failed" }).inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_is_written_under_its_name_and_base_unit() {
+        let metrics = Metrics::new();
+        metrics.request("/v1/score", "POST", 200, Duration::from_millis(3));
+        metrics.abstained(&SourceId::judge(), AbstainWhy::RateLimited);
+        metrics.reloaded(2);
+        let text = metrics.render().unwrap();
+        for line in [
+            r#"guerdon_http_requests_total{route="/v1/score",method="POST",status="200"} 1"#,
+            r#"guerdon_http_request_duration_seconds_count{route="/v1/score"} 1"#,
+            r#"guerdon_abstentions_total{source="judge",why="rate_limited"} 1"#,
+            "guerdon_generation 2",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Metrics, logs, and the decorator that observes every reward source.
+
+pub(crate) mod metrics;
+pub(crate) mod observed_source;
+pub(crate) mod telemetry;
