@@ -1,4 +1,4 @@
-//! Bad input gets a clear error and loses nothing else in the batch.
+//! Bad input gets a clear error, and the rest of its batch is scored.
 
 use guerdon_tests::{Reply, Server};
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ fn with_message(role: &str, content: &str) -> Value {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_request_is_said_with_its_place() {
+async fn wrong_request_is_refused_with_code_and_pointer() {
     let server = Server::new().await;
     let nan = r#"{"rollouts": [{"messages": [{"role": "assistant", "content": "a"}], "context": {"price": NaN}}]}"#;
     for (body, status, code, pointer) in [
@@ -76,7 +76,8 @@ async fn what_is_wrong_with_a_request_is_said_with_its_place() {
     server.stop().await;
 }
 
-/// Bodies of rollouts that cannot be scored, each with the code and the pointer of its error, and the id in its result.
+/// Bodies of rollouts that cannot be scored, each with the code and the pointer of its error, and
+/// the id in its result.
 const UNSCORABLE: [(&str, &str, &str, &str); 11] = [
     (r#"{"messages": [{"role": "user", "content": "a"}]}"#, "no_assistant_turn", "/messages", "1"),
     (r#"{"id": "x", "messages": []}"#, "no_assistant_turn", "/messages", "x"),
@@ -228,7 +229,7 @@ async fn a_body_or_a_batch_beyond_the_limit_is_refused_with_the_limit() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_or_not_json_is_a_problem_too() {
+async fn unknown_path_method_and_media_type_are_problems() {
     let server = Server::new().await;
     let nowhere = server.get("/v2/score").await;
     assert_eq!((nowhere.status, nowhere.json()["code"].as_str()), (404, Some("not_found")));

@@ -1,4 +1,5 @@
-//! The judge: asked once a question; what fails abstains in writing. The endpoint is a stand-in.
+//! The judge: each question is asked once, and a failure abstains with its reason. The endpoint is
+//! scripted.
 
 use guerdon_tests::{Answer, Server, StandInJudge};
 use serde_json::{Value, json};
@@ -48,7 +49,7 @@ fn one(reply: &str) -> Value {
 }
 
 #[tokio::test]
-async fn points_are_the_rubric_s_and_enter_the_enhancement() {
+async fn points_of_the_rubric_enter_the_enhancement() {
     let judge = StandInJudge::new(Answer::Content(verdict("cold"))).await;
     let server = server(&judge).await;
     let reply = server.score(&one("480 .")).await;
@@ -95,7 +96,7 @@ async fn an_unreachable_judge_abstains_and_the_rest_is_scored() {
 }
 
 #[tokio::test]
-async fn a_missing_judge_voids_the_reward_where_that_is_asked_for() {
+async fn unreachable_judge_voids_the_reward_with_on_abstain_null() {
     let server = Server::with(&configured("http://127.0.0.1:9/v1"), &[("kind.md", PROMPT)]).await;
     let mut request = one("480 .");
     request["fusion"] = json!({ "on_abstain": "null" });
@@ -108,7 +109,7 @@ async fn a_missing_judge_voids_the_reward_where_that_is_asked_for() {
 }
 
 #[tokio::test]
-async fn a_judge_that_is_too_late_abstains_with_deadline() {
+async fn judge_that_misses_the_deadline_abstains() {
     let judge = StandInJudge::gated(Answer::Content(verdict("warm")), 0).await;
     let server = server(&judge).await;
     let mut request = one("480 .");
@@ -125,7 +126,7 @@ async fn a_judge_that_is_too_late_abstains_with_deadline() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_no_verdict_is_no_verdict() {
+async fn answer_without_a_verdict_abstains() {
     let judge = StandInJudge::new(Answer::Content("I would say ten out of ten.".into())).await;
     let server = server(&judge).await;
     let turn = server.score(&one("480 .")).await["results"][0]["turns"][0].clone();

@@ -1,4 +1,4 @@
-//! End-to-end tests: one binary, the real server on port 0, one file a promise of the README.
+//! End-to-end tests: one binary, the real server on port 0, one file for each promise of the README.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -7,7 +7,7 @@ mod bad_input;
 mod configuration;
 mod corpus;
 mod judge;
-mod judge_house;
+mod judge_operation;
 mod metrics;
 mod model;
 mod reload;

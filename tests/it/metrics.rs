@@ -1,4 +1,4 @@
-//! What happens is counted.
+//! Metrics count requests, rollouts, hits and batches.
 
 use guerdon_tests::Server;
 use serde_json::json;

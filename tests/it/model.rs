@@ -1,4 +1,5 @@
-//! The reward model: single-rollout requests coalesce, and a score does not depend on its batch-mates.
+//! The reward model: single-rollout requests coalesce, and a score does not depend on its
+//! batch-mates.
 
 use guerdon_tests::Server;
 use serde_json::json;
@@ -6,8 +7,8 @@ use serde_json::json;
 #[tokio::test]
 async fn concurrent_single_rollout_requests_meet_in_few_batches() {
     const REQUESTS: usize = 256;
-    // The bundled model, not the tiny one: that is done with a text before the next request has been read, and nothing
-    // would have to wait for anything.
+    // The bundled model, not the tiny one: that is done with a text before the next request has
+    // been read, and nothing would have to wait for anything.
     let bundled = Server::config().replace("crates/guerdon-model/tests/tiny", "models/e5-hh");
     let server = Server::from_config(&bundled, &[]).await;
     let mut asked = tokio::task::JoinSet::new();
@@ -38,8 +39,8 @@ async fn a_text_scores_the_same_alone_and_among_others() {
     let score = |reply: &serde_json::Value, index: usize| {
         reply["results"][index]["turns"][0]["rm"]["raw"].as_f64().unwrap()
     };
-    // A matrix of another shape may be summed in another order, which moves the last bits of an f32 and no more. The
-    // bundled model's own test, in guerdon-model, asks for equal bits.
+    // A matrix of another shape may be summed in another order, which moves the last bits of an f32
+    // and no more. The bundled model's own test, in guerdon-model, asks for equal bits.
     assert!((score(&alone, 0) - score(&among, 40)).abs() <= 1e-6);
     server.stop().await;
 }

@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use guerdon_tests::Server;
+use guerdon_tests::{Server, wait_until};
 use serde_json::{Value, json};
 
 async fn points(server: &Server, text: &str) -> Value {
@@ -13,12 +13,12 @@ async fn points(server: &Server, text: &str) -> Value {
     json!([reply["results"][0]["turns"][0]["rules"]["points"], reply["versions"]["generation"]])
 }
 
-/// Asks until the generation is `wanted`; the watcher's own pace is not ours to know.
+/// Waits until the generation is `wanted`.
 async fn generation(server: &Server, wanted: u64) {
-    let reached = async { while server.get("/v1/info").await.json()["generation"] != wanted {} };
-    tokio::time::timeout(Duration::from_secs(30), reached)
-        .await
-        .expect("the watcher saw the change");
+    wait_until("the new generation", async || {
+        server.get("/v1/info").await.json()["generation"] == wanted
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -32,7 +32,7 @@ async fn an_edited_pack_is_live_without_a_restart() {
 }
 
 #[tokio::test]
-async fn a_broken_pack_keeps_the_last_good_version_and_says_why() {
+async fn broken_pack_keeps_the_last_good_version_and_is_reported() {
     let server = Server::with("[reload]\nwatch = false\n", &[]).await;
     server.replace("rules.yaml", &Server::pack().replace("points: -50", "pionts: -50"));
     let refused = server.post("/v1/reload", &json!({})).await;
@@ -50,18 +50,17 @@ async fn a_broken_pack_keeps_the_last_good_version_and_says_why() {
 }
 
 #[tokio::test]
-async fn a_pack_that_is_added_broken_is_live_as_soon_as_it_is_mended() {
+async fn pack_that_is_added_broken_is_live_once_corrected() {
     let config =
         "[reload]\ndebounce = \"20ms\"\n[profiles.more]\nmodel = \"tiny\"\nrules = [\".\"]\n";
     let config = format!("default_profile = \"test\"\n{}{config}", Server::config());
     let server = Server::from_config(&config, &[]).await;
     let added = Server::pack().replace("pack: words", "pack: more");
     server.replace("more.yaml", &added.replace("points: -50", "pionts: -50"));
-    let refused =
-        async { while server.get("/v1/info").await.json()["last_reload_error"].is_null() {} };
-    tokio::time::timeout(Duration::from_secs(30), refused)
-        .await
-        .expect("the watcher saw the new file");
+    wait_until("the refusal of the new file", async || {
+        server.get("/v1/info").await.json()["last_reload_error"].is_string()
+    })
+    .await;
     server.replace("more.yaml", &added);
     generation(&server, 2).await;
     let rules = server.get("/v1/rules").await.json();
@@ -70,7 +69,7 @@ async fn a_pack_that_is_added_broken_is_live_as_soon_as_it_is_mended() {
 }
 
 #[tokio::test]
-async fn no_request_fails_or_sees_a_mix_while_packs_are_swapped() {
+async fn no_request_fails_or_sees_two_generations_during_reloads() {
     let server = Server::with("[reload]\nwatch = false\n", &[]).await;
     let edits = async {
         for version in 2..12 {
@@ -92,7 +91,7 @@ async fn no_request_fails_or_sees_a_mix_while_packs_are_swapped() {
 }
 
 #[tokio::test]
-async fn a_rollback_serves_what_served_before_until_a_file_changes() {
+async fn rollback_returns_to_the_previous_generation_until_a_file_changes() {
     let server = Server::with("[reload]\nwatch = false\n", &[]).await;
     let nothing = server.post("/v1/rollback", &json!({})).await;
     assert_eq!((nothing.status, nothing.json()["code"].as_str()), (422, Some("reload_failed")));
@@ -112,8 +111,8 @@ async fn a_rollback_serves_what_served_before_until_a_file_changes() {
     server.stop().await;
 }
 
-/// Sends a request whose body comes only after `meanwhile`, and returns the reply's body. The server has the head of the
-/// request before `meanwhile` runs: it answered `100 Continue`.
+/// Sends a request whose body comes only after `meanwhile`, and returns the reply's body. The
+/// server has the head of the request before `meanwhile` runs: it answered `100 Continue`.
 async fn interrupted(
     server: &Server,
     (path, body): (&str, &Value),
@@ -138,7 +137,7 @@ async fn interrupted(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_is_scored_on_the_snapshot_of_its_arrival_whatever_is_reloaded_meanwhile() {
+async fn request_is_scored_on_the_snapshot_of_its_arrival_despite_a_reload() {
     let config = format!("{}[reload]\nwatch = false\n", Server::config());
     let without_rules = config.replace("rules = [\"rules.yaml\"]", "rules = []");
     let server = Server::from_config(&config, &[]).await;
@@ -153,7 +152,8 @@ async fn a_request_is_scored_on_the_snapshot_of_its_arrival_whatever_is_reloaded
     assert_eq!(reply["versions"]["generation"], 1, "{reply}");
     assert_eq!(reply["results"][0]["turns"][0]["rules"]["points"], -50.0, "{reply}");
 
-    // A trainer's reply holds names of sources and numbers. Both are of the generation without rules.
+    // A trainer's reply holds names of sources and numbers. Both are of the generation without
+    // rules.
     let request = json!({ "query": [format!("user: hello\nassistant: {text}")], "prompts": [""] });
     let reply = interrupted(&server, ("/get_reward", &request), reload(&config)).await;
     let logs = reply["extra_logs"].as_object().unwrap();
@@ -165,7 +165,7 @@ async fn a_request_is_scored_on_the_snapshot_of_its_arrival_whatever_is_reloaded
 }
 
 #[tokio::test]
-async fn a_model_is_swapped_under_load_without_a_failed_request() {
+async fn model_is_replaced_under_load_without_a_failed_request() {
     let config = format!("{}[reload]\nwatch = false\n", Server::config());
     let server = Server::from_config(&config, &[]).await;
     let version = async |server: &Server| {
@@ -188,12 +188,12 @@ async fn a_model_is_swapped_under_load_without_a_failed_request() {
         }
     };
     tokio::join!(swaps, requests);
-    assert_ne!(version(&server).await, before, "the model in force is told by its hash");
+    assert_ne!(version(&server).await, before, "the reply has the hash of the model that serves");
     server.stop().await;
 }
 
 #[tokio::test]
-async fn a_generation_on_trial_serves_its_share_and_both_scores_are_told() {
+async fn candidate_serves_its_share_and_replies_compare_both_generations() {
     let staged =
         |share: &str| format!("{}[reload]\nwatch = false\nshare = {share}\n", Server::config());
     let server = Server::from_config(&staged("0.5"), &[]).await;
@@ -244,7 +244,7 @@ async fn a_generation_on_trial_serves_its_share_and_both_scores_are_told() {
 }
 
 #[tokio::test]
-async fn a_trial_in_the_shadow_serves_nobody_and_can_be_dropped() {
+async fn candidate_with_share_zero_serves_no_request_and_can_be_dropped() {
     let config = format!("{}[reload]\nwatch = false\nshare = 0.0\n", Server::config());
     let server = Server::from_config(&config, &[]).await;
     server.replace("rules.yaml", &Server::pack().replace("points: -50", "points: -5"));

@@ -1,5 +1,5 @@
-//! Packs written as editors and deployments write them, while requests come without a pause: what was written is live
-//! soon, no request fails, and none sees half of one writing and half of another.
+//! Packs written as editors and deployments write them, under load: every version becomes live, no
+//! request fails, and no request sees parts of two versions.
 
 #![expect(clippy::disallowed_methods, reason = "a test writes its own files")]
 
@@ -7,21 +7,22 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use guerdon_tests::Server;
+use guerdon_tests::{Server, wait_until};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-/// How many requests are under way at any time.
+/// Number of concurrent callers.
 const CALLERS: usize = 4;
 
 /// Longer than two steps of one writing are apart, on a machine that has other things to do.
 const CONFIG: &str = "[reload]\ndebounce = \"200ms\"\n";
 
-/// A pack of two rules of one version. Cut after its first rule it is a pack too, so half of it would load.
+/// A pack of two rules of one version. Cut after its first rule it is a pack too, so half of it
+/// would load.
 fn pack(id: &str, version: u64) -> String {
     let rule = |id: &str| {
         format!(
@@ -38,7 +39,8 @@ struct Load {
 }
 
 impl Load {
-    /// Every answer must have `hits` hits, all of one version, and answers of one generation are of one version.
+    /// Every answer must have `hits` hits, all of one version, and answers of one generation are of
+    /// one version.
     fn start(server: &Server, hits: usize) -> Self {
         let stopped = Arc::new(AtomicU64::new(0));
         let versions: Arc<Mutex<BTreeMap<u64, f64>>> = Arc::default();
@@ -61,10 +63,10 @@ impl Load {
                         .flatten()
                         .filter_map(|hit| hit["points"].as_f64())
                         .collect();
-                    assert_eq!(found.len(), hits, "half a writing: {turn}");
+                    assert_eq!(found.len(), hits, "a pack written in part: {turn}");
                     let generation =
                         reply["versions"]["generation"].as_u64().expect("a generation");
-                    let version = *versions.lock().unwrap().entry(generation).or_insert(found[0]);
+                    let version = *versions.lock().entry(generation).or_insert(found[0]);
                     let whole = found.iter().all(|points| points.total_cmp(&version).is_eq());
                     assert!(whole, "generation {generation} is of two versions: {turn}");
                     asked += 1;
@@ -85,17 +87,13 @@ impl Load {
     }
 }
 
-/// Asks until every rule of the live packs is of `version`.
+/// Waits until the rules of the live packs are of `version`.
 async fn live(server: &Server, version: u64) {
-    let reached = async {
-        loop {
-            let rules = server.get("/v1/rules").await.json();
-            if rules["profiles"]["test"][0]["rules"][0]["points"] == json!(-(version as f64)) {
-                return;
-            }
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), reached).await.expect("the writing was noticed");
+    wait_until(&format!("version {version} is live"), async || {
+        let rules = server.get("/v1/rules").await.json();
+        rules["profiles"]["test"][0]["rules"][0]["points"] == json!(-(version as f64))
+    })
+    .await;
 }
 
 /// A way of writing `text` over a file.
@@ -109,10 +107,10 @@ const WRITINGS: [(&str, Writing); 6] = [
         open.sync_all().unwrap();
         open.write_all(second.as_bytes()).unwrap();
     }),
-    ("written beside and renamed over, as most editors do", |file, text| {
-        let beside = file.with_extension("tmp");
-        std::fs::write(&beside, text).unwrap();
-        std::fs::rename(beside, file).unwrap();
+    ("a new file renamed over the old one, as most editors do", |file, text| {
+        let draft = file.with_extension("tmp");
+        std::fs::write(&draft, text).unwrap();
+        std::fs::rename(draft, file).unwrap();
     }),
     ("put away as a backup and written anew, as vim does", |file, text| {
         let (probe, backup) = (file.with_file_name("4913"), file.with_extension("yaml~"));
@@ -153,8 +151,8 @@ async fn every_way_of_writing_a_file_is_live_whole_while_requests_come() {
     server.stop().await;
 }
 
-/// A ConfigMap is a folder of links into `..data`, itself a link that is swapped as a whole: no request sees one file of
-/// the old folder and one of the new, however often it is swapped.
+/// A ConfigMap is a folder of links into `..data`, itself a link that is swapped as a whole: no
+/// request sees one file of the old folder and one of the new, however often it is swapped.
 #[tokio::test(flavor = "multi_thread")]
 #[cfg(unix)]
 async fn a_swapped_config_map_is_live_as_a_whole_while_requests_come() {

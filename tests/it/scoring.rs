@@ -8,7 +8,7 @@ fn near(value: &serde_json::Value, expected: f64) -> bool {
 }
 
 #[tokio::test]
-async fn every_reward_comes_with_its_parts_and_the_versions_that_made_it() {
+async fn every_reward_has_its_parts_and_versions() {
     let server = Server::new().await;
     let reply =
         server.score(&json!({ "rollouts": [Server::rollout("see the work order .")] })).await;
@@ -19,7 +19,7 @@ async fn every_reward_comes_with_its_parts_and_the_versions_that_made_it() {
     assert_eq!(turn["rules"]["hits"][0]["rule"], "internal");
     assert_eq!(turn["rules"]["hits"][0]["spans"], json!([[8, 18]]));
     assert!(near(&turn["enhancement"], -50.0), "{turn}");
-    // The paper's formula, on what the reply itself says of the parts.
+    // The paper's formula, applied to the parts in the reply.
     let rm = turn["rm"]["score"].as_f64().unwrap();
     assert!(near(&turn["reward"], rm - rm.abs() * 0.5), "{turn}");
     assert_eq!(result["reward"], turn["reward"]);
@@ -124,7 +124,7 @@ async fn group_advantages_come_in_the_same_reply() {
 }
 
 #[tokio::test]
-async fn info_tells_sources_versions_and_limits() {
+async fn info_has_sources_versions_and_limits() {
     let server = Server::new().await;
     let info = server.get("/v1/info").await.json();
     assert_eq!(info["default_profile"], "test");

@@ -7,7 +7,7 @@ const TOKENS: &str =
     "[auth]\ntokens = [{ name = \"trainer\", env = \"TEST_TOKEN\", scopes = [\"score\"] }]\n";
 
 #[tokio::test]
-async fn a_token_is_asked_for_and_its_scope_is_kept() {
+async fn token_is_required_and_its_scope_enforced() {
     let server = Server::with(TOKENS, &[]).await;
     let none = server.post("/v1/score", &json!({ "rollouts": [] })).await;
     assert_eq!((none.status, none.json()["code"].as_str()), (401, Some("unauthorized")));
@@ -53,7 +53,7 @@ async fn more_requests_than_allowed_are_shed_with_retry_after() {
 }
 
 #[tokio::test]
-async fn a_caller_beyond_its_rate_is_told_when_to_come_back() {
+async fn caller_beyond_its_rate_gets_a_retry_after() {
     let slow = Server::config().replace("[server]\n", "[server]\nrequests_per_second = 1\n");
     let server = Server::from_config(&slow, &[]).await;
     let nothing = json!({ "rollouts": [] });

@@ -1,4 +1,4 @@
-//! What a newcomer does: the shipped configuration, model, packs and dialogues, and the curl line of the README.
+//! The shipped configuration, model, packs and dialogues, with the curl line of the README.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

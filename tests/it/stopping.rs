@@ -1,4 +1,4 @@
-//! Stopping finishes what was taken.
+//! A stop finishes the requests in flight.
 
 use guerdon_tests::{Answer, Server, StandInJudge};
 use serde_json::json;

@@ -32,7 +32,8 @@ async fn a_stream_has_one_line_a_result_and_then_the_summary() {
 #[tokio::test]
 async fn a_compressed_body_is_read_and_a_compressed_reply_given() {
     let server = Server::new().await;
-    // `printf '{"rollouts":[]}' | gzip -n` and `| zstd`, so that no compressor of ours made what ours reads.
+    // `printf '{"rollouts":[]}' | gzip -n` and `| zstd`, so that no compressor of ours made what
+    // ours reads.
     let gzip: &[u8] = &[
         0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0xab, 0x56, 0x2a, 0xca, 0xcf, 0xc9, 0xc9, 0x2f, 0x2d,
         0x29, 0x56, 0xb2, 0x8a, 0x8e, 0xad, 5, 0, 0xc9, 0xc8, 0x2e, 0xa5, 0x0f, 0, 0, 0,
@@ -72,7 +73,7 @@ async fn the_client_crate_scores_in_order_over_several_requests() {
 }
 
 #[tokio::test]
-async fn every_reply_tells_the_servers_version() {
+async fn every_reply_has_the_servers_version() {
     let server = Server::new().await;
     for path in ["/healthz", "/v1/info", "/nowhere"] {
         let reply = server.get(path).await;

@@ -1,18 +1,19 @@
-//! A stand-in for an LLM judge: an OpenAI-compatible endpoint that answers what it is told, when it is told.
+//! A scripted judge: an OpenAI-compatible endpoint whose answers and timing the test sets.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::task::AbortOnDropHandle;
 
-/// What to answer to one call.
+/// The answer to one call.
 #[derive(Debug, Clone)]
 pub enum Answer {
     /// A chat completion with this content.
@@ -69,7 +70,7 @@ impl StandInJudge {
     /// The next calls are answered so, in this order, before the usual answer.
     #[must_use]
     pub fn then(self, answers: impl IntoIterator<Item = Answer>) -> Self {
-        self.script.answers.lock().unwrap_or_else(PoisonError::into_inner).extend(answers);
+        self.script.answers.lock().extend(answers);
         self
     }
 
@@ -78,32 +79,32 @@ impl StandInJudge {
         self.script.gate.add_permits(calls);
     }
 
-    /// How many calls have come.
+    /// The number of calls so far.
     #[must_use]
     pub fn calls(&self) -> usize {
         *self.script.calls.borrow()
     }
 
-    /// Waits until `calls` have come.
+    /// Waits for the call number `calls`.
     pub async fn called(&self, calls: usize) {
         let mut count = self.script.calls.subscribe();
         count.wait_for(|count| *count >= calls).await.expect("the stand-in lives");
     }
 
-    /// What was sent, in order.
+    /// The requests so far, in order.
     #[must_use]
     pub fn requests(&self) -> Vec<Value> {
-        self.script.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.script.requests.lock().clone()
     }
 }
 
 async fn answer(State(script): State<Arc<Script>>, Json(request): Json<Value>) -> Response {
-    script.requests.lock().unwrap_or_else(PoisonError::into_inner).push(request);
+    script.requests.lock().push(request);
     script.calls.send_modify(|calls| *calls += 1);
     if let Ok(permit) = script.gate.acquire().await {
         permit.forget();
     }
-    let next = script.answers.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    let next = script.answers.lock().pop_front();
     match next.unwrap_or_else(|| script.usual.clone()) {
         Answer::Status(status, body) => {
             (StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), Json(body)).into_response()

@@ -1,4 +1,4 @@
-//! What serving engines answer besides classifications: pairs, ranks, vectors, and how they are.
+//! Replies of serving engines other than classifications: pairs, ranks, vectors, and health.
 
 use guerdon_tests::Server;
 use serde_json::{Value, json};

@@ -1,8 +1,9 @@
-//! Trainers' own protocols: what their clients send is understood, and what they read is there.
+//! Trainers' own protocols: requests of their clients are understood, and replies have the fields
+//! that they read.
 //!
 //! | file | what |
 //! |---|---|
-//! | `recorded.rs` | each client's own requests, from `recorded/`, and what it reads of the reply |
+//! | `recorded.rs` | recorded requests of each client, from `recorded/`, and the fields that it reads |
 //! | `engines.rs` | what serving engines answer besides classifications |
 //! | `rules.rs` | the thirteen rules that clients taught, a test each |
 
@@ -18,7 +19,7 @@ use super::judge::{PROMPT, configured};
 /// A prompt as ChatML has it, up to the mark that asks for the reply.
 const ASKED: &str = "<|im_start|>user\n480 is our best price .<|im_end|>\n<|im_start|>assistant\n";
 
-/// Beside `test`: `strict`, whose judge cannot be reached and which makes no reward without it; `gated`, whose rules may
+/// The profile `test` and two more: `strict`, whose judge cannot be reached and which makes no reward without it; `gated`, whose rules may
 /// veto.
 async fn server() -> Server {
     with_limits("").await

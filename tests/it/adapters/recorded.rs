@@ -1,4 +1,4 @@
-//! Each client's own requests, and what it reads of the reply.
+//! Recorded requests of each client, and the fields that it reads of the reply.
 
 use guerdon_tests::{Reply, Server};
 use serde_json::{Value, json};

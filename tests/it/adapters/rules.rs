@@ -1,4 +1,5 @@
-//! What clients taught: each rule is a way in which one of them ends a training run, or spoils it quietly.
+//! Rules learnt from clients, a test each: every rule prevents a way in which a client ends or
+//! silently spoils a training run.
 
 use guerdon_tests::{Answer, Reply, Server, StandInJudge};
 use serde_json::{Value, json};

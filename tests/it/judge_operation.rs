@@ -1,10 +1,9 @@
-//! What stands behind a judge in the server: answers beyond a restart, a log of what was paid, a panel, probes.
-//! The endpoints are stand-ins.
+//! Operation of a judge: answers kept over a restart, the log of paid calls, a panel, and probes. The
+//! endpoints are scripted.
 
 use std::path::Path;
-use std::time::Duration;
 
-use guerdon_tests::{Answer, Server, StandInJudge};
+use guerdon_tests::{Answer, Server, StandInJudge, wait_until};
 use serde_json::{Value, json};
 
 use crate::judge::{PROMPT, configured, verdict};
@@ -15,11 +14,11 @@ fn one(reply: &str) -> Value {
 
 #[expect(clippy::disallowed_methods, reason = "a test reads what the server wrote")]
 fn read(path: &Path) -> String {
-    std::fs::read_to_string(path).expect("the server wrote it")
+    std::fs::read_to_string(path).unwrap_or_default()
 }
 
 #[tokio::test]
-async fn a_restart_buys_nothing_again() {
+async fn restart_keeps_the_paid_answers() {
     let judge = StandInJudge::new(Answer::Content(verdict("cold"))).await;
     let elsewhere = tempfile::tempdir().expect("a folder");
     let store = elsewhere.path().join("answers.log");
@@ -51,10 +50,8 @@ async fn paths_are_relative_to_the_configuration_and_every_paid_call_leaves_a_li
     assert!((server.metric("guerdon_judge_cost_total", "stand-in").await - 2.0).abs() < 1e-9);
     assert!((server.metric("guerdon_judge_tokens_total", "prompt").await - 200.0).abs() < 1e-9);
     let log = server.path("log/judge.jsonl");
-    // Lines are written by a thread of their own.
-    while read(&log).lines().count() < 2 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    // A thread writes the lines.
+    wait_until("two lines in the audit log", async || read(&log).lines().count() >= 2).await;
     let line: Value = serde_json::from_str(read(&log).lines().next().unwrap()).unwrap();
     assert_eq!((&line["prompt_tokens"], &line["outcome"]), (&json!(100), &json!("ok")), "{line}");
     assert!(line["messages"].is_null(), "texts are left out unless they are asked for: {line}");
@@ -62,7 +59,7 @@ async fn paths_are_relative_to_the_configuration_and_every_paid_call_leaves_a_li
 }
 
 #[tokio::test]
-async fn a_panel_is_asked_side_by_side_and_pooled() {
+async fn panel_is_asked_concurrently_and_pooled() {
     let cold = StandInJudge::new(Answer::Content(verdict("cold"))).await;
     let warm = StandInJudge::new(Answer::Content(verdict("warm"))).await;
     let more = format!(
@@ -83,7 +80,7 @@ async fn a_panel_is_asked_side_by_side_and_pooled() {
 }
 
 #[tokio::test]
-async fn a_judge_that_denies_a_known_fault_raises_the_alarm() {
+async fn judge_that_denies_a_known_fault_raises_the_alarm() {
     let judge = StandInJudge::new(Answer::Content(verdict("warm"))).await;
     let probed = PROMPT.replace(
         "+++\n# system",
@@ -92,9 +89,10 @@ async fn a_judge_that_denies_a_known_fault_raises_the_alarm() {
     let config =
         format!("{}[profiles.test.judging]\nprobe_every = \"1h\"\n", configured(&judge.url));
     let server = Server::with(&config, &[("kind.md", &probed)]).await;
-    while server.metric("guerdon_judge_alarm", "profile=\"test\"").await < 1.0 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    wait_until("the alarm", async || {
+        server.metric("guerdon_judge_alarm", "profile=\"test\"").await >= 1.0
+    })
+    .await;
     let known = "kind=\"known\",outcome=\"failed\"";
     assert!((server.metric("guerdon_judge_probes_total", known).await - 1.0).abs() < 1e-9);
     let silence = "kind=\"silence\",outcome=\"passed\"";
