@@ -117,7 +117,7 @@ async fn judge_that_misses_the_deadline_abstains() {
     let turn = server.score(&request).await["results"][0]["turns"][0].clone();
     assert_eq!(turn["abstained"][0]["why"], "deadline", "{turn}");
     assert!(turn["reward"].is_number());
-    // The call was sent and is paid for: once answered, it serves whoever asks again.
+    // The call was sent and is paid for. Its answer serves the next request for it.
     judge.open(1);
     let again = server.score(&one("480 .")).await;
     assert_eq!(again["results"][0]["turns"][0]["judge"]["cached"], true);

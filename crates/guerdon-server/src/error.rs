@@ -30,7 +30,7 @@ pub enum LoadError {
     #[error(
         "files changed each time they were read\n  help: the old generation keeps serving; reload when the files are complete"
     )]
-    Restless,
+    FilesKeepChanging,
     /// The rule packs, with a compiler's report.
     #[error("the rule packs are broken\n{0}")]
     Rules(guerdon_rules::Report),

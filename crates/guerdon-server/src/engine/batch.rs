@@ -114,7 +114,7 @@ impl Batch {
         self.entries.len()
     }
 
-    /// Whether the request has no rollouts.
+    /// Returns whether the request has no rollouts.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.entries.is_empty()

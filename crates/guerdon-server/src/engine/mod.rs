@@ -165,7 +165,7 @@ impl Engine {
     /// Loads the files as they are at one moment: if one of them changes while they are read, all
     /// are read again. So a folder that is swapped as a whole is never live in part.
     fn load_consistent(&self, generation: u64) -> Result<Snapshot, LoadError> {
-        let mut loaded = Err(LoadError::Restless);
+        let mut loaded = Err(LoadError::FilesKeepChanging);
         let mut files = FileSet::default();
         for _ in 0..MAX_READS {
             files = FileSet::default();
@@ -180,8 +180,8 @@ impl Engine {
         loaded
     }
 
-    /// Whether a file holds anything else than when the last load read it. Reads files; not for an
-    /// async thread.
+    /// Returns whether a file changed since the last load read it. Reads files, so it must not run
+    /// on an async thread.
     pub(crate) fn has_news(&self) -> bool {
         self.last_read.lock().has_changed()
     }
