@@ -4,6 +4,7 @@
 //! | file or folder | content |
 //! |---|---|
 //! | `cli/` | every command and flag, with its help |
+//! | `commands/setup.rs` | loads the configuration, starts the async runtime, reads input files |
 //! | `commands/serve.rs` | starts the server, prints its address, stops it on a signal |
 //! | `commands/score.rs` | reads a file of rollouts, writes a file of results |
 //! | `commands/local.rs` | runs the engine in this process, without a server |

@@ -11,7 +11,8 @@ use reqwest::{Method, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
 
 use crate::Error;
-use crate::retry::{AttemptError, RetryAdvice, is_transient};
+use crate::error::is_transient;
+use crate::retry::{AttemptError, RetryAdvice};
 use crate::version;
 
 /// The most characters that an error quotes of a body which is not a problem body.

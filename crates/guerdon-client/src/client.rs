@@ -13,7 +13,7 @@ use tokio::time::timeout_at;
 use crate::call::Call;
 use crate::chunk::{chunks, part, repoint};
 use crate::retry::{Deadline, RetryPolicy, run};
-use crate::{ClientBuilder, Error, ScoreStream, ScoredBatch};
+use crate::{Error, ScoreStream, ScoredBatch};
 
 const SCORE: [&str; 2] = ["v1", "score"];
 
@@ -30,23 +30,9 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client of the server at `url`, such as `http://127.0.0.1:8787`, with every setting at its
-    /// default.
-    ///
-    /// # Errors
-    /// [`Error::Config`] if `url` is not an HTTP URL.
-    pub fn new(url: impl Into<String>) -> Result<Self, Error> {
-        Self::builder(url).build()
-    }
-
-    /// A builder for a client of the server at `url`.
-    pub fn builder(url: impl Into<String>) -> ClientBuilder {
-        ClientBuilder::new(url)
-    }
-
     /// Scores a batch of any size.
     ///
-    /// A large batch is split into several HTTP requests (see [`ClientBuilder::chunk`]), some of
+    /// A large batch is split into several HTTP requests (see [`ClientBuilder::chunk`](crate::ClientBuilder::chunk)), some of
     /// them concurrent, and the results are joined in the order of the request. Splitting changes
     /// no number: with advantages, groups stay whole, and a batch whose statistics span all
     /// rollouts is not split. An empty batch is one request, too; its reply has the versions.
@@ -214,6 +200,7 @@ mod tests {
     use guerdon_types::{AdvantagesRequest, GroupId, Problem, Rollout};
 
     use super::*;
+    use crate::ClientBuilder;
     use crate::testing::{ScriptedReply, ScriptedServer, batch};
 
     /// A client with a short backoff.

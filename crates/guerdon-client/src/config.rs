@@ -26,8 +26,24 @@ pub struct ClientBuilder {
     policy: RetryPolicy,
 }
 
+impl Client {
+    /// A client of the server at `url`, such as `http://127.0.0.1:8787`, with every setting at its
+    /// default.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if `url` is not an HTTP URL.
+    pub fn new(url: impl Into<String>) -> Result<Self, Error> {
+        Self::builder(url).build()
+    }
+
+    /// A builder for a client of the server at `url`.
+    pub fn builder(url: impl Into<String>) -> ClientBuilder {
+        ClientBuilder::new(url)
+    }
+}
+
 impl ClientBuilder {
-    pub(crate) fn new(url: impl Into<String>) -> Self {
+    fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
             token: None,

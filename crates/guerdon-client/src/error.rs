@@ -167,8 +167,8 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Transport { .. } | Self::Deadline { .. } | Self::Cut { .. } => true,
-            Self::Problem { problem, .. } => crate::retry::is_transient(problem.status),
-            Self::Status { status, .. } => crate::retry::is_transient(*status),
+            Self::Problem { problem, .. } => is_transient(problem.status),
+            Self::Status { status, .. } => is_transient(*status),
             _ => false,
         }
     }
@@ -182,6 +182,11 @@ impl Error {
         }
         self
     }
+}
+
+/// True for an HTTP status that a later attempt may not have.
+pub(crate) const fn is_transient(status: u16) -> bool {
+    matches!(status, 408 | 429 | 500 | 502 | 503 | 504)
 }
 
 impl From<Invalid> for Error {
@@ -271,5 +276,11 @@ mod tests {
         };
         let text = error.to_string();
         assert!(text.contains("within 9s") && text.contains("502 (3 tries)"), "{text}");
+    }
+
+    #[test]
+    fn transient_statuses_are_listed() {
+        let again: Vec<u16> = (300..600).filter(|status| is_transient(*status)).collect();
+        assert_eq!(again, [408, 429, 500, 502, 503, 504]);
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::ConfigurationArgs;
+use super::configuration::ConfigurationArgs;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum JudgeCommand {

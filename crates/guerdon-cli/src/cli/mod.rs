@@ -1,5 +1,6 @@
 //! Every command and flag, with its help. `commands/` implements them.
 
+mod configuration;
 mod eval;
 mod judge;
 mod rules;
@@ -8,6 +9,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+pub(crate) use configuration::ConfigurationArgs;
 pub(crate) use eval::EvalArgs;
 pub(crate) use judge::{CacheCommand, CalibrateArgs, JudgeArgs, JudgeCommand};
 pub(crate) use rules::{RulesCommand, TestFormat};
@@ -60,18 +62,6 @@ pub(crate) enum TopCommand {
     /// Print the OpenAPI document of the server
     #[command(hide = true)]
     Openapi,
-}
-
-/// The source of the configuration.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct ConfigurationArgs {
-    /// The TOML file; paths in it are relative to its folder. Variables such as
-    /// GUERDON__SERVER__LOG override it, and flags override both
-    #[arg(long, env = "GUERDON_CONFIG", default_value = "guerdon.toml", value_name = "FILE")]
-    pub(crate) config: PathBuf,
-    /// Use this judge in the default profile: a name under `judges` in the configuration
-    #[arg(long, value_name = "NAME")]
-    pub(crate) judge: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -10,6 +10,7 @@ use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{CellAlignment, Table};
 use guerdon_judge::{BootstrapEstimate, CalibrationReport, Gold};
 
+use super::setup::read;
 use super::workbench::{compiled, replace, source};
 use crate::cli::CalibrateArgs;
 
@@ -33,7 +34,7 @@ pub(super) async fn run(calibrate: &CalibrateArgs) -> anyhow::Result<ExitCode> {
             .with_context(|| format!("cannot write {}", svg.display()))?;
     }
     if calibrate.stamp {
-        let stamped = calibration.stamped(&super::read(&calibrate.prompt)?).context(
+        let stamped = calibration.stamped(&read(&calibrate.prompt)?).context(
             "nothing to write into the prompt: no kappa is defined, or the file changed in between",
         )?;
         replace(&calibrate.prompt, &stamped)?;
@@ -45,7 +46,7 @@ pub(super) async fn run(calibrate: &CalibrateArgs) -> anyhow::Result<ExitCode> {
 
 fn text(path: &Path) -> anyhow::Result<String> {
     if path.extension().is_none_or(|extension| extension != "gz") {
-        return super::read(path);
+        return read(path);
     }
     let cannot = || format!("cannot read {}", path.display());
     let mut text = String::new();

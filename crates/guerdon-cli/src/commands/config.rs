@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use guerdon_server::Engine;
 
+use super::setup::runtime;
 use crate::cli::ConfigCommand;
 
 pub(super) fn run(config: ConfigCommand) -> anyhow::Result<ExitCode> {
@@ -17,7 +18,7 @@ pub(super) fn run(config: ConfigCommand) -> anyhow::Result<ExitCode> {
                 println!("profile {name}: {}", sources.join(", "));
             }
             println!("ok");
-            super::runtime()?.block_on(engine.close());
+            runtime()?.block_on(engine.close());
         }
         // The configuration holds the places of secrets, never the secrets.
         ConfigCommand::Show(configuration) => {

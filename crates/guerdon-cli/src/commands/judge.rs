@@ -9,9 +9,10 @@ use guerdon_judge::{PromptText, Prompts};
 use guerdon_types::Rollout;
 use serde_json::json;
 
+use super::setup::{read, runtime};
 use super::workbench::{compiled, prompt_texts, replace, source};
+use super::{calibrate, print};
 use crate::cli::{JudgeArgs, JudgeCommand};
-use crate::commands::print;
 
 pub(super) fn run(judge: JudgeCommand) -> anyhow::Result<ExitCode> {
     match judge {
@@ -19,14 +20,10 @@ pub(super) fn run(judge: JudgeCommand) -> anyhow::Result<ExitCode> {
         JudgeCommand::Bump { prompts } => bump(&prompts),
         JudgeCommand::Render { prompt, rollout } => render(prompt, &rollout),
         JudgeCommand::Try { prompt, rollout, judge } => {
-            super::runtime()?.block_on(try_on(prompt, &rollout, &judge))
+            runtime()?.block_on(try_on(prompt, &rollout, &judge))
         }
-        JudgeCommand::Calibrate(calibrate) => {
-            super::runtime()?.block_on(super::calibrate::run(&calibrate))
-        }
-        JudgeCommand::Probe { prompts, judge } => {
-            super::runtime()?.block_on(probe(&prompts, &judge))
-        }
+        JudgeCommand::Calibrate(calibrate) => runtime()?.block_on(calibrate::run(&calibrate)),
+        JudgeCommand::Probe { prompts, judge } => runtime()?.block_on(probe(&prompts, &judge)),
     }
 }
 
@@ -80,7 +77,7 @@ fn bump(paths: &[PathBuf]) -> anyhow::Result<ExitCode> {
 }
 
 fn first_rollout(path: &Path) -> anyhow::Result<Rollout> {
-    let text = super::read(path)?;
+    let text = read(path)?;
     let first = text.lines().next().context("the file of rollouts is empty")?;
     serde_json::from_str(first).context("the first line is not a rollout")
 }

@@ -11,7 +11,7 @@ use guerdon_model::{BatchEvent, BatchOutcome, Model, ModelConfig, ModelEvent};
 use guerdon_types::{Rollout, ScoreTurns};
 use serde_json::Value;
 
-use super::{read, runtime};
+use super::setup::{read, runtime};
 use crate::cli::{RmCommand, RmModelArgs};
 
 pub(super) fn run(rm: RmCommand) -> anyhow::Result<ExitCode> {

@@ -17,6 +17,7 @@ use guerdon_types::{
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::local::LocalEngine;
+use super::setup::{read, runtime};
 use super::table::table;
 use super::workbench::secret;
 use crate::cli::ScoreArgs;
@@ -26,7 +27,7 @@ use crate::cli::ScoreArgs;
 const CHUNK: usize = 128;
 
 pub(super) fn run(score: &ScoreArgs) -> anyhow::Result<ExitCode> {
-    super::runtime()?.block_on(score_file(score))
+    runtime()?.block_on(score_file(score))
 }
 
 async fn score_file(score: &ScoreArgs) -> anyhow::Result<ExitCode> {
@@ -121,7 +122,7 @@ fn read_rollouts(score: &ScoreArgs) -> anyhow::Result<Vec<InputLine>> {
         io::stdin().read_to_string(&mut text).context("cannot read standard input")?;
         text
     } else {
-        super::read(&score.input)?
+        read(&score.input)?
     };
     Ok(parse_lines(&text))
 }
@@ -204,7 +205,7 @@ impl ScoringEngine {
 
 fn token(score: &ScoreArgs) -> anyhow::Result<Option<String>> {
     if let Some(file) = &score.token_file {
-        let text = super::read(file)?;
+        let text = read(file)?;
         let token = secret(&text).map_err(anyhow::Error::msg);
         return Ok(Some(token.with_context(|| file.display().to_string())?.to_owned()));
     }

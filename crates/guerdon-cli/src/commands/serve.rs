@@ -11,6 +11,7 @@ use guerdon_server::{Engine, RunningServer, install_telemetry, start};
 use guerdon_types::{Info, Versions};
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::setup::runtime;
 use crate::cli::ServeArgs;
 
 pub(super) fn run(serve: &ServeArgs) -> anyhow::Result<ExitCode> {
@@ -19,7 +20,7 @@ pub(super) fn run(serve: &ServeArgs) -> anyhow::Result<ExitCode> {
         source.overrides.push(Override::new("--listen", &["server", "listen"], listen.to_string()));
     }
     install_telemetry(&source.load()?.server)?;
-    super::runtime()?.block_on(async move {
+    runtime()?.block_on(async move {
         // Installed before the sources load, so that a signal during the start is not lost.
         let mut terminate = signal(SignalKind::terminate()).context("cannot receive SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot receive SIGINT")?;

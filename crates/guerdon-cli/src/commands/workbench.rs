@@ -11,8 +11,8 @@ use guerdon_server::config::ProcessEnvironment;
 use guerdon_server::secrets::{SecretPlace, resolve};
 use guerdon_server::texts::{PROMPTS, texts};
 
+use super::print;
 use crate::cli::JudgeArgs;
-use crate::commands::print;
 
 pub(super) fn prompt_texts(paths: &[PathBuf]) -> anyhow::Result<Vec<PromptText>> {
     let texts = texts(Path::new(""), paths, &PROMPTS)?;

@@ -4,7 +4,7 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use statrs::distribution::{ContinuousCDF as _, StudentsT};
 
-use super::{Difference, IntervalEstimate};
+use super::estimate::{Difference, IntervalEstimate};
 
 const RESAMPLES: usize = 10_000;
 

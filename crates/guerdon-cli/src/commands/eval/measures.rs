@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use super::estimate::{Difference, IntervalEstimate};
+use super::mean;
 use super::panel::{Metric, alpha, majority, median};
 use super::proportion::Proportion;
 use super::rows::{EvalRow, FixVerdict, ObservedOutcome, ReplyRating};
-use super::{Difference, IntervalEstimate, mean};
 
 /// The conditions of an excellent reply.
 #[derive(Debug, Clone, Copy, PartialEq)]

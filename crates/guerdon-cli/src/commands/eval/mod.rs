@@ -4,10 +4,12 @@
 //! |---|---|
 //! | `rows.rs` | the lines of a file |
 //! | `panel.rs` | several raters: median, majority, Krippendorff's alpha |
+//! | `estimate.rs` | a figure and a difference with their intervals |
 //! | `proportion.rs` | proportions: Wilson's and Newcombe's intervals, the two-proportion test |
 //! | `mean.rs` | means: bootstrap within a run; Student and Welch over runs |
 //! | `measures.rs` | rating, excellent replies, fixes, clean fixes, outcomes |
 
+mod estimate;
 mod mean;
 mod measures;
 mod panel;
@@ -21,25 +23,10 @@ use std::process::ExitCode;
 use anyhow::{Context as _, ensure};
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{CellAlignment, Table};
-use serde::Serialize;
 
 use self::measures::{ExcellentReply, Measures};
 use crate::cli::EvalArgs;
-
-/// A figure and its 95 % interval. Without an interval, the data are too few for one.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-struct IntervalEstimate {
-    value: f64,
-    interval: Option<[f64; 2]>,
-}
-
-/// A difference, its 95 % interval, and the two-sided p-value of the hypothesis of no difference.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-struct Difference {
-    value: f64,
-    interval: Option<[f64; 2]>,
-    p: Option<f64>,
-}
+use crate::commands::setup::read;
 
 pub(super) fn run(eval: &EvalArgs) -> anyhow::Result<ExitCode> {
     let mut rows = Vec::new();
@@ -48,7 +35,7 @@ pub(super) fn run(eval: &EvalArgs) -> anyhow::Result<ExitCode> {
             std::io::read_to_string(std::io::stdin().by_ref())
                 .context("cannot read standard input")?
         } else {
-            super::read(input)?
+            read(input)?
         };
         rows.extend(rows::parse(&text, &input.display().to_string())?);
     }

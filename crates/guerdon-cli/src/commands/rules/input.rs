@@ -6,13 +6,15 @@ use std::path::Path;
 use anyhow::Context as _;
 use guerdon_types::Rollout;
 
+use crate::commands::setup::read;
+
 pub(super) fn rollouts(file: &Path) -> anyhow::Result<Vec<Rollout>> {
     let text = if file == Path::new("-") {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text).context("cannot read standard input")?;
         text
     } else {
-        crate::commands::read(file)?
+        read(file)?
     };
     let mut rollouts = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
