@@ -72,8 +72,6 @@ pub use config::{
 };
 pub use endpoint::Endpoint;
 pub use error::{Error, StoreError};
-/// The earlier name of [`SourceText`].
-pub use guerdon_text::SourceText as PromptText;
 pub use guerdon_text::{Diagnostic, Report, Severity, SourceText};
 pub use quality::calibrate::{
     BootstrapEstimate, CalibrationReport, CriterionCalibration, Gold, GoldError,

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use guerdon_fusion::{Ask, RewardSource as _};
-use guerdon_judge::{PromptText, Prompts};
+use guerdon_judge::Prompts;
+use guerdon_text::SourceText;
 use guerdon_types::Rollout;
 use serde_json::json;
 
@@ -56,9 +57,9 @@ fn check(paths: &[PathBuf], sealed: bool, json: bool) -> anyhow::Result<ExitCode
 
 fn bump(paths: &[PathBuf]) -> anyhow::Result<ExitCode> {
     let texts = prompt_texts(paths)?;
-    let sealed: Vec<PromptText> = texts
+    let sealed: Vec<SourceText> = texts
         .iter()
-        .map(|PromptText { name, text }| PromptText {
+        .map(|SourceText { name, text }| SourceText {
             name: name.clone(),
             text: Prompts::sealed(text),
         })

@@ -6,20 +6,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use guerdon_judge::{Endpoint, JudgeSource, KeyPlace, PromptText, Prompts, Services};
+use guerdon_judge::{Endpoint, JudgeSource, KeyPlace, Prompts, Services};
 use guerdon_server::config::ProcessEnvironment;
 use guerdon_server::secrets::{SecretPlace, resolve};
 use guerdon_server::texts::{PROMPTS, texts};
+use guerdon_text::SourceText;
 
 use super::print;
 use crate::cli::JudgeArgs;
 
-pub(super) fn prompt_texts(paths: &[PathBuf]) -> anyhow::Result<Vec<PromptText>> {
-    let texts = texts(Path::new(""), paths, &PROMPTS)?;
-    Ok(texts
-        .into_iter()
-        .map(|prompt| PromptText { name: prompt.name, text: prompt.text })
-        .collect())
+pub(super) fn prompt_texts(paths: &[PathBuf]) -> anyhow::Result<Vec<SourceText>> {
+    Ok(texts(Path::new(""), paths, &PROMPTS)?)
 }
 
 pub(super) fn compiled(paths: &[PathBuf]) -> anyhow::Result<Prompts> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use guerdon_fusion::{RewardSource, Scorer};
-use guerdon_judge::{Endpoint, PromptText, Prompts};
+use guerdon_judge::{Endpoint, Prompts};
 use guerdon_model::{Model, RmSource};
 use guerdon_rules::{RulePacks, RulesSource};
 use guerdon_text::SourceText;
@@ -237,8 +237,6 @@ impl Loader {
         let prompts = match kept {
             Some(prompts) => prompts,
             None => {
-                let prompt = |SourceText { name, text }| PromptText { name, text };
-                let texts: Vec<_> = texts.into_iter().map(prompt).collect();
                 let (prompts, warnings) = Prompts::compile(&texts).map_err(LoadError::Prompts)?;
                 if !warnings.diagnostics().is_empty() {
                     tracing::warn!("judge prompts have warnings:\n{warnings}");
