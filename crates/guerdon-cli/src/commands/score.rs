@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _, Read as _, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,16 +11,18 @@ use anyhow::Context as _;
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt as _, future};
 use guerdon_client::Client;
+use guerdon_server::config::{Environment as _, ProcessEnvironment};
+use guerdon_server::secrets::{SecretPlace, resolve};
 use guerdon_types::{
     AdvantagesRequest, Problem, ProblemCode, ProfileName, Rollout, RolloutEntry, RolloutId,
     RolloutResult, ScoreRequest, SourceId, StreamLine, refuse_shared_ids,
 };
 use indicatif::{ProgressBar, ProgressStyle};
+use secrecy::ExposeSecret as _;
 
 use super::local::LocalEngine;
 use super::setup::{read, runtime};
 use super::table::table;
-use super::workbench::secret;
 use crate::cli::ScoreArgs;
 
 /// Rollouts per request: few enough for the limits of any server and the deadline of a slow judge.
@@ -204,13 +207,13 @@ impl ScoringEngine {
 }
 
 fn token(score: &ScoreArgs) -> anyhow::Result<Option<String>> {
-    if let Some(file) = &score.token_file {
-        let text = read(file)?;
-        let token = secret(&text).map_err(anyhow::Error::msg);
-        return Ok(Some(token.with_context(|| file.display().to_string())?.to_owned()));
-    }
-    use guerdon_server::config::Environment as _;
-    Ok(guerdon_server::config::ProcessEnvironment.var("GUERDON_TOKEN"))
+    let Some(file) = &score.token_file else {
+        return Ok(ProcessEnvironment.var("GUERDON_TOKEN"));
+    };
+    let what = format!("--token-file {}", file.display());
+    let place = SecretPlace { what: &what, env: None, file: Some(file) };
+    let token = resolve(place, Path::new(""), &ProcessEnvironment)?;
+    Ok(token.map(|token| token.expose_secret().to_owned()))
 }
 
 fn progress(rollouts: usize) -> ProgressBar {

@@ -26,14 +26,6 @@ pub(super) fn compiled(paths: &[PathBuf]) -> anyhow::Result<Prompts> {
     Ok(prompts)
 }
 
-/// A secret without surrounding white space. An empty one is an error, as in the server.
-pub(super) fn secret(text: &str) -> Result<&str, String> {
-    match text.trim() {
-        "" => Err("the secret is empty".to_owned()),
-        secret => Ok(secret),
-    }
-}
-
 /// Replaces a file by a rename, so that a server that reloads never reads half of it.
 pub(super) fn replace(path: &Path, text: &str) -> anyhow::Result<()> {
     let mut draft = path.as_os_str().to_owned();
