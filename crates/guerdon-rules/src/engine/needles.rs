@@ -13,7 +13,7 @@ pub(crate) struct Needles {
     pub(crate) raw: Literals,
     /// The loose forms of folded literals. Leaves are those of `folded`.
     pub(crate) loose: Literals,
-    /// The leaf of which every digit is a hit: in folded and in unfolded text.
+    /// The leaf that every digit hits: in folded and in unfolded text.
     pub(crate) digits: [Option<u32>; 2],
     /// Classes whose longest run is measured: in folded and in unfolded text.
     pub(crate) runs: [Vec<RunClass>; 2],

@@ -1,8 +1,8 @@
 //! Rule prefilter: selects the rules whose required literal, unit or character class occurs in the
 //! text.
 //!
-//! A thousand rules cost a turn little more than two hundred, because a turn meets the requirements
-//! of a few.
+//! A thousand rules take little more time per turn than two hundred, because a turn meets the
+//! requirements of only a few.
 
 use crate::engine::compiled_rule::{CompiledRule, Matcher, RegexMatcher};
 use crate::engine::pattern::Gate;
@@ -10,17 +10,20 @@ use crate::engine::scan::ScannedText;
 use crate::syntax::pack::MessageSelector;
 use crate::text::number::NumberSpec;
 
-/// The requirements of each rule, and the rules that each leaf makes candidates.
+/// The requirements of each rule, and an index from leaves to rules. A leaf is a set of literals,
+/// see [`Literals`](crate::text::literals::Literals).
 #[derive(Debug, Default)]
 pub(crate) struct Prefilter {
-    /// The requirements of each rule, of which one must be met.
+    /// The requirements of each rule. A rule may hit if one of them is met.
     of_rule: Vec<Vec<Requirement>>,
-    /// The rules that read the scored turn, by leaf: of folded and of unfolded text.
+    /// The rules that read the scored turn, by leaf; first the leaves of folded text, then those of
+    /// unfolded text.
     by_leaf: [Vec<Vec<u32>>; 2],
     /// Rules with a requirement that is not a leaf.
     gated: Vec<(u32, Requirement)>,
     /// Rules that always run, or that read other texts than the scored turn.
     always: Vec<u32>,
+    /// The length of [`Candidates::bits`].
     words: usize,
 }
 
@@ -44,15 +47,16 @@ enum Requirement {
 /// Rules that may hit, by index.
 #[derive(Debug, Default)]
 pub(crate) struct Candidates {
+    /// One bit per rule.
     bits: Vec<u64>,
 }
 
 impl Prefilter {
-    /// Plans the requirements of `rules`. `leaves` is the number of leaves in folded and in
+    /// Collects the requirements of `rules`. `leaves` is the number of leaves of folded and of
     /// unfolded text.
     pub(crate) fn new(rules: &[CompiledRule], leaves: [u32; 2]) -> Self {
         let mut prefilter = Self {
-            of_rule: rules.iter().map(|rule| of(&rule.matcher)).collect(),
+            of_rule: rules.iter().map(|rule| requirements_of(&rule.matcher)).collect(),
             by_leaf: leaves.map(|leaves| vec![Vec::new(); leaves as usize]),
             words: rules.len().div_ceil(64),
             ..Self::default()
@@ -65,8 +69,10 @@ impl Prefilter {
             for requirement in requirements {
                 match requirement {
                     Requirement::Leaf { fold, leaf } => {
-                        let side = prefilter.by_leaf.get_mut(usize::from(!fold));
-                        if let Some(rules) = side.and_then(|side| side.get_mut(*leaf as usize)) {
+                        let by_leaf = prefilter.by_leaf.get_mut(usize::from(!fold));
+                        if let Some(rules) =
+                            by_leaf.and_then(|leaves| leaves.get_mut(*leaf as usize))
+                        {
                             rules.push(index);
                         }
                     }
@@ -141,8 +147,8 @@ impl Requirement {
         }
     }
 
-    /// An estimate of the share of turns that meet the requirement.
-    const fn cost(&self) -> usize {
+    /// A rough relative estimate of how many turns meet the requirement.
+    const fn frequency(&self) -> usize {
         match self {
             Self::Leaf { .. } => 1,
             Self::Unit(_) => 4,
@@ -153,7 +159,7 @@ impl Requirement {
     }
 }
 
-fn of(matcher: &Matcher) -> Vec<Requirement> {
+fn requirements_of(matcher: &Matcher) -> Vec<Requirement> {
     match matcher {
         Matcher::Literals(words) => vec![Requirement::Leaf { fold: words.fold, leaf: words.leaf }],
         Matcher::Regex(RegexMatcher { pattern, fold, .. }) => match pattern.leaves() {
@@ -162,14 +168,16 @@ fn of(matcher: &Matcher) -> Vec<Requirement> {
             }
             None => vec![Requirement::Gate { fold: *fold, gate: pattern.gate().clone() }],
         },
-        Matcher::Number(matcher) => vec![number(&matcher.spec)],
+        Matcher::Number(matcher) => vec![number_requirement(&matcher.spec)],
         // All parts must hold, so the requirement that is met least often is enough.
         Matcher::All { matchers, .. } => matchers
             .iter()
-            .map(of)
-            .min_by_key(|requirements| requirements.iter().map(Requirement::cost).sum::<usize>())
+            .map(requirements_of)
+            .min_by_key(|requirements| {
+                requirements.iter().map(Requirement::frequency).sum::<usize>()
+            })
             .unwrap_or_else(|| vec![Requirement::Always]),
-        Matcher::Any { matchers, .. } => matchers.iter().flat_map(of).collect(),
+        Matcher::Any { matchers, .. } => matchers.iter().flat_map(requirements_of).collect(),
         Matcher::Prices { prices, .. } => prices
             .leaves
             .first()
@@ -177,7 +185,7 @@ fn of(matcher: &Matcher) -> Vec<Requirement> {
             .into_iter()
             .collect(),
         Matcher::Arithmetic { numbers, .. } | Matcher::UnsupportedNumbers { numbers, .. } => {
-            vec![number(numbers)]
+            vec![number_requirement(numbers)]
         }
         Matcher::Not(_)
         | Matcher::Length { .. }
@@ -188,7 +196,7 @@ fn of(matcher: &Matcher) -> Vec<Requirement> {
     }
 }
 
-fn number(spec: &NumberSpec) -> Requirement {
+fn number_requirement(spec: &NumberSpec) -> Requirement {
     match (spec.near.one, spec.units.is_empty() || spec.optional) {
         (Some(leaf), _) => Requirement::Leaf { fold: true, leaf },
         (None, false) => Requirement::Unit(spec.mask()),

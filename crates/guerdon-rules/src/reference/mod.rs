@@ -1,5 +1,5 @@
 //! A naive engine: runs every pattern over the whole text, folds every character on its own and
-//! skips nothing. It is slow and simple. Tests and fuzzing compare the real engine with it.
+//! skips nothing. It is slow and simple. Tests and fuzzing compare the real engine with this one.
 //!
 //! It evaluates `match` on the scored turn. Other scopes, `when` and checks have no separate fast
 //! path.
@@ -29,6 +29,7 @@ pub type NaiveHit = (String, usize, Vec<[usize; 2]>);
 /// The `match` rules of packs for the naive engine.
 #[derive(Debug)]
 pub struct Reference {
+    /// Rules with their parsed conditions.
     rules: Vec<(Rule, Option<Expr>)>,
     /// Compiled regexes by pattern and `fold`.
     regexes: HashMap<(String, bool), Regex>,
@@ -51,7 +52,7 @@ impl Reference {
         let rules: Vec<_> = read.filter_map(with_condition).collect();
         let mut regexes = HashMap::new();
         for (rule, _) in &rules {
-            gather(&rule.test, &mut regexes);
+            compile_regexes(&rule.test, &mut regexes);
         }
         Self { rules, regexes }
     }
@@ -60,12 +61,12 @@ impl Reference {
     #[must_use]
     pub fn evaluate(&self, rollout: &Rollout, turn: usize) -> Vec<NaiveHit> {
         let Some(message) = rollout.messages.get(turn) else { return Vec::new() };
-        let text = Naive::new(&message.content, &rollout.context, &self.regexes);
+        let text = NaiveText::new(&message.content, &rollout.context, &self.regexes);
         let hit = |(rule, condition): &(Rule, Option<Expr>)| {
             let mut found = text.test(&rule.test, condition.as_ref())?;
             found.spans.sort_unstable();
             found.spans.dedup();
-            found.yes.then(|| (rule.id.value.clone(), found.spans.len(), found.spans))
+            found.holds.then(|| (rule.id.value.clone(), found.spans.len(), found.spans))
         };
         let mut hits: Vec<NaiveHit> = self.rules.iter().filter_map(hit).collect();
         hits.sort();
@@ -74,21 +75,22 @@ impl Reference {
 }
 
 /// Compiles every regex of a predicate.
-fn gather(test: &Predicate, regexes: &mut HashMap<(String, bool), Regex>) {
+fn compile_regexes(test: &Predicate, regexes: &mut HashMap<(String, bool), Regex>) {
     match test {
         Predicate::Regex { pattern, fold, .. } => {
             let regex = pattern::parse(&pattern.value, *fold).and_then(|hir| pattern::regex(&hir));
             regexes.extend(regex.ok().map(|regex| ((pattern.value.clone(), *fold), regex)));
         }
         Predicate::All { tests, .. } | Predicate::Any { tests, .. } => {
-            tests.iter().for_each(|test| gather(test, regexes));
+            tests.iter().for_each(|test| compile_regexes(test, regexes));
         }
-        Predicate::Not(test) => gather(test, regexes),
+        Predicate::Not(test) => compile_regexes(test, regexes),
         _ => {}
     }
 }
 
-struct Naive<'a> {
+/// A turn, as read by the naive engine.
+struct NaiveText<'a> {
     original: &'a str,
     context: &'a Context,
     regexes: &'a HashMap<(String, bool), Regex>,
@@ -97,13 +99,14 @@ struct Naive<'a> {
     origin: Vec<usize>,
 }
 
+/// The result of a predicate.
 #[derive(Debug, Default)]
-struct Hits {
-    yes: bool,
+struct PredicateHits {
+    holds: bool,
     spans: Vec<[usize; 2]>,
 }
 
-impl<'a> Naive<'a> {
+impl<'a> NaiveText<'a> {
     fn new(
         original: &'a str,
         context: &'a Context,
@@ -138,17 +141,17 @@ impl<'a> Naive<'a> {
         }
     }
 
-    fn hits(&self, fold: bool, ranges: &[Range<usize>], count: usize) -> Hits {
+    fn hits(&self, fold: bool, ranges: &[Range<usize>], count: usize) -> PredicateHits {
         if ranges.len() < count {
-            return Hits::default();
+            return PredicateHits::default();
         }
-        Hits {
-            yes: !ranges.is_empty(),
+        PredicateHits {
+            holds: !ranges.is_empty(),
             spans: ranges.iter().map(|range| self.span(fold, range)).collect(),
         }
     }
 
-    fn test(&self, test: &Predicate, condition: Option<&Expr>) -> Option<Hits> {
+    fn test(&self, test: &Predicate, condition: Option<&Expr>) -> Option<PredicateHits> {
         Some(match test {
             Predicate::Literals { words, fold, word, near, count } => {
                 let words: Vec<String> = words.iter().map(|word| word.value.clone()).collect();
@@ -168,34 +171,35 @@ impl<'a> Naive<'a> {
             }
             Predicate::Number { numbers, count } => self.numbers(numbers, condition, *count),
             Predicate::All { tests, .. } => {
-                let mut all = Hits { yes: true, ..Hits::default() };
+                let mut all = PredicateHits { holds: true, ..PredicateHits::default() };
                 for test in tests {
                     let next = self.test(test, condition)?;
-                    if !next.yes {
-                        return Some(Hits::default());
+                    if !next.holds {
+                        return Some(PredicateHits::default());
                     }
                     all.spans.extend(next.spans);
                 }
                 all
             }
             Predicate::Any { tests, .. } => {
-                let mut any = Hits::default();
+                let mut any = PredicateHits::default();
                 for test in tests {
                     let next = self.test(test, condition)?;
-                    any.yes |= next.yes;
+                    any.holds |= next.holds;
                     any.spans.extend(next.spans);
                 }
                 any
             }
-            Predicate::Not(test) => {
-                Hits { yes: !self.test(test, condition)?.yes, ..Hits::default() }
-            }
+            Predicate::Not(test) => PredicateHits {
+                holds: !self.test(test, condition)?.holds,
+                ..PredicateHits::default()
+            },
             _ => return None,
         })
     }
 
-    /// Every occurrence of any of `words`, overlapping ones included, and those in the loose
-    /// reading.
+    /// Every occurrence of any of `words`, in the text and in its loose reading, including
+    /// overlapping ones.
     fn occurrences(&self, words: &[String], fold: bool) -> Vec<Range<usize>> {
         let text = self.view(fold);
         let mut ranges = Vec::new();
@@ -203,10 +207,10 @@ impl<'a> Naive<'a> {
         loose.read(text);
         for word in words {
             let word = if fold { normalise::fold(word) } else { word.clone() };
-            ranges.extend(everywhere(text, &word));
+            ranges.extend(occurrences_of(text, &word));
             if let (true, Some(bare)) = (fold, normalise::loose_form(&word)) {
                 ranges.extend(
-                    everywhere(loose.text(), &bare).filter_map(|at| loose.disguised(text, &at)),
+                    occurrences_of(loose.text(), &bare).filter_map(|at| loose.disguised(text, &at)),
                 );
             }
         }
@@ -236,11 +240,17 @@ impl<'a> Naive<'a> {
         (near, found)
     }
 
-    fn numbers(&self, wanted: &NumberWords, condition: Option<&Expr>, count: usize) -> Hits {
+    fn numbers(
+        &self,
+        wanted: &NumberWords,
+        condition: Option<&Expr>,
+        count: usize,
+    ) -> PredicateHits {
         let text = &self.folded;
         let mut units = Units::default();
         let (near, found) = self.near(&wanted.near);
-        let spec = NumberSpec { units: units.all(folded(&wanted.unit)), near, optional: false };
+        let spec =
+            NumberSpec { units: units.intern_all(folded(&wanted.unit)), near, optional: false };
         let digit = |at: usize| text.as_bytes().get(at).is_some_and(u8::is_ascii_digit);
         let starts = text
             .char_indices()
@@ -263,8 +273,8 @@ fn folded(words: &[String]) -> Vec<String> {
     words.iter().map(|word| normalise::fold(word).trim().to_owned()).collect()
 }
 
-/// Every occurrence of `word`, overlapping ones included.
-fn everywhere<'t>(text: &'t str, word: &'t str) -> impl Iterator<Item = Range<usize>> + 't {
+/// Every occurrence of `word`, including overlapping ones.
+fn occurrences_of<'t>(text: &'t str, word: &'t str) -> impl Iterator<Item = Range<usize>> + 't {
     let starts = text.char_indices().map(|(at, _)| at);
     starts
         .filter(move |at| text.get(*at..).is_some_and(|rest| rest.starts_with(word)))

@@ -4,9 +4,9 @@
 //! | File or folder | Contents |
 //! |---|---|
 //! | `yaml.rs` | YAML as a tree whose keys and values have source positions |
-//! | `fields.rs` | Reads a mapping key by key and reports unknown keys |
-//! | `parse/` | The YAML tree becomes a pack |
-//! | `pack.rs` | A pack as it is written |
+//! | `fields.rs` | Reading of a mapping key by key, with reports of unknown keys |
+//! | `parse/` | Conversion of the YAML tree to a pack |
+//! | `pack.rs` | The types of a pack as written, before compilation |
 //! | `schema.rs` | The JSON Schema for editors |
 //! | `expiry.rs` | The date that `expires:` is compared with |
 //! | `codes.rs` | The codes of diagnostics |

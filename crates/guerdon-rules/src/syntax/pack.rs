@@ -1,5 +1,5 @@
-//! A pack as it is written: parsed, with valid types and ranges, not yet compiled. `schema.rs`
-//! describes the same for editors.
+//! A pack as written: parsed, with valid types and ranges, not yet compiled. `schema.rs` describes
+//! the same for editors.
 
 use std::ops::Range;
 
@@ -136,9 +136,9 @@ pub(crate) struct NumberWords {
 /// `near:`, `not_near:` and `within:`.
 #[derive(Debug, Clone)]
 pub(crate) struct NearWords {
-    /// Words of which one must be near, if there are any.
+    /// Required words: if there are any, at least one must be near.
     pub(crate) near: Vec<String>,
-    /// Words of which none may be near.
+    /// Forbidden words: none may be near.
     pub(crate) not_near: Vec<String>,
     /// The greatest distance, in characters.
     pub(crate) within: usize,

@@ -173,7 +173,7 @@ shapes! {
         /// Hits markup that is not `whole`: tags and code fences that are not closed, or close
         /// nothing.
         markup: Option<Markup>,
-        /// Hits a turn that is no `valid` JSON document.
+        /// Hits a turn that is not a `valid` JSON document.
         json: Option<JsonCheck>,
         /// Numbers that are announced by words, and the relation that must hold between them.
         prices: Option<Prices>,

@@ -31,6 +31,7 @@ pub(crate) enum Yaml {
 }
 
 impl Yaml {
+    /// The kind of the value, as named in messages.
     pub(crate) const fn kind(&self) -> &'static str {
         match self {
             Self::Null => "nothing",
@@ -47,21 +48,21 @@ impl Yaml {
 pub(crate) fn read(text: &str) -> Result<Located<Yaml>, Finding> {
     let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
     match serde_saphyr::from_str_with_options::<Spanned<RawYaml>>(text, options) {
-        Ok(raw) => Ok(raw.value.placed(&SourceSpans { text }, raw.referenced)),
+        Ok(raw) => Ok(raw.value.locate(&SourceSpans { text }, raw.referenced)),
         Err(error) => {
             let span =
                 error.location().map_or(0..0, |location| SourceSpans { text }.span(location));
             let message = error.without_snippet().to_string();
             let message = message.lines().next().unwrap_or("not YAML");
-            // The report states the position, and the options of the reader do not concern the
-            // author.
+            // Cuts off the position, which the report states, and a hint about reader options,
+            // which the author of a pack cannot set.
             let message = message.split(" at line ").next().unwrap_or(message);
             let message = message.split(", set DuplicateKeyPolicy").next().unwrap_or(message);
             let help = match message {
                 _ if message.contains("duplicate") => "keep one of the two",
-                _ if message.contains("tab") => "indent with spaces: YAML knows no tabs",
+                _ if message.contains("tab") => "indent with spaces; YAML does not allow tabs",
                 _ if message.contains("unclosed quote") => "close the quote on its line",
-                _ => "quote texts that hold `:`, `#`, `{` or `[`: 'like: this'",
+                _ => "quote texts that contain `:`, `#`, `{` or `[`: 'like: this'",
             };
             Err(Finding::new(PackCode::Syntax, span, format!("not valid YAML: {message}"))
                 .help(help))
@@ -69,7 +70,7 @@ pub(crate) fn read(text: &str) -> Result<Located<Yaml>, Finding> {
     }
 }
 
-/// A value as the YAML reader returns it.
+/// A value as returned by the YAML reader.
 enum RawYaml {
     Null,
     Bool(bool),
@@ -80,22 +81,22 @@ enum RawYaml {
 }
 
 impl RawYaml {
-    fn placed(self, places: &SourceSpans<'_>, location: Location) -> Located<Yaml> {
-        let span = places.span(location);
+    fn locate(self, spans: &SourceSpans<'_>, location: Location) -> Located<Yaml> {
+        let span = spans.span(location);
         let value = match self {
             Self::Null => Yaml::Null,
             Self::Bool(value) => Yaml::Bool(value),
             Self::Number(value) => Yaml::Number(value),
             Self::Text(value) => Yaml::Text(value),
-            Self::List(items) => Yaml::List(
-                items.into_iter().map(|i| i.value.placed(places, i.referenced)).collect(),
-            ),
+            Self::List(items) => {
+                Yaml::List(items.into_iter().map(|i| i.value.locate(spans, i.referenced)).collect())
+            }
             Self::Map(entries) => Yaml::Map(
                 entries
                     .into_iter()
                     .map(|(k, v)| {
-                        let key = Located { span: places.span(k.referenced), value: k.value };
-                        (key, v.value.placed(places, v.referenced))
+                        let key = Located { span: spans.span(k.referenced), value: k.value };
+                        (key, v.value.locate(spans, v.referenced))
                     })
                     .collect(),
             ),
@@ -104,6 +105,7 @@ impl RawYaml {
     }
 }
 
+/// Converts the YAML reader's locations to byte ranges of `text`.
 struct SourceSpans<'a> {
     text: &'a str,
 }
@@ -154,7 +156,7 @@ impl<'de> Visitor<'de> for RawVisitor {
     }
 
     fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<RawYaml, E> {
-        // Beyond 2^53 an f64 does not keep the written number, and no pack needs one.
+        // An f64 is inexact beyond 2^53. The limit is 32 bits, which is enough for any pack.
         i32::try_from(value)
             .map(|v| RawYaml::Number(f64::from(v)))
             .map_err(|_| E::custom("number too large"))
@@ -216,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_yaml_is_one_finding_with_a_place() {
+    fn invalid_yaml_and_duplicate_keys_are_refused() {
         assert!(read("pack: [1, 2").is_err());
         assert!(read("a: 1\na: 2").is_err());
     }

@@ -17,18 +17,20 @@ use crate::text::steps;
 /// The literals of many leaves.
 #[derive(Default)]
 pub(crate) struct Literals {
+    /// The literals to build, each with its leaves.
     wanted: BTreeMap<String, Vec<u32>>,
     leaves: u32,
     automaton: Option<Automaton<u32>>,
-    /// The range of `owners` that holds the leaves of each pattern.
-    places: Vec<Range<u32>>,
+    /// The range of `owners` with the leaves of each pattern.
+    owner_ranges: Vec<Range<u32>>,
+    /// Leaves, grouped by pattern.
     owners: Vec<u32>,
 }
 
 impl std::fmt::Debug for Literals {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Literals")
-            .field("patterns", &self.places.len())
+            .field("patterns", &self.owner_ranges.len())
             .field("leaves", &self.leaves)
             .finish()
     }
@@ -64,11 +66,11 @@ impl Literals {
         for (word, owners) in wanted {
             let start = self.owners.len() as u32;
             self.owners.extend(owners);
-            self.places.push(start..self.owners.len() as u32);
+            self.owner_ranges.push(start..self.owners.len() as u32);
             patterns.push(word);
         }
-        let valued = patterns.iter().zip(0_u32..);
-        self.automaton = Some(Automaton::with_values(valued).map_err(|error| error.to_string())?);
+        let with_ids = patterns.iter().zip(0_u32..);
+        self.automaton = Some(Automaton::with_values(with_ids).map_err(|error| error.to_string())?);
         Ok(())
     }
 
@@ -84,16 +86,16 @@ impl Literals {
     pub(crate) fn memory(&self) -> usize {
         self.automaton.as_ref().map_or(0, Automaton::heap_bytes)
             + 4 * self.owners.len()
-            + 8 * self.places.len()
+            + 8 * self.owner_ranges.len()
     }
 
-    /// Reports every occurrence, overlapping ones included, once for each of its leaves.
+    /// Calls `each` with every occurrence, including overlapping ones, once for each of its leaves.
     pub(crate) fn find(&self, text: &str, mut each: impl FnMut(u32, Range<usize>)) {
         let Some(automaton) = &self.automaton else { return };
         for hit in automaton.find_overlapping_iter(text) {
-            let place = self.places.get(hit.value() as usize).cloned().unwrap_or_default();
+            let range = self.owner_ranges.get(hit.value() as usize).cloned().unwrap_or_default();
             let owners =
-                self.owners.get(place.start as usize..place.end as usize).unwrap_or_default();
+                self.owners.get(range.start as usize..range.end as usize).unwrap_or_default();
             for leaf in owners {
                 each(*leaf, hit.start()..hit.end());
             }
@@ -101,7 +103,7 @@ impl Literals {
     }
 }
 
-/// Up to this many hits of a leaf are walked, because an index costs more.
+/// The number of hits of a leaf up to which a linear search is cheaper than an index.
 const FEW_HITS: usize = 16;
 
 /// The hits in one text, by leaf.
@@ -127,7 +129,7 @@ struct Hit {
 }
 
 impl LiteralHits {
-    /// Removes all hits and prepares for a text of a plan with this number of leaves.
+    /// Removes all hits and prepares for a text, in a plan with `leaves` leaves.
     pub(crate) fn reset(&mut self, leaves: u32) {
         if self.ends.len() == leaves as usize {
             for leaf in &self.touched {
@@ -157,7 +159,7 @@ impl LiteralHits {
         ends[1] = index;
     }
 
-    /// The hits of `leaf` in the order of their ends. Hits that only the loose reading found come
+    /// The hits of `leaf` in the order of their ends. Hits found only in the loose reading come
     /// last.
     pub(crate) fn of(&self, leaf: u32) -> impl Iterator<Item = Range<usize>> {
         let mut next = self.ends.get(leaf as usize).map_or(0, |ends| ends[0]);
@@ -169,11 +171,11 @@ impl LiteralHits {
         })
     }
 
-    /// Returns true if a hit of `leaf` that passes `filter` lies within `window`. All calls for one
-    /// leaf must pass the same filter, because the index keeps its answers.
+    /// Returns true if a hit of `leaf` that passes `filter` is within `window`. All calls for one
+    /// leaf must pass the same filter, because the index stores the hits that passed it.
     ///
-    /// Up to [`FEW_HITS`] hits are walked. Beyond that an index is built, because a text may have
-    /// as many hits as places that are compared with them.
+    /// Up to [`FEW_HITS`] hits are searched linearly. Beyond that an index is built, because many
+    /// windows compared with many hits would take quadratic time.
     pub(crate) fn has_within(
         &self,
         leaf: u32,
@@ -200,7 +202,7 @@ impl LiteralHits {
     }
 }
 
-/// Keeps the leftmost of overlapping `ranges`, and the longest of those with one start.
+/// Keeps the leftmost of overlapping `ranges`, and the longest of ranges with the same start.
 pub(crate) fn leftmost_longest(ranges: &mut Vec<Range<usize>>) {
     if ranges.len() < 2 {
         return;

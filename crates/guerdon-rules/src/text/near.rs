@@ -7,9 +7,9 @@ use crate::text::literals::LiteralHits;
 /// Words that must, or must not, be near a hit.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Near {
-    /// The leaf of the words of which one must be near.
+    /// The leaf of the required words; at least one must be near.
     pub(crate) one: Option<u32>,
-    /// The leaf of the words of which none may be near.
+    /// The leaf of the forbidden words; none may be near.
     pub(crate) none: Option<u32>,
     /// The greatest distance, in characters.
     pub(crate) within: usize,

@@ -1,10 +1,10 @@
-//! An index of ranges that answers in logarithmic time if any of them lies within a window.
+//! An index of ranges that finds out in logarithmic time if a window contains any of them.
 
 use std::ops::Range;
 
 use crate::text::steps;
 
-/// Ranges, sorted by where they end.
+/// Ranges, sorted by their ends.
 #[derive(Debug, Default)]
 pub(crate) struct SpanIndex {
     /// The end of each range, ascending, with the greatest start of the ranges up to this one.
@@ -12,7 +12,7 @@ pub(crate) struct SpanIndex {
 }
 
 impl SpanIndex {
-    /// Indexes `ranges`, which may come in any order.
+    /// Indexes `ranges`, in any order.
     pub(crate) fn new(ranges: impl Iterator<Item = Range<usize>>) -> Self {
         let mut ends: Vec<(usize, usize)> =
             ranges.inspect(|_| steps::add(1)).map(|range| (range.end, range.start)).collect();
@@ -31,7 +31,7 @@ impl SpanIndex {
             steps::add(1);
             *end <= window.end
         });
-        // Of the ranges that end in time, the one that starts last decides.
+        // Of the ranges that end before the window does, the one that starts last decides.
         let last = ended.checked_sub(1).and_then(|last| self.ends.get(last));
         last.is_some_and(|(_, latest_start)| *latest_start >= window.start)
     }
@@ -52,9 +52,9 @@ mod tests {
         ) {
             let ranges: Vec<_> = ranges.into_iter().map(|(at, long)| at..at + long).collect();
             let window = start..start + length;
-            let walked =
+            let expected =
                 ranges.iter().any(|range| window.start <= range.start && range.end <= window.end);
-            prop_assert_eq!(SpanIndex::new(ranges.into_iter()).has_within(&window), walked);
+            prop_assert_eq!(SpanIndex::new(ranges.into_iter()).has_within(&window), expected);
         }
     }
 }

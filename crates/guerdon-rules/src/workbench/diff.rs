@@ -36,12 +36,12 @@ pub struct RuleChange {
     pub gained: usize,
     /// The number of turns that only the old rule hits.
     pub lost: usize,
-    /// The number of turns that both hit with different points.
+    /// The number of turns that both versions hit with different points.
     pub repriced: usize,
-    /// The number of turns that only the new rule cannot decide, and that only the old rule cannot
-    /// decide.
+    /// The number of turns on which only the new rule abstains, and on which only the old rule
+    /// abstains.
     pub undecided: [usize; 2],
-    /// The sum of its points before and after.
+    /// The sum of the rule's points before and after.
     pub points: [f64; 2],
 }
 
@@ -65,15 +65,14 @@ pub struct TurnChange {
 pub struct HitChange {
     /// `pack/rule`.
     pub rule: String,
-    /// The points before; none if the rule did not hit.
+    /// The points before; `None` if the rule did not hit.
     pub before: Option<f64>,
-    /// The points after; none if the rule does not hit.
+    /// The points after; `None` if the rule does not hit.
     pub after: Option<f64>,
 }
 
 impl RulePacks {
-    /// Compares these packs with `new` on the scored turns of `rollouts`. Shadow rules do not
-    /// count.
+    /// Compares these packs with `new` on the scored turns of `rollouts`. Shadow rules are ignored.
     #[must_use]
     pub fn diff<'r>(&self, new: &Self, rollouts: impl IntoIterator<Item = &'r Rollout>) -> Diff {
         let mut diff = Diff::default();
@@ -86,15 +85,15 @@ impl RulePacks {
                 diff.add((index, *turn), &before.part, &after.part, &mut rules);
             }
         }
-        let moved = |points: [f64; 2]| (points[1] - points[0]).abs();
+        let distance = |points: [f64; 2]| (points[1] - points[0]).abs();
         diff.rules = rules
             .into_values()
             .filter(|rule| {
                 rule.gained + rule.lost + rule.repriced + rule.undecided[0] + rule.undecided[1] > 0
             })
             .collect();
-        diff.rules.sort_by(|a, b| moved(b.points).total_cmp(&moved(a.points)));
-        diff.examples.sort_by(|a, b| moved(b.points).total_cmp(&moved(a.points)));
+        diff.rules.sort_by(|a, b| distance(b.points).total_cmp(&distance(a.points)));
+        diff.examples.sort_by(|a, b| distance(b.points).total_cmp(&distance(a.points)));
         diff
     }
 }
@@ -115,39 +114,39 @@ impl Diff {
         let mut undecided: BTreeMap<String, [bool; 2]> = BTreeMap::new();
         for (side, part) in [before, after].into_iter().enumerate() {
             for hit in &part.hits {
-                if let Some(place) =
+                if let Some(slot) =
                     hits.entry(format!("{}/{}", hit.pack, hit.rule)).or_default().get_mut(side)
                 {
-                    *place = Some(hit.points.get());
+                    *slot = Some(hit.points.get());
                 }
             }
             for rule in &part.abstained {
-                if let Some(place) = undecided
+                if let Some(slot) = undecided
                     .entry(format!("{}/{}", rule.pack, rule.rule))
                     .or_default()
                     .get_mut(side)
                 {
-                    *place = true;
+                    *slot = true;
                 }
             }
         }
         let mut changed = Vec::new();
         for (rule, [before, after]) in hits {
-            let sum = entry(rules, &rule);
-            sum.points[0] += before.unwrap_or(0.0);
-            sum.points[1] += after.unwrap_or(0.0);
+            let change = change_of(rules, &rule);
+            change.points[0] += before.unwrap_or(0.0);
+            change.points[1] += after.unwrap_or(0.0);
             match (before, after) {
-                (None, Some(_)) => sum.gained += 1,
-                (Some(_), None) => sum.lost += 1,
-                (Some(b), Some(a)) if b.total_cmp(&a).is_ne() => sum.repriced += 1,
+                (None, Some(_)) => change.gained += 1,
+                (Some(_), None) => change.lost += 1,
+                (Some(b), Some(a)) if b.total_cmp(&a).is_ne() => change.repriced += 1,
                 _ => continue,
             }
             changed.push(HitChange { rule, before, after });
         }
-        for (rule, [was, is]) in undecided {
-            let sum = entry(rules, &rule);
-            sum.undecided[0] += usize::from(!was && is);
-            sum.undecided[1] += usize::from(was && !is);
+        for (rule, [before, after]) in undecided {
+            let change = change_of(rules, &rule);
+            change.undecided[0] += usize::from(!before && after);
+            change.undecided[1] += usize::from(before && !after);
         }
         if !changed.is_empty() {
             self.changed += usize::from(points[0].total_cmp(&points[1]).is_ne());
@@ -156,7 +155,8 @@ impl Diff {
     }
 }
 
-fn entry<'m>(rules: &'m mut BTreeMap<String, RuleChange>, rule: &str) -> &'m mut RuleChange {
+/// The entry of `rule`, created if it is missing.
+fn change_of<'m>(rules: &'m mut BTreeMap<String, RuleChange>, rule: &str) -> &'m mut RuleChange {
     rules.entry(rule.to_owned()).or_insert_with(|| RuleChange {
         rule: rule.to_owned(),
         gained: 0,

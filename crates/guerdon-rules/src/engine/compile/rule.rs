@@ -258,14 +258,14 @@ impl Compiler {
         self.plan.scanner.needles.numbers = true;
         let units =
             unit.iter().map(|unit| normalise::fold(unit).trim().to_owned()).collect::<Vec<_>>();
-        NumberSpec { units: self.plan.scanner.units.all(units), ..NumberSpec::default() }
+        NumberSpec { units: self.plan.scanner.units.intern_all(units), ..NumberSpec::default() }
     }
 
     fn numbers(&mut self, numbers: &NumberWords) -> Option<NumberSpec> {
         let units = self.folded(&numbers.unit, &numbers.span)?;
         let near = self.near(&numbers.near, &numbers.span)?;
         self.plan.scanner.needles.numbers = true;
-        Some(NumberSpec { units: self.plan.scanner.units.all(units), near, optional: false })
+        Some(NumberSpec { units: self.plan.scanner.units.intern_all(units), near, optional: false })
     }
 
     fn near(&mut self, nearby: &NearWords, span: &Range<usize>) -> Option<Near> {

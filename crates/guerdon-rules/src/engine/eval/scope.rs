@@ -36,9 +36,9 @@ pub(crate) struct TurnView<'d, 'a> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TextInScope<'t, 'a> {
     pub(super) text: &'t ScannedText<'a>,
-    /// The index of the message; none if the text joins several.
+    /// The index of the message; `None` if the text joins several.
     message: Option<usize>,
-    /// The character at which the scored turn begins; none if it is not in the text.
+    /// The character at which the scored turn begins; `None` if it is not in the text.
     scored_from: Option<usize>,
 }
 

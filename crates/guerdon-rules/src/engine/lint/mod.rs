@@ -13,7 +13,7 @@ use crate::syntax::codes::PackCode;
 use crate::syntax::expiry::ExpiryPolicy;
 use crate::syntax::pack::{Pack, Rule};
 
-/// The number of days before its expiry from which a rule is reported.
+/// The number of days before the expiry of a rule at which warnings start.
 const SOON: i64 = 30;
 
 /// The lints of a pack and its rules.
@@ -58,8 +58,9 @@ fn rule(rule: &Rule, expiry: ExpiryPolicy, findings: &mut Vec<Finding>) {
     }
 }
 
-/// An expired rule is an error when an author checks a pack and a warning when a server loads it,
-/// because a pack must not stop loading when a date passes.
+/// Reports an expired rule and one that expires soon. An expired rule is an error when an author
+/// checks a pack and a warning when a server loads it, because a pack must not stop loading when a
+/// date passes.
 fn check_expiry(rule: &Rule, expiry: ExpiryPolicy, findings: &mut Vec<Finding>) {
     let Some(expires) = &rule.expires else { return };
     let days = expires.value.0 - expiry.today.0;
@@ -72,7 +73,7 @@ fn check_expiry(rule: &Rule, expiry: ExpiryPolicy, findings: &mut Vec<Finding>) 
         _ => return,
     };
     let finding = Finding::new(code, expires.span.clone(), message);
-    findings.push(finding.label("it still counts").help("drop the rule, or move the date"));
+    findings.push(finding.label("it still counts").help("remove the rule, or move the date"));
 }
 
 /// The lint of a regex as written and as compiled.
@@ -94,7 +95,7 @@ pub(crate) fn regex(written: &str, pattern: &Pattern, span: &Range<usize>) -> Op
                 .help("write lower-case letters, or set `fold: false`"),
         );
     }
-    if has_price(written) && !pattern.captures {
+    if has_unanchored_price(written) && !pattern.captures {
         return Some(
             finding(PackCode::LoosePrice, "a price that may be the end of a longer one")
                 .label("480元 is found in 1,480元 too")
@@ -112,7 +113,7 @@ pub(crate) fn regex(written: &str, pattern: &Pattern, span: &Range<usize>) -> Op
 
 /// Returns true if a pattern matches digits before a currency without fixing the start of the
 /// number.
-fn has_price(written: &str) -> bool {
+fn has_unanchored_price(written: &str) -> bool {
     let digits = ["\\d", "[0-9]"].into_iter().filter_map(|class| written.find(class)).min();
     let Some(at) = digits else { return false };
     let before = written.get(..at).unwrap_or_default();

@@ -12,10 +12,10 @@ pub(super) const MAX_BEFORE: usize = 24;
 /// The greatest number of literals. More do not select well.
 const MAX_ATOMS: usize = 48;
 
-/// A literal of which every match contains one.
+/// One of several literals. Every match contains at least one of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RequiredLiteral {
-    /// The text; none stands for any ASCII digit.
+    /// The text; `None` is any ASCII digit.
     pub(super) literal: Option<String>,
     /// The least and the greatest number of bytes of the match before it.
     pub(super) before: [Option<usize>; 2],
@@ -45,7 +45,7 @@ impl Needle {
     }
 }
 
-/// The literals of which every match of `hir` contains one, or none if there are no selective ones.
+/// A set of literals, one of which is in every match of `hir`, or `None` if no set is selective.
 pub(super) fn atoms(hir: &Hir) -> Option<Vec<RequiredLiteral>> {
     best([prefixes(hir), inner(hir)])
 }

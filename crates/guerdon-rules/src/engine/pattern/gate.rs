@@ -1,4 +1,4 @@
-//! Necessary conditions for a match of a pattern without a literal.
+//! Necessary conditions for a match, for patterns without a literal.
 
 use std::ops::Range;
 
@@ -8,17 +8,17 @@ use super::register::Register;
 use super::run_class::{RunClass, runs_between};
 use crate::text::present::CharSet;
 
-/// The least count of a class whose longest run is measured.
-const RUN: u32 = 8;
+/// The least repetition of a class for which its longest run is measured.
+const MIN_RUN: u32 = 8;
 
-/// Necessary conditions.
+/// The conditions that a text must meet for a pattern to match.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Gate {
-    /// Sets of which the text must contain one character each.
+    /// Sets of characters. The text must contain a character of each set.
     needs: Vec<CharSet>,
     /// The least length of the text, in bytes.
     least: usize,
-    /// A class of the plan, and the length of the run of it that the text must contain.
+    /// A class of the plan, and the length of a run of its characters that the text must contain.
     run: Option<(u32, u32)>,
 }
 
@@ -38,8 +38,8 @@ impl Gate {
         self.run.is_none() && self.least < 64 && self.needs.iter().all(|set| set.breadth() > 64)
     }
 
-    /// Returns true if a text may match. `has_run` returns true if a class has a run of that
-    /// length.
+    /// Returns true if a text with the characters `present` and a length of `bytes` may match.
+    /// `has_run` takes a class and a length, and returns true if the text has such a run.
     pub(crate) fn passes(
         &self,
         present: CharSet,
@@ -52,6 +52,7 @@ impl Gate {
     }
 }
 
+/// Adds sets of characters to `needs`. Every match of `hir` contains a character of each set.
 fn required(hir: &Hir, needs: &mut Vec<CharSet>) {
     match hir.kind() {
         HirKind::Literal(literal) => {
@@ -78,9 +79,11 @@ fn required(hir: &Hir, needs: &mut Vec<CharSet>) {
     }
 }
 
+/// The longest run of a class that every match of `hir` contains.
 fn run(hir: &Hir) -> Option<(&ClassUnicode, u32)> {
     match hir.kind() {
-        HirKind::Repetition(repetition) if repetition.min >= RUN => match repetition.sub.kind() {
+        HirKind::Repetition(repetition) if repetition.min >= MIN_RUN => match repetition.sub.kind()
+        {
             HirKind::Class(Class::Unicode(class)) => Some((class, repetition.min)),
             _ => run(&repetition.sub),
         },
@@ -91,25 +94,26 @@ fn run(hir: &Hir) -> Option<(&ClassUnicode, u32)> {
     }
 }
 
-/// The greatest count of its counted repetitions.
-pub(super) fn counts(hir: &Hir) -> u32 {
+/// The greatest number of repetitions that `hir` counts; nested counts are multiplied.
+pub(super) fn greatest_count(hir: &Hir) -> u32 {
     match hir.kind() {
         HirKind::Repetition(repetition) => {
             let most = repetition.max.unwrap_or(repetition.min);
-            most.saturating_mul(counts(&repetition.sub).max(1))
+            most.saturating_mul(greatest_count(&repetition.sub).max(1))
         }
-        HirKind::Capture(capture) => counts(&capture.sub),
+        HirKind::Capture(capture) => greatest_count(&capture.sub),
         HirKind::Concat(parts) | HirKind::Alternation(parts) => {
-            parts.iter().map(counts).max().unwrap_or(0)
+            parts.iter().map(greatest_count).max().unwrap_or(0)
         }
         _ => 0,
     }
 }
 
-/// A pattern that consists of one counted class.
+/// A pattern that is one repeated class, such as `[^\n]{80,}`.
 #[derive(Debug)]
 pub(super) struct CountedClass {
     class: RunClass,
+    /// The least number of characters in a match.
     least: u32,
     /// The greatest number of characters in a match.
     most: u32,
@@ -128,12 +132,13 @@ impl CountedClass {
         Some(Self { class: RunClass::new(class), least: repetition.min, most })
     }
 
-    /// Reports the leftmost matches without overlaps, at most `limit`.
+    /// Calls `each` with the leftmost matches without overlaps, at most `limit`.
     pub(super) fn find(&self, text: &str, limit: usize, mut each: impl FnMut(Range<usize>)) {
         let Some(except) = self.class.except else {
             return self.find_by_characters(text, limit, each);
         };
-        // The runs are whole lines, most of which are too short: counting is cheaper than walking.
+        // The runs are usually whole lines, and most lines are too short for a match. Counting
+        // their characters is cheaper than testing each one.
         let mut hits = 0;
         for (start, run) in runs_between(text, except) {
             let mut rest = run;

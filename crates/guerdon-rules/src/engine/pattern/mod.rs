@@ -52,7 +52,7 @@ const MAX_TRIES: usize = 16;
 /// A compiled regex.
 #[derive(Debug)]
 pub(crate) struct Pattern {
-    /// The regex; none for a counted class, which needs none.
+    /// The regex; `None` for a counted class, which does not need a regex.
     regex: Option<meta::Regex>,
     anchored: Option<dense::DFA<Vec<u32>>>,
     places: StartPlaces,
@@ -81,7 +81,7 @@ enum StartPlaces {
 /// The error of an invalid pattern.
 #[derive(Debug)]
 pub(crate) struct PatternError {
-    /// The position in the pattern as written, in bytes; none for the whole pattern.
+    /// The position in the pattern as written, in bytes; `None` for the whole pattern.
     pub(crate) at: Option<Range<usize>>,
     pub(crate) message: String,
     pub(crate) help: &'static str,
@@ -178,7 +178,7 @@ impl Pattern {
             }
         };
         if !matches!(places, StartPlaces::Near(_) | StartPlaces::Run(_))
-            && gate::counts(hir) > MAX_COUNT
+            && gate::greatest_count(hir) > MAX_COUNT
         {
             return Err(PatternError::whole(
                 format!("counts to more than {MAX_COUNT} without a literal before it"),
@@ -237,7 +237,7 @@ impl Pattern {
         matches!(self.places, StartPlaces::Anywhere) && self.gate.is_broad()
     }
 
-    /// The leaves of which one must have a hit, if there are any.
+    /// The required leaves, if there are any. At least one of them must have a hit.
     pub(crate) fn leaves(&self) -> Option<Vec<u32>> {
         match &self.places {
             StartPlaces::Near(needles) => Some(needles.iter().map(|needle| needle.leaf).collect()),
@@ -257,8 +257,8 @@ impl Pattern {
             + self.anchored.as_ref().map_or(0, dense::DFA::memory_usage)
     }
 
-    /// Reports the matches in `text`, leftmost first and without overlaps, at most [`MAX_HITS`].
-    /// `found` holds the literal hits of the text.
+    /// Calls `each` with the matches in `text`, leftmost first and without overlaps, at most
+    /// [`MAX_HITS`]. `found` holds the literal hits of the text.
     pub(crate) fn find(&self, text: &str, found: &LiteralHits, each: impl FnMut(Range<usize>)) {
         let needles = match &self.places {
             StartPlaces::Near(needles) => needles,
@@ -275,7 +275,7 @@ impl Pattern {
         found.scratch.replace(starts);
     }
 
-    /// Reports the matches that begin at one of `starts`.
+    /// Calls `each` with the matches that begin at one of `starts`.
     fn try_at(&self, text: &str, starts: &mut [usize], mut each: impl FnMut(Range<usize>)) {
         if !starts.is_sorted() {
             starts.sort_unstable();

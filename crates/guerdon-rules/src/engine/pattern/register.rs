@@ -6,7 +6,7 @@ use super::run_class::RunClass;
 pub(crate) trait Register {
     /// Adds a leaf for these literals.
     fn leaf(&mut self, literals: Vec<String>) -> u32;
-    /// The leaf of which every ASCII digit is a hit.
+    /// The leaf that every ASCII digit hits.
     fn digits(&mut self) -> u32;
     /// Registers a class whose longest run is to be measured and returns its index.
     fn run(&mut self, class: RunClass) -> u32;

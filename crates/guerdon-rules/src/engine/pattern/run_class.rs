@@ -1,26 +1,27 @@
-//! A class of characters whose longest run in a text is measured once for all patterns that count
-//! it.
+//! A class of characters. Its longest run in a text is measured once for all patterns that need it.
 
 use regex_syntax::hir::ClassUnicode;
 
-use crate::text::normalise::Longest;
+use crate::text::normalise::LongestRuns;
 
 /// A class of characters whose longest run is measured.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RunClass {
+    /// The ASCII characters of the class, one bit each.
     ascii: u128,
-    /// True if all basic ideographs are in the class, false if none are, and none if they must be
-    /// looked up.
+    /// `Some(true)` if the class contains all basic ideographs (U+4E00 to U+9FFF), `Some(false)` if
+    /// it contains none, and `None` if each must be looked up.
     ideographs: Option<bool>,
     /// The only character that is not in the class, if there is exactly one.
     pub(super) except: Option<char>,
-    within: Within,
+    superset: Superset,
     class: ClassUnicode,
 }
 
-/// A superset of a class for which a folded text knows the longest run.
+/// A superset of a class. Folding a text also measures the longest runs of letters and of
+/// ideographs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Within {
+enum Superset {
     Letters,
     Ideographs,
     Anything,
@@ -49,14 +50,14 @@ impl RunClass {
         };
         let is_within =
             |start, end| class.ranges().iter().all(|r| start <= r.start() && r.end() <= end);
-        let within = if is_within('a', 'z') {
-            Within::Letters
+        let superset = if is_within('a', 'z') {
+            Superset::Letters
         } else if is_within('\u{4e00}', '\u{9fff}') {
-            Within::Ideographs
+            Superset::Ideographs
         } else {
-            Within::Anything
+            Superset::Anything
         };
-        Self { ascii, ideographs, except, within, class: class.clone() }
+        Self { ascii, ideographs, except, superset, class: class.clone() }
     }
 
     pub(super) fn has(&self, c: char) -> bool {
@@ -71,16 +72,17 @@ impl RunClass {
         self.class.ranges().get(at).is_some_and(|range| range.start() <= c)
     }
 
-    /// An upper bound of the longest run in a folded text with these runs, if one is known.
-    pub(crate) const fn at_most(&self, longest: Longest) -> Option<usize> {
-        match self.within {
-            Within::Letters => Some(longest.letters),
-            Within::Ideographs => Some(longest.ideographs),
-            Within::Anything => None,
+    /// An upper bound of the class's longest run in a folded text whose measured runs are
+    /// `longest`.
+    pub(crate) const fn at_most(&self, longest: LongestRuns) -> Option<usize> {
+        match self.superset {
+            Superset::Letters => Some(longest.letters),
+            Superset::Ideographs => Some(longest.ideographs),
+            Superset::Anything => None,
         }
     }
 
-    /// The longest run of its characters in `text`.
+    /// The length of the longest run of the class's characters in `text`.
     pub(crate) fn longest(&self, text: &str) -> u32 {
         if let Some(except) = self.except {
             let longest = runs_between(text, except).map(|(_, run)| run.chars().count()).max();

@@ -34,7 +34,7 @@ pub(crate) const UNSUPPORTED_KEYS: &[&str] = &["unit", "least"];
 pub(crate) const REPETITION_KEYS: &[&str] = &["across", "ngram", "share", "min", "sentence"];
 pub(crate) const LANGUAGE_MIX_KEYS: &[&str] = &["language", "share", "min", "allow", "names"];
 
-/// The keys of `match` of which exactly one must be present.
+/// The alternative keys of `match`; exactly one must be present.
 const KINDS: [&str; 6] = ["any_of", "regex", "number", "all", "any", "not"];
 const MAX_DEPTH: usize = 8;
 

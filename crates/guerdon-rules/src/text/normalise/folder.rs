@@ -180,7 +180,7 @@ impl<'v, 'o> Folder<'v, 'o> {
         if let Some(f) = folded.chars().next_back() {
             match folded.chars().count() {
                 1 => self.note(kind(f), 1),
-                more => self.view.suspicious |= self.runs.push_unfolded(kind(f), more),
+                more => self.view.suspicious |= self.runs.push_expanded(kind(f), more),
             }
         }
         self.replace(bytes, &folded, characters::change(c));
@@ -191,7 +191,7 @@ impl<'v, 'o> Folder<'v, 'o> {
         self.view.suspicious |= suspicious;
     }
 
-    /// Notes that a number may begin at this byte of the original.
+    /// Records that a number may begin at this byte of the original.
     fn numeral(&mut self, at: usize) {
         let place = self.view.text.len() + (at - self.kept);
         self.view.numerals.push(u32::try_from(place).unwrap_or(u32::MAX));

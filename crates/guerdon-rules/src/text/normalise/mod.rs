@@ -17,7 +17,7 @@ mod runs;
 mod view;
 
 pub(crate) use loose::{LooseReading, loose_form};
-pub(crate) use runs::Longest;
+pub(crate) use runs::LongestRuns;
 pub(crate) use view::FoldedText;
 
 /// The folded form of `text`: width, case, invisible characters, look-alike letters, traditional

@@ -5,7 +5,7 @@
 pub(super) enum CharKind {
     /// Latin letters.
     Letters,
-    /// Digits, and the signs that stand for letters: `@` and `$`.
+    /// Digits, and the signs that may replace letters: `@` and `$`.
     Digits,
     /// Ideographs.
     Ideographs,
@@ -22,31 +22,35 @@ pub(super) enum CharKind {
 pub(super) struct RunTracker {
     kinds: [CharKind; 3],
     lengths: [usize; 3],
-    /// The number of single letters so far, each separated from the one before.
+    /// The number of consecutive single letters so far, each separated from the previous one.
     singles: usize,
-    /// The lengths of the runs of letters and of ideographs at the end so far.
-    open: Longest,
-    pub(super) longest: Longest,
+    /// The lengths of the runs of letters and of ideographs at the end of the text read so far.
+    open: LongestRuns,
+    pub(super) longest: LongestRuns,
 }
 
 /// Upper bounds of the lengths of runs of letters and of ideographs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Longest {
+pub(crate) struct LongestRuns {
     pub(crate) letters: usize,
     pub(crate) ideographs: usize,
 }
 
 impl RunTracker {
-    /// Notes a character of the original that was unfolded to `length` characters.
-    pub(super) fn push_unfolded(&mut self, last: CharKind, length: usize) -> bool {
-        let Longest { letters, ideographs } = self.open;
+    /// Adds a character of the original that was folded to `length` characters, the last of which
+    /// has the kind `last`. Returns the same as [`push`](Self::push).
+    pub(super) fn push_expanded(&mut self, last: CharKind, length: usize) -> bool {
+        let LongestRuns { letters, ideographs } = self.open;
         let suspicious = self.push(last, length);
-        // Characters of any kind in it may continue a run.
-        self.bound(Longest { letters: letters + length, ideographs: ideographs + length });
+        // The characters before the last may be of any kind, so each run may be `length` longer.
+        self.extend_bounds(LongestRuns {
+            letters: letters + length,
+            ideographs: ideographs + length,
+        });
         suspicious
     }
 
-    fn bound(&mut self, open: Longest) {
+    fn extend_bounds(&mut self, open: LongestRuns) {
         self.open = open;
         self.longest.letters = self.longest.letters.max(open.letters);
         self.longest.ideographs = self.longest.ideographs.max(open.ideographs);
@@ -55,24 +59,24 @@ impl RunTracker {
     /// Adds a run. Returns true if the last three runs look like a word in disguise.
     pub(super) fn push(&mut self, kind: CharKind, length: usize) -> bool {
         use CharKind::{Digits, Ideographs, Joiners, Letters, Other, Separators};
-        let parts = |kind| matches!(kind, Separators | Joiners);
+        let is_gap = |kind| matches!(kind, Separators | Joiners);
         if let ([last, ..], [gap, ..]) = (&mut self.kinds, &mut self.lengths)
-            && parts(kind)
-            && parts(*last)
+            && is_gap(kind)
+            && is_gap(*last)
         {
             // Separators and joiners next to each other are one gap.
             *gap += length;
             *last = if kind == Joiners { Joiners } else { *last };
             return false;
         }
-        let goes_on =
+        let extended =
             |wanted: CharKind, open: usize| if kind == wanted { open + length } else { 0 };
-        self.bound(Longest {
-            letters: goes_on(Letters, self.open.letters),
-            ideographs: goes_on(Ideographs, self.open.ideographs),
+        self.extend_bounds(LongestRuns {
+            letters: extended(Letters, self.open.letters),
+            ideographs: extended(Ideographs, self.open.ideographs),
         });
         let [one, two, _] = self.kinds;
-        let [parted, before, _] = self.lengths;
+        let [gap, before, _] = self.lengths;
         let single = kind == Letters && length == 1;
         let continues = matches!(one, Separators | Joiners) && two == Letters && before == 1;
         match kind {
@@ -81,18 +85,19 @@ impl RunTracker {
             _ => {}
         }
         self.kinds = [kind, one, two];
-        self.lengths = [length, parted, before];
+        self.lengths = [length, gap, before];
         match (kind, one, two) {
-            (Letters, Digits, Letters) => parted <= 2,
-            (Letters, Digits, Separators | Other | Ideographs) => parted == 1 && length >= 3,
+            (Letters, Digits, Letters) => gap <= 2,
+            (Letters, Digits, Separators | Other | Ideographs) => gap == 1 && length >= 3,
             (Letters, Separators, Letters) => self.singles >= 3,
             (Letters, Joiners, Letters) => true,
-            (Ideographs, Separators | Joiners, Ideographs) => parted <= 2,
+            (Ideographs, Separators | Joiners, Ideographs) => gap <= 2,
             _ => false,
         }
     }
 }
 
+// Classes of ASCII characters, the values of [`ASCII`]; 0 is any other character.
 pub(super) const LETTER: u8 = 1;
 pub(super) const DIGIT: u8 = 2;
 pub(super) const SPACE: u8 = 3;
@@ -101,6 +106,7 @@ pub(super) const BLANK: u8 = 4;
 pub(super) const SEPARATOR: u8 = 5;
 pub(super) const SIGN: u8 = 6;
 pub(super) const JOINER: u8 = 7;
+/// The class of each ASCII character.
 pub(super) static ASCII: [u8; 128] = ascii();
 
 const fn ascii() -> [u8; 128] {

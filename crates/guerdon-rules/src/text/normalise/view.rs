@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::characters::FoldKind;
-use super::runs::Longest;
+use super::runs::LongestRuns;
 use crate::text::present::CharSet;
 
 /// A folded text and its map to the original.
@@ -17,7 +17,7 @@ pub(crate) struct FoldedText {
     /// The characters that occur.
     pub(crate) present: CharSet,
     /// Upper bounds of the lengths of its runs of letters and of ideographs.
-    pub(crate) longest: Longest,
+    pub(crate) longest: LongestRuns,
     /// The starts of runs of digits and of numerals, in bytes of the folded text.
     pub(crate) numerals: Vec<u32>,
     /// Set if a word may be spaced out or spelt with digits, so that a loose reading is needed.

@@ -201,7 +201,7 @@ pub(crate) mod tests {
     fn captured(text: &str, wanted: &[&str]) -> Vec<(f64, f64, f64, String)> {
         let mut units = Units::default();
         let spec = NumberSpec {
-            units: units.all(wanted.iter().map(|u| fold(u))),
+            units: units.intern_all(wanted.iter().map(|u| fold(u))),
             ..NumberSpec::default()
         };
         let mut view = FoldedText::default();
@@ -266,8 +266,10 @@ pub(crate) mod tests {
     #[test]
     fn a_discount_in_tenths_is_a_percentage_off() {
         let mut units = Units::default();
-        let spec =
-            NumberSpec { units: units.all(["折".into(), "%".into()]), ..NumberSpec::default() };
+        let spec = NumberSpec {
+            units: units.intern_all(["折".into(), "%".into()]),
+            ..NumberSpec::default()
+        };
         let mut view = FoldedText::default();
         view.read_folded("打85折 8.5折 15% 八五折 百分之十五");
         let mut numbers = TextNumbers::default();
@@ -315,7 +317,7 @@ pub(crate) mod tests {
             let mut view = FoldedText::default();
             view.read_folded(&text);
             let mut units = Units::default();
-            units.all(["元".into(), "折".into(), "%".into(), "¥".into()]);
+            units.intern_all(["元".into(), "折".into(), "%".into(), "¥".into()]);
             let mut numbers = TextNumbers::default();
             numbers.scan(view.text(), &view.numerals, &units);
             for number in numbers.iter() {
@@ -343,7 +345,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// A number below 10^8 in Chinese words, as it is taught.
+    /// A number below 10^8 in Chinese words, in the standard form.
     fn in_words(value: u32) -> String {
         const DIGITS: [char; 10] = ['零', '一', '二', '三', '四', '五', '六', '七', '八', '九'];
         let section = |mut value: u32, lead: bool| -> String {

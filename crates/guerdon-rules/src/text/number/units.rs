@@ -2,12 +2,13 @@
 
 use std::ops::Range;
 
-/// The units of all rules, folded.
+/// The units of all rules, folded. A unit's id is its index in `names`.
 #[derive(Debug, Default)]
 pub(crate) struct Units {
     names: Vec<String>,
     /// Ids by the first byte of the unit, longest first.
     by_first: Vec<(u8, Vec<u32>)>,
+    /// Ids by the last byte of the unit, longest first.
     by_last: Vec<(u8, Vec<u32>)>,
 }
 
@@ -17,6 +18,7 @@ pub(super) struct UnitAt {
     pub(super) unit: u32,
     /// The unit's far edge, in bytes: its end after a number, its start before one.
     pub(super) edge: usize,
+    /// True if the unit follows the number.
     pub(super) after: bool,
 }
 
@@ -24,15 +26,15 @@ pub(super) struct UnitAt {
 const PERCENT: &str = "百分之";
 
 impl Units {
-    /// The ids of `names`. Unknown names are added.
-    pub(crate) fn all(&mut self, names: impl IntoIterator<Item = String>) -> Vec<u32> {
-        let mut ids: Vec<u32> = names.into_iter().map(|name| self.id(name)).collect();
+    /// The ids of `names`, in ascending order. New names are added.
+    pub(crate) fn intern_all(&mut self, names: impl IntoIterator<Item = String>) -> Vec<u32> {
+        let mut ids: Vec<u32> = names.into_iter().map(|name| self.intern(name)).collect();
         ids.sort_unstable();
         ids.dedup();
         ids
     }
 
-    fn id(&mut self, name: String) -> u32 {
+    fn intern(&mut self, name: String) -> u32 {
         if let Some(id) = self.names.iter().position(|known| *known == name) {
             return id as u32;
         }
@@ -58,7 +60,7 @@ impl Units {
         self.names.get(id as usize).map_or("", String::as_str)
     }
 
-    /// Reports every unit directly after or before a number.
+    /// Calls `each` with every unit directly after or before `number`, apart from spaces.
     pub(super) fn next_to(&self, text: &str, number: &Range<usize>, mut each: impl FnMut(UnitAt)) {
         let bytes = text.as_bytes();
         let spaces = bytes.iter().skip(number.end).take_while(|b| **b == b' ').count();
