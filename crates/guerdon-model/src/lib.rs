@@ -23,7 +23,7 @@
 //! | | `manifest` | `guerdon.model.toml`: files, input format, output |
 //! | | `files` | reading and hashing of files |
 //! | | `runtime` | the ONNX Runtime library and the process-wide environment |
-//! | | `error` | the error of loading |
+//! | | `error` | the error type |
 //! | `encode/` | `template` | chat templates |
 //! | | `window` | search for the longest window of messages that fits |
 //! | | `tokenize` | from a dialogue to token ids |
@@ -42,7 +42,7 @@
 //! | | `score_cache` | scores of earlier sequences |
 //! | `startup/` | `instances` | copies of a model |
 //! | | `padding`, `warmup` | padding check; batch size trials and first runs |
-//! | | `model` | a loaded model |
+//! | `.` | `model` | a loaded model |
 //! | | `source` | the reward source |
 
 mod encode;

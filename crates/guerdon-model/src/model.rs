@@ -37,8 +37,10 @@ pub struct Model {
     queue: QueueSlots,
     cache: ScoreCache,
     observer: ModelObserver,
+    /// Permits to tokenize, one per core.
     tokenizing: Arc<Semaphore>,
     in_flight: InFlight,
+    /// The channel to the device threads; `None` after the shutdown.
     inbox: Mutex<Option<SyncSender<QueuedTurn>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -157,7 +159,7 @@ impl Model {
         }))
     }
 
-    /// The manifest, with `max_tokens` as the configuration overrides it.
+    /// The manifest. `max_tokens` has the configured value, if there is one.
     #[must_use]
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
@@ -216,12 +218,11 @@ impl Model {
         self.queue.full_for()
     }
 
-    /// The model's own scores of the rollout's turns, before calibration; for checks and
-    /// measurements.
+    /// Scores the rollout's turns, without calibration. For checks and measurements.
     ///
     /// # Errors
     ///
-    /// Returns the reason why the first turn without a score has none.
+    /// Returns the reason of the first failure if any turn has no score.
     pub async fn raw_scores(&self, rollout: &Rollout) -> Result<Vec<f32>, String> {
         let turns = rollout.turns_to_score().map_err(|invalid| invalid.detail)?;
         let query = ScoreQuery { turns: &turns, client: 0, deadline: None };
@@ -259,18 +260,20 @@ impl Model {
         scores
     }
 
-    /// Tokenizes off the async threads: a long dialogue takes milliseconds.
+    /// Tokenizes on a blocking thread, because a long dialogue takes milliseconds.
     async fn encode(
         &self,
         messages: Vec<Message>,
         turns: Vec<usize>,
     ) -> Result<Vec<Result<EncodedTurn, TurnFailure>>, TurnFailure> {
-        let interrupted = || TurnFailure::new(AbstainWhy::Internal, "tokenizing was interrupted");
-        let turn = Arc::clone(&self.tokenizing).acquire_owned().await.map_err(|_| interrupted())?;
+        let interrupted = || TurnFailure::new(AbstainWhy::Internal, "tokenization was interrupted");
+        let permit =
+            Arc::clone(&self.tokenizing).acquire_owned().await.map_err(|_| interrupted())?;
         let encoder = Arc::clone(&self.encoder);
         let work = spawn_blocking(move || {
-            // Moved into the task, which goes on when its caller disconnects.
-            let _turn = turn;
+            // The permit is dropped with the task, because the task continues after its caller has
+            // disconnected.
+            let _permit = permit;
             let encode = |turn| {
                 encoder
                     .encode(&messages, turn)
@@ -364,7 +367,7 @@ impl PendingTurn {
         };
         match before_deadline(deadline, answer).await {
             Some(Ok(Ok(raw))) => Ok(TurnScore { raw, tokens, truncated }),
-            Some(Ok(Err(lost))) => Err(lost.into()),
+            Some(Ok(Err(error))) => Err(error.into()),
             Some(Err(_)) => Err(TurnFailure::new(
                 AbstainWhy::Internal,
                 "the reward model's device thread has ended",
@@ -383,8 +386,8 @@ async fn before_deadline<T>(deadline: Option<Instant>, work: impl Future<Output 
 }
 
 impl From<ScoreError> for TurnFailure {
-    fn from(lost: ScoreError) -> Self {
-        match lost {
+    fn from(error: ScoreError) -> Self {
+        match error {
             ScoreError::Deadline => Self::deadline(),
             ScoreError::NotFinite(raw) => {
                 Self::new(AbstainWhy::NotFinite, format!("the reward model's raw score is {raw}"))

@@ -3,10 +3,11 @@
 /// The widest window of messages `start..=last` that fits, as encoded by `fits(start)`; `None` if
 /// the last message alone does not fit.
 ///
-/// Only encoding shows if a window fits, and a long dialogue must not be encoded once per message.
-/// A window that contains another is assumed to be longer, so the start is found by doubling back
-/// from the end and then halving. The total encoded text is a few times the window, however long
-/// the dialogue is. `try_whole` allows a first attempt with the whole dialogue.
+/// A window must be encoded to find out if it fits, and a long dialogue must not be encoded once
+/// per message. A window that contains another is assumed to be longer. The search therefore
+/// doubles the number of messages, from the last one backwards, until a window does not fit, and
+/// then bisects. The total length of the encoded texts is a few times that of the result, for a
+/// dialogue of any length. If `try_whole` is set, the whole dialogue is tried first.
 pub(crate) fn widest_window<T, E>(
     first: usize,
     last: usize,
@@ -67,15 +68,15 @@ mod tests {
             let first = first.min(last);
             let size = |start: usize| lengths[start..].iter().sum::<usize>();
             let expected = (first..=last).find(|&start| size(start) <= room);
-            let mut asked = Vec::new();
+            let mut encoded_starts = Vec::new();
             let found = widest_window(first, last, try_whole, |start| {
-                asked.push(start);
+                encoded_starts.push(start);
                 Ok::<_, Infallible>((size(start) <= room).then_some(size(start)))
             });
             prop_assert_eq!(found.unwrap_or(None), expected.map(|start| (start, size(start))));
-            let distinct: std::collections::BTreeSet<usize> = asked.iter().copied().collect();
-            prop_assert_eq!(distinct.len(), asked.len(), "nothing is encoded twice: {:?}", asked);
-            prop_assert!(asked.len() <= 14);
+            let distinct: std::collections::BTreeSet<usize> = encoded_starts.iter().copied().collect();
+            prop_assert_eq!(distinct.len(), encoded_starts.len(), "nothing is encoded twice: {:?}", encoded_starts);
+            prop_assert!(encoded_starts.len() <= 14);
         }
     }
 }

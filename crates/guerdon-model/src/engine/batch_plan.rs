@@ -3,9 +3,10 @@
 //! Padding is the largest waste in scoring dialogues: batches in order of arrival do twice the work
 //! or more. Sorting by length removes it, but serving the cheapest batch first could starve a
 //! sequence. So the whole waiting set is sorted and cut into batches, and the batch with the oldest
-//! sequence runs. The oldest sequence always leaves, so a sequence never waits for more batches
-//! than there were sequences before it. The cuts start at the longest sequence, so that removing
-//! one batch does not move the others; the plan is as good as sorting everything offline.
+//! sequence runs. The oldest sequence is always in the next batch, so a sequence never waits for
+//! more batches than there are older sequences. The cuts start at the longest sequence, so that
+//! removing one batch does not change the others. The plan is as good as sorting everything
+//! offline.
 //!
 //! A packed graph has no padding to avoid but tokens to share. There, the order places sequences
 //! with common tokens next to each other, and the cost of a batch is its number of distinct tokens.
@@ -63,7 +64,7 @@ impl BatchLimits {
 
     /// Packed, over blocks: the cache entries that a batch may take, including the empty ends of
     /// its last blocks.
-    pub(crate) const fn places(&self) -> usize {
+    pub(crate) const fn cache_entries(&self) -> usize {
         self.largest().saturating_mul(2)
     }
 }
@@ -136,7 +137,7 @@ pub(crate) fn next_batch(waiting: &[&TokenSequence], limits: BatchLimits) -> Vec
 
 fn by_length(waiting: &[&TokenSequence]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..waiting.len()).collect();
-    order.sort_unstable_by_key(|&place| (std::cmp::Reverse(waiting[place].len()), place));
+    order.sort_unstable_by_key(|&index| (std::cmp::Reverse(waiting[index].len()), index));
     order
 }
 
@@ -146,7 +147,7 @@ fn cut_padded(waiting: &[&TokenSequence], order: &[usize], limits: BatchLimits) 
 
 fn cut_equal(waiting: &[&TokenSequence], order: &[usize], limits: BatchLimits) -> usize {
     let length = waiting[order[0]].len();
-    let equal = order.iter().take_while(|&&place| waiting[place].len() == length).count();
+    let equal = order.iter().take_while(|&&index| waiting[index].len() == length).count();
     equal.min(cut_padded(waiting, order, limits))
 }
 
@@ -162,18 +163,20 @@ fn cut_packed(
     limits: BatchLimits,
     sharing: Sharing,
 ) -> usize {
-    let (mut distinct, mut longest, mut places) = (0, 0, 0);
+    let (mut distinct, mut longest, mut entries) = (0, 0, 0);
     let mut before: Option<&TokenSequence> = None;
-    for (items, &place) in order.iter().enumerate() {
-        let tokens = waiting[place];
+    for (items, &index) in order.iter().enumerate() {
+        let tokens = waiting[index];
         let shared = before.map_or(0, |before| sharing.shared(before, tokens));
         distinct += tokens.len() - shared;
-        places += sharing.places(tokens.len() - shared);
+        entries += sharing.cache_entries(tokens.len() - shared);
         longest = longest.max(tokens.len());
         let rows = longest.saturating_mul(items + 1);
         let budget =
             if shared * 2 > tokens.len() { limits.shared_budget } else { limits.token_budget };
-        if items > 0 && (distinct > budget || rows > limits.rows() || places > limits.places()) {
+        if items > 0
+            && (distinct > budget || rows > limits.rows() || entries > limits.cache_entries())
+        {
             return items;
         }
         before = Some(tokens);
@@ -213,31 +216,31 @@ mod tests {
         let mut waiting: Vec<usize> = (0..sequences.len()).collect();
         let mut batches = Vec::new();
         while !waiting.is_empty() {
-            let now: Vec<&TokenSequence> = waiting.iter().map(|&place| &sequences[place]).collect();
+            let now: Vec<&TokenSequence> = waiting.iter().map(|&index| &sequences[index]).collect();
             let batch: Vec<usize> =
-                next_batch(&now, limits).into_iter().map(|place| waiting[place]).collect();
+                next_batch(&now, limits).into_iter().map(|index| waiting[index]).collect();
             assert!(!batch.is_empty());
-            waiting.retain(|place| !batch.contains(place));
+            waiting.retain(|index| !batch.contains(index));
             batches.push(batch);
         }
         batches
     }
 
     fn padded(batches: &[Vec<usize>], lengths: &[usize]) -> usize {
-        batches.iter().map(|batch| padded_tokens(batch.iter().map(|&place| lengths[place]))).sum()
+        batches.iter().map(|batch| padded_tokens(batch.iter().map(|&index| lengths[index]))).sum()
     }
 
     proptest! {
         #[test]
-        fn every_batch_holds_the_oldest_and_every_sequence_leaves_once(
+        fn every_batch_contains_the_oldest_and_every_sequence_runs_once(
             lengths in vec(0usize..300, 0..60), token_budget in 1usize..2_000, max_items in 1usize..20,
         ) {
             let mut seen = vec![false; lengths.len()];
             for batch in drain(&of_lengths(&lengths), padded_limits(token_budget, max_items)) {
                 let oldest = seen.iter().position(|seen| !seen).unwrap();
                 prop_assert!(batch.contains(&oldest));
-                for place in batch {
-                    prop_assert!(!std::mem::replace(&mut seen[place], true));
+                for index in batch {
+                    prop_assert!(!std::mem::replace(&mut seen[index], true));
                 }
             }
             prop_assert!(seen.into_iter().all(|seen| seen));
@@ -248,14 +251,14 @@ mod tests {
             lengths in vec(0usize..300, 0..60), token_budget in 1usize..2_000, max_items in 1usize..20,
         ) {
             for batch in drain(&of_lengths(&lengths), padded_limits(token_budget, max_items)) {
-                let tokens = padded_tokens(batch.iter().map(|&place| lengths[place]));
+                let tokens = padded_tokens(batch.iter().map(|&index| lengths[index]));
                 prop_assert!(batch.len() == 1 || tokens <= token_budget);
                 prop_assert!(batch.len() <= max_items);
             }
         }
 
         #[test]
-        fn packed_batches_hold_the_oldest_and_keep_their_limits(
+        fn packed_batches_contain_the_oldest_and_keep_their_limits(
             sequences in vec(vec(0u32..3, 0..12), 0..40), token_budget in 1usize..60, max_items in 1usize..20,
         ) {
             let sequences = unmarked(sequences);
@@ -263,7 +266,7 @@ mod tests {
             for batch in drain(&sequences, BatchLimits::new(PACKED, token_budget, max_items)) {
                 let oldest = seen.iter().position(|seen| !seen).unwrap();
                 prop_assert!(batch.contains(&oldest) && batch.len() <= max_items);
-                let mut together: Vec<&TokenSequence> = batch.iter().map(|&place| &sequences[place]).collect();
+                let mut together: Vec<&TokenSequence> = batch.iter().map(|&index| &sequences[index]).collect();
                 // A sequence beyond the budget shares most of its tokens with the previous one.
                 together.sort_by(|a, b| Sharing::Beginnings.order(a, b));
                 let mut nodes = together[0].len();
@@ -272,8 +275,8 @@ mod tests {
                     nodes += pair[1].len() - shared;
                     prop_assert!(nodes <= token_budget || shared * 2 > pair[1].len());
                 }
-                for place in batch {
-                    prop_assert!(!std::mem::replace(&mut seen[place], true));
+                for index in batch {
+                    prop_assert!(!std::mem::replace(&mut seen[index], true));
                 }
             }
             prop_assert!(seen.into_iter().all(|seen| seen));
@@ -285,7 +288,7 @@ mod tests {
         ) {
             let limits = padded_limits(token_budget, 16);
             let mut sorted: Vec<usize> = (0..lengths.len()).collect();
-            sorted.sort_by_key(|&place| std::cmp::Reverse(lengths[place]));
+            sorted.sort_by_key(|&index| std::cmp::Reverse(lengths[index]));
             let mut offline = Vec::new();
             while !sorted.is_empty() {
                 let room = (token_budget / lengths[sorted[0]]).clamp(1, 16).min(sorted.len());
@@ -298,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn batches_without_a_padding_token_hold_one_length() {
+    fn batches_without_a_padding_token_have_one_length() {
         let limits = BatchLimits::new(Layout::EqualLengths, 256, 64);
         let next = |lengths: &[usize], limits| {
             let sequences = of_lengths(lengths);

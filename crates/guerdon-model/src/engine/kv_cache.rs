@@ -2,9 +2,9 @@
 //! to a session.
 //!
 //! The graph takes each layer's keys and values as an input and returns them as an output. Both are
-//! the same memory, which is updated in place. The contents last for one batch, which writes what
-//! it reads; only the memory is kept. It is allocated once, when the model is loaded, for the
-//! largest batch.
+//! the same memory, which is updated in place. A batch writes all entries that it reads, so only
+//! the memory is kept from one batch to the next. It is allocated once, when the model is loaded,
+//! for the largest batch.
 
 use ort::memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::{IoBinding, Session, SessionOutputs};
@@ -20,16 +20,19 @@ use crate::engine::paged::Pages;
 pub(crate) struct KvCache {
     binding: IoBinding,
     parts: Vec<CachePart>,
+    /// The device's memory.
     memory: Allocator,
     /// Host memory that the GPU reads without an additional copy by the driver.
     pinned: Option<Allocator>,
+    /// Host memory for the scores.
     host: MemoryInfo<'static>,
+    /// The name of the output with the scores.
     output: String,
-    /// Tokens per block.
+    /// The number of tokens per block.
     block: usize,
-    /// Number of allocated blocks.
+    /// The number of allocated blocks.
     blocks: usize,
-    /// A number of blocks whose allocation failed.
+    /// The number of blocks of the last failed allocation.
     failed_size: Option<usize>,
 }
 
@@ -39,11 +42,13 @@ struct CachePart {
     input: String,
     kind: TensorElementType,
     kv_heads: i64,
+    /// The width of a head.
     head: i64,
 }
 
 impl KvCache {
-    /// The cache of a paged graph, without memory. `output` is the name of the scores.
+    /// The cache of a paged graph, without memory. `output` is the name of the output with the
+    /// scores.
     pub(crate) fn new(
         session: &Session,
         device: Device,
@@ -69,28 +74,28 @@ impl KvCache {
             .first()
             .map(|part| part.head)
             .ok_or_else(|| format!("takes no cache; {EXPORT_AGAIN}"))?;
-        let given = |name: &str| session.outputs().iter().any(|output| output.name() == name);
-        if let Some(part) = parts.iter().find(|part| !given(&part.output())) {
+        let has_output = |name: &str| session.outputs().iter().any(|output| output.name() == name);
+        if let Some(part) = parts.iter().find(|part| !has_output(&part.output())) {
             let (input, output) = (&part.input, part.output());
             return Err(format!(
                 "takes `{input}` but does not return it as `{output}`; {EXPORT_AGAIN}"
             ));
         }
-        let made = || -> ort::Result<_> {
+        let create = || -> ort::Result<_> {
             let host = MemoryInfo::new(
                 AllocationDevice::CPU,
                 0,
                 AllocatorType::Device,
                 MemoryType::CPUOutput,
             )?;
-            Ok((session.create_binding()?, memory(session, device)?, host))
+            Ok((session.create_binding()?, device_allocator(session, device)?, host))
         };
-        let (binding, memory, host) = made().map_err(|error| error.to_string())?;
+        let (binding, memory, host) = create().map_err(|error| error.to_string())?;
         Ok(Self {
             binding,
             parts,
             memory,
-            pinned: pinned(session, device),
+            pinned: pinned_allocator(session, device),
             host,
             output: output.to_owned(),
             block: block_size.unwrap_or_else(|| fused_block(head)),
@@ -99,7 +104,7 @@ impl KvCache {
         })
     }
 
-    /// Tokens per block.
+    /// The number of tokens per block.
     pub(crate) const fn block(&self) -> usize {
         self.block
     }
@@ -134,10 +139,10 @@ impl KvCache {
         self.bind_input("block_table", vec![rows, widest], pages.block_table)?;
         self.bind_input("last_idx", vec![rows], pages.last_idx)?;
         // Read on the host, to size the kernels that are launched on the device.
-        let bounds =
+        let metadata =
             Tensor::from_array((vec![pages.attention_metadata.len()], pages.attention_metadata))?;
-        self.binding.bind_input("attention_metadata", &bounds)?;
-        // Bound anew for every batch: a bound output keeps the shape of its first run.
+        self.binding.bind_input("attention_metadata", &metadata)?;
+        // Bound again for every batch, because a bound output keeps the shape of its first run.
         self.binding.bind_output_to_device(self.output.as_str(), &self.host)
     }
 
@@ -161,25 +166,25 @@ impl KvCache {
     /// frees the existing cache.
     fn allocate(&mut self, blocks: usize) -> Result<(), String> {
         let (tokens, block) = (blocks * self.block, self.block);
-        let full = |detail: &str| {
+        let no_memory = |detail: &str| {
             format!(
                 "no memory for a cache of {tokens} tokens in blocks of {block}; lower `token_budget` or `max_tokens`{detail}"
             )
         };
         if self.failed_size.is_some_and(|too_many| blocks >= too_many) {
-            return Err(full(""));
+            return Err(no_memory(""));
         }
         let before = self.blocks;
         self.try_allocate(blocks).map_err(|error| {
             self.failed_size = Some(blocks);
-            // Restores the previous cache. If even that fails, the next batch returns the error.
+            // Restores the previous cache. If this fails too, the next batch returns the error.
             let _ = self.try_allocate(before);
-            full(&format!(": {error}"))
+            no_memory(&format!(": {error}"))
         })
     }
 
     fn try_allocate(&mut self, blocks: usize) -> ort::Result<()> {
-        // Freed before the new memory is allocated: both together may not fit.
+        // Freed before the new memory is allocated, because the device may not have room for both.
         self.binding.clear();
         self.blocks = 0;
         let int64 = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
@@ -187,7 +192,10 @@ impl KvCache {
             let shape = [int64(blocks), int64(self.block), part.kv_heads, part.head];
             #[cfg_attr(
                 not(test),
-                expect(unused_mut, reason = "tests fill it with what must not be read")
+                expect(
+                    unused_mut,
+                    reason = "tests fill the cache with NaN, to detect reads of unwritten entries"
+                )
             )]
             let mut tensor = DynTensor::new(&self.memory, part.kind, shape)?;
             #[cfg(test)]
@@ -207,8 +215,8 @@ impl CachePart {
 }
 
 /// The smallest block that the fused kernel of ONNX Runtime's PagedAttention reads for heads of
-/// this width (`flash_min_block_size` in its paged_attention.cc). Smaller blocks share more tokens,
-/// but every layer then gathers its keys and values.
+/// this width (`flash_min_block_size` in its paged_attention.cc). With smaller blocks, more tokens
+/// are shared, but every layer has to gather its keys and values.
 const fn fused_block(head: i64) -> usize {
     match head {
         ..=64 => 256,
@@ -217,8 +225,8 @@ const fn fused_block(head: i64) -> usize {
     }
 }
 
-/// The device's own memory.
-fn memory(session: &Session, device: Device) -> ort::Result<Allocator> {
+/// An allocator of the device's memory.
+fn device_allocator(session: &Session, device: Device) -> ort::Result<Allocator> {
     let (kind, number) = match device {
         Device::Cpu => (AllocationDevice::CPU, 0),
         Device::Cuda(number) => (AllocationDevice::CUDA, i32::from(number)),
@@ -229,8 +237,8 @@ fn memory(session: &Session, device: Device) -> ort::Result<Allocator> {
     )
 }
 
-/// Pinned host memory, on a GPU. Without it, inputs are copied once more.
-fn pinned(session: &Session, device: Device) -> Option<Allocator> {
+/// An allocator of pinned host memory, for a GPU. Without it, inputs are copied once more.
+fn pinned_allocator(session: &Session, device: Device) -> Option<Allocator> {
     let Device::Cuda(number) = device else { return None };
     let kind = AllocationDevice::CUDA_PINNED;
     let pinned =
@@ -238,7 +246,7 @@ fn pinned(session: &Session, device: Device) -> Option<Allocator> {
             .and_then(|info| Allocator::new(session, info));
     pinned
         .inspect_err(
-            |error| tracing::warn!(%error, "no pinned memory; inputs are copied once more"),
+            |error| tracing::warn!(%error, "cannot allocate pinned host memory; inputs are copied once more"),
         )
         .ok()
 }
@@ -289,10 +297,10 @@ mod tests {
     fn scores_do_not_depend_on_block_or_cache_size() {
         let texts = texts();
         let together: Vec<&TokenSequence> = texts.iter().collect();
-        let mut engine_of_fused = engine(None);
-        assert_eq!(engine_of_fused.layout(), engine(Some(256)).layout());
+        let mut default_engine = engine(None);
+        assert_eq!(default_engine.layout(), engine(Some(256)).layout());
         let alone: Vec<f32> =
-            texts.iter().map(|text| engine_of_fused.run(&[text]).unwrap()[0]).collect();
+            texts.iter().map(|text| default_engine.run(&[text]).unwrap()[0]).collect();
         for block in [16, 32, 64, 256] {
             let mut engine = engine(Some(block));
             // The cache grows, shrinks and grows again; it is never cleared.

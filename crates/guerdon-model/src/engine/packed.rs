@@ -44,8 +44,8 @@ pub(crate) struct Packing {
 }
 
 impl Packing {
-    /// Packs `sequences`, none of them empty, in any order. `None` if a number does not fit the
-    /// graph's types.
+    /// Packs `sequences`, which may have any order but must not be empty. `None` if a number does
+    /// not fit the graph's types.
     pub(crate) fn of(sequences: &[&TokenSequence], sharing: Sharing) -> Option<Self> {
         let longest = sequences.iter().map(|tokens| tokens.len()).max().unwrap_or(0);
         let mut order: Vec<usize> = (0..sequences.len()).collect();

@@ -41,8 +41,8 @@ pub(crate) struct Pages {
 }
 
 impl Pages {
-    /// The pages of `sequences`, none of them empty, in any order, in blocks of `block` tokens.
-    /// `None` if a number does not fit the graph's types.
+    /// The pages of `sequences`, in blocks of `block` tokens. The sequences may have any order but
+    /// must not be empty. `None` if a number does not fit the graph's types.
     pub(crate) fn of(sequences: &[&TokenSequence], block: usize) -> Option<Self> {
         let sharing = Sharing::Blocks(block);
         let mut order: Vec<usize> = (0..sequences.len()).collect();

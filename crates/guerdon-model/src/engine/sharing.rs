@@ -22,7 +22,8 @@ use crate::encode::tokens::TokenSequence;
 pub(crate) enum Sharing {
     /// A decoder: common beginnings.
     Beginnings,
-    /// A decoder over a cache in blocks of so many tokens: common beginnings, in whole blocks.
+    /// A decoder over a cache in blocks of this number of tokens: common beginnings, in whole
+    /// blocks.
     Blocks(usize),
     /// An encoder whose context does not attend to the reply: equal contexts.
     Contexts,
@@ -57,7 +58,7 @@ impl Sharing {
     }
 
     /// The entries of a cache that `tokens` tokens take, in whole blocks.
-    pub(crate) const fn places(self, tokens: usize) -> usize {
+    pub(crate) const fn cache_entries(self, tokens: usize) -> usize {
         match self {
             Self::Blocks(block) => tokens.div_ceil(block) * block,
             _ => tokens,

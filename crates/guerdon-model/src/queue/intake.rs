@@ -35,7 +35,7 @@ struct IntakeState {
     waiting: WaitingSet,
 }
 
-/// The sequences that run now, with the turns that asked for the same tokens in the meantime.
+/// The running sequences, each with the turns with the same tokens that arrived since it started.
 type RunningSequences = Mutex<HashMap<TokenSequence, Vec<QueuedTurn>>>;
 
 impl Intake {
@@ -77,14 +77,14 @@ impl Intake {
         Some(RunningBatch { sequences, running: &self.running })
     }
 
-    /// Admits the entries that have arrived. If they are less than a batch and further requests are
-    /// in flight, waits for those, at most `max_wait`. Where texts share tokens, the tokens of a
-    /// full batch are unknown in advance; there, a device that was idle waits for a full window.
+    /// Admits the entries that have arrived. If they do not fill a batch and further requests are
+    /// in flight, waits for these requests, at most `max_wait`. If texts share tokens, the size of
+    /// a full batch is unknown in advance; a device that was idle then waits for a full window.
     ///
     /// A lone request has no other request in flight and does not wait. A busy device seldom waits,
-    /// because turns queue up while it runs. The wait serves an idle device that receives a burst:
-    /// without it, 256 simultaneous requests start with batches of one or two, each as slow as a
-    /// batch of eight.
+    /// because turns queue up while it runs. The wait is for an idle device that receives a burst:
+    /// without it, 256 simultaneous requests would start with batches of one or two, each as slow
+    /// as a batch of eight.
     fn gather(&self, state: &mut IntakeState, was_idle: bool) {
         let until = Instant::now() + self.max_wait;
         let enough = match self.limits.layout {
@@ -111,7 +111,7 @@ impl Intake {
     fn admit(&self, waiting: &mut WaitingSet, mut entry: QueuedTurn) {
         drop(entry.in_flight_guard.take());
         match self.running.lock().get_mut(&entry.tokens) {
-            Some(asked_meanwhile) => asked_meanwhile.push(entry),
+            Some(joined) => joined.push(entry),
             None => waiting.push(entry),
         }
     }
@@ -144,7 +144,7 @@ pub(crate) struct RunningBatch<'a> {
 }
 
 impl RunningBatch<'_> {
-    /// Answers the sequences whose scores have become known, and returns the number of answered
+    /// Answers the sequences for which `known` returns a score. Returns the number of answered
     /// turns.
     pub(crate) fn answer_known(&mut self, known: impl Fn(&TokenSequence) -> Option<f32>) -> usize {
         let mut hits = 0;
@@ -164,7 +164,7 @@ impl RunningBatch<'_> {
     }
 
     /// Removes the batch's sequences with their waiters. Later turns with the same tokens are
-    /// queued anew, so known scores must be in the cache before this call.
+    /// queued again, so known scores must be in the cache before this call.
     pub(crate) fn finish(&mut self) -> Vec<WaitingSequence> {
         let mut running = self.running.lock();
         for sequence in &mut self.sequences {

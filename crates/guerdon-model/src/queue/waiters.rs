@@ -268,7 +268,7 @@ pub(crate) mod tests {
         drop(answer);
         let (late, mut late_answer) = entry(&[2], Some(now));
         let (in_time, _answer) = entry(&[3], Some(now + Duration::from_secs(1)));
-        // A turn in time with the tokens of the late one: the sequence stays.
+        // Another turn with the same tokens is not late, so the sequence stays.
         let (also, _also) = entry(&[2], None);
         for entry in [gone, late, in_time, also] {
             waiting.push(entry);

@@ -299,7 +299,7 @@ mod tests {
         for (answer, score) in [(first, 1.0), (second, 2.0)] {
             assert_eq!(answer.blocking_recv().unwrap(), Ok(score));
         }
-        // A lone request returns at once, in spite of a `max_wait` of an hour.
+        // A lone request returns immediately, although `max_wait` is an hour.
         assert_eq!(submit(&sender, &[3]).blocking_recv().unwrap(), Ok(3.0));
         drop(sender);
         thread.join().unwrap();

@@ -26,7 +26,7 @@ pub(crate) fn warm_up(
     encoder: &Encoder,
     limits: BatchLimits,
 ) -> Result<Duration, String> {
-    engine.reserve(limits.places().max(encoder.max_tokens()))?;
+    engine.reserve(limits.cache_entries().max(encoder.max_tokens()))?;
     let probe = encoder.probe()?.tokens;
     let scores = engine.run(&[&probe]).map_err(|error| format!("does not run: {error}"))?;
     if !scores.iter().all(|score| score.is_finite()) {
@@ -64,7 +64,7 @@ pub(crate) fn tuned_budget(
     let length = encoder.max_tokens().min(TRIAL_TEXT);
     let layout = engine.layout();
     smallest_fast_budget(|budget| {
-        engine.reserve(BatchLimits::new(layout, budget, max_items).places())?;
+        engine.reserve(BatchLimits::new(layout, budget, max_items).cache_entries())?;
         let batch = unrelated_texts(encoder, &probe, length, budget, max_items);
         let batch: Vec<&TokenSequence> = batch.iter().collect();
         // The first run of a shape allocates memory and selects kernels.
