@@ -1,11 +1,13 @@
-//! Benchmark of one update and its stages, on 1024 rollouts of up to 512 tokens in `f32`: on one thread
-//! with every available instruction set, and on all threads. Two baselines measure memory alone: the
-//! same arrays read and written with almost no arithmetic, each once, and once per stage.
+//! Benchmark of one update and its stages, on 1024 rollouts of up to 512 tokens in `f32`: on one
+//! thread with every available instruction set, and on all threads. Two baselines measure memory
+//! alone: the same arrays read and written with almost no arithmetic, each once, and once per
+//! stage.
 //!
-//! `cargo bench -p guerdon-optim` prints the minimum and the median time in milliseconds. `-- --json`
-//! prints them as JSON for `peer_verl.py`, which times verl on the same inputs in the same run.
+//! `cargo bench -p guerdon-optim` prints the minimum and the median time in milliseconds. With
+//! `-- --json` it prints them as JSON for `peer_verl.py`, which times verl on the same inputs in the
+//! same run.
 
-#![expect(clippy::print_stdout, reason = "a benchmark shows what it measured")]
+#![expect(clippy::print_stdout, reason = "a benchmark prints its measurements")]
 
 use std::hint::black_box;
 use std::time::Instant;

@@ -54,7 +54,7 @@ pub struct SourceReport {
     /// Mean over those rollouts, in the source's units.
     pub mean: f64,
     /// Share of the fused reward's variance explained by this source alone (the squared
-    /// correlation), within 0..=1; none if either is constant.
+    /// correlation), within 0..=1; `None` if either is constant.
     pub variance_share: Option<f64>,
     /// Share of groups, among those with two or more scored rollouts, in which all its rewards are
     /// equal, so that no estimator can learn from it. None without groups.
@@ -249,7 +249,7 @@ struct BatchRewards<'a, F> {
     groups: Option<&'a [usize]>,
 }
 
-/// The number of a row; none if it is NaN or infinite, or if the source is not in use.
+/// The number of a row; `None` if it is NaN or infinite, or if the source is not in use.
 fn at<F: Float>(part: &[F], row: usize) -> Option<f64> {
     part.get(row).map(|x| x.to_f64()).filter(|x| x.is_finite())
 }

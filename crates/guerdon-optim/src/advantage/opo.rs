@@ -1,20 +1,21 @@
-//! OPO: a group baseline that weights each sibling by its length.
+//! OPO: group advantages with a baseline that weights each sibling by its length.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 
 use crate::error::{OptimError, require_len};
 
-/// Computes one advantage per rollout, `s - sum(n s) / sum(n)` over its group with `n` the tokens
-/// of a sibling. This baseline minimises the variance of a gradient whose norm grows with the
-/// length. Source: Hao et al. (arXiv 2505.23585), equation 6.
+/// Computes one advantage per rollout, `s - sum(n s) / sum(n)`: its reward `s` minus the mean
+/// reward of its group, weighted by the number of tokens `n`. This baseline minimises the variance
+/// of a gradient whose norm grows with the length. Source: Hao et al. (arXiv 2505.23585), equation
+/// 6.
 ///
-/// A rollout that abstained (`None`) or has no tokens is not a sibling and gets `None`. A rollout
-/// without siblings gets 0. Units are those of the reward.
+/// A rollout that abstained (`None`) or has no tokens is left out of the mean and gets `None`. A
+/// rollout without siblings gets 0. Units are those of the reward.
 ///
 /// # Errors
-/// [`OptimError::Shape`] if the lengths of the slices differ, [`OptimError::NonFinite`] for `Some`
-/// of a NaN or infinity.
+/// [`OptimError::Shape`] if the lengths of the slices differ, [`OptimError::NonFinite`] if a reward
+/// is NaN or infinite.
 pub fn opo<G: Eq + Hash>(
     rewards: &[Option<f64>],
     lens: &[usize],
@@ -58,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_number_of_lengths_is_refused() {
+    fn wrong_slice_lengths_and_nan_rewards_are_refused() {
         assert!(opo(&[Some(1.0)], &[], &[0]).is_err());
         assert!(opo(&[Some(f64::NAN)], &[1], &[0]).is_err());
     }

@@ -206,8 +206,8 @@ pub(crate) trait TokenKernel<F: Float, const IN: usize, const OUT: usize>: Sync 
     fn chunk(&self, row: &Self::Row, chunk: Chunk<'_, F, IN, OUT>, lanes: &mut Self::Lanes);
 }
 
-/// [`CHUNK`] neighbouring slots, of which the first `tokens` are valid. The inputs of the others
-/// are 0, and their outputs are discarded.
+/// [`CHUNK`] neighbouring slots. The first `tokens` slots are valid. The inputs of the others are
+/// 0, and their outputs are discarded.
 pub(crate) struct Chunk<'a, F, const IN: usize, const OUT: usize> {
     /// Valid tokens, 1 to [`CHUNK`].
     pub(crate) tokens: usize,

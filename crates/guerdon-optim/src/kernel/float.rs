@@ -46,9 +46,9 @@ pub trait Float:
     fn to_f64(self) -> f64;
     /// `|self|`.
     fn abs(self) -> Self;
-    /// Reports whether the number is neither NaN nor infinite.
+    /// Returns true if the number is neither NaN nor infinite.
     fn is_finite(self) -> bool;
-    /// Reports whether the number is NaN.
+    /// Returns true if the number is NaN.
     fn is_nan(self) -> bool;
     /// `e^self`, with `e^self - 1` and `e^self - 1 - self`, which would cancel if computed from it.
     fn exponential(self) -> Exponential<Self>;

@@ -31,7 +31,7 @@ impl InstructionSet {
         Self::of(pulp::Arch::new())
     }
 
-    /// Reports whether this processor has the set.
+    /// Returns true if this processor has the set.
     pub fn is_available(self) -> bool {
         Self::of(self.arch()) == self
     }

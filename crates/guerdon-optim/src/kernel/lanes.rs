@@ -65,7 +65,7 @@ pub(crate) fn store<F: Float>(spare: &[F; CHUNK], tokens: usize, out: &mut [F]) 
     }
 }
 
-/// Reports whether position `at` of a chunk holds one of its tokens. Compares 32-bit numbers: on
+/// Returns true if position `at` of a chunk holds one of its tokens. Compares 32-bit numbers: on
 /// processors without an instruction for wider ones, the comparison would dominate the loop.
 #[inline(always)]
 pub(crate) fn is_token(at: usize, tokens: usize) -> bool {

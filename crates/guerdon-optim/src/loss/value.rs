@@ -11,9 +11,9 @@ use crate::loss::aggregate::{Aggregation, Normaliser, Weigher};
 /// The clip range and the aggregation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ValueConfig {
-    /// Clip distance of a prediction from the old value, in units of the reward, above 0; none for
-    /// a plain squared error. Default 0.2 (TRL's; verl's is 0.5). Choose it for the scale of the
-    /// reward.
+    /// Clip distance of a prediction from the old value, in units of the reward, above 0; `None`
+    /// for a plain squared error. Default 0.2 (TRL's; verl's is 0.5). Choose it for the scale of
+    /// the reward.
     pub clip: Option<f64>,
     /// The weight of a token. Default `token_mean`.
     pub aggregation: Aggregation,

@@ -74,7 +74,7 @@ pub struct Update<'a, F> {
     pub dvalue: &'a [F],
     /// The gradient of the loss by the entropies; 0 without an entropy bonus.
     pub dentropy: &'a [F],
-    /// Figures for a log.
+    /// Metrics to log.
     pub metrics: UpdateMetrics,
 }
 
@@ -162,9 +162,9 @@ impl<F: Float> Repo<F> {
     }
 
     /// Runs the stages in two passes over the tokens, because whitening needs the moments of the
-    /// whole batch. The first computes token rewards, advantages and the value loss; the second
-    /// whitens and computes the policy loss. In each pass a block of rollouts runs through all
-    /// stages while it is in cache.
+    /// whole batch. The first pass computes token rewards, advantages and the value loss. The
+    /// second pass whitens the advantages and computes the policy loss. Each pass runs all its
+    /// stages on one block of rollouts before the next, so that the block stays in the CPU cache.
     fn update(&mut self, batch: &RepoBatch<'_, F>) -> Result<(f64, UpdateMetrics), OptimError> {
         let mask = batch.mask;
         let whole = RepoBatch {
@@ -177,10 +177,10 @@ impl<F: Float> Repo<F> {
 
         let mut metrics =
             UpdateMetrics { beta: self.beta.value(), advantages, ..UpdateMetrics::default() };
-        (metrics.kl, metrics.policy) = (first.charged.report(), policy.report());
+        (metrics.kl, metrics.policy) = (first.kl_charge.report(), policy.report());
         metrics.kl_loss = self.add_kl_loss(batch)?;
         metrics.entropy_bonus = self.add_entropy_bonus(batch)?;
-        metrics.value = first.fitted.report();
+        metrics.value = first.value.report();
         metrics.monitors = self.monitor.watch(&mask, batch.rewards, &batch.parts, batch.groups)?;
         self.beta.update(metrics.kl.row_mean, mask.rows() - metrics.kl.unplaced);
 
@@ -204,12 +204,12 @@ impl<F: Float> Repo<F> {
         let whole_batch = match config.advantage {
             AdvantageMethod::Gae(_) => None,
             _ => {
-                // Token rewards are kept in the buffer of the critic's gradient, which is written
-                // later.
-                let charged = charge(batch, dvalue)?;
+                // The buffer of the critic's gradient holds the token rewards until the gradient is
+                // written.
+                let kl_charge = charge(batch, dvalue)?;
                 advantages_without_critic(&config.advantage, batch, dvalue, advantages)?;
                 returns.copy_from_slice(advantages);
-                Some(charged)
+                Some(kl_charge)
             }
         };
         over_blocks(
@@ -218,9 +218,9 @@ impl<F: Float> Repo<F> {
             |rows, [advantages, returns, dvalue]| {
                 let part = batch.part(rows.clone());
                 let mut pass = || {
-                    let mut charged = TokenRewardSums::default();
+                    let mut kl_charge = TokenRewardSums::default();
                     if let AdvantageMethod::Gae(config) = &config.advantage {
-                        charged = charge(&part, dvalue)?;
+                        kl_charge = charge(&part, dvalue)?;
                         let mut batch =
                             GaeBatch::new(part.mask, dvalue, part.old_values.unwrap_or_default());
                         if let Some(bootstrap) = part.bootstrap {
@@ -228,20 +228,20 @@ impl<F: Float> Repo<F> {
                         }
                         gae(config, &batch, advantages, returns)?;
                     }
-                    let fitted = fit_critic(config.critic, &part, returns, dvalue)?;
+                    let value = critic_loss(config.critic, &part, returns, dvalue)?;
                     Ok(FirstPassSums {
-                        charged,
-                        fitted,
+                        kl_charge,
+                        value,
                         advantages: moment_sums(&part.mask, advantages)?,
                     })
                 };
                 pass().map_err(|error: OptimError| error.offset_rows(rows.start))
             },
         )
-        .map(|first| FirstPassSums { charged: whole_batch.unwrap_or(first.charged), ..first })
+        .map(|first| FirstPassSums { kl_charge: whole_batch.unwrap_or(first.kl_charge), ..first })
     }
 
-    /// Whitens the advantages and computes the policy loss and its gradient.
+    /// Whitens the advantages, if configured, and computes the policy loss and its gradient.
     fn second_pass(
         &mut self,
         batch: &RepoBatch<'_, F>,
@@ -266,7 +266,7 @@ impl<F: Float> Repo<F> {
         })
     }
 
-    /// Returns the KL term of the loss, 0 if there is none, and adds its gradient to `dlogp`.
+    /// Adds the gradient of the KL term to `dlogp` and returns the term; 0 if there is none.
     fn add_kl_loss(&mut self, batch: &RepoBatch<'_, F>) -> Result<f64, OptimError> {
         let (Some(config), Some(reference)) = (self.config.kl_loss, batch.reference) else {
             return Ok(0.0);
@@ -288,12 +288,11 @@ impl<F: Float> Repo<F> {
         Ok(loss)
     }
 
-    /// Returns the weighted entropy times its coefficient, 0 if there is none, and writes its
-    /// gradient.
+    /// Writes the gradient of the entropy bonus and returns the bonus: the weighted entropy times
+    /// its coefficient, or 0 if there is no coefficient.
     fn add_entropy_bonus(&mut self, batch: &RepoBatch<'_, F>) -> Result<f64, OptimError> {
         let (true, Some(entropy)) = (self.config.entropy_coefficient > 0.0, batch.entropy) else {
-            // The gradient is 0 since its buffer was allocated: nothing writes to it without a
-            // coefficient.
+            // The gradient's buffer holds zeros, because it is written only with a coefficient.
             return Ok(0.0);
         };
         let dentropy = &mut self.buffers.dentropy;
@@ -317,16 +316,16 @@ impl<F: Float> Repo<F> {
 
 /// Sums of the first pass.
 struct FirstPassSums {
-    charged: TokenRewardSums,
-    fitted: ValueSums,
+    kl_charge: TokenRewardSums,
+    value: ValueSums,
     advantages: Welford,
 }
 
 impl Merge for FirstPassSums {
     fn merge(self, later: Self) -> Self {
         Self {
-            charged: self.charged.merge(later.charged),
-            fitted: self.fitted.merge(later.fitted),
+            kl_charge: self.kl_charge.merge(later.kl_charge),
+            value: self.value.merge(later.value),
             advantages: self.advantages.merge(later.advantages),
         }
     }
@@ -373,7 +372,7 @@ fn advantages_without_critic<F: Float>(
 }
 
 /// Computes the critic's loss and its gradient, both 0 without a critic.
-fn fit_critic<F: Float>(
+fn critic_loss<F: Float>(
     critic: Option<CriticConfig>,
     batch: &RepoBatch<'_, F>,
     returns: &[F],
@@ -387,15 +386,15 @@ fn fit_critic<F: Float>(
     if let Some(normaliser) = batch.normaliser {
         value_batch = value_batch.with_normaliser(normaliser);
     }
-    let fitted = value_sums(&critic.loss, &value_batch, dvalue)?;
+    let sums = value_sums(&critic.loss, &value_batch, dvalue)?;
     if (critic.coefficient - 1.0).abs() > 0.0 {
         let coefficient = F::from_f64(critic.coefficient);
         dvalue.iter_mut().for_each(|slope| *slope = *slope * coefficient);
     }
-    Ok(fitted)
+    Ok(sums)
 }
 
-/// One reward per rollout: the sum of its token rewards, including the KL charge; none for a row
+/// One reward per rollout: the sum of its token rewards, including the KL charge; `None` for a row
 /// without tokens.
 fn row_sums<F: Float>(mask: &RowMask<'_>, token_rewards: &[F]) -> Vec<Option<f64>> {
     let sum = |row: usize| mask.spans(row).flatten().map(|slot| token_rewards[slot].to_f64()).sum();

@@ -54,7 +54,7 @@ fn by_hand(rewards: &[f64], values: &[f64], next: &[f64], gamma: f64, lambda: f6
 
 /// alibaba/ROLL#447: the critic's value of a padded slot bootstrapped the last token.
 #[test]
-fn a_padded_value_that_bootstraps() {
+fn padded_values_do_not_bootstrap() {
     let mask = RowMask::lens(&[2], 3).unwrap();
     let (rewards, values) = ([0.0, 1.0, 0.0], [0.5, -0.5, 100.0]);
     let ours = estimate(mask, &rewards, &values, 1.0, 0.95);
@@ -62,10 +62,10 @@ fn a_padded_value_that_bootstraps() {
     assert_not_affected(&ours[..2], &with(0.0), &with(100.0));
 }
 
-/// radixark/miles#1827: the rollout's reward was placed on the last slot, and lost where that
-/// was no token.
+/// radixark/miles#1827: the rollout's reward was placed on the last slot, and was lost if that slot
+/// was padding.
 #[test]
-fn a_reward_on_the_last_slot() {
+fn reward_is_placed_on_the_last_valid_token() {
     let mask = RowMask::bytes(&[1, 1, 0], 1, 3).unwrap();
     let mut ours = [9.0; 3];
     let kl = KlBatch::new(mask, &[-1.0; 3], &[-1.0; 3]);
@@ -73,9 +73,9 @@ fn a_reward_on_the_last_slot() {
     assert_not_affected(&ours, &[0.0, 2.0, 0.0], &[0.0, 0.0, 2.0]);
 }
 
-/// volcengine/verl#1960, #1758, #1850, #50: values of the state after the token.
+/// volcengine/verl#1960, #1758, #1850, #50: the values were those after the token, not before it.
 #[test]
-fn values_shifted_by_one() {
+fn values_precede_their_tokens() {
     let (rewards, values) = ([0.0, 0.0, 1.0], [0.2, 0.4, 0.7]);
     let ours = estimate(RowMask::full(1, 3), &rewards, &values, 0.9, 0.8);
     let right = by_hand(&rewards, &values, &[0.4, 0.7, 0.0], 0.9, 0.8);
@@ -86,9 +86,9 @@ fn values_shifted_by_one() {
     );
 }
 
-/// volcengine/verl#2337: observations took a step of discount like the policy's own tokens.
+/// volcengine/verl#2337: observations were discounted like the policy's own tokens.
 #[test]
-fn observations_that_discount() {
+fn observations_are_not_discount_steps() {
     let mask = RowMask::bytes(&[1, 0, 0, 1], 1, 4).unwrap();
     let (rewards, values) = ([0.0, 0.0, 0.0, 1.0], [0.1, 0.3, 0.2, 0.4]);
     let ours = estimate(mask, &rewards, &values, 0.9, 0.8);
@@ -100,7 +100,7 @@ fn observations_that_discount() {
 /// OpenRLHF/OpenRLHF#1240, volcengine/verl#6361: padding was multiplied by 0, and NaN * 0 is
 /// NaN.
 #[test]
-fn padding_that_is_multiplied_away() {
+fn nan_padding_does_not_affect_the_mean() {
     let (values, valid) = ([1.0, 3.0, f64::NAN], [1.0, 1.0, 0.0]);
     let mask = RowMask::lens(&[2], 3).unwrap();
     let bug: f64 = values.iter().zip(valid).map(|(value, valid)| value * valid).sum();
@@ -115,10 +115,10 @@ fn group(estimator: Estimator, mask: RowMask<'_>, rewards: &[f64]) -> Vec<f64> {
     out
 }
 
-/// OpenRLHF/OpenRLHF#1239: a sibling without a token moved the baseline, -49.5 for a rollout of
-/// reward 1.
+/// OpenRLHF/OpenRLHF#1239: a sibling without tokens changed the baseline: the advantage of a
+/// rollout with reward 1 became -49.5.
 #[test]
-fn an_empty_sibling_in_the_baseline() {
+fn empty_sibling_does_not_affect_the_baseline() {
     let mask = RowMask::lens(&[0, 1, 1], 1).unwrap();
     let mean = 103.0 / 3.0;
     let ours = group(Estimator::DrGrpo, mask, &[100.0, 1.0, 2.0]);
@@ -127,7 +127,7 @@ fn an_empty_sibling_in_the_baseline() {
 
 /// NVIDIA-NeMo/RL#4158, #1423: `E[x^2] - mean^2` cancels.
 #[test]
-fn a_variance_that_cancels() {
+fn variance_does_not_cancel() {
     let values = [4096.0_f32, 4096.25, 4096.5];
     let n = 3.0_f32;
     let mean = values.iter().sum::<f32>() / n;
@@ -139,7 +139,7 @@ fn a_variance_that_cancels() {
 /// huggingface/trl#5773, #3857: one reward that is NaN, or equal ones, made the whole group
 /// NaN.
 #[test]
-fn a_nan_that_poisons_its_group() {
+fn nan_or_equal_rewards_do_not_make_the_group_nan() {
     let ours = group(Estimator::DrGrpo, RowMask::full(3, 1), &[1.0, f64::NAN, 2.0]);
     assert_not_affected(&ours, &[-0.5, 0.0, 0.5], &[f64::NAN; 3]);
     let equal = advantages(Estimator::Grpo, &[Some(2.0); 3], &[0; 3]).unwrap();
@@ -165,7 +165,7 @@ fn loss(lens: &[usize], width: usize, aggregation: Aggregation, norm: Option<Nor
 /// volcengine/verl#5625, #7200, #7321, #906: every micro-batch divided by its own number of
 /// tokens.
 #[test]
-fn micro_batches_with_divisors_of_their_own() {
+fn micro_batches_use_the_divisor_of_the_batch() {
     let whole = Normaliser::of(&RowMask::lens(&[4, 1], 4).unwrap());
     let part = |len, norm| loss(&[len], 4, Aggregation::TokenMean, norm);
     let ours = part(4, Some(whole)) + part(1, Some(whole));
@@ -174,15 +174,15 @@ fn micro_batches_with_divisors_of_their_own() {
 
 /// volcengine/verl#5366, #3741: Dr. GRPO divides by a constant, not by the length of the row.
 #[test]
-fn a_row_divided_by_its_own_length() {
+fn dr_grpo_divides_rows_by_a_constant() {
     let ours = loss(&[4, 1], 8, Aggregation::SeqMeanTokenSumNorm, None);
     assert_not_affected(&[ours], &[-5.0 / (2.0 * 8.0)], &[-(4.0 / 4.0 + 1.0) / 2.0]);
 }
 
-/// huggingface/trl#3138, #3256, #2995, #3187: rows weighed alike where every token was to count
-/// the same.
+/// huggingface/trl#3138, #3256, #2995, #3187: rows had equal weights where tokens should have equal
+/// weights.
 #[test]
-fn short_rows_whose_tokens_count_more() {
+fn token_mean_weights_all_tokens_equally() {
     let mask = RowMask::lens(&[4, 1], 4).unwrap();
     let mut ours = [9.0; 8];
     Aggregation::TokenMean.weights(&mask, None, &mut ours).unwrap();
@@ -194,7 +194,7 @@ fn short_rows_whose_tokens_count_more() {
 /// volcengine/verl#6497: GDPO whitened over tokens, so that a long answer counts more in the
 /// mean.
 #[test]
-fn rollouts_whitened_over_tokens() {
+fn standardise_weights_all_rollouts_equally() {
     let mut ours = [Some(1.0), Some(3.0), Some(4.0)];
     standardise(&mut ours, 0.0);
     let variance = 7.0 / 3.0_f64;
@@ -209,7 +209,7 @@ fn rollouts_whitened_over_tokens() {
 /// NovaSky-AI/SkyRL#2104: a group whose summed rewards are equal was dropped, although its
 /// parts differ.
 #[test]
-fn parts_that_are_added_before_they_are_compared() {
+fn gdpo_compares_parts_before_adding_them() {
     let (rm, judge) = ([Some(1.0), Some(0.0)], [Some(0.0), Some(1.0)]);
     let parts =
         [RewardPart { weight: 2.0, rewards: &rm }, RewardPart { weight: 1.0, rewards: &judge }];
@@ -220,7 +220,7 @@ fn parts_that_are_added_before_they_are_compared() {
 
 /// NovaSky-AI/SkyRL#1305: the mean counted padding, the variance did not.
 #[test]
-fn a_mean_over_padding() {
+fn whitening_mean_ignores_padding() {
     let mask = RowMask::lens(&[2], 4).unwrap();
     let mut ours = [1.0, 3.0, 0.0, 0.0];
     whiten(&WhitenConfig { eps: 1e-300, ..WhitenConfig::default() }, &mask, &mut ours).unwrap();
@@ -236,9 +236,9 @@ fn slopes(gradient: KlGradient) -> Vec<f64> {
 }
 
 /// NVIDIA-NeMo/RL#2506, huggingface/trl#4967, #4638, #6503, THUDM/slime#1004: the derivative of
-/// `k1` is 1 wherever the policy stands, and pulls it nowhere.
+/// `k1` is 1 for every policy, so it has no effect as a loss.
 #[test]
-fn a_kl_loss_that_pulls_nowhere() {
+fn straight_through_kl_gradient_depends_on_the_log_ratio() {
     assert_not_affected(
         &slopes(KlGradient::StraightThrough),
         &[0.5, -1.0],
@@ -246,10 +246,10 @@ fn a_kl_loss_that_pulls_nowhere() {
     );
 }
 
-/// huggingface/trl#1161, #1180: `k3` was reported where `k1` was charged. #1005: `k1` is
+/// huggingface/trl#1161, #1180: `k3` was reported although `k1` was charged. #1005: `k1` is
 /// negative half of the time.
 #[test]
-fn a_reported_kl_that_was_not_charged() {
+fn reported_kl_is_the_charged_kl() {
     let kl = KlBatch::new(RowMask::full(1, 2), &[-2.0, -1.0], &[-1.0, -1.5]);
     let mut out = [9.0; 2];
     let report = token_rewards(&KlRewardConfig::default(), &kl, &[0.0], &mut out).unwrap();
@@ -258,18 +258,18 @@ fn a_reported_kl_that_was_not_charged() {
     assert!(close(&out, &[0.05, -0.025]));
 }
 
-/// rllm-org/rllm#81: clip-higher was read, and the lower range used on both sides.
+/// rllm-org/rllm#81: clip-higher was read, but the lower range was used on both sides.
 #[test]
-fn clip_higher_that_is_not_used() {
+fn clip_higher_limits_the_upper_side() {
     let config = PpoConfig { clip_low: 0.2, clip_high: 0.4, ..PpoConfig::default() };
     let (logp, mut slope) = ([1.5_f64.ln()], [9.0]);
     let batch = PolicyBatch::new(RowMask::full(1, 1), &logp, &[0.0], &[1.0]);
     assert_not_affected(&[ppo_loss(&config, &batch, &mut slope).unwrap().loss], &[-1.4], &[-1.2]);
 }
 
-/// radixark/miles#1383: returns ran on over the end of their row into the next one.
+/// radixark/miles#1383: returns ran across the end of a row.
 #[test]
-fn returns_that_leak_into_the_row_before() {
+fn returns_do_not_leak_into_the_previous_row() {
     let mut ours = [9.0; 4];
     returns_to_go(1.0, &RowMask::full(2, 2), &[1.0, 2.0, 4.0, 8.0], &mut ours).unwrap();
     assert_not_affected(&ours, &[3.0, 2.0, 12.0, 8.0], &[15.0, 14.0, 12.0, 8.0]);
@@ -277,7 +277,7 @@ fn returns_that_leak_into_the_row_before() {
 
 /// areal-project/AReaL#1346: the mean log-ratio of a row counted its padding.
 #[test]
-fn a_sequence_ratio_over_padding() {
+fn sequence_ratio_ignores_padding() {
     let mask = RowMask::lens(&[1], 2).unwrap();
     let surrogate = Surrogate::Gspo { clip: ClipRange::default() };
     let config = PolicyConfig { surrogate, ..PolicyConfig::default() };
@@ -286,9 +286,9 @@ fn a_sequence_ratio_over_padding() {
     assert_not_affected(&[ours], &[-0.1_f64.exp()], &[-0.05_f64.exp()]);
 }
 
-/// allenai/open-instruct#756: the entropy of padding entered the mean.
+/// allenai/open-instruct#756: the entropy of padding was part of the mean.
 #[test]
-fn an_entropy_of_padding() {
+fn entropy_ignores_padding() {
     let (logits, mut logp, mut entropy) = ([0.0, 0.0, 0.0, 9.0], [9.0; 2], [9.0; 2]);
     let ln_2 = 2.0_f64.ln();
     let batch = LogitsBatch::new(&logits, &[0, 0], 2);
@@ -298,9 +298,9 @@ fn an_entropy_of_padding() {
     assert_not_affected(&[entropy[0] + entropy[1]], &[ln_2], &[bug]);
 }
 
-/// OpenRLHF/OpenRLHF#1319: log-probs at the temperature of sampling, entropy at 1.
+/// OpenRLHF/OpenRLHF#1319: log-probs used the sampling temperature, but the entropy used 1.
 #[test]
-fn an_entropy_at_another_temperature() {
+fn entropy_uses_the_sampling_temperature() {
     let (mut logp, mut entropy) = ([9.0], [9.0]);
     let batch = LogitsBatch::new(&[0.0, 2.0], &[1], 2);
     let of = |z: f64| {

@@ -48,7 +48,7 @@ named!(Estimator, "estimator", {
 });
 
 impl Estimator {
-    /// Reports whether an advantage depends on rollouts of other groups. If so, no group can be
+    /// Returns true if an advantage depends on rollouts of other groups. If so, no group can be
     /// finished before the whole batch is scored.
     pub fn needs_whole_batch(self) -> bool {
         matches!(self, Self::BatchStd | Self::Gpg)

@@ -1,6 +1,7 @@
-//! The surrogate objectives: the loss of one token and its derivative by the token's log-prob.
+//! The surrogate objectives: the loss of one token and its derivative by the token's log-prob. The
+//! formulas and their sources are in the documentation of [`Surrogate`](super::Surrogate).
 //!
-//! Written without branches, because compilers vectorise selects but not jumps.
+//! The code selects between values instead of branching, so that compilers can vectorise it.
 
 use super::{ClipRange, PolicyBatch};
 use crate::kernel::float::Float;
@@ -12,13 +13,13 @@ pub(super) struct TokenInputs<F> {
     pub(super) log_ratio: F,
     /// `e^log_ratio`, with the log-ratio clamped to its limit.
     pub(super) ratio: F,
-    /// Set if the log-ratio was clamped; a loss that follows the ratio then has slope 0.
+    /// Set if the log-ratio was clamped. The slope of a loss that depends on the ratio is then 0.
     pub(super) clamped: bool,
     pub(super) advantage: F,
 }
 
-/// The loss of one token and its slope (the derivative by `logp`) before any weight; flags are 0 or
-/// 1.
+/// The loss of one token and its slope (the derivative by `logp`), without weights. `clipped` and
+/// `dual_clipped` are 0 or 1.
 #[derive(Clone, Copy)]
 pub(super) struct TokenLoss<F> {
     pub(super) loss: F,
@@ -36,8 +37,8 @@ impl<F: Float> TokenLoss<F> {
 
 /// A surrogate objective in the number type of the batch.
 pub(super) trait Objective<F: Float>: Copy + Sync {
-    /// True if a token's correction multiplies its own loss. Otherwise [`Objective::row`] applies
-    /// the corrections.
+    /// True if each token's loss is multiplied by its correction. Otherwise [`Objective::row`]
+    /// applies the corrections.
     const PER_TOKEN: bool = true;
     /// State shared by the tokens of a row.
     type Row: Copy;
@@ -67,12 +68,12 @@ impl<F: Float> RatioRange<F> {
     /// The greater (pessimistic) of the unclipped and the clipped loss.
     #[inline(always)]
     fn clipped_loss(self, ratio: F, clamped: bool, advantage: F) -> TokenLoss<F> {
-        let free = -advantage * ratio;
+        let unclipped = -advantage * ratio;
         let fixed = -advantage * ratio.clamp(self.low, self.high);
-        let clipped = fixed > free;
+        let clipped = fixed > unclipped;
         TokenLoss {
-            loss: if clipped { fixed } else { free },
-            slope: if clipped | clamped { F::ZERO } else { free },
+            loss: if clipped { fixed } else { unclipped },
+            slope: if clipped | clamped { F::ZERO } else { unclipped },
             clipped: F::flag(clipped),
             dual_clipped: F::ZERO,
         }
@@ -96,10 +97,10 @@ impl<F: Float> Objective<F> for PpoClip<F> {
     fn token(self, (): (), token: TokenInputs<F>) -> TokenLoss<F> {
         let clipped = self.range.clipped_loss(token.ratio, token.clamped, token.advantage);
         let Some(c) = self.dual else { return clipped };
-        let most = -token.advantage * c;
-        let over = (token.advantage < F::ZERO) & (clipped.loss > most);
+        let bound = -token.advantage * c;
+        let over = (token.advantage < F::ZERO) & (clipped.loss > bound);
         TokenLoss {
-            loss: if over { most } else { clipped.loss },
+            loss: if over { bound } else { clipped.loss },
             slope: if over { F::ZERO } else { clipped.slope },
             dual_clipped: F::flag(over),
             ..clipped
@@ -107,14 +108,14 @@ impl<F: Float> Objective<F> for PpoClip<F> {
     }
 }
 
-/// GSPO.
+/// GSPO: PPO with one ratio per row.
 #[derive(Clone, Copy)]
 pub(super) struct SequenceRatio<F> {
     pub(super) range: RatioRange<F>,
 }
 
 impl<F: Float> Objective<F> for SequenceRatio<F> {
-    /// The row's ratio, and true if its log was clamped.
+    /// The row's ratio, and true if the log-ratio was clamped.
     type Row = (F, bool);
 
     #[inline(always)]
@@ -132,7 +133,7 @@ impl<F: Float> Objective<F> for SequenceRatio<F> {
     }
 }
 
-/// GMPO.
+/// GMPO: a geometric mean of clipped ratios. `low` and `high` limit the log-ratio.
 #[derive(Clone, Copy)]
 pub(super) struct GeometricMean<F> {
     low: F,
@@ -195,7 +196,7 @@ fn row_sum<F: Float>(row: usize, batch: &PolicyBatch<'_, F>, term: impl Fn(usize
     batch.mask.spans(row).flatten().map(|slot| term(slot).to_f64()).sum()
 }
 
-/// CISPO.
+/// CISPO: the clipped ratio as a constant weight of the log-prob.
 #[derive(Clone, Copy)]
 pub(super) struct Cispo<F> {
     pub(super) range: RatioRange<F>,
@@ -215,7 +216,7 @@ impl<F: Float> Objective<F> for Cispo<F> {
     }
 }
 
-/// SAPO.
+/// SAPO: a sigmoid of the ratio instead of a clip.
 #[derive(Clone, Copy)]
 pub(super) struct SoftGate<F> {
     pub(super) tau_positive: F,
@@ -239,7 +240,7 @@ impl<F: Float> Objective<F> for SoftGate<F> {
     }
 }
 
-/// DRO.
+/// DRO: a quadratic penalty on the log-ratio, with coefficient `beta`.
 #[derive(Clone, Copy)]
 pub(super) struct Dro<F> {
     pub(super) beta: F,
@@ -259,7 +260,7 @@ impl<F: Float> Objective<F> for Dro<F> {
     }
 }
 
-/// REINFORCE.
+/// REINFORCE: the log-prob weighted by the advantage, without a ratio.
 #[derive(Clone, Copy)]
 pub(super) struct Reinforce;
 

@@ -73,7 +73,7 @@ impl Case {
             .collect()
     }
 
-    /// A per-rollout input; none for rows without tokens.
+    /// A per-rollout input; `None` for rows without tokens.
     pub(crate) fn scored(&self, name: &str) -> Vec<Option<f64>> {
         let input = self.input::<f64>(name).into_iter().enumerate();
         input.map(|(row, x)| self.mask().last(row).map(|_| x)).collect()
