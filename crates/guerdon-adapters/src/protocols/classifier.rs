@@ -13,7 +13,7 @@ use crate::text::whole;
 /// client waits five minutes.
 pub(super) const PROTOCOL: Protocol = Protocol {
     client: "verl",
-    client_waits: Duration::from_secs(300),
+    client_timeout: Duration::from_secs(300),
     on_failure: OnFailure::Error,
 };
 

@@ -17,8 +17,11 @@ use crate::service::{ApiError, JsonBody};
 use crate::text::whole;
 
 /// LLaMA-Factory sets no timeout; the route's deadline is the longest of all routes.
-pub(super) const PROTOCOL: Protocol =
-    Protocol { client: "LLaMA-Factory", client_waits: Duration::MAX, on_failure: OnFailure::Error };
+pub(super) const PROTOCOL: Protocol = Protocol {
+    client: "LLaMA-Factory",
+    client_timeout: Duration::MAX,
+    on_failure: OnFailure::Error,
+};
 
 pub(super) fn routes() -> OpenApiRouter {
     OpenApiRouter::new().routes(routes!(score_evaluation))

@@ -58,7 +58,7 @@ mod tests {
             &super::roll::PROTOCOL,
         ];
         for protocol in protocols {
-            let spare = protocol.client_waits.checked_sub(protocol.deadline());
+            let spare = protocol.client_timeout.checked_sub(protocol.deadline());
             assert!(
                 spare >= Some(Duration::from_secs(5)),
                 "{} would time out before its answer",

@@ -1,10 +1,10 @@
 //! NeMo-Gym's resources server, for NeMo-RL, verifiers and prime-rl: `POST /seed_session`, then
 //! `POST /verify` with the dataset's row and the policy's response in OpenAI's Responses form.
 //!
-//! The reply repeats the request, since the client reads both from it, and adds the reward. NeMo-RL
-//! refuses a reward that is not the sum of its `reward_components`; these are the contribution of
-//! each source and a residual. A rollout without a reward is answered with status 200,
-//! `_ng_failure_class`, and `mask_sample`, which keeps the sample out of the loss.
+//! The reply contains the whole request and the reward, because the client reads both from the
+//! reply. NeMo-RL refuses a reward that is not the sum of its `reward_components`; these are the
+//! contribution of each source and a residual. A rollout without a reward is answered with status
+//! 200, `_ng_failure_class`, and `mask_sample`, which keeps the sample out of the loss.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ use crate::text::{ForeignMessage, text_of};
 /// verifiers waits 60 s; NeMo-Gym's own client sets no timeout.
 pub(super) const PROTOCOL: Protocol = Protocol {
     client: "NeMo-Gym",
-    client_waits: Duration::from_secs(60),
+    client_timeout: Duration::from_secs(60),
     on_failure: OnFailure::Null,
 };
 
@@ -45,7 +45,7 @@ pub(super) fn routes() -> OpenApiRouter {
     (status = 200, description = "An empty object.", body = Object),
 ))]
 async fn seed_session(
-    _choices: UrlOptions,
+    _options: UrlOptions,
     JsonBody(_row): JsonBody<Map<String, Value>>,
 ) -> Json<Value> {
     Json(json!({}))
@@ -119,15 +119,15 @@ fn messages(request: &VerifyRequest) -> Vec<Message> {
     let prompt = messages.len();
     let output = request.response.get("output").and_then(Value::as_array);
     messages.extend(output.into_iter().flatten().filter_map(message));
-    // A response of calls or reasoning alone is an empty reply to the partner.
+    // A response that has only calls or reasoning is an empty reply to the partner.
     if !messages.iter().skip(prompt).any(|message| message.role == Role::Assistant) {
         messages.push(Message::new(Role::Assistant, ""));
     }
     messages
 }
 
-/// An item of a response: a message or a tool's result. `None` for reasoning and calls, which the
-/// partner does not see.
+/// Converts an item of a response: a message or a tool's result. Returns `None` for reasoning and
+/// calls, which are not visible to the partner.
 fn message(item: &Value) -> Option<Message> {
     match item.get("type").and_then(Value::as_str).unwrap_or("message") {
         "message" => Some(ForeignMessage::deserialize(item).ok()?.read()),

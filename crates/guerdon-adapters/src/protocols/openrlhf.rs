@@ -25,7 +25,7 @@ use crate::text::{continued, split};
 /// OpenRLHF waits 180 s, align-anything 100 s.
 pub(super) const PROTOCOL: Protocol = Protocol {
     client: "OpenRLHF",
-    client_waits: Duration::from_secs(100),
+    client_timeout: Duration::from_secs(100),
     on_failure: OnFailure::Error,
 };
 

@@ -1,9 +1,9 @@
 //! `POST /reward`, reward-kit's remote reward function, and `POST /evaluate`, eval-protocol's. Both
 //! send messages and a ground truth and expect an `EvaluateResult`.
 //!
-//! A metric's score must be in `[0, 1]`: the reward model's is its sigmoid, and points become
-//! `(points / bound + 1) / 2`, so that 0.5 is neutral. reward-kit's client ignores
-//! `is_score_valid`, so a rollout without a reward is an error for it; eval-protocol's client reads
+//! The score of a metric must be in `[0, 1]`: the sigmoid of the reward model's score, and `(points
+//! / bound + 1) / 2` for points, so that 0.5 is neutral. A rollout without a reward is an error in
+//! reward-kit's protocol, because its client ignores `is_score_valid`. eval-protocol's client reads
 //! the field.
 
 use std::collections::BTreeMap;
@@ -27,11 +27,11 @@ use crate::text::{ForeignMessage, facts, read};
 /// The client sets no timeout; gateways commonly wait a minute.
 pub(super) const REWARD_KIT: Protocol = Protocol {
     client: "reward-kit",
-    client_waits: Duration::from_secs(60),
+    client_timeout: Duration::from_secs(60),
     on_failure: OnFailure::Error,
 };
 
-/// Like reward-kit, but its reply can mark a score as invalid.
+/// The same as [`REWARD_KIT`], except that a reply can mark a score as invalid.
 pub(super) const EVAL_PROTOCOL: Protocol =
     Protocol { client: "eval-protocol", on_failure: OnFailure::Null, ..REWARD_KIT };
 
@@ -140,19 +140,19 @@ async fn answer(
 ) -> Result<Response, ApiError> {
     let EvaluateRequest { messages, ground_truth, kwargs, facts: mut context } = request;
     context.extend(kwargs);
-    context.extend(truth(ground_truth));
+    context.extend(ground_truth_context(ground_truth));
     let answers = call.score(protocol, vec![Item::messages(read(messages), context)]).await?;
-    Ok(answers.reply(answers.items.first().map(|answer| result(answer, &answers))))
+    Ok(answers.reply(answers.items.first().map(|answer| evaluate_result(answer, &answers))))
 }
 
-fn truth(ground_truth: Value) -> Context {
+fn ground_truth_context(ground_truth: Value) -> Context {
     match ground_truth {
         Value::Array(_) => Context::new(),
         ground_truth => facts("ground_truth", ground_truth),
     }
 }
 
-fn result(answer: &ItemScore, answers: &ItemScores) -> EvaluateResult {
+fn evaluate_result(answer: &ItemScore, answers: &ItemScores) -> EvaluateResult {
     let turns = answer.result.as_ref().map_or(&[][..], |result| &result.turns);
     let last = turns.last();
     let step = |turn: &TurnResult| {

@@ -35,7 +35,7 @@ use crate::text::facts;
 /// ROLL polls for 300 s by default.
 pub(super) const PROTOCOL: Protocol = Protocol {
     client: "ROLL",
-    client_waits: Duration::from_secs(300),
+    client_timeout: Duration::from_secs(300),
     on_failure: OnFailure::Null,
 };
 

@@ -24,7 +24,7 @@ use crate::text::{continued, reply_to};
 /// slime waits 120 s.
 pub(super) const PROTOCOL: Protocol = Protocol {
     client: "slime",
-    client_waits: Duration::from_secs(120),
+    client_timeout: Duration::from_secs(120),
     on_failure: OnFailure::Error,
 };
 

@@ -23,7 +23,7 @@ use crate::text::{continued, whole};
 /// `huggingface_hub` sets no timeout by default; gateways commonly wait a minute.
 pub(super) const PROTOCOL: Protocol = Protocol {
     client: "text-embeddings-inference",
-    client_waits: Duration::from_secs(60),
+    client_timeout: Duration::from_secs(60),
     on_failure: OnFailure::Error,
 };
 

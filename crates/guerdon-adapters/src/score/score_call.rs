@@ -32,7 +32,7 @@ pub(crate) struct Protocol {
     /// The name of the client.
     pub(crate) client: &'static str,
     /// The shortest timeout of its clients.
-    pub(crate) client_waits: Duration,
+    pub(crate) client_timeout: Duration,
     /// The answer for an item without a reward.
     pub(crate) on_failure: OnFailure,
 }
@@ -41,7 +41,7 @@ impl Protocol {
     /// The time after which sources that are not ready abstain, so that the client still gets an
     /// answer.
     pub(crate) fn deadline(&self) -> Duration {
-        DEADLINE.min(self.client_waits - self.client_waits / 5)
+        DEADLINE.min(self.client_timeout - self.client_timeout / 5)
     }
 }
 
