@@ -42,7 +42,7 @@ macro_rules! in_type_of {
 }
 pub(crate) use in_type_of;
 
-/// Reports whether `value` is an array of `float32`.
+/// Returns true if `value` is an array of `float32`.
 pub(crate) fn is_single(value: &Array<'_>) -> PyResult<bool> {
     let array = as_array(value)?;
     let dtype = array.cast::<PyUntypedArray>()?.dtype();

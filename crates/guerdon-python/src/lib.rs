@@ -11,16 +11,16 @@
 //! print(scored.rewards, scored.results[0]["turns"])
 //! ```
 //!
-//! Call the modules in `python/guerdon/` instead, which have the signatures, types and
-//! documentation. Requests, replies and settings pass between the languages as JSON text, numbers
-//! as arrays. Text, because the wire format should be parsed in one place: a second parser for
-//! Python objects would need its own rules for NaN, tuples and unknown keys.
+//! Programs use the modules in `python/guerdon/`, which have the signatures, types and
+//! documentation, and not this module. Requests, replies and settings pass between the languages as
+//! JSON text, and numbers as arrays. JSON text keeps the parsing of the wire format in one place: a
+//! parser for Python objects would need its own rules for NaN, tuples and unknown keys.
 //!
 //! | file | contents |
 //! |---|---|
-//! | `client.rs`, `stream.rs` | the client, which survives a fork; streamed results |
+//! | `client.rs`, `stream.rs` | the client, usable after a fork; streamed results |
 //! | `calls.rs` | the calls of a client, with arguments and results as text |
-//! | `tasks.rs` | blocking on futures interruptibly, or running a callback |
+//! | `tasks.rs` | futures: a blocking wait that Ctrl-C interrupts, or a callback |
 //! | `errors.rs` | conversion of errors to exceptions |
 //! | `arrays.rs` | NumPy arrays in and out, masks |
 //! | `settings.rs`, `repo_settings.rs` | settings from text |

@@ -12,8 +12,8 @@ use crate::settings::{
     GaeSettings, GroupSettings, KlSettings, PolicySettings, ValueSettings, WhitenSettings, read,
 };
 
-/// Settings of [`RepoConfig`]. A key that is present replaces the preset's whole value; `null`
-/// removes an optional part.
+/// Settings of [`RepoConfig`]. A key replaces the whole value of the preset; `null` removes an
+/// optional part.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RepoSettings {
@@ -33,6 +33,7 @@ struct RepoSettings {
     monitors: Option<MonitorSettings>,
 }
 
+/// The presets of [`RepoConfig`].
 #[derive(Debug, Default, Clone, Copy, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Preset {
@@ -51,7 +52,7 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     Option::deserialize(from).map(Some)
 }
 
-/// Settings of [`AdvantageMethod`], flat.
+/// Settings of [`AdvantageMethod`], without nesting.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, tag = "method", rename_all = "snake_case")]
 enum AdvantageSettings {
@@ -127,7 +128,7 @@ enum BetaSettings {
     Adaptive { beta: f64, target: f64, horizon: f64 },
 }
 
-/// Settings of [`KlLossConfig`], flat.
+/// Settings of [`KlLossConfig`], without nesting.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct KlLossSettings {
@@ -137,7 +138,7 @@ struct KlLossSettings {
     k3_limit: Option<f64>,
 }
 
-/// The values of GRPO.
+/// The defaults are those of GRPO.
 impl Default for KlLossSettings {
     fn default() -> Self {
         Self {
