@@ -44,7 +44,7 @@ struct Sizes {
 }
 
 impl Base {
-    /// Makes low-rank corrections for a frozen model.
+    /// Creates low-rank corrections for a frozen model.
     ///
     /// # Errors
     /// A file that cannot be used.
@@ -90,7 +90,7 @@ impl Base {
     /// # Errors
     /// A file that cannot be written.
     pub fn save(&self, folder: &Path) -> anyhow::Result<()> {
-        files::folder(folder)?;
+        files::create_folder(folder)?;
         self.tokens.save(&folder.join("tokenizer.json"))?;
         to_json(
             &folder.join("policy.json"),
@@ -138,13 +138,15 @@ impl RunFolder {
     pub fn save(&self, update: usize, weights: &Weights, adam: &Adam) -> anyhow::Result<()> {
         let before = self.state()?;
         let folder = self.checkpoint(update);
-        files::folder(&folder)?;
+        files::create_folder(&folder)?;
         let (moments, steps) = adam.memory();
         weights.save(&folder.join("policy.safetensors"))?;
         moments.save(&folder.join("adam.safetensors"))?;
         to_json(&self.0.join("state.json"), &CheckpointState { update, steps })?;
         match before {
-            Some(state) if state.update != update => files::remove(&self.checkpoint(state.update)),
+            Some(state) if state.update != update => {
+                files::remove_folder(&self.checkpoint(state.update))
+            }
             _ => Ok(()),
         }
     }

@@ -32,7 +32,7 @@ pub fn write(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
 /// Renames `from` to `to`.
 ///
 /// # Errors
-/// A file that cannot be written.
+/// A file that cannot be renamed.
 pub fn rename(from: &Path, to: &Path) -> anyhow::Result<()> {
     std::fs::rename(from, to).with_context(|| format!("cannot write {}", to.display()))
 }
@@ -41,7 +41,7 @@ pub fn rename(from: &Path, to: &Path) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// A folder that cannot be created.
-pub fn folder(folder: &Path) -> anyhow::Result<()> {
+pub fn create_folder(folder: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(folder)
         .with_context(|| format!("cannot create the folder {}", folder.display()))
 }
@@ -50,6 +50,6 @@ pub fn folder(folder: &Path) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// A folder that cannot be removed.
-pub fn remove(folder: &Path) -> anyhow::Result<()> {
+pub fn remove_folder(folder: &Path) -> anyhow::Result<()> {
     std::fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))
 }

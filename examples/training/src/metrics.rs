@@ -44,7 +44,7 @@ impl MetricsRow {
     }
 }
 
-/// The mean of some numbers; none if there are none.
+/// The mean of some numbers; `None` if the list is empty.
 pub fn mean(of: impl IntoIterator<Item = f64>) -> Option<f64> {
     let (sum, count) = of.into_iter().fold((0.0, 0.0), |(sum, count), x| (sum + x, count + 1.0));
     (count > 0.0).then(|| sum / count)

@@ -1,4 +1,4 @@
-//! Imitation: trains the policy on synthetic transcripts, including their mistakes.
+//! Supervised fine-tuning: trains the policy to imitate synthetic transcripts, mistakes included.
 
 use std::path::Path;
 use std::time::Instant;
@@ -16,19 +16,19 @@ use crate::policy::{Adam, AdamConfig, DecoderConfig, Dialogues, Policy, Trunk};
 use crate::scene::{DataSplit, Scene};
 use crate::tokens::DialogueTokenizer;
 
-/// The settings of imitation.
+/// The settings of supervised fine-tuning.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, clap::Args)]
 pub struct SftSettings {
     /// Seed of transcripts, weights and order
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// Steps to make
+    /// Number of steps
     #[arg(long, default_value_t = 500)]
     pub steps: usize,
     /// Replies per step
     #[arg(long, default_value_t = 48)]
     pub batch: usize,
-    /// Peak learning rate; it falls to a tenth of it
+    /// Peak learning rate; it decays to a tenth of the peak
     #[arg(long, default_value_t = 2e-3)]
     pub rate: f64,
     /// Share of transcripts in which the agent makes a mistake
@@ -54,7 +54,7 @@ pub fn train(
 ) -> anyhow::Result<Base> {
     let run = RunFolder(folder.to_owned());
     let config = AdamConfig { rate: settings.rate, decay: 0.01, ..AdamConfig::default() };
-    let tokens = DialogueTokenizer::train(&draw(settings, 0, 4000), settings.vocabulary)?;
+    let tokens = DialogueTokenizer::train(&transcripts(settings, 0, 4000), settings.vocabulary)?;
     let sizes = DecoderConfig::small(tokens.size());
     let (weights, mut adam, done) = match run.state()? {
         Some(state) => {
@@ -64,7 +64,7 @@ pub fn train(
             (weights, adam, state.update)
         }
         None => {
-            files::folder(folder)?;
+            files::create_folder(folder)?;
             let weights = sizes.draw(&mut StdRng::seed_from_u64(settings.seed))?;
             let adam = Adam::new(config, &weights)?;
             (weights, adam, 0)
@@ -78,8 +78,13 @@ pub fn train(
     let started = Instant::now();
     for step in done + 1..=settings.steps {
         adam.set_rate(settings.rate * schedule(step, settings.steps));
-        let loss =
-            imitate(&policy, &tokens, &draw(settings, step, settings.batch), &mut adam, &weights)?;
+        let loss = imitate(
+            &policy,
+            &tokens,
+            &transcripts(settings, step, settings.batch),
+            &mut adam,
+            &weights,
+        )?;
         let seconds = started.elapsed().as_secs_f64();
         let mut row = MetricsRow::new(step);
         row.set("loss", loss);
@@ -105,9 +110,9 @@ pub fn train(
     Ok(base)
 }
 
-/// The transcripts of a step; step 0 has those of the vocabulary. They depend only on the seed and
-/// the step, so that a resumed run draws the same ones.
-fn draw(settings: &SftSettings, step: usize, count: usize) -> Vec<(Scene, String)> {
+/// Draws the transcripts of a step; those of step 0 train the tokenizer. They depend only on the
+/// seed and the step, so that a resumed run draws the same ones.
+fn transcripts(settings: &SftSettings, step: usize, count: usize) -> Vec<(Scene, String)> {
     let mut rng =
         StdRng::seed_from_u64(settings.seed.wrapping_mul(1_000_003).wrapping_add(step as u64));
     let transcript = |_| {

@@ -104,7 +104,7 @@ impl DialogueTokenizer {
     pub fn load(file: &Path) -> anyhow::Result<Self> {
         let text = crate::files::read(file)?;
         Self::parse(&text)
-            .with_context(|| format!("{} is no tokenizer of this example", file.display()))
+            .with_context(|| format!("{} is not a tokenizer of this example", file.display()))
     }
 
     /// Writes `tokenizer.json`.

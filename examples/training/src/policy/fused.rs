@@ -64,7 +64,7 @@ trait FusedOp: Send + Sync {
 
     fn forward<T: Real>(&self, x: &[T], y: &[T]) -> Vec<T>;
 
-    /// Computes the gradients by `x` and `y` from the result `z` and its gradient `dz`; none for
+    /// Computes the gradients by `x` and `y` from the result `z` and its gradient `dz`; `None` for
     /// `y` if it is never trained.
     fn backward<T: Real>(&self, xy: [&[T]; 2], z: &[T], dz: &[T]) -> (Vec<T>, Option<Vec<T>>);
 }
@@ -293,7 +293,7 @@ struct LogProbsOp {
     width: usize,
 }
 
-/// The index of a target; none for padding.
+/// The index of a target; `None` for padding.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

@@ -14,9 +14,9 @@ use super::decoder::DecoderConfig;
 /// The contents of a GGUF file, in `f32`.
 #[derive(Debug, Clone)]
 pub struct Gguf {
-    /// Sizes.
+    /// The sizes of the model.
     pub config: DecoderConfig,
-    /// Tensors, by the names that the decoder asks for.
+    /// Tensors, by their names in the decoder.
     pub tensors: BTreeMap<String, Tensor>,
     /// Tokens, by id.
     pub vocabulary: Vec<String>,
@@ -46,56 +46,55 @@ impl Gguf {
         let read = || {
             let mut reader = BufReader::new(File::open(file)?);
             let content = Content::read(&mut reader)?;
-            let text = |key: &str| {
-                anyhow::Ok(content.metadata.get(key).context(key.to_owned())?.to_string()?.clone())
+            let value = |key: &str| {
+                content.metadata.get(key).with_context(|| format!("the key `{key}` is missing"))
             };
-            let whole = |key: &str| -> anyhow::Result<usize> {
-                Ok(content.metadata.get(key).context(key.to_owned())?.to_u32()? as usize)
-            };
-            let real = |key: &str| {
-                anyhow::Ok(content.metadata.get(key).context(key.to_owned())?.to_f32()?)
-            };
+            let text = |key: &str| anyhow::Ok(value(key)?.to_string()?.clone());
+            let integer =
+                |key: &str| -> anyhow::Result<usize> { Ok(value(key)?.to_u32()? as usize) };
+            let float = |key: &str| anyhow::Ok(value(key)?.to_f32()?);
             let list = |key: &str| -> anyhow::Result<Vec<String>> {
-                let values = content.metadata.get(key).context(key.to_owned())?.to_vec()?;
+                let values = value(key)?.to_vec()?;
                 values.iter().map(|value: &Value| Ok(value.to_string()?.clone())).collect()
             };
             ensure!(
                 text("general.architecture")? == "llama",
-                "only the architecture `llama` is known"
+                "only the architecture `llama` is supported"
             );
             ensure!(
                 !content.tensor_infos.contains_key("output.weight"),
-                "an untied output is not supported"
+                "a separate output matrix is not supported"
             );
             let vocabulary = list("tokenizer.ggml.tokens")?;
             let config = DecoderConfig {
                 vocabulary: vocabulary.len(),
-                width: whole("llama.embedding_length")?,
-                layers: whole("llama.block_count")?,
-                heads: whole("llama.attention.head_count")?,
-                key_heads: whole("llama.attention.head_count_kv")?,
-                inner: whole("llama.feed_forward_length")?,
-                theta: f64::from(real("llama.rope.freq_base")?),
+                width: integer("llama.embedding_length")?,
+                layers: integer("llama.block_count")?,
+                heads: integer("llama.attention.head_count")?,
+                key_heads: integer("llama.attention.head_count_kv")?,
+                inner: integer("llama.feed_forward_length")?,
+                theta: f64::from(float("llama.rope.freq_base")?),
                 positions,
             };
             let mut tensors = BTreeMap::new();
-            let mut take = |here: String, there: String| -> anyhow::Result<()> {
-                let tensor = content.tensor(&mut reader, &there, &Device::Cpu).context(there)?;
-                tensors.insert(here, tensor.dequantize(&Device::Cpu)?);
+            let mut take = |name: String, gguf_name: String| -> anyhow::Result<()> {
+                let tensor =
+                    content.tensor(&mut reader, &gguf_name, &Device::Cpu).context(gguf_name)?;
+                tensors.insert(name, tensor.dequantize(&Device::Cpu)?);
                 Ok(())
             };
             take("embed".to_owned(), "token_embd.weight".to_owned())?;
             take("norm".to_owned(), "output_norm.weight".to_owned())?;
             for layer in 0..config.layers {
-                for (here, there) in LAYER {
-                    take(format!("{layer}.{here}"), format!("blk.{layer}.{there}.weight"))?;
+                for (name, gguf_name) in LAYER {
+                    take(format!("{layer}.{name}"), format!("blk.{layer}.{gguf_name}.weight"))?;
                 }
             }
             for (name, heads) in [("q", config.heads), ("k", config.key_heads)] {
                 for layer in 0..config.layers {
                     let key = format!("{layer}.{name}");
                     if let Some(tensor) = tensors.get_mut(&key) {
-                        *tensor = halves(tensor, heads)?;
+                        *tensor = pair_halves(tensor, heads)?;
                     }
                 }
             }
@@ -105,9 +104,10 @@ impl Gguf {
     }
 }
 
-/// Permutes rows for the rotation, in which GGUF pairs neighbours and the decoder pairs halves:
-/// rows `2j + h` become rows `h · width/2 + j` of each head.
-fn halves(matrix: &Tensor, heads: usize) -> candle_core::Result<Tensor> {
+/// Permutes the rows of each head for the rotary embedding: GGUF rotates neighbouring rows
+/// together, the decoder rows that are half a head apart. Row `2j + h` becomes row `h · width/2 +
+/// j`.
+fn pair_halves(matrix: &Tensor, heads: usize) -> candle_core::Result<Tensor> {
     let (rows, inputs) = matrix.dims2()?;
     matrix
         .reshape((heads, rows / heads / 2, 2, inputs))?

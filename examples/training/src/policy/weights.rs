@@ -7,7 +7,7 @@ use anyhow::{Context as _, ensure};
 use candle_core::{DType, Device, Tensor, Var};
 use rand::Rng;
 
-/// Parameters by name, in one order on every machine.
+/// Parameters, sorted by name, so that their order is the same on every machine.
 #[derive(Debug, Clone, Default)]
 pub struct Weights {
     vars: BTreeMap<String, Var>,
@@ -58,7 +58,11 @@ impl Weights {
             .with_context(|| format!("cannot load {}", file.display()))?;
         let mut weights = Self::default();
         for (name, tensor) in tensors {
-            ensure!(tensor.dtype().is_float(), "{}: `{name}` is no float", file.display());
+            ensure!(
+                tensor.dtype().is_float(),
+                "{}: `{name}` is not a float tensor",
+                file.display()
+            );
             weights.add(name, &tensor)?;
         }
         Ok(weights)

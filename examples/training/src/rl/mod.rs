@@ -151,7 +151,7 @@ fn open(run: &RunFolder, base: &Base, settings: &RlSettings) -> anyhow::Result<T
             (weights, adam, state.update)
         }
         None => {
-            files::folder(&run.0)?;
+            files::create_folder(&run.0)?;
             base.save(&reference)?;
             let weights = base.weights.copy(candle_core::DType::F32)?;
             let adam = Adam::new(config, &weights)?;
