@@ -44,7 +44,7 @@ impl<F: Eq + Hash, T> FairQueue<F, T> {
         QueuePosition { tag: self.clock.tag(flow, cost, weight), arrival: self.arrivals }
     }
 
-    /// Puts an item at a position: a new one, or the one that the item had before. Replaces an item
+    /// Inserts an item at a position, which is new or the item's earlier position. Replaces an item
     /// that waits there.
     pub fn insert(&mut self, position: QueuePosition, cost: u64, item: T) {
         self.remove(position);
@@ -52,14 +52,14 @@ impl<F: Eq + Hash, T> FairQueue<F, T> {
         self.waiting.insert(position, Waiting { cost, item });
     }
 
-    /// Puts an item at the end of its flow.
+    /// Inserts an item at the end of its flow.
     pub fn push(&mut self, flow: F, cost: u64, weight: u32, item: T) -> QueuePosition {
         let position = self.next_position(flow, cost, weight);
         self.insert(position, cost, item);
         position
     }
 
-    /// Takes an item out.
+    /// Removes an item.
     pub fn remove(&mut self, position: QueuePosition) -> Option<T> {
         let Waiting { cost, item } = self.waiting.remove(&position)?;
         self.cost = self.cost.saturating_sub(cost);
