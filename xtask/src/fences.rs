@@ -1,4 +1,5 @@
-//! Allowed dependencies between the workspace's packages, and the packages that may hold heavy dependencies.
+//! Allowed dependencies between the workspace's packages, and the packages that may have heavy
+//! dependencies.
 //!
 //! Cargo rejects cycles; this check keeps the remaining edges few.
 

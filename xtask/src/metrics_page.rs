@@ -1,4 +1,4 @@
-//! `docs/metrics.md` names every metric that the server registers.
+//! Checks that `docs/metrics.md` names every metric that the server registers.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use crate::packages::workspace_root;
 
 const PAGE: &str = "docs/metrics.md";
 
-/// Fails with the registered metrics that the page does not name.
+/// Fails if the page does not name a registered metric.
 ///
 /// # Errors
 /// A metric is missing, no metric is found, or a file cannot be read.
@@ -19,7 +19,7 @@ pub(crate) fn check() -> anyhow::Result<()> {
     for file in metrics_files(&workspace_root().join("crates/guerdon-server/src"))? {
         let tokens =
             read(&file)?.parse().map_err(|error| anyhow!("{}: {error}", file.display()))?;
-        registered(tokens, &mut names);
+        collect_names(tokens, &mut names);
     }
     ensure!(names.len() > 20, "found only {} metrics in the server's sources", names.len());
     let missing: Vec<_> =
@@ -33,7 +33,7 @@ fn read(path: &Path) -> anyhow::Result<String> {
     Ok(std::fs::read_to_string(path)?)
 }
 
-/// The Rust files under `folder` in a module called `metrics`.
+/// The files under `folder` whose path contains a folder or file called `metrics`.
 fn metrics_files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder)? {
@@ -51,7 +51,7 @@ fn metrics_files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 /// Collects the string literals that precede a help text: `"name", "Help text"`.
-fn registered(tokens: TokenStream, names: &mut Vec<String>) {
+fn collect_names(tokens: TokenStream, names: &mut Vec<String>) {
     let tokens: Vec<TokenTree> = tokens.into_iter().collect();
     for window in tokens.windows(3) {
         if let [TokenTree::Literal(name), TokenTree::Punct(comma), TokenTree::Literal(help)] =
@@ -66,7 +66,7 @@ fn registered(tokens: TokenStream, names: &mut Vec<String>) {
     }
     for token in tokens {
         if let TokenTree::Group(group) = token {
-            registered(group.stream(), names);
+            collect_names(group.stream(), names);
         }
     }
 }
@@ -91,7 +91,7 @@ mod tests {
     fn names_are_read_from_calls_and_macros() {
         let text = r#"registry.register("a_b", "Number of a", x); register!(y, "c", "Time of c", Unit::Seconds);"#;
         let mut names = Vec::new();
-        registered(text.parse().unwrap(), &mut names);
+        collect_names(text.parse().unwrap(), &mut names);
         assert_eq!(names, ["a_b", "c"]);
     }
 }

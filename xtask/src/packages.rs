@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
-/// Root folder of this workspace.
+/// The root folder of this workspace.
 pub(crate) fn workspace_root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
@@ -21,7 +21,7 @@ pub(crate) struct WorkspacePackage {
 /// A line of a manifest's dependency tables.
 pub(crate) struct DeclaredDependency {
     pub(crate) name: String,
-    /// Set for `[dependencies]`, in contrast to development and build dependencies.
+    /// True for `[dependencies]`, false for development and build dependencies.
     pub(crate) is_normal: bool,
 }
 

@@ -98,7 +98,8 @@ impl<'a> ModuleTree<'a> {
         index
     }
 
-    /// The file that defines the item at `path`, seen from `module`; `None` if the path leaves the package.
+    /// The file that defines the item at `path`, seen from `module`; `None` if the path leaves the
+    /// package.
     pub(super) fn resolve(&self, module: usize, path: &[String]) -> Option<usize> {
         self.resolve_within(module, path, MAX_DEPTH)
     }
@@ -184,7 +185,7 @@ fn defined_name(item: &Item) -> Option<String> {
     Some(name.to_string())
 }
 
-/// The names that a `use` item brings into scope; none for other items.
+/// The names that a `use` item brings into scope; empty for other items.
 pub(super) fn imports(item: &Item) -> Vec<Import> {
     let Item::Use(item) = item else { return Vec::new() };
     if is_test_only(&item.attrs) {
