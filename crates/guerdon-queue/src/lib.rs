@@ -1,7 +1,7 @@
 //! Fair queueing, Retry-After and backoff, single-flight, endpoint health and quota windows.
 //!
-//! The parts of a client that shares an HTTP endpoint between many requests. They know neither
-//! rewards nor the wire of a particular endpoint.
+//! The parts of a client that shares an HTTP endpoint between many requests. They do not depend on
+//! rewards or on the wire format of an endpoint.
 //!
 //! ```
 //! # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {

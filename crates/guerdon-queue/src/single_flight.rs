@@ -10,10 +10,10 @@ use tokio::sync::OnceCell;
 
 /// The calls in flight, by key.
 ///
-/// The first caller of a key leads: its future runs, inside its own task. The others wait for its
-/// value. A leader that is cancelled or panics does not take them with it: one of them then leads
-/// with its own future. Values are not kept: a caller that comes after the end of a call starts a
-/// new one, so a leader's future that should not be repeated stores its value before it returns.
+/// The first caller of a key is the leader: its future runs, inside its own task. The others wait
+/// for its value. If the leader is cancelled or panics, one of the others becomes the leader and
+/// runs its own future. Values are not kept: a caller that arrives after the end of a call starts a
+/// new one. A future that should not be repeated must therefore store its value before it returns.
 #[derive(Debug)]
 pub struct SingleFlight<K, V> {
     calls: Mutex<HashMap<K, Arc<OnceCell<V>>>>,
@@ -37,12 +37,12 @@ impl<K, V> Default for SingleFlight<K, V> {
 impl<K: Eq + Hash + Clone, V: Clone> SingleFlight<K, V> {
     /// Runs `call`, or waits for the call of the same key that is in flight.
     ///
-    /// To let a call end although its caller hangs up, run this in a task of its own.
+    /// To finish a call even if its caller is cancelled, run this in a separate task.
     pub async fn run(&self, key: K, call: impl Future<Output = V>) -> Flight<V> {
         let cell = Arc::clone(self.calls.lock().entry(key.clone()).or_default());
         let caller = FlightCaller { flights: self, key, cell };
         let mut led = false;
-        // If the leader's future is dropped, the cell lets the next caller lead.
+        // If the leader's future is dropped, the cell makes the next caller the leader.
         let value = caller.cell.get_or_init(|| {
             led = true;
             call
@@ -58,7 +58,7 @@ impl<K: Eq + Hash + Clone, V: Clone> SingleFlight<K, V> {
     }
 }
 
-/// A caller that leads or waits.
+/// A caller, either the leader or waiting.
 struct FlightCaller<'a, K: Eq + Hash, V> {
     flights: &'a SingleFlight<K, V>,
     key: K,

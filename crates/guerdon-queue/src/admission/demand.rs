@@ -10,7 +10,7 @@ use crate::fair::QueuePosition;
 /// The configured limits of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AdmissionLimits {
-    /// Most requests in flight. The number in use adapts below it.
+    /// The greatest number of requests in flight. The actual limit adapts to the load below it.
     pub max_concurrent: usize,
     /// Waiting requests at which [`Admission::full_for`](super::Admission::full_for) reports a full
     /// queue.
@@ -29,7 +29,7 @@ pub struct AdmissionLimits {
 pub struct Flow {
     /// The name, such as that of a run or a profile.
     pub name: Arc<str>,
-    /// The client. Each client's requests of one name are a flow of their own.
+    /// The client. Requests of different clients are different flows, even with the same name.
     pub client: u64,
     /// The share relative to other flows.
     pub weight: u32,
@@ -66,7 +66,7 @@ pub enum Refusal {
     TooLate,
 }
 
-/// The result of a request as far as the load of the address is concerned.
+/// The result of a request, as a sign of the load of the address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LoadSignal {
     /// The address answered.

@@ -1,11 +1,11 @@
-//! Admission to one address: a fair queue in front of its quotas of requests and tokens and of the
-//! requests that it can carry at once, with the pauses that it asks for.
+//! Admission to one address: a fair queue in front of its quotas of requests and tokens and its
+//! limit of concurrent requests, with the pauses that the address requests.
 //!
 //! Items of one flow are admitted in their order; flows share by weight, counted in tokens. The
 //! head of the queue is never overtaken, so a large request gets its turn. A caller that is
-//! cancelled leaves the queue; a request that was refused returns to its position. A pause holds
-//! for the address, not only for the request that received it. A caller that cannot be admitted
-//! within its deadline is refused at once, before anything is paid.
+//! cancelled leaves the queue; a request that was refused returns to its position. A pause applies
+//! to the address, not only to the request that received it. A caller that cannot be admitted
+//! within its deadline is refused immediately, before it causes any cost.
 
 mod demand;
 mod state;
@@ -32,7 +32,7 @@ type WaiterReply = oneshot::Sender<Result<AdmissionPermit, Refusal>>;
 #[derive(Debug)]
 pub struct Admission {
     state: Mutex<State<WaiterReply>>,
-    /// Held by the waiter that watches the clock for all.
+    /// Locked by the one waiter that waits for the time of the next admission, on behalf of all.
     watch: tokio::sync::Mutex<()>,
     changed: Notify,
 }
@@ -62,7 +62,7 @@ impl Admission {
         };
         let _leave = LeaveOnDrop { admission: self, position };
         self.changed.notify_one();
-        // The state holds the other end for as long as this request waits.
+        // The state keeps the other end of the channel as long as this request waits.
         let taken = |reply: Result<Result<AdmissionPermit, Refusal>, _>| {
             reply.unwrap_or(Err(Refusal::TooLate)).map(AdmissionPermit::taken)
         };
@@ -95,21 +95,21 @@ impl Admission {
         Some(AdmissionPermit::new(self, grant).taken())
     }
 
-    /// Starts no request for `delay`, at most a year.
+    /// Pauses the address for `delay`, at most a year.
     pub fn pause(&self, delay: Duration) {
         self.state.lock().pause(deadline::after(Instant::now(), delay));
         self.changed.notify_one();
     }
 
-    /// Takes over the address's reports about its quotas. A quota that is not configured is learned
+    /// Applies the address's reports about its quotas. A quota that is not configured is learned
     /// from them.
     pub fn sync(&self, reports: &QuotaReports) {
         self.state.lock().sync(reports, Instant::now());
         self.changed.notify_one();
     }
 
-    /// Requests in flight and waiting, per request that may be in flight: the smaller, the sooner
-    /// another one is answered.
+    /// The load: the number of requests in flight and waiting, divided by the limit of requests in
+    /// flight. A new request is answered sooner at a smaller load.
     #[must_use]
     pub fn load(&self) -> f64 {
         self.state.lock().load()
@@ -129,8 +129,8 @@ impl Admission {
         self.state.lock().paused_until(Instant::now())
     }
 
-    /// Admits the requests at the head of the queue that may be sent. Returns the time at which to
-    /// look again.
+    /// Admits the requests at the head of the queue that may be sent. Returns the time of the next
+    /// check.
     fn wake(self: &Arc<Self>) -> Option<Instant> {
         let Wakeup { replies, next } = self.state.lock().wake(Instant::now());
         for (reply, grant) in replies {
@@ -141,7 +141,7 @@ impl Admission {
     }
 }
 
-/// Takes a cancelled request out of the queue.
+/// Removes a cancelled request from the queue.
 #[derive(Debug)]
 struct LeaveOnDrop<'a> {
     admission: &'a Admission,
@@ -187,7 +187,7 @@ impl AdmissionPermit {
         self.admission.state.lock().settle(&self.grant, tokens, load, took);
     }
 
-    /// Ends a request that the address never saw: it used no quota.
+    /// Ends a request that did not reach the address, and returns its quota.
     pub fn refund(mut self) {
         self.taken = false;
     }

@@ -1,9 +1,9 @@
 //! The virtual time of start-time fair queueing.
 //!
 //! Each item gets a tag: the later of the virtual time and the end of its flow's previous item. The
-//! lowest tag is served next, and the virtual time is the highest tag that was served. So a flow
-//! that asks for little is served soon, however much another has queued; a flow alone is served in
-//! the order in which it asked; and an idle flow saves up nothing.
+//! lowest tag is served next, and the virtual time is the highest tag that was served. A flow with
+//! little demand is therefore served soon, even if another flow has queued a lot. Items of one flow
+//! are served in their order, and an idle flow collects no credit.
 //!
 //! Source: Goyal, Vin and Cheng, "Start-time fair queueing: a scheduling algorithm for integrated
 //! services packet switching networks", IEEE/ACM Transactions on Networking 5(5), 1997.

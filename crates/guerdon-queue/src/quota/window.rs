@@ -1,8 +1,9 @@
 //! A quota as a sliding window: at most `limit` units in any `span`.
 //!
-//! This shape stays within the quota however the endpoint counts (fixed window, sliding window or
-//! token bucket), allows a whole window's worth at once, and still uses all of it. An estimate is
-//! reserved before a request and settled after it; the unused part is free again at once.
+//! A sliding window stays within the quota for every way in which an endpoint may count (fixed
+//! window, sliding window or token bucket). It allows bursts of the whole quota and loses none of
+//! it. An estimate is reserved before a request and settled after it; the unused part is free again
+//! immediately.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -60,7 +61,7 @@ impl QuotaWindow {
         }
     }
 
-    /// A quota that was not configured and that the endpoint reported. Later reports may raise it.
+    /// A quota that was reported by the endpoint but not configured. Later reports may raise it.
     #[must_use]
     pub const fn learned(limit: u64, span: Duration) -> Self {
         let mut window = Self::new(limit, span);
@@ -68,8 +69,8 @@ impl QuotaWindow {
         window
     }
 
-    /// Time until `amount` more fits, after `ahead` that others take first. An amount larger than
-    /// the whole quota waits for an empty window and is then let through: it would never fit.
+    /// Time until `amount` fits, after the amount `ahead` of earlier requests. An amount larger
+    /// than the whole quota is admitted when the window is empty, because it would never fit.
     pub fn wait(&mut self, amount: u64, ahead: u64, now: Instant) -> Duration {
         self.expire(now);
         let wanted = amount.min(self.limit).saturating_add(ahead);
@@ -85,7 +86,7 @@ impl QuotaWindow {
                 return until - now;
             }
         }
-        // The amounts ahead fill whole windows more.
+        // The amounts ahead fill additional whole windows.
         let more = wanted.saturating_sub(self.limit).div_ceil(self.limit.max(1));
         let more = u32::try_from(more).unwrap_or(u32::MAX);
         (until - now).saturating_add(self.span.saturating_mul(more))
@@ -99,7 +100,7 @@ impl QuotaWindow {
         own(0, before).chain(self.others).chain(own(before, usize::MAX))
     }
 
-    /// Takes `amount`. Call it only if [`QuotaWindow::wait`] was zero.
+    /// Reserves `amount`. Call it only if [`QuotaWindow::wait`] was zero.
     pub fn reserve(&mut self, amount: u64, now: Instant) -> QuotaReservation {
         self.entries.push_back(Entry { until: now + self.span, amount });
         self.used = self.used.saturating_add(amount);
@@ -118,8 +119,8 @@ impl QuotaWindow {
         }
     }
 
-    /// Takes over a report of the endpoint. Requests in flight are in the own count and not yet in
-    /// the endpoint's, so only the part that exceeds the own count is attributed to other clients.
+    /// Applies a report of the endpoint. This window counts requests in flight, which the endpoint
+    /// does not count yet, so only usage beyond this window's count is attributed to other clients.
     pub fn sync(&mut self, report: QuotaReport, now: Instant) {
         self.expire(now);
         if let Some(limit) = report.limit.filter(|limit| *limit > 0) {
