@@ -67,7 +67,8 @@ impl RewardSource for RulesSource {
     }
 }
 
-/// Lets other futures of the executor run. There is no runtime here whose function could be used.
+/// Yields to the other futures of the executor. This crate depends on no runtime that has such a
+/// function.
 async fn yield_now() {
     let mut yielded = false;
     poll_fn(|task| {

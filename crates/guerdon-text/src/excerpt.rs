@@ -5,8 +5,8 @@ use std::borrow::Cow;
 /// Longest text that [`quote`] shows, in characters.
 const QUOTED_CHARS: usize = 60;
 
-/// Shortens `text` to its first `max_chars` characters, followed by `…`. Returns a text that is not
-/// longer as it is.
+/// Shortens `text` to its first `max_chars` characters, followed by `…`. A text that is not longer
+/// is returned unchanged.
 ///
 /// ```
 /// assert_eq!(guerdon_text::cut("价格 480", 2), "价格…");

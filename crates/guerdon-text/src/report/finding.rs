@@ -26,7 +26,7 @@ impl Code {
         Self { id, severity: Severity::Warning }
     }
 
-    /// The code as it is printed.
+    /// The code as printed.
     #[must_use]
     pub const fn id(self) -> &'static str {
         self.id

@@ -18,8 +18,8 @@ pub(crate) struct RunClass {
     class: ClassUnicode,
 }
 
-/// A superset of a class. Folding a text also measures the longest runs of letters and of
-/// ideographs.
+/// A superset of a class. Folding a text measures its longest runs of letters and of ideographs,
+/// which bound the longest run of a class that they include.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Superset {
     Letters,
