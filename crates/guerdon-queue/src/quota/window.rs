@@ -17,16 +17,16 @@ pub struct QuotaWindow {
     /// The configured limit. The endpoint can report a smaller one, but not a larger one.
     ceiling: u64,
     span: Duration,
-    entries: VecDeque<Entry>,
+    entries: VecDeque<WindowEntry>,
     /// The number of the oldest entry.
     oldest: u64,
     used: u64,
     /// The use of the same quota by other clients, as the endpoint reported it.
-    others: Option<Entry>,
+    others: Option<WindowEntry>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Entry {
+struct WindowEntry {
     until: Instant,
     amount: u64,
 }
@@ -79,7 +79,7 @@ impl QuotaWindow {
             return Duration::ZERO;
         }
         let mut until = now;
-        for Entry { until: end, amount } in self.in_order_of_expiry() {
+        for WindowEntry { until: end, amount } in self.in_order_of_expiry() {
             free = free.saturating_add(amount);
             until = end;
             if wanted <= free {
@@ -92,7 +92,7 @@ impl QuotaWindow {
         (until - now).saturating_add(self.span.saturating_mul(more))
     }
 
-    fn in_order_of_expiry(&self) -> impl Iterator<Item = Entry> {
+    fn in_order_of_expiry(&self) -> impl Iterator<Item = WindowEntry> {
         let before = self
             .others
             .map_or(0, |others| self.entries.partition_point(|own| own.until <= others.until));
@@ -102,7 +102,7 @@ impl QuotaWindow {
 
     /// Reserves `amount`. Call it only if [`QuotaWindow::wait`] was zero.
     pub fn reserve(&mut self, amount: u64, now: Instant) -> QuotaReservation {
-        self.entries.push_back(Entry { until: now + self.span, amount });
+        self.entries.push_back(WindowEntry { until: now + self.span, amount });
         self.used = self.used.saturating_add(amount);
         QuotaReservation(self.oldest + self.entries.len() as u64 - 1)
     }
@@ -130,7 +130,7 @@ impl QuotaWindow {
             let spent = report.limit.unwrap_or(self.limit).saturating_sub(remaining);
             let others = spent.saturating_sub(self.used);
             let until = now + report.reset.unwrap_or(self.span).min(self.span);
-            self.others = (others > 0).then_some(Entry { until, amount: others });
+            self.others = (others > 0).then_some(WindowEntry { until, amount: others });
         }
     }
 
