@@ -37,8 +37,8 @@ pub(crate) struct LongestRuns {
 }
 
 impl RunTracker {
-    /// Adds a character of the original that was folded to `length` characters, the last of which
-    /// has the kind `last`. Returns the same as [`push`](Self::push).
+    /// Adds a character of the original that was folded to `length` characters; `last` is the kind
+    /// of the last one. Returns the same as [`push`](Self::push).
     pub(super) fn push_expanded(&mut self, last: CharKind, length: usize) -> bool {
         let LongestRuns { letters, ideographs } = self.open;
         let suspicious = self.push(last, length);
