@@ -1,5 +1,5 @@
-//! Rollouts as they arrive in a request: each is parsed and checked on its own, so that one that
-//! cannot be scored does not fail the others.
+//! The rollouts of a received request. Each is parsed and checked on its own, so that an invalid one
+//! does not fail the others.
 
 use std::collections::HashMap;
 
@@ -9,12 +9,12 @@ use serde_json::value::RawValue;
 use crate::json::parse_part;
 use crate::{GroupId, Invalid, ProblemCode, Rollout, RolloutId, RolloutResult};
 
-/// One entry of a request's `rollouts`: a rollout that can be scored, or the reason why it cannot.
+/// One entry of a request's `rollouts`: a valid rollout, or the error of an invalid one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RolloutEntry {
-    /// The caller's id, if it can be read.
+    /// The caller's id, if it could be parsed.
     pub id: Option<RolloutId>,
-    /// The group, if it can be read.
+    /// The group, if it could be parsed.
     pub group: Option<GroupId>,
     /// The rollout, with at least one turn to score. Pointers of an error start at the rollout:
     /// `/messages/0/role`.
@@ -22,8 +22,7 @@ pub struct RolloutEntry {
 }
 
 impl RolloutEntry {
-    /// Parses and checks one rollout. An id and a group that can be read are kept even if the rest
-    /// is wrong.
+    /// Parses and checks one rollout. A valid id and group are kept even if the rest is invalid.
     ///
     /// ```
     /// use guerdon_types::{ProblemCode, RolloutEntry};
@@ -43,8 +42,7 @@ impl RolloutEntry {
         }
     }
 
-    /// The result of this entry if it cannot be scored, as rollout `index` of a request; `None` if
-    /// it can.
+    /// The error result of an invalid entry, as rollout `index` of a request; `None` for a valid one.
     #[must_use]
     pub fn refusal(&self, index: usize) -> Option<RolloutResult> {
         let invalid = self.rollout.as_ref().err()?.clone();
@@ -74,8 +72,8 @@ impl From<Rollout> for RolloutEntry {
     }
 }
 
-/// Refuses every entry whose id is also the id of another entry, as [`shared_id_errors`] reports
-/// it.
+/// Replaces every rollout whose id is also the id of another one by the error of
+/// [`shared_id_errors`].
 pub fn refuse_shared_ids(entries: &mut [RolloutEntry]) {
     let errors = shared_id_errors(entries.iter().map(|entry| entry.id.as_ref()));
     for (index, error) in errors {
@@ -85,9 +83,9 @@ pub fn refuse_shared_ids(entries: &mut [RolloutEntry]) {
     }
 }
 
-/// An error for each rollout whose id is also the id of another one, with the rollout's index: a
-/// caller could not tell their results apart. Pointers start at the rollout. Takes time linear in
-/// the number of ids.
+/// An error for each rollout whose id is also the id of another one, with the rollout's index. A
+/// caller could not distinguish the results of such rollouts. Pointers start at the rollout. Takes
+/// time linear in the number of ids.
 #[must_use]
 pub fn shared_id_errors<'a>(
     ids: impl Iterator<Item = Option<&'a RolloutId>>,
@@ -113,7 +111,7 @@ pub fn shared_id_errors<'a>(
     errors
 }
 
-/// The names of a rollout that is wrong elsewhere. Everything else is skipped without a look.
+/// The id and the group of an invalid rollout. All other fields are skipped unparsed.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct ReadableNames<'a> {

@@ -1,4 +1,4 @@
-//! JSON bytes to typed values, with a JSON pointer to the first place that is wrong.
+//! Parses JSON into typed values; errors have a JSON pointer to the first invalid value.
 
 use std::fmt;
 
@@ -9,11 +9,11 @@ use serde_path_to_error::Segment;
 
 use crate::{Invalid, ProblemCode};
 
-/// Longest detail that is taken over from a parser, in characters. The parser quotes keys and
-/// values of the body, which may be as long as the body.
+/// The longest detail of a parse error, in characters. The parser quotes keys and values of the
+/// body, which may be as long as the body.
 const DETAIL_CHARS: usize = 500;
 
-/// Longest pointer, in characters: keys of the body are part of it.
+/// The longest pointer, in characters. It contains keys of the body, which may be long.
 const POINTER_CHARS: usize = 500;
 
 /// Parses `bytes` as one JSON value of type `T`.
@@ -27,9 +27,9 @@ const POINTER_CHARS: usize = 500;
 /// ```
 ///
 /// # Errors
-/// [`Invalid`] with the code `malformed_json` if `bytes` are not one JSON value, and
-/// `invalid_request` if the value does not fit `T`; then with a pointer to the place and, for a
-/// misspelt name, the nearest known one.
+/// [`Invalid`] with the code `malformed_json` if `bytes` are not one JSON value, and with
+/// `invalid_request` if the value does not fit `T`. The latter has a pointer to the value and, for
+/// a misspelt name, the nearest known one.
 pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Invalid> {
     parse_borrowed(bytes)
 }
@@ -44,8 +44,8 @@ pub(crate) fn parse_borrowed<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Resu
     })
 }
 
-/// As [`parse_json`], for a part of a body: line and column in the part are returned next to the
-/// error, since they mean nothing to the sender of the body.
+/// As [`parse_json`], for a part of a body. Returns the line and column in the part separately
+/// from the error, because the sender of the whole body cannot use them.
 pub(crate) fn parse_part<'de, T: Deserialize<'de>>(
     bytes: &'de [u8],
 ) -> Result<T, (Invalid, (usize, usize))> {
@@ -54,7 +54,7 @@ pub(crate) fn parse_part<'de, T: Deserialize<'de>>(
             && let Err((exact, same)) = parse::<AnyValue>(bytes)
             && place(&same) == place(&error)
         {
-            // A type that skips parts of the text has a shorter path than the text itself.
+            // A type that skips parts of the text reports a shorter path than `AnyValue`.
             pointer = exact;
         }
         (invalid(bytes, &pointer, &error), place(&error))
@@ -156,7 +156,7 @@ fn invalid(bytes: &[u8], pointer: &str, error: &serde_json::Error) -> Invalid {
 }
 
 /// The error's message, at most [`DETAIL_CHARS`] long, without the line and column that serde_json
-/// puts behind it.
+/// appends.
 pub(crate) fn message(error: &serde_json::Error) -> String {
     let shown = error.to_string();
     let position = format!(" at line {} column {}", error.line(), error.column());
@@ -164,9 +164,9 @@ pub(crate) fn message(error: &serde_json::Error) -> String {
     guerdon_text::cut(message, DETAIL_CHARS).into_owned()
 }
 
-/// Whether the text at the error is NaN or infinity as Python's `json.dumps` writes them, or a
-/// number beyond the range of `f64`. serde_json reports all of these as syntax errors without a
-/// kind of their own, so the text itself is looked at.
+/// True if the text at the error is NaN or infinity as Python's `json.dumps` writes them, or a
+/// number beyond the range of `f64`. serde_json reports these as syntax errors without a category
+/// of their own, so this function inspects the text.
 fn is_non_finite_number(bytes: &[u8], error: &serde_json::Error) -> bool {
     let Some(line) = bytes.split(|byte| *byte == b'\n').nth(error.line().saturating_sub(1)) else {
         return false;
@@ -177,7 +177,7 @@ fn is_non_finite_number(bytes: &[u8], error: &serde_json::Error) -> bool {
     has(b"NaN") || has(b"Inf") || ends_in_exponent(&line[..column])
 }
 
-/// Whether `text` ends in a number with an exponent, such as `1e999`.
+/// True if `text` ends in a number with an exponent, such as `1e999`.
 fn ends_in_exponent(text: &[u8]) -> bool {
     let is_number = |byte: &u8| byte.is_ascii_digit() || b"+-.eE".contains(byte);
     // The error is reported at the end of the number or one byte after it.
@@ -187,8 +187,8 @@ fn ends_in_exponent(text: &[u8]) -> bool {
 }
 
 /// The hint for a misspelt name in a message of serde, such as "unknown field `lisen`, expected one
-/// of `listen`, `drain`": the nearest of the expected names, if one is near. serde hands these
-/// names out in the message only.
+/// of `listen`, `drain`": the nearest of the expected names, if one is near. serde reports these
+/// names only in the message.
 ///
 /// ```
 /// let message = "unknown field `lisen`, expected one of `listen`, `drain`";

@@ -12,7 +12,7 @@ use crate::{
     refuse_shared_ids,
 };
 
-/// What to score and how.
+/// Rollouts to score, with the settings of the request.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
@@ -28,10 +28,11 @@ pub struct ScoreRequest {
     /// Changes to the profile's fusion, for this request only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fusion: Option<FusionPatch>,
-    /// Ask for group advantages in the same reply.
+    /// Requests group advantages in the same reply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub advantages: Option<AdvantagesRequest>,
-    /// Milliseconds; what is not ready by then abstains with `why = "deadline"`.
+    /// The time limit in milliseconds. A source that has not answered by then abstains with
+    /// `why = "deadline"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(minimum = 1))]
     pub deadline_ms: Option<u64>,
@@ -51,13 +52,13 @@ impl ScoreRequest {
     /// see [`IncomingRequest`].
     ///
     /// # Errors
-    /// [`Invalid`] with a JSON pointer to the place that is wrong.
+    /// [`Invalid`] with a JSON pointer to the invalid value.
     pub fn check(&self) -> Result<(), Invalid> {
         if self.deadline_ms == Some(0) {
             return Err(Invalid::new(
                 ProblemCode::InvalidRequest,
                 "/deadline_ms",
-                "a deadline of 0 ms scores nothing",
+                "a deadline of 0 ms leaves no time to score",
             )
             .hint("leave `deadline_ms` out, or give it a positive number of milliseconds"));
         }
@@ -65,8 +66,8 @@ impl ScoreRequest {
     }
 }
 
-/// A score request as it is served: every rollout was parsed and checked on its own, so that one
-/// that cannot be scored does not fail the others.
+/// A score request that a server received. Every rollout was parsed and checked on its own, so that
+/// an invalid one does not fail the others.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct IncomingRequest {
     /// The rollouts, in the request's order.
@@ -91,9 +92,9 @@ impl IncomingRequest {
     /// ```
     ///
     /// # Errors
-    /// [`Invalid`] if `bytes` are not JSON, not an object with a list of `rollouts`, or hold an
-    /// unknown or a wrong setting; `too_large` for more than `max_rollouts` rollouts. A rollout
-    /// that is wrong is no error here.
+    /// [`Invalid`] if `bytes` are not JSON, are not an object with a list of `rollouts`, or have an
+    /// unknown or invalid setting; `too_large` for more than `max_rollouts` rollouts. An invalid
+    /// rollout is not an error of the request; its entry has the error.
     pub fn parse(bytes: &[u8], max_rollouts: usize) -> Result<Self, Invalid> {
         let raw: RawScoreRequest = parse_borrowed(bytes)?;
         let RawScoreRequest { rollouts, sources, profile, fusion, advantages, deadline_ms } = raw;
@@ -135,11 +136,11 @@ fn check_count(count: usize, max_rollouts: usize) -> Result<(), Invalid> {
     }
     let detail = format!("{count} rollouts exceed this server's limit of {max_rollouts}");
     Err(Invalid::new(ProblemCode::TooLarge, "/rollouts", detail).hint(
-        "send fewer rollouts a request (guerdon-client does), or raise `limits.max_rollouts`",
+        "send fewer rollouts per request (guerdon-client splits batches), or raise `limits.max_rollouts`",
     ))
 }
 
-/// The fields of [`ScoreRequest`], with the text of `rollouts` as it came.
+/// The fields of [`ScoreRequest`], with `rollouts` as unparsed JSON.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawScoreRequest<'a> {
@@ -157,8 +158,8 @@ struct RawScoreRequest<'a> {
     deadline_ms: Option<u64>,
 }
 
-/// The texts of the first `max` rollouts, and the number of all. Only that many are kept: a body of
-/// a few bytes a rollout would else become a list of many times its size.
+/// Reads the JSON texts of the first `max` rollouts, and counts all of them. The limit bounds
+/// memory: without it, a body of many tiny rollouts would become a list many times its size.
 struct EntryTexts {
     max: usize,
 }

@@ -1,22 +1,21 @@
-//! A rollout: one dialogue that the policy took part in, the facts it was to know, and which of its
-//! turns to score.
+//! A rollout: one dialogue of the policy, its context, and the turns to score.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{GroupId, Invalid, ProblemCode, RolloutId};
 
-/// Who speaks.
+/// The author of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Instructions to the policy.
     System,
-    /// The partner.
+    /// The policy's partner in the dialogue.
     User,
     /// The policy; the only role that is scored.
     Assistant,
-    /// What a tool returned.
+    /// The result of a tool call.
     Tool,
 }
 
@@ -38,14 +37,14 @@ impl Role {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Message {
-    /// Who speaks.
+    /// The author.
     pub role: Role,
-    /// What is said. May be empty: an empty reply is a reply, and a bad one.
+    /// The text. It may be empty: an empty reply is scored like any other.
     pub content: String,
 }
 
 impl Message {
-    /// A message of `role` saying `content`.
+    /// Creates a message by `role` with the text `content`.
     pub fn new(role: Role, content: impl Into<String>) -> Self {
         Self { role, content: content.into() }
     }
@@ -54,7 +53,7 @@ impl Message {
 /// Facts for rules and judge: names to scalars, lists or objects.
 pub type Context = serde_json::Map<String, serde_json::Value>;
 
-/// Which assistant turns of a rollout to score.
+/// The assistant turns of a rollout to score.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(
@@ -64,9 +63,9 @@ pub type Context = serde_json::Map<String, serde_json::Value>;
 pub enum ScoreTurns {
     /// `"last"` or `"all"`.
     Named(NamedTurns),
-    /// Indices into `messages`; each must be an assistant's.
+    /// Indices into `messages`; each must be that of an assistant message.
     Indices(Vec<usize>),
-    /// Not said: the last assistant turn.
+    /// The field is absent: the last assistant turn.
     #[default]
     #[serde(skip)]
     Unsaid,
@@ -99,15 +98,15 @@ impl ScoreTurns {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Rollout {
-    /// The caller's name for it; echoed. Default: its index in the request.
+    /// The caller's id, which the result repeats. Default: the index in the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<RolloutId>,
-    /// The samples of one prompt share it.
+    /// The group: the samples of one prompt have the same one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<GroupId>,
     /// The dialogue, oldest first.
     pub messages: Vec<Message>,
-    /// Which assistant turns to score. Default: the last.
+    /// The assistant turns to score. Default: the last.
     #[serde(default, skip_serializing_if = "ScoreTurns::is_unsaid")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<ScoreTurns>))]
     pub score: ScoreTurns,
@@ -122,7 +121,7 @@ impl Rollout {
     ///
     /// # Errors
     /// [`Invalid`], with a pointer below the rollout (`/messages`, `/score/0`), if there is no
-    /// assistant turn to score or an index names none.
+    /// assistant turn, or if an index is not that of one.
     pub fn turns_to_score(&self) -> Result<Vec<usize>, Invalid> {
         let assistant =
             |index: &usize| self.messages.get(*index).is_some_and(|m| m.role == Role::Assistant);
@@ -141,7 +140,7 @@ impl Rollout {
                     return Err(Invalid::new(
                         ProblemCode::InvalidRequest,
                         "/score",
-                        "`score` names no turn",
+                        "`score` is an empty list",
                     )
                     .hint("leave `score` out to score the last assistant turn"));
                 }
@@ -150,10 +149,11 @@ impl Rollout {
                 {
                     let found = self.messages.get(*index).map_or_else(
                         || format!("the dialogue has {} messages", self.messages.len()),
-                        |m| format!("message {index} is the {}'s", m.role.as_str()),
+                        |m| format!("message {index} has the role `{}`", m.role.as_str()),
                     );
-                    let detail =
-                        format!("`score` names turn {index}, which is no assistant turn: {found}");
+                    let detail = format!(
+                        "`score` names turn {index}, which is not an assistant turn: {found}"
+                    );
                     return Err(Invalid::new(
                         ProblemCode::NoAssistantTurn,
                         format!("/score/{place}"),
