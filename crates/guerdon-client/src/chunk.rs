@@ -10,21 +10,21 @@ use std::collections::HashMap;
 use guerdon_optim::Estimator;
 use guerdon_types::{Problem, ScoreRequest};
 
-/// Indices into the whole request, in sending order.
-pub(crate) type Chunk = Vec<usize>;
+/// The rollouts of one chunk: indices into the whole request, in sending order.
+pub(crate) type RolloutIndices = Vec<usize>;
 
 /// Splits `request` into at least one chunk of at most `size` rollouts. A group that must stay
 /// whole may be larger.
-pub(crate) fn chunks(request: &ScoreRequest, size: usize) -> Vec<Chunk> {
+pub(crate) fn chunks(request: &ScoreRequest, size: usize) -> Vec<RolloutIndices> {
     let all = 0..request.rollouts.len();
     let estimator =
         request.advantages.as_ref().map(|advantages| advantages.estimator.parse::<Estimator>());
-    let units: Vec<Chunk> = match estimator {
+    let units: Vec<RolloutIndices> = match estimator {
         None => all.map(|place| vec![place]).collect(),
         Some(Ok(estimator)) if !estimator.needs_whole_batch() => groups(request),
         Some(_) => vec![all.collect()],
     };
-    let mut chunks = vec![Chunk::new()];
+    let mut chunks = vec![RolloutIndices::new()];
     for unit in units {
         match chunks.last_mut() {
             Some(chunk) if chunk.is_empty() || chunk.len() + unit.len() <= size => {
@@ -38,9 +38,9 @@ pub(crate) fn chunks(request: &ScoreRequest, size: usize) -> Vec<Chunk> {
 
 /// The rollouts by group, in order of first appearance. Rollouts without a group stay together,
 /// because the server decides their comparison.
-fn groups(request: &ScoreRequest) -> Vec<Chunk> {
+fn groups(request: &ScoreRequest) -> Vec<RolloutIndices> {
     let mut seen = HashMap::new();
-    let mut groups: Vec<Chunk> = Vec::new();
+    let mut groups: Vec<RolloutIndices> = Vec::new();
     for (place, rollout) in request.rollouts.iter().enumerate() {
         let group = *seen.entry(rollout.group.as_ref()).or_insert(groups.len());
         match groups.get_mut(group) {

@@ -89,8 +89,8 @@ impl ClientBuilder {
         self
     }
 
-    /// The wait before retry `k` (from 0) is uniform in `[0, min(cap, base * 2^k)]`. Default: 200 ms
-    /// and 20 s. If the server names a delay, the wait is at least that delay.
+    /// The backoff: the wait before retry `k` (from 0) is uniform in `[0, min(cap, base * 2^k)]`.
+    /// If the server names a delay, the wait is at least that delay. Default: 200 ms and 20 s.
     pub const fn backoff(mut self, base: Duration, cap: Duration) -> Self {
         self.policy.backoff.base = base;
         self.policy.backoff.cap = cap;

@@ -2,8 +2,9 @@
 //! within one deadline for the whole call.
 //!
 //! Scoring is idempotent, and the server caches the judge's answers, so every transient failure is
-//! retried: no connection, a broken connection, and the statuses of [`is_transient`](crate::error::is_transient). Other 4xx
-//! statuses are not retried, because the same request would fail in the same way.
+//! retried: no connection, a broken connection, and the statuses of
+//! [`is_transient`](crate::error::is_transient). Other 4xx statuses are not retried, because the
+//! same request would fail in the same way.
 
 use std::future::Future;
 use std::time::Duration;

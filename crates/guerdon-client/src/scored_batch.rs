@@ -13,7 +13,7 @@ use guerdon_types::{
     shared_id_errors,
 };
 
-use crate::chunk::Chunk;
+use crate::chunk::RolloutIndices;
 
 /// The rewards of a whole batch.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,7 +66,7 @@ impl ScoredBatch {
     /// Joins the replies of `chunks`. The caller has checked that each reply fits its chunk.
     pub(crate) fn join(
         request: &ScoreRequest,
-        chunks: &[Chunk],
+        chunks: &[RolloutIndices],
         replies: Vec<ScoreResponse>,
     ) -> Self {
         let mut whole = Self {
