@@ -135,23 +135,23 @@ impl std::fmt::Debug for BlockingStream {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{ScriptedServer, batch};
+    use guerdon_testing::{StandInServer, numbered_batch};
 
     #[test]
     fn several_threads_score_and_stream_without_a_runtime() {
         let servers = Runtime::new().unwrap();
-        let server = servers.block_on(ScriptedServer::start(vec![]));
-        let client = Client::new(crate::Client::new(&server.url).unwrap()).unwrap();
+        let server = servers.block_on(StandInServer::start([]));
+        let client = Client::new(crate::Client::new(server.url()).unwrap()).unwrap();
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
-                    let scored = client.score(&batch(&[""; 3])).unwrap();
+                    let scored = client.score(&numbered_batch(&[""; 3])).unwrap();
                     assert_eq!(scored.rewards(), [Some(0.0), Some(1.0), Some(2.0)]);
                 });
             }
         });
         let lines: Vec<_> =
-            client.stream(&batch(&[""; 3])).unwrap().collect::<Result<_, _>>().unwrap();
+            client.stream(&numbered_batch(&[""; 3])).unwrap().collect::<Result<_, _>>().unwrap();
         assert_eq!(lines.len(), 4, "three results and the summary");
     }
 

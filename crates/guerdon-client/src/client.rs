@@ -32,10 +32,12 @@ pub struct Client {
 impl Client {
     /// Scores a batch of any size.
     ///
-    /// A large batch is split into several HTTP requests (see [`ClientBuilder::chunk`](crate::ClientBuilder::chunk)), some of
-    /// them concurrent, and the results are joined in the order of the request. Splitting changes
-    /// no number: with advantages, groups stay whole, and a batch whose statistics span all
-    /// rollouts is not split. An empty batch is one request, too; its reply has the versions.
+    /// A large batch is split into several HTTP requests, see [`ClientBuilder::chunk`]. Some of them
+    /// are concurrent. The results are joined in the order of the request. Splitting changes no
+    /// number: with advantages, groups stay whole, and a batch whose statistics span all rollouts is
+    /// not split. An empty batch is sent as one request, because its reply has the versions.
+    ///
+    /// [`ClientBuilder::chunk`]: crate::ClientBuilder::chunk
     ///
     /// # Errors
     /// [`Error::Invalid`] before anything is sent; otherwise the error of the first chunk that
@@ -201,11 +203,11 @@ mod tests {
 
     use super::*;
     use crate::ClientBuilder;
-    use crate::testing::{ScriptedReply, ScriptedServer, batch};
+    use guerdon_testing::{ServerReply, StandInServer, numbered_batch};
 
     /// A client with a short backoff.
-    fn client(server: &ScriptedServer) -> ClientBuilder {
-        Client::builder(&server.url).backoff(Duration::from_millis(1), Duration::from_millis(2))
+    fn client(server: &StandInServer) -> ClientBuilder {
+        Client::builder(server.url()).backoff(Duration::from_millis(1), Duration::from_millis(2))
     }
 
     fn numbers(upto: u16) -> Vec<Option<f64>> {
@@ -214,8 +216,8 @@ mod tests {
 
     #[tokio::test]
     async fn results_keep_order_and_ids_across_chunks() {
-        let server = ScriptedServer::start(vec![]).await;
-        let mut request = batch(&[""; 10]);
+        let server = StandInServer::start([]).await;
+        let mut request = numbered_batch(&[""; 10]);
         request.rollouts[4].id = Some("mine".into());
         let scored = client(&server).chunk(3).build().unwrap().score(&request).await.unwrap();
         assert_eq!(scored.rewards(), numbers(10));
@@ -227,15 +229,15 @@ mod tests {
 
     #[tokio::test]
     async fn groups_are_not_split_and_interleaved_rollouts_keep_their_places() {
-        let server = ScriptedServer::start(vec![]).await;
-        let mut request = batch(&["a", "b", "a", "b", "a", "c"]);
+        let server = StandInServer::start([]).await;
+        let mut request = numbered_batch(&["a", "b", "a", "b", "a", "c"]);
         request.advantages = Some(AdvantagesRequest { estimator: "grpo".into() });
         let scored = client(&server).chunk(2).build().unwrap().score(&request).await.unwrap();
         assert_eq!(scored.rewards(), numbers(6));
         assert_eq!(scored.advantages(), numbers(6));
         let group = |rollout: &Rollout| rollout.group.as_ref().map(GroupId::to_string).unwrap();
         let mut sent: Vec<String> = server
-            .requests()
+            .score_requests()
             .iter()
             .map(|part| part.rollouts.iter().map(group).collect())
             .collect();
@@ -245,22 +247,23 @@ mod tests {
 
     #[tokio::test]
     async fn concurrency_is_exactly_the_configured_limit() {
-        let server = ScriptedServer::with_barrier(vec![], Some(2)).await;
+        let server = StandInServer::start_with_barrier([], 2).await;
         let client = client(&server).chunk(1).concurrency(2).build().unwrap();
-        let (a, b) = (batch(&[""; 4]), batch(&[""; 2]));
+        let (a, b) = (numbered_batch(&[""; 4]), numbered_batch(&[""; 2]));
         let (a, b) = tokio::join!(client.score(&a), client.score(&b));
         assert_eq!((a.unwrap().results.len(), b.unwrap().results.len()), (4, 2));
-        assert_eq!(server.most_at_once(), 2);
+        assert_eq!(server.most_in_flight(), 2);
     }
 
     #[tokio::test]
     async fn status_429_and_502_are_retried() {
-        let server = ScriptedServer::start(vec![
-            ScriptedReply::busy("0"),
-            ScriptedReply::Raw(502, vec![], "bad gateway".into()),
+        let server = StandInServer::start([
+            ServerReply::rate_limited("0"),
+            ServerReply::body(502, "bad gateway"),
         ])
         .await;
-        let scored = client(&server).build().unwrap().score(&batch(&[""; 2])).await.unwrap();
+        let scored =
+            client(&server).build().unwrap().score(&numbered_batch(&[""; 2])).await.unwrap();
         assert_eq!(scored.rewards(), numbers(2));
         let received = server.received();
         assert_eq!(received.len(), 3);
@@ -272,8 +275,9 @@ mod tests {
 
     #[tokio::test]
     async fn retry_after_beyond_the_deadline_fails_at_once() {
-        let server = ScriptedServer::start(vec![ScriptedReply::busy("86400")]).await;
-        let error = client(&server).build().unwrap().score(&batch(&[""])).await.unwrap_err();
+        let server = StandInServer::start([ServerReply::rate_limited("86400")]).await;
+        let error =
+            client(&server).build().unwrap().score(&numbered_batch(&[""])).await.unwrap_err();
         assert_eq!(error.problem().unwrap().code, ProblemCode::RateLimited);
         assert_eq!(server.received().len(), 1);
     }
@@ -282,13 +286,13 @@ mod tests {
     async fn status_422_is_not_retried_and_points_into_the_caller_s_request() {
         let problem = Problem::new(ProblemCode::InvalidRequest, "not a number")
             .pointer("/rollouts/1/context/price");
-        let server = ScriptedServer::start(vec![
-            ScriptedReply::Score(1, "sha256:a"),
-            ScriptedReply::problem(&problem, vec![]),
+        let server = StandInServer::start([
+            ServerReply::Score { generation: 1, rm: "sha256:a" },
+            ServerReply::problem(&problem),
         ])
         .await;
         let client = client(&server).chunk(2).concurrency(1).build().unwrap();
-        let error = client.score(&batch(&[""; 4])).await.unwrap_err();
+        let error = client.score(&numbered_batch(&[""; 4])).await.unwrap_err();
         assert_eq!(error.problem().unwrap().pointer.as_deref(), Some("/rollouts/3/context/price"));
         assert!(
             error
@@ -301,8 +305,8 @@ mod tests {
 
     #[tokio::test]
     async fn request_with_a_wrong_setting_is_not_sent() {
-        let server = ScriptedServer::start(vec![]).await;
-        let request = ScoreRequest { deadline_ms: Some(0), ..batch(&[""; 3]) };
+        let server = StandInServer::start([]).await;
+        let request = ScoreRequest { deadline_ms: Some(0), ..numbered_batch(&[""; 3]) };
         let error = client(&server).chunk(1).build().unwrap().score(&request).await.unwrap_err();
         assert!(error.to_string().contains("/deadline_ms"), "{error}");
         assert_eq!(server.received().len(), 0);
@@ -310,8 +314,8 @@ mod tests {
 
     #[tokio::test]
     async fn ids_shared_by_two_chunks_are_errors_of_those_rollouts() {
-        let server = ScriptedServer::start(vec![]).await;
-        let mut request = batch(&[""; 3]);
+        let server = StandInServer::start([]).await;
+        let mut request = numbered_batch(&[""; 3]);
         for (rollout, id) in request.rollouts.iter_mut().zip(["a", "b", "a"]) {
             rollout.id = Some(id.into());
         }
@@ -327,12 +331,13 @@ mod tests {
 
     #[tokio::test]
     async fn incompatible_server_is_reported_with_both_versions() {
-        let other = || ScriptedReply::Raw(200, vec![("guerdon-version", "9.0.0")], "{}".into());
-        let server = ScriptedServer::start(vec![other(), other()]).await;
+        let other = || ServerReply::body(200, "{}").header("guerdon-version", "9.0.0");
+        let server = StandInServer::start([other(), other()]).await;
         let client = client(&server).build().unwrap();
-        for error in
-            [client.score(&batch(&[""])).await.unwrap_err(), client.info().await.unwrap_err()]
-        {
+        for error in [
+            client.score(&numbered_batch(&[""])).await.unwrap_err(),
+            client.info().await.unwrap_err(),
+        ] {
             let words = error.to_string();
             assert!(matches!(error, Error::Version { .. }), "{words}");
             assert!(words.contains("guerdon 9.0.0") && words.contains("client 0."), "{words}");
@@ -342,13 +347,13 @@ mod tests {
 
     #[tokio::test]
     async fn unreachable_server_is_reported_with_its_url() {
-        let url = ScriptedServer::start(vec![]).await.url;
+        let url = StandInServer::start([]).await.url().to_owned();
         let client = Client::builder(&url)
             .retries(1)
             .backoff(Duration::ZERO, Duration::ZERO)
             .build()
             .unwrap();
-        let error = client.score(&batch(&[""])).await.unwrap_err();
+        let error = client.score(&numbered_batch(&[""])).await.unwrap_err();
         assert!(matches!(error, Error::Transport { tries: 2, .. }), "{error:?}");
         assert!(
             error.to_string().contains(&url) && error.to_string().contains("could not be reached"),
@@ -359,8 +364,8 @@ mod tests {
 
     #[tokio::test]
     async fn rollout_without_a_reward_does_not_fail_the_batch() {
-        let server = ScriptedServer::start(vec![]).await;
-        let mut request = batch(&[""; 3]);
+        let server = StandInServer::start([]).await;
+        let mut request = numbered_batch(&[""; 3]);
         request.rollouts[1].messages[0].content = "no number".into();
         let scored = client(&server).build().unwrap().score(&request).await.unwrap();
         assert_eq!(scored.rewards(), [Some(0.0), None, Some(2.0)]);
@@ -369,8 +374,8 @@ mod tests {
 
     #[tokio::test]
     async fn empty_batch_is_one_request_and_has_versions() {
-        let server = ScriptedServer::start(vec![]).await;
-        let scored = client(&server).build().unwrap().score(&batch(&[])).await.unwrap();
+        let server = StandInServer::start([]).await;
+        let scored = client(&server).build().unwrap().score(&numbered_batch(&[])).await.unwrap();
         assert!(scored.results.is_empty());
         assert_eq!(scored.one_version().unwrap().rm.as_deref(), Some("sha256:a"));
         assert_eq!(server.received().len(), 1);
@@ -379,13 +384,13 @@ mod tests {
     #[tokio::test]
     async fn reload_between_chunks_gives_two_versions() {
         let script = vec![
-            ScriptedReply::Score(1, "sha256:a"),
-            ScriptedReply::Score(2, "sha256:a"),
-            ScriptedReply::Score(3, "sha256:b"),
+            ServerReply::Score { generation: 1, rm: "sha256:a" },
+            ServerReply::Score { generation: 2, rm: "sha256:a" },
+            ServerReply::Score { generation: 3, rm: "sha256:b" },
         ];
-        let server = ScriptedServer::start(script).await;
+        let server = StandInServer::start(script).await;
         let client = client(&server).chunk(1).concurrency(1).build().unwrap();
-        let scored = client.score(&batch(&[""; 3])).await.unwrap();
+        let scored = client.score(&numbered_batch(&[""; 3])).await.unwrap();
         assert_eq!(scored.version_of, [0, 0, 1]);
         assert_eq!(scored.one_version(), None);
         assert_eq!(scored.versions_of(2).unwrap().rm.as_deref(), Some("sha256:b"));
@@ -397,10 +402,10 @@ mod tests {
             "usage": {"judge_calls":0,"judge_cache_hits":0,"prompt_tokens":0,"completion_tokens":0,"cost":0}}"#;
         let swapped = short.replace("[]", r#"[{"id": "y", "reward": 1, "turns": []}]"#);
         let script = [short.into(), swapped, "<html>hi</html>".into()]
-            .map(|body| ScriptedReply::Raw(200, vec![], body));
-        let server = ScriptedServer::start(script.into()).await;
+            .map(|body| ServerReply::body(200, body));
+        let server = StandInServer::start(script).await;
         let client = client(&server).build().unwrap();
-        let mut request = batch(&[""]);
+        let mut request = numbered_batch(&[""]);
         request.rollouts[0].id = Some("x".into());
         for expected in ["0 results for 1 rollouts", "rollout 0 has the id `y`", "<html>"] {
             let error = client.score(&request).await.unwrap_err();
@@ -413,36 +418,28 @@ mod tests {
 
     #[tokio::test]
     async fn reply_of_another_kind_of_server_is_an_error() {
-        let moved = ScriptedReply::Raw(
-            308,
-            vec![("location", "https://elsewhere/v1/score")],
-            String::new(),
-        );
-        let server = ScriptedServer::start(vec![
-            ScriptedReply::Raw(404, vec![], "no such page".into()),
-            moved,
-        ])
-        .await;
+        let moved = ServerReply::body(308, "").header("location", "https://elsewhere/v1/score");
+        let server = StandInServer::start([ServerReply::body(404, "no such page"), moved]).await;
         let client = client(&server).build().unwrap();
         for expected in
             ["answered 404 without a problem body", "moved to https://elsewhere/v1/score"]
         {
-            let error = client.score(&batch(&[""])).await.unwrap_err();
+            let error = client.score(&numbered_batch(&[""])).await.unwrap_err();
             assert!(error.to_string().contains(expected), "{error}");
         }
     }
 
     #[tokio::test]
     async fn token_and_profile_are_sent_and_the_request_s_profile_wins() {
-        let server = ScriptedServer::start(vec![]).await;
+        let server = StandInServer::start([]).await;
         let client = client(&server).token("s3cret").profile("hotel").build().unwrap();
-        client.score(&batch(&[])).await.unwrap();
+        client.score(&numbered_batch(&[])).await.unwrap();
         client
-            .score(&ScoreRequest { profile: Some("flights".into()), ..batch(&[]) })
+            .score(&ScoreRequest { profile: Some("flights".into()), ..numbered_batch(&[]) })
             .await
             .unwrap();
         let profiles: Vec<_> =
-            server.requests().into_iter().map(|request| request.profile.unwrap()).collect();
+            server.score_requests().into_iter().map(|request| request.profile.unwrap()).collect();
         assert_eq!(profiles, ["hotel".into(), "flights".into()]);
         let received = server.received();
         assert_eq!(received[0].headers["authorization"], "Bearer s3cret");
@@ -456,12 +453,12 @@ mod tests {
         let info = r#"{"name": "guerdon", "version": "0.1.0", "default_profile": "hotel", "profiles": {},
             "limits": {}, "generation": 1}"#;
         let script = vec![
-            ScriptedReply::problem(&not_ready, vec![("retry-after", "9")]),
-            ScriptedReply::Raw(200, vec![], "ready".into()),
-            ScriptedReply::busy("0"),
-            ScriptedReply::Raw(200, vec![], info.into()),
+            ServerReply::problem(&not_ready).header("retry-after", "9"),
+            ServerReply::body(200, "ready"),
+            ServerReply::rate_limited("0"),
+            ServerReply::body(200, info),
         ];
-        let server = ScriptedServer::start(script).await;
+        let server = StandInServer::start(script).await;
         let client = client(&server).build().unwrap();
         assert!(!client.ready().await.unwrap());
         assert!(client.ready().await.unwrap());

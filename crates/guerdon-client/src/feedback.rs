@@ -160,16 +160,16 @@ mod tests {
 
     use super::*;
     use crate::Client;
-    use crate::testing::{ScriptedServer, batch};
+    use guerdon_testing::{StandInServer, numbered_batch};
 
     async fn scored(request: &ScoreRequest) -> ScoredBatch {
-        let server = ScriptedServer::start(vec![]).await;
-        Client::new(&server.url).unwrap().score(request).await.unwrap()
+        let server = StandInServer::start([]).await;
+        Client::new(server.url()).unwrap().score(request).await.unwrap()
     }
 
     #[tokio::test]
     async fn feedback_feeds_an_optimizer_step() {
-        let mut request = batch(&["a", "a", "b", ""]);
+        let mut request = numbered_batch(&["a", "a", "b", ""]);
         request.rollouts[1].messages[0].content = "no number".into();
         let scored = scored(&request).await;
         let feedback = scored.feedback::<f32>(&request, UnscoredPolicy::Drop).unwrap();
@@ -189,7 +189,7 @@ mod tests {
 
     #[tokio::test]
     async fn refuse_policy_returns_an_error_for_a_missing_reward() {
-        let mut request = batch(&[""; 2]);
+        let mut request = numbered_batch(&[""; 2]);
         request.rollouts[1].messages[0].content = "no number".into();
         let scored = scored(&request).await;
         let error =
@@ -204,7 +204,7 @@ mod tests {
     async fn drop_incomplete_policy_drops_rollouts_with_an_abstention() {
         use guerdon_types::{AbstainWhy, Abstained, SourceId, TurnResult};
 
-        let request = batch(&[""; 2]);
+        let request = numbered_batch(&[""; 2]);
         let mut scored = scored(&request).await;
         scored.results[1].turns = vec![TurnResult {
             index: 0,

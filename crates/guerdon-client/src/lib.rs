@@ -4,18 +4,19 @@
 //! ```
 //! use guerdon_client::{Client, Message, Role, Rollout, ScoreRequest};
 //!
-//! # use axum::{Json, Router, routing::post};
+//! # use guerdon_testing::{ServerReply, StandInServer};
 //! # use serde_json::json;
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-//! # let url = format!("http://{}", listener.local_addr()?);
-//! # let reply = json!({"request_id": "q-1", "results": [{"id": "0", "reward": 1.25, "turns": []}], "usage": {
-//! #     "judge_calls": 0, "judge_cache_hits": 1, "prompt_tokens": 0, "completion_tokens": 0, "cost": 0.0},
-//! #     "versions": {"profile": "hotel", "fusion": {}, "generation": 1}});
-//! # let app = Router::new().route("/v1/score", post(async move || Json(reply)));
-//! # let mut server = tokio::task::JoinSet::new();
-//! # server.spawn(async move { axum::serve(listener, app).await });
+//! # let reply = json!({
+//! #     "request_id": "q-1",
+//! #     "results": [{"id": "0", "reward": 1.25, "turns": []}],
+//! #     "versions": {"profile": "hotel", "fusion": {}, "generation": 1},
+//! #     "usage": {"judge_calls": 0, "judge_cache_hits": 1, "prompt_tokens": 0,
+//! #         "completion_tokens": 0, "cost": 0.0},
+//! # });
+//! # let server = StandInServer::start([ServerReply::body(200, reply.to_string())]).await;
+//! # let url = server.url();
 //! let client = Client::builder(url).profile("hotel").build()?;
 //! let rollout = Rollout {
 //!     messages: vec![
@@ -24,7 +25,8 @@
 //!     ],
 //!     ..Rollout::default()
 //! };
-//! let scored = client.score(&ScoreRequest { rollouts: vec![rollout], ..ScoreRequest::default() }).await?;
+//! let request = ScoreRequest { rollouts: vec![rollout], ..ScoreRequest::default() };
+//! let scored = client.score(&request).await?;
 //! assert_eq!(scored.rewards(), [Some(1.25)]);
 //! # Ok(())
 //! # }
@@ -60,8 +62,6 @@ mod request_queue;
 mod retry;
 mod scored_batch;
 mod stream;
-#[cfg(test)]
-mod testing;
 mod version;
 
 pub use client::Client;

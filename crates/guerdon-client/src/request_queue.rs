@@ -195,23 +195,23 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
-    use crate::testing::{ScriptedReply, ScriptedServer, batch};
+    use guerdon_testing::{ServerReply, StandInServer, numbered_batch};
 
     #[tokio::test]
     async fn requests_survive_a_restart_and_are_scored_oldest_first() {
         let folder = tempfile::tempdir().unwrap();
         let queue = RequestQueue::open(folder.path().join("queue")).unwrap();
-        let first = queue.put(&batch(&["a"])).unwrap();
-        let second = queue.put(&batch(&["a", "b"])).unwrap();
+        let first = queue.put(&numbered_batch(&["a"])).unwrap();
+        let second = queue.put(&numbered_batch(&["a", "b"])).unwrap();
         let again = RequestQueue::open(folder.path().join("queue")).unwrap();
         assert_eq!(again.waiting().unwrap(), [first.clone(), second.clone()]);
 
-        let server = ScriptedServer::start(vec![]).await;
-        let client = Client::new(&server.url).unwrap();
+        let server = StandInServer::start([]).await;
+        let client = Client::new(server.url()).unwrap();
         let (request, scored) = again.score(&first, &client).await.unwrap();
-        assert_eq!((request, scored.rewards()), (batch(&["a"]), vec![Some(0.0)]));
+        assert_eq!((request, scored.rewards()), (numbered_batch(&["a"]), vec![Some(0.0)]));
         assert_eq!(again.waiting().unwrap().len(), 2, "requests stay until `done`");
-        assert_eq!(again.request(&second).unwrap(), batch(&["a", "b"]));
+        assert_eq!(again.request(&second).unwrap(), numbered_batch(&["a", "b"]));
         again.done(&first).unwrap();
         again.done(&first).unwrap();
         let error = again.request(&first).unwrap_err().to_string();
@@ -223,7 +223,7 @@ mod tests {
     async fn unreachable_server_keeps_requests_and_refused_request_is_set_aside() {
         let folder = tempfile::tempdir().unwrap();
         let queue = RequestQueue::open(folder.path()).unwrap();
-        let ticket = queue.put(&batch(&["a"])).unwrap();
+        let ticket = queue.put(&numbered_batch(&["a"])).unwrap();
         let away = Client::builder("http://127.0.0.1:9").retries(0).build().unwrap();
         let error = queue.score(&ticket, &away).await.unwrap_err();
         assert!(error.is_transient(), "{error}");
@@ -233,9 +233,9 @@ mod tests {
             guerdon_types::ProblemCode::UnknownProfile,
             "no such profile",
         );
-        let server = ScriptedServer::start(vec![ScriptedReply::problem(&problem, vec![])]).await;
+        let server = StandInServer::start([ServerReply::problem(&problem)]).await;
         let there =
-            Client::builder(&server.url).backoff(Duration::ZERO, Duration::ZERO).build().unwrap();
+            Client::builder(server.url()).backoff(Duration::ZERO, Duration::ZERO).build().unwrap();
         let error = queue.score(&ticket, &there).await.unwrap_err();
         assert!(!error.is_transient(), "{error}");
         assert!(queue.set_aside(&ticket).unwrap().exists());
@@ -260,7 +260,7 @@ mod tests {
     fn invalid_request_is_refused_at_once() {
         let folder = tempfile::tempdir().unwrap();
         let queue = RequestQueue::open(folder.path()).unwrap();
-        let mut request = batch(&["a"]);
+        let mut request = numbered_batch(&["a"]);
         request.deadline_ms = Some(0);
         assert!(matches!(queue.put(&request), Err(Error::Invalid(_))));
         assert_eq!(queue.waiting().unwrap(), []);

@@ -157,15 +157,22 @@ mod tests {
 
     use super::*;
     use crate::Client;
-    use crate::testing::{ScriptedReply, ScriptedServer, batch, lines};
+    use guerdon_testing::{
+        ServerReply, StandInServer, numbered_batch, score_response, stream_lines,
+    };
 
     async fn read(
-        script: Vec<ScriptedReply>,
+        script: Vec<ServerReply>,
         request: &ScoreRequest,
-    ) -> (ScriptedServer, Vec<Result<StreamLine, Error>>) {
-        let server = ScriptedServer::start(script).await;
-        let stream = Client::new(&server.url).unwrap().stream(request).await.unwrap();
+    ) -> (StandInServer, Vec<Result<StreamLine, Error>>) {
+        let server = StandInServer::start(script).await;
+        let stream = Client::new(server.url()).unwrap().stream(request).await.unwrap();
         (server, stream.collect().await)
+    }
+
+    /// The lines of the streamed reply to `request`.
+    fn lines(request: &ScoreRequest) -> Vec<String> {
+        stream_lines(score_response(request, 1, "sha256:a"))
     }
 
     fn places(items: &[Result<StreamLine, Error>]) -> Vec<usize> {
@@ -178,7 +185,8 @@ mod tests {
 
     #[tokio::test]
     async fn results_arrive_in_any_order_and_the_summary_is_last() {
-        let (server, items) = read(vec![ScriptedReply::busy("0")], &batch(&[""; 3])).await;
+        let (server, items) =
+            read(vec![ServerReply::rate_limited("0")], &numbered_batch(&[""; 3])).await;
         assert_eq!(places(&items), [2, 1, 0]);
         assert!(
             matches!(items.last(), Some(Ok(StreamLine::Summary(summary))) if summary.results == 3)
@@ -190,29 +198,29 @@ mod tests {
 
     #[tokio::test]
     async fn lines_are_joined_across_network_packets() {
-        let request = batch(&[""; 3]);
+        let request = numbered_batch(&[""; 3]);
         let text = lines(&request).concat();
         let pieces = text
             .trim_end()
             .as_bytes()
             .chunks(7)
             .map(|piece| String::from_utf8(piece.to_vec()).unwrap());
-        let (_server, items) = read(vec![ScriptedReply::Pieces(pieces.collect())], &request).await;
+        let (_server, items) = read(vec![ServerReply::Chunks(pieces.collect())], &request).await;
         assert_eq!(places(&items), [2, 1, 0]);
         assert!(matches!(items[3], Ok(StreamLine::Summary(_))));
     }
 
     #[tokio::test]
     async fn incomplete_stream_reports_the_number_of_results() {
-        let request = batch(&[""; 3]);
+        let request = numbered_batch(&[""; 3]);
         let whole = lines(&request);
         let half = vec![whole[0].clone(), whole[1].clone(), whole[2][..9].to_owned()];
         let scripts = [
-            (ScriptedReply::Break(half.clone()), "body"),
-            (ScriptedReply::Raw(200, vec![], half.concat()), "in the middle of a line"),
-            (ScriptedReply::Raw(200, vec![], whole[..2].concat()), "before the summary"),
+            (ServerReply::BrokenChunks(half.clone()), "body"),
+            (ServerReply::body(200, half.concat()), "in the middle of a line"),
+            (ServerReply::body(200, whole[..2].concat()), "before the summary"),
             (
-                ScriptedReply::Raw(200, vec![], [&whole[..2], &whole[3..]].concat().concat()),
+                ServerReply::body(200, [&whole[..2], &whole[3..]].concat().concat()),
                 "before all results",
             ),
         ];
@@ -230,17 +238,17 @@ mod tests {
 
     #[tokio::test]
     async fn problem_line_in_a_stream_is_returned() {
-        let request = batch(&[""; 2]);
+        let request = numbered_batch(&[""; 2]);
         let problem = Problem::new(ProblemCode::Internal, "the device thread died");
         let text = lines(&request)[0].clone() + &serde_json::to_string(&problem).unwrap() + "\n";
-        let (_server, items) = read(vec![ScriptedReply::Raw(200, vec![], text)], &request).await;
+        let (_server, items) = read(vec![ServerReply::body(200, text)], &request).await;
         assert!(matches!(&items[1], Err(error) if error.problem() == Some(&problem)), "{items:?}");
     }
 
     #[tokio::test]
     async fn line_that_cannot_be_parsed_is_quoted() {
         let (_server, items) =
-            read(vec![ScriptedReply::Raw(200, vec![], "<html>\n".into())], &batch(&[""])).await;
+            read(vec![ServerReply::body(200, "<html>\n")], &numbered_batch(&[""])).await;
         assert!(
             matches!(&items[0], Err(error @ Error::Decode { .. }) if error.to_string().contains("<html>"))
         );
@@ -250,8 +258,9 @@ mod tests {
     async fn refusal_is_returned_instead_of_a_stream() {
         let problem = Problem::new(ProblemCode::UnknownProfile, "there is no such profile")
             .pointer("/profile");
-        let server = ScriptedServer::start(vec![ScriptedReply::problem(&problem, vec![])]).await;
-        let error = Client::new(&server.url).unwrap().stream(&batch(&[""])).await.unwrap_err();
+        let server = StandInServer::start([ServerReply::problem(&problem)]).await;
+        let error =
+            Client::new(server.url()).unwrap().stream(&numbered_batch(&[""])).await.unwrap_err();
         assert_eq!(error.problem(), Some(&problem));
     }
 }
