@@ -32,10 +32,11 @@ pub struct Client {
 impl Client {
     /// Scores a batch of any size.
     ///
-    /// A large batch is split into several HTTP requests, see [`ClientBuilder::chunk`]. Some of them
-    /// are concurrent. The results are joined in the order of the request. Splitting changes no
-    /// number: with advantages, groups stay whole, and a batch whose statistics span all rollouts is
-    /// not split. An empty batch is sent as one request, because its reply has the versions.
+    /// A large batch is split into several HTTP requests, see [`ClientBuilder::chunk`]. Some of
+    /// them are concurrent. The results are joined in the order of the request. Splitting changes
+    /// no number: with advantages, groups stay whole, and a batch whose statistics span all
+    /// rollouts is not split. An empty batch is sent as one request, because its reply has the
+    /// versions.
     ///
     /// [`ClientBuilder::chunk`]: crate::ClientBuilder::chunk
     ///

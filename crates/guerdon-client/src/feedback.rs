@@ -74,14 +74,19 @@ impl ScoredBatch {
     /// use guerdon_client::optim::{Repo, RepoConfig, RowMask};
     /// use guerdon_client::{UnscoredPolicy, Client, ScoreRequest};
     ///
-    /// # async fn update(client: Client, request: ScoreRequest) -> Result<(), Box<dyn std::error::Error>> {
+    /// # type Outcome = Result<(), Box<dyn std::error::Error>>;
+    /// # async fn update(client: Client, request: ScoreRequest) -> Outcome {
     /// # let (lens, width, log_probs, critic) = (vec![3], 4, vec![0.0_f32; 4], vec![0.0_f32; 4]);
-    /// # let (logp, old_logp, reference, values, old_values) = (&log_probs, &log_probs, &log_probs, &critic, &critic);
+    /// # let (logp, old_logp, reference) = (&log_probs, &log_probs, &log_probs);
+    /// # let (values, old_values) = (&critic, &critic);
     /// let mut repo = Repo::new(RepoConfig::paper())?;
     /// let scored = client.score(&request).await?;
     /// let feedback = scored.feedback::<f32>(&request, UnscoredPolicy::DropIncomplete)?;
     /// let mask = RowMask::lens(&lens, width)?; // tokens of each reply, in the request's order
-    /// let batch = feedback.batch(mask, logp, old_logp).with_reference(reference).with_critic(values, old_values);
+    /// let batch = feedback
+    ///     .batch(mask, logp, old_logp)
+    ///     .with_reference(reference)
+    ///     .with_critic(values, old_values);
     /// let update = repo.step(&batch)?;
     /// println!("loss {}, {} rollouts not scored", update.loss, feedback.dropped);
     /// # Ok(())

@@ -5,7 +5,8 @@
 //!
 //! ```no_run
 //! # async fn score_waiting_requests() -> Result<(), Box<dyn std::error::Error>> {
-//! # let (client, request) = (guerdon_client::Client::new("http://127.0.0.1:8787")?, guerdon_client::ScoreRequest::default());
+//! # let client = guerdon_client::Client::new("http://127.0.0.1:8787")?;
+//! # let request = guerdon_client::ScoreRequest::default();
 //! # fn store(_: &guerdon_client::ScoredBatch) -> std::io::Result<()> { Ok(()) }
 //! let queue = guerdon_client::RequestQueue::open("runs/waiting")?;
 //! queue.put(&request)?;

@@ -1,5 +1,5 @@
-//! The rollouts of a received request. Each is parsed and checked on its own, so that an invalid one
-//! does not fail the others.
+//! The rollouts of a received request. Each is parsed and checked on its own, so that an invalid
+//! one does not fail the others.
 
 use std::collections::HashMap;
 
@@ -42,7 +42,8 @@ impl RolloutEntry {
         }
     }
 
-    /// The error result of an invalid entry, as rollout `index` of a request; `None` for a valid one.
+    /// The error result of an invalid entry, as rollout `index` of a request; `None` for a valid
+    /// one.
     #[must_use]
     pub fn refusal(&self, index: usize) -> Option<RolloutResult> {
         let invalid = self.rollout.as_ref().err()?.clone();

@@ -192,7 +192,8 @@ fn ends_in_exponent(text: &[u8]) -> bool {
 ///
 /// ```
 /// let message = "unknown field `lisen`, expected one of `listen`, `drain`";
-/// assert_eq!(guerdon_types::unknown_name_hint(message).as_deref(), Some("did you mean `listen`?"));
+/// let hint = guerdon_types::unknown_name_hint(message);
+/// assert_eq!(hint.as_deref(), Some("did you mean `listen`?"));
 /// ```
 #[must_use]
 pub fn unknown_name_hint(message: &str) -> Option<String> {
