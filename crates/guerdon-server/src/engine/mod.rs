@@ -99,7 +99,8 @@ impl Engine {
     /// Checks `request` and binds it to the snapshot that serves now.
     ///
     /// # Errors
-    /// As [`Batch::open`].
+    /// [`Invalid`] if the request as a whole cannot be served: it is too large, names an unknown
+    /// profile or source, or asks for a fusion that its sources do not allow.
     pub fn open(&self, request: ScoreRequest) -> Result<Batch, Invalid> {
         self.open_on(&self.serving(), 0, request.into())
     }
