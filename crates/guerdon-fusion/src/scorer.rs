@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use guerdon_types::{
-    AbstainWhy, Abstained, Beside, Finite, FusionConfig, FusionPatch, Invalid, Problem,
-    ProblemCode, ProfileName, Rollout, RolloutId, RolloutResult, Signal, SourceId, TurnResult,
-    Usage, Versions,
+    AbstainWhy, Abstained, Finite, FusionConfig, FusionPatch, Invalid, OtherGenerationTurn,
+    Problem, ProblemCode, ProfileName, Rollout, RolloutId, RolloutResult, Signal, SourceId,
+    TurnResult, Usage, Versions,
 };
 
 use crate::row::TurnRow;
@@ -192,7 +192,8 @@ impl Scorer {
         if let Some(other) = &self.compared {
             for (turn, row) in turns.iter_mut().zip(others) {
                 let TurnResult { reward, rules, .. } = row.finish(&other.fusion);
-                turn.beside = Some(Beside { generation: other.generation, reward, rules });
+                turn.beside =
+                    Some(OtherGenerationTurn { generation: other.generation, reward, rules });
             }
         }
         let rewards: Vec<_> = turns.iter().map(|turn| turn.reward.map(Finite::get)).collect();

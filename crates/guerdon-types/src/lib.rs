@@ -61,8 +61,8 @@ pub use problem::{Invalid, Problem, ProblemCode};
 pub use reported::{ReportedCalibration, ReportedFusion};
 pub use request::{AdvantagesRequest, IncomingRequest, ScoreRequest};
 pub use response::{
-    Beside, RolloutResult, ScoreResponse, StreamLine, StreamSummary, StreamedResult, TurnResult,
-    Versions,
+    OtherGenerationTurn, RolloutResult, ScoreResponse, StreamLine, StreamSummary, StreamedResult,
+    TurnResult, Versions,
 };
 pub use rollout::{Context, Message, NamedTurns, Role, Rollout, ScoreTurns};
 pub use word::{Vocabulary, Word};

@@ -86,14 +86,14 @@ pub struct TurnResult {
     pub abstained: Vec<Abstained>,
     /// The result of the other generation for the same turn, while a candidate generation serves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub beside: Option<Beside>,
+    pub beside: Option<OtherGenerationTurn>,
 }
 
 /// The other generation's rules and fusion on the same turn, with the same parts of reward model
 /// and judge. It is reported and does not change the reward.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct Beside {
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Beside))]
+pub struct OtherGenerationTurn {
     /// The other generation.
     pub generation: u64,
     /// The reward by that generation.
