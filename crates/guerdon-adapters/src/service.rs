@@ -150,7 +150,7 @@ impl ApiError {
         &self.problem.detail
     }
 
-    /// Sets the `Retry-After` header; without it, a retriable problem says one second.
+    /// Sets the `Retry-After` header; without it, the header of a retriable problem is one second.
     #[must_use]
     pub fn retry_after(self, wait: Duration) -> Self {
         Self { retry_after: Some(wait), ..self }
@@ -177,7 +177,7 @@ impl From<Invalid> for ApiError {
 
 impl IntoResponse for ApiError {
     /// An empty reply with the problem in its extensions (`Arc<Problem>`). The server's outermost
-    /// layer writes the body, since only it knows the request's id and path.
+    /// layer writes the body, because the request's id and path are available only there.
     fn into_response(self) -> Response {
         let mut response = StatusCode::from_u16(self.problem.status)
             .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)

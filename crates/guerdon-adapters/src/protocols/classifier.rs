@@ -5,8 +5,7 @@ use std::time::Duration;
 use guerdon_types::Context;
 use serde::Deserialize;
 
-use crate::score::{Item, Protocol};
-use crate::score::{OnFailure, UrlOptions};
+use crate::score::{Item, OnFailure, Protocol, UrlOptions};
 use crate::text::whole;
 
 /// verl sets no timeout and repeats every reply but a 4xx up to sixteen times. Infinity's generated

@@ -15,8 +15,7 @@ use utoipa_axum::routes;
 
 use super::classifier::{PROTOCOL, text_items};
 use super::{infinity, sglang, vllm};
-use crate::score::ScoreCall;
-use crate::score::UrlOptions;
+use crate::score::{ScoreCall, UrlOptions};
 use crate::service::{ApiError, JsonBody};
 
 pub(super) fn routes() -> OpenApiRouter {
@@ -39,7 +38,7 @@ enum ClassifyRequest {
 #[utoipa::path(post, path = "/classify", tag = "trainers", params(UrlOptions),
     request_body = ClassifyRequest, responses(
     (status = 200, description = "In the form of the server whose body was sent.", content(
-        (vllm::Listed<vllm::Classified> = "application/json"),
+        (vllm::ListReply<vllm::ClassifyEntry> = "application/json"),
     )),
     (status = "4XX", description = "The request as a whole is wrong.", body = Problem,
         content_type = "application/problem+json"),
@@ -55,16 +54,16 @@ async fn classify(
         ClassifyRequest::Sglang(request) => {
             let answers =
                 call.score(&PROTOCOL, text_items(request.text.clone(), &call.options)).await?;
-            Ok(answers.reply(sglang::classified(&request, &answers, &id)))
+            Ok(answers.reply(sglang::classify_reply(&request, &answers, &id)))
         }
         ClassifyRequest::Infinity(request) => {
             let answers =
                 call.score(&PROTOCOL, text_items(request.input.clone(), &call.options)).await?;
-            Ok(answers.reply(infinity::classified(&request, &answers, &id)))
+            Ok(answers.reply(infinity::classify_reply(&request, &answers, &id)))
         }
         ClassifyRequest::Vllm(request) => {
             let answers = call.score(&PROTOCOL, vllm::items(&request, &call.options)).await?;
-            Ok(answers.reply(vllm::classified(request, &answers, &id)))
+            Ok(answers.reply(vllm::classify_reply(request, &answers, &id)))
         }
     }
 }

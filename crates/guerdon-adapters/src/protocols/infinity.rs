@@ -5,8 +5,7 @@ use guerdon_types::RequestId;
 use serde::{Deserialize, Serialize};
 
 use super::classifier::{LABEL, Texts, now};
-use crate::score::ItemScores;
-use crate::score::sigmoid;
+use crate::score::{ItemScores, sigmoid};
 
 /// Infinity's body.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -42,7 +41,7 @@ struct InfinityUsage {
     total_tokens: usize,
 }
 
-pub(super) fn classified(
+pub(super) fn classify_reply(
     request: &ClassifyInput,
     answers: &ItemScores,
     id: &RequestId,

@@ -11,8 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::score::{Item, Protocol, ScoreCall};
-use crate::score::{OnFailure, UrlOptions};
+use crate::score::{Item, OnFailure, Protocol, ScoreCall, UrlOptions};
 use crate::service::{ApiError, JsonBody};
 use crate::text::whole;
 

@@ -16,9 +16,9 @@ use serde_json::{Map, Value, json};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::score::{Item, ItemScores, Protocol, ScoreCall};
-use crate::score::{OnFailure, UrlOptions};
-use crate::score::{contributions, numbers};
+use crate::score::{
+    Item, ItemScores, OnFailure, Protocol, ScoreCall, UrlOptions, contributions, numbers,
+};
 use crate::service::{ApiError, JsonBody};
 use crate::text::{ForeignMessage, text_of};
 

@@ -15,8 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::nemo_gym::FAILURE_CLASS;
-use crate::score::NamedNumbers;
-use crate::score::UrlOptions;
+use crate::score::{NamedNumbers, UrlOptions};
 use crate::service::{ApiError, JsonBody};
 
 const TASK: &str = "_ng_task_index";

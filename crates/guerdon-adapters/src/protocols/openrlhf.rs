@@ -15,12 +15,11 @@ use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::score::{Item, ItemScores, Protocol, ScoreCall};
-use crate::score::{OnFailure, UrlOptions};
-use crate::score::{numbers, sigmoid};
+use crate::score::{
+    Item, ItemScores, OnFailure, Protocol, ScoreCall, UrlOptions, numbers, sigmoid,
+};
 use crate::service::{ApiError, JsonBody};
-use crate::text::facts;
-use crate::text::{continued, split};
+use crate::text::{continued, facts, split};
 
 /// OpenRLHF waits 180 s, align-anything 100 s.
 pub(super) const PROTOCOL: Protocol = Protocol {

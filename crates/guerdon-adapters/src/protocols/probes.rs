@@ -42,7 +42,7 @@ struct EngineInfo {
     model_sha: Option<String>,
     /// A classifier with one label, which text-embeddings-inference calls a reranker.
     model_type: ModelType,
-    /// Most texts in one request.
+    /// Maximum number of texts in one request.
     max_client_batch_size: usize,
     /// Always true: texts that are too long lose their oldest turns.
     auto_truncate: bool,
@@ -53,11 +53,11 @@ struct EngineInfo {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum ModelType {
-    Reranker(Labels),
+    Reranker(LabelMaps),
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-struct Labels {
+struct LabelMaps {
     id2label: BTreeMap<String, &'static str>,
     label2id: BTreeMap<&'static str, usize>,
 }
@@ -76,7 +76,7 @@ async fn info(
     Ok(Json(EngineInfo {
         model_id: profile.name.to_string(),
         model_sha: profile.model_hash,
-        model_type: ModelType::Reranker(Labels {
+        model_type: ModelType::Reranker(LabelMaps {
             id2label: BTreeMap::from([("0".to_owned(), LABEL)]),
             label2id: BTreeMap::from([(LABEL, 0)]),
         }),

@@ -1,7 +1,7 @@
 //! `POST /rerank`: best of n. The query is the prompt, the texts are replies to it, and the reply
 //! lists them by their reward, the best first. Three servers serve this path: a body with `texts`
 //! is text-embeddings-inference's, one with `documents` and `raw_scores` Infinity's, any other with
-//! `documents` vLLM's. Each sends sigmoids unless the request asks for raw rewards.
+//! `documents` vLLM's. Each sends sigmoids unless the request sets raw rewards.
 //!
 //! A reply without a reward comes last, if `on_failure` permits it at all.
 
@@ -13,11 +13,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::classifier::{PROTOCOL, now};
-use super::vllm::{TokenUsage, named};
+use super::vllm::{TokenUsage, model_name};
 use super::vllm_score::pair;
-use crate::score::UrlOptions;
-use crate::score::sigmoid;
-use crate::score::{ItemScores, ScoreCall};
+use crate::score::{ItemScores, ScoreCall, UrlOptions, sigmoid};
 use crate::service::{ApiError, JsonBody};
 
 pub(super) fn routes() -> OpenApiRouter {
@@ -99,7 +97,8 @@ struct RerankResult {
     /// The reward, or its sigmoid.
     #[schema(value_type = f64)]
     relevance_score: Option<f64>,
-    /// vLLM always sends an object with `text`; Infinity sends a text if the request asks for it.
+    /// vLLM always sends an object with `text`; Infinity sends a text if the request sets
+    /// `return_documents`.
     document: Option<RerankDocument>,
 }
 
@@ -153,7 +152,7 @@ async fn rerank(
                 id: format!("rerank-{id}"),
                 object: "rerank",
                 created: now(),
-                model: named(model),
+                model: model_name(model),
                 results: ranked
                     .into_iter()
                     .map(|(index, relevance_score)| RerankResult {

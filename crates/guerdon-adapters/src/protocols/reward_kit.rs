@@ -17,10 +17,9 @@ use serde_json::{Map, Value};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::score::SourceName;
-use crate::score::sigmoid;
-use crate::score::{Item, ItemScore, ItemScores, Protocol, ScoreCall};
-use crate::score::{OnFailure, UrlOptions};
+use crate::score::{
+    Item, ItemScore, ItemScores, OnFailure, Protocol, ScoreCall, SourceName, UrlOptions, sigmoid,
+};
 use crate::service::{ApiError, JsonBody};
 use crate::text::{ForeignMessage, facts, read};
 

@@ -1,14 +1,14 @@
 //! `POST /submit_task` and `GET /task_result`: ROLL's reward system. The client submits a task and
 //! polls every two seconds, with a JSON body in a GET, until `errcode` is not 1.
 //!
-//! With any `errcode` but 0 and 1 the client polls until its timeout. If a task has no score, the
-//! client submits it again, up to five times, and then writes a 0 of its own. An unscored or
-//! unknown task is therefore answered with `errcode` 0 and a `null` score: the retry comes at once,
+//! If `errcode` is neither 0 nor 1, the client polls until its timeout. If a task has no score, the
+//! client submits it again, up to five times, and then records a score of 0. An unscored or unknown
+//! task is therefore answered with `errcode` 0 and a `null` score. The client then retries at once,
 //! and the judge is paid only for answers that are not in its cache.
 //!
-//! Tasks are the only state of any adapter. A task at work holds a permit for concurrent requests,
-//! which bounds their number; a result is removed ten minutes after the last poll. All tasks stop
-//! with the server.
+//! No other adapter keeps state. A running task holds a permit for concurrent requests, which
+//! bounds the number of running tasks. A result is removed ten minutes after the last poll for it.
+//! All tasks stop with the server.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -25,28 +25,25 @@ use tracing::Instrument as _;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::score::contributions;
-use crate::score::{Item, ItemScores, Protocol, ScoreCall};
-use crate::score::{OnFailure, UrlOptions};
+use crate::score::{Item, ItemScores, OnFailure, Protocol, ScoreCall, UrlOptions, contributions};
 use crate::service::{ApiError, JsonBody};
-use crate::text::continued;
-use crate::text::facts;
+use crate::text::{continued, facts};
 
-/// ROLL polls for 300 s by default.
+/// ROLL as a protocol. Its client polls for 300 s by default.
 pub(super) const PROTOCOL: Protocol = Protocol {
     client: "ROLL",
     client_timeout: Duration::from_secs(300),
     on_failure: OnFailure::Null,
 };
 
-/// Longest wait of one poll for the end of its task. The client gives every poll 20 s.
+/// Longest time that one poll waits for its task. The client allows 20 s for each poll.
 const LONG_POLL: Duration = Duration::from_secs(10);
 
 /// Time for which a result is kept after the last poll for it.
-const KEPT: Duration = Duration::from_secs(600);
+const RESULT_TTL: Duration = Duration::from_secs(600);
 
-/// Most tasks and results that are kept.
-const MOST_KEPT: usize = 65_536;
+/// Limit of the tasks kept, running or finished.
+const MAX_TASKS: usize = 65_536;
 
 pub(super) fn routes() -> OpenApiRouter {
     OpenApiRouter::new()
@@ -90,7 +87,7 @@ struct TaskResultRequest {
 /// The state of a task.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 struct TaskResult {
-    /// 0 when the task is done, 1 while it is at work.
+    /// 0 when the task is done, 1 while it runs.
     errcode: u8,
     /// The reason why there is no score.
     errmsg: String,
@@ -149,7 +146,7 @@ async fn submit_task(
     Extension(request_id): Extension<RequestId>,
     JsonBody(request): JsonBody<SubmitTaskRequest>,
 ) -> Result<Json<SubmittedTask>, ApiError> {
-    // Refused here, since the client does not accept such an error later.
+    // An unknown profile is refused here, because the client does not accept that error in a poll.
     call.service.profile(call.options.profile.as_ref())?;
     call.options.deadline_ms =
         call.options.deadline_ms.or_else(|| task_deadline_ms(request.timeout?));
@@ -164,22 +161,22 @@ async fn submit_task(
         drop(call);
         sender.send_replace(Some(scored));
     };
-    // The request's own id would be the same for two requests of a client that sets it.
+    // Not the request id: a client can send two requests with the same one.
     let id = uuid::Uuid::now_v7().simple().to_string();
-    tracing::debug!(task = id, request = %request_id, "A task was submitted.");
+    tracing::debug!(task = id, request = %request_id, "task submitted");
     let mut tasks = tasks.lock();
     tasks.insert(id.clone(), result, work.in_current_span())?;
     Ok(Json(SubmittedTask { errcode: 0, errmsg: String::new(), reward_request_id: id }))
 }
 
-/// Four fifths of the time for which the client polls, in milliseconds, so that a poll for the
-/// result still follows.
+/// The deadline of a task in milliseconds: four fifths of the client's polling time, so that the
+/// client still polls after the task has ended.
 fn task_deadline_ms(seconds: f64) -> Option<u64> {
     let wait = Duration::try_from_secs_f64(seconds * 0.8).ok().filter(|wait| !wait.is_zero())?;
     u64::try_from(wait.as_millis()).ok()
 }
 
-/// Returns the state of a task; waits some seconds for its end.
+/// Returns the state of a task. Waits up to 10 seconds for the task to finish.
 #[utoipa::path(get, path = "/task_result", tag = "trainers", request_body = TaskResultRequest,
     responses(
     (status = 200, body = TaskResult),
@@ -199,29 +196,29 @@ async fn task_result(
             result.clone().unwrap_or_else(|| TaskResult::without_score(0, "the task has no result"))
         }
         Ok(Err(_)) => TaskResult::without_score(0, "the task failed; see the server's log"),
-        Err(_) => TaskResult::without_score(1, "at work"),
+        Err(_) => TaskResult::without_score(1, "the task is running"),
     })
 }
 
-/// The submitted tasks whose results are kept.
+/// The running tasks, and the finished ones whose results are kept.
 #[derive(Debug)]
 struct RollTasks {
     by_id: HashMap<String, RollTask>,
     /// The time at which abandoned results were last removed.
-    swept: Instant,
+    last_sweep: Instant,
 }
 
 #[derive(Debug)]
 struct RollTask {
     result: watch::Receiver<Option<TaskResult>>,
     last_poll: Instant,
-    /// The task at work, aborted when it is dropped.
+    /// Runs the task; aborts it on drop.
     work: JoinSet<()>,
 }
 
 impl RollTasks {
     fn new() -> Self {
-        Self { by_id: HashMap::new(), swept: Instant::now() }
+        Self { by_id: HashMap::new(), last_sweep: Instant::now() }
     }
 
     /// Starts `work`, which sends its result to `result`.
@@ -231,14 +228,14 @@ impl RollTasks {
         result: watch::Receiver<Option<TaskResult>>,
         work: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), ApiError> {
-        if self.by_id.len() >= MOST_KEPT || self.swept.elapsed() > KEPT / 10 {
-            self.swept = Instant::now();
+        if self.by_id.len() >= MAX_TASKS || self.last_sweep.elapsed() > RESULT_TTL / 10 {
+            self.last_sweep = Instant::now();
             self.by_id.retain(|_, task| {
-                task.result.borrow().is_none() || task.last_poll.elapsed() < KEPT
+                task.result.borrow().is_none() || task.last_poll.elapsed() < RESULT_TTL
             });
         }
-        if self.by_id.len() >= MOST_KEPT {
-            let detail = format!("too many results wait for a poll (limit {MOST_KEPT})");
+        if self.by_id.len() >= MAX_TASKS {
+            let detail = format!("too many running and unpolled tasks (limit {MAX_TASKS})");
             return Err(ApiError::new(ProblemCode::Overloaded, detail));
         }
         let mut task = RollTask { result, last_poll: Instant::now(), work: JoinSet::new() };
@@ -247,7 +244,7 @@ impl RollTasks {
         Ok(())
     }
 
-    /// The result of a task, for a poll.
+    /// The result of a task. Counts as a poll.
     fn result(&mut self, id: &str) -> Option<watch::Receiver<Option<TaskResult>>> {
         let task = self.by_id.get_mut(id)?;
         task.last_poll = Instant::now();
@@ -260,13 +257,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_task_has_less_time_than_its_client_waits() {
+    fn task_deadline_is_four_fifths_of_the_polling_time() {
         assert_eq!(task_deadline_ms(300.0), Some(240_000));
         assert_eq!([0.0, -1.0, f64::INFINITY, f64::NAN].map(task_deadline_ms), [None; 4]);
     }
 
     #[tokio::test]
-    async fn a_task_that_died_differs_from_an_unknown_one() {
+    async fn failed_task_differs_from_unknown_task() {
         let mut tasks = RollTasks::new();
         let (sender, result) = watch::channel(None);
         tasks.insert("a".to_owned(), result, async move { drop(sender) }).unwrap();

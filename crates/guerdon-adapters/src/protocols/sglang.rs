@@ -11,8 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::classifier::{PROTOCOL, Texts, text_items};
-use crate::score::UrlOptions;
-use crate::score::{ItemScore, ItemScores, ScoreCall};
+use crate::score::{ItemScore, ItemScores, ScoreCall, UrlOptions};
 use crate::service::{ApiError, JsonBody};
 
 pub(super) fn routes() -> OpenApiRouter {
@@ -46,7 +45,7 @@ struct MetaInfo {
     prompt_tokens: usize,
 }
 
-pub(super) fn classified(
+pub(super) fn classify_reply(
     request: &ClassifyText,
     answers: &ItemScores,
     id: &RequestId,

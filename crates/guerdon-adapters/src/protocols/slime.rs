@@ -14,12 +14,12 @@ use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::score::{Item, ItemScore, Protocol, ScoreCall};
-use crate::score::{NamedNumbers, numbers, sigmoid};
-use crate::score::{OnFailure, ReplyForm, UrlOptions};
+use crate::score::{
+    Item, ItemScore, NamedNumbers, OnFailure, Protocol, ReplyForm, ScoreCall, UrlOptions, numbers,
+    sigmoid,
+};
 use crate::service::{ApiError, JsonBody};
-use crate::text::{ForeignMessage, facts, read};
-use crate::text::{continued, reply_to};
+use crate::text::{ForeignMessage, continued, facts, read, reply_to};
 
 /// slime waits 120 s.
 pub(super) const PROTOCOL: Protocol = Protocol {
@@ -82,7 +82,7 @@ enum RmReply {
     },
 }
 
-/// Scores one sample as slime's `--rm-type remote_rm` asks.
+/// Scores one sample in the form of slime's `--rm-type remote_rm`.
 #[utoipa::path(post, path = "/rm", tag = "trainers", params(UrlOptions), request_body = RmRequest,
     responses(
     (status = 200, body = RmReply),

@@ -14,9 +14,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::classifier::LABEL;
-use crate::score::sigmoid;
-use crate::score::{Item, Protocol, ScoreCall};
-use crate::score::{OnFailure, UrlOptions};
+use crate::score::{Item, OnFailure, Protocol, ScoreCall, UrlOptions, sigmoid};
 use crate::service::{ApiError, JsonBody};
 use crate::text::{continued, whole};
 

@@ -1,6 +1,6 @@
 //! vLLM's form of `POST /classify`, which verl's reward loop sends to its reward model. The reward
-//! is sent as its sigmoid unless `use_activation` is false; verl sends that and reads
-//! `data[-1].probs[-1]`. Older servers call the field `activation`.
+//! is returned as its sigmoid unless `use_activation` is false; verl sets it to false and reads
+//! `data[-1].probs[-1]`. Older versions of vLLM call the field `activation`.
 //!
 //! `POST /pooling` takes the same body and returns a vector of one number. (A process reward
 //! model's vector, one number per token, is not served: guerdon scores turns.)
@@ -13,9 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::classifier::{LABEL, PROTOCOL, Texts, now, text_items};
-use crate::score::UrlOptions;
-use crate::score::sigmoid;
-use crate::score::{Item, ItemScores, ScoreCall};
+use crate::score::{Item, ItemScores, ScoreCall, UrlOptions, sigmoid};
 use crate::service::{ApiError, JsonBody};
 use crate::text::{ForeignMessage, read};
 
@@ -35,7 +33,7 @@ pub(super) struct ClassifyRequestBody {
     use_activation: Option<bool>,
 }
 
-/// Texts, or one conversation.
+/// The input: texts, or one conversation.
 #[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
 #[serde(untagged)]
 enum ClassifyInputOrChat {
@@ -51,7 +49,7 @@ enum ClassifyInputOrChat {
 
 /// vLLM's reply. The entries of `data` differ between routes.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(super) struct Listed<T> {
+pub(super) struct ListReply<T> {
     id: String,
     object: &'static str,
     created: u64,
@@ -62,7 +60,7 @@ pub(super) struct Listed<T> {
 
 /// One text's classification.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(super) struct Classified {
+pub(super) struct ClassifyEntry {
     index: usize,
     label: &'static str,
     /// One number: the reward, or its sigmoid.
@@ -73,7 +71,7 @@ pub(super) struct Classified {
 
 /// One text's vector.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-struct Pooled {
+struct PoolingEntry {
     index: usize,
     object: &'static str,
     /// One number: the reward, or its sigmoid.
@@ -96,7 +94,7 @@ impl TokenUsage {
     }
 }
 
-impl<T> Listed<T> {
+impl<T> ListReply<T> {
     pub(super) fn new(
         id: String,
         model: Option<String>,
@@ -104,21 +102,21 @@ impl<T> Listed<T> {
         data: Vec<T>,
     ) -> Self {
         let usage = TokenUsage::of(answers);
-        Self { id, object: "list", created: now(), model: named(model), data, usage }
+        Self { id, object: "list", created: now(), model: model_name(model), data, usage }
     }
 }
 
-/// The model's name as the caller sent it. It selects nothing.
-pub(super) fn named(model: Option<String>) -> String {
+/// The model's name for the reply: the name in the request, which selects nothing, or `guerdon`.
+pub(super) fn model_name(model: Option<String>) -> String {
     model.unwrap_or_else(|| "guerdon".to_owned())
 }
 
-/// Applies `one` to the index and the number of each item: the reward's sigmoid, or the reward if
-/// `use_activation` is false.
-pub(super) fn numbered<T>(
+/// Builds one entry per item with `entry(index, number)`. The number is the sigmoid of the reward,
+/// or the reward if `use_activation` is false.
+pub(super) fn entries<T>(
     answers: &ItemScores,
     use_activation: Option<bool>,
-    one: impl Fn(usize, Option<f64>) -> T,
+    entry: impl Fn(usize, Option<f64>) -> T,
 ) -> Vec<T> {
     let activate = use_activation.unwrap_or(true);
     let number = |reward: Option<f64>| if activate { reward.map(sigmoid) } else { reward };
@@ -126,14 +124,14 @@ pub(super) fn numbered<T>(
         .rewards()
         .into_iter()
         .enumerate()
-        .map(|(index, reward)| one(index, number(reward)))
+        .map(|(index, reward)| entry(index, number(reward)))
         .collect()
 }
 
-/// Scores texts as vLLM pools them: each vector is one reward.
+/// Scores texts in vLLM's pooling format: each vector holds one number, the reward.
 #[utoipa::path(post, path = "/pooling", tag = "trainers", params(UrlOptions),
     request_body = ClassifyRequestBody, responses(
-    (status = 200, body = Listed<Pooled>),
+    (status = 200, body = ListReply<PoolingEntry>),
     (status = "4XX", description = "The request as a whole is wrong.", body = Problem,
         content_type = "application/problem+json"),
     (status = 503, description = "Overloaded, or a text has no reward; see `on_failure`.",
@@ -145,9 +143,9 @@ async fn pooling(
     JsonBody(request): JsonBody<ClassifyRequestBody>,
 ) -> Result<Response, ApiError> {
     let answers = call.score(&PROTOCOL, items(&request, &call.options)).await?;
-    let pooled = |index, number| Pooled { index, object: "pooling", data: [number] };
-    let data = numbered(&answers, request.use_activation, pooled);
-    Ok(answers.reply(Listed::new(format!("pool-{id}"), request.model, &answers, data)))
+    let entry = |index, number| PoolingEntry { index, object: "pooling", data: [number] };
+    let data = entries(&answers, request.use_activation, entry);
+    Ok(answers.reply(ListReply::new(format!("pool-{id}"), request.model, &answers, data)))
 }
 
 pub(super) fn items(request: &ClassifyRequestBody, options: &UrlOptions) -> Vec<Item> {
@@ -159,13 +157,13 @@ pub(super) fn items(request: &ClassifyRequestBody, options: &UrlOptions) -> Vec<
     }
 }
 
-pub(super) fn classified(
+pub(super) fn classify_reply(
     request: ClassifyRequestBody,
     answers: &ItemScores,
     id: &RequestId,
-) -> Listed<Classified> {
-    let classified =
-        |index, number| Classified { index, label: LABEL, probs: [number], num_classes: 1 };
-    let data = numbered(answers, request.use_activation, classified);
-    Listed::new(format!("classify-{id}"), request.model, answers, data)
+) -> ListReply<ClassifyEntry> {
+    let entry =
+        |index, number| ClassifyEntry { index, label: LABEL, probs: [number], num_classes: 1 };
+    let data = entries(answers, request.use_activation, entry);
+    ListReply::new(format!("classify-{id}"), request.model, answers, data)
 }

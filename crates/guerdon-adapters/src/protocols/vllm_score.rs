@@ -13,9 +13,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::classifier::{PROTOCOL, Texts};
-use super::vllm::{Listed, numbered};
-use crate::score::UrlOptions;
-use crate::score::{Item, ScoreCall};
+use super::vllm::{ListReply, entries};
+use crate::score::{Item, ScoreCall, UrlOptions};
 use crate::service::{ApiError, JsonBody};
 use crate::text::continued;
 
@@ -53,7 +52,7 @@ struct PairScore {
 /// Scores replies to prompts as vLLM scores pairs.
 #[utoipa::path(post, path = "/score", tag = "trainers", params(UrlOptions),
     request_body = PairsRequest, responses(
-    (status = 200, body = Listed<PairScore>),
+    (status = 200, body = ListReply<PairScore>),
     (status = "4XX", description = "The request as a whole is wrong.", body = Problem,
         content_type = "application/problem+json"),
     (status = 503, description = "Overloaded, or a pair has no reward; see `on_failure`.",
@@ -67,12 +66,12 @@ async fn score(
     let PairsRequest { model, queries, documents, use_activation } = request;
     let items = pairs(&queries.list(), &documents.list(), &call.options)?;
     let answers = call.score(&PROTOCOL, items).await?;
-    let data = numbered(&answers, use_activation, |index, score| PairScore {
+    let data = entries(&answers, use_activation, |index, score| PairScore {
         index,
         object: "score",
         score,
     });
-    Ok(answers.reply(Listed::new(format!("score-{id}"), model, &answers, data)))
+    Ok(answers.reply(ListReply::new(format!("score-{id}"), model, &answers, data)))
 }
 
 /// The dialogue of each pair. A single prompt is paired with every reply.

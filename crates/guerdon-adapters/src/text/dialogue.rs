@@ -2,8 +2,8 @@
 //! the text that their policy read and wrote, markers included.
 //!
 //! If the client sends the prompt along with the text, everything after the prompt is one reply,
-//! even if it contains markers: a policy that writes `<|im_start|>user` into its reply has not
-//! made the partner speak. If only the whole text is known, the two cases cannot be distinguished.
+//! even if it contains markers: `<|im_start|>user` in a reply does not start a message of the
+//! partner. If only the whole text is known, the two cases cannot be distinguished.
 
 use guerdon_text::chat_markup::{
     MarkedTurn, Speaker, after_thoughts, marked_turns, trim_end_tokens, trim_start_tokens,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub enum Severity {
     /// The text does not load.
     Error,
-    /// The text loads; its author should look at this place.
+    /// The text loads, but this place may be a mistake.
     Warning,
 }
 
@@ -30,7 +30,7 @@ pub struct Diagnostic {
     pub column: usize,
     /// The problem.
     pub message: String,
-    /// A remark about the quoted words.
+    /// A note on the marked part of the text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
     /// A proposed change.
