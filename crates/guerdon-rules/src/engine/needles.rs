@@ -1,7 +1,7 @@
 //! The literals that a scan of a text looks for, and the properties that patterns without a literal
 //! require.
 
-use crate::engine::pattern::{Register, RunClass};
+use crate::engine::pattern::{PatternRegistry, RunClass};
 use crate::text::literals::Literals;
 
 /// The targets of a scan.
@@ -29,7 +29,7 @@ pub(crate) struct Side<'n> {
     pub(crate) fold: bool,
 }
 
-impl Register for Side<'_> {
+impl PatternRegistry for Side<'_> {
     fn leaf(&mut self, literals: Vec<String>) -> u32 {
         self.needles.literals(self.fold).leaf(literals)
     }
@@ -46,7 +46,7 @@ impl Register for Side<'_> {
         leaf
     }
 
-    fn run(&mut self, class: RunClass) -> u32 {
+    fn run_class(&mut self, class: RunClass) -> u32 {
         let Some(runs) = self.needles.runs.get_mut(usize::from(!self.fold)) else { return 0 };
         let at = runs.iter().position(|known| *known == class).unwrap_or_else(|| {
             runs.push(class);

@@ -19,7 +19,7 @@ use crate::text::present::CharSet;
 pub(crate) struct Scanner {
     pub(crate) needles: Needles,
     pub(crate) units: Units,
-    buffers: Buffers,
+    buffers: ScanBuffers,
 }
 
 /// A text of a dialogue.
@@ -52,7 +52,7 @@ pub(crate) struct TextScan {
 /// Unused buffers.
 #[expect(clippy::vec_box, reason = "they move in and out of cells: a pointer, not a kilobyte")]
 #[derive(Debug, Default)]
-struct Buffers {
+struct ScanBuffers {
     views: Mutex<Vec<Box<FoldedText>>>,
     scans: Mutex<Vec<Box<TextScan>>>,
 }

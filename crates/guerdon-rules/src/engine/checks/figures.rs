@@ -45,7 +45,7 @@ pub(crate) fn wrong_sums(text: &str, numbers: &[Capture<'_>], tolerance: f64) ->
     (!spans.is_empty()).then(|| CheckHit { spans, detail: details.join("; ") })
 }
 
-/// The factor that a number stands for: `9折` is 0.9, `15%` is 0.15.
+/// The number as a factor: `9折` is 0.9, `15%` is 0.15.
 fn factor(capture: &Capture<'_>) -> f64 {
     match capture.unit {
         Some("%") => capture.value / 100.0,
@@ -80,13 +80,13 @@ pub(crate) fn unsupported(
         let mut nearest = nearest.into_iter().flatten().filter_map(|at| facts.get(at));
         nearest.any(|fact| same(*fact, value))
     };
-    let strangers: Vec<&Capture<'_>> = numbers
+    let unknown: Vec<&Capture<'_>> = numbers
         .iter()
         .filter(|capture| capture.value >= least && !is_known(capture.value))
         .collect();
     let words: Vec<String> =
-        strangers.iter().take(3).map(|capture| capture.value.to_string()).collect();
-    let spans: Vec<Range<usize>> = strangers.iter().map(|capture| capture.bytes.clone()).collect();
+        unknown.iter().take(3).map(|capture| capture.value.to_string()).collect();
+    let spans: Vec<Range<usize>> = unknown.iter().map(|capture| capture.bytes.clone()).collect();
     let detail = format!("{} neither in the dialogue nor in the context", words.join(", "));
     (!spans.is_empty()).then_some(CheckHit { spans, detail })
 }
@@ -96,8 +96,8 @@ fn gather(value: &Json, facts: &mut Vec<f64>) {
     match value {
         Json::Number(number) => facts.extend(number.as_f64()),
         Json::String(text) => {
-            let digits = |c: char| !(c.is_ascii_digit() || c == '.');
-            facts.extend(text.split(digits).filter_map(|part| part.parse::<f64>().ok()));
+            let is_separator = |c: char| !(c.is_ascii_digit() || c == '.');
+            facts.extend(text.split(is_separator).filter_map(|part| part.parse::<f64>().ok()));
         }
         Json::Array(items) => items.iter().for_each(|item| gather(item, facts)),
         Json::Object(map) => map.values().for_each(|item| gather(item, facts)),
@@ -108,16 +108,19 @@ fn gather(value: &Json, facts: &mut Vec<f64>) {
 /// Numbers with names, and the relation that must hold between them.
 #[derive(Debug)]
 pub(crate) struct PriceRelation {
-    /// The leaf of the words that announce each name.
+    /// For each name, the leaf of the words that announce it.
     pub(crate) leaves: Vec<u32>,
     pub(crate) must: Expr,
 }
 
 /// The greatest distance between a name and its number, in characters.
-const APART: usize = 10;
+const MAX_DISTANCE: usize = 10;
 
 impl PriceRelation {
-    /// Finds a broken relation in `text`. Returns the reason if it cannot be decided.
+    /// Finds numbers in `text` that violate the relation.
+    ///
+    /// # Errors
+    /// The reason why the relation cannot be evaluated, such as a missing fact.
     pub(crate) fn broken(
         &self,
         text: &str,
@@ -128,7 +131,9 @@ impl PriceRelation {
         let mut named = Vec::new();
         let mut spans = Vec::new();
         for leaf in &self.leaves {
-            let Some(capture) = named_by(text, numbers, found, *leaf) else { return Ok(None) };
+            let Some(capture) = announced_number(text, numbers, found, *leaf) else {
+                return Ok(None);
+            };
             named.push(capture.value);
             spans.push(capture.bytes.clone());
         }
@@ -145,19 +150,18 @@ impl PriceRelation {
 
 /// The number that the first of a leaf's words announces: the next number, if it is near and in the
 /// same sentence.
-fn named_by<'n, 'u>(
+fn announced_number<'n, 'u>(
     text: &str,
     numbers: &'n [Capture<'u>],
     found: &LiteralHits,
     leaf: u32,
 ) -> Option<&'n Capture<'u>> {
-    // Words come in the order of their ends, so a number before this word cannot follow a later
-    // one.
+    // Words come in the order of their ends, so a number before this word is also before every
+    // later word, and the search continues from the last number.
     let (mut next, mut last_end) = (0, 0);
     found.of(leaf).find_map(|word| {
         if word.end < last_end {
-            // Words that only the loose reading found come last and begin again at the start of the
-            // text.
+            // Hits of loose forms come after all exact hits, again from the start of the text.
             next = 0;
         }
         last_end = word.end;
@@ -167,9 +171,10 @@ fn named_by<'n, 'u>(
         }
         let number = numbers.get(next)?;
         let between = text.get(word.end..number.bytes.start)?;
-        let parts = |c: char| ends_sentence(c) || matches!(c, ',' | '，');
-        let mut near = between.chars().inspect(|_| steps::add(1)).take(APART + 1);
-        let is_near = near.by_ref().take(APART).all(|c| !parts(c)) && near.next().is_none();
+        let separates = |c: char| ends_sentence(c) || matches!(c, ',' | '，');
+        let mut near = between.chars().inspect(|_| steps::add(1)).take(MAX_DISTANCE + 1);
+        let is_near =
+            near.by_ref().take(MAX_DISTANCE).all(|c| !separates(c)) && near.next().is_none();
         is_near.then_some(number)
     })
 }

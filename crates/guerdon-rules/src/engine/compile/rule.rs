@@ -24,7 +24,7 @@ use crate::text::number::NumberSpec;
 /// The greatest length of a regex, in bytes as written.
 const MAX_PATTERN: usize = 8 * 1024;
 
-/// The plan and the findings while rules are compiled.
+/// Collects the plan and the findings while rules are compiled.
 #[derive(Debug, Default)]
 pub(super) struct Compiler {
     pub(super) plan: RulePlan,
@@ -73,15 +73,15 @@ impl Compiler {
             }
         };
         let uses = expr.uses();
-        let offers = offers(test);
-        let missing = if uses.capture && !offers.value {
+        let offered = capture_fields(test);
+        let missing = if uses.capture && !offered.value {
             Some((
                 "uses a captured value, but nothing is captured",
                 "use `number`, or a regex with (?P<value>...)",
             ))
-        } else if uses.percent_off && !offers.percent_off {
+        } else if uses.percent_off && !offered.percent_off {
             Some(("`percent_off` needs numbers whose unit is 折 or %", "unit: ['折', '%']"))
-        } else if uses.unit && !offers.unit {
+        } else if uses.unit && !offered.unit {
             Some(("uses a unit, but no number has one", "add `unit:` to `number`"))
         } else {
             None
@@ -188,10 +188,10 @@ impl Compiler {
     /// Adds a leaf for literals and, if they are folded, for their loose forms.
     fn leaf(&mut self, words: Vec<String>, fold: bool) -> u32 {
         let needles = &mut self.plan.scanner.needles;
-        let bare: Vec<String> =
+        let loose: Vec<String> =
             words.iter().filter(|_| fold).filter_map(|word| normalise::loose_form(word)).collect();
         let leaf = needles.literals(fold).leaf(words);
-        for word in bare {
+        for word in loose {
             needles.loose.add(leaf, word);
         }
         leaf
@@ -199,9 +199,9 @@ impl Compiler {
 
     fn regex(&mut self, at: &Located<String>, fold: bool) -> Option<Pattern> {
         if at.value.len() > MAX_PATTERN {
-            let message = format!("a regex of {} bytes; at most {MAX_PATTERN}", at.value.len());
+            let message = format!("regex too long: {} bytes (limit {MAX_PATTERN})", at.value.len());
             let finding = Finding::new(PackCode::BadRegex, at.span.clone(), message);
-            self.findings.push(finding.help("a list of words goes to `any_of`"));
+            self.findings.push(finding.help("put a list of words under `any_of`"));
             return None;
         }
         let mut side = Side { needles: &mut self.plan.scanner.needles, fold };
@@ -236,7 +236,8 @@ impl Compiler {
                     must.span.clone(),
                     "the `must` expression is wrong",
                 );
-                self.findings.push(finding.label(format!("it may use only {}", known.join(", "))));
+                self.findings
+                    .push(finding.label(format!("uses other names than {}", known.join(", "))));
                 return None;
             }
             Err(error) => {
@@ -253,7 +254,7 @@ impl Compiler {
         Some(Matcher::Prices { numbers, prices: Box::new(PriceRelation { leaves, must }) })
     }
 
-    /// Selects numbers with one of these units, or any number if there is none.
+    /// Selects numbers with one of these units, or any number if `unit` is empty.
     fn any_number(&mut self, unit: &[String]) -> NumberSpec {
         self.plan.scanner.needles.numbers = true;
         let units =
@@ -300,7 +301,7 @@ struct CaptureFields {
     percent_off: bool,
 }
 
-fn offers(test: &Predicate) -> CaptureFields {
+fn capture_fields(test: &Predicate) -> CaptureFields {
     match test {
         Predicate::Number { numbers, .. } => CaptureFields {
             value: true,
@@ -314,14 +315,15 @@ fn offers(test: &Predicate) -> CaptureFields {
         Predicate::Regex { pattern, .. } => {
             CaptureFields { value: pattern.value.contains("<value>"), ..CaptureFields::default() }
         }
-        Predicate::All { tests, .. } | Predicate::Any { tests, .. } => {
-            tests.iter().map(offers).fold(CaptureFields::default(), |sum, next| CaptureFields {
+        Predicate::All { tests, .. } | Predicate::Any { tests, .. } => tests
+            .iter()
+            .map(capture_fields)
+            .fold(CaptureFields::default(), |sum, next| CaptureFields {
                 value: sum.value || next.value,
                 unit: sum.unit || next.unit,
                 percent_off: sum.percent_off || next.percent_off,
-            })
-        }
-        Predicate::Not(test) => offers(test),
+            }),
+        Predicate::Not(test) => capture_fields(test),
         _ => CaptureFields::default(),
     }
 }

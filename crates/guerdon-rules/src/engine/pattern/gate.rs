@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use regex_syntax::hir::{Class, ClassUnicode, Hir, HirKind};
 
-use super::register::Register;
+use super::register::PatternRegistry;
 use super::run_class::{RunClass, runs_between};
 use crate::text::present::CharSet;
 
@@ -23,13 +23,13 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    pub(super) fn of(hir: &Hir, plan: &mut impl Register) -> Self {
+    pub(super) fn of(hir: &Hir, plan: &mut impl PatternRegistry) -> Self {
         let mut needs = Vec::new();
         required(hir, &mut needs);
         needs.sort_by_key(|set| set.breadth());
         needs.dedup();
         needs.truncate(3);
-        let run = run(hir).map(|(class, times)| (plan.run(RunClass::new(class)), times));
+        let run = run(hir).map(|(class, times)| (plan.run_class(RunClass::new(class)), times));
         Self { needs, least: hir.properties().minimum_len().unwrap_or(usize::MAX), run }
     }
 

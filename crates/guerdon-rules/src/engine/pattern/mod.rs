@@ -27,7 +27,7 @@ use regex_syntax::hir::Hir;
 pub(crate) use atoms::{Needle, RequiredLiteral};
 use gate::CountedClass;
 pub(crate) use gate::Gate;
-pub(crate) use register::Register;
+pub(crate) use register::PatternRegistry;
 pub(crate) use run_class::RunClass;
 
 use crate::text::literals::LiteralHits;
@@ -162,7 +162,7 @@ pub(crate) fn regex(hir: &Hir) -> Result<meta::Regex, PatternError> {
 
 impl Pattern {
     /// Compiles `hir`, registering its literals with `plan`.
-    pub(crate) fn new(hir: &Hir, plan: &mut impl Register) -> Result<Self, PatternError> {
+    pub(crate) fn new(hir: &Hir, plan: &mut impl PatternRegistry) -> Result<Self, PatternError> {
         let properties = hir.properties();
         let matches_empty = properties.minimum_len().is_some_and(|least| least == 0);
         let mut gate = Gate::default();
@@ -207,7 +207,7 @@ impl Pattern {
         })
     }
 
-    fn places(atoms: Vec<RequiredLiteral>, plan: &mut impl Register) -> StartPlaces {
+    fn places(atoms: Vec<RequiredLiteral>, plan: &mut impl PatternRegistry) -> StartPlaces {
         let near =
             atoms.iter().all(|atom| atom.before[1].is_some_and(|most| most <= atoms::MAX_BEFORE));
         // Literals at one distance share a leaf.
