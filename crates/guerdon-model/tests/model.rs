@@ -99,7 +99,7 @@ async fn scores_alone_and_padded_agree_within_one_millionth() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn samples_of_one_prompt_compute_the_prompt_once() {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR"));
-    // A decoder, and an encoder whose context does not see the reply.
+    // A decoder, and an encoder whose context does not attend to the reply.
     for folder in [crates.join("tests/tiny-decoder"), crates.join("../../models/e5-hh")] {
         let config = ModelConfig {
             instances: Some(1),
@@ -244,7 +244,7 @@ fn decoder(folder: &str) -> ModelConfig {
 
 #[test]
 fn cuda_decoder_on_a_cpu_is_refused_with_the_fix() {
-    // Loading fails only at the missing kernel: ONNX Runtime knows the operator and accepts its
+    // Loading fails only at the missing kernel: ONNX Runtime has the operator and accepts its
     // inputs and their types.
     let error = refusal(&decoder("tiny-decoder-cuda"));
     assert!(error.contains("PagedAttention") && error.contains("`--attention chunks`"), "{error}");

@@ -109,7 +109,7 @@ impl Encoder {
         Ok(())
     }
 
-    /// Number of token ids, added tokens included. The model must know all of them.
+    /// Number of token ids, added tokens included. The model must accept all of them.
     pub(crate) fn vocabulary(&self) -> usize {
         self.tokenizer.get_vocab_size(true)
     }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-/// The model input for one turn. Equal sequences have equal scores, whichever client asks.
+/// The model input for one turn. Equal sequences have equal scores, for all clients.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct TokenSequence {
     /// Token ids, special ones included; never empty.

@@ -77,10 +77,10 @@ impl fmt::Display for BatchLimits {
             Layout::EqualLengths => {
                 f.write_str("of equal lengths, because the padding token is unknown")
             }
-            Layout::Packed(Sharing::Beginnings) => f.write_str("beginnings shared"),
+            Layout::Packed(Sharing::Prefixes) => f.write_str("prefixes shared"),
             Layout::Packed(Sharing::Contexts) => f.write_str("contexts shared"),
             Layout::Packed(Sharing::Blocks(block)) => {
-                write!(f, "beginnings shared in blocks of {block} tokens")
+                write!(f, "prefixes shared in blocks of {block} tokens")
             }
         }
     }
@@ -93,7 +93,7 @@ pub(crate) enum Layout {
     Padded,
     /// One row per sequence, all of one length: for models whose padding token is unknown.
     EqualLengths,
-    /// Every distinct token once; only attention sees padded rows.
+    /// Every distinct token once; only attention works on padded rows.
     Packed(Sharing),
 }
 
@@ -197,7 +197,7 @@ mod tests {
 
     use super::*;
 
-    const PACKED: Layout = Layout::Packed(Sharing::Beginnings);
+    const PACKED: Layout = Layout::Packed(Sharing::Prefixes);
 
     fn padded_limits(token_budget: usize, max_items: usize) -> BatchLimits {
         BatchLimits::new(Layout::Padded, token_budget, max_items)
@@ -268,10 +268,10 @@ mod tests {
                 prop_assert!(batch.contains(&oldest) && batch.len() <= max_items);
                 let mut together: Vec<&TokenSequence> = batch.iter().map(|&index| &sequences[index]).collect();
                 // A sequence beyond the budget shares most of its tokens with the previous one.
-                together.sort_by(|a, b| Sharing::Beginnings.order(a, b));
+                together.sort_by(|a, b| Sharing::Prefixes.order(a, b));
                 let mut nodes = together[0].len();
                 for pair in together.windows(2) {
-                    let shared = Sharing::Beginnings.shared(pair[0], pair[1]);
+                    let shared = Sharing::Prefixes.shared(pair[0], pair[1]);
                     nodes += pair[1].len() - shared;
                     prop_assert!(nodes <= token_budget || shared * 2 > pair[1].len());
                 }

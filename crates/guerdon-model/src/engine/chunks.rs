@@ -61,7 +61,7 @@ pub(crate) struct Rows {
 type Piece = (usize, Range<usize>);
 
 impl Chunks {
-    /// The chunks of a packing of sequences that share beginnings. `None` if a number does not fit
+    /// The chunks of a packing of sequences that share prefixes. `None` if a number does not fit
     /// the graph's types.
     pub(crate) fn of(packing: &Packing) -> Option<Self> {
         let longest = usize::try_from(packing.total_len).ok()?;
@@ -159,7 +159,7 @@ mod tests {
             batch in vec(vec(0u32..2, 1..900), 1..6),
         ) {
             let batch: Vec<TokenSequence> = batch.into_iter().map(TokenSequence::unmarked).collect();
-            let packing = Packing::of(&batch.iter().collect::<Vec<_>>(), Sharing::Beginnings).unwrap();
+            let packing = Packing::of(&batch.iter().collect::<Vec<_>>(), Sharing::Prefixes).unwrap();
             let Chunks { long, short, scatter_idx } = Chunks::of(&packing).unwrap();
             let at = |index: i64| usize::try_from(index).unwrap();
             for rows in [&long, &short] {
@@ -194,7 +194,7 @@ mod tests {
             |last: u32| (0..300).chain((0..20).map(|n| 1_000 * last + n)).collect::<Vec<u32>>();
         let batch: Vec<TokenSequence> =
             (1..9).map(|last| TokenSequence::unmarked(reply(last))).collect();
-        let packing = Packing::of(&batch.iter().collect::<Vec<_>>(), Sharing::Beginnings).unwrap();
+        let packing = Packing::of(&batch.iter().collect::<Vec<_>>(), Sharing::Prefixes).unwrap();
         let chunks = Chunks::of(&packing).unwrap();
         // The first sequence, prompt and reply, is five long rows; each other reply is one short
         // row.
@@ -204,7 +204,7 @@ mod tests {
             (32, 7, 320)
         );
 
-        let alone = Packing::of(&[&TokenSequence::unmarked([7])], Sharing::Beginnings).unwrap();
+        let alone = Packing::of(&[&TokenSequence::unmarked([7])], Sharing::Prefixes).unwrap();
         let Chunks { long, short, scatter_idx } = Chunks::of(&alone).unwrap();
         assert_eq!((long.width, long.keys, short.width, short.keys), (1, 1, 16, 1));
         assert_eq!(scatter_idx, [1]);

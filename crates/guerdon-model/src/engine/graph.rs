@@ -13,7 +13,7 @@ pub(crate) enum PackedGraph {
     ChunkedDecoder,
     /// Attention over blocks of a cache (`paged.rs`).
     PagedDecoder,
-    /// The context does not see the reply.
+    /// Attention over whole sequences, in which the context does not attend to the reply.
     Encoder,
 }
 
@@ -64,7 +64,7 @@ impl PackedGraph {
     /// The tokens that its sequences share. For a paged graph they depend on its cache.
     pub(crate) const fn sharing(self) -> Option<Sharing> {
         match self {
-            Self::Decoder | Self::ChunkedDecoder => Some(Sharing::Beginnings),
+            Self::Decoder | Self::ChunkedDecoder => Some(Sharing::Prefixes),
             Self::PagedDecoder => None,
             Self::Encoder => Some(Sharing::Contexts),
         }

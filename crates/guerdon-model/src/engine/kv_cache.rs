@@ -276,7 +276,7 @@ mod tests {
         OrtEngine::load(&config).unwrap()
     }
 
-    /// Sequences with common beginnings, a sequence of one token, a sequence that another one
+    /// Sequences with common prefixes, a sequence of one token, a sequence that another one
     /// continues, and a duplicate.
     fn texts() -> Vec<TokenSequence> {
         let long =

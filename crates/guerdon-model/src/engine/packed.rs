@@ -1,7 +1,7 @@
 //! Packed input: every distinct token of a batch once.
 //!
 //! A packed graph computes its linear layers once per node of a batch: per distinct token, without
-//! padding. Only attention sees whole sequences, which it gathers from the nodes. Decoders may
+//! padding. Only attention works on whole sequences, gathered from the nodes. Decoders may
 //! attend in other ways: by chunks on a CPU (`chunks.rs`) and over blocks of a cache on CUDA
 //! (`paged.rs`). `sharing.rs` describes the tokens that may be shared.
 //!
@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn shared_tokens_are_packed_once_and_each_sequence_gathers_its_own() {
         let sequences = [&[7, 8, 9, 1][..], &[7, 8, 5], &[7, 8], &[4]].map(TokenSequence::unmarked);
-        let packing = Packing::of(&sequences.each_ref(), Sharing::Beginnings).unwrap();
+        let packing = Packing::of(&sequences.each_ref(), Sharing::Prefixes).unwrap();
         assert_eq!(packing.token_ids, [4, 7, 8, 5, 9, 1]);
         assert_eq!(
             packing.gather_idx,
@@ -136,7 +136,7 @@ mod tests {
         fn packing_reads_back_as_the_batch_without_duplicate_nodes(
             batch in vec((vec(0u32..3, 1..9), 0usize..9), 1..12), decoder: bool,
         ) {
-            let sharing = if decoder { Sharing::Beginnings } else { Sharing::Contexts };
+            let sharing = if decoder { Sharing::Prefixes } else { Sharing::Contexts };
             let mark = |(ids, start): (Vec<u32>, usize)| {
                 let reply = if start < ids.len() { start..ids.len() } else { 0..0 };
                 TokenSequence { reply, ..TokenSequence::unmarked(ids) }
@@ -155,7 +155,7 @@ mod tests {
                     prop_assert_eq!(node(packing.position_ids[node(place)]), column);
                     let context = tokens.context();
                     distinct.insert(match sharing {
-                        Sharing::Beginnings | Sharing::Blocks(_) => (tokens.ids[..=column].to_vec(), column, None),
+                        Sharing::Prefixes | Sharing::Blocks(_) => (tokens.ids[..=column].to_vec(), column, None),
                         Sharing::Contexts if column < context.len() => (context.to_vec(), column, None),
                         Sharing::Contexts => (Vec::new(), column, Some(row)),
                     });

@@ -3,7 +3,7 @@
 //! ONNX Runtime's `PagedAttention` keeps keys and values in a cache of blocks, each of a fixed
 //! number of tokens. A table lists the blocks of each sequence of a batch, in order. The operator
 //! writes the keys and values of the batch before it reads, so that one call may hold a prompt and
-//! the replies to it: sequences with a common beginning name the same blocks, and only the first of
+//! the replies to it: sequences with a common prefix use the same blocks, and only the first of
 //! them computes these tokens. Nothing is padded, and each node's query runs once, as in attention
 //! by chunks on a CPU (`chunks.rs`).
 //!
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn common_beginnings_share_blocks() {
+    fn common_prefixes_share_blocks() {
         let sequences = [&[7, 8, 9, 1, 5, 6][..], &[7, 8, 9, 1], &[7, 8, 9, 2, 2], &[4]]
             .map(TokenSequence::unmarked);
         let pages = Pages::of(&sequences.each_ref(), 2).unwrap();

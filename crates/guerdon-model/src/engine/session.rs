@@ -112,7 +112,7 @@ impl OrtEngine {
         self.pad = pad.map(i64::from);
     }
 
-    /// True if the graph needs to know which tokens belong to the scored message.
+    /// True if an input of the graph marks the tokens of the scored message.
     pub(crate) fn needs_reply_mask(&self) -> bool {
         match &self.inputs {
             Inputs::Padded(inputs) => inputs.iter().any(|(_, fill)| *fill == Fill::Reply),

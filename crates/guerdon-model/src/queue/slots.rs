@@ -47,16 +47,17 @@ impl QueueSlots {
         self.size
     }
 
-    /// Waits for `wanted` slots at once: a rollout gets slots for all of its turns or for none, so
-    /// that no turn is scored uselessly. Returns `None` if the queue has fewer slots in total.
+    /// Waits until `wanted` slots are free and takes them together. A rollout gets slots for all of
+    /// its turns or for none, so that the model scores no turn of a rollout that is given up.
+    /// Returns `None` if the queue has fewer slots in total.
     pub(crate) async fn reserve(&self, wanted: usize) -> Option<SlotReservation> {
         let permits = u32::try_from(wanted).ok().filter(|_| wanted <= self.size)?;
         let permits = Arc::clone(&self.slots).acquire_many_owned(permits).await.ok()?;
         Some(SlotReservation { permits, load: Arc::clone(&self.load) })
     }
 
-    /// The expected time until the queued work is done, if every slot is taken; between a second
-    /// and a minute.
+    /// The expected time until the queued work is done, between a second and a minute. `None` if a
+    /// slot is free.
     pub(crate) fn full_for(&self) -> Option<Duration> {
         if self.slots.available_permits() > 0 {
             return None;
@@ -66,11 +67,11 @@ impl QueueSlots {
         Some(Duration::from_nanos(nanos).clamp(Duration::from_secs(1), Duration::from_secs(60)))
     }
 
-    /// Records the speed of a batch. Device threads may overwrite each other's value: the result
-    /// stays an average.
-    pub(crate) fn record_batch(&self, tokens: usize, took: Duration) {
+    /// Records the speed of a batch. Device threads may overwrite each other's update; the value
+    /// remains an average of measured speeds.
+    pub(crate) fn record_batch(&self, tokens: usize, duration: Duration) {
         let tokens = u64::try_from(tokens).unwrap_or(u64::MAX).max(1);
-        let now = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX) / tokens;
+        let now = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX) / tokens;
         let before = self.load.nanos_per_token.load(Ordering::Relaxed);
         let average = if before == 0 { now } else { before / 8 * 7 + now / 8 };
         self.load.nanos_per_token.store(average, Ordering::Relaxed);
@@ -116,10 +117,10 @@ mod tests {
     #[tokio::test]
     async fn reservation_waits_for_free_slots_and_fails_beyond_the_queue_size() {
         let queue = QueueSlots::new(2);
-        let held = queue.reserve(1).await.unwrap();
+        let one = queue.reserve(1).await.unwrap();
         let mut wants_two = Box::pin(queue.reserve(2));
         assert!(wants_two.as_mut().now_or_never().is_none(), "one slot is free, two are needed");
-        drop(held);
+        drop(one);
         assert!(wants_two.await.is_some());
         assert!(queue.reserve(3).await.is_none());
     }

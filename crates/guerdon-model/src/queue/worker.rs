@@ -62,7 +62,7 @@ impl<E: InferenceEngine> Worker<E> {
         let scores = span.in_scope(|| run_or_halve(&mut self.engine, &sequences));
         let tokens: usize = sequences.iter().map(|tokens| tokens.len()).sum();
         let duration = started.elapsed();
-        // The other threads compute about as much in the same time.
+        // The estimate assumes that the other threads compute as many tokens in the same time.
         self.queue.record_batch(tokens * self.intake.instances(), duration);
         for (tokens, score) in sequences.iter().zip(&scores) {
             if let Ok(score) = score {
@@ -107,13 +107,13 @@ fn run_or_halve(
     engine: &mut impl InferenceEngine,
     sequences: &[&TokenSequence],
 ) -> Vec<Result<f32, ScoreError>> {
-    // A panic is treated as a failure: the thread must go on, since no other thread replaces it.
+    // A panic is treated as a failure: the thread must continue, since no other one replaces it.
     let failure = match catch_unwind(AssertUnwindSafe(|| engine.run(sequences))) {
         Ok(Ok(scores)) if scores.len() == sequences.len() => {
             return scores.into_iter().map(finite).collect();
         }
         Ok(Ok(scores)) => {
-            format!("the engine gave {} scores for {} sequences", scores.len(), sequences.len())
+            format!("the engine returned {} scores for {} sequences", scores.len(), sequences.len())
         }
         Ok(Err(failure)) => failure,
         Err(_) => "the engine panicked".to_owned(),
@@ -199,7 +199,7 @@ mod tests {
         )
     }
 
-    fn bench(max_wait: Duration) -> WorkerFixture {
+    fn fixture(max_wait: Duration) -> WorkerFixture {
         let (intake, in_flight, sender) = intake(max_wait, 1);
         let (runs, events) = (Arc::default(), Arc::new(Mutex::new(Vec::new())));
         let seen = Arc::clone(&events);
@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn queued_turns_are_answered_after_the_senders_close() {
-        let WorkerFixture { worker, sender, events, .. } = bench(Duration::ZERO);
+        let WorkerFixture { worker, sender, events, .. } = fixture(Duration::ZERO);
         let answers: Vec<ScoreReceiver> =
             (0u32..100).map(|n| submit(&sender, &[100 + n % 90, 1])).collect();
         drop(sender);
@@ -245,7 +245,7 @@ mod tests {
 
     #[test]
     fn turn_whose_score_became_known_while_queued_is_not_run() {
-        let WorkerFixture { mut worker, sender, runs, .. } = bench(Duration::ZERO);
+        let WorkerFixture { mut worker, sender, runs, .. } = fixture(Duration::ZERO);
         worker.cache = ScoreCache::new(10);
         worker.cache.put(&TokenSequence::unmarked([5, 6]), 0.5);
         let (mut known, mut new) = (submit(&sender, &[5, 6]), submit(&sender, &[7]));
@@ -259,7 +259,7 @@ mod tests {
 
     #[test]
     fn failing_sequence_does_not_fail_its_batch() {
-        let WorkerFixture { worker, sender, runs, events, .. } = bench(Duration::ZERO);
+        let WorkerFixture { worker, sender, runs, events, .. } = fixture(Duration::ZERO);
         let mut answers: Vec<ScoreReceiver> =
             [1, 2, 13, 4, 5, 99, 7, 8].map(|n| submit(&sender, &[n])).into();
         drop(sender);
@@ -276,7 +276,7 @@ mod tests {
 
     #[test]
     fn panic_fails_only_the_sequence_that_causes_it() {
-        let WorkerFixture { worker, sender, .. } = bench(Duration::ZERO);
+        let WorkerFixture { worker, sender, .. } = fixture(Duration::ZERO);
         let mut answers: Vec<ScoreReceiver> = [1, 31, 3].map(|n| submit(&sender, &[n])).into();
         drop(sender);
         worker.run();
@@ -290,7 +290,7 @@ mod tests {
     #[test]
     fn idle_device_waits_only_for_in_flight_requests() {
         let WorkerFixture { worker, in_flight, sender, runs, .. } =
-            bench(Duration::from_secs(3_600));
+            fixture(Duration::from_secs(3_600));
         let in_flight_guard = in_flight.announce();
         let first = submit(&sender, &[1]);
         let thread = std::thread::spawn(move || worker.run());
@@ -309,7 +309,7 @@ mod tests {
     #[test]
     fn burst_becomes_one_batch() {
         let WorkerFixture { worker, in_flight, sender, runs, .. } =
-            bench(Duration::from_secs(3_600));
+            fixture(Duration::from_secs(3_600));
         let in_flight: Vec<_> = (0..60).map(|_| in_flight.announce()).collect();
         let thread = std::thread::spawn(move || worker.run());
         let mut answers = Vec::new();
@@ -369,9 +369,9 @@ mod tests {
         guerdon_testing::wait_until_blocking("both run", Duration::from_secs(60), || {
             runs.lock().unwrap().len() == 2
         });
-        // One thread runs four of the eight, the other two of the remaining four. A repeated turn
-        // is answered with the first turn of the same tokens, whichever thread computes it and
-        // without a cache. It is admitted before the batches end.
+        // One thread runs four of the eight, the other two of the remaining four. The repeated
+        // turns are admitted before the batches end. Each joins the first turn with the same
+        // tokens, on either thread and without a cache.
         answers.extend((1..9).map(|n| submit(&sender, &[n])));
         drop(sender);
         intake.admit_all();
@@ -390,16 +390,16 @@ mod tests {
     #[test]
     fn dropping_an_unfinished_batch_closes_its_waiters() {
         let (intake, _, sender) = intake(Duration::ZERO, 2);
-        let mut asked = submit(&sender, &[1]);
+        let mut running = submit(&sender, &[1]);
         let mut batch = intake.next_batch().unwrap();
-        let mut again = submit(&sender, &[1]);
+        let mut repeated = submit(&sender, &[1]);
         intake.admit_all();
         assert!(
             batch.answer_known(|_| None) == 0
-                && again.try_recv().is_err_and(|error| error == TryRecvError::Empty)
+                && repeated.try_recv().is_err_and(|error| error == TryRecvError::Empty)
         );
         drop(batch);
-        for answer in [&mut asked, &mut again] {
+        for answer in [&mut running, &mut repeated] {
             assert_eq!(answer.try_recv(), Err(TryRecvError::Closed));
         }
     }

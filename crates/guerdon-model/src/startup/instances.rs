@@ -7,7 +7,7 @@ use crate::encode::tokenize::Encoder;
 use crate::engine::batch_plan::BatchLimits;
 use crate::engine::session::{InferenceEngine as _, OrtEngine, SessionConfig};
 use crate::load::manifest::Manifest;
-use crate::startup::padding::settle_padding;
+use crate::startup::padding::choose_padding;
 use crate::startup::warmup::{tuned_budget, warm_up};
 use crate::{Device, Error, ModelConfig};
 
@@ -57,7 +57,7 @@ impl Instances {
         let pad = match max_items {
             // A batch of one is never padded.
             1 => session.pad,
-            _ => settle_padding(&mut first, encoder, session.device).map_err(refused)?,
+            _ => choose_padding(&mut first, encoder, session.device).map_err(refused)?,
         };
         let token_budget = match config.batch_token_budget() {
             Some(tokens) => tokens,

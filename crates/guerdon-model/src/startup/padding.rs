@@ -19,7 +19,7 @@ use crate::engine::session::{InferenceEngine as _, OrtEngine};
 /// # Errors
 ///
 /// Returns a message if the model's files name a padding token that changes a score.
-pub(crate) fn settle_padding(
+pub(crate) fn choose_padding(
     engine: &mut OrtEngine,
     encoder: &Encoder,
     device: Device,
@@ -45,7 +45,7 @@ pub(crate) fn settle_padding(
             )),
         };
     }
-    // If the mask hides the padding, any id will do. Two ids that the model knows are tried.
+    // If the mask hides the padding, any id works. Two ids of the vocabulary are tried.
     let known = texts[2].ids[texts[2].len() / 2];
     for pad in [known, 0] {
         if first_mismatch(engine, &texts, &alone, pad, device)?.is_some() {
@@ -71,7 +71,7 @@ struct PaddingMismatch {
 }
 
 /// Runs `texts` as one batch padded with `pad`, which stays set on the engine. Returns the first
-/// text whose score differs from that in `alone` by more than rounding.
+/// text whose score differs from its score in `alone` by more than rounding.
 fn first_mismatch(
     engine: &mut OrtEngine,
     texts: &[TokenSequence],
@@ -89,7 +89,7 @@ fn first_mismatch(
     let longest = texts.iter().map(TokenSequence::len).max().unwrap_or(0);
     let differs = |(_, alone, padded): &(&TokenSequence, f32, f32)| {
         let same = (alone - padded).abs() <= rounding * alone.abs().max(1.0);
-        // A score that is not finite alone is reported by the warm-up.
+        // The warm-up reports texts whose score alone is not finite.
         !same && alone.is_finite()
     };
     let mut scores =
@@ -113,9 +113,9 @@ fn probe_texts(encoder: &Encoder) -> Result<[TokenSequence; 3], String> {
         encoder.encode(&dialogue, 1).map(|encoded| encoded.tokens)
     };
     let [short, middle, long] = [encode(1)?, encode(2)?, encode(6)?];
-    // If `max_tokens` cuts all of them to one length, shorter ends of them are used.
-    let below = |tokens: TokenSequence, most: usize| tokens.keep_end(0, most.max(1));
-    let middle = below(middle, long.len().saturating_sub(1));
-    let short = below(short, middle.len().saturating_sub(1));
+    // `max_tokens` can truncate all three to one length, so the shorter two are cut further.
+    let cut = |tokens: TokenSequence, most: usize| tokens.keep_end(0, most.max(1));
+    let middle = cut(middle, long.len().saturating_sub(1));
+    let short = cut(short, middle.len().saturating_sub(1));
     Ok([short, middle, long])
 }

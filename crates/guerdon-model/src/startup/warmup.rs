@@ -19,7 +19,7 @@ const NEARLY_FASTEST: f64 = 0.97;
 const TRIAL_TEXT: usize = 512;
 
 /// Allocates the memory of the largest batch, and runs three tests: a plain dialogue, whose score
-/// must be finite; the tokenizer's last id, which the model must know; and a largest batch, which
+/// must be finite; the tokenizer's last id, which the model must accept; and a largest batch, which
 /// fails if `max_tokens` exceeds the model's positions. Returns the time of that batch.
 pub(crate) fn warm_up(
     engine: &mut impl InferenceEngine,
