@@ -305,7 +305,7 @@ struct Trend {
 }
 
 impl Trend {
-    /// Adds the mean of an update; returns the short-term average less the long-term one.
+    /// Adds the mean of an update; returns the short-term average minus the long-term one.
     fn update(&mut self, mean: f64) -> f64 {
         let (short, long) = self.averages.unwrap_or((mean, mean));
         let averages = (short + (mean - short) * 0.3, long + (mean - long) * 0.05);

@@ -9,8 +9,8 @@ use crate::kernel::scan::{BackwardScan, ScanBuffer, backwards};
 /// Writes the discounted reward-to-go of every valid token, `G_t = r_t + gamma G_t'` with `t'` the
 /// next valid token of the row; padded slots get 0. Slices are `[B, T]`, `gamma` is within 0..=1.
 ///
-/// Whitened over the batch, this is the advantage of REINFORCE++ (arXiv 2501.03262, equation 6),
-/// whose rewards include the KL charge of
+/// The advantage of REINFORCE++ (arXiv 2501.03262, equation 6) is this reward-to-go, whitened over
+/// the batch, from rewards that include the KL charge of
 /// [`token_rewards`](crate::reward::token_rewards::token_rewards). Its `-baseline` variant is
 /// [`Estimator::DrGrpo`](crate::advantage::group::Estimator::DrGrpo) on the rollouts' rewards,
 /// whitened in the same way.
@@ -38,9 +38,9 @@ pub fn returns_to_go<F: Float>(
     }
 }
 
-/// Writes ReMax's advantage: the undiscounted reward-to-go less the row's baseline, which is the
-/// reward (`[B]`) of the greedy answer to the same prompt. Source: Li et al. (arXiv 2310.10505),
-/// algorithm 1.
+/// Writes ReMax's advantage: the undiscounted reward-to-go minus the row's baseline. The baseline
+/// (`[B]`) is the reward of the greedy answer to the same prompt. Source: Li et al. (arXiv
+/// 2310.10505), algorithm 1.
 ///
 /// # Errors
 /// The errors of [`returns_to_go`], and [`OptimError::NonFinite`] for the baseline of a row that
@@ -83,7 +83,7 @@ impl<F: Float> RowKernel<F, 1> for ReturnsKernel<'_, F> {
     }
 
     #[inline(always)]
-    fn close(&self, _room: ScanBuffer<F>, _check: &mut FiniteCheck) {}
+    fn close(&self, _buffer: ScanBuffer<F>, _check: &mut FiniteCheck) {}
 
     #[inline(always)]
     fn row(

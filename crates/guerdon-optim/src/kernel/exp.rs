@@ -7,7 +7,7 @@
 
 use std::ops::{Add, Mul};
 
-/// `e^x` and two functions that would cancel if computed from it.
+/// `e^x`, `e^x - 1` and `e^x - 1 - x`, each without cancellation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Exponential<F> {
     /// `e^x`, to 2 units in the last place; infinite above the type's range, 0 below its normal
@@ -62,7 +62,7 @@ macro_rules! exponential {
             }
         }
 
-        /// The same for an `x` known to be within the range; it is not checked again.
+        /// Computes the same for an `x` within `LOW..=HIGH`, without checking the range.
         #[inline(always)]
         pub(crate) fn $within(x: $type) -> Exponential<$type> {
             use $bits::*;

@@ -1,9 +1,9 @@
 //! The two number types that the kernels are generic over.
 //!
 //! The trait is local rather than from a numeric crate because it lists exactly the operations that
-//! must vectorise. It has no `mul_add` on purpose: in a build without the FMA target feature that
-//! is a call into libm, ten times slower than a multiplication and an addition, and with it the
-//! same batch would give different bits on different processors.
+//! must vectorise. It has no `mul_add`, for two reasons. In a build without the FMA target feature,
+//! `mul_add` calls libm, which is ten times slower than a multiplication and an addition. With the
+//! feature, the same batch would give different bits on different processors.
 
 use std::fmt::Debug;
 use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
@@ -50,7 +50,8 @@ pub trait Float:
     fn is_finite(self) -> bool;
     /// Returns true if the number is NaN.
     fn is_nan(self) -> bool;
-    /// `e^self`, with `e^self - 1` and `e^self - 1 - self`, which would cancel if computed from it.
+    /// `e^self`, `e^self - 1` and `e^self - 1 - self`. The latter two would lose digits to
+    /// cancellation if they were computed from `e^self`.
     fn exponential(self) -> Exponential<Self>;
 
     /// [`exponential`](Float::exponential) for `|self|` of at most 80, or NaN; saves eight

@@ -69,8 +69,8 @@ impl<'a> RowMask<'a> {
         Ok(Self { dropped: Some(dropped), ..self })
     }
 
-    /// Limits the kernels to instructions no wider than `set`. For tests and measurements; the
-    /// results are the same bits on every set.
+    /// Limits the kernels to instructions no wider than `set`. For tests and measurements: results
+    /// are bit-identical on every set.
     #[must_use]
     pub fn at_most(self, set: InstructionSet) -> Self {
         Self { arch: set.arch(), ..self }
@@ -114,7 +114,7 @@ impl<'a> RowMask<'a> {
 
     /// The maximal runs of valid tokens in `row`, in order, as ranges into the flat `[B, T]` slice.
     ///
-    /// A row outside the mask has none.
+    /// Returns no span for a row outside the mask.
     #[inline]
     pub fn spans(&self, row: usize) -> Spans<'a> {
         if row >= self.rows || self.dropped.is_some_and(|dropped| dropped[row] != 0) {
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_longer_than_the_batch_is_wide_is_refused() {
+    fn a_row_longer_than_the_width_is_refused() {
         let error = RowMask::lens(&[2, 5], 4).unwrap_err();
         assert_eq!(error, OptimError::RowLength { row: 1, len: 5, width: 4 });
         assert!(RowMask::bytes(&[1; 7], 2, 4).is_err());
@@ -287,7 +287,7 @@ mod tests {
             let mask = RowMask::bytes(&raw, 1, 12).unwrap();
             let wanted: Vec<usize> = (0..12).filter(|&slot| bytes[slot]).collect();
             assert_eq!(mask.spans(0).flatten().collect::<Vec<_>>(), wanted);
-            // Iterating from both ends loses and repeats no slot.
+            // Iterating from both ends yields every slot exactly once.
             let mut spans = mask.spans(0);
             let mut seen: Vec<usize> = spans.by_ref().take(meet).flatten().collect();
             seen.extend(spans.rev().flatten());

@@ -22,7 +22,7 @@ pub enum AdvantageMethod {
         /// Discount per token, within 0..=1.
         gamma: f64,
     },
-    /// Rewards-to-go less the reward of the greedy answer; needs baselines.
+    /// Rewards-to-go minus the reward of the greedy answer; needs baselines.
     ReMax,
     /// Comparison with siblings; needs groups. With [`Estimator::DrGrpo`] and whitening it is
     /// REINFORCE++-baseline.

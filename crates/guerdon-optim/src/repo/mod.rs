@@ -54,7 +54,7 @@ pub struct Repo<F> {
     config: RepoConfig,
     beta: KlController,
     monitor: RewardMonitor,
-    buffers: Buffers<F>,
+    buffers: StepBuffers<F>,
 }
 
 /// The result of one update. Slices are `[B, T]` and valid until the next update.
@@ -79,7 +79,7 @@ pub struct Update<'a, F> {
 }
 
 #[derive(Clone, Debug)]
-struct Buffers<F> {
+struct StepBuffers<F> {
     dropped: Vec<u8>,
     advantages: Vec<F>,
     returns: Vec<F>,
@@ -90,7 +90,7 @@ struct Buffers<F> {
     kl_slope: Vec<F>,
 }
 
-impl<F: Float> Buffers<F> {
+impl<F: Float> StepBuffers<F> {
     fn resize(&mut self, slots: usize) {
         for slice in [
             &mut self.advantages,
@@ -115,7 +115,7 @@ impl<F: Float> Repo<F> {
     pub fn new(config: RepoConfig) -> Result<Self, OptimError> {
         config.check()?;
         let empty = Vec::new;
-        let buffers = Buffers {
+        let buffers = StepBuffers {
             dropped: Vec::new(),
             advantages: empty(),
             returns: empty(),
@@ -157,7 +157,7 @@ impl<F: Float> Repo<F> {
             .and_then(|mask| self.update(&RepoBatch { mask, ..*batch }));
         self.buffers.dropped = dropped;
         let (loss, metrics) = result?;
-        let Buffers { advantages, returns, dlogp, dvalue, dentropy, .. } = &self.buffers;
+        let StepBuffers { advantages, returns, dlogp, dvalue, dentropy, .. } = &self.buffers;
         Ok(Update { advantages, returns, loss, dlogp, dvalue, dentropy, metrics })
     }
 
@@ -192,7 +192,7 @@ impl<F: Float> Repo<F> {
     /// Computes token rewards, advantages and returns, the critic's loss, and the moments of the
     /// advantages.
     fn first_pass(&mut self, batch: &RepoBatch<'_, F>) -> Result<FirstPassSums, OptimError> {
-        let Self { config, buffers: Buffers { advantages, returns, dvalue, .. }, .. } = self;
+        let Self { config, buffers: StepBuffers { advantages, returns, dvalue, .. }, .. } = self;
         let charge = KlRewardConfig { kl: config.kl, beta: self.beta.value() };
         let charge = |part: &RepoBatch<'_, F>, out: &mut [F]| {
             // Without a reference, the KL and its charge are 0.
@@ -247,7 +247,7 @@ impl<F: Float> Repo<F> {
         batch: &RepoBatch<'_, F>,
         moments: &Moments,
     ) -> Result<PolicySums, OptimError> {
-        let Self { config, buffers: Buffers { advantages, dlogp, .. }, .. } = self;
+        let Self { config, buffers: StepBuffers { advantages, dlogp, .. }, .. } = self;
         config.whiten.map_or(Ok(()), |whiten| whiten.check())?;
         over_blocks(&batch.mask, [advantages, dlogp], |rows, [advantages, dlogp]| {
             let part = batch.part(rows.clone());
@@ -271,7 +271,7 @@ impl<F: Float> Repo<F> {
         let (Some(config), Some(reference)) = (self.config.kl_loss, batch.reference) else {
             return Ok(0.0);
         };
-        let Buffers { kl, kl_slope, dlogp, .. } = &mut self.buffers;
+        let StepBuffers { kl, kl_slope, dlogp, .. } = &mut self.buffers;
         let kl_batch =
             KlBatch::new(batch.mask, batch.logp, reference).with_old_logp(batch.old_logp);
         kl_penalty(&config.kl, &kl_batch, kl, kl_slope)?;

@@ -51,7 +51,7 @@ impl KlController {
     /// Ziegler et al. (arXiv 1909.08593), section 2.2.
     ///
     /// # Errors
-    /// [`OptimError::Config`] for a number out of its range.
+    /// [`OptimError::Config`] for an argument out of its range.
     pub fn adaptive(beta: f64, target: f64, horizon: f64) -> Result<Self, OptimError> {
         require(target > 0.0 && target.is_finite(), "target", target, "finite and above 0")?;
         require(horizon >= 1.0 && horizon.is_finite(), "horizon", horizon, "finite and 1 or more")?;
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_of_zero_is_refused() {
+    fn arguments_out_of_range_are_refused() {
         assert!(KlController::adaptive(0.1, 0.0, 10.0).is_err());
         assert!(KlController::adaptive(0.1, 1.0, 0.0).is_err());
         assert!(KlController::fixed(f64::NAN).is_err());

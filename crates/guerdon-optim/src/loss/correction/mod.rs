@@ -1,8 +1,8 @@
 //! Correction of the gap between the engine that sampled the tokens and the policy as the trainer
-//! evaluates it: importance weights, and masks for tokens and rows that are too far off.
+//! evaluates it: importance weights, and masks for tokens and rows whose gap is too large.
 //!
-//! `x = old_logp - rollout_logp` is the log of `pi_old / pi_rollout`: the log-prob of the same
-//! network from the trainer, less that from the engine.
+//! `x = old_logp - rollout_logp` is the log of `pi_old / pi_rollout`: the log-prob that the trainer
+//! computes minus the log-prob that the engine computes, for the same network.
 
 use crate::error::{OptimError, require};
 use crate::kernel::float::Float;
@@ -22,7 +22,7 @@ pub struct CorrectionBatch<'a, F> {
 }
 
 impl<'a, F: Float> CorrectionBatch<'a, F> {
-    /// Both slices are `[B, T]`, in nats.
+    /// A batch from two `[B, T]` slices of log-probs, in nats.
     pub fn new(mask: RowMask<'a>, old_logp: &'a [F], rollout_logp: &'a [F]) -> Self {
         Self { mask, old_logp, rollout_logp }
     }
@@ -78,7 +78,7 @@ pub enum WeightBound {
     Drop {
         /// The least weight kept, 0 or more.
         low: f64,
-        /// The greatest, at least `low`.
+        /// The greatest weight kept, at least `low`.
         high: f64,
     },
     /// Sets the weights of a row to 0 if the geometric mean of its ratios is outside `low..=high`,
@@ -86,7 +86,7 @@ pub enum WeightBound {
     DropRows {
         /// The least geometric mean kept, 0 or more.
         low: f64,
-        /// The greatest, at least `low`.
+        /// The greatest geometric mean kept, at least `low`.
         high: f64,
     },
 }
@@ -232,9 +232,9 @@ named!(Divergence, "divergence", { K1 => "k1", K2 => "k2", K3 => "k3" });
 /// A rule that drops tokens (or rows) whose divergence is outside `low..=high`, in nats.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rejection {
-    /// Tokens or rows.
+    /// The scope of the measure: a token or a row.
     pub scope: RejectionScope,
-    /// The measure.
+    /// The measure of divergence.
     pub divergence: Divergence,
     /// The least divergence kept; negative infinity for no limit.
     pub low: f64,
@@ -287,19 +287,19 @@ pub fn rejection_mask<F: Float>(
         let tokens = mask.count(row).max(1) as f64;
         let row_kept = rules.iter().all(|rule| {
             let measures = batch.row(row).map(|x| rule.measure(x));
-            let of_row = match rule.scope {
+            let measure = match rule.scope {
                 RejectionScope::Token => return true,
                 RejectionScope::RowSum => measures.sum(),
                 RejectionScope::RowMean => measures.sum::<f64>() / tokens,
                 RejectionScope::RowMax => measures.fold(f64::NEG_INFINITY, f64::max),
             };
-            rule.low <= of_row && of_row <= rule.high
+            rule.low <= measure && measure <= rule.high
         });
         for slot in mask.spans(row).flatten() {
             let token_kept =
                 rules.iter().filter(|rule| rule.scope == RejectionScope::Token).all(|rule| {
-                    let of_token = rule.measure(batch.log_ratio(slot));
-                    rule.low <= of_token && of_token <= rule.high
+                    let measure = rule.measure(batch.log_ratio(slot));
+                    rule.low <= measure && measure <= rule.high
                 });
             kept[slot] = u8::from(row_kept && token_kept);
             count += usize::from(kept[slot]);
@@ -311,8 +311,10 @@ pub fn rejection_mask<F: Float>(
 
 /// Writes 1 for every row to be dropped, else 0, into `dropped` (`[B]`, for [`RowMask::without`]).
 ///
-/// Dropped are rows with a negative advantage whose mean `old_logp - logp` exceeds `delta` nats:
-/// answers that the policy has already moved away from. Source: DeepSeek-V3.2 (arXiv 2512.02556),
+/// Here `batch` compares the policy in training with the policy that sampled: its first slice holds
+/// the current log-probs, its second slice the log-probs at sampling. A row is dropped if its
+/// advantage is negative and its mean of the second minus the first exceeds `delta` nats: the
+/// policy has already moved away from such answers. Source: DeepSeek-V3.2 (arXiv 2512.02556),
 /// section 3.1; TRL's and slime's OPSM.
 ///
 /// # Errors

@@ -8,15 +8,17 @@ use crate::error::OptimError;
 use crate::kernel::rows::RowMask;
 use crate::testing::assert_close;
 
-/// Two rows; the ratios of the first are 4 and 1/4, of the second 3 and, in padding, NaN.
-fn logs() -> [f64; 4] {
+/// The log-ratios of two rows. The ratios are 4 and 1/4 in the first row, 3 in the second; the
+/// padded slot is NaN.
+fn log_ratios() -> [f64; 4] {
     [4.0_f64.ln(), -4.0_f64.ln(), 3.0_f64.ln(), f64::NAN]
 }
 
 fn weights(config: &CorrectionConfig) -> Vec<f64> {
     let mut out = vec![9.0; 4];
     let mask = RowMask::lens(&[2, 1], 2).unwrap();
-    importance_weights(config, &CorrectionBatch::new(mask, &logs(), &[0.0; 4]), &mut out).unwrap();
+    importance_weights(config, &CorrectionBatch::new(mask, &log_ratios(), &[0.0; 4]), &mut out)
+        .unwrap();
     out
 }
 
@@ -31,7 +33,7 @@ fn weights_are_truncated_or_dropped_as_configured() {
 }
 
 #[test]
-fn a_sequence_weight_is_the_product_of_its_row_and_normalising_makes_the_mean_one() {
+fn a_sequence_weight_is_the_product_of_the_row_ratios_and_normalising_makes_the_mean_one() {
     let config =
         CorrectionConfig { level: CorrectionLevel::Sequence, ..CorrectionConfig::default() };
     assert_close(&weights(&config), &[1.0, 1.0, 2.0, 0.0], 1e-12);
@@ -48,8 +50,8 @@ fn a_token_is_kept_only_if_every_rule_keeps_it() {
     let batch = CorrectionBatch::new(mask, &[0.0; 4], &[0.0; 4]);
     assert_close(&[rejection_mask(&[], &batch, &mut kept).unwrap()], &[1.0], 0.0);
     assert_eq!(kept, [1, 1, 1, 0]);
-    let logs = logs();
-    let batch = CorrectionBatch::new(mask, &logs, &[0.0; 4]);
+    let log_ratios = log_ratios();
+    let batch = CorrectionBatch::new(mask, &log_ratios, &[0.0; 4]);
     let token = Rejection::of_ratio(RejectionScope::Token, 0.2, 3.5);
     let row = Rejection::above(RejectionScope::RowMean, Divergence::K2, 0.7);
     // pi_rollout / pi_old is 1/4, 4 and 1/3.
