@@ -50,7 +50,7 @@ pub(crate) fn is_single(value: &Array<'_>) -> PyResult<bool> {
         (b'f', 4) => Ok(true),
         (b'f', 8) | (b'i' | b'u' | b'b' | b'O', _) => Ok(false),
         _ => Err(input_error(format!(
-            "an array is {dtype}; give float32 or float64, as with `x.astype(numpy.float32)`"
+            "unsupported array type {dtype}; pass float32 or float64, as with `x.astype(numpy.float32)`"
         ))),
     }
 }
@@ -65,7 +65,7 @@ pub(crate) struct InputArray<'py, F: NumpyFloat>(PyReadonlyArrayDyn<'py, F>);
 impl<'py, F: NumpyFloat> InputArray<'py, F> {
     /// Reads `value` (borrowed or copied) and checks its shape.
     pub(crate) fn read(value: &Array<'py>, name: &str, shape: &[usize]) -> PyResult<Self> {
-        let numbers = Self::any(value, name)?;
+        let numbers = Self::of_any_shape(value, name)?;
         let got = numbers.0.shape();
         if got == shape {
             Ok(numbers)
@@ -88,7 +88,7 @@ impl<'py, F: NumpyFloat> InputArray<'py, F> {
 
     /// Reads the array that defines the batch's shape `[B, T]` (or `[N, V]`).
     pub(crate) fn table(value: &Array<'py>, name: &str) -> PyResult<(Self, [usize; 2])> {
-        let numbers = Self::any(value, name)?;
+        let numbers = Self::of_any_shape(value, name)?;
         match *numbers.0.shape() {
             [rows, width] => Ok((numbers, [rows, width])),
             ref got => Err(input_error(format!(
@@ -99,7 +99,7 @@ impl<'py, F: NumpyFloat> InputArray<'py, F> {
 
     /// Reads the array that defines the batch's number of rows, `[B]`.
     pub(crate) fn column(value: &Array<'py>, name: &str) -> PyResult<(Self, usize)> {
-        let numbers = Self::any(value, name)?;
+        let numbers = Self::of_any_shape(value, name)?;
         match *numbers.0.shape() {
             [rows] => Ok((numbers, rows)),
             ref got => Err(input_error(format!(
@@ -108,22 +108,22 @@ impl<'py, F: NumpyFloat> InputArray<'py, F> {
         }
     }
 
-    fn any(value: &Array<'py>, name: &str) -> PyResult<Self> {
+    fn of_any_shape(value: &Array<'py>, name: &str) -> PyResult<Self> {
         if let Ok(array) = value.cast::<PyUntypedArray>() {
             let dtype = array.dtype();
             // A silent conversion would hide that a part of the loop uses the wrong dtype. Lists
             // have no dtype and fit both.
             if dtype.kind() == b'f' && !dtype.is_equiv_to(&F::get_dtype(value.py())) {
                 let want = F::NAME;
-                let fix = format!("give both the same type, as with `{name}.astype(numpy.{want})`");
+                let fix = format!("use one type for both, as with `{name}.astype(numpy.{want})`");
                 let found =
                     format!("{name} is {dtype}, but the first array of this call is {want}");
                 return Err(input_error(format!("{found}; {fix}")));
             }
         }
-        let like = [("dtype", F::NAME)].into_py_dict(value.py())?;
+        let keywords = [("dtype", F::NAME)].into_py_dict(value.py())?;
         let numpy = value.py().import("numpy")?;
-        let array = numpy.call_method("ascontiguousarray", (value,), Some(&like))?;
+        let array = numpy.call_method("ascontiguousarray", (value,), Some(&keywords))?;
         Ok(Self(array.extract()?))
     }
 
@@ -140,7 +140,7 @@ pub(crate) fn optional_slice<'a, F: NumpyFloat>(
     numbers.as_ref().map(InputArray::slice).transpose()
 }
 
-/// The valid slots of a batch, as Python describes them.
+/// The valid slots of a batch, read from Python.
 pub(crate) struct Mask<'py> {
     rows: usize,
     width: usize,

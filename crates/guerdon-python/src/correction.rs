@@ -94,8 +94,7 @@ fn off_policy_rows_in<'py, F: NumpyFloat>(
     let logp = InputArray::<F>::read(logp, "logp", &shape)?;
     let advantages = scored(InputArray::<F>::read(advantages, "advantages", &shape[..1])?.slice()?);
     let mask = Mask::read(mask, shape)?;
-    // The drift is measured from the policy that sampled to the one being trained, so the latter
-    // comes first.
+    // The first slice of the batch is the policy in training, the second the policy that sampled.
     let batch = CorrectionBatch::new(mask.rows()?, logp.slice()?, old_logp.slice()?);
     let mut dropped = vec![0; shape[0]];
     compute(py, || optim::off_policy_rows(delta, &batch, &advantages, &mut dropped))?;

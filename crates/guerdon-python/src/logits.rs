@@ -1,4 +1,4 @@
-//! Log-probs and entropies of logits, and gradients by logits; documented in
+//! Log-probs and entropies of logits, and gradients with respect to logits; documented in
 //! `guerdon/optim/logits.py`.
 
 use guerdon_client::optim::{self, LogitsBatch};
@@ -33,8 +33,8 @@ fn token_logp_in<'py, F: NumpyFloat>(
     Ok((PyArray1::from_vec(py, logp).into_any(), PyArray1::from_vec(py, entropy).into_any()))
 }
 
-/// Computes the gradient by the logits, `[N, V]`, from `gradients`: those by log-probs and by
-/// entropies.
+/// Computes the gradient with respect to the logits, `[N, V]`, from the gradients with respect to
+/// the log-probs and to the entropies.
 #[pyfunction]
 pub(crate) fn logits_gradient<'py>(
     temperature: f64,
@@ -63,7 +63,7 @@ fn logits_gradient_in<'py, F: NumpyFloat>(
     out_table(py, out, shape)
 }
 
-/// The tokens that were drawn, the temperature, and the flags of those that count.
+/// The sampled tokens, their temperature, and the flags of the valid ones.
 struct LabelInputs {
     labels: Vec<usize>,
     valid: Option<Vec<u8>>,

@@ -40,8 +40,8 @@ fn tick<T>(handle: &Handle, task: &mut JoinHandle<T>) -> Option<Result<T, JoinEr
     handle.block_on(async { tokio::time::timeout(TICK, task).await }).ok()
 }
 
-/// Starts `future` and returns at once. `done(answer, error)` is called on a thread of the client's
-/// runtime, with one of the two `None`.
+/// Starts `future` and returns at once. On completion, a thread of the client's runtime calls
+/// `done(answer, error)`; one of the two arguments is `None`.
 pub(crate) fn call_back<T>(
     handle: &Handle,
     future: impl Future<Output = Result<T, Error>> + Send + 'static,
@@ -52,8 +52,8 @@ where
 {
     let task = handle.spawn(async move {
         let answer = future.await;
-        // Attaching fails while the interpreter shuts down, and the callback after the event loop
-        // is closed. In both cases no caller is left.
+        // Attaching fails while the interpreter shuts down. The callback fails once the event loop
+        // is closed. In both cases nothing waits for the answer, so the error is dropped.
         let _ = Python::try_attach(|py| {
             let answer = answer
                 .map_err(|error| client_error(&error))

@@ -84,7 +84,7 @@ def off_policy_rows(
 ) -> NDArray[np.bool_]:
     """Returns the rows `[B]` to drop: answers that the policy has already moved away from.
 
-    Those are rows with a negative advantage `[B]` and a mean `old_logp - logp` above `delta` nats
-    (arXiv 2512.02556, section 3.1).
+    A row is dropped if its advantage (`[B]`) is negative and its mean of `old_logp - logp` exceeds
+    `delta` nats (arXiv 2512.02556, section 3.1).
     """
     return _guerdon.off_policy_rows(delta, mask, old_logp, logp, advantages)
