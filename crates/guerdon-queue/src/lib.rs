@@ -33,7 +33,7 @@
 //! | `endpoint/` | [`CircuitBreaker`], [`AdaptiveLimit`]: the health and the capacity of an address |
 //! | `admission/` | [`Admission`]: fair queue, quotas, capacity and pauses of one address together |
 //! | `single_flight.rs` | [`SingleFlight`]: one call for all concurrent callers of one key |
-//! | `deadline.rs` | instants that are computed from delays of other parties |
+//! | `deadline.rs` | instants computed from delays that other parties report |
 //! | `coordinate/` | [`Coordinator`]: single-flight, quotas and budgets shared between replicas |
 
 mod admission;

@@ -47,8 +47,8 @@ pub enum BreakerState {
 
 /// The health of one address.
 ///
-/// A caller that sends everything while the breaker is half-open asks for
-/// [`CircuitBreaker::open_until`]; one that sends a single probe first asks for
+/// A caller that sends all requests while the breaker is half-open uses
+/// [`CircuitBreaker::open_until`]. A caller that first sends a single probe uses
 /// [`CircuitBreaker::admit`].
 #[derive(Debug, Default)]
 pub struct CircuitBreaker {

@@ -42,7 +42,7 @@ pub struct QuotaReport {
     pub limit: Option<u64>,
     /// The unused part.
     pub remaining: Option<u64>,
-    /// Time until the quota is unused again.
+    /// Time until the whole quota is available again.
     pub reset: Option<Duration>,
 }
 
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn amounts_ahead_fill_window_after_window() {
+    async fn units_ahead_fill_one_window_after_another() {
         let (mut window, now) = (QuotaWindow::new(100, MINUTE), Instant::now());
         window.reserve(100, now);
         assert_eq!(window.wait(10, 90, now), MINUTE);

@@ -4,8 +4,9 @@ use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
 
-/// The delay that a reply asks for: `retry-after-ms` or `x-ms-retry-after-ms`, then `retry-after`.
-/// `now` is the time at which the reply arrived. Ignores values that are neither numbers nor dates.
+/// The delay that the headers of a reply set: `retry-after-ms` or `x-ms-retry-after-ms`, then
+/// `retry-after`. `now` is the time at which the reply arrived. Ignores values that are neither
+/// numbers nor dates.
 #[must_use]
 pub fn named_delay(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
