@@ -6,7 +6,7 @@ use guerdon_types::{
 };
 
 /// A request whose rewards will be 0, 1, 2 and so on, with one rollout for each entry of `groups`.
-/// The entry is the rollout's group; an empty one stands for no group.
+/// The entry is the rollout's group; an empty one means no group.
 #[must_use]
 pub fn numbered_batch(groups: &[&str]) -> ScoreRequest {
     let rollouts = groups.iter().enumerate().map(|(index, group)| Rollout {

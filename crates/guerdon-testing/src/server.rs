@@ -29,8 +29,8 @@ pub enum ServerReply {
         /// The body.
         body: String,
     },
-    /// Scores the request as [`score_response`] does; streams the results if the request asks for
-    /// that.
+    /// Scores the request as [`score_response`] does; streams the results if the request accepts
+    /// NDJSON.
     Score {
         /// The generation of the reply's versions.
         generation: u64,
@@ -50,13 +50,13 @@ impl ServerReply {
         Self::Body { status, headers: Vec::new(), body: body.into() }
     }
 
-    /// A problem with its status.
+    /// A problem document, sent with its own status.
     #[must_use]
     pub fn problem(problem: &Problem) -> Self {
         Self::body(problem.status, serde_json::to_string(problem).unwrap())
     }
 
-    /// The problem `rate_limited`, with a `Retry-After` header.
+    /// A `rate_limited` problem with a `Retry-After` header.
     #[must_use]
     pub fn rate_limited(retry_after: &'static str) -> Self {
         Self::problem(&Problem::new(ProblemCode::RateLimited, "slow down"))
@@ -68,7 +68,7 @@ impl ServerReply {
     pub fn header(mut self, name: &'static str, value: &'static str) -> Self {
         match &mut self {
             Self::Body { headers, .. } => headers.push((name, value)),
-            _ => panic!("only a reply with a body of its own takes headers"),
+            _ => panic!("headers can be added only to `ServerReply::Body`"),
         }
         self
     }
@@ -85,14 +85,14 @@ pub struct ReceivedRequest {
     pub body: Bytes,
 }
 
-/// Requests that are being answered.
+/// The number of requests in flight, and its peak.
 #[derive(Debug, Default)]
 struct InFlightCount {
     now: usize,
-    most: usize,
+    peak: usize,
 }
 
-/// The state that the server shares with its handle.
+/// The state that the HTTP handlers share with the [`StandInServer`].
 #[derive(Debug, Clone)]
 struct ServerState {
     replies: Arc<Mutex<VecDeque<ServerReply>>>,
@@ -101,7 +101,7 @@ struct ServerState {
     barrier: Option<Arc<Barrier>>,
 }
 
-/// A stand-in for a guerdon server on a port of its own. It stops when it is dropped.
+/// A stand-in for a guerdon server, on a free port of 127.0.0.1. Dropping it stops the server.
 ///
 /// Requests beyond its script are scored as [`score_response`] does, in generation 1 with the
 /// reward model `sha256:a`.
@@ -166,7 +166,7 @@ impl StandInServer {
     /// The largest number of requests that were in flight at the same time.
     #[must_use]
     pub fn most_in_flight(&self) -> usize {
-        self.shared.in_flight.lock().most
+        self.shared.in_flight.lock().peak
     }
 }
 
@@ -178,7 +178,7 @@ async fn count_in_flight(
     {
         let mut in_flight = shared.in_flight.lock();
         in_flight.now += 1;
-        in_flight.most = in_flight.most.max(in_flight.now);
+        in_flight.peak = in_flight.peak.max(in_flight.now);
     }
     if let Some(barrier) = &shared.barrier {
         barrier.wait().await;
@@ -222,7 +222,8 @@ async fn answer(State(shared): State<ServerState>, request: Request<Body>) -> Re
             Body::from_stream(futures_util::stream::iter(chunks)).into_response()
         }
         ServerReply::BrokenChunks(chunks) => {
-            // Without the pause the error can overtake the chunks and even the head.
+            // Without the pause the error can close the connection before the head and the chunks
+            // are sent.
             let broken = futures_util::stream::once(async {
                 tokio::task::yield_now().await;
                 Err(std::io::Error::other("broken"))
@@ -262,7 +263,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_barrier_lets_requests_through_together() {
+    async fn requests_at_a_barrier_are_in_flight_together() {
         let server = StandInServer::start_with_barrier([], 2).await;
         tokio::join!(score(&server), score(&server));
         assert_eq!(server.most_in_flight(), 2);
