@@ -1,4 +1,4 @@
-//! Commit titles since the rule was introduced.
+//! Checks the titles of commits made since titles have had to be `area: imperative`.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,14 +8,15 @@ const BASELINE: &str = "90ba209";
 
 const MAX_TITLE: usize = 72;
 
-/// Commits after [`BASELINE`].
+/// The commits after [`BASELINE`]: their number, and the titles that break a rule.
 pub(super) struct CommitTitles {
     pub(super) count: usize,
     /// `hash title (reason)` of each title that breaks a rule.
     pub(super) offenders: Vec<String>,
 }
 
-/// Reads the history with git. `None` without git, in an archive, or where the clone is too shallow.
+/// Reads the history with git. Returns `None` if git is missing, `root` is not a repository, or the
+/// clone does not reach back to [`BASELINE`].
 pub(super) fn titles(root: &Path) -> Option<CommitTitles> {
     let output = Command::new("git")
         .args(["log", "--no-merges", "--format=%h %s", &format!("{BASELINE}..HEAD")])
@@ -26,13 +27,13 @@ pub(super) fn titles(root: &Path) -> Option<CommitTitles> {
     let log = String::from_utf8_lossy(&output.stdout).into_owned();
     let offenders = log.lines().filter_map(|line| {
         let (_, title) = line.split_once(' ')?;
-        fault(title).map(|reason| format!("{line} ({reason})"))
+        rejection_reason(title).map(|reason| format!("{line} ({reason})"))
     });
     Some(CommitTitles { count: log.lines().count(), offenders: offenders.collect() })
 }
 
-/// The rule that a title breaks.
-fn fault(title: &str) -> Option<String> {
+/// Returns the reason if a title breaks a rule.
+fn rejection_reason(title: &str) -> Option<String> {
     let length = title.chars().count();
     if length > MAX_TITLE {
         return Some(format!("{length} characters"));
@@ -46,7 +47,8 @@ fn fault(title: &str) -> Option<String> {
     (!is_imperative(verb)).then(|| format!("`{verb}` is not imperative"))
 }
 
-/// Rejects the forms a verb takes when it is not imperative; it cannot tell verbs from other words.
+/// Returns false for the endings `-s`, `-ed` and `-ing`. Any other lower-case word passes, verb or
+/// not.
 fn is_imperative(verb: &str) -> bool {
     let third_person = verb.ends_with('s')
         && !verb.ends_with("ss")
@@ -64,10 +66,16 @@ mod tests {
 
     #[test]
     fn titles_name_an_area_and_an_action() {
-        assert_eq!(fault("judge: wait for reserved budget"), None);
-        assert_eq!(fault("rules, judge: pass one report type"), None);
-        assert_eq!(fault("A hedge yields to the first answer").as_deref(), Some("no area"));
-        assert_eq!(fault("judge: waits for budget").as_deref(), Some("`waits` is not imperative"));
-        assert!(fault(&format!("judge: {}", "x".repeat(80))).is_some());
+        assert_eq!(rejection_reason("judge: wait for reserved budget"), None);
+        assert_eq!(rejection_reason("rules, judge: pass one report type"), None);
+        assert_eq!(
+            rejection_reason("A hedge yields to the first answer").as_deref(),
+            Some("no area")
+        );
+        assert_eq!(
+            rejection_reason("judge: waits for budget").as_deref(),
+            Some("`waits` is not imperative")
+        );
+        assert!(rejection_reason(&format!("judge: {}", "x".repeat(80))).is_some());
     }
 }
