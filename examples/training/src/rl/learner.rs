@@ -2,8 +2,7 @@
 
 use anyhow::Context as _;
 use candle_core::{DType, Tensor};
-use guerdon_client::optim::SourceRewards;
-use guerdon_client::optim::{Repo, RepoBatch, RepoConfig, RowMask, UpdateMetrics};
+use guerdon_client::optim::{Repo, RepoBatch, RepoConfig, RowMask, SourceRewards, UpdateMetrics};
 
 use crate::checkpoint::Base;
 use crate::inject::surrogate;
@@ -18,11 +17,11 @@ pub struct Experience {
     pub groups: Vec<usize>,
     /// The fused reward of each reply.
     pub rewards: Vec<f32>,
-    /// The rewards of each by source: reward model, judge and rules.
+    /// The rewards of each reply by source: reward model, judge and rules.
     pub parts: [Vec<f32>; 3],
 }
 
-/// A policy in training, with the state of its training.
+/// A policy in training, with its reference policy and its optimizers.
 #[derive(Debug)]
 pub struct Learner {
     /// The policy, over `weights`.
@@ -52,7 +51,7 @@ impl Learner {
     /// A learner that starts at `weights`, with `base` as its reference.
     ///
     /// # Errors
-    /// Settings or weights that do not fit.
+    /// The weights do not fit the model, or a setting is invalid.
     pub fn new(
         base: &Base,
         weights: Weights,
@@ -71,39 +70,41 @@ impl Learner {
     /// Trains on one batch in `epochs` passes.
     ///
     /// # Errors
-    /// The errors of guerdon and candle; a parameter without a gradient.
+    /// The errors of guerdon and candle; a parameter that has no gradient.
     pub fn learn(&mut self, batch: &Experience, epochs: usize) -> anyhow::Result<UpdateFigures> {
         let dialogues = &batch.dialogues;
         let mask = RowMask::lens(&dialogues.lens, dialogues.width())?;
-        let reference = host(&self.reference.forward(dialogues)?.0)?;
+        let reference = to_vec(&self.reference.forward(dialogues)?.0)?;
         let [rm, judge, rules] = &batch.parts;
-        let present = |part: &'_ Vec<f32>| !part.iter().all(|x| x.is_nan());
-        let part = |of| if present(of) { of.as_slice() } else { &[] };
+        let is_present = |rewards: &Vec<f32>| !rewards.iter().all(|x| x.is_nan());
+        let part = |rewards| if is_present(rewards) { rewards.as_slice() } else { &[] };
         let parts = SourceRewards { rm: part(rm), judge: part(judge), rules: part(rules) };
 
         let mut sampled: Option<(Vec<f32>, Vec<f32>)> = None;
-        let mut learned = None;
+        let mut figures = None;
         for _ in 0..epochs {
             let (logp, values) = self.policy.forward(dialogues)?;
-            let (now, worth) = (host(&logp)?, host(&values)?);
-            // On the first pass this is the policy that sampled, so its numbers are the old ones.
-            let (old, old_worth) = sampled.get_or_insert_with(|| (now.clone(), worth.clone()));
-            let inputs = RepoBatch::new(mask, &now, old, &batch.rewards)
+            let (new_logp, new_values) = (to_vec(&logp)?, to_vec(&values)?);
+            // On the first pass the policy is still the one that sampled the batch, so its outputs
+            // are kept as the old log-probs and values.
+            let (old_logp, old_values) =
+                sampled.get_or_insert_with(|| (new_logp.clone(), new_values.clone()));
+            let inputs = RepoBatch::new(mask, &new_logp, old_logp, &batch.rewards)
                 .with_reference(&reference)
-                .with_critic(&worth, old_worth)
+                .with_critic(&new_values, old_values)
                 .with_groups(&batch.groups)
                 .with_parts(parts);
             let update = self.repo.step(&inputs)?;
             let gradients = surrogate(&logp, &values, update.dlogp, update.dvalue)?.backward()?;
             let (loss, metrics) = (update.loss, update.metrics);
             let norm = self.adam.step(&self.weights, &gradients)?;
-            learned = Some(UpdateFigures { loss, metrics, norm });
+            figures = Some(UpdateFigures { loss, metrics, norm });
         }
-        learned.context("an update needs at least one pass; set --epochs to 1 or more")
+        figures.context("an update needs at least one pass; set --epochs to 1 or more")
     }
 }
 
 /// Copies the numbers of a `[B, T]` tensor, row-major.
-fn host(tensor: &Tensor) -> candle_core::Result<Vec<f32>> {
+fn to_vec(tensor: &Tensor) -> candle_core::Result<Vec<f32>> {
     tensor.detach().to_dtype(DType::F32)?.flatten_all()?.to_vec1()
 }
