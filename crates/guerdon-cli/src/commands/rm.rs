@@ -2,13 +2,14 @@
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use guerdon_model::{BatchEvent, BatchOutcome, Model, ModelConfig, ModelEvent};
 use guerdon_types::{Rollout, ScoreTurns};
+use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::setup::{read, runtime};
@@ -164,7 +165,7 @@ fn score(config: &ModelConfig, rows: &[ReferenceRow]) -> anyhow::Result<ScoringR
     let seen = Arc::clone(&batches);
     let observer = move |event: &ModelEvent| {
         if let ModelEvent::Batch(batch) = event {
-            seen.lock().unwrap_or_else(PoisonError::into_inner).push(batch.clone());
+            seen.lock().push(batch.clone());
         }
     };
     let model = Model::load(config, Arc::new(observer))?;
@@ -187,7 +188,7 @@ fn score(config: &ModelConfig, rows: &[ReferenceRow]) -> anyhow::Result<ScoringR
     let seconds = started.elapsed().as_secs_f64();
     model.shutdown();
     scored.sort_unstable_by_key(|(place, _)| *place);
-    let batches = std::mem::take(&mut *batches.lock().unwrap_or_else(PoisonError::into_inner));
+    let batches = std::mem::take(&mut *batches.lock());
     let scores = scored.into_iter().flat_map(|(_, scores)| scores).collect();
     let (about, batching, hash) = (model.about(), model.batching(), model.hash().to_owned());
     Ok(ScoringRun { about, batching, hash, scores, batches, seconds })

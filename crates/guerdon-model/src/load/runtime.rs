@@ -6,9 +6,9 @@
 
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use ort::environment::Environment;
+use parking_lot::Mutex;
 
 use crate::Error;
 
@@ -23,7 +23,7 @@ static ENVIRONMENT: Mutex<Option<(PathBuf, Environment)>> = Mutex::new(None);
 /// The environment of the process, created from the library found if there is none yet.
 pub(crate) fn environment(named: Option<&Path>) -> Result<Environment, Error> {
     // Held while the library loads, so that two models that load at once do not both create one.
-    let mut made = ENVIRONMENT.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut made = ENVIRONMENT.lock();
     if let Some((loaded, environment)) = made.as_ref() {
         let other =
             named.and_then(library_in).filter(|wanted| canonical(wanted) != canonical(loaded));
