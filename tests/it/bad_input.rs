@@ -1,4 +1,4 @@
-//! Bad input gets a clear error, and the rest of its batch is scored.
+//! Invalid input gets a clear error, and the rest of its batch is scored.
 
 use guerdon_tests::{Reply, Server};
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ fn with_message(role: &str, content: &str) -> Value {
 }
 
 #[tokio::test]
-async fn wrong_request_is_refused_with_code_and_pointer() {
+async fn invalid_request_is_refused_with_code_and_pointer() {
     let server = Server::new().await;
     let nan = r#"{"rollouts": [{"messages": [{"role": "assistant", "content": "a"}], "context": {"price": NaN}}]}"#;
     for (body, status, code, pointer) in [
@@ -118,7 +118,7 @@ const UNSCORABLE: [(&str, &str, &str, &str); 11] = [
 ];
 
 #[tokio::test]
-async fn a_rollout_that_cannot_be_scored_fails_alone() {
+async fn invalid_rollout_fails_and_the_others_are_scored() {
     let server = Server::new().await;
     let good = Server::rollout("480 .").to_string();
     for (broken, code, pointer, id) in UNSCORABLE {
@@ -144,7 +144,7 @@ async fn a_rollout_that_cannot_be_scored_fails_alone() {
 }
 
 #[tokio::test]
-async fn rollouts_that_share_an_id_fail_and_the_others_are_scored() {
+async fn rollouts_with_a_duplicate_id_fail_and_the_others_are_scored() {
     let server = Server::new().await;
     let with_id = |id: &str| {
         let mut rollout = Server::rollout("480 .");
@@ -165,7 +165,7 @@ async fn rollouts_that_share_an_id_fail_and_the_others_are_scored() {
 }
 
 #[tokio::test]
-async fn a_batch_in_which_every_rollout_fails_is_still_answered() {
+async fn batch_in_which_every_rollout_fails_returns_200() {
     let server = Server::new().await;
     let reply = server.score(&json!({ "rollouts": [{}, 1, { "messages": [] }] })).await;
     let results = reply["results"].as_array().unwrap();
@@ -176,7 +176,7 @@ async fn a_batch_in_which_every_rollout_fails_is_still_answered() {
 }
 
 #[tokio::test]
-async fn a_sibling_that_cannot_be_scored_has_no_advantage_and_does_not_count() {
+async fn unscored_group_member_does_not_change_the_advantages() {
     let server = Server::new().await;
     let sample = |reply: &str| {
         let mut rollout = Server::rollout(reply);
@@ -204,7 +204,7 @@ async fn a_sibling_that_cannot_be_scored_has_no_advantage_and_does_not_count() {
 }
 
 #[tokio::test]
-async fn a_message_of_10_mb_fails_alone() {
+async fn message_of_10_mb_fails_and_the_others_are_scored() {
     let server = Server::new().await;
     let reply = server.score(&with_message("assistant", &"a".repeat(10 << 20))).await;
     assert!(reply["results"][0]["reward"].is_number());
@@ -217,7 +217,7 @@ async fn a_message_of_10_mb_fails_alone() {
 }
 
 #[tokio::test]
-async fn a_body_or_a_batch_beyond_the_limit_is_refused_with_the_limit() {
+async fn body_or_batch_over_the_limit_is_refused_with_the_limit() {
     let server = Server::with("[limits]\nmax_body_bytes = 2000\nmax_rollouts = 2\n", &[]).await;
     let large = send(&server, with_message("assistant", &"a".repeat(3000)).to_string()).await;
     assert_eq!((large.status, large.json()["code"].as_str()), (413, Some("too_large")));
@@ -229,7 +229,7 @@ async fn a_body_or_a_batch_beyond_the_limit_is_refused_with_the_limit() {
 }
 
 #[tokio::test]
-async fn unknown_path_method_and_media_type_are_problems() {
+async fn unknown_path_method_and_media_type_return_problem_json() {
     let server = Server::new().await;
     let nowhere = server.get("/v2/score").await;
     assert_eq!((nowhere.status, nowhere.json()["code"].as_str()), (404, Some("not_found")));
@@ -250,7 +250,7 @@ async fn unknown_path_method_and_media_type_are_problems() {
 }
 
 #[tokio::test]
-async fn a_pack_is_checked_and_tried_without_changing_anything() {
+async fn rules_check_runs_a_pack_without_installing_it() {
     let server = Server::new().await;
     let rollouts = json!([Server::rollout("see the work order .")]);
     let fine = json!({ "packs": [{ "name": "words.yaml", "text": Server::pack() }], "rollouts": rollouts });

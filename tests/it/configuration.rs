@@ -1,4 +1,5 @@
-//! The shipped configuration file names every key, in a form that can be used by removing the comment sign.
+//! The shipped configuration file names every key, in a form that is valid once the comment sign is
+//! removed.
 
 use guerdon_server::config::Config;
 use guerdon_tests::repository;
@@ -45,7 +46,7 @@ fn compare(path: &str, all: &Value, named: &Value, missing: &mut Vec<String>) {
             }
         }
         (Value::Array(all), Value::Array(named)) if all.iter().all(Value::is_object) => {
-            // A key has to occur in one element: some exclude each other.
+            // A key must occur in at least one element, because some keys exclude each other.
             let merged: serde_json::Map<String, Value> = named
                 .iter()
                 .filter_map(Value::as_object)
@@ -61,7 +62,7 @@ fn compare(path: &str, all: &Value, named: &Value, missing: &mut Vec<String>) {
 }
 
 #[test]
-fn prose_comments_stay_comments() {
+fn only_commented_keys_and_tables_are_uncommented() {
     assert_eq!(uncommented("# max_batch = 64"), "max_batch = 64");
     assert_eq!(uncommented("# [judges.local.audit]"), "[judges.local.audit]");
     assert_eq!(uncommented("# Most texts of a batch"), "# Most texts of a batch");

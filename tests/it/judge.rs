@@ -1,5 +1,5 @@
-//! The judge: each question is asked once, and a failure abstains with its reason. The endpoint is
-//! scripted.
+//! The judge: each question is sent once, and a failed call makes the source abstain with a reason.
+//! The endpoint is scripted.
 
 use guerdon_tests::{Answer, Server, StandInJudge};
 use serde_json::{Value, json};
@@ -28,14 +28,14 @@ You judge one turn. {% for c in criteria %}{{ c.id }}: {{ c.about }} {% endfor %
 {{ turn }}
 "#;
 
-/// The configuration that asks `url` with [`PROMPT`].
+/// The configuration of a judge at `url` with [`PROMPT`].
 pub(crate) fn configured(url: &str) -> String {
     format!(
         "judge = \"stand-in\"\nprompts = [\"kind.md\"]\n[judges.stand-in]\nurl = \"{url}\"\nmodel = \"stand-in\"\nretries = 0\n"
     )
 }
 
-/// The verdict that finds the one criterion on `level`.
+/// A verdict that puts the one criterion at `level`.
 pub(crate) fn verdict(level: &str) -> String {
     json!({ "findings": [{ "id": "kind", "level": level, "evidence": null }] }).to_string()
 }
@@ -49,7 +49,7 @@ fn one(reply: &str) -> Value {
 }
 
 #[tokio::test]
-async fn points_of_the_rubric_enter_the_enhancement() {
+async fn judge_points_are_part_of_the_enhancement() {
     let judge = StandInJudge::new(Answer::Content(verdict("cold"))).await;
     let server = server(&judge).await;
     let reply = server.score(&one("480 .")).await;
@@ -65,7 +65,7 @@ async fn points_of_the_rubric_enter_the_enhancement() {
 }
 
 #[tokio::test]
-async fn the_same_question_is_paid_for_once() {
+async fn identical_questions_cause_one_judge_call() {
     let judge = StandInJudge::new(Answer::Content(verdict("warm"))).await;
     let server = server(&judge).await;
     let same = json!({ "rollouts": vec![Server::rollout("480 ."); 64] });
@@ -80,7 +80,7 @@ async fn the_same_question_is_paid_for_once() {
 }
 
 #[tokio::test]
-async fn an_unreachable_judge_abstains_and_the_rest_is_scored() {
+async fn unreachable_judge_abstains_and_the_other_sources_are_scored() {
     let server = Server::with(&configured("http://127.0.0.1:9/v1"), &[("kind.md", PROMPT)]).await;
     let reply = server.score(&one("see the work order .")).await;
     let turn = &reply["results"][0]["turns"][0];
@@ -96,7 +96,7 @@ async fn an_unreachable_judge_abstains_and_the_rest_is_scored() {
 }
 
 #[tokio::test]
-async fn unreachable_judge_voids_the_reward_with_on_abstain_null() {
+async fn abstaining_judge_makes_the_reward_null_with_on_abstain_null() {
     let server = Server::with(&configured("http://127.0.0.1:9/v1"), &[("kind.md", PROMPT)]).await;
     let mut request = one("480 .");
     request["fusion"] = json!({ "on_abstain": "null" });
@@ -117,7 +117,7 @@ async fn judge_that_misses_the_deadline_abstains() {
     let turn = server.score(&request).await["results"][0]["turns"][0].clone();
     assert_eq!(turn["abstained"][0]["why"], "deadline", "{turn}");
     assert!(turn["reward"].is_number());
-    // The call was sent and is paid for. Its answer serves the next request for it.
+    // The call was sent and is paid for. The next identical request uses its answer.
     judge.open(1);
     let again = server.score(&one("480 .")).await;
     assert_eq!(again["results"][0]["turns"][0]["judge"]["cached"], true);

@@ -1,4 +1,4 @@
-//! Operation of a judge: answers kept over a restart, the log of paid calls, a panel, and probes. The
+//! Operation of a judge: the answer cache across a restart, the audit log, a panel, and probes. The
 //! endpoints are scripted.
 
 use std::path::Path;
@@ -18,7 +18,7 @@ fn read(path: &Path) -> String {
 }
 
 #[tokio::test]
-async fn restart_keeps_the_paid_answers() {
+async fn judge_answers_are_kept_over_a_restart() {
     let judge = StandInJudge::new(Answer::Content(verdict("cold"))).await;
     let elsewhere = tempfile::tempdir().expect("a folder");
     let store = elsewhere.path().join("answers.log");
@@ -37,7 +37,7 @@ async fn restart_keeps_the_paid_answers() {
 }
 
 #[tokio::test]
-async fn paths_are_relative_to_the_configuration_and_every_paid_call_leaves_a_line() {
+async fn audit_log_has_a_line_for_each_call_next_to_the_configuration() {
     let judge = StandInJudge::new(Answer::Content(verdict("warm"))).await;
     let config = format!(
         "{}audit = {{ path = \"log/judge.jsonl\" }}\nprices = {{ prompt_per_million = 10000 }}\n",
@@ -50,16 +50,16 @@ async fn paths_are_relative_to_the_configuration_and_every_paid_call_leaves_a_li
     assert!((server.metric("guerdon_judge_cost_total", "stand-in").await - 2.0).abs() < 1e-9);
     assert!((server.metric("guerdon_judge_tokens_total", "prompt").await - 200.0).abs() < 1e-9);
     let log = server.path("log/judge.jsonl");
-    // A thread writes the lines.
+    // A background thread writes the lines.
     wait_until("two lines in the audit log", async || read(&log).lines().count() >= 2).await;
     let line: Value = serde_json::from_str(read(&log).lines().next().unwrap()).unwrap();
     assert_eq!((&line["prompt_tokens"], &line["outcome"]), (&json!(100), &json!("ok")), "{line}");
-    assert!(line["messages"].is_null(), "texts are left out unless they are asked for: {line}");
+    assert!(line["messages"].is_null(), "texts are logged only if configured: {line}");
     server.stop().await;
 }
 
 #[tokio::test]
-async fn panel_is_asked_concurrently_and_pooled() {
+async fn panel_verdicts_are_pooled_by_majority() {
     let cold = StandInJudge::new(Answer::Content(verdict("cold"))).await;
     let warm = StandInJudge::new(Answer::Content(verdict("warm"))).await;
     let more = format!(
@@ -80,7 +80,7 @@ async fn panel_is_asked_concurrently_and_pooled() {
 }
 
 #[tokio::test]
-async fn judge_that_denies_a_known_fault_raises_the_alarm() {
+async fn judge_that_misses_a_probe_raises_the_alarm() {
     let judge = StandInJudge::new(Answer::Content(verdict("warm"))).await;
     let probed = PROMPT.replace(
         "+++\n# system",

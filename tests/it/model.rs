@@ -5,10 +5,10 @@ use guerdon_tests::Server;
 use serde_json::json;
 
 #[tokio::test]
-async fn concurrent_single_rollout_requests_meet_in_few_batches() {
+async fn concurrent_single_rollout_requests_share_batches() {
     const REQUESTS: usize = 256;
-    // The bundled model, not the tiny one: that is done with a text before the next request has
-    // been read, and nothing would have to wait for anything.
+    // The bundled model: the tiny one scores a text before the next request has been read, so no
+    // batch would form.
     let bundled = Server::config().replace("crates/guerdon-model/tests/tiny", "models/e5-hh");
     let server = Server::from_config(&bundled, &[]).await;
     let mut asked = tokio::task::JoinSet::new();
@@ -30,7 +30,7 @@ async fn concurrent_single_rollout_requests_meet_in_few_batches() {
 }
 
 #[tokio::test]
-async fn a_text_scores_the_same_alone_and_among_others() {
+async fn score_of_a_text_does_not_depend_on_its_batch() {
     let server = Server::new().await;
     let alone = server.score(&json!({ "rollouts": [Server::rollout("480 .")] })).await;
     let mut many: Vec<_> = (0..40).map(|n| Server::rollout(&"and ".repeat(n))).collect();
@@ -39,8 +39,8 @@ async fn a_text_scores_the_same_alone_and_among_others() {
     let score = |reply: &serde_json::Value, index: usize| {
         reply["results"][index]["turns"][0]["rm"]["raw"].as_f64().unwrap()
     };
-    // A matrix of another shape may be summed in another order, which moves the last bits of an f32
-    // and no more. The bundled model's own test, in guerdon-model, asks for equal bits.
+    // The shape of a matrix may change the order of summation, which changes only the last bits of
+    // an f32. The test of the bundled model in guerdon-model requires equal bits.
     assert!((score(&alone, 0) - score(&among, 40)).abs() <= 1e-6);
     server.stop().await;
 }

@@ -1,4 +1,4 @@
-//! An edited file is live within a moment; a broken one changes nothing.
+//! An edited file is reloaded without a restart; a broken file changes nothing.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -22,7 +22,7 @@ async fn generation(server: &Server, wanted: u64) {
 }
 
 #[tokio::test]
-async fn an_edited_pack_is_live_without_a_restart() {
+async fn edited_pack_is_reloaded_without_a_restart() {
     let server = Server::with("[reload]\ndebounce = \"20ms\"\n", &[]).await;
     assert_eq!(points(&server, "see the work order .").await, json!([-50.0, 1]));
     server.replace("rules.yaml", &Server::pack().replace("points: -50", "points: -70"));
@@ -50,7 +50,7 @@ async fn broken_pack_keeps_the_last_good_version_and_is_reported() {
 }
 
 #[tokio::test]
-async fn pack_that_is_added_broken_is_live_once_corrected() {
+async fn added_broken_pack_is_loaded_once_corrected() {
     let config =
         "[reload]\ndebounce = \"20ms\"\n[profiles.more]\nmodel = \"tiny\"\nrules = [\".\"]\n";
     let config = format!("default_profile = \"test\"\n{}{config}", Server::config());
@@ -69,7 +69,7 @@ async fn pack_that_is_added_broken_is_live_once_corrected() {
 }
 
 #[tokio::test]
-async fn no_request_fails_or_sees_two_generations_during_reloads() {
+async fn every_request_during_reloads_uses_one_generation() {
     let server = Server::with("[reload]\nwatch = false\n", &[]).await;
     let edits = async {
         for version in 2..12 {
@@ -102,7 +102,7 @@ async fn rollback_returns_to_the_previous_generation_until_a_file_changes() {
     let back = server.post("/v1/rollback", &json!({})).await.json();
     assert_eq!(back, json!({ "generation": 3, "repeats": 1 }));
     assert_eq!(points(&server, "see the work order .").await, json!([-50.0, 3]));
-    // And forth again.
+    // A second rollback returns to the newer generation.
     assert_eq!(
         server.post("/v1/rollback", &json!({})).await.json(),
         json!({ "generation": 4, "repeats": 2 })
@@ -111,8 +111,8 @@ async fn rollback_returns_to_the_previous_generation_until_a_file_changes() {
     server.stop().await;
 }
 
-/// Sends a request whose body comes only after `meanwhile`, and returns the reply's body. The
-/// server has the head of the request before `meanwhile` runs: it answered `100 Continue`.
+/// Sends the head of a request, runs `meanwhile`, sends the body, and returns the reply's body. The
+/// server has read the head before `meanwhile` runs, because it answered `100 Continue`.
 async fn interrupted(
     server: &Server,
     (path, body): (&str, &Value),
@@ -152,8 +152,8 @@ async fn request_is_scored_on_the_snapshot_of_its_arrival_despite_a_reload() {
     assert_eq!(reply["versions"]["generation"], 1, "{reply}");
     assert_eq!(reply["results"][0]["turns"][0]["rules"]["points"], -50.0, "{reply}");
 
-    // A trainer's reply holds names of sources and numbers. Both are of the generation without
-    // rules.
+    // A trainer's reply has the names of sources and their numbers. Both come from the generation
+    // without rules.
     let request = json!({ "query": [format!("user: hello\nassistant: {text}")], "prompts": [""] });
     let reply = interrupted(&server, ("/get_reward", &request), reload(&config)).await;
     let logs = reply["extra_logs"].as_object().unwrap();
@@ -227,7 +227,7 @@ async fn candidate_serves_its_share_and_replies_compare_both_generations() {
         (server.metric("guerdon_beside_turns_total", "changed=\"yes\"").await - 20.0).abs() < 1e-9
     );
 
-    // Samples of one prompt, one a request, are all on one side.
+    // Samples of one group in separate requests are all served by the same generation.
     let mut sides = std::collections::BTreeSet::new();
     for _ in 0..8 {
         let mut rollout = Server::rollout("420 .");

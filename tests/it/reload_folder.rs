@@ -67,13 +67,13 @@ const REPLACEMENTS: [(&str, Replacement); 5] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn edits_are_live_after_the_rules_folder_was_replaced_in_any_way() {
+async fn edits_are_reloaded_after_the_rules_folder_is_replaced() {
     let config = Server::config().replace("\"rules.yaml\"", "\"packs\"");
     let config = format!("{config}[reload]\ndebounce = \"20ms\"\n");
     for (way, replace) in REPLACEMENTS {
         let server = Server::from_config(&config, &[("packs/words.yaml", &pack(1))]).await;
         let root = server.path("");
-        // Twice, since the first replacement may be seen by a watch that the second finds dead.
+        // Twice: a watch that sees the first replacement may be lost with the replaced folder.
         for points in [10, 20] {
             replace(&root, points);
             live(&server, way, points).await;

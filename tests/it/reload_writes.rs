@@ -1,4 +1,4 @@
-//! Packs written as editors and deployments write them, under load: every version becomes live, no
+//! Packs written under load in the ways of editors and deployments: every version becomes live, no
 //! request fails, and no request sees parts of two versions.
 
 #![expect(clippy::disallowed_methods, reason = "a test writes its own files")]
@@ -18,11 +18,11 @@ use tokio::task::JoinSet;
 /// Number of concurrent callers.
 const CALLERS: usize = 4;
 
-/// Longer than two steps of one writing are apart, on a machine that has other things to do.
+/// Longer than the pause between two steps of one write, even on a busy machine.
 const CONFIG: &str = "[reload]\ndebounce = \"200ms\"\n";
 
-/// A pack of two rules of one version. Cut after its first rule it is a pack too, so half of it
-/// would load.
+/// A pack with two rules of one version. Its first half, up to the end of the first rule, is a
+/// valid pack too, so a reload in the middle of a write would succeed.
 fn pack(id: &str, version: u64) -> String {
     let rule = |id: &str| {
         format!(
@@ -32,7 +32,7 @@ fn pack(id: &str, version: u64) -> String {
     format!("pack: {id}\nabout: One of many versions.\nrules:\n{}{}", rule("one"), rule("two"))
 }
 
-/// Requests without a pause, until they are stopped.
+/// Callers that send requests without a pause until they are stopped.
 struct Load {
     stopped: Arc<AtomicU64>,
     callers: JoinSet<usize>,
@@ -138,7 +138,7 @@ const WRITINGS: [(&str, Writing); 6] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_way_of_writing_a_file_is_live_whole_while_requests_come() {
+async fn pack_written_in_any_way_is_reloaded_whole_under_load() {
     let server = Server::with(CONFIG, &[("rules.yaml", &pack("words", 1))]).await;
     let load = Load::start(&server, 2);
     for (version, (way, write)) in (2..).zip(WRITINGS) {
@@ -151,11 +151,11 @@ async fn every_way_of_writing_a_file_is_live_whole_while_requests_come() {
     server.stop().await;
 }
 
-/// A ConfigMap is a folder of links into `..data`, itself a link that is swapped as a whole: no
-/// request sees one file of the old folder and one of the new, however often it is swapped.
+/// A ConfigMap is a folder of links into `..data`, which is a link that is swapped atomically. No
+/// request may see a file of the old folder together with one of the new folder.
 #[tokio::test(flavor = "multi_thread")]
 #[cfg(unix)]
-async fn a_swapped_config_map_is_live_as_a_whole_while_requests_come() {
+async fn swapped_config_map_is_reloaded_whole_under_load() {
     use std::os::unix::fs::symlink;
     let mounted = |server: &Server, version: u64| {
         let folder = server.path(&format!("packs/..{version}"));

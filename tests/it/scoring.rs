@@ -1,4 +1,4 @@
-//! Dialogues in; fused, explained, versioned rewards out.
+//! Scoring of dialogues: fused rewards with their parts and versions.
 
 use guerdon_tests::Server;
 use serde_json::json;
@@ -34,7 +34,7 @@ async fn every_reward_has_its_parts_and_versions() {
 }
 
 #[tokio::test]
-async fn an_empty_batch_answers_an_empty_result() {
+async fn empty_batch_returns_an_empty_list() {
     let server = Server::new().await;
     let reply = server.score(&json!({ "rollouts": [] })).await;
     assert_eq!(reply["results"], json!([]));
@@ -43,7 +43,7 @@ async fn an_empty_batch_answers_an_empty_result() {
 }
 
 #[tokio::test]
-async fn all_turns_or_some_are_scored_by_what_came_before_them() {
+async fn turn_is_scored_by_the_messages_before_it() {
     let server = Server::new().await;
     let messages = json!([
         { "role": "assistant", "content": "we guarantee it ." },
@@ -74,7 +74,7 @@ async fn all_turns_or_some_are_scored_by_what_came_before_them() {
 }
 
 #[tokio::test]
-async fn turn_rewards_aggregate_as_the_request_says() {
+async fn turn_rewards_are_aggregated_by_the_requested_method() {
     let server = Server::new().await;
     let rollout = json!({ "score": "all", "messages": [
         { "role": "assistant", "content": "see the work order ." },
@@ -90,7 +90,7 @@ async fn turn_rewards_aggregate_as_the_request_says() {
 }
 
 #[tokio::test]
-async fn a_veto_holds_a_gated_reward_below_the_floor() {
+async fn veto_caps_a_gated_reward_at_the_floor() {
     let server = Server::new().await;
     let request = |reply: &str| {
         json!({ "rollouts": [Server::rollout(reply)],
@@ -104,7 +104,7 @@ async fn a_veto_holds_a_gated_reward_below_the_floor() {
 }
 
 #[tokio::test]
-async fn group_advantages_come_in_the_same_reply() {
+async fn reply_has_the_group_advantages() {
     let server = Server::new().await;
     let sample = |id: &str, reply: &str| {
         let mut rollout = Server::rollout(reply);

@@ -1,4 +1,4 @@
-//! Safe by default.
+//! Tokens, scopes, and limits on requests.
 
 use guerdon_tests::Server;
 use serde_json::json;
@@ -24,7 +24,7 @@ async fn token_is_required_and_its_scope_enforced() {
 }
 
 #[tokio::test]
-async fn a_reload_does_not_open_a_server_that_others_can_reach() {
+async fn reload_cannot_remove_the_tokens_of_a_public_server() {
     let open = Server::config().replace("127.0.0.1:0", "0.0.0.0:0");
     let server = Server::from_config(&format!("{open}{TOKENS}"), &[]).await;
     server.replace("guerdon.toml", &Server::resolved(&open));
@@ -39,12 +39,12 @@ async fn a_reload_does_not_open_a_server_that_others_can_reach() {
     tokio::time::timeout(std::time::Duration::from_secs(30), refused)
         .await
         .expect("the reload was refused");
-    assert_eq!(asked.send().await.unwrap().status(), 401, "tokens are still asked for");
+    assert_eq!(asked.send().await.unwrap().status(), 401, "tokens are still required");
     server.stop().await;
 }
 
 #[tokio::test]
-async fn more_requests_than_allowed_are_shed_with_retry_after() {
+async fn requests_over_the_concurrency_limit_get_503_with_retry_after() {
     let server = Server::with("[limits]\nmax_concurrent_requests = 0\n", &[]).await;
     let shed = server.post("/v1/score", &json!({ "rollouts": [] })).await;
     assert_eq!((shed.status, shed.json()["code"].as_str()), (503, Some("overloaded")));
@@ -53,7 +53,7 @@ async fn more_requests_than_allowed_are_shed_with_retry_after() {
 }
 
 #[tokio::test]
-async fn caller_beyond_its_rate_gets_a_retry_after() {
+async fn requests_over_the_rate_limit_get_retry_after() {
     let slow = Server::config().replace("[server]\n", "[server]\nrequests_per_second = 1\n");
     let server = Server::from_config(&slow, &[]).await;
     let nothing = json!({ "rollouts": [] });

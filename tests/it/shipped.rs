@@ -1,4 +1,4 @@
-//! The shipped configuration, model, packs and dialogues, with the curl line of the README.
+//! The shipped configuration, model, packs and dialogues, with the request of the README.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 #[tokio::test]
 #[expect(clippy::disallowed_methods, reason = "a test reads the shipped request")]
-async fn the_shipped_request_gets_fused_rewards_with_every_part() {
+async fn shipped_request_returns_fused_rewards_with_every_part() {
     let source = ConfigSource {
         file: Some(repository().join("guerdon.toml")),
         environment: Arc::new(BTreeMap::new()),

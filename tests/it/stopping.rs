@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::judge::{PROMPT, configured, verdict};
 
 #[tokio::test]
-async fn a_request_in_flight_is_answered_before_the_server_stops() {
+async fn request_in_flight_is_answered_before_the_server_stops() {
     let judge = StandInJudge::gated(Answer::Content(verdict("warm")), 0).await;
     let server = Server::with(&configured(&judge.url), &[("kind.md", PROMPT)]).await;
     let (http, url) = (server.http.clone(), format!("{}/v1/score", server.url));

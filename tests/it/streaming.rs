@@ -6,7 +6,7 @@ use guerdon_types::ScoreRequest;
 use serde_json::{Value, json};
 
 #[tokio::test]
-async fn a_stream_has_one_line_a_result_and_then_the_summary() {
+async fn stream_has_one_line_per_result_and_then_the_summary() {
     let server = Server::new().await;
     let rollouts: Vec<Value> = (0..70).map(|n| Server::rollout(&format!("{n} ."))).collect();
     let reply = server
@@ -30,10 +30,10 @@ async fn a_stream_has_one_line_a_result_and_then_the_summary() {
 }
 
 #[tokio::test]
-async fn a_compressed_body_is_read_and_a_compressed_reply_given() {
+async fn compressed_bodies_are_accepted_and_replies_compressed() {
     let server = Server::new().await;
-    // `printf '{"rollouts":[]}' | gzip -n` and `| zstd`, so that no compressor of ours made what
-    // ours reads.
+    // The output of `printf '{"rollouts":[]}' | gzip -n` and `| zstd`, so that the server is tested
+    // against independent compressors.
     let gzip: &[u8] = &[
         0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0xab, 0x56, 0x2a, 0xca, 0xcf, 0xc9, 0xc9, 0x2f, 0x2d,
         0x29, 0x56, 0xb2, 0x8a, 0x8e, 0xad, 5, 0, 0xc9, 0xc8, 0x2e, 0xa5, 0x0f, 0, 0, 0,
@@ -55,7 +55,7 @@ async fn a_compressed_body_is_read_and_a_compressed_reply_given() {
 }
 
 #[tokio::test]
-async fn the_client_crate_scores_in_order_over_several_requests() {
+async fn client_crate_keeps_the_order_over_several_requests() {
     let server = Server::new().await;
     let rollouts = (0..50)
         .map(|n| serde_json::from_value(Server::rollout(&format!("{n} ."))).unwrap())

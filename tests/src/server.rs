@@ -99,7 +99,7 @@ impl Server {
     }
 
     /// The usual server with `toml` after its configuration (`@REPOSITORY@` stands for the
-    /// repository's root) and more files beside it.
+    /// repository's root) and more files next to it.
     pub async fn with(toml: &str, files: &[(&str, &str)]) -> Self {
         Self::from_config(&format!("{CONFIG}{toml}"), files).await
     }

@@ -1,4 +1,5 @@
-//! Replies of serving engines other than classifications: pairs, ranks, vectors, and health.
+//! Replies in the formats of serving engines, except classifications: pairs, ranks, vectors, and
+//! health.
 
 use guerdon_tests::Server;
 use serde_json::{Value, json};
@@ -7,7 +8,7 @@ use super::recorded::{LEAKED, expected, recording, replies};
 use super::{near, ok, server, sigmoid};
 
 #[tokio::test]
-async fn vllm_s_pairs_are_a_prompt_and_a_reply() {
+async fn vllm_score_pairs_are_scored_as_prompt_and_reply() {
     let server = server().await;
     let replies = replies(&server, recording!("vllm-pairs")).await;
     let (leaked, price) = (expected(&server, LEAKED).await, expected(&server, "480 .").await);
@@ -28,7 +29,7 @@ async fn vllm_s_pairs_are_a_prompt_and_a_reply() {
 }
 
 #[tokio::test]
-async fn vllm_s_pooled_vector_is_one_reward() {
+async fn vllm_pooling_returns_a_vector_with_one_reward() {
     let server = server().await;
     let replies = replies(&server, recording!("vllm-pairs")).await;
     let wanted = expected(&server, LEAKED).await;
@@ -39,7 +40,7 @@ async fn vllm_s_pooled_vector_is_one_reward() {
 }
 
 #[tokio::test]
-async fn queries_that_do_not_go_with_their_documents_are_refused() {
+async fn different_numbers_of_queries_and_documents_are_refused() {
     let server = server().await;
     let refused = server
         .post("/score", &json!({ "queries": ["a", "b"], "documents": ["1", "2", "3"] }))
@@ -54,7 +55,7 @@ async fn queries_that_do_not_go_with_their_documents_are_refused() {
 }
 
 #[tokio::test]
-async fn the_best_reply_comes_first_in_each_engine_s_form() {
+async fn rerank_sorts_best_first_in_the_format_of_each_engine() {
     let server = server().await;
     let replies = replies(&server, recording!("rerank")).await;
     let (leaked, price) = (expected(&server, LEAKED).await, expected(&server, "480 .").await);
@@ -79,7 +80,7 @@ async fn the_best_reply_comes_first_in_each_engine_s_form() {
 }
 
 #[tokio::test]
-async fn rewards_whose_sigmoids_are_equal_keep_their_order() {
+async fn rerank_orders_by_raw_reward_when_sigmoids_are_equal() {
     let toml = format!(
         "default_profile = \"far\"\n{}\n[profiles.far]\nmodel = \"tiny\"\nrules = [\"rules.yaml\"]\n[profiles.far.fusion]\n\
          method = \"weighted_sum\"\nweights = {{ rm = 1000.0 }}\n",
@@ -101,7 +102,7 @@ async fn rewards_whose_sigmoids_are_equal_keep_their_order() {
 }
 
 #[tokio::test]
-async fn a_reply_without_a_reward_stands_last_if_it_may_stand() {
+async fn rerank_puts_unscored_reply_last_with_on_failure_null() {
     let server = super::with_limits("[limits]\nmax_message_bytes = 100\n").await;
     let body = json!({ "query": super::ASKED, "texts": ["x".repeat(101), "480 .".to_owned()] });
     assert_eq!(server.post("/rerank", &body).await.status, 503);
@@ -111,7 +112,7 @@ async fn a_reply_without_a_reward_stands_last_if_it_may_stand() {
 }
 
 #[tokio::test]
-async fn engines_are_asked_how_they_are_without_a_token_and_what_they_are_with_one() {
+async fn health_needs_no_token_and_info_needs_one() {
     let tokens =
         "[auth]\ntokens = [{ name = \"trainer\", env = \"TEST_TOKEN\", scopes = [\"score\"] }]\n";
     let server = super::with_limits(tokens).await;
@@ -128,7 +129,7 @@ async fn engines_are_asked_how_they_are_without_a_token_and_what_they_are_with_o
 }
 
 #[tokio::test]
-async fn nemo_gym_s_aggregates_are_those_of_its_own_server() {
+async fn nemo_gym_aggregates_match_the_recorded_ones() {
     let server = server().await;
     let recording: Value = serde_json::from_str(recording!("nemo-gym-metrics")).unwrap();
     let replies = replies(&server, recording!("nemo-gym-metrics")).await;
@@ -139,15 +140,15 @@ async fn nemo_gym_s_aggregates_are_those_of_its_own_server() {
 }
 
 #[tokio::test]
-async fn a_rollout_without_a_reward_is_in_no_aggregate() {
+async fn aggregates_omit_failed_rollouts_and_duplicates_are_refused() {
     let server = server().await;
     let rollouts = json!([
         { "_ng_task_index": 0, "_ng_rollout_index": 0, "reward": 3.0 },
         { "_ng_task_index": 0, "_ng_rollout_index": 1, "reward": 0.0, "_ng_failure_class": "judge_failed" },
     ]);
-    let told = ok(&server, "/aggregate_metrics", &json!({ "verify_responses": rollouts })).await;
-    assert!(near(&told["key_metrics"]["mean/reward"], 3.0), "{told}");
-    assert_eq!(told["group_level_metrics"][0]["num_rollouts"], 1, "{told}");
+    let metrics = ok(&server, "/aggregate_metrics", &json!({ "verify_responses": rollouts })).await;
+    assert!(near(&metrics["key_metrics"]["mean/reward"], 3.0), "{metrics}");
+    assert_eq!(metrics["group_level_metrics"][0]["num_rollouts"], 1, "{metrics}");
     let twice = json!({ "verify_responses": [rollouts[0], rollouts[0]] });
     let refused = server.post("/aggregate_metrics", &twice).await;
     assert_eq!(
@@ -157,7 +158,8 @@ async fn a_rollout_without_a_reward_is_in_no_aggregate() {
     server.stop().await;
 }
 
-/// Compares two JSON texts; numbers by value, since one side's are Python's.
+/// Asserts that two JSON values are equal. Numbers are compared by value, because Python wrote
+/// those of one side.
 fn same(wanted: &Value, got: &Value, place: &str) {
     match (wanted, got) {
         (Value::Object(wanted), Value::Object(got)) => {

@@ -1,11 +1,11 @@
-//! Trainers' own protocols: requests of their clients are understood, and replies have the fields
-//! that they read.
+//! The protocols of trainers and serving engines: the server accepts their clients' requests and
+//! returns the fields that those clients read.
 //!
-//! | file | what |
+//! | file | content |
 //! |---|---|
-//! | `recorded.rs` | recorded requests of each client, from `recorded/`, and the fields that it reads |
-//! | `engines.rs` | what serving engines answer besides classifications |
-//! | `rules.rs` | the thirteen rules that clients taught, a test each |
+//! | `recorded.rs` | recorded requests of each client, from `recorded/`, and the fields it reads |
+//! | `engines.rs` | replies of serving engines other than classifications |
+//! | `rules.rs` | the thirteen rules learnt from clients, one test per rule |
 
 mod engines;
 mod recorded;
@@ -16,11 +16,11 @@ use serde_json::{Value, json};
 
 use super::judge::{PROMPT, configured};
 
-/// A prompt as ChatML has it, up to the mark that asks for the reply.
+/// A prompt in ChatML, up to the start of the assistant's turn.
 const ASKED: &str = "<|im_start|>user\n480 is our best price .<|im_end|>\n<|im_start|>assistant\n";
 
-/// The profile `test` and two more: `strict`, whose judge cannot be reached and which makes no reward without it; `gated`, whose rules may
-/// veto.
+/// A server with the profile `test` and two more: `strict`, which gives no reward because its judge
+/// is unreachable, and `gated`, whose rules may veto.
 async fn server() -> Server {
     with_limits("").await
 }
@@ -37,7 +37,8 @@ async fn with_limits(limits: &str) -> Server {
     Server::from_config(&toml, &[("kind.md", PROMPT)]).await
 }
 
-/// The reward that `/v1/score` makes of a dialogue in which the partner names a price and the agent says `reply`.
+/// The reward from `/v1/score` of a dialogue in which the partner names a price and the agent
+/// replies with `reply`.
 async fn reward(server: &Server, reply: &str) -> f64 {
     let scored = server.score(&json!({ "rollouts": [Server::rollout(reply)] })).await;
     scored["results"][0]["reward"].as_f64().expect("a reward")
@@ -47,7 +48,8 @@ fn query(reply: &str) -> String {
     format!("{ASKED}{reply}<|im_end|>\n")
 }
 
-/// Every route that answers a batch of texts or one text, with a body that holds `reply`, and where its number is.
+/// Every route that scores one text or a batch of texts, with a body that contains `reply` and the
+/// JSON pointer of the reward in the response.
 fn texts(reply: &str) -> [(&'static str, Value, &'static str); 13] {
     let (query, split) = (query(reply), json!({ "prompts": [ASKED], "responses": [reply] }));
     [
@@ -91,7 +93,7 @@ fn sigmoid(x: f64) -> f64 {
     1.0 / (1.0 + (-x).exp())
 }
 
-/// The names of an object.
+/// The keys of a JSON object.
 fn names(object: &Value) -> Vec<&str> {
     object.as_object().expect("an object").keys().map(String::as_str).collect()
 }
@@ -102,7 +104,7 @@ async fn ok(server: &Server, path: &str, body: &Value) -> Value {
     reply.json()
 }
 
-/// The header that counts texts whose template is not known.
+/// The value of the header that counts texts with an unknown template.
 fn unrecognised(reply: &Reply) -> &str {
     reply.headers["x-guerdon-unrecognised"].to_str().expect("a number")
 }

@@ -1,11 +1,11 @@
-//! Recorded requests of each client, and the fields that it reads of the reply.
+//! Recorded requests of each client, and the fields of the reply that it reads.
 
 use guerdon_tests::{Reply, Server};
 use serde_json::{Value, json};
 
 use super::{names, near, reward, server, sigmoid, unrecognised};
 
-/// Sends a recorded request to a server that asks for no token.
+/// Sends a recorded request to a server that requires no token.
 async fn send(server: &Server, request: &Value) -> Reply {
     let method = request["method"].as_str().unwrap().parse().unwrap();
     let url = format!("{}{}", server.url, request["path"].as_str().unwrap());
@@ -16,7 +16,7 @@ async fn send(server: &Server, request: &Value) -> Reply {
     Reply::read(sent.send().await.unwrap()).await
 }
 
-/// The replies to all requests of a recording, each 200.
+/// Sends all requests of a recording and returns the replies, each of which must be a 200.
 pub(super) async fn replies(server: &Server, recording: &str) -> Vec<Value> {
     let recording: Value = serde_json::from_str(recording).unwrap();
     let mut replies = Vec::new();
@@ -28,7 +28,7 @@ pub(super) async fn replies(server: &Server, recording: &str) -> Vec<Value> {
     replies
 }
 
-/// The reward of the recorded dialogue, asked for in our own words.
+/// The reward from `/v1/score` of the recorded dialogue.
 pub(super) async fn expected(server: &Server, reply: &str) -> f64 {
     let messages = json!([
         { "role": "system", "content": "You negotiate room prices." },
@@ -49,7 +49,7 @@ macro_rules! recording {
 pub(super) use recording;
 
 #[tokio::test]
-async fn openrlhf_s_reward_is_the_dialogue_s() {
+async fn openrlhf_query_is_scored_as_the_dialogue() {
     let server = server().await;
     let replies = replies(&server, recording!("openrlhf")).await;
     assert!(near(&replies[0]["rewards"][0], expected(&server, LEAKED).await), "{}", replies[0]);
@@ -59,7 +59,7 @@ async fn openrlhf_s_reward_is_the_dialogue_s() {
 }
 
 #[tokio::test]
-async fn align_anything_s_prompts_and_responses_are_the_same_dialogue() {
+async fn align_anything_prompts_and_responses_are_scored_as_the_dialogue() {
     let server = server().await;
     let replies = replies(&server, recording!("align-anything")).await;
     assert!(near(&replies[0]["rewards"][0], expected(&server, LEAKED).await), "{}", replies[0]);
@@ -67,7 +67,7 @@ async fn align_anything_s_prompts_and_responses_are_the_same_dialogue() {
 }
 
 #[tokio::test]
-async fn slime_s_reward_is_the_whole_reply() {
+async fn slime_reply_body_is_one_number() {
     let server = server().await;
     let replies = replies(&server, recording!("slime")).await;
     assert!(near(&replies[0], expected(&server, LEAKED).await), "{}", replies[0]);
@@ -80,7 +80,7 @@ async fn slime_s_reward_is_the_whole_reply() {
 }
 
 #[tokio::test]
-async fn slime_s_reward_key_finds_the_reward_in_a_dict() {
+async fn slime_dict_reply_has_the_reward_under_its_key() {
     let server = server().await;
     let body = json!({ "prompt": super::ASKED, "response": LEAKED, "label": null });
     let dict = super::ok(&server, "/rm?reply=dict", &body).await;
@@ -90,7 +90,7 @@ async fn slime_s_reward_key_finds_the_reward_in_a_dict() {
 }
 
 #[tokio::test]
-async fn verl_reads_the_raw_reward_in_both_forms() {
+async fn verl_gets_the_raw_reward_from_classify_and_embeddings() {
     let server = server().await;
     let replies = replies(&server, recording!("verl")).await;
     let wanted = expected(&server, LEAKED).await;
@@ -100,7 +100,7 @@ async fn verl_reads_the_raw_reward_in_both_forms() {
 }
 
 #[tokio::test]
-async fn vllm_classifies_texts_and_conversations_alike() {
+async fn vllm_classify_scores_texts_and_conversations_equally() {
     let server = server().await;
     let replies = replies(&server, recording!("vllm")).await;
     let wanted = sigmoid(expected(&server, LEAKED).await);
@@ -116,7 +116,7 @@ async fn vllm_classifies_texts_and_conversations_alike() {
 }
 
 #[tokio::test]
-async fn sglang_answers_one_for_one_and_a_list_for_a_list() {
+async fn sglang_returns_an_object_for_a_text_and_a_list_for_a_list() {
     let server = server().await;
     let replies = replies(&server, recording!("sglang")).await;
     let wanted = expected(&server, LEAKED).await;
@@ -128,7 +128,7 @@ async fn sglang_answers_one_for_one_and_a_list_for_a_list() {
 }
 
 #[tokio::test]
-async fn infinity_answers_a_list_of_labels_for_each_text() {
+async fn infinity_returns_a_list_of_labels_for_each_text() {
     let server = server().await;
     let replies = replies(&server, recording!("infinity")).await;
     assert_eq!(replies[0]["object"], "classify");
@@ -143,7 +143,7 @@ async fn infinity_answers_a_list_of_labels_for_each_text() {
 }
 
 #[tokio::test]
-async fn tei_answers_labels_and_a_pair_is_a_prompt_and_its_response() {
+async fn tei_returns_labels_and_scores_a_pair_as_prompt_and_response() {
     let server = server().await;
     let replies = replies(&server, recording!("tei")).await;
     assert!(
@@ -157,7 +157,7 @@ async fn tei_answers_labels_and_a_pair_is_a_prompt_and_its_response() {
 }
 
 #[tokio::test]
-async fn hugging_face_s_client_finds_a_list_for_its_text() {
+async fn hugging_face_client_gets_a_list_for_each_text() {
     let server = server().await;
     let replies = replies(&server, recording!("huggingface-hub")).await;
     let wanted = expected(&server, LEAKED).await;
@@ -168,7 +168,7 @@ async fn hugging_face_s_client_finds_a_list_for_its_text() {
 }
 
 #[tokio::test]
-async fn llama_factory_s_padding_is_no_part_of_the_dialogue() {
+async fn llama_factory_padding_is_removed_before_scoring() {
     let server = server().await;
     let replies = replies(&server, recording!("llama-factory")).await;
     let wanted = [expected(&server, LEAKED).await, expected(&server, "480 .").await];
@@ -179,7 +179,7 @@ async fn llama_factory_s_padding_is_no_part_of_the_dialogue() {
 }
 
 #[tokio::test]
-async fn nemo_gym_gets_its_request_back_with_a_reward_of_the_last_message() {
+async fn nemo_gym_verify_echoes_the_request_and_scores_the_last_message() {
     let server = server().await;
     let recording: Value = serde_json::from_str(recording!("nemo-gym")).unwrap();
     let replies = replies(&server, recording!("nemo-gym")).await;
@@ -188,7 +188,7 @@ async fn nemo_gym_gets_its_request_back_with_a_reward_of_the_last_message() {
     for (name, value) in sent.as_object().unwrap() {
         assert_eq!(&verified[name], value, "{name} is echoed");
     }
-    // The model reads what a tool answered; thoughts and calls are nobody's words.
+    // The model reads the results of tools. Reasoning and tool calls are not part of the dialogue.
     let messages = json!([
         { "role": "system", "content": "You negotiate room prices." },
         { "role": "user", "content": "480 is our best price ." },
@@ -206,7 +206,7 @@ async fn nemo_gym_gets_its_request_back_with_a_reward_of_the_last_message() {
 }
 
 #[tokio::test]
-async fn reward_kit_s_metrics_lie_between_0_and_1_and_say_why() {
+async fn reward_kit_metrics_are_between_0_and_1_with_a_reason() {
     let server = server().await;
     let replies = replies(&server, recording!("reward-kit")).await;
     let result = &replies[0];
@@ -222,7 +222,7 @@ async fn reward_kit_s_metrics_lie_between_0_and_1_and_say_why() {
 }
 
 #[tokio::test]
-async fn eval_protocol_s_steps_are_the_scored_turns() {
+async fn eval_protocol_steps_are_the_scored_turns() {
     let server = server().await;
     let replies = replies(&server, recording!("eval-protocol")).await;
     assert_eq!(replies[0]["step_outputs"].as_array().unwrap().len(), 1);
@@ -241,7 +241,7 @@ async fn eval_protocol_s_steps_are_the_scored_turns() {
 }
 
 #[tokio::test]
-async fn eval_protocol_is_told_that_a_score_is_none() {
+async fn eval_protocol_unscored_rollout_is_marked_invalid() {
     let server = server().await;
     let body = json!({ "messages": [{ "role": "assistant", "content": "480 ." }] });
     let unscored = super::ok(&server, "/evaluate?profile=strict", &body).await;
@@ -252,7 +252,7 @@ async fn eval_protocol_is_told_that_a_score_is_none() {
 }
 
 #[tokio::test]
-async fn roll_s_task_is_submitted_and_asked_after() {
+async fn roll_task_is_submitted_and_its_result_polled() {
     let server = server().await;
     let recording: Value = serde_json::from_str(recording!("roll")).unwrap();
     let submitted = send(&server, &recording["requests"][0]).await.json();
@@ -265,7 +265,7 @@ async fn roll_s_task_is_submitted_and_asked_after() {
         assert!(near(&result["reward_score"], expected(&server, LEAKED).await), "{result}");
         assert!(result["dimention_reward_score"]["rules"]["score"].is_number(), "{result}");
     }
-    question["body"]["reward_request_id"] = json!("nobody's");
+    question["body"]["reward_request_id"] = json!("unknown");
     let unknown = send(&server, &question).await.json();
     assert_eq!(
         (&unknown["errcode"], &unknown["reward_score"]),
@@ -276,7 +276,7 @@ async fn roll_s_task_is_submitted_and_asked_after() {
 }
 
 #[tokio::test]
-async fn a_task_that_could_not_be_scored_is_done_and_has_no_score() {
+async fn roll_task_that_cannot_be_scored_ends_without_a_score() {
     let server = server().await;
     let body = json!({ "prompt": super::ASKED, "response": "480 .", "timeout": 300 });
     let submitted = super::ok(&server, "/submit_task?profile=strict", &body).await;
@@ -292,7 +292,7 @@ async fn a_task_that_could_not_be_scored_is_done_and_has_no_score() {
 }
 
 #[tokio::test]
-async fn a_text_whose_template_is_not_known_is_scored_and_said_to_be() {
+async fn text_with_unknown_template_is_scored_and_reported() {
     let server = server().await;
     let reply =
         server.post("/get_reward", &json!({ "query": ["see you", super::query("480 .")] })).await;
@@ -308,7 +308,7 @@ async fn a_text_whose_template_is_not_known_is_scored_and_said_to_be() {
 }
 
 #[tokio::test]
-async fn a_label_that_spells_facts_reaches_the_rules() {
+async fn label_with_facts_is_passed_to_the_rules() {
     let pack = "pack: price\nabout: Prices.\nversion: 1\nrules:\n  - id: fact\n    about: The deal is on.\n    points: 30\n    \
                 match: { any_of: ['deal'] }\n    when: { context.open: true }\n    examples:\n      hits: [{ text: 'deal', context: { open: true } }]\n      \
                 misses: ['no']\n";

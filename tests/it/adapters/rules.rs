@@ -1,5 +1,5 @@
-//! Rules learnt from clients, a test each: every rule prevents a way in which a client ends or
-//! silently spoils a training run.
+//! Rules learnt from clients, one test per rule. Each rule prevents a failure in which a client
+//! stops a training run or silently corrupts it.
 
 use guerdon_tests::{Answer, Reply, Server, StandInJudge};
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use super::super::judge::{PROMPT, configured, verdict};
 use super::{ASKED, names, near, ok, query, reward, server, sigmoid, texts, with_limits};
 
 #[tokio::test]
-async fn rule_01_no_nan_and_no_null_where_a_client_dies_of_it() {
+async fn rule_01_missing_reward_is_an_error_unless_on_failure_is_set() {
     let server = server().await;
     for (path, body, place) in texts("480 .") {
         let scored = ok(&server, path, &body).await;
@@ -17,7 +17,7 @@ async fn rule_01_no_nan_and_no_null_where_a_client_dies_of_it() {
         let unscored = server.post(&format!("{path}?profile=strict"), &body).await;
         assert_eq!(
             unscored.status, 503,
-            "{path}: an error, not a number of ours: {}",
+            "{path}: an error, not a made-up number: {}",
             unscored.text
         );
         assert_eq!(unscored.json()["code"], "unscored", "{path}");
@@ -31,7 +31,7 @@ async fn rule_01_no_nan_and_no_null_where_a_client_dies_of_it() {
 }
 
 #[tokio::test]
-async fn rule_02_extra_logs_are_lists_of_numbers_under_the_same_names_every_time() {
+async fn rule_02_extra_logs_are_lists_of_numbers_with_constant_names() {
     let server = with_limits("[limits]\nmax_message_bytes = 100\n").await;
     let long = "x".repeat(101);
     let mut seen: Option<Vec<String>> = None;
@@ -54,7 +54,7 @@ async fn rule_02_extra_logs_are_lists_of_numbers_under_the_same_names_every_time
             }
         }
     }
-    // verl takes the names of a batch from its first sample, and asks for one sample at a time.
+    // verl takes the names for a batch from its first sample, and sends one sample per request.
     let sample = |reply: &str| json!({ "prompt": ASKED, "response": reply, "label": null });
     let dict = "/rm?reply=dict&on_failure=value:-1";
     let (scored, failed) =
@@ -70,8 +70,8 @@ async fn rule_02_extra_logs_are_lists_of_numbers_under_the_same_names_every_time
 }
 
 #[tokio::test]
-async fn rule_03_single_requests_meet_in_shared_model_batches() {
-    // The bundled model: the tiny one is done with a text before the next request has been read.
+async fn rule_03_concurrent_single_requests_share_model_batches() {
+    // The bundled model: the tiny one scores a text before the next request has been read.
     let bundled = Server::config().replace("crates/guerdon-model/tests/tiny", "models/e5-hh");
     let server = Server::from_config(&bundled, &[]).await;
     let mut requests = JoinSet::new();
@@ -89,7 +89,7 @@ async fn rule_03_single_requests_meet_in_shared_model_batches() {
 }
 
 #[tokio::test]
-async fn rule_04_an_empty_batch_gets_an_empty_answer() {
+async fn rule_04_empty_batch_returns_an_empty_list() {
     let server = server().await;
     let empty =
         ok(&server, "/get_reward", &json!({ "query": [], "prompts": [], "labels": [] })).await;
@@ -116,7 +116,7 @@ async fn rule_04_an_empty_batch_gets_an_empty_answer() {
 }
 
 #[tokio::test]
-async fn rule_05_a_bad_item_is_no_4xx_and_loses_nobody_else() {
+async fn rule_05_bad_item_is_not_a_4xx_and_the_other_items_are_scored() {
     let server = with_limits("[limits]\nmax_message_bytes = 100\n").await;
     let long = "x".repeat(101);
     for bad in
@@ -142,16 +142,28 @@ async fn rule_05_a_bad_item_is_no_4xx_and_loses_nobody_else() {
 }
 
 #[tokio::test]
-async fn rule_06_a_source_that_never_answers_does_not_hold_the_reply() {
-    // What each route's own deadline is, and that its client waits longer, is a test of the adapters' table.
+async fn rule_06_unresponsive_source_abstains_at_the_deadline() {
+    // Time in which even a busy machine computes the reward of every request below. The default
+    // deadlines of the routes are tested in guerdon-adapters.
+    const DEADLINE_MS: u64 = 3_000;
     let judge = StandInJudge::gated(Answer::Content(verdict("cold")), 0).await;
     let server = Server::with(&configured(&judge.url), &[("kind.md", PROMPT)]).await;
+    let mut requests = JoinSet::new();
     for (path, body, place) in texts("480 .") {
-        let partial = ok(&server, &format!("{path}?deadline_ms=50"), &body).await;
-        assert!(partial.pointer(place).is_some_and(Value::is_number), "{path}: {partial}");
+        let url = format!("{}{path}?deadline_ms={DEADLINE_MS}", server.url);
+        let sent = server.http.post(url).json(&body).send();
+        requests.spawn(async move { (path, place, Reply::read(sent.await.unwrap()).await) });
+    }
+    for (path, place, reply) in requests.join_all().await {
+        assert_eq!(reply.status, 200, "{path}: {}", reply.text);
+        assert!(
+            reply.json().pointer(place).is_some_and(Value::is_number),
+            "{path}: {}",
+            reply.text
+        );
     }
     let body = json!({ "query": [query("480 .")] });
-    let flagged = ok(&server, "/get_reward?deadline_ms=50", &body).await;
+    let flagged = ok(&server, &format!("/get_reward?deadline_ms={DEADLINE_MS}"), &body).await;
     assert_eq!(flagged["extra_logs"]["judge_abstained"], json!([1.0]), "{flagged}");
     assert_eq!(flagged["extra_logs"]["failed"], json!([0.0]), "{flagged}");
     judge.open(1_000);
@@ -159,7 +171,7 @@ async fn rule_06_a_source_that_never_answers_does_not_hold_the_reply() {
 }
 
 #[tokio::test]
-async fn rule_07_a_retried_body_is_paid_for_once() {
+async fn rule_07_repeated_request_body_causes_one_judge_call() {
     let judge = StandInJudge::new(Answer::Content(verdict("cold"))).await;
     let server = Server::with(&configured(&judge.url), &[("kind.md", PROMPT)]).await;
     let body = json!({ "query": [query("480 .")], "prompts": [ASKED], "labels": [null] });
@@ -179,7 +191,7 @@ async fn rule_07_a_retried_body_is_paid_for_once() {
 }
 
 #[tokio::test]
-async fn rule_08_a_token_may_be_in_the_url_since_clients_send_no_headers() {
+async fn rule_08_token_is_accepted_in_the_url() {
     let tokens =
         "[auth]\ntokens = [{ name = \"trainer\", env = \"TEST_TOKEN\", scopes = [\"score\"] }]\n";
     let server = with_limits(tokens).await;
@@ -214,7 +226,7 @@ async fn rule_08_a_token_may_be_in_the_url_since_clients_send_no_headers() {
 }
 
 #[tokio::test]
-async fn rule_09_the_url_chooses_profile_and_sources() {
+async fn rule_09_url_selects_profile_and_sources() {
     let server = server().await;
     let body = json!({ "query": [query("we guarantee it .")] });
     let usual = ok(&server, "/get_reward", &body).await;
@@ -222,7 +234,7 @@ async fn rule_09_the_url_chooses_profile_and_sources() {
     assert!(gated["rewards"][0].as_f64().unwrap() <= -9.5, "{gated}");
     assert!(usual["rewards"][0].as_f64().unwrap() > -9.5, "{usual}");
     let in_path = ok(&server, "/profiles/gated/get_reward", &body).await;
-    assert_eq!(in_path, gated, "for clients that put a path of their own behind the URL");
+    assert_eq!(in_path, gated, "for clients that append their own path to the URL");
     assert_eq!(server.get("/profiles/gated/info").await.json()["model_id"], "gated");
     for (path, code) in [
         ("gatd/get_reward", "unknown_profile"),
@@ -249,7 +261,7 @@ async fn rule_09_the_url_chooses_profile_and_sources() {
 }
 
 #[tokio::test]
-async fn rule_10_a_list_of_one_gets_a_list_of_one() {
+async fn rule_10_list_of_one_returns_a_list_of_one() {
     let server = server().await;
     let one = ok(&server, "/get_reward", &json!({ "query": [query("480 .")] })).await;
     for list in [&one["rewards"], &one["scores"], &one["extra_logs"]["rm"]] {
@@ -259,7 +271,7 @@ async fn rule_10_a_list_of_one_gets_a_list_of_one() {
 }
 
 #[tokio::test]
-async fn rule_11_scores_lie_between_0_and_1_beside_raw_rewards() {
+async fn rule_11_scores_are_between_0_and_1_and_rewards_are_raw() {
     let server = server().await;
     let replies = ["480 .", "see the work order .", "we guarantee it ."];
     let body = json!({ "query": replies.map(query) });
@@ -278,12 +290,12 @@ async fn rule_11_scores_lie_between_0_and_1_beside_raw_rewards() {
 }
 
 #[tokio::test]
-async fn rule_12_each_flavour_activates_by_default_as_its_own_server_does() {
+async fn rule_12_default_activation_matches_each_engine() {
     let server = server().await;
     let text = query("480 .");
     let raw = reward(&server, "480 .").await;
     let squashed = sigmoid(raw);
-    assert!((raw - squashed).abs() > 1e-3, "the two can be told apart");
+    assert!((raw - squashed).abs() > 1e-3, "the two values differ");
     for (path, body, place, expected) in [
         ("/predict", json!({ "inputs": text }), "/0/score", squashed),
         ("/predict", json!({ "inputs": text, "raw_scores": true }), "/0/score", raw),
@@ -317,7 +329,8 @@ async fn rule_12_each_flavour_activates_by_default_as_its_own_server_does() {
             "{path} {body}: {reply}"
         );
     }
-    // SGLang's own answer here is a softmax over one label, always 1: no reward, so not served.
+    // SGLang returns a softmax over one label here, which is always 1 and says nothing about the
+    // reward. The route is therefore not served.
     assert_eq!(server.post("/v1/classify", &json!({ "input": text })).await.status, 404);
     server.stop().await;
 }

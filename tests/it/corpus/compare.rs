@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn new_keys_and_new_sentences_are_no_difference() {
+    fn new_keys_and_changed_sentences_are_not_differences() {
         let recorded =
             json!({ "code": "internal", "detail": "it broke", "n": 1.0, "id": "<string>" });
         let found =
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_key_another_word_and_another_number_are_differences() {
+    fn missing_keys_and_changed_words_or_numbers_are_differences() {
         let recorded = json!({ "a": { "why": "deadline", "n": 1.0, "gone": null }, "list": [1] });
         let found = json!({ "a": { "why": "late", "n": 1.1 }, "list": [] });
         let differences = differences(&recorded, &found);

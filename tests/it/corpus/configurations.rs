@@ -1,4 +1,4 @@
-//! Configuration files of the first edition: each must load, and mean what it meant.
+//! Configuration files of the first edition: each must load and keep its meaning.
 //!
 //! A configuration is `NAME.toml`, with variables of the environment in its comment lines `#
 //! GUERDON__…=…`. Its meaning, which `guerdon config show` prints, is `NAME.json`.
