@@ -1,7 +1,7 @@
 //! The judge: each question is sent once, and a failed call makes the source abstain with a reason.
 //! The endpoint is scripted.
 
-use guerdon_tests::{Answer, Server, StandInJudge};
+use guerdon_tests::{JudgeReply, Server, StandInJudge};
 use serde_json::{Value, json};
 
 /// A judge prompt with one criterion.
@@ -41,7 +41,7 @@ pub(crate) fn verdict(level: &str) -> String {
 }
 
 async fn server(judge: &StandInJudge) -> Server {
-    Server::with(&configured(&judge.url), &[("kind.md", PROMPT)]).await
+    Server::with(&configured(judge.url()), &[("kind.md", PROMPT)]).await
 }
 
 fn one(reply: &str) -> Value {
@@ -50,7 +50,7 @@ fn one(reply: &str) -> Value {
 
 #[tokio::test]
 async fn judge_points_are_part_of_the_enhancement() {
-    let judge = StandInJudge::new(Answer::Content(verdict("cold"))).await;
+    let judge = StandInJudge::start([JudgeReply::content(verdict("cold"))]).await;
     let server = server(&judge).await;
     let reply = server.score(&one("480 .")).await;
     let turn = &reply["results"][0]["turns"][0];
@@ -66,7 +66,7 @@ async fn judge_points_are_part_of_the_enhancement() {
 
 #[tokio::test]
 async fn identical_questions_cause_one_judge_call() {
-    let judge = StandInJudge::new(Answer::Content(verdict("warm"))).await;
+    let judge = StandInJudge::start([JudgeReply::content(verdict("warm"))]).await;
     let server = server(&judge).await;
     let same = json!({ "rollouts": vec![Server::rollout("480 ."); 64] });
     let reply = server.score(&same).await;
@@ -110,7 +110,7 @@ async fn abstaining_judge_makes_the_reward_null_with_on_abstain_null() {
 
 #[tokio::test]
 async fn judge_that_misses_the_deadline_abstains() {
-    let judge = StandInJudge::gated(Answer::Content(verdict("warm")), 0).await;
+    let judge = StandInJudge::start_gated([JudgeReply::content(verdict("warm"))], 0).await;
     let server = server(&judge).await;
     let mut request = one("480 .");
     request["deadline_ms"] = json!(300);
@@ -118,7 +118,7 @@ async fn judge_that_misses_the_deadline_abstains() {
     assert_eq!(turn["abstained"][0]["why"], "deadline", "{turn}");
     assert!(turn["reward"].is_number());
     // The call was sent and is paid for. The next identical request uses its answer.
-    judge.open(1);
+    judge.release(1);
     let again = server.score(&one("480 .")).await;
     assert_eq!(again["results"][0]["turns"][0]["judge"]["cached"], true);
     assert_eq!(judge.calls(), 1);
@@ -127,7 +127,7 @@ async fn judge_that_misses_the_deadline_abstains() {
 
 #[tokio::test]
 async fn answer_without_a_verdict_abstains() {
-    let judge = StandInJudge::new(Answer::Content("I would say ten out of ten.".into())).await;
+    let judge = StandInJudge::start([JudgeReply::content("I would say ten out of ten.")]).await;
     let server = server(&judge).await;
     let turn = server.score(&one("480 .")).await["results"][0]["turns"][0].clone();
     assert_eq!(turn["abstained"][0]["why"], "malformed", "{turn}");

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use guerdon_tests::{Answer, Server, StandInJudge, wait_until};
+use guerdon_tests::{JudgeReply, Server, StandInJudge, WAIT_LIMIT, wait_until};
 use serde_json::{Value, json};
 
 use crate::judge::{PROMPT, configured, verdict};
@@ -19,12 +19,12 @@ fn read(path: &Path) -> String {
 
 #[tokio::test]
 async fn judge_answers_are_kept_over_a_restart() {
-    let judge = StandInJudge::new(Answer::Content(verdict("cold"))).await;
+    let judge = StandInJudge::start([JudgeReply::content(verdict("cold"))]).await;
     let elsewhere = tempfile::tempdir().expect("a folder");
     let store = elsewhere.path().join("answers.log");
     let config = format!(
         "{}[judges.stand-in.cache]\npath = \"{}\"\n",
-        configured(&judge.url),
+        configured(judge.url()),
         store.display()
     );
     for _ in 0..2 {
@@ -38,10 +38,10 @@ async fn judge_answers_are_kept_over_a_restart() {
 
 #[tokio::test]
 async fn audit_log_has_a_line_for_each_call_next_to_the_configuration() {
-    let judge = StandInJudge::new(Answer::Content(verdict("warm"))).await;
+    let judge = StandInJudge::start([JudgeReply::content(verdict("warm"))]).await;
     let config = format!(
         "{}audit = {{ path = \"log/judge.jsonl\" }}\nprices = {{ prompt_per_million = 10000 }}\n",
-        configured(&judge.url)
+        configured(judge.url())
     );
     let server = Server::with(&config, &[("kind.md", PROMPT)]).await;
     server
@@ -51,7 +51,8 @@ async fn audit_log_has_a_line_for_each_call_next_to_the_configuration() {
     assert!((server.metric("guerdon_judge_tokens_total", "prompt").await - 200.0).abs() < 1e-9);
     let log = server.path("log/judge.jsonl");
     // A background thread writes the lines.
-    wait_until("two lines in the audit log", async || read(&log).lines().count() >= 2).await;
+    wait_until("two lines in the audit log", WAIT_LIMIT, async || read(&log).lines().count() >= 2)
+        .await;
     let line: Value = serde_json::from_str(read(&log).lines().next().unwrap()).unwrap();
     assert_eq!((&line["prompt_tokens"], &line["outcome"]), (&json!(100), &json!("ok")), "{line}");
     assert!(line["messages"].is_null(), "texts are logged only if configured: {line}");
@@ -60,15 +61,15 @@ async fn audit_log_has_a_line_for_each_call_next_to_the_configuration() {
 
 #[tokio::test]
 async fn panel_verdicts_are_pooled_by_majority() {
-    let cold = StandInJudge::new(Answer::Content(verdict("cold"))).await;
-    let warm = StandInJudge::new(Answer::Content(verdict("warm"))).await;
+    let cold = StandInJudge::start([JudgeReply::content(verdict("cold"))]).await;
+    let warm = StandInJudge::start([JudgeReply::content(verdict("warm"))]).await;
     let more = format!(
         "[judges.second]\nurl = \"{0}\"\nmodel = \"second\"\n[judges.third]\nurl = \"{0}\"\nmodel = \"third\"\n",
-        warm.url
+        warm.url()
     );
     let judging =
         "[profiles.test.judging]\npanel = [\"second\", \"third\"]\npooling = \"majority\"\n";
-    let config = format!("{}{more}{judging}", configured(&cold.url));
+    let config = format!("{}{more}{judging}", configured(cold.url()));
     let server = Server::with(&config, &[("kind.md", PROMPT)]).await;
     let reply = server.score(&one("480 .")).await;
     assert_eq!(
@@ -81,15 +82,15 @@ async fn panel_verdicts_are_pooled_by_majority() {
 
 #[tokio::test]
 async fn judge_that_misses_a_probe_raises_the_alarm() {
-    let judge = StandInJudge::new(Answer::Content(verdict("warm"))).await;
+    let judge = StandInJudge::start([JudgeReply::content(verdict("warm"))]).await;
     let probed = PROMPT.replace(
         "+++\n# system",
         "[[probes]]\nname = \"insult\"\nbefore = \"480 is our best.\"\nturn = \"Go away.\"\nlevels = { kind = \"cold\" }\n+++\n# system",
     );
     let config =
-        format!("{}[profiles.test.judging]\nprobe_every = \"1h\"\n", configured(&judge.url));
+        format!("{}[profiles.test.judging]\nprobe_every = \"1h\"\n", configured(judge.url()));
     let server = Server::with(&config, &[("kind.md", &probed)]).await;
-    wait_until("the alarm", async || {
+    wait_until("the alarm", WAIT_LIMIT, async || {
         server.metric("guerdon_judge_alarm", "profile=\"test\"").await >= 1.0
     })
     .await;

@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use guerdon_tests::{Server, wait_until};
+use guerdon_tests::{Server, WAIT_LIMIT, wait_until};
 use serde_json::{Value, json};
 
 async fn points(server: &Server, text: &str) -> Value {
@@ -15,7 +15,7 @@ async fn points(server: &Server, text: &str) -> Value {
 
 /// Waits until the generation is `wanted`.
 async fn generation(server: &Server, wanted: u64) {
-    wait_until("the new generation", async || {
+    wait_until("the new generation", WAIT_LIMIT, async || {
         server.get("/v1/info").await.json()["generation"] == wanted
     })
     .await;
@@ -57,7 +57,7 @@ async fn added_broken_pack_is_loaded_once_corrected() {
     let server = Server::from_config(&config, &[]).await;
     let added = Server::pack().replace("pack: words", "pack: more");
     server.replace("more.yaml", &added.replace("points: -50", "pionts: -50"));
-    wait_until("the refusal of the new file", async || {
+    wait_until("the refusal of the new file", WAIT_LIMIT, async || {
         server.get("/v1/info").await.json()["last_reload_error"].is_string()
     })
     .await;

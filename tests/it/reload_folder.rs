@@ -7,7 +7,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::Duration;
 
-use guerdon_tests::{Server, wait_until};
+use guerdon_tests::{Server, WAIT_LIMIT, wait_until};
 use serde_json::json;
 
 fn pack(points: u32) -> String {
@@ -22,7 +22,7 @@ fn write(folder: &Path, points: u32) {
 
 /// Waits until the live pack has `points`.
 async fn live(server: &Server, what: &str, points: u32) {
-    wait_until(&format!("{what}: {points} points"), async || {
+    wait_until(&format!("{what}: {points} points"), WAIT_LIMIT, async || {
         let rules = server.get("/v1/rules").await.json();
         rules["profiles"]["test"][0]["rules"][0]["points"] == json!(-f64::from(points))
     })

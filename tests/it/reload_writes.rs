@@ -10,7 +10,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use guerdon_tests::{Server, wait_until};
+use guerdon_tests::{Server, WAIT_LIMIT, wait_until};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -89,7 +89,7 @@ impl Load {
 
 /// Waits until the rules of the live packs are of `version`.
 async fn live(server: &Server, version: u64) {
-    wait_until(&format!("version {version} is live"), async || {
+    wait_until(&format!("version {version} is live"), WAIT_LIMIT, async || {
         let rules = server.get("/v1/rules").await.json();
         rules["profiles"]["test"][0]["rules"][0]["points"] == json!(-(version as f64))
     })

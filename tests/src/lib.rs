@@ -1,18 +1,18 @@
-//! The harness of the end-to-end tests: the real server, in this process, on port 0; and a
-//! scripted judge endpoint, which stands in for an LLM.
+//! The harness of the end-to-end tests: the real server, in this process, on port 0; and, from
+//! `guerdon-testing`, a scripted judge endpoint and bounded waiting.
 //!
 //! | File | Contents |
 //! |---|---|
 //! | `server.rs` | a server with a configuration and files of its own |
-//! | `judge.rs` | the scripted judge |
-//! | `wait.rs` | a bounded wait for a condition |
 
 #![expect(clippy::expect_used, clippy::missing_panics_doc, reason = "a harness fails by panicking")]
 
-mod judge;
 mod server;
-mod wait;
 
-pub use judge::{Answer, StandInJudge};
+use std::time::Duration;
+
+pub use guerdon_testing::{JudgeReply, StandInJudge, wait_until};
 pub use server::{Reply, Server, http_client, repository};
-pub use wait::wait_until;
+
+/// The time limit of a wait for the server in an end-to-end test.
+pub const WAIT_LIMIT: Duration = Duration::from_secs(30);

@@ -49,6 +49,30 @@ impl JudgeReply {
         )
     }
 
+    /// Sets the numbers of tokens that a chat completion reports.
+    #[must_use]
+    pub fn usage(self, prompt_tokens: u32, completion_tokens: u32) -> Self {
+        let usage = json!({
+            "prompt_tokens": prompt_tokens,
+            "completion_tokens": completion_tokens,
+            "total_tokens": prompt_tokens + completion_tokens,
+        });
+        self.with_key("usage", usage)
+    }
+
+    /// Sets the model that a chat completion reports.
+    #[must_use]
+    pub fn model(self, model: &str) -> Self {
+        self.with_key("model", json!(model))
+    }
+
+    fn with_key(mut self, key: &str, value: Value) -> Self {
+        let mut completion: Value = serde_json::from_str(&self.body).unwrap();
+        completion[key] = value;
+        self.body = completion.to_string();
+        self
+    }
+
     /// A reply with a status and a JSON body.
     #[must_use]
     pub fn status(status: u16, body: &Value) -> Self {
@@ -202,6 +226,16 @@ mod tests {
             assert_eq!(reply["choices"][0]["message"]["content"], "no");
         }
         assert_eq!(judge.requests(), vec![json!({ "model": "m" }); 3]);
+    }
+
+    #[tokio::test]
+    async fn reported_usage_and_model_can_be_set() {
+        let reply = JudgeReply::content("no").usage(3, 4).model("m");
+        let judge = StandInJudge::start([reply]).await;
+        let reply: Value = call(&judge).await.json().await.unwrap();
+        let expected = json!({ "prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7 });
+        assert_eq!((&reply["usage"], &reply["model"]), (&expected, &json!("m")));
+        assert_eq!(reply["choices"][0]["message"]["content"], "no");
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! Rules learnt from clients, one test per rule. Each rule prevents a failure in which a client
 //! stops a training run or silently corrupts it.
 
-use guerdon_tests::{Answer, Reply, Server, StandInJudge};
+use guerdon_tests::{JudgeReply, Reply, Server, StandInJudge};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -146,8 +146,8 @@ async fn rule_06_unresponsive_source_abstains_at_the_deadline() {
     // Time in which even a busy machine computes the reward of every request below. The default
     // deadlines of the routes are tested in guerdon-adapters.
     const DEADLINE_MS: u64 = 3_000;
-    let judge = StandInJudge::gated(Answer::Content(verdict("cold")), 0).await;
-    let server = Server::with(&configured(&judge.url), &[("kind.md", PROMPT)]).await;
+    let judge = StandInJudge::start_gated([JudgeReply::content(verdict("cold"))], 0).await;
+    let server = Server::with(&configured(judge.url()), &[("kind.md", PROMPT)]).await;
     let mut requests = JoinSet::new();
     for (path, body, place) in texts("480 .") {
         let url = format!("{}{path}?deadline_ms={DEADLINE_MS}", server.url);
@@ -166,14 +166,14 @@ async fn rule_06_unresponsive_source_abstains_at_the_deadline() {
     let flagged = ok(&server, &format!("/get_reward?deadline_ms={DEADLINE_MS}"), &body).await;
     assert_eq!(flagged["extra_logs"]["judge_abstained"], json!([1.0]), "{flagged}");
     assert_eq!(flagged["extra_logs"]["failed"], json!([0.0]), "{flagged}");
-    judge.open(1_000);
+    judge.release(1_000);
     server.stop().await;
 }
 
 #[tokio::test]
 async fn rule_07_repeated_request_body_causes_one_judge_call() {
-    let judge = StandInJudge::new(Answer::Content(verdict("cold"))).await;
-    let server = Server::with(&configured(&judge.url), &[("kind.md", PROMPT)]).await;
+    let judge = StandInJudge::start([JudgeReply::content(verdict("cold"))]).await;
+    let server = Server::with(&configured(judge.url()), &[("kind.md", PROMPT)]).await;
     let body = json!({ "query": [query("480 .")], "prompts": [ASKED], "labels": [null] });
     let mut tries = JoinSet::new();
     for _ in 0..16 {

@@ -22,7 +22,7 @@ mod normalise;
 
 use std::collections::BTreeMap;
 
-use guerdon_tests::{Answer, Server, StandInJudge};
+use guerdon_tests::{JudgeReply, Server, StandInJudge};
 use serde_json::{Value, json};
 
 use crate::judge::verdict;
@@ -33,16 +33,19 @@ struct Judges(Vec<(&'static str, StandInJudge)>);
 
 impl Judges {
     async fn start() -> Self {
-        let refusal = Answer::Status(400, json!({ "error": { "message": "no" } }));
-        let late = StandInJudge::gated(Answer::Content(verdict("warm")), 0).await;
+        // The recorded replies hold these numbers of tokens and this model.
+        let completion =
+            |content: &str| JudgeReply::content(content).usage(100, 10).model("stand-in");
+        let refusal = JudgeReply::status(400, &json!({ "error": { "message": "no" } }));
+        let late = StandInJudge::start_gated([completion(&verdict("warm"))], 0).await;
         let mut judges = vec![("@JUDGE_LATE@", late)];
-        for (mark, answer) in [
-            ("@JUDGE_COLD@", Answer::Content(verdict("cold"))),
-            ("@JUDGE_WARM@", Answer::Content(verdict("warm"))),
-            ("@JUDGE_MALFORMED@", Answer::Content("I would say ten out of ten.".into())),
+        for (mark, reply) in [
+            ("@JUDGE_COLD@", completion(&verdict("cold"))),
+            ("@JUDGE_WARM@", completion(&verdict("warm"))),
+            ("@JUDGE_MALFORMED@", completion("I would say ten out of ten.")),
             ("@JUDGE_BROKEN@", refusal),
         ] {
-            judges.push((mark, StandInJudge::new(answer).await));
+            judges.push((mark, StandInJudge::start([reply]).await));
         }
         Self(judges)
     }
@@ -50,7 +53,7 @@ impl Judges {
     async fn server(&self, name: &str) -> Server {
         let mut toml = case::server_file(&format!("{name}.toml"));
         for (mark, judge) in &self.0 {
-            toml = toml.replace(mark, &judge.url);
+            toml = toml.replace(mark, judge.url());
         }
         let files =
             ["words.yaml", "kind.md", "operator-token"].map(|name| (name, case::server_file(name)));
