@@ -1,7 +1,7 @@
 //! Mean, variance and whitening over the valid tokens of a batch.
 
 use crate::error::{OptimError, require};
-use crate::kernel::blocks::{Chunk, Merge, TokenKernel, over_tokens, over_tokens_in_place};
+use crate::kernel::blocks::{Merge, TokenChunk, TokenKernel, over_tokens, over_tokens_in_place};
 use crate::kernel::float::Float;
 use crate::kernel::rows::RowMask;
 use crate::kernel::welford::{Welford, WelfordLanes};
@@ -134,7 +134,7 @@ impl<F: Float> TokenKernel<F, 1, 0> for MomentsKernel {
     fn chunk(
         &self,
         (): &(),
-        Chunk { tokens, ins: [values], .. }: Chunk<'_, F, 1, 0>,
+        TokenChunk { tokens, ins: [values], .. }: TokenChunk<'_, F, 1, 0>,
         lanes: &mut WelfordLanes<F>,
     ) {
         lanes.add(values, tokens);
@@ -164,7 +164,12 @@ impl<F: Float> TokenKernel<F, 0, 1> for WhitenKernel<F> {
     fn begin(&self, _row: usize, (): &mut ()) {}
 
     #[inline(always)]
-    fn chunk(&self, (): &(), Chunk { outs: [values], .. }: Chunk<'_, F, 0, 1>, (): &mut ()) {
+    fn chunk(
+        &self,
+        (): &(),
+        TokenChunk { outs: [values], .. }: TokenChunk<'_, F, 0, 1>,
+        (): &mut (),
+    ) {
         let Self { mean, mean_rest, scale, back } = *self;
         for value in values {
             *value = ((*value - mean) - mean_rest) * scale + back;

@@ -203,12 +203,12 @@ pub(crate) trait TokenKernel<F: Float, const IN: usize, const OUT: usize>: Sync 
     fn begin(&self, row: usize, sums: &mut Self::Sums) -> Self::Row;
 
     /// Computes one chunk. Implementations are `#[inline(always)]`, as [`RowKernel::row`].
-    fn chunk(&self, row: &Self::Row, chunk: Chunk<'_, F, IN, OUT>, lanes: &mut Self::Lanes);
+    fn chunk(&self, row: &Self::Row, chunk: TokenChunk<'_, F, IN, OUT>, lanes: &mut Self::Lanes);
 }
 
 /// [`CHUNK`] neighbouring slots. The first `tokens` slots are valid. The inputs of the others are
 /// 0, and their outputs are discarded.
-pub(crate) struct Chunk<'a, F, const IN: usize, const OUT: usize> {
+pub(crate) struct TokenChunk<'a, F, const IN: usize, const OUT: usize> {
     /// Valid tokens, 1 to [`CHUNK`].
     pub(crate) tokens: usize,
     /// The inputs, in the order of the kernel's slices.
@@ -305,7 +305,7 @@ impl<F: Float, K: TokenKernel<F, IN, OUT>, const IN: usize, const OUT: usize> Ro
                             *target = out;
                         }
                     }
-                    let chunk = Chunk { tokens, ins: windows, outs: targets };
+                    let chunk = TokenChunk { tokens, ins: windows, outs: targets };
                     self.kernel.chunk(row_state, chunk, lanes);
                     continue;
                 }
@@ -316,7 +316,7 @@ impl<F: Float, K: TokenKernel<F, IN, OUT>, const IN: usize, const OUT: usize> Ro
                 for (out, spare) in outs.iter().zip(written.iter_mut()) {
                     load(&out[at..], tokens, spare);
                 }
-                let chunk = Chunk {
+                let chunk = TokenChunk {
                     tokens,
                     ins: read.each_ref().map(|spare| &**spare),
                     outs: written.each_mut().map(|spare| &mut **spare),

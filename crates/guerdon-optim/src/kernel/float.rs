@@ -16,7 +16,7 @@ use crate::kernel::exp::Exponential;
 /// in the type itself. Sums over tokens are pairwise in the type within 64 neighbours and in `f64`
 /// beyond.
 pub trait Float:
-    sealed::Sealed
+    sealed::SealedFloat
     + Copy
     + Debug
     + Default
@@ -97,9 +97,9 @@ pub trait Float:
 }
 
 mod sealed {
-    pub trait Sealed {}
-    impl Sealed for f32 {}
-    impl Sealed for f64 {}
+    pub trait SealedFloat {}
+    impl SealedFloat for f32 {}
+    impl SealedFloat for f64 {}
 }
 
 macro_rules! float {

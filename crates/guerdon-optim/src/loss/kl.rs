@@ -3,7 +3,7 @@
 //! `d = log pi(token) - log pi_ref(token)`, in nats, on tokens drawn from `pi`.
 
 use crate::error::{OptimError, require};
-use crate::kernel::blocks::{Chunk, FiniteCheck, TokenKernel, over_tokens};
+use crate::kernel::blocks::{FiniteCheck, TokenChunk, TokenKernel, over_tokens};
 use crate::kernel::float::Float;
 use crate::kernel::lanes::{CHUNK, ChunkArray, tree_sum};
 use crate::kernel::rows::RowMask;
@@ -233,7 +233,12 @@ impl<F: Float> TokenKernel<F, 3, 2> for KlPenaltyKernel<'_> {
     fn chunk(
         &self,
         (): &(),
-        Chunk { ins: [logp, ref_logp, old_logp], outs: [kl, slope], .. }: Chunk<'_, F, 3, 2>,
+        TokenChunk { ins: [logp, ref_logp, old_logp], outs: [kl, slope], .. }: TokenChunk<
+            '_,
+            F,
+            3,
+            2,
+        >,
         zeros: &mut ChunkArray<F>,
     ) {
         let (config, limit) = (*self.0, F::from_f64(RATIO_LIMIT));

@@ -1,7 +1,7 @@
 //! The clipped value loss of PPO and its gradient.
 
 use crate::error::{OptimError, require};
-use crate::kernel::blocks::{Chunk, Merge, TokenKernel, over_tokens};
+use crate::kernel::blocks::{Merge, TokenChunk, TokenKernel, over_tokens};
 use crate::kernel::float::Float;
 use crate::kernel::lanes::{CHUNK, ChunkArray, tree_sum};
 use crate::kernel::rows::RowMask;
@@ -196,7 +196,12 @@ impl<F: Float> TokenKernel<F, 3, 1> for ValueKernel<'_, F> {
     fn chunk(
         &self,
         &weight: &F,
-        Chunk { tokens, ins: [values, olds, returns], outs: [dvalues] }: Chunk<'_, F, 3, 1>,
+        TokenChunk { tokens, ins: [values, olds, returns], outs: [dvalues] }: TokenChunk<
+            '_,
+            F,
+            3,
+            1,
+        >,
         lanes: &mut ValueLanes<F>,
     ) {
         let clip = self.clip;

@@ -2,7 +2,7 @@
 //! token.
 
 use crate::error::{OptimError, require};
-use crate::kernel::blocks::{Chunk, Merge, TokenKernel, over_tokens};
+use crate::kernel::blocks::{Merge, TokenChunk, TokenKernel, over_tokens};
 use crate::kernel::float::Float;
 use crate::kernel::lanes::{CHUNK, ChunkArray, tree_sum};
 use crate::kernel::rows::RowMask;
@@ -162,7 +162,7 @@ impl<F: Float> TokenKernel<F, 2, 1> for TokenRewardKernel<'_> {
     fn chunk(
         &self,
         &share: &F,
-        Chunk { ins: [logp, ref_logp], outs: [out], .. }: Chunk<'_, F, 2, 1>,
+        TokenChunk { ins: [logp, ref_logp], outs: [out], .. }: TokenChunk<'_, F, 2, 1>,
         lanes: &mut TokenRewardLanes<F>,
     ) {
         let (coefficient, estimator) = (F::from_f64(self.coefficient), self.config.kl);

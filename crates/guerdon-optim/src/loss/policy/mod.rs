@@ -4,19 +4,23 @@
 //! (`surrogate.rs`). This file has the parts that surrogates share: the ratio, the weights, the
 //! rollout correction, the metrics and the walk over the batch.
 
+mod batch;
+mod clip_range;
 mod surrogate;
 #[cfg(test)]
 mod tests;
 
-use crate::error::{OptimError, require};
-use crate::kernel::blocks::{Chunk, Merge, TokenKernel, over_tokens};
-use crate::kernel::float::Float;
-use crate::kernel::lanes::{CHUNK, ChunkArray, is_token, tree_fold, tree_sum};
-use crate::kernel::rows::RowMask;
-use crate::loss::aggregate::{Aggregation, Normaliser, Weigher};
-use surrogate::{
+use self::surrogate::{
     Cispo, Dro, GeometricMean, Objective, PpoClip, Reinforce, SequenceRatio, SoftGate, TokenInputs,
 };
+use crate::error::{OptimError, require};
+use crate::kernel::blocks::{Merge, TokenChunk, TokenKernel, over_tokens};
+use crate::kernel::float::Float;
+use crate::kernel::lanes::{CHUNK, ChunkArray, is_token, tree_fold, tree_sum};
+use crate::loss::aggregate::{Aggregation, Weigher};
+
+pub use self::batch::PolicyBatch;
+pub use self::clip_range::ClipRange;
 
 /// Bound of log-ratios (verl's constant; `e^20` is 5e8). Beyond it the gradient is 0 for surrogates
 /// that follow the ratio.
@@ -70,33 +74,6 @@ pub enum Surrogate {
     Reinforce,
 }
 
-/// The range around 1 within which a ratio is not clipped.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ClipRange {
-    /// The distance below 1, within 0..=1. Default 0.2.
-    pub low: f64,
-    /// The distance above 1, finite and 0 or more. Default 0.2.
-    pub high: f64,
-}
-
-impl Default for ClipRange {
-    fn default() -> Self {
-        Self { low: 0.2, high: 0.2 }
-    }
-}
-
-impl ClipRange {
-    fn check(&self) -> Result<(), OptimError> {
-        require((0.0..=1.0).contains(&self.low), "clip.low", self.low, "within 0..=1")?;
-        require(
-            self.high >= 0.0 && self.high.is_finite(),
-            "clip.high",
-            self.high,
-            "finite and 0 or more",
-        )
-    }
-}
-
 impl Default for Surrogate {
     fn default() -> Self {
         Self::Ppo { clip: ClipRange::default(), dual: None }
@@ -132,52 +109,6 @@ pub struct PolicyConfig {
     pub surrogate: Surrogate,
     /// The weight of a token. Default `token_mean`.
     pub aggregation: Aggregation,
-}
-
-/// Log-probs and advantages of a batch or micro-batch.
-#[derive(Clone, Copy, Debug)]
-pub struct PolicyBatch<'a, F> {
-    mask: RowMask<'a>,
-    logp: &'a [F],
-    old_logp: &'a [F],
-    advantages: &'a [F],
-    correction: Option<&'a [F]>,
-    normaliser: Option<Normaliser>,
-}
-
-impl<'a, F: Float> PolicyBatch<'a, F> {
-    /// All slices are `[B, T]`: log-probs (nats) under the policy being trained, log-probs under
-    /// the policy that sampled the tokens, and the advantages.
-    pub fn new(mask: RowMask<'a>, logp: &'a [F], old_logp: &'a [F], advantages: &'a [F]) -> Self {
-        Self { mask, logp, old_logp, advantages, correction: None, normaliser: None }
-    }
-
-    /// Sets importance weights (`[B, T]`, 0 or more), constant factors of the tokens' losses: see
-    /// [`importance_weights`](crate::loss::correction::importance_weights).
-    #[must_use]
-    pub fn with_correction(mut self, weights: &'a [F]) -> Self {
-        self.correction = Some(weights);
-        self
-    }
-
-    /// Sets the divisors of the whole batch, for a micro-batch: the losses and gradients of the
-    /// parts then add up.
-    #[must_use]
-    pub fn with_normaliser(mut self, normaliser: Normaliser) -> Self {
-        self.normaliser = Some(normaliser);
-        self
-    }
-
-    fn non_finite_error(&self) -> OptimError {
-        let correction = self.correction.unwrap_or(self.logp);
-        let inputs = [
-            ("logp", self.logp),
-            ("old_logp", self.old_logp),
-            ("advantages", self.advantages),
-            ("correction", correction),
-        ];
-        self.mask.non_finite_error("loss", &inputs)
-    }
 }
 
 /// The loss and its metrics. All fields but `loss` and `tokens` are unweighted statistics of this
@@ -367,7 +298,7 @@ impl<F: Float, O: Objective<F>, const IN: usize> TokenKernel<F, IN, 1> for Polic
     fn chunk(
         &self,
         &(weight, row_state): &(F, O::Row),
-        Chunk { tokens, ins, outs: [dlogp] }: Chunk<'_, F, IN, 1>,
+        TokenChunk { tokens, ins, outs: [dlogp] }: TokenChunk<'_, F, IN, 1>,
         lanes: &mut PolicyLanes<F>,
     ) {
         // A local copy: the compiler need not assume that writes to `dlogp` change it.

@@ -3,7 +3,8 @@
 //!
 //! The code selects between values instead of branching, so that compilers can vectorise it.
 
-use super::{ClipRange, PolicyBatch};
+use super::batch::PolicyBatch;
+use super::clip_range::ClipRange;
 use crate::kernel::float::Float;
 
 /// The inputs of a surrogate for one token.
