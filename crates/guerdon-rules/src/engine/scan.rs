@@ -49,7 +49,7 @@ pub(crate) struct TextScan {
     runs: [Vec<Cell<u32>>; 2],
 }
 
-/// Unused buffers.
+/// Buffers for reuse.
 #[expect(clippy::vec_box, reason = "they move in and out of cells: a pointer, not a kilobyte")]
 #[derive(Debug, Default)]
 struct ScanBuffers {

@@ -6,7 +6,7 @@ use std::ops::Range;
 use guerdon_text::{Finding, did_you_mean, nearest};
 
 use crate::syntax::codes::PackCode;
-use crate::syntax::yaml::{Located, Yaml};
+use crate::syntax::yaml::{WithSpan, Yaml};
 
 /// The findings of a pack while it is read.
 #[derive(Debug, Default)]
@@ -17,13 +17,13 @@ pub(crate) struct Reader {
 /// The entries of a mapping.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct MappingFields<'a> {
-    entries: &'a [(Located<String>, Located<Yaml>)],
+    entries: &'a [(WithSpan<String>, WithSpan<Yaml>)],
     /// The keys that the mapping may have.
     known: &'static [&'static str],
 }
 
 impl<'a> MappingFields<'a> {
-    pub(crate) fn get(self, key: &str) -> Option<&'a Located<Yaml>> {
+    pub(crate) fn get(self, key: &str) -> Option<&'a WithSpan<Yaml>> {
         self.entries.iter().find(|(k, _)| k.value == key).map(|(_, value)| value)
     }
 
@@ -58,7 +58,7 @@ impl Reader {
     /// mapping, as in "a rule".
     pub(crate) fn fields<'a>(
         &mut self,
-        node: &'a Located<Yaml>,
+        node: &'a WithSpan<Yaml>,
         of: &str,
         known: &'static [&'static str],
     ) -> Option<MappingFields<'a>> {
@@ -87,7 +87,7 @@ impl Reader {
         key: &str,
         of: &str,
         at: &Range<usize>,
-    ) -> Option<&'a Located<Yaml>> {
+    ) -> Option<&'a WithSpan<Yaml>> {
         let found = fields.get(key);
         if found.is_none() && !fields.is_misspelt(key) {
             self.push(
@@ -98,7 +98,7 @@ impl Reader {
         found
     }
 
-    pub(crate) fn text(&mut self, node: &Located<Yaml>) -> Option<String> {
+    pub(crate) fn text(&mut self, node: &WithSpan<Yaml>) -> Option<String> {
         match &node.value {
             Yaml::Text(text) => Some(text.clone()),
             Yaml::Number(_) | Yaml::Bool(_) => {
@@ -113,7 +113,7 @@ impl Reader {
         }
     }
 
-    pub(crate) fn number(&mut self, node: &Located<Yaml>) -> Option<f64> {
+    pub(crate) fn number(&mut self, node: &WithSpan<Yaml>) -> Option<f64> {
         match node.value {
             Yaml::Number(value) if value.is_finite() => Some(value),
             _ => self.wrong(node, "expected a number"),
@@ -121,7 +121,7 @@ impl Reader {
     }
 
     /// Reads a whole number of at least `least`.
-    pub(crate) fn whole(&mut self, node: &Located<Yaml>, least: u32) -> Option<usize> {
+    pub(crate) fn whole(&mut self, node: &WithSpan<Yaml>, least: u32) -> Option<usize> {
         let value = self.number(node)?;
         if value.fract().abs() > 0.0 || value < f64::from(least) || value > 1e6 {
             self.bad(
@@ -139,7 +139,7 @@ impl Reader {
         Some(value as usize)
     }
 
-    pub(crate) fn share(&mut self, node: &Located<Yaml>) -> Option<f64> {
+    pub(crate) fn share(&mut self, node: &WithSpan<Yaml>) -> Option<f64> {
         let value = self.number(node)?;
         if !(0.0..=1.0).contains(&value) {
             self.bad(&node.span, format!("`{value}` is not a share"), "a number from 0 to 1");
@@ -148,14 +148,14 @@ impl Reader {
         Some(value)
     }
 
-    pub(crate) fn boolean(&mut self, node: &Located<Yaml>) -> Option<bool> {
+    pub(crate) fn boolean(&mut self, node: &WithSpan<Yaml>) -> Option<bool> {
         match node.value {
             Yaml::Bool(value) => Some(value),
             _ => self.wrong(node, "expected true or false"),
         }
     }
 
-    pub(crate) fn list<'a>(&mut self, node: &'a Located<Yaml>) -> &'a [Located<Yaml>] {
+    pub(crate) fn list<'a>(&mut self, node: &'a WithSpan<Yaml>) -> &'a [WithSpan<Yaml>] {
         match &node.value {
             Yaml::List(items) => items,
             _ => {
@@ -165,17 +165,17 @@ impl Reader {
         }
     }
 
-    pub(crate) fn texts(&mut self, node: &Located<Yaml>) -> Vec<Located<String>> {
+    pub(crate) fn texts(&mut self, node: &WithSpan<Yaml>) -> Vec<WithSpan<String>> {
         self.list(node)
             .iter()
             .filter_map(|item| {
-                self.text(item).map(|value| Located { value, span: item.span.clone() })
+                self.text(item).map(|value| WithSpan { value, span: item.span.clone() })
             })
             .collect()
     }
 
     /// Reads a list of texts, without their source positions.
-    pub(crate) fn words(&mut self, node: Option<&Located<Yaml>>) -> Vec<String> {
+    pub(crate) fn words(&mut self, node: Option<&WithSpan<Yaml>>) -> Vec<String> {
         node.map(|node| self.texts(node).into_iter().map(|at| at.value).collect())
             .unwrap_or_default()
     }
@@ -183,7 +183,7 @@ impl Reader {
     /// Reads one of `choices`.
     pub(crate) fn choice<T: Clone>(
         &mut self,
-        node: &Located<Yaml>,
+        node: &WithSpan<Yaml>,
         choices: &[(&str, T)],
     ) -> Option<T> {
         let text = self.text(node)?;
@@ -197,7 +197,7 @@ impl Reader {
         None
     }
 
-    pub(crate) fn wrong<T>(&mut self, node: &Located<Yaml>, message: &str) -> Option<T> {
+    pub(crate) fn wrong<T>(&mut self, node: &WithSpan<Yaml>, message: &str) -> Option<T> {
         let finding = Finding::new(PackCode::WrongType, node.span.clone(), message)
             .label(format!("this is {}", node.value.kind()));
         self.push(match (message, &node.value) {

@@ -6,12 +6,12 @@ use std::ops::Range;
 use guerdon_types::{Context, Message, Role};
 use serde_json::Value as Json;
 
-use crate::syntax::yaml::Located;
+use crate::syntax::yaml::WithSpan;
 
 /// One parsed file.
 #[derive(Debug, Clone)]
 pub(crate) struct Pack {
-    pub(crate) id: Located<String>,
+    pub(crate) id: WithSpan<String>,
     pub(crate) about: Option<String>,
     pub(crate) version: Option<u64>,
     pub(crate) language: Vec<String>,
@@ -21,20 +21,20 @@ pub(crate) struct Pack {
 /// One rule.
 #[derive(Debug, Clone)]
 pub(crate) struct Rule {
-    pub(crate) id: Located<String>,
+    pub(crate) id: WithSpan<String>,
     pub(crate) about: Option<String>,
     pub(crate) points: f64,
     /// Set if each hit counts, up to `cap`.
     pub(crate) per_hit: bool,
-    pub(crate) cap: Option<Located<f64>>,
+    pub(crate) cap: Option<WithSpan<f64>>,
     pub(crate) tags: Vec<String>,
     pub(crate) veto: bool,
     pub(crate) shadow: bool,
-    pub(crate) expires: Option<Located<Date>>,
+    pub(crate) expires: Option<WithSpan<Date>>,
     pub(crate) on: MessageSelector,
     pub(crate) when: Vec<Condition>,
     pub(crate) test: Predicate,
-    pub(crate) condition: Option<Located<String>>,
+    pub(crate) condition: Option<WithSpan<String>>,
     pub(crate) hits: Vec<RuleExample>,
     pub(crate) misses: Vec<RuleExample>,
 }
@@ -70,14 +70,14 @@ pub(crate) struct Condition {
 #[derive(Debug, Clone)]
 pub(crate) enum Predicate {
     Literals {
-        words: Vec<Located<String>>,
+        words: Vec<WithSpan<String>>,
         fold: bool,
         word: bool,
         near: NearWords,
         count: usize,
     },
     Regex {
-        pattern: Located<String>,
+        pattern: WithSpan<String>,
         fold: bool,
         near: NearWords,
         count: usize,
@@ -106,7 +106,7 @@ pub(crate) enum Predicate {
     Prices {
         names: Vec<(String, Vec<String>)>,
         unit: Vec<String>,
-        must: Located<String>,
+        must: WithSpan<String>,
     },
     Arithmetic {
         tolerance: f64,

@@ -14,7 +14,7 @@ use crate::syntax::codes::PackCode;
 
 /// A value and its source position, in bytes of the text.
 #[derive(Debug, Clone)]
-pub(crate) struct Located<T> {
+pub(crate) struct WithSpan<T> {
     pub(crate) value: T,
     pub(crate) span: Range<usize>,
 }
@@ -26,8 +26,8 @@ pub(crate) enum Yaml {
     Bool(bool),
     Number(f64),
     Text(String),
-    List(Vec<Located<Self>>),
-    Map(Vec<(Located<String>, Located<Self>)>),
+    List(Vec<WithSpan<Self>>),
+    Map(Vec<(WithSpan<String>, WithSpan<Self>)>),
 }
 
 impl Yaml {
@@ -45,7 +45,7 @@ impl Yaml {
 }
 
 /// Reads one document.
-pub(crate) fn read(text: &str) -> Result<Located<Yaml>, Finding> {
+pub(crate) fn read(text: &str) -> Result<WithSpan<Yaml>, Finding> {
     let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
     match serde_saphyr::from_str_with_options::<Spanned<RawYaml>>(text, options) {
         Ok(raw) => Ok(raw.value.locate(&SourceSpans { text }, raw.referenced)),
@@ -81,7 +81,7 @@ enum RawYaml {
 }
 
 impl RawYaml {
-    fn locate(self, spans: &SourceSpans<'_>, location: Location) -> Located<Yaml> {
+    fn locate(self, spans: &SourceSpans<'_>, location: Location) -> WithSpan<Yaml> {
         let span = spans.span(location);
         let value = match self {
             Self::Null => Yaml::Null,
@@ -95,13 +95,13 @@ impl RawYaml {
                 entries
                     .into_iter()
                     .map(|(k, v)| {
-                        let key = Located { span: spans.span(k.referenced), value: k.value };
+                        let key = WithSpan { span: spans.span(k.referenced), value: k.value };
                         (key, v.value.locate(spans, v.referenced))
                     })
                     .collect(),
             ),
         };
-        Located { value, span }
+        WithSpan { value, span }
     }
 }
 

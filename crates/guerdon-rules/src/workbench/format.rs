@@ -3,7 +3,7 @@
 //! the pack stays as it is.
 
 use crate::syntax::parse::RULE_KEYS;
-use crate::syntax::yaml::{self, Located, Yaml};
+use crate::syntax::yaml::{self, WithSpan, Yaml};
 use crate::{Report, SourceText};
 
 /// Returns the formatted text of `pack`.
@@ -22,7 +22,7 @@ pub fn format(pack: &SourceText) -> Result<String, Report> {
     Ok(if same { tidy } else { pack.text.clone() })
 }
 
-fn tidied(text: &str, tree: &Located<Yaml>) -> String {
+fn tidied(text: &str, tree: &WithSpan<Yaml>) -> String {
     let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
     let mut out: Vec<&str> = Vec::new();
     let mut next = 0;
@@ -32,7 +32,7 @@ fn tidied(text: &str, tree: &Located<Yaml>) -> String {
         }
         _ => None,
     };
-    if let Some(Located { value: Yaml::List(rules), .. }) = rules {
+    if let Some(WithSpan { value: Yaml::List(rules), .. }) = rules {
         let starts: Vec<usize> = rules.iter().map(|rule| line_of(text, rule.span.start)).collect();
         for (index, (rule, start)) in rules.iter().zip(&starts).enumerate() {
             // Comments directly above a rule belong to it.
@@ -75,7 +75,12 @@ fn comments_above(lines: &[&str], mut line: usize) -> usize {
 
 /// Sorts the lines of a rule by key in the order of the schema. Returns them unchanged if a key
 /// does not start a line.
-fn in_order<'t>(text: &str, rule: &Located<Yaml>, lines: &[&'t str], first: usize) -> Vec<&'t str> {
+fn in_order<'t>(
+    text: &str,
+    rule: &WithSpan<Yaml>,
+    lines: &[&'t str],
+    first: usize,
+) -> Vec<&'t str> {
     let Yaml::Map(entries) = &rule.value else { return lines.to_vec() };
     let mut starts: Vec<(usize, usize)> = Vec::new();
     for (key, _) in entries {
@@ -109,7 +114,7 @@ fn in_order<'t>(text: &str, rule: &Located<Yaml>, lines: &[&'t str], first: usiz
 }
 
 /// The content of a tree, without source positions and the order of keys.
-fn sorted(tree: &Located<Yaml>) -> serde_json::Value {
+fn sorted(tree: &WithSpan<Yaml>) -> serde_json::Value {
     match &tree.value {
         Yaml::Null => serde_json::Value::Null,
         Yaml::Bool(value) => (*value).into(),

@@ -16,7 +16,7 @@ use crate::engine::pattern::{self, Pattern};
 use crate::engine::plan::RulePlan;
 use crate::syntax::codes::PackCode;
 use crate::syntax::pack::{MixLimits, NearWords, NumberWords, Predicate, Rule};
-use crate::syntax::yaml::Located;
+use crate::syntax::yaml::WithSpan;
 use crate::text::near::Near;
 use crate::text::normalise;
 use crate::text::number::NumberSpec;
@@ -60,7 +60,7 @@ impl Compiler {
         true
     }
 
-    fn expression(&mut self, text: &Located<String>, test: &Predicate) -> Option<Expr> {
+    fn expression(&mut self, text: &WithSpan<String>, test: &Predicate) -> Option<Expr> {
         let expr = match Expr::parse(&text.value, &[]) {
             Ok(expr) => expr,
             Err(error) => {
@@ -165,7 +165,7 @@ impl Compiler {
     }
 
     /// Adds the leaf of a list of words.
-    fn literals(&mut self, words: &[Located<String>], fold: bool) -> Option<u32> {
+    fn literals(&mut self, words: &[WithSpan<String>], fold: bool) -> Option<u32> {
         let mut patterns = Vec::with_capacity(words.len());
         for at in words {
             let pattern = if fold { normalise::fold(&at.value) } else { at.value.clone() };
@@ -197,7 +197,7 @@ impl Compiler {
         leaf
     }
 
-    fn regex(&mut self, at: &Located<String>, fold: bool) -> Option<Pattern> {
+    fn regex(&mut self, at: &WithSpan<String>, fold: bool) -> Option<Pattern> {
         if at.value.len() > MAX_PATTERN {
             let message = format!("regex too long: {} bytes (limit {MAX_PATTERN})", at.value.len());
             let finding = Finding::new(PackCode::BadRegex, at.span.clone(), message);
@@ -225,7 +225,7 @@ impl Compiler {
         &mut self,
         names: &[(String, Vec<String>)],
         unit: &[String],
-        must: &Located<String>,
+        must: &WithSpan<String>,
     ) -> Option<Matcher> {
         let known: Vec<String> = names.iter().map(|(name, _)| name.clone()).collect();
         let must = match Expr::parse(&must.value, &known) {
@@ -330,7 +330,7 @@ fn capture_fields(test: &Predicate) -> CaptureFields {
 
 /// The source position of `bytes` of a scalar's value, if the scalar is written plain or between
 /// two quotes without escapes. Otherwise the position of the whole scalar.
-fn within(text: &Located<String>, bytes: &Range<usize>) -> Range<usize> {
+fn within(text: &WithSpan<String>, bytes: &Range<usize>) -> Range<usize> {
     let Range { start, end } = text.span;
     let from = match (end - start).checked_sub(text.value.len()) {
         Some(0) => start,

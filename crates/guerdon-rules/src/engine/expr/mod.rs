@@ -7,6 +7,7 @@
 //! language here is small enough to be type-checked when a pack loads.
 
 mod parse;
+mod tree;
 
 use std::cmp::Ordering;
 
@@ -15,6 +16,7 @@ use serde_json::Value as Json;
 
 use crate::text::number::Capture;
 
+use self::tree::{BinaryOp, ExprValue, Function, Node, Variable};
 pub(crate) use parse::{ExprError, Uses};
 
 /// A parsed expression that yields true or false.
@@ -22,62 +24,6 @@ pub(crate) use parse::{ExprError, Uses};
 pub(crate) struct Expr {
     root: Node,
     uses: Uses,
-}
-
-#[derive(Debug, Clone)]
-enum Node {
-    Literal(ExprValue),
-    Variable(Variable),
-    Context(Vec<String>),
-    Has(Vec<String>),
-    List(Vec<Self>),
-    Not(Box<Self>),
-    Negate(Box<Self>),
-    Binary(BinaryOp, Box<[Self; 2]>),
-    Call(Function, Vec<Self>),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Variable {
-    Value,
-    Low,
-    High,
-    Unit,
-    PercentOff,
-    /// One of the rule's own names, by its index.
-    Named(usize),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Function {
-    Min,
-    Max,
-    Abs,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum BinaryOp {
-    Or,
-    And,
-    Equal,
-    NotEqual,
-    Less,
-    LessEqual,
-    Greater,
-    GreaterEqual,
-    In,
-    Add,
-    Subtract,
-    Multiply,
-    Divide,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-enum ExprValue {
-    Number(f64),
-    Text(String),
-    Bool(bool),
-    List(Vec<Self>),
 }
 
 /// The values of an expression's variables.

@@ -1,7 +1,7 @@
 //! Parses expressions: a lexer, an operator-precedence parser, and the types that are known without
 //! a context.
 
-use super::{BinaryOp, ExprValue, Function, Node, Variable};
+use super::tree::{BinaryOp, ExprValue, Function, Node, Variable};
 use guerdon_text::nearest;
 
 /// The greatest length of an expression, in characters. It bounds the depth of the tree.

@@ -6,7 +6,7 @@ use guerdon_text::Finding;
 
 use crate::syntax::codes::PackCode;
 use crate::syntax::pack::{MessageSelector, Pack, Predicate, Rule};
-use crate::syntax::yaml::Located;
+use crate::syntax::yaml::WithSpan;
 use crate::text::normalise;
 
 /// The length, in characters, of the longest word that is searched for other rules' words. The
@@ -24,7 +24,7 @@ struct Owner<'p> {
 
 /// A list of words that hit on their own, as written and as folded.
 struct List<'p> {
-    written: &'p [Located<String>],
+    written: &'p [WithSpan<String>],
     folded: Vec<String>,
     word: bool,
 }
@@ -60,7 +60,7 @@ fn of_rule(rule: &Rule, owners: &HashMap<String, Owner<'_>>) -> Vec<Finding> {
 }
 
 /// Reports a word that contains a shorter word of its own list.
-fn shadowed(at: &Located<String>, text: &str, list: &List<'_>) -> Option<Finding> {
+fn shadowed(at: &WithSpan<String>, text: &str, list: &List<'_>) -> Option<Finding> {
     let mut others = list.folded.iter();
     let shorter = others
         .find(|other| other.len() < text.len() && !list.word && text.contains(other.as_str()))?;
@@ -74,7 +74,7 @@ fn shadowed(at: &Located<String>, text: &str, list: &List<'_>) -> Option<Finding
 /// Reports a word that another rule counts too, because it looks for the same word or a part of it.
 fn counted_twice(
     rule: &Rule,
-    at: &Located<String>,
+    at: &WithSpan<String>,
     text: &str,
     owners: &HashMap<String, Owner<'_>>,
 ) -> Option<Finding> {
@@ -122,7 +122,7 @@ fn lists(rule: &Rule) -> Vec<List<'_>> {
 fn words<'t>(test: &'t Predicate, lists: &mut Vec<List<'t>>) {
     match test {
         Predicate::Literals { words, fold, word, near, count: 1 } if near.is_nothing() => {
-            let looked_for = |at: &Located<String>| {
+            let looked_for = |at: &WithSpan<String>| {
                 if *fold { normalise::fold(&at.value) } else { at.value.clone() }
             };
             let folded = words.iter().map(looked_for).collect();

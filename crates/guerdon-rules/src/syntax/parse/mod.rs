@@ -14,7 +14,7 @@ use crate::syntax::fields::{MappingFields, Reader};
 use crate::syntax::pack::{
     Condition, Date, MessageSelector, Pack, Rule, RuleExample, TurnSelector,
 };
-use crate::syntax::yaml::{self, Located, Yaml};
+use crate::syntax::yaml::{self, WithSpan, Yaml};
 
 pub(crate) const PACK_KEYS: &[&str] = &["pack", "about", "version", "language", "rules"];
 pub(crate) const RULE_KEYS: &[&str] = &[
@@ -68,7 +68,7 @@ pub(crate) fn parse(text: &str) -> (Option<Pack>, Vec<Finding>) {
 }
 
 impl Reader {
-    fn pack(&mut self, tree: &Located<Yaml>) -> Option<Pack> {
+    fn pack(&mut self, tree: &WithSpan<Yaml>) -> Option<Pack> {
         let fields = self.fields(tree, "a pack", PACK_KEYS)?;
         let id = self.need(fields, "pack", "the pack", &tree.span).and_then(|node| self.id(node));
         let about = fields.get("about").and_then(|node| self.text(node));
@@ -81,7 +81,7 @@ impl Reader {
         Some(Pack { id: id?, about, version, language, rules })
     }
 
-    fn id(&mut self, node: &Located<Yaml>) -> Option<Located<String>> {
+    fn id(&mut self, node: &WithSpan<Yaml>) -> Option<WithSpan<String>> {
         let value = self.text(node)?;
         let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         if value.is_empty() || value.len() > 64 || !value.chars().all(good) {
@@ -92,17 +92,17 @@ impl Reader {
             );
             return None;
         }
-        Some(Located { value, span: node.span.clone() })
+        Some(WithSpan { value, span: node.span.clone() })
     }
 
-    fn languages(&mut self, node: &Located<Yaml>) -> Vec<String> {
+    fn languages(&mut self, node: &WithSpan<Yaml>) -> Vec<String> {
         match &node.value {
             Yaml::List(_) => self.words(Some(node)),
             _ => self.text(node).into_iter().collect(),
         }
     }
 
-    fn rule(&mut self, node: &Located<Yaml>) -> Option<Rule> {
+    fn rule(&mut self, node: &WithSpan<Yaml>) -> Option<Rule> {
         let fields = self.fields(node, "a rule", RULE_KEYS)?;
         let id = self.need(fields, "id", "the rule", &node.span).and_then(|node| self.id(node));
         let at = id.as_ref().map_or_else(|| node.span.clone(), |id| id.span.clone());
@@ -115,7 +115,7 @@ impl Reader {
         let when = fields.get("when").map(|node| self.when(node)).unwrap_or_default();
         let test = self.test_of(fields, &at);
         let condition = fields.get("where").and_then(|node| {
-            self.text(node).map(|value| Located { value, span: node.span.clone() })
+            self.text(node).map(|value| WithSpan { value, span: node.span.clone() })
         });
         let flag = |reader: &mut Self, key: &str| {
             fields.get(key).and_then(|node| reader.boolean(node)).unwrap_or_default()
@@ -147,7 +147,7 @@ impl Reader {
         })
     }
 
-    fn points(&mut self, node: &Located<Yaml>) -> Option<f64> {
+    fn points(&mut self, node: &WithSpan<Yaml>) -> Option<f64> {
         let points = self.number(node)?;
         if points.abs() > MAX_POINTS {
             self.bad(
@@ -165,9 +165,9 @@ impl Reader {
         &mut self,
         fields: MappingFields<'_>,
         points: Option<f64>,
-    ) -> (bool, Option<Located<f64>>) {
+    ) -> (bool, Option<WithSpan<f64>>) {
         let cap = fields.get("cap").and_then(|node| {
-            self.points(node).map(|value| Located { value, span: node.span.clone() })
+            self.points(node).map(|value| WithSpan { value, span: node.span.clone() })
         });
         let per =
             fields.get("per").and_then(|node| self.choice(node, &[("hit", true), ("turn", false)]));
@@ -189,7 +189,7 @@ impl Reader {
         (per.unwrap_or(cap.is_some()), cap)
     }
 
-    fn date(&mut self, node: &Located<Yaml>) -> Option<Located<Date>> {
+    fn date(&mut self, node: &WithSpan<Yaml>) -> Option<WithSpan<Date>> {
         let text = self.text(node)?;
         let date = Date::parse(&text);
         if date.is_none() {
@@ -199,10 +199,10 @@ impl Reader {
                 "year-month-day, such as 2027-01-31",
             );
         }
-        date.map(|value| Located { value, span: node.span.clone() })
+        date.map(|value| WithSpan { value, span: node.span.clone() })
     }
 
-    fn on(&mut self, node: &Located<Yaml>) -> Option<MessageSelector> {
+    fn on(&mut self, node: &WithSpan<Yaml>) -> Option<MessageSelector> {
         let fields = self.fields(node, "`on`", ON_KEYS)?;
         let role =
             fields.get("role").map_or(Some(ASSISTANT.role), |node| self.choice(node, &ROLES));
@@ -211,7 +211,7 @@ impl Reader {
         Some(MessageSelector { role: role?, turn: turn? })
     }
 
-    fn when(&mut self, node: &Located<Yaml>) -> Vec<Condition> {
+    fn when(&mut self, node: &WithSpan<Yaml>) -> Vec<Condition> {
         let Yaml::Map(entries) = &node.value else {
             self.wrong::<()>(node, "`when` is a mapping of context values");
             return Vec::new();
@@ -219,7 +219,7 @@ impl Reader {
         entries.iter().filter_map(|(key, value)| self.condition(key, value)).collect()
     }
 
-    fn condition(&mut self, key: &Located<String>, value: &Located<Yaml>) -> Option<Condition> {
+    fn condition(&mut self, key: &WithSpan<String>, value: &WithSpan<Yaml>) -> Option<Condition> {
         let path = key
             .value
             .strip_prefix("context.")
@@ -244,7 +244,7 @@ impl Reader {
         Some(Condition { path: path.split('.').map(str::to_owned).collect(), values })
     }
 
-    fn scalar(&mut self, node: &Located<Yaml>) -> Option<Json> {
+    fn scalar(&mut self, node: &WithSpan<Yaml>) -> Option<Json> {
         match &node.value {
             Yaml::Text(text) => Some(Json::from(text.as_str())),
             Yaml::Number(value) => Some(Json::from(*value)),
@@ -253,7 +253,7 @@ impl Reader {
         }
     }
 
-    fn examples(&mut self, node: &Located<Yaml>) -> (Vec<RuleExample>, Vec<RuleExample>) {
+    fn examples(&mut self, node: &WithSpan<Yaml>) -> (Vec<RuleExample>, Vec<RuleExample>) {
         let Some(fields) = self.fields(node, "`examples`", EXAMPLES_KEYS) else {
             return (Vec::new(), Vec::new());
         };
@@ -264,7 +264,7 @@ impl Reader {
         (read("hits"), read("misses"))
     }
 
-    fn example(&mut self, node: &Located<Yaml>) -> Option<RuleExample> {
+    fn example(&mut self, node: &WithSpan<Yaml>) -> Option<RuleExample> {
         let span = node.span.clone();
         if !matches!(node.value, Yaml::Map(_)) {
             let text = self.text(node)?;
@@ -283,7 +283,7 @@ impl Reader {
         Some(RuleExample { span: node.span.clone(), text, context, before })
     }
 
-    fn message(&mut self, node: &Located<Yaml>, at: &Range<usize>) -> Option<Message> {
+    fn message(&mut self, node: &WithSpan<Yaml>, at: &Range<usize>) -> Option<Message> {
         let fields = self.fields(node, "a message", MESSAGE_KEYS)?;
         let role =
             self.need(fields, "role", "the message", at).and_then(|node| self.choice(node, &ROLES));

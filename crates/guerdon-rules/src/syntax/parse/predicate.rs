@@ -9,7 +9,7 @@ use crate::syntax::fields::{MappingFields, Reader};
 use crate::syntax::pack::{
     Across, Language, LengthUnit, MixLimits, NearWords, NumberWords, Predicate, RepetitionOf,
 };
-use crate::syntax::yaml::{Located, Yaml};
+use crate::syntax::yaml::{WithSpan, Yaml};
 
 pub(crate) const MATCH_KEYS: &[&str] = &[
     "any_of", "regex", "number", "all", "any", "not", "fold", "word", "near", "not_near", "within",
@@ -77,7 +77,7 @@ impl Reader {
 
     fn matcher(
         &mut self,
-        node: &Located<Yaml>,
+        node: &WithSpan<Yaml>,
         at: Range<usize>,
         depth: usize,
     ) -> Option<Predicate> {
@@ -117,7 +117,7 @@ impl Reader {
                 })
             }
             "regex" => {
-                let pattern = Located { value: self.text(value)?, span: value.span.clone() };
+                let pattern = WithSpan { value: self.text(value)?, span: value.span.clone() };
                 Some(Predicate::Regex { pattern, fold, near: self.nearby(fields, fold)?, count })
             }
             "number" => Some(Predicate::Number { numbers: self.numbers(value, span)?, count }),
@@ -139,7 +139,7 @@ impl Reader {
         }
     }
 
-    fn numbers(&mut self, node: &Located<Yaml>, span: Range<usize>) -> Option<NumberWords> {
+    fn numbers(&mut self, node: &WithSpan<Yaml>, span: Range<usize>) -> Option<NumberWords> {
         let fields = self.fields(node, "`number`", NUMBER_KEYS)?;
         Some(NumberWords {
             span,
@@ -172,7 +172,7 @@ impl Reader {
         })
     }
 
-    fn check(&mut self, node: &Located<Yaml>, at: Range<usize>) -> Option<Predicate> {
+    fn check(&mut self, node: &WithSpan<Yaml>, at: Range<usize>) -> Option<Predicate> {
         let fields = self.fields(node, "`check`", CHECK_KEYS)?;
         let kind = self.only(fields, CHECK_KEYS, "`check`", at)?;
         let value = fields.get(kind)?;
@@ -189,7 +189,7 @@ impl Reader {
         }
     }
 
-    fn length(&mut self, node: &Located<Yaml>, span: &Range<usize>) -> Option<Predicate> {
+    fn length(&mut self, node: &WithSpan<Yaml>, span: &Range<usize>) -> Option<Predicate> {
         let fields = self.fields(node, "`length`", LENGTH_KEYS)?;
         let min = fields.get("min").and_then(|node| self.whole(node, 0));
         let max = fields.get("max").and_then(|node| self.whole(node, 0));
@@ -208,11 +208,11 @@ impl Reader {
         Some(Predicate::Length { of: of?, min, max })
     }
 
-    fn prices(&mut self, node: &Located<Yaml>, span: &Range<usize>) -> Option<Predicate> {
+    fn prices(&mut self, node: &WithSpan<Yaml>, span: &Range<usize>) -> Option<Predicate> {
         let fields = self.fields(node, "`prices`", PRICES_KEYS)?;
         let names = self.need(fields, "names", "`prices`", span)?;
         let must = self.need(fields, "must", "`prices`", span)?;
-        let must = Located { value: self.text(must)?, span: must.span.clone() };
+        let must = WithSpan { value: self.text(must)?, span: must.span.clone() };
         let Yaml::Map(entries) = &names.value else {
             return self
                 .wrong(names, "`names` is a mapping of names to the words that announce them");
@@ -240,19 +240,19 @@ impl Reader {
         Some(Predicate::Prices { names: named, unit: self.words(fields.get("unit")), must })
     }
 
-    fn arithmetic(&mut self, node: &Located<Yaml>) -> Option<Predicate> {
+    fn arithmetic(&mut self, node: &WithSpan<Yaml>) -> Option<Predicate> {
         let fields = self.fields(node, "`arithmetic`", ARITHMETIC_KEYS)?;
         let tolerance = fields.get("tolerance").map_or(Some(0.001), |node| self.share(node))?;
         Some(Predicate::Arithmetic { tolerance })
     }
 
-    fn unsupported(&mut self, node: &Located<Yaml>) -> Option<Predicate> {
+    fn unsupported(&mut self, node: &WithSpan<Yaml>) -> Option<Predicate> {
         let fields = self.fields(node, "`unsupported_numbers`", UNSUPPORTED_KEYS)?;
         let least = fields.get("least").map_or(Some(0.0), |node| self.number(node))?;
         Some(Predicate::UnsupportedNumbers { unit: self.words(fields.get("unit")), least })
     }
 
-    fn repetition(&mut self, node: &Located<Yaml>, span: &Range<usize>) -> Option<Predicate> {
+    fn repetition(&mut self, node: &WithSpan<Yaml>, span: &Range<usize>) -> Option<Predicate> {
         let fields = self.fields(node, "`repetition`", REPETITION_KEYS)?;
         let choices = [("previous", Across::Previous), ("within", Across::Within)];
         let across = self
@@ -273,7 +273,7 @@ impl Reader {
         Some(Predicate::Repetition { across: across?, of })
     }
 
-    fn language_mix(&mut self, node: &Located<Yaml>) -> Option<Predicate> {
+    fn language_mix(&mut self, node: &WithSpan<Yaml>) -> Option<Predicate> {
         let fields = self.fields(node, "`language_mix`", LANGUAGE_MIX_KEYS)?;
         let choices = [("zh", Language::Zh), ("en", Language::En)];
         let language = fields.get("language").map(|node| self.choice(node, &choices));
