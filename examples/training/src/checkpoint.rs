@@ -18,7 +18,7 @@ use rand::rngs::StdRng;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::policy::{Adam, AdamConfig, DecoderConfig, Gguf, Policy, Trunk, Weights};
+use crate::policy::{Adam, AdamConfig, DecoderConfig, Gguf, Policy, Trunk, WeightSet};
 use crate::tokens::DialogueTokenizer;
 use crate::{files, metrics};
 
@@ -30,7 +30,7 @@ pub struct Base {
     /// Sizes.
     pub config: DecoderConfig,
     /// The trained parameters.
-    pub weights: Weights,
+    pub weights: WeightSet,
     /// The GGUF file of the frozen parameters, if there is one.
     pub gguf: Option<PathBuf>,
     /// The frozen parameters.
@@ -71,7 +71,7 @@ impl Base {
             let Sizes { config, gguf } = from_json(&folder.join("policy.json"))?;
             anyhow::Ok(Self {
                 tokens: DialogueTokenizer::load(&folder.join("tokenizer.json"))?,
-                weights: Weights::load(&folder.join("policy.safetensors"))?,
+                weights: WeightSet::load(&folder.join("policy.safetensors"))?,
                 trunk: match &gguf {
                     Some(file) => Gguf::read(file, 0)?.tensors,
                     None => Trunk::new(),
@@ -135,7 +135,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// A file that cannot be written.
-    pub fn save(&self, update: usize, weights: &Weights, adam: &Adam) -> anyhow::Result<()> {
+    pub fn save(&self, update: usize, weights: &WeightSet, adam: &Adam) -> anyhow::Result<()> {
         let before = self.state()?;
         let folder = self.checkpoint(update);
         files::create_folder(&folder)?;
@@ -155,8 +155,8 @@ impl RunFolder {
     ///
     /// # Errors
     /// A file that cannot be read.
-    pub fn weights(&self, state: CheckpointState) -> anyhow::Result<Weights> {
-        Weights::load(&self.checkpoint(state.update).join("policy.safetensors"))
+    pub fn weights(&self, state: CheckpointState) -> anyhow::Result<WeightSet> {
+        WeightSet::load(&self.checkpoint(state.update).join("policy.safetensors"))
     }
 
     /// Reads the optimizer of a checkpoint.
@@ -167,9 +167,9 @@ impl RunFolder {
         &self,
         state: CheckpointState,
         config: AdamConfig,
-        weights: &Weights,
+        weights: &WeightSet,
     ) -> anyhow::Result<Adam> {
-        let moments = Weights::load(&self.checkpoint(state.update).join("adam.safetensors"))?;
+        let moments = WeightSet::load(&self.checkpoint(state.update).join("adam.safetensors"))?;
         Adam::resume(config, weights, state.steps, moments)
     }
 

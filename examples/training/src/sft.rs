@@ -129,7 +129,7 @@ fn imitate(
     tokens: &DialogueTokenizer,
     pairs: &[(Scene, String)],
     adam: &mut Adam,
-    weights: &crate::policy::Weights,
+    weights: &crate::policy::WeightSet,
 ) -> anyhow::Result<f64> {
     let encoded: Vec<(Vec<u32>, Vec<u32>)> = pairs
         .iter()

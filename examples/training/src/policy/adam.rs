@@ -7,7 +7,7 @@ use anyhow::{Context as _, ensure};
 use candle_core::backprop::GradStore;
 use candle_core::{Tensor, Var};
 
-use super::weights::Weights;
+use super::weights::WeightSet;
 
 /// The settings of a step.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -33,7 +33,7 @@ impl Default for AdamConfig {
 pub struct Adam {
     config: AdamConfig,
     steps: u32,
-    moments: Weights,
+    moments: WeightSet,
 }
 
 impl Adam {
@@ -41,8 +41,8 @@ impl Adam {
     ///
     /// # Errors
     /// The errors of candle.
-    pub fn new(config: AdamConfig, weights: &Weights) -> candle_core::Result<Self> {
-        let mut moments = Weights::default();
+    pub fn new(config: AdamConfig, weights: &WeightSet) -> candle_core::Result<Self> {
+        let mut moments = WeightSet::default();
         for (name, var) in weights.iter() {
             for moment in ["first", "second"] {
                 moments.fill(format!("{moment}.{name}"), var.dims(), 0.0)?;
@@ -57,9 +57,9 @@ impl Adam {
     /// A missing moment.
     pub fn resume(
         config: AdamConfig,
-        weights: &Weights,
+        weights: &WeightSet,
         steps: u32,
-        moments: Weights,
+        moments: WeightSet,
     ) -> anyhow::Result<Self> {
         for (name, var) in weights.iter() {
             for moment in ["first", "second"] {
@@ -72,7 +72,7 @@ impl Adam {
 
     /// The moments, for saving, and the number of steps made.
     #[must_use]
-    pub const fn memory(&self) -> (&Weights, u32) {
+    pub const fn memory(&self) -> (&WeightSet, u32) {
         (&self.moments, self.steps)
     }
 
@@ -85,7 +85,7 @@ impl Adam {
     ///
     /// # Errors
     /// A weight without a gradient: an operation in the graph has no backward pass.
-    pub fn step(&mut self, weights: &Weights, gradients: &GradStore) -> anyhow::Result<f64> {
+    pub fn step(&mut self, weights: &WeightSet, gradients: &GradStore) -> anyhow::Result<f64> {
         let found: BTreeMap<&str, (&Var, &Tensor)> = weights
             .iter()
             .map(|(name, var)| {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::attention::{KeyValueCache, Rotary, attend, mask};
 use super::fused::{log_probs, rms_norm, swiglu};
 use super::projection::{FrozenMatrix, Projection};
-use super::weights::Weights;
+use super::weights::WeightSet;
 
 const EPS: f64 = 1e-5;
 
@@ -57,9 +57,9 @@ impl DecoderConfig {
     ///
     /// # Errors
     /// The errors of candle.
-    pub fn draw(&self, rng: &mut impl Rng) -> Result<Weights> {
+    pub fn draw(&self, rng: &mut impl Rng) -> Result<WeightSet> {
         let Self { vocabulary, width, inner, .. } = *self;
-        let mut weights = Weights::default();
+        let mut weights = WeightSet::default();
         weights.draw("embed", &[vocabulary, width], 0.05, rng)?;
         for layer in 0..self.layers {
             for norm in ["attention.norm", "feed.norm"] {
@@ -83,8 +83,8 @@ impl DecoderConfig {
     ///
     /// # Errors
     /// The errors of candle.
-    pub fn adapt(&self, rank: usize, rng: &mut impl Rng) -> Result<Weights> {
-        let mut weights = Weights::default();
+    pub fn adapt(&self, rank: usize, rng: &mut impl Rng) -> Result<WeightSet> {
+        let mut weights = WeightSet::default();
         for layer in 0..self.layers {
             for (name, outputs) in [("q", self.width), ("v", self.keys())] {
                 weights.draw(
@@ -105,7 +105,7 @@ impl DecoderConfig {
         self.width / self.heads * self.key_heads
     }
 
-    fn draw_critic(&self, weights: &mut Weights, rng: &mut impl Rng) -> Result<()> {
+    fn draw_critic(&self, weights: &mut WeightSet, rng: &mut impl Rng) -> Result<()> {
         weights.draw("critic.hidden", &[self.width, self.width], scale(self.width), rng)?;
         weights.draw("critic.out", &[1, self.width], 0.1 * scale(self.width), rng)
     }
@@ -199,7 +199,7 @@ impl Policy {
     ///
     /// # Errors
     /// A weight that is in neither.
-    pub fn new(config: DecoderConfig, weights: &Weights, trunk: &Trunk) -> anyhow::Result<Self> {
+    pub fn new(config: DecoderConfig, weights: &WeightSet, trunk: &Trunk) -> anyhow::Result<Self> {
         let vector = |name: &str| match trunk.get(name) {
             Some(tensor) => Ok(tensor.clone()),
             None => weights.get(name).cloned(),

@@ -18,4 +18,4 @@ pub use adam::{Adam, AdamConfig};
 pub use decoder::{DecoderConfig, Dialogues, Policy, Trunk};
 pub use gguf::Gguf;
 pub use sample::{ReplyTokens, Sampling, sample};
-pub use weights::Weights;
+pub use weights::WeightSet;

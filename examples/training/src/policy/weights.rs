@@ -9,11 +9,11 @@ use rand::Rng;
 
 /// Parameters, sorted by name, so that their order is the same on every machine.
 #[derive(Debug, Clone, Default)]
-pub struct Weights {
+pub struct WeightSet {
     vars: BTreeMap<String, Var>,
 }
 
-impl Weights {
+impl WeightSet {
     /// Adds a parameter drawn uniformly from `[-scale, scale]`, so that equal seeds give equal
     /// policies.
     ///

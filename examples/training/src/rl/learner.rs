@@ -6,7 +6,7 @@ use guerdon_client::optim::{Repo, RepoBatch, RepoConfig, RowMask, SourceRewards,
 
 use crate::checkpoint::Base;
 use crate::inject::surrogate;
-use crate::policy::{Adam, Dialogues, Policy, Weights};
+use crate::policy::{Adam, Dialogues, Policy, WeightSet};
 
 /// A batch of scored replies. A missing number is NaN, never 0.
 #[derive(Debug, Clone)]
@@ -27,7 +27,7 @@ pub struct Learner {
     /// The policy, over `weights`.
     pub policy: Policy,
     /// The trained parameters.
-    pub weights: Weights,
+    pub weights: WeightSet,
     /// The reference policy of the KL.
     pub reference: Policy,
     /// The optimizer of the weights.
@@ -54,7 +54,7 @@ impl Learner {
     /// The weights do not fit the model, or a setting is invalid.
     pub fn new(
         base: &Base,
-        weights: Weights,
+        weights: WeightSet,
         adam: Adam,
         repo: RepoConfig,
     ) -> anyhow::Result<Self> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::SampledReply;
+use super::rollouts::SampledReply;
 use crate::curves::{Curve, Panel};
 use crate::metrics::MetricsRow;
 use crate::scene::Scene;

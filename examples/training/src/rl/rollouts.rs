@@ -2,7 +2,8 @@
 
 use rand::Rng;
 
-use super::{Experience, RlSettings};
+use super::learner::Experience;
+use super::settings::RlSettings;
 use crate::policy::{Dialogues, Policy, ReplyTokens, Sampling, sample};
 use crate::scene::Scene;
 use crate::score::ReplyScore;

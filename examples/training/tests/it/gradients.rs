@@ -3,7 +3,7 @@
 use candle_core::{DType, Tensor, Var};
 use guerdon_client::optim::{Repo, RepoBatch, RowMask};
 use guerdon_training_example::inject::surrogate;
-use guerdon_training_example::policy::{DecoderConfig, Dialogues, Policy, Trunk, Weights};
+use guerdon_training_example::policy::{DecoderConfig, Dialogues, Policy, Trunk, WeightSet};
 use guerdon_training_example::rl::Arm;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
@@ -53,7 +53,7 @@ impl Bench {
     }
 }
 
-fn weights(seed: u64) -> Weights {
+fn weights(seed: u64) -> WeightSet {
     TINY.draw(&mut StdRng::seed_from_u64(seed)).unwrap().copy(DType::F64).unwrap()
 }
 
@@ -69,7 +69,7 @@ fn nudge(var: &Var, place: usize, by: f64) {
 }
 
 /// Compares three numbers of every gradient with central differences of the whole loss.
-fn compare(bench: &Bench, arm: Arm, policy: &Policy, weights: &Weights) {
+fn compare(bench: &Bench, arm: Arm, policy: &Policy, weights: &WeightSet) {
     let (logp, values) = policy.forward(&bench.dialogues).unwrap();
     let (_, dlogp, dvalue) = bench.loss(arm, &logp, &values);
     let gradients = surrogate(&logp, &values, &dlogp, &dvalue).unwrap().backward().unwrap();
