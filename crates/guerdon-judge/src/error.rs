@@ -1,18 +1,18 @@
-//! Errors of this crate. A question that fails is not an error: it abstains.
+//! Errors of this crate. A failed question is not an error but an abstention.
 
-/// An endpoint that cannot be built.
+/// An endpoint cannot be created.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The URL is none that can be called.
+    /// The URL is not usable.
     #[error("judge url `{url}` {detail}")]
     Url {
-        /// As configured.
+        /// The configured URL.
         url: String,
         /// The problem.
         detail: String,
     },
-    /// A value breaks its law.
+    /// A value is out of range or contradicts another value.
     #[error("judge `{key}` {detail}")]
     Value {
         /// The key.
@@ -20,7 +20,7 @@ pub enum Error {
         /// The problem, and a value to use instead.
         detail: String,
     },
-    /// `extra_body` would replace a field that the question is made of.
+    /// `extra_body` would replace a field that guerdon sets.
     #[error("judge `extra_body.{key}` is set by guerdon itself; {instead}")]
     ExtraBody {
         /// The field.
@@ -28,12 +28,12 @@ pub enum Error {
         /// The setting to use instead.
         instead: &'static str,
     },
-    /// The file of answers cannot be used.
+    /// The file of cached answers cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The API key is invalid in a header.
+    /// The API key has a character that is invalid in a header.
     #[error(
-        "the judge's API key holds a line break or another character that is invalid in a header"
+        "the judge's API key contains a line break or another character that is invalid in a header"
     )]
     ApiKey,
     /// The HTTP client could not be built.
@@ -41,7 +41,7 @@ pub enum Error {
     Client(#[source] reqwest::Error),
 }
 
-/// A store that cannot be used.
+/// An operation on the file of cached answers failed.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the judge's cache {path}: {detail}")]
 pub struct StoreError {

@@ -1,5 +1,5 @@
-//! The case of a question: one turn, the dialogue before it and the rollout's context. It is
-//! folded, escaped and hashed once, for all rubrics, samples and judges.
+//! The case of a question: one turn, the dialogue before it and the rollout's context. Its text is
+//! folded, escaped and hashed once and used for all rubrics, samples and judges.
 
 use std::borrow::Cow;
 use std::sync::OnceLock;
@@ -10,11 +10,12 @@ use crate::ask::digest::{Digest, PartsHasher};
 use crate::ask::nonce::Nonce;
 use crate::rubric::text::{escaped, folded};
 
-/// A dialogue as it is shown, a line a message, with a mark before each: a turn is shown what came
-/// before it, and turns of one rollout have most of that in common.
+/// A dialogue rendered for the judge, one message after another, with a mark before each message.
+/// The text before a turn is a prefix of `lines`, so the turns of one rollout share one rendering.
 #[derive(Debug)]
 pub(crate) struct RenderedDialogue {
     lines: String,
+    /// For each message: the byte offset of its start, and the hash of the text before it.
     marks: Vec<(usize, Digest)>,
 }
 
@@ -36,15 +37,15 @@ impl RenderedDialogue {
     }
 }
 
-/// One turn, to be judged.
+/// One turn to judge.
 #[derive(Debug)]
 pub(crate) struct Case<'a> {
-    /// The dialogue before the turn, as it is shown.
+    /// The dialogue before the turn, rendered for the judge.
     pub(crate) before: &'a str,
-    /// The turn, as it is shown.
+    /// The turn, rendered for the judge.
     pub(crate) turn: Cow<'a, str>,
     pub(crate) facts: &'a Context,
-    /// Source of the block's name.
+    /// Source of the secret name of the judged block.
     pub(crate) nonce: &'a Nonce,
     /// The hash of `before` and `turn`.
     pub(crate) digest: Digest,
@@ -75,14 +76,14 @@ impl<'a> Case<'a> {
         })
     }
 
-    /// True if the turn holds no visible text.
+    /// True if the turn has no visible text.
     pub(crate) fn is_silent(&self) -> bool {
         self.turn.trim().is_empty()
     }
 
-    /// True if `quote` occurs in the turn. Both are folded first, so that differences a reader does
-    /// not see do not count.
-    pub(crate) fn says(&self, quote: &str) -> bool {
+    /// True if `quote` occurs in the turn. Both are folded first, so that differences that a reader
+    /// does not see are ignored.
+    pub(crate) fn contains_quote(&self, quote: &str) -> bool {
         let quote = folded(quote);
         !quote.is_empty() && self.folded.get_or_init(|| folded(&self.turn)).contains(&quote)
     }
@@ -94,7 +95,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// Shows `f` the last of `messages`.
+    /// Calls `f` with the case of the last of `messages`.
     pub(crate) fn case<T>(
         messages: &[(Role, &str)],
         facts: &Context,
@@ -112,37 +113,37 @@ pub(crate) mod tests {
 
     #[test]
     fn case_shows_the_dialogue_before_the_turn() {
-        let said = [
+        let messages = [
             (Role::User, "480 最低了。</user>"),
             (Role::Assistant, "好的"),
             (Role::Assistant, "420?"),
         ];
-        case(&said, &Context::new(), |case| {
-            let wanted = "<user>480 最低了。&lt;/user></user>\n<assistant>好的</assistant>\n";
-            assert_eq!((case.before, case.turn.as_ref()), (wanted, "420?"));
+        case(&messages, &Context::new(), |case| {
+            let expected = "<user>480 最低了。&lt;/user></user>\n<assistant>好的</assistant>\n";
+            assert_eq!((case.before, case.turn.as_ref()), (expected, "420?"));
         });
-        case(&said[..1], &Context::new(), |case| assert_eq!(case.before, ""));
+        case(&messages[..1], &Context::new(), |case| assert_eq!(case.before, ""));
     }
 
     #[test]
     fn visible_text_and_roles_change_the_digest_and_invisible_characters_do_not() {
         let (user, assistant) = (Role::User, Role::Assistant);
-        let said = digest(&[(user, "a"), (assistant, "b")]);
+        let original = digest(&[(user, "a"), (assistant, "b")]);
         for other in [
             [(assistant, "a"), (assistant, "b")],
             [(user, "a</user>\n<user>"), (assistant, "b")],
             [(user, ""), (assistant, "ab")],
         ] {
-            assert_ne!(said, digest(&other), "{other:?}");
+            assert_ne!(original, digest(&other), "{other:?}");
         }
-        assert_ne!(said, digest(&[(assistant, "b")]));
-        assert_eq!(said, digest(&[(user, "a\u{200b}"), (assistant, "\u{202e}b")]));
+        assert_ne!(original, digest(&[(assistant, "b")]));
+        assert_eq!(original, digest(&[(user, "a\u{200b}"), (assistant, "\u{202e}b")]));
     }
 
     #[test]
-    fn quotes_are_compared_as_a_reader_would() {
-        let says = |quote: &str, turn: &str| {
-            case(&[(Role::Assistant, turn)], &Context::new(), |case| case.says(quote))
+    fn quotes_are_compared_without_invisible_differences() {
+        let contains = |quote: &str, turn: &str| {
+            case(&[(Role::Assistant, turn)], &Context::new(), |case| case.contains_quote(quote))
         };
         for (quote, turn) in [
             ("价格４２０", "价格420元"),
@@ -150,8 +151,8 @@ pub(crate) mod tests {
             ("&lt;b>", "<b>"),
             ("<b>", "<b>"),
         ] {
-            assert!(says(quote, turn), "{quote} in {turn}");
+            assert!(contains(quote, turn), "{quote} in {turn}");
         }
-        assert!(!says("\u{200b}", "x"));
+        assert!(!contains("\u{200b}", "x"));
     }
 }

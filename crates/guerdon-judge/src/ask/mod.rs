@@ -1,4 +1,5 @@
-//! One question about one turn, from the case to the verdict. Nothing here calls anything.
+//! One question about one turn: rendering it, and reading the answer into a verdict. Nothing here
+//! does I/O.
 
 pub(crate) mod answer;
 pub(crate) mod case;

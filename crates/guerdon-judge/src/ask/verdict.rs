@@ -142,7 +142,7 @@ fn opinion<'a>(
 ) -> Result<Opinion<'a>, &'static str> {
     let level = criterion.level(&finding.level).ok_or("its level does not exist in the rubric")?;
     let evidence = finding.evidence.as_deref();
-    let quoted = evidence.filter(|quote| case.says(quote));
+    let quoted = evidence.filter(|quote| case.contains_quote(quote));
     if criterion.quote && quoted.is_none() && !level.is_neutral() {
         let made_up = evidence.is_some();
         return Err(if made_up {

@@ -249,7 +249,7 @@ impl JudgeClient {
             Ok(reply) => {
                 at.remember(Ok(()));
                 self.hedge.answered(took);
-                self.estimate.learn(
+                self.estimate.update(
                     &question.messages,
                     reply.prompt_tokens,
                     reply.completion_tokens,

@@ -1,12 +1,12 @@
 //! The client of one judge: attempts, retries and re-asks until there is an answer or a reason for
 //! its absence.
 //!
-//! A *retry* follows, after a wait, an attempt without a reply. A *re-ask* follows a reply that is
-//! not an answer. It happens once, as a fresh question that does not show the bad answer, with
-//! twice the tokens and [reduced reasoning](crate::ask::reasoning) if the answer was cut off. An
-//! ambiguous answer is not re-asked, because a forged verdict should not get a second draw. An
-//! attempt that was refused for load goes back to the head of the queue and does not count as a
-//! retry.
+//! A *retry* follows an attempt without a reply, after a wait. A *re-ask* follows a reply that is
+//! not a valid answer. A question is re-asked at most once. The new request does not show the bad
+//! answer. If the answer was cut off, the request has twice the token limit and [reduced
+//! reasoning](crate::ask::reasoning). An ambiguous answer is not re-asked, because a forged verdict
+//! should not get a second chance. An attempt that was refused for load goes back to the head of
+//! the queue and does not count as a retry.
 
 use std::time::Duration;
 
@@ -28,7 +28,8 @@ use crate::call::upstream::{self, Upstream};
 use crate::call::wire::{Completion, RequestFeatures};
 use crate::store::event::CallOutcome;
 
-/// Time after which a question without a deadline is no longer repeated after refusals for load.
+/// Time after which a question without a deadline is given up if the endpoint still refuses it for
+/// load.
 const LONGEST_PATIENCE: Duration = Duration::from_secs(600);
 
 /// The next step after an attempt.
@@ -69,7 +70,7 @@ struct Progress {
 }
 
 impl JudgeClient {
-    /// Asks `question` until it is answered or has failed for good. Adds the cost to `spent` in
+    /// Sends `question` until it is answered or a failure is final. Adds the cost to `spent` in
     /// either case.
     pub(crate) async fn call(
         &self,
@@ -158,7 +159,8 @@ impl JudgeClient {
         }
     }
 
-    /// Chooses an address. If the breakers of all are open, waits for the first that closes soon.
+    /// Chooses an address. If all circuit breakers are open, waits for the first that is due to
+    /// close.
     async fn choose(&self, progress: &mut Progress, patience: &Patience) -> Result<usize, Failure> {
         loop {
             let until = match upstream::choose(&self.upstreams, progress.failed_at) {
@@ -187,8 +189,8 @@ impl JudgeClient {
         progress: &mut Progress,
     ) -> (CallOutcome, Step) {
         let (outcome, failure) = match self.read(question, &reply, features) {
-            // A schema was sent, and the answer came in prose: nothing enforces it here. Asked
-            // again, with a seal.
+            // A schema was sent and the answer came in prose, so the endpoint does not enforce the
+            // schema. The question is asked again with a seal.
             Ok(answered)
                 if !answered.bare
                     && !progress.reasked
@@ -250,15 +252,15 @@ impl JudgeClient {
                 "the judge's answer was cut off at its token limit",
             ));
         }
-        let leaked = self.identity.read_reasoning && reply.text.trim().is_empty();
-        let text = if leaked { &reply.reasoning } else { &reply.text };
+        let in_reasoning = self.identity.read_reasoning && reply.text.trim().is_empty();
+        let text = if in_reasoning { &reply.reasoning } else { &reply.text };
         let criteria = question.criteria();
         let seal = features.sealed.then_some(question.tag.as_str());
         reply::read(text, AnswerContract { criteria: &criteria, seal }).map_err(|unreadable| {
             match unreadable {
                 AnswerError::Ambiguous => Failure::new(
                     AbstainWhy::Ambiguous,
-                    "the answer holds two verdicts that disagree",
+                    "the answer contains two verdicts that disagree",
                 ),
                 AnswerError::Malformed(detail) => Failure::new(AbstainWhy::Malformed, detail),
             }
@@ -283,17 +285,17 @@ impl JudgeClient {
             let before = if slowed { progress.slowed } else { progress.retries };
             // The pause of the address applies to this attempt as well, so it needs no wait of its
             // own.
-            let named = fault.delay.map(|delay| delay.min(retry::LONGEST_WAIT));
-            at.admission.pause(self.backoff.pause(named, before));
+            let requested = fault.delay.map(|delay| delay.min(retry::LONGEST_WAIT));
+            at.admission.pause(self.backoff.pause(requested, before));
         }
         if fault.delay.is_some_and(|delay| delay > retry::LONGEST_WAIT) {
             return failure();
         }
         if slowed {
             progress.slowed += 1;
-            let worn_out =
+            let gave_up =
                 patience.deadline.is_none() && progress.since.elapsed() > LONGEST_PATIENCE;
-            return if worn_out { failure() } else { Step::Again { after: Duration::ZERO } };
+            return if gave_up { failure() } else { Step::Again { after: Duration::ZERO } };
         }
         if progress.retries >= self.retries {
             return failure();

@@ -1,6 +1,6 @@
-//! Estimate of an attempt's tokens before the call: by kinds of characters, corrected by the
-//! endpoint's earlier counts. No tokenizer is loaded, because limits are settled after each
-//! attempt.
+//! Estimate of an attempt's tokens before the call, from the numbers of ASCII and other characters,
+//! corrected by the endpoint's earlier counts. An estimate is enough, and no tokenizer is loaded,
+//! because limits are settled with the actual counts after each attempt.
 
 use crate::ask::render::ChatMessage;
 use parking_lot::Mutex;
@@ -14,9 +14,9 @@ pub(crate) struct TokenEstimator(Mutex<TokenSums>);
 
 #[derive(Debug, Clone, Copy)]
 struct TokenSums {
-    /// Tokens counted for each that was estimated.
+    /// Ratio of counted to estimated prompt tokens.
     ratio: f64,
-    /// Mean tokens of an answer.
+    /// Mean number of tokens of an answer.
     completion: Option<f64>,
 }
 
@@ -25,7 +25,7 @@ impl TokenEstimator {
         Self(Mutex::new(TokenSums { ratio: 1.0, completion: None }))
     }
 
-    /// Tokens of the prompt.
+    /// Estimated tokens of the prompt.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -35,8 +35,8 @@ impl TokenEstimator {
         (by_characters(messages) * self.lookup().ratio).ceil() as u64
     }
 
-    /// Tokens of the answer: what answers usually take and half as much again, at most
-    /// `max_tokens`.
+    /// Estimated tokens of the answer: 1.5 times the mean plus 16, at most `max_tokens`.
+    /// `max_tokens` before the first count.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -48,9 +48,9 @@ impl TokenEstimator {
             .map_or(u64::from(max_tokens), |mean| ((mean * 1.5) as u64 + 16).min(max_tokens.into()))
     }
 
-    /// Learns from a count.
+    /// Updates the means with the counts of one call.
     #[expect(clippy::cast_precision_loss, reason = "counts are short of 2^53")]
-    pub(crate) fn learn(
+    pub(crate) fn update(
         &self,
         messages: &[ChatMessage],
         prompt_tokens: u64,
@@ -60,12 +60,12 @@ impl TokenEstimator {
         if prompt_tokens == 0 {
             return;
         }
-        let mut known = self.0.lock();
+        let mut sums = self.0.lock();
         let ratio = prompt_tokens as f64 / by_characters(messages).max(1.0);
-        known.ratio += EWMA * (ratio.clamp(0.1, 10.0) - known.ratio);
+        sums.ratio += EWMA * (ratio.clamp(0.1, 10.0) - sums.ratio);
         let completion = completion_tokens as f64;
-        known.completion =
-            Some(known.completion.map_or(completion, |mean| mean + EWMA * (completion - mean)));
+        sums.completion =
+            Some(sums.completion.map_or(completion, |mean| mean + EWMA * (completion - mean)));
     }
 
     fn lookup(&self) -> TokenSums {
@@ -88,17 +88,17 @@ fn by_characters(messages: &[ChatMessage]) -> f64 {
 mod tests {
     use super::*;
 
-    fn said(text: &str) -> Vec<ChatMessage> {
+    fn user_message(text: &str) -> Vec<ChatMessage> {
         vec![ChatMessage { role: "user", content: text.to_owned() }]
     }
 
     #[test]
-    fn an_estimate_comes_close_once_the_endpoint_has_counted() {
+    fn estimate_converges_to_the_counts_of_the_endpoint() {
         let estimate = TokenEstimator::new();
-        let messages = said(&"价格是480元 per night".repeat(40));
+        let messages = user_message(&"价格是480元 per night".repeat(40));
         assert_eq!(estimate.completion(512), 512);
         for _ in 0..60 {
-            estimate.learn(&messages, 300, 60);
+            estimate.update(&messages, 300, 60);
         }
         assert!(
             (295..=305).contains(&estimate.prompt(&messages)),
@@ -110,10 +110,10 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_that_does_not_count_teaches_nothing() {
+    fn counts_of_zero_are_ignored() {
         let estimate = TokenEstimator::new();
-        let before = estimate.prompt(&said("hello"));
-        estimate.learn(&said("hello"), 0, 0);
-        assert_eq!(estimate.prompt(&said("hello")), before);
+        let before = estimate.prompt(&user_message("hello"));
+        estimate.update(&user_message("hello"), 0, 0);
+        assert_eq!(estimate.prompt(&user_message("hello")), before);
     }
 }

@@ -1,6 +1,6 @@
 //! The wire format of chat completions as servers implement it. Replies are read as untyped JSON,
-//! because codes are numbers or text, errors are objects, lists or HTML pages, and some errors have
-//! status 200.
+//! because servers differ: codes are numbers or text, errors are objects, lists or HTML pages, and
+//! some errors have status 200.
 
 use std::time::{Duration, SystemTime};
 
@@ -56,7 +56,7 @@ pub(crate) fn request(
         logprobs: letter.map(|_| true),
         top_logprobs: letter.map(|_| 20),
     };
-    // JSON with text keys always has a text.
+    // Serializing JSON with string keys cannot fail.
     serde_json::to_vec(&body).unwrap_or_default()
 }
 
@@ -116,7 +116,8 @@ pub(crate) struct Completion {
     pub(crate) text: String,
     /// The reasoning; some servers put constrained output there.
     pub(crate) reasoning: String,
-    /// Its tokens, each with what might have stood there instead; only if that was asked for.
+    /// The tokens of the content, each with its most likely alternatives, if the request set
+    /// `logprobs`.
     pub(crate) tokens: Vec<(String, Alternatives)>,
     pub(crate) finish_reason: String,
     pub(crate) refusal: Option<String>,
@@ -138,20 +139,21 @@ impl Completion {
     }
 }
 
-/// An error as an endpoint reports it, taken from the fields of its JSON body. Text outside such
-/// fields (a page, half of a JSON, an echo of the request) is only shown to people: it may quote
-/// the judged turn.
+/// An error reported by an endpoint, read from the known fields of its JSON body. Other text (an
+/// HTML page, truncated JSON, an echo of the request) is only shown to people and never classified,
+/// because it may quote the judged turn.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct EndpointError {
     /// Identifiers of the error in lower case: its code, type, status, reasons and quota ids.
     pub(crate) codes: Vec<String>,
-    /// Names in lower case of the request's fields that the error refers to.
+    /// Names of the request's fields that the error refers to, in lower case.
     pub(crate) fields: Vec<String>,
-    /// The error's text, cut, for people.
+    /// The shortened error text, for people.
     pub(crate) message: String,
-    /// The whole text in lower case, if it came from the field for it.
+    /// The text of the error's message field in lower case, at most 4000 characters. Empty if there
+    /// is no such field.
     pub(crate) text: String,
-    /// A delay named in the body, as by Gemini.
+    /// The retry delay from the body, which Gemini sends.
     pub(crate) delay: Option<Duration>,
 }
 
@@ -163,7 +165,7 @@ impl EndpointError {
     }
 }
 
-/// Reads a body of status 200: a reply, or the complaint that some routers hide in one.
+/// Reads a body of status 200: a completion, or an error that a router sent with status 200.
 pub(crate) fn reply(body: &[u8]) -> Result<Completion, EndpointError> {
     let Ok(value) = serde_json::from_slice::<Value>(body) else { return Err(complaint(body)) };
     if value.get("error").is_some_and(|error| !error.is_null()) {
@@ -200,7 +202,7 @@ pub(crate) fn reply(body: &[u8]) -> Result<Completion, EndpointError> {
         prompt_tokens,
         cached_tokens: cached.min(prompt_tokens),
         completion_tokens: count("/usage/completion_tokens"),
-        // The second is SGLang's.
+        // SGLang reports the second one.
         reasoning_tokens: count("/usage/completion_tokens_details/reasoning_tokens")
             .max(count("/usage/reasoning_tokens")),
     })
@@ -221,7 +223,7 @@ fn tokens(choice: &Value) -> Vec<(String, Alternatives)> {
     list.unwrap_or_default().iter().map(|token| (word(token), alternatives(token))).collect()
 }
 
-/// Text as it is, or the texts of content parts joined.
+/// The text of a string, or the joined texts of a list of content parts.
 fn text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -233,7 +235,8 @@ fn text(value: &Value) -> String {
     }
 }
 
-/// Reads an error body: an object, a list of one, flat, plain text, a page, or nothing.
+/// Reads an error body. It may be an object, a list of one object, an object without an inner
+/// `error`, plain text, an HTML page or empty.
 pub(crate) fn complaint(body: &[u8]) -> EndpointError {
     let value: Value = serde_json::from_slice(body).unwrap_or_default();
     let value = match &value {
@@ -263,8 +266,9 @@ pub(crate) fn complaint(body: &[u8]) -> EndpointError {
     }
 }
 
-/// `code` (OpenAI, vLLM, Azure), `type` (OpenAI, Anthropic, llama.cpp), `status` (Gemini), Azure's
-/// inner code, and the reasons and quota ids of Google's error details.
+/// The identifiers in an error: `code` (OpenAI, vLLM, Azure), `type` (OpenAI, Anthropic,
+/// llama.cpp), `status` (Gemini), Azure's inner code, and the reasons and quota ids of Google's
+/// error details.
 fn codes(error: &Value, details: &[Value]) -> Vec<String> {
     let own = ["/code", "/type", "/status", "/innererror/code"];
     let own = own.iter().filter_map(|pointer| error.pointer(pointer));
@@ -276,8 +280,8 @@ fn codes(error: &Value, details: &[Value]) -> Vec<String> {
     own.chain(detailed).filter_map(identifier).collect()
 }
 
-/// `param` (OpenAI), the field violations of Google's error details, and the places in FastAPI's
-/// list of errors.
+/// The request fields that an error refers to: `param` (OpenAI), the field violations of Google's
+/// error details, and the places in FastAPI's list of errors.
 fn fields(value: &Value, error: &Value, details: &[Value]) -> Vec<String> {
     let violations = details.iter().flat_map(|detail| array(detail, "fieldViolations"));
     let violations = violations.filter_map(|violation| violation.get("field"));
@@ -289,16 +293,16 @@ fn array<'a>(value: &'a Value, key: &str) -> &'a [Value] {
     value.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
-/// A number, or a word without spaces; never a sentence.
+/// A number or a single word without spaces. `None` for sentences.
 fn identifier(value: &Value) -> Option<String> {
     let word = match value {
         Value::String(word) => word.to_lowercase(),
         Value::Number(number) => number.to_string(),
         _ => return None,
     };
-    let of_a_name =
+    let is_identifier_char =
         |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/' | '[' | ']');
-    (!word.is_empty() && word.len() <= 100 && word.chars().all(of_a_name)).then_some(word)
+    (!word.is_empty() && word.len() <= 100 && word.chars().all(is_identifier_char)).then_some(word)
 }
 
 #[cfg(test)]
@@ -315,20 +319,20 @@ mod tests {
     }
 
     #[test]
-    fn blank_lines_before_the_reply_are_a_keep_alive() {
+    fn blank_lines_before_the_reply_are_skipped() {
         assert!(reply(b"\n\n\n{\"choices\":[{\"message\":{\"content\":null}}]}").is_ok());
     }
 
     #[test]
-    fn an_error_may_hide_in_a_success() {
-        let hidden =
+    fn error_with_status_200_is_recognized() {
+        let error =
             reply(br#"{"error":{"code":429,"message":"slow down"},"choices":null}"#).unwrap_err();
-        assert_eq!((hidden.status(), hidden.message.as_str()), (Some(429), "slow down"));
+        assert_eq!((error.status(), error.message.as_str()), (Some(429), "slow down"));
         assert_eq!(reply(b"{}").unwrap_err().message, "the reply has no choices");
     }
 
     #[test]
-    fn an_error_body_may_be_an_object_a_list_flat_text_or_nothing() {
+    fn error_body_may_be_an_object_a_list_plain_text_or_empty() {
         let gemini = br#"[{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","message":"quota",
             "details":[{"@type":"RetryInfo","retryDelay":"45.5s"}]}}]"#;
         let read = complaint(gemini);
@@ -341,7 +345,7 @@ mod tests {
         assert_eq!(
             complaint(b"<html>Bad Gateway</html>").text,
             "",
-            "a page is evidence of nothing"
+            "text outside the message field is not classified"
         );
     }
 

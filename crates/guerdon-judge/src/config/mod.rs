@@ -20,9 +20,9 @@ pub use wire::{KeyHeader, ResponseFormat, Seal, TokenCounting, TokenLimit};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EndpointConfig {
-    /// The base, such as `http://127.0.0.1:8092/v1`; `/chat/completions` is added.
+    /// The base URL, such as `http://127.0.0.1:8092/v1`; `/chat/completions` is appended.
     pub url: String,
-    /// The model that answers.
+    /// The name of the model.
     pub model: String,
     /// The environment variable that holds the API key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -33,37 +33,37 @@ pub struct EndpointConfig {
     /// Time limit of one attempt, from sending to the last byte of the reply.
     #[serde(default = "defaults::timeout", with = "humantime_serde")]
     pub timeout: Duration,
-    /// Number of retries of a failed attempt, if a retry can help.
+    /// Maximum number of retries after failures that a retry can fix.
     #[serde(default = "defaults::retries")]
     pub retries: u32,
-    /// The longest wait before the first repeat; it doubles with each, up to 8 s. The wait itself
-    /// is drawn between nothing and that.
+    /// The longest wait before the first retry. It doubles with each retry, up to 8 s. The actual
+    /// wait is drawn uniformly between zero and that limit.
     #[serde(default = "defaults::backoff", with = "humantime_serde")]
     pub backoff: Duration,
-    /// Requests a minute that the endpoint allows; a minute's worth may go at once. Default: no
-    /// limit.
+    /// Requests per minute that the endpoint allows; a minute's worth may be sent at once. Default:
+    /// no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests_per_minute: Option<NonZeroU32>,
     /// Tokens per minute that the endpoint allows; a minute's worth may be sent at once. Default:
     /// no limit, or the limit in the endpoint's `x-ratelimit-*` headers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens_per_minute: Option<NonZeroU64>,
-    /// Tokens that count against that limit.
+    /// Tokens that count against `tokens_per_minute`.
     #[serde(default)]
     pub token_counting: TokenCounting,
-    /// The time over which both limits are kept. Less than a minute for an endpoint that punishes
-    /// bursts.
+    /// The window over which both limits are enforced. Set it below a minute for an endpoint that
+    /// penalizes bursts.
     #[serde(default = "defaults::quota_window", with = "humantime_serde")]
     pub quota_window: Duration,
-    /// Upper limit of attempts in flight. The limit begins with 20, grows while attempts succeed
-    /// and shrinks when the endpoint refuses for load.
+    /// Maximum of the limit on attempts in flight. The limit starts at 20, grows while attempts
+    /// succeed and shrinks when the endpoint refuses for load.
     #[serde(default = "defaults::max_concurrent")]
     pub max_concurrent: usize,
-    /// Questions that may wait for their attempt. While so many wait, new requests are refused
-    /// whole (HTTP 503); the questions of admitted requests wait, however many they are.
+    /// Number of waiting questions at which new requests are refused as a whole (HTTP 503). All
+    /// questions of admitted requests wait, regardless of this limit.
     #[serde(default = "defaults::max_queued")]
     pub max_queued: usize,
-    /// Answers that are kept.
+    /// Cache of answers.
     #[serde(default)]
     pub cache: CacheConfig,
     /// A recording of this run, to write or to replay. Default: none.
@@ -82,17 +82,18 @@ pub struct EndpointConfig {
     /// Condition under which an answer must repeat the secret name of the judged block.
     #[serde(default)]
     pub seal: Seal,
-    /// The name of the output limit; the other is tried, once, if the endpoint refuses.
+    /// The field name of the output limit. The other name is tried once if the endpoint refuses it.
     #[serde(default)]
     pub token_limit: TokenLimit,
-    /// The share of attempts that may be sent a second time because the first is slower than 95 of
-    /// 100 are. Each costs money. Default 0: none.
+    /// The largest share of attempts that may be hedged: sent a second time when the first is
+    /// slower than 95% of attempts. Each hedge costs money. Default: 0, no hedges.
     #[serde(default)]
     pub hedge: Finite,
-    /// More addresses of the same judge. The least crowded is asked, and the others if it fails.
+    /// More addresses of the same judge. The least loaded address is used first, and the others if
+    /// it fails.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replicas: Vec<ReplicaConfig>,
-    /// Another judge, asked when this one cannot be; its answers are its own and are kept as such.
+    /// Another judge, used when this one is not available. Its answers are cached separately.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback: Option<Box<Self>>,
     /// A log of every attempt. Default: none.
@@ -101,16 +102,16 @@ pub struct EndpointConfig {
     /// The header that carries the API key.
     #[serde(default)]
     pub key_header: KeyHeader,
-    /// Read the verdict from `reasoning` when `content` is empty: some servers put constrained
-    /// output there.
+    /// Set to read the verdict from `reasoning` when `content` is empty. Some servers put
+    /// constrained output there.
     #[serde(default)]
     pub read_reasoning: bool,
-    /// A proxy for this endpoint. The environment's are not used.
+    /// A proxy for this endpoint. Proxy settings in the environment are ignored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy: Option<String>,
-    /// More fields of the request body, such as `seed` or `reasoning_effort`; part of the question.
-    /// Where an answer was cut off, those that say how much the model reasons are lowered for the
-    /// one re-ask.
+    /// More fields of the request body, such as `seed` or `reasoning_effort`. They are part of the
+    /// cache key. If an answer was cut off, fields that control reasoning are lowered for the
+    /// re-ask.
     #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
     pub extra_body: serde_json::Map<String, serde_json::Value>,
 }
@@ -151,11 +152,12 @@ impl EndpointConfig {
     }
 }
 
-/// Another address of the same judge: the same model, so that an answer of one is an answer of all.
+/// Another address of the same judge. It must serve the same model, because all addresses share one
+/// cache.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReplicaConfig {
-    /// The base, such as `http://127.0.0.1:8093/v1`.
+    /// The base URL, such as `http://127.0.0.1:8093/v1`.
     pub url: String,
     /// The environment variable that holds its API key. Default: the judge's own key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -165,11 +167,11 @@ pub struct ReplicaConfig {
     pub api_key_file: Option<PathBuf>,
 }
 
-/// A log of every attempt: JSON lines.
+/// A log of every attempt, as JSON lines.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AuditConfig {
-    /// The file.
+    /// The path of the log file.
     pub path: PathBuf,
     /// Set to log messages and quotes as well. Default: levels and hashes only.
     #[serde(default)]
@@ -216,13 +218,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn url_and_model_are_enough() {
+    fn url_and_model_are_the_only_required_keys() {
         let read: EndpointConfig = toml::from_str("url = \"http://h/v1\"\nmodel = \"m\"").unwrap();
         assert_eq!(read, EndpointConfig::new("http://h/v1", "m"));
     }
 
     #[test]
-    fn units_stand_in_the_value_and_unknown_keys_are_refused() {
+    fn durations_have_units_and_unknown_keys_are_refused() {
         let text =
             "url = \"http://h/v1\"\nmodel = \"m\"\ntimeout = \"250ms\"\n[cache]\nttl = \"2h\"";
         let read: EndpointConfig = toml::from_str(text).unwrap();

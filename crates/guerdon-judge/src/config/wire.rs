@@ -1,4 +1,4 @@
-//! Wire options of an endpoint.
+//! Options for the differences between endpoints in the wire format.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TokenCounting {
-    /// The room for an answer counts in full, used or not.
+    /// Set when the endpoint counts the whole output limit, not only the tokens of the answer.
     pub max_tokens: bool,
-    /// Prompt tokens that the endpoint had cached count.
+    /// Set when the endpoint also counts prompt tokens that it had cached.
     pub cached: bool,
 }
 
@@ -25,7 +25,7 @@ pub enum KeyHeader {
     /// `Authorization: Bearer …`.
     #[default]
     Bearer,
-    /// `api-key: …`, as Azure has it.
+    /// `api-key: …`, as Azure expects it.
     ApiKey,
 }
 
@@ -35,14 +35,14 @@ pub enum KeyHeader {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ResponseFormat {
-    /// `{"type": "json_schema", …}`: the form cannot be broken.
+    /// `{"type": "json_schema", …}`: a grammar enforces the form.
     #[default]
     JsonSchema,
-    /// `{"type": "json_object", "schema": …}`: the same, as llama-cpp-python spells it.
+    /// `{"type": "json_object", "schema": …}`: the same, in the syntax of llama-cpp-python.
     JsonObjectSchema,
-    /// `{"type": "json_object"}`: some JSON.
+    /// `{"type": "json_object"}`: any JSON object.
     JsonObject,
-    /// Nothing; the prompt asks for the form.
+    /// No `response_format`. Only the prompt describes the form.
     Plain,
 }
 
@@ -69,7 +69,7 @@ impl ResponseFormat {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Seal {
-    /// If no schema enforces the answer's form, or the endpoint ignores it.
+    /// If no schema enforces the answer's form, or the endpoint ignores the schema.
     #[default]
     Auto,
     /// Always.
@@ -82,10 +82,10 @@ pub enum Seal {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenLimit {
-    /// Understood nearly everywhere; refused by reasoning models of the API's author.
+    /// `max_tokens`. Supported nearly everywhere; refused by OpenAI's reasoning models.
     #[default]
     MaxTokens,
-    /// Its successor; silently ignored by some servers.
+    /// `max_completion_tokens`, the successor. Silently ignored by some servers.
     MaxCompletionTokens,
 }
 

@@ -1,5 +1,5 @@
-//! The messages that a judge would receive, for authors: all criteria of a rubric in their own
-//! order, with a tag that is made without a secret.
+//! Preview of the messages that a judge would receive, for authors of prompts. All criteria of a
+//! rubric are in file order, and the tag is made without a secret.
 
 use guerdon_types::Rollout;
 
@@ -10,10 +10,10 @@ use crate::ask::schema::Schema;
 use crate::rubric::Criterion;
 use crate::rubric::prompts::Prompts;
 
-/// One message that a judge would be sent.
+/// One message that a judge would receive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Preview {
-    /// The prompt.
+    /// The id of the prompt.
     pub prompt: String,
     /// `system` or `user`.
     pub role: &'static str,
@@ -21,7 +21,7 @@ pub struct Preview {
     pub content: String,
 }
 
-/// A prompt that cannot be put into words for this dialogue.
+/// A prompt cannot be rendered for this dialogue.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("prompt `{prompt}`: {detail}")]
 pub struct PreviewError {
@@ -30,7 +30,7 @@ pub struct PreviewError {
 }
 
 impl Prompts {
-    /// The messages of every prompt about message `turn` of `rollout`. Nothing is sent.
+    /// Renders the messages of every prompt about message `turn` of `rollout`. Nothing is sent.
     ///
     /// # Errors
     /// [`PreviewError`] if a prompt names a context value that the rollout lacks, or if `turn` is

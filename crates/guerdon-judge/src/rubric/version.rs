@@ -1,16 +1,15 @@
-//! A rubric's version and the text that it stands for, sealed together.
+//! Versions of rubrics: a hash in the file ties the version number to the text.
 //!
-//! `hash = "sha256:…"` in the front matter is the hash of everything else in the file. While they
-//! agree, the version names this text and no other; a text that was edited under an unchanged
-//! number is refused, with the command that mends it: `guerdon judge bump` raises the number and
-//! seals anew. A file without `hash` is a draft: it loads, so that a patch can be tried the same
-//! hour, and `guerdon judge check --sealed` refuses it where that matters. A measured agreement
-//! with people (`[calibrated]`) is about the text and no part of it.
+//! `hash = "sha256:…"` in the front matter is the hash of everything else in the file. A text that
+//! was edited without a new version does not match its hash and is refused. The error names the
+//! remedy: `guerdon judge bump` raises the version and writes the new hash. A file without `hash`
+//! is a draft. It loads, so that a change can be tried at once, but `guerdon judge check --sealed`
+//! refuses it. A measured agreement with people (`[calibrated]`) is not part of the hashed text.
 
 use std::ops::Range;
 
-/// The hash of a rubric's text: of every line except the seal, the calibration and blank lines of
-/// the front matter. Line ends do not matter.
+/// The hash of a rubric's text. It covers every line except the hash, the calibration and the blank
+/// lines of the front matter. The kind of line ends does not matter.
 pub(crate) fn content_hash(text: &str) -> String {
     let mut content = String::with_capacity(text.len());
     let mut fences = 0;
@@ -37,8 +36,9 @@ fn key(line: &str) -> Option<&str> {
     line.split_once('=').map(|(key, _)| key.trim())
 }
 
-/// Seals `text`: as it is if its seal is true, with a raised version if it was edited since. The
-/// text must be a prompt that compiles, but for its seal.
+/// Seals `text`: writes the hash if there is none, and raises the version and replaces the hash if
+/// the text was edited. Otherwise returns it unchanged. Apart from its hash, `text` must be a
+/// prompt that compiles.
 pub(crate) fn sealed(text: &str) -> String {
     let hash = content_hash(text);
     let Some(old) = line_of(text, "hash") else {
@@ -55,7 +55,7 @@ pub(crate) fn sealed(text: &str) -> String {
     with_line(&raised, "hash", &format!("hash = \"{hash}\""))
 }
 
-/// `text` with `stamp` written into it; replaces an earlier stamp.
+/// `text` with `stamp` as its `[calibrated]` table, in place of an earlier one.
 pub(crate) fn stamped(text: &str, stamp: &KappaStamp) -> String {
     let KappaStamp { kappa, model, gold, hash } = stamp;
     let table = format!(
@@ -118,7 +118,8 @@ fn line_of(text: &str, name: &str) -> Option<Range<usize>> {
     None
 }
 
-/// `text` with the line that sets `name` replaced; after the version, if there is none.
+/// `text` with the line that sets `name` replaced by `line`. If there is none, `line` is inserted
+/// after the version.
 fn with_line(text: &str, name: &str, line: &str) -> String {
     let (start, end, line) = match (line_of(text, name), line_of(text, "version")) {
         (Some(old), _) => (old.start, old.end, line.to_owned()),
@@ -137,7 +138,7 @@ mod tests {
     const TEXT: &str = "+++\nid = \"a\"\nversion = 3\n\n[[criteria]]\nid = \"c\"\n+++\n# system\nhash = 1\n# user\n";
 
     #[test]
-    fn a_seal_is_true_until_a_word_changes_and_then_the_version_rises() {
+    fn sealing_edited_text_raises_the_version() {
         let once = sealed(TEXT);
         assert!(once.contains("version = 3\nhash = \"sha256:"), "{once}");
         assert_eq!(content_hash(&once), content_hash(TEXT));
@@ -150,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn line_ends_and_calibration_are_no_part_of_the_text() {
+    fn line_ends_and_calibration_do_not_change_the_hash() {
         let measured = KappaStamp {
             kappa: 0.5,
             model: "m".to_owned(),
@@ -167,7 +168,7 @@ mod tests {
         assert_ne!(
             content_hash(&TEXT.replace("hash = 1", "hash = 2")),
             content_hash(TEXT),
-            "the body is text"
+            "a line `hash = …` in the body is hashed"
         );
     }
 }

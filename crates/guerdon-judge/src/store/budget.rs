@@ -1,10 +1,10 @@
-//! Budgets of a run and of a day. An attempt beyond them is not sent.
+//! Spending limits for a run and for a day. An attempt that could exceed them is not sent.
 //!
 //! The maximum cost of an attempt is reserved before it is sent, and its actual cost is recorded
-//! when it ends, so that concurrent attempts cannot overrun a cap. A call without known usage is
-//! recorded at its maximum. If answers are kept in a file, so is the spending: a restart in the
-//! middle of a day goes on counting, and attempts that were in flight when a process was killed
-//! stay recorded at their maximum.
+//! when it ends, so that concurrent attempts cannot exceed a cap. A call without known usage is
+//! recorded at its maximum. If answers are kept in a file, the spending is kept there too. A
+//! restart then continues the day's count, and attempts that were in flight when a process was
+//! killed stay recorded at their maximum.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub(crate) struct SpendingBudget {
     model: String,
     store: Option<Arc<Store>>,
     ledger: Mutex<SpendLedger>,
-    /// Notified when reserved money is free again.
+    /// Notified when a reservation ends.
     freed: Notify,
 }
 
@@ -35,7 +35,7 @@ struct SpendLedger {
     /// Days since 1970, UTC.
     today: u64,
     /// Reserved for attempts in flight.
-    held: f64,
+    reserved: f64,
 }
 
 /// Money reserved for one attempt; released when dropped, unless it is settled.
@@ -64,53 +64,54 @@ impl SpendingBudget {
                 run: store.spent(&budget.run_account())?,
                 day: store.spent(&budget.day_account(today))?,
                 today,
-                held: 0.0,
+                reserved: 0.0,
             };
             return Ok(Self { ledger: Mutex::new(ledger), ..budget });
         }
         Ok(Self { ledger: Mutex::new(SpendLedger { today, ..SpendLedger::default() }), ..budget })
     }
 
-    /// Checks that `most` may still be spent, apart from reservations; returns the cap that forbids
-    /// it.
-    pub(crate) fn allows(&self, most: f64) -> Result<(), String> {
+    /// Checks that `max_cost` may still be spent, without counting reservations. The error names
+    /// the cap that is exceeded.
+    pub(crate) fn allows(&self, max_cost: f64) -> Result<(), String> {
         let ledger = self.ledger();
-        self.within(&SpendLedger { held: 0.0, ..*ledger }, most)
+        self.check_caps(&SpendLedger { reserved: 0.0, ..*ledger }, max_cost)
     }
 
-    /// Reserves `most`. If only outstanding reservations block it, waits for them to settle.
-    /// Otherwise returns the cap that forbids it.
-    pub(crate) async fn reserve_when_free(&self, most: f64) -> Result<Reservation<'_>, String> {
+    /// Reserves `max_cost`. If only outstanding reservations block it, waits for them to settle.
+    /// The error names the cap that is exceeded.
+    pub(crate) async fn reserve_when_free(&self, max_cost: f64) -> Result<Reservation<'_>, String> {
         loop {
             let mut freed = pin!(self.freed.notified());
-            // From here on nothing that is freed is missed.
+            // Registered before the check, so that a reservation that ends in between is not
+            // missed.
             freed.as_mut().enable();
-            match self.reserve(most) {
-                Err(_) => self.allows(most)?,
-                held => return held,
+            match self.reserve(max_cost) {
+                Err(_) => self.allows(max_cost)?,
+                reserved => return reserved,
             }
             freed.await;
         }
     }
 
-    /// Reserves `most`, or returns the cap that forbids it.
-    pub(crate) fn reserve(&self, most: f64) -> Result<Reservation<'_>, String> {
+    /// Reserves `max_cost`. The error names the cap that is exceeded.
+    pub(crate) fn reserve(&self, max_cost: f64) -> Result<Reservation<'_>, String> {
         let mut ledger = self.ledger();
-        self.within(&ledger, most)?;
-        ledger.held += most;
-        Ok(Reservation { budget: self, amount: most, day: ledger.today, written: 0.0 })
+        self.check_caps(&ledger, max_cost)?;
+        ledger.reserved += max_cost;
+        Ok(Reservation { budget: self, amount: max_cost, day: ledger.today, written: 0.0 })
     }
 
-    fn within(&self, ledger: &SpendLedger, most: f64) -> Result<(), String> {
+    fn check_caps(&self, ledger: &SpendLedger, max_cost: f64) -> Result<(), String> {
         let BudgetConfig { run, per_run, per_day } = &self.config;
         let caps = [(per_run, ledger.run, Some(run)), (per_day, ledger.day, None)];
         for (cap, spent, run) in caps {
             let Some(cap) = cap.map(guerdon_types::Finite::get) else { continue };
-            let held = ledger.held;
-            if spent + held + most > cap {
+            let reserved = ledger.reserved;
+            if spent + reserved + max_cost > cap {
                 let of = run.map_or_else(|| "day".to_owned(), |run| format!("run `{run}`"));
                 return Err(format!(
-                    "the {of}'s budget of {cap} is used up: {spent:.4} spent, {held:.4} reserved, {most:.4} needed"
+                    "the {of}'s budget of {cap} is used up: {spent:.4} spent, {reserved:.4} reserved, {max_cost:.4} needed"
                 ));
             }
         }
@@ -143,33 +144,33 @@ impl SpendingBudget {
 }
 
 impl Reservation<'_> {
-    /// Writes the reservation to the file before the attempt is sent, so that a process killed
-    /// meanwhile has recorded it.
+    /// Writes the reservation to the file. Called before the attempt is sent, so that the cost is
+    /// recorded even if the process is killed during the attempt.
     pub(crate) async fn write(&mut self) {
         let Self { budget, amount, day, written } = self;
         if let Some(store) =
             budget.store.as_ref().filter(|_| budget.config.is_capped() && *amount > 0.0)
         {
-            // Where it fails the store has said why, and this process counts on without it.
+            // If the write fails, the store logs the error and this process counts in memory only.
             if store.spend_now(budget.accounts(*day), *amount).await.is_ok() {
                 *written = *amount;
             }
         }
     }
 
-    /// Books what the attempt did cost.
+    /// Records the attempt's actual cost and releases the reservation.
     pub(crate) async fn settle(mut self, cost: f64) {
         {
             let mut ledger = self.budget.ledger();
-            ledger.held = (ledger.held - std::mem::take(&mut self.amount)).max(0.0);
+            ledger.reserved = (ledger.reserved - std::mem::take(&mut self.amount)).max(0.0);
             ledger.run += cost;
             if ledger.today == self.day {
                 ledger.day += cost;
             }
         }
-        let owed = cost - self.written;
-        if let Some(store) = self.budget.store.as_ref().filter(|_| owed.abs() > 0.0) {
-            drop(store.spend(self.budget.accounts(self.day), owed).await);
+        let unwritten = cost - self.written;
+        if let Some(store) = self.budget.store.as_ref().filter(|_| unwritten.abs() > 0.0) {
+            drop(store.spend(self.budget.accounts(self.day), unwritten).await);
         }
     }
 }
@@ -177,7 +178,7 @@ impl Reservation<'_> {
 impl Drop for Reservation<'_> {
     fn drop(&mut self) {
         let mut ledger = self.budget.ledger();
-        ledger.held = (ledger.held - self.amount).max(0.0);
+        ledger.reserved = (ledger.reserved - self.amount).max(0.0);
         drop(ledger);
         self.budget.freed.notify_waiters();
     }
@@ -185,8 +186,8 @@ impl Drop for Reservation<'_> {
 
 const DAY: u64 = 86_400;
 
-/// Year, month and day of a count of days since 1970 (Howard Hinnant, "chrono-compatible low-level
-/// date algorithms", `civil_from_days`, for days that are not negative).
+/// Year, month and day from the number of days since 1970 (Howard Hinnant, "chrono-compatible
+/// low-level date algorithms", `civil_from_days`, for non-negative days).
 const fn date(days: u64) -> (u64, u64, u64) {
     let shifted = days + 719_468;
     let era = shifted / 146_097;
@@ -213,7 +214,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn attempts_under_way_together_cannot_overrun_a_cap() {
+    async fn concurrent_attempts_cannot_exceed_a_cap() {
         let budget = SpendingBudget::open(&capped(Some(10), None), "m", None).unwrap();
         let first = budget.reserve(6.0).unwrap();
         let refused = budget.reserve(6.0).unwrap_err();
@@ -233,14 +234,17 @@ mod tests {
             reservation.settle(0.05).await;
             Ok::<(), String>(())
         }));
-        assert!(costs.await.into_iter().all(|asked| asked.is_ok()), "100 at 0.05 are 5 of 10");
+        assert!(
+            costs.await.into_iter().all(|reserved| reserved.is_ok()),
+            "100 at 0.05 are 5 of 10"
+        );
         budget.reserve_when_free(5.0).await.unwrap().settle(4.5).await;
         let refused = budget.reserve_when_free(1.0).await.unwrap_err();
         assert!(refused.contains("9.5000 spent, 0.0000 reserved"), "{refused}");
     }
 
     #[tokio::test]
-    async fn the_books_outlive_a_restart_and_a_new_day_is_a_new_page() {
+    async fn spending_survives_a_restart_and_a_new_day_starts_at_zero() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("judge.log");
         let open = || {
@@ -278,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn days_have_dates() {
+    fn day_number_is_converted_to_a_date() {
         assert_eq!(date(0), (1970, 1, 1));
         assert_eq!(date(11_016), (2000, 2, 29));
         assert_eq!(date(20_780), (2026, 11, 23));

@@ -1,9 +1,9 @@
-//! Agreement of a judge with people and with itself.
+//! Calibration of a judge: its agreement with people and its consistency with itself.
 //!
 //! Gold labels have two forms. *Levels* are turns with a level for each criterion. *Pairs* are two
-//! replies with a preference; the judge's points for each reply are compared. Every question goes
-//! through the cache, so a repeated calibration costs nothing. Repeats that measure consistency are
-//! separate samples.
+//! replies with a preference, which is compared with the judge's points for each reply. Every
+//! question goes through the cache, so a repeated calibration costs nothing. Repeats that measure
+//! consistency are separate samples.
 
 mod agreement;
 mod gold;
@@ -27,40 +27,45 @@ use crate::source::JudgeSource;
 pub use gold::{Gold, GoldError};
 pub use report::{BootstrapEstimate, CalibrationReport, CriterionCalibration};
 
-/// Resamples of an interval.
+/// Number of bootstrap resamples for a confidence interval.
 const RESAMPLES: usize = 2000;
-/// Questions in flight at once, in addition to the endpoint's own limits.
-const AT_ONCE: usize = 256;
+/// Items in flight at once. The endpoint's own limits apply as well.
+const MAX_IN_FLIGHT: usize = 256;
 
 /// A statistic of pairs of ratings.
 type Statistic<'a> = dyn Fn(&[(usize, usize)]) -> Option<f64> + 'a;
 
-/// One item, rated.
+/// The ratings of one item by people and by the judge.
 struct RatedItem {
     /// Criterion or source of the item.
     name: String,
+    /// Number of categories.
     categories: usize,
+    /// Category that people chose.
     people: usize,
+    /// Category that the judge chose.
     judge: Option<usize>,
+    /// Set when a repeat gave another category. `None` if nothing was repeated.
     flipped: Option<bool>,
+    /// Set when the reversed order of criteria gave another category.
     moved: Option<bool>,
     /// Contribution to the length bias.
     length: Option<(f64, f64)>,
 }
 
 impl JudgeSource {
-    /// Asks the first of this source's prompts about every item of `gold`, `repeats` more times
-    /// each to see how steady it is. `None` if the source has no prompt.
+    /// Judges every item of `gold` with this source's first prompt, and `repeats` more times to
+    /// measure consistency. `None` if the source has no prompt.
     pub async fn calibrate(&self, gold: &Gold, repeats: u32) -> Option<CalibrationReport> {
         let rubric = self.prompts().rubrics().first()?;
         let rated: Vec<Vec<RatedItem>> = match gold {
             Gold::Levels { items, .. } => {
-                let asked = items.iter().map(|item| self.levels(rubric, item, repeats));
-                stream::iter(asked).buffered(AT_ONCE).collect().await
+                let ratings = items.iter().map(|item| self.rate_levels(rubric, item, repeats));
+                stream::iter(ratings).buffered(MAX_IN_FLIGHT).collect().await
             }
             Gold::Pairs { items, .. } => {
-                let asked = items.iter().map(|item| self.pair(rubric, item, repeats));
-                stream::iter(asked).buffered(AT_ONCE).collect().await
+                let ratings = items.iter().map(|item| self.rate_pair(rubric, item, repeats));
+                stream::iter(ratings).buffered(MAX_IN_FLIGHT).collect().await
             }
         };
         let mut by_name: BTreeMap<String, Vec<RatedItem>> = BTreeMap::new();
@@ -75,12 +80,12 @@ impl JudgeSource {
             gold: gold.hash().to_owned(),
             measured: by_name
                 .into_iter()
-                .map(|(name, rated)| measured(name, &rated, pairs))
+                .map(|(name, rated)| measure_criterion(name, &rated, pairs))
                 .collect(),
         })
     }
 
-    async fn levels(
+    async fn rate_levels(
         &self,
         rubric: &Arc<Rubric>,
         item: &gold::LabelledTurn,
@@ -129,7 +134,7 @@ impl JudgeSource {
         labelled.filter_map(|(criterion, label)| rate(criterion, label)).collect()
     }
 
-    async fn pair(
+    async fn rate_pair(
         &self,
         rubric: &Arc<Rubric>,
         item: &gold::PreferencePair,
@@ -152,7 +157,7 @@ impl JudgeSource {
                 };
             }
             let [a, b] = points;
-            // a, b, or neither
+            // Category 0 is a, 1 is b and 2 is neither.
             Some(if a > b {
                 0
             } else if b > a {
@@ -195,7 +200,7 @@ impl JudgeSource {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "gold sets are short of 2^53 items")]
-fn measured(name: String, rated: &[RatedItem], pairs: bool) -> CriterionCalibration {
+fn measure_criterion(name: String, rated: &[RatedItem], pairs: bool) -> CriterionCalibration {
     let categories = rated.first().map_or(0, |one| one.categories);
     let answered: Vec<&RatedItem> = rated.iter().filter(|one| one.judge.is_some()).collect();
     let both: Vec<(usize, usize)> =

@@ -1,4 +1,4 @@
-//! Kappa by criterion, drawn by hand: a dot on a line from −1 to 1, its interval as a bar.
+//! SVG chart of kappa by criterion: a dot on an axis from −1 to 1, with the interval as a bar.
 
 use std::fmt::Write as _;
 
@@ -9,14 +9,14 @@ const WIDTH: f64 = 400.0;
 const ROW: f64 = 28.0;
 
 impl CalibrationReport {
-    /// Kappa by criterion with its interval, as an SVG picture.
+    /// An SVG chart of kappa by criterion, with intervals.
     #[must_use]
     pub fn svg(&self) -> String {
-        picture(self)
+        draw_chart(self)
     }
 }
 
-fn picture(calibration: &CalibrationReport) -> String {
+fn draw_chart(calibration: &CalibrationReport) -> String {
     let at = |kappa: f64| LEFT + (kappa.clamp(-1.0, 1.0) + 1.0) / 2.0 * WIDTH;
     let mut rows = String::new();
     let mut y = 60.0;

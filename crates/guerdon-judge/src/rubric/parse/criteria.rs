@@ -1,4 +1,4 @@
-//! The criteria of a prompt file, and checks for likely mistakes of their author.
+//! The criteria of a prompt file, with checks for likely mistakes.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Diagnostics about judge prompts: their places and their texts.
+//! Tests of the diagnostics about judge prompts: their positions and texts.
 
 use guerdon_text::{Report, SourceText};
 
@@ -31,7 +31,8 @@ fn compiled(text: &str) -> Result<Report, Report> {
     Prompts::compile(&texts).map(|(_, report)| report)
 }
 
-/// Line, column and report of the good prompt with `from` replaced by `to`, which has one error.
+/// Compiles [`GOOD`] with `from` replaced by `to`, which must cause exactly one error. Returns the
+/// error's line and column, and the report.
 #[track_caller]
 fn error(from: &str, to: &str) -> (usize, usize, String) {
     assert!(GOOD.contains(from), "{from}");

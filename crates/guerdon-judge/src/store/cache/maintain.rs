@@ -16,13 +16,13 @@ use crate::error::StoreError;
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[non_exhaustive]
 pub struct StoreStats {
-    /// Answers.
+    /// Number of answers.
     pub answers: u64,
-    /// Bytes of the file.
+    /// Size of the file in bytes.
     pub file_bytes: u64,
     /// Answers and their cost, by prompt.
     pub prompts: BTreeMap<String, PromptStats>,
-    /// Spending by `day:…` and `run:…`, including failures.
+    /// Spending by account (`day:…` and `run:…`), including failed attempts.
     pub spent: BTreeMap<String, f64>,
 }
 
@@ -30,7 +30,7 @@ pub struct StoreStats {
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[non_exhaustive]
 pub struct PromptStats {
-    /// Answers.
+    /// Number of answers.
     pub answers: u64,
     /// Cost of the answers.
     pub cost: f64,
@@ -66,7 +66,7 @@ impl Store {
         let file_bytes =
             std::fs::metadata(&self.path).map_err(|error| self.fails().with(&error))?.len();
         let mut stats = StoreStats { file_bytes, ..StoreStats::default() };
-        self.each(|_, answer| {
+        self.for_each_answer(|_, answer| {
             let prompt = stats.prompts.entry(answer.prompt.clone()).or_default();
             prompt.oldest =
                 if prompt.answers == 0 { answer.at } else { prompt.oldest.min(answer.at) };
@@ -79,13 +79,14 @@ impl Store {
         Ok(StoreStats { spent: self.log()?.spent().clone(), ..stats })
     }
 
-    /// Writes every answer as one JSON line, in the order of the keys; returns how many.
+    /// Writes every answer as one JSON line, in the order of the keys. Returns the number of
+    /// answers.
     ///
     /// # Errors
     /// [`StoreError`], if the file cannot be read or `out` cannot be written.
     pub fn export(&self, mut out: impl Write) -> Result<u64, StoreError> {
         let mut count = 0;
-        self.each(|key, answer| {
+        self.for_each_answer(|key, answer| {
             serde_json::to_writer(&mut out, &ExportLine { key, answer })
                 .map_err(std::io::Error::from)?;
             count += 1;
@@ -95,14 +96,15 @@ impl Store {
         Ok(count)
     }
 
-    /// Reads what [`Store::export`] wrote; nothing is taken if any line is no answer. Of two
-    /// answers to one question the newer stays. Returns how many were taken.
+    /// Imports the output of [`Store::export`]. If any line is not an answer, nothing is imported.
+    /// Of two answers to one question the newer is kept. Returns the number of imported answers.
     ///
     /// # Errors
-    /// [`StoreError`] naming the line that is no answer, or saying why the file cannot be written.
+    /// [`StoreError`], with the line number if a line is not an answer, or if the file cannot be
+    /// written.
     pub fn import(&self, lines: impl BufRead) -> Result<u64, StoreError> {
         let fails = self.fails();
-        let mut taken = Vec::new();
+        let mut imported = Vec::new();
         for (number, line) in lines.lines().enumerate() {
             let line = line.map_err(|error| fails.with(&error))?;
             if line.trim().is_empty() {
@@ -111,16 +113,16 @@ impl Store {
             let ExportLine { key, answer } = serde_json::from_str(&line).map_err(|error| {
                 fails.because(format!("line {} is not an answer: {error}", number + 1))
             })?;
-            if self.get(&key)?.is_none_or(|here| here.at < answer.at) {
-                taken.push(LogChange::Keep(key, answer));
+            if self.get(&key)?.is_none_or(|existing| existing.at < answer.at) {
+                imported.push(LogChange::Keep(key, answer));
             }
         }
-        self.write_now(&taken)?;
-        Ok(taken.len() as u64)
+        self.write_now(&imported)?;
+        Ok(imported.len() as u64)
     }
 
-    /// Removes answers; returns how many. What was spent stays on the books. A server that has one
-    /// in memory goes on using it until its time is over.
+    /// Removes answers and returns their number. Recorded spending is kept. A running server uses
+    /// the answers in its memory until they expire.
     ///
     /// # Errors
     /// [`StoreError`], if the file cannot be read or written.
@@ -128,17 +130,18 @@ impl Store {
         let Purge { older_than, prompt } = which;
         let newest = older_than.map(|age| now_seconds().saturating_sub(age.as_secs()));
         let mut removed = Vec::new();
-        self.each(|key, answer| {
-            let fits = newest.is_none_or(|newest| answer.at <= newest)
+        self.for_each_answer(|key, answer| {
+            let matches = newest.is_none_or(|newest| answer.at <= newest)
                 && prompt.as_ref().is_none_or(|prompt| answer.prompt == *prompt);
-            removed.extend(fits.then_some(LogChange::Forget(key)));
+            removed.extend(matches.then_some(LogChange::Forget(key)));
             Ok(())
         })?;
         self.write_now(&removed)?;
         Ok(removed.len() as u64)
     }
 
-    fn each(
+    /// Calls `visit` with every readable answer.
+    fn for_each_answer(
         &self,
         mut visit: impl FnMut(QuestionKey, JudgeAnswer) -> std::io::Result<()>,
     ) -> Result<(), StoreError> {
@@ -159,7 +162,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_export_is_imported_whole_and_the_newer_answer_stays() {
+    async fn import_adds_exported_answers_and_keeps_the_newer_one() {
         let folder = tempfile::tempdir().unwrap();
         let from = Store::open(&folder.path().join("from.log"), SYNC).unwrap();
         for byte in 0..5 {

@@ -1,11 +1,11 @@
-//! Answers on disk: an answer is paid for once, even across restarts.
+//! Persistent store of answers, so that no answer is paid for twice, even across restarts.
 //!
 //! The store is one [log](super::log). A writer thread batches the writes that arrive while it is
-//! busy. An answer is released only after it is written, so a killed process has every released
-//! answer in the file. A second thread syncs the file periodically. A power cut may lose the
-//! answers since the last sync; they are asked again. Several processes, and several configuration
-//! generations of one server, may have the file open at once. A process that opens it alone
-//! compacts it first.
+//! busy. An answer is returned only after it is written, so every returned answer is in the file if
+//! the process is killed. A second thread syncs the file periodically. A power cut may lose the
+//! answers since the last sync; their questions are asked again. Several processes, and several
+//! configuration generations of one server, may have the file open at once. The file is compacted
+//! on opening if no other process has it open.
 
 use std::fmt;
 use std::fs::File;
@@ -25,14 +25,14 @@ use crate::error::StoreError;
 
 /// Capacity of the write queue. A full queue delays callers and loses nothing.
 const QUEUE: usize = 1024;
-/// Changes of one write.
+/// Maximum number of changes in one write.
 const BATCH: usize = 256;
 
-/// Answers on disk.
+/// Persistent store of answers and spending.
 pub struct Store {
     log: Mutex<Log>,
     pub(super) path: PathBuf,
-    /// `None` only while it is dropped.
+    /// `None` only during drop.
     writes: Option<mpsc::Sender<QueuedWrite>>,
     threads: Vec<JoinHandle<()>>,
     /// Shared lock on the file; released on drop.
@@ -46,8 +46,8 @@ struct QueuedWrite {
 }
 
 impl Store {
-    /// Opens or creates the file. Written data is synced after at most `sync`; with zero, before an
-    /// answer is released.
+    /// Opens or creates the file. Written data is synced after at most `sync`. If `sync` is zero,
+    /// it is synced before an answer is returned.
     ///
     /// # Errors
     /// [`StoreError`], if the file cannot be opened or has another format.
@@ -56,7 +56,7 @@ impl Store {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             std::fs::create_dir_all(folder).map_err(|error| fails.with(&error))?;
         }
-        let open = alone_or_beside_others(path).map_err(|error| fails.with(&error))?;
+        let open = lock_and_compact(path).map_err(|error| fails.with(&error))?;
         let file = log::open(path).map_err(|error| fails.with(&error))?;
         let log = Mutex::new(Log::read(path).map_err(|error| fails.with(&error))?);
 
@@ -84,12 +84,13 @@ impl Store {
         }))
     }
 
-    /// The answer, if it is there and readable. Reads a file: not for the runtime's own threads.
+    /// The answer to `key`, if the store has it and it is readable. Blocks on file access, so it
+    /// must not be called on an async thread.
     pub(crate) fn get(&self, key: &QuestionKey) -> Result<Option<JudgeAnswer>, StoreError> {
         self.log()?.answer(key).map_err(|error| self.fails().with(&error))
     }
 
-    /// Keeps an answer. It is written once this returns.
+    /// Stores an answer. Returns after it is written.
     pub(crate) async fn keep(
         &self,
         key: QuestionKey,
@@ -98,12 +99,12 @@ impl Store {
         self.write_and_wait(vec![LogChange::Keep(key, answer.clone())]).await
     }
 
-    /// Adds `cost` to each of `accounts`. Written in order, without waiting.
+    /// Adds `cost` to each of `accounts`. Queues the write, in order, and does not wait for it.
     pub(crate) async fn spend(&self, accounts: Vec<String>, cost: f64) -> Result<(), StoreError> {
         self.write(spends(accounts, cost), None).await
     }
 
-    /// The same, and written once this returns.
+    /// Like [`Store::spend`], but returns after the spending is written.
     pub(crate) async fn spend_now(
         &self,
         accounts: Vec<String>,
@@ -112,7 +113,7 @@ impl Store {
         self.write_and_wait(spends(accounts, cost)).await
     }
 
-    /// The spending of `account`.
+    /// The recorded spending of `account`.
     pub(crate) fn spent(&self, account: &str) -> Result<f64, StoreError> {
         Ok(self.log()?.spent().get(account).copied().unwrap_or_default())
     }
@@ -127,7 +128,7 @@ impl Store {
     async fn write_and_wait(&self, changes: Vec<LogChange>) -> Result<(), StoreError> {
         let (done, written) = oneshot::channel();
         self.write(changes, Some(done)).await?;
-        written.await.map_err(|_| self.gone())?
+        written.await.map_err(|_| self.writer_ended())?
     }
 
     async fn write(
@@ -135,8 +136,8 @@ impl Store {
         changes: Vec<LogChange>,
         done: Option<oneshot::Sender<Result<(), StoreError>>>,
     ) -> Result<(), StoreError> {
-        let writes = self.writes.as_ref().ok_or_else(|| self.gone())?;
-        writes.send(QueuedWrite { changes, done }).await.map_err(|_| self.gone())
+        let writes = self.writes.as_ref().ok_or_else(|| self.writer_ended())?;
+        writes.send(QueuedWrite { changes, done }).await.map_err(|_| self.writer_ended())
     }
 
     /// Writes without the writer thread, and syncs.
@@ -151,8 +152,8 @@ impl Store {
         write().map_err(|error| self.fails().with(&error))
     }
 
-    fn gone(&self) -> StoreError {
-        self.fails().because("its writer has ended")
+    fn writer_ended(&self) -> StoreError {
+        self.fails().because("its writer thread has ended")
     }
 
     pub(super) fn fails(&self) -> ErrorContext<'_> {
@@ -164,8 +165,8 @@ fn spends(accounts: Vec<String>, cost: f64) -> Vec<LogChange> {
     accounts.into_iter().map(|account| LogChange::Spend(account, cost)).collect()
 }
 
-/// Compacts the file if no other process has it open, and takes a shared lock.
-fn alone_or_beside_others(path: &Path) -> std::io::Result<File> {
+/// Compacts the file if no other process has it open. Returns a shared lock.
+fn lock_and_compact(path: &Path) -> std::io::Result<File> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let lock = File::options().create(true).truncate(false).write(true).open(name)?;
@@ -187,7 +188,7 @@ impl fmt::Debug for Store {
 }
 
 impl Drop for Store {
-    /// Waits for pending writes and the sync.
+    /// Waits for pending writes and the last sync.
     fn drop(&mut self) {
         self.writes = None;
         for thread in self.threads.drain(..) {
@@ -220,7 +221,7 @@ impl StoreWriter {
                 );
             }
             for pending in batch {
-                // A caller that no longer waits has its answer in the file nevertheless.
+                // The caller may no longer wait; its changes are written all the same.
                 if let Some(done) = pending.done {
                     drop(done.send(written.clone()));
                 }
@@ -254,7 +255,7 @@ struct SyncThread {
 impl SyncThread {
     fn run(self) {
         while self.wake.recv().is_ok() {
-            // More may be written until the time has come, or the writer ends.
+            // One sync covers all writes until then. The wait ends early if the writer ends.
             let end = Instant::now() + self.sync;
             while self.wake.recv_timeout(end.saturating_duration_since(Instant::now())).is_ok() {}
             if let Err(error) = self.file.sync_data() {
@@ -289,7 +290,7 @@ pub(super) mod tests {
 
     use super::*;
 
-    /// No test waits for it.
+    /// Longer than any test.
     pub(crate) const SYNC: Duration = Duration::from_secs(3600);
 
     pub(crate) fn answer(prompt: &str, at: u64) -> JudgeAnswer {
@@ -357,7 +358,7 @@ pub(super) mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_may_have_to_wait_for_the_disk() {
+    async fn zero_sync_interval_syncs_before_returning() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("judge.log"), Duration::ZERO).unwrap();
         store.keep(key(1), &answer("a", 1)).await.unwrap();
@@ -365,7 +366,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_file_that_is_none_is_named() {
+    fn error_of_a_path_that_is_not_a_file_names_the_path() {
         let folder = tempfile::tempdir().unwrap();
         let error = Store::open(folder.path(), SYNC).unwrap_err().to_string();
         assert!(error.contains(&folder.path().display().to_string()), "{error}");
