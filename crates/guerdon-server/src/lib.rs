@@ -9,7 +9,8 @@
 //!
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! let file = Some("guerdon.toml".into());
-//! let source = ConfigSource { file, environment: Arc::new(ProcessEnvironment), overrides: Vec::new() };
+//! let environment = Arc::new(ProcessEnvironment);
+//! let source = ConfigSource { file, environment, overrides: Vec::new() };
 //! let running = start(Engine::load(source)?).await?;
 //! println!("http://{}", running.address);
 //! running.stop().await;
@@ -21,7 +22,7 @@
 //! |---|---|
 //! | `config/` | every setting, and how it is read: file < environment < flags |
 //! | `load/` | files and secrets that the configuration names; each file is read once per load |
-//! | `engine/` | what serves: snapshot, candidate, sources; scoring a request; reload and rollback |
+//! | `engine/` | snapshot, candidate and sources; scoring a request; reload and rollback |
 //! | `http/` | routes, request context, authorization, bodies, problem replies |
 //! | `watch/` | background tasks: reload on changes, monitor of the judges |
 //! | `observe/` | metrics, logs, and the decorator around every source |

@@ -22,7 +22,7 @@ pub struct Info {
     /// The limits of a request.
     #[serde(deserialize_with = "known_keys")]
     pub limits: Limits,
-    /// Counts reloads since the server started, from 1.
+    /// The generation, from 1. It counts loads and rollbacks since the server started.
     pub generation: u64,
     /// A newer generation that serves a share of the requests until it is promoted or rolled back.
     #[serde(default, skip_serializing_if = "Option::is_none")]

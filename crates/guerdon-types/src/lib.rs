@@ -18,17 +18,17 @@
 //! |---|---|
 //! | `ids.rs` | names: rollout, group, source, profile, request |
 //! | `finite.rs` | a number that is never NaN or infinite |
-//! | `word.rs` | words of replies, from sets that later servers may extend |
+//! | `word.rs` | enum words in replies; later servers may add words |
 //! | `rollout.rs` | messages, roles, context, the turns to score |
-//! | `request.rs` | the body of `POST /v1/score`, typed and as it is served |
-//! | `entry.rs` | one rollout of a request, parsed and checked on its own |
+//! | `request.rs` | the body of `POST /v1/score`, as clients send it and as the server parses it |
+//! | `entry.rs` | one rollout of a request, parsed and checked separately |
 //! | `parts.rs` | each source's part of a turn's reward, and abstentions |
 //! | `fusion.rs` | the configuration of the fusion, which requests may override |
 //! | `reported.rs` | fusion and calibration as replies report them |
 //! | `response.rs` | the reply, its versions and usage |
-//! | `json.rs` | parses JSON into types, with a pointer to the first fault |
+//! | `json.rs` | JSON parsing, with a pointer to the first error |
 //! | `info.rs` | the reply of `GET /v1/info` |
-//! | `problem.rs` | RFC 9457 problem bodies; the only file with status codes |
+//! | `problem.rs` | RFC 9457 problem bodies and HTTP statuses |
 
 mod entry;
 mod finite;

@@ -7,8 +7,8 @@ use crate::{Finite, SourceId, Vocabulary, Word};
 
 /// A source's result for one turn.
 ///
-/// The constructors guarantee that a missing part is explained: a signal has a part, or at least
-/// one entry in `abstained`, or both (for example if one of two rubrics failed).
+/// The constructors guarantee that a signal has a part, at least one entry in `abstained`, or both
+/// (for example if one of two rubrics failed).
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Signal {
@@ -159,7 +159,7 @@ pub struct RuleHit {
     pub pack: String,
     /// The rule in it.
     pub rule: String,
-    /// The points that it adds.
+    /// The points that this hit adds.
     pub points: Finite,
     /// Half-open ranges of Unicode scalar values in the original content of the turn.
     pub spans: Vec<[usize; 2]>,
@@ -189,7 +189,7 @@ pub struct RuleAbstained {
 pub struct OtherPart {
     /// The points, which enter the fusion.
     pub points: Finite,
-    /// Set when it forbids a reward above the floor.
+    /// Set when this source forbids a reward above the floor.
     #[serde(default)]
     pub veto: bool,
     /// An explanation of the points, in any form.
@@ -204,7 +204,7 @@ pub struct OtherPart {
 pub struct Abstained {
     /// The source.
     pub source: SourceId,
-    /// The reason. A later server may give one that this version does not know.
+    /// The reason. A later server may send one that this version does not know.
     #[cfg_attr(feature = "openapi", schema(value_type = AbstainWhy))]
     pub why: Word<AbstainWhy>,
     /// The reason in a sentence.
@@ -212,7 +212,7 @@ pub struct Abstained {
 }
 
 impl Abstained {
-    /// `source` abstains.
+    /// An abstention of `source`.
     pub fn new(source: SourceId, why: AbstainWhy, detail: impl Into<String>) -> Self {
         Self { source, why: why.into(), detail: detail.into() }
     }
@@ -226,7 +226,7 @@ impl Abstained {
 pub enum AbstainWhy {
     /// The source was not ready when the request's deadline passed.
     Deadline,
-    /// The source's endpoint refused for its rate limit, and retries did not help.
+    /// The source's endpoint refused because of its rate limit, and retries did not help.
     RateLimited,
     /// The source's queue is full.
     Overloaded,
@@ -314,7 +314,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reason_is_the_same_in_json_and_in_metric_labels() {
+    fn reason_has_the_same_name_in_json_and_in_metric_labels() {
         for why in [
             AbstainWhy::Deadline,
             AbstainWhy::RateLimited,

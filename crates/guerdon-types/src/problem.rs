@@ -1,5 +1,5 @@
-//! RFC 9457 problem bodies. This is the only file with status codes: each [`ProblemCode`] has its
-//! status and title.
+//! RFC 9457 problem bodies. The HTTP status and the title of each [`ProblemCode`] are defined here
+//! and nowhere else.
 
 use serde::{Deserialize, Serialize};
 
@@ -45,7 +45,7 @@ pub enum ProblemCode {
     Overloaded,
     /// The server is starting or stopping.
     NotReady,
-    /// The new configuration, packs or prompts have errors; the old ones still serve.
+    /// The new configuration, packs or prompts have errors; the old ones stay in use.
     ReloadFailed,
     /// A fault of guerdon; the server's log has the details.
     Internal,
@@ -144,14 +144,14 @@ pub struct Problem {
     pub kind: String,
     /// A short, fixed title.
     pub title: String,
-    /// The HTTP status, also on a per-rollout error.
+    /// The HTTP status. Per-rollout errors have one too.
     pub status: u16,
     /// The details of this occurrence.
     pub detail: String,
     /// The path of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
-    /// The machine-readable name. A later server may give one that this version does not know.
+    /// The machine-readable name. A later server may send one that this version does not know.
     #[cfg_attr(feature = "openapi", schema(value_type = ProblemCode))]
     pub code: Word<ProblemCode>,
     /// The remedy.
@@ -201,9 +201,9 @@ impl Problem {
 #[error("{detail} (at `{pointer}`)")]
 #[non_exhaustive]
 pub struct Invalid {
-    /// The kind.
+    /// The kind of problem.
     pub code: ProblemCode,
-    /// A JSON pointer.
+    /// A JSON pointer to the invalid value.
     pub pointer: String,
     /// The fault.
     pub detail: String,

@@ -1,4 +1,5 @@
-//! Settings as replies report them: the same as in requests and configuration, read tolerantly.
+//! Settings in replies: the same as in requests and configuration, but unknown words and keys are
+//! accepted.
 
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +32,7 @@ pub struct ReportedFusion {
 }
 
 impl ReportedFusion {
-    /// The configuration, if this version knows all of its words.
+    /// The configuration. `None` if it has a word that this version does not know.
     #[must_use]
     pub fn config(&self) -> Option<FusionConfig> {
         Some(FusionConfig {
@@ -73,7 +74,7 @@ impl Default for ReportedFusion {
 pub enum ReportedCalibration {
     /// A kind that this version knows.
     Known(Calibration),
-    /// A kind that this version does not know, as it was sent.
+    /// A kind that this version does not know, unchanged.
     Other(serde_json::Map<String, serde_json::Value>),
 }
 
@@ -88,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reported_fusion_is_the_configuration_in_the_same_form() {
+    fn reported_fusion_has_the_same_json_as_the_configuration() {
         let config = FusionConfig { method: FusionMethod::Gated, ..FusionConfig::default() };
         let reported = ReportedFusion::from(config.clone());
         assert_eq!(

@@ -58,7 +58,7 @@ impl ScoreRequest {
             return Err(Invalid::new(
                 ProblemCode::InvalidRequest,
                 "/deadline_ms",
-                "a deadline of 0 ms leaves no time to score",
+                "a deadline of 0 ms scores nothing",
             )
             .hint("leave `deadline_ms` out, or give it a positive number of milliseconds"));
         }

@@ -130,7 +130,7 @@ pub struct Versions {
     /// The fusion, with the request's changes.
     #[cfg_attr(feature = "openapi", schema(value_type = FusionConfig))]
     pub fusion: ReportedFusion,
-    /// Counts reloads since the server started, from 1.
+    /// The generation, from 1. It counts loads and rollbacks since the server started.
     pub generation: u64,
 }
 

@@ -136,7 +136,7 @@ pub struct ReloadConfig {
     #[serde(with = "humantime_serde")]
     pub debounce: Duration,
     /// Share of requests that a new generation (the candidate) serves until it is promoted, in [0,
-    /// 1]. 1: all, at once. 0: none; replies then compare its rules with those that serve. Samples
+    /// 1]. 1: all, at once. 0: none; replies then compare its rules with the rules in use. Samples
     /// of one `group` are served by the same generation.
     pub share: Share,
 }

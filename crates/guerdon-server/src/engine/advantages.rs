@@ -1,4 +1,4 @@
-//! Group advantages: holds a result back until its group is complete, then releases the group with
+//! Group advantages. Results are buffered until their group is complete and then released with
 //! advantages.
 
 use std::collections::HashMap;
@@ -9,34 +9,36 @@ use guerdon_types::{AdvantagesRequest, Finite, GroupId, Invalid, ProblemCode, Ro
 
 use crate::engine::scored_rollout::ScoredRollout;
 
-/// Holds results back until their group is complete.
+/// Buffers results until their group is complete.
 #[derive(Debug)]
 pub(crate) struct GroupBuffer {
     estimator: Estimator,
-    /// The group of each rollout, as a number.
+    /// The group number of each rollout.
     groups: Vec<usize>,
-    /// For each set of results that is released together: the number of missing results, and those
-    /// present.
+    /// For each set of results that is released together: the number of missing results, and the
+    /// results so far.
     sets: Vec<(usize, Vec<ScoredRollout>)>,
-    /// Set when the estimator needs the whole batch ([`Estimator::needs_whole_batch`]), which is
-    /// then one set.
+    /// Set when the estimator needs the whole batch ([`Estimator::needs_whole_batch`]). The batch
+    /// is then one set.
     whole: bool,
 }
 
 impl GroupBuffer {
+    /// A buffer for the rollouts in `entries`.
+    ///
     /// # Errors
     /// [`Invalid`] if the estimator is unknown or a rollout that can be scored names no group.
     pub(crate) fn new(
-        asked: &AdvantagesRequest,
+        request: &AdvantagesRequest,
         entries: &[RolloutEntry],
     ) -> Result<Self, Invalid> {
-        let estimator = asked.estimator.parse::<Estimator>().map_err(|error| {
+        let estimator = request.estimator.parse::<Estimator>().map_err(|error| {
             let invalid = Invalid::new(
                 ProblemCode::InvalidRequest,
                 "/advantages/estimator",
                 error.to_string(),
             );
-            match did_you_mean(&asked.estimator, Estimator::NAMES.iter().copied()) {
+            match did_you_mean(&request.estimator, Estimator::NAMES.iter().copied()) {
                 Some(hint) => invalid.hint(hint),
                 None => invalid,
             }
@@ -46,7 +48,7 @@ impl GroupBuffer {
         let mut count = 0;
         for (index, entry) in entries.iter().enumerate() {
             if let (None, Err(_)) = (&entry.group, &entry.rollout) {
-                // Neither its reward nor its siblings are known, so it is a group of its own.
+                // The rollout has no reward and no known group, so it forms a group of one.
                 groups.push(count);
                 count += 1;
                 continue;
@@ -75,7 +77,7 @@ impl GroupBuffer {
         Ok(Self { estimator, groups, sets, whole })
     }
 
-    /// Adds one result; returns the results that are final now, with their advantages.
+    /// Adds one result. Returns the results that are complete now, with their advantages.
     pub(crate) fn push(&mut self, scored: ScoredRollout) -> Vec<ScoredRollout> {
         let group = self.groups.get(scored.index).copied().unwrap_or_default();
         let Some((to_come, came)) = self.sets.get_mut(if self.whole { 0 } else { group }) else {
@@ -136,7 +138,7 @@ mod tests {
         ScoredRollout { index, result, usage: Usage::default() }
     }
 
-    fn asked(estimator: &str) -> AdvantagesRequest {
+    fn request(estimator: &str) -> AdvantagesRequest {
         AdvantagesRequest { estimator: estimator.into() }
     }
 
@@ -144,7 +146,7 @@ mod tests {
     fn advantages_do_not_depend_on_the_order_of_arrival() {
         let rollouts = rollouts(&["p"; 7]);
         let released = |order: [usize; 7]| {
-            let mut siblings = GroupBuffer::new(&asked("grpo"), &rollouts).unwrap();
+            let mut siblings = GroupBuffer::new(&request("grpo"), &rollouts).unwrap();
             let mut left = Vec::new();
             for index in order {
                 let mut scored = scored(index, None);
@@ -163,7 +165,7 @@ mod tests {
     #[test]
     fn group_is_released_when_complete_and_null_rewards_do_not_count() {
         let mut siblings =
-            GroupBuffer::new(&asked("dr_grpo"), &rollouts(&["a", "b", "a", "a"])).unwrap();
+            GroupBuffer::new(&request("dr_grpo"), &rollouts(&["a", "b", "a", "a"])).unwrap();
         assert!(siblings.push(scored(0, Some(1))).is_empty());
         assert_eq!(siblings.push(scored(1, Some(9))).len(), 1);
         assert!(siblings.push(scored(3, None)).is_empty());
@@ -175,14 +177,14 @@ mod tests {
 
     #[test]
     fn batch_std_waits_for_the_whole_batch() {
-        let mut siblings = GroupBuffer::new(&asked("batch_std"), &rollouts(&["a", "b"])).unwrap();
+        let mut siblings = GroupBuffer::new(&request("batch_std"), &rollouts(&["a", "b"])).unwrap();
         assert!(siblings.push(scored(0, Some(1))).is_empty());
         assert_eq!(siblings.push(scored(1, Some(2))).len(), 2);
     }
 
     #[test]
     fn unknown_estimator_is_reported_with_all_names_and_the_nearest() {
-        let error = GroupBuffer::new(&asked("grop"), &[]).unwrap_err();
+        let error = GroupBuffer::new(&request("grop"), &[]).unwrap_err();
         assert_eq!(error.pointer, "/advantages/estimator");
         assert_eq!(
             error.detail,
@@ -204,7 +206,7 @@ mod tests {
     fn missing_group_is_reported_with_its_rollout() {
         let ungrouped = [entry(None)];
         assert_eq!(
-            GroupBuffer::new(&asked("grpo"), &ungrouped).unwrap_err().pointer,
+            GroupBuffer::new(&request("grpo"), &ungrouped).unwrap_err().pointer,
             "/rollouts/0/group"
         );
     }

@@ -1,5 +1,4 @@
-//! The snapshot that serves together with the candidate on trial, and which of the two scores a
-//! request.
+//! The current snapshot, the candidate on trial, and the choice between them for each request.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
@@ -8,8 +7,8 @@ use guerdon_types::{CandidateInfo, GroupId};
 
 use crate::engine::snapshot::Snapshot;
 
-/// The snapshot and the candidate at one moment. One value, so that a request that takes it sees
-/// one generation of each.
+/// The current snapshot and the candidate. They are swapped as one value, so that a request sees a
+/// consistent pair.
 #[derive(Debug, Clone)]
 pub(crate) struct Serving {
     pub(crate) snapshot: Arc<Snapshot>,
@@ -23,8 +22,8 @@ pub(crate) struct Candidate {
     pub(crate) share: f64,
 }
 
-/// The outcome of a candidate's draw: the snapshot that scores a request, and the one whose rules
-/// are run for comparison.
+/// The outcome of [`Serving::draw`]: the snapshot that scores a request, and the snapshot whose
+/// rules run for comparison.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Draw<'a> {
     pub(crate) scores: &'a Snapshot,
@@ -42,9 +41,9 @@ impl Serving {
         Some(CandidateInfo { generation: snapshot.generation, share: *share })
     }
 
-    /// Decides which snapshot scores a request. Samples of one prompt must be scored by the same
-    /// rules, or the group's mean compares two scales: a request that names groups is placed by its
-    /// first `group`, any other by its `number`.
+    /// Chooses the snapshot that scores a request: by the request's first `group`, or by its
+    /// `number` if it has no group. Samples of one prompt must be scored by the same rules.
+    /// Otherwise the group's mean would mix two scales.
     pub(crate) fn draw(&self, group: Option<&GroupId>, number: u64) -> Draw<'_> {
         let Some(candidate) = &self.candidate else {
             return Draw { scores: &self.snapshot, compared: None };
@@ -55,8 +54,8 @@ impl Serving {
                 group.hash(&mut hash);
                 fraction(hash.finish())
             }
-            // Multiples of the golden ratio fill the interval evenly, so that any few requests hold
-            // the share.
+            // Multiples of the golden ratio fill the interval evenly, so the share holds even for a
+            // few requests.
             None => fraction(number.wrapping_mul(0x9e37_79b9_7f4a_7c15)),
         };
         if place < candidate.share {

@@ -1,5 +1,5 @@
-//! The engine: holds what serves, replaces it on reload, and scores on it. The HTTP server and
-//! `guerdon score --local` both use it.
+//! The engine: holds the current snapshot, replaces it on reload, and scores with it. The HTTP
+//! server and `guerdon score --local` both use it.
 
 mod advantages;
 pub(crate) mod batch;
@@ -120,7 +120,7 @@ impl Engine {
         Batch::open(BatchContext { snapshot: scores, compared, client, metrics }, request)
     }
 
-    /// Reads everything again and replaces what serves as a whole; returns the new generation.
+    /// Reads all files again and replaces the snapshot as a whole. Returns the new generation.
     /// Blocks the thread.
     ///
     /// # Errors
@@ -163,8 +163,8 @@ impl Engine {
         }
     }
 
-    /// Loads the files as they are at one moment: if one of them changes while they are read, all
-    /// are read again. So a folder that is swapped as a whole is never live in part.
+    /// Loads a consistent state of the files: if one of them changes while they are read, all are
+    /// read again. A folder that is swapped as a whole is therefore never loaded in part.
     fn load_consistent(&self, generation: u64) -> Result<Snapshot, LoadError> {
         let mut loaded = Err(LoadError::FilesKeepChanging);
         let mut files = FileSet::default();
@@ -181,14 +181,14 @@ impl Engine {
         loaded
     }
 
-    /// Returns whether a file changed since the last load read it. Reads files, so it must not run
+    /// Returns true if a file changed since the last load read it. Reads files, so it must not run
     /// on an async thread.
-    pub(crate) fn has_news(&self) -> bool {
+    pub(crate) fn files_changed(&self) -> bool {
         self.last_read.lock().has_changed()
     }
 
-    /// Makes `live` serve. With `reload.share` below 1 its tokens and limits apply at once and its
-    /// profiles become the candidate.
+    /// Puts `live` into use. With `reload.share` below 1 its tokens and limits apply at once and
+    /// its profiles become the candidate.
     fn install(&self, live: Snapshot) {
         let share = live.config.reload.share.get();
         let before = self.snapshot();
@@ -243,7 +243,7 @@ impl Engine {
         tracing::warn!(
             generation,
             repeated,
-            "rolled back; the files on disk are newer than the profiles that serve"
+            "rolled back; the files on disk are newer than the profiles in use"
         );
         Ok((generation, repeated))
     }
@@ -254,7 +254,7 @@ impl Engine {
         self.info_of(&self.serving())
     }
 
-    /// As [`Engine::info`], for what served when a request arrived.
+    /// Like [`Engine::info`], for the snapshot and candidate that a request uses.
     pub(crate) fn info_of(&self, serving: &Serving) -> Info {
         let snapshot = &serving.snapshot;
         Info {

@@ -1,8 +1,8 @@
-//! The result of one rollout with its place in the request.
+//! The result of one rollout, with its index in the request.
 
 use guerdon_types::{RolloutResult, Usage};
 
-/// One rollout's result and its place in the request.
+/// The result and the cost of one rollout, with its index in the request.
 #[derive(Debug, Clone)]
 pub struct ScoredRollout {
     /// The rollout's index in the request.

@@ -1,5 +1,5 @@
-//! One immutable snapshot of configuration, profiles and tokens. A request takes it once, so it
-//! sees all of a reload or nothing of it.
+//! One immutable snapshot of configuration, profiles and tokens. A request reads the snapshot once,
+//! so it sees either all of a reload or none of it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,9 +16,9 @@ use crate::http::auth::Auth;
 /// Configuration, profiles and tokens of one generation.
 #[derive(Debug)]
 pub struct Snapshot {
-    /// Counts loads since the server started, from 1.
+    /// The generation, from 1. It counts loads and rollbacks since the server started.
     pub generation: u64,
-    /// The configuration it was built from.
+    /// The configuration that it was built from.
     pub config: Config,
     /// The profile for requests that name none.
     pub default_profile: ProfileName,
@@ -26,7 +26,7 @@ pub struct Snapshot {
     pub profiles: BTreeMap<String, Profile>,
     /// The tokens of clients.
     pub auth: Auth,
-    /// Every file that was read. A change to one of them is a reason to reload.
+    /// Every file that was read. A change to one of them triggers a reload.
     pub files: Vec<PathBuf>,
 }
 
@@ -58,10 +58,10 @@ impl Snapshot {
         }
     }
 
-    /// The profile named, or the default.
+    /// The profile called `name`, or the default profile.
     ///
     /// # Errors
-    /// [`Invalid`] naming the profiles that exist.
+    /// [`Invalid`] if there is no such profile; the detail lists the existing profiles.
     pub fn profile(&self, name: Option<&ProfileName>) -> Result<&Profile, Invalid> {
         let name = name.unwrap_or(&self.default_profile);
         self.profiles.get(name.as_str()).ok_or_else(|| {
@@ -72,7 +72,7 @@ impl Snapshot {
         })
     }
 
-    /// Each profile as in the reply of `GET /v1/info`.
+    /// The profiles for the reply of `GET /v1/info`.
     #[must_use]
     pub fn profile_infos(&self) -> BTreeMap<String, ProfileInfo> {
         let info = |profile: &Profile| ProfileInfo {

@@ -43,8 +43,8 @@ const VERSION: (HeaderName, HeaderValue) = (
 ))]
 struct Document;
 
-/// Every documented route, and the document itself.
-fn documented() -> (Router<App>, utoipa::openapi::OpenApi) {
+/// Every documented route, and the OpenAPI document.
+fn documented_routes() -> (Router<App>, utoipa::openapi::OpenApi) {
     let score = OpenApiRouter::new()
         .merge(routes::score::routes())
         .merge(routes::info::routes())
@@ -58,23 +58,23 @@ fn documented() -> (Router<App>, utoipa::openapi::OpenApi) {
         .split_for_parts()
 }
 
-/// The OpenAPI document, as `openapi/guerdon.v1.json` holds it.
+/// The OpenAPI document, in the form of `openapi/guerdon.v1.json`.
 ///
 /// # Errors
-/// Never in practice: the document is plain data.
+/// [`serde_json::Error`] if the document cannot be written, which does not happen in practice.
 pub fn openapi_json() -> Result<String, serde_json::Error> {
-    let mut json = documented().1.to_pretty_json()?;
+    let mut json = documented_routes().1.to_pretty_json()?;
     json.push('\n');
     Ok(json)
 }
 
 pub(crate) fn router(app: App) -> Router {
-    let (routes, document) = documented();
-    // A compressor would hold back the lines of a stream.
+    let (routes, document) = documented_routes();
+    // Compression would delay the lines of a stream.
     let compressible =
         SizeAbove::new(1_024).and(NotForContentType::const_new("application/x-ndjson"));
-    // Clients that append their own path to a URL drop its query string but keep the path before
-    // it.
+    // For clients that append their own path to the configured URL: they drop its query string but
+    // keep its path, so the profile can be in the path.
     let (with_profile, _) = guerdon_adapters::routes().with_state(()).split_for_parts();
     routes
         .nest("/profiles/{profile}", with_profile)
@@ -92,7 +92,7 @@ pub(crate) fn router(app: App) -> Router {
         .layer(RequestDecompressionLayer::new().gzip(true).zstd(true).pass_through_unaccepted(true))
         .layer(CatchPanicLayer::custom(|_| {
             tracing::error!("a handler panicked");
-            ApiError::new(ProblemCode::Internal, "the request failed; the server's log has more")
+            ApiError::new(ProblemCode::Internal, "the request failed; see the server's log")
                 .into_response()
         }))
         .layer(from_fn_with_state(app.clone(), request_context))
@@ -109,8 +109,8 @@ async fn no_empty_encoding(mut request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-/// Outermost layer: gives the request its id, its span and its [`RequestContext`]; writes problem
-/// bodies and metrics.
+/// Outermost layer. Adds the request's id, span and [`RequestContext`]; writes problem bodies and
+/// records metrics.
 async fn request_context(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = request
@@ -154,7 +154,8 @@ async fn request_context(State(app): State<App>, mut request: Request, next: Nex
     .await
 }
 
-/// The metric label of a method. Invented methods share one, so that clients cannot create labels.
+/// The metric label of a method. All other methods share one label, so that clients cannot create
+/// labels.
 fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
@@ -165,7 +166,7 @@ fn method_label(method: &Method) -> &'static str {
     }
 }
 
-/// The scope that a path requires; `None` for a path that is open. Paths that are not listed
+/// The scope that a path requires. `None` if the path needs no token. Paths that are not listed
 /// require `score`.
 fn scope_of(path: &str) -> Option<Scope> {
     match path {
@@ -176,7 +177,7 @@ fn scope_of(path: &str) -> Option<Scope> {
     }
 }
 
-/// Checks the token and the caller's rate, and completes the request's context with the caller.
+/// Checks the token and the caller's rate, and sets the caller in the request's context.
 async fn authorize(
     State(app): State<App>,
     mut request: Request,

@@ -1,5 +1,5 @@
-//! Authorization: bearer tokens with scopes. Without tokens every client is served, and the server
-//! binds loopback only.
+//! Authorization by bearer tokens with scopes. If no token is configured, every client is served,
+//! and the server binds to loopback addresses only.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -26,7 +26,7 @@ struct KnownToken {
     scopes: Vec<Scope>,
 }
 
-/// The server would be open to every machine.
+/// Error: the server would accept clients on other machines without a token.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "`{0}` can be reached from other machines, and no token is configured\n  help: add [[auth.tokens]], listen on \
@@ -60,8 +60,8 @@ impl Auth {
     /// Refuses to serve without tokens on an address that other machines can reach.
     ///
     /// # Errors
-    /// [`OpenWithoutTokens`] if there is no token, `listen` is not loopback, and the configuration
-    /// does not say `insecure`.
+    /// [`OpenWithoutTokens`] if there is no token, `listen` is not loopback, and `insecure` is not
+    /// set.
     pub fn check_listen(
         &self,
         listen: SocketAddr,
@@ -86,13 +86,13 @@ impl Auth {
         let Some(given) = given else {
             return Err(Box::new(
                 Problem::new(ProblemCode::Unauthorized, "this server requires a token").hint(
-                    "send the header `Authorization: Bearer <token>`; a client that can send no header \
-                     carries it in the URL, as `http://name:<token>@host/…` or `?key=<token>`",
+                    "send the header `Authorization: Bearer <token>`; a client that cannot set headers \
+                     can send it in the URL, as `http://name:<token>@host/…` or `?key=<token>`",
                 ),
             ));
         };
-        // Digests have equal lengths, so the time of the comparison does not depend on the token
-        // that was sent.
+        // Digests have equal lengths, so the time of the comparison does not depend on the given
+        // token.
         let digest = Sha256::digest(given.as_bytes());
         let known = self.tokens.iter().find(|token| {
             bool::from(Sha256::digest(token.secret.expose_secret().as_bytes()).ct_eq(&digest))
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_token_is_unauthorized_and_a_missing_scope_forbidden() {
+    fn unknown_token_is_unauthorized_and_missing_scope_is_forbidden() {
         assert_eq!(auth().allow(Some("abcd"), Scope::Score).unwrap_err().status, 401);
         assert_eq!(auth().allow(None, Scope::Score).unwrap_err().status, 401);
         assert_eq!(auth().allow(Some("abc"), Scope::Admin).unwrap_err().status, 403);

@@ -1,6 +1,6 @@
 //! Extraction of a request's token. Most trainers' clients cannot send a header, so the token may
-//! be part of the URL: `http://name:token@host/…`, which HTTP libraries send as `Basic`, or
-//! `?key=token`.
+//! also be in the URL: as `http://name:token@host/…`, which HTTP libraries send as a `Basic`
+//! header, or as `?key=token`.
 
 use axum::extract::Query;
 use base64::Engine as _;
@@ -8,43 +8,44 @@ use base64::engine::general_purpose::STANDARD;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Uri};
 
-/// Headers with a bare or a bearer token, in the order of precedence: eval-protocol's, ROLL's.
+/// Headers that carry a token, with or without `Bearer`, in order of precedence. eval-protocol
+/// sends the first and ROLL the second.
 const OTHER_HEADERS: [&str; 2] = ["x-api-key", "xrl-authorization"];
 
-/// The token of a request, if it has one. `Authorization` has precedence over the other headers,
-/// and those over the URL.
+/// The token of a request, if it has one. `Authorization` takes precedence over the other headers,
+/// and headers take precedence over the URL.
 pub(crate) fn token_of(headers: &HeaderMap, uri: &Uri) -> Option<String> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let authorization = text(AUTHORIZATION.as_str()).and_then(of_scheme);
+    let authorization = text(AUTHORIZATION.as_str()).and_then(token_of_scheme);
     authorization
         .or_else(|| {
             let mut found = OTHER_HEADERS.iter().filter_map(|name| text(name));
-            found.find_map(|value| of_scheme(value).or_else(|| some(value)))
+            found.find_map(|value| token_of_scheme(value).or_else(|| non_empty(value)))
         })
-        .or_else(|| in_query(uri))
+        .or_else(|| token_in_query(uri))
 }
 
-/// `Bearer token`, or `Basic base64(name:token)`. A URL with a name only, `http://token@host`, has
-/// its token there.
-fn of_scheme(value: &str) -> Option<String> {
+/// Reads `Bearer token` or `Basic base64(name:token)`. If the password is empty, as for the URL
+/// `http://token@host`, the name is the token.
+fn token_of_scheme(value: &str) -> Option<String> {
     let (scheme, rest) = value.split_once(' ')?;
     if scheme.eq_ignore_ascii_case("bearer") {
-        return some(rest);
+        return non_empty(rest);
     }
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
     let decoded = String::from_utf8(STANDARD.decode(rest.trim()).ok()?).ok()?;
     let (name, password) = decoded.split_once(':')?;
-    some(if password.is_empty() { name } else { password })
+    non_empty(if password.is_empty() { name } else { password })
 }
 
-fn in_query(uri: &Uri) -> Option<String> {
+fn token_in_query(uri: &Uri) -> Option<String> {
     let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri).ok()?;
-    pairs.iter().find(|(name, _)| name == "key").and_then(|(_, token)| some(token))
+    pairs.iter().find(|(name, _)| name == "key").and_then(|(_, token)| non_empty(token))
 }
 
-fn some(token: &str) -> Option<String> {
+fn non_empty(token: &str) -> Option<String> {
     Some(token.trim()).filter(|token| !token.is_empty()).map(str::to_owned)
 }
 

@@ -11,8 +11,8 @@ use crate::http::problem::ApiError;
 use crate::http::request_context::RequestContext;
 use crate::http::state::App;
 
-/// One of the places for concurrent requests. Taken before the body is read, so that the bodies
-/// held in memory are bounded.
+/// A permit for one concurrent request. Acquired before the body is read, which bounds the memory
+/// for bodies.
 #[derive(Debug)]
 pub(crate) struct Permit(pub(crate) OwnedSemaphorePermit);
 
@@ -24,7 +24,7 @@ impl FromRequestParts<App> for Permit {
     }
 }
 
-/// The body of `POST /v1/score`, each of its rollouts parsed on its own.
+/// The body of `POST /v1/score`, with each rollout parsed separately.
 #[derive(Debug)]
 pub(crate) struct ScoreBody(pub(crate) IncomingRequest);
 

@@ -1,4 +1,5 @@
-//! The context of one request: the snapshot at its arrival, its caller, and scoring bound to both.
+//! The context of one request: the snapshots at its arrival and its caller. Implements scoring for
+//! the adapters.
 
 use std::sync::Arc;
 
@@ -23,9 +24,9 @@ use crate::http::caller::CallerId;
 use crate::http::problem::ApiError;
 use crate::http::state::App;
 
-/// The context of one request. The outermost layer takes [`Serving`] once and puts this into the
-/// request's extensions. Authorization, limits, routes and adapters all use it, so that a reload
-/// cannot mix two generations in one request.
+/// The context of one request. The outermost layer reads [`Serving`] once and puts the context into
+/// the request's extensions. Authorization, limits, routes and adapters all use it, so that a
+/// reload cannot mix two generations in one request.
 #[derive(Debug, Clone)]
 pub(crate) struct RequestContext {
     pub(crate) serving: Arc<Serving>,
@@ -38,13 +39,13 @@ impl RequestContext {
         Self { serving: app.engine.serving(), caller, app: app.clone() }
     }
 
-    /// The snapshot that serves this request's configuration, tokens and limits.
+    /// The snapshot with the configuration, tokens and limits for this request.
     pub(crate) fn snapshot(&self) -> &Snapshot {
         &self.serving.snapshot
     }
 
-    /// Binds `request` to this context; refuses it while a source that it needs can take nothing
-    /// more.
+    /// Binds `request` to this context. Refuses it while the queue of a source that it needs is
+    /// full.
     pub(crate) fn open_batch(&self, request: IncomingRequest) -> Result<Batch, ApiError> {
         let batch = self.app.engine.open_on(&self.serving, self.caller.0, request)?;
         match batch.full_for() {

@@ -1,5 +1,5 @@
-//! The files that one load of the configuration reads: each is read once, and later compared with
-//! the disk.
+//! The files that one load of the configuration reads. Each file is read once and later compared
+//! with the disk.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,32 +10,33 @@ use std::time::{Duration, SystemTime};
 
 use sha2::{Digest as _, Sha256};
 
-/// Files and folders as they were read. Two profiles that name one file share its text.
+/// The files and folders of one load, with their contents when they were read. Profiles that name
+/// the same file share its text.
 #[derive(Debug, Default)]
 pub(crate) struct FileSet {
-    entries: BTreeMap<PathBuf, Entry>,
+    entries: BTreeMap<PathBuf, FileEntry>,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct FileEntry {
     stamp: Option<Stamp>,
     content: Content,
     /// Kept until [`FileSet::drop_texts`].
     text: Option<Arc<str>>,
 }
 
-/// The content of a path, as hash or list of names.
+/// The content of a path, for comparison.
 #[derive(Debug, PartialEq, Eq)]
 enum Content {
     /// SHA-256 of a file's bytes.
     File([u8; 32]),
     /// Names in a folder, sorted.
     Folder(Vec<std::ffi::OsString>),
-    /// Nothing that can be read.
+    /// The path could not be read.
     Unreadable,
 }
 
-/// Metadata that changes whenever a path's content does.
+/// Metadata that changes whenever the content of the path changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     device: u64,
@@ -48,7 +49,7 @@ struct Stamp {
     recent: bool,
 }
 
-/// Longer than the granularity of timestamps on the file systems in use (FAT: 2 s).
+/// Granularity of timestamps on the coarsest file system in use (FAT: 2 s).
 const GRANULARITY: Duration = Duration::from_secs(2);
 
 impl Stamp {
@@ -69,11 +70,11 @@ impl Stamp {
 }
 
 impl FileSet {
-    /// The text of a file, read on the first call.
+    /// The text of a file. The file is read on the first call.
     ///
     /// # Errors
-    /// It cannot be read, is not a regular file (reading a pipe or a device could block without
-    /// end), or is not UTF-8.
+    /// [`io::Error`] if the file cannot be read, is not a regular file (reading a pipe or a device
+    /// could block indefinitely), or is not UTF-8.
     pub(crate) fn read(&mut self, path: &Path) -> io::Result<Arc<str>> {
         if let Some(text) = self.entries.get(path).and_then(|entry| entry.text.as_ref()) {
             return Ok(Arc::clone(text));
@@ -87,35 +88,35 @@ impl FileSet {
         });
         let text = text.map(Arc::<str>::from);
         let kept = text.as_ref().ok().cloned();
-        self.entries.insert(path.to_owned(), Entry { stamp, content, text: kept });
+        self.entries.insert(path.to_owned(), FileEntry { stamp, content, text: kept });
         text
     }
 
     /// The entries of a folder, sorted by name.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// [`io::Error`] if the folder cannot be read.
     pub(crate) fn list(&mut self, folder: &Path) -> io::Result<Vec<PathBuf>> {
         let stamp = Stamp::of(folder);
         let names = names_in(folder);
         let content = names.as_ref().map_or(Content::Unreadable, |n| Content::Folder(n.clone()));
-        self.entries.insert(folder.to_owned(), Entry { stamp, content, text: None });
+        self.entries.insert(folder.to_owned(), FileEntry { stamp, content, text: None });
         Ok(names?.iter().map(|name| folder.join(name)).collect())
     }
 
-    /// Every path that was read or tried.
+    /// Every path that was read, including those that could not be read.
     pub(crate) fn paths(&self) -> impl Iterator<Item = &PathBuf> {
         self.entries.keys()
     }
 
-    /// Frees the texts; hashes and metadata stay.
+    /// Frees the texts. Hashes and metadata are kept.
     pub(crate) fn drop_texts(&mut self) {
         for entry in self.entries.values_mut() {
             entry.text = None;
         }
     }
 
-    /// Returns whether the content of a path changed since it was read. Files with unchanged
+    /// Returns true if the content of a path changed since it was read. Files with unchanged
     /// metadata are not read again.
     pub(crate) fn has_changed(&mut self) -> bool {
         self.entries.iter_mut().any(|(path, entry)| {
@@ -176,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn file_replaced_by_the_same_text_has_not_changed() {
+    fn file_replaced_by_the_same_text_is_unchanged() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("a.yaml");
         std::fs::write(&file, "one").unwrap();
@@ -190,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn edit_right_after_the_read_is_seen_even_with_the_same_size() {
+    fn edit_right_after_the_read_is_detected_even_with_the_same_size() {
         let folder = tempfile::tempdir().unwrap();
         for round in 0..50 {
             std::fs::write(folder.path().join("a"), format!("{round:03}")).unwrap();

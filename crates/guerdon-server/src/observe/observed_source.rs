@@ -107,7 +107,7 @@ impl RewardSource for ObservedSource {
                     self.void(
                         ask.turns.len(),
                         AbstainWhy::Internal,
-                        "the source failed; the server's log has more",
+                        "the source failed; see the server's log",
                     )
                 }
                 Err(_) => self.void(

@@ -1,4 +1,4 @@
-//! Logging. `main` installs it once.
+//! Log output, installed once by `main`.
 
 use std::io::IsTerminal as _;
 
@@ -25,7 +25,7 @@ pub fn install(config: &ServerConfig) -> Result<(), InvalidLogFilter> {
         .map_err(|cause| InvalidLogFilter { filter: config.log.clone(), cause })?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let builder = builder.with_ansi(std::io::stderr().is_terminal());
-    // A second installation, as in a test with two servers, is ignored.
+    // An error means that logging is installed already, as in a test with two servers.
     drop(match config.log_format {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().try_init(),

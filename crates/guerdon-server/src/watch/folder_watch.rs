@@ -1,5 +1,5 @@
-//! File system events for the folders of configuration, packs and prompts, re-armed when a folder
-//! is replaced.
+//! File system events for the folders of configuration, packs and prompts. Watches are re-armed
+//! when a folder is replaced.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt as _;
@@ -14,36 +14,36 @@ use crate::watch::trigger::Trigger;
 
 /// Watches the folders of the files that were read, and the parents of these folders.
 ///
-/// Files are not watched themselves: editors replace files and Kubernetes swaps a symlink next to
-/// them, and a watch on a file dies with its inode. A watch on a folder dies the same way when the
-/// folder is replaced (`mv`, `git checkout`, a swapped symlink). The parent's watch sees that, and
-/// [`FolderWatch::arm`] watches the folder that has the name now.
+/// Files are not watched directly, because a watch on a file ends with its inode: editors replace
+/// files, and Kubernetes swaps a symlink in the same folder. A watch on a folder ends in the same
+/// way when the folder is replaced (`mv`, `git checkout`, a swapped symlink). The parent's watch
+/// reports the replacement, and [`FolderWatch::arm`] watches the new folder.
 #[derive(Debug)]
 pub(crate) struct FolderWatch {
-    /// `None` if the platform offers no events; the caller's poll still finds edits.
+    /// `None` if the platform has no file events. The reload task's poll still finds edits.
     watcher: Option<RecommendedWatcher>,
     /// The folders that are watched, by resolved path, each with its identity when it was armed.
     armed: BTreeMap<PathBuf, FolderId>,
-    /// The folders that could not be watched, so that the log has one warning for each.
+    /// The folders that could not be watched. Each is logged once.
     failed: BTreeSet<PathBuf>,
-    scope: Arc<Mutex<Scope>>,
+    filter: Arc<Mutex<EventFilter>>,
 }
 
 /// Identity of a folder: device and inode.
 type FolderId = (u64, u64);
 
-/// The paths whose events matter. A folder's parent is often busy (`/tmp`, a home directory) and
-/// most of its events are about other entries.
+/// Filter of events by path. A folder's parent is often busy (`/tmp`, a home directory), and most
+/// of its events are about other entries.
 #[derive(Debug, Default)]
-struct Scope {
-    /// Resolved folders: everything in them matters.
+struct EventFilter {
+    /// Resolved folders. Events of all their entries are relevant.
     folders: BTreeSet<PathBuf>,
-    /// The folders' own entries in their resolved parents.
+    /// The folders' own paths in their resolved parents.
     entries: BTreeSet<PathBuf>,
 }
 
-impl Scope {
-    fn contains(&self, event: &Event) -> bool {
+impl EventFilter {
+    fn accepts(&self, event: &Event) -> bool {
         // An overflow of the event queue has no path.
         event.paths.is_empty()
             || event.paths.iter().any(|path| {
@@ -55,15 +55,16 @@ impl Scope {
 }
 
 impl FolderWatch {
-    /// Sends [`Trigger::Changed`] to `triggers` for each event. Nothing is watched until
-    /// [`FolderWatch::arm`].
+    /// Creates a watch that sends [`Trigger::Changed`] to `triggers` for each relevant event.
+    /// Nothing is watched before the first call of [`FolderWatch::arm`].
     pub(crate) fn new(triggers: mpsc::Sender<Trigger>) -> Self {
-        let scope = Arc::<Mutex<Scope>>::default();
-        let within = Arc::clone(&scope);
+        let filter = Arc::<Mutex<EventFilter>>::default();
+        let event_filter = Arc::clone(&filter);
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
             let relevant = match &event {
                 Ok(event) => {
-                    !matches!(event.kind, EventKind::Access(_)) && within.lock().contains(event)
+                    !matches!(event.kind, EventKind::Access(_))
+                        && event_filter.lock().accepts(event)
                 }
                 Err(_) => true,
             };
@@ -77,7 +78,7 @@ impl FolderWatch {
                 tracing::warn!(%error, "file events are not available; files are polled instead");
             })
             .ok();
-        Self { watcher, armed: BTreeMap::new(), failed: BTreeSet::new(), scope }
+        Self { watcher, armed: BTreeMap::new(), failed: BTreeSet::new(), filter }
     }
 
     /// A watch that reports no events, as on a file system without them.
@@ -87,20 +88,20 @@ impl FolderWatch {
             watcher: None,
             armed: BTreeMap::new(),
             failed: BTreeSet::new(),
-            scope: Arc::default(),
+            filter: Arc::default(),
         }
     }
 
-    /// Arms every watch again, for the folders that have the names of `files`' folders now. Returns
-    /// whether a folder is watched that was not watched before.
+    /// Re-arms every watch: resolves the folders of `files` again and watches them. Returns true if
+    /// a folder is watched that was not watched before.
     pub(crate) fn arm(&mut self, files: &[PathBuf]) -> bool {
-        let (wanted, scope) = folders(files);
-        *self.scope.lock() = scope;
+        let (wanted, filter) = folders(files);
+        *self.filter.lock() = filter;
         let Some(watcher) = &mut self.watcher else { return false };
-        // Unconditionally: an event in the queue may have removed a watch from a path whose folder
-        // is the same as before.
+        // Also for unchanged folders, because an event that is still queued may have removed their
+        // watch.
         for folder in self.armed.keys() {
-            // An error means that the watch is gone already.
+            // An error means that the watch no longer exists.
             drop(watcher.unwatch(folder));
         }
         let mut failed = BTreeSet::new();
@@ -120,28 +121,28 @@ impl FolderWatch {
         new_folders
     }
 
-    /// Arms every watch again if a folder was replaced, created or removed since the last time.
+    /// Re-arms every watch if a folder was replaced, created or removed since the last call.
     pub(crate) fn arm_if_replaced(&mut self, files: &[PathBuf]) -> bool {
         folders(files).0 != self.armed && self.arm(files)
     }
 }
 
-/// The folders of `files` and their parents as they resolve now, and the scope of their events.
-fn folders(files: &[PathBuf]) -> (BTreeMap<PathBuf, FolderId>, Scope) {
+/// The resolved folders of `files` and their parents, and the filter for their events.
+fn folders(files: &[PathBuf]) -> (BTreeMap<PathBuf, FolderId>, EventFilter) {
     let named: BTreeSet<PathBuf> = files.iter().map(|file| folder_of(file)).collect();
-    let (mut wanted, mut scope) = (BTreeMap::new(), Scope::default());
+    let (mut wanted, mut filter) = (BTreeMap::new(), EventFilter::default());
     for folder in named {
         if let Some((path, id)) = resolve(&folder) {
-            scope.folders.insert(path.clone());
+            filter.folders.insert(path.clone());
             wanted.insert(path, id);
         }
         let Some(name) = folder.file_name() else { continue };
         if let Some((parent, id)) = resolve(parent_of(&folder)) {
-            scope.entries.insert(parent.join(name));
+            filter.entries.insert(parent.join(name));
             wanted.insert(parent, id);
         }
     }
-    (wanted, scope)
+    (wanted, filter)
 }
 
 fn resolve(folder: &Path) -> Option<(PathBuf, FolderId)> {

@@ -16,8 +16,8 @@ use crate::watch::trigger::Trigger;
 /// triggers are dropped.
 const QUEUE: usize = 64;
 
-/// Interval at which the files' contents are compared with the last load, for edits that cause no
-/// event: network file systems, bind mounts, a folder replaced between two events.
+/// Interval at which the files are compared with the last load. Finds edits that cause no event, as
+/// on network file systems, on bind mounts, or if a folder is replaced between two events.
 const POLL: Duration = Duration::from_secs(1);
 
 /// The reload task before it runs. Folders are watched from its construction, before the server
@@ -45,32 +45,33 @@ impl Reloader {
 
     /// Re-arms the folder watches and compares the files with the last load. `always` re-arms every
     /// watch; otherwise only if a folder was replaced.
-    async fn look(&self, always: bool) -> Changes {
+    async fn check_files(&self, always: bool) -> Changes {
         let Some(watch) = &self.watch else { return Changes::default() };
         let (watch, engine) = (Arc::clone(watch), Arc::clone(&self.engine));
-        let look = tokio::task::spawn_blocking(move || {
+        let check = tokio::task::spawn_blocking(move || {
             let files = engine.files();
-            // First the watches, then the files: an edit in between is seen by one or the other.
+            // Watches are armed before the files are compared, so that no edit in between is
+            // missed.
             let new_folders = {
                 let mut watch = watch.lock();
                 if always { watch.arm(&files) } else { watch.arm_if_replaced(&files) }
             };
-            Changes { new_folders, news: engine.has_news() }
+            Changes { new_folders, files_changed: engine.files_changed() }
         });
-        look.await.unwrap_or_else(|error| {
+        check.await.unwrap_or_else(|error| {
             tracing::error!(%error, "checking the watched files panicked");
             Changes::default()
         })
     }
 }
 
-/// Result of one look at the watched files.
+/// Result of one check of the watched files.
 #[derive(Debug, Default)]
 struct Changes {
     /// Set when a folder is watched that was not watched before.
     new_folders: bool,
     /// Set when the files differ from the last load.
-    news: bool,
+    files_changed: bool,
 }
 
 /// Reloads until `stop`.
@@ -88,7 +89,7 @@ pub(crate) async fn run(mut reloader: Reloader, stop: CancellationToken) {
                     None => return,
                 },
                 _ = poll.tick(), if reloader.watch.is_some() => {
-                    if !reloader.look(false).await.news {
+                    if !reloader.check_files(false).await.files_changed {
                         continue;
                     }
                     Trigger::Changed
@@ -96,11 +97,11 @@ pub(crate) async fn run(mut reloader: Reloader, stop: CancellationToken) {
             },
         };
         let gathered = gather(first, &mut reloader.triggers, reloader.quiet).await;
-        let asked = gathered.iter().any(|trigger| !matches!(trigger, Trigger::Changed));
-        // An event may mean that a watch died with its folder, so every watch is armed again. A
-        // broken file is not loaded again until it changes.
-        let changes = reloader.look(true).await;
-        if !asked && !changes.news {
+        let requested = gathered.iter().any(|trigger| !matches!(trigger, Trigger::Changed));
+        // The event may be the replacement of a folder, which removes its watch, so every watch is
+        // armed again. A broken file is not loaded again until it changes.
+        let changes = reloader.check_files(true).await;
+        if !requested && !changes.files_changed {
             continue;
         }
         let engine = Arc::clone(&reloader.engine);
@@ -109,32 +110,31 @@ pub(crate) async fn run(mut reloader: Reloader, stop: CancellationToken) {
                 .await;
         let outcome =
             outcome.unwrap_or_else(|_| Err("the reload panicked; see the server's log".into()));
-        // A folder that is watched only now may have changed since it was read.
-        let after = reloader.look(true).await;
-        if after.new_folders && after.news {
+        // A folder whose watch is new may have changed since it was read.
+        let after = reloader.check_files(true).await;
+        if after.new_folders && after.files_changed {
             pending = Some(Trigger::Changed);
         }
         for trigger in gathered {
-            if let Trigger::Asked(answer) = trigger {
-                // The caller may have hung up; the reload stands.
+            if let Trigger::Request(answer) = trigger {
+                // The caller may have disconnected; the reload remains in effect.
                 drop(answer.send(outcome.clone()));
             }
         }
     }
 }
 
-/// Waits until no change has come for `quiet`, so that an editor's several steps and a commit's
-/// several files are one load. A reload by request or SIGHUP ends the wait.
+/// Collects triggers until no change has arrived for `quiet`, so that the steps of an editor or the
+/// files of a commit cause one load. A request or SIGHUP ends the wait.
 async fn gather(
     first: Trigger,
     triggers: &mut mpsc::Receiver<Trigger>,
     quiet: Duration,
 ) -> Vec<Trigger> {
     let mut gathered = vec![first];
-    // A process that writes next to the configuration without a pause must not postpone the reload
-    // without a limit.
-    let patience = tokio::time::Instant::now() + quiet * 10;
-    while tokio::time::Instant::now() < patience
+    // A process that keeps writing to the folder must not postpone the reload indefinitely.
+    let latest = tokio::time::Instant::now() + quiet * 10;
+    while tokio::time::Instant::now() < latest
         && gathered.iter().all(|trigger| matches!(trigger, Trigger::Changed))
     {
         match tokio::time::timeout(quiet, triggers.recv()).await {
@@ -167,7 +167,7 @@ mod tests {
 
     #[tokio::test]
     #[expect(clippy::disallowed_methods, reason = "a test writes its own files")]
-    async fn edit_is_found_by_the_poll_where_no_events_arrive() {
+    async fn poll_finds_an_edit_without_file_events() {
         let folder = tempfile::tempdir().unwrap();
         let (config, pack) = (folder.path().join("guerdon.toml"), folder.path().join("a.yaml"));
         let rules =
@@ -190,7 +190,7 @@ mod tests {
             stop.cancel();
         };
         let both = async { tokio::join!(reloads, edit) };
-        tokio::time::timeout(Duration::from_secs(20), both).await.expect("the edit is live");
+        tokio::time::timeout(Duration::from_secs(20), both).await.expect("the edit is loaded");
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,5 +1,5 @@
-//! Judges: an endpoint is built once and kept, with its answers and limits, over reloads until an
-//! input of its changes.
+//! Builds judges. An endpoint is built once and kept over reloads, with its answers and limits,
+//! until one of its inputs changes.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,19 +10,11 @@ use guerdon_judge::{
 use secrecy::ExposeSecret as _;
 use sha2::Digest as _;
 
+use super::parts::EndpointKey;
 use super::{LoadJob, Loader};
 use crate::config::ProfileConfig;
 use crate::error::LoadError;
 use crate::load::secrets::{SecretError, SecretPlace, resolve, resolve_in};
-
-/// The inputs of a judge endpoint.
-#[derive(Debug, PartialEq)]
-pub(super) struct EndpointKey {
-    name: String,
-    config: EndpointConfig,
-    /// SHA-256 of each key, so that a rotated key is seen without a copy of it.
-    keys: Vec<Option<[u8; 32]>>,
-}
 
 impl Loader {
     /// The judge of profile `name` with its panel and `prompts`; `None` if the profile has no

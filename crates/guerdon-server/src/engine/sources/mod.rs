@@ -2,23 +2,21 @@
 
 mod judges;
 mod models;
+mod parts;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use guerdon_fusion::{RewardSource, Scorer};
-use guerdon_judge::{Endpoint, Prompts};
-use guerdon_model::{Model, RmSource};
+use guerdon_judge::Prompts;
+use guerdon_model::RmSource;
 use guerdon_rules::{RulePacks, RulesSource};
-use guerdon_text::SourceText;
 use guerdon_types::ProfileName;
 use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 
-use self::judges::EndpointKey;
-use self::models::ModelKey;
+use self::parts::{PacksKey, SharedParts, keys_of};
 use crate::config::{Config, ConfigSource, ProfileConfig};
 use crate::engine::snapshot::{Profile, Snapshot};
 use crate::error::LoadError;
@@ -28,8 +26,8 @@ use crate::load::texts::{PACKS, PROMPTS, texts_of};
 use crate::observe::metrics::Metrics;
 use crate::observe::observed_source::ObservedSource;
 
-/// Builds snapshots, and keeps the parts that outlive them: loaded models, endpoints with their
-/// caches, compiled texts.
+/// Builds snapshots, and keeps the parts that outlive a snapshot: loaded models, endpoints with
+/// their caches, and compiled texts.
 #[derive(Debug)]
 pub(crate) struct Loader {
     source: ConfigSource,
@@ -38,60 +36,7 @@ pub(crate) struct Loader {
     parts: Mutex<SharedParts>,
 }
 
-/// The parts of snapshots that are built once for the same inputs and shared by profiles and
-/// generations.
-#[derive(Debug, Default)]
-struct SharedParts {
-    models: PartTable<ModelKey, Arc<Model>>,
-    endpoints: PartTable<EndpointKey, Arc<Endpoint>>,
-    packs: PartTable<PacksKey, Arc<RulePacks>>,
-    prompts: PartTable<Vec<TextKey>, Arc<Prompts>>,
-}
-
-/// Values by the inputs that made them. Inputs are compared as values; a configuration has a
-/// handful of each kind.
-#[derive(Debug)]
-struct PartTable<K, V>(Vec<(K, V)>);
-
-impl<K, V> Default for PartTable<K, V> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
-}
-
-impl<K: PartialEq, V: Clone> PartTable<K, V> {
-    fn get(&self, key: &K) -> Option<V> {
-        self.0.iter().find(|(other, _)| other == key).map(|(_, value)| value.clone())
-    }
-
-    fn insert(&mut self, key: K, value: V) {
-        self.0.push((key, value));
-    }
-}
-
-/// A text by its name and content hash.
-type TextKey = (String, String);
-
-fn keys_of(texts: &[SourceText]) -> Vec<TextKey> {
-    texts.iter().map(|text| (text.name.clone(), text.content_hash())).collect()
-}
-
-/// The inputs of compiled rule packs.
-#[derive(Debug, PartialEq, Eq)]
-struct PacksKey {
-    texts: Vec<TextKey>,
-    /// Days since 1970: rules expire with a day.
-    day: u64,
-}
-
-impl PacksKey {
-    fn new(texts: &[SourceText]) -> Self {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Self { texts: keys_of(texts), day: since.as_secs() / 86_400 }
-    }
-}
-
-/// One load: its inputs, the files it reads, and the parts of the snapshot it builds.
+/// One load in progress: its inputs, the files that it reads, and the parts that it builds.
 struct LoadJob<'a> {
     config: &'a Config,
     /// The folder that paths in the configuration are relative to.
@@ -105,14 +50,14 @@ impl Loader {
         Self { source, metrics, tasks, parts: Mutex::default() }
     }
 
-    /// Reads everything through `files` and builds the snapshot of `generation`. Blocks; nothing
-    /// changes if it fails. `files` holds every file that was read or tried even then, so that a
-    /// broken one can be watched until it is mended.
+    /// Reads everything through `files` and builds the snapshot of `generation`. Blocks the thread.
+    /// A failure changes nothing, but `files` then still has every file that was read or tried, so
+    /// that a broken file can be watched until it is corrected.
     pub(crate) fn load(&self, generation: u64, files: &mut FileSet) -> Result<Snapshot, LoadError> {
         let config = self.source.load_in(files)?;
         let root = self.source.root();
         let auth = Auth::load(&config.auth, files, &root, self.source.environment.as_ref())?;
-        // Before models are loaded, which takes long.
+        // Checked before models are loaded, because loading takes long.
         let default_profile = config.default_profile().ok_or(LoadError::NoDefaultProfile)?;
         if !config.profiles.contains_key(default_profile) {
             return Err(LoadError::unknown(

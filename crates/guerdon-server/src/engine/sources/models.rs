@@ -1,22 +1,14 @@
-//! Reward models: loaded once, and kept over reloads until an input of theirs changes.
+//! Loads reward models. A model is loaded once and kept over reloads until one of its inputs
+//! changes.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use guerdon_model::{Model, ModelConfig};
 
+use super::parts::ModelKey;
 use super::{LoadJob, Loader};
 use crate::error::LoadError;
-
-/// The inputs of a loaded model.
-#[derive(Debug, PartialEq)]
-pub(super) struct ModelKey {
-    name: String,
-    /// With paths resolved.
-    config: ModelConfig,
-    /// The manifest holds the hashes of the model's other files.
-    manifest: String,
-}
 
 impl Loader {
     pub(super) fn model(

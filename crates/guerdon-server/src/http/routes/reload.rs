@@ -34,7 +34,7 @@ struct ReloadReply {
 async fn reload(State(app): State<App>) -> Result<Json<ReloadReply>, ApiError> {
     let (send, receive) = oneshot::channel();
     let gone = || ApiError::new(ProblemCode::NotReady, "the server is stopping");
-    app.reload.send(Trigger::Asked(send)).await.map_err(|_| gone())?;
+    app.reload.send(Trigger::Request(send)).await.map_err(|_| gone())?;
     let generation = receive.await.map_err(|_| gone())?.map_err(|report| {
         Problem::new(ProblemCode::ReloadFailed, report)
             .hint("correct the file and reload; the old generation keeps serving")

@@ -1,5 +1,5 @@
-//! `GET /v1/rules`: the packs that serve. `POST /v1/rules/check`: lints the packs of the body and
-//! runs them on its rollouts, without effect on what serves.
+//! `GET /v1/rules` lists the packs in use. `POST /v1/rules/check` lints the packs of the body and
+//! runs them on the rollouts of the body; the packs in use do not change.
 
 use std::collections::BTreeMap;
 
@@ -20,17 +20,17 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(check))
 }
 
-/// The rule packs that serve, by profile.
+/// The rule packs in use, by profile.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Listed)]
 struct RulesReply {
-    /// Counts reloads since the server started, from 1.
+    /// The generation, from 1. It counts loads and rollbacks since the server started.
     generation: u64,
     /// Each profile's packs.
     profiles: BTreeMap<String, Vec<PackSummary>>,
 }
 
-/// The rule packs that serve.
+/// Lists the rule packs in use.
 #[utoipa::path(get, path = "/v1/rules", tag = "rules", responses((status = 200, body = RulesReply)))]
 async fn list(context: RequestContext) -> Json<RulesReply> {
     let snapshot = context.snapshot();
@@ -48,7 +48,7 @@ async fn list(context: RequestContext) -> Json<RulesReply> {
 struct CheckRequest {
     /// The packs.
     packs: Vec<CheckPack>,
-    /// The rollouts; may be left out.
+    /// The rollouts. Default: none.
     #[serde(default)]
     rollouts: Vec<Rollout>,
 }
@@ -57,9 +57,9 @@ struct CheckRequest {
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 struct CheckPack {
-    /// The name that reports quote.
+    /// The name of the pack's file in reports.
     name: String,
-    /// The YAML.
+    /// The YAML text.
     text: String,
 }
 
@@ -67,13 +67,13 @@ struct CheckPack {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Checked)]
 struct CheckReply {
-    /// Set when the packs would load.
+    /// Set when the packs have no errors and could be loaded.
     ok: bool,
-    /// The report as text, as a compiler prints it.
+    /// The report as text, in the style of a compiler.
     report: String,
     /// The diagnostics of the report.
     diagnostics: Vec<Diagnostic>,
-    /// The packs' results on each rollout; empty if they would not load.
+    /// The packs' results on each rollout. Empty if `ok` is false.
     results: Vec<CheckedRollout>,
 }
 
@@ -95,7 +95,7 @@ struct CheckedTurn {
     rules: RulesPart,
 }
 
-/// Lints packs and runs them on rollouts, without effect on what serves.
+/// Lints packs and runs them on rollouts. The packs in use do not change.
 #[utoipa::path(post, path = "/v1/rules/check", tag = "rules", request_body = CheckRequest, responses(
     (status = 200, body = CheckReply),
     (status = "4XX", body = Problem, content_type = "application/problem+json"),
@@ -107,11 +107,11 @@ async fn check(
     for (index, rollout) in request.rollouts.iter().enumerate() {
         rollout.turns_to_score().map_err(|invalid| invalid.below(&format!("/rollouts/{index}")))?;
     }
-    // The time to compile a caller's patterns is not bounded, so it must not block an async thread.
-    tokio::task::spawn_blocking(move || run(request))
-        .await
-        .map(Json)
-        .map_err(|_| ApiError::new(ProblemCode::Internal, "checking the packs failed"))
+    // The time to compile a caller's patterns is not bounded, so this must not run on an async
+    // thread.
+    tokio::task::spawn_blocking(move || run(request)).await.map(Json).map_err(|_| {
+        ApiError::new(ProblemCode::Internal, "checking the packs failed; see the server's log")
+    })
 }
 
 fn run(request: CheckRequest) -> CheckReply {

@@ -10,7 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::seconds;
+use super::histograms::seconds;
 
 type Seconds = Family<JudgeLabels, Histogram, fn() -> Histogram>;
 type ProfileGauge = Family<ProfileLabels, Gauge<f64, std::sync::atomic::AtomicU64>>;

@@ -1,6 +1,7 @@
-//! Every metric: its name, its labels from closed sets, its buckets. The only room that knows them;
-//! the registry is a value that is passed, not a global.
+//! Metrics of the server: names, labels and histogram buckets. Label values come from closed sets.
+//! The registry is a value that is passed around, not a global.
 
+mod histograms;
 mod judges;
 
 use std::sync::Arc;
@@ -12,13 +13,12 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-pub(crate) use judges::JudgeMetrics;
-
-type Labels<const N: usize> = [(&'static str, String); N];
+use self::histograms::{counts, seconds, tokens};
+pub(crate) use self::judges::JudgeMetrics;
 
 /// All metrics of one server.
 #[derive(Debug)]
@@ -93,27 +93,12 @@ struct ReloadLabels {
     outcome: &'static str,
 }
 
-/// 0.1 ms to about 100 s.
-fn seconds() -> Histogram {
-    Histogram::new(exponential_buckets(1e-4, 2.0, 20))
-}
-
-/// 1 to 2,048.
-fn counts() -> Histogram {
-    Histogram::new(exponential_buckets(1.0, 2.0, 12))
-}
-
-/// 16 to 262,144.
-fn tokens() -> Histogram {
-    Histogram::new(exponential_buckets(16.0, 2.0, 15))
-}
-
 impl Metrics {
-    /// A registry with every metric in it.
+    /// Registers every metric in a new registry.
     #[must_use]
     pub fn new() -> Arc<Self> {
         let mut registry = Registry::with_prefix("guerdon");
-        let version: Labels<1> = [("version", env!("CARGO_PKG_VERSION").to_owned())];
+        let version = [("version", env!("CARGO_PKG_VERSION").to_owned())];
         registry.register("build", "The running version", Info::new(version.to_vec()));
         macro_rules! register {
             ($make:expr, $name:literal, $help:literal) => {{
@@ -181,8 +166,11 @@ impl Metrics {
             "beside_turns",
             "Turns shadow-scored by the other generation (candidate), by reward changed"
         );
-        let generation =
-            register!(Gauge::<i64>::default(), "generation", "Loads since the server started");
+        let generation = register!(
+            Gauge::<i64>::default(),
+            "generation",
+            "Current generation: loads and rollbacks since the server started"
+        );
         let reloads = register!(Family::default(), "reloads", "Reloads, by outcome");
         let reload_broken = register!(
             Gauge::<i64>::default(),
@@ -213,7 +201,7 @@ impl Metrics {
     /// The Prometheus (OpenMetrics) text.
     ///
     /// # Errors
-    /// [`std::fmt::Error`] if a metric cannot be written, which a `String` never causes.
+    /// [`std::fmt::Error`] if a metric cannot be written, which does not happen for a `String`.
     pub fn render(&self) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
@@ -302,7 +290,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_metric_is_written_under_its_name_and_base_unit() {
+    fn metrics_are_written_with_name_labels_and_unit() {
         let metrics = Metrics::new();
         metrics.request("/v1/score", "POST", 200, Duration::from_millis(3));
         metrics.abstained(&SourceId::judge(), AbstainWhy::RateLimited);
