@@ -207,7 +207,7 @@ mod tests {
 
     #[tokio::test]
     async fn drop_incomplete_policy_drops_rollouts_with_an_abstention() {
-        use guerdon_types::{AbstainWhy, Abstained, SourceId, TurnResult};
+        use guerdon_types::{AbstainWhy, Abstention, SourceId, TurnResult};
 
         let request = numbered_batch(&[""; 2]);
         let mut scored = scored(&request).await;
@@ -219,7 +219,7 @@ mod tests {
             judge: None,
             rules: None,
             other: Default::default(),
-            abstained: vec![Abstained::new(SourceId::judge(), AbstainWhy::Unreachable, "down")],
+            abstained: vec![Abstention::new(SourceId::judge(), AbstainWhy::Unreachable, "down")],
             beside: None,
         }];
         let dropped = |policy| scored.feedback::<f64>(&request, policy).unwrap().dropped;

@@ -70,11 +70,11 @@ pub use error::Error;
 pub use feedback::{Feedback, UnscoredPolicy};
 pub use guerdon_optim as optim;
 pub use guerdon_types::{
-    AbstainWhy, Abstained, AdvantagesRequest, Aggregate, Calibration, Context, CriterionVerdict,
+    AbstainWhy, Abstention, AdvantagesRequest, Aggregate, Calibration, Context, CriterionVerdict,
     Finite, FusionConfig, FusionMethod, FusionPatch, GroupId, Info, InnerMethod, Invalid,
     InvalidFusion, JudgePart, Limits, Message, NamedTurns, NotFinite, OnAbstain, OtherPart,
     Problem, ProblemCode, ProfileInfo, ProfileName, ReportedCalibration, ReportedFusion, RequestId,
-    RmPart, Role, Rollout, RolloutId, RolloutResult, RuleAbstained, RuleHit, RulesPart,
+    RmPart, Role, Rollout, RolloutId, RolloutResult, RuleAbstention, RuleHit, RulesPart,
     ScoreRequest, ScoreResponse, ScoreTurns, SourceId, SourceInfo, StreamLine, StreamSummary,
     StreamedResult, TurnResult, Usage, Versions, Vocabulary, Weights, Word,
 };

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use guerdon_types::{
-    AbstainWhy, Abstained, Finite, FusionConfig, FusionPatch, Invalid, OtherGenerationTurn,
+    AbstainWhy, Abstention, Finite, FusionConfig, FusionPatch, Invalid, OtherGenerationTurn,
     Problem, ProblemCode, ProfileName, Rollout, RolloutId, RolloutResult, Signal, SourceId,
     TurnResult, Usage, Versions,
 };
@@ -259,7 +259,7 @@ fn one_per_turn(source: &SourceId, signals: Vec<Signal>, turns: usize) -> Vec<Si
         return signals;
     }
     let detail = format!("the source returned {} signals for {turns} turns", signals.len());
-    let void = Abstained::new(source.clone(), AbstainWhy::Internal, detail);
+    let void = Abstention::new(source.clone(), AbstainWhy::Internal, detail);
     vec![Signal::abstained(void); turns]
 }
 
@@ -357,7 +357,7 @@ mod tests {
     #[test]
     fn abstaining_base_leaves_the_reward_null_and_keeps_the_other_parts() {
         let silent =
-            Signal::abstained(Abstained::new("base".into(), AbstainWhy::Deadline, "too late"));
+            Signal::abstained(Abstention::new("base".into(), AbstainWhy::Deadline, "too late"));
         let scorer = Scorer::new(
             vec![
                 source("base", Channel::Base, vec![points(1), silent]),
@@ -420,7 +420,7 @@ mod tests {
                                 let signal = if is_in(silent, index) {
                                     let detail = format!("<{id}> is late");
                                     let id = SourceId::from(*id);
-                                    Signal::abstained(Abstained::new(id, AbstainWhy::Deadline, detail))
+                                    Signal::abstained(Abstention::new(id, AbstainWhy::Deadline, detail))
                                 } else {
                                     points(numbers[index])
                                 };

@@ -9,7 +9,7 @@ use futures_util::future::{BoxFuture, FutureExt, join_all};
 use guerdon_fusion::{Ask, Channel, RewardSource, SourceVersion};
 use guerdon_queue::Flow;
 use guerdon_types::{
-    AbstainWhy, Abstained, Finite, JudgePart, Part, Rollout, Signal, SourceId, Usage,
+    AbstainWhy, Abstention, Finite, JudgePart, Part, Rollout, Signal, SourceId, Usage,
 };
 use tokio::time::Instant;
 
@@ -39,9 +39,9 @@ pub struct JudgeSource {
 
 /// The result of one prompt about one turn.
 struct RubricOutcome {
-    verdict: Result<RubricVerdict, Abstained>,
+    verdict: Result<RubricVerdict, Abstention>,
     /// Criteria that could not be asked, although others were.
-    missing: Vec<Abstained>,
+    missing: Vec<Abstention>,
     usage: Usage,
     /// True if all answers came from the cache; `None` if no question was asked.
     cached: Option<bool>,
@@ -133,7 +133,7 @@ impl JudgeSource {
         rubric: &Arc<Rubric>,
         rollout: &Rollout,
         round: u32,
-    ) -> Result<RubricVerdict, Abstained> {
+    ) -> Result<RubricVerdict, Abstention> {
         let dialogue = RenderedDialogue::new(&rollout.messages);
         let last = rollout.messages.len().saturating_sub(1);
         let Some(case) = Case::new(&dialogue, rollout, last, &self.nonce) else {
@@ -361,8 +361,8 @@ impl JudgeSource {
         self.judges.iter().map(|judge| judge.model()).collect::<Vec<_>>().join(", ")
     }
 
-    fn abstained(&self, why: AbstainWhy, detail: impl Into<String>) -> Abstained {
-        Abstained::new(self.id.clone(), why, detail)
+    fn abstained(&self, why: AbstainWhy, detail: impl Into<String>) -> Abstention {
+        Abstention::new(self.id.clone(), why, detail)
     }
 }
 

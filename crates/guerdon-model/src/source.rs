@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use guerdon_fusion::{Ask, BoxFuture, Channel, RewardSource, SourceVersion, calibrate};
-use guerdon_types::{AbstainWhy, Abstained, Calibration, Finite, Part, RmPart, Signal, SourceId};
+use guerdon_types::{AbstainWhy, Abstention, Calibration, Finite, Part, RmPart, Signal, SourceId};
 
 use crate::Model;
 use crate::model::{ScoreQuery, TurnFailure, TurnScore};
@@ -40,7 +40,7 @@ impl RmSource {
         match part {
             Ok(part) => Signal::scored(Part::Rm(part)),
             Err(TurnFailure { why, detail }) => {
-                Signal::abstained(Abstained::new(self.id.clone(), why, detail))
+                Signal::abstained(Abstention::new(self.id.clone(), why, detail))
             }
         }
     }

@@ -6,7 +6,7 @@ use std::task::Poll;
 use std::time::Instant;
 
 use guerdon_fusion::{Ask, BoxFuture, Channel, RewardSource, SourceVersion};
-use guerdon_types::{AbstainWhy, Abstained, Part, RulesPart, Signal, SourceId};
+use guerdon_types::{AbstainWhy, Abstention, Part, RulesPart, Signal, SourceId};
 
 use crate::RulePacks;
 use crate::engine::eval::{self, DialogueTexts, TurnView};
@@ -98,7 +98,7 @@ impl RulesSource {
 
     fn late(&self) -> Signal {
         let detail = "the deadline passed before all rules had run";
-        Signal::abstained(Abstained::new(self.id.clone(), AbstainWhy::Deadline, detail))
+        Signal::abstained(Abstention::new(self.id.clone(), AbstainWhy::Deadline, detail))
     }
 
     fn signal(&self, part: RulesPart) -> Signal {
@@ -109,7 +109,7 @@ impl RulesSource {
             .map(|rule| format!("{}/{}: {}", rule.pack, rule.rule, rule.detail))
             .collect();
         let abstained = (!undecided.is_empty()).then(|| {
-            Abstained::new(self.id.clone(), AbstainWhy::MissingContext, undecided.join("; "))
+            Abstention::new(self.id.clone(), AbstainWhy::MissingContext, undecided.join("; "))
         });
         Signal::scored(Part::Rules(part)).and_abstained(abstained)
     }

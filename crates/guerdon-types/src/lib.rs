@@ -54,7 +54,7 @@ pub use ids::{GroupId, ProfileName, RequestId, RolloutId, SourceId};
 pub use info::{CandidateInfo, Info, Limits, ProfileInfo, SourceInfo};
 pub use json::{parse_json, unknown_name_hint};
 pub use parts::{
-    AbstainWhy, Abstained, CriterionVerdict, JudgePart, OtherPart, Part, RmPart, RuleAbstained,
+    AbstainWhy, Abstention, CriterionVerdict, JudgePart, OtherPart, Part, RmPart, RuleAbstention,
     RuleHit, RulesPart, Signal, Usage,
 };
 pub use problem::{Invalid, Problem, ProblemCode};

@@ -15,7 +15,7 @@ pub struct Signal {
     /// The part, if the source has one.
     pub part: Option<Part>,
     /// The abstentions.
-    pub abstained: Vec<Abstained>,
+    pub abstained: Vec<Abstention>,
     /// The cost.
     pub usage: Usage,
 }
@@ -29,13 +29,13 @@ impl Signal {
 
     /// A signal without a part.
     #[must_use]
-    pub fn abstained(abstained: Abstained) -> Self {
+    pub fn abstained(abstained: Abstention) -> Self {
         Self { part: None, abstained: vec![abstained], usage: Usage::default() }
     }
 
     /// Adds abstentions.
     #[must_use]
-    pub fn and_abstained(mut self, abstained: impl IntoIterator<Item = Abstained>) -> Self {
+    pub fn and_abstained(mut self, abstained: impl IntoIterator<Item = Abstention>) -> Self {
         self.abstained.extend(abstained);
         self
     }
@@ -148,7 +148,7 @@ pub struct RulesPart {
     pub shadow: Vec<RuleHit>,
     /// Rules that could not be decided, for example because a context value is missing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub abstained: Vec<RuleAbstained>,
+    pub abstained: Vec<RuleAbstention>,
 }
 
 /// A hit of one rule.
@@ -173,8 +173,8 @@ pub struct RuleHit {
 
 /// A rule that could not be decided.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct RuleAbstained {
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = RuleAbstained))]
+pub struct RuleAbstention {
     /// The pack.
     pub pack: String,
     /// The rule in it.
@@ -200,8 +200,8 @@ pub struct OtherPart {
 
 /// An abstention of a source on a turn.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct Abstained {
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Abstained))]
+pub struct Abstention {
     /// The source.
     pub source: SourceId,
     /// The reason. A later server may send one that this version does not know.
@@ -211,7 +211,7 @@ pub struct Abstained {
     pub detail: String,
 }
 
-impl Abstained {
+impl Abstention {
     /// An abstention of `source`.
     pub fn new(source: SourceId, why: AbstainWhy, detail: impl Into<String>) -> Self {
         Self { source, why: why.into(), detail: detail.into() }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Abstained, Finite, JudgePart, OtherPart, Problem, ProfileName, ReportedCalibration,
+    Abstention, Finite, JudgePart, OtherPart, Problem, ProfileName, ReportedCalibration,
     ReportedFusion, RequestId, RmPart, RolloutId, RulesPart, SourceId, Usage,
 };
 #[cfg(feature = "openapi")]
@@ -83,7 +83,7 @@ pub struct TurnResult {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub other: BTreeMap<SourceId, OtherPart>,
     /// The abstentions of sources.
-    pub abstained: Vec<Abstained>,
+    pub abstained: Vec<Abstention>,
     /// The result of the other generation for the same turn, while a candidate generation serves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub beside: Option<OtherGenerationTurn>,

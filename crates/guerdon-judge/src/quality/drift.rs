@@ -112,7 +112,7 @@ impl DriftMonitor {
 
 #[cfg(test)]
 mod tests {
-    use guerdon_types::{AbstainWhy, Abstained, Finite, JudgePart, SourceId};
+    use guerdon_types::{AbstainWhy, Abstention, Finite, JudgePart, SourceId};
 
     use super::*;
 
@@ -132,7 +132,7 @@ mod tests {
         for (length, points) in [(10, 10), (20, 20), (30, 30), (40, 40)] {
             drift.observe(&"字".repeat(length), &judged(points));
         }
-        let why = Abstained::new(SourceId::judge(), AbstainWhy::Refused, "no");
+        let why = Abstention::new(SourceId::judge(), AbstainWhy::Refused, "no");
         drift.observe("x", &Signal::abstained(why));
         let report = drift.take_report();
         assert_eq!((report.judged, report.unjudged), (4, 1));

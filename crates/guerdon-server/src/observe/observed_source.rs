@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use guerdon_fusion::{Ask, BoxFuture, Channel, RewardSource, SourceVersion};
-use guerdon_types::{AbstainWhy, Abstained, Part, Signal, SourceId};
+use guerdon_types::{AbstainWhy, Abstention, Part, Signal, SourceId};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tracing::Instrument as _;
 
@@ -40,7 +40,7 @@ impl ObservedSource {
     }
 
     fn void(&self, turns: usize, why: AbstainWhy, detail: &str) -> Vec<Signal> {
-        vec![Signal::abstained(Abstained::new(self.id().clone(), why, detail)); turns]
+        vec![Signal::abstained(Abstention::new(self.id().clone(), why, detail)); turns]
     }
 
     fn record(&self, signals: &[Signal], took: Duration) {
@@ -204,7 +204,7 @@ mod tests {
             async {
                 let message = self.messages.lock().unwrap().recv_timeout(Duration::from_secs(10));
                 let why = if message.is_ok() { AbstainWhy::Deadline } else { AbstainWhy::Internal };
-                vec![Signal::abstained(Abstained::new(self.id.clone(), why, "done"))]
+                vec![Signal::abstained(Abstention::new(self.id.clone(), why, "done"))]
             }
             .boxed()
         }

@@ -14,7 +14,7 @@ use serde::{Serialize, Serializer};
 
 pub use self::diagnostic::{Diagnostic, Severity};
 pub use self::finding::{Code, Finding};
-use self::render::Rendered;
+use self::render::RenderedFinding;
 use crate::source_text::{Line, SourceText};
 
 /// The errors and warnings of a set of texts.
@@ -25,14 +25,14 @@ use crate::source_text::{Line, SourceText};
 pub struct Report {
     diagnostics: Vec<Diagnostic>,
     /// One for each diagnostic.
-    rendered: Vec<Rendered>,
+    rendered: Vec<RenderedFinding>,
 }
 
 impl Report {
     /// Adds one finding about `source`.
     pub fn add(&mut self, source: &SourceText, finding: Finding) {
         let line = Line::containing(&source.text, &finding.span);
-        self.rendered.push(Rendered::new(&source.name, &line, &finding));
+        self.rendered.push(RenderedFinding::new(&source.name, &line, &finding));
         let Finding { code, message, label, help, .. } = finding;
         self.diagnostics.push(Diagnostic {
             code: code.id().to_owned(),

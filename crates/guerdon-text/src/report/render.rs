@@ -8,13 +8,13 @@ use crate::source_text::Line;
 
 /// A finding as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Rendered {
+pub(super) struct RenderedFinding {
     pub(super) plain: String,
     /// The same with a terminal's colours.
     pub(super) coloured: String,
 }
 
-impl Rendered {
+impl RenderedFinding {
     pub(super) fn new(name: &str, line: &Line<'_>, finding: &Finding) -> Self {
         let level = match finding.code.severity() {
             Severity::Error => Level::ERROR,

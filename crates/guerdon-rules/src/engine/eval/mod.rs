@@ -7,7 +7,7 @@ mod scope;
 
 use std::time::Instant;
 
-use guerdon_types::{Finite, RuleAbstained, RuleHit, RulesPart};
+use guerdon_types::{Finite, RuleAbstention, RuleHit, RulesPart};
 
 use outcome::MatchOutcome;
 pub(crate) use outcome::RuleVerdict;
@@ -63,7 +63,7 @@ pub(crate) fn gather<'p>(
             RuleVerdict::Miss => {}
             RuleVerdict::Unknown(detail) => {
                 let (pack, rule) = (rule.pack.clone(), rule.id.clone());
-                part.abstained.push(RuleAbstained { pack, rule, detail });
+                part.abstained.push(RuleAbstention { pack, rule, detail });
             }
             RuleVerdict::Hit(hit, was_disguised) => {
                 disguised += u32::from(was_disguised);
