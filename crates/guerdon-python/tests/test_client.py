@@ -87,9 +87,14 @@ def test_an_invalid_request_is_refused_with_its_place(client, rollouts):
         client.score(rollouts)
     assert raised.value.pointer == "/rollouts/0/mesages"
     assert "line" not in str(raised.value)
-    with pytest.raises(errors.RequestError, match="no assistant turn") as raised:
-        client.score([{"messages": []}])
-    assert raised.value.pointer == "/rollouts/0/messages" and raised.value.hint
+
+
+def test_rollout_that_cannot_be_scored_gets_an_error_and_the_others_are_scored(client, rollouts):
+    scored = client.score([{"messages": []}, rollouts[0]])
+    error = scored.results[0]["error"]
+    assert "no assistant turn" in error["detail"] and error["hint"]
+    assert error["pointer"] == "/rollouts/0/messages"
+    assert scored.rewards[0] is None and scored.rewards[1] is not None
 
 
 def test_a_problem_error_has_the_message_of_the_server(url, client, rollouts):

@@ -57,7 +57,7 @@ def test_a_refused_request_raises_before_the_first_result(client, awaited, rollo
     with pytest.raises(errors.ProblemError, match="hotle"):
         client.stream(rollouts, profile="hotle")
     with pytest.raises(errors.RequestError, match="/rollouts/0"):
-        client.stream([{"messages": []}])
+        client.stream([{"mesages": []}])
 
     async def ask():
         await awaited.stream(rollouts, profile="hotle")
