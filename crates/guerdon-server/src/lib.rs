@@ -26,6 +26,7 @@
 //! | `http/` | routes, request context, authorization, bodies, problem replies |
 //! | `watch/` | background tasks: reload on changes, monitor of the judges |
 //! | `observe/` | metrics, logs, and the decorator around every source |
+//! | `listen.rs` | the listening socket, bound before the models load |
 //! | `serve.rs` | start and stop |
 //! | `error.rs` | errors of loading |
 
@@ -33,6 +34,7 @@ pub mod config;
 mod engine;
 mod error;
 mod http;
+mod listen;
 mod load;
 mod observe;
 mod serve;
@@ -45,7 +47,8 @@ pub use engine::scored_rollout::ScoredRollout;
 pub use engine::snapshot::{Profile, Snapshot};
 pub use engine::{Engine, NoCandidate, NothingToRollBack};
 pub use error::LoadError;
+pub use listen::{BoundSocket, StartError};
 pub use load::{secrets, texts};
 pub use observe::metrics::Metrics;
 pub use observe::telemetry::{InvalidLogFilter, install as install_telemetry};
-pub use serve::{RunningServer, StartError, start};
+pub use serve::{RunningServer, start, start_on};

@@ -7,37 +7,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::engine::Engine;
-use crate::http::auth::OpenWithoutTokens;
 use crate::http::router;
 use crate::http::state::App;
+use crate::listen::{BoundSocket, StartError};
 use crate::watch::judge_monitor;
 use crate::watch::reload::{self, Reloader};
 use crate::watch::trigger::Trigger;
-
-/// The server cannot listen.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// The server would be open to every machine.
-    #[error(transparent)]
-    Open(#[from] OpenWithoutTokens),
-    /// The address cannot be bound.
-    #[error(
-        "cannot listen on `{address}`: {cause}\n  help: choose another address with --listen (port 0 picks a free one)"
-    )]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// The cause.
-        cause: std::io::Error,
-    },
-}
 
 /// A listening server.
 #[derive(Debug)]
@@ -58,11 +38,22 @@ pub struct RunningServer {
 /// [`StartError`] if the address cannot be bound, or must not be served without tokens.
 pub async fn start(engine: Arc<Engine>) -> Result<RunningServer, StartError> {
     let live = engine.snapshot();
-    let address = live.config.server.listen;
-    live.auth.check_listen(address, &live.config.auth)?;
-    let listen = |cause| StartError::Listen { address, cause };
-    let listener = TcpListener::bind(address).await.map_err(listen)?;
-    let address = listener.local_addr().map_err(listen)?;
+    live.auth.check_listen(live.config.server.listen, &live.config.auth)?;
+    start_on(engine, BoundSocket::new(live.config.server.listen)?).await
+}
+
+/// As [`start`], on a socket that was bound before `engine` was loaded.
+///
+/// # Errors
+/// [`StartError`] if the socket cannot listen, or must not be served without tokens.
+pub async fn start_on(
+    engine: Arc<Engine>,
+    socket: BoundSocket,
+) -> Result<RunningServer, StartError> {
+    let live = engine.snapshot();
+    live.auth.check_listen(socket.address, &live.config.auth)?;
+    let address = socket.address;
+    let listener = socket.listen()?;
     engine.listens_on(address);
 
     let (reloader, send) = Reloader::new(Arc::clone(&engine));

@@ -5,7 +5,6 @@ mod eval;
 mod judge;
 mod rules;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -68,9 +67,10 @@ pub(crate) enum TopCommand {
 pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) configuration: ConfigurationArgs,
-    /// Address and port; port 0 picks a free one and prints it
+    /// Address and port, such as 127.0.0.1:8787 or localhost:8787; port 0 picks a free one and
+    /// prints it
     #[arg(long, value_name = "ADDRESS")]
-    pub(crate) listen: Option<SocketAddr>,
+    pub(crate) listen: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use guerdon_server::config::Override;
-use guerdon_server::{Engine, RunningServer, install_telemetry, start};
+use guerdon_server::{BoundSocket, Engine, RunningServer, install_telemetry, start_on};
 use guerdon_types::{Info, Versions};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -16,16 +16,18 @@ use crate::cli::ServeArgs;
 
 pub(super) fn run(serve: &ServeArgs) -> anyhow::Result<ExitCode> {
     let mut source = serve.configuration.source()?;
-    if let Some(listen) = serve.listen {
-        source.overrides.push(Override::new("--listen", &["server", "listen"], listen.to_string()));
+    if let Some(listen) = &serve.listen {
+        source.overrides.push(Override::new("--listen", &["server", "listen"], listen.clone()));
     }
     install_telemetry(&source.load()?.server)?;
     runtime()?.block_on(async move {
         // Installed before the sources load, so that a signal during the start is not lost.
         let mut terminate = signal(SignalKind::terminate()).context("cannot receive SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot receive SIGINT")?;
+        // Bound before the models load, so that a taken port is reported at once.
+        let socket = BoundSocket::bind(&source)?;
         let engine = tokio::task::spawn_blocking(move || Engine::load(source)).await??;
-        let running = start(Arc::clone(&engine)).await?;
+        let running = start_on(Arc::clone(&engine), socket).await?;
         // Serves even if the reader of standard output has gone, as in `guerdon serve | head -1`.
         drop(announce(&running, &engine.info()));
         tokio::select! {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `help.rs` | the help of every command |
 //! | `score.rs` | `score` and `serve` |
+//! | `start.rs` | errors of `serve` that are reported before models load |
 //! | `workbench.rs` | `rules`, `judge`, `rm` and `config` |
 //! | `eval.rs` | `eval` |
 
@@ -13,6 +14,7 @@
 mod eval;
 mod help;
 mod score;
+mod start;
 mod workbench;
 
 use std::path::Path;

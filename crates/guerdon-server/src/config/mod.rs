@@ -2,6 +2,7 @@
 //! environment < flags).
 
 mod env;
+mod listen;
 mod load;
 
 use std::collections::BTreeMap;
@@ -44,7 +45,8 @@ pub struct Config {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ServerConfig {
-    /// Address and port; port 0 picks a free one.
+    /// Address and port; port 0 picks a free one. A name such as `localhost:8787` is resolved.
+    #[serde(deserialize_with = "listen::deserialize")]
     pub listen: SocketAddr,
     /// Time for requests in flight to finish after a stop signal.
     #[serde(with = "humantime_serde")]

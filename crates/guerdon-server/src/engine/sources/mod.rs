@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use guerdon_fusion::{RewardSource, Scorer};
-use guerdon_judge::Prompts;
+use guerdon_judge::{JudgeSource, Prompts};
 use guerdon_model::RmSource;
 use guerdon_rules::{RulePacks, RulesSource};
 use guerdon_types::ProfileName;
@@ -45,6 +45,12 @@ struct LoadJob<'a> {
     parts: SharedParts,
 }
 
+/// The parts of a profile that load quickly: they are loaded before any model.
+struct TextsAndJudge {
+    judge: Option<Arc<JudgeSource>>,
+    packs: Option<Arc<RulePacks>>,
+}
+
 impl Loader {
     pub(crate) fn new(source: ConfigSource, metrics: Arc<Metrics>, tasks: TaskTracker) -> Self {
         Self { source, metrics, tasks, parts: Mutex::default() }
@@ -70,9 +76,14 @@ impl Loader {
         let default_profile = ProfileName::from(default_profile);
         let mut load =
             LoadJob { config: &config, root: &root, files, parts: SharedParts::default() };
-        let mut profiles = BTreeMap::new();
+        // Judges and texts come before models for the same reason.
+        let mut asked = Vec::new();
         for (name, profile) in &config.profiles {
-            profiles.insert(name.clone(), self.profile(&mut load, name, profile)?);
+            asked.push(self.texts_and_judge(&mut load, name, profile)?);
+        }
+        let mut profiles = BTreeMap::new();
+        for ((name, profile), asked) in config.profiles.iter().zip(asked) {
+            profiles.insert(name.clone(), self.profile(&mut load, (name, profile), asked)?);
         }
         let LoadJob { files, parts, .. } = load;
         // Only now, since nothing can fail any more: parts that the new snapshot does not use are
@@ -90,14 +101,40 @@ impl Loader {
         }
     }
 
-    fn profile(
+    /// The parts of profile `name` that load quickly.
+    fn texts_and_judge(
         &self,
         load: &mut LoadJob<'_>,
         name: &str,
         profile: &ProfileConfig,
+    ) -> Result<TextsAndJudge, LoadError> {
+        profile.fusion.check().map_err(|error| LoadError::Profile {
+            profile: name.to_owned(),
+            detail: format!("fusion: {error}"),
+        })?;
+        if let Some(model) = &profile.model
+            && !load.config.models.contains_key(model)
+        {
+            return Err(LoadError::unknown("model", model, "models", load.config.models.keys()));
+        }
+        let judges = &load.config.judges;
+        if let Some(judge) = profile.judge.as_ref().filter(|judge| !judges.contains_key(*judge)) {
+            return Err(LoadError::unknown("judge", judge, "judges", judges.keys()));
+        }
+        // Prompts are compiled even if no judge is configured, so that a broken one is found before
+        // it is needed.
+        let prompts = self.prompts(load, profile)?;
+        let judge = self.judge(load, name, profile, prompts)?;
+        Ok(TextsAndJudge { judge, packs: self.packs(load, profile)? })
+    }
+
+    fn profile(
+        &self,
+        load: &mut LoadJob<'_>,
+        (name, profile): (&str, &ProfileConfig),
+        TextsAndJudge { judge, packs }: TextsAndJudge,
     ) -> Result<Profile, LoadError> {
         let invalid = |detail: String| LoadError::Profile { profile: name.to_owned(), detail };
-        profile.fusion.check().map_err(|error| invalid(format!("fusion: {error}")))?;
         let mut sources: Vec<Arc<dyn RewardSource>> = Vec::new();
         if let Some(model) = &profile.model {
             let model = self.model(load, model)?;
@@ -111,14 +148,9 @@ impl Loader {
             calibration.check().map_err(|error| invalid(error.to_string()))?;
             sources.push(Arc::new(RmSource::new(model, calibration)));
         }
-        // Prompts are compiled even if no judge is configured, so that a broken one is found before
-        // it is needed.
-        let prompts = self.prompts(load, profile)?;
-        let judge = self.judge(load, name, profile, prompts)?;
         if let Some(judge) = &judge {
             sources.push(Arc::clone(judge) as Arc<dyn RewardSource>);
         }
-        let packs = self.packs(load, profile)?;
         if let Some(packs) = &packs {
             sources.push(Arc::new(RulesSource::new(Arc::clone(packs))));
         }
