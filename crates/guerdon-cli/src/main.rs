@@ -4,6 +4,7 @@
 //! | file or folder | content |
 //! |---|---|
 //! | `cli/` | every command and flag, with its help |
+//! | `output.rs` | standard output and standard error |
 //! | `commands/setup.rs` | loads the configuration, starts the async runtime, reads input files |
 //! | `commands/serve.rs` | starts the server, prints its address, stops it on a signal |
 //! | `commands/score.rs` | reads a file of rollouts, writes a file of results |
@@ -18,34 +19,20 @@
 //! | `commands/rm.rs` | inspects, checks and measures reward models |
 //! | `commands/eval/` | computes measures of methods from files of ratings |
 //! | `commands/config.rs` | checks and prints the configuration |
-
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a command line prints; its libraries do not"
-)]
+//! | `commands/manual.rs` | completions of shells, and manual pages |
 
 mod cli;
 mod commands;
+mod output;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
 fn main() -> ExitCode {
-    match commands::run(cli::CommandLine::parse()) {
-        Ok(code) => code,
-        Err(error) => {
-            // Skips causes that the message already quotes.
-            eprintln!("error: {error}");
-            let mut printed = error.to_string();
-            for cause in error.chain().skip(1).map(ToString::to_string) {
-                if !printed.contains(&cause) {
-                    eprintln!("  caused by: {cause}");
-                    printed = cause;
-                }
-            }
-            ExitCode::FAILURE
-        }
-    }
+    let line = match cli::CommandLine::try_parse() {
+        Ok(line) => line,
+        Err(message) => return output::usage(&message),
+    };
+    commands::run(line).unwrap_or_else(|error| output::failure(&error))
 }

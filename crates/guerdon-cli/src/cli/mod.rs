@@ -35,6 +35,12 @@ pub(crate) struct CommandLine {
     pub(crate) command: TopCommand,
 }
 
+const COMPLETIONS: &str = "\
+Examples:
+  guerdon completions bash > ~/.local/share/bash-completion/completions/guerdon
+  guerdon completions zsh  > ~/.zfunc/_guerdon        with ~/.zfunc in fpath
+  guerdon completions fish > ~/.config/fish/completions/guerdon.fish";
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum TopCommand {
     /// Serve rewards over HTTP
@@ -58,6 +64,18 @@ pub(crate) enum TopCommand {
     /// Check and show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Print the completions of a shell
+    #[command(after_help = COMPLETIONS)]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write the pages of all commands
+    Man {
+        /// Write guerdon.1 and a page for each command into this folder
+        #[arg(long, short, value_name = "FOLDER")]
+        out: Option<PathBuf>,
+    },
     /// Print the OpenAPI document of the server
     #[command(hide = true)]
     Openapi,

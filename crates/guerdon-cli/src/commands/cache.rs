@@ -2,7 +2,7 @@
 //! work while a server has the file open.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, stdin, stdout};
+use std::io::{BufReader, BufWriter, stdin};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use comfy_table::{CellAlignment, Table};
 use guerdon_judge::{CacheConfig, Purge, Store, StoreStats};
 
 use crate::cli::CacheCommand;
+use crate::output::{StandardOutput, errln, outln};
 
 pub(super) fn run(cache: CacheCommand) -> anyhow::Result<ExitCode> {
     match cache {
@@ -29,7 +30,7 @@ pub(super) fn run(cache: CacheCommand) -> anyhow::Result<ExitCode> {
                     .with_context(|| format!("cannot read {}", input.display()))?;
                 store.import(BufReader::new(lines))?
             };
-            eprintln!("{taken} answers imported; existing answers that are not older were kept");
+            errln!("{taken} answers imported; existing answers that are not older were kept");
         }
         CacheCommand::Purge { file, older_than, prompt, all } => {
             ensure!(
@@ -38,7 +39,7 @@ pub(super) fn run(cache: CacheCommand) -> anyhow::Result<ExitCode> {
             );
             let older_than = older_than.as_deref().map(age).transpose()?;
             let removed = existing(&file)?.purge(&Purge { older_than, prompt })?;
-            eprintln!("{removed} answers removed; the judge is asked again when they are needed");
+            errln!("{removed} answers removed; the judge is asked again when they are needed");
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -57,12 +58,12 @@ fn existing(file: &Path) -> anyhow::Result<Arc<Store>> {
 fn stats(file: &Path, json: bool) -> anyhow::Result<()> {
     let stats = existing(file)?.stats()?;
     if json {
-        println!("{}", serde_json::to_string_pretty(&stats)?);
+        outln!("{}", serde_json::to_string_pretty(&stats)?)?;
     } else {
-        println!("{}", table(&stats));
-        println!("{} answers, {} bytes", stats.answers, stats.file_bytes);
+        outln!("{}", table(&stats))?;
+        outln!("{} answers, {} bytes", stats.answers, stats.file_bytes)?;
         for (budget, cost) in &stats.spent {
-            println!("spent, {budget}: {cost:.4}");
+            outln!("spent, {budget}: {cost:.4}")?;
         }
     }
     Ok(())
@@ -107,9 +108,9 @@ fn export(file: &Path, out: Option<&Path>) -> anyhow::Result<()> {
                 File::create_new(out).with_context(|| format!("cannot make {}", out.display()))?;
             store.export(BufWriter::new(to))?
         }
-        None => store.export(stdout().lock())?,
+        None => store.export(BufWriter::new(StandardOutput::default()))?,
     };
-    eprintln!("{count} answers written");
+    errln!("{count} answers written");
     Ok(())
 }
 

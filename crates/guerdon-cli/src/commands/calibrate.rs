@@ -13,6 +13,7 @@ use guerdon_judge::{BootstrapEstimate, CalibrationReport, Gold};
 use super::setup::read;
 use super::workbench::{compiled, replace, source};
 use crate::cli::CalibrateArgs;
+use crate::output::outln;
 
 pub(super) async fn run(calibrate: &CalibrateArgs) -> anyhow::Result<ExitCode> {
     let gold = Gold::read(&text(&calibrate.gold)?)
@@ -21,9 +22,9 @@ pub(super) async fn run(calibrate: &CalibrateArgs) -> anyhow::Result<ExitCode> {
     let calibration =
         source.calibrate(&gold, calibrate.repeats).await.context("no prompt was given")?;
     if calibrate.json {
-        println!("{}", serde_json::to_string_pretty(&calibration)?);
+        outln!("{}", serde_json::to_string_pretty(&calibration)?)?;
     } else {
-        println!("{} by {}\n{}", calibration.prompt, calibration.model, table(&calibration));
+        outln!("{} by {}\n{}", calibration.prompt, calibration.model, table(&calibration))?;
     }
     if let Some(svg) = &calibrate.svg {
         #[expect(

@@ -6,6 +6,7 @@ use guerdon_server::Engine;
 
 use super::setup::runtime;
 use crate::cli::ConfigCommand;
+use crate::output::{out, outln};
 
 pub(super) fn run(config: ConfigCommand) -> anyhow::Result<ExitCode> {
     match config {
@@ -15,14 +16,14 @@ pub(super) fn run(config: ConfigCommand) -> anyhow::Result<ExitCode> {
             for (name, profile) in &info.profiles {
                 let sources: Vec<_> =
                     profile.sources.iter().map(|source| source.id.to_string()).collect();
-                println!("profile {name}: {}", sources.join(", "));
+                outln!("profile {name}: {}", sources.join(", "))?;
             }
-            println!("ok");
+            outln!("ok")?;
             runtime()?.block_on(engine.close());
         }
         // The configuration holds the places of secrets, never the secrets.
         ConfigCommand::Show(configuration) => {
-            print!("{}", toml::to_string_pretty(&configuration.source()?.load()?)?)
+            out!("{}", toml::to_string_pretty(&configuration.source()?.load()?)?)?
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -14,6 +14,7 @@ use super::setup::{read, runtime};
 use super::workbench::{compiled, prompt_texts, replace, source};
 use super::{calibrate, print};
 use crate::cli::{JudgeArgs, JudgeCommand};
+use crate::output::{errln, outln};
 
 pub(super) fn run(judge: JudgeCommand) -> anyhow::Result<ExitCode> {
     match judge {
@@ -36,7 +37,7 @@ fn check(paths: &[PathBuf], sealed: bool, json: bool) -> anyhow::Result<ExitCode
     print::report(report.diagnostics(), &report.coloured(), json)?;
     let Some(prompts) = prompts else {
         if !json {
-            eprintln!("\n{}; nothing was loaded", report.summary());
+            errln!("\n{}; nothing was loaded", report.summary());
         }
         return Ok(ExitCode::FAILURE);
     };
@@ -45,11 +46,11 @@ fn check(paths: &[PathBuf], sealed: bool, json: bool) -> anyhow::Result<ExitCode
         let draft = if prompt.sealed { "" } else { " (draft)" };
         if !json {
             let criteria = prompt.criteria.join(", ");
-            println!("ok: {} version {}{draft}: {criteria}", prompt.id, prompt.version);
+            outln!("ok: {} version {}{draft}: {criteria}", prompt.id, prompt.version)?;
         }
         if sealed && !prompt.sealed {
             drafts += 1;
-            eprintln!("error: `{}` is a draft; `guerdon judge bump` seals it", prompt.id);
+            errln!("error: `{}` is a draft; `guerdon judge bump` seals it", prompt.id);
         }
     }
     Ok(if drafts == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -68,11 +69,11 @@ fn bump(paths: &[PathBuf]) -> anyhow::Result<ExitCode> {
     Prompts::compile(&sealed).map_err(|report| anyhow::anyhow!("{report}"))?;
     for (before, after) in texts.iter().zip(&sealed) {
         if before.text == after.text {
-            println!("{}: already sealed", before.name);
+            outln!("{}: already sealed", before.name)?;
             continue;
         }
         replace(Path::new(&after.name), &after.text)?;
-        println!("{}: sealed", after.name);
+        outln!("{}: sealed", after.name)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -88,7 +89,7 @@ fn render(prompt: PathBuf, rollouts: &Path) -> anyhow::Result<ExitCode> {
     let rollout = first_rollout(rollouts)?;
     for turn in rollout.turns_to_score()? {
         for message in prompts.preview(&rollout, turn)? {
-            println!("--- {} {} ---\n{}\n", message.prompt, message.role, message.content);
+            outln!("--- {} {} ---\n{}\n", message.prompt, message.role, message.content)?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -106,7 +107,7 @@ async fn try_on(prompt: PathBuf, rollouts: &Path, judge: &JudgeArgs) -> anyhow::
             _ => json!(null),
         };
         let shown = json!({"turn": turn, "judge": judge, "abstained": signal.abstained, "usage": signal.usage});
-        println!("{}", serde_json::to_string_pretty(&shown)?);
+        outln!("{}", serde_json::to_string_pretty(&shown)?)?;
     }
     Ok(if answered { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -120,7 +121,7 @@ async fn probe(prompts: &[PathBuf], judge: &JudgeArgs) -> anyhow::Result<ExitCod
             Some(false) => "FAILED",
             None => "no answer",
         };
-        println!("{mark}: {} {}: {}", outcome.prompt, outcome.probe, outcome.detail);
+        outln!("{mark}: {} {}: {}", outcome.prompt, outcome.probe, outcome.detail)?;
     }
     let failed = outcomes.iter().any(|outcome| outcome.passed == Some(false));
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })

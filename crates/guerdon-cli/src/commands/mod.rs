@@ -6,6 +6,7 @@ mod config;
 mod eval;
 mod judge;
 mod local;
+mod manual;
 mod print;
 mod rm;
 mod rules;
@@ -18,6 +19,7 @@ mod workbench;
 use std::process::ExitCode;
 
 use crate::cli::{CommandLine, TopCommand};
+use crate::output::out;
 
 /// Runs one command.
 pub(crate) fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
@@ -30,8 +32,10 @@ pub(crate) fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
         TopCommand::Rm(rm) => rm::run(rm),
         TopCommand::Eval(eval) => eval::run(&eval),
         TopCommand::Config(config) => config::run(config),
+        TopCommand::Completions { shell } => manual::completions(shell),
+        TopCommand::Man { out } => manual::pages(out.as_deref()),
         TopCommand::Openapi => {
-            print!("{}", guerdon_server::openapi_json()?);
+            out!("{}", guerdon_server::openapi_json()?)?;
             Ok(ExitCode::SUCCESS)
         }
     }

@@ -1,5 +1,6 @@
 //! Prints reports of the compilers of rule packs and judge prompts.
 
+use crate::output::{coloured_error, outln};
 use serde::Serialize;
 
 /// Prints diagnostics as JSON on standard output, or a report on standard error, in colour on a
@@ -10,9 +11,9 @@ pub(super) fn report(
     json: bool,
 ) -> anyhow::Result<()> {
     if json {
-        println!("{}", serde_json::to_string_pretty(diagnostics)?);
+        outln!("{}", serde_json::to_string_pretty(diagnostics)?)?;
     } else if !coloured.is_empty() {
-        anstream::eprintln!("{}", coloured.trim_end_matches('\n'));
+        coloured_error(coloured.trim_end_matches('\n'));
     }
     Ok(())
 }

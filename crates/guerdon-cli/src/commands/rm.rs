@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::setup::{read, runtime};
 use crate::cli::{RmCommand, RmModelArgs};
+use crate::output::outln;
 
 pub(super) fn run(rm: RmCommand) -> anyhow::Result<ExitCode> {
     match rm {
@@ -33,9 +34,9 @@ pub(super) fn run(rm: RmCommand) -> anyhow::Result<ExitCode> {
 fn info(model: &RmModelArgs) -> anyhow::Result<ExitCode> {
     let config = ModelConfig { instances: Some(1), ..config(model) };
     let model = Model::load(&config, Arc::new(|_| {}))?;
-    println!("{}", model.about());
-    println!("version {}", model.hash());
-    println!("{}", toml::to_string_pretty(model.manifest())?);
+    outln!("{}", model.about())?;
+    outln!("version {}", model.hash())?;
+    outln!("{}", toml::to_string_pretty(model.manifest())?)?;
     model.shutdown();
     Ok(ExitCode::SUCCESS)
 }
@@ -89,18 +90,18 @@ fn row(line: &str) -> anyhow::Result<ReferenceRow> {
 fn check(model: &RmModelArgs, rows: &[ReferenceRow], tolerance: f32) -> anyhow::Result<ExitCode> {
     let together = score(&config(model), rows)?;
     let alone = score(&ModelConfig { max_batch: Some(1), ..config(model) }, rows)?;
-    println!("{}\nversion {}", together.about, together.hash);
+    outln!("{}\nversion {}", together.about, together.hash)?;
 
     let difference =
         together.scores.iter().zip(&alone.scores).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     let same = difference <= tolerance;
-    println!(
+    outln!(
         "{}  {} turns one by one and in {} batches: at most {difference:e} apart{}",
         verdict(same),
         together.scores.len(),
         together.batches.len(),
         if difference == 0.0 { ", bit for bit the same" } else { "" },
-    );
+    )?;
 
     let expected: Vec<(f32, f32)> = rows
         .iter()
@@ -111,8 +112,8 @@ fn check(model: &RmModelArgs, rows: &[ReferenceRow], tolerance: f32) -> anyhow::
         expected.iter().map(|(expected, score)| (expected - score).abs()).fold(0.0, f32::max);
     let right = wrong <= tolerance;
     match expected.len() {
-        0 => println!("--    no reference scores to compare with"),
-        some => println!("{}  {some} reference scores: at most {wrong:e} apart", verdict(right)),
+        0 => outln!("--    no reference scores to compare with")?,
+        some => outln!("{}  {some} reference scores: at most {wrong:e} apart", verdict(right))?,
     }
     Ok(if same && right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -123,27 +124,27 @@ const fn verdict(good: bool) -> &'static str {
 
 fn bench(config: &ModelConfig, rows: &[ReferenceRow]) -> anyhow::Result<ExitCode> {
     let run = score(config, rows)?;
-    println!("{}; {}", run.about, run.batching);
+    outln!("{}; {}", run.about, run.batching)?;
     let sum = |count: fn(&BatchEvent) -> usize| run.batches.iter().map(count).sum::<usize>();
     let (items, tokens, computed) =
         (sum(|batch| batch.items), sum(|batch| batch.tokens), sum(|batch| batch.computed_tokens));
     #[expect(clippy::cast_precision_loss, reason = "counts of turns and tokens are far below 2^52")]
     let (turns, asked, computed_tokens) = (run.scores.len() as f64, tokens as f64, computed as f64);
-    println!(
+    outln!(
         "{} turns in {:.2} s: {:.1} turns/s, {:.0} tokens/s",
         run.scores.len(),
         run.seconds,
         turns / run.seconds,
         asked / run.seconds
-    );
-    println!(
+    )?;
+    outln!(
         "{items} distinct sequences in {} batches; {computed} tokens computed for {tokens} requested ({:.2} of them)",
         run.batches.len(),
         computed_tokens / asked,
-    );
+    )?;
     let failed = run.batches.iter().filter(|batch| batch.outcome != BatchOutcome::Scored).count();
     if failed > 0 {
-        println!("{failed} batches failed and were halved until the failing sequence was isolated");
+        outln!("{failed} batches failed and were halved until the failing sequence was isolated")?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -24,6 +24,7 @@ use super::local::LocalEngine;
 use super::setup::{read, runtime};
 use super::table::table;
 use crate::cli::ScoreArgs;
+use crate::output::{StandardOutput, errln};
 
 /// Rollouts per request: few enough for the limits of any server and the deadline of a slow judge.
 /// With advantages the whole file is one request, because groups are compared across it.
@@ -96,7 +97,7 @@ async fn score_file(score: &ScoreArgs) -> anyhow::Result<ExitCode> {
         return Err(failure);
     }
     if unscored > 0 {
-        eprintln!("{unscored} of {} rollouts have no reward; see their `error`", output.total);
+        errln!("{unscored} of {} rollouts have no reward; see their `error`", output.total);
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
@@ -248,7 +249,7 @@ impl ResultWriter {
                     .with_context(|| format!("cannot write {}", path.display()))?;
                 Box::new(io::BufWriter::new(file))
             }
-            None => Box::new(io::stdout()),
+            None => Box::new(StandardOutput::default()),
         };
         let kept = score.table.then(Vec::new);
         Ok(Self { sink, kept, waiting: BTreeMap::new(), next: 0, total, unscored: 0 })

@@ -13,6 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::setup::runtime;
 use crate::cli::ServeArgs;
+use crate::output::StandardOutput;
 
 pub(super) fn run(serve: &ServeArgs) -> anyhow::Result<ExitCode> {
     let mut source = serve.configuration.source()?;
@@ -51,7 +52,7 @@ fn forced() -> ExitCode {
 
 /// Prints the address, the profiles with their sources, and an example request.
 fn announce(running: &RunningServer, info: &Info) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
+    let mut out = StandardOutput::default();
     let url = format!("http://{}", running.address);
     writeln!(out, "guerdon {} listens on {url}   docs: {url}/docs", info.version)?;
     for (name, profile) in &info.profiles {

@@ -14,6 +14,7 @@ use guerdon_text::SourceText;
 
 use super::print;
 use crate::cli::JudgeArgs;
+use crate::output::errln;
 
 pub(super) fn prompt_texts(paths: &[PathBuf]) -> anyhow::Result<Vec<SourceText>> {
     Ok(texts(Path::new(""), paths, &PROMPTS)?)
@@ -58,7 +59,7 @@ pub(super) fn source(prompts: Prompts, args: &JudgeArgs) -> anyhow::Result<Judge
     let (under, what) = (root.clone(), format!("judge `{name}`"));
     let services = Services::new(tokio_util::task::TaskTracker::new(), |event| {
         let seconds = event.duration.as_secs_f64();
-        eprintln!("attempt {}: {} in {seconds:.2} s", event.attempt, event.outcome);
+        errln!("attempt {}: {} in {seconds:.2} s", event.attempt, event.outcome);
     })
     .with_root(root)
     .with_keys(move |KeyPlace { env, file }| {

@@ -3,6 +3,7 @@
 //! | file | content |
 //! |---|---|
 //! | `help.rs` | the help of every command |
+//! | `outputs.rs` | every command with a closed or full output |
 //! | `score.rs` | `score` and `serve` |
 //! | `start.rs` | errors of `serve` that are reported before models load |
 //! | `workbench.rs` | `rules`, `judge`, `rm` and `config` |
@@ -13,6 +14,7 @@
 
 mod eval;
 mod help;
+mod outputs;
 mod score;
 mod start;
 mod workbench;

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::{PACK, REPOSITORY, command, folder, guerdon, stdout, transcript, write};
 
 /// A judge prompt with one criterion.
-const PROMPT: &str = r#"+++
+pub(crate) const PROMPT: &str = r#"+++
 id = "kind"
 about = "Whether the reply is kind."
 version = 1

@@ -25,6 +25,8 @@ pub fn install(config: &ServerConfig) -> Result<(), InvalidLogFilter> {
         .map_err(|cause| InvalidLogFilter { filter: config.log.clone(), cause })?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let builder = builder.with_ansi(std::io::stderr().is_terminal());
+    // The default reports a failed write with `eprintln!`, which panics if standard error is full.
+    let builder = builder.log_internal_errors(false);
     // An error means that logging is installed already, as in a test with two servers.
     drop(match config.log_format {
         LogFormat::Text => builder.try_init(),

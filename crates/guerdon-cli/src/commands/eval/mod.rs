@@ -27,6 +27,7 @@ use comfy_table::{CellAlignment, Table};
 use self::measures::{ExcellentReply, Measures};
 use crate::cli::EvalArgs;
 use crate::commands::setup::read;
+use crate::output::outln;
 
 pub(super) fn run(eval: &EvalArgs) -> anyhow::Result<ExitCode> {
     let mut rows = Vec::new();
@@ -60,11 +61,11 @@ pub(super) fn run(eval: &EvalArgs) -> anyhow::Result<ExitCode> {
         })
         .collect();
     if eval.json {
-        println!("{}", serde_json::to_string_pretty(&measured)?);
+        outln!("{}", serde_json::to_string_pretty(&measured)?)?;
     } else {
-        println!("{}", table(&measured));
+        outln!("{}", table(&measured))?;
         if let Some(name) = &eval.against {
-            println!("\ndifference to {name}\n{}", differences(&measured));
+            outln!("\ndifference to {name}\n{}", differences(&measured))?;
         }
     }
     Ok(ExitCode::SUCCESS)

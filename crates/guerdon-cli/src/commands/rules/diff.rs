@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use crate::output::outln;
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{CellAlignment, Table};
 use guerdon_rules::{Diff, HitChange, TurnChange};
@@ -14,15 +15,18 @@ pub(super) fn print(
     json: bool,
 ) -> anyhow::Result<ExitCode> {
     if json {
-        println!("{}", serde_json::to_string_pretty(diff)?);
+        outln!("{}", serde_json::to_string_pretty(diff)?)?;
         return Ok(ExitCode::SUCCESS);
     }
-    println!(
+    outln!(
         "{} turns, {} with other points; {} points in all, {} before",
-        diff.turns, diff.changed, diff.after, diff.before
-    );
+        diff.turns,
+        diff.changed,
+        diff.after,
+        diff.before
+    )?;
     if diff.rules.is_empty() {
-        println!("no rule differs");
+        outln!("no rule differs")?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut table = Table::new();
@@ -50,9 +54,9 @@ pub(super) fn print(
                 .chain(points),
         );
     }
-    println!("{table}");
+    outln!("{table}")?;
     for change in diff.examples.iter().take(examples) {
-        println!("{}", described(change, rollouts));
+        outln!("{}", described(change, rollouts))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -22,6 +22,7 @@ use guerdon_types::{Message, Role, Rollout};
 
 use crate::cli::{RulesCommand, TestFormat};
 use crate::commands::print;
+use crate::output::{errln, out, outln};
 
 pub(super) fn run(rules: RulesCommand) -> anyhow::Result<ExitCode> {
     match rules {
@@ -43,7 +44,7 @@ pub(super) fn run(rules: RulesCommand) -> anyhow::Result<ExitCode> {
         }
         RulesCommand::Bench { packs, on, top } => {
             let packs = load(&packs)?;
-            cost::print(&packs, &input::rollouts(&on)?, top);
+            cost::print(&packs, &input::rollouts(&on)?, top)?;
             Ok(ExitCode::SUCCESS)
         }
         RulesCommand::Fmt { packs, check } => fmt(&packs, check),
@@ -61,7 +62,7 @@ pub(super) fn run(rules: RulesCommand) -> anyhow::Result<ExitCode> {
                     .unwrap_or(&0),
             };
             let bad = DraftInput { rollout: case, turn, phrase: &phrase, id: id.as_deref() };
-            print!("{}", guerdon_rules::draft(bad).map_err(anyhow::Error::msg)?);
+            out!("{}", guerdon_rules::draft(bad).map_err(anyhow::Error::msg)?)?;
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -104,9 +105,9 @@ fn check(paths: &[PathBuf], json: bool) -> anyhow::Result<ExitCode> {
         match &packs {
             Some(packs) => {
                 let rules: usize = packs.summaries().iter().map(|pack| pack.rules.len()).sum();
-                println!("ok: {} packs, {rules} rules, all examples pass", packs.summaries().len());
+                outln!("ok: {} packs, {rules} rules, all examples pass", packs.summaries().len())?;
             }
-            None => eprintln!("\n{}; nothing was loaded", report.summary()),
+            None => errln!("\n{}; nothing was loaded", report.summary()),
         }
     }
     Ok(if packs.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -117,19 +118,23 @@ fn test(paths: &[PathBuf], format: TestFormat) -> anyhow::Result<ExitCode> {
         RulePacks::test(&pack_texts(paths)?).map_err(|report| anyhow::anyhow!("{report}"))?;
     let failed = results.iter().filter(|result| result.failure.is_some()).count();
     match format {
-        TestFormat::Tap => print!("{}", guerdon_rules::tap(&results)),
-        TestFormat::Junit => print!("{}", guerdon_rules::junit(&results)),
+        TestFormat::Tap => out!("{}", guerdon_rules::tap(&results))?,
+        TestFormat::Junit => out!("{}", guerdon_rules::junit(&results))?,
         TestFormat::Text => {
             for result in &results {
                 if let Some(failure) = &result.failure {
-                    println!(
+                    outln!(
                         "{}:{}: {}/{} {}",
-                        result.file, result.line, result.pack, result.rule, result.name
-                    );
-                    println!("    {failure}");
+                        result.file,
+                        result.line,
+                        result.pack,
+                        result.rule,
+                        result.name
+                    )?;
+                    outln!("    {failure}")?;
                 }
             }
-            println!("{} examples, {failed} failed", results.len());
+            outln!("{} examples, {failed} failed", results.len())?;
         }
     }
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -151,7 +156,7 @@ fn fmt(paths: &[PathBuf], check: bool) -> anyhow::Result<ExitCode> {
             std::fs::write(&pack.name, tidy)
                 .with_context(|| format!("cannot write {}", pack.name))?;
         }
-        println!("{}{}", if check { "untidy: " } else { "tidied: " }, pack.name);
+        outln!("{}{}", if check { "untidy: " } else { "tidied: " }, pack.name)?;
     }
     Ok(if check && untidy > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

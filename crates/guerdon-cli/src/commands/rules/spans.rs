@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use crate::output::outln;
 use guerdon_rules::RulePacks;
 use guerdon_types::{Rollout, RuleHit};
 
@@ -20,22 +21,22 @@ pub(super) fn print(
         for (turn, evaluation) in turns.iter().zip(packs.evaluate_turns(rollout, &turns)) {
             let part = &evaluation.part;
             if json {
-                println!("{}", serde_json::to_string_pretty(part)?);
+                outln!("{}", serde_json::to_string_pretty(part)?)?;
                 continue;
             }
             let content =
                 rollout.messages.get(*turn).map(|m| m.content.as_str()).unwrap_or_default();
             let name = rollout.id.as_ref().map_or_else(|| index.to_string(), ToString::to_string);
-            println!("{name} turn {turn}: {} points", part.points);
-            println!("  {}", marked(content, part.hits.iter().chain(&part.shadow), color));
+            outln!("{name} turn {turn}: {} points", part.points)?;
+            outln!("  {}", marked(content, part.hits.iter().chain(&part.shadow), color))?;
             for (hits, note) in [(&part.hits, ""), (&part.shadow, " (shadow)")] {
                 for hit in hits {
-                    println!("{}", described(hit, content, note));
+                    outln!("{}", described(hit, content, note))?;
                 }
             }
             for rule in &part.abstained {
                 let (dim, plain) = if color { (DIM, PLAIN) } else { ("", "") };
-                println!("  {dim}?     {}/{}: {}{plain}", rule.pack, rule.rule, rule.detail);
+                outln!("  {dim}?     {}/{}: {}{plain}", rule.pack, rule.rule, rule.detail)?;
             }
         }
     }
