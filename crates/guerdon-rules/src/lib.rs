@@ -52,6 +52,7 @@ mod workbench;
 pub use guerdon_text::{Diagnostic, Report, Severity, SourceText};
 
 pub use engine::eval::Evaluation;
+pub use engine::scan_limit::ScanLimit;
 pub use packs::{PackSummary, RulePacks, RuleSummary};
 pub use source::RulesSource;
 pub use syntax::schema::json_schema;

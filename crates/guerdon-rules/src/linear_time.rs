@@ -9,6 +9,8 @@ const RULES: &str = "pack: p
 rules:
   - { id: near-number, points: -1, match: { number: { unit: [元, $], near: [成交, deal], not_near: [太高] } } }
   - { id: near-word, points: -1, match: { any_of: [价格], near: [成交], within: 8 } }
+  - { id: near-wide, points: -1, match: { any_of: [价格, deal], near: [成交, never], within: 900000 } }
+  - { id: near-wide-number, points: -1, match: { number: { unit: [元, $], near: [never], within: 900000 } } }
   - { id: near-regex, points: -1, match: { regex: '[a-z]{3}x', near: [deal], within: 8 } }
   - { id: words, points: -1, match: { any_of: [工单, work order] } }
   - { id: markup, points: -1, check: { markup: whole } }
@@ -17,6 +19,9 @@ rules:
   - { id: prices, points: -1, check: { prices: { names: { net: [底价], sold: [卖价] }, must: net < sold } } }
   - { id: stutter, points: -1, check: { repetition: { across: within, ngram: 4, share: 0.5 } } }
   - { id: sentences, points: -1, check: { repetition: { across: previous, sentence: 4 } } }
+  - { id: long-runs, points: -1, check: { repetition: { across: within, ngram: 300, share: 0.1 } } }
+  - { id: long-runs-again, points: -1, check: { repetition: { across: previous, ngram: 200, share: 0.1 } } }
+  - { id: copies, points: -1, check: { repetition: { across: previous, sentence: 2 } } }
   - { id: mix, points: -1, check: { language_mix: { language: zh, share: 0.5 } } }
 ";
 
@@ -37,6 +42,25 @@ fn texts(n: usize) -> Vec<(&'static str, String)> {
         ("full-width digits", again("４")),
         ("groups of digits", format!("1{}", again(",111"))),
         ("decimals", again("1.1.")),
+        ("one sentence without an end", again("价格 deal 480元 ")),
+        ("full stops", again("deal. 1. a.m. No. ")),
+        ("dots", again(".")),
+        ("words repeated", again("we deal ")),
+        ("sentences repeated", again("we deal here. ")),
+        ("signs", again("-")),
+        ("invisible characters", again("工\u{200b}单\u{fe0f}")),
+        ("line breaks", again("w\no\n")),
+        ("entities", again("&#x61;&amp;")),
+        ("tags within words", again("w<b>o</b>")),
+        ("emphasis", again("**w**o")),
+        ("emoji", again("工🙂单")),
+        ("number words", again("four hundred ")),
+        ("Chinese number words", again("四百八十")),
+        ("mixed number words", again("4百8")),
+        ("ranges", again("1-2万")),
+        ("spaced digits", again("4 8 0 ")),
+        ("groups by spaces", again("1 000 ")),
+        ("groups by points", again("1.000,")),
         ("unknown numbers", (0..n).map(|at| format!("{at}元 ")).collect()),
         ("names before numbers", format!("{}{}", again("1 "), again("底价 "))),
         ("names far from a number", format!("{}1", again("底价 "))),
@@ -46,10 +70,14 @@ fn texts(n: usize) -> Vec<(&'static str, String)> {
 fn steps(packs: &RulePacks, text: &str) -> u64 {
     // The reply's numbers occur in the earlier message too, so that both sides of that comparison
     // grow.
-    let messages = vec![Message::new(Role::User, text), Message::new(Role::Assistant, text)];
+    let messages = vec![
+        Message::new(Role::User, text),
+        Message::new(Role::Assistant, text),
+        Message::new(Role::Assistant, text),
+    ];
     let rollout = Rollout { messages, ..Rollout::default() };
     steps::take();
-    let _ = packs.evaluate(&rollout, 1);
+    let _ = packs.evaluate(&rollout, 2);
     steps::take()
 }
 

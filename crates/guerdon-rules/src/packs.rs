@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::compile::CompiledPacks;
 use crate::engine::eval::{self, DialogueTexts, Evaluation, TurnView};
 use crate::engine::plan::RulePlan;
+use crate::engine::scan_limit::ScanLimit;
 use crate::syntax::expiry::ExpiryPolicy;
 use crate::syntax::pack::Pack;
 
@@ -76,9 +77,22 @@ impl RulePacks {
     /// scanned once.
     #[must_use]
     pub fn evaluate_turns(&self, rollout: &Rollout, turns: &[usize]) -> Vec<Evaluation> {
-        let dialogue = DialogueTexts::new(&self.plan, rollout);
+        let evaluations = self.evaluate_turns_within(rollout, turns, ScanLimit::default());
+        evaluations.into_iter().map(Option::unwrap_or_default).collect()
+    }
+
+    /// Like [`RulePacks::evaluate_turns`], until `limit` is over. The limit is looked at within
+    /// every scan. A turn that was not evaluated to its end is `None`.
+    #[must_use]
+    pub fn evaluate_turns_within(
+        &self,
+        rollout: &Rollout,
+        turns: &[usize],
+        limit: ScanLimit<'_>,
+    ) -> Vec<Option<Evaluation>> {
+        let dialogue = DialogueTexts::limited(&self.plan, rollout, limit);
         let evaluate = |turn: &usize| {
-            eval::evaluate(&self.plan, &TurnView::new(&dialogue, *turn), None).unwrap_or_default()
+            eval::evaluate(&self.plan, &TurnView::new(&dialogue, *turn), limit.deadline)
         };
         turns.iter().map(evaluate).collect()
     }

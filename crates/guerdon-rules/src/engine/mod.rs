@@ -5,6 +5,7 @@
 //! | `compile/` | Packs become a plan |
 //! | `plan.rs`, `compiled_rule.rs` | The plan and its rules |
 //! | `needles.rs`, `scan.rs` | The targets of all rules, and one scan of a text for them |
+//! | `scan_limit.rs` | Stops an evaluation at a deadline or by a flag |
 //! | `prefilter.rs` | Selects the rules that can hit a text |
 //! | `pattern/` | A regex, tried only where it can match |
 //! | `expr/` | `where` expressions |
@@ -25,3 +26,4 @@ pub(crate) mod pattern;
 pub(crate) mod plan;
 pub(crate) mod prefilter;
 pub(crate) mod scan;
+pub(crate) mod scan_limit;

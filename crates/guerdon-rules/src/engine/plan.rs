@@ -2,11 +2,9 @@
 //! prefilter.
 
 use crate::engine::compiled_rule::CompiledRule;
+use crate::engine::pattern::MAX_TOTAL_BYTES;
 use crate::engine::prefilter::Prefilter;
 use crate::engine::scan::Scanner;
-
-/// The greatest size of all compiled patterns and literals together, in bytes.
-const MAX_BYTES: usize = 256 * 1024 * 1024;
 
 /// All rules of all packs, in the order of packs and rules.
 #[derive(Debug, Default)]
@@ -21,8 +19,9 @@ impl RulePlan {
     pub(crate) fn build(&mut self) -> Result<(), String> {
         self.scanner.needles.build()?;
         let bytes = self.memory();
-        if bytes > MAX_BYTES {
-            return Err(format!("{} MiB when compiled, at most {}", bytes >> 20, MAX_BYTES >> 20));
+        if bytes > MAX_TOTAL_BYTES {
+            let limit = MAX_TOTAL_BYTES >> 20;
+            return Err(format!("{} MiB when compiled, at most {limit}", bytes >> 20));
         }
         let leaves = [self.scanner.needles.folded.leaves(), self.scanner.needles.raw.leaves()];
         self.prefilter = Prefilter::new(&self.rules, leaves);

@@ -4,15 +4,20 @@
 use std::borrow::Cow;
 use std::cell::{Cell, OnceCell};
 use std::ops::Range;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 
 use crate::engine::needles::Needles;
 use crate::engine::pattern::Gate;
+use crate::engine::scan_limit::ScanClock;
 use crate::text::literals::LiteralHits;
+use crate::text::near::Surroundings;
 use crate::text::normalise::{FoldedText, LooseReading};
 use crate::text::number::{TextNumbers, Units};
 use crate::text::present::CharSet;
+use crate::text::sentences::SentenceIndex;
+use crate::text::tokens::TokenizedText;
 
 /// The targets of all rules, and reusable buffers.
 #[derive(Debug, Default)]
@@ -27,8 +32,11 @@ pub(crate) struct Scanner {
 pub(crate) struct ScannedText<'a> {
     pub(crate) original: Cow<'a, str>,
     scanner: &'a Scanner,
+    clock: Arc<ScanClock<'a>>,
     view: OnceCell<Box<FoldedText>>,
     scan: OnceCell<Box<TextScan>>,
+    sentences: OnceCell<SentenceIndex>,
+    tokens: OnceCell<TokenizedText>,
 }
 
 /// The result of scanning a text.
@@ -63,8 +71,20 @@ const MAX_KEPT: usize = 256;
 const MAX_KEPT_BYTES: usize = 256 * 1024;
 
 impl<'a> ScannedText<'a> {
-    pub(crate) const fn new(scanner: &'a Scanner, original: Cow<'a, str>) -> Self {
-        Self { original, scanner, view: OnceCell::new(), scan: OnceCell::new() }
+    pub(crate) const fn new(
+        scanner: &'a Scanner,
+        original: Cow<'a, str>,
+        clock: Arc<ScanClock<'a>>,
+    ) -> Self {
+        Self {
+            original,
+            scanner,
+            clock,
+            view: OnceCell::new(),
+            scan: OnceCell::new(),
+            sentences: OnceCell::new(),
+            tokens: OnceCell::new(),
+        }
     }
 
     /// The folded text.
@@ -84,9 +104,26 @@ impl<'a> ScannedText<'a> {
     pub(crate) fn scan(&self) -> &TextScan {
         self.scan.get_or_init(|| {
             let mut scan = take(&self.scanner.buffers.scans);
-            scan.read(self.scanner, self.folded(), &self.original);
+            scan.read(self.scanner, self.folded(), &self.original, &self.clock);
             scan
         })
+    }
+
+    /// The text that patterns with `fold` read, with their hits and its sentences.
+    pub(crate) fn surroundings(&self, fold: bool) -> Surroundings<'_> {
+        let scan = self.scan();
+        let found = if fold { &scan.found } else { &scan.raw_found };
+        Surroundings { text: self.view(fold), found, sentences: &self.sentences }
+    }
+
+    /// The tokens of the folded text.
+    pub(crate) fn tokens(&self) -> &TokenizedText {
+        self.tokens.get_or_init(|| TokenizedText::new(self.view(true)))
+    }
+
+    /// Counts a step of a loop over the text. Returns true if the loop must stop.
+    pub(crate) fn is_over(&self) -> bool {
+        self.clock.tick()
     }
 
     /// The characters of the original, half-open, that `bytes` of the folded or unfolded text came
@@ -160,11 +197,22 @@ fn keep<T>(buffers: &Mutex<Vec<Box<T>>>, buffer: Option<Box<T>>) {
 }
 
 impl TextScan {
-    fn read(&mut self, scanner: &Scanner, view: &FoldedText, original: &str) {
+    /// Reads a text. If the clock runs out, the rest is not read; the evaluation then has no
+    /// result.
+    fn read(
+        &mut self,
+        scanner: &Scanner,
+        view: &FoldedText,
+        original: &str,
+        clock: &ScanClock<'_>,
+    ) {
         let needles = &scanner.needles;
         let text = view.text();
         self.found.reset(needles.folded.leaves());
-        needles.folded.find(text, |leaf, bytes| self.found.push(leaf, &bytes));
+        needles.folded.find(text, |leaf, bytes| {
+            self.found.push(leaf, &bytes);
+            !clock.tick()
+        });
         if let [Some(leaf), _] = needles.digits {
             let mut end = 0;
             for place in view.numerals.iter().map(|place| *place as usize) {
@@ -181,14 +229,18 @@ impl TextScan {
                     self.found.push(leaf, &bytes);
                     self.loose.push([bytes.start, bytes.end]);
                 }
+                !clock.tick()
             });
             self.loose.sort_unstable();
         }
         if needles.numbers {
-            self.numbers.scan(text, &view.numerals, &scanner.units);
+            self.numbers.scan(text, &view.numerals, &scanner.units, || clock.tick());
         }
         self.raw_found.reset(needles.raw.leaves());
-        needles.raw.find(original, |leaf, bytes| self.raw_found.push(leaf, &bytes));
+        needles.raw.find(original, |leaf, bytes| {
+            self.raw_found.push(leaf, &bytes);
+            !clock.tick()
+        });
         if let [_, Some(leaf)] = needles.digits {
             let mut at = 0;
             while at < original.len() {

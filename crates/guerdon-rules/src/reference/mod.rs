@@ -7,6 +7,7 @@
 #[cfg(test)]
 mod laws;
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -19,7 +20,7 @@ use crate::engine::pattern::{self, MAX_HITS};
 use crate::syntax::pack::{NearWords, NumberWords, Predicate, Rule};
 use crate::syntax::parse;
 use crate::text::literals::{LiteralHits, leftmost_longest};
-use crate::text::near::{self, Near};
+use crate::text::near::{self, Near, Surroundings};
 use crate::text::normalise::{self, LooseReading};
 use crate::text::number::{self, NumberSpec, Units};
 
@@ -220,7 +221,9 @@ impl<'a> NaiveText<'a> {
     /// Keeps the ranges with a required word near them and no forbidden one.
     fn keep_near(&self, ranges: &mut Vec<Range<usize>>, nearby: &NearWords) {
         let (near, found) = self.near(nearby);
-        ranges.retain(|range| near.holds(&self.folded, range, &found));
+        let sentences = OnceCell::new();
+        let around = Surroundings { text: &self.folded, found: &found, sentences: &sentences };
+        ranges.retain(|range| near.holds(range, around));
     }
 
     fn near(&self, nearby: &NearWords) -> (Near, LiteralHits) {
@@ -257,8 +260,10 @@ impl<'a> NaiveText<'a> {
             .filter(|(at, _)| !digit(*at) || !at.checked_sub(1).is_some_and(digit));
         let places: Vec<u32> = starts.filter_map(|(at, _)| u32::try_from(at).ok()).collect();
         let mut numbers = number::TextNumbers::default();
-        numbers.scan(text, &places, &units);
-        let captures = spec.captures(text, &numbers, &units, &found);
+        numbers.scan(text, &places, &units, || false);
+        let sentences = OnceCell::new();
+        let around = Surroundings { text, found: &found, sentences: &sentences };
+        let captures = spec.captures(&numbers, &units, around);
         let fits = captures.filter(|capture| {
             condition.is_none_or(|expr| {
                 expr.truth(ExprFacts::of(self.context).with_capture(capture)) == Truth::Yes

@@ -89,15 +89,18 @@ impl Literals {
             + 8 * self.owner_ranges.len()
     }
 
-    /// Calls `each` with every occurrence, including overlapping ones, once for each of its leaves.
-    pub(crate) fn find(&self, text: &str, mut each: impl FnMut(u32, Range<usize>)) {
+    /// Calls `each` with every occurrence, including overlapping ones, once for each of its leaves,
+    /// until `each` returns false.
+    pub(crate) fn find(&self, text: &str, mut each: impl FnMut(u32, Range<usize>) -> bool) {
         let Some(automaton) = &self.automaton else { return };
         for hit in automaton.find_overlapping_iter(text) {
             let range = self.owner_ranges.get(hit.value() as usize).cloned().unwrap_or_default();
             let owners =
                 self.owners.get(range.start as usize..range.end as usize).unwrap_or_default();
             for leaf in owners {
-                each(*leaf, hit.start()..hit.end());
+                if !each(*leaf, hit.start()..hit.end()) {
+                    return;
+                }
             }
         }
     }
@@ -231,7 +234,10 @@ mod tests {
         let mut found = LiteralHits::default();
         for _ in 0..2 {
             found.reset(literals.leaves());
-            literals.find("工单号", |leaf, bytes| found.push(leaf, &bytes));
+            literals.find("工单号", |leaf, bytes| {
+                found.push(leaf, &bytes);
+                true
+            });
             let mut first: Vec<_> = found.of(one).collect();
             leftmost_longest(&mut first);
             assert_eq!(first, vec![0..9]);

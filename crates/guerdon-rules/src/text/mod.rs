@@ -6,6 +6,8 @@
 //! | `literals.rs` | All rules' literals in one automaton, and their hits in a text |
 //! | `span_index.rs` | An index of hits for look-ups by window |
 //! | `near.rs` | Words that must, or must not, be near a place |
+//! | `sentences.rs` | Ends of sentences, and the window around a place |
+//! | `tokens.rs` | Tokens and sentences for the checks |
 //! | `number/` | Numbers with their units |
 //! | `present.rs` | The set of characters that occur in a text, approximated |
 //! | `steps.rs` | Counts loop steps in tests |
@@ -15,5 +17,7 @@ pub(crate) mod near;
 pub(crate) mod normalise;
 pub(crate) mod number;
 pub(crate) mod present;
+pub(crate) mod sentences;
 pub(crate) mod span_index;
 pub(crate) mod steps;
+pub(crate) mod tokens;

@@ -1,8 +1,10 @@
 //! Words near a place: at most a number of characters away and in the same sentence.
 
+use std::cell::OnceCell;
 use std::ops::Range;
 
 use crate::text::literals::LiteralHits;
+use crate::text::sentences::SentenceIndex;
 
 /// Words that must, or must not, be near a hit.
 #[derive(Debug, Clone, Copy, Default)]
@@ -15,33 +17,27 @@ pub(crate) struct Near {
     pub(crate) within: usize,
 }
 
+/// A text with the hits of all words and its sentences, which are indexed when first needed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Surroundings<'t> {
+    pub(crate) text: &'t str,
+    pub(crate) found: &'t LiteralHits,
+    pub(crate) sentences: &'t OnceCell<SentenceIndex>,
+}
+
 impl Near {
-    /// Returns true if the hit at `bytes` of the folded `text` has a required word near it and no
+    /// Returns true if the hit at `bytes` of the folded text has a required word near it and no
     /// forbidden one.
-    pub(crate) fn holds(&self, text: &str, bytes: &Range<usize>, found: &LiteralHits) -> bool {
+    pub(crate) fn holds(&self, bytes: &Range<usize>, around: Surroundings<'_>) -> bool {
         if self.one.is_none() && self.none.is_none() {
             return true;
         }
-        let window = window(text, bytes, self.within);
+        let Surroundings { text, found, sentences } = around;
+        let sentences = sentences.get_or_init(|| SentenceIndex::new(text));
+        let window = sentences.window(text, bytes, self.within);
         let near = |leaf: u32| found.has_within(leaf, &window, |hit| is_whole(text, hit));
         self.one.is_none_or(near) && !self.none.is_some_and(near)
     }
-}
-
-/// The bytes within `chars` characters of `bytes`, in the same sentence.
-fn window(text: &str, bytes: &Range<usize>, chars: usize) -> Range<usize> {
-    let before = text.get(..bytes.start).unwrap_or_default();
-    let near = before.char_indices().rev().take(chars).take_while(|(_, c)| !ends_sentence(*c));
-    let start = near.last().map_or(bytes.start, |(at, _)| at);
-    let after = text.get(bytes.end..).unwrap_or_default();
-    let near = after.char_indices().take(chars).take_while(|(_, c)| !ends_sentence(*c));
-    let end = near.last().map_or(bytes.end, |(at, c)| bytes.end + at + c.len_utf8());
-    start..end
-}
-
-/// Returns true if `c` ends a sentence.
-pub(crate) const fn ends_sentence(c: char) -> bool {
-    matches!(c, '。' | '!' | '?' | ';' | '！' | '？' | '；' | '\n')
 }
 
 /// Returns true if `bytes` of `text` do not begin or end inside a Latin word.

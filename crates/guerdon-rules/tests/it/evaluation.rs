@@ -3,7 +3,7 @@
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "helpers of tests may fail a test")]
 
-use guerdon_rules::{RulePacks, SourceText};
+use guerdon_rules::{RulePacks, ScanLimit, SourceText};
 use guerdon_types::{Message, Role, Rollout, RulesPart};
 use proptest::prelude::*;
 
@@ -281,4 +281,29 @@ proptest! {
         }
         prop_assert_eq!(&part, &packs.evaluate(&dialogue, 1));
     }
+}
+
+#[test]
+fn near_words_do_not_reach_across_a_full_stop() {
+    let rule = "  - { id: a, points: -1, match: { any_of: [plan], near: [refund], within: 40 } }";
+    assert!(say(rule, "No refund. Your plan is $50 a month.", "{}").hits.is_empty());
+    assert_eq!(say(rule, "A refund of 3.5 percent for your plan", "{}").hits.len(), 1);
+    assert_eq!(say(rule, "A refund, approx. half of your plan", "{}").hits.len(), 1);
+    assert_eq!(say(rule, "A refund... of your plan", "{}").hits.len(), 1);
+}
+
+#[test]
+fn an_evaluation_stops_within_a_text_when_its_flag_is_set() {
+    let rule = "  - { id: a, points: -1, match: { any_of: [a], near: [b] } }";
+    let packs = packs(rule);
+    let messages = vec![Message::new(Role::Assistant, "a b ".repeat(10_000))];
+    let rollout = Rollout { messages, ..Rollout::default() };
+    let stop = std::sync::atomic::AtomicBool::new(true);
+    let limit = ScanLimit { stop: Some(&stop), ..ScanLimit::default() };
+    assert_eq!(packs.evaluate_turns_within(&rollout, &[0, 0], limit), [None, None]);
+    let deadline = Some(std::time::Instant::now());
+    let limit = ScanLimit { deadline, ..ScanLimit::default() };
+    assert_eq!(packs.evaluate_turns_within(&rollout, &[0], limit), [None]);
+    let whole = packs.evaluate_turns_within(&rollout, &[0], ScanLimit::default());
+    assert_eq!(whole[0].as_ref().unwrap().part.hits.len(), 1);
 }

@@ -9,8 +9,8 @@ use serde_json::Value as Json;
 use super::CheckHit;
 use crate::engine::expr::{Expr, ExprFacts, Truth};
 use crate::text::literals::LiteralHits;
-use crate::text::near::ends_sentence;
 use crate::text::number::Capture;
+use crate::text::sentences::ends_sentence;
 use crate::text::steps;
 
 /// Finds sums written out in `text`, such as `480 * 0.9 = 432元`, that are off by more than
@@ -171,10 +171,12 @@ fn announced_number<'n, 'u>(
         }
         let number = numbers.get(next)?;
         let between = text.get(word.end..number.bytes.start)?;
-        let separates = |c: char| ends_sentence(c) || matches!(c, ',' | '，');
-        let mut near = between.chars().inspect(|_| steps::add(1)).take(MAX_DISTANCE + 1);
+        let separates = |(at, c): (usize, char)| {
+            ends_sentence(text, word.end + at, c) || matches!(c, ',' | '，')
+        };
+        let mut near = between.char_indices().inspect(|_| steps::add(1)).take(MAX_DISTANCE + 1);
         let is_near =
-            near.by_ref().take(MAX_DISTANCE).all(|c| !separates(c)) && near.next().is_none();
+            near.by_ref().take(MAX_DISTANCE).all(|at| !separates(at)) && near.next().is_none();
         is_near.then_some(number)
     })
 }

@@ -1,17 +1,13 @@
 //! Checks that patterns cannot express: length, repetition and mixed scripts.
-//!
-//! A token is a Chinese, Japanese or Korean character, or a run of other letters and digits. Eight
-//! tokens are therefore about the same amount of text in any language, and punctuation and spacing
-//! do not hide a repetition.
 
 mod figures;
 mod markup;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use crate::syntax::pack::{Language, LengthUnit, MixLimits, RepetitionOf};
-use crate::text::near::ends_sentence;
+use crate::text::tokens::{Sentence, TokenizedText};
 
 pub(crate) use figures::{PriceRelation, unsupported, wrong_sums};
 pub(crate) use markup::{no_json, unclosed};
@@ -32,8 +28,8 @@ pub(crate) fn length(
 ) -> Option<CheckHit> {
     let (length, unit) = match of {
         LengthUnit::Characters => (text.trim().chars().count(), "characters"),
-        LengthUnit::Tokens => (tokens(text).len(), "tokens"),
-        LengthUnit::Sentences => (sentences(&tokens(text), text).len(), "sentences"),
+        LengthUnit::Tokens => (TokenizedText::new(text).tokens.len(), "tokens"),
+        LengthUnit::Sentences => (TokenizedText::new(text).sentence_count(), "sentences"),
     };
     let bound = match (min, max) {
         (Some(min), _) if length < min => format!("at least {min}"),
@@ -43,75 +39,73 @@ pub(crate) fn length(
     Some(CheckHit { spans: Vec::new(), detail: format!("{length} {unit}, {bound} wanted") })
 }
 
-/// Returns a hit if `text` repeats itself.
-pub(crate) fn repeats_within(text: &str, of: RepetitionOf) -> Option<CheckHit> {
-    let tokens = tokens(text);
+/// Returns a hit if a text repeats itself.
+pub(crate) fn repeats_within(text: &TokenizedText, of: RepetitionOf) -> Option<CheckHit> {
     match of {
-        RepetitionOf::Ngrams { min, .. } if tokens.len() < min => None,
-        RepetitionOf::Ngrams { n, share, .. } => {
-            let mut seen: HashSet<&[&str]> = HashSet::new();
-            let words: Vec<&str> = tokens.iter().map(|(_, word)| *word).collect();
-            repeated_share(&tokens, &words, n, share, |gram| !seen.insert(gram))
-        }
-        RepetitionOf::Sentence { tokens: least } => {
+        RepetitionOf::Ngrams { n, share, min } => {
             let mut seen = HashSet::new();
-            sentences_said(&tokens, text, least, |sentence| !seen.insert(sentence))
+            repeated_share(text, n, share, min, |run| !seen.insert(run))
+        }
+        RepetitionOf::Sentence { tokens } => {
+            let mut seen = HashSet::new();
+            sentences_said(text, tokens, |sentence| !seen.insert(sentence.key()))
         }
     }
 }
 
 /// Returns a hit if `text` repeats one of the `earlier` texts.
-pub(crate) fn repeats_earlier(text: &str, earlier: &[&str], of: RepetitionOf) -> Option<CheckHit> {
-    let now = tokens(text);
-    let before: Vec<Vec<(Range<usize>, &str)>> = earlier.iter().map(|text| tokens(text)).collect();
+pub(crate) fn repeats_earlier(
+    text: &TokenizedText,
+    earlier: &[&TokenizedText],
+    of: RepetitionOf,
+) -> Option<CheckHit> {
     match of {
-        RepetitionOf::Ngrams { min, .. } if now.len() < min => None,
-        RepetitionOf::Ngrams { n, share, .. } => {
-            let before: Vec<Vec<&str>> = before
-                .iter()
-                .map(|tokens| tokens.iter().map(|(_, word)| *word).collect())
-                .collect();
-            let seen: HashSet<&[&str]> =
-                before.iter().flat_map(|words| words.windows(n.max(1))).collect();
-            let words: Vec<&str> = now.iter().map(|(_, word)| *word).collect();
-            repeated_share(&now, &words, n, share, |gram| seen.contains(gram))
+        RepetitionOf::Ngrams { n, share, min } => {
+            // The runs of the scored turn are looked up in the earlier texts, and not the reverse:
+            // a turn is short, and the dialogue before it may be long.
+            let mut now: HashMap<u64, bool> = text.runs(n).map(|run| (run, false)).collect();
+            for run in earlier.iter().flat_map(|text| text.runs(n)) {
+                now.entry(run).and_modify(|said| *said = true);
+            }
+            repeated_share(text, n, share, min, |run| now.get(&run).copied().unwrap_or_default())
         }
         RepetitionOf::Sentence { tokens: least } => {
-            let mut seen: HashSet<Vec<&str>> = HashSet::new();
-            for (tokens, text) in before.iter().zip(earlier) {
-                seen.extend(sentences(tokens, text).into_iter().map(|(_, words)| words));
-            }
-            sentences_said(&now, text, least, |sentence| seen.contains(&sentence))
+            let long = |sentence: &Sentence| sentence.tokens.len() >= least;
+            let seen: HashSet<(usize, u64)> = earlier
+                .iter()
+                .flat_map(|text| text.sentences())
+                .filter(long)
+                .map(|sentence| sentence.key())
+                .collect();
+            sentences_said(text, least, |sentence| seen.contains(&sentence.key()))
         }
     }
 }
 
-fn repeated_share<'w, 't>(
-    tokens: &[(Range<usize>, &str)],
-    words: &'w [&'t str],
+fn repeated_share(
+    text: &TokenizedText,
     n: usize,
     share: f64,
-    mut is_repeated: impl FnMut(&'w [&'t str]) -> bool,
+    least: usize,
+    mut is_repeated: impl FnMut(u64) -> bool,
 ) -> Option<CheckHit> {
     let n = n.max(1);
-    if words.len() < n {
+    if text.tokens.len() < least.max(n) {
         return None;
     }
     let mut spans: Vec<Range<usize>> = Vec::new();
     let mut repeated = 0_u32;
     let mut all = 0_u32;
-    for (at, gram) in words.windows(n).enumerate() {
+    for (at, run) in text.runs(n).enumerate() {
         all += 1;
-        if !is_repeated(gram) {
+        if !is_repeated(run) {
             continue;
         }
         repeated += 1;
-        let (Some((first, _)), Some((last, _))) = (tokens.get(at), tokens.get(at + n - 1)) else {
-            continue;
-        };
+        let bytes = text.bytes(&(at..at + n));
         match spans.last_mut() {
-            Some(span) if first.start <= span.end => span.end = last.end,
-            _ => spans.push(first.start..last.end),
+            Some(span) if bytes.start <= span.end => span.end = bytes.end,
+            _ => spans.push(bytes),
         }
     }
     let found = f64::from(repeated) / f64::from(all);
@@ -124,73 +118,20 @@ fn repeated_share<'w, 't>(
     })
 }
 
-fn sentences_said<'t>(
-    tokens: &[(Range<usize>, &'t str)],
-    text: &str,
+fn sentences_said(
+    text: &TokenizedText,
     least: usize,
-    mut is_said: impl FnMut(Vec<&'t str>) -> bool,
+    mut is_said: impl FnMut(&Sentence) -> bool,
 ) -> Option<CheckHit> {
-    let mut spans = Vec::new();
-    for (span, words) in sentences(tokens, text) {
-        if words.len() >= least && is_said(words) {
-            spans.push(span);
-        }
-    }
+    let long = |sentence: &Sentence| sentence.tokens.len() >= least;
+    let said = text.sentences().filter(long).filter(|sentence| is_said(sentence));
+    let spans: Vec<Range<usize>> = said.map(|sentence| text.bytes(&sentence.tokens)).collect();
     if spans.is_empty() {
         return None;
     }
     let detail =
         format!("{} sentence{} repeated", spans.len(), if spans.len() == 1 { "" } else { "s" });
     Some(CheckHit { spans, detail })
-}
-
-/// Groups tokens by sentence. The range of a sentence reaches from its first to its last token.
-fn sentences<'t>(
-    tokens: &[(Range<usize>, &'t str)],
-    text: &str,
-) -> Vec<(Range<usize>, Vec<&'t str>)> {
-    let mut out: Vec<(Range<usize>, Vec<&'t str>)> = Vec::new();
-    let mut end = 0;
-    for (range, word) in tokens {
-        let gap = text.get(end..range.start).unwrap_or_default();
-        // A full stop ends a sentence only if a space follows: 3.5 is one number.
-        let parted = gap.chars().any(ends_sentence) || gap.contains(". ");
-        match out.last_mut() {
-            Some((span, words)) if !parted => {
-                span.end = range.end;
-                words.push(word);
-            }
-            _ => out.push((range.clone(), vec![word])),
-        }
-        end = range.end;
-    }
-    out
-}
-
-fn tokens(text: &str) -> Vec<(Range<usize>, &str)> {
-    let mut out = Vec::new();
-    let mut open: Option<usize> = None;
-    let mut push = |range: Range<usize>| {
-        if let Some(word) = text.get(range.clone()) {
-            out.push((range, word));
-        }
-    };
-    for (at, c) in text.char_indices() {
-        if c.is_alphanumeric() && !is_cjk(c) {
-            open.get_or_insert(at);
-            continue;
-        }
-        if let Some(start) = open.take() {
-            push(start..at);
-        }
-        if is_cjk(c) {
-            push(at..at + c.len_utf8());
-        }
-    }
-    if let Some(start) = open {
-        push(start..text.len());
-    }
-    out
 }
 
 /// Returns a hit if more than `mix.share` of the letters of `text` belong to the script of the
@@ -201,20 +142,23 @@ fn tokens(text: &str) -> Vec<(Range<usize>, &str)> {
 /// written with a capital.
 pub(crate) fn language_mix(
     text: &str,
+    tokens: &TokenizedText,
     language: Language,
     mix: &MixLimits,
     is_name: impl Fn(usize) -> bool,
 ) -> Option<CheckHit> {
     let mut spans: Vec<Range<usize>> = Vec::new();
     let (mut foreign, mut own) = (0_u32, 0_u32);
-    for (range, word) in tokens(text) {
-        let cjk = word.chars().any(is_cjk);
-        let letters = word.chars().filter(|c| c.is_alphabetic()).count();
-        let letters = u32::try_from(letters).unwrap_or(u32::MAX);
-        if letters == 0 || mix.allow.iter().any(|allowed| allowed == word) {
+    for token in &tokens.tokens {
+        let (range, letters) = (token.bytes(), token.letters);
+        let allowed = || {
+            let word = text.get(range.clone());
+            mix.allow.iter().any(|allowed| Some(allowed.as_str()) == word)
+        };
+        if letters == 0 || allowed() {
             continue;
         }
-        if cjk == (language == Language::Zh) {
+        if token.cjk == (language == Language::Zh) {
             own = own.saturating_add(letters);
             continue;
         }
@@ -240,11 +184,6 @@ pub(crate) fn language_mix(
     })
 }
 
-const fn is_cjk(c: char) -> bool {
-    matches!(c, '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{ac00}'..='\u{d7a3}'
-        | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{323af}')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -264,26 +203,29 @@ mod tests {
     #[test]
     fn repeated_sentences_are_found_despite_punctuation() {
         let of = RepetitionOf::Sentence { tokens: 6 };
-        let found =
-            repeats_earlier("好的。我们希望价格再低一点！", &["我们希望，价格再低一点。"], of)
-                .unwrap();
+        let [now, before, short] =
+            ["好的。我们希望价格再低一点！", "我们希望，价格再低一点。", "好的。"]
+                .map(TokenizedText::new);
+        let found = repeats_earlier(&now, &[&before], of).unwrap();
         assert_eq!(found.spans, vec!["好的。".len().."好的。我们希望价格再低一点".len()]);
-        assert!(repeats_earlier("好的。", &["好的。"], of).is_none());
+        assert!(repeats_earlier(&short, &[&short], of).is_none());
     }
 
     #[test]
     fn the_share_of_repeated_runs_is_measured() {
         let of = RepetitionOf::Ngrams { n: 2, share: 0.5, min: 0 };
-        assert!(repeats_within("a b a b a b", of).is_some());
-        assert!(repeats_within("a b c d e f", of).is_none());
-        assert!(repeats_earlier("one two three nine", &["one two three four"], of).is_some());
+        assert!(repeats_within(&TokenizedText::new("a b a b a b"), of).is_some());
+        assert!(repeats_within(&TokenizedText::new("a b c d e f"), of).is_none());
+        let [now, before] = ["one two three nine", "one two three four"].map(TokenizedText::new);
+        assert!(repeats_earlier(&now, &[&before], of).is_some());
     }
 
     #[test]
     fn allowed_words_and_names_do_not_count_as_foreign() {
         let found = |text: &str, language, share, names| {
             let mix = MixLimits { share, min: 0, allow: vec!["wifi".to_owned()], names };
-            language_mix(&text.to_lowercase(), language, &mix, |at| {
+            let folded = text.to_lowercase();
+            language_mix(&folded, &TokenizedText::new(&folded), language, &mix, |at| {
                 text.get(at..).and_then(|rest| rest.chars().next()).is_some_and(char::is_uppercase)
             })
         };

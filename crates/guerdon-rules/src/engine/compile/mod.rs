@@ -9,6 +9,7 @@ use std::collections::{HashMap, HashSet};
 use guerdon_text::{Finding, Report, SourceText};
 use rule::Compiler;
 
+use crate::engine::pattern::CompileBudget;
 use crate::engine::plan::RulePlan;
 use crate::engine::{examples, lint};
 use crate::syntax::codes::PackCode;
@@ -35,7 +36,11 @@ pub(crate) struct ParsedPack {
 impl CompiledPacks {
     /// Parses and compiles `packs` without running their examples.
     pub(crate) fn new(packs: &[SourceText], expiry: ExpiryPolicy) -> Self {
-        let mut compiler = Compiler::default();
+        Self::within(CompileBudget::default(), packs, expiry)
+    }
+
+    fn within(budget: CompileBudget, packs: &[SourceText], expiry: ExpiryPolicy) -> Self {
+        let mut compiler = Compiler { budget, ..Compiler::default() };
         let mut read: Vec<ParsedPack> = packs
             .iter()
             .map(|pack| {
@@ -103,5 +108,44 @@ impl CompiledPacks {
             parsed.extend(read.pack);
         }
         (parsed, self.plan, report)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+
+    #[test]
+    fn the_rule_that_does_not_fit_is_named_and_later_ones_are_not_compiled() {
+        let mut text = String::from("pack: p\nrules:\n");
+        for index in 0..20 {
+            text += &format!(
+                "  - {{ id: r{index}, points: -1, match: {{ regex: 'a{index}[^x]{{0,40}}b' }} }}\n"
+            );
+        }
+        let packs = [SourceText { name: "p.yaml".into(), text }];
+        let expiry = ExpiryPolicy::load(SystemTime::UNIX_EPOCH + Duration::from_secs(1));
+        let compiled = |bytes| CompiledPacks::within(CompileBudget::of(bytes), &packs, expiry);
+        let one = compiled(usize::MAX).plan.rules.first().map_or(0, |rule| rule.matcher.memory());
+        let all = compiled(one * 5);
+        assert!((3..=6).contains(&all.plan.rules.len()), "{}", all.plan.rules.len());
+        let (_, _, report) = all.finish(&packs);
+        let report = report.to_string();
+        assert!(report.contains("R013") && report.contains("rule `r"), "{report}");
+        assert_eq!(report.matches("R013").count(), 1, "{report}");
+    }
+
+    #[test]
+    fn a_pattern_of_astronomic_size_is_refused_before_it_is_compiled() {
+        let regex = "deal(?:(?:(?:(?:[a-y]{900}){900}){900}){900}){900}";
+        let text = format!(
+            "pack: p\nrules:\n  - {{ id: a, points: -1, match: {{ regex: '{regex}' }} }}\n"
+        );
+        let packs = [SourceText { name: "p.yaml".into(), text }];
+        let expiry = ExpiryPolicy::load(SystemTime::UNIX_EPOCH + Duration::from_secs(1));
+        let report = CompiledPacks::new(&packs, expiry).finish(&packs).2.to_string();
+        assert!(report.contains("needs more than 2048 KiB when compiled"), "{report}");
     }
 }

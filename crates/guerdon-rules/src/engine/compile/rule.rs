@@ -12,7 +12,7 @@ use crate::engine::compiled_rule::{
 use crate::engine::expr::Expr;
 use crate::engine::lint;
 use crate::engine::needles::Side;
-use crate::engine::pattern::{self, Pattern};
+use crate::engine::pattern::{self, CompileBudget, MAX_TOTAL_BYTES, Pattern};
 use crate::engine::plan::RulePlan;
 use crate::syntax::codes::PackCode;
 use crate::syntax::pack::{MixLimits, NearWords, NumberWords, Predicate, Rule};
@@ -24,16 +24,44 @@ use crate::text::number::NumberSpec;
 /// The greatest length of a regex, in bytes as written.
 const MAX_PATTERN: usize = 8 * 1024;
 
+/// The size that a byte of a literal takes at most, in bytes, for its plain and its loose form.
+const LITERAL_NODE: usize = 32;
+
 /// Collects the plan and the findings while rules are compiled.
 #[derive(Debug, Default)]
 pub(super) struct Compiler {
     pub(super) plan: RulePlan,
     pub(super) findings: Vec<Finding>,
+    pub(super) budget: CompileBudget,
+    /// Set after the rule that the budget did not suffice for. Later rules are not compiled.
+    pub(super) exhausted: bool,
 }
 
 impl Compiler {
     /// Adds the rule to the plan. Returns false if it has errors.
     pub(super) fn rule(&mut self, pack: &str, rule: &Rule) -> bool {
+        if self.exhausted {
+            return false;
+        }
+        let compiled = self.compiled(pack, rule);
+        if self.budget.is_spent() {
+            self.exhausted = true;
+            let message = format!("rule `{}` does not fit", rule.id.value);
+            let finding = Finding::new(PackCode::TooLarge, rule.id.span.clone(), message);
+            self.findings.push(
+                finding
+                    .label(format!(
+                        "all rules up to this one need more than {} MiB when compiled",
+                        MAX_TOTAL_BYTES >> 20
+                    ))
+                    .help("lower the counted repetitions of the rules, or load fewer of them"),
+            );
+            return false;
+        }
+        compiled
+    }
+
+    fn compiled(&mut self, pack: &str, rule: &Rule) -> bool {
         let condition = rule.condition.as_ref().map(|text| self.expression(text, &rule.test));
         let matcher = match &condition {
             Some(None) => self.matcher(&rule.test, None),
@@ -187,6 +215,8 @@ impl Compiler {
 
     /// Adds a leaf for literals and, if they are folded, for their loose forms.
     fn leaf(&mut self, words: Vec<String>, fold: bool) -> u32 {
+        // Each byte of a word has a node of the automaton in the worst case.
+        self.budget.spend(words.iter().map(|word| word.len() * LITERAL_NODE).sum());
         let needles = &mut self.plan.scanner.needles;
         let loose: Vec<String> =
             words.iter().filter(|_| fold).filter_map(|word| normalise::loose_form(word)).collect();
@@ -205,7 +235,8 @@ impl Compiler {
             return None;
         }
         let mut side = Side { needles: &mut self.plan.scanner.needles, fold };
-        let built = pattern::parse(&at.value, fold).and_then(|hir| Pattern::new(&hir, &mut side));
+        let built = pattern::parse(&at.value, fold)
+            .and_then(|hir| Pattern::new(&hir, &mut side, &mut self.budget));
         match built {
             Ok(pattern) => {
                 self.plan.scanner.needles.raw_gates |= !fold;

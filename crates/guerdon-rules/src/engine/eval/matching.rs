@@ -55,9 +55,10 @@ impl<'a> TurnView<'_, 'a> {
         let scan = seen.text.scan();
         let found = if *fold { &scan.found } else { &scan.raw_found };
         let view = seen.text.view(*fold);
+        let around = seen.text.surroundings(*fold);
         let mut outcome = MatchOutcome::no();
         pattern.find(view, found, |range| {
-            if !near.holds(view, &range, found) {
+            if seen.text.is_over() || !near.holds(&range, around) {
                 return;
             }
             let Some(condition) = condition else {
@@ -125,17 +126,18 @@ impl<'a> TurnView<'_, 'a> {
                 seen.measured(true, checks::unsupported(&captures, *least, &known, self.context()))
             }
             Matcher::Repetition { across: Across::Within, of } => {
-                seen.measured(true, checks::repeats_within(text, *of))
+                seen.measured(true, checks::repeats_within(seen.text.tokens(), *of))
             }
             Matcher::Repetition { across: Across::Previous, of } => {
                 let earlier = self.before(seen);
-                let earlier: Vec<&str> = earlier.iter().map(|text| text.view(true)).collect();
-                seen.measured(true, checks::repeats_earlier(text, &earlier, *of))
+                let earlier: Vec<_> = earlier.iter().map(|text| text.tokens()).collect();
+                seen.measured(true, checks::repeats_earlier(seen.text.tokens(), &earlier, *of))
             }
             Matcher::LanguageMix { language, mix } => {
                 let language = language.map_or_else(|| self.language(), Ok)?;
                 let is_name = |at| seen.text.original_at(at).is_some_and(char::is_uppercase);
-                seen.measured(true, checks::language_mix(text, language, mix, is_name))
+                let tokens = seen.text.tokens();
+                seen.measured(true, checks::language_mix(text, tokens, language, mix, is_name))
             }
             // `run` handles patterns and compositions.
             _ => MatchOutcome::no(),
@@ -147,10 +149,9 @@ impl<'a> TurnView<'_, 'a> {
         numbers: &'t NumberSpec,
         text: &'t ScannedText<'a>,
     ) -> Vec<Capture<'t>> {
-        let scan = text.scan();
-        numbers
-            .captures(text.view(true), &scan.numbers, &self.plan().scanner.units, &scan.found)
-            .collect()
+        let (numbers_of, units) = (&text.scan().numbers, &self.plan().scanner.units);
+        let captures = numbers.captures(numbers_of, units, text.surroundings(true));
+        captures.take_while(|_| !text.is_over()).collect()
     }
 
     fn language(&self) -> Result<Language, String> {
@@ -169,10 +170,10 @@ fn literals(matcher: &LiteralMatcher, seen: &TextInScope<'_, '_>) -> MatchOutcom
     let scan = seen.text.scan();
     let found = if *fold { &scan.found } else { &scan.raw_found };
     let view = seen.text.view(*fold);
-    let fits = |range: &Range<usize>| {
-        (!word || near::is_whole(view, range)) && near.holds(view, range, found)
-    };
-    let mut hits = found.of(*leaf).filter(fits);
+    let around = seen.text.surroundings(*fold);
+    let fits =
+        |range: &Range<usize>| (!word || near::is_whole(view, range)) && near.holds(range, around);
+    let mut hits = found.of(*leaf).take_while(|_| !seen.text.is_over()).filter(fits);
     let mut outcome = MatchOutcome::no();
     let Some(first) = hits.next() else { return outcome };
     match hits.next() {

@@ -30,26 +30,26 @@ pub struct Evaluation {
     pub disguised: u32,
 }
 
-/// Runs every rule of `plan` that may hit. Returns nothing if `deadline` passes before the last
-/// rule has run.
+/// Runs every rule of `plan` that may hit. Returns nothing if `deadline` or the limit of the
+/// dialogue passes before the last rule has run.
 pub(crate) fn evaluate(
     plan: &RulePlan,
     turn: &TurnView<'_, '_>,
     deadline: Option<Instant>,
 ) -> Option<Evaluation> {
-    let is_late = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
-    if is_late() {
+    let clock = turn.clock();
+    clock.add_deadline(deadline);
+    if clock.is_over() {
         return None;
     }
     let candidates = turn.candidates();
-    let mut late = false;
     let verdicts = candidates.iter().map_while(|index| {
-        late = is_late();
         let rule = plan.rules.get(index)?;
-        (!late).then(|| (rule, turn.verdict(index, rule)))
+        (!clock.is_over()).then(|| (rule, turn.verdict(index, rule)))
     });
     let evaluation = gather(verdicts);
-    (!late).then_some(evaluation)
+    // A scan that stopped half-way has found too little.
+    (!clock.has_stopped()).then_some(evaluation)
 }
 
 /// Adds up verdicts in the order of the rules.

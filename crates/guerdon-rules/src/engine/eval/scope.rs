@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::ops::Range;
+use std::sync::Arc;
 
 use guerdon_types::{Context, Message, Role, Rollout};
 use serde_json::Value as Json;
@@ -12,6 +13,7 @@ use super::outcome::MatchOutcome;
 use crate::engine::checks::CheckHit;
 use crate::engine::plan::RulePlan;
 use crate::engine::scan::ScannedText;
+use crate::engine::scan_limit::{ScanClock, ScanLimit};
 use crate::syntax::pack::{MessageSelector, TurnSelector};
 
 /// The texts of a dialogue.
@@ -21,6 +23,7 @@ pub(crate) struct DialogueTexts<'a> {
     messages: &'a [Message],
     context: &'a Context,
     texts: Vec<OnceCell<ScannedText<'a>>>,
+    clock: Arc<ScanClock<'a>>,
 }
 
 /// A dialogue up to the scored turn.
@@ -44,7 +47,13 @@ pub(super) struct TextInScope<'t, 'a> {
 
 impl<'a> DialogueTexts<'a> {
     pub(crate) fn new(plan: &'a RulePlan, rollout: &'a Rollout) -> Self {
+        Self::limited(plan, rollout, ScanLimit::default())
+    }
+
+    /// Like [`DialogueTexts::new`], with a limit for all evaluations together.
+    pub(crate) fn limited(plan: &'a RulePlan, rollout: &'a Rollout, limit: ScanLimit<'a>) -> Self {
         Self {
+            clock: Arc::new(ScanClock::new(limit)),
             plan,
             messages: &rollout.messages,
             context: &rollout.context,
@@ -54,11 +63,11 @@ impl<'a> DialogueTexts<'a> {
 
     fn text(&self, index: usize) -> Option<&ScannedText<'a>> {
         let content = self.messages.get(index)?.content.as_str();
-        Some(
-            self.texts
-                .get(index)?
-                .get_or_init(|| ScannedText::new(&self.plan.scanner, Cow::Borrowed(content))),
-        )
+        Some(self.texts.get(index)?.get_or_init(|| self.scanned(Cow::Borrowed(content))))
+    }
+
+    fn scanned(&self, original: Cow<'a, str>) -> ScannedText<'a> {
+        ScannedText::new(&self.plan.scanner, original, Arc::clone(&self.clock))
     }
 
     fn role(&self, index: usize) -> Option<Role> {
@@ -71,6 +80,10 @@ impl<'d, 'a> TurnView<'d, 'a> {
     /// nothing hits.
     pub(crate) fn new(dialogue: &'d DialogueTexts<'a>, turn: usize) -> Self {
         Self { dialogue, turn, joined: Default::default() }
+    }
+
+    pub(super) fn clock(&self) -> &ScanClock<'a> {
+        &self.dialogue.clock
     }
 
     pub(super) const fn plan(&self) -> &'a RulePlan {
@@ -146,7 +159,7 @@ impl<'d, 'a> TurnView<'d, 'a> {
                 .filter(|index| self.dialogue.role(*index) == Some(role))
                 .filter_map(|index| self.dialogue.messages.get(index).map(|m| m.content.as_str()))
                 .collect();
-            ScannedText::new(&self.dialogue.plan.scanner, Cow::Owned(said.join("\n")))
+            self.dialogue.scanned(Cow::Owned(said.join("\n")))
         });
         let scored = self.dialogue.messages.get(self.turn).filter(|m| m.role == role);
         let scored_from = scored.map(|m| text.original.chars().count() - m.content.chars().count());

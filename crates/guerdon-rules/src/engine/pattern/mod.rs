@@ -10,6 +10,8 @@
 //! RegexSet is not used: one counted repetition among its patterns makes its lazy DFA thrash.
 
 mod atoms;
+mod budget;
+mod estimate;
 mod gate;
 mod register;
 mod rewrite;
@@ -25,6 +27,7 @@ use regex_syntax::ast::ErrorKind;
 use regex_syntax::hir::Hir;
 
 pub(crate) use atoms::{Needle, RequiredLiteral};
+pub(crate) use budget::{CompileBudget, MAX_TOTAL_BYTES};
 use gate::CountedClass;
 pub(crate) use gate::Gate;
 pub(crate) use register::PatternRegistry;
@@ -151,18 +154,35 @@ pub(crate) fn regex(hir: &Hir) -> Result<meta::Regex, PatternError> {
         .hybrid_cache_capacity(MAX_CACHE_BYTES);
     meta::Builder::new().configure(config).build_from_hir(hir).map_err(|error| {
         match error.size_limit() {
-            Some(limit) => PatternError::whole(
-                format!("needs more than {} KiB when compiled", limit / 1024),
-                "lower its counted repetitions, such as {500}",
-            ),
+            Some(limit) => too_large(limit),
             None => PatternError::whole(error.to_string(), "simplify the pattern"),
         }
     })
 }
 
+fn too_large(limit: usize) -> PatternError {
+    PatternError::whole(
+        format!("needs more than {} KiB when compiled", limit / 1024),
+        "lower its counted repetitions, such as {500}",
+    )
+}
+
 impl Pattern {
     /// Compiles `hir`, registering its literals with `plan`.
-    pub(crate) fn new(hir: &Hir, plan: &mut impl PatternRegistry) -> Result<Self, PatternError> {
+    ///
+    /// `budget` is the size that all patterns may still have together, in bytes, and the number of
+    /// large DFAs that may still be tried. A pattern that cannot fit is refused before it is
+    /// compiled.
+    pub(crate) fn new(
+        hir: &Hir,
+        plan: &mut impl PatternRegistry,
+        budget: &mut CompileBudget,
+    ) -> Result<Self, PatternError> {
+        let least = estimate::least_bytes(hir);
+        if least > MAX_BYTES {
+            return Err(too_large(MAX_BYTES));
+        }
+        budget.admit(least)?;
         let properties = hir.properties();
         let matches_empty = properties.minimum_len().is_some_and(|least| least == 0);
         let mut gate = Gate::default();
@@ -190,10 +210,10 @@ impl Pattern {
             _ => Some(regex(hir)?),
         };
         let anchored = match &places {
-            StartPlaces::Near(_) => dense(hir),
+            StartPlaces::Near(_) => dense(hir, budget),
             _ => None,
         };
-        Ok(Self {
+        let pattern = Self {
             captures: regex.as_ref().is_some_and(|regex| {
                 regex.group_info().to_index(PatternID::ZERO, "value").is_some()
             }),
@@ -204,7 +224,9 @@ impl Pattern {
             bounded: properties.maximum_len().is_some_and(|most| most <= 1024),
             matches_empty,
             never_matches: properties.minimum_len().is_none(),
-        })
+        };
+        budget.spend(pattern.memory());
+        Ok(pattern)
     }
 
     fn places(atoms: Vec<RequiredLiteral>, plan: &mut impl PatternRegistry) -> StartPlaces {
@@ -327,16 +349,23 @@ impl Pattern {
 }
 
 /// Builds an anchored DFA, if it fits into the bound.
-fn dense(hir: &Hir) -> Option<dense::DFA<Vec<u32>>> {
+fn dense(hir: &Hir, budget: &mut CompileBudget) -> Option<dense::DFA<Vec<u32>>> {
     let config = thompson::Config::new()
         .nfa_size_limit(Some(MAX_BYTES))
         .which_captures(thompson::WhichCaptures::None);
     let nfa = thompson::Compiler::new().configure(config).build_from_hir(hir).ok()?;
+    if nfa.states().len() > budget.dfa_states() {
+        return None;
+    }
     let config = dense::Config::new()
         .match_kind(MatchKind::LeftmostFirst)
         .start_kind(StartKind::Anchored)
         .accelerate(false)
         .dfa_size_limit(Some(MAX_DFA_BYTES))
         .determinize_size_limit(Some(4 * MAX_DFA_BYTES));
-    dense::Builder::new().configure(config).build_from_nfa(&nfa).ok()
+    let built = dense::Builder::new().configure(config).build_from_nfa(&nfa).ok();
+    if built.is_none() {
+        budget.waste_dfa();
+    }
+    built
 }

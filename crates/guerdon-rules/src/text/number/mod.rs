@@ -72,13 +72,24 @@ impl Capture<'_> {
 
 impl TextNumbers {
     /// Reads `text`. `places` are the bytes at which a number may begin, ascending.
-    pub(crate) fn scan(&mut self, text: &str, places: &[u32], units: &Units) {
+    ///
+    /// Asks `is_over` before each number, and stops if it returns true.
+    pub(crate) fn scan(
+        &mut self,
+        text: &str,
+        places: &[u32],
+        units: &Units,
+        is_over: impl Fn() -> bool,
+    ) {
         self.numbers.clear();
         self.units.clear();
         self.mask = 0;
         let mut end = 0;
         for place in places {
             let place = *place as usize;
+            if is_over() {
+                break;
+            }
             if place < end {
                 continue;
             }
@@ -194,8 +205,11 @@ fn joined(between: &str) -> Option<[&str; 2]> {
 pub(crate) mod tests {
     use proptest::prelude::*;
 
+    use std::cell::OnceCell;
+
     use super::*;
     use crate::text::literals::LiteralHits;
+    use crate::text::near::Surroundings;
     use crate::text::normalise::{FoldedText, fold};
 
     fn captured(text: &str, wanted: &[&str]) -> Vec<(f64, f64, f64, String)> {
@@ -207,9 +221,10 @@ pub(crate) mod tests {
         let mut view = FoldedText::default();
         view.read_folded(text);
         let mut numbers = TextNumbers::default();
-        numbers.scan(view.text(), &view.numerals, &units);
-        let found = LiteralHits::default();
-        let captures = spec.captures(view.text(), &numbers, &units, &found);
+        numbers.scan(view.text(), &view.numerals, &units, || false);
+        let (found, sentences) = (LiteralHits::default(), OnceCell::new());
+        let around = Surroundings { text: view.text(), found: &found, sentences: &sentences };
+        let captures = spec.captures(&numbers, &units, around);
         captures.map(|c| (c.value, c.low, c.high, view.text()[c.bytes].to_owned())).collect()
     }
 
@@ -273,9 +288,11 @@ pub(crate) mod tests {
         let mut view = FoldedText::default();
         view.read_folded("打85折 8.5折 15% 八五折 百分之十五");
         let mut numbers = TextNumbers::default();
-        numbers.scan(view.text(), &view.numerals, &units);
+        numbers.scan(view.text(), &view.numerals, &units, || false);
+        let (found, sentences) = (LiteralHits::default(), OnceCell::new());
+        let around = Surroundings { text: view.text(), found: &found, sentences: &sentences };
         let found: Vec<f64> = spec
-            .captures(view.text(), &numbers, &units, &LiteralHits::default())
+            .captures(&numbers, &units, around)
             .map(|capture| capture.percent_off().unwrap())
             .collect();
         assert_eq!(found.len(), 5);
@@ -319,7 +336,7 @@ pub(crate) mod tests {
             let mut units = Units::default();
             units.intern_all(["元".into(), "折".into(), "%".into(), "¥".into()]);
             let mut numbers = TextNumbers::default();
-            numbers.scan(view.text(), &view.numerals, &units);
+            numbers.scan(view.text(), &view.numerals, &units, || false);
             for number in numbers.iter() {
                 prop_assert!(number.value.is_finite() && number.value >= 0.0);
                 prop_assert!(number.low <= number.value && number.value <= number.high);

@@ -4,8 +4,7 @@ use std::ops::Range;
 
 use super::units::{UnitAt, Units};
 use super::{Capture, TextNumber, TextNumbers};
-use crate::text::literals::LiteralHits;
-use crate::text::near::Near;
+use crate::text::near::{Near, Surroundings};
 
 /// The numbers that a rule selects.
 #[derive(Debug, Clone, Default)]
@@ -33,15 +32,14 @@ impl NumberSpec {
     /// The selected numbers, in the order of the text.
     pub(crate) fn captures<'a>(
         &'a self,
-        text: &'a str,
         numbers: &'a TextNumbers,
         units: &'a Units,
-        found: &'a LiteralHits,
+        around: Surroundings<'a>,
     ) -> impl Iterator<Item = Capture<'a>> {
         numbers.numbers.iter().filter_map(move |number| {
             let of = |range: &Range<usize>| numbers.units.get(range.clone()).unwrap_or_default();
             let capture = self.fit(number, [of(&number.units), of(&number.shared)], units)?;
-            self.near.holds(text, &capture.bytes, found).then_some(capture)
+            self.near.holds(&capture.bytes, around).then_some(capture)
         })
     }
 
