@@ -32,7 +32,15 @@ async fn live(server: &Server, what: &str, points: u32) {
 /// A way of replacing the folder `packs` below the given folder by one with new points.
 type Replacement = fn(&Path, u32);
 
-const REPLACEMENTS: [(&str, Replacement); 5] = [
+/// Renames `name` away and puts `name` with new content in its place, in two steps.
+fn swap(root: &Path, name: &str, points: u32, make: impl FnOnce(&Path)) {
+    let new = root.join(format!("new-{points}"));
+    make(&new);
+    std::fs::rename(root.join(name), root.join(format!("old-{name}-{points}"))).unwrap();
+    std::fs::rename(new, root.join(name)).unwrap();
+}
+
+const REPLACEMENTS: [(&str, Replacement); 6] = [
     ("mv packs old; mv new packs", |root, points| {
         write(&root.join("new"), points);
         std::fs::rename(root.join("packs"), root.join(format!("old-{points}"))).unwrap();
@@ -64,22 +72,84 @@ const REPLACEMENTS: [(&str, Replacement); 5] = [
         }
         std::fs::rename(root.join("next"), root.join("packs")).unwrap();
     }),
+    ("a symlink removed and made again", |root, points| {
+        let release = format!("release-{points}");
+        write(&root.join(&release), points);
+        if root.join("packs").is_symlink() {
+            std::fs::remove_file(root.join("packs")).unwrap();
+        } else {
+            std::fs::remove_dir_all(root.join("packs")).unwrap();
+        }
+        symlink(&release, root.join("packs")).unwrap();
+    }),
 ];
+
+/// Ways of replacing a folder above `packs`: `deep/a/packs`, in which `packs` is what is served.
+const REPLACED_PARENTS: [(&str, Replacement); 3] = [
+    ("the parent is swapped", |root, points| {
+        swap(&root.join("deep"), "a", points, |new| write(&new.join("packs"), points));
+    }),
+    ("the parent's parent is swapped", |root, points| {
+        swap(root, "deep", points, |new| write(&new.join("a/packs"), points));
+    }),
+    ("the parent is a ConfigMap's ..data", |root, points| {
+        let volume = root.join("deep");
+        let release = format!("..{points}");
+        write(&volume.join(&release).join("packs"), points);
+        symlink(&release, volume.join("..data_tmp")).unwrap();
+        std::fs::rename(volume.join("..data_tmp"), volume.join("..data")).unwrap();
+        if !volume.join("a").is_symlink() {
+            std::fs::remove_dir_all(volume.join("a")).unwrap();
+            symlink("..data", volume.join("a")).unwrap();
+        }
+    }),
+];
+
+/// Replaces the served folder `packs` (relative) twice in `way`, and edits the new folder each
+/// time. Twice, because a watch that sees the first replacement may be lost with the folder.
+async fn stays_live(packs: &str, (way, replace): (&str, Replacement)) {
+    let config = Server::config().replace("\"rules.yaml\"", &format!("\"{packs}\""));
+    let config = format!("{config}[reload]\ndebounce = \"20ms\"\n");
+    let file = format!("{packs}/words.yaml");
+    let server = Server::from_config(&config, &[(&file, &pack(1))]).await;
+    let root = server.path("");
+    for points in [10, 20] {
+        replace(&root, points);
+        live(&server, way, points).await;
+        write(&root.join(packs), points + 1);
+        live(&server, way, points + 1).await;
+    }
+    server.stop().await;
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn edits_are_reloaded_after_the_rules_folder_is_replaced() {
+    for replacement in REPLACEMENTS {
+        stays_live("packs", replacement).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn edits_are_reloaded_after_a_folder_above_the_rules_is_replaced() {
+    for replacement in REPLACED_PARENTS {
+        stays_live("deep/a/packs", replacement).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn edits_are_reloaded_after_the_configuration_is_replaced_and_points_elsewhere() {
     let config = Server::config().replace("\"rules.yaml\"", "\"packs\"");
     let config = format!("{config}[reload]\ndebounce = \"20ms\"\n");
-    for (way, replace) in REPLACEMENTS {
-        let server = Server::from_config(&config, &[("packs/words.yaml", &pack(1))]).await;
-        let root = server.path("");
-        // Twice: a watch that sees the first replacement may be lost with the replaced folder.
-        for points in [10, 20] {
-            replace(&root, points);
-            live(&server, way, points).await;
-            write(&root.join("packs"), points + 1);
-            live(&server, way, points + 1).await;
-        }
-        server.stop().await;
+    let server = Server::from_config(&config, &[("packs/words.yaml", &pack(1))]).await;
+    let root = server.path("");
+    for points in [10, 20] {
+        let folder = format!("packs-{points}");
+        write(&root.join(&folder), points);
+        let moved = config.replace("\"packs\"", &format!("\"{folder}\""));
+        server.replace("guerdon.toml", &Server::resolved(&moved));
+        live(&server, "another folder is named", points).await;
+        write(&root.join(&folder), points + 1);
+        live(&server, "the other folder is edited", points + 1).await;
     }
+    server.stop().await;
 }

@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use crate::config::ConfigError;
+use crate::load::disk_calls::{CALL_LIMIT, DiskError};
 use crate::load::secrets::SecretError;
 
 /// A failed load. What served before keeps serving.
@@ -26,6 +27,27 @@ pub enum LoadError {
         /// The cause.
         cause: std::io::Error,
     },
+    /// The file system does not answer.
+    #[error(
+        "reading `{path}` has not ended after {limit:?}\n  help: check the file system; the old generation keeps serving, and a later reload reads again"
+    )]
+    Hung {
+        /// The file or folder.
+        path: PathBuf,
+        /// The time that was waited.
+        limit: std::time::Duration,
+    },
+    /// The file system did not answer earlier loads either.
+    #[error(
+        "{count} earlier loads still wait for the file system\n  help: restore the file system, or restart the server"
+    )]
+    TooManyHung {
+        /// The number of loads.
+        count: usize,
+    },
+    /// A load panicked.
+    #[error("the load failed for a reason that is not its files'; see the server's log")]
+    Internal,
     /// Files that are being written without a pause.
     #[error(
         "files changed each time they were read\n  help: the old generation keeps serving; reload when the files are complete"
@@ -87,7 +109,19 @@ const fn read_help(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::InvalidData => "save it as UTF-8",
         ErrorKind::PermissionDenied => "let the user that runs guerdon read it",
+        ErrorKind::FileTooLarge => "split it, or name another file",
+        ErrorKind::InvalidInput => "name regular files, or a folder of them",
         _ => "paths in a configuration file are relative to its folder",
+    }
+}
+
+impl From<DiskError> for LoadError {
+    fn from(error: DiskError) -> Self {
+        match error {
+            DiskError::Hung(path) => Self::Hung { path, limit: CALL_LIMIT },
+            DiskError::TooManyHung(count) => Self::TooManyHung { count },
+            DiskError::Failed => Self::Internal,
+        }
     }
 }
 

@@ -24,8 +24,13 @@ use crate::engine::candidate::{Candidate, Draw, Serving};
 use crate::engine::snapshot::Snapshot;
 use crate::engine::sources::Loader;
 use crate::error::LoadError;
+use crate::load::disk_calls::{DiskCalls, DiskThreads};
 use crate::load::file_set::FileSet;
+use crate::load::own_thread::on_own_thread;
 use crate::observe::metrics::Metrics;
+
+/// The name of the threads that loads run on.
+const LOAD_THREAD: &str = "guerdon-load";
 
 /// Sources, profiles and their versions, ready to score.
 #[derive(Debug)]
@@ -36,21 +41,35 @@ pub struct Engine {
     requests: AtomicU64,
     /// The snapshot before the last reload, for [`Engine::roll_back`].
     previous: Mutex<Option<Arc<Snapshot>>>,
-    loader: Loader,
+    loader: Arc<Loader>,
     metrics: Arc<Metrics>,
     tasks: TaskTracker,
+    /// Threads that loads run on.
+    disk: DiskThreads,
     /// Held for the time of a reload, so that reloads do not overlap.
-    reloading: Mutex<()>,
+    reloading: Mutex<LoadHistory>,
     /// The report of the last reload, if it failed.
     last_error: Mutex<Option<String>>,
     /// The files of the last load, whether it succeeded or not.
-    last_read: Mutex<FileSet>,
+    last_read: Mutex<Arc<FileSet>>,
     /// The server's address. A reload that would serve it without tokens is refused.
     listening: OnceLock<SocketAddr>,
 }
 
+/// The loads so far.
+#[derive(Debug)]
+struct LoadHistory {
+    /// The highest generation that was given to a load or a rollback. No number is used twice.
+    generation: u64,
+    /// The files of the last load that succeeded.
+    files: Arc<FileSet>,
+}
+
 /// Number of times that a load is repeated because a file changed meanwhile.
 const MAX_READS: usize = 8;
+
+/// Number of hung loads at which reloads are refused.
+const MAX_HUNG_LOADS: usize = 8;
 
 impl Engine {
     /// Loads the configuration, the models (with a warm-up), the packs and the prompts. Blocks the
@@ -60,10 +79,16 @@ impl Engine {
     /// [`LoadError`] if something that the configuration names cannot be loaded.
     pub fn load(source: ConfigSource) -> Result<Arc<Self>, LoadError> {
         let (metrics, tasks) = (Metrics::new(), TaskTracker::new());
-        let loader = Loader::new(source, Arc::clone(&metrics), tasks.clone());
-        let mut files = FileSet::default();
-        let snapshot = Arc::new(loader.load(1, &mut files)?);
-        files.drop_texts();
+        let loader = Arc::new(Loader::new(source, Arc::clone(&metrics), tasks.clone()));
+        let disk = DiskThreads::new(MAX_HUNG_LOADS);
+        let first = Arc::clone(&loader);
+        let (snapshot, files) = disk.run(LOAD_THREAD, move |calls| {
+            let mut files = FileSet::watched(calls);
+            let snapshot = first.load(1, &mut files);
+            files.drop_texts();
+            (snapshot, Arc::new(files))
+        })?;
+        let snapshot = Arc::new(snapshot?);
         metrics.reloaded(1);
         Ok(Arc::new(Self {
             serving: ArcSwap::from_pointee(Serving::alone(snapshot)),
@@ -72,7 +97,8 @@ impl Engine {
             loader,
             metrics,
             tasks,
-            reloading: Mutex::default(),
+            disk,
+            reloading: Mutex::new(LoadHistory { generation: 1, files: Arc::clone(&files) }),
             last_error: Mutex::default(),
             last_read: Mutex::new(files),
             listening: OnceLock::new(),
@@ -126,30 +152,51 @@ impl Engine {
     /// # Errors
     /// [`LoadError`]; the old snapshot then keeps serving, and [`Engine::info`] has the report.
     pub fn reload(&self) -> Result<u64, LoadError> {
-        let _one_at_a_time = self.reloading.lock();
+        self.reload_if(|_, _| true).map(|generation| generation.unwrap_or_default())
+    }
+
+    /// As [`Engine::reload`], but returns `None` and keeps the snapshot if all texts are those of
+    /// the last load that succeeded, even if files were replaced. A rollback is therefore undone
+    /// only by a change of text.
+    ///
+    /// # Errors
+    /// As [`Engine::reload`].
+    pub(crate) fn reload_changed(&self) -> Result<Option<u64>, LoadError> {
+        self.reload_if(|files, last| !files.same_content(last))
+    }
+
+    /// Loads all files, and replaces the snapshot if `wanted(files, files of the last load)`.
+    fn reload_if(
+        &self,
+        wanted: impl FnOnce(&FileSet, &FileSet) -> bool,
+    ) -> Result<Option<u64>, LoadError> {
+        let mut history = self.reloading.lock();
         let serving = self.serving();
-        let on_trial = serving.candidate.as_ref().map_or(0, |c| c.snapshot.generation);
-        let generation = serving.snapshot.generation.max(on_trial) + 1;
-        let loaded = self.load_consistent(generation).and_then(|live| match self.listening.get() {
-            Some(address) => live
-                .auth
-                .check_listen(*address, &live.config.auth)
-                .map(|()| live)
-                .map_err(LoadError::from),
-            None => Ok(live),
+        let generation = history.generation + 1;
+        let loaded = self.load_consistent(generation).and_then(|(live, files)| {
+            if let Some(address) = self.listening.get() {
+                live.auth.check_listen(*address, &live.config.auth)?;
+            }
+            Ok((live, files))
         });
         // Not locked during the load, which may take seconds, since `info` reads this.
         let mut last_error = self.last_error.lock();
         match loaded {
-            Ok(live) => {
+            Ok((_, files)) if !wanted(&files, &history.files) => {
+                self.metrics.files_are_sound();
+                *last_error = None;
+                Ok(None)
+            }
+            Ok((live, files)) => {
                 for key in restart_keys(&serving.snapshot.config, &live.config) {
                     tracing::warn!("`{key}` changed; it takes effect after a restart");
                 }
                 self.install(live);
-                self.metrics.reloaded(generation);
+                *history = LoadHistory { generation, files };
+                self.metrics.reloaded(self.snapshot().generation);
                 *last_error = None;
                 tracing::info!(generation, "reloaded");
-                Ok(generation)
+                Ok(Some(generation))
             }
             Err(error) => {
                 self.metrics.reload_failed();
@@ -163,28 +210,41 @@ impl Engine {
         }
     }
 
-    /// Loads a consistent state of the files: if one of them changes while they are read, all are
-    /// read again. A folder that is swapped as a whole is therefore never loaded in part.
-    fn load_consistent(&self, generation: u64) -> Result<Snapshot, LoadError> {
-        let mut loaded = Err(LoadError::FilesKeepChanging);
-        let mut files = FileSet::default();
-        for _ in 0..MAX_READS {
-            files = FileSet::default();
-            let snapshot = self.loader.load(generation, &mut files);
-            if !files.has_changed() {
-                loaded = snapshot;
-                break;
+    /// Loads a consistent state of the files, on a thread of its own: if one of them changes while
+    /// they are read, all are read again. A folder that is swapped as a whole is therefore never
+    /// loaded in part.
+    fn load_consistent(&self, generation: u64) -> Result<(Snapshot, Arc<FileSet>), LoadError> {
+        let loader = Arc::clone(&self.loader);
+        let (loaded, files) = self.disk.run(LOAD_THREAD, move |calls| {
+            let mut loaded = Err(LoadError::FilesKeepChanging);
+            let mut files = FileSet::default();
+            for _ in 0..MAX_READS {
+                files = FileSet::watched(calls);
+                let snapshot = loader.load(generation, &mut files);
+                if !files.has_changed() {
+                    loaded = snapshot;
+                    break;
+                }
             }
-        }
-        files.drop_texts();
-        *self.last_read.lock() = files;
-        loaded
+            files.drop_texts();
+            (loaded, Arc::new(files))
+        })?;
+        *self.last_read.lock() = Arc::clone(&files);
+        Ok((loaded?, files))
     }
 
-    /// Returns true if a file changed since the last load read it. Reads files, so it must not run
-    /// on an async thread.
-    pub(crate) fn files_changed(&self) -> bool {
-        self.last_read.lock().has_changed()
+    /// Returns true if a file changed since the last load read it. Reads files through `calls`, so
+    /// it must not run on an async thread.
+    pub(crate) fn files_changed(&self, calls: &DiskCalls) -> bool {
+        // The lock is not held while files are read: a call may hang.
+        let last = Arc::clone(&self.last_read.lock());
+        let mut compared = last.watched_by(calls);
+        let changed = compared.has_changed();
+        let mut current = self.last_read.lock();
+        if !changed && Arc::ptr_eq(&last, &current) {
+            *current = Arc::new(compared);
+        }
+        changed
     }
 
     /// Puts `live` into use. With `reload.share` below 1 its tokens and limits apply at once and
@@ -207,12 +267,13 @@ impl Engine {
     /// # Errors
     /// [`NoCandidate`] if there is none.
     pub fn promote(&self) -> Result<u64, NoCandidate> {
-        let _one_at_a_time = self.reloading.lock();
+        let _history = self.reloading.lock();
         let before = self.serving();
         let candidate = before.candidate.as_ref().ok_or(NoCandidate)?;
         let generation = candidate.snapshot.generation;
         self.serving.store(Arc::new(Serving::alone(Arc::clone(&candidate.snapshot))));
         *self.previous.lock() = Some(Arc::clone(&before.snapshot));
+        self.metrics.serves(generation);
         tracing::info!(generation, "promoted the candidate");
         Ok(generation)
     }
@@ -224,17 +285,19 @@ impl Engine {
     /// # Errors
     /// [`NothingToRollBack`] before the first reload.
     pub fn roll_back(&self) -> Result<(u64, u64), NothingToRollBack> {
-        let _one_at_a_time = self.reloading.lock();
+        let mut history = self.reloading.lock();
         let before = self.serving();
         if before.candidate.is_some() {
             self.serving.store(Arc::new(Serving::alone(Arc::clone(&before.snapshot))));
             let generation = before.snapshot.generation;
+            self.metrics.rolled_back(generation);
             tracing::warn!(generation, "dropped the candidate");
             return Ok((generation, generation));
         }
         let mut previous = self.previous.lock();
         let older = previous.as_ref().ok_or(NothingToRollBack)?;
-        let generation = before.snapshot.generation + 1;
+        history.generation += 1;
+        let generation = history.generation;
         let repeated = older.generation;
         let snapshot = before.snapshot.rolled_back_to(older, generation);
         self.serving.store(Arc::new(Serving::alone(Arc::new(snapshot))));
@@ -295,8 +358,7 @@ impl Engine {
     pub(crate) async fn stop_models(self: &Arc<Self>) {
         let engine = Arc::clone(self);
         // Joining a thread blocks. A failure must not prevent the process from exiting.
-        let joined = tokio::task::spawn_blocking(move || engine.loader.shutdown()).await;
-        if joined.is_err() {
+        if on_own_thread("guerdon-stop", move || engine.loader.shutdown()).await.is_none() {
             tracing::error!("a device thread could not be joined");
         }
     }

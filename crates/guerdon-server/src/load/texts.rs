@@ -13,15 +13,16 @@ pub const PACKS: [&str; 2] = ["yaml", "yml"];
 /// The extension of judge prompts.
 pub const PROMPTS: [&str; 1] = ["md"];
 
-/// The texts of the named files, and of the files in named folders that have one of `extensions`
-/// and are not a README. Paths are relative to `root`; reports quote them as they were named.
+/// The texts of the named files, and of the files in named folders that have one of `extensions`,
+/// are not a README and do not begin with a dot. Paths are relative to `root`; reports quote them
+/// as they were named.
 ///
 /// # Errors
 /// [`LoadError::Read`] naming the file that cannot be read.
 pub fn texts(
     root: &Path,
     paths: &[PathBuf],
-    extensions: &[&str],
+    extensions: &'static [&'static str],
 ) -> Result<Vec<SourceText>, LoadError> {
     texts_of(&mut FileSet::default(), root, paths, extensions)
 }
@@ -31,19 +32,18 @@ pub(crate) fn texts_of(
     files: &mut FileSet,
     root: &Path,
     paths: &[PathBuf],
-    extensions: &[&str],
+    extensions: &'static [&'static str],
 ) -> Result<Vec<SourceText>, LoadError> {
     let mut texts = Vec::new();
     for named in paths {
         let path = root.join(named);
         let mut found = vec![(named.clone(), path.clone())];
-        if path.is_dir() {
+        if files.is_folder(&path) {
             // The folder itself is part of the set, so that a file added to it is a change.
-            let listed = files.list(&path);
+            let listed = files.list(&path, extensions);
             found = listed
                 .map_err(|cause| LoadError::Read { path: path.clone(), cause })?
                 .into_iter()
-                .filter(|file| is_wanted(file, extensions))
                 .filter_map(|file| Some((named.join(file.file_name()?), file)))
                 .collect();
         }
@@ -53,9 +53,4 @@ pub(crate) fn texts_of(
         }
     }
     Ok(texts)
-}
-
-fn is_wanted(file: &Path, extensions: &[&str]) -> bool {
-    let readme = file.file_stem().is_some_and(|stem| stem == "README");
-    !readme && file.extension().is_some_and(|e| extensions.iter().any(|wanted| e == *wanted))
 }

@@ -18,6 +18,18 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(reload)).routes(routes!(rollback)).routes(routes!(promote))
 }
 
+/// Sends a trigger to the reload task and waits for its answer. The task makes one change of
+/// generation at a time.
+async fn ask<T>(
+    app: &App,
+    trigger: impl FnOnce(oneshot::Sender<T>) -> Trigger,
+) -> Result<T, ApiError> {
+    let gone = || ApiError::new(ProblemCode::NotReady, "the server is stopping");
+    let (send, receive) = oneshot::channel();
+    app.reload.send(trigger(send)).await.map_err(|_| gone())?;
+    receive.await.map_err(|_| gone())
+}
+
 /// A successful reload.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Reloaded)]
@@ -32,10 +44,7 @@ struct ReloadReply {
     (status = 422, description = "A file is broken; the old generation keeps serving.", body = Problem, content_type = "application/problem+json"),
 ))]
 async fn reload(State(app): State<App>) -> Result<Json<ReloadReply>, ApiError> {
-    let (send, receive) = oneshot::channel();
-    let gone = || ApiError::new(ProblemCode::NotReady, "the server is stopping");
-    app.reload.send(Trigger::Request(send)).await.map_err(|_| gone())?;
-    let generation = receive.await.map_err(|_| gone())?.map_err(|report| {
+    let generation = ask(&app, Trigger::Request).await?.map_err(|report| {
         Problem::new(ProblemCode::ReloadFailed, report)
             .hint("correct the file and reload; the old generation keeps serving")
     })?;
@@ -61,12 +70,9 @@ struct RollbackReply {
     (status = 422, description = "There was no reload to roll back.", body = Problem, content_type = "application/problem+json"),
 ))]
 async fn rollback(State(app): State<App>) -> Result<Json<RollbackReply>, ApiError> {
-    let engine = std::sync::Arc::clone(&app.engine);
-    // Waits for a reload in progress, which may take as long as loading a model.
-    let done = tokio::task::spawn_blocking(move || engine.roll_back()).await;
-    let done = done.map_err(|_| ApiError::new(ProblemCode::Internal, "the rollback failed"))?;
-    let (generation, repeats) =
-        done.map_err(|nothing| ApiError::new(ProblemCode::ReloadFailed, nothing.to_string()))?;
+    let (generation, repeats) = ask(&app, Trigger::RollBack)
+        .await?
+        .map_err(|nothing| ApiError::new(ProblemCode::ReloadFailed, nothing.to_string()))?;
     Ok(Json(RollbackReply { generation, repeats }))
 }
 
@@ -80,10 +86,8 @@ async fn rollback(State(app): State<App>) -> Result<Json<RollbackReply>, ApiErro
     (status = 422, description = "There is no candidate.", body = Problem, content_type = "application/problem+json"),
 ))]
 async fn promote(State(app): State<App>) -> Result<Json<ReloadReply>, ApiError> {
-    let engine = std::sync::Arc::clone(&app.engine);
-    let done = tokio::task::spawn_blocking(move || engine.promote()).await;
-    let done = done.map_err(|_| ApiError::new(ProblemCode::Internal, "the promotion failed"))?;
-    let generation =
-        done.map_err(|nothing| ApiError::new(ProblemCode::ReloadFailed, nothing.to_string()))?;
+    let generation = ask(&app, Trigger::Promote)
+        .await?
+        .map_err(|nothing| ApiError::new(ProblemCode::ReloadFailed, nothing.to_string()))?;
     Ok(Json(ReloadReply { generation }))
 }

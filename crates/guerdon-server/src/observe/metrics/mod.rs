@@ -169,7 +169,7 @@ impl Metrics {
         let generation = register!(
             Gauge::<i64>::default(),
             "generation",
-            "Current generation: loads and rollbacks since the server started"
+            "Generation that serves: loads and rollbacks since the server started"
         );
         let reloads = register!(Family::default(), "reloads", "Reloads, by outcome");
         let reload_broken = register!(
@@ -268,14 +268,26 @@ impl Metrics {
         self.compared_turns.get_or_create(&ComparedLabels { changed }).inc();
     }
 
-    pub(crate) fn reloaded(&self, generation: u64) {
+    /// Sets the generation that serves. A candidate is not it.
+    pub(crate) fn serves(&self, generation: u64) {
         self.generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
+    }
+
+    /// Notes that the files on disk can be loaded.
+    pub(crate) fn files_are_sound(&self) {
         self.reload_broken.set(0);
+    }
+
+    /// Counts a reload, after which `generation` serves.
+    pub(crate) fn reloaded(&self, generation: u64) {
+        self.serves(generation);
+        self.files_are_sound();
         self.reloads.get_or_create(&ReloadLabels { outcome: "ok" }).inc();
     }
 
+    /// Counts a rollback, after which `generation` serves.
     pub(crate) fn rolled_back(&self, generation: u64) {
-        self.generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
+        self.serves(generation);
         self.reloads.get_or_create(&ReloadLabels { outcome: "rolled_back" }).inc();
     }
 
