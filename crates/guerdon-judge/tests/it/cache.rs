@@ -220,21 +220,24 @@ async fn kill_9_in_the_middle_of_a_paid_batch_buys_nothing_again_that_was_answer
     assert_eq!(answered.len(), ANSWERED);
 
     stand_in.release(1 << 20);
-    let before = stand_in.calls();
     let house = house(folder.path(), &stand_in, CacheMode::On);
     let signals = join_all(
         (0..QUESTIONS).map(async |number| house.judge(&format!("question {number}.")).await),
     )
     .await;
     assert_eq!(signals.iter().filter(|signal| part(signal).cached).count(), ANSWERED);
-    assert_eq!(stand_in.calls() - before, QUESTIONS - ANSWERED);
-    let rebought = stand_in.requests().split_off(before);
-    for turn in &answered {
+    // The calls of each question are counted, not all calls: a call of the dead child may still
+    // arrive.
+    let requests = stand_in.requests();
+    for number in 0..QUESTIONS {
+        let turn = format!("question {number}.");
         let line = format!("\n{turn}\n");
-        let asked = rebought
+        let calls = requests
             .iter()
-            .any(|body| body["messages"][1]["content"].as_str().unwrap().contains(&line));
-        assert!(!asked, "{turn} was bought twice");
+            .filter(|body| body["messages"][1]["content"].as_str().unwrap().contains(&line))
+            .count();
+        let most = if answered.contains(&turn) { 1 } else { 2 };
+        assert!((1..=most).contains(&calls), "{turn} was bought {calls} times");
     }
 }
 
