@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use crate::json::parse_part;
@@ -33,7 +34,13 @@ impl RolloutEntry {
     /// ```
     #[must_use]
     pub fn parse(json: &str) -> Self {
-        match parse_part::<Rollout>(json.as_bytes()) {
+        let parsed = match other_kind(json) {
+            None => parse_part::<Rollout>(json.as_bytes()),
+            Some(found) => Err(parse_part::<IgnoredAny>(json.as_bytes())
+                .err()
+                .unwrap_or_else(|| (not_an_object(found), (1, 1)))),
+        };
+        match parsed {
             Ok(rollout) => Self::from(rollout),
             Err((invalid, _)) => {
                 let names: ReadableNames = serde_json::from_str(json).unwrap_or_default();
@@ -62,6 +69,25 @@ impl RolloutEntry {
     pub fn id_or_index(&self, index: usize) -> RolloutId {
         self.id.clone().unwrap_or_else(|| RolloutId::from(index.to_string()))
     }
+}
+
+/// The kind of a JSON text that does not start as an object. serde would take a list for the fields
+/// of a rollout.
+fn other_kind(json: &str) -> Option<&'static str> {
+    Some(match json.trim_ascii_start().bytes().next()? {
+        b'[' => "a list",
+        b'"' => "a string",
+        b't' | b'f' => "a boolean",
+        b'n' => "null",
+        b'-' | b'0'..=b'9' => "a number",
+        _ => return None,
+    })
+}
+
+fn not_an_object(found: &str) -> Invalid {
+    let detail = format!("a rollout is a JSON object, and this is {found}");
+    Invalid::new(ProblemCode::InvalidRequest, "", detail)
+        .hint("write {\"messages\": [{\"role\": \"assistant\", \"content\": \"...\"}]}")
 }
 
 impl From<Rollout> for RolloutEntry {
@@ -150,9 +176,27 @@ mod tests {
             assert_eq!(entry.id, Some("a".into()), "{broken}");
             assert_eq!(entry.group, Some("g".into()), "{broken}");
         }
-        for nameless in ["3", "[]", r#"{"id": 3, "group": null}"#, r#"{"id": "a", "id": "b"}"#] {
+        for nameless in ["3", "[]", r#"{"id": 3.5, "group": null}"#, r#"{"id": "a", "id": "b"}"#] {
             let entry = RolloutEntry::parse(nameless);
             assert_eq!((entry.id, entry.group), (None, None), "{nameless}");
+        }
+    }
+
+    #[test]
+    fn json_that_is_not_an_object_is_named() {
+        for (json, found) in [
+            ("[]", "a list"),
+            (r#" [{"role": "assistant", "content": "x"}]"#, "a list"),
+            (r#"["r", "g", [{"role": "assistant", "content": "x"}], "last", {}]"#, "a list"),
+            ("3", "a number"),
+            ("\"x\"", "a string"),
+            ("null", "null"),
+            ("true", "a boolean"),
+        ] {
+            let invalid = RolloutEntry::parse(json).rollout.unwrap_err();
+            assert_eq!(invalid.code, ProblemCode::InvalidRequest);
+            assert!(invalid.detail.ends_with(found), "{json}: {}", invalid.detail);
+            assert!(invalid.hint.unwrap().contains("messages"));
         }
     }
 

@@ -30,6 +30,7 @@
 //! | `info.rs` | the reply of `GET /v1/info` |
 //! | `problem.rs` | RFC 9457 problem bodies and HTTP statuses |
 
+mod content;
 mod entry;
 mod finite;
 mod fusion;

@@ -96,6 +96,7 @@ impl IncomingRequest {
     /// unknown or invalid setting; `too_large` for more than `max_rollouts` rollouts. An invalid
     /// rollout is not an error of the request; its entry has the error.
     pub fn parse(bytes: &[u8], max_rollouts: usize) -> Result<Self, Invalid> {
+        refuse_list(bytes)?;
         let raw: RawScoreRequest = parse_borrowed(bytes)?;
         let RawScoreRequest { rollouts, sources, profile, fusion, advantages, deadline_ms } = raw;
         let mut array = serde_json::Deserializer::from_str(rollouts.get());
@@ -128,6 +129,17 @@ impl From<ScoreRequest> for IncomingRequest {
         refuse_shared_ids(&mut entries);
         Self { entries, settings: request }
     }
+}
+
+/// Refuses a body that is a list, which serde would take for the fields of the request.
+fn refuse_list(bytes: &[u8]) -> Result<(), Invalid> {
+    if bytes.trim_ascii_start().first() != Some(&b'[') {
+        return Ok(());
+    }
+    parse_borrowed::<IgnoredAny>(bytes)?;
+    let detail = "the body is a list, and a request is an object";
+    Err(Invalid::new(ProblemCode::InvalidRequest, "", detail)
+        .hint("wrap the list: {\"rollouts\": [...]}"))
 }
 
 fn check_count(count: usize, max_rollouts: usize) -> Result<(), Invalid> {
@@ -265,6 +277,7 @@ mod tests {
         for (body, code, pointer) in [
             ("{".to_owned(), "malformed_json", ""),
             ("[]".to_owned(), "invalid_request", ""),
+            (format!("[{GOOD}]"), "invalid_request", ""),
             ("{}".to_owned(), "invalid_request", ""),
             (r#"{"rollouts": {}}"#.to_owned(), "invalid_request", "/rollouts"),
             (r#"{"rollouts": [], "rolouts": []}"#.to_owned(), "invalid_request", "/rolouts"),
@@ -287,6 +300,8 @@ mod tests {
         }
         let many = parse(&format!(r#"{{"rollouts": [{}]}}"#, ["0"; 11].join(","))).unwrap_err();
         assert!(many.detail.starts_with("11 rollouts"), "{}", many.detail);
+        let list = parse(&format!("[{GOOD}]")).unwrap_err();
+        assert_eq!(list.hint.as_deref(), Some("wrap the list: {\"rollouts\": [...]}"));
         let misspelt = parse(r#"{"rollouts": [], "advantage": null}"#).unwrap_err();
         assert_eq!(misspelt.hint.as_deref(), Some("did you mean `advantages`?"));
     }

@@ -39,7 +39,9 @@ impl Role {
 pub struct Message {
     /// The author.
     pub role: Role,
-    /// The text. It may be empty: an empty reply is scored like any other.
+    /// The text. It may be empty: an empty reply is scored like any other. OpenAI's list of text
+    /// parts is read too, with the texts joined by line breaks.
+    #[serde(deserialize_with = "crate::content::deserialize")]
     pub content: String,
 }
 
@@ -98,7 +100,8 @@ impl ScoreTurns {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Rollout {
-    /// The caller's id, which the result repeats. Default: the index in the request.
+    /// The caller's id, which the result repeats: a string, or an integer, which is read as its
+    /// digits. Default: the index in the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<RolloutId>,
     /// The group: the samples of one prompt have the same one.
