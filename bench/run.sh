@@ -2,6 +2,7 @@
 # Runs one benchmark: `bench/run.sh NAME [ARGUMENT...]`. docs/benchmarks.md has the results.
 #
 #   http ROLLOUTS.jsonl [PYTHON]                         release server over HTTP, with a peer if PYTHON is given
+#   wrk GUERDON [PEER]                                  single rules-only requests by wrk
 #   judge [ROLLOUTS.jsonl] [COUNT] [ROUNDS]              batches that the judge's cache answers
 #   onnxruntime MODEL ROLLOUTS.jsonl [COUNT] [THREADS]   peer: Python's ONNX Runtime, no HTTP
 #   transformers FOLDER ROLLOUTS.jsonl [COUNT] [ROUNDS]  peers: transformers and ONNX Runtime
@@ -17,6 +18,7 @@ name=${1:-}
 python=${PYTHON:-python3}
 case $name in
     http) exec sh bench/http.sh "$@" ;;
+    wrk) exec sh bench/rules_wrk.sh "$@" ;;
     judge) exec "$python" bench/judge_cache.py "$@" ;;
     onnxruntime | transformers | tei) exec "$python" "bench/peer_$name.py" "$@" ;;
     serve-rm) exec "$python" bench/peer_serve_rm/run.py "$@" ;;
