@@ -216,7 +216,7 @@ fn fail(why: &str) -> ! {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test writes its own files")]
-fn put(path: &Path, text: &str) {
+pub(crate) fn put(path: &Path, text: &str) {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).expect("a folder can be made");
     }
