@@ -8,11 +8,18 @@
 //! | `values.rs` | valid JSON with extreme values |
 //! | `sizes.rs` | large bodies and messages, compressed bombs, broken compression |
 //! | `http.rs` | malformed, ambiguous and unusual HTTP |
+//! | `shutdown.rs` | signals at bad moments, half-sent requests, silent judges |
+//! | `judge_money.rs` | kill -9, torn files, full disks and leaving clients: answers are paid once |
+//! | `fusion_by_hand.rs` | no fault: rewards recomputed by the paper's formulas |
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::disallowed_methods, reason = "a test writes and reads its own files")]
 
+mod fusion_by_hand;
 mod http;
+mod judge_money;
 mod malformed;
+mod shutdown;
 mod sizes;
 mod values;
 

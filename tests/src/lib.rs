@@ -5,10 +5,12 @@
 //! |---|---|
 //! | `server.rs` | a server in this process, with a configuration and files of its own |
 //! | `process.rs` | `guerdon serve` as a process, with a configuration and files of its own |
+//! | `judged.rs` | a judge for such a process, whose verdict depends on the dialogue |
 //! | `wire.rs` | HTTP/1.1 over a raw socket |
 
 #![expect(clippy::expect_used, clippy::missing_panics_doc, reason = "a harness fails by panicking")]
 
+mod judged;
 mod process;
 mod server;
 mod wire;
@@ -16,6 +18,7 @@ mod wire;
 use std::time::Duration;
 
 pub use guerdon_testing::{JudgeReply, StandInJudge, wait_until, wait_until_blocking};
+pub use judged::JudgeThread;
 pub use process::{GuerdonProcess, ProcessSetup, exchange};
 pub use server::{Reply, Server, http_client, repository};
 pub use wire::{WireConnection, WireReply, wire_request};

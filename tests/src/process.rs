@@ -165,6 +165,22 @@ impl ProcessSetup {
         command
     }
 
+    /// Starts a server that must refuse to start. Returns its exit code and its error output; panics
+    /// if it listens.
+    #[must_use]
+    pub fn refusal(&self) -> (Option<i32>, String) {
+        let folder = tempfile::tempdir().expect("a folder");
+        self.write(folder.path());
+        let mut process = self.spawn_in(folder);
+        wait_until_blocking("the server refuses to start", WAIT_LIMIT, || {
+            let listens = process.printed_address();
+            assert!(listens.is_none(), "the server listens at {listens:?}");
+            process.exit = process.child.try_wait().expect("a status");
+            process.exit.is_some()
+        });
+        (process.exit.and_then(|status| status.code()), process.log())
+    }
+
     /// Starts the server in a new folder and waits until it listens.
     #[must_use]
     pub fn start(&self) -> GuerdonProcess {

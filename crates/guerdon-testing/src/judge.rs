@@ -1,6 +1,7 @@
 //! A stand-in for an LLM judge: an OpenAI-compatible endpoint that answers from a script.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -112,10 +113,41 @@ impl JudgeReply {
     }
 }
 
+/// The replies of an endpoint.
+enum JudgeScript {
+    /// In this order; the last one repeats.
+    Replies(Mutex<VecDeque<JudgeReply>>),
+    /// By the body of the call.
+    ByContent(Box<dyn Fn(&Value) -> JudgeReply + Send + Sync>),
+}
+
+impl JudgeScript {
+    fn reply(&self, request: &Value) -> JudgeReply {
+        match self {
+            Self::Replies(replies) => {
+                let mut replies = replies.lock();
+                let next =
+                    if replies.len() > 1 { replies.pop_front() } else { replies.front().cloned() };
+                next.unwrap()
+            }
+            Self::ByContent(answer) => answer(request),
+        }
+    }
+}
+
+impl fmt::Debug for JudgeScript {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Replies(_) => "Replies",
+            Self::ByContent(_) => "ByContent",
+        })
+    }
+}
+
 /// The state that the endpoint shares with its handle.
 #[derive(Debug)]
 struct JudgeState {
-    replies: Mutex<VecDeque<JudgeReply>>,
+    script: JudgeScript,
     requests: Mutex<Vec<Value>>,
     calls: watch::Sender<usize>,
     /// One permit for each call that may still be answered.
@@ -140,13 +172,26 @@ impl StandInJudge {
     /// Starts a judge that answers only `open` calls, and further ones after
     /// [`StandInJudge::release`]. The other calls wait.
     pub async fn start_gated(replies: impl IntoIterator<Item = JudgeReply>, open: usize) -> Self {
+        let replies: VecDeque<JudgeReply> = replies.into_iter().collect();
+        assert!(!replies.is_empty(), "a stand-in judge needs at least one reply");
+        Self::serve(JudgeScript::Replies(Mutex::new(replies)), open).await
+    }
+
+    /// Starts a judge that answers each call by its body: the same question always gets the same
+    /// answer.
+    pub async fn start_by_content(
+        answer: impl Fn(&Value) -> JudgeReply + Send + Sync + 'static,
+    ) -> Self {
+        Self::serve(JudgeScript::ByContent(Box::new(answer)), Semaphore::MAX_PERMITS).await
+    }
+
+    async fn serve(script: JudgeScript, open: usize) -> Self {
         let endpoint = Arc::new(JudgeState {
-            replies: Mutex::new(replies.into_iter().collect()),
+            script,
             requests: Mutex::default(),
             calls: watch::Sender::new(0),
             gate: Semaphore::new(open),
         });
-        assert!(!endpoint.replies.lock().is_empty(), "a stand-in judge needs at least one reply");
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/v1", listener.local_addr().unwrap());
         let app = Router::new()
@@ -189,14 +234,11 @@ impl StandInJudge {
 }
 
 async fn answer(State(endpoint): State<Arc<JudgeState>>, body: String) -> Response {
-    endpoint.requests.lock().push(serde_json::from_str(&body).unwrap());
+    let request: Value = serde_json::from_str(&body).unwrap();
+    endpoint.requests.lock().push(request.clone());
     endpoint.calls.send_modify(|calls| *calls += 1);
     endpoint.gate.acquire().await.unwrap().forget();
-    let reply = {
-        let mut replies = endpoint.replies.lock();
-        if replies.len() > 1 { replies.pop_front() } else { replies.front().cloned() }
-    };
-    let reply = reply.unwrap();
+    let reply = endpoint.script.reply(&request);
     if !reply.delay.is_zero() {
         tokio::time::sleep(reply.delay).await;
     }
@@ -226,6 +268,18 @@ mod tests {
             assert_eq!(reply["choices"][0]["message"]["content"], "no");
         }
         assert_eq!(judge.requests(), vec![json!({ "model": "m" }); 3]);
+    }
+
+    #[tokio::test]
+    async fn replies_by_content_depend_on_the_call_alone() {
+        let by_model = |request: &Value| {
+            JudgeReply::content(if request["model"] == "m" { "yes" } else { "no" })
+        };
+        let judge = StandInJudge::start_by_content(by_model).await;
+        for _ in 0..2 {
+            let reply: Value = call(&judge).await.json().await.unwrap();
+            assert_eq!(reply["choices"][0]["message"]["content"], "yes");
+        }
     }
 
     #[tokio::test]

@@ -10,6 +10,7 @@
 pub(crate) mod cassette;
 mod log;
 mod maintain;
+mod outage;
 pub(crate) mod store;
 
 use std::sync::Arc;

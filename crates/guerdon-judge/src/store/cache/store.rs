@@ -19,6 +19,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{mpsc, oneshot};
 
 use super::log::{self, Log, LogChange};
+use super::outage::{OutageNews, WriteOutage};
 use crate::ask::answer::JudgeAnswer;
 use crate::ask::key::QuestionKey;
 use crate::error::StoreError;
@@ -63,7 +64,8 @@ impl Store {
         let (writes, queue) = mpsc::channel(QUEUE);
         let (wake_sync, wake) = sync_channel(1);
         let second = file.try_clone().map_err(|error| fails.with(&error))?;
-        let writer = StoreWriter { file, path: path.to_owned(), sync, wake_sync };
+        let outage = WriteOutage::default();
+        let writer = StoreWriter { file, path: path.to_owned(), sync, wake_sync, outage };
         let syncer = SyncThread { file: second, path: path.to_owned(), sync, wake };
         let thread = |name: &str, run: Box<dyn FnOnce() + Send>| {
             std::thread::Builder::new()
@@ -203,10 +205,11 @@ struct StoreWriter {
     path: PathBuf,
     sync: Duration,
     wake_sync: SyncSender<()>,
+    outage: WriteOutage,
 }
 
 impl StoreWriter {
-    fn run(self, mut queue: mpsc::Receiver<QueuedWrite>) {
+    fn run(mut self, mut queue: mpsc::Receiver<QueuedWrite>) {
         while let Some(first) = queue.blocking_recv() {
             let mut batch = vec![first];
             while batch.len() < BATCH
@@ -215,17 +218,28 @@ impl StoreWriter {
                 batch.push(next);
             }
             let written = self.write(&batch);
-            if let Err(error) = &written {
-                tracing::error!(
-                    "{error}: cached answers could not be persisted; they are asked again after a restart"
-                );
-            }
+            self.report(&written, batch.len());
             for pending in batch {
                 // The caller may no longer wait; its changes are written all the same.
                 if let Some(done) = pending.done {
                     drop(done.send(written.clone()));
                 }
             }
+        }
+    }
+
+    /// Logs the start, the course and the end of an outage.
+    fn report(&mut self, written: &Result<(), StoreError>, changes: usize) {
+        let news = self.outage.after_write(written.is_ok(), changes, Instant::now());
+        match (news, written) {
+            (Some(OutageNews::Failing(lost)), Err(error)) => tracing::error!(
+                lost,
+                "{error}: cached answers could not be persisted; they are asked again after a restart"
+            ),
+            (Some(OutageNews::Over(lost)), _) => {
+                tracing::warn!(lost, "{}: cached answers are persisted again", self.path.display())
+            }
+            _ => {}
         }
     }
 
