@@ -234,7 +234,7 @@ impl TextScan {
             self.loose.sort_unstable();
         }
         if needles.numbers {
-            self.numbers.scan(text, &view.numerals, &scanner.units, || clock.tick());
+            self.numbers.scan(view.number_text(), &view.numerals, &scanner.units, || clock.tick());
         }
         self.raw_found.reset(needles.raw.leaves());
         needles.raw.find(original, |leaf, bytes| {

@@ -21,8 +21,8 @@ use crate::syntax::pack::{NearWords, NumberWords, Predicate, Rule};
 use crate::syntax::parse;
 use crate::text::literals::{LiteralHits, leftmost_longest};
 use crate::text::near::{self, Near, Surroundings};
-use crate::text::normalise::{self, LooseReading};
-use crate::text::number::{self, NumberSpec, Units};
+use crate::text::normalise::{self, FoldedText, LooseReading};
+use crate::text::number::{self, NumberSpec, NumberText, Units};
 
 /// A hit: the id of the rule, the number of hits, and the spans in characters of the turn.
 pub type NaiveHit = (String, usize, Vec<[usize; 2]>);
@@ -260,7 +260,10 @@ impl<'a> NaiveText<'a> {
             .filter(|(at, _)| !digit(*at) || !at.checked_sub(1).is_some_and(digit));
         let places: Vec<u32> = starts.filter_map(|(at, _)| u32::try_from(at).ok()).collect();
         let mut numbers = number::TextNumbers::default();
-        numbers.scan(text, &places, &units, || false);
+        let mut view = FoldedText::default();
+        view.read_folded(self.original);
+        let number_text = NumberText { text, ..view.number_text() };
+        numbers.scan(number_text, &places, &units, || false);
         let sentences = OnceCell::new();
         let around = Surroundings { text, found: &found, sentences: &sentences };
         let captures = spec.captures(&numbers, &units, around);

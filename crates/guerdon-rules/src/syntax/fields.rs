@@ -1,6 +1,7 @@
 //! Reads YAML mappings key by key. An unknown key is reported with the nearest known one, and
 //! reading continues.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use guerdon_text::{Finding, did_you_mean, nearest};
@@ -12,6 +13,8 @@ use crate::syntax::yaml::{WithSpan, Yaml};
 #[derive(Debug, Default)]
 pub(crate) struct Reader {
     pub(crate) findings: Vec<Finding>,
+    /// The unit lists that the pack declares.
+    pub(crate) units: BTreeMap<String, Vec<String>>,
 }
 
 /// The entries of a mapping.
@@ -178,6 +181,18 @@ impl Reader {
     pub(crate) fn words(&mut self, node: Option<&WithSpan<Yaml>>) -> Vec<String> {
         node.map(|node| self.texts(node).into_iter().map(|at| at.value).collect())
             .unwrap_or_default()
+    }
+
+    /// Reads a list of units. The name of a declared list stands for its units.
+    pub(crate) fn unit_words(&mut self, node: Option<&WithSpan<Yaml>>) -> Vec<String> {
+        let mut units = Vec::new();
+        for word in self.words(node) {
+            match self.units.get(&word) {
+                Some(declared) => units.extend(declared.iter().cloned()),
+                None => units.push(word),
+            }
+        }
+        units
     }
 
     /// Reads one of `choices`.

@@ -69,6 +69,8 @@ shapes! {
         version: Option<u32>,
         /// The languages of its literals: zh, en.
         language: Option<OneOrMany<String>>,
+        /// Lists of units by name, such as `money: [元, '¥', RMB]`. Rules use the name as a unit.
+        units: Option<BTreeMap<String, Vec<String>>>,
         /// The rules.
         rules: Vec<Rule>,
     }
@@ -152,7 +154,7 @@ shapes! {
 
     /// A number, with its unit before or after it and words nearby.
     struct Number {
-        /// Units, such as 元, ¥, USD, %, 折. None: any number.
+        /// Units, such as 元, ¥, USD, %, 折, or names of the pack's `units`. None: any number.
         unit: Option<Vec<String>>,
         /// One of these words must be near.
         near: Option<Vec<String>>,

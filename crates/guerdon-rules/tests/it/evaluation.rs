@@ -307,3 +307,25 @@ fn an_evaluation_stops_within_a_text_when_its_flag_is_set() {
     let whole = packs.evaluate_turns_within(&rollout, &[0], ScanLimit::default());
     assert_eq!(whole[0].as_ref().unwrap().part.hits.len(), 1);
 }
+
+#[test]
+fn declared_units_stand_for_their_list() {
+    let text = "pack: p
+units:
+  money: [元, '¥', dollars]
+  share: ['%', 折]
+rules:
+  - { id: a, points: -1, match: { number: { unit: [money, GBP] } }, where: value > 420 }
+  - { id: b, points: -1, match: { number: { unit: [share] } }, where: percent_off > 14 }
+";
+    let source = SourceText { name: "p.yaml".into(), text: text.into() };
+    let packs = RulePacks::compile(&[source]).unwrap().0;
+    let hits = |text: &str| -> Vec<String> {
+        let part = packs.evaluate(&rollout(&[(Role::Assistant, text)], "{}"), 0);
+        part.hits.into_iter().map(|hit| hit.rule).collect()
+    };
+    assert_eq!(hits("四百八十元"), ["a"]);
+    assert_eq!(hits("480 dollars or 500 GBP"), ["a"]);
+    assert_eq!(hits("85折, fifteen percent off, 半价"), ["b"]);
+    assert!(hits("480 money").is_empty());
+}

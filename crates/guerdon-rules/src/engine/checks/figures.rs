@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 use super::CheckHit;
 use crate::engine::expr::{Expr, ExprFacts, Truth};
 use crate::text::literals::LiteralHits;
-use crate::text::number::Capture;
+use crate::text::number::{Capture, is_percent};
 use crate::text::sentences::ends_sentence;
 use crate::text::steps;
 
@@ -48,7 +48,7 @@ pub(crate) fn wrong_sums(text: &str, numbers: &[Capture<'_>], tolerance: f64) ->
 /// The number as a factor: `9折` is 0.9, `15%` is 0.15.
 fn factor(capture: &Capture<'_>) -> f64 {
     match capture.unit {
-        Some("%") => capture.value / 100.0,
+        Some(unit) if is_percent(unit) => capture.value / 100.0,
         Some("折") => 1.0 - capture.percent_off().unwrap_or(0.0) / 100.0,
         _ => capture.value,
     }

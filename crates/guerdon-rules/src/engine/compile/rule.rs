@@ -19,7 +19,7 @@ use crate::syntax::pack::{MixLimits, NearWords, NumberWords, Predicate, Rule};
 use crate::syntax::yaml::WithSpan;
 use crate::text::near::Near;
 use crate::text::normalise;
-use crate::text::number::NumberSpec;
+use crate::text::number::{NumberSpec, is_percent};
 
 /// The greatest length of a regex, in bytes as written.
 const MAX_PATTERN: usize = 8 * 1024;
@@ -338,10 +338,10 @@ fn capture_fields(test: &Predicate) -> CaptureFields {
             value: true,
             unit: !numbers.unit.is_empty(),
             percent_off: !numbers.unit.is_empty()
-                && numbers
-                    .unit
-                    .iter()
-                    .all(|unit| matches!(normalise::fold(unit).as_str(), "折" | "%")),
+                && numbers.unit.iter().all(|unit| {
+                    let unit = normalise::fold(unit);
+                    unit == "折" || is_percent(unit.trim())
+                }),
         },
         Predicate::Regex { pattern, .. } => {
             CaptureFields { value: pattern.value.contains("<value>"), ..CaptureFields::default() }

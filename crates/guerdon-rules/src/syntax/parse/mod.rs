@@ -16,7 +16,7 @@ use crate::syntax::pack::{
 };
 use crate::syntax::yaml::{self, WithSpan, Yaml};
 
-pub(crate) const PACK_KEYS: &[&str] = &["pack", "about", "version", "language", "rules"];
+pub(crate) const PACK_KEYS: &[&str] = &["pack", "about", "version", "language", "units", "rules"];
 pub(crate) const RULE_KEYS: &[&str] = &[
     "id", "about", "points", "per", "cap", "veto", "shadow", "severity", "tags", "expires", "on",
     "when", "match", "check", "where", "examples",
@@ -74,6 +74,9 @@ impl Reader {
         let about = fields.get("about").and_then(|node| self.text(node));
         let version = fields.get("version").and_then(|node| self.whole(node, 0)).map(|v| v as u64);
         let language = fields.get("language").map(|node| self.languages(node)).unwrap_or_default();
+        if let Some(node) = fields.get("units") {
+            self.declare_units(node);
+        }
         let nodes = self
             .need(fields, "rules", "the pack", &tree.span)
             .map_or(&[][..], |node| self.list(node));
@@ -93,6 +96,28 @@ impl Reader {
             return None;
         }
         Some(WithSpan { value, span: node.span.clone() })
+    }
+
+    /// Reads `units:`, lists of units with names that rules use.
+    fn declare_units(&mut self, node: &WithSpan<Yaml>) {
+        let Yaml::Map(entries) = &node.value else {
+            self.bad(&node.span, "`units` is a mapping of names to units", "money: [元, '¥', RMB]");
+            return;
+        };
+        for (name, list) in entries {
+            let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c);
+            if name.value.is_empty() || !name.value.chars().all(good) {
+                let message = format!("`{}` is not a name of units", name.value);
+                self.bad(&name.span, message, "lower-case letters, such as money");
+                continue;
+            }
+            let units = self.words(Some(list));
+            if units.is_empty() || units.iter().any(|unit| unit.trim().is_empty()) {
+                self.bad(&list.span, format!("`{}` has no unit", name.value), "list at least one");
+                continue;
+            }
+            self.units.insert(name.value.clone(), units);
+        }
     }
 
     fn languages(&mut self, node: &WithSpan<Yaml>) -> Vec<String> {

@@ -143,7 +143,7 @@ impl Reader {
         let fields = self.fields(node, "`number`", NUMBER_KEYS)?;
         Some(NumberWords {
             span,
-            unit: self.words(fields.get("unit")),
+            unit: self.unit_words(fields.get("unit")),
             near: self.nearby(fields, true)?,
         })
     }
@@ -237,7 +237,7 @@ impl Reader {
             named.push((name.value.clone(), announced));
         }
         self.not_empty(named.is_empty(), span, "names")?;
-        Some(Predicate::Prices { names: named, unit: self.words(fields.get("unit")), must })
+        Some(Predicate::Prices { names: named, unit: self.unit_words(fields.get("unit")), must })
     }
 
     fn arithmetic(&mut self, node: &WithSpan<Yaml>) -> Option<Predicate> {
@@ -249,7 +249,7 @@ impl Reader {
     fn unsupported(&mut self, node: &WithSpan<Yaml>) -> Option<Predicate> {
         let fields = self.fields(node, "`unsupported_numbers`", UNSUPPORTED_KEYS)?;
         let least = fields.get("least").map_or(Some(0.0), |node| self.number(node))?;
-        Some(Predicate::UnsupportedNumbers { unit: self.words(fields.get("unit")), least })
+        Some(Predicate::UnsupportedNumbers { unit: self.unit_words(fields.get("unit")), least })
     }
 
     fn repetition(&mut self, node: &WithSpan<Yaml>, span: &Range<usize>) -> Option<Predicate> {

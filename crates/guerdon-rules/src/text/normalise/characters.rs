@@ -19,9 +19,9 @@ static SIMPLIFIED: [(u16, u16); TRADITIONAL] = pairs();
 static SPECIAL: [u64; IDEOGRAPHS / 64] = special();
 
 /// Ideographs with which a number may begin: the everyday forms and the forms used by banks.
-const NUMERALS: [char; 22] = [
+const NUMERALS: [char; 25] = [
     '零', '一', '二', '三', '四', '五', '六', '七', '八', '九', '十', '两', '壹', '贰', '叁', '肆',
-    '伍', '陆', '柒', '捌', '玖', '拾',
+    '伍', '陆', '柒', '捌', '玖', '拾', '百', '半', '对',
 ];
 
 /// The kind of folding that changed a character.
@@ -64,6 +64,10 @@ pub(super) fn fold(c: char, mut emit: impl FnMut(char)) {
     if let Some(plain) = plain(c) {
         return emit(plain);
     }
+    // NFKC makes 11⁄2 of 1½.
+    if is_fraction(c) {
+        return emit(c);
+    }
     for compatible in std::iter::once(c).nfkc() {
         for lower in compatible.to_lowercase() {
             if is_invisible(lower) {
@@ -81,6 +85,11 @@ pub(super) fn fold(c: char, mut emit: impl FnMut(char)) {
             emit(simplified(letter).unwrap_or(letter));
         }
     }
+}
+
+/// Returns true for a fraction that is one character, such as ½.
+pub(super) const fn is_fraction(c: char) -> bool {
+    matches!(c, '\u{bc}'..='\u{be}' | '\u{2150}'..='\u{215e}' | '\u{2189}')
 }
 
 /// Folds full-width forms and quotes, which occur in every line of Chinese, without NFKC and the

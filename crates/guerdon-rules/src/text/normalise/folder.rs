@@ -12,7 +12,7 @@ impl FoldedText {
     /// Replaces the contents by the folding of `original`.
     pub(crate) fn read_folded(&mut self, original: &str) {
         self.clear(original);
-        Folder { view: self, original, kept: 0, runs: RunTracker::default() }.fold();
+        Folder { view: self, original, kept: 0, runs: RunTracker::default(), enclosed: 0 }.fold();
         self.text.make_ascii_lowercase();
     }
 }
@@ -24,6 +24,8 @@ struct Folder<'v, 'o> {
     /// The byte of the original up to which text has been copied.
     kept: usize,
     runs: RunTracker,
+    /// The end of the last digits in a circle or brackets, in bytes of the folded text.
+    enclosed: usize,
 }
 
 impl<'v, 'o> Folder<'v, 'o> {
@@ -51,6 +53,12 @@ impl<'v, 'o> Folder<'v, 'o> {
                 DIGIT => {
                     at = run(DIGIT);
                     self.view.present.add_digits();
+                    if self.enclosed > 0
+                        && self.enclosed == self.view.text.len()
+                        && start == self.kept
+                    {
+                        self.view.breaks.push(self.place(start));
+                    }
                     self.numeral(start);
                     self.note(CharKind::Digits, at - start);
                 }
@@ -149,6 +157,7 @@ impl<'v, 'o> Folder<'v, 'o> {
             if plain == c {
                 return self.note(kind(c), 1);
             }
+            self.note_break(bytes.start, c);
             if plain.is_ascii_digit() {
                 self.numeral(bytes.start);
             }
@@ -164,6 +173,9 @@ impl<'v, 'o> Folder<'v, 'o> {
         characters::fold(c, |f| folded.push(f));
         let mut chars = folded.chars();
         if chars.next() == Some(c) && chars.next().is_none() {
+            if characters::is_fraction(c) {
+                self.numeral(bytes.start);
+            }
             self.view.present.add(c);
             return self.note(kind(c), 1);
         }
@@ -184,6 +196,18 @@ impl<'v, 'o> Folder<'v, 'o> {
             }
         }
         self.replace(bytes, &folded, characters::change(c));
+        if folded.bytes().any(|b| b.is_ascii_digit()) {
+            self.enclosed = self.view.text.len();
+        }
+    }
+
+    /// Records a mark that looks like part of a number and is none: a full-width comma after plain
+    /// digits, which lists prices, or a dash.
+    fn note_break(&mut self, at: usize, c: char) {
+        let follows = self.original.as_bytes().get(..at).and_then(<[u8]>::last);
+        if matches!(c, '–' | '—') || (c == '，' && follows.is_some_and(u8::is_ascii_digit)) {
+            self.view.breaks.push(self.place(at));
+        }
     }
 
     fn note(&mut self, kind: CharKind, length: usize) {
@@ -193,8 +217,13 @@ impl<'v, 'o> Folder<'v, 'o> {
 
     /// Records that a number may begin at this byte of the original.
     fn numeral(&mut self, at: usize) {
-        let place = self.view.text.len() + (at - self.kept);
-        self.view.numerals.push(u32::try_from(place).unwrap_or(u32::MAX));
+        let place = self.place(at);
+        self.view.numerals.push(place);
+    }
+
+    /// The byte of the folded text that this byte of the original will have.
+    fn place(&self, at: usize) -> u32 {
+        u32::try_from(self.view.text.len() + (at - self.kept)).unwrap_or(u32::MAX)
     }
 
     /// Returns true if the folded text up to byte `at` of the original ends with a space.

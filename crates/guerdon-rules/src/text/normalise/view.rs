@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::characters::FoldKind;
 use super::runs::LongestRuns;
+use crate::text::number::NumberText;
 use crate::text::present::CharSet;
 
 /// A folded text and its map to the original.
@@ -20,6 +21,8 @@ pub(crate) struct FoldedText {
     pub(crate) longest: LongestRuns,
     /// The starts of runs of digits and of numerals, in bytes of the folded text.
     pub(crate) numerals: Vec<u32>,
+    /// The bytes of the folded text at which no number continues, ascending.
+    pub(super) breaks: Vec<u32>,
     /// Set if a word may be spaced out or spelt with digits, so that a loose reading is needed.
     pub(crate) suspicious: bool,
 }
@@ -44,6 +47,7 @@ impl FoldedText {
         self.text.reserve(original.len());
         self.edits.clear();
         self.numerals.clear();
+        self.breaks.clear();
         self.present = CharSet::default();
         self.suspicious = false;
         self.chars.clear();
@@ -56,6 +60,11 @@ impl FoldedText {
 
     pub(crate) fn text(&self) -> &str {
         &self.text
+    }
+
+    /// The text as numbers are read from it.
+    pub(crate) fn number_text(&self) -> NumberText<'_> {
+        NumberText { text: &self.text, breaks: &self.breaks }
     }
 
     /// The characters of `original`, half-open, that `bytes` of the folded text came from.

@@ -1,19 +1,30 @@
 //! Numbers with units. One scan reads every number of a text for all rules. Each rule then selects
 //! by unit and by the words near a number.
 //!
-//! Reads folded text, in which full-width digits and commas are ASCII: `1,200`, `1200.50`, `1.2万`,
-//! `3k`, `3千5`, `四百二`, `两千零五`, `八五折`, `百分之十五`, `4 8 0元`, and both ends of `400-450元`, `400到450元`,
-//! `四五百块`.
+//! Reads folded text, in which full-width digits and commas are ASCII. A number that can be read in
+//! more than one way is no number, because a misread price passes every rule about prices.
+//!
+//! | File or folder | Contents |
+//! |---|---|
+//! | `read/` | One number at a place |
+//! | `ranges.rs` | Two numbers that are the ends of a range |
+//! | `units.rs` | Units next to a number; other currencies, percent words |
+//! | `spec.rs` | The numbers that a rule selects |
 
+mod ranges;
 mod read;
 mod spec;
+#[cfg(test)]
+mod spellings;
 mod units;
 
 use std::ops::Range;
 
+pub(crate) use read::NumberText;
+use read::{BuiltIn, ReadNumber, Reading};
 pub(crate) use spec::NumberSpec;
 use units::UnitAt;
-pub(crate) use units::Units;
+pub(crate) use units::{Units, is_percent};
 
 /// The numbers of one text.
 #[derive(Debug, Default)]
@@ -23,6 +34,8 @@ pub(crate) struct TextNumbers {
     units: Vec<UnitAt>,
     /// A bit for each unit's id, modulo 64.
     mask: u64,
+    /// The places of one text, with those of words.
+    places: Vec<u32>,
 }
 
 /// A number in a folded text.
@@ -40,6 +53,11 @@ pub(crate) struct TextNumber {
     pub(crate) bare: bool,
     /// Set if spaces separate the digits: `4 8 0`.
     pub(crate) spaced: bool,
+    /// The byte at which its unit is sought.
+    unit_at: usize,
+    /// The magnitude of a number that is one coefficient and one magnitude; else 1.
+    times: f64,
+    built_in: Option<BuiltIn>,
     /// Its units, as a range of [`TextNumbers::units`].
     units: Range<usize>,
     /// The units of the other end of its range, if they apply to both ends.
@@ -59,10 +77,11 @@ pub(crate) struct Capture<'u> {
 }
 
 impl Capture<'_> {
-    /// The discount in percent: 15 for `85折`, `八五折`, `8.5折` and `15%`.
+    /// The discount in percent: 15 for `85折`, `八五折`, `8.5折`, `0.85折` and `15%`.
     pub(crate) fn percent_off(&self) -> Option<f64> {
         match self.unit {
-            Some("%") => Some(self.value),
+            Some(unit) if is_percent(unit) => Some(self.value),
+            Some("折") if self.value < 1.0 => Some(100.0 - 100.0 * self.value),
             Some("折") if self.value <= 10.0 => Some(100.0 - 10.0 * self.value),
             Some("折") => Some(100.0 - self.value),
             _ => None,
@@ -71,12 +90,13 @@ impl Capture<'_> {
 }
 
 impl TextNumbers {
-    /// Reads `text`. `places` are the bytes at which a number may begin, ascending.
+    /// Reads a text. `places` are the bytes at which a number in digits or Chinese may begin,
+    /// ascending.
     ///
     /// Asks `is_over` before each number, and stops if it returns true.
     pub(crate) fn scan(
         &mut self,
-        text: &str,
+        text: NumberText<'_>,
         places: &[u32],
         units: &Units,
         is_over: impl Fn() -> bool,
@@ -84,8 +104,16 @@ impl TextNumbers {
         self.numbers.clear();
         self.units.clear();
         self.mask = 0;
-        let mut end = 0;
-        for place in places {
+        self.places.clear();
+        self.places.extend_from_slice(places);
+        read::english_starts(text.text, |at| self.places.extend(u32::try_from(at)));
+        if self.places.len() > places.len() {
+            self.places.sort_unstable();
+            self.places.dedup();
+        }
+        let (mut end, mut last) = (0, 0);
+        let all = std::mem::take(&mut self.places);
+        for place in &all {
             let place = *place as usize;
             if is_over() {
                 break;
@@ -93,33 +121,34 @@ impl TextNumbers {
             if place < end {
                 continue;
             }
-            let Some(read) = read::number(text, place) else { continue };
-            end = read.bytes.end;
-            if let Some(low) = read.low {
-                // `四五百` is two numbers in one.
-                self.add(TextNumber {
-                    low,
-                    high: read.value,
-                    ..TextNumber::plain(low, read.bytes.clone())
-                });
-                self.add(TextNumber {
-                    low,
-                    high: read.value,
-                    ..TextNumber::plain(read.value, read.bytes)
-                });
-            } else {
-                let plain = TextNumber::plain(read.value, read.bytes);
-                self.add(TextNumber { bare: read.bare, spaced: read.spaced, ..plain });
+            match read::number(text, place, last) {
+                Reading::Number(read) => {
+                    end = read.bytes.end;
+                    last = end;
+                    self.add(&read);
+                }
+                Reading::Unclear(beyond) => end = beyond,
+                Reading::Nothing => {}
             }
         }
-        self.find_units(text, units);
-        self.find_ranges(text);
+        self.places = all;
+        self.find_units(text.text, units);
+        self.join_cents(text.text);
+        ranges::join(text.text, &mut self.numbers);
         let mask = self.units.iter().fold(0, |mask, at| mask | 1 << (at.unit % 64));
         self.mask = mask;
     }
 
-    fn add(&mut self, number: TextNumber) {
-        self.numbers.push(number);
+    fn add(&mut self, read: &ReadNumber) {
+        let number = TextNumber::new(read);
+        if let Some(low) = read.low {
+            // `四五百` is two numbers in one.
+            let bounds = TextNumber { low, high: read.value, ..number };
+            self.numbers.push(TextNumber { value: low, ..bounds.clone() });
+            self.numbers.push(bounds);
+        } else {
+            self.numbers.push(number);
+        }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &TextNumber> {
@@ -137,68 +166,80 @@ impl TextNumbers {
     }
 
     fn find_units(&mut self, text: &str, units: &Units) {
-        for number in &mut self.numbers {
+        let mut tenths = Vec::new();
+        for (index, number) in self.numbers.iter_mut().enumerate() {
             let start = self.units.len();
-            units.next_to(text, &number.bytes, |unit| self.units.push(unit));
+            let place = units::UnitPlace {
+                number: &number.bytes,
+                after: number.unit_at,
+                built_in: number.built_in,
+            };
+            units.next_to(text, place, |unit| self.units.push(unit));
             number.units = start..self.units.len();
+            if number.built_in == Some(BuiltIn::HalfPrice) {
+                tenths.push(index);
+            }
+        }
+        // Half of the price is 50 % off and five tenths.
+        for (added, index) in tenths.into_iter().enumerate() {
+            let Some(half) = self.numbers.get(index + added) else { continue };
+            let tenth = UnitAt::built_in(units.find("折"), half.bytes.end);
+            let number = TextNumber { value: 5.0, low: 5.0, high: 5.0, ..half.clone() };
+            let start = self.units.len();
+            self.units.extend(tenth);
+            let number = TextNumber { units: start..self.units.len(), ..number };
+            self.numbers.insert(index + added, number);
         }
     }
 
-    /// Finds ranges such as `400-450元`: both ends are prices, and each gets the bounds of the
-    /// range. Ranges do not depend on the units that rules use, so that the hits of a rule do not
-    /// depend on other rules.
-    fn find_ranges(&mut self, text: &str) {
-        for index in 1..self.numbers.len() {
-            let Some([left, right]) = self.numbers.get_mut(index - 1..=index) else { continue };
-            if left.bytes == right.bytes || left.value >= right.value {
-                continue;
+    /// Adds the cents to the dollars of `4 dollars and 50 cents`.
+    fn join_cents(&mut self, text: &str) {
+        let mut joined = Vec::new();
+        for (index, pair) in self.numbers.windows(2).enumerate() {
+            let [dollars, cents] = pair else { continue };
+            let between = text.get(dollars.bytes.end..cents.bytes.start).unwrap_or_default();
+            let after = text.get(cents.bytes.end..).unwrap_or_default().trim_start_matches(' ');
+            let between = between.trim();
+            let counts = ["dollar", "dollars", "dollars and", "dollar and", "dollars,"];
+            let whole = dollars.value.fract().abs() < f64::EPSILON && cents.value < 100.0;
+            if whole && counts.contains(&between) && after.starts_with("cent") {
+                joined.push((index, cents.value / 100.0));
             }
-            let between = text.get(left.bytes.end..right.bytes.start).unwrap_or_default();
-            let Some([left_unit, right_unit]) = joined(between) else { continue };
-            (left.high, right.low) = (right.value, left.value);
-            (left.bare, right.bare) = (false, false);
-            // A unit that is written once belongs to both numbers. Only the number next to it
-            // includes it in its span.
-            if left_unit.is_empty() {
-                left.shared = right.units.clone();
-            }
-            if right_unit.is_empty() {
-                right.shared = left.units.clone();
+        }
+        for (index, part) in joined.into_iter().rev() {
+            self.numbers.remove(index + 1);
+            if let Some(dollars) = self.numbers.get_mut(index) {
+                let value = dollars.value + part;
+                (dollars.value, dollars.low, dollars.high) = (value, value, value);
             }
         }
     }
 }
 
 impl TextNumber {
-    const fn plain(value: f64, bytes: Range<usize>) -> Self {
+    fn new(read: &ReadNumber) -> Self {
         Self {
-            value,
-            bytes,
-            low: value,
-            high: value,
-            bare: false,
-            spaced: false,
+            value: read.value,
+            bytes: read.bytes.clone(),
+            low: read.value,
+            high: read.value,
+            bare: read.bare,
+            spaced: read.spaced,
+            unit_at: read.unit_at,
+            times: read.times,
+            built_in: read.built_in,
             units: 0..0,
             shared: 0..0,
         }
     }
-}
 
-/// The units at both ends of the text between two numbers, if that text makes them the ends of a
-/// range.
-fn joined(between: &str) -> Option<[&str; 2]> {
-    const BEFORE: [&str; 7] = ["", "¥", "$", "rmb", "cny", "usd", "€"];
-    const AFTER: [&str; 16] = [
-        "", "元", "块", "块钱", "rmb", "cny", "usd", "yuan", "dollars", "%", "折", "间", "晚",
-        "天", "人", "万",
-    ];
-    const JOINTS: [&str; 7] = ["--", "-", "~", "到", "至", "to", "and"];
-    let between = between.trim();
-    JOINTS.iter().find_map(|joint| {
-        let (left, right) = between.split_once(joint)?;
-        let (left, right) = (left.trim(), right.trim());
-        (AFTER.contains(&left) && BEFORE.contains(&right)).then_some([left, right])
-    })
+    /// Multiplies the value by a magnitude.
+    fn scale(&mut self, times: f64) {
+        self.value *= times;
+        self.low *= times;
+        self.high *= times;
+        self.times = times;
+    }
 }
 
 #[cfg(test)]
@@ -221,14 +262,14 @@ pub(crate) mod tests {
         let mut view = FoldedText::default();
         view.read_folded(text);
         let mut numbers = TextNumbers::default();
-        numbers.scan(view.text(), &view.numerals, &units, || false);
+        numbers.scan(view.number_text(), &view.numerals, &units, || false);
         let (found, sentences) = (LiteralHits::default(), OnceCell::new());
         let around = Surroundings { text: view.text(), found: &found, sentences: &sentences };
         let captures = spec.captures(&numbers, &units, around);
         captures.map(|c| (c.value, c.low, c.high, view.text()[c.bytes].to_owned())).collect()
     }
 
-    fn values(text: &str, units: &[&str]) -> Vec<f64> {
+    pub(super) fn values(text: &str, units: &[&str]) -> Vec<f64> {
         captured(text, units).into_iter().map(|(value, ..)| value).collect()
     }
 
@@ -288,7 +329,7 @@ pub(crate) mod tests {
         let mut view = FoldedText::default();
         view.read_folded("打85折 8.5折 15% 八五折 百分之十五");
         let mut numbers = TextNumbers::default();
-        numbers.scan(view.text(), &view.numerals, &units, || false);
+        numbers.scan(view.number_text(), &view.numerals, &units, || false);
         let (found, sentences) = (LiteralHits::default(), OnceCell::new());
         let around = Surroundings { text: view.text(), found: &found, sentences: &sentences };
         let found: Vec<f64> = spec
@@ -336,9 +377,9 @@ pub(crate) mod tests {
             let mut units = Units::default();
             units.intern_all(["元".into(), "折".into(), "%".into(), "¥".into()]);
             let mut numbers = TextNumbers::default();
-            numbers.scan(view.text(), &view.numerals, &units, || false);
+            numbers.scan(view.number_text(), &view.numerals, &units, || false);
             for number in numbers.iter() {
-                prop_assert!(number.value.is_finite() && number.value >= 0.0);
+                prop_assert!(number.value.is_finite());
                 prop_assert!(number.low <= number.value && number.value <= number.high);
                 prop_assert!(number.bytes.start >= last || number.low < number.high);
                 prop_assert!(view.text().get(number.bytes.clone()).is_some_and(|written| !written.is_empty()));
@@ -363,7 +404,7 @@ pub(crate) mod tests {
     }
 
     /// A number below 10^8 in Chinese words, in the standard form.
-    fn in_words(value: u32) -> String {
+    pub(super) fn in_words(value: u32) -> String {
         const DIGITS: [char; 10] = ['零', '一', '二', '三', '四', '五', '六', '七', '八', '九'];
         let section = |mut value: u32, lead: bool| -> String {
             let (mut out, mut zero) = (String::new(), lead && value < 1000);
