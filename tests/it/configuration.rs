@@ -8,13 +8,17 @@ use serde_json::Value;
 /// Tables whose keys are named elsewhere in the file: a fallback judge takes the keys of a judge.
 const NAMED_ELSEWHERE: [&str; 1] = ["fallback"];
 
-#[test]
-fn shipped_configuration_names_every_key() {
+/// The shipped configuration with every key set.
+pub(crate) fn every_key() -> (Value, Config) {
     #[expect(clippy::disallowed_methods, reason = "a test reads the shipped configuration")]
     let text = std::fs::read_to_string(repository().join("guerdon.toml")).unwrap();
     let text: Vec<&str> = text.lines().map(uncommented).collect();
-    let named: Value = toml::from_str(&text.join("\n")).unwrap();
-    let config: Config = toml::from_str(&text.join("\n")).unwrap();
+    (toml::from_str(&text.join("\n")).unwrap(), toml::from_str(&text.join("\n")).unwrap())
+}
+
+#[test]
+fn shipped_configuration_names_every_key() {
+    let (named, config) = every_key();
     let mut missing = Vec::new();
     compare("", &serde_json::to_value(config).unwrap(), &named, &mut missing);
     assert!(missing.is_empty(), "guerdon.toml does not name {missing:#?}");

@@ -61,6 +61,7 @@ pub(crate) fn part(request: &ScoreRequest, chunk: &[usize]) -> ScoreRequest {
         fusion: request.fusion.clone(),
         advantages: request.advantages.clone(),
         deadline_ms: request.deadline_ms,
+        expect: request.expect.clone(),
     }
 }
 

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::try_join_all;
-use guerdon_types::{Info, Invalid, ProblemCode, ProfileName, ScoreRequest, ScoreResponse};
+use guerdon_types::{
+    Expectation, Info, Invalid, ProblemCode, ProfileName, ScoreRequest, ScoreResponse,
+};
 use reqwest::{StatusCode, Url};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout_at;
@@ -23,6 +25,7 @@ pub struct Client {
     pub(crate) http: reqwest::Client,
     pub(crate) base: Url,
     pub(crate) profile: Option<ProfileName>,
+    pub(crate) expect: Option<Expectation>,
     pub(crate) timeout: Duration,
     pub(crate) chunk: usize,
     pub(crate) slots: Arc<Semaphore>,
@@ -141,6 +144,7 @@ impl Client {
     fn body(&self, request: &ScoreRequest, chunk: &[usize]) -> Result<Bytes, Error> {
         let mut part = part(request, chunk);
         part.profile = part.profile.or_else(|| self.profile.clone());
+        part.expect = part.expect.or_else(|| self.expect.clone());
         let body = serde_json::to_vec(&part).map_err(|error| {
             Invalid::new(
                 ProblemCode::InvalidRequest,

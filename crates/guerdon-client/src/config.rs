@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use guerdon_queue::Backoff;
-use guerdon_types::ProfileName;
+use guerdon_types::{ConfigDigest, Expectation, ProfileName};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Url, redirect};
 use tokio::sync::Semaphore;
@@ -20,6 +20,7 @@ pub struct ClientBuilder {
     url: String,
     token: Option<String>,
     profile: Option<ProfileName>,
+    expect: Option<String>,
     timeout: Duration,
     chunk: usize,
     concurrency: usize,
@@ -48,6 +49,7 @@ impl ClientBuilder {
             url: url.into(),
             token: None,
             profile: None,
+            expect: None,
             timeout: Duration::from_secs(300),
             chunk: 256,
             concurrency: 8,
@@ -71,6 +73,14 @@ impl ClientBuilder {
     /// The profile of requests without one. Default: the server's.
     pub fn profile(mut self, profile: impl Into<ProfileName>) -> Self {
         self.profile = Some(profile.into());
+        self
+    }
+
+    /// The configuration that must serve, for requests that expect none: `versions.digest` of an
+    /// earlier reply. If another one serves, the server refuses the request with the code
+    /// `conflict`, so that a run never mixes the rewards of two configurations. Default: any.
+    pub fn expect_digest(mut self, digest: impl Into<String>) -> Self {
+        self.expect = Some(digest.into());
         self
     }
 
@@ -125,6 +135,9 @@ impl ClientBuilder {
                 format!("is {}; give a number such as 8", self.concurrency),
             ));
         }
+        let expect = self.expect.as_deref().map(str::parse::<ConfigDigest>).transpose();
+        let expect =
+            expect.map_err(|error| config("expect_digest", format!("is wrong: {error}")))?;
         let mut headers = HeaderMap::new();
         if let Some(token) = &self.token {
             headers.insert(AUTHORIZATION, bearer(token)?);
@@ -145,6 +158,7 @@ impl ClientBuilder {
             http,
             base,
             profile: self.profile,
+            expect: expect.map(|digest| Expectation { digest }),
             timeout: self.timeout,
             chunk: self.chunk,
             slots: Arc::new(Semaphore::new(self.concurrency)),
@@ -199,6 +213,8 @@ mod tests {
         assert!(refused(Client::builder("localhost:8787")).contains("http://127.0.0.1:8787"));
         assert!(refused(Client::builder("http://h").chunk(0)).starts_with("`chunk`"));
         assert!(refused(Client::builder("http://h").concurrency(0)).starts_with("`concurrency`"));
+        let digest = refused(Client::builder("http://h").expect_digest("sha256:1"));
+        assert!(digest.starts_with("`expect_digest`") && digest.contains("sha256:1"), "{digest}");
         assert!(refused(Client::builder("http://h").token("a\nb")).contains("line break"));
     }
 

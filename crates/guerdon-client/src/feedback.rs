@@ -19,6 +19,10 @@ pub enum UnscoredPolicy {
     /// Drops rollouts on which a source abstained, too, so that an update does not learn from the
     /// absence of a judge.
     DropIncomplete,
+    /// Drops, beside rollouts without a reward, all rollouts of a group that is not comparable
+    /// ([`ScoredBatch::groups`]), so that an update does not compare a sample that the judge saw
+    /// with one that it did not see.
+    DropIncomparable,
     /// Returns an error for a rollout without a reward.
     Refuse,
 }
@@ -114,7 +118,8 @@ impl ScoredBatch {
             rules: Vec::new(),
             dropped: 0,
         };
-        for result in &self.results {
+        let comparable = self.comparable(request);
+        for (result, comparable) in self.results.iter().zip(comparable) {
             if policy == UnscoredPolicy::Refuse && result.reward.is_none() {
                 let why = result
                     .error
@@ -124,7 +129,8 @@ impl ScoredBatch {
             }
             let incomplete = policy == UnscoredPolicy::DropIncomplete
                 && result.turns.iter().any(|turn| !turn.abstained.is_empty());
-            let reward = result.reward.filter(|_| !incomplete);
+            let incomparable = policy == UnscoredPolicy::DropIncomparable && !comparable;
+            let reward = result.reward.filter(|_| !incomplete && !incomparable);
             feedback.dropped += usize::from(reward.is_none());
             feedback.rewards.push(reward.map_or(nan, |reward| F::from_f64(reward.get())));
             feedback.rm.push(mean(result, |turn| Some(turn.rm.as_ref()?.score)));

@@ -9,8 +9,8 @@
 //! always has one version, because it is never split.
 
 use guerdon_types::{
-    Finite, RequestId, RolloutId, RolloutResult, ScoreRequest, ScoreResponse, Usage, Versions,
-    shared_id_errors,
+    Finite, GroupComparison, GroupId, IncomparableGroup, RequestId, RolloutId, RolloutResult,
+    ScoreRequest, ScoreResponse, Usage, Versions, shared_id_errors,
 };
 
 use crate::chunk::RolloutIndices;
@@ -27,6 +27,10 @@ pub struct ScoredBatch {
     pub versions: Vec<Versions>,
     /// The index in `versions` for each result.
     pub version_of: Vec<usize>,
+    /// The groups whose rollouts were not scored by the same sources, in the order of the request:
+    /// their rewards must not be compared. A group that was split into several HTTP requests is
+    /// compared as a whole.
+    pub groups: Vec<IncomparableGroup>,
     /// The id of each HTTP request of this batch, as in the server's log.
     pub request_ids: Vec<RequestId>,
     /// The cost of the whole batch.
@@ -46,6 +50,15 @@ impl ScoredBatch {
     #[must_use]
     pub fn advantages(&self) -> Vec<Option<f64>> {
         self.results.iter().map(|result| result.advantage.map(Finite::get)).collect()
+    }
+
+    /// For each rollout, in the order of the request: false if its group is not comparable.
+    /// `request` is the request that was scored.
+    #[must_use]
+    pub fn comparable(&self, request: &ScoreRequest) -> Vec<bool> {
+        let is_listed =
+            |group: &Option<GroupId>| self.groups.iter().any(|one| Some(&one.id) == group.as_ref());
+        request.rollouts.iter().map(|rollout| !is_listed(&rollout.group)).collect()
     }
 
     /// The versions that made the reward of rollout `index`.
@@ -73,6 +86,7 @@ impl ScoredBatch {
             results: vec![],
             versions: vec![],
             version_of: vec![],
+            groups: vec![],
             request_ids: vec![],
             usage: Usage::default(),
         };
@@ -91,6 +105,7 @@ impl ScoredBatch {
         placed.sort_unstable_by_key(|(place, ..)| *place);
         (whole.version_of, whole.results) =
             placed.into_iter().map(|(_, version, result)| (version, result)).unzip();
+        whole.groups = incomparable(request, &whole.results);
         whole
     }
 
@@ -122,4 +137,16 @@ impl ScoredBatch {
             self.versions.len() - 1
         })
     }
+}
+
+/// The groups of the whole request that are not comparable. The replies to the chunks list only
+/// those that differ within a chunk.
+fn incomparable(request: &ScoreRequest, results: &[RolloutResult]) -> Vec<IncomparableGroup> {
+    let mut comparison = GroupComparison::default();
+    for (index, (rollout, result)) in request.rollouts.iter().zip(results).enumerate() {
+        if let Some(group) = &rollout.group {
+            comparison.add(index, group, result);
+        }
+    }
+    comparison.finish()
 }

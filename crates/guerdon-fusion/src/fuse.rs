@@ -4,13 +4,13 @@
 use guerdon_types::{Aggregate, FusionConfig, FusionMethod, InnerMethod, OnAbstain};
 
 use crate::table::TurnSignals;
-use crate::{enhancement, repo, weighted_sum};
+use crate::{Standing, enhancement, repo, weighted_sum};
 
 /// The reward of one turn; `None` if the configuration cannot make one from these signals.
 ///
-/// A base source (RM) that was asked and abstained voids the turn in every method, for every
-/// `on_abstain`: a sum over the remaining sources would be on another scale than the rewards of the
-/// turn's siblings.
+/// A base source (RM) that was asked and abstained, even in part, voids the turn in every method,
+/// for every `on_abstain`: a sum over the remaining sources would be on another scale than the
+/// rewards of the turn's siblings.
 ///
 /// - `repo`: [`repo`]`(R, clip(E, -n, n), n)`; needs the RM. A missing judge or rule signal is left
 ///   out of `E`.
@@ -23,12 +23,14 @@ use crate::{enhancement, repo, weighted_sum};
 /// reward.
 #[must_use]
 pub fn fuse(signals: &TurnSignals, config: &FusionConfig) -> Option<f64> {
-    if signals.base_abstained || (config.on_abstain == OnAbstain::Null && signals.incomplete) {
+    let strict = config.on_abstain == OnAbstain::Null;
+    if signals.lacks_base() || (strict && signals.is_incomplete()) {
         return None;
     }
     let bound = config.bound.get();
     let by_repo = || {
-        signals.rm.map(|rm| repo(rm, enhancement(signals.points().unwrap_or(0.0), bound), bound))
+        let rm = signals.rm.and_then(Standing::value)?;
+        Some(repo(rm, enhancement(signals.points().unwrap_or(0.0), bound), bound))
     };
     let by_sum = || weighted_sum(signals, &config.weights, bound);
     match config.method {
@@ -80,6 +82,7 @@ mod tests {
     }
 
     fn signals(rm: Option<f64>, judge: Option<f64>, rules: Option<f64>) -> TurnSignals {
+        let [rm, judge, rules] = [rm, judge, rules].map(|value| value.map(Standing::Scored));
         TurnSignals { rm, judge, rules, ..TurnSignals::default() }
     }
 
@@ -152,19 +155,19 @@ mod tests {
     #[test]
     fn abstained_base_source_voids_the_turn_in_every_method() {
         for config in methods() {
-            let late =
-                TurnSignals { base_abstained: true, ..signals(None, Some(5.0), Some(-20.0)) };
-            assert_eq!(fuse(&late, &config), None, "{config:?}");
             // A second base source that answered does not stand in for the one that did not.
-            let half =
-                TurnSignals { base_abstained: true, ..signals(Some(1.0), None, Some(-20.0)) };
-            assert_eq!(fuse(&half, &config), None, "{config:?}");
+            for lacking in [Standing::Silent, Standing::PartlyScored(1.0)] {
+                let rest = signals(None, Some(5.0), Some(-20.0));
+                let late = TurnSignals { rm: Some(lacking), ..rest };
+                assert_eq!(fuse(&late, &config), None, "{lacking:?}, {config:?}");
+            }
         }
     }
 
     #[test]
     fn a_missing_judge_is_skipped_or_voids_the_turn_by_on_abstain() {
-        let missing = TurnSignals { incomplete: true, ..signals(Some(2.0), None, Some(-50.0)) };
+        let mut missing = signals(Some(2.0), None, Some(-50.0));
+        missing.judge = Some(Standing::Silent);
         assert_eq!(fuse(&missing, &config(FusionMethod::Repo)), Some(1.0));
         let strict = FusionConfig { on_abstain: OnAbstain::Null, ..FusionConfig::default() };
         assert_eq!(fuse(&missing, &strict), None);

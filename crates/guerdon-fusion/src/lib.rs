@@ -2,15 +2,15 @@
 //! without a clock, a socket or a runtime.
 //!
 //! ```
-//! use guerdon_fusion::{TurnSignals, fuse};
+//! use guerdon_fusion::{Standing, TurnSignals, fuse};
 //! use guerdon_types::FusionConfig;
 //!
 //! let mut signals = TurnSignals::default();
-//! signals.rm = Some(1.5); // the reward model liked the reply,
-//! signals.rules = Some(-20.0); // but it said "work order" to the partner.
+//! signals.rm = Some(Standing::Scored(1.5)); // The reward model liked the reply,
+//! signals.rules = Some(Standing::Scored(-20.0)); // but it said "work order" to the partner.
 //! assert_eq!(fuse(&signals, &FusionConfig::default()), Some(1.5 * 0.8));
 //!
-//! signals.rm = None; // Without the reward model's score there is no reward, never 0.0.
+//! signals.rm = Some(Standing::Silent); // Without its score there is no reward, never 0.0.
 //! assert_eq!(fuse(&signals, &FusionConfig::default()), None);
 //! ```
 //!
@@ -18,7 +18,9 @@
 //! |---|---|
 //! | `source.rs` | the trait that every reward source implements |
 //! | `scorer.rs` | asks all sources about a rollout and fuses their signals |
-//! | `table.rs` | the signals of one turn side by side; a missing cell stays missing |
+//! | `standing.rs` | a source's number on a turn: whole, in part, or missing |
+//! | `table.rs` | the standings of the sources that were asked about one turn |
+//! | `digest.rs` | the digest of sources and fusion: everything that shapes a reward |
 //! | `row.rs` | one turn in the scorer: its signals, and its result with the reward |
 //! | `fuse.rs` | from signals to a turn's reward, from turns to the rollout's |
 //! | `repo.rs` | the paper's bounded, sign-keeping modulation |
@@ -26,11 +28,13 @@
 //! | `calibrate.rs` | from the reward model's raw output to its score |
 
 mod calibrate;
+mod digest;
 mod fuse;
 mod repo;
 mod row;
 mod scorer;
 mod source;
+mod standing;
 mod table;
 mod weighted;
 
@@ -38,9 +42,11 @@ mod weighted;
 pub use futures_util::future::BoxFuture;
 
 pub use calibrate::calibrate;
+pub use digest::SCORING_REVISION;
 pub use fuse::{aggregate, fuse};
 pub use repo::{enhancement, repo};
 pub use scorer::Scorer;
 pub use source::{Ask, Channel, RewardSource, SourceVersion};
+pub use standing::Standing;
 pub use table::TurnSignals;
 pub use weighted::weighted_sum;

@@ -1,8 +1,8 @@
 //! One turn in the scorer: collects the signals of all sources and finishes with the turn's result.
 
-use guerdon_types::{Finite, Part, Signal, TurnResult, Usage};
+use guerdon_types::{AbstainWhy, Abstention, Finite, Part, Signal, TurnResult, Usage};
 
-use crate::{Channel, TurnSignals};
+use crate::{RewardSource, Standing, TurnSignals};
 
 /// One turn while its sources answer: the numbers for the fusion, and the result without its
 /// reward.
@@ -27,22 +27,15 @@ impl TurnRow {
         Self { signals: TurnSignals::default(), reply }
     }
 
-    pub(crate) fn enter(
-        &mut self,
-        source: &dyn crate::RewardSource,
-        signal: Signal,
-        usage: &mut Usage,
-    ) {
-        let channel = source.channel();
-        let abstained = signal.part.is_none() || !signal.abstained.is_empty();
-        if channel == Channel::Base {
-            self.signals.base_abstained |= abstained;
-        } else {
-            self.signals.incomplete |= abstained;
+    pub(crate) fn enter(&mut self, source: &dyn RewardSource, signal: Signal, usage: &mut Usage) {
+        self.signals.enter(source.channel(), Standing::of(&signal));
+        if signal.part.is_none() && signal.abstained.is_empty() {
+            let detail = "the source returned neither a part nor a reason";
+            let why = Abstention::new(source.id().clone(), AbstainWhy::Internal, detail);
+            self.reply.abstained.push(why);
         }
         if let Some(part) = signal.part {
             self.signals.vetoed |= part.vetoes();
-            self.signals.enter(channel, part.value());
             match part {
                 Part::Rm(part) => self.reply.rm = Some(part),
                 Part::Judge(part) => self.reply.judge = Some(part),

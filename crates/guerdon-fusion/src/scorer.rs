@@ -1,24 +1,28 @@
 //! Asks all sources about a rollout concurrently and fuses their signals. A scorer's sources and
 //! fusion never change, so a rollout sees one generation.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use guerdon_types::{
-    AbstainWhy, Abstention, Finite, FusionConfig, FusionPatch, Invalid, OtherGenerationTurn,
-    Problem, ProblemCode, ProfileName, Rollout, RolloutId, RolloutResult, Signal, SourceId,
-    TurnResult, Usage, Versions,
+    AbstainWhy, Abstention, ConfigDigest, Finite, FusionConfig, FusionPatch, Invalid,
+    OtherGenerationTurn, Problem, ProblemCode, ProfileName, Rollout, RolloutId, RolloutResult,
+    Signal, SourceId, TurnResult, Usage, Versions,
 };
 
 use crate::row::TurnRow;
-use crate::{Ask, Channel, RewardSource, SourceVersion, aggregate};
+use crate::{Ask, Channel, RewardSource, SourceVersion, aggregate, digest};
 
 /// Reward sources and the fusion that combines their signals.
 #[derive(Debug, Clone)]
 pub struct Scorer {
     sources: Vec<Arc<dyn RewardSource>>,
     fusion: FusionConfig,
+    /// Of the sources and the fusion that this scorer was made with.
+    digest: ConfigDigest,
     client: u64,
     compared: Option<Arc<ComparedRules>>,
 }
@@ -35,7 +39,8 @@ impl Scorer {
     /// A scorer that asks `sources`; the reply lists them in this order.
     #[must_use]
     pub fn new(sources: Vec<Arc<dyn RewardSource>>, fusion: FusionConfig) -> Self {
-        Self { sources, fusion, client: 0, compared: None }
+        let digest = digest::of(&sources, &fusion);
+        Self { sources, fusion, digest, client: 0, compared: None }
     }
 
     /// The sources.
@@ -48,6 +53,14 @@ impl Scorer {
     #[must_use]
     pub const fn fusion(&self) -> &FusionConfig {
         &self.fusion
+    }
+
+    /// The digest of everything that shapes a reward: the sources' identities, the fusion and
+    /// [`SCORING_REVISION`](crate::SCORING_REVISION). A [narrowed](Self::narrowed) copy keeps the
+    /// digest of its origin.
+    #[must_use]
+    pub const fn digest(&self) -> &ConfigDigest {
+        &self.digest
     }
 
     /// A copy for one request, with a subset of the sources and a patched fusion.
@@ -136,6 +149,7 @@ impl Scorer {
     #[must_use]
     pub fn versions(&self, profile: ProfileName, generation: u64) -> Versions {
         let mut versions = Versions::new(profile, self.fusion.clone(), generation);
+        versions.digest = Some(self.digest.to_string());
         for source in &self.sources {
             match (source.channel(), source.version()) {
                 (_, SourceVersion::Model { hash, calibration }) => {
@@ -168,8 +182,8 @@ impl Scorer {
             }
         };
         let ask = Ask::new(rollout, &turns, deadline).for_client(self.client);
-        let asked = self.sources.iter().map(|source| source.score(ask));
-        let answers = join_all(asked).await;
+        let answers =
+            join_all(self.sources.iter().map(|source| signals(source.as_ref(), ask))).await;
 
         let mut rows: Vec<TurnRow> = turns.iter().map(|turn| TurnRow::new(*turn)).collect();
         let mut others = match &self.compared {
@@ -177,7 +191,6 @@ impl Scorer {
             None => Vec::new(),
         };
         for (source, signals) in self.sources.iter().zip(answers) {
-            let signals = one_per_turn(source.id(), signals, turns.len());
             if source.channel() != Channel::Rules {
                 for (row, signal) in others.iter_mut().zip(&signals) {
                     row.enter(source.as_ref(), signal.clone(), &mut Usage::default());
@@ -217,7 +230,7 @@ impl ComparedRules {
     async fn rows(&self, ask: Ask<'_>) -> Vec<TurnRow> {
         let mut rows: Vec<TurnRow> = ask.turns.iter().map(|turn| TurnRow::new(*turn)).collect();
         for source in &self.rules {
-            let signals = one_per_turn(source.id(), source.score(ask).await, ask.turns.len());
+            let signals = signals(source.as_ref(), ask).await;
             for (row, signal) in rows.iter_mut().zip(signals) {
                 row.enter(source.as_ref(), signal, &mut Usage::default());
             }
@@ -252,25 +265,24 @@ fn why_unscored(turns: &[TurnResult]) -> Problem {
         .hint("mask this rollout, or send it again; the parts that were scored are in `turns`")
 }
 
-/// The signals of a source, one for each turn. A source that returned another number of them
-/// abstains on every turn, since its signals cannot be assigned.
-fn one_per_turn(source: &SourceId, signals: Vec<Signal>, turns: usize) -> Vec<Signal> {
-    if signals.len() == turns {
-        return signals;
-    }
-    let detail = format!("the source returned {} signals for {turns} turns", signals.len());
-    let void = Abstention::new(source.clone(), AbstainWhy::Internal, detail);
+/// The signals of a source, one for each turn. A source that panics abstains on every turn. So does
+/// a source that returns another number of signals, since they cannot be assigned.
+async fn signals(source: &dyn RewardSource, ask: Ask<'_>) -> Vec<Signal> {
+    let turns = ask.turns.len();
+    // Called inside the guarded future, since a source may panic before it returns its own.
+    let answer = AssertUnwindSafe(async { source.score(ask).await }).catch_unwind().await;
+    let detail = match answer {
+        Ok(signals) if signals.len() == turns => return signals,
+        Ok(signals) => format!("the source returned {} signals for {turns} turns", signals.len()),
+        Err(_) => "the source panicked".to_owned(),
+    };
+    let void = Abstention::new(source.id().clone(), AbstainWhy::Internal, detail);
     vec![Signal::abstained(void); turns]
 }
 
 #[cfg(test)]
 mod tests {
-    use futures_util::FutureExt as _;
-    use guerdon_types::{
-        FusionMethod, InnerMethod, Message, OnAbstain, OtherPart, Part, Role, ScoreTurns,
-    };
-    use proptest::collection::vec;
-    use proptest::prelude::*;
+    use guerdon_types::{Message, OtherPart, Part, Role, ScoreTurns};
 
     use super::*;
     use crate::BoxFuture;
@@ -372,88 +384,22 @@ mod tests {
         assert_eq!(result.error.unwrap().code, ProblemCode::Unscored);
     }
 
-    /// Every fusion method, with each policy for judge and rules that abstain.
-    fn every_fusion() -> Vec<FusionConfig> {
-        let mut fusions = Vec::new();
-        for on_abstain in [OnAbstain::Skip, OnAbstain::Null] {
-            for (method, inner) in [
-                (FusionMethod::Repo, InnerMethod::Repo),
-                (FusionMethod::WeightedSum, InnerMethod::Repo),
-                (FusionMethod::Gated, InnerMethod::Repo),
-                (FusionMethod::Gated, InnerMethod::WeightedSum),
-            ] {
-                fusions.push(FusionConfig { method, inner, on_abstain, ..FusionConfig::default() });
-            }
-        }
-        fusions
-    }
-
-    const CHANNELS: [(&str, Channel); 5] = [
-        ("rm", Channel::Base),
-        ("second-rm", Channel::Base),
-        ("judge", Channel::Judge),
-        ("rules", Channel::Rules),
-        ("other", Channel::Other),
-    ];
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(16))]
-
-        /// For every method, every subset of sources and every pattern of abstentions: a base
-        /// source that was asked and abstained leaves the turn without a reward, and the error
-        /// names it. So does a turn on which every source abstained, and with `on_abstain = "null"`
-        /// any abstention.
-        #[test]
-        fn base_source_that_abstains_voids_the_turn_in_every_method(numbers in vec(-100..100i32, 5)) {
-            for fusion in every_fusion() {
-                for asked in 1u32..32 {
-                    for silent in 0..=asked {
-                        if silent & !asked != 0 {
-                            continue;
-                        }
-                        let is_in = |mask: u32, index: usize| mask & (1 << index) != 0;
-                        let sources: Vec<_> = CHANNELS
-                            .iter()
-                            .enumerate()
-                            .filter(|(index, _)| is_in(asked, *index))
-                            .map(|(index, (id, channel))| {
-                                let signal = if is_in(silent, index) {
-                                    let detail = format!("<{id}> is late");
-                                    let id = SourceId::from(*id);
-                                    Signal::abstained(Abstention::new(id, AbstainWhy::Deadline, detail))
-                                } else {
-                                    points(numbers[index])
-                                };
-                                source(id, *channel, vec![signal.clone(), signal])
-                            })
-                            .collect();
-                        let scorer = Scorer::new(sources, fusion.clone());
-                        if scorer.check().is_err() {
-                            continue;
-                        }
-                        let result = score(&scorer);
-                        let base_is_silent = silent & 0b11 != 0;
-                        let is_void = base_is_silent
-                            || silent == asked
-                            || (fusion.on_abstain == OnAbstain::Null && silent != 0);
-                        prop_assert_eq!(
-                            result.reward.is_none(),
-                            is_void,
-                            "{:?}, asked {:05b}, silent {:05b}: {:?}",
-                            fusion, asked, silent, result.reward
-                        );
-                        for turn in &result.turns {
-                            prop_assert_eq!(turn.reward.is_none(), is_void);
-                        }
-                        let detail = result.error.map(|error| error.detail).unwrap_or_default();
-                        for (index, (id, _)) in CHANNELS.iter().enumerate() {
-                            let named = detail.contains(&format!("<{id}> is late"));
-                            prop_assert_eq!(named, is_void && is_in(silent, index), "{}", detail);
-                        }
-                    }
-                }
-            }
-        }
+    #[test]
+    fn narrowed_scorer_keeps_the_digest_of_its_origin() {
+        let sources = || vec![source("base", Channel::Base, Vec::new())];
+        let scorer = Scorer::new(sources(), FusionConfig::default());
+        let patch = serde_json::from_str(r#"{"bound": 7}"#).unwrap();
+        let narrowed = scorer.narrowed(None, Some(&patch)).unwrap();
+        assert_eq!(narrowed.digest(), scorer.digest());
+        assert_eq!(
+            narrowed.versions("p".into(), 3).digest.as_deref(),
+            Some(scorer.digest().as_str())
+        );
+        let other = Scorer::new(sources(), narrowed.fusion().clone());
+        assert_ne!(other.digest(), scorer.digest());
+        let renamed =
+            Scorer::new(vec![source("b", Channel::Base, Vec::new())], FusionConfig::default());
+        assert_ne!(renamed.digest(), scorer.digest());
     }
 
     #[test]

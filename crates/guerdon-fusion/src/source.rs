@@ -68,6 +68,17 @@ pub enum SourceVersion {
     Texts(BTreeMap<String, String>),
 }
 
+impl From<SourceVersion> for serde_json::Value {
+    fn from(version: SourceVersion) -> Self {
+        match version {
+            SourceVersion::Model { hash, calibration } => {
+                serde_json::json!({ "model": hash, "calibration": calibration })
+            }
+            SourceVersion::Texts(texts) => serde_json::json!({ "texts": texts }),
+        }
+    }
+}
+
 /// A source of reward signals.
 ///
 /// A source is an immutable value: packs, prompts and model are fixed when it is built, and a
@@ -86,6 +97,14 @@ pub trait RewardSource: fmt::Debug + Send + Sync + 'static {
 
     /// The version behind the signals, for the reply.
     fn version(&self) -> SourceVersion;
+
+    /// Everything that shapes this source's numbers, for the digest of a configuration
+    /// ([`Scorer::digest`](crate::Scorer::digest)): equal for sources that give equal numbers, on
+    /// any machine, and different otherwise. Addresses, secrets and limits of time or load do not
+    /// belong to it. Default: the version.
+    fn identity(&self) -> serde_json::Value {
+        self.version().into()
+    }
 
     /// The expected wait until the source accepts work again; `None` if it does now. The server
     /// refuses requests meanwhile, since their turns would only abstain.

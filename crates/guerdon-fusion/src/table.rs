@@ -1,46 +1,59 @@
-//! The signals of one turn. A missing signal is `None`, with its reason in the result's
-//! `abstained`; never 0.0.
+//! The standings of the sources that were asked about one turn, by channel.
 
-use crate::Channel;
+use crate::{Channel, Standing};
 
-/// The inputs of the fusion for one turn, one for each channel.
+/// The inputs of the fusion for one turn. A channel is `None` if no source of it was asked; a
+/// source that was asked and gave no number is [`Standing::Silent`], with its reason in the
+/// result's `abstained`.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 #[non_exhaustive]
 pub struct TurnSignals {
     /// The RM's calibrated score.
-    pub rm: Option<f64>,
+    pub rm: Option<Standing>,
     /// The judge's points.
-    pub judge: Option<f64>,
+    pub judge: Option<Standing>,
     /// The rules' points.
-    pub rules: Option<f64>,
+    pub rules: Option<Standing>,
     /// The points of sources that guerdon does not ship, summed.
-    pub other: Option<f64>,
+    pub other: Option<Standing>,
     /// Set when a rule or criterion marked `veto` fired.
     pub vetoed: bool,
-    /// Set when a base source (RM) was asked and abstained. The turn then has no reward in any
-    /// fusion method.
-    pub base_abstained: bool,
-    /// Set when a source other than the RM abstained, wholly or in part.
-    pub incomplete: bool,
 }
 
 impl TurnSignals {
     /// The points of judge, rules and other sources together; `None` if none of them answered.
     #[must_use]
     pub fn points(&self) -> Option<f64> {
-        [self.judge, self.rules, self.other]
-            .into_iter()
-            .flatten()
-            .reduce(|sum, points| sum + points)
+        let values = self.enhancing().filter_map(Standing::value);
+        values.reduce(|sum, points| sum + points)
     }
 
-    pub(crate) fn enter(&mut self, channel: Channel, value: f64) {
+    /// Adds the standing of a source that was asked.
+    pub fn enter(&mut self, channel: Channel, standing: Standing) {
         let cell = match channel {
             Channel::Base => &mut self.rm,
             Channel::Judge => &mut self.judge,
             Channel::Rules => &mut self.rules,
             Channel::Other => &mut self.other,
         };
-        *cell = Some(cell.unwrap_or(0.0) + value);
+        *cell = Some(cell.map_or(standing, |others| others.and(standing)));
+    }
+
+    /// True if a base source was asked and gave no number, or not its whole number. The turn then
+    /// has no reward in any fusion method.
+    #[must_use]
+    pub fn lacks_base(&self) -> bool {
+        self.rm.is_some_and(|rm| !rm.is_whole())
+    }
+
+    /// True if a source other than the base was asked and abstained, wholly or in part.
+    #[must_use]
+    pub fn is_incomplete(&self) -> bool {
+        self.enhancing().any(|standing| !standing.is_whole())
+    }
+
+    /// The sources other than the base.
+    fn enhancing(&self) -> impl Iterator<Item = Standing> {
+        [self.judge, self.rules, self.other].into_iter().flatten()
     }
 }

@@ -2,6 +2,7 @@
 
 use guerdon_types::Weights;
 
+use crate::Standing;
 use crate::table::TurnSignals;
 
 /// `R_total = w_rm R + Σ_k w_k · clip(E_k, -n, n) / n` over the sources that answered; `None` if
@@ -13,15 +14,16 @@ use crate::table::TurnSignals;
 /// without its term the number would be on another scale.
 #[must_use]
 pub fn weighted_sum(signals: &TurnSignals, weights: &Weights, bound: f64) -> Option<f64> {
-    if signals.base_abstained {
+    if signals.lacks_base() {
         return None;
     }
+    let value = |standing: Option<Standing>| standing.and_then(Standing::value);
     let scaled = |points: f64| points.clamp(-bound, bound) / bound;
     let terms = [
-        signals.rm.map(|rm| weights.rm.get() * rm),
-        signals.judge.map(|points| weights.judge.get() * scaled(points)),
-        signals.rules.map(|points| weights.rules.get() * scaled(points)),
-        signals.other.map(|points| weights.other.get() * scaled(points)),
+        value(signals.rm).map(|rm| weights.rm.get() * rm),
+        value(signals.judge).map(|points| weights.judge.get() * scaled(points)),
+        value(signals.rules).map(|points| weights.rules.get() * scaled(points)),
+        value(signals.other).map(|points| weights.other.get() * scaled(points)),
     ];
     terms.into_iter().flatten().reduce(|sum, term| sum + term)
 }
@@ -42,21 +44,25 @@ mod tests {
     proptest! {
         #[test]
         fn sum_is_bounded_by_the_rm_and_the_weights(rm in -9.0..9.0f64, judge in -500.0..500.0f64, rules in -500.0..500.0f64) {
-            let signals = TurnSignals { rm: Some(rm), judge: Some(judge), rules: Some(rules), ..TurnSignals::default() };
+            let [rm_term, judge, rules] = [rm, judge, rules].map(|value| Some(Standing::Scored(value)));
+            let signals = TurnSignals { rm: rm_term, judge, rules, ..TurnSignals::default() };
             let reward = weighted_sum(&signals, &weights(0.5, 2.0, 3.0), 100.0).unwrap();
             prop_assert!(reward.abs() <= 0.5 * rm.abs() + 5.0 + 1e-12);
         }
 
         #[test]
         fn sum_never_falls_when_a_part_rises(rm in -9.0..9.0f64, a in -500.0..500.0f64, b in -500.0..500.0f64) {
-            let with = |points| TurnSignals { rm: Some(rm), judge: Some(points), ..TurnSignals::default() };
+            let with = |points| {
+                let (rm, judge) = (Some(Standing::Scored(rm)), Some(Standing::Scored(points)));
+                TurnSignals { rm, judge, ..TurnSignals::default() }
+            };
             let weights = weights(1.0, 0.7, 1.0);
             prop_assert!(weighted_sum(&with(a.min(b)), &weights, 100.0) <= weighted_sum(&with(a.max(b)), &weights, 100.0));
         }
 
         #[test]
         fn sum_of_a_single_source_is_its_term(rm in option::of(-9.0..9.0f64)) {
-            let signals = TurnSignals { rm, ..TurnSignals::default() };
+            let signals = TurnSignals { rm: rm.map(Standing::Scored), ..TurnSignals::default() };
             prop_assert_eq!(weighted_sum(&signals, &Weights::default(), 100.0), rm);
         }
     }

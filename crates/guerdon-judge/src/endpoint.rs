@@ -53,6 +53,8 @@ pub struct Endpoint {
     cassette: Option<Cassette>,
     fallback: Option<Arc<Self>>,
     observer: CallObserver,
+    /// See [`EndpointConfig::identity`].
+    shape: serde_json::Value,
 }
 
 /// The caller of a question.
@@ -69,6 +71,7 @@ impl Endpoint {
     /// [`Error`], if the configuration, a key or a file cannot be used.
     pub fn build(config: EndpointConfig, services: &Services) -> Result<Arc<Self>, Error> {
         check(&config)?;
+        let shape = config.identity();
         let root = services.root.as_path();
         let tape = config.cassette.as_ref().map(|tape| Cassette::open(&tape.under(root)));
         let cassette =
@@ -105,13 +108,18 @@ impl Endpoint {
         };
         let answers = AnswerCache::new(&config.cache, store, services.tasks.clone());
         let (caller, fallback) = (Arc::new(caller), fallback.transpose()?);
-        Ok(Arc::new(Self { caller, answers, cassette, fallback, observer }))
+        Ok(Arc::new(Self { caller, answers, cassette, fallback, observer, shape }))
     }
 
     /// The model that was configured.
     #[must_use]
     pub fn model(&self) -> &str {
         &self.caller.identity.model
+    }
+
+    /// The settings that shape verdicts: see [`EndpointConfig::identity`].
+    pub(crate) const fn shape(&self) -> &serde_json::Value {
+        &self.shape
     }
 
     /// The base URL that was configured.

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use crate::ask::answer::{Failure, Outcome};
 use crate::ask::case::{Case, RenderedDialogue};
+use crate::ask::key::LAYOUT;
 use crate::ask::nonce::Nonce;
 use crate::ask::question::JudgeQuestion;
 use crate::ask::reply::CriterionFinding;
@@ -389,6 +390,16 @@ impl RewardSource for JudgeSource {
 
     fn version(&self) -> SourceVersion {
         SourceVersion::Texts(self.prompts.versions())
+    }
+
+    fn identity(&self) -> serde_json::Value {
+        let judges: Vec<_> = self.judges.iter().map(|judge| judge.shape()).collect();
+        serde_json::json!({
+            "layout": LAYOUT,
+            "texts": self.prompts.versions(),
+            "judges": judges,
+            "pooling": self.pooling,
+        })
     }
 
     fn full_for(&self) -> Option<Duration> {

@@ -48,6 +48,20 @@ pub enum LoadError {
     /// A load panicked.
     #[error("the load failed for a reason that is not its files'; see the server's log")]
     Internal,
+    /// A named path that is missing or empty. A volume that is not mounted looks the same.
+    #[error(
+        "[profiles.{profile}] `{key}`: `{path}` {found}\n  help: restore it, or set `[profiles.{profile}] allow_empty = true` if it is meant to be empty"
+    )]
+    Absent {
+        /// The profile.
+        profile: String,
+        /// `rules`, `prompts` or `model`.
+        key: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The lack, as the end of a sentence.
+        found: &'static str,
+    },
     /// Files that are being written without a pause.
     #[error(
         "files changed each time they were read\n  help: the old generation keeps serving; reload when the files are complete"

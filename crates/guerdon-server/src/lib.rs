@@ -42,7 +42,8 @@ mod watch;
 
 pub use crate::http::auth::{Auth, OpenWithoutTokens};
 pub use crate::http::openapi_json;
-pub use engine::batch::Batch;
+pub use engine::batch::{Batch, BatchResults};
+pub use engine::group_report::GroupReport;
 pub use engine::scored_rollout::ScoredRollout;
 pub use engine::snapshot::{Profile, Snapshot};
 pub use engine::{Engine, NoCandidate, NothingToRollBack};

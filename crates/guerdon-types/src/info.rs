@@ -51,6 +51,9 @@ pub struct ProfileInfo {
     pub sources: Vec<SourceInfo>,
     /// The versions that make its rewards.
     pub versions: Versions,
+    /// The named files and folders that are empty or missing and that `allow_empty` accepts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub empty: Vec<String>,
 }
 
 /// One source.

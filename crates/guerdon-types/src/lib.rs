@@ -28,12 +28,16 @@
 //! | `response.rs` | the reply, its versions and usage |
 //! | `json.rs` | JSON parsing, with a pointer to the first error |
 //! | `info.rs` | the reply of `GET /v1/info` |
+//! | `digest.rs` | the digest of everything that shapes a reward |
+//! | `groups.rs` | the comparison of the sources that scored the rollouts of a group |
 //! | `problem.rs` | RFC 9457 problem bodies and HTTP statuses |
 
 mod content;
+mod digest;
 mod entry;
 mod finite;
 mod fusion;
+mod groups;
 mod ids;
 mod info;
 mod json;
@@ -45,12 +49,14 @@ mod response;
 mod rollout;
 mod word;
 
+pub use digest::{ConfigDigest, InvalidDigest};
 pub use entry::{RolloutEntry, refuse_shared_ids, shared_id_errors};
 pub use finite::{Finite, NotFinite};
 pub use fusion::{
     Aggregate, Calibration, FusionConfig, FusionMethod, FusionPatch, InnerMethod, InvalidFusion,
     OnAbstain, Weights,
 };
+pub use groups::GroupComparison;
 pub use ids::{GroupId, ProfileName, RequestId, RolloutId, SourceId};
 pub use info::{CandidateInfo, Info, Limits, ProfileInfo, SourceInfo};
 pub use json::{parse_json, unknown_name_hint};
@@ -60,10 +66,10 @@ pub use parts::{
 };
 pub use problem::{Invalid, Problem, ProblemCode};
 pub use reported::{ReportedCalibration, ReportedFusion};
-pub use request::{AdvantagesRequest, IncomingRequest, ScoreRequest};
+pub use request::{AdvantagesRequest, Expectation, IncomingRequest, ScoreRequest};
 pub use response::{
-    OtherGenerationTurn, RolloutResult, ScoreResponse, StreamLine, StreamSummary, StreamedResult,
-    TurnResult, Versions,
+    IncomparableGroup, MissingSource, OtherGenerationTurn, RolloutResult, ScoreResponse,
+    StreamLine, StreamSummary, StreamedResult, TurnResult, Versions,
 };
 pub use rollout::{Context, Message, NamedTurns, Role, Rollout, ScoreTurns};
 pub use word::{Vocabulary, Word};

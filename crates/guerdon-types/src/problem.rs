@@ -33,6 +33,8 @@ pub enum ProblemCode {
     Unauthorized,
     /// The token lacks the scope of this route.
     Forbidden,
+    /// The request expects another configuration than the one that serves.
+    Conflict,
     /// The path does not exist.
     NotFound,
     /// The path does not accept this method.
@@ -61,6 +63,7 @@ impl ProblemCode {
             Self::Forbidden => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
+            Self::Conflict => 409,
             Self::TooLarge | Self::RolloutTooLarge => 413,
             Self::UnsupportedMediaType => 415,
             Self::InvalidRequest
@@ -90,6 +93,7 @@ impl ProblemCode {
             Self::Unscored => "The rollout could not be scored",
             Self::Unauthorized => "A valid token is required",
             Self::Forbidden => "The token lacks the required scope",
+            Self::Conflict => "Another configuration serves",
             Self::NotFound => "The path does not exist",
             Self::MethodNotAllowed => "The method is not allowed",
             Self::UnsupportedMediaType => "The content type is not supported",
@@ -116,6 +120,7 @@ impl ProblemCode {
             Self::Unscored => "unscored",
             Self::Unauthorized => "unauthorized",
             Self::Forbidden => "forbidden",
+            Self::Conflict => "conflict",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::UnsupportedMediaType => "unsupported_media_type",

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::json::{message, parse_borrowed};
 use crate::{
-    FusionPatch, Invalid, ProblemCode, ProfileName, Rollout, RolloutEntry, SourceId,
+    ConfigDigest, FusionPatch, Invalid, ProblemCode, ProfileName, Rollout, RolloutEntry, SourceId,
     refuse_shared_ids,
 };
 
@@ -36,6 +36,20 @@ pub struct ScoreRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(minimum = 1))]
     pub deadline_ms: Option<u64>,
+    /// The configuration that must serve. If another one serves, the request is refused with the
+    /// code `conflict` (HTTP 409). Default: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expect: Option<Expectation>,
+}
+
+/// The configuration that a request expects.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Expectation {
+    /// The digest of the profile, as in `versions.digest` of a reply and in `GET /v1/info`. Changes
+    /// of `fusion` and `sources` in the request do not change it.
+    pub digest: ConfigDigest,
 }
 
 /// The group-relative estimator to apply to the fused rewards.
@@ -98,7 +112,8 @@ impl IncomingRequest {
     pub fn parse(bytes: &[u8], max_rollouts: usize) -> Result<Self, Invalid> {
         refuse_list(bytes)?;
         let raw: RawScoreRequest = parse_borrowed(bytes)?;
-        let RawScoreRequest { rollouts, sources, profile, fusion, advantages, deadline_ms } = raw;
+        let RawScoreRequest { rollouts, sources, profile, fusion, advantages, deadline_ms, expect } =
+            raw;
         let mut array = serde_json::Deserializer::from_str(rollouts.get());
         let (texts, count) =
             EntryTexts { max: max_rollouts }.deserialize(&mut array).map_err(|error| {
@@ -109,7 +124,8 @@ impl IncomingRequest {
             texts.iter().map(|text| RolloutEntry::parse(text.get())).collect();
         refuse_shared_ids(&mut entries);
         let rollouts = Vec::new();
-        let settings = ScoreRequest { rollouts, sources, profile, fusion, advantages, deadline_ms };
+        let settings =
+            ScoreRequest { rollouts, sources, profile, fusion, advantages, deadline_ms, expect };
         Ok(Self { entries, settings })
     }
 
@@ -168,6 +184,8 @@ struct RawScoreRequest<'a> {
     advantages: Option<AdvantagesRequest>,
     #[serde(default)]
     deadline_ms: Option<u64>,
+    #[serde(default)]
+    expect: Option<Expectation>,
 }
 
 /// Reads the JSON texts of the first `max` rollouts, and counts all of them. The limit bounds
@@ -309,9 +327,28 @@ mod tests {
     #[test]
     fn settings_are_read_as_by_the_typed_request() {
         let json = r#"{"rollouts": [], "sources": ["rm"], "profile": "p", "fusion": {"bound": 3.0},
-                       "advantages": {"estimator": "grpo"}, "deadline_ms": 7}"#;
-        let typed: ScoreRequest = serde_json::from_str(json).unwrap();
-        assert_eq!(parse(json).unwrap(), IncomingRequest::from(typed));
+                       "advantages": {"estimator": "grpo"}, "deadline_ms": 7,
+                       "expect": {"digest": "@"}}"#;
+        let json = json.replace('@', ConfigDigest::of("a").as_str());
+        let typed: ScoreRequest = serde_json::from_str(&json).unwrap();
+        assert_eq!(parse(&json).unwrap(), IncomingRequest::from(typed));
+    }
+
+    #[test]
+    fn invalid_expectation_is_refused_with_its_pointer() {
+        for (expect, pointer) in [
+            ("{}", "/expect"),
+            (r#""sha256:00""#, "/expect"),
+            (r#"{"digest": "sha256:00"}"#, "/expect/digest"),
+            (r#"{"digest": 7}"#, "/expect/digest"),
+            (r#"{"digest": null}"#, "/expect/digest"),
+            (r#"{"digets": "sha256:00"}"#, "/expect/digets"),
+        ] {
+            let invalid = parse(&format!(r#"{{"rollouts": [], "expect": {expect}}}"#)).unwrap_err();
+            assert_eq!(invalid.code, ProblemCode::InvalidRequest, "{expect}");
+            assert_eq!(invalid.pointer, pointer, "{expect}: {invalid}");
+        }
+        assert_eq!(parse(r#"{"rollouts": [], "expect": null}"#).unwrap().settings.expect, None);
     }
 
     #[test]

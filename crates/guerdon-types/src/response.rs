@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Abstention, Finite, JudgePart, OtherPart, Problem, ProfileName, ReportedCalibration,
+    Abstention, Finite, GroupId, JudgePart, OtherPart, Problem, ProfileName, ReportedCalibration,
     ReportedFusion, RequestId, RmPart, RolloutId, RulesPart, SourceId, Usage,
 };
 #[cfg(feature = "openapi")]
@@ -20,6 +20,10 @@ pub struct ScoreResponse {
     pub request_id: RequestId,
     /// One result per rollout, in the order of the request.
     pub results: Vec<RolloutResult>,
+    /// Groups whose rollouts were not scored by the same sources. Their rewards must not be
+    /// compared, and they have no advantages. Left out if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<IncomparableGroup>,
     /// The versions that made these rewards.
     pub versions: Versions,
     /// The cost.
@@ -35,7 +39,13 @@ impl ScoreResponse {
         versions: Versions,
         usage: Usage,
     ) -> Self {
-        Self { request_id, results, versions, usage }
+        Self { request_id, results, groups: Vec::new(), versions, usage }
+    }
+
+    /// A copy with these incomparable groups.
+    #[must_use]
+    pub fn with_groups(self, groups: Vec<IncomparableGroup>) -> Self {
+        Self { groups, ..self }
     }
 }
 
@@ -48,7 +58,8 @@ pub struct RolloutResult {
     /// The rollout's reward; `null`, never 0, if it could not be made. Then `error` has the reason.
     #[cfg_attr(feature = "openapi", schema(required = true))]
     pub reward: Option<Finite>,
-    /// The group-relative advantage, if it was requested and there is a reward.
+    /// The group-relative advantage, if it was requested, there is a reward, and the group is
+    /// comparable: see `groups` of the reply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub advantage: Option<Finite>,
     /// The scored turns, in dialogue order.
@@ -104,6 +115,30 @@ pub struct OtherGenerationTurn {
     pub rules: Option<RulesPart>,
 }
 
+/// A group whose rollouts were not scored by the same sources.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct IncomparableGroup {
+    /// The group.
+    pub id: GroupId,
+    /// `false`: groups that are comparable are not listed.
+    pub comparable: bool,
+    /// The sources that a rollout of the group lacks and another one has, in the order of the
+    /// request.
+    pub missing: Vec<MissingSource>,
+}
+
+/// A source that abstained on a rollout, wholly or in part, and did not do so on all rollouts of
+/// the group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct MissingSource {
+    /// The source.
+    pub source: SourceId,
+    /// The id of the rollout, as in `results`.
+    pub rollout: RolloutId,
+}
+
 /// The versions that made a reward. Stored with the reward, they explain it later.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -132,6 +167,11 @@ pub struct Versions {
     pub fusion: ReportedFusion,
     /// The generation, from 1. It counts loads and rollbacks since the server started.
     pub generation: u64,
+    /// The digest (`sha256:…`) of everything in the profile that shapes a reward. It is equal on
+    /// all servers with the same configuration and files. Changes of `fusion` and `sources` in the
+    /// request do not change it. A later server may use another form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
 }
 
 impl Versions {
@@ -147,6 +187,7 @@ impl Versions {
             other: BTreeMap::new(),
             fusion: fusion.into(),
             generation,
+            digest: None,
         }
     }
 }
@@ -184,6 +225,9 @@ pub struct StreamSummary {
     /// The number of result lines before. Fewer than the request's rollouts means that lines were
     /// lost.
     pub results: usize,
+    /// As in [`ScoreResponse`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<IncomparableGroup>,
     /// The versions that made these rewards.
     pub versions: Versions,
     /// The cost.

@@ -28,8 +28,22 @@ use serde_json::{Value, json};
 use crate::judge::verdict;
 use case::{Becomes, Recording, RolloutError};
 
+/// The judges and the server of the recordings of trainers' protocols.
+pub(crate) async fn trainers_server() -> (Judges, Server) {
+    let judges = Judges::start().await;
+    let server = judges.server(&Recording::read("trainers").server).await;
+    (judges, server)
+}
+
+/// The path and the body of each `POST` of a recording that got a 200.
+pub(crate) fn recorded_posts(name: &str) -> Vec<(String, Value)> {
+    let cases = Recording::read(name).cases.into_iter();
+    let posts = cases.filter(|case| case.request.method == "POST" && case.reply["status"] == 200);
+    posts.filter_map(|case| Some((case.request.path, case.request.body?))).collect()
+}
+
 /// Scripted judges, in the place of `@JUDGE_…@` in a server's configuration.
-struct Judges(Vec<(&'static str, StandInJudge)>);
+pub(crate) struct Judges(Vec<(&'static str, StandInJudge)>);
 
 impl Judges {
     async fn start() -> Self {

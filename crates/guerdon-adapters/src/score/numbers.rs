@@ -91,7 +91,7 @@ pub(crate) fn sigmoid(x: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use guerdon_fusion::{Channel, TurnSignals, fuse};
+    use guerdon_fusion::{Channel, Standing, TurnSignals, fuse};
     use guerdon_types::{Finite, FusionMethod, InnerMethod, OtherPart, RmPart, RulesPart, Weights};
 
     use super::*;
@@ -109,7 +109,11 @@ mod tests {
     /// A scored turn, with the reward of the real fusion.
     fn turn(rm: f64, rules: f64, tone: f64, fusion: &FusionConfig, vetoed: bool) -> TurnResult {
         let mut signals = TurnSignals::default();
-        (signals.rm, signals.rules, signals.other) = (Some(rm), Some(rules), Some(tone));
+        for (channel, value) in
+            [(Channel::Base, rm), (Channel::Rules, rules), (Channel::Other, tone)]
+        {
+            signals.enter(channel, Standing::Scored(value));
+        }
         signals.vetoed = vetoed;
         #[expect(clippy::cast_possible_truncation, reason = "the raw score is not read")]
         let raw = rm as f32;

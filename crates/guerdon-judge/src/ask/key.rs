@@ -22,7 +22,7 @@ use crate::rubric::Rubric;
 
 /// Counts changes to how messages are laid out or answers are read. The test below fails if
 /// messages change and this does not.
-const LAYOUT: u32 = 3;
+pub(crate) const LAYOUT: u32 = 3;
 
 /// The judge that is asked: its address, model and request fields.
 #[derive(Debug, Clone)]

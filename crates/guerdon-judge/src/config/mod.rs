@@ -2,6 +2,7 @@
 //! environment or a file; API keys come from [`Services::with_keys`](crate::Services::with_keys).
 
 mod cache;
+mod identity;
 mod money;
 mod wire;
 

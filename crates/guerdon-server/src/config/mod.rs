@@ -197,6 +197,9 @@ pub struct ProfileConfig {
     pub judge: Option<String>,
     /// Judge prompts: files, or folders whose `*.md` with front matter are taken.
     pub prompts: Vec<PathBuf>,
+    /// Set to load the profile although a named rules or prompts path is missing or empty, or the
+    /// model's folder is missing. The missing model then abstains on every turn.
+    pub allow_empty: bool,
     /// Panel, pooling and probes of the judge.
     pub judging: JudgingConfig,
     /// Fusion of the sources into one reward.

@@ -1,11 +1,13 @@
 //! Group advantages. Results are buffered until their group is complete and then released with
 //! advantages.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use guerdon_optim::{Estimator, advantages};
 use guerdon_text::did_you_mean;
-use guerdon_types::{AdvantagesRequest, Finite, GroupId, Invalid, ProblemCode, RolloutEntry};
+use guerdon_types::{
+    AdvantagesRequest, Finite, GroupComparison, GroupId, Invalid, ProblemCode, RolloutEntry,
+};
 
 use crate::engine::scored_rollout::ScoredRollout;
 
@@ -15,6 +17,8 @@ pub(crate) struct GroupBuffer {
     estimator: Estimator,
     /// The group number of each rollout.
     groups: Vec<usize>,
+    /// The group name of each rollout.
+    names: Vec<Option<GroupId>>,
     /// For each set of results that is released together: the number of missing results, and the
     /// results so far.
     sets: Vec<(usize, Vec<ScoredRollout>)>,
@@ -74,7 +78,8 @@ impl GroupBuffer {
                 *to_come += 1;
             }
         }
-        Ok(Self { estimator, groups, sets, whole })
+        let names = entries.iter().map(|entry| entry.group.clone()).collect();
+        Ok(Self { estimator, groups, names, sets, whole })
     }
 
     /// Adds one result. Returns the results that are complete now, with their advantages.
@@ -91,7 +96,13 @@ impl GroupBuffer {
         let mut complete = std::mem::take(came);
         // Sums depend on their order, and the order of arrival is random.
         complete.sort_unstable_by_key(|scored| scored.index);
-        let rewards: Vec<_> = complete.iter().map(|s| s.result.reward.map(Finite::get)).collect();
+        let incomparable = self.incomparable(&complete);
+        let reward = |scored: &ScoredRollout| {
+            let group = self.names.get(scored.index).and_then(Option::as_ref);
+            let is_comparable = group.is_none_or(|group| !incomparable.contains(group));
+            scored.result.reward.filter(|_| is_comparable).map(Finite::get)
+        };
+        let rewards: Vec<_> = complete.iter().map(reward).collect();
         let groups: Vec<_> = complete
             .iter()
             .map(|s| self.groups.get(s.index).copied().unwrap_or_default())
@@ -107,6 +118,18 @@ impl GroupBuffer {
             Err(error) => tracing::error!(%error, "advantages could not be computed"),
         }
         complete
+    }
+
+    /// The groups among `complete` whose rollouts were not scored by the same sources. They get no
+    /// advantages, and their rewards enter no statistic.
+    fn incomparable(&self, complete: &[ScoredRollout]) -> HashSet<GroupId> {
+        let mut comparison = GroupComparison::default();
+        for scored in complete {
+            if let Some(Some(group)) = self.names.get(scored.index) {
+                comparison.add(scored.index, group, &scored.result);
+            }
+        }
+        comparison.finish().into_iter().map(|group| group.id).collect()
     }
 }
 

@@ -9,14 +9,15 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, Stream, StreamExt as _, stream};
 use guerdon_fusion::Scorer;
 use guerdon_types::{
-    IncomingRequest, Invalid, Limits, Problem, ProblemCode, Rollout, RolloutEntry, RolloutId,
-    RolloutResult, Usage, Versions,
+    IncomingRequest, IncomparableGroup, Invalid, Limits, Problem, ProblemCode, Rollout,
+    RolloutEntry, RolloutId, RolloutResult, Usage, Versions,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
 use crate::engine::advantages::GroupBuffer;
+use crate::engine::group_report::GroupReport;
 use crate::engine::scored_rollout::ScoredRollout;
 use crate::engine::snapshot::Snapshot;
 use crate::observe::metrics::Metrics;
@@ -34,6 +35,17 @@ pub struct Batch {
     limits: Limits,
     versions: Versions,
     metrics: Arc<Metrics>,
+}
+
+/// The results of a whole request, in its order.
+#[derive(Debug, Clone)]
+pub struct BatchResults {
+    /// One for each rollout.
+    pub results: Vec<RolloutResult>,
+    /// The groups that are not comparable.
+    pub groups: Vec<IncomparableGroup>,
+    /// The cost.
+    pub usage: Usage,
 }
 
 /// The parts of a [`Batch`] that do not come from its request.
@@ -54,7 +66,8 @@ impl Batch {
     ///
     /// # Errors
     /// [`Invalid`] if the request as a whole cannot be served: it is too large, names an unknown
-    /// profile or source, or asks for a fusion that its sources do not allow.
+    /// profile or source, asks for a fusion that its sources do not allow, or expects another
+    /// configuration.
     pub(crate) fn open(
         context: BatchContext<'_>,
         request: IncomingRequest,
@@ -65,6 +78,9 @@ impl Batch {
         let IncomingRequest { entries, settings: request } = request;
         request.check()?;
         let profile = snapshot.profile(request.profile.as_ref())?;
+        if let Some(expected) = &request.expect {
+            profile.check_digest(&expected.digest)?;
+        }
         let mut scorer = profile
             .scorer
             .narrowed(request.sources.as_deref(), request.fusion.as_ref())?
@@ -158,15 +174,23 @@ impl Batch {
         })
     }
 
+    /// A comparison of the groups, to which the caller adds the results of [`Self::run`].
+    #[must_use]
+    pub fn group_report(&self) -> GroupReport {
+        GroupReport::new(&self.entries)
+    }
+
     /// Scores the rollouts. Results are in the request's order.
-    pub async fn collect(self) -> (Vec<RolloutResult>, Usage) {
-        let mut usage = Usage::default();
+    pub async fn collect(self) -> BatchResults {
+        let (mut usage, mut groups) = (Usage::default(), self.group_report());
         let mut results: Vec<ScoredRollout> = self.run().collect().await;
         results.sort_unstable_by_key(|scored| scored.index);
         for scored in &results {
             usage.add(&scored.usage);
+            groups.add(scored);
         }
-        (results.into_iter().map(|scored| scored.result).collect(), usage)
+        let results = results.into_iter().map(|scored| scored.result).collect();
+        BatchResults { results, groups: groups.finish(), usage }
     }
 }
 

@@ -64,6 +64,32 @@ impl Serving {
             Draw { scores: &self.snapshot, compared: Some(&candidate.snapshot) }
         }
     }
+
+    /// The other generation instead of the one that was `drawn`, if only the other one is `wanted`
+    /// and it serves requests. A caller that expects one of two generations is therefore served by
+    /// it throughout.
+    pub(crate) fn preferring<'a>(
+        &'a self,
+        drawn: Draw<'a>,
+        wanted: impl Fn(&Snapshot) -> bool,
+    ) -> Draw<'a> {
+        match drawn {
+            Draw { scores, compared: Some(other) }
+                if !wanted(scores)
+                    && wanted(other)
+                    && self.serving().any(|one| std::ptr::eq(one, other)) =>
+            {
+                Draw { scores: other, compared: Some(scores) }
+            }
+            drawn => drawn,
+        }
+    }
+
+    /// The generations that serve requests.
+    pub(crate) fn serving(&self) -> impl Iterator<Item = &Snapshot> {
+        let candidate = self.candidate.iter().filter(|candidate| candidate.share > 0.0);
+        [&*self.snapshot].into_iter().chain(candidate.map(|candidate| &*candidate.snapshot))
+    }
 }
 
 /// The upper 53 bits as a number in [0, 1).

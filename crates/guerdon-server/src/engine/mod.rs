@@ -4,6 +4,7 @@
 mod advantages;
 pub(crate) mod batch;
 pub(crate) mod candidate;
+pub(crate) mod group_report;
 pub(crate) mod scored_rollout;
 pub(crate) mod snapshot;
 mod sources;
@@ -14,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
-use guerdon_types::{IncomingRequest, Info, Invalid, ScoreRequest};
+use guerdon_types::{Expectation, IncomingRequest, Info, Invalid, ScoreRequest};
 use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 
@@ -141,7 +142,14 @@ impl Engine {
     ) -> Result<Batch, Invalid> {
         let group = request.entries.iter().find_map(|entry| entry.group.as_ref());
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
-        let Draw { scores, compared } = serving.draw(group, number);
+        let drawn = serving.draw(group, number);
+        let Draw { scores, compared } = match &request.settings.expect {
+            Some(Expectation { digest }) => serving.preferring(drawn, |snapshot| {
+                let profile = snapshot.profile(request.settings.profile.as_ref());
+                profile.is_ok_and(|profile| profile.scorer.digest() == digest)
+            }),
+            None => drawn,
+        };
         let metrics = Arc::clone(&self.metrics);
         Batch::open(BatchContext { snapshot: scores, compared, client, metrics }, request)
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use guerdon_fusion::Scorer;
 use guerdon_judge::JudgeSource;
 use guerdon_rules::RulePacks;
-use guerdon_types::{Invalid, ProblemCode, ProfileInfo, ProfileName, SourceInfo};
+use guerdon_types::{ConfigDigest, Invalid, ProblemCode, ProfileInfo, ProfileName, SourceInfo};
 
 use crate::config::Config;
 use crate::http::auth::Auth;
@@ -41,6 +41,29 @@ pub struct Profile {
     pub packs: Option<Arc<RulePacks>>,
     /// Its judge, for probes.
     pub judge: Option<Arc<JudgeSource>>,
+    /// Named paths that are missing or empty and that `allow_empty` accepts.
+    pub empty: Vec<PathBuf>,
+}
+
+impl Profile {
+    /// Checks that this profile is the one that a request expects.
+    ///
+    /// # Errors
+    /// [`Invalid`] with the code `conflict` and both digests.
+    pub(crate) fn check_digest(&self, expected: &ConfigDigest) -> Result<(), Invalid> {
+        let digest = self.scorer.digest();
+        if digest == expected {
+            return Ok(());
+        }
+        let detail = format!(
+            "profile `{}` has the digest {digest}, and the request expects {expected}",
+            self.name
+        );
+        Err(Invalid::new(ProblemCode::Conflict, "/expect/digest", detail).hint(
+            "give every server the same configuration, rule packs, prompts and model, or expect \
+             the digest in `versions.digest` of /v1/info",
+        ))
+    }
 }
 
 impl Snapshot {
@@ -83,6 +106,7 @@ impl Snapshot {
                 .map(|source| SourceInfo { id: source.id().clone(), about: source.about() })
                 .collect(),
             versions: profile.scorer.versions(profile.name.clone(), self.generation),
+            empty: profile.empty.iter().map(|path| path.display().to_string()).collect(),
         };
         self.profiles.iter().map(|(name, profile)| (name.clone(), info(profile))).collect()
     }

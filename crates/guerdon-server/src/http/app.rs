@@ -22,6 +22,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::config::Scope;
 use crate::http::caller::address_of;
 use crate::http::credentials;
+use crate::http::expect::expected_digest;
 use crate::http::problem::{ApiError, finish};
 use crate::http::request_context::RequestContext;
 use crate::http::routes;
@@ -131,7 +132,8 @@ async fn request_context(State(app): State<App>, mut request: Request, next: Nex
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     request.extensions_mut().insert(id.clone());
     let address = address_of(request.extensions());
-    let context = RequestContext::new(&app, app.callers.caller(None, address));
+    let expected = expected_digest(request.headers());
+    let context = RequestContext::new(&app, app.callers.caller(None, address), expected);
     request.extensions_mut().insert(context);
     let span = tracing::info_span!("http.request", http.method = %method, http.path = path, request.id = %id);
     async {

@@ -5,6 +5,7 @@ pub(crate) mod auth;
 mod body;
 pub(crate) mod caller;
 mod credentials;
+mod expect;
 mod extract;
 pub(crate) mod problem;
 pub(crate) mod rate_limit;

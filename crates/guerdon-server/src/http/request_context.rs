@@ -21,6 +21,7 @@ use crate::engine::candidate::Serving;
 use crate::engine::snapshot::Snapshot;
 use crate::http::body::read_json;
 use crate::http::caller::CallerId;
+use crate::http::expect::{self, ExpectedDigest};
 use crate::http::problem::ApiError;
 use crate::http::state::App;
 
@@ -31,12 +32,13 @@ use crate::http::state::App;
 pub(crate) struct RequestContext {
     pub(crate) serving: Arc<Serving>,
     pub(crate) caller: CallerId,
+    expected: ExpectedDigest,
     app: App,
 }
 
 impl RequestContext {
-    pub(crate) fn new(app: &App, caller: CallerId) -> Self {
-        Self { serving: app.engine.serving(), caller, app: app.clone() }
+    pub(crate) fn new(app: &App, caller: CallerId, expected: ExpectedDigest) -> Self {
+        Self { serving: app.engine.serving(), caller, expected, app: app.clone() }
     }
 
     /// The snapshot with the configuration, tokens and limits for this request.
@@ -46,8 +48,10 @@ impl RequestContext {
 
     /// Binds `request` to this context. Refuses it while the queue of a source that it needs is
     /// full.
-    pub(crate) fn open_batch(&self, request: IncomingRequest) -> Result<Batch, ApiError> {
-        let batch = self.app.engine.open_on(&self.serving, self.caller.0, request)?;
+    pub(crate) fn open_batch(&self, mut request: IncomingRequest) -> Result<Batch, ApiError> {
+        let by_header = expect::apply(&self.expected, &mut request)?;
+        let opened = self.app.engine.open_on(&self.serving, self.caller.0, request);
+        let batch = opened.map_err(|invalid| expect::by_header(invalid, by_header))?;
         match batch.full_for() {
             Some(wait) if !batch.is_empty() => {
                 Err(ApiError::new(ProblemCode::Overloaded, "a source's queue is full")
@@ -74,6 +78,20 @@ impl RequestContext {
     }
 }
 
+impl RequestContext {
+    /// Checks that the expected configuration serves profile `name`. A protocol that scores after
+    /// its reply refuses the request with this check.
+    fn check_expected(&self, name: Option<&ProfileName>) -> Result<(), Invalid> {
+        let Some(digest) = self.expected.clone()? else { return Ok(()) };
+        let profile = self.snapshot().profile(name)?;
+        let check = |snapshot: &Snapshot| snapshot.profile(name)?.check_digest(&digest);
+        if self.serving.serving().any(|snapshot| check(snapshot).is_ok()) {
+            return Ok(());
+        }
+        profile.check_digest(&digest).map_err(|invalid| expect::by_header(invalid, true))
+    }
+}
+
 impl ScoreService for RequestContext {
     fn is_ready(&self) -> bool {
         self.app.is_ready()
@@ -84,6 +102,7 @@ impl ScoreService for RequestContext {
     }
 
     fn profile(&self, name: Option<&ProfileName>) -> Result<ProfileSummary, Invalid> {
+        self.check_expected(name)?;
         let profile = self.snapshot().profile(name)?;
         let versions = profile.scorer.versions(profile.name.clone(), self.snapshot().generation);
         Ok(ProfileSummary { name: profile.name.clone(), model_hash: versions.rm })
@@ -123,6 +142,6 @@ impl ScoringBatch for Batch {
     }
 
     fn collect(self: Box<Self>) -> BoxFuture<'static, Vec<RolloutResult>> {
-        async move { Self::collect(*self).await.0 }.boxed()
+        async move { Self::collect(*self).await.results }.boxed()
     }
 }

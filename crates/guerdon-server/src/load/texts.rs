@@ -1,12 +1,13 @@
 //! Rule packs and judge prompts from disk: the one walk over the files and folders that a
 //! configuration or a command line names.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use guerdon_text::SourceText;
 
 use crate::error::LoadError;
-use crate::load::file_set::FileSet;
+use crate::load::file_set::{Extensions, FileSet};
 
 /// The extensions of rule packs.
 pub const PACKS: [&str; 2] = ["yaml", "yml"];
@@ -24,33 +25,121 @@ pub fn texts(
     paths: &[PathBuf],
     extensions: &'static [&'static str],
 ) -> Result<Vec<SourceText>, LoadError> {
-    texts_of(&mut FileSet::default(), root, paths, extensions)
-}
-
-/// As [`texts`], through `files`.
-pub(crate) fn texts_of(
-    files: &mut FileSet,
-    root: &Path,
-    paths: &[PathBuf],
-    extensions: &'static [&'static str],
-) -> Result<Vec<SourceText>, LoadError> {
+    let mut files = FileSet::default();
     let mut texts = Vec::new();
     for named in paths {
-        let path = root.join(named);
-        let mut found = vec![(named.clone(), path.clone())];
-        if files.is_folder(&path) {
-            // The folder itself is part of the set, so that a file added to it is a change.
-            let listed = files.list(&path, extensions);
-            found = listed
-                .map_err(|cause| LoadError::Read { path: path.clone(), cause })?
-                .into_iter()
-                .filter_map(|file| Some((named.join(file.file_name()?), file)))
-                .collect();
-        }
-        for (named, file) in found {
-            let text = files.read(&file).map_err(|cause| LoadError::Read { path: file, cause })?;
-            texts.push(SourceText::new(named.display().to_string(), &*text));
-        }
+        texts.extend(texts_at(&mut files, root, named, extensions)?);
     }
     Ok(texts)
+}
+
+/// The content of one named path.
+pub(crate) enum NamedTexts {
+    /// At least one text that is not blank.
+    Found(Vec<SourceText>),
+    /// Nothing, with the reason as the end of a sentence.
+    Nothing(&'static str),
+}
+
+impl NamedTexts {
+    /// Reads the file or folder `named` through `files`.
+    ///
+    /// # Errors
+    /// [`LoadError::Read`] for a file that exists and cannot be read.
+    pub(crate) fn read(
+        files: &mut FileSet,
+        root: &Path,
+        named: &Path,
+        extensions: Extensions,
+    ) -> Result<Self, LoadError> {
+        let texts = match texts_at(files, root, named, extensions) {
+            Err(LoadError::Read { path, cause })
+                if cause.kind() == ErrorKind::NotFound && path == root.join(named) =>
+            {
+                return Ok(Self::Nothing("does not exist"));
+            }
+            texts => texts?,
+        };
+        Ok(if texts.is_empty() {
+            Self::Nothing("has no file of this kind")
+        } else if texts.iter().all(|text| is_blank(&text.text)) {
+            Self::Nothing("has no text but comments")
+        } else {
+            Self::Found(texts)
+        })
+    }
+}
+
+fn texts_at(
+    files: &mut FileSet,
+    root: &Path,
+    named: &Path,
+    extensions: Extensions,
+) -> Result<Vec<SourceText>, LoadError> {
+    let path = root.join(named);
+    let mut found = vec![(named.to_owned(), path.clone())];
+    if files.is_folder(&path) {
+        // The folder itself is part of the set, so that a file added to it is a change.
+        let listed = files.list(&path, extensions);
+        found = listed
+            .map_err(|cause| LoadError::Read { path: path.clone(), cause })?
+            .into_iter()
+            .filter_map(|file| Some((named.join(file.file_name()?), file)))
+            .collect();
+    }
+    let read = |(named, file): (PathBuf, PathBuf)| {
+        let text = files.read(&file).map_err(|cause| LoadError::Read { path: file, cause })?;
+        Ok(SourceText::new(named.display().to_string(), &*text))
+    };
+    found.into_iter().map(read).collect()
+}
+
+/// True if a text has only white space and comments of YAML.
+fn is_blank(text: &str) -> bool {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    text.lines()
+        .map(str::trim)
+        .all(|line| line.is_empty() || line.starts_with('#') || matches!(line, "---" | "..."))
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test writes its own files")]
+mod tests {
+    use super::*;
+
+    fn found(folder: &Path, named: &str) -> Result<Vec<String>, &'static str> {
+        let read = NamedTexts::read(&mut FileSet::default(), folder, Path::new(named), &PACKS);
+        match read.unwrap() {
+            NamedTexts::Found(texts) => Ok(texts.into_iter().map(|text| text.name).collect()),
+            NamedTexts::Nothing(why) => Err(why),
+        }
+    }
+
+    #[test]
+    fn folder_without_packs_is_nothing_and_hidden_files_are_no_packs() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(found(folder.path(), "rules"), Err("does not exist"));
+        std::fs::create_dir(folder.path().join("rules")).unwrap();
+        assert_eq!(found(folder.path(), "rules"), Err("has no file of this kind"));
+        for name in ["README.md", "README.yaml", ".hidden.yaml", ".yaml", "notes.txt", "a.yaml~"] {
+            std::fs::write(folder.path().join("rules").join(name), "pack: x").unwrap();
+            assert_eq!(found(folder.path(), "rules"), Err("has no file of this kind"), "{name}");
+        }
+        for blank in ["", " \n", "# only\n---\n", "\u{feff}#\r\n"] {
+            std::fs::write(folder.path().join("rules/a.yaml"), blank).unwrap();
+            assert_eq!(found(folder.path(), "rules"), Err("has no text but comments"), "{blank:?}");
+            assert_eq!(found(folder.path(), "rules/a.yaml"), Err("has no text but comments"));
+        }
+        std::fs::write(folder.path().join("rules/b.yml"), "pack: x").unwrap();
+        let both = ["rules/a.yaml", "rules/b.yml"].map(str::to_owned);
+        assert_eq!(found(folder.path(), "rules"), Ok(both.to_vec()), "the report names a.yaml");
+    }
+
+    #[test]
+    fn dangling_link_in_a_folder_is_a_file_that_cannot_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("nowhere", folder.path().join("a.yaml")).unwrap();
+        let read = NamedTexts::read(&mut FileSet::default(), folder.path(), Path::new("."), &PACKS);
+        assert!(matches!(read, Err(LoadError::Read { .. })));
+    }
 }

@@ -79,6 +79,10 @@ impl RewardSource for ObservedSource {
         self.inner.version()
     }
 
+    fn identity(&self) -> serde_json::Value {
+        self.inner.identity()
+    }
+
     fn full_for(&self) -> Option<Duration> {
         self.inner.full_for()
     }

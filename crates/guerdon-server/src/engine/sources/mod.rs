@@ -1,7 +1,9 @@
 //! Builds snapshots from the configuration. [`Loader::profile`] is the only list of source kinds.
 
+mod absent_model;
 mod judges;
 mod models;
+mod named_paths;
 mod parts;
 
 use std::collections::BTreeMap;
@@ -10,19 +12,20 @@ use std::sync::Arc;
 
 use guerdon_fusion::{RewardSource, Scorer};
 use guerdon_judge::{JudgeSource, Prompts};
-use guerdon_model::RmSource;
 use guerdon_rules::{RulePacks, RulesSource};
+use guerdon_text::SourceText;
 use guerdon_types::ProfileName;
 use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 
+use self::named_paths::{KeyTexts, NamedPaths};
 use self::parts::{PacksKey, SharedParts, keys_of};
 use crate::config::{Config, ConfigSource, ProfileConfig};
 use crate::engine::snapshot::{Profile, Snapshot};
 use crate::error::LoadError;
 use crate::http::auth::Auth;
 use crate::load::file_set::FileSet;
-use crate::load::texts::{PACKS, PROMPTS, texts_of};
+use crate::load::texts::{PACKS, PROMPTS};
 use crate::observe::metrics::Metrics;
 use crate::observe::observed_source::ObservedSource;
 
@@ -46,7 +49,8 @@ struct LoadJob<'a> {
 }
 
 /// The parts of a profile that load quickly: they are loaded before any model.
-struct TextsAndJudge {
+struct TextsAndJudge<'a> {
+    named: NamedPaths<'a>,
     judge: Option<Arc<JudgeSource>>,
     packs: Option<Arc<RulePacks>>,
 }
@@ -102,12 +106,12 @@ impl Loader {
     }
 
     /// The parts of profile `name` that load quickly.
-    fn texts_and_judge(
+    fn texts_and_judge<'a>(
         &self,
-        load: &mut LoadJob<'_>,
-        name: &str,
+        load: &mut LoadJob<'a>,
+        name: &'a str,
         profile: &ProfileConfig,
-    ) -> Result<TextsAndJudge, LoadError> {
+    ) -> Result<TextsAndJudge<'a>, LoadError> {
         profile.fusion.check().map_err(|error| LoadError::Profile {
             profile: name.to_owned(),
             detail: format!("fusion: {error}"),
@@ -123,30 +127,23 @@ impl Loader {
         }
         // Prompts are compiled even if no judge is configured, so that a broken one is found before
         // it is needed.
-        let prompts = self.prompts(load, profile)?;
+        let mut named = NamedPaths::new(name, profile, load.root);
+        let prompts = self.prompts(load, &mut named, profile)?;
         let judge = self.judge(load, name, profile, prompts)?;
-        Ok(TextsAndJudge { judge, packs: self.packs(load, profile)? })
+        let packs = self.packs(load, &mut named, profile)?;
+        Ok(TextsAndJudge { named, judge, packs })
     }
 
     fn profile(
         &self,
         load: &mut LoadJob<'_>,
         (name, profile): (&str, &ProfileConfig),
-        TextsAndJudge { judge, packs }: TextsAndJudge,
+        TextsAndJudge { mut named, judge, packs }: TextsAndJudge<'_>,
     ) -> Result<Profile, LoadError> {
         let invalid = |detail: String| LoadError::Profile { profile: name.to_owned(), detail };
         let mut sources: Vec<Arc<dyn RewardSource>> = Vec::new();
         if let Some(model) = &profile.model {
-            let model = self.model(load, model)?;
-            let measured = model.manifest().calibration.as_ref().map(|c| (c.mean, c.std));
-            let calibration = profile.calibration.resolve(measured).map_err(|key| {
-                invalid(format!(
-                    "`{key}` is set neither here nor in the model's manifest; set it, or set \
-                     calibration = {{ kind = \"raw\" }}"
-                ))
-            })?;
-            calibration.check().map_err(|error| invalid(error.to_string()))?;
-            sources.push(Arc::new(RmSource::new(model, calibration)));
+            sources.push(self.base(load, &mut named, model, profile.calibration)?);
         }
         if let Some(judge) = &judge {
             sources.push(Arc::clone(judge) as Arc<dyn RewardSource>);
@@ -166,7 +163,8 @@ impl Loader {
                 error.detail
             ))
         })?;
-        Ok(Profile { name: ProfileName::from(name), scorer, packs, judge })
+        let NamedPaths { empty, .. } = named;
+        Ok(Profile { name: ProfileName::from(name), scorer, packs, judge, empty })
     }
 
     /// The profile's rule packs, compiled only if a text is new; `None` for a profile without
@@ -174,21 +172,43 @@ impl Loader {
     fn packs(
         &self,
         load: &mut LoadJob<'_>,
+        named: &mut NamedPaths<'_>,
         profile: &ProfileConfig,
     ) -> Result<Option<Arc<RulePacks>>, LoadError> {
         if profile.rules.is_empty() {
             return Ok(None);
         }
-        let texts = texts_of(load.files, load.root, &profile.rules, &PACKS)?;
-        let key = PacksKey::new(&texts);
+        let KeyTexts { texts, owners } =
+            named.texts(load.files, "rules", &profile.rules, &PACKS)?;
+        let packs = self.compiled(load, &texts)?;
+        let mut rules = vec![0; profile.rules.len()];
+        for (owner, pack) in owners.iter().zip(packs.summaries()) {
+            if let Some(count) = rules.get_mut(*owner) {
+                *count += pack.rules.len();
+            }
+        }
+        for (owner, (path, rules)) in profile.rules.iter().zip(rules).enumerate() {
+            if rules == 0 && owners.contains(&owner) {
+                named.absent("rules", path, "has no rules")?;
+            }
+        }
+        Ok(Some(packs))
+    }
+
+    fn compiled(
+        &self,
+        load: &mut LoadJob<'_>,
+        texts: &[SourceText],
+    ) -> Result<Arc<RulePacks>, LoadError> {
+        let key = PacksKey::new(texts);
         if let Some(packs) = load.parts.packs.get(&key) {
-            return Ok(Some(packs));
+            return Ok(packs);
         }
         let kept = self.parts.lock().packs.get(&key);
         let packs = match kept {
             Some(packs) => packs,
             None => {
-                let (packs, warnings) = RulePacks::compile(&texts).map_err(LoadError::Rules)?;
+                let (packs, warnings) = RulePacks::compile(texts).map_err(LoadError::Rules)?;
                 if !warnings.diagnostics().is_empty() {
                     tracing::warn!("rule packs have warnings:\n{warnings}");
                 }
@@ -196,16 +216,18 @@ impl Loader {
             }
         };
         load.parts.packs.insert(key, Arc::clone(&packs));
-        Ok(Some(packs))
+        Ok(packs)
     }
 
     /// The profile's judge prompts, compiled only if a text is new.
     fn prompts(
         &self,
         load: &mut LoadJob<'_>,
+        named: &mut NamedPaths<'_>,
         profile: &ProfileConfig,
     ) -> Result<Arc<Prompts>, LoadError> {
-        let texts = texts_of(load.files, load.root, &profile.prompts, &PROMPTS)?;
+        let KeyTexts { texts, .. } =
+            named.texts(load.files, "prompts", &profile.prompts, &PROMPTS)?;
         let key = keys_of(&texts);
         if let Some(prompts) = load.parts.prompts.get(&key) {
             return Ok(prompts);

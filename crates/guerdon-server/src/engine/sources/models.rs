@@ -1,30 +1,61 @@
 //! Loads reward models. A model is loaded once and kept over reloads until one of its inputs
 //! changes.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use guerdon_model::{Model, ModelConfig};
+use guerdon_fusion::RewardSource;
+use guerdon_model::{MANIFEST, Model, ModelConfig, RmSource};
 
+use super::absent_model::AbsentModel;
+use super::named_paths::NamedPaths;
 use super::parts::ModelKey;
 use super::{LoadJob, Loader};
+use crate::config::CalibrationConfig;
 use crate::error::LoadError;
 
 impl Loader {
-    pub(super) fn model(
+    /// The base source of a profile: the model called `model`, calibrated.
+    pub(super) fn base(
+        &self,
+        load: &mut LoadJob<'_>,
+        named: &mut NamedPaths<'_>,
+        model: &str,
+        calibration: CalibrationConfig,
+    ) -> Result<Arc<dyn RewardSource>, LoadError> {
+        let models = &load.config.models;
+        let config = models
+            .get(model)
+            .ok_or_else(|| LoadError::unknown("model", model, "models", models.keys()))?;
+        let manifest = load.files.read(&load.root.join(&config.path).join(MANIFEST));
+        if manifest.is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+            named.absent("model", &config.path, "has no guerdon.model.toml")?;
+            return Ok(Arc::new(AbsentModel::new(model)));
+        }
+        let model = self.model(load, model, config)?;
+        let measured = model.manifest().calibration.as_ref().map(|c| (c.mean, c.std));
+        let calibration = calibration.resolve(measured).map_err(|key| {
+            named.invalid(format!(
+                "`{key}` is set neither here nor in the model's manifest; set it, or set \
+                 calibration = {{ kind = \"raw\" }}"
+            ))
+        })?;
+        calibration.check().map_err(|error| named.invalid(error.to_string()))?;
+        Ok(Arc::new(RmSource::new(model, calibration)))
+    }
+
+    fn model(
         &self,
         load: &mut LoadJob<'_>,
         name: &str,
+        config: &ModelConfig,
     ) -> Result<Arc<Model>, LoadError> {
-        let models = &load.config.models;
-        let config = models
-            .get(name)
-            .ok_or_else(|| LoadError::unknown("model", name, "models", models.keys()))?;
         let environment = || self.source.environment.var("ORT_DYLIB_PATH").map(PathBuf::from);
         let runtime = config.runtime.as_ref().map(|path| load.root.join(path)).or_else(environment);
         let config = ModelConfig { path: load.root.join(&config.path), runtime, ..config.clone() };
         // A manifest that cannot be read is the model's own error to report.
-        let manifest = load.files.read(&config.path.join(guerdon_model::MANIFEST));
+        let manifest = load.files.read(&config.path.join(MANIFEST));
         let manifest = manifest.as_deref().unwrap_or_default().to_owned();
         let key = ModelKey { name: name.to_owned(), config, manifest };
         if let Some(model) = load.parts.models.get(&key) {

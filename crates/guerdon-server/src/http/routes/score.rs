@@ -15,7 +15,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::engine::batch::Batch;
+use crate::engine::batch::{Batch, BatchResults};
+use crate::engine::group_report::GroupReport;
 use crate::http::extract::{Permit, ScoreBody};
 use crate::http::problem::ApiError;
 use crate::http::request_context::RequestContext;
@@ -39,6 +40,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         (StreamLine = "application/x-ndjson"),
     )),
     (status = "4XX", description = "The request as a whole is wrong; `pointer` is the place.", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "Another configuration serves than the request expects.", body = Problem, content_type = "application/problem+json"),
     (status = 503, description = "Overloaded; see Retry-After.", body = Problem, content_type = "application/problem+json"),
 ))]
 async fn score(
@@ -58,8 +60,9 @@ async fn score(
         return Ok(([(CONTENT_TYPE, NDJSON)], body).into_response());
     }
     let versions = batch.versions().clone();
-    let (results, usage) = batch.collect().await;
-    Ok(Json(ScoreResponse::new(request_id, results, versions, usage)).into_response())
+    let BatchResults { results, groups, usage } = batch.collect().await;
+    let response = ScoreResponse::new(request_id, results, versions, usage).with_groups(groups);
+    Ok(Json(response).into_response())
 }
 
 /// Result lines, then the summary. The permit is held until the last line, or until the caller
@@ -71,28 +74,39 @@ fn lines(
 ) -> impl Stream<Item = Result<Bytes, serde_json::Error>> + Send + 'static {
     struct Lines<S> {
         results: S,
+        groups: Option<GroupReport>,
         summary: Option<StreamSummary>,
         _permit: OwnedSemaphorePermit,
     }
     let summary = StreamSummary {
         request_id,
         results: 0,
+        groups: Vec::new(),
         versions: batch.versions().clone(),
         usage: Usage::default(),
     };
-    let state = Lines { results: Box::pin(batch.run()), summary: Some(summary), _permit: permit };
+    let groups = Some(batch.group_report());
+    let results = Box::pin(batch.run());
+    let state = Lines { results, groups, summary: Some(summary), _permit: permit };
     stream::unfold(state, async |mut state| {
         let summary = state.summary.as_mut()?;
         let line = match state.results.next().await {
             Some(scored) => {
                 summary.results += 1;
                 summary.usage.add(&scored.usage);
+                if let Some(groups) = &mut state.groups {
+                    groups.add(&scored);
+                }
                 StreamLine::Result(Box::new(StreamedResult {
                     index: scored.index,
                     result: scored.result,
                 }))
             }
-            None => StreamLine::Summary(Box::new(state.summary.take()?)),
+            None => {
+                let mut summary = state.summary.take()?;
+                summary.groups = state.groups.take().map(GroupReport::finish).unwrap_or_default();
+                StreamLine::Summary(Box::new(summary))
+            }
         };
         let bytes = serde_json::to_vec(&line).map(|mut bytes| {
             bytes.push(b'\n');

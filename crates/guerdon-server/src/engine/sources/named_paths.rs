@@ -1,0 +1,85 @@
+//! The paths that a profile names. A path that is missing or empty is refused unless `allow_empty`
+//! says that it is meant, because a volume that is not mounted looks the same.
+
+use std::path::{Path, PathBuf};
+
+use guerdon_text::SourceText;
+
+use crate::config::ProfileConfig;
+use crate::error::LoadError;
+use crate::load::file_set::{Extensions, FileSet};
+use crate::load::texts::NamedTexts;
+
+/// The named paths of one profile, and those that turned out to be empty.
+#[derive(Debug)]
+pub(super) struct NamedPaths<'a> {
+    profile: &'a str,
+    /// The folder that paths are relative to.
+    root: &'a Path,
+    allow_empty: bool,
+    /// The paths that are missing or empty, as they were named.
+    pub(super) empty: Vec<PathBuf>,
+}
+
+/// The texts of a key, each with the index of the path that it belongs to.
+#[derive(Debug, Default)]
+pub(super) struct KeyTexts {
+    pub(super) texts: Vec<SourceText>,
+    pub(super) owners: Vec<usize>,
+}
+
+impl<'a> NamedPaths<'a> {
+    /// No path yet, of the profile called `name`.
+    pub(super) fn new(name: &'a str, profile: &ProfileConfig, root: &'a Path) -> Self {
+        Self { profile: name, root, allow_empty: profile.allow_empty, empty: Vec::new() }
+    }
+
+    /// The error of a profile whose settings do not fit together.
+    pub(super) fn invalid(&self, detail: String) -> LoadError {
+        LoadError::Profile { profile: self.profile.to_owned(), detail }
+    }
+
+    /// Reads the texts of `paths`, which `key` names.
+    ///
+    /// # Errors
+    /// [`LoadError::Absent`] for a path that is missing or empty and is not allowed to be.
+    pub(super) fn texts(
+        &mut self,
+        files: &mut FileSet,
+        key: &'static str,
+        paths: &[PathBuf],
+        extensions: Extensions,
+    ) -> Result<KeyTexts, LoadError> {
+        let mut found = KeyTexts::default();
+        for (index, path) in paths.iter().enumerate() {
+            match NamedTexts::read(files, self.root, path, extensions)? {
+                NamedTexts::Found(texts) => {
+                    found.owners.extend(texts.iter().map(|_| index));
+                    found.texts.extend(texts);
+                }
+                NamedTexts::Nothing(why) => self.absent(key, path, why)?,
+            }
+        }
+        Ok(found)
+    }
+
+    /// Records that `path`, which `key` names, is missing or empty.
+    ///
+    /// # Errors
+    /// [`LoadError::Absent`] unless the profile has `allow_empty`.
+    pub(super) fn absent(
+        &mut self,
+        key: &'static str,
+        path: &Path,
+        found: &'static str,
+    ) -> Result<(), LoadError> {
+        let Self { profile, root, .. } = *self;
+        let full = root.join(path);
+        if !self.allow_empty {
+            return Err(LoadError::Absent { profile: profile.to_owned(), key, path: full, found });
+        }
+        tracing::warn!(profile, key, path = %full.display(), "{found}, which `allow_empty` accepts");
+        self.empty.push(path.to_owned());
+        Ok(())
+    }
+}
