@@ -6,7 +6,7 @@ use serde::de::{DeserializeSeed, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-use crate::json::{message, parse_borrowed};
+use crate::json::{message, optional_object, parse_borrowed};
 use crate::{
     ConfigDigest, FusionPatch, Invalid, ProblemCode, ProfileName, Rollout, RolloutEntry, SourceId,
     refuse_shared_ids,
@@ -26,10 +26,18 @@ pub struct ScoreRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<ProfileName>,
     /// Changes to the profile's fusion, for this request only.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "optional_object"
+    )]
     pub fusion: Option<FusionPatch>,
     /// Requests group advantages in the same reply.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "optional_object"
+    )]
     pub advantages: Option<AdvantagesRequest>,
     /// The time limit in milliseconds. A source that has not answered by then abstains with
     /// `why = "deadline"`.
@@ -38,7 +46,11 @@ pub struct ScoreRequest {
     pub deadline_ms: Option<u64>,
     /// The configuration that must serve. If another one serves, the request is refused with the
     /// code `conflict` (HTTP 409). Default: any.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "optional_object"
+    )]
     pub expect: Option<Expectation>,
 }
 
@@ -178,13 +190,13 @@ struct RawScoreRequest<'a> {
     sources: Option<Vec<SourceId>>,
     #[serde(default)]
     profile: Option<ProfileName>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "optional_object")]
     fusion: Option<FusionPatch>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "optional_object")]
     advantages: Option<AdvantagesRequest>,
     #[serde(default)]
     deadline_ms: Option<u64>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "optional_object")]
     expect: Option<Expectation>,
 }
 
@@ -335,6 +347,20 @@ mod tests {
     }
 
     #[test]
+    fn list_is_no_object_of_settings() {
+        for (setting, list) in
+            [("fusion", "[]"), ("fusion", r#"["repo"]"#), ("advantages", r#"["grpo"]"#)]
+        {
+            let invalid =
+                parse(&format!(r#"{{"rollouts": [], "{setting}": {list}}}"#)).unwrap_err();
+            assert_eq!(invalid.pointer, format!("/{setting}"), "{invalid}");
+            assert!(invalid.detail.contains("expected an object"), "{invalid}");
+            let null = parse(&format!(r#"{{"rollouts": [], "{setting}": null}}"#));
+            assert_eq!(null.unwrap(), IncomingRequest::default());
+        }
+    }
+
+    #[test]
     fn invalid_expectation_is_refused_with_its_pointer() {
         for (expect, pointer) in [
             ("{}", "/expect"),
@@ -343,6 +369,8 @@ mod tests {
             (r#"{"digest": 7}"#, "/expect/digest"),
             (r#"{"digest": null}"#, "/expect/digest"),
             (r#"{"digets": "sha256:00"}"#, "/expect/digets"),
+            (r#"["sha256:00"]"#, "/expect"),
+            ("[]", "/expect"),
         ] {
             let invalid = parse(&format!(r#"{{"rollouts": [], "expect": {expect}}}"#)).unwrap_err();
             assert_eq!(invalid.code, ProblemCode::InvalidRequest, "{expect}");

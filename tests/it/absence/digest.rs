@@ -195,7 +195,7 @@ fn load(root: &Path) -> Arc<Engine> {
         environment: Arc::new(environment),
         overrides: Vec::new(),
     };
-    Engine::load(source).unwrap_or_else(|error| panic!("{error}"))
+    Engine::load(source).map_err(|error| error.to_string()).unwrap()
 }
 
 fn digest(engine: &Engine) -> String {
