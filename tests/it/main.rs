@@ -16,6 +16,7 @@ mod odd_files;
 mod reload;
 mod reload_folder;
 mod reload_writes;
+mod rules_check;
 mod scoring;
 mod security;
 mod shipped;

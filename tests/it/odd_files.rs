@@ -11,7 +11,7 @@ use serde_json::json;
 
 type MakeFile = fn(&Path);
 
-/// What is put in the place of a pack, with a word of its refusal.
+/// Files in the place of a pack, each with a word of its refusal.
 const ODD: [(&str, &str, MakeFile); 6] = [
     ("a pipe", "pipe", |path| {
         assert!(Command::new("mkfifo").arg(path).status().unwrap().success());

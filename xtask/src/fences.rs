@@ -21,7 +21,7 @@ const OURS: &[(&str, &[&str])] = &[
     ("guerdon-fusion", &["guerdon-types"]),
     ("guerdon-model", &["guerdon-types", "guerdon-fusion", "guerdon-text", "guerdon-queue"]),
     ("guerdon-judge", &["guerdon-types", "guerdon-fusion", "guerdon-text", "guerdon-queue"]),
-    ("guerdon-rules", &["guerdon-types", "guerdon-fusion", "guerdon-text"]),
+    ("guerdon-rules", &["guerdon-types", "guerdon-fusion", "guerdon-text", "guerdon-queue"]),
     ("guerdon-adapters", &["guerdon-types", "guerdon-fusion", "guerdon-text"]),
     ("guerdon-client", &["guerdon-types", "guerdon-optim", "guerdon-queue"]),
     ("guerdon-python", &["guerdon-client"]),

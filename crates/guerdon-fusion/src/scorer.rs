@@ -24,6 +24,7 @@ pub struct Scorer {
     /// Of the sources and the fusion that this scorer was made with.
     digest: ConfigDigest,
     client: u64,
+    request_bytes: usize,
     compared: Option<Arc<ComparedRules>>,
 }
 
@@ -40,7 +41,7 @@ impl Scorer {
     #[must_use]
     pub fn new(sources: Vec<Arc<dyn RewardSource>>, fusion: FusionConfig) -> Self {
         let digest = digest::of(&sources, &fusion);
-        Self { sources, fusion, digest, client: 0, compared: None }
+        Self { sources, fusion, digest, client: 0, request_bytes: 0, compared: None }
     }
 
     /// The sources.
@@ -97,6 +98,12 @@ impl Scorer {
     #[must_use]
     pub fn for_client(self, client: u64) -> Self {
         Self { client, ..self }
+    }
+
+    /// A copy for a request with `request_bytes` bytes of text: see [`Ask::request_bytes`].
+    #[must_use]
+    pub fn of_request(self, request_bytes: usize) -> Self {
+        Self { request_bytes, ..self }
     }
 
     /// A copy that also evaluates the rules and the fusion of `other` on each turn, for comparison.
@@ -181,7 +188,9 @@ impl Scorer {
                 return (unscored(id, Vec::new(), problem), usage);
             }
         };
-        let ask = Ask::new(rollout, &turns, deadline).for_client(self.client);
+        let ask = Ask::new(rollout, &turns, deadline)
+            .for_client(self.client)
+            .of_request(self.request_bytes);
         let answers =
             join_all(self.sources.iter().map(|source| signals(source.as_ref(), ask))).await;
 

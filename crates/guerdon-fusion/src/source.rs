@@ -24,19 +24,28 @@ pub struct Ask<'a> {
     /// source with a queue serves clients evenly, so that a large batch of one does not delay
     /// another.
     pub client: u64,
+    /// Bytes of text in the whole request. A source that computes may do so where it is called if
+    /// the request is short, and on threads of its own if it is not.
+    pub request_bytes: usize,
 }
 
 impl<'a> Ask<'a> {
     /// A question about `turns` of `rollout`, for client 0.
     #[must_use]
     pub const fn new(rollout: &'a Rollout, turns: &'a [usize], deadline: Option<Instant>) -> Self {
-        Self { rollout, turns, deadline, client: 0 }
+        Self { rollout, turns, deadline, client: 0, request_bytes: 0 }
     }
 
     /// A copy for `client`.
     #[must_use]
     pub const fn for_client(self, client: u64) -> Self {
         Self { client, ..self }
+    }
+
+    /// A copy for a request with `request_bytes` bytes of text.
+    #[must_use]
+    pub const fn of_request(self, request_bytes: usize) -> Self {
+        Self { request_bytes, ..self }
     }
 }
 

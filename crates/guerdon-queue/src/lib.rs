@@ -34,6 +34,7 @@
 //! | `admission/` | [`Admission`]: fair queue, quotas, capacity and pauses of one address together |
 //! | `single_flight.rs` | [`SingleFlight`]: one call for all concurrent callers of one key |
 //! | `deadline.rs` | instants computed from delays that other parties report |
+//! | `work_threads.rs` | [`WorkThreads`]: threads for computation, shared fairly between flows |
 //! | `coordinate/` | [`Coordinator`]: single-flight, quotas and budgets shared between replicas |
 
 mod admission;
@@ -44,6 +45,7 @@ mod fair;
 mod quota;
 mod retry;
 mod single_flight;
+mod work_threads;
 
 pub use admission::{
     Admission, AdmissionLimits, AdmissionPermit, Demand, Flow, LoadSignal, Refusal,
@@ -57,3 +59,4 @@ pub use fair::{FairClock, FairQueue, QueuePosition};
 pub use quota::{QuotaReport, QuotaReports, QuotaReservation, QuotaWindow, parse_reset};
 pub use retry::{Backoff, named_delay, parse_retry_after};
 pub use single_flight::{Flight, SingleFlight};
+pub use work_threads::{WorkError, WorkPermit, WorkThreads};

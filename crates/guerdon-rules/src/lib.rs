@@ -51,6 +51,7 @@ mod workbench;
 
 pub use guerdon_text::{Diagnostic, Report, Severity, SourceText};
 
+pub use engine::compile::WorkBounds;
 pub use engine::eval::Evaluation;
 pub use engine::scan_limit::ScanLimit;
 pub use packs::{PackSummary, RulePacks, RuleSummary};

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use guerdon_text::{Report, SourceText};
+use guerdon_text::{Finding, Report, SourceText};
 use guerdon_types::{Finite, Rollout, RulesPart};
 use serde::{Deserialize, Serialize};
 
-use crate::engine::compile::CompiledPacks;
+use crate::engine::compile::{CompiledPacks, WorkBounds};
 use crate::engine::eval::{self, DialogueTexts, Evaluation, TurnView};
 use crate::engine::plan::RulePlan;
 use crate::engine::scan_limit::ScanLimit;
+use crate::syntax::codes::PackCode;
 use crate::syntax::expiry::ExpiryPolicy;
 use crate::syntax::pack::Pack;
 
@@ -47,9 +48,40 @@ impl RulePacks {
         Self::compiled(packs, ExpiryPolicy::check(SystemTime::now()))
     }
 
+    /// Like [`RulePacks::check`], for packs of a stranger: the work ends at `bounds`, with an error
+    /// at the rule that exceeds them.
+    ///
+    /// # Errors
+    /// See [`RulePacks::compile`].
+    pub fn check_within(
+        packs: &[SourceText],
+        bounds: &WorkBounds<'_>,
+    ) -> Result<(Self, Report), Report> {
+        let mut bytes = 0_usize;
+        for pack in packs {
+            bytes = bytes.saturating_add(pack.text.len());
+            if bytes > bounds.max_bytes {
+                let message = format!("the packs have more than {} bytes", bounds.max_bytes);
+                let finding = Finding::new(PackCode::TooLarge, 0..0, message);
+                let mut report = Report::default();
+                report.add(pack, finding.help("check fewer rules at once"));
+                return Err(report);
+            }
+        }
+        Self::bounded(packs, ExpiryPolicy::check(SystemTime::now()), bounds)
+    }
+
     fn compiled(packs: &[SourceText], expiry: ExpiryPolicy) -> Result<(Self, Report), Report> {
-        let mut compiled = CompiledPacks::new(packs, expiry);
-        compiled.run_examples();
+        Self::bounded(packs, expiry, &WorkBounds::default())
+    }
+
+    fn bounded(
+        packs: &[SourceText],
+        expiry: ExpiryPolicy,
+        bounds: &WorkBounds<'_>,
+    ) -> Result<(Self, Report), Report> {
+        let mut compiled = CompiledPacks::bounded(bounds, packs, expiry);
+        compiled.run_examples(bounds.limit);
         let (parsed, plan, report) = compiled.finish(packs);
         if report.has_errors() {
             return Err(report);

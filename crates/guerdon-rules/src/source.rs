@@ -3,29 +3,43 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::Duration;
 
 use guerdon_fusion::{Ask, BoxFuture, Channel, RewardSource, SourceVersion};
-use guerdon_types::{AbstainWhy, Abstention, Part, RulesPart, Signal, SourceId};
+use guerdon_queue::{WorkError, WorkThreads};
+use guerdon_types::{AbstainWhy, Abstention, Part, Rollout, RulesPart, Signal, SourceId};
 
-use crate::RulePacks;
-use crate::engine::eval::{self, DialogueTexts, TurnView};
+use crate::engine::eval::{self, DialogueTexts, Evaluation, TurnView};
+use crate::{RulePacks, ScanLimit};
 
 /// The source yields to the executor after turns of this many bytes together, about 10 ms of work.
 const BYTES_BETWEEN_YIELDS: usize = 32 * 1024;
+
+/// Requests of at most this many bytes of text are scored where the source is called, because a
+/// change of threads costs more. This is about 2 ms of work.
+const BYTES_IN_PLACE: usize = 8 * 1024;
 
 /// A reward source that scores with rule packs.
 #[derive(Debug)]
 pub struct RulesSource {
     id: SourceId,
     packs: Arc<RulePacks>,
+    threads: Option<Arc<WorkThreads>>,
 }
 
 impl RulesSource {
-    /// A source that scores with `packs`.
+    /// A source that scores with `packs`, on the threads of the executor.
     #[must_use]
     pub fn new(packs: Arc<RulePacks>) -> Self {
-        Self { id: SourceId::rules(), packs }
+        Self { id: SourceId::rules(), packs, threads: None }
+    }
+
+    /// A source that scores with `packs`. All requests but short ones are scored on `threads`,
+    /// which sources may share. Callers share them evenly, and a request whose caller has gone is
+    /// not scored to its end.
+    #[must_use]
+    pub fn on_threads(packs: Arc<RulePacks>, threads: Arc<WorkThreads>) -> Self {
+        Self { threads: Some(threads), ..Self::new(packs) }
     }
 }
 
@@ -49,22 +63,25 @@ impl RewardSource for RulesSource {
         SourceVersion::Texts(self.packs.versions())
     }
 
+    fn full_for(&self) -> Option<Duration> {
+        self.threads.as_ref()?.full_for()
+    }
+
     fn score<'a>(&'a self, ask: Ask<'a>) -> BoxFuture<'a, Vec<Signal>> {
         Box::pin(async move {
-            let dialogue = DialogueTexts::new(self.packs.plan(), ask.rollout);
-            let mut signals = Vec::with_capacity(ask.turns.len());
-            let mut bytes = 0;
-            for turn in ask.turns {
-                signals.push(self.score_turn(&dialogue, *turn, ask.deadline));
-                bytes += ask.rollout.messages.get(*turn).map_or(0, |message| message.content.len());
-                if bytes >= BYTES_BETWEEN_YIELDS {
-                    bytes = 0;
-                    yield_now().await;
-                }
+            let bytes = text_bytes(&ask).max(ask.request_bytes);
+            match self.threads.as_ref().filter(|_| bytes > BYTES_IN_PLACE) {
+                Some(threads) => self.score_on(threads, ask).await,
+                None => self.score_here(ask).await,
             }
-            signals
         })
     }
+}
+
+/// Bytes of all messages up to the last turn that is asked for.
+fn text_bytes(ask: &Ask<'_>) -> usize {
+    let read = ask.turns.last().map_or(0, |last| last + 1);
+    ask.rollout.messages.iter().take(read).map(|message| message.content.len()).sum()
 }
 
 /// Yields to the other futures of the executor. This crate depends on no runtime that has such a
@@ -83,17 +100,64 @@ async fn yield_now() {
 }
 
 impl RulesSource {
-    fn score_turn(
-        &self,
-        dialogue: &DialogueTexts<'_>,
-        turn: usize,
-        deadline: Option<Instant>,
-    ) -> Signal {
-        let scene = TurnView::new(dialogue, turn);
-        match eval::evaluate(self.packs.plan(), &scene, deadline) {
+    async fn score_here(&self, ask: Ask<'_>) -> Vec<Signal> {
+        let dialogue = DialogueTexts::new(self.packs.plan(), ask.rollout);
+        let mut signals = Vec::with_capacity(ask.turns.len());
+        let mut bytes = 0;
+        for turn in ask.turns {
+            signals.push({
+                let view = TurnView::new(&dialogue, *turn);
+                self.answer(eval::evaluate(self.packs.plan(), &view, ask.deadline))
+            });
+            bytes += ask.rollout.messages.get(*turn).map_or(0, |message| message.content.len());
+            if bytes >= BYTES_BETWEEN_YIELDS {
+                bytes = 0;
+                yield_now().await;
+            }
+        }
+        signals
+    }
+
+    async fn score_on(&self, threads: &WorkThreads, ask: Ask<'_>) -> Vec<Signal> {
+        let cost = u64::try_from(text_bytes(&ask)).unwrap_or(u64::MAX);
+        let scored = async {
+            let permit = threads.enter(ask.client, cost).await?;
+            // Copied only now, so that what waits takes no memory.
+            let read = ask.turns.last().map_or(0, |last| last + 1);
+            let messages = ask.rollout.messages.iter().take(read).cloned().collect();
+            let context = ask.rollout.context.clone();
+            let rollout = Rollout { messages, context, ..Rollout::default() };
+            let (packs, turns) = (Arc::clone(&self.packs), ask.turns.to_vec());
+            let deadline = ask.deadline;
+            permit
+                .run(move |gone| {
+                    let limit = ScanLimit { deadline, stop: Some(gone) };
+                    packs.evaluate_turns_within(&rollout, &turns, limit)
+                })
+                .await
+        };
+        match scored.await {
+            Ok(evaluations) => evaluations.into_iter().map(|found| self.answer(found)).collect(),
+            Err(error) => vec![self.failed(error); ask.turns.len()],
+        }
+    }
+
+    fn answer(&self, evaluation: Option<Evaluation>) -> Signal {
+        match evaluation {
             Some(evaluation) => self.signal(evaluation.part),
             None => self.late(),
         }
+    }
+
+    fn failed(&self, error: WorkError) -> Signal {
+        let (why, detail) = match error {
+            WorkError::Full { .. } => {
+                (AbstainWhy::Overloaded, "too many rollouts wait for the rules' threads")
+            }
+            WorkError::Stopped => (AbstainWhy::Internal, "the rules' threads were stopped"),
+            _ => (AbstainWhy::Internal, "evaluating the rules failed; see the server's log"),
+        };
+        Signal::abstained(Abstention::new(self.id.clone(), why, detail))
     }
 
     fn late(&self) -> Signal {
@@ -118,9 +182,9 @@ impl RulesSource {
 #[cfg(test)]
 mod tests {
     use std::task::{Context, Waker};
-    use std::time::Duration;
+    use std::time::Instant;
 
-    use guerdon_types::{Message, Role, Rollout};
+    use guerdon_types::{Message, Role};
 
     use super::*;
     use crate::SourceText;
@@ -165,5 +229,58 @@ mod tests {
         };
         assert_eq!((yields, signals.len()), (3, 3));
         assert!(signals.iter().all(|signal| signal.part.is_some() && signal.abstained.is_empty()));
+    }
+
+    /// Polls `future` until it is ready. Another thread may wake it.
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        let mut future = std::pin::pin!(future);
+        loop {
+            let polled = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            if let Poll::Ready(output) = polled {
+                return output;
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn threads_give_the_same_signals_and_keep_the_deadline() {
+        let threads = Arc::new(WorkThreads::start("test", 2, 10).unwrap());
+        let here = source();
+        let there = RulesSource::on_threads(Arc::clone(&here.packs), Arc::clone(&threads));
+        let rollout = rollout(3, BYTES_IN_PLACE);
+        for deadline in [None, Some(Instant::now())] {
+            let ask = Ask::new(&rollout, &[0, 2], deadline);
+            assert_eq!(block_on(there.score(ask)), block_on(here.score(ask)), "{deadline:?}");
+        }
+        threads.stop();
+        let stopped = block_on(there.score(Ask::new(&rollout, &[0, 2], None)));
+        assert_eq!(stopped.len(), 2);
+        assert!(stopped.iter().all(|signal| signal.part.is_none()));
+    }
+
+    #[test]
+    fn short_rollouts_of_a_long_request_run_on_the_threads_too() {
+        let threads = Arc::new(WorkThreads::start("test", 1, 10).unwrap());
+        let source = RulesSource::on_threads(Arc::clone(&source().packs), Arc::clone(&threads));
+        threads.stop();
+        let rollout = rollout(1, 10);
+        let ask = Ask::new(&rollout, &[0], None);
+        assert!(block_on(source.score(ask))[0].part.is_some(), "a short request needs no thread");
+        let long = ask.of_request(BYTES_IN_PLACE + 1);
+        assert!(block_on(source.score(long))[0].part.is_none(), "the threads are stopped");
+    }
+
+    #[test]
+    fn full_queue_is_reported_and_abstains() {
+        let threads = Arc::new(WorkThreads::start("test", 1, 0).unwrap());
+        let source = RulesSource::on_threads(Arc::clone(&source().packs), Arc::clone(&threads));
+        let permits: Vec<_> = (0..2).map(|_| block_on(threads.enter(0, 1)).unwrap()).collect();
+        assert!(source.full_for().is_some());
+        let rollout = rollout(1, BYTES_IN_PLACE + 1);
+        let signals = block_on(source.score(Ask::new(&rollout, &[0], None)));
+        assert_eq!(signals[0].abstained[0].why.known(), Some(AbstainWhy::Overloaded));
+        drop(permits);
+        assert!(source.full_for().is_none());
     }
 }

@@ -45,6 +45,11 @@ pub enum LoadError {
         /// The number of loads.
         count: usize,
     },
+    /// The threads for rules cannot be started.
+    #[error(
+        "cannot start threads: {0}\n  help: raise the limit of processes and threads (ulimit -u)"
+    )]
+    Threads(std::io::Error),
     /// A load panicked.
     #[error("the load failed for a reason that is not its files'; see the server's log")]
     Internal,

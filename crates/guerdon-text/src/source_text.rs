@@ -25,7 +25,7 @@ impl SourceText {
     /// inside a character as that character's start.
     #[must_use]
     pub fn location(&self, offset: usize) -> Location {
-        Line::containing(&self.text, &(offset..offset)).location
+        LineIndex::new(&self.text).line(&(offset..offset)).location
     }
 
     /// The hash of the text, as [`content_hash`] writes it. The name is not part of it.
@@ -54,23 +54,36 @@ pub(crate) struct Line<'a> {
     pub(crate) span: Range<usize>,
 }
 
-impl<'a> Line<'a> {
-    /// Finds the line in which `span`, a byte range of `source`, starts. Accepts any span: it is
+/// The starts of the lines of a text. Finding a line then takes time that does not depend on the
+/// length of the text.
+#[derive(Debug)]
+pub(crate) struct LineIndex<'a> {
+    source: &'a str,
+    /// Byte offsets, ascending. The first is 0.
+    starts: Vec<usize>,
+}
+
+impl<'a> LineIndex<'a> {
+    pub(crate) fn new(source: &'a str) -> Self {
+        let ends = source.match_indices('\n').map(|(at, _)| at + 1);
+        Self { source, starts: std::iter::once(0).chain(ends).collect() }
+    }
+
+    /// Finds the line in which `span`, a byte range of the text, starts. Accepts any span: it is
     /// clamped to the text and to character boundaries, and an end before its start counts as the
     /// start.
-    pub(crate) fn containing(source: &'a str, span: &Range<usize>) -> Self {
-        let start = floor_char_boundary(source, span.start);
-        let before = source.get(..start).unwrap_or_default();
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        let rest = source.get(line_start..).unwrap_or_default();
-        let text = rest.split('\n').next().unwrap_or_default().trim_end_matches('\r');
+    pub(crate) fn line(&self, span: &Range<usize>) -> Line<'a> {
+        let start = floor_char_boundary(self.source, span.start);
+        let line = self.starts.partition_point(|line_start| *line_start <= start);
+        let line_start = self.starts.get(line.saturating_sub(1)).copied().unwrap_or_default();
+        let end = self.starts.get(line).copied().unwrap_or(self.source.len());
+        let whole = self.source.get(line_start..end).unwrap_or_default();
+        let text = whole.trim_end_matches('\n').trim_end_matches('\r');
         let from = (start - line_start).min(text.len());
         let to = floor_char_boundary(text, span.end.saturating_sub(line_start)).max(from);
-        let location = Location {
-            line: before.matches('\n').count() + 1,
-            column: before.get(line_start..).unwrap_or_default().chars().count() + 1,
-        };
-        Self { location, text, span: from..to }
+        let before = self.source.get(line_start..start).unwrap_or_default();
+        let location = Location { line, column: before.chars().count() + 1 };
+        Line { location, text, span: from..to }
     }
 }
 
@@ -91,7 +104,7 @@ mod tests {
 
     #[test]
     fn a_span_over_two_lines_keeps_the_part_in_the_first() {
-        let line = Line::containing("ab\r\ncd", &(1..6));
+        let line = LineIndex::new("ab\r\ncd").line(&(1..6));
         assert_eq!((line.text, line.span), ("ab", 1..2));
     }
 
@@ -99,10 +112,13 @@ mod tests {
         #[test]
         fn any_span_is_clamped_to_its_line(text in "[a一é\r\n ]{0,24}", start: u8, end: u8) {
             let span = Range { start: usize::from(start % 99), end: usize::from(end % 99) };
-            let line = Line::containing(&text, &span);
+            let line = LineIndex::new(&text).line(&span);
             prop_assert!(line.text.get(line.span.clone()).is_some());
             prop_assert!(!line.text.contains('\n'));
-            prop_assert!(line.location.line >= 1 && line.location.column >= 1);
+            let before = text.get(..floor_char_boundary(&text, span.start)).unwrap();
+            prop_assert_eq!(line.location.line, before.matches('\n').count() + 1);
+            let column = before.rsplit('\n').next().unwrap().chars().count() + 1;
+            prop_assert_eq!(line.location.column, column);
         }
     }
 }

@@ -5,6 +5,7 @@ use guerdon_types::{Message, Role, Rollout};
 
 use crate::engine::eval::{DialogueTexts, RuleVerdict, TurnView};
 use crate::engine::plan::RulePlan;
+use crate::engine::scan_limit::ScanLimit;
 use crate::syntax::codes::PackCode;
 use crate::syntax::pack::{MessageSelector, Rule, RuleExample, TurnSelector};
 
@@ -16,18 +17,20 @@ pub(crate) struct ExampleRun<'r> {
     pub(crate) failure: Option<Finding>,
 }
 
-/// Runs the examples of `rule`, which is the plan's rule `index`.
+/// Runs the examples of `rule`, which is the plan's rule `index`. Results after the end of `limit`
+/// mean nothing.
 pub(crate) fn run<'r>(
     plan: &RulePlan,
     index: usize,
     rule: &'r Rule,
+    limit: ScanLimit<'_>,
 ) -> impl Iterator<Item = ExampleRun<'r>> {
     let hits = rule.hits.iter().map(|example| (example, true));
     let all = hits.chain(rule.misses.iter().map(|example| (example, false)));
     all.map(move |(example, must_hit)| {
         let failure = plan.rules.get(index).and_then(|compiled| {
             let (rollout, turn) = rollout(example, rule.on);
-            let dialogue = DialogueTexts::new(plan, &rollout);
+            let dialogue = DialogueTexts::limited(plan, &rollout, limit);
             failure(
                 rule,
                 example,

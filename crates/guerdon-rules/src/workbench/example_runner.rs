@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use crate::RulePacks;
 use crate::engine::compile::CompiledPacks;
 use crate::engine::examples;
+use crate::engine::scan_limit::ScanLimit;
 use crate::syntax::expiry::ExpiryPolicy;
 use crate::{Report, SourceText};
 
@@ -39,7 +40,8 @@ impl RulePacks {
             let rules =
                 read.pack.iter().flat_map(|pack| pack.rules.iter().map(move |rule| (pack, rule)));
             for ((pack, rule), place) in rules.zip(&read.places) {
-                let runs = place.map(|index| examples::run(&compiled.plan, index, rule));
+                let runs = place
+                    .map(|index| examples::run(&compiled.plan, index, rule, ScanLimit::default()));
                 results.extend(runs.into_iter().flatten().map(|run| {
                     let must = if run.must_hit { "hits" } else { "misses" };
                     let shown: String = run.example.text.chars().take(60).collect();

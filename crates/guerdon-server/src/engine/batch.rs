@@ -84,7 +84,8 @@ impl Batch {
         let mut scorer = profile
             .scorer
             .narrowed(request.sources.as_deref(), request.fusion.as_ref())?
-            .for_client(client);
+            .for_client(client)
+            .of_request(text_bytes(&entries));
         if let Some(other) = compared
             && let Some(profile) = other.profiles.get(profile.name.as_str())
         {
@@ -194,6 +195,12 @@ impl Batch {
     }
 }
 
+/// Bytes of text in all valid rollouts.
+fn text_bytes(entries: &[RolloutEntry]) -> usize {
+    let rollouts = entries.iter().filter_map(|entry| entry.rollout.as_ref().ok());
+    rollouts.flat_map(|rollout| &rollout.messages).map(|message| message.content.len()).sum()
+}
+
 /// The channel of results, and the rollouts whose result is missing.
 struct PendingResults {
     receive: mpsc::Receiver<ScoredRollout>,
@@ -281,7 +288,7 @@ fn failed(index: usize, id: RolloutId, problem: Problem) -> ScoredRollout {
 }
 
 /// The problem of a rollout beyond a limit; the rest of its batch is scored.
-fn too_large(limits: &Limits, index: usize, rollout: &Rollout) -> Option<Problem> {
+pub(crate) fn too_large(limits: &Limits, index: usize, rollout: &Rollout) -> Option<Problem> {
     if rollout.messages.len() > limits.max_messages {
         let detail = format!(
             "{} messages exceed this server's limit of {}",

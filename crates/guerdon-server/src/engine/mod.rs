@@ -8,6 +8,7 @@ pub(crate) mod group_report;
 pub(crate) mod scored_rollout;
 pub(crate) mod snapshot;
 mod sources;
+mod work_pools;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
+use guerdon_queue::WorkThreads;
 use guerdon_types::{Expectation, IncomingRequest, Info, Invalid, ScoreRequest};
 use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
@@ -24,6 +26,7 @@ use crate::engine::batch::{Batch, BatchContext};
 use crate::engine::candidate::{Candidate, Draw, Serving};
 use crate::engine::snapshot::Snapshot;
 use crate::engine::sources::Loader;
+use crate::engine::work_pools::WorkPools;
 use crate::error::LoadError;
 use crate::load::disk_calls::{DiskCalls, DiskThreads};
 use crate::load::file_set::FileSet;
@@ -47,6 +50,8 @@ pub struct Engine {
     tasks: TaskTracker,
     /// Threads that loads run on.
     disk: DiskThreads,
+    /// Threads for checks of rule packs on behalf of clients.
+    checks: WorkThreads,
     /// Held for the time of a reload, so that reloads do not overlap.
     reloading: Mutex<LoadHistory>,
     /// The report of the last reload, if it failed.
@@ -80,7 +85,8 @@ impl Engine {
     /// [`LoadError`] if something that the configuration names cannot be loaded.
     pub fn load(source: ConfigSource) -> Result<Arc<Self>, LoadError> {
         let (metrics, tasks) = (Metrics::new(), TaskTracker::new());
-        let loader = Arc::new(Loader::new(source, Arc::clone(&metrics), tasks.clone()));
+        let WorkPools { rules, checks } = WorkPools::start().map_err(LoadError::Threads)?;
+        let loader = Arc::new(Loader::new(source, Arc::clone(&metrics), tasks.clone(), rules));
         let disk = DiskThreads::new(MAX_HUNG_LOADS);
         let first = Arc::clone(&loader);
         let (snapshot, files) = disk.run(LOAD_THREAD, move |calls| {
@@ -99,6 +105,7 @@ impl Engine {
             metrics,
             tasks,
             disk,
+            checks,
             reloading: Mutex::new(LoadHistory { generation: 1, files: Arc::clone(&files) }),
             last_error: Mutex::default(),
             last_read: Mutex::new(files),
@@ -115,6 +122,11 @@ impl Engine {
     /// The snapshot that serves now and the candidate on trial, taken together.
     pub(crate) fn serving(&self) -> Arc<Serving> {
         self.serving.load_full()
+    }
+
+    /// The threads for checks of rule packs on behalf of clients.
+    pub(crate) const fn checks(&self) -> &WorkThreads {
+        &self.checks
     }
 
     /// All metrics.
@@ -366,7 +378,11 @@ impl Engine {
     pub(crate) async fn stop_models(self: &Arc<Self>) {
         let engine = Arc::clone(self);
         // Joining a thread blocks. A failure must not prevent the process from exiting.
-        if on_own_thread("guerdon-stop", move || engine.loader.shutdown()).await.is_none() {
+        let joined = on_own_thread("guerdon-stop", move || {
+            engine.checks.stop();
+            engine.loader.shutdown();
+        });
+        if joined.await.is_none() {
             tracing::error!("a device thread could not be joined");
         }
     }

@@ -6,17 +6,12 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt as _;
 use guerdon_fusion::{Ask, BoxFuture, Channel, RewardSource, SourceVersion};
 use guerdon_types::{AbstainWhy, Abstention, Part, Signal, SourceId};
-use tokio::runtime::{Handle, RuntimeFlavor};
 use tracing::Instrument as _;
 
 use crate::observe::metrics::Metrics;
 
 /// Time beyond the deadline for a source to abstain by itself, before its turns abstain without it.
 const GRACE: Duration = Duration::from_millis(250);
-
-/// Rules read a shorter dialogue where they are: the change of threads costs more. This is about 10
-/// ms of work.
-const MAX_BYTES_ON_ASYNC_THREAD: usize = 32 * 1024;
 
 /// A source with metrics and a deadline around it.
 #[derive(Debug)]
@@ -28,15 +23,6 @@ pub(crate) struct ObservedSource {
 impl ObservedSource {
     pub(crate) fn new(inner: Arc<dyn RewardSource>, metrics: Arc<Metrics>) -> Self {
         Self { inner, metrics }
-    }
-
-    /// Returns true if the source computes for so long that other requests must not wait for this
-    /// thread.
-    fn blocks(&self, ask: &Ask<'_>) -> bool {
-        let bytes: usize = ask.rollout.messages.iter().map(|message| message.content.len()).sum();
-        self.channel() == Channel::Rules
-            && bytes > MAX_BYTES_ON_ASYNC_THREAD
-            && Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread
     }
 
     fn void(&self, turns: usize, why: AbstainWhy, detail: &str) -> Vec<Signal> {
@@ -95,12 +81,6 @@ impl RewardSource for ObservedSource {
             // A panic in one source must not affect the other sources or the batch.
             let guarded = std::panic::AssertUnwindSafe(self.inner.score(ask)).catch_unwind();
             let answer = match ask.deadline {
-                // Computation alone, which looks at the deadline itself: the timer could not
-                // interrupt it.
-                _ if self.blocks(&ask) => {
-                    let runtime = Handle::current();
-                    Ok(tokio::task::block_in_place(|| runtime.block_on(guarded)))
-                }
                 Some(deadline) => tokio::time::timeout_at((deadline + GRACE).into(), guarded).await,
                 None => Ok(guarded.await),
             };
@@ -130,8 +110,6 @@ impl RewardSource for ObservedSource {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Mutex, mpsc};
-
     use guerdon_types::{Message, Role, Rollout};
 
     use super::*;
@@ -182,53 +160,5 @@ mod tests {
     #[tokio::test]
     async fn source_that_panics_abstains() {
         assert_eq!(why(true).await, AbstainWhy::Internal);
-    }
-
-    /// A rules source that occupies its thread until another task sends a message.
-    #[derive(Debug)]
-    struct Busy {
-        id: SourceId,
-        messages: Mutex<mpsc::Receiver<()>>,
-    }
-
-    impl RewardSource for Busy {
-        fn id(&self) -> &SourceId {
-            &self.id
-        }
-        fn channel(&self) -> Channel {
-            Channel::Rules
-        }
-        fn about(&self) -> String {
-            "computes".into()
-        }
-        fn version(&self) -> SourceVersion {
-            SourceVersion::Texts([].into())
-        }
-        fn score<'a>(&'a self, _: Ask<'a>) -> BoxFuture<'a, Vec<Signal>> {
-            async {
-                let message = self.messages.lock().unwrap().recv_timeout(Duration::from_secs(10));
-                let why = if message.is_ok() { AbstainWhy::Deadline } else { AbstainWhy::Internal };
-                vec![Signal::abstained(Abstention::new(self.id.clone(), why, "done"))]
-            }
-            .boxed()
-        }
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-    #[expect(clippy::disallowed_methods, reason = "both tasks are joined")]
-    async fn rules_on_long_texts_leave_the_async_threads_to_other_tasks() {
-        let (send, messages) = mpsc::channel();
-        let busy = Busy { id: SourceId::rules(), messages: Mutex::new(messages) };
-        let observed = ObservedSource::new(Arc::new(busy), Metrics::new());
-        let text = "a".repeat(MAX_BYTES_ON_ASYNC_THREAD + 1);
-        let rollout =
-            Rollout { messages: vec![Message::new(Role::Assistant, text)], ..Rollout::default() };
-        let scored = tokio::spawn(async move {
-            observed.score(Ask::new(&rollout, &[0], None)).await[0].abstained[0].why.known()
-        });
-        let sent = tokio::spawn(async move { send.send(()) });
-        let why = scored.await.unwrap();
-        assert_eq!(why, Some(AbstainWhy::Deadline), "the other task did not run");
-        sent.await.unwrap().unwrap();
     }
 }

@@ -1,8 +1,10 @@
 //! The builder of a diagnostic.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use super::diagnostic::Severity;
+use crate::excerpt::cut;
 use crate::suggest::did_you_mean;
 
 /// The code of a kind of diagnostic. A code keeps its meaning across versions, so that users can
@@ -77,6 +79,16 @@ impl Finding {
             self.help = Some(hint);
         }
         self
+    }
+
+    /// Shortens every text to its first `max_chars` characters.
+    pub(super) fn cut(&mut self, max_chars: usize) {
+        let texts = [Some(&mut self.message), self.label.as_mut(), self.help.as_mut()];
+        for text in texts.into_iter().flatten() {
+            if let Cow::Owned(short) = cut(text, max_chars) {
+                *text = short;
+            }
+        }
     }
 
     /// The code.

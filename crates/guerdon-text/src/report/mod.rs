@@ -15,9 +15,17 @@ use serde::{Serialize, Serializer};
 pub use self::diagnostic::{Diagnostic, Severity};
 pub use self::finding::{Code, Finding};
 use self::render::RenderedFinding;
-use crate::source_text::{Line, SourceText};
+use crate::source_text::{LineIndex, SourceText};
 
-/// The errors and warnings of a set of texts.
+/// The largest number of findings that a report shows, errors before warnings. The others are
+/// counted.
+const MAX_SHOWN: usize = 1_000;
+
+/// The longest message, label and help, in characters. They quote names from the text, which may be
+/// as long as the text.
+const MAX_CHARS: usize = 500;
+
+/// The errors and warnings of a set of texts, of which at most 1,000 are shown.
 ///
 /// `Display` writes them without colour, separated by empty lines, with a line end after the last.
 /// As JSON, a report is the array of its diagnostics.
@@ -26,12 +34,38 @@ pub struct Report {
     diagnostics: Vec<Diagnostic>,
     /// One for each diagnostic.
     rendered: Vec<RenderedFinding>,
+    /// Findings beyond the largest number.
+    omitted: FindingCounts,
+}
+
+/// Numbers of findings.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct FindingCounts {
+    errors: usize,
+    warnings: usize,
+}
+
+impl FindingCounts {
+    const fn count(&mut self, severity: Severity) {
+        match severity {
+            Severity::Error => self.errors += 1,
+            Severity::Warning => self.warnings += 1,
+        }
+    }
 }
 
 impl Report {
     /// Adds one finding about `source`.
     pub fn add(&mut self, source: &SourceText, finding: Finding) {
-        let line = Line::containing(&source.text, &finding.span);
+        self.add_at(source, &LineIndex::new(&source.text), finding);
+    }
+
+    fn add_at(&mut self, source: &SourceText, lines: &LineIndex<'_>, mut finding: Finding) {
+        if self.diagnostics.len() >= MAX_SHOWN && !self.make_room_for(finding.code.severity()) {
+            return self.omitted.count(finding.code.severity());
+        }
+        finding.cut(MAX_CHARS);
+        let line = lines.line(&finding.span);
         self.rendered.push(RenderedFinding::new(&source.name, &line, &finding));
         let Finding { code, message, label, help, .. } = finding;
         self.diagnostics.push(Diagnostic {
@@ -46,12 +80,28 @@ impl Report {
         });
     }
 
+    /// Omits the last warning, if the new finding is an error. Returns whether there is room.
+    fn make_room_for(&mut self, severity: Severity) -> bool {
+        let mut shown = self.diagnostics.iter();
+        let warning = match severity {
+            Severity::Error => shown.rposition(|d| d.severity == Severity::Warning),
+            Severity::Warning => None,
+        };
+        if let Some(at) = warning {
+            self.diagnostics.remove(at);
+            self.rendered.remove(at);
+            self.omitted.count(Severity::Warning);
+        }
+        warning.is_some()
+    }
+
     /// Adds the findings about `source` in the order of their places in it.
     pub fn extend(&mut self, source: &SourceText, findings: impl IntoIterator<Item = Finding>) {
         let mut findings: Vec<Finding> = findings.into_iter().collect();
         findings.sort_by_key(|finding| finding.span.start);
+        let lines = LineIndex::new(&source.text);
         for finding in findings {
-            self.add(source, finding);
+            self.add_at(source, &lines, finding);
         }
     }
 
@@ -59,6 +109,8 @@ impl Report {
     pub fn append(&mut self, other: Self) {
         self.diagnostics.extend(other.diagnostics);
         self.rendered.extend(other.rendered);
+        self.omitted.errors += other.omitted.errors;
+        self.omitted.warnings += other.omitted.warnings;
     }
 
     /// The diagnostics, in the order in which they were added.
@@ -70,7 +122,7 @@ impl Report {
     /// True if at least one diagnostic is an error.
     #[must_use]
     pub fn has_errors(&self) -> bool {
-        self.diagnostics.iter().any(|d| d.severity == Severity::Error)
+        self.counts().errors > 0
     }
 
     /// True if there are no diagnostics.
@@ -82,8 +134,7 @@ impl Report {
     /// The numbers of errors and warnings, as in `2 errors, 1 warning`; empty for an empty report.
     #[must_use]
     pub fn summary(&self) -> String {
-        let errors = self.diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
-        let warnings = self.diagnostics.len() - errors;
+        let FindingCounts { errors, warnings } = self.counts();
         let counts = [(errors, "error"), (warnings, "warning")].into_iter();
         let words = counts.filter(|(count, _)| *count > 0).map(|(count, noun)| {
             let plural = if count == 1 { "" } else { "s" };
@@ -92,12 +143,27 @@ impl Report {
         words.collect::<Vec<_>>().join(", ")
     }
 
+    /// The numbers of errors and warnings, with those that are not shown.
+    fn counts(&self) -> FindingCounts {
+        let mut counts = self.omitted;
+        for diagnostic in &self.diagnostics {
+            counts.count(diagnostic.severity);
+        }
+        counts
+    }
+
+    /// The remark on findings that are not shown.
+    fn remark(&self) -> Option<String> {
+        let omitted = self.omitted.errors + self.omitted.warnings;
+        (omitted > 0).then(|| format!("{omitted} more findings are not shown ({})", self.summary()))
+    }
+
     /// The text of `Display`, with a terminal's colours.
     #[must_use]
     pub fn coloured(&self) -> String {
-        let parts: Vec<String> =
-            self.rendered.iter().map(|rendered| format!("{}\n", rendered.coloured)).collect();
-        parts.join("\n")
+        let shown = self.rendered.iter().map(|rendered| format!("{}\n", rendered.coloured));
+        let remark = self.remark().map(|remark| format!("{remark}\n"));
+        shown.chain(remark).collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -109,7 +175,10 @@ impl fmt::Display for Report {
             }
             writeln!(f, "{}", rendered.plain)?;
         }
-        Ok(())
+        match self.remark() {
+            Some(remark) => writeln!(f, "\n{remark}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -177,6 +246,46 @@ mod tests {
         both.append(two_findings());
         assert_eq!(both.diagnostics().len(), 4);
         assert_eq!(both.to_string(), format!("{0}\n{0}", two_findings()));
+    }
+
+    #[test]
+    fn findings_beyond_the_largest_number_are_counted() {
+        let pack = SourceText::new("x.yaml", "word ".repeat(20_000));
+        let mut report = Report::default();
+        let warnings = (0..MAX_SHOWN).map(|at| Finding::new(WARNING, at..at, "a warning"));
+        report.extend(&pack, warnings);
+        assert!(!report.has_errors());
+        report.extend(&pack, [Finding::new(ERROR, 90_000..90_004, "an error")]);
+        assert!(report.has_errors());
+        assert_eq!(report.diagnostics().len(), MAX_SHOWN);
+        assert_eq!(report.summary(), "1 error, 1000 warnings");
+        assert_eq!(report.diagnostics().last().unwrap().message, "an error");
+        let shown = report.to_string();
+        let end = "1 more findings are not shown (1 error, 1000 warnings)\n";
+        assert!(shown.ends_with(end), "{}", &shown[shown.len() - 200..]);
+        assert!(shown.len() < MAX_SHOWN * 1_000, "{} bytes", shown.len());
+    }
+
+    #[test]
+    fn quoted_names_are_cut() {
+        let name = "k".repeat(1 << 20);
+        let pack = SourceText::new("x.yaml", name.as_str());
+        let finding = Finding::new(ERROR, 0..name.len(), format!("no key `{name}`"));
+        let mut report = Report::default();
+        report.add(&pack, finding.label(name.as_str()).help(name.as_str()));
+        assert!(report.to_string().len() < 5_000, "{}", report.to_string().len());
+        assert!(serde_json::to_string(&report).unwrap().len() < 5_000);
+    }
+
+    #[test]
+    fn a_long_line_is_quoted_in_part_with_its_column() {
+        let text = format!("{}价 pionts: 3{}", "x".repeat(1 << 20), "y".repeat(1 << 20));
+        let at = (1 << 20) + "价 ".len();
+        let pack = SourceText::new("x.yaml", text);
+        let mut report = Report::default();
+        report.add(&pack, Finding::new(ERROR, at..at + 6, "no key `pionts`").label("no such key"));
+        insta::assert_snapshot!(report.to_string());
+        assert_eq!(report.diagnostics()[0].column, (1 << 20) + 3);
     }
 
     #[test]

@@ -3,14 +3,18 @@
 //! lists all errors.
 
 mod rule;
+mod work;
 
 use std::collections::{HashMap, HashSet};
 
 use guerdon_text::{Finding, Report, SourceText};
 use rule::Compiler;
+pub use work::WorkBounds;
+use work::WorkCount;
 
 use crate::engine::pattern::CompileBudget;
 use crate::engine::plan::RulePlan;
+use crate::engine::scan_limit::ScanLimit;
 use crate::engine::{examples, lint};
 use crate::syntax::codes::PackCode;
 use crate::syntax::expiry::ExpiryPolicy;
@@ -36,11 +40,27 @@ pub(crate) struct ParsedPack {
 impl CompiledPacks {
     /// Parses and compiles `packs` without running their examples.
     pub(crate) fn new(packs: &[SourceText], expiry: ExpiryPolicy) -> Self {
-        Self::within(CompileBudget::default(), packs, expiry)
+        Self::within(CompileBudget::default(), &WorkBounds::default(), packs, expiry)
     }
 
-    fn within(budget: CompileBudget, packs: &[SourceText], expiry: ExpiryPolicy) -> Self {
+    /// Like [`CompiledPacks::new`], until `bounds` are reached. The rule at which they are reached
+    /// gets an error, and later rules are not compiled.
+    pub(crate) fn bounded(
+        bounds: &WorkBounds<'_>,
+        packs: &[SourceText],
+        expiry: ExpiryPolicy,
+    ) -> Self {
+        Self::within(CompileBudget::default(), bounds, packs, expiry)
+    }
+
+    fn within(
+        budget: CompileBudget,
+        bounds: &WorkBounds<'_>,
+        packs: &[SourceText],
+        expiry: ExpiryPolicy,
+    ) -> Self {
         let mut compiler = Compiler { budget, ..Compiler::default() };
+        let mut work = WorkCount::new(bounds);
         let mut read: Vec<ParsedPack> = packs
             .iter()
             .map(|pack| {
@@ -65,10 +85,19 @@ impl CompiledPacks {
                         Finding::new(PackCode::DuplicateId, rule.id.span.clone(), message);
                     findings.push(finding.help("give it another id"));
                 }
+                if let Some(exceeded) = work.add(rule) {
+                    findings.push(exceeded);
+                    compiler.exhausted = true;
+                }
                 let compiled = compiler.rule(&pack.id.value, rule);
                 findings.append(&mut compiler.findings);
                 places.push(compiled.then(|| compiler.plan.rules.len() - 1));
             }
+        }
+        if compiler.exhausted {
+            // Nothing is built and no example runs: the packs cannot be used.
+            read.iter_mut().for_each(|read| read.places.clear());
+            return Self { packs: read, plan: compiler.plan };
         }
         let built = compiler.plan.build();
         let known: Vec<&Pack> = read.iter().filter_map(|read| read.pack.as_ref()).collect();
@@ -85,16 +114,20 @@ impl CompiledPacks {
         Self { packs: read, plan: compiler.plan }
     }
 
-    /// Runs the examples of every rule without errors.
-    pub(crate) fn run_examples(&mut self) {
+    /// Runs the examples of every rule without errors, until `limit` is over. The rule whose
+    /// examples were not run gets an error.
+    pub(crate) fn run_examples(&mut self, limit: ScanLimit<'_>) {
         for ParsedPack { pack, findings, places } in &mut self.packs {
             let rules = pack.iter().flat_map(|pack| &pack.rules).zip(places.iter());
             for (rule, place) in rules {
-                if let Some(index) = place {
-                    findings.extend(
-                        examples::run(&self.plan, *index, rule).filter_map(|run| run.failure),
-                    );
+                let Some(index) = place else { continue };
+                let runs = examples::run(&self.plan, *index, rule, limit);
+                let failures: Vec<Finding> = runs.filter_map(|run| run.failure).collect();
+                if limit.is_over() {
+                    findings.push(work::out_of_time(rule));
+                    return;
                 }
+                findings.extend(failures);
             }
         }
     }
@@ -127,7 +160,10 @@ mod tests {
         }
         let packs = [SourceText { name: "p.yaml".into(), text }];
         let expiry = ExpiryPolicy::load(SystemTime::UNIX_EPOCH + Duration::from_secs(1));
-        let compiled = |bytes| CompiledPacks::within(CompileBudget::of(bytes), &packs, expiry);
+        let compiled = |bytes| {
+            let bounds = WorkBounds::default();
+            CompiledPacks::within(CompileBudget::of(bytes), &bounds, &packs, expiry)
+        };
         let one = compiled(usize::MAX).plan.rules.first().map_or(0, |rule| rule.matcher.memory());
         let all = compiled(one * 5);
         assert!((3..=6).contains(&all.plan.rules.len()), "{}", all.plan.rules.len());

@@ -9,8 +9,7 @@ use crate::syntax::pack::{MessageSelector, Pack, Predicate, Rule};
 use crate::syntax::yaml::WithSpan;
 use crate::text::normalise;
 
-/// The length, in characters, of the longest word that is searched for other rules' words. The
-/// number of its parts grows with the square.
+/// The length, in characters, of the longest part of a word that is compared with other words.
 const MAX_CHARS: usize = 32;
 
 /// The first rule that looks for a word.
@@ -26,6 +25,8 @@ struct Owner<'p> {
 struct List<'p> {
     written: &'p [WithSpan<String>],
     folded: Vec<String>,
+    /// The first place of each word in `folded`.
+    places: HashMap<String, usize>,
     word: bool,
 }
 
@@ -61,14 +62,28 @@ fn of_rule(rule: &Rule, owners: &HashMap<String, Owner<'_>>) -> Vec<Finding> {
 
 /// Reports a word that contains a shorter word of its own list.
 fn shadowed(at: &WithSpan<String>, text: &str, list: &List<'_>) -> Option<Finding> {
-    let mut others = list.folded.iter();
-    let shorter = others
-        .find(|other| other.len() < text.len() && !list.word && text.contains(other.as_str()))?;
+    if list.word {
+        return None;
+    }
+    let shorter = parts(text)
+        .filter(|part| part.len() < text.len())
+        .filter_map(|part| Some((list.places.get(part)?, part)))
+        .min_by_key(|(place, _)| **place)?
+        .1;
     let message = format!("`{}` is redundant", at.value);
     let finding = Finding::new(PackCode::Shadowed, at.span.clone(), message);
     Some(
         finding.label(format!("`{shorter}` of the same list is in it")).help("drop one of the two"),
     )
+}
+
+/// All parts of a text that have at most [`MAX_CHARS`] characters, in the order of their starts.
+fn parts(text: &str) -> impl Iterator<Item = &str> {
+    text.char_indices().flat_map(move |(start, _)| {
+        let rest = text.get(start..).unwrap_or_default();
+        let ends = rest.char_indices().map(|(at, c)| at + c.len_utf8());
+        ends.take(MAX_CHARS).filter_map(move |end| rest.get(..end))
+    })
 }
 
 /// Reports a word that another rule counts too, because it looks for the same word or a part of it.
@@ -90,16 +105,10 @@ fn counted_twice(
     if let Some(owner) = other(text) {
         return Some(finding(&owner.name, "one word, two rules".to_owned()));
     }
-    let ends: Vec<usize> = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
-    if ends.len() > MAX_CHARS {
+    if text.chars().nth(MAX_CHARS - 1).is_some() {
         return None;
     }
-    let from_each = ends
-        .iter()
-        .enumerate()
-        .map(|(index, start)| (*start, ends.get(index + 1..).unwrap_or_default()));
-    from_each
-        .flat_map(|(start, ends)| ends.iter().filter_map(move |end| text.get(start..*end)))
+    parts(text)
         .find_map(|part| Some((part, other(part).filter(|owner| !owner.word)?)))
         .map(|(part, owner)| finding(&owner.name, format!("it looks for `{part}`, which is in it")))
 }
@@ -125,8 +134,12 @@ fn words<'t>(test: &'t Predicate, lists: &mut Vec<List<'t>>) {
             let looked_for = |at: &WithSpan<String>| {
                 if *fold { normalise::fold(&at.value) } else { at.value.clone() }
             };
-            let folded = words.iter().map(looked_for).collect();
-            lists.push(List { written: words, folded, word: *word });
+            let folded: Vec<String> = words.iter().map(looked_for).collect();
+            let mut places = HashMap::new();
+            for (place, word) in folded.iter().enumerate() {
+                places.entry(word.clone()).or_insert(place);
+            }
+            lists.push(List { written: words, folded, places, word: *word });
         }
         Predicate::Any { tests, count: 1 } => tests.iter().for_each(|test| words(test, lists)),
         _ => {}

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use guerdon_fusion::{RewardSource, Scorer};
 use guerdon_judge::{JudgeSource, Prompts};
+use guerdon_queue::WorkThreads;
 use guerdon_rules::{RulePacks, RulesSource};
 use guerdon_text::SourceText;
 use guerdon_types::ProfileName;
@@ -36,6 +37,7 @@ pub(crate) struct Loader {
     source: ConfigSource,
     metrics: Arc<Metrics>,
     tasks: TaskTracker,
+    rule_threads: Arc<WorkThreads>,
     parts: Mutex<SharedParts>,
 }
 
@@ -56,8 +58,13 @@ struct TextsAndJudge<'a> {
 }
 
 impl Loader {
-    pub(crate) fn new(source: ConfigSource, metrics: Arc<Metrics>, tasks: TaskTracker) -> Self {
-        Self { source, metrics, tasks, parts: Mutex::default() }
+    pub(crate) fn new(
+        source: ConfigSource,
+        metrics: Arc<Metrics>,
+        tasks: TaskTracker,
+        rule_threads: Arc<WorkThreads>,
+    ) -> Self {
+        Self { source, metrics, tasks, rule_threads, parts: Mutex::default() }
     }
 
     /// Reads everything through `files` and builds the snapshot of `generation`. Blocks the thread.
@@ -97,12 +104,13 @@ impl Loader {
         Ok(Snapshot { generation, config, default_profile, profiles, auth, files })
     }
 
-    /// Stops the device threads, once no source asks them any more.
+    /// Stops the device threads and the rules' threads, once no source asks them any more.
     pub(crate) fn shutdown(&self) {
         let parts = std::mem::take(&mut *self.parts.lock());
         for (_, model) in parts.models.0 {
             model.shutdown();
         }
+        self.rule_threads.stop();
     }
 
     /// The parts of profile `name` that load quickly.
@@ -149,7 +157,8 @@ impl Loader {
             sources.push(Arc::clone(judge) as Arc<dyn RewardSource>);
         }
         if let Some(packs) = &packs {
-            sources.push(Arc::new(RulesSource::new(Arc::clone(packs))));
+            let threads = Arc::clone(&self.rule_threads);
+            sources.push(Arc::new(RulesSource::on_threads(Arc::clone(packs), threads)));
         }
         let watched = |source| {
             Arc::new(ObservedSource::new(source, Arc::clone(&self.metrics)))
@@ -277,7 +286,12 @@ mod tests {
             environment: Arc::new(BTreeMap::new()),
             overrides: Vec::new(),
         };
-        let loader = Loader::new(source, Metrics::new(), TaskTracker::new());
+        let loader = Loader::new(
+            source,
+            Metrics::new(),
+            TaskTracker::new(),
+            Arc::new(WorkThreads::start("test", 1, 1).unwrap()),
+        );
         let load = |generation| {
             let snapshot = loader.load(generation, &mut FileSet::default()).unwrap();
             ["a", "b", "c"].map(|name| Arc::clone(snapshot.profiles[name].packs.as_ref().unwrap()))

@@ -2,15 +2,20 @@
 //! runs them on the rollouts of the body; the packs in use do not change.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use axum::Json;
+use axum::extract::State;
 use guerdon_adapters::JsonBody;
-use guerdon_rules::{Diagnostic, PackSummary, RulePacks, SourceText};
-use guerdon_types::{Problem, ProblemCode, Rollout, RulesPart};
+use guerdon_queue::WorkError;
+use guerdon_rules::{Diagnostic, PackSummary, RulePacks, ScanLimit, SourceText, WorkBounds};
+use guerdon_text::cut;
+use guerdon_types::{Limits, Problem, ProblemCode, Rollout, RulesPart};
 use serde::{Deserialize, Serialize};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::engine::batch::too_large;
 use crate::http::extract::Permit;
 use crate::http::problem::ApiError;
 use crate::http::request_context::RequestContext;
@@ -95,50 +100,124 @@ struct CheckedTurn {
     rules: RulesPart,
 }
 
+/// Time that one check may take, once it runs.
+const MAX_CHECK_TIME: Duration = Duration::from_secs(10);
+
+/// Bytes, rules and words of the packs of one check, together.
+const MAX_CHECK_BYTES: usize = 4 << 20;
+const MAX_CHECK_RULES: usize = 10_000;
+const MAX_CHECK_WORDS: usize = 100_000;
+
+/// The longest name of a pack that a report shows, in characters.
+const MAX_NAME_CHARS: usize = 200;
+
 /// Lints packs and runs them on rollouts. The packs in use do not change.
+///
+/// Checks run on threads of their own, one or two at a time, for at most 10 s each. A check ends
+/// when its client hangs up. Packs of more than 4 MiB, 10,000 rules or 100,000 words are refused
+/// with an error at the rule that exceeds the bound.
 #[utoipa::path(post, path = "/v1/rules/check", tag = "rules", request_body = CheckRequest, responses(
     (status = 200, body = CheckReply),
     (status = "4XX", body = Problem, content_type = "application/problem+json"),
+    (status = 503, description = "Too many checks wait; see Retry-After.", body = Problem, content_type = "application/problem+json"),
 ))]
 async fn check(
     Permit(_permit): Permit,
+    State(app): State<App>,
+    context: RequestContext,
     JsonBody(request): JsonBody<CheckRequest>,
 ) -> Result<Json<CheckReply>, ApiError> {
-    for (index, rollout) in request.rollouts.iter().enumerate() {
-        rollout.turns_to_score().map_err(|invalid| invalid.below(&format!("/rollouts/{index}")))?;
-    }
-    // The time to compile a caller's patterns is not bounded, so this must not run on an async
-    // thread.
-    tokio::task::spawn_blocking(move || run(request)).await.map(Json).map_err(|_| {
-        ApiError::new(ProblemCode::Internal, "checking the packs failed; see the server's log")
-    })
+    check_rollouts(&request.rollouts, &context.snapshot().config.limits)?;
+    let permit = app.engine.checks().enter(context.caller.0, 1).await.map_err(not_checked)?;
+    let checked = permit.run(move |gone| {
+        let deadline = Instant::now().checked_add(MAX_CHECK_TIME);
+        run(request, ScanLimit { deadline, stop: Some(gone) })
+    });
+    Ok(Json(checked.await.map_err(not_checked)??))
 }
 
-fn run(request: CheckRequest) -> CheckReply {
+/// Refuses rollouts that `POST /v1/score` would refuse.
+fn check_rollouts(rollouts: &[Rollout], limits: &Limits) -> Result<(), ApiError> {
+    if rollouts.len() > limits.max_rollouts {
+        let (count, limit) = (rollouts.len(), limits.max_rollouts);
+        let detail = format!("{count} rollouts exceed this server's limit of {limit}");
+        return Err(Problem::new(ProblemCode::TooLarge, detail)
+            .pointer("/rollouts")
+            .hint("try the packs on fewer rollouts, or raise `limits.max_rollouts`")
+            .into());
+    }
+    for (index, rollout) in rollouts.iter().enumerate() {
+        if let Some(problem) = too_large(limits, index, rollout) {
+            return Err(problem.into());
+        }
+        rollout.turns_to_score().map_err(|invalid| invalid.below(&format!("/rollouts/{index}")))?;
+    }
+    Ok(())
+}
+
+fn not_checked(error: WorkError) -> ApiError {
+    match error {
+        WorkError::Full { wait } => {
+            let problem = Problem::new(ProblemCode::Overloaded, "too many checks of rules wait");
+            let hint = "wait as Retry-After says, or check packs with `guerdon rules check`";
+            ApiError::from(problem.hint(hint)).retry_after(wait)
+        }
+        WorkError::Stopped => ApiError::new(ProblemCode::NotReady, "the server is stopping"),
+        _ => {
+            let detail = "checking the packs failed; see the server's log";
+            ApiError::new(ProblemCode::Internal, detail)
+        }
+    }
+}
+
+fn run(request: CheckRequest, limit: ScanLimit<'_>) -> Result<CheckReply, ApiError> {
     let packs: Vec<_> = request
         .packs
         .into_iter()
-        .map(|CheckPack { name, text }| SourceText { name, text })
+        .map(|CheckPack { name, text }| SourceText::new(cut(&name, MAX_NAME_CHARS), text))
         .collect();
-    let (packs, report) = match RulePacks::check(&packs) {
+    let mut bounds = WorkBounds::default();
+    bounds.max_bytes = MAX_CHECK_BYTES;
+    bounds.max_rules = MAX_CHECK_RULES;
+    bounds.max_words = MAX_CHECK_WORDS;
+    bounds.limit = limit;
+    let (packs, report) = match RulePacks::check_within(&packs, &bounds) {
         Ok((packs, report)) => (Some(packs), report),
         Err(report) => (None, report),
     };
-    let results = packs.iter().flat_map(|packs| {
-        request.rollouts.iter().enumerate().map(|(index, rollout)| CheckedRollout {
-            index,
-            turns: rollout
-                .turns_to_score()
-                .unwrap_or_default()
-                .into_iter()
-                .map(|turn| CheckedTurn { index: turn, rules: packs.evaluate(rollout, turn) })
-                .collect(),
-        })
-    });
-    CheckReply {
+    let mut results = Vec::new();
+    if let Some(packs) = &packs {
+        for (index, rollout) in request.rollouts.iter().enumerate() {
+            results.push(tried(packs, (index, rollout), limit)?);
+        }
+    }
+    Ok(CheckReply {
         ok: packs.is_some(),
-        results: results.collect(),
+        results,
         report: report.to_string(),
         diagnostics: report.diagnostics().to_vec(),
-    }
+    })
+}
+
+/// The packs' results on one rollout.
+fn tried(
+    packs: &RulePacks,
+    (index, rollout): (usize, &Rollout),
+    limit: ScanLimit<'_>,
+) -> Result<CheckedRollout, ApiError> {
+    let turns = rollout.turns_to_score().unwrap_or_default();
+    let evaluations = packs.evaluate_turns_within(rollout, &turns, limit);
+    let turns = turns.into_iter().zip(evaluations).map(|(index, evaluation)| {
+        evaluation.map(|evaluation| CheckedTurn { index, rules: evaluation.part })
+    });
+    let out_of_time = || {
+        let detail = format!(
+            "the check has taken {MAX_CHECK_TIME:?}, and this rollout and later ones are not tried"
+        );
+        Problem::new(ProblemCode::TooLarge, detail)
+            .pointer(format!("/rollouts/{index}"))
+            .hint("try the packs on fewer or shorter rollouts")
+    };
+    let turns = turns.collect::<Option<Vec<_>>>().ok_or_else(out_of_time)?;
+    Ok(CheckedRollout { index, turns })
 }

@@ -1,0 +1,457 @@
+//! Threads for computation, apart from those of the async runtime: a fixed number, a bounded queue
+//! that is fair between flows, and work that ends early when its caller has gone.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::oneshot;
+
+use crate::fair::FairQueue;
+
+/// Number of pieces of work per thread that may be prepared: one runs, one waits for the thread.
+const PREPARED: usize = 2;
+
+/// Weight of the newest duration in the mean.
+const NEWEST: f64 = 0.1;
+
+/// Threads that compute for many flows.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// use std::sync::atomic::Ordering;
+///
+/// use guerdon_queue::WorkThreads;
+///
+/// let threads = WorkThreads::start("squares", 2, 100).unwrap();
+/// let permit = threads.enter(7, 1).await.unwrap();
+/// let sum = permit
+///     .run(|gone| (0..10_u64).take_while(|_| !gone.load(Ordering::Relaxed)).map(|n| n * n).sum())
+///     .await;
+/// assert_eq!(sum, Ok(285_u64));
+/// # });
+/// ```
+pub struct WorkThreads {
+    shared: Arc<WorkQueue>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// Work that was not done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WorkError {
+    /// The queue is full.
+    #[error("the queue is full; a place is expected to be free in {wait:?}")]
+    Full {
+        /// The expected time until a place is free.
+        wait: Duration,
+    },
+    /// The work panicked.
+    #[error("the work panicked")]
+    Panicked,
+    /// The threads were stopped.
+    #[error("the threads were stopped")]
+    Stopped,
+}
+
+/// The right to give the threads one piece of work. Whatever the work needs is best prepared only
+/// with a permit, so that what waits takes no memory.
+#[derive(Debug)]
+pub struct WorkPermit {
+    /// `None` once the permit has been returned.
+    shared: Option<Arc<WorkQueue>>,
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+struct WorkQueue {
+    state: Mutex<WorkState>,
+    /// Signalled when a job is queued, and at the stop.
+    changed: Condvar,
+    threads: usize,
+    max_waiting: usize,
+}
+
+#[derive(Default)]
+struct WorkState {
+    /// Callers without a permit.
+    waiting: FairQueue<u64, oneshot::Sender<WorkPermit>>,
+    free_permits: usize,
+    jobs: VecDeque<Job>,
+    stopped: bool,
+    /// Mean duration of a piece of work, in seconds.
+    mean_seconds: f64,
+}
+
+impl fmt::Debug for WorkQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkQueue").field("threads", &self.threads).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for WorkThreads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkThreads").field("threads", &self.shared.threads).finish_non_exhaustive()
+    }
+}
+
+impl WorkThreads {
+    /// Starts `threads` threads (at least one), for which at most `max_waiting` callers wait.
+    ///
+    /// # Errors
+    /// [`io::Error`] if a thread cannot be started.
+    pub fn start(name: &str, threads: usize, max_waiting: usize) -> io::Result<Self> {
+        let threads = threads.max(1);
+        let state = WorkState { free_permits: threads * PREPARED, ..WorkState::default() };
+        let (state, changed) = (Mutex::new(state), Condvar::new());
+        let shared = Arc::new(WorkQueue { state, changed, threads, max_waiting });
+        let started = Self { shared: Arc::clone(&shared), threads: Mutex::default() };
+        for index in 0..threads {
+            let shared = Arc::clone(&shared);
+            let thread = std::thread::Builder::new().name(format!("{name}-{index}"));
+            // A failure drops `started`, which stops the others.
+            started.threads.lock().push(thread.spawn(move || shared.work())?);
+        }
+        Ok(started)
+    }
+
+    /// Waits for a permit. Flows share the threads evenly by `cost`, in any unit that grows with
+    /// the time of the work. Dropping the future gives up the place.
+    ///
+    /// # Errors
+    /// [`WorkError::Full`], if too many callers wait; [`WorkError::Stopped`].
+    pub async fn enter(&self, flow: u64, cost: u64) -> Result<WorkPermit, WorkError> {
+        let turn = {
+            let mut state = self.shared.state.lock();
+            if state.stopped {
+                return Err(WorkError::Stopped);
+            }
+            if state.free_permits > 0 && state.waiting.is_empty() {
+                state.free_permits -= 1;
+                let position = state.waiting.next_position(flow, cost, 1);
+                state.waiting.serve(position);
+                return Ok(WorkPermit { shared: Some(Arc::clone(&self.shared)) });
+            }
+            if state.waiting.len() >= self.shared.max_waiting {
+                return Err(WorkError::Full { wait: self.shared.expected_wait(&state) });
+            }
+            let (send, turn) = oneshot::channel();
+            let position = state.waiting.push(flow, cost, 1, send);
+            AwaitedTurn { turn, leave: Some((position, Arc::clone(&self.shared))) }
+        };
+        turn.wait().await
+    }
+
+    /// The expected time until a place in the queue is free; `None` if one is free now.
+    #[must_use]
+    pub fn full_for(&self) -> Option<Duration> {
+        let state = self.shared.state.lock();
+        let is_full = state.free_permits == 0 && state.waiting.len() >= self.shared.max_waiting;
+        is_full.then(|| self.shared.expected_wait(&state))
+    }
+
+    /// Stops the threads and waits for them. Work that waits is dropped; work that runs sees the
+    /// flag of a caller that has gone only if its caller has gone, so its end is waited for.
+    pub fn stop(&self) {
+        self.shared.stop();
+        for thread in self.threads.lock().drain(..) {
+            // Panics are caught, so the result holds nothing.
+            drop(thread.join());
+        }
+    }
+}
+
+impl Drop for WorkThreads {
+    /// Lets the threads end without waiting for them: this may be an async thread.
+    fn drop(&mut self) {
+        self.shared.stop();
+    }
+}
+
+/// The wait for a permit. Leaves the queue when it is dropped.
+struct AwaitedTurn {
+    turn: oneshot::Receiver<WorkPermit>,
+    leave: Option<(crate::fair::QueuePosition, Arc<WorkQueue>)>,
+}
+
+impl AwaitedTurn {
+    async fn wait(mut self) -> Result<WorkPermit, WorkError> {
+        let permit = (&mut self.turn).await;
+        self.leave = None;
+        permit.map_err(|_| WorkError::Stopped)
+    }
+}
+
+impl Drop for AwaitedTurn {
+    fn drop(&mut self) {
+        if let Some((position, shared)) = self.leave.take() {
+            // A permit that arrived meanwhile returns itself.
+            shared.state.lock().waiting.remove(position);
+        }
+    }
+}
+
+/// Sets a flag when the caller's future is dropped.
+struct CallerGuard(Arc<AtomicBool>);
+
+impl Drop for CallerGuard {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl WorkPermit {
+    /// Runs `work` on one of the threads. Its argument becomes true when this future is dropped:
+    /// nobody waits for the result any more.
+    ///
+    /// # Errors
+    /// [`WorkError::Panicked`] or [`WorkError::Stopped`].
+    pub async fn run<T: Send + 'static>(
+        mut self,
+        work: impl FnOnce(&AtomicBool) -> T + Send + 'static,
+    ) -> Result<T, WorkError> {
+        let shared = self.shared.take().ok_or(WorkError::Stopped)?;
+        let permit = Self { shared: Some(Arc::clone(&shared)) };
+        let gone = Arc::new(AtomicBool::new(false));
+        let _guard = CallerGuard(Arc::clone(&gone));
+        let (send, receive) = oneshot::channel();
+        let job = move || {
+            if !gone.load(Ordering::Relaxed) {
+                let started = Instant::now();
+                let work = std::panic::AssertUnwindSafe(|| work(&gone));
+                let result = std::panic::catch_unwind(work).map_err(|_| WorkError::Panicked);
+                permit.record(started.elapsed());
+                // The caller may have gone meanwhile.
+                drop(send.send(result));
+            }
+            drop(permit);
+        };
+        shared.queue(Box::new(job))?;
+        receive.await.map_err(|_| WorkError::Stopped)?
+    }
+
+    fn record(&self, took: Duration) {
+        if let Some(shared) = &self.shared {
+            let mut state = shared.state.lock();
+            let mean = state.mean_seconds;
+            let weight = if mean > 0.0 { NEWEST } else { 1.0 };
+            state.mean_seconds = mean + weight * (took.as_secs_f64() - mean);
+        }
+    }
+}
+
+impl Drop for WorkPermit {
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared.take() {
+            shared.give_back();
+        }
+    }
+}
+
+impl WorkQueue {
+    fn queue(&self, job: Job) -> Result<(), WorkError> {
+        let mut state = self.state.lock();
+        if state.stopped {
+            drop(state);
+            // Dropping the job returns its permit, which takes the lock.
+            drop(job);
+            return Err(WorkError::Stopped);
+        }
+        state.jobs.push_back(job);
+        drop(state);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// Passes a permit on to the most urgent caller.
+    fn give_back(self: &Arc<Self>) {
+        let mut state = self.state.lock();
+        while let Some((position, _)) = state.waiting.first() {
+            state.waiting.serve(position);
+            let Some(turn) = state.waiting.remove(position) else { break };
+            match turn.send(WorkPermit { shared: Some(Arc::clone(self)) }) {
+                Ok(()) => return,
+                // The caller has gone. The permit must not return itself under the lock.
+                Err(mut unused) => unused.shared = None,
+            }
+        }
+        state.free_permits += 1;
+        if state.free_permits == self.threads * PREPARED {
+            state.waiting.reset_clock();
+        }
+    }
+
+    /// Runs jobs until the stop.
+    fn work(&self) {
+        let mut state = self.state.lock();
+        while !state.stopped {
+            match state.jobs.pop_front() {
+                Some(job) => {
+                    drop(state);
+                    job();
+                    state = self.state.lock();
+                }
+                None => self.changed.wait(&mut state),
+            }
+        }
+    }
+
+    fn stop(&self) {
+        let (jobs, waiting) = {
+            let mut state = self.state.lock();
+            state.stopped = true;
+            (std::mem::take(&mut state.jobs), std::mem::take(&mut state.waiting))
+        };
+        self.changed.notify_all();
+        // Not under the lock: a job returns its permit.
+        drop((jobs, waiting));
+    }
+
+    fn expected_wait(&self, state: &WorkState) -> Duration {
+        #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52 callers wait")]
+        let rounds = (state.waiting.len() + 1) as f64 / self.threads as f64;
+        Duration::try_from_secs_f64(rounds * state.mean_seconds).unwrap_or(Duration::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::task::{Context, Poll, Waker};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Threads whose single thread waits until the returned sender is used.
+    async fn busy(max_waiting: usize) -> (WorkThreads, mpsc::Sender<()>) {
+        let threads = WorkThreads::start("test", 1, max_waiting).unwrap();
+        let (release, released) = mpsc::channel();
+        let permit = threads.enter(0, 1).await.unwrap();
+        let mut job = Box::pin(permit.run(move |_| released.recv().is_ok()));
+        assert!(job.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        std::mem::forget(job);
+        (threads, release)
+    }
+
+    #[tokio::test]
+    async fn result_and_panic_reach_the_caller() {
+        let threads = WorkThreads::start("test", 2, 10).unwrap();
+        for round in 0..100 {
+            assert_eq!(threads.enter(1, 1).await.unwrap().run(move |_| round).await, Ok(round));
+            let failed = threads.enter(1, 1).await.unwrap().run(|_| panic!("requested panic"));
+            assert_eq!(failed.await, Err::<(), _>(WorkError::Panicked));
+        }
+        threads.stop();
+        assert_eq!(threads.enter(1, 1).await.unwrap_err(), WorkError::Stopped);
+    }
+
+    #[tokio::test]
+    async fn full_queue_refuses_and_a_place_that_is_given_up_is_free_again() {
+        let (threads, release) = busy(2).await;
+        let prepared = threads.enter(1, 1).await.unwrap();
+        let mut waiting: Vec<_> = (0..2).map(|_| Box::pin(threads.enter(1, 1))).collect();
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(waiting.iter_mut().all(|enter| enter.as_mut().poll(&mut context).is_pending()));
+        assert!(matches!(threads.enter(1, 1).await, Err(WorkError::Full { .. })));
+        assert!(threads.full_for().is_some());
+        waiting.pop();
+        assert!(threads.full_for().is_none());
+        assert!(Box::pin(threads.enter(1, 1)).as_mut().poll(&mut context).is_pending());
+        drop(prepared);
+        let Poll::Ready(Ok(permit)) = waiting[0].as_mut().poll(&mut context) else {
+            panic!("the permit that was given back is passed on")
+        };
+        release.send(()).unwrap();
+        assert_eq!(permit.run(|_| 7).await, Ok(7));
+    }
+
+    #[tokio::test]
+    async fn work_of_a_caller_that_has_gone_sees_the_flag_or_does_not_start() {
+        let (threads, release) = busy(10).await;
+        let (ran, runs) = mpsc::channel::<()>();
+        let permit = threads.enter(1, 1).await.unwrap();
+        let mut never = Box::pin(permit.run(move |_| ran.send(()).is_ok()));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(never.as_mut().poll(&mut context).is_pending());
+        drop(never);
+        release.send(()).unwrap();
+        assert!(runs.recv().is_err(), "the job was dropped without a run");
+
+        let (started, start) = mpsc::channel();
+        let (ended, end) = mpsc::channel();
+        let permit = threads.enter(1, 1).await.unwrap();
+        let mut job = Box::pin(permit.run(move |gone| {
+            started.send(()).unwrap();
+            while !gone.load(Ordering::Relaxed) {
+                std::thread::yield_now();
+            }
+            ended.send(()).unwrap();
+        }));
+        assert!(job.as_mut().poll(&mut context).is_pending());
+        start.recv().unwrap();
+        drop(job);
+        end.recv().unwrap();
+        assert_eq!(threads.enter(1, 1).await.unwrap().run(|_| 7).await, Ok(7));
+    }
+
+    #[tokio::test]
+    async fn stop_ends_callers_that_wait() {
+        let (threads, release) = busy(10).await;
+        let mut context = Context::from_waker(Waker::noop());
+        let prepared = threads.enter(1, 1).await.unwrap();
+        let mut prepared = Box::pin(prepared.run(|_| 7));
+        assert!(prepared.as_mut().poll(&mut context).is_pending());
+        let mut waiting = Box::pin(threads.enter(1, 1));
+        assert!(waiting.as_mut().poll(&mut context).is_pending());
+        release.send(()).unwrap();
+        threads.stop();
+        assert!(matches!(prepared.await, Err(WorkError::Stopped) | Ok(7)));
+        assert!(matches!(waiting.await, Err(WorkError::Stopped) | Ok(_)));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        /// Callers that come, wait, leave and run at random: no permit is lost and none is invented.
+        #[test]
+        fn permits_are_neither_lost_nor_invented(
+            steps in proptest::collection::vec((0u8..4, 0usize..6), 1..60),
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(async {
+                let threads = WorkThreads::start("test", 2, 8).unwrap();
+                let mut context = Context::from_waker(Waker::noop());
+                let mut waiting = Vec::new();
+                let mut permits = Vec::new();
+                for (step, which) in steps {
+                    match step {
+                        0 | 1 => waiting.push(Box::pin(threads.enter(u64::from(step), 1))),
+                        2 if !waiting.is_empty() => drop(waiting.swap_remove(which % waiting.len())),
+                        3 if !permits.is_empty() => drop(permits.swap_remove(which % permits.len())),
+                        _ => {}
+                    }
+                    waiting = waiting
+                        .into_iter()
+                        .filter_map(|mut enter| match enter.as_mut().poll(&mut context) {
+                            Poll::Ready(permit) => {
+                                permits.extend(permit.ok());
+                                None
+                            }
+                            Poll::Pending => Some(enter),
+                        })
+                        .collect();
+                    assert!(permits.len() <= 2 * PREPARED);
+                    assert!(permits.len() == 2 * PREPARED || waiting.is_empty());
+                }
+                drop((waiting, permits));
+                assert_eq!(threads.shared.state.lock().free_permits, 2 * PREPARED);
+            });
+        }
+    }
+}
