@@ -1,8 +1,8 @@
 //! The calls of a client, with arguments and results as JSON text.
 
 use guerdon_client::{
-    Client, Error, Invalid, ProblemCode, RequestId, RolloutResult, ScoreRequest, ScoredBatch,
-    Usage, Versions,
+    Client, Error, IncomparableGroup, Invalid, ProblemCode, RequestId, RolloutResult, ScoreRequest,
+    ScoredBatch, Usage, Versions,
 };
 use serde::Serialize;
 use serde_path_to_error::{Path, Segment};
@@ -40,7 +40,8 @@ impl ClientCall {
         match self {
             Self::Score(request) => {
                 let scored = client.score(&request).await?;
-                to_json(&ScoreReply::from(&scored))
+                let comparable = scored.comparable(&request);
+                to_json(&ScoreReply::new(&scored, comparable))
             }
             Self::Info => to_json(&client.info().await?),
             Self::Ready => to_json(&client.ready().await?),
@@ -97,16 +98,20 @@ struct ScoreReply<'a> {
     version_of: &'a [usize],
     request_ids: &'a [RequestId],
     usage: &'a Usage,
+    groups: &'a [IncomparableGroup],
+    comparable: Vec<bool>,
 }
 
-impl<'a> From<&'a ScoredBatch> for ScoreReply<'a> {
-    fn from(scored: &'a ScoredBatch) -> Self {
+impl<'a> ScoreReply<'a> {
+    fn new(scored: &'a ScoredBatch, comparable: Vec<bool>) -> Self {
         Self {
             results: &scored.results,
             versions: &scored.versions,
             version_of: &scored.version_of,
             request_ids: &scored.request_ids,
             usage: &scored.usage,
+            groups: &scored.groups,
+            comparable,
         }
     }
 }

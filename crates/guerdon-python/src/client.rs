@@ -48,12 +48,13 @@ struct ProcessClient {
 #[pymethods]
 impl PyClient {
     #[new]
-    #[pyo3(signature = (url, profile, key, limits))]
+    #[pyo3(signature = (url, profile, key, limits, expect_digest))]
     fn new(
         url: &str,
         profile: Option<String>,
         key: Option<String>,
         limits: ClientLimits,
+        expect_digest: Option<String>,
     ) -> PyResult<Self> {
         let ClientLimits { timeout, retries, chunk, concurrency } = limits;
         let timeout = Duration::try_from_secs_f64(timeout).map_err(|error| {
@@ -70,6 +71,9 @@ impl PyClient {
         }
         if let Some(key) = key {
             settings = settings.token(key);
+        }
+        if let Some(digest) = expect_digest {
+            settings = settings.expect_digest(digest);
         }
         let live = ProcessClient::start(&settings)?;
         Ok(Self { settings, live: Mutex::new(Some(live)) })

@@ -66,6 +66,26 @@ def test_a_source_that_misses_the_deadline_abstains(client, rollouts):
     assert silent and {entry["why"] for entry in silent} == {"deadline"}
 
 
+def test_a_group_with_different_sources_is_named_and_not_comparable(url, rollouts):
+    rollouts[0]["messages"][-1]["content"] = ""  # has a fixed verdict, so that no judge is asked
+    client = guerdon.Client(url, key=TOKEN, profile="patient", chunk=1)
+    scored = client.score(rollouts, deadline_ms=300)
+    missing = [{"source": "judge", "rollout": "1"}]
+    assert scored.groups == [{"id": rollouts[0]["group"], "comparable": False, "missing": missing}]
+    assert scored.comparable == [False, False]
+
+
+def test_another_configuration_than_the_expected_one_is_refused(url, client, rollouts):
+    digest = client.score(rollouts).versions[0]["digest"]
+    expecting = guerdon.Client(url, key=TOKEN, profile="hotel", expect_digest=digest)
+    assert expecting.score(rollouts).comparable == [True, True]
+    with pytest.raises(errors.ProblemError) as raised:
+        pickle.loads(pickle.dumps(expecting)).score(rollouts, profile="patient")
+    assert raised.value.code == "conflict"
+    with pytest.raises(errors.ConfigError, match="expect_digest"):
+        guerdon.Client(url, expect_digest="sha256:1")
+
+
 def test_numpy_numbers_are_accepted_as_facts(client, rollouts):
     plain = client.score(rollouts).rewards
     for rollout in rollouts:

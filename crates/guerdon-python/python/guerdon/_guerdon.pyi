@@ -49,7 +49,12 @@ _Divisors = tuple[float, float, float] | None
 @final
 class Client:
     def __new__(
-        cls, url: str, profile: str | None, key: str | None, limits: dict[str, float]
+        cls,
+        url: str,
+        profile: str | None,
+        key: str | None,
+        limits: dict[str, float],
+        expect_digest: str | None,
     ) -> Client: ...
     def ask(self, what: str, body: str) -> str: ...
     def start(

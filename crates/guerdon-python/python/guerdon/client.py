@@ -36,6 +36,7 @@ class _BaseClient:
         retries: int = 5,
         chunk: int = 256,
         concurrency: int = 8,
+        expect_digest: str | None = None,
     ) -> None:
         """Sets up a client; nothing is sent yet.
 
@@ -46,6 +47,8 @@ class _BaseClient:
         - `retries`: retries of a request after a transient failure
         - `chunk`: rollouts in one HTTP request, at most
         - `concurrency`: HTTP requests in flight at the same time, over all calls
+        - `expect_digest`: the configuration that must serve, `versions[0]["digest"]` of an earlier result; if
+          another one serves, a call raises `ProblemError` with the code `conflict`
 
         Raises `ConfigError` for an invalid setting.
         """
@@ -56,10 +59,11 @@ class _BaseClient:
             "retries": retries,
             "chunk": chunk,
             "concurrency": concurrency,
+            "expect_digest": expect_digest,
         }
         self._url = url
         limits = {"timeout": timeout, "retries": retries, "chunk": chunk, "concurrency": concurrency}
-        self._native = _guerdon.Client(url, profile, key, limits)
+        self._native = _guerdon.Client(url, profile, key, limits, expect_digest)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self._url, self._settings)

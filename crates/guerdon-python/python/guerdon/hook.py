@@ -2,7 +2,7 @@
 logged numbers.
 
 Settings that are not passed to a hook are read from the environment, because some trainers cannot pass
-any: `GUERDON_URL`, `GUERDON_PROFILE`, `GUERDON_KEY`, `GUERDON_ON_FAILURE`.
+any: `GUERDON_URL`, `GUERDON_PROFILE`, `GUERDON_KEY`, `GUERDON_ON_FAILURE`, `GUERDON_EXPECT_DIGEST`.
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ class Settings:
     not scored."""
     on_failure: OnFailure | str = _environment("ON_FAILURE", "error")
     """`error`, `none`, or a number."""
+    expect_digest: str | None = _environment("EXPECT_DIGEST")
+    """The configuration that must serve; another one is an error."""
 
     def __post_init__(self) -> None:
         if self.on_failure in ("error", "none"):
@@ -63,11 +65,11 @@ class Settings:
 
     def client(self) -> Client:
         """Returns the client for these settings, shared by all hooks of the process with equal settings."""
-        return _client(self.url, self.profile, self.key, self.timeout)
+        return _client(self.url, self.profile, self.key, self.timeout, self.expect_digest)
 
     def async_client(self) -> AsyncClient:
         """Returns the async client for these settings."""
-        return _async_client(self.url, self.profile, self.key, self.timeout)
+        return _async_client(self.url, self.profile, self.key, self.timeout, self.expect_digest)
 
     def rollout(self, prompt: Any, completion: Any, facts: Mapping[str, Any] | None = None) -> Rollout:
         """Builds a rollout from a prompt and the policy's reply, each a text or messages."""
@@ -115,13 +117,15 @@ class Settings:
 
 
 @lru_cache(maxsize=8)
-def _client(url: str, profile: str | None, key: str | None, timeout: float) -> Client:
-    return Client(url, profile=profile, key=key, timeout=timeout)
+def _client(url: str, profile: str | None, key: str | None, timeout: float, digest: str | None) -> Client:
+    return Client(url, profile=profile, key=key, timeout=timeout, expect_digest=digest)
 
 
 @lru_cache(maxsize=8)
-def _async_client(url: str, profile: str | None, key: str | None, timeout: float) -> AsyncClient:
-    return AsyncClient(url, profile=profile, key=key, timeout=timeout)
+def _async_client(
+    url: str, profile: str | None, key: str | None, timeout: float, digest: str | None
+) -> AsyncClient:
+    return AsyncClient(url, profile=profile, key=key, timeout=timeout, expect_digest=digest)
 
 
 _ROLES: dict[str, Literal["system", "assistant", "tool"]] = {

@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from guerdon.wire import Result, Turn, Usage, Versions
+from guerdon.wire import IncomparableGroup, Result, Turn, Usage, Versions
 
 PARTS: Final = ("rm", "judge", "rules")
 """The built-in sources."""
@@ -35,6 +35,11 @@ class Scored:
     """The server's id of each HTTP request of the batch."""
     usage: Usage
     """The total cost."""
+    groups: list[IncomparableGroup]
+    """The groups whose rollouts were not scored by the same sources: their rewards must not be compared, and they
+    have no advantages."""
+    comparable: list[bool]
+    """For each rollout, `False` if its group is in `groups`."""
 
     @property
     def rewards(self) -> list[float | None]:

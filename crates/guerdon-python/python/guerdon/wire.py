@@ -149,13 +149,37 @@ class Versions(_Versions, total=False):
     judge: dict[str, str]
     rules: dict[str, str]
     other: dict[str, str]
+    digest: str
+    """A hash of everything in the profile that shapes a reward."""
 
 
-class Summary(TypedDict):
-    """The last line of a stream."""
+class MissingSource(TypedDict):
+    """A source that abstained on a rollout, wholly or in part, and not on all rollouts of the group."""
+
+    source: str
+    rollout: str
+    """The id of the rollout."""
+
+
+class IncomparableGroup(TypedDict):
+    """A group whose rollouts were not scored by the same sources."""
+
+    id: str
+    comparable: Literal[False]
+    missing: list[MissingSource]
+
+
+class _Summary(TypedDict):
 
     request_id: str
     """The server's id of the request, which is also in its log."""
     results: int
     versions: Versions
     usage: Usage
+
+
+class Summary(_Summary, total=False):
+    """The last line of a stream."""
+
+    groups: list[IncomparableGroup]
+    """The groups that are not comparable, if there are any."""
