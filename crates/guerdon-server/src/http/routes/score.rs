@@ -34,7 +34,9 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
 /// reward. The reply has every part, every abstention and every version behind the reward. A
 /// rollout that cannot be scored has `reward: null` and an `error`; the other rollouts of the
 /// request are scored.
-#[utoipa::path(post, path = "/v1/score", tag = "scoring", request_body = ScoreRequest, responses(
+#[utoipa::path(post, path = "/v1/score", tag = "scoring", request_body = ScoreRequest, params(
+    ("x-guerdon-expect" = Option<String>, Header, description = "The digest of the configuration that must serve; works on every scoring route. Another one is answered with 409."),
+), responses(
     (status = 200, description = "Rewards with their parts; `application/x-ndjson` streams `StreamLine`s.", content(
         (ScoreResponse = "application/json"),
         (StreamLine = "application/x-ndjson"),
