@@ -119,10 +119,11 @@ impl Scorer {
         Self { compared: Some(Arc::new(other)), ..self }
     }
 
-    /// The expected wait until every source accepts work again; `None` if all do now.
+    /// The expected wait until every source accepts work of this scorer's client again; `None` if
+    /// all do now.
     #[must_use]
     pub fn full_for(&self) -> Option<Duration> {
-        self.sources.iter().filter_map(|source| source.full_for()).max()
+        self.sources.iter().filter_map(|source| source.full_for_client(self.client)).max()
     }
 
     fn has(&self, id: &SourceId) -> bool {

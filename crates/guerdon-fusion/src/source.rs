@@ -121,6 +121,13 @@ pub trait RewardSource: fmt::Debug + Send + Sync + 'static {
         None
     }
 
+    /// As [`full_for`](Self::full_for), for one client (see [`Ask::client`]). A source that shares
+    /// its queue between clients accepts work of a client that has less than its share of it.
+    fn full_for_client(&self, client: u64) -> Option<Duration> {
+        let _ = client;
+        self.full_for()
+    }
+
     /// One signal per asked turn, in the order of `ask.turns`.
     ///
     /// A failure is a signal that abstains, with the reason, on each turn concerned. The future is

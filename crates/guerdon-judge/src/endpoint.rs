@@ -128,9 +128,9 @@ impl Endpoint {
         &self.caller.identity.url
     }
 
-    /// Time until new requests are taken again, if too many questions wait.
-    pub(crate) fn full_for(&self) -> Option<Duration> {
-        upstream::full_for(&self.caller.upstreams)
+    /// Time until new requests of `client` are taken again, if too many questions wait.
+    pub(crate) fn full_for(&self, client: u64) -> Option<Duration> {
+        upstream::full_for(&self.caller.upstreams, client)
     }
 
     /// Asks the question, or returns its cached answer. Waits no longer than the caller's deadline.

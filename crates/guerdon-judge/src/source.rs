@@ -403,7 +403,11 @@ impl RewardSource for JudgeSource {
     }
 
     fn full_for(&self) -> Option<Duration> {
-        self.judges.iter().filter_map(|judge| judge.full_for()).max()
+        self.full_for_client(0)
+    }
+
+    fn full_for_client(&self, client: u64) -> Option<Duration> {
+        self.judges.iter().filter_map(|judge| judge.full_for(client)).max()
     }
 
     fn score<'a>(&'a self, ask: Ask<'a>) -> BoxFuture<'a, Vec<Signal>> {

@@ -212,10 +212,11 @@ impl Model {
         }
     }
 
-    /// The expected time until the queued work is done, if every queue slot is taken.
+    /// The expected time until the queued work is done, if every queue slot is taken and `client`
+    /// has its share of them.
     #[must_use]
-    pub fn full_for(&self) -> Option<Duration> {
-        self.queue.full_for()
+    pub fn full_for(&self, client: u64) -> Option<Duration> {
+        self.queue.full_for(client)
     }
 
     /// Scores the rollout's turns, without calibration. For checks and measurements.
@@ -302,8 +303,11 @@ impl Model {
             (self.observer)(&ModelEvent::CacheHits(hits));
         }
         let wanted = encoded.iter().filter(|encoded| encoded.is_ok()).count() - hits;
-        let mut reservation =
-            self.queue.reserve(wanted).await.ok_or_else(|| self.too_many_turns(wanted))?;
+        let mut reservation = self
+            .queue
+            .reserve(query.client, wanted)
+            .await
+            .ok_or_else(|| self.too_many_turns(wanted))?;
         let inbox = self.inbox.lock().clone();
         let (mut in_flight_guard, mut unsent) = (Some(in_flight_guard), wanted);
         let (queued, span) = (Instant::now(), Span::current());

@@ -64,7 +64,11 @@ impl RewardSource for RmSource {
     }
 
     fn full_for(&self) -> Option<Duration> {
-        self.model.full_for()
+        self.model.full_for(0)
+    }
+
+    fn full_for_client(&self, client: u64) -> Option<Duration> {
+        self.model.full_for(client)
     }
 
     fn score<'a>(&'a self, ask: Ask<'a>) -> BoxFuture<'a, Vec<Signal>> {

@@ -32,6 +32,7 @@
 //! | `quota/` | [`QuotaWindow`], a sliding window, and [`QuotaReports`], rate-limit headers |
 //! | `endpoint/` | [`CircuitBreaker`], [`AdaptiveLimit`]: the health and the capacity of an address |
 //! | `admission/` | [`Admission`]: fair queue, quotas, capacity and pauses of one address together |
+//! | `semaphore/` | [`FairSemaphore`]: permits and queue slots, shared fairly between flows |
 //! | `single_flight.rs` | [`SingleFlight`]: one call for all concurrent callers of one key |
 //! | `deadline.rs` | instants computed from delays that other parties report |
 //! | `work_threads.rs` | [`WorkThreads`]: threads for computation, shared fairly between flows |
@@ -44,6 +45,7 @@ mod endpoint;
 mod fair;
 mod quota;
 mod retry;
+mod semaphore;
 mod single_flight;
 mod work_threads;
 
@@ -58,5 +60,6 @@ pub use endpoint::{AdaptiveLimit, BreakerConfig, BreakerState, CircuitBreaker};
 pub use fair::{FairClock, FairQueue, QueuePosition};
 pub use quota::{QuotaReport, QuotaReports, QuotaReservation, QuotaWindow, parse_reset};
 pub use retry::{Backoff, named_delay, parse_retry_after};
+pub use semaphore::{FairPermit, FairSemaphore, SemaphoreSize};
 pub use single_flight::{Flight, SingleFlight};
 pub use work_threads::{WorkError, WorkPermit, WorkThreads};

@@ -81,12 +81,12 @@ impl Upstream {
     }
 }
 
-/// Time until the judge takes new requests again, if the queues of all addresses that may be asked
-/// are full.
-pub(crate) fn full_for(upstreams: &[Upstream]) -> Option<Duration> {
+/// Time until the judge takes new requests of `client` again, if the queues of all addresses that
+/// may be asked are full for it.
+pub(crate) fn full_for(upstreams: &[Upstream], client: u64) -> Option<Duration> {
     let open = || upstreams.iter().filter(|upstream| upstream.open_until().is_none());
     let full: Option<Vec<Duration>> =
-        open().map(|upstream| upstream.admission.full_for()).collect();
+        open().map(|upstream| upstream.admission.full_for(client)).collect();
     full?.into_iter().min()
 }
 

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use guerdon_queue::{FairPermit, FairSemaphore, SemaphoreSize};
 
-/// The queue's slots. Every queued turn holds one until it is answered.
+/// The queue's slots. Every queued turn holds one until it is answered. Clients that wait for slots
+/// get them in turn.
 #[derive(Debug, Clone)]
 pub(crate) struct QueueSlots {
-    slots: Arc<Semaphore>,
+    slots: Arc<FairSemaphore>,
     size: usize,
     load: Arc<QueueLoad>,
 }
@@ -26,7 +27,7 @@ struct QueueLoad {
 /// The slot of one turn; freed when dropped.
 #[derive(Debug)]
 pub(crate) struct QueueSlot {
-    _permit: OwnedSemaphorePermit,
+    _permit: FairPermit,
     load: Arc<QueueLoad>,
     tokens: usize,
 }
@@ -34,35 +35,43 @@ pub(crate) struct QueueSlot {
 /// Slots reserved for the turns of one rollout.
 #[derive(Debug)]
 pub(crate) struct SlotReservation {
-    permits: OwnedSemaphorePermit,
+    permits: FairPermit,
     load: Arc<QueueLoad>,
 }
 
 impl QueueSlots {
     pub(crate) fn new(size: usize) -> Self {
-        Self { slots: Arc::new(Semaphore::new(size)), size, load: Arc::default() }
+        let units = u64::try_from(size).unwrap_or(u64::MAX);
+        let slots =
+            FairSemaphore::new(SemaphoreSize { units, reserve: 0, max_waiting: usize::MAX });
+        Self { slots, size, load: Arc::default() }
     }
 
     pub(crate) const fn size(&self) -> usize {
         self.size
     }
 
-    /// Waits until `wanted` slots are free and takes them together. A rollout gets slots for all of
-    /// its turns or for none, so that the model scores no turn of a rollout that is given up.
-    /// Returns `None` if the queue has fewer slots in total.
-    pub(crate) async fn reserve(&self, wanted: usize) -> Option<SlotReservation> {
-        let permits = u32::try_from(wanted).ok().filter(|_| wanted <= self.size)?;
-        let permits = Arc::clone(&self.slots).acquire_many_owned(permits).await.ok()?;
+    /// Waits until `wanted` slots are free and takes them together for `client`. A rollout gets
+    /// slots for all of its turns or for none, so that the model scores no turn of a rollout that is
+    /// given up. Returns `None` if the queue has fewer slots in total.
+    pub(crate) async fn reserve(&self, client: u64, wanted: usize) -> Option<SlotReservation> {
+        let units = u64::try_from(wanted).ok()?;
+        let permits = self.slots.acquire(client, units).await?;
         Some(SlotReservation { permits, load: Arc::clone(&self.load) })
     }
 
-    /// The expected time until the queued work is done, between a second and a minute. `None` if a
-    /// slot is free.
-    pub(crate) fn full_for(&self) -> Option<Duration> {
-        if self.slots.available_permits() > 0 {
+    /// The expected time until the queued and waiting work is done, between a second and a minute.
+    /// `None` if a slot is free, or if `client` has less than its share of the slots: its turns
+    /// then get the next ones.
+    pub(crate) fn full_for(&self, client: u64) -> Option<Duration> {
+        if !self.slots.is_full_for(client) {
             return None;
         }
-        let tokens = u64::try_from(self.load.tokens.load(Ordering::Relaxed)).unwrap_or(u64::MAX);
+        let queued = u64::try_from(self.load.tokens.load(Ordering::Relaxed)).unwrap_or(u64::MAX);
+        // The length of turns that still wait for a slot is not known; the queued ones stand in.
+        let size = u64::try_from(self.size).unwrap_or(u64::MAX).max(1);
+        let waiting = queued.saturating_mul(self.slots.waiting_units()) / size;
+        let tokens = queued.saturating_add(waiting);
         let nanos = tokens.saturating_mul(self.load.nanos_per_token.load(Ordering::Relaxed));
         Some(Duration::from_nanos(nanos).clamp(Duration::from_secs(1), Duration::from_secs(60)))
     }
@@ -103,25 +112,47 @@ mod tests {
     async fn full_queue_estimates_its_remaining_time() {
         let queue = QueueSlots::new(2);
         queue.record_batch(100, Duration::from_millis(500));
-        let mut both = queue.reserve(2).await.unwrap();
+        let mut both = queue.reserve(1, 2).await.unwrap();
         let slots = [both.slot(300), both.slot(500)];
         assert!(both.slot(1).is_none());
         // 800 tokens at 5 ms each.
-        assert_eq!(queue.full_for(), Some(Duration::from_secs(4)));
+        assert_eq!(queue.full_for(1), Some(Duration::from_secs(4)));
+        // As many again wait.
+        let mut two_more = Box::pin(queue.reserve(1, 2));
+        assert!(two_more.as_mut().now_or_never().is_none());
+        assert_eq!(queue.full_for(1), Some(Duration::from_secs(8)));
+        drop(two_more);
         drop(slots);
         drop(both);
-        assert_eq!(queue.full_for(), None);
+        assert_eq!(queue.full_for(1), None);
         assert_eq!(queue.load.tokens.load(Ordering::Relaxed), 0);
     }
 
     #[tokio::test]
     async fn reservation_waits_for_free_slots_and_fails_beyond_the_queue_size() {
         let queue = QueueSlots::new(2);
-        let one = queue.reserve(1).await.unwrap();
-        let mut wants_two = Box::pin(queue.reserve(2));
+        let one = queue.reserve(1, 1).await.unwrap();
+        let mut wants_two = Box::pin(queue.reserve(1, 2));
         assert!(wants_two.as_mut().now_or_never().is_none(), "one slot is free, two are needed");
         drop(one);
         assert!(wants_two.await.is_some());
-        assert!(queue.reserve(3).await.is_none());
+        assert!(queue.reserve(1, 3).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn small_client_is_admitted_while_a_large_one_fills_the_queue() {
+        let queue = QueueSlots::new(4);
+        let mut held: Vec<_> =
+            (0..4).map(|_| queue.reserve(1, 1).now_or_never().unwrap()).collect();
+        let mut greedy: Vec<_> = (0..8).map(|_| Box::pin(queue.reserve(1, 1))).collect();
+        for waiting in &mut greedy {
+            assert!(waiting.as_mut().now_or_never().is_none());
+        }
+        assert!(queue.full_for(1).is_some() && queue.full_for(2).is_none());
+        let mut small = Box::pin(queue.reserve(2, 1));
+        assert!(small.as_mut().now_or_never().is_none());
+        // The next slot but one is the small client's, not the ninth.
+        held.drain(..2);
+        assert!(small.now_or_never().is_some());
     }
 }

@@ -199,7 +199,7 @@ pub(crate) mod tests {
     pub(crate) fn entry(ids: &[u32], deadline: Option<Instant>) -> (QueuedTurn, ScoreReceiver) {
         let (reply, answer) = oneshot::channel();
         let slot = QueueSlots::new(1)
-            .reserve(1)
+            .reserve(0, 1)
             .now_or_never()
             .flatten()
             .unwrap()

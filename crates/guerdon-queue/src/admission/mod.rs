@@ -115,12 +115,12 @@ impl Admission {
         self.state.lock().load()
     }
 
-    /// Time until the queue takes new requests, if it is full. A full queue does not refuse
-    /// requests: they may belong to a batch that was admitted whole. The caller refuses new
-    /// batches.
+    /// Time until the queue takes new requests of `client`, if it is full and the client has its
+    /// share of it. A full queue does not refuse requests: they may belong to a batch that was
+    /// admitted whole. The caller refuses new batches.
     #[must_use]
-    pub fn full_for(&self) -> Option<Duration> {
-        self.state.lock().full_for(Instant::now())
+    pub fn full_for(&self, client: u64) -> Option<Duration> {
+        self.state.lock().full_for(client, Instant::now())
     }
 
     /// The end of the pause that the address has asked for, if it is in the future.

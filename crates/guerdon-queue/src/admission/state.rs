@@ -1,6 +1,8 @@
 //! The state behind the lock of an [`Admission`](super::Admission): arithmetic on instants that are
 //! passed in.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +26,7 @@ pub(super) struct Grant {
 
 #[derive(Debug)]
 struct Waiter<R> {
+    client: u64,
     tokens: u64,
     deadline: Option<Instant>,
     reply: R,
@@ -47,6 +50,8 @@ pub(super) struct State<R> {
     paused_until: Option<Instant>,
     /// By name and client.
     queue: FairQueue<(Arc<str>, u64), Waiter<R>>,
+    /// The number of waiting requests by client; no zeros.
+    waiting: HashMap<u64, usize>,
     /// Mean time of a request, in seconds.
     mean_seconds: Option<f64>,
 }
@@ -62,6 +67,7 @@ impl<R> State<R> {
             in_flight: 0,
             paused_until: None,
             queue: FairQueue::default(),
+            waiting: HashMap::new(),
             mean_seconds: None,
         }
     }
@@ -95,9 +101,24 @@ impl<R> State<R> {
             }
         }
         let position = self.position(demand);
-        let waiter = Waiter { tokens: demand.tokens, deadline: demand.deadline, reply };
-        self.queue.insert(position, demand.tokens, waiter);
+        let Demand { tokens, deadline, .. } = *demand;
+        // An item that waits at the position is replaced.
+        self.remove(position);
+        let client = demand.flow.client;
+        *self.waiting.entry(client).or_default() += 1;
+        self.queue.insert(position, tokens, Waiter { client, tokens, deadline, reply });
         Ok(position)
+    }
+
+    fn remove(&mut self, position: QueuePosition) -> Option<Waiter<R>> {
+        let waiter = self.queue.remove(position)?;
+        if let Entry::Occupied(mut waiting) = self.waiting.entry(waiter.client) {
+            *waiting.get_mut() -= 1;
+            if *waiting.get() == 0 {
+                waiting.remove();
+            }
+        }
+        Some(waiter)
     }
 
     /// A lower bound of the time until an answer can arrive: the arithmetic of the quotas, and the
@@ -119,14 +140,19 @@ impl<R> State<R> {
         wait.max(Duration::from_secs_f64(mean * rounds)) + Duration::from_secs_f64(mean)
     }
 
-    /// Time until fewer than `max_queued` requests wait, if as many or more wait now: between a
-    /// second and a minute.
+    /// Time until fewer than `max_queued` requests wait, if as many or more wait now and `client`
+    /// has its share of them: between a second and a minute.
     #[expect(clippy::cast_precision_loss, reason = "queues are far below 2^53")]
-    pub(super) fn full_for(&mut self, now: Instant) -> Option<Duration> {
+    pub(super) fn full_for(&mut self, client: u64, now: Instant) -> Option<Duration> {
         // With a `max_queued` of 0, one waiting request is a full queue.
         let waiting = self.queue.len();
         let excess = (waiting + 1).saturating_sub(self.limits.max_queued.max(1));
-        if excess == 0 {
+        let own = self.waiting.get(&client).copied().unwrap_or_default();
+        let clients = self.waiting.len() + usize::from(own == 0);
+        let share = (self.limits.max_queued / clients).max(1);
+        // Another client's requests must not shut this one out: the queue serves clients in turn.
+        let is_within_share = own < share && self.waiting.len() > usize::from(own > 0);
+        if excess == 0 || is_within_share {
             return None;
         }
         let (ahead, tokens) = (excess as u64 - 1, self.queue.cost() / waiting.max(1) as u64);
@@ -152,7 +178,7 @@ impl<R> State<R> {
     }
 
     pub(super) fn leave(&mut self, position: QueuePosition) {
-        self.queue.remove(position);
+        self.remove(position);
     }
 
     /// Admits requests from the head of the queue.
@@ -174,7 +200,7 @@ impl<R> State<R> {
                 wakeup.next = Some(now + wait);
                 return wakeup;
             }
-            if let Some(waiter) = self.queue.remove(position) {
+            if let Some(waiter) = self.remove(position) {
                 let grant = self.grant(position, tokens, now);
                 wakeup.replies.push((waiter.reply, Ok(grant)));
             }
@@ -188,7 +214,7 @@ impl<R> State<R> {
         let late = self.queue.iter().filter(|(_, waiter)| late(waiter));
         let late: Vec<QueuePosition> = late.map(|(position, _)| position).collect();
         for position in late {
-            if let Some(waiter) = self.queue.remove(position) {
+            if let Some(waiter) = self.remove(position) {
                 wakeup.replies.push((waiter.reply, Err(Refusal::PausedTooLong)));
             }
         }

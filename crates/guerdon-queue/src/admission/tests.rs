@@ -176,29 +176,48 @@ async fn a_full_queue_is_reported_and_still_admits_its_requests() {
     let held = admission.enter(demand(1)).await.unwrap();
     let mut waiting = Vec::new();
     for seconds in [None, None, Some(10)] {
-        assert_eq!(admission.full_for(), seconds.map(Duration::from_secs));
+        assert_eq!(admission.full_for(0), seconds.map(Duration::from_secs));
         let mut next = Box::pin(admission.enter(demand(1)));
         assert!(futures_util::poll!(&mut next).is_pending());
         waiting.push(next);
     }
-    assert_eq!(admission.full_for(), Some(Duration::from_secs(20)));
+    assert_eq!(admission.full_for(0), Some(Duration::from_secs(20)));
     drop(held);
     for next in waiting {
         drop(next.await.unwrap());
     }
-    assert_eq!(admission.full_for(), None);
+    assert_eq!(admission.full_for(0), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_one_client_filled_is_not_full_for_another() {
+    let admission =
+        Admission::new(AdmissionLimits { max_concurrent: 1, max_queued: 4, ..limits() });
+    let demand_of = |client| Demand { flow: Flow { client, ..Flow::new("", 1) }, ..demand(1) };
+    let _held = admission.enter(demand_of(1)).await.unwrap();
+    let mut waiting = Vec::new();
+    for client in [1, 1, 1, 1, 1, 2] {
+        let mut next = Box::pin(admission.enter(demand_of(client)));
+        assert!(futures_util::poll!(&mut next).is_pending());
+        waiting.push(next);
+    }
+    assert!(admission.full_for(1).is_some());
+    assert_eq!(admission.full_for(2), None, "one of a share of two");
+    assert_eq!(admission.full_for(3), None);
+    drop(waiting);
+    assert_eq!(admission.full_for(1), None);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_queue_of_size_zero_is_full_only_while_a_request_waits() {
     let admission =
         Admission::new(AdmissionLimits { max_concurrent: 1, max_queued: 0, ..limits() });
-    assert_eq!(admission.full_for(), None);
+    assert_eq!(admission.full_for(0), None);
     let _held = admission.enter(demand(1)).await.unwrap();
-    assert_eq!(admission.full_for(), None);
+    assert_eq!(admission.full_for(0), None);
     let mut first = Box::pin(admission.enter(demand(1)));
     assert!(futures_util::poll!(&mut first).is_pending());
-    assert_eq!(admission.full_for(), Some(Duration::from_secs(1)));
+    assert_eq!(admission.full_for(0), Some(Duration::from_secs(1)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -73,6 +73,10 @@ impl RewardSource for ObservedSource {
         self.inner.full_for()
     }
 
+    fn full_for_client(&self, client: u64) -> Option<Duration> {
+        self.inner.full_for_client(client)
+    }
+
     fn score<'a>(&'a self, ask: Ask<'a>) -> BoxFuture<'a, Vec<Signal>> {
         let span =
             tracing::debug_span!("source.score", source.id = %self.id(), turns = ask.turns.len());
