@@ -19,7 +19,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 VENV = pathlib.Path(os.environ.get("VENV", ROOT / ".venv-trl"))
 PYTHON = VENV / "bin" / "python"
 CONFIG = ROOT / "crates/guerdon-python/tests/guerdon.toml"
-TOKEN = "let-me-in"
+TOKEN = "let-me-in-please"
 WANTED = "torch==2.8.0\ntransformers==4.57.6\ndatasets==5.0.1\naccelerate==1.15.0\ntrl==1.16.0\n"
 
 TEMPLATE = (

@@ -16,7 +16,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 VENV = ROOT / ".venv-clients"
 PYTHON = VENV / "bin" / "python"
-TOKEN = "let-me-in"
+TOKEN = "let-me-in-please"
 
 
 def main() -> int:

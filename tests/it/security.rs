@@ -11,8 +11,9 @@ async fn token_is_required_and_its_scope_enforced() {
     let server = Server::with(TOKENS, &[]).await;
     let none = server.post("/v1/score", &json!({ "rollouts": [] })).await;
     assert_eq!((none.status, none.json()["code"].as_str()), (401, Some("unauthorized")));
-    let with =
-        |path: &str| server.http.post(format!("{}{path}", server.url)).bearer_auth("let-me-in");
+    let with = |path: &str| {
+        server.http.post(format!("{}{path}", server.url)).bearer_auth("let-me-in-please")
+    };
     assert_eq!(
         with("/v1/score").json(&json!({ "rollouts": [] })).send().await.unwrap().status(),
         200
@@ -31,7 +32,8 @@ async fn reload_cannot_remove_the_tokens_of_a_public_server() {
     let url = server.url.replace("0.0.0.0", "127.0.0.1");
     let asked = server.http.post(format!("{url}/v1/score")).json(&json!({ "rollouts": [] }));
     let refused = async {
-        let info = || server.http.get(format!("{url}/v1/info")).bearer_auth("let-me-in").send();
+        let info =
+            || server.http.get(format!("{url}/v1/info")).bearer_auth("let-me-in-please").send();
         while info().await.unwrap().json::<serde_json::Value>().await.unwrap()["last_reload_error"]
             .is_null()
         {}

@@ -120,7 +120,7 @@ impl Server {
             file: Some(folder.path().join("guerdon.toml")),
             environment: Arc::new(BTreeMap::from([(
                 "TEST_TOKEN".to_owned(),
-                "let-me-in".to_owned(),
+                "let-me-in-please".to_owned(),
             )])),
             overrides: Vec::new(),
         };

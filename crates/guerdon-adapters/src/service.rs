@@ -18,7 +18,6 @@ use http::header::RETRY_AFTER;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::de::DeserializeOwned;
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::score::SourceName;
 
@@ -39,14 +38,8 @@ pub trait ScoreService: fmt::Debug + Send + Sync + 'static {
     /// [`Invalid`] if there is no such profile; the detail names those that exist.
     fn profile(&self, name: Option<&ProfileName>) -> Result<ProfileSummary, Invalid>;
 
-    /// Takes one of the places for concurrent requests. Taken before the body is read, so that the
-    /// bodies held in memory are bounded.
-    ///
-    /// # Errors
-    /// `overloaded`, if all are taken.
-    fn admit(&self) -> Result<OwnedSemaphorePermit, ApiError>;
-
-    /// Reads a JSON body whole, after a check of content type, encoding and size.
+    /// Reads a JSON body whole, after a check of content type, encoding and size. Then takes one of
+    /// the places for concurrent requests, which the service holds until it is dropped.
     ///
     /// # Errors
     /// The problem to answer with.

@@ -11,7 +11,7 @@ import pytest
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent.parent
-TOKEN = "let-me-in"
+TOKEN = "let-me-in-please"
 
 ASKED = [
     {"role": "system", "content": "You negotiate hotel room prices."},

@@ -23,6 +23,7 @@
 //! | `config/` | every setting, and how it is read: file < environment < flags |
 //! | `load/` | files and secrets that the configuration names; each file is read once per load |
 //! | `engine/` | snapshot, candidate and sources; scoring a request; reload and rollback |
+//! | `listener/` | accept loop: connections, their timeouts and limits |
 //! | `http/` | routes, request context, authorization, bodies, problem replies |
 //! | `watch/` | background tasks: reload on changes, monitor of the judges |
 //! | `observe/` | metrics, logs, and the decorator around every source |
@@ -35,6 +36,7 @@ mod engine;
 mod error;
 mod http;
 mod listen;
+mod listener;
 mod load;
 mod observe;
 mod serve;

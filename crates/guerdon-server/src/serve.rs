@@ -15,6 +15,7 @@ use crate::engine::Engine;
 use crate::http::router;
 use crate::http::state::App;
 use crate::listen::{BoundSocket, StartError};
+use crate::listener::{Listener, StopSignals};
 use crate::watch::judge_monitor;
 use crate::watch::reload::{self, Reloader};
 use crate::watch::trigger::Trigger;
@@ -25,7 +26,7 @@ pub struct RunningServer {
     /// The address it listens on.
     pub address: SocketAddr,
     app: App,
-    accept: CancellationToken,
+    signals: StopSignals,
     background: CancellationToken,
     http: TaskTracker,
     tasks: TaskTracker,
@@ -59,26 +60,20 @@ pub async fn start_on(
     let (reloader, send) = Reloader::new(Arc::clone(&engine));
     let watched = Arc::clone(&engine);
     let app = App::new(engine, send.clone());
-    let (accept, background) = (CancellationToken::new(), CancellationToken::new());
+    let (signals, background) = (StopSignals::default(), CancellationToken::new());
     let (http, tasks) = (TaskTracker::new(), TaskTracker::new());
 
     tasks.spawn(reload::run(reloader, background.clone()));
     tasks.spawn(hangups(send, background.clone()));
     tasks.spawn(judge_monitor::run(watched, background.clone()));
-    let service = router(app.clone()).into_make_service_with_connect_info::<SocketAddr>();
-    let stop = accept.clone();
-    http.spawn(async move {
-        if let Err(error) =
-            axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned()).await
-        {
-            tracing::error!(%error, "the listener failed");
-        }
-    });
+    let accept =
+        Listener::new(listener, router(app.clone()), &live.config.server, &signals, http.clone());
+    http.spawn(accept.run());
     app.ready.store(true, Ordering::Release);
     Ok(RunningServer {
         address,
         app,
-        accept,
+        signals,
         background,
         http,
         tasks,
@@ -106,13 +101,14 @@ async fn hangups(send: mpsc::Sender<Trigger>, stop: CancellationToken) {
 }
 
 impl RunningServer {
-    /// Stops the server: finishes requests in flight within the configured time. Returns whether
-    /// all were finished.
+    /// Stops the server: answers the requests that were received whole, within the configured time.
+    /// Connections without such a request are closed at once. Returns whether all were answered.
     pub async fn stop(self) -> bool {
         self.app.ready.store(false, Ordering::Release);
-        self.accept.cancel();
+        self.signals.stop.cancel();
         self.http.close();
         let drained = within(self.drain, "requests in flight", self.http.wait()).await;
+        self.signals.abort.cancel();
         self.background.cancel();
         self.tasks.close();
         let quiet = within(Duration::from_secs(5), "the reload task", self.tasks.wait()).await;

@@ -92,7 +92,7 @@ impl ProblemCode {
             Self::RolloutTooLarge => "The rollout is too large",
             Self::Unscored => "The rollout could not be scored",
             Self::Unauthorized => "A valid token is required",
-            Self::Forbidden => "The token lacks the required scope",
+            Self::Forbidden => "The request is not allowed",
             Self::Conflict => "Another configuration serves",
             Self::NotFound => "The path does not exist",
             Self::MethodNotAllowed => "The method is not allowed",

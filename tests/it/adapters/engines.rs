@@ -118,13 +118,13 @@ async fn health_needs_no_token_and_info_needs_one() {
     let server = super::with_limits(tokens).await;
     assert_eq!(server.get("/health").await.status, 200);
     assert_eq!(server.get("/info").await.status, 401);
-    let info = server.get("/info?key=let-me-in").await.json();
+    let info = server.get("/info?key=let-me-in-please").await.json();
     assert_eq!(
         (&info["model_id"], &info["model_type"]["reranker"]["id2label"]["0"]),
         (&json!("test"), &json!("LABEL_0"))
     );
     assert!(info["model_sha"].as_str().unwrap().starts_with("sha256:"), "{info}");
-    assert_eq!(server.get("/info?key=let-me-in&profile=gatd").await.status, 422);
+    assert_eq!(server.get("/info?key=let-me-in-please&profile=gatd").await.status, 422);
     server.stop().await;
 }
 

@@ -195,7 +195,7 @@ async fn rule_08_token_is_accepted_in_the_url() {
     let tokens =
         "[auth]\ntokens = [{ name = \"trainer\", env = \"TEST_TOKEN\", scopes = [\"score\"] }]\n";
     let server = with_limits(tokens).await;
-    let in_url = server.url.replace("http://", "http://trainer:let-me-in@");
+    let in_url = server.url.replace("http://", "http://trainer:let-me-in-please@");
     let routes = texts("480 .").map(|(path, body, _)| (path, body));
     let dialogue = json!({ "messages": [{ "role": "assistant", "content": "480 ." }] });
     let verify = json!({ "responses_create_params": {}, "response": {} });
@@ -216,10 +216,10 @@ async fn rule_08_token_is_accepted_in_the_url() {
         assert_eq!(status(ask(url.clone())).await, 401, "{path}");
         assert_eq!(status(ask(url.clone()).header("authorization", "")).await, 401, "{path}");
         assert_eq!(status(ask(format!("{url}?key=wrong"))).await, 401, "{path}");
-        assert_eq!(status(ask(format!("{url}?key=let-me-in"))).await, 200, "{path}");
+        assert_eq!(status(ask(format!("{url}?key=let-me-in-please"))).await, 200, "{path}");
         assert_eq!(status(ask(format!("{in_url}{path}"))).await, 200, "{path}");
-        assert_eq!(status(ask(url.clone()).bearer_auth("let-me-in")).await, 200, "{path}");
-        assert_eq!(status(ask(url).header("x-api-key", "let-me-in")).await, 200, "{path}");
+        assert_eq!(status(ask(url.clone()).bearer_auth("let-me-in-please")).await, 200, "{path}");
+        assert_eq!(status(ask(url).header("x-api-key", "let-me-in-please")).await, 200, "{path}");
     }
     assert_eq!(server.get("/reverify_mode").await.status, 401);
     server.stop().await;

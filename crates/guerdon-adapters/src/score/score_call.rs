@@ -13,7 +13,6 @@ use guerdon_types::{
 use http::request::Parts;
 use http::{HeaderName, HeaderValue};
 use serde::Serialize;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::source_name::SourceName;
 use super::url_options::{OnFailure, UrlOptions};
@@ -115,13 +114,12 @@ impl ItemScores {
     }
 }
 
-/// Everything in a request to an adapter except its body: the scoring service, the options in the
-/// URL, and a permit for concurrent requests. One extractor, so that no adapter omits a part.
+/// Everything in a request to an adapter except its body: the scoring service, which holds the
+/// request's place among the concurrent ones, and the options in the URL.
 #[derive(Debug)]
 pub(crate) struct ScoreCall {
     pub(crate) service: Arc<dyn ScoreService>,
     pub(crate) options: UrlOptions,
-    _permit: OwnedSemaphorePermit,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for ScoreCall {
@@ -130,7 +128,7 @@ impl<S: Send + Sync> FromRequestParts<S> for ScoreCall {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let ScoreHandle(service) = ScoreHandle::from_request_parts(parts, state).await?;
         let options = UrlOptions::from_request_parts(parts, state).await?;
-        Ok(Self { options, _permit: service.admit()?, service })
+        Ok(Self { service, options })
     }
 }
 

@@ -1,12 +1,14 @@
 //! The configuration: plain data, one struct for each section. `load.rs` reads it (file <
 //! environment < flags).
 
+mod auth;
 mod env;
+mod host;
 mod listen;
 mod load;
+mod server;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,8 +18,11 @@ use guerdon_model::ModelConfig;
 use guerdon_types::{Calibration, Finite, FusionConfig, Limits};
 use serde::{Deserialize, Serialize};
 
+pub use auth::{AuthConfig, Scope, TokenConfig};
 pub use env::{Environment, ProcessEnvironment};
+pub use host::{HostName, InvalidHost, WebOrigin};
 pub use load::{ConfigError, ConfigSource, Override};
+pub use server::{LogFormat, ServerConfig};
 
 /// The whole configuration.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -39,93 +44,6 @@ pub struct Config {
     pub judges: BTreeMap<String, EndpointConfig>,
     /// Profiles, by name.
     pub profiles: BTreeMap<String, ProfileConfig>,
-}
-
-/// Listening, draining and logging.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ServerConfig {
-    /// Address and port; port 0 picks a free one. A name such as `localhost:8787` is resolved.
-    #[serde(deserialize_with = "listen::deserialize")]
-    pub listen: SocketAddr,
-    /// Time for requests in flight to finish after a stop signal.
-    #[serde(with = "humantime_serde")]
-    pub drain: Duration,
-    /// Requests a second that one caller (a token, or without tokens an address) may send; also the
-    /// burst after a quiet second. Default: unlimited.
-    pub requests_per_second: Option<NonZeroU32>,
-    /// Log filter: a level, or `target=level` pairs separated by commas.
-    pub log: String,
-    /// Format of log lines.
-    pub log_format: LogFormat,
-}
-
-impl Default for ServerConfig {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 8787)),
-            drain: Duration::from_secs(30),
-            requests_per_second: None,
-            log: "info,ort=warn".into(),
-            log_format: LogFormat::Text,
-        }
-    }
-}
-
-/// Format of log lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LogFormat {
-    /// Human-readable text.
-    Text,
-    /// One JSON object per line.
-    Json,
-}
-
-/// Tokens of clients. Without tokens every client is served, and the server binds loopback only.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct AuthConfig {
-    /// Bearer tokens.
-    pub tokens: Vec<TokenConfig>,
-    /// Set to serve without tokens on an address that other machines can reach.
-    pub insecure: bool,
-}
-
-/// One bearer token. The configuration names the environment variable or the file that holds it,
-/// never the token.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TokenConfig {
-    /// Name, for the log.
-    pub name: String,
-    /// The environment variable that holds it.
-    pub env: Option<String>,
-    /// The file that holds it.
-    pub file: Option<PathBuf>,
-    /// Scopes.
-    pub scopes: Vec<Scope>,
-}
-
-/// Permission of a token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Scope {
-    /// Scoring, and reading what the server is.
-    Score,
-    /// Reload, rollback and promotion.
-    Admin,
-}
-
-impl Scope {
-    /// The name in the configuration.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Score => "score",
-            Self::Admin => "admin",
-        }
-    }
 }
 
 /// Reload of changed files. SIGHUP and `POST /v1/reload` work with every setting.

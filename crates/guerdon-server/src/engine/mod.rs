@@ -407,7 +407,7 @@ pub struct NothingToRollBack;
 /// The changed sections that only a start reads.
 fn restart_keys(old: &Config, new: &Config) -> Vec<&'static str> {
     let sections = [
-        ("server", old.server != new.server),
+        ("server", old.server.needs_restart(&new.server)),
         ("reload", old.reload != new.reload),
         (
             "limits.max_concurrent_requests",

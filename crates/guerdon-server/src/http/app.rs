@@ -1,15 +1,13 @@
 //! The routes and the layers around them: context, authorization, compression, problem bodies.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
-use guerdon_adapters::ScoreHandle;
 use guerdon_types::{Problem, ProblemCode, RequestId};
-use http::header::{CONTENT_ENCODING, HeaderName};
+use http::header::{HeaderName, X_FRAME_OPTIONS};
 use http::{HeaderValue, Method};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
@@ -19,9 +17,9 @@ use tracing::Instrument as _;
 use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::config::Scope;
+use crate::http::authorize::authorize;
 use crate::http::caller::address_of;
-use crate::http::credentials;
+use crate::http::content_coding::normalise_coding;
 use crate::http::expect::expected_digest;
 use crate::http::problem::{ApiError, finish};
 use crate::http::request_context::RequestContext;
@@ -98,16 +96,8 @@ pub(crate) fn router(app: App) -> Router {
         }))
         .layer(from_fn_with_state(app.clone(), request_context))
         .layer(CompressionLayer::new().gzip(true).zstd(true).compress_when(compressible))
-        .layer(from_fn(no_empty_encoding))
+        .layer(from_fn(normalise_coding))
         .with_state(app)
-}
-
-/// Removes an empty `Content-Encoding`, which tower-http would refuse.
-async fn no_empty_encoding(mut request: Request, next: Next) -> Response {
-    if request.headers().get(CONTENT_ENCODING).is_some_and(HeaderValue::is_empty) {
-        request.headers_mut().remove(CONTENT_ENCODING);
-    }
-    next.run(request).await
 }
 
 /// Outermost layer. Adds the request's id, span and [`RequestContext`]; writes problem bodies and
@@ -135,10 +125,14 @@ async fn request_context(State(app): State<App>, mut request: Request, next: Nex
     let expected = expected_digest(request.headers());
     let context = RequestContext::new(&app, app.callers.caller(None, address), expected);
     request.extensions_mut().insert(context);
-    let span = tracing::info_span!("http.request", http.method = %method, http.path = path, request.id = %id);
+    let span = tracing::info_span!("http.request", http.method = %method, http.path = path, request.id = id.as_str());
     async {
         let mut response = finish(next.run(request).await, &id, &path);
         response.headers_mut().insert(VERSION.0, VERSION.1);
+        if path.starts_with("/docs") {
+            // No other page may put the one with the buttons into a frame.
+            response.headers_mut().insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+        }
         if let Ok(value) = HeaderValue::from_str(id.as_str()) {
             response.headers_mut().insert(REQUEST_ID, value);
         }
@@ -166,39 +160,4 @@ fn method_label(method: &Method) -> &'static str {
         Method::OPTIONS => "OPTIONS",
         _ => "other",
     }
-}
-
-/// The scope that a path requires. `None` if the path needs no token. Paths that are not listed
-/// require `score`.
-fn scope_of(path: &str) -> Option<Scope> {
-    match path {
-        "/health" | "/healthz" | "/readyz" | "/openapi.json" | "/docs" => None,
-        _ if path.starts_with("/docs/") => None,
-        "/v1/reload" | "/v1/rollback" | "/v1/promote" => Some(Scope::Admin),
-        _ => Some(Scope::Score),
-    }
-}
-
-/// Checks the token and the caller's rate, and sets the caller in the request's context.
-async fn authorize(
-    State(app): State<App>,
-    mut request: Request,
-    next: Next,
-) -> Result<Response, ApiError> {
-    let mut context = RequestContext::of(request.extensions())?;
-    if let Some(scope) = scope_of(request.uri().path()) {
-        let token = credentials::token_of(request.headers(), request.uri());
-        let token = context.snapshot().auth.allow(token.as_deref(), scope)?;
-        let caller = app.callers.caller(token, address_of(request.extensions()));
-        app.rate_limit.admit(caller).map_err(|wait| {
-            let detail = "this caller sends too many requests a second";
-            let hint = "send more rollouts a request, or raise `server.requests_per_second`";
-            ApiError::from(Problem::new(ProblemCode::RateLimited, detail).hint(hint))
-                .retry_after(wait)
-        })?;
-        context.caller = caller;
-        request.extensions_mut().insert(context.clone());
-    }
-    request.extensions_mut().insert(ScoreHandle(Arc::new(context)));
-    Ok(next.run(request).await)
 }

@@ -1,11 +1,11 @@
-//! Authorization by bearer tokens with scopes. If no token is configured, every client is served,
-//! and the server binds to loopback addresses only.
+//! Bearer tokens with scopes. If no token is configured, every client is served, and the server binds
+//! to loopback addresses only.
 
 use std::net::SocketAddr;
 use std::path::Path;
 
 use guerdon_types::{Problem, ProblemCode};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
@@ -19,12 +19,16 @@ pub struct Auth {
     tokens: Vec<KnownToken>,
 }
 
+/// A configured token. Only its digest is kept.
 #[derive(Debug, Clone)]
-struct KnownToken {
+pub(crate) struct KnownToken {
     name: String,
-    secret: SecretString,
+    digest: TokenDigest,
     scopes: Vec<Scope>,
 }
+
+/// The SHA-256 of a token.
+pub(crate) type TokenDigest = [u8; 32];
 
 /// Error: the server would accept clients on other machines without a token.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +38,9 @@ struct KnownToken {
 )]
 pub struct OpenWithoutTokens(SocketAddr);
 
+/// The shortest token, in bytes. Shorter ones can be guessed.
+const MIN_TOKEN_BYTES: usize = 16;
+
 impl Auth {
     pub(crate) fn load(
         config: &AuthConfig,
@@ -41,20 +48,32 @@ impl Auth {
         root: &Path,
         environment: &dyn Environment,
     ) -> Result<Self, SecretError> {
-        let mut tokens = Vec::new();
-        for token in &config.tokens {
-            let what = format!("token `{}` in [[auth.tokens]]", token.name);
+        let mut tokens: Vec<(String, KnownToken)> = Vec::new();
+        for (index, token) in config.tokens.iter().enumerate() {
+            let what = format!("token `{}` (entry {} in [[auth.tokens]])", token.name, index + 1);
+            if token.env.is_some() && token.file.is_some() {
+                return Err(SecretError::TwoPlaces { what });
+            }
             let place =
                 SecretPlace { what: &what, env: token.env.as_deref(), file: token.file.as_deref() };
             let secret = resolve_in(files, place, root, environment)?
-                .ok_or(SecretError::Empty { what: what.clone() })?;
-            tokens.push(KnownToken {
-                name: token.name.clone(),
-                secret,
-                scopes: token.scopes.clone(),
-            });
+                .ok_or_else(|| SecretError::Empty { what: what.clone() })?;
+            if secret.expose_secret().len() < MIN_TOKEN_BYTES {
+                return Err(SecretError::TooShort { what, least: MIN_TOKEN_BYTES });
+            }
+            let digest = digest_of(secret.expose_secret());
+            if let Some((first, _)) = tokens.iter().find(|(_, known)| known.digest == digest) {
+                return Err(SecretError::Repeated { first: first.clone(), second: what });
+            }
+            let scopes = token.scopes.clone();
+            tokens.push((what, KnownToken { name: token.name.clone(), digest, scopes }));
         }
-        Ok(Self { tokens })
+        Ok(Self { tokens: tokens.into_iter().map(|(_, token)| token).collect() })
+    }
+
+    /// Returns whether every client is served, because no tokens are configured.
+    pub(crate) const fn is_open(&self) -> bool {
+        self.tokens.is_empty()
     }
 
     /// Refuses to serve without tokens on an address that other machines can reach.
@@ -74,41 +93,57 @@ impl Auth {
         }
     }
 
-    /// Checks that the request's token has `scope`. Returns the token's name; `None` if no tokens
-    /// are configured.
-    ///
-    /// # Errors
-    /// `unauthorized` or `forbidden`, as a problem.
-    pub fn allow(&self, given: Option<&str>, scope: Scope) -> Result<Option<&str>, Box<Problem>> {
-        if self.tokens.is_empty() {
-            return Ok(None);
-        }
-        let Some(given) = given else {
-            return Err(Box::new(
-                Problem::new(ProblemCode::Unauthorized, "this server requires a token").hint(
-                    "send the header `Authorization: Bearer <token>`; a client that cannot set headers \
-                     can send it in the URL, as `http://name:<token>@host/…` or `?key=<token>`",
-                ),
-            ));
-        };
-        // Digests have equal lengths, so the time of the comparison does not depend on the given
-        // token.
-        let digest = Sha256::digest(given.as_bytes());
-        let known = self.tokens.iter().find(|token| {
-            bool::from(Sha256::digest(token.secret.expose_secret().as_bytes()).ct_eq(&digest))
-        });
-        match known {
-            None => Err(Box::new(Problem::new(ProblemCode::Unauthorized, "unknown token"))),
-            Some(token) if token.scopes.contains(&scope) => Ok(Some(&token.name)),
-            Some(token) => {
-                let detail = format!("token `{}` lacks the scope `{}`", token.name, scope.as_str());
-                Err(Box::new(
-                    Problem::new(ProblemCode::Forbidden, detail)
-                        .hint("use another token, or add the scope in [[auth.tokens]]"),
-                ))
+    /// The token with this digest.
+    pub(crate) fn find(&self, digest: &TokenDigest) -> Option<&KnownToken> {
+        // Digests have equal lengths and all are compared, so the time does not depend on the token.
+        let mut found = None;
+        for token in &self.tokens {
+            if bool::from(token.digest.ct_eq(digest)) {
+                found = Some(token);
             }
         }
+        found
     }
+}
+
+impl KnownToken {
+    /// The name, for the log and as the caller's identity.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Checks that the token may be used for `required`.
+    ///
+    /// # Errors
+    /// `forbidden`, if it lacks the scope, or if it is in the URL and may use the admin routes:
+    /// URLs are logged and shown by many programs.
+    pub(crate) fn check(&self, required: Scope, is_in_url: bool) -> Result<(), Box<Problem>> {
+        if is_in_url && (required == Scope::Admin || self.scopes.contains(&Scope::Admin)) {
+            let detail = format!("token `{}` has the scope `admin` and is in the URL", self.name);
+            let detail = if self.scopes.contains(&Scope::Admin) {
+                detail
+            } else {
+                "admin routes take no token in the URL".to_owned()
+            };
+            return Err(Box::new(
+                Problem::new(ProblemCode::Forbidden, detail)
+                    .hint("send it in the header `Authorization: Bearer <token>`"),
+            ));
+        }
+        if self.scopes.iter().any(|scope| scope.covers(required)) {
+            return Ok(());
+        }
+        let detail = format!("token `{}` lacks the scope `{}`", self.name, required.as_str());
+        Err(Box::new(
+            Problem::new(ProblemCode::Forbidden, detail)
+                .hint("use another token, or add the scope in [[auth.tokens]]"),
+        ))
+    }
+}
+
+/// The digest of a token.
+pub(crate) fn digest_of(token: &str) -> TokenDigest {
+    Sha256::digest(token.as_bytes()).into()
 }
 
 #[cfg(test)]
@@ -118,28 +153,89 @@ mod tests {
     use super::*;
     use crate::config::TokenConfig;
 
-    fn auth() -> Auth {
-        let token = TokenConfig {
-            name: "trainer".into(),
-            env: Some("T".into()),
-            file: None,
-            scopes: vec![Scope::Score],
-        };
-        let config = AuthConfig { tokens: vec![token], insecure: false };
-        let environment = BTreeMap::from([("T".to_owned(), "abc".to_owned())]);
-        Auth::load(&config, &mut FileSet::default(), Path::new("."), &environment).unwrap()
+    const SECRETS: [(&str, &str); 4] = [
+        ("A", "the-first-secret-of-all"),
+        ("B", "the-second-secret-of-all"),
+        ("SAME", " the-first-secret-of-all\n"),
+        ("SHORT", "fifteen-bytes-."),
+    ];
+
+    fn token(name: &str, env: &str, scopes: &[Scope]) -> TokenConfig {
+        let (name, env) = (name.to_owned(), Some(env.to_owned()));
+        TokenConfig { name, env, file: None, scopes: scopes.to_vec() }
+    }
+
+    fn load(tokens: Vec<TokenConfig>) -> Result<Auth, String> {
+        let config = AuthConfig { tokens, insecure: false };
+        let secrets = SECRETS.map(|(name, secret)| (name.to_owned(), secret.to_owned()));
+        let environment = BTreeMap::from(secrets);
+        Auth::load(&config, &mut FileSet::default(), Path::new("."), &environment)
+            .map_err(|error| error.to_string())
     }
 
     #[test]
-    fn known_token_with_the_scope_is_accepted() {
-        assert!(auth().allow(Some("abc"), Scope::Score).is_ok());
+    fn each_scope_opens_its_routes_and_no_others() {
+        let scopes = [Scope::Score, Scope::Read, Scope::Check, Scope::Admin];
+        let opened: Vec<Vec<bool>> = scopes
+            .iter()
+            .map(|scope| {
+                let auth = load(vec![token("t", "A", &[*scope])]).unwrap();
+                let token = auth.find(&digest_of("the-first-secret-of-all")).unwrap();
+                scopes.iter().map(|required| token.check(*required, false).is_ok()).collect()
+            })
+            .collect();
+        assert_eq!(
+            opened,
+            [
+                [true, true, true, false],
+                [false, true, false, false],
+                [false, false, true, false],
+                [false, true, false, true],
+            ]
+        );
     }
 
     #[test]
-    fn unknown_token_is_unauthorized_and_missing_scope_is_forbidden() {
-        assert_eq!(auth().allow(Some("abcd"), Scope::Score).unwrap_err().status, 401);
-        assert_eq!(auth().allow(None, Scope::Score).unwrap_err().status, 401);
-        assert_eq!(auth().allow(Some("abc"), Scope::Admin).unwrap_err().status, 403);
+    fn token_is_found_by_its_secret_alone() {
+        let auth =
+            load(vec![token("a", "A", &[Scope::Score]), token("b", "B", &[Scope::Score])]).unwrap();
+        let name = |secret| auth.find(&digest_of(secret)).map(KnownToken::name);
+        assert_eq!(name("the-first-secret-of-all"), Some("a"));
+        assert_eq!(name("the-second-secret-of-all"), Some("b"));
+        assert_eq!((name("the-first-secret-of-al"), name("")), (None, None));
+    }
+
+    #[test]
+    fn admin_tokens_and_admin_routes_are_refused_in_urls() {
+        let auth = load(vec![
+            token("both", "A", &[Scope::Score, Scope::Admin]),
+            token("trainer", "B", &[Scope::Score]),
+        ])
+        .unwrap();
+        let both = auth.find(&digest_of("the-first-secret-of-all")).unwrap();
+        let trainer = auth.find(&digest_of("the-second-secret-of-all")).unwrap();
+        assert!(both.check(Scope::Score, false).is_ok() && both.check(Scope::Score, true).is_err());
+        assert!(
+            both.check(Scope::Admin, true).is_err() && trainer.check(Scope::Admin, true).is_err()
+        );
+        assert!(trainer.check(Scope::Score, true).is_ok());
+    }
+
+    #[test]
+    fn unsafe_tokens_are_configuration_errors_that_do_not_show_them() {
+        let two_places = TokenConfig { file: Some("b".into()), ..token("two", "A", &[]) };
+        for (tokens, parts) in [
+            (vec![token("short", "SHORT", &[])], ["`short` (entry 1", "16 bytes"]),
+            (vec![two_places], ["`two` (entry 1", "`env` and `file`"]),
+            (
+                vec![token("a", "A", &[]), token("b", "B", &[]), token("c", "SAME", &[])],
+                ["`a` (entry 1", "`c` (entry 3"],
+            ),
+        ] {
+            let error = load(tokens).unwrap_err();
+            assert!(parts.iter().all(|part| error.contains(part)), "{error}");
+            assert!(!error.contains("secret-of-all") && !error.contains("fifteen"), "{error}");
+        }
     }
 
     #[test]

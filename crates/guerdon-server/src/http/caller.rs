@@ -1,7 +1,7 @@
 //! Identity of callers for fairness and rate limits: the token's name, or else the address.
 
 use std::hash::{BuildHasher as _, RandomState};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use axum::extract::ConnectInfo;
 
@@ -19,9 +19,18 @@ impl Callers {
     pub(crate) fn caller(&self, token: Option<&str>, address: Option<SocketAddr>) -> CallerId {
         CallerId(match (token, address) {
             (Some(name), _) => self.0.hash_one(name),
-            (None, Some(address)) => self.0.hash_one(address.ip()),
+            (None, Some(address)) => self.0.hash_one(network(address.ip())),
             (None, None) => 0,
         })
+    }
+}
+
+/// The part of an address that one client cannot choose: all of an IPv4 address, the first half of
+/// an IPv6 address.
+pub(crate) fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => IpAddr::V6((u128::from(address) >> 64 << 64).into()),
     }
 }
 

@@ -12,17 +12,28 @@ use http::{HeaderMap, Uri};
 /// sends the first and ROLL the second.
 const OTHER_HEADERS: [&str; 2] = ["x-api-key", "xrl-authorization"];
 
+/// The token of a request.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Credential {
+    pub(crate) token: String,
+    /// True for `?key=token`. A token before `@` in a URL arrives in a header.
+    pub(crate) is_in_url: bool,
+}
+
 /// The token of a request, if it has one. `Authorization` takes precedence over the other headers,
 /// and headers take precedence over the URL.
-pub(crate) fn token_of(headers: &HeaderMap, uri: &Uri) -> Option<String> {
+pub(crate) fn credential_of(headers: &HeaderMap, uri: &Uri) -> Option<Credential> {
+    let in_header = token_in_headers(headers).map(|token| Credential { token, is_in_url: false });
+    in_header.or_else(|| Some(Credential { token: token_in_query(uri)?, is_in_url: true }))
+}
+
+fn token_in_headers(headers: &HeaderMap) -> Option<String> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let authorization = text(AUTHORIZATION.as_str()).and_then(token_of_scheme);
-    authorization
-        .or_else(|| {
-            let mut found = OTHER_HEADERS.iter().filter_map(|name| text(name));
-            found.find_map(|value| token_of_scheme(value).or_else(|| non_empty(value)))
-        })
-        .or_else(|| token_in_query(uri))
+    authorization.or_else(|| {
+        let mut found = OTHER_HEADERS.iter().filter_map(|name| text(name));
+        found.find_map(|value| token_of_scheme(value).or_else(|| non_empty(value)))
+    })
 }
 
 /// Reads `Bearer token` or `Basic base64(name:token)`. If the password is empty, as for the URL
@@ -59,7 +70,14 @@ mod tests {
         let headers = headers.iter().map(|(name, value)| {
             (name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap())
         });
-        token_of(&headers.collect(), &uri.parse().unwrap())
+        let credential = credential_of(&headers.collect(), &uri.parse().unwrap())?;
+        assert_eq!(credential.is_in_url, headers_have_none(&credential, uri));
+        Some(credential.token)
+    }
+
+    /// In these tests a token of the URL differs from that of the header.
+    fn headers_have_none(credential: &Credential, uri: &str) -> bool {
+        uri.contains("key=") && credential.token != "s3cret-of-header"
     }
 
     #[test]
@@ -87,5 +105,7 @@ mod tests {
         assert_eq!(token(&[("authorization", "Bearer ")], "/reward?key=a").as_deref(), Some("a"));
         assert_eq!(token(&[("authorization", "Basic !!!")], "/reward").as_deref(), None);
         assert_eq!(token(&[], "/reward?key="), None);
+        let header = ("authorization", "Bearer s3cret-of-header");
+        assert_eq!(token(&[header], "/reward?key=a").as_deref(), Some("s3cret-of-header"));
     }
 }

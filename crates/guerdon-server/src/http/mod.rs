@@ -1,12 +1,18 @@
 //! The HTTP side: routes and the layers around them.
 
+mod admission;
 mod app;
 pub(crate) mod auth;
+mod authorize;
 mod body;
 pub(crate) mod caller;
+mod content_coding;
 mod credentials;
 mod expect;
 mod extract;
+mod guard;
+mod guesses;
+mod lru;
 pub(crate) mod problem;
 pub(crate) mod rate_limit;
 pub(crate) mod request_context;

@@ -9,16 +9,16 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use guerdon_adapters::{ProfileSummary, ScoreService, ScoringBatch, SourceName};
 use guerdon_types::{
-    FusionConfig, IncomingRequest, Invalid, Limits, Problem, ProblemCode, ProfileName,
-    RolloutResult, ScoreRequest,
+    FusionConfig, IncomingRequest, Invalid, Limits, ProblemCode, ProfileName, RolloutResult,
+    ScoreRequest,
 };
 use http::HeaderMap;
 use http::request::Parts;
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::engine::batch::Batch;
 use crate::engine::candidate::Serving;
 use crate::engine::snapshot::Snapshot;
+use crate::http::admission::AdmittedRequest;
 use crate::http::body::read_json;
 use crate::http::caller::CallerId;
 use crate::http::expect::{self, ExpectedDigest};
@@ -34,16 +34,36 @@ pub(crate) struct RequestContext {
     pub(crate) caller: CallerId,
     expected: ExpectedDigest,
     app: App,
+    /// The request's share of the limits, held until the last clone of the context is dropped.
+    admitted: Arc<AdmittedRequest>,
 }
 
 impl RequestContext {
     pub(crate) fn new(app: &App, caller: CallerId, expected: ExpectedDigest) -> Self {
-        Self { serving: app.engine.serving(), caller, expected, app: app.clone() }
+        let serving = app.engine.serving();
+        Self { serving, caller, expected, app: app.clone(), admitted: Arc::default() }
     }
 
     /// The snapshot with the configuration, tokens and limits for this request.
     pub(crate) fn snapshot(&self) -> &Snapshot {
         &self.serving.snapshot
+    }
+
+    /// Reads the JSON body of the request into room of the caller's share, then waits for a place
+    /// among the requests that are worked on. The context holds both.
+    ///
+    /// # Errors
+    /// The problem to answer with.
+    pub(crate) async fn read_body(
+        &self,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<Bytes, ApiError> {
+        let limit = self.snapshot().config.limits.max_body_bytes;
+        let admission = &self.app.admission;
+        let (bytes, room) = read_json(headers, body, limit, admission, self.caller).await?;
+        self.admitted.hold(room, admission.place(self.caller).await?);
+        Ok(bytes)
     }
 
     /// Binds `request` to this context. Refuses it while the queue of a source that it needs is
@@ -108,19 +128,8 @@ impl ScoreService for RequestContext {
         Ok(ProfileSummary { name: profile.name.clone(), model_hash: versions.rm })
     }
 
-    fn admit(&self) -> Result<OwnedSemaphorePermit, ApiError> {
-        Arc::clone(&self.app.permits).try_acquire_owned().map_err(|_| {
-            let limit = self.app.max_concurrent_requests;
-            let detail = format!("too many concurrent requests (limit {limit})");
-            Problem::new(ProblemCode::Overloaded, detail)
-                .hint("wait as Retry-After says, or raise `limits.max_concurrent_requests`")
-                .into()
-        })
-    }
-
     fn read_body(&self, headers: HeaderMap, body: Body) -> BoxFuture<'_, Result<Bytes, ApiError>> {
-        let limit = self.snapshot().config.limits.max_body_bytes;
-        async move { read_json(&headers, body, limit).await }.boxed()
+        async move { Self::read_body(self, &headers, body).await }.boxed()
     }
 
     fn open(&self, request: ScoreRequest) -> Result<Box<dyn ScoringBatch>, ApiError> {

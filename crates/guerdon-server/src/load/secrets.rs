@@ -38,6 +38,32 @@ pub enum SecretError {
         /// The owner of the secret.
         what: String,
     },
+    /// The secret is easy to guess.
+    #[error(
+        "{what}: the secret has fewer than {least} bytes\n  help: make one, for example with `openssl rand -hex 32`"
+    )]
+    TooShort {
+        /// The owner of the secret.
+        what: String,
+        /// The least number of bytes.
+        least: usize,
+    },
+    /// Two places for one secret.
+    #[error("{what}: both `env` and `file` are set\n  help: keep the one that holds the secret")]
+    TwoPlaces {
+        /// The owner of the secret.
+        what: String,
+    },
+    /// Two owners of one secret.
+    #[error(
+        "{second}: the secret is the same as that of {first}\n  help: give each token a secret of its own, or remove one of them"
+    )]
+    Repeated {
+        /// The first owner.
+        first: String,
+        /// The second owner.
+        second: String,
+    },
 }
 
 /// The place of a secret: an environment variable, or a file that holds nothing else. The variable

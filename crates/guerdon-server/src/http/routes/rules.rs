@@ -16,7 +16,6 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::engine::batch::too_large;
-use crate::http::extract::Permit;
 use crate::http::problem::ApiError;
 use crate::http::request_context::RequestContext;
 use crate::http::state::App;
@@ -122,7 +121,6 @@ const MAX_NAME_CHARS: usize = 200;
     (status = 503, description = "Too many checks wait; see Retry-After.", body = Problem, content_type = "application/problem+json"),
 ))]
 async fn check(
-    Permit(_permit): Permit,
     State(app): State<App>,
     context: RequestContext,
     JsonBody(request): JsonBody<CheckRequest>,

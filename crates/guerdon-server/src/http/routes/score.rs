@@ -11,13 +11,12 @@ use guerdon_types::{
 };
 use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_TYPE};
-use tokio::sync::OwnedSemaphorePermit;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::engine::batch::{Batch, BatchResults};
 use crate::engine::group_report::GroupReport;
-use crate::http::extract::{Permit, ScoreBody};
+use crate::http::extract::ScoreBody;
 use crate::http::problem::ApiError;
 use crate::http::request_context::RequestContext;
 use crate::http::state::App;
@@ -48,7 +47,6 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
 async fn score(
     Extension(request_id): Extension<RequestId>,
     headers: HeaderMap,
-    Permit(permit): Permit,
     context: RequestContext,
     ScoreBody(request): ScoreBody,
 ) -> Result<Response, ApiError> {
@@ -58,7 +56,7 @@ async fn score(
         .and_then(|accept| accept.to_str().ok())
         .is_some_and(|a| a.contains(NDJSON));
     if streamed {
-        let body = Body::from_stream(lines(request_id, batch, permit));
+        let body = Body::from_stream(lines(request_id, batch, context));
         return Ok(([(CONTENT_TYPE, NDJSON)], body).into_response());
     }
     let versions = batch.versions().clone();
@@ -67,18 +65,18 @@ async fn score(
     Ok(Json(response).into_response())
 }
 
-/// Result lines, then the summary. The permit is held until the last line, or until the caller
-/// hangs up.
+/// Result lines, then the summary. The context, and with it the request's place, is held until the
+/// last line, or until the caller hangs up.
 fn lines(
     request_id: RequestId,
     batch: Batch,
-    permit: OwnedSemaphorePermit,
+    context: RequestContext,
 ) -> impl Stream<Item = Result<Bytes, serde_json::Error>> + Send + 'static {
     struct Lines<S> {
         results: S,
         groups: Option<GroupReport>,
         summary: Option<StreamSummary>,
-        _permit: OwnedSemaphorePermit,
+        _context: RequestContext,
     }
     let summary = StreamSummary {
         request_id,
@@ -89,7 +87,7 @@ fn lines(
     };
     let groups = Some(batch.group_report());
     let results = Box::pin(batch.run());
-    let state = Lines { results, groups, summary: Some(summary), _permit: permit };
+    let state = Lines { results, groups, summary: Some(summary), _context: context };
     stream::unfold(state, async |mut state| {
         let summary = state.summary.as_mut()?;
         let line = match state.results.next().await {
