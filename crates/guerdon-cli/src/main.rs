@@ -5,9 +5,10 @@
 //! |---|---|
 //! | `cli/` | every command and flag, with its help |
 //! | `output.rs` | standard output and standard error |
+//! | `part.rs` | results of an unfinished run, and files that are replaced as a whole |
 //! | `commands/setup.rs` | loads the configuration, starts the async runtime, reads input files |
 //! | `commands/serve.rs` | starts the server, prints its address, stops it on a signal |
-//! | `commands/score.rs` | reads a file of rollouts, writes a file of results |
+//! | `commands/score/` | reads a file of rollouts, writes a file of results |
 //! | `commands/local.rs` | runs the engine in this process, without a server |
 //! | `commands/table.rs` | prints results as a table |
 //! | `commands/print.rs` | prints reports of the compilers of rule packs and judge prompts |
@@ -24,6 +25,7 @@
 mod cli;
 mod commands;
 mod output;
+mod part;
 
 use std::process::ExitCode;
 

@@ -29,47 +29,64 @@ macro_rules! errln {
 
 pub(crate) use {errln, out, outln};
 
-/// Standard output that drops everything after its reader has closed it.
-#[derive(Debug, Default)]
-pub(crate) struct StandardOutput {
-    closed: bool,
+/// An output that drops everything after its reader has closed it.
+#[derive(Debug)]
+pub(crate) struct PipeWriter<W> {
+    inner: W,
+    /// The name, for errors.
+    name: String,
+    is_closed: bool,
 }
 
-impl StandardOutput {
+/// Standard output as a [`PipeWriter`].
+pub(crate) fn standard_output() -> PipeWriter<io::Stdout> {
+    PipeWriter::new(io::stdout(), "standard output")
+}
+
+impl<W: Write> PipeWriter<W> {
+    pub(crate) fn new(inner: W, name: impl Into<String>) -> Self {
+        Self { inner, name: name.into(), is_closed: false }
+    }
+
+    /// Returns true once the reader has closed the pipe.
+    pub(crate) const fn is_closed(&self) -> bool {
+        self.is_closed
+    }
+
     /// Handles the result of a write; `dropped` is its result if the reader has gone.
     fn checked<T>(&mut self, result: io::Result<T>, dropped: T) -> io::Result<T> {
         match result {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => {
-                self.closed = true;
+                self.is_closed = true;
                 Ok(dropped)
             }
-            Err(error) if error.kind() != ErrorKind::Interrupted => Err(io::Error::new(
-                error.kind(),
-                format!("cannot write to standard output: {error}"),
-            )),
+            Err(error) if error.kind() != ErrorKind::Interrupted => {
+                let message = format!("cannot write to {}: {error}", self.name);
+                Err(io::Error::new(error.kind(), message))
+            }
             other => other,
         }
     }
 }
 
-impl Write for StandardOutput {
+impl<W: Write> Write for PipeWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.closed {
+        if self.is_closed {
             return Ok(bytes.len());
         }
-        let written = io::stdout().write(bytes);
+        let written = self.inner.write(bytes);
         self.checked(written, bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let flushed = io::stdout().flush();
+        let flushed = self.inner.flush();
         self.checked(flushed, ())
     }
 }
 
 /// Implements [`out!`].
 pub(crate) fn text(text: fmt::Arguments<'_>) -> io::Result<()> {
-    let mut output = StandardOutput::default();
+    let mut output = standard_output();
     // One write: a formatter that wrote piece by piece would make many system calls.
     output.write_all(text.to_string().as_bytes())?;
     output.flush()

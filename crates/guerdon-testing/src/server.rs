@@ -30,7 +30,7 @@ pub enum ServerReply {
         body: String,
     },
     /// Scores the request as [`score_response`] does; streams the results if the request accepts
-    /// NDJSON.
+    /// NDJSON. A request of another route is answered by a `not_found` problem.
     Score {
         /// The generation of the reply's versions.
         generation: u64,
@@ -163,6 +163,12 @@ impl StandInServer {
         received.iter().map(|request| serde_json::from_slice(&request.body).unwrap()).collect()
     }
 
+    /// The number of requests in flight, among them those that wait for others.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.shared.in_flight.lock().now
+    }
+
     /// The largest number of requests that were in flight at the same time.
     #[must_use]
     pub fn most_in_flight(&self) -> usize {
@@ -209,7 +215,12 @@ async fn answer(State(shared): State<ServerState>, request: Request<Body>) -> Re
             (StatusCode::from_u16(status).unwrap(), headers, body).into_response()
         }
         ServerReply::Score { generation, rm } => {
-            let reply = score_response(&serde_json::from_slice(&body).unwrap(), generation, rm);
+            let Ok(request) = serde_json::from_slice(&body) else {
+                let problem = Problem::new(ProblemCode::NotFound, "there is no such path");
+                let body = serde_json::to_string(&problem).unwrap();
+                return (StatusCode::NOT_FOUND, body).into_response();
+            };
+            let reply = score_response(&request, generation, rm);
             let body = if streams {
                 stream_lines(reply).concat()
             } else {

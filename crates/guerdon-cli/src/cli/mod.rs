@@ -7,9 +7,11 @@ mod rules;
 
 use std::path::PathBuf;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
 pub(crate) use configuration::ConfigurationArgs;
 pub(crate) use eval::EvalArgs;
+use guerdon_client::optim::Estimator;
 pub(crate) use judge::{CacheCommand, CalibrateArgs, JudgeArgs, JudgeCommand};
 pub(crate) use rules::{RulesCommand, TestFormat};
 
@@ -35,6 +37,16 @@ pub(crate) struct CommandLine {
     pub(crate) command: TopCommand,
 }
 
+const SCORE: &str = "\
+An interrupted run (Ctrl-C, SIGTERM, a killed process, a server that went away) keeps its results in
+OUT.jsonl.part. The same command with --resume continues it, if input, settings and the server's
+versions are the same. Rollouts without an answer of the server are scored then; with --advantages,
+so is every group that is not complete. On the first signal, requests under way are finished, for
+at most 30 s; a second signal stops at once.
+
+Exit status: 0 if every rollout has a reward, 1 if one has none or the run failed, 2 for a wrong
+command line, 130 after SIGINT, 143 after SIGTERM.";
+
 const COMPLETIONS: &str = "\
 Examples:
   guerdon completions bash > ~/.local/share/bash-completion/completions/guerdon
@@ -46,6 +58,7 @@ pub(crate) enum TopCommand {
     /// Serve rewards over HTTP
     Serve(ServeArgs),
     /// Score a file of rollouts
+    #[command(after_help = SCORE)]
     Score(ScoreArgs),
     /// Check and try rule packs
     #[command(subcommand)]
@@ -93,12 +106,18 @@ pub(crate) struct ServeArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ScoreArgs {
-    /// Rollouts, one JSON object per line as in POST /v1/score; `-` reads standard input
+    /// Rollouts, one JSON object per line as in POST /v1/score, also a JSON list or a whole request;
+    /// plain, gzip or zstd; `-` reads standard input
     #[arg(value_name = "IN.jsonl")]
     pub(crate) input: PathBuf,
-    /// Write results to this file, one per line in the order of the input; default: standard output
+    /// Write results to this file, one per line in the order of the input; default: standard
+    /// output. The file is replaced when all results are there; until then they are in
+    /// OUT.jsonl.part
     #[arg(long, short, value_name = "OUT.jsonl")]
     pub(crate) out: Option<PathBuf>,
+    /// Continue an interrupted run from OUT.jsonl.part, and score no rollout twice
+    #[arg(long, requires = "out")]
+    pub(crate) resume: bool,
     /// Print a table instead of JSON lines
     #[arg(long)]
     pub(crate) table: bool,
@@ -122,8 +141,8 @@ pub(crate) struct ScoreArgs {
     /// Changes to the fusion, as JSON: '{"method": "weighted_sum"}'
     #[arg(long, value_name = "JSON")]
     pub(crate) fusion: Option<String>,
-    /// Add group advantages: grpo, dr_grpo, rloo, batch_std, pass_at_k or gpg
-    #[arg(long, value_name = "ESTIMATOR")]
+    /// Add group advantages. The whole input is held in memory, and groups are scored whole
+    #[arg(long, value_name = "ESTIMATOR", value_parser = PossibleValuesParser::new(Estimator::NAMES))]
     pub(crate) advantages: Option<String>,
 }
 
@@ -193,10 +212,8 @@ pub(crate) enum ConfigCommand {
 
 #[cfg(test)]
 mod tests {
+    use super::{CommandLine, Estimator};
     use clap::CommandFactory as _;
-    use guerdon_client::optim::Estimator;
-
-    use super::CommandLine;
 
     #[test]
     fn score_help_lists_every_estimator() {

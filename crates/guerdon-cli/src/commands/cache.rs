@@ -14,7 +14,7 @@ use comfy_table::{CellAlignment, Table};
 use guerdon_judge::{CacheConfig, Purge, Store, StoreStats};
 
 use crate::cli::CacheCommand;
-use crate::output::{StandardOutput, errln, outln};
+use crate::output::{errln, outln, standard_output};
 
 pub(super) fn run(cache: CacheCommand) -> anyhow::Result<ExitCode> {
     match cache {
@@ -108,7 +108,7 @@ fn export(file: &Path, out: Option<&Path>) -> anyhow::Result<()> {
                 File::create_new(out).with_context(|| format!("cannot make {}", out.display()))?;
             store.export(BufWriter::new(to))?
         }
-        None => store.export(BufWriter::new(StandardOutput::default()))?,
+        None => store.export(BufWriter::new(standard_output()))?,
     };
     errln!("{count} answers written");
     Ok(())

@@ -7,7 +7,10 @@ use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use guerdon_server::config::{ConfigSource, ServerConfig};
 use guerdon_server::{Engine, install_telemetry};
-use guerdon_types::{RolloutResult, ScoreRequest};
+use guerdon_types::{Info, Invalid, RolloutResult, ScoreRequest};
+
+/// The results of a request, each with its index.
+pub(super) type ResultItems<E> = BoxStream<'static, Result<(usize, RolloutResult), E>>;
 
 /// An engine of this process.
 pub(super) struct LocalEngine {
@@ -25,10 +28,12 @@ impl LocalEngine {
         Ok(Self { engine: tokio::task::spawn_blocking(move || Engine::load(source)).await?? })
     }
 
-    pub(super) fn stream(
-        &self,
-        request: ScoreRequest,
-    ) -> anyhow::Result<BoxStream<'static, anyhow::Result<(usize, RolloutResult)>>> {
+    pub(super) fn info(&self) -> Info {
+        self.engine.info()
+    }
+
+    /// The results of a request, each with its index.
+    pub(super) fn stream<E>(&self, request: ScoreRequest) -> Result<ResultItems<E>, Invalid> {
         let batch = self.engine.open(request)?;
         Ok(batch.run().map(|scored| Ok((scored.index, scored.result))).boxed())
     }

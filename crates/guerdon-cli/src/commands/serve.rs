@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::setup::runtime;
 use crate::cli::ServeArgs;
-use crate::output::StandardOutput;
+use crate::output::standard_output;
 
 pub(super) fn run(serve: &ServeArgs) -> anyhow::Result<ExitCode> {
     let mut source = serve.configuration.source()?;
@@ -52,7 +52,7 @@ fn forced() -> ExitCode {
 
 /// Prints the address, the profiles with their sources, and an example request.
 fn announce(running: &RunningServer, info: &Info) -> std::io::Result<()> {
-    let mut out = StandardOutput::default();
+    let mut out = standard_output();
     let url = format!("http://{}", running.address);
     writeln!(out, "guerdon {} listens on {url}   docs: {url}/docs", info.version)?;
     for (name, profile) in &info.profiles {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `help.rs` | the help of every command |
 //! | `outputs.rs` | every command with a closed or full output |
+//! | `resume.rs` | interrupted runs of `score` |
 //! | `score.rs` | `score` and `serve` |
 //! | `start.rs` | errors of `serve` that are reported before models load |
 //! | `workbench.rs` | `rules`, `judge`, `rm` and `config` |
@@ -15,6 +16,7 @@
 mod eval;
 mod help;
 mod outputs;
+mod resume;
 mod score;
 mod start;
 mod workbench;

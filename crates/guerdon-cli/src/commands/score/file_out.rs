@@ -1,0 +1,309 @@
+//! Results in a file. They are collected in a part beside it, in the order in which they arrive;
+//! the file itself is replaced at the end.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail, ensure};
+use guerdon_types::{Problem, RolloutResult, ScoreRequest};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::input::{FileId, Input};
+use super::report::ErrorReport;
+use super::stream_out::unanswered;
+use crate::commands::table::table;
+use crate::part::{PartFile, folder_of, replace};
+
+/// The identity of a run: a part is continued only by the same run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct RunIdentity {
+    /// The hash of the decompressed input.
+    input: String,
+    rollouts: usize,
+    /// The settings of the requests.
+    settings: Value,
+    /// The versions that make the rewards, if the server reports them.
+    versions: Option<Value>,
+}
+
+impl RunIdentity {
+    pub(super) fn new(
+        input: &Input,
+        template: &ScoreRequest,
+        versions: Option<Value>,
+    ) -> anyhow::Result<Self> {
+        let settings = serde_json::to_value(template)?;
+        let (rollouts, input) = (input.rollouts, input.sha256.clone());
+        Ok(Self { input, rollouts, settings, versions })
+    }
+
+    /// The differences to `earlier`, in words.
+    fn differences(&self, earlier: &Self) -> Vec<String> {
+        let mut found = Vec::new();
+        if (&self.input, self.rollouts) != (&earlier.input, earlier.rollouts) {
+            found.push(format!(
+                "the input is another one ({} rollouts, {} then)",
+                self.rollouts, earlier.rollouts
+            ));
+        }
+        for key in different_keys(Some(&self.settings), Some(&earlier.settings)) {
+            let shown = |settings: &Value| match settings.get(&key) {
+                Some(value) => guerdon_text::cut(&value.to_string(), 80).into_owned(),
+                None => "not set".to_owned(),
+            };
+            let (now, then) = (shown(&self.settings), shown(&earlier.settings));
+            found.push(format!("`{key}` is {now}, and was {then}"));
+        }
+        if self.versions != earlier.versions {
+            let keys = different_keys(self.versions.as_ref(), earlier.versions.as_ref());
+            found.push(format!("the versions that score are others ({})", keys.join(", ")));
+        }
+        found
+    }
+}
+
+/// The keys with different values in two objects.
+fn different_keys(one: Option<&Value>, other: Option<&Value>) -> Vec<String> {
+    let empty = serde_json::Map::new();
+    let object = |value: Option<&Value>| value.and_then(Value::as_object).unwrap_or(&empty).clone();
+    let (one, other) = (object(one), object(other));
+    let keys: std::collections::BTreeSet<&String> = one.keys().chain(other.keys()).collect();
+    keys.into_iter().filter(|key| one.get(*key) != other.get(*key)).cloned().collect()
+}
+
+/// The file of the results, and its part.
+#[derive(Debug, Clone)]
+pub(super) struct OutputPaths {
+    /// The file, behind symbolic links.
+    target: PathBuf,
+    part: PathBuf,
+}
+
+impl OutputPaths {
+    /// Checks that the results can replace `path`. `None` if it is a device or a pipe, which is
+    /// written as standard output is.
+    ///
+    /// # Errors
+    /// It is the input, or a file in its folder cannot be written.
+    pub(super) fn new(path: &Path, input: &Input) -> anyhow::Result<Option<Self>> {
+        let target = behind_links(path)?;
+        let cannot = || format!("cannot write {}", path.display());
+        if let Ok(metadata) = std::fs::metadata(&target) {
+            ensure!(!metadata.is_dir(), "cannot write {}: it is a folder", path.display());
+            if !metadata.is_file() {
+                return Ok(None);
+            }
+        }
+        let mut part = target.clone().into_os_string();
+        part.push(".part");
+        let part = PathBuf::from(part);
+        for taken in [&target, &part] {
+            let is_input =
+                std::fs::metadata(taken).is_ok_and(|metadata| FileId::of(&metadata) == input.id());
+            ensure!(
+                !is_input,
+                "--out {} would overwrite the input\n  help: name another file",
+                taken.display()
+            );
+        }
+        // Told before anything is scored.
+        tempfile::Builder::new()
+            .prefix(".guerdon-")
+            .tempfile_in(folder_of(&target))
+            .with_context(cannot)?;
+        Ok(Some(Self { target, part }))
+    }
+}
+
+/// The path that `path` leads to over symbolic links. The file there need not exist.
+fn behind_links(path: &Path) -> anyhow::Result<PathBuf> {
+    let mut path = path.to_owned();
+    // As the kernel does, gives up after 40 links.
+    for _ in 0..40 {
+        match std::fs::read_link(&path) {
+            Ok(next) => path = folder_of(&path).join(next),
+            Err(_) => return Ok(path),
+        }
+    }
+    bail!("{} is a symbolic link that leads to itself", path.display())
+}
+
+/// Collects results for a file.
+#[derive(Debug)]
+pub(super) struct FileOutput {
+    paths: OutputPaths,
+    identity: RunIdentity,
+    as_table: bool,
+    /// Created with the first result.
+    part: Option<PartFile>,
+}
+
+impl FileOutput {
+    /// Opens the part of an earlier run, if `resume` is set.
+    ///
+    /// # Errors
+    /// There is a part and `resume` is not set; or `resume` is set, and there is no part of this
+    /// run.
+    pub(super) fn open(
+        paths: OutputPaths,
+        identity: RunIdentity,
+        resume: bool,
+    ) -> anyhow::Result<Self> {
+        let (target, shown) = (paths.target.display(), paths.part.display());
+        let mut part = None;
+        match PartFile::open::<RunIdentity>(&paths.part)? {
+            Some((found, _)) if found.count() == 0 => found.remove()?,
+            Some((found, _)) if !resume => bail!(
+                "{shown} has {} results of a run that was interrupted\n  help: add --resume to continue it, \
+                 or delete {shown} to start again",
+                found.count()
+            ),
+            Some((found, earlier)) => {
+                let differences = identity.differences(&earlier);
+                if !differences.is_empty() {
+                    bail!(
+                        "{shown} cannot be continued: {}\n  help: repeat the earlier run, or delete {shown} \
+                         to start again",
+                        differences.join("; ")
+                    );
+                }
+                part = Some(found);
+            }
+            None if resume && paths.target.exists() => bail!(
+                "{target} is finished: there is no {shown} to continue\n  help: leave --resume out to score \
+                 everything again"
+            ),
+            None => {}
+        }
+        Ok(Self { paths, identity, as_table: false, part })
+    }
+
+    /// Writes a table instead of JSON lines.
+    pub(super) fn with_table(self, as_table: bool) -> Self {
+        Self { as_table, ..self }
+    }
+
+    pub(super) fn is_done(&self, index: usize) -> bool {
+        self.part.as_ref().is_some_and(|part| part.contains(index))
+    }
+
+    /// The number of results.
+    pub(super) fn count(&self) -> usize {
+        self.part.as_ref().map_or(0, PartFile::count)
+    }
+
+    pub(super) fn take(&mut self, index: usize, result: &RolloutResult) -> anyhow::Result<()> {
+        let part = match &mut self.part {
+            Some(part) => part,
+            None => self.part.insert(PartFile::create(&self.paths.part, &self.identity)?),
+        };
+        part.append(index, result)
+    }
+
+    pub(super) fn sync(&self) -> anyhow::Result<()> {
+        self.part.as_ref().map_or(Ok(()), PartFile::sync)
+    }
+
+    /// A sentence that names the place of the results; `None` without results.
+    pub(super) fn kept(&self) -> Option<String> {
+        let count = self.count();
+        (count > 0).then(|| {
+            format!(
+                "{count} of {} results are in {}; add --resume to the same command to continue",
+                self.identity.rollouts,
+                self.paths.part.display()
+            )
+        })
+    }
+
+    /// Replaces the file by the results and removes the part.
+    ///
+    /// # Errors
+    /// The file cannot be written. The part is kept.
+    pub(super) fn finish(self) -> anyhow::Result<ErrorReport> {
+        ensure!(
+            self.identity.rollouts > 0 || is_empty(&self.paths.target),
+            "the input has no rollout; {} is unchanged",
+            self.paths.target.display()
+        );
+        let report = self.write(None)?;
+        self.part.map_or(Ok(()), PartFile::remove)?;
+        Ok(report)
+    }
+
+    /// Writes all results and a reason for every missing one, unless the file exists: it may have
+    /// results of an earlier run. Keeps the part. `None` if the file exists.
+    pub(super) fn finish_incomplete(
+        &self,
+        input: &Input,
+        why: &Problem,
+    ) -> anyhow::Result<Option<ErrorReport>> {
+        if self.count() == 0 || self.paths.target.exists() {
+            return Ok(None);
+        }
+        self.write(Some((input, why))).map(Some)
+    }
+
+    fn write(&self, missing: Option<(&Input, &Problem)>) -> anyhow::Result<ErrorReport> {
+        let mut report = ErrorReport::default();
+        let mut entries = missing.map(|(input, _)| input.entries()).transpose()?;
+        replace(&self.paths.target, |out| {
+            let mut rows = Vec::new();
+            for index in 0..self.identity.rollouts {
+                let entry = entries.as_mut().map(|entries| entries.next()).transpose()?.flatten();
+                let value = self.part.as_ref().map(|part| part.value(index)).transpose()?.flatten();
+                let line = match (value, entry, missing) {
+                    (Some(value), ..) => value,
+                    (None, Some(entry), Some((_, why))) => {
+                        serde_json::to_vec(&unanswered(entry, why))?
+                    }
+                    _ => bail!("rollout {index} has no result"),
+                };
+                report.note_json(&line)?;
+                if self.as_table {
+                    rows.push(serde_json::from_slice(&line)?);
+                } else {
+                    out.write_all(&line)?;
+                    out.write_all(b"\n")?;
+                }
+            }
+            if self.as_table && !rows.is_empty() {
+                writeln!(out, "{}", table(&rows))?;
+            }
+            Ok(())
+        })?;
+        Ok(report)
+    }
+}
+
+fn is_empty(path: &Path) -> bool {
+    std::fs::metadata(path).map_or(true, |metadata| metadata.len() == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn differences_are_named() {
+        let run = |input: &str, settings: Value, versions: Option<Value>| RunIdentity {
+            input: input.into(),
+            rollouts: 3,
+            settings,
+            versions,
+        };
+        let settings = json!({"profile": "a"});
+        let earlier = run("x", settings.clone(), Some(json!({"rm": "1", "rules": {}})));
+        assert!(earlier.differences(&earlier).is_empty());
+        let words = |run: RunIdentity| run.differences(&earlier).join("; ");
+        let versions = earlier.versions.clone();
+        assert!(words(run("y", settings.clone(), versions.clone())).contains("the input"));
+        let other = words(run("x", json!({"profile": "b", "sources": ["rm"]}), versions));
+        assert!(other.contains("`profile` is \"b\", and was \"a\""), "{other}");
+        assert!(other.contains("`sources` is [\"rm\"], and was not set"), "{other}");
+        let other = words(run("x", settings, Some(json!({"rm": "2", "rules": {}}))));
+        assert!(other.ends_with("others (rm)"), "{other}");
+    }
+}

@@ -1,0 +1,165 @@
+//! `guerdon score`: scores a file of rollouts into a file of results, one line each, in the same
+//! order. A line that cannot be read gets a result with an error; the others are scored.
+//!
+//! | file or folder | content |
+//! |---|---|
+//! | `input/` | reads rollouts |
+//! | `settings.rs` | the settings of the requests |
+//! | `engine.rs` | the engine that scores |
+//! | `chunk.rs` | splits the input into requests |
+//! | `job.rs` | sends the requests and takes the results |
+//! | `destination.rs` | the place of the results |
+//! | `file_out.rs` | a file, and the part of an unfinished run |
+//! | `stream_out.rs` | standard output |
+//! | `report.rs` | sums up errors |
+//! | `stop.rs` | signals |
+
+mod chunk;
+mod destination;
+mod engine;
+mod file_out;
+mod input;
+mod job;
+mod report;
+mod settings;
+mod stop;
+mod stream_out;
+
+use std::io::{self, IsTerminal as _};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use guerdon_types::{Problem, ProblemCode};
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio_util::sync::CancellationToken;
+
+use self::chunk::RequestChunks;
+use self::destination::{Destination, OutputChoice};
+use self::engine::ScoringEngine;
+use self::file_out::RunIdentity;
+use self::input::Input;
+use self::job::{Job, JobEnd};
+use self::stop::{StopSignal, StopSignals};
+use super::setup::runtime;
+use crate::cli::ScoreArgs;
+use crate::output::errln;
+
+/// Longest time that work of a stopped run may take to end.
+const LINGER: Duration = Duration::from_secs(1);
+
+pub(super) fn run(score: &ScoreArgs) -> anyhow::Result<ExitCode> {
+    let runtime = runtime()?;
+    let code = runtime.block_on(score_file(score));
+    runtime.shutdown_timeout(LINGER);
+    code
+}
+
+async fn score_file(score: &ScoreArgs) -> anyhow::Result<ExitCode> {
+    let input = Input::open(&score.input)?;
+    let template = settings::template(score, input.settings())?;
+    let estimator = settings::estimator(&template)?;
+    let choice = OutputChoice::new(score, &input)?;
+    let engine = ScoringEngine::new(score).await?;
+    let versions = engine.versions(&template).await?;
+    let mut destination = choice.open(score, RunIdentity::new(&input, &template, versions)?)?;
+    let chunks = RequestChunks::new(&input, estimator, |index| destination.is_done(index))?;
+
+    // Until now a signal has ended the process: there was nothing to keep.
+    let mut signals = StopSignals::new()?;
+    let stop = CancellationToken::new();
+    let progress = progress(input.rollouts, destination.count());
+    let mut job = Job {
+        engine: &engine,
+        template: &template,
+        chunks,
+        destination: &mut destination,
+        progress: &progress,
+        stop: &stop,
+    };
+    let end = tokio::select! {
+        end = job.run() => end,
+        () = signals.watch(&stop) => Ok(JobEnd::Stopped),
+    };
+    drop(job);
+    progress.finish_and_clear();
+    if !matches!(end, Ok(JobEnd::Stopped)) {
+        engine.close().await;
+    }
+    let signal = signals.received;
+    match end {
+        Ok(end) => finish(end, destination, &input, signal),
+        Err(error) => {
+            if let Destination::File(file) = &destination
+                && let Some(kept) = file.kept()
+            {
+                errln!("{kept}");
+            }
+            Err(error)
+        }
+    }
+}
+
+fn finish(
+    end: JobEnd,
+    destination: Destination,
+    input: &Input,
+    signal: Option<StopSignal>,
+) -> anyhow::Result<ExitCode> {
+    let total = input.rollouts;
+    match end {
+        JobEnd::Complete => {
+            let report = match destination {
+                Destination::File(file) => file.finish()?,
+                Destination::Stream(stream) => stream.finish()?,
+            };
+            report.print(total);
+            Ok(if report.unscored > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+        }
+        JobEnd::NoReader => Ok(ExitCode::SUCCESS),
+        JobEnd::Stopped => {
+            let count = destination.count();
+            match destination {
+                Destination::File(file) => match file.kept() {
+                    Some(kept) => errln!("stopped: {kept}"),
+                    None => errln!("stopped before the first result"),
+                },
+                Destination::Stream(stream) => {
+                    stream.finish()?;
+                    errln!("stopped after {count} of {total} results");
+                }
+            }
+            Ok(signal.map_or(ExitCode::FAILURE, |signal| signal.exit_code().into()))
+        }
+        JobEnd::Incomplete(error) => {
+            let why = Problem::new(ProblemCode::Unscored, error.to_string());
+            match destination {
+                Destination::File(file) => {
+                    if let Some(report) = file.finish_incomplete(input, &why)? {
+                        report.print(total);
+                    }
+                    if let Some(kept) = file.kept() {
+                        errln!("{kept}");
+                    }
+                }
+                Destination::Stream(mut stream) => {
+                    stream.fill(input, &why)?;
+                    stream.finish()?.print(total);
+                }
+            }
+            Err(error)
+        }
+    }
+}
+
+fn progress(rollouts: usize, done: usize) -> ProgressBar {
+    let progress = ProgressBar::new(rollouts as u64).with_position(done as u64);
+    if let Ok(style) =
+        ProgressStyle::with_template("{bar:32} {pos}/{len} rollouts  {per_sec}  {eta} left")
+    {
+        progress.set_style(style);
+    }
+    if io::stderr().is_terminal() {
+        progress.enable_steady_tick(Duration::from_millis(200));
+    }
+    progress
+}
