@@ -6,6 +6,7 @@
 //! | `outputs.rs` | every command with a closed or full output |
 //! | `resume.rs` | interrupted runs of `score` |
 //! | `score.rs` | `score` and `serve` |
+//! | `score_files.rs` | inputs and outputs of `score` |
 //! | `start.rs` | errors of `serve` that are reported before models load |
 //! | `workbench.rs` | `rules`, `judge`, `rm` and `config` |
 //! | `eval.rs` | `eval` |
@@ -18,6 +19,7 @@ mod help;
 mod outputs;
 mod resume;
 mod score;
+mod score_files;
 mod start;
 mod workbench;
 

@@ -15,7 +15,7 @@ const MODEL: &str = "crates/guerdon-model/tests/tiny-decoder";
 
 /// Arguments of every command, and of the flags that change the form of the output. `MODEL` and
 /// `RUNTIME` stand for paths.
-const LINES: [&str; 40] = [
+const LINES: [&str; 41] = [
     "--help",
     "--version",
     "help",
@@ -23,6 +23,7 @@ const LINES: [&str; 40] = [
     "serve --help",
     "score in.jsonl --local",
     "score in.jsonl --local --table",
+    "score in.jsonl --local --out /dev/stdout",
     "rules check rules.yaml",
     "rules check rules.yaml --json",
     "rules test rules.yaml",

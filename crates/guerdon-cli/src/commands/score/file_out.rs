@@ -86,14 +86,15 @@ impl OutputPaths {
     /// # Errors
     /// It is the input, or a file in its folder cannot be written.
     pub(super) fn new(path: &Path, input: &Input) -> anyhow::Result<Option<Self>> {
-        let target = behind_links(path)?;
         let cannot = || format!("cannot write {}", path.display());
-        if let Ok(metadata) = std::fs::metadata(&target) {
+        // Asked before the links are followed: the link of a pipe in /proc leads to no path.
+        if let Ok(metadata) = std::fs::metadata(path) {
             ensure!(!metadata.is_dir(), "cannot write {}: it is a folder", path.display());
             if !metadata.is_file() {
                 return Ok(None);
             }
         }
+        let target = behind_links(path)?;
         let mut part = target.clone().into_os_string();
         part.push(".part");
         let part = PathBuf::from(part);
