@@ -7,6 +7,7 @@ mod adapters;
 mod bad_input;
 mod configuration;
 mod corpus;
+mod door;
 mod generations;
 mod judge;
 mod judge_operation;
