@@ -212,6 +212,17 @@ impl WireConnection {
         }
     }
 
+    /// Reads until `bytes` bytes have arrived, and leaves them to be read again.
+    ///
+    /// # Errors
+    /// The server closes the connection before, or a time-out.
+    pub fn some_bytes(&mut self, bytes: usize) -> io::Result<()> {
+        while self.unread.len() < bytes {
+            self.more()?;
+        }
+        Ok(())
+    }
+
     fn more(&mut self) -> io::Result<()> {
         let mut bytes = [0; 64 << 10];
         match self.stream.read(&mut bytes)? {
