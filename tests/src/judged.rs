@@ -47,7 +47,7 @@ impl JudgeThread {
     /// Starts a judge that answers by content: see [`JudgeThread::points`].
     #[must_use]
     pub fn start() -> Self {
-        Self::start_with(|level| JudgeReply::content(verdict(level)))
+        Self::start_with(|level| JudgeReply::content(Self::verdict(level)))
     }
 
     /// Starts a judge whose reply for a level is `reply`.
@@ -66,7 +66,7 @@ impl JudgeThread {
     pub fn start_gated(open: usize) -> Self {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.expect("a runtime");
-        let warm = [JudgeReply::content(verdict("warm"))];
+        let warm = [JudgeReply::content(Self::verdict("warm"))];
         let judge = runtime.block_on(StandInJudge::start_gated(warm, open));
         Self { judge, runtime }
     }
@@ -75,6 +75,12 @@ impl JudgeThread {
     #[must_use]
     pub fn points(dialogue: &str) -> f64 {
         level(dialogue).1
+    }
+
+    /// An answer that puts the one criterion at `level`.
+    #[must_use]
+    pub fn verdict(level: &str) -> String {
+        json!({ "findings": [{ "id": "kind", "level": level, "evidence": null }] }).to_string()
     }
 
     /// The endpoint.
@@ -109,11 +115,6 @@ impl JudgeThread {
         let twice = asked.windows(2).filter(|pair| pair[0] == pair[1]);
         twice.map(|pair| Value::String(pair[0].clone())).collect()
     }
-}
-
-/// An answer that puts the one criterion at `level`.
-fn verdict(level: &str) -> String {
-    json!({ "findings": [{ "id": "kind", "level": level, "evidence": null }] }).to_string()
 }
 
 fn level(text: &str) -> (&'static str, f64) {
