@@ -179,7 +179,8 @@ impl Job {
         outcome.violations.extend(packs.check_identity(versions).err());
         for (dialogue, result) in self.dialogues.iter().zip(results) {
             let expected = packs.reward(dialogue, versions);
-            let is_own = result["id"] == dialogue.number.to_string();
+            let own = dialogue.number.to_string();
+            let is_own = result["id"].as_str() == Some(own.as_str());
             match result["reward"].as_f64() {
                 Some(reward)
                     if is_own

@@ -278,7 +278,7 @@ fn judge(fails: Arc<AtomicBool>) -> JudgeThread {
     let calls = AtomicUsize::new(0);
     JudgeThread::start_with(move |level| {
         let call = calls.fetch_add(1, Ordering::Relaxed);
-        let reply = if fails.load(Ordering::Relaxed) && call % 3 == 0 {
+        let reply = if fails.load(Ordering::Relaxed) && call.is_multiple_of(3) {
             JudgeReply::status(500, &json!({ "error": "out of order" }))
         } else {
             JudgeReply::content(JudgeThread::verdict(level))

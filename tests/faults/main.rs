@@ -8,20 +8,26 @@
 //! | `values.rs` | valid JSON with extreme values |
 //! | `sizes.rs` | large bodies and messages, compressed bombs, broken compression |
 //! | `http.rs` | malformed, ambiguous and unusual HTTP |
+//! | `work_bounds.rs` | costly texts, packs, names and aggregates; abandoned work |
+//! | `reload.rs` | broken, replaced, endless and irrelevant files; roll-backs; storms of signals |
 //! | `shutdown.rs` | signals at bad moments, half-sent requests, silent judges |
+//! | `absence.rs` | silent sources, empty folders, another configuration than expected |
 //! | `judge_money.rs` | kill -9, torn files, full disks and leaving clients: answers are paid once |
 //! | `fusion_by_hand.rs` | no fault: rewards recomputed by the paper's formulas |
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::disallowed_methods, reason = "a test writes and reads its own files")]
 
+mod absence;
 mod fusion_by_hand;
 mod http;
 mod judge_money;
 mod malformed;
+mod reload;
 mod shutdown;
 mod sizes;
 mod values;
+mod work_bounds;
 
 use guerdon_tests::{GuerdonProcess, ProcessSetup, Server};
 use serde_json::{Value, json};

@@ -412,6 +412,19 @@ impl GuerdonProcess {
         (ticks(11).unwrap_or_default() + ticks(12).unwrap_or_default()) / 100.0
     }
 
+    /// True if the process catches or ignores the signal of that number.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "/proc is no file on a disk")]
+    pub fn handles_signal(&self, number: u32) -> bool {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).unwrap_or_default();
+        let mask = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default()
+        };
+        (mask("SigCgt:") | mask("SigIgn:")) >> (number - 1) & 1 == 1
+    }
+
     /// Open file descriptors.
     #[must_use]
     pub fn descriptors(&self) -> usize {

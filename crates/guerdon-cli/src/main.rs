@@ -31,6 +31,11 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+/// Large bodies leave holes in the heaps of glibc's allocator, which a server's memory then keeps:
+/// see docs/reliability.md.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let line = match cli::CommandLine::try_parse() {
         Ok(line) => line,
