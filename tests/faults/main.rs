@@ -8,6 +8,8 @@
 //! | `values.rs` | valid JSON with extreme values |
 //! | `sizes.rs` | large bodies and messages, compressed bombs, broken compression |
 //! | `http.rs` | malformed, ambiguous and unusual HTTP |
+//! | `codings.rs` | content types and codings in every spelling |
+//! | `tokens.rs` | credentials that are missing, wrong, guessed, or in the wrong place |
 //! | `work_bounds.rs` | costly texts, packs, names and aggregates; abandoned work |
 //! | `reload.rs` | broken, replaced, endless and irrelevant files; roll-backs; storms of signals |
 //! | `shutdown.rs` | signals at bad moments, half-sent requests, silent judges |
@@ -19,6 +21,7 @@
 #![expect(clippy::disallowed_methods, reason = "a test writes and reads its own files")]
 
 mod absence;
+mod codings;
 mod fusion_by_hand;
 mod http;
 mod judge_money;
@@ -26,6 +29,7 @@ mod malformed;
 mod reload;
 mod shutdown;
 mod sizes;
+mod tokens;
 mod values;
 mod work_bounds;
 

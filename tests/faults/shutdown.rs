@@ -1,7 +1,7 @@
 //! A stop answers what was taken, waits for nobody else, and ends with exit code 0. The process
 //! always ends within its drain time and two seconds.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use guerdon_tests::{
     GuerdonProcess, JudgeThread, Server, WAIT_LIMIT, WireConnection, wire_request,
@@ -171,4 +171,40 @@ fn stop_with_rules_checks_under_way_ends_in_time() {
     assert!(took < DRAIN + EXTRA, "{took:?}");
     assert!(matches!(status.code(), Some(0 | 1)), "{status}");
     drop(checks);
+}
+
+#[track_caller]
+fn assert_clean_exit(server: &mut GuerdonProcess, what: &str, limit: Duration) {
+    let (status, took) = server.terminate(limit);
+    assert_eq!(status.code(), Some(0), "{what}: {status}\n{}", server.log());
+    assert!(took < limit, "{what}: {took:?}");
+}
+
+#[test]
+fn half_sent_requests_do_not_delay_a_stop() {
+    let body = request(&[leak()]).to_string();
+    let whole =
+        wire_request("POST", "/v1/score", &[("content-type", "application/json")], body.as_bytes());
+    let head = whole.len() - body.len();
+    let chunks = b"POST /v1/score HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n5\r\n{\"rol";
+    let halves: Vec<(String, Vec<u8>)> =
+        [1, 4, 20, head / 2, head - 1, head, head + 1, whole.len() - 1]
+            .into_iter()
+            .map(|length| (format!("{length} of {} bytes", whole.len()), whole[..length].to_vec()))
+            .chain([("half a chunk".to_owned(), chunks.to_vec())])
+            .collect();
+    for (what, half) in halves {
+        let mut server = light().start();
+        let waiting: Vec<_> = (0..5)
+            .map(|_| {
+                let mut connection = server.connect();
+                connection.send(&half).unwrap();
+                connection
+            })
+            .collect();
+        let started = Instant::now();
+        assert_clean_exit(&mut server, &what, DRAIN + EXTRA);
+        assert!(started.elapsed() < Duration::from_secs(2), "{what}: {:?}", started.elapsed());
+        drop(waiting);
+    }
 }
