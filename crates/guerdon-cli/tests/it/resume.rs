@@ -131,7 +131,8 @@ fn resumed(folder: &Path, total: usize, left: usize) -> Output {
         (total - left..total).map(|number| (number.to_string(), 1)).collect();
     assert_eq!(server.scored(), expected);
     assert_eq!(read(folder, "out.jsonl.part"), None);
-    assert_eq!(std::fs::read_dir(folder).unwrap().count(), 2, "no file is left over");
+    // The input, the results and the record of the finished run.
+    assert_eq!(std::fs::read_dir(folder).unwrap().count(), 3, "no file is left over");
     output
 }
 
@@ -291,13 +292,25 @@ fn part_of_another_run_is_kept_and_refused() {
 #[test]
 fn finished_file_is_not_scored_again_by_resume() {
     let folder = rollouts(3);
-    let server = Server::new(Vec::new(), 1);
-    assert!(score(folder.path(), &server, &["--resume"]).status().unwrap().success());
-    let server = Server::new(Vec::new(), 1);
-    let again = score(folder.path(), &server, &["--resume"]).output().unwrap();
-    insta::assert_snapshot!("resume_of_a_finished_file", transcript(&again));
-    assert!(server.scored().is_empty());
-    assert_eq!(rewards(&read(folder.path(), "out.jsonl").unwrap()), numbers(3));
+    let run = |flags: &[&str]| {
+        let server = Server::new(Vec::new(), 1);
+        let output = score(folder.path(), &server, flags).output().unwrap();
+        (output.status.code(), server.scored().len(), transcript(&output))
+    };
+    assert_eq!(run(&["--resume"]).1, 3);
+    for _ in 0..2 {
+        let (code, scored, shown) = run(&["--resume"]);
+        assert_eq!((code, scored), (Some(0), 0));
+        insta::assert_snapshot!("resume_of_a_finished_file", shown);
+        assert_eq!(rewards(&read(folder.path(), "out.jsonl").unwrap()), numbers(3));
+    }
+    let (code, scored, shown) = run(&["--resume", "--fusion", "{\"bound\": 5}"]);
+    assert_eq!((code, scored), (Some(1), 0));
+    insta::assert_snapshot!("resume_of_another_finished_file", shown);
+    assert_eq!(run(&[]).1, 3, "without --resume everything is scored again");
+    let (code, scored, shown) = run(&["--resume"]);
+    assert_eq!((code, scored), (Some(1), 0), "{shown}");
+    assert!(shown.contains("there is no out.jsonl.part to continue"), "{shown}");
 }
 
 #[test]

@@ -8,10 +8,12 @@ use guerdon_types::{Problem, RolloutResult, ScoreRequest};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::finished::FinishedRun;
 use super::input::{FileId, Input};
 use super::report::ErrorReport;
 use super::stream_out::unanswered;
 use crate::commands::table::table;
+use crate::output::errln;
 use crate::part::{PartFile, folder_of, replace};
 
 /// The identity of a run: a part is continued only by the same run.
@@ -77,6 +79,8 @@ pub(super) struct OutputPaths {
     /// The file, behind symbolic links.
     target: PathBuf,
     part: PathBuf,
+    /// The record of a finished run that may be resumed.
+    done: PathBuf,
 }
 
 impl OutputPaths {
@@ -95,10 +99,13 @@ impl OutputPaths {
             }
         }
         let target = behind_links(path)?;
-        let mut part = target.clone().into_os_string();
-        part.push(".part");
-        let part = PathBuf::from(part);
-        for taken in [&target, &part] {
+        let beside = |ending: &str| {
+            let mut path = target.clone().into_os_string();
+            path.push(ending);
+            PathBuf::from(path)
+        };
+        let (part, done) = (beside(".part"), beside(".done"));
+        for taken in [&target, &part, &done] {
             let is_input =
                 std::fs::metadata(taken).is_ok_and(|metadata| FileId::of(&metadata) == input.id());
             ensure!(
@@ -112,7 +119,7 @@ impl OutputPaths {
             .prefix(".guerdon-")
             .tempfile_in(folder_of(&target))
             .with_context(cannot)?;
-        Ok(Some(Self { target, part }))
+        Ok(Some(Self { target, part, done }))
     }
 }
 
@@ -135,8 +142,11 @@ pub(super) struct FileOutput {
     paths: OutputPaths,
     identity: RunIdentity,
     as_table: bool,
+    resume: bool,
     /// Created with the first result.
     part: Option<PartFile>,
+    /// The rollouts without a reward of the same run, which has finished before.
+    finished: Option<usize>,
 }
 
 impl FileOutput {
@@ -151,7 +161,7 @@ impl FileOutput {
         resume: bool,
     ) -> anyhow::Result<Self> {
         let (target, shown) = (paths.target.display(), paths.part.display());
-        let mut part = None;
+        let (mut part, mut finished) = (None, None);
         match PartFile::open::<RunIdentity>(&paths.part)? {
             Some((found, _)) if found.count() == 0 => found.remove()?,
             Some((found, _)) if !resume => bail!(
@@ -170,13 +180,26 @@ impl FileOutput {
                 }
                 part = Some(found);
             }
-            None if resume && paths.target.exists() => bail!(
-                "{target} is finished: there is no {shown} to continue\n  help: leave --resume out to score \
-                 everything again"
-            ),
+            None if resume && paths.target.exists() => {
+                let found = FinishedRun::<RunIdentity>::read(&paths.done, &paths.target)?;
+                match found.map(|found| (identity.differences(&found.run), found.unscored)) {
+                    Some((differences, unscored)) if differences.is_empty() => {
+                        finished = Some(unscored);
+                    }
+                    Some((differences, _)) => bail!(
+                        "{target} is the result of another run: {}\n  help: leave --resume out to score \
+                         everything again",
+                        differences.join("; ")
+                    ),
+                    None => bail!(
+                        "{target} exists, and there is no {shown} to continue\n  help: leave --resume out to \
+                         score everything again"
+                    ),
+                }
+            }
             None => {}
         }
-        Ok(Self { paths, identity, as_table: false, part })
+        Ok(Self { paths, identity, as_table: false, resume, part, finished })
     }
 
     /// Writes a table instead of JSON lines.
@@ -185,7 +208,7 @@ impl FileOutput {
     }
 
     pub(super) fn is_done(&self, index: usize) -> bool {
-        self.part.as_ref().is_some_and(|part| part.contains(index))
+        self.finished.is_some() || self.part.as_ref().is_some_and(|part| part.contains(index))
     }
 
     /// The number of results.
@@ -222,12 +245,23 @@ impl FileOutput {
     /// # Errors
     /// The file cannot be written. The part is kept.
     pub(super) fn finish(self) -> anyhow::Result<ErrorReport> {
+        if let Some(unscored) = self.finished {
+            errln!("{} is complete; nothing was scored", self.paths.target.display());
+            return Ok(ErrorReport::of_finished(unscored));
+        }
         ensure!(
             self.identity.rollouts > 0 || is_empty(&self.paths.target),
             "the input has no rollout; {} is unchanged",
             self.paths.target.display()
         );
         let report = self.write(None)?;
+        if self.resume {
+            FinishedRun::new(self.identity, &self.paths.target, report.unscored)?
+                .write(&self.paths.done)?;
+        } else {
+            // The record of an earlier run describes results that were replaced.
+            drop(std::fs::remove_file(&self.paths.done));
+        }
         self.part.map_or(Ok(()), PartFile::remove)?;
         Ok(report)
     }

@@ -10,6 +10,7 @@
 //! | `job.rs` | sends the requests and takes the results |
 //! | `destination.rs` | the place of the results |
 //! | `file_out.rs` | a file, and the part of an unfinished run |
+//! | `finished.rs` | the record of a finished run |
 //! | `stream_out.rs` | standard output |
 //! | `report.rs` | sums up errors |
 //! | `stop.rs` | signals |
@@ -18,6 +19,7 @@ mod chunk;
 mod destination;
 mod engine;
 mod file_out;
+mod finished;
 mod input;
 mod job;
 mod report;

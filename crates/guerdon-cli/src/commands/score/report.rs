@@ -30,6 +30,11 @@ struct ScoredLine {
 }
 
 impl ErrorReport {
+    /// The report of a run that had finished before: only the number is known.
+    pub(super) fn of_finished(unscored: usize) -> Self {
+        Self { unscored, ..Self::default() }
+    }
+
     pub(super) fn note(&mut self, result: &RolloutResult) {
         if result.reward.is_none() {
             self.add(result.error.as_ref());
