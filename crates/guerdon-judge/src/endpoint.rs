@@ -15,15 +15,15 @@ use tokio_util::sync::CancellationToken;
 use crate::ask::answer::{Failure, JudgeAnswer, Outcome};
 use crate::ask::key::{self, Identity, QuestionKey};
 use crate::ask::question::JudgeQuestion;
-use crate::call::attempt::JudgeClient;
+use crate::call::address::Address;
 use crate::call::capabilities::Capabilities;
+use crate::call::client::JudgeClient;
+use crate::call::fault;
 use crate::call::hedge::Hedge;
 use crate::call::patience::Patience;
-use crate::call::retry;
 use crate::call::services::{KeyPlace, Services};
 use crate::call::token_estimate::TokenEstimator;
 use crate::call::transport::{Http, HttpConfig, Transport, completions_url};
-use crate::call::upstream::{self, Upstream};
 use crate::config::{AuditConfig, CacheMode, CassetteConfig, EndpointConfig, TokenPrices};
 use crate::error::Error;
 use crate::store::audit::AuditLog;
@@ -87,11 +87,15 @@ impl Endpoint {
         let fallback =
             config.fallback.as_deref().map(|fallback| Self::build(fallback.clone(), services));
         let observer = Arc::clone(&services.observer);
+        let addresses = addresses(&config, services)?;
         let caller = JudgeClient {
-            upstreams: upstreams(&config, services)?,
+            admission: Admission::new(limits(&config), addresses.len()),
+            addresses,
             timeout: config.timeout,
             retries: config.retries,
-            backoff: retry::backoff(config.backoff),
+            backoff: fault::backoff(config.backoff),
+            has_fallback: fallback.is_some(),
+            tasks: services.tasks.clone(),
             prices: config.prices,
             counting: config.token_counting,
             estimate: TokenEstimator::new(),
@@ -130,7 +134,7 @@ impl Endpoint {
 
     /// Time until new requests of `client` are taken again, if too many questions wait.
     pub(crate) fn full_for(&self, client: u64) -> Option<Duration> {
-        upstream::full_for(&self.caller.upstreams, client)
+        self.caller.admission.full_for(client)
     }
 
     /// Asks the question, or returns its cached answer. Waits no longer than the caller's deadline.
@@ -182,6 +186,8 @@ impl Endpoint {
                     | AbstainWhy::Overloaded
                     | AbstainWhy::Unreachable
                     | AbstainWhy::EndpointError,
+                // A used-up budget must not lead to spending elsewhere.
+                over_budget: false,
                 ..
             })
         );
@@ -304,6 +310,7 @@ fn check(config: &EndpointConfig) -> Result<(), Error> {
     }
     if config.prices.prompt_per_million.get() < 0.0
         || config.prices.completion_per_million.get() < 0.0
+        || config.prices.cached_per_million.is_some_and(|price| price.get() < 0.0)
     {
         return value("prices", "are negative");
     }
@@ -324,14 +331,14 @@ fn check(config: &EndpointConfig) -> Result<(), Error> {
 }
 
 /// The judge's own address, and its replicas'.
-fn upstreams(config: &EndpointConfig, services: &Services) -> Result<Vec<Upstream>, Error> {
+fn addresses(config: &EndpointConfig, services: &Services) -> Result<Vec<Address>, Error> {
     let own = KeyPlace { env: config.api_key_env.as_deref(), file: config.api_key_file.as_deref() };
     let replicas = config.replicas.iter().map(|replica| {
         let place =
             KeyPlace { env: replica.api_key_env.as_deref(), file: replica.api_key_file.as_deref() };
         (replica.url.as_str(), if place == KeyPlace::default() { own } else { place })
     });
-    let upstream = |(url, place): (&str, KeyPlace<'_>)| {
+    let address = |(url, place): (&str, KeyPlace<'_>)| {
         completions_url(url)?;
         let transport: Arc<dyn Transport> = match &services.connect {
             Some(connect) => connect(url),
@@ -346,9 +353,9 @@ fn upstreams(config: &EndpointConfig, services: &Services) -> Result<Vec<Upstrea
                 Arc::new(Http::new(&http, services.key(place)?.as_ref())?)
             }
         };
-        Ok(Upstream::new(url, transport, Admission::new(limits(config)), Capabilities::new(config)))
+        Ok(Address::new(url, transport, Capabilities::new(config)))
     };
-    std::iter::once((config.url.as_str(), own)).chain(replicas).map(upstream).collect()
+    std::iter::once((config.url.as_str(), own)).chain(replicas).map(address).collect()
 }
 
 fn limits(config: &EndpointConfig) -> AdmissionLimits {
@@ -363,6 +370,7 @@ fn limits(config: &EndpointConfig) -> AdmissionLimits {
         requests: config.requests_per_minute.map(|limit| within(limit.get().into())),
         tokens: config.tokens_per_minute.map(|limit| within(limit.get())),
         span,
+        backoff: fault::backoff(config.backoff),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Fair queueing, Retry-After and backoff, single-flight, endpoint health and quota windows.
+//! Fair queueing, Retry-After and backoff, single-flight, address health and quota windows.
 //!
 //! The parts of a client that shares an HTTP endpoint between many requests. They do not depend on
 //! rewards or on the wire format of an endpoint.
@@ -7,7 +7,7 @@
 //! # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
 //! use std::time::Duration;
 //!
-//! use guerdon_queue::{Admission, AdmissionLimits, Demand, Flow, LoadSignal};
+//! use guerdon_queue::{Admission, AdmissionLimits, Backoff, Demand, Flow, LoadSignal};
 //!
 //! let limits = AdmissionLimits {
 //!     max_concurrent: 8,
@@ -15,9 +15,14 @@
 //!     requests: Some(60),
 //!     tokens: None,
 //!     span: Duration::from_secs(60),
+//!     backoff: Backoff {
+//!         base: Duration::from_millis(500),
+//!         cap: Duration::from_secs(8),
+//!         floor: Duration::from_millis(50),
+//!     },
 //! };
-//! let admission = Admission::new(limits);
-//! let demand = Demand { tokens: 500, flow: Flow::new("run 7", 1), deadline: None, position: None };
+//! let admission = Admission::new(limits, 1);
+//! let demand = Demand::new(500, Flow::new("run 7", 1));
 //!
 //! let permit = admission.enter(demand).await.unwrap();
 //! // Send the request here; it used 430 tokens and took 20 ms.
@@ -30,8 +35,8 @@
 //! | `fair/` | [`FairClock`] and [`FairQueue`]: start-time fair queueing by weight |
 //! | `retry/` | [`Backoff`], and the delays that servers name in headers: [`named_delay`] |
 //! | `quota/` | [`QuotaWindow`], a sliding window, and [`QuotaReports`], rate-limit headers |
-//! | `endpoint/` | [`CircuitBreaker`], [`AdaptiveLimit`]: the health and the capacity of an address |
-//! | `admission/` | [`Admission`]: fair queue, quotas, capacity and pauses of one address together |
+//! | `endpoint/` | [`AddressHealth`], [`AdaptiveLimit`]: the health and the capacity of an address |
+//! | `admission/` | [`Admission`]: one fair queue before the quotas, capacity and health of several addresses |
 //! | `semaphore/` | [`FairSemaphore`]: permits and queue slots, shared fairly between flows |
 //! | `single_flight.rs` | [`SingleFlight`]: one call for all concurrent callers of one key |
 //! | `deadline.rs` | instants computed from delays that other parties report |
@@ -50,13 +55,14 @@ mod single_flight;
 mod work_threads;
 
 pub use admission::{
-    Admission, AdmissionLimits, AdmissionPermit, Demand, Flow, LoadSignal, Refusal,
+    AddressState, AddressStatus, Admission, AdmissionLimits, AdmissionPermit, AdmissionStatus,
+    Demand, Flow, LoadSignal, ProbeResult, Refusal,
 };
 pub use coordinate::{
     BudgetRefusal, Claim, Coordinator, CoordinatorError, InProcess, Lease, QuotaGrant,
     QuotaRequest, ReservationId,
 };
-pub use endpoint::{AdaptiveLimit, BreakerConfig, BreakerState, CircuitBreaker};
+pub use endpoint::{AdaptiveLimit, AddressHealth, HealthConfig, HealthState, ProbeInterval};
 pub use fair::{FairClock, FairQueue, QueuePosition};
 pub use quota::{QuotaReport, QuotaReports, QuotaReservation, QuotaWindow, parse_reset};
 pub use retry::{Backoff, named_delay, parse_retry_after};

@@ -96,6 +96,7 @@ const KEYS: &[(&str, &str, Effect)] = &[
     ("judges.local.fallback", "{ url = 'http://127.0.0.1:7/v1', model = 'small' }", Shapes),
     ("judges.local.prices.prompt_per_million", "7", Nothing),
     ("judges.local.prices.completion_per_million", "7", Nothing),
+    ("judges.local.prices.cached_per_million", "7", Nothing),
     ("judges.local.replicas", "[{ url = 'http://127.0.0.1:7/v1' }]", Nothing),
     ("judges.local.budget.run", "'seven'", Nothing),
     ("judges.local.budget.per_run", "7", Nothing),

@@ -36,11 +36,19 @@ pub(crate) struct Failure {
     pub(crate) detail: String,
     /// Set if the first caller gave up: other callers may ask again.
     pub(crate) patience_end: Option<PatienceEnd>,
+    /// Set if the money is used up: no other judge is asked instead.
+    pub(crate) over_budget: bool,
 }
 
 impl Failure {
     pub(crate) fn new(why: AbstainWhy, detail: impl Into<String>) -> Self {
-        Self { why, detail: detail.into(), patience_end: None }
+        Self { why, detail: detail.into(), patience_end: None, over_budget: false }
+    }
+
+    /// The failure of a question for which the budget has no money.
+    pub(crate) fn over_budget(detail: String) -> Self {
+        // The nearest reason that replies have a word for: a limit, and not the endpoint's own.
+        Self { over_budget: true, ..Self::new(AbstainWhy::RateLimited, detail) }
     }
 }
 

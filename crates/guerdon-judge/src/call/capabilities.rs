@@ -1,12 +1,20 @@
-//! Request features that an endpoint accepts. They start as configured and are downgraded when the
-//! endpoint refuses a field by name. The result is remembered, so that each refusal is paid for
-//! once.
+//! Request features that an address accepts. They start as configured. One that the address refuses
+//! by the name of its field is left out from then on, so that each refusal is paid for once. Most
+//! servers name the field only in the text of the error, where they also quote their input; such a
+//! refusal is [confirmed](crate::call::check) before it counts for other questions.
+
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use crate::ask::reasoning;
-use crate::call::retry::{Class, Fault};
+use crate::call::fault::{Class, Fault};
 use crate::call::wire::RequestFeatures;
 use crate::config::{EndpointConfig, ResponseFormat, Seal, TokenLimit};
-use parking_lot::Mutex;
+
+/// Time for which an answered check speaks for the features that it was sent with.
+const VOUCHED: Duration = Duration::from_secs(60);
 
 /// Words by which servers refuse the form of an answer.
 const FORMAT: [&str; 6] = [
@@ -21,10 +29,31 @@ const FORMAT: [&str; 6] = [
 /// The refused field's place as llama-cpp-python prints it into its text.
 const PYTHON_LOC: &str = "'loc': ('body', 'response_format'";
 
-/// The belief, shared by every attempt on an endpoint.
+/// A feature of a request that an address may refuse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Feature {
+    ReducedReasoning,
+    Format,
+    TokenLimit,
+    Temperature,
+}
+
+/// A feature that an address seems to refuse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FeatureRefusal {
+    pub(crate) feature: Feature,
+    /// True if the error has a field that names it, so that no quotation can.
+    pub(crate) named: bool,
+}
+
+/// The belief, shared by every attempt on an address.
 #[derive(Debug)]
 pub(crate) struct Capabilities {
     now: Mutex<RequestFeatures>,
+    /// The features of the last check that was answered, and its time.
+    vouched: Mutex<Option<(RequestFeatures, Instant)>>,
+    /// Held while a check is sent.
+    pub(crate) checking: tokio::sync::Mutex<()>,
     configured_limit: TokenLimit,
     seal: Seal,
     /// Of the fields that ask for less reasoning.
@@ -45,6 +74,8 @@ impl Capabilities {
         };
         Self {
             now: Mutex::new(now),
+            vouched: Mutex::default(),
+            checking: tokio::sync::Mutex::default(),
             configured_limit: config.token_limit,
             seal: config.seal,
             reasoning: reasoning::names(&config.extra_body),
@@ -55,75 +86,126 @@ impl Capabilities {
     /// Features of the next request; reduced reasoning only if requested and not refused.
     pub(crate) fn now(&self, reduce_reasoning: bool) -> RequestFeatures {
         let now = *self.now.lock();
-        let sealed = match self.seal {
-            Seal::Always => true,
-            Seal::Never => false,
-            Seal::Auto => !now.format.is_enforced(),
-        };
         RequestFeatures {
-            sealed,
+            sealed: self.is_sealed(now.format),
             reduced_reasoning: now.reduced_reasoning && reduce_reasoning,
             ..now
         }
     }
 
-    /// The endpoint took a schema and answered in another form: it enforces none, so from now on
-    /// the answer must prove where it comes from. Whether that changes anything.
-    pub(crate) fn distrust_schema(&self, sent: RequestFeatures) -> bool {
-        let mut now = self.now.lock();
-        if self.seal != Seal::Auto || !sent.format.is_enforced() {
-            return false;
+    fn is_sealed(&self, format: ResponseFormat) -> bool {
+        match self.seal {
+            Seal::Always => true,
+            Seal::Never => false,
+            Seal::Auto => !format.is_enforced(),
         }
-        if now.format == sent.format {
-            now.format = ResponseFormat::JsonObject;
-        }
-        true
     }
 
-    /// Downgrades a feature of `sent` that `fault` refuses; returns false if there is no other way
-    /// to send the request. Concurrent attempts that learn the same downgrade it once, because only
-    /// features that were sent are downgraded.
+    /// The feature of `sent` that `fault` refuses, if there is a way to do without it. A field that
+    /// the error names comes before words of its text.
     ///
     /// llama-cpp-python refuses `json_schema` with a 500, hence [`Class::Transient`]. In that case
     /// only the place of the refused field counts.
-    pub(crate) fn downgrade(&self, sent: RequestFeatures, fault: &Fault) -> bool {
+    pub(crate) fn refused(&self, sent: RequestFeatures, fault: &Fault) -> Option<FeatureRefusal> {
         if !matches!(fault.class, Class::BadRequest | Class::Transient) {
-            return false;
+            return None;
         }
-        let mut now = self.now.lock();
-        if sent.reduced_reasoning && fault.class == Class::BadRequest {
-            let without_model =
-                Fault { text: fault.text.replace(&self.model, ""), ..fault.clone() };
-            if self.reasoning.iter().any(|name| without_model.refuses(name)) {
-                now.reduced_reasoning = false;
-                return true;
+        let in_order =
+            [Feature::ReducedReasoning, Feature::Format, Feature::TokenLimit, Feature::Temperature];
+        let possible = || in_order.into_iter().filter(|f| self.without(sent, *f).is_some());
+        let named = possible().find(|feature| self.is_named(sent, *feature, fault));
+        let named = named.map(|feature| FeatureRefusal { feature, named: true });
+        named.or_else(|| {
+            let feature = possible().find(|feature| self.is_mentioned(sent, *feature, fault))?;
+            Some(FeatureRefusal { feature, named: false })
+        })
+    }
+
+    fn is_named(&self, sent: RequestFeatures, feature: Feature, fault: &Fault) -> bool {
+        let bad_request = fault.class == Class::BadRequest;
+        match feature {
+            Feature::Format if bad_request => FORMAT.iter().any(|word| fault.names(word)),
+            Feature::Format => fault.fields.iter().any(|field| field == "response_format"),
+            Feature::ReducedReasoning if bad_request => {
+                self.reasoning.iter().any(|name| fault.names(name))
+            }
+            Feature::TokenLimit if bad_request => fault.names(sent.token_limit.as_str()),
+            Feature::Temperature if bad_request => fault.names("temperature"),
+            _ => false,
+        }
+    }
+
+    fn is_mentioned(&self, sent: RequestFeatures, feature: Feature, fault: &Fault) -> bool {
+        let bad_request = fault.class == Class::BadRequest;
+        match feature {
+            Feature::Format if bad_request => FORMAT.iter().any(|word| fault.mentions(word)),
+            Feature::Format => fault.mentions(PYTHON_LOC),
+            Feature::ReducedReasoning if bad_request => {
+                let without_model =
+                    Fault { text: fault.text.replace(&self.model, ""), ..fault.clone() };
+                self.reasoning.iter().any(|name| without_model.mentions(name))
+            }
+            Feature::TokenLimit if bad_request => fault.mentions(sent.token_limit.as_str()),
+            Feature::Temperature if bad_request => fault.mentions("temperature"),
+            _ => false,
+        }
+    }
+
+    /// `sent` without `feature`; `None` if there is no way to do without it.
+    pub(crate) fn without(
+        &self,
+        sent: RequestFeatures,
+        feature: Feature,
+    ) -> Option<RequestFeatures> {
+        match feature {
+            Feature::ReducedReasoning => sent
+                .reduced_reasoning
+                .then_some(RequestFeatures { reduced_reasoning: false, ..sent }),
+            Feature::Format => {
+                let format = sent.format.weaker()?;
+                Some(RequestFeatures { format, sealed: self.is_sealed(format), ..sent })
+            }
+            Feature::TokenLimit => (sent.token_limit == self.configured_limit)
+                .then(|| RequestFeatures { token_limit: sent.token_limit.other(), ..sent }),
+            Feature::Temperature => {
+                sent.temperature.then_some(RequestFeatures { temperature: false, ..sent })
             }
         }
-        let refused = match fault.class {
-            Class::BadRequest => FORMAT.iter().any(|word| fault.refuses(word)),
-            _ => {
-                fault.fields.iter().any(|field| field == "response_format")
-                    || fault.mentions(PYTHON_LOC)
-            }
+    }
+
+    /// True if `feature` of `sent` is still used, and no check has been answered with it lately.
+    pub(crate) fn is_in_doubt(&self, sent: RequestFeatures, feature: Feature) -> bool {
+        let now = self.now(sent.reduced_reasoning);
+        let used = match feature {
+            Feature::ReducedReasoning => now.reduced_reasoning,
+            Feature::Format => now.format == sent.format,
+            Feature::TokenLimit => now.token_limit == sent.token_limit,
+            Feature::Temperature => now.temperature,
         };
-        if refused && let Some(weaker) = sent.format.weaker() {
-            if now.format == sent.format {
-                now.format = weaker;
-            }
-            return true;
+        let vouched = self.vouched.lock();
+        let is_vouched =
+            vouched.is_some_and(|(features, at)| features == sent && at.elapsed() < VOUCHED);
+        used && !is_vouched
+    }
+
+    /// Records that a check with these features was answered.
+    pub(crate) fn vouch(&self, features: RequestFeatures) {
+        *self.vouched.lock() = Some((features, Instant::now()));
+    }
+
+    /// Leaves out `feature` of `sent` from now on. Concurrent attempts that learn the same leave it
+    /// out once, because only a feature that was sent is left out.
+    pub(crate) fn leave_out(&self, sent: RequestFeatures, feature: Feature) {
+        let Some(weaker) = self.without(sent, feature) else { return };
+        let mut now = self.now.lock();
+        match feature {
+            Feature::ReducedReasoning => now.reduced_reasoning = false,
+            Feature::Format if now.format == sent.format => now.format = weaker.format,
+            Feature::Format => {}
+            Feature::TokenLimit => now.token_limit = weaker.token_limit,
+            Feature::Temperature => now.temperature = false,
         }
-        if fault.class != Class::BadRequest {
-            return false;
-        }
-        if sent.token_limit == self.configured_limit && fault.refuses(sent.token_limit.as_str()) {
-            now.token_limit = sent.token_limit.other();
-            return true;
-        }
-        if sent.temperature && fault.refuses("temperature") {
-            now.temperature = false;
-            return true;
-        }
-        false
+        tracing::warn!(?feature, now = ?*now, "the judge endpoint refuses a feature of requests");
     }
 }
 
@@ -135,56 +217,73 @@ mod tests {
         Fault { text: text.to_owned(), ..Fault::new(class, String::new()) }
     }
 
+    fn capabilities() -> Capabilities {
+        Capabilities::new(&EndpointConfig::new("http://h", "m"))
+    }
+
+    fn refused(capabilities: &Capabilities, fault: &Fault) -> Option<FeatureRefusal> {
+        capabilities.refused(capabilities.now(true), fault)
+    }
+
     #[test]
-    fn two_attempts_that_learn_the_same_weaken_it_once() {
-        let capabilities = Capabilities::new(&EndpointConfig::new("http://h", "m"));
+    fn two_attempts_that_learn_the_same_leave_it_out_once() {
+        let capabilities = capabilities();
         let sent = capabilities.now(false);
         let refusal = fault(Class::BadRequest, "unsupported: response_format");
-        assert!(capabilities.downgrade(sent, &refusal));
-        assert!(capabilities.downgrade(sent, &refusal));
+        let found = capabilities.refused(sent, &refusal).unwrap();
+        assert_eq!(found, FeatureRefusal { feature: Feature::Format, named: false });
+        capabilities.leave_out(sent, found.feature);
+        capabilities.leave_out(sent, found.feature);
         assert_eq!(capabilities.now(false).format, ResponseFormat::JsonObjectSchema);
     }
 
     #[test]
+    fn a_field_of_the_error_names_and_its_text_only_mentions() {
+        let capabilities = capabilities();
+        let text = fault(Class::BadRequest, "grammar");
+        assert!(!refused(&capabilities, &text).unwrap().named);
+        let both = Fault { fields: vec!["temperature".to_owned()], ..text };
+        let named = FeatureRefusal { feature: Feature::Temperature, named: true };
+        assert_eq!(refused(&capabilities, &both), Some(named));
+    }
+
+    #[test]
     fn a_limit_that_is_refused_by_name_gets_its_other_name_once() {
-        let capabilities = Capabilities::new(&EndpointConfig::new("http://h", "m"));
+        let capabilities = capabilities();
         let refusal =
             fault(Class::BadRequest, "'max_tokens' is not supported, use 'max_completion_tokens'");
-        assert!(capabilities.downgrade(capabilities.now(false), &refusal));
+        assert_eq!(refused(&capabilities, &refusal).unwrap().feature, Feature::TokenLimit);
+        capabilities.leave_out(capabilities.now(false), Feature::TokenLimit);
         assert_eq!(capabilities.now(false).token_limit, TokenLimit::MaxCompletionTokens);
-        assert!(!capabilities.downgrade(capabilities.now(false), &refusal));
+        assert_eq!(refused(&capabilities, &refusal), None);
     }
 
     #[test]
-    fn a_refused_temperature_is_left_out() {
-        let capabilities = Capabilities::new(&EndpointConfig::new("http://h", "m"));
-        assert!(capabilities.downgrade(
-            capabilities.now(false),
-            &fault(Class::BadRequest, "unsupported value: 'temperature'")
-        ));
-        assert!(!capabilities.now(false).temperature);
-    }
-
-    #[test]
-    fn less_reasoning_is_asked_for_until_it_is_refused_by_name() {
-        let capabilities = Capabilities::new(&EndpointConfig::new("http://h", "m"));
-        let sent = capabilities.now(true);
-        assert!(sent.reduced_reasoning && !capabilities.now(false).reduced_reasoning);
+    fn less_reasoning_is_asked_for_until_it_is_refused() {
+        let capabilities = capabilities();
         let refusal = fault(Class::BadRequest, "unknown name \"reasoning_effort\"");
-        assert!(
-            !capabilities.downgrade(capabilities.now(false), &refusal),
-            "nothing of that was sent"
-        );
-        assert!(
-            capabilities.downgrade(sent, &refusal) && !capabilities.now(true).reduced_reasoning
-        );
+        let sent = capabilities.now(false);
+        assert_eq!(capabilities.refused(sent, &refusal), None, "nothing of that was sent");
+        assert_eq!(refused(&capabilities, &refusal).unwrap().feature, Feature::ReducedReasoning);
+        capabilities.leave_out(capabilities.now(true), Feature::ReducedReasoning);
+        assert!(!capabilities.now(true).reduced_reasoning);
 
-        let capabilities = Capabilities::new(&EndpointConfig::new("http://h", "Kimi-K2-Thinking"));
+        let thinking = Capabilities::new(&EndpointConfig::new("http://h", "Kimi-K2-Thinking"));
         let other = fault(Class::BadRequest, "kimi-k2-thinking cannot reason within 9000 tokens");
-        assert!(
-            !capabilities.downgrade(capabilities.now(true), &other)
-                && capabilities.now(true).reduced_reasoning
-        );
+        assert_eq!(refused(&thinking, &other), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answered_check_speaks_for_its_features_for_a_while() {
+        let capabilities = capabilities();
+        let sent = capabilities.now(false);
+        assert!(capabilities.is_in_doubt(sent, Feature::Format));
+        capabilities.vouch(sent);
+        assert!(!capabilities.is_in_doubt(sent, Feature::Format));
+        tokio::time::advance(VOUCHED).await;
+        assert!(capabilities.is_in_doubt(sent, Feature::Format));
+        capabilities.leave_out(sent, Feature::Format);
+        assert!(!capabilities.is_in_doubt(sent, Feature::Format), "it is known already");
     }
 
     #[test]
@@ -192,25 +291,15 @@ mod tests {
         let capabilities = |seal| {
             Capabilities::new(&EndpointConfig { seal, ..EndpointConfig::new("http://h", "m") })
         };
-        let auto = capabilities(Seal::Auto);
-        assert!(!auto.now(false).sealed);
-        assert!(auto.distrust_schema(auto.now(false)));
-        assert!(auto.now(false).sealed && !auto.distrust_schema(auto.now(false)));
+        assert!(!capabilities(Seal::Auto).now(false).sealed);
         assert!(capabilities(Seal::Always).now(false).sealed);
-        let never = capabilities(Seal::Never);
-        assert!(!never.distrust_schema(never.now(false)) && !never.now(false).sealed);
+        assert!(!capabilities(Seal::Never).now(false).sealed);
     }
 
     #[test]
-    fn a_fault_that_names_nothing_weakens_nothing() {
-        let capabilities = Capabilities::new(&EndpointConfig::new("http://h", "m"));
-        assert!(
-            !capabilities
-                .downgrade(capabilities.now(false), &fault(Class::BadRequest, "no such model"))
-        );
-        assert!(
-            !capabilities
-                .downgrade(capabilities.now(false), &fault(Class::RateLimited, "json_schema"))
-        );
+    fn a_fault_that_mentions_nothing_refuses_nothing() {
+        let capabilities = capabilities();
+        assert_eq!(refused(&capabilities, &fault(Class::BadRequest, "no such model")), None);
+        assert_eq!(refused(&capabilities, &fault(Class::RateLimited, "json_schema")), None);
     }
 }

@@ -1,36 +1,73 @@
 //! The client of one judge: attempts, retries and re-asks until there is an answer or a reason for
 //! its absence.
 //!
-//! A *retry* follows an attempt without a reply, after a wait. A *re-ask* follows a reply that is
-//! not a valid answer. A question is re-asked at most once. The new request does not show the bad
-//! answer. If the answer was cut off, the request has twice the token limit and [reduced
-//! reasoning](crate::ask::reasoning). An ambiguous answer is not re-asked, because a forged verdict
-//! should not get a second chance. An attempt that was refused for load goes back to the head of
-//! the queue and does not count as a retry.
+//! A *retry* follows an attempt without a reply, after a wait, at another address if there is one.
+//! A *re-ask* follows a reply that is not a valid answer. A question is re-asked at most once. The
+//! new request does not show the bad answer. If the answer was cut off, the request has twice the
+//! token limit and [reduced reasoning](crate::ask::reasoning). An ambiguous answer is not re-asked,
+//! because a forged verdict should not get a second chance. An attempt that was refused for load,
+//! or by an address that refuses the account, goes back to the head of the queue and does not
+//! count as a retry.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use guerdon_queue::QueuePosition;
+use guerdon_queue::{Admission, Backoff, Demand, QueuePosition};
 use guerdon_types::{AbstainWhy, Usage};
 use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 
 use crate::ask::answer::{Failure, JudgeAnswer, now_seconds};
-use crate::ask::expected;
-use crate::ask::key::QuestionKey;
+use crate::ask::key::{Identity, QuestionKey};
 use crate::ask::question::RenderedQuestion;
-use crate::ask::reply::{self, AnswerContract, AnswerError, CriterionFinding, ParsedAnswer};
-use crate::call::attempt::{
-    AttemptOutcome, AttemptRecord, AttemptSpec, JudgeClient, gave_up_waiting,
-};
+use crate::ask::reply::{CriterionFinding, ParsedAnswer};
+use crate::call::address::Address;
+use crate::call::attempt::{AttemptOutcome, AttemptRecord, AttemptSpec};
+use crate::call::exchange::Exchange;
+use crate::call::fault::{self, Class, Fault};
+use crate::call::hedge::Hedge;
 use crate::call::patience::Patience;
-use crate::call::retry::{self, Class, Fault};
-use crate::call::upstream::{self, Upstream};
+use crate::call::reading::unusable;
+use crate::call::ticket::{Admitted, Ticket, gave_up_waiting};
+use crate::call::token_estimate::TokenEstimator;
 use crate::call::wire::{Completion, RequestFeatures};
-use crate::store::event::CallOutcome;
+use crate::config::{TokenCounting, TokenPrices};
+use crate::store::audit::AuditLog;
+use crate::store::budget::SpendingBudget;
+use crate::store::event::{CallObserver, CallOutcome};
 
 /// Time after which a question without a deadline is given up if the endpoint still refuses it for
 /// load.
 const LONGEST_PATIENCE: Duration = Duration::from_secs(600);
+
+/// The client of one judge.
+pub(crate) struct JudgeClient {
+    /// At least one.
+    pub(crate) addresses: Vec<Address>,
+    /// The queue before all addresses, in their order.
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) identity: Identity,
+    pub(crate) timeout: Duration,
+    pub(crate) retries: u32,
+    pub(crate) backoff: Backoff,
+    /// True if another judge answers while no address of this one is up.
+    pub(crate) has_fallback: bool,
+    pub(crate) prices: TokenPrices,
+    pub(crate) counting: TokenCounting,
+    pub(crate) estimate: TokenEstimator,
+    pub(crate) hedge: Hedge,
+    pub(crate) budget: SpendingBudget,
+    pub(crate) audit: Option<AuditLog>,
+    pub(crate) observer: CallObserver,
+    /// The tasks of probes.
+    pub(crate) tasks: TaskTracker,
+}
+
+impl std::fmt::Debug for JudgeClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("JudgeClient").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
+}
 
 /// The next step after an attempt.
 enum Step {
@@ -39,18 +76,11 @@ enum Step {
     Failed(Failure),
 }
 
-/// The address and the features of a request that was sent.
-#[derive(Debug, Clone, Copy)]
-struct SentRequest<'a> {
-    upstream: &'a Upstream,
-    features: RequestFeatures,
-}
-
 /// Remarks about an attempt for the audit log.
 #[derive(Debug, Clone, Copy)]
-struct AttemptNotes<'a> {
-    flags: &'a [&'static str],
-    findings: Option<&'a [CriterionFinding]>,
+pub(crate) struct AttemptNotes<'a> {
+    pub(crate) flags: &'a [&'static str],
+    pub(crate) findings: Option<&'a [CriterionFinding]>,
 }
 
 /// State of the attempts on one question.
@@ -58,13 +88,21 @@ struct Progress {
     since: Instant,
     attempt: u32,
     retries: u32,
-    slowed: u32,
     reasked: bool,
     max_tokens: u32,
     reduce_reasoning: bool,
-    /// Address and queue position of the last attempt.
-    came_from: Option<(usize, QueuePosition)>,
+    /// Features that the question is sent with after a refusal.
+    features: Option<RequestFeatures>,
+    /// The queue position to which the question returns.
+    position: Option<QueuePosition>,
+    /// The failed checks through which it still waits while no address is up.
+    probes: u32,
+    /// The address at which the last attempt failed.
     failed_at: Option<usize>,
+    /// The addresses that refused the account, the model or the path.
+    denied_at: Vec<usize>,
+    /// The last failure.
+    failure: Option<Failure>,
     /// Flags of the last attempt for the audit log.
     flags: Vec<&'static str>,
 }
@@ -73,7 +111,7 @@ impl JudgeClient {
     /// Sends `question` until it is answered or a failure is final. Adds the cost to `spent` in
     /// either case.
     pub(crate) async fn call(
-        &self,
+        self: &Arc<Self>,
         key: QuestionKey,
         question: &RenderedQuestion,
         patience: &Patience,
@@ -83,100 +121,147 @@ impl JudgeClient {
             since: Instant::now(),
             attempt: 0,
             retries: 0,
-            slowed: 0,
             reasked: false,
             max_tokens: question.room(),
             reduce_reasoning: false,
-            came_from: None,
+            features: None,
+            position: None,
+            probes: if self.has_fallback { 0 } else { self.retries },
             failed_at: None,
+            denied_at: Vec::new(),
+            failure: None,
             flags: Vec::new(),
         };
         loop {
-            let index = self.choose(&mut progress, patience).await?;
-            let position = progress
-                .came_from
-                .take()
-                .filter(|(from, _)| *from == index)
-                .map(|(_, position)| position);
-            let Progress { max_tokens, reduce_reasoning, .. } = progress;
+            let ticket = self.next_ticket(key, question, patience, &mut progress).await?;
             let attempt = AttemptSpec {
+                key,
                 question,
-                max_tokens,
-                reduce_reasoning,
+                max_tokens: progress.max_tokens,
+                reduce_reasoning: progress.reduce_reasoning,
+                features: progress.features,
                 number: progress.attempt + 1,
-                position,
             };
-            let AttemptOutcome { features, position, outcome, mut ended, other } =
-                self.attempt(index, attempt, patience).await?;
-            let AttemptRecord { upstream, ref mut event, .. } = ended;
+            let demand = self.demand(question, patience, &progress);
+            let AttemptOutcome { exchange, mut record, other } =
+                self.attempt(ticket, attempt, demand).await;
             progress.attempt += 1;
-            progress.came_from = Some((upstream, position));
-            spent.add(&event.usage);
-            progress.flags.clear();
-            progress.flags.extend(progress.reasked.then_some("reasked"));
-            progress.flags.extend(features.sealed.then_some("sealed"));
-            progress.flags.extend(features.reduced_reasoning.then_some("eased"));
+            progress.position = Some(exchange.position);
+            spent.add(&exchange.checks);
+            spent.add(&record.event.usage);
+            progress.note(&exchange);
             if let Some(other) = other {
                 spent.add(&other.event.usage);
                 let notes = AttemptNotes { flags: &progress.flags, findings: None };
                 self.record(key, question, other, notes).await;
             }
-            let step = match (self.upstreams.get(upstream), outcome) {
-                (Some(at), Ok(reply)) => {
-                    let sent = SentRequest { upstream: at, features };
-                    let (outcome, step) = self.replied(question, reply, sent, &mut progress);
-                    event.outcome = outcome;
-                    step
-                }
-                (Some(at), Err(fault)) => {
-                    progress.failed_at = Some(upstream);
-                    if at.capabilities.downgrade(features, &fault) {
-                        event.outcome = CallOutcome::Weakened;
-                        Step::Again { after: Duration::ZERO }
-                    } else {
-                        event.outcome = fault.class.outcome();
-                        self.failed(&fault, at, &mut progress, patience)
-                    }
-                }
-                (None, _) => Step::Failed(Failure::new(
-                    AbstainWhy::Internal,
-                    "the judge has no such address",
-                )),
-            };
+            let (outcome, step) = self.next_step(question, exchange, &mut progress, patience);
+            record.event.outcome = outcome;
             let findings = match &step {
                 Step::Answered(answer) => Some(answer.findings.as_slice()),
                 Step::Again { .. } | Step::Failed(_) => None,
             };
             let notes = AttemptNotes { flags: &progress.flags, findings };
-            self.record(key, question, ended, notes).await;
+            self.record(key, question, record, notes).await;
             match step {
                 Step::Answered(answer) => return Ok(JudgeAnswer { usage: *spent, ..answer }),
                 Step::Failed(failure) => return Err(failure),
                 Step::Again { after } => {
-                    patience.wait(tokio::time::sleep(after)).await.map_err(gave_up_waiting)?
+                    patience.wait(tokio::time::sleep(after)).await.map_err(gave_up_waiting)?;
                 }
             }
         }
     }
 
-    /// Chooses an address. If all circuit breakers are open, waits for the first that is due to
-    /// close.
-    async fn choose(&self, progress: &mut Progress, patience: &Patience) -> Result<usize, Failure> {
+    /// Waits for the ticket of the next attempt. Checks the addresses that have to be checked.
+    async fn next_ticket(
+        self: &Arc<Self>,
+        key: QuestionKey,
+        question: &RenderedQuestion,
+        patience: &Patience,
+        progress: &mut Progress,
+    ) -> Result<Ticket<'_>, Failure> {
         loop {
-            let until = match upstream::choose(&self.upstreams, progress.failed_at) {
-                Ok(index) => return Ok(index),
-                Err(until) => until.unwrap_or_else(Instant::now),
-            };
-            let wait = until.saturating_duration_since(Instant::now());
-            if progress.retries >= self.retries || wait > retry::LONGEST_BACKOFF {
-                let detail = format!(
-                    "the judge endpoint failed repeatedly; the next attempt is in {} s",
-                    wait.as_secs()
-                );
-                return Err(Failure::new(AbstainWhy::Unreachable, detail));
+            let demand = self.demand(question, patience, progress);
+            let most = self.most(question, progress.max_tokens);
+            match self.ticket(demand, most, patience).await {
+                Ok(Admitted::Ticket(ticket)) => {
+                    // An address that has refused this question and is up refuses the question.
+                    let denied = progress.denied_at.contains(&ticket.permit.address());
+                    if let Some(failure) = progress.failure.take().filter(|_| denied) {
+                        ticket.permit.refund();
+                        ticket.reservation.settle(0.0).await;
+                        return Err(failure);
+                    }
+                    return Ok(ticket);
+                }
+                Ok(Admitted::Probe(permit)) => {
+                    progress.position = Some(permit.position());
+                    progress.probes = permit.probes();
+                    self.start_probe(permit, key, question);
+                }
+                // Its own failure says more than that no address is up.
+                Err(failure) if failure.patience_end.is_none() && !failure.over_budget => {
+                    return Err(progress.failure.take().unwrap_or(failure));
+                }
+                Err(failure) => return Err(failure),
             }
-            progress.retries += 1;
-            patience.wait(tokio::time::sleep(wait)).await.map_err(gave_up_waiting)?;
+        }
+    }
+
+    fn demand(
+        &self,
+        question: &RenderedQuestion,
+        patience: &Patience,
+        progress: &Progress,
+    ) -> Demand {
+        let prompt = self.estimate.prompt(&question.messages);
+        let completion = if self.counting.max_tokens {
+            u64::from(progress.max_tokens)
+        } else {
+            self.estimate.completion(progress.max_tokens)
+        };
+        Demand {
+            tokens: prompt.saturating_add(completion),
+            flow: patience.flow.clone(),
+            deadline: patience.deadline,
+            position: progress.position,
+            avoid: progress.failed_at,
+            probes: progress.probes,
+        }
+    }
+
+    /// The most that a request about `question` may cost.
+    pub(crate) fn most(&self, question: &RenderedQuestion, max_tokens: u32) -> f64 {
+        let prompt = self.estimate.most_prompt(&question.messages);
+        self.prices.cost(prompt, self.estimate.most_completion(max_tokens))
+    }
+
+    /// The address with this index, which admission has chosen.
+    pub(crate) fn address(&self, index: usize) -> &Address {
+        // Admission has as many addresses as there are; the first stands in for a wrong index.
+        self.addresses.get(index).unwrap_or(&self.addresses[0])
+    }
+
+    /// Chooses the next step after an attempt.
+    fn next_step(
+        &self,
+        question: &RenderedQuestion,
+        exchange: Exchange,
+        progress: &mut Progress,
+        patience: &Patience,
+    ) -> (CallOutcome, Step) {
+        let Exchange { address, features, weaker, outcome, .. } = exchange;
+        match outcome {
+            Ok(reply) => self.replied(question, reply, features, progress),
+            Err(_) if weaker.is_some() => {
+                progress.features = weaker;
+                (CallOutcome::Weakened, Step::Again { after: Duration::ZERO })
+            }
+            Err(fault) => {
+                progress.failed_at = Some(address);
+                (fault.class.outcome(), self.failed(&fault, address, progress, patience))
+            }
         }
     }
 
@@ -185,20 +270,10 @@ impl JudgeClient {
         &self,
         question: &RenderedQuestion,
         reply: Completion,
-        SentRequest { upstream, features }: SentRequest<'_>,
+        features: RequestFeatures,
         progress: &mut Progress,
     ) -> (CallOutcome, Step) {
-        let (outcome, failure) = match self.read(question, &reply, features) {
-            // A schema was sent and the answer came in prose, so the endpoint does not enforce the
-            // schema. The question is asked again with a seal.
-            Ok(answered)
-                if !answered.bare
-                    && !progress.reasked
-                    && upstream.capabilities.distrust_schema(features) =>
-            {
-                let detail = "the answer was not in the form that the endpoint accepted";
-                (CallOutcome::Weakened, Failure::new(AbstainWhy::Malformed, detail))
-            }
+        let failure = match self.read(question, &reply, features) {
             Ok(ParsedAnswer { findings, bare }) => {
                 progress.flags.extend((!bare).then_some("unwrapped"));
                 let model = reply.model.unwrap_or_else(|| self.identity.model.clone());
@@ -212,15 +287,16 @@ impl JudgeClient {
                 };
                 return (CallOutcome::Ok, Step::Answered(answer));
             }
-            Err(failure) => (unusable(failure.why), failure),
+            Err(failure) => failure,
         };
+        let outcome = unusable(failure.why);
         let again = matches!(failure.why, AbstainWhy::Malformed | AbstainWhy::Truncated)
             && !progress.reasked;
         if !again {
             return (outcome, Step::Failed(failure));
         }
         progress.reasked = true;
-        progress.came_from = None;
+        progress.position = None;
         if failure.why == AbstainWhy::Truncated {
             progress.max_tokens = progress.max_tokens.saturating_mul(2);
             let reduced_reasoning = self.identity.reduced_reasoning.as_ref();
@@ -231,104 +307,72 @@ impl JudgeClient {
         (outcome, Step::Again { after: Duration::ZERO })
     }
 
-    fn read(
-        &self,
-        question: &RenderedQuestion,
-        reply: &Completion,
-        features: RequestFeatures,
-    ) -> Result<ParsedAnswer, Failure> {
-        if reply.refusal.is_some() || reply.finish_reason == "content_filter" {
-            return Err(Failure::new(AbstainWhy::Refused, "the judge model refused to answer"));
-        }
-        if let Some(criterion) = question.letter() {
-            return match expected::read(criterion, &reply.tokens) {
-                Ok(finding) => Ok(ParsedAnswer { findings: vec![finding], bare: true }),
-                Err(detail) => Err(Failure::new(AbstainWhy::Malformed, detail)),
-            };
-        }
-        if reply.finish_reason == "length" {
-            return Err(Failure::new(
-                AbstainWhy::Truncated,
-                "the judge's answer was cut off at its token limit",
-            ));
-        }
-        let in_reasoning = self.identity.read_reasoning && reply.text.trim().is_empty();
-        let text = if in_reasoning { &reply.reasoning } else { &reply.text };
-        let criteria = question.criteria();
-        let seal = features.sealed.then_some(question.tag.as_str());
-        reply::read(text, AnswerContract { criteria: &criteria, seal }).map_err(|unreadable| {
-            match unreadable {
-                AnswerError::Ambiguous => Failure::new(
-                    AbstainWhy::Ambiguous,
-                    "the answer contains two verdicts that disagree",
-                ),
-                AnswerError::Malformed(detail) => Failure::new(AbstainWhy::Malformed, detail),
-            }
-        })
-    }
-
-    /// Chooses the next step after an attempt without a reply.
+    /// Chooses the next step after an attempt without a reply. Its address was told already, so the
+    /// waits here are the question's own.
     fn failed(
         &self,
         fault: &Fault,
-        at: &Upstream,
+        address: usize,
         progress: &mut Progress,
         patience: &Patience,
     ) -> Step {
-        let failure = || Step::Failed(Failure::new(fault.class.why(), fault.detail.clone()));
+        let failure = Failure::new(fault.class.why(), fault.detail.clone());
+        if matches!(fault.class, Class::Denied | Class::QuotaGone) {
+            progress.denied_at.push(address);
+            progress.failure = Some(failure);
+            return Step::Again { after: Duration::ZERO };
+        }
         if !fault.class.can_be_repeated() || fault.forbids_repeats {
-            return failure();
+            return Step::Failed(failure);
         }
-        let slowed = fault.class == Class::RateLimited;
-        let waits = slowed || fault.delay.is_some();
-        if waits {
-            let before = if slowed { progress.slowed } else { progress.retries };
-            // The pause of the address applies to this attempt as well, so it needs no wait of its
-            // own.
-            let requested = fault.delay.map(|delay| delay.min(retry::LONGEST_WAIT));
-            at.admission.pause(self.backoff.pause(requested, before));
+        let alone = self.addresses.len() == 1;
+        if alone && fault.delay.is_some_and(|delay| delay > fault::LONGEST_WAIT) {
+            return Step::Failed(failure);
         }
-        if fault.delay.is_some_and(|delay| delay > retry::LONGEST_WAIT) {
-            return failure();
-        }
-        if slowed {
-            progress.slowed += 1;
+        if fault.class == Class::RateLimited {
             let gave_up =
                 patience.deadline.is_none() && progress.since.elapsed() > LONGEST_PATIENCE;
-            return if gave_up { failure() } else { Step::Again { after: Duration::ZERO } };
+            let again = Step::Again { after: Duration::ZERO };
+            return if gave_up { Step::Failed(failure) } else { again };
         }
         if progress.retries >= self.retries {
-            return failure();
+            return Step::Failed(failure);
         }
-        progress.came_from = None;
-        let after = if waits { Duration::ZERO } else { self.backoff.full_jitter(progress.retries) };
+        progress.failure = Some(failure);
+        progress.position = None;
+        let waits_at_address = fault.delay.is_some();
+        let after = self.backoff.full_jitter(progress.retries);
         progress.retries += 1;
-        Step::Again { after }
+        Step::Again { after: if waits_at_address { Duration::ZERO } else { after } }
     }
 
     /// Reports an attempt to the observer and the audit log, and settles its cost.
-    async fn record(
+    pub(crate) async fn record(
         &self,
         key: QuestionKey,
         question: &RenderedQuestion,
-        AttemptRecord { upstream, event, reservation }: AttemptRecord<'_>,
+        AttemptRecord { address, event, reservation }: AttemptRecord<'_>,
         AttemptNotes { flags, findings }: AttemptNotes<'_>,
     ) {
         (self.observer)(&event);
-        if let (Some(audit), Some(at)) = (&self.audit, self.upstreams.get(upstream)) {
-            let line = audit.line(key, question, &self.identity.model, &at.address);
+        if let Some(audit) = &self.audit {
+            let address = &self.address(address).name;
+            let line = audit.line(key, question, &self.identity.model, address);
             audit.attempt(&line.of(&event, flags, findings)).await;
         }
         reservation.settle(event.usage.cost).await;
     }
 }
 
-/// The outcome of an attempt whose reply was not an answer.
-const fn unusable(why: AbstainWhy) -> CallOutcome {
-    match why {
-        AbstainWhy::Refused => CallOutcome::Refused,
-        AbstainWhy::Truncated => CallOutcome::Truncated,
-        AbstainWhy::Ambiguous => CallOutcome::Ambiguous,
-        _ => CallOutcome::Malformed,
+impl Progress {
+    /// Sets the flags of an attempt for the audit log.
+    fn note(&mut self, exchange: &Exchange) {
+        let Exchange { features, outcome, .. } = exchange;
+        let implausible = outcome.as_ref().is_ok_and(|reply| reply.implausible_usage);
+        self.flags.clear();
+        self.flags.extend(self.reasked.then_some("reasked"));
+        self.flags.extend(features.sealed.then_some("sealed"));
+        self.flags.extend(features.reduced_reasoning.then_some("eased"));
+        self.flags.extend(implausible.then_some("implausible_usage"));
     }
 }

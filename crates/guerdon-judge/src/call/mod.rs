@@ -1,13 +1,30 @@
-//! Calls to a judge endpoint: attempts, retries, hedges, and the wire format.
+//! Calls to a judge endpoint, in layers. Each layer has one entry, and calls the next one:
+//!
+//! | Layer | File | Entry |
+//! |---|---|---|
+//! | retries and re-asks | `client.rs` | `JudgeClient::call` |
+//! | queue, limits, health and budget | `ticket.rs` | `JudgeClient::ticket` |
+//! | hedge | `attempt.rs` | `JudgeClient::attempt` |
+//! | one request to one address | `exchange.rs` | `JudgeClient::exchange` |
+//! | one reply of one address | `address.rs` | `Address::post` |
+//! | HTTP | `transport.rs` | `Transport::send` |
+//!
+//! Above them, the answers are looked up in memory, in flight and in the store (`store/cache`).
 
+pub(crate) mod address;
 pub(crate) mod attempt;
 pub(crate) mod capabilities;
+pub(crate) mod check;
+mod classes;
 pub(crate) mod client;
+pub(crate) mod exchange;
+pub(crate) mod fault;
 pub(crate) mod hedge;
+mod lenient;
 pub(crate) mod patience;
-pub(crate) mod retry;
+pub(crate) mod reading;
 pub(crate) mod services;
+pub(crate) mod ticket;
 pub(crate) mod token_estimate;
 pub(crate) mod transport;
-pub(crate) mod upstream;
 pub(crate) mod wire;

@@ -2,10 +2,13 @@
 //! process or a script in a test.
 
 use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, StatusCode, Url};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -33,6 +36,14 @@ pub struct TransportReply {
 pub enum TransportError {
     /// The endpoint was not reached, so nothing was billed.
     NotReached,
+    /// The host's name has no address.
+    UnknownHost,
+    /// The host refused the connection.
+    RefusedConnection,
+    /// The TLS handshake failed.
+    Tls,
+    /// The connection was not made in time.
+    ConnectTimeout,
     /// The connection broke off, so that something may have been paid.
     BrokeOff,
     /// The reply is too long to be a verdict.
@@ -78,13 +89,10 @@ impl Http {
         if let Some((name, key)) = &self.key {
             request = request.header(name, key.clone());
         }
-        let lost = |error: reqwest::Error| {
-            if error.is_connect() { TransportError::NotReached } else { TransportError::BrokeOff }
-        };
-        let mut response = request.send().await.map_err(lost)?;
+        let mut response = request.send().await.map_err(|error| lost(&error))?;
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(lost)? {
+        while let Some(chunk) = response.chunk().await.map_err(|error| lost(&error))? {
             body.extend_from_slice(&chunk);
             if body.len() > LONGEST_REPLY {
                 return Err(TransportError::TooLong);
@@ -92,6 +100,57 @@ impl Http {
         }
         Ok(TransportReply { status, headers, body })
     }
+}
+
+/// A failed look-up of a host, which has no type of its own in the standard library.
+#[derive(Debug, thiserror::Error)]
+#[error("the host's address could not be looked up")]
+struct HostLookup(#[source] std::io::Error);
+
+/// Looks up hosts as the system does, with an error of its own.
+#[derive(Debug)]
+struct HostResolver;
+
+impl Resolve for HostResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await.map_err(HostLookup)?;
+            let found: Vec<SocketAddr> = found.collect();
+            Ok(Box::new(found.into_iter()) as Addrs)
+        }
+        .boxed()
+    }
+}
+
+/// The reason of a failure of the HTTP client, by the types of its causes.
+fn lost(error: &reqwest::Error) -> TransportError {
+    if !error.is_connect() {
+        return TransportError::BrokeOff;
+    }
+    if error.is_timeout() {
+        return TransportError::ConnectTimeout;
+    }
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        if error.is::<rustls::Error>() {
+            return TransportError::Tls;
+        }
+        if error.is::<HostLookup>() {
+            return TransportError::UnknownHost;
+        }
+        if let Some(io) = error.downcast_ref::<std::io::Error>() {
+            if io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
+                return TransportError::Tls;
+            }
+            match io.kind() {
+                std::io::ErrorKind::ConnectionRefused => return TransportError::RefusedConnection,
+                std::io::ErrorKind::TimedOut => return TransportError::ConnectTimeout,
+                _ => {}
+            }
+        }
+        cause = error.source();
+    }
+    TransportError::NotReached
 }
 
 impl Transport for Http {
@@ -127,6 +186,7 @@ fn client(config: &HttpConfig<'_>) -> reqwest::Result<Client> {
         .pool_max_idle_per_host(config.max_concurrent)
         // A redirect would send the key and the judged text to an address that is not configured.
         .redirect(reqwest::redirect::Policy::none())
+        .dns_resolver(Arc::new(HostResolver))
         .user_agent(concat!("guerdon/", env!("CARGO_PKG_VERSION")))
         .no_proxy();
     match config.proxy {

@@ -5,6 +5,7 @@
 use std::time::{Duration, SystemTime};
 
 use guerdon_queue::parse_reset;
+use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -12,6 +13,7 @@ use crate::ask::expected::{self, Alternatives};
 use crate::ask::question::RenderedQuestion;
 use crate::ask::render::ChatMessage;
 use crate::ask::schema::Schema;
+use crate::call::lenient;
 use crate::config::{ResponseFormat, TokenLimit};
 
 /// Builds the request body for one endpoint.
@@ -128,9 +130,37 @@ pub(crate) struct Completion {
     pub(crate) completion_tokens: u64,
     /// Completion tokens spent on reasoning, if the endpoint reports them.
     pub(crate) reasoning_tokens: u64,
+    /// True if the endpoint reported usage that cannot be true. It is not counted then.
+    pub(crate) implausible_usage: bool,
 }
 
+/// Tokens of a chat template around the messages.
+const TEMPLATE_TOKENS: u64 = 1024;
+/// The greatest multiple of the token limit that an answer is believed to have.
+const MOST_OVERRUN: u64 = 16;
+/// The longest name of a model that is reported.
+const LONGEST_MODEL: usize = 200;
+
 impl Completion {
+    /// True if the endpoint counted the tokens.
+    pub(crate) const fn is_counted(&self) -> bool {
+        self.prompt_tokens > 0 && !self.implausible_usage
+    }
+
+    /// Drops reported usage that cannot be true: more prompt tokens than the request has bytes, or
+    /// far more tokens of the answer than its limit allows and its text has bytes.
+    pub(crate) fn with_plausible_usage(mut self, request_bytes: u64, max_tokens: u32) -> Self {
+        let written = (self.text.len() as u64).saturating_add(self.reasoning.len() as u64);
+        let most = u64::from(max_tokens).saturating_mul(MOST_OVERRUN).saturating_add(written);
+        let implausible = self.prompt_tokens > request_bytes.saturating_add(TEMPLATE_TOKENS)
+            || self.completion_tokens > most;
+        if implausible {
+            (self.prompt_tokens, self.cached_tokens, self.completion_tokens) = (0, 0, 0);
+            self.implausible_usage = true;
+        }
+        self
+    }
+
     /// True if the model reasoned before it answered.
     pub(crate) fn reasoned(&self) -> bool {
         self.reasoning_tokens > 0
@@ -155,6 +185,9 @@ pub(crate) struct EndpointError {
     pub(crate) text: String,
     /// The retry delay from the body, which Gemini sends.
     pub(crate) delay: Option<Duration>,
+    /// True if a moderation flagged the question: OpenRouter's `metadata.reasons` or
+    /// `metadata.flagged_input`.
+    pub(crate) flagged: bool,
 }
 
 impl EndpointError {
@@ -167,7 +200,7 @@ impl EndpointError {
 
 /// Reads a body of status 200: a completion, or an error that a router sent with status 200.
 pub(crate) fn reply(body: &[u8]) -> Result<Completion, EndpointError> {
-    let Ok(value) = serde_json::from_slice::<Value>(body) else { return Err(complaint(body)) };
+    let Ok(value) = lenient::from_slice(body) else { return Err(complaint(body)) };
     if value.get("error").is_some_and(|error| !error.is_null()) {
         return Err(complaint(body));
     }
@@ -190,7 +223,9 @@ pub(crate) fn reply(body: &[u8]) -> Result<Completion, EndpointError> {
         });
     }
     let prompt_tokens = count("/usage/prompt_tokens");
-    let cached = count("/usage/prompt_tokens_details/cached_tokens");
+    // The second is DeepSeek's.
+    let cached = count("/usage/prompt_tokens_details/cached_tokens")
+        .max(count("/usage/prompt_cache_hit_tokens"));
     let reasoning = message.get("reasoning").or_else(|| message.get("reasoning_content"));
     Ok(Completion {
         text: message.get("content").map(text).unwrap_or_default(),
@@ -198,13 +233,17 @@ pub(crate) fn reply(body: &[u8]) -> Result<Completion, EndpointError> {
         tokens: tokens(choice),
         finish_reason,
         refusal: message.get("refusal").map(text).filter(|refusal| !refusal.is_empty()),
-        model: value.get("model").and_then(Value::as_str).map(str::to_owned),
+        model: value
+            .get("model")
+            .and_then(Value::as_str)
+            .map(|model| model.chars().take(LONGEST_MODEL).collect()),
         prompt_tokens,
         cached_tokens: cached.min(prompt_tokens),
         completion_tokens: count("/usage/completion_tokens"),
         // SGLang reports the second one.
         reasoning_tokens: count("/usage/completion_tokens_details/reasoning_tokens")
             .max(count("/usage/reasoning_tokens")),
+        implausible_usage: false,
     })
 }
 
@@ -235,6 +274,13 @@ fn text(value: &Value) -> String {
     }
 }
 
+/// The content type of a reply, if it is not that of an API: a page, or a stream that was not asked
+/// for.
+pub(crate) fn foreign_content(headers: &HeaderMap) -> Option<&'static str> {
+    let content = headers.get(CONTENT_TYPE)?.to_str().ok()?.to_ascii_lowercase();
+    ["text/html", "text/event-stream"].into_iter().find(|kind| content.starts_with(kind))
+}
+
 /// Reads an error body. It may be an object, a list of one object, an object without an inner
 /// `error`, plain text, an HTML page or empty.
 pub(crate) fn complaint(body: &[u8]) -> EndpointError {
@@ -259,6 +305,8 @@ pub(crate) fn complaint(body: &[u8]) -> EndpointError {
         fields: fields(value, error, details),
         message: shown.chars().take(200).collect(),
         text: text.unwrap_or_default().chars().take(4000).collect::<String>().to_lowercase(),
+        flagged: !array(error, "metadata/reasons").is_empty()
+            || error.pointer("/metadata/flagged_input").is_some_and(Value::is_string),
         delay: details
             .iter()
             .find_map(|detail| detail.get("retryDelay")?.as_str())
@@ -290,7 +338,8 @@ fn fields(value: &Value, error: &Value, details: &[Value]) -> Vec<String> {
 }
 
 fn array<'a>(value: &'a Value, key: &str) -> &'a [Value] {
-    value.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+    let found = value.pointer(&format!("/{key}"));
+    found.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
 /// A number or a single word without spaces. `None` for sentences.

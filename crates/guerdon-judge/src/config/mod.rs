@@ -56,12 +56,12 @@ pub struct EndpointConfig {
     /// penalizes bursts.
     #[serde(default = "defaults::quota_window", with = "humantime_serde")]
     pub quota_window: Duration,
-    /// Maximum of the limit on attempts in flight. The limit starts at 20, grows while attempts
-    /// succeed and shrinks when the endpoint refuses for load.
+    /// Maximum of the limit on attempts in flight at each address. The limit starts at 8, doubles
+    /// every 100 ms until the address refuses for load, and then shrinks and grows slowly.
     #[serde(default = "defaults::max_concurrent")]
     pub max_concurrent: usize,
-    /// Number of waiting questions at which new requests are refused as a whole (HTTP 503). All
-    /// questions of admitted requests wait, regardless of this limit.
+    /// Number of waiting questions, for each address, at which new requests are refused as a whole
+    /// (HTTP 503). All questions of admitted requests wait, regardless of this limit.
     #[serde(default = "defaults::max_queued")]
     pub max_queued: usize,
     /// Cache of answers.
@@ -90,8 +90,8 @@ pub struct EndpointConfig {
     /// slower than 95% of attempts. Each hedge costs money. Default: 0, no hedges.
     #[serde(default)]
     pub hedge: Finite,
-    /// More addresses of the same judge. The least loaded address is used first, and the others if
-    /// it fails.
+    /// More addresses of the same judge. Questions wait in one queue, and the least loaded address
+    /// that is up takes the next one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replicas: Vec<ReplicaConfig>,
     /// Another judge, used when this one is not available. Its answers are cached separately.
@@ -241,7 +241,11 @@ mod tests {
         let prices = TokenPrices {
             prompt_per_million: Finite::from(2),
             completion_per_million: Finite::from(8),
+            cached_per_million: None,
         };
         assert!((prices.cost(500_000, 250_000) - 3.0).abs() < 1e-12);
+        assert!((prices.cost_of(500_000, 400_000, 0) - 1.0).abs() < 1e-12);
+        let cached = TokenPrices { cached_per_million: Some(Finite::ZERO), ..prices };
+        assert!((cached.cost_of(500_000, 400_000, 0) - 0.2).abs() < 1e-12);
     }
 }

@@ -9,16 +9,30 @@ use serde::{Deserialize, Serialize};
 pub struct TokenPrices {
     /// Price of prompt tokens.
     pub prompt_per_million: Finite,
-    /// Of what comes back.
+    /// Price of the answer's tokens.
     pub completion_per_million: Finite,
+    /// Price of prompt tokens that the endpoint had in its cache. Default: that of other prompt
+    /// tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cached_per_million: Option<Finite>,
 }
 
 impl TokenPrices {
-    /// The cost of one call, from the endpoint's own count of tokens.
+    /// The cost of one call, from the endpoint's own count of tokens. None of them was cached.
+    #[must_use]
+    pub fn cost(&self, prompt_tokens: u64, completion_tokens: u64) -> f64 {
+        self.cost_of(prompt_tokens, 0, completion_tokens)
+    }
+
+    /// The cost of one call; `cached_tokens` of its `prompt_tokens` were cached.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a call of 2^53 tokens does not exist")]
-    pub fn cost(&self, prompt_tokens: u64, completion_tokens: u64) -> f64 {
-        (prompt_tokens as f64 * self.prompt_per_million.get()
+    pub fn cost_of(&self, prompt_tokens: u64, cached_tokens: u64, completion_tokens: u64) -> f64 {
+        let cached = cached_tokens.min(prompt_tokens);
+        let prompt_price = self.prompt_per_million.get();
+        let cached_price = self.cached_per_million.map_or(prompt_price, Finite::get);
+        ((prompt_tokens - cached) as f64 * prompt_price
+            + cached as f64 * cached_price
             + completion_tokens as f64 * self.completion_per_million.get())
             / 1e6
     }

@@ -50,6 +50,10 @@ pub enum CallOutcome {
     RateLimited,
     /// The account has no money or quota left.
     QuotaGone,
+    /// The endpoint refused the account, the model or the path.
+    Denied,
+    /// The endpoint answered a question of guerdon's own, which checks it.
+    Checked,
     /// The endpoint failed and may recover.
     Transient,
     /// The endpoint was not reached, or did not answer in time.
@@ -77,6 +81,8 @@ impl CallOutcome {
             Self::Malformed => "malformed",
             Self::RateLimited => "rate_limited",
             Self::QuotaGone => "quota_gone",
+            Self::Denied => "denied",
+            Self::Checked => "checked",
             Self::Transient => "transient",
             Self::Unreachable => "unreachable",
             Self::BadRequest => "bad_request",

@@ -45,13 +45,13 @@ async fn failure_is_shared_by_waiters_and_not_cached() {
         stand_in.release(100);
     };
     let (signals, ()) = tokio::join!(asked, release);
-    assert_eq!(stand_in.calls(), 1);
+    assert_eq!(stand_in.calls(), 2, "the question and a check");
     for signal in &signals {
         abstained(signal, AbstainWhy::EndpointError);
         assert!(!signal.abstained[0].detail.contains("sk-123"));
     }
     part(&house.judge(TURN).await);
-    assert_eq!(stand_in.calls(), 2);
+    assert_eq!(stand_in.calls(), 3);
 }
 
 #[tokio::test]
@@ -273,8 +273,12 @@ async fn a_format_that_is_refused_is_weakened_once_and_remembered() {
         json!({"error": {"message": "response_format json_schema is not supported", "code": 400}});
     let pydantic = json!({"detail": [{"type": "literal_error", "loc": ["body", "response_format", "type"],
         "msg": "Input should be 'text' or 'json_object'", "input": "json_schema"}]});
-    for refusal in [JudgeReply::status(400, &bad_request), JudgeReply::status(500, &pydantic)] {
-        let stand_in = StandInJudge::start([refusal, verdict_reply("no", None)]).await;
+    // A text may quote the question, so a question of guerdon's own confirms it.
+    let mentioned = [JudgeReply::status(400, &bad_request), JudgeReply::status(400, &bad_request)];
+    let named = [JudgeReply::status(500, &pydantic)];
+    for refusals in [mentioned.as_slice(), named.as_slice()] {
+        let replies = refusals.iter().cloned().chain([verdict_reply("no", None)]);
+        let stand_in = StandInJudge::start(replies).await;
         let house = House::of(&stand_in);
         part(&house.judge("one").await);
         part(&house.judge("two").await);
@@ -283,9 +287,30 @@ async fn a_format_that_is_refused_is_weakened_once_and_remembered() {
             .iter()
             .map(|body| body["response_format"]["type"].clone())
             .collect();
-        assert_eq!(formats, ["json_schema", "json_object", "json_object"]);
-        assert_eq!(house.outcomes(), ["weakened", "ok", "ok"]);
+        let (refused, accepted) = formats.split_at(refusals.len());
+        assert!(refused.iter().all(|format| format == "json_schema"), "{formats:?}");
+        assert_eq!(accepted, ["json_object", "json_object"]);
+        assert_eq!(house.outcomes()[refusals.len() - 1..], ["weakened", "ok", "ok"]);
     }
+}
+
+#[tokio::test]
+async fn a_format_that_only_one_question_is_refused_for_is_kept_for_the_others() {
+    let refusal = json!({"error": {"message": "bad grammar", "code": 400}});
+    let stand_in =
+        StandInJudge::start([JudgeReply::status(400, &refusal), verdict_reply("no", None)]).await;
+    let house = House::of(&stand_in);
+    part(&house.judge("Marmalade!").await);
+    part(&house.judge("two").await);
+    let bodies = stand_in.requests();
+    let formats: Vec<_> = bodies.iter().map(|body| &body["response_format"]["type"]).collect();
+    assert_eq!(formats, ["json_schema", "json_schema", "json_object", "json_schema"]);
+    assert_eq!(house.outcomes(), ["checked", "weakened", "ok", "ok"]);
+    let check = bodies[1]["messages"].to_string();
+    assert!(
+        !check.contains("Marmalade") && check.contains("checks that you can be reached"),
+        "{check}"
+    );
 }
 
 #[tokio::test]
@@ -299,20 +324,14 @@ async fn quote_that_does_not_occur_is_no_evidence() {
 }
 
 #[tokio::test]
-async fn an_endpoint_that_ignores_the_schema_is_asked_for_a_seal_from_then_on() {
+async fn a_verdict_in_prose_is_read_and_changes_nothing_for_others() {
     let prose = format!("Sure! Here it is: {}", verdict("no", None));
-    let stand_in =
-        StandInJudge::start([JudgeReply::content(&prose), JudgeReply::content(&prose)]).await;
+    let stand_in = StandInJudge::start([JudgeReply::content(&prose)]).await;
     let house = House::of(&stand_in);
-    abstained(&house.judge(TURN).await, AbstainWhy::Malformed);
-    let bodies = stand_in.requests();
-    let asked = |index: usize| bodies[index]["messages"][1]["content"].as_str().unwrap();
-    assert_eq!(bodies[1]["response_format"]["type"], "json_object");
-    assert!(
-        !asked(0).contains("beginning with \"turn\"")
-            && asked(1).contains("beginning with \"turn\"")
-    );
-    assert_eq!(house.outcomes(), ["weakened", "malformed"]);
+    part(&house.judge("one").await);
+    part(&house.judge("two").await);
+    assert_eq!(stand_in.requests()[1]["response_format"]["type"], "json_schema");
+    assert_eq!(house.outcomes(), ["ok", "ok"]);
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@
     reason = "clippy.toml frees #[test] functions; their helpers are tests too"
 )]
 
+mod addresses;
 mod attacks;
 mod audit;
 mod cache;

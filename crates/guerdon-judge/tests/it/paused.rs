@@ -19,8 +19,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::house::{RUBRIC, verdict};
 
-/// Reaction of a scripted endpoint to a request, by its number.
-type Behaviour = Box<dyn Fn(usize) -> Act + Send + Sync>;
+/// Reaction of a scripted endpoint to a request, by its number and its text.
+type Behaviour = Box<dyn Fn(usize, &str) -> Act + Send + Sync>;
 
 pub(crate) enum Act {
     Answer {
@@ -46,6 +46,11 @@ impl std::fmt::Debug for ScriptedTransport {
 
 impl ScriptedTransport {
     pub(crate) fn that(behaviour: impl Fn(usize) -> Act + Send + Sync + 'static) -> Arc<Self> {
+        Self::to(move |number, _| behaviour(number))
+    }
+
+    /// Reacts to the text of a request.
+    pub(crate) fn to(behaviour: impl Fn(usize, &str) -> Act + Send + Sync + 'static) -> Arc<Self> {
         Arc::new(Self { behaviour: Box::new(behaviour), calls: Mutex::default() })
     }
 
@@ -62,14 +67,14 @@ pub(crate) fn reply() -> Vec<u8> {
 }
 
 impl Transport for ScriptedTransport {
-    fn send(&self, _: Vec<u8>) -> BoxFuture<'_, Result<TransportReply, TransportError>> {
-        async {
+    fn send(&self, body: Vec<u8>) -> BoxFuture<'_, Result<TransportReply, TransportError>> {
+        async move {
             let number = {
                 let mut calls = self.calls.lock().unwrap();
                 calls.push(Instant::now());
                 calls.len() - 1
             };
-            match (self.behaviour)(number) {
+            match (self.behaviour)(number, &String::from_utf8_lossy(&body)) {
                 Act::Answer { after } => {
                     tokio::time::sleep(after).await;
                     Ok(TransportReply {

@@ -71,6 +71,8 @@ async fn an_endpoint_that_refuses_the_field_is_asked_without_it_and_that_is_reme
     let stand_in = StandInJudge::start([
         reasoned.clone(),
         JudgeReply::status(400, &unknown),
+        // A question of guerdon's own confirms it.
+        JudgeReply::status(400, &unknown),
         verdict_reply("no", None),
         reasoned,
     ])
@@ -80,7 +82,8 @@ async fn an_endpoint_that_refuses_the_field_is_asked_without_it_and_that_is_reme
     abstained(&house.judge("another").await, AbstainWhy::Truncated);
     assert_eq!(
         efforts(&stand_in),
-        [Value::Null, json!("low"), Value::Null, Value::Null, Value::Null]
+        [Value::Null, json!("low"), json!("low"), Value::Null, Value::Null, Value::Null]
     );
-    assert_eq!(house.outcomes(), ["truncated", "weakened", "ok", "truncated", "truncated"]);
+    let outcomes = ["truncated", "bad_request", "weakened", "ok", "truncated", "truncated"];
+    assert_eq!(house.outcomes(), outcomes);
 }

@@ -65,7 +65,8 @@ async fn every_server_is_understood() {
         };
         let house = House::configured(config, &["manners"]);
         let signal = house.judge(TURN).await;
-        let outcomes = house.outcomes();
+        let mut outcomes = house.outcomes();
+        outcomes.retain(|outcome| *outcome != "checked");
         let named = format!("{}: {} ({:?})", case.server, case.case, case.provenance);
         assert_eq!(outcomes.first().copied(), Some(case.outcome.as_str()), "{named}: {signal:?}");
         match case.then.as_deref() {

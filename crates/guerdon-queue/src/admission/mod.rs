@@ -1,16 +1,28 @@
-//! Admission to one address: a fair queue in front of its quotas of requests and tokens and its
-//! limit of concurrent requests, with the pauses that the address requests.
+//! Admission to the addresses of one service: one fair queue in front of all of them, and for each
+//! address its quotas of requests and tokens, its limit of concurrent requests, the pauses that it
+//! asked for and its health.
 //!
-//! Items of one flow are admitted in their order; flows share by weight, counted in tokens. The
-//! head of the queue is never overtaken, so a large request gets its turn. A caller that is
-//! cancelled leaves the queue; a request that was refused returns to its position. A pause applies
-//! to the address, not only to the request that received it. A caller that cannot be admitted
-//! within its deadline is refused immediately, before it causes any cost.
+//! Requests wait for the service, and addresses take them when they can, so no request waits behind
+//! a slow or paused address while another one is free. Items of one flow are admitted in their
+//! order; flows share by weight, counted in tokens. The head of the queue is never overtaken, so a
+//! large request gets its turn; only a request that avoids the address at which it has just failed
+//! lets others pass. A caller that is cancelled leaves the queue; a request that was refused
+//! returns to its position. A caller that cannot be admitted within its deadline is refused
+//! immediately, before it causes any cost.
+//!
+//! While an address is half-open, a waiting caller gets a permit for a
+//! [probe](AdmissionPermit::is_probe). It sends a request of its own making, reports the result and
+//! queues again.
 
+#[cfg(test)]
+mod addresses;
 mod demand;
+mod lane;
+mod permit;
 mod state;
 #[cfg(test)]
 mod tests;
+mod waiters;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,16 +31,19 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
-pub use self::demand::{AdmissionLimits, Demand, Flow, LoadSignal, Refusal};
-use self::state::{Grant, State, Wakeup};
-use crate::deadline;
+pub use self::demand::{
+    AddressState, AddressStatus, AdmissionLimits, AdmissionStatus, Demand, Flow, LoadSignal,
+    ProbeResult, Refusal,
+};
+pub use self::permit::AdmissionPermit;
+use self::state::{State, Wakeup};
 use crate::fair::QueuePosition;
 use crate::quota::QuotaReports;
 
 /// The channel to a waiter.
 type WaiterReply = oneshot::Sender<Result<AdmissionPermit, Refusal>>;
 
-/// Admission to one address.
+/// Admission to the addresses of one service.
 #[derive(Debug)]
 pub struct Admission {
     state: Mutex<State<WaiterReply>>,
@@ -38,10 +53,10 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// An address with these limits.
+    /// `addresses` addresses, at least one, each with these limits.
     #[must_use]
-    pub fn new(limits: AdmissionLimits) -> Arc<Self> {
-        let state = Mutex::new(State::new(limits));
+    pub fn new(limits: AdmissionLimits, addresses: usize) -> Arc<Self> {
+        let state = Mutex::new(State::new(limits, addresses));
         Arc::new(Self { state, watch: tokio::sync::Mutex::default(), changed: Notify::new() })
     }
 
@@ -49,7 +64,7 @@ impl Admission {
     ///
     /// # Errors
     ///
-    /// Returns a [`Refusal`] if the deadline of `demand` cannot be met.
+    /// Returns a [`Refusal`] if the deadline of `demand` cannot be met, or no address is up.
     pub async fn enter(self: &Arc<Self>, demand: Demand) -> Result<AdmissionPermit, Refusal> {
         let (position, mut granted) = {
             let mut state = self.state.lock();
@@ -88,31 +103,34 @@ impl Admission {
         }
     }
 
-    /// A permit without waiting, if one is free.
+    /// A permit without waiting, if one is free. Never one for a probe.
     #[must_use]
     pub fn try_enter(self: &Arc<Self>, demand: &Demand) -> Option<AdmissionPermit> {
         let grant = self.state.lock().grant_at_once(demand, Instant::now())?;
-        Some(AdmissionPermit::new(self, grant).taken())
+        let permit = AdmissionPermit::new(self, grant).taken();
+        (!permit.is_probe()).then_some(permit)
     }
 
-    /// Pauses the address for `delay`, at most a year.
-    pub fn pause(&self, delay: Duration) {
-        self.state.lock().pause(deadline::after(Instant::now(), delay));
-        self.changed.notify_one();
-    }
-
-    /// Applies the address's reports about its quotas. A quota that is not configured is learned
-    /// from them.
-    pub fn sync(&self, reports: &QuotaReports) {
-        self.state.lock().sync(reports, Instant::now());
+    /// Applies the reports of an address about its quotas, read from the reply to a request that
+    /// was sent at `sent`. A quota that is not configured is learned from them.
+    pub fn sync(&self, address: usize, reports: &QuotaReports, sent: Instant) {
+        if let Some(lane) = self.state.lock().lanes.get_mut(address) {
+            lane.sync(reports, sent, Instant::now());
+        }
         self.changed.notify_one();
     }
 
     /// The load: the number of requests in flight and waiting, divided by the limit of requests in
-    /// flight. A new request is answered sooner at a smaller load.
+    /// flight.
     #[must_use]
     pub fn load(&self) -> f64 {
-        self.state.lock().load()
+        self.state.lock().load(Instant::now())
+    }
+
+    /// The queue and the addresses, for reports.
+    #[must_use]
+    pub fn status(&self) -> AdmissionStatus {
+        self.state.lock().status(Instant::now())
     }
 
     /// Time until the queue takes new requests of `client`, if it is full and the client has its
@@ -123,10 +141,20 @@ impl Admission {
         self.state.lock().full_for(client, Instant::now())
     }
 
-    /// The end of the pause that the address has asked for, if it is in the future.
-    #[must_use]
-    pub fn paused_until(&self) -> Option<Instant> {
-        self.state.lock().paused_until(Instant::now())
+    /// Waits until a request that was sent to `address` at `sent` counts as stalled: the address
+    /// has answered nothing since, another one is usable, and ten times the usual time has passed.
+    /// Never ends for a service with one address.
+    pub async fn stalled(&self, address: usize, sent: Instant) {
+        loop {
+            let now = Instant::now();
+            let Some(at) = self.state.lock().stalled_at(address, sent, now) else {
+                return std::future::pending().await;
+            };
+            if at <= now {
+                return;
+            }
+            tokio::time::sleep_until(at).await;
+        }
     }
 
     /// Admits the requests at the head of the queue that may be sent. Returns the time of the next
@@ -151,56 +179,6 @@ struct LeaveOnDrop<'a> {
 impl Drop for LeaveOnDrop<'_> {
     fn drop(&mut self) {
         self.admission.state.lock().leave(self.position);
-        self.admission.changed.notify_one();
-    }
-}
-
-/// The permission to send one request. Dropping it ends the request; its quota then stays spent
-/// unless it was settled or refunded.
-#[derive(Debug)]
-pub struct AdmissionPermit {
-    admission: Arc<Admission>,
-    grant: Grant,
-    /// False until the waiter has received it, and again after a refund.
-    taken: bool,
-}
-
-impl AdmissionPermit {
-    fn new(admission: &Arc<Admission>, grant: Grant) -> Self {
-        Self { admission: Arc::clone(admission), grant, taken: false }
-    }
-
-    fn taken(mut self) -> Self {
-        self.taken = true;
-        self
-    }
-
-    /// The position that the request had, with which it can return to the head of the queue.
-    #[must_use]
-    pub const fn position(&self) -> QueuePosition {
-        self.grant.position
-    }
-
-    /// Ends the request. `tokens` is the number that it used, if that is known; `took` is the time
-    /// since it was sent.
-    pub fn settle(self, tokens: Option<u64>, load: LoadSignal, took: Duration) {
-        self.admission.state.lock().settle(&self.grant, tokens, load, took);
-    }
-
-    /// Ends a request that did not reach the address, and returns its quota.
-    pub fn refund(mut self) {
-        self.taken = false;
-    }
-}
-
-impl Drop for AdmissionPermit {
-    fn drop(&mut self) {
-        let mut state = self.admission.state.lock();
-        if !self.taken {
-            state.refund(&self.grant, Instant::now());
-        }
-        state.release();
-        drop(state);
         self.admission.changed.notify_one();
     }
 }

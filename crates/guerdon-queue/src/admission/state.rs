@@ -1,35 +1,28 @@
 //! The state behind the lock of an [`Admission`](super::Admission): arithmetic on instants that are
 //! passed in.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::demand::{AdmissionLimits, Demand, LoadSignal, Refusal};
-use crate::endpoint::AdaptiveLimit;
-use crate::fair::{FairQueue, QueuePosition};
-use crate::quota::{QuotaReports, QuotaReservation, QuotaWindow};
+use super::demand::{AdmissionLimits, AdmissionStatus, Demand, Refusal};
+use super::lane::{Lane, LaneGrant, Readiness};
+use super::waiters::{Waiter, Waiters};
+use crate::fair::QueuePosition;
 
-/// The weight of a new duration in the running mean.
-const EWMA: f64 = 0.1;
+/// The longest time until the next probe through which a request waits a second time.
+const LONGEST_DOWN: Duration = Duration::from_secs(8);
 
 /// The resources taken for a request.
 #[derive(Debug)]
 pub(super) struct Grant {
     pub(super) position: QueuePosition,
-    request: Option<QuotaReservation>,
-    tokens: Option<QuotaReservation>,
-}
-
-#[derive(Debug)]
-struct Waiter<R> {
-    client: u64,
-    tokens: u64,
-    deadline: Option<Instant>,
-    reply: R,
+    pub(super) address: usize,
+    /// `None` for a probe, which takes no quota.
+    pub(super) lane: Option<LaneGrant>,
+    /// The failed probes through which the request still waits.
+    pub(super) probes: u32,
 }
 
 /// The waiters to answer once the lock is released, and the time at which to look again.
@@ -39,86 +32,105 @@ pub(super) struct Wakeup<R> {
     pub(super) next: Option<Instant>,
 }
 
+impl<R> Wakeup<R> {
+    fn look_again(&mut self, at: Instant) {
+        self.next = Some(self.next.map_or(at, |before| before.min(at)));
+    }
+}
+
+/// The place of a demand.
+enum Placement {
+    Granted(Grant),
+    /// No address takes it now; the state may change by itself at this time.
+    Waits(Option<Instant>),
+    /// Only the address that it avoids would take it.
+    Avoids,
+}
+
 /// The state. `R` is the channel to a waiter.
 #[derive(Debug)]
 pub(super) struct State<R> {
-    limits: AdmissionLimits,
-    requests: Option<QuotaWindow>,
-    tokens: Option<QuotaWindow>,
-    capacity: AdaptiveLimit,
-    in_flight: usize,
-    paused_until: Option<Instant>,
-    /// By name and client.
-    queue: FairQueue<(Arc<str>, u64), Waiter<R>>,
-    /// The number of waiting requests by client; no zeros.
-    waiting: HashMap<u64, usize>,
-    /// Mean time of a request, in seconds.
-    mean_seconds: Option<f64>,
+    max_queued: usize,
+    pub(super) lanes: Vec<Lane>,
+    waiters: Waiters<R>,
 }
 
 impl<R> State<R> {
-    pub(super) fn new(limits: AdmissionLimits) -> Self {
-        let window = |limit: Option<u64>| limit.map(|limit| QuotaWindow::new(limit, limits.span));
+    /// The state of `addresses` addresses, at least one.
+    pub(super) fn new(limits: AdmissionLimits, addresses: usize) -> Self {
+        let count = addresses.max(1);
         Self {
-            limits,
-            requests: window(limits.requests),
-            tokens: window(limits.tokens),
-            capacity: AdaptiveLimit::new(limits.max_concurrent),
-            in_flight: 0,
-            paused_until: None,
-            queue: FairQueue::default(),
-            waiting: HashMap::new(),
-            mean_seconds: None,
+            // With a `max_queued` of 0, one waiting request is a full queue.
+            max_queued: limits.max_queued.max(1).saturating_mul(count),
+            lanes: (0..count).map(|_| Lane::new(&limits, count == 1)).collect(),
+            waiters: Waiters::default(),
         }
     }
 
-    /// Admits a request without waiting if no other waits and every resource is free.
+    /// Admits a request without waiting if no other waits and an address is free.
     pub(super) fn grant_at_once(&mut self, demand: &Demand, now: Instant) -> Option<Grant> {
-        let free = self.queue.is_empty()
-            && self.paused_until(now).is_none()
-            && self.in_flight < self.capacity.allowed()
-            && self.quota_wait(demand.tokens, now).is_zero();
-        if !free {
+        if !self.waiters.queue.is_empty() {
             return None;
         }
+        let (address, probe) = self.free_lane(demand.tokens, demand.avoid, now).ok()?;
         let position = self.position(demand);
-        Some(self.grant(position, demand.tokens, now))
+        let grant = self.grant(position, demand.tokens, (address, probe), now);
+        Some(Grant { probes: demand.probes, ..grant })
     }
 
-    /// Joins the queue, unless the deadline cannot be met.
+    /// Joins the queue, unless the request cannot be served in time.
     pub(super) fn join(
         &mut self,
         demand: &Demand,
         reply: R,
         now: Instant,
     ) -> Result<QueuePosition, Refusal> {
-        if let Some(deadline) = demand.deadline {
-            if self.paused_until(now).is_some_and(|until| until > deadline) {
-                return Err(Refusal::PausedTooLong);
+        if let Some(refusal) = self.unserved(demand.deadline, now) {
+            return Err(refusal);
+        }
+        if let Some(opens) = self.all_down(now) {
+            if opens > now && (self.all_closed() || demand.probes == 0) {
+                return Err(Refusal::Down(opens));
             }
-            if now + self.time_to_answer(demand, now) > deadline {
-                return Err(Refusal::TooLate);
-            }
+        } else if demand.deadline.is_some_and(|at| now + self.time_to_answer(demand, now) > at) {
+            return Err(Refusal::TooLate);
         }
         let position = self.position(demand);
-        let Demand { tokens, deadline, .. } = *demand;
-        // An item that waits at the position is replaced.
-        self.remove(position);
-        let client = demand.flow.client;
-        *self.waiting.entry(client).or_default() += 1;
-        self.queue.insert(position, tokens, Waiter { client, tokens, deadline, reply });
+        let waiter = Waiter {
+            client: demand.flow.client,
+            tokens: demand.tokens,
+            deadline: demand.deadline,
+            avoid: demand.avoid,
+            probes: demand.probes,
+            saw_failure: false,
+            reply,
+        };
+        self.waiters.insert(position, waiter);
         Ok(position)
     }
 
-    fn remove(&mut self, position: QueuePosition) -> Option<Waiter<R>> {
-        let waiter = self.queue.remove(position)?;
-        if let Entry::Occupied(mut waiting) = self.waiting.entry(waiter.client) {
-            *waiting.get_mut() -= 1;
-            if *waiting.get() == 0 {
-                waiting.remove();
-            }
-        }
-        Some(waiter)
+    /// The refusal of a request whose deadline is before the first time at which any address is
+    /// open.
+    fn unserved(&mut self, deadline: Option<Instant>, now: Instant) -> Option<Refusal> {
+        let deadline = deadline?;
+        let opens = |lane: &mut Lane| match lane.health.opens_at(now) {
+            Some(at) => (at, true),
+            None => (lane.paused_until(now).unwrap_or(now), false),
+        };
+        let (first, down) = self.lanes.iter_mut().map(opens).min()?;
+        let refusal = if down { Refusal::Down(first) } else { Refusal::PausedTooLong };
+        (first > deadline).then_some(refusal)
+    }
+
+    /// If no address is usable: the time at which one may be again at the earliest, which is `now`
+    /// while a probe is due or in flight.
+    fn all_down(&self, now: Instant) -> Option<Instant> {
+        let opens = self.lanes.iter().map(|lane| lane.health.opens_at(now));
+        opens.collect::<Option<Vec<Instant>>>()?.into_iter().min()
+    }
+
+    fn all_closed(&self) -> bool {
+        self.lanes.iter().all(|lane| lane.health.is_closed())
     }
 
     /// A lower bound of the time until an answer can arrive: the arithmetic of the quotas, and the
@@ -127,184 +139,251 @@ impl<R> State<R> {
     fn time_to_answer(&mut self, demand: &Demand, now: Instant) -> Duration {
         // A request that returns goes to the head.
         let returns = demand.position.is_some();
-        let ahead = if returns { 0 } else { self.queue.len() };
-        let tokens_ahead = if returns { 0 } else { self.queue.cost() };
-        let requests = self.requests.as_mut().map(|window| window.wait(1, ahead as u64, now));
-        let tokens = self.tokens.as_mut();
-        let tokens = tokens.map(|window| window.wait(demand.tokens, tokens_ahead, now));
-        let mean = self.mean_seconds.unwrap_or_default();
-        let before = (self.in_flight + ahead + 1).saturating_sub(self.capacity.allowed());
-        let rounds = before as f64 / self.capacity.allowed() as f64;
-        let pause = self.paused_until(now).map(|until| until - now);
-        let wait = [requests, tokens, pause].into_iter().flatten().max().unwrap_or_default();
+        let ahead = if returns { 0 } else { self.waiters.queue.len() };
+        let tokens_ahead = if returns { 0 } else { self.waiters.queue.cost() };
+        let usable = || self.lanes.iter().filter(|lane| lane.is_usable());
+        let mean = usable().filter_map(|lane| lane.mean_seconds).min_by(f64::total_cmp);
+        let mean = mean.unwrap_or_default();
+        let allowed = usable().map(|lane| lane.allowed(now)).sum::<usize>().max(1);
+        let in_flight = usable().map(|lane| lane.in_flight).sum::<usize>();
+        let rounds = (in_flight + ahead + 1).saturating_sub(allowed) as f64 / allowed as f64;
+        let wait = self.quota_wait(demand.tokens, (ahead as u64, tokens_ahead), now);
         wait.max(Duration::from_secs_f64(mean * rounds)) + Duration::from_secs_f64(mean)
+    }
+
+    /// Time until the first usable address is out of its pause and has quota for a request behind
+    /// its share of those ahead.
+    fn quota_wait(&mut self, tokens: u64, ahead: (u64, u64), now: Instant) -> Duration {
+        let usable = self.lanes.iter().filter(|lane| lane.is_usable()).count().max(1) as u64;
+        let (ahead, tokens_ahead) = (ahead.0 / usable, ahead.1 / usable);
+        let usable = self.lanes.iter_mut().filter(|lane| lane.is_usable());
+        let wait = usable.map(|lane| {
+            let pause = lane.paused_until(now).map(|until| until - now).unwrap_or_default();
+            pause.max(lane.quota_wait(tokens, ahead, tokens_ahead, now))
+        });
+        wait.min().unwrap_or_default()
     }
 
     /// Time until fewer than `max_queued` requests wait, if as many or more wait now and `client`
     /// has its share of them: between a second and a minute.
     #[expect(clippy::cast_precision_loss, reason = "queues are far below 2^53")]
     pub(super) fn full_for(&mut self, client: u64, now: Instant) -> Option<Duration> {
-        // With a `max_queued` of 0, one waiting request is a full queue.
-        let waiting = self.queue.len();
-        let excess = (waiting + 1).saturating_sub(self.limits.max_queued.max(1));
-        let own = self.waiting.get(&client).copied().unwrap_or_default();
-        let clients = self.waiting.len() + usize::from(own == 0);
-        let share = (self.limits.max_queued / clients).max(1);
-        // Another client's requests must not shut this one out: the queue serves clients in turn.
-        let is_within_share = own < share && self.waiting.len() > usize::from(own > 0);
-        if excess == 0 || is_within_share {
+        let (waiting, excess) = (self.waiters.queue.len(), self.waiters.excess(self.max_queued));
+        if excess == 0 || self.waiters.is_within_share(client, self.max_queued) {
             return None;
         }
-        let (ahead, tokens) = (excess as u64 - 1, self.queue.cost() / waiting.max(1) as u64);
-        let requests = self.requests.as_mut().map(|window| window.wait(1, ahead, now));
-        let ahead = tokens.saturating_mul(ahead);
-        let tokens = self.tokens.as_mut().map(|window| window.wait(tokens, ahead, now));
-        let pause = self.paused_until(now).map(|until| until - now);
-        let rounds = excess as f64 / self.capacity.allowed() as f64;
-        let rounds = Duration::from_secs_f64(self.mean_seconds.unwrap_or_default() * rounds);
-        let longest = [requests, tokens, pause].into_iter().flatten().fold(rounds, Duration::max);
-        Some(longest.clamp(Duration::from_secs(1), Duration::from_secs(60)))
+        let (ahead, tokens) =
+            (excess as u64 - 1, self.waiters.queue.cost() / waiting.max(1) as u64);
+        let wait = self.quota_wait(tokens, (ahead, tokens.saturating_mul(ahead)), now);
+        let allowed: usize = self.lanes.iter().map(|lane| lane.allowed(now)).sum();
+        let mean = self.lanes.iter().filter_map(|lane| lane.mean_seconds).min_by(f64::total_cmp);
+        let rounds = excess as f64 / allowed.max(1) as f64;
+        let rounds = Duration::from_secs_f64(mean.unwrap_or_default() * rounds);
+        Some(wait.max(rounds).clamp(Duration::from_secs(1), Duration::from_secs(60)))
     }
 
     fn position(&mut self, demand: &Demand) -> QueuePosition {
         if let Some(position) = demand.position {
             return position;
         }
-        if self.queue.is_empty() && self.in_flight == 0 {
-            self.queue.reset_clock();
+        if self.waiters.queue.is_empty() && self.lanes.iter().all(|lane| lane.in_flight == 0) {
+            self.waiters.queue.reset_clock();
         }
         let flow = (Arc::clone(&demand.flow.name), demand.flow.client);
-        self.queue.next_position(flow, demand.tokens, demand.flow.weight)
+        self.waiters.queue.next_position(flow, demand.tokens, demand.flow.weight)
     }
 
     pub(super) fn leave(&mut self, position: QueuePosition) {
-        self.remove(position);
+        self.waiters.remove(position);
     }
 
-    /// Admits requests from the head of the queue.
+    /// Admits requests from the head of the queue. A request that avoids the only free address
+    /// lets others pass.
     pub(super) fn wake(&mut self, now: Instant) -> Wakeup<R> {
         let mut wakeup = Wakeup { replies: Vec::new(), next: None };
-        if let Some(until) = self.paused_until(now) {
-            self.refuse_too_late(until, &mut wakeup);
-            wakeup.next = Some(until);
-            return wakeup;
-        }
-        while let Some((position, head)) = self.queue.first() {
-            let tokens = head.tokens;
-            if self.in_flight >= self.capacity.allowed() {
-                // A request that ends wakes the queue.
-                return wakeup;
-            }
-            let wait = self.quota_wait(tokens, now);
-            if !wait.is_zero() {
-                wakeup.next = Some(now + wait);
-                return wakeup;
-            }
-            if let Some(waiter) = self.remove(position) {
-                let grant = self.grant(position, tokens, now);
-                wakeup.replies.push((waiter.reply, Ok(grant)));
+        self.refuse_unserved(now, &mut wakeup);
+        let mut passed = None;
+        while let Some((position, tokens, avoid)) = self.next_after(passed) {
+            match self.place(position, tokens, avoid, now) {
+                Placement::Granted(grant) => {
+                    if let Some(waiter) = self.waiters.remove(position) {
+                        let grant = Grant { probes: waiter.probes, ..grant };
+                        wakeup.replies.push((waiter.reply, Ok(grant)));
+                    }
+                }
+                Placement::Avoids => passed = Some(position),
+                Placement::Waits(next) => {
+                    if let Some(next) = next {
+                        wakeup.look_again(next);
+                    }
+                    return wakeup;
+                }
             }
         }
         wakeup
     }
 
-    /// Refuses the waiters whose deadline is before the end of a pause.
-    fn refuse_too_late(&mut self, until: Instant, wakeup: &mut Wakeup<R>) {
-        let late = |waiter: &Waiter<R>| waiter.deadline.is_some_and(|deadline| deadline < until);
-        let late = self.queue.iter().filter(|(_, waiter)| late(waiter));
-        let late: Vec<QueuePosition> = late.map(|(position, _)| position).collect();
-        for position in late {
-            if let Some(waiter) = self.remove(position) {
-                wakeup.replies.push((waiter.reply, Err(Refusal::PausedTooLong)));
-            }
-        }
+    /// The first waiter behind `passed`.
+    fn next_after(
+        &self,
+        passed: Option<QueuePosition>,
+    ) -> Option<(QueuePosition, u64, Option<usize>)> {
+        let (position, waiter) = match passed {
+            None => self.waiters.queue.first()?,
+            Some(passed) => self.waiters.queue.after(passed)?,
+        };
+        Some((position, waiter.tokens, waiter.avoid))
     }
 
-    fn quota_wait(&mut self, tokens: u64, now: Instant) -> Duration {
-        let requests = self.requests.as_mut().map(|window| window.wait(1, 0, now));
-        let tokens = self.tokens.as_mut().map(|window| window.wait(tokens, 0, now));
-        requests.max(tokens).unwrap_or_default()
-    }
-
-    fn grant(&mut self, position: QueuePosition, tokens: u64, now: Instant) -> Grant {
-        self.queue.serve(position);
-        self.in_flight += 1;
-        self.capacity.started(self.in_flight);
-        Grant {
-            position,
-            request: self.requests.as_mut().map(|window| window.reserve(1, now)),
-            tokens: self.tokens.as_mut().map(|window| window.reserve(tokens, now)),
-        }
-    }
-
-    pub(super) fn settle(
+    fn place(
         &mut self,
-        grant: &Grant,
-        tokens: Option<u64>,
-        load: LoadSignal,
-        took: Duration,
-    ) {
-        let now = Instant::now();
-        if let (Some(window), Some(reservation), Some(tokens)) =
-            (&mut self.tokens, grant.tokens, tokens)
-        {
-            window.settle(reservation, tokens, now);
-        }
-        match load {
-            LoadSignal::Accepted => {
-                self.capacity.accepted(now);
-                let took = took.as_secs_f64();
-                let mean = self.mean_seconds.map_or(took, |mean| mean + EWMA * (took - mean));
-                self.mean_seconds = Some(mean);
+        position: QueuePosition,
+        tokens: u64,
+        avoid: Option<usize>,
+        now: Instant,
+    ) -> Placement {
+        match self.free_lane(tokens, avoid, now) {
+            Ok(lane) => Placement::Granted(self.grant(position, tokens, lane, now)),
+            Err(_) if avoid.is_some() && self.free_lane(tokens, None, now).is_ok() => {
+                Placement::Avoids
             }
-            LoadSignal::Overloaded(pause) => {
-                self.capacity.overloaded(now.checked_sub(took).unwrap_or(now), now, pause);
-            }
-            LoadSignal::Unknown => {}
+            Err(next) => Placement::Waits(next),
         }
     }
 
-    pub(super) fn refund(&mut self, grant: &Grant, now: Instant) {
-        let windows = [(&mut self.requests, grant.request), (&mut self.tokens, grant.tokens)];
-        for (window, reservation) in windows {
-            if let (Some(window), Some(reservation)) = (window, reservation) {
-                window.settle(reservation, 0, now);
+    /// The least loaded address that takes a request of `tokens` tokens now, and whether it wants a
+    /// probe instead. Otherwise the time at which that may change by itself. The address `avoid` is
+    /// not chosen while another one is usable.
+    fn free_lane(
+        &mut self,
+        tokens: u64,
+        avoid: Option<usize>,
+        now: Instant,
+    ) -> Result<(usize, bool), Option<Instant>> {
+        let usable = |index: usize, lane: &Lane| Some(index) != avoid && lane.is_usable();
+        let alternative = self.lanes.iter().enumerate().any(|(index, lane)| usable(index, lane));
+        let mut next: Option<Instant> = None;
+        let mut best: Option<(f64, usize)> = None;
+        for (index, lane) in self.lanes.iter_mut().enumerate() {
+            match lane.readiness(tokens, now) {
+                Readiness::Probe => return Ok((index, true)),
+                Readiness::Ready if alternative && Some(index) == avoid => {}
+                Readiness::Ready => {
+                    let load = lane.load(now);
+                    if best.is_none_or(|(least, _)| load < least) {
+                        best = Some((load, index));
+                    }
+                }
+                Readiness::At(at) | Readiness::Down(at) | Readiness::Busy(Some(at)) => {
+                    next = Some(next.map_or(at, |before| before.min(at)));
+                }
+                Readiness::Busy(None) => {}
+            }
+        }
+        best.map(|(_, index)| (index, false)).ok_or(next)
+    }
+
+    /// Refuses the waiters that no address can serve in time, or that do not wait for probes.
+    fn refuse_unserved(&mut self, now: Instant, wakeup: &mut Wakeup<R>) {
+        let opens = self.lanes.iter_mut().map(|lane| {
+            lane.health.opens_at(now).or_else(|| lane.paused_until(now)).unwrap_or(now)
+        });
+        let Some(opens) = opens.min().filter(|opens| *opens > now) else { return };
+        let down = self.all_down(now);
+        let closed = self.all_closed();
+        let rare = opens.saturating_duration_since(now) >= LONGEST_DOWN;
+        let refusal = |waiter: &Waiter<R>| {
+            let late = waiter.deadline.is_some_and(|deadline| deadline < opens);
+            let gave_up = closed || waiter.probes == 0 || (waiter.saw_failure && rare);
+            match down {
+                Some(_) if late || gave_up => Some(Refusal::Down(opens)),
+                None if late => Some(Refusal::PausedTooLong),
+                _ => None,
+            }
+        };
+        let refused =
+            self.waiters.queue.iter().filter_map(|(at, waiter)| Some((at, refusal(waiter)?)));
+        let refused: Vec<(QueuePosition, Refusal)> = refused.collect();
+        for (position, refusal) in refused {
+            if let Some(waiter) = self.waiters.remove(position) {
+                wakeup.replies.push((waiter.reply, Err(refusal)));
             }
         }
     }
 
-    pub(super) const fn release(&mut self) {
-        self.in_flight -= 1;
-    }
-
-    pub(super) fn pause(&mut self, until: Instant) {
-        self.paused_until = Some(self.paused_until.map_or(until, |before| before.max(until)));
-    }
-
-    pub(super) fn paused_until(&mut self, now: Instant) -> Option<Instant> {
-        self.paused_until = self.paused_until.filter(|until| *until > now);
-        self.paused_until
-    }
-
-    pub(super) fn sync(&mut self, reports: &QuotaReports, now: Instant) {
-        let span = self.limits.span;
-        let windows = [(&mut self.requests, reports.requests), (&mut self.tokens, reports.tokens)];
-        for (window, report) in windows {
-            // Reports are about a minute; only a window of a minute can be compared with them.
-            if span != Duration::from_secs(60) && window.is_some() {
-                continue;
-            }
-            if let (None, Some(limit)) = (&window, report.limit.filter(|limit| *limit > 0)) {
-                *window = Some(QuotaWindow::learned(limit, span));
-            }
-            if let Some(window) = window {
-                window.sync(report, now);
+    /// Takes in a failed probe: each waiter sits through a limited number of them while no address
+    /// is usable.
+    pub(super) fn probe_failed(&mut self, address: usize, now: Instant) {
+        let Some(lane) = self.lanes.get_mut(address) else { return };
+        lane.health.probe_failed(now);
+        if self.all_down(now).is_some() {
+            for waiter in self.waiters.queue.values_mut() {
+                waiter.probes = waiter.probes.saturating_sub(1);
+                waiter.saw_failure = true;
             }
         }
     }
 
+    fn grant(
+        &mut self,
+        position: QueuePosition,
+        tokens: u64,
+        (address, probe): (usize, bool),
+        now: Instant,
+    ) -> Grant {
+        let lane = self.lanes.get_mut(address);
+        if probe {
+            if let Some(lane) = lane {
+                lane.health.probe_started(now);
+                lane.in_flight += 1;
+            }
+            return Grant { position, address, lane: None, probes: 0 };
+        }
+        self.waiters.queue.serve(position);
+        Grant { position, address, lane: lane.map(|lane| lane.grant(tokens, now)), probes: 0 }
+    }
+
+    pub(super) fn release(&mut self, grant: &Grant) {
+        if let Some(lane) = self.lanes.get_mut(grant.address) {
+            lane.in_flight -= 1;
+        }
+    }
+
+    /// The time at which a request that was sent to `address` at `sent` counts as stalled, or is
+    /// worth another look: the address has answered nothing since, although it had ten times as
+    /// long as a request usually takes, and another one is usable. `None` if there is no other one.
+    pub(super) fn stalled_at(
+        &self,
+        address: usize,
+        sent: Instant,
+        now: Instant,
+    ) -> Option<Instant> {
+        let lane = self.lanes.get(address).filter(|_| self.lanes.len() > 1)?;
+        let means = self.lanes.iter().filter_map(|lane| lane.mean_seconds);
+        let Some(mean) = means.min_by(f64::total_cmp) else { return Some(now + LOOK_AGAIN) };
+        let at = sent + Duration::from_secs_f64(mean * STALLED).max(SHORTEST_STALL);
+        let mut others = self.lanes.iter().enumerate().filter(|(index, _)| *index != address);
+        let stalls = lane.is_silent_since(sent) && others.any(|(_, other)| other.is_usable());
+        Some(if stalls { at } else { at.max(now + LOOK_AGAIN) })
+    }
+
+    pub(super) fn status(&self, now: Instant) -> AdmissionStatus {
+        let addresses = self.lanes.iter().map(|lane| lane.status(now)).collect();
+        AdmissionStatus { queued: self.waiters.queue.len(), addresses }
+    }
+
+    /// Requests in flight and waiting, as a share of those that may be in flight.
     #[expect(clippy::cast_precision_loss, reason = "queues are far below 2^53")]
-    pub(super) fn load(&self) -> f64 {
-        (self.in_flight + self.queue.len()) as f64 / self.capacity.allowed() as f64
+    pub(super) fn load(&self, now: Instant) -> f64 {
+        let in_flight: usize = self.lanes.iter().map(|lane| lane.in_flight).sum();
+        let allowed: usize = self.lanes.iter().map(|lane| lane.allowed(now)).sum();
+        (in_flight + self.waiters.queue.len()) as f64 / allowed.max(1) as f64
     }
 }
+
+/// The multiple of the mean time of a request after which it counts as stalled.
+const STALLED: f64 = 10.0;
+/// The shortest time after which a request counts as stalled.
+const SHORTEST_STALL: Duration = Duration::from_secs(1);
+/// The time between two looks at a request that may have stalled.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);

@@ -5,30 +5,50 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::quota::QuotaReport;
+use crate::retry::Backoff;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-fn limits() -> AdmissionLimits {
+pub(super) fn limits() -> AdmissionLimits {
     AdmissionLimits {
         max_concurrent: 1000,
         max_queued: 10_000,
         requests: None,
         tokens: None,
         span: MINUTE,
+        backoff: Backoff {
+            base: Duration::from_millis(500),
+            cap: Duration::from_secs(8),
+            floor: Duration::from_millis(50),
+        },
     }
 }
 
-fn demand(tokens: u64) -> Demand {
-    Demand { tokens, flow: Flow::new("", 1), deadline: None, position: None }
+/// One address.
+fn one(limits: AdmissionLimits) -> Arc<Admission> {
+    Admission::new(limits, 1)
 }
 
-fn demand_by(tokens: u64, seconds: u64) -> Demand {
+pub(super) fn pause(admission: &Admission, address: usize, pause: Duration) {
+    admission.state.lock().lanes[address].pause(pause, Instant::now());
+    admission.changed.notify_one();
+}
+
+fn paused_until(admission: &Admission) -> Option<Instant> {
+    admission.state.lock().lanes[0].paused_until(Instant::now())
+}
+
+pub(super) fn demand(tokens: u64) -> Demand {
+    Demand::new(tokens, Flow::new("", 1))
+}
+
+pub(super) fn demand_by(tokens: u64, seconds: u64) -> Demand {
     Demand { deadline: Some(Instant::now() + Duration::from_secs(seconds)), ..demand(tokens) }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_whole_quota_is_admitted_at_once_and_the_next_request_waits() {
-    let admission = Admission::new(AdmissionLimits { requests: Some(60), ..limits() });
+    let admission = one(AdmissionLimits { requests: Some(60), ..limits() });
     let started = Instant::now();
     for _ in 0..60 {
         drop(admission.enter(demand(1)).await.unwrap());
@@ -44,7 +64,7 @@ async fn a_whole_quota_is_admitted_at_once_and_the_next_request_waits() {
 
 #[tokio::test(start_paused = true)]
 async fn a_large_request_is_not_overtaken_by_small_ones() {
-    let admission = Admission::new(AdmissionLimits { tokens: Some(100), ..limits() });
+    let admission = one(AdmissionLimits { tokens: Some(100), ..limits() });
     drop(admission.enter(demand(60)).await.unwrap());
     let order = Mutex::new(Vec::new());
     let ask = async |name: &'static str, tokens| {
@@ -57,7 +77,7 @@ async fn a_large_request_is_not_overtaken_by_small_ones() {
 
 #[tokio::test(start_paused = true)]
 async fn flows_share_by_weight_and_a_lone_request_does_not_wait_for_a_batch() {
-    let admission = Admission::new(AdmissionLimits { max_concurrent: 1, ..limits() });
+    let admission = one(AdmissionLimits { max_concurrent: 1, ..limits() });
     let order = Mutex::new(Vec::new());
     let held = admission.enter(demand(1)).await.unwrap();
     let ask = async |name: &'static str, weight| {
@@ -81,7 +101,7 @@ async fn flows_share_by_weight_and_a_lone_request_does_not_wait_for_a_batch() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_with_many_requests_does_not_delay_another() {
-    let admission = Admission::new(AdmissionLimits { max_concurrent: 1, ..limits() });
+    let admission = one(AdmissionLimits { max_concurrent: 1, ..limits() });
     let order = Mutex::new(Vec::new());
     let held = admission.enter(demand(1)).await.unwrap();
     let ask = async |client| {
@@ -103,8 +123,8 @@ async fn a_client_with_many_requests_does_not_delay_another() {
 
 #[tokio::test(start_paused = true)]
 async fn a_pause_holds_for_all_and_refuses_requests_with_earlier_deadlines() {
-    let admission = Admission::new(limits());
-    admission.pause(Duration::from_secs(30));
+    let admission = one(limits());
+    pause(&admission, 0, Duration::from_secs(30));
     assert_eq!(admission.enter(demand_by(1, 3)).await.err(), Some(Refusal::PausedTooLong));
     let started = Instant::now();
     drop(admission.enter(demand(1)).await.unwrap());
@@ -113,12 +133,12 @@ async fn a_pause_holds_for_all_and_refuses_requests_with_earlier_deadlines() {
 
 #[tokio::test(start_paused = true)]
 async fn a_pause_refuses_waiting_requests_with_earlier_deadlines() {
-    let admission = Admission::new(AdmissionLimits { max_concurrent: 1, ..limits() });
+    let admission = one(AdmissionLimits { max_concurrent: 1, ..limits() });
     let held = admission.enter(demand(1)).await.unwrap();
     let started = Instant::now();
     let pause = async {
         tokio::task::yield_now().await;
-        admission.pause(Duration::from_secs(30));
+        pause(&admission, 0, Duration::from_secs(30));
         drop(held);
     };
     let (short, long, ()) =
@@ -128,20 +148,18 @@ async fn a_pause_refuses_waiting_requests_with_earlier_deadlines() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn delays_beyond_the_range_of_the_clock_do_not_panic() {
-    let admission = Admission::new(limits());
+async fn a_delay_of_any_length_pauses_for_two_minutes_at_most() {
+    let admission = one(limits());
     let refused = admission.enter(demand(1)).await.unwrap();
-    refused.settle(Some(0), LoadSignal::Overloaded(Duration::MAX), Duration::ZERO);
-    assert_eq!(admission.paused_until(), None, "only `pause` pauses");
-    admission.pause(Duration::MAX);
-    let end = admission.paused_until().unwrap();
-    assert!(end - Instant::now() >= Duration::from_secs(24 * 3600));
-    assert_eq!(admission.enter(demand_by(1, 3600)).await.err(), Some(Refusal::PausedTooLong));
+    refused.settle(Some(0), LoadSignal::Refused(Some(Duration::MAX)), Duration::ZERO);
+    let end = paused_until(&admission).unwrap() - Instant::now();
+    assert!((2 * MINUTE..MINUTE * 3).contains(&end), "{end:?}");
+    assert_eq!(admission.enter(demand_by(1, 60)).await.err(), Some(Refusal::PausedTooLong));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_cannot_meet_its_deadline_is_refused_at_once() {
-    let admission = Admission::new(AdmissionLimits { tokens: Some(100), ..limits() });
+    let admission = one(AdmissionLimits { tokens: Some(100), ..limits() });
     drop(admission.enter(demand(100)).await.unwrap());
     let started = Instant::now();
     assert_eq!(admission.enter(demand_by(10, 59)).await.err(), Some(Refusal::TooLate));
@@ -151,7 +169,7 @@ async fn a_request_that_cannot_meet_its_deadline_is_refused_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn the_mean_time_of_requests_decides_whether_a_deadline_can_be_met() {
-    let admission = Admission::new(AdmissionLimits { max_concurrent: 2, ..limits() });
+    let admission = one(AdmissionLimits { max_concurrent: 2, ..limits() });
     admission.enter(demand(1)).await.unwrap().settle(
         None,
         LoadSignal::Accepted,
@@ -166,8 +184,7 @@ async fn the_mean_time_of_requests_decides_whether_a_deadline_can_be_met() {
 
 #[tokio::test(start_paused = true)]
 async fn a_full_queue_is_reported_and_still_admits_its_requests() {
-    let admission =
-        Admission::new(AdmissionLimits { max_concurrent: 1, max_queued: 2, ..limits() });
+    let admission = one(AdmissionLimits { max_concurrent: 1, max_queued: 2, ..limits() });
     admission.enter(demand(1)).await.unwrap().settle(
         None,
         LoadSignal::Accepted,
@@ -191,8 +208,7 @@ async fn a_full_queue_is_reported_and_still_admits_its_requests() {
 
 #[tokio::test(start_paused = true)]
 async fn a_queue_that_one_client_filled_is_not_full_for_another() {
-    let admission =
-        Admission::new(AdmissionLimits { max_concurrent: 1, max_queued: 4, ..limits() });
+    let admission = one(AdmissionLimits { max_concurrent: 1, max_queued: 4, ..limits() });
     let demand_of = |client| Demand { flow: Flow { client, ..Flow::new("", 1) }, ..demand(1) };
     let _held = admission.enter(demand_of(1)).await.unwrap();
     let mut waiting = Vec::new();
@@ -210,8 +226,7 @@ async fn a_queue_that_one_client_filled_is_not_full_for_another() {
 
 #[tokio::test(start_paused = true)]
 async fn a_queue_of_size_zero_is_full_only_while_a_request_waits() {
-    let admission =
-        Admission::new(AdmissionLimits { max_concurrent: 1, max_queued: 0, ..limits() });
+    let admission = one(AdmissionLimits { max_concurrent: 1, max_queued: 0, ..limits() });
     assert_eq!(admission.full_for(0), None);
     let _held = admission.enter(demand(1)).await.unwrap();
     assert_eq!(admission.full_for(0), None);
@@ -222,7 +237,7 @@ async fn a_queue_of_size_zero_is_full_only_while_a_request_waits() {
 
 #[tokio::test(start_paused = true)]
 async fn a_cancelled_request_leaves_the_queue_even_if_it_watched_the_clock() {
-    let admission = Admission::new(AdmissionLimits { requests: Some(1), ..limits() });
+    let admission = one(AdmissionLimits { requests: Some(1), ..limits() });
     drop(admission.enter(demand(1)).await.unwrap());
     let started = Instant::now();
     let mut keeper = Box::pin(admission.enter(demand(1)));
@@ -240,7 +255,7 @@ async fn a_cancelled_request_leaves_the_queue_even_if_it_watched_the_clock() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_request_returns_to_the_head() {
-    let admission = Admission::new(AdmissionLimits { max_concurrent: 1, ..limits() });
+    let admission = one(AdmissionLimits { max_concurrent: 1, ..limits() });
     let refused = admission.enter(demand(5)).await.unwrap();
     let order = Mutex::new(Vec::new());
     let other = async {
@@ -251,8 +266,8 @@ async fn a_refused_request_returns_to_the_head() {
     let back = async {
         tokio::task::yield_now().await;
         let position = Some(refused.position());
-        admission.pause(Duration::from_secs(1));
-        refused.settle(Some(0), LoadSignal::Overloaded(Duration::from_secs(1)), Duration::ZERO);
+        let named = LoadSignal::Refused(Some(Duration::from_secs(1)));
+        refused.settle(Some(0), named, Duration::ZERO);
         let permit = admission.enter(Demand { position, ..demand(5) }).await.unwrap();
         order.lock().push("refused");
         drop(permit);
@@ -263,8 +278,7 @@ async fn a_refused_request_returns_to_the_head() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refund_frees_the_quota() {
-    let admission =
-        Admission::new(AdmissionLimits { tokens: Some(100), requests: Some(1), ..limits() });
+    let admission = one(AdmissionLimits { tokens: Some(100), requests: Some(1), ..limits() });
     admission.enter(demand(100)).await.unwrap().refund();
     let started = Instant::now();
     let permit = admission.enter(demand(100)).await.unwrap();
@@ -274,21 +288,22 @@ async fn a_refund_frees_the_quota() {
 
 #[tokio::test(start_paused = true)]
 async fn a_quota_that_is_not_configured_is_learned_and_can_be_raised() {
-    let admission = Admission::new(limits());
+    let admission = one(limits());
     let reports = |limit, remaining| QuotaReports {
-        requests: QuotaReport {
+        requests: vec![QuotaReport {
             limit: Some(limit),
             remaining: Some(remaining),
             reset: Some(Duration::from_secs(20)),
-        },
-        tokens: QuotaReport::default(),
+            ..QuotaReport::default()
+        }],
+        tokens: Vec::new(),
     };
     drop(admission.enter(demand(1)).await.unwrap());
-    admission.sync(&reports(10, 0));
+    admission.sync(0, &reports(10, 0), Instant::now());
     let started = Instant::now();
     drop(admission.enter(demand(1)).await.unwrap());
     assert!((19..22).contains(&started.elapsed().as_secs()), "{:?}", started.elapsed());
-    admission.sync(&reports(100, 100));
+    admission.sync(0, &reports(100, 100), Instant::now());
     for _ in 0..90 {
         drop(admission.enter(demand(1)).await.unwrap());
     }
@@ -302,7 +317,7 @@ proptest! {
     fn every_request_that_is_not_cancelled_is_admitted(asks in proptest::collection::vec((1u64..50, 0u64..3000, 0u8..4), 1..60)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
-            let admission = Admission::new(AdmissionLimits { max_concurrent: 3, tokens: Some(100), requests: Some(20), ..limits() });
+            let admission = one(AdmissionLimits { max_concurrent: 3, tokens: Some(100), requests: Some(20), ..limits() });
             let all = asks.iter().map(async |(tokens, millis, kind)| {
                 tokio::time::sleep(Duration::from_millis(*millis)).await;
                 let entered = admission.enter(demand(*tokens));

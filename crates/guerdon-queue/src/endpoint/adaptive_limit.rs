@@ -1,11 +1,16 @@
-//! The number of requests that may be in flight: additive increase, multiplicative decrease.
+//! The number of requests that may be in flight: slow start, then additive increase and
+//! multiplicative decrease.
 //!
-//! The limit grows by rounds and shrinks by episodes, as in TCP (Jacobson, "Congestion avoidance
-//! and control", SIGCOMM 1988). Requests that were in flight when it shrank add no information;
-//! only a refusal of one that was sent afterwards shrinks it again. It grows again some time after
-//! the last refusal, or after the pause that the address asked for. Failures that are not about
-//! load, such as most HTTP 5xx, change nothing. A request that runs out of time does, because an
-//! address that queues instead of refusing gives no other sign.
+//! Slow start doubles the number at short steps until it reaches the limit: addresses refuse at
+//! the door, so a refusal is heard long before the first answer. The first refusal sets the limit
+//! to less than the number in flight. From then on the limit grows by rounds and shrinks by
+//! episodes, as in TCP (Jacobson, "Congestion avoidance and control", SIGCOMM 1988). Requests that
+//! were in flight when it shrank add no information; only a refusal of one that was sent
+//! afterwards shrinks it again. It grows again some time after the last refusal, or after the
+//! pause that the address asked for. After a pause a single request goes first, and slow start
+//! follows. Failures that are not about load, such as most HTTP 5xx, change nothing. A request
+//! that runs out of time does, because an address that queues instead of refusing gives no other
+//! sign.
 
 use std::time::Duration;
 
@@ -13,8 +18,10 @@ use tokio::time::Instant;
 
 use crate::deadline;
 
-/// The first limit.
-const START: f64 = 20.0;
+/// The number of requests with which slow start begins.
+const START: f64 = 8.0;
+/// The time in which slow start doubles the number.
+const STEP: Duration = Duration::from_millis(100);
 /// The factor after a refusal.
 const DECREASE: f64 = 0.8;
 /// The factor after a full round without refusals.
@@ -29,6 +36,7 @@ const CALM: Duration = Duration::from_secs(15);
 pub struct AdaptiveLimit {
     limit: f64,
     most: f64,
+    slow_start: Option<SlowStart>,
     /// Requests in this round that ended without a refusal.
     clean: f64,
     /// The most requests in flight in this round.
@@ -37,15 +45,29 @@ pub struct AdaptiveLimit {
     grows_after: Option<Instant>,
 }
 
+#[derive(Debug, Clone, Copy)]
+struct SlowStart {
+    /// The number at the beginning.
+    from: f64,
+    /// Set if the number grows only once a request has been accepted.
+    awaits_answer: bool,
+    since: Option<Instant>,
+}
+
 impl AdaptiveLimit {
-    /// A limit that starts at 20 and stays between 1 and `most`.
+    /// A limit of at most `most` that begins with a slow start from 8.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "limits are far below 2^53")]
     pub fn new(most: usize) -> Self {
         let most = most.max(1) as f64;
         Self {
-            limit: START.min(most),
+            limit: most,
             most,
+            slow_start: Some(SlowStart {
+                from: START.min(most),
+                awaits_answer: false,
+                since: None,
+            }),
             clean: 0.0,
             peak: 0,
             shrunk_at: None,
@@ -53,25 +75,57 @@ impl AdaptiveLimit {
         }
     }
 
-    /// The number of requests that may be in flight.
+    /// The same, but the slow start stays at its beginning until a request has been accepted. For
+    /// an address that has alternatives: one that never answers then holds few requests.
+    #[must_use]
+    pub fn once_answered(most: usize) -> Self {
+        let mut limit = Self::new(most);
+        limit.slow_start = limit.slow_start.map(|start| SlowStart { awaits_answer: true, ..start });
+        limit
+    }
+
+    /// The number of requests that may be in flight at `now`.
     #[must_use]
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "the limit is between 1 and `most`"
     )]
-    pub const fn allowed(&self) -> usize {
-        self.limit as usize
+    pub fn allowed(&self, now: Instant) -> usize {
+        self.current(now) as usize
+    }
+
+    fn current(&self, now: Instant) -> f64 {
+        let Some(SlowStart { from, since, .. }) = self.slow_start else { return self.limit };
+        let steps = since.map_or(0, |since| steps(since, now));
+        (from * f64::from(2_u32.saturating_pow(steps))).min(self.limit)
+    }
+
+    /// The time at which slow start raises the number next.
+    #[must_use]
+    pub fn grows_at(&self, now: Instant) -> Option<Instant> {
+        let since = self.slow_start?.since?;
+        (self.current(now) < self.limit).then(|| since + STEP * (steps(since, now) + 1))
     }
 
     /// Records that a request was sent; `in_flight` counts it.
-    pub fn started(&mut self, in_flight: usize) {
+    pub fn started(&mut self, in_flight: usize, now: Instant) {
         self.peak = self.peak.max(in_flight);
+        if let Some(start) = self.slow_start.as_mut().filter(|start| !start.awaits_answer) {
+            start.since.get_or_insert(now);
+        }
     }
 
     /// Records that the address accepted a request.
     #[expect(clippy::cast_precision_loss, reason = "limits are far below 2^53")]
     pub fn accepted(&mut self, now: Instant) {
+        if let Some(start) = &mut self.slow_start {
+            start.since.get_or_insert(now);
+        }
+        if self.current(now) < self.limit {
+            return;
+        }
+        self.slow_start = None;
         self.clean += 1.0;
         if self.clean < self.limit {
             return;
@@ -84,73 +138,151 @@ impl AdaptiveLimit {
     }
 
     /// Records that the address refused a request for load. `sent` is the time at which the request
-    /// was sent, `pause` the pause that the address asked for.
-    pub fn overloaded(&mut self, sent: Instant, now: Instant, pause: Duration) {
-        if self.shrunk_at.is_none_or(|shrunk| shrunk < sent) {
-            self.limit = (self.limit * DECREASE).max(1.0);
+    /// was sent. Returns true if this is the first refusal of an episode.
+    pub fn overloaded(&mut self, sent: Instant, now: Instant) -> bool {
+        let first = self.shrunk_at.is_none_or(|shrunk| shrunk < sent);
+        if first {
+            self.limit = (self.current(now) * DECREASE).max(1.0);
             self.shrunk_at = Some(now);
             (self.clean, self.peak) = (0.0, 0);
         }
-        let until = deadline::after(now, pause.max(CALM));
+        self.calm_until(deadline::after(now, CALM));
+        first
+    }
+
+    /// Records that no request is sent before `until`. A slow start from one request follows;
+    /// `awaits_answer` says whether it grows only once a request has been accepted.
+    pub fn paused(&mut self, until: Instant, awaits_answer: bool) {
+        self.calm_until(until);
+        self.slow_start = Some(SlowStart { from: 1.0, awaits_answer, since: None });
+    }
+
+    fn calm_until(&mut self, until: Instant) {
         self.grows_after = Some(self.grows_after.map_or(until, |before| before.max(until)));
     }
+}
+
+/// Completed steps of slow start; after 31 steps every limit is reached.
+fn steps(since: Instant, now: Instant) -> u32 {
+    let elapsed = now.saturating_duration_since(since).as_millis() / STEP.as_millis();
+    u32::try_from(elapsed).unwrap_or(u32::MAX).min(31)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn now() -> Instant {
+        Instant::now()
+    }
+
+    /// A limit of `most` after its slow start.
+    async fn grown(most: usize) -> AdaptiveLimit {
+        let mut limit = AdaptiveLimit::new(most);
+        limit.started(1, now());
+        tokio::time::advance(Duration::from_secs(4)).await;
+        limit.accepted(now());
+        assert_eq!(limit.allowed(now()), most);
+        limit
+    }
+
     fn round(limit: &mut AdaptiveLimit, in_flight: usize) {
-        for _ in 0..=limit.allowed() {
-            limit.started(in_flight);
-            limit.accepted(Instant::now());
+        for _ in 0..=limit.allowed(now()) {
+            limit.started(in_flight, now());
+            limit.accepted(now());
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn slow_start_doubles_until_the_limit_or_the_first_refusal() {
+        let mut limit = AdaptiveLimit::new(256);
+        assert_eq!((limit.allowed(now()), limit.grows_at(now())), (8, None));
+        limit.started(1, now());
+        let mut seen = Vec::new();
+        for _ in 0..6 {
+            seen.push(limit.allowed(now()));
+            if let Some(at) = limit.grows_at(now()) {
+                tokio::time::advance(at - now()).await;
+            }
+        }
+        assert_eq!(seen, [8, 16, 32, 64, 128, 256]);
+
+        let mut limit = AdaptiveLimit::new(256);
+        limit.started(1, now());
+        tokio::time::advance(STEP * 2).await;
+        assert!(limit.overloaded(now(), now()));
+        tokio::time::advance(STEP * 10).await;
+        assert_eq!(limit.allowed(now()), 25, "32 were allowed when it refused");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_with_alternatives_grows_once_it_has_answered() {
+        let mut limit = AdaptiveLimit::once_answered(256);
+        limit.started(8, now());
+        tokio::time::advance(STEP * 100).await;
+        assert_eq!((limit.allowed(now()), limit.grows_at(now())), (8, None));
+        limit.accepted(now());
+        tokio::time::advance(STEP * 2).await;
+        assert_eq!(limit.allowed(now()), 32);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_pause_one_request_goes_first() {
+        let mut limit = grown(100).await;
+        limit.overloaded(now(), now());
+        limit.paused(now() + Duration::from_secs(1), false);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(limit.allowed(now()), 1);
+        limit.started(1, now());
+        tokio::time::advance(STEP * 3).await;
+        assert_eq!(limit.allowed(now()), 8);
+        tokio::time::advance(STEP * 10).await;
+        assert_eq!(limit.allowed(now()), 80);
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_episode_shrinks_it_once_and_growth_waits_for_calm() {
-        let mut limit = AdaptiveLimit::new(1000);
-        assert_eq!(limit.allowed(), 20);
-        let sent = Instant::now();
+        let mut limit = grown(20).await;
+        let sent = now();
         for _ in 0..50 {
             tokio::time::advance(Duration::from_millis(1)).await;
-            limit.overloaded(sent, Instant::now(), Duration::from_secs(60));
+            limit.overloaded(sent, now());
         }
-        assert_eq!(limit.allowed(), 16);
-        let sent = Instant::now();
+        assert_eq!(limit.allowed(now()), 16);
+        let sent = now();
         tokio::time::advance(Duration::from_millis(1)).await;
-        limit.overloaded(sent, Instant::now(), Duration::ZERO);
-        assert_eq!(limit.allowed(), 12, "refused a request that was sent after it shrank");
+        limit.overloaded(sent, now());
+        assert_eq!(limit.allowed(now()), 12, "refused a request that was sent after it shrank");
+        round(&mut limit, 12);
+        assert_eq!(limit.allowed(now()), 12, "it is not calm yet");
         tokio::time::advance(CALM).await;
         round(&mut limit, 12);
-        assert_eq!(limit.allowed(), 12, "the pause is not over");
-        tokio::time::advance(Duration::from_secs(60)).await;
-        round(&mut limit, 12);
-        assert_eq!(limit.allowed(), 13);
+        assert_eq!(limit.allowed(now()), 13);
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_unused_limit_does_not_grow() {
-        let mut limit = AdaptiveLimit::new(1000);
+        let mut limit = grown(100).await;
+        limit.overloaded(now(), now());
+        tokio::time::advance(CALM).await;
         for _ in 0..20 {
             round(&mut limit, 10);
         }
-        assert_eq!(limit.allowed(), 20);
+        assert_eq!(limit.allowed(now()), 80);
         for _ in 0..200 {
-            let full = limit.allowed();
+            let full = limit.allowed(now());
             round(&mut limit, full);
         }
-        assert_eq!(limit.allowed(), 1000);
+        assert_eq!(limit.allowed(now()), 100);
     }
 
     #[tokio::test(start_paused = true)]
     async fn it_stays_between_one_and_the_most() {
-        let mut limit = AdaptiveLimit::new(3);
-        assert_eq!(limit.allowed(), 3);
+        let mut limit = grown(3).await;
         for _ in 0..30 {
             tokio::time::advance(CALM).await;
-            limit.overloaded(Instant::now(), Instant::now(), Duration::ZERO);
+            limit.overloaded(now(), now());
         }
-        assert_eq!(limit.allowed(), 1);
+        assert_eq!(limit.allowed(now()), 1);
     }
 }

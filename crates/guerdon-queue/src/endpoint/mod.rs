@@ -1,7 +1,7 @@
 //! The health and the capacity of one address.
 
 mod adaptive_limit;
-mod breaker;
+mod health;
 
 pub use self::adaptive_limit::AdaptiveLimit;
-pub use self::breaker::{BreakerConfig, BreakerState, CircuitBreaker};
+pub use self::health::{AddressHealth, HealthConfig, HealthState, ProbeInterval};

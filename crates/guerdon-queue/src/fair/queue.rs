@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::Hash;
+use std::ops::Bound;
 
 use super::clock::FairClock;
 
@@ -81,6 +82,19 @@ impl<F: Eq + Hash, T> FairQueue<F, T> {
     #[must_use]
     pub fn first(&self) -> Option<(QueuePosition, &T)> {
         self.iter().next()
+    }
+
+    /// The next item behind a position.
+    #[must_use]
+    pub fn after(&self, position: QueuePosition) -> Option<(QueuePosition, &T)> {
+        let behind = (Bound::Excluded(position), Bound::Unbounded);
+        let (position, waiting) = self.waiting.range(behind).next()?;
+        Some((*position, &waiting.item))
+    }
+
+    /// All items.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.waiting.values_mut().map(|waiting| &mut waiting.item)
     }
 
     /// The item at a position.

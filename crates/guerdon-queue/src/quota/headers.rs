@@ -1,8 +1,12 @@
 //! Rate-limit headers of language model endpoints.
 //!
-//! Two families of names are read: `x-ratelimit-{limit,remaining,reset}-{requests,tokens}` (OpenAI,
-//! Azure, vLLM gateways, LiteLLM, Groq, Cerebras) and
-//! `anthropic-ratelimit-{requests,tokens}-{limit,remaining,reset}`.
+//! | Headers | Servers |
+//! |---|---|
+//! | `x-ratelimit-{limit,remaining,reset}-{requests,tokens}` | OpenAI ("Rate limits"), Azure, Groq ("Rate limits": requests a day, tokens a minute), LiteLLM, vLLM gateways |
+//! | the same with `-minute`, `-hour` or `-day` behind | Cerebras ("Rate limits"), SambaNova |
+//! | `x-ratelimit-{limit,remaining,reset}` | OpenRouter ("Limits"), Together |
+//! | `ratelimit-{limit,remaining,reset}` | the IETF draft "RateLimit header fields for HTTP" |
+//! | `anthropic-ratelimit-{requests,tokens,input-tokens}-{limit,remaining,reset}` | Anthropic ("Rate limits") |
 
 use std::time::{Duration, SystemTime};
 
@@ -10,44 +14,70 @@ use http::HeaderMap;
 
 use super::window::QuotaReport;
 
-/// An endpoint's report about its quotas of requests and of tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// An endpoint's reports about its quotas of requests and of tokens, one for each period.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct QuotaReports {
-    /// The quota of requests.
-    pub requests: QuotaReport,
-    /// The quota of tokens.
-    pub tokens: QuotaReport,
+    /// Quotas of requests.
+    pub requests: Vec<QuotaReport>,
+    /// Quotas of tokens.
+    pub tokens: Vec<QuotaReport>,
 }
+
+/// Suffixes that name a period, and the period in seconds.
+const PERIODS: [(&str, Option<u64>); 4] =
+    [("", None), ("-minute", Some(60)), ("-hour", Some(3600)), ("-day", Some(86_400))];
 
 impl QuotaReports {
     /// Reads the headers of a reply that arrived at `now`. Headers in other forms are ignored.
     #[must_use]
     pub fn read(headers: &HeaderMap, now: SystemTime) -> Self {
-        let report = |of: &str| {
-            let header = |field: &str| {
-                let openai = format!("x-ratelimit-{field}-{of}");
-                let anthropic = format!("anthropic-ratelimit-{of}-{field}");
-                let value = headers.get(&openai).or_else(|| headers.get(&anthropic))?;
-                value.to_str().ok().map(str::trim)
+        let header = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
+        let count = |text: &str| text.parse::<f64>().ok().and_then(whole);
+        let report = |period: Option<u64>, name: &dyn Fn(&str) -> String| {
+            let field = |field: &str| header(&name(field));
+            let report = QuotaReport {
+                period: period.map(Duration::from_secs),
+                limit: field("limit").and_then(count),
+                remaining: field("remaining").and_then(count),
+                reset: field("reset").and_then(|text| parse_reset(text, now)),
             };
-            let count = |text: &str| text.parse::<f64>().ok().and_then(whole);
-            QuotaReport {
-                limit: header("limit").and_then(count),
-                remaining: header("remaining").and_then(count),
-                reset: header("reset").and_then(|text| parse_reset(text, now)),
-            }
+            Some(report).filter(|report| !report.is_empty())
         };
-        Self { requests: report("requests"), tokens: report("tokens") }
+        let of = |kind: &str, anthropic: &[&str], bare: bool| {
+            let mut reports: Vec<QuotaReport> = PERIODS
+                .iter()
+                .filter_map(|(suffix, period)| {
+                    report(*period, &|field| format!("x-ratelimit-{field}-{kind}{suffix}"))
+                })
+                .collect();
+            let anthropic = anthropic.iter().filter_map(|kind| {
+                report(Some(60), &|field| format!("anthropic-ratelimit-{kind}-{field}"))
+            });
+            reports.extend(anthropic.take(1));
+            if bare && reports.is_empty() {
+                let bare = ["x-ratelimit", "ratelimit"].into_iter();
+                reports.extend(
+                    bare.filter_map(|prefix| report(None, &|field| format!("{prefix}-{field}")))
+                        .take(1),
+                );
+            }
+            reports
+        };
+        Self {
+            requests: of("requests", &["requests"], true),
+            // `tokens` is the most restrictive of Anthropic's limits.
+            tokens: of("tokens", &["tokens", "input-tokens"], false),
+        }
     }
 
     /// Time until the quota that is used up is reset; for refusals without a `retry-after`. If no
-    /// quota is reported as used up, the later of the two resets.
+    /// quota is reported as used up, the latest of the resets.
     #[must_use]
     pub fn delay(&self) -> Option<Duration> {
-        let reports = [self.requests, self.tokens];
-        let used_up = reports.iter().filter(|report| report.remaining == Some(0));
+        let reports = || self.requests.iter().chain(&self.tokens);
+        let used_up = reports().filter(|report| report.remaining == Some(0));
         let used_up = used_up.filter_map(|report| report.reset).max();
-        used_up.or_else(|| reports.iter().filter_map(|report| report.reset).max())
+        used_up.or_else(|| reports().filter_map(|report| report.reset).max())
     }
 }
 
@@ -154,17 +184,33 @@ mod tests {
             ("x-ratelimit-reset-tokens", "4.5s"),
         ]);
         let reports = QuotaReports::read(&headers, SystemTime::now());
-        assert_eq!((reports.requests.limit, reports.tokens.remaining), (Some(5000), Some(0)));
+        assert_eq!((reports.requests[0].limit, reports.tokens[0].remaining), (Some(5000), Some(0)));
         assert_eq!(reports.delay(), Some(Duration::from_millis(4500)));
         let none = QuotaReports::read(&HeaderMap::new(), SystemTime::now());
-        assert_eq!((none, none.delay()), (QuotaReports::default(), None));
+        assert_eq!((none.delay(), none), (None, QuotaReports::default()));
     }
 
     #[test]
-    fn the_other_family_of_names_is_read_too() {
-        let headers = headers(&[("anthropic-ratelimit-tokens-remaining", "7")]);
-        let reports = QuotaReports::read(&headers, SystemTime::now());
-        assert_eq!(reports.tokens.remaining, Some(7));
+    fn every_family_of_names_is_read() {
+        let read =
+            |pairs: &[(&'static str, &str)]| QuotaReports::read(&headers(pairs), SystemTime::now());
+        let anthropic = read(&[
+            ("anthropic-ratelimit-tokens-remaining", "7"),
+            ("anthropic-ratelimit-input-tokens-remaining", "9"),
+        ]);
+        assert_eq!((anthropic.tokens.len(), anthropic.tokens[0].remaining), (1, Some(7)));
+        let cerebras = read(&[
+            ("x-ratelimit-limit-requests-day", "14400"),
+            ("x-ratelimit-remaining-requests-day", "14399"),
+            ("x-ratelimit-reset-requests-day", "33011.38"),
+            ("x-ratelimit-remaining-tokens-minute", "59000"),
+        ]);
+        assert_eq!(cerebras.requests[0].period, Some(Duration::from_secs(86_400)));
+        assert_eq!(cerebras.tokens[0].period, Some(Duration::from_secs(60)));
+        let bare = read(&[("ratelimit-limit", "10"), ("ratelimit-remaining", "2")]);
+        assert_eq!(bare.requests[0].remaining, Some(2));
+        assert!(bare.tokens.is_empty());
+        assert_eq!(read(&[("x-ratelimit-limit-requests", "many")]), QuotaReports::default());
     }
 
     proptest! {

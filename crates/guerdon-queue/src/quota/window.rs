@@ -4,11 +4,30 @@
 //! window, sliding window or token bucket). It allows bursts of the whole quota and loses none of
 //! it. An estimate is reserved before a request and settled after it; the unused part is free again
 //! immediately.
+//!
+//! An endpoint counts a request some time between its reservation and its settlement. A settled
+//! request therefore stays in the window for as much longer as it took, within a bound that keeps
+//! the loss small. The bound grows while the endpoint refuses requests that should fit.
+//!
+//! Next to the own count stand the endpoint's [reports](QuotaReport): what it says remains, less
+//! what was reserved since, may be spent until the reported reset.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use crate::deadline;
+
+/// The share of the span by which a request may stay longer in the window.
+const SLACK: f64 = 0.04;
+/// The largest such share that refusals lead to.
+const MOST_SLACK: f64 = 0.2;
+/// The factor by which a refusal raises it.
+const MORE_SLACK: f64 = 1.5;
+/// The longest reset that is waited for as a whole. Quotas with a longer one are refilled
+/// steadily, as far as anyone knows.
+const SHORT: Duration = Duration::from_secs(60);
 
 /// One quota.
 #[derive(Debug)]
@@ -21,14 +40,50 @@ pub struct QuotaWindow {
     /// The number of the oldest entry.
     oldest: u64,
     used: u64,
-    /// The use of the same quota by other clients, as the endpoint reported it.
-    others: Option<WindowEntry>,
+    /// The current share of the span by which a request may stay longer.
+    slack: f64,
+    /// The endpoint's reports, by period.
+    told: Vec<Told>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct WindowEntry {
+    /// The time of the reservation.
+    at: Instant,
     until: Instant,
     amount: u64,
+}
+
+/// What a report leaves.
+#[derive(Debug, Clone, Copy)]
+struct Told {
+    period: Option<Duration>,
+    limit: Option<u64>,
+    /// The reported remainder, less what was reserved since.
+    left: u64,
+    /// The time at which the whole quota is available again.
+    until: Instant,
+}
+
+impl Told {
+    /// Time until `wanted` units are left.
+    fn wait(&self, wanted: u64, now: Instant) -> Duration {
+        let wanted = wanted.min(self.limit.unwrap_or(u64::MAX));
+        let missing = wanted.saturating_sub(self.left);
+        let reset = self.until.saturating_duration_since(now);
+        if missing == 0 || reset <= SHORT {
+            return if missing == 0 { Duration::ZERO } else { reset };
+        }
+        // Of a quota of unknown size a minute is the longest wait.
+        let Some(limit) = self.limit else { return SHORT };
+        reset.mul_f64(share(missing, limit.saturating_sub(self.left).max(1)))
+    }
+}
+
+/// `part` of `whole`, at most 1.
+#[expect(clippy::cast_precision_loss, reason = "an estimate of a wait")]
+fn share(part: u64, whole: u64) -> f64 {
+    (part as f64 / whole as f64).min(1.0)
 }
 
 /// The number of a reservation in its window.
@@ -38,12 +93,28 @@ pub struct QuotaReservation(u64);
 /// An endpoint's report about one of its quotas. Fields that it did not report are `None`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct QuotaReport {
+    /// The time over which the quota is counted, if the endpoint names it.
+    pub period: Option<Duration>,
     /// The size of the quota.
     pub limit: Option<u64>,
     /// The unused part.
     pub remaining: Option<u64>,
     /// Time until the whole quota is available again.
     pub reset: Option<Duration>,
+}
+
+impl QuotaReport {
+    /// True if the endpoint reported nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.limit.is_none() && self.remaining.is_none() && self.reset.is_none()
+    }
+
+    /// True if the quota may be one of `span`.
+    fn is_of(&self, span: Duration) -> bool {
+        let longer = self.reset.is_some_and(|reset| reset > span);
+        self.period.map_or(!longer, |period| period == span)
+    }
 }
 
 impl QuotaWindow {
@@ -57,7 +128,8 @@ impl QuotaWindow {
             entries: VecDeque::new(),
             oldest: 0,
             used: 0,
-            others: None,
+            slack: SLACK,
+            told: Vec::new(),
         }
     }
 
@@ -74,14 +146,19 @@ impl QuotaWindow {
     pub fn wait(&mut self, amount: u64, ahead: u64, now: Instant) -> Duration {
         self.expire(now);
         let wanted = amount.min(self.limit).saturating_add(ahead);
-        let mut free = self.limit.saturating_sub(self.spent());
+        let told = self.told.iter().map(|told| told.wait(amount, now)).max();
+        self.own_wait(wanted, now).max(told.unwrap_or_default())
+    }
+
+    fn own_wait(&self, wanted: u64, now: Instant) -> Duration {
+        let mut free = self.limit.saturating_sub(self.used);
         if wanted <= free {
             return Duration::ZERO;
         }
         let mut until = now;
-        for WindowEntry { until: end, amount } in self.in_order_of_expiry() {
-            free = free.saturating_add(amount);
-            until = end;
+        for WindowEntry { until: end, amount, .. } in &self.entries {
+            free = free.saturating_add(*amount);
+            until = until.max(*end);
             if wanted <= free {
                 return until - now;
             }
@@ -92,50 +169,80 @@ impl QuotaWindow {
         (until - now).saturating_add(self.span.saturating_mul(more))
     }
 
-    fn in_order_of_expiry(&self) -> impl Iterator<Item = WindowEntry> {
-        let before = self
-            .others
-            .map_or(0, |others| self.entries.partition_point(|own| own.until <= others.until));
-        let own = |skip, take| self.entries.iter().copied().skip(skip).take(take);
-        own(0, before).chain(self.others).chain(own(before, usize::MAX))
-    }
-
     /// Reserves `amount`. Call it only if [`QuotaWindow::wait`] was zero.
     pub fn reserve(&mut self, amount: u64, now: Instant) -> QuotaReservation {
-        self.entries.push_back(WindowEntry { until: now + self.span, amount });
+        self.entries.push_back(WindowEntry { at: now, until: now + self.span, amount });
         self.used = self.used.saturating_add(amount);
+        for told in &mut self.told {
+            told.left = told.left.saturating_sub(amount);
+        }
         QuotaReservation(self.oldest + self.entries.len() as u64 - 1)
     }
 
     /// Replaces the amount of a reservation by the amount that was used.
     pub fn settle(&mut self, reservation: QuotaReservation, amount: u64, now: Instant) {
         self.expire(now);
-        // A reservation that has left the window no longer matters.
-        let index = reservation.0.checked_sub(self.oldest);
-        let Some(index) = index.and_then(|index| usize::try_from(index).ok()) else { return };
-        if let Some(entry) = self.entries.get_mut(index) {
-            self.used = self.used.saturating_sub(entry.amount).saturating_add(amount);
-            entry.amount = amount;
+        let (span, slack) = (self.span, self.span.mul_f64(self.slack));
+        let Some(entry) = self.entry(reservation) else { return };
+        let before = std::mem::replace(&mut entry.amount, amount);
+        entry.until = entry.at + span + (now - entry.at).min(slack);
+        self.used = self.used.saturating_sub(before).saturating_add(amount);
+        for told in &mut self.told {
+            told.left = told.left.saturating_add(before).saturating_sub(amount);
         }
     }
 
-    /// Applies a report of the endpoint. This window counts requests in flight, which the endpoint
-    /// does not count yet, so only usage beyond this window's count is attributed to other clients.
-    pub fn sync(&mut self, report: QuotaReport, now: Instant) {
+    /// Removes a reservation whose request did not reach the endpoint.
+    pub fn refund(&mut self, reservation: QuotaReservation, now: Instant) {
         self.expire(now);
-        if let Some(limit) = report.limit.filter(|limit| *limit > 0) {
+        let Some(entry) = self.entry(reservation) else { return };
+        let before = std::mem::take(&mut entry.amount);
+        self.used = self.used.saturating_sub(before);
+        for told in &mut self.told {
+            told.left = told.left.saturating_add(before);
+        }
+    }
+
+    /// Records that the endpoint refused a request for load. If most of the quota is used, the
+    /// endpoint counts requests for longer than this window does. A delay that it named counts more
+    /// than what its reports leave.
+    pub fn refused(&mut self, named: Option<Duration>, now: Instant) {
+        self.expire(now);
+        if let Some(named) = named {
+            let end = deadline::after(now, named);
+            self.told.iter_mut().for_each(|told| told.until = told.until.min(end));
+        }
+        if self.used.saturating_mul(5) >= self.limit.saturating_mul(4) {
+            self.slack = (self.slack * MORE_SLACK).min(MOST_SLACK);
+        }
+    }
+
+    /// `None` for a reservation that has left the window and no longer matters.
+    fn entry(&mut self, reservation: QuotaReservation) -> Option<&mut WindowEntry> {
+        let index = reservation.0.checked_sub(self.oldest)?;
+        self.entries.get_mut(usize::try_from(index).ok()?)
+    }
+
+    /// Applies a report of the endpoint, read from the reply to a request that was sent at `sent`.
+    /// The endpoint may not have counted the requests that were sent afterwards, so they are taken
+    /// off what it says remains.
+    pub fn sync(&mut self, report: QuotaReport, sent: Instant, now: Instant) {
+        self.expire(now);
+        let limit = report.limit.filter(|limit| *limit > 0);
+        if let Some(limit) = limit.filter(|_| report.is_of(self.span)) {
             self.limit = limit.min(self.ceiling);
         }
-        if let Some(remaining) = report.remaining {
-            let spent = report.limit.unwrap_or(self.limit).saturating_sub(remaining);
-            let others = spent.saturating_sub(self.used);
-            let until = now + report.reset.unwrap_or(self.span).min(self.span);
-            self.others = (others > 0).then_some(WindowEntry { until, amount: others });
-        }
-    }
-
-    fn spent(&self) -> u64 {
-        self.used.saturating_add(self.others.map_or(0, |others| others.amount))
+        let Some(remaining) = report.remaining else { return };
+        let since = self.entries.iter().rev().take_while(|entry| entry.at > sent);
+        let since = since.fold(0_u64, |sum, entry| sum.saturating_add(entry.amount));
+        let reset = report.reset.or(report.period).unwrap_or(self.span);
+        self.told.retain(|told| told.period != report.period);
+        self.told.push(Told {
+            period: report.period,
+            limit,
+            left: remaining.saturating_sub(since),
+            until: deadline::after(now, reset),
+        });
     }
 
     fn expire(&mut self, now: Instant) {
@@ -144,9 +251,7 @@ impl QuotaWindow {
             self.oldest += 1;
             self.entries.pop_front();
         }
-        if self.others.is_some_and(|others| others.until <= now) {
-            self.others = None;
-        }
+        self.told.retain(|told| told.until > now);
     }
 }
 
@@ -189,25 +294,99 @@ mod tests {
         assert_eq!(window.wait(1, 0, now + secs(60)), Duration::ZERO);
     }
 
+    fn report(limit: u64, remaining: u64, reset: Option<u64>) -> QuotaReport {
+        QuotaReport {
+            limit: Some(limit),
+            remaining: Some(remaining),
+            reset: reset.map(secs),
+            ..QuotaReport::default()
+        }
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn reported_use_by_others_and_smaller_limits_count() {
-        let (mut window, now) = (QuotaWindow::new(100, MINUTE), Instant::now());
-        let report = |limit, remaining, reset| QuotaReport { limit, remaining, reset };
+    async fn the_smaller_of_the_own_remainder_and_the_reported_one_may_be_spent() {
+        let now = Instant::now();
+        // A large quota of which others use much does not narrow a small configured one.
+        let mut window = QuotaWindow::new(100, MINUTE);
+        window.reserve(30, now);
+        window.sync(report(5000, 4400, Some(8)), now, now);
+        assert_eq!(window.wait(70, 0, now), Duration::ZERO);
+        assert_eq!(window.wait(71, 0, now), MINUTE);
+
+        let mut window = QuotaWindow::new(100, MINUTE);
         window.reserve(10, now);
-        window.sync(report(Some(100), Some(40), Some(secs(6))), now);
+        window.sync(report(100, 40, Some(6)), now, now);
+        assert_eq!(window.wait(40, 0, now), Duration::ZERO);
         assert_eq!(window.wait(41, 0, now), secs(6));
-        assert_eq!(window.wait(40, 0, now), Duration::ZERO);
-        window.sync(report(Some(50), Some(40), None), now);
-        assert_eq!(window.wait(40, 0, now), Duration::ZERO);
-        assert_eq!(window.wait(41, 0, now), MINUTE);
-        window.sync(report(Some(500), None, None), now);
-        assert_eq!(window.wait(90, 0, now), Duration::ZERO);
+        window.reserve(30, now);
+        assert_eq!(window.wait(11, 0, now), secs(6), "reserved since the report");
+        assert_eq!(window.wait(11, 0, now + secs(6)), Duration::ZERO);
+        window.sync(report(50, 40, None), now, now);
+        assert_eq!(window.wait(11, 0, now), MINUTE, "a smaller limit counts");
+        window.sync(report(500, 500, None), now, now);
+        assert_eq!(window.wait(60, 0, now), Duration::ZERO);
+        assert_eq!(window.wait(61, 0, now), MINUTE, "a larger one does not");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_that_the_endpoint_may_not_have_counted_are_taken_off() {
+        let (mut window, sent) = (QuotaWindow::new(100, MINUTE), Instant::now());
+        window.reserve(10, sent);
+        let now = sent + secs(1);
+        window.reserve(20, now);
+        window.sync(report(100, 30, Some(50)), sent, now);
+        assert_eq!(window.wait(10, 0, now), Duration::ZERO);
+        assert_eq!(window.wait(11, 0, now), secs(50));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_quota_of_a_day_does_not_narrow_that_of_a_minute() {
+        let (mut window, now) = (QuotaWindow::new(30, MINUTE), Instant::now());
+        window.reserve(4, now);
+        // 30 of 14,400 a day are used.
+        window.sync(report(14_400, 14_370, Some(180)), now, now);
+        assert_eq!(window.wait(26, 0, now), Duration::ZERO);
+        // It refills by one every six seconds, so two hours from the end a request waits 6 s.
+        window.sync(report(14_400, 0, Some(86_400)), now, now);
+        assert_eq!(window.wait(1, 0, now), secs(6));
+        let day = secs(86_400);
+        window.sync(QuotaReport { period: Some(day), ..report(20, 20, None) }, now, now);
+        assert_eq!(window.limit, 30, "a limit of another period");
+        assert_eq!(window.told.len(), 2, "each period has a report of its own");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_named_delay_counts_more_than_a_report() {
+        let (mut window, now) = (QuotaWindow::new(100, MINUTE), Instant::now());
+        window.sync(report(100, 0, Some(50)), now, now);
+        window.refused(Some(secs(2)), now);
+        assert_eq!(window.wait(1, 0, now), secs(2));
+        let unknown = QuotaReport { limit: None, ..report(0, 0, Some(360)) };
+        window.sync(unknown, now, now);
+        assert_eq!(window.wait(1, 0, now), MINUTE, "a quota of unknown size");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_stays_in_the_window_for_as_long_as_it_may_be_counted() {
+        let (mut window, now) = (QuotaWindow::new(100, MINUTE), Instant::now());
+        let reservation = window.reserve(100, now);
+        window.settle(reservation, 100, now + secs(1));
+        assert_eq!(window.wait(1, 0, now + MINUTE), secs(1));
+        let reservation = window.reserve(100, now + 2 * MINUTE);
+        window.settle(reservation, 100, now + 2 * MINUTE + secs(30));
+        let free = now + 3 * MINUTE;
+        assert_eq!(window.wait(1, 0, free), MINUTE.mul_f64(SLACK), "within a bound");
+        let reservation = window.reserve(100, now + 4 * MINUTE);
+        window.refused(None, now + 4 * MINUTE);
+        window.settle(reservation, 100, now + 4 * MINUTE + secs(30));
+        let free = now + 5 * MINUTE;
+        assert_eq!(window.wait(1, 0, free), MINUTE.mul_f64(SLACK * MORE_SLACK));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_learned_limit_can_be_raised() {
         let (mut window, now) = (QuotaWindow::learned(10, MINUTE), Instant::now());
-        window.sync(QuotaReport { limit: Some(100), ..QuotaReport::default() }, now);
+        window.sync(QuotaReport { limit: Some(100), ..QuotaReport::default() }, now, now);
         assert_eq!(window.wait(100, 0, now), Duration::ZERO);
     }
 

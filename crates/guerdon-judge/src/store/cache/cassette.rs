@@ -81,7 +81,7 @@ impl Recorder {
     pub(crate) async fn record(&self, key: QuestionKey, asked: &Outcome) {
         let got = match &asked.result {
             Ok(answer) => RecordedOutcome::Answer(Arc::clone(answer)),
-            Err(Failure { why, detail, patience_end: _ }) => {
+            Err(Failure { why, detail, patience_end: _, over_budget: _ }) => {
                 RecordedOutcome::Failure { why: *why, detail: detail.clone() }
             }
         };

@@ -1,4 +1,10 @@
-//! Classes of failed attempts, and the waits that follow them.
+//! Failed attempts: their class, and what the endpoint said.
+//!
+//! The class follows from the status, the headers and the identifiers in an error's known fields
+//! ([`classes`](crate::call::classes)). The text of an error is for people: servers quote their
+//! input there, and the policy wrote the judged turn. Text decides two things only, and neither
+//! beyond the question itself: the name of the reason `too_long`, and a suspicion that the endpoint
+//! lacks a feature, which a [question of guerdon's own](crate::call::check) confirms.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,6 +14,7 @@ use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 
 use crate::ask::render::ChatMessage;
+use crate::call::classes;
 use crate::call::transport::TransportError;
 use crate::call::wire::EndpointError;
 use crate::store::event::CallOutcome;
@@ -25,6 +32,8 @@ pub(crate) enum Class {
     RateLimited,
     /// No money or no daily quota left; waiting does not help.
     QuotaGone,
+    /// The endpoint refuses the account, the model or the path.
+    Denied,
     /// The endpoint failed; it may recover.
     Transient,
     /// It was not reached, or broke off, or took too long.
@@ -36,15 +45,27 @@ pub(crate) enum Class {
 }
 
 impl Class {
+    /// True if it refuses the account, and waiting does not help.
+    pub(crate) const fn is_denial(self) -> bool {
+        matches!(self, Self::QuotaGone | Self::Denied)
+    }
+
     pub(crate) const fn can_be_repeated(self) -> bool {
         matches!(self, Self::RateLimited | Self::Transient | Self::Unreachable)
+    }
+
+    /// True if the address itself may be at fault, and not only the question.
+    pub(crate) const fn is_of_the_address(self) -> bool {
+        matches!(self, Self::QuotaGone | Self::Denied | Self::Transient | Self::Unreachable)
     }
 
     pub(crate) const fn why(self) -> AbstainWhy {
         match self {
             Self::RateLimited => AbstainWhy::RateLimited,
             Self::Unreachable => AbstainWhy::Unreachable,
-            Self::QuotaGone | Self::Transient | Self::BadRequest => AbstainWhy::EndpointError,
+            Self::QuotaGone | Self::Denied | Self::Transient | Self::BadRequest => {
+                AbstainWhy::EndpointError
+            }
             Self::TooLong => AbstainWhy::TooLong,
             Self::Filtered => AbstainWhy::Refused,
         }
@@ -55,6 +76,7 @@ impl Class {
         match self {
             Self::RateLimited => CallOutcome::RateLimited,
             Self::QuotaGone => CallOutcome::QuotaGone,
+            Self::Denied => CallOutcome::Denied,
             Self::Transient => CallOutcome::Transient,
             Self::Unreachable => CallOutcome::Unreachable,
             Self::BadRequest => CallOutcome::BadRequest,
@@ -97,17 +119,19 @@ impl Fault {
         now: SystemTime,
     ) -> Self {
         let says_retry = headers.get("x-should-retry").and_then(|value| value.to_str().ok());
-        let class = match (class(status, &complaint), says_retry) {
+        let class = match (classes::of(status, &complaint), says_retry) {
             (Class::BadRequest, Some("true")) => Class::Transient,
             (class, _) => class,
         };
-        let EndpointError { codes: _, fields, message, text, delay } = complaint;
+        let EndpointError { codes, fields, message, text, delay, .. } = complaint;
         let detail = match status {
             // Endpoints like to quote the key here.
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                format!("the judge endpoint refused the API key (HTTP {status})")
+            StatusCode::UNAUTHORIZED => {
+                let named = codes.iter().find(|code| code.parse::<u16>().is_err());
+                let named = named.map(|code| format!(", `{code}`")).unwrap_or_default();
+                format!("the judge endpoint refused the API key (HTTP {status}{named})")
             }
-            _ => format!("HTTP {status}: {message}"),
+            _ => format!("HTTP {status}: {}", without_secrets(&message)),
         };
         // Every reply may name the reset of a quota. It is a delay only after a refusal for load.
         let reset = || {
@@ -124,6 +148,13 @@ impl Fault {
         Self { delay, fields, text, forbids_repeats, uncounted, ..Self::new(class, detail) }
     }
 
+    /// From a success whose content type is not that of an API.
+    pub(crate) fn foreign(content: &str) -> Self {
+        let detail =
+            format!("the judge endpoint answered with `{content}` instead of JSON; check the URL");
+        Self { uncounted: true, ..Self::new(Class::Denied, detail) }
+    }
+
     /// From an attempt that brought nothing back.
     pub(crate) fn undelivered(why: TransportError) -> Self {
         let unreachable =
@@ -131,6 +162,19 @@ impl Fault {
         match why {
             TransportError::NotReached => {
                 Self { unsent: true, ..unreachable("could not be reached") }
+            }
+            TransportError::UnknownHost => {
+                Self { unsent: true, ..unreachable("could not be reached: its host is not known") }
+            }
+            TransportError::RefusedConnection => {
+                Self { unsent: true, ..unreachable("could not be reached: connection refused") }
+            }
+            TransportError::Tls => {
+                let what = "could not be reached: the TLS handshake failed; check the certificate";
+                Self { unsent: true, ..unreachable(what) }
+            }
+            TransportError::ConnectTimeout => {
+                Self { unsent: true, ..unreachable("could not be reached: connecting timed out") }
             }
             TransportError::BrokeOff => Self { uncounted: true, ..unreachable("broke off") },
             TransportError::TooLong => {
@@ -146,19 +190,27 @@ impl Fault {
         Self { timed_out: true, uncounted: true, ..Self::new(Class::Unreachable, detail) }
     }
 
+    /// From an attempt that was given up because its address fell silent beside a healthy one.
+    pub(crate) fn stalled() -> Self {
+        let detail = "the judge's address fell silent while another one was ready".to_owned();
+        Self { detail, ..Self::timed_out() }
+    }
+
     /// Attaches the messages that were sent, so that [`Fault::mentions`] can recognise quotations.
     pub(crate) fn after(mut self, messages: &[ChatMessage]) -> Self {
         self.question = messages.iter().map(|message| squashed(&message.content)).collect();
-        if self.class == Class::BadRequest && TOO_LONG.iter().any(|words| self.mentions(words)) {
+        if self.class == Class::BadRequest
+            && classes::TOO_LONG_TEXTS.iter().any(|words| self.mentions(words))
+        {
             self.class = Class::TooLong;
         }
         self
     }
 
-    /// True if the error names this field of the request, or the text mentions it.
-    pub(crate) fn refuses(&self, field: &str) -> bool {
+    /// True if a field of the error names this field of the request.
+    pub(crate) fn names(&self, field: &str) -> bool {
         let is = |name: &String| name.split(['.', '[', '/']).any(|part| part == field);
-        self.fields.iter().any(is) || self.mentions(field)
+        self.fields.iter().any(is)
     }
 
     /// True if the error's text holds `words` and the question does not. Servers quote their input,
@@ -183,65 +235,19 @@ impl Fault {
     }
 }
 
+/// `message` without words that may be keys: long ones with digits in them.
+fn without_secrets(message: &str) -> String {
+    let shown = |word: &str| {
+        let long = word.chars().filter(|c| c.is_ascii_alphanumeric()).count() >= 16;
+        let secret = word.contains("sk-") || (long && word.chars().any(|c| c.is_ascii_digit()));
+        if secret { "…".to_owned() } else { word.to_owned() }
+    };
+    message.split_whitespace().map(shown).collect::<Vec<_>>().join(" ")
+}
+
 /// Lower-case letters and digits: a quotation may be wrapped, escaped or spaced differently.
 fn squashed(text: &str) -> String {
     text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
-}
-
-/// Texts of servers that have no code for it: vLLM, SGLang, Anthropic.
-const TOO_LONG: [&str; 4] = [
-    "maximum context length",
-    "model's context length",
-    "exceed_context_size",
-    "prompt is too long",
-];
-/// Codes of a question that does not fit: OpenAI and its kind, llama.cpp, Anthropic.
-const TOO_LONG_CODES: [&str; 4] = [
-    "context_length_exceeded",
-    "exceed_context_size_error",
-    "string_above_max_length",
-    "request_too_large",
-];
-/// Codes of an account without money or quota: OpenAI, Azure, Moonshot, one-api, Anthropic.
-const QUOTA_CODES: [&str; 6] = [
-    "insufficient_quota",
-    "billing_hard_limit_reached",
-    "billing_not_active",
-    "exceeded_current_quota_error",
-    "insufficient_user_quota",
-    "billing_error",
-];
-/// Codes of a filter before the model: Azure, OpenAI, DashScope.
-const FILTER_CODES: [&str; 4] = [
-    "content_filter",
-    "responsibleaipolicyviolation",
-    "content_policy_violation",
-    "data_inspection_failed",
-];
-
-/// By status and by the error's identifiers only, never by its text.
-fn class(status: StatusCode, complaint: &EndpointError) -> Class {
-    let any = |known: &[&str]| complaint.codes.iter().any(|code| known.contains(&code.as_str()));
-    if any(&TOO_LONG_CODES) {
-        return Class::TooLong;
-    }
-    // A router may put the real status into the body.
-    let effective = complaint.status().unwrap_or(status.as_u16());
-    // Gemini's quota ids end in `PerDay…`.
-    let of_a_day = || complaint.codes.iter().any(|code| code.contains("perday"));
-    if effective == 402 || any(&QUOTA_CODES) || (effective == 429 && of_a_day()) {
-        return Class::QuotaGone;
-    }
-    if any(&FILTER_CODES) {
-        return Class::Filtered;
-    }
-    match effective {
-        429 | 529 => Class::RateLimited,
-        503 if any(&["resource_exhausted"]) => Class::RateLimited,
-        408 | 409 => Class::Transient,
-        400..=499 => Class::BadRequest,
-        _ => Class::Transient,
-    }
 }
 
 /// The waits between attempts, for a configured `base`. Own waits are at most [`LONGEST_BACKOFF`].
@@ -252,24 +258,11 @@ pub(crate) const fn backoff(base: Duration) -> Backoff {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call::wire;
 
     #[test]
-    fn classes_follow_status_and_codes() {
-        let of = |status: u16, body: &str| {
-            class(StatusCode::from_u16(status).unwrap(), &wire::complaint(body.as_bytes()))
-        };
-        assert_eq!(of(200, r#"{"error": {"code": "429"}}"#), Class::RateLimited);
-        assert_eq!(of(200, r#"{"error": {"code": 402}}"#), Class::QuotaGone);
-        assert_eq!(of(402, ""), Class::QuotaGone);
-        assert_eq!(of(429, r#"{"error": {"type": "insufficient_quota"}}"#), Class::QuotaGone);
-        assert_eq!(of(400, r#"{"error": {"code": "context_length_exceeded"}}"#), Class::TooLong);
-        assert_eq!(of(400, r#"{"error": {"code": "content_filter"}}"#), Class::Filtered);
-        assert_eq!(of(503, r#"{"error": {"message": "loading model"}}"#), Class::Transient);
-        assert_eq!(of(503, r#"{"error": {"status": "RESOURCE_EXHAUSTED"}}"#), Class::RateLimited);
-        assert_eq!(of(529, r#"{"error": {"type": "overloaded_error"}}"#), Class::RateLimited);
-        assert_eq!(of(404, r#"{"error": "no such model"}"#), Class::BadRequest);
-        assert_eq!(of(200, "{}"), Class::Transient);
+    fn a_message_is_shown_without_what_may_be_a_key() {
+        let message = "Key sk-1 (team 4f9a0b1c2d3e4f5a6b7c) has no access to model m-2";
+        assert_eq!(without_secrets(message), "Key … (team … has no access to model m-2");
     }
 
     #[test]
@@ -287,7 +280,7 @@ mod tests {
         assert!(!quoted.mentions("grammar") && quoted.class == Class::BadRequest);
         assert!(
             Fault { fields: vec!["response_format.type".to_owned()], ..quoted }
-                .refuses("response_format")
+                .names("response_format")
         );
     }
 

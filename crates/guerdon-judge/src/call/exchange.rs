@@ -1,0 +1,148 @@
+//! One request to one address: the body that it accepts, the reply, and what both say about the
+//! address's limits, health and features.
+
+use std::time::Duration;
+
+use guerdon_queue::{AdmissionPermit, LoadSignal, QueuePosition};
+use guerdon_types::Usage;
+use tokio::time::Instant;
+
+use crate::ask::key::Identity;
+use crate::call::address::Address;
+use crate::call::attempt::AttemptSpec;
+use crate::call::client::JudgeClient;
+use crate::call::fault::{Class, Fault};
+use crate::call::wire::{self, Completion, RequestFeatures};
+use crate::config::TokenCounting;
+
+/// The result of one request.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    /// The index of the address.
+    pub(crate) address: usize,
+    pub(crate) position: QueuePosition,
+    pub(crate) features: RequestFeatures,
+    /// Features without the one that the address refuses, or may refuse.
+    pub(crate) weaker: Option<RequestFeatures>,
+    pub(crate) outcome: Result<Completion, Fault>,
+    pub(crate) took: Duration,
+    /// The cost of checks that the request led to.
+    pub(crate) checks: Usage,
+}
+
+impl JudgeClient {
+    /// Sends the request of `attempt` to the permit's address.
+    pub(crate) async fn exchange(
+        &self,
+        permit: AdmissionPermit,
+        attempt: AttemptSpec<'_>,
+    ) -> Exchange {
+        let (index, position) = (permit.address(), permit.position());
+        let address = self.address(index);
+        let features =
+            attempt.features.unwrap_or_else(|| address.capabilities.now(attempt.reduce_reasoning));
+        let started = Instant::now();
+        let outcome = self.post(index, address, attempt, features).await;
+        let took = started.elapsed();
+        let (mut weaker, mut checks) = (None, Usage::default());
+        if let Err(fault) = &outcome
+            && let Some(refused) = address.capabilities.refused(features, fault)
+        {
+            checks = self.confirm(index, attempt, (features, refused)).await;
+            weaker = address.capabilities.without(features, refused.feature);
+        }
+        if let Err(fault) = &outcome {
+            address.remember(fault);
+        }
+        self.settle(permit, attempt, &outcome, took);
+        Exchange { address: index, position, features, weaker, outcome, took, checks }
+    }
+
+    /// Sends a request with these features, and tells the address's quotas.
+    pub(crate) async fn post(
+        &self,
+        index: usize,
+        address: &Address,
+        attempt: AttemptSpec<'_>,
+        features: RequestFeatures,
+    ) -> Result<Completion, Fault> {
+        let Identity { model, extra_body, reduced_reasoning, .. } = &self.identity;
+        let reduced = reduced_reasoning.as_ref().filter(|_| features.reduced_reasoning);
+        let extra = reduced.map_or(extra_body, |reduced| &reduced.body);
+        let AttemptSpec { question, max_tokens, .. } = attempt;
+        let body = wire::request(model, question, max_tokens, features, extra);
+        let (sent, bytes) = (Instant::now(), body.len() as u64);
+        let reply = tokio::select! {
+            biased;
+            reply = address.post(body, self.timeout) => reply,
+            () = self.admission.stalled(index, sent) => return Err(Fault::stalled()),
+        };
+        self.admission.sync(index, &reply.quotas, sent);
+        match reply.outcome {
+            Ok(completion) => Ok(completion.with_plausible_usage(bytes, max_tokens)),
+            Err(fault) => Err(fault.after(&question.messages)),
+        }
+    }
+
+    /// Settles the permit of a request, and learns from its reply.
+    fn settle(
+        &self,
+        permit: AdmissionPermit,
+        attempt: AttemptSpec<'_>,
+        outcome: &Result<Completion, Fault>,
+        took: Duration,
+    ) {
+        let fault = match outcome {
+            Ok(reply) => {
+                self.hedge.answered(took);
+                self.estimate.update(&attempt.question.messages, attempt.max_tokens, reply);
+                let counted = self.counted(reply, attempt.max_tokens);
+                return permit.settle(counted, LoadSignal::Accepted, took);
+            }
+            Err(fault) => fault,
+        };
+        let (tokens, signal) = match fault.class {
+            Class::RateLimited => (Some(0), LoadSignal::Refused(fault.delay)),
+            Class::Unreachable if fault.timed_out => (None, LoadSignal::TimedOut),
+            Class::Unreachable | Class::Transient => {
+                let failed = fault.delay.map_or(LoadSignal::Failed, LoadSignal::FailedFor);
+                (fault.unsent.then_some(0), failed)
+            }
+            Class::QuotaGone | Class::Denied => (Some(0), LoadSignal::Suspect),
+            Class::BadRequest | Class::TooLong | Class::Filtered => (Some(0), LoadSignal::Unknown),
+        };
+        permit.settle(tokens, signal, took);
+    }
+
+    /// Usage of a request with a maximum cost of `most`.
+    pub(crate) fn usage(&self, outcome: &Result<Completion, Fault>, most: f64) -> Usage {
+        match outcome {
+            Ok(reply) if !reply.is_counted() => one_call(most),
+            Err(Fault { uncounted: true, .. }) => one_call(most),
+            Ok(reply) => Usage {
+                prompt_tokens: reply.prompt_tokens,
+                completion_tokens: reply.completion_tokens,
+                ..one_call(self.prices.cost_of(
+                    reply.prompt_tokens,
+                    reply.cached_tokens,
+                    reply.completion_tokens,
+                ))
+            },
+            Err(_) => one_call(0.0),
+        }
+    }
+
+    /// Tokens that the endpoint takes off its quota for a reply; `None` if it does not count.
+    fn counted(&self, reply: &Completion, max_tokens: u32) -> Option<u64> {
+        let TokenCounting { max_tokens: whole_room, cached } = self.counting;
+        let uncached = reply.prompt_tokens.saturating_sub(reply.cached_tokens);
+        let prompt = if cached { reply.prompt_tokens } else { uncached };
+        let completion = if whole_room { u64::from(max_tokens) } else { reply.completion_tokens };
+        reply.is_counted().then_some(prompt.saturating_add(completion))
+    }
+}
+
+/// Usage of a call whose tokens were not counted.
+pub(crate) fn one_call(cost: f64) -> Usage {
+    Usage { judge_calls: 1, cost, ..Usage::default() }
+}

@@ -1,0 +1,60 @@
+//! From a completion to an answer: refusals, cut-off answers, letters and verdicts.
+
+use guerdon_types::AbstainWhy;
+
+use crate::ask::answer::Failure;
+use crate::ask::expected;
+use crate::ask::question::RenderedQuestion;
+use crate::ask::reply::{self, AnswerContract, AnswerError, ParsedAnswer};
+use crate::call::client::JudgeClient;
+use crate::call::wire::{Completion, RequestFeatures};
+use crate::store::event::CallOutcome;
+
+impl JudgeClient {
+    /// Reads the answer to `question` from a completion.
+    pub(crate) fn read(
+        &self,
+        question: &RenderedQuestion,
+        reply: &Completion,
+        features: RequestFeatures,
+    ) -> Result<ParsedAnswer, Failure> {
+        if reply.refusal.is_some() || reply.finish_reason == "content_filter" {
+            return Err(Failure::new(AbstainWhy::Refused, "the judge model refused to answer"));
+        }
+        if let Some(criterion) = question.letter() {
+            return match expected::read(criterion, &reply.tokens) {
+                Ok(finding) => Ok(ParsedAnswer { findings: vec![finding], bare: true }),
+                Err(detail) => Err(Failure::new(AbstainWhy::Malformed, detail)),
+            };
+        }
+        if reply.finish_reason == "length" {
+            return Err(Failure::new(
+                AbstainWhy::Truncated,
+                "the judge's answer was cut off at its token limit",
+            ));
+        }
+        let in_reasoning = self.identity.read_reasoning && reply.text.trim().is_empty();
+        let text = if in_reasoning { &reply.reasoning } else { &reply.text };
+        let criteria = question.criteria();
+        let seal = features.sealed.then_some(question.tag.as_str());
+        reply::read(text, AnswerContract { criteria: &criteria, seal }).map_err(|unreadable| {
+            match unreadable {
+                AnswerError::Ambiguous => Failure::new(
+                    AbstainWhy::Ambiguous,
+                    "the answer contains two verdicts that disagree",
+                ),
+                AnswerError::Malformed(detail) => Failure::new(AbstainWhy::Malformed, detail),
+            }
+        })
+    }
+}
+
+/// The outcome of an attempt whose reply was not an answer.
+pub(crate) const fn unusable(why: AbstainWhy) -> CallOutcome {
+    match why {
+        AbstainWhy::Refused => CallOutcome::Refused,
+        AbstainWhy::Truncated => CallOutcome::Truncated,
+        AbstainWhy::Ambiguous => CallOutcome::Ambiguous,
+        _ => CallOutcome::Malformed,
+    }
+}

@@ -1,0 +1,117 @@
+//! Admission of one request: a place at an address within its limits, and the money for it.
+//!
+//! The money is reserved after the queue, so that queued requests cannot exhaust the budget.
+
+use std::time::Duration;
+
+use guerdon_queue::{AdmissionPermit, Demand, Refusal};
+use guerdon_types::AbstainWhy;
+use tokio::time::Instant;
+
+use crate::ask::answer::{Failure, PatienceEnd};
+use crate::call::client::JudgeClient;
+use crate::call::patience::Patience;
+use crate::store::budget::Reservation;
+
+/// A place at an address, and the reserved money.
+#[derive(Debug)]
+pub(crate) struct Ticket<'a> {
+    pub(crate) permit: AdmissionPermit,
+    pub(crate) reservation: Reservation<'a>,
+    /// Time spent in the queue.
+    pub(crate) waited: Duration,
+}
+
+/// The result of waiting for a ticket.
+#[derive(Debug)]
+pub(crate) enum Admitted<'a> {
+    /// The request may be sent.
+    Ticket(Ticket<'a>),
+    /// The address has to be [checked](crate::call::check) first.
+    Probe(AdmissionPermit),
+}
+
+impl JudgeClient {
+    /// Waits for a place at an address, and reserves `most` for a request.
+    pub(crate) async fn ticket(
+        &self,
+        demand: Demand,
+        most: f64,
+        patience: &Patience,
+    ) -> Result<Admitted<'_>, Failure> {
+        self.budget.allows(most).map_err(Failure::over_budget)?;
+        let queued = Instant::now();
+        let permit = match patience.wait(self.admission.enter(demand)).await {
+            Ok(Ok(permit)) => permit,
+            Ok(Err(refusal)) => return Err(self.not_admitted(refusal, patience)),
+            Err(patience_end) => return Err(gave_up_waiting(patience_end)),
+        };
+        if permit.is_probe() {
+            return Ok(Admitted::Probe(permit));
+        }
+        match patience.wait(self.budget.reserve_when_free(most)).await {
+            Ok(Ok(mut reservation)) => {
+                let waited = queued.elapsed();
+                reservation.write().await;
+                Ok(Admitted::Ticket(Ticket { permit, reservation, waited }))
+            }
+            Ok(Err(detail)) => {
+                permit.refund();
+                Err(Failure::over_budget(detail))
+            }
+            Err(patience_end) => {
+                permit.refund();
+                Err(gave_up_waiting(patience_end))
+            }
+        }
+    }
+
+    /// A ticket for a second request, if everything for it is free now.
+    pub(crate) fn spare_ticket(&self, demand: &Demand, most: f64) -> Option<Ticket<'_>> {
+        let reservation = self.budget.reserve(most).ok()?;
+        let permit = self.admission.try_enter(demand)?;
+        if !self.hedge.take() {
+            permit.refund();
+            return None;
+        }
+        Some(Ticket { permit, reservation, waited: Duration::ZERO })
+    }
+
+    fn not_admitted(&self, refusal: Refusal, patience: &Patience) -> Failure {
+        let late = |why, detail: &str| Failure {
+            patience_end: patience.deadline.map(PatienceEnd::Deadline),
+            ..Failure::new(why, detail)
+        };
+        match refusal {
+            Refusal::PausedTooLong => late(
+                AbstainWhy::RateLimited,
+                "the judge endpoint asked for a pause beyond the request's deadline",
+            ),
+            Refusal::TooLate => late(
+                AbstainWhy::Deadline,
+                "the judge's queue is longer than the request's deadline; nothing was sent",
+            ),
+            Refusal::Down(probe) => self.down(probe),
+        }
+    }
+
+    /// The failure of a question while no address is up: the reason of the first that has one.
+    fn down(&self, probe: Instant) -> Failure {
+        let wait = probe.saturating_duration_since(Instant::now()).as_secs();
+        let fault = self.addresses.iter().find_map(|address| address.last_fault());
+        let (why, detail) = fault.map_or_else(
+            || (AbstainWhy::Unreachable, "the judge endpoint failed".to_owned()),
+            |(class, detail)| (class.why(), detail),
+        );
+        let detail = format!(
+            "the judge endpoint failed repeatedly ({detail}); the next check is in {wait} s"
+        );
+        Failure::new(why, detail)
+    }
+}
+
+/// The failure of a question whose caller stopped waiting.
+pub(crate) fn gave_up_waiting(patience_end: PatienceEnd) -> Failure {
+    let detail = "the request's deadline passed before the judge could be asked";
+    Failure { patience_end: Some(patience_end), ..Failure::new(AbstainWhy::Deadline, detail) }
+}
