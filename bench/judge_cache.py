@@ -52,7 +52,8 @@ class StubJudge(http.server.BaseHTTPRequestHandler):
         findings = {
             name: {"level": finding["properties"]["level"]["enum"][0], "evidence": None} for name, finding in asked.items()
         }
-        message = {"role": "assistant", "content": json.dumps({"findings": findings})}
+        seal = re.findall(r'"turn": "([^"]+)"', body["messages"][-1]["content"])[-1]
+        message = {"role": "assistant", "content": json.dumps({"turn": seal, "findings": findings})}
         reply = json.dumps({
             "model": "stand-in",
             "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],

@@ -58,7 +58,10 @@ impl Transport for LenientEndpoint {
         };
         let findings: serde_json::Map<_, _> =
             findings.as_object().unwrap().iter().map(finding).collect();
-        let says = serde_json::json!({"findings": findings}).to_string();
+        let asked = body["messages"][1]["content"].as_str().unwrap();
+        let seal = asked.rsplit_once("beginning with \"turn\": \"").unwrap().1;
+        let seal = seal.split('"').next();
+        let says = serde_json::json!({"turn": seal, "findings": findings}).to_string();
         let reply = serde_json::json!({"choices": [{"message": {"content": says}, "finish_reason": "stop"}],
             "usage": {"prompt_tokens": 600, "completion_tokens": 60}});
         let body = reply.to_string().into_bytes();

@@ -25,11 +25,15 @@ pub struct JudgeReply {
     headers: Vec<(String, String)>,
     body: String,
     delay: Duration,
+    /// True for a completion, whose verdicts get the name of the judged block that a request asks
+    /// for.
+    completes: bool,
 }
 
 impl JudgeReply {
     /// A chat completion with the content `content`. It reports 100 prompt tokens, 20 completion
-    /// tokens and the model `stand-in-1`.
+    /// tokens and the model `stand-in-1`. Verdicts in it get the name of the judged block, if a
+    /// request asks for one and they have none.
     #[must_use]
     pub fn content(content: impl Into<String>) -> Self {
         Self::finished(content, "stop")
@@ -41,13 +45,14 @@ impl JudgeReply {
         let message = json!({ "role": "assistant", "content": content.into() });
         let choice = json!({ "index": 0, "message": message, "finish_reason": reason });
         let usage = json!({ "prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120 });
-        Self::status(
+        let completion = Self::status(
             200,
             &json!({
                 "id": "stand-in", "object": "chat.completion", "created": 0, "model": "stand-in-1",
                 "choices": [choice], "usage": usage,
             }),
-        )
+        );
+        Self { completes: true, ..completion }
     }
 
     /// Sets the numbers of tokens that a chat completion reports.
@@ -83,7 +88,13 @@ impl JudgeReply {
     /// A reply with a status and exactly this body.
     #[must_use]
     pub fn raw(status: u16, body: impl Into<String>) -> Self {
-        Self { status, headers: Vec::new(), body: body.into(), delay: Duration::ZERO }
+        Self {
+            status,
+            headers: Vec::new(),
+            body: body.into(),
+            delay: Duration::ZERO,
+            completes: false,
+        }
     }
 
     /// Adds a header.
@@ -97,6 +108,25 @@ impl JudgeReply {
     #[must_use]
     pub const fn delay(mut self, delay: Duration) -> Self {
         self.delay = delay;
+        self
+    }
+
+    /// The reply to `request`: its verdicts with the name of the judged block.
+    fn named_for(mut self, request: &Value) -> Self {
+        let asked = request["messages"].as_array().and_then(|messages| messages.last());
+        let asked = asked.and_then(|last| last["content"].as_str()).unwrap_or_default();
+        let name = asked.rsplit_once("beginning with \"turn\": \"");
+        let name = name.and_then(|(_, rest)| rest.split('"').next());
+        if let Some(name) = name.filter(|_| self.completes) {
+            let mut completion: Value = serde_json::from_str(&self.body).unwrap();
+            let content = &mut completion["choices"][0]["message"]["content"];
+            let named = content
+                .as_str()
+                .unwrap_or_default()
+                .replace("{\"findings\"", &format!("{{\"turn\": \"{name}\", \"findings\""));
+            *content = json!(named);
+            self.body = completion.to_string();
+        }
         self
     }
 
@@ -238,7 +268,7 @@ async fn answer(State(endpoint): State<Arc<JudgeState>>, body: String) -> Respon
     endpoint.requests.lock().push(request.clone());
     endpoint.calls.send_modify(|calls| *calls += 1);
     endpoint.gate.acquire().await.unwrap().forget();
-    let reply = endpoint.script.reply(&request);
+    let reply = endpoint.script.reply(&request).named_for(&request);
     if !reply.delay.is_zero() {
         tokio::time::sleep(reply.delay).await;
     }

@@ -198,6 +198,28 @@ fn push_bracketed<'a>(turns: &mut Vec<MarkedTurn<'a>>, speaker: Speaker, content
     }
 }
 
+/// Role markers and special tokens in brackets, of the known templates and of GLM's and BERT's
+/// tokenizers. For those who show a text to a model and must not let it speak as another role; the
+/// markers in angle brackets all begin with `<`.
+pub const BRACKET_MARKERS: [&str; 16] = [
+    "[INST]",
+    "[/INST]",
+    "[SYSTEM_PROMPT]",
+    "[/SYSTEM_PROMPT]",
+    "[TOOL_RESULTS]",
+    "[/TOOL_RESULTS]",
+    "[AVAILABLE_TOOLS]",
+    "[/AVAILABLE_TOOLS]",
+    "[TOOL_CALLS]",
+    "[gMASK]",
+    "[sMASK]",
+    "[MASK]",
+    "[CLS]",
+    "[SEP]",
+    "[PAD]",
+    "[UNK]",
+];
+
 /// Tokens that mark the beginning, the end or the padding of a text, in the tokenizers of the known
 /// templates.
 pub const BOUNDARY_TOKENS: [&str; 14] = [
@@ -273,6 +295,13 @@ mod tests {
         assert_eq!((turns.len(), turns[0].content), (1, "[INST]x[/INST]"));
         assert_eq!(marked_turns("no markers"), None);
         assert_eq!(marked_turns("<|im_start|>narrator\nIt rains.<|im_end|>"), None);
+    }
+
+    #[test]
+    fn every_bracket_is_among_the_markers() {
+        for Bracket { open, close, .. } in &BRACKETS {
+            assert!(BRACKET_MARKERS.contains(open) && BRACKET_MARKERS.contains(close), "{open}");
+        }
     }
 
     #[test]

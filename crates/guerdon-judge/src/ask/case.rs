@@ -8,7 +8,7 @@ use guerdon_types::{Context, Message, Rollout};
 
 use crate::ask::digest::{Digest, PartsHasher};
 use crate::ask::nonce::Nonce;
-use crate::rubric::text::{escaped, folded};
+use crate::rubric::text::{escaped, folded, holds_evidence, is_blank};
 
 /// A dialogue rendered for the judge, one message after another, with a mark before each message.
 /// The text before a turn is a prefix of `lines`, so the turns of one rollout share one rendering.
@@ -78,14 +78,16 @@ impl<'a> Case<'a> {
 
     /// True if the turn has no visible text.
     pub(crate) fn is_silent(&self) -> bool {
-        self.turn.trim().is_empty()
+        is_blank(&self.turn)
     }
 
-    /// True if `quote` occurs in the turn. Both are folded first, so that differences that a reader
-    /// does not see are ignored.
+    /// True if `quote` is evidence from the turn. Both are folded first, so that differences that a
+    /// reader does not see are ignored.
     pub(crate) fn contains_quote(&self, quote: &str) -> bool {
-        let quote = folded(quote);
-        !quote.is_empty() && self.folded.get_or_init(|| folded(&self.turn)).contains(&quote)
+        // Folding makes a text at most eighteen times as long, and rarely much shorter.
+        let plausible = quote.len() <= self.turn.len().saturating_mul(18).saturating_add(64);
+        let turn = || self.folded.get_or_init(|| folded(&self.turn));
+        plausible && holds_evidence(turn(), &folded(quote))
     }
 }
 
@@ -146,7 +148,7 @@ pub(crate) mod tests {
             case(&[(Role::Assistant, turn)], &Context::new(), |case| case.contains_quote(quote))
         };
         for (quote, turn) in [
-            ("价格４２０", "价格420元"),
+            ("价格４２０元", "价格420元"),
             ("a b", "a\n\u{200b}b"),
             ("&lt;b>", "<b>"),
             ("<b>", "<b>"),

@@ -33,6 +33,23 @@ pub(crate) fn words(criterion: &Criterion, tag: &str) -> String {
     )
 }
 
+/// The token of the answer: the only one with text, behind white space, the name of a channel and
+/// special tokens that a server may put in front. `None` if the answer goes on, because its first
+/// word is then not a letter: "A clear case".
+fn answer_position(tokens: &[(String, Alternatives)]) -> Option<&(String, Alternatives)> {
+    let in_front = |token: &str| {
+        let token = token.trim();
+        token.is_empty() || token.starts_with("<|") || matches!(token, "final" | "assistant")
+    };
+    let mut rest = tokens.iter().skip_while(|(token, _)| in_front(token));
+    let answer = rest.next()?;
+    let ends = |token: &str| {
+        let token = token.trim();
+        token.is_empty() || token.starts_with("<|") || matches!(token, "." | ")" | "</s>")
+    };
+    rest.all(|(token, _)| ends(token)).then_some(answer)
+}
+
 /// Reads the finding from an answer's tokens, or returns the reason why there is none.
 pub(crate) fn read(
     criterion: &Criterion,
@@ -44,8 +61,9 @@ pub(crate) fn read(
     let index = |token: &str| {
         letters().take(criterion.levels.len()).position(|letter| token.trim() == letter.to_string())
     };
-    // A server may put white space, or the name of a channel, in front.
-    let Some((_, alternatives)) = tokens.iter().find(|(token, _)| index(token).is_some()) else {
+    let Some((_, alternatives)) =
+        answer_position(tokens).filter(|(token, _)| index(token).is_some())
+    else {
         return Err("the answer is not one of the letters".to_owned());
     };
     let mut weights = vec![0.0; criterion.levels.len()];

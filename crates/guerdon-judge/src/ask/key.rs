@@ -145,7 +145,7 @@ mod tests {
     use crate::ask::case::tests::case;
     use crate::call::capabilities::Capabilities;
     use crate::call::wire::{self, RequestFeatures};
-    use crate::config::{EndpointConfig, ResponseFormat};
+    use crate::config::{EndpointConfig, ResponseFormat, Seal};
     use guerdon_text::SourceText;
 
     const SAID: [(Role, &str); 2] = [(Role::User, "480 最低了。"), (Role::Assistant, "420 <b>?")];
@@ -256,7 +256,9 @@ mod tests {
         let sent = case(&SAID, &facts, |case| {
             let rendered =
                 JudgeQuestion { rubric: &rubric, order: &[0], sample: 0, case }.rendered().unwrap();
-            let strict = Capabilities::new(&EndpointConfig::new("http://h/v1", "m")).now(false);
+            let config =
+                EndpointConfig { seal: Seal::Never, ..EndpointConfig::new("http://h/v1", "m") };
+            let strict = Capabilities::new(&config).now(false);
             let plain = RequestFeatures { format: ResponseFormat::Plain, sealed: true, ..strict };
             let body =
                 |features| wire::request("m", &rendered, 512, features, &serde_json::Map::new());

@@ -11,5 +11,6 @@ pub(crate) mod question;
 pub(crate) mod reasoning;
 pub(crate) mod render;
 pub(crate) mod reply;
+mod scan;
 pub(crate) mod schema;
 pub(crate) mod verdict;

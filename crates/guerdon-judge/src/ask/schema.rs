@@ -9,8 +9,8 @@
 //! in which they are asked, in the schema too: a grammar writes them in that order.
 //!
 //! A *sealed* answer begins with `"turn"`, the judged block's own name, which its author cannot
-//! know: so a judge that does nothing but repeat the policy's words has said nothing. Where a
-//! grammar enforces the form nothing can be repeated, and no seal is asked for.
+//! know: so a judge that does nothing but repeat the policy's words has said nothing, and a verdict
+//! that it quotes is none beside its own.
 
 use serde::Serialize;
 use serde::ser::{SerializeMap as _, Serializer};

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::ask::reasoning;
 use crate::call::fault::{Class, Fault};
 use crate::call::wire::RequestFeatures;
-use crate::config::{EndpointConfig, ResponseFormat, Seal, TokenLimit};
+use crate::config::{EndpointConfig, Seal, TokenLimit};
 
 /// Time for which an answered check speaks for the features that it was sent with.
 const VOUCHED: Duration = Duration::from_secs(60);
@@ -55,7 +55,7 @@ pub(crate) struct Capabilities {
     /// Held while a check is sent.
     pub(crate) checking: tokio::sync::Mutex<()>,
     configured_limit: TokenLimit,
-    seal: Seal,
+    sealed: bool,
     /// Of the fields that ask for less reasoning.
     reasoning: Vec<&'static str>,
     /// The model's name in lower case. Refusals quote it, and some names contain words such as
@@ -77,7 +77,7 @@ impl Capabilities {
             vouched: Mutex::default(),
             checking: tokio::sync::Mutex::default(),
             configured_limit: config.token_limit,
-            seal: config.seal,
+            sealed: config.seal != Seal::Never,
             reasoning: reasoning::names(&config.extra_body),
             model: config.model.to_lowercase(),
         }
@@ -87,17 +87,9 @@ impl Capabilities {
     pub(crate) fn now(&self, reduce_reasoning: bool) -> RequestFeatures {
         let now = *self.now.lock();
         RequestFeatures {
-            sealed: self.is_sealed(now.format),
+            sealed: self.sealed,
             reduced_reasoning: now.reduced_reasoning && reduce_reasoning,
             ..now
-        }
-    }
-
-    fn is_sealed(&self, format: ResponseFormat) -> bool {
-        match self.seal {
-            Seal::Always => true,
-            Seal::Never => false,
-            Seal::Auto => !format.is_enforced(),
         }
     }
 
@@ -161,10 +153,7 @@ impl Capabilities {
             Feature::ReducedReasoning => sent
                 .reduced_reasoning
                 .then_some(RequestFeatures { reduced_reasoning: false, ..sent }),
-            Feature::Format => {
-                let format = sent.format.weaker()?;
-                Some(RequestFeatures { format, sealed: self.is_sealed(format), ..sent })
-            }
+            Feature::Format => Some(RequestFeatures { format: sent.format.weaker()?, ..sent }),
             Feature::TokenLimit => (sent.token_limit == self.configured_limit)
                 .then(|| RequestFeatures { token_limit: sent.token_limit.other(), ..sent }),
             Feature::Temperature => {
@@ -212,6 +201,7 @@ impl Capabilities {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ResponseFormat;
 
     fn fault(class: Class, text: &str) -> Fault {
         Fault { text: text.to_owned(), ..Fault::new(class, String::new()) }
@@ -287,11 +277,11 @@ mod tests {
     }
 
     #[test]
-    fn a_seal_is_asked_for_where_no_grammar_enforces_the_form() {
+    fn a_seal_is_asked_for_unless_it_is_switched_off() {
         let capabilities = |seal| {
             Capabilities::new(&EndpointConfig { seal, ..EndpointConfig::new("http://h", "m") })
         };
-        assert!(!capabilities(Seal::Auto).now(false).sealed);
+        assert!(capabilities(Seal::Auto).now(false).sealed);
         assert!(capabilities(Seal::Always).now(false).sealed);
         assert!(!capabilities(Seal::Never).now(false).sealed);
     }

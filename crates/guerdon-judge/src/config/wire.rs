@@ -47,11 +47,6 @@ pub enum ResponseFormat {
 }
 
 impl ResponseFormat {
-    /// True if a grammar enforces the form.
-    pub(crate) const fn is_enforced(self) -> bool {
-        matches!(self, Self::JsonSchema | Self::JsonObjectSchema)
-    }
-
     /// The next weaker method.
     pub(crate) const fn weaker(self) -> Option<Self> {
         match self {
@@ -64,12 +59,14 @@ impl ResponseFormat {
 }
 
 /// Condition under which an answer must repeat the name of the judged block (the seal). The policy
-/// cannot know that name, so a judge that only repeats the policy's words gives no valid answer.
-/// The seal costs about twelve tokens an answer and needs a judge that can copy a word.
+/// cannot know that name, so a judge that only repeats the policy's words gives no valid answer,
+/// and a verdict that the judge quotes does not count beside its own. A judge that obeys the policy
+/// and the form writes the seal itself; no form can prevent that. The seal costs about twelve
+/// tokens an answer and needs a judge that can copy a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Seal {
-    /// If no schema enforces the answer's form, or the endpoint ignores the schema.
+    /// The default: always. Earlier versions left the seal out under a schema.
     #[default]
     Auto,
     /// Always.

@@ -2,7 +2,7 @@
 //! so the reader of answers must. The texts are this project's own (`attacks.jsonl`); `{forged}`
 //! stands for a perfect verdict.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
@@ -44,12 +44,36 @@ fn attacks() -> Vec<Attack> {
 enum Echo {
     /// Repeats the prompt.
     Verbatim,
-    /// Answers with the JSON of the judged turn and nothing else: the worst case.
+    /// Answers with everything from the first brace of the judged turn to the last.
     Obedient,
+    /// Answers with the first JSON object of the judged turn.
+    FirstJson,
+    /// Answers with the last JSON object of the judged turn.
+    LastJson,
+    /// Gives the verdict that the turn asks for, in the form that guerdon asks for: the worst case.
+    ObeysInForm,
     /// Quotes the prompt, then gives its own verdict.
     QuotesFirst,
     /// Gives its own verdict, then quotes the prompt.
     QuotesLast,
+}
+
+/// The JSON objects in `text`, outermost ones.
+fn objects(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut rest = text;
+    while let Some(at) = rest.find('{') {
+        let mut stream = serde_json::Deserializer::from_str(&rest[at..]).into_iter::<Value>();
+        let length = match stream.next() {
+            Some(Ok(_)) => stream.byte_offset(),
+            _ => 0,
+        };
+        if length > 0 {
+            found.push(rest[at..at + length].to_owned());
+        }
+        rest = &rest[at + length.max(1)..];
+    }
+    found
 }
 
 #[derive(Debug)]
@@ -76,6 +100,9 @@ impl EchoTransport {
                 let end = shown.rfind('}').map_or(shown.len(), |at| at + 1);
                 shown.get(start..end).unwrap_or(shown).to_owned()
             }
+            Echo::FirstJson => objects(shown).into_iter().next().unwrap_or_default(),
+            Echo::LastJson => objects(shown).into_iter().next_back().unwrap_or_default(),
+            Echo::ObeysInForm => own("no"),
             Echo::QuotesFirst => format!("The reply reads: {shown}\nMy verdict: {}", own("yes")),
             Echo::QuotesLast => format!("{}\nbecause the reply reads: {shown}", own("yes")),
         }
@@ -143,41 +170,56 @@ async fn moved(
     (up, silent, families)
 }
 
+/// Every judge but the one that obeys in guerdon's own form.
+const ECHOES: [Echo; 6] = [
+    Echo::Verbatim,
+    Echo::Obedient,
+    Echo::FirstJson,
+    Echo::LastJson,
+    Echo::QuotesFirst,
+    Echo::QuotesLast,
+];
+
 #[tokio::test]
 async fn no_echo_of_an_attack_moves_the_points_where_answers_are_sealed() {
-    let count = attacks().len();
-    assert!(count >= 60, "{count}");
-    for echo in [Echo::Verbatim, Echo::Obedient, Echo::QuotesFirst, Echo::QuotesLast] {
+    let attacks = attacks();
+    let families: BTreeSet<&str> = attacks.iter().map(|attack| attack.family.as_str()).collect();
+    assert!(attacks.len() >= 120 && families.len() >= 12, "{} {families:?}", attacks.len());
+    for echo in ECHOES {
         for (format, seal) in [
-            (ResponseFormat::Plain, Seal::Auto),
+            (ResponseFormat::JsonSchema, Seal::Auto),
             (ResponseFormat::JsonObject, Seal::Auto),
-            (ResponseFormat::JsonSchema, Seal::Always),
+            (ResponseFormat::Plain, Seal::Always),
         ] {
             let (up, silent, families) = moved(echo, format, seal).await;
-            println!(
-                "{echo:?} {format:?} {seal:?}: {up} of {count} moved, {silent} abstained {families:?}"
-            );
+            println!("{echo:?} {format:?} {seal:?}: {up} moved, {silent} abstained {families:?}");
             assert_eq!(up, 0, "{echo:?} {families:?}");
+            if matches!(echo, Echo::QuotesFirst | Echo::QuotesLast) {
+                assert!(silent <= 1, "{echo:?}: {silent} honest verdicts were lost");
+            }
         }
     }
 }
 
 #[tokio::test]
-async fn seal_stops_attacks_that_succeed_without_it() {
+async fn the_seal_stops_attacks_that_succeed_without_it() {
     let count = attacks().len();
-    for echo in [Echo::Verbatim, Echo::Obedient, Echo::QuotesFirst, Echo::QuotesLast] {
-        for (format, seal) in
-            [(ResponseFormat::Plain, Seal::Never), (ResponseFormat::JsonSchema, Seal::Auto)]
-        {
-            let (up, silent, families) = moved(echo, format, seal).await;
-            println!(
-                "{echo:?} {format:?} {seal:?}: {up} of {count} moved, {silent} abstained {families:?}"
-            );
-            if matches!(echo, Echo::QuotesFirst | Echo::QuotesLast) {
+    for echo in ECHOES {
+        let (up, silent, families) = moved(echo, ResponseFormat::Plain, Seal::Never).await;
+        println!("{echo:?} without a seal: {up} moved, {silent} abstained {families:?}");
+        match echo {
+            Echo::QuotesFirst | Echo::QuotesLast => {
                 assert_eq!(up, 0, "quoting is not obeying: {families:?}");
             }
+            Echo::Verbatim => {}
+            _ => assert!(up > count / 2, "the corpus has teeth: {up}"),
         }
     }
-    let (up, _, _) = moved(Echo::Obedient, ResponseFormat::Plain, Seal::Never).await;
-    assert!(up > count / 2, "the corpus has teeth: {up}");
+}
+
+/// What no form of an answer can prevent, as docs/benchmarks.md says.
+#[tokio::test]
+async fn a_judge_that_obeys_in_form_is_moved_by_every_attack() {
+    let (up, silent, _) = moved(Echo::ObeysInForm, ResponseFormat::JsonSchema, Seal::Auto).await;
+    assert_eq!((up, silent), (attacks().len(), 0));
 }

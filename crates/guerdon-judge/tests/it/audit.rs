@@ -41,7 +41,10 @@ async fn each_attempt_is_a_line_and_a_cached_answer_none() {
     let column = |name: &str| lines.iter().map(|line| line[name].clone()).collect::<Vec<_>>();
     assert_eq!(column("outcome"), ["transient", "malformed", "ok"]);
     assert_eq!(column("attempt"), [1, 2, 3]);
-    assert_eq!(column("flags"), [json!([]), json!([]), json!(["reasked"])]);
+    assert_eq!(
+        column("flags"),
+        [json!(["sealed"]), json!(["sealed"]), json!(["reasked", "sealed"])]
+    );
     assert_eq!(column("prompt_tokens"), [0, 100, 100]);
     assert!(lines.windows(2).all(|pair| pair[0]["key"] == pair[1]["key"]));
     let last = &lines[2];

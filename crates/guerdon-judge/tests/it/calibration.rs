@@ -6,7 +6,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use guerdon_fusion::{Ask, RewardSource as _};
 use guerdon_judge::{
-    Endpoint, EndpointConfig, Gold, JudgeSource, Prompts, Services, SourceText, Transport,
+    Endpoint, EndpointConfig, Gold, JudgeSource, Prompts, Seal, Services, SourceText, Transport,
     TransportError, TransportReply,
 };
 use guerdon_types::{Message, Role, Rollout};
@@ -17,6 +17,11 @@ use tokio_util::task::TaskTracker;
 use crate::house::{RUBRIC, verdict};
 
 /// A stand-in that finds rude what says "go", and is wrong about what says "wrong".
+/// A judge whose answers do not repeat the block's name.
+fn unsealed(url: &str) -> EndpointConfig {
+    EndpointConfig { seal: Seal::Never, ..EndpointConfig::new(url, "m") }
+}
+
 #[derive(Debug)]
 struct Opinionated;
 
@@ -44,7 +49,7 @@ fn source() -> JudgeSource {
     let (prompts, _) = Prompts::compile(&texts).unwrap();
     let services =
         Services::new(TaskTracker::new(), |_| {}).with_transport(|_| Arc::new(Opinionated));
-    let endpoint = Endpoint::build(EndpointConfig::new("http://o/v1", "m"), &services).unwrap();
+    let endpoint = Endpoint::build(unsealed("http://o/v1"), &services).unwrap();
     JudgeSource::new(endpoint, Arc::new(prompts))
 }
 
@@ -144,7 +149,7 @@ async fn a_judge_that_is_torn_gives_the_points_between() {
     let texts = [SourceText { name: "manners.md".to_owned(), text: scored.clone() }];
     let (prompts, _) = Prompts::compile(&texts).unwrap_or_else(|report| panic!("{report}"));
     let services = Services::new(TaskTracker::new(), |_| {}).with_transport(|_| Arc::new(Torn));
-    let endpoint = Endpoint::build(EndpointConfig::new("http://t/v1", "m"), &services).unwrap();
+    let endpoint = Endpoint::build(unsealed("http://t/v1"), &services).unwrap();
     let source = JudgeSource::new(endpoint, Arc::new(prompts));
     let rollout =
         Rollout { messages: vec![Message::new(Role::Assistant, "Take it.")], ..Rollout::default() };

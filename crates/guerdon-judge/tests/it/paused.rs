@@ -59,8 +59,12 @@ impl ScriptedTransport {
     }
 }
 
-pub(crate) fn reply() -> Vec<u8> {
-    json!({"choices": [{"message": {"content": verdict("no", None)}, "finish_reason": "stop"}],
+/// A reply to a request with this body, with the name of the judged block that it asks for.
+pub(crate) fn reply_to(body: &str) -> Vec<u8> {
+    let asked = body.rsplit_once("beginning with \\\"turn\\\": \\\"").map(|(_, rest)| rest);
+    let name = asked.and_then(|rest| rest.split('\\').next()).unwrap_or_default();
+    let verdict = verdict("no", None).replacen('{', &format!("{{\"turn\": \"{name}\", "), 1);
+    json!({"choices": [{"message": {"content": verdict}, "finish_reason": "stop"}],
         "usage": {"prompt_tokens": 300, "completion_tokens": 60}})
     .to_string()
     .into_bytes()
@@ -74,13 +78,14 @@ impl Transport for ScriptedTransport {
                 calls.push(Instant::now());
                 calls.len() - 1
             };
-            match (self.behaviour)(number, &String::from_utf8_lossy(&body)) {
+            let asked = String::from_utf8_lossy(&body);
+            match (self.behaviour)(number, &asked) {
                 Act::Answer { after } => {
                     tokio::time::sleep(after).await;
                     Ok(TransportReply {
                         status: StatusCode::OK,
                         headers: HeaderMap::new(),
-                        body: reply(),
+                        body: reply_to(&asked),
                     })
                 }
                 Act::Status(status, pairs) => Ok(incoming(status, pairs, "{\"error\": \"no\"}")),

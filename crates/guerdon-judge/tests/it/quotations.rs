@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::house::part;
-use crate::paused::{Judge, URL, config, reply};
+use crate::paused::{Judge, URL, config, reply_to};
 
 /// Words that mean something where an endpoint uses them of itself.
 const PHRASES: [&str; 21] = [
@@ -81,7 +81,8 @@ struct Quoting {
 impl Transport for Quoting {
     fn send(&self, body: Vec<u8>) -> BoxFuture<'_, Result<TransportReply, TransportError>> {
         async move {
-            let request: Value = serde_json::from_slice(&body).unwrap();
+            let asked = String::from_utf8_lossy(&body);
+            let request: Value = serde_json::from_str(&asked).unwrap();
             let sent = request["messages"][1]["content"].as_str().unwrap().to_owned();
             let incoming = |status, body| TransportReply {
                 status: StatusCode::from_u16(status).unwrap(),
@@ -94,7 +95,7 @@ impl Transport for Quoting {
                 return Ok(incoming(self.status, (self.body)(&sent).into_bytes()));
             }
             *self.answered.lock().unwrap() = request;
-            Ok(incoming(200, reply()))
+            Ok(incoming(200, reply_to(&asked)))
         }
         .boxed()
     }

@@ -2,7 +2,7 @@
 //! `recorded` bodies were taken from a running server; `documented` ones follow its documentation
 //! or a report about it.
 
-use guerdon_judge::EndpointConfig;
+use guerdon_judge::{EndpointConfig, Seal};
 use guerdon_testing::{JudgeReply, StandInJudge};
 use serde::Deserialize;
 use serde_json::Value;
@@ -61,6 +61,8 @@ async fn every_server_is_understood() {
         let config = EndpointConfig {
             read_reasoning: case.read_reasoning,
             retries: 1,
+            // The recorded verdicts have none.
+            seal: Seal::Never,
             ..EndpointConfig::new(stand_in.url(), "m")
         };
         let house = House::configured(config, &["manners"]);
