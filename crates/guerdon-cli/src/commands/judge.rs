@@ -10,7 +10,7 @@ use guerdon_text::SourceText;
 use guerdon_types::Rollout;
 use serde_json::json;
 
-use super::setup::{read, runtime};
+use super::setup::{read, runtime, without_mark};
 use super::workbench::{compiled, prompt_texts, replace, source};
 use super::{calibrate, print};
 use crate::cli::{JudgeArgs, JudgeCommand};
@@ -80,8 +80,10 @@ fn bump(paths: &[PathBuf]) -> anyhow::Result<ExitCode> {
 
 fn first_rollout(path: &Path) -> anyhow::Result<Rollout> {
     let text = read(path)?;
-    let first = text.lines().next().context("the file of rollouts is empty")?;
-    serde_json::from_str(first).context("the first line is not a rollout")
+    let mut lines = without_mark(&text).lines().filter(|line| !line.trim().is_empty());
+    let first = lines.next().with_context(|| format!("{} has no rollout", path.display()))?;
+    serde_json::from_str(first)
+        .with_context(|| format!("the first line of {} is not a rollout", path.display()))
 }
 
 fn render(prompt: PathBuf, rollouts: &Path) -> anyhow::Result<ExitCode> {

@@ -12,7 +12,7 @@ use guerdon_types::{Rollout, ScoreTurns};
 use parking_lot::Mutex;
 use serde_json::Value;
 
-use super::setup::{read, runtime};
+use super::setup::{read, runtime, without_mark};
 use crate::cli::{RmCommand, RmModelArgs};
 use crate::output::outln;
 
@@ -63,7 +63,7 @@ struct ReferenceRow {
 /// `score` or `score_onnx`.
 fn rows(file: &Path) -> anyhow::Result<Vec<ReferenceRow>> {
     let text = read(file)?;
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let lines = without_mark(&text).lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let rows: Vec<ReferenceRow> = lines
         .map(|(number, line)| {
             row(line).with_context(|| format!("{}:{}", file.display(), number + 1))

@@ -45,3 +45,8 @@ pub(super) fn read(file: &Path) -> anyhow::Result<String> {
     #[expect(clippy::disallowed_methods, reason = "a command reads the files it is given")]
     std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
 }
+
+/// The text without a byte order mark, as some editors and spreadsheets write it.
+pub(super) fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}

@@ -1,7 +1,7 @@
 //! `guerdon score --out`: interrupted runs keep their results, and `--resume` continues them.
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -102,6 +102,17 @@ fn signal(child: &Child, name: &str) {
     assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
 }
 
+/// Sends a signal, waits until it is handled, and lets the request under way pass.
+fn interrupted(mut child: Child, name: &str, server: &Server) -> Output {
+    let mut errors = BufReader::new(child.stderr.take().unwrap());
+    signal(&child, name);
+    let mut stderr = Vec::new();
+    errors.read_until(b'\n', &mut stderr).unwrap();
+    server.pass_one();
+    errors.read_to_end(&mut stderr).unwrap();
+    Output { status: child.wait().unwrap(), stdout: Vec::new(), stderr }
+}
+
 fn read(folder: &Path, name: &str) -> Option<String> {
     std::fs::read_to_string(folder.join(name)).ok()
 }
@@ -154,10 +165,7 @@ fn signal_finishes_the_request_under_way_and_resume_scores_the_rest() {
         write(folder.path(), "out.jsonl", "earlier\n");
         let server = Server::new(Vec::new(), 2);
         let child = stopped_at_second_request(folder.path(), &server, &[]);
-        signal(&child, name);
-        // Once the signal is handled, the second request is answered.
-        server.pass_one();
-        let output = child.wait_with_output().unwrap();
+        let output = interrupted(child, name, &server);
         let shown = transcript(&output);
         assert_eq!(output.status.code(), Some(code), "{shown}");
         if code == 130 {
@@ -269,9 +277,7 @@ fn part_of_another_run_is_kept_and_refused() {
     let folder = rollouts(200);
     let server = Server::new(Vec::new(), 2);
     let child = stopped_at_second_request(folder.path(), &server, &["--fusion", "{\"bound\": 5}"]);
-    signal(&child, "-TERM");
-    server.pass_one();
-    child.wait_with_output().unwrap();
+    interrupted(child, "-TERM", &server);
     let part = read(folder.path(), "out.jsonl.part").unwrap();
     let refused = |flags: &[&str]| {
         let server = Server::new(Vec::new(), 1);

@@ -157,3 +157,21 @@ fn empty_key_file_is_refused() {
     let tried = guerdon(folder.path(), &["judge", "try", "kind.md", "--rollout", "in.jsonl"]);
     insta::assert_snapshot!(transcript(&tried));
 }
+
+#[test]
+fn byte_order_mark_before_rollouts_is_skipped() {
+    let folder = folder();
+    write(folder.path(), "kind.md", PROMPT);
+    let rollout =
+        "\u{feff}{\"messages\": [{\"role\": \"assistant\", \"content\": \"a work order\"}]}\r\n";
+    write(folder.path(), "in.jsonl", rollout);
+    for line in [
+        &["rules", "try", "rules.yaml", "--on", "in.jsonl"][..],
+        &["rules", "bench", "rules.yaml", "--on", "in.jsonl"],
+        &["judge", "render", "kind.md", "--rollout", "in.jsonl"],
+        &["score", "in.jsonl", "--local"],
+    ] {
+        let output = guerdon(folder.path(), line);
+        assert!(output.status.success(), "{line:?}: {}", transcript(&output));
+    }
+}

@@ -26,7 +26,7 @@ use comfy_table::{CellAlignment, Table};
 
 use self::measures::{ExcellentReply, Measures};
 use crate::cli::EvalArgs;
-use crate::commands::setup::read;
+use crate::commands::setup::{read, without_mark};
 use crate::output::outln;
 
 pub(super) fn run(eval: &EvalArgs) -> anyhow::Result<ExitCode> {
@@ -38,7 +38,7 @@ pub(super) fn run(eval: &EvalArgs) -> anyhow::Result<ExitCode> {
         } else {
             read(input)?
         };
-        rows.extend(rows::parse(&text, &input.display().to_string())?);
+        rows.extend(rows::parse(without_mark(&text), &input.display().to_string())?);
     }
     ensure!(!rows.is_empty(), "the input has no rating, verdict or outcome; see --help");
     let counted =

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use guerdon_types::Rollout;
 
-use crate::commands::setup::read;
+use crate::commands::setup::{read, without_mark};
 
 pub(super) fn rollouts(file: &Path) -> anyhow::Result<Vec<Rollout>> {
     let text = if file == Path::new("-") {
@@ -17,7 +17,7 @@ pub(super) fn rollouts(file: &Path) -> anyhow::Result<Vec<Rollout>> {
         read(file)?
     };
     let mut rollouts = Vec::new();
-    for (number, line) in (1..).zip(text.lines()) {
+    for (number, line) in (1..).zip(without_mark(&text).lines()) {
         if line.trim().is_empty() {
             continue;
         }
