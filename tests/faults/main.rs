@@ -12,6 +12,7 @@
 //! | `tokens.rs` | credentials that are missing, wrong, guessed, or in the wrong place |
 //! | `work_bounds.rs` | costly texts, packs, names and aggregates; abandoned work |
 //! | `reload.rs` | broken, replaced, endless and irrelevant files; roll-backs; storms of signals |
+//! | `exit.rs` | signals during the start, stops while threads are busy |
 //! | `shutdown.rs` | signals at bad moments, half-sent requests, silent judges |
 //! | `absence.rs` | silent sources, empty folders, another configuration than expected |
 //! | `judge_money.rs` | kill -9, torn files, full disks and leaving clients: answers are paid once |
@@ -22,6 +23,7 @@
 
 mod absence;
 mod codings;
+mod exit;
 mod fusion_by_hand;
 mod http;
 mod judge_money;

@@ -8,6 +8,7 @@ mod bad_input;
 mod configuration;
 mod corpus;
 mod door;
+mod echoes;
 mod generations;
 mod judge;
 mod judge_operation;

@@ -109,6 +109,18 @@ impl<S: Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for JsonBody<
     }
 }
 
+/// Runs `work`, which computes for a time that grows with a request, on a blocking thread.
+///
+/// # Errors
+/// `internal`, if it panicked.
+pub(crate) async fn compute<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ApiError> {
+    let failed =
+        |_| ApiError::new(ProblemCode::Internal, "the request failed; see the server's log");
+    tokio::task::spawn_blocking(work).await.map_err(failed)
+}
+
 /// Parses a body with `parse`, on a blocking thread if it is large.
 ///
 /// # Errors

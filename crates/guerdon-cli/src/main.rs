@@ -8,6 +8,7 @@
 //! | `part.rs` | results of an unfinished run, and files that are replaced as a whole |
 //! | `commands/setup.rs` | loads the configuration, starts the async runtime, reads input files |
 //! | `commands/serve.rs` | starts the server, prints its address, stops it on a signal |
+//! | `commands/signals.rs` | receives signals; ends a process whose stop takes too long |
 //! | `commands/score/` | reads a file of rollouts, writes a file of results |
 //! | `commands/local.rs` | runs the engine in this process, without a server |
 //! | `commands/table.rs` | prints results as a table |

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -19,6 +20,12 @@ use crate::listener::{Listener, StopSignals};
 use crate::watch::judge_monitor;
 use crate::watch::reload::{self, Reloader};
 use crate::watch::trigger::Trigger;
+
+/// Time for the threads after the drain time.
+const TIME_FOR_THREADS: Duration = Duration::from_secs(1);
+
+/// Bound of the drain time, so that its end can be computed.
+const LONGEST_DRAIN: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// A listening server.
 #[derive(Debug)]
@@ -102,27 +109,31 @@ async fn hangups(send: mpsc::Sender<Trigger>, stop: CancellationToken) {
 
 impl RunningServer {
     /// Stops the server: answers the requests that were received whole, within the configured time.
-    /// Connections without such a request are closed at once. Returns whether all were answered.
+    /// Connections without such a request are closed at once. Takes at most the configured time and
+    /// a second. Returns whether all requests and all paid judge calls were finished.
     pub async fn stop(self) -> bool {
+        let drained_by = Instant::now() + self.drain.min(LONGEST_DRAIN);
+        let ended_by = drained_by + TIME_FOR_THREADS;
         self.app.ready.store(false, Ordering::Release);
         self.signals.stop.cancel();
         self.http.close();
-        let drained = within(self.drain, "requests in flight", self.http.wait()).await;
+        let drained = until(drained_by, "requests in flight", self.http.wait()).await;
         self.signals.abort.cancel();
         self.background.cancel();
         self.tasks.close();
-        let quiet = within(Duration::from_secs(5), "the reload task", self.tasks.wait()).await;
-        let paid = within(self.drain, "paid judge calls", self.app.engine.finish_calls()).await;
-        let joined =
-            within(self.drain, "the models' device threads", self.app.engine.stop_models()).await;
-        drained && quiet && paid && joined
+        let engine = &self.app.engine;
+        let paid = until(drained_by, "paid judge calls", engine.finish_calls()).await;
+        until(ended_by, "the reload task", self.tasks.wait()).await;
+        until(ended_by, "the models' device threads", engine.stop_models()).await;
+        drained && paid
     }
 }
 
-async fn within(limit: Duration, what: &str, work: impl Future<Output = ()>) -> bool {
-    let done = tokio::time::timeout(limit, work).await.is_ok();
+/// Waits for `work` until `end`. Returns whether it was done by then.
+async fn until(end: Instant, what: &str, work: impl Future<Output = ()>) -> bool {
+    let done = tokio::time::timeout_at(end, work).await.is_ok();
     if !done {
-        tracing::warn!(?limit, "the stop went on without waiting for {what}");
+        tracing::warn!("the stop went on without waiting for {what}");
     }
     done
 }

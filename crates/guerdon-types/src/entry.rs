@@ -7,8 +7,12 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
+use crate::context::values_in;
 use crate::json::parse_part;
 use crate::{GroupId, Invalid, ProblemCode, Rollout, RolloutId, RolloutResult};
+
+/// The longest id and group, in bytes. Replies repeat them.
+const MAX_NAME_BYTES: usize = 4 << 10;
 
 /// One entry of a request's `rollouts`: a valid rollout, or the error of an invalid one.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,10 +45,45 @@ impl RolloutEntry {
                 .unwrap_or_else(|| (not_an_object(found), (1, 1)))),
         };
         match parsed {
-            Ok(rollout) => Self::from(rollout),
+            Ok(rollout) => Self::from(rollout).with_short_names(),
             Err((invalid, _)) => {
                 let names: ReadableNames = serde_json::from_str(json).unwrap_or_default();
-                Self { id: readable(names.id), group: readable(names.group), rollout: Err(invalid) }
+                let (id, group) = (readable(names.id), readable(names.group));
+                let error = Self { id, group, rollout: Err(invalid.clone()) };
+                Self { rollout: Err(invalid), ..error.with_short_names() }
+            }
+        }
+    }
+
+    /// The entry, or an error in the place of a rollout whose id or group is too long to be
+    /// repeated in replies.
+    fn with_short_names(mut self) -> Self {
+        let is_long = |name: Option<&str>| name.is_some_and(|name| name.len() > MAX_NAME_BYTES);
+        let pointer = if is_long(self.id.as_ref().map(RolloutId::as_str)) {
+            self.id = None;
+            "/id"
+        } else if is_long(self.group.as_ref().map(GroupId::as_str)) {
+            self.group = None;
+            "/group"
+        } else {
+            return self;
+        };
+        let detail = format!("longer than {MAX_NAME_BYTES} bytes");
+        self.rollout = Err(Invalid::new(ProblemCode::InvalidRequest, pointer, detail)
+            .hint("send a shorter name, such as a hash of this one"));
+        self
+    }
+
+    /// Takes the values of the context from those that a request may still have. Replaces the
+    /// rollout by an error if there are not enough.
+    pub(crate) fn take_values(&mut self, left: &mut usize) {
+        let Ok(rollout) = &self.rollout else { return };
+        match left.checked_sub(values_in(&rollout.context)) {
+            Some(rest) => *left = rest,
+            None => {
+                let detail = "the contexts of this request have too many values, up to this one";
+                self.rollout = Err(Invalid::new(ProblemCode::RolloutTooLarge, "/context", detail)
+                    .hint("send fewer rollouts a request, or fewer facts"));
             }
         }
     }
@@ -198,6 +237,38 @@ mod tests {
             assert!(invalid.detail.ends_with(found), "{json}: {}", invalid.detail);
             assert!(invalid.hint.unwrap().contains("messages"));
         }
+    }
+
+    #[test]
+    fn names_too_long_to_repeat_are_refused_and_not_repeated() {
+        let name = "n".repeat(MAX_NAME_BYTES + 1);
+        let message = r#""messages": [{"role": "assistant", "content": "x"}]"#;
+        for (key, pointer) in [("id", "/id"), ("group", "/group")] {
+            let long = RolloutEntry::parse(&format!(r#"{{"{key}": "{name}", {message}}}"#));
+            assert_eq!(long.rollout.as_ref().unwrap_err().pointer, pointer);
+            assert!(format!("{long:?}").len() < 1_000);
+            let short =
+                RolloutEntry::parse(&format!(r#"{{"{key}": "{}", {message}}}"#, &name[1..]));
+            assert!(short.rollout.is_ok());
+            let broken = RolloutEntry::parse(&format!(r#"{{"{key}": "{name}", "messages": 3}}"#));
+            assert_eq!(broken.rollout.as_ref().unwrap_err().pointer, "/messages");
+            assert!(format!("{broken:?}").len() < 1_000);
+        }
+    }
+
+    #[test]
+    fn a_request_has_a_budget_of_context_values() {
+        let rollout = |values: usize| {
+            let lists = vec!["[]"; values].join(",");
+            RolloutEntry::parse(&format!(
+                r#"{{"messages": [{{"role": "assistant", "content": "x"}}], "context": {{"a": [{lists}]}}}}"#
+            ))
+        };
+        let mut left = 10;
+        let mut entries = [rollout(4), rollout(5), rollout(4), rollout(3)];
+        entries.iter_mut().for_each(|entry| entry.take_values(&mut left));
+        let taken = entries.map(|entry| entry.rollout.is_ok());
+        assert_eq!((taken, left), ([true, false, true, false], 0));
     }
 
     #[test]

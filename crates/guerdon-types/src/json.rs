@@ -229,10 +229,12 @@ fn ends_in_exponent(text: &[u8]) -> bool {
 /// ```
 #[must_use]
 pub fn unknown_name_hint(message: &str) -> Option<String> {
-    let is_unknown = ["unknown field `", "unknown variant `"].iter().any(|m| message.contains(m));
-    let mut quoted = message.split('`').skip(1).step_by(2);
-    let unknown = quoted.next().filter(|_| is_unknown)?;
-    guerdon_text::did_you_mean(unknown, quoted)
+    // The unknown name is a caller's and may hold any text; the expected names come last.
+    let (before, expected) = message.rsplit_once("`, expected ")?;
+    let unknown = ["unknown field `", "unknown variant `"]
+        .iter()
+        .find_map(|what| before.split_once(what).map(|(_, unknown)| unknown))?;
+    guerdon_text::did_you_mean(unknown, expected.split('`').skip(1).step_by(2))
 }
 
 #[cfg(test)]
@@ -284,6 +286,21 @@ mod tests {
     #[test]
     fn text_after_the_value_is_refused() {
         assert_eq!(refused(r#"{"rollouts": []} x"#).code, ProblemCode::MalformedJson);
+    }
+
+    #[test]
+    fn names_in_a_key_are_not_taken_for_expected_names() {
+        for key in [
+            "rolloutz`, `rollouty",
+            "rolloutz`, expected one of `rollouty`, `x",
+            "unknown field `rolloutz",
+            "`",
+        ] {
+            let body = serde_json::json!({ "rollouts": [], key: 1 }).to_string();
+            let hint = refused(&body).hint.unwrap_or_default();
+            assert!(!hint.contains("rollouty") && !hint.contains("rolloutz"), "{key}: {hint}");
+        }
+        assert_eq!(refused(r#"{"rollout": []}"#).hint.unwrap(), "did you mean `rollouts`?");
     }
 
     #[test]

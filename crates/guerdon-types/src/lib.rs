@@ -33,6 +33,7 @@
 //! | `problem.rs` | RFC 9457 problem bodies and HTTP statuses |
 
 mod content;
+mod context;
 mod digest;
 mod entry;
 mod finite;

@@ -1,6 +1,8 @@
 //! RFC 9457 problem bodies. The HTTP status and the title of each [`ProblemCode`] are defined here
 //! and nowhere else.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{RequestId, Vocabulary, Word};
@@ -216,10 +218,23 @@ pub struct Invalid {
     pub hint: Option<String>,
 }
 
+/// The longest pointer and detail of a fault, in characters. They may quote a request, which may be
+/// as long as the largest body.
+const MAX_CHARS: usize = 1_000;
+
+/// The first [`MAX_CHARS`] characters of `text`.
+fn short(text: String) -> String {
+    match guerdon_text::cut(&text, MAX_CHARS) {
+        Cow::Owned(short) => short,
+        Cow::Borrowed(_) => text,
+    }
+}
+
 impl Invalid {
-    /// A fault at `pointer`.
+    /// A fault at `pointer`. Pointer and detail are cut to 1,000 characters.
     pub fn new(code: ProblemCode, pointer: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { code, pointer: pointer.into(), detail: detail.into(), hint: None }
+        let (pointer, detail) = (short(pointer.into()), short(detail.into()));
+        Self { code, pointer, detail, hint: None }
     }
 
     /// Adds a remedy.

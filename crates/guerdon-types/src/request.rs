@@ -12,6 +12,10 @@ use crate::{
     refuse_shared_ids,
 };
 
+/// The largest number of values in the contexts of one request together. A value takes about 32 to
+/// 100 bytes of memory, which can be many times its text.
+const MAX_CONTEXT_VALUES: usize = 2_000_000;
+
 /// Rollouts to score, with the settings of the request.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -132,8 +136,13 @@ impl IncomingRequest {
                 Invalid::new(ProblemCode::InvalidRequest, "/rollouts", message(&error))
             })?;
         check_count(count, max_rollouts)?;
-        let mut entries: Vec<_> =
-            texts.iter().map(|text| RolloutEntry::parse(text.get())).collect();
+        let mut left = MAX_CONTEXT_VALUES;
+        let parse = |text: &&RawValue| {
+            let mut entry = RolloutEntry::parse(text.get());
+            entry.take_values(&mut left);
+            entry
+        };
+        let mut entries: Vec<_> = texts.iter().map(parse).collect();
         refuse_shared_ids(&mut entries);
         let rollouts = Vec::new();
         let settings =

@@ -113,8 +113,12 @@ pub struct Rollout {
     #[serde(default, skip_serializing_if = "ScoreTurns::is_unsaid")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<ScoreTurns>))]
     pub score: ScoreTurns,
-    /// Facts for rules and judge.
-    #[serde(default, skip_serializing_if = "Context::is_empty")]
+    /// Facts for rules and judge: at most 100,000 values, and no key twice in an object.
+    #[serde(
+        default,
+        skip_serializing_if = "Context::is_empty",
+        deserialize_with = "crate::context::deserialize"
+    )]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>, additional_properties = true))]
     pub context: Context,
 }

@@ -5,6 +5,7 @@ use guerdon_types::RequestId;
 use serde::{Deserialize, Serialize};
 
 use super::classifier::{LABEL, Texts, now};
+use super::vllm::model_name;
 use crate::score::{ItemScores, sigmoid};
 
 /// Infinity's body.
@@ -55,7 +56,7 @@ pub(super) fn classify_reply(
     InfinityReply {
         object: "classify",
         data: data.collect(),
-        model: request.model.clone().unwrap_or_else(|| "guerdon".to_owned()),
+        model: model_name(request.model.clone()),
         usage: InfinityUsage { prompt_tokens: tokens, total_tokens: tokens },
         id: format!("infinity-{id}"),
         created: now(),

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::vllm::model_name;
 use crate::score::{Item, OnFailure, Protocol, ScoreCall, UrlOptions};
 use crate::service::{ApiError, JsonBody};
 use crate::text::whole;
@@ -69,7 +70,7 @@ async fn score_evaluation(
     Ok(answers.reply(ScoreEvaluationReply {
         id: format!("scoreval-{request_id}"),
         object: "score.evaluation",
-        model: request.model,
+        model: model_name(Some(request.model)),
         scores: answers.rewards(),
     }))
 }

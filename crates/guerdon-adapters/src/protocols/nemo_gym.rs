@@ -32,6 +32,10 @@ pub(super) const PROTOCOL: Protocol = Protocol {
 /// The field that marks a rollout without a reward; its value is the kind of failure.
 pub(super) const FAILURE_CLASS: &str = "_ng_failure_class";
 
+/// Fields of a reply next to those of the row.
+const REWARD: &str = "reward";
+const REWARD_COMPONENTS: &str = "reward_components";
+
 pub(super) fn routes() -> OpenApiRouter {
     OpenApiRouter::new()
         .routes(routes!(seed_session))
@@ -154,6 +158,10 @@ fn context(row: &Map<String, Value>) -> Context {
 fn reply(mut request: VerifyRequest, answers: &ItemScores) -> Option<VerifyReply> {
     let answer = answers.items.first()?;
     let reward_components = contributions(answer, &answers.sources, &answers.fusion);
+    // A row that was scored before has the fields of a reply, which are written anew.
+    for field in [REWARD, REWARD_COMPONENTS] {
+        request.row.remove(field);
+    }
     for (name, number) in numbers(answer, &answers.sources) {
         request.row.entry(name).or_insert_with(|| json!(number));
     }

@@ -5,18 +5,19 @@
 //! Rollouts without a reward are left out of all statistics: their 0 is a placeholder. (NeMo-Gym
 //! does not send such rollouts.) Histograms are left out, as in NeMo-Gym's own files.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use axum::Json;
+use axum::response::{IntoResponse as _, Response};
 use guerdon_types::{Invalid, Problem, ProblemCode};
+use http::header::CONTENT_TYPE;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::nemo_gym::FAILURE_CLASS;
-use crate::score::{NamedNumbers, UrlOptions};
-use crate::service::{ApiError, JsonBody};
+use crate::score::{NamedNumbers, ScoreCall, UrlOptions};
+use crate::service::{ApiError, JsonBody, compute};
 
 const TASK: &str = "_ng_task_index";
 const ROLLOUT: &str = "_ng_rollout_index";
@@ -53,10 +54,18 @@ struct AggregateReply {
         content_type = "application/problem+json"),
 ))]
 async fn aggregate_metrics(
-    _choices: UrlOptions,
+    call: ScoreCall,
     JsonBody(request): JsonBody<AggregateRequest>,
-) -> Result<Json<AggregateReply>, ApiError> {
-    Ok(Json(aggregated(&request.verify_responses)?))
+) -> Result<Response, ApiError> {
+    // Statistics and the text of the reply grow with the request.
+    let reply = move || -> Result<Vec<u8>, ApiError> {
+        let reply = aggregated(&request.verify_responses)?;
+        serde_json::to_vec(&reply)
+            .map_err(|error| ApiError::new(ProblemCode::Internal, error.to_string()))
+    };
+    let json = compute(reply).await??;
+    drop(call);
+    Ok(([(CONTENT_TYPE, "application/json")], json).into_response())
 }
 
 fn aggregated(responses: &[Map<String, Value>]) -> Result<AggregateReply, Invalid> {
@@ -74,15 +83,9 @@ fn aggregated(responses: &[Map<String, Value>]) -> Result<AggregateReply, Invali
                 .hint(format!("give each rollout of a task a `{ROLLOUT}` of its own")));
         }
     }
-    let all: Vec<&NamedNumbers> = tasks.values().flat_map(BTreeMap::values).collect();
-    let names: BTreeSet<&str> =
-        all.iter().flat_map(|numbers| numbers.keys()).map(String::as_str).collect();
-    let agent_metrics = described(&names, &all);
+    let agent_metrics = described(tasks.values().flat_map(BTreeMap::values));
     Ok(AggregateReply {
-        group_level_metrics: tasks
-            .iter()
-            .map(|(task, rollouts)| group(*task, rollouts, &names))
-            .collect(),
+        group_level_metrics: tasks.iter().map(|(task, rollouts)| group(*task, rollouts)).collect(),
         key_metrics: agent_metrics
             .clone()
             .into_iter()
@@ -107,11 +110,7 @@ fn numbers(response: &Map<String, Value>) -> NamedNumbers {
     fields.chain(usage.into_iter().flatten()).filter_map(number).collect()
 }
 
-fn group(
-    task: i64,
-    rollouts: &BTreeMap<i64, NamedNumbers>,
-    names: &BTreeSet<&str>,
-) -> Map<String, Value> {
+fn group(task: i64, rollouts: &BTreeMap<i64, NamedNumbers>) -> Map<String, Value> {
     let infos = rollouts.iter().map(|(rollout, numbers)| {
         let mut info =
             Map::from_iter(numbers.iter().map(|(name, number)| (name.clone(), json!(number))));
@@ -129,24 +128,27 @@ fn group(
         "reward_profile_completion_pct": 100.0,
         "rollout_infos": infos.collect::<Vec<_>>(),
     });
-    let statistics = described(names, &rollouts.values().collect::<Vec<_>>());
+    let statistics = described(rollouts.values());
     let mut group: Map<String, Value> =
         statistics.into_iter().map(|(name, number)| (name, json!(number))).collect();
     group.extend(fixed.as_object().cloned().unwrap_or_default());
     group
 }
 
-/// Statistics of each name over the rollouts that have it. The standard deviation is the sample's.
-/// If no name has two numbers, it is 0 for the names that every rollout has, as in NeMo-Gym.
-fn described(names: &BTreeSet<&str>, rollouts: &[&NamedNumbers]) -> NamedNumbers {
-    let sorted = |name: &str| {
-        let mut values: Vec<f64> =
-            rollouts.iter().filter_map(|numbers| numbers.get(name).copied()).collect();
-        values.sort_by(f64::total_cmp);
-        values
-    };
-    let columns: Vec<(&str, Vec<f64>)> = names.iter().map(|name| (*name, sorted(name))).collect();
-    let spread = columns.iter().any(|(_, values)| values.len() > 1);
+/// Statistics of each name over the rollouts that have it, in time that grows with the numbers, not
+/// with names times rollouts. The standard deviation is the sample's. If no name has two numbers, it
+/// is 0 for the names that every rollout has, as in NeMo-Gym.
+fn described<'r>(rollouts: impl Iterator<Item = &'r NamedNumbers>) -> NamedNumbers {
+    let mut columns: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    let mut count = 0;
+    for numbers in rollouts {
+        count += 1;
+        for (name, number) in numbers {
+            columns.entry(name.as_str()).or_default().push(*number);
+        }
+    }
+    columns.values_mut().for_each(|values| values.sort_by(f64::total_cmp));
+    let spread = columns.values().any(|values| values.len() > 1);
     let mut described = NamedNumbers::new();
     for (name, values) in &columns {
         let (Some(min), Some(max), Some(mean)) = (values.first(), values.last(), mean(values))
@@ -160,7 +162,7 @@ fn described(names: &BTreeSet<&str>, rollouts: &[&NamedNumbers]) -> NamedNumbers
             f64::midpoint(values[middle - 1], values[middle])
         };
         let std = match deviation(values, mean) {
-            None if !spread && values.len() == rollouts.len() => Some(0.0),
+            None if !spread && values.len() == count => Some(0.0),
             std => std,
         };
         let statistics = [
@@ -187,4 +189,67 @@ fn mean(values: &[f64]) -> Option<f64> {
 fn deviation(values: &[f64], mean: f64) -> Option<f64> {
     let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
     (values.len() > 1).then(|| (squares / (values.len() - 1) as f64).sqrt())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The definition: for each name, the values of all rollouts that have it.
+    fn by_definition(rollouts: &[NamedNumbers]) -> NamedNumbers {
+        let names: std::collections::BTreeSet<&String> =
+            rollouts.iter().flat_map(NamedNumbers::keys).collect();
+        let column = |name: &str| -> Vec<f64> {
+            rollouts.iter().filter_map(|numbers| numbers.get(name).copied()).collect()
+        };
+        let spread = names.iter().any(|name| column(name).len() > 1);
+        let mut described = NamedNumbers::new();
+        for name in names {
+            let mut values = column(name);
+            values.sort_by(f64::total_cmp);
+            let mean = mean(&values).unwrap();
+            let (low, high) = ((values.len() - 1) / 2, values.len() / 2);
+            described.insert(format!("mean/{name}"), mean);
+            described.insert(format!("min/{name}"), values[0]);
+            described.insert(format!("max/{name}"), values[values.len() - 1]);
+            described.insert(format!("median/{name}"), f64::midpoint(values[low], values[high]));
+            let constant = (!spread && values.len() == rollouts.len()).then_some(0.0);
+            if let Some(std) = deviation(&values, mean).or(constant) {
+                described.insert(format!("std/{name}"), std);
+            }
+        }
+        described
+    }
+
+    proptest! {
+        #[test]
+        fn statistics_are_those_of_each_name_over_the_rollouts_that_have_it(
+            rollouts in proptest::collection::vec(
+                proptest::collection::btree_map("[abc]", (-9..9i32).prop_map(f64::from), 0..4),
+                0..6,
+            ),
+        ) {
+            prop_assert_eq!(described(rollouts.iter()), by_definition(&rollouts));
+        }
+    }
+
+    /// Numbers that are read grow with the numbers that are sent, also if each rollout has names of
+    /// its own.
+    #[test]
+    fn a_name_of_its_own_for_each_rollout_costs_no_more_than_one_for_all() {
+        let rollouts: Vec<NamedNumbers> = (0..40_000_u32)
+            .map(|n| NamedNumbers::from([(format!("n{n}"), f64::from(n))]))
+            .collect();
+        let described = described(rollouts.iter());
+        assert_eq!(described.len(), 4 * rollouts.len());
+        let responses: Vec<Map<String, Value>> = (0..40_000)
+            .map(|n| Map::from_iter([(format!("n{n}"), json!(n)), (TASK.to_owned(), json!(n))]))
+            .collect();
+        let reply = aggregated(&responses).unwrap();
+        assert_eq!(reply.group_level_metrics.len(), responses.len());
+        // Each group has its own name alone.
+        assert!(reply.group_level_metrics.iter().all(|group| group.len() < 20));
+    }
 }

@@ -11,6 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::classifier::{PROTOCOL, Texts, text_items};
+use super::vllm::model_name;
 use crate::score::{ItemScore, ItemScores, ScoreCall, UrlOptions};
 use crate::service::{ApiError, JsonBody};
 
@@ -123,7 +124,7 @@ async fn embeddings(
     Ok(answers.reply(EmbeddingsReply {
         object: "list",
         data: data.collect(),
-        model: request.model.unwrap_or_else(|| "guerdon".to_owned()),
+        model: model_name(request.model),
         usage: EmbeddingsUsage { prompt_tokens: tokens, total_tokens: tokens },
     }))
 }

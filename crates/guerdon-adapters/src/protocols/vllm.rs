@@ -106,9 +106,13 @@ impl<T> ListReply<T> {
     }
 }
 
+/// The longest model's name that a reply repeats, in characters.
+const MAX_MODEL_CHARS: usize = 256;
+
 /// The model's name for the reply: the name in the request, which selects nothing, or `guerdon`.
 pub(super) fn model_name(model: Option<String>) -> String {
-    model.unwrap_or_else(|| "guerdon".to_owned())
+    let model = model.unwrap_or_else(|| "guerdon".to_owned());
+    guerdon_text::cut(&model, MAX_MODEL_CHARS).into_owned()
 }
 
 /// Builds one entry per item with `entry(index, number)`. The number is the sigmoid of the reward,

@@ -13,6 +13,7 @@ mod rules;
 mod score;
 mod serve;
 mod setup;
+mod signals;
 mod table;
 mod workbench;
 

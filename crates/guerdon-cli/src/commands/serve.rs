@@ -5,49 +5,62 @@ use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Context as _;
-use guerdon_server::config::Override;
+use guerdon_server::config::{ConfigSource, Override};
 use guerdon_server::{BoundSocket, Engine, RunningServer, install_telemetry, start_on};
 use guerdon_types::{Info, Versions};
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::setup::runtime;
+use super::signals::{ProcessSignals, exit_code};
 use crate::cli::ServeArgs;
 use crate::output::standard_output;
 
 pub(super) fn run(serve: &ServeArgs) -> anyhow::Result<ExitCode> {
+    // Before anything else, so that no signal during the start is lost or ends the process.
+    let signals = ProcessSignals::listen()?;
     let mut source = serve.configuration.source()?;
     if let Some(listen) = &serve.listen {
         source.overrides.push(Override::new("--listen", &["server", "listen"], listen.clone()));
     }
     install_telemetry(&source.load()?.server)?;
-    runtime()?.block_on(async move {
-        // Installed before the sources load, so that a signal during the start is not lost.
-        let mut terminate = signal(SignalKind::terminate()).context("cannot receive SIGTERM")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("cannot receive SIGINT")?;
-        // Bound before the models load, so that a taken port is reported at once.
-        let socket = BoundSocket::bind(&source)?;
-        let engine = tokio::task::spawn_blocking(move || Engine::load(source)).await??;
-        let running = start_on(Arc::clone(&engine), socket).await?;
-        // Serves even if the reader of standard output has gone, as in `guerdon serve | head -1`.
-        drop(announce(&running, &engine.info()));
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::info!("stopping: finishing requests in flight");
-        tokio::select! {
-            finished = running.stop() => Ok(if finished { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
-            _ = terminate.recv() => Ok(forced()),
-            _ = interrupt.recv() => Ok(forced()),
-        }
-    })
+    let runtime = runtime()?;
+    let stopped = runtime.block_on(serve_until_stopped(source, &signals));
+    // Work on behalf of clients that have gone may still run on blocking threads.
+    runtime.shutdown_background();
+    Ok(exit_code(stopped?))
 }
 
-/// The exit after a second signal: requests in flight are aborted.
-fn forced() -> ExitCode {
-    tracing::warn!("second stop signal: aborting unfinished requests");
-    ExitCode::FAILURE
+/// Serves until a stop signal. Returns whether everything that was taken was answered.
+async fn serve_until_stopped(
+    source: ConfigSource,
+    signals: &ProcessSignals,
+) -> anyhow::Result<bool> {
+    // Bound before the models load, so that a taken port is reported at once.
+    let socket = BoundSocket::bind(&source)?;
+    let load = tokio::task::spawn_blocking(move || Engine::load(source));
+    let stopped_while_loading = async {
+        signals.stopped().await;
+        // A load that is nearly done ends more orderly than one that is cut off.
+        tokio::time::sleep(signals.time_to_stop()).await;
+    };
+    let engine = tokio::select! {
+        loaded = load => loaded??,
+        () = stopped_while_loading => {
+            tracing::info!("stopping: the sources are not loaded to their end");
+            return Ok(true);
+        }
+    };
+    signals.serving(engine.snapshot().config.server.drain);
+    let running = start_on(Arc::clone(&engine), socket).await?;
+    // Serves even if the reader of standard output has gone, as in `guerdon serve | head -1`.
+    drop(announce(&running, &engine.info()));
+    signals.stopped().await;
+    tracing::info!("stopping: finishing requests in flight");
+    let stopped = tokio::time::timeout(signals.time_to_stop(), running.stop()).await;
+    let answered = stopped.unwrap_or(false);
+    if answered {
+        signals.answered();
+    }
+    Ok(answered)
 }
 
 /// Prints the address, the profiles with their sources, and an example request.

@@ -4,6 +4,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
@@ -33,6 +34,10 @@ impl LineWriter {
     pub(crate) fn open(path: &Path, rotation: Option<Rotation>) -> io::Result<Self> {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             std::fs::create_dir_all(folder)?;
+        }
+        if path.metadata().is_ok_and(|metadata| metadata.file_type().is_fifo()) {
+            let wrong = "is a pipe, whose other end could delay every call; name a regular file";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, wrong));
         }
         let file = append(path)?;
         let written = file.metadata()?.len();
@@ -126,6 +131,14 @@ mod tests {
     #[expect(clippy::disallowed_methods, reason = "the test inspects the written file")]
     fn text(path: &Path) -> String {
         std::fs::read_to_string(path).unwrap()
+    }
+
+    #[test]
+    fn a_pipe_is_refused_without_waiting_for_its_other_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        assert!(LineWriter::open(&path, None).unwrap_err().to_string().contains("is a pipe"));
     }
 
     #[tokio::test]

@@ -89,7 +89,8 @@ impl Snapshot {
         let name = name.unwrap_or(&self.default_profile);
         self.profiles.get(name.as_str()).ok_or_else(|| {
             let known: Vec<_> = self.profiles.keys().map(|known| format!("`{known}`")).collect();
-            let detail = format!("unknown profile `{name}`; this server has {}", known.join(", "));
+            let name = guerdon_text::quote(name.as_str());
+            let detail = format!("unknown profile {name}; this server has {}", known.join(", "));
             Invalid::new(ProblemCode::UnknownProfile, "/profile", detail)
                 .hint("name one of these, or leave `profile` out")
         })

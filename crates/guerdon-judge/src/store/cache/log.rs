@@ -73,15 +73,64 @@ pub(super) fn append(mut file: &File, frame: &str) -> io::Result<()> {
     }
 }
 
+/// Sets a file aside whose first write was cut short, as by a full disk. It holds no answer. No
+/// other process may have it open.
+pub(super) fn set_aside_if_torn(path: &Path) -> io::Result<()> {
+    if is_torn(path)? {
+        let mut aside = path.as_os_str().to_owned();
+        aside.push(".torn");
+        std::fs::rename(path, &aside)?;
+        tracing::warn!(
+            path = %path.display(), aside = %Path::new(&aside).display(),
+            "the file of answers ends within its first line, as after a full disk; it is set aside"
+        );
+    }
+    Ok(())
+}
+
 /// Opens `path` for appending; makes it if it is missing.
 pub(super) fn open(path: &Path) -> io::Result<File> {
+    check_kind(path)?;
     let mut file = OpenOptions::new().create(true).append(true).open(path)?;
     if file.metadata()?.len() == 0 {
-        file.write_all(HEADER.as_bytes())?;
         // The rest of the file is invalid without the header.
-        file.sync_all()?;
+        if let Err(error) = file.write_all(HEADER.as_bytes()).and_then(|()| file.sync_all()) {
+            // The next start finds an empty file and not half a header.
+            file.set_len(0)?;
+            return Err(error);
+        }
     }
     Ok(file)
+}
+
+/// Refuses a pipe, a socket or a device: opening a pipe would wait for its other end.
+pub(super) fn check_kind(path: &Path) -> io::Result<()> {
+    match path.metadata() {
+        Ok(metadata) if !metadata.is_file() => {
+            let wrong = "is not a regular file; name another one";
+            Err(io::Error::new(io::ErrorKind::InvalidInput, wrong))
+        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Returns true if the file holds the start of a header and nothing else but zeros, which a power
+/// cut leaves.
+fn is_torn(path: &Path) -> io::Result<bool> {
+    /// A torn write leaves at most one block of the file system.
+    const BLOCK: usize = 64 << 10;
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let mut start = Vec::new();
+    file.take(BLOCK as u64 + 1).read_to_end(&mut start)?;
+    let written = start.len() - start.iter().rev().take_while(|byte| **byte == 0).count();
+    let torn = start.get(..written).unwrap_or_default();
+    let is_part = HEADER.as_bytes().starts_with(torn) && torn.len() < HEADER.len();
+    Ok(!start.is_empty() && start.len() <= BLOCK && is_part)
 }
 
 /// Byte range of an answer in the file, as JSON.
@@ -335,6 +384,34 @@ mod tests {
         let at = |byte| log.answer(&key(byte)).unwrap().unwrap().at;
         assert_eq!((at(0), at(1), at(2), log.keys().len()), (3999, 3997, 3998, 3));
         assert!((log.spent()["day:1 m"] - 2000.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_header_cut_short_anywhere_is_set_aside_and_a_new_file_is_made() {
+        for zeros in [0, 1, 4096] {
+            for cut in 0..HEADER.len() {
+                let folder = tempfile::tempdir().unwrap();
+                let path = folder.path().join("log");
+                let torn = [&HEADER.as_bytes()[..cut], &vec![0; zeros]].concat();
+                make(&path, &torn);
+                set_aside_if_torn(&path).unwrap();
+                kept(&path, &[LogChange::Keep(key(1), answer("a", 7))]);
+                let log = Log::read(&path).unwrap();
+                assert_eq!(log.answer(&key(1)).unwrap(), Some(answer("a", 7)), "{cut}, {zeros}");
+                if !torn.is_empty() {
+                    assert_eq!(bytes(&folder.path().join("log.torn")), torn);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_pipe_is_refused_without_waiting_for_its_other_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        assert!(open(&path).unwrap_err().to_string().contains("not a regular file"));
+        assert!(open(folder.path()).is_err(), "a folder");
     }
 
     #[test]

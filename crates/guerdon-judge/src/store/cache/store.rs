@@ -57,6 +57,7 @@ impl Store {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             std::fs::create_dir_all(folder).map_err(|error| fails.with(&error))?;
         }
+        log::check_kind(path).map_err(|error| fails.with(&error))?;
         let open = lock_and_compact(path).map_err(|error| fails.with(&error))?;
         let file = log::open(path).map_err(|error| fails.with(&error))?;
         let log = Mutex::new(Log::read(path).map_err(|error| fails.with(&error))?);
@@ -173,6 +174,7 @@ fn lock_and_compact(path: &Path) -> std::io::Result<File> {
     name.push(".lock");
     let lock = File::options().create(true).truncate(false).write(true).open(name)?;
     if lock.try_lock().is_ok() {
+        log::set_aside_if_torn(path)?;
         let is_new = path.metadata().map_or(0, |file| file.len()) == 0;
         let tidied = if is_new { Ok(()) } else { log::tidy(path) };
         lock.unlock()?;
