@@ -67,7 +67,7 @@ pub struct WorkPermit {
     shared: Option<Arc<WorkQueue>>,
 }
 
-type Job = Box<dyn FnOnce() + Send>;
+type WorkJob = Box<dyn FnOnce() + Send>;
 
 struct WorkQueue {
     state: Mutex<WorkState>,
@@ -82,7 +82,7 @@ struct WorkState {
     /// Callers without a permit.
     waiting: FairQueue<u64, oneshot::Sender<WorkPermit>>,
     free_permits: usize,
-    jobs: VecDeque<Job>,
+    jobs: VecDeque<WorkJob>,
     stopped: bool,
     /// Mean duration of a piece of work, in seconds.
     mean_seconds: f64,
@@ -254,7 +254,7 @@ impl Drop for WorkPermit {
 }
 
 impl WorkQueue {
-    fn queue(&self, job: Job) -> Result<(), WorkError> {
+    fn queue(&self, job: WorkJob) -> Result<(), WorkError> {
         let mut state = self.state.lock();
         if state.stopped {
             drop(state);
