@@ -166,10 +166,12 @@ impl RulesSource {
     }
 
     fn signal(&self, part: RulesPart) -> Signal {
-        // One entry for the turn. The part lists the rules.
+        // One entry for the turn. The part lists the rules. A shadow rule never counts, so nothing is
+        // missing without it.
         let undecided: Vec<String> = part
             .abstained
             .iter()
+            .filter(|rule| !rule.shadow)
             .map(|rule| format!("{}/{}: {}", rule.pack, rule.rule, rule.detail))
             .collect();
         let abstained = (!undecided.is_empty()).then(|| {
@@ -198,6 +200,30 @@ mod tests {
     fn rollout(turns: usize, bytes: usize) -> Rollout {
         let message = Message::new(Role::Assistant, "a".repeat(bytes));
         Rollout { messages: vec![message; turns], ..Rollout::default() }
+    }
+
+    #[test]
+    fn undecided_shadow_rule_leaves_the_signal_whole() {
+        let rule = |id: &str, more: &str| {
+            format!(
+                "  - {{ id: {id}, points: -1, {more} match: {{ any_of: [a] }}, where: 'context.price > 3' }}\n"
+            )
+        };
+        for (rules, is_whole) in [
+            (rule("s", "shadow: true,"), true),
+            (rule("r", ""), false),
+            (format!("{}{}", rule("s", "shadow: true,"), rule("r", "")), false),
+        ] {
+            let pack = SourceText::new("p.yaml", format!("pack: p\nrules:\n{rules}"));
+            let packs = RulePacks::compile(&[pack]).unwrap_or_else(|report| panic!("{report}")).0;
+            let source = RulesSource::new(Arc::new(packs));
+            let signals = block_on(source.score(Ask::new(&rollout(1, 1), &[0], None)));
+            assert_eq!(signals[0].abstained.is_empty(), is_whole, "{rules}");
+            let Some(Part::Rules(part)) = &signals[0].part else { panic!("{rules}") };
+            assert_eq!(part.abstained.len(), rules.matches("points").count(), "all are reported");
+            let details: String = signals[0].abstained.iter().map(|a| a.detail.as_str()).collect();
+            assert!(!details.contains("p/s"), "{details}");
+        }
     }
 
     #[test]

@@ -170,6 +170,7 @@ fn forms(turn: &TurnResult, source: &SourceId, detail: &str) -> Vec<AbsenceForm>
         (true, []) => vec![AbsenceForm::Part(detail.to_owned())],
         (true, rules) => rules
             .iter()
+            .filter(|rule| !rule.shadow)
             .map(|rule| AbsenceForm::Rule(rule.pack.clone(), rule.rule.clone()))
             .collect(),
     }
@@ -227,6 +228,7 @@ mod tests {
                     pack: "p".into(),
                     rule: rule.to_string(),
                     detail: format!("at {index}"),
+                    shadow: false,
                 };
                 turn.rules = Some(RulesPart { abstained: vec![undecided], ..RulesPart::default() });
                 turn.abstained.push(abstention("rules"));

@@ -181,6 +181,9 @@ pub struct RuleAbstention {
     pub rule: String,
     /// The reason, such as "context.target_price is missing".
     pub detail: String,
+    /// Set for a shadow rule. It never counts, so the part is complete without it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shadow: bool,
 }
 
 /// The part of an external source.

@@ -62,8 +62,12 @@ pub(crate) fn gather<'p>(
         match verdict {
             RuleVerdict::Miss => {}
             RuleVerdict::Unknown(detail) => {
-                let (pack, rule) = (rule.pack.clone(), rule.id.clone());
-                part.abstained.push(RuleAbstention { pack, rule, detail });
+                part.abstained.push(RuleAbstention {
+                    pack: rule.pack.clone(),
+                    rule: rule.id.clone(),
+                    detail,
+                    shadow: rule.shadow,
+                });
             }
             RuleVerdict::Hit(hit, was_disguised) => {
                 disguised += u32::from(was_disguised);
