@@ -171,6 +171,27 @@ async fn profile_without_rules_or_prompts_needs_no_allowance() {
     engine.close().await;
 }
 
+/// A judge without prompts is asked and silent: it is no source that happens to agree.
+#[tokio::test(flavor = "multi_thread")]
+async fn judge_whose_prompts_are_missing_on_purpose_is_silent() {
+    let config = "[server]\nlisten = \"127.0.0.1:0\"\n[judges.j]\n\
+        url = \"http://127.0.0.1:9/v1\"\nmodel = \"m\"\n[profiles.test]\njudge = \"j\"\n\
+        prompts = [\"prompts\"]\nrules = [\"rules.yaml\"]\nallow_empty = true\n\
+        fusion = { method = \"weighted_sum\", on_abstain = \"null\" }\n";
+    let server = Server::from_config(config, &[]).await;
+    let score = async |sources: &[&str], on_abstain: &str| {
+        let body = json!({
+            "rollouts": [Server::rollout("see the work order .")], "sources": sources,
+            "fusion": { "on_abstain": on_abstain },
+        });
+        server.score(&body).await["results"][0]["reward"].clone()
+    };
+    assert!(score(&["judge"], "skip").await.is_null());
+    assert!(score(&["judge", "rules"], "null").await.is_null());
+    assert_eq!(score(&["judge", "rules"], "skip").await, -0.5);
+    server.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn model_that_is_missing_on_purpose_gives_null_until_it_appears() {
     let config = "[server]\nlisten = \"127.0.0.1:0\"\n[reload]\ndebounce = \"20ms\"\n\

@@ -1,4 +1,5 @@
-//! A source that misses the deadline leaves no number behind, in any fusion, plain and streamed.
+//! A source that fails or misses the deadline leaves no number behind, in any fusion, plain and
+//! streamed.
 
 use guerdon_tests::{JudgeReply, Server, StandInJudge};
 use serde_json::{Value, json};
@@ -60,34 +61,56 @@ async fn late_reward_model_leaves_the_reward_null_in_every_fusion() {
     server.stop().await;
 }
 
-#[tokio::test]
-async fn late_judge_without_a_base_is_skipped_beside_rules_and_void_alone() {
-    let judge = StandInJudge::start_gated([JudgeReply::content(verdict("warm"))], 0).await;
-    let server = Server::with(&configured(judge.url()), &[("kind.md", PROMPT)]).await;
-    let score = async |sources: Value, fusion: &Value| {
-        let body = json!({
-            "rollouts": [Server::rollout("we guarantee it .")], "sources": sources,
-            "fusion": fusion, "deadline_ms": 200,
-        });
-        server.score(&body).await["results"][0].clone()
-    };
-    for fusion in every_fusion() {
-        if fusion["method"] == "repo" || (fusion["method"] == "gated" && fusion["inner"].is_null())
-        {
-            continue;
-        }
-        let alone = score(json!(["judge"]), &fusion).await;
-        assert!(alone["reward"].is_null(), "{fusion}: {alone}");
-        assert!(alone["error"]["detail"].as_str().unwrap().contains("judge abstained"), "{alone}");
-        let both = score(json!(["judge", "rules"]), &fusion).await;
-        let rules = score(json!(["rules"]), &fusion).await;
-        if fusion["on_abstain"] == "null" {
-            assert!(both["reward"].is_null(), "{fusion}: {both}");
-        } else {
-            assert!(both["reward"].is_number(), "{fusion}: {both}");
-            assert_eq!(both["reward"], rules["reward"], "{fusion}");
-        }
+/// Judges that fail in different ways, each with the reason of its abstention.
+async fn failing_judges() -> Vec<(&'static str, StandInJudge)> {
+    let mut judges = Vec::new();
+    for (why, reply) in [
+        ("malformed", JudgeReply::content("I would say ten out of ten.")),
+        ("endpoint_error", JudgeReply::status(400, &json!({ "error": { "message": "no" } }))),
+    ] {
+        judges.push((why, StandInJudge::start([reply]).await));
     }
-    judge.release(100);
-    server.stop().await;
+    let late = StandInJudge::start_gated([JudgeReply::content(verdict("warm"))], 0).await;
+    judges.push(("deadline", late));
+    judges
+}
+
+/// A judge that fails is skipped or voids the turn, as `on_abstain` says, and is never a number: the
+/// reward equals that of a request without the judge, or is null. Alone it is always null.
+#[tokio::test(flavor = "multi_thread")]
+async fn failing_judge_is_never_a_number() {
+    for (why, judge) in failing_judges().await {
+        let server = Server::with(&configured(judge.url()), &[("kind.md", PROMPT)]).await;
+        let score = async |sources: &[&str], fusion: &Value| {
+            let body = json!({
+                "rollouts": [Server::rollout("we guarantee it .")], "sources": sources,
+                "fusion": fusion, "deadline_ms": if why == "deadline" { 150 } else { 10_000 },
+            });
+            server.score(&body).await["results"][0].clone()
+        };
+        for fusion in every_fusion() {
+            let needs_rm = fusion["method"] == "repo"
+                || (fusion["method"] == "gated" && fusion["inner"].is_null());
+            let others: &[&[&str]] =
+                if needs_rm { &[&["rm"], &["rm", "rules"]] } else { &[&[], &["rules"], &["rm"]] };
+            for rest in others {
+                let found = score(&[*rest, &["judge"]].concat(), &fusion).await;
+                let turn = &found["turns"][0];
+                assert_eq!(turn["abstained"][0]["source"], "judge", "{why}, {fusion}: {found}");
+                assert_eq!(turn["abstained"][0]["why"], why, "{found}");
+                if rest.is_empty() || fusion["on_abstain"] == "null" {
+                    assert!(found["reward"].is_null(), "{why}, {fusion}: {found}");
+                    let detail = found["error"]["detail"].as_str().unwrap();
+                    assert!(detail.contains("judge abstained"), "{detail}");
+                } else {
+                    assert!(found["reward"].is_number(), "{why}, {fusion}: {found}");
+                    assert_eq!(found["reward"], score(rest, &fusion).await["reward"], "{fusion}");
+                }
+            }
+        }
+        if why == "deadline" {
+            judge.release(100);
+        }
+        server.stop().await;
+    }
 }
