@@ -7,7 +7,8 @@ use guerdon_queue::QuotaReports;
 use parking_lot::Mutex;
 
 use crate::call::capabilities::Capabilities;
-use crate::call::fault::{Class, Fault};
+use crate::call::fault::Fault;
+use crate::call::fault::classes::Class;
 use crate::call::transport::{Transport, TransportReply};
 use crate::call::wire::{self, Completion};
 

@@ -6,28 +6,12 @@ use std::time::Duration;
 use guerdon_queue::Demand;
 use tokio::time::Instant;
 
-use crate::ask::key::QuestionKey;
-use crate::ask::question::RenderedQuestion;
-use crate::call::client::JudgeClient;
-use crate::call::exchange::{Exchange, one_call};
+use crate::call::exchange::{AttemptSpec, Exchange, one_call};
+use crate::call::judge_client::JudgeClient;
+use crate::call::record::AttemptRecord;
 use crate::call::ticket::Ticket;
-use crate::call::wire::RequestFeatures;
 use crate::store::budget::Reservation;
 use crate::store::event::{CallEvent, CallOutcome};
-
-/// The parameters of an attempt.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct AttemptSpec<'a> {
-    pub(crate) key: QuestionKey,
-    pub(crate) question: &'a RenderedQuestion,
-    pub(crate) max_tokens: u32,
-    /// Set if the model should reason less.
-    pub(crate) reduce_reasoning: bool,
-    /// Features that are used instead of those that the address is known to accept.
-    pub(crate) features: Option<RequestFeatures>,
-    /// Counts from 1.
-    pub(crate) number: u32,
-}
 
 /// The result of an attempt.
 #[derive(Debug)]
@@ -36,15 +20,6 @@ pub(crate) struct AttemptOutcome<'a> {
     pub(crate) record: AttemptRecord<'a>,
     /// The losing request of a hedged attempt.
     pub(crate) other: Option<AttemptRecord<'a>>,
-}
-
-/// A request that was sent and must be recorded and paid for.
-#[derive(Debug)]
-pub(crate) struct AttemptRecord<'a> {
-    /// The index of the address.
-    pub(crate) address: usize,
-    pub(crate) event: CallEvent,
-    pub(crate) reservation: Reservation<'a>,
 }
 
 /// The winner of a race between two requests.

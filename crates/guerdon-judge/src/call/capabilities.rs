@@ -9,7 +9,8 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::ask::reasoning;
-use crate::call::fault::{Class, Fault};
+use crate::call::fault::Fault;
+use crate::call::fault::classes::Class;
 use crate::call::wire::RequestFeatures;
 use crate::config::{EndpointConfig, Seal, TokenLimit};
 

@@ -12,75 +12,35 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use guerdon_queue::{Admission, Backoff, Demand, QueuePosition};
+use guerdon_queue::{Demand, QueuePosition};
 use guerdon_types::{AbstainWhy, Usage};
 use tokio::time::Instant;
-use tokio_util::task::TaskTracker;
 
 use crate::ask::answer::{Failure, JudgeAnswer, now_seconds};
-use crate::ask::key::{Identity, QuestionKey};
+use crate::ask::key::QuestionKey;
 use crate::ask::question::RenderedQuestion;
-use crate::ask::reply::{CriterionFinding, ParsedAnswer};
-use crate::call::address::Address;
-use crate::call::attempt::{AttemptOutcome, AttemptRecord, AttemptSpec};
-use crate::call::exchange::Exchange;
-use crate::call::fault::{self, Class, Fault};
-use crate::call::hedge::Hedge;
+use crate::ask::reply::ParsedAnswer;
+use crate::call::attempt::AttemptOutcome;
+use crate::call::exchange::{AttemptSpec, Exchange};
+use crate::call::fault::classes::Class;
+use crate::call::fault::{self, Fault};
+use crate::call::judge_client::JudgeClient;
 use crate::call::patience::Patience;
 use crate::call::reading::unusable;
-use crate::call::ticket::{Admitted, Ticket, gave_up_waiting};
-use crate::call::token_estimate::TokenEstimator;
+use crate::call::record::AttemptNotes;
+use crate::call::ticket::{Ticket, TicketAnswer, gave_up_waiting};
 use crate::call::wire::{Completion, RequestFeatures};
-use crate::config::{TokenCounting, TokenPrices};
-use crate::store::audit::AuditLog;
-use crate::store::budget::SpendingBudget;
-use crate::store::event::{CallObserver, CallOutcome};
+use crate::store::event::CallOutcome;
 
 /// Time after which a question without a deadline is given up if the endpoint still refuses it for
 /// load.
 const LONGEST_PATIENCE: Duration = Duration::from_secs(600);
-
-/// The client of one judge.
-pub(crate) struct JudgeClient {
-    /// At least one.
-    pub(crate) addresses: Vec<Address>,
-    /// The queue before all addresses, in their order.
-    pub(crate) admission: Arc<Admission>,
-    pub(crate) identity: Identity,
-    pub(crate) timeout: Duration,
-    pub(crate) retries: u32,
-    pub(crate) backoff: Backoff,
-    /// True if another judge answers while no address of this one is up.
-    pub(crate) has_fallback: bool,
-    pub(crate) prices: TokenPrices,
-    pub(crate) counting: TokenCounting,
-    pub(crate) estimate: TokenEstimator,
-    pub(crate) hedge: Hedge,
-    pub(crate) budget: SpendingBudget,
-    pub(crate) audit: Option<AuditLog>,
-    pub(crate) observer: CallObserver,
-    /// The tasks of probes.
-    pub(crate) tasks: TaskTracker,
-}
-
-impl std::fmt::Debug for JudgeClient {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("JudgeClient").field("addresses", &self.addresses).finish_non_exhaustive()
-    }
-}
 
 /// The next step after an attempt.
 enum Step {
     Answered(JudgeAnswer),
     Again { after: Duration },
     Failed(Failure),
-}
-
-/// Remarks about an attempt for the audit log.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct AttemptNotes<'a> {
-    pub(crate) flags: &'a [&'static str],
-    pub(crate) findings: Option<&'a [CriterionFinding]>,
 }
 
 /// State of the attempts on one question.
@@ -185,7 +145,7 @@ impl JudgeClient {
             let demand = self.demand(question, patience, progress);
             let most = self.most(question, progress.max_tokens);
             match self.ticket(demand, most, patience).await {
-                Ok(Admitted::Ticket(ticket)) => {
+                Ok(TicketAnswer::Ticket(ticket)) => {
                     // An address that has refused this question and is up refuses the question.
                     let denied = progress.denied_at.contains(&ticket.permit.address());
                     if let Some(failure) = progress.failure.take().filter(|_| denied) {
@@ -195,7 +155,7 @@ impl JudgeClient {
                     }
                     return Ok(ticket);
                 }
-                Ok(Admitted::Probe(permit)) => {
+                Ok(TicketAnswer::Probe(permit)) => {
                     progress.position = Some(permit.position());
                     progress.probes = permit.probes();
                     self.start_probe(permit, key, question);
@@ -229,18 +189,6 @@ impl JudgeClient {
             avoid: progress.failed_at,
             probes: progress.probes,
         }
-    }
-
-    /// The most that a request about `question` may cost.
-    pub(crate) fn most(&self, question: &RenderedQuestion, max_tokens: u32) -> f64 {
-        let prompt = self.estimate.most_prompt(&question.messages);
-        self.prices.cost(prompt, self.estimate.most_completion(max_tokens))
-    }
-
-    /// The address with this index, which admission has chosen.
-    pub(crate) fn address(&self, index: usize) -> &Address {
-        // Admission has as many addresses as there are; the first stands in for a wrong index.
-        self.addresses.get(index).unwrap_or(&self.addresses[0])
     }
 
     /// Chooses the next step after an attempt.
@@ -344,23 +292,6 @@ impl JudgeClient {
         let after = self.backoff.full_jitter(progress.retries);
         progress.retries += 1;
         Step::Again { after: if waits_at_address { Duration::ZERO } else { after } }
-    }
-
-    /// Reports an attempt to the observer and the audit log, and settles its cost.
-    pub(crate) async fn record(
-        &self,
-        key: QuestionKey,
-        question: &RenderedQuestion,
-        AttemptRecord { address, event, reservation }: AttemptRecord<'_>,
-        AttemptNotes { flags, findings }: AttemptNotes<'_>,
-    ) {
-        (self.observer)(&event);
-        if let Some(audit) = &self.audit {
-            let address = &self.address(address).name;
-            let line = audit.line(key, question, &self.identity.model, address);
-            audit.attempt(&line.of(&event, flags, findings)).await;
-        }
-        reservation.settle(event.usage.cost).await;
     }
 }
 

@@ -7,13 +7,28 @@ use guerdon_queue::{AdmissionPermit, LoadSignal, QueuePosition};
 use guerdon_types::Usage;
 use tokio::time::Instant;
 
-use crate::ask::key::Identity;
+use crate::ask::key::{Identity, QuestionKey};
+use crate::ask::question::RenderedQuestion;
 use crate::call::address::Address;
-use crate::call::attempt::AttemptSpec;
-use crate::call::client::JudgeClient;
-use crate::call::fault::{Class, Fault};
+use crate::call::fault::Fault;
+use crate::call::fault::classes::Class;
+use crate::call::judge_client::JudgeClient;
 use crate::call::wire::{self, Completion, RequestFeatures};
 use crate::config::TokenCounting;
+
+/// The parameters of an attempt.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AttemptSpec<'a> {
+    pub(crate) key: QuestionKey,
+    pub(crate) question: &'a RenderedQuestion,
+    pub(crate) max_tokens: u32,
+    /// Set if the model should reason less.
+    pub(crate) reduce_reasoning: bool,
+    /// Features that are used instead of those that the address is known to accept.
+    pub(crate) features: Option<RequestFeatures>,
+    /// Counts from 1.
+    pub(crate) number: u32,
+}
 
 /// The result of one request.
 #[derive(Debug)]

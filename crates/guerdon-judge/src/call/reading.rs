@@ -6,7 +6,7 @@ use crate::ask::answer::Failure;
 use crate::ask::expected;
 use crate::ask::question::RenderedQuestion;
 use crate::ask::reply::{self, AnswerContract, AnswerError, ParsedAnswer};
-use crate::call::client::JudgeClient;
+use crate::call::judge_client::JudgeClient;
 use crate::call::wire::{Completion, RequestFeatures};
 use crate::store::event::CallOutcome;
 

@@ -9,7 +9,7 @@ use guerdon_types::AbstainWhy;
 use tokio::time::Instant;
 
 use crate::ask::answer::{Failure, PatienceEnd};
-use crate::call::client::JudgeClient;
+use crate::call::judge_client::JudgeClient;
 use crate::call::patience::Patience;
 use crate::store::budget::Reservation;
 
@@ -24,7 +24,7 @@ pub(crate) struct Ticket<'a> {
 
 /// The result of waiting for a ticket.
 #[derive(Debug)]
-pub(crate) enum Admitted<'a> {
+pub(crate) enum TicketAnswer<'a> {
     /// The request may be sent.
     Ticket(Ticket<'a>),
     /// The address has to be [checked](crate::call::check) first.
@@ -38,7 +38,7 @@ impl JudgeClient {
         demand: Demand,
         most: f64,
         patience: &Patience,
-    ) -> Result<Admitted<'_>, Failure> {
+    ) -> Result<TicketAnswer<'_>, Failure> {
         self.budget.allows(most).map_err(Failure::over_budget)?;
         let queued = Instant::now();
         let permit = match patience.wait(self.admission.enter(demand)).await {
@@ -47,13 +47,13 @@ impl JudgeClient {
             Err(patience_end) => return Err(gave_up_waiting(patience_end)),
         };
         if permit.is_probe() {
-            return Ok(Admitted::Probe(permit));
+            return Ok(TicketAnswer::Probe(permit));
         }
         match patience.wait(self.budget.reserve_when_free(most)).await {
             Ok(Ok(mut reservation)) => {
                 let waited = queued.elapsed();
                 reservation.write().await;
-                Ok(Admitted::Ticket(Ticket { permit, reservation, waited }))
+                Ok(TicketAnswer::Ticket(Ticket { permit, reservation, waited }))
             }
             Ok(Err(detail)) => {
                 permit.refund();

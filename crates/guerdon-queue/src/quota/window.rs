@@ -43,7 +43,7 @@ pub struct QuotaWindow {
     /// The current share of the span by which a request may stay longer.
     slack: f64,
     /// The endpoint's reports, by period.
-    told: Vec<Told>,
+    told: Vec<QuotaRemainder>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -54,9 +54,9 @@ struct WindowEntry {
     amount: u64,
 }
 
-/// What a report leaves.
+/// The part of a quota that a report leaves.
 #[derive(Debug, Clone, Copy)]
-struct Told {
+struct QuotaRemainder {
     period: Option<Duration>,
     limit: Option<u64>,
     /// The reported remainder, less what was reserved since.
@@ -65,7 +65,7 @@ struct Told {
     until: Instant,
 }
 
-impl Told {
+impl QuotaRemainder {
     /// Time until `wanted` units are left.
     fn wait(&self, wanted: u64, now: Instant) -> Duration {
         let wanted = wanted.min(self.limit.unwrap_or(u64::MAX));
@@ -237,7 +237,7 @@ impl QuotaWindow {
         let since = since.fold(0_u64, |sum, entry| sum.saturating_add(entry.amount));
         let reset = report.reset.or(report.period).unwrap_or(self.span);
         self.told.retain(|told| told.period != report.period);
-        self.told.push(Told {
+        self.told.push(QuotaRemainder {
             period: report.period,
             limit,
             left: remaining.saturating_sub(since),

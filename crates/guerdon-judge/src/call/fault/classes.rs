@@ -1,9 +1,71 @@
-//! The class of a refusal, by its status and the identifiers in its known fields.
+//! Classes of failed attempts. The class of a refusal follows from its status and from the
+//! identifiers in its known fields.
 
+use guerdon_types::AbstainWhy;
 use reqwest::StatusCode;
 
-use crate::call::fault::Class;
 use crate::call::wire::EndpointError;
+use crate::store::event::CallOutcome;
+
+/// Class of a failed attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Class {
+    RateLimited,
+    /// No money or no daily quota left; waiting does not help.
+    QuotaGone,
+    /// The endpoint refuses the account, the model or the path.
+    Denied,
+    /// The endpoint failed; it may recover.
+    Transient,
+    /// It was not reached, or broke off, or took too long.
+    Unreachable,
+    BadRequest,
+    TooLong,
+    /// A filter before the model refused the question.
+    Filtered,
+}
+
+impl Class {
+    /// True if it refuses the account, and waiting does not help.
+    pub(crate) const fn is_denial(self) -> bool {
+        matches!(self, Self::QuotaGone | Self::Denied)
+    }
+
+    pub(crate) const fn can_be_repeated(self) -> bool {
+        matches!(self, Self::RateLimited | Self::Transient | Self::Unreachable)
+    }
+
+    /// True if the address itself may be at fault, and not only the question.
+    pub(crate) const fn is_of_the_address(self) -> bool {
+        matches!(self, Self::QuotaGone | Self::Denied | Self::Transient | Self::Unreachable)
+    }
+
+    pub(crate) const fn why(self) -> AbstainWhy {
+        match self {
+            Self::RateLimited => AbstainWhy::RateLimited,
+            Self::Unreachable => AbstainWhy::Unreachable,
+            Self::QuotaGone | Self::Denied | Self::Transient | Self::BadRequest => {
+                AbstainWhy::EndpointError
+            }
+            Self::TooLong => AbstainWhy::TooLong,
+            Self::Filtered => AbstainWhy::Refused,
+        }
+    }
+
+    /// The outcome of an attempt that failed with this class.
+    pub(crate) const fn outcome(self) -> CallOutcome {
+        match self {
+            Self::RateLimited => CallOutcome::RateLimited,
+            Self::QuotaGone => CallOutcome::QuotaGone,
+            Self::Denied => CallOutcome::Denied,
+            Self::Transient => CallOutcome::Transient,
+            Self::Unreachable => CallOutcome::Unreachable,
+            Self::BadRequest => CallOutcome::BadRequest,
+            Self::TooLong => CallOutcome::TooLong,
+            Self::Filtered => CallOutcome::Filtered,
+        }
+    }
+}
 
 /// A refusal that a server documents.
 struct KnownRefusal {

@@ -2,6 +2,8 @@
 //! because servers differ: codes are numbers or text, errors are objects, lists or HTML pages, and
 //! some errors have status 200.
 
+mod lenient;
+
 use std::time::{Duration, SystemTime};
 
 use guerdon_queue::parse_reset;
@@ -13,7 +15,6 @@ use crate::ask::expected::{self, Alternatives};
 use crate::ask::question::RenderedQuestion;
 use crate::ask::render::ChatMessage;
 use crate::ask::schema::Schema;
-use crate::call::lenient;
 use crate::config::{ResponseFormat, TokenLimit};
 
 /// Builds the request body for one endpoint.

@@ -1,23 +1,23 @@
 //! Failed attempts: their class, and what the endpoint said.
 //!
 //! The class follows from the status, the headers and the identifiers in an error's known fields
-//! ([`classes`](crate::call::classes)). The text of an error is for people: servers quote their
+//! ([`classes`](crate::call::fault::classes)). The text of an error is for people: servers quote their
 //! input there, and the policy wrote the judged turn. Text decides two things only, and neither
 //! beyond the question itself: the name of the reason `too_long`, and a suspicion that the endpoint
 //! lacks a feature, which a [question of guerdon's own](crate::call::check) confirms.
 
+pub(crate) mod classes;
+
 use std::time::{Duration, SystemTime};
 
 use guerdon_queue::{Backoff, QuotaReports, named_delay};
-use guerdon_types::AbstainWhy;
 use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 
+use self::classes::Class;
 use crate::ask::render::ChatMessage;
-use crate::call::classes;
 use crate::call::transport::TransportError;
 use crate::call::wire::EndpointError;
-use crate::store::event::CallOutcome;
 
 /// No endpoint is waited for longer than this; one that asks for more is given up.
 pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(120);
@@ -25,66 +25,6 @@ pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(120);
 pub(crate) const LONGEST_BACKOFF: Duration = Duration::from_secs(8);
 /// Base of the backoff after a refusal for load if the configured one is shorter, or zero.
 const SHORTEST_BACKOFF: Duration = Duration::from_millis(50);
-
-/// Class of a failed attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Class {
-    RateLimited,
-    /// No money or no daily quota left; waiting does not help.
-    QuotaGone,
-    /// The endpoint refuses the account, the model or the path.
-    Denied,
-    /// The endpoint failed; it may recover.
-    Transient,
-    /// It was not reached, or broke off, or took too long.
-    Unreachable,
-    BadRequest,
-    TooLong,
-    /// A filter before the model refused the question.
-    Filtered,
-}
-
-impl Class {
-    /// True if it refuses the account, and waiting does not help.
-    pub(crate) const fn is_denial(self) -> bool {
-        matches!(self, Self::QuotaGone | Self::Denied)
-    }
-
-    pub(crate) const fn can_be_repeated(self) -> bool {
-        matches!(self, Self::RateLimited | Self::Transient | Self::Unreachable)
-    }
-
-    /// True if the address itself may be at fault, and not only the question.
-    pub(crate) const fn is_of_the_address(self) -> bool {
-        matches!(self, Self::QuotaGone | Self::Denied | Self::Transient | Self::Unreachable)
-    }
-
-    pub(crate) const fn why(self) -> AbstainWhy {
-        match self {
-            Self::RateLimited => AbstainWhy::RateLimited,
-            Self::Unreachable => AbstainWhy::Unreachable,
-            Self::QuotaGone | Self::Denied | Self::Transient | Self::BadRequest => {
-                AbstainWhy::EndpointError
-            }
-            Self::TooLong => AbstainWhy::TooLong,
-            Self::Filtered => AbstainWhy::Refused,
-        }
-    }
-
-    /// The outcome of an attempt that failed with this class.
-    pub(crate) const fn outcome(self) -> CallOutcome {
-        match self {
-            Self::RateLimited => CallOutcome::RateLimited,
-            Self::QuotaGone => CallOutcome::QuotaGone,
-            Self::Denied => CallOutcome::Denied,
-            Self::Transient => CallOutcome::Transient,
-            Self::Unreachable => CallOutcome::Unreachable,
-            Self::BadRequest => CallOutcome::BadRequest,
-            Self::TooLong => CallOutcome::TooLong,
-            Self::Filtered => CallOutcome::Filtered,
-        }
-    }
-}
 
 /// One failed attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
