@@ -16,7 +16,7 @@ use crate::engine::Engine;
 use crate::http::router;
 use crate::http::state::App;
 use crate::listen::{BoundSocket, StartError};
-use crate::listener::{Listener, StopSignals};
+use crate::listener::{Listener, ListenerContext, StopSignals};
 use crate::watch::judge_monitor;
 use crate::watch::reload::{self, Reloader};
 use crate::watch::trigger::Trigger;
@@ -73,8 +73,13 @@ pub async fn start_on(
     tasks.spawn(reload::run(reloader, background.clone()));
     tasks.spawn(hangups(send, background.clone()));
     tasks.spawn(judge_monitor::run(watched, background.clone()));
-    let accept =
-        Listener::new(listener, router(app.clone()), &live.config.server, &signals, http.clone());
+    let context = ListenerContext {
+        router: router(app.clone()),
+        signals: signals.clone(),
+        tasks: http.clone(),
+        metrics: app.engine.metrics().connections.clone(),
+    };
+    let accept = Listener::new(listener, &live.config.server, context);
     http.spawn(accept.run());
     app.ready.store(true, Ordering::Release);
     Ok(RunningServer {

@@ -17,12 +17,19 @@ use super::pace::PaceLimits;
 use super::table::ConnectionTable;
 use crate::config::ServerConfig;
 use crate::http::caller::network;
+use crate::observe::metrics::ConnectionMetrics;
 
 /// Pause after a failed `accept`, doubled with each further failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Shortest time between two log lines about failed `accept`s.
 const LOG_EVERY: Duration = Duration::from_secs(10);
+/// Time after which another connection may have become idle.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// Time without a failure of `accept` after which the next one is a new matter.
+const PERIOD_ENDS: Duration = Duration::from_secs(5);
+/// Time of failures after which uploads make room, too.
+const PERSISTENT: Duration = Duration::from_secs(1);
 /// Connections taken from the kernel's queue after the stop signal.
 const LAST_CONNECTIONS: usize = 1_024;
 
@@ -33,6 +40,17 @@ pub(crate) struct StopSignals {
     pub(crate) stop: CancellationToken,
     /// Close all connections.
     pub(crate) abort: CancellationToken,
+}
+
+/// The surroundings of a listener.
+#[derive(Debug)]
+pub(crate) struct ListenerContext {
+    /// Answers the requests.
+    pub(crate) router: Router,
+    pub(crate) signals: StopSignals,
+    /// The connections' tasks.
+    pub(crate) tasks: TaskTracker,
+    pub(crate) metrics: ConnectionMetrics,
 }
 
 /// A listening socket with the settings of its connections.
@@ -47,14 +65,13 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Connections of `socket` send their requests to `router` and run in `tasks`.
+    /// A listener with the configured limits.
     pub(crate) fn new(
         socket: TcpListener,
-        router: Router,
         config: &ServerConfig,
-        signals: &StopSignals,
-        tasks: TaskTracker,
+        context: ListenerContext,
     ) -> Self {
+        let ListenerContext { router, signals, tasks, metrics } = context;
         let pace = |pause| PaceLimits { pause, rate: config.min_rate };
         let timeouts = Timeouts {
             header: config.header_timeout,
@@ -65,10 +82,11 @@ impl Listener {
         let settings = ConnectionSettings {
             builder: connection::builder(&timeouts),
             router,
-            stop: signals.stop.clone(),
-            abort: signals.abort.clone(),
+            metrics: metrics.clone(),
+            stop: signals.stop,
+            abort: signals.abort,
         };
-        let connections = Arc::new(ConnectionTable::new(config.max_connections.get()));
+        let connections = Arc::new(ConnectionTable::new(config.max_connections.get(), metrics));
         Self { socket, settings, timeouts, connections, tasks, failures: AcceptFailures::default() }
     }
 
@@ -83,15 +101,17 @@ impl Listener {
             };
             let pause = match accepted {
                 Ok((stream, peer)) => {
-                    self.failures.ended();
                     self.serve(stream, peer).await;
                     continue;
                 }
                 Err(error) if concerns_one_connection(&error) => continue,
                 Err(error) => self.failures.failed(&error),
             };
-            // Most likely there are no file descriptors: a connection without a request holds one.
-            self.connections.evict_idle();
+            self.settings.metrics.accept_failed();
+            // Most likely there are no file descriptors. A connection that waits for its client
+            // holds one.
+            let evicted = self.connections.evict(self.failures.persist());
+            let pause = if evicted { FIRST_PAUSE } else { pause };
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = tokio::time::sleep(pause) => {}
@@ -112,6 +132,7 @@ impl Listener {
             }
             tokio::select! {
                 () = self.connections.left() => {}
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
                 () = self.settings.stop.cancelled() => return,
             }
         };
@@ -144,21 +165,32 @@ fn concerns_one_connection(error: &io::Error) -> bool {
     )
 }
 
-/// Failures of `accept` in a row.
+/// Failures of `accept`. Those with short times between them are one period.
 #[derive(Debug, Default)]
 struct AcceptFailures {
-    in_a_row: u32,
+    period: Option<FailurePeriod>,
     logged: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct FailurePeriod {
+    since: Instant,
+    last: Instant,
+    count: u32,
 }
 
 impl AcceptFailures {
     /// Logs the failure, unless one was logged a moment ago. Returns the pause before the next
     /// attempt.
     fn failed(&mut self, error: &io::Error) -> Duration {
-        let pause = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(self.in_a_row.min(16)));
-        self.in_a_row = self.in_a_row.saturating_add(1);
+        let now = Instant::now();
+        let period = self.period.take().filter(|period| period.last.elapsed() < PERIOD_ENDS);
+        let before = period.unwrap_or(FailurePeriod { since: now, last: now, count: 0 });
+        let pause = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(before.count.min(16)));
+        let count = before.count.saturating_add(1);
+        self.period = Some(FailurePeriod { last: now, count, ..before });
         if self.logged.is_none_or(|logged| logged.elapsed() >= LOG_EVERY) {
-            self.logged = Some(Instant::now());
+            self.logged = Some(now);
             tracing::error!(
                 %error,
                 "new connections cannot be accepted; raise the limit of open files (ulimit -n), or lower server.max_connections"
@@ -167,8 +199,9 @@ impl AcceptFailures {
         pause.min(LONGEST_PAUSE)
     }
 
-    const fn ended(&mut self) {
-        self.in_a_row = 0;
+    /// Returns whether failures have gone on for a while.
+    fn persist(&self) -> bool {
+        self.period.as_ref().is_some_and(|period| period.since.elapsed() >= PERSISTENT)
     }
 }
 
@@ -185,13 +218,14 @@ mod tests {
         let first = failures.logged;
         assert_eq!(failures.failed(&error), FIRST_PAUSE * 2);
         assert_eq!(failures.logged, first);
-        tokio::time::advance(LOG_EVERY).await;
-        for _ in 0..100 {
-            failures.failed(&error);
+        for _ in 0..20 {
+            assert!(failures.failed(&error) <= LONGEST_PAUSE);
+            tokio::time::advance(LONGEST_PAUSE).await;
         }
         assert_ne!(failures.logged, first);
-        assert_eq!(failures.failed(&error), LONGEST_PAUSE);
-        failures.ended();
+        assert!(failures.persist());
+        tokio::time::advance(PERIOD_ENDS).await;
         assert_eq!(failures.failed(&error), FIRST_PAUSE);
+        assert!(!failures.persist());
     }
 }

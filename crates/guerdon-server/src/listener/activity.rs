@@ -15,6 +15,9 @@ use super::pace::{Pace, PaceLimits};
 /// HTTP/2 connection without requests is closed.
 pub(super) const STOP_GRACE: Duration = Duration::from_millis(250);
 
+/// Time that a connection without a request keeps its place in any case.
+const NEXT_REQUEST: Duration = Duration::from_millis(500);
+
 /// The timeouts of connections.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Timeouts {
@@ -69,12 +72,12 @@ pub(super) enum CloseReason {
 }
 
 impl CloseReason {
-    /// The reason for the log.
+    /// The key of the timeout, for the log and as a metric label.
     pub(super) const fn as_str(self) -> &'static str {
         match self {
-            Self::Header => "the head of a request did not arrive within server.header_timeout",
-            Self::Write => "the client did not read a reply within server.write_timeout",
-            Self::Idle => "no request arrived within server.idle_timeout",
+            Self::Header => "header_timeout",
+            Self::Write => "write_timeout",
+            Self::Idle => "idle_timeout",
         }
     }
 }
@@ -229,10 +232,12 @@ impl Activity {
 
     /// The rank of the connection among those that can make room, lowest first: without a request
     /// by the time since the last one, then with bodies that have not arrived. `None` if a request
-    /// has been received whole.
+    /// has been received whole, or if the next one may be under way.
     pub(super) fn eviction_rank(&self) -> Option<(bool, Instant)> {
         let state = self.state.lock();
-        (state.requests == state.receiving).then_some((state.requests > 0, state.idle_since))
+        let is_new = state.requests == 0 && state.idle_since.elapsed() < NEXT_REQUEST;
+        (state.requests == state.receiving && !is_new)
+            .then_some((state.requests > 0, state.idle_since))
     }
 
     /// Asks the connection to close.
@@ -343,6 +348,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn only_connections_without_a_whole_request_can_make_room() {
         let activity = activity();
+        assert_eq!(activity.eviction_rank(), None, "its first request may be under way");
+        tokio::time::advance(NEXT_REQUEST).await;
         assert_eq!(activity.eviction_rank().map(|(receiving, _)| receiving), Some(false));
         activity.request_started(Version::HTTP_11);
         activity.body_started();

@@ -21,6 +21,7 @@ use super::activity::{Activity, Timeouts};
 use super::reply_body::{ReplyBody, RequestInFlight};
 use super::request_body::RequestBody;
 use super::socket::ObservedSocket;
+use crate::observe::metrics::ConnectionMetrics;
 
 /// The largest head of a request, and the largest read of a body in HTTP/1.
 const MAX_BUFFER: usize = 128 << 10;
@@ -38,6 +39,7 @@ const SEND_BUFFER: usize = 128 << 10;
 pub(super) struct ConnectionSettings {
     pub(super) builder: Builder<TokioExecutor>,
     pub(super) router: Router,
+    pub(super) metrics: ConnectionMetrics,
     /// The stop signal.
     pub(super) stop: CancellationToken,
     /// The end of the drain: connections are closed, whatever they do.
@@ -68,7 +70,7 @@ pub(super) async fn serve(
     settings: ConnectionSettings,
     activity: Arc<Activity>,
 ) {
-    let ConnectionSettings { builder, router, stop, abort } = settings;
+    let ConnectionSettings { builder, router, metrics, stop, abort } = settings;
     let socket = ObservedSocket { stream, activity: Arc::clone(&activity) };
     let router = TowerToHyperService::new(router);
     let (of_requests, stop_bodies) = (Arc::clone(&activity), stop.clone());
@@ -94,6 +96,7 @@ pub(super) async fn serve(
             () = abort.cancelled() => return,
             () = activity.evicted() => {
                 tracing::debug!(%peer, "a connection is closed to make room for another");
+                metrics.closed("evicted");
                 return;
             }
             () = stop.cancelled(), if !is_stopping => {
@@ -109,6 +112,7 @@ pub(super) async fn serve(
                 Ok(next) => clock.as_mut().reset(next),
                 Err(reason) => {
                     tracing::debug!(%peer, reason = reason.as_str(), "a connection is closed");
+                    metrics.closed(reason.as_str());
                     return;
                 }
             },

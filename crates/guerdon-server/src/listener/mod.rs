@@ -20,5 +20,5 @@ mod request_body;
 mod socket;
 mod table;
 
-pub(crate) use self::accept::{Listener, StopSignals};
+pub(crate) use self::accept::{Listener, ListenerContext, StopSignals};
 pub(crate) use self::request_body::BodyError;

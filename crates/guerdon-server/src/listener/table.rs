@@ -2,19 +2,24 @@
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::activity::Activity;
+use crate::observe::metrics::ConnectionMetrics;
+
+/// An address without connections.
+const NOBODY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// The open connections.
 #[derive(Debug)]
 pub(super) struct ConnectionTable {
     state: Mutex<State>,
     limit: usize,
+    metrics: ConnectionMetrics,
     /// Notified when a connection leaves.
     left: Notify,
 }
@@ -40,8 +45,8 @@ pub(super) struct ConnectionEntry {
 }
 
 impl ConnectionTable {
-    pub(super) fn new(limit: usize) -> Self {
-        Self { state: Mutex::default(), limit, left: Notify::new() }
+    pub(super) fn new(limit: usize, metrics: ConnectionMetrics) -> Self {
+        Self { state: Mutex::default(), limit, metrics, left: Notify::new() }
     }
 
     /// Adds a connection of an address, or of a network whose addresses one client has, if there is
@@ -60,12 +65,15 @@ impl ConnectionTable {
         let activity = Arc::clone(activity);
         state.connections.insert(number, Entry { address, activity });
         *state.by_address.entry(address).or_default() += 1;
+        self.metrics.opened();
         Some(ConnectionEntry { table: Arc::clone(self), number })
     }
 
-    /// Closes a connection without a request, if there is one.
-    pub(super) fn evict_idle(&self) -> bool {
-        self.state.lock().evict(None)
+    /// Closes a connection without a request, if there is one; or with `or_upload` also one that
+    /// sends a body.
+    pub(super) fn evict(&self, or_upload: bool) -> bool {
+        let mut state = self.state.lock();
+        state.evict(None) || (or_upload && state.evict(Some(NOBODY)))
     }
 
     /// Waits until a connection leaves.
@@ -110,6 +118,7 @@ impl Drop for ConnectionEntry {
     fn drop(&mut self) {
         // An evicted connection is no longer in the table.
         self.table.state.lock().remove(self.number);
+        self.table.metrics.ended();
         self.table.left.notify_one();
     }
 }
@@ -126,8 +135,8 @@ mod tests {
     use crate::listener::activity::Timeouts;
     use crate::listener::pace::PaceLimits;
 
-    const GREEDY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
-    const MODEST: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2));
+    const GREEDY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+    const MODEST: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2));
 
     fn activity() -> Arc<Activity> {
         let second = Duration::from_secs(1);
@@ -136,38 +145,50 @@ mod tests {
         Arc::new(Activity::new(timeouts))
     }
 
+    fn table(limit: usize) -> Arc<ConnectionTable> {
+        Arc::new(ConnectionTable::new(limit, ConnectionMetrics::default()))
+    }
+
+    /// Longer than the time that a new connection keeps its place.
+    async fn moment() {
+        tokio::time::advance(Duration::from_millis(600)).await;
+    }
+
     fn was_evicted(activity: &Activity) -> bool {
         activity.evicted().now_or_never().is_some()
     }
 
-    #[test]
-    fn idle_connection_of_the_greediest_address_makes_room() {
-        let table = Arc::new(ConnectionTable::new(3));
+    #[tokio::test(start_paused = true)]
+    async fn idle_connection_of_the_greediest_address_makes_room() {
+        let table = table(3);
         let connections = [MODEST, GREEDY, GREEDY].map(|address| {
             let activity = activity();
             (table.add(address, &activity).unwrap(), activity)
         });
+        assert!(table.add(MODEST, &activity()).is_none(), "all of them are new");
+        moment().await;
         let _new = table.add(MODEST, &activity()).unwrap();
         let evicted = connections.each_ref().map(|(_, activity)| was_evicted(activity));
         assert_eq!(evicted, [false, true, false], "the older one of the greedy address");
     }
 
-    #[test]
-    fn upload_makes_room_only_for_an_address_with_fewer_connections() {
-        let table = Arc::new(ConnectionTable::new(2));
-        let _uploads = [(); 2].map(|()| {
+    #[tokio::test(start_paused = true)]
+    async fn upload_makes_room_only_for_an_address_with_fewer_connections() {
+        let table = table(3);
+        let _uploads = [(); 3].map(|()| {
             let activity = activity();
             activity.request_started(Version::HTTP_11);
             activity.body_started();
             (table.add(GREEDY, &activity).unwrap(), activity)
         });
-        assert!(table.add(GREEDY, &activity()).is_none() && !table.evict_idle());
+        assert!(table.add(GREEDY, &activity()).is_none() && !table.evict(false));
         assert!(table.add(MODEST, &activity()).is_some());
+        assert!(table.evict(true), "for an address that is not known");
     }
 
-    #[test]
-    fn request_in_work_is_never_closed_and_its_end_makes_room() {
-        let table = Arc::new(ConnectionTable::new(1));
+    #[tokio::test(start_paused = true)]
+    async fn request_in_work_is_never_closed_and_its_end_makes_room() {
+        let table = table(1);
         let busy = activity();
         busy.request_started(Version::HTTP_11);
         let entry = table.add(GREEDY, &busy).unwrap();

@@ -1,6 +1,7 @@
 //! Metrics of the server: names, labels and histogram buckets. Label values come from closed sets.
 //! The registry is a value that is passed around, not a global.
 
+mod connections;
 mod histograms;
 mod judges;
 
@@ -17,6 +18,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+pub(crate) use self::connections::ConnectionMetrics;
 use self::histograms::{counts, seconds, tokens};
 pub(crate) use self::judges::JudgeMetrics;
 
@@ -41,6 +43,8 @@ pub struct Metrics {
     generation: Gauge,
     reloads: Family<ReloadLabels, Counter>,
     reload_broken: Gauge,
+    /// Metrics of connections.
+    pub(crate) connections: ConnectionMetrics,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -177,7 +181,9 @@ impl Metrics {
             "reload_broken",
             "1 while the files on disk are broken and an older generation keeps serving"
         );
+        let connections = ConnectionMetrics::register(&mut registry);
         Arc::new(Self {
+            connections,
             requests,
             request_seconds,
             rollouts,
