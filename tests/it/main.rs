@@ -5,6 +5,7 @@
 mod absence;
 mod adapters;
 mod bad_input;
+mod bounded_bodies;
 mod configuration;
 mod corpus;
 mod door;

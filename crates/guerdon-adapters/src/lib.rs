@@ -42,7 +42,8 @@ use utoipa_axum::router::OpenApiRouter;
 
 pub use self::score::SourceName;
 pub use self::service::{
-    ApiError, JsonBody, ProfileSummary, ScoreHandle, ScoreService, ScoringBatch, parse_body,
+    ApiError, JsonBody, ProfileSummary, ScoreHandle, ScoreService, ScoringBatch, compute,
+    parse_body,
 };
 
 /// The routes of all protocols.

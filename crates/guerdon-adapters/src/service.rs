@@ -113,7 +113,7 @@ impl<S: Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for JsonBody<
 ///
 /// # Errors
 /// `internal`, if it panicked.
-pub(crate) async fn compute<T: Send + 'static>(
+pub async fn compute<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, ApiError> {
     let failed =

@@ -5,7 +5,8 @@ use std::time::Duration;
 use guerdon_types::Context;
 use serde::Deserialize;
 
-use crate::score::{Item, OnFailure, Protocol, UrlOptions};
+use crate::score::{Item, OnFailure, Protocol, ScoreCall};
+use crate::service::ApiError;
 use crate::text::whole;
 
 /// verl sets no timeout and repeats every reply but a 4xx up to sixteen times. Infinity's generated
@@ -42,12 +43,14 @@ impl Texts {
 }
 
 /// The dialogue of each text.
-pub(super) fn text_items(texts: Texts, options: &UrlOptions) -> Vec<Item> {
-    texts
-        .list()
-        .iter()
-        .map(|text| Item::text(whole(text, options.thoughts), Context::new()))
-        .collect()
+pub(super) async fn text_items(call: &ScoreCall, texts: Texts) -> Result<Vec<Item>, ApiError> {
+    let texts = texts.list();
+    call.check_count(texts.len())?;
+    call.compute(move |options| {
+        let item = |text: &String| Item::text(whole(text, options.thoughts), Context::new());
+        texts.iter().map(item).collect()
+    })
+    .await
 }
 
 /// Seconds since 1970.

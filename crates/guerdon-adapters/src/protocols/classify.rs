@@ -50,19 +50,20 @@ async fn classify(
     Extension(id): Extension<RequestId>,
     JsonBody(body): JsonBody<Value>,
 ) -> Result<Response, ApiError> {
-    match read(body)? {
+    match call.compute(|_| read(body)).await?? {
         ClassifyRequest::Sglang(request) => {
-            let answers =
-                call.score(&PROTOCOL, text_items(request.text.clone(), &call.options)).await?;
+            let items = text_items(&call, request.text.clone()).await?;
+            let answers = call.score(&PROTOCOL, items).await?;
             Ok(answers.reply(sglang::classify_reply(&request, &answers, &id)))
         }
         ClassifyRequest::Infinity(request) => {
-            let answers =
-                call.score(&PROTOCOL, text_items(request.input.clone(), &call.options)).await?;
+            let items = text_items(&call, request.input.clone()).await?;
+            let answers = call.score(&PROTOCOL, items).await?;
             Ok(answers.reply(infinity::classify_reply(&request, &answers, &id)))
         }
         ClassifyRequest::Vllm(request) => {
-            let answers = call.score(&PROTOCOL, vllm::items(&request, &call.options)).await?;
+            let items = vllm::items(&call, &request).await?;
+            let answers = call.score(&PROTOCOL, items).await?;
             Ok(answers.reply(vllm::classify_reply(request, &answers, &id)))
         }
     }

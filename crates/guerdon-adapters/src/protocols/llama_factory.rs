@@ -65,12 +65,17 @@ async fn score_evaluation(
     Extension(request_id): Extension<RequestId>,
     JsonBody(request): JsonBody<ScoreEvaluationRequest>,
 ) -> Result<Response, ApiError> {
-    let item = |text: &String| Item::text(whole(text, call.options.thoughts), Context::new());
-    let answers = call.score(&PROTOCOL, request.messages.iter().map(item).collect()).await?;
+    let ScoreEvaluationRequest { model, messages } = request;
+    call.check_count(messages.len())?;
+    let items = call.compute(move |options| -> Vec<Item> {
+        let item = |text: &String| Item::text(whole(text, options.thoughts), Context::new());
+        messages.iter().map(item).collect()
+    });
+    let answers = call.score(&PROTOCOL, items.await?).await?;
     Ok(answers.reply(ScoreEvaluationReply {
         id: format!("scoreval-{request_id}"),
         object: "score.evaluation",
-        model: model_name(Some(request.model)),
+        model: model_name(Some(model)),
         scores: answers.rewards(),
     }))
 }

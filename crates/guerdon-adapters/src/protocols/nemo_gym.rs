@@ -105,9 +105,14 @@ async fn verify(
     call: ScoreCall,
     JsonBody(request): JsonBody<VerifyRequest>,
 ) -> Result<Response, ApiError> {
-    let item = Item::messages(messages(&request), context(&request.row));
+    let item = call.compute(move |_| {
+        let item = Item::messages(messages(&request), context(&request.row));
+        (item, request)
+    });
+    let (item, request) = item.await?;
     let answers = call.score(&PROTOCOL, vec![item]).await?;
-    Ok(answers.reply(reply(request, &answers)))
+    // The reply repeats the request.
+    call.compute(move |_| answers.reply(reply(request, &answers))).await
 }
 
 fn messages(request: &VerifyRequest) -> Vec<Message> {

@@ -78,7 +78,10 @@ async fn get_reward(
     call: ScoreCall,
     JsonBody(request): JsonBody<GetRewardRequest>,
 ) -> Result<Response, ApiError> {
-    let answers = call.score(&PROTOCOL, items(request, &call.options)?).await?;
+    let texts = request.query.as_ref().or(request.responses.as_ref());
+    call.check_count(texts.map_or(0, Vec::len))?;
+    let items = call.compute(|options| items(request, options)).await??;
+    let answers = call.score(&PROTOCOL, items).await?;
     Ok(answers.reply(reply(&answers)))
 }
 

@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 use super::classifier::{PROTOCOL, now};
 use super::vllm::{TokenUsage, model_name};
 use super::vllm_score::pair;
-use crate::score::{ItemScores, ScoreCall, UrlOptions, sigmoid};
+use crate::score::{Item, ItemScores, ScoreCall, UrlOptions, sigmoid};
 use crate::service::{ApiError, JsonBody};
 
 pub(super) fn routes() -> OpenApiRouter {
@@ -127,8 +127,13 @@ async fn rerank(
     let RerankRequest { query, replies, model, raw_scores, use_activation, return_text, top_n } =
         request;
     let (Replies::Texts(texts) | Replies::Documents(texts)) = &replies;
-    let items = texts.iter().map(|reply| pair(&query, reply, &call.options)).collect();
-    let answers = call.score(&PROTOCOL, items).await?;
+    call.check_count(texts.len())?;
+    call.check_copies(&query, texts.len())?;
+    let texts = texts.clone();
+    let items = call.compute(move |options| -> Vec<Item> {
+        texts.iter().map(|reply| pair(&query, reply, options)).collect()
+    });
+    let answers = call.score(&PROTOCOL, items.await?).await?;
     let raw = raw_scores.or(use_activation.map(|activate| !activate)).unwrap_or(false);
     let mut ranked = ranked(&answers, raw);
     ranked.truncate(top_n.filter(|top| *top > 0).unwrap_or(usize::MAX));

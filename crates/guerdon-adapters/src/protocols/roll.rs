@@ -150,8 +150,11 @@ async fn submit_task(
     call.service.profile(call.options.profile.as_ref())?;
     call.options.deadline_ms =
         call.options.deadline_ms.or_else(|| task_deadline_ms(request.timeout?));
-    let dialogue = continued(&request.prompt, &request.response, call.options.thoughts);
-    let item = Item::text(dialogue, facts("reward_info", request.reward_info));
+    let item = call.compute(move |options| {
+        let dialogue = continued(&request.prompt, &request.response, options.thoughts);
+        Item::text(dialogue, facts("reward_info", request.reward_info))
+    });
+    let item = item.await?;
     let (sender, result) = watch::channel(None);
     let work = async move {
         let scored = match call.score(&PROTOCOL, vec![item]).await {

@@ -114,7 +114,8 @@ async fn embeddings(
     call: ScoreCall,
     JsonBody(request): JsonBody<EmbeddingsRequest>,
 ) -> Result<Response, ApiError> {
-    let answers = call.score(&PROTOCOL, text_items(request.input, &call.options)).await?;
+    let items = text_items(&call, request.input).await?;
+    let answers = call.score(&PROTOCOL, items).await?;
     let data = answers.rewards().into_iter().enumerate().map(|(index, reward)| Embedding {
         object: "embedding",
         index,

@@ -92,7 +92,8 @@ enum RmReply {
         body = Problem, content_type = "application/problem+json"),
 ))]
 async fn rm(call: ScoreCall, JsonBody(request): JsonBody<RmRequest>) -> Result<Response, ApiError> {
-    let answers = call.score(&PROTOCOL, vec![item(request, &call.options)]).await?;
+    let item = call.compute(|options| item(request, options)).await?;
+    let answers = call.score(&PROTOCOL, vec![item]).await?;
     let answer =
         answers.items.first().map_or(RmReply::Number(None), |answer| match call.options.reply {
             ReplyForm::Number => RmReply::Number(answer.reward),

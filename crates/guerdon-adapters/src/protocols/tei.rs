@@ -112,16 +112,20 @@ async fn predict(
         PredictInputs::One(input) => (vec![input], false),
         PredictInputs::Batch(inputs) => (inputs, true),
     };
-    let item = |input: &PredictInput| {
-        let dialogue = match input {
-            PredictInput::Text([text]) => whole(text, call.options.thoughts),
-            PredictInput::Pair([prompt, response]) => {
-                continued(prompt, response, call.options.thoughts)
-            }
+    call.check_count(inputs.len())?;
+    let items = call.compute(move |options| -> Vec<Item> {
+        let item = |input: &PredictInput| {
+            let dialogue = match input {
+                PredictInput::Text([text]) => whole(text, options.thoughts),
+                PredictInput::Pair([prompt, response]) => {
+                    continued(prompt, response, options.thoughts)
+                }
+            };
+            Item::text(dialogue, Context::new())
         };
-        Item::text(dialogue, Context::new())
-    };
-    let answers = call.score(&PROTOCOL, inputs.iter().map(item).collect()).await?;
+        inputs.iter().map(item).collect()
+    });
+    let answers = call.score(&PROTOCOL, items.await?).await?;
     let predictions = answers.rewards().into_iter().map(|reward| Prediction {
         score: if raw { reward } else { reward.map(sigmoid) },
         label: LABEL,

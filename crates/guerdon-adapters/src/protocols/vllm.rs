@@ -146,17 +146,21 @@ async fn pooling(
     Extension(id): Extension<RequestId>,
     JsonBody(request): JsonBody<ClassifyRequestBody>,
 ) -> Result<Response, ApiError> {
-    let answers = call.score(&PROTOCOL, items(&request, &call.options)).await?;
+    let items = items(&call, &request).await?;
+    let answers = call.score(&PROTOCOL, items).await?;
     let entry = |index, number| PoolingEntry { index, object: "pooling", data: [number] };
     let data = entries(&answers, request.use_activation, entry);
     Ok(answers.reply(ListReply::new(format!("pool-{id}"), request.model, &answers, data)))
 }
 
-pub(super) fn items(request: &ClassifyRequestBody, options: &UrlOptions) -> Vec<Item> {
+pub(super) async fn items(
+    call: &ScoreCall,
+    request: &ClassifyRequestBody,
+) -> Result<Vec<Item>, ApiError> {
     match &request.input {
-        ClassifyInputOrChat::Input { input } => text_items(input.clone(), options),
+        ClassifyInputOrChat::Input { input } => text_items(call, input.clone()).await,
         ClassifyInputOrChat::Chat { messages } => {
-            vec![Item::messages(read(messages.clone()), Context::new())]
+            Ok(vec![Item::messages(read(messages.clone()), Context::new())])
         }
     }
 }

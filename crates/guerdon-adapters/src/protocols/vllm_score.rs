@@ -64,7 +64,12 @@ async fn score(
     JsonBody(request): JsonBody<PairsRequest>,
 ) -> Result<Response, ApiError> {
     let PairsRequest { model, queries, documents, use_activation } = request;
-    let items = pairs(&queries.list(), &documents.list(), &call.options)?;
+    let (queries, documents) = (queries.list(), documents.list());
+    call.check_count(documents.len())?;
+    if let [query] = queries.as_slice() {
+        call.check_copies(query, documents.len())?;
+    }
+    let items = call.compute(move |options| pairs(&queries, &documents, options)).await??;
     let answers = call.score(&PROTOCOL, items).await?;
     let data = entries(&answers, use_activation, |index, score| PairScore {
         index,

@@ -7,20 +7,27 @@ use axum::Json;
 use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse as _, Response};
 use guerdon_types::{
-    Context, Finite, FusionConfig, Message, Problem, ProblemCode, Rollout, RolloutResult,
+    Context, Finite, FusionConfig, Invalid, Message, Problem, ProblemCode, Rollout, RolloutResult,
     ScoreRequest,
 };
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue};
 use serde::Serialize;
 
 use super::source_name::SourceName;
 use super::url_options::{OnFailure, UrlOptions};
-use crate::service::{ApiError, ScoreHandle, ScoreService};
+use crate::service::{ApiError, ScoreHandle, ScoreService, compute};
 use crate::text::ForeignDialogue;
 
 /// The header with the number of texts whose chat template was not recognised.
 const UNRECOGNISED: HeaderName = HeaderName::from_static("x-guerdon-unrecognised");
+
+/// The longest body that is converted on the thread of the request, in bytes.
+const SHORT: usize = 128 << 10;
+
+/// The memory of copied texts, in largest bodies.
+const MAX_COPIED_BODIES: usize = 4;
 
 /// The longest deadline of any protocol: sources that are not ready by then abstain.
 const DEADLINE: Duration = Duration::from_secs(50);
@@ -120,6 +127,8 @@ impl ItemScores {
 pub(crate) struct ScoreCall {
     pub(crate) service: Arc<dyn ScoreService>,
     pub(crate) options: UrlOptions,
+    /// False if converting the body takes so long that other requests must not wait for it.
+    is_short: bool,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for ScoreCall {
@@ -128,11 +137,59 @@ impl<S: Send + Sync> FromRequestParts<S> for ScoreCall {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let ScoreHandle(service) = ScoreHandle::from_request_parts(parts, state).await?;
         let options = UrlOptions::from_request_parts(parts, state).await?;
-        Ok(Self { service, options })
+        let length = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+        let is_short = !parts.headers.contains_key(CONTENT_ENCODING)
+            && length.and_then(|length| length.parse().ok()).is_some_and(|n: usize| n <= SHORT);
+        Ok(Self { service, options, is_short })
     }
 }
 
 impl ScoreCall {
+    /// Runs `work`, such as the conversion of a body, on a blocking thread if the body is not
+    /// short.
+    ///
+    /// # Errors
+    /// `internal`, if `work` panics.
+    pub(crate) async fn compute<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&UrlOptions) -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
+        if self.is_short {
+            return Ok(work(&self.options));
+        }
+        let options = self.options.clone();
+        compute(move || work(&options)).await
+    }
+
+    /// Refuses more items than a request may have, before each takes the memory of a dialogue.
+    ///
+    /// # Errors
+    /// `too_large`.
+    pub(crate) fn check_count(&self, count: usize) -> Result<(), Invalid> {
+        let limit = self.service.limits().max_rollouts;
+        if count <= limit {
+            return Ok(());
+        }
+        let detail = format!("{count} rollouts exceed this server's limit of {limit}");
+        Err(Invalid::new(ProblemCode::TooLarge, "/rollouts", detail)
+            .hint("send fewer items a request, or raise `limits.max_rollouts`"))
+    }
+
+    /// Refuses a text that would be copied for so many items that the copies take many times the
+    /// memory of the largest body.
+    ///
+    /// # Errors
+    /// `too_large`.
+    pub(crate) fn check_copies(&self, text: &str, copies: usize) -> Result<(), Invalid> {
+        let limit = self.service.limits().max_body_bytes.saturating_mul(MAX_COPIED_BODIES);
+        if text.len().saturating_mul(copies) <= limit {
+            return Ok(());
+        }
+        let detail = format!("a text of {} bytes is paired with {copies} others", text.len());
+        Err(Invalid::new(ProblemCode::TooLarge, "", detail)
+            .hint("send fewer items a request, or raise `limits.max_body_bytes`"))
+    }
+
     /// Scores `items` with the options of the URL and the protocol.
     ///
     /// # Errors

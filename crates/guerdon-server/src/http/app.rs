@@ -33,6 +33,9 @@ const VERSION: (HeaderName, HeaderValue) = (
     HeaderValue::from_static(env!("CARGO_PKG_VERSION")),
 );
 
+/// The longest path that a log line shows, in characters.
+const MAX_PATH_CHARS: usize = 256;
+
 #[derive(utoipa::OpenApi)]
 #[openapi(info(
     title = "guerdon",
@@ -125,7 +128,8 @@ async fn request_context(State(app): State<App>, mut request: Request, next: Nex
     let expected = expected_digest(request.headers());
     let context = RequestContext::new(&app, app.callers.caller(None, address), expected);
     request.extensions_mut().insert(context);
-    let span = tracing::info_span!("http.request", http.method = %method, http.path = path, request.id = id.as_str());
+    let shown_path = guerdon_text::cut(&path, MAX_PATH_CHARS);
+    let span = tracing::info_span!("http.request", http.method = %method, http.path = &*shown_path, request.id = id.as_str());
     async {
         let mut response = finish(next.run(request).await, &id, &path);
         response.headers_mut().insert(VERSION.0, VERSION.1);

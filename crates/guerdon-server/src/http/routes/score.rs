@@ -5,9 +5,10 @@ use axum::body::{Body, Bytes};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use futures_util::{Stream, StreamExt as _, stream};
+use guerdon_adapters::compute;
 use guerdon_types::{
-    Problem, RequestId, ScoreRequest, ScoreResponse, StreamLine, StreamSummary, StreamedResult,
-    Usage,
+    Problem, ProblemCode, RequestId, ScoreRequest, ScoreResponse, StreamLine, StreamSummary,
+    StreamedResult, Usage,
 };
 use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_TYPE};
@@ -20,6 +21,10 @@ use crate::http::extract::ScoreBody;
 use crate::http::problem::ApiError;
 use crate::http::request_context::RequestContext;
 use crate::http::state::App;
+
+/// The largest number of turns whose reply is written on the thread of the request, about 1 ms of
+/// work.
+const TURNS_WRITTEN_HERE: usize = 512;
 
 const NDJSON: &str = "application/x-ndjson";
 
@@ -61,8 +66,14 @@ async fn score(
     }
     let versions = batch.versions().clone();
     let BatchResults { results, groups, usage } = batch.collect().await;
+    let turns: usize = results.iter().map(|result| result.turns.len()).sum();
     let response = ScoreResponse::new(request_id, results, versions, usage).with_groups(groups);
-    Ok(Json(response).into_response())
+    if turns <= TURNS_WRITTEN_HERE {
+        return Ok(Json(response).into_response());
+    }
+    let written = compute(move || serde_json::to_vec(&response)).await?;
+    let json = written.map_err(|error| ApiError::new(ProblemCode::Internal, error.to_string()))?;
+    Ok(([(CONTENT_TYPE, "application/json")], json).into_response())
 }
 
 /// Result lines, then the summary. The context, and with it the request's place, is held until the
