@@ -99,6 +99,12 @@ impl Prefilter {
                 }
             }
         }
+        for leaf in &scan.unmasked_found.touched {
+            let rules = self.by_leaf.first().and_then(|leaves| leaves.get(*leaf as usize));
+            for rule in rules.into_iter().flatten() {
+                candidates.add(*rule);
+            }
+        }
         for (rule, requirement) in &self.gated {
             if requirement.holds(text) {
                 candidates.add(*rule);
@@ -138,10 +144,12 @@ impl Requirement {
     fn holds(&self, text: &ScannedText<'_>) -> bool {
         let scan = text.scan();
         match self {
-            Self::Leaf { fold: true, leaf } => scan.found.has(*leaf),
+            Self::Leaf { fold: true, leaf } => scan.has(*leaf),
             Self::Leaf { fold: false, leaf } => scan.raw_found.has(*leaf),
-            Self::Unit(mask) => scan.numbers.may_have(*mask),
-            Self::AnyNumber => scan.numbers.has_plain(),
+            Self::Unit(mask) => {
+                scan.numbers.may_have(*mask) || scan.unmasked_numbers.may_have(*mask)
+            }
+            Self::AnyNumber => scan.numbers.has_plain() || scan.unmasked_numbers.has_plain(),
             Self::Gate { fold, gate } => text.passes(gate, *fold),
             Self::Always => true,
         }

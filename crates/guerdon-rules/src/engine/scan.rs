@@ -13,8 +13,8 @@ use crate::engine::pattern::Gate;
 use crate::engine::scan_limit::ScanClock;
 use crate::text::literals::LiteralHits;
 use crate::text::near::Surroundings;
-use crate::text::normalise::{FoldedText, LooseReading};
-use crate::text::number::{TextNumbers, Units};
+use crate::text::normalise::{DisguiseReadings, FoldedText, UnmaskedText};
+use crate::text::number::{NumberText, TextNumbers, Units};
 use crate::text::present::CharSet;
 use crate::text::sentences::SentenceIndex;
 use crate::text::tokens::TokenizedText;
@@ -36,6 +36,7 @@ pub(crate) struct ScannedText<'a> {
     view: OnceCell<Box<FoldedText>>,
     scan: OnceCell<Box<TextScan>>,
     sentences: OnceCell<SentenceIndex>,
+    unmasked_sentences: OnceCell<SentenceIndex>,
     tokens: OnceCell<TokenizedText>,
 }
 
@@ -50,7 +51,10 @@ pub(crate) struct TextScan {
     /// The start and end, in bytes of the folded text, of hits that only the loose reading found;
     /// sorted.
     loose: Vec<[usize; 2]>,
-    reading: LooseReading,
+    readings: DisguiseReadings,
+    /// Hits and numbers in the unmasked reading.
+    pub(crate) unmasked_found: LiteralHits,
+    pub(crate) unmasked_numbers: TextNumbers,
     raw_present: CharSet,
     /// The length of the longest run of each class plus one, or 0 if not measured yet: in folded
     /// and in unfolded text.
@@ -83,6 +87,7 @@ impl<'a> ScannedText<'a> {
             view: OnceCell::new(),
             scan: OnceCell::new(),
             sentences: OnceCell::new(),
+            unmasked_sentences: OnceCell::new(),
             tokens: OnceCell::new(),
         }
     }
@@ -114,6 +119,18 @@ impl<'a> ScannedText<'a> {
         let scan = self.scan();
         let found = if fold { &scan.found } else { &scan.raw_found };
         Surroundings { text: self.view(fold), found, sentences: &self.sentences }
+    }
+
+    /// The text without disguise, and the same of it, if the text is in disguise.
+    pub(crate) fn unmasked(&self) -> Option<(&UnmaskedText, Surroundings<'_>)> {
+        let scan = self.scan();
+        let unmasked = scan.unmasked()?;
+        let around = Surroundings {
+            text: unmasked.text(),
+            found: &scan.unmasked_found,
+            sentences: &self.unmasked_sentences,
+        };
+        Some((unmasked, around))
     }
 
     /// The tokens of the folded text.
@@ -150,6 +167,9 @@ impl<'a> ScannedText<'a> {
 
     /// Returns true if a pattern without a literal may match.
     pub(crate) fn passes(&self, gate: &Gate, fold: bool) -> bool {
+        if fold && self.scan().unmasked().is_some() {
+            return true;
+        }
         let present = if fold { self.folded().present } else { self.scan().raw_present };
         let has_run = |class, times| self.has_run(class as usize, times, fold);
         gate.passes(present, self.view(fold).len(), has_run)
@@ -197,6 +217,49 @@ fn keep<T>(buffers: &Mutex<Vec<Box<T>>>, buffer: Option<Box<T>>) {
 }
 
 impl TextScan {
+    /// The text without disguise, if the text is in disguise.
+    pub(crate) fn unmasked(&self) -> Option<&UnmaskedText> {
+        Some(&self.readings.unmasked).filter(|text| text.is_changed())
+    }
+
+    /// Returns true if the folded or the unmasked text has a hit of a leaf.
+    pub(crate) fn has(&self, leaf: u32) -> bool {
+        self.found.has(leaf) || self.unmasked_found.has(leaf)
+    }
+
+    /// Reads the text without its disguise.
+    fn read_disguised(&mut self, scanner: &Scanner, text: &str, clock: &ScanClock<'_>) {
+        let needles = &scanner.needles;
+        self.readings.read(text);
+        let DisguiseReadings { loose, unmasked, .. } = &self.readings;
+        needles.loose.find(loose.text(), |leaf, bytes| {
+            if let Some(bytes) = loose.disguised(text, &bytes) {
+                self.found.push(leaf, &bytes);
+                self.loose.push([bytes.start, bytes.end]);
+            }
+            !clock.tick()
+        });
+        self.loose.sort_unstable();
+        if !unmasked.is_changed() {
+            return;
+        }
+        needles.folded.find(unmasked.text(), |leaf, bytes| {
+            self.unmasked_found.push(leaf, &bytes);
+            !clock.tick()
+        });
+        if let [Some(leaf), _] = needles.digits {
+            let mut at = 0;
+            while at < unmasked.text().len() {
+                at = push_digits(&mut self.unmasked_found, leaf, unmasked.text(), at) + 1;
+            }
+        }
+        if needles.numbers {
+            let text = NumberText { text: unmasked.text(), breaks: &[] };
+            let numbers = &mut self.unmasked_numbers;
+            numbers.scan(text, unmasked.numerals(), &scanner.units, || clock.tick());
+        }
+    }
+
     /// Reads a text. If the clock runs out, the rest is not read; the evaluation then has no
     /// result.
     fn read(
@@ -222,16 +285,11 @@ impl TextScan {
             }
         }
         self.loose.clear();
-        if view.suspicious && !needles.loose.is_empty() {
-            self.reading.read(text);
-            needles.loose.find(self.reading.text(), |leaf, bytes| {
-                if let Some(bytes) = self.reading.disguised(text, &bytes) {
-                    self.found.push(leaf, &bytes);
-                    self.loose.push([bytes.start, bytes.end]);
-                }
-                !clock.tick()
-            });
-            self.loose.sort_unstable();
+        self.readings.clear();
+        self.unmasked_found.reset(needles.folded.leaves());
+        self.unmasked_numbers.clear();
+        if view.suspicious {
+            self.read_disguised(scanner, text, clock);
         }
         if needles.numbers {
             self.numbers.scan(view.number_text(), &view.numerals, &scanner.units, || clock.tick());

@@ -21,8 +21,8 @@ use crate::syntax::pack::{NearWords, NumberWords, Predicate, Rule};
 use crate::syntax::parse;
 use crate::text::literals::{LiteralHits, leftmost_longest};
 use crate::text::near::{self, Near, Surroundings};
-use crate::text::normalise::{self, FoldedText, LooseReading};
-use crate::text::number::{self, NumberSpec, NumberText, Units};
+use crate::text::normalise::{self, DisguiseReadings, FoldedText};
+use crate::text::number::{self, Capture, NumberSpec, NumberText, Units};
 
 /// A hit: the id of the rule, the number of hits, and the spans in characters of the turn.
 pub type NaiveHit = (String, usize, Vec<[usize; 2]>);
@@ -159,6 +159,16 @@ impl<'a> NaiveText<'a> {
                 let mut ranges = self.occurrences(&words, *fold);
                 ranges.retain(|range| !word || near::is_whole(self.view(*fold), range));
                 self.keep_near(&mut ranges, near);
+                if *fold {
+                    ranges.extend(self.unmasked(near, |text| {
+                        let mut all: Vec<Range<usize>> = folded_forms(&words)
+                            .iter()
+                            .flat_map(|word| occurrences_of(text, word).collect::<Vec<_>>())
+                            .collect();
+                        all.retain(|range| near::is_whole(text, range));
+                        all
+                    }));
+                }
                 leftmost_longest(&mut ranges);
                 self.hits(*fold, &ranges, *count)
             }
@@ -168,6 +178,14 @@ impl<'a> NaiveText<'a> {
                 let mut ranges: Vec<_> =
                     regex.find_iter(text).take(MAX_HITS).map(|hit| hit.range()).collect();
                 self.keep_near(&mut ranges, near);
+                if *fold {
+                    let find = |text: &str| {
+                        regex.find_iter(text).take(MAX_HITS).map(|hit| hit.range()).collect()
+                    };
+                    let mut odd = self.unmasked(near, find);
+                    odd.retain(|odd| !ranges.iter().any(|range| meet(range, odd)));
+                    ranges.extend(odd);
+                }
                 self.hits(*fold, &ranges, *count)
             }
             Predicate::Number { numbers, count } => self.numbers(numbers, condition, *count),
@@ -204,11 +222,14 @@ impl<'a> NaiveText<'a> {
     fn occurrences(&self, words: &[String], fold: bool) -> Vec<Range<usize>> {
         let text = self.view(fold);
         let mut ranges = Vec::new();
-        let mut loose = LooseReading::default();
-        loose.read(text);
+        let readings = if fold { self.readings() } else { DisguiseReadings::default() };
+        let loose = &readings.loose;
         for word in words {
             let word = if fold { normalise::fold(word) } else { word.clone() };
             ranges.extend(occurrences_of(text, &word));
+            if let (true, Some(joined)) = (fold, normalise::joined_form(&word)) {
+                ranges.extend(occurrences_of(text, &joined));
+            }
             if let (true, Some(bare)) = (fold, normalise::loose_form(&word)) {
                 ranges.extend(
                     occurrences_of(loose.text(), &bare).filter_map(|at| loose.disguised(text, &at)),
@@ -216,6 +237,40 @@ impl<'a> NaiveText<'a> {
             }
         }
         ranges
+    }
+
+    /// The text without its disguise. The signs of a disguise are part of its definition, and the
+    /// corpus of evasions tests them; without one, nothing is read.
+    fn readings(&self) -> DisguiseReadings {
+        let mut view = FoldedText::default();
+        view.read_folded(self.original);
+        let mut readings = DisguiseReadings::default();
+        if view.suspicious {
+            readings.read(&self.folded);
+        }
+        readings
+    }
+
+    /// The ranges that `find` returns in the text without disguise, if they are odd and have the
+    /// words near them, in bytes of the folded text.
+    fn unmasked(
+        &self,
+        nearby: &NearWords,
+        find: impl Fn(&str) -> Vec<Range<usize>>,
+    ) -> Vec<Range<usize>> {
+        let readings = self.readings();
+        let unmasked = &readings.unmasked;
+        if !unmasked.is_changed() {
+            return Vec::new();
+        }
+        let (near, found) = near_words(unmasked.text(), nearby);
+        let sentences = OnceCell::new();
+        let around = Surroundings { text: unmasked.text(), found: &found, sentences: &sentences };
+        find(unmasked.text())
+            .into_iter()
+            .filter(|range| unmasked.is_odd(range) && near.holds(range, around))
+            .filter_map(|range| unmasked.folded_bytes(&range))
+            .collect()
     }
 
     /// Keeps the ranges with a required word near them and no forbidden one.
@@ -255,19 +310,42 @@ impl<'a> NaiveText<'a> {
         let spec =
             NumberSpec { units: units.intern_all(folded(&wanted.unit)), near, optional: false };
         let digit = |at: usize| text.as_bytes().get(at).is_some_and(u8::is_ascii_digit);
-        let starts = text
-            .char_indices()
-            .filter(|(at, _)| !digit(*at) || !at.checked_sub(1).is_some_and(digit));
-        let places: Vec<u32> = starts.filter_map(|(at, _)| u32::try_from(at).ok()).collect();
-        let mut numbers = number::TextNumbers::default();
         let mut view = FoldedText::default();
         view.read_folded(self.original);
-        let number_text = NumberText { text, ..view.number_text() };
+        let breaks = view.number_text().breaks;
+        let starts = text.char_indices().filter(|(at, _)| {
+            let continues = digit(*at) && at.checked_sub(1).is_some_and(digit);
+            !continues || u32::try_from(*at).is_ok_and(|at| breaks.contains(&at))
+        });
+        let places: Vec<u32> = starts.filter_map(|(at, _)| u32::try_from(at).ok()).collect();
+        let mut numbers = number::TextNumbers::default();
+        let number_text = NumberText { text, breaks };
         numbers.scan(number_text, &places, &units, || false);
         let sentences = OnceCell::new();
         let around = Surroundings { text, found: &found, sentences: &sentences };
-        let captures = spec.captures(&numbers, &units, around);
-        let fits = captures.filter(|capture| {
+        let mut captures: Vec<Capture<'_>> = spec.captures(&numbers, &units, around).collect();
+        let readings = self.readings();
+        let unmasked = &readings.unmasked;
+        let (near, found) = near_words(unmasked.text(), &wanted.near);
+        let odd_spec = NumberSpec { near, ..spec.clone() };
+        let mut odd_numbers = number::TextNumbers::default();
+        let number_text = NumberText { text: unmasked.text(), breaks: &[] };
+        odd_numbers.scan(number_text, unmasked.numerals(), &units, || false);
+        let sentences = OnceCell::new();
+        let around = Surroundings { text: unmasked.text(), found: &found, sentences: &sentences };
+        let mut odd: Vec<Capture<'_>> = Vec::new();
+        for capture in odd_spec.captures(&odd_numbers, &units, around) {
+            let Some(bytes) = unmasked.folded_bytes(&capture.bytes) else { continue };
+            let known = captures.iter().find(|known| known.bytes.end > bytes.start);
+            let same = known.is_some_and(|known| {
+                known.bytes.start < bytes.end && known.value.total_cmp(&capture.value).is_eq()
+            });
+            if unmasked.is_changed() && unmasked.is_odd(&capture.bytes) && !same {
+                odd.push(Capture { bytes, ..capture });
+            }
+        }
+        captures.append(&mut odd);
+        let fits = captures.into_iter().filter(|capture| {
             condition.is_none_or(|expr| {
                 expr.truth(ExprFacts::of(self.context).with_capture(capture)) == Truth::Yes
             })
@@ -275,6 +353,34 @@ impl<'a> NaiveText<'a> {
         let ranges: Vec<Range<usize>> = fits.map(|capture| capture.bytes).collect();
         self.hits(true, &ranges, count)
     }
+}
+
+/// The hits of the words that must and must not be near, written plainly.
+fn near_words(text: &str, nearby: &NearWords) -> (Near, LiteralHits) {
+    let mut found = LiteralHits::default();
+    found.reset(2);
+    for (leaf, words) in [(0, &nearby.near), (1, &nearby.not_near)] {
+        let words: Vec<String> = words.iter().map(|word| word.trim().to_owned()).collect();
+        for word in folded_forms(&words) {
+            occurrences_of(text, &word).for_each(|range| found.push(leaf, &range));
+        }
+    }
+    let leaf = |words: &[String], leaf| (!words.is_empty()).then_some(leaf);
+    let near =
+        Near { one: leaf(&nearby.near, 0), none: leaf(&nearby.not_near, 1), within: nearby.within };
+    (near, found)
+}
+
+/// The folded words, and those that are written together.
+fn folded_forms(words: &[String]) -> Vec<String> {
+    let folded: Vec<String> = words.iter().map(|word| normalise::fold(word)).collect();
+    let joined: Vec<String> =
+        folded.iter().filter_map(|word| normalise::joined_form(word)).collect();
+    folded.into_iter().chain(joined).collect()
+}
+
+fn meet(a: &Range<usize>, b: &Range<usize>) -> bool {
+    a.start < b.end && b.start < a.end
 }
 
 fn folded(words: &[String]) -> Vec<String> {

@@ -78,10 +78,6 @@ impl Literals {
         self.leaves
     }
 
-    pub(crate) const fn is_empty(&self) -> bool {
-        self.automaton.is_none()
-    }
-
     /// The size on the heap, in bytes.
     pub(crate) fn memory(&self) -> usize {
         self.automaton.as_ref().map_or(0, Automaton::heap_bytes)

@@ -46,6 +46,30 @@ def leet(phrase):
     return " ".join(words)
 
 
+CHEROKEE = str.maketrans("abcdefghijklmnopqrstuvwxyz", "ꭺꮟꮯꭰꭼfꮐꮋꭵꭻꮶꮮꮇnꮎꮲqꮢꮪꭲuꮩꮃxꭹꮓ")
+LISU = str.maketrans("abcdefghijklmnopqrstuvwxyz", "ꓮꓐꓚꓓꓰꓝꓖꓧꓲꓙꓗꓡꓟꓠꓳꓑqꓣꓢꓔꓴꓦꓪꓫꓬꓜ")
+SIGNS = str.maketrans("aeis", "@€!$")
+BRACKETED = {chr(97 + i): chr(0x249C + i) for i in range(26)}
+EMOJI = "🙂"
+
+
+def middle(phrase, mark):
+    """`mark` once, in the middle of the longest word."""
+    words = phrase.split(" ")
+    at = max(range(len(words)), key=lambda i: len(words[i]))
+    half = len(words[at]) // 2
+    words[at] = words[at][:half] + mark + words[at][half:]
+    return " ".join(words)
+
+
+def entities(phrase, form):
+    return "".join(form(ord(c)) if c != " " else c for c in phrase)
+
+
+def wrapped(phrase):
+    return phrase.replace(" ", "\n")
+
+
 SHARED = {
     "zero_width_joined": lambda p: inner(p, ZERO),
     "direction_marks": lambda p: inner(p, "\u200e\u202c"),
@@ -53,10 +77,25 @@ SHARED = {
     "spaced": lambda p: inner(p, " "),
     "starred": lambda p: inner(p, "*"),
     "dotted": lambda p: inner(p, "."),
+    "control_characters": lambda p: inner(p, "\u0001"),
+    "other_invisible": lambda p: inner(p, "\u17b5\U0001d173"),
+    "combining_marks": lambda p: inner(p, "\ufe20\u0483"),
+    "emoji": lambda p: inner(p, EMOJI),
+    "emoji_once": lambda p: middle(p, EMOJI),
+    "decimal_entities": lambda p: entities(p, "&#{};".format),
+    "hexadecimal_entities": lambda p: entities(p, "&#x{:x};".format),
+    "invisible_entities": lambda p: inner(p, "&zwnj;"),
+    "tags": lambda p: inner(p, "<b></b>"),
+    "tag_once": lambda p: middle(p, "<span class=x>"),
+    "bold_inside": lambda p: middle(p, "**"),
+    "barred": lambda p: inner(p, "|"),
+    "line_breaks": lambda p: inner(p, "\n"),
 }
 CHINESE = {
     "traditional": lambda p: "".join(TRADITIONAL.get(c, c) for c in p),
     "underlined": lambda p: inner(p, "_"),
+    "bracketed": lambda p: inner(p, "】【") if len(p) > 2 else p,
+    "listed": lambda p: inner(p, "、") if len(p) > 2 else p,
 }
 ENGLISH = {
     "full_width": lambda p: "".join(chr(ord(c) + 0xFEE0) if c != " " else c for c in p),
@@ -67,6 +106,14 @@ ENGLISH = {
     "upper_case": str.upper,
     "accented": lambda p: re.sub("([aeou])", "\\1\u0301", p),
     "hyphened_once": lambda p: p[:3] + "-" + p[3:],
+    "cherokee": lambda p: p.translate(CHEROKEE),
+    "lisu": lambda p: p.translate(LISU),
+    "bracketed_letters": lambda p: "".join(BRACKETED.get(c, c) for c in p),
+    "signs": lambda p: p[0] + p[1:-1].translate(SIGNS) + p[-1],
+    "commas": lambda p: inner(p, ", "),
+    "slashes": lambda p: inner(p, "/"),
+    "wrapped": wrapped,
+    "comma_for_space": lambda p: p.replace(" ", ","),
 }
 
 

@@ -220,7 +220,9 @@ impl Compiler {
         let needles = &mut self.plan.scanner.needles;
         let loose: Vec<String> =
             words.iter().filter(|_| fold).filter_map(|word| normalise::loose_form(word)).collect();
-        let leaf = needles.literals(fold).leaf(words);
+        let joined: Vec<String> =
+            words.iter().filter(|_| fold).filter_map(|word| normalise::joined_form(word)).collect();
+        let leaf = needles.literals(fold).leaf(words.into_iter().chain(joined));
         for word in loose {
             needles.loose.add(leaf, word);
         }

@@ -57,31 +57,59 @@ impl<'a> TurnView<'_, 'a> {
         let view = seen.text.view(*fold);
         let around = seen.text.surroundings(*fold);
         let mut outcome = MatchOutcome::no();
+        let mut taken: Vec<Range<usize>> = Vec::new();
+        // `bytes` is the place in the folded text of a match at `range` of `text`.
+        let mut hit = |text: &str, range: &Range<usize>, bytes: &Range<usize>| {
+            let Some(condition) = condition else {
+                return seen.add(&mut outcome, *fold, bytes, None);
+            };
+            let written = pattern.value(text, range).unwrap_or_default();
+            let written: String = written.chars().filter(|c| *c != ',').collect();
+            let Ok(value) = written.parse::<f64>() else { return };
+            match condition.truth(ExprFacts::of(self.context()).with_value(value)) {
+                Truth::Yes => seen.add(&mut outcome, *fold, bytes, Some(value.to_string())),
+                Truth::No => {}
+                Truth::Unknown(why) => outcome.add_unknown(why),
+            }
+        };
+        let unmasked = fold.then(|| seen.text.unmasked()).flatten();
         pattern.find(view, found, |range| {
             if seen.text.is_over() || !near.holds(&range, around) {
                 return;
             }
-            let Some(condition) = condition else {
-                return seen.add(&mut outcome, *fold, &range, None);
-            };
-            let written = pattern.value(view, &range).unwrap_or_default();
-            let written: String = written.chars().filter(|c| *c != ',').collect();
-            let Ok(value) = written.parse::<f64>() else { return };
-            match condition.truth(ExprFacts::of(self.context()).with_value(value)) {
-                Truth::Yes => seen.add(&mut outcome, *fold, &range, Some(value.to_string())),
-                Truth::No => {}
-                Truth::Unknown(why) => outcome.add_unknown(why),
+            hit(view, &range, &range);
+            if unmasked.is_some() {
+                taken.push(range);
             }
         });
+        if let Some((text, around)) = unmasked {
+            let plain = std::mem::take(&mut taken);
+            let mut disguised = false;
+            pattern.find(around.text, around.found, |range| {
+                if seen.text.is_over() || !text.is_odd(&range) || !near.holds(&range, around) {
+                    return;
+                }
+                if let Some(bytes) = text.folded_bytes(&range)
+                    && !overlaps(&plain, &bytes)
+                {
+                    hit(around.text, &range, &bytes);
+                    disguised = true;
+                }
+            });
+            outcome.disguised |= disguised && outcome.yes;
+        }
         outcome.at_least(*count)
     }
 
     fn number(&self, matcher: &NumberMatcher, seen: &TextInScope<'_, 'a>) -> MatchOutcome {
         let NumberMatcher { spec, condition, count } = matcher;
         let mut outcome = MatchOutcome::no();
-        for capture in self.captures(spec, seen.text) {
+        let plain = self.captures(spec, seen.text);
+        let unmasked = self.unmasked_captures(spec, seen.text, &plain);
+        let all = plain.iter().map(|capture| (capture, false));
+        for (capture, odd) in all.chain(unmasked.iter().map(|capture| (capture, true))) {
             let truth = condition.as_ref().map_or(Truth::Yes, |condition| {
-                condition.truth(ExprFacts::of(self.context()).with_capture(&capture))
+                condition.truth(ExprFacts::of(self.context()).with_capture(capture))
             });
             match truth {
                 Truth::Yes => {
@@ -90,7 +118,7 @@ impl<'a> TurnView<'_, 'a> {
                         None => capture.value.to_string(),
                     };
                     seen.add(&mut outcome, true, &capture.bytes, Some(detail));
-                    outcome.disguised |= capture.spaced;
+                    outcome.disguised |= capture.spaced || odd;
                 }
                 Truth::No => {}
                 Truth::Unknown(why) => outcome.add_unknown(why),
@@ -144,6 +172,29 @@ impl<'a> TurnView<'_, 'a> {
         })
     }
 
+    /// The numbers that only the text without disguise shows, at their bytes of the folded text.
+    fn unmasked_captures<'t>(
+        &'t self,
+        numbers: &'t NumberSpec,
+        text: &'t ScannedText<'a>,
+        plain: &[Capture<'t>],
+    ) -> Vec<Capture<'t>> {
+        let Some((unmasked, around)) = text.unmasked() else { return Vec::new() };
+        let places: Vec<Range<usize>> = plain.iter().map(|capture| capture.bytes.clone()).collect();
+        let units = &self.plan().scanner.units;
+        let captures = numbers.captures(&text.scan().unmasked_numbers, units, around);
+        let odd = captures.filter_map(|capture| {
+            let bytes = unmasked.folded_bytes(&capture.bytes)?;
+            let same = plain
+                .get(places.partition_point(|place| place.end <= bytes.start))
+                .is_some_and(|known| {
+                    known.bytes.start < bytes.end && known.value.total_cmp(&capture.value).is_eq()
+                });
+            (unmasked.is_odd(&capture.bytes) && !same).then_some(Capture { bytes, ..capture })
+        });
+        odd.take_while(|_| !text.is_over()).collect()
+    }
+
     fn captures<'t>(
         &'t self,
         numbers: &'t NumberSpec,
@@ -165,6 +216,12 @@ impl<'a> TurnView<'_, 'a> {
     }
 }
 
+/// Returns true if `bytes` share a byte with one of `ranges`, which are ascending.
+fn overlaps(ranges: &[Range<usize>], bytes: &Range<usize>) -> bool {
+    let next = ranges.partition_point(|range| range.end <= bytes.start);
+    ranges.get(next).is_some_and(|range| range.start < bytes.end)
+}
+
 fn literals(matcher: &LiteralMatcher, seen: &TextInScope<'_, '_>) -> MatchOutcome {
     let LiteralMatcher { leaf, fold, word, near, count } = matcher;
     let scan = seen.text.scan();
@@ -175,6 +232,25 @@ fn literals(matcher: &LiteralMatcher, seen: &TextInScope<'_, '_>) -> MatchOutcom
         |range: &Range<usize>| (!word || near::is_whole(view, range)) && near.holds(range, around);
     let mut hits = found.of(*leaf).take_while(|_| !seen.text.is_over()).filter(fits);
     let mut outcome = MatchOutcome::no();
+    if let Some((text, around)) = fold.then(|| seen.text.unmasked()).flatten()
+        && around.found.has(*leaf)
+    {
+        let unmasked = around
+            .found
+            .of(*leaf)
+            .take_while(|_| !seen.text.is_over())
+            .filter(|range| text.is_odd(range) && near::is_whole(around.text, range))
+            .filter(|range| near.holds(range, around))
+            .filter_map(|range| text.folded_bytes(&range));
+        let mut odd: Vec<Range<usize>> = unmasked.collect();
+        if !odd.is_empty() {
+            odd.extend(hits);
+            leftmost_longest(&mut odd);
+            odd.iter().for_each(|range| seen.add(&mut outcome, true, range, None));
+            outcome.disguised = true;
+            return outcome.at_least(*count);
+        }
+    }
     let Some(first) = hits.next() else { return outcome };
     match hits.next() {
         // Most turns have one hit, for which nothing is allocated.

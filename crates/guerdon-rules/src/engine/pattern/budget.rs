@@ -1,6 +1,6 @@
 //! The budget of compiling all rules: memory, and tries of DFAs that come to nothing.
 
-use super::PatternError;
+use super::error::PatternError;
 
 /// The greatest size of all compiled patterns and literals together, in bytes.
 pub(crate) const MAX_TOTAL_BYTES: usize = 256 * 1024 * 1024;

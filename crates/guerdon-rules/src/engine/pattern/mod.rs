@@ -11,6 +11,7 @@
 
 mod atoms;
 mod budget;
+mod error;
 mod estimate;
 mod gate;
 mod register;
@@ -23,11 +24,11 @@ use regex_automata::dfa::{Automaton as _, StartKind, dense};
 use regex_automata::nfa::thompson;
 use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input, MatchKind, PatternID, meta};
-use regex_syntax::ast::ErrorKind;
 use regex_syntax::hir::Hir;
 
 pub(crate) use atoms::{Needle, RequiredLiteral};
 pub(crate) use budget::{CompileBudget, MAX_TOTAL_BYTES};
+use error::PatternError;
 use gate::CountedClass;
 pub(crate) use gate::Gate;
 pub(crate) use register::PatternRegistry;
@@ -79,56 +80,6 @@ enum StartPlaces {
     /// Anywhere, for a pattern that is one counted class such as `[^
     /// ]{280}`. Its runs are counted, because no DFA of bounded size can.
     Run(CountedClass),
-}
-
-/// The error of an invalid pattern.
-#[derive(Debug)]
-pub(crate) struct PatternError {
-    /// The position in the pattern as written, in bytes; `None` for the whole pattern.
-    pub(crate) at: Option<Range<usize>>,
-    pub(crate) message: String,
-    pub(crate) help: &'static str,
-}
-
-impl PatternError {
-    fn whole(message: impl Into<String>, help: &'static str) -> Self {
-        Self { at: None, message: message.into(), help }
-    }
-
-    fn syntax(error: &regex_syntax::Error) -> Self {
-        let (span, message, help) = match error {
-            regex_syntax::Error::Parse(error) => {
-                (error.span(), error.kind().to_string(), help(error.kind()))
-            }
-            regex_syntax::Error::Translate(error) => {
-                (error.span(), error.kind().to_string(), "see docs/rules.md for the regex syntax")
-            }
-            other => return Self::whole(other.to_string(), "simplify the pattern"),
-        };
-        Self { at: Some(span.start.offset..span.end.offset), message, help }
-    }
-}
-
-/// The help for a syntax error.
-const fn help(kind: &ErrorKind) -> &'static str {
-    match kind {
-        ErrorKind::UnsupportedBackreference | ErrorKind::UnsupportedLookAround => {
-            "not supported in linear time; `near` and `not_near` test the words around a hit"
-        }
-        ErrorKind::GroupUnclosed | ErrorKind::GroupUnopened => {
-            "close the group; a bracket that is meant as a character is written `\\(` or `\\)`"
-        }
-        ErrorKind::ClassUnclosed => {
-            "close the class; a bracket that is meant as a character is written `\\[`"
-        }
-        ErrorKind::RepetitionMissing | ErrorKind::RepetitionCountUnclosed => {
-            "a `*`, `+`, `?` or `{` as a character needs a backslash"
-        }
-        ErrorKind::EscapeUnrecognized => {
-            "a backslash that is meant as a character is written `\\\\`"
-        }
-        _ => "see docs/rules.md for the regex syntax",
-    }
 }
 
 /// Parses a pattern. `fold` is set for a pattern that runs on folded text.

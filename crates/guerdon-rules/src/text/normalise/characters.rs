@@ -6,6 +6,8 @@
 //! OpenCC's `TSCharacters.txt` (Apache-2.0) within the basic ideographs, sorted.
 
 use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::canonical_combining_class;
+use unicode_security::skeleton;
 
 /// The basic ideographs: the bulk of Chinese text, and the range of the tables below.
 const FIRST: u32 = 0x4e00;
@@ -64,6 +66,10 @@ pub(super) fn fold(c: char, mut emit: impl FnMut(char)) {
     if let Some(plain) = plain(c) {
         return emit(plain);
     }
+    // NFKC makes (w) of ⒲.
+    if let Some(letter) = enclosed(c) {
+        return emit(letter);
+    }
     // NFKC makes 11⁄2 of 1½.
     if is_fraction(c) {
         return emit(c);
@@ -82,7 +88,9 @@ pub(super) fn fold(c: char, mut emit: impl FnMut(char)) {
                 continue;
             }
             let letter = look_alike(unaccented(lower));
-            emit(simplified(letter).unwrap_or(letter));
+            if letter.is_ascii() || !confusables(compatible, &mut emit) {
+                emit(simplified(letter).unwrap_or(letter));
+            }
         }
     }
 }
@@ -109,6 +117,38 @@ pub(super) fn plain(c: char) -> Option<char> {
     }
 }
 
+/// Emits the ASCII letters that Unicode's table of confusables (UTS 39) gives for a character that
+/// is not ASCII. Returns false if there are none. ASCII is never mapped: 0, 1 and `rn` stay.
+fn confusables(c: char, emit: &mut impl FnMut(char)) -> bool {
+    // The table has the capitals of some scripts only.
+    confusable(c, emit)
+        || c.to_uppercase().next().is_some_and(|upper| upper != c && confusable(upper, emit))
+}
+
+fn confusable(c: char, emit: &mut impl FnMut(char)) -> bool {
+    if !c.is_alphabetic() {
+        return false;
+    }
+    let mut buffer = [0; 4];
+    let mut letters = [None; 2];
+    let mut count = 0;
+    for prototype in skeleton(c.encode_utf8(&mut buffer)) {
+        for lower in prototype.to_lowercase() {
+            if is_invisible(lower) {
+                continue;
+            }
+            let letter = look_alike(lower);
+            match letters.get_mut(count) {
+                Some(place) if letter.is_ascii_alphabetic() => *place = Some(letter),
+                _ => return false,
+            }
+            count += 1;
+        }
+    }
+    letters.into_iter().flatten().for_each(emit);
+    count > 0
+}
+
 /// The kind of the folding that changed `c`.
 pub(super) fn change(c: char) -> FoldKind {
     let disguise = match u32::from(c) {
@@ -116,21 +156,41 @@ pub(super) fn change(c: char) -> FoldKind {
         0x370..=0x52f | 0x1d00..=0x1dbf | 0x2100..=0x214f | 0x249c..=0x24ff => true,
         0x2e80..=0x2fdf | 0xf900..=0xfaff | 0x1_d400..=0x1_d7ff | 0x1_f100..=0x1_f1ff => true,
         other if is_basic_ideograph(other) => true,
-        _ => is_invisible(c) || look_alike(c) != c,
+        _ => {
+            let is_wide = || std::iter::once(c).nfkc().all(|c| c.is_ascii());
+            is_invisible(c) || look_alike(c) != c || !is_wide() && confusables(c, &mut |_| {})
+        }
     };
     if disguise { FoldKind::Disguise } else { FoldKind::Usual }
 }
 
-/// Zero-width, bidirectional, variation-selecting and combining characters.
-const fn is_invisible(c: char) -> bool {
+/// Zero-width, bidirectional, variation-selecting and control characters, and marks over or under
+/// a letter.
+fn is_invisible(c: char) -> bool {
+    is_ignorable(c) || matches!(canonical_combining_class(c), 1 | 200..=255)
+}
+
+/// Characters without a width of their own, by Unicode's property Default_Ignorable_Code_Point and
+/// the general category Cc, and enclosing marks.
+const fn is_ignorable(c: char) -> bool {
     matches!(
         c,
-        '\u{ad}'
+        '\0'..='\u{8}'
+            | '\u{e}'..='\u{1f}'
+            | '\u{7f}'..='\u{84}'
+            | '\u{86}'..='\u{9f}'
+            | '\u{488}'
+            | '\u{489}'
+            | '\u{17b4}'
+            | '\u{17b5}'
+            | '\u{a670}'..='\u{a672}'
+            | '\u{1d173}'..='\u{1d17a}'
+            | '\u{ad}'
             | '\u{300}'..='\u{36f}'
             | '\u{61c}'
             | '\u{115f}'
             | '\u{1160}'
-            | '\u{180b}'..='\u{180e}'
+            | '\u{180b}'..='\u{180f}'
             | '\u{200b}'..='\u{200f}'
             | '\u{202a}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}'
@@ -139,7 +199,7 @@ const fn is_invisible(c: char) -> bool {
             | '\u{fe00}'..='\u{fe0f}'
             | '\u{feff}'
             | '\u{ffa0}'
-            | '\u{fff9}'..='\u{fffb}'
+            | '\u{fff0}'..='\u{fffb}'
             | '\u{e0000}'..='\u{e0fff}'
     )
 }
@@ -162,7 +222,7 @@ fn look_alike(c: char) -> char {
         'ғ' | 'ꜰ' => 'f',
         'ɡ' | 'ɢ' | 'ց' => 'g',
         'һ' | 'ʜ' | 'н' => 'h',
-        'і' | 'ї' | 'ι' | 'ı' | 'ɪ' | 'ӏ' => 'i',
+        'і' | 'ї' | 'ι' | 'ı' | 'ɪ' | 'ӏ' | 'ꓲ' | 'Ꮖ' | 'ꮖ' | 'ⲓ' => 'i',
         'ј' | 'ᴊ' => 'j',
         'к' | 'κ' | 'ᴋ' => 'k',
         'ʟ' => 'l',
@@ -185,10 +245,11 @@ fn look_alike(c: char) -> char {
     }
 }
 
-/// Maps letters in black circles and squares and regional indicators, which NFKC keeps.
+/// Maps letters in circles, squares and brackets and regional indicators, which NFKC keeps or
+/// expands.
 fn enclosed(c: char) -> Option<char> {
     let code = u32::from(c);
-    let from = [0x1_f150, 0x1_f170, 0x1_f1e6]
+    let from = [0x249c, 0x1_f110, 0x1_f150, 0x1_f170, 0x1_f1e6]
         .into_iter()
         .find(|from| (*from..from + 26).contains(&code))?;
     u8::try_from(code - from).ok().map(|index| char::from(b'a' + index))
@@ -277,7 +338,8 @@ mod tests {
         for usual in ['４', 'Ａ', '，', 'é', '’', '…', '①'] {
             assert_eq!(change(usual), FoldKind::Usual, "{usual}");
         }
-        for disguise in ['\u{200b}', 'о', '𝐰', 'ⓦ', '價', '🅆'] {
+        for disguise in ['\u{200b}', 'о', '𝐰', 'ⓦ', '價', '🅆', 'Ꭺ', 'Ꮤ', '⒲', '\u{17b4}', '\u{1}']
+        {
             assert_eq!(change(disguise), FoldKind::Disguise, "{disguise}");
         }
     }

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use super::characters::{self, FoldKind};
 use super::runs::{
-    ASCII, BLANK, CharKind, DIGIT, JOINER, LETTER, RunTracker, SEPARATOR, SIGN, SPACE, kind,
+    ASCII, BLANK, CONTROL, CharKind, DIGIT, DOT, JOINER, LETTER, MARK, MARKUP, PUNCTUATION,
+    RunTracker, SIGN, SPACE, kind,
 };
 use super::view::{Edit, FoldedText};
 
@@ -63,6 +64,10 @@ impl<'v, 'o> Folder<'v, 'o> {
                     self.note(CharKind::Digits, at - start);
                 }
                 SPACE => at = self.space(start, run(SPACE)),
+                CONTROL => {
+                    at = start + 1;
+                    self.replace(start..at, "", FoldKind::Disguise);
+                }
                 BLANK => {
                     at = start + 1;
                     self.view.present.add_ascii(b' ');
@@ -76,11 +81,18 @@ impl<'v, 'o> Folder<'v, 'o> {
                 other => {
                     at = start + 1;
                     self.view.present.add_ascii(*byte);
+                    if other == MARKUP {
+                        let next = bytes.get(at).copied().unwrap_or(b' ');
+                        self.view.suspicious |=
+                            next.is_ascii_alphabetic() || matches!(next, b'#' | b'/' | b'!');
+                    }
                     self.note(
                         match other {
-                            SEPARATOR => CharKind::Separators,
+                            DOT => CharKind::Dots,
                             JOINER => CharKind::Joiners,
                             SIGN => CharKind::Digits,
+                            MARK => CharKind::Marks,
+                            PUNCTUATION => CharKind::Punctuation,
                             _ => CharKind::Other,
                         },
                         1,

@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use crate::text::steps;
+use super::spelling::{CharRole, GapKind, Spelling, is_ideograph};
 
 /// The loose reading and its map to the folded text.
 #[derive(Debug, Default)]
@@ -27,55 +27,68 @@ enum Oddity {
     None,
     /// One space between words was dropped.
     Space,
-    /// One space between ideographs was dropped. It may stand for a comma.
+    /// One space or line break between ideographs was dropped. It may stand for a comma.
     IdeographSpace,
+    /// Punctuation between ideographs was dropped. It normally ends a phrase.
+    Stop,
     /// A mark between letters was dropped that is not part of normal writing.
     Mark,
     /// A single letter among single letters.
     SingleLetter,
-    /// A digit was read as a letter.
+    /// A digit was read as a letter, or an entity as a character.
     Leet,
 }
 
 /// The form of a literal in a loose reading, or nothing if it is so short that chance matches are
 /// likely.
 pub(crate) fn loose_form(folded: &str) -> Option<String> {
-    let bare: String = folded.chars().filter(|c| !is_separator(*c)).map(canonical_letter).collect();
+    let bare: String = folded.chars().filter(|c| !is_joint(*c)).map(canonical_letter).collect();
     let latin = bare.bytes().filter(u8::is_ascii_alphabetic).count();
     let wide = bare.chars().filter(|c| !c.is_ascii()).count();
     (wide >= 2 || latin >= 4 || (wide == 1 && latin >= 2)).then_some(bare)
 }
 
+/// The least length of a literal whose words may be written together, in letters.
+const MIN_JOINED: usize = 8;
+
+/// A literal of several Latin words, written together: `workorder`.
+pub(crate) fn joined_form(folded: &str) -> Option<String> {
+    let latin = |c: char| c.is_ascii_lowercase() || c == ' ';
+    let words = folded.split(' ').filter(|word| word.len() >= 3).count();
+    let all = folded.split(' ').count();
+    let joined: String = folded.chars().filter(|c| *c != ' ').collect();
+    let fits = folded.chars().all(latin) && words == all && words > 1;
+    (fits && joined.len() >= MIN_JOINED).then_some(joined)
+}
+
 impl LooseReading {
-    /// Replaces the contents by the loose reading of `folded`.
-    pub(crate) fn read(&mut self, folded: &str) {
+    /// Replaces the contents by the loose reading of a text.
+    pub(super) fn read(&mut self, spelling: &Spelling) {
         self.text.clear();
         self.from.clear();
         self.odd.clear();
-        let chars: Vec<(usize, char)> = folded.char_indices().collect();
-        self.punctuated =
-            chars.iter().any(|(_, c)| matches!(c, ',' | '、' | '。' | ';' | '!' | '?'));
-        let singles = singles(&chars);
-        let leet = leet(&chars, &singles);
-        let gaps = gaps(&chars);
+        self.punctuated = spelling.punctuated;
         let mut gap = Oddity::None;
-        for (index, (at, c)) in chars.iter().copied().enumerate() {
-            if is_separator(c)
-                && let Some(dropped) = dropped(&chars, index, gaps.get(index), &singles)
+        for (at, piece) in spelling.pieces.iter().enumerate() {
+            if piece.after_markup {
+                gap = Oddity::Mark;
+            }
+            if spelling.role(at) == Some(CharRole::Gap)
+                && let Some(dropped) = dropped(spelling, at)
             {
-                gap = if gap == Oddity::None { dropped } else { Oddity::Mark };
+                gap = if gap == Oddity::None { dropped } else { gap.max_of(dropped) };
                 continue;
             }
-            let read = leet.get(index).copied().flatten();
-            let odd = match (read, singles.get(index)) {
-                (Some(_), _) => Oddity::Leet,
-                (None, Some(true)) if gap != Oddity::None => Oddity::SingleLetter,
-                _ => gap,
+            let read = spelling.leet.get(at).copied().flatten();
+            let odd = match read {
+                Some(_) => Oddity::Leet,
+                None if piece.decoded => Oddity::Leet,
+                None if spelling.is_single(at) && gap != Oddity::None => Oddity::SingleLetter,
+                None => gap,
             };
             gap = Oddity::None;
-            self.text.push(canonical_letter(read.unwrap_or(c)));
-            let place = |byte: usize| u32::try_from(byte).unwrap_or(u32::MAX);
-            self.from.resize(self.text.len(), [place(at), place(at + c.len_utf8())]);
+            self.text.push(canonical_letter(read.unwrap_or(piece.c)));
+            self.from.resize(self.text.len(), piece.from);
             self.odd.resize(self.text.len(), odd);
         }
     }
@@ -100,27 +113,44 @@ impl LooseReading {
         let mut odd = rest.iter().copied().chain([first]);
         let is_odd =
             |odd: Oddity| matches!(odd, Oddity::Mark | Oddity::SingleLetter | Oddity::Leet);
-        let parted = rest.contains(&Oddity::IdeographSpace) && {
-            let bounded =
-                |c: Option<char>| !c.is_some_and(|c| matches!(c, '\u{4e00}'..='\u{9fff}'));
-            let text = self.text.get(found.clone())?;
-            let gaps =
+        let bounded = |c: Option<char>| !c.is_some_and(is_ideograph);
+        let text = self.text.get(found.clone())?;
+        let all_gaps = |wanted: Oddity| {
+            let mut gaps =
                 text.char_indices().skip(1).filter_map(|(at, _)| self.odd.get(found.start + at));
-            (text.chars().count() >= 3
-                && gaps.into_iter().all(|odd| *odd == Oddity::IdeographSpace))
+            gaps.all(|odd| *odd == wanted)
+        };
+        let long = text.chars().count() >= 3;
+        let stopped = rest.contains(&Oddity::Stop);
+        let parted = !stopped
+            && rest.contains(&Oddity::IdeographSpace)
+            && (long && all_gaps(Oddity::IdeographSpace)
                 || self.punctuated
                 || bounded(before)
-                || bounded(after)
-        };
+                || bounded(after));
+        // Punctuation after every character writes one word; after one, it ends a phrase.
+        let dotted =
+            stopped && all_gaps(Oddity::Stop) && (long || bounded(before) && bounded(after));
         let latin = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
-        let text = folded.get(start..end)?;
-        let cut = latin(before) && latin(text.chars().next())
-            || latin(after) && latin(text.chars().next_back());
-        (!cut && (parted || odd.any(is_odd))).then_some(start..end)
+        let written = folded.get(start..end)?;
+        let cut = latin(before) && latin(written.chars().next())
+            || latin(after) && latin(written.chars().next_back());
+        (!cut && (parted || dotted || odd.any(is_odd))).then_some(start..end)
     }
 
     fn width(&self, at: usize) -> usize {
         self.text.get(at..).and_then(|rest| rest.chars().next()).map_or(1, char::len_utf8)
+    }
+}
+
+impl Oddity {
+    /// The oddity of a gap of several characters.
+    const fn max_of(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::IdeographSpace, Self::IdeographSpace) => self,
+            (Self::Stop, Self::Stop) | (Self::Space, Self::Space) => self,
+            _ => Self::Mark,
+        }
     }
 }
 
@@ -129,151 +159,57 @@ const fn canonical_letter(c: char) -> char {
     if c == 'i' { 'l' } else { c }
 }
 
-const fn is_separator(c: char) -> bool {
+/// Marks of a literal that its loose form leaves out.
+const fn is_joint(c: char) -> bool {
     matches!(c, ' ' | '*' | '_' | '~' | '|' | '-' | '`' | '^' | '+' | '.' | '/' | '·')
 }
 
-const fn is_ideograph(c: char) -> bool {
-    matches!(c, '\u{4e00}'..='\u{9fff}')
-}
-
-/// Marks the single letters in runs of at least three that are separated by one separator each.
-fn singles(chars: &[(usize, char)]) -> Vec<bool> {
-    let at = |index: usize| chars.get(index).map(|(_, c)| *c);
-    let word =
-        |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric() || c == '@' || c == '$');
-    let single = |index: usize| {
-        word(at(index)) && !word(at(index + 1)) && (index == 0 || !word(at(index - 1)))
-    };
-    let mut found = vec![false; chars.len()];
-    let mut index = 0;
-    while index < chars.len() {
-        let mut run = vec![];
-        let mut next = index;
-        while single(next) {
-            run.push(next);
-            let parted = at(next + 1).is_some_and(is_separator);
-            next += if parted { 2 } else { break };
-        }
-        let letters =
-            run.iter().filter(|i| at(**i).is_some_and(|c| c.is_ascii_alphabetic())).count();
-        if run.len() >= 3 && letters >= 2 {
-            for index in &run {
-                if let Some(flag) = found.get_mut(*index) {
-                    *flag = true;
-                }
-            }
-        }
-        index = run.last().map_or(index, |last| *last) + 1;
+/// The oddity of dropping the gap character at `at`, or nothing if it stays.
+fn dropped(spelling: &Spelling, at: usize) -> Option<Oddity> {
+    let gap = spelling.gaps.get(at)?;
+    let (before, after) = (gap.start.checked_sub(1)?, gap.end);
+    let (left, right) = (spelling.role(before)?, spelling.role(after)?);
+    let (wide, kind) = (gap.len(), spelling.gap_kind(gap));
+    if spelling.is_single(before) && spelling.is_single(after) {
+        return Some(Oddity::Mark);
     }
-    found
-}
-
-/// The letter that each digit or sign stands for, if it stands for one.
-fn leet(chars: &[(usize, char)], singles: &[bool]) -> Vec<Option<char>> {
-    let mut read = vec![None; chars.len()];
-    let word = |c: char| c.is_ascii_alphanumeric() || c == '@' || c == '$';
-    let mut start = 0;
-    while start < chars.len() {
-        let length = chars.iter().skip(start).take_while(|(_, c)| word(*c)).count();
-        let end = start + length;
-        if let (Some(token), Some(places)) = (chars.get(start..end), read.get_mut(start..end)) {
-            let is_single = singles.get(start).copied().unwrap_or_default();
-            if is_single || is_leet(token) {
-                for (place, (_, c)) in places.iter_mut().zip(token) {
-                    *place = letter(*c);
-                }
-            }
-        }
-        start = end + 1;
-    }
-    read
-}
-
-/// Returns true if a word is spelt with digits: mostly letters, with a digit before its end
-/// (`room5` is a room).
-fn is_leet(token: &[(usize, char)]) -> bool {
-    let letters = token.iter().filter(|(_, c)| c.is_ascii_alphabetic()).count();
-    let digits = token.len() - letters;
-    let body = token.iter().rposition(|(_, c)| c.is_ascii_alphabetic()).unwrap_or(0);
-    let inner = token.iter().take(body).any(|(_, c)| !c.is_ascii_alphabetic());
-    let leading = token.iter().take_while(|(_, c)| !c.is_ascii_alphabetic()).count();
-    inner
-        && letters >= 2
-        && letters >= digits
-        && (leading == 0 || (leading == 1 && letters >= 3))
-        && token.iter().all(|(_, c)| c.is_ascii_alphabetic() || letter(*c).is_some())
-}
-
-const fn letter(c: char) -> Option<char> {
-    Some(match c {
-        '0' => 'o',
-        '1' => 'l',
-        '3' => 'e',
-        '4' | '@' => 'a',
-        '5' | '$' => 's',
-        '7' => 't',
-        '8' => 'b',
-        '9' => 'g',
-        _ => return None,
-    })
-}
-
-/// The run of separators that each character is in; empty for other characters.
-fn gaps(chars: &[(usize, char)]) -> Vec<Range<usize>> {
-    let mut gaps = vec![0..0; chars.len()];
-    let mut start = 0;
-    for run in chars.chunk_by(|(_, a), (_, b)| is_separator(*a) == is_separator(*b)) {
-        let end = start + run.len();
-        steps::add(run.len());
-        if let (true, Some(places)) =
-            (run.first().is_some_and(|(_, c)| is_separator(*c)), gaps.get_mut(start..end))
+    match (left, right) {
+        (CharRole::Ideograph, CharRole::Ideograph) => match kind {
+            GapKind::Space | GapKind::LineBreak => (wide <= 2).then_some(Oddity::IdeographSpace),
+            GapKind::Punctuation => (wide <= 2).then_some(Oddity::Stop),
+            GapKind::Dots | GapKind::Strange => (wide <= 3).then_some(Oddity::Mark),
+        },
+        (CharRole::Word, CharRole::Word) => match kind {
+            GapKind::Space => (wide == 1).then_some(Oddity::Space),
+            GapKind::LineBreak => (wide <= 2).then_some(Oddity::Mark),
+            _ if spelling.is_emphasised_space(gap) => (wide <= 5).then_some(Oddity::Space),
+            _ if spelling.has_space(gap) || is_figure(spelling, before, after) => None,
+            GapKind::Punctuation | GapKind::Dots => (wide == 1).then_some(Oddity::Mark),
+            GapKind::Strange => (wide <= 3).then_some(Oddity::Mark),
+        },
+        (CharRole::Ideograph, CharRole::Word) | (CharRole::Word, CharRole::Ideograph) => match kind
         {
-            places.fill(start..end);
-        }
-        start = end;
-    }
-    gaps
-}
-
-/// The oddity of dropping the separator at `index` of the run of separators `gap`, or nothing if it
-/// stays.
-fn dropped(
-    chars: &[(usize, char)],
-    index: usize,
-    gap: Option<&Range<usize>>,
-    singles: &[bool],
-) -> Option<Oddity> {
-    let (_, separator) = *chars.get(index)?;
-    let before = gap?.start.checked_sub(1)?;
-    let after = gap?.end;
-    let (_, left) = *chars.get(before)?;
-    let (_, right) = *chars.get(after)?;
-    let wide = after - before - 1;
-    let single = |index: usize| singles.get(index).copied().unwrap_or_default();
-    let word = |c: char| c.is_ascii_alphanumeric() || c == '@' || c == '$';
-    if is_ideograph(left) && is_ideograph(right) && wide <= 2 {
-        return Some(if separator == ' ' { Oddity::IdeographSpace } else { Oddity::Mark });
-    }
-    if word(left) && word(right) {
-        return match separator {
-            _ if single(before) && single(after) => Some(Oddity::Mark),
-            ' ' if wide == 1 => Some(Oddity::Space),
-            '*' | '_' | '~' | '|' | '-' | '`' | '^' | '+' | '·' if wide == 1 => Some(Oddity::Mark),
+            GapKind::Space => (wide == 1).then_some(Oddity::Space),
+            GapKind::Strange if !spelling.has_space(gap) => (wide <= 2).then_some(Oddity::Mark),
             _ => None,
-        };
+        },
+        _ => None,
     }
-    (separator == ' ' && wide == 1 && (is_ideograph(left) || is_ideograph(right)))
-        .then_some(Oddity::Space)
 }
 
+/// Returns true if a gap is between two digits, where marks write amounts, sums and dates.
+fn is_figure(spelling: &Spelling, before: usize, after: usize) -> bool {
+    let digit = |at: usize| spelling.c(at).is_some_and(|c| c.is_ascii_digit());
+    digit(before) && digit(after)
+}
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn finds(text: &str, word: &str) -> Option<String> {
-        let mut loose = LooseReading::default();
-        loose.read(text);
+        let (mut loose, mut spelling) = (LooseReading::default(), Spelling::default());
+        spelling.read(text);
+        loose.read(&spelling);
         let bare = loose_form(word).unwrap();
         let found = loose
             .text()
@@ -299,6 +235,22 @@ mod tests {
             ("按工 单，最多", "工单", "工 单"),
             ("我们目 标 价是", "目标价", "目 标 价"),
             ("我们的工 单上写着呢。", "工单", "工 单"),
+            ("w, o, r, k order", "work order", "w, o, r, k order"),
+            ("w\no\nr\nk order", "work order", "w\no\nr\nk order"),
+            ("our work\norder", "work order", "work\norder"),
+            ("our work,order", "work order", "work,order"),
+            ("our wo🙂rk order", "work order", "wo🙂rk order"),
+            ("our wo**rk** order", "work order", "wo**rk** order"),
+            ("our w<b>o</b>rk order", "work order", "w<b>o</b>rk order"),
+            ("our &#119;ork order", "work order", "&#119;ork order"),
+            ("our w&#x6f;rk order", "work order", "w&#x6f;rk order"),
+            ("pr!ce list", "price", "pr!ce"),
+            ("6uaran+ee", "guarantee", "6uaran+ee"),
+            ("目，标，价", "目标价", "目，标，价"),
+            ("说 工、单 吧", "工单", "工、单"),
+            ("按工🙂单说", "工单", "工🙂单"),
+            ("按工\n单，说", "工单", "工\n单"),
+            ("按工<br>单说", "工单", "工<br>单"),
         ] {
             assert_eq!(finds(text, word).as_deref(), Some(wanted), "{text}");
         }
@@ -314,6 +266,9 @@ mod tests {
             ("all of room5 here", "rooms"),
             ("n3twork order", "work order"),
             ("开工，单子", "工单"),
+            ("开工。单子，好", "工单"),
+            ("it is work, order it", "work order"),
+            ("that is work. order it", "work order"),
         ] {
             assert_eq!(finds(text, word), None, "{text}");
         }

@@ -11,13 +11,18 @@
 //! are spaced out or spelt with digits, so that later passes need not look for them.
 
 mod characters;
+mod disguise;
 mod folder;
 mod loose;
 mod runs;
+mod spelling;
+mod unmasked;
 mod view;
 
-pub(crate) use loose::{LooseReading, loose_form};
+pub(crate) use disguise::DisguiseReadings;
+pub(crate) use loose::{joined_form, loose_form};
 pub(crate) use runs::LongestRuns;
+pub(crate) use unmasked::UnmaskedText;
 pub(crate) use view::FoldedText;
 
 /// The folded form of `text`: width, case, invisible characters, look-alike letters, traditional
@@ -50,6 +55,11 @@ mod tests {
         assert_eq!(fold("工\u{feff}单"), "工单");
         assert_eq!(fold("𝓌𝕠𝐫𝚔 ⓞⓡⓓⓔⓡ"), "work order");
         assert_eq!(fold("🅆🄾🅡🅺"), "work");
+        assert_eq!(fold("⒲⒪⒭⒦ 🄦🄞🄡🄚"), "work work");
+        assert_eq!(fold("ᎳᎾᎡ Ꮃօrκ ꓪꓳꓣꓗ"), "wor work work");
+        assert_eq!(fold("w\u{0}o\u{17b4}r\u{483}k\u{fe20}"), "work");
+        assert_eq!(fold("wørk đeał"), "work deal");
+        assert_eq!(fold("0 1 rn З 3"), "0 1 rn з 3");
         assert_eq!(fold("目標價是٤٢٠"), "目标价是420");
         assert_eq!(fold("don’t\r\n"), "don't \n");
         assert_eq!(fold(" \u{fe72}"), " \u{64c}");

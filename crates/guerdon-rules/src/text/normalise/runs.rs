@@ -1,7 +1,9 @@
 //! Runs of characters of one kind, and the detection of runs that look like a word in disguise.
 
+use super::spelling::is_punctuation;
+
 /// The kind of the characters in a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(super) enum CharKind {
     /// Latin letters.
     Letters,
@@ -11,8 +13,14 @@ pub(super) enum CharKind {
     Ideographs,
     /// Marks that may separate letters to space them out.
     Separators,
-    /// Marks that do not occur between the letters of a normal word.
+    /// Punctuation of normal writing.
+    Punctuation,
+    /// A full stop, a slash or a line break.
+    Dots,
+    /// Marks that do not occur between the letters of a normal word, but between digits.
     Joiners,
+    /// Emphasis and symbols, which occur within no word and no number.
+    Marks,
     #[default]
     Other,
 }
@@ -58,15 +66,17 @@ impl RunTracker {
 
     /// Adds a run. Returns true if the last three runs look like a word in disguise.
     pub(super) fn push(&mut self, kind: CharKind, length: usize) -> bool {
-        use CharKind::{Digits, Ideographs, Joiners, Letters, Other, Separators};
-        let is_gap = |kind| matches!(kind, Separators | Joiners);
+        use CharKind::{
+            Digits, Dots, Ideographs, Joiners, Letters, Marks, Other, Punctuation, Separators,
+        };
+        let is_gap = |kind| matches!(kind, Separators | Punctuation | Dots | Joiners | Marks);
         if let ([last, ..], [gap, ..]) = (&mut self.kinds, &mut self.lengths)
-            && is_gap(kind)
-            && is_gap(*last)
+            && (is_gap(kind) && is_gap(*last) || kind == Digits && *last == Digits)
         {
-            // Separators and joiners next to each other are one gap.
+            // Marks next to each other are one gap of the oddest kind, and digits and signs are
+            // one run.
             *gap += length;
-            *last = if kind == Joiners { Joiners } else { *last };
+            *last = (*last).max(kind);
             return false;
         }
         let extended =
@@ -78,7 +88,7 @@ impl RunTracker {
         let [one, two, _] = self.kinds;
         let [gap, before, _] = self.lengths;
         let single = kind == Letters && length == 1;
-        let continues = matches!(one, Separators | Joiners) && two == Letters && before == 1;
+        let continues = is_gap(one) && two == Letters && before == 1;
         match kind {
             Letters if !single => self.singles = 0,
             Letters => self.singles = if continues { self.singles + 1 } else { 1 },
@@ -87,11 +97,19 @@ impl RunTracker {
         self.kinds = [kind, one, two];
         self.lengths = [length, gap, before];
         match (kind, one, two) {
-            (Letters, Digits, Letters) => gap <= 2,
-            (Letters, Digits, Separators | Other | Ideographs) => gap == 1 && length >= 3,
+            (Letters, Digits, Letters) => gap <= 4,
+            (Letters, Digits, Separators | Punctuation | Dots | Other | Ideographs) => {
+                gap == 1 && length >= 3
+            }
             (Letters, Separators, Letters) => self.singles >= 3,
-            (Letters, Joiners, Letters) => true,
-            (Ideographs, Separators | Joiners, Ideographs) => gap <= 2,
+            (Letters, Punctuation | Dots, Letters) => gap == 1 || self.singles >= 3,
+            (Letters, Joiners | Marks, Letters) => true,
+            (Ideographs, Separators | Dots | Joiners | Marks, Ideographs) => gap <= 3,
+            (Ideographs, Punctuation, Ideographs) => gap <= 2 && length == 1,
+            (Ideographs, Punctuation | Dots | Joiners | Marks, Letters)
+            | (Letters, Punctuation | Dots | Joiners | Marks, Ideographs) => gap <= 2,
+            (Letters | Digits | Ideographs | Other, Marks, Digits)
+            | (Digits, Marks, Letters | Ideographs | Other) => true,
             _ => false,
         }
     }
@@ -103,9 +121,15 @@ pub(super) const DIGIT: u8 = 2;
 pub(super) const SPACE: u8 = 3;
 /// White space that is not ' '.
 pub(super) const BLANK: u8 = 4;
-pub(super) const SEPARATOR: u8 = 5;
+pub(super) const DOT: u8 = 5;
 pub(super) const SIGN: u8 = 6;
 pub(super) const JOINER: u8 = 7;
+/// Control characters, which fold to nothing.
+pub(super) const CONTROL: u8 = 8;
+pub(super) const MARK: u8 = 9;
+pub(super) const PUNCTUATION: u8 = 10;
+/// `<` and `&`, which may open a tag or an entity.
+pub(super) const MARKUP: u8 = 11;
 /// The class of each ASCII character.
 pub(super) static ASCII: [u8; 128] = ascii();
 
@@ -118,8 +142,14 @@ const fn ascii() -> [u8; 128] {
             b'0'..=b'9' => DIGIT,
             b' ' => SPACE,
             b'\t' | 0xb | 0xc | b'\r' => BLANK,
-            b'*' | b'_' | b'~' | b'|' | b'-' | b'`' | b'^' | b'+' => JOINER,
-            b'.' | b'/' => SEPARATOR,
+            b'|' | b'-' | b'^' | b'+' | b'=' | b'#' | b'\\' => JOINER,
+            b'*' | b'_' | b'~' | b'`' => MARK,
+            b',' | b';' | b':' | b'!' | b'?' | b'"' | b'(' | b')' | b'[' | b']' | b'{' | b'}' => {
+                PUNCTUATION
+            }
+            b'<' | b'&' => MARKUP,
+            0..=8 | 0xe..=0x1f | 0x7f => CONTROL,
+            b'.' | b'/' | b'\n' => DOT,
             b'@' | b'$' => SIGN,
             _ => 0,
         };
@@ -132,10 +162,15 @@ const fn ascii() -> [u8; 128] {
 pub(super) fn kind(c: char) -> CharKind {
     match c {
         'a'..='z' => CharKind::Letters,
-        '0'..='9' => CharKind::Digits,
-        ' ' | '.' | '/' => CharKind::Separators,
-        '-' | '*' | '·' | '_' | '~' | '|' | '`' | '^' | '+' => CharKind::Joiners,
+        '0'..='9' | '€' => CharKind::Digits,
+        ' ' => CharKind::Separators,
+        '.' | '/' | '\n' => CharKind::Dots,
+        '-' | '·' | '|' | '^' | '+' | '=' | '#' | '\\' => CharKind::Joiners,
+        '*' | '_' | '~' | '`' => CharKind::Marks,
         '\u{4e00}'..='\u{9fff}' => CharKind::Ideographs,
-        _ => CharKind::Other,
+        '¥' | '£' | '%' | '\'' => CharKind::Other,
+        c if is_punctuation(c) => CharKind::Punctuation,
+        c if c.is_ascii() || c.is_alphanumeric() => CharKind::Other,
+        _ => CharKind::Marks,
     }
 }

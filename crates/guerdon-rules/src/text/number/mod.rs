@@ -6,23 +6,25 @@
 //!
 //! | File or folder | Contents |
 //! |---|---|
-//! | `read/` | One number at a place |
+//! | `read/`, `reading.rs` | One number at a place |
+//! | `text_number.rs` | A number of a text, and one that a rule selects |
 //! | `ranges.rs` | Two numbers that are the ends of a range |
 //! | `units.rs` | Units next to a number; other currencies, percent words |
 //! | `spec.rs` | The numbers that a rule selects |
 
 mod ranges;
 mod read;
+mod reading;
 mod spec;
 #[cfg(test)]
 mod spellings;
+mod text_number;
 mod units;
 
-use std::ops::Range;
-
-pub(crate) use read::NumberText;
-use read::{BuiltIn, ReadNumber, Reading};
+pub(crate) use reading::NumberText;
+use reading::{BuiltIn, ReadNumber, Reading};
 pub(crate) use spec::NumberSpec;
+pub(crate) use text_number::{Capture, TextNumber};
 use units::UnitAt;
 pub(crate) use units::{Units, is_percent};
 
@@ -38,57 +40,6 @@ pub(crate) struct TextNumbers {
     places: Vec<u32>,
 }
 
-/// A number in a folded text.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct TextNumber {
-    /// The value, multiplied by the magnitude (千, 万, 亿, k, w).
-    pub(crate) value: f64,
-    /// The digits and the magnitude, in bytes of the text.
-    pub(crate) bytes: Range<usize>,
-    /// The lower end of the range that the number is an end of; otherwise its own value.
-    pub(crate) low: f64,
-    /// The upper end of the range; otherwise its own value.
-    pub(crate) high: f64,
-    /// Set for a single numeral such as 一, which is a number only if a unit follows.
-    pub(crate) bare: bool,
-    /// Set if spaces separate the digits: `4 8 0`.
-    pub(crate) spaced: bool,
-    /// The byte at which its unit is sought.
-    unit_at: usize,
-    /// The magnitude of a number that is one coefficient and one magnitude; else 1.
-    times: f64,
-    built_in: Option<BuiltIn>,
-    /// Its units, as a range of [`TextNumbers::units`].
-    units: Range<usize>,
-    /// The units of the other end of its range, if they apply to both ends.
-    shared: Range<usize>,
-}
-
-/// A number that fits a [`NumberSpec`].
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Capture<'u> {
-    pub(crate) value: f64,
-    pub(crate) low: f64,
-    pub(crate) high: f64,
-    pub(crate) unit: Option<&'u str>,
-    /// The number and its unit, in bytes of the text.
-    pub(crate) bytes: Range<usize>,
-    pub(crate) spaced: bool,
-}
-
-impl Capture<'_> {
-    /// The discount in percent: 15 for `85折`, `八五折`, `8.5折`, `0.85折` and `15%`.
-    pub(crate) fn percent_off(&self) -> Option<f64> {
-        match self.unit {
-            Some(unit) if is_percent(unit) => Some(self.value),
-            Some("折") if self.value < 1.0 => Some(100.0 - 100.0 * self.value),
-            Some("折") if self.value <= 10.0 => Some(100.0 - 10.0 * self.value),
-            Some("折") => Some(100.0 - self.value),
-            _ => None,
-        }
-    }
-}
-
 impl TextNumbers {
     /// Reads a text. `places` are the bytes at which a number in digits or Chinese may begin,
     /// ascending.
@@ -101,9 +52,7 @@ impl TextNumbers {
         units: &Units,
         is_over: impl Fn() -> bool,
     ) {
-        self.numbers.clear();
-        self.units.clear();
-        self.mask = 0;
+        self.clear();
         self.places.clear();
         self.places.extend_from_slice(places);
         read::english_starts(text.text, |at| self.places.extend(u32::try_from(at)));
@@ -137,6 +86,13 @@ impl TextNumbers {
         ranges::join(text.text, &mut self.numbers);
         let mask = self.units.iter().fold(0, |mask, at| mask | 1 << (at.unit % 64));
         self.mask = mask;
+    }
+
+    /// Removes all numbers.
+    pub(crate) fn clear(&mut self) {
+        self.numbers.clear();
+        self.units.clear();
+        self.mask = 0;
     }
 
     fn add(&mut self, read: &ReadNumber) {
@@ -213,32 +169,6 @@ impl TextNumbers {
                 (dollars.value, dollars.low, dollars.high) = (value, value, value);
             }
         }
-    }
-}
-
-impl TextNumber {
-    fn new(read: &ReadNumber) -> Self {
-        Self {
-            value: read.value,
-            bytes: read.bytes.clone(),
-            low: read.value,
-            high: read.value,
-            bare: read.bare,
-            spaced: read.spaced,
-            unit_at: read.unit_at,
-            times: read.times,
-            built_in: read.built_in,
-            units: 0..0,
-            shared: 0..0,
-        }
-    }
-
-    /// Multiplies the value by a magnitude.
-    fn scale(&mut self, times: f64) {
-        self.value *= times;
-        self.low *= times;
-        self.high *= times;
-        self.times = times;
     }
 }
 

@@ -2,7 +2,7 @@
 //! do not depend on the units that rules use, so that the hits of a rule do not depend on other
 //! rules.
 
-use super::TextNumber;
+use super::text_number::TextNumber;
 
 /// Units before the second number of a range.
 const BEFORE: [&str; 12] =

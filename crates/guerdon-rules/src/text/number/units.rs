@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::read::BuiltIn;
+use super::reading::BuiltIn;
 
 /// The units of all rules, folded. A unit's id is its index in `names`.
 #[derive(Debug, Default)]

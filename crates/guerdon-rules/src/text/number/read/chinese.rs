@@ -1,7 +1,7 @@
 //! Chinese numerals, alone or mixed with digits: `四百二`, `4百80`, `1万2千`, `一千二三百`.
 
 use super::figures::{self, Figure};
-use super::{BuiltIn, NumberText, ReadNumber, Reading, magnitude, numeral};
+use crate::text::number::reading::{BuiltIn, NumberText, ReadNumber, Reading, magnitude, numeral};
 use crate::text::steps;
 
 /// The greatest number of numerals in a row: 二零二七.
@@ -44,7 +44,7 @@ struct ChineseParser {
 }
 
 /// A character that the parser took, or the reason that it ends.
-enum Step {
+enum ParserStep {
     Taken,
     End,
     Unclear,
@@ -120,17 +120,17 @@ fn parse(text: NumberText<'_>, start: usize, mut end: usize, mut parser: Chinese
             let step = match (numeral(c), magnitude(c)) {
                 (Some(digit), _) => parser.numeral(digit, chars.next()),
                 (None, Some(times)) => parser.multiply(times),
-                (None, None) => Step::End,
+                (None, None) => ParserStep::End,
             };
-            if matches!(step, Step::Taken) {
+            if matches!(step, ParserStep::Taken) {
                 end += c.len_utf8();
             }
             step
         };
         match step {
-            Step::Taken => parser.taken += 1,
-            Step::End => break,
-            Step::Unclear => return Reading::Unclear(skipped(text, end)),
+            ParserStep::Taken => parser.taken += 1,
+            ParserStep::End => break,
+            ParserStep::Unclear => return Reading::Unclear(skipped(text, end)),
         }
     }
     parser.finish(text, start..end)
@@ -151,7 +151,7 @@ fn skipped(text: NumberText<'_>, at: usize) -> usize {
 
 impl ChineseParser {
     /// Takes a numeral; `next` is the character after it.
-    fn numeral(&mut self, digit: f64, next: Option<char>) -> Step {
+    fn numeral(&mut self, digit: f64, next: Option<char>) -> ParserStep {
         match self.pending {
             None if digit < 1.0 && self.last > 0.0 => self.zero = true,
             None => self.pending = Some(Coefficient::Row(digit, None, 1)),
@@ -160,35 +160,35 @@ impl ChineseParser {
                     || (row - 3.0).abs() < 0.5 && (digit - 5.0).abs() < 0.5;
                 let pair = (count == 1 && adjacent).then_some([row, digit]);
                 if self.last > 0.0 && pair.is_none() || count == MAX_ROW {
-                    return Step::Unclear;
+                    return ParserStep::Unclear;
                 }
                 // 五六 in 十五六七 is no pair.
                 let more = next.and_then(numeral).is_some();
                 if self.last > 0.0 && more {
-                    return Step::Unclear;
+                    return ParserStep::Unclear;
                 }
                 self.pending = Some(Coefficient::Row(row * 10.0 + digit, pair, count + 1));
             }
-            Some(Coefficient::Digits(..) | Coefficient::Decimal(_)) => return Step::Unclear,
+            Some(Coefficient::Digits(..) | Coefficient::Decimal(_)) => return ParserStep::Unclear,
         }
-        Step::Taken
+        ParserStep::Taken
     }
 
     /// Takes digits after a magnitude: the 80 of 4百80.
-    fn digits(&mut self, text: NumberText<'_>, end: &mut usize) -> Step {
+    fn digits(&mut self, text: NumberText<'_>, end: &mut usize) -> ParserStep {
         if self.pending.is_some() {
-            return Step::Unclear;
+            return ParserStep::Unclear;
         }
-        let Some(figure) = figures::plain(text, *end) else { return Step::Unclear };
+        let Some(figure) = figures::plain(text, *end) else { return ParserStep::Unclear };
         // A leading zero stands for 零.
         self.zero |= figure.leading_zero;
         self.pending = Some(Coefficient::Digits(figure.value, figure.digits, figure.has_decimals));
         *end = figure.bytes.end;
-        Step::Taken
+        ParserStep::Taken
     }
 
     /// Takes 点 and the decimals after it. 三点 and 三点五十 are times of day.
-    fn point(&mut self, rest: &str, end: &mut usize) -> Step {
+    fn point(&mut self, rest: &str, end: &mut usize) -> ParserStep {
         let Some(Coefficient::Row(row, _, _)) = self.pending else {
             return self.whole_point(rest, end);
         };
@@ -196,20 +196,20 @@ impl ChineseParser {
     }
 
     /// Takes 点 after 十: 十点五.
-    fn whole_point(&mut self, rest: &str, end: &mut usize) -> Step {
+    fn whole_point(&mut self, rest: &str, end: &mut usize) -> ParserStep {
         if self.pending.is_some() || self.last < 1.0 || self.zero {
-            return Step::End;
+            return ParserStep::End;
         }
         self.decimals(rest, 0.0, end)
     }
 
-    fn decimals(&mut self, rest: &str, whole: f64, end: &mut usize) -> Step {
+    fn decimals(&mut self, rest: &str, whole: f64, end: &mut usize) -> ParserStep {
         let (mut value, mut place, mut bytes) = (whole, 0.1, '点'.len_utf8());
         let mut count = 0;
         for c in rest.chars().skip(1).take(MAX_ROW) {
             let Some(digit) = numeral(c) else {
                 if magnitude(c).is_some_and(|times| times < 11.0) {
-                    return Step::Unclear;
+                    return ParserStep::Unclear;
                 }
                 break;
             };
@@ -219,29 +219,29 @@ impl ChineseParser {
             count += 1;
         }
         if count == 0 {
-            return Step::End;
+            return ParserStep::End;
         }
         self.pending = Some(Coefficient::Decimal(value));
         *end += bytes;
-        Step::Taken
+        ParserStep::Taken
     }
 
     /// Takes a magnitude.
-    fn multiply(&mut self, times: f64) -> Step {
+    fn multiply(&mut self, times: f64) -> ParserStep {
         let ten = times < 11.0;
         let first = self.magnitudes == 0;
         let coefficient: Ends = match self.pending {
             Some(Coefficient::Digits(value, digits, decimals)) => {
                 if !first && (digits > 1 && times < 1e4 || decimals) {
-                    return Step::Unclear;
+                    return ParserStep::Unclear;
                 }
                 [value; 2]
             }
             Some(Coefficient::Decimal(value)) if first || times >= 1e4 => [value; 2],
-            Some(Coefficient::Decimal(_)) => return Step::Unclear,
+            Some(Coefficient::Decimal(_)) => return ParserStep::Unclear,
             Some(Coefficient::Row(digit, _, 1)) => [digit; 2],
             Some(Coefficient::Row(_, Some(pair), 2)) => pair,
-            Some(Coefficient::Row(..)) => return Step::Unclear,
+            Some(Coefficient::Row(..)) => return ParserStep::Unclear,
             // 十 may stand without 一 before it; 百 and 千 may not.
             None if ten => [1.0; 2],
             None => [0.0; 2],
@@ -250,15 +250,15 @@ impl ChineseParser {
             // 四百二万 is 四百二十万 to some and 四百零二万 to others.
             let after = self.last > 0.0 && self.last < 1e4;
             if after && self.pending.is_some() && self.last > 10.0 && !self.zero {
-                return Step::Unclear;
+                return ParserStep::Unclear;
             }
             let section = [0, 1].map(|end| self.section[end] + coefficient[end]);
             let whole = [0, 1].map(|end| self.total[end] + section[end]);
             if whole[0] <= 0.0 {
-                return if self.taken == 0 { Step::End } else { Step::Unclear };
+                return if self.taken == 0 { ParserStep::End } else { ParserStep::Unclear };
             }
             if self.last_section > 0.0 && times >= self.last_section && times < 1e8 {
-                return Step::Unclear;
+                return ParserStep::Unclear;
             }
             self.total = if times > 1e4 {
                 whole.map(|value| value * times)
@@ -269,10 +269,10 @@ impl ChineseParser {
             self.last_section = times;
         } else {
             if coefficient[0] <= 0.0 {
-                return if self.taken == 0 { Step::End } else { Step::Unclear };
+                return if self.taken == 0 { ParserStep::End } else { ParserStep::Unclear };
             }
             if self.last > 0.0 && self.last < 1e4 && times >= self.last {
-                return Step::Unclear;
+                return ParserStep::Unclear;
             }
             self.section = [0, 1].map(|end| self.section[end] + coefficient[end] * times);
         }
@@ -280,7 +280,7 @@ impl ChineseParser {
         self.zero = false;
         self.pending = None;
         self.magnitudes += 1;
-        Step::Taken
+        ParserStep::Taken
     }
 
     /// The value of the coefficient at the end. `None` if it has no certain reading.

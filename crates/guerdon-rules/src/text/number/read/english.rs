@@ -1,7 +1,7 @@
 //! English number words and magnitudes: `four hundred eighty`, `2 million`, `half a million`.
 
 use super::figures::{self, Figure};
-use super::{BuiltIn, NumberText, ReadNumber, Reading};
+use crate::text::number::reading::{BuiltIn, NumberText, ReadNumber, Reading};
 use crate::text::steps;
 
 /// The greatest number of words of one number.
@@ -85,7 +85,7 @@ fn opens_word(text: NumberText<'_>, at: usize) -> bool {
 }
 
 /// Calls `each` with every byte of `text` at which an English number may begin.
-pub(in crate::text::number) fn starts(text: &str, mut each: impl FnMut(usize)) {
+pub(crate) fn starts(text: &str, mut each: impl FnMut(usize)) {
     let bytes = text.as_bytes();
     let mut inside = false;
     for (at, byte) in bytes.iter().enumerate() {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{NumberText, ReadNumber, Reading, chinese, english};
+use crate::text::number::reading::{NumberText, ReadNumber, Reading};
 use crate::text::steps;
 
 /// The greatest number of digits. A longer number is an identifier, and an f64 would not keep it.
@@ -21,6 +21,12 @@ pub(super) struct Figure {
     pub(super) leading_zero: bool,
 }
 
+/// Digits that were read to their end, or that a word may continue.
+pub(super) enum FigureReading {
+    Done(Reading),
+    Figure(Figure),
+}
+
 /// Groups of digits, each with the mark before it.
 type Groups = Vec<(u8, Range<usize>)>;
 
@@ -31,30 +37,21 @@ enum ChainReading {
 }
 
 /// Reads the number that begins with the digit at `at`.
-pub(super) fn read(text: NumberText<'_>, at: usize) -> Reading {
+pub(super) fn read(text: NumberText<'_>, at: usize) -> FigureReading {
     if let Some(read) = spaced(text, at) {
-        return Reading::Number(read);
+        return FigureReading::Done(Reading::Number(read));
     }
     if let Some(end) = tangle(text, at) {
-        return Reading::Unclear(end);
+        return FigureReading::Done(Reading::Unclear(end));
     }
     let figure = match chain(text, at) {
         ChainReading::Figure(figure) => figure,
-        ChainReading::Unclear(end) => return Reading::Unclear(end),
+        ChainReading::Unclear(end) => return FigureReading::Done(Reading::Unclear(end)),
     };
-    if let Some(read) = point_first(text, at, &figure) {
-        return read;
-    }
-    if let Some(read) = fraction(text, &figure) {
-        return read;
-    }
-    if let Some(read) = short_magnitude(text, &figure) {
-        return Reading::Number(read);
-    }
-    if let Some(read) = english::after_figure(text, &figure) {
-        return read;
-    }
-    chinese::after_figure(text, &figure)
+    let done = point_first(text, at, &figure)
+        .or_else(|| fraction(text, &figure))
+        .or_else(|| short_magnitude(text, &figure).map(Reading::Number));
+    done.map_or(FigureReading::Figure(figure), FigureReading::Done)
 }
 
 /// The length of the run of digits at `at`, at most one more than [`MAX_DIGITS`].

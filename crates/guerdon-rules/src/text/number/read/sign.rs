@@ -1,6 +1,6 @@
 //! Signs before a number.
 
-use super::{NumberText, ReadNumber};
+use crate::text::number::reading::{NumberText, ReadNumber};
 
 /// The greatest distance between a number and `minus` for which the word subtracts, in bytes.
 const SUBTRACTS_WITHIN: usize = 16;

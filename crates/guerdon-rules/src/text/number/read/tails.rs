@@ -1,6 +1,6 @@
 //! Text around a number that belongs to it: `百分之` before it, and `多`, `+`, `块5毛` after it.
 
-use super::{BuiltIn, NumberText, ReadNumber, magnitude, numeral};
+use crate::text::number::reading::{BuiltIn, NumberText, ReadNumber, magnitude, numeral};
 
 /// Words that make a number approximate. Its unit follows them.
 const APPROXIMATORS: [&str; 6] = ["多", "余", "来", "几", "+", "出头"];
