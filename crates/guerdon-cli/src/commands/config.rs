@@ -17,6 +17,9 @@ pub(super) fn run(config: ConfigCommand) -> anyhow::Result<ExitCode> {
                 let sources: Vec<_> =
                     profile.sources.iter().map(|source| source.id.to_string()).collect();
                 outln!("profile {name}: {}", sources.join(", "))?;
+                if let Some(digest) = &profile.versions.digest {
+                    outln!("  digest {digest}")?;
+                }
             }
             outln!("ok")?;
             runtime()?.block_on(engine.close());

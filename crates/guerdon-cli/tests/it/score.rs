@@ -30,6 +30,37 @@ fn broken_line_gets_an_error_and_other_lines_are_scored() {
 }
 
 #[test]
+fn group_with_different_sources_is_reported() {
+    let folder = folder();
+    let pack = format!(
+        "{PACK}  - {{ id: price, points: -1, match: {{ any_of: ['480'] }}, where: context.price > 3 }}\n"
+    );
+    write(folder.path(), "rules.yaml", &pack);
+    let rollout = |id: &str, group: &str, text: &str| {
+        let messages = serde_json::json!([{ "role": "assistant", "content": text }]);
+        serde_json::json!({ "id": id, "group": group, "messages": messages }).to_string() + "\n"
+    };
+    // The rule cannot be decided where it matches, since no rollout has the price.
+    let lines: String = [
+        ("a", "torn", "480 ."),
+        ("b", "torn", "see you ."),
+        ("c", "whole", "480 ."),
+        ("d", "whole", "480 !"),
+    ]
+    .iter()
+    .map(|(id, group, text)| rollout(id, group, text))
+    .collect();
+    write(folder.path(), "in.jsonl", &lines);
+    let arguments = ["score", "in.jsonl", "--local", "--advantages", "grpo", "--out", "out.jsonl"];
+    let mut quiet = command(folder.path(), &arguments);
+    let output = quiet.env("GUERDON__SERVER__LOG", "error").output().unwrap();
+    let results = results(&std::fs::read_to_string(folder.path().join("out.jsonl")).unwrap());
+    let has_advantage: Vec<_> = results.iter().map(|r| r["advantage"].is_number()).collect();
+    assert_eq!(has_advantage, [false, false, true, true]);
+    insta::assert_snapshot!("incomparable_group", transcript(&output));
+}
+
+#[test]
 fn table_shows_every_part() {
     let folder = folder();
     let output = guerdon(folder.path(), &["score", "in.jsonl", "--local", "--table"]);

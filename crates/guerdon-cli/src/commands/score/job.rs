@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::Context as _;
 use futures_util::StreamExt as _;
-use guerdon_types::{Rollout, RolloutResult, ScoreRequest};
+use guerdon_types::{GroupComparison, Rollout, RolloutResult, ScoreRequest};
 use indicatif::ProgressBar;
 use tokio_util::sync::CancellationToken;
 
@@ -39,6 +39,8 @@ pub(super) struct Job<'a> {
     pub(super) template: &'a ScoreRequest,
     pub(super) chunks: RequestChunks<'a>,
     pub(super) destination: &'a mut Destination,
+    /// The groups of the rollouts that this run scored.
+    pub(super) groups: GroupComparison,
     pub(super) progress: &'a ProgressBar,
     pub(super) stop: &'a CancellationToken,
 }
@@ -150,6 +152,12 @@ impl Job<'_> {
             self.take_refused(chunk)?;
             let place = asked.get(index).context("the server answered for no rollout")?;
             let line = chunk.lines.get(*place).context("the server answered for no rollout")?;
+            // A result that was sent again is compared once.
+            if let Some(group) = chunk.rollouts.get(*place).and_then(|one| one.group.as_ref())
+                && !self.destination.is_done(*line)
+            {
+                self.groups.add(*line, group, &result);
+            }
             self.take(*line, result)?;
             left.remove(place);
             if self.destination.has_no_reader() {

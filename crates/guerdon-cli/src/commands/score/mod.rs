@@ -13,6 +13,7 @@
 //! | `finished.rs` | the record of a finished run |
 //! | `stream_out.rs` | standard output |
 //! | `report.rs` | sums up errors |
+//! | `groups.rs` | sums up groups that cannot be compared |
 //! | `stop.rs` | signals |
 
 mod chunk;
@@ -20,6 +21,7 @@ mod destination;
 mod engine;
 mod file_out;
 mod finished;
+mod groups;
 mod input;
 mod job;
 mod report;
@@ -31,7 +33,7 @@ use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use guerdon_types::{Problem, ProblemCode};
+use guerdon_types::{GroupComparison, Problem, ProblemCode};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
@@ -75,6 +77,7 @@ async fn score_file(score: &ScoreArgs) -> anyhow::Result<ExitCode> {
         template: &template,
         chunks,
         destination: &mut destination,
+        groups: GroupComparison::default(),
         progress: &progress,
         stop: &stop,
     };
@@ -82,14 +85,18 @@ async fn score_file(score: &ScoreArgs) -> anyhow::Result<ExitCode> {
         end = job.run() => end,
         () = signals.watch(&stop) => Ok(JobEnd::Stopped),
     };
-    drop(job);
+    let groups = job.groups.finish();
     progress.finish_and_clear();
     if !matches!(end, Ok(JobEnd::Stopped)) {
         engine.close().await;
     }
     let signal = signals.received;
     match end {
-        Ok(end) => finish(end, destination, &input, signal),
+        Ok(end) => {
+            let code = finish(end, destination, &input, signal);
+            groups::print(&groups);
+            code
+        }
         Err(error) => {
             if let Destination::File(file) = &destination
                 && let Some(kept) = file.kept()

@@ -84,7 +84,7 @@ impl ErrorReport {
 }
 
 /// The beginning of a text without control characters, which could change the terminal's state.
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     let shown = guerdon_text::cut(text, SHOWN_CHARS);
     shown.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
