@@ -24,6 +24,9 @@ use crate::score::SourceName;
 /// Bodies larger than this are parsed on a blocking thread.
 const PARSE_INLINE: usize = 128 << 10;
 
+/// The largest number of JSON values in a body.
+const MAX_VALUES: usize = 4_000_000;
+
 /// Scoring for one request. All answers come from one snapshot of the configuration.
 pub trait ScoreService: fmt::Debug + Send + Sync + 'static {
     /// True while the server takes requests.
@@ -105,8 +108,33 @@ impl<S: Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for JsonBody<
         let (parts, body) = request.into_parts();
         let ScoreHandle(service) = ScoreHandle::of(&parts)?;
         let bytes = service.read_body(parts.headers, body).await?;
-        Ok(Self(parse_body(bytes, parse_json).await?))
+        let parse = |bytes: &[u8]| {
+            check_values(bytes, MAX_VALUES)?;
+            parse_json(bytes)
+        };
+        Ok(Self(parse_body(bytes, parse).await?))
     }
+}
+
+/// Refuses a body of more than `limit` values. An empty list has two bytes as text and many times
+/// that in memory.
+fn check_values(bytes: &[u8], limit: usize) -> Result<(), Invalid> {
+    // Each value but the first stands behind one of these.
+    let (mut before, mut in_text, mut escaped) = (0_usize, false, false);
+    for byte in bytes {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_text,
+            b'"' => in_text = !in_text,
+            b',' | b'[' | b'{' if !in_text => before += 1,
+            _ => {}
+        }
+    }
+    if before < limit {
+        return Ok(());
+    }
+    let detail = format!("the body has more than {limit} values");
+    Err(Invalid::new(ProblemCode::TooLarge, "", detail).hint("send fewer items a request"))
 }
 
 /// Runs `work`, which computes for a time that grows with a request, on a blocking thread.
@@ -192,5 +220,48 @@ impl IntoResponse for ApiError {
         }
         response.extensions_mut().insert(Arc::new(*self.problem));
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn values_of(value: &Value) -> usize {
+        1 + match value {
+            Value::Array(items) => items.iter().map(values_of).sum(),
+            Value::Object(fields) => fields.values().map(values_of).sum(),
+            _ => 0,
+        }
+    }
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![Just(Value::Null), "[,\\[{\"\\\\ab]{0,8}".prop_map(Value::from)];
+        leaf.prop_recursive(4, 40, 6, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+                proptest::collection::btree_map("[,\\[{\"\\\\ab]{0,4}", inner, 0..6)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        /// No body of more values than the limit passes, and none of half as many is refused.
+        #[test]
+        fn a_body_passes_by_its_number_of_values(value in any_json()) {
+            let (text, count) = (value.to_string(), values_of(&value));
+            prop_assert!(check_values(text.as_bytes(), count - 1).is_err() || count == 1);
+            prop_assert!(check_values(text.as_bytes(), 2 * count + 1).is_ok(), "{}", text);
+        }
+    }
+
+    #[test]
+    fn commas_in_texts_are_not_values() {
+        let text = json!({ "query": [",[{".repeat(1_000)] }).to_string();
+        assert!(check_values(text.as_bytes(), 10).is_ok());
     }
 }
