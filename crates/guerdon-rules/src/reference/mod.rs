@@ -78,9 +78,10 @@ impl Reference {
 /// Compiles every regex of a predicate.
 fn compile_regexes(test: &Predicate, regexes: &mut HashMap<(String, bool), Regex>) {
     match test {
-        Predicate::Regex { pattern, fold, .. } => {
-            let regex = pattern::parse(&pattern.value, *fold).and_then(|hir| pattern::regex(&hir));
-            regexes.extend(regex.ok().map(|regex| ((pattern.value.clone(), *fold), regex)));
+        Predicate::Regex { pattern, spelt, fold, .. } => {
+            let pattern = spelt.as_ref().unwrap_or(&pattern.value);
+            let regex = pattern::parse(pattern, *fold).and_then(|hir| pattern::regex(&hir));
+            regexes.extend(regex.ok().map(|regex| ((pattern.clone(), *fold), regex)));
         }
         Predicate::All { tests, .. } | Predicate::Any { tests, .. } => {
             tests.iter().for_each(|test| compile_regexes(test, regexes));
@@ -172,8 +173,9 @@ impl<'a> NaiveText<'a> {
                 leftmost_longest(&mut ranges);
                 self.hits(*fold, &ranges, *count)
             }
-            Predicate::Regex { pattern, fold, near, count } => {
-                let regex = self.regexes.get(&(pattern.value.clone(), *fold))?;
+            Predicate::Regex { pattern, spelt, fold, near, count } => {
+                let pattern = spelt.as_ref().unwrap_or(&pattern.value);
+                let regex = self.regexes.get(&(pattern.clone(), *fold))?;
                 let text = self.view(*fold);
                 let mut ranges: Vec<_> =
                     regex.find_iter(text).take(MAX_HITS).map(|hit| hit.range()).collect();

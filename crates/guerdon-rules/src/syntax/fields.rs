@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use guerdon_text::{Finding, did_you_mean, nearest};
 
+use crate::syntax::aliases::Aliases;
 use crate::syntax::codes::PackCode;
 use crate::syntax::yaml::{WithSpan, Yaml};
 
@@ -15,6 +16,7 @@ pub(crate) struct Reader {
     pub(crate) findings: Vec<Finding>,
     /// The unit lists that the pack declares.
     pub(crate) units: BTreeMap<String, Vec<String>>,
+    pub(crate) aliases: Aliases,
 }
 
 /// The entries of a mapping.
@@ -181,6 +183,14 @@ impl Reader {
     pub(crate) fn words(&mut self, node: Option<&WithSpan<Yaml>>) -> Vec<String> {
         node.map(|node| self.texts(node).into_iter().map(|at| at.value).collect())
             .unwrap_or_default()
+    }
+
+    /// Reads a list of words with the spellings that the pack declares.
+    pub(crate) fn spelt_words(&mut self, node: Option<&WithSpan<Yaml>>) -> Vec<String> {
+        let words = self.words(node);
+        let more: Vec<String> =
+            words.iter().flat_map(|word| self.aliases.spellings(word)).collect();
+        words.into_iter().chain(more).collect()
     }
 
     /// Reads a list of units. The name of a declared list stands for its units.

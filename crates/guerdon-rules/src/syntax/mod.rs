@@ -7,10 +7,12 @@
 //! | `fields.rs` | Reading of a mapping key by key, with reports of unknown keys |
 //! | `parse/` | Conversion of the YAML tree to a pack |
 //! | `pack.rs` | The types of a pack as written, before compilation |
+//! | `aliases.rs` | Other spellings of words that a pack declares |
 //! | `schema.rs` | The JSON Schema for editors |
 //! | `expiry.rs` | The date that `expires:` is compared with |
 //! | `codes.rs` | The codes of diagnostics |
 
+pub(crate) mod aliases;
 pub(crate) mod codes;
 pub(crate) mod expiry;
 pub(crate) mod fields;

@@ -78,6 +78,8 @@ pub(crate) enum Predicate {
     },
     Regex {
         pattern: WithSpan<String>,
+        /// The pattern with the spellings that the pack declares, if it has a word with one.
+        spelt: Option<String>,
         fold: bool,
         near: NearWords,
         count: usize,

@@ -71,6 +71,9 @@ shapes! {
         language: Option<OneOrMany<String>>,
         /// Lists of units by name, such as `money: [元, '¥', RMB]`. Rules use the name as a unit.
         units: Option<BTreeMap<String, Vec<String>>>,
+        /// Words with their other spellings, such as homophones. Words and regexes of the pack find
+        /// all of them.
+        aliases: Option<BTreeMap<String, Vec<String>>>,
         /// The rules.
         rules: Vec<Rule>,
     }

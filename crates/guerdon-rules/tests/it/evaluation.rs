@@ -329,3 +329,26 @@ rules:
     assert_eq!(hits("85折, fifteen percent off, 半价"), ["b"]);
     assert!(hits("480 money").is_empty());
 }
+
+#[test]
+fn declared_spellings_are_found_in_words_and_regexes() {
+    let text = "pack: p
+aliases:
+  微信: [威信, 薇信, v.x]
+rules:
+  - { id: a, points: -1, match: { any_of: [加微信] } }
+  - { id: b, points: -1, match: { regex: '加(?:我|您)微信' } }
+  - { id: c, points: -1, match: { any_of: [号码], near: [微信] } }
+";
+    let source = SourceText { name: "p.yaml".into(), text: text.into() };
+    let packs = RulePacks::compile(&[source]).unwrap().0;
+    let hits = |text: &str| -> Vec<(String, Vec<[usize; 2]>)> {
+        let part = packs.evaluate(&rollout(&[(Role::Assistant, text)], "{}"), 0);
+        part.hits.into_iter().map(|hit| (hit.rule, hit.spans)).collect()
+    };
+    assert_eq!(hits("好的，加威信"), [("a".to_owned(), vec![[3, 6]])]);
+    assert_eq!(hits("加*薇*信"), [("a".to_owned(), vec![[0, 5]])]);
+    assert_eq!(hits("加我v.x吧"), [("b".to_owned(), vec![[0, 5]])]);
+    assert_eq!(hits("薇信号码"), [("c".to_owned(), vec![[2, 4]])]);
+    assert!(hits("威风").is_empty());
+}

@@ -140,9 +140,9 @@ impl Compiler {
                     count: *count,
                 })
             }
-            Predicate::Regex { pattern, fold, near, count } => {
+            Predicate::Regex { pattern, spelt, fold, near, count } => {
                 let near = self.near(near, &pattern.span)?;
-                let pattern = Box::new(self.regex(pattern, *fold)?);
+                let pattern = Box::new(self.regex(pattern, spelt.as_deref(), *fold)?);
                 let condition = condition.filter(|_| pattern.captures).cloned();
                 Matcher::Regex(RegexMatcher {
                     pattern,
@@ -229,7 +229,8 @@ impl Compiler {
         leaf
     }
 
-    fn regex(&mut self, at: &WithSpan<String>, fold: bool) -> Option<Pattern> {
+    /// Compiles a regex. `spelt` is the pattern with the spellings that the pack declares.
+    fn regex(&mut self, at: &WithSpan<String>, spelt: Option<&str>, fold: bool) -> Option<Pattern> {
         if at.value.len() > MAX_PATTERN {
             let message = format!("regex too long: {} bytes (limit {MAX_PATTERN})", at.value.len());
             let finding = Finding::new(PackCode::BadRegex, at.span.clone(), message);
@@ -237,8 +238,13 @@ impl Compiler {
             return None;
         }
         let mut side = Side { needles: &mut self.plan.scanner.needles, fold };
-        let built = pattern::parse(&at.value, fold)
-            .and_then(|hir| Pattern::new(&hir, &mut side, &mut self.budget));
+        // The pattern is parsed as written first, so that an error has its place.
+        let parsed = pattern::parse(&at.value, fold);
+        let parsed = match spelt {
+            Some(spelt) => parsed.and_then(|_| pattern::parse(spelt, fold)),
+            None => parsed,
+        };
+        let built = parsed.and_then(|hir| Pattern::new(&hir, &mut side, &mut self.budget));
         match built {
             Ok(pattern) => {
                 self.plan.scanner.needles.raw_gates |= !fold;

@@ -16,7 +16,8 @@ use crate::syntax::pack::{
 };
 use crate::syntax::yaml::{self, WithSpan, Yaml};
 
-pub(crate) const PACK_KEYS: &[&str] = &["pack", "about", "version", "language", "units", "rules"];
+pub(crate) const PACK_KEYS: &[&str] =
+    &["pack", "about", "version", "language", "units", "aliases", "rules"];
 pub(crate) const RULE_KEYS: &[&str] = &[
     "id", "about", "points", "per", "cap", "veto", "shadow", "severity", "tags", "expires", "on",
     "when", "match", "check", "where", "examples",
@@ -77,6 +78,9 @@ impl Reader {
         if let Some(node) = fields.get("units") {
             self.declare_units(node);
         }
+        if let Some(node) = fields.get("aliases") {
+            self.declare_aliases(node);
+        }
         let nodes = self
             .need(fields, "rules", "the pack", &tree.span)
             .map_or(&[][..], |node| self.list(node));
@@ -117,6 +121,25 @@ impl Reader {
                 continue;
             }
             self.units.insert(name.value.clone(), units);
+        }
+    }
+
+    /// Reads `aliases:`, words with their other spellings.
+    fn declare_aliases(&mut self, node: &WithSpan<Yaml>) {
+        let Yaml::Map(entries) = &node.value else {
+            let help = "微信: [威信, 薇信]";
+            self.bad(&node.span, "`aliases` is a mapping of words to other spellings", help);
+            return;
+        };
+        for (word, list) in entries {
+            let others = self.words(Some(list));
+            let empty = others.is_empty() || others.iter().any(|other| other.trim().is_empty());
+            if empty || word.value.trim().is_empty() {
+                let message = format!("`{}` has no other spelling", word.value);
+                self.bad(&list.span, message, "list at least one");
+                continue;
+            }
+            self.aliases.insert(word.value.clone(), others);
         }
     }
 

@@ -104,7 +104,15 @@ impl Reader {
         let count = fields.get("count").and_then(|node| self.whole(node, 1)).unwrap_or(1);
         match kind {
             "any_of" => {
-                let words = self.texts(value);
+                let mut words = self.texts(value);
+                let spellings: Vec<WithSpan<String>> = words
+                    .iter()
+                    .flat_map(|word| {
+                        let spelt = self.aliases.spellings(&word.value).into_iter();
+                        spelt.map(|value| WithSpan { value, span: word.span.clone() })
+                    })
+                    .collect();
+                words.extend(spellings);
                 let empty = matches!(&value.value, Yaml::List(items) if items.is_empty());
                 self.not_empty(empty, &span, "any_of")?;
                 let near = self.nearby(fields, fold)?;
@@ -118,7 +126,9 @@ impl Reader {
             }
             "regex" => {
                 let pattern = WithSpan { value: self.text(value)?, span: value.span.clone() };
-                Some(Predicate::Regex { pattern, fold, near: self.nearby(fields, fold)?, count })
+                let spelt = self.aliases.pattern(&pattern.value);
+                let near = self.nearby(fields, fold)?;
+                Some(Predicate::Regex { pattern, spelt, fold, near, count })
             }
             "number" => Some(Predicate::Number { numbers: self.numbers(value, span)?, count }),
             "not" => {
@@ -166,8 +176,8 @@ impl Reader {
             );
         }
         Some(NearWords {
-            near: self.words(fields.get("near")),
-            not_near: self.words(fields.get("not_near")),
+            near: self.spelt_words(fields.get("near")),
+            not_near: self.spelt_words(fields.get("not_near")),
             within: fields.get("within").and_then(|node| self.whole(node, 1)).unwrap_or(12),
         })
     }

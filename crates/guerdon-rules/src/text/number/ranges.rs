@@ -59,7 +59,14 @@ pub(super) fn join(text: &str, numbers: &mut [TextNumber]) {
             end.low = end.low.min(bounds[0]);
             end.high = end.high.max(bounds[1]);
         }
-        (left.bare, right.bare) = (false, false);
+        // `one or two` is no amount without a unit.
+        let latin = |number: &TextNumber| {
+            let written = text.get(number.bytes.clone()).unwrap_or_default();
+            written.starts_with(|c: char| c.is_ascii_lowercase())
+        };
+        if !(left.bare && latin(left) || right.bare && latin(right)) {
+            (left.bare, right.bare) = (false, false);
+        }
         // A unit that is written once belongs to both numbers. Only the number next to it
         // includes it in its span.
         if left_unit.is_empty() {
