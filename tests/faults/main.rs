@@ -9,6 +9,7 @@
 //! | `sizes.rs` | large bodies and messages, compressed bombs, broken compression |
 //! | `http.rs` | malformed, ambiguous and unusual HTTP |
 //! | `codings.rs` | content types and codings in every spelling |
+//! | `descriptors.rs` | clients that hold all file descriptors |
 //! | `tokens.rs` | credentials that are missing, wrong, guessed, or in the wrong place |
 //! | `work_bounds.rs` | costly texts, packs, names and aggregates; abandoned work |
 //! | `reload.rs` | broken, replaced, endless and irrelevant files; roll-backs; storms of signals |
@@ -23,6 +24,7 @@
 
 mod absence;
 mod codings;
+mod descriptors;
 mod exit;
 mod fusion_by_hand;
 mod http;

@@ -1,10 +1,11 @@
 //! Without tokens, web pages of other origins cannot use the server, under whatever name they reach
 //! it.
 
+use guerdon_testing::wait_until;
 use guerdon_tests::Server;
 use serde_json::json;
 
-use super::{Wire, light};
+use super::{PATIENCE, Wire, light};
 
 /// Routes that are not public, with bodies that they accept.
 const GUARDED: [(&str, &str, &str); 9] = [
@@ -165,6 +166,18 @@ async fn tokens_replace_the_checks_of_pages_and_hosts() {
         .await
         .unwrap();
     assert_eq!(reply.status(), 200);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn hosts_and_origins_take_effect_with_a_reload() {
+    let server = light("", "").await;
+    let headers = "host: new.example\r\norigin: http://page.example\r\n";
+    let info = ("GET", "/v1/info", "");
+    assert_eq!(status(&server, info, headers).await, 403);
+    let keys = "hosts = [\"new.example\"]\norigins = [\"http://page.example\"]\n";
+    server.replace("guerdon.toml", &super::light_config(keys, ""));
+    wait_until("the reload", PATIENCE, async || status(&server, info, headers).await == 200).await;
     server.stop().await;
 }
 

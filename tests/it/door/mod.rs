@@ -23,11 +23,15 @@ const OTHER_ADDRESS: [u8; 4] = [127, 0, 0, 2];
 
 /// A rules-only server with further keys of `[server]` and further sections.
 async fn light(server: &str, sections: &str) -> Server {
-    let toml = format!(
+    Server::from_config(&light_config(server, sections), &[]).await
+}
+
+/// The configuration of [`light`].
+fn light_config(server: &str, sections: &str) -> String {
+    format!(
         "[server]\nlisten = \"127.0.0.1:0\"\ndrain = \"20s\"\n{server}\n[profiles.test]\n\
          rules = [\"rules.yaml\"]\nfusion = {{ method = \"weighted_sum\" }}\n{sections}"
-    );
-    Server::from_config(&toml, &[]).await
+    )
 }
 
 /// A connection whose bytes a test chooses.
