@@ -7,13 +7,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use guerdon_queue::{Admission, AdmissionLimits, Flow};
+use guerdon_queue::{Admission, AdmissionLimits, AdmissionStatus, Flow};
 use guerdon_types::{AbstainWhy, Usage};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::ask::answer::{Failure, JudgeAnswer, Outcome};
-use crate::ask::key::{self, Identity, QuestionKey};
+use crate::ask::key::{self, Identity, IdentityConfig, QuestionKey};
 use crate::ask::question::JudgeQuestion;
 use crate::call::address::Address;
 use crate::call::capabilities::Capabilities;
@@ -29,7 +29,7 @@ use crate::error::Error;
 use crate::store::audit::AuditLog;
 use crate::store::budget::SpendingBudget;
 use crate::store::cache::cassette::Cassette;
-use crate::store::cache::{AnswerCache, Store};
+use crate::store::cache::{AnswerCache, KnownKeys, Store};
 use crate::store::event::{CallEvent, CallObserver, CallOutcome};
 
 /// Fields of the body that the question is made of, and where to set them instead.
@@ -103,12 +103,13 @@ impl Endpoint {
             budget: SpendingBudget::open(&config.budget, &config.model, store.clone())?,
             audit,
             observer: Arc::clone(&observer),
-            identity: Identity::new(
-                config.url,
-                config.model,
-                config.extra_body,
-                config.read_reasoning,
-            ),
+            identity: Identity::new(IdentityConfig {
+                url: config.url,
+                model: config.model,
+                identity: config.identity,
+                extra_body: config.extra_body,
+                read_reasoning: config.read_reasoning,
+            }),
         };
         let answers = AnswerCache::new(&config.cache, store, services.tasks.clone());
         let (caller, fallback) = (Arc::new(caller), fallback.transpose()?);
@@ -132,6 +133,12 @@ impl Endpoint {
         &self.caller.identity.url
     }
 
+    /// The queue of the judge, and the state of each of its addresses: its own, then its replicas'.
+    #[must_use]
+    pub fn status(&self) -> AdmissionStatus {
+        self.caller.admission.status()
+    }
+
     /// Time until new requests of `client` are taken again, if too many questions wait.
     pub(crate) fn full_for(&self, client: u64) -> Option<Duration> {
         self.caller.admission.full_for(client)
@@ -150,7 +157,10 @@ impl Endpoint {
     pub(crate) async fn lookup(&self, question: JudgeQuestion<'_>) -> Result<Outcome, QuestionKey> {
         let key = key::of(&self.caller.identity, &question);
         match &self.cassette {
-            Some(Cassette::Replay(player)) => Ok(player.play(key)),
+            Some(Cassette::Replay(player)) => {
+                let legacy = key::legacy(&self.caller.identity, &question);
+                Ok(player.play(KnownKeys { key, legacy }))
+            }
             // Cached answers are recorded as well.
             Some(Cassette::Record(_)) => Err(key),
             None => self.answers.get(&key).await.map(|answer| self.hit(answer)).ok_or(key),
@@ -213,6 +223,7 @@ impl Endpoint {
             Ok(rendered) => Arc::new(rendered),
             Err(failure) => return unanswered(failure),
         };
+        let keys = KnownKeys { key, legacy: key::legacy(&self.caller.identity, &question) };
         let deadline = asker.deadline;
         loop {
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
@@ -226,7 +237,7 @@ impl Endpoint {
                 let mut spent = Usage::default();
                 (caller.call(key, &rendered, &patience, &mut spent).await, spent)
             };
-            let flight = self.answers.coalesce(key, call);
+            let flight = self.answers.coalesce(keys, call);
             let landed = match deadline {
                 None => flight.await,
                 Some(deadline) => match tokio::time::timeout_at(deadline, flight).await {

@@ -72,6 +72,7 @@ pub use config::{
 };
 pub use endpoint::Endpoint;
 pub use error::{Error, StoreError};
+pub use guerdon_queue::{AddressState, AddressStatus, AdmissionStatus};
 pub use guerdon_text::{Diagnostic, Report, Severity, SourceText};
 pub use quality::calibrate::{
     BootstrapEstimate, CalibrationReport, CriterionCalibration, Gold, GoldError,

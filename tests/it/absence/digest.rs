@@ -73,6 +73,7 @@ const KEYS: &[(&str, &str, Effect)] = &[
     ("models.e5.runtime", "'elsewhere'", Untried),
     ("judges.local.url", "'http://127.0.0.1:8/v1'", Nothing),
     ("judges.local.model", "'large'", Shapes),
+    ("judges.local.identity", "'int8'", Shapes),
     ("judges.local.timeout", "'7s'", Nothing),
     ("judges.local.retries", "0", Nothing),
     ("judges.local.max_concurrent", "1", Nothing),

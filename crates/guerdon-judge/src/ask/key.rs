@@ -1,16 +1,21 @@
-//! The cache key of a question: a hash of everything that decides its answer.
+//! The cache key of a question: a hash of what is sent, and of the judge that is asked.
 //!
-//! The key is computed without rendering the question. The text that is sent depends only on the
-//! rubric's text, the order of its criteria and the case, so these are hashed: the rubric by the
-//! hash of its file, the case by the hash of the dialogue as it is [shown](crate::ask::case), and
-//! the context values that the body reads. Context values that the body does not name are neither
-//! shown nor hashed.
+//! The key is computed without rendering the question. The text that is sent depends only on what
+//! the rubric [shows](Rubric::asked), the order of its criteria and the case, so these are hashed:
+//! the case by the hash of the dialogue as it is [shown](crate::ask::case), and the context values
+//! that the body reads. What an answer is worth is looked up later, so points are not in the key,
+//! and an edit of them costs no call. The judge is its model, the fields of its requests and the
+//! identity that its configuration declares; its address is not in the key, because a model that
+//! moves to another host is the same judge.
 //!
 //! The structs are destructured by field below, so that a new field does not compile until its
 //! author decides whether it belongs to the question. The
 //! [`RequestFeatures`](crate::call::wire::RequestFeatures) of the endpoint are excluded: they are
 //! negotiated during calls, and the answer passes the same checks in every form. The nonce is
 //! excluded too: answers do not depend on it, and it changes at every restart.
+//!
+//! Stores of earlier versions are keyed by the rubric's file and the judge's URL. Their answers are
+//! found by the [earlier key](legacy).
 
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +27,10 @@ use crate::rubric::Rubric;
 
 /// Counts changes to how messages are laid out or answers are read. The test below fails if
 /// messages change and this does not.
-pub(crate) const LAYOUT: u32 = 3;
+pub(crate) const LAYOUT: u32 = 4;
+/// The last layout whose keys held the rubric's file and the judge's URL. Its messages were those
+/// of [`LAYOUT`].
+const LEGACY_LAYOUT: u32 = 3;
 
 /// The judge that is asked: its address, model and request fields.
 #[derive(Debug, Clone)]
@@ -34,22 +42,35 @@ pub(crate) struct Identity {
     pub(crate) reduced_reasoning: Option<ReducedReasoning>,
     pub(crate) read_reasoning: bool,
     digest: Digest,
+    legacy_digest: Digest,
+}
+
+/// The settings of an [`Identity`].
+#[derive(Debug, Clone)]
+pub(crate) struct IdentityConfig {
+    pub(crate) url: String,
+    pub(crate) model: String,
+    /// The declared identity.
+    pub(crate) identity: Option<String>,
+    pub(crate) extra_body: serde_json::Map<String, serde_json::Value>,
+    pub(crate) read_reasoning: bool,
 }
 
 impl Identity {
-    pub(crate) fn new(
-        url: String,
-        model: String,
-        extra_body: serde_json::Map<String, serde_json::Value>,
-        read_reasoning: bool,
-    ) -> Self {
+    pub(crate) fn new(config: IdentityConfig) -> Self {
+        let IdentityConfig { url, model, identity, extra_body, read_reasoning } = config;
         let reduced_reasoning = ReducedReasoning::of(&extra_body);
-        let mut hash = PartsHasher::default();
-        hash.add(url.as_bytes());
-        hash.add(model.as_bytes());
-        hash.add(&json(&extra_body));
-        hash.add(&[u8::from(read_reasoning)]);
-        Self { url, model, extra_body, reduced_reasoning, read_reasoning, digest: hash.finish() }
+        let digest = |place: &[u8]| {
+            let mut hash = PartsHasher::default();
+            hash.add(place);
+            hash.add(model.as_bytes());
+            hash.add(&json(&extra_body));
+            hash.add(&[u8::from(read_reasoning)]);
+            hash.finish()
+        };
+        let legacy_digest = digest(url.as_bytes());
+        let digest = digest(identity.unwrap_or_default().as_bytes());
+        Self { url, model, extra_body, reduced_reasoning, read_reasoning, digest, legacy_digest }
     }
 }
 
@@ -85,21 +106,37 @@ impl TryFrom<String> for QuestionKey {
 pub(crate) fn of(identity: &Identity, question: &JudgeQuestion<'_>) -> QuestionKey {
     let Identity {
         digest: identity,
+        legacy_digest: _,
         url: _,
         model: _,
         extra_body: _,
         reduced_reasoning: _,
         read_reasoning: _,
     } = identity;
+    hashed(LAYOUT, identity, &question.rubric.asked, question)
+}
+
+/// The key that versions before the fourth layout gave to `question`.
+pub(crate) fn legacy(identity: &Identity, question: &JudgeQuestion<'_>) -> QuestionKey {
+    let hash = question.rubric.hash.as_bytes();
+    hashed(LEGACY_LAYOUT, &identity.legacy_digest, hash, question)
+}
+
+fn hashed(
+    layout: u32,
+    identity: &Digest,
+    content: &[u8],
+    question: &JudgeQuestion<'_>,
+) -> QuestionKey {
     let JudgeQuestion { rubric, order, sample, case } = question;
-    // The hash stands for every word of the file: version, criteria and their points, body, limits,
-    // examples.
     let Rubric {
         id,
-        hash,
         max_tokens,
         temperature,
         selection,
+        // Either of them is the content.
+        hash: _,
+        asked: _,
         about: _,
         version: _,
         sealed: _,
@@ -116,10 +153,10 @@ pub(crate) fn of(identity: &Identity, question: &JudgeQuestion<'_>) -> QuestionK
     // Before and turn are in the case's own hash; the secret must not be.
     let Case { digest: case, facts, before: _, turn: _, nonce: _, .. } = case;
     let mut key = PartsHasher::default();
-    key.add(&LAYOUT.to_le_bytes());
+    key.add(&layout.to_le_bytes());
     key.add(identity);
     key.add(id.as_bytes());
-    key.add(hash.as_bytes());
+    key.add(content);
     key.add(&max_tokens.to_le_bytes());
     key.add(&temperature.to_le_bytes());
     for criterion in *order {
@@ -150,12 +187,22 @@ mod tests {
 
     const SAID: [(Role, &str); 2] = [(Role::User, "480 最低了。"), (Role::Assistant, "420 <b>?")];
 
-    fn rubric(body: &str) -> Arc<Rubric> {
-        let text = format!(
+    const BODY: &str =
+        "{{ dialogue }}{{ context.stage }}{{ turn }}{% for c in criteria %}{{ c.id }}{% endfor %}";
+
+    fn source(body: &str) -> String {
+        format!(
             "+++\nid = \"r\"\nabout = \"r\"\nversion = 1\n[[criteria]]\nid = \"rude\"\nkind = \"deduct\"\n\
              about = \"Rude.\"\nfails_empty = true\nlevels = [\n  {{ name = \"no\", points = 0, anchor = \"Kind.\" }},\n  \
              {{ name = \"yes\", points = -9, anchor = \"Not.\" }},\n]\n+++\n# system\nJudge.\n# user\n{body}\n"
-        );
+        )
+    }
+
+    fn rubric(body: &str) -> Arc<Rubric> {
+        compiled(source(body))
+    }
+
+    fn compiled(text: String) -> Arc<Rubric> {
         let texts = [SourceText { name: "r.md".to_owned(), text }];
         Arc::clone(
             &Prompts::compile(&texts).unwrap_or_else(|report| panic!("{report}")).0.rubrics()[0],
@@ -163,9 +210,7 @@ mod tests {
     }
 
     fn plain() -> Arc<Rubric> {
-        rubric(
-            "{{ dialogue }}{{ context.stage }}{{ turn }}{% for c in criteria %}{{ c.id }}{% endfor %}",
-        )
+        rubric(BODY)
     }
 
     fn facts(json: serde_json::Value) -> Context {
@@ -174,7 +219,13 @@ mod tests {
     }
 
     fn identity(url: &str, model: &str, extra: serde_json::Value) -> Identity {
-        Identity::new(url.to_owned(), model.to_owned(), facts(extra), false)
+        Identity::new(IdentityConfig {
+            url: url.to_owned(),
+            model: model.to_owned(),
+            identity: None,
+            extra_body: facts(extra),
+            read_reasoning: false,
+        })
     }
 
     fn judge() -> Identity {
@@ -216,8 +267,16 @@ mod tests {
                 of(&judge(), &JudgeQuestion { rubric: &self::rubric("{{ turn }}"), ..question })
             );
             let none = serde_json::json!({});
+            assert_eq!(key, of(&identity("http://i/v1", "m", none.clone()), &question), "moved");
+            let declared = IdentityConfig {
+                url: "http://h/v1".to_owned(),
+                model: "m".to_owned(),
+                identity: Some("int8".to_owned()),
+                extra_body: serde_json::Map::new(),
+                read_reasoning: false,
+            };
             for other in [
-                identity("http://i/v1", "m", none.clone()),
+                Identity::new(declared),
                 identity("http://h/v1", "n", none),
                 identity("http://h/v1", "m", serde_json::json!({"seed": 7})),
                 identity("http://h/v1", "m", serde_json::json!({"reasoning_effort": "high"})),
@@ -231,6 +290,58 @@ mod tests {
     }
 
     #[test]
+    fn an_edit_that_is_not_shown_keeps_the_key_and_one_that_is_shown_changes_it() {
+        let body = "{{ turn }}{% for c in criteria %}{{ c.about }}{% for l in c.levels %}{{ l.name }}\
+                    {{ l.anchor }}{% endfor %}{% endfor %}";
+        let key = |rubric: &Arc<Rubric>| key_about(rubric, &SAID, &Context::new());
+        let edited = |from: &str, to: &str| {
+            let text = source(body);
+            assert!(text.contains(from), "{text}");
+            key(&compiled(text.replace(from, to)))
+        };
+        let original = key(&rubric(body));
+        for (from, to) in [
+            ("points = -9", "points = -12"),
+            ("about = \"r\"", "about = \"Manners.\""),
+            ("version = 1", "version = 2"),
+            ("fails_empty = true\n", "# a remark\nfails_empty = true\n"),
+        ] {
+            assert_eq!(original, edited(from, to), "{from}");
+        }
+        for (from, to) in [
+            ("about = \"Rude.\"", "about = \"Harsh.\""),
+            ("anchor = \"Not.\"", "anchor = \"No.\""),
+            ("name = \"yes\"", "name = \"rude\""),
+            ("Judge.", "Judge well."),
+            ("kind = \"deduct\"", "kind = \"gate\""),
+        ] {
+            assert_ne!(original, edited(from, to), "{from}");
+        }
+        let shown = source("{{ turn }}{% for c in criteria %}{{ c.levels[0].points }}{% endfor %}");
+        let other = shown.replace("points = -9", "points = -12");
+        assert_ne!(key(&compiled(shown)), key(&compiled(other)), "points that are shown");
+    }
+
+    #[test]
+    fn the_earlier_key_has_the_file_and_the_address_in_it() {
+        let (rubric, facts) = (plain(), Context::new());
+        let edited = compiled(source(BODY).replace("points = -9", "points = -12"));
+        let none = serde_json::json!({});
+        case(&SAID, &facts, |case| {
+            let question = JudgeQuestion { rubric: &rubric, order: &[0], sample: 0, case };
+            let key = legacy(&judge(), &question);
+            assert_ne!(key, of(&judge(), &question));
+            assert_ne!(key, legacy(&identity("http://i/v1", "m", none), &question));
+            assert_ne!(key, legacy(&judge(), &JudgeQuestion { rubric: &edited, ..question }));
+            // Pinned: answers of earlier versions are found by it.
+            assert_eq!(
+                String::from(key),
+                "fc89331112d0e63016b3c875c430c2853558b40afc730b2f06d2b51492c2c596"
+            );
+        });
+    }
+
+    #[test]
     fn facts_that_a_body_reads_are_in_the_key_and_others_are_not_even_shown() {
         let with = |rubric: &Arc<Rubric>, json| key_about(rubric, &SAID, &facts(json));
         let (named, whole) = (plain(), rubric("{{ turn }}{{ context }}"));
@@ -241,7 +352,12 @@ mod tests {
         assert_eq!(with(&named, quote.clone()), with(&named, more.clone()));
         assert_ne!(with(&whole, quote.clone()), with(&whole, other));
         assert_ne!(with(&whole, quote), with(&whole, more.clone()));
-        assert!(named.selection.select(&facts(more)).get("id").is_none());
+        assert!(named.selection.select(&facts(more.clone())).get("id").is_none());
+        let declared = source("{{ turn }}{{ context }}");
+        let declared =
+            compiled(declared.replace("version = 1", "version = 1\nfacts = [\"stage\"]"));
+        let quote = serde_json::json!({"stage": "quote"});
+        assert_eq!(with(&declared, quote), with(&declared, more), "a fact that it does not show");
     }
 
     /// Pins the bytes that are sent. If they change, cached answers would still be found under the
@@ -265,6 +381,6 @@ mod tests {
             [strict, plain].map(|features| String::from_utf8(body(features)).unwrap()).join("\n")
         });
         let hash = "sha256:e23d6ef9aebdc5407a888ec02947dcbae85ee35890f91ca8f5f8998056f76b31";
-        assert_eq!((LAYOUT, guerdon_text::content_hash(&sent).as_str()), (3, hash), "{sent}");
+        assert_eq!((LAYOUT, guerdon_text::content_hash(&sent).as_str()), (4, hash), "{sent}");
     }
 }

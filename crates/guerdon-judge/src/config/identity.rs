@@ -14,6 +14,7 @@ impl EndpointConfig {
     pub(crate) fn identity(&self) -> Value {
         let Self {
             model,
+            identity,
             extra_body,
             read_reasoning,
             response_format,
@@ -43,7 +44,7 @@ impl EndpointConfig {
             // The name of a limit that the prompt sets.
             token_limit: _,
         } = self;
-        json!({
+        let mut settings = json!({
             "model": model,
             "extra_body": extra_body,
             "read_reasoning": read_reasoning,
@@ -51,7 +52,11 @@ impl EndpointConfig {
             "seal": seal,
             // Answers in place of this judge.
             "fallback": fallback.as_deref().map(Self::identity),
-        })
+        });
+        if let Some(identity) = identity {
+            settings["identity"] = json!(identity);
+        }
+        settings
     }
 }
 

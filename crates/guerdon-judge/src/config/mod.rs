@@ -25,6 +25,11 @@ pub struct EndpointConfig {
     pub url: String,
     /// The name of the model.
     pub model: String,
+    /// The identity of the judge beside its model, such as a quantization. It is part of the cache
+    /// key, and the address is not: two judges that share a cache file and a model's name need
+    /// different ones. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
     /// The environment variable that holds the API key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key_env: Option<String>,
@@ -123,6 +128,7 @@ impl EndpointConfig {
         Self {
             url: url.into(),
             model: model.into(),
+            identity: None,
             api_key_env: None,
             api_key_file: None,
             timeout: defaults::timeout(),

@@ -53,7 +53,7 @@ impl Prompts {
                     RenderError::Failed(detail) => failed(detail),
                 })?;
             if let Some(last) = sent.last_mut() {
-                let words = Schema { criteria: &criteria, sealed: false }.words(&tag);
+                let words = Schema { criteria: &criteria, sealed: true }.words(&tag);
                 last.content.push_str("\n\n");
                 last.content.push_str(&words);
             }

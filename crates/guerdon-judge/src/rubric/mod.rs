@@ -3,6 +3,7 @@
 //! A rubric's points stay here. The judge model chooses levels by name; what a level is worth is
 //! looked up and summed in Rust, so a model can neither misadd nor be talked into a number.
 
+mod asked;
 pub(crate) mod codes;
 pub(crate) mod order;
 pub(crate) mod parse;
@@ -17,6 +18,8 @@ use guerdon_types::{Context, Finite};
 use minijinja::Environment;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::ask::digest::Digest;
 
 /// Levels that the letters of `scoring = "expected"` can name.
 pub(crate) const MAX_LETTERS: usize = 10;
@@ -114,6 +117,9 @@ pub(crate) struct Rubric {
     pub(crate) version: u32,
     /// Hash of the content, without the seal.
     pub(crate) hash: String,
+    /// Hash of what a question shows of the rubric, and of how its answer is read. Points, the
+    /// rubric's description, probes and the layout of the file are not in it.
+    pub(crate) asked: Digest,
     pub(crate) sealed: bool,
     pub(crate) max_tokens: u32,
     pub(crate) temperature: f64,

@@ -7,9 +7,12 @@ use std::sync::Arc;
 use guerdon_text::{Finding, Report, SourceText};
 use serde::Serialize;
 
+use crate::rubric::asked;
 use crate::rubric::parse::FrontCheck;
 use crate::rubric::template::ShownParts;
-use crate::rubric::{Rubric, RubricExample, codes, order, parse, template, version};
+use crate::rubric::{
+    ContextSelection, Rubric, RubricExample, codes, order, parse, template, version,
+};
 
 /// Summary of a prompt for listings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -119,8 +122,16 @@ fn compile(source: &SourceText, report: &mut Report) -> Option<Rubric> {
     let samples = front.samples.into_inner();
     let count = criteria.len();
     let shuffled = front.shuffle.unwrap_or(samples > 1);
+    let scoring = front.scoring.map(toml::Spanned::into_inner).unwrap_or_default();
+    let shown = ShownParts { criteria: &criteria, examples: &examples };
+    let asked = asked::digest(&body, shown, scoring);
+    let seed = guerdon_text::hex(&asked);
     let order = |number| {
-        if shuffled { order::shuffled(count, &hash, number) } else { (0..count).collect() }
+        if shuffled { order::shuffled(count, &seed, number) } else { (0..count).collect() }
+    };
+    let selection = match front.facts {
+        Some(facts) => ContextSelection::Keys(facts.into_iter().collect()),
+        None => body.selection,
     };
     let orders = (0..samples).map(order).collect();
     Some(Rubric {
@@ -128,18 +139,19 @@ fn compile(source: &SourceText, report: &mut Report) -> Option<Rubric> {
         about: front.about,
         version: front.version,
         hash,
+        asked,
         sealed: front.hash.is_some(),
         max_tokens: front.max_tokens.into_inner(),
         temperature: front.temperature.into_inner(),
         grouping: front.grouping,
-        scoring: front.scoring.map(toml::Spanned::into_inner).unwrap_or_default(),
+        scoring,
         samples,
         orders,
         criteria,
         examples,
         probes: front.probes.into_iter().map(toml::Spanned::into_inner).collect(),
         context: body.context,
-        selection: body.selection,
+        selection,
         body: body.templates,
     })
 }

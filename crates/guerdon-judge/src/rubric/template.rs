@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use guerdon_text::{Finding, Report, SourceText};
+use guerdon_types::Finite;
 use minijinja::value::{Enumerator, Object, Serde, Value};
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, context};
 
@@ -79,6 +80,33 @@ pub(crate) fn compile(
         findings.into_iter().for_each(|finding| report.add(source, finding));
     }
     Some(body)
+}
+
+impl CompiledBody {
+    /// True if the messages may depend on the points of levels: the templates name them, or render
+    /// to another text if the points are others.
+    pub(crate) fn shows_points(&self, shown: ShownParts<'_>) -> bool {
+        let moved = |points: Finite| Finite::new(points.get() + 0.125).unwrap_or(points);
+        let mut others = shown.criteria.to_vec();
+        for level in others.iter_mut().flat_map(|criterion| &mut criterion.levels) {
+            level.points = moved(level.points);
+        }
+        SECTIONS.into_iter().any(|section| {
+            let Ok(template) = self.templates.get_template(section) else { return true };
+            let render = |criteria: &[Criterion]| {
+                let slots = context! {
+                    dialogue => "",
+                    turn => "",
+                    context => Value::from_object(PlaceholderContext(self.selection.clone())),
+                    criteria => Value::from(Serde(criteria)),
+                    examples => Value::from(Serde(shown.examples)),
+                };
+                template.render(&slots).ok()
+            };
+            let (own, other) = (render(shown.criteria), render(&others));
+            template.source().contains("points") || own.is_none() || own != other
+        })
+    }
 }
 
 /// The context values that a body with these variables may read. A body that hides a name behind

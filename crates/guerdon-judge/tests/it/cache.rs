@@ -56,6 +56,24 @@ async fn a_reload_that_changes_the_endpoint_keeps_its_answers() {
 }
 
 #[tokio::test]
+async fn a_model_that_moves_to_another_host_keeps_its_answers() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = StandInJudge::start([verdict_reply("yes", None)]).await;
+    let there = StandInJudge::start([verdict_reply("no", None)]).await;
+    house(folder.path(), &here, CacheMode::On).judge(TURN).await;
+    let moved = house(folder.path(), &there, CacheMode::On);
+    assert!(part(&moved.judge(TURN).await).cached);
+    drop(moved);
+    let other = EndpointConfig {
+        identity: Some("int8".to_owned()),
+        ..kept_in(folder.path(), there.url(), CacheMode::On)
+    };
+    let other = House::configured(other, &["manners"]);
+    assert_eq!(part(&other.judge(TURN).await).points, Finite::ZERO, "declared as another judge");
+    assert_eq!((here.calls(), there.calls()), (1, 1));
+}
+
+#[tokio::test]
 async fn failures_are_not_written_to_disk() {
     let refusal = json!({"choices": [{"message": {"content": null, "refusal": "no"}, "finish_reason": "stop"}]});
     for (bad, why) in [

@@ -25,6 +25,8 @@ pub(crate) struct FrontMatter {
     #[serde(default = "default_samples")]
     pub(crate) samples: Spanned<u32>,
     pub(crate) shuffle: Option<bool>,
+    /// The context values that the body is shown. Default: those that it names.
+    pub(crate) facts: Option<Vec<String>>,
     /// The lowest agreement with people at which this prompt may load.
     pub(crate) least_kappa: Option<Spanned<f64>>,
     pub(crate) calibrated: Option<Spanned<KappaStamp>>,

@@ -37,6 +37,14 @@ pub(crate) struct AnswerCache {
     tasks: TaskTracker,
 }
 
+/// The keys under which the answer to a question may be stored.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct KnownKeys {
+    pub(crate) key: QuestionKey,
+    /// The key of earlier versions.
+    pub(crate) legacy: QuestionKey,
+}
+
 /// The result of a coalesced call.
 #[derive(Debug)]
 pub(crate) struct CoalescedCall {
@@ -67,11 +75,11 @@ impl AnswerCache {
         Some(answer)
     }
 
-    /// Looks on disk, makes the `call`, or joins a running call for the same question. `None` if
-    /// the task died, which indicates a bug.
+    /// Looks on disk, also under the key of earlier versions, makes the `call`, or joins a running
+    /// call for the same question. `None` if the task died, which indicates a bug.
     pub(crate) async fn coalesce(
         &self,
-        key: QuestionKey,
+        KnownKeys { key, legacy }: KnownKeys,
         call: impl Future<Output = (Result<JudgeAnswer, Failure>, Usage)> + Send + 'static,
     ) -> Option<CoalescedCall> {
         let answers = self.clone();
@@ -79,8 +87,10 @@ impl AnswerCache {
             let mut usage = Usage::default();
             let mut led = false;
             let call = async {
-                if let Some(answer) = answers.on_disk(key).await {
-                    return Ok(Arc::new(answer));
+                for key in [key, legacy] {
+                    if let Some(answer) = answers.on_disk(key).await {
+                        return Ok(Arc::new(answer));
+                    }
                 }
                 led = true;
                 let (answer, spent) = call.await;
@@ -112,5 +122,32 @@ impl AnswerCache {
         let Some(store) = self.store.as_ref().filter(|_| self.mode.writes()) else { return };
         // The store has logged the error, and the answer is still valid.
         drop(store.keep(key, answer).await);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ask::answer::now_seconds;
+
+    #[tokio::test]
+    async fn an_answer_under_the_key_of_an_earlier_version_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("judge.log"), Duration::ZERO).unwrap();
+        let key = |digit: &str| QuestionKey::try_from(digit.repeat(64)).unwrap();
+        let answer = JudgeAnswer {
+            prompt: "p".to_owned(),
+            at: now_seconds(),
+            usage: Usage::default(),
+            model: "m".to_owned(),
+            findings: Vec::new(),
+        };
+        store.keep(key("a"), &answer).await.unwrap();
+        let cache = AnswerCache::new(&CacheConfig::default(), Some(store), TaskTracker::new());
+        let keys = KnownKeys { key: key("b"), legacy: key("a") };
+        let landed = cache.coalesce(keys, async { panic!("the judge was asked") }).await.unwrap();
+        assert_eq!((*landed.result.unwrap()).clone(), answer);
+        assert!(!landed.led);
+        assert!(cache.get(&keys.key).await.is_some(), "it is in memory under its new key");
     }
 }

@@ -1,0 +1,36 @@
+//! The hash of what is asked with a rubric, which the keys of answers are made of.
+
+use serde_json::Value;
+
+use crate::ask::digest::{Digest, PartsHasher, json};
+use crate::rubric::template::{CompiledBody, SECTIONS, ShownParts};
+use crate::rubric::{Criterion, CriterionLevel, Scoring};
+
+/// The hash of what a question shows of a rubric: its templates, and the criteria and examples as
+/// far as the templates can show them.
+pub(super) fn digest(body: &CompiledBody, shown: ShownParts<'_>, scoring: Scoring) -> Digest {
+    let mut hash = PartsHasher::default();
+    for section in SECTIONS {
+        let template = body.templates.get_template(section);
+        hash.add(
+            template.map(|template| template.source().to_owned()).unwrap_or_default().as_bytes(),
+        );
+    }
+    let points = body.shows_points(shown);
+    hash.add(&json(
+        &shown.criteria.iter().map(|one| criterion_shown(one, points)).collect::<Vec<_>>(),
+    ));
+    hash.add(&json(&shown.examples));
+    hash.add(&[u8::from(scoring == Scoring::Expected)]);
+    hash.finish()
+}
+
+/// A criterion as a template sees it; points only if they may be shown.
+fn criterion_shown(criterion: &Criterion, points: bool) -> Value {
+    let level = |level: &CriterionLevel| {
+        let points = points.then_some(level.points);
+        serde_json::json!({"name": level.name, "anchor": level.anchor, "points": points})
+    };
+    let levels: Vec<Value> = criterion.levels.iter().map(level).collect();
+    serde_json::json!({"id": criterion.id, "kind": criterion.kind, "about": criterion.about, "levels": levels})
+}
