@@ -21,7 +21,7 @@ use crate::syntax::pack::{NearWords, NumberWords, Predicate, Rule};
 use crate::syntax::parse;
 use crate::text::literals::{LiteralHits, leftmost_longest};
 use crate::text::near::{self, Near, Surroundings};
-use crate::text::normalise::{self, DisguiseReadings, FoldedText};
+use crate::text::normalise::{self, DisguiseReadings, FoldedText, UnmaskedText};
 use crate::text::number::{self, Capture, NumberSpec, NumberText, Units};
 
 /// A hit: the id of the rule, the number of hits, and the spans in characters of the turn.
@@ -161,12 +161,15 @@ impl<'a> NaiveText<'a> {
                 ranges.retain(|range| !word || near::is_whole(self.view(*fold), range));
                 self.keep_near(&mut ranges, near);
                 if *fold {
-                    ranges.extend(self.unmasked(near, |text| {
+                    ranges.extend(self.unmasked(near, |unmasked| {
+                        let text = unmasked.text();
                         let mut all: Vec<Range<usize>> = folded_forms(&words)
                             .iter()
                             .flat_map(|word| occurrences_of(text, word).collect::<Vec<_>>())
                             .collect();
-                        all.retain(|range| near::is_whole(text, range));
+                        all.retain(|range| {
+                            near::is_whole(text, range) && unmasked.is_certain(range)
+                        });
                         all
                     }));
                 }
@@ -181,8 +184,12 @@ impl<'a> NaiveText<'a> {
                     regex.find_iter(text).take(MAX_HITS).map(|hit| hit.range()).collect();
                 self.keep_near(&mut ranges, near);
                 if *fold {
-                    let find = |text: &str| {
-                        regex.find_iter(text).take(MAX_HITS).map(|hit| hit.range()).collect()
+                    let find = |unmasked: &UnmaskedText| {
+                        regex
+                            .find_iter(unmasked.text())
+                            .take(MAX_HITS)
+                            .map(|hit| hit.range())
+                            .collect()
                     };
                     let mut odd = self.unmasked(near, find);
                     odd.retain(|odd| !ranges.iter().any(|range| meet(range, odd)));
@@ -258,7 +265,7 @@ impl<'a> NaiveText<'a> {
     fn unmasked(
         &self,
         nearby: &NearWords,
-        find: impl Fn(&str) -> Vec<Range<usize>>,
+        find: impl Fn(&UnmaskedText) -> Vec<Range<usize>>,
     ) -> Vec<Range<usize>> {
         let readings = self.readings();
         let unmasked = &readings.unmasked;
@@ -268,7 +275,7 @@ impl<'a> NaiveText<'a> {
         let (near, found) = near_words(unmasked.text(), nearby);
         let sentences = OnceCell::new();
         let around = Surroundings { text: unmasked.text(), found: &found, sentences: &sentences };
-        find(unmasked.text())
+        find(unmasked)
             .into_iter()
             .filter(|range| unmasked.is_odd(range) && near.holds(range, around))
             .filter_map(|range| unmasked.folded_bytes(&range))

@@ -309,6 +309,22 @@ fn an_evaluation_stops_within_a_text_when_its_flag_is_set() {
 }
 
 #[test]
+fn regexes_and_numbers_are_found_in_disguise() {
+    let rules = "  - { id: a, points: -1, match: { regex: '加(?:个)?微信|我们保证' } }
+  - { id: b, points: -1, match: { number: { unit: [元] } }, where: value == 480 }
+  - { id: c, points: -1, match: { any_of: [工单] } }";
+    let hits = |text: &str| -> Vec<(String, Vec<[usize; 2]>)> {
+        let part = say(rules, text, "{}");
+        part.hits.into_iter().map(|hit| (hit.rule, hit.spans)).collect()
+    };
+    assert_eq!(hits("加 个 微 信"), [("a".to_owned(), vec![[0, 7]])]);
+    assert_eq!(hits("我们保 证满房"), [("a".to_owned(), vec![[0, 5]])]);
+    assert_eq!(hits("就**480**元"), [("b".to_owned(), vec![[3, 9]])]);
+    assert_eq!(hits("4🙂80元"), [("b".to_owned(), vec![[0, 5]])]);
+    assert!(hits("房间已完工 单独说一下").is_empty());
+}
+
+#[test]
 fn declared_units_stand_for_their_list() {
     let text = "pack: p
 units:

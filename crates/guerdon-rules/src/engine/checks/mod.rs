@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use crate::syntax::pack::{Language, LengthUnit, MixLimits, RepetitionOf};
-use crate::text::tokens::{Sentence, TokenizedText};
+use crate::text::tokens::{Sentence, TokenizedText, is_cjk};
 
 pub(crate) use figures::{PriceRelation, unsupported, wrong_sums};
 pub(crate) use markup::{no_json, unclosed};
@@ -149,13 +149,14 @@ pub(crate) fn language_mix(
 ) -> Option<CheckHit> {
     let mut spans: Vec<Range<usize>> = Vec::new();
     let (mut foreign, mut own) = (0_u32, 0_u32);
+    let allows_cjk = mix.allow.iter().any(|word| word.chars().all(is_cjk));
     for token in &tokens.tokens {
         let (range, letters) = (token.bytes(), token.letters);
         let allowed = || {
             let word = text.get(range.clone());
             mix.allow.iter().any(|allowed| Some(allowed.as_str()) == word)
         };
-        if letters == 0 || allowed() {
+        if letters == 0 || (allows_cjk || !token.cjk) && allowed() {
             continue;
         }
         if token.cjk == (language == Language::Zh) {

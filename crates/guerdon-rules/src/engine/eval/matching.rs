@@ -239,7 +239,8 @@ fn literals(matcher: &LiteralMatcher, seen: &TextInScope<'_, '_>) -> MatchOutcom
             .found
             .of(*leaf)
             .take_while(|_| !seen.text.is_over())
-            .filter(|range| text.is_odd(range) && near::is_whole(around.text, range))
+            .filter(|range| text.is_odd(range) && text.is_certain(range))
+            .filter(|range| near::is_whole(around.text, range))
             .filter(|range| near.holds(range, around))
             .filter_map(|range| text.folded_bytes(&range));
         let mut odd: Vec<Range<usize>> = unmasked.collect();

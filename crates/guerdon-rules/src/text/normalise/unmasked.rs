@@ -26,6 +26,8 @@ pub(crate) struct UnmaskedText {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trace {
     None,
+    /// A space between ideographs before it was dropped, which may stand for a comma.
+    Space,
     /// A mark before it was dropped or replaced.
     Gap,
     /// It stands for what was written.
@@ -37,6 +39,8 @@ enum Trace {
 enum GapReading {
     Keep,
     Drop,
+    /// It is dropped as a space between ideographs.
+    DropSpace,
     /// It is read as one space.
     Space,
 }
@@ -68,6 +72,16 @@ impl UnmaskedText {
         let width = first.map_or(0, char::len_utf8);
         within.first() == Some(&Trace::Changed)
             || within.iter().skip(width).any(|trace| *trace != Trace::None)
+    }
+
+    /// Returns true if more than spaces between ideographs was removed within `bytes`. A short word
+    /// may come about by chance where two words meet at a space.
+    pub(crate) fn is_certain(&self, bytes: &Range<usize>) -> bool {
+        let within = self.oddities.get(bytes.clone()).unwrap_or_default();
+        let first = self.text.get(bytes.start..).and_then(|rest| rest.chars().next());
+        let width = first.map_or(0, char::len_utf8);
+        within.iter().skip(width).any(|trace| matches!(trace, Trace::Gap | Trace::Changed))
+            || within.first() == Some(&Trace::Changed)
     }
 
     /// Clears the text and makes it equal to no text.
@@ -104,6 +118,8 @@ impl UnmaskedText {
                         }
                     }
                     GapReading::Drop => trace = Trace::Gap,
+                    GapReading::DropSpace if trace == Trace::None => trace = Trace::Space,
+                    GapReading::DropSpace => {}
                     GapReading::Space => {
                         self.push(' ', piece.from, Trace::Changed);
                     }
@@ -161,7 +177,8 @@ fn read_gap(spelling: &Spelling, gap: &Range<usize>) -> GapReading {
             _ => Keep,
         },
         (CharRole::Ideograph, CharRole::Ideograph) => match kind {
-            GapKind::Space | GapKind::LineBreak => drop_if(wide <= 2 && spelling.punctuated),
+            GapKind::Space | GapKind::LineBreak if wide <= 2 => GapReading::DropSpace,
+            GapKind::Space | GapKind::LineBreak => Keep,
             GapKind::Dots | GapKind::Strange => drop_if(wide <= 3),
             GapKind::Punctuation => {
                 let ideograph = |at: Option<usize>| {
