@@ -152,7 +152,7 @@ impl JudgeClient {
             cached: false,
             usage,
         };
-        let notes = AttemptNotes { flags: &["check"], findings: None };
+        let notes = AttemptNotes { flags: &["check"], findings: None, reply: None };
         let record = AttemptRecord { address: index, event, reservation };
         self.record(key, &question, record, notes).await;
         (outcome, usage)

@@ -112,16 +112,17 @@ impl JudgeClient {
             progress.note(&exchange);
             if let Some(other) = other {
                 spent.add(&other.event.usage);
-                let notes = AttemptNotes { flags: &progress.flags, findings: None };
+                let notes = AttemptNotes { flags: &progress.flags, findings: None, reply: None };
                 self.record(key, question, other, notes).await;
             }
+            let reply = exchange.outcome.as_ref().ok().map(|reply| reply.words().to_owned());
             let (outcome, step) = self.next_step(question, exchange, &mut progress, patience);
             record.event.outcome = outcome;
             let findings = match &step {
                 Step::Answered(answer) => Some(answer.findings.as_slice()),
                 Step::Again { .. } | Step::Failed(_) => None,
             };
-            let notes = AttemptNotes { flags: &progress.flags, findings };
+            let notes = AttemptNotes { flags: &progress.flags, findings, reply: reply.as_deref() };
             self.record(key, question, record, notes).await;
             match step {
                 Step::Answered(answer) => return Ok(JudgeAnswer { usage: *spent, ..answer }),

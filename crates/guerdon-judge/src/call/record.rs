@@ -21,6 +21,8 @@ pub(crate) struct AttemptRecord<'a> {
 pub(crate) struct AttemptNotes<'a> {
     pub(crate) flags: &'a [&'static str],
     pub(crate) findings: Option<&'a [CriterionFinding]>,
+    /// The words of the judge.
+    pub(crate) reply: Option<&'a str>,
 }
 
 impl JudgeClient {
@@ -30,13 +32,13 @@ impl JudgeClient {
         key: QuestionKey,
         question: &RenderedQuestion,
         AttemptRecord { address, event, reservation }: AttemptRecord<'_>,
-        AttemptNotes { flags, findings }: AttemptNotes<'_>,
+        AttemptNotes { flags, findings, reply }: AttemptNotes<'_>,
     ) {
         (self.observer)(&event);
         if let Some(audit) = &self.audit {
             let address = &self.address(address).name;
             let line = audit.line(key, question, &self.identity.model, address);
-            audit.attempt(&line.of(&event, flags, findings)).await;
+            audit.attempt(&line.of(&event, flags, findings, reply)).await;
         }
         reservation.settle(event.usage.cost).await;
     }

@@ -1,7 +1,7 @@
 //! The audit log: one JSON line for every attempt.
 //!
 //! By default it holds levels and hashes, but no text of a dialogue. With `texts = true` it also
-//! holds the messages and the judge's quotes.
+//! holds the messages, the judge's quotes and what it wrote.
 
 use serde::Serialize;
 
@@ -14,6 +14,15 @@ use crate::config::AuditConfig;
 use crate::error::Error;
 use crate::store::event::{CallEvent, CallOutcome};
 use crate::store::lines::{LineWriter, Rotation};
+
+/// The longest part of a reply that is logged, in bytes.
+const LONGEST_REPLY: usize = 16 << 10;
+
+/// The beginning of `reply`.
+fn excerpt(reply: &str) -> &str {
+    let end = reply.floor_char_boundary(LONGEST_REPLY);
+    reply.get(..end).unwrap_or_default()
+}
 
 /// The log.
 #[derive(Debug)]
@@ -52,6 +61,9 @@ pub(crate) struct AuditLine<'a> {
     verdict: Option<Vec<ChosenLevel<'a>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     messages: Option<&'a [ChatMessage]>,
+    /// The words of the judge, cut to a bound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reply: Option<&'a str>,
     #[serde(skip)]
     texts: bool,
 }
@@ -105,6 +117,7 @@ impl AuditLog {
             flags: &[],
             verdict: None,
             messages: self.texts.then_some(&question.messages),
+            reply: None,
             texts: self.texts,
         }
     }
@@ -123,6 +136,7 @@ impl<'a> AuditLine<'a> {
         event: &CallEvent,
         flags: &'a [&'static str],
         findings: Option<&'a [CriterionFinding]>,
+        reply: Option<&'a str>,
     ) -> Self {
         let chosen = |finding: &'a CriterionFinding| ChosenLevel {
             id: &finding.id,
@@ -140,6 +154,7 @@ impl<'a> AuditLine<'a> {
             uncounted: event.usage.cost > 0.0 && event.usage.prompt_tokens == 0,
             flags,
             verdict: findings.map(|findings| findings.iter().map(chosen).collect()),
+            reply: reply.filter(|_| self.texts).map(excerpt),
             ..self
         }
     }

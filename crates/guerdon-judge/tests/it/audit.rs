@@ -67,6 +67,9 @@ async fn words_are_written_where_they_are_asked_for() {
     let (lines, _) = audited(true, script()).await;
     assert_eq!(lines[2]["verdict"][1]["evidence"], "Take it");
     assert!(lines[0]["messages"][1]["content"].as_str().unwrap().contains(TURN));
+    assert_eq!((lines[0].get("reply"), &lines[1]["reply"]), (None, &json!("fine")));
+    let (lines, _) = audited(false, script()).await;
+    assert!(lines.iter().all(|line| line.get("reply").is_none() && line.get("messages").is_none()));
 }
 
 #[tokio::test]

@@ -143,6 +143,11 @@ const MOST_OVERRUN: u64 = 16;
 const LONGEST_MODEL: usize = 200;
 
 impl Completion {
+    /// The content, or the reasoning if there is no content.
+    pub(crate) fn words(&self) -> &str {
+        if self.text.trim().is_empty() { &self.reasoning } else { &self.text }
+    }
+
     /// True if the endpoint counted the tokens.
     pub(crate) const fn is_counted(&self) -> bool {
         self.prompt_tokens > 0 && !self.implausible_usage
