@@ -11,10 +11,14 @@
 //! | `codings.rs` | content types and codings in every spelling |
 //! | `descriptors.rs` | clients that hold all file descriptors |
 //! | `tokens.rs` | credentials that are missing, wrong, guessed, or in the wrong place |
+//! | `browser.rs` | requests that a web page can make a browser send |
+//! | `timeouts.rs` | slow, silent and vanished clients, few descriptors |
+//! | `fairness.rs` | a greedy caller beside a modest one |
 //! | `work_bounds.rs` | costly texts, packs, names and aggregates; abandoned work |
 //! | `reload.rs` | broken, replaced, endless and irrelevant files; roll-backs; storms of signals |
 //! | `exit.rs` | signals during the start, stops while threads are busy |
 //! | `shutdown.rs` | signals at bad moments, half-sent requests, silent judges |
+//! | `command_line.rs` | full and closed outputs, interrupted runs, mistakes at the start |
 //! | `absence.rs` | silent sources, empty folders, another configuration than expected |
 //! | `judge_money.rs` | kill -9, torn files, full disks and leaving clients: answers are paid once |
 //! | `fusion_by_hand.rs` | no fault: rewards recomputed by the paper's formulas |
@@ -23,9 +27,12 @@
 #![expect(clippy::disallowed_methods, reason = "a test writes and reads its own files")]
 
 mod absence;
+mod browser;
 mod codings;
 mod descriptors;
 mod exit;
+mod command_line;
+mod fairness;
 mod fusion_by_hand;
 mod http;
 mod judge_money;
@@ -33,6 +40,7 @@ mod malformed;
 mod reload;
 mod shutdown;
 mod sizes;
+mod timeouts;
 mod tokens;
 mod values;
 mod work_bounds;

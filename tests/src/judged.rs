@@ -8,7 +8,7 @@ use tokio::runtime::{Builder, Runtime};
 use crate::ProcessSetup;
 
 /// A judge prompt with one criterion of three levels.
-const PROMPT: &str = r#"+++
+pub(crate) const PROMPT: &str = r#"+++
 id = "kind"
 about = "Kindness of the reply."
 version = 1

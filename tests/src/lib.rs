@@ -6,10 +6,17 @@
 //! | `server.rs` | a server in this process, with a configuration and files of its own |
 //! | `process.rs` | `guerdon serve` as a process, with a configuration and files of its own |
 //! | `judged.rs` | a judge for such a process, whose verdict depends on the dialogue |
+//! | `fuzzed/` | entry points of the fuzz targets |
 //! | `wire.rs` | HTTP/1.1 over a raw socket |
 
-#![expect(clippy::expect_used, clippy::missing_panics_doc, reason = "a harness fails by panicking")]
+#![expect(
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    clippy::panic,
+    reason = "a harness fails by panicking"
+)]
 
+pub mod fuzzed;
 mod judged;
 mod process;
 mod server;
