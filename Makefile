@@ -4,8 +4,13 @@ PYTHON ?= python3
 ORT_DIR := .guerdon/onnxruntime
 JUDGE_VENV := .venv-judge
 LISTEN ?= 127.0.0.1:8787
+ROUNDS ?= 60
+FROM ?= 0
+SEED ?= 15
+MINUTES ?= 3
+SECONDS ?= 120
 
-.PHONY: run test lint unit doc-test test-clients test-python test-trl test-recipes test-judges onnxruntime generate bench clean help
+.PHONY: run test lint unit doc-test test-clients test-python test-trl test-recipes test-judges test-faults test-schema soak fuzz onnxruntime generate bench clean help
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -47,6 +52,20 @@ test-recipes: onnxruntime ## The reward model recipes on small models of every f
 
 test-judges: ## Judges against llama.cpp's server and LiteLLM's proxy; installs both
 	CARGO="$(CARGO)" $(PYTHON) scripts/test_judges/run.py
+
+test-faults: ## Rounds of traffic with kill -9, full disks, few descriptors, slow clients and reload storms; ROUNDS, FROM, SEED
+	$(CARGO) test --package guerdon-cli --locked --test fault_rounds -- --rounds $(ROUNDS) --from $(FROM) --seed $(SEED)
+
+test-schema: ## Generated requests against the OpenAPI document for SECONDS; installs Schemathesis in a virtual environment
+	$(CARGO) build --package guerdon-cli --locked
+	PYTHON="$(PYTHON)" sh scripts/test_schema.sh $(SECONDS)
+
+soak: onnxruntime ## Mixed traffic for MINUTES against the release build; fails if its memory grows
+	$(CARGO) build --release --package guerdon-cli --locked
+	$(CARGO) test --package guerdon-cli --locked --test soak -- --minutes $(MINUTES) --binary target/release/guerdon
+
+fuzz: ## Fuzz every target for SECONDS each, from the kept corpus; needs `cargo install cargo-fuzz`
+	CARGO="$(CARGO)" sh scripts/fuzz.sh $(SECONDS)
 
 onnxruntime: ## Fetch ONNX Runtime's shared library from its Python wheel, if it is missing; GPU=1 for CUDA
 	@PYTHON="$(PYTHON)" sh scripts/fetch-onnxruntime.sh $(ORT_DIR)

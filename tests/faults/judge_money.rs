@@ -32,6 +32,17 @@ fn ask_in_background(server: &GuerdonProcess, rollouts: &[Value]) -> guerdon_tes
     connection
 }
 
+/// The number of calls once none arrives any more: those of a killed process may still be on their
+/// way to the judge.
+fn settled_calls(judge: &JudgeThread) -> usize {
+    let mut last = judge.endpoint().calls();
+    wait_until_blocking("the judge is idle", WAIT_LIMIT, || {
+        std::thread::sleep(Duration::from_millis(200));
+        std::mem::replace(&mut last, judge.endpoint().calls()) == judge.endpoint().calls()
+    });
+    last
+}
+
 #[test]
 fn killed_server_buys_no_answer_of_its_log_again() {
     let judge = JudgeThread::start();
@@ -48,7 +59,7 @@ fn killed_server_buys_no_answer_of_its_log_again() {
         drop(asking);
         let answered_before =
             kept(&std::fs::read_to_string(folder.path().join("judge.log")).unwrap());
-        let calls = judge.endpoint().calls();
+        let calls = settled_calls(&judge);
         server = setup.start_in(folder);
         let reply = server.score(&request(&numbered(0, asked)));
         assert!(

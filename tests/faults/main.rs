@@ -32,6 +32,7 @@ mod codings;
 mod descriptors;
 mod exit;
 mod command_line;
+mod exit;
 mod fairness;
 mod fusion_by_hand;
 mod http;
