@@ -15,6 +15,8 @@ pub(crate) fn workspace_root() -> &'static Path {
 pub(crate) struct WorkspacePackage {
     pub(crate) name: String,
     pub(crate) folder: PathBuf,
+    /// Folders of test targets outside `folder`.
+    pub(crate) test_folders: Vec<PathBuf>,
     pub(crate) dependencies: Vec<DeclaredDependency>,
 }
 
@@ -45,9 +47,11 @@ fn package(package: &Value) -> anyhow::Result<WorkspacePackage> {
     let manifest = PathBuf::from(text(&package["manifest_path"])?);
     let dependencies =
         package["dependencies"].as_array().context("a package has no dependencies")?;
+    let folder = manifest.parent().context("a manifest has no folder")?.to_owned();
     Ok(WorkspacePackage {
         name: text(&package["name"])?,
-        folder: manifest.parent().context("a manifest has no folder")?.to_owned(),
+        test_folders: test_folders(package, &folder)?,
+        folder,
         dependencies: dependencies
             .iter()
             .map(|dependency| {
@@ -56,6 +60,22 @@ fn package(package: &Value) -> anyhow::Result<WorkspacePackage> {
             })
             .collect::<anyhow::Result<_>>()?,
     })
+}
+
+/// The folders of the package's targets that are not below `folder`.
+fn test_folders(package: &Value, folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let targets = package["targets"].as_array().context("a package has no targets")?;
+    let mut folders = Vec::new();
+    for target in targets {
+        let source = PathBuf::from(text(&target["src_path"])?);
+        let root = source.parent().context("a target has no folder")?;
+        // The path of a target may climb out of the package with `..`.
+        let root = root.canonicalize().with_context(|| format!("{}", root.display()))?;
+        if !root.starts_with(folder.canonicalize()?) {
+            folders.push(root);
+        }
+    }
+    Ok(folders)
 }
 
 fn text(value: &Value) -> anyhow::Result<String> {

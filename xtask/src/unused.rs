@@ -16,7 +16,10 @@ const NEEDED: &[(&str, &str)] = &[];
 pub(crate) fn check() -> anyhow::Result<()> {
     let mut unused = Vec::new();
     for package in workspace_packages()? {
-        let (product, tests) = sources(&package.folder)?;
+        let (product, mut tests) = sources(&package.folder)?;
+        for folder in &package.test_folders {
+            tests.push_str(&sources(folder)?.0);
+        }
         for DeclaredDependency { name, is_normal } in &package.dependencies {
             let needed = NEEDED.contains(&(package.name.as_str(), name.as_str()));
             let named = names(&product, name) || !is_normal && names(&tests, name);
