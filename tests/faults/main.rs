@@ -29,9 +29,8 @@
 mod absence;
 mod browser;
 mod codings;
-mod descriptors;
-mod exit;
 mod command_line;
+mod descriptors;
 mod exit;
 mod fairness;
 mod fusion_by_hand;
