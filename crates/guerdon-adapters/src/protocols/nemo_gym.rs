@@ -47,6 +47,8 @@ pub(super) fn routes() -> OpenApiRouter {
 #[utoipa::path(post, path = "/seed_session", tag = "trainers", params(UrlOptions),
     request_body = Object, responses(
     (status = 200, description = "An empty object.", body = Object),
+    (status = "4XX", description = "The body is not a JSON object.", body = Problem,
+        content_type = "application/problem+json"),
 ))]
 async fn seed_session(
     _options: UrlOptions,
@@ -57,7 +59,7 @@ async fn seed_session(
 
 /// Reports that a rollout may be verified again later: equal rows and responses are scored alike.
 #[utoipa::path(get, path = "/reverify_mode", tag = "trainers", responses((status = 200,
-    body = String)))]
+    body = String, content_type = "application/json")))]
 async fn reverify_mode() -> Json<&'static str> {
     Json("stateless")
 }

@@ -15,7 +15,10 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
 }
 
 /// All metrics.
-#[utoipa::path(get, path = "/metrics", tag = "operation", responses((status = 200, description = "OpenMetrics text.", body = String)))]
+#[utoipa::path(get, path = "/metrics", tag = "operation", responses(
+    (status = 200, description = "OpenMetrics text.", body = String,
+        content_type = "application/openmetrics-text"),
+))]
 async fn metrics(State(app): State<App>) -> Result<impl IntoResponse, ApiError> {
     let text = app
         .engine
