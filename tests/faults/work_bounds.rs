@@ -126,6 +126,39 @@ fn checks_of_costly_packs_are_refused_or_cheap() {
     assert_scores(&server);
 }
 
+/// Texts that are nested more deeply than any pack, in every way in which YAML nests.
+fn nested_packs() -> Vec<String> {
+    let flow =
+        [("[", "]"), ("{a: ", "}"), ("{? ", "}"), ("[{a: ", "}]"), ("[a: ", "]"), ("{[", "]}")];
+    let mut packs = Vec::new();
+    for depth in [60, 65, 70, 130, 50_000] {
+        for (open, close) in flow {
+            packs.push(format!("rules: {}1{}", open.repeat(depth), close.repeat(depth)));
+            packs.push(format!("rules: {}", open.repeat(depth)));
+        }
+        packs.push(format!("rules:\n{}a", "- ".repeat(depth)));
+        packs.push(format!("{}a", "? ".repeat(depth)));
+        let block: String = (0..depth.min(500)).map(|n| format!("{}a:\n", " ".repeat(n))).collect();
+        packs.push(format!("rules:\n{block}"));
+    }
+    packs.into_iter().map(|rules| format!("pack: p\nabout: Deep.\n{rules}\n")).collect()
+}
+
+#[test]
+fn nested_packs_are_refused_by_checks_and_reloads() {
+    let server = light().start();
+    for pack in nested_packs() {
+        let what = pack.chars().take(60).collect::<String>();
+        let body = json!({ "packs": [{ "name": "p.yaml", "text": pack }] });
+        let reply = server.post("/v1/rules/check", &body);
+        assert_eq!(reply.json()["ok"], false, "{what}: {reply:?}");
+        server.write("packs/deep.yaml", &pack);
+        let reply = server.post("/v1/reload", &json!({}));
+        assert_problem(&reply, 422, &what);
+    }
+    assert_scores(&server);
+}
+
 #[test]
 fn forty_checks_at_once_do_not_stop_scoring_or_reloading() {
     let mut server = light().start();

@@ -68,4 +68,4 @@ pub use quota::{QuotaReport, QuotaReports, QuotaReservation, QuotaWindow, parse_
 pub use retry::{Backoff, named_delay, parse_retry_after};
 pub use semaphore::{FairPermit, FairSemaphore, SemaphoreSize};
 pub use single_flight::{Flight, SingleFlight};
-pub use work_threads::{WorkError, WorkPermit, WorkThreads};
+pub use work_threads::{PARSER_STACK, WorkError, WorkPermit, WorkThreads};

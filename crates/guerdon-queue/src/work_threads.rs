@@ -17,6 +17,11 @@ use crate::fair::FairQueue;
 /// Number of pieces of work per thread that may be prepared: one runs, one waits for the thread.
 const PREPARED: usize = 2;
 
+/// Stack of a thread that parses texts, in bytes. The parsers of YAML and JSON bound the depth of
+/// what they read, and need more than the standard library's 2 MiB for the deepest. Pages that are
+/// not touched take no memory.
+pub const PARSER_STACK: usize = 16 << 20;
+
 /// Weight of the newest duration in the mean.
 const NEWEST: f64 = 0.1;
 
@@ -113,7 +118,8 @@ impl WorkThreads {
         let started = Self { shared: Arc::clone(&shared), threads: Mutex::default() };
         for index in 0..threads {
             let shared = Arc::clone(&shared);
-            let thread = std::thread::Builder::new().name(format!("{name}-{index}"));
+            let name = format!("{name}-{index}");
+            let thread = std::thread::Builder::new().name(name).stack_size(PARSER_STACK);
             // A failure drops `started`, which stops the others.
             started.threads.lock().push(thread.spawn(move || shared.work())?);
         }

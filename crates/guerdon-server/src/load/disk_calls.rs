@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
+use guerdon_queue::PARSER_STACK;
 use parking_lot::Mutex;
 
 /// Time after which a call counts as hung.
@@ -132,8 +133,8 @@ impl DiskThreads {
                 hung.fetch_sub(1, Ordering::AcqRel);
             }
         };
-        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
-        let thread = thread.map_err(|error| {
+        let thread = std::thread::Builder::new().name(name.to_owned()).stack_size(PARSER_STACK);
+        let thread = thread.spawn(work).map_err(|error| {
             tracing::error!(%error, "a thread for work on files could not be started");
             DiskError::Failed
         })?;

@@ -1,6 +1,7 @@
 //! Blocking work on a thread of its own. The runtime's pool of blocking threads is shared with work
 //! on behalf of clients, and may be busy with it when a reload or a stop is due.
 
+use guerdon_queue::PARSER_STACK;
 use tokio::sync::oneshot;
 
 /// Runs `work` on a new thread. `None` if the thread cannot be started, or `work` panics. Callers
@@ -10,7 +11,8 @@ pub(crate) async fn on_own_thread<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Option<T> {
     let (send, receive) = oneshot::channel();
-    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+    let thread = std::thread::Builder::new().name(name.to_owned()).stack_size(PARSER_STACK);
+    let thread = thread.spawn(move || {
         // The caller may have been cancelled, as at a stop.
         drop(send.send(work()));
     });
