@@ -62,7 +62,7 @@ test-schema: ## Generated requests against the OpenAPI document for SECONDS; ins
 
 soak: onnxruntime ## Mixed traffic for MINUTES against the release build; fails if its memory grows
 	$(CARGO) build --release --package guerdon-cli --locked
-	$(CARGO) test --package guerdon-cli --locked --test soak -- --minutes $(MINUTES) --binary target/release/guerdon
+	$(CARGO) test --package guerdon-cli --locked --test soak -- --minutes $(MINUTES) --binary $(CURDIR)/target/release/guerdon
 
 fuzz: ## Fuzz every target for SECONDS each, from the kept corpus; needs `cargo install cargo-fuzz`
 	CARGO="$(CARGO)" sh scripts/fuzz.sh $(SECONDS)

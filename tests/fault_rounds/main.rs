@@ -56,6 +56,8 @@ struct RoundArgs {
 
 fn main() -> ExitCode {
     let RoundArgs { rounds, from, seed, verbose, binary } = RoundArgs::parse();
+    // The server runs in a folder of its own.
+    let binary = std::path::absolute(binary).unwrap();
     println!("rounds {from} to {}, seed {seed}", from + rounds);
     let started = Instant::now();
     let mut campaign = Campaign::new(binary, seed);

@@ -86,7 +86,9 @@ struct SoakArgs {
 fn main() -> ExitCode {
     let arguments = SoakArgs::parse();
     let config = CONFIG.replace("@MODEL@", &arguments.model_keys);
-    let mut server = ProcessSetup::new(&arguments.binary, &config).start();
+    // The server runs in a folder of its own.
+    let binary = std::path::absolute(&arguments.binary).unwrap();
+    let mut server = ProcessSetup::new(binary, &config).start();
     let samples = run(&server, &arguments);
     let (status, took) = server.terminate(Duration::from_secs(30));
     println!("the server ended with {status} after {took:.1?}");
