@@ -262,3 +262,101 @@ fn classic_regexes_on_long_texts_are_quick() {
         assert!(spent < 10.0, "{spent} s for {:.10}...", text);
     }
 }
+
+#[test]
+fn aggregates_of_many_names_take_linear_time() {
+    let server = light().start();
+    let rows = |count: usize, name: fn(usize) -> String| -> Vec<Value> {
+        (0..count)
+            .map(|row| json!({ "_ng_task_index": row / 2, "_ng_rollout_index": row % 2, "reward": 0.5, name(row): 1.0 }))
+            .collect()
+    };
+    for (what, name) in [
+        ("a name for each row", (|row| format!("own_{row}")) as fn(usize) -> String),
+        ("one name", |_| "shared".to_owned()),
+    ] {
+        assert_linear(
+            &server,
+            "/aggregate_metrics",
+            what,
+            |times| json!({ "verify_responses": rows(times * 2_000, name) }),
+        );
+    }
+    let wide: serde_json::Map<String, Value> =
+        (0..20_000).map(|name| (format!("n{name}"), json!(name))).collect();
+    let (spent, reply) =
+        cost(&server, "/aggregate_metrics", &json!({ "verify_responses": [wide] }));
+    assert!(reply.status < 500 && spent < 5.0, "{spent} s: {reply:?}");
+    assert_scores(&server);
+}
+
+#[test]
+fn long_names_are_cut_in_replies_and_logs() {
+    let server = light().start();
+    let long = "x".repeat(5 << 20);
+    let (before_log, before_cpu) = (server.log().len(), server.cpu_seconds());
+    let quoted = json!(long).to_string();
+    let rollout = leak().to_string();
+    let bodies = [
+        ("an unknown key", format!(r#"{{"rollouts": [], {quoted}: 1}}"#)),
+        ("a profile", format!(r#"{{"rollouts": [], "profile": {quoted}}}"#)),
+        ("a source", format!(r#"{{"rollouts": [], "sources": [{quoted}]}}"#)),
+        ("a fusion key", format!(r#"{{"rollouts": [], "fusion": {{{quoted}: 1}}}}"#)),
+        ("a method", format!(r#"{{"rollouts": [], "fusion": {{"method": {quoted}}}}}"#)),
+        ("an estimator", format!(r#"{{"rollouts": [], "advantages": {{"estimator": {quoted}}}}}"#)),
+        ("a deadline", format!(r#"{{"rollouts": [], "deadline_ms": {quoted}}}"#)),
+        ("a digest", format!(r#"{{"rollouts": [], "expect": {{"digest": {quoted}}}}}"#)),
+        (
+            "a role",
+            format!(r#"{{"rollouts": [{{"messages": [{{"role": {quoted}, "content": "a"}}]}}]}}"#),
+        ),
+        (
+            "a key of a message",
+            format!(
+                r#"{{"rollouts": [{{"messages": [{{"role": "assistant", "content": "a", {quoted}: 1}}]}}]}}"#
+            ),
+        ),
+        ("a key of a rollout", format!(r#"{{"rollouts": [{{"messages": [], {quoted}: 1}}]}}"#)),
+        (
+            "a score",
+            format!(
+                r#"{{"rollouts": [{{"messages": [{{"role": "assistant", "content": "a"}}], "score": {quoted}}}]}}"#
+            ),
+        ),
+        ("no JSON", format!("{{{quoted}")),
+        ("rollouts", format!(r#"{{"rollouts": {quoted}}}"#)),
+        (
+            "a repeated key in a context",
+            format!(
+                r#"{{"rollouts": [{{"messages": [{{"role": "assistant", "content": "a"}}], "context": {{{quoted}: 1, {quoted}: 2}}}}, {rollout}]}}"#
+            ),
+        ),
+    ];
+    for (what, body) in &bodies {
+        let reply = server.post_bytes("/v1/score", body.as_bytes());
+        assert!(reply.status < 500, "{what}: {reply:?}");
+        assert!(reply.body.len() < 8_000, "{what}: {} bytes of reply", reply.body.len());
+    }
+    for route in
+        ["/get_reward", "/rm", "/classify", "/reward", "/v1/rules/check", "/submit_task", "/verify"]
+    {
+        for body in [format!("{{{quoted}: 1}}"), format!("{{\"query\": {quoted}}}"), quoted.clone()]
+        {
+            let reply = server.post_bytes(route, body.as_bytes());
+            // 503 is the answer of a trainer's route for an item without a reward.
+            assert!(reply.status < 500 || reply.code() == "unscored", "{route}: {reply:?}");
+            assert!(reply.body.len() < 8_000, "{route}: {} bytes of reply", reply.body.len());
+        }
+    }
+    for target in
+        [format!("/get_reward?profile={}", "x".repeat(8_000)), format!("/{}", "x".repeat(8_000))]
+    {
+        let reply = server.post_bytes(&target, b"{\"query\": []}");
+        assert!(reply.body.len() < 20_000 && reply.status < 500, "{reply:?}");
+    }
+    let log = server.log().len() - before_log;
+    assert!(log < 200_000, "{log} bytes of log about long names");
+    let spent = server.cpu_seconds() - before_cpu;
+    assert!(spent < 25.0, "{spent} s of CPU for long names");
+    assert_scores(&server);
+}
