@@ -21,6 +21,7 @@ async fn rule_01_missing_reward_is_an_error_unless_on_failure_is_set() {
             unscored.text
         );
         assert_eq!(unscored.json()["code"], "unscored", "{path}");
+        assert_eq!(unscored.headers["retry-after"], "1", "{path}");
         let chosen =
             ok(&server, &format!("{path}?profile=strict&on_failure=value:-1.5"), &body).await;
         assert!(chosen.pointer(place).is_some_and(|number| near(number, -1.5)), "{path}: {chosen}");

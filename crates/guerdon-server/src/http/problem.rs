@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use axum::Json;
 use axum::response::{IntoResponse as _, Response};
 use guerdon_types::{Problem, ProblemCode, RequestId};
-use http::HeaderValue;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
 
 pub(crate) use guerdon_adapters::ApiError;
 
@@ -63,14 +63,11 @@ pub(crate) fn finish(mut response: Response, request_id: &RequestId, path: &str)
             .map(|(n, v)| (n.clone(), v.clone())),
     );
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-    match code {
-        Some(ProblemCode::RateLimited | ProblemCode::Overloaded | ProblemCode::NotReady) => {
-            headers.entry(RETRY_AFTER).or_insert(HeaderValue::from_static("1"));
-        }
-        Some(ProblemCode::Unauthorized) => {
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        }
-        _ => {}
+    if matches!(written.status(), StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+        written.headers_mut().entry(RETRY_AFTER).or_insert(HeaderValue::from_static("1"));
+    }
+    if code == Some(ProblemCode::Unauthorized) {
+        written.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     written
 }
