@@ -1,7 +1,7 @@
 //! Threads for computation, apart from those of the async runtime: a fixed number, a bounded queue
 //! that is fair between flows, and work that ends early when its caller has gone.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
-use crate::fair::FairQueue;
+use crate::fair::{FairQueue, QueuePosition};
 
 /// Number of pieces of work per thread that may be prepared: one runs, one waits for the thread.
 const PREPARED: usize = 2;
@@ -85,12 +85,50 @@ struct WorkQueue {
 #[derive(Default)]
 struct WorkState {
     /// Callers without a permit.
-    waiting: FairQueue<u64, oneshot::Sender<WorkPermit>>,
+    waiting: FairQueue<u64, WaitingCaller>,
+    /// The number of callers without a permit, by flow.
+    waiting_of: HashMap<u64, usize>,
     free_permits: usize,
     jobs: VecDeque<WorkJob>,
     stopped: bool,
     /// Mean duration of a piece of work, in seconds.
     mean_seconds: f64,
+}
+
+/// A caller without a permit.
+struct WaitingCaller {
+    flow: u64,
+    turn: oneshot::Sender<WorkPermit>,
+}
+
+impl WorkState {
+    /// True if at least `max_waiting` callers wait, and `flow` has its fair share of them or more.
+    /// A flow without any is let in beyond the bound.
+    fn is_full_for(&self, flow: u64, max_waiting: usize) -> bool {
+        if self.waiting.len() < max_waiting {
+            return false;
+        }
+        let own = self.waiting_of.get(&flow).copied().unwrap_or_default();
+        let flows = self.waiting_of.len() + usize::from(own == 0);
+        max_waiting == 0 || own >= (max_waiting / flows).max(1)
+    }
+
+    fn push(&mut self, caller: WaitingCaller, cost: u64) -> QueuePosition {
+        let flow = caller.flow;
+        *self.waiting_of.entry(flow).or_default() += 1;
+        self.waiting.push(flow, cost, 1, caller)
+    }
+
+    fn remove(&mut self, position: QueuePosition) -> Option<WaitingCaller> {
+        let caller = self.waiting.remove(position)?;
+        if let Some(count) = self.waiting_of.get_mut(&caller.flow) {
+            *count -= 1;
+            if *count == 0 {
+                self.waiting_of.remove(&caller.flow);
+            }
+        }
+        Some(caller)
+    }
 }
 
 impl fmt::Debug for WorkQueue {
@@ -106,7 +144,8 @@ impl fmt::Debug for WorkThreads {
 }
 
 impl WorkThreads {
-    /// Starts `threads` threads (at least one), for which at most `max_waiting` callers wait.
+    /// Starts `threads` threads (at least one), for which about `max_waiting` callers wait: more only
+    /// of flows that have less than their share of the places.
     ///
     /// # Errors
     /// [`io::Error`] if a thread cannot be started.
@@ -143,14 +182,23 @@ impl WorkThreads {
                 state.waiting.serve(position);
                 return Ok(WorkPermit { shared: Some(Arc::clone(&self.shared)) });
             }
-            if state.waiting.len() >= self.shared.max_waiting {
+            if state.is_full_for(flow, self.shared.max_waiting) {
                 return Err(WorkError::Full { wait: self.shared.expected_wait(&state) });
             }
             let (send, turn) = oneshot::channel();
-            let position = state.waiting.push(flow, cost, 1, send);
+            let position = state.push(WaitingCaller { flow, turn: send }, cost);
             AwaitedTurn { turn, leave: Some((position, Arc::clone(&self.shared))) }
         };
         turn.wait().await
+    }
+
+    /// The expected time until a place in the queue is free for `flow`; `None` if one is free now,
+    /// or if the flow has less than its share.
+    #[must_use]
+    pub fn full_for_flow(&self, flow: u64) -> Option<Duration> {
+        let state = self.shared.state.lock();
+        let is_full = state.free_permits == 0 && state.is_full_for(flow, self.shared.max_waiting);
+        is_full.then(|| self.shared.expected_wait(&state))
     }
 
     /// The expected time until a place in the queue is free; `None` if one is free now.
@@ -182,7 +230,7 @@ impl Drop for WorkThreads {
 /// The wait for a permit. Leaves the queue when it is dropped.
 struct AwaitedTurn {
     turn: oneshot::Receiver<WorkPermit>,
-    leave: Option<(crate::fair::QueuePosition, Arc<WorkQueue>)>,
+    leave: Option<(QueuePosition, Arc<WorkQueue>)>,
 }
 
 impl AwaitedTurn {
@@ -197,7 +245,7 @@ impl Drop for AwaitedTurn {
     fn drop(&mut self) {
         if let Some((position, shared)) = self.leave.take() {
             // A permit that arrived meanwhile returns itself.
-            shared.state.lock().waiting.remove(position);
+            drop(shared.state.lock().remove(position));
         }
     }
 }
@@ -279,8 +327,8 @@ impl WorkQueue {
         let mut state = self.state.lock();
         while let Some((position, _)) = state.waiting.first() {
             state.waiting.serve(position);
-            let Some(turn) = state.waiting.remove(position) else { break };
-            match turn.send(WorkPermit { shared: Some(Arc::clone(self)) }) {
+            let Some(caller) = state.remove(position) else { break };
+            match caller.turn.send(WorkPermit { shared: Some(Arc::clone(self)) }) {
                 Ok(()) => return,
                 // The caller has gone. The permit must not return itself under the lock.
                 Err(mut unused) => unused.shared = None,
@@ -311,6 +359,7 @@ impl WorkQueue {
         let (jobs, waiting) = {
             let mut state = self.state.lock();
             state.stopped = true;
+            state.waiting_of.clear();
             (std::mem::take(&mut state.jobs), std::mem::take(&mut state.waiting))
         };
         self.changed.notify_all();
@@ -375,6 +424,28 @@ mod tests {
         };
         release.send(()).unwrap();
         assert_eq!(permit.run(|_| 7).await, Ok(7));
+    }
+
+    #[tokio::test]
+    async fn flow_that_fills_the_queue_leaves_places_for_others() {
+        let (threads, _release) = busy(4).await;
+        let _prepared = threads.enter(1, 1).await.unwrap();
+        let mut context = Context::from_waker(Waker::noop());
+        let mut is_refused = |flow| {
+            let mut enter = Box::pin(threads.enter(flow, 1));
+            let polled = enter.as_mut().poll(&mut context);
+            std::mem::forget(enter);
+            matches!(polled, Poll::Ready(Err(WorkError::Full { .. })))
+        };
+        let greedy: Vec<bool> = (0..6).map(|_| is_refused(1)).collect();
+        assert_eq!(greedy, [false, false, false, false, true, true]);
+        for flow in 2..20 {
+            assert!(threads.full_for_flow(flow).is_none(), "flow {flow} has no place yet");
+            assert!(!is_refused(flow), "flow {flow} has no place yet");
+            assert!(threads.full_for_flow(1).is_some() && is_refused(1));
+        }
+        assert!(is_refused(2), "a share of one place");
+        assert!(threads.full_for().is_some());
     }
 
     #[tokio::test]

@@ -67,6 +67,10 @@ impl RewardSource for RulesSource {
         self.threads.as_ref()?.full_for()
     }
 
+    fn full_for_client(&self, client: u64) -> Option<Duration> {
+        self.threads.as_ref()?.full_for_flow(client)
+    }
+
     fn score<'a>(&'a self, ask: Ask<'a>) -> BoxFuture<'a, Vec<Signal>> {
         Box::pin(async move {
             let bytes = text_bytes(&ask).max(ask.request_bytes);
