@@ -54,15 +54,15 @@ test-judges: ## Judges against llama.cpp's server and LiteLLM's proxy; installs 
 	CARGO="$(CARGO)" $(PYTHON) scripts/test_judges/run.py
 
 test-faults: ## Rounds of traffic with kill -9, full disks, few descriptors, slow clients and reload storms; ROUNDS, FROM, SEED
-	$(CARGO) test --package guerdon-cli --locked --test fault_rounds -- --rounds $(ROUNDS) --from $(FROM) --seed $(SEED)
+	$(CARGO) test --workspace --locked --test fault_rounds -- --rounds $(ROUNDS) --from $(FROM) --seed $(SEED)
 
 test-schema: ## Generated requests against the OpenAPI document for SECONDS; installs Schemathesis in a virtual environment
-	$(CARGO) build --package guerdon-cli --locked
+	$(CARGO) build --workspace --locked --bin guerdon
 	PYTHON="$(PYTHON)" sh scripts/test_schema.sh $(SECONDS)
 
 soak: onnxruntime ## Mixed traffic for MINUTES against the release build; fails if its memory grows
 	$(CARGO) build --release --package guerdon-cli --locked
-	$(CARGO) test --package guerdon-cli --locked --test soak -- --minutes $(MINUTES) --binary $(CURDIR)/target/release/guerdon
+	$(CARGO) test --workspace --locked --test soak -- --minutes $(MINUTES) --binary $(CURDIR)/target/release/guerdon
 
 fuzz: ## Fuzz every target for SECONDS each, from the kept corpus; needs `cargo install cargo-fuzz`
 	CARGO="$(CARGO)" sh scripts/fuzz.sh $(SECONDS)
