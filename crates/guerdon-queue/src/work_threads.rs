@@ -171,25 +171,43 @@ impl WorkThreads {
     /// # Errors
     /// [`WorkError::Full`], if too many callers wait; [`WorkError::Stopped`].
     pub async fn enter(&self, flow: u64, cost: u64) -> Result<WorkPermit, WorkError> {
-        let turn = {
-            let mut state = self.shared.state.lock();
-            if state.stopped {
-                return Err(WorkError::Stopped);
-            }
-            if state.free_permits > 0 && state.waiting.is_empty() {
-                state.free_permits -= 1;
-                let position = state.waiting.next_position(flow, cost, 1);
-                state.waiting.serve(position);
-                return Ok(WorkPermit { shared: Some(Arc::clone(&self.shared)) });
-            }
-            if state.is_full_for(flow, self.shared.max_waiting) {
-                return Err(WorkError::Full { wait: self.shared.expected_wait(&state) });
-            }
-            let (send, turn) = oneshot::channel();
-            let position = state.push(WaitingCaller { flow, turn: send }, cost);
-            AwaitedTurn { turn, leave: Some((position, Arc::clone(&self.shared))) }
-        };
-        turn.wait().await
+        self.queue_for(flow, cost, self.shared.max_waiting)?.wait().await
+    }
+
+    /// As [`WorkThreads::enter`], for work that was admitted by [`WorkThreads::full_for_flow`]
+    /// before: it waits also if the queue has filled since. The caller bounds how much it admits.
+    ///
+    /// # Errors
+    /// [`WorkError::Stopped`].
+    pub async fn enter_admitted(&self, flow: u64, cost: u64) -> Result<WorkPermit, WorkError> {
+        self.queue_for(flow, cost, usize::MAX)?.wait().await
+    }
+
+    fn queue_for(
+        &self,
+        flow: u64,
+        cost: u64,
+        max_waiting: usize,
+    ) -> Result<AwaitedTurn, WorkError> {
+        let mut state = self.shared.state.lock();
+        if state.stopped {
+            return Err(WorkError::Stopped);
+        }
+        let (send, turn) = oneshot::channel();
+        if state.free_permits > 0 && state.waiting.is_empty() {
+            state.free_permits -= 1;
+            let position = state.waiting.next_position(flow, cost, 1);
+            state.waiting.serve(position);
+            drop(state);
+            // The receiver exists, so this cannot fail.
+            drop(send.send(WorkPermit { shared: Some(Arc::clone(&self.shared)) }));
+            return Ok(AwaitedTurn { turn, leave: None });
+        }
+        if state.is_full_for(flow, max_waiting) {
+            return Err(WorkError::Full { wait: self.shared.expected_wait(&state) });
+        }
+        let position = state.push(WaitingCaller { flow, turn: send }, cost);
+        Ok(AwaitedTurn { turn, leave: Some((position, Arc::clone(&self.shared))) })
     }
 
     /// The expected time until a place in the queue is free for `flow`; `None` if one is free now,
@@ -424,6 +442,24 @@ mod tests {
         };
         release.send(()).unwrap();
         assert_eq!(permit.run(|_| 7).await, Ok(7));
+    }
+
+    #[tokio::test]
+    async fn admitted_work_waits_although_the_queue_is_full() {
+        let (threads, release) = busy(0).await;
+        let prepared = threads.enter(1, 1).await.unwrap();
+        assert!(matches!(threads.enter(2, 1).await, Err(WorkError::Full { .. })));
+        assert!(threads.full_for_flow(1).is_some());
+        let mut admitted: Vec<_> = (0..5).map(|_| Box::pin(threads.enter_admitted(1, 1))).collect();
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(admitted.iter_mut().all(|enter| enter.as_mut().poll(&mut context).is_pending()));
+        drop(prepared);
+        release.send(()).unwrap();
+        for enter in admitted {
+            assert_eq!(enter.await.unwrap().run(|_| 7).await, Ok(7));
+        }
+        threads.stop();
+        assert_eq!(threads.enter_admitted(1, 1).await.unwrap_err(), WorkError::Stopped);
     }
 
     #[tokio::test]

@@ -125,7 +125,8 @@ impl RulesSource {
     async fn score_on(&self, threads: &WorkThreads, ask: Ask<'_>) -> Vec<Signal> {
         let cost = u64::try_from(text_bytes(&ask)).unwrap_or(u64::MAX);
         let scored = async {
-            let permit = threads.enter(ask.client, cost).await?;
+            // The request was admitted by `full_for_client`, so its rollouts wait and are not refused.
+            let permit = threads.enter_admitted(ask.client, cost).await?;
             // Copied only now, so that what waits takes no memory.
             let read = ask.turns.last().map_or(0, |last| last + 1);
             let messages = ask.rollout.messages.iter().take(read).cloned().collect();
@@ -155,9 +156,6 @@ impl RulesSource {
 
     fn failed(&self, error: WorkError) -> Signal {
         let (why, detail) = match error {
-            WorkError::Full { .. } => {
-                (AbstainWhy::Overloaded, "too many rollouts wait for the rules' threads")
-            }
             WorkError::Stopped => (AbstainWhy::Internal, "the rules' threads were stopped"),
             _ => (AbstainWhy::Internal, "evaluating the rules failed; see the server's log"),
         };
@@ -302,15 +300,16 @@ mod tests {
     }
 
     #[test]
-    fn full_queue_is_reported_and_abstains() {
+    fn full_queue_is_reported_and_admitted_rollouts_wait_for_it() {
         let threads = Arc::new(WorkThreads::start("test", 1, 0).unwrap());
         let source = RulesSource::on_threads(Arc::clone(&source().packs), Arc::clone(&threads));
         let permits: Vec<_> = (0..2).map(|_| block_on(threads.enter(0, 1)).unwrap()).collect();
         assert!(source.full_for().is_some());
         let rollout = rollout(1, BYTES_IN_PLACE + 1);
-        let signals = block_on(source.score(Ask::new(&rollout, &[0], None)));
-        assert_eq!(signals[0].abstained[0].why.known(), Some(AbstainWhy::Overloaded));
+        let mut scores = source.score(Ask::new(&rollout, &[0], None));
+        assert!(scores.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
         drop(permits);
+        assert!(block_on(scores)[0].part.is_some());
         assert!(source.full_for().is_none());
     }
 }
