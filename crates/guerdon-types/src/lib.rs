@@ -19,7 +19,7 @@
 //! | `ids.rs` | names: rollout, group, source, profile, request |
 //! | `finite.rs` | a number that is never NaN or infinite |
 //! | `word.rs` | enum words in replies; later servers may add words |
-//! | `rollout.rs` | messages, roles, context, the turns to score |
+//! | `rollout/` | messages, roles, context, the turns to score |
 //! | `request.rs` | the body of `POST /v1/score`, as clients send it and as the server parses it |
 //! | `entry.rs` | one rollout of a request, parsed and checked separately |
 //! | `parts.rs` | each source's part of a turn's reward, and abstentions |

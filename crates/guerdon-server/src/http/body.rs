@@ -6,7 +6,7 @@ use axum::body::{Body, Bytes};
 use bytes::BytesMut;
 use guerdon_types::{Problem, ProblemCode};
 use http::HeaderMap;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use http_body_util::BodyExt as _;
 
 use crate::http::admission::{RequestAdmission, RoomForBody};
@@ -41,16 +41,18 @@ pub(crate) async fn read_json(
             .hint("send gzip, zstd or no encoding")
             .into());
     }
+    // Such a client waits for an answer to its headers. Others are sending already, and read the
+    // answer only if their body is read.
+    if headers.contains_key(EXPECT) && expected(headers) > limit {
+        return Err(too_large(limit));
+    }
     let mut room = admission.room(caller).await?;
     let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| unreadable(&error))?;
         let Ok(data) = frame.into_data() else { continue };
         if data.len() > limit - bytes.len() {
-            let detail = format!("the body exceeds {limit} bytes, decompressed");
-            return Err(Problem::new(ProblemCode::TooLarge, detail)
-                .hint("send fewer rollouts a request, or raise `limits.max_body_bytes`")
-                .into());
+            return Err(too_large(limit));
         }
         admission.extend(&mut room, data.len()).await?;
         grow(&mut bytes, data.len(), expected(headers), limit);
@@ -77,6 +79,13 @@ pub(crate) fn not_json(headers: &HeaderMap) -> ApiError {
     let detail = format!("the content type is {given}, not `application/json`");
     Problem::new(ProblemCode::UnsupportedMediaType, detail)
         .hint("send the header `Content-Type: application/json`")
+        .into()
+}
+
+fn too_large(limit: usize) -> ApiError {
+    let detail = format!("the body exceeds {limit} bytes, decompressed");
+    Problem::new(ProblemCode::TooLarge, detail)
+        .hint("send fewer rollouts a request, or raise `limits.max_body_bytes`")
         .into()
 }
 
@@ -156,6 +165,16 @@ mod tests {
         assert_eq!(read(&[json], b"0123456789a").await, Err(413));
         assert_eq!(read(&[("content-type", "text/plain")], b"{}").await, Err(415));
         assert_eq!(read(&[json, ("content-encoding", "br")], b"{}").await, Err(415));
+    }
+
+    #[tokio::test]
+    async fn client_that_asks_first_is_refused_before_it_sends_too_much() {
+        let headers = |length| {
+            let json = ("content-type", "application/json");
+            [json, ("expect", "100-continue"), ("content-length", length)]
+        };
+        assert_eq!(read(&headers("11"), b"").await, Err(413));
+        assert_eq!(read(&headers("10"), b"0123456789").await.unwrap().len(), 10);
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! A rollout: one dialogue of the policy, its context, and the turns to score.
 
+mod score_turns;
+
 use serde::{Deserialize, Serialize};
+
+pub use score_turns::{NamedTurns, ScoreTurns};
 
 use crate::{GroupId, Invalid, ProblemCode, RolloutId};
 
@@ -54,46 +58,6 @@ impl Message {
 
 /// Facts for rules and judge: names to scalars, lists or objects.
 pub type Context = serde_json::Map<String, serde_json::Value>;
-
-/// The assistant turns of a rollout to score.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(
-    untagged,
-    expecting = "expected \"last\", \"all\" or a list of message indices such as [3, 5]"
-)]
-pub enum ScoreTurns {
-    /// `"last"` or `"all"`.
-    Named(NamedTurns),
-    /// Indices into `messages`; each must be that of an assistant message.
-    Indices(Vec<usize>),
-    /// The field is absent: the last assistant turn.
-    #[default]
-    #[serde(skip)]
-    Unsaid,
-}
-
-/// The two named choices of [`ScoreTurns`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum NamedTurns {
-    /// The last assistant turn.
-    Last,
-    /// Every assistant turn.
-    All,
-}
-
-impl ScoreTurns {
-    /// Every assistant turn.
-    pub const ALL: Self = Self::Named(NamedTurns::All);
-    /// The last assistant turn.
-    pub const LAST: Self = Self::Named(NamedTurns::Last);
-
-    const fn is_unsaid(&self) -> bool {
-        matches!(self, Self::Unsaid)
-    }
-}
 
 /// One dialogue to score.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
