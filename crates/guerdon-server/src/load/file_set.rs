@@ -140,6 +140,32 @@ impl FileSet {
         Ok(names?.iter().map(|name| folder.join(name)).collect())
     }
 
+    /// Checks that every entry of `folder` is a file or a folder. For programs that open the entries
+    /// themselves: opening a pipe would wait for its other end.
+    ///
+    /// # Errors
+    /// The first entry that is a pipe, a socket, a device or unreadable, with the error.
+    pub(crate) fn check_entries(&self, folder: &Path) -> Result<(), (PathBuf, io::Error)> {
+        let entries = self.calls.during(folder, || {
+            std::fs::read_dir(folder)?
+                .map(|entry| Ok(entry?.path()))
+                .collect::<io::Result<Vec<_>>>()
+        });
+        for path in entries.map_err(|error| (folder.to_owned(), error))? {
+            let checked = self.calls.during(&path, || {
+                match std::fs::metadata(&path) {
+                    Ok(metadata) if metadata.is_dir() => Ok(()),
+                    Ok(metadata) => check_kind(&metadata),
+                    // A link to a missing file does not block.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                    Err(error) => Err(error),
+                }
+            });
+            checked.map_err(|error| (path, error))?;
+        }
+        Ok(())
+    }
+
     /// True if `path` is a folder.
     pub(crate) fn is_folder(&self, path: &Path) -> bool {
         self.calls.during(path, || Ok(path.is_dir())).unwrap_or_default()
@@ -350,7 +376,12 @@ mod tests {
         let mut files = FileSet::default();
         assert_eq!(files.read(&pipe).unwrap_err().kind(), io::ErrorKind::InvalidInput);
         assert!(!files.has_changed());
+        let (path, error) = files.check_entries(folder.path()).unwrap_err();
+        assert_eq!((path, error.kind()), (pipe.clone(), io::ErrorKind::InvalidInput));
         std::fs::remove_file(&pipe).unwrap();
+        std::fs::create_dir(folder.path().join("folder")).unwrap();
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        assert!(files.check_entries(folder.path()).is_ok());
         assert!(files.has_changed(), "the pipe is gone");
     }
 

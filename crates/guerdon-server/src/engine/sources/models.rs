@@ -65,6 +65,9 @@ impl Loader {
         let model = match kept {
             Some(model) => model,
             None => {
+                load.files
+                    .check_entries(&key.config.path)
+                    .map_err(|(path, cause)| LoadError::Read { path, cause })?;
                 let (metrics, label) = (Arc::clone(&self.metrics), name.to_owned());
                 Model::load(&key.config, Arc::new(move |event| metrics.model(&label, event)))
                     .map_err(|error| LoadError::Model { model: name.to_owned(), error })?
