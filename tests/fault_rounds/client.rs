@@ -36,7 +36,7 @@ pub(crate) struct Outcome {
     /// The job has to be sent again: a broken connection, an overload, or no reward for a reason
     /// that the reply gives.
     pub(crate) again: Option<String>,
-    /// What must never happen.
+    /// A broken promise of the server.
     pub(crate) violations: Vec<String>,
 }
 

@@ -34,7 +34,7 @@ pub use self::demand::{
     AddressState, AddressStatus, AdmissionLimits, AdmissionStatus, Demand, Flow, LoadSignal,
     ProbeResult, Refusal,
 };
-use self::state::{Grant, State, Wakeup};
+use self::state::{AdmissionState, Grant, Wakeup};
 use crate::fair::QueuePosition;
 use crate::quota::QuotaReports;
 
@@ -44,7 +44,7 @@ type WaiterReply = oneshot::Sender<Result<AdmissionPermit, Refusal>>;
 /// Admission to the addresses of one service.
 #[derive(Debug)]
 pub struct Admission {
-    state: Mutex<State<WaiterReply>>,
+    state: Mutex<AdmissionState<WaiterReply>>,
     /// Locked by the one waiter that waits for the time of the next admission, on behalf of all.
     watch: tokio::sync::Mutex<()>,
     changed: Notify,
@@ -54,7 +54,7 @@ impl Admission {
     /// `addresses` addresses, at least one, each with these limits.
     #[must_use]
     pub fn new(limits: AdmissionLimits, addresses: usize) -> Arc<Self> {
-        let state = Mutex::new(State::new(limits, addresses));
+        let state = Mutex::new(AdmissionState::new(limits, addresses));
         Arc::new(Self { state, watch: tokio::sync::Mutex::default(), changed: Notify::new() })
     }
 

@@ -49,13 +49,13 @@ enum Placement {
 
 /// The state. `R` is the channel to a waiter.
 #[derive(Debug)]
-pub(super) struct State<R> {
+pub(super) struct AdmissionState<R> {
     max_queued: usize,
     pub(super) lanes: Vec<Lane>,
     waiters: Waiters<R>,
 }
 
-impl<R> State<R> {
+impl<R> AdmissionState<R> {
     /// The state of `addresses` addresses, at least one.
     pub(super) fn new(limits: AdmissionLimits, addresses: usize) -> Self {
         let count = addresses.max(1);

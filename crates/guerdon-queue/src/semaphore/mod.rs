@@ -17,21 +17,21 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 pub use self::state::SemaphoreSize;
-use self::state::{Release, Request, State};
+use self::state::{Release, Request, SemaphoreState};
 use crate::fair::QueuePosition;
 
 /// A counting semaphore whose waiters are served fairly between flows. A flow is a number, such as
 /// that of a client.
 #[derive(Debug)]
 pub struct FairSemaphore {
-    state: Mutex<State<oneshot::Sender<FairPermit>>>,
+    state: Mutex<SemaphoreState<oneshot::Sender<FairPermit>>>,
 }
 
 impl FairSemaphore {
     /// A semaphore of this size.
     #[must_use]
     pub fn new(size: SemaphoreSize) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::new(State::new(size)) })
+        Arc::new(Self { state: Mutex::new(SemaphoreState::new(size)) })
     }
 
     /// Takes `units` together if they are free and nothing waits for them.
@@ -82,7 +82,10 @@ impl FairSemaphore {
     }
 
     /// Changes the state and serves the waiters for which units are free then.
-    fn update(self: &Arc<Self>, change: impl FnOnce(&mut State<oneshot::Sender<FairPermit>>)) {
+    fn update(
+        self: &Arc<Self>,
+        change: impl FnOnce(&mut SemaphoreState<oneshot::Sender<FairPermit>>),
+    ) {
         let served = {
             let mut state = self.state.lock();
             change(&mut state);

@@ -38,7 +38,7 @@ pub(super) struct Release {
 }
 
 #[derive(Debug)]
-struct Waiter<R> {
+struct WaitingRequest<R> {
     request: Request,
     reply: R,
 }
@@ -54,16 +54,16 @@ struct FlowUse {
 
 /// The units in use and the waiters. `R` is the channel to a waiter.
 #[derive(Debug)]
-pub(super) struct State<R> {
+pub(super) struct SemaphoreState<R> {
     size: SemaphoreSize,
     used: u64,
     flows: HashMap<u64, FlowUse>,
-    queue: FairQueue<u64, Waiter<R>>,
+    queue: FairQueue<u64, WaitingRequest<R>>,
     /// Mean time for which units are held, in seconds.
     mean_held: Option<f64>,
 }
 
-impl<R> State<R> {
+impl<R> SemaphoreState<R> {
     pub(super) fn new(size: SemaphoreSize) -> Self {
         let (flows, queue) = (HashMap::new(), FairQueue::default());
         Self { size, used: 0, flows, queue, mean_held: None }
@@ -99,7 +99,7 @@ impl<R> State<R> {
         if self.queue.is_empty() && self.used == 0 {
             self.queue.reset_clock();
         }
-        let waiter = Waiter { request, reply };
+        let waiter = WaitingRequest { request, reply };
         Some(self.queue.push(request.flow, request.units, 1, waiter))
     }
 
@@ -131,7 +131,7 @@ impl<R> State<R> {
             served.extend(self.grant(position));
         }
         if self.size.reserve > 0 && self.used < self.size.units.saturating_add(self.size.reserve) {
-            let first = |waiter: &Waiter<R>| self.may_use_reserve(waiter.request);
+            let first = |waiter: &WaitingRequest<R>| self.may_use_reserve(waiter.request);
             let waiting = self.queue.iter().filter(|(_, waiter)| first(waiter));
             let positions: Vec<QueuePosition> = waiting.map(|(position, _)| position).collect();
             for position in positions {
@@ -146,7 +146,7 @@ impl<R> State<R> {
     }
 
     fn grant(&mut self, position: QueuePosition) -> Option<(Request, R)> {
-        let Waiter { request, reply } = self.queue.remove(position)?;
+        let WaitingRequest { request, reply } = self.queue.remove(position)?;
         self.queue.serve(position);
         self.forget_waiting(request);
         self.hold(request);

@@ -27,10 +27,10 @@ const REMEMBERED: usize = 4_096;
 
 /// The unknown tokens of each address.
 #[derive(Debug)]
-pub(crate) struct GuessBrake(Mutex<State>);
+pub(crate) struct GuessBrake(Mutex<GuessCounts>);
 
 #[derive(Debug)]
-struct State {
+struct GuessCounts {
     by_address: LruMap<IpAddr, GuessCount>,
     all: GuessCount,
     /// Digests of the tokens that were accepted from an address.
@@ -60,7 +60,7 @@ impl GuessCount {
 
 impl Default for GuessBrake {
     fn default() -> Self {
-        Self(Mutex::new(State {
+        Self(Mutex::new(GuessCounts {
             by_address: LruMap::new(REMEMBERED),
             all: GuessCount::new(),
             accepted: LruMap::new(REMEMBERED),

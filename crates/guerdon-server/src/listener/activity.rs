@@ -37,16 +37,16 @@ impl Timeouts {
 #[derive(Debug)]
 pub(super) struct Activity {
     timeouts: Timeouts,
-    state: Mutex<State>,
+    state: Mutex<ActivityState>,
     /// Notified when the connection has to make room for another.
     evicted: Notify,
 }
 
 #[derive(Debug)]
-struct State {
+struct ActivityState {
     /// Requests whose reply is not finished.
     requests: usize,
-    /// Those of them whose body has not arrived.
+    /// Requests whose body has not arrived.
     receiving: usize,
     /// Arrival of the first byte of a head.
     head_since: Option<Instant>,
@@ -84,7 +84,7 @@ impl CloseReason {
 
 impl Activity {
     pub(super) fn new(timeouts: Timeouts) -> Self {
-        let state = State {
+        let state = ActivityState {
             requests: 0,
             receiving: 0,
             head_since: None,
@@ -251,7 +251,7 @@ impl Activity {
     }
 }
 
-impl State {
+impl ActivityState {
     fn idle_moved(&mut self, bytes: usize) {
         self.idle_bytes += u64::try_from(bytes).unwrap_or(u64::MAX);
     }

@@ -40,13 +40,13 @@ pub(super) struct RequestBody {
     activity: Arc<Activity>,
     stop: CancellationToken,
     pace: Pace,
-    waiting: Option<Waiting>,
+    waiting: Option<AwaitedFrame>,
     /// True until the end of the body was seen.
     is_receiving: bool,
 }
 
 /// A wait for the client.
-struct Waiting {
+struct AwaitedFrame {
     since: Instant,
     end: Pin<Box<dyn Future<Output = BodyError> + Send>>,
 }
@@ -67,7 +67,7 @@ impl RequestBody {
         }
     }
 
-    fn wait(&self) -> Waiting {
+    fn wait(&self) -> AwaitedFrame {
         let since = Instant::now();
         let deadline = self.pace.deadline(since);
         let limits = self.activity.timeouts().body;
@@ -84,7 +84,7 @@ impl RequestBody {
                 () = tokio::time::sleep_until(deadline) => slow,
             }
         };
-        Waiting { since, end: Box::pin(end) }
+        AwaitedFrame { since, end: Box::pin(end) }
     }
 }
 

@@ -17,7 +17,7 @@ const NOBODY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 /// The open connections.
 #[derive(Debug)]
 pub(super) struct ConnectionTable {
-    state: Mutex<State>,
+    state: Mutex<TableState>,
     limit: usize,
     metrics: ConnectionMetrics,
     /// Notified when a connection leaves.
@@ -25,7 +25,7 @@ pub(super) struct ConnectionTable {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct TableState {
     connections: HashMap<u64, Entry>,
     by_address: HashMap<IpAddr, usize>,
     next: u64,
@@ -82,7 +82,7 @@ impl ConnectionTable {
     }
 }
 
-impl State {
+impl TableState {
     /// Closes one connection: of the address with the most connections, the one that is idle for the
     /// longest time. Connections that send a body are closed only for an address with fewer
     /// connections, so that no client ends its own uploads.

@@ -43,7 +43,7 @@ use self::engine::ScoringEngine;
 use self::file_out::RunIdentity;
 use self::input::Input;
 use self::job::{Job, JobEnd};
-use self::stop::{StopSignal, StopSignals};
+use self::stop::{CommandSignals, StopSignal};
 use super::setup::runtime;
 use crate::cli::ScoreArgs;
 use crate::output::errln;
@@ -69,7 +69,7 @@ async fn score_file(score: &ScoreArgs) -> anyhow::Result<ExitCode> {
     let chunks = RequestChunks::new(&input, estimator, |index| destination.is_done(index))?;
 
     // Until now a signal has ended the process: there was nothing to keep.
-    let mut signals = StopSignals::new()?;
+    let mut signals = CommandSignals::new()?;
     let stop = CancellationToken::new();
     let progress = progress(input.rollouts, destination.count());
     let mut job = Job {

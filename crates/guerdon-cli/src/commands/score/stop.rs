@@ -29,14 +29,14 @@ impl StopSignal {
 }
 
 /// The handlers of both signals.
-pub(super) struct StopSignals {
+pub(super) struct CommandSignals {
     interrupt: Signal,
     terminate: Signal,
     /// The first signal.
     pub(super) received: Option<StopSignal>,
 }
 
-impl StopSignals {
+impl CommandSignals {
     pub(super) fn new() -> anyhow::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt()).context("cannot receive SIGINT")?,
