@@ -128,7 +128,7 @@ pub(crate) struct RoomForBody {
     caller: CallerId,
 }
 
-/// A wait as a client can be told it: whole seconds, at least one and at most a minute.
+/// A wait in the form of `Retry-After`: whole seconds, at least one and at most a minute.
 fn retry_after(wait: Duration) -> Duration {
     let whole = Duration::from_secs(wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
     whole.clamp(Duration::from_secs(1), Duration::from_secs(60))
@@ -198,9 +198,9 @@ mod tests {
     }
 
     #[test]
-    fn waits_are_told_in_whole_seconds_up_to_a_minute() {
-        for (wait, told) in [(0, 1), (1_000, 1), (1_001, 2), (3_000_000, 60)] {
-            assert_eq!(retry_after(Duration::from_millis(wait)), Duration::from_secs(told));
+    fn retry_after_is_in_whole_seconds_up_to_a_minute() {
+        for (wait, seconds) in [(0, 1), (1_000, 1), (1_001, 2), (3_000_000, 60)] {
+            assert_eq!(retry_after(Duration::from_millis(wait)), Duration::from_secs(seconds));
         }
     }
 }
