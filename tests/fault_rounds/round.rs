@@ -234,8 +234,8 @@ impl Campaign {
 
     /// Counts the outcomes and checks the judge's calls.
     fn settle(&mut self, outcomes: Vec<(Job, Outcome)>, report: &mut RoundReport) {
-        let calls = self.judge.endpoint().requests();
-        for question in &calls[self.seen_calls..] {
+        let calls = self.judge.endpoint().requests_after(self.seen_calls);
+        for question in &calls {
             match Dialogue::of_question(question) {
                 Some(number) if self.answered.contains(&number) => {
                     report
@@ -247,8 +247,8 @@ impl Campaign {
                 None => *self.counts.entry("checks of the judge").or_default() += 1,
             }
         }
-        *self.counts.entry("judge calls").or_default() += (calls.len() - self.seen_calls) as u64;
-        self.seen_calls = calls.len();
+        *self.counts.entry("judge calls").or_default() += calls.len() as u64;
+        self.seen_calls += calls.len();
         let is_harmless = report.plan.end == End::QuietStop
             && report.plan.descriptors.is_none()
             && report.plan.disk.is_none();

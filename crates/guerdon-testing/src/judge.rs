@@ -256,6 +256,12 @@ impl StandInJudge {
         in_real_time(&format!("{calls} calls arrived"), arrived).await.unwrap();
     }
 
+    /// The bodies that have arrived after the first `seen`, in their order.
+    #[must_use]
+    pub fn requests_after(&self, seen: usize) -> Vec<Value> {
+        self.endpoint.requests.lock().iter().skip(seen).cloned().collect()
+    }
+
     /// The bodies that have arrived, in their order.
     #[must_use]
     pub fn requests(&self) -> Vec<Value> {
