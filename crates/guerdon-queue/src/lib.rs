@@ -40,7 +40,7 @@
 //! | `semaphore/` | [`FairSemaphore`]: permits and queue slots, shared fairly between flows |
 //! | `single_flight.rs` | [`SingleFlight`]: one call for all concurrent callers of one key |
 //! | `deadline.rs` | instants computed from delays that other parties report |
-//! | `work_threads.rs` | [`WorkThreads`]: threads for computation, shared fairly between flows |
+//! | `work_threads/` | [`WorkThreads`]: threads for computation, shared fairly between flows |
 //! | `coordinate/` | [`Coordinator`]: single-flight, quotas and budgets shared between replicas |
 
 mod admission;
