@@ -1,5 +1,5 @@
-//! A stop answers what was taken, waits for nobody else, and ends with exit code 0. The process
-//! always ends within its drain time and two seconds.
+//! A stop answers the requests that were received whole, waits for no other client, and ends with
+//! exit code 0. The process always ends within its drain time and two seconds.
 
 use std::time::{Duration, Instant};
 

@@ -199,7 +199,7 @@ fn push_bracketed<'a>(turns: &mut Vec<MarkedTurn<'a>>, speaker: Speaker, content
 }
 
 /// Role markers and special tokens in brackets, of the known templates and of GLM's and BERT's
-/// tokenizers. For those who show a text to a model and must not let it speak as another role; the
+/// tokenizers. For programs that show a text to a model and must keep it from speaking as another role; the
 /// markers in angle brackets all begin with `<`.
 pub const BRACKET_MARKERS: [&str; 16] = [
     "[INST]",

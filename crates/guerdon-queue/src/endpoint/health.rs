@@ -6,8 +6,8 @@
 //! Any success makes it healthy again. The intervals between probes double up to a small bound, so
 //! that an address is used again soon after it has recovered.
 //!
-//! A probe should be a request of the caller's own, whose content nobody else has written:
-//! otherwise a single request that always fails can keep an address down for all others.
+//! A probe should be a fixed request of the program that probes. Otherwise a single client request
+//! that always fails can keep an address down for all others.
 
 use std::time::Duration;
 

@@ -278,8 +278,8 @@ impl Drop for CallerGuard {
 }
 
 impl WorkPermit {
-    /// Runs `work` on one of the threads. Its argument becomes true when this future is dropped:
-    /// nobody waits for the result any more.
+    /// Runs `work` on one of the threads. Its argument becomes true when this future is dropped,
+    /// because the result is not needed any more.
     ///
     /// # Errors
     /// [`WorkError::Panicked`] or [`WorkError::Stopped`].

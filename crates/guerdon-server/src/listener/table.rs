@@ -12,7 +12,7 @@ use super::activity::Activity;
 use crate::observe::metrics::ConnectionMetrics;
 
 /// An address without connections.
-const NOBODY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+const NO_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// The open connections.
 #[derive(Debug)]
@@ -73,7 +73,7 @@ impl ConnectionTable {
     /// sends a body.
     pub(super) fn evict(&self, or_upload: bool) -> bool {
         let mut state = self.state.lock();
-        state.evict(None) || (or_upload && state.evict(Some(NOBODY)))
+        state.evict(None) || (or_upload && state.evict(Some(NO_ADDRESS)))
     }
 
     /// Waits until a connection leaves.

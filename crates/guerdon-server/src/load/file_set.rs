@@ -207,7 +207,7 @@ impl FileSet {
                 }
                 Ok(changed)
             });
-            // Nobody waits for the answer any more.
+            // The check was abandoned, so its result is not used.
             compared.unwrap_or_default()
         })
     }

@@ -1,4 +1,4 @@
-//! Results in a file. They are collected in a part beside it, in the order in which they arrive;
+//! Results in a file. They are collected in a part next to it, in the order in which they arrive;
 //! the file itself is replaced at the end.
 
 use std::path::{Path, PathBuf};
