@@ -164,15 +164,23 @@ const fn is_joint(c: char) -> bool {
     matches!(c, ' ' | '*' | '_' | '~' | '|' | '-' | '`' | '^' | '+' | '.' | '/' | '·')
 }
 
-/// The oddity of dropping the gap character at `at`, or nothing if it stays.
+/// The longest gap that is dropped between characters that are not both single ones.
+const LONGEST_GAP: usize = 5;
+
+/// The oddity of dropping the gap character at `at`, or nothing if it stays. This looks at no more
+/// than [`LONGEST_GAP`] characters, because it is asked about every character of a gap.
 fn dropped(spelling: &Spelling, at: usize) -> Option<Oddity> {
     let gap = spelling.gaps.get(at)?;
     let (before, after) = (gap.start.checked_sub(1)?, gap.end);
     let (left, right) = (spelling.role(before)?, spelling.role(after)?);
-    let (wide, kind) = (gap.len(), spelling.gap_kind(gap));
     if spelling.is_single(before) && spelling.is_single(after) {
         return Some(Oddity::Mark);
     }
+    let wide = gap.len();
+    if wide > LONGEST_GAP {
+        return None;
+    }
+    let kind = spelling.gap_kind(gap);
     match (left, right) {
         (CharRole::Ideograph, CharRole::Ideograph) => match kind {
             GapKind::Space | GapKind::LineBreak => (wide <= 2).then_some(Oddity::IdeographSpace),
@@ -182,7 +190,7 @@ fn dropped(spelling: &Spelling, at: usize) -> Option<Oddity> {
         (CharRole::Word, CharRole::Word) => match kind {
             GapKind::Space => (wide == 1).then_some(Oddity::Space),
             GapKind::LineBreak => (wide <= 2).then_some(Oddity::Mark),
-            _ if spelling.is_emphasised_space(gap) => (wide <= 5).then_some(Oddity::Space),
+            _ if spelling.is_emphasised_space(gap) => Some(Oddity::Space),
             _ if spelling.has_space(gap) || is_figure(spelling, before, after) => None,
             GapKind::Punctuation | GapKind::Dots => (wide == 1).then_some(Oddity::Mark),
             GapKind::Strange => (wide <= 3).then_some(Oddity::Mark),

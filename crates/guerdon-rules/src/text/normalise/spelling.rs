@@ -90,6 +90,7 @@ impl Spelling {
 
     /// The kind of the marks in `gap`, by its oddest mark.
     pub(super) fn gap_kind(&self, gap: &Range<usize>) -> GapKind {
+        steps::add(gap.len());
         let mut kind = GapKind::Space;
         for piece in self.pieces.get(gap.clone()).unwrap_or_default() {
             let next = match piece.c {
@@ -106,6 +107,7 @@ impl Spelling {
 
     /// Returns true if a gap is one space beside emphasis of Markdown: `**deal** now`.
     pub(super) fn is_emphasised_space(&self, gap: &Range<usize>) -> bool {
+        steps::add(gap.len());
         let pieces = self.pieces.get(gap.clone()).unwrap_or_default();
         let spaces = pieces.iter().filter(|piece| piece.c == ' ').count();
         let marks = pieces.iter().filter(|piece| matches!(piece.c, '*' | '_' | '~' | '`')).count();
@@ -114,6 +116,7 @@ impl Spelling {
 
     /// Returns true if a gap has a space or a line break.
     pub(super) fn has_space(&self, gap: &Range<usize>) -> bool {
+        steps::add(gap.len());
         let pieces = self.pieces.get(gap.clone()).unwrap_or_default();
         pieces.iter().any(|piece| matches!(piece.c, ' ' | '\n'))
     }
