@@ -31,7 +31,7 @@ impl<'de> Visitor<'de> for ContentVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<String, A::Error> {
         let mut content: Option<String> = None;
-        while let Some(ContentPart { kind, text }) = parts.next_element()? {
+        while let Some(PartObject(ContentPart { kind, text })) = parts.next_element()? {
             let Some(text) = text.filter(|_| TEXT_KINDS.contains(&kind.as_str())) else {
                 let kind = guerdon_text::quote(&kind);
                 return Err(A::Error::custom(format!(
@@ -63,6 +63,15 @@ struct ContentPart {
     text: Option<String>,
 }
 
+/// A part that is read from an object only, and not from a list of its fields.
+struct PartObject(ContentPart);
+
+impl<'de> Deserialize<'de> for PartObject {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        crate::json::object(deserializer).map(Self)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use crate::{Message, Role, RolloutEntry};
@@ -79,7 +88,10 @@ mod tests {
             r#"[{"type": "text", "text": "RMB 420"}, {"type": "output_text", "text": "0 fees"}]"#;
         assert_eq!(read(parts).unwrap(), message("RMB 420\n0 fees"));
         assert_eq!(read("[]").unwrap(), message(""));
-        for refused in ["3", "null", "{}", "[3]", r#"["a"]"#, r#"[{"type": "text"}]"#] {
+        let list_as_part = r#"[["text", "a"]]"#;
+        for refused in
+            ["3", "null", "{}", "[3]", r#"["a"]"#, r#"[{"type": "text"}]"#, "[null]", list_as_part]
+        {
             assert!(read(refused).is_err(), "{refused}");
         }
     }

@@ -240,6 +240,18 @@ mod tests {
     }
 
     #[test]
+    fn message_that_is_no_object_is_refused_with_its_place() {
+        for message in [r#"["assistant", "hi"]"#, "[]", "\"hi\"", "3", "null"] {
+            let json = format!(
+                r#"{{"messages": [{{"role": "user", "content": "x"}}, {message}], "score": "last"}}"#
+            );
+            let invalid = RolloutEntry::parse(&json).rollout.unwrap_err();
+            assert_eq!(invalid.pointer, "/messages/1", "{message}");
+            assert!(invalid.detail.contains("an object"), "{message}: {}", invalid.detail);
+        }
+    }
+
+    #[test]
     fn names_too_long_to_repeat_are_refused_and_not_repeated() {
         let name = "n".repeat(MAX_NAME_BYTES + 1);
         let message = r#""messages": [{"role": "assistant", "content": "x"}]"#;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{DeserializeOwned, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
 use serde_path_to_error::Segment;
@@ -136,6 +136,19 @@ where
     D: Deserializer<'de>,
 {
     deserializer.deserialize_any(OptionalObject(PhantomData))
+}
+
+/// As [`optional_object`], without `null`.
+///
+/// # Errors
+/// The value is no object, or does not fit `T`.
+pub(crate) fn object<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    optional_object(deserializer)?
+        .ok_or_else(|| D::Error::invalid_type(Unexpected::Other("null"), &"an object"))
 }
 
 struct OptionalObject<T>(PhantomData<T>);

@@ -2,7 +2,7 @@
 
 mod score_turns;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 pub use score_turns::{NamedTurns, ScoreTurns};
 
@@ -37,7 +37,7 @@ impl Role {
 }
 
 /// One message of a dialogue.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Message {
@@ -45,8 +45,21 @@ pub struct Message {
     pub role: Role,
     /// The text. It may be empty: an empty reply is scored like any other. OpenAI's list of text
     /// parts is read too, with the texts joined by line breaks.
-    #[serde(deserialize_with = "crate::content::deserialize")]
     pub content: String,
+}
+
+impl<'de> Deserialize<'de> for Message {
+    /// Reads an object. serde's derived form would also read a list, as role and content.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Fields {
+            role: Role,
+            #[serde(deserialize_with = "crate::content::deserialize")]
+            content: String,
+        }
+        crate::json::object(deserializer).map(|Fields { role, content }| Self { role, content })
+    }
 }
 
 impl Message {
