@@ -94,7 +94,7 @@ fn main() -> ExitCode {
     // The server runs in a folder of its own.
     let binary = std::path::absolute(&arguments.binary).unwrap();
     let mut server = ProcessSetup::new(binary, &config).start();
-    let samples = run(&server, &arguments);
+    let SoakRun { samples, sent, failed } = run(&server, &arguments);
     let (status, took) = server.terminate(Duration::from_secs(30));
     println!("the server ended with {status} after {took:.1?}");
     let warm_up = arguments.warm_up.unwrap_or(arguments.minutes / 3.0);
@@ -110,11 +110,23 @@ fn main() -> ExitCode {
     let flat = !trend.is_growth_over(limit);
     let verdict = if flat { "flat" } else { "NOT FLAT: memory grows" };
     println!("{verdict} (limit {limit:.1} MiB a minute)");
-    if flat && status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let answered = sent > 0 && failed == 0;
+    if !answered {
+        println!("NOT ANSWERED: {failed} of {sent} requests failed");
+    }
+    if flat && answered && status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Sends traffic and samples the memory: minutes since the start, and MiB.
-fn run(server: &GuerdonProcess, arguments: &SoakArgs) -> Vec<(f64, f64)> {
+/// The traffic of one run.
+struct SoakRun {
+    /// Resident memory: minutes since the start, and MiB.
+    samples: Vec<(f64, f64)>,
+    sent: usize,
+    failed: usize,
+}
+
+/// Sends traffic and samples the memory.
+fn run(server: &GuerdonProcess, arguments: &SoakArgs) -> SoakRun {
     let kinds = if arguments.kinds.is_empty() {
         TrafficKind::ALL.to_vec()
     } else {
@@ -153,14 +165,13 @@ fn run(server: &GuerdonProcess, arguments: &SoakArgs) -> Vec<(f64, f64)> {
         }
         stop.store(true, Ordering::Relaxed);
     });
+    let (sent, failed) = (sent.into_inner(), failed.into_inner());
     println!(
-        "{} requests, {} failed; {:.1} MiB and {} descriptors before, {:.1} MiB and {} after",
-        sent.into_inner(),
-        failed.into_inner(),
+        "{sent} requests, {failed} failed; {:.1} MiB and {} descriptors before, {:.1} MiB and {} after",
         bare.0,
         bare.1,
         server.resident_mib(),
         server.descriptors()
     );
-    samples
+    SoakRun { samples, sent, failed }
 }
