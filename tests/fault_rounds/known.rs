@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use guerdon_tests::JudgeThread;
+use guerdon_text::content_hash;
 use rand::Rng as _;
 use rand::rngs::StdRng;
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 /// Points of the rule `internal` in each known pack.
 const POINTS: [u32; 3] = [50, 30, 70];
@@ -49,12 +49,8 @@ pub(crate) struct KnownPacks {
 
 impl KnownPacks {
     pub(crate) fn new() -> Self {
-        let hash = |index| {
-            let digest = Sha256::digest(pack(index).as_bytes());
-            let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-            format!("sha256:{hex}")
-        };
-        let points = (0..POINTS.len()).map(|index| (hash(index), -f64::from(POINTS[index])));
+        let points =
+            (0..POINTS.len()).map(|index| (content_hash(&pack(index)), -f64::from(POINTS[index])));
         Self {
             points: points.collect(),
             by_digest: Mutex::default(),
