@@ -50,7 +50,7 @@ pub(crate) struct KnownPacks {
 impl KnownPacks {
     pub(crate) fn new() -> Self {
         let points =
-            (0..POINTS.len()).map(|index| (content_hash(&pack(index)), -f64::from(POINTS[index])));
+            (0..POINTS.len()).map(|index| (content_hash(pack(index)), -f64::from(POINTS[index])));
         Self {
             points: points.collect(),
             by_digest: Mutex::default(),
