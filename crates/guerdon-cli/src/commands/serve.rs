@@ -4,19 +4,24 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use guerdon_server::config::{ConfigSource, Override};
 use guerdon_server::{BoundSocket, Engine, RunningServer, install_telemetry, start_on};
 use guerdon_types::{Info, Versions};
 
 use super::setup::runtime;
-use super::signals::{ProcessSignals, exit_code};
+use super::signals::{ProcessSignals, StopRules, exit_code};
 use crate::cli::ServeArgs;
 use crate::output::standard_output;
 
+/// A second signal ends the process at once.
+const STOP: StopRules =
+    StopRules { notice: None, grace: Duration::ZERO, holds_hangup: true, status: |_| 1 };
+
 pub(super) fn run(serve: &ServeArgs) -> anyhow::Result<ExitCode> {
     // Before anything else, so that no signal during the start is lost or ends the process.
-    let signals = ProcessSignals::listen()?;
+    let signals = ProcessSignals::listen(STOP)?;
     let mut source = serve.configuration.source()?;
     if let Some(listen) = &serve.listen {
         source.overrides.push(Override::new("--listen", &["server", "listen"], listen.clone()));
@@ -49,7 +54,7 @@ async fn serve_until_stopped(
             return Ok(true);
         }
     };
-    signals.serving(engine.snapshot().config.server.drain);
+    signals.working(engine.snapshot().config.server.drain);
     let running = start_on(Arc::clone(&engine), socket).await?;
     // Serves even if the reader of standard output has gone, as in `guerdon serve | head -1`.
     drop(announce(&running, &engine.info()));

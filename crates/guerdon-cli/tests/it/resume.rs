@@ -192,6 +192,33 @@ fn second_signal_stops_at_once() {
 }
 
 #[test]
+fn signals_end_a_run_whose_reader_reads_nothing() {
+    for (name, code) in [("-TERM", 143), ("-INT", 130)] {
+        let folder = rollouts(300);
+        let server = Server::new(Vec::new(), 1);
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        // All that a pipe holds, so that the first result waits for the reader.
+        writer.write_all(&vec![b' '; 64 << 10]).unwrap();
+        let mut child = command(folder.path(), &["score", "in.jsonl", "--url", &server.url])
+            .stdout(writer)
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        wait_until_blocking("a request is answered", PATIENCE, || {
+            !server.scored().is_empty() && server.server.in_flight() == 0
+        });
+        let mut status = None;
+        wait_until_blocking("the run ends", Duration::from_secs(10), || {
+            signal(&child, name);
+            status = child.try_wait().unwrap();
+            status.is_some()
+        });
+        assert_eq!(status.unwrap().code(), Some(code), "{name}");
+        drop(reader);
+    }
+}
+
+#[test]
 fn killed_run_loses_only_the_request_under_way() {
     let folder = rollouts(300);
     let server = Server::new(Vec::new(), 2);

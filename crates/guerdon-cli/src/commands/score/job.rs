@@ -6,12 +6,12 @@ use anyhow::Context as _;
 use futures_util::StreamExt as _;
 use guerdon_types::{GroupComparison, Rollout, RolloutResult, ScoreRequest};
 use indicatif::ProgressBar;
-use tokio_util::sync::CancellationToken;
 
 use super::chunk::{Chunk, RequestChunks};
 use super::destination::Destination;
 use super::engine::{EngineError, ScoringEngine};
 use super::input::without_reward;
+use crate::commands::signals::ProcessSignals;
 
 /// Times that a request is sent. It is sent again if its reply was cut; the client itself repeats a
 /// request without a reply.
@@ -42,7 +42,7 @@ pub(super) struct Job<'a> {
     /// The groups of the rollouts that this run scored.
     pub(super) groups: GroupComparison,
     pub(super) progress: &'a ProgressBar,
-    pub(super) stop: &'a CancellationToken,
+    pub(super) signals: &'a ProcessSignals,
 }
 
 /// The failure of one request.
@@ -73,7 +73,7 @@ impl Job<'_> {
         let mut failure = None;
         let mut failures = 0;
         loop {
-            if self.stop.is_cancelled() {
+            if self.signals.first().is_some() {
                 return Ok(JobEnd::Stopped);
             }
             let Some(chunk) = self.chunks.next(|index| self.destination.is_done(index))? else {

@@ -14,7 +14,6 @@
 //! | `stream_out.rs` | standard output |
 //! | `report.rs` | sums up errors |
 //! | `groups.rs` | sums up groups that cannot be compared |
-//! | `stop.rs` | signals |
 
 mod chunk;
 mod destination;
@@ -26,7 +25,6 @@ mod input;
 mod job;
 mod report;
 mod settings;
-mod stop;
 mod stream_out;
 
 use std::io::{self, IsTerminal as _};
@@ -35,7 +33,6 @@ use std::time::Duration;
 
 use guerdon_types::{GroupComparison, Problem, ProblemCode};
 use indicatif::{ProgressBar, ProgressStyle};
-use tokio_util::sync::CancellationToken;
 
 use self::chunk::RequestChunks;
 use self::destination::{Destination, OutputChoice};
@@ -43,13 +40,24 @@ use self::engine::ScoringEngine;
 use self::file_out::RunIdentity;
 use self::input::Input;
 use self::job::{Job, JobEnd};
-use self::stop::{CommandSignals, StopSignal};
 use super::setup::runtime;
+use super::signals::{ProcessSignals, StopRules, StopSignal};
 use crate::cli::ScoreArgs;
 use crate::output::errln;
 
 /// Longest time that work of a stopped run may take to end.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// Longest time that requests under way may take after a signal.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// A second signal ends the run, also one that waits for a reader of its results.
+const STOP: StopRules = StopRules {
+    notice: Some("stopping: finishing the requests under way; a second signal stops at once"),
+    grace: LINGER.saturating_mul(2),
+    holds_hangup: false,
+    status: StopSignal::exit_code,
+};
 
 pub(super) fn run(score: &ScoreArgs) -> anyhow::Result<ExitCode> {
     let runtime = runtime()?;
@@ -69,8 +77,8 @@ async fn score_file(score: &ScoreArgs) -> anyhow::Result<ExitCode> {
     let chunks = RequestChunks::new(&input, estimator, |index| destination.is_done(index))?;
 
     // Until now a signal has ended the process: there was nothing to keep.
-    let mut signals = CommandSignals::new()?;
-    let stop = CancellationToken::new();
+    let signals = ProcessSignals::listen(STOP)?;
+    signals.working(DRAIN);
     let progress = progress(input.rollouts, destination.count());
     let mut job = Job {
         engine: &engine,
@@ -79,18 +87,18 @@ async fn score_file(score: &ScoreArgs) -> anyhow::Result<ExitCode> {
         destination: &mut destination,
         groups: GroupComparison::default(),
         progress: &progress,
-        stop: &stop,
+        signals: &signals,
     };
     let end = tokio::select! {
         end = job.run() => end,
-        () = signals.watch(&stop) => Ok(JobEnd::Stopped),
+        () = signals.urgent() => Ok(JobEnd::Stopped),
     };
     let groups = job.groups.finish();
     progress.finish_and_clear();
     if !matches!(end, Ok(JobEnd::Stopped)) {
         engine.close().await;
     }
-    let signal = signals.received;
+    let signal = signals.first();
     match end {
         Ok(end) => {
             let code = finish(end, destination, &input, signal);
