@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
 
-use super::window::QuotaReport;
+use super::remainder::QuotaReport;
 
 /// An endpoint's reports about its quotas of requests and of tokens, one for each period.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -10,13 +10,15 @@
 //! the loss small. The bound grows while the endpoint refuses requests that should fit.
 //!
 //! Next to the own count stand the endpoint's [reports](QuotaReport): what it says remains, less
-//! what was reserved since, may be spent until the reported reset.
+//! what was reserved since, may be spent until the reported reset. A quota with a long reset is
+//! refilled meanwhile.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::remainder::{QuotaRemainder, QuotaReport};
 use crate::deadline;
 
 /// The share of the span by which a request may stay longer in the window.
@@ -25,9 +27,6 @@ const SLACK: f64 = 0.04;
 const MOST_SLACK: f64 = 0.2;
 /// The factor by which a refusal raises it.
 const MORE_SLACK: f64 = 1.5;
-/// The longest reset that is waited for as a whole. Quotas with a longer one are refilled
-/// steadily, as far as anyone knows.
-const SHORT: Duration = Duration::from_secs(60);
 
 /// One quota.
 #[derive(Debug)]
@@ -54,68 +53,9 @@ struct WindowEntry {
     amount: u64,
 }
 
-/// The part of a quota that a report leaves.
-#[derive(Debug, Clone, Copy)]
-struct QuotaRemainder {
-    period: Option<Duration>,
-    limit: Option<u64>,
-    /// The reported remainder, less what was reserved since.
-    left: u64,
-    /// The time at which the whole quota is available again.
-    until: Instant,
-}
-
-impl QuotaRemainder {
-    /// Time until `wanted` units are left.
-    fn wait(&self, wanted: u64, now: Instant) -> Duration {
-        let wanted = wanted.min(self.limit.unwrap_or(u64::MAX));
-        let missing = wanted.saturating_sub(self.left);
-        let reset = self.until.saturating_duration_since(now);
-        if missing == 0 || reset <= SHORT {
-            return if missing == 0 { Duration::ZERO } else { reset };
-        }
-        // Of a quota of unknown size a minute is the longest wait.
-        let Some(limit) = self.limit else { return SHORT };
-        reset.mul_f64(share(missing, limit.saturating_sub(self.left).max(1)))
-    }
-}
-
-/// `part` of `whole`, at most 1.
-#[expect(clippy::cast_precision_loss, reason = "an estimate of a wait")]
-fn share(part: u64, whole: u64) -> f64 {
-    (part as f64 / whole as f64).min(1.0)
-}
-
 /// The number of a reservation in its window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QuotaReservation(u64);
-
-/// An endpoint's report about one of its quotas. Fields that it did not report are `None`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct QuotaReport {
-    /// The time over which the quota is counted, if the endpoint names it.
-    pub period: Option<Duration>,
-    /// The size of the quota.
-    pub limit: Option<u64>,
-    /// The unused part.
-    pub remaining: Option<u64>,
-    /// Time until the whole quota is available again.
-    pub reset: Option<Duration>,
-}
-
-impl QuotaReport {
-    /// True if the endpoint reported nothing.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.limit.is_none() && self.remaining.is_none() && self.reset.is_none()
-    }
-
-    /// True if the quota may be one of `span`.
-    fn is_of(&self, span: Duration) -> bool {
-        let longer = self.reset.is_some_and(|reset| reset > span);
-        self.period.map_or(!longer, |period| period == span)
-    }
-}
 
 impl QuotaWindow {
     /// A configured quota.
@@ -173,9 +113,7 @@ impl QuotaWindow {
     pub fn reserve(&mut self, amount: u64, now: Instant) -> QuotaReservation {
         self.entries.push_back(WindowEntry { at: now, until: now + self.span, amount });
         self.used = self.used.saturating_add(amount);
-        for told in &mut self.told {
-            told.left = told.left.saturating_sub(amount);
-        }
+        self.told.iter_mut().for_each(|told| told.reserve(amount, now));
         QuotaReservation(self.oldest + self.entries.len() as u64 - 1)
     }
 
@@ -185,22 +123,19 @@ impl QuotaWindow {
         let (span, slack) = (self.span, self.span.mul_f64(self.slack));
         let Some(entry) = self.entry(reservation) else { return };
         let before = std::mem::replace(&mut entry.amount, amount);
-        entry.until = entry.at + span + (now - entry.at).min(slack);
+        let at = entry.at;
+        entry.until = at + span + (now - at).min(slack);
         self.used = self.used.saturating_sub(before).saturating_add(amount);
-        for told in &mut self.told {
-            told.left = told.left.saturating_add(before).saturating_sub(amount);
-        }
+        self.told.iter_mut().for_each(|told| told.settle(at, before, amount));
     }
 
     /// Removes a reservation whose request did not reach the endpoint.
     pub fn refund(&mut self, reservation: QuotaReservation, now: Instant) {
         self.expire(now);
         let Some(entry) = self.entry(reservation) else { return };
-        let before = std::mem::take(&mut entry.amount);
+        let (at, before) = (entry.at, std::mem::take(&mut entry.amount));
         self.used = self.used.saturating_sub(before);
-        for told in &mut self.told {
-            told.left = told.left.saturating_add(before);
-        }
+        self.told.iter_mut().for_each(|told| told.settle(at, before, 0));
     }
 
     /// Records that the endpoint refused a request for load. If most of the quota is used, the
@@ -210,7 +145,7 @@ impl QuotaWindow {
         self.expire(now);
         if let Some(named) = named {
             let end = deadline::after(now, named);
-            self.told.iter_mut().for_each(|told| told.until = told.until.min(end));
+            self.told.iter_mut().for_each(|told| told.ends_by(end));
         }
         if self.used.saturating_mul(5) >= self.limit.saturating_mul(4) {
             self.slack = (self.slack * MORE_SLACK).min(MOST_SLACK);
@@ -237,12 +172,8 @@ impl QuotaWindow {
         let since = since.fold(0_u64, |sum, entry| sum.saturating_add(entry.amount));
         let reset = report.reset.or(report.period).unwrap_or(self.span);
         self.told.retain(|told| told.period != report.period);
-        self.told.push(QuotaRemainder {
-            period: report.period,
-            limit,
-            left: remaining.saturating_sub(since),
-            until: deadline::after(now, reset),
-        });
+        let left = remaining.saturating_sub(since);
+        self.told.push(QuotaRemainder::new(&report, left, (sent, now), reset));
     }
 
     fn expire(&mut self, now: Instant) {
@@ -251,7 +182,7 @@ impl QuotaWindow {
             self.oldest += 1;
             self.entries.pop_front();
         }
-        self.told.retain(|told| told.until > now);
+        self.told.retain_mut(|told| told.refill(now));
     }
 }
 
@@ -353,6 +284,59 @@ mod tests {
         window.sync(QuotaReport { period: Some(day), ..report(20, 20, None) }, now, now);
         assert_eq!(window.limit, 30, "a limit of another period");
         assert_eq!(window.told.len(), 2, "each period has a report of its own");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_long_quota_that_is_used_up_refills_steadily() {
+        let (mut window, now) = (QuotaWindow::new(30, MINUTE), Instant::now());
+        let (step, day) = (secs(6), secs(86_400));
+        // It refills by one every six seconds.
+        window.sync(report(14_400, 0, Some(86_400)), now, now);
+        for request in 1..=100 {
+            let at = now + request * step;
+            assert_eq!(window.wait(1, 0, at - secs(1)), secs(1), "{request}");
+            assert_eq!(window.wait(1, 0, at), Duration::ZERO, "{request}");
+            window.reserve(1, at);
+            assert!(!window.wait(1, 0, at).is_zero(), "{request}");
+        }
+        let last = now + day - step;
+        assert_eq!(window.wait(1, 0, last), Duration::ZERO, "in its last minute, too");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_long_quota_of_unknown_size_lets_a_request_through_each_minute() {
+        let (mut window, now) = (QuotaWindow::new(1000, MINUTE), Instant::now());
+        let unknown = QuotaReport { limit: None, ..report(0, 0, Some(86_400)) };
+        window.sync(unknown, now, now);
+        for minute in 1..=10 {
+            let at = now + minute * MINUTE;
+            assert_eq!(window.wait(500, 0, at - secs(1)), secs(1), "{minute}");
+            assert_eq!(window.wait(500, 0, at), Duration::ZERO, "{minute}");
+            window.reserve(500, at);
+            assert_eq!(window.wait(1, 0, at), MINUTE, "{minute}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_report_that_counts_a_request_is_not_credited_with_its_estimate() {
+        for refunded in [false, true] {
+            let (mut window, at) = (QuotaWindow::new(1000, MINUTE), Instant::now());
+            let counted = window.reserve(90, at);
+            let (sent, now) = (at + secs(1), at + secs(2));
+            let later = window.reserve(20, now);
+            // It includes the request of 90, and not that of 20.
+            window.sync(report(1000, 50, Some(50)), sent, now);
+            if refunded {
+                window.refund(counted, now);
+            } else {
+                window.settle(counted, 10, now);
+            }
+            assert_eq!(window.wait(30, 0, now), Duration::ZERO);
+            assert_eq!(window.wait(31, 0, now), secs(50));
+            window.settle(later, 5, now);
+            assert_eq!(window.wait(45, 0, now), Duration::ZERO, "one that it does not count");
+            assert_eq!(window.wait(46, 0, now), secs(50));
+        }
     }
 
     #[tokio::test(start_paused = true)]
