@@ -167,9 +167,11 @@ impl Lane {
         let sent = now.checked_sub(took).unwrap_or(now);
         match signal {
             LoadSignal::Accepted => {
-                self.capacity.accepted(now);
+                if self.capacity.accepted(sent, now) {
+                    self.refusals = 0;
+                }
                 self.health.success();
-                (self.refusals, self.answered_at) = (0, Some(now));
+                self.answered_at = Some(now);
                 let took = took.as_secs_f64();
                 let mean = self.mean_seconds.map_or(took, |mean| mean + EWMA * (took - mean));
                 self.mean_seconds = Some(mean);

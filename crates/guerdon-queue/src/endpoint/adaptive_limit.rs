@@ -51,6 +51,8 @@ struct SlowStart {
     from: f64,
     /// Set if the number grows only once a request has been accepted.
     awaits_answer: bool,
+    /// The end of the pause before it.
+    after: Option<Instant>,
     since: Option<Instant>,
 }
 
@@ -66,6 +68,7 @@ impl AdaptiveLimit {
             slow_start: Some(SlowStart {
                 from: START.min(most),
                 awaits_answer: false,
+                after: None,
                 since: None,
             }),
             clean: 0.0,
@@ -116,25 +119,33 @@ impl AdaptiveLimit {
         }
     }
 
-    /// Records that the address accepted a request.
+    /// Records that the address accepted a request that was sent at `sent`. Returns false if it was
+    /// sent before the last refusal or the end of the last pause, and therefore adds nothing.
     #[expect(clippy::cast_precision_loss, reason = "limits are far below 2^53")]
-    pub fn accepted(&mut self, now: Instant) {
+    pub fn accepted(&mut self, sent: Instant, now: Instant) -> bool {
+        let restarted = self.slow_start.and_then(|start| start.after);
+        if self.shrunk_at.is_some_and(|shrunk| sent <= shrunk)
+            || restarted.is_some_and(|until| sent < until)
+        {
+            return false;
+        }
         if let Some(start) = &mut self.slow_start {
             start.since.get_or_insert(now);
         }
         if self.current(now) < self.limit {
-            return;
+            return true;
         }
         self.slow_start = None;
         self.clean += 1.0;
         if self.clean < self.limit {
-            return;
+            return true;
         }
         let used = self.peak as f64 >= USED * self.limit.floor();
         if used && self.grows_after.is_none_or(|until| until <= now) {
             self.limit = (self.limit * INCREASE).min(self.most);
         }
         (self.clean, self.peak) = (0.0, 0);
+        true
     }
 
     /// Records that the address refused a request for load. `sent` is the time at which the request
@@ -154,7 +165,8 @@ impl AdaptiveLimit {
     /// `awaits_answer` says whether it grows only once a request has been accepted.
     pub fn paused(&mut self, until: Instant, awaits_answer: bool) {
         self.calm_until(until);
-        self.slow_start = Some(SlowStart { from: 1.0, awaits_answer, since: None });
+        self.slow_start =
+            Some(SlowStart { from: 1.0, awaits_answer, after: Some(until), since: None });
     }
 
     fn calm_until(&mut self, until: Instant) {
@@ -181,7 +193,7 @@ mod tests {
         let mut limit = AdaptiveLimit::new(most);
         limit.started(1, now());
         tokio::time::advance(Duration::from_secs(4)).await;
-        limit.accepted(now());
+        limit.accepted(now(), now());
         assert_eq!(limit.allowed(now()), most);
         limit
     }
@@ -189,7 +201,7 @@ mod tests {
     fn round(limit: &mut AdaptiveLimit, in_flight: usize) {
         for _ in 0..=limit.allowed(now()) {
             limit.started(in_flight, now());
-            limit.accepted(now());
+            limit.accepted(now(), now());
         }
     }
 
@@ -221,7 +233,7 @@ mod tests {
         limit.started(8, now());
         tokio::time::advance(STEP * 100).await;
         assert_eq!((limit.allowed(now()), limit.grows_at(now())), (8, None));
-        limit.accepted(now());
+        limit.accepted(now(), now());
         tokio::time::advance(STEP * 2).await;
         assert_eq!(limit.allowed(now()), 32);
     }
@@ -238,6 +250,27 @@ mod tests {
         assert_eq!(limit.allowed(now()), 8);
         tokio::time::advance(STEP * 10).await;
         assert_eq!(limit.allowed(now()), 80);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_to_an_earlier_request_does_not_end_the_slow_start_after_a_pause() {
+        for (most, awaits_answer) in [(100, false), (100, true), (1, true)] {
+            let mut limit = grown(most).await;
+            let sent = now();
+            tokio::time::advance(Duration::from_millis(10)).await;
+            limit.overloaded(now(), now());
+            let until = now() + Duration::from_secs(10);
+            limit.paused(until, awaits_answer);
+            for _ in 0..20 {
+                tokio::time::advance(Duration::from_secs(1)).await;
+                assert!(!limit.accepted(sent, now()), "it was sent before the refusal");
+            }
+            assert_eq!((limit.allowed(now()), limit.grows_at(now())), (1, None));
+            limit.started(1, now());
+            assert!(limit.accepted(now(), now()));
+            tokio::time::advance(STEP * 2).await;
+            assert_eq!(limit.allowed(now()), most.min(4));
+        }
     }
 
     #[tokio::test(start_paused = true)]
