@@ -107,6 +107,11 @@ impl Lane {
         self.capacity.allowed(now)
     }
 
+    /// The number of requests in flight that it is expected to reach.
+    pub(super) const fn limit(&self) -> usize {
+        self.capacity.limit()
+    }
+
     /// Requests in flight as a share of those allowed.
     #[expect(clippy::cast_precision_loss, reason = "queues are far below 2^53")]
     pub(super) fn load(&self, now: Instant) -> f64 {

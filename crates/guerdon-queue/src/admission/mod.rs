@@ -122,7 +122,7 @@ impl Admission {
     /// flight.
     #[must_use]
     pub fn load(&self) -> f64 {
-        self.state.lock().load(Instant::now())
+        self.state.lock().load()
     }
 
     /// The queue and the addresses, for reports.

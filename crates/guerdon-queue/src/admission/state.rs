@@ -144,7 +144,7 @@ impl<R> AdmissionState<R> {
         let usable = || self.lanes.iter().filter(|lane| lane.is_usable());
         let mean = usable().filter_map(|lane| lane.mean_seconds).min_by(f64::total_cmp);
         let mean = mean.unwrap_or_default();
-        let allowed = usable().map(|lane| lane.allowed(now)).sum::<usize>().max(1);
+        let allowed = usable().map(Lane::limit).sum::<usize>().max(1);
         let in_flight = usable().map(|lane| lane.in_flight).sum::<usize>();
         let rounds = (in_flight + ahead + 1).saturating_sub(allowed) as f64 / allowed as f64;
         let wait = self.quota_wait(demand.tokens, (ahead as u64, tokens_ahead), now);
@@ -175,7 +175,7 @@ impl<R> AdmissionState<R> {
         let (ahead, tokens) =
             (excess as u64 - 1, self.waiters.queue.cost() / waiting.max(1) as u64);
         let wait = self.quota_wait(tokens, (ahead, tokens.saturating_mul(ahead)), now);
-        let allowed: usize = self.lanes.iter().map(|lane| lane.allowed(now)).sum();
+        let allowed: usize = self.lanes.iter().map(Lane::limit).sum();
         let mean = self.lanes.iter().filter_map(|lane| lane.mean_seconds).min_by(f64::total_cmp);
         let rounds = excess as f64 / allowed.max(1) as f64;
         let rounds = Duration::from_secs_f64(mean.unwrap_or_default() * rounds);
@@ -372,11 +372,11 @@ impl<R> AdmissionState<R> {
         AdmissionStatus { queued: self.waiters.queue.len(), addresses }
     }
 
-    /// Requests in flight and waiting, as a share of those that may be in flight.
+    /// Requests in flight and waiting, as a share of the limits that slow start reaches.
     #[expect(clippy::cast_precision_loss, reason = "queues are far below 2^53")]
-    pub(super) fn load(&self, now: Instant) -> f64 {
+    pub(super) fn load(&self) -> f64 {
         let in_flight: usize = self.lanes.iter().map(|lane| lane.in_flight).sum();
-        let allowed: usize = self.lanes.iter().map(|lane| lane.allowed(now)).sum();
+        let allowed: usize = self.lanes.iter().map(Lane::limit).sum();
         (in_flight + self.waiters.queue.len()) as f64 / allowed.max(1) as f64
     }
 }

@@ -183,6 +183,24 @@ async fn the_mean_time_of_requests_decides_whether_a_deadline_can_be_met() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pause_is_not_taken_for_a_limit_of_one_request() {
+    let limits = AdmissionLimits { max_concurrent: 50, max_queued: 30, ..limits() };
+    let admission = one(limits);
+    let held = admission.enter(demand(1)).await.unwrap();
+    held.settle(None, LoadSignal::Accepted, Duration::from_secs(10));
+    pause(&admission, 0, Duration::from_secs(5));
+    let mut waiting = Vec::new();
+    for number in 0..49 {
+        let mut next = Box::pin(admission.enter(demand_by(1, 20)));
+        assert!(futures_util::poll!(&mut next).is_pending(), "{number}");
+        waiting.push(next);
+    }
+    assert!((admission.load() - 0.98).abs() < 1e-9, "{}", admission.load());
+    let full = admission.full_for(0).unwrap();
+    assert!(full <= Duration::from_secs(5), "{full:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_full_queue_is_reported_and_still_admits_its_requests() {
     let admission = one(AdmissionLimits { max_concurrent: 1, max_queued: 2, ..limits() });
     admission.enter(demand(1)).await.unwrap().settle(

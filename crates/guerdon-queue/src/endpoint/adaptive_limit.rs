@@ -98,6 +98,17 @@ impl AdaptiveLimit {
         self.current(now) as usize
     }
 
+    /// The number that slow start reaches, for estimates of what the address can take.
+    #[must_use]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the limit is between 1 and `most`"
+    )]
+    pub const fn limit(&self) -> usize {
+        self.limit as usize
+    }
+
     fn current(&self, now: Instant) -> f64 {
         let Some(SlowStart { from, since, .. }) = self.slow_start else { return self.limit };
         let steps = since.map_or(0, |since| steps(since, now));
