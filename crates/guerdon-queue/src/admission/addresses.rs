@@ -213,14 +213,26 @@ async fn a_caller_with_an_alternative_does_not_wait_for_a_sick_address() {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_stalls_if_its_address_falls_silent_beside_a_healthy_one() {
-    let admission = several(2);
-    let first = admission.enter(demand(1)).await.unwrap();
-    let second = admission.enter(demand(1)).await.unwrap();
-    let sent = Instant::now();
-    second.settle(None, LoadSignal::Accepted, Duration::from_millis(200));
-    admission.stalled(first.address(), sent).await;
-    assert_eq!(sent.elapsed(), 2 * SECOND, "ten times the usual time");
-    first.settle(None, LoadSignal::TimedOut, sent.elapsed());
+    // The first address has answered within 200 ms before, and the second one has not answered.
+    for (known, seconds) in [(true, 2), (false, 5)] {
+        let admission = several(2);
+        let mut permits = Vec::new();
+        for _ in 0..4 {
+            permits.push(admission.enter(demand(1)).await.unwrap());
+        }
+        let of = |address, permits: &mut Vec<AdmissionPermit>| {
+            let index = permits.iter().position(|permit| permit.address() == address).unwrap();
+            permits.swap_remove(index)
+        };
+        let works = of(0, &mut permits);
+        works.settle(None, LoadSignal::Accepted, Duration::from_millis(200));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let silent = of(usize::from(!known), &mut permits);
+        let sent = Instant::now();
+        admission.stalled(silent.address(), sent).await;
+        assert_eq!(sent.elapsed(), seconds * SECOND, "ten times its usual time, or 5 s");
+        silent.settle(None, LoadSignal::TimedOut, sent.elapsed());
+    }
 
     let alone = several(1);
     alone.enter(demand(1)).await.unwrap().settle(
@@ -230,6 +242,23 @@ async fn a_request_stalls_if_its_address_falls_silent_beside_a_healthy_one() {
     );
     let never = tokio::time::timeout(3600 * SECOND, alone.stalled(0, Instant::now()));
     assert!(never.await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_address_does_not_stall_beside_a_fast_one() {
+    for known in [true, false] {
+        let admission = several(2);
+        let (fast, slow) =
+            (admission.enter(demand(1)).await.unwrap(), admission.enter(demand(1)).await.unwrap());
+        let address = slow.address();
+        fast.settle(None, LoadSignal::Accepted, Duration::from_millis(20));
+        if known {
+            slow.settle(None, LoadSignal::Accepted, 3 * SECOND);
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let usual = tokio::time::timeout(4 * SECOND, admission.stalled(address, Instant::now()));
+        assert!(usual.await.is_err(), "{known}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

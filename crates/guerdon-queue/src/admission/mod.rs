@@ -140,7 +140,7 @@ impl Admission {
     }
 
     /// Waits until a request that was sent to `address` at `sent` counts as stalled: the address
-    /// has answered nothing since, another one is usable, and ten times the usual time has passed.
+    /// has answered nothing since, another one is usable, and ten times its usual time has passed.
     /// Never ends for a service with one address.
     pub async fn stalled(&self, address: usize, sent: Instant) {
         loop {

@@ -351,7 +351,9 @@ impl<R> AdmissionState<R> {
 
     /// The time at which a request that was sent to `address` at `sent` counts as stalled, or is
     /// worth another look: the address has answered nothing since, although it had ten times as
-    /// long as a request usually takes, and another one is usable. `None` if there is no other one.
+    /// long as a request to it usually takes, and another one is usable. For an address that has not
+    /// answered yet the mean of the slowest other one counts, and 5 s at least. `None` if there is
+    /// no other one.
     pub(super) fn stalled_at(
         &self,
         address: usize,
@@ -359,9 +361,13 @@ impl<R> AdmissionState<R> {
         now: Instant,
     ) -> Option<Instant> {
         let lane = self.lanes.get(address).filter(|_| self.lanes.len() > 1)?;
-        let means = self.lanes.iter().filter_map(|lane| lane.mean_seconds);
-        let Some(mean) = means.min_by(f64::total_cmp) else { return Some(now + LOOK_AGAIN) };
-        let at = sent + Duration::from_secs_f64(mean * STALLED).max(SHORTEST_STALL);
+        let slowest = self.lanes.iter().filter_map(|lane| lane.mean_seconds).max_by(f64::total_cmp);
+        let (mean, shortest) = match (lane.mean_seconds, slowest) {
+            (Some(mean), _) => (mean, SHORTEST_STALL),
+            (None, Some(slowest)) => (slowest, SHORTEST_FIRST_STALL),
+            (None, None) => return Some(now + LOOK_AGAIN),
+        };
+        let at = sent + Duration::from_secs_f64(mean * STALLED).max(shortest);
         let mut others = self.lanes.iter().enumerate().filter(|(index, _)| *index != address);
         let stalls = lane.is_silent_since(sent) && others.any(|(_, other)| other.is_usable());
         Some(if stalls { at } else { at.max(now + LOOK_AGAIN) })
@@ -385,5 +391,7 @@ impl<R> AdmissionState<R> {
 const STALLED: f64 = 10.0;
 /// The shortest time after which a request counts as stalled.
 const SHORTEST_STALL: Duration = Duration::from_secs(1);
+/// The same for an address that has not answered yet.
+const SHORTEST_FIRST_STALL: Duration = Duration::from_secs(5);
 /// The time between two looks at a request that may have stalled.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
