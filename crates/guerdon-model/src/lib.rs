@@ -20,15 +20,18 @@
 //! | folder | file | content |
 //! |---|---|---|
 //! | `load/` | `config`, `device` | configuration of one model: device, batch and queue limits |
-//! | | `manifest` | `guerdon.model.toml`: files, input format, output |
+//! | | `manifest` | `guerdon.model.toml`: files, input format |
+//! | | `output` | its output section: from labels, tokens and steps to one score |
 //! | | `files` | reading and hashing of files |
 //! | | `runtime` | the ONNX Runtime library and the process-wide environment |
 //! | | `error` | the error type |
 //! | `encode/` | `template` | chat templates |
 //! | | `window` | search for the longest window of messages that fits |
 //! | | `tokenize` | from a dialogue to token ids |
+//! | | `pair`, `steps` | text pairs with segment ids; marks after the steps of a reply |
 //! | | `tokens` | token ids and the range of the scored message |
 //! | `engine/` | `session` | the ONNX Runtime session |
+//! | | `head`, `values` | from the graph's outputs to one score; outputs of any floating-point type |
 //! | | `graph`, `sharing` | kinds of packed graphs; what their sequences share |
 //! | | `padded`, `packed` | a batch as padded rows; a batch as distinct tokens |
 //! | | `chunks` | packed attention on a CPU, by chunks of queries |
@@ -55,14 +58,15 @@ mod reference;
 mod source;
 mod startup;
 
+pub use encode::steps::StepFormat;
 pub use load::config::ModelConfig;
 pub use load::device::{Device, Devices, UnknownDevice};
 pub use load::error::Error;
 pub use load::files::Sha256Hex;
 pub use load::manifest::{
-    InputFormat, MANIFEST, Manifest, ModelFiles, ModelInput, ModelOutput, RolePrefixes,
-    ScoreDistribution,
+    InputFormat, MANIFEST, Manifest, ModelFiles, ModelInput, RolePrefixes, ScoreDistribution,
 };
+pub use load::output::{Activation, Aggregate, ModelOutput, Position, TokenRef};
 pub use model::Model;
 pub use queue::event::{BatchEvent, BatchOutcome, ModelEvent};
 pub use source::RmSource;

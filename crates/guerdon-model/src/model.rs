@@ -15,6 +15,7 @@ use tracing::Span;
 
 use crate::encode::tokenize::{EncodedTurn, Encoder};
 use crate::engine::batch_plan::BatchLimits;
+use crate::engine::head::RawScore;
 use crate::engine::session::InferenceEngine;
 use crate::load::manifest::{InputFormat, Manifest};
 use crate::queue::event::{ModelEvent, ModelObserver};
@@ -63,9 +64,9 @@ pub(crate) struct ScoreQuery<'a> {
 }
 
 /// The raw score of one turn.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct TurnScore {
-    pub(crate) raw: f32,
+    pub(crate) raw: RawScore,
     pub(crate) tokens: usize,
     pub(crate) truncated: bool,
 }
@@ -172,6 +173,11 @@ impl Model {
         &self.hash
     }
 
+    /// The names of the objectives that are reported beside the score.
+    pub(crate) fn objectives(&self) -> impl Iterator<Item = &String> {
+        self.manifest.output.labels.iter()
+    }
+
     /// The devices that the model runs on.
     #[must_use]
     pub const fn device(&self) -> &Devices {
@@ -185,6 +191,7 @@ impl Model {
         let format = match input.format {
             InputFormat::Plain => "plain text",
             InputFormat::ChatTemplate => "its chat template",
+            InputFormat::Pair => "text pairs",
         };
         let about = if about.is_empty() { String::new() } else { format!(": {about}") };
         format!(
@@ -230,7 +237,7 @@ impl Model {
         let scores = self.score(rollout.messages.clone(), query).await;
         scores
             .into_iter()
-            .map(|scored| scored.map(|score| score.raw).map_err(|failure| failure.detail))
+            .map(|scored| scored.map(|score| score.raw.value).map_err(|failure| failure.detail))
             .collect()
     }
 
@@ -292,7 +299,7 @@ impl Model {
         query: ScoreQuery<'_>,
         in_flight_guard: InFlightGuard,
     ) -> Result<Vec<Result<PendingTurn, TurnFailure>>, TurnFailure> {
-        let known: Vec<Option<f32>> = encoded
+        let known: Vec<Option<RawScore>> = encoded
             .iter()
             .map(|encoded| {
                 encoded.as_ref().ok().and_then(|encoded| self.cache.get(&encoded.tokens))
@@ -311,7 +318,7 @@ impl Model {
         let inbox = self.inbox.lock().clone();
         let (mut in_flight_guard, mut unsent) = (Some(in_flight_guard), wanted);
         let (queued, span) = (Instant::now(), Span::current());
-        let mut submit = |encoded: Result<EncodedTurn, TurnFailure>, known: Option<f32>| {
+        let mut submit = |encoded: Result<EncodedTurn, TurnFailure>, known: Option<RawScore>| {
             let EncodedTurn { tokens, truncated } = encoded?;
             let length = tokens.len();
             if let Some(raw) = known {
@@ -358,7 +365,7 @@ struct PendingTurn {
 
 enum PendingScore {
     /// The score was in the cache.
-    Known(f32),
+    Known(RawScore),
     Queued(ScoreReceiver),
 }
 
@@ -394,7 +401,7 @@ impl From<ScoreError> for TurnFailure {
         match error {
             ScoreError::Deadline => Self::deadline(),
             ScoreError::NotFinite(raw) => {
-                Self::new(AbstainWhy::NotFinite, format!("the reward model's raw score is {raw}"))
+                Self::new(AbstainWhy::NotFinite, format!("the reward model returned {raw}"))
             }
             ScoreError::Engine(detail) => {
                 Self::new(AbstainWhy::Internal, format!("the reward model failed: {detail}"))

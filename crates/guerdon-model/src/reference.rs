@@ -46,7 +46,7 @@ fn compare(config: &ModelConfig, rows: &[Row], drift: f32) -> f64 {
         let (model, messages, turn) = (Arc::clone(&model), row.messages.clone(), row.index);
         async move {
             let query = ScoreQuery { turns: &[turn], client: 0, deadline: None };
-            *model.score(messages, query).await[0].as_ref().unwrap()
+            model.score(messages, query).await[0].clone().unwrap()
         }
     };
     let mut alone = Vec::new();
@@ -61,21 +61,21 @@ fn compare(config: &ModelConfig, rows: &[Row], drift: f32) -> f64 {
             "row {number}"
         );
         let near = |expected: Option<f32>, tolerance: f32| {
-            let error = expected.map_or(0.0, |expected| (scored.raw - expected).abs());
-            assert!(error <= tolerance, "row {number}: {} against {expected:?}", scored.raw);
+            let error = expected.map_or(0.0, |expected| (scored.raw.value - expected).abs());
+            assert!(error <= tolerance, "row {number}: {} against {expected:?}", scored.raw.value);
         };
         near(row.score, 1e-5);
         // The same engine, possibly of another version or on another processor.
         near(row.score_onnx, 1e-4);
         // The bundled graph stores its weights as int8; PyTorch does not.
         near(row.score_torch, 0.05);
-        alone.push(scored.raw);
+        alone.push(scored.raw.value);
     }
     let together = runtime.block_on(async {
         let mut tasks = tokio::task::JoinSet::new();
         for (number, row) in rows.iter().enumerate() {
             let score = score(row);
-            tasks.spawn(async move { (number, score.await.raw) });
+            tasks.spawn(async move { (number, score.await.raw.value) });
         }
         tasks.join_all().await
     });

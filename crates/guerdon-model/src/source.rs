@@ -1,5 +1,6 @@
 //! The reward source `rm`: a model with a calibration of its output.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,13 +30,16 @@ impl RmSource {
 
     fn signal(&self, scored: Result<TurnScore, TurnFailure>) -> Signal {
         let part = scored.and_then(|TurnScore { raw, tokens, truncated }| {
+            let objectives: BTreeMap<String, f32> =
+                self.model.objectives().cloned().zip(raw.objectives.iter().copied()).collect();
+            let raw = raw.value;
             let score = calibrate(&self.calibration, f64::from(raw));
             // A standard deviation near zero can make a finite output infinite.
             let score = Finite::new(score).map_err(|_| TurnFailure {
                 why: AbstainWhy::NotFinite,
                 detail: format!("the calibrated score of raw {raw} is {score}"),
             })?;
-            Ok(RmPart { score, raw, tokens, truncated })
+            Ok(RmPart { score, raw, objectives, tokens, truncated })
         });
         match part {
             Ok(part) => Signal::scored(Part::Rm(part)),

@@ -1,6 +1,8 @@
 //! The signal of a reward source for one turn: its part of the reward, and its abstentions with
 //! reasons.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Finite, SourceId, Vocabulary, Word};
@@ -95,6 +97,10 @@ pub struct RmPart {
     pub score: Finite,
     /// The model's own output, before calibration.
     pub raw: f32,
+    /// The objectives of a model with several, by name, as the model returned them. Left out for a
+    /// model whose manifest names none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub objectives: BTreeMap<String, f32>,
     /// The number of tokens that the model read.
     pub tokens: usize,
     /// Set when earlier turns were dropped to fit the model's limit.

@@ -121,7 +121,13 @@ mod tests {
             index: 0,
             reward: fuse(&signals, fusion).map(finite),
             enhancement: None,
-            rm: Some(RmPart { score: finite(rm), raw, tokens: 1, truncated: false }),
+            rm: Some(RmPart {
+                score: finite(rm),
+                raw,
+                objectives: BTreeMap::new(),
+                tokens: 1,
+                truncated: false,
+            }),
             judge: None,
             rules: Some(RulesPart { points: finite(rules), ..RulesPart::default() }),
             other: BTreeMap::from([(

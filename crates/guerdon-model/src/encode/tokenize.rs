@@ -6,18 +6,27 @@ use guerdon_types::{Message, Role};
 use tokenizers::{Encoding, Tokenizer};
 
 use crate::Error;
+use crate::encode::pair::PairFormat;
+use crate::encode::steps::{StepFormat, step_places};
 use crate::encode::template::ChatTemplate;
 use crate::encode::tokens::TokenSequence;
 use crate::encode::window::widest_window;
+use crate::engine::head::Head;
 use crate::load::files::read_text;
 use crate::load::manifest::{InputFormat, Manifest, RolePrefixes};
+use crate::load::output::{ModelOutput, TokenRef};
 
 /// Converts dialogues to token ids.
 #[derive(Debug)]
 pub(crate) struct Encoder {
     tokenizer: Tokenizer,
     text: TextFormat,
+    /// The longest text, without the suffix.
     max_tokens: usize,
+    /// The token that ends every text.
+    suffix: Option<u32>,
+    /// The marks after the steps of the scored message, and the token that holds their scores.
+    steps: Option<(StepFormat, u32)>,
     pad: Option<u32>,
     bos: Option<u32>,
     mark_replies: bool,
@@ -27,6 +36,7 @@ pub(crate) struct Encoder {
 enum TextFormat {
     Plain { prefix: RolePrefixes, separator: String },
     Chat(ChatTemplate),
+    Pair(PairFormat),
 }
 
 /// The model input for one turn.
@@ -71,7 +81,7 @@ impl Encoder {
                     .map_err(|detail| Error::Template { path, detail })?;
                 TextFormat::Chat(template)
             }
-            (_, prefix, _) => {
+            (format, prefix, _) => {
                 // Message text is never read as special tokens here. Otherwise a policy that learns
                 // to write `[SEP]` into its replies could steer its own reward model.
                 tokenizer.set_encode_special_tokens(true);
@@ -81,11 +91,28 @@ impl Encoder {
                     assistant: String::new(),
                     tool: String::new(),
                 });
-                TextFormat::Plain { prefix, separator: input.separator.clone() }
+                let separator = input.separator.clone();
+                if format == InputFormat::Pair {
+                    PairFormat::check(&tokenizer).map_err(refused)?;
+                    TextFormat::Pair(PairFormat { prefix, separator })
+                } else {
+                    TextFormat::Plain { prefix, separator }
+                }
             }
         };
+        let known = |key: &str, token: TokenRef| {
+            token_id(&tokenizer, &token)
+                .map_err(|detail| refused(format!("`input.{key}`: {detail}")))
+        };
+        let suffix = input.suffix.clone().map(|token| known("suffix", token)).transpose()?;
+        let steps = input
+            .steps
+            .clone()
+            .map(|steps| known("steps.token", steps.token()).map(|token| (steps, token)))
+            .transpose()?;
+        let max_tokens = input.max_tokens.saturating_sub(usize::from(suffix.is_some())).max(1);
         let encoder =
-            Self { tokenizer, text, max_tokens: input.max_tokens, pad, bos, mark_replies: false };
+            Self { tokenizer, text, max_tokens, suffix, steps, pad, bos, mark_replies: false };
         encoder.probe().map_err(|detail| match &manifest.files.chat_template {
             Some(template) => Error::Template { path: folder.join(template), detail },
             None => refused(detail),
@@ -97,10 +124,10 @@ impl Encoder {
     /// marker in the text would be unsafe, since a policy could write the marker itself.
     pub(crate) fn mark_replies(&mut self) -> Result<(), String> {
         match self.text {
-            TextFormat::Plain { .. } => self.mark_replies = true,
+            TextFormat::Plain { .. } | TextFormat::Pair(_) => self.mark_replies = true,
             TextFormat::Chat(_) => {
                 return Err(
-                    "takes `reply_mask`, which only format = \"plain\" can fill: a chat template \
+                    "takes `reply_mask`, which format = \"plain\" and \"pair\" can fill: a chat template \
                             does not report where it puts a message"
                         .to_owned(),
                 );
@@ -123,8 +150,23 @@ impl Encoder {
         self.encode(&dialogue, 1)
     }
 
-    pub(crate) const fn max_tokens(&self) -> usize {
-        self.max_tokens
+    /// The longest text that the model reads, with its suffix.
+    pub(crate) fn max_tokens(&self) -> usize {
+        self.max_tokens + usize::from(self.suffix.is_some())
+    }
+
+    /// The head of the manifest's output section, with the ids of its tokens.
+    pub(crate) fn head(&self, output: &ModelOutput) -> Result<Head, String> {
+        Head::new(output, |token| token_id(&self.tokenizer, token))
+    }
+
+    /// Two texts of different lengths, for a trial of the graph's outputs. They have at least two
+    /// tokens if the model reads as many.
+    pub(crate) fn trial_texts(&self) -> Result<(Vec<u32>, Vec<u32>), String> {
+        let probe = self.probe()?.tokens.ids;
+        let long = probe.len().max(3).min(self.max_tokens().max(2));
+        let text = |length: usize| probe.iter().copied().cycle().take(length).collect();
+        Ok((text(long - 1), text(long)))
     }
 
     /// The id that pads the shorter texts of a batch, if the model's files name one.
@@ -142,6 +184,25 @@ impl Encoder {
     pub(crate) fn encode(&self, messages: &[Message], turn: usize) -> Result<EncodedTurn, String> {
         let dialogue =
             messages.get(..=turn).ok_or_else(|| format!("the dialogue has no message {turn}"))?;
+        let Some((steps, token)) = &self.steps else { return self.encode_dialogue(dialogue) };
+        let Some((scored, earlier)) = dialogue.split_last() else {
+            return Err("the dialogue is empty".to_owned());
+        };
+        let marked = steps.marked(&scored.content);
+        // A reply may also hold the mark itself, if the mark is no special token.
+        let count =
+            self.encoding(&marked, false)?.get_ids().iter().filter(|id| *id == token).count();
+        let scored = Message::new(scored.role, marked);
+        let dialogue: Vec<Message> = earlier.iter().cloned().chain([scored]).collect();
+        let mut encoded = self.encode_dialogue(&dialogue)?;
+        encoded.tokens.steps = step_places(&encoded.tokens.ids, *token, count);
+        match encoded.tokens.steps.is_empty() {
+            true => Err("the reply has no step to score".to_owned()),
+            false => Ok(encoded),
+        }
+    }
+
+    fn encode_dialogue(&self, dialogue: &[Message]) -> Result<EncodedTurn, String> {
         // Except in long runs of spaces, a token seldom exceeds a few bytes. A dialogue with more
         // than sixteen bytes per token does not fit, so encoding it whole is pointless.
         let bytes: usize = dialogue.iter().map(|message| message.content.len()).sum();
@@ -151,7 +212,14 @@ impl Encoder {
                 self.plain(dialogue, prefix, separator, try_whole)
             }
             TextFormat::Chat(template) => self.chat(dialogue, template, try_whole),
+            TextFormat::Pair(pair) => pair
+                .encode(&self.tokenizer, dialogue, self.max_tokens, self.mark_replies)
+                .map(|(tokens, truncated)| EncodedTurn { tokens, truncated }),
         }?;
+        let encoded = match self.suffix.filter(|suffix| encoded.tokens.ids.last() != Some(suffix)) {
+            Some(suffix) => EncodedTurn { tokens: encoded.tokens.ended_by(suffix), ..encoded },
+            None => encoded,
+        };
         match encoded.tokens.ids.is_empty() {
             true => Err("the turn is empty and the tokenizer adds no special token".to_owned()),
             false => Ok(encoded),
@@ -284,6 +352,45 @@ impl Encoder {
     }
 }
 
+/// The id of a token. A text that the vocabulary does not have may be the text of one token.
+fn token_id(tokenizer: &Tokenizer, token: &TokenRef) -> Result<u32, String> {
+    let vocabulary = tokenizer.get_vocab_size(true);
+    let text = match token {
+        TokenRef::Id(id) if tokenizer.id_to_token(*id).is_some() => return Ok(*id),
+        // A model may have more rows than its tokenizer has tokens.
+        TokenRef::Id(id) => {
+            return Err(format!("the tokenizer has no id {id}; it has {vocabulary} tokens"));
+        }
+        TokenRef::Text(text) => text,
+    };
+    if let Some(id) = tokenizer.token_to_id(text) {
+        return Ok(id);
+    }
+    // `encode_fast` returns no texts of the tokens, which the error names.
+    let encoding = tokenizer.encode(text.as_str(), false).map_err(|error| error.to_string())?;
+    match encoding.get_ids() {
+        [id] if !is_unknown(tokenizer, *id) => Ok(*id),
+        _ => Err(format!(
+            "`{text}` is not one token of the tokenizer, but {}; name one token as tokenizer.json \
+             spells it, or give its id",
+            encoding
+                .get_tokens()
+                .iter()
+                .take(8)
+                .map(|token| format!("`{token}`"))
+                .collect::<Vec<_>>()
+                .join(", ")
+        )),
+    }
+}
+
+/// True for the token that stands for text outside the vocabulary.
+fn is_unknown(tokenizer: &Tokenizer, id: u32) -> bool {
+    // No vocabulary has a word for the last private character.
+    let unknown = tokenizer.encode_fast("\u{10FFFD}", false);
+    unknown.is_ok_and(|unknown| unknown.get_ids() == [id])
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
@@ -396,7 +503,7 @@ mod tests {
         let mut encoder = Encoder::load(folder, &Manifest::load(folder).unwrap()).unwrap();
         encoder.mark_replies().unwrap();
         let marked = |dialogue: &[Message]| {
-            let TokenSequence { ids, reply } =
+            let TokenSequence { ids, reply, .. } =
                 encoder.encode(dialogue, dialogue.len() - 1).unwrap().tokens;
             let words: Vec<_> =
                 ids[reply].iter().map(|id| encoder.tokenizer.id_to_token(*id).unwrap()).collect();

@@ -256,6 +256,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::engine::head::Head;
     use crate::engine::session::{InferenceEngine as _, OrtEngine, SessionConfig};
     use crate::load::manifest::Manifest;
 
@@ -263,9 +264,10 @@ mod tests {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tiny-decoder-paged");
         let manifest = Manifest::load(&folder).unwrap();
         let model = folder.join(&manifest.files.model);
+        let head = Head::new(&manifest.output, |token| Err(token.to_string())).unwrap();
         let config = SessionConfig {
             model: &model,
-            output: &manifest.output,
+            head: &head,
             device: Device::Cpu,
             threads: 1,
             runtime: None,
@@ -300,14 +302,17 @@ mod tests {
         let mut default_engine = engine(None);
         assert_eq!(default_engine.layout(), engine(Some(256)).layout());
         let alone: Vec<f32> =
-            texts.iter().map(|text| default_engine.run(&[text]).unwrap()[0]).collect();
+            texts.iter().map(|text| default_engine.run(&[text]).unwrap()[0].value).collect();
         for block in [16, 32, 64, 256] {
             let mut engine = engine(Some(block));
             // The cache grows, shrinks and grows again; it is never cleared.
             engine.run(&together[1..2]).unwrap();
             for _ in 0..2 {
                 for (score, alone) in engine.run(&together).unwrap().iter().zip(&alone) {
-                    assert!((score - alone).abs() < 1e-5, "{block}: {score} against {alone}");
+                    assert!(
+                        (score.value - alone).abs() < 1e-5,
+                        "{block}: {score:?} against {alone}"
+                    );
                 }
                 engine.reserve(16).unwrap();
             }
@@ -323,7 +328,9 @@ mod tests {
                 error.contains("1125899906842624 tokens") && error.contains("`token_budget`"),
                 "{error}"
             );
-            assert!(engine.run(&[&TokenSequence::unmarked([1, 2, 3])]).unwrap()[0].is_finite());
+            assert!(
+                engine.run(&[&TokenSequence::unmarked([1, 2, 3])]).unwrap()[0].value.is_finite()
+            );
         }
     }
 

@@ -5,14 +5,23 @@ use ort::value::TensorElementType;
 
 use crate::encode::tokens::TokenSequence;
 
-/// The content of an input of a padded graph; `[batch, longest]` of int64.
+/// An input of a padded graph, `[batch, longest]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PaddedInput {
+    pub(crate) name: String,
+    pub(crate) fill: Fill,
+    /// True for int32, false for int64.
+    pub(crate) narrow: bool,
+}
+
+/// The content of an input of a padded graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fill {
     /// Token ids, padded on the right.
     Ids,
     /// 1 for a token, 0 for padding.
     Mask,
-    /// Segment ids: all 0, since a dialogue is one segment.
+    /// Segment ids: 0, except in the second text of a pair.
     Types,
     /// Positions from `PaddedRows::first_position`.
     Positions,
@@ -40,23 +49,35 @@ const FILLS: [(&str, Fill); 5] = [
     ("reply_mask", Fill::Reply),
 ];
 
-impl Fill {
-    /// The content of an input of this name and type. The error lists the known inputs.
+impl PaddedInput {
+    /// The input of this name and type. The error lists the known inputs.
     pub(crate) fn of(name: &str, kind: Option<TensorElementType>) -> Result<Self, String> {
         let Some((_, fill)) = FILLS.iter().find(|(known, _)| *known == name) else {
+            if name.starts_with("past_key_values") || name == "use_cache_branch" {
+                return Err(format!(
+                    "has an input `{name}`, the cache of a generating model; export it without a \
+                     cache (`optimum-cli export onnx --task text-generation`, or `use_cache=False`)"
+                ));
+            }
             let known = FILLS.map(|(known, _)| known).join("`, `");
             return Err(format!(
                 "has an input `{name}`, which guerdon cannot fill; it knows `{known}`"
             ));
         };
-        match kind {
-            Some(TensorElementType::Int64) => Ok(*fill),
-            _ => Err(format!(
-                "takes something other than int64 as `{name}`; export it with int64 inputs"
-            )),
-        }
+        let narrow = match kind {
+            Some(TensorElementType::Int64) => false,
+            Some(TensorElementType::Int32) => true,
+            _ => {
+                return Err(format!(
+                    "takes something other than int64 or int32 as `{name}`; export it with int64 inputs"
+                ));
+            }
+        };
+        Ok(Self { name: name.to_owned(), fill: *fill, narrow })
     }
+}
 
+impl Fill {
     /// The values of the input, row by row.
     pub(crate) fn tensor(self, sequences: &[&TokenSequence], rows: PaddedRows) -> Vec<i64> {
         let PaddedRows { longest, pad, first_position } = rows;
@@ -65,7 +86,7 @@ impl Fill {
             match self {
                 Self::Ids => data.extend(tokens.ids.iter().copied().map(i64::from)),
                 Self::Mask => data.extend(std::iter::repeat_n(1, tokens.len())),
-                Self::Types => {}
+                Self::Types => data.extend(tokens.segments.iter().copied().map(i64::from)),
                 Self::Positions => data.extend((first_position..).take(longest)),
                 Self::Reply => {
                     data.extend(
@@ -86,11 +107,12 @@ mod tests {
     #[test]
     fn padding_is_on_the_right_and_masked() {
         let [long, short] = [&[5, 6, 7][..], &[8]].map(TokenSequence::unmarked);
-        let sequences = [&TokenSequence { reply: 1..3, ..long }, &short];
+        let segments = [0, 1, 1].into();
+        let sequences = [&TokenSequence { reply: 1..3, segments, ..long }, &short];
         let rows = PaddedRows { longest: 3, pad: 9, first_position: 0 };
         assert_eq!(Fill::Ids.tensor(&sequences, rows), [5, 6, 7, 8, 9, 9]);
         assert_eq!(Fill::Mask.tensor(&sequences, rows), [1, 1, 1, 1, 0, 0]);
-        assert_eq!(Fill::Types.tensor(&sequences, rows), [0; 6]);
+        assert_eq!(Fill::Types.tensor(&sequences, rows), [0, 1, 1, 0, 0, 0]);
         assert_eq!(Fill::Positions.tensor(&sequences, rows), [0, 1, 2, 0, 1, 2]);
         assert_eq!(Fill::Reply.tensor(&sequences, rows), [0, 1, 1, 0, 0, 0]);
     }
@@ -104,8 +126,12 @@ mod tests {
 
     #[test]
     fn unknown_input_is_refused_with_the_known_inputs() {
-        let refused = |name, kind| Fill::of(name, Some(kind)).unwrap_err();
+        let refused = |name, kind| PaddedInput::of(name, Some(kind)).unwrap_err();
         assert!(refused("pixel_values", TensorElementType::Float32).contains("`input_ids`"));
-        assert!(refused("input_ids", TensorElementType::Int32).contains("int64"));
+        assert!(refused("input_ids", TensorElementType::Float32).contains("int64"));
+        let cache = refused("past_key_values.0.key", TensorElementType::Float32);
+        assert!(cache.contains("--task text-generation"), "{cache}");
+        let narrow = PaddedInput::of("input_ids", Some(TensorElementType::Int32)).unwrap();
+        assert!(narrow.narrow && narrow.fill == Fill::Ids);
     }
 }

@@ -10,17 +10,18 @@ use std::path::{Path, PathBuf};
 use ort::ep;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{Session, SessionInputValue, SessionOutputs};
-use ort::value::{DynValue, TensorRef};
+use ort::value::TensorRef;
 
 use crate::encode::tokens::TokenSequence;
 use crate::engine::batch_plan::Layout;
 use crate::engine::chunks::Chunks;
 use crate::engine::graph::PackedGraph;
+use crate::engine::head::{Head, HeadTensors, RawScore, TrialShape};
 use crate::engine::kv_cache::KvCache;
 use crate::engine::packed::Packing;
-use crate::engine::padded::{Fill, PaddedRows};
+use crate::engine::padded::{Fill, PaddedInput, PaddedRows};
 use crate::engine::sharing::Sharing;
-use crate::load::manifest::ModelOutput;
+use crate::engine::values::OutputTensor;
 use crate::load::runtime;
 use crate::{Device, Error};
 
@@ -31,7 +32,7 @@ pub(crate) trait InferenceEngine: Send + 'static {
 
     /// Returns one raw score per sequence, in order. Scores may be NaN or infinite; the caller
     /// checks them. Sequences are never empty.
-    fn run(&mut self, sequences: &[&TokenSequence]) -> Result<Vec<f32>, String>;
+    fn run(&mut self, sequences: &[&TokenSequence]) -> Result<Vec<RawScore>, String>;
 
     /// Allocates a cache for `tokens` tokens, if the engine has one.
     fn reserve(&mut self, _tokens: usize) -> Result<(), String> {
@@ -46,7 +47,7 @@ const MAX_POSITIONS: &str = "guerdon.max_tokens";
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SessionConfig<'a> {
     pub(crate) model: &'a Path,
-    pub(crate) output: &'a ModelOutput,
+    pub(crate) head: &'a Head,
     pub(crate) device: Device,
     pub(crate) threads: usize,
     pub(crate) runtime: Option<&'a Path>,
@@ -64,7 +65,7 @@ pub(crate) struct SessionConfig<'a> {
 pub(crate) struct OrtEngine {
     session: Session,
     inputs: Inputs,
-    output: ModelOutput,
+    head: Head,
     pad: Option<i64>,
     first_position: i64,
 }
@@ -72,8 +73,8 @@ pub(crate) struct OrtEngine {
 /// The inputs of the graph.
 #[derive(Debug)]
 enum Inputs {
-    /// By name, each `[batch, longest]`.
-    Padded(Vec<(String, Fill)>),
+    /// One row per sequence, each input `[batch, longest]`.
+    Padded(Vec<PaddedInput>),
     /// Every distinct token once.
     Packed(PackedGraph, Sharing),
     /// Every distinct token once, over blocks of a cache.
@@ -90,18 +91,11 @@ impl OrtEngine {
             .and_then(|builder| build_session(builder, config))
             .map_err(|error| refused(load_failure(config.device, &error.to_string())))?;
         let inputs = Inputs::of(&session, config).map_err(refused)?;
-        let outputs: Vec<&str> = session.outputs().iter().map(ort::value::Outlet::name).collect();
-        if !outputs.contains(&config.output.name.as_str()) {
-            let named = outputs.join("`, `");
-            let wanted = &config.output.name;
-            return Err(refused(format!(
-                "has no output `{wanted}`; name one of `{named}` as `output.name`"
-            )));
-        }
+        check_outputs(&session, &inputs, config.head).map_err(refused)?;
         Ok(Self {
             session,
             inputs,
-            output: config.output.clone(),
+            head: config.head.clone(),
             pad: config.pad.map(i64::from),
             first_position: i64::from(config.first_position),
         })
@@ -115,7 +109,7 @@ impl OrtEngine {
     /// True if an input of the graph marks the tokens of the scored message.
     pub(crate) fn needs_reply_mask(&self) -> bool {
         match &self.inputs {
-            Inputs::Padded(inputs) => inputs.iter().any(|(_, fill)| *fill == Fill::Reply),
+            Inputs::Padded(inputs) => inputs.iter().any(|input| input.fill == Fill::Reply),
             Inputs::Packed(graph, _) => *graph == PackedGraph::Encoder,
             Inputs::Paged(_) => false,
         }
@@ -127,10 +121,92 @@ impl OrtEngine {
         self.session.metadata().ok()?.custom(MAX_POSITIONS)?.parse().ok()
     }
 
-    fn scores(&mut self, inputs: NamedInputs<'_>, rows: usize) -> Result<Vec<f32>, String> {
-        let outputs = self.session.run(inputs).map_err(|error| error.to_string())?;
-        score_column(&outputs, rows, &self.output)
+    /// Checks the manifest's output section against the shapes that a padded graph returns for two
+    /// texts of different lengths. A packed graph returns one row per text.
+    pub(crate) fn check_head(&mut self, short: &[u32], long: &[u32]) -> Result<(), String> {
+        let Inputs::Padded(wanted) = &self.inputs else { return Ok(()) };
+        let mut trial = |ids: &[u32]| {
+            let tokens = TokenSequence::unmarked(ids);
+            let rows =
+                PaddedRows { longest: ids.len(), pad: 0, first_position: self.first_position };
+            let data = PaddedData::of(wanted, &[&tokens], rows)?;
+            let outputs = self
+                .session
+                .run(data.inputs(1, ids.len())?)
+                .map_err(|error| format!("does not run: {error}"))?;
+            let shape = tensor_of(&outputs, self.head.name())?.shape;
+            Ok::<_, String>(TrialShape { shape, tokens: ids.len() })
+        };
+        let (short, long) = (trial(short)?, trial(long)?);
+        self.head.check(&short, &long)
     }
+
+    fn scores(
+        &mut self,
+        inputs: NamedInputs<'_>,
+        sequences: &[&TokenSequence],
+        longest: usize,
+    ) -> Result<Vec<RawScore>, String> {
+        let outputs = self.session.run(inputs).map_err(|error| error.to_string())?;
+        read_scores(&outputs, &self.head, sequences, longest)
+    }
+}
+
+/// The values of the inputs of a padded graph, as the graph's types.
+struct PaddedData<'a>(Vec<(&'a str, PaddedValues)>);
+
+enum PaddedValues {
+    Wide(Vec<i64>),
+    Narrow(Vec<i32>),
+}
+
+impl<'a> PaddedData<'a> {
+    fn of(
+        wanted: &'a [PaddedInput],
+        sequences: &[&TokenSequence],
+        rows: PaddedRows,
+    ) -> Result<Self, String> {
+        let fill = |input: &'a PaddedInput| {
+            let wide = input.fill.tensor(sequences, rows);
+            let values = if input.narrow {
+                let narrow = wide.into_iter().map(i32::try_from).collect::<Result<_, _>>();
+                PaddedValues::Narrow(narrow.map_err(|error| format!("`{}`: {error}", input.name))?)
+            } else {
+                PaddedValues::Wide(wide)
+            };
+            Ok((input.name.as_str(), values))
+        };
+        wanted.iter().map(fill).collect::<Result<_, String>>().map(Self)
+    }
+
+    fn inputs(&self, rows: usize, longest: usize) -> Result<NamedInputs<'_>, String> {
+        let shape = || vec![rows, longest];
+        (self.0.iter())
+            .map(|(name, values)| match values {
+                PaddedValues::Wide(data) => named(name, tensor(shape(), data)),
+                PaddedValues::Narrow(data) => named(name, tensor(shape(), data)),
+            })
+            .collect()
+    }
+}
+
+/// Checks that the graph has the outputs of `head`.
+fn check_outputs(session: &Session, inputs: &Inputs, head: &Head) -> Result<(), String> {
+    let outputs: Vec<&str> = session.outputs().iter().map(ort::value::Outlet::name).collect();
+    if let Some((key, wanted)) = head.outputs().find(|(_, wanted)| !outputs.contains(wanted)) {
+        let named = outputs.join("`, `");
+        return Err(format!("has no output `{wanted}`; name one of `{named}` as `{key}`"));
+    }
+    if let (Some(position), Inputs::Packed(..) | Inputs::Paged(_)) = (head.position(), inputs) {
+        return Err(format!(
+            "is a packed graph, which returns one row per text; remove `output.position` = \
+             \"{position}\", or export it with `--layout padded`"
+        ));
+    }
+    if let (Some((key, _)), Inputs::Paged(_)) = (head.outputs().nth(1), inputs) {
+        return Err(format!("is a paged graph, which returns one output; remove `{key}`"));
+    }
+    Ok(())
 }
 
 impl Inputs {
@@ -140,7 +216,7 @@ impl Inputs {
         let graph = PackedGraph::of(&inputs)?;
         if graph == Some(PackedGraph::PagedDecoder) {
             let cache =
-                KvCache::new(session, config.device, &config.output.name, config.block_size)?;
+                KvCache::new(session, config.device, config.head.name(), config.block_size)?;
             return Ok(Self::Paged(Box::new(cache)));
         }
         if let Some(tokens) = config.block_size {
@@ -152,7 +228,7 @@ impl Inputs {
             return Ok(Self::Packed(graph, sharing));
         }
         inputs
-            .map(|(name, kind)| Ok((name.to_owned(), Fill::of(name, kind)?)))
+            .map(|(name, kind)| PaddedInput::of(name, kind))
             .collect::<Result<_, _>>()
             .map(Self::Padded)
     }
@@ -175,12 +251,13 @@ impl InferenceEngine for OrtEngine {
         }
     }
 
-    fn run(&mut self, sequences: &[&TokenSequence]) -> Result<Vec<f32>, String> {
+    fn run(&mut self, sequences: &[&TokenSequence]) -> Result<Vec<RawScore>, String> {
         let rows = sequences.len();
         let longest = sequences.iter().map(|tokens| tokens.len()).max().unwrap_or(0);
         match &mut self.inputs {
             Inputs::Paged(cache) => {
-                score_column(&cache.run(&mut self.session, sequences)?, rows, &self.output)
+                let outputs = cache.run(&mut self.session, sequences)?;
+                read_scores(&outputs, &self.head, sequences, longest)
             }
             Inputs::Padded(wanted) => {
                 if self.pad.is_none() && sequences.iter().any(|tokens| tokens.len() != longest) {
@@ -192,15 +269,12 @@ impl InferenceEngine for OrtEngine {
                 }
                 let pad = self.pad.unwrap_or_default();
                 let shape = PaddedRows { longest, pad, first_position: self.first_position };
-                let filled: Vec<(String, Vec<i64>)> = wanted
-                    .iter()
-                    .map(|(name, fill)| (name.clone(), fill.tensor(sequences, shape)))
-                    .collect();
-                let inputs = filled
-                    .iter()
-                    .map(|(name, data)| named(name, tensor(vec![rows, longest], data)))
-                    .collect::<Result<_, _>>()?;
-                self.scores(inputs, rows)
+                let data = PaddedData::of(wanted, sequences, shape)?;
+                let outputs = self
+                    .session
+                    .run(data.inputs(rows, longest)?)
+                    .map_err(|error| error.to_string())?;
+                read_scores(&outputs, &self.head, sequences, longest)
             }
             Inputs::Packed(graph, sharing) => {
                 let (graph, sharing) = (*graph, *sharing);
@@ -244,7 +318,7 @@ impl InferenceEngine for OrtEngine {
                 };
                 let inputs =
                     graph.inputs().iter().map(|(name, _)| input(name)).collect::<Result<_, _>>()?;
-                self.scores(inputs, rows)
+                self.scores(inputs, sequences, longest)
             }
         }
     }
@@ -301,53 +375,23 @@ fn load_failure(device: Device, error: &str) -> String {
     format!("does not load on {device}: {error}{hint}")
 }
 
-fn score_column(
+/// The scores of a run of `sequences` in rows of `longest` tokens.
+fn read_scores(
     outputs: &SessionOutputs<'_>,
-    rows: usize,
-    wanted: &ModelOutput,
-) -> Result<Vec<f32>, String> {
-    let output = outputs.get(&wanted.name).ok_or_else(|| format!("gave no `{}`", wanted.name))?;
-    column(output, rows, wanted)
+    head: &Head,
+    sequences: &[&TokenSequence],
+    longest: usize,
+) -> Result<Vec<RawScore>, String> {
+    let optional = |name: Option<&str>| name.map(|name| tensor_of(outputs, name)).transpose();
+    let tensors = HeadTensors {
+        scores: tensor_of(outputs, head.name())?,
+        gating: optional(head.gating())?,
+        objectives: optional(head.objectives())?,
+    };
+    head.read(&tensors, sequences, longest)
 }
 
-/// The score of each row of an output of shape `[rows]` or `[rows, labels]`.
-fn column(output: &DynValue, rows: usize, wanted: &ModelOutput) -> Result<Vec<f32>, String> {
-    let (shape, data) = output
-        .try_extract_tensor::<f32>()
-        .map_err(|error| format!("`{}` is not a tensor of float32: {error}", wanted.name))?;
-    let shape = shape.to_vec();
-    let labels = match shape.as_slice() {
-        [_] => 1,
-        [_, labels] => usize::try_from(*labels).unwrap_or(0),
-        _ => {
-            return Err(format!(
-                "`{}` has shape {shape:?}; a score is [batch] or [batch, labels]",
-                wanted.name
-            ));
-        }
-    };
-    let index = match wanted.index {
-        Some(index) if index < labels => index,
-        Some(index) => {
-            return Err(format!(
-                "`output.index` is {index}, but `{}` has {labels} labels",
-                wanted.name
-            ));
-        }
-        None if labels == 1 => 0,
-        None => {
-            return Err(format!(
-                "`{}` has {labels} labels; select the score with `output.index`",
-                wanted.name
-            ));
-        }
-    };
-    if data.len() != rows * labels {
-        return Err(format!(
-            "`{}` has {} values for {rows} sequences of {labels} labels",
-            wanted.name,
-            data.len()
-        ));
-    }
-    Ok(data.iter().copied().skip(index).step_by(labels).collect())
+fn tensor_of<'a>(outputs: &'a SessionOutputs<'_>, name: &str) -> Result<OutputTensor<'a>, String> {
+    let output = outputs.get(name).ok_or_else(|| format!("gave no `{name}`"))?;
+    OutputTensor::of(output, name)
 }

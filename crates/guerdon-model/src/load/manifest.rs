@@ -10,7 +10,9 @@ use guerdon_types::{Calibration, Finite, Role};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::encode::steps::StepFormat;
 use crate::load::files::{Sha256Hex, read_text, sha256, size, verify};
+use crate::load::output::{ModelOutput, Position, TokenRef};
 
 /// The name of the manifest in a model folder.
 pub const MANIFEST: &str = "guerdon.model.toml";
@@ -32,7 +34,7 @@ pub struct Manifest {
     pub files: ModelFiles,
     /// The input format.
     pub input: ModelInput,
-    /// The output that holds the score.
+    /// The outputs that hold the score.
     #[serde(default)]
     pub output: ModelOutput,
     /// The distribution of the raw scores over a reference set.
@@ -77,10 +79,11 @@ pub struct ModelInput {
     pub format: InputFormat,
     /// Length of the longest input in tokens, special tokens included.
     pub max_tokens: usize,
-    /// `plain`: the text between two messages.
+    /// `plain` and `pair`: the text between two messages.
     #[serde(default = "newline")]
     pub separator: String,
-    /// `plain`: the text before each message.
+    /// `plain`: the text before each message. `pair`: the text before each message but the scored
+    /// one; default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefix: Option<RolePrefixes>,
     /// The token that fills up the shorter texts of a batch. It must be the model's own, since some
@@ -98,6 +101,13 @@ pub struct ModelInput {
     /// `chat_template`: the template's `eos_token`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eos_token: Option<String>,
+    /// A token that is appended to every text which does not end with it, such as the token at
+    /// which a model was trained to give its reward.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suffix: Option<TokenRef>,
+    /// For process reward models: the marks after the steps of the scored message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<StepFormat>,
 }
 
 fn newline() -> String {
@@ -118,6 +128,8 @@ pub enum InputFormat {
     Plain,
     /// The model's own Jinja template.
     ChatTemplate,
+    /// Two texts: the earlier messages, as in `plain`, and the scored message.
+    Pair,
 }
 
 /// The text before each message in the `plain` format.
@@ -142,24 +154,6 @@ impl RolePrefixes {
             Role::Assistant => &self.assistant,
             Role::Tool => &self.tool,
         }
-    }
-}
-
-/// The output that holds the score.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-#[non_exhaustive]
-pub struct ModelOutput {
-    /// The output's name in the graph; its shape is `[batch]` or `[batch, labels]`.
-    pub name: String,
-    /// The label that is the score, for a model with several labels.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub index: Option<usize>,
-}
-
-impl Default for ModelOutput {
-    fn default() -> Self {
-        Self { name: "logits".to_owned(), index: None }
     }
 }
 
@@ -244,22 +238,55 @@ impl Manifest {
                      tool"
                     .to_owned())
             }
-            InputFormat::Plain if files.chat_template.is_some() => {
-                Err("`files.chat_template` is given, but the format is \"plain\"; did you mean format = \
+            InputFormat::Plain | InputFormat::Pair if files.chat_template.is_some() => {
+                let format =
+                    if input.format == InputFormat::Plain { "plain" } else { "pair" };
+                Err(format!(
+                    "`files.chat_template` is given, but the format is \"{format}\"; did you mean format = \
                      \"chat_template\"?"
-                    .to_owned())
+                ))
             }
             InputFormat::ChatTemplate if files.chat_template.is_none() => {
                 Err("`files.chat_template` is missing; format = \"chat_template\" needs it".to_owned())
             }
             _ => Ok(()),
         }?;
+        self.output.check()?;
+        self.check_steps()?;
         match &self.calibration {
             Some(measured) if measured.std <= Finite::ZERO => Err(format!(
                 "`calibration.std` is {}; a standard deviation is positive",
                 measured.std
             )),
             _ => Ok(()),
+        }
+    }
+
+    fn check_steps(&self) -> Result<(), String> {
+        let input = &self.input;
+        if input.suffix.is_some() && input.format == InputFormat::Pair {
+            return Err(
+                "`input.suffix` does not apply to format = \"pair\", whose special tokens the \
+                        tokenizer places; remove it"
+                    .to_owned(),
+            );
+        }
+        match (&input.steps, self.output.position) {
+            (None, Some(Position::Step)) => Err(
+                "`output.position` is \"step\", which needs [input.steps] with `mark`, the text that \
+                 is written after each step, such as \"<extra_0>\""
+                    .to_owned(),
+            ),
+            (Some(_), None | Some(Position::First | Position::Last)) => Err(
+                "[input.steps] marks the steps of a reply, but no score is read there; set \
+                 `output.position` = \"step\", or remove [input.steps]"
+                    .to_owned(),
+            ),
+            (Some(_), _) if input.format != InputFormat::ChatTemplate => {
+                Err("[input.steps] needs format = \"chat_template\"".to_owned())
+            }
+            (Some(steps), _) => steps.check(),
+            (None, _) => Ok(()),
         }
     }
 

@@ -5,4 +5,5 @@ pub(crate) mod device;
 pub(crate) mod error;
 pub(crate) mod files;
 pub(crate) mod manifest;
+pub(crate) mod output;
 pub(crate) mod runtime;

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 
 use crate::encode::tokens::TokenSequence;
 use crate::engine::batch_plan::{BatchLimits, Layout};
+use crate::engine::head::RawScore;
 use crate::queue::in_flight::InFlight;
 use crate::queue::waiters::{QueuedTurn, WaitingSequence, WaitingSet};
 
@@ -146,7 +147,10 @@ pub(crate) struct RunningBatch<'a> {
 impl RunningBatch<'_> {
     /// Answers the sequences for which `known` returns a score. Returns the number of answered
     /// turns.
-    pub(crate) fn answer_known(&mut self, known: impl Fn(&TokenSequence) -> Option<f32>) -> usize {
+    pub(crate) fn answer_known(
+        &mut self,
+        known: impl Fn(&TokenSequence) -> Option<RawScore>,
+    ) -> usize {
         let mut hits = 0;
         for mut sequence in std::mem::take(&mut self.sequences) {
             match known(&sequence.tokens) {

@@ -9,6 +9,7 @@ use tracing::Span;
 
 use crate::encode::tokens::TokenSequence;
 use crate::engine::batch_plan::{BatchLimits, next_batch};
+use crate::engine::head::RawScore;
 use crate::queue::in_flight::InFlightGuard;
 use crate::queue::slots::QueueSlot;
 
@@ -22,7 +23,7 @@ pub(crate) struct QueuedTurn {
     pub(crate) queued: Instant,
     /// The request's span, which links a trace to the batch that scored it.
     pub(crate) span: Span,
-    pub(crate) reply: oneshot::Sender<Result<f32, ScoreError>>,
+    pub(crate) reply: oneshot::Sender<Result<RawScore, ScoreError>>,
     /// The turn's queue slot, freed when the entry is dropped.
     pub(crate) slot: QueueSlot,
     /// Set in the last entry of a request: counts the request as in flight until it is admitted.
@@ -30,14 +31,14 @@ pub(crate) struct QueuedTurn {
 }
 
 /// The receiving end of a queued turn's score.
-pub(crate) type ScoreReceiver = oneshot::Receiver<Result<f32, ScoreError>>;
+pub(crate) type ScoreReceiver = oneshot::Receiver<Result<RawScore, ScoreError>>;
 
 /// The reason why a queued turn has no score.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum ScoreError {
     /// The deadline passed while the turn waited.
     Deadline,
-    /// The model returned this score.
+    /// The model returned this number as its score or as one of its objectives.
     NotFinite(f32),
     /// The engine failed on the sequence alone, with this message.
     Engine(String),
@@ -167,7 +168,7 @@ fn within_window(
 
 impl WaitingSequence {
     /// Sends the score to all waiters.
-    pub(crate) fn answer(self, score: &Result<f32, ScoreError>) {
+    pub(crate) fn answer(self, score: &Result<RawScore, ScoreError>) {
         for entry in self.entries {
             entry.answer(score.clone());
         }
@@ -181,7 +182,7 @@ impl QueuedTurn {
 
     /// Frees the queue slot and sends the score. Sending fails if the caller has disconnected,
     /// which is no error.
-    pub(crate) fn answer(self, score: Result<f32, ScoreError>) {
+    pub(crate) fn answer(self, score: Result<RawScore, ScoreError>) {
         let Self { reply, slot, .. } = self;
         drop(slot);
         drop(reply.send(score));

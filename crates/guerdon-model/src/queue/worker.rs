@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use crate::encode::tokens::TokenSequence;
 use crate::engine::batch_plan::{Layout, padded_tokens};
+use crate::engine::head::RawScore;
 use crate::engine::session::InferenceEngine;
 use crate::queue::event::{BatchEvent, BatchOutcome, ModelEvent, ModelObserver};
 use crate::queue::intake::{Intake, RunningBatch};
@@ -66,7 +67,7 @@ impl<E: InferenceEngine> Worker<E> {
         self.queue.record_batch(tokens * self.intake.instances(), duration);
         for (tokens, score) in sequences.iter().zip(&scores) {
             if let Ok(score) = score {
-                self.cache.put(tokens, *score);
+                self.cache.put(tokens, score.clone());
             }
         }
 
@@ -106,7 +107,7 @@ impl<E: InferenceEngine> Worker<E> {
 fn run_or_halve(
     engine: &mut impl InferenceEngine,
     sequences: &[&TokenSequence],
-) -> Vec<Result<f32, ScoreError>> {
+) -> Vec<Result<RawScore, ScoreError>> {
     // A panic is treated as a failure: the thread must continue, since no other one replaces it.
     let failure = match catch_unwind(AssertUnwindSafe(|| engine.run(sequences))) {
         Ok(Ok(scores)) if scores.len() == sequences.len() => {
@@ -132,8 +133,11 @@ fn run_or_halve(
     scores
 }
 
-fn finite(score: f32) -> Result<f32, ScoreError> {
-    if score.is_finite() { Ok(score) } else { Err(ScoreError::NotFinite(score)) }
+fn finite(score: RawScore) -> Result<RawScore, ScoreError> {
+    match score.not_finite() {
+        None => Ok(score),
+        Some(number) => Err(ScoreError::NotFinite(number)),
+    }
 }
 
 #[cfg(test)]
@@ -160,7 +164,7 @@ mod tests {
             Layout::Padded
         }
 
-        fn run(&mut self, sequences: &[&TokenSequence]) -> Result<Vec<f32>, String> {
+        fn run(&mut self, sequences: &[&TokenSequence]) -> Result<Vec<RawScore>, String> {
             self.0.lock().unwrap().push(sequences.len());
             if sequences.iter().any(|tokens| tokens.ids.contains(&13)) {
                 return Err("thirteen".to_owned());
@@ -173,7 +177,7 @@ mod tests {
                     tokens.ids.iter().sum::<u32>() as f32
                 }
             };
-            Ok(sequences.iter().map(sum).collect())
+            Ok(sequences.iter().map(sum).map(RawScore::from).collect())
         }
     }
 
@@ -231,7 +235,7 @@ mod tests {
         drop(sender);
         worker.run();
         for (n, mut answer) in (0u32..).zip(answers) {
-            assert_eq!(answer.try_recv().unwrap(), Ok((101 + n % 90) as f32));
+            assert_eq!(answer.try_recv().unwrap(), Ok(((101 + n % 90) as f32).into()));
         }
         let events = events.lock().unwrap();
         assert_eq!(events.iter().map(|event| event.items).collect::<Vec<_>>(), [32, 32, 26]);
@@ -247,14 +251,17 @@ mod tests {
     fn turn_whose_score_became_known_while_queued_is_not_run() {
         let WorkerFixture { mut worker, sender, runs, .. } = fixture(Duration::ZERO);
         worker.cache = ScoreCache::new(10);
-        worker.cache.put(&TokenSequence::unmarked([5, 6]), 0.5);
+        worker.cache.put(&TokenSequence::unmarked([5, 6]), 0.5.into());
         let (mut known, mut new) = (submit(&sender, &[5, 6]), submit(&sender, &[7]));
         drop(sender);
         let cache = worker.cache.clone();
         worker.run();
-        assert_eq!((known.try_recv().unwrap(), new.try_recv().unwrap()), (Ok(0.5), Ok(7.0)));
+        assert_eq!(
+            (known.try_recv().unwrap(), new.try_recv().unwrap()),
+            (Ok(0.5.into()), Ok(7.0.into()))
+        );
         assert_eq!(*runs.lock().unwrap(), [1]);
-        assert_eq!(cache.get(&TokenSequence::unmarked([7])), Some(7.0));
+        assert_eq!(cache.get(&TokenSequence::unmarked([7])), Some(7.0.into()));
     }
 
     #[test]
@@ -268,7 +275,7 @@ mod tests {
         assert_eq!(scores[2], Err(ScoreError::Engine("thirteen".to_owned())));
         assert_eq!(scores[5], Err(ScoreError::NotFinite(f32::INFINITY)));
         for (index, n) in [(0, 1.0), (1, 2.0), (3, 4.0), (4, 5.0), (6, 7.0), (7, 8.0)] {
-            assert_eq!(scores[index], Ok(n));
+            assert_eq!(scores[index], Ok(n.into()));
         }
         assert_eq!(*runs.lock().unwrap(), [8, 4, 2, 2, 1, 1, 4]);
         assert_eq!(events.lock().unwrap()[0].outcome, BatchOutcome::Partial);
@@ -283,7 +290,11 @@ mod tests {
         let scores: Vec<_> = answers.iter_mut().map(|answer| answer.try_recv().unwrap()).collect();
         assert_eq!(
             scores,
-            [Ok(1.0), Err(ScoreError::Engine("the engine panicked".to_owned())), Ok(3.0)]
+            [
+                Ok(1.0.into()),
+                Err(ScoreError::Engine("the engine panicked".to_owned())),
+                Ok(3.0.into())
+            ]
         );
     }
 
@@ -297,10 +308,10 @@ mod tests {
         let (last, second) = entry(&[2], None);
         sender.send(QueuedTurn { in_flight_guard: Some(in_flight_guard), ..last }).unwrap();
         for (answer, score) in [(first, 1.0), (second, 2.0)] {
-            assert_eq!(answer.blocking_recv().unwrap(), Ok(score));
+            assert_eq!(answer.blocking_recv().unwrap(), Ok(score.into()));
         }
         // A lone request returns immediately, although `max_wait` is an hour.
-        assert_eq!(submit(&sender, &[3]).blocking_recv().unwrap(), Ok(3.0));
+        assert_eq!(submit(&sender, &[3]).blocking_recv().unwrap(), Ok(3.0.into()));
         drop(sender);
         thread.join().unwrap();
         assert_eq!(*runs.lock().unwrap(), [2, 1]);
@@ -338,12 +349,12 @@ mod tests {
             Layout::Padded
         }
 
-        fn run(&mut self, sequences: &[&TokenSequence]) -> Result<Vec<f32>, String> {
+        fn run(&mut self, sequences: &[&TokenSequence]) -> Result<Vec<RawScore>, String> {
             self.runs.lock().unwrap().push(sequences.len());
             if let Some(gate) = self.gate.take() {
                 gate.wait();
             }
-            Ok(sequences.iter().map(|tokens| tokens.ids[0] as f32).collect())
+            Ok(sequences.iter().map(|tokens| RawScore::from(tokens.ids[0] as f32)).collect())
         }
     }
 
@@ -377,7 +388,7 @@ mod tests {
         intake.admit_all();
         gate.wait();
         for (n, answer) in answers.into_iter().enumerate() {
-            assert_eq!(answer.blocking_recv().unwrap(), Ok((n % 8 + 1) as f32));
+            assert_eq!(answer.blocking_recv().unwrap(), Ok(((n % 8 + 1) as f32).into()));
         }
         for thread in threads {
             thread.join().unwrap();

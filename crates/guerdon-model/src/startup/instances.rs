@@ -31,9 +31,10 @@ impl Instances {
         let refused = |detail| Error::Model { path: path.clone(), detail };
         let bytes = manifest.model_bytes(&config.path)?;
         let (instances, threads) = config.instances_and_threads(bytes, physical_cores());
+        let head = encoder.head(&manifest.output).map_err(refused)?;
         let session = SessionConfig {
             model: &path,
-            output: &manifest.output,
+            head: &head,
             device: config.device.first(),
             threads,
             runtime: config.runtime.as_deref(),
@@ -53,6 +54,8 @@ impl Instances {
                 encoder.max_tokens()
             )));
         }
+        let (short, long) = encoder.trial_texts().map_err(refused)?;
+        first.check_head(&short, &long).map_err(refused)?;
         let max_items = config.max_batch_sequences();
         let pad = match max_items {
             // A batch of one is never padded.

@@ -31,7 +31,9 @@ pub(crate) fn choose_padding(
     engine.set_pad(None);
     let alone = texts
         .iter()
-        .map(|text| engine.run(&[text]).map(|scores| scores.first().copied().unwrap_or(f32::NAN)))
+        .map(|text| {
+            engine.run(&[text]).map(|scores| scores.first().map_or(f32::NAN, |score| score.value))
+        })
         .collect::<Result<Vec<f32>, String>>()
         .map_err(|error| format!("does not run: {error}"))?;
     if let Some(pad) = encoder.pad() {
@@ -93,7 +95,7 @@ fn first_mismatch(
         !same && alone.is_finite()
     };
     let mut scores =
-        texts.iter().zip(alone.iter().copied()).zip(padded).map(|((t, a), p)| (t, a, p));
+        texts.iter().zip(alone.iter().copied()).zip(padded).map(|((t, a), p)| (t, a, p.value));
     Ok(scores.find(differs).map(|(text, alone, padded)| PaddingMismatch {
         tokens: text.len(),
         alone,

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::encode::tokenize::Encoder;
 use crate::encode::tokens::TokenSequence;
 use crate::engine::batch_plan::BatchLimits;
+use crate::engine::head::RawScore;
 use crate::engine::session::InferenceEngine;
 
 /// Token budgets to try, largest first, so that memory is allocated once for all of them.
@@ -29,8 +30,8 @@ pub(crate) fn warm_up(
     engine.reserve(limits.cache_entries().max(encoder.max_tokens()))?;
     let probe = encoder.probe()?.tokens;
     let scores = engine.run(&[&probe]).map_err(|error| format!("does not run: {error}"))?;
-    if !scores.iter().all(|score| score.is_finite()) {
-        return Err(format!("scores a plain dialogue {scores:?}"));
+    if let Some(number) = scores.iter().find_map(RawScore::not_finite) {
+        return Err(format!("scores a plain dialogue {number}"));
     }
     let vocabulary = encoder.vocabulary();
     if let Some(last) = u32::try_from(vocabulary).ok().and_then(|size| size.checked_sub(1)) {
@@ -132,9 +133,10 @@ mod tests {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tiny-decoder");
         let manifest = Manifest::load(&folder).unwrap();
         let encoder = Encoder::load(&folder, &manifest).unwrap();
+        let head = encoder.head(&manifest.output).unwrap();
         let config = SessionConfig {
             model: &folder.join(&manifest.files.model),
-            output: &manifest.output,
+            head: &head,
             device: Device::Cpu,
             threads: 1,
             runtime: None,

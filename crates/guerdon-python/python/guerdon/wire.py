@@ -31,14 +31,19 @@ class Rollout(_Rollout, total=False):
     """Facts for rules and judge: a map from names to scalars, lists or objects."""
 
 
-class RmPart(TypedDict):
-    """The reward model's part of a turn's reward."""
-
+class _RmPart(TypedDict):
     score: float
     """The calibrated score, which enters the fusion."""
     raw: float
     tokens: int
     truncated: bool
+
+
+class RmPart(_RmPart, total=False):
+    """The reward model's part of a turn's reward."""
+
+    objectives: dict[str, float]
+    """The objectives of a model with several, by name."""
 
 
 class JudgePart(TypedDict):
