@@ -25,7 +25,7 @@ const COMMANDS: [&[&str]; 14] = [
     &["config", "check"],
     &["rules", "check", "packs"],
     &["rules", "try", "packs", "--on", "in.jsonl"],
-    &["rules", "cost", "packs", "--on", "in.jsonl"],
+    &["rules", "bench", "packs", "--on", "in.jsonl"],
     &["score", "in.jsonl", "--local"],
     &["score", "in.jsonl", "--local", "--table"],
 ];
@@ -95,7 +95,6 @@ fn results_are_never_lost_by_a_run_that_fails() {
     // No server, a misspelt profile, a broken setting: the old results stay.
     let server = light().start();
     let url = format!("http://{}", server.address);
-    let closed = "http://127.0.0.1:9";
     for arguments in [
         &["--url", url.as_str(), "--profile", "lihgt"][..],
         &["--url", &url, "--sources", "rulse"],
@@ -116,7 +115,6 @@ fn results_are_never_lost_by_a_run_that_fails() {
             "{arguments:?}"
         );
     }
-    let _ = closed;
     // The input is never the output, under whatever name.
     let input = std::fs::read_to_string(path("in.jsonl")).unwrap();
     std::os::unix::fs::symlink("in.jsonl", path("link.jsonl")).unwrap();
@@ -210,7 +208,43 @@ fn interrupted_run_resumes_and_scores_no_line_twice() {
 }
 
 #[test]
-fn mistakes_are_told_before_anything_loads() {
+fn file_has_the_rewards_of_one_configuration_when_the_server_reloads() {
+    let judge = JudgeThread::start_with(|level| {
+        guerdon_tests::JudgeReply::content(JudgeThread::verdict(level))
+            .delay(Duration::from_millis(10))
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let server = judged(&judge, folder.path());
+    let url = format!("http://{}", server.address);
+    let run = command(folder.path(), &["score", "many.jsonl", "--url", &url, "--out", "out.jsonl"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait_until_blocking("some lines are scored", WAIT_LIMIT, || judge.endpoint().calls() > 20);
+    let pack = server.read("packs/words.yaml");
+    let edited = pack.replace("points: -50", "points: -40");
+    assert_ne!(edited, pack);
+    server.replace("packs/words.yaml", &edited);
+    wait_until_blocking("the edit is live", WAIT_LIMIT, || {
+        server.get("/v1/info").json()["generation"] == 2
+    });
+    let output = run.wait_with_output().unwrap();
+    let shown = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{shown}");
+    assert!(shown.contains("configuration") && shown.contains("out.jsonl.part"), "{shown}");
+    assert!(!folder.path().join("out.jsonl").exists(), "{shown}");
+    let resumed = command(
+        folder.path(),
+        &["score", "many.jsonl", "--url", &url, "--out", "out.jsonl", "--resume"],
+    )
+    .output()
+    .unwrap();
+    let shown = String::from_utf8_lossy(&resumed.stderr);
+    assert!(!resumed.status.success() && shown.contains("versions that score"), "{shown}");
+}
+
+#[test]
+fn configuration_errors_are_reported_before_anything_loads() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     for (what, setup) in [

@@ -222,7 +222,8 @@ fn cannot_write(path: &Path) -> String {
 }
 
 /// Replaces `path` by what `write` writes: a temporary file in the same folder, which is renamed
-/// when it is complete and on the disk. Keeps the permissions of an existing file.
+/// when it is complete and on the disk. Keeps the permissions of an existing file, and replaces the
+/// file behind a symbolic link rather than the link.
 ///
 /// # Errors
 /// `write` fails, or the file cannot be written. `path` then is as it was.
@@ -230,6 +231,7 @@ pub(crate) fn replace(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
+    let path = &behind_links(path)?;
     let cannot = || cannot_write(path);
     let folder = folder_of(path);
     let mut new = tempfile::Builder::new();
@@ -250,6 +252,22 @@ pub(crate) fn replace(
         drop(folder.sync_all());
     }
     Ok(())
+}
+
+/// The path that `path` leads to over symbolic links. The file there need not exist.
+///
+/// # Errors
+/// The links form a circle.
+pub(crate) fn behind_links(path: &Path) -> anyhow::Result<PathBuf> {
+    let mut path = path.to_owned();
+    // As the kernel does, gives up after 40 links.
+    for _ in 0..40 {
+        match std::fs::read_link(&path) {
+            Ok(next) => path = folder_of(&path).join(next),
+            Err(_) => return Ok(path),
+        }
+    }
+    bail!("{} is a symbolic link that leads to itself", path.display())
 }
 
 /// The folder that holds `path`.
@@ -343,6 +361,19 @@ mod tests {
         assert!(PartFile::create(&path, &"run").is_err());
         drop(part);
         assert!(opened(&path).is_some());
+    }
+
+    #[test]
+    fn file_behind_a_link_is_replaced_and_the_link_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::os::unix::fs::symlink("link", path("outer")).unwrap();
+        std::os::unix::fs::symlink("file", path("link")).unwrap();
+        replace(&path("outer"), |file| Ok(file.write_all(b"new")?)).unwrap();
+        assert_eq!(content(&path("file")), "new");
+        assert_eq!(std::fs::read_link(path("outer")).unwrap(), Path::new("link"));
+        std::os::unix::fs::symlink("circle", path("circle")).unwrap();
+        assert!(replace(&path("circle"), |_| Ok(())).is_err());
     }
 
     #[test]

@@ -39,11 +39,13 @@ pub(crate) struct CommandLine {
 
 const SCORE: &str = "\
 An interrupted run (Ctrl-C, SIGTERM, a killed process, a server that went away) keeps its results in
-OUT.jsonl.part. The same command with --resume continues it, if input, settings and the server's
-versions are the same. Rollouts without an answer of the server are scored then; with --advantages,
-so is every group that is not complete. With --resume, a finished run leaves OUT.jsonl.done, by which
-the same command recognises later that nothing is left to do. On the first signal, requests under way are finished, for
-at most 30 s; a second signal stops at once.
+OUT.jsonl.part; OUT.jsonl itself is written when all results are there. The same command with --resume
+continues the run, if input, settings and the server's versions are the same. Rollouts without an
+answer of the server are scored then; with --advantages, so is every group that is not complete. A
+server that loads another configuration during the run ends it, so that one file has the rewards of
+one configuration. With --resume, a finished run leaves OUT.jsonl.done, by which the same command
+recognises later that nothing is left to do. On the first signal, requests under way are finished,
+for at most 30 s; a second signal stops at once.
 
 Exit status: 0 if every rollout has a reward, 1 if one has none or the run failed, 2 for a wrong
 command line, 130 after SIGINT, 143 after SIGTERM.";

@@ -1,6 +1,6 @@
 //! `guerdon judge calibrate`: measures a judge's agreement with people.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 use std::process::ExitCode;
@@ -11,9 +11,10 @@ use comfy_table::{CellAlignment, Table};
 use guerdon_judge::{BootstrapEstimate, CalibrationReport, Gold};
 
 use super::setup::read;
-use super::workbench::{compiled, replace, source};
+use super::workbench::{compiled, source};
 use crate::cli::CalibrateArgs;
 use crate::output::outln;
+use crate::part::replace;
 
 pub(super) async fn run(calibrate: &CalibrateArgs) -> anyhow::Result<ExitCode> {
     let gold = Gold::read(&text(&calibrate.gold)?)
@@ -27,18 +28,13 @@ pub(super) async fn run(calibrate: &CalibrateArgs) -> anyhow::Result<ExitCode> {
         outln!("{} by {}\n{}", calibration.prompt, calibration.model, table(&calibration))?;
     }
     if let Some(svg) = &calibrate.svg {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the command's flag names the file to write"
-        )]
-        fs::write(svg, calibration.svg())
-            .with_context(|| format!("cannot write {}", svg.display()))?;
+        replace(svg, |file| Ok(file.write_all(calibration.svg().as_bytes())?))?;
     }
     if calibrate.stamp {
         let stamped = calibration.stamped(&read(&calibrate.prompt)?).context(
             "nothing to write into the prompt: no kappa is defined, or the file changed in between",
         )?;
-        replace(&calibrate.prompt, &stamped)?;
+        replace(&calibrate.prompt, |file| Ok(file.write_all(stamped.as_bytes())?))?;
     }
     let answered: usize = calibration.measured.iter().map(|one| one.items).sum();
     ensure!(answered > 0, "the judge answered none of the labelled items");

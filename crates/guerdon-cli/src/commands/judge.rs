@@ -11,10 +11,11 @@ use guerdon_types::Rollout;
 use serde_json::json;
 
 use super::setup::{read, runtime, without_mark};
-use super::workbench::{compiled, prompt_texts, replace, source};
+use super::workbench::{compiled, prompt_texts, source};
 use super::{calibrate, print};
 use crate::cli::{JudgeArgs, JudgeCommand};
 use crate::output::{errln, outln};
+use crate::part::replace;
 
 pub(super) fn run(judge: JudgeCommand) -> anyhow::Result<ExitCode> {
     match judge {
@@ -72,7 +73,7 @@ fn bump(paths: &[PathBuf]) -> anyhow::Result<ExitCode> {
             outln!("{}: already sealed", before.name)?;
             continue;
         }
-        replace(Path::new(&after.name), &after.text)?;
+        replace(Path::new(&after.name), |file| Ok(file.write_all(after.text.as_bytes())?))?;
         outln!("{}: sealed", after.name)?;
     }
     Ok(ExitCode::SUCCESS)

@@ -54,6 +54,10 @@ async fn serve_until_stopped(
             return Ok(true);
         }
     };
+    if signals.first().is_some() {
+        tracing::info!("stopping: nothing was served");
+        return Ok(true);
+    }
     signals.working(engine.snapshot().config.server.drain);
     let running = start_on(Arc::clone(&engine), socket).await?;
     // Serves even if the reader of standard output has gone, as in `guerdon serve | head -1`.

@@ -1,6 +1,5 @@
 //! Shared parts of the `guerdon judge` commands: prompt files, and the judge of the configuration.
 
-use std::fs;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,19 +24,6 @@ pub(super) fn compiled(paths: &[PathBuf]) -> anyhow::Result<Prompts> {
         Prompts::compile(&prompt_texts(paths)?).map_err(|report| anyhow::anyhow!("{report}"))?;
     print::report(warnings.diagnostics(), &warnings.coloured(), false)?;
     Ok(prompts)
-}
-
-/// Replaces a file by a rename, so that a server that reloads never reads half of it.
-pub(super) fn replace(path: &Path, text: &str) -> anyhow::Result<()> {
-    let mut draft = path.as_os_str().to_owned();
-    draft.push(".new");
-    let failed = || format!("cannot write {}", path.display());
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the command rewrites the file that it is given"
-    )]
-    fs::write(&draft, text).with_context(failed)?;
-    fs::rename(&draft, path).with_context(failed)
 }
 
 /// The judge that the configuration names. It reports the outcome of every attempt on standard

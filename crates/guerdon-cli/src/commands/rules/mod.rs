@@ -23,6 +23,7 @@ use guerdon_types::{Message, Role, Rollout};
 use crate::cli::{RulesCommand, TestFormat};
 use crate::commands::print;
 use crate::output::{errln, out, outln};
+use crate::part::replace;
 
 pub(super) fn run(rules: RulesCommand) -> anyhow::Result<ExitCode> {
     match rules {
@@ -149,12 +150,7 @@ fn fmt(paths: &[PathBuf], check: bool) -> anyhow::Result<ExitCode> {
         }
         untidy += 1;
         if !check {
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "a formatter writes the files it is given"
-            )]
-            std::fs::write(&pack.name, tidy)
-                .with_context(|| format!("cannot write {}", pack.name))?;
+            replace(Path::new(&pack.name), |file| Ok(file.write_all(tidy.as_bytes())?))?;
         }
         outln!("{}{}", if check { "untidy: " } else { "tidied: " }, pack.name)?;
     }

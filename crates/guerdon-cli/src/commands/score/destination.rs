@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context as _, ensure};
 use guerdon_types::RolloutResult;
 
-use super::file_out::{FileOutput, OutputPaths, RunIdentity};
+use super::file_out::{FileMode, FileOutput, OutputPaths, RunIdentity};
 use super::input::Input;
 use super::stream_out::StreamOutput;
 use crate::cli::ScoreArgs;
@@ -42,8 +42,8 @@ impl OutputChoice {
     ) -> anyhow::Result<Destination> {
         Ok(match self {
             Self::File(paths) => {
-                let file = FileOutput::open(paths, identity, score.resume)?;
-                Destination::File(Box::new(file.with_table(score.table)))
+                let mode = FileMode { resume: score.resume, as_table: score.table };
+                Destination::File(Box::new(FileOutput::open(paths, identity, mode)?))
             }
             Self::Stream(sink) => {
                 Destination::Stream(Box::new(StreamOutput::new(sink, score.table)))

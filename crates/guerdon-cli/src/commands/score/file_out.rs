@@ -4,17 +4,16 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
-use guerdon_types::{Problem, RolloutResult, ScoreRequest};
+use guerdon_types::{GroupComparison, RolloutResult, ScoreRequest};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::finished::FinishedRun;
 use super::input::{FileId, Input};
 use super::report::ErrorReport;
-use super::stream_out::unanswered;
 use crate::commands::table::table;
 use crate::output::errln;
-use crate::part::{PartFile, folder_of, replace};
+use crate::part::{PartFile, behind_links, folder_of, replace};
 
 /// The identity of a run: a part is continued only by the same run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -123,19 +122,6 @@ impl OutputPaths {
     }
 }
 
-/// The path that `path` leads to over symbolic links. The file there need not exist.
-fn behind_links(path: &Path) -> anyhow::Result<PathBuf> {
-    let mut path = path.to_owned();
-    // As the kernel does, gives up after 40 links.
-    for _ in 0..40 {
-        match std::fs::read_link(&path) {
-            Ok(next) => path = folder_of(&path).join(next),
-            Err(_) => return Ok(path),
-        }
-    }
-    bail!("{} is a symbolic link that leads to itself", path.display())
-}
-
 /// Collects results for a file.
 #[derive(Debug)]
 pub(super) struct FileOutput {
@@ -145,21 +131,32 @@ pub(super) struct FileOutput {
     resume: bool,
     /// Created with the first result.
     part: Option<PartFile>,
+    /// Set if the part is an earlier run's.
+    is_continued: bool,
     /// The rollouts without a reward of the same run, which has finished before.
     finished: Option<usize>,
 }
 
+/// The way in which a file is written.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FileMode {
+    /// Continues an earlier run.
+    pub(super) resume: bool,
+    /// Writes a table instead of JSON lines.
+    pub(super) as_table: bool,
+}
+
 impl FileOutput {
-    /// Opens the part of an earlier run, if `resume` is set.
+    /// Opens the part of an earlier run, if it is to be continued.
     ///
     /// # Errors
-    /// There is a part and `resume` is not set; or `resume` is set, and there is no part of this
-    /// run.
+    /// There is a part, and it is not to be continued; or it is, and there is no part of this run.
     pub(super) fn open(
         paths: OutputPaths,
         identity: RunIdentity,
-        resume: bool,
+        mode: FileMode,
     ) -> anyhow::Result<Self> {
+        let FileMode { resume, as_table } = mode;
         let (target, shown) = (paths.target.display(), paths.part.display());
         let (mut part, mut finished) = (None, None);
         match PartFile::open::<RunIdentity>(&paths.part)? {
@@ -182,7 +179,14 @@ impl FileOutput {
             }
             None if resume && paths.target.exists() => {
                 let found = FinishedRun::<RunIdentity>::read(&paths.done, &paths.target)?;
-                match found.map(|found| (identity.differences(&found.run), found.unscored)) {
+                let differences = |found: FinishedRun<RunIdentity>| {
+                    let mut differences = identity.differences(&found.run);
+                    if found.as_table != as_table {
+                        differences.push("--table was given to one of the runs only".to_owned());
+                    }
+                    (differences, found.unscored)
+                };
+                match found.map(differences) {
                     Some((differences, unscored)) if differences.is_empty() => {
                         finished = Some(unscored);
                     }
@@ -199,12 +203,8 @@ impl FileOutput {
             }
             None => {}
         }
-        Ok(Self { paths, identity, as_table: false, resume, part, finished })
-    }
-
-    /// Writes a table instead of JSON lines.
-    pub(super) fn with_table(self, as_table: bool) -> Self {
-        Self { as_table, ..self }
+        let is_continued = part.is_some();
+        Ok(Self { paths, identity, as_table, resume, part, is_continued, finished })
     }
 
     pub(super) fn is_done(&self, index: usize) -> bool {
@@ -254,9 +254,10 @@ impl FileOutput {
             "the input has no rollout; {} is unchanged",
             self.paths.target.display()
         );
-        let report = self.write(None)?;
+        let report = self.write()?;
         if self.resume {
-            FinishedRun::new(self.identity, &self.paths.target, report.unscored)?
+            let unscored = report.unscored;
+            FinishedRun::new(self.identity, &self.paths.target, self.as_table, unscored)?
                 .write(&self.paths.done)?;
         } else {
             // The record of an earlier run describes results that were replaced.
@@ -266,33 +267,40 @@ impl FileOutput {
         Ok(report)
     }
 
-    /// Writes all results and a reason for every missing one, unless the file exists: it may have
-    /// results of an earlier run. Keeps the part. `None` if the file exists.
-    pub(super) fn finish_incomplete(
-        &self,
-        input: &Input,
-        why: &Problem,
-    ) -> anyhow::Result<Option<ErrorReport>> {
-        if self.count() == 0 || self.paths.target.exists() {
-            return Ok(None);
-        }
-        self.write(Some((input, why))).map(Some)
+    /// Returns true if some of the results are an earlier run's.
+    pub(super) const fn is_continued(&self) -> bool {
+        self.is_continued
     }
 
-    fn write(&self, missing: Option<(&Input, &Problem)>) -> anyhow::Result<ErrorReport> {
+    /// The groups of all results, also of those that an earlier run has made.
+    ///
+    /// # Errors
+    /// The input or the part cannot be read.
+    pub(super) fn compared_groups(&self, input: &Input) -> anyhow::Result<GroupComparison> {
+        let mut groups = GroupComparison::default();
+        let mut entries = input.entries()?;
+        while let Some(entry) = entries.next()? {
+            let Ok(rollout) = &entry.rollout else { continue };
+            let Some(group) = &rollout.group else { continue };
+            if let Some(result) = self.value(entry.index)? {
+                groups.add(entry.index, group, &serde_json::from_slice(&result)?);
+            }
+        }
+        Ok(groups)
+    }
+
+    /// The JSON text of a result.
+    fn value(&self, index: usize) -> anyhow::Result<Option<Vec<u8>>> {
+        self.part.as_ref().map_or(Ok(None), |part| part.value(index))
+    }
+
+    fn write(&self) -> anyhow::Result<ErrorReport> {
         let mut report = ErrorReport::default();
-        let mut entries = missing.map(|(input, _)| input.entries()).transpose()?;
         replace(&self.paths.target, |out| {
             let mut rows = Vec::new();
             for index in 0..self.identity.rollouts {
-                let entry = entries.as_mut().map(|entries| entries.next()).transpose()?.flatten();
-                let value = self.part.as_ref().map(|part| part.value(index)).transpose()?.flatten();
-                let line = match (value, entry, missing) {
-                    (Some(value), ..) => value,
-                    (None, Some(entry), Some((_, why))) => {
-                        serde_json::to_vec(&unanswered(entry, why))?
-                    }
-                    _ => bail!("rollout {index} has no result"),
+                let Some(line) = self.value(index)? else {
+                    bail!("rollout {index} has no result");
                 };
                 report.note_json(&line)?;
                 if self.as_table {

@@ -19,14 +19,22 @@ pub(super) struct FinishedRun<T> {
     pub(super) run: T,
     /// The hash of the file that the run wrote.
     sha256: String,
+    /// Set if the file is a table.
+    #[serde(default)]
+    pub(super) as_table: bool,
     /// Rollouts without a reward.
     pub(super) unscored: usize,
 }
 
 impl<T: Serialize + for<'de> Deserialize<'de>> FinishedRun<T> {
     /// The finished run `run`, which wrote `target`.
-    pub(super) fn new(run: T, target: &Path, unscored: usize) -> anyhow::Result<Self> {
-        Ok(Self { run, sha256: hash(target)?, unscored })
+    pub(super) fn new(
+        run: T,
+        target: &Path,
+        as_table: bool,
+        unscored: usize,
+    ) -> anyhow::Result<Self> {
+        Ok(Self { run, sha256: hash(target)?, as_table, unscored })
     }
 
     /// Reads the record of the run that wrote `target`. `None` if there is no record, or if

@@ -68,12 +68,17 @@ pub(super) fn run(score: &ScoreArgs) -> anyhow::Result<ExitCode> {
 
 async fn score_file(score: &ScoreArgs) -> anyhow::Result<ExitCode> {
     let input = Input::open(&score.input)?;
-    let template = settings::template(score, input.settings())?;
+    let mut template = settings::template(score, input.settings())?;
     let estimator = settings::estimator(&template)?;
     let choice = OutputChoice::new(score, &input)?;
     let engine = ScoringEngine::new(score).await?;
     let versions = engine.versions(&template).await?;
+    let digest = versions.as_ref().and_then(settings::expectation);
     let mut destination = choice.open(score, RunIdentity::new(&input, &template, versions)?)?;
+    if let Destination::File(_) = destination {
+        // All results of a file are made by one configuration, also if the server reloads.
+        template.expect = template.expect.or(digest);
+    }
     let chunks = RequestChunks::new(&input, estimator, |index| destination.is_done(index))?;
 
     // Until now a signal has ended the process: there was nothing to keep.
@@ -93,12 +98,18 @@ async fn score_file(score: &ScoreArgs) -> anyhow::Result<ExitCode> {
         end = job.run() => end,
         () = signals.urgent() => Ok(JobEnd::Stopped),
     };
-    let groups = job.groups.finish();
+    let mut groups = job.groups.finish();
     progress.finish_and_clear();
     if !matches!(end, Ok(JobEnd::Stopped)) {
         engine.close().await;
     }
     let signal = signals.first();
+    if let (Ok(JobEnd::Complete), Destination::File(file)) = (&end, &destination)
+        && file.is_continued()
+    {
+        // With the results of the earlier run.
+        groups = file.compared_groups(&input)?.finish();
+    }
     match end {
         Ok(end) => {
             let code = finish(end, destination, &input, signal);
@@ -132,7 +143,10 @@ fn finish(
             report.print(total);
             Ok(if report.unscored > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
         }
-        JobEnd::NoReader => Ok(ExitCode::SUCCESS),
+        JobEnd::NoReader => Ok(match destination {
+            Destination::Stream(stream) if stream.unscored() > 0 => ExitCode::FAILURE,
+            _ => ExitCode::SUCCESS,
+        }),
         JobEnd::Stopped => {
             let count = destination.count();
             match destination {
@@ -151,9 +165,6 @@ fn finish(
             let why = Problem::new(ProblemCode::Unscored, error.to_string());
             match destination {
                 Destination::File(file) => {
-                    if let Some(report) = file.finish_incomplete(input, &why)? {
-                        report.print(total);
-                    }
                     if let Some(kept) = file.kept() {
                         errln!("{kept}");
                     }

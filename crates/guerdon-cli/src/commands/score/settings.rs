@@ -6,8 +6,9 @@ use anyhow::Context as _;
 use guerdon_client::optim::Estimator;
 use guerdon_server::config::{Environment as _, ProcessEnvironment};
 use guerdon_server::secrets::{SecretPlace, resolve};
-use guerdon_types::{AdvantagesRequest, ProfileName, ScoreRequest, SourceId};
+use guerdon_types::{AdvantagesRequest, Expectation, ProfileName, ScoreRequest, SourceId};
 use secrecy::ExposeSecret as _;
+use serde_json::Value;
 
 use crate::cli::ScoreArgs;
 
@@ -30,6 +31,12 @@ pub(super) fn template(
         advantages: advantages.or(given.advantages),
         ..given
     })
+}
+
+/// The configuration that must serve, from the versions of a run; `None` if the server reports no
+/// digest.
+pub(super) fn expectation(versions: &Value) -> Option<Expectation> {
+    serde_json::from_value(serde_json::json!({ "digest": versions.get("digest")? })).ok()
 }
 
 /// The estimator of the advantages, if any are asked for.

@@ -72,6 +72,11 @@ impl StreamOutput {
         self.next
     }
 
+    /// The number of written results without a reward.
+    pub(super) const fn unscored(&self) -> usize {
+        self.report.unscored
+    }
+
     /// Writes a result without a reward for every rollout that has no result, for the reason `why`.
     pub(super) fn fill(&mut self, input: &Input, why: &Problem) -> anyhow::Result<()> {
         let mut entries = input.entries()?;
@@ -95,7 +100,7 @@ impl StreamOutput {
 }
 
 /// The result of an entry without an answer.
-pub(super) fn unanswered(entry: InputEntry, why: &Problem) -> RolloutResult {
+fn unanswered(entry: InputEntry, why: &Problem) -> RolloutResult {
     match entry.rollout {
         Ok(rollout) => {
             let id = rollout.id.unwrap_or_else(|| entry.index.to_string().into());
