@@ -43,7 +43,7 @@ use utoipa_axum::router::OpenApiRouter;
 pub use self::score::SourceName;
 pub use self::service::{
     ApiError, JsonBody, ProfileSummary, ScoreHandle, ScoreService, ScoringBatch, compute,
-    parse_body,
+    json_bytes, json_reply, parse_body,
 };
 
 /// The routes of all protocols.

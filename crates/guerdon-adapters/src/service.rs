@@ -14,15 +14,17 @@ use guerdon_types::{
     FusionConfig, Invalid, Limits, Problem, ProblemCode, ProfileName, RolloutResult, ScoreRequest,
     parse_json,
 };
-use http::header::RETRY_AFTER;
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::score::SourceName;
 
-/// Bodies larger than this are parsed on a blocking thread.
-const PARSE_INLINE: usize = 128 << 10;
+/// The largest body, in bytes, that is parsed and converted on the thread of the request. Others
+/// are on a blocking thread.
+pub(crate) const SHORT_BODY: usize = 128 << 10;
 
 /// The largest number of JSON values in a body.
 const MAX_VALUES: usize = 4_000_000;
@@ -149,6 +151,21 @@ pub async fn compute<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(failed)
 }
 
+/// The text of a JSON reply.
+///
+/// # Errors
+/// `internal`, if the value cannot be written.
+pub fn json_bytes(reply: &impl Serialize) -> Result<Vec<u8>, ApiError> {
+    serde_json::to_vec(reply).map_err(|error| {
+        ApiError::new(ProblemCode::Internal, format!("the reply could not be written: {error}"))
+    })
+}
+
+/// A reply with a JSON text.
+pub fn json_reply(json: Vec<u8>) -> Response {
+    ([(CONTENT_TYPE, "application/json")], json).into_response()
+}
+
 /// Parses a body with `parse`, on a blocking thread if it is large.
 ///
 /// # Errors
@@ -157,11 +174,10 @@ pub async fn parse_body<T: Send + 'static>(
     bytes: Bytes,
     parse: impl FnOnce(&[u8]) -> Result<T, Invalid> + Send + 'static,
 ) -> Result<T, ApiError> {
-    if bytes.len() <= PARSE_INLINE {
+    if bytes.len() <= SHORT_BODY {
         return Ok(parse(&bytes)?);
     }
-    let parsed = tokio::task::spawn_blocking(move || parse(&bytes)).await;
-    Ok(parsed.map_err(|_| ApiError::new(ProblemCode::Internal, "parsing the body failed"))??)
+    Ok(compute(move || parse(&bytes)).await??)
 }
 
 /// A refused request: the problem to answer with, and when to try again.
@@ -183,11 +199,17 @@ impl ApiError {
         &self.problem.detail
     }
 
-    /// Sets the `Retry-After` header; without it, the header of a retriable problem is one second.
+    /// Sets the `Retry-After` header: whole seconds, rounded up, at least one. Without it, the header
+    /// of a retriable problem is one second.
     #[must_use]
     pub fn retry_after(self, wait: Duration) -> Self {
         Self { retry_after: Some(wait), ..self }
     }
+}
+
+/// A wait in whole seconds, rounded up, at least one: a client that waits so long is not too early.
+fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1)
 }
 
 impl From<Problem> for ApiError {
@@ -216,7 +238,7 @@ impl IntoResponse for ApiError {
             .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
             .into_response();
         if let Some(wait) = self.retry_after {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
         }
         response.extensions_mut().insert(Arc::new(*self.problem));
         response
@@ -256,6 +278,15 @@ mod tests {
             let (text, count) = (value.to_string(), values_of(&value));
             prop_assert!(check_values(text.as_bytes(), count - 1).is_err() || count == 1);
             prop_assert!(check_values(text.as_bytes(), 2 * count + 1).is_ok(), "{}", text);
+        }
+    }
+
+    #[test]
+    fn retry_after_is_rounded_up_to_whole_seconds() {
+        for (millis, seconds) in [(0, "1"), (1, "1"), (1_000, "1"), (1_001, "2"), (90_500, "91")] {
+            let error = ApiError::new(ProblemCode::Overloaded, "full");
+            let response = error.retry_after(Duration::from_millis(millis)).into_response();
+            assert_eq!(response.headers()[RETRY_AFTER], seconds, "{millis} ms");
         }
     }
 

@@ -100,7 +100,7 @@ impl Scorer {
         Self { client, ..self }
     }
 
-    /// A copy for a request with `request_bytes` bytes of text: see [`Ask::request_bytes`].
+    /// A copy for a request of about `request_bytes` bytes: see [`Ask::request_bytes`].
     #[must_use]
     pub fn of_request(self, request_bytes: usize) -> Self {
         Self { request_bytes, ..self }

@@ -24,7 +24,7 @@ pub struct Ask<'a> {
     /// source with a queue serves clients evenly, so that a large batch of one does not delay
     /// another.
     pub client: u64,
-    /// Bytes of text in the whole request. A source that computes may do so where it is called if
+    /// Approximate size of the whole request in bytes, as [`Rollout::weight`] counts. A source that computes may do so where it is called if
     /// the request is short, and on threads of its own if it is not.
     pub request_bytes: usize,
 }
@@ -42,7 +42,7 @@ impl<'a> Ask<'a> {
         Self { client, ..self }
     }
 
-    /// A copy for a request with `request_bytes` bytes of text.
+    /// A copy for a request of about `request_bytes` bytes.
     #[must_use]
     pub const fn of_request(self, request_bytes: usize) -> Self {
         Self { request_bytes, ..self }

@@ -13,9 +13,13 @@ use crate::engine::eval::{self, DialogueTexts, Evaluation, TurnView};
 use crate::{RulePacks, ScanLimit};
 
 /// The source yields to the executor after turns of this many bytes together, about 10 ms of work.
+/// A turn counts as at least [`TURN_BYTES`].
 const BYTES_BETWEEN_YIELDS: usize = 32 * 1024;
 
-/// Requests of at most this many bytes of text are scored where the source is called, because a
+/// Bytes that a turn counts for besides its text.
+const TURN_BYTES: usize = 64;
+
+/// Requests of at most this many bytes are scored where the source is called, because a
 /// change of threads costs more. This is about 2 ms of work.
 const BYTES_IN_PLACE: usize = 8 * 1024;
 
@@ -73,7 +77,7 @@ impl RewardSource for RulesSource {
 
     fn score<'a>(&'a self, ask: Ask<'a>) -> BoxFuture<'a, Vec<Signal>> {
         Box::pin(async move {
-            let bytes = text_bytes(&ask).max(ask.request_bytes);
+            let bytes = weight(&ask).max(ask.request_bytes);
             match self.threads.as_ref().filter(|_| bytes > BYTES_IN_PLACE) {
                 Some(threads) => self.score_on(threads, ask).await,
                 None => self.score_here(ask).await,
@@ -82,10 +86,10 @@ impl RewardSource for RulesSource {
     }
 }
 
-/// Bytes of all messages up to the last turn that is asked for.
-fn text_bytes(ask: &Ask<'_>) -> usize {
-    let read = ask.turns.last().map_or(0, |last| last + 1);
-    ask.rollout.messages.iter().take(read).map(|message| message.content.len()).sum()
+/// The approximate size of what is read for `ask`, in bytes: the messages up to the last turn, and
+/// the context.
+fn weight(ask: &Ask<'_>) -> usize {
+    ask.rollout.weight(ask.turns.last().map_or(0, |last| last + 1))
 }
 
 /// Yields to the other futures of the executor. This crate depends on no runtime that has such a
@@ -114,6 +118,7 @@ impl RulesSource {
                 self.answer(eval::evaluate(self.packs.plan(), &view, ask.deadline))
             });
             bytes += ask.rollout.messages.get(*turn).map_or(0, |message| message.content.len());
+            bytes += TURN_BYTES;
             if bytes >= BYTES_BETWEEN_YIELDS {
                 bytes = 0;
                 yield_now().await;
@@ -123,7 +128,7 @@ impl RulesSource {
     }
 
     async fn score_on(&self, threads: &WorkThreads, ask: Ask<'_>) -> Vec<Signal> {
-        let cost = u64::try_from(text_bytes(&ask)).unwrap_or(u64::MAX);
+        let cost = u64::try_from(weight(&ask)).unwrap_or(u64::MAX);
         let scored = async {
             // The request was admitted by `full_for_client`, so its rollouts wait and are not refused.
             let permit = threads.enter_admitted(ask.client, cost).await?;

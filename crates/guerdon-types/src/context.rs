@@ -12,6 +12,9 @@ use crate::Context;
 /// The largest number of values in one context, nested ones included.
 const MAX_VALUES: usize = 100_000;
 
+/// The approximate size of one value in memory, in bytes, without its texts.
+const VALUE_BYTES: usize = 64;
+
 /// Reads a context. Refuses a key that an object has twice, and more than 100,000 values.
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Context, D::Error> {
     deserializer.deserialize_map(ObjectVisitor { left: &mut { MAX_VALUES } })
@@ -28,6 +31,21 @@ fn values_of(value: &Value) -> usize {
         Value::Object(fields) => values_in(fields),
         _ => 0,
     }
+}
+
+/// The approximate size of a context in memory, in bytes.
+pub(crate) fn weight(context: &Context) -> usize {
+    context.iter().map(|(key, value)| key.len() + weight_of(value)).sum()
+}
+
+fn weight_of(value: &Value) -> usize {
+    VALUE_BYTES
+        + match value {
+            Value::String(text) => text.len(),
+            Value::Array(items) => items.iter().map(weight_of).sum(),
+            Value::Object(fields) => weight(fields),
+            _ => 0,
+        }
 }
 
 /// Reads the entries of an object.

@@ -67,7 +67,7 @@ pub use parts::{
 };
 pub use problem::{Invalid, Problem, ProblemCode};
 pub use reported::{ReportedCalibration, ReportedFusion};
-pub use request::{AdvantagesRequest, Expectation, IncomingRequest, ScoreRequest};
+pub use request::{AdvantagesRequest, Expectation, IncomingRequest, ScoreRequest, check_count};
 pub use response::{
     IncomparableGroup, MissingSource, OtherGenerationTurn, RolloutResult, ScoreResponse,
     StreamLine, StreamSummary, StreamedResult, TurnResult, Versions,

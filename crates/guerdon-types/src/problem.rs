@@ -35,6 +35,8 @@ pub enum ProblemCode {
     Unauthorized,
     /// The token lacks the scope of this route.
     Forbidden,
+    /// The body did not arrive in time.
+    RequestTimeout,
     /// The request expects another configuration than the one that serves.
     Conflict,
     /// The path does not exist.
@@ -65,6 +67,7 @@ impl ProblemCode {
             Self::Forbidden => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
+            Self::RequestTimeout => 408,
             Self::Conflict => 409,
             Self::TooLarge | Self::RolloutTooLarge => 413,
             Self::UnsupportedMediaType => 415,
@@ -95,6 +98,7 @@ impl ProblemCode {
             Self::Unscored => "The rollout could not be scored",
             Self::Unauthorized => "A valid token is required",
             Self::Forbidden => "The request is not allowed",
+            Self::RequestTimeout => "The body did not arrive in time",
             Self::Conflict => "Another configuration serves",
             Self::NotFound => "The path does not exist",
             Self::MethodNotAllowed => "The method is not allowed",
@@ -122,6 +126,7 @@ impl ProblemCode {
             Self::Unscored => "unscored",
             Self::Unauthorized => "unauthorized",
             Self::Forbidden => "forbidden",
+            Self::RequestTimeout => "request_timeout",
             Self::Conflict => "conflict",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",

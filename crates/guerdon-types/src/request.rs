@@ -135,7 +135,7 @@ impl IncomingRequest {
             EntryTexts { max: max_rollouts }.deserialize(&mut array).map_err(|error| {
                 Invalid::new(ProblemCode::InvalidRequest, "/rollouts", message(&error))
             })?;
-        check_count(count, max_rollouts)?;
+        check_count(count, max_rollouts).map_err(|invalid| invalid.below("/rollouts"))?;
         let mut left = MAX_CONTEXT_VALUES;
         let parse = |text: &&RawValue| {
             let mut entry = RolloutEntry::parse(text.get());
@@ -155,7 +155,7 @@ impl IncomingRequest {
     /// # Errors
     /// `too_large` for more than `max_rollouts`.
     pub fn check_count(&self, max_rollouts: usize) -> Result<(), Invalid> {
-        check_count(self.entries.len(), max_rollouts)
+        check_count(self.entries.len(), max_rollouts).map_err(|invalid| invalid.below("/rollouts"))
     }
 }
 
@@ -179,12 +179,17 @@ fn refuse_list(bytes: &[u8]) -> Result<(), Invalid> {
         .hint("wrap the list: {\"rollouts\": [...]}"))
 }
 
-fn check_count(count: usize, max_rollouts: usize) -> Result<(), Invalid> {
+/// Checks a number of rollouts in a request, or of other items that become rollouts. The error has
+/// an empty pointer.
+///
+/// # Errors
+/// `too_large` for more than `max_rollouts`.
+pub fn check_count(count: usize, max_rollouts: usize) -> Result<(), Invalid> {
     if count <= max_rollouts {
         return Ok(());
     }
     let detail = format!("{count} rollouts exceed this server's limit of {max_rollouts}");
-    Err(Invalid::new(ProblemCode::TooLarge, "/rollouts", detail).hint(
+    Err(Invalid::new(ProblemCode::TooLarge, "", detail).hint(
         "send fewer rollouts per request (guerdon-client splits batches), or raise `limits.max_rollouts`",
     ))
 }

@@ -31,7 +31,7 @@ async fn half_sent_bodies_are_refused_with_the_limit() {
         let mut connection = Wire::connect(&server).await;
         connection.post(path, 100, b"{").await;
         let reply = connection.until_closed().await;
-        assert!(reply.starts_with("HTTP/1.1 400 "), "{path}: {reply}");
+        assert!(reply.starts_with("HTTP/1.1 408 "), "{path}: {reply}");
         assert!(reply.contains("a pause of 200ms"), "{path}: {reply}");
     }
     server.stop().await;

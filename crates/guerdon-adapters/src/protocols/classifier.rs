@@ -34,6 +34,16 @@ pub(super) enum Texts {
 }
 
 impl Texts {
+    /// Takes the texts out. What remains tells one text from a list, which decides the form of some
+    /// replies.
+    pub(super) fn take(&mut self) -> Self {
+        let emptied = match self {
+            Self::One(_) => Self::One(String::new()),
+            Self::Several(_) => Self::Several(Vec::new()),
+        };
+        std::mem::replace(self, emptied)
+    }
+
     pub(super) fn list(self) -> Vec<String> {
         match self {
             Self::One(text) => vec![text],

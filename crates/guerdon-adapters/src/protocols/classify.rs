@@ -51,18 +51,18 @@ async fn classify(
     JsonBody(body): JsonBody<Value>,
 ) -> Result<Response, ApiError> {
     match call.compute(|_| read(body)).await?? {
-        ClassifyRequest::Sglang(request) => {
-            let items = text_items(&call, request.text.clone()).await?;
+        ClassifyRequest::Sglang(mut request) => {
+            let items = text_items(&call, request.text.take()).await?;
             let answers = call.score(&PROTOCOL, items).await?;
             Ok(answers.reply(sglang::classify_reply(&request, &answers, &id)))
         }
-        ClassifyRequest::Infinity(request) => {
-            let items = text_items(&call, request.input.clone()).await?;
+        ClassifyRequest::Infinity(mut request) => {
+            let items = text_items(&call, request.input.take()).await?;
             let answers = call.score(&PROTOCOL, items).await?;
             Ok(answers.reply(infinity::classify_reply(&request, &answers, &id)))
         }
-        ClassifyRequest::Vllm(request) => {
-            let items = vllm::items(&call, &request).await?;
+        ClassifyRequest::Vllm(mut request) => {
+            let items = vllm::items(&call, &mut request).await?;
             let answers = call.score(&PROTOCOL, items).await?;
             Ok(answers.reply(vllm::classify_reply(request, &answers, &id)))
         }

@@ -7,9 +7,8 @@
 
 use std::collections::BTreeMap;
 
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use guerdon_types::{Invalid, Problem, ProblemCode};
-use http::header::CONTENT_TYPE;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa_axum::router::OpenApiRouter;
@@ -17,7 +16,7 @@ use utoipa_axum::routes;
 
 use super::nemo_gym::FAILURE_CLASS;
 use crate::score::{NamedNumbers, ScoreCall, UrlOptions};
-use crate::service::{ApiError, JsonBody, compute};
+use crate::service::{ApiError, JsonBody, compute, json_bytes, json_reply};
 
 const TASK: &str = "_ng_task_index";
 const ROLLOUT: &str = "_ng_rollout_index";
@@ -59,13 +58,11 @@ async fn aggregate_metrics(
 ) -> Result<Response, ApiError> {
     // Statistics and the text of the reply grow with the request.
     let reply = move || -> Result<Vec<u8>, ApiError> {
-        let reply = aggregated(&request.verify_responses)?;
-        serde_json::to_vec(&reply)
-            .map_err(|error| ApiError::new(ProblemCode::Internal, error.to_string()))
+        json_bytes(&aggregated(&request.verify_responses)?)
     };
     let json = compute(reply).await??;
     drop(call);
-    Ok(([(CONTENT_TYPE, "application/json")], json).into_response())
+    Ok(json_reply(json))
 }
 
 fn aggregated(responses: &[Map<String, Value>]) -> Result<AggregateReply, Invalid> {

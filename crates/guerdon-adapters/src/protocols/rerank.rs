@@ -129,11 +129,13 @@ async fn rerank(
     let (Replies::Texts(texts) | Replies::Documents(texts)) = &replies;
     call.check_count(texts.len())?;
     call.check_copies(&query, texts.len())?;
-    let texts = texts.clone();
-    let items = call.compute(move |options| -> Vec<Item> {
-        texts.iter().map(|reply| pair(&query, reply, options)).collect()
+    let items = call.compute(move |options| {
+        let (Replies::Texts(texts) | Replies::Documents(texts)) = &replies;
+        let items: Vec<Item> = texts.iter().map(|reply| pair(&query, reply, options)).collect();
+        (items, replies)
     });
-    let answers = call.score(&PROTOCOL, items.await?).await?;
+    let (items, replies) = items.await?;
+    let answers = call.score(&PROTOCOL, items).await?;
     let raw = raw_scores.or(use_activation.map(|activate| !activate)).unwrap_or(false);
     let mut ranked = ranked(&answers, raw);
     ranked.truncate(top_n.filter(|top| *top > 0).unwrap_or(usize::MAX));

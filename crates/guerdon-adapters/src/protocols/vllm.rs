@@ -144,23 +144,25 @@ pub(super) fn entries<T>(
 async fn pooling(
     call: ScoreCall,
     Extension(id): Extension<RequestId>,
-    JsonBody(request): JsonBody<ClassifyRequestBody>,
+    JsonBody(mut request): JsonBody<ClassifyRequestBody>,
 ) -> Result<Response, ApiError> {
-    let items = items(&call, &request).await?;
+    let items = items(&call, &mut request).await?;
     let answers = call.score(&PROTOCOL, items).await?;
     let entry = |index, number| PoolingEntry { index, object: "pooling", data: [number] };
     let data = entries(&answers, request.use_activation, entry);
     Ok(answers.reply(ListReply::new(format!("pool-{id}"), request.model, &answers, data)))
 }
 
+/// The dialogues of the body, whose input is taken.
 pub(super) async fn items(
     call: &ScoreCall,
-    request: &ClassifyRequestBody,
+    request: &mut ClassifyRequestBody,
 ) -> Result<Vec<Item>, ApiError> {
-    match &request.input {
-        ClassifyInputOrChat::Input { input } => text_items(call, input.clone()).await,
+    match &mut request.input {
+        ClassifyInputOrChat::Input { input } => text_items(call, input.take()).await,
         ClassifyInputOrChat::Chat { messages } => {
-            Ok(vec![Item::messages(read(messages.clone()), Context::new())])
+            let messages = std::mem::take(messages);
+            call.compute(move |_| vec![Item::messages(read(messages), Context::new())]).await
         }
     }
 }

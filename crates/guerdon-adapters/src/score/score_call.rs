@@ -8,7 +8,7 @@ use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse as _, Response};
 use guerdon_types::{
     Context, Finite, FusionConfig, Invalid, Message, Problem, ProblemCode, Rollout, RolloutResult,
-    ScoreRequest,
+    ScoreRequest, check_count,
 };
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http::request::Parts;
@@ -17,14 +17,11 @@ use serde::Serialize;
 
 use super::source_name::SourceName;
 use super::url_options::{OnFailure, UrlOptions};
-use crate::service::{ApiError, ScoreHandle, ScoreService, compute};
+use crate::service::{ApiError, SHORT_BODY, ScoreHandle, ScoreService, compute};
 use crate::text::ForeignDialogue;
 
 /// The header with the number of texts whose chat template was not recognised.
 const UNRECOGNISED: HeaderName = HeaderName::from_static("x-guerdon-unrecognised");
-
-/// The longest body that is converted on the thread of the request, in bytes.
-const SHORT: usize = 128 << 10;
 
 /// The memory of copied texts, in largest bodies.
 const MAX_COPIED_BODIES: usize = 4;
@@ -139,7 +136,9 @@ impl<S: Send + Sync> FromRequestParts<S> for ScoreCall {
         let options = UrlOptions::from_request_parts(parts, state).await?;
         let length = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
         let is_short = !parts.headers.contains_key(CONTENT_ENCODING)
-            && length.and_then(|length| length.parse().ok()).is_some_and(|n: usize| n <= SHORT);
+            && length
+                .and_then(|length| length.parse().ok())
+                .is_some_and(|n: usize| n <= SHORT_BODY);
         Ok(Self { service, options, is_short })
     }
 }
@@ -166,13 +165,7 @@ impl ScoreCall {
     /// # Errors
     /// `too_large`.
     pub(crate) fn check_count(&self, count: usize) -> Result<(), Invalid> {
-        let limit = self.service.limits().max_rollouts;
-        if count <= limit {
-            return Ok(());
-        }
-        let detail = format!("{count} rollouts exceed this server's limit of {limit}");
-        Err(Invalid::new(ProblemCode::TooLarge, "/rollouts", detail)
-            .hint("send fewer items a request, or raise `limits.max_rollouts`"))
+        check_count(count, self.service.limits().max_rollouts)
     }
 
     /// Refuses a text that would be copied for so many items that the copies take many times the

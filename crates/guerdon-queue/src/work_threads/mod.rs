@@ -227,8 +227,8 @@ impl WorkThreads {
         is_full.then(|| self.shared.expected_wait(&state))
     }
 
-    /// Stops the threads and waits for them. Work that waits is dropped; work that runs sees the
-    /// flag of a caller that has gone only if its caller has gone, so its end is waited for.
+    /// Stops the threads and waits for them. Waiting work is dropped. Running work is not cancelled:
+    /// its flag is set only when its caller goes, so this waits for its end.
     pub fn stop(&self) {
         self.shared.stop();
         for thread in self.threads.lock().drain(..) {

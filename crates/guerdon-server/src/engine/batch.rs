@@ -25,6 +25,9 @@ use crate::observe::metrics::Metrics;
 /// Rollouts per task: few enough to spread the rules over the cores.
 const ROLLOUTS_PER_TASK: usize = 32;
 
+/// The size in bytes from which on all requests are alike to sources: large.
+const LARGE_REQUEST: usize = 1 << 20;
+
 /// A checked request, bound to the snapshot it will be scored on.
 #[derive(Debug)]
 pub struct Batch {
@@ -85,7 +88,7 @@ impl Batch {
             .scorer
             .narrowed(request.sources.as_deref(), request.fusion.as_ref())?
             .for_client(client)
-            .of_request(text_bytes(&entries));
+            .of_request(weight(&entries));
         if let Some(other) = compared
             && let Some(profile) = other.profiles.get(profile.name.as_str())
         {
@@ -195,10 +198,16 @@ impl Batch {
     }
 }
 
-/// Bytes of text in all valid rollouts.
-fn text_bytes(entries: &[RolloutEntry]) -> usize {
-    let rollouts = entries.iter().filter_map(|entry| entry.rollout.as_ref().ok());
-    rollouts.flat_map(|rollout| &rollout.messages).map(|message| message.content.len()).sum()
+/// The approximate size of all valid rollouts, in bytes. Counting ends above [`LARGE_REQUEST`].
+fn weight(entries: &[RolloutEntry]) -> usize {
+    let mut bytes: usize = 0;
+    for rollout in entries.iter().filter_map(|entry| entry.rollout.as_ref().ok()) {
+        bytes = bytes.saturating_add(rollout.weight(rollout.messages.len()));
+        if bytes > LARGE_REQUEST {
+            break;
+        }
+    }
+    bytes
 }
 
 /// The channel of results, and the rollouts whose result is missing.

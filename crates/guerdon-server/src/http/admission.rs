@@ -21,6 +21,9 @@ const WAITING_PER_PLACE: usize = 4;
 /// The most places beyond `limits.max_concurrent_requests` for callers that have none.
 const MOST_RESERVED_PLACES: u64 = 64;
 
+/// The longest wait that a refusal announces. The estimate may be far off.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
 /// Room and places of all requests.
 #[derive(Debug)]
 pub(crate) struct RequestAdmission {
@@ -106,7 +109,7 @@ impl RequestAdmission {
             let detail = format!("too many concurrent requests (limit {limit})");
             let hint = "wait as Retry-After says, or raise `limits.max_concurrent_requests`";
             ApiError::from(Problem::new(ProblemCode::Overloaded, detail).hint(hint))
-                .retry_after(retry_after(self.places.expected_wait(caller.0, 1)))
+                .retry_after(self.places.expected_wait(caller.0, 1).min(LONGEST_WAIT))
         })
     }
 
@@ -117,7 +120,7 @@ impl RequestAdmission {
         let hint =
             "wait as Retry-After says, send smaller requests, or raise `server.max_bodies_bytes`";
         ApiError::from(Problem::new(ProblemCode::Overloaded, detail).hint(hint))
-            .retry_after(retry_after(self.room.expected_wait(caller.0, bytes)))
+            .retry_after(self.room.expected_wait(caller.0, bytes).min(LONGEST_WAIT))
     }
 }
 
@@ -126,12 +129,6 @@ impl RequestAdmission {
 pub(crate) struct RoomForBody {
     permit: FairPermit,
     caller: CallerId,
-}
-
-/// A wait in the form of `Retry-After`: whole seconds, at least one and at most a minute.
-fn retry_after(wait: Duration) -> Duration {
-    let whole = Duration::from_secs(wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
-    whole.clamp(Duration::from_secs(1), Duration::from_secs(60))
 }
 
 fn units(size: usize) -> u64 {
@@ -195,12 +192,5 @@ mod tests {
     #[tokio::test]
     async fn server_without_places_refuses_at_once() {
         assert!(admission(0, 1_000).place(GREEDY).now_or_never().unwrap().is_err());
-    }
-
-    #[test]
-    fn retry_after_is_in_whole_seconds_up_to_a_minute() {
-        for (wait, seconds) in [(0, 1), (1_000, 1), (1_001, 2), (3_000_000, 60)] {
-            assert_eq!(retry_after(Duration::from_millis(wait)), Duration::from_secs(seconds));
-        }
     }
 }

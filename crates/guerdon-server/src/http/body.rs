@@ -22,7 +22,8 @@ const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 ///
 /// # Errors
 /// The problem to answer with: `unsupported_media_type`, `too_large`, `overloaded` if there is no
-/// room, `not_ready` if the server stops meanwhile, or `malformed_json` for a body that breaks off.
+/// room, `not_ready` if the server stops meanwhile, `request_timeout` if the client is too slow, or
+/// `malformed_json` for a body that breaks off.
 pub(crate) async fn read_json(
     headers: &HeaderMap,
     mut body: Body,
@@ -116,6 +117,7 @@ fn unreadable(error: &axum::Error) -> ApiError {
     let cause = body_error(error);
     let code = match cause {
         Some(BodyError::Stopping) => ProblemCode::NotReady,
+        Some(BodyError::Slow { .. }) => ProblemCode::RequestTimeout,
         _ => ProblemCode::MalformedJson,
     };
     ApiError::new(code, format!("the body could not be read: {error}"))

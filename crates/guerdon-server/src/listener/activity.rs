@@ -230,9 +230,10 @@ impl Activity {
         Ok(deadlines.into_iter().map(|(at, _)| at).fold(soonest, Instant::min))
     }
 
-    /// The rank of the connection among those that can make room, lowest first: without a request
-    /// by the time since the last one, then with bodies that have not arrived. `None` if a request
-    /// has been received whole, or if the next one may be under way.
+    /// The rank of the connection among those that can be closed to make room; the lowest is closed
+    /// first. Connections without a request are before those whose request's body has not arrived;
+    /// among each, the one that has waited longest is first. `None` if a request has been received
+    /// whole, or if the next one may be under way.
     pub(super) fn eviction_rank(&self) -> Option<(bool, Instant)> {
         let state = self.state.lock();
         let is_new = state.requests == 0 && state.idle_since.elapsed() < NEXT_REQUEST;

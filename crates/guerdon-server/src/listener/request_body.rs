@@ -43,6 +43,8 @@ pub(super) struct RequestBody {
     waiting: Option<AwaitedFrame>,
     /// True until the end of the body was seen.
     is_receiving: bool,
+    /// True after an error, which is the last frame.
+    has_failed: bool,
 }
 
 /// A wait for the client.
@@ -58,7 +60,7 @@ impl RequestBody {
             activity.body_started();
         }
         let pace = Pace::new(activity.timeouts().body);
-        Self { inner, activity, stop, pace, waiting: None, is_receiving }
+        Self { inner, activity, stop, pace, waiting: None, is_receiving, has_failed: false }
     }
 
     fn ended(&mut self) {
@@ -97,12 +99,17 @@ impl Body for RequestBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
+        if this.has_failed {
+            return Poll::Ready(None);
+        }
         let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(context) else {
             if this.waiting.is_none() {
                 this.waiting = Some(this.wait());
             }
             let Some(waiting) = &mut this.waiting else { return Poll::Pending };
             let error = ready!(waiting.end.as_mut().poll(context));
+            this.has_failed = true;
+            this.ended();
             return Poll::Ready(Some(Err(error)));
         };
         let waited = this.waiting.take().map(|waiting| waiting.since.elapsed());
@@ -110,6 +117,7 @@ impl Body for RequestBody {
             Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
             _ => 0,
         };
+        this.has_failed = matches!(frame, Some(Err(_)));
         this.pace.moved(waited.unwrap_or_default(), bytes);
         if !matches!(frame, Some(Ok(_))) || this.inner.is_end_stream() {
             this.ended();
@@ -118,7 +126,7 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.has_failed || self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

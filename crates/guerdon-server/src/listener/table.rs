@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -10,9 +10,6 @@ use tokio::sync::Notify;
 
 use super::activity::Activity;
 use crate::observe::metrics::ConnectionMetrics;
-
-/// An address without connections.
-const NO_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// The open connections.
 #[derive(Debug)]
@@ -57,7 +54,8 @@ impl ConnectionTable {
         activity: &Arc<Activity>,
     ) -> Option<ConnectionEntry> {
         let mut state = self.state.lock();
-        if state.connections.len() >= self.limit && !state.evict(Some(address)) {
+        let own = state.by_address.get(&address).copied().unwrap_or_default();
+        if state.connections.len() >= self.limit && !state.evict(Some(own)) {
             return None;
         }
         state.next += 1;
@@ -73,7 +71,8 @@ impl ConnectionTable {
     /// sends a body.
     pub(super) fn evict(&self, or_upload: bool) -> bool {
         let mut state = self.state.lock();
-        state.evict(None) || (or_upload && state.evict(Some(NO_ADDRESS)))
+        // The next address is not known; it counts as one without connections.
+        state.evict(None) || (or_upload && state.evict(Some(0)))
     }
 
     /// Waits until a connection leaves.
@@ -84,11 +83,10 @@ impl ConnectionTable {
 
 impl TableState {
     /// Closes one connection: of the address with the most connections, the one that is idle for the
-    /// longest time. Connections that send a body are closed only for an address with fewer
-    /// connections, so that no client ends its own uploads.
-    fn evict(&mut self, address: Option<IpAddr>) -> bool {
+    /// longest time. Connections that send a body are closed only to make room for an address with
+    /// fewer connections, `own`, so that no client ends its own uploads; without `own`, never.
+    fn evict(&mut self, own: Option<usize>) -> bool {
         let count = |address: &IpAddr| self.by_address.get(address).copied().unwrap_or_default();
-        let own = address.map(|address| count(&address));
         let candidates = self.connections.iter().filter_map(|(number, entry)| {
             let (is_receiving, since) = entry.activity.eviction_rank()?;
             let of_address = count(&entry.address);
@@ -125,6 +123,7 @@ impl Drop for ConnectionEntry {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
     use std::num::NonZeroU32;
     use std::time::Duration;
 

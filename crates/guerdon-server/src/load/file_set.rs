@@ -185,10 +185,11 @@ impl FileSet {
 
     /// True if `other` has the same paths with the same contents. Times and inodes may differ.
     pub(crate) fn same_content(&self, other: &Self) -> bool {
-        let contents = |set: &Self| -> Vec<(PathBuf, Content)> {
-            set.entries.iter().map(|(path, entry)| (path.clone(), entry.content.clone())).collect()
-        };
-        self.entries.len() == other.entries.len() && contents(self) == contents(other)
+        self.contents().eq(other.contents())
+    }
+
+    fn contents(&self) -> impl Iterator<Item = (&PathBuf, &Content)> {
+        self.entries.iter().map(|(path, entry)| (path, &entry.content))
     }
 
     /// Returns true if the content of a path changed since it was read. Files with unchanged

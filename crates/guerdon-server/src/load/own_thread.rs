@@ -4,8 +4,8 @@
 use guerdon_queue::PARSER_STACK;
 use tokio::sync::oneshot;
 
-/// Runs `work` on a new thread. `None` if the thread cannot be started, or `work` panics. Callers
-/// run one at a time, so the number of threads is bounded.
+/// Runs `work` on a new thread. `None` if the thread cannot be started, or `work` panics. Only one
+/// call of each kind of work is under way at a time, which bounds the number of threads.
 pub(crate) async fn on_own_thread<T: Send + 'static>(
     name: &str,
     work: impl FnOnce() -> T + Send + 'static,

@@ -100,7 +100,27 @@ pub struct Rollout {
     pub context: Context,
 }
 
+/// The approximate size of one message in memory, in bytes, without its text.
+const MESSAGE_BYTES: usize = 64;
+
 impl Rollout {
+    /// The approximate size of the context and of the first `messages` messages in memory, in bytes.
+    /// The work of reading them grows with it, also where most texts are empty.
+    ///
+    /// ```
+    /// use guerdon_types::{Message, Role, Rollout};
+    ///
+    /// let messages = vec![Message::new(Role::Assistant, ""); 1_000];
+    /// let rollout = Rollout { messages, ..Rollout::default() };
+    /// assert_eq!(rollout.weight(500), 32_000);
+    /// ```
+    #[must_use]
+    pub fn weight(&self, messages: usize) -> usize {
+        let read = self.messages.iter().take(messages);
+        let texts: usize = read.map(|message| MESSAGE_BYTES + message.content.len()).sum();
+        texts + crate::context::weight(&self.context)
+    }
+
     /// The indices of the turns to score, ascending, each once.
     ///
     /// # Errors

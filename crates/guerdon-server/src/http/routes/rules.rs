@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::State;
-use guerdon_adapters::JsonBody;
+use axum::response::Response;
+use guerdon_adapters::{JsonBody, json_bytes, json_reply};
 use guerdon_queue::WorkError;
 use guerdon_rules::{Diagnostic, PackSummary, RulePacks, ScanLimit, SourceText, WorkBounds};
 use guerdon_text::cut;
-use guerdon_types::{Limits, Problem, ProblemCode, Rollout, RulesPart};
+use guerdon_types::{Limits, Problem, ProblemCode, Rollout, RulesPart, check_count};
 use serde::{Deserialize, Serialize};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -124,26 +125,21 @@ async fn check(
     State(app): State<App>,
     context: RequestContext,
     JsonBody(request): JsonBody<CheckRequest>,
-) -> Result<Json<CheckReply>, ApiError> {
+) -> Result<Response, ApiError> {
     check_rollouts(&request.rollouts, &context.snapshot().config.limits)?;
     let permit = app.engine.checks().enter(context.caller.0, 1).await.map_err(not_checked)?;
     let checked = permit.run(move |gone| {
         let deadline = Instant::now().checked_add(MAX_CHECK_TIME);
-        run(request, ScanLimit { deadline, stop: Some(gone) })
+        // The reply may have a part for each of a million turns.
+        json_bytes(&run(request, ScanLimit { deadline, stop: Some(gone) })?)
     });
-    Ok(Json(checked.await.map_err(not_checked)??))
+    Ok(json_reply(checked.await.map_err(not_checked)??))
 }
 
 /// Refuses rollouts that `POST /v1/score` would refuse.
 fn check_rollouts(rollouts: &[Rollout], limits: &Limits) -> Result<(), ApiError> {
-    if rollouts.len() > limits.max_rollouts {
-        let (count, limit) = (rollouts.len(), limits.max_rollouts);
-        let detail = format!("{count} rollouts exceed this server's limit of {limit}");
-        return Err(Problem::new(ProblemCode::TooLarge, detail)
-            .pointer("/rollouts")
-            .hint("try the packs on fewer rollouts, or raise `limits.max_rollouts`")
-            .into());
-    }
+    check_count(rollouts.len(), limits.max_rollouts)
+        .map_err(|invalid| invalid.below("/rollouts"))?;
     for (index, rollout) in rollouts.iter().enumerate() {
         if let Some(problem) = too_large(limits, index, rollout) {
             return Err(problem.into());

@@ -5,10 +5,10 @@ use axum::body::{Body, Bytes};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use futures_util::{Stream, StreamExt as _, stream};
-use guerdon_adapters::compute;
+use guerdon_adapters::{compute, json_bytes, json_reply};
 use guerdon_types::{
-    Problem, ProblemCode, RequestId, ScoreRequest, ScoreResponse, StreamLine, StreamSummary,
-    StreamedResult, Usage,
+    Problem, RequestId, ScoreRequest, ScoreResponse, StreamLine, StreamSummary, StreamedResult,
+    Usage,
 };
 use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_TYPE};
@@ -71,9 +71,7 @@ async fn score(
     if turns <= TURNS_WRITTEN_HERE {
         return Ok(Json(response).into_response());
     }
-    let written = compute(move || serde_json::to_vec(&response)).await?;
-    let json = written.map_err(|error| ApiError::new(ProblemCode::Internal, error.to_string()))?;
-    Ok(([(CONTENT_TYPE, "application/json")], json).into_response())
+    Ok(json_reply(compute(move || json_bytes(&response)).await??))
 }
 
 /// Result lines, then the summary. The context, and with it the request's place, is held until the
