@@ -32,7 +32,7 @@
 //!
 //! | File or folder | Contents |
 //! |---|---|
-//! | `fair/` | [`FairClock`] and [`FairQueue`]: start-time fair queueing by weight |
+//! | `fair/` | [`FairClock`] and [`FairQueue`]: start-time fair queueing by weight; fair shares of flows |
 //! | `retry/` | [`Backoff`], and the delays that servers name in headers: [`named_delay`] |
 //! | `quota/` | [`QuotaWindow`], a sliding window, and [`QuotaReports`], rate-limit headers |
 //! | `endpoint/` | [`AddressHealth`], [`AdaptiveLimit`]: the health and the capacity of an address |

@@ -1,9 +1,11 @@
 //! One attempt on a question: a request, and perhaps a second one if the first is slow.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use guerdon_queue::Demand;
+use guerdon_types::Usage;
 use tokio::time::Instant;
 
 use crate::call::exchange::{AttemptSpec, Exchange, one_call};
@@ -20,6 +22,8 @@ pub(crate) struct AttemptOutcome<'a> {
     pub(crate) record: AttemptRecord<'a>,
     /// The losing request of a hedged attempt.
     pub(crate) other: Option<AttemptRecord<'a>>,
+    /// The cost of the checks that either request led to.
+    pub(crate) checks: Usage,
 }
 
 /// The winner of a race between two requests.
@@ -33,7 +37,7 @@ struct Race<'a> {
 impl JudgeClient {
     /// Attempts once with `ticket`. `demand` is that of a second request.
     pub(crate) async fn attempt<'a>(
-        &'a self,
+        self: &'a Arc<Self>,
         ticket: Ticket<'a>,
         attempt: AttemptSpec<'_>,
         demand: Demand,
@@ -49,9 +53,11 @@ impl JudgeClient {
             usage,
         };
         let Race { exchange, reservation, loser } = self.race(ticket, attempt, demand).await;
+        let mut sum = exchange.checks;
         let other = loser.map(|(address, reservation, ended)| {
             let event = match ended {
-                Ok(Exchange { outcome, took, .. }) => {
+                Ok(Exchange { outcome, took, checks, .. }) => {
+                    sum.add(&checks);
                     let usage = self.usage(&outcome, most);
                     let outcome =
                         outcome.map_or_else(|fault| fault.class.outcome(), |_| CallOutcome::Hedged);
@@ -65,13 +71,13 @@ impl JudgeClient {
         let usage = self.usage(&exchange.outcome, most);
         let event = event(CallOutcome::Ok, exchange.took, usage);
         let record = AttemptRecord { address: exchange.address, event, reservation };
-        AttemptOutcome { exchange, record, other }
+        AttemptOutcome { exchange, record, other, checks: sum }
     }
 
     /// Sends a request, and a second one if the first takes longer than the hedge's patience and
     /// everything for it is free. The first answer wins; a failure leaves the other to finish.
     async fn race<'a>(
-        &'a self,
+        self: &'a Arc<Self>,
         ticket: Ticket<'a>,
         attempt: AttemptSpec<'_>,
         demand: Demand,

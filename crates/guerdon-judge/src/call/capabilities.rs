@@ -47,6 +47,17 @@ pub(crate) struct FeatureRefusal {
     pub(crate) named: bool,
 }
 
+/// A feature that an address refused for one question. The question is sent there without it, also
+/// if a [check](crate::call::check) shows that the address accepts it otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct QuestionRefusal {
+    /// The index of the address.
+    pub(crate) address: usize,
+    /// The features of the request that was refused.
+    pub(crate) sent: RequestFeatures,
+    pub(crate) feature: Feature,
+}
+
 /// The belief, shared by every attempt on an address.
 #[derive(Debug)]
 pub(crate) struct Capabilities {
@@ -92,6 +103,24 @@ impl Capabilities {
             reduced_reasoning: now.reduced_reasoning && reduce_reasoning,
             ..now
         }
+    }
+
+    /// Features of the next request about a question to the address with this index, which has
+    /// refused some of them for it.
+    pub(crate) fn for_question(
+        &self,
+        address: usize,
+        reduce_reasoning: bool,
+        refusals: &[QuestionRefusal],
+    ) -> RequestFeatures {
+        let mut features = self.now(reduce_reasoning);
+        for refusal in refusals.iter().filter(|refusal| refusal.address == address) {
+            let QuestionRefusal { sent, feature, .. } = *refusal;
+            if features.uses(feature, sent) {
+                features = self.without(features, feature).unwrap_or(features);
+            }
+        }
+        features
     }
 
     /// The feature of `sent` that `fault` refuses, if there is a way to do without it. A field that
@@ -165,13 +194,7 @@ impl Capabilities {
 
     /// True if `feature` of `sent` is still used, and no check has been answered with it lately.
     pub(crate) fn is_in_doubt(&self, sent: RequestFeatures, feature: Feature) -> bool {
-        let now = self.now(sent.reduced_reasoning);
-        let used = match feature {
-            Feature::ReducedReasoning => now.reduced_reasoning,
-            Feature::Format => now.format == sent.format,
-            Feature::TokenLimit => now.token_limit == sent.token_limit,
-            Feature::Temperature => now.temperature,
-        };
+        let used = self.now(sent.reduced_reasoning).uses(feature, sent);
         let vouched = self.vouched.lock();
         let is_vouched =
             vouched.is_some_and(|(features, at)| features == sent && at.elapsed() < VOUCHED);
@@ -196,6 +219,18 @@ impl Capabilities {
             Feature::Temperature => now.temperature = false,
         }
         tracing::warn!(?feature, now = ?*now, "the judge endpoint refuses a feature of requests");
+    }
+}
+
+impl RequestFeatures {
+    /// True if `feature` is in use as it was in `sent`.
+    fn uses(&self, feature: Feature, sent: Self) -> bool {
+        match feature {
+            Feature::ReducedReasoning => self.reduced_reasoning,
+            Feature::Format => self.format == sent.format,
+            Feature::TokenLimit => self.token_limit == sent.token_limit,
+            Feature::Temperature => self.temperature,
+        }
     }
 }
 
@@ -226,6 +261,27 @@ mod tests {
         capabilities.leave_out(sent, found.feature);
         capabilities.leave_out(sent, found.feature);
         assert_eq!(capabilities.now(false).format, ResponseFormat::JsonObjectSchema);
+    }
+
+    #[test]
+    fn a_refusal_for_one_question_counts_at_its_address_and_only_once() {
+        let capabilities = capabilities();
+        let sent = capabilities.now(true);
+        let refusal = |sent, feature| QuestionRefusal { address: 1, sent, feature };
+        let mut refusals = vec![refusal(sent, Feature::Format)];
+        let second = capabilities.for_question(1, true, &refusals);
+        assert_eq!(second.format, ResponseFormat::JsonObjectSchema);
+        assert_eq!(capabilities.for_question(0, true, &refusals), sent, "another address");
+        assert!(!capabilities.for_question(1, false, &refusals).reduced_reasoning);
+        refusals.push(refusal(second, Feature::Format));
+        refusals.push(refusal(second, Feature::Temperature));
+        refusals.push(refusal(second, Feature::ReducedReasoning));
+        let third = capabilities.for_question(1, true, &refusals);
+        assert_eq!((third.format, third.temperature), (ResponseFormat::JsonObject, false));
+        assert!(!third.reduced_reasoning);
+        // Once the address is known to refuse it, the question's own refusal changes nothing more.
+        capabilities.leave_out(sent, Feature::Format);
+        assert_eq!(capabilities.for_question(1, true, &refusals), third);
     }
 
     #[test]

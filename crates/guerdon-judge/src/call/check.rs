@@ -89,8 +89,11 @@ impl JudgeClient {
 
     /// Finds out whether an address refuses a feature for every question, and then leaves it out.
     /// Returns the cost.
+    ///
+    /// The check runs in a task of its own, because it is paid for even if its attempt is given up
+    /// for a faster one.
     pub(crate) async fn confirm(
-        &self,
+        self: &Arc<Self>,
         address: usize,
         attempt: AttemptSpec<'_>,
         (features, refused): (RequestFeatures, FeatureRefusal),
@@ -100,27 +103,32 @@ impl JudgeClient {
             capabilities.leave_out(features, refused.feature);
             return Usage::default();
         }
-        // One at a time: the others learn from its result.
-        let _checking = capabilities.checking.lock().await;
-        if !capabilities.is_in_doubt(features, refused.feature) {
-            return Usage::default();
-        }
+        let (client, key) = (Arc::clone(self), attempt.key);
         let question = check_question(attempt.question);
-        let most = self.most(&question, question.room());
-        let Ok(mut reservation) = self.budget.reserve(most) else { return Usage::default() };
-        reservation.write().await;
-        let key = attempt.key;
-        let check = Check { address, features, key, question, reservation, most };
-        let (outcome, usage) = self.checked(check).await;
-        match outcome {
-            Ok(_) => capabilities.vouch(features),
-            Err(fault) => {
-                if let Some(confirmed) = capabilities.refused(features, &fault) {
-                    capabilities.leave_out(features, confirmed.feature);
+        let check = async move {
+            let capabilities = &client.address(address).capabilities;
+            // One at a time: the others learn from its result.
+            let _checking = capabilities.checking.lock().await;
+            if !capabilities.is_in_doubt(features, refused.feature) {
+                return Usage::default();
+            }
+            let most = client.most(&question, question.room());
+            let Ok(mut reservation) = client.budget.reserve(most) else { return Usage::default() };
+            reservation.write().await;
+            let check = Check { address, features, key, question, reservation, most };
+            let (outcome, usage) = client.checked(check).await;
+            match outcome {
+                Ok(_) => capabilities.vouch(features),
+                Err(fault) => {
+                    if let Some(confirmed) = capabilities.refused(features, &fault) {
+                        capabilities.leave_out(features, confirmed.feature);
+                    }
                 }
             }
-        }
-        usage
+            usage
+        };
+        // A check that panicked has confirmed nothing, and its money is no longer reserved.
+        self.tasks.spawn(check).await.unwrap_or_default()
     }
 
     /// Sends a check and records it.
@@ -133,7 +141,7 @@ impl JudgeClient {
             question: &question,
             max_tokens,
             reduce_reasoning: false,
-            features: Some(features),
+            refusals: &[],
             number: 0,
         };
         let started = Instant::now();

@@ -21,6 +21,7 @@ use crate::ask::key::QuestionKey;
 use crate::ask::question::RenderedQuestion;
 use crate::ask::reply::ParsedAnswer;
 use crate::call::attempt::AttemptOutcome;
+use crate::call::capabilities::QuestionRefusal;
 use crate::call::exchange::{AttemptSpec, Exchange};
 use crate::call::fault::classes::Class;
 use crate::call::fault::{self, Fault};
@@ -51,17 +52,17 @@ struct Progress {
     reasked: bool,
     max_tokens: u32,
     reduce_reasoning: bool,
-    /// Features that the question is sent with after a refusal.
-    features: Option<RequestFeatures>,
+    /// The features that addresses refused for the question.
+    refusals: Vec<QuestionRefusal>,
     /// The queue position to which the question returns.
     position: Option<QueuePosition>,
     /// The failed checks through which it still waits while no address is up.
     probes: u32,
     /// The address at which the last attempt failed.
     failed_at: Option<usize>,
-    /// The addresses that refused the account, the model or the path.
-    denied_at: Vec<usize>,
-    /// The last failure.
+    /// The addresses that refused the account, the model or the path, with their refusals.
+    denied_at: Vec<(usize, Failure)>,
+    /// The last failure without a reply.
     failure: Option<Failure>,
     /// Flags of the last attempt for the audit log.
     flags: Vec<&'static str>,
@@ -84,7 +85,7 @@ impl JudgeClient {
             reasked: false,
             max_tokens: question.room(),
             reduce_reasoning: false,
-            features: None,
+            refusals: Vec::new(),
             position: None,
             probes: if self.has_fallback { 0 } else { self.retries },
             failed_at: None,
@@ -99,15 +100,15 @@ impl JudgeClient {
                 question,
                 max_tokens: progress.max_tokens,
                 reduce_reasoning: progress.reduce_reasoning,
-                features: progress.features,
+                refusals: &progress.refusals,
                 number: progress.attempt + 1,
             };
             let demand = self.demand(question, patience, &progress);
-            let AttemptOutcome { exchange, mut record, other } =
+            let AttemptOutcome { exchange, mut record, other, checks } =
                 self.attempt(ticket, attempt, demand).await;
             progress.attempt += 1;
             progress.position = Some(exchange.position);
-            spent.add(&exchange.checks);
+            spent.add(&checks);
             spent.add(&record.event.usage);
             progress.note(&exchange);
             if let Some(other) = other {
@@ -148,13 +149,12 @@ impl JudgeClient {
             match self.ticket(demand, most, patience).await {
                 Ok(TicketAnswer::Ticket(ticket)) => {
                     // An address that has refused this question and is up refuses the question.
-                    let denied = progress.denied_at.contains(&ticket.permit.address());
-                    if let Some(failure) = progress.failure.take().filter(|_| denied) {
-                        ticket.permit.refund();
-                        ticket.reservation.settle(0.0).await;
-                        return Err(failure);
-                    }
-                    return Ok(ticket);
+                    let address = ticket.permit.address();
+                    let denied = progress.denied_at.iter().find(|(denied, _)| *denied == address);
+                    let Some((_, failure)) = denied else { return Ok(ticket) };
+                    ticket.permit.refund();
+                    ticket.reservation.settle(0.0).await;
+                    return Err(failure.clone());
                 }
                 Ok(TicketAnswer::Probe(permit)) => {
                     progress.position = Some(permit.position());
@@ -187,7 +187,8 @@ impl JudgeClient {
             flow: patience.flow.clone(),
             deadline: patience.deadline,
             position: progress.position,
-            avoid: progress.failed_at,
+            // One that refused the question refuses it again.
+            avoid: progress.denied_at.last().map(|(denied, _)| *denied).or(progress.failed_at),
             probes: progress.probes,
         }
     }
@@ -200,14 +201,14 @@ impl JudgeClient {
         progress: &mut Progress,
         patience: &Patience,
     ) -> (CallOutcome, Step) {
-        let Exchange { address, features, weaker, outcome, .. } = exchange;
-        match outcome {
-            Ok(reply) => self.replied(question, reply, features, progress),
-            Err(_) if weaker.is_some() => {
-                progress.features = weaker;
+        let Exchange { address, features: sent, refused, outcome, .. } = exchange;
+        match (outcome, refused) {
+            (Ok(reply), _) => self.replied(question, reply, sent, progress),
+            (Err(_), Some(feature)) => {
+                progress.refusals.push(QuestionRefusal { address, sent, feature });
                 (CallOutcome::Weakened, Step::Again { after: Duration::ZERO })
             }
-            Err(fault) => {
+            (Err(fault), None) => {
                 progress.failed_at = Some(address);
                 (fault.class.outcome(), self.failed(&fault, address, progress, patience))
             }
@@ -246,6 +247,7 @@ impl JudgeClient {
         }
         progress.reasked = true;
         progress.position = None;
+        progress.failure = None;
         if failure.why == AbstainWhy::Truncated {
             progress.max_tokens = progress.max_tokens.saturating_mul(2);
             let reduced_reasoning = self.identity.reduced_reasoning.as_ref();
@@ -267,7 +269,7 @@ impl JudgeClient {
     ) -> Step {
         let failure = Failure::new(fault.class.why(), fault.detail.clone());
         if matches!(fault.class, Class::Denied | Class::QuotaGone) {
-            progress.denied_at.push(address);
+            progress.denied_at.push((address, failure.clone()));
             progress.failure = Some(failure);
             return Step::Again { after: Duration::ZERO };
         }
@@ -279,10 +281,11 @@ impl JudgeClient {
             return Step::Failed(failure);
         }
         if fault.class == Class::RateLimited {
-            let gave_up =
-                patience.deadline.is_none() && progress.since.elapsed() > LONGEST_PATIENCE;
-            let again = Step::Again { after: Duration::ZERO };
-            return if gave_up { Step::Failed(failure) } else { again };
+            if patience.deadline.is_none() && progress.since.elapsed() > LONGEST_PATIENCE {
+                return Step::Failed(failure);
+            }
+            progress.failure = Some(failure);
+            return Step::Again { after: Duration::ZERO };
         }
         if progress.retries >= self.retries {
             return Step::Failed(failure);

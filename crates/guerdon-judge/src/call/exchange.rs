@@ -1,6 +1,7 @@
 //! One request to one address: the body that it accepts, the reply, and what both say about the
 //! address's limits, health and features.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use guerdon_queue::{AdmissionPermit, LoadSignal, QueuePosition};
@@ -10,6 +11,7 @@ use tokio::time::Instant;
 use crate::ask::key::{Identity, QuestionKey};
 use crate::ask::question::RenderedQuestion;
 use crate::call::address::Address;
+use crate::call::capabilities::{Feature, QuestionRefusal};
 use crate::call::fault::Fault;
 use crate::call::fault::classes::Class;
 use crate::call::judge_client::JudgeClient;
@@ -24,8 +26,8 @@ pub(crate) struct AttemptSpec<'a> {
     pub(crate) max_tokens: u32,
     /// Set if the model should reason less.
     pub(crate) reduce_reasoning: bool,
-    /// Features that are used instead of those that the address is known to accept.
-    pub(crate) features: Option<RequestFeatures>,
+    /// The features that addresses refused for this question.
+    pub(crate) refusals: &'a [QuestionRefusal],
     /// Counts from 1.
     pub(crate) number: u32,
 }
@@ -37,8 +39,9 @@ pub(crate) struct Exchange {
     pub(crate) address: usize,
     pub(crate) position: QueuePosition,
     pub(crate) features: RequestFeatures,
-    /// Features without the one that the address refuses, or may refuse.
-    pub(crate) weaker: Option<RequestFeatures>,
+    /// The feature that the address refused, at least for this question, and that the question can
+    /// be sent without.
+    pub(crate) refused: Option<Feature>,
     pub(crate) outcome: Result<Completion, Fault>,
     pub(crate) took: Duration,
     /// The cost of checks that the request led to.
@@ -48,29 +51,29 @@ pub(crate) struct Exchange {
 impl JudgeClient {
     /// Sends the request of `attempt` to the permit's address.
     pub(crate) async fn exchange(
-        &self,
+        self: &Arc<Self>,
         permit: AdmissionPermit,
         attempt: AttemptSpec<'_>,
     ) -> Exchange {
         let (index, position) = (permit.address(), permit.position());
         let address = self.address(index);
-        let features =
-            attempt.features.unwrap_or_else(|| address.capabilities.now(attempt.reduce_reasoning));
+        let AttemptSpec { reduce_reasoning, refusals, .. } = attempt;
+        let features = address.capabilities.for_question(index, reduce_reasoning, refusals);
         let started = Instant::now();
         let outcome = self.post(index, address, attempt, features).await;
         let took = started.elapsed();
-        let (mut weaker, mut checks) = (None, Usage::default());
+        let (mut refused, mut checks) = (None, Usage::default());
         if let Err(fault) = &outcome
-            && let Some(refused) = address.capabilities.refused(features, fault)
+            && let Some(refusal) = address.capabilities.refused(features, fault)
         {
-            checks = self.confirm(index, attempt, (features, refused)).await;
-            weaker = address.capabilities.without(features, refused.feature);
+            checks = self.confirm(index, attempt, (features, refusal)).await;
+            refused = Some(refusal.feature);
         }
         if let Err(fault) = &outcome {
             address.remember(fault);
         }
         self.settle(permit, attempt, &outcome, took);
-        Exchange { address: index, position, features, weaker, outcome, took, checks }
+        Exchange { address: index, position, features, refused, outcome, took, checks }
     }
 
     /// Sends a request with these features, and tells the address's quotas.

@@ -66,10 +66,10 @@ impl ResponseFormat {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Seal {
-    /// The default: always. Earlier versions left the seal out under a schema.
+    /// The default, and the same as `always`. Earlier versions left the seal out under a schema.
     #[default]
     Auto,
-    /// Always.
+    /// In every answer.
     Always,
     /// Never.
     Never,

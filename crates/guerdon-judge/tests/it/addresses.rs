@@ -53,6 +53,46 @@ async fn a_refusal_of_the_account_costs_a_handful_of_calls() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_question_that_was_refused_for_load_keeps_its_reason() {
+    let stand_in = ScriptedTransport::to(move |_, text| {
+        let pause = vec![("retry-after", "2".to_owned())];
+        let limited = text.contains("limited");
+        Act::Reply(
+            if limited { 429 } else { 401 },
+            if limited { pause } else { vec![] },
+            String::new(),
+        )
+    });
+    let judge = Judge::of(config(), &[(URL, Arc::clone(&stand_in))]);
+    let started = Instant::now();
+    let (limited, denied) =
+        tokio::join!(ask(&judge, "limited", 1, 60 * SECOND), ask(&judge, "other", 1, 60 * SECOND));
+    abstained(&limited[0], AbstainWhy::RateLimited);
+    assert!(limited[0].abstained[0].detail.contains("429"), "{limited:?}");
+    abstained(&denied[0], AbstainWhy::EndpointError);
+    assert!(started.elapsed() >= 2 * SECOND, "the pause holds for the check, too");
+    assert_eq!(stand_in.calls(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_that_one_address_denies_waits_for_the_other() {
+    let (first, second) = (
+        ScriptedTransport::to(|_, text| {
+            let denied = text.contains("poison");
+            if denied { Act::Reply(403, Vec::new(), String::new()) } else { answer(10) }
+        }),
+        ScriptedTransport::that(|number| match number {
+            0 => Act::Reply(429, vec![("retry-after", "5".to_owned())], String::new()),
+            _ => answer(10),
+        }),
+    );
+    let judge = Judge::of(replicated(), &[(URL, first), (OTHER, second)]);
+    // Both see one of these questions first.
+    let signals = ask(&judge, "poison", 2, 60 * SECOND).await;
+    assert_eq!(scored(&signals), 2, "{signals:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refusal_of_one_question_leaves_the_others_whole() {
     for status in [400, 401, 402, 403, 404, 422, 500, 302] {
         let stand_in = ScriptedTransport::to(move |_, text| {

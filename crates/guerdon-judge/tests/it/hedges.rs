@@ -93,3 +93,39 @@ async fn a_second_attempt_that_the_budget_does_not_allow_is_not_sent() {
     let (_, calls, _) = slow_one(|| answer(100), Some(40 * 60 + 600)).await;
     assert_eq!(calls, 41);
 }
+
+/// A refusal that names a feature only in its text, so that a check follows.
+fn doubtful() -> Act {
+    let body = json!({"error": {"message": "json_schema is not supported here"}});
+    Act::Reply(400, Vec::new(), body.to_string())
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_check_of_a_losing_request_is_counted() {
+    let (signal, calls, lines) = slow_one(doubtful, None).await;
+    assert_eq!((calls, signal.usage.judge_calls), (43, 3), "the question twice, and the check");
+    assert_eq!(signal.usage.cost.to_bits(), 120f64.to_bits());
+    let outcomes: Vec<_> = lines.iter().map(|line| line["outcome"].as_str().unwrap()).collect();
+    assert_eq!(outcomes, ["checked", "bad_request", "ok"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_is_recorded_although_its_request_was_given_up() {
+    let stand_in = ScriptedTransport::that(|number| match number {
+        40 => answer(2_000),
+        41 => doubtful(),
+        42 => answer(10_000),
+        _ => answer(100),
+    });
+    let hedged = EndpointConfig { hedge: Finite::new(0.05).unwrap(), ..config() };
+    let judge = Judge::of(hedged, &[(URL, Arc::clone(&stand_in))]);
+    for number in 0..40 {
+        part(&judge.judge(&format!("turn {number}")).await);
+    }
+    let started = Instant::now();
+    part(&judge.judge("slow").await);
+    assert!(started.elapsed() < Duration::from_secs(3), "it does not wait for the check");
+    assert_eq!((stand_in.calls(), judge.outcomes("checked")), (43, 0));
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert_eq!(judge.outcomes("checked"), 1);
+}

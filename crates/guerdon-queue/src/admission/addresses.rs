@@ -2,6 +2,7 @@
 
 use futures_util::future::join_all;
 
+use super::state::AdmissionState;
 use super::tests::{demand, demand_by, limits, pause};
 use super::*;
 
@@ -119,6 +120,66 @@ async fn a_request_avoids_the_address_at_which_it_failed_and_lets_others_pass() 
     let demand = Demand { avoid: Some(0), ..demand(1) };
     let waited = tokio::time::timeout(SECOND, admission.enter(demand)).await;
     assert!(waited.is_err(), "the paused one is an alternative");
+    let started = Instant::now();
+    let demand = Demand { avoid: Some(0), ..self::demand(1) };
+    assert_eq!(admission.enter(demand).await.unwrap().address(), 1);
+    assert_eq!(started.elapsed(), 59 * SECOND, "it is served when the pause ends");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_waits_for_the_end_of_a_pause() {
+    for closes in [false, true] {
+        let admission = several(1);
+        let (first, second) =
+            (admission.enter(demand(1)).await.unwrap(), admission.enter(demand(1)).await.unwrap());
+        if closes {
+            first.settle(None, LoadSignal::Suspect, Duration::ZERO);
+            let probe = admission.enter(demand(1)).await.unwrap();
+            probe.probed(ProbeResult::Closed);
+        } else {
+            first.settle(None, LoadSignal::Suspect, Duration::ZERO);
+        }
+        second.settle(None, LoadSignal::FailedFor(20 * SECOND), Duration::ZERO);
+        let started = Instant::now();
+        let entered = admission.enter(demand(1));
+        if closes {
+            let Err(Refusal::Down(opens)) = entered.await else { panic!("it is closed") };
+            assert!(opens >= started + 20 * SECOND);
+        } else {
+            assert!(entered.await.unwrap().is_probe());
+            assert!(started.elapsed() >= 20 * SECOND, "{:?}", started.elapsed());
+        }
+    }
+}
+
+/// The work for a request must not grow with the number of those that wait. Each of these steps
+/// looked at every waiter once, which took minutes.
+#[tokio::test(start_paused = true)]
+async fn many_waiters_do_not_slow_each_other_down() {
+    const MANY: usize = 10_000;
+    let taken = std::time::Instant::now();
+    let mut state = AdmissionState::new(limits(), 2);
+    let now = Instant::now();
+    // The first address is free, and all waiters avoid it; the second one is busy.
+    for _ in 0..8 {
+        assert!(state.grant_at_once(&Demand { avoid: Some(0), ..demand(1) }, now).is_some());
+    }
+    for _ in 0..MANY {
+        state.join(&Demand { avoid: Some(0), ..demand(1) }, (), now).unwrap();
+        assert!(state.wake(now).replies.is_empty());
+    }
+    state.join(&demand(1), (), now).unwrap();
+    assert_eq!(state.wake(now).replies.len(), 1, "one that does not avoid it passes");
+
+    let mut state = AdmissionState::new(limits(), 1);
+    state.lanes[0].pause(60 * SECOND, now);
+    for _ in 0..MANY {
+        state.join(&demand_by(1, 120), (), now).unwrap();
+        assert!(state.wake(now).replies.is_empty());
+    }
+    state.lanes[0].pause(180 * SECOND, now);
+    assert_eq!(state.wake(now).replies.len(), MANY, "a longer pause refuses them");
+    assert!(taken.elapsed() < Duration::from_secs(20), "{:?}", taken.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

@@ -80,7 +80,12 @@ impl Lane {
 
     /// Says when the address takes a request of `tokens` tokens.
     pub(super) fn readiness(&mut self, tokens: u64, now: Instant) -> Readiness {
+        let paused_until = self.paused_until(now);
         if let Some(probe_at) = self.health.probe_at() {
+            // An address that asked for a pause is not probed before its end.
+            if let Some(until) = paused_until {
+                return Readiness::Down(until.max(probe_at));
+            }
             let due = probe_at <= now;
             return match self.health.state(now) {
                 HealthState::HalfOpen if due => Readiness::Probe,
@@ -88,7 +93,7 @@ impl Lane {
                 _ => Readiness::Down(probe_at),
             };
         }
-        if let Some(until) = self.paused_until(now) {
+        if let Some(until) = paused_until {
             return Readiness::At(until);
         }
         if self.in_flight >= self.allowed(now) {
@@ -132,9 +137,15 @@ impl Lane {
         requests.max(tokens).unwrap_or_default()
     }
 
-    pub(super) fn paused_until(&mut self, now: Instant) -> Option<Instant> {
-        self.paused_until = self.paused_until.filter(|until| *until > now);
-        self.paused_until
+    pub(super) fn paused_until(&self, now: Instant) -> Option<Instant> {
+        self.paused_until.filter(|until| *until > now)
+    }
+
+    /// The time at which a request or a probe may be sent, as far as pause and health decide: `now`
+    /// if one may be sent now or a probe is in flight.
+    pub(super) fn opens_at(&self, now: Instant) -> Instant {
+        let paused_until = self.paused_until(now).unwrap_or(now);
+        self.health.opens_at(now).map_or(paused_until, |at| at.max(paused_until))
     }
 
     pub(super) fn grant(&mut self, tokens: u64, now: Instant) -> LaneGrant {
@@ -222,10 +233,11 @@ impl Lane {
         for (window, reports) in windows {
             for report in reports {
                 if window.is_none() && !report.is_empty() {
-                    // Of longer quotas only the remainder is followed.
-                    let of_a_minute = report.period.or(report.reset).is_none_or(|it| it <= MINUTE);
-                    let limit = report.limit.filter(|limit| *limit > 0 && of_a_minute);
-                    *window = Some(QuotaWindow::learned(limit.unwrap_or(u64::MAX), MINUTE));
+                    // Of longer quotas, and of those with an unknown period, only the remainder is
+                    // followed.
+                    let span = report.period.filter(|period| *period <= MINUTE).unwrap_or(MINUTE);
+                    let limit = report.limit.filter(|limit| *limit > 0 && report.is_of(span));
+                    *window = Some(QuotaWindow::learned(limit.unwrap_or(u64::MAX), span));
                 }
                 if let Some(window) = window {
                     window.sync(*report, sent, now);
@@ -240,9 +252,9 @@ impl Lane {
     }
 
     pub(super) fn status(&self, now: Instant) -> AddressStatus {
-        let paused = self.paused_until.is_some_and(|until| until > now);
+        let paused = self.paused_until(now).is_some();
         let state = match self.health.state(now) {
-            HealthState::Healthy if paused => AddressState::Paused,
+            HealthState::Healthy | HealthState::HalfOpen if paused => AddressState::Paused,
             HealthState::Healthy => AddressState::Healthy,
             HealthState::HalfOpen => AddressState::HalfOpen,
             HealthState::Down(_) => AddressState::Down,

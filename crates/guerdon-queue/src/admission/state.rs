@@ -43,8 +43,8 @@ enum Placement {
     Granted(Grant),
     /// No address takes it now; the state may change by itself at this time.
     Waits(Option<Instant>),
-    /// Only the address that it avoids would take it.
-    Avoids,
+    /// Only the address that it avoids would take it. Another one may take it at this time.
+    Avoids(Option<Instant>),
 }
 
 /// The state. `R` is the channel to a waiter.
@@ -53,6 +53,18 @@ pub(super) struct AdmissionState<R> {
     max_queued: usize,
     pub(super) lanes: Vec<Lane>,
     waiters: Waiters<R>,
+    /// The closure of all addresses against which every waiter was checked.
+    checked: Option<Closure>,
+}
+
+/// The time until which no address is open, and the reason. `None` while one is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Closure {
+    opens: Instant,
+    /// True if no address is usable, even after its pause.
+    down: bool,
+    /// True if every address refuses the account.
+    closed: bool,
 }
 
 impl<R> AdmissionState<R> {
@@ -64,6 +76,7 @@ impl<R> AdmissionState<R> {
             max_queued: limits.max_queued.max(1).saturating_mul(count),
             lanes: (0..count).map(|_| Lane::new(&limits, count == 1)).collect(),
             waiters: Waiters::default(),
+            checked: None,
         }
     }
 
@@ -111,13 +124,10 @@ impl<R> AdmissionState<R> {
 
     /// The refusal of a request whose deadline is before the first time at which any address is
     /// open.
-    fn unserved(&mut self, deadline: Option<Instant>, now: Instant) -> Option<Refusal> {
+    fn unserved(&self, deadline: Option<Instant>, now: Instant) -> Option<Refusal> {
         let deadline = deadline?;
-        let opens = |lane: &mut Lane| match lane.health.opens_at(now) {
-            Some(at) => (at, true),
-            None => (lane.paused_until(now).unwrap_or(now), false),
-        };
-        let (first, down) = self.lanes.iter_mut().map(opens).min()?;
+        let opens = |lane: &Lane| (lane.opens_at(now), !lane.is_usable());
+        let (first, down) = self.lanes.iter().map(opens).min()?;
         let refusal = if down { Refusal::Down(first) } else { Refusal::PausedTooLong };
         (first > deadline).then_some(refusal)
     }
@@ -125,8 +135,10 @@ impl<R> AdmissionState<R> {
     /// If no address is usable: the time at which one may be again at the earliest, which is `now`
     /// while a probe is due or in flight.
     fn all_down(&self, now: Instant) -> Option<Instant> {
-        let opens = self.lanes.iter().map(|lane| lane.health.opens_at(now));
-        opens.collect::<Option<Vec<Instant>>>()?.into_iter().min()
+        if self.lanes.iter().any(Lane::is_usable) {
+            return None;
+        }
+        self.lanes.iter().map(|lane| lane.opens_at(now)).min()
     }
 
     fn all_closed(&self) -> bool {
@@ -202,8 +214,9 @@ impl<R> AdmissionState<R> {
     pub(super) fn wake(&mut self, now: Instant) -> Wakeup<R> {
         let mut wakeup = Wakeup { replies: Vec::new(), next: None };
         self.refuse_unserved(now, &mut wakeup);
-        let mut passed = None;
-        while let Some((position, tokens, avoid)) = self.next_after(passed) {
+        let mut passed = Vec::new();
+        while let Some((position, waiter)) = self.waiters.first_beside(&passed) {
+            let (tokens, avoid) = (waiter.tokens, waiter.avoid);
             match self.place(position, tokens, avoid, now) {
                 Placement::Granted(grant) => {
                     if let Some(waiter) = self.waiters.remove(position) {
@@ -211,7 +224,12 @@ impl<R> AdmissionState<R> {
                         wakeup.replies.push((waiter.reply, Ok(grant)));
                     }
                 }
-                Placement::Avoids => passed = Some(position),
+                Placement::Avoids(next) => {
+                    passed.extend(avoid);
+                    if let Some(next) = next {
+                        wakeup.look_again(next);
+                    }
+                }
                 Placement::Waits(next) => {
                     if let Some(next) = next {
                         wakeup.look_again(next);
@@ -223,18 +241,6 @@ impl<R> AdmissionState<R> {
         wakeup
     }
 
-    /// The first waiter behind `passed`.
-    fn next_after(
-        &self,
-        passed: Option<QueuePosition>,
-    ) -> Option<(QueuePosition, u64, Option<usize>)> {
-        let (position, waiter) = match passed {
-            None => self.waiters.queue.first()?,
-            Some(passed) => self.waiters.queue.after(passed)?,
-        };
-        Some((position, waiter.tokens, waiter.avoid))
-    }
-
     fn place(
         &mut self,
         position: QueuePosition,
@@ -244,8 +250,8 @@ impl<R> AdmissionState<R> {
     ) -> Placement {
         match self.free_lane(tokens, avoid, now) {
             Ok(lane) => Placement::Granted(self.grant(position, tokens, lane, now)),
-            Err(_) if avoid.is_some() && self.free_lane(tokens, None, now).is_ok() => {
-                Placement::Avoids
+            Err(next) if avoid.is_some() && self.free_lane(tokens, None, now).is_ok() => {
+                Placement::Avoids(next)
             }
             Err(next) => Placement::Waits(next),
         }
@@ -283,21 +289,28 @@ impl<R> AdmissionState<R> {
         best.map(|(_, index)| (index, false)).ok_or(next)
     }
 
-    /// Refuses the waiters that no address can serve in time, or that do not wait for probes.
+    /// The time until which no address is open.
+    fn closure(&self, now: Instant) -> Option<Closure> {
+        let opens = self.lanes.iter().map(|lane| lane.opens_at(now)).min()?;
+        let down = !self.lanes.iter().any(Lane::is_usable);
+        (opens > now).then(|| Closure { opens, down, closed: self.all_closed() })
+    }
+
+    /// Refuses the waiters that no address can serve in time, or that do not wait for probes. All
+    /// of them are looked at only if the closure has changed: [`Self::join`] checks new ones.
     fn refuse_unserved(&mut self, now: Instant, wakeup: &mut Wakeup<R>) {
-        let opens = self.lanes.iter_mut().map(|lane| {
-            lane.health.opens_at(now).or_else(|| lane.paused_until(now)).unwrap_or(now)
-        });
-        let Some(opens) = opens.min().filter(|opens| *opens > now) else { return };
-        let down = self.all_down(now);
-        let closed = self.all_closed();
+        let closure = self.closure(now);
+        if closure == std::mem::replace(&mut self.checked, closure) {
+            return;
+        }
+        let Some(Closure { opens, down, closed }) = closure else { return };
         let rare = opens.saturating_duration_since(now) >= LONGEST_DOWN;
         let refusal = |waiter: &Waiter<R>| {
             let late = waiter.deadline.is_some_and(|deadline| deadline < opens);
             let gave_up = closed || waiter.probes == 0 || (waiter.saw_failure && rare);
             match down {
-                Some(_) if late || gave_up => Some(Refusal::Down(opens)),
-                None if late => Some(Refusal::PausedTooLong),
+                true if late || gave_up => Some(Refusal::Down(opens)),
+                false if late => Some(Refusal::PausedTooLong),
                 _ => None,
             }
         };
@@ -316,6 +329,7 @@ impl<R> AdmissionState<R> {
     pub(super) fn probe_failed(&mut self, address: usize, now: Instant) {
         let Some(lane) = self.lanes.get_mut(address) else { return };
         lane.health.probe_failed(now);
+        self.checked = None;
         if self.all_down(now).is_some() {
             for waiter in self.waiters.queue.values_mut() {
                 waiter.probes = waiter.probes.saturating_sub(1);

@@ -328,6 +328,55 @@ async fn a_quota_that_is_not_configured_is_learned_and_can_be_raised() {
     assert!(started.elapsed().as_secs() < 22);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_limit_of_unknown_period_is_not_taken_for_one_of_a_minute() {
+    for (period, configured, millis) in [
+        // Counted by the second: five a second, as the reports say.
+        (None, None, 0..20_000),
+        (None, Some(1000), 0..20_000),
+        (Some(Duration::from_secs(1)), None, 17_000..20_000),
+    ] {
+        let admission = one(AdmissionLimits { requests: configured, ..limits() });
+        let started = Instant::now();
+        for number in 0..90 {
+            drop(admission.enter(demand(1)).await.unwrap());
+            let report = QuotaReport {
+                period,
+                limit: Some(5),
+                remaining: Some(4 - number % 5),
+                reset: Some(Duration::from_secs(1)),
+                of_unknown_period: period.is_none(),
+            };
+            let reports = QuotaReports { requests: vec![report], tokens: Vec::new() };
+            admission.sync(0, &reports, Instant::now());
+        }
+        let took = started.elapsed().as_millis();
+        assert!(millis.contains(&took), "{period:?} {configured:?}: {took} ms");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn refusals_after_pauses_are_not_taken_for_a_limit_of_one_request() {
+    let admission = one(AdmissionLimits { max_concurrent: 50, ..limits() });
+    for _ in 0..2 {
+        let permit = admission.enter(demand(1)).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        permit.settle(None, LoadSignal::Accepted, Duration::from_secs(10));
+    }
+    for _ in 0..2 {
+        let refused = admission.enter(demand(1)).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let named = LoadSignal::Refused(Some(Duration::from_secs(1)));
+        refused.settle(Some(0), named, Duration::from_millis(1));
+    }
+    let mut waiting = Vec::new();
+    for number in 0..30 {
+        let mut next = Box::pin(admission.enter(demand_by(1, 20)));
+        assert!(futures_util::poll!(&mut next).is_pending(), "{number}");
+        waiting.push(next);
+    }
+}
+
 proptest! {
     /// For any order of arrivals, cancellations and ends, no request is lost and every resource is
     /// free in the end.

@@ -1,12 +1,12 @@
-//! The waiting requests of an [`Admission`](super::Admission), counted by client.
+//! The waiting requests of an [`Admission`](super::Admission), with their clients' shares of the
+//! queue, and an index by the address that they avoid.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::fair::{FairQueue, QueuePosition};
+use crate::fair::{FairQueue, FlowShares, QueuePosition};
 
 /// A waiting request. `R` is the channel to its caller.
 #[derive(Debug)]
@@ -28,13 +28,20 @@ pub(super) struct Waiter<R> {
 pub(super) struct Waiters<R> {
     /// By name and client.
     pub(super) queue: FairQueue<(Arc<str>, u64), Waiter<R>>,
-    /// The number of waiting requests by client; no zeros.
-    by_client: HashMap<u64, usize>,
+    /// The shares of the clients.
+    shares: FlowShares<u64>,
+    /// The positions of the requests that avoid an address, or none; no empty sets. Requests that
+    /// avoid the same address are served in their order, so only the first of them counts.
+    avoiding: HashMap<Option<usize>, BTreeSet<QueuePosition>>,
 }
 
 impl<R> Default for Waiters<R> {
     fn default() -> Self {
-        Self { queue: FairQueue::default(), by_client: HashMap::new() }
+        Self {
+            queue: FairQueue::default(),
+            shares: FlowShares::default(),
+            avoiding: HashMap::new(),
+        }
     }
 }
 
@@ -42,20 +49,30 @@ impl<R> Waiters<R> {
     /// Inserts a request. One that waits at the position is replaced.
     pub(super) fn insert(&mut self, position: QueuePosition, waiter: Waiter<R>) {
         self.remove(position);
-        *self.by_client.entry(waiter.client).or_default() += 1;
+        self.shares.add(waiter.client);
+        self.avoiding.entry(waiter.avoid).or_default().insert(position);
         self.queue.insert(position, waiter.tokens, waiter);
     }
 
     /// Removes the request at a position.
     pub(super) fn remove(&mut self, position: QueuePosition) -> Option<Waiter<R>> {
         let waiter = self.queue.remove(position)?;
-        if let Entry::Occupied(mut waiting) = self.by_client.entry(waiter.client) {
-            *waiting.get_mut() -= 1;
-            if *waiting.get() == 0 {
-                waiting.remove();
+        self.shares.remove(&waiter.client);
+        if let Some(positions) = self.avoiding.get_mut(&waiter.avoid) {
+            positions.remove(&position);
+            if positions.is_empty() {
+                self.avoiding.remove(&waiter.avoid);
             }
         }
         Some(waiter)
+    }
+
+    /// The most urgent request that avoids none of the addresses in `passed`.
+    pub(super) fn first_beside(&self, passed: &[usize]) -> Option<(QueuePosition, &Waiter<R>)> {
+        let skipped = |avoid: &Option<usize>| avoid.is_some_and(|avoid| passed.contains(&avoid));
+        let heads = self.avoiding.iter().filter(|(avoid, _)| !skipped(avoid));
+        let position = heads.filter_map(|(_, positions)| positions.first().copied()).min()?;
+        Some((position, self.queue.get(position)?))
     }
 
     /// The number of requests beyond a queue of `size` if one more waits.
@@ -66,9 +83,6 @@ impl<R> Waiters<R> {
     /// True if other clients wait, and `client` has less than its share of a queue of `size`. The
     /// queue serves clients in turn, so the requests of others must not shut it out.
     pub(super) fn is_within_share(&self, client: u64, size: usize) -> bool {
-        let own = self.by_client.get(&client).copied().unwrap_or_default();
-        let clients = self.by_client.len() + usize::from(own == 0);
-        let share = (size / clients).max(1);
-        own < share && self.by_client.len() > usize::from(own > 0)
+        self.shares.has_others(&client) && !self.shares.has_its_share(&client, size)
     }
 }

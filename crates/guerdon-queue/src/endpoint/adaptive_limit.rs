@@ -164,7 +164,12 @@ impl AdaptiveLimit {
     pub fn overloaded(&mut self, sent: Instant, now: Instant) -> bool {
         let first = self.shrunk_at.is_none_or(|shrunk| shrunk < sent);
         if first {
-            self.limit = (self.current(now) * DECREASE).max(1.0);
+            // A refusal of the one request after a pause shows that the pause was too short. It
+            // does not show how many requests are too many.
+            let goes_alone = self.slow_start.is_some_and(|start| start.after.is_some())
+                && self.current(now) <= 1.0;
+            let refused = if goes_alone { self.limit } else { self.current(now) };
+            self.limit = (refused * DECREASE).max(1.0);
             self.shrunk_at = Some(now);
             (self.clean, self.peak) = (0.0, 0);
         }
@@ -282,6 +287,21 @@ mod tests {
             tokio::time::advance(STEP * 2).await;
             assert_eq!(limit.allowed(now()), most.min(4));
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_after_a_pause_says_little_about_the_limit() {
+        let mut limit = grown(200).await;
+        for _ in 0..3 {
+            limit.overloaded(now(), now());
+            limit.paused(now() + Duration::from_secs(1), false);
+            tokio::time::advance(Duration::from_secs(1)).await;
+            limit.started(1, now());
+        }
+        assert!(limit.limit() >= 100, "{}", limit.limit());
+        tokio::time::advance(STEP * 4).await;
+        limit.overloaded(now(), now());
+        assert_eq!(limit.limit(), 12, "16 were too many");
     }
 
     #[tokio::test(start_paused = true)]

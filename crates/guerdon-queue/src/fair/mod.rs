@@ -2,6 +2,8 @@
 
 mod clock;
 mod queue;
+mod share;
 
 pub use self::clock::FairClock;
 pub use self::queue::{FairQueue, QueuePosition};
+pub(crate) use self::share::{FlowShares, fair_share};

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::hash::Hash;
-use std::ops::Bound;
 
 use super::clock::FairClock;
 
@@ -84,22 +83,20 @@ impl<F: Eq + Hash, T> FairQueue<F, T> {
         self.iter().next()
     }
 
-    /// The next item behind a position.
+    /// The item at a position.
     #[must_use]
-    pub fn after(&self, position: QueuePosition) -> Option<(QueuePosition, &T)> {
-        let behind = (Bound::Excluded(position), Bound::Unbounded);
-        let (position, waiting) = self.waiting.range(behind).next()?;
-        Some((*position, &waiting.item))
-    }
-
-    /// All items.
-    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.waiting.values_mut().map(|waiting| &mut waiting.item)
+    pub fn get(&self, position: QueuePosition) -> Option<&T> {
+        self.waiting.get(&position).map(|waiting| &waiting.item)
     }
 
     /// The item at a position.
     pub fn get_mut(&mut self, position: QueuePosition) -> Option<&mut T> {
         self.waiting.get_mut(&position).map(|waiting| &mut waiting.item)
+    }
+
+    /// All items.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.waiting.values_mut().map(|waiting| &mut waiting.item)
     }
 
     /// All items, the most urgent first.

@@ -5,8 +5,12 @@
 //! | `x-ratelimit-{limit,remaining,reset}-{requests,tokens}` | OpenAI ("Rate limits"), Azure, Groq ("Rate limits": requests a day, tokens a minute), LiteLLM, vLLM gateways |
 //! | the same with `-minute`, `-hour` or `-day` behind | Cerebras ("Rate limits"), SambaNova |
 //! | `x-ratelimit-{limit,remaining,reset}` | OpenRouter ("Limits"), Together |
-//! | `ratelimit-{limit,remaining,reset}` | the IETF draft "RateLimit header fields for HTTP" |
+//! | `ratelimit-{limit,remaining,reset}`, `ratelimit-policy` | the IETF draft "RateLimit header fields for HTTP" |
 //! | `anthropic-ratelimit-{requests,tokens,input-tokens}-{limit,remaining,reset}` | Anthropic ("Rate limits") |
+//!
+//! The headers without a kind do not say over which period the limit is counted: some servers count
+//! by the second, others by the day. The period is read from a policy (`100;w=60`). Without one the
+//! remainder and the reset are followed, and the limit is not.
 
 use std::time::{Duration, SystemTime};
 
@@ -37,9 +41,10 @@ impl QuotaReports {
             let field = |field: &str| header(&name(field));
             let report = QuotaReport {
                 period: period.map(Duration::from_secs),
-                limit: field("limit").and_then(count),
+                limit: field("limit").and_then(first_item).and_then(count),
                 remaining: field("remaining").and_then(count),
                 reset: field("reset").and_then(|text| parse_reset(text, now)),
+                of_unknown_period: false,
             };
             Some(report).filter(|report| !report.is_empty())
         };
@@ -55,11 +60,16 @@ impl QuotaReports {
             });
             reports.extend(anthropic.take(1));
             if bare && reports.is_empty() {
-                let bare = ["x-ratelimit", "ratelimit"].into_iter();
-                reports.extend(
-                    bare.filter_map(|prefix| report(None, &|field| format!("{prefix}-{field}")))
-                        .take(1),
-                );
+                let bare = ["x-ratelimit", "ratelimit"].into_iter().find_map(|prefix| {
+                    let report = report(None, &|field| format!("{prefix}-{field}"))?;
+                    let policies = [header("ratelimit-policy"), header(&format!("{prefix}-limit"))];
+                    let period = policies
+                        .into_iter()
+                        .flatten()
+                        .find_map(|policy| policy_window(policy, report.limit));
+                    Some(QuotaReport { period, of_unknown_period: period.is_none(), ..report })
+                });
+                reports.extend(bare);
             }
             reports
         };
@@ -79,6 +89,31 @@ impl QuotaReports {
         let used_up = used_up.filter_map(|report| report.reset).max();
         used_up.or_else(|| reports().filter_map(|report| report.reset).max())
     }
+}
+
+/// The value of the first item of a list of items with parameters.
+fn first_item(list: &str) -> Option<&str> {
+    Some(list.split([',', ';']).next()?.trim())
+}
+
+/// The window of the policy of `limit` units in a list of policies: `100;w=60, 1000;w=3600`, or
+/// `"burst";q=100;w=60`.
+fn policy_window(policies: &str, limit: Option<u64>) -> Option<Duration> {
+    let whole = |text: &str| text.trim().trim_matches('"').parse::<u64>().ok();
+    policies.split(',').find_map(|policy| {
+        let mut parts = policy.split(';').map(str::trim);
+        let name = parts.next()?;
+        let (mut quota, mut window) = (whole(name), None);
+        for (key, value) in parts.filter_map(|part| part.split_once('=')) {
+            match key.trim() {
+                "q" => quota = whole(value),
+                "w" => window = whole(value),
+                _ => {}
+            }
+        }
+        let window = window.filter(|seconds| *seconds > 0 && quota == limit)?;
+        Some(Duration::from_secs(window))
+    })
 }
 
 #[expect(
@@ -171,6 +206,32 @@ mod tests {
         for bad in ["", "soon", "m", "6x", "-1s", "1.2.3s", "1e30"] {
             assert_eq!(parse_reset(bad, now), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn a_limit_without_a_kind_has_the_period_of_its_policy_or_none() {
+        let read = |pairs: &[(&'static str, &str)]| {
+            let reports = QuotaReports::read(&headers(pairs), SystemTime::now()).requests;
+            assert_eq!(reports.len(), 1, "{pairs:?}");
+            (reports[0].limit, reports[0].period, reports[0].of_unknown_period)
+        };
+        let window = |seconds| Some(Duration::from_secs(seconds));
+        for prefix in ["x-ratelimit-limit", "ratelimit-limit"] {
+            assert_eq!(read(&[(prefix, "5")]), (Some(5), None, true));
+            for policy in
+                ["5;w=1", "100;w=60, 5;w=1", "\"a\";q=5;w=1", "\"b\";q=7;w=9,\"a\";w=1;q=5"]
+            {
+                let found = read(&[(prefix, "5"), ("ratelimit-policy", policy)]);
+                assert_eq!(found, (Some(5), window(1), false), "{policy}");
+            }
+            assert_eq!(read(&[(prefix, "5, 5;w=10, 50;w=60")]), (Some(5), window(10), false));
+            for policy in ["7;w=60", "5;w=0", "5;w=x", "5", "", ";;=,"] {
+                let found = read(&[(prefix, "5"), ("ratelimit-policy", policy)]);
+                assert_eq!(found, (Some(5), None, true), "{policy}");
+            }
+        }
+        let kind = read(&[("x-ratelimit-limit-requests", "5")]);
+        assert_eq!(kind, (Some(5), None, false), "counted by the minute, as is usual");
     }
 
     #[test]

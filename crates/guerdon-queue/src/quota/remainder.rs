@@ -25,6 +25,9 @@ pub struct QuotaReport {
     pub remaining: Option<u64>,
     /// Time until the whole quota is available again.
     pub reset: Option<Duration>,
+    /// True if nothing tells the period over which the limit is counted. Otherwise a limit without
+    /// a named period is one of a minute, as is usual, unless its reset is later.
+    pub of_unknown_period: bool,
 }
 
 impl QuotaReport {
@@ -35,9 +38,9 @@ impl QuotaReport {
     }
 
     /// True if the quota may be one of `span`.
-    pub(super) fn is_of(&self, span: Duration) -> bool {
+    pub(crate) fn is_of(&self, span: Duration) -> bool {
         let longer = self.reset.is_some_and(|reset| reset > span);
-        self.period.map_or(!longer, |period| period == span)
+        self.period.map_or(!longer && !self.of_unknown_period, |period| period == span)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::fair::{FairQueue, QueuePosition};
+use crate::fair::{FairQueue, QueuePosition, fair_share};
 
 /// The weight of a new duration in the running mean.
 const EWMA: f64 = 0.1;
@@ -136,7 +136,7 @@ impl<R> SemaphoreState<R> {
             let positions: Vec<QueuePosition> = waiting.map(|(position, _)| position).collect();
             for position in positions {
                 // Checked again: a grant changes both.
-                let request = self.queue.get_mut(position).map(|waiter| waiter.request);
+                let request = self.queue.get(position).map(|waiter| waiter.request);
                 if request.is_some_and(|r| self.may_use_reserve(r) && self.fits(r)) {
                     served.extend(self.grant(position));
                 }
@@ -194,10 +194,8 @@ impl<R> SemaphoreState<R> {
             return true;
         }
         let own = self.flows.get(&flow).map_or(0, |flow| flow.units + flow.waiting_units);
-        let newcomer = u64::from(!self.flows.contains_key(&flow));
-        let flows = u64::try_from(self.flows.len()).unwrap_or(u64::MAX).saturating_add(newcomer);
-        // At least one unit, so that a newcomer is never full.
-        own >= (self.size.units / flows.max(1)).max(1)
+        let newcomer = usize::from(!self.flows.contains_key(&flow));
+        own >= fair_share(self.size.units, self.flows.len() + newcomer)
     }
 
     pub(super) fn waiting_units(&self) -> u64 {

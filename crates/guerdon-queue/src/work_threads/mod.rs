@@ -1,7 +1,7 @@
 //! Threads for computation, apart from those of the async runtime: a fixed number, a bounded queue
 //! that is fair between flows, and work that ends early when its caller has gone.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
-use crate::fair::{FairQueue, QueuePosition};
+use crate::fair::{FairQueue, FlowShares, QueuePosition};
 
 /// Number of pieces of work per thread that may be prepared: one runs, one waits for the thread.
 const PREPARED: usize = 2;
@@ -86,8 +86,8 @@ struct WorkQueue {
 struct WorkState {
     /// Callers without a permit.
     waiting: FairQueue<u64, WaitingCaller>,
-    /// The number of callers without a permit, by flow.
-    waiting_of: HashMap<u64, usize>,
+    /// The callers without a permit, by flow.
+    shares: FlowShares<u64>,
     free_permits: usize,
     jobs: VecDeque<WorkJob>,
     stopped: bool,
@@ -105,28 +105,19 @@ impl WorkState {
     /// True if at least `max_waiting` callers wait, and `flow` has its fair share of them or more.
     /// A flow without any is let in beyond the bound.
     fn is_full_for(&self, flow: u64, max_waiting: usize) -> bool {
-        if self.waiting.len() < max_waiting {
-            return false;
-        }
-        let own = self.waiting_of.get(&flow).copied().unwrap_or_default();
-        let flows = self.waiting_of.len() + usize::from(own == 0);
-        max_waiting == 0 || own >= (max_waiting / flows).max(1)
+        self.waiting.len() >= max_waiting
+            && (max_waiting == 0 || self.shares.has_its_share(&flow, max_waiting))
     }
 
     fn push(&mut self, caller: WaitingCaller, cost: u64) -> QueuePosition {
         let flow = caller.flow;
-        *self.waiting_of.entry(flow).or_default() += 1;
+        self.shares.add(flow);
         self.waiting.push(flow, cost, 1, caller)
     }
 
     fn remove(&mut self, position: QueuePosition) -> Option<WaitingCaller> {
         let caller = self.waiting.remove(position)?;
-        if let Some(count) = self.waiting_of.get_mut(&caller.flow) {
-            *count -= 1;
-            if *count == 0 {
-                self.waiting_of.remove(&caller.flow);
-            }
-        }
+        self.shares.remove(&caller.flow);
         Some(caller)
     }
 }
@@ -377,7 +368,7 @@ impl WorkQueue {
         let (jobs, waiting) = {
             let mut state = self.state.lock();
             state.stopped = true;
-            state.waiting_of.clear();
+            state.shares.clear();
             (std::mem::take(&mut state.jobs), std::mem::take(&mut state.waiting))
         };
         self.changed.notify_all();

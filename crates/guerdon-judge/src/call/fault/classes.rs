@@ -89,12 +89,14 @@ const fn known(
 }
 
 /// Refusals whose status alone says too little. The first row that fits decides.
-const KNOWN: [KnownRefusal; 49] = [
+const KNOWN: [KnownRefusal; 48] = [
     // The question does not fit into the context.
     known(0, "context_length_exceeded", Class::TooLong, "OpenAI, Error codes; Groq, Errors"),
     known(0, "string_above_max_length", Class::TooLong, "OpenAI, Error codes"),
     known(0, "exceed_context_size_error", Class::TooLong, "llama.cpp, tools/server README"),
     known(413, "request_too_large", Class::TooLong, "Anthropic, Errors; Groq, Errors"),
+    // One request with more tokens than the quota of a minute: no wait helps.
+    known(413, "rate_limit_exceeded", Class::TooLong, "Groq, Errors"),
     known(0, "context_window_exceeded", Class::TooLong, "LiteLLM, Exception mapping"),
     known(0, "contextwindowexceedederror", Class::TooLong, "LiteLLM, Exception mapping"),
     // A filter before the model refused the question.
@@ -142,9 +144,6 @@ const KNOWN: [KnownRefusal; 49] = [
     known(429, "resource_exhausted", Class::RateLimited, "Gemini, Troubleshooting"),
     known(503, "resource_exhausted", Class::RateLimited, "Gemini, Troubleshooting"),
     known(498, "capacity_exceeded", Class::RateLimited, "Groq, Errors (flex capacity)"),
-    // The server failed, whatever the status.
-    known(0, "server_error", Class::Transient, "OpenAI, Error codes"),
-    known(0, "api_error", Class::Transient, "Anthropic, Errors"),
 ];
 
 /// Texts of a question that does not fit, of servers that have no code for it: vLLM and
@@ -232,8 +231,29 @@ mod tests {
                 Class::BadRequest,
             ),
             (200, "{}", Class::Transient),
+            (200, r#"{"error": {"type": "server_error"}}"#, Class::Transient),
+            (
+                413,
+                r#"{"error": {"code": "rate_limit_exceeded", "type": "tokens"}}"#,
+                Class::TooLong,
+            ),
+            (
+                429,
+                r#"{"error": {"code": "rate_limit_exceeded", "type": "tokens"}}"#,
+                Class::RateLimited,
+            ),
         ] {
             assert_eq!(class(status, body), expected, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn a_word_for_any_failure_leaves_the_class_to_the_status() {
+        for status in 200..600 {
+            for word in ["server_error", "api_error", "internal_error", "error"] {
+                let body = format!(r#"{{"error": {{"type": "{word}", "message": "m"}}}}"#);
+                assert_eq!(class(status, &body), class(status, "{}"), "{status} {word}");
+            }
         }
     }
 

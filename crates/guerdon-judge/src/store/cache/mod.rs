@@ -23,6 +23,7 @@ use tokio_util::task::TaskTracker;
 use crate::ask::answer::{Failure, JudgeAnswer};
 use crate::ask::key::QuestionKey;
 use crate::config::{CacheConfig, CacheMode};
+use crate::error::StoreError;
 
 pub use maintain::{PromptStats, Purge, StoreStats};
 pub use store::Store;
@@ -79,7 +80,7 @@ impl AnswerCache {
     /// call for the same question. `None` if the task died, which indicates a bug.
     pub(crate) async fn coalesce(
         &self,
-        KnownKeys { key, legacy }: KnownKeys,
+        keys: KnownKeys,
         call: impl Future<Output = (Result<JudgeAnswer, Failure>, Usage)> + Send + 'static,
     ) -> Option<CoalescedCall> {
         let answers = self.clone();
@@ -87,33 +88,47 @@ impl AnswerCache {
             let mut usage = Usage::default();
             let mut led = false;
             let call = async {
-                for key in [key, legacy] {
-                    if let Some(answer) = answers.on_disk(key).await {
-                        return Ok(Arc::new(answer));
-                    }
+                if let Some(answer) = answers.on_disk(keys).await {
+                    return Ok(Arc::new(answer));
                 }
                 led = true;
                 let (answer, spent) = call.await;
                 usage = spent;
                 let answer = answer?;
-                answers.keep(key, &answer).await;
+                answers.keep(keys.key, &answer).await;
                 Ok(Arc::new(answer))
             };
             // Boxed: moka holds the future several times over in its own.
-            let entry = answers.memory.entry(key).or_try_insert_with(Box::pin(call)).await;
+            let entry = answers.memory.entry(keys.key).or_try_insert_with(Box::pin(call)).await;
             CoalescedCall { result: entry.map(moka::Entry::into_value), usage, led }
         });
         flight.await.ok()
     }
 
-    async fn on_disk(&self, key: QuestionKey) -> Option<JudgeAnswer> {
+    /// The stored answer. One under the key of earlier versions is kept under its new key, too.
+    async fn on_disk(&self, KnownKeys { key, legacy }: KnownKeys) -> Option<JudgeAnswer> {
         let store = self.store.clone().filter(|_| self.mode.reads_store())?;
-        let read = self.tasks.spawn_blocking(move || store.get(&key)).await.ok()?;
+        let ttl = self.ttl;
+        let look = move || {
+            let fresh = |answer: &JudgeAnswer| !answer.is_older_than(ttl);
+            if let Some(answer) = store.get(&key)?.filter(fresh) {
+                return Ok(Some((answer, false)));
+            }
+            Ok::<_, StoreError>(store.get(&legacy)?.filter(fresh).map(|answer| (answer, true)))
+        };
         // A file that cannot be read costs money, not verdicts.
-        let answer = read
+        let (answer, is_legacy) = self
+            .tasks
+            .spawn_blocking(look)
+            .await
+            .ok()?
             .inspect_err(|error| tracing::error!("{error}; the question is asked again"))
             .ok()??;
-        Some(answer).filter(|answer| !answer.is_older_than(self.ttl))
+        if is_legacy {
+            // Its cost stays with the earlier key.
+            self.keep(key, &JudgeAnswer { usage: Usage::default(), ..answer.clone() }).await;
+        }
+        Some(answer)
     }
 
     /// Runs before the answer is released, so that a restart never repeats a call whose answer was
@@ -143,11 +158,16 @@ mod tests {
             findings: Vec::new(),
         };
         store.keep(key("a"), &answer).await.unwrap();
-        let cache = AnswerCache::new(&CacheConfig::default(), Some(store), TaskTracker::new());
+        let cache =
+            AnswerCache::new(&CacheConfig::default(), Some(Arc::clone(&store)), TaskTracker::new());
         let keys = KnownKeys { key: key("b"), legacy: key("a") };
         let landed = cache.coalesce(keys, async { panic!("the judge was asked") }).await.unwrap();
         assert_eq!((*landed.result.unwrap()).clone(), answer);
         assert!(!landed.led);
         assert!(cache.get(&keys.key).await.is_some(), "it is in memory under its new key");
+        let kept = store.get(&keys.key).unwrap().unwrap();
+        assert_eq!((kept.at, &kept.findings), (answer.at, &answer.findings), "and on disk");
+        assert_eq!(kept.usage, Usage::default(), "it was paid for once");
+        assert!(store.get(&keys.legacy).unwrap().is_some());
     }
 }
