@@ -44,6 +44,7 @@
 //! | | `worker`, `event` | a device thread; the events that it reports |
 //! | | `score_cache` | scores of earlier sequences |
 //! | `startup/` | `instances` | copies of a model |
+//! | | `labels` | names of labels, for errors about the output |
 //! | | `padding`, `warmup` | padding check; batch size trials and first runs |
 //! | `.` | `model` | a loaded model |
 //! | | `source` | the reward source |

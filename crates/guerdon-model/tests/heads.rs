@@ -198,6 +198,20 @@ fn wrong_sections_are_refused_at_load_with_what_to_write() {
     insta::assert_snapshot!(refusals.join("\n\n"));
 }
 
+#[test]
+fn several_labels_are_named_as_in_config_json() {
+    let folder = folder("model.onnx", "format = \"pair\"", "name = \"five_labels\"");
+    let names =
+        r#"{"id2label": {"0": "help", "1": "honest", "2": "safe", "3": "short", "4": "kind"}}"#;
+    std::fs::write(folder.path().join("config.json"), names).unwrap();
+    let error = Model::load(&ModelConfig::new(folder.path()), Arc::new(|_| {})).unwrap_err();
+    let error = error.to_string();
+    assert!(error.contains("weights = [1.0, 1.0, 1.0, 1.0, 1.0]"), "{error}");
+    assert!(
+        error.ends_with("names the labels 0 (help), 1 (honest), 2 (safe), 3 (short), 4 (kind)")
+    );
+}
+
 #[tokio::test]
 async fn a_reply_without_a_step_abstains() {
     let case = cases().into_iter().find(|case| case.name == "the lowest step").unwrap();

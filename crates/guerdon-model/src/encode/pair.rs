@@ -119,3 +119,105 @@ fn sequence(pair: &Encoding, mark_reply: bool) -> Result<TokenSequence, String> 
     }
     Ok(tokens)
 }
+
+#[cfg(test)]
+mod tests {
+    use guerdon_types::Role;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::load::files::read_text;
+
+    fn tokenizer(post_processor: Option<&str>) -> Tokenizer {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/heads/tokenizer.json");
+        let mut json: serde_json::Value =
+            serde_json::from_str(&read_text(std::path::Path::new(file)).unwrap()).unwrap();
+        if let Some(post_processor) = post_processor {
+            json["post_processor"] = serde_json::from_str(post_processor).unwrap();
+        }
+        let mut tokenizer: Tokenizer = json.to_string().parse().unwrap();
+        tokenizer.with_padding(None);
+        tokenizer.set_encode_special_tokens(true);
+        tokenizer
+    }
+
+    /// The post-processors of BERT's and RoBERTa's tokenizers, and the template of the fixture.
+    const POST_PROCESSORS: [Option<&str>; 3] = [
+        None,
+        Some(r#"{"type": "BertProcessing", "sep": ["[SEP]", 3], "cls": ["[CLS]", 2]}"#),
+        Some(
+            r#"{"type": "RobertaProcessing", "sep": ["[SEP]", 3], "cls": ["[CLS]", 2],
+               "trim_offsets": true, "add_prefix_space": false}"#,
+        ),
+    ];
+
+    fn no_prefix() -> PairFormat {
+        let [system, user, assistant, tool] = [(); 4].map(|()| String::new());
+        PairFormat {
+            prefix: RolePrefixes { system, user, assistant, tool },
+            separator: "\n".to_owned(),
+        }
+    }
+
+    fn text(words: &[usize]) -> String {
+        const WORDS: [&str; 6] = ["deal", "480", "meet", "zebra", "[SEP]", "?"];
+        words.iter().map(|word| WORDS[word % 6]).collect::<Vec<_>>().join(" ")
+    }
+
+    proptest! {
+        #[test]
+        fn a_pair_is_what_the_tokenizer_makes_of_it_or_a_cut_of_that(
+            context in vec(vec(0usize..6, 0..9), 0..4), reply in vec(0usize..6, 0..30),
+            max_tokens in 4usize..40, processor in 0usize..3,
+        ) {
+            let tokenizer = tokenizer(POST_PROCESSORS[processor]);
+            let context: Vec<String> = context.iter().map(|words| text(words)).collect();
+            let reply = text(&reply);
+            let mut dialogue: Vec<Message> =
+                context.iter().map(|line| Message::new(Role::User, line.clone())).collect();
+            dialogue.push(Message::new(Role::Assistant, reply.clone()));
+            let whole = tokenizer.encode((context.join("\n"), reply.clone()), true).unwrap();
+            let (tokens, truncated) =
+                no_prefix().encode(&tokenizer, &dialogue, max_tokens, true).unwrap();
+            prop_assert_eq!(truncated, whole.len() > max_tokens);
+            prop_assert!(tokens.len() <= max_tokens);
+            prop_assert!(tokens.segments.is_empty() || tokens.segments.len() == tokens.len());
+            if !truncated {
+                prop_assert_eq!(&tokens.ids[..], whole.get_ids());
+                let segments: Vec<u32> = tokens.segments.iter().map(|id| u32::from(*id)).collect();
+                let all = if segments.is_empty() { vec![0; tokens.len()] } else { segments };
+                prop_assert_eq!(&all[..], whole.get_type_ids());
+            } else {
+                prop_assert_eq!(tokens.len(), max_tokens);
+            }
+            // The reply keeps its beginning and its end, and the context its end.
+            let alone = |text: &str| tokenizer.encode(text, false).unwrap().get_ids().to_vec();
+            let (said, kept) = (alone(&reply), &tokens.ids[tokens.reply.clone()]);
+            prop_assert!(said.starts_with(&kept[..kept.len().div_ceil(2)]));
+            prop_assert!(said.ends_with(&kept[kept.len() - kept.len() / 2..]));
+            let room = max_tokens - whole.get_special_tokens_mask().iter().sum::<u32>() as usize;
+            let before = alone(&context.join("\n"));
+            let context_kept = max_tokens.min(whole.len()) - kept.len() - (max_tokens - room);
+            prop_assert!(context_kept >= before.len().min(room / CONTEXT_SHARE));
+        }
+    }
+
+    #[test]
+    fn a_tokenizer_without_a_pair_is_refused() {
+        let tokenizer = tokenizer(Some("null"));
+        assert!(PairFormat::check(&tokenizer).unwrap_err().contains("format = \"pair\""));
+    }
+
+    #[test]
+    fn the_start_of_a_context_that_cannot_fit_is_not_tokenized() {
+        let tokenizer = tokenizer(None);
+        let long = "ä".repeat(100_000) + " deal deal";
+        let dialogue = [Message::new(Role::User, long), Message::new(Role::Assistant, "480")];
+        let (tokens, truncated) = no_prefix().encode(&tokenizer, &dialogue, 6, false).unwrap();
+        assert!(truncated && tokens.len() == 6);
+        let words: Vec<String> =
+            tokens.ids.iter().map(|id| tokenizer.id_to_token(*id).unwrap()).collect();
+        assert_eq!(words.join(" "), "[CLS] deal deal [SEP] 480 [SEP]");
+    }
+}

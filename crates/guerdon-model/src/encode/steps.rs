@@ -25,6 +25,10 @@ pub struct StepFormat {
     pub token: Option<TokenRef>,
 }
 
+/// The end of a step, until the mark is written: a character that Unicode reserves for such uses.
+/// The mark itself would be taken for a text of the reply, which must not hold special tokens.
+pub(crate) const STEP: char = '\u{FDD0}';
+
 fn empty_line() -> String {
     "\n\n".to_owned()
 }
@@ -47,11 +51,17 @@ impl StepFormat {
         self.token.clone().unwrap_or_else(|| TokenRef::Text(self.mark.trim().to_owned()))
     }
 
-    /// The reply with a mark after each step. Empty steps are left out.
+    /// The reply with [`STEP`] after each step. Empty steps are left out.
     pub(crate) fn marked(&self, reply: &str) -> String {
+        let reply = reply.replace(STEP, "\u{FFFD}");
         let steps = reply.split(self.split.as_str()).filter(|step| !step.trim().is_empty());
-        let steps: Vec<String> = steps.map(|step| format!("{step}{}", self.mark)).collect();
+        let steps: Vec<String> = steps.map(|step| format!("{step}{STEP}")).collect();
         steps.join(&self.join)
+    }
+
+    /// A text with the marks in the places of [`STEP`].
+    pub(crate) fn written(&self, text: &str) -> String {
+        text.replace(STEP, &self.mark)
     }
 }
 
@@ -61,4 +71,36 @@ pub(crate) fn step_places(ids: &[u32], token: u32, count: usize) -> Arc<[u32]> {
         (0u32..).zip(ids).filter(|(_, id)| **id == token).map(|(place, _)| place).collect();
     places.drain(..places.len().saturating_sub(count));
     places.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn format(text: &str) -> StepFormat {
+        toml::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn every_step_is_followed_by_a_mark() {
+        let qwen = format("mark = \"<extra_0>\"");
+        let marked = |format: &StepFormat, reply: &str| format.written(&format.marked(reply));
+        assert_eq!(marked(&qwen, "one\n\n \n\ntwo\nlines"), "one<extra_0>two\nlines<extra_0>");
+        assert_eq!(marked(&qwen, " \n\n"), "");
+        // A reply cannot write the end of a step itself.
+        assert_eq!(marked(&qwen, "a\u{FDD0}b"), "a\u{FFFD}b<extra_0>");
+        let shepherd = format("split = \"\\n\"\nmark = \" ки\"\njoin = \"\\n\"");
+        assert_eq!(marked(&shepherd, "Step 1\nStep 2"), "Step 1 ки\nStep 2 ки");
+        assert_eq!(shepherd.token(), TokenRef::Text("ки".to_owned()));
+    }
+
+    #[test]
+    fn places_are_the_last_ones_and_empty_keys_are_refused() {
+        assert_eq!(step_places(&[7, 1, 7, 2, 7, 3], 7, 2)[..], [2, 4]);
+        assert_eq!(step_places(&[1, 7], 7, 3)[..], [1]);
+        assert!(step_places(&[1, 2], 7, 0).is_empty());
+        let refused = |text: &str| format(text).check().unwrap_err();
+        assert!(refused("mark = \" \"").contains("`input.steps.mark` is empty"));
+        assert!(refused("split = \"\"\nmark = \"m\"").contains("`input.steps.split` is empty"));
+    }
 }

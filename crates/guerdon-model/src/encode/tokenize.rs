@@ -190,8 +190,12 @@ impl Encoder {
         };
         let marked = steps.marked(&scored.content);
         // A reply may also hold the mark itself, if the mark is no special token.
-        let count =
-            self.encoding(&marked, false)?.get_ids().iter().filter(|id| *id == token).count();
+        let count = self
+            .encoding(&steps.written(&marked), false)?
+            .get_ids()
+            .iter()
+            .filter(|id| *id == token)
+            .count();
         let scored = Message::new(scored.role, marked);
         let dialogue: Vec<Message> = earlier.iter().cloned().chain([scored]).collect();
         let mut encoded = self.encode_dialogue(&dialogue)?;
@@ -270,7 +274,14 @@ impl Encoder {
         let last = dialogue.len() - 1;
         // The template must accept the whole dialogue. It may refuse a part of it and accept a
         // smaller part.
-        let whole = template.render(&dialogue.iter().collect::<Vec<_>>())?;
+        let render = |window: &[&Message]| {
+            let text = template.render(window)?;
+            Ok::<_, String>(match &self.steps {
+                Some((steps, _)) => steps.written(&text),
+                None => text,
+            })
+        };
+        let whole = render(&dialogue.iter().collect::<Vec<_>>())?;
         if try_whole {
             let ids = self.encode_rendered(&whole)?;
             if ids.len() <= self.max_tokens {
@@ -286,7 +297,7 @@ impl Encoder {
                 for start in start..=last {
                     let window: Vec<&Message> =
                         system.into_iter().chain(&dialogue[start..]).collect();
-                    let Ok(text) = template.render(&window) else {
+                    let Ok(text) = render(&window) else {
                         continue;
                     };
                     let ids = self.encode_rendered(&text)?;

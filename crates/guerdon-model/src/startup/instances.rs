@@ -7,6 +7,7 @@ use crate::encode::tokenize::Encoder;
 use crate::engine::batch_plan::BatchLimits;
 use crate::engine::session::{InferenceEngine as _, OrtEngine, SessionConfig};
 use crate::load::manifest::Manifest;
+use crate::startup::labels::with_label_names;
 use crate::startup::padding::choose_padding;
 use crate::startup::warmup::{tuned_budget, warm_up};
 use crate::{Device, Error, ModelConfig};
@@ -55,7 +56,8 @@ impl Instances {
             )));
         }
         let (short, long) = encoder.trial_texts().map_err(refused)?;
-        first.check_head(&short, &long).map_err(refused)?;
+        let named = |detail| refused(with_label_names(detail, &config.path));
+        first.check_head(&short, &long).map_err(named)?;
         let max_items = config.max_batch_sequences();
         let pad = match max_items {
             // A batch of one is never padded.

@@ -1,5 +1,6 @@
 //! Start-up: the instances of a model, the padding check and the warm-up runs.
 
 pub(crate) mod instances;
+pub(crate) mod labels;
 pub(crate) mod padding;
 pub(crate) mod warmup;
