@@ -46,7 +46,7 @@ def make(folder):
                         intermediate_size=1536, num_labels=1, pad_token_id=tokenizer.pad_token_id)
     BertForSequenceClassification(config).save_pretrained(folder / "checkpoint")
     tokenizer.save_pretrained(folder / "checkpoint")
-    subprocess.run([sys.executable, RECIPE / "export_hf.py", "--checkpoint", folder / "checkpoint", "--out", folder / "model",
+    subprocess.run([sys.executable, RECIPE / "export_hf.py", "--checkpoint", folder / "checkpoint", "--out", folder / MODEL,
                     "--device", DEVICE, "--max-tokens", str(MAX_TOKENS), *(["--storage", "fp32"] if DEVICE == "cpu" else [])], check=True)
 
 
