@@ -28,6 +28,7 @@ import torch
 
 import onnx_cuda
 import packed_decoder
+import packed_graph
 from hf_reward import HfReward, Texts, collate, deviation, framework_scores
 from manifest import write_manifest
 from onnx_store import store
@@ -113,7 +114,7 @@ def compare(reward, sess, rows, pad, storage, expected):
 def packed(args, reward, path):
     """Write a decoder's packed graph: in 32 bits for a CPU; over a cache and in 16 bits for CUDA."""
     attention, dtype = ("chunks", "float32") if args.device == "cpu" else ("paged", args.dtype)
-    packed_decoder.save(packed_decoder.build(reward.model, dtype, args.max_tokens, attention), str(path))
+    packed_graph.save(packed_decoder.build(reward.model, dtype, args.max_tokens, attention), str(path))
 
 
 def write_reference(dialogues, rows, expected, path):

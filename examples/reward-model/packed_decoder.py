@@ -16,50 +16,28 @@ them.
   fp16 or bf16.
 
 The graph is written node by node, because an exported graph has neither the fused attention nor this
-layout."""
+layout. `build` takes any object with the methods of `packed_graph.Graph`, and needs onnx only to make
+that object: `scripts/gpu` writes a graph's weights where onnx is not installed."""
 
 import argparse
-import os
 
-import ml_dtypes
 import numpy as np
-import onnx
 import torch
-from onnx import TensorProto, helper, numpy_helper
 
 MICROSOFT = "com.microsoft"
-TYPES = {"float32": (np.float32, TensorProto.FLOAT), "float16": (np.float16, TensorProto.FLOAT16),
-         "bfloat16": (ml_dtypes.bfloat16, TensorProto.BFLOAT16)}
+TYPES = ("float32", "float16", "bfloat16")
 FAMILIES = {"llama", "mistral", "qwen2", "qwen3", "gemma"}
 PADDED = "export_hf.py --layout padded writes it"
 GATES = {"silu": dict(op="QuickGelu", alpha=1.0), "gelu_pytorch_tanh": dict(op="FastGelu"), "gelu": dict(op="Gelu")}
 
 
-class Graph:
-    """The nodes and weights of a graph, in order."""
-
-    def __init__(self, dtype):
-        self.numpy, self.type = TYPES[dtype]
-        self.nodes, self.weights, self.caches = [], [], []
-
-    def weight(self, name, tensor):
-        array = tensor.detach().float().numpy() if isinstance(tensor, torch.Tensor) else np.asarray(tensor)
-        if array.dtype.kind == "f":
-            array = array.astype(self.numpy)
-        self.weights.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
-        return name
-
-    def node(self, op, inputs, outputs, **attributes):
-        self.nodes.append(helper.make_node(op, inputs, outputs, **attributes))
-        return outputs[0]
-
-    def linear(self, name, x, layers):
-        """Several linear layers of one input as one product, with their biases if they have any."""
-        y = self.node("MatMul", [x, self.weight(name + ".w", torch.cat([layer.weight for layer in layers]).T)], [name])
-        if layers[0].bias is None:
-            return y
-        bias = self.weight(name + ".b", torch.cat([layer.bias for layer in layers]))
-        return self.node("Add", [y, bias], [name + ".biased"])
+def linear(g, name, x, layers):
+    """Several linear layers of one input as one product, with their biases if they have any."""
+    y = g.node("MatMul", [x, g.weight(name + ".w", torch.cat([layer.weight for layer in layers]).T)], [name])
+    if layers[0].bias is None:
+        return y
+    bias = g.weight(name + ".b", torch.cat([layer.bias for layer in layers]))
+    return g.node("Add", [y, bias], [name + ".biased"])
 
 
 def norm_weight(norm, family):
@@ -170,16 +148,22 @@ class Paged:
                       [p + "attended", *(cache + ".out" for cache in caches)], domain=MICROSOFT, **self.options)
 
 
+GATE_UP = ("separate", "fused")
 ATTENTION = {"rows": Rows, "chunks": Chunks, "paged": Paged}
 
 
-def build(model, dtype="float32", max_tokens=4096, attention="rows"):
+def build(model, dtype="float32", max_tokens=4096, attention="rows", gate_up="separate", graph=None):
+    """Returns the ModelProto, or what `graph.finish` returns."""
     config, trunk = model.config, model.model
     family = config.model_type
     check(config, family, attention, dtype)
     heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
     size = getattr(config, "head_dim", None) or config.hidden_size // heads
-    g = Graph(dtype)
+    if graph is None:
+        from packed_graph import Graph
+
+        graph = Graph(dtype)
+    g = graph
     eps = config.rms_norm_eps
 
     rope = trunk.rotary_emb
@@ -194,25 +178,34 @@ def build(model, dtype="float32", max_tokens=4096, attention="rows"):
     h = g.node("SimplifiedLayerNormalization", [x, first], ["h"], epsilon=eps, axis=-1)
     for i, layer in enumerate(trunk.layers):
         p, block, mlp = f"layer{i}.", layer.self_attn, layer.mlp
-        qkv = g.linear(p + "qkv", h, [block.q_proj, block.k_proj, block.v_proj])
-        o = g.linear(p + "o", attend(g, p, qkv, block), [block.o_proj])
+        qkv = linear(g, p + "qkv", h, [block.q_proj, block.k_proj, block.v_proj])
+        o = linear(g, p + "o", attend(g, p, qkv, block), [block.o_proj])
         after = g.weight(p + "norm", norm_weight(layer.post_attention_layernorm, family))
         g.node("SkipSimplifiedLayerNormalization", [x, o, after], [p + "m", "", "", p + "x1"], domain=MICROSOFT, epsilon=eps)
-        gate = dict(GATES[config.hidden_act if hasattr(config, "hidden_act") else config.hidden_activation])
-        a = g.linear(p + "gate", p + "m", [mlp.gate_proj])
-        a = g.node(gate.pop("op"), [a], [p + "act"], domain=MICROSOFT, **gate)
-        u = g.node("Mul", [a, g.linear(p + "up", p + "m", [mlp.up_proj])], [p + "gated"])
-        d = g.linear(p + "down", u, [mlp.down_proj])
+        d = linear(g, p + "down", gated(g, p, mlp, config, gate_up), [mlp.down_proj])
         following = trunk.layers[i + 1].input_layernorm if i + 1 < len(trunk.layers) else trunk.norm
         weight = g.weight(p + "next", norm_weight(following, family))
         g.node("SkipSimplifiedLayerNormalization", [p + "x1", d, weight], [p + "h", "", "", p + "x2"], domain=MICROSOFT, epsilon=eps)
         h, x = p + "h", p + "x2"
     # The head is always in 32 bits: it is one product, and rounded scores would compare badly.
-    pooled = g.node("Cast", [g.node("Gather", [h, "last_idx"], ["pooled"])], ["pooled32"], to=TensorProto.FLOAT)
-    head = numpy_helper.from_array(np.ascontiguousarray(model.score.weight.detach().float().numpy().T), "score")
-    g.weights.append(head)
-    g.node("MatMul", [pooled, "score"], ["logits"])
-    return finish(g, attend, max_tokens)
+    pooled = g.to_float32(g.node("Gather", [h, "last_idx"], ["pooled"]), "pooled32")
+    g.node("MatMul", [pooled, g.weight("score", model.score.weight.T, exact=True)], ["logits"])
+    return g.finish(attend, max_tokens)
+
+
+def gated(g, p, mlp, config, gate_up):
+    """act(gate(x)) * up(x) of a gated MLP: two products, or one whose result is split."""
+    options = dict(GATES[config.hidden_act if hasattr(config, "hidden_act") else config.hidden_activation])
+    gate, up = p + "gate", p + "up"
+    if gate_up == "fused":
+        both = linear(g, p + "gate_up", p + "m", [mlp.gate_proj, mlp.up_proj])
+        g.node("Split", [both, g.weight(p + "halves", np.array([mlp.gate_proj.out_features] * 2))], [gate, up], axis=-1)
+    else:
+        gate = linear(g, gate, p + "m", [mlp.gate_proj])
+    active = g.node(options.pop("op"), [gate], [p + "act"], domain=MICROSOFT, **options)
+    if gate_up == "separate":
+        up = linear(g, up, p + "m", [mlp.up_proj])
+    return g.node("Mul", [active, up], [p + "gated"])
 
 
 def check(config, family, attention, dtype):
@@ -237,7 +230,7 @@ def no_past(g, kv_heads, size):
     g.node("Shape", ["gather_idx"], ["shape"])
     g.node("Gather", ["shape", "first"], ["rows"])
     g.node("Concat", ["rows", "tail"], ["past_shape"], axis=0)
-    g.node("ConstantOfShape", ["past_shape"], ["past"], value=helper.make_tensor("zero", g.type, [1], [0]))
+    g.zeros("past_shape", "past")
 
 
 def scatter(g, p, attended):
@@ -261,25 +254,6 @@ def head_norms(g, p, qkv, attention, shape, eps):
     return g.node("Concat", [p + "qf", p + "kf", p + "v"], [p + "qkvn"], axis=-1)
 
 
-def finish(g, attend, max_tokens):
-    info, int32 = helper.make_tensor_value_info, attend.int32
-    inputs = [info(name, TensorProto.INT32 if name in int32 else TensorProto.INT64, shape) for name, shape in attend.inputs.items()]
-    inputs += [info(name, g.type, shape) for name, shape in g.caches]
-    outputs = [info("logits", TensorProto.FLOAT, ["batch", 1])] + [info(name + ".out", g.type, shape) for name, shape in g.caches]
-    graph = helper.make_graph(g.nodes, "packed-reward-model", inputs, outputs, g.weights)
-    opsets = [helper.make_opsetid("", 17), helper.make_opsetid(MICROSOFT, 1)]
-    model = helper.make_model(graph, opset_imports=opsets, ir_version=8, producer_name="guerdon packed_decoder")
-    # A longer text exceeds the tables of angles, which not every operator detects.
-    helper.set_model_props(model, {"guerdon.max_tokens": str(max_tokens)})
-    return model
-
-
-def save(model, path):
-    """Writes the graph. Weights that exceed one ONNX file go to `<path>.data`."""
-    large = sum(len(weight.raw_data) for weight in model.graph.initializer) > 1_500_000_000
-    onnx.save_model(model, path, save_as_external_data=large, location=os.path.basename(path) + ".data")
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", required=True)
@@ -287,13 +261,15 @@ def main():
     parser.add_argument("--dtype", choices=TYPES, default="float32")
     parser.add_argument("--attention", choices=ATTENTION, default="rows", help="chunks for a CPU; rows or paged for CUDA")
     parser.add_argument("--max-tokens", type=int, default=4096)
+    parser.add_argument("--gate-up", choices=GATE_UP, default="separate", help="products of a gated MLP's first step")
     args = parser.parse_args()
     if args.attention == "paged" and args.dtype == "float32":
         parser.error("paged attention computes in float16 or bfloat16")
+    from packed_graph import save
     from transformers import AutoModelForSequenceClassification
 
     model = AutoModelForSequenceClassification.from_pretrained(args.checkpoint, dtype=torch.float32).eval()
-    save(build(model, args.dtype, args.max_tokens, args.attention), args.out)
+    save(build(model, args.dtype, args.max_tokens, args.attention, args.gate_up), args.out)
 
 
 if __name__ == "__main__":

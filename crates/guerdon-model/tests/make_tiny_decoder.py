@@ -25,6 +25,7 @@ OUT = {"rows": HERE / "tiny-decoder", "chunks": HERE / "tiny-decoder-cpu", "page
 sys.path.insert(0, str(HERE.parents[2] / "examples" / "reward-model"))
 sys.path.insert(0, str(HERE))
 import packed_decoder  # noqa: E402
+import packed_graph  # noqa: E402
 from make_tiny import VOCAB  # noqa: E402
 from paged_stand_in import stand_in  # noqa: E402
 
@@ -72,7 +73,7 @@ def write(model, attention, out):
         graph = stand_in(packed_decoder.build(model, "float32", MAX_TOKENS, "paged"))
     else:
         graph = packed_decoder.build(model, "float32", MAX_TOKENS, attention)
-    packed_decoder.save(graph, str(out / "model.onnx"))
+    packed_graph.save(graph, str(out / "model.onnx"))
     shutil.copy(HERE / "tiny" / "tokenizer.json", out / "tokenizer.json")
     (out / "chat_template.jinja").write_text(TEMPLATE)
     digest = {name: hashlib.sha256((out / name).read_bytes()).hexdigest() for name in ("model.onnx", "tokenizer.json", "chat_template.jinja")}
