@@ -10,7 +10,7 @@ SEED ?= 15
 MINUTES ?= 3
 SECONDS ?= 120
 
-.PHONY: run test lint unit doc-test test-clients test-python test-trl test-recipes test-judges test-faults test-schema soak fuzz onnxruntime generate bench clean help
+.PHONY: run test lint unit doc-test test-clients test-python test-trl test-recipes test-gpu-scripts test-judges test-faults test-schema soak fuzz onnxruntime generate bench clean help
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -49,6 +49,10 @@ test-trl: test-python ## TRL's GRPOTrainer on the CPU with guerdon's reward; ins
 test-recipes: onnxruntime ## The reward model recipes on small models of every family; installs torch in a virtual environment
 	$(CARGO) build --package guerdon-cli
 	PYTHON="$(PYTHON)" sh scripts/test_recipes.sh
+
+test-gpu-scripts: onnxruntime ## The scripts for a GPU, rehearsed on a CPU; PYTHON needs the recipes' packages
+	$(CARGO) build --package guerdon-cli
+	PYTHON="$(PYTHON)" RUNTIME=$(ORT_DIR) bash scripts/gpu/test.sh
 
 test-judges: ## Judges against llama.cpp's server and LiteLLM's proxy; installs both
 	CARGO="$(CARGO)" $(PYTHON) scripts/test_judges/run.py

@@ -1,8 +1,8 @@
 """Send all rollouts of a file to a guerdon server in one request: once to warm up, then three times.
 
-    python ask.py SERVER_PID NAME ROLLOUTS.jsonl
+    python ask.py URL SERVER_PID NAME ROLLOUTS.jsonl
 
-The server listens on 127.0.0.1:8790; NAME is printed with the figures.
+NAME is printed with the figures.
 """
 
 import json
@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.request
 
-URL = "http://127.0.0.1:8790"
+URL = sys.argv[1]
 
 
 def wait_for(pid):
@@ -42,8 +42,8 @@ def post(rollouts):
 
 
 def main():
-    wait_for(int(sys.argv[1]))
-    rollouts = [json.loads(line) for line in open(sys.argv[3], encoding="utf-8")]
+    wait_for(int(sys.argv[2]))
+    rollouts = [json.loads(line) for line in open(sys.argv[4], encoding="utf-8")]
     post(rollouts)
     times = []
     for _ in range(3):
@@ -51,7 +51,7 @@ def main():
         post(rollouts)
         times.append(time.perf_counter() - started)
     middle = sorted(times)[1]
-    print(f"{sys.argv[2]}: {len(rollouts)} rollouts in one request: {middle:.3f} s, {len(rollouts) / middle:.1f} rollouts/s (median of {times})")
+    print(f"{sys.argv[3]}: {len(rollouts)} rollouts in one request: {middle:.3f} s, {len(rollouts) / middle:.1f} rollouts/s (median of {times})")
 
 
 main()

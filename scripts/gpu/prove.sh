@@ -1,100 +1,174 @@
-#!/bin/sh
-# Measures parity and speed of packed decoders and an encoder on a machine with an NVIDIA GPU, and
-# writes a log.
+#!/bin/bash
+# Measures parity and speed of packed decoders on a machine with an NVIDIA GPU, within ten minutes.
 #
-#   sh scripts/gpu/prove.sh [OUT]        OUT: folder of the log and the workload; default .guerdon/gpu
+#   bash prove.sh [PART...]           in the folder with the pieces that pack.sh wrote
 #
-# Needs Rust, Python 3 with torch and transformers, and ONNX Runtime's CUDA build with the CUDA 13
-# libraries it depends on (cudart, cublas, cublasLt, curand). Missing parts are installed from the package
-# registries. Without access to these, set the variables below to the files of the wheels. Failed commands
-# are listed at the end and set the exit status.
-#   PYTHON          a Python with torch, transformers, onnx, ml_dtypes, tokenizers; for the encoder also onnxscript and
-#                   onnxruntime-gpu                                           default: a venv in OUT
-#   ORT_DYLIB_PATH  libonnxruntime.so of onnxruntime-gpu, next to its providers
-#   CUDA_LIBS       folders with the CUDA libraries, separated by colons
-#   GUERDON         a release binary                                          default: built here
-#   ROLLOUTS        rollouts of real dialogues for the measurement of an encoder              default: none, not measured
-#   PARTS           steps to run, in this order                                default: "parity bench http sweep encoder"
-set -eu
-out=${1:-.guerdon/gpu}
-mkdir -p "$out"
+# Needs bash, coreutils and a Python with torch and transformers; nothing is built or fetched. Parts, in order
+# of importance:
+#   unpack   join the pieces, verify their checksums, unpack
+#   tiny     scores of a model of two layers, which finds most faults in seconds
+#   weights  write the weights of the large model, and reference scores of transformers in 32 bits
+#   parity   its scores alone, together, and beside transformers (16-bit weights: at most 0.01 apart)
+#   bench    rollouts per second in this process, with the batch size found at load
+#   peer     rollouts per second of transformers on the same rollouts
+#   http     rollouts per second over HTTP
+#   sweep    bench with other sizes of a cache's block and of a batch
+#   fused    parity and bench with gate and up projection as one product
+#   rows     parity and bench with attention over rows instead of blocks of a cache
+# Without arguments all parts run, except those that have succeeded before. Each part has a time limit of its own;
+# a failed part does not stop the others. The exit status is 0 if all parts succeeded, 1 if one failed or ran
+# out of time, 2 if a piece is missing or damaged. OUT/log.txt has everything; the weights are removed at the end.
+#   OUT      folder of the log and the unpacked files     default: proof, next to this script
+#   PYTHON   default: python3
+#   BUDGET   seconds of all parts together                default: 570
+#   PATIENCE factor of the parts' limits, for a slow CPU  default: 1
+#   KEEP     1 keeps the weights for another call
+set -u
+here=$(cd "$(dirname "$0")" && pwd)
+out=${OUT:-$here/proof}
+python=${PYTHON:-python3}
+parts="unpack tiny weights parity bench peer http sweep fused rows"
+bundle="$out/bundle"
 log="$out/log.txt"
-failed=""
-say() { printf '\n== %s\n' "$*" | tee -a "$log"; }
-# Runs and logs a command. A failed command is recorded; the script goes on.
-run() {
-    printf '$ %s\n' "$*" >> "$log"
-    { "$@" 2>&1 && echo 0 > "$out/status" || echo $? > "$out/status"; } | tee -a "$log"
-    [ "$(cat "$out/status")" = 0 ] || failed="$failed
-    $*"
+
+limit_of() {
+    case $1 in
+        unpack | weights | peer) echo 90 ;;
+        tiny) echo 60 ;;
+        sweep) echo 150 ;;
+        *) echo 120 ;;
+    esac
 }
-has() { case " ${PARTS:-parity bench http sweep encoder} " in *" $1 "*) ;; *) false ;; esac; }
 
-say "$(date -u +%Y-%m-%d) $(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader | head -1)"
-if [ -z "${PYTHON:-}" ]; then
-    python3 -m venv --system-site-packages "$out/venv"
-    "$out/venv/bin/pip" install --quiet torch transformers onnx onnxscript tokenizers numpy ml_dtypes onnxruntime-gpu
-    PYTHON="$out/venv/bin/python"
-fi
-if [ -z "${ORT_DYLIB_PATH:-}" ]; then
-    GPU=1 PYTHON="$PYTHON" sh scripts/fetch-onnxruntime.sh "$out/onnxruntime"
-    ORT_DYLIB_PATH="$out/onnxruntime/libonnxruntime.so"
-fi
-if [ -z "${CUDA_LIBS:-}" ]; then
-    CUDA_LIBS=$("$PYTHON" -c 'import glob, site; print(":".join(p for s in site.getsitepackages() for p in glob.glob(s + "/nvidia/*/lib")))')
-fi
-export ORT_DYLIB_PATH LD_LIBRARY_PATH="$CUDA_LIBS:${LD_LIBRARY_PATH:-}"
-if [ -z "${GUERDON:-}" ]; then
-    cargo build --release --package guerdon-cli
-    GUERDON="${CARGO_TARGET_DIR:-target}/release/guerdon"
-fi
-export GUERDON
+environment() {
+    device=$("$python" -c 'import json, sys; print(json.load(open(sys.argv[1]))["device"])' "$bundle/bundle.json")
+    # torch's wheels bring the CUDA libraries that ONNX Runtime needs.
+    CUDA_LIBS=${CUDA_LIBS:-$("$python" -c 'import glob, sys; print(":".join(f for p in sys.path for f in glob.glob(p + "/nvidia/*/lib")))')}
+    export LD_LIBRARY_PATH="$CUDA_LIBS:${LD_LIBRARY_PATH:-}" ORT_DYLIB_PATH="$bundle/runtime/libonnxruntime.so"
+    tolerance=0.01 budgets="32768 16384"
+    # A rehearsal compares 32 bits with 32 bits; its stand-in for paged attention needs memory for every key of a batch.
+    [ "$device" = cuda ] || { tolerance=0.0001 budgets="512 256"; }
+}
 
-say "workload: Qwen3-0.6B's shape, 128 prompts of 8 samples; attention over the blocks of a cache, and over rows"
-[ -f "$out/rows/reference.jsonl" ] || run "$PYTHON" scripts/gpu/make_workload.py "$out"
+guerdon() { echo "\$ guerdon $*"; "$bundle/guerdon" "$@"; }
+check() { guerdon rm check "$bundle/$1" --device "$device" --tolerance "$2"; }
+bench() { guerdon rm bench "$bundle/$1" --device "$device" --on "$bundle/rollouts.jsonl" "${@:2}"; }
+need() { [ -f "$bundle/$1/guerdon.model.toml" ] && [ -f "$bundle/$1/model.onnx.data" ] || "$python" "$bundle/prove.py" weights "$1"; }
 
-bench() { run "$GUERDON" rm bench "$out/$1" --device cuda --on "$out/rollouts.jsonl" --max-batch 512 $2; }
-
-if has parity; then
-    say "parity: alone, together, and with transformers in 32 bits (16-bit weights: 0.01)"
-    # A model of two layers finds faults two minutes earlier. ONNX Runtime logs the kernel it uses.
-    run env ORT_ENABLE_ATTENTION_KERNEL_DEBUG_INFO=1 "$GUERDON" rm check crates/guerdon-model/tests/tiny-decoder-cuda --device cuda --tolerance 0.05
-    for attention in paged rows; do run "$GUERDON" rm check "$out/$attention" --device cuda --tolerance 0.01; done
-fi
-if has bench; then
-    say "speed in this process: all rollouts at once, with the batch size found at load"
-    for attention in paged rows; do bench $attention ""; done
-fi
-if has http; then
-    say "speed, over HTTP"
-    for attention in paged rows; do
-        cat > "$out/$attention.toml" <<TOML
+part_unpack() {
+    (cd "$here" && sha256sum --check --quiet SHA256SUMS) || {
+        echo "a piece is missing or damaged; copy the files named above again"
+        return 2
+    }
+    rm -rf "$bundle"
+    cat "$here"/bundle.tar.xz.* | "$python" -c 'import sys, tarfile
+tarfile.open(fileobj=sys.stdin.buffer, mode="r|xz").extractall(sys.argv[1], filter="data")' "$out"
+}
+part_tiny() {
+    # ONNX Runtime logs the kernel that it uses.
+    [ "$device" = cpu ] || export ORT_ENABLE_ATTENTION_KERNEL_DEBUG_INFO=1
+    check tiny "$([ "$device" = cuda ] && echo 0.05 || echo 0.0001)"
+}
+part_weights() { need paged; }
+part_parity() { need paged && check paged "$tolerance"; }
+part_bench() { need paged && bench paged --max-batch 512; }
+part_peer() { "$python" "$bundle/prove.py" peer; }
+part_http() {
+    need paged || return
+    local port status
+    port=$("$python" "$bundle/prove.py" free-port)
+    cat > "$out/serve.toml" <<TOML
 [server]
-listen = "127.0.0.1:8790"
+listen = "127.0.0.1:$port"
 [models.packed]
-path = "$attention"
-device = "cuda"
+path = "$bundle/paged"
+device = "$device"
 cache = 0
 [profiles.rm]
 model = "packed"
 TOML
-        "$GUERDON" serve --config "$out/$attention.toml" >> "$log" 2>&1 &
-        server=$!
-        run "$PYTHON" scripts/gpu/ask.py "$server" "$attention" "$out/rollouts.jsonl"
-        kill "$server" 2>/dev/null || true
-        wait "$server" 2>/dev/null || true
+    "$bundle/guerdon" serve --config "$out/serve.toml" > "$out/serve.log" 2>&1 &
+    server=$!
+    # If the time limit ends this part, the server must end with it.
+    trap 'kill "$server" 2> /dev/null' EXIT
+    trap 'exit 143' TERM
+    "$python" "$bundle/ask.py" "http://127.0.0.1:$port" "$server" http "$bundle/rollouts.jsonl"
+    status=$?
+    [ "$status" = 0 ] || tail -n 20 "$out/serve.log"
+    kill "$server" 2> /dev/null
+    wait "$server" 2> /dev/null
+    return "$status"
+}
+part_sweep() {
+    need paged || return
+    local failed=0 block budget
+    for block in 256 128 16; do
+        for budget in $budgets; do
+            timeout -k 5 $((60 * ${PATIENCE:-1})) "$BASH" "$0" --run bench paged --max-batch 512 --block-size "$block" --token-budget "$budget" || failed=1
+        done
     done
+    return "$failed"
+}
+part_fused() { need paged-fused && check paged-fused "$tolerance" && bench paged-fused --max-batch 512; }
+part_rows() { need rows && check rows "$tolerance" && bench rows --max-batch 512; }
+
+# Internal: one part, or one command of a part, in a process that `timeout` can end.
+if [ "${1:-}" = --run ]; then
+    [ "$2" = part_unpack ] || environment
+    "${@:2}"
+    exit
 fi
-if has sweep; then
-    say "speed in this process, by the size of a block and of a batch"
-    for block in 16 128 256; do
-        for budget in 16384 32768; do bench paged "--block-size $block --token-budget $budget"; done
-    done
-    for budget in 16384 65536; do bench rows "--token-budget $budget"; done
-fi
-if has encoder && [ -n "${ROLLOUTS:-}" ]; then
-    say "an encoder of MiniLM's shape in 16 bits, compared with transformers and onnxruntime"
-    run env DEVICE=cuda "$PYTHON" bench/peer_transformers.py "$out/encoder" "$ROLLOUTS" 1024 2
-fi
-say "done; the log is $log"
-[ -z "$failed" ] || { say "failed:$failed"; exit 1; }
+
+for part in "$@"; do
+    case " $parts " in
+        *" $part "*) ;;
+        *) echo "no part \`$part\`; the parts are: $parts" >&2; exit 2 ;;
+    esac
+done
+mkdir -p "$out/parts"
+say() { printf '%s\n' "$@" | tee -a "$log"; }
+# The weights are large and random: a later call writes them again.
+clean() { [ "${KEEP:-0}" = 1 ] || rm -f "$bundle"/*/model.onnx.data; }
+trap clean EXIT
+trap 'exit 130' INT TERM
+
+say "== $(date -u +%FT%TZ) $(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2> /dev/null | head -n 1 || true)"
+began=$SECONDS
+status=0
+summary=""
+for part in ${*:-$parts}; do
+    if [ $# = 0 ] && [ "$(cat "$out/parts/$part" 2> /dev/null)" = ok ]; then
+        # Weights of an earlier call may be gone; the parts that need them write them again.
+        summary+="$part: ok before"$'\n'
+        continue
+    fi
+    left=$((${BUDGET:-570} - (SECONDS - began)))
+    if [ "$left" -le 0 ]; then
+        summary+="$part: not started, no time left"$'\n'
+        status=1
+        continue
+    fi
+    limit=$(($(limit_of "$part") * ${PATIENCE:-1}))
+    [ "$limit" -le "$left" ] || limit=$left
+    say "" "== $part (at most $limit s)"
+    started=$SECONDS
+    timeout -k 5 "$limit" "$BASH" "$here/prove.sh" --run "part_$part" 2>&1 | tee -a "$log"
+    ended=${PIPESTATUS[0]}
+    took=$((SECONDS - started))
+    case $ended in
+        0) result=ok ;;
+        124 | 137) result="over its time limit" ;;
+        *) result="failed with exit status $ended" ;;
+    esac
+    echo "$result" > "$out/parts/$part"
+    say "== $part: $result, $took s"
+    summary+="$part: $result, $took s"$'\n'
+    [ "$result" = ok ] || status=1
+    # Without the bundle nothing else can run.
+    if [ "$part" = unpack ] && [ "$result" != ok ]; then
+        status=2
+        break
+    fi
+done
+say "" "== summary, $((SECONDS - began)) s" "${summary}log: $log"
+exit "$status"
