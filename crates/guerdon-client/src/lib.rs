@@ -77,7 +77,7 @@ pub use guerdon_types::{
     ProfileInfo, ProfileName, ReportedCalibration, ReportedFusion, RequestId, RmPart, Role,
     Rollout, RolloutId, RolloutResult, RuleAbstention, RuleHit, RulesPart, ScoreRequest,
     ScoreResponse, ScoreTurns, SourceId, SourceInfo, StreamLine, StreamSummary, StreamedResult,
-    TurnResult, Usage, Versions, Vocabulary, Weights, Word,
+    SuppressedMatch, TurnResult, Usage, Versions, Vocabulary, Weights, Word,
 };
 pub use request_queue::{RequestQueue, Ticket};
 pub use scored_batch::ScoredBatch;

@@ -33,7 +33,7 @@
 //! | `syntax/` | Packs as text: YAML, reading, JSON Schema, diagnostics |
 //! | `text/` | A message prepared for rules: folding, literals, numbers |
 //! | `engine/` | Packs compiled to a plan, and the plan run on a turn |
-//! | `workbench/` | An author's tools: examples as tests, diff, cost, format, draft |
+//! | `workbench/` | An author's tools: examples as tests, diff, cost, format, draft, labels |
 //! | `reference/` | A naive engine that tests compare the real one with |
 //! | `linear_time.rs` | The test that no input takes quadratic work |
 
@@ -59,6 +59,7 @@ pub use source::RulesSource;
 pub use syntax::schema::json_schema;
 pub use text::normalise::fold;
 pub use workbench::{
-    Diff, DraftInput, ExampleResult, HitChange, RuleChange, RuleCost, TurnChange, draft, format,
-    junit, tap,
+    Diff, DraftInput, ExampleResult, GroupChange, HitChange, LabelCounts, LabelledRollout,
+    RankChange, RuleChange, RuleCost, RuleMeasure, RuleMeasures, Share, TurnChange, TurnLabels,
+    draft, format, junit, tap,
 };

@@ -12,6 +12,7 @@ rules:
   - { id: near-wide, points: -1, match: { any_of: [价格, deal], near: [成交, never], within: 900000 } }
   - { id: near-wide-number, points: -1, match: { number: { unit: [元, $], near: [never], within: 900000 } } }
   - { id: near-regex, points: -1, match: { regex: '[a-z]{3}x', near: [deal], within: 8 } }
+  - { id: stated, points: -1, match: { any: [{ any_of: [价格, deal, work] }, { number: { unit: [元, $] } }, { regex: '[a-z]{4}' }], unless: [negated, question, reported, conditional, past] } }
   - { id: words, points: -1, match: { any_of: [工单, work order] } }
   - { id: markup, points: -1, check: { markup: whole } }
   - { id: unsupported, points: -1, check: { unsupported_numbers: { least: 1 } } }
@@ -49,6 +50,14 @@ fn texts(n: usize) -> Vec<(&'static str, String)> {
         ("one sentence without an end", again("价格 deal 480元 ")),
         ("full stops", again("deal. 1. a.m. No. ")),
         ("dots", again(".")),
+        ("negators", again("no not 不 没 deal ")),
+        ("clauses of one sentence", again("deal, ")),
+        ("conditions", again("if deal, ")),
+        ("questions in one sentence", again("can you deal, ")),
+        ("quotations", again("he said \"deal\" ")),
+        ("open quotations", again("\"deal ")),
+        ("speech", again("he said that we deal 客人说价格")),
+        ("words far from their negator", format!("not {}", again("deal "))),
         ("words repeated", again("we deal ")),
         ("sentences repeated", again("we deal here. ")),
         ("signs", again("-")),

@@ -63,7 +63,7 @@ pub use info::{CandidateInfo, Info, Limits, ProfileInfo, SourceInfo};
 pub use json::{parse_json, unknown_name_hint};
 pub use parts::{
     AbstainWhy, Abstention, CriterionVerdict, JudgePart, OtherPart, Part, RmPart, RuleAbstention,
-    RuleHit, RulesPart, Signal, Usage,
+    RuleHit, RulesPart, Signal, SuppressedMatch, Usage,
 };
 pub use problem::{Invalid, Problem, ProblemCode};
 pub use reported::{ReportedCalibration, ReportedFusion};

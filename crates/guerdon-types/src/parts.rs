@@ -155,6 +155,9 @@ pub struct RulesPart {
     /// Rules that could not be decided, for example because a context value is missing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub abstained: Vec<RuleAbstention>,
+    /// Matches that did not count because of how their words are meant (`unless` in a rule).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub suppressed: Vec<SuppressedMatch>,
 }
 
 /// A hit of one rule.
@@ -175,6 +178,24 @@ pub struct RuleHit {
     /// Set when this rule forbids a reward above the floor.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub veto: bool,
+}
+
+/// The matches of a rule that did not count because of how their words are meant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SuppressedMatch {
+    /// The pack.
+    pub pack: String,
+    /// The rule in it.
+    pub rule: String,
+    /// The speech act of the first match: `negated`, `question`, `reported`, `conditional` or
+    /// `past`. New ones may be added.
+    pub suppressed_by: String,
+    /// The word that shows it, folded, such as `never`.
+    pub cue: String,
+    /// The matches, as half-open ranges of Unicode scalar values in the original content of the
+    /// turn. Empty if they are in other messages.
+    pub spans: Vec<[usize; 2]>,
 }
 
 /// A rule that could not be decided.

@@ -65,6 +65,7 @@ class RulesPart(_RulesPart, total=False):
 
     shadow: list[dict[str, Any]]
     abstained: list[dict[str, Any]]
+    suppressed: list[dict[str, Any]]
 
 
 class Abstained(TypedDict):

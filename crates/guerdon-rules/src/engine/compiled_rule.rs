@@ -8,6 +8,7 @@ use crate::syntax::pack::{
 };
 use crate::text::near::Near;
 use crate::text::number::NumberSpec;
+use crate::text::speech::SpeechActs;
 
 /// One compiled rule.
 #[derive(Debug)]
@@ -53,6 +54,7 @@ pub(crate) struct LiteralMatcher {
     /// Set if only whole Latin words match.
     pub(crate) word: bool,
     pub(crate) near: Near,
+    pub(crate) unless: SpeechActs,
     /// The least number of hits.
     pub(crate) count: usize,
 }
@@ -63,6 +65,7 @@ pub(crate) struct RegexMatcher {
     pub(crate) pattern: Box<Pattern>,
     pub(crate) fold: bool,
     pub(crate) near: Near,
+    pub(crate) unless: SpeechActs,
     pub(crate) condition: Option<Expr>,
     /// The least number of hits.
     pub(crate) count: usize,
@@ -72,6 +75,7 @@ pub(crate) struct RegexMatcher {
 #[derive(Debug)]
 pub(crate) struct NumberMatcher {
     pub(crate) spec: NumberSpec,
+    pub(crate) unless: SpeechActs,
     pub(crate) condition: Option<Expr>,
     /// The least number of hits.
     pub(crate) count: usize,

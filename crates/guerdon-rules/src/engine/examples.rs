@@ -3,7 +3,7 @@
 use guerdon_text::Finding;
 use guerdon_types::{Message, Role, Rollout};
 
-use crate::engine::eval::{DialogueTexts, RuleVerdict, TurnView};
+use crate::engine::eval::{DialogueTexts, RuleOutcome, RuleVerdict, TurnView};
 use crate::engine::plan::RulePlan;
 use crate::engine::scan_limit::ScanLimit;
 use crate::syntax::codes::PackCode;
@@ -35,7 +35,7 @@ pub(crate) fn run<'r>(
                 rule,
                 example,
                 must_hit,
-                TurnView::new(&dialogue, turn).verdict(index, compiled),
+                TurnView::new(&dialogue, turn).outcome_of(index, compiled),
             )
         });
         ExampleRun { example, must_hit, failure }
@@ -46,14 +46,18 @@ fn failure(
     rule: &Rule,
     example: &RuleExample,
     must_hit: bool,
-    verdict: RuleVerdict,
+    outcome: RuleOutcome,
 ) -> Option<Finding> {
+    let RuleOutcome { verdict, suppressed } = outcome;
     Some(match (verdict, must_hit) {
         (RuleVerdict::Hit(..), true) | (RuleVerdict::Miss, false) => return None,
         (RuleVerdict::Miss, true) => {
             let message = format!("rule `{}` misses an example that it must hit", rule.id.value);
             Finding::new(PackCode::ExampleMustHit, example.span.clone(), message)
-                .label("this text is not hit")
+                .label(match suppressed {
+                    Some(of) => format!("suppressed as {}: `{}`", of.suppressed_by, of.cue),
+                    None => "this text is not hit".to_owned(),
+                })
                 .help("change the rule, or move the example to `misses`")
         }
         (RuleVerdict::Hit(hit, _), false) => {

@@ -17,6 +17,7 @@ use crate::text::normalise::{DisguiseReadings, FoldedText, UnmaskedText};
 use crate::text::number::{NumberText, TextNumbers, Units};
 use crate::text::present::CharSet;
 use crate::text::sentences::SentenceIndex;
+use crate::text::speech::{SpeechAct, SpeechActs, SpeechIndex};
 use crate::text::tokens::TokenizedText;
 
 /// The targets of all rules, and reusable buffers.
@@ -37,6 +38,8 @@ pub(crate) struct ScannedText<'a> {
     scan: OnceCell<Box<TextScan>>,
     sentences: OnceCell<SentenceIndex>,
     unmasked_sentences: OnceCell<SentenceIndex>,
+    speech: OnceCell<SpeechIndex>,
+    unmasked_speech: OnceCell<SpeechIndex>,
     tokens: OnceCell<TokenizedText>,
 }
 
@@ -61,6 +64,28 @@ pub(crate) struct TextScan {
     runs: [Vec<Cell<u32>>; 2],
 }
 
+/// The reason for which a match does not count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Suppression {
+    pub(crate) act: SpeechAct,
+    /// The word that shows the act.
+    pub(crate) cue: String,
+}
+
+impl Suppression {
+    fn new(
+        speech: &SpeechIndex,
+        text: &str,
+        bytes: &Range<usize>,
+        acts: SpeechActs,
+        is_number: bool,
+    ) -> Option<Self> {
+        let cue = speech.cue(text, bytes, acts, is_number)?;
+        let word = text.get(cue.bytes).unwrap_or_default();
+        Some(Self { act: cue.act, cue: word.chars().take(MAX_CUE).collect() })
+    }
+}
+
 /// Buffers for reuse.
 #[expect(clippy::vec_box, reason = "they move in and out of cells: a pointer, not a kilobyte")]
 #[derive(Debug, Default)]
@@ -69,6 +94,8 @@ struct ScanBuffers {
     scans: Mutex<Vec<Box<TextScan>>>,
 }
 
+/// The greatest length of a reported cue, in characters.
+const MAX_CUE: usize = 40;
 /// The greatest number of buffers that are kept.
 const MAX_KEPT: usize = 256;
 /// The length of the longest text whose buffers are kept, in bytes.
@@ -88,6 +115,8 @@ impl<'a> ScannedText<'a> {
             scan: OnceCell::new(),
             sentences: OnceCell::new(),
             unmasked_sentences: OnceCell::new(),
+            speech: OnceCell::new(),
+            unmasked_speech: OnceCell::new(),
             tokens: OnceCell::new(),
         }
     }
@@ -131,6 +160,36 @@ impl<'a> ScannedText<'a> {
             sentences: &self.unmasked_sentences,
         };
         Some((unmasked, around))
+    }
+
+    /// The reason for which a match at `bytes` of the folded text does not count.
+    pub(crate) fn suppression(
+        &self,
+        bytes: &Range<usize>,
+        acts: SpeechActs,
+        is_number: bool,
+    ) -> Option<Suppression> {
+        if acts.is_empty() {
+            return None;
+        }
+        let text = self.view(true);
+        let speech = self.speech.get_or_init(|| SpeechIndex::new(text));
+        Suppression::new(speech, text, bytes, acts, is_number)
+    }
+
+    /// The same for a match at `bytes` of the text without disguise.
+    pub(crate) fn unmasked_suppression(
+        &self,
+        bytes: &Range<usize>,
+        acts: SpeechActs,
+        is_number: bool,
+    ) -> Option<Suppression> {
+        if acts.is_empty() {
+            return None;
+        }
+        let text = self.scan().unmasked()?.text();
+        let speech = self.unmasked_speech.get_or_init(|| SpeechIndex::new(text));
+        Suppression::new(speech, text, bytes, acts, is_number)
     }
 
     /// The tokens of the folded text.

@@ -59,6 +59,9 @@ fn rules() -> String {
   - { id: price, points: -1, match: { number: { unit: [元, '¥', 块] } } }
   - { id: dear, points: -1, match: { number: { unit: [元, '¥'], near: [可以, deal], not_near: [不], within: 6 } }, where: value > 300 }
   - { id: any-number, points: -1, match: { number: {} }, where: low < high }
+  - { id: promised, points: -1, match: { any_of: [保证, 工单, deal], unless: [negated, question] } }
+  - { id: agreed, points: -1, match: { number: { unit: [元, '¥'] }, unless: [negated, question, reported, conditional, past] } }
+  - { id: acted, points: -1, match: { regex: '(?:工单|[a-d]{2})', unless: [negated, reported] } }
   - { id: both, points: -1, match: { all: [{ any_of: [工单] }, { regex: '\\d' }] } }
   - { id: either, points: -1, match: { any: [{ any_of: [保证] }, { regex: '[!?]' }] } }
   - { id: without, points: -1, match: { all: [{ any_of: [元] }, { not: { any_of: [不] } }] } }
@@ -146,6 +149,20 @@ fn texts() -> impl Strategy<Value = String> {
         "🙂",
         "的",
         "价格",
+        "不能",
+        "吗",
+        "但是",
+        "如果",
+        "他说",
+        "不行",
+        "，可以吗？",
+        " not ",
+        " never ",
+        "can you ",
+        " if you ",
+        "he said ",
+        ", but ",
+        "\"",
     ]);
     // Few pieces, so that separators and words are often next to each other.
     let few = prop::sample::select(vec![

@@ -23,6 +23,7 @@ use crate::text::literals::{LiteralHits, leftmost_longest};
 use crate::text::near::{self, Near, Surroundings};
 use crate::text::normalise::{self, DisguiseReadings, FoldedText, UnmaskedText};
 use crate::text::number::{self, Capture, NumberSpec, NumberText, Units};
+use crate::text::speech::{SpeechActs, SpeechIndex};
 
 /// A hit: the id of the rule, the number of hits, and the spans in characters of the turn.
 pub type NaiveHit = (String, usize, Vec<[usize; 2]>);
@@ -155,13 +156,14 @@ impl<'a> NaiveText<'a> {
 
     fn test(&self, test: &Predicate, condition: Option<&Expr>) -> Option<PredicateHits> {
         Some(match test {
-            Predicate::Literals { words, fold, word, near, count } => {
+            Predicate::Literals { words, fold, word, near, unless, count } => {
                 let words: Vec<String> = words.iter().map(|word| word.value.clone()).collect();
                 let mut ranges = self.occurrences(&words, *fold);
                 ranges.retain(|range| !word || near::is_whole(self.view(*fold), range));
                 self.keep_near(&mut ranges, near);
+                keep_stated(self.view(*fold), &mut ranges, *unless, false);
                 if *fold {
-                    ranges.extend(self.unmasked(near, |unmasked| {
+                    ranges.extend(self.unmasked((near, *unless, false), |unmasked| {
                         let text = unmasked.text();
                         let mut all: Vec<Range<usize>> = folded_forms(&words)
                             .iter()
@@ -176,13 +178,16 @@ impl<'a> NaiveText<'a> {
                 leftmost_longest(&mut ranges);
                 self.hits(*fold, &ranges, *count)
             }
-            Predicate::Regex { pattern, spelt, fold, near, count } => {
+            Predicate::Regex { pattern, spelt, fold, near, unless, count } => {
                 let pattern = spelt.as_ref().unwrap_or(&pattern.value);
                 let regex = self.regexes.get(&(pattern.clone(), *fold))?;
                 let text = self.view(*fold);
                 let mut ranges: Vec<_> =
                     regex.find_iter(text).take(MAX_HITS).map(|hit| hit.range()).collect();
                 self.keep_near(&mut ranges, near);
+                let plain = ranges.clone();
+                let is_number = condition.is_some() && pattern.contains("<value>");
+                keep_stated(text, &mut ranges, *unless, is_number);
                 if *fold {
                     let find = |unmasked: &UnmaskedText| {
                         regex
@@ -191,13 +196,15 @@ impl<'a> NaiveText<'a> {
                             .map(|hit| hit.range())
                             .collect()
                     };
-                    let mut odd = self.unmasked(near, find);
-                    odd.retain(|odd| !ranges.iter().any(|range| meet(range, odd)));
+                    let mut odd = self.unmasked((near, *unless, is_number), find);
+                    odd.retain(|odd| !plain.iter().any(|range| meet(range, odd)));
                     ranges.extend(odd);
                 }
                 self.hits(*fold, &ranges, *count)
             }
-            Predicate::Number { numbers, count } => self.numbers(numbers, condition, *count),
+            Predicate::Number { numbers, unless, count } => {
+                self.numbers(numbers, *unless, condition, *count)
+            }
             Predicate::All { tests, .. } => {
                 let mut all = PredicateHits { holds: true, ..PredicateHits::default() };
                 for test in tests {
@@ -264,7 +271,7 @@ impl<'a> NaiveText<'a> {
     /// words near them, in bytes of the folded text.
     fn unmasked(
         &self,
-        nearby: &NearWords,
+        (nearby, unless, is_number): (&NearWords, SpeechActs, bool),
         find: impl Fn(&UnmaskedText) -> Vec<Range<usize>>,
     ) -> Vec<Range<usize>> {
         let readings = self.readings();
@@ -275,7 +282,9 @@ impl<'a> NaiveText<'a> {
         let (near, found) = near_words(unmasked.text(), nearby);
         let sentences = OnceCell::new();
         let around = Surroundings { text: unmasked.text(), found: &found, sentences: &sentences };
-        find(unmasked)
+        let mut found = find(unmasked);
+        keep_stated(unmasked.text(), &mut found, unless, is_number);
+        found
             .into_iter()
             .filter(|range| unmasked.is_odd(range) && near.holds(range, around))
             .filter_map(|range| unmasked.folded_bytes(&range))
@@ -310,6 +319,7 @@ impl<'a> NaiveText<'a> {
     fn numbers(
         &self,
         wanted: &NumberWords,
+        unless: SpeechActs,
         condition: Option<&Expr>,
         count: usize,
     ) -> PredicateHits {
@@ -349,10 +359,18 @@ impl<'a> NaiveText<'a> {
             let same = known.is_some_and(|known| {
                 known.bytes.start < bytes.end && known.value.total_cmp(&capture.value).is_eq()
             });
-            if unmasked.is_changed() && unmasked.is_odd(&capture.bytes) && !same {
+            let mut stated = vec![capture.bytes.clone()];
+            keep_stated(unmasked.text(), &mut stated, unless, true);
+            let odd_number = unmasked.is_changed() && unmasked.is_odd(&capture.bytes);
+            if odd_number && !same && !stated.is_empty() {
                 odd.push(Capture { bytes, ..capture });
             }
         }
+        captures.retain(|capture| {
+            let mut stated = vec![capture.bytes.clone()];
+            keep_stated(text, &mut stated, unless, true);
+            !stated.is_empty()
+        });
         captures.append(&mut odd);
         let fits = captures.into_iter().filter(|capture| {
             condition.is_none_or(|expr| {
@@ -361,6 +379,13 @@ impl<'a> NaiveText<'a> {
         });
         let ranges: Vec<Range<usize>> = fits.map(|capture| capture.bytes).collect();
         self.hits(true, &ranges, count)
+    }
+}
+
+/// Keeps the ranges to which none of `unless` applies.
+fn keep_stated(text: &str, ranges: &mut Vec<Range<usize>>, unless: SpeechActs, is_number: bool) {
+    if !unless.is_empty() {
+        ranges.retain(|range| SpeechIndex::new(text).cue(text, range, unless, is_number).is_none());
     }
 }
 

@@ -30,6 +30,7 @@ pub(crate) enum PackCode {
     LoosePrice,
     Overlap,
     Shadowed,
+    NegationListed,
 }
 
 impl From<PackCode> for Code {
@@ -60,6 +61,7 @@ impl From<PackCode> for Code {
             Pack::LoosePrice => Self::warning("R108"),
             Pack::Overlap => Self::warning("R109"),
             Pack::Shadowed => Self::warning("R110"),
+            Pack::NegationListed => Self::warning("R111"),
         }
     }
 }

@@ -7,6 +7,7 @@ use guerdon_types::{Context, Message, Role};
 use serde_json::Value as Json;
 
 use crate::syntax::yaml::WithSpan;
+use crate::text::speech::SpeechActs;
 
 /// One parsed file.
 #[derive(Debug, Clone)]
@@ -74,6 +75,7 @@ pub(crate) enum Predicate {
         fold: bool,
         word: bool,
         near: NearWords,
+        unless: SpeechActs,
         count: usize,
     },
     Regex {
@@ -82,10 +84,12 @@ pub(crate) enum Predicate {
         spelt: Option<String>,
         fold: bool,
         near: NearWords,
+        unless: SpeechActs,
         count: usize,
     },
     Number {
         numbers: NumberWords,
+        unless: SpeechActs,
         count: usize,
     },
     All {

@@ -151,6 +151,9 @@ shapes! {
         not_near: Option<Vec<String>>,
         /// The greatest distance in characters, within the sentence. Default: 12.
         within: Option<u32>,
+        /// Matches that are meant like this do not count: negated, asked, reported, conditional or
+        /// about the past. Applies to all matches within `all` and `any`.
+        unless: Option<OneOrMany<SpeechAct>>,
         /// The least number of hits. Default: 1.
         count: Option<u32>,
     }
@@ -295,6 +298,10 @@ shapes! {
     /// `hit` or `turn`.
     #[schemars(rename_all = "snake_case")]
     enum Per { Hit, Turn }
+
+    /// How words are meant, other than as a statement of the speaker.
+    #[schemars(rename_all = "snake_case")]
+    enum SpeechAct { Negated, Question, Reported, Conditional, Past }
 
     /// The severity, for people.
     #[schemars(rename_all = "snake_case")]

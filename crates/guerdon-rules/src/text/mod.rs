@@ -7,6 +7,7 @@
 //! | `span_index.rs` | An index of hits for look-ups by window |
 //! | `near.rs` | Words that must, or must not, be near a place |
 //! | `sentences.rs` | Ends of sentences, and the window around a place |
+//! | `speech/` | How words are meant: negated, asked, reported |
 //! | `tokens.rs` | Tokens and sentences for the checks |
 //! | `number/` | Numbers with their units |
 //! | `present.rs` | The set of characters that occur in a text, approximated |
@@ -19,5 +20,6 @@ pub(crate) mod number;
 pub(crate) mod present;
 pub(crate) mod sentences;
 pub(crate) mod span_index;
+pub(crate) mod speech;
 pub(crate) mod steps;
 pub(crate) mod tokens;

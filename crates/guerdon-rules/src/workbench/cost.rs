@@ -53,7 +53,7 @@ impl RulePacks {
                         continue;
                     };
                     let started = Instant::now();
-                    let verdict = scene.verdict(index, rule);
+                    let verdict = scene.outcome_of(index, rule).verdict;
                     cost.time += started.elapsed();
                     cost.candidates += 1;
                     cost.hits += usize::from(matches!(verdict, RuleVerdict::Hit(..)));

@@ -28,6 +28,15 @@ pub struct ExampleResult {
     pub failure: Option<String>,
 }
 
+impl ExampleResult {
+    /// A result that belongs to a rule and not to a line, such as a measure of it.
+    #[must_use]
+    pub fn of_rule(pack: &str, rule: &str, name: String, failure: Option<String>) -> Self {
+        let (pack, rule) = (pack.to_owned(), rule.to_owned());
+        Self { pack, rule, file: String::new(), line: 0, name, failure }
+    }
+}
+
 impl RulePacks {
     /// Runs each example of `packs` separately.
     ///
@@ -96,11 +105,10 @@ pub fn junit(results: &[ExampleResult]) -> String {
         for result in suite {
             let class = escaped(&format!("{}.{}", result.pack, result.rule));
             let (name, file) = (escaped(&result.name), escaped(&result.file));
-            let _ = write!(
-                out,
-                "    <testcase classname=\"{class}\" name=\"{name}\" file=\"{file}\" line=\"{}\"",
-                result.line
-            );
+            let _ = write!(out, "    <testcase classname=\"{class}\" name=\"{name}\"");
+            if result.line > 0 {
+                let _ = write!(out, " file=\"{file}\" line=\"{}\"", result.line);
+            }
             match &result.failure {
                 None => out.push_str("/>\n"),
                 Some(failure) => {

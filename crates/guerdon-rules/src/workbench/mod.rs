@@ -1,14 +1,20 @@
 //! Tools for rule authors: examples as tests, the effect of an edit, the cost of rules, formatting,
-//! first drafts.
+//! first drafts, precision on labelled turns.
 
 mod cost;
 mod diff;
 mod draft;
 mod example_runner;
 mod format;
+mod labels;
+mod precision;
+mod ranks;
 
 pub use cost::RuleCost;
 pub use diff::{Diff, HitChange, RuleChange, TurnChange};
 pub use draft::{DraftInput, draft};
 pub use example_runner::{ExampleResult, junit, tap};
 pub use format::format;
+pub use labels::{LabelledRollout, TurnLabels};
+pub use precision::{LabelCounts, RuleMeasure, RuleMeasures, Share};
+pub use ranks::{GroupChange, RankChange};

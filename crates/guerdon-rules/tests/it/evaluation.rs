@@ -368,3 +368,53 @@ rules:
     assert_eq!(hits("薇信号码"), [("c".to_owned(), vec![[2, 4]])]);
     assert!(hits("威风").is_empty());
 }
+
+#[test]
+fn suppressed_matches_do_not_count_and_are_listed_with_their_cue() {
+    let rule = "  - { id: a, points: -20, per: hit, cap: -90, match: { any_of: [guarantee], unless: [negated, question] } }";
+    let part = say(rule, "We can't guarantee it", "{}");
+    assert!(part.hits.is_empty() && part.points == 0.into());
+    let found = &part.suppressed[0];
+    assert_eq!((found.suppressed_by.as_str(), found.cue.as_str()), ("negated", "can't"));
+    assert_eq!(found.spans, [[9, 18]]);
+    // Each match is judged on its own.
+    let part = say(rule, "We can't guarantee this, but we guarantee that", "{}");
+    assert_eq!((&part.hits[0].spans[..], part.points), (&[[32, 41]][..], (-20).into()));
+    assert_eq!(part.suppressed[0].spans, [[9, 18]]);
+    // Acts that the rule does not name suppress nothing, and other turns have no entry.
+    assert_eq!(say(rule, "He said they guarantee it", "{}").hits.len(), 1);
+    assert!(say(rule, "fine", "{}").suppressed.is_empty());
+}
+
+#[test]
+fn disguised_words_are_suppressed_like_plain_ones() {
+    let rule = "  - { id: a, points: -1, match: { any_of: [guarantee], unless: negated } }";
+    for (text, hits) in [("we guar*antee it", 1), ("we never guar*antee it", 0)] {
+        let part = say(rule, text, "{}");
+        assert_eq!((part.hits.len(), part.suppressed.len()), (hits, 1 - hits), "{text}");
+    }
+}
+
+#[test]
+fn unless_applies_to_everything_within_but_not_to_a_not() {
+    let inner = "any: [{ any_of: [deal] }, { number: { unit: [元] } }, { regex: 'fine+' }]";
+    let rule = format!("  - {{ id: a, points: -1, match: {{ {inner}, unless: negated }} }}");
+    for text in ["no deal", "不能480元", "it is not fine"] {
+        let part = say(&rule, text, "{}");
+        assert!(part.hits.is_empty() && part.suppressed.len() == 1, "{text}");
+    }
+    let rule = "  - { id: a, points: -1, match: { all: [{ any_of: [deal] }, { not: { any_of: [price] } }], unless: negated } }";
+    assert_eq!(say(rule, "deal", "{}").hits.len(), 1);
+    assert!(say(rule, "deal, not a price", "{}").hits.is_empty(), "`not` inherits nothing");
+}
+
+#[test]
+fn a_suppressed_number_is_listed_only_if_its_condition_holds() {
+    let rule = "  - { id: a, points: -1, match: { number: { unit: [元] }, unless: [negated] }, where: value > context.limit }";
+    let facts = r#"{"limit": 420}"#;
+    assert_eq!(say(rule, "不能480元", facts).suppressed.len(), 1);
+    assert!(say(rule, "不能400元", facts).suppressed.is_empty());
+    // Without the fact the rule abstains on a statement, and not on a denial.
+    assert_eq!(say(rule, "480元", "{}").abstained.len(), 1);
+    assert!(say(rule, "不能480元", "{}").abstained.is_empty());
+}

@@ -2,6 +2,7 @@
 
 mod evaluation;
 mod evasions;
+mod precision;
 mod reports;
 mod shipped_packs;
 mod workbench;

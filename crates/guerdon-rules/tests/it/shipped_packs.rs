@@ -14,17 +14,23 @@ fn folder() -> PathBuf {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test reads the files that ship")]
-fn read(path: &Path) -> String {
+pub(crate) fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap()
 }
 
-fn shipped() -> Vec<SourceText> {
+pub(crate) fn shipped() -> Vec<SourceText> {
     let mut paths: Vec<PathBuf> =
         folder().read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.retain(|path| path.extension().is_some_and(|e| e == "yaml"));
     paths.sort();
     let name = |path: &Path| format!("rules/{}", path.file_name().unwrap().display());
     paths.iter().map(|path| SourceText { name: name(path), text: read(path) }).collect()
+}
+
+/// The pack of another domain that the documentation walks through.
+fn telecom() -> SourceText {
+    let path = folder().join("../examples/rules/telecom-retention.yaml");
+    SourceText { name: "examples/rules/telecom-retention.yaml".into(), text: read(&path) }
 }
 
 fn loaded() -> RulePacks {
@@ -35,8 +41,16 @@ fn loaded() -> RulePacks {
 }
 
 #[test]
+fn the_telecom_pack_loads_without_a_warning() {
+    let (packs, report) =
+        RulePacks::compile(&[telecom()]).unwrap_or_else(|report| panic!("{report}"));
+    assert!(report.is_empty(), "{report}");
+    assert!(packs.summaries()[0].rules.len() >= 8);
+}
+
+#[test]
 fn the_shipped_packs_are_formatted() {
-    for pack in shipped() {
+    for pack in shipped().into_iter().chain([telecom()]) {
         assert_eq!(format(&pack).unwrap(), pack.text, "guerdon rules fmt {}", pack.name);
     }
 }

@@ -131,16 +131,17 @@ impl Compiler {
 
     fn matcher(&mut self, test: &Predicate, condition: Option<&Expr>) -> Option<Matcher> {
         Some(match test {
-            Predicate::Literals { words, fold, word, near, count } => {
+            Predicate::Literals { words, fold, word, near, unless, count } => {
                 Matcher::Literals(LiteralMatcher {
                     leaf: self.literals(words, *fold)?,
                     fold: *fold,
                     word: *word,
                     near: self.near(near, &words.first()?.span)?,
+                    unless: *unless,
                     count: *count,
                 })
             }
-            Predicate::Regex { pattern, spelt, fold, near, count } => {
+            Predicate::Regex { pattern, spelt, fold, near, unless, count } => {
                 let near = self.near(near, &pattern.span)?;
                 let pattern = Box::new(self.regex(pattern, spelt.as_deref(), *fold)?);
                 let condition = condition.filter(|_| pattern.captures).cloned();
@@ -148,12 +149,14 @@ impl Compiler {
                     pattern,
                     fold: *fold,
                     near,
+                    unless: *unless,
                     condition,
                     count: *count,
                 })
             }
-            Predicate::Number { numbers, count } => Matcher::Number(NumberMatcher {
+            Predicate::Number { numbers, unless, count } => Matcher::Number(NumberMatcher {
                 spec: self.numbers(numbers)?,
+                unless: *unless,
                 condition: condition.cloned(),
                 count: *count,
             }),

@@ -1,5 +1,6 @@
 //! Runs a matcher on a text.
 
+use std::cell::RefCell;
 use std::ops::Range;
 
 use super::outcome::MatchOutcome;
@@ -7,7 +8,7 @@ use super::scope::{TextInScope, TurnView};
 use crate::engine::checks;
 use crate::engine::compiled_rule::{LiteralMatcher, Matcher, NumberMatcher, RegexMatcher};
 use crate::engine::expr::{ExprFacts, Truth};
-use crate::engine::scan::ScannedText;
+use crate::engine::scan::{ScannedText, Suppression};
 use crate::syntax::pack::{Across, Language};
 use crate::text::literals::leftmost_longest;
 use crate::text::near;
@@ -22,13 +23,20 @@ impl<'a> TurnView<'_, 'a> {
             Matcher::Number(matcher) => self.number(matcher, seen),
             Matcher::All { matchers, count } => {
                 let mut sum = MatchOutcome { yes: true, ..MatchOutcome::no() };
+                let mut blocked = false;
                 for matcher in matchers {
                     let next = self.run(matcher, seen);
                     if !next.yes && next.unknown.is_none() {
-                        return MatchOutcome::no();
+                        if next.suppressed.is_empty() {
+                            return MatchOutcome::no();
+                        }
+                        blocked = true;
                     }
                     sum.yes &= next.yes;
                     sum.absorb(next);
+                }
+                if blocked {
+                    return MatchOutcome { suppressed: sum.suppressed, ..MatchOutcome::no() };
                 }
                 sum.at_least_if_found(*count)
             }
@@ -51,7 +59,7 @@ impl<'a> TurnView<'_, 'a> {
     }
 
     fn regex(&self, matcher: &RegexMatcher, seen: &TextInScope<'_, 'a>) -> MatchOutcome {
-        let RegexMatcher { pattern, fold, near, condition, count } = matcher;
+        let RegexMatcher { pattern, fold, near, unless, condition, count } = matcher;
         let scan = seen.text.scan();
         let found = if *fold { &scan.found } else { &scan.raw_found };
         let view = seen.text.view(*fold);
@@ -59,17 +67,28 @@ impl<'a> TurnView<'_, 'a> {
         let mut outcome = MatchOutcome::no();
         let mut taken: Vec<Range<usize>> = Vec::new();
         // `bytes` is the place in the folded text of a match at `range` of `text`.
-        let mut hit = |text: &str, range: &Range<usize>, bytes: &Range<usize>| {
+        let mut hit = |text: &str, range: &Range<usize>, bytes: &Range<usize>, odd: bool| {
+            let why = || match odd {
+                true => seen.text.unmasked_suppression(range, *unless, condition.is_some()),
+                false => seen.text.suppression(range, *unless, condition.is_some()),
+            };
             let Some(condition) = condition else {
-                return seen.add(&mut outcome, *fold, bytes, None);
+                return match why() {
+                    Some(why) => seen.suppress(&mut outcome, bytes, why),
+                    None => seen.add(&mut outcome, *fold, bytes, None),
+                };
             };
             let written = pattern.value(text, range).unwrap_or_default();
             let written: String = written.chars().filter(|c| *c != ',').collect();
             let Ok(value) = written.parse::<f64>() else { return };
-            match condition.truth(ExprFacts::of(self.context()).with_value(value)) {
-                Truth::Yes => seen.add(&mut outcome, *fold, bytes, Some(value.to_string())),
-                Truth::No => {}
-                Truth::Unknown(why) => outcome.add_unknown(why),
+            let truth = condition.truth(ExprFacts::of(self.context()).with_value(value));
+            match (truth, why()) {
+                (Truth::No, _) | (Truth::Unknown(_), Some(_)) => {}
+                (Truth::Yes, Some(why)) => seen.suppress(&mut outcome, bytes, why),
+                (Truth::Yes, None) => {
+                    seen.add(&mut outcome, *fold, bytes, Some(value.to_string()));
+                }
+                (Truth::Unknown(why), None) => outcome.add_unknown(why),
             }
         };
         let unmasked = fold.then(|| seen.text.unmasked()).flatten();
@@ -77,7 +96,7 @@ impl<'a> TurnView<'_, 'a> {
             if seen.text.is_over() || !near.holds(&range, around) {
                 return;
             }
-            hit(view, &range, &range);
+            hit(view, &range, &range, false);
             if unmasked.is_some() {
                 taken.push(range);
             }
@@ -92,7 +111,7 @@ impl<'a> TurnView<'_, 'a> {
                 if let Some(bytes) = text.folded_bytes(&range)
                     && !overlaps(&plain, &bytes)
                 {
-                    hit(around.text, &range, &bytes);
+                    hit(around.text, &range, &bytes, true);
                     disguised = true;
                 }
             });
@@ -102,25 +121,33 @@ impl<'a> TurnView<'_, 'a> {
     }
 
     fn number(&self, matcher: &NumberMatcher, seen: &TextInScope<'_, 'a>) -> MatchOutcome {
-        let NumberMatcher { spec, condition, count } = matcher;
+        let NumberMatcher { spec, unless, condition, count } = matcher;
         let mut outcome = MatchOutcome::no();
         let plain = self.captures(spec, seen.text);
         let unmasked = self.unmasked_captures(spec, seen.text, &plain);
-        let all = plain.iter().map(|capture| (capture, false));
-        for (capture, odd) in all.chain(unmasked.iter().map(|capture| (capture, true))) {
+        let all = plain.iter().map(|capture| (capture, None));
+        let odd = unmasked.iter().map(|(capture, place)| (capture, Some(place)));
+        for (capture, odd) in all.chain(odd) {
             let truth = condition.as_ref().map_or(Truth::Yes, |condition| {
                 condition.truth(ExprFacts::of(self.context()).with_capture(capture))
             });
+            let why = || match odd {
+                Some(place) => seen.text.unmasked_suppression(place, *unless, true),
+                None => seen.text.suppression(&capture.bytes, *unless, true),
+            };
             match truth {
+                Truth::No => {}
+                Truth::Yes | Truth::Unknown(_) if let Some(why) = why() => {
+                    seen.suppress(&mut outcome, &capture.bytes, why);
+                }
                 Truth::Yes => {
                     let detail = match capture.unit {
                         Some(unit) => format!("{} {unit}", capture.value),
                         None => capture.value.to_string(),
                     };
                     seen.add(&mut outcome, true, &capture.bytes, Some(detail));
-                    outcome.disguised |= capture.spaced || odd;
+                    outcome.disguised |= capture.spaced || odd.is_some();
                 }
-                Truth::No => {}
                 Truth::Unknown(why) => outcome.add_unknown(why),
             }
         }
@@ -172,13 +199,14 @@ impl<'a> TurnView<'_, 'a> {
         })
     }
 
-    /// The numbers that only the text without disguise shows, at their bytes of the folded text.
+    /// The numbers that only the text without disguise shows, at their bytes of the folded text,
+    /// each with its bytes of the text without disguise.
     fn unmasked_captures<'t>(
         &'t self,
         numbers: &'t NumberSpec,
         text: &'t ScannedText<'a>,
         plain: &[Capture<'t>],
-    ) -> Vec<Capture<'t>> {
+    ) -> Vec<(Capture<'t>, Range<usize>)> {
         let Some((unmasked, around)) = text.unmasked() else { return Vec::new() };
         let places: Vec<Range<usize>> = plain.iter().map(|capture| capture.bytes.clone()).collect();
         let units = &self.plan().scanner.units;
@@ -190,7 +218,8 @@ impl<'a> TurnView<'_, 'a> {
                 .is_some_and(|known| {
                     known.bytes.start < bytes.end && known.value.total_cmp(&capture.value).is_eq()
                 });
-            (unmasked.is_odd(&capture.bytes) && !same).then_some(Capture { bytes, ..capture })
+            let place = capture.bytes.clone();
+            (unmasked.is_odd(&place) && !same).then_some((Capture { bytes, ..capture }, place))
         });
         odd.take_while(|_| !text.is_over()).collect()
     }
@@ -223,13 +252,24 @@ fn overlaps(ranges: &[Range<usize>], bytes: &Range<usize>) -> bool {
 }
 
 fn literals(matcher: &LiteralMatcher, seen: &TextInScope<'_, '_>) -> MatchOutcome {
-    let LiteralMatcher { leaf, fold, word, near, count } = matcher;
+    let LiteralMatcher { leaf, fold, word, near, unless, count } = matcher;
     let scan = seen.text.scan();
     let found = if *fold { &scan.found } else { &scan.raw_found };
     let view = seen.text.view(*fold);
     let around = seen.text.surroundings(*fold);
-    let fits =
-        |range: &Range<usize>| (!word || near::is_whole(view, range)) && near.holds(range, around);
+    let suppressed = RefCell::new(MatchOutcome::no());
+    let counts = |why: Option<Suppression>, bytes: &Range<usize>| match why {
+        Some(why) => {
+            seen.suppress(&mut suppressed.borrow_mut(), bytes, why);
+            false
+        }
+        None => true,
+    };
+    let fits = |range: &Range<usize>| {
+        (!word || near::is_whole(view, range))
+            && near.holds(range, around)
+            && counts(seen.text.suppression(range, *unless, false), range)
+    };
     let mut hits = found.of(*leaf).take_while(|_| !seen.text.is_over()).filter(fits);
     let mut outcome = MatchOutcome::no();
     if let Some((text, around)) = fold.then(|| seen.text.unmasked()).flatten()
@@ -242,25 +282,34 @@ fn literals(matcher: &LiteralMatcher, seen: &TextInScope<'_, '_>) -> MatchOutcom
             .filter(|range| text.is_odd(range) && text.is_certain(range))
             .filter(|range| near::is_whole(around.text, range))
             .filter(|range| near.holds(range, around))
-            .filter_map(|range| text.folded_bytes(&range));
+            .filter_map(|range| {
+                let bytes = text.folded_bytes(&range)?;
+                let why = seen.text.unmasked_suppression(&range, *unless, false);
+                counts(why, &bytes).then_some(bytes)
+            });
         let mut odd: Vec<Range<usize>> = unmasked.collect();
         if !odd.is_empty() {
-            odd.extend(hits);
+            odd.extend(&mut hits);
             leftmost_longest(&mut odd);
             odd.iter().for_each(|range| seen.add(&mut outcome, true, range, None));
             outcome.disguised = true;
+            outcome.suppressed = suppressed.take().suppressed;
             return outcome.at_least(*count);
         }
     }
-    let Some(first) = hits.next() else { return outcome };
+    let Some(first) = hits.next() else {
+        return MatchOutcome { suppressed: suppressed.take().suppressed, ..outcome };
+    };
     match hits.next() {
         // Most turns have one hit, for which nothing is allocated.
         None => seen.add(&mut outcome, *fold, &first, None),
         Some(second) => {
-            let mut ranges: Vec<Range<usize>> = [first, second].into_iter().chain(hits).collect();
+            let mut ranges: Vec<Range<usize>> =
+                [first, second].into_iter().chain(&mut hits).collect();
             leftmost_longest(&mut ranges);
             ranges.iter().for_each(|range| seen.add(&mut outcome, *fold, range, None));
         }
     }
+    outcome.suppressed = suppressed.take().suppressed;
     outcome.at_least(*count)
 }

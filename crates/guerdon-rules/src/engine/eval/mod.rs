@@ -7,10 +7,10 @@ mod scope;
 
 use std::time::Instant;
 
-use guerdon_types::{Finite, RuleAbstention, RuleHit, RulesPart};
+use guerdon_types::{Finite, RuleAbstention, RuleHit, RulesPart, SuppressedMatch};
 
-use outcome::MatchOutcome;
-pub(crate) use outcome::RuleVerdict;
+use outcome::{MatchOutcome, SuppressedMatches};
+pub(crate) use outcome::{RuleOutcome, RuleVerdict};
 pub(crate) use scope::{DialogueTexts, TurnView};
 
 use crate::engine::compiled_rule::CompiledRule;
@@ -45,7 +45,7 @@ pub(crate) fn evaluate(
     let candidates = turn.candidates();
     let verdicts = candidates.iter().map_while(|index| {
         let rule = plan.rules.get(index)?;
-        (!clock.is_over()).then(|| (rule, turn.verdict(index, rule)))
+        (!clock.is_over()).then(|| (rule, turn.outcome_of(index, rule)))
     });
     let evaluation = gather(verdicts);
     // A scan that stopped half-way has found too little.
@@ -54,11 +54,12 @@ pub(crate) fn evaluate(
 
 /// Adds up verdicts in the order of the rules.
 pub(crate) fn gather<'p>(
-    verdicts: impl Iterator<Item = (&'p CompiledRule, RuleVerdict)>,
+    outcomes: impl Iterator<Item = (&'p CompiledRule, RuleOutcome)>,
 ) -> Evaluation {
     let mut part = RulesPart::default();
     let (mut points, mut disguised) = (0.0, 0);
-    for (rule, verdict) in verdicts {
+    for (rule, RuleOutcome { verdict, suppressed }) in outcomes {
+        part.suppressed.extend(suppressed);
         match verdict {
             RuleVerdict::Miss => {}
             RuleVerdict::Unknown(detail) => {
@@ -95,14 +96,15 @@ impl TurnView<'_, '_> {
         candidates
     }
 
-    /// The verdict of `rule`, the rule at `index` of the plan, on the scored turn.
-    pub(crate) fn verdict(&self, index: usize, rule: &CompiledRule) -> RuleVerdict {
+    /// The verdict of `rule`, the rule at `index` of the plan, on the scored turn, with the matches
+    /// that did not count.
+    pub(crate) fn outcome_of(&self, index: usize, rule: &CompiledRule) -> RuleOutcome {
         let mut unknown = None;
         for condition in &rule.when {
             match lookup(self.context(), &condition.path) {
                 Some(value) if condition.values.iter().any(|wanted| scope::same(wanted, value)) => {
                 }
-                Some(_) => return RuleVerdict::Miss,
+                Some(_) => return RuleVerdict::Miss.into(),
                 None => {
                     unknown.get_or_insert_with(|| {
                         format!("context.{} is missing", condition.path.join("."))
@@ -111,21 +113,26 @@ impl TurnView<'_, '_> {
             }
         }
         let mut outcome = self.outcome(index, rule);
-        if !outcome.yes && outcome.unknown.is_none() {
-            return RuleVerdict::Miss;
+        let suppressed = suppressed(rule, std::mem::take(&mut outcome.suppressed));
+        if !outcome.yes && outcome.unknown.is_none() && suppressed.is_none() {
+            return RuleVerdict::Miss.into();
         }
         match rule.condition.as_ref().map(|expr| expr.truth(ExprFacts::of(self.context()))) {
-            Some(Truth::No) => return RuleVerdict::Miss,
+            Some(Truth::No) => return RuleVerdict::Miss.into(),
             Some(Truth::Unknown(why)) => unknown = unknown.or(Some(why)),
             Some(Truth::Yes) | None => {}
+        }
+        if !outcome.yes && outcome.unknown.is_none() {
+            return RuleOutcome { verdict: RuleVerdict::Miss, suppressed };
         }
         if !outcome.yes {
             unknown = unknown.or(outcome.unknown.take());
         }
-        match unknown {
+        let verdict = match unknown {
             Some(why) => RuleVerdict::Unknown(why),
             None => hit(rule, outcome),
-        }
+        };
+        RuleOutcome { verdict, suppressed }
     }
 
     fn outcome(&self, index: usize, rule: &CompiledRule) -> MatchOutcome {
@@ -146,6 +153,22 @@ impl TurnView<'_, '_> {
         });
         sum
     }
+}
+
+/// The matches of a rule that did not count, if there are any.
+fn suppressed(rule: &CompiledRule, matches: SuppressedMatches) -> Option<SuppressedMatch> {
+    let SuppressedMatches { why, mut spans } = matches;
+    let why = why?;
+    spans.sort_unstable();
+    spans.dedup();
+    spans.truncate(MAX_SPANS);
+    Some(SuppressedMatch {
+        pack: rule.pack.clone(),
+        rule: rule.id.clone(),
+        suppressed_by: why.act.name().to_owned(),
+        cue: why.cue,
+        spans,
+    })
 }
 
 fn hit(rule: &CompiledRule, outcome: MatchOutcome) -> RuleVerdict {

@@ -1,6 +1,8 @@
 //! The outcome of a matcher in a text, and the sum of several.
 
-use guerdon_types::RuleHit;
+use guerdon_types::{RuleHit, SuppressedMatch};
+
+use crate::engine::scan::Suppression;
 
 /// The verdict of a rule on a turn.
 #[derive(Debug, Clone, PartialEq)]
@@ -9,6 +11,28 @@ pub(crate) enum RuleVerdict {
     Hit(RuleHit, bool),
     Miss,
     Unknown(String),
+}
+
+/// The verdict of a rule, with the matches that did not count.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct RuleOutcome {
+    pub(crate) verdict: RuleVerdict,
+    pub(crate) suppressed: Option<SuppressedMatch>,
+}
+
+impl From<RuleVerdict> for RuleOutcome {
+    fn from(verdict: RuleVerdict) -> Self {
+        Self { verdict, suppressed: None }
+    }
+}
+
+/// Matches that do not count because of how their words are meant.
+#[derive(Debug, Clone, Default)]
+pub(super) struct SuppressedMatches {
+    /// The reason of the first one.
+    pub(super) why: Option<Suppression>,
+    /// Spans in the scored turn.
+    pub(super) spans: Vec<[usize; 2]>,
 }
 
 /// The hits of a matcher so far.
@@ -23,6 +47,18 @@ pub(super) struct MatchOutcome {
     pub(super) unknown: Option<String>,
     /// Set if a hit was written in disguise.
     pub(super) disguised: bool,
+    pub(super) suppressed: SuppressedMatches,
+}
+
+impl SuppressedMatches {
+    pub(super) const fn is_empty(&self) -> bool {
+        self.why.is_none()
+    }
+
+    pub(super) fn absorb(&mut self, other: Self) {
+        self.why = self.why.take().or(other.why);
+        self.spans.extend(other.spans);
+    }
 }
 
 impl MatchOutcome {
@@ -46,6 +82,7 @@ impl MatchOutcome {
         self.details.extend(other.details);
         self.unknown = self.unknown.take().or(other.unknown);
         self.disguised |= other.disguised;
+        self.suppressed.absorb(other.suppressed);
     }
 
     /// Combines two outcomes of which one is enough.
@@ -58,7 +95,7 @@ impl MatchOutcome {
     pub(super) fn at_least(mut self, count: usize) -> Self {
         self.yes = self.hits >= count;
         if !self.yes && self.unknown.is_none() {
-            return Self::no();
+            return Self { suppressed: self.suppressed, ..Self::no() };
         }
         self
     }

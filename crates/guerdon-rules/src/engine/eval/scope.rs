@@ -9,10 +9,11 @@ use std::sync::Arc;
 use guerdon_types::{Context, Message, Role, Rollout};
 use serde_json::Value as Json;
 
-use super::outcome::MatchOutcome;
+use super::MAX_SPANS;
+use super::outcome::{MatchOutcome, SuppressedMatches};
 use crate::engine::checks::CheckHit;
 use crate::engine::plan::RulePlan;
-use crate::engine::scan::ScannedText;
+use crate::engine::scan::{ScannedText, Suppression};
 use crate::engine::scan_limit::{ScanClock, ScanLimit};
 use crate::syntax::pack::{MessageSelector, TurnSelector};
 
@@ -191,6 +192,23 @@ impl<'a> TextInScope<'_, 'a> {
         match (detail, elsewhere) {
             (Some(detail), Some(place)) => outcome.details.push(format!("{detail} in {place}")),
             (detail, place) => outcome.details.extend(detail.or(place)),
+        }
+    }
+
+    /// Adds a match at `bytes` of the folded text that does not count.
+    pub(super) fn suppress(
+        &self,
+        outcome: &mut MatchOutcome,
+        bytes: &Range<usize>,
+        why: Suppression,
+    ) {
+        let SuppressedMatches { why: first, spans } = &mut outcome.suppressed;
+        first.get_or_insert(why);
+        let [start, end] = self.text.span(true, bytes);
+        if let Some(from) = self.scored_from.filter(|from| start >= *from)
+            && spans.len() < MAX_SPANS
+        {
+            spans.push([start - from, end - from]);
         }
     }
 

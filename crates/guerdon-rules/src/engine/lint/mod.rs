@@ -11,7 +11,9 @@ use guerdon_text::Finding;
 use crate::engine::pattern::Pattern;
 use crate::syntax::codes::PackCode;
 use crate::syntax::expiry::ExpiryPolicy;
-use crate::syntax::pack::{Pack, Rule};
+use crate::syntax::pack::{Pack, Predicate, Rule};
+use crate::text::normalise::fold;
+use crate::text::speech::{SpeechAct, is_negator};
 
 /// The number of days before the expiry of a rule at which warnings start.
 const SOON: i64 = 30;
@@ -52,9 +54,34 @@ fn rule(rule: &Rule, expiry: ExpiryPolicy, findings: &mut Vec<Finding>) {
         ));
     }
     check_expiry(rule, expiry, findings);
+    listed_negations(rule, &rule.test, findings);
     if rule.per_hit && rule.cap.is_none() {
         let message = format!("rule `{}` adds up hits without a cap", rule.id.value);
         findings.push(Finding::new(PackCode::NoCap, at.clone(), message).help("add `cap:`"));
+    }
+}
+
+/// Reports negators under `not_near` of a match that ignores negated words anyway.
+fn listed_negations(rule: &Rule, test: &Predicate, findings: &mut Vec<Finding>) {
+    let (near, unless) = match test {
+        Predicate::Literals { near, unless, .. } | Predicate::Regex { near, unless, .. } => {
+            (near, unless)
+        }
+        Predicate::Number { numbers, unless, .. } => (&numbers.near, unless),
+        Predicate::All { tests, .. } | Predicate::Any { tests, .. } => {
+            tests.iter().for_each(|test| listed_negations(rule, test, findings));
+            return;
+        }
+        _ => return,
+    };
+    let listed = near.not_near.iter().find(|word| is_negator(fold(word).trim()));
+    if let Some(word) = listed.filter(|_| unless.has(SpeechAct::Negated)) {
+        let message = format!("`{word}` under `not_near` is a negation");
+        findings.push(
+            Finding::new(PackCode::NegationListed, rule.id.span.clone(), message)
+                .label("`unless: negated` covers negations")
+                .help("drop the negations from `not_near`"),
+        );
     }
 }
 

@@ -130,7 +130,7 @@ fn lists(rule: &Rule) -> Vec<List<'_>> {
 /// Collects the lists of which one word alone makes the rule hit.
 fn words<'t>(test: &'t Predicate, lists: &mut Vec<List<'t>>) {
     match test {
-        Predicate::Literals { words, fold, word, near, count: 1 } if near.is_nothing() => {
+        Predicate::Literals { words, fold, word, near, count: 1, .. } if near.is_nothing() => {
             let looked_for = |at: &WithSpan<String>| {
                 if *fold { normalise::fold(&at.value) } else { at.value.clone() }
             };

@@ -10,10 +10,11 @@ use crate::syntax::pack::{
     Across, Language, LengthUnit, MixLimits, NearWords, NumberWords, Predicate, RepetitionOf,
 };
 use crate::syntax::yaml::{WithSpan, Yaml};
+use crate::text::speech::{SpeechAct, SpeechActs};
 
 pub(crate) const MATCH_KEYS: &[&str] = &[
     "any_of", "regex", "number", "all", "any", "not", "fold", "word", "near", "not_near", "within",
-    "count",
+    "unless", "count",
 ];
 const NEAR_KEYS: &[&str] = &["near", "not_near", "within"];
 pub(crate) const NUMBER_KEYS: &[&str] = &["unit", "near", "not_near", "within"];
@@ -38,6 +39,14 @@ pub(crate) const LANGUAGE_MIX_KEYS: &[&str] = &["language", "share", "min", "all
 const KINDS: [&str; 6] = ["any_of", "regex", "number", "all", "any", "not"];
 const MAX_DEPTH: usize = 8;
 
+/// The position of a `match` within others.
+#[derive(Debug, Clone, Copy, Default)]
+struct Nesting {
+    depth: usize,
+    /// The acts under `unless` of the matches around it.
+    unless: SpeechActs,
+}
+
 impl Reader {
     /// Parses the `match` or the `check` of a rule.
     pub(super) fn test_of(
@@ -46,7 +55,10 @@ impl Reader {
         at: &Range<usize>,
     ) -> Option<Predicate> {
         match (rule.get("match"), rule.get("check")) {
-            (Some(node), None) => self.matcher(node, rule.key("match").unwrap_or_default(), 0),
+            (Some(node), None) => {
+                let at = rule.key("match").unwrap_or_default();
+                self.matcher(node, at, Nesting::default())
+            }
             (None, Some(node)) => self.check(node, rule.key("check").unwrap_or_default()),
             (Some(_), Some(_)) => {
                 let span = rule.key("check").unwrap_or_default();
@@ -79,9 +91,9 @@ impl Reader {
         &mut self,
         node: &WithSpan<Yaml>,
         at: Range<usize>,
-        depth: usize,
+        nesting: Nesting,
     ) -> Option<Predicate> {
-        if depth > MAX_DEPTH {
+        if nesting.depth > MAX_DEPTH {
             self.push(Finding::new(
                 PackCode::TooLarge,
                 at,
@@ -96,12 +108,15 @@ impl Reader {
         self.fits(fields, "fold", kind, &["any_of", "regex"]);
         self.fits(fields, "word", kind, &["any_of"]);
         self.fits(fields, "count", kind, &["any_of", "regex", "number", "all", "any"]);
+        self.fits(fields, "unless", kind, &["any_of", "regex", "number", "all", "any"]);
         for key in NEAR_KEYS {
             self.fits(fields, key, kind, &["any_of", "regex"]);
         }
         let fold = fields.get("fold").and_then(|node| self.boolean(node)).unwrap_or(true);
         let word = fields.get("word").and_then(|node| self.boolean(node)).unwrap_or(false);
         let count = fields.get("count").and_then(|node| self.whole(node, 1)).unwrap_or(1);
+        let unless = nesting.unless.union(self.unless(fields, fold));
+        let inner = Nesting { depth: nesting.depth + 1, unless };
         match kind {
             "any_of" => {
                 let mut words = self.texts(value);
@@ -121,6 +136,7 @@ impl Reader {
                     fold,
                     word,
                     near,
+                    unless: if fold { unless } else { SpeechActs::default() },
                     count,
                 })
             }
@@ -128,17 +144,23 @@ impl Reader {
                 let pattern = WithSpan { value: self.text(value)?, span: value.span.clone() };
                 let spelt = self.aliases.pattern(&pattern.value);
                 let near = self.nearby(fields, fold)?;
-                Some(Predicate::Regex { pattern, spelt, fold, near, count })
+                let unless = if fold { unless } else { SpeechActs::default() };
+                Some(Predicate::Regex { pattern, spelt, fold, near, unless, count })
             }
-            "number" => Some(Predicate::Number { numbers: self.numbers(value, span)?, count }),
+            "number" => {
+                let numbers = self.numbers(value, span)?;
+                Some(Predicate::Number { numbers, unless, count })
+            }
+            // A match that is suppressed must not make `not` true, so nothing is inherited.
             "not" => {
-                self.matcher(value, span, depth + 1).map(|test| Predicate::Not(Box::new(test)))
+                let inner = Nesting { unless: SpeechActs::default(), ..inner };
+                self.matcher(value, span, inner).map(|test| Predicate::Not(Box::new(test)))
             }
             _ => {
                 let nodes = self.list(value);
                 self.not_empty(nodes.is_empty(), &span, kind)?;
                 let tests: Vec<Option<Predicate>> =
-                    nodes.iter().map(|node| self.matcher(node, span.clone(), depth + 1)).collect();
+                    nodes.iter().map(|node| self.matcher(node, span.clone(), inner)).collect();
                 let tests: Option<Vec<Predicate>> = tests.into_iter().collect();
                 Some(if kind == "all" {
                     Predicate::All { tests: tests?, count }
@@ -156,6 +178,25 @@ impl Reader {
             unit: self.unit_words(fields.get("unit")),
             near: self.nearby(fields, true)?,
         })
+    }
+
+    /// Reads `unless`, a speech act or a list of them.
+    fn unless(&mut self, fields: MappingFields<'_>, fold: bool) -> SpeechActs {
+        let Some(node) = fields.get("unless") else { return SpeechActs::default() };
+        if let (false, Some(span)) = (fold, fields.key("unless")) {
+            let finding = Finding::new(PackCode::Contradiction, span, "`unless` needs folded text");
+            self.push(finding.help("drop `fold: false`"));
+        }
+        let choices = SpeechAct::ALL.map(|act| (act.name(), act));
+        let nodes = match &node.value {
+            Yaml::List(items) => items.as_slice(),
+            _ => std::slice::from_ref(node),
+        };
+        if nodes.is_empty() {
+            self.bad(&node.span, "`unless` is empty", "list at least one, such as negated");
+        }
+        let acts = nodes.iter().filter_map(|node| self.choice(node, &choices));
+        acts.fold(SpeechActs::default(), SpeechActs::with)
     }
 
     fn nearby(&mut self, fields: MappingFields<'_>, fold: bool) -> Option<NearWords> {

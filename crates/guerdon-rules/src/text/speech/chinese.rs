@@ -1,0 +1,262 @@
+//! Chinese cues of a text.
+
+use super::chinese_words::{
+    COMPLEMENTS, CONDITIONS, CONFIRM_TAGS, CONSENTS, CONTRASTS, DEADLINES, DENIALS, JOINTS,
+    NEGATORS, NO_CONDITIONS, NO_NEGATION, NO_PAST, NO_QUESTIONS, NO_SAYING, NUMBER_DENIALS,
+    OTHER_WORDS, OTHERS, OWN, PAST, PREPOSITIONS, QUESTIONS, SAYING, WEAK_SAYING,
+};
+use super::clauses::{Boundary, ClauseReader};
+use super::spread::Tag;
+use crate::text::tokens::is_cjk;
+
+/// The bytes before a place that are read for a subject.
+const SUBJECT_BYTES: usize = 36;
+/// The bytes before a place that are read for a word it may be part of.
+const WORD_BYTES: usize = 12;
+/// The greatest number of characters of a tag.
+const TAG_CHARS: usize = 12;
+
+/// Reads the ideograph at `at`. Returns the number of tokens that were read.
+pub(super) fn read(reader: &mut ClauseReader<'_>, at: usize) -> usize {
+    let start = reader.place(at, 1)[0];
+    let text = reader.text;
+    let rest = text.get(start as usize..).unwrap_or_default();
+    let before = reader.clause_before(start, WORD_BYTES);
+    if let Some(length) = asked_both_ways(rest) {
+        reader.ask(at, length);
+        return length;
+    }
+    if let Some(word) = longest(rest, CONTRASTS) {
+        let word = if rest.starts_with("但是否") { "但" } else { word };
+        reader.open_after(at, count(word), Boundary::Contrast);
+        return count(word);
+    }
+    if let Some(word) = longest(rest, NO_CONDITIONS) {
+        return if word.starts_with("如果") { count("如果") } else { count(word) };
+    }
+    if let Some(word) = longest(rest, CONDITIONS) {
+        if word != "的话" {
+            reader.open_at(at, Boundary::Condition);
+        }
+        reader.condition(at, count(word));
+        if word == "的话" {
+            reader.open_after(at, count(word), Boundary::Joint);
+        }
+        // `除非` and `若不` go on with their own negation.
+        return count(word);
+    }
+    if let Some(length) = joint(reader, at, rest, before) {
+        return length;
+    }
+    if let Some(word) = longest(rest, NO_SAYING) {
+        return count(word);
+    }
+    if let Some(word) = longest(rest, SAYING) {
+        saying(reader, at, start, word);
+        return count(word);
+    }
+    if longest(rest, NO_PAST).is_none()
+        && let Some(word) = longest(rest, PAST)
+    {
+        // `月底之前` is a deadline, unless the clause begins with the word.
+        let is_deadline = DEADLINES.contains(&word) && before.ends_with(is_cjk);
+        if !is_deadline {
+            reader.past(at, count(word));
+        }
+        return count(word);
+    }
+    if let Some(word) = longest(rest, NO_QUESTIONS) {
+        return count(word);
+    }
+    if let Some(word) = longest(rest, QUESTIONS) {
+        reader.ask(at, count(word));
+        return count(word);
+    }
+    final_question(reader, at, rest);
+    negation(reader, at, rest, before)
+}
+
+fn longest<'w>(rest: &str, words: &[&'w str]) -> Option<&'w str> {
+    words.iter().copied().filter(|word| rest.starts_with(word)).max_by_key(|word| word.len())
+}
+
+fn count(word: &str) -> usize {
+    word.chars().count()
+}
+
+/// The number of characters of a question such as `能不能`, `可不可以` or `有没有` at the start.
+fn asked_both_ways(rest: &str) -> Option<usize> {
+    let mut chars = rest.chars();
+    let (verb, no, again) = (chars.next()?, chars.next()?, chars.next()?);
+    (verb == again && matches!(no, '不' | '没') && !matches!(verb, '不' | '没')).then_some(3)
+}
+
+/// A final particle that asks: `呢`, `么`, `不` at the end of a sentence.
+fn final_question(reader: &mut ClauseReader<'_>, at: usize, rest: &str) {
+    let mut chars = rest.chars();
+    let particle = chars.next();
+    let next = chars.find(|c| *c != ' ');
+    let marked = matches!(next, Some('?' | '？'));
+    let ends = next.is_none_or(|c| matches!(c, '?' | '？' | '。' | '!' | '\n' | ','));
+    match particle {
+        Some('么') if ends => reader.ask(at, 1),
+        Some('呢') if ends => {
+            let clause = reader.clause_before(reader.place(at, 1)[0], SUBJECT_BYTES);
+            let states = ["还", "才", "着", "可"].iter().any(|word| clause.contains(word));
+            if marked || !states {
+                reader.ask(at, 1);
+            }
+        }
+        Some('不') if marked || (ends && is_answerable(reader, at)) => reader.ask(at, 1),
+        _ => {}
+    }
+}
+
+/// Returns true if a verb that `不` makes a question of stands before a token: `行不`.
+fn is_answerable(reader: &ClauseReader<'_>, at: usize) -> bool {
+    let before = reader.clause_before(reader.place(at, 1)[0], SUBJECT_BYTES);
+    ["行", "好", "可以", "是", "对", "要", "能", "成"].iter().any(|verb| before.ends_with(verb))
+}
+
+fn joint(reader: &mut ClauseReader<'_>, at: usize, rest: &str, before: &str) -> Option<usize> {
+    let word = longest(rest, JOINTS)?;
+    // `不能就…` and `那就` go on; `方便` and `便宜` are other words.
+    let goes_on =
+        ["不", "能", "没", "别", "会", "要", "也"].iter().any(|word| before.ends_with(word));
+    if word == "便"
+        && (rest.starts_with("便宜")
+            || rest.starts_with("便利")
+            || !before.is_empty() && before.ends_with(['方', '随', '顺', '即']))
+    {
+        return Some(1);
+    }
+    if word == "就"
+        && ["就是", "就近", "就餐", "就业", "就算"].iter().any(|other| rest.starts_with(other))
+    {
+        return Some(1);
+    }
+    if !goes_on && at > reader.opens_at {
+        reader.open_at(at, Boundary::Joint);
+    }
+    Some(count(word))
+}
+
+fn saying(reader: &mut ClauseReader<'_>, at: usize, start: u32, word: &str) {
+    let before = reader.clause_before(start, SUBJECT_BYTES);
+    if ["听", "据", "传", "都"].iter().any(|cue| before.ends_with(cue)) && word.starts_with('说')
+    {
+        reader.say(at, count(word));
+        return;
+    }
+    let idioms = [
+        "小",
+        "来",
+        "就是",
+        "老实",
+        "坦白",
+        "比如",
+        "例如",
+        "再",
+        "换句话",
+        "没",
+        "不",
+        "话",
+        "可以",
+    ];
+    if idioms.iter().any(|idiom| before.ends_with(idiom)) {
+        return;
+    }
+    let subject = |words: &[&str]| {
+        words
+            .iter()
+            .filter_map(|subject| before.rfind(subject).map(|found| (found, *subject)))
+            .filter(|(found, _)| {
+                let ahead = before.get(..*found).unwrap_or_default();
+                !PREPOSITIONS.iter().any(|preposition| ahead.ends_with(preposition))
+            })
+            .map(|(found, subject)| found + subject.len())
+            .max()
+    };
+    let Some(other) = subject(OTHERS) else { return };
+    if subject(OWN).is_some_and(|own| own > other) {
+        return;
+    }
+    if WEAK_SAYING.contains(&word) && other != before.len() {
+        return;
+    }
+    reader.say(at, count(word));
+}
+
+fn negation(reader: &mut ClauseReader<'_>, at: usize, rest: &str, before: &str) -> usize {
+    if let Some(word) = longest(rest, NO_NEGATION) {
+        return count(word);
+    }
+    // A predicate before the verb: `做不到`, `接受不了`.
+    if let Some(word) = longest(rest, &["做不到", "办不到", "接受不了", "想都别想", "免谈"])
+    {
+        reader.deny(at, count(word), !DENIALS.contains(&word));
+        return count(word);
+    }
+    if let Some(word) = longest(rest, &["真不", "实在不", "都不", "也不"])
+        && !is_double(rest)
+    {
+        reader.deny(at, count(word), true);
+    }
+    let is_verb = before
+        .ends_with(|c: char| is_cjk(c) && !"才还就都也在用到共总价格钱我你您他她们".contains(c));
+    if let (true, Some(word)) = (is_verb, longest(rest, COMPLEMENTS)) {
+        let numbers = !matches!(word, "不了" | "不成");
+        reader.deny(at, count(word), numbers);
+        return count(word);
+    }
+    let Some(word) = longest(rest, NEGATORS) else { return 1 };
+    let formed = OTHER_WORDS.iter().any(|other| {
+        other.ends_with(word) && before.ends_with(other.strip_suffix(word).unwrap_or(other))
+    });
+    if formed || (word == "不" && rest.starts_with("不到")) {
+        return 1;
+    }
+    let coordinated = reader.since_negator(at).is_some_and(|between| {
+        between.clone().any(|token| {
+            let place = reader.place(token, 1);
+            let mark = reader.text.get(place[0] as usize..place[1] as usize);
+            mark.is_some_and(|mark| "也和或及且更又并、都还".contains(mark))
+        })
+    });
+    if reader.negate(at, count(word), coordinated) && !is_double(rest) {
+        if let Some(denial) = longest(rest, DENIALS) {
+            reader.deny(at, count(denial), false);
+        } else if let Some(denial) = longest(rest, NUMBER_DENIALS) {
+            reader.deny(at, count(denial), true);
+        }
+    }
+    count(word)
+}
+
+/// Returns true if a second negation follows at once: `不是不行`.
+fn is_double(rest: &str) -> bool {
+    let rest = rest.trim_start_matches(['也', '都', '真']);
+    ["不是不", "不是没", "并非不", "不会不", "不能不"].iter().any(|double| rest.starts_with(double))
+}
+
+/// The tag that a clause before a question mark is.
+pub(super) fn tag(clause: &str) -> Option<Tag> {
+    if !clause.contains(is_cjk) {
+        return None;
+    }
+    if CONFIRM_TAGS.contains(&clause) {
+        return Some(Tag::Confirm);
+    }
+    let short = clause.chars().count() <= TAG_CHARS;
+    let numeral = |c: char| c.is_ascii_digit() || "二三四五六七八九十百千万".contains(c);
+    (short && !clause.contains(numeral) && CONSENTS.iter().any(|word| clause.contains(word)))
+        .then_some(Tag::Consent)
+}
+
+/// The cue of mentioned words at the end of a text: `所谓`.
+pub(super) fn ends_with_mention(text: &str) -> Option<usize> {
+    ["所谓", "所谓的", "这句话", "一词", "字样", "这个词", "写着"]
+        .into_iter()
+        .find(|word| text.ends_with(word))
+        .map(str::len)
+}

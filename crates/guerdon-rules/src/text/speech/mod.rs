@@ -1,0 +1,154 @@
+//! Speech acts: how the words of a text are meant. A rule can ignore a match that is negated, asked,
+//! reported, conditional or about the past (`unless:`).
+//!
+//! The index is made from the clauses of the folded text, in one pass without a model. Cues (`never`,
+//! `无法`, `if`, `吗`) are words of closed classes, so the same text always gets the same answer, and
+//! a suppressed match names its cue. A cue within the match itself is the rule author's word and
+//! suppresses nothing.
+//!
+//! | File | Contents |
+//! |---|---|
+//! | `acts.rs` | The acts, and sets of them |
+//! | `clauses.rs` | The clauses of a text with their cues |
+//! | `spread.rs` | Questions and conditions beyond the clause of their cue |
+//! | `quotes.rs` | Quotation marks and reported words |
+//! | `english.rs`, `english_words.rs` | English cues |
+//! | `chinese.rs`, `chinese_words.rs` | Chinese cues |
+
+mod acts;
+mod chinese;
+mod chinese_words;
+mod clauses;
+mod english;
+mod english_words;
+#[cfg(test)]
+mod generated;
+mod quotes;
+mod spread;
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+
+pub(crate) use acts::{SpeechAct, SpeechActs};
+use clauses::{Clause, ClauseReader};
+
+/// A place in the text, in bytes, half-open.
+type Place = [u32; 2];
+
+/// The clauses of a text and the cues in them.
+#[derive(Debug, Default)]
+pub(crate) struct SpeechIndex {
+    clauses: Vec<Clause>,
+    /// Words that negate what follows in their clause, ascending.
+    negators: Vec<Place>,
+    /// Words that deny what precedes them in their clause, ascending.
+    denials: Vec<Denial>,
+    /// Words of another speaker with the cue of each, ascending.
+    reports: Vec<Report>,
+}
+
+/// A predicate that denies its subject: `480 is not possible`.
+#[derive(Debug, Clone, Copy)]
+struct Denial {
+    at: Place,
+    /// Set if it denies only numbers: `480元不能接受`, but not `保证不能`.
+    numbers: bool,
+}
+
+/// The words that a cue reports.
+#[derive(Debug, Clone, Copy)]
+struct Report {
+    words: Place,
+    cue: Place,
+}
+
+/// The cue that suppresses a match.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SpeechCue {
+    pub(crate) act: SpeechAct,
+    /// The cue, in bytes of the text.
+    pub(crate) bytes: Range<usize>,
+}
+
+/// The greatest distance between a subject and the predicate that denies it, in bytes.
+const DENIAL_BYTES: usize = 48;
+
+/// Returns true if a folded word is a negator.
+pub(crate) fn is_negator(word: &str) -> bool {
+    word.ends_with("n't")
+        || english_words::NEGATORS.contains(&word)
+        || chinese_words::NEGATORS.contains(&word)
+}
+
+impl SpeechIndex {
+    /// Reads the clauses of a folded text.
+    pub(crate) fn new(text: &str) -> Self {
+        ClauseReader::new(text).read()
+    }
+
+    /// The first of `acts` that applies to the match at `bytes`, with its cue. `is_number` is set
+    /// for a number, which a question for consent (`480元，可以吗？`) applies to as well.
+    pub(crate) fn cue(
+        &self,
+        text: &str,
+        bytes: &Range<usize>,
+        acts: SpeechActs,
+        is_number: bool,
+    ) -> Option<SpeechCue> {
+        let first = self.clause(bytes.start)?;
+        let last = self.clause(bytes.end.saturating_sub(1)).unwrap_or(first);
+        SpeechAct::ALL.into_iter().filter(|act| acts.has(*act)).find_map(|act| {
+            let place = match act {
+                SpeechAct::Negated => {
+                    self.negator(first, bytes).or_else(|| self.denial(text, last, bytes, is_number))
+                }
+                SpeechAct::Question => last.question.or_else(|| last.consent.filter(|_| is_number)),
+                SpeechAct::Reported => self.report(bytes),
+                SpeechAct::Conditional => first.condition.or(last.condition),
+                SpeechAct::Past => first.past,
+            }?;
+            let bytes = place[0] as usize..place[1] as usize;
+            Some(SpeechCue { act, bytes })
+        })
+    }
+
+    /// The clause at a byte.
+    fn clause(&self, byte: usize) -> Option<&Clause> {
+        let after = self.clauses.partition_point(|clause| clause.bytes[0] as usize <= byte);
+        self.clauses.get(after.saturating_sub(1))
+    }
+
+    fn negator(&self, clause: &Clause, bytes: &Range<usize>) -> Option<Place> {
+        let after = self.negators.partition_point(|at| at[1] as usize <= bytes.start);
+        let last = self.negators.get(after.checked_sub(1)?)?;
+        (last[0] >= clause.bytes[0]).then_some(*last)
+    }
+
+    fn denial(
+        &self,
+        text: &str,
+        clause: &Clause,
+        bytes: &Range<usize>,
+        is_number: bool,
+    ) -> Option<Place> {
+        let after = self.denials.partition_point(|denial| (denial.at[0] as usize) < bytes.end);
+        let denial = self.denials.get(after)?;
+        let start = denial.at[0] as usize;
+        if denial.at[0] >= clause.bytes[1]
+            || start - bytes.end > DENIAL_BYTES
+            || (denial.numbers && !is_number)
+        {
+            return None;
+        }
+        // In `we guarantee you will not regret it`, another subject is denied.
+        let between = text.get(bytes.end..start).unwrap_or_default();
+        (is_number && !between.is_ascii() || !english::has_subject(between)).then_some(denial.at)
+    }
+
+    fn report(&self, bytes: &Range<usize>) -> Option<Place> {
+        let after = self.reports.partition_point(|report| report.words[0] as usize <= bytes.start);
+        let report = self.reports.get(after.checked_sub(1)?)?;
+        (bytes.end <= report.words[1] as usize).then_some(report.cue)
+    }
+}

@@ -1,0 +1,80 @@
+//! Questions and conditions apply beyond the clause of their cue: `480元，可以吗？` asks for 480, and
+//! `if you book ten rooms, we can do 480` offers it under a condition.
+
+use super::clauses::{Boundary, Clause};
+use super::{Place, chinese, english};
+
+/// A short question after a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tag {
+    /// It asks to confirm the statement, which stands: `right?`, `对吧？`.
+    Confirm,
+    /// It asks for consent to the statement: `does that work?`, `可以吗？`.
+    Consent,
+}
+
+/// The greatest length of a tag, in bytes.
+const TAG_BYTES: usize = 60;
+
+/// Spreads questions and conditions within the clauses of a sentence. `asked` is its question mark.
+pub(super) fn spread(text: &str, clauses: &mut [Clause], asked: Option<Place>) {
+    questions(text, clauses, asked);
+    conditions(clauses);
+}
+
+fn questions(text: &str, clauses: &mut [Clause], asked: Option<Place>) {
+    let Some((last, before)) = clauses.split_last_mut() else { return };
+    let Some(cue) = last.question.or(asked) else { return };
+    let words = text.get(last.bytes[0] as usize..last.bytes[1] as usize).unwrap_or_default().trim();
+    let tag = (words.len() <= TAG_BYTES && !before.is_empty())
+        .then(|| english::tag(words).or_else(|| chinese::tag(words)))
+        .flatten();
+    if tag == Some(Tag::Confirm) {
+        last.question = None;
+        return;
+    }
+    // A mark without a question word asks for the whole sentence: `480, with breakfast?`
+    let is_bare = last.question.is_none();
+    last.question = Some(cue);
+    if tag.is_none() && !is_bare {
+        return;
+    }
+    let mut boundary = last.after;
+    for clause in before.iter_mut().rev() {
+        if boundary == Boundary::Contrast || clause.question.is_some() {
+            break;
+        }
+        boundary = clause.after;
+        match tag {
+            Some(_) => clause.consent = Some(cue),
+            None => clause.question = Some(cue),
+        }
+    }
+}
+
+fn conditions(clauses: &mut [Clause]) {
+    for at in 0..clauses.len() {
+        let Some(Clause { states_condition: Some(cue), after, .. }) = clauses.get(at).copied()
+        else {
+            continue;
+        };
+        if let Some(clause) = clauses.get_mut(at) {
+            clause.condition = Some(cue);
+        }
+        if after <= Boundary::Joint {
+            // `we take 480 if …`: the statement right before the condition.
+            if let Some(clause) = at.checked_sub(1).and_then(|before| clauses.get_mut(before)) {
+                clause.condition.get_or_insert(cue);
+            }
+            continue;
+        }
+        let mut commas = 0;
+        for clause in clauses.iter_mut().skip(at + 1) {
+            commas += usize::from(clause.after == Boundary::Comma);
+            if clause.after >= Boundary::Contrast || commas > 1 {
+                break;
+            }
+            clause.condition.get_or_insert(cue);
+        }
+    }
+}
