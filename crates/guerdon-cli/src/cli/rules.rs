@@ -45,7 +45,8 @@ pub(crate) enum RulesCommand {
         #[arg(long, value_enum, default_value_t = Color::Auto)]
         color: Color,
     },
-    /// Compare two packs, or folders of packs, on the same rollouts: the turns whose points differ
+    /// Compare two packs, or folders of packs, on the same rollouts: points, vetoes, shadow hits,
+    /// rewards of the rules alone, and the order within groups
     Diff {
         /// The current packs
         #[arg(value_name = "OLD")]
@@ -62,6 +63,59 @@ pub(crate) enum RulesCommand {
         /// Print JSON
         #[arg(long)]
         json: bool,
+        /// Fail if the edit changes any of these; several are separated by commas
+        #[arg(long, value_enum, value_delimiter = ',', value_name = "KIND")]
+        fail_on: Vec<DiffKind>,
+    },
+    /// Label hits: shows each hit without a label and asks if it is right
+    ///
+    /// Each answer is appended to a CSV file at once. Skipped hits are asked again the next time.
+    Label {
+        /// Rollouts, one JSON object per line, with or without `labels`
+        #[arg(value_name = "IN.jsonl")]
+        file: PathBuf,
+        /// Packs, or folders of packs
+        #[arg(long, default_value = "rules", value_name = "PACK")]
+        packs: Vec<PathBuf>,
+        /// The file of labels; default: IN.labels.csv
+        #[arg(long, value_name = "CSV")]
+        labels: Option<PathBuf>,
+        /// Ask about this rule only (pack/rule)
+        #[arg(long, value_name = "RULE")]
+        rule: Option<String>,
+        /// Ask about the turns that RULE does not hit, too, to measure its recall
+        #[arg(long)]
+        missed: bool,
+        /// The use of colour
+        #[arg(long, value_enum, default_value_t = Color::Auto)]
+        color: Color,
+    },
+    /// Measure the precision and recall of rules on labelled turns
+    ///
+    /// Labels are read from the rollouts (`"labels": {"TURN": {"pack/rule": true}}`) and from a CSV
+    /// file with the columns rollout, turn, rule and label.
+    Eval {
+        /// Packs, or folders of packs
+        #[arg(required = true, value_name = "PACK")]
+        packs: Vec<PathBuf>,
+        /// Rollouts, one JSON object per line; `-` reads standard input
+        #[arg(long, value_name = "IN.jsonl")]
+        on: PathBuf,
+        /// The file of labels; default: IN.labels.csv, if it exists
+        #[arg(long, value_name = "CSV")]
+        labels: Option<PathBuf>,
+        /// The form of the results
+        #[arg(long, value_enum, default_value_t = MeasureFormat::Text)]
+        format: MeasureFormat,
+        /// Fail if the precision of a measured rule is lower
+        #[arg(long, value_name = "SHARE", value_parser = share)]
+        fail_under: Option<f64>,
+        /// The same for vetoes and rules that deduct 40 points or more
+        #[arg(long, value_name = "SHARE", value_parser = share)]
+        fail_under_grave: Option<f64>,
+        /// The number of labelled hits below which a rule is not measured
+        #[arg(long, default_value_t = 20, value_name = "N")]
+        min_hits: usize,
     },
     /// Measure packs on rollouts: turns per second, and the most expensive rules
     Bench {
@@ -113,6 +167,40 @@ pub(crate) enum TestFormat {
     Tap,
     /// JUnit XML
     Junit,
+}
+
+/// A kind of change between two packs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DiffKind {
+    /// Hits, or their points
+    Points,
+    /// Vetoes
+    Veto,
+    /// Hits of shadow rules
+    Shadow,
+    /// The reward of a turn, from the rules alone
+    Reward,
+    /// The order of rollouts within a group
+    Rank,
+    /// Turns on which a rule cannot be decided
+    Undecided,
+}
+
+/// The form of measures.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum MeasureFormat {
+    /// A table
+    Text,
+    /// JSON
+    Json,
+    /// JUnit XML
+    Junit,
+}
+
+/// Reads a share from 0 to 1.
+fn share(text: &str) -> Result<f64, String> {
+    let share: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if (0.0..=1.0).contains(&share) { Ok(share) } else { Err("not from 0 to 1".to_owned()) }
 }
 
 /// The use of colour.

@@ -15,7 +15,7 @@ const MODEL: &str = "crates/guerdon-model/tests/tiny-decoder";
 
 /// Arguments of every command, and of the flags that change the form of the output. `MODEL` and
 /// `RUNTIME` stand for paths.
-const LINES: [&str; 41] = [
+const LINES: [&str; 46] = [
     "--help",
     "--version",
     "help",
@@ -33,6 +33,11 @@ const LINES: [&str; 41] = [
     "rules try rules.yaml --text work --json",
     "rules diff rules.yaml other.yaml --on one.jsonl",
     "rules diff rules.yaml other.yaml --on one.jsonl --json",
+    "rules diff rules.yaml other.yaml --on one.jsonl --fail-on rank",
+    "rules label one.jsonl --packs rules.yaml",
+    "rules eval rules.yaml --on one.jsonl",
+    "rules eval rules.yaml --on one.jsonl --format json",
+    "rules eval rules.yaml --on one.jsonl --format junit",
     "rules bench rules.yaml --on one.jsonl",
     "rules fmt rules.yaml",
     "rules new-from-badcase one.jsonl --phrase order",

@@ -175,3 +175,66 @@ fn byte_order_mark_before_rollouts_is_skipped() {
         assert!(output.status.success(), "{line:?}: {}", transcript(&output));
     }
 }
+
+/// Two packs of which the second has a veto and a shadow rule more.
+const OLD: &str = "pack: p\nrules:\n  - { id: a, points: -5, match: { any_of: [bad] } }\n";
+const NEW: &str = "pack: p\nrules:\n  - { id: a, points: -5, veto: true, match: { any_of: [bad] } }\n  - { id: b, points: -9, shadow: true, match: { any_of: [good] } }\n";
+const SAMPLES: &str = r#"{"id": "x", "group": "g", "messages": [{"role": "assistant", "content": "bad"}]}
+{"id": "y", "group": "g", "messages": [{"role": "assistant", "content": "good"}]}
+"#;
+
+#[test]
+fn diff_shows_vetoes_and_shadow_rules_and_fails_on_them() {
+    let folder = folder();
+    for (name, text) in [("old.yaml", OLD), ("new.yaml", NEW), ("on.jsonl", SAMPLES)] {
+        write(folder.path(), name, text);
+    }
+    let diff = |more: &[&str]| {
+        let arguments = ["rules", "diff", "old.yaml", "new.yaml", "--on", "on.jsonl"];
+        guerdon(folder.path(), &[&arguments[..], more].concat())
+    };
+    insta::assert_snapshot!(transcript(&diff(&["--fail-on", "veto,rank"])));
+    assert!(diff(&["--fail-on", "points"]).status.success());
+    assert!(!diff(&["--fail-on", "shadow"]).status.success());
+    let same = ["rules", "diff", "old.yaml", "old.yaml", "--on", "on.jsonl", "--fail-on"];
+    let all = "points,veto,shadow,reward,rank,undecided";
+    assert!(guerdon(folder.path(), &[&same[..], &[all]].concat()).status.success());
+}
+
+#[test]
+fn labels_are_asked_for_kept_and_measured() {
+    let folder = folder();
+    write(folder.path(), "p.yaml", OLD);
+    write(folder.path(), "on.jsonl", &SAMPLES.replace("good", "bad too"));
+    let label = |answers: &str, more: &[&str]| {
+        write(folder.path(), "answers", answers);
+        let arguments = ["rules", "label", "on.jsonl", "--packs", "p.yaml"];
+        let answers = std::fs::File::open(folder.path().join("answers")).unwrap();
+        command(folder.path(), &[&arguments[..], more].concat()).stdin(answers).output().unwrap()
+    };
+    // The second hit is skipped, so it is asked again; then nothing is left.
+    insta::assert_snapshot!(transcript(&label("y\ns\n", &[])));
+    let again = label("what\nn\n", &[]);
+    assert!(stdout(&again).contains("y turn 0") && !stdout(&again).contains("x turn 0"));
+    assert!(stdout(&label("", &[])).contains("nothing to ask"));
+    let csv = std::fs::read_to_string(folder.path().join("on.labels.csv")).unwrap();
+    assert_eq!(csv, "rollout,turn,rule,label\nx,0,p/a,true\ny,0,p/a,false\n");
+
+    let eval = |more: &[&str]| {
+        let arguments = ["rules", "eval", "p.yaml", "--on", "on.jsonl"];
+        guerdon(folder.path(), &[&arguments[..], more].concat())
+    };
+    insta::assert_snapshot!(transcript(&eval(&[])));
+    let failed = eval(&["--min-hits", "2", "--fail-under", "0.9", "--format", "junit"]);
+    assert!(!failed.status.success());
+    insta::assert_snapshot!(transcript(&failed));
+    let json = eval(&["--min-hits", "2", "--fail-under", "0.5", "--format", "json"]);
+    let report: Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert!(json.status.success());
+    assert_eq!(report["rules"][0]["precision"]["value"], 0.5);
+
+    write(folder.path(), "on.labels.csv", "rollout,turn,rule,label\nz,0,p/a,true\n");
+    let wrong = eval(&[]);
+    assert!(!wrong.status.success());
+    assert!(transcript(&wrong).contains("no such rollout"), "{}", transcript(&wrong));
+}

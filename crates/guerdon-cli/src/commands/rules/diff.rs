@@ -2,10 +2,11 @@
 
 use std::process::ExitCode;
 
-use crate::output::outln;
+use crate::cli::DiffKind;
+use crate::output::{errln, outln};
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{CellAlignment, Table};
-use guerdon_rules::{Diff, HitChange, TurnChange};
+use guerdon_rules::{Diff, GroupChange, HitChange, TurnChange};
 use guerdon_types::Rollout;
 
 pub(super) fn print(
@@ -13,11 +14,51 @@ pub(super) fn print(
     rollouts: &[Rollout],
     examples: usize,
     json: bool,
+    fail_on: &[DiffKind],
 ) -> anyhow::Result<ExitCode> {
     if json {
         outln!("{}", serde_json::to_string_pretty(diff)?)?;
+    } else {
+        text(diff, rollouts, examples)?;
+    }
+    let found: Vec<&str> =
+        fail_on.iter().filter(|kind| kind.is_in(diff)).map(|kind| kind.name()).collect();
+    if found.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
+    errln!("the edit changes: {}", found.join(", "));
+    Ok(ExitCode::FAILURE)
+}
+
+impl DiffKind {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Points => "points",
+            Self::Veto => "veto",
+            Self::Shadow => "shadow",
+            Self::Reward => "reward",
+            Self::Rank => "rank",
+            Self::Undecided => "undecided",
+        }
+    }
+
+    /// Returns true if a diff has a change of this kind.
+    fn is_in(self, diff: &Diff) -> bool {
+        let pair = |of: [usize; 2]| of.iter().sum::<usize>() > 0;
+        match self {
+            Self::Points => {
+                diff.rules.iter().any(|rule| rule.gained + rule.lost + rule.repriced > 0)
+            }
+            Self::Veto => diff.rules.iter().any(|rule| pair(rule.vetoed)),
+            Self::Shadow => diff.rules.iter().any(|rule| pair(rule.shadow)),
+            Self::Reward => diff.rewarded > 0,
+            Self::Rank => !diff.groups.is_empty(),
+            Self::Undecided => diff.rules.iter().any(|rule| pair(rule.undecided)),
+        }
+    }
+}
+
+fn text(diff: &Diff, rollouts: &[Rollout], examples: usize) -> std::io::Result<()> {
     outln!(
         "{} turns, {} with other points; {} points in all, {} before",
         diff.turns,
@@ -25,9 +66,13 @@ pub(super) fn print(
         diff.after,
         diff.before
     )?;
+    let [before, after] = diff.vetoes;
+    outln!(
+        "{} turns with another reward; {after} turns with a veto, {before} before",
+        diff.rewarded
+    )?;
     if diff.rules.is_empty() {
-        outln!("no rule differs")?;
-        return Ok(ExitCode::SUCCESS);
+        return outln!("no rule differs");
     }
     let mut table = Table::new();
     table.load_preset(UTF8_HORIZONTAL_ONLY);
@@ -36,6 +81,8 @@ pub(super) fn print(
         "gained",
         "lost",
         "other points",
+        "veto",
+        "shadow",
         "now undecided",
         "now decided",
         "before",
@@ -45,27 +92,61 @@ pub(super) fn print(
         column.set_cell_alignment(CellAlignment::Right);
     }
     for rule in &diff.rules {
-        let counts = [rule.gained, rule.lost, rule.repriced, rule.undecided[0], rule.undecided[1]];
+        let counts = [rule.gained, rule.lost, rule.repriced].map(|count| count.to_string());
+        let pairs = [rule.vetoed, rule.shadow].map(|[gained, lost]| format!("+{gained} -{lost}"));
+        let undecided = rule.undecided.map(|count| count.to_string());
         let points = rule.points.map(|points| points.to_string());
         table.add_row(
             [rule.rule.clone()]
                 .into_iter()
-                .chain(counts.map(|count| count.to_string()))
+                .chain(counts)
+                .chain(pairs)
+                .chain(undecided)
                 .chain(points),
         );
     }
     outln!("{table}")?;
+    if !diff.groups.is_empty() {
+        outln!("{} groups in another order", diff.groups.len())?;
+        for group in diff.groups.iter().take(examples) {
+            outln!("{}", reordered(group, rollouts))?;
+        }
+    }
     for change in diff.examples.iter().take(examples) {
         outln!("{}", described(change, rollouts))?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
+}
+
+/// The greatest number of rollouts that are listed for a group.
+const MAX_RANKS: usize = 8;
+
+fn reordered(group: &GroupChange, rollouts: &[Rollout]) -> String {
+    let rank = |rank: Option<usize>| rank.map_or_else(|| "-".to_owned(), |rank| rank.to_string());
+    let ranks: Vec<String> = group
+        .ranks
+        .iter()
+        .take(MAX_RANKS)
+        .map(|change| {
+            let [before, after] = change.ranks.map(rank);
+            format!("{} {before} -> {after}", name_of(rollouts, change.rollout))
+        })
+        .collect();
+    let more = group.ranks.len().saturating_sub(MAX_RANKS);
+    let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+    format!("{}: {} pairs swapped; ranks {}{more}", group.group, group.pairs, ranks.join(", "))
+}
+
+fn name_of(rollouts: &[Rollout], index: usize) -> String {
+    rollouts
+        .get(index)
+        .and_then(|rollout| rollout.id.as_ref())
+        .map_or_else(|| index.to_string(), ToString::to_string)
 }
 
 fn described(change: &TurnChange, rollouts: &[Rollout]) -> String {
     let rollout = rollouts.get(change.rollout);
-    let name = rollout
-        .and_then(|r| r.id.as_ref())
-        .map_or_else(|| change.rollout.to_string(), ToString::to_string);
+    let name = name_of(rollouts, change.rollout);
     let content = rollout
         .and_then(|r| r.messages.get(change.turn))
         .map(|m| m.content.as_str())
@@ -82,11 +163,16 @@ fn described(change: &TurnChange, rollouts: &[Rollout]) -> String {
 }
 
 fn rule(change: &HitChange) -> String {
+    let side = |points: Option<f64>, veto: bool, shadow: bool| {
+        let veto = if veto { " veto" } else { "" };
+        let shadow = if shadow { " (shadow)" } else { "" };
+        format!("{}{veto}{shadow}", points.unwrap_or(0.0))
+    };
+    let before = side(change.before, change.veto[0], change.shadow[0]);
+    let after = side(change.after, change.veto[1], change.shadow[1]);
     match (change.before, change.after) {
-        (None, Some(after)) => format!("+ {} {after}", change.rule),
-        (Some(before), None) => format!("- {} {before}", change.rule),
-        (before, after) => {
-            format!("{} {} -> {}", change.rule, before.unwrap_or(0.0), after.unwrap_or(0.0))
-        }
+        (None, Some(_)) => format!("+ {} {after}", change.rule),
+        (Some(_), None) => format!("- {} {before}", change.rule),
+        _ => format!("{} {before} -> {after}", change.rule),
     }
 }

@@ -5,11 +5,17 @@
 //! | `input.rs` | reads rollouts |
 //! | `spans.rs` | `try`: hits in the text |
 //! | `diff.rs` | `diff`: the effect of an edit |
+//! | `labels.rs` | labelled rollouts |
+//! | `label.rs` | `label`: asks a person about hits |
+//! | `eval.rs` | `eval`: precision and recall on labelled turns |
 //! | `cost.rs` | `bench`: throughput and expensive rules |
 
 mod cost;
 mod diff;
+mod eval;
 mod input;
+mod label;
+mod labels;
 mod spans;
 
 use std::path::{Path, PathBuf};
@@ -38,10 +44,30 @@ pub(super) fn run(rules: RulesCommand) -> anyhow::Result<ExitCode> {
             let packs = load(&packs)?;
             spans::print(&packs, &rollouts, json, color.is_on())
         }
-        RulesCommand::Diff { old, new, on, examples, json } => {
+        RulesCommand::Diff { old, new, on, examples, json, fail_on } => {
             let rollouts = input::rollouts(&on)?;
             let diff = load(&[old])?.diff(&load(&[new])?, &rollouts);
-            diff::print(&diff, &rollouts, examples, json)
+            diff::print(&diff, &rollouts, examples, json, &fail_on)
+        }
+        RulesCommand::Label { file, packs, labels, rule, missed, color } => {
+            let csv = labels.unwrap_or_else(|| labels::file_for(&file));
+            let rule = rule.as_deref();
+            let questions = label::Questions { rule, missed, color: color.is_on() };
+            label::run(&load(&packs)?, &file, &csv, questions)
+        }
+        RulesCommand::Eval {
+            packs,
+            on,
+            labels,
+            format,
+            fail_under,
+            fail_under_grave,
+            min_hits,
+        } => {
+            let csv = labels.unwrap_or_else(|| labels::file_for(&on));
+            let rollouts = labels::labelled(&on, &csv)?;
+            let requirements = eval::Requirements { fail_under, fail_under_grave, min_hits };
+            eval::print(&load(&packs)?.measure(&rollouts), requirements, format)
         }
         RulesCommand::Bench { packs, on, top } => {
             let packs = load(&packs)?;

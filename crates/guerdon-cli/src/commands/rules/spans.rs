@@ -28,14 +28,20 @@ pub(super) fn print(
                 rollout.messages.get(*turn).map(|m| m.content.as_str()).unwrap_or_default();
             let name = rollout.id.as_ref().map_or_else(|| index.to_string(), ToString::to_string);
             outln!("{name} turn {turn}: {} points", part.points)?;
-            outln!("  {}", marked(content, part.hits.iter().chain(&part.shadow), color))?;
+            let hits = part.hits.iter().chain(&part.shadow);
+            let spans: Vec<[usize; 2]> = hits.flat_map(|hit| hit.spans.iter().copied()).collect();
+            outln!("  {}", marked(content, &spans, color))?;
             for (hits, note) in [(&part.hits, ""), (&part.shadow, " (shadow)")] {
                 for hit in hits {
                     outln!("{}", described(hit, content, note))?;
                 }
             }
+            let (dim, plain) = if color { (DIM, PLAIN) } else { ("", "") };
+            for of in &part.suppressed {
+                let why = format!("{} by `{}`", of.suppressed_by, of.cue.escape_debug());
+                outln!("  {dim}-     {}/{}: {why}{plain}", of.pack, of.rule)?;
+            }
             for rule in &part.abstained {
-                let (dim, plain) = if color { (DIM, PLAIN) } else { ("", "") };
                 outln!("  {dim}?     {}/{}: {}{plain}", rule.pack, rule.rule, rule.detail)?;
             }
         }
@@ -64,8 +70,7 @@ fn described(hit: &RuleHit, content: &str, note: &str) -> String {
 }
 
 /// The text with its hits in colour, or between brackets.
-fn marked<'h>(content: &str, hits: impl Iterator<Item = &'h RuleHit>, color: bool) -> String {
-    let spans: Vec<[usize; 2]> = hits.flat_map(|hit| hit.spans.iter().copied()).collect();
+pub(super) fn marked(content: &str, spans: &[[usize; 2]], color: bool) -> String {
     let (open, close) = if color { (RED, PLAIN) } else { ("[", "]") };
     let mut out = String::new();
     let mut inside = false;
