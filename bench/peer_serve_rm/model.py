@@ -15,6 +15,7 @@ from transformers import AutoTokenizer, LlamaForSequenceClassification
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "examples" / "reward-model"))
 import packed_decoder
+import packed_graph
 from manifest import write_manifest
 
 MAX_TOKENS = 2048
@@ -46,7 +47,7 @@ def main():
     folder = out / "model"
     folder.mkdir(parents=True, exist_ok=True)
     model, tokenizer = checkpoint(out / "checkpoint")
-    packed_decoder.save(packed_decoder.build(model, "float32", MAX_TOKENS, "chunks"), str(folder / "model.onnx"))
+    packed_graph.save(packed_decoder.build(model, "float32", MAX_TOKENS, "chunks"), str(folder / "model.onnx"))
     tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
     (folder / "chat_template.jinja").write_text(tokenizer.chat_template, encoding="utf-8")
     manifest = types.SimpleNamespace(name="smollm2-135m", about="random head, for measuring", license="Apache-2.0",
