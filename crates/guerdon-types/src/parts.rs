@@ -344,6 +344,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn objectives_are_in_json_only_if_there_are_any() {
+        let old = r#"{"score":1.5,"raw":2.0,"tokens":9,"truncated":false}"#;
+        let part: RmPart = serde_json::from_str(old).unwrap();
+        assert!(part.objectives.is_empty());
+        assert!(!serde_json::to_string(&part).unwrap().contains("objectives"));
+        let objectives = BTreeMap::from([("helpfulness".to_owned(), 0.25)]);
+        let part = RmPart { objectives, ..part };
+        let json = serde_json::to_value(&part).unwrap();
+        assert_eq!(json["objectives"], serde_json::json!({ "helpfulness": 0.25 }));
+        assert_eq!(serde_json::from_value::<RmPart>(json).unwrap(), part);
+    }
+
+    #[test]
     fn reason_has_the_same_name_in_json_and_in_metric_labels() {
         for why in [
             AbstainWhy::Deadline,
