@@ -192,7 +192,9 @@ fn negation(reader: &mut ClauseReader<'_>, at: usize, rest: &str, before: &str) 
         return count(word);
     }
     // A predicate before the verb: `做不到`, `接受不了`.
-    if let Some(word) = longest(rest, &["做不到", "办不到", "接受不了", "想都别想", "免谈"])
+    if let Some(word) =
+        longest(rest, &["做不到", "办不到", "接受不了", "想都别想", "免谈", "违规", "违法"])
+        && !(word.starts_with('违') && before.ends_with('不'))
     {
         reader.deny(at, count(word), !DENIALS.contains(&word));
         return count(word);

@@ -2,6 +2,7 @@
 
 /// Words with a negating character that negate nothing. A longer word is tried first.
 pub(super) const NO_NEGATION: &[&str] = &[
+    "别怪",
     "不错",
     "不瞒您说",
     "不瞒你说",
@@ -182,8 +183,24 @@ pub(super) const NEGATORS: &[&str] = &[
     "非",
 ];
 /// Predicates that deny their subject, also of words: `保证满房是不可能的`.
-pub(super) const DENIALS: &[&str] =
-    &["不可能", "不行", "不现实", "不成", "不可以", "做不到", "办不到", "没门", "免谈", "想都别想"];
+pub(super) const DENIALS: &[&str] = &[
+    "违规",
+    "违法",
+    "不在我的权限",
+    "不在权限",
+    "不允许",
+    "不被允许",
+    "不可能",
+    "不行",
+    "不现实",
+    "不成",
+    "不可以",
+    "做不到",
+    "办不到",
+    "没门",
+    "免谈",
+    "想都别想",
+];
 /// Predicates that deny a number: `480元我们不能接受`.
 pub(super) const NUMBER_DENIALS: &[&str] = &[
     "不能",

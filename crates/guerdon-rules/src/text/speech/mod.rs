@@ -120,7 +120,8 @@ impl SpeechIndex {
     }
 
     fn negator(&self, clause: &Clause, bytes: &Range<usize>) -> Option<Place> {
-        let after = self.negators.partition_point(|at| at[1] as usize <= bytes.start);
+        // The match may begin within the negator: `敢打包票` in `不敢打包票`.
+        let after = self.negators.partition_point(|at| (at[0] as usize) < bytes.start);
         let last = self.negators.get(after.checked_sub(1)?)?;
         (last[0] >= clause.bytes[0]).then_some(*last)
     }

@@ -146,6 +146,11 @@ fn words_are_stated_or_not() {
         ("分别保证两家", "保证", None),
         ("难以保证", "保证", Some("negated")),
         ("无线网保证畅通", "保证", None),
+        // The match begins within the negator.
+        ("我不敢打包票", "敢打包票", Some("negated")),
+        ("私下给返点是违规的", "私下给", Some("negated")),
+        ("私下给返点，不违规", "私下给", None),
+        ("别怪我们下架", "下架", None),
     ] {
         let found = act(text, words, false);
         if found != wanted {
