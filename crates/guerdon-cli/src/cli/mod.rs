@@ -13,7 +13,7 @@ pub(crate) use configuration::ConfigurationArgs;
 pub(crate) use eval::EvalArgs;
 use guerdon_client::optim::Estimator;
 pub(crate) use judge::{CacheCommand, CalibrateArgs, JudgeArgs, JudgeCommand};
-pub(crate) use rules::{DiffKind, MeasureFormat, RulesCommand, TestFormat};
+pub(crate) use rules::{DiffFusion, DiffKind, MeasureFormat, RulesCommand, TestFormat};
 
 /// Rewards for RL post-training of dialogue agents: a preference reward model, an LLM judge and
 /// rules, fused, explained and versioned.

@@ -46,7 +46,9 @@ pub(crate) enum RulesCommand {
         color: Color,
     },
     /// Compare two packs, or folders of packs, on the same rollouts: points, vetoes, shadow hits,
-    /// rewards of the rules alone, and the order within groups
+    /// rewards, and the order within groups
+    ///
+    /// Without --scores the rewards are those of the rules alone.
     Diff {
         /// The current packs
         #[arg(value_name = "OLD")]
@@ -63,6 +65,12 @@ pub(crate) enum RulesCommand {
         /// Print JSON
         #[arg(long)]
         json: bool,
+        /// Results of `guerdon score` on the same rollouts: the parts of the other sources
+        #[arg(long, value_name = "RESULTS.jsonl")]
+        scores: Option<PathBuf>,
+        /// The fusion of the rewards with --scores
+        #[arg(long, value_enum, default_value_t = DiffFusion::Gated, requires = "scores")]
+        fusion: DiffFusion,
         /// Fail if the edit changes any of these; several are separated by commas
         #[arg(long, value_enum, value_delimiter = ',', value_name = "KIND")]
         fail_on: Vec<DiffKind>,
@@ -169,6 +177,17 @@ pub(crate) enum TestFormat {
     Junit,
 }
 
+/// A method of fusion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DiffFusion {
+    /// `repo`, at most the floor after a veto
+    Gated,
+    /// The paper's bounded modulation of the reward model
+    Repo,
+    /// The weighted sum
+    WeightedSum,
+}
+
 /// A kind of change between two packs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum DiffKind {
@@ -178,7 +197,7 @@ pub(crate) enum DiffKind {
     Veto,
     /// Hits of shadow rules
     Shadow,
-    /// The reward of a turn, from the rules alone
+    /// The reward of a turn
     Reward,
     /// The order of rollouts within a group
     Rank,

@@ -196,6 +196,22 @@ fn diff_shows_vetoes_and_shadow_rules_and_fails_on_them() {
     insta::assert_snapshot!(transcript(&diff(&["--fail-on", "veto,rank"])));
     assert!(diff(&["--fail-on", "points"]).status.success());
     assert!(!diff(&["--fail-on", "shadow"]).status.success());
+    // With recorded scores of the reward model, the veto takes the reward to the floor.
+    let score = |id: &str, score: f64| {
+        let rm = format!(r#"{{"score": {score}, "raw": 1.0, "tokens": 3, "truncated": false}}"#);
+        let turn = format!(
+            r#"{{"index": 0, "reward": null, "enhancement": null, "rm": {rm}, "abstained": []}}"#
+        );
+        format!("{{\"id\": \"{id}\", \"reward\": null, \"turns\": [{turn}]}}\n")
+    };
+    write(folder.path(), "scores.jsonl", &(score("x", 2.0) + &score("y", 1.0)));
+    let fused = diff(&["--scores", "scores.jsonl", "--fail-on", "rank"]);
+    assert!(!fused.status.success(), "{}", transcript(&fused));
+    assert!(stdout(&fused).contains("x 1 -> 2, y 2 -> 1"), "{}", transcript(&fused));
+    write(folder.path(), "scores.jsonl", &score("x", 2.0));
+    let lacking = transcript(&diff(&["--scores", "scores.jsonl"]));
+    assert!(lacking.contains("no result of rollout `y`, turn 0"), "{lacking}");
+
     let same = ["rules", "diff", "old.yaml", "old.yaml", "--on", "on.jsonl", "--fail-on"];
     let all = "points,veto,shadow,reward,rank,undecided";
     assert!(guerdon(folder.path(), &[&same[..], &[all]].concat()).status.success());

@@ -3,17 +3,17 @@
 
 use std::collections::BTreeMap;
 
-use guerdon_fusion::{Standing, TurnSignals, aggregate, fuse};
-use guerdon_types::{FusionConfig, FusionMethod, InnerMethod, Rollout, RulesPart};
+use guerdon_fusion::aggregate;
+use guerdon_types::{Rollout, RulesPart};
 use serde::Serialize;
 
 use super::ranks::{GroupChange, Ranking};
+use super::recorded::RecordedParts;
 use crate::RulePacks;
 
 /// The differences between two sets of packs.
 ///
-/// Rewards are those of the rules alone: their weighted points, at most the floor after a veto. The
-/// other sources are not asked.
+/// No source is asked. Rewards are those of the rules alone, or fused with recorded parts.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Diff {
@@ -108,34 +108,29 @@ impl SideHit {
     }
 }
 
-/// The fusion of the rules alone.
-fn fusion() -> FusionConfig {
-    FusionConfig {
-        method: FusionMethod::Gated,
-        inner: InnerMethod::WeightedSum,
-        ..FusionConfig::default()
-    }
-}
-
 fn has_veto(part: &RulesPart) -> bool {
     part.hits.iter().any(|hit| hit.veto)
 }
 
-fn reward(part: &RulesPart, fusion: &FusionConfig) -> Option<f64> {
-    let mut signals = TurnSignals::default();
-    signals.rules = Some(Standing::Scored(part.points.get()));
-    signals.vetoed = has_veto(part);
-    fuse(&signals, fusion)
-}
-
 impl RulePacks {
-    /// Compares these packs with `new` on the scored turns of `rollouts`.
+    /// Compares these packs with `new` on the scored turns of `rollouts`. The rewards are those of
+    /// the rules alone.
     #[must_use]
     pub fn diff<'r>(&self, new: &Self, rollouts: impl IntoIterator<Item = &'r Rollout>) -> Diff {
+        self.diff_with(new, rollouts, &RecordedParts::none())
+    }
+
+    /// Like [`RulePacks::diff`], with the recorded parts of the other sources in the rewards.
+    #[must_use]
+    pub fn diff_with<'r>(
+        &self,
+        new: &Self,
+        rollouts: impl IntoIterator<Item = &'r Rollout>,
+        recorded: &RecordedParts,
+    ) -> Diff {
         let mut diff = Diff::default();
         let mut rules: BTreeMap<String, RuleChange> = BTreeMap::new();
         let mut ranking = Ranking::default();
-        let fusion = fusion();
         for (index, rollout) in rollouts.into_iter().enumerate() {
             let turns = rollout.turns_to_score().unwrap_or_default();
             let (before, after) =
@@ -143,14 +138,15 @@ impl RulePacks {
             let mut rewards = [Vec::new(), Vec::new()];
             for ((turn, before), after) in turns.iter().zip(&before).zip(&after) {
                 let parts = [&before.part, &after.part];
-                let of_turn = parts.map(|part| reward(part, &fusion));
+                let of_turn = parts.map(|part| recorded.reward((index, *turn), part));
                 for (rewards, reward) in rewards.iter_mut().zip(of_turn) {
                     rewards.push(reward);
                 }
                 diff.rewarded += usize::from(differ(of_turn));
                 diff.add((index, *turn), parts, of_turn, &mut rules);
             }
-            let of_rollout = rewards.map(|rewards| aggregate(&rewards, fusion.aggregate));
+            let of_rollout =
+                rewards.map(|rewards| aggregate(&rewards, recorded.fusion().aggregate));
             if let Some(group) = &rollout.group {
                 ranking.add(group, index, of_rollout);
             }

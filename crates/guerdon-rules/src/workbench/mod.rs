@@ -9,6 +9,7 @@ mod format;
 mod labels;
 mod precision;
 mod ranks;
+mod recorded;
 
 pub use cost::RuleCost;
 pub use diff::{Diff, HitChange, RuleChange, TurnChange};
@@ -18,3 +19,4 @@ pub use format::format;
 pub use labels::{LabelledRollout, TurnLabels};
 pub use precision::{LabelCounts, RuleMeasure, RuleMeasures, Share};
 pub use ranks::{GroupChange, RankChange};
+pub use recorded::RecordedParts;

@@ -1,13 +1,37 @@
 //! `guerdon rules diff`: the effect of an edit on the points of rollouts.
 
+use std::path::Path;
 use std::process::ExitCode;
 
-use crate::cli::DiffKind;
+use crate::cli::{DiffFusion, DiffKind};
 use crate::output::{errln, outln};
+use anyhow::Context as _;
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{CellAlignment, Table};
-use guerdon_rules::{Diff, GroupChange, HitChange, TurnChange};
-use guerdon_types::Rollout;
+use guerdon_rules::{Diff, GroupChange, HitChange, RecordedParts, TurnChange};
+use guerdon_types::{FusionConfig, FusionMethod, Rollout, RolloutResult};
+
+/// The parts of the other sources in a file of results.
+pub(super) fn recorded(
+    rollouts: &[Rollout],
+    file: &Path,
+    fusion: DiffFusion,
+) -> anyhow::Result<RecordedParts> {
+    let text = super::input::text(file)?;
+    let mut results: Vec<RolloutResult> = Vec::new();
+    for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
+        let place = || format!("{} line {number} is not a result of `score`", file.display());
+        results.push(serde_json::from_str(line).with_context(place)?);
+    }
+    let method = match fusion {
+        DiffFusion::Gated => FusionMethod::Gated,
+        DiffFusion::Repo => FusionMethod::Repo,
+        DiffFusion::WeightedSum => FusionMethod::WeightedSum,
+    };
+    let fusion = FusionConfig { method, ..FusionConfig::default() };
+    RecordedParts::of(rollouts, &results, fusion)
+        .map_err(|error| anyhow::anyhow!("{}: {error}", file.display()))
+}
 
 pub(super) fn print(
     diff: &Diff,

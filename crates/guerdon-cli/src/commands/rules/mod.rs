@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use guerdon_rules::{DraftInput, RulePacks, SourceText};
+use guerdon_rules::{DraftInput, RecordedParts, RulePacks, SourceText};
 use guerdon_server::texts::{PACKS, texts};
 use guerdon_types::{Message, Role, Rollout};
 
@@ -44,9 +44,13 @@ pub(super) fn run(rules: RulesCommand) -> anyhow::Result<ExitCode> {
             let packs = load(&packs)?;
             spans::print(&packs, &rollouts, json, color.is_on())
         }
-        RulesCommand::Diff { old, new, on, examples, json, fail_on } => {
+        RulesCommand::Diff { old, new, on, examples, json, scores, fusion, fail_on } => {
             let rollouts = input::rollouts(&on)?;
-            let diff = load(&[old])?.diff(&load(&[new])?, &rollouts);
+            let recorded = match scores {
+                Some(file) => diff::recorded(&rollouts, &file, fusion)?,
+                None => RecordedParts::none(),
+            };
+            let diff = load(&[old])?.diff_with(&load(&[new])?, &rollouts, &recorded);
             diff::print(&diff, &rollouts, examples, json, &fail_on)
         }
         RulesCommand::Label { file, packs, labels, rule, missed, color } => {

@@ -1,5 +1,7 @@
 //! Chinese cues of a text.
 
+use std::sync::LazyLock;
+
 use super::chinese_words::{
     COMPLEMENTS, CONDITIONS, CONFIRM_TAGS, CONSENTS, CONTRASTS, DEADLINES, DENIALS, JOINTS,
     NEGATORS, NO_CONDITIONS, NO_NEGATION, NO_PAST, NO_QUESTIONS, NO_SAYING, NUMBER_DENIALS,
@@ -16,6 +18,36 @@ const WORD_BYTES: usize = 12;
 /// The greatest number of characters of a tag.
 const TAG_CHARS: usize = 12;
 
+/// The predicates that deny what precedes them and do not begin with a negator.
+const OTHER_DENIALS: [&str; 7] =
+    ["做不到", "办不到", "接受不了", "想都别想", "免谈", "违规", "违法"];
+/// Adverbs before a negator that denies a number.
+const STRESSED: [&str; 4] = ["真不", "实在不", "都不", "也不"];
+
+/// The first characters of all cues, ascending.
+static FIRST: LazyLock<Vec<char>> = LazyLock::new(|| {
+    let lists: [&[&str]; 12] = [
+        CONDITIONS,
+        CONTRASTS,
+        JOINTS,
+        NEGATORS,
+        NO_CONDITIONS,
+        NO_NEGATION,
+        NO_PAST,
+        NO_QUESTIONS,
+        NO_SAYING,
+        PAST,
+        QUESTIONS,
+        SAYING,
+    ];
+    let words = lists.into_iter().flatten().chain(&OTHER_DENIALS).chain(&STRESSED);
+    let mut first: Vec<char> =
+        words.filter_map(|word| word.chars().next()).chain(['呢', '么']).collect();
+    first.sort_unstable();
+    first.dedup();
+    first
+});
+
 /// Reads the ideograph at `at`. Returns the number of tokens that were read.
 pub(super) fn read(reader: &mut ClauseReader<'_>, at: usize) -> usize {
     let start = reader.place(at, 1)[0];
@@ -25,6 +57,10 @@ pub(super) fn read(reader: &mut ClauseReader<'_>, at: usize) -> usize {
     if let Some(length) = asked_both_ways(rest) {
         reader.ask(at, length);
         return length;
+    }
+    // Most characters begin no cue.
+    if !rest.starts_with(|c| FIRST.binary_search(&c).is_ok()) {
+        return 1;
     }
     if let Some(word) = longest(rest, CONTRASTS) {
         let word = if rest.starts_with("但是否") { "但" } else { word };
@@ -192,14 +228,13 @@ fn negation(reader: &mut ClauseReader<'_>, at: usize, rest: &str, before: &str) 
         return count(word);
     }
     // A predicate before the verb: `做不到`, `接受不了`.
-    if let Some(word) =
-        longest(rest, &["做不到", "办不到", "接受不了", "想都别想", "免谈", "违规", "违法"])
+    if let Some(word) = longest(rest, &OTHER_DENIALS)
         && !(word.starts_with('违') && before.ends_with('不'))
     {
         reader.deny(at, count(word), !DENIALS.contains(&word));
         return count(word);
     }
-    if let Some(word) = longest(rest, &["真不", "实在不", "都不", "也不"])
+    if let Some(word) = longest(rest, &STRESSED)
         && !is_double(rest)
     {
         reader.deny(at, count(word), true);
