@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 import rm_onnx
-from metrics import is_validation, report, show
+from metrics import is_validation, report, show, with_other_contexts
 from rm_model import RewardModel, score_all
 from rm_text import encode_pair, load_tokenizer, read_pairs
 
@@ -64,6 +64,12 @@ def main():
     scores = rm_onnx.score_all(sess, [c for c, _ in pairs] + [r for _, r in pairs])
     print("ONNX as stored, validation split:")
     show(report(rows, scores[:len(pairs)], scores[len(pairs):]))
+
+    swapped = with_other_contexts(rows)
+    both = [encode_pair(tok, r, args.max_tokens) for r in swapped]
+    scores = rm_onnx.score_all(sess, [c for c, _ in both] + [r for _, r in both])
+    print("the same with contexts of other conversations (an accuracy as high as above means that contexts are not read):")
+    show(report(swapped, scores[:len(both)], scores[len(both):]))
 
     few = pairs[::max(1, len(pairs) // args.compare)][:args.compare]
     seqs = [c for c, _ in few] + [r for _, r in few]

@@ -2,7 +2,10 @@
 trained.
 
     python fit_head.py --base run/e5 --pairs hh.jsonl.gz zh.jsonl.gz --out run/a \
-        --features run/features.npz
+        --features run/features
+
+The encoder's features are written in slices of pairs: a stopped run continues where it was, and
+further fits read them.
 
 A few thousand noisy pairs are too few to train millions of weights, so every step has a closed form:
 1. gate: logistic regression from a text's features, in their leading principal components, to its
@@ -10,11 +13,15 @@ A few thousand noisy pairs are too few to train millions of weights, so every st
 2. heads: ridge regression of the pairs' feature differences, each also multiplied by the gate's
    probabilities, on 1, in the leading principal components of the differences;
 3. scale: the factor that makes a score difference the log-odds of preference (Bradley-Terry) on
-   pairs left out.
+   pairs left out;
+4. with `--even`: the units of a kind are scaled and shifted so that the scores of every source (here:
+   of every language) have one mean and one standard deviation, those of the largest source. One
+   calibration then holds for all of them.
 The gate values for the heads, the margins for the scale, and the printed accuracy come from 5-fold
 cross-validation by conversation. The validation split is not used."""
 
 import argparse
+import hashlib
 import json
 from pathlib import Path
 
@@ -27,6 +34,7 @@ from rm_model import RewardModel, by_length, collate
 from rm_text import encode_pair, load_tokenizer, read_pairs, subset_name
 
 FOLDS = 5
+SLICE = 100  # pairs; about half a minute on a core
 
 
 def arguments():
@@ -34,7 +42,7 @@ def arguments():
     p.add_argument("--base", required=True, help="folder written by make_base.py")
     p.add_argument("--pairs", nargs="+", required=True, help=".jsonl or .jsonl.gz files of pairs")
     p.add_argument("--out", required=True)
-    p.add_argument("--features", required=True, help=".npz cache of the encoder's features; read if it exists")
+    p.add_argument("--features", required=True, help="folder of the encoder's features; slices that exist are read")
     p.add_argument("--max-tokens", type=int, default=192)
     p.add_argument("--means", type=int, nargs="+", default=[2, 5, 6], help="depths of the mean over the reply")
     p.add_argument("--ends", type=int, nargs="+", default=[6], help="depths of the last token")
@@ -45,22 +53,45 @@ def arguments():
     p.add_argument("--gain", type=float, default=2.0, help="weight of a kind's own head against the one for all")
     p.add_argument("--components", type=int, default=256)
     p.add_argument("--ridge", type=float, default=10.0)
+    p.add_argument("--even", action="store_true", help="give the scores of every source one mean and standard deviation")
     return p.parse_args()
 
 
-def encode_all(model, tok, rows, max_tokens):
+def encode_slice(model, tok, rows, max_tokens):
     """-> (head features, gate features), float32 [pairs, 2, ...]: chosen, rejected"""
     texts = [text for row in rows for text in encode_pair(tok, row, max_tokens)]
     out = [None] * len(texts)
     with torch.inference_mode():
-        for done, part in enumerate(by_length(texts, 3072)):
+        for part in by_length(texts, 3072):
             head, gate = model.features(*collate([texts[i] for i in part]))
             for i, h, g in zip(part, head.numpy(), gate.numpy()):
                 out[i] = h, g
-            if done % 100 == 0:
-                print(f"encoded {sum(x is not None for x in out)} of {len(texts)} texts", flush=True)
     head, gate = (np.stack([x[k] for x in out]) for k in (0, 1))
     return head.reshape(len(rows), 2, -1), gate.reshape(len(rows), 2, -1)
+
+
+def encode_all(model, tok, rows, max_tokens, folder):
+    """Features of all rows, encoded in slices that survive a stop."""
+    texts = [[r["prompt"], r["chosen"], r["rejected"]] for r in rows]
+    digest = hashlib.sha256(json.dumps([model.config, max_tokens, texts, tok.to_str()]).encode())
+    for weight in model.encoder.state_dict().values():
+        digest.update(weight.numpy())
+    digest = digest.hexdigest()
+    key, slices = folder / "key.txt", []
+    folder.mkdir(parents=True, exist_ok=True)
+    if key.exists() and key.read_text() != digest:
+        raise SystemExit(f"{folder} has features of another base, or of other pairs, depths or lengths; remove it or name another folder")
+    key.write_text(digest)
+    for start in range(0, len(rows), SLICE):
+        path = folder / f"{start:06}.npz"
+        if not path.exists():
+            head, gate = encode_slice(model, tok, rows[start:start + SLICE], max_tokens)
+            part = folder / "part.npz"  # renamed when it is whole
+            np.savez(part, head=head, gate=gate)
+            part.rename(path)
+            print(f"encoded {min(start + SLICE, len(rows))} of {len(rows)} pairs", flush=True)
+        slices.append(np.load(path))
+    return {name: np.concatenate([part[name] for part in slices]) for name in ("head", "gate")}
 
 
 def standardise(x):
@@ -106,6 +137,32 @@ class Ridge:
         return np.linalg.solve(sum(self.products[k] for k in kept) + self.penalty, sum(self.sums[k] for k in kept))
 
 
+def mix(x, weights, bias, gate):
+    """Scores [pairs, 2] of features [pairs, 2, components] by units [1 + kinds, components]."""
+    units = x @ weights.T + bias
+    return units[..., 0] + (gate * units[..., 1:]).sum(-1)
+
+
+def even(x, weights, bias, gate, kinds, sources):
+    """Weights and biases with which the scores of all sources have one mean and one standard deviation.
+
+    sources: of each kind. The gate's probabilities sum to 1, so the unit of all kinds can be a part of
+    each kind's own unit, which is then scaled."""
+    weights, bias = weights.copy(), bias.copy()
+    source_of = np.array(sources)[kinds]
+    names = sorted(set(sources), key=lambda name: -(source_of == name).sum())
+    scores = mix(x, weights, bias, gate)
+    spread = {name: scores[source_of == name].std() for name in names}
+    for k, name in enumerate(sources, 1):
+        factor = spread[names[0]] / spread[name]
+        weights[k] = factor * (weights[0] + weights[k]) - weights[0]
+        bias[k] = factor * (bias[0] + bias[k]) - bias[0]
+    scores = mix(x, weights, bias, gate)
+    for k, name in enumerate(sources, 1):
+        bias[k] -= scores[source_of == name].mean()
+    return weights, bias
+
+
 def bradley_terry_scale(margins):
     """The factor t that maximises sum log sigmoid(t * margin): Newton's method in one dimension."""
     t = 1 / margins.std()
@@ -127,9 +184,7 @@ def main():
     model = RewardModel(config)
     model.encoder.load_state_dict(RewardModel.encoder_state(base))
     model.eval()
-    if not Path(args.features).exists():
-        np.savez(args.features, **dict(zip(("head", "gate"), encode_all(model, tok, rows, args.max_tokens))))
-    features = np.load(args.features)
+    features = encode_all(model, tok, rows, args.max_tokens, Path(args.features))
     x, mean, std = standardise(features["head"])
     x[..., -2:] *= args.length_weight
     std[-2:] /= args.length_weight
@@ -159,10 +214,17 @@ def main():
 
     weights = (scale / size * ridge.fit()).reshape(1 + len(names), -1)
     weights[1:] *= args.gain
+    x = x @ vectors
+    unit_bias = np.zeros(len(weights))
+    unit_bias[0] = -mix(x, weights, unit_bias, gate).mean()
+    sources = [next(r.get("source", "") for r in rows if subset_name(r) == name) for name in names]
+    if args.even:
+        weights, unit_bias = even(x, weights, unit_bias, gate, kinds, sources)
+    for source in sorted(set(sources)):
+        of = mix(x, weights, unit_bias, gate)[np.array(sources)[kinds] == source]
+        print(f"scores of {source}: mean {of.mean():.3f} std {of.std():.3f}")
     head_weight = weights @ vectors.T / std
-    scores = np.einsum("pso,pso->ps", np.concatenate([np.ones((*gate.shape[:2], 1)), gate], -1), (x @ vectors) @ weights.T)
-    head_bias = -head_weight @ mean
-    head_bias[0] -= scores.mean()
+    head_bias = unit_bias - head_weight @ mean
     weight, bias = fit_gate(g, kinds, args.gate_c)
     weight = weight @ gate_vectors.T / gate_std
     state = {"head.weight": head_weight, "head.bias": head_bias, "gate.weight": weight, "gate.bias": bias - weight @ gate_mean}

@@ -28,6 +28,19 @@ def matched(row):
     return long <= 1.5 * short
 
 
+def with_other_contexts(rows):
+    """The rows with the prompt of another conversation of their subset, in turn. Rows without one are left out."""
+    out, by_subset = [], {}
+    for row in rows:
+        by_subset.setdefault(subset_name(row), []).append(row)
+    for subset in by_subset.values():
+        for i, row in enumerate(subset):
+            other = next((o for o in subset[i + 1:] + subset[:i] if o["group"] != row["group"]), None)
+            if other:
+                out.append(row | {"prompt": other["prompt"]})
+    return out
+
+
 def wilson95(p, n):
     """95% Wilson interval of a proportion."""
     z2 = 1.96 ** 2
