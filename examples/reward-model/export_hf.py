@@ -29,6 +29,7 @@ import torch
 import onnx_cuda
 import packed_decoder
 import packed_graph
+import rm_roles
 from hf_reward import HfReward, Texts, collate, deviation, framework_scores
 from manifest import write_manifest
 from onnx_store import store
@@ -49,6 +50,8 @@ def arguments():
     p.add_argument("--dtype", choices=("float16", "bfloat16"), default="float16", help="arithmetic of a decoder on CUDA")
     p.add_argument("--layout", choices=("packed", "padded"), default="packed", help="layout of a decoder; packed computes shared tokens once")
     p.add_argument("--max-tokens", type=int, default=512, help="as in training")
+    p.add_argument("--truncation", choices=("tokens", "messages"), default="tokens", help="of longer dialogues; as in training")
+    rm_roles.add_arguments(p)
     p.add_argument("--name", default="reward-model")
     p.add_argument("--about", default="")
     p.add_argument("--license", default="")
@@ -130,7 +133,7 @@ def main():
     args = arguments()
     out, folder = Path(args.out), Path(args.checkpoint)
     out.mkdir(parents=True, exist_ok=True)
-    texts = Texts(args.checkpoint, args.max_tokens)
+    texts = Texts(args.checkpoint, args.max_tokens, args.truncation, roles=rm_roles.of_arguments(args))
     reward = HfReward.load(args.checkpoint).eval()
     path = out / "model.onnx"
     storage = args.storage or ("fp32" if args.device == "cuda" else "int8")

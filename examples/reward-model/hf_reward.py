@@ -3,11 +3,16 @@ depend on padding."""
 
 import inspect
 
+import jinja2
 import numpy as np
 import torch
+from tokenizers import Tokenizer
 from torch import nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+import rm_cut
+from rm_contents import Control, Tracker
+from rm_roles import Roles
 from rm_text import Encoded, encode, load_tokenizer
 
 
@@ -62,31 +67,92 @@ def deviation(scores, reference):
 
 
 class Texts:
-    """Encode dialogues by the tokenizer's chat template, or without one in the format of rm_text.py."""
+    """Encode dialogues by the tokenizer's chat template, or without one in the format of rm_text.py.
 
-    def __init__(self, folder, max_tokens):
-        self.max_tokens = max_tokens
+    The further arguments are those of guerdon's manifest, and the ids are guerdon's."""
+
+    def __init__(self, folder, max_tokens, truncation="tokens", keep_system=None, trusted=False, roles=Roles()):
+        self.max_tokens, self.truncation, self.roles = max_tokens, truncation, roles
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         self.template = self.tokenizer.chat_template
+        self.keep_system = bool(self.template) if keep_system is None else keep_system
         self.plain = None if self.template else load_tokenizer(f"{folder}/tokenizer.json")
         self.pad = self.tokenizer.pad_token_id or 0
+        if self.template:
+            self.tok = Tokenizer.from_str(self.tokenizer.backend_tokenizer.to_str())
+            self.tok.no_truncation()
+            self.tok.no_padding()
+            named = [t for t in (self.tokenizer.bos_token, self.tokenizer.eos_token, self.tokenizer.pad_token) if t]
+            self.control = None if trusted else Control(self.tok, named, self.template)
+            self.tracker = None if trusted else Tracker(self.render, self.template, self.control)
+
+    def render(self, messages):
+        return self.tokenizer.apply_chat_template(messages, tokenize=False)
+
+    def pieces(self, text):
+        return self.tok.encode(text, add_special_tokens=False).offsets
+
+    def ids(self, messages):
+        """The ids of all messages. The error is the template's refusal."""
+        try:
+            return self.coded(messages)
+        except Exception:  # a refusal by the template, of any kind that it raises
+            adapted = self.roles.adapt(messages)
+            if adapted is None:
+                raise
+            return self.coded(adapted)
+
+    def coded(self, messages):
+        if self.control is None:
+            return self.tok.encode(self.render(messages), add_special_tokens=False).ids
+        return self.control.encode(self.tracker.render(messages))[0]
+
+    def read(self, messages):
+        try:
+            return self.ids(messages)
+        except Exception:  # a refusal by the template, of any kind that it raises
+            return None
 
     def encode(self, messages):
-        """Encode a dialogue for the score of its last message."""
+        """Encode a dialogue for the score of its last message. The error is the template's refusal."""
         if self.plain:
-            return encode(self.plain, messages, len(messages) - 1, self.max_tokens)
-        first = 1 if messages[0]["role"] == "system" else 0
-        for start in range(first, len(messages)):
-            text = self.tokenizer.apply_chat_template(messages[:first] + messages[start:], tokenize=False)
-            ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-            if len(ids) <= self.max_tokens:
-                return Encoded(ids, (0, 0), start > first)
-        return Encoded(ids[-self.max_tokens:], (0, 0), True)
+            return encode(self.plain, messages, len(messages) - 1, self.max_tokens, self.truncation, self.keep_system)
+        dropped = False
+        try:
+            whole = self.ids(messages)
+        except Exception:
+            if (shorter := self.roles.without_leading(messages)) is None:
+                raise
+            messages, dropped, whole = shorter, True, self.ids(shorter)
+        short = sum(len(m["content"]) for m in messages) <= self.max_tokens * rm_cut.TEXT_PER_TOKEN
+        if short and len(whole) <= self.max_tokens:
+            return Encoded(whole, (0, 0), dropped)
+        ids = rm_cut.cut(self, messages, self.max_tokens, self.keep_system)[0] if self.truncation == "tokens" else self.newest(messages)
+        if ids is None or len(ids) > self.max_tokens:
+            ids = whole if ids is None else ids
+            head = ids[:1] if ids[0] == self.tokenizer.bos_token_id else []
+            ids = head + ids[len(head) + len(ids) - self.max_tokens:]
+        return Encoded(ids, (0, 0), True)
+
+    def newest(self, messages):
+        """The ids of the newest messages that fit, with the system message if that fits too; if none fit,
+        those of the shortest dialogue that the template accepts."""
+        system, shortest = messages[0]["role"] == "system" and len(messages) > 1 and self.keep_system, None
+        for kept in ([messages[:1], []] if system else [[]]):
+            for start in range(int(system), len(messages)):
+                ids = self.read(kept + messages[start:])
+                if ids is not None and len(ids) <= self.max_tokens:
+                    return ids
+                shortest = shortest if ids is None else ids
+        return shortest
 
     def pair(self, row):
-        """Encode both dialogues of a pair: (chosen, rejected)."""
-        return tuple(self.encode(row["prompt"] + [{"role": "assistant", "content": row[side]}])
-                     for side in ("chosen", "rejected"))
+        """Encode both dialogues of a pair: (chosen, rejected); None if the template refuses one."""
+        try:
+            return tuple(self.encode(row["prompt"] + [{"role": "assistant", "content": row[side]}])
+                         for side in ("chosen", "rejected"))
+        except (ValueError, jinja2.TemplateError):
+            return None
 
 
 def collate(rows, pad, left=False):

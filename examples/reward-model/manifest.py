@@ -5,6 +5,7 @@ import hashlib
 import json
 from pathlib import Path
 
+import rm_roles
 from rm_text import PREFIX, SEPARATOR
 
 
@@ -16,7 +17,8 @@ def sha256(path):
 def write_manifest(out, args, calibration=None, measured_on="", chat=None, pad_token=None):
     """Write the manifest of the model folder `out`.
 
-    args: has name, about, license and max_tokens. chat: None for the plain format, else {"bos_token": ..,
+    args: has name, about, license and max_tokens, and perhaps truncation and those of
+    rm_roles.py. chat: None for the plain format, else {"bos_token": ..,
     "eos_token": ..} of a model with a chat_template.jinja. pad_token: pads the shorter texts of a batch.
     """
     text = json.dumps  # a JSON string is also a TOML basic string
@@ -27,6 +29,8 @@ def write_manifest(out, args, calibration=None, measured_on="", chat=None, pad_t
     for key, name in files:
         lines += [f"{key} = {text(name)}", f"{key}_sha256 = {text(sha256(out / name))}"]
     lines += ["", "[input]", f"format = {text('plain' if chat is None else 'chat_template')}", f"max_tokens = {args.max_tokens}"]
+    lines += ['truncation = "tokens"'] if getattr(args, "truncation", "messages") == "tokens" else []
+    lines += rm_roles.of_arguments(args).lines() if chat is not None and hasattr(args, "same_role") else []
     lines += [f"pad_token = {text(pad_token)}"] if pad_token else []
     if chat is None:
         lines += [f"separator = {text(SEPARATOR)}", "", "[input.prefix]"]

@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
+import rm_roles
 from hf_reward import HfReward, Texts, collate, score_all
 from metrics import is_validation, report, show
 from rm_text import read_pairs
@@ -35,6 +36,8 @@ def arguments():
     p.add_argument("--weight-decay", type=float, default=0.01)
     p.add_argument("--warmup", type=float, default=0.1, help="share of the steps; then linear decay to 0")
     p.add_argument("--max-tokens", type=int, default=512)
+    p.add_argument("--truncation", choices=("tokens", "messages"), default="tokens", help="of longer dialogues; as in the manifest")
+    rm_roles.add_arguments(p)
     p.add_argument("--margin", type=float, default=0.0, help="weight of a pair's margin in the loss")
     p.add_argument("--margin-field", default="margin", help="key of the margin in a row (0 if missing)")
     p.add_argument("--center", type=float, default=0.01, help="weight of (chosen + rejected) squared")
@@ -89,14 +92,22 @@ def validate(reward, rows, pairs, pad):
     return report(rows, chosen, rejected)
 
 
+def encoded(texts, rows):
+    """-> (rows, their encodings), without rows that the chat template refuses"""
+    found = [(row, pair) for row in rows if (pair := texts.pair(row))]
+    if len(found) < len(rows):
+        print(f"the chat template refuses {len(rows) - len(found)} of {len(rows)} pairs; they are left out", flush=True)
+    return [row for row, _ in found], [pair for _, pair in found]
+
+
 def main():
     args = arguments()
     torch.manual_seed(args.seed)
     rng = random.Random(args.seed)
     rows = read_pairs(args.pairs)
     train, valid = ([r for r in rows if is_validation(r) == side] for side in (False, True))
-    texts = Texts(args.base, args.max_tokens)
-    pairs, valid_pairs = [texts.pair(r) for r in train], [texts.pair(r) for r in valid]
+    texts = Texts(args.base, args.max_tokens, args.truncation, roles=rm_roles.of_arguments(args))
+    (train, pairs), (valid, valid_pairs) = (encoded(texts, part) for part in (train, valid))
     margins = torch.tensor([float(r.get(args.margin_field, 0)) for r in train])
     lengths = [max(len(c.ids), len(r.ids)) for c, r in pairs]
     print(f"{len(train)} training pairs, {len(valid)} validation pairs", flush=True)

@@ -70,14 +70,14 @@ pub use error::Error;
 pub use feedback::{Feedback, UnscoredPolicy};
 pub use guerdon_optim as optim;
 pub use guerdon_types::{
-    AbstainWhy, Abstention, AdvantagesRequest, Aggregate, Calibration, ConfigDigest, Context,
-    CriterionVerdict, Expectation, Finite, FusionConfig, FusionMethod, FusionPatch, GroupId,
-    IncomparableGroup, Info, InnerMethod, Invalid, InvalidDigest, InvalidFusion, JudgePart, Limits,
-    Message, MissingSource, NamedTurns, NotFinite, OnAbstain, OtherPart, Problem, ProblemCode,
-    ProfileInfo, ProfileName, ReportedCalibration, ReportedFusion, RequestId, RmPart, Role,
-    Rollout, RolloutId, RolloutResult, RuleAbstention, RuleHit, RulesPart, ScoreRequest,
-    ScoreResponse, ScoreTurns, SourceId, SourceInfo, StreamLine, StreamSummary, StreamedResult,
-    SuppressedMatch, TurnResult, Usage, Versions, Vocabulary, Weights, Word,
+    AbstainReason, AbstainWhy, Abstention, AdvantagesRequest, Aggregate, Calibration, ConfigDigest,
+    Context, CriterionVerdict, Expectation, Finite, FusionConfig, FusionMethod, FusionPatch,
+    GroupId, IncomparableGroup, Info, InnerMethod, Invalid, InvalidDigest, InvalidFusion,
+    JudgePart, Limits, Message, MessagesRead, MissingSource, NamedTurns, NotFinite, OnAbstain,
+    OtherPart, Problem, ProblemCode, ProfileInfo, ProfileName, ReportedCalibration, ReportedFusion,
+    RequestId, RmPart, Role, Rollout, RolloutId, RolloutResult, RuleAbstention, RuleHit, RulesPart,
+    ScoreRequest, ScoreResponse, ScoreTurns, SourceId, SourceInfo, StreamLine, StreamSummary,
+    StreamedResult, SuppressedMatch, TurnResult, Usage, Versions, Vocabulary, Weights, Word,
 };
 pub use request_queue::{RequestQueue, Ticket};
 pub use scored_batch::ScoredBatch;

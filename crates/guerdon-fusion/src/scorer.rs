@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use guerdon_types::{
-    AbstainWhy, Abstention, ConfigDigest, Finite, FusionConfig, FusionPatch, Invalid,
-    OtherGenerationTurn, Problem, ProblemCode, ProfileName, Rollout, RolloutId, RolloutResult,
-    Signal, SourceId, TurnResult, Usage, Versions,
+    AbstainReason, AbstainWhy, Abstention, ConfigDigest, Finite, FusionConfig, FusionPatch,
+    Invalid, OtherGenerationTurn, Problem, ProblemCode, ProfileName, Rollout, RolloutId,
+    RolloutResult, Signal, SourceId, TurnResult, Usage, Versions, Word,
 };
 
 use crate::row::TurnRow;
@@ -227,7 +227,7 @@ impl Scorer {
                 RolloutResult { id, reward: Some(reward), advantage: None, turns, error: None }
             }
             None => {
-                let problem = why_unscored(&turns);
+                let problem = why_unscored(index, &turns);
                 unscored(id, turns, problem)
             }
         };
@@ -253,7 +253,7 @@ fn unscored(id: RolloutId, turns: Vec<TurnResult>, problem: Problem) -> RolloutR
     RolloutResult { id, reward: None, advantage: None, turns, error: Some(problem) }
 }
 
-fn why_unscored(turns: &[TurnResult]) -> Problem {
+fn why_unscored(index: usize, turns: &[TurnResult]) -> Problem {
     let missing = turns.iter().find(|turn| turn.reward.is_none());
     let detail = missing.map_or_else(
         || "the turns' rewards do not add up to a finite number".to_owned(),
@@ -271,6 +271,18 @@ fn why_unscored(turns: &[TurnResult]) -> Problem {
             format!("turn {} has no reward: {whys}", turn.index)
         },
     );
+    let unreadable = |abstention: &Abstention| {
+        abstention.reason.as_ref().and_then(Word::known) == Some(AbstainReason::Unreadable)
+    };
+    if turns.iter().any(|turn| turn.reward.is_none() && turn.abstained.iter().any(unreadable)) {
+        return Problem::new(ProblemCode::InvalidRequest, detail)
+            .pointer(format!("/rollouts/{index}/messages"))
+            .hint(
+                "sending it again does not help; mask this rollout or change its messages. For \
+                 roles that a chat template refuses, see `same_role` and `leading_assistant` in \
+                 guerdon.model.toml",
+            );
+    }
     Problem::new(ProblemCode::Unscored, detail)
         .hint("mask this rollout, or send it again; the parts that were scored are in `turns`")
 }
@@ -392,6 +404,21 @@ mod tests {
         assert_eq!(result.turns[0].reward, Some(Finite::new(0.5).unwrap()));
         assert_eq!(result.turns[1].enhancement, Some(Finite::from(-50)));
         assert_eq!(result.error.unwrap().code, ProblemCode::Unscored);
+    }
+
+    #[test]
+    fn a_dialogue_that_the_model_can_never_read_is_an_invalid_rollout() {
+        let refused = Abstention::new("base".into(), AbstainWhy::Malformed, "roles must alternate")
+            .because(AbstainReason::Unreadable);
+        let signals = vec![points(1), Signal::abstained(refused)];
+        let scorer =
+            Scorer::new(vec![source("base", Channel::Base, signals)], FusionConfig::default());
+        let problem = score(&scorer).error.unwrap();
+        assert_eq!(problem.status, 422);
+        assert_eq!(problem.code, ProblemCode::InvalidRequest);
+        assert_eq!(problem.pointer.as_deref(), Some("/rollouts/7/messages"));
+        assert!(problem.detail.contains("roles must alternate"), "{problem:?}");
+        assert!(problem.hint.unwrap().contains("does not help"));
     }
 
     #[test]

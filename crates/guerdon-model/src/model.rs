@@ -6,7 +6,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use guerdon_types::{AbstainWhy, Message, Rollout};
+use guerdon_types::{AbstainReason, AbstainWhy, Message, MessagesRead, Rollout};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::spawn_blocking;
@@ -69,6 +69,7 @@ pub(crate) struct TurnScore {
     pub(crate) raw: RawScore,
     pub(crate) tokens: usize,
     pub(crate) truncated: bool,
+    pub(crate) read: Vec<MessagesRead>,
 }
 
 /// The reason why a turn has no score.
@@ -76,11 +77,17 @@ pub(crate) struct TurnScore {
 pub(crate) struct TurnFailure {
     pub(crate) why: AbstainWhy,
     pub(crate) detail: String,
+    pub(crate) reason: Option<AbstainReason>,
 }
 
 impl TurnFailure {
     fn new(why: AbstainWhy, detail: impl Into<String>) -> Self {
-        Self { why, detail: detail.into() }
+        Self { why, detail: detail.into(), reason: None }
+    }
+
+    /// A dialogue that the model can never read.
+    fn unreadable(detail: String) -> Self {
+        Self { why: AbstainWhy::Malformed, detail, reason: Some(AbstainReason::Unreadable) }
     }
 
     fn deadline() -> Self {
@@ -282,11 +289,7 @@ impl Model {
             // The permit is dropped with the task, because the task continues after its caller has
             // disconnected.
             let _permit = permit;
-            let encode = |turn| {
-                encoder
-                    .encode(&messages, turn)
-                    .map_err(|detail| TurnFailure::new(AbstainWhy::Malformed, detail))
-            };
+            let encode = |turn| encoder.encode(&messages, turn).map_err(TurnFailure::unreadable);
             turns.into_iter().map(encode).collect()
         });
         work.await.map_err(|_| interrupted())
@@ -319,14 +322,11 @@ impl Model {
         let (mut in_flight_guard, mut unsent) = (Some(in_flight_guard), wanted);
         let (queued, span) = (Instant::now(), Span::current());
         let mut submit = |encoded: Result<EncodedTurn, TurnFailure>, known: Option<RawScore>| {
-            let EncodedTurn { tokens, truncated } = encoded?;
+            let EncodedTurn { tokens, truncated, read } = encoded?;
             let length = tokens.len();
+            let pending = |score| PendingTurn { tokens: length, truncated, read, score };
             if let Some(raw) = known {
-                return Ok(PendingTurn {
-                    tokens: length,
-                    truncated,
-                    score: PendingScore::Known(raw),
-                });
+                return Ok(pending(PendingScore::Known(raw)));
             }
             let slot = reservation.slot(length).ok_or_else(|| self.too_many_turns(wanted))?;
             let (reply, answer) = oneshot::channel();
@@ -337,11 +337,9 @@ impl Model {
             let entry =
                 QueuedTurn { tokens, client, deadline, queued, span, reply, slot, in_flight_guard };
             match inbox.as_ref() {
-                Some(inbox) if inbox.try_send(entry).is_ok() => Ok(PendingTurn {
-                    tokens: length,
-                    truncated,
-                    score: PendingScore::Queued(answer),
-                }),
+                Some(inbox) if inbox.try_send(entry).is_ok() => {
+                    Ok(pending(PendingScore::Queued(answer)))
+                }
                 _ => Err(TurnFailure::new(AbstainWhy::Internal, "the reward model is shut down")),
             }
         };
@@ -360,6 +358,7 @@ impl Model {
 struct PendingTurn {
     tokens: usize,
     truncated: bool,
+    read: Vec<MessagesRead>,
     score: PendingScore,
 }
 
@@ -371,13 +370,13 @@ enum PendingScore {
 
 impl PendingTurn {
     async fn resolve(self, deadline: Option<Instant>) -> Result<TurnScore, TurnFailure> {
-        let Self { tokens, truncated, score } = self;
+        let Self { tokens, truncated, read, score } = self;
         let answer = match score {
-            PendingScore::Known(raw) => return Ok(TurnScore { raw, tokens, truncated }),
+            PendingScore::Known(raw) => return Ok(TurnScore { raw, tokens, truncated, read }),
             PendingScore::Queued(answer) => answer,
         };
         match before_deadline(deadline, answer).await {
-            Some(Ok(Ok(raw))) => Ok(TurnScore { raw, tokens, truncated }),
+            Some(Ok(Ok(raw))) => Ok(TurnScore { raw, tokens, truncated, read }),
             Some(Ok(Err(error))) => Err(error.into()),
             Some(Err(_)) => Err(TurnFailure::new(
                 AbstainWhy::Internal,

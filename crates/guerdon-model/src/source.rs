@@ -29,7 +29,7 @@ impl RmSource {
     }
 
     fn signal(&self, scored: Result<TurnScore, TurnFailure>) -> Signal {
-        let part = scored.and_then(|TurnScore { raw, tokens, truncated }| {
+        let part = scored.and_then(|TurnScore { raw, tokens, truncated, read }| {
             let objectives: BTreeMap<String, f32> =
                 self.model.objectives().cloned().zip(raw.objectives.iter().copied()).collect();
             let raw = raw.value;
@@ -38,13 +38,18 @@ impl RmSource {
             let score = Finite::new(score).map_err(|_| TurnFailure {
                 why: AbstainWhy::NotFinite,
                 detail: format!("the calibrated score of raw {raw} is {score}"),
+                reason: None,
             })?;
-            Ok(RmPart { score, raw, objectives, tokens, truncated })
+            Ok(RmPart { score, raw, objectives, tokens, truncated, read })
         });
         match part {
             Ok(part) => Signal::scored(Part::Rm(part)),
-            Err(TurnFailure { why, detail }) => {
-                Signal::abstained(Abstention::new(self.id.clone(), why, detail))
+            Err(TurnFailure { why, detail, reason }) => {
+                let abstention = Abstention::new(self.id.clone(), why, detail);
+                Signal::abstained(match reason {
+                    Some(reason) => abstention.because(reason),
+                    None => abstention,
+                })
             }
         }
     }

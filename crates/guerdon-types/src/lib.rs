@@ -62,8 +62,8 @@ pub use ids::{GroupId, ProfileName, RequestId, RolloutId, SourceId};
 pub use info::{CandidateInfo, Info, Limits, ProfileInfo, SourceInfo};
 pub use json::{parse_json, unknown_name_hint};
 pub use parts::{
-    AbstainWhy, Abstention, CriterionVerdict, JudgePart, OtherPart, Part, RmPart, RuleAbstention,
-    RuleHit, RulesPart, Signal, SuppressedMatch, Usage,
+    AbstainReason, AbstainWhy, Abstention, CriterionVerdict, JudgePart, MessagesRead, OtherPart,
+    Part, RmPart, RuleAbstention, RuleHit, RulesPart, Signal, SuppressedMatch, Usage,
 };
 pub use problem::{Invalid, Problem, ProblemCode};
 pub use reported::{ReportedCalibration, ReportedFusion};

@@ -103,8 +103,27 @@ pub struct RmPart {
     pub objectives: BTreeMap<String, f32>,
     /// The number of tokens that the model read.
     pub tokens: usize,
-    /// Set when earlier turns were dropped to fit the model's limit.
+    /// Set when a part of the dialogue was left out to fit the model's limit.
     pub truncated: bool,
+    /// The messages that the model read, if it did not read all of them whole: each that was cut
+    /// by itself, and whole ones in ranges.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub read: Vec<MessagesRead>,
+}
+
+/// Consecutive messages of a rollout that a model read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct MessagesRead {
+    /// Index of the first message.
+    pub first: usize,
+    /// Index of the last message.
+    pub last: usize,
+    /// The tokens of the messages' contents that were read, each content by itself. A template's
+    /// own tokens and the prefixes of messages are not among them.
+    pub tokens: usize,
+    /// Set if a part of the message was left out.
+    pub cut: bool,
 }
 
 /// The judge's part.
@@ -239,12 +258,42 @@ pub struct Abstention {
     pub why: Word<AbstainWhy>,
     /// The reason in a sentence.
     pub detail: String,
+    /// A narrower reason than `why`, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<AbstainReason>))]
+    pub reason: Option<Word<AbstainReason>>,
 }
 
 impl Abstention {
     /// An abstention of `source`.
     pub fn new(source: SourceId, why: AbstainWhy, detail: impl Into<String>) -> Self {
-        Self { source, why: why.into(), detail: detail.into() }
+        Self { source, why: why.into(), detail: detail.into(), reason: None }
+    }
+
+    /// The abstention with a narrower reason.
+    #[must_use]
+    pub fn because(mut self, reason: AbstainReason) -> Self {
+        self.reason = Some(reason.into());
+        self
+    }
+}
+
+/// A reason of an abstention that is narrower than its `why`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum AbstainReason {
+    /// The source can never read this dialogue, for example because the model's chat template
+    /// refuses its roles. Sending it again does not help.
+    Unreadable,
+}
+
+impl Vocabulary for AbstainReason {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Unreadable => "unreadable",
+        }
     }
 }
 

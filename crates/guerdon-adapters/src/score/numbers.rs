@@ -127,6 +127,7 @@ mod tests {
                 objectives: BTreeMap::new(),
                 tokens: 1,
                 truncated: false,
+                read: Vec::new(),
             }),
             judge: None,
             rules: Some(RulesPart { points: finite(rules), ..RulesPart::default() }),

@@ -22,10 +22,22 @@ pub(crate) struct PairFormat {
     pub(crate) separator: String,
 }
 
+/// An encoded pair.
+#[derive(Debug)]
+pub(crate) struct ReadPair {
+    pub(crate) tokens: TokenSequence,
+    /// Tokens of the context.
+    pub(crate) context: usize,
+    /// Tokens of the reply.
+    pub(crate) reply: usize,
+    /// Set if anything was left out.
+    pub(crate) cut: bool,
+}
+
 impl PairFormat {
     /// Checks that the tokenizer separates the texts of a pair.
     pub(crate) fn check(tokenizer: &Tokenizer) -> Result<(), String> {
-        match added_tokens(tokenizer) {
+        match Self::added_tokens(tokenizer) {
             0 => Err("has no post-processor that separates the texts of a pair, which \
                       format = \"pair\" needs; use the tokenizer.json of a model that was trained on \
                       pairs, or format = \"plain\" or \"chat_template\""
@@ -34,8 +46,7 @@ impl PairFormat {
         }
     }
 
-    /// The tokens of the dialogue's last message and of the messages before it, and true if any
-    /// were dropped.
+    /// The tokens of the dialogue's last message and of the messages before it.
     ///
     /// A pair that is too long loses the oldest tokens of its context. The context keeps a quarter
     /// of the limit; a reply that is longer than the rest keeps its beginning and its end.
@@ -45,7 +56,7 @@ impl PairFormat {
         dialogue: &[Message],
         max_tokens: usize,
         mark_reply: bool,
-    ) -> Result<(TokenSequence, bool), String> {
+    ) -> Result<ReadPair, String> {
         let Some((scored, earlier)) = dialogue.split_last() else {
             return Err("the dialogue is empty".to_owned());
         };
@@ -55,7 +66,7 @@ impl PairFormat {
             // Offsets are not needed: sequence ids show which tokens are the reply's.
             tokenizer.encode_fast(text, special).map_err(|error| error.to_string())
         };
-        let room = max_tokens.saturating_sub(added_tokens(tokenizer));
+        let room = max_tokens.saturating_sub(Self::added_tokens(tokenizer));
         let (context, reply) = (encode(&context, false)?, encode(reply, false)?);
         let kept_context =
             context.len().min((room / CONTEXT_SHARE).max(room.saturating_sub(reply.len())));
@@ -66,7 +77,17 @@ impl PairFormat {
         let pair = tokenizer
             .post_process(context, Some(reply), true)
             .map_err(|error| error.to_string())?;
-        Ok((sequence(&pair, mark_reply)?, dropped || cut))
+        Ok(ReadPair {
+            tokens: sequence(&pair, mark_reply)?,
+            context: kept_context,
+            reply: kept_reply,
+            cut: dropped || cut,
+        })
+    }
+
+    /// Number of special tokens that the tokenizer adds to a pair.
+    pub(crate) fn added_tokens(tokenizer: &Tokenizer) -> usize {
+        tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(true))
     }
 
     /// The first text, and true if its start was left out because it cannot fit into `max_bytes`.
@@ -80,11 +101,6 @@ impl PairFormat {
         text.drain(..start);
         (text, start > 0)
     }
-}
-
-/// The special tokens that the tokenizer adds to a pair.
-fn added_tokens(tokenizer: &Tokenizer) -> usize {
-    tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(true))
 }
 
 /// The first `head` and the last `tail` tokens of a text.
@@ -178,7 +194,7 @@ mod tests {
                 context.iter().map(|line| Message::new(Role::User, line.clone())).collect();
             dialogue.push(Message::new(Role::Assistant, reply.clone()));
             let whole = tokenizer.encode((context.join("\n"), reply.clone()), true).unwrap();
-            let (tokens, truncated) =
+            let ReadPair { tokens, cut: truncated, .. } =
                 no_prefix().encode(&tokenizer, &dialogue, max_tokens, true).unwrap();
             prop_assert_eq!(truncated, whole.len() > max_tokens);
             prop_assert!(tokens.len() <= max_tokens);
@@ -214,7 +230,8 @@ mod tests {
         let tokenizer = tokenizer(None);
         let long = "ä".repeat(100_000) + " deal deal";
         let dialogue = [Message::new(Role::User, long), Message::new(Role::Assistant, "480")];
-        let (tokens, truncated) = no_prefix().encode(&tokenizer, &dialogue, 6, false).unwrap();
+        let ReadPair { tokens, cut: truncated, .. } =
+            no_prefix().encode(&tokenizer, &dialogue, 6, false).unwrap();
         assert!(truncated && tokens.len() == 6);
         let words: Vec<String> =
             tokens.ids.iter().map(|id| tokenizer.id_to_token(*id).unwrap()).collect();

@@ -58,19 +58,12 @@ impl StepFormat {
         let steps: Vec<String> = steps.map(|step| format!("{step}{STEP}")).collect();
         steps.join(&self.join)
     }
-
-    /// A text with the marks in the places of [`STEP`].
-    pub(crate) fn written(&self, text: &str) -> String {
-        text.replace(STEP, &self.mark)
-    }
 }
 
-/// The last `count` places of `token` in `ids`: those of the scored message, which is the last one.
-pub(crate) fn step_places(ids: &[u32], token: u32, count: usize) -> Arc<[u32]> {
-    let mut places: Vec<u32> =
-        (0u32..).zip(ids).filter(|(_, id)| **id == token).map(|(place, _)| place).collect();
-    places.drain(..places.len().saturating_sub(count));
-    places.into()
+/// The places of `token` in `ids` for which `own` is true.
+pub(crate) fn step_places(ids: &[u32], token: u32, own: impl Fn(usize) -> bool) -> Arc<[u32]> {
+    let found = (0u32..).zip(ids).enumerate().filter(|(at, (_, id))| **id == token && own(*at));
+    found.map(|(_, (place, _))| place).collect()
 }
 
 #[cfg(test)]
@@ -84,7 +77,8 @@ mod tests {
     #[test]
     fn every_step_is_followed_by_a_mark() {
         let qwen = format("mark = \"<extra_0>\"");
-        let marked = |format: &StepFormat, reply: &str| format.written(&format.marked(reply));
+        let marked =
+            |format: &StepFormat, reply: &str| format.marked(reply).replace(STEP, &format.mark);
         assert_eq!(marked(&qwen, "one\n\n \n\ntwo\nlines"), "one<extra_0>two\nlines<extra_0>");
         assert_eq!(marked(&qwen, " \n\n"), "");
         // A reply cannot write the end of a step itself.
@@ -95,10 +89,9 @@ mod tests {
     }
 
     #[test]
-    fn places_are_the_last_ones_and_empty_keys_are_refused() {
-        assert_eq!(step_places(&[7, 1, 7, 2, 7, 3], 7, 2)[..], [2, 4]);
-        assert_eq!(step_places(&[1, 7], 7, 3)[..], [1]);
-        assert!(step_places(&[1, 2], 7, 0).is_empty());
+    fn places_are_those_of_own_marks_and_empty_keys_are_refused() {
+        assert_eq!(step_places(&[7, 1, 7, 2, 7, 3], 7, |place| place != 2)[..], [0, 4]);
+        assert!(step_places(&[1, 2], 7, |_| true).is_empty());
         let refused = |text: &str| format(text).check().unwrap_err();
         assert!(refused("mark = \" \"").contains("`input.steps.mark` is empty"));
         assert!(refused("split = \"\"\nmark = \"m\"").contains("`input.steps.split` is empty"));

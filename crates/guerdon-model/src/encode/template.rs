@@ -2,7 +2,6 @@
 
 use std::io;
 
-use guerdon_types::Message;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Kwargs;
 use minijinja::{Environment, Error, ErrorKind, Value, context};
@@ -10,12 +9,15 @@ use minijinja_contrib::pycompat::unknown_method_callback;
 use serde::Serialize as _;
 use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 
+use crate::encode::turns::Turn;
+
 /// A compiled chat template.
 #[derive(Debug)]
 pub(crate) struct ChatTemplate {
     environment: Environment<'static>,
     bos_token: String,
     eos_token: String,
+    literals: Vec<String>,
 }
 
 const NAME: &str = "chat_template.jinja";
@@ -34,16 +36,26 @@ impl ChatTemplate {
         environment
             .add_template_owned(NAME, without_generation_tags(source))
             .map_err(|error| error.display_debug_info().to_string())?;
-        Ok(Self { environment, bos_token: bos_token.to_owned(), eos_token: eos_token.to_owned() })
+        Ok(Self {
+            environment,
+            bos_token: bos_token.to_owned(),
+            eos_token: eos_token.to_owned(),
+            literals: literals(source),
+        })
+    }
+
+    /// The string literals of the template.
+    pub(crate) fn literals(&self) -> &[String] {
+        &self.literals
     }
 
     /// Renders the dialogue as text, without a prompt for another reply. The error is the
     /// template's own message, such as for a dialogue that does not alternate, or a fault of the
     /// template.
-    pub(crate) fn render(&self, messages: &[&Message]) -> Result<String, String> {
-        let messages: Vec<Value> = messages
+    pub(crate) fn render(&self, turns: &[Turn<'_>]) -> Result<String, String> {
+        let messages: Vec<Value> = turns
             .iter()
-            .map(|message| context! { role => message.role.as_str(), content => message.content.as_str() })
+            .map(|turn| context! { role => turn.role.as_str(), content => &*turn.content })
             .collect();
         self.environment
             .get_template(NAME)
@@ -166,16 +178,72 @@ fn without_generation_tags(source: &str) -> String {
     text
 }
 
+/// The literals in the template's blocks, each once and in order. A template may look for them in
+/// a message.
+fn literals(source: &str) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    let mut rest = source;
+    while let Some(start) = rest.find('{') {
+        let block = &rest[start..];
+        let close = match block.as_bytes().get(1) {
+            Some(b'{') => "}}",
+            Some(b'%') => "%}",
+            Some(b'#') => {
+                rest = block.split_once("#}").map_or("", |(_, rest)| rest);
+                continue;
+            }
+            _ => {
+                rest = &block[1..];
+                continue;
+            }
+        };
+        rest = &block[2..];
+        while !rest.is_empty() && !rest.starts_with(close) {
+            let mut letters = rest.chars();
+            let quote = letters.next();
+            rest = letters.as_str();
+            if let Some(quote @ ('\'' | '"')) = quote {
+                let (literal, after) = quoted(rest, quote);
+                if !found.contains(&literal) {
+                    found.push(literal);
+                }
+                rest = after;
+            }
+        }
+        rest = rest.strip_prefix(close).unwrap_or(rest);
+    }
+    found
+}
+
+/// The literal up to the quote, and the source after it.
+fn quoted(source: &str, quote: char) -> (String, &str) {
+    let mut literal = String::new();
+    let mut letters = source.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            _ if letter == quote => break,
+            '\\' => match letters.next() {
+                Some('n') => literal.push('\n'),
+                Some('t') => literal.push('\t'),
+                Some('r') => literal.push('\r'),
+                Some(other) => literal.push(other),
+                None => {}
+            },
+            _ => literal.push(letter),
+        }
+    }
+    (literal, letters.as_str())
+}
+
 #[cfg(test)]
 mod tests {
-    use guerdon_types::Role;
+    use guerdon_types::{Message, Role};
 
     use super::*;
 
     fn render(source: &str, messages: &[(Role, &str)]) -> Result<String, String> {
-        let messages: Vec<Message> =
-            messages.iter().map(|(role, text)| Message::new(*role, *text)).collect();
-        ChatTemplate::compile(source, "<s>", "</s>")?.render(&messages.iter().collect::<Vec<_>>())
+        let turns: Vec<_> = messages.iter().map(|(role, text)| Turn::with(*role, text)).collect();
+        ChatTemplate::compile(source, "<s>", "</s>")?.render(&turns)
     }
 
     #[derive(serde::Deserialize)]
@@ -201,7 +269,8 @@ mod tests {
         for Row { template, dialogue, rendered, refused } in golden.rows {
             let compiled =
                 ChatTemplate::compile(&read(&format!("{template}.jinja")), "<s>", "</s>").unwrap();
-            let result = compiled.render(&golden.dialogues[dialogue].iter().collect::<Vec<_>>());
+            let result = compiled
+                .render(&golden.dialogues[dialogue].iter().map(Turn::of).collect::<Vec<_>>());
             match (rendered, refused, result) {
                 (Some(expected), None, Ok(text)) => {
                     assert_eq!(text, expected, "{template}, {dialogue}")
@@ -309,5 +378,12 @@ mod tests {
     fn template_syntax_error_is_reported_with_its_line() {
         let error = ChatTemplate::compile("a\n{% if %}", "", "").unwrap_err();
         assert!(error.contains("{% if %}"), "{error}");
+    }
+
+    #[test]
+    fn literals_are_those_in_blocks() {
+        let source = "'no' {# 'no' #}{{ 'a\\n' + \"it's\" }}{% if '%}' in m['a\\n'] %}{ 'no' }{% endif %}{{ 'open";
+        assert_eq!(literals(source), ["a\n", "it's", "%}", "open"]);
+        assert!(literals("{").is_empty());
     }
 }

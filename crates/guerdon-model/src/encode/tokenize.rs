@@ -1,19 +1,27 @@
-//! Encoding of a dialogue as token ids, and its truncation to the model's limit.
+//! Encoding of a dialogue as token ids.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
-use guerdon_types::{Message, Role};
+use guerdon_types::{Message, MessagesRead, Role};
 use tokenizers::{Encoding, Tokenizer};
 
 use crate::Error;
-use crate::encode::pair::PairFormat;
-use crate::encode::steps::{StepFormat, step_places};
+use crate::encode::contents::{ContentTracker, Rendered};
+use crate::encode::control::ControlTokens;
+use crate::encode::cut::{Fitted, TokenCut, WindowReader, too_long_to_try};
+use crate::encode::drop::MessageDrop;
+use crate::encode::neutral::NeutralTokenizer;
+use crate::encode::pair::{PairFormat, ReadPair};
+use crate::encode::pieces::{Fragment, Pieces};
+use crate::encode::steps::{STEP, StepFormat, step_places};
 use crate::encode::template::ChatTemplate;
+use crate::encode::token_ref::token_id;
 use crate::encode::tokens::TokenSequence;
-use crate::encode::window::widest_window;
+use crate::encode::turns::{RoleRules, Turn};
 use crate::engine::head::Head;
 use crate::load::files::read_text;
-use crate::load::manifest::{InputFormat, Manifest, RolePrefixes};
+use crate::load::manifest::{InputFormat, Manifest, RolePrefixes, Truncation};
 use crate::load::output::{ModelOutput, TokenRef};
 
 /// Converts dialogues to token ids.
@@ -27,15 +35,20 @@ pub(crate) struct Encoder {
     suffix: Option<u32>,
     /// The marks after the steps of the scored message, and the token that holds their scores.
     steps: Option<(StepFormat, u32)>,
+    truncation: Truncation,
+    keep_system: bool,
     pad: Option<u32>,
     bos: Option<u32>,
     mark_replies: bool,
+    /// The tokens that messages must not produce; `None` if the manifest trusts them.
+    control: Option<ControlTokens>,
+    neutral: OnceLock<Result<NeutralTokenizer, String>>,
 }
 
 #[derive(Debug)]
 enum TextFormat {
     Plain { prefix: RolePrefixes, separator: String },
-    Chat(ChatTemplate),
+    Chat { template: Box<ChatTemplate>, tracker: Option<ContentTracker>, rules: RoleRules },
     Pair(PairFormat),
 }
 
@@ -43,8 +56,33 @@ enum TextFormat {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct EncodedTurn {
     pub(crate) tokens: TokenSequence,
-    /// Set when anything was dropped.
+    /// Set when anything was left out.
     pub(crate) truncated: bool,
+    /// The messages that the tokens hold, if anything was left out.
+    pub(crate) read: Vec<MessagesRead>,
+}
+
+/// The text of turns, before it is encoded.
+#[derive(Debug)]
+pub(crate) struct RenderedTurns {
+    rendered: Rendered,
+    /// First byte of the last message's content; only in the plain format.
+    reply: usize,
+}
+
+impl RenderedTurns {
+    /// Length of the text in bytes.
+    pub(crate) const fn length(&self) -> usize {
+        self.rendered.text.len()
+    }
+}
+
+/// The encoding of turns, of any length.
+#[derive(Debug)]
+pub(crate) struct ReadTurns {
+    pub(crate) tokens: TokenSequence,
+    /// Number of special tokens at the beginning.
+    head: usize,
 }
 
 impl Encoder {
@@ -72,31 +110,50 @@ impl Encoder {
         let pad = special("pad_token", &input.pad_token)?
             .or_else(|| tokenizer.get_padding().map(|padding| padding.pad_id));
         tokenizer.with_padding(None);
-        let text = match (input.format, &input.prefix, &manifest.files.chat_template) {
+        let named: Vec<&str> = [&input.bos_token, &input.eos_token, &input.pad_token]
+            .into_iter()
+            .filter_map(Option::as_deref)
+            .collect();
+        let control = |frame: &str| {
+            (!input.trusted).then(|| ControlTokens::of(&tokenizer, &named, frame)).transpose()
+        };
+        let (text, control) = match (input.format, &input.prefix, &manifest.files.chat_template) {
             (InputFormat::ChatTemplate, _, Some(template)) => {
                 let path = folder.join(template);
                 let [bos, eos] = [&input.bos_token, &input.eos_token]
                     .map(|token| token.as_deref().unwrap_or_default());
-                let template = ChatTemplate::compile(&read_text(&path)?, bos, eos)
+                let source = read_text(&path)?;
+                let template = ChatTemplate::compile(&source, bos, eos)
                     .map_err(|detail| Error::Template { path, detail })?;
-                TextFormat::Chat(template)
+                let control = control(&source).map_err(refused)?;
+                let tracker = control
+                    .as_ref()
+                    .map(|control| ContentTracker::of(&template, control))
+                    .transpose()
+                    .map_err(refused)?;
+                let (template, rules) = (Box::new(template), RoleRules::of(input));
+                (TextFormat::Chat { template, tracker, rules }, control)
             }
             (format, prefix, _) => {
-                // Message text is never read as special tokens here. Otherwise a policy that learns
-                // to write `[SEP]` into its replies could steer its own reward model.
-                tokenizer.set_encode_special_tokens(true);
                 let prefix = prefix.clone().unwrap_or_else(|| RolePrefixes {
                     system: String::new(),
                     user: String::new(),
                     assistant: String::new(),
                     tool: String::new(),
                 });
+                let frame = [Role::System, Role::User, Role::Assistant, Role::Tool]
+                    .map(|role| prefix.of(role))
+                    .join(&input.separator);
+                let control = control(&frame).map_err(refused)?;
+                // Text is never read as special tokens here. Otherwise a policy that learns to
+                // write `[SEP]` into its replies could steer its own reward model.
+                tokenizer.set_encode_special_tokens(!input.trusted);
                 let separator = input.separator.clone();
                 if format == InputFormat::Pair {
                     PairFormat::check(&tokenizer).map_err(refused)?;
-                    TextFormat::Pair(PairFormat { prefix, separator })
+                    (TextFormat::Pair(PairFormat { prefix, separator }), control)
                 } else {
-                    TextFormat::Plain { prefix, separator }
+                    (TextFormat::Plain { prefix, separator }, control)
                 }
             }
         };
@@ -110,9 +167,22 @@ impl Encoder {
             .clone()
             .map(|steps| known("steps.token", steps.token()).map(|token| (steps, token)))
             .transpose()?;
-        let max_tokens = input.max_tokens.saturating_sub(usize::from(suffix.is_some())).max(1);
-        let encoder =
-            Self { tokenizer, text, max_tokens, suffix, steps, pad, bos, mark_replies: false };
+        let encoder = Self {
+            tokenizer,
+            max_tokens: input.max_tokens.saturating_sub(usize::from(suffix.is_some())).max(1),
+            suffix,
+            steps,
+            truncation: input.truncation,
+            keep_system: input
+                .keep_system
+                .unwrap_or(matches!(input.format, InputFormat::ChatTemplate)),
+            text,
+            pad,
+            bos,
+            mark_replies: false,
+            control,
+            neutral: OnceLock::new(),
+        };
         encoder.probe().map_err(|detail| match &manifest.files.chat_template {
             Some(template) => Error::Template { path: folder.join(template), detail },
             None => refused(detail),
@@ -125,7 +195,7 @@ impl Encoder {
     pub(crate) fn mark_replies(&mut self) -> Result<(), String> {
         match self.text {
             TextFormat::Plain { .. } | TextFormat::Pair(_) => self.mark_replies = true,
-            TextFormat::Chat(_) => {
+            TextFormat::Chat { .. } => {
                 return Err(
                     "takes `reply_mask`, which format = \"plain\" and \"pair\" can fill: a chat template \
                             does not report where it puts a message"
@@ -155,6 +225,11 @@ impl Encoder {
         self.max_tokens + usize::from(self.suffix.is_some())
     }
 
+    /// The longest text, without the suffix.
+    pub(crate) const fn limit(&self) -> usize {
+        self.max_tokens
+    }
+
     /// The head of the manifest's output section, with the ids of its tokens.
     pub(crate) fn head(&self, output: &ModelOutput) -> Result<Head, String> {
         Head::new(output, |token| token_id(&self.tokenizer, token))
@@ -174,32 +249,34 @@ impl Encoder {
         self.pad
     }
 
+    /// The tokens that messages must not produce.
+    #[cfg(test)]
+    pub(crate) const fn control(&self) -> Option<&ControlTokens> {
+        self.control.as_ref()
+    }
+
     /// The text of a token.
     pub(crate) fn token(&self, id: u32) -> String {
         self.tokenizer.id_to_token(id).unwrap_or_default()
     }
 
-    /// The model input for message `turn`: that message and as many earlier ones as fit. The error
-    /// is the reason why the dialogue cannot be encoded.
+    /// The model input for message `turn`: that message and as much of the earlier ones as fits.
+    /// The error is the reason why the dialogue cannot be encoded.
     pub(crate) fn encode(&self, messages: &[Message], turn: usize) -> Result<EncodedTurn, String> {
         let dialogue =
             messages.get(..=turn).ok_or_else(|| format!("the dialogue has no message {turn}"))?;
-        let Some((steps, token)) = &self.steps else { return self.encode_dialogue(dialogue) };
+        let Some((steps, _)) = &self.steps else { return self.encode_dialogue(dialogue) };
         let Some((scored, earlier)) = dialogue.split_last() else {
             return Err("the dialogue is empty".to_owned());
         };
         let marked = steps.marked(&scored.content);
-        // A reply may also hold the mark itself, if the mark is no special token.
-        let count = self
-            .encoding(&steps.written(&marked), false)?
-            .get_ids()
-            .iter()
-            .filter(|id| *id == token)
-            .count();
+        let count = marked.matches(STEP).count();
         let scored = Message::new(scored.role, marked);
         let dialogue: Vec<Message> = earlier.iter().cloned().chain([scored]).collect();
         let mut encoded = self.encode_dialogue(&dialogue)?;
-        encoded.tokens.steps = step_places(&encoded.tokens.ids, *token, count);
+        // Earlier marks are those of the template.
+        let places = &encoded.tokens.steps;
+        encoded.tokens.steps = places[places.len().saturating_sub(count)..].into();
         match encoded.tokens.steps.is_empty() {
             true => Err("the reply has no step to score".to_owned()),
             false => Ok(encoded),
@@ -207,18 +284,9 @@ impl Encoder {
     }
 
     fn encode_dialogue(&self, dialogue: &[Message]) -> Result<EncodedTurn, String> {
-        // Except in long runs of spaces, a token seldom exceeds a few bytes. A dialogue with more
-        // than sixteen bytes per token does not fit, so encoding it whole is pointless.
-        let bytes: usize = dialogue.iter().map(|message| message.content.len()).sum();
-        let try_whole = bytes <= self.max_tokens.saturating_mul(16);
         let encoded = match &self.text {
-            TextFormat::Plain { prefix, separator } => {
-                self.plain(dialogue, prefix, separator, try_whole)
-            }
-            TextFormat::Chat(template) => self.chat(dialogue, template, try_whole),
-            TextFormat::Pair(pair) => pair
-                .encode(&self.tokenizer, dialogue, self.max_tokens, self.mark_replies)
-                .map(|(tokens, truncated)| EncodedTurn { tokens, truncated }),
+            TextFormat::Pair(pair) => self.pair(pair, dialogue),
+            _ => self.one_text(dialogue),
         }?;
         let encoded = match self.suffix.filter(|suffix| encoded.tokens.ids.last() != Some(suffix)) {
             Some(suffix) => EncodedTurn { tokens: encoded.tokens.ended_by(suffix), ..encoded },
@@ -230,116 +298,218 @@ impl Encoder {
         }
     }
 
-    fn plain(
-        &self,
-        dialogue: &[Message],
-        prefix: &RolePrefixes,
-        separator: &str,
-        try_whole: bool,
-    ) -> Result<EncodedTurn, String> {
+    fn pair(&self, pair: &PairFormat, dialogue: &[Message]) -> Result<EncodedTurn, String> {
+        let (limit, mark) = (self.max_tokens, self.mark_replies);
+        let mut read = pair.encode(&self.tokenizer, dialogue, limit, mark)?;
+        if let Some(control) = &self.control
+            && control.of_ids(&read.tokens.ids).len() > PairFormat::added_tokens(&self.tokenizer)
+        {
+            let neutral = self.neutral(control)?;
+            read = pair.encode(neutral.tokenizer(), dialogue, limit, mark)?;
+            read.tokens.ids = read.tokens.ids.iter().map(|id| neutral.id(*id)).collect();
+        }
+        let ReadPair { tokens, context, reply, cut } = read;
+        let mut spans = Vec::new();
         let last = dialogue.len() - 1;
-        let mut alone = None;
-        let fitting = widest_window(0, last, try_whole, |start| {
-            let lines: Vec<String> = dialogue[start..]
-                .iter()
-                .map(|m| format!("{}{}", prefix.of(m.role), m.content))
-                .collect();
-            let text = lines.join(separator);
-            let encoding = self.encoding(&text, true)?;
-            let fits = encoding.get_ids().len() <= self.max_tokens;
-            let tokens = self.mark_reply(&encoding, text.len() - dialogue[last].content.len());
-            if start == last && !fits {
-                alone = Some((encoding, tokens));
-                return Ok(None);
+        if cut && context > 0 {
+            // The messages whose ends are the context, from the last one on.
+            let (mut first, mut tokens) = (last, 0);
+            while first > 0 && tokens < context {
+                first -= 1;
+                tokens += self.count(&dialogue[first].content, limit)?;
             }
-            Ok::<_, String>(fits.then_some(tokens))
-        })?;
-        Ok(match (fitting, alone) {
-            (Some((start, tokens)), _) => EncodedTurn { tokens, truncated: start > 0 },
-            (None, Some((encoding, tokens))) => {
-                let special = encoding.get_special_tokens_mask();
-                let head = special.iter().take_while(|&&special| special == 1).count();
-                EncodedTurn { tokens: tokens.keep_end(head, self.max_tokens), truncated: true }
-            }
-            (None, None) => return Err("the turn could not be encoded".to_owned()),
-        })
+            spans.push(MessagesRead { first, last: last - 1, tokens: context, cut: true });
+        }
+        if cut {
+            let whole = reply == self.count(&dialogue[last].content, limit)?;
+            spans.push(MessagesRead { first: last, last, tokens: reply, cut: !whole });
+        }
+        Ok(EncodedTurn { tokens, truncated: cut, read: spans })
     }
 
-    fn chat(
+    fn one_text(&self, dialogue: &[Message]) -> Result<EncodedTurn, String> {
+        let turns: Vec<Turn<'_>> = dialogue.iter().map(Turn::of).collect();
+        match self.render(&turns) {
+            Ok(rendered) => self.fit(dialogue, &rendered, 0),
+            Err(refusal) => {
+                let (shortened, dropped) =
+                    self.without_leading(dialogue).ok_or_else(|| refusal.clone())?;
+                let turns: Vec<Turn<'_>> = shortened.iter().map(Turn::of).collect();
+                let rendered = self.render(&turns).map_err(|_| refusal)?;
+                self.fit(&shortened, &rendered, dropped)
+            }
+        }
+    }
+
+    /// The dialogue without its leading assistant's messages, and their number, if the manifest
+    /// drops them.
+    fn without_leading(&self, dialogue: &[Message]) -> Option<(Vec<Message>, usize)> {
+        let TextFormat::Chat { rules, .. } = &self.text else { return None };
+        let dropped = rules.dropped(dialogue);
+        let system = usize::from(dialogue.first().is_some_and(|first| first.role == Role::System));
+        let kept = dialogue[..system].iter().chain(&dialogue[system + dropped..]).cloned();
+        (dropped > 0).then(|| (kept.collect(), dropped))
+    }
+
+    /// Encodes the rendered dialogue, or as much of it as fits. `dropped` messages are missing
+    /// after its system message.
+    fn fit(
         &self,
         dialogue: &[Message],
-        template: &ChatTemplate,
-        try_whole: bool,
+        whole: &RenderedTurns,
+        dropped: usize,
     ) -> Result<EncodedTurn, String> {
+        // Encoding a dialogue that cannot fit is pointless.
+        if !too_long_to_try(dialogue, self.max_tokens) {
+            let ReadTurns { tokens, .. } = self.encode_rendered(whole)?;
+            if tokens.len() <= self.max_tokens {
+                let read = match dropped {
+                    0 => Vec::new(),
+                    _ => self.all_but_leading(dialogue, dropped)?,
+                };
+                return Ok(EncodedTurn { tokens, truncated: dropped > 0, read });
+            }
+        }
+        let (encoder, skipped, keep_system) = (self, dropped, self.keep_system);
+        if self.truncation == Truncation::Messages {
+            let mut encoded = MessageDrop { encoder, dialogue, skipped, keep_system }.fit()?;
+            encoded.truncated |= dropped > 0;
+            return Ok(encoded);
+        }
+        let cut = TokenCut { reader: self, dialogue, skipped, limit: self.max_tokens, keep_system };
+        match cut.fit()? {
+            Some(Fitted { tokens, complete: true, .. }) if dropped > 0 => {
+                let read = self.all_but_leading(dialogue, dropped)?;
+                return Ok(EncodedTurn { tokens, truncated: true, read });
+            }
+            Some(Fitted { tokens, read, complete }) => {
+                return Ok(EncodedTurn { tokens, truncated: !complete, read });
+            }
+            None => {}
+        }
+        // The limit is smaller than the text that the template writes around the shortest window.
         let last = dialogue.len() - 1;
-        // The template must accept the whole dialogue. It may refuse a part of it and accept a
-        // smaller part.
-        let render = |window: &[&Message]| {
-            let text = template.render(window)?;
-            Ok::<_, String>(match &self.steps {
-                Some((steps, _)) => steps.written(&text),
-                None => text,
-            })
+        let reply = Fragment::tail(self, &dialogue[last].content, self.max_tokens)?;
+        let alone = [Turn::with(dialogue[last].role, &reply.text)];
+        let mut turns: Vec<Turn<'_>> =
+            dialogue[..last].iter().map(|message| Turn::with(message.role, "")).collect();
+        turns.extend(alone.iter().cloned());
+        let rendered = self.render(&alone).or_else(|_| self.render(&turns))?;
+        Ok(self.keep_end(&self.encode_rendered(&rendered)?, last + dropped))
+    }
+
+    /// The end of an encoding that does not fit.
+    pub(crate) fn keep_end(&self, read: &ReadTurns, reply: usize) -> EncodedTurn {
+        let tokens = read.tokens.keep_end(read.head, self.max_tokens);
+        let count = tokens.len().saturating_sub(read.head);
+        let span = MessagesRead { first: reply, last: reply, tokens: count, cut: true };
+        EncodedTurn { tokens, truncated: true, read: vec![span] }
+    }
+
+    /// The messages of a dialogue that is read whole but for `dropped` leading ones.
+    fn all_but_leading(
+        &self,
+        dialogue: &[Message],
+        dropped: usize,
+    ) -> Result<Vec<MessagesRead>, String> {
+        let count = |messages: &[Message]| -> Result<usize, String> {
+            messages.iter().map(|message| self.count(&message.content, self.max_tokens)).sum()
         };
-        let whole = render(&dialogue.iter().collect::<Vec<_>>())?;
-        if try_whole {
-            let ids = self.encode_rendered(&whole)?;
-            if ids.len() <= self.max_tokens {
-                return Ok(EncodedTurn { tokens: TokenSequence::unmarked(ids), truncated: false });
-            }
+        let system = usize::from(dialogue[0].role == Role::System);
+        let mut spans = Vec::with_capacity(2);
+        if system == 1 {
+            let tokens = count(&dialogue[..1])?;
+            spans.push(MessagesRead { first: 0, last: 0, tokens, cut: false });
         }
-        let system = dialogue.first().filter(|message| message.role == Role::System && last > 0);
-        let first = usize::from(system.is_some());
-        let mut shortest: Option<String> = None;
-        // The system message is dropped if the turn does not fit together with it.
-        for system in system.map(Some).into_iter().chain([None]) {
-            let fitting = widest_window(first, last, false, |start| {
-                for start in start..=last {
-                    let window: Vec<&Message> =
-                        system.into_iter().chain(&dialogue[start..]).collect();
-                    let Ok(text) = render(&window) else {
-                        continue;
-                    };
-                    let ids = self.encode_rendered(&text)?;
-                    if ids.len() <= self.max_tokens {
-                        return Ok(Some((window.len(), ids)));
-                    }
-                    if shortest.as_ref().is_none_or(|shortest| text.len() < shortest.len()) {
-                        shortest = Some(text);
-                    }
-                    return Ok(None);
-                }
-                Ok::<_, String>(None)
-            })?;
-            if let Some((_, (kept, ids))) = fitting {
-                return Ok(EncodedTurn {
-                    tokens: TokenSequence::unmarked(ids),
-                    truncated: kept < dialogue.len(),
-                });
-            }
-        }
-        let ids = self.encode_rendered(shortest.as_ref().unwrap_or(&whole))?;
-        let head = usize::from(ids.first().copied() == self.bos && self.bos.is_some());
-        Ok(EncodedTurn {
-            tokens: TokenSequence::unmarked(ids).keep_end(head, self.max_tokens),
-            truncated: true,
-        })
+        let last = dialogue.len() - 1 + dropped;
+        let tokens = count(&dialogue[system..])?;
+        spans.push(MessagesRead { first: system + dropped, last, tokens, cut: false });
+        Ok(spans)
     }
 
-    /// Encodes rendered text, which holds its special tokens already.
-    fn encode_rendered(&self, text: &str) -> Result<Vec<u32>, String> {
-        let ids = self.encoding(text, false)?.get_ids().to_vec();
-        match (self.bos, ids.as_slice()) {
-            (Some(bos), [first, second, ..]) if *first == bos && *second == bos => {
-                Err("the rendered dialogue begins with two BOS tokens".to_owned())
+    /// The text of the turns. The error is the template's refusal.
+    pub(crate) fn render(&self, turns: &[Turn<'_>]) -> Result<RenderedTurns, String> {
+        match &self.text {
+            TextFormat::Plain { prefix, separator } => {
+                let mut rendered = Rendered::of_template(String::new());
+                let mut reply = 0;
+                for (place, turn) in turns.iter().enumerate() {
+                    if place > 0 {
+                        rendered.push_frame(separator);
+                    }
+                    rendered.push_frame(prefix.of(turn.role));
+                    reply = rendered.text.len();
+                    rendered.push_content(&turn.content);
+                }
+                Ok(RenderedTurns { rendered, reply })
             }
-            _ => Ok(ids),
+            TextFormat::Chat { template, tracker, rules } => {
+                let render = |turns: &[Turn<'_>]| match (tracker, &self.control) {
+                    (Some(tracker), Some(control)) => tracker.render(template, control, turns),
+                    _ => template.render(turns).map(Rendered::of_template),
+                };
+                let mut rendered = render(turns).or_else(|refusal| match rules.adapt(turns) {
+                    Some(adapted) => render(&adapted).map_err(|_| refusal),
+                    None => Err(refusal),
+                })?;
+                if let Some((steps, _)) = &self.steps {
+                    rendered.replace(STEP, &steps.mark);
+                }
+                Ok(RenderedTurns { rendered, reply: 0 })
+            }
+            TextFormat::Pair(_) => Err("a pair is no single text".to_owned()),
         }
+    }
+
+    /// Encodes rendered turns. The tokenizer adds special tokens in the plain format; a chat
+    /// template has written them.
+    pub(crate) fn encode_rendered(&self, turns: &RenderedTurns) -> Result<ReadTurns, String> {
+        let RenderedTurns { rendered, reply } = turns;
+        let plain = matches!(self.text, TextFormat::Plain { .. });
+        let encoding = self.encoding(&rendered.text, plain)?;
+        let forged = self.control.as_ref().filter(|control| {
+            control.in_contents(&encoding, &rendered.text, &rendered.skeleton)
+                || (rendered.looked_into
+                    && control.of_ids(encoding.get_ids()) != control.sequence(&rendered.skeleton))
+        });
+        let (ids, encoding, reply) = match forged {
+            None => (encoding.get_ids().to_vec(), encoding, *reply),
+            Some(control) => self.neutral(control)?.encode(rendered, control, plain, *reply)?,
+        };
+        if !plain
+            && let (Some(bos), [first, second, ..]) = (self.bos, ids.as_slice())
+            && *first == bos
+            && *second == bos
+        {
+            return Err("the rendered dialogue begins with two BOS tokens".to_owned());
+        }
+        let head = match plain {
+            true => {
+                encoding.get_special_tokens_mask().iter().take_while(|mask| **mask == 1).count()
+            }
+            false => usize::from(ids.first().copied() == self.bos && self.bos.is_some()),
+        };
+        let mut tokens = self.mark_reply(ids, &encoding, reply);
+        if let Some((_, mark)) = &self.steps {
+            // A message may hold the mark too, if that is no control token.
+            let own = |place: usize| {
+                let (start, end) = encoding.get_offsets()[place];
+                forged.is_some() || !rendered.skeleton[start..end].contains(&0)
+            };
+            tokens.steps = step_places(&tokens.ids, *mark, own);
+        }
+        Ok(ReadTurns { tokens, head })
+    }
+
+    fn neutral(&self, control: &ControlTokens) -> Result<&NeutralTokenizer, String> {
+        let new = || NeutralTokenizer::of(&self.tokenizer, control);
+        self.neutral.get_or_init(new).as_ref().map_err(Clone::clone)
     }
 
     fn encoding(&self, text: &str, add_special_tokens: bool) -> Result<Encoding, String> {
-        // Offsets are needed only to mark replies; encoding without them is faster.
-        let encoding = match self.mark_replies {
+        // Offsets mark replies and find the origin of control tokens; encoding without them is
+        // faster.
+        let encoding = match self.mark_replies || self.control.is_some() {
             true => self.tokenizer.encode(text, add_special_tokens),
             false => self.tokenizer.encode_fast(text, add_special_tokens),
         };
@@ -348,8 +518,8 @@ impl Encoder {
 
     /// The ids, with the tokens at or after byte `reply` of the text marked, special tokens
     /// excepted.
-    fn mark_reply(&self, encoding: &Encoding, reply: usize) -> TokenSequence {
-        let mut tokens = TokenSequence::unmarked(encoding.get_ids());
+    fn mark_reply(&self, ids: Vec<u32>, encoding: &Encoding, reply: usize) -> TokenSequence {
+        let mut tokens = TokenSequence::unmarked(ids);
         if self.mark_replies {
             let special = encoding.get_special_tokens_mask();
             let own =
@@ -363,182 +533,18 @@ impl Encoder {
     }
 }
 
-/// The id of a token. A text that the vocabulary does not have may be the text of one token.
-fn token_id(tokenizer: &Tokenizer, token: &TokenRef) -> Result<u32, String> {
-    let vocabulary = tokenizer.get_vocab_size(true);
-    let text = match token {
-        TokenRef::Id(id) if tokenizer.id_to_token(*id).is_some() => return Ok(*id),
-        // A model may have more rows than its tokenizer has tokens.
-        TokenRef::Id(id) => {
-            return Err(format!("the tokenizer has no id {id}; it has {vocabulary} tokens"));
+impl Pieces for Encoder {
+    fn pieces(&self, text: &str) -> Result<Vec<(usize, usize)>, String> {
+        let encoding = self.tokenizer.encode_char_offsets(text, false);
+        Ok(encoding.map_err(|error| error.to_string())?.get_offsets().to_vec())
+    }
+}
+
+impl WindowReader for Encoder {
+    fn read(&self, turns: &[Turn<'_>]) -> Result<Option<TokenSequence>, String> {
+        match self.render(turns) {
+            Ok(rendered) => self.encode_rendered(&rendered).map(|read| Some(read.tokens)),
+            Err(_) => Ok(None),
         }
-        TokenRef::Text(text) => text,
-    };
-    if let Some(id) = tokenizer.token_to_id(text) {
-        return Ok(id);
-    }
-    // `encode_fast` returns no texts of the tokens, which the error names.
-    let encoding = tokenizer.encode(text.as_str(), false).map_err(|error| error.to_string())?;
-    match encoding.get_ids() {
-        [id] if !is_unknown(tokenizer, *id) => Ok(*id),
-        _ => Err(format!(
-            "`{text}` is not one token of the tokenizer, but {}; name one token as tokenizer.json \
-             spells it, or give its id",
-            encoding
-                .get_tokens()
-                .iter()
-                .take(8)
-                .map(|token| format!("`{token}`"))
-                .collect::<Vec<_>>()
-                .join(", ")
-        )),
-    }
-}
-
-/// True for the token that stands for text outside the vocabulary.
-fn is_unknown(tokenizer: &Tokenizer, id: u32) -> bool {
-    // No vocabulary has a word for the last private character.
-    let unknown = tokenizer.encode_fast("\u{10FFFD}", false);
-    unknown.is_ok_and(|unknown| unknown.get_ids() == [id])
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::Write as _;
-
-    use super::*;
-
-    const TINY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tiny");
-    const CHAT: &str = "{{ bos_token }}{% for m in messages %}\
-        {% if loop.first and m.role == 'tool' %}{{ raise_exception('no tool first') }}{% endif %}\
-        {{ m.role }} : {{ m.content }} {{ eos_token }}{% endfor %}";
-
-    fn say(turns: &[(Role, &str)]) -> Vec<Message> {
-        turns.iter().map(|(role, content)| Message::new(*role, *content)).collect()
-    }
-
-    /// The tiny tokenizer with a chat template that begins with [CLS] and ends each message with
-    /// [SEP].
-    fn chat(max_tokens: usize) -> Encoder {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::copy(format!("{TINY}/tokenizer.json"), folder.path().join("tokenizer.json"))
-            .unwrap();
-        std::fs::File::create(folder.path().join("chat.jinja"))
-            .unwrap()
-            .write_all(CHAT.as_bytes())
-            .unwrap();
-        let zeros = "0".repeat(64);
-        let manifest = Manifest::parse(&format!(
-            "name = \"chat\"\n[files]\nmodel = \"m\"\nmodel_sha256 = \"{zeros}\"\n\
-             tokenizer = \"tokenizer.json\"\ntokenizer_sha256 = \"{zeros}\"\nchat_template = \"chat.jinja\"\n\
-             [input]\nformat = \"chat_template\"\nmax_tokens = {max_tokens}\n\
-             bos_token = \"[CLS]\"\neos_token = \"[SEP]\"\n"
-        ));
-        Encoder::load(folder.path(), &manifest.unwrap()).unwrap()
-    }
-
-    fn words(encoder: &Encoder, encoded: &EncodedTurn) -> String {
-        let words: Vec<String> = encoded
-            .tokens
-            .ids
-            .iter()
-            .map(|id| encoder.tokenizer.id_to_token(*id).unwrap())
-            .collect();
-        words.join(" ")
-    }
-
-    #[test]
-    fn tokenizer_adds_no_special_tokens_to_a_rendered_template() {
-        let encoder = chat(24);
-        let dialogue = say(&[(Role::User, "480 ?"), (Role::Assistant, "No .")]);
-        let encoded = encoder.encode(&dialogue, 1).unwrap();
-        assert_eq!(words(&encoder, &encoded), "[CLS] user : 480 ? [SEP] assistant : no . [SEP]");
-        assert!(!encoded.truncated);
-    }
-
-    #[test]
-    fn system_message_is_kept_while_older_turns_are_dropped() {
-        let dialogue = say(&[
-            (Role::System, "be kind"),
-            (Role::User, "480 ?"),
-            (Role::Assistant, "420 !"),
-            (Role::User, "no ."),
-            (Role::Assistant, "deal ."),
-        ]);
-        let read = |max_tokens| {
-            let encoder = chat(max_tokens);
-            let encoded = encoder.encode(&dialogue, 4).unwrap();
-            assert!(encoded.tokens.len() <= max_tokens);
-            (words(&encoder, &encoded), encoded.truncated)
-        };
-        let (system, user, last) =
-            ("system : be kind [SEP]", "user : no . [SEP]", "assistant : deal . [SEP]");
-        assert!(!read(26).1);
-        assert_eq!(read(25).0, format!("[CLS] {system} assistant : 420 ! [SEP] {user} {last}"));
-        assert_eq!(read(20).0, format!("[CLS] {system} {user} {last}"));
-        assert_eq!(read(15), (format!("[CLS] {system} {last}"), true));
-        // There is no room for the system message; the scored turn stays.
-        assert_eq!(read(10), (format!("[CLS] {last}"), true));
-        assert_eq!(read(4), ("[CLS] deal . [SEP]".to_owned(), true));
-    }
-
-    #[test]
-    fn windows_that_the_template_refuses_are_skipped() {
-        let dialogue =
-            say(&[(Role::User, "480 ?"), (Role::Tool, "500"), (Role::Assistant, "deal .")]);
-        let encoder = chat(14);
-        // Tool and assistant would fit, but this template refuses a dialogue that begins with a
-        // tool message.
-        assert_eq!(
-            words(&encoder, &encoder.encode(&dialogue, 2).unwrap()),
-            "[CLS] assistant : deal . [SEP]"
-        );
-        let refused = encoder.encode(&dialogue[1..], 1).unwrap_err();
-        assert!(refused.contains("no tool first"), "{refused}");
-    }
-
-    #[test]
-    fn plain_text_is_never_read_as_special_tokens() {
-        let folder = Path::new(TINY);
-        let encoder = Encoder::load(folder, &Manifest::load(folder).unwrap()).unwrap();
-        let encoded = encoder.encode(&say(&[(Role::Assistant, "deal [SEP] deal")]), 0).unwrap();
-        assert_eq!(
-            words(&encoder, &encoded),
-            "[CLS] assistant : deal [UNK] [UNK] [UNK] deal [SEP]"
-        );
-    }
-
-    #[test]
-    fn reply_mark_covers_exactly_the_scored_message() {
-        let folder = Path::new(TINY);
-        let mut encoder = Encoder::load(folder, &Manifest::load(folder).unwrap()).unwrap();
-        encoder.mark_replies().unwrap();
-        let marked = |dialogue: &[Message]| {
-            let TokenSequence { ids, reply, .. } =
-                encoder.encode(dialogue, dialogue.len() - 1).unwrap().tokens;
-            let words: Vec<_> =
-                ids[reply].iter().map(|id| encoder.tokenizer.id_to_token(*id).unwrap()).collect();
-            words.join(" ")
-        };
-        let ask = (Role::User, "480 ?");
-        assert_eq!(marked(&say(&[ask, (Role::Assistant, "no deal .")])), "no deal .");
-        // A turn marker that the policy writes marks nothing.
-        assert_eq!(
-            marked(&say(&[ask, (Role::Assistant, "no assistant : yes")])),
-            "no assistant : yes"
-        );
-        assert_eq!(marked(&say(&[ask, (Role::Assistant, "")])), "");
-        // The text exceeds the limit: the rest of it is all of the input except special tokens.
-        assert_eq!(
-            marked(&say(&[ask, (Role::Assistant, &"deal ".repeat(40))])),
-            ["deal"; 22].join(" ")
-        );
-        assert!(chat(24).mark_replies().unwrap_err().contains("format = \"plain\""));
-    }
-
-    #[test]
-    fn missing_turn_is_an_error() {
-        let encoder = chat(24);
-        assert!(encoder.encode(&say(&[(Role::Assistant, "deal")]), 3).is_err());
     }
 }

@@ -108,15 +108,96 @@ pub struct ModelInput {
     /// For process reward models: the marks after the steps of the scored message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub steps: Option<StepFormat>,
+    /// The part of a dialogue that is read if the whole exceeds `max_tokens`. A model scores best
+    /// with the one it was trained with. Default: `messages`; `tokens` keeps more.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub truncation: Truncation,
+    /// Keeps the system message of a dialogue that is too long. With `truncation = "tokens"`, its
+    /// beginning is kept, at most a quarter of `max_tokens`. Default: true with a chat template,
+    /// false with `plain`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_system: Option<bool>,
+    /// Reads control tokens that a message spells, such as `<|im_end|>` or `</s>`, as control
+    /// tokens. A policy can then forge turns in its replies. Default: false, messages are text.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub trusted: bool,
+    /// `chat_template`: consecutive messages of one role, in a dialogue that the template refuses.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub same_role: SameRole,
+    /// `chat_template`: messages of the assistant before the first one of the user, in a dialogue
+    /// that the template refuses.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub leading_assistant: LeadingAssistant,
+    /// The user's message before a leading assistant's; with `leading_assistant = "prefix"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leading_user: Option<String>,
+}
+
+/// The part of a dialogue that is read if the whole is too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Truncation {
+    /// The newest messages that fit whole. A prompt that does not fit is not read at all; a reply
+    /// that does not fit alone loses its beginning.
+    #[default]
+    Messages,
+    /// Of the oldest message that is read, the last tokens; of a reply that is too long, the first
+    /// and the last. The message before the reply always keeps up to a quarter of `max_tokens`.
+    Tokens,
+}
+
+/// Consecutive messages of one role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum SameRole {
+    /// They stay, and the template's refusal is the rollout's error.
+    #[default]
+    Keep,
+    /// They become one message, with an empty line between the contents.
+    Merge,
+}
+
+/// Messages of the assistant before the first one of the user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum LeadingAssistant {
+    /// The template's refusal is the rollout's error.
+    #[default]
+    Refuse,
+    /// They are not read; the reply has `truncated`. A scored message is never left out.
+    Drop,
+    /// A user's message with the text `leading_user` is put before them.
+    Prefix,
 }
 
 fn newline() -> String {
     "\n".to_owned()
 }
 
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
 const fn is_zero(number: &u32) -> bool {
     *number == 0
+}
+
+impl ModelInput {
+    /// A key of the manifest that is set and has a meaning for chat templates only.
+    fn chat_key(&self) -> Option<&'static str> {
+        match self {
+            Self { same_role: SameRole::Merge, .. } => Some("same_role"),
+            Self {
+                leading_assistant: LeadingAssistant::Drop | LeadingAssistant::Prefix, ..
+            } => Some("leading_assistant"),
+            Self { leading_user: Some(_), .. } => Some("leading_user"),
+            _ => None,
+        }
+    }
 }
 
 /// The format of the text that a dialogue is converted to.
@@ -249,6 +330,20 @@ impl Manifest {
             InputFormat::ChatTemplate if files.chat_template.is_none() => {
                 Err("`files.chat_template` is missing; format = \"chat_template\" needs it".to_owned())
             }
+            InputFormat::Plain | InputFormat::Pair if let Some(key) = input.chat_key() => {
+                Err(format!("`input.{key}` is given, but only format = \"chat_template\" refuses roles; remove it"))
+            }
+            _ => Ok(()),
+        }?;
+        match (input.leading_assistant, &input.leading_user) {
+            (LeadingAssistant::Prefix, None) => Err(
+                "`input.leading_user` is missing; leading_assistant = \"prefix\" needs the text of the user's message"
+                    .to_owned(),
+            ),
+            (LeadingAssistant::Refuse | LeadingAssistant::Drop, Some(_)) => Err(
+                "`input.leading_user` is given, but leading_assistant is not \"prefix\"; set it, or remove the text"
+                    .to_owned(),
+            ),
             _ => Ok(()),
         }?;
         self.output.check()?;
@@ -301,8 +396,10 @@ impl Manifest {
             None => graph.to_owned(),
             Some(data) => format!("{graph}+{}", data.as_str()),
         };
+        // A chat template once read the control tokens in messages as such.
+        let untrusted = self.input.format == InputFormat::ChatTemplate && !self.input.trusted;
         let parts = (
-            "guerdon.model/1",
+            if untrusted { "guerdon.model/2" } else { "guerdon.model/1" },
             model,
             self.files.tokenizer_sha256.as_str(),
             template.as_ref().map(Sha256Hex::as_str),

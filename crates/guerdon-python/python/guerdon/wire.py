@@ -31,6 +31,17 @@ class Rollout(_Rollout, total=False):
     """Facts for rules and judge: a map from names to scalars, lists or objects."""
 
 
+class MessagesRead(TypedDict):
+    """Consecutive messages of a rollout that a model read."""
+
+    first: int
+    last: int
+    tokens: int
+    """The tokens of the messages' contents that were read."""
+    cut: bool
+    """Whether a part of the message was left out."""
+
+
 class _RmPart(TypedDict):
     score: float
     """The calibrated score, which enters the fusion."""
@@ -44,6 +55,8 @@ class RmPart(_RmPart, total=False):
 
     objectives: dict[str, float]
     """The objectives of a model with several, by name."""
+    read: list[MessagesRead]
+    """The messages that the model read, if it did not read all of them whole."""
 
 
 class JudgePart(TypedDict):
@@ -68,12 +81,17 @@ class RulesPart(_RulesPart, total=False):
     suppressed: list[dict[str, Any]]
 
 
-class Abstained(TypedDict):
-    """A source that abstained, with a reason from a closed set and an explanation."""
-
+class _Abstained(TypedDict):
     source: str
     why: str
     detail: str
+
+
+class Abstained(_Abstained, total=False):
+    """A source that abstained, with a reason from a closed set and an explanation."""
+
+    reason: str
+    """A narrower reason than `why`: `unreadable` if the source can never read this dialogue."""
 
 
 class _Turn(TypedDict):
