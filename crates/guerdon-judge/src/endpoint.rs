@@ -29,7 +29,7 @@ use crate::error::Error;
 use crate::store::audit::AuditLog;
 use crate::store::budget::SpendingBudget;
 use crate::store::cache::cassette::Cassette;
-use crate::store::cache::{AnswerCache, KnownKeys, Store};
+use crate::store::cache::{AnswerCache, Store};
 use crate::store::event::{CallEvent, CallObserver, CallOutcome};
 
 /// Fields of the body that the question is made of, and where to set them instead.
@@ -55,6 +55,19 @@ pub struct Endpoint {
     observer: CallObserver,
     /// See [`EndpointConfig::identity`].
     shape: serde_json::Value,
+}
+
+/// The queue, the addresses and the budget of a judge at one time.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct JudgeStatus {
+    /// The queue, and the state of each address.
+    pub admission: AdmissionStatus,
+    /// For each address the features of requests, with the number of steps by which each was given
+    /// up.
+    pub downgrades: Vec<Vec<(&'static str, u8)>>,
+    /// The amount left under each cap that is set: `run`, `day`.
+    pub budget_left: Vec<(&'static str, f64)>,
 }
 
 /// The caller of a question.
@@ -103,6 +116,7 @@ impl Endpoint {
             budget: SpendingBudget::open(&config.budget, &config.model, store.clone())?,
             audit,
             observer: Arc::clone(&observer),
+            reply_observer: services.reply_observer.clone(),
             identity: Identity::new(IdentityConfig {
                 url: config.url,
                 model: config.model,
@@ -139,6 +153,22 @@ impl Endpoint {
         self.caller.admission.status()
     }
 
+    /// The states of this judge and of its fallbacks, by name; `name` is this judge's own.
+    #[must_use]
+    pub fn statuses(&self, name: &str) -> Vec<(String, JudgeStatus)> {
+        let addresses = &self.caller.addresses;
+        let status = JudgeStatus {
+            admission: self.status(),
+            downgrades: addresses.iter().map(|one| one.capabilities.downgrades()).collect(),
+            budget_left: self.caller.budget.left(),
+        };
+        let mut statuses = vec![(name.to_owned(), status)];
+        if let Some(fallback) = &self.fallback {
+            statuses.extend(fallback.statuses(&format!("{name}.fallback")));
+        }
+        statuses
+    }
+
     /// Time until new requests of `client` are taken again, if too many questions wait.
     pub(crate) fn full_for(&self, client: u64) -> Option<Duration> {
         self.caller.admission.full_for(client)
@@ -157,10 +187,7 @@ impl Endpoint {
     pub(crate) async fn lookup(&self, question: JudgeQuestion<'_>) -> Result<Outcome, QuestionKey> {
         let key = key::of(&self.caller.identity, &question);
         match &self.cassette {
-            Some(Cassette::Replay(player)) => {
-                let legacy = key::legacy(&self.caller.identity, &question);
-                Ok(player.play(KnownKeys { key, legacy }))
-            }
+            Some(Cassette::Replay(player)) => Ok(player.play(key)),
             // Cached answers are recorded as well.
             Some(Cassette::Record(_)) => Err(key),
             None => self.answers.get(&key).await.map(|answer| self.hit(answer)).ok_or(key),
@@ -223,7 +250,6 @@ impl Endpoint {
             Ok(rendered) => Arc::new(rendered),
             Err(failure) => return unanswered(failure),
         };
-        let keys = KnownKeys { key, legacy: key::legacy(&self.caller.identity, &question) };
         let deadline = asker.deadline;
         loop {
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
@@ -237,7 +263,7 @@ impl Endpoint {
                 let mut spent = Usage::default();
                 (caller.call(key, &rendered, &patience, &mut spent).await, spent)
             };
-            let flight = self.answers.coalesce(keys, call);
+            let flight = self.answers.coalesce(key, call);
             let landed = match deadline {
                 None => flight.await,
                 Some(deadline) => match tokio::time::timeout_at(deadline, flight).await {

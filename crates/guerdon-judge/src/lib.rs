@@ -47,7 +47,7 @@
 //! | `ask/` | one question: the case, its key, the rendered messages, the answer that is read, the points |
 //! | `store/` | cached answers in memory and on disk, budgets, the audit log, events for metrics |
 //! | `call/` | attempts, retries, hedges, capabilities, the wire format and its transport |
-//! | `quality/` | probes, calibration against people, drift, a preview for authors |
+//! | `quality/` | probes, calibration against people, drift, preview and explanation for authors |
 //! | `endpoint.rs` | one judge: cache before limits, limits before calls, then the fallback |
 //! | `source.rs` | judges and rubrics as a reward source |
 //! | `error.rs` | configurations that cannot work |
@@ -70,7 +70,7 @@ pub use config::{
     EndpointConfig, KeyHeader, ReplicaConfig, ResponseFormat, Seal, TokenCounting, TokenLimit,
     TokenPrices,
 };
-pub use endpoint::Endpoint;
+pub use endpoint::{Endpoint, JudgeStatus};
 pub use error::{Error, StoreError};
 pub use guerdon_queue::{AddressState, AddressStatus, AdmissionStatus};
 pub use guerdon_text::{Diagnostic, Report, Severity, SourceText};
@@ -78,10 +78,11 @@ pub use quality::calibrate::{
     BootstrapEstimate, CalibrationReport, CriterionCalibration, Gold, GoldError,
 };
 pub use quality::drift::DriftReport;
+pub use quality::explain::{ExplainedAbstention, ExplainedBallot, ExplainedLevel, Explanation};
 pub use quality::preview::{Preview, PreviewError};
 pub use quality::probes::{ProbeKind, ProbeOutcome};
 pub use rubric::CriterionKind;
 pub use rubric::prompts::{PromptSummary, Prompts};
 pub use source::JudgeSource;
 pub use store::cache::{PromptStats, Purge, Store, StoreStats};
-pub use store::event::{CallEvent, CallOutcome};
+pub use store::event::{CallEvent, CallOutcome, JudgeReply};

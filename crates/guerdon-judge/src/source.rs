@@ -39,7 +39,7 @@ pub struct JudgeSource {
 }
 
 /// The result of one prompt about one turn.
-struct RubricOutcome {
+pub(crate) struct RubricOutcome {
     verdict: Result<RubricVerdict, Abstention>,
     /// Criteria that could not be asked, although others were.
     missing: Vec<Abstention>,
@@ -49,10 +49,18 @@ struct RubricOutcome {
     model: Option<String>,
 }
 
+impl RubricOutcome {
+    /// A verdict for which no judge was asked.
+    fn without_call(verdict: RubricVerdict) -> Self {
+        let (missing, usage) = (Vec::new(), Usage::default());
+        Self { verdict: Ok(verdict), missing, usage, cached: None, model: None }
+    }
+}
+
 /// A question that is put to a judge, as a part of a ballot.
-struct BallotQuestion<'a> {
-    judge: &'a Endpoint,
-    question: JudgeQuestion<'a>,
+pub(crate) struct BallotQuestion<'a> {
+    pub(crate) judge: &'a Endpoint,
+    pub(crate) question: JudgeQuestion<'a>,
     ballot: usize,
 }
 
@@ -101,15 +109,30 @@ impl JudgeSource {
         self.drift.take_report()
     }
 
+    /// The judges that are asked: the first, then the others of a panel.
+    #[must_use]
+    pub fn judges(&self) -> &[Arc<Endpoint>] {
+        &self.judges
+    }
+
     pub(crate) fn prompts(&self) -> &Prompts {
         &self.prompts
+    }
+
+    pub(crate) const fn flow(&self) -> &Flow {
+        &self.flow
     }
 
     pub(crate) const fn nonce(&self) -> &Nonce {
         &self.nonce
     }
 
-    async fn turn(&self, ask: Ask<'_>, dialogue: &RenderedDialogue, index: usize) -> Signal {
+    pub(crate) async fn turn(
+        &self,
+        ask: Ask<'_>,
+        dialogue: &RenderedDialogue,
+        index: usize,
+    ) -> Signal {
         let Some(case) = Case::new(dialogue, ask.rollout, index, &self.nonce) else {
             let detail = format!("turn {index} is not in the dialogue");
             return Signal::abstained(self.abstained(AbstainWhy::Internal, detail));
@@ -121,9 +144,13 @@ impl JudgeSource {
         }
         let flow = Flow { client: ask.client, ..self.flow.clone() };
         let asker = Asker { deadline: ask.deadline.map(Instant::from_std), flow };
-        let asked =
-            self.prompts.rubrics().iter().map(|rubric| self.judged(rubric, &case, &asker, 0));
-        let signal = self.signal(join_all(asked).await);
+        let rubrics = self.prompts.rubrics();
+        let judged = if case.is_silent() {
+            vec![RubricOutcome::without_call(verdict::joint_silence_verdict(rubrics))]
+        } else {
+            join_all(rubrics.iter().map(|rubric| self.judged(rubric, &case, &asker, 0))).await
+        };
+        let signal = self.signal(judged);
         self.drift.observe(&case.turn, &signal);
         signal
     }
@@ -182,16 +209,19 @@ impl JudgeSource {
         round: u32,
     ) -> RubricOutcome {
         if case.is_silent() {
-            let (missing, usage) = (Vec::new(), Usage::default());
-            return RubricOutcome {
-                verdict: Ok(verdict::silence_verdict(rubric)),
-                missing,
-                usage,
-                cached: None,
-                model: None,
-            };
+            return RubricOutcome::without_call(verdict::silence_verdict(rubric));
         }
         let questions = self.questions(rubric, case, round);
+        let outcomes = self.asked(&questions, asker).await;
+        self.counted(rubric, case, questions.iter().zip(outcomes))
+    }
+
+    /// Asks `questions`. Returns their outcomes in the same order.
+    pub(crate) async fn asked(
+        &self,
+        questions: &[BallotQuestion<'_>],
+        asker: &Asker,
+    ) -> Vec<Outcome> {
         // Nearly all are known, and then there is nothing to wait for.
         let mut asked = Vec::with_capacity(questions.len());
         let mut unknown = Vec::new();
@@ -212,12 +242,12 @@ impl JudgeSource {
                 }
             }
         }
-        self.counted(rubric, case, questions.iter().zip(asked.into_iter().flatten()))
+        asked.into_iter().flatten().collect()
     }
 
     /// The questions to all judges: for each sample one about all criteria in their order, or one
     /// about each.
-    fn questions<'a>(
+    pub(crate) fn questions<'a>(
         &'a self,
         rubric: &'a Arc<Rubric>,
         case: &'a Case<'a>,
@@ -242,7 +272,7 @@ impl JudgeSource {
     }
 
     /// Counts the ballots.
-    fn counted<'a>(
+    pub(crate) fn counted<'a>(
         &self,
         rubric: &Rubric,
         case: &Case<'_>,
@@ -301,7 +331,7 @@ impl JudgeSource {
 
     /// One signal of all prompts: the criteria of those that answered, and the names of those that
     /// did not.
-    fn signal(&self, judged: Vec<RubricOutcome>) -> Signal {
+    pub(crate) fn signal(&self, judged: Vec<RubricOutcome>) -> Signal {
         let mut usage = Usage::default();
         let mut abstained = Vec::new();
         let mut criteria = Vec::new();

@@ -8,7 +8,7 @@ use guerdon_types::{Context, Message, Rollout};
 
 use crate::ask::digest::{Digest, PartsHasher};
 use crate::ask::nonce::Nonce;
-use crate::rubric::text::{escaped, folded, holds_evidence, is_blank};
+use crate::rubric::text::{escaped, folded, holds_evidence, is_blank, without_marks};
 
 /// A dialogue rendered for the judge, one message after another, with a mark before each message.
 /// The text before a turn is a prefix of `lines`, so the turns of one rollout share one rendering.
@@ -37,19 +37,59 @@ impl RenderedDialogue {
     }
 }
 
+/// The judged turn as it is shown, but for the marks of a quotation. It is folded when the first
+/// quote is checked.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TurnText<'a> {
+    shown: Cow<'a, str>,
+    folded: OnceLock<String>,
+}
+
+impl<'a> TurnText<'a> {
+    pub(crate) fn new(shown: impl Into<Cow<'a, str>>) -> Self {
+        Self { shown: shown.into(), folded: OnceLock::new() }
+    }
+
+    /// The same text, for a question that outlives its case.
+    pub(crate) fn to_owned_text(&self) -> TurnText<'static> {
+        TurnText::new(self.shown.clone().into_owned())
+    }
+
+    /// True if `quote` is evidence from the turn. Both are folded first, so that differences that a
+    /// reader does not see are ignored.
+    pub(crate) fn contains_quote(&self, quote: &str) -> bool {
+        // Folding makes a text at most eighteen times as long, and rarely much shorter.
+        let plausible = quote.len() <= self.shown.len().saturating_mul(18).saturating_add(64);
+        if !plausible {
+            return false;
+        }
+        let turn = self.folded.get_or_init(|| folded(&self.shown));
+        let quote = folded(quote);
+        holds_evidence(turn, &quote)
+            || (quote.contains("> ")
+                && holds_evidence(&without_marks(turn), &without_marks(&quote)))
+    }
+}
+
+impl std::ops::Deref for TurnText<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.shown
+    }
+}
+
 /// One turn to judge.
 #[derive(Debug)]
 pub(crate) struct Case<'a> {
     /// The dialogue before the turn, rendered for the judge.
     pub(crate) before: &'a str,
-    /// The turn, rendered for the judge.
-    pub(crate) turn: Cow<'a, str>,
+    pub(crate) turn: TurnText<'a>,
     pub(crate) facts: &'a Context,
     /// Source of the secret name of the judged block.
     pub(crate) nonce: &'a Nonce,
     /// The hash of `before` and `turn`.
     pub(crate) digest: Digest,
-    folded: OnceLock<String>,
 }
 
 impl<'a> Case<'a> {
@@ -68,26 +108,16 @@ impl<'a> Case<'a> {
         hash.add(turn.as_bytes());
         Some(Self {
             before: dialogue.lines.get(..*end)?,
-            turn,
+            turn: TurnText::new(turn),
             facts: &rollout.context,
             nonce,
             digest: hash.finish(),
-            folded: OnceLock::new(),
         })
     }
 
     /// True if the turn has no visible text.
     pub(crate) fn is_silent(&self) -> bool {
         is_blank(&self.turn)
-    }
-
-    /// True if `quote` is evidence from the turn. Both are folded first, so that differences that a
-    /// reader does not see are ignored.
-    pub(crate) fn contains_quote(&self, quote: &str) -> bool {
-        // Folding makes a text at most eighteen times as long, and rarely much shorter.
-        let plausible = quote.len() <= self.turn.len().saturating_mul(18).saturating_add(64);
-        let turn = || self.folded.get_or_init(|| folded(&self.turn));
-        plausible && holds_evidence(turn(), &folded(quote))
     }
 }
 
@@ -122,7 +152,7 @@ pub(crate) mod tests {
         ];
         case(&messages, &Context::new(), |case| {
             let expected = "<user>480 最低了。&lt;/user></user>\n<assistant>好的</assistant>\n";
-            assert_eq!((case.before, case.turn.as_ref()), (expected, "420?"));
+            assert_eq!((case.before, &*case.turn), (expected, "420?"));
         });
         case(&messages[..1], &Context::new(), |case| assert_eq!(case.before, ""));
     }
@@ -145,7 +175,9 @@ pub(crate) mod tests {
     #[test]
     fn quotes_are_compared_without_invisible_differences() {
         let contains = |quote: &str, turn: &str| {
-            case(&[(Role::Assistant, turn)], &Context::new(), |case| case.contains_quote(quote))
+            case(&[(Role::Assistant, turn)], &Context::new(), |case| {
+                case.turn.contains_quote(quote)
+            })
         };
         for (quote, turn) in [
             ("价格４２０元", "价格420元"),
@@ -156,5 +188,6 @@ pub(crate) mod tests {
             assert!(contains(quote, turn), "{quote} in {turn}");
         }
         assert!(!contains("\u{200b}", "x"));
+        assert!(contains("> Take it\n> or leave it", "Take it\nor leave it"), "with the marks");
     }
 }

@@ -14,8 +14,7 @@
 //! negotiated during calls, and the answer passes the same checks in every form. The nonce is
 //! excluded too: answers do not depend on it, and it changes at every restart.
 //!
-//! Stores of earlier versions are keyed by the rubric's file and the judge's URL. Their answers are
-//! found by the [earlier key](legacy).
+//! Answers to questions of another [layout](LAYOUT) are not found: they were given to other words.
 
 use serde::{Deserialize, Serialize};
 
@@ -27,10 +26,7 @@ use crate::rubric::Rubric;
 
 /// Counts changes to how messages are laid out or answers are read. The test below fails if
 /// messages change and this does not.
-pub(crate) const LAYOUT: u32 = 4;
-/// The last layout whose keys held the rubric's file and the judge's URL. Its messages were those
-/// of [`LAYOUT`].
-const LEGACY_LAYOUT: u32 = 3;
+pub(crate) const LAYOUT: u32 = 5;
 
 /// The judge that is asked: its address, model and request fields.
 #[derive(Debug, Clone)]
@@ -42,7 +38,6 @@ pub(crate) struct Identity {
     pub(crate) reduced_reasoning: Option<ReducedReasoning>,
     pub(crate) read_reasoning: bool,
     digest: Digest,
-    legacy_digest: Digest,
 }
 
 /// The settings of an [`Identity`].
@@ -60,17 +55,13 @@ impl Identity {
     pub(crate) fn new(config: IdentityConfig) -> Self {
         let IdentityConfig { url, model, identity, extra_body, read_reasoning } = config;
         let reduced_reasoning = ReducedReasoning::of(&extra_body);
-        let digest = |place: &[u8]| {
-            let mut hash = PartsHasher::default();
-            hash.add(place);
-            hash.add(model.as_bytes());
-            hash.add(&json(&extra_body));
-            hash.add(&[u8::from(read_reasoning)]);
-            hash.finish()
-        };
-        let legacy_digest = digest(url.as_bytes());
-        let digest = digest(identity.unwrap_or_default().as_bytes());
-        Self { url, model, extra_body, reduced_reasoning, read_reasoning, digest, legacy_digest }
+        let mut hash = PartsHasher::default();
+        hash.add(identity.unwrap_or_default().as_bytes());
+        hash.add(model.as_bytes());
+        hash.add(&json(&extra_body));
+        hash.add(&[u8::from(read_reasoning)]);
+        let digest = hash.finish();
+        Self { url, model, extra_body, reduced_reasoning, read_reasoning, digest }
     }
 }
 
@@ -106,42 +97,27 @@ impl TryFrom<String> for QuestionKey {
 pub(crate) fn of(identity: &Identity, question: &JudgeQuestion<'_>) -> QuestionKey {
     let Identity {
         digest: identity,
-        legacy_digest: _,
         url: _,
         model: _,
         extra_body: _,
         reduced_reasoning: _,
         read_reasoning: _,
     } = identity;
-    hashed(LAYOUT, identity, &question.rubric.asked, question)
-}
-
-/// The key that versions before the fourth layout gave to `question`.
-pub(crate) fn legacy(identity: &Identity, question: &JudgeQuestion<'_>) -> QuestionKey {
-    let hash = question.rubric.hash.as_bytes();
-    hashed(LEGACY_LAYOUT, &identity.legacy_digest, hash, question)
-}
-
-fn hashed(
-    layout: u32,
-    identity: &Digest,
-    content: &[u8],
-    question: &JudgeQuestion<'_>,
-) -> QuestionKey {
     let JudgeQuestion { rubric, order, sample, case } = question;
     let Rubric {
         id,
         max_tokens,
         temperature,
         selection,
-        // Either of them is the content.
+        asked,
         hash: _,
-        asked: _,
         about: _,
         version: _,
         sealed: _,
         grouping: _,
         scoring: _,
+        reasoning: _,
+        empty_points: _,
         samples: _,
         orders: _,
         criteria: _,
@@ -153,10 +129,10 @@ fn hashed(
     // Before and turn are in the case's own hash; the secret must not be.
     let Case { digest: case, facts, before: _, turn: _, nonce: _, .. } = case;
     let mut key = PartsHasher::default();
-    key.add(&layout.to_le_bytes());
+    key.add(&LAYOUT.to_le_bytes());
     key.add(identity);
     key.add(id.as_bytes());
-    key.add(content);
+    key.add(asked);
     key.add(&max_tokens.to_le_bytes());
     key.add(&temperature.to_le_bytes());
     for criterion in *order {
@@ -323,25 +299,6 @@ mod tests {
     }
 
     #[test]
-    fn the_earlier_key_has_the_file_and_the_address_in_it() {
-        let (rubric, facts) = (plain(), Context::new());
-        let edited = compiled(source(BODY).replace("points = -9", "points = -12"));
-        let none = serde_json::json!({});
-        case(&SAID, &facts, |case| {
-            let question = JudgeQuestion { rubric: &rubric, order: &[0], sample: 0, case };
-            let key = legacy(&judge(), &question);
-            assert_ne!(key, of(&judge(), &question));
-            assert_ne!(key, legacy(&identity("http://i/v1", "m", none), &question));
-            assert_ne!(key, legacy(&judge(), &JudgeQuestion { rubric: &edited, ..question }));
-            // Pinned: answers of earlier versions are found by it.
-            assert_eq!(
-                String::from(key),
-                "fc89331112d0e63016b3c875c430c2853558b40afc730b2f06d2b51492c2c596"
-            );
-        });
-    }
-
-    #[test]
     fn facts_that_a_body_reads_are_in_the_key_and_others_are_not_even_shown() {
         let with = |rubric: &Arc<Rubric>, json| key_about(rubric, &SAID, &facts(json));
         let (named, whole) = (plain(), rubric("{{ turn }}{{ context }}"));
@@ -380,7 +337,7 @@ mod tests {
                 |features| wire::request("m", &rendered, 512, features, &serde_json::Map::new());
             [strict, plain].map(|features| String::from_utf8(body(features)).unwrap()).join("\n")
         });
-        let hash = "sha256:e23d6ef9aebdc5407a888ec02947dcbae85ee35890f91ca8f5f8998056f76b31";
-        assert_eq!((LAYOUT, guerdon_text::content_hash(&sent).as_str()), (4, hash), "{sent}");
+        let hash = "sha256:cfe5cd2e25acd5c30596f1c8180dec8bdd9e39fde5adcdbb3f98e64b64204c46";
+        assert_eq!((LAYOUT, guerdon_text::content_hash(&sent).as_str()), (5, hash), "{sent}");
     }
 }

@@ -6,9 +6,12 @@ use std::sync::Arc;
 use guerdon_types::AbstainWhy;
 
 use crate::ask::answer::Failure;
-use crate::ask::case::Case;
+use crate::ask::case::{Case, TurnText};
 use crate::ask::render::{self, ChatMessage, RenderError};
-use crate::rubric::{Criterion, Rubric, Scoring};
+use crate::ask::reply::CriterionFinding;
+use crate::ask::schema::Schema;
+use crate::ask::verdict;
+use crate::rubric::{Criterion, Reasoning, Rubric, Scoring};
 
 /// One question.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +33,8 @@ pub(crate) struct RenderedQuestion {
     pub(crate) messages: Vec<ChatMessage>,
     /// The name of the judged turn's block.
     pub(crate) tag: String,
+    /// The judged turn, to check quotes.
+    pub(crate) turn: TurnText<'static>,
 }
 
 impl JudgeQuestion<'_> {
@@ -50,6 +55,7 @@ impl JudgeQuestion<'_> {
             sample,
             messages,
             tag,
+            turn: case.turn.to_owned_text(),
         })
     }
 }
@@ -58,6 +64,17 @@ impl RenderedQuestion {
     /// The criteria that are asked, in their order.
     pub(crate) fn criteria(&self) -> Vec<&Criterion> {
         asked(&self.rubric, &self.order)
+    }
+
+    /// The schema of the answer about `criteria`, which are this question's own.
+    pub(crate) fn schema<'a>(&self, criteria: &'a [&'a Criterion], sealed: bool) -> Schema<'a> {
+        Schema { criteria, sealed, reasons: self.rubric.reasoning == Reasoning::Before }
+    }
+
+    /// The reason why the level of `finding` does not count; `None` if it counts.
+    pub(crate) fn struck(&self, finding: &CriterionFinding) -> Option<&'static str> {
+        let criterion = self.rubric.criteria.iter().find(|criterion| criterion.id == finding.id)?;
+        verdict::struck(criterion, finding, &self.turn)
     }
 
     /// Limit on the tokens of the first attempt's answer.

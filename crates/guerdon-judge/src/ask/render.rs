@@ -1,15 +1,17 @@
 //! Renders a rubric and a case to messages, and keeps the policy's words inside their block.
 //!
 //! The judged text is adversarial: the policy is trained on the judge's points. Therefore it
-//! appears only inside one block of the user message. Every `<` of a dialogue is escaped, so that
-//! no text closes its block. The block's tag is [keyed](crate::ask::nonce), so that a text cannot
-//! name its own block. Invisible characters are dropped. The form of the answer is requested after
-//! the block, by [`schema`](crate::ask::schema) and not by the prompt's author. This makes
-//! injections less likely but not impossible, so points are looked up instead of read, and quotes
-//! are checked ([`verdict`](crate::ask::verdict)).
+//! appears only inside one block of the user message, the last one, with a mark before each line.
+//! Every `<` of a dialogue is escaped, so that no text closes its block. The block's tag is
+//! [keyed](crate::ask::nonce), so that a text cannot name its own block. Invisible characters are
+//! dropped. The form of the answer is requested by [`schema`](crate::ask::schema) and not by the
+//! prompt's author. This makes injections less likely but not impossible: a judge that believes the
+//! attacker answers in guerdon's own form. So points are looked up instead of read, quotes are
+//! checked ([`verdict`](crate::ask::verdict)), and canaries show whether a judge falls for it
+//! ([`probes`](crate::quality::probes)).
 //!
-//! Text that many questions share comes first (the rubric, then the dialogue), so that an
-//! endpoint's prefix cache can help.
+//! Text that many questions share comes first (the rubric with the form of the answer in the
+//! system message, then the dialogue), so that an endpoint's prefix cache can help.
 
 use guerdon_types::Context;
 use minijinja::ErrorKind;
@@ -19,6 +21,7 @@ use serde::Serialize;
 
 use crate::ask::case::Case;
 use crate::rubric::template::SECTIONS;
+use crate::rubric::text::quoted;
 use crate::rubric::{Criterion, Rubric};
 
 /// One message as it is sent.
@@ -48,7 +51,7 @@ pub(crate) fn messages(
 ) -> Result<Vec<ChatMessage>, RenderError> {
     let slots = context! {
         dialogue => format!("<dialogue>\n{}</dialogue>", case.before),
-        turn => format!("<{tag}>\n{}\n</{tag}>", case.turn),
+        turn => format!("<{tag}>\n{}\n</{tag}>", quoted(&case.turn)),
         context => Value::from(Serde(rubric.selection.select(case.facts))),
         criteria => Value::from(Serde(criteria)),
         examples => Value::from(Serde(&rubric.examples)),
@@ -61,6 +64,20 @@ pub(crate) fn messages(
         Ok(ChatMessage { role, content: content.trim().to_owned() })
     };
     SECTIONS.into_iter().map(section).collect()
+}
+
+/// Adds guerdon's own words: the form of the answer to the first message, which is the same for
+/// every reply, and what follows the reply to the last.
+pub(crate) fn add_instructions(messages: &mut [ChatMessage], form: &str, closing: &str) {
+    let add = |message: Option<&mut ChatMessage>, words: &str| {
+        let Some(ChatMessage { content, .. }) = message else { return };
+        if !content.is_empty() {
+            content.push_str("\n\n");
+        }
+        content.push_str(words);
+    };
+    add(messages.first_mut(), form);
+    add(messages.last_mut(), closing);
 }
 
 fn failed(rubric: &Rubric, facts: &Context, error: &minijinja::Error) -> RenderError {
@@ -129,7 +146,8 @@ mod tests {
             assert!(at("<dialogue>") < at("<turn-"), "{user}");
             assert!(!user.contains("-30"), "points are not shown: {user}");
             for criterion in &rubric.criteria {
-                assert!(user.contains(&format!("- {}: ", criterion.id)), "{user}");
+                let system = &messages[0].content;
+                assert!(system.contains(&format!("- {}: ", criterion.id)), "{system}");
             }
         }
     }

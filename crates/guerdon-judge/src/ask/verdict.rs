@@ -14,10 +14,12 @@
 //!
 //! **Points.** Looked up by level and summed here, never read from the judge.
 
+use std::sync::Arc;
+
 use guerdon_types::{CriterionVerdict, Finite};
 use serde::{Deserialize, Serialize};
 
-use crate::ask::case::Case;
+use crate::ask::case::{Case, TurnText};
 use crate::ask::reply::CriterionFinding;
 use crate::rubric::{Criterion, CriterionKind, CriterionLevel, Rubric};
 
@@ -86,7 +88,7 @@ pub(crate) fn weigh(
         let mut reason = None;
         for (ballot, sum) in ballots.iter().zip(&mut sums) {
             let Some(found) = finding(ballot, criterion) else { continue };
-            match opinion(criterion, found, case) {
+            match opinion(criterion, found, &case.turn) {
                 Ok(opinion) => {
                     *sum += opinion.points;
                     opinions.push(opinion);
@@ -135,14 +137,23 @@ pub(crate) fn weigh(
     verdict
 }
 
+/// The reason why the level of `finding` does not count; `None` if it counts.
+pub(crate) fn struck(
+    criterion: &Criterion,
+    finding: &CriterionFinding,
+    turn: &TurnText<'_>,
+) -> Option<&'static str> {
+    opinion(criterion, finding, turn).err()
+}
+
 fn opinion<'a>(
     criterion: &'a Criterion,
     finding: &'a CriterionFinding,
-    case: &Case<'_>,
+    turn: &TurnText<'_>,
 ) -> Result<Opinion<'a>, &'static str> {
     let level = criterion.level(&finding.level).ok_or("its level does not exist in the rubric")?;
     let evidence = finding.evidence.as_deref();
-    let quoted = evidence.filter(|quote| case.contains_quote(quote));
+    let quoted = evidence.filter(|quote| turn.contains_quote(quote));
     if criterion.quote && quoted.is_none() && !level.is_neutral() {
         let made_up = evidence.is_some();
         return Err(if made_up {
@@ -190,8 +201,22 @@ fn pooled(mut points: Vec<f64>, pooling: Pooling) -> f64 {
     }
 }
 
+/// Id and level of an empty turn's criterion in rubrics with points of their own for it.
+const EMPTY: &str = "empty";
+
 /// The verdict about an empty turn; no judge is asked.
 pub(crate) fn silence_verdict(rubric: &Rubric) -> RubricVerdict {
+    if let Some(points) = rubric.empty_points {
+        let criterion = CriterionVerdict {
+            prompt: rubric.id.clone(),
+            id: EMPTY.to_owned(),
+            level: EMPTY.to_owned(),
+            points,
+            evidence: None,
+            veto: false,
+        };
+        return RubricVerdict { criteria: vec![criterion], ..RubricVerdict::default() };
+    }
     let failed = rubric.criteria.iter().filter(|criterion| criterion.fails_empty);
     let verdict = |criterion: &Criterion| {
         criterion.worst().map(|level| CriterionVerdict {
@@ -206,6 +231,16 @@ pub(crate) fn silence_verdict(rubric: &Rubric) -> RubricVerdict {
     RubricVerdict { criteria: failed.filter_map(verdict).collect(), ..RubricVerdict::default() }
 }
 
+/// The verdict about an empty turn that several rubrics judge: that of the rubric which it fails
+/// most. Each of them marks the same fault, so it counts once.
+pub(crate) fn joint_silence_verdict(rubrics: &[Arc<Rubric>]) -> RubricVerdict {
+    let fired = |verdict: &RubricVerdict| verdict.criteria.iter().any(|criterion| criterion.veto);
+    let verdicts = rubrics.iter().map(|rubric| silence_verdict(rubric));
+    let worst =
+        verdicts.min_by(|a, b| fired(b).cmp(&fired(a)).then(a.points().total_cmp(&b.points())));
+    worst.unwrap_or_default()
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use guerdon_types::{Context, Role};
@@ -216,7 +251,12 @@ pub(crate) mod tests {
     use crate::ask::reply::{AnswerContract, read};
     use guerdon_text::SourceText;
 
-    pub(crate) fn rubric() -> std::sync::Arc<Rubric> {
+    pub(crate) fn rubric() -> Arc<Rubric> {
+        rubric_with("r", "")
+    }
+
+    /// The rubric with another id, and more lines before its criteria.
+    fn rubric_with(id: &str, more: &str) -> Arc<Rubric> {
         let text = r#"+++
 id = "r"
 about = "r"
@@ -236,9 +276,11 @@ criteria = [
 # user
 {{ turn }}
 "#;
-        let texts = [SourceText { name: "r.md".to_owned(), text: text.to_owned() }];
+        let text = text.replace("id = \"r\"", &format!("id = {id:?}"));
+        let text = text.replace("version = 1\n", &format!("version = 1\n{more}\n"));
+        let texts = [SourceText { name: format!("{id}.md"), text }];
         let (prompts, _) = Prompts::compile(&texts).unwrap_or_else(|report| panic!("{report}"));
-        std::sync::Arc::clone(&prompts.rubrics()[0])
+        Arc::clone(&prompts.rubrics()[0])
     }
 
     pub(crate) fn answer(d: &str, g: &str, b: (&str, Option<&str>), v: &str) -> String {
@@ -305,6 +347,19 @@ criteria = [
     fn empty_turn_fails_only_marked_criteria() {
         let verdict = silence_verdict(&rubric());
         assert!(is(-20.0, &verdict) && verdict.criteria.len() == 1, "{verdict:?}");
+    }
+
+    #[test]
+    fn an_empty_turn_costs_once_what_the_hardest_rubric_takes() {
+        let own = rubric_with("own", "empty_points = -60");
+        let verdict = silence_verdict(&own);
+        assert!(is(-60.0, &verdict) && verdict.criteria[0].id == "empty", "{verdict:?}");
+        let rubrics = [rubric(), own, rubric_with("more", "")];
+        let joint = joint_silence_verdict(&rubrics);
+        assert!(is(-60.0, &joint) && joint.criteria[0].prompt == "own", "{joint:?}");
+        let joint = joint_silence_verdict(&rubrics[..1]);
+        assert!(is(-20.0, &joint), "{joint:?}");
+        assert!(joint_silence_verdict(&[]).criteria.is_empty());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::ask::reasoning;
 use crate::call::fault::Fault;
 use crate::call::fault::classes::Class;
 use crate::call::wire::RequestFeatures;
-use crate::config::{EndpointConfig, Seal, TokenLimit};
+use crate::config::{EndpointConfig, ResponseFormat, Seal, TokenLimit};
 
 /// Time for which an answered check speaks for the features that it was sent with.
 const VOUCHED: Duration = Duration::from_secs(60);
@@ -66,6 +66,7 @@ pub(crate) struct Capabilities {
     vouched: Mutex<Option<(RequestFeatures, Instant)>>,
     /// Held while a check is sent.
     pub(crate) checking: tokio::sync::Mutex<()>,
+    configured_format: ResponseFormat,
     configured_limit: TokenLimit,
     sealed: bool,
     /// Of the fields that ask for less reasoning.
@@ -88,6 +89,7 @@ impl Capabilities {
             now: Mutex::new(now),
             vouched: Mutex::default(),
             checking: tokio::sync::Mutex::default(),
+            configured_format: config.response_format,
             configured_limit: config.token_limit,
             sealed: config.seal != Seal::Never,
             reasoning: reasoning::names(&config.extra_body),
@@ -121,6 +123,19 @@ impl Capabilities {
             }
         }
         features
+    }
+
+    /// The features that are given up, each with the number of steps.
+    pub(crate) fn downgrades(&self) -> Vec<(&'static str, u8)> {
+        let now = *self.now.lock();
+        let formats = std::iter::successors(Some(self.configured_format), |format| format.weaker());
+        let steps = formats.take_while(|format| *format != now.format).count();
+        vec![
+            ("response_format", u8::try_from(steps).unwrap_or(u8::MAX)),
+            ("token_limit", u8::from(now.token_limit != self.configured_limit)),
+            ("temperature", u8::from(!now.temperature)),
+            ("reduced_reasoning", u8::from(!now.reduced_reasoning)),
+        ]
     }
 
     /// The feature of `sent` that `fault` refuses, if there is a way to do without it. A field that
@@ -237,7 +252,6 @@ impl RequestFeatures {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::ResponseFormat;
 
     fn fault(class: Class, text: &str) -> Fault {
         Fault { text: text.to_owned(), ..Fault::new(class, String::new()) }
@@ -261,6 +275,8 @@ mod tests {
         capabilities.leave_out(sent, found.feature);
         capabilities.leave_out(sent, found.feature);
         assert_eq!(capabilities.now(false).format, ResponseFormat::JsonObjectSchema);
+        assert_eq!(capabilities.downgrades()[0], ("response_format", 1));
+        assert!(capabilities.downgrades()[1..].iter().all(|(_, steps)| *steps == 0));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use guerdon_queue::{AdmissionPermit, ProbeResult};
 use guerdon_types::Usage;
 use tokio::time::Instant;
 
+use crate::ask::case::TurnText;
 use crate::ask::key::QuestionKey;
 use crate::ask::question::RenderedQuestion;
 use crate::ask::render::ChatMessage;
@@ -21,8 +22,9 @@ use crate::call::exchange::AttemptSpec;
 use crate::call::fault::Fault;
 use crate::call::fault::classes::Class;
 use crate::call::judge_client::JudgeClient;
-use crate::call::record::{AttemptNotes, AttemptRecord};
+use crate::call::record::AttemptRecord;
 use crate::call::wire::{Completion, RequestFeatures};
+use crate::store::audit::AttemptNotes;
 use crate::store::budget::Reservation;
 use crate::store::event::{CallEvent, CallOutcome};
 
@@ -42,6 +44,7 @@ fn check_question(like: &RenderedQuestion) -> RenderedQuestion {
         sample: 0,
         messages: vec![message("system", system), message("user", &user)],
         tag: TAG.to_owned(),
+        turn: TurnText::default(),
     }
 }
 
@@ -160,7 +163,7 @@ impl JudgeClient {
             cached: false,
             usage,
         };
-        let notes = AttemptNotes { flags: &["check"], findings: None, reply: None };
+        let notes = AttemptNotes { flags: &["check"], ..AttemptNotes::default() };
         let record = AttemptRecord { address: index, event, reservation };
         self.record(key, &question, record, notes).await;
         (outcome, usage)

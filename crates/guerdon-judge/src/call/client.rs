@@ -28,9 +28,9 @@ use crate::call::fault::{self, Fault};
 use crate::call::judge_client::JudgeClient;
 use crate::call::patience::Patience;
 use crate::call::reading::unusable;
-use crate::call::record::AttemptNotes;
 use crate::call::ticket::{Ticket, TicketAnswer, gave_up_waiting};
 use crate::call::wire::{Completion, RequestFeatures};
+use crate::store::audit::AttemptNotes;
 use crate::store::event::CallOutcome;
 
 /// Time after which a question without a deadline is given up if the endpoint still refuses it for
@@ -66,6 +66,8 @@ struct Progress {
     failure: Option<Failure>,
     /// Flags of the last attempt for the audit log.
     flags: Vec<&'static str>,
+    /// The reasons that the judge gave for its answer.
+    reasons: Option<String>,
 }
 
 impl JudgeClient {
@@ -92,6 +94,7 @@ impl JudgeClient {
             denied_at: Vec::new(),
             failure: None,
             flags: Vec::new(),
+            reasons: None,
         };
         loop {
             let ticket = self.next_ticket(key, question, patience, &mut progress).await?;
@@ -113,7 +116,7 @@ impl JudgeClient {
             progress.note(&exchange);
             if let Some(other) = other {
                 spent.add(&other.event.usage);
-                let notes = AttemptNotes { flags: &progress.flags, findings: None, reply: None };
+                let notes = AttemptNotes { flags: &progress.flags, ..AttemptNotes::default() };
                 self.record(key, question, other, notes).await;
             }
             let reply = exchange.outcome.as_ref().ok().map(|reply| reply.words().to_owned());
@@ -123,7 +126,12 @@ impl JudgeClient {
                 Step::Answered(answer) => Some(answer.findings.as_slice()),
                 Step::Again { .. } | Step::Failed(_) => None,
             };
-            let notes = AttemptNotes { flags: &progress.flags, findings, reply: reply.as_deref() };
+            let notes = AttemptNotes {
+                flags: &progress.flags,
+                findings,
+                reply: reply.as_deref(),
+                reasons: progress.reasons.as_deref(),
+            };
             self.record(key, question, record, notes).await;
             match step {
                 Step::Answered(answer) => return Ok(JudgeAnswer { usage: *spent, ..answer }),
@@ -224,7 +232,8 @@ impl JudgeClient {
         progress: &mut Progress,
     ) -> (CallOutcome, Step) {
         let failure = match self.read(question, &reply, features) {
-            Ok(ParsedAnswer { findings, bare }) => {
+            Ok(ParsedAnswer { findings, bare, reasons }) => {
+                progress.reasons = reasons;
                 progress.flags.extend((!bare).then_some("unwrapped"));
                 let model = reply.model.unwrap_or_else(|| self.identity.model.clone());
                 let answer = JudgeAnswer {

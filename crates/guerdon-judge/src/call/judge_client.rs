@@ -14,7 +14,7 @@ use crate::call::token_estimate::TokenEstimator;
 use crate::config::{TokenCounting, TokenPrices};
 use crate::store::audit::AuditLog;
 use crate::store::budget::SpendingBudget;
-use crate::store::event::CallObserver;
+use crate::store::event::{CallObserver, ReplyObserver};
 
 /// The client of one judge.
 pub(crate) struct JudgeClient {
@@ -35,6 +35,7 @@ pub(crate) struct JudgeClient {
     pub(crate) budget: SpendingBudget,
     pub(crate) audit: Option<AuditLog>,
     pub(crate) observer: CallObserver,
+    pub(crate) reply_observer: Option<ReplyObserver>,
     /// The tasks of probes.
     pub(crate) tasks: TaskTracker,
 }

@@ -21,17 +21,23 @@ impl JudgeClient {
         if reply.refusal.is_some() || reply.finish_reason == "content_filter" {
             return Err(Failure::new(AbstainWhy::Refused, "the judge model refused to answer"));
         }
-        if let Some(criterion) = question.letter() {
-            return match expected::read(criterion, &reply.tokens) {
-                Ok(finding) => Ok(ParsedAnswer { findings: vec![finding], bare: true }),
-                Err(detail) => Err(Failure::new(AbstainWhy::Malformed, detail)),
-            };
-        }
-        if reply.finish_reason == "length" {
+        if matches!(reply.finish_reason.as_str(), "length" | "max_tokens") {
             return Err(Failure::new(
                 AbstainWhy::Truncated,
                 "the judge's answer was cut off at its token limit",
             ));
+        }
+        if let Some(criterion) = question.letter() {
+            if !expected::is_letter(&reply.text) {
+                let detail = "the answer is not one of the letters";
+                return Err(Failure::new(AbstainWhy::Malformed, detail));
+            }
+            return match expected::read(criterion, &reply.tokens) {
+                Ok(finding) => {
+                    Ok(ParsedAnswer { findings: vec![finding], bare: true, reasons: None })
+                }
+                Err(detail) => Err(Failure::new(AbstainWhy::Malformed, detail)),
+            };
         }
         let in_reasoning = self.identity.read_reasoning && reply.text.trim().is_empty();
         let text = if in_reasoning { &reply.reasoning } else { &reply.text };

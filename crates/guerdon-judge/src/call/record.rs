@@ -2,10 +2,10 @@
 
 use crate::ask::key::QuestionKey;
 use crate::ask::question::RenderedQuestion;
-use crate::ask::reply::CriterionFinding;
 use crate::call::judge_client::JudgeClient;
+use crate::store::audit::{AttemptNotes, excerpt};
 use crate::store::budget::Reservation;
-use crate::store::event::CallEvent;
+use crate::store::event::{CallEvent, JudgeReply};
 
 /// A request that was sent and must be recorded and paid for.
 #[derive(Debug)]
@@ -16,15 +16,6 @@ pub(crate) struct AttemptRecord<'a> {
     pub(crate) reservation: Reservation<'a>,
 }
 
-/// Remarks about an attempt for the audit log.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct AttemptNotes<'a> {
-    pub(crate) flags: &'a [&'static str],
-    pub(crate) findings: Option<&'a [CriterionFinding]>,
-    /// The words of the judge.
-    pub(crate) reply: Option<&'a str>,
-}
-
 impl JudgeClient {
     /// Reports an attempt to the observer and the audit log, and settles its cost.
     pub(crate) async fn record(
@@ -32,13 +23,23 @@ impl JudgeClient {
         key: QuestionKey,
         question: &RenderedQuestion,
         AttemptRecord { address, event, reservation }: AttemptRecord<'_>,
-        AttemptNotes { flags, findings, reply }: AttemptNotes<'_>,
+        notes: AttemptNotes<'_>,
     ) {
         (self.observer)(&event);
+        if let Some((observer, reply)) = self.reply_observer.as_ref().zip(notes.reply) {
+            observer(JudgeReply {
+                prompt: question.rubric.id.clone(),
+                sample: question.sample,
+                attempt: event.attempt,
+                outcome: event.outcome,
+                reply: excerpt(reply).to_owned(),
+                reasons: notes.reasons.map(str::to_owned),
+            });
+        }
         if let Some(audit) = &self.audit {
             let address = &self.address(address).name;
             let line = audit.line(key, question, &self.identity.model, address);
-            audit.attempt(&line.of(&event, flags, findings, reply)).await;
+            audit.attempt(&line.of(&event, question, notes)).await;
         }
         reservation.settle(event.usage.cost).await;
     }

@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::call::transport::Transport;
 use crate::error::Error;
-use crate::store::event::{CallEvent, CallObserver};
+use crate::store::event::{CallEvent, CallObserver, JudgeReply, ReplyObserver};
 
 /// Location of an API key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -28,6 +28,7 @@ type Connect = Arc<dyn Fn(&str) -> Arc<dyn Transport> + Send + Sync>;
 pub struct Services {
     pub(crate) tasks: TaskTracker,
     pub(crate) observer: CallObserver,
+    pub(crate) reply_observer: Option<ReplyObserver>,
     pub(crate) keys: Keys,
     pub(crate) root: PathBuf,
     pub(crate) connect: Option<Connect>,
@@ -43,7 +44,24 @@ impl Services {
             KeyPlace { env: None, file: None } => Ok(None),
             _ => Err("API keys are not supported here".to_owned()),
         });
-        Self { tasks, observer: Arc::new(observer), keys, root: PathBuf::new(), connect: None }
+        Self {
+            tasks,
+            observer: Arc::new(observer),
+            reply_observer: None,
+            keys,
+            root: PathBuf::new(),
+            connect: None,
+        }
+    }
+
+    /// Passes what the judge wrote in each reply to `observer`, which must not block.
+    #[must_use]
+    pub fn with_reply_observer(
+        mut self,
+        observer: impl Fn(JudgeReply) + Send + Sync + 'static,
+    ) -> Self {
+        self.reply_observer = Some(Arc::new(observer));
+        self
     }
 
     /// Looks up API keys with `keys`, which returns the reason if it fails. This crate never reads

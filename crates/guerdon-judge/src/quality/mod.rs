@@ -1,7 +1,8 @@
-//! Quality of a judge: probes, calibration against people, drift statistics, and a preview for
-//! authors.
+//! Quality of a judge: probes, calibration against people, drift statistics, and for authors a
+//! preview and the explanation of a verdict.
 
 pub(crate) mod calibrate;
 pub(crate) mod drift;
+pub(crate) mod explain;
 pub(crate) mod preview;
 pub(crate) mod probes;

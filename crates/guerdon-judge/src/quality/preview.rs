@@ -4,11 +4,12 @@
 use guerdon_types::Rollout;
 
 use crate::ask::case::{Case, RenderedDialogue};
+use crate::ask::expected;
 use crate::ask::nonce::Nonce;
-use crate::ask::render::{RenderError, messages};
+use crate::ask::render::{RenderError, add_instructions, messages};
 use crate::ask::schema::Schema;
-use crate::rubric::Criterion;
 use crate::rubric::prompts::Prompts;
+use crate::rubric::{Criterion, Reasoning, Scoring};
 
 /// One message that a judge would receive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,11 +53,16 @@ impl Prompts {
                     }
                     RenderError::Failed(detail) => failed(detail),
                 })?;
-            if let Some(last) = sent.last_mut() {
-                let words = Schema { criteria: &criteria, sealed: true }.words(&tag);
-                last.content.push_str("\n\n");
-                last.content.push_str(&words);
-            }
+            let (form, closing) =
+                match criteria.first().filter(|_| rubric.scoring == Scoring::Expected) {
+                    Some(criterion) => (expected::form(criterion), expected::closing(&tag)),
+                    None => {
+                        let reasons = rubric.reasoning == Reasoning::Before;
+                        let schema = Schema { criteria: &criteria, sealed: true, reasons };
+                        (schema.form(), schema.closing(&tag))
+                    }
+                };
+            add_instructions(&mut sent, &form, &closing);
             previews.extend(sent.into_iter().map(|message| Preview {
                 prompt: rubric.id.clone(),
                 role: message.role,

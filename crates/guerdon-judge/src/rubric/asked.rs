@@ -4,11 +4,16 @@ use serde_json::Value;
 
 use crate::ask::digest::{Digest, PartsHasher, json};
 use crate::rubric::template::{CompiledBody, SECTIONS, ShownParts};
-use crate::rubric::{Criterion, CriterionLevel, Scoring};
+use crate::rubric::{Criterion, CriterionLevel, Reasoning, Scoring};
 
 /// The hash of what a question shows of a rubric: its templates, and the criteria and examples as
 /// far as the templates can show them.
-pub(super) fn digest(body: &CompiledBody, shown: ShownParts<'_>, scoring: Scoring) -> Digest {
+pub(super) fn digest(
+    body: &CompiledBody,
+    shown: ShownParts<'_>,
+    scoring: Scoring,
+    reasoning: Reasoning,
+) -> Digest {
     let mut hash = PartsHasher::default();
     for section in SECTIONS {
         let template = body.templates.get_template(section);
@@ -21,7 +26,7 @@ pub(super) fn digest(body: &CompiledBody, shown: ShownParts<'_>, scoring: Scorin
         &shown.criteria.iter().map(|one| criterion_shown(one, points)).collect::<Vec<_>>(),
     ));
     hash.add(&json(&shown.examples));
-    hash.add(&[u8::from(scoring == Scoring::Expected)]);
+    hash.add(&[u8::from(scoring == Scoring::Expected), u8::from(reasoning == Reasoning::Before)]);
     hash.finish()
 }
 

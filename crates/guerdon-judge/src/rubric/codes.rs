@@ -1,6 +1,7 @@
 //! Codes of the diagnostics about judge prompts: `J0..` for errors, `J1..` for warnings.
 //!
-//! A code keeps its meaning across versions. `judge-prompts/README.md` lists them for authors.
+//! A code keeps its meaning across versions. `judge-prompts/README.md` lists them for authors. J018
+//! to J020, J102 and J103 are found by the checks for authors only, which a server does not run.
 
 use guerdon_text::Code;
 
@@ -38,6 +39,16 @@ pub(crate) const SLOT: Code = Code::error("J015");
 pub(crate) const TEMPLATE: Code = Code::error("J016");
 /// The judged turn is not shown exactly once, in the user message.
 pub(crate) const TURN: Code = Code::error("J017");
+/// The judge is never shown the dialogue.
+pub(crate) const NO_DIALOGUE: Code = Code::error("J018");
+/// The judge is never shown a criterion.
+pub(crate) const NO_CRITERIA: Code = Code::error("J019");
+/// The judge is never shown an example.
+pub(crate) const NO_EXAMPLES: Code = Code::error("J020");
 
 /// A positive temperature with one sample keeps a verdict drawn at random.
 pub(crate) const RANDOM_VERDICT: Code = Code::warning("J101");
+/// A criterion joins two things.
+pub(crate) const COMPOUND: Code = Code::warning("J102");
+/// A criterion's sentence and its levels `yes` and `no` contradict each other.
+pub(crate) const POLARITY: Code = Code::warning("J103");

@@ -5,6 +5,7 @@
 
 mod asked;
 pub(crate) mod codes;
+mod lint;
 pub(crate) mod order;
 pub(crate) mod parse;
 pub(crate) mod prompts;
@@ -109,6 +110,17 @@ pub(crate) enum Scoring {
     Expected,
 }
 
+/// The place of the judge's own words about its choice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Reasoning {
+    /// None: the answer holds levels and evidence.
+    #[default]
+    None,
+    /// A short text before the levels. It is kept in the audit log and never read for points.
+    Before,
+}
+
 /// A rubric, ready to be asked.
 #[derive(Debug)]
 pub(crate) struct Rubric {
@@ -125,6 +137,9 @@ pub(crate) struct Rubric {
     pub(crate) temperature: f64,
     pub(crate) grouping: Grouping,
     pub(crate) scoring: Scoring,
+    pub(crate) reasoning: Reasoning,
+    /// Points of an empty reply, in place of those of the criteria that it fails.
+    pub(crate) empty_points: Option<Finite>,
     /// Number of samples from each judge.
     pub(crate) samples: u32,
     /// The order of the criteria in each sample.

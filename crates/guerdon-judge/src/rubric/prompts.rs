@@ -8,6 +8,7 @@ use guerdon_text::{Finding, Report, SourceText};
 use serde::Serialize;
 
 use crate::rubric::asked;
+use crate::rubric::lint::{self, PartPlaces};
 use crate::rubric::parse::FrontCheck;
 use crate::rubric::template::ShownParts;
 use crate::rubric::{
@@ -34,6 +35,15 @@ pub struct PromptSummary {
     pub context: Vec<String>,
 }
 
+/// The reader of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Audience {
+    /// A server, which loads what can be asked.
+    Server,
+    /// An author, who is also told what misleads the judge.
+    Author,
+}
+
 /// The rubrics of a source, in the order of their texts.
 #[derive(Debug, Default)]
 pub struct Prompts {
@@ -46,10 +56,23 @@ impl Prompts {
     /// # Errors
     /// The [`Report`], if any text has an error or two share an id.
     pub fn compile(texts: &[SourceText]) -> Result<(Self, Report), Report> {
+        Self::compile_for(Audience::Server, texts)
+    }
+
+    /// Does the same as [`Self::compile`], with the checks for authors: parts that the judge is
+    /// never shown are errors, and misleading wording is a warning.
+    ///
+    /// # Errors
+    /// The [`Report`], as for [`Self::compile`].
+    pub fn check(texts: &[SourceText]) -> Result<(Self, Report), Report> {
+        Self::compile_for(Audience::Author, texts)
+    }
+
+    fn compile_for(audience: Audience, texts: &[SourceText]) -> Result<(Self, Report), Report> {
         let mut report = Report::default();
         let mut rubrics: Vec<Arc<Rubric>> = Vec::with_capacity(texts.len());
         for source in texts {
-            let Some(rubric) = compile(source, &mut report) else { continue };
+            let Some(rubric) = compile(source, audience, &mut report) else { continue };
             if rubrics.iter().any(|other| other.id == rubric.id) {
                 let message = format!("prompt `{}` is defined twice", rubric.id);
                 let help = "give one of them another id and file name";
@@ -98,7 +121,7 @@ impl Prompts {
     }
 }
 
-fn compile(source: &SourceText, report: &mut Report) -> Option<Rubric> {
+fn compile(source: &SourceText, audience: Audience, report: &mut Report) -> Option<Rubric> {
     let sections = parse::split(source, report)?;
     let offset = sections.front.start;
     let mut check = FrontCheck { source, offset, report };
@@ -115,16 +138,25 @@ fn compile(source: &SourceText, report: &mut Report) -> Option<Rubric> {
     parse::check_version(&mut check, &front, &hash);
     let criteria = parse::check_criteria(&mut check, &front);
     parse::check_examples(&mut check, &front, &criteria);
+    let places = PartPlaces {
+        user: sections.user.clone(),
+        criteria: parse::criterion_places(&check, &front),
+        examples: front.examples.iter().map(|example| check.place(example.span())).collect(),
+    };
     let examples: Vec<RubricExample> =
         front.examples.into_iter().map(toml::Spanned::into_inner).collect();
     let shown = ShownParts { criteria: &criteria, examples: &examples };
     let body = template::compile(source, &sections, shown, report)?;
+    if audience == Audience::Author && !report.has_errors() {
+        lint::check(source, &body, shown, &places, report);
+    }
     let samples = front.samples.into_inner();
     let count = criteria.len();
     let shuffled = front.shuffle.unwrap_or(samples > 1);
     let scoring = front.scoring.map(toml::Spanned::into_inner).unwrap_or_default();
     let shown = ShownParts { criteria: &criteria, examples: &examples };
-    let asked = asked::digest(&body, shown, scoring);
+    let reasoning = front.reasoning.map(toml::Spanned::into_inner).unwrap_or_default();
+    let asked = asked::digest(&body, shown, scoring, reasoning);
     let seed = guerdon_text::hex(&asked);
     let order = |number| {
         if shuffled { order::shuffled(count, &seed, number) } else { (0..count).collect() }
@@ -145,6 +177,8 @@ fn compile(source: &SourceText, report: &mut Report) -> Option<Rubric> {
         temperature: front.temperature.into_inner(),
         grouping: front.grouping,
         scoring,
+        reasoning,
+        empty_points: front.empty_points.map(toml::Spanned::into_inner),
         samples,
         orders,
         criteria,

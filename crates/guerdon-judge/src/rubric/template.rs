@@ -35,6 +35,13 @@ pub(crate) struct ShownParts<'a> {
     pub(crate) examples: &'a [RubricExample],
 }
 
+/// The values of a trial rendering.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TrialSlots<'a> {
+    pub(crate) dialogue: &'a str,
+    pub(crate) shown: ShownParts<'a>,
+}
+
 /// Compiles the two sections of a body and renders them once with placeholders.
 pub(crate) fn compile(
     source: &SourceText,
@@ -105,6 +112,34 @@ impl CompiledBody {
             };
             let (own, other) = (render(shown.criteria), render(&others));
             template.source().contains("points") || own.is_none() || own != other
+        })
+    }
+}
+
+impl CompiledBody {
+    /// The messages with these values, one after the other; without context values unless
+    /// `with_context`. `None` if they cannot be rendered.
+    pub(crate) fn trial(&self, slots: TrialSlots<'_>, with_context: bool) -> Option<String> {
+        let TrialSlots { dialogue, shown } = slots;
+        let none = ContextSelection::Keys(BTreeSet::new());
+        let context = if with_context { self.selection.clone() } else { none };
+        let slots = context! {
+            dialogue,
+            turn => "",
+            context => Value::from_object(PlaceholderContext(context)),
+            criteria => Value::from(Serde(shown.criteria)),
+            examples => Value::from(Serde(shown.examples)),
+        };
+        let render = |section| self.templates.get_template(section).ok()?.render(&slots).ok();
+        SECTIONS.into_iter().map(render).collect()
+    }
+
+    /// True if the templates themselves hold `word`.
+    pub(crate) fn names(&self, word: &str) -> bool {
+        let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        SECTIONS.into_iter().any(|section| {
+            let Ok(template) = self.templates.get_template(section) else { return false };
+            template.source().split(|c: char| !is_part(c)).any(|own| own == word)
         })
     }
 }

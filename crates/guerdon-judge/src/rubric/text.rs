@@ -64,6 +64,23 @@ pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
     marked
 }
 
+/// `text` as a quotation: every line begins with `> `, so that no line of it looks like a part of the
+/// question around it.
+pub(crate) fn quoted(text: &str) -> String {
+    let ends = |c: char| matches!(c, '\n' | '\u{2028}' | '\u{2029}');
+    let mut quoted = String::with_capacity(text.len() + text.len() / 16 + 2);
+    for (number, line) in text.split(ends).enumerate() {
+        quoted.push_str(if number == 0 { "> " } else { "\n> " });
+        quoted.push_str(line);
+    }
+    quoted
+}
+
+/// A folded text without the marks of [`quoted`], which a judge may have copied.
+pub(crate) fn without_marks(folded: &str) -> String {
+    folded.split(' ').filter(|word| *word != ">").collect::<Vec<_>>().join(" ")
+}
+
 /// For comparison only: as a reader would, by NFKC and with any white space one space. A judge saw
 /// `&lt;` where the turn had `<`, and may quote either.
 pub(crate) fn folded(text: &str) -> String {
@@ -170,6 +187,14 @@ mod tests {
         ] {
             assert!(!holds(text, quote), "{quote} in {text}");
         }
+    }
+
+    #[test]
+    fn every_line_of_a_quotation_is_marked() {
+        assert_eq!(quoted("a\n\n# user\u{2028}b"), "> a\n> \n> # user\n> b");
+        assert_eq!(quoted(""), "> ");
+        let copied = folded(&quoted("Take it\nor leave\n\nit"));
+        assert_eq!(without_marks(&copied), "Take it or leave it");
     }
 
     #[test]

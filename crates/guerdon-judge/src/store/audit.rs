@@ -19,7 +19,7 @@ use crate::store::lines::{LineWriter, Rotation};
 const LONGEST_REPLY: usize = 16 << 10;
 
 /// The beginning of `reply`.
-fn excerpt(reply: &str) -> &str {
+pub(crate) fn excerpt(reply: &str) -> &str {
     let end = reply.floor_char_boundary(LONGEST_REPLY);
     reply.get(..end).unwrap_or_default()
 }
@@ -29,6 +29,17 @@ fn excerpt(reply: &str) -> &str {
 pub(crate) struct AuditLog {
     lines: LineWriter,
     texts: bool,
+}
+
+/// Remarks about an attempt for the audit log.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct AttemptNotes<'a> {
+    pub(crate) flags: &'a [&'static str],
+    pub(crate) findings: Option<&'a [CriterionFinding]>,
+    /// The words of the judge.
+    pub(crate) reply: Option<&'a str>,
+    /// The reasons that the judge gave before its levels.
+    pub(crate) reasons: Option<&'a str>,
 }
 
 /// One attempt.
@@ -64,6 +75,9 @@ pub(crate) struct AuditLine<'a> {
     /// The words of the judge, cut to a bound.
     #[serde(skip_serializing_if = "Option::is_none")]
     reply: Option<&'a str>,
+    /// The reasons that the judge gave, if the rubric asks for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasons: Option<&'a str>,
     #[serde(skip)]
     texts: bool,
 }
@@ -74,6 +88,9 @@ struct ChosenLevel<'a> {
     level: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     evidence: Option<&'a str>,
+    /// The reason why the level does not count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    struck: Option<&'static str>,
 }
 
 impl AuditLog {
@@ -118,6 +135,7 @@ impl AuditLog {
             verdict: None,
             messages: self.texts.then_some(&question.messages),
             reply: None,
+            reasons: None,
             texts: self.texts,
         }
     }
@@ -134,14 +152,15 @@ impl<'a> AuditLine<'a> {
     pub(crate) fn of(
         self,
         event: &CallEvent,
-        flags: &'a [&'static str],
-        findings: Option<&'a [CriterionFinding]>,
-        reply: Option<&'a str>,
+        question: &'a RenderedQuestion,
+        notes: AttemptNotes<'a>,
     ) -> Self {
+        let AttemptNotes { flags, findings, reply, reasons } = notes;
         let chosen = |finding: &'a CriterionFinding| ChosenLevel {
             id: &finding.id,
             level: &finding.level,
             evidence: finding.evidence.as_deref().filter(|_| self.texts),
+            struck: question.struck(finding),
         };
         Self {
             attempt: event.attempt,
@@ -155,6 +174,7 @@ impl<'a> AuditLine<'a> {
             flags,
             verdict: findings.map(|findings| findings.iter().map(chosen).collect()),
             reply: reply.filter(|_| self.texts).map(excerpt),
+            reasons: reasons.filter(|_| self.texts),
             ..self
         }
     }

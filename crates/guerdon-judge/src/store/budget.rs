@@ -102,6 +102,17 @@ impl SpendingBudget {
         Ok(Reservation { budget: self, amount: max_cost, day: ledger.today, written: 0.0 })
     }
 
+    /// The amount left under each cap that is set, `run` or `day`; reservations count as spent.
+    pub(crate) fn left(&self) -> Vec<(&'static str, f64)> {
+        let ledger = self.ledger();
+        let caps =
+            [("run", self.config.per_run, ledger.run), ("day", self.config.per_day, ledger.day)];
+        let left = |(name, cap, spent): (&'static str, Option<guerdon_types::Finite>, f64)| {
+            Some((name, (cap?.get() - spent - ledger.reserved).max(0.0)))
+        };
+        caps.into_iter().filter_map(left).collect()
+    }
+
     fn check_caps(&self, ledger: &SpendLedger, max_cost: f64) -> Result<(), String> {
         let BudgetConfig { run, per_run, per_day } = &self.config;
         let caps = [(per_run, ledger.run, Some(run)), (per_day, ledger.day, None)];

@@ -98,5 +98,27 @@ impl fmt::Display for CallOutcome {
     }
 }
 
+/// The words of a judge, for authors. They may quote the dialogue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct JudgeReply {
+    /// The prompt that was asked.
+    pub prompt: String,
+    /// The number of the sample.
+    pub sample: u32,
+    /// The number of the attempt on its question, from 1.
+    pub attempt: u32,
+    /// The result of the attempt.
+    pub outcome: CallOutcome,
+    /// The reply, cut to 16 KiB.
+    pub reply: String,
+    /// The reasons before the levels, if the rubric asks for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reasons: Option<String>,
+}
+
+/// Receives the words of every reply. Must not block.
+pub(crate) type ReplyObserver = Arc<dyn Fn(JudgeReply) + Send + Sync>;
+
 /// Receives an event for every attempt and every cached answer. Must not block.
 pub(crate) type CallObserver = Arc<dyn Fn(&CallEvent) + Send + Sync>;

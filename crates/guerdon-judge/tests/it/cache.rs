@@ -249,7 +249,7 @@ async fn kill_9_in_the_middle_of_a_paid_batch_buys_nothing_again_that_was_answer
     let requests = stand_in.requests();
     for number in 0..QUESTIONS {
         let turn = format!("question {number}.");
-        let line = format!("\n{turn}\n");
+        let line = format!("\n> {turn}\n");
         let calls = requests
             .iter()
             .filter(|body| body["messages"][1]["content"].as_str().unwrap().contains(&line))

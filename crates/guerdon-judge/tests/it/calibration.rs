@@ -134,7 +134,7 @@ impl Transport for Torn {
         let top: Vec<Value> = [("A", 0.45f64), ("B", 0.3), ("So", 0.25)]
             .map(|(token, p)| json!({"token": token, "logprob": p.ln()}))
             .into();
-        let reply = json!({"choices": [{"message": {"content": "A"}, "finish_reason": "length",
+        let reply = json!({"choices": [{"message": {"content": "A"}, "finish_reason": "stop",
             "logprobs": {"content": [{"token": "A", "logprob": -0.8, "top_logprobs": top}]}}]});
         let body = reply.to_string().into_bytes();
         async { Ok(TransportReply { status: StatusCode::OK, headers: HeaderMap::new(), body }) }

@@ -140,6 +140,8 @@ pub struct AddressStatus {
     pub in_flight: usize,
     /// The number of requests that may be in flight.
     pub allowed: usize,
+    /// The rest of a pause; zero without one.
+    pub paused_for: Duration,
 }
 
 /// The queue and its addresses at one time.

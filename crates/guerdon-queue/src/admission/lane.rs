@@ -252,7 +252,11 @@ impl Lane {
     }
 
     pub(super) fn status(&self, now: Instant) -> AddressStatus {
-        let paused = self.paused_until(now).is_some();
+        let paused_for = self
+            .paused_until(now)
+            .map(|until| until.saturating_duration_since(now))
+            .unwrap_or_default();
+        let paused = !paused_for.is_zero();
         let state = match self.health.state(now) {
             HealthState::Healthy | HealthState::HalfOpen if paused => AddressState::Paused,
             HealthState::Healthy => AddressState::Healthy,
@@ -260,7 +264,8 @@ impl Lane {
             HealthState::Down(_) => AddressState::Down,
             HealthState::Closed(_) => AddressState::Closed,
         };
-        AddressStatus { state, in_flight: self.in_flight, allowed: self.allowed(now) }
+        let (in_flight, allowed) = (self.in_flight, self.allowed(now));
+        AddressStatus { state, in_flight, allowed, paused_for }
     }
 }
 

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use crate::ask::expected::{self, Alternatives};
 use crate::ask::question::RenderedQuestion;
-use crate::ask::render::ChatMessage;
+use crate::ask::render::{self, ChatMessage};
 use crate::ask::schema::Schema;
 use crate::config::{ResponseFormat, TokenLimit};
 
@@ -26,16 +26,14 @@ pub(crate) fn request(
     extra: &Map<String, Value>,
 ) -> Vec<u8> {
     let criteria = question.criteria();
-    let schema = Schema { criteria: &criteria, sealed: features.sealed };
+    let schema = question.schema(&criteria, features.sealed);
     let letter = question.letter();
     let mut messages = question.messages.clone();
-    if let Some(last) = messages.last_mut() {
-        last.content.push_str("\n\n");
-        last.content.push_str(&match letter {
-            Some(criterion) => expected::words(criterion, &question.tag),
-            None => schema.words(&question.tag),
-        });
-    }
+    let (form, closing) = match letter {
+        Some(criterion) => (expected::form(criterion), expected::closing(&question.tag)),
+        None => (schema.form(), schema.closing(&question.tag)),
+    };
+    render::add_instructions(&mut messages, &form, &closing);
     let (kind, strict, bare) = match features.format {
         ResponseFormat::JsonSchema => ("json_schema", Some(schema), None),
         ResponseFormat::JsonObjectSchema => ("json_object", None, Some(schema)),

@@ -1,13 +1,14 @@
 //! The criteria of a prompt file, with checks for likely mistakes.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use guerdon_text::Finding;
 use toml::Spanned;
 
 use super::front::{FrontCheck, FrontMatter, RawCriterion, RawLevel};
 use crate::rubric::{
-    Criterion, CriterionKind, CriterionLevel, Grouping, MAX_LETTERS, Scoring, codes,
+    Criterion, CriterionKind, CriterionLevel, Grouping, MAX_LETTERS, Reasoning, Scoring, codes,
 };
 
 /// Reads and checks the criteria.
@@ -24,14 +25,27 @@ pub(crate) fn check_criteria(check: &mut FrontCheck<'_>, front: &FrontMatter) ->
         }
         check_levels(check, criterion);
     }
-    if !raw.iter().any(|criterion| criterion.get_ref().fails_empty) {
+    if let Some(points) = &front.empty_points {
+        if points.get_ref().get() >= 0.0 {
+            let message =
+                format!("`empty_points` is {}, so silence costs nothing", points.get_ref());
+            let finding = Finding::new(codes::SILENCE, check.place(points.span()), message);
+            check.add(finding.help("write a negative number, worse than that of most faults"));
+        }
+    } else if !raw.iter().any(|criterion| criterion.get_ref().fails_empty) {
         let place = raw.first().map_or(0..0, |first| check.place(first.get_ref().id.span()));
         let message = "no criterion fails an empty reply, so silence would be the best reply";
-        let help = "mark one that an empty reply fails, such as \"answers the partner\", with `fails_empty = true`";
+        let help = "mark one that an empty reply fails, such as \"answers the partner\", with `fails_empty = true`, or set `empty_points`";
         check.add(Finding::new(codes::SILENCE, place, message).help(help));
     }
     check_scoring(check, front);
     raw.iter().map(|criterion| criterion.get_ref().into()).collect()
+}
+
+/// The places of the criteria's ids in the file.
+pub(crate) fn criterion_places(check: &FrontCheck<'_>, front: &FrontMatter) -> Vec<Range<usize>> {
+    let place = |criterion: &Spanned<RawCriterion>| check.place(criterion.get_ref().id.span());
+    front.criteria.get_ref().iter().map(place).collect()
 }
 
 /// Checks that criteria scored by probabilities can be answered with one letter each.
@@ -44,7 +58,10 @@ fn check_scoring(check: &mut FrontCheck<'_>, front: &FrontMatter) {
     let raw = front.criteria.get_ref();
     let any =
         |wrong: fn(&RawCriterion) -> bool| raw.iter().any(|criterion| wrong(criterion.get_ref()));
-    let problem = if front.grouping != Grouping::Criterion {
+    let reasons = front.reasoning.as_ref().is_some_and(|one| *one.get_ref() == Reasoning::Before);
+    let problem = if reasons {
+        "leaves no room for reasons: remove `reasoning`"
+    } else if front.grouping != Grouping::Criterion {
         "needs `grouping = \"criterion\"`: one letter answers one question"
     } else if any(|criterion| criterion.quote) {
         "leaves no room for quotes: remove `quote = true`"

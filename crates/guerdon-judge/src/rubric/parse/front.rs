@@ -8,7 +8,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::rubric::version::KappaStamp;
-use crate::rubric::{CriterionKind, Grouping, RubricExample, RubricProbe, Scoring};
+use crate::rubric::{CriterionKind, Grouping, Reasoning, RubricExample, RubricProbe, Scoring};
 
 /// The front matter as written.
 #[derive(Debug, Deserialize)]
@@ -22,6 +22,9 @@ pub(crate) struct FrontMatter {
     #[serde(default)]
     pub(crate) grouping: Grouping,
     pub(crate) scoring: Option<Spanned<Scoring>>,
+    pub(crate) reasoning: Option<Spanned<Reasoning>>,
+    /// Points of an empty reply. Default: the worst levels of the criteria that it fails.
+    pub(crate) empty_points: Option<Spanned<Finite>>,
     #[serde(default = "default_samples")]
     pub(crate) samples: Spanned<u32>,
     pub(crate) shuffle: Option<bool>,

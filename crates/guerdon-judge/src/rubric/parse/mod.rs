@@ -12,7 +12,7 @@ use guerdon_text::{Finding, Report, SourceText};
 
 use crate::rubric::codes;
 use crate::rubric::version::KappaStamp;
-pub(crate) use criteria::check_criteria;
+pub(crate) use criteria::{check_criteria, criterion_places};
 pub(crate) use examples::check_examples;
 pub(crate) use front::{FrontCheck, FrontMatter};
 

@@ -18,7 +18,6 @@ use serde::{Deserialize, Serialize};
 use crate::ask::answer::{Failure, JudgeAnswer, Outcome};
 use crate::ask::key::QuestionKey;
 use crate::config::{CassetteConfig, CassetteMode};
-use crate::store::cache::KnownKeys;
 use crate::store::lines::LineWriter;
 
 /// A recording in progress, or a replay.
@@ -132,8 +131,8 @@ impl Player {
     }
 
     /// The next outcome of a question.
-    pub(crate) fn play(&self, KnownKeys { key, legacy }: KnownKeys) -> Outcome {
-        let track = self.tracks.get(&key).or_else(|| self.tracks.get(&legacy)).and_then(|track| {
+    pub(crate) fn play(&self, key: QuestionKey) -> Outcome {
+        let track = self.tracks.get(&key).and_then(|track| {
             let mut next = track.next.lock();
             let line = track.lines.get(*next).or_else(|| track.lines.last())?;
             *next += 1;
@@ -193,11 +192,11 @@ mod tests {
             panic!()
         };
         for wanted in script.iter().chain([&script[2]]) {
-            let got = player.play(KnownKeys { key: key(1), legacy: key(9) });
+            let got = player.play(key(1));
             assert_eq!((got.cached, got.usage), (wanted.cached, wanted.usage));
             assert_eq!(got.result, wanted.result);
         }
-        let unknown = player.play(KnownKeys { key: key(2), legacy: key(9) }).result.unwrap_err();
+        let unknown = player.play(key(2)).result.unwrap_err();
         assert_eq!(unknown.why, AbstainWhy::Unreachable);
         let again = Cassette::open(&config(CassetteMode::Record)).unwrap_err();
         assert!(again.contains("holds a run already"), "{again}");

@@ -23,7 +23,6 @@ use tokio_util::task::TaskTracker;
 use crate::ask::answer::{Failure, JudgeAnswer};
 use crate::ask::key::QuestionKey;
 use crate::config::{CacheConfig, CacheMode};
-use crate::error::StoreError;
 
 pub use maintain::{PromptStats, Purge, StoreStats};
 pub use store::Store;
@@ -36,14 +35,6 @@ pub(crate) struct AnswerCache {
     mode: CacheMode,
     ttl: Duration,
     tasks: TaskTracker,
-}
-
-/// The keys under which the answer to a question may be stored.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct KnownKeys {
-    pub(crate) key: QuestionKey,
-    /// The key of earlier versions.
-    pub(crate) legacy: QuestionKey,
 }
 
 /// The result of a coalesced call.
@@ -80,7 +71,7 @@ impl AnswerCache {
     /// call for the same question. `None` if the task died, which indicates a bug.
     pub(crate) async fn coalesce(
         &self,
-        keys: KnownKeys,
+        key: QuestionKey,
         call: impl Future<Output = (Result<JudgeAnswer, Failure>, Usage)> + Send + 'static,
     ) -> Option<CoalescedCall> {
         let answers = self.clone();
@@ -88,47 +79,31 @@ impl AnswerCache {
             let mut usage = Usage::default();
             let mut led = false;
             let call = async {
-                if let Some(answer) = answers.on_disk(keys).await {
+                if let Some(answer) = answers.on_disk(key).await {
                     return Ok(Arc::new(answer));
                 }
                 led = true;
                 let (answer, spent) = call.await;
                 usage = spent;
                 let answer = answer?;
-                answers.keep(keys.key, &answer).await;
+                answers.keep(key, &answer).await;
                 Ok(Arc::new(answer))
             };
             // Boxed: moka holds the future several times over in its own.
-            let entry = answers.memory.entry(keys.key).or_try_insert_with(Box::pin(call)).await;
+            let entry = answers.memory.entry(key).or_try_insert_with(Box::pin(call)).await;
             CoalescedCall { result: entry.map(moka::Entry::into_value), usage, led }
         });
         flight.await.ok()
     }
 
-    /// The stored answer. One under the key of earlier versions is kept under its new key, too.
-    async fn on_disk(&self, KnownKeys { key, legacy }: KnownKeys) -> Option<JudgeAnswer> {
+    async fn on_disk(&self, key: QuestionKey) -> Option<JudgeAnswer> {
         let store = self.store.clone().filter(|_| self.mode.reads_store())?;
-        let ttl = self.ttl;
-        let look = move || {
-            let fresh = |answer: &JudgeAnswer| !answer.is_older_than(ttl);
-            if let Some(answer) = store.get(&key)?.filter(fresh) {
-                return Ok(Some((answer, false)));
-            }
-            Ok::<_, StoreError>(store.get(&legacy)?.filter(fresh).map(|answer| (answer, true)))
-        };
+        let read = self.tasks.spawn_blocking(move || store.get(&key)).await.ok()?;
         // A file that cannot be read costs money, not verdicts.
-        let (answer, is_legacy) = self
-            .tasks
-            .spawn_blocking(look)
-            .await
-            .ok()?
+        let answer = read
             .inspect_err(|error| tracing::error!("{error}; the question is asked again"))
             .ok()??;
-        if is_legacy {
-            // Its cost stays with the earlier key.
-            self.keep(key, &JudgeAnswer { usage: Usage::default(), ..answer.clone() }).await;
-        }
-        Some(answer)
+        Some(answer).filter(|answer| !answer.is_older_than(self.ttl))
     }
 
     /// Runs before the answer is released, so that a restart never repeats a call whose answer was
@@ -146,7 +121,7 @@ mod tests {
     use crate::ask::answer::now_seconds;
 
     #[tokio::test]
-    async fn an_answer_under_the_key_of_an_earlier_version_is_found() {
+    async fn an_answer_of_the_store_costs_no_call_and_is_then_in_memory() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("judge.log"), Duration::ZERO).unwrap();
         let key = |digit: &str| QuestionKey::try_from(digit.repeat(64)).unwrap();
@@ -158,16 +133,11 @@ mod tests {
             findings: Vec::new(),
         };
         store.keep(key("a"), &answer).await.unwrap();
-        let cache =
-            AnswerCache::new(&CacheConfig::default(), Some(Arc::clone(&store)), TaskTracker::new());
-        let keys = KnownKeys { key: key("b"), legacy: key("a") };
-        let landed = cache.coalesce(keys, async { panic!("the judge was asked") }).await.unwrap();
+        let cache = AnswerCache::new(&CacheConfig::default(), Some(store), TaskTracker::new());
+        let call = async { panic!("the judge was asked") };
+        let landed = cache.coalesce(key("a"), call).await.unwrap();
         assert_eq!((*landed.result.unwrap()).clone(), answer);
         assert!(!landed.led);
-        assert!(cache.get(&keys.key).await.is_some(), "it is in memory under its new key");
-        let kept = store.get(&keys.key).unwrap().unwrap();
-        assert_eq!((kept.at, &kept.findings), (answer.at, &answer.findings), "and on disk");
-        assert_eq!(kept.usage, Usage::default(), "it was paid for once");
-        assert!(store.get(&keys.legacy).unwrap().is_some());
+        assert!(cache.get(&key("a")).await.is_some());
     }
 }
