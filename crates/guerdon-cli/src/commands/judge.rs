@@ -2,16 +2,17 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context as _;
-use guerdon_fusion::{Ask, RewardSource as _};
-use guerdon_judge::Prompts;
+use guerdon_judge::{Explanation, JudgeReply, Prompts};
 use guerdon_text::SourceText;
 use guerdon_types::Rollout;
+use parking_lot::Mutex;
 use serde_json::json;
 
 use super::setup::{read, runtime, without_mark};
-use super::workbench::{compiled, prompt_texts, source};
+use super::workbench::{compiled, prompt_texts, source, source_heard};
 use super::{calibrate, print};
 use crate::cli::{JudgeArgs, JudgeCommand};
 use crate::output::{errln, outln};
@@ -31,7 +32,7 @@ pub(super) fn run(judge: JudgeCommand) -> anyhow::Result<ExitCode> {
 }
 
 fn check(paths: &[PathBuf], sealed: bool, json: bool) -> anyhow::Result<ExitCode> {
-    let (prompts, report) = match Prompts::compile(&prompt_texts(paths)?) {
+    let (prompts, report) = match Prompts::check(&prompt_texts(paths)?) {
         Ok((prompts, warnings)) => (Some(prompts), warnings),
         Err(report) => (None, report),
     };
@@ -99,17 +100,29 @@ fn render(prompt: PathBuf, rollouts: &Path) -> anyhow::Result<ExitCode> {
 }
 
 async fn try_on(prompt: PathBuf, rollouts: &Path, judge: &JudgeArgs) -> anyhow::Result<ExitCode> {
-    let source = source(compiled(&[prompt])?, judge)?;
+    let replies = Arc::<Mutex<Vec<JudgeReply>>>::default();
+    let heard = Arc::clone(&replies);
+    let source = source_heard(compiled(&[prompt])?, judge, move |reply| heard.lock().push(reply))?;
     let rollout = first_rollout(rollouts)?;
-    let turns = rollout.turns_to_score()?;
     let mut answered = true;
-    for (turn, signal) in turns.iter().zip(source.score(Ask::new(&rollout, &turns, None)).await) {
+    for turn in rollout.turns_to_score()? {
+        let explained = source.explain(&rollout, turn).await;
+        let Explanation { signal, ballots, .. } = explained.context("the turn is missing")?;
         answered &= signal.part.is_some();
+        // The attempts of this turn have ended, so their replies are complete.
+        let replies = std::mem::take(&mut *replies.lock());
         let judge = match &signal.part {
             Some(guerdon_types::Part::Judge(part)) => json!(part),
             _ => json!(null),
         };
-        let shown = json!({"turn": turn, "judge": judge, "abstained": signal.abstained, "usage": signal.usage});
+        let shown = json!({
+            "turn": turn,
+            "judge": judge,
+            "abstained": signal.abstained,
+            "ballots": ballots,
+            "replies": replies,
+            "usage": signal.usage,
+        });
         outln!("{}", serde_json::to_string_pretty(&shown)?)?;
     }
     Ok(if answered { ExitCode::SUCCESS } else { ExitCode::FAILURE })

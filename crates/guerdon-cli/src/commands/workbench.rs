@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use guerdon_judge::{Endpoint, JudgeSource, KeyPlace, Prompts, Services};
+use guerdon_judge::{Endpoint, JudgeReply, JudgeSource, KeyPlace, Prompts, Services};
 use guerdon_server::config::ProcessEnvironment;
 use guerdon_server::secrets::{SecretPlace, resolve};
 use guerdon_server::texts::{PROMPTS, texts};
@@ -29,6 +29,15 @@ pub(super) fn compiled(paths: &[PathBuf]) -> anyhow::Result<Prompts> {
 /// The judge that the configuration names. It reports the outcome of every attempt on standard
 /// error.
 pub(super) fn source(prompts: Prompts, args: &JudgeArgs) -> anyhow::Result<JudgeSource> {
+    source_heard(prompts, args, drop)
+}
+
+/// The same; `heard` gets the words of every reply.
+pub(super) fn source_heard(
+    prompts: Prompts,
+    args: &JudgeArgs,
+    heard: impl Fn(JudgeReply) + Send + Sync + 'static,
+) -> anyhow::Result<JudgeSource> {
     let config = args.configuration.source()?.load()?;
     let profile = config.default_profile().and_then(|name| config.profiles.get(name));
     let name =
@@ -48,6 +57,7 @@ pub(super) fn source(prompts: Prompts, args: &JudgeArgs) -> anyhow::Result<Judge
         errln!("attempt {}: {} in {seconds:.2} s", event.attempt, event.outcome);
     })
     .with_root(root)
+    .with_reply_observer(heard)
     .with_keys(move |KeyPlace { env, file }| {
         let place = SecretPlace { what: &what, env, file };
         resolve(place, &under, &ProcessEnvironment).map_err(|error| error.to_string())
