@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use guerdon_fusion::Scorer;
-use guerdon_judge::JudgeSource;
+use guerdon_judge::{JudgeSource, JudgeStatus};
 use guerdon_rules::RulePacks;
 use guerdon_types::{ConfigDigest, Invalid, ProblemCode, ProfileInfo, ProfileName, SourceInfo};
 
@@ -94,6 +94,22 @@ impl Snapshot {
             Invalid::new(ProblemCode::UnknownProfile, "/profile", detail)
                 .hint("name one of these, or leave `profile` out")
         })
+    }
+
+    /// The state of every judge that a profile asks, by its name in the configuration.
+    pub(crate) fn judge_statuses(&self) -> Vec<(String, JudgeStatus)> {
+        let mut statuses = BTreeMap::new();
+        for (name, profile) in &self.profiles {
+            let Some((judge, config)) = profile.judge.as_ref().zip(self.config.profiles.get(name))
+            else {
+                continue;
+            };
+            let names = config.judge.iter().chain(&config.judging.panel);
+            for (name, endpoint) in names.zip(judge.judges()) {
+                statuses.extend(endpoint.statuses(name));
+            }
+        }
+        statuses.into_iter().collect()
     }
 
     /// The profiles for the reply of `GET /v1/info`.

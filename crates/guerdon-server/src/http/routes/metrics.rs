@@ -20,9 +20,9 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         content_type = "application/openmetrics-text"),
 ))]
 async fn metrics(State(app): State<App>) -> Result<impl IntoResponse, ApiError> {
-    let text = app
-        .engine
-        .metrics()
+    let metrics = app.engine.metrics();
+    metrics.judge_states.set(app.engine.snapshot().judge_statuses());
+    let text = metrics
         .render()
         .map_err(|error| ApiError::new(ProblemCode::Internal, error.to_string()))?;
     Ok(([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text))

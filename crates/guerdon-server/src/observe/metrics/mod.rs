@@ -3,6 +3,7 @@
 
 mod connections;
 mod histograms;
+mod judge_states;
 mod judges;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 pub(crate) use self::connections::ConnectionMetrics;
 use self::histograms::{counts, seconds, tokens};
+pub(crate) use self::judge_states::JudgeStates;
 pub(crate) use self::judges::JudgeMetrics;
 
 /// All metrics of one server.
@@ -39,6 +41,8 @@ pub struct Metrics {
     model_wait_seconds: Family<ModelLabels, Histogram, fn() -> Histogram>,
     /// Metrics of judges.
     pub(crate) judges: JudgeMetrics,
+    /// States of judges, set before each scrape.
+    pub(crate) judge_states: Arc<JudgeStates>,
     compared_turns: Family<ComparedLabels, Counter>,
     generation: Gauge,
     reloads: Family<ReloadLabels, Counter>,
@@ -182,6 +186,8 @@ impl Metrics {
             "1 while the files on disk are broken and an older generation keeps serving"
         );
         let connections = ConnectionMetrics::register(&mut registry);
+        let judge_states = Arc::<JudgeStates>::default();
+        registry.register_collector(Box::new(Arc::clone(&judge_states)));
         Arc::new(Self {
             connections,
             requests,
@@ -196,6 +202,7 @@ impl Metrics {
             model_batch_seconds,
             model_wait_seconds,
             judges: JudgeMetrics::register(&mut registry),
+            judge_states,
             compared_turns,
             generation,
             reloads,
