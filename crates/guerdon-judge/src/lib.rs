@@ -75,7 +75,7 @@ pub use error::{Error, StoreError};
 pub use guerdon_queue::{AddressState, AddressStatus, AdmissionStatus};
 pub use guerdon_text::{Diagnostic, Report, Severity, SourceText};
 pub use quality::calibrate::{
-    BootstrapEstimate, CalibrationReport, CriterionCalibration, Gold, GoldError,
+    BootstrapEstimate, CalibrationReport, CriterionCalibration, Gold, GoldError, LabelAgreement,
 };
 pub use quality::drift::DriftReport;
 pub use quality::explain::{ExplainedAbstention, ExplainedBallot, ExplainedLevel, Explanation};

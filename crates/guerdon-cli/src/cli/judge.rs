@@ -64,10 +64,14 @@ pub(crate) struct CalibrateArgs {
     /// The prompt
     #[arg(value_name = "PROMPT")]
     pub(crate) prompt: PathBuf,
-    /// Labels by people, JSON lines (or .gz): {"messages", "labels": {criterion: level}}, or pairs
-    /// {"prompt", "output_a", "output_b", "human_label"}
+    /// Labels by people, JSON lines (or .gz): {"messages", "labels": {criterion: level}} and perhaps
+    /// "second", the labels of another pass; or pairs {"prompt", "output_a", "output_b",
+    /// "human_label"}
     #[arg(long, value_name = "FILE")]
     pub(crate) gold: PathBuf,
+    /// Compare only the labels with the second labels; no judge is asked
+    #[arg(long, conflicts_with_all = ["svg", "stamp", "repeats"])]
+    pub(crate) labels_only: bool,
     /// Ask each item this many more times, to measure the judge's consistency
     #[arg(long, default_value_t = 4, value_name = "N")]
     pub(crate) repeats: u32,

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use guerdon_judge::{Prompts, SourceText};
+use guerdon_judge::{Gold, Prompts, SourceText};
 use guerdon_types::{Message, Role, Rollout};
 use toml::{Table, Value};
 
@@ -170,4 +170,54 @@ fn nearly_all_static_text_comes_before_the_dialogue() {
         println!("{id}: {shared} of {fixed} static characters, {:.0} %", 100.0 * share);
         assert!(share >= 0.8, "{id}: {share}");
     }
+}
+
+/// The gold file of a shipped rubric.
+fn gold(id: &str) -> String {
+    let folder = if id.ends_with("_zh") { "gold/zh" } else { "gold" };
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../judge-prompts");
+    #[expect(clippy::disallowed_methods, reason = "a test reads the labels that are shipped")]
+    std::fs::read_to_string(root.join(folder).join(format!("{id}.jsonl"))).unwrap()
+}
+
+#[test]
+fn gold_labels_cover_every_level_of_both_languages_twice() {
+    let mut cases = [0, 0];
+    for text in shipped() {
+        let (prompts, _) = Prompts::compile(std::slice::from_ref(&text)).unwrap();
+        let id = text.name.trim_end_matches(".md");
+        let lines = gold(id);
+        cases[usize::from(id.ends_with("_zh"))] += lines.lines().count();
+        let labels = prompts.label_agreement(&Gold::read(&lines).unwrap()).unwrap();
+        let criteria = &prompts.summaries()[0].criteria;
+        assert_eq!(labels.len(), criteria.len(), "{id}");
+        for one in &labels {
+            println!("{id} {}: n {}, kappa {:?}", one.name, one.items, one.kappa.value);
+            assert_eq!(
+                one.items,
+                lines.lines().count(),
+                "{id} {}: all are labelled twice",
+                one.name
+            );
+            assert!(one.kappa.value.is_some_and(|kappa| kappa >= 0.6), "{id} {one:?}");
+        }
+        for criterion in front(&text.text)["criteria"].as_array().unwrap() {
+            for level in criterion["levels"].as_array().unwrap() {
+                let (id, level) = (&criterion["id"], &level["name"]);
+                let label = format!("{id}: {level}").replace('\'', "\"");
+                let found = lines.lines().filter(|line| line.contains(&label)).count();
+                assert!(found >= 2, "{} {label}: {found}", text.name);
+            }
+        }
+    }
+    assert!(cases.iter().all(|count| *count >= 60), "{cases:?}");
+}
+
+#[test]
+fn label_that_the_rubric_lacks_is_named_with_its_line() {
+    let text = shipped().into_iter().find(|text| text.name == "silence.md").unwrap();
+    let (prompts, _) = Prompts::compile(&[text]).unwrap();
+    let lines = gold("silence").replacen("acts_on_yes", "acts_on_maybe", 1);
+    let error = prompts.label_agreement(&Gold::read(&lines).unwrap()).unwrap_err().to_string();
+    assert!(error.contains("gold line 1") && error.contains("acts_on_maybe"), "{error}");
 }

@@ -2,15 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use guerdon_text::quote;
 use guerdon_types::{Message, Rollout};
 use serde::Deserialize;
+
+use crate::rubric::Criterion;
 
 /// Gold labels.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Gold {
     /// Turns with levels: `{"messages": […], "context": {…}, "labels": {"<criterion>":
-    /// "<level>"}}`; the last message is the turn.
+    /// "<level>"}}`, and perhaps `"second": {…}`, the labels of a second pass. The last message is
+    /// the turn.
     #[non_exhaustive]
     Levels {
         /// The lines.
@@ -34,6 +38,26 @@ pub enum Gold {
 pub struct LabelledTurn {
     pub(super) rollout: Rollout,
     pub(super) labels: BTreeMap<String, String>,
+    /// The labels of a second, independent pass.
+    pub(super) second: BTreeMap<String, String>,
+    /// The line, counted from 1.
+    pub(super) line: usize,
+}
+
+impl LabelledTurn {
+    /// Checks that the labels name criteria and levels that exist.
+    pub(super) fn check(&self, criteria: &[Criterion]) -> Result<(), GoldError> {
+        for (id, label) in self.labels.iter().chain(&self.second) {
+            let wrong = |detail: String| Err(GoldError { line: self.line, detail });
+            let Some(criterion) = criteria.iter().find(|criterion| criterion.id == *id) else {
+                return wrong(format!("the prompt has no criterion {}", quote(id)));
+            };
+            if criterion.level(label).is_none() {
+                return wrong(format!("criterion `{id}` has no level {}", quote(label)));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Two replies with the preference of people. Other fields of a line are ignored.
@@ -54,6 +78,8 @@ struct GoldLine {
     #[serde(default)]
     context: guerdon_types::Context,
     labels: BTreeMap<String, String>,
+    #[serde(default)]
+    second: BTreeMap<String, String>,
 }
 
 /// A line that cannot be used.
@@ -95,10 +121,12 @@ impl Gold {
         let read = |(number, line): (usize, &str)| {
             let line: GoldLine =
                 serde_json::from_str(line).map_err(|error| wrong(number, error.to_string()))?;
-            let GoldLine { messages, context, labels } = line;
+            let GoldLine { messages, context, labels, second } = line;
             Ok(LabelledTurn {
                 rollout: Rollout { messages, context, ..Rollout::default() },
                 labels,
+                second,
+                line: number + 1,
             })
         };
         Ok(Self::Levels { items: lines().map(read).collect::<Result<_, _>>()?, hash })

@@ -7,6 +7,7 @@
 
 mod agreement;
 mod gold;
+mod labels;
 mod report;
 mod svg;
 
@@ -25,6 +26,7 @@ use crate::rubric::{Criterion, Rubric};
 use crate::source::JudgeSource;
 
 pub use gold::{Gold, GoldError};
+pub use labels::LabelAgreement;
 pub use report::{BootstrapEstimate, CalibrationReport, CriterionCalibration};
 
 /// Number of bootstrap resamples for a confidence interval.
@@ -78,6 +80,7 @@ impl JudgeSource {
             hash: rubric.hash.clone(),
             model: self.models(),
             gold: gold.hash().to_owned(),
+            labels: self.prompts().label_agreement(gold).unwrap_or_default(),
             measured: by_name
                 .into_iter()
                 .map(|(name, rated)| measure_criterion(name, &rated, pairs))

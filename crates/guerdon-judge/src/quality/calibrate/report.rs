@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::labels::LabelAgreement;
 use crate::rubric::version::{self, KappaStamp};
 
 /// A number and its 95 % bootstrap interval.
@@ -54,6 +55,8 @@ pub struct CalibrationReport {
     pub model: String,
     /// The hash of the gold file.
     pub gold: String,
+    /// Agreement of the two labellings of the gold file, if it has two.
+    pub labels: Vec<LabelAgreement>,
     /// Criterion by criterion, or source by source.
     pub measured: Vec<CriterionCalibration>,
 }

@@ -1,0 +1,68 @@
+//! Agreement of two labellings of the same gold items, without a judge: what a judge can be
+//! expected to reach at most.
+
+use serde::Serialize;
+
+use super::agreement;
+use super::gold::{Gold, GoldError, LabelledTurn};
+use super::report::BootstrapEstimate;
+use super::{RESAMPLES, Statistic};
+use crate::rubric::Criterion;
+use crate::rubric::prompts::Prompts;
+
+/// Agreement of the labels with the second labels on one criterion.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct LabelAgreement {
+    /// The criterion.
+    pub name: String,
+    /// Items that have both labels.
+    pub items: usize,
+    /// The share with the same label.
+    pub agreement: BootstrapEstimate,
+    /// Cohen's kappa.
+    pub kappa: BootstrapEstimate,
+    /// Kappa with squared distances between levels.
+    pub weighted_kappa: BootstrapEstimate,
+}
+
+impl Prompts {
+    /// Compares the two labellings in `gold`, for each criterion of the first prompt. Empty if no
+    /// item has second labels.
+    ///
+    /// # Errors
+    /// [`GoldError`], if a label names a criterion or a level that the prompt does not have.
+    pub fn label_agreement(&self, gold: &Gold) -> Result<Vec<LabelAgreement>, GoldError> {
+        let (Some(rubric), Gold::Levels { items, .. }) = (self.rubrics().first(), gold) else {
+            return Ok(Vec::new());
+        };
+        for item in items {
+            item.check(&rubric.criteria)?;
+        }
+        let compared = rubric.criteria.iter().filter_map(|criterion| compare(criterion, items));
+        Ok(compared.collect())
+    }
+}
+
+fn compare(criterion: &Criterion, items: &[LabelledTurn]) -> Option<LabelAgreement> {
+    let pair = |item: &LabelledTurn| {
+        let index = |label: &String| criterion.levels.iter().position(|one| one.name == *label);
+        Some((index(item.labels.get(&criterion.id)?)?, index(item.second.get(&criterion.id)?)?))
+    };
+    let pairs: Vec<(usize, usize)> = items.iter().filter_map(pair).collect();
+    if pairs.is_empty() {
+        return None;
+    }
+    let count = criterion.levels.len();
+    let measure = |statistic: &Statistic<'_>| BootstrapEstimate {
+        value: statistic(&pairs),
+        interval: agreement::bootstrap(&pairs, RESAMPLES, statistic),
+    };
+    Some(LabelAgreement {
+        name: criterion.id.clone(),
+        items: pairs.len(),
+        agreement: measure(&|pairs| Some(agreement::agreement(pairs))),
+        kappa: measure(&|pairs| agreement::kappa(pairs, count)),
+        weighted_kappa: measure(&|pairs| agreement::weighted_kappa(pairs, count)),
+    })
+}
