@@ -32,14 +32,15 @@ options.intra_op_num_threads = int(sys.argv[4]) if len(sys.argv) > 4 else 0
 graph = onnx_encoder.build(*state_of(onnx.load(folder / "model.onnx")), "padded").SerializeToString()
 session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 names = [i.name for i in session.get_inputs()]
-limit = tomllib.loads((folder / "guerdon.model.toml").read_text())["input"]["max_tokens"]
+form = tomllib.loads((folder / "guerdon.model.toml").read_text())["input"]
+limit, truncation, keep_system = form["max_tokens"], form.get("truncation", "messages"), form.get("keep_system", False)
 tokenizer = load_tokenizer(folder / "tokenizer.json")
 rollouts = [json.loads(line)["messages"] for line in open(file, encoding="utf-8")][:count]
 
 
 def rows(messages):
     """Returns the model's inputs for the last turn."""
-    encoded = encode(tokenizer, messages, len(messages) - 1, limit)
+    encoded = encode(tokenizer, messages, len(messages) - 1, limit, truncation, keep_system)
     first, last = encoded.reply
     reply = numpy.zeros(len(encoded.ids), numpy.int64)
     reply[first:last] = 1
