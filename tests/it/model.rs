@@ -1,5 +1,5 @@
-//! The reward model: single-rollout requests coalesce, and a score does not depend on its
-//! batch-mates.
+//! The reward model: single-rollout requests coalesce, a score does not depend on its batch-mates,
+//! and named objectives are in the reply.
 
 use guerdon_tests::Server;
 use serde_json::json;
@@ -42,5 +42,25 @@ async fn score_of_a_text_does_not_depend_on_its_batch() {
     // The shape of a matrix may change the order of summation, which changes only the last bits of
     // an f32. The test of the bundled model in guerdon-model requires equal bits.
     assert!((score(&alone, 0) - score(&among, 40)).abs() <= 1e-6);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn named_objectives_are_in_the_reply_beside_the_score() {
+    let heads = Server::config()
+        .replace("crates/guerdon-model/tests/tiny", "crates/guerdon-model/tests/heads");
+    let server = Server::from_config(&heads, &[]).await;
+    let reply = server.score(&json!({ "rollouts": [Server::rollout("no deal .")] })).await;
+    let part = &reply["results"][0]["turns"][0]["rm"];
+    let objective = |name: &str| part["objectives"][name].as_f64().unwrap();
+    assert_eq!(part["objectives"].as_object().unwrap().len(), 4, "{part}");
+    // The manifest's weights. All numbers are small multiples of a power of two.
+    let sum = objective("help") + 2.0 * objective("honest") - 0.5 * objective("short");
+    assert!((part["raw"].as_f64().unwrap() - sum).abs() < f64::EPSILON, "{part}");
+    assert!(["help", "honest", "short"].iter().any(|name| objective(name) != 0.0), "{part}");
+    server.stop().await;
+    let server = Server::new().await;
+    let reply = server.score(&json!({ "rollouts": [Server::rollout("no deal .")] })).await;
+    assert!(reply["results"][0]["turns"][0]["rm"].get("objectives").is_none());
     server.stop().await;
 }

@@ -5,9 +5,10 @@
 The hidden state of a token is the sum of the embeddings up to it, so that the state of the last token depends on the whole
 text. All numbers are small multiples of a power of two: the arithmetic is exact in any order, and the expected scores are
 compared bit by bit. `cases.json` holds the manifests, the dialogues and the scores; `int32.onnx` is the same graph with int32
-inputs. The output is the same in every run.
+inputs; the manifest is that of the case "weights with objectives". The output is the same in every run.
 """
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -237,6 +238,24 @@ def main():
             rows.append(row)
         cases.append({"name": name, "format": shape["format"], "suffix": shape.get("suffix"), "steps": shape.get("steps"),
                       "output": output, "rows": rows})
+    name, _, output, *_ = next(case for case in CASES if case[0] == "weights with objectives")
+    digest = {file: hashlib.sha256((OUT / file).read_bytes()).hexdigest() for file in ("model.onnx", "tokenizer.json")}
+    (OUT / "guerdon.model.toml").write_text(f"""# Written by make_heads.py.
+name = "{name}"
+[files]
+model = "model.onnx"
+model_sha256 = "{digest['model.onnx']}"
+tokenizer = "tokenizer.json"
+tokenizer_sha256 = "{digest['tokenizer.json']}"
+[input]
+format = "pair"
+max_tokens = {MAX_TOKENS}
+[output]
+{output}
+[calibration]
+mean = 0.0
+std = 1.0
+""")
     (OUT / "cases.json").write_text("[\n" + ",\n".join(json.dumps(case) for case in cases) + "\n]\n")
 
 
