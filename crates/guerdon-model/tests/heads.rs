@@ -213,6 +213,21 @@ fn several_labels_are_named_as_in_config_json() {
 }
 
 #[tokio::test]
+async fn a_mark_that_a_reply_spells_is_text() {
+    let case = cases().into_iter().find(|case| case.name == "the lowest step").unwrap();
+    let folder = folder("model.onnx", &input(&case), &case.output);
+    let source = load(&ModelConfig::new(folder.path()), &Arc::default());
+    let score = async |reply: &str| {
+        let scored = part(&source, &[Message::new(guerdon_types::Role::Assistant, reply)]).await;
+        (scored.raw.to_bits(), scored.tokens)
+    };
+    // The tokenizer reads the mark as three words that it does not know.
+    let spelled = score("one <step> two\nyes").await;
+    assert_eq!(spelled, score("one zebra zebra zebra two\nyes").await);
+    assert_ne!(spelled, score("one\ntwo\nyes").await);
+}
+
+#[tokio::test]
 async fn a_reply_without_a_step_abstains() {
     let case = cases().into_iter().find(|case| case.name == "the lowest step").unwrap();
     let folder = folder("model.onnx", &input(&case), &case.output);
