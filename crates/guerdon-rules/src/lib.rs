@@ -60,6 +60,6 @@ pub use syntax::schema::json_schema;
 pub use text::normalise::fold;
 pub use workbench::{
     Diff, DraftInput, ExampleResult, GroupChange, HitChange, LabelCounts, LabelledRollout,
-    RankChange, RecordedParts, RuleChange, RuleCost, RuleMeasure, RuleMeasures, Share, TurnChange,
-    TurnLabels, draft, format, junit, tap,
+    RankChange, RecordedParts, RuleChange, RuleCost, RuleMeasure, RuleMeasures, ShareEstimate,
+    TurnChange, TurnLabels, draft, format, junit, tap,
 };

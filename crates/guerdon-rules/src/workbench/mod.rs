@@ -17,6 +17,6 @@ pub use draft::{DraftInput, draft};
 pub use example_runner::{ExampleResult, junit, tap};
 pub use format::format;
 pub use labels::{LabelledRollout, TurnLabels};
-pub use precision::{LabelCounts, RuleMeasure, RuleMeasures, Share};
+pub use precision::{LabelCounts, RuleMeasure, RuleMeasures, ShareEstimate};
 pub use ranks::{GroupChange, RankChange};
 pub use recorded::RecordedParts;

@@ -54,15 +54,15 @@ pub struct LabelCounts {
     /// Labelled turns on which a missing fact kept the rule from deciding.
     pub undecided: usize,
     /// The share of hits with the label `true` among the labelled hits.
-    pub precision: Option<Share>,
+    pub precision: Option<ShareEstimate>,
     /// The share of hits among the turns with the label `true`.
-    pub recall: Option<Share>,
+    pub recall: Option<ShareEstimate>,
 }
 
 /// A share with Wilson's 95 % interval (Wilson 1927, without continuity correction).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[non_exhaustive]
-pub struct Share {
+pub struct ShareEstimate {
     /// The share, from 0 to 1.
     pub value: f64,
     /// The lower end of the interval.
@@ -74,7 +74,7 @@ pub struct Share {
 /// The 97.5th percentile of the standard normal distribution.
 const Z: f64 = 1.959_963_984_540_054;
 
-impl Share {
+impl ShareEstimate {
     /// `yes` of `all`; `None` without any.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "there are fewer turns than 2^52")]
@@ -106,8 +106,8 @@ impl LabelCounts {
     }
 
     fn with_shares(mut self) -> Self {
-        self.precision = Share::of(self.right, self.hits());
-        self.recall = Share::of(self.right, self.right + self.missed);
+        self.precision = ShareEstimate::of(self.right, self.hits());
+        self.recall = ShareEstimate::of(self.right, self.right + self.missed);
         self
     }
 }

@@ -21,7 +21,7 @@ fn labelled(name: &str) -> Vec<LabelledRollout> {
 
 fn row(rule: &RuleMeasure) -> String {
     let counts = &rule.counts;
-    let share = |share: Option<guerdon_rules::Share>| match share {
+    let share = |share: Option<guerdon_rules::ShareEstimate>| match share {
         Some(share) => format!("{:.2} [{:.2}, {:.2}]", share.value, share.low, share.high),
         None => "-".to_owned(),
     };

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{CellAlignment, Table};
-use guerdon_rules::{ExampleResult, LabelCounts, RuleMeasure, RuleMeasures, Share};
+use guerdon_rules::{ExampleResult, LabelCounts, RuleMeasure, RuleMeasures, ShareEstimate};
 use serde::Serialize;
 
 use crate::cli::MeasureFormat;
@@ -125,10 +125,12 @@ fn row(name: &str, counts: &LabelCounts, note: &str) -> Vec<String> {
 }
 
 /// A share and its interval.
-fn share(share: Option<Share>) -> [String; 2] {
+fn share(share: Option<ShareEstimate>) -> [String; 2] {
     share.map_or_else(
         || ["-".to_owned(), String::new()],
-        |Share { value, low, high, .. }| [format!("{value:.3}"), format!("{low:.2}-{high:.2}")],
+        |ShareEstimate { value, low, high, .. }| {
+            [format!("{value:.3}"), format!("{low:.2}-{high:.2}")]
+        },
     )
 }
 

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use guerdon_types::{Finite, RuleAbstention, RuleHit, RulesPart, SuppressedMatch};
 
-use outcome::{MatchOutcome, SuppressedMatches};
+use outcome::{MAX_SPANS, MatchOutcome, SuppressedMatches};
 pub(crate) use outcome::{RuleOutcome, RuleVerdict};
 pub(crate) use scope::{DialogueTexts, TurnView};
 
@@ -84,9 +84,6 @@ pub(crate) fn gather<'p>(
     part.points = Finite::new(points).unwrap_or_default();
     Evaluation { part, disguised }
 }
-
-/// The greatest number of spans that a hit reports. All of them count.
-const MAX_SPANS: usize = 64;
 
 impl TurnView<'_, '_> {
     /// The rules that may hit.

@@ -4,6 +4,9 @@ use guerdon_types::{RuleHit, SuppressedMatch};
 
 use crate::engine::scan::Suppression;
 
+/// The greatest number of spans that a hit reports. All of them count.
+pub(super) const MAX_SPANS: usize = 64;
+
 /// The verdict of a rule on a turn.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum RuleVerdict {

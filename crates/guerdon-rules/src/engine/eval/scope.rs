@@ -9,8 +9,7 @@ use std::sync::Arc;
 use guerdon_types::{Context, Message, Role, Rollout};
 use serde_json::Value as Json;
 
-use super::MAX_SPANS;
-use super::outcome::{MatchOutcome, SuppressedMatches};
+use super::outcome::{MAX_SPANS, MatchOutcome, SuppressedMatches};
 use crate::engine::checks::CheckHit;
 use crate::engine::plan::RulePlan;
 use crate::engine::scan::{ScannedText, Suppression};

@@ -7,8 +7,8 @@ use super::chinese_words::{
     NEGATORS, NO_CONDITIONS, NO_NEGATION, NO_PAST, NO_QUESTIONS, NO_SAYING, NUMBER_DENIALS,
     OTHER_WORDS, OTHERS, OWN, PAST, PREPOSITIONS, QUESTIONS, SAYING, WEAK_SAYING,
 };
-use super::clauses::{Boundary, ClauseReader};
-use super::spread::Tag;
+use super::parts::{Boundary, QuestionTag};
+use super::reader::ClauseReader;
 use crate::text::tokens::is_cjk;
 
 /// The bytes before a place that are read for a subject.
@@ -277,17 +277,17 @@ fn is_double(rest: &str) -> bool {
 }
 
 /// The tag that a clause before a question mark is.
-pub(super) fn tag(clause: &str) -> Option<Tag> {
+pub(super) fn tag(clause: &str) -> Option<QuestionTag> {
     if !clause.contains(is_cjk) {
         return None;
     }
     if CONFIRM_TAGS.contains(&clause) {
-        return Some(Tag::Confirm);
+        return Some(QuestionTag::Confirm);
     }
     let short = clause.chars().count() <= TAG_CHARS;
     let numeral = |c: char| c.is_ascii_digit() || "二三四五六七八九十百千万".contains(c);
     (short && !clause.contains(numeral) && CONSENTS.iter().any(|word| clause.contains(word)))
-        .then_some(Tag::Consent)
+        .then_some(QuestionTag::Consent)
 }
 
 /// The cue of mentioned words at the end of a text: `所谓`.

@@ -1,337 +1,76 @@
 //! The clauses of a text with their cues, in one pass over its words and characters.
 
-use super::{Denial, Place, Report, SpeechIndex, chinese, english, quotes};
+use super::parts::{Boundary, ClauseCues, CueBytes};
+use super::reader::{ClauseReader, ClauseToken, TokenKind, clause, place};
+use super::{chinese, english, quotes, spread};
 use crate::text::sentences::ends_sentence;
 use crate::text::steps;
-use crate::text::tokens::is_cjk;
 
-/// A clause: the words between two commas, contrasting words or ends of sentences.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Clause {
-    pub(super) bytes: Place,
-    /// The boundary in front of it.
-    pub(super) after: Boundary,
-    /// The cue that makes it a question.
-    pub(super) question: Option<Place>,
-    /// The cue of a question for consent that refers to it.
-    pub(super) consent: Option<Place>,
-    pub(super) condition: Option<Place>,
-    pub(super) past: Option<Place>,
-    /// The cue of a condition that the clause itself states.
-    pub(super) states_condition: Option<Place>,
-}
-
-/// The boundary in front of a clause, by increasing strength.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Boundary {
-    /// A word that states a condition, without a comma before it: `if`, `如果`.
-    Condition,
-    /// A word that joins two statements, without a comma before it: `and we`, `就`.
-    Joint,
-    /// A comma, a colon, a bracket or a dash.
-    Comma,
-    /// A word that contrasts or reasons: `but`, `because`, `但是`.
-    Contrast,
-    /// The end of a sentence, or the start of the text.
-    Sentence,
-}
-
-/// A word, an ideograph or a mark.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Token {
-    pub(super) start: u32,
-    pub(super) end: u32,
-    pub(super) kind: TokenKind,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum TokenKind {
-    /// A run of letters, digits and apostrophes.
-    Word,
-    Ideograph,
-    Mark(char),
-}
-
-/// A negator while its clause is read.
-#[derive(Debug, Clone, Copy)]
-struct OpenNegator {
-    at: Place,
-    token: usize,
-}
-
-/// Reads a text clause by clause.
-pub(super) struct ClauseReader<'t> {
-    pub(super) text: &'t str,
-    pub(super) tokens: Vec<Token>,
-    index: SpeechIndex,
-    /// The clause that is being read.
-    open: Clause,
-    /// The index of the first token of the open clause.
-    pub(super) opens_at: usize,
-    /// The index of the first clause of the sentence.
-    sentence: usize,
-    /// The last negator of the open clause, which a second one may cancel.
-    negator: Option<OpenNegator>,
-    /// The cue of reported words that follow, and the byte at which they begin.
-    saying: Option<(Place, u32)>,
-}
-
-/// A second negator cancels the first one within this many tokens: `cannot refuse`.
-const DOUBLE_NEGATION: usize = 3;
-
-const fn clause(start: u32, after: Boundary) -> Clause {
-    Clause {
-        bytes: [start, start],
-        after,
-        question: None,
-        consent: None,
-        condition: None,
-        past: None,
-        states_condition: None,
-    }
-}
-
-impl<'t> ClauseReader<'t> {
-    pub(super) fn new(text: &'t str) -> Self {
-        Self {
-            text,
-            tokens: tokens(text),
-            index: SpeechIndex::default(),
-            open: clause(0, Boundary::Sentence),
-            opens_at: 0,
-            sentence: 0,
-            negator: None,
-            saying: None,
-        }
-    }
-
-    pub(super) fn read(mut self) -> SpeechIndex {
-        let mut at = 0;
-        while let Some(token) = self.tokens.get(at).copied() {
-            steps::add(1);
-            at += match token.kind {
-                TokenKind::Word => english::read(&mut self, at),
-                TokenKind::Ideograph => chinese::read(&mut self, at),
-                TokenKind::Mark(mark) => match english::parenthesis(&self, at) {
-                    Some(length) => length,
-                    None => {
-                        self.mark(at, token, mark);
-                        1
-                    }
-                },
-            }
-            .max(1);
-        }
-        let end = place(self.text.len());
-        self.close(self.tokens.len(), [end, end], Boundary::Sentence, self.tokens.len());
-        self.end_sentence(None);
-        quotes::add_quoted(&mut self);
-        self.index
-    }
-
-    fn mark(&mut self, at: usize, token: Token, mark: char) {
-        let Token { start, end, .. } = token;
-        if ends_sentence(self.text, start as usize, mark) {
-            let asked = matches!(mark, '?' | '？').then_some([start, end]);
-            // A second mark (`?!`) ends the sentence that has just ended.
-            if self.opens_at == at && self.sentence == self.index.clauses.len() {
-                if let (Some(cue), Some(last)) = (asked, self.index.clauses.last_mut()) {
-                    last.question.get_or_insert(cue);
-                }
-                self.open = clause(end, Boundary::Sentence);
-                self.opens_at = at + 1;
-                return;
-            }
-            self.close(at, [start, end], Boundary::Sentence, at + 1);
-            self.end_sentence(asked);
-        } else if self.is_comma(start as usize, end as usize, mark) {
-            self.close(at, [start, end], Boundary::Comma, at + 1);
-        }
-    }
-
-    /// Returns true if a mark parts two clauses: not the comma of `1,200` or the colon of `9:30`.
-    fn is_comma(&self, start: usize, end: usize, mark: char) -> bool {
-        let digit = |c: Option<char>| c.is_some_and(|c| c.is_ascii_digit());
-        let before = self.text.get(..start).and_then(|text| text.chars().next_back());
-        let after = self.text.get(end..).and_then(|text| text.chars().next());
-        match mark {
-            ',' | '，' | ':' | '：' => !(digit(before) && digit(after)),
-            '(' | ')' | '（' | '）' | '—' | '–' | '…' | '[' | ']' | '【' | '】' => true,
-            '-' | '~' => before == Some(' ') && after == Some(' '),
-            '.' => after == Some('.'),
-            _ => false,
-        }
-    }
-
-    /// Ends the open clause before token `at`, which begins at byte `end`, and opens the next one at
-    /// byte `next` with token `first`.
-    fn close(&mut self, at: usize, [end, next]: Place, boundary: Boundary, first: usize) {
-        if self.opens_at < at {
-            self.open.bytes[1] = end;
-            self.settle_negator();
-            self.end_report(end, boundary);
-            self.index.clauses.push(self.open);
-            self.open = clause(next, boundary);
-        } else {
-            // Nothing stands between two boundaries; the stronger one counts.
-            let after = self.open.after.max(boundary);
-            self.open = Clause { bytes: [next, next], after, ..self.open };
-        }
-        self.opens_at = first;
-    }
-
-    /// Opens a clause at the word at `at`, which begins it.
-    pub(super) fn open_at(&mut self, at: usize, boundary: Boundary) {
-        if let Some(start) = self.tokens.get(at).map(|token| token.start) {
-            self.close(at, [start, start], boundary, at);
-        }
-    }
-
-    /// Opens a clause after a boundary of `count` words at `at`.
-    pub(super) fn open_after(&mut self, at: usize, count: usize, boundary: Boundary) {
-        let place = self.place(at, count);
-        self.close(at, place, boundary, at + count);
-    }
-
-    fn end_sentence(&mut self, asked: Option<Place>) {
-        if let Some(clauses) = self.index.clauses.get_mut(self.sentence..) {
-            super::spread::spread(self.text, clauses, asked);
-        }
-        self.sentence = self.index.clauses.len();
-        self.saying = None;
-    }
-
-    /// The word at a token, or nothing if it is no word.
-    pub(super) fn word(&self, at: usize) -> &'t str {
-        match self.tokens.get(at) {
-            Some(Token { start, end, kind: TokenKind::Word }) => {
-                self.text.get(*start as usize..*end as usize).unwrap_or_default()
-            }
-            _ => "",
-        }
-    }
-
-    /// The bytes of `count` tokens from `at` on.
-    pub(super) fn place(&self, at: usize, count: usize) -> Place {
-        let start = self.tokens.get(at).map_or(0, |token| token.start);
-        let last = (at + count.max(1) - 1).min(self.tokens.len().saturating_sub(1));
-        [start, self.tokens.get(last).map_or(start, |token| token.end)]
-    }
-
-    /// The text of the open clause before a byte, at most `bytes` bytes of it.
-    pub(super) fn clause_before(&self, byte: u32, bytes: usize) -> &'t str {
-        let end = byte as usize;
-        let mut start = (self.open.bytes[0] as usize).max(end.saturating_sub(bytes)).min(end);
-        while !self.text.is_char_boundary(start) {
-            start += 1;
-        }
-        self.text.get(start..end).unwrap_or_default()
-    }
-
-    /// Adds a negator. Returns false if it cancels the one before it.
-    pub(super) fn negate(&mut self, at: usize, count: usize, is_coordinated: bool) -> bool {
-        let place = self.place(at, count);
-        if let Some(first) = self.negator.take() {
-            let close = at.saturating_sub(first.token) <= DOUBLE_NEGATION + 1;
-            if close && !is_coordinated {
-                return false;
-            }
-            self.index.negators.push(first.at);
-        }
-        self.negator = Some(OpenNegator { at: place, token: at + count.max(1) - 1 });
-        true
-    }
-
-    /// The number of tokens since the last negator of the clause.
-    pub(super) fn since_negator(&self, at: usize) -> Option<std::ops::Range<usize>> {
-        self.negator.map(|negator| negator.token + 1..at)
-    }
-
-    fn settle_negator(&mut self) {
-        self.index.negators.extend(self.negator.take().map(|negator| negator.at));
-    }
-
-    pub(super) fn deny(&mut self, at: usize, count: usize, numbers: bool) {
-        let place = self.place(at, count);
-        self.index.denials.push(Denial { at: place, numbers });
-    }
-
-    pub(super) fn ask(&mut self, at: usize, count: usize) {
-        let place = self.place(at, count);
-        self.open.question.get_or_insert(place);
-    }
-
-    pub(super) fn condition(&mut self, at: usize, count: usize) {
-        let place = self.place(at, count);
-        self.open.states_condition.get_or_insert(place);
-    }
-
-    pub(super) fn past(&mut self, at: usize, count: usize) {
-        let place = self.place(at, count);
-        self.open.past.get_or_insert(place);
-    }
-
-    /// Another speaker's words follow.
-    pub(super) fn say(&mut self, at: usize, count: usize) {
-        let place = self.place(at, count);
-        if self.saying.is_none() {
-            self.saying = Some((place, place[1]));
-        }
-    }
-
-    /// Ends reported words at the end of a clause. A cue at its very end reports the next clause:
-    /// `he said: 480 works`.
-    fn end_report(&mut self, end: u32, boundary: Boundary) {
-        let Some((cue, start)) = self.saying else { return };
-        let words = self.text.get(start as usize..end as usize).unwrap_or_default();
-        if boundary == Boundary::Comma && words.trim().is_empty() {
-            self.saying = Some((cue, end));
-            return;
-        }
-        if boundary == Boundary::Joint || boundary == Boundary::Condition {
-            return;
-        }
-        self.index.reports.push(Report { words: [start, end], cue });
-        self.saying = None;
-    }
-
-    pub(super) const fn reports(&mut self) -> &mut Vec<Report> {
-        &mut self.index.reports
-    }
-}
-
-pub(super) fn place(at: usize) -> u32 {
-    u32::try_from(at).unwrap_or(u32::MAX)
-}
-
-fn tokens(text: &str) -> Vec<Token> {
-    let mut tokens: Vec<Token> = Vec::with_capacity(text.len() / 3);
-    let mut chars = text.char_indices().peekable();
-    while let Some((start, c)) = chars.next() {
+/// Reads the clauses of a folded text.
+pub(super) fn read(text: &str) -> ClauseCues {
+    let mut reader = ClauseReader::new(text);
+    let mut at = 0;
+    while let Some(token) = reader.tokens.get(at).copied() {
         steps::add(1);
-        let mut end = start + c.len_utf8();
-        let kind = if is_cjk(c) {
-            TokenKind::Ideograph
-        } else if c.is_alphanumeric() {
-            while let Some((at, next)) = chars.peek().copied() {
-                let inside = next == '\''
-                    && text
-                        .get(at + 1..)
-                        .and_then(|rest| rest.chars().next())
-                        .is_some_and(char::is_alphanumeric);
-                if is_cjk(next) || !(next.is_alphanumeric() || inside) {
-                    break;
+        at += match token.kind {
+            TokenKind::Word => english::read(&mut reader, at),
+            TokenKind::Ideograph => chinese::read(&mut reader, at),
+            TokenKind::Mark(mark) => match english::parenthesis(&reader, at) {
+                Some(length) => length,
+                None => {
+                    read_mark(&mut reader, at, token, mark);
+                    1
                 }
-                end = at + next.len_utf8();
-                chars.next();
-            }
-            TokenKind::Word
-        } else if c.is_whitespace() && c != '\n' {
-            continue;
-        } else {
-            TokenKind::Mark(c)
-        };
-        tokens.push(Token { start: place(start), end: place(end), kind });
+            },
+        }
+        .max(1);
     }
-    tokens
+    let end = place(text.len());
+    reader.close(reader.tokens.len(), [end, end], Boundary::Sentence, reader.tokens.len());
+    end_sentence(&mut reader, None);
+    quotes::add_quoted(&mut reader);
+    reader.found
+}
+
+/// Reads a mark, which may end a sentence or a clause.
+fn read_mark(reader: &mut ClauseReader<'_>, at: usize, token: ClauseToken, mark: char) {
+    let ClauseToken { start, end, .. } = token;
+    if ends_sentence(reader.text, start as usize, mark) {
+        let asked = matches!(mark, '?' | '？').then_some([start, end]);
+        // A second mark (`?!`) ends the sentence that has just ended.
+        if reader.opens_at == at && reader.sentence == reader.found.clauses.len() {
+            if let (Some(cue), Some(last)) = (asked, reader.found.clauses.last_mut()) {
+                last.question.get_or_insert(cue);
+            }
+            reader.open = clause(end, Boundary::Sentence);
+            reader.opens_at = at + 1;
+            return;
+        }
+        reader.close(at, [start, end], Boundary::Sentence, at + 1);
+        end_sentence(reader, asked);
+    } else if is_comma(reader, start as usize, end as usize, mark) {
+        reader.close(at, [start, end], Boundary::Comma, at + 1);
+    }
+}
+
+/// Returns true if a mark parts two clauses: not the comma of `1,200` or the colon of `9:30`.
+fn is_comma(reader: &ClauseReader<'_>, start: usize, end: usize, mark: char) -> bool {
+    let digit = |c: Option<char>| c.is_some_and(|c| c.is_ascii_digit());
+    let before = reader.text.get(..start).and_then(|text| text.chars().next_back());
+    let after = reader.text.get(end..).and_then(|text| text.chars().next());
+    match mark {
+        ',' | '，' | ':' | '：' => !(digit(before) && digit(after)),
+        '(' | ')' | '（' | '）' | '—' | '–' | '…' | '[' | ']' | '【' | '】' => true,
+        '-' | '~' => before == Some(' ') && after == Some(' '),
+        '.' => after == Some('.'),
+        _ => false,
+    }
+}
+
+fn end_sentence(reader: &mut ClauseReader<'_>, asked: Option<CueBytes>) {
+    if let Some(clauses) = reader.found.clauses.get_mut(reader.sentence..) {
+        spread::spread(reader.text, clauses, asked);
+    }
+    reader.sentence = reader.found.clauses.len();
+    reader.saying = None;
 }

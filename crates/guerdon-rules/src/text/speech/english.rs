@@ -1,12 +1,12 @@
 //! English cues of a text.
 
-use super::clauses::{Boundary, ClauseReader, TokenKind};
 use super::english_words::{
     ADVERBS, AUXILIARIES, CONFIRM_TAGS, CONSENT_TAGS, CONTRASTS, COORDINATORS, DETERMINERS,
     IMPERATIVES, MENTIONS, NEGATORS, NO_NEGATION, OPENERS, OWN, PARENTHESES, PAST, PAST_TIMES,
     POLITE_CONDITIONS, QUESTION_WORDS, SAYING, SUBJECTS,
 };
-use super::spread::Tag;
+use super::parts::{Boundary, QuestionTag};
+use super::reader::{ClauseReader, TokenKind};
 
 /// Reads the word at `at`. Returns the number of tokens that were read.
 pub(super) fn read(reader: &mut ClauseReader<'_>, at: usize) -> usize {
@@ -250,25 +250,25 @@ pub(super) fn has_subject(text: &str) -> bool {
 }
 
 /// The tag that a clause before a question mark is.
-pub(super) fn tag(clause: &str) -> Option<Tag> {
+pub(super) fn tag(clause: &str) -> Option<QuestionTag> {
     let words: Vec<&str> = clause.split_whitespace().take(8).collect();
     let [first, rest @ ..] = words.as_slice() else { return None };
     if CONFIRM_TAGS.contains(&clause) {
-        return Some(Tag::Confirm);
+        return Some(QuestionTag::Confirm);
     }
     if CONSENT_TAGS.contains(&clause) {
-        return Some(Tag::Consent);
+        return Some(QuestionTag::Consent);
     }
     if !AUXILIARIES.contains(first) && *first != "how" {
         return None;
     }
     match rest {
         // `isn't it`, `will you`
-        [subject] if SUBJECTS.contains(subject) => Some(Tag::Confirm),
+        [subject] if SUBJECTS.contains(subject) => Some(QuestionTag::Confirm),
         _ if rest.iter().any(|word| matches!(*word, "that" | "this" | "it"))
             && !clause.contains(|c: char| c.is_ascii_digit()) =>
         {
-            Some(Tag::Consent)
+            Some(QuestionTag::Consent)
         }
         _ => None,
     }

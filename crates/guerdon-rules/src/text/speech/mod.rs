@@ -9,6 +9,8 @@
 //! | File | Contents |
 //! |---|---|
 //! | `acts.rs` | The acts, and sets of them |
+//! | `parts.rs` | Clauses and the cues in them |
+//! | `reader.rs` | The state of reading a text |
 //! | `clauses.rs` | The clauses of a text with their cues |
 //! | `spread.rs` | Questions and conditions beyond the clause of their cue |
 //! | `quotes.rs` | Quotation marks and reported words |
@@ -23,7 +25,9 @@ mod english;
 mod english_words;
 #[cfg(test)]
 mod generated;
+mod parts;
 mod quotes;
+mod reader;
 mod spread;
 #[cfg(test)]
 mod tests;
@@ -31,37 +35,11 @@ mod tests;
 use std::ops::Range;
 
 pub(crate) use acts::{SpeechAct, SpeechActs};
-use clauses::{Clause, ClauseReader};
-
-/// A place in the text, in bytes, half-open.
-type Place = [u32; 2];
+use parts::{Clause, ClauseCues, CueBytes};
 
 /// The clauses of a text and the cues in them.
 #[derive(Debug, Default)]
-pub(crate) struct SpeechIndex {
-    clauses: Vec<Clause>,
-    /// Words that negate what follows in their clause, ascending.
-    negators: Vec<Place>,
-    /// Words that deny what precedes them in their clause, ascending.
-    denials: Vec<Denial>,
-    /// Words of another speaker with the cue of each, ascending.
-    reports: Vec<Report>,
-}
-
-/// A predicate that denies its subject: `480 is not possible`.
-#[derive(Debug, Clone, Copy)]
-struct Denial {
-    at: Place,
-    /// Set if it denies only numbers: `480元不能接受`, but not `保证不能`.
-    numbers: bool,
-}
-
-/// The words that a cue reports.
-#[derive(Debug, Clone, Copy)]
-struct Report {
-    words: Place,
-    cue: Place,
-}
+pub(crate) struct SpeechIndex(ClauseCues);
 
 /// The cue that suppresses a match.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,7 +62,7 @@ pub(crate) fn is_negator(word: &str) -> bool {
 impl SpeechIndex {
     /// Reads the clauses of a folded text.
     pub(crate) fn new(text: &str) -> Self {
-        ClauseReader::new(text).read()
+        Self(clauses::read(text))
     }
 
     /// The first of `acts` that applies to the match at `bytes`, with its cue. `is_number` is set
@@ -115,14 +93,14 @@ impl SpeechIndex {
 
     /// The clause at a byte.
     fn clause(&self, byte: usize) -> Option<&Clause> {
-        let after = self.clauses.partition_point(|clause| clause.bytes[0] as usize <= byte);
-        self.clauses.get(after.saturating_sub(1))
+        let after = self.0.clauses.partition_point(|clause| clause.bytes[0] as usize <= byte);
+        self.0.clauses.get(after.saturating_sub(1))
     }
 
-    fn negator(&self, clause: &Clause, bytes: &Range<usize>) -> Option<Place> {
+    fn negator(&self, clause: &Clause, bytes: &Range<usize>) -> Option<CueBytes> {
         // The match may begin within the negator: `敢打包票` in `不敢打包票`.
-        let after = self.negators.partition_point(|at| (at[0] as usize) < bytes.start);
-        let last = self.negators.get(after.checked_sub(1)?)?;
+        let after = self.0.negators.partition_point(|at| (at[0] as usize) < bytes.start);
+        let last = self.0.negators.get(after.checked_sub(1)?)?;
         (last[0] >= clause.bytes[0]).then_some(*last)
     }
 
@@ -132,9 +110,9 @@ impl SpeechIndex {
         clause: &Clause,
         bytes: &Range<usize>,
         is_number: bool,
-    ) -> Option<Place> {
-        let after = self.denials.partition_point(|denial| (denial.at[0] as usize) < bytes.end);
-        let denial = self.denials.get(after)?;
+    ) -> Option<CueBytes> {
+        let after = self.0.denials.partition_point(|denial| (denial.at[0] as usize) < bytes.end);
+        let denial = self.0.denials.get(after)?;
         let start = denial.at[0] as usize;
         if denial.at[0] >= clause.bytes[1]
             || start - bytes.end > DENIAL_BYTES
@@ -147,9 +125,10 @@ impl SpeechIndex {
         (is_number && !between.is_ascii() || !english::has_subject(between)).then_some(denial.at)
     }
 
-    fn report(&self, bytes: &Range<usize>) -> Option<Place> {
-        let after = self.reports.partition_point(|report| report.words[0] as usize <= bytes.start);
-        let report = self.reports.get(after.checked_sub(1)?)?;
+    fn report(&self, bytes: &Range<usize>) -> Option<CueBytes> {
+        let after =
+            self.0.reports.partition_point(|report| report.words[0] as usize <= bytes.start);
+        let report = self.0.reports.get(after.checked_sub(1)?)?;
         (bytes.end <= report.words[1] as usize).then_some(report.cue)
     }
 }

@@ -1,8 +1,9 @@
 //! Quoted words. Quotation marks alone report nothing, or a policy could hide words in them: a verb
 //! of speech or a word such as `the phrase` must stand next to them.
 
-use super::clauses::{ClauseReader, place};
-use super::{Place, Report, chinese, english};
+use super::parts::{CueBytes, ReportedWords};
+use super::reader::{ClauseReader, place};
+use super::{chinese, english};
 use crate::text::sentences::ends_sentence;
 use crate::text::steps;
 
@@ -15,7 +16,7 @@ const MAX_QUOTE: usize = 600;
 pub(super) fn add_quoted(reader: &mut ClauseReader<'_>) {
     let text = reader.text;
     let mut open: Option<(usize, char)> = None;
-    let mut quotes: Vec<(Place, usize)> = Vec::new();
+    let mut quotes: Vec<(CueBytes, usize)> = Vec::new();
     for (at, c) in text.char_indices() {
         steps::add(1);
         match (open, c) {
@@ -31,7 +32,7 @@ pub(super) fn add_quoted(reader: &mut ClauseReader<'_>) {
     let mut quoted = Vec::new();
     for ([start, end], after) in quotes {
         if let Some(cue) = cue(reader, start, after) {
-            quoted.push(Report { words: [start, end], cue });
+            quoted.push(ReportedWords { words: [start, end], cue });
         }
     }
     if !quoted.is_empty() {
@@ -53,7 +54,7 @@ const fn closes(opened: char, c: char) -> bool {
 }
 
 /// The cue before or after a quotation.
-fn cue(reader: &mut ClauseReader<'_>, start: u32, after: usize) -> Option<Place> {
+fn cue(reader: &mut ClauseReader<'_>, start: u32, after: usize) -> Option<CueBytes> {
     let text = reader.text;
     let open = text.get(..start as usize)?.char_indices().next_back()?.0;
     let mut from = open.saturating_sub(CUE_BYTES);

@@ -1,35 +1,26 @@
 //! Questions and conditions apply beyond the clause of their cue: `480元，可以吗？` asks for 480, and
 //! `if you book ten rooms, we can do 480` offers it under a condition.
 
-use super::clauses::{Boundary, Clause};
-use super::{Place, chinese, english};
-
-/// A short question after a statement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Tag {
-    /// It asks to confirm the statement, which stands: `right?`, `对吧？`.
-    Confirm,
-    /// It asks for consent to the statement: `does that work?`, `可以吗？`.
-    Consent,
-}
+use super::parts::{Boundary, Clause, CueBytes, QuestionTag};
+use super::{chinese, english};
 
 /// The greatest length of a tag, in bytes.
 const TAG_BYTES: usize = 60;
 
 /// Spreads questions and conditions within the clauses of a sentence. `asked` is its question mark.
-pub(super) fn spread(text: &str, clauses: &mut [Clause], asked: Option<Place>) {
+pub(super) fn spread(text: &str, clauses: &mut [Clause], asked: Option<CueBytes>) {
     questions(text, clauses, asked);
     conditions(clauses);
 }
 
-fn questions(text: &str, clauses: &mut [Clause], asked: Option<Place>) {
+fn questions(text: &str, clauses: &mut [Clause], asked: Option<CueBytes>) {
     let Some((last, before)) = clauses.split_last_mut() else { return };
     let Some(cue) = last.question.or(asked) else { return };
     let words = text.get(last.bytes[0] as usize..last.bytes[1] as usize).unwrap_or_default().trim();
     let tag = (words.len() <= TAG_BYTES && !before.is_empty())
         .then(|| english::tag(words).or_else(|| chinese::tag(words)))
         .flatten();
-    if tag == Some(Tag::Confirm) {
+    if tag == Some(QuestionTag::Confirm) {
         last.question = None;
         return;
     }
