@@ -1,5 +1,5 @@
 #!/bin/bash
-# Packs what prove.sh needs into pieces that fit the transfer limit of a borrowed machine.
+# Packs the files that prove.sh needs into pieces of limited size, to copy to a machine with a GPU.
 #
 #   scripts/gpu/pack.sh [OUT]         default: .guerdon/gpu-bundle
 #

@@ -55,7 +55,7 @@ def ids_of(vocabulary):
 
 
 def rollouts(prompts, samples, shape):
-    """Prompts of 200 to 800 tokens with replies of 16 to 512 (log-normal), as in earlier measurements of this work."""
+    """Prompts of 200 to 800 tokens with replies of 16 to 512 (log-normal)."""
     rng, part, vocabulary = np.random.default_rng(1), 2048 // MAX_TOKENS[shape], SHAPES[shape]["vocab_size"]
 
     def say(count):

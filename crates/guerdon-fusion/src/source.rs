@@ -24,8 +24,8 @@ pub struct Ask<'a> {
     /// source with a queue serves clients evenly, so that a large batch of one does not delay
     /// another.
     pub client: u64,
-    /// Approximate size of the whole request in bytes, as [`Rollout::weight`] counts. A source that computes may do so where it is called if
-    /// the request is short, and on threads of its own if it is not.
+    /// Approximate size of the whole request in bytes, as [`Rollout::weight`] counts. A source may
+    /// compute a small request on the calling thread, and a large one on threads of its own.
     pub request_bytes: usize,
 }
 

@@ -180,7 +180,7 @@ impl Model {
         &self.hash
     }
 
-    /// The names of the objectives that are reported beside the score.
+    /// The names of the objectives that are reported next to the score.
     pub(crate) fn objectives(&self) -> impl Iterator<Item = &String> {
         self.manifest.output.labels.iter()
     }

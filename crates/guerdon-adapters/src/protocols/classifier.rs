@@ -34,8 +34,8 @@ pub(super) enum Texts {
 }
 
 impl Texts {
-    /// Takes the texts out. What remains tells one text from a list, which decides the form of some
-    /// replies.
+    /// Takes the texts out. The emptied value still distinguishes one text from a list, which
+    /// decides the form of some replies.
     pub(super) fn take(&mut self) -> Self {
         let emptied = match self {
             Self::One(_) => Self::One(String::new()),

@@ -153,7 +153,7 @@ async fn pooling(
     Ok(answers.reply(ListReply::new(format!("pool-{id}"), request.model, &answers, data)))
 }
 
-/// The dialogues of the body, whose input is taken.
+/// Takes the input out of the body and returns its dialogues.
 pub(super) async fn items(
     call: &ScoreCall,
     request: &mut ClassifyRequestBody,

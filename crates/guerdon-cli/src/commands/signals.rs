@@ -37,7 +37,7 @@ impl StopSignal {
     }
 }
 
-/// The stop of one command.
+/// The rules by which one command stops.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct StopRules {
     /// Printed on standard error at the first signal.
@@ -112,7 +112,8 @@ impl ProcessSignals {
         self.received.borrow().first
     }
 
-    /// From now on there is work that a stop would lose, and a stop has `drain` for it.
+    /// Records that a forced end would now lose work, and gives an orderly stop `drain` for this
+    /// work.
     pub(super) fn working(&self, drain: Duration) {
         *self.end.lock() = ForcedEnd { after: drain.saturating_add(EXTRA), answered: false };
     }
@@ -122,7 +123,7 @@ impl ProcessSignals {
         self.end.lock().after.saturating_sub(MARGIN)
     }
 
-    /// Everything that was taken was answered: a forced end from now on is a success.
+    /// Records that every accepted request was answered: a forced end from now on is a success.
     pub(super) fn answered(&self) {
         self.end.lock().answered = true;
     }

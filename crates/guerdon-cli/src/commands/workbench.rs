@@ -32,7 +32,8 @@ pub(super) fn source(prompts: Prompts, args: &JudgeArgs) -> anyhow::Result<Judge
     source_heard(prompts, args, drop)
 }
 
-/// The same; `heard` gets the words of every reply.
+/// The judge that the configuration names, as in [`source`]. `heard` receives the text of every
+/// reply.
 pub(super) fn source_heard(
     prompts: Prompts,
     args: &JudgeArgs,

@@ -37,8 +37,8 @@ impl RenderedDialogue {
     }
 }
 
-/// The judged turn as it is shown, but for the marks of a quotation. It is folded when the first
-/// quote is checked.
+/// The judged turn as the judge sees it, without the `> ` before each line. It is folded when the
+/// first quote is checked.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TurnText<'a> {
     shown: Cow<'a, str>,
@@ -55,8 +55,8 @@ impl<'a> TurnText<'a> {
         TurnText::new(self.shown.clone().into_owned())
     }
 
-    /// True if `quote` is evidence from the turn. Both are folded first, so that differences that a
-    /// reader does not see are ignored.
+    /// True if `quote` is evidence from the turn. Both texts are folded first, so that differences
+    /// that a reader does not see are ignored.
     pub(crate) fn contains_quote(&self, quote: &str) -> bool {
         // Folding makes a text at most eighteen times as long, and rarely much shorter.
         let plausible = quote.len() <= self.shown.len().saturating_mul(18).saturating_add(64);

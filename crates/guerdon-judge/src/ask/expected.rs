@@ -54,8 +54,8 @@ fn is_behind(token: &str) -> bool {
     token.is_empty() || token.starts_with("<|") || matches!(token, "." | ")" | "</s>")
 }
 
-/// True if the content of a reply can be an answer in one letter, or is empty, because it is
-/// elsewhere. Some endpoints report fewer tokens than they wrote.
+/// True if the content of a reply can be an answer in one letter. Empty content also passes,
+/// because the answer may be in another field. Some endpoints report fewer tokens than they wrote.
 pub(crate) fn is_letter(content: &str) -> bool {
     let spaced = content.replace("<|", " <|").replace("|>", "|> ").replace("</s>", " </s>");
     // A channel's name may touch the answer.
@@ -170,7 +170,8 @@ mod tests {
     const BEHIND: [&str; 6] = ["", "\n", ".", ")", "<|im_end|>", "</s>"];
     const WORDS: [&str; 9] = ["A", " B", "C", "nalysis", " clear", " case", ":", "The", "D"];
 
-    /// The text of an answer without what a server puts around it, by another road than tokens.
+    /// The text of an answer without the tokens that a server puts around it, found in the text
+    /// instead of the tokens.
     fn bare(text: &str) -> String {
         let mut text = text.replace("</s>", " ");
         while let Some((before, rest)) = text.split_once("<|") {
@@ -185,8 +186,8 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Streams of tokens: an answer is read only from one that says a letter and nothing else,
-        /// and the level is that of the answer's own position.
+        /// Streams of tokens: an answer is read only from a stream that holds one letter and
+        /// nothing else, and the level is that of the answer's own position.
         #[test]
         fn only_the_answer_position_is_read(
             front in proptest::collection::vec(0..FRONT.len(), 0..4),

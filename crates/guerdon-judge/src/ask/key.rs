@@ -14,7 +14,8 @@
 //! negotiated during calls, and the answer passes the same checks in every form. The nonce is
 //! excluded too: answers do not depend on it, and it changes at every restart.
 //!
-//! Answers to questions of another [layout](LAYOUT) are not found: they were given to other words.
+//! Answers to questions of another [layout](LAYOUT) are not found, because those questions
+//! had other words.
 
 use serde::{Deserialize, Serialize};
 

@@ -5,10 +5,10 @@
 //! Every `<` of a dialogue is escaped, so that no text closes its block. The block's tag is
 //! [keyed](crate::ask::nonce), so that a text cannot name its own block. Invisible characters are
 //! dropped. The form of the answer is requested by [`schema`](crate::ask::schema) and not by the
-//! prompt's author. This makes injections less likely but not impossible: a judge that believes the
-//! attacker answers in guerdon's own form. So points are looked up instead of read, quotes are
-//! checked ([`verdict`](crate::ask::verdict)), and canaries show whether a judge falls for it
-//! ([`probes`](crate::quality::probes)).
+//! prompt's author. This makes injections less likely but not impossible: a judge that believes an
+//! injection still answers in the requested form. Points are therefore looked up instead of read,
+//! quotes are checked ([`verdict`](crate::ask::verdict)), and canaries show whether a judge
+//! believes injections ([`probes`](crate::quality::probes)).
 //!
 //! Text that many questions share comes first (the rubric with the form of the answer in the
 //! system message, then the dialogue), so that an endpoint's prefix cache can help.
@@ -66,8 +66,8 @@ pub(crate) fn messages(
     SECTIONS.into_iter().map(section).collect()
 }
 
-/// Adds guerdon's own words: the form of the answer to the first message, which is the same for
-/// every reply, and what follows the reply to the last.
+/// Adds guerdon's own instructions: `form`, which is the same for every reply, at the end of the
+/// first message, and `closing`, which follows the judged text, at the end of the last message.
 pub(crate) fn add_instructions(messages: &mut [ChatMessage], form: &str, closing: &str) {
     let add = |message: Option<&mut ChatMessage>, words: &str| {
         let Some(ChatMessage { content, .. }) = message else { return };

@@ -54,7 +54,8 @@ pub(crate) struct ParsedAnswer {
     /// Set if the text was the answer and nothing else, as an endpoint that enforces a schema
     /// writes it.
     pub(crate) bare: bool,
-    /// The beginning of the judge's own words about its choice. Nothing is read from them.
+    /// The reasons that the judge gave for its levels, cut to [`LONGEST_REASONS`]. They change no
+    /// points.
     pub(crate) reasons: Option<String>,
 }
 

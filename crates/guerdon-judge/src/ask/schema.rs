@@ -9,10 +9,10 @@
 //! its first item until the budget is gone; asked for keys, it answers. Criteria stand in the order
 //! in which they are asked, in the schema too: a grammar writes them in that order.
 //!
-//! A *sealed* answer begins with `"turn"`, the judged block's own name, which its author cannot
-//! know: so a judge that does nothing but repeat the policy's words has said nothing, and a verdict
-//! that it quotes is none beside its own. Reasons, where a rubric asks for them, come before the
-//! levels, so that the model reasons before it chooses.
+//! A *sealed* answer begins with `"turn"`, the name of the judged block, which the policy cannot
+//! know. An answer that only repeats the policy's words is therefore invalid, and a verdict that
+//! the judge quotes does not count in place of its own. If a rubric asks for reasons, they come
+//! before the levels, so that the model reasons before it chooses.
 
 use serde::Serialize;
 use serde::ser::{SerializeMap as _, Serializer};
@@ -28,7 +28,7 @@ pub(crate) struct Schema<'a> {
     pub(crate) reasons: bool,
 }
 
-/// The most words of reasons that a judge is asked for.
+/// The greatest number of words of reasons that a judge is asked for.
 const MOST_REASON_WORDS: usize = 80;
 
 /// An object schema whose properties are all required.

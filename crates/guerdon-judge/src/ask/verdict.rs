@@ -201,7 +201,7 @@ fn pooled(mut points: Vec<f64>, pooling: Pooling) -> f64 {
     }
 }
 
-/// Id and level of an empty turn's criterion in rubrics with points of their own for it.
+/// Criterion id and level name of an empty turn in a rubric with `empty_points`.
 const EMPTY: &str = "empty";
 
 /// The verdict about an empty turn; no judge is asked.
@@ -231,8 +231,8 @@ pub(crate) fn silence_verdict(rubric: &Rubric) -> RubricVerdict {
     RubricVerdict { criteria: failed.filter_map(verdict).collect(), ..RubricVerdict::default() }
 }
 
-/// The verdict about an empty turn that several rubrics judge: that of the rubric which it fails
-/// most. Each of them marks the same fault, so it counts once.
+/// The verdict about an empty turn that several rubrics judge: the verdict of the rubric that takes
+/// the most points. All of these rubrics mark the same fault, so it counts once.
 pub(crate) fn joint_silence_verdict(rubrics: &[Arc<Rubric>]) -> RubricVerdict {
     let fired = |verdict: &RubricVerdict| verdict.criteria.iter().any(|criterion| criterion.veto);
     let verdicts = rubrics.iter().map(|rubric| silence_verdict(rubric));

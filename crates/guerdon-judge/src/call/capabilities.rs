@@ -47,8 +47,9 @@ pub(crate) struct FeatureRefusal {
     pub(crate) named: bool,
 }
 
-/// A feature that an address refused for one question. The question is sent there without it, also
-/// if a [check](crate::call::check) shows that the address accepts it otherwise.
+/// A feature that an address refused for one question. The question is sent to this address without
+/// the feature, even if a [check](crate::call::check) shows that the address accepts the feature
+/// otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct QuestionRefusal {
     /// The index of the address.

@@ -195,7 +195,7 @@ impl JudgeClient {
             flow: patience.flow.clone(),
             deadline: patience.deadline,
             position: progress.position,
-            // One that refused the question refuses it again.
+            // An address that refused the question would refuse it again.
             avoid: progress.denied_at.last().map(|(denied, _)| *denied).or(progress.failed_at),
             probes: progress.probes,
         }

@@ -1,5 +1,5 @@
 //! A verdict with everything that led to it, for authors of prompts: the level of every criterion,
-//! those without points too, and the reason why a level does not count.
+//! including levels without points, and the reason why a level does not count.
 
 use futures_util::future::join_all;
 use guerdon_fusion::Ask;
@@ -33,7 +33,7 @@ pub struct ExplainedBallot {
     pub model: String,
     /// The number of the sample.
     pub sample: u32,
-    /// Set if the answer was known, so that no reply can be shown.
+    /// Set if the answer came from the cache, so that there is no reply to show.
     pub cached: bool,
     /// The chosen levels, in the order in which they were asked.
     pub criteria: Vec<ExplainedLevel>,

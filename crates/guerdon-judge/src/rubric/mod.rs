@@ -110,11 +110,11 @@ pub(crate) enum Scoring {
     Expected,
 }
 
-/// The place of the judge's own words about its choice.
+/// The place of the judge's reasons in its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Reasoning {
-    /// None: the answer holds levels and evidence.
+    /// No reasons: the answer holds levels and evidence.
     #[default]
     None,
     /// A short text before the levels. It is kept in the audit log and never read for points.

@@ -35,12 +35,12 @@ pub struct PromptSummary {
     pub context: Vec<String>,
 }
 
-/// The reader of a report.
+/// The reader of a report, which decides the checks that run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Audience {
-    /// A server, which loads what can be asked.
+    /// A server: rubrics are compiled without the checks for authors.
     Server,
-    /// An author, who is also told what misleads the judge.
+    /// An author: the checks for authors run too.
     Author,
 }
 
@@ -59,7 +59,7 @@ impl Prompts {
         Self::compile_for(Audience::Server, texts)
     }
 
-    /// Does the same as [`Self::compile`], with the checks for authors: parts that the judge is
+    /// Compiles as [`Self::compile`] does, with the checks for authors: parts that the judge is
     /// never shown are errors, and misleading wording is a warning.
     ///
     /// # Errors

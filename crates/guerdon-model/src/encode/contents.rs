@@ -1,11 +1,12 @@
 //! The parts of a rendered dialogue that come from its messages.
 //!
 //! A chat template writes the messages between control tokens such as `<|im_end|>`. A message may
-//! spell such a token too, and would then forge a turn. The text that a template renders does not
-//! tell the two apart, so the template is rendered a second time with opaque messages: each
-//! character other than white space is replaced by one from a private-use plane. Templates trim,
-//! cut and join messages, but do not look inside most of them; the two texts then agree in
-//! everything that the template wrote, and the private-use characters mark the messages' own.
+//! spell such a token too, and would then forge a turn. A rendered text does not show which of its
+//! characters come from messages. The template is therefore rendered a second time with opaque
+//! messages: each character other than white space is replaced by one from a private-use plane.
+//! Templates trim, cut and join messages, but most templates do not look inside them. The two texts
+//! then agree in everything that the template wrote, and the private-use characters mark the text
+//! of the messages.
 
 use std::collections::HashMap;
 
@@ -20,8 +21,8 @@ pub(crate) struct Rendered {
     pub(crate) text: String,
     /// The bytes of `text`, with 0 for those of the messages. White space is never 0.
     pub(crate) skeleton: Vec<u8>,
-    /// Set if the template looked into messages, so that none of their bytes are 0. The text then
-    /// holds no control token but the template's, as spelt.
+    /// Set if the template looked into messages, so that `skeleton` does not mark them. The text
+    /// then spells no control tokens other than the template's own.
     pub(crate) looked_into: bool,
 }
 
@@ -97,20 +98,21 @@ impl ContentTracker {
     }
 
     /// Renders the turns. The error is the template's refusal, or that the template's own control
-    /// tokens cannot be told from the messages'.
+    /// tokens cannot be distinguished from those in messages.
     ///
-    /// A template that looks into messages renders opaque ones differently. The candidates in
-    /// order, of which the first that fits is taken:
-    /// 1. the text, where it agrees with that of opaque messages;
-    /// 2. the same, with the words in the messages left that the template may look for;
-    /// 3. the text as it is, if it holds the same control tokens as that of opaque messages;
+    /// A template that looks into messages renders opaque messages differently. The result is the
+    /// first of these candidates that fits:
+    /// 1. the text, if it agrees with the text of opaque messages;
+    /// 2. the text, if it agrees with the text of messages that are opaque except for the words
+    ///    that the template may look for;
+    /// 3. the text, if it holds the same control tokens as the text of opaque messages;
     /// 4. the text with the control tokens in messages replaced, except those that the template
-    ///    looks for, if the rest holds the same control tokens as with opaque messages;
-    /// 5. the same without the exception;
+    ///    looks for, if the rest holds the same control tokens as the text of opaque messages;
+    /// 5. candidate 4 without the exception;
     /// 6. the text of opaque messages, with the characters put back.
     ///
-    /// In each, the control tokens outside the messages are those that the template writes around
-    /// messages without any.
+    /// In every candidate, the control tokens outside the messages are those that the template
+    /// writes around messages without control tokens.
     pub(crate) fn render(
         &self,
         template: &ChatTemplate,
@@ -175,7 +177,7 @@ impl ContentTracker {
     }
 }
 
-/// White space, and the marks of steps, are not covered.
+/// True for a character that is not covered: white space, and the mark of a step.
 fn stays(letter: char) -> bool {
     letter.is_whitespace() || letter == STEP
 }

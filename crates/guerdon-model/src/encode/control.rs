@@ -93,7 +93,7 @@ impl ControlTokens {
         self.find(text).map(|(_, token)| self.tokens[token].id).collect()
     }
 
-    /// The control tokens among `ids`, in order; without the unknown token, which is no structure.
+    /// The control tokens among `ids`, in order, without the unknown token, which delimits nothing.
     pub(crate) fn of_ids(&self, ids: &[u32]) -> Vec<u32> {
         let control = |id: &&u32| self.ids.contains(id) && Some(**id) != self.unknown;
         ids.iter().filter(control).copied().collect()
@@ -114,8 +114,8 @@ impl ControlTokens {
         self.tokens.iter().any(|token| token.id == id && token.text == text.trim())
     }
 
-    /// Characters that a text must hold to spell a control token or a part of one other than a
-    /// word.
+    /// The punctuation of the control tokens. A text without these characters spells no control
+    /// token, and no part of one other than a word.
     pub(crate) fn punctuation(&self) -> HashSet<char> {
         let all = self.tokens.iter().flat_map(|token| token.text.chars());
         all.filter(|letter| !letter.is_alphanumeric() && !letter.is_whitespace()).collect()

@@ -1,5 +1,5 @@
 //! Truncation by tokens: the oldest message that is read loses its beginning, and a reply that is
-//! too long its middle.
+//! too long loses its middle.
 //!
 //! `examples/reward-model/rm_cut.py` is the same algorithm in Python, for training; the rows of
 //! `tests/cuts/golden.json` hold the two together. Both cut contents at the borders of the
@@ -16,8 +16,8 @@ use crate::encode::window::widest_window;
 /// Attempts to correct a cut whose text has more tokens than its parts.
 const ATTEMPTS: usize = 8;
 
-/// Messages before the reply, or before the oldest whole message, at which a strict template is
-/// tried as a beginning.
+/// Number of messages before the reply, or before the oldest whole message, that are tried as the
+/// beginning of a window, because a strict template refuses some beginnings.
 pub(crate) const STARTS: usize = 4;
 
 /// The encoding of turns, and of a content alone.
@@ -26,7 +26,7 @@ pub(crate) trait WindowReader: Pieces {
     fn read(&self, turns: &[Turn<'_>]) -> Result<Option<TokenSequence>, String>;
 }
 
-/// A dialogue that is cut to a number of tokens. The last message is scored.
+/// A dialogue that is cut to `limit` tokens. The last message is scored.
 pub(crate) struct TokenCut<'a, R> {
     pub(crate) reader: &'a R,
     pub(crate) dialogue: &'a [Message],

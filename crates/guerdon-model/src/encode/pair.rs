@@ -12,7 +12,7 @@ use crate::load::manifest::RolePrefixes;
 /// The bytes per token beyond which the start of a context is not tokenized.
 const BYTES_PER_TOKEN: usize = 16;
 
-/// The share of the limit, as a divisor, that a context keeps beside a reply of any length.
+/// The divisor of the limit: a context keeps at least this share, however long the reply is.
 const CONTEXT_SHARE: usize = 4;
 
 /// The text form of a pair.

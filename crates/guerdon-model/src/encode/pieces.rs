@@ -65,7 +65,7 @@ impl<'a> Fragment<'a> {
     }
 
     /// The whole content if it has at most `most` tokens; otherwise its first and last tokens,
-    /// about as many of either, with [`OMISSION`] between them. If there is little room, only the
+    /// about as many of each, with [`OMISSION`] between them. If there is little room, only the
     /// last ones.
     pub(crate) fn ends(by: &impl Pieces, content: &'a str, most: usize) -> Result<Self, String> {
         let tail = Self::tail(by, content, most)?;

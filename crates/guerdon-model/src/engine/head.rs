@@ -197,7 +197,7 @@ impl Head {
         Ok(())
     }
 
-    /// The message for several labels and no rule that makes one score of them.
+    /// The error for an output with several labels and no key that makes one score of them.
     fn choose(&self, of: &str, labels: usize) -> String {
         if self.tokens.is_empty() && labels >= VOCABULARY {
             return format!(

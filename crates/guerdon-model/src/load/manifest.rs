@@ -109,7 +109,7 @@ pub struct ModelInput {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub steps: Option<StepFormat>,
     /// The part of a dialogue that is read if the whole exceeds `max_tokens`. A model scores best
-    /// with the one it was trained with. Default: `messages`; `tokens` keeps more.
+    /// with the truncation that it was trained with. Default: `messages`; `tokens` keeps more.
     #[serde(default, skip_serializing_if = "is_default")]
     pub truncation: Truncation,
     /// Keeps the system message of a dialogue that is too long. With `truncation = "tokens"`, its
@@ -128,7 +128,7 @@ pub struct ModelInput {
     /// that the template refuses.
     #[serde(default, skip_serializing_if = "is_default")]
     pub leading_assistant: LeadingAssistant,
-    /// The user's message before a leading assistant's; with `leading_assistant = "prefix"`.
+    /// The text of the user message that `leading_assistant = "prefix"` puts first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leading_user: Option<String>,
 }
@@ -142,34 +142,35 @@ pub enum Truncation {
     /// that does not fit alone loses its beginning.
     #[default]
     Messages,
-    /// Of the oldest message that is read, the last tokens; of a reply that is too long, the first
-    /// and the last. The message before the reply always keeps up to a quarter of `max_tokens`.
+    /// The newest messages that fit whole, and the last tokens of one more. A reply that is too
+    /// long keeps its first and last tokens, and leaves up to a quarter of `max_tokens` to the
+    /// message before it.
     Tokens,
 }
 
-/// Consecutive messages of one role.
+/// Treatment of consecutive messages of one role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum SameRole {
-    /// They stay, and the template's refusal is the rollout's error.
+    /// Keeps them. The template's refusal becomes the rollout's error.
     #[default]
     Keep,
-    /// They become one message, with an empty line between the contents.
+    /// Merges them into one message, with an empty line between the contents.
     Merge,
 }
 
-/// Messages of the assistant before the first one of the user.
+/// Treatment of assistant messages before the first user message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum LeadingAssistant {
-    /// The template's refusal is the rollout's error.
+    /// Keeps them. The template's refusal becomes the rollout's error.
     #[default]
     Refuse,
-    /// They are not read; the reply has `truncated`. A scored message is never left out.
+    /// Leaves them out and sets `truncated` in the reply. A scored message is never left out.
     Drop,
-    /// A user's message with the text `leading_user` is put before them.
+    /// Puts a user message with the text `leading_user` before them.
     Prefix,
 }
 

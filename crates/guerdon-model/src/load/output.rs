@@ -33,20 +33,21 @@ pub struct ModelOutput {
     /// The label that is the score.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub index: Option<usize>,
-    /// The score is the first label less the second.
+    /// Two labels: the score is the first less the second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub difference: Option<[usize; 2]>,
-    /// The score is the sum of the labels, each multiplied by its weight.
+    /// The weights of the labels: the score is the weighted sum.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights: Option<Vec<Finite>>,
-    /// The score is the sum of the labels, each multiplied by its value in this output, which has
-    /// the shape `[batch, labels]`.
+    /// The name of an output with a weight for each label, `[batch, labels]`: the score is the
+    /// weighted sum.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gating: Option<String>,
-    /// With `position = "step"`: how the scores of the steps become the score of the turn.
+    /// The function that makes the score of the turn from the scores of its steps; only with
+    /// `position = "step"`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub aggregate: Option<Aggregate>,
-    /// The names of the labels. Named labels are reported as objectives beside the score.
+    /// The names of the labels. Named labels are reported as objectives next to the score.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,
     /// The output with the objectives that `labels` names, `[batch, objectives]`, if it is not the

@@ -152,8 +152,8 @@ async fn a_probe_waits_for_the_end_of_a_pause() {
     }
 }
 
-/// The work for a request must not grow with the number of those that wait. Each of these steps
-/// looked at every waiter once, which took minutes.
+/// The work for a request must not grow with the number of waiting requests. If each of these steps
+/// looks at every waiter, the test takes minutes.
 #[tokio::test(start_paused = true)]
 async fn many_waiters_do_not_slow_each_other_down() {
     const MANY: usize = 10_000;

@@ -112,7 +112,7 @@ impl Lane {
         self.capacity.allowed(now)
     }
 
-    /// The number of requests in flight that it is expected to reach.
+    /// The number of requests in flight that slow start reaches.
     pub(super) const fn limit(&self) -> usize {
         self.capacity.limit()
     }

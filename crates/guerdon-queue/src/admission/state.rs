@@ -43,7 +43,8 @@ enum Placement {
     Granted(Grant),
     /// No address takes it now; the state may change by itself at this time.
     Waits(Option<Instant>),
-    /// Only the address that it avoids would take it. Another one may take it at this time.
+    /// Only the address that the request avoids takes it now. Another address may take it at this
+    /// time.
     Avoids(Option<Instant>),
 }
 
@@ -365,9 +366,9 @@ impl<R> AdmissionState<R> {
 
     /// The time at which a request that was sent to `address` at `sent` counts as stalled, or is
     /// worth another look: the address has answered nothing since, although it had ten times as
-    /// long as a request to it usually takes, and another one is usable. For an address that has not
-    /// answered yet the mean of the slowest other one counts, and 5 s at least. `None` if there is
-    /// no other one.
+    /// long as a request to it usually takes, and another address is usable. For an address that
+    /// has not answered yet, the mean time of the slowest other address counts, and at least 5 s.
+    /// `None` if there is no other address.
     pub(super) fn stalled_at(
         &self,
         address: usize,
@@ -405,7 +406,7 @@ impl<R> AdmissionState<R> {
 const STALLED: f64 = 10.0;
 /// The shortest time after which a request counts as stalled.
 const SHORTEST_STALL: Duration = Duration::from_secs(1);
-/// The same for an address that has not answered yet.
+/// The shortest such time for an address that has not answered yet.
 const SHORTEST_FIRST_STALL: Duration = Duration::from_secs(5);
 /// The time between two looks at a request that may have stalled.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);

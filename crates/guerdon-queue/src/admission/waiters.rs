@@ -30,8 +30,9 @@ pub(super) struct Waiters<R> {
     pub(super) queue: FairQueue<(Arc<str>, u64), Waiter<R>>,
     /// The shares of the clients.
     shares: FlowShares<u64>,
-    /// The positions of the requests that avoid an address, or none; no empty sets. Requests that
-    /// avoid the same address are served in their order, so only the first of them counts.
+    /// The positions of the waiting requests by the address that they avoid, if any. No set is
+    /// empty. Requests that avoid the same address are served in their order, so only the first of
+    /// them is looked at.
     avoiding: HashMap<Option<usize>, BTreeSet<QueuePosition>>,
 }
 

@@ -51,7 +51,7 @@ struct SlowStart {
     from: f64,
     /// Set if the number grows only once a request has been accepted.
     awaits_answer: bool,
-    /// The end of the pause before it.
+    /// The end of the pause before the slow start.
     after: Option<Instant>,
     since: Option<Instant>,
 }

@@ -1,5 +1,5 @@
-//! The fair share of a flow in something that several flows use: the size, divided evenly by the
-//! flows that use it.
+//! The fair share of a flow in a resource that several flows use: the size of the resource, divided
+//! by the number of these flows.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -14,7 +14,7 @@ pub(crate) fn fair_share(size: u64, flows: usize) -> u64 {
 /// The units that each flow uses.
 #[derive(Debug)]
 pub(crate) struct FlowShares<F> {
-    /// No zeros.
+    /// The units of each flow. A flow without units has no entry.
     used: HashMap<F, u64>,
 }
 
@@ -30,7 +30,7 @@ impl<F: Eq + Hash> FlowShares<F> {
         *self.used.entry(flow).or_default() += 1;
     }
 
-    /// Takes off a unit of `flow`.
+    /// Removes a unit of `flow`.
     pub(crate) fn remove(&mut self, flow: &F) {
         if let Some(used) = self.used.get_mut(flow) {
             *used = used.saturating_sub(1);

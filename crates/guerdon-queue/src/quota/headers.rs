@@ -8,9 +8,9 @@
 //! | `ratelimit-{limit,remaining,reset}`, `ratelimit-policy` | the IETF draft "RateLimit header fields for HTTP" |
 //! | `anthropic-ratelimit-{requests,tokens,input-tokens}-{limit,remaining,reset}` | Anthropic ("Rate limits") |
 //!
-//! The headers without a kind do not say over which period the limit is counted: some servers count
-//! by the second, others by the day. The period is read from a policy (`100;w=60`). Without one the
-//! remainder and the reset are followed, and the limit is not.
+//! Headers without a kind do not name the period over which the limit is counted: some servers
+//! count by the second, others by the day. The period is read from a policy (`100;w=60`). Without a
+//! policy, the remainder and the reset are followed and the limit is ignored.
 
 use std::time::{Duration, SystemTime};
 

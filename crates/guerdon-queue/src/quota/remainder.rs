@@ -2,7 +2,7 @@
 //!
 //! A quota that is reset within a minute is whole again at its reset. One with a longer reset is
 //! taken to be refilled steadily until then, as a token bucket is. If it is a fixed window instead,
-//! the next report says so.
+//! the next report corrects the estimate.
 
 use std::time::Duration;
 
@@ -25,8 +25,8 @@ pub struct QuotaReport {
     pub remaining: Option<u64>,
     /// Time until the whole quota is available again.
     pub reset: Option<Duration>,
-    /// True if nothing tells the period over which the limit is counted. Otherwise a limit without
-    /// a named period is one of a minute, as is usual, unless its reset is later.
+    /// True if the period over which the limit is counted is unknown. If false, a limit without a
+    /// named period is taken to be per minute, the usual period, unless its reset is later.
     pub of_unknown_period: bool,
 }
 
@@ -37,7 +37,7 @@ impl QuotaReport {
         self.limit.is_none() && self.remaining.is_none() && self.reset.is_none()
     }
 
-    /// True if the quota may be one of `span`.
+    /// True if the period of the quota may be `span`.
     pub(crate) fn is_of(&self, span: Duration) -> bool {
         let longer = self.reset.is_some_and(|reset| reset > span);
         self.period.map_or(!longer && !self.of_unknown_period, |period| period == span)
@@ -49,7 +49,7 @@ impl QuotaReport {
 pub(super) struct QuotaRemainder {
     pub(super) period: Option<Duration>,
     limit: Option<u64>,
-    /// The reported remainder, less what was reserved since, and more what was refilled.
+    /// The reported remainder, minus the reservations and plus the refill since.
     left: u64,
     /// The largest part that was used since the report.
     used: u64,
@@ -64,8 +64,8 @@ pub(super) struct QuotaRemainder {
 }
 
 impl QuotaRemainder {
-    /// The rest of `report`, which says that `left` units remain: from the reply to a request that
-    /// was sent at `sent`, for a quota that is reset after `reset`.
+    /// The remainder after `report`, which leaves `left` units. The report is from the reply to a
+    /// request that was sent at `sent`. The quota is reset after `reset`.
     pub(super) fn new(
         report: &QuotaReport,
         left: u64,
@@ -101,7 +101,8 @@ impl QuotaRemainder {
         Some(Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX).max(1)))
     }
 
-    /// Counts the refill up to `now`. False if the quota was reset, and nothing is known about it.
+    /// Counts the refill up to `now`. Returns false if the quota was reset, so that the report no
+    /// longer applies.
     pub(super) fn refill(&mut self, now: Instant) -> bool {
         if let (true, Some(limit), Some(unit)) =
             (self.is_refilled_steadily(), self.limit, self.unit())
@@ -114,7 +115,8 @@ impl QuotaRemainder {
         self.until > now
     }
 
-    /// Takes off a request. The next one to a quota of unknown size that is used up waits again.
+    /// Subtracts a request. If the quota is used up and its size is unknown, the next request waits
+    /// again.
     pub(super) fn reserve(&mut self, amount: u64, now: Instant) {
         if self.limit.is_none() && self.left < amount {
             self.at = now;

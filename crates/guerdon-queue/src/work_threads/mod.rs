@@ -219,7 +219,7 @@ impl WorkThreads {
     }
 
     /// Stops the threads and waits for them. Waiting work is dropped. Running work is not cancelled:
-    /// its flag is set only when its caller goes, so this waits for its end.
+    /// its flag is set only when its caller goes, so stopping waits until it ends.
     pub fn stop(&self) {
         self.shared.stop();
         for thread in self.threads.lock().drain(..) {

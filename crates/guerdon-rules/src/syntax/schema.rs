@@ -299,7 +299,7 @@ shapes! {
     #[schemars(rename_all = "snake_case")]
     enum Per { Hit, Turn }
 
-    /// How words are meant, other than as a statement of the speaker.
+    /// A way in which words are meant, other than as a statement of the speaker.
     #[schemars(rename_all = "snake_case")]
     enum SpeechAct { Negated, Question, Reported, Conditional, Past }
 

@@ -1,7 +1,7 @@
 //! Labels of turns: people's verdicts on rules, with which the precision of packs is measured.
 //!
 //! A line of a labelled file is a rollout with the key `labels`: for each turn, rules with `true`
-//! if the rule ought to hit and `false` if not.
+//! if the rule should hit the turn and `false` if not.
 
 use std::collections::BTreeMap;
 

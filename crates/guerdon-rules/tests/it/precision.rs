@@ -35,7 +35,7 @@ fn row(rule: &RuleMeasure) -> String {
     )
 }
 
-/// The rules that are wrong on labelled turns, for those who mend them.
+/// The wrong verdicts of rules on labelled turns, for the output of the test.
 fn differences(packs: &RulePacks, rules: &[RuleMeasure], labelled: &LabelledRollout) -> String {
     let mut found = String::new();
     for (turn, labels) in &labelled.turns {

@@ -25,7 +25,7 @@ use crate::observe::metrics::Metrics;
 /// Rollouts per task: few enough to spread the rules over the cores.
 const ROLLOUTS_PER_TASK: usize = 32;
 
-/// The size in bytes from which on all requests are alike to sources: large.
+/// The size in bytes above which a request is large. Sources do not distinguish larger requests.
 const LARGE_REQUEST: usize = 1 << 20;
 
 /// A checked request, bound to the snapshot it will be scored on.

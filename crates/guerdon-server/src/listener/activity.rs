@@ -231,9 +231,9 @@ impl Activity {
     }
 
     /// The rank of the connection among those that can be closed to make room; the lowest is closed
-    /// first. Connections without a request are before those whose request's body has not arrived;
-    /// among each, the one that has waited longest is first. `None` if a request has been received
-    /// whole, or if the next one may be under way.
+    /// first. Connections without a request rank before connections whose request body has not
+    /// arrived; within each kind, the longest wait ranks first. `None` if a request has been
+    /// received whole, or if the next one may be under way.
     pub(super) fn eviction_rank(&self) -> Option<(bool, Instant)> {
         let state = self.state.lock();
         let is_new = state.requests == 0 && state.idle_since.elapsed() < NEXT_REQUEST;

@@ -83,8 +83,10 @@ impl ConnectionTable {
 
 impl TableState {
     /// Closes one connection: of the address with the most connections, the one that is idle for the
-    /// longest time. Connections that send a body are closed only to make room for an address with
-    /// fewer connections, `own`, so that no client ends its own uploads; without `own`, never.
+    /// longest time. `own` is the number of connections of the address that needs room. A
+    /// connection that sends a body is closed only if its address has more connections than that
+    /// and the new one, so that no client ends its own uploads. Without `own`, such connections are
+    /// never closed.
     fn evict(&mut self, own: Option<usize>) -> bool {
         let count = |address: &IpAddr| self.by_address.get(address).copied().unwrap_or_default();
         let candidates = self.connections.iter().filter_map(|(number, entry)| {

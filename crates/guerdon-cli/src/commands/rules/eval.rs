@@ -14,7 +14,8 @@ use crate::output::{errln, out, outln};
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Requirements {
     pub(super) fail_under: Option<f64>,
-    /// For vetoes and rules of 40 points or more; [`Requirements::fail_under`] if it is not set.
+    /// The least precision of vetoes and of rules that deduct 40 points or more;
+    /// [`Requirements::fail_under`] if it is not set.
     pub(super) fail_under_grave: Option<f64>,
     pub(super) min_hits: usize,
 }

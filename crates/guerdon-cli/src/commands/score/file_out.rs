@@ -131,7 +131,7 @@ pub(super) struct FileOutput {
     resume: bool,
     /// Created with the first result.
     part: Option<PartFile>,
-    /// Set if the part is an earlier run's.
+    /// Set if an earlier run wrote the part.
     is_continued: bool,
     /// The rollouts without a reward of the same run, which has finished before.
     finished: Option<usize>,
@@ -150,7 +150,8 @@ impl FileOutput {
     /// Opens the part of an earlier run, if it is to be continued.
     ///
     /// # Errors
-    /// There is a part, and it is not to be continued; or it is, and there is no part of this run.
+    /// A part exists although the run does not continue one, or the run continues a part and none
+    /// of this run exists.
     pub(super) fn open(
         paths: OutputPaths,
         identity: RunIdentity,
@@ -267,7 +268,7 @@ impl FileOutput {
         Ok(report)
     }
 
-    /// Returns true if some of the results are an earlier run's.
+    /// Returns true if an earlier run wrote some of the results.
     pub(super) const fn is_continued(&self) -> bool {
         self.is_continued
     }

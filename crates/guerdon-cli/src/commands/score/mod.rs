@@ -76,7 +76,7 @@ async fn score_file(score: &ScoreArgs) -> anyhow::Result<ExitCode> {
     let digest = versions.as_ref().and_then(settings::expectation);
     let mut destination = choice.open(score, RunIdentity::new(&input, &template, versions)?)?;
     if let Destination::File(_) = destination {
-        // All results of a file are made by one configuration, also if the server reloads.
+        // All results of a file come from one configuration, even if the server reloads.
         template.expect = template.expect.or(digest);
     }
     let chunks = RequestChunks::new(&input, estimator, |index| destination.is_done(index))?;
@@ -107,7 +107,7 @@ async fn score_file(score: &ScoreArgs) -> anyhow::Result<ExitCode> {
     if let (Ok(JobEnd::Complete), Destination::File(file)) = (&end, &destination)
         && file.is_continued()
     {
-        // With the results of the earlier run.
+        // The groups include the results of the earlier run.
         groups = file.compared_groups(&input)?.finish();
     }
     match end {

@@ -33,8 +33,8 @@ pub(super) fn template(
     })
 }
 
-/// The configuration that must serve, from the versions of a run; `None` if the server reports no
-/// digest.
+/// The condition that the server still has the configuration of `versions`; `None` if the server
+/// reports no digest.
 pub(super) fn expectation(versions: &Value) -> Option<Expectation> {
     serde_json::from_value(serde_json::json!({ "digest": versions.get("digest")? })).ok()
 }

@@ -1,5 +1,5 @@
-//! Agreement of two labellings of the same gold items, without a judge: what a judge can be
-//! expected to reach at most.
+//! Agreement of two labellings of the same gold items, without a judge. A judge can hardly agree
+//! with the labels more than the two labellings agree with each other.
 
 use serde::Serialize;
 

@@ -74,7 +74,7 @@ const GOOD: &[&str] = &[
     "坚守", "遵守", "履行", "兑现", "确认", "核实", "理解", "安慰", "关心", "倾听", "体谅", "礼貌",
     "客气", "耐心", "诚实", "清楚", "准确", "具体", "友好", "专业", "澄清", "总结", "复述", "共情",
 ];
-/// Words that say what a good reply does, whatever follows.
+/// Words that describe a good reply, regardless of the words that follow.
 const NORMS: &[&str] =
     &["应该", "应当", "必须", "不应", "不要", "不得", "不可以", "切勿", "切忌", "务必", "请勿"];
 const NEGATIONS: &[&str] = &[
@@ -97,7 +97,8 @@ pub(super) fn assertions(about: &str) -> Assertions {
     let mut groups = Vec::new();
     for sentence in about.split(is_end).filter(|sentence| !sentence.trim().is_empty()) {
         let clauses: Vec<&str> = sentence.split(['，', ',']).collect();
-        // The clause about the reply; without one the last that says something, behind conditions.
+        // The clause about the reply; without such a clause, the last one that asserts something,
+        // because conditions come first.
         let own =
             clauses.iter().rposition(|clause| SUBJECTS.iter().any(|word| clause.contains(word)));
         let of_partner = |clause: &&str| clause.trim_start().starts_with("对方");

@@ -1,8 +1,8 @@
 //! Reads the assertions of an English sentence about a reply.
 //!
 //! This is no parser of English. It finds clauses whose subject is the reply, the verbs and
-//! adjectives that a list of words knows, and what negates or joins them. Whatever it does not
-//! know it leaves out, so that a finding is rarely wrong.
+//! adjectives that are in a list of words, and the words that negate or join them. Unknown words
+//! are left out, so that a finding is rarely wrong.
 
 use super::predicate::{Assertions, Sense};
 
@@ -146,7 +146,7 @@ const GOOD_VERBS: &[&str] = &[
     "warn",
     "welcome",
 ];
-/// Verbs that decide nothing by themselves: what a reply produces.
+/// Verbs for the product of a reply, which express no judgement by themselves.
 const PRODUCING_VERBS: &[&str] =
     &["add", "ask", "contain", "contribute", "mention", "offer", "propose", "say"];
 /// Verbs with a particle, which may stand up to three words later.
@@ -480,7 +480,7 @@ fn adjective(word: &str) -> Option<Sense> {
     }
 }
 
-/// The sense of the verb at `at`, and true if an object such as "nothing" turns it round.
+/// The sense of the verb at `at`, and true if an object such as "nothing" reverses it.
 fn verb(words: &[String], at: usize, id: &str) -> Option<(Sense, bool)> {
     let word = words.get(at)?;
     let after = words.get(at + 1..(at + 5).min(words.len())).unwrap_or_default();

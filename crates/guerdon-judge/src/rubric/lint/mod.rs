@@ -15,7 +15,7 @@ use guerdon_text::{Report, SourceText};
 
 use crate::rubric::template::{CompiledBody, ShownParts};
 
-/// Where the parts of a rubric are in its file.
+/// The places of a rubric's parts in its file.
 #[derive(Debug)]
 pub(crate) struct PartPlaces {
     /// The body's `# user` section.

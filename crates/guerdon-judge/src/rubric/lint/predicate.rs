@@ -1,4 +1,4 @@
-//! What a criterion's sentence asserts of the reply, as far as a word list can tell.
+//! The assertions of a criterion's sentence about the reply, as far as a word list can tell.
 
 /// The judgement that a word expresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -8,7 +8,7 @@ pub(super) enum Sense {
 }
 
 impl Sense {
-    /// The opposite, if `negated`.
+    /// The opposite sense if `negated`, otherwise the same.
     pub(super) const fn negated_if(self, negated: bool) -> Self {
         match (self, negated) {
             (sense, false) => sense,
@@ -18,16 +18,16 @@ impl Sense {
     }
 }
 
-/// What a sentence asserts of the reply.
+/// The assertions of a sentence about the reply.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Assertions {
-    /// The senses of what is asserted, in groups that "and" joins. Alternatives joined by "or" are
-    /// one group.
+    /// The sense of each group of assertions. "And" separates groups; alternatives joined by "or"
+    /// are one group.
     pub(super) groups: Vec<Sense>,
 }
 
 impl Assertions {
-    /// The sense of the whole sentence, if all of it has one.
+    /// The sense that all groups share, if there is one.
     pub(super) fn sense(&self) -> Option<Sense> {
         let first = *self.groups.first()?;
         self.groups.iter().all(|sense| *sense == first).then_some(first)

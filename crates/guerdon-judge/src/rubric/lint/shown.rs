@@ -48,7 +48,7 @@ pub(super) fn findings(
     findings
 }
 
-/// True if the messages differ, or if that cannot be told.
+/// True if the messages differ, or if none of the trials can be rendered.
 fn changes(body: &CompiledBody, own: TrialSlots<'_>, other: TrialSlots<'_>) -> bool {
     let mut told = false;
     for with_context in [true, false] {

@@ -1,6 +1,6 @@
 //! Criteria whose wording misleads a judge: two faults in one, and sentences whose literal answer
-//! chooses the opposite level. Both checks know a list of English and Chinese words, and keep quiet
-//! about what they do not know.
+//! chooses the opposite level. Both checks work from lists of English and Chinese words, and report
+//! nothing about other words.
 
 use guerdon_text::Finding;
 
@@ -58,13 +58,13 @@ fn misleads(criterion: &Criterion, literal: Sense) -> bool {
     let yes_is_remarked = match (remarks(yes), remarks(no)) {
         (true, false) => true,
         (false, true) => false,
-        // Both or none: the names decide nothing.
+        // If both levels count, or neither does, a literal answer cannot be wrong.
         _ => return false,
     };
     let remarked = match criterion.kind {
         CriterionKind::Bonus => Sense::Virtue,
         CriterionKind::Deduct | CriterionKind::Gate | CriterionKind::Veto => Sense::Fault,
     };
-    // A yes to the sentence means `literal`; a yes level that is remarked means `remarked`.
+    // A yes to the sentence asserts `literal`. A level `yes` that counts stands for `remarked`.
     literal.negated_if(!yes_is_remarked) != remarked
 }

@@ -1,17 +1,17 @@
 //! The speech acts, and sets of them.
 
-/// How words are meant, other than as a statement of the speaker.
+/// A way in which words are meant, other than as a statement of the speaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SpeechAct {
     /// Denied, refused or forbidden.
     Negated,
-    /// Asked.
+    /// Part of a question.
     Question,
-    /// Said by another.
+    /// Said by another speaker, or mentioned and not used.
     Reported,
     /// Stated under a condition.
     Conditional,
-    /// Stated about a time before.
+    /// Stated about an earlier time.
     Past,
 }
 

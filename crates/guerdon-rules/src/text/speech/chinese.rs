@@ -78,7 +78,7 @@ pub(super) fn read(reader: &mut ClauseReader<'_>, at: usize) -> usize {
         if word == "的话" {
             reader.open_after(at, count(word), Boundary::Joint);
         }
-        // `除非` and `若不` go on with their own negation.
+        // The negation within `除非` and `若不` is read with the word.
         return count(word);
     }
     if let Some(length) = joint(reader, at, rest, before) {
@@ -148,7 +148,7 @@ fn final_question(reader: &mut ClauseReader<'_>, at: usize, rest: &str) {
     }
 }
 
-/// Returns true if a verb that `不` makes a question of stands before a token: `行不`.
+/// Returns true if the token follows a verb that a final `不` turns into a question: `行不`.
 fn is_answerable(reader: &ClauseReader<'_>, at: usize) -> bool {
     let before = reader.clause_before(reader.place(at, 1)[0], SUBJECT_BYTES);
     ["行", "好", "可以", "是", "对", "要", "能", "成"].iter().any(|verb| before.ends_with(verb))
@@ -156,7 +156,7 @@ fn is_answerable(reader: &ClauseReader<'_>, at: usize) -> bool {
 
 fn joint(reader: &mut ClauseReader<'_>, at: usize, rest: &str, before: &str) -> Option<usize> {
     let word = longest(rest, JOINTS)?;
-    // `不能就…` and `那就` go on; `方便` and `便宜` are other words.
+    // `就` in `不能就…` does not begin a new clause; `便` in `方便` and `便宜` joins nothing.
     let goes_on =
         ["不", "能", "没", "别", "会", "要", "也"].iter().any(|word| before.ends_with(word));
     if word == "便"

@@ -61,7 +61,7 @@ fn is_subject(reader: &ClauseReader<'_>, at: usize) -> bool {
 fn boundary(reader: &mut ClauseReader<'_>, at: usize, word: &str) {
     let next = reader.word(at + 1);
     if word == "nor" {
-        // It negates the clause that it opens.
+        // `nor` negates the clause that it opens.
         reader.open_at(at, Boundary::Contrast);
     } else if CONTRASTS.contains(&word) {
         // `nothing but`, `anything but` and `all but` contrast nothing.

@@ -192,7 +192,7 @@ fn wrong(
                 openings.iter().flat_map(|opening| endings.iter().map(move |end| (opening, end)))
             {
                 let clause = frame.replace("{}", statement);
-                // An ending belongs behind a statement.
+                // Endings follow statements only, not questions.
                 let ending = if clause.ends_with(['?', '？', '吗']) { "" } else { *ending };
                 let text = format!("{opening}{clause}{ending}");
                 let words = if number(statement) { "480" } else { statement };

@@ -66,7 +66,7 @@ impl SpeechIndex {
     }
 
     /// The first of `acts` that applies to the match at `bytes`, with its cue. `is_number` is set
-    /// for a number, which a question for consent (`480元，可以吗？`) applies to as well.
+    /// for a number, to which a question for consent (`480元，可以吗？`) applies as well.
     pub(crate) fn cue(
         &self,
         text: &str,

@@ -19,11 +19,11 @@ pub(super) struct ClauseCues {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Clause {
     pub(super) bytes: CueBytes,
-    /// The boundary in front of it.
+    /// The boundary in front of the clause.
     pub(super) after: Boundary,
-    /// The cue that makes it a question.
+    /// The cue that makes the clause a question.
     pub(super) question: Option<CueBytes>,
-    /// The cue of a question for consent that refers to it.
+    /// The cue of a question for consent that refers to the clause.
     pub(super) consent: Option<CueBytes>,
     pub(super) condition: Option<CueBytes>,
     pub(super) past: Option<CueBytes>,
@@ -54,7 +54,7 @@ pub(super) struct Denial {
     pub(super) numbers: bool,
 }
 
-/// The words that a cue reports.
+/// Reported words, and the cue that reports them.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ReportedWords {
     pub(super) words: CueBytes,
@@ -64,8 +64,8 @@ pub(super) struct ReportedWords {
 /// A short question after a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum QuestionTag {
-    /// It asks to confirm the statement, which stands: `right?`, `对吧？`.
+    /// Asks to confirm the statement, which stands: `right?`, `对吧？`.
     Confirm,
-    /// It asks for consent to the statement: `does that work?`, `可以吗？`.
+    /// Asks for consent to the statement: `does that work?`, `可以吗？`.
     Consent,
 }

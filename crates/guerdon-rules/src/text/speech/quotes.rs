@@ -1,5 +1,5 @@
-//! Quoted words. Quotation marks alone report nothing, or a policy could hide words in them: a verb
-//! of speech or a word such as `the phrase` must stand next to them.
+//! Quoted words. Quotation marks alone do not make words reported, because a policy could hide its
+//! words in them: a verb of speech or a noun such as `the phrase` must stand next to them.
 
 use super::parts::{CueBytes, ReportedWords};
 use super::reader::{ClauseReader, place};
@@ -39,7 +39,7 @@ pub(super) fn add_quoted(reader: &mut ClauseReader<'_>) {
         let reports = reader.reports();
         reports.append(&mut quoted);
         reports.sort_by_key(|report| report.words);
-        // A report within another one would hide it from the search by its start.
+        // The search by start would find a nested report instead of the one around it.
         let mut end = 0;
         reports.retain(|report| {
             let covered = report.words[1] <= end;
