@@ -20,11 +20,11 @@ use crate::{Standing, enhancement, repo, weighted_sum};
 ///   rewards. A vetoed turn whose inner fusion has no reward has none either.
 ///
 /// With `on_abstain = "null"`, a turn on which judge or rules abstained, wholly or in part, has no
-/// reward.
+/// reward. With `on_abstain` by cause, [`TurnSignals::void`] says so.
 #[must_use]
 pub fn fuse(signals: &TurnSignals, config: &FusionConfig) -> Option<f64> {
     let strict = config.on_abstain == OnAbstain::Null;
-    if signals.lacks_base() || (strict && signals.is_incomplete()) {
+    if signals.lacks_base() || signals.void || (strict && signals.is_incomplete()) {
         return None;
     }
     let bound = config.bound.get();

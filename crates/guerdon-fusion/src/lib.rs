@@ -17,7 +17,9 @@
 //! | File | Contents |
 //! |---|---|
 //! | `source.rs` | the trait that every reward source implements |
-//! | `scorer.rs` | asks all sources about a rollout and fuses their signals |
+//! | `scorer.rs` | the sources of a profile with their fusion |
+//! | `asked.rs` | a rollout whose sources have answered; the second question about missing rubrics |
+//! | `settle.rs` | from the signals of a group to its results, by the causes of abstentions |
 //! | `standing.rs` | a source's number on a turn: whole, in part, or missing |
 //! | `table.rs` | the standings of the sources that were asked about one turn |
 //! | `digest.rs` | the digest of sources and fusion: everything that shapes a reward |
@@ -27,12 +29,14 @@
 //! | `weighted.rs` | the plain weighted sum |
 //! | `calibrate.rs` | from the reward model's raw output to its score |
 
+mod asked;
 mod calibrate;
 mod digest;
 mod fuse;
 mod repo;
 mod row;
 mod scorer;
+mod settle;
 mod source;
 mod standing;
 mod table;
@@ -41,12 +45,14 @@ mod weighted;
 /// Re-exported so that a source's author needs no futures crate of their own.
 pub use futures_util::future::BoxFuture;
 
+pub use asked::AskedRollout;
 pub use calibrate::calibrate;
 pub use digest::SCORING_REVISION;
 pub use fuse::{aggregate, fuse};
 pub use repo::{enhancement, repo};
 pub use scorer::Scorer;
-pub use source::{Ask, Channel, RewardSource, SourceVersion};
+pub use settle::{DroppedRubric, SettledGroup};
+pub use source::{Ask, Channel, RewardSource, SourceVersion, WorstVerdict};
 pub use standing::Standing;
 pub use table::TurnSignals;
 pub use weighted::weighted_sum;

@@ -1,8 +1,8 @@
 //! One turn in the scorer: collects the signals of all sources and finishes with the turn's result.
 
-use guerdon_types::{AbstainWhy, Abstention, Finite, Part, Signal, TurnResult, Usage};
+use guerdon_types::{Finite, Part, Signal, TurnResult, Usage};
 
-use crate::{RewardSource, Standing, TurnSignals};
+use crate::{Channel, RewardSource, Standing, TurnSignals, WorstVerdict};
 
 /// One turn while its sources answer: the numbers for the fusion, and the result without its
 /// reward.
@@ -29,11 +29,6 @@ impl TurnRow {
 
     pub(crate) fn enter(&mut self, source: &dyn RewardSource, signal: Signal, usage: &mut Usage) {
         self.signals.enter(source.channel(), Standing::of(&signal));
-        if signal.part.is_none() && signal.abstained.is_empty() {
-            let detail = "the source returned neither a part nor a reason";
-            let why = Abstention::new(source.id().clone(), AbstainWhy::Internal, detail);
-            self.reply.abstained.push(why);
-        }
         if let Some(part) = signal.part {
             self.signals.vetoed |= part.vetoes();
             match part {
@@ -50,6 +45,12 @@ impl TurnRow {
         }
         self.reply.abstained.extend(signal.abstained);
         usage.add(&signal.usage);
+    }
+
+    /// Counts the worst verdict in the place of a missing one.
+    pub(crate) fn enter_worst(&mut self, channel: Channel, verdict: WorstVerdict) {
+        self.signals.enter(channel, Standing::Scored(verdict.points.get()));
+        self.signals.vetoed |= verdict.veto;
     }
 
     pub(crate) fn finish(mut self, fusion: &guerdon_types::FusionConfig) -> TurnResult {

@@ -1,20 +1,15 @@
-//! Asks all sources about a rollout concurrently and fuses their signals. A scorer's sources and
-//! fusion never change, so a rollout sees one generation.
+//! Reward sources and their fusion, which never change: a rollout sees one generation.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::FutureExt as _;
-use futures_util::future::join_all;
 use guerdon_types::{
-    AbstainReason, AbstainWhy, Abstention, ConfigDigest, Finite, FusionConfig, FusionPatch,
-    Invalid, OtherGenerationTurn, Problem, ProblemCode, ProfileName, Rollout, RolloutId,
-    RolloutResult, Signal, SourceId, TurnResult, Usage, Versions, Word,
+    ConfigDigest, FusionConfig, FusionPatch, Invalid, ProblemCode, ProfileName, Rollout,
+    RolloutResult, Signal, SourceId, Usage, Versions,
 };
 
-use crate::row::TurnRow;
-use crate::{Ask, Channel, RewardSource, SourceVersion, aggregate, digest};
+use crate::asked;
+use crate::{Ask, Channel, RewardSource, SourceVersion, digest};
 
 /// Reward sources and the fusion that combines their signals.
 #[derive(Debug, Clone)]
@@ -30,10 +25,10 @@ pub struct Scorer {
 
 /// The rules and the fusion of another generation, evaluated for comparison.
 #[derive(Debug)]
-struct ComparedRules {
-    generation: u64,
-    rules: Vec<Arc<dyn RewardSource>>,
-    fusion: FusionConfig,
+pub(crate) struct ComparedRules {
+    pub(crate) generation: u64,
+    pub(crate) rules: Vec<Arc<dyn RewardSource>>,
+    pub(crate) fusion: FusionConfig,
 }
 
 impl Scorer {
@@ -172,139 +167,53 @@ impl Scorer {
         versions
     }
 
-    /// Scores one rollout. `index` is its place in the request, and its id if it has none. A
-    /// rollout that cannot be scored gets a result with an `error`.
+    /// Scores one rollout on its own. `index` is its place in the request, and its id if it has none.
+    /// A rollout that cannot be scored gets a result with an `error`. Rollouts of one group are
+    /// [asked](Self::ask) one by one and [settled](Self::settle) together instead, if the fusion
+    /// [settles groups](Self::settles_groups).
     pub async fn score(
         &self,
         index: usize,
         rollout: &Rollout,
         deadline: Option<Instant>,
     ) -> (RolloutResult, Usage) {
-        let mut usage = Usage::default();
-        let id = rollout.id.clone().unwrap_or_else(|| RolloutId::from(index.to_string()));
-        let turns = match rollout.turns_to_score() {
-            Ok(turns) => turns,
-            Err(invalid) => {
-                let problem = Problem::from(invalid.below(&format!("/rollouts/{index}")));
-                return (unscored(id, Vec::new(), problem), usage);
-            }
-        };
-        let ask = Ask::new(rollout, &turns, deadline)
-            .for_client(self.client)
-            .of_request(self.request_bytes);
-        let answers =
-            join_all(self.sources.iter().map(|source| signals(source.as_ref(), ask))).await;
+        let mut asked = self.ask(index, rollout, deadline).await;
+        if self.wants_second_ask(&asked) {
+            self.ask_again(&mut asked, rollout, deadline).await;
+        }
+        self.settle_alone(asked)
+    }
 
-        let mut rows: Vec<TurnRow> = turns.iter().map(|turn| TurnRow::new(*turn)).collect();
-        let mut others = match &self.compared {
-            Some(other) => other.rows(ask).await,
-            None => Vec::new(),
-        };
-        for (source, signals) in self.sources.iter().zip(answers) {
-            if source.channel() != Channel::Rules {
-                for (row, signal) in others.iter_mut().zip(&signals) {
-                    row.enter(source.as_ref(), signal.clone(), &mut Usage::default());
-                }
-            }
-            for (row, signal) in rows.iter_mut().zip(signals) {
-                row.enter(source.as_ref(), signal, &mut usage);
-            }
-        }
-        let mut turns: Vec<TurnResult> =
-            rows.into_iter().map(|row| row.finish(&self.fusion)).collect();
-        if let Some(other) = &self.compared {
-            for (turn, row) in turns.iter_mut().zip(others) {
-                let TurnResult { reward, rules, .. } = row.finish(&other.fusion);
-                turn.beside =
-                    Some(OtherGenerationTurn { generation: other.generation, reward, rules });
-            }
-        }
-        let rewards: Vec<_> = turns.iter().map(|turn| turn.reward.map(Finite::get)).collect();
-        let reward =
-            aggregate(&rewards, self.fusion.aggregate).and_then(|reward| Finite::new(reward).ok());
-        let result = match reward {
-            Some(reward) => {
-                RolloutResult { id, reward: Some(reward), advantage: None, turns, error: None }
-            }
-            None => {
-                let problem = why_unscored(index, &turns);
-                unscored(id, turns, problem)
-            }
-        };
-        (result, usage)
+    pub(crate) fn compared(&self) -> Option<&ComparedRules> {
+        self.compared.as_deref()
+    }
+
+    pub(crate) const fn client(&self) -> u64 {
+        self.client
+    }
+
+    pub(crate) const fn request_bytes(&self) -> usize {
+        self.request_bytes
     }
 }
 
 impl ComparedRules {
-    /// A row for each turn, with the signals of the other generation's rules.
-    async fn rows(&self, ask: Ask<'_>) -> Vec<TurnRow> {
-        let mut rows: Vec<TurnRow> = ask.turns.iter().map(|turn| TurnRow::new(*turn)).collect();
+    /// The signals of each of its rules sources, one for each turn.
+    pub(crate) async fn signals(&self, ask: Ask<'_>) -> Vec<Vec<Signal>> {
+        let mut answers = Vec::with_capacity(self.rules.len());
         for source in &self.rules {
-            let signals = signals(source.as_ref(), ask).await;
-            for (row, signal) in rows.iter_mut().zip(signals) {
-                row.enter(source.as_ref(), signal, &mut Usage::default());
-            }
+            answers.push(asked::signals(source.as_ref(), ask).await);
         }
-        rows
+        answers
     }
-}
-
-fn unscored(id: RolloutId, turns: Vec<TurnResult>, problem: Problem) -> RolloutResult {
-    RolloutResult { id, reward: None, advantage: None, turns, error: Some(problem) }
-}
-
-fn why_unscored(index: usize, turns: &[TurnResult]) -> Problem {
-    let missing = turns.iter().find(|turn| turn.reward.is_none());
-    let detail = missing.map_or_else(
-        || "the turns' rewards do not add up to a finite number".to_owned(),
-        |turn| {
-            let whys: Vec<_> = turn
-                .abstained
-                .iter()
-                .map(|a| format!("{} abstained ({}: {})", a.source, a.why.as_str(), a.detail))
-                .collect();
-            let whys = if whys.is_empty() {
-                "the fusion gave no finite number".to_owned()
-            } else {
-                whys.join("; ")
-            };
-            format!("turn {} has no reward: {whys}", turn.index)
-        },
-    );
-    let unreadable = |abstention: &Abstention| {
-        abstention.reason.as_ref().and_then(Word::known) == Some(AbstainReason::Unreadable)
-    };
-    if turns.iter().any(|turn| turn.reward.is_none() && turn.abstained.iter().any(unreadable)) {
-        return Problem::new(ProblemCode::InvalidRequest, detail)
-            .pointer(format!("/rollouts/{index}/messages"))
-            .hint(
-                "sending it again does not help; mask this rollout or change its messages. For \
-                 roles that a chat template refuses, see `same_role` and `leading_assistant` in \
-                 guerdon.model.toml",
-            );
-    }
-    Problem::new(ProblemCode::Unscored, detail)
-        .hint("mask this rollout, or send it again; the parts that were scored are in `turns`")
-}
-
-/// The signals of a source, one for each turn. A source that panics abstains on every turn. So does
-/// a source that returns another number of signals, since they cannot be assigned.
-async fn signals(source: &dyn RewardSource, ask: Ask<'_>) -> Vec<Signal> {
-    let turns = ask.turns.len();
-    // Called inside the guarded future, since a source may panic before it returns its own.
-    let answer = AssertUnwindSafe(async { source.score(ask).await }).catch_unwind().await;
-    let detail = match answer {
-        Ok(signals) if signals.len() == turns => return signals,
-        Ok(signals) => format!("the source returned {} signals for {turns} turns", signals.len()),
-        Err(_) => "the source panicked".to_owned(),
-    };
-    let void = Abstention::new(source.id().clone(), AbstainWhy::Internal, detail);
-    vec![Signal::abstained(void); turns]
 }
 
 #[cfg(test)]
 mod tests {
-    use guerdon_types::{Message, OtherPart, Part, Role, ScoreTurns};
+    use futures_util::FutureExt as _;
+    use guerdon_types::{
+        AbstainReason, AbstainWhy, Abstention, Finite, Message, OtherPart, Part, Role, ScoreTurns,
+    };
 
     use super::*;
     use crate::BoxFuture;

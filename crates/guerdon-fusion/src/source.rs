@@ -1,12 +1,12 @@
 //! The trait of reward sources. Other crates may implement it and pass their sources to a
 //! [`Scorer`](crate::Scorer).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
-use guerdon_types::{Calibration, Rollout, Signal, SourceId};
+use guerdon_types::{Calibration, Finite, Rollout, Signal, SourceId};
 
 /// A rollout and the turns of it that a source scores.
 #[derive(Debug, Clone, Copy)]
@@ -27,13 +27,15 @@ pub struct Ask<'a> {
     /// Approximate size of the whole request in bytes, as [`Rollout::weight`] counts. A source may
     /// compute a small request on the calling thread, and a large one on threads of its own.
     pub request_bytes: usize,
+    /// The prompts that are asked, by name; `None` for all. A source without prompts ignores it.
+    pub prompts: Option<&'a BTreeSet<String>>,
 }
 
 impl<'a> Ask<'a> {
     /// A question about `turns` of `rollout`, for client 0.
     #[must_use]
     pub const fn new(rollout: &'a Rollout, turns: &'a [usize], deadline: Option<Instant>) -> Self {
-        Self { rollout, turns, deadline, client: 0, request_bytes: 0 }
+        Self { rollout, turns, deadline, client: 0, request_bytes: 0, prompts: None }
     }
 
     /// A copy for `client`.
@@ -47,6 +49,15 @@ impl<'a> Ask<'a> {
     pub const fn of_request(self, request_bytes: usize) -> Self {
         Self { request_bytes, ..self }
     }
+}
+
+/// The worst verdict that a source can give.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct WorstVerdict {
+    /// The points.
+    pub points: Finite,
+    /// True if it forbids a reward above the floor.
+    pub veto: bool,
 }
 
 /// The role of a source's number in the fusion.
@@ -126,6 +137,13 @@ pub trait RewardSource: fmt::Debug + Send + Sync + 'static {
     fn full_for_client(&self, client: u64) -> Option<Duration> {
         let _ = client;
         self.full_for()
+    }
+
+    /// The worst verdict of a prompt, or of all prompts together; `None` if there is no such thing.
+    /// It stands for a missing verdict with `on_abstain = { content = "worst" }`.
+    fn worst(&self, prompt: Option<&str>) -> Option<WorstVerdict> {
+        let _ = prompt;
+        None
     }
 
     /// One signal per asked turn, in the order of `ask.turns`.

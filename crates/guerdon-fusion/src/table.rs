@@ -18,6 +18,8 @@ pub struct TurnSignals {
     pub other: Option<Standing>,
     /// Set when a rule or criterion marked `veto` fired.
     pub vetoed: bool,
+    /// Set when an abstention leaves the turn without a reward, with `on_abstain` by cause.
+    pub void: bool,
 }
 
 impl TurnSignals {

@@ -136,6 +136,12 @@ impl Endpoint {
         &self.caller.identity.model
     }
 
+    /// The client below the answers, for tests of its layers.
+    #[cfg(test)]
+    pub(crate) const fn client(&self) -> &Arc<JudgeClient> {
+        &self.caller
+    }
+
     /// The settings that shape verdicts: see [`EndpointConfig::identity`].
     pub(crate) const fn shape(&self) -> &serde_json::Value {
         &self.shape
@@ -218,15 +224,14 @@ impl Endpoint {
         let Some(fallback) = &self.fallback else { return asked };
         let cannot_be_asked = matches!(
             &asked.result,
-            Err(Failure {
-                why: AbstainWhy::RateLimited
+            // A used-up budget must not lead to spending elsewhere.
+            Err(failure) if !failure.is_over_budget() && matches!(
+                failure.why,
+                AbstainWhy::RateLimited
                     | AbstainWhy::Overloaded
                     | AbstainWhy::Unreachable
-                    | AbstainWhy::EndpointError,
-                // A used-up budget must not lead to spending elsewhere.
-                over_budget: false,
-                ..
-            })
+                    | AbstainWhy::EndpointError
+            )
         );
         if !cannot_be_asked {
             return asked;

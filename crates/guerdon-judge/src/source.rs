@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt, join_all};
-use guerdon_fusion::{Ask, Channel, RewardSource, SourceVersion};
+use guerdon_fusion::{Ask, Channel, RewardSource, SourceVersion, WorstVerdict};
 use guerdon_queue::Flow;
 use guerdon_types::{
     AbstainWhy, Abstention, Finite, JudgePart, Part, Rollout, Signal, SourceId, Usage,
@@ -23,7 +23,7 @@ use crate::ask::verdict::{self, Ballot, Pooling, RubricVerdict};
 use crate::endpoint::{Asker, Endpoint};
 use crate::quality::drift::{DriftMonitor, DriftReport};
 use crate::rubric::prompts::Prompts;
-use crate::rubric::{Criterion, Rubric};
+use crate::rubric::{Criterion, CriterionKind, Rubric};
 
 /// A set of prompts asked of one judge, or of a panel of them.
 #[derive(Debug)]
@@ -40,6 +40,8 @@ pub struct JudgeSource {
 
 /// The result of one prompt about one turn.
 pub(crate) struct RubricOutcome {
+    /// The prompt; `None` for an empty turn, about which no prompt is asked.
+    prompt: Option<String>,
     verdict: Result<RubricVerdict, Abstention>,
     /// Criteria that could not be asked, although others were.
     missing: Vec<Abstention>,
@@ -53,7 +55,7 @@ impl RubricOutcome {
     /// A verdict for which no judge was asked.
     fn without_call(verdict: RubricVerdict) -> Self {
         let (missing, usage) = (Vec::new(), Usage::default());
-        Self { verdict: Ok(verdict), missing, usage, cached: None, model: None }
+        Self { prompt: None, verdict: Ok(verdict), missing, usage, cached: None, model: None }
     }
 }
 
@@ -144,14 +146,20 @@ impl JudgeSource {
         }
         let flow = Flow { client: ask.client, ..self.flow.clone() };
         let asker = Asker { deadline: ask.deadline.map(Instant::from_std), flow };
+        let is_asked =
+            |rubric: &&Arc<Rubric>| ask.prompts.is_none_or(|prompts| prompts.contains(&rubric.id));
         let rubrics = self.prompts.rubrics();
         let judged = if case.is_silent() {
             vec![RubricOutcome::without_call(verdict::joint_silence_verdict(rubrics))]
         } else {
-            join_all(rubrics.iter().map(|rubric| self.judged(rubric, &case, &asker, 0))).await
+            let asked = rubrics.iter().filter(is_asked);
+            join_all(asked.map(|rubric| self.judged(rubric, &case, &asker, 0))).await
         };
         let signal = self.signal(judged);
-        self.drift.observe(&case.turn, &signal);
+        // A part of the rubrics has other points than all of them.
+        if ask.prompts.is_none() {
+            self.drift.observe(&case.turn, &signal);
+        }
         signal
     }
 
@@ -298,7 +306,8 @@ impl JudgeSource {
             }
         }
         let why = |failure: &Failure, what: &dyn std::fmt::Display| {
-            self.abstained(failure.why, format!("prompt `{}`{what}: {}", rubric.id, failure.detail))
+            let detail = format!("prompt `{}`{what}: {}", rubric.id, failure.detail);
+            self.abstained(failure.why, detail).because(failure.reason).about(&rubric.id)
         };
         let unjudged = |criterion: &&Criterion| {
             let says = |ballot: &&Ballot<'_>| verdict::finding(ballot, criterion).is_some();
@@ -311,6 +320,7 @@ impl JudgeSource {
         if let (true, Some(first)) = (unjudged.len() == rubric.criteria.len(), failures.first()) {
             let verdict = Err(why(first, &""));
             return RubricOutcome {
+                prompt: Some(rubric.id.clone()),
                 verdict,
                 missing: Vec::new(),
                 usage,
@@ -326,7 +336,8 @@ impl JudgeSource {
             .collect();
         let verdict = Ok(verdict::weigh(rubric, &ballots, self.pooling, case));
         let model = answers.first().map(|(_, answer)| answer.model.clone());
-        RubricOutcome { verdict, missing, usage, cached, model }
+        let prompt = Some(rubric.id.clone());
+        RubricOutcome { prompt, verdict, missing, usage, cached, model }
     }
 
     /// One signal of all prompts: the criteria of those that answered, and the names of those that
@@ -348,8 +359,10 @@ impl JudgeSource {
                     points += verdict.points();
                     criteria.extend(verdict.criteria);
                     let struck = verdict.struck.into_iter();
-                    abstained
-                        .extend(struck.map(|detail| self.abstained(AbstainWhy::Malformed, detail)));
+                    abstained.extend(struck.map(|detail| {
+                        let prompt = one.prompt.clone();
+                        Abstention { prompt, ..self.abstained(AbstainWhy::Malformed, detail) }
+                    }));
                     cached = match (cached, one.cached) {
                         (Some(all), Some(this)) => Some(all && this),
                         (all, this) => all.or(this),
@@ -430,6 +443,17 @@ impl RewardSource for JudgeSource {
             "judges": judges,
             "pooling": self.pooling,
         })
+    }
+
+    fn worst(&self, prompt: Option<&str>) -> Option<WorstVerdict> {
+        let rubrics = self.prompts.rubrics().iter();
+        let rubrics = rubrics.filter(|rubric| prompt.is_none_or(|prompt| rubric.id == prompt));
+        let criteria: Vec<&Criterion> = rubrics.flat_map(|rubric| &rubric.criteria).collect();
+        let levels = || criteria.iter().filter_map(|one| Some((one.kind, one.worst()?)));
+        let points =
+            Finite::new(levels().fold(0.0, |sum, (_, level)| sum + level.points.get())).ok()?;
+        let veto = levels().any(|(kind, level)| kind == CriterionKind::Veto && level.is_fault());
+        (!criteria.is_empty()).then_some(WorstVerdict { points, veto })
     }
 
     fn full_for(&self) -> Option<Duration> {

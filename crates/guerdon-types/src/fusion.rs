@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Finite, Invalid, ProblemCode, Vocabulary};
+use crate::{Finite, Invalid, OnAbstain, ProblemCode, Vocabulary};
 
 /// A fusion configuration. guerdon-fusion has the equations.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,7 +22,8 @@ pub struct FusionConfig {
     pub floor: Finite,
     /// The combination of turn rewards into the rollout's.
     pub aggregate: Aggregate,
-    /// The effect of a missing judge or rule signal on the turn's reward.
+    /// The effect of a missing judge or rule signal on the turn's reward: a word for every cause, or
+    /// an action for each cause.
     pub on_abstain: OnAbstain,
 }
 
@@ -100,18 +101,6 @@ pub enum Aggregate {
     Sum,
     /// The lowest turn's reward.
     Min,
-}
-
-/// The effect of a missing judge or rule signal on the turn's reward. The reply lists the
-/// abstention in either case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum OnAbstain {
-    /// Fuses the signals that are present.
-    Skip,
-    /// Gives the turn no reward (`null`), so that a trainer can mask it.
-    Null,
 }
 
 /// The function from the RM's raw output to the score that enters the fusion. `repo` scales patches
@@ -277,15 +266,6 @@ impl Vocabulary for Aggregate {
             Self::Mean => "mean",
             Self::Sum => "sum",
             Self::Min => "min",
-        }
-    }
-}
-
-impl Vocabulary for OnAbstain {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Skip => "skip",
-            Self::Null => "null",
         }
     }
 }

@@ -7,7 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::{
-    GroupId, IncomparableGroup, MissingSource, RolloutId, RolloutResult, SourceId, TurnResult,
+    AbstainEffect, GroupId, IncomparableGroup, MissingSource, RolloutId, RolloutResult, SourceId,
+    TurnResult, Word,
 };
 
 /// Compares the sources of the rollouts of each group.
@@ -137,12 +138,19 @@ impl ComparedGroup {
 fn absences(turns: &[TurnResult]) -> Absences {
     let mut absences = Absences::new();
     for (place, turn) in turns.iter().enumerate() {
-        for abstention in &turn.abstained {
+        let worst = Some(Word::Known(AbstainEffect::Worst));
+        // The worst verdict stands for the missing one.
+        for abstention in turn.abstained.iter().filter(|one| one.effect != worst) {
             let absence = absences.entry(abstention.source.clone()).or_default();
             if absence.turns.last() != Some(&place) {
                 absence.turns.push(place);
             }
-            absence.forms.extend(forms(turn, &abstention.source, &abstention.detail));
+            // What the whole group lost is no difference, whatever else a rollout lacks.
+            if abstention.effect == Some(Word::Known(AbstainEffect::Dropped)) {
+                absence.forms.insert(AbsenceForm::Part(abstention.detail.clone()));
+            } else {
+                absence.forms.extend(forms(turn, &abstention.source, &abstention.detail));
+            }
         }
     }
     for absence in absences.values_mut() {

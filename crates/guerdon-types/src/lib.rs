@@ -23,6 +23,7 @@
 //! | `request.rs` | the body of `POST /v1/score`, as clients send it and as the server parses it |
 //! | `entry.rs` | one rollout of a request, parsed and checked separately |
 //! | `parts.rs` | each source's part of a turn's reward, and abstentions |
+//! | `abstain.rs` | causes and reasons of abstentions, and what they do to a reward |
 //! | `fusion.rs` | the configuration of the fusion, which requests may override |
 //! | `reported.rs` | fusion and calibration as replies report them |
 //! | `response.rs` | the reply, its versions and usage |
@@ -32,6 +33,7 @@
 //! | `groups.rs` | the comparison of the sources that scored the rollouts of a group |
 //! | `problem.rs` | RFC 9457 problem bodies and HTTP statuses |
 
+mod abstain;
 mod content;
 mod context;
 mod digest;
@@ -50,23 +52,27 @@ mod response;
 mod rollout;
 mod word;
 
+pub use abstain::{
+    AbstainAction, AbstainCause, AbstainEffect, AbstainPolicy, AbstainReason, ContentAction,
+    InfrastructureAction, OnAbstain,
+};
 pub use digest::{ConfigDigest, InvalidDigest};
 pub use entry::{RolloutEntry, refuse_shared_ids, shared_id_errors};
 pub use finite::{Finite, NotFinite};
 pub use fusion::{
     Aggregate, Calibration, FusionConfig, FusionMethod, FusionPatch, InnerMethod, InvalidFusion,
-    OnAbstain, Weights,
+    Weights,
 };
 pub use groups::GroupComparison;
 pub use ids::{GroupId, ProfileName, RequestId, RolloutId, SourceId};
 pub use info::{CandidateInfo, Info, Limits, ProfileInfo, SourceInfo};
 pub use json::{parse_json, unknown_name_hint};
 pub use parts::{
-    AbstainReason, AbstainWhy, Abstention, CriterionVerdict, JudgePart, MessagesRead, OtherPart,
-    Part, RmPart, RuleAbstention, RuleHit, RulesPart, Signal, SuppressedMatch, Usage,
+    AbstainWhy, Abstention, CriterionVerdict, JudgePart, MessagesRead, OtherPart, Part, RmPart,
+    RuleAbstention, RuleHit, RulesPart, Signal, SuppressedMatch, Usage,
 };
 pub use problem::{Invalid, Problem, ProblemCode};
-pub use reported::{ReportedCalibration, ReportedFusion};
+pub use reported::{ReportedCalibration, ReportedCauses, ReportedFusion};
 pub use request::{AdvantagesRequest, Expectation, IncomingRequest, ScoreRequest, check_count};
 pub use response::{
     IncomparableGroup, MissingSource, OtherGenerationTurn, RolloutResult, ScoreResponse,

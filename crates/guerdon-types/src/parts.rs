@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Finite, SourceId, Vocabulary, Word};
+use crate::{AbstainCause, AbstainEffect, AbstainReason, Finite, SourceId, Vocabulary, Word};
 
 /// A source's result for one turn.
 ///
@@ -258,42 +258,58 @@ pub struct Abstention {
     pub why: Word<AbstainWhy>,
     /// The reason in a sentence.
     pub detail: String,
-    /// A narrower reason than `why`, if there is one.
+    /// More about the reason, where `why` alone says too little.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<AbstainReason>))]
     pub reason: Option<Word<AbstainReason>>,
+    /// The judge prompt that was not answered. Default: the whole source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<String>,
+    /// The effect on the reward, with `on_abstain` by cause.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<AbstainEffect>))]
+    pub effect: Option<Word<AbstainEffect>>,
 }
 
 impl Abstention {
     /// An abstention of `source`.
     pub fn new(source: SourceId, why: AbstainWhy, detail: impl Into<String>) -> Self {
-        Self { source, why: why.into(), detail: detail.into(), reason: None }
+        let (reason, prompt, effect) = (None, None, None);
+        Self { source, why: why.into(), detail: detail.into(), reason, prompt, effect }
     }
 
-    /// The abstention with a narrower reason.
+    /// Adds the reason, if there is one.
     #[must_use]
-    pub fn because(mut self, reason: AbstainReason) -> Self {
-        self.reason = Some(reason.into());
+    pub fn because(mut self, reason: impl Into<Option<AbstainReason>>) -> Self {
+        self.reason = reason.into().map(Word::Known);
         self
     }
-}
 
-/// A reason of an abstention that is narrower than its `why`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum AbstainReason {
-    /// The source can never read this dialogue, for example because the model's chat template
-    /// refuses its roles. Sending it again does not help.
-    Unreadable,
-}
+    /// Adds the judge prompt that was not answered.
+    #[must_use]
+    pub fn about(mut self, prompt: impl Into<String>) -> Self {
+        self.prompt = Some(prompt.into());
+        self
+    }
 
-impl Vocabulary for AbstainReason {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Unreadable => "unreadable",
+    /// The cause. Unknown words of a later version count as content, which is the stricter one.
+    #[must_use]
+    pub fn cause(&self) -> AbstainCause {
+        if self.reason == Some(Word::Known(AbstainReason::BadRequest)) {
+            return AbstainCause::Content;
         }
+        self.why.known().map_or(AbstainCause::Content, AbstainWhy::cause)
+    }
+
+    /// True if a deadline or a limit is the reason, which a longer reply meets sooner.
+    #[must_use]
+    pub fn is_of_a_limit(&self) -> bool {
+        let limits = [AbstainWhy::Deadline, AbstainWhy::RateLimited, AbstainWhy::Overloaded];
+        // Money is spent by all rollouts together.
+        let over_budget = self.reason == Some(Word::Known(AbstainReason::Budget));
+        let timed_out = self.reason == Some(Word::Known(AbstainReason::TimedOut));
+        let is_limit = self.why.known().is_some_and(|why| limits.contains(&why));
+        (is_limit || timed_out) && !over_budget
     }
 }
 
@@ -332,6 +348,27 @@ pub enum AbstainWhy {
 }
 
 impl AbstainWhy {
+    /// The cause. A missing context value is the trainer's, and the same for all samples of a
+    /// prompt.
+    #[must_use]
+    pub const fn cause(self) -> AbstainCause {
+        match self {
+            Self::Deadline
+            | Self::RateLimited
+            | Self::Overloaded
+            | Self::Unreachable
+            | Self::EndpointError
+            | Self::MissingContext
+            | Self::Internal => AbstainCause::Infrastructure,
+            Self::Refused
+            | Self::Truncated
+            | Self::Malformed
+            | Self::Ambiguous
+            | Self::TooLong
+            | Self::NotFinite => AbstainCause::Content,
+        }
+    }
+
     /// The reason as it is written in JSON and in metric labels.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -5,9 +5,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::word::known_keys;
 use crate::{
-    Aggregate, Calibration, Finite, FusionConfig, FusionMethod, InnerMethod, OnAbstain, Weights,
-    Word,
+    AbstainPolicy, Aggregate, Calibration, ContentAction, Finite, FusionConfig, FusionMethod,
+    InfrastructureAction, InnerMethod, OnAbstain, Weights, Word,
 };
+
+/// The word that stands for [`OnAbstain::ByCause`] in a reply. Clients that know only words read
+/// it as one that they do not know.
+const BY_CAUSE: &str = "by_cause";
 
 /// The fusion that made a reward. A later server may use words and keys that this version does not
 /// know.
@@ -27,14 +31,36 @@ pub struct ReportedFusion {
     pub floor: Finite,
     /// See [`FusionConfig::aggregate`].
     pub aggregate: Word<Aggregate>,
-    /// See [`FusionConfig::on_abstain`].
+    /// See [`FusionConfig::on_abstain`]; `by_cause` if `abstain_causes` has the actions.
     pub on_abstain: Word<OnAbstain>,
+    /// The action for each cause of an abstention.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub abstain_causes: Option<ReportedCauses>,
+}
+
+/// The action for each cause of an abstention: see [`AbstainPolicy`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportedCauses {
+    /// See [`AbstainPolicy::infrastructure`].
+    pub infrastructure: Word<InfrastructureAction>,
+    /// See [`AbstainPolicy::content`].
+    pub content: Word<ContentAction>,
 }
 
 impl ReportedFusion {
     /// The configuration. `None` if it has a word that this version does not know.
     #[must_use]
     pub fn config(&self) -> Option<FusionConfig> {
+        let on_abstain = match &self.abstain_causes {
+            Some(ReportedCauses { infrastructure, content }) => {
+                let (infrastructure, content) = (infrastructure.known()?, content.known()?);
+                OnAbstain::ByCause(AbstainPolicy { infrastructure, content })
+            }
+            None => match self.on_abstain {
+                Word::Known(known) => known,
+                Word::Other(_) => return None,
+            },
+        };
         Some(FusionConfig {
             method: self.method.known()?,
             bound: self.bound,
@@ -42,7 +68,7 @@ impl ReportedFusion {
             inner: self.inner.known()?,
             floor: self.floor,
             aggregate: self.aggregate.known()?,
-            on_abstain: self.on_abstain.known()?,
+            on_abstain,
         })
     }
 }
@@ -57,7 +83,17 @@ impl From<FusionConfig> for ReportedFusion {
             inner: inner.into(),
             floor,
             aggregate: aggregate.into(),
-            on_abstain: on_abstain.into(),
+            on_abstain: match on_abstain {
+                OnAbstain::ByCause(_) => Word::Other(BY_CAUSE.to_owned()),
+                word => word.into(),
+            },
+            abstain_causes: match on_abstain {
+                OnAbstain::ByCause(AbstainPolicy { infrastructure, content }) => {
+                    let (infrastructure, content) = (infrastructure.into(), content.into());
+                    Some(ReportedCauses { infrastructure, content })
+                }
+                OnAbstain::Skip | OnAbstain::Null => None,
+            },
         }
     }
 }
@@ -97,6 +133,25 @@ mod tests {
             serde_json::to_value(&config).unwrap()
         );
         assert_eq!(reported.config(), Some(config));
+    }
+
+    #[test]
+    fn actions_by_cause_are_reported_beside_a_word() {
+        let on_abstain = OnAbstain::ByCause(AbstainPolicy {
+            content: ContentAction::Worst,
+            ..AbstainPolicy::default()
+        });
+        let config = FusionConfig { on_abstain, ..FusionConfig::default() };
+        let json = serde_json::to_value(ReportedFusion::from(config.clone())).unwrap();
+        assert_eq!(json["on_abstain"], "by_cause");
+        let causes = serde_json::json!({"infrastructure": "group", "content": "worst"});
+        assert_eq!(json["abstain_causes"], causes);
+        let mut read: ReportedFusion = serde_json::from_value(json.clone()).unwrap();
+        assert_eq!(read.config(), Some(config));
+        assert_eq!(serde_json::to_value(&read).unwrap(), json);
+        let later = serde_json::json!({"infrastructure": "wait", "content": "worst"});
+        read.abstain_causes = Some(serde_json::from_value(later).unwrap());
+        assert_eq!(read.config(), None, "a word of a later server");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Absence has a type: a source that failed, a file that is missing and a configuration that another
 //! server has are never represented by a valid value.
 
+mod by_cause;
 mod digest;
 mod empty;
 mod expect;

@@ -2,13 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod by_cause;
+
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use guerdon_fusion::{Ask, BoxFuture, Channel, RewardSource, Scorer, SourceVersion};
 use guerdon_types::{
-    AbstainWhy, Abstention, Aggregate, Finite, FusionConfig, FusionMethod, InnerMethod, Message,
-    OnAbstain, OtherPart, Part, Role, Rollout, RolloutResult, ScoreTurns, Signal, SourceId,
+    AbstainPolicy, AbstainWhy, Abstention, Aggregate, ContentAction, Finite, FusionConfig,
+    FusionMethod, InfrastructureAction, InnerMethod, Message, OnAbstain, OtherPart, Part, Role,
+    Rollout, RolloutResult, ScoreTurns, Signal, SourceId,
 };
 use proptest::prelude::*;
 
@@ -124,7 +127,10 @@ fn score(sources: Vec<Scripted>, fusion: &FusionConfig) -> RolloutResult {
 /// Every method, aggregate and policy.
 fn every_fusion() -> Vec<FusionConfig> {
     let mut fusions = Vec::new();
-    for on_abstain in [OnAbstain::Skip, OnAbstain::Null] {
+    let skips =
+        AbstainPolicy { infrastructure: InfrastructureAction::Skip, content: ContentAction::Skip };
+    let by_cause = [AbstainPolicy::default(), skips].map(OnAbstain::ByCause);
+    for on_abstain in [OnAbstain::Skip, OnAbstain::Null].into_iter().chain(by_cause) {
         for aggregate in [Aggregate::Last, Aggregate::Mean, Aggregate::Sum, Aggregate::Min] {
             for (method, inner) in [
                 (FusionMethod::Repo, InnerMethod::Repo),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use guerdon_types::{AbstainWhy, Usage};
+use guerdon_types::{AbstainReason, AbstainWhy, Usage};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
@@ -33,22 +33,32 @@ impl JudgeAnswer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
     pub(crate) why: AbstainWhy,
+    /// More about the reason.
+    pub(crate) reason: Option<AbstainReason>,
     pub(crate) detail: String,
     /// Set if the first caller gave up: other callers may ask again.
     pub(crate) patience_end: Option<PatienceEnd>,
-    /// Set if the money is used up: no other judge is asked instead.
-    pub(crate) over_budget: bool,
 }
 
 impl Failure {
     pub(crate) fn new(why: AbstainWhy, detail: impl Into<String>) -> Self {
-        Self { why, detail: detail.into(), patience_end: None, over_budget: false }
+        Self { why, reason: None, detail: detail.into(), patience_end: None }
     }
 
     /// The failure of a question for which the budget has no money.
     pub(crate) fn over_budget(detail: String) -> Self {
-        // The nearest reason that replies have a word for: a limit, and not the endpoint's own.
-        Self { over_budget: true, ..Self::new(AbstainWhy::RateLimited, detail) }
+        // Clients of the first version know no word for it; this is the nearest.
+        Self::new(AbstainWhy::RateLimited, detail).because(Some(AbstainReason::Budget))
+    }
+
+    /// Adds the reason.
+    pub(crate) fn because(self, reason: Option<AbstainReason>) -> Self {
+        Self { reason, ..self }
+    }
+
+    /// True if the money is used up: no other judge is asked instead.
+    pub(crate) fn is_over_budget(&self) -> bool {
+        self.reason == Some(AbstainReason::Budget)
     }
 }
 

@@ -6,9 +6,9 @@ use std::time::{Duration, SystemTime};
 use guerdon_queue::QuotaReports;
 use parking_lot::Mutex;
 
+use crate::ask::answer::Failure;
 use crate::call::capabilities::Capabilities;
 use crate::call::fault::Fault;
-use crate::call::fault::classes::Class;
 use crate::call::transport::{Transport, TransportReply};
 use crate::call::wire::{self, Completion};
 
@@ -20,7 +20,7 @@ pub(crate) struct Address {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) capabilities: Capabilities,
     /// The last failure that may be the address's own.
-    last_fault: Mutex<Option<(Class, String)>>,
+    last_failure: Mutex<Option<Failure>>,
 }
 
 /// A reply, read, with the quotas that its headers report.
@@ -37,7 +37,7 @@ impl Address {
         capabilities: Capabilities,
     ) -> Self {
         let name = url.split('?').next().unwrap_or_default().to_owned();
-        Self { name, transport, capabilities, last_fault: Mutex::default() }
+        Self { name, transport, capabilities, last_failure: Mutex::default() }
     }
 
     /// Sends `body` and reads what comes back, within `timeout`.
@@ -64,12 +64,12 @@ impl Address {
     /// Remembers a failure that may be the address's own.
     pub(crate) fn remember(&self, fault: &Fault) {
         if fault.class.is_of_the_address() {
-            *self.last_fault.lock() = Some((fault.class, fault.detail.clone()));
+            *self.last_failure.lock() = Some(fault.failure());
         }
     }
 
     /// The last failure that may be the address's own.
-    pub(crate) fn last_fault(&self) -> Option<(Class, String)> {
-        self.last_fault.lock().clone()
+    pub(crate) fn last_failure(&self) -> Option<Failure> {
+        self.last_failure.lock().clone()
     }
 }

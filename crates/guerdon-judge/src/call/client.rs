@@ -170,7 +170,7 @@ impl JudgeClient {
                     self.start_probe(permit, key, question);
                 }
                 // Its own failure says more than that no address is up.
-                Err(failure) if failure.patience_end.is_none() && !failure.over_budget => {
+                Err(failure) if failure.patience_end.is_none() && !failure.is_over_budget() => {
                     return Err(progress.failure.take().unwrap_or(failure));
                 }
                 Err(failure) => return Err(failure),
@@ -276,7 +276,7 @@ impl JudgeClient {
         progress: &mut Progress,
         patience: &Patience,
     ) -> Step {
-        let failure = Failure::new(fault.class.why(), fault.detail.clone());
+        let failure = fault.failure();
         if matches!(fault.class, Class::Denied | Class::QuotaGone) {
             progress.denied_at.push((address, failure.clone()));
             progress.failure = Some(failure);

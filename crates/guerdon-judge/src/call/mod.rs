@@ -9,6 +9,8 @@
 //! | one reply of one address | `address.rs` | `Address::post` |
 //! | HTTP | `transport.rs` | `Transport::send` |
 //!
+//! Each layer has its tests in `tests/`, over a scripted address and under virtual time.
+//!
 //! Above them, the answers are looked up in memory, in flight and in the store (`store/cache`).
 
 pub(crate) mod address;
@@ -24,6 +26,8 @@ pub(crate) mod patience;
 pub(crate) mod reading;
 pub(crate) mod record;
 pub(crate) mod services;
+#[cfg(test)]
+mod tests;
 pub(crate) mod ticket;
 pub(crate) mod token_estimate;
 pub(crate) mod transport;

@@ -98,15 +98,14 @@ impl JudgeClient {
     /// The failure of a question while no address is up: the reason of the first that has one.
     fn down(&self, probe: Instant) -> Failure {
         let wait = probe.saturating_duration_since(Instant::now()).as_secs();
-        let fault = self.addresses.iter().find_map(|address| address.last_fault());
-        let (why, detail) = fault.map_or_else(
-            || (AbstainWhy::Unreachable, "the judge endpoint failed".to_owned()),
-            |(class, detail)| (class.why(), detail),
-        );
+        let failure = self.addresses.iter().find_map(|address| address.last_failure());
+        let failure = failure
+            .unwrap_or_else(|| Failure::new(AbstainWhy::Unreachable, "the judge endpoint failed"));
         let detail = format!(
-            "the judge endpoint failed repeatedly ({detail}); the next check is in {wait} s"
+            "the judge endpoint failed repeatedly ({}); the next check is in {wait} s",
+            failure.detail
         );
-        Failure::new(why, detail)
+        Failure { detail, ..failure }
     }
 }
 

@@ -130,27 +130,31 @@ fn lost(error: &reqwest::Error) -> TransportError {
     if error.is_timeout() {
         return TransportError::ConnectTimeout;
     }
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        if error.is::<rustls::Error>() {
-            return TransportError::Tls;
-        }
-        if error.is::<HostLookup>() {
-            return TransportError::UnknownHost;
-        }
-        if let Some(io) = error.downcast_ref::<std::io::Error>() {
-            if io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
-                return TransportError::Tls;
-            }
-            match io.kind() {
-                std::io::ErrorKind::ConnectionRefused => return TransportError::RefusedConnection,
-                std::io::ErrorKind::TimedOut => return TransportError::ConnectTimeout,
-                _ => {}
-            }
-        }
-        cause = error.source();
+    let reason = std::error::Error::source(error).and_then(reason_of);
+    reason.unwrap_or(TransportError::NotReached)
+}
+
+/// The reason that an error or one of its causes tells by its type.
+fn reason_of(error: &(dyn std::error::Error + 'static)) -> Option<TransportError> {
+    if error.is::<rustls::Error>() {
+        return Some(TransportError::Tls);
     }
-    TransportError::NotReached
+    if error.is::<HostLookup>() {
+        return Some(TransportError::UnknownHost);
+    }
+    if let Some(io) = error.downcast_ref::<std::io::Error>() {
+        // The error inside is none of its sources, and may be another of the same kind.
+        let inner = io.get_ref().and_then(|inner| reason_of(inner));
+        let own = match io.kind() {
+            std::io::ErrorKind::ConnectionRefused => Some(TransportError::RefusedConnection),
+            std::io::ErrorKind::TimedOut => Some(TransportError::ConnectTimeout),
+            _ => None,
+        };
+        if let Some(reason) = inner.or(own) {
+            return Some(reason);
+        }
+    }
+    error.source().and_then(reason_of)
 }
 
 impl Transport for Http {
@@ -224,6 +228,85 @@ mod tests {
             completions_url("https://h/d?api-version=1").unwrap().query(),
             Some("api-version=1")
         );
+    }
+
+    /// The error of a request to `url`.
+    async fn failure(url: &str) -> TransportError {
+        let config = HttpConfig {
+            url,
+            proxy: None,
+            timeout: Duration::from_millis(300),
+            max_concurrent: 1,
+            key_header: KeyHeader::default(),
+        };
+        Http::new(&config, None).unwrap().send(b"{}".to_vec()).await.unwrap_err()
+    }
+
+    /// A listener whose connections are handled by `serve`, and its authority.
+    async fn listener(
+        serve: impl AsyncFn(tokio::net::TcpStream) + Send + 'static,
+    ) -> (String, impl Future<Output = ()>) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let authority = listener.local_addr().unwrap().to_string();
+        let serving = async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                serve(stream).await;
+            }
+        };
+        (authority, serving)
+    }
+
+    /// The error of a request to a listener that handles connections with `serve`.
+    async fn failure_at(
+        scheme: &str,
+        serve: impl AsyncFn(tokio::net::TcpStream) + Send + 'static,
+    ) -> TransportError {
+        let (authority, serving) = listener(serve).await;
+        let url = format!("{scheme}://{authority}/v1");
+        tokio::select! {
+            error = failure(&url) => error,
+            () = serving => panic!("the listener ended"),
+        }
+    }
+
+    async fn writes(mut stream: tokio::net::TcpStream, bytes: &[u8]) {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let mut request = [0; 4096];
+        let _ = stream.read(&mut request).await;
+        let _ = stream.write_all(bytes).await;
+        let _ = stream.shutdown().await;
+    }
+
+    #[tokio::test]
+    async fn what_goes_wrong_on_the_way_is_told_apart() {
+        // No name server is asked for a label of this length.
+        let host = format!("http://{}.invalid/v1", "a".repeat(64));
+        assert_eq!(failure(&host).await, TransportError::UnknownHost);
+        let closed = {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            listener.local_addr().unwrap()
+        };
+        let refused = failure(&format!("http://{closed}/v1")).await;
+        assert_eq!(refused, TransportError::RefusedConnection);
+        // Plain text where a handshake is expected.
+        let plain =
+            failure_at("https", async |stream| writes(stream, b"HTTP/1.1 200 OK\r\n\r\n").await);
+        assert_eq!(plain.await, TransportError::Tls);
+        // A host that takes the connection and says nothing.
+        let silent = failure_at("https", async |stream| {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            drop(stream);
+        });
+        assert_eq!(silent.await, TransportError::ConnectTimeout);
+        let half = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{";
+        let broken = failure_at("http", async |stream| writes(stream, half).await);
+        assert_eq!(broken.await, TransportError::BrokeOff);
+        let long = failure_at("http", async |stream| {
+            let mut reply = b"HTTP/1.1 200 OK\r\ncontent-length: 3000000\r\n\r\n".to_vec();
+            reply.resize(2 << 20, b' ');
+            writes(stream, &reply).await;
+        });
+        assert_eq!(long.await, TransportError::TooLong);
     }
 
     #[test]

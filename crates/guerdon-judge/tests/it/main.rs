@@ -14,6 +14,7 @@ mod cache;
 mod calibration;
 mod delays;
 mod endpoint;
+mod facts;
 mod features;
 mod hedges;
 mod house;

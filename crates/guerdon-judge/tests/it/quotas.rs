@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use guerdon_judge::{EndpointConfig, ReplicaConfig};
-use guerdon_types::{AbstainWhy, Finite};
+use guerdon_types::{AbstainReason, AbstainWhy, Finite, Word};
 use tokio::time::Instant;
 
 use crate::house::{abstained, part};
@@ -188,6 +188,28 @@ async fn a_fallback_answers_in_its_own_name_and_under_its_own_key() {
         (2, 2),
         "no money left: it is not asked again so soon"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_used_up_budget_asks_no_fallback_and_is_named() {
+    let (first, other) =
+        (ScriptedTransport::that(|_| answer(100)), ScriptedTransport::that(|_| answer(100)));
+    let fallback = EndpointConfig::new(OTHER, "other-model");
+    let mut config = EndpointConfig { fallback: Some(Box::new(fallback)), ..config() };
+    config.prices.completion_per_million = Finite::from(1_000_000);
+    // An answer costs 60 and may cost 512.
+    config.budget.per_run = Some(Finite::from(600));
+    let judge = Judge::of(config, &[(URL, Arc::clone(&first)), (OTHER, Arc::clone(&other))]);
+    for number in 0..2 {
+        part(&judge.judge(&format!("turn {number}")).await);
+    }
+    for number in 2..20 {
+        let signal = judge.judge(&format!("turn {number}")).await;
+        abstained(&signal, AbstainWhy::RateLimited);
+        let reason = Some(Word::Known(AbstainReason::Budget));
+        assert_eq!(signal.abstained[0].reason, reason, "{:?}", signal.abstained);
+    }
+    assert_eq!((first.calls(), other.calls()), (2, 0));
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,6 +9,7 @@ use guerdon_types::{
     AdvantagesRequest, Finite, GroupComparison, GroupId, Invalid, ProblemCode, RolloutEntry,
 };
 
+use crate::engine::group_sets::GroupSets;
 use crate::engine::scored_rollout::ScoredRollout;
 
 /// Buffers results until their group is complete.
@@ -19,12 +20,9 @@ pub(crate) struct GroupBuffer {
     groups: Vec<usize>,
     /// The group name of each rollout.
     names: Vec<Option<GroupId>>,
-    /// For each set of results that is released together: the number of missing results, and the
-    /// results so far.
-    sets: Vec<(usize, Vec<ScoredRollout>)>,
-    /// Set when the estimator needs the whole batch ([`Estimator::needs_whole_batch`]). The batch
-    /// is then one set.
-    whole: bool,
+    /// The results that are released together: those of a group, or of the whole batch if the
+    /// estimator [needs it](Estimator::needs_whole_batch).
+    sets: GroupSets<ScoredRollout>,
 }
 
 impl GroupBuffer {
@@ -72,28 +70,14 @@ impl GroupBuffer {
             groups.push(number);
         }
         let whole = estimator.needs_whole_batch();
-        let mut sets = vec![(0, Vec::new()); if whole { 1 } else { count }];
-        for group in &groups {
-            if let Some((to_come, _)) = sets.get_mut(if whole { 0 } else { *group }) {
-                *to_come += 1;
-            }
-        }
+        let sets = GroupSets::new(if whole { vec![0; groups.len()] } else { groups.clone() });
         let names = entries.iter().map(|entry| entry.group.clone()).collect();
-        Ok(Self { estimator, groups, names, sets, whole })
+        Ok(Self { estimator, groups, names, sets })
     }
 
     /// Adds one result. Returns the results that are complete now, with their advantages.
     pub(crate) fn push(&mut self, scored: ScoredRollout) -> Vec<ScoredRollout> {
-        let group = self.groups.get(scored.index).copied().unwrap_or_default();
-        let Some((to_come, came)) = self.sets.get_mut(if self.whole { 0 } else { group }) else {
-            return vec![scored];
-        };
-        *to_come = to_come.saturating_sub(1);
-        came.push(scored);
-        if *to_come > 0 {
-            return Vec::new();
-        }
-        let mut complete = std::mem::take(came);
+        let Some(mut complete) = self.sets.push(scored.index, scored) else { return Vec::new() };
         // Sums depend on their order, and the order of arrival is random.
         complete.sort_unstable_by_key(|scored| scored.index);
         let incomparable = self.incomparable(&complete);

@@ -1,7 +1,7 @@
 //! One request's rollouts, scored concurrently on one snapshot. Results are yielded as they become
 //! final; dropping the stream cancels the rest.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ use tracing::Instrument as _;
 
 use crate::engine::advantages::GroupBuffer;
 use crate::engine::group_report::GroupReport;
+use crate::engine::results::{Answered, PendingResults, RequestInHand};
 use crate::engine::scored_rollout::ScoredRollout;
 use crate::engine::snapshot::Snapshot;
 use crate::observe::metrics::Metrics;
@@ -142,30 +143,24 @@ impl Batch {
 
     /// Scores the rollouts. Yields exactly one result for each, in the order they become final.
     pub fn run(self) -> impl Stream<Item = ScoredRollout> + Send + 'static {
-        let missing = self
-            .entries
-            .iter()
-            .enumerate()
-            .map(|(index, entry)| (index, entry.id_or_index(index)))
-            .collect();
-        let (send, receive) = mpsc::channel(self.entries.len().clamp(1, 1_024));
+        let request = RequestInHand {
+            scorer: self.scorer,
+            entries: Arc::new(self.entries),
+            deadline: self.deadline,
+            profile: self.versions.profile.to_string(),
+            metrics: self.metrics,
+        };
+        let count = request.entries.len();
+        let (send, receive) = mpsc::channel(count.clamp(1, 1_024));
         let mut tasks = JoinSet::new();
-        let mut rest: VecDeque<(usize, RolloutEntry)> =
-            self.entries.into_iter().enumerate().collect();
-        while !rest.is_empty() {
-            let share: Vec<_> = rest.drain(..rest.len().min(ROLLOUTS_PER_TASK)).collect();
-            let task = ScoringTask {
-                scorer: Arc::clone(&self.scorer),
-                deadline: self.deadline,
-                limits: self.limits,
-                profile: self.versions.profile.to_string(),
-                metrics: Arc::clone(&self.metrics),
-            };
+        for start in (0..count).step_by(ROLLOUTS_PER_TASK) {
+            let share = start..(start + ROLLOUTS_PER_TASK).min(count);
+            let task = ScoringTask { request: request.clone(), limits: self.limits };
             // In a JoinSet, so that the tasks end with the stream when the caller hangs up.
             tasks.spawn(task.run(share, send.clone()).in_current_span());
         }
         drop(send);
-        let state = PendingResults { receive, _tasks: tasks, missing };
+        let state = PendingResults::new(request, receive, tasks);
         let results = stream::unfold(state, async |mut state| {
             state.next().await.map(|scored| (scored, state))
         });
@@ -210,82 +205,70 @@ fn weight(entries: &[RolloutEntry]) -> usize {
     bytes
 }
 
-/// The channel of results, and the rollouts whose result is missing.
-struct PendingResults {
-    receive: mpsc::Receiver<ScoredRollout>,
-    _tasks: JoinSet<()>,
-    missing: BTreeMap<usize, RolloutId>,
-}
-
-impl PendingResults {
-    /// The next result. If a task died, each of its rollouts gets a result with an `internal`
-    /// error.
-    async fn next(&mut self) -> Option<ScoredRollout> {
-        if let Some(scored) = self.receive.recv().await {
-            self.missing.remove(&scored.index);
-            return Some(scored);
-        }
-        let (index, id) = self.missing.pop_first()?;
-        Some(failed(index, id, Problem::new(ProblemCode::Internal, "scoring this rollout failed")))
-    }
-}
-
 struct ScoringTask {
-    scorer: Arc<Scorer>,
-    deadline: Option<Instant>,
+    request: RequestInHand,
     limits: Limits,
-    profile: String,
-    metrics: Arc<Metrics>,
 }
 
 impl ScoringTask {
-    async fn run(self, share: Vec<(usize, RolloutEntry)>, send: mpsc::Sender<ScoredRollout>) {
-        let mut scoring: FuturesUnordered<_> =
-            share.iter().map(|(index, entry)| self.one(*index, entry)).collect();
-        while let Some(scored) = scoring.next().await {
-            self.metrics.rollout(&self.profile, scored.result.reward.is_some());
-            for turn in &scored.result.turns {
-                if let Some(compared) = &turn.beside {
-                    self.metrics.compared_turn(compared.reward != turn.reward);
-                }
+    async fn run(self, share: Range<usize>, send: mpsc::Sender<Answered>) {
+        let mut scoring: FuturesUnordered<_> = share.map(|index| self.one(index)).collect();
+        while let Some(answered) = scoring.next().await {
+            if let Answered::Scored(scored) = &answered {
+                self.request.record(scored);
             }
-            if send.send(scored).await.is_err() {
+            if send.send(answered).await.is_err() {
                 return;
             }
         }
     }
 
-    async fn one(&self, index: usize, entry: &RolloutEntry) -> ScoredRollout {
+    async fn one(&self, index: usize) -> Answered {
+        let RequestInHand { scorer, entries, deadline, .. } = &self.request;
+        let died = |id| {
+            failed(index, id, Problem::new(ProblemCode::Internal, "scoring this rollout failed"))
+        };
+        let Some(entry) = entries.get(index) else {
+            return self.request.refused(died(index.to_string().into()));
+        };
         let rollout = match (entry.refusal(index), &entry.rollout) {
             (None, Ok(rollout)) => rollout,
-            (Some(result), _) => return ScoredRollout { index, result, usage: Usage::default() },
+            (Some(result), _) => {
+                return self.request.refused(ScoredRollout {
+                    index,
+                    result,
+                    usage: Usage::default(),
+                });
+            }
             (None, Err(invalid)) => {
-                return failed(index, entry.id_or_index(index), invalid.clone().into());
+                let problem = invalid.clone().into();
+                return self.request.refused(failed(index, entry.id_or_index(index), problem));
             }
         };
         if let Some(problem) = too_large(&self.limits, index, rollout) {
-            return failed(index, entry.id_or_index(index), problem);
+            return self.request.refused(failed(index, entry.id_or_index(index), problem));
         }
-        let scoring =
-            std::panic::AssertUnwindSafe(self.scorer.score(index, rollout, self.deadline));
-        match scoring.catch_unwind().await {
-            Ok((result, usage)) => ScoredRollout { index, result, usage },
+        let scoring = async {
+            if scorer.settles_groups() {
+                return Answered::Asked(index, scorer.ask(index, rollout, *deadline).await);
+            }
+            let (result, usage) = scorer.score(index, rollout, *deadline).await;
+            Answered::Scored(ScoredRollout { index, result, usage })
+        };
+        match std::panic::AssertUnwindSafe(scoring).catch_unwind().await {
+            Ok(answered) => answered,
             Err(_) => {
                 tracing::error!(
                     index,
                     "scoring a rollout panicked; the rest of its batch is scored"
                 );
-                failed(
-                    index,
-                    entry.id_or_index(index),
-                    Problem::new(ProblemCode::Internal, "scoring this rollout failed"),
-                )
+                self.request.refused(died(entry.id_or_index(index)))
             }
         }
     }
 }
 
-fn failed(index: usize, id: RolloutId, problem: Problem) -> ScoredRollout {
+pub(crate) fn failed(index: usize, id: RolloutId, problem: Problem) -> ScoredRollout {
     let result = RolloutResult {
         id,
         reward: None,

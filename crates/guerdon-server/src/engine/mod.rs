@@ -5,6 +5,8 @@ mod advantages;
 pub(crate) mod batch;
 pub(crate) mod candidate;
 pub(crate) mod group_report;
+mod group_sets;
+mod results;
 pub(crate) mod scored_rollout;
 pub(crate) mod snapshot;
 mod sources;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
-use guerdon_fusion::{Ask, BoxFuture, Channel, RewardSource, SourceVersion};
+use guerdon_fusion::{Ask, BoxFuture, Channel, RewardSource, SourceVersion, WorstVerdict};
 use guerdon_types::{AbstainWhy, Abstention, Part, Signal, SourceId};
 use tracing::Instrument as _;
 
@@ -75,6 +75,10 @@ impl RewardSource for ObservedSource {
 
     fn full_for_client(&self, client: u64) -> Option<Duration> {
         self.inner.full_for_client(client)
+    }
+
+    fn worst(&self, prompt: Option<&str>) -> Option<WorstVerdict> {
+        self.inner.worst(prompt)
     }
 
     fn score<'a>(&'a self, ask: Ask<'a>) -> BoxFuture<'a, Vec<Signal>> {

@@ -1,7 +1,7 @@
 //! Classes of failed attempts. The class of a refusal follows from its status and from the
 //! identifiers in its known fields.
 
-use guerdon_types::AbstainWhy;
+use guerdon_types::{AbstainReason, AbstainWhy};
 use reqwest::StatusCode;
 
 use crate::call::wire::EndpointError;
@@ -49,6 +49,17 @@ impl Class {
             }
             Self::TooLong => AbstainWhy::TooLong,
             Self::Filtered => AbstainWhy::Refused,
+        }
+    }
+
+    /// The reason of an abstention, beyond [`Class::why`].
+    pub(crate) const fn reason(self) -> Option<AbstainReason> {
+        match self {
+            Self::QuotaGone => Some(AbstainReason::QuotaGone),
+            Self::Denied => Some(AbstainReason::Denied),
+            Self::Transient => Some(AbstainReason::EndpointFailed),
+            Self::BadRequest => Some(AbstainReason::BadRequest),
+            Self::RateLimited | Self::Unreachable | Self::TooLong | Self::Filtered => None,
         }
     }
 

@@ -11,10 +11,12 @@ pub(crate) mod classes;
 use std::time::{Duration, SystemTime};
 
 use guerdon_queue::{Backoff, QuotaReports, named_delay};
+use guerdon_types::AbstainReason;
 use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 
 use self::classes::Class;
+use crate::ask::answer::Failure;
 use crate::ask::render::ChatMessage;
 use crate::call::transport::TransportError;
 use crate::call::wire::EndpointError;
@@ -30,6 +32,8 @@ const SHORTEST_BACKOFF: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fault {
     pub(crate) class: Class,
+    /// More about the reason.
+    pub(crate) reason: Option<AbstainReason>,
     /// Text that may be shown to clients: it contains neither keys nor headers.
     pub(crate) detail: String,
     /// The delay that the endpoint asks for.
@@ -97,8 +101,18 @@ impl Fault {
 
     /// From an attempt that brought nothing back.
     pub(crate) fn undelivered(why: TransportError) -> Self {
-        let unreachable =
-            |what: &str| Self::new(Class::Unreachable, format!("the judge endpoint {what}"));
+        let reason = match why {
+            TransportError::UnknownHost => Some(AbstainReason::UnknownHost),
+            TransportError::RefusedConnection => Some(AbstainReason::ConnectionRefused),
+            TransportError::Tls => Some(AbstainReason::Tls),
+            TransportError::ConnectTimeout => Some(AbstainReason::ConnectTimeout),
+            TransportError::BrokeOff => Some(AbstainReason::BrokeOff),
+            TransportError::NotReached | TransportError::TooLong => None,
+        };
+        let unreachable = |what: &str| {
+            let detail = format!("the judge endpoint {what}");
+            Self { reason, ..Self::new(Class::Unreachable, detail) }
+        };
         match why {
             TransportError::NotReached => {
                 Self { unsent: true, ..unreachable("could not be reached") }
@@ -127,7 +141,12 @@ impl Fault {
     /// From an attempt that ran out of time.
     pub(crate) fn timed_out() -> Self {
         let detail = "the judge endpoint did not answer in time".to_owned();
-        Self { timed_out: true, uncounted: true, ..Self::new(Class::Unreachable, detail) }
+        Self {
+            timed_out: true,
+            uncounted: true,
+            reason: Some(AbstainReason::TimedOut),
+            ..Self::new(Class::Unreachable, detail)
+        }
     }
 
     /// From an attempt that was given up because its address fell silent beside a healthy one.
@@ -143,6 +162,7 @@ impl Fault {
             && classes::TOO_LONG_TEXTS.iter().any(|words| self.mentions(words))
         {
             self.class = Class::TooLong;
+            self.reason = self.class.reason();
         }
         self
     }
@@ -159,9 +179,15 @@ impl Fault {
         self.text.contains(words) && !self.question.contains(&squashed(words))
     }
 
+    /// The failure of a question for which this attempt was the last one.
+    pub(crate) fn failure(&self) -> Failure {
+        Failure::new(self.class.why(), self.detail.clone()).because(self.reason)
+    }
+
     pub(crate) const fn new(class: Class, detail: String) -> Self {
         Self {
             class,
+            reason: class.reason(),
             detail,
             delay: None,
             fields: Vec::new(),

@@ -11,7 +11,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::sync::Arc;
 
-use guerdon_types::{AbstainWhy, Usage};
+use guerdon_types::{AbstainReason, AbstainWhy, Usage};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +43,8 @@ enum RecordedOutcome {
     Answer(Arc<JudgeAnswer>),
     Failure {
         why: AbstainWhy,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<AbstainReason>,
         detail: String,
     },
     /// The same outcome as the previous caller of this question.
@@ -81,8 +83,8 @@ impl Recorder {
     pub(crate) async fn record(&self, key: QuestionKey, asked: &Outcome) {
         let got = match &asked.result {
             Ok(answer) => RecordedOutcome::Answer(Arc::clone(answer)),
-            Err(Failure { why, detail, patience_end: _, over_budget: _ }) => {
-                RecordedOutcome::Failure { why: *why, detail: detail.clone() }
+            Err(Failure { why, reason, detail, patience_end: _ }) => {
+                RecordedOutcome::Failure { why: *why, reason: *reason, detail: detail.clone() }
             }
         };
         let before = self.last.lock().insert(key, got.clone());
@@ -145,7 +147,9 @@ impl Player {
         };
         let result = match got {
             RecordedOutcome::Answer(answer) => Ok(Arc::clone(answer)),
-            RecordedOutcome::Failure { why, detail } => Err(Failure::new(*why, detail.clone())),
+            RecordedOutcome::Failure { why, reason, detail } => {
+                Err(Failure::new(*why, detail.clone()).because(*reason))
+            }
             // Replaced while the file was read.
             RecordedOutcome::Same => {
                 Err(Failure::new(AbstainWhy::Internal, "the cassette repeats a missing outcome"))

@@ -33,6 +33,7 @@ pub struct Metrics {
     rollouts: Family<RolloutLabels, Counter>,
     source_seconds: Family<SourceLabels, Histogram, fn() -> Histogram>,
     abstentions: Family<AbstainLabels, Counter>,
+    rubrics_dropped: Family<RubricLabels, Counter>,
     rule_hits: Family<RuleLabels, Counter>,
     model_cache_hits: Family<ModelLabels, Counter>,
     model_batch_items: Family<ModelLabels, Histogram, fn() -> Histogram>,
@@ -78,6 +79,12 @@ struct SourceLabels {
 struct AbstainLabels {
     source: String,
     why: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RubricLabels {
+    source: String,
+    prompt: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -144,6 +151,11 @@ impl Metrics {
             "abstentions",
             "Turns on which a source abstained, by reason"
         );
+        let rubrics_dropped = register!(
+            Family::default(),
+            "rubrics_dropped",
+            "Groups for which a judge prompt was dropped, because a rollout lacked its verdict"
+        );
         let rule_hits = register!(Family::default(), "rule_hits", "Turns that a rule hit");
         let model_cache_hits =
             register!(Family::default(), "model_cache_hits", "Turns whose score was in the cache");
@@ -195,6 +207,7 @@ impl Metrics {
             rollouts,
             source_seconds,
             abstentions,
+            rubrics_dropped,
             rule_hits,
             model_cache_hits,
             model_batch_items,
@@ -240,6 +253,13 @@ impl Metrics {
         self.source_seconds
             .get_or_create(&SourceLabels { source: source.to_string() })
             .observe(took.as_secs_f64());
+    }
+
+    /// Counts a group for which `prompt` was dropped; `None` for the whole source.
+    pub(crate) fn rubric_dropped(&self, source: &SourceId, prompt: Option<&str>) {
+        let prompt = prompt.unwrap_or_default().to_owned();
+        let labels = RubricLabels { source: source.to_string(), prompt };
+        self.rubrics_dropped.get_or_create(&labels).inc();
     }
 
     pub(crate) fn abstained(&self, source: &SourceId, why: AbstainWhy) {

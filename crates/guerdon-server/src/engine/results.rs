@@ -1,0 +1,206 @@
+//! The results of a request's rollouts as they become final. With `on_abstain` by cause, those of a
+//! group are settled together: a rollout waits for its own group, and for no other.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::future::join_all;
+use guerdon_fusion::{AskedRollout, Scorer};
+use guerdon_types::{Problem, ProblemCode, RolloutEntry, RolloutId, Usage};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tracing::Instrument as _;
+
+use crate::engine::batch::failed;
+use crate::engine::group_sets::GroupSets;
+use crate::engine::scored_rollout::ScoredRollout;
+use crate::observe::metrics::Metrics;
+
+/// A rollout whose sources have answered.
+#[derive(Debug)]
+pub(crate) enum Answered {
+    /// With its result.
+    Scored(ScoredRollout),
+    /// Without a result yet, which its group decides.
+    Asked(usize, AskedRollout),
+}
+
+/// The parts of a request that its results need.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestInHand {
+    pub(crate) scorer: Arc<Scorer>,
+    pub(crate) entries: Arc<Vec<RolloutEntry>>,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) profile: String,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+/// The channel of answers, and the rollouts whose result is missing.
+pub(crate) struct PendingResults {
+    request: RequestInHand,
+    answers: mpsc::Receiver<Answered>,
+    /// Ends with the stream when the caller hangs up.
+    _tasks: JoinSet<()>,
+    groups: GroupSets<(usize, AskedRollout)>,
+    /// Groups about which the sources are asked once more.
+    settling: JoinSet<Vec<ScoredRollout>>,
+    ready: VecDeque<ScoredRollout>,
+    /// Rollouts whose sources have not answered.
+    unasked: BTreeSet<usize>,
+    /// Rollouts without a result.
+    missing: BTreeMap<usize, RolloutId>,
+    is_open: bool,
+}
+
+impl PendingResults {
+    pub(crate) fn new(
+        request: RequestInHand,
+        answers: mpsc::Receiver<Answered>,
+        tasks: JoinSet<()>,
+    ) -> Self {
+        let entries = &request.entries;
+        let ids = entries.iter().enumerate();
+        let missing = ids.map(|(index, entry)| (index, entry.id_or_index(index))).collect();
+        Self {
+            groups: GroupSets::new(group_numbers(entries)),
+            unasked: (0..entries.len()).collect(),
+            request,
+            answers,
+            _tasks: tasks,
+            settling: JoinSet::new(),
+            ready: VecDeque::new(),
+            missing,
+            is_open: true,
+        }
+    }
+
+    /// The next result. If a task died, each of its rollouts gets a result with an `internal`
+    /// error.
+    pub(crate) async fn next(&mut self) -> Option<ScoredRollout> {
+        loop {
+            if let Some(scored) = self.ready.pop_front() {
+                self.missing.remove(&scored.index);
+                return Some(scored);
+            }
+            tokio::select! {
+                biased;
+                Some(settled) = self.settling.join_next() => {
+                    // The rollouts of a task that died stay missing.
+                    self.ready.extend(settled.unwrap_or_default());
+                }
+                answer = self.answers.recv(), if self.is_open => match answer {
+                    Some(Answered::Scored(scored)) => self.ready.push_back(scored),
+                    Some(Answered::Asked(index, asked)) => self.enter(index, asked),
+                    None => self.close(),
+                },
+                else => {
+                    let (index, id) = self.missing.pop_first()?;
+                    return Some(failed(index, id, died()));
+                }
+            }
+        }
+    }
+
+    /// Settles the group of a rollout if it is complete.
+    fn enter(&mut self, index: usize, asked: AskedRollout) {
+        self.unasked.remove(&index);
+        let Some(mut group) = self.groups.push(index, (index, asked)) else { return };
+        // The order of arrival is random, and the first failure is named.
+        group.sort_unstable_by_key(|(index, _)| *index);
+        let RequestInHand { scorer, deadline, .. } = &self.request;
+        let has_time = deadline.is_none_or(|deadline| Instant::now() < deadline);
+        if has_time && group.iter().any(|(_, asked)| scorer.wants_second_ask(asked)) {
+            let request = self.request.clone();
+            self.settling.spawn(request.ask_again_and_settle(group).in_current_span());
+        } else {
+            self.ready.extend(self.request.settle(group));
+        }
+    }
+
+    /// Gives the rollouts of tasks that died an error, so that their siblings wait no longer.
+    fn close(&mut self) {
+        self.is_open = false;
+        if !self.request.scorer.settles_groups() {
+            return;
+        }
+        for index in std::mem::take(&mut self.unasked) {
+            if let Some(id) = self.missing.get(&index) {
+                self.enter(index, AskedRollout::failed(id.clone(), died()));
+            }
+        }
+    }
+}
+
+impl RequestInHand {
+    /// Asks once more about the rollouts that lack something, then settles their group.
+    async fn ask_again_and_settle(
+        self,
+        mut group: Vec<(usize, AskedRollout)>,
+    ) -> Vec<ScoredRollout> {
+        let request = &self;
+        let again = group.iter_mut().filter(|(_, asked)| request.scorer.wants_second_ask(asked));
+        let again = again.map(|(index, asked)| async move {
+            let entry = request.entries.get(*index).map(|entry| &entry.rollout);
+            if let Some(Ok(rollout)) = entry {
+                request.scorer.ask_again(asked, rollout, request.deadline).await;
+            }
+        });
+        join_all(again).await;
+        self.settle(group)
+    }
+
+    fn settle(&self, group: Vec<(usize, AskedRollout)>) -> Vec<ScoredRollout> {
+        let (indices, asked): (Vec<usize>, Vec<AskedRollout>) = group.into_iter().unzip();
+        let settled = self.scorer.settle(asked);
+        for dropped in &settled.dropped {
+            self.metrics.rubric_dropped(&dropped.source, dropped.prompt.as_deref());
+        }
+        let results = indices.into_iter().zip(settled.results);
+        let scored = results.map(|(index, (result, usage))| ScoredRollout { index, result, usage });
+        scored.inspect(|scored| self.record(scored)).collect()
+    }
+
+    /// Counts a result.
+    pub(crate) fn record(&self, scored: &ScoredRollout) {
+        self.metrics.rollout(&self.profile, scored.result.reward.is_some());
+        for turn in &scored.result.turns {
+            if let Some(compared) = &turn.beside {
+                self.metrics.compared_turn(compared.reward != turn.reward);
+            }
+        }
+    }
+
+    /// A rollout of this request that is settled although it cannot be scored.
+    pub(crate) fn refused(&self, scored: ScoredRollout) -> Answered {
+        let ScoredRollout { index, result, usage } = scored;
+        match result.error {
+            Some(problem) if self.scorer.settles_groups() && usage == Usage::default() => {
+                Answered::Asked(index, AskedRollout::failed(result.id, problem))
+            }
+            error => {
+                let result = guerdon_types::RolloutResult { error, ..result };
+                Answered::Scored(ScoredRollout { index, result, usage })
+            }
+        }
+    }
+}
+
+/// The number of each rollout's group. One without a group is a group of its own.
+fn group_numbers(entries: &[RolloutEntry]) -> Vec<usize> {
+    let mut numbers = HashMap::new();
+    let mut count = 0;
+    let mut next = || {
+        count += 1;
+        count - 1
+    };
+    let number = |entry| match entry {
+        Some(group) => *numbers.entry(group).or_insert_with(&mut next),
+        None => next(),
+    };
+    entries.iter().map(|entry| entry.group.as_ref()).map(number).collect()
+}
+
+fn died() -> Problem {
+    Problem::new(ProblemCode::Internal, "scoring this rollout failed")
+}
