@@ -25,6 +25,7 @@
 //! | `digest.rs` | the digest of sources and fusion: everything that shapes a reward |
 //! | `row.rs` | one turn in the scorer: its signals, and its result with the reward |
 //! | `fuse.rs` | from signals to a turn's reward, from turns to the rollout's |
+//! | `recompute.rs` | rewards from stored parts after an edit, and ranks within groups |
 //! | `repo.rs` | the paper's bounded, sign-keeping modulation |
 //! | `weighted.rs` | the plain weighted sum |
 //! | `calibrate.rs` | from the reward model's raw output to its score |
@@ -33,6 +34,7 @@ mod asked;
 mod calibrate;
 mod digest;
 mod fuse;
+mod recompute;
 mod repo;
 mod row;
 mod scorer;
@@ -49,6 +51,7 @@ pub use asked::AskedRollout;
 pub use calibrate::calibrate;
 pub use digest::SCORING_REVISION;
 pub use fuse::{aggregate, fuse};
+pub use recompute::{GroupRanks, NotRecomputable, group_ranks, recompute};
 pub use repo::{enhancement, repo};
 pub use scorer::Scorer;
 pub use settle::{DroppedRubric, SettledGroup};

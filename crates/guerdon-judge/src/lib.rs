@@ -47,7 +47,7 @@
 //! | `ask/` | one question: the case, its key, the rendered messages, the answer that is read, the points |
 //! | `store/` | cached answers in memory and on disk, budgets, the audit log, events for metrics |
 //! | `call/` | attempts, retries, hedges, capabilities, the wire format and its transport |
-//! | `quality/` | probes, calibration against people, drift, preview and explanation for authors |
+//! | `quality/` | probes, calibration against people, drift, preview and explanation for authors, new points on stored verdicts |
 //! | `endpoint.rs` | one judge: cache before limits, limits before calls, then the fallback |
 //! | `source.rs` | judges and rubrics as a reward source |
 //! | `error.rs` | configurations that cannot work |
@@ -81,6 +81,7 @@ pub use quality::drift::DriftReport;
 pub use quality::explain::{ExplainedAbstention, ExplainedBallot, ExplainedLevel, Explanation};
 pub use quality::preview::{Preview, PreviewError};
 pub use quality::probes::{ProbeKind, ProbeOutcome};
+pub use quality::rescore::{RescoreReport, RescoredCriterion, RescoredLevel, Rescorer};
 pub use rubric::CriterionKind;
 pub use rubric::prompts::{PromptSummary, Prompts};
 pub use source::JudgeSource;

@@ -48,6 +48,9 @@ pub(crate) enum JudgeCommand {
     },
     /// Measure a judge's agreement with people and with itself
     Calibrate(CalibrateArgs),
+    /// Apply a prompt's new points to stored verdicts, and show the rewards that they would have
+    /// made; nothing is asked
+    Rescore(RescoreArgs),
     /// Ask a judge questions with known answers, forged verdicts among them
     Probe {
         /// Prompts, or folders of prompts
@@ -86,6 +89,31 @@ pub(crate) struct CalibrateArgs {
     pub(crate) stamp: bool,
     #[command(flatten)]
     pub(crate) judge: JudgeArgs,
+}
+
+/// A store of answers, a prompt with new points, and stored results.
+#[derive(Debug, Args)]
+pub(crate) struct RescoreArgs {
+    /// The file named by `cache.path` of a judge
+    #[arg(value_name = "STORE")]
+    pub(crate) store: PathBuf,
+    /// The prompt with the new points
+    #[arg(value_name = "PROMPT")]
+    pub(crate) prompt: PathBuf,
+    /// The prompt as it was before, to compare with
+    #[arg(long, value_name = "PROMPT")]
+    pub(crate) before: Option<PathBuf>,
+    /// Results of `guerdon score`, or of the server, whose rewards to recompute; needs --before
+    #[arg(long, value_name = "OUT.jsonl")]
+    pub(crate) results: Option<PathBuf>,
+    /// The rollouts of these results, to compare the order within their groups
+    #[arg(long, value_name = "IN.jsonl", requires = "results")]
+    pub(crate) rollouts: Option<PathBuf>,
+    /// Print JSON, with every result
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) configuration: ConfigurationArgs,
 }
 
 /// The judge to ask.

@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand};
 pub(crate) use configuration::ConfigurationArgs;
 pub(crate) use eval::EvalArgs;
 use guerdon_client::optim::Estimator;
-pub(crate) use judge::{CacheCommand, CalibrateArgs, JudgeArgs, JudgeCommand};
+pub(crate) use judge::{CacheCommand, CalibrateArgs, JudgeArgs, JudgeCommand, RescoreArgs};
 pub(crate) use rules::{DiffFusion, DiffKind, MeasureFormat, RulesCommand, TestFormat};
 
 /// Rewards for RL post-training of dialogue agents: a preference reward model, an LLM judge and

@@ -26,6 +26,7 @@ pub(super) fn run(judge: JudgeCommand) -> anyhow::Result<ExitCode> {
         JudgeCommand::Try { prompt, rollout, judge } => {
             runtime()?.block_on(try_on(prompt, &rollout, &judge))
         }
+        JudgeCommand::Rescore(rescore) => super::rescore::run(&rescore),
         JudgeCommand::Calibrate(calibrate) => runtime()?.block_on(calibrate::run(&calibrate)),
         JudgeCommand::Probe { prompts, judge } => runtime()?.block_on(probe(&prompts, &judge)),
     }

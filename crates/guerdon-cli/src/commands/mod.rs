@@ -8,6 +8,7 @@ mod judge;
 mod local;
 mod manual;
 mod print;
+mod rescore;
 mod rm;
 mod rules;
 mod score;

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `help.rs` | the help of every command |
 //! | `outputs.rs` | every command with a closed or full output |
+//! | `rescore.rs` | new points of a prompt on stored answers and results |
 //! | `resume.rs` | interrupted runs of `score` |
 //! | `score.rs` | `score` and `serve` |
 //! | `score_files.rs` | inputs and outputs of `score` |
@@ -17,6 +18,7 @@
 mod eval;
 mod help;
 mod outputs;
+mod rescore;
 mod resume;
 mod score;
 mod score_files;

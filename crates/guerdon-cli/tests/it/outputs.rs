@@ -15,7 +15,7 @@ const MODEL: &str = "crates/guerdon-model/tests/tiny-decoder";
 
 /// Arguments of every command, and of the flags that change the form of the output. `MODEL` and
 /// `RUNTIME` stand for paths.
-const LINES: [&str; 46] = [
+const LINES: [&str; 47] = [
     "--help",
     "--version",
     "help",
@@ -48,6 +48,7 @@ const LINES: [&str; 46] = [
     "judge try kind.md --rollout one.jsonl",
     "judge calibrate kind.md --gold gold.jsonl --repeats 0",
     "judge probe kind.md",
+    "judge rescore made.store kind.md",
     "cache import new.store empty.jsonl",
     "cache stats made.store",
     "cache export made.store",

@@ -1,8 +1,9 @@
-//! Quality of a judge: probes, calibration against people, drift statistics, and for authors a
-//! preview and the explanation of a verdict.
+//! Quality of a judge: probes, calibration against people, drift statistics, new points on stored
+//! verdicts, and for authors a preview and the explanation of a verdict.
 
 pub(crate) mod calibrate;
 pub(crate) mod drift;
 pub(crate) mod explain;
 pub(crate) mod preview;
 pub(crate) mod probes;
+pub(crate) mod rescore;

@@ -141,7 +141,7 @@ impl Store {
     }
 
     /// Calls `visit` with every readable answer.
-    fn for_each_answer(
+    pub(crate) fn for_each_answer(
         &self,
         mut visit: impl FnMut(QuestionKey, JudgeAnswer) -> std::io::Result<()>,
     ) -> Result<(), StoreError> {

@@ -1,0 +1,266 @@
+//! `guerdon judge rescore`: new numbers of a rubric on stored verdicts and rewards. Nothing is
+//! asked.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail, ensure};
+use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::{CellAlignment, Table};
+use guerdon_fusion::{GroupRanks, group_ranks, recompute};
+use guerdon_judge::{CacheConfig, RescoreReport, Rescorer, Store};
+use guerdon_types::{
+    Finite, FusionConfig, GroupId, Rollout, RolloutId, RolloutResult, ScoreResponse, StreamLine,
+};
+use serde::Serialize;
+
+use super::setup::{read, without_mark};
+use super::workbench::compiled;
+use crate::cli::RescoreArgs;
+use crate::output::outln;
+
+/// Most reasons of results that cannot be recomputed that are printed.
+const SHOWN: usize = 3;
+
+pub(super) fn run(args: &RescoreArgs) -> anyhow::Result<ExitCode> {
+    let after = compiled(std::slice::from_ref(&args.prompt))?;
+    let before = args.before.as_ref().map(|path| compiled(std::slice::from_ref(path)));
+    let before = before.transpose()?;
+    let rescorer =
+        Rescorer::new(&after, before.as_ref()).map_err(|detail| anyhow::anyhow!(detail))?;
+    ensure!(
+        args.store.exists(),
+        "there is no store at {}; the judge's `cache.path` names the file",
+        args.store.display()
+    );
+    let store = Store::open(&args.store, CacheConfig::default().sync)?;
+    let answers = rescorer.answers(&store)?;
+    let rewards = args.results.as_ref().map(|results| rewards(&rescorer, results, args));
+    let report = Report { answers, rewards: rewards.transpose()? };
+    if args.json {
+        outln!("{}", serde_json::to_string_pretty(&report)?)?;
+    } else {
+        print(&report)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[derive(Serialize)]
+struct Report {
+    answers: RescoreReport,
+    /// The rewards of `--results`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rewards: Option<RewardReport>,
+}
+
+/// Stored rewards by the new numbers.
+#[derive(Serialize)]
+struct RewardReport {
+    /// The results, with those that cannot be recomputed.
+    rollouts: usize,
+    /// The results with another reward.
+    changed: usize,
+    /// The results of which nothing can be said.
+    unknown: usize,
+    /// The first reasons for that.
+    reasons: Vec<String>,
+    /// The mean of the rewards that are known before and after.
+    mean_before: Option<f64>,
+    mean_after: Option<f64>,
+    /// The groups, and those whose order is another.
+    groups: usize,
+    reordered: usize,
+    results: Vec<RescoredResult>,
+}
+
+#[derive(Serialize)]
+struct RescoredResult {
+    id: RolloutId,
+    before: Option<Finite>,
+    /// `null` if there is none, or if nothing can be said.
+    after: Option<Finite>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unknown: Option<String>,
+    /// The rank in the group, from 1 for the highest reward, before and after.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ranks: Option<[Option<usize>; 2]>,
+}
+
+/// Recomputes the rewards of a file of results.
+fn rewards(rescorer: &Rescorer, path: &Path, args: &RescoreArgs) -> anyhow::Result<RewardReport> {
+    ensure!(
+        args.before.is_some(),
+        "name the prompt that made these results with --before: a result does not list the criteria without points"
+    );
+    let (stored, reported) = results(path)?;
+    let fusion = match reported {
+        Some(fusion) => fusion,
+        None => configured_fusion(args)?,
+    };
+    let rescored: Vec<RescoredResult> =
+        stored.iter().map(|result| rescored(rescorer, result, &fusion)).collect();
+    let groups = args.rollouts.as_ref().map(|path| groups(path, &stored)).transpose()?;
+    Ok(summed(rescored, &groups.unwrap_or_default()))
+}
+
+fn rescored(rescorer: &Rescorer, result: &RolloutResult, fusion: &FusionConfig) -> RescoredResult {
+    let edited = recompute(result, fusion, |turn| {
+        let Some(part) = &turn.judge else { return Ok(()) };
+        let judge = guerdon_types::SourceId::judge();
+        let abstained: Vec<_> =
+            turn.abstained.iter().filter(|one| one.source == judge).cloned().collect();
+        turn.judge = Some(rescorer.part(part, &abstained)?);
+        Ok(())
+    });
+    let (after, unknown) = match edited {
+        Ok(after) => (after, None),
+        Err(error) => (None, Some(error.to_string())),
+    };
+    RescoredResult { id: result.id.clone(), before: result.reward, after, unknown, ranks: None }
+}
+
+fn summed(mut results: Vec<RescoredResult>, groups: &[Option<GroupId>]) -> RewardReport {
+    // A result of which nothing can be said has no rank on either side.
+    let of = |one: &RescoredResult, reward: Option<Finite>| {
+        reward.filter(|_| one.unknown.is_none()).map(Finite::get)
+    };
+    let before: Vec<_> = results.iter().map(|one| of(one, one.before)).collect();
+    let after: Vec<_> = results.iter().map(|one| of(one, one.after)).collect();
+    let ranks = group_ranks(groups, &before, &after);
+    for GroupRanks { rollouts, before, after, .. } in &ranks {
+        for ((index, before), after) in rollouts.iter().zip(before).zip(after) {
+            if let Some(result) = results.get_mut(*index) {
+                result.ranks = Some([*before, *after]);
+            }
+        }
+    }
+    let both: Vec<(f64, f64)> =
+        before.iter().zip(&after).filter_map(|(one, other)| Some(((*one)?, (*other)?))).collect();
+    let known = |one: &&RescoredResult| one.unknown.is_none();
+    let reasons = results.iter().filter_map(|one| {
+        let reason = one.unknown.as_ref()?;
+        Some(format!("rollout `{}`, {reason}", one.id))
+    });
+    RewardReport {
+        rollouts: results.len(),
+        changed: results.iter().filter(known).filter(|one| one.before != one.after).count(),
+        unknown: results.iter().filter(|one| one.unknown.is_some()).count(),
+        reasons: reasons.take(SHOWN).collect(),
+        mean_before: mean(both.iter().map(|(before, _)| *before)),
+        mean_after: mean(both.iter().map(|(_, after)| *after)),
+        groups: ranks.len(),
+        reordered: ranks.iter().filter(|group| group.is_changed()).count(),
+        results,
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a file has far fewer than 2^52 results")]
+fn mean(numbers: impl ExactSizeIterator<Item = f64>) -> Option<f64> {
+    let count = numbers.len();
+    (count > 0).then(|| numbers.sum::<f64>() / count as f64)
+}
+
+/// The results of a file: lines as `guerdon score` and a streamed reply have them, or a whole reply.
+/// Also the fusion, if the file tells it.
+fn results(path: &Path) -> anyhow::Result<(Vec<RolloutResult>, Option<FusionConfig>)> {
+    let text = read(path)?;
+    let text = without_mark(&text);
+    if let Ok(ScoreResponse { results, versions, .. }) = serde_json::from_str(text) {
+        return Ok((results, versions.fusion.config()));
+    }
+    let (mut results, mut fusion) = (Vec::new(), None);
+    for (number, line) in (1..).zip(text.lines()) {
+        if line.trim().is_empty() {
+            continue;
+        }
+        if let Ok(StreamLine::Summary(summary)) = serde_json::from_str(line) {
+            fusion = summary.versions.fusion.config();
+            continue;
+        }
+        let place = || format!("{} line {number} is not a result", path.display());
+        results.push(serde_json::from_str(line).with_context(place)?);
+    }
+    Ok((results, fusion))
+}
+
+fn configured_fusion(args: &RescoreArgs) -> anyhow::Result<FusionConfig> {
+    let config = args.configuration.source()?.load()?;
+    let profile = config.default_profile().and_then(|name| config.profiles.get(name));
+    let Some(profile) = profile else {
+        bail!("the results do not tell their fusion; name the configuration with --config")
+    };
+    Ok(profile.fusion.clone())
+}
+
+/// The group of each result: that of the rollout with its id, or at its index.
+fn groups(path: &Path, results: &[RolloutResult]) -> anyhow::Result<Vec<Option<GroupId>>> {
+    let text = read(path)?;
+    let mut groups = HashMap::new();
+    let lines = without_mark(&text).lines().filter(|line| !line.trim().is_empty());
+    for (index, line) in lines.enumerate() {
+        let place = || format!("{} rollout {index} cannot be read", path.display());
+        let rollout: Rollout = serde_json::from_str(line).with_context(place)?;
+        let id = rollout.id.unwrap_or_else(|| RolloutId::from(index.to_string()));
+        groups.insert(id, rollout.group);
+    }
+    Ok(results.iter().map(|result| groups.get(&result.id).cloned().flatten()).collect())
+}
+
+fn print(report: &Report) -> anyhow::Result<()> {
+    let Report { answers, rewards } = report;
+    outln!(
+        "`{}`: {} stored answers, {} that the prompt cannot read any more",
+        answers.prompt,
+        answers.answers,
+        answers.unreadable
+    )?;
+    let mut table = Table::new();
+    table.load_preset(UTF8_HORIZONTAL_ONLY);
+    table.set_header(["criterion", "level", "chosen", "before", "after"]);
+    for column in table.column_iter_mut().skip(2) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    for criterion in &answers.criteria {
+        for level in &criterion.levels {
+            let before = level.before.map_or_else(|| "-".to_owned(), |points| points.to_string());
+            table.add_row([
+                criterion.id.clone(),
+                level.name.clone(),
+                level.chosen.to_string(),
+                before,
+                level.after.to_string(),
+            ]);
+        }
+    }
+    outln!("{table}")?;
+    let changed = answers.changed.map(|count| format!("; {count} have other points"));
+    outln!(
+        "mean points of an answer: {} before, {} after{}",
+        shown(answers.mean_before),
+        shown(answers.mean_after),
+        changed.unwrap_or_default()
+    )?;
+    let Some(rewards) = rewards else { return Ok(()) };
+    outln!(
+        "rewards: {} of {} rollouts have another one; mean {} before, {} after",
+        rewards.changed,
+        rewards.rollouts,
+        shown(rewards.mean_before),
+        shown(rewards.mean_after)
+    )?;
+    if rewards.groups > 0 {
+        outln!("groups: {} of {} have another order", rewards.reordered, rewards.groups)?;
+    }
+    if rewards.unknown > 0 {
+        outln!("{} rollouts cannot be recomputed:", rewards.unknown)?;
+        for reason in &rewards.reasons {
+            outln!("  {reason}")?;
+        }
+    }
+    Ok(())
+}
+
+fn shown(mean: Option<f64>) -> String {
+    mean.map_or_else(|| "-".to_owned(), |mean| format!("{mean:.4}"))
+}
