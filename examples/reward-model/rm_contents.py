@@ -230,7 +230,7 @@ class Tracker:
             return Rendered(text, skeleton)
         safe = wordy if wordy is not None else opaque
         if safe is None:
-            raise ValueError("the chat template refuses messages whose text it does not know")
+            raise ValueError("the chat template refuses messages whose characters are replaced")
         structure = self.control.sequence(safe)
         if self.control.sequence(text) == structure:
             return Rendered(text, text, True)

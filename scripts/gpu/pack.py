@@ -1,4 +1,4 @@
-"""Write what prove.sh needs beside binaries: graphs without weights, rollouts, and the recipe's files.
+"""Write what prove.sh needs in addition to binaries: graphs without weights, rollouts, and the recipe's files.
 
     python scripts/gpu/pack.py OUT [--shape qwen3-0.6b | tiny] [--device cuda | cpu] [--prompts 128] [--samples 8]
 

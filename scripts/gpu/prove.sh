@@ -8,7 +8,7 @@
 #   unpack   join the pieces, verify their checksums, unpack
 #   tiny     scores of a model of two layers, which finds most faults in seconds
 #   weights  write the weights of the large model, and reference scores of transformers in 32 bits
-#   parity   its scores alone, together, and beside transformers (16-bit weights: at most 0.01 apart)
+#   parity   its scores alone, together, and next to those of transformers (16-bit weights: at most 0.01 apart)
 #   bench    rollouts per second in this process, with the batch size found at load
 #   peer     rollouts per second of transformers on the same rollouts
 #   http     rollouts per second over HTTP

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Rehearses pack.sh and prove.sh on a CPU: a tiny model, ONNX Runtime's CPU library, and a PATH without cargo,
-# pip or any other tool than prove.sh promises to need.
+# pip or any tool that prove.sh does not name as needed.
 #
 #   scripts/gpu/test.sh               PYTHON as for pack.sh; GUERDON, default: target/debug/guerdon
 set -euo pipefail

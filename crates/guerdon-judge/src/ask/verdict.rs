@@ -231,8 +231,8 @@ pub(crate) fn silence_verdict(rubric: &Rubric) -> RubricVerdict {
     RubricVerdict { criteria: failed.filter_map(verdict).collect(), ..RubricVerdict::default() }
 }
 
-/// The verdict about an empty turn that several rubrics judge: the verdict of the rubric that takes
-/// the most points. All of these rubrics mark the same fault, so it counts once.
+/// The verdict about an empty turn that several rubrics judge: the verdict of one rubric, because
+/// all of them mark the same fault. A veto comes first, then the rubric that takes the most points.
 pub(crate) fn joint_silence_verdict(rubrics: &[Arc<Rubric>]) -> RubricVerdict {
     let fired = |verdict: &RubricVerdict| verdict.criteria.iter().any(|criterion| criterion.veto);
     let verdicts = rubrics.iter().map(|rubric| silence_verdict(rubric));

@@ -133,9 +133,9 @@ impl ContentTracker {
             return Ok(Rendered { text, skeleton, looked_into: false });
         }
         let Some(safe) = wordy.or(blank).ok() else {
-            return Err("the chat template refuses messages whose text it does not know, so its control \
-                        tokens cannot be told from theirs; change the template, or set `trusted = true` in \
-                        [input] if no message can hold control tokens"
+            return Err("the chat template refuses messages whose characters are replaced, so its control \
+                        tokens cannot be distinguished from those in messages; change the template, or set \
+                        `trusted = true` in [input] if no message can hold control tokens"
                 .to_owned());
         };
         let structure = control.sequence(safe.as_bytes());

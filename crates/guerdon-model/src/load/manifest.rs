@@ -342,7 +342,7 @@ impl Manifest {
                     .to_owned(),
             ),
             (LeadingAssistant::Refuse | LeadingAssistant::Drop, Some(_)) => Err(
-                "`input.leading_user` is given, but leading_assistant is not \"prefix\"; set it, or remove the text"
+                "`input.leading_user` is given, but leading_assistant is not \"prefix\"; set leading_assistant = \"prefix\", or remove leading_user"
                     .to_owned(),
             ),
             _ => Ok(()),

@@ -216,7 +216,7 @@ impl<R> AdmissionState<R> {
         let mut wakeup = Wakeup { replies: Vec::new(), next: None };
         self.refuse_unserved(now, &mut wakeup);
         let mut passed = Vec::new();
-        while let Some((position, waiter)) = self.waiters.first_beside(&passed) {
+        while let Some((position, waiter)) = self.waiters.first_not_avoiding(&passed) {
             let (tokens, avoid) = (waiter.tokens, waiter.avoid);
             match self.place(position, tokens, avoid, now) {
                 Placement::Granted(grant) => {

@@ -69,7 +69,10 @@ impl<R> Waiters<R> {
     }
 
     /// The most urgent request that avoids none of the addresses in `passed`.
-    pub(super) fn first_beside(&self, passed: &[usize]) -> Option<(QueuePosition, &Waiter<R>)> {
+    pub(super) fn first_not_avoiding(
+        &self,
+        passed: &[usize],
+    ) -> Option<(QueuePosition, &Waiter<R>)> {
         let skipped = |avoid: &Option<usize>| avoid.is_some_and(|avoid| passed.contains(&avoid));
         let heads = self.avoiding.iter().filter(|(avoid, _)| !skipped(avoid));
         let position = heads.filter_map(|(_, positions)| positions.first().copied()).min()?;

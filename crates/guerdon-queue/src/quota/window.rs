@@ -42,7 +42,7 @@ pub struct QuotaWindow {
     /// The current share of the span by which a request may stay longer.
     slack: f64,
     /// The endpoint's reports, by period.
-    told: Vec<QuotaRemainder>,
+    reported: Vec<QuotaRemainder>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -69,7 +69,7 @@ impl QuotaWindow {
             oldest: 0,
             used: 0,
             slack: SLACK,
-            told: Vec::new(),
+            reported: Vec::new(),
         }
     }
 
@@ -86,8 +86,8 @@ impl QuotaWindow {
     pub fn wait(&mut self, amount: u64, ahead: u64, now: Instant) -> Duration {
         self.expire(now);
         let wanted = amount.min(self.limit).saturating_add(ahead);
-        let told = self.told.iter().map(|told| told.wait(amount, now)).max();
-        self.own_wait(wanted, now).max(told.unwrap_or_default())
+        let reported = self.reported.iter().map(|reported| reported.wait(amount, now)).max();
+        self.own_wait(wanted, now).max(reported.unwrap_or_default())
     }
 
     fn own_wait(&self, wanted: u64, now: Instant) -> Duration {
@@ -113,7 +113,7 @@ impl QuotaWindow {
     pub fn reserve(&mut self, amount: u64, now: Instant) -> QuotaReservation {
         self.entries.push_back(WindowEntry { at: now, until: now + self.span, amount });
         self.used = self.used.saturating_add(amount);
-        self.told.iter_mut().for_each(|told| told.reserve(amount, now));
+        self.reported.iter_mut().for_each(|reported| reported.reserve(amount, now));
         QuotaReservation(self.oldest + self.entries.len() as u64 - 1)
     }
 
@@ -126,7 +126,7 @@ impl QuotaWindow {
         let at = entry.at;
         entry.until = at + span + (now - at).min(slack);
         self.used = self.used.saturating_sub(before).saturating_add(amount);
-        self.told.iter_mut().for_each(|told| told.settle(at, before, amount));
+        self.reported.iter_mut().for_each(|reported| reported.settle(at, before, amount));
     }
 
     /// Removes a reservation whose request did not reach the endpoint.
@@ -135,7 +135,7 @@ impl QuotaWindow {
         let Some(entry) = self.entry(reservation) else { return };
         let (at, before) = (entry.at, std::mem::take(&mut entry.amount));
         self.used = self.used.saturating_sub(before);
-        self.told.iter_mut().for_each(|told| told.settle(at, before, 0));
+        self.reported.iter_mut().for_each(|reported| reported.settle(at, before, 0));
     }
 
     /// Records that the endpoint refused a request for load. If most of the quota is used, the
@@ -145,7 +145,7 @@ impl QuotaWindow {
         self.expire(now);
         if let Some(named) = named {
             let end = deadline::after(now, named);
-            self.told.iter_mut().for_each(|told| told.ends_by(end));
+            self.reported.iter_mut().for_each(|reported| reported.ends_by(end));
         }
         if self.used.saturating_mul(5) >= self.limit.saturating_mul(4) {
             self.slack = (self.slack * MORE_SLACK).min(MOST_SLACK);
@@ -171,9 +171,9 @@ impl QuotaWindow {
         let since = self.entries.iter().rev().take_while(|entry| entry.at > sent);
         let since = since.fold(0_u64, |sum, entry| sum.saturating_add(entry.amount));
         let reset = report.reset.or(report.period).unwrap_or(self.span);
-        self.told.retain(|told| told.period != report.period);
+        self.reported.retain(|reported| reported.period != report.period);
         let left = remaining.saturating_sub(since);
-        self.told.push(QuotaRemainder::new(&report, left, (sent, now), reset));
+        self.reported.push(QuotaRemainder::new(&report, left, (sent, now), reset));
     }
 
     fn expire(&mut self, now: Instant) {
@@ -182,7 +182,7 @@ impl QuotaWindow {
             self.oldest += 1;
             self.entries.pop_front();
         }
-        self.told.retain_mut(|told| told.refill(now));
+        self.reported.retain_mut(|reported| reported.refill(now));
     }
 }
 
@@ -283,7 +283,7 @@ mod tests {
         let day = secs(86_400);
         window.sync(QuotaReport { period: Some(day), ..report(20, 20, None) }, now, now);
         assert_eq!(window.limit, 30, "a limit of another period");
-        assert_eq!(window.told.len(), 2, "each period has a report of its own");
+        assert_eq!(window.reported.len(), 2, "each period has a report of its own");
     }
 
     #[tokio::test(start_paused = true)]

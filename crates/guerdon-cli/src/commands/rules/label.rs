@@ -44,7 +44,7 @@ pub(super) fn run(
     questions: Questions<'_>,
 ) -> anyhow::Result<ExitCode> {
     if questions.missed && questions.rule.is_none() {
-        bail!("--missed asks about the turns that a rule does not hit; name it with --rule");
+        bail!("--missed asks about the turns that a rule does not hit; name the rule with --rule");
     }
     if let Some(rule) = questions.rule {
         let known = packs

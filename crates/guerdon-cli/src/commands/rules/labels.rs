@@ -58,7 +58,7 @@ fn add(rollouts: &mut [LabelledRollout], csv: &Path) -> anyhow::Result<()> {
     for (index, labelled) in rollouts.iter().enumerate() {
         if named.insert(name_of(&labelled.rollout, index), index).is_some() {
             let name = name_of(&labelled.rollout, index);
-            bail!("two rollouts are called `{name}`; labels need one id each");
+            bail!("two rollouts are called `{name}`; labels need a distinct id for each rollout");
         }
     }
     let mut reader = csv::Reader::from_reader(without_mark(&text).as_bytes());

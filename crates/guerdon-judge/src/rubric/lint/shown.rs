@@ -50,7 +50,7 @@ pub(super) fn findings(
 
 /// True if the messages differ, or if none of the trials can be rendered.
 fn changes(body: &CompiledBody, own: TrialSlots<'_>, other: TrialSlots<'_>) -> bool {
-    let mut told = false;
+    let mut compared = false;
     for with_context in [true, false] {
         let (Some(a), Some(b)) = (body.trial(own, with_context), body.trial(other, with_context))
         else {
@@ -59,9 +59,9 @@ fn changes(body: &CompiledBody, own: TrialSlots<'_>, other: TrialSlots<'_>) -> b
         if a != b {
             return true;
         }
-        told = true;
+        compared = true;
     }
-    !told
+    !compared
 }
 
 fn reword(criterion: &mut Criterion) {

@@ -31,7 +31,7 @@ pub(super) fn findings(criteria: &[Criterion], places: &PartPlaces) -> Vec<Findi
                 Sense::Virtue => "what a good reply does",
             };
             let message =
-                format!("criterion `{id}` states {what}, and a yes to that is the opposite level");
+                format!("criterion `{id}` states {what}, but its level for yes means the opposite");
             let help = "state what the level `yes` stands for, or name the levels by what is seen";
             findings.push(Finding::new(codes::POLARITY, place.clone(), message).help(help));
         }
