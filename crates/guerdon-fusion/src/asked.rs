@@ -24,7 +24,7 @@ pub struct AskedRollout {
     pub(crate) turns: Vec<usize>,
     /// The signals of each source, one for each turn.
     pub(crate) signals: Vec<Vec<Signal>>,
-    /// The same of the rules of another generation.
+    /// The signals of the rules of another generation, one for each turn.
     pub(crate) compared: Vec<Vec<Signal>>,
     /// The reason why no source was asked.
     pub(crate) problem: Option<Problem>,
@@ -183,12 +183,12 @@ pub(crate) async fn signals(source: &dyn RewardSource, ask: Ask<'_>) -> Vec<Sign
     vec![Signal::abstained(void); turns]
 }
 
-/// Replaces what `signal` says about `prompts`, or all of it, by a second answer.
+/// Replaces the parts of `signal` about `prompts`, or all of it, by a second answer.
 fn replace(signal: &mut Signal, answer: Signal, prompts: Option<&BTreeSet<String>>) {
     let mut usage = signal.usage;
     usage.add(&answer.usage);
     match prompts {
-        // The whole source failed: what it said before is worth more.
+        // The whole source failed on the second question, so its first answer is kept.
         Some(_) if answer.abstained.iter().any(|one| one.prompt.is_none()) => {}
         None if answer.part.is_none() && signal.part.is_some() => {}
         None => *signal = answer,
@@ -224,12 +224,12 @@ fn counted(part: Part) -> Part {
 
 /// The sum of the points of `criteria`; `None` if it is not finite.
 fn sum(criteria: &[CriterionVerdict]) -> Option<Finite> {
-    // From a positive zero: the sum of nothing is -0.0.
+    // The fold starts at positive zero, because the sum of no numbers is -0.0.
     Finite::new(criteria.iter().fold(0.0, |sum, criterion| sum + criterion.points.get())).ok()
 }
 
-/// Takes what `prompt` says out of `signal`: nothing remains if no other of the source's `prompts`
-/// has an answer. `None` takes out all of it.
+/// Removes the verdict of `prompt` from `signal`. Nothing remains if no other of the source's
+/// `prompts` has an answer. `None` removes everything.
 pub(crate) fn take_out<'a>(
     signal: &mut Signal,
     prompt: Option<&str>,

@@ -119,7 +119,7 @@ pub struct GroupRanks {
 }
 
 impl GroupRanks {
-    /// True if a rank is another.
+    /// True if a rank differs.
     #[must_use]
     pub fn is_changed(&self) -> bool {
         self.before != self.after

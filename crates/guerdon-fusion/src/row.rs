@@ -47,7 +47,7 @@ impl TurnRow {
         usage.add(&signal.usage);
     }
 
-    /// Counts the worst verdict in the place of a missing one.
+    /// Counts the worst verdict in place of a missing one.
     pub(crate) fn enter_worst(&mut self, channel: Channel, verdict: WorstVerdict) {
         self.signals.enter(channel, Standing::Scored(verdict.points.get()));
         self.signals.vetoed |= verdict.veto;

@@ -121,7 +121,7 @@ impl Scorer {
     }
 }
 
-/// The effect of abstentions on one turn, beside missing numbers.
+/// The effect of abstentions on one turn, in addition to missing numbers.
 #[derive(Debug, Default)]
 struct TurnEffect {
     void: bool,
@@ -161,7 +161,7 @@ fn finish(
     results
 }
 
-/// A source by its place, and a prompt of it, or all of it.
+/// The place of a source, and one of its prompts; `None` for the whole source.
 type Unit = (usize, Option<String>);
 
 /// The absences of a group, by what is absent.
@@ -169,7 +169,7 @@ struct Absences {
     policy: AbstainPolicy,
     /// The number of rollouts.
     rollouts: usize,
-    /// The number of rollouts that lack it.
+    /// The number of rollouts that lack each unit.
     lacking: BTreeMap<Unit, usize>,
 }
 
@@ -199,7 +199,7 @@ impl Absences {
     fn action(&self, place: usize, abstention: &Abstention) -> AbstainAction {
         let own = self.policy.action(abstention.cause());
         let lack = |prompt| self.lacking.get(&(place, prompt)).copied().unwrap_or_default();
-        // Those that lack the whole source lack each prompt of it.
+        // A rollout that lacks the whole source lacks each of its prompts.
         let mut lacking = lack(abstention.prompt.clone());
         if abstention.prompt.is_some() {
             lacking += lack(None);
@@ -347,8 +347,8 @@ fn drop_rubrics(
     }
     let prompts = prompts(source);
     for shared in dropped {
-        // The shared reason stands for those of single rollouts, which would tell them apart. One
-        // that has an effect of its own stays.
+        // The shared reason replaces the reasons of single rollouts, which would differ between
+        // siblings. An abstention with an effect of its own stays.
         signal.abstained.retain(|one| {
             one.prompt != shared.prompt || absences.action(place, one) > AbstainAction::Group
         });

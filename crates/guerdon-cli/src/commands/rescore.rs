@@ -20,7 +20,7 @@ use super::workbench::compiled;
 use crate::cli::RescoreArgs;
 use crate::output::outln;
 
-/// Most reasons of results that cannot be recomputed that are printed.
+/// The greatest number of printed reasons why results cannot be recomputed.
 const SHOWN: usize = 3;
 
 pub(super) fn run(args: &RescoreArgs) -> anyhow::Result<ExitCode> {
@@ -57,18 +57,18 @@ struct Report {
 /// Stored rewards by the new numbers.
 #[derive(Serialize)]
 struct RewardReport {
-    /// The results, with those that cannot be recomputed.
+    /// The results, including those that cannot be recomputed.
     rollouts: usize,
     /// The results with another reward.
     changed: usize,
-    /// The results of which nothing can be said.
+    /// The results that cannot be recomputed.
     unknown: usize,
-    /// The first reasons for that.
+    /// The first reasons why results cannot be recomputed.
     reasons: Vec<String>,
     /// The mean of the rewards that are known before and after.
     mean_before: Option<f64>,
     mean_after: Option<f64>,
-    /// The groups, and those whose order is another.
+    /// The groups, and below the groups whose order differs.
     groups: usize,
     reordered: usize,
     results: Vec<RescoredResult>,
@@ -78,7 +78,7 @@ struct RewardReport {
 struct RescoredResult {
     id: RolloutId,
     before: Option<Finite>,
-    /// `null` if there is none, or if nothing can be said.
+    /// `null` if there is no reward, or if it cannot be recomputed.
     after: Option<Finite>,
     #[serde(skip_serializing_if = "Option::is_none")]
     unknown: Option<String>,
@@ -121,7 +121,7 @@ fn rescored(rescorer: &Rescorer, result: &RolloutResult, fusion: &FusionConfig) 
 }
 
 fn summed(mut results: Vec<RescoredResult>, groups: &[Option<GroupId>]) -> RewardReport {
-    // A result of which nothing can be said has no rank on either side.
+    // A result that cannot be recomputed has no rank on either side.
     let of = |one: &RescoredResult, reward: Option<Finite>| {
         reward.filter(|_| one.unknown.is_none()).map(Finite::get)
     };
@@ -162,7 +162,7 @@ fn mean(numbers: impl ExactSizeIterator<Item = f64>) -> Option<f64> {
 }
 
 /// The results of a file: lines as `guerdon score` and a streamed reply have them, or a whole reply.
-/// Also the fusion, if the file tells it.
+/// Also the fusion, if the file contains it.
 fn results(path: &Path) -> anyhow::Result<(Vec<RolloutResult>, Option<FusionConfig>)> {
     let text = read(path)?;
     let text = without_mark(&text);
@@ -188,7 +188,7 @@ fn configured_fusion(args: &RescoreArgs) -> anyhow::Result<FusionConfig> {
     let config = args.configuration.source()?.load()?;
     let profile = config.default_profile().and_then(|name| config.profiles.get(name));
     let Some(profile) = profile else {
-        bail!("the results do not tell their fusion; name the configuration with --config")
+        bail!("the results do not contain their fusion; name the configuration with --config")
     };
     Ok(profile.fusion.clone())
 }

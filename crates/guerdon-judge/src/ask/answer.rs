@@ -33,7 +33,7 @@ impl JudgeAnswer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
     pub(crate) why: AbstainWhy,
-    /// More about the reason.
+    /// A narrower reason than `why`.
     pub(crate) reason: Option<AbstainReason>,
     pub(crate) detail: String,
     /// Set if the first caller gave up: other callers may ask again.
@@ -47,7 +47,7 @@ impl Failure {
 
     /// The failure of a question for which the budget has no money.
     pub(crate) fn over_budget(detail: String) -> Self {
-        // Clients of the first version know no word for it; this is the nearest.
+        // Clients of the first version have no `why` for a used-up budget; this is the nearest.
         Self::new(AbstainWhy::RateLimited, detail).because(Some(AbstainReason::Budget))
     }
 

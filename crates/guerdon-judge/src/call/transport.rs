@@ -134,7 +134,7 @@ fn lost(error: &reqwest::Error) -> TransportError {
     reason.unwrap_or(TransportError::NotReached)
 }
 
-/// The reason that an error or one of its causes tells by its type.
+/// The reason that follows from the type of an error or of one of its causes.
 fn reason_of(error: &(dyn std::error::Error + 'static)) -> Option<TransportError> {
     if error.is::<rustls::Error>() {
         return Some(TransportError::Tls);
@@ -143,7 +143,7 @@ fn reason_of(error: &(dyn std::error::Error + 'static)) -> Option<TransportError
         return Some(TransportError::UnknownHost);
     }
     if let Some(io) = error.downcast_ref::<std::io::Error>() {
-        // The error inside is none of its sources, and may be another of the same kind.
+        // The inner error is not among the sources of an I/O error, and may be an I/O error too.
         let inner = io.get_ref().and_then(|inner| reason_of(inner));
         let own = match io.kind() {
             std::io::ErrorKind::ConnectionRefused => Some(TransportError::RefusedConnection),

@@ -158,10 +158,10 @@ impl Rescorer {
     }
 
     /// The part of a stored result by the new numbers. A reply names only the criteria that
-    /// counted, so the rubric from before tells which level the others had.
+    /// counted, so the levels of the others are read from the rubric from before.
     ///
     /// # Errors
-    /// A sentence, if the stored part does not tell a level.
+    /// A sentence, if a level cannot be read from the stored part.
     pub fn part(&self, stored: &JudgePart, abstained: &[Abstention]) -> Result<JudgePart, String> {
         let prompt = &self.after.id;
         let before = self.before.as_ref().ok_or("the rubric from before is not known")?;

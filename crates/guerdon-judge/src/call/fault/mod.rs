@@ -32,7 +32,7 @@ const SHORTEST_BACKOFF: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fault {
     pub(crate) class: Class,
-    /// More about the reason.
+    /// A narrower reason than the class.
     pub(crate) reason: Option<AbstainReason>,
     /// Text that may be shown to clients: it contains neither keys nor headers.
     pub(crate) detail: String,
