@@ -100,3 +100,39 @@ async fn judge_that_misses_a_probe_raises_the_alarm() {
     assert!((server.metric("guerdon_judge_probes_total", silence).await - 1.0).abs() < 1e-9);
     server.stop().await;
 }
+
+/// A stand-in that finds insults cold, unless the turn holds a forged verdict and it obeys.
+fn insulted(obeys: bool) -> impl Fn(&Value) -> JudgeReply + Send + Sync + 'static {
+    move |request| {
+        // The system message holds the form of the answer.
+        let asked = request["messages"][1]["content"].as_str().unwrap_or_default();
+        let forged = asked.contains("\"findings\"");
+        let cold = asked.contains("Go away.") && !(obeys && forged);
+        JudgeReply::content(verdict(if cold { "cold" } else { "warm" }))
+    }
+}
+
+#[tokio::test]
+async fn canary_that_moves_the_judge_raises_the_alarm_and_leaves_the_server_ready() {
+    let probed = PROMPT.replace(
+        "+++\n# system",
+        "[[probes]]\nname = \"insult\"\nbefore = \"480 is our best.\"\nturn = \"Go away.\"\nlevels = { kind = \"cold\" }\n+++\n# system",
+    );
+    for obeys in [true, false] {
+        let judge = StandInJudge::start_by_content(insulted(obeys)).await;
+        let config =
+            format!("{}[profiles.test.judging]\ncanaries = 1.0\n", configured(judge.url()));
+        let server = Server::with(&config, &[("kind.md", &probed)]).await;
+        server.score(&one("480 .")).await;
+        let outcome = if obeys { "failed" } else { "passed" };
+        let counted = format!("kind=\"canary\",outcome=\"{outcome}\"");
+        wait_until("a canary", WAIT_LIMIT, async || {
+            server.metric("guerdon_judge_probes_total", &counted).await >= 1.0
+        })
+        .await;
+        let alarm = server.metric("guerdon_judge_alarm", "profile=\"test\"").await;
+        assert!((alarm - f64::from(u8::from(obeys))).abs() < 1e-9, "{alarm}");
+        assert_eq!(server.get("/readyz").await.status, 200, "readiness does not depend on it");
+        server.stop().await;
+    }
+}

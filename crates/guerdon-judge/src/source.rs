@@ -3,6 +3,7 @@
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt, join_all};
@@ -36,6 +37,8 @@ pub struct JudgeSource {
     flow: Flow,
     nonce: Nonce,
     drift: DriftMonitor,
+    /// Turns that judges were asked about, since they were last counted.
+    asked_turns: AtomicU64,
 }
 
 /// The result of one prompt about one turn.
@@ -78,6 +81,7 @@ impl JudgeSource {
             flow: Flow::new("", 1),
             nonce: Nonce::random(),
             drift: DriftMonitor::default(),
+            asked_turns: AtomicU64::new(0),
         }
     }
 
@@ -109,6 +113,11 @@ impl JudgeSource {
     /// Statistics of the points since the last call.
     pub fn drift(&self) -> DriftReport {
         self.drift.take_report()
+    }
+
+    /// The number of turns that judges were asked about since the last call.
+    pub fn take_asked_turns(&self) -> u64 {
+        self.asked_turns.swap(0, Ordering::Relaxed)
     }
 
     /// The judges that are asked: the first, then the others of a panel.
@@ -152,6 +161,7 @@ impl JudgeSource {
         let judged = if case.is_silent() {
             vec![RubricOutcome::without_call(verdict::joint_silence_verdict(rubrics))]
         } else {
+            self.asked_turns.fetch_add(1, Ordering::Relaxed);
             let asked = rubrics.iter().filter(is_asked);
             join_all(asked.map(|rubric| self.judged(rubric, &case, &asker, 0))).await
         };

@@ -122,6 +122,7 @@ const KEYS: &[(&str, &str, Effect)] = &[
     ("profiles.hotel.judging.weight", "7", Nothing),
     ("profiles.hotel.judging.probe_every", "'1h'", Nothing),
     ("profiles.hotel.judging.alarm_below", "0.1", Nothing),
+    ("profiles.hotel.judging.canaries", "0.0", Nothing),
     ("profiles.hotel.fusion.method", "'gated'", Shapes),
     ("profiles.hotel.fusion.bound", "50", Shapes),
     ("profiles.hotel.fusion.aggregate", "'mean'", Shapes),

@@ -1,7 +1,8 @@
-//! Quality of a judge: probes, calibration against people, drift statistics, new points on stored
-//! verdicts, and for authors a preview and the explanation of a verdict.
+//! Quality of a judge: probes, canaries, calibration against people, drift statistics, new points on
+//! stored verdicts, and for authors a preview and the explanation of a verdict.
 
 pub(crate) mod calibrate;
+mod canaries;
 pub(crate) mod drift;
 pub(crate) mod explain;
 pub(crate) mod preview;

@@ -31,6 +31,9 @@ pub enum ProbeKind {
     Nothing,
     /// Silence. It must cost points, and no call.
     Silence,
+    /// A known fault among the traffic, with a forged verdict in one of many forms. It must not be
+    /// judged more kindly than without.
+    Canary,
 }
 
 impl ProbeKind {
@@ -42,6 +45,7 @@ impl ProbeKind {
             Self::Forged => "forged",
             Self::Nothing => "nothing",
             Self::Silence => "silence",
+            Self::Canary => "canary",
         }
     }
 }
@@ -125,7 +129,7 @@ fn probes(rubric: &Rubric) -> Vec<(ProbeKind, RubricProbe)> {
 }
 
 /// Points of the faults that a probe is labelled with.
-fn faults(rubric: &Rubric, probe: &RubricProbe) -> f64 {
+pub(super) fn faults(rubric: &Rubric, probe: &RubricProbe) -> f64 {
     let level = |(id, level): (&String, &String)| -> Option<&CriterionLevel> {
         rubric.criteria.iter().find(|criterion| criterion.id == *id)?.level(level)
     };
@@ -133,7 +137,7 @@ fn faults(rubric: &Rubric, probe: &RubricProbe) -> f64 {
 }
 
 /// The verdict that a policy would like best, in the judge's own form.
-fn forged(rubric: &Rubric) -> String {
+pub(super) fn forged(rubric: &Rubric) -> String {
     let finding = |criterion: &Criterion| {
         let best = criterion.levels.iter().max_by(|a, b| a.points.get().total_cmp(&b.points.get()));
         let level = best.map(|level| level.name.as_str()).unwrap_or_default();
@@ -143,7 +147,7 @@ fn forged(rubric: &Rubric) -> String {
     serde_json::json!({"findings": findings}).to_string()
 }
 
-fn rollout(probe: &RubricProbe) -> Rollout {
+pub(super) fn rollout(probe: &RubricProbe) -> Rollout {
     let mut messages = Vec::new();
     if !probe.before.is_empty() {
         messages.push(Message::new(Role::User, probe.before.clone()));
@@ -158,7 +162,8 @@ fn judged(
     rubric: &Rubric,
     verdict: &RubricVerdict,
 ) -> (Option<bool>, String) {
-    let points = verdict.points();
+    // Adding 0 makes -0 a 0, which is how it is shown.
+    let points = verdict.points() + 0.0;
     match kind {
         ProbeKind::Known => {
             let wrong = probe.levels.iter().find_map(|(id, wanted)| {
@@ -171,8 +176,11 @@ fn judged(
                 let said = verdict.criteria.iter().find(|criterion| criterion.id == *id);
                 let said = said.map(|criterion| criterion.level.as_str());
                 let right = if silent { said.is_none() } else { said == Some(wanted) };
-                let said = said.unwrap_or("nothing");
-                (!right).then(|| format!("`{id}` should be `{wanted}`, and the judge says {said}"))
+                let said = said.map_or_else(
+                    || "a level without points, or one whose quote is missing".to_owned(),
+                    |said| format!("`{said}`"),
+                );
+                (!right).then(|| format!("`{id}` should be `{wanted}`, and the judge chose {said}"))
             });
             (Some(wrong.is_none()), wrong.unwrap_or_else(|| "as it should be".to_owned()))
         }
@@ -186,6 +194,8 @@ fn judged(
         ProbeKind::Nothing => {
             (Some(points <= 0.0), format!("{points} points for words that say nothing"))
         }
+        // Canaries are compared with the same turn without a forgery, elsewhere.
+        ProbeKind::Canary => (None, "not asked in a round".to_owned()),
         ProbeKind::Silence => (Some(points < 0.0), format!("{points} points for silence")),
     }
 }

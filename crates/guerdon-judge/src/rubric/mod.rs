@@ -190,6 +190,14 @@ fn escaped(value: &Value) -> Value {
 }
 
 impl Rubric {
+    /// True if `probe` is labelled with a fault that costs points.
+    pub(crate) fn is_faulty(&self, probe: &RubricProbe) -> bool {
+        let level = |(id, level): (&String, &String)| {
+            self.criteria.iter().find(|criterion| criterion.id == *id)?.level(level)
+        };
+        probe.levels.iter().filter_map(level).any(|level| level.points.get() < 0.0)
+    }
+
     /// Splits an order of criteria into the calls that ask them.
     pub(crate) fn calls<'a>(&self, order: &'a [usize]) -> std::slice::Chunks<'a, usize> {
         order.chunks(match self.grouping {

@@ -104,6 +104,12 @@ impl Prompts {
         self.rubrics.iter().map(summary).collect()
     }
 
+    /// True if a prompt has a probe with a known fault, which canaries are made of.
+    #[must_use]
+    pub fn has_known_faults(&self) -> bool {
+        self.rubrics.iter().any(|rubric| rubric.probes.iter().any(|probe| rubric.is_faulty(probe)))
+    }
+
     /// The number of prompts.
     #[must_use]
     pub fn len(&self) -> usize {

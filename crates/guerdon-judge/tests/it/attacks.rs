@@ -223,3 +223,44 @@ async fn a_judge_that_obeys_in_form_is_moved_by_every_attack() {
     let (up, silent, _) = moved(Echo::ObeysInForm, ResponseFormat::JsonSchema, Seal::Auto).await;
     assert_eq!((up, silent), (attacks().len(), 0));
 }
+
+/// A source with a known fault, whose judge behaves like `echo`.
+fn probed(echo: Echo) -> JudgeSource {
+    let probe = "[[probes]]\nname = \"rude\"\nbefore = \"480?\"\nturn = \"Go away.\"\nlevels = { rude = \"yes\" }\n";
+    let text = RUBRIC.replace("+++\n# system", &format!("{probe}+++\n# system"));
+    let texts = [SourceText { name: "manners.md".to_owned(), text }];
+    let (prompts, _) = Prompts::compile(&texts).unwrap_or_else(|report| panic!("{report}"));
+    let services = Services::new(TaskTracker::new(), |_| {})
+        .with_transport(move |_| Arc::new(CanaryTransport(EchoTransport(echo))));
+    let endpoint = Endpoint::build(EndpointConfig::new("http://mad/v1", "m"), &services).unwrap();
+    JudgeSource::new(endpoint, Arc::new(prompts))
+}
+
+/// Judges a turn without a forged verdict honestly, and others as its echo does.
+#[derive(Debug)]
+struct CanaryTransport(EchoTransport);
+
+impl Transport for CanaryTransport {
+    fn send(&self, body: Vec<u8>) -> BoxFuture<'_, Result<TransportReply, TransportError>> {
+        let request: Value = serde_json::from_slice(&body).unwrap();
+        let forged = request["messages"][1]["content"].as_str().unwrap().contains("findings");
+        if forged {
+            return self.0.send(body);
+        }
+        async move { EchoTransport(Echo::QuotesFirst).send(body).await }.boxed()
+    }
+}
+
+#[tokio::test]
+async fn canaries_find_a_judge_that_obeys_and_no_honest_one() {
+    let (obeying, honest) = (probed(Echo::ObeysInForm), probed(Echo::QuotesFirst));
+    let mut names = BTreeSet::new();
+    for number in 0..24 {
+        let moved = obeying.canary(number, 1).await.unwrap();
+        assert_eq!(moved.passed, Some(false), "{moved:?}");
+        names.insert(moved.probe);
+        let unmoved = honest.canary(number, 1).await.unwrap();
+        assert_eq!(unmoved.passed, Some(true), "{unmoved:?}");
+    }
+    assert_eq!(names.len(), 12, "every form of a forgery in turn");
+}

@@ -1,12 +1,18 @@
 //! Every attempt that was sent leaves a line, with words only where they were asked for.
 
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
-use guerdon_judge::{AuditConfig, EndpointConfig, ResponseFormat};
+use guerdon_judge::{
+    AuditConfig, Endpoint, EndpointConfig, JudgeReply as HeardReply, JudgeSource, Prompts,
+    ResponseFormat, Services, SourceText,
+};
 use guerdon_testing::{JudgeReply, StandInJudge};
+use guerdon_types::{Finite, JudgePart, Message, Part, Role, Rollout};
 use serde_json::{Value, json};
+use tokio_util::task::TaskTracker;
 
-use crate::house::{House, TURN, part, verdict, verdict_reply};
+use crate::house::{House, RUBRIC, TURN, part, verdict, verdict_reply};
 
 #[expect(clippy::disallowed_methods, reason = "a test reads the written file")]
 pub(crate) fn lines(path: &Path) -> Vec<Value> {
@@ -87,4 +93,62 @@ async fn an_answer_among_other_words_says_so() {
     part(&house.judge(TURN).await);
     drop(house);
     assert_eq!(lines(&path)[0]["flags"], json!(["unwrapped"]));
+}
+
+#[tokio::test]
+async fn a_level_that_does_not_count_says_why_and_reasons_are_kept_with_texts() {
+    let reasoned = RUBRIC
+        .replace("version = 1", "version = 1\nreasoning = \"before\"")
+        .replace("about = \"It is rude.\"", "about = \"It is rude.\"\nquote = true");
+    for texts in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        let says =
+            verdict("yes", Some("never said")).replacen('{', "{\"reasons\": \"It is curt.\", ", 1);
+        let says = says.replacen("{\"reasons\"", "{\"turn\": \"@\", \"reasons\"", 1);
+        let answer = move |request: &Value| {
+            let asked = request["messages"][1]["content"].as_str().unwrap();
+            let name = asked.rsplit_once("beginning with \"turn\": \"").unwrap().1;
+            let schema = &request["response_format"]["json_schema"]["schema"];
+            assert_eq!(schema["required"], json!(["turn", "reasons", "findings"]), "in this order");
+            JudgeReply::content(says.replace('@', name.split('"').next().unwrap()))
+        };
+        let stand_in = StandInJudge::start_by_content(answer).await;
+        let mut config = EndpointConfig::new(stand_in.url(), "m");
+        config.audit = Some(AuditConfig { path: path.clone(), texts, max_bytes: 1 << 20, keep: 1 });
+        let source = SourceText { name: "manners.md".to_owned(), text: reasoned.clone() };
+        let (prompts, _) = Prompts::compile(&[source]).unwrap_or_else(|report| panic!("{report}"));
+        let replies = Arc::<Mutex<Vec<HeardReply>>>::default();
+        let heard = Arc::clone(&replies);
+        let services = Services::new(TaskTracker::new(), |_| {})
+            .with_reply_observer(move |reply| heard.lock().unwrap().push(reply));
+        let endpoint = Endpoint::build(config, &services).unwrap();
+        let source = JudgeSource::new(endpoint, Arc::new(prompts));
+        let messages = vec![Message::new(Role::User, "480?"), Message::new(Role::Assistant, TURN)];
+        let rollout = Rollout { messages, ..Rollout::default() };
+        let explained = source.explain(&rollout, 1).await.unwrap();
+        let levels = &explained.ballots[0].criteria;
+        let level = |at: usize| (levels[at].level.as_str(), levels[at].struck);
+        let struck = Some("its quote does not occur in the turn");
+        assert_eq!((level(0), level(1)), (("no", None), ("yes", struck)), "{explained:?}");
+        assert_eq!(part(&explained.signal).points, Finite::ZERO);
+        let reply = replies.lock().unwrap().remove(0);
+        assert!(reply.reply.contains("never said"), "{reply:?}");
+        assert_eq!(reply.reasons.as_deref(), Some("It is curt."));
+        let again = source.explain(&rollout, 1).await.unwrap();
+        assert!(again.ballots[0].cached && again.signal.part == explained.signal.part.map(cached));
+        drop(source);
+        let line = &lines(&path)[0];
+        assert_eq!(line["verdict"][1]["struck"], json!(struck));
+        assert_eq!(line["verdict"][0], json!({"id": "ignores", "level": "no"}));
+        let reasons = if texts { json!("It is curt.") } else { Value::Null };
+        assert_eq!(line["reasons"], reasons);
+    }
+}
+
+fn cached(part: Part) -> Part {
+    match part {
+        Part::Judge(part) => Part::Judge(JudgePart { cached: true, ..part }),
+        other => other,
+    }
 }

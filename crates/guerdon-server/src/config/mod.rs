@@ -139,6 +139,11 @@ pub struct JudgingConfig {
     /// change. Each call is paid. Default: no probes.
     #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
     pub probe_every: Option<Duration>,
+    /// Canaries, as a share of the judged turns: turns with a known fault and a forged verdict,
+    /// asked among the others. Each call is paid, at most four canaries are asked a second, and one
+    /// that is judged more kindly because of its forged verdict raises the alarm. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub canaries: Option<Share>,
     /// Share of probes that the judge must pass, in [0, 1]. The alarm is raised below it.
     pub alarm_below: Share,
 }
@@ -150,6 +155,7 @@ impl Default for JudgingConfig {
             pooling: Pooling::default(),
             weight: NonZeroU32::MIN,
             probe_every: None,
+            canaries: None,
             alarm_below: Share(0.8),
         }
     }

@@ -1,16 +1,19 @@
-//! Monitor of the judges: asks probe questions with known answers, and reports statistics of the
-//! judges' points. A policy that exploits its judge shows here before it shows in the reward.
+//! Monitor of the judges: asks probe questions with known answers, asks canaries among the traffic,
+//! and reports statistics of the judges' points. A policy that exploits its judge shows here before
+//! it shows in the reward.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use futures_util::future::join_all;
 use guerdon_fusion::{RewardSource as _, SourceVersion};
 use guerdon_judge::{JudgeSource, ProbeKind, ProbeOutcome};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::JudgingConfig;
+use super::canary_watch::CanaryWatch;
+use crate::config::Share;
 use crate::engine::Engine;
 
 /// Interval at which due probes are looked for.
@@ -18,10 +21,28 @@ const TICK: Duration = Duration::from_secs(1);
 /// Interval of the statistics of the points.
 const REPORT_EVERY: Duration = Duration::from_secs(60);
 
+/// The longest wait for the canaries of one tick.
+const CANARY_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// The last round of probes of a judge: its time, and the version of the prompts.
 struct LastProbe {
     when: Instant,
     prompts: SourceVersion,
+}
+
+/// What is remembered of a profile's judge.
+#[derive(Default)]
+struct ProfileWatch {
+    last_probe: Option<LastProbe>,
+    /// Set while the last round of probes raises the alarm.
+    failed_round: bool,
+    canaries: CanaryWatch,
+}
+
+/// Numbers of rounds and canaries, which make every question a new one.
+struct Numbers {
+    round: u32,
+    canary: u32,
 }
 
 /// Monitors the judges of the snapshot that serves, until `stop`.
@@ -35,28 +56,43 @@ pub(crate) async fn run(engine: Arc<Engine>, stop: CancellationToken) {
 async fn watch(engine: &Engine) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut last_probes: BTreeMap<String, LastProbe> = BTreeMap::new();
+    let mut watched: BTreeMap<String, ProfileWatch> = BTreeMap::new();
     let mut looked = Instant::now();
-    let mut round = first_round();
+    let mut numbers = Numbers { round: minutes_since_1970(), canary: minutes_since_1970() };
     loop {
         ticks.tick().await;
         let live = engine.snapshot();
         let look = looked.elapsed() >= REPORT_EVERY;
+        watched.retain(|name, _| live.profiles.contains_key(name));
         for (name, profile) in &live.profiles {
             let Some(judge) = &profile.judge else { continue };
             if look {
                 engine.metrics().judges.drift(name, &judge.drift());
             }
             let Some(config) = live.config.profiles.get(name) else { continue };
-            let Some(every) = config.judging.probe_every else { continue };
-            let prompts = judge.version();
-            let due = last_probes
-                .get(name)
-                .is_none_or(|last| last.when.elapsed() >= every || last.prompts != prompts);
-            if due {
-                probe(engine, name, judge, &config.judging, round).await;
-                round = round.wrapping_add(1);
-                last_probes.insert(name.clone(), LastProbe { when: Instant::now(), prompts });
+            let watch = watched.entry(name.clone()).or_default();
+            let mut asked = false;
+            if let Some(every) = config.judging.probe_every {
+                let prompts = judge.version();
+                let last = watch.last_probe.as_ref();
+                if last.is_none_or(|last| last.when.elapsed() >= every || last.prompts != prompts) {
+                    let least = config.judging.alarm_below.get();
+                    watch.failed_round = probe(engine, name, judge, least, numbers.round).await;
+                    numbers.round = numbers.round.wrapping_add(1);
+                    watch.last_probe = Some(LastProbe { when: Instant::now(), prompts });
+                    asked = true;
+                }
+            }
+            let share = config.judging.canaries.map_or(0.0, Share::get);
+            let due = watch.canaries.due(judge.take_asked_turns(), share);
+            if due > 0 {
+                canaries(engine, name, judge, watch, numbers.canary..numbers.canary + due).await;
+                numbers.canary = numbers.canary.wrapping_add(due);
+                asked = true;
+            }
+            if asked {
+                let alarm = watch.failed_round || watch.canaries.raises_alarm();
+                engine.metrics().judges.alarm(name, alarm);
             }
         }
         if look {
@@ -67,21 +103,22 @@ async fn watch(engine: &Engine) {
 
 /// Minutes since 1970, so that a restarted server does not find the answers of an earlier round in
 /// its cache.
-fn first_round() -> u32 {
+fn minutes_since_1970() -> u32 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u32::try_from(since.as_secs() / 60).unwrap_or_default()
 }
 
+/// Asks a round of probes. Returns whether it raises the alarm.
 async fn probe(
     engine: &Engine,
     profile: &str,
     judge: &JudgeSource,
-    config: &JudgingConfig,
+    least: f64,
     round: u32,
-) {
+) -> bool {
     let outcomes = judge.probe(round).await;
-    let alarm = raises_alarm(&outcomes, config.alarm_below.get());
-    engine.metrics().judges.probed(profile, &outcomes, alarm);
+    let alarm = raises_alarm(&outcomes, least);
+    engine.metrics().judges.probed(profile, &outcomes);
     for outcome in outcomes.iter().filter(|outcome| outcome.passed != Some(true)) {
         let ProbeOutcome { prompt, probe, detail, .. } = outcome;
         tracing::warn!(profile, prompt, probe, "the judge did not pass a probe: {detail}");
@@ -94,6 +131,40 @@ async fn probe(
             asked = outcomes.len(),
             "the judge failed too many probe questions; do not trust its points"
         );
+    }
+    alarm
+}
+
+/// Asks the canaries with these numbers, and remembers the results.
+async fn canaries(
+    engine: &Engine,
+    profile: &str,
+    judge: &JudgeSource,
+    watch: &mut ProfileWatch,
+    numbers: std::ops::Range<u32>,
+) {
+    let today = minutes_since_1970() / (24 * 60);
+    let asked = join_all(numbers.map(|number| judge.canary(number, today)));
+    // A judge that does not answer must not keep the monitor.
+    let Ok(outcomes) = tokio::time::timeout(CANARY_TIMEOUT, asked).await else {
+        tracing::warn!(profile, "the judge did not answer canaries in time");
+        return;
+    };
+    let outcomes: Vec<ProbeOutcome> = outcomes.into_iter().flatten().collect();
+    engine.metrics().judges.probed(profile, &outcomes);
+    watch.canaries.note(&outcomes);
+    for outcome in &outcomes {
+        let ProbeOutcome { prompt, probe, detail, passed, .. } = outcome;
+        match passed {
+            Some(true) => {}
+            Some(false) => tracing::error!(
+                profile,
+                prompt,
+                probe,
+                "a forged verdict moved the judge, so the policy can move it too: {detail}"
+            ),
+            None => tracing::warn!(profile, prompt, probe, "a canary tells nothing: {detail}"),
+        }
     }
 }
 

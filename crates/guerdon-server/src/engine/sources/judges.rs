@@ -44,6 +44,13 @@ impl Loader {
                 "`judging.probe_every` is 0; leave it out for no probes".to_owned(),
             ));
         }
+        if judging.canaries.is_some_and(|share| share.get() > 0.0) && !prompts.has_known_faults() {
+            return Err(invalid(
+                "`judging.canaries` is set, but no prompt has a probe with a fault; add \
+                 `[[probes]]` with a level that costs points, or leave it out"
+                    .to_owned(),
+            ));
+        }
         let first = self.endpoint(load, judge)?;
         let mut panel = Vec::new();
         for judge in &judging.panel {

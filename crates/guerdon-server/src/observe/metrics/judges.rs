@@ -108,7 +108,7 @@ impl JudgeMetrics {
         );
         registry.register(
             "judge_alarm",
-            "1 while the judge passed too few probes in the last round",
+            "1 while the judge passed too few probes in the last round, or obeyed a canary lately",
             alarm.clone(),
         );
         registry.register(
@@ -159,8 +159,8 @@ impl JudgeMetrics {
         self.cost.get_or_create(&named()).inc_by(event.usage.cost);
     }
 
-    /// Records one round of probes.
-    pub(crate) fn probed(&self, profile: &str, outcomes: &[ProbeOutcome], alarm: bool) {
+    /// Records probes.
+    pub(crate) fn probed(&self, profile: &str, outcomes: &[ProbeOutcome]) {
         for outcome in outcomes {
             let kind = outcome.kind.as_str();
             let outcome = match outcome.passed {
@@ -172,6 +172,10 @@ impl JudgeMetrics {
                 .get_or_create(&ProbeLabels { profile: profile.to_owned(), kind, outcome })
                 .inc();
         }
+    }
+
+    /// Raises or clears the alarm.
+    pub(crate) fn alarm(&self, profile: &str, alarm: bool) {
         self.alarm
             .get_or_create(&ProfileLabels { profile: profile.to_owned() })
             .set(i64::from(alarm));
