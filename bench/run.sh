@@ -6,6 +6,7 @@
 #   judge [ROLLOUTS.jsonl] [COUNT] [ROUNDS]              batches that the judge's cache answers
 #   onnxruntime MODEL ROLLOUTS.jsonl [COUNT] [THREADS]   peer: Python's ONNX Runtime, no HTTP
 #   transformers FOLDER ROLLOUTS.jsonl [COUNT] [ROUNDS]  peers: transformers and ONNX Runtime
+#   memory MODEL ROLLOUTS.jsonl ROUNDS GUERDON[,KEY=VALUE]...  memory and CPU time of builds and settings
 #   tei TEI GUERDON FOLDER ROLLOUTS.jsonl [COUNT] [ROUNDS]  peer: text-embeddings-inference
 #   serve-rm MODEL DIALOGUES.jsonl.gz [OPTION...]        peer: OpenRLHF's serve_rm or vLLM
 #   rollouts PAIRS.jsonl.gz COUNT                        prints rollouts made of preference pairs
@@ -21,6 +22,7 @@ case $name in
     wrk) exec sh bench/rules_wrk.sh "$@" ;;
     judge) exec "$python" bench/judge_cache.py "$@" ;;
     onnxruntime | transformers | tei) exec "$python" "bench/peer_$name.py" "$@" ;;
+    memory) exec "$python" bench/model_memory.py "$@" ;;
     serve-rm) exec "$python" bench/peer_serve_rm/run.py "$@" ;;
     rollouts) exec "$python" bench/pairs_to_rollouts.py "$@" ;;
     *) sed -n '2,/^# PYTHON/s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;

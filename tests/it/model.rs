@@ -39,8 +39,9 @@ async fn score_of_a_text_does_not_depend_on_its_batch() {
     let score = |reply: &serde_json::Value, index: usize| {
         reply["results"][index]["turns"][0]["rm"]["raw"].as_f64().unwrap()
     };
-    // The shape of a matrix may change the order of summation, which changes only the last bits of
-    // an f32. The test of the bundled model in guerdon-model requires equal bits.
+    // The graph sums over tokens with ReduceSum, whose order for one text is another than for several,
+    // which changes only the last bits of an f32. The test of the bundled model in guerdon-model
+    // requires equal bits.
     assert!((score(&alone, 0) - score(&among, 40)).abs() <= 1e-6);
     server.stop().await;
 }

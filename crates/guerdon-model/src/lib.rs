@@ -32,6 +32,7 @@
 //! | | `tokens` | token ids and the range of the scored message |
 //! | `engine/` | `session` | the ONNX Runtime session |
 //! | | `head`, `values` | from the graph's outputs to one score; outputs of any floating-point type |
+//! | | `weights`, `onnx_file` | weights that sessions share; the constants of an ONNX file |
 //! | | `graph`, `sharing` | kinds of packed graphs; what their sequences share |
 //! | | `padded`, `packed` | a batch as padded rows; a batch as distinct tokens |
 //! | | `chunks` | packed attention on a CPU, by chunks of queries |
@@ -42,8 +43,9 @@
 //! | | `in_flight` | requests that are still being tokenized |
 //! | | `intake` | work for the device threads; coalesces equal sequences |
 //! | | `worker`, `event` | a device thread; the events that it reports |
+//! | | `engines` | the engines that device threads take turns to use |
 //! | | `score_cache` | scores of earlier sequences |
-//! | `startup/` | `instances` | copies of a model |
+//! | `startup/` | `instances`, `memory` | sessions of a model; the memory of the process |
 //! | | `labels` | names of labels, for errors about the output |
 //! | | `padding`, `warmup` | padding check; batch size trials and first runs |
 //! | `.` | `model` | a loaded model |

@@ -18,6 +18,7 @@ use crate::engine::batch_plan::BatchLimits;
 use crate::engine::head::RawScore;
 use crate::engine::session::InferenceEngine;
 use crate::load::manifest::{InputFormat, Manifest};
+use crate::queue::engines::Engines;
 use crate::queue::event::{ModelEvent, ModelObserver};
 use crate::queue::in_flight::{InFlight, InFlightGuard};
 use crate::queue::intake::Intake;
@@ -26,7 +27,7 @@ use crate::queue::slots::QueueSlots;
 use crate::queue::waiters::{QueuedTurn, ScoreError, ScoreReceiver};
 use crate::queue::worker::Worker;
 use crate::startup::instances::{Instances, available_cores};
-use crate::{Devices, Error, ModelConfig};
+use crate::{Device, Devices, Error, ModelConfig};
 
 /// A loaded reward model with its device threads. Sources share it behind an `Arc`.
 pub struct Model {
@@ -133,9 +134,19 @@ impl Model {
         let in_flight = InFlight::default();
         let intake =
             Arc::new(Intake::new(inbox, in_flight.clone(), limits, config.max_wait, engines.len()));
-        let threads = engines.into_iter().map(|engine| {
+        let instances = engines.len();
+        let engines: Vec<Arc<Engines<_>>> = match config.device.first() {
+            Device::Cpu => {
+                std::iter::repeat_n(Arc::new(Engines::new(engines)), instances).collect()
+            }
+            // ONNX Runtime keeps state of CUDA for every pair of a thread and a session.
+            Device::Cuda(_) => {
+                engines.into_iter().map(|engine| Arc::new(Engines::new(vec![engine]))).collect()
+            }
+        };
+        let threads = engines.into_iter().map(|engines| {
             let worker = Worker {
-                engine,
+                engines,
                 intake: Arc::clone(&intake),
                 queue: queue.clone(),
                 cache: cache.clone(),

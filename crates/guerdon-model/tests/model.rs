@@ -61,8 +61,9 @@ fn part(signal: &Signal) -> &RmPart {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn scores_alone_and_padded_agree_within_one_millionth() {
-    // Not bit for bit: on a graph this small, ONNX Runtime chooses the order of summation by shape,
-    // which changes the last bits. Padding that the mask fails to hide changes a score by far more.
+    // Not bit for bit: the graph sums over tokens with ReduceSum, which ONNX Runtime adds in another
+    // order for one text than for several. Padding that the mask fails to hide changes a score by far
+    // more.
     let alone = {
         let (model, events) = load(&ModelConfig { max_batch: Some(1), ..uncached() });
         let source = RmSource::new(model, Calibration::Raw);

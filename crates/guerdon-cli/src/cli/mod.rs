@@ -172,10 +172,10 @@ pub(crate) enum RmCommand {
         /// Rollouts, one per line
         #[arg(long, value_name = "IN.jsonl")]
         on: PathBuf,
-        /// Copies of the model on a CPU; default: one per core, while their files stay within 2 GiB
+        /// Sessions of the model on a CPU; default: one per core
         #[arg(long, value_name = "COPIES")]
         instances: Option<usize>,
-        /// Threads of one copy; default: the cores divided among the copies
+        /// Threads of one run; default: the cores divided among the sessions
         #[arg(long, value_name = "THREADS")]
         threads: Option<usize>,
         /// Tokens of one batch; default: 256 on a CPU; on a GPU, found by trial

@@ -271,6 +271,7 @@ mod tests {
             device: Device::Cpu,
             threads: 1,
             runtime: None,
+            weights: None,
             block_size,
             pad: None,
             first_position: 0,

@@ -22,6 +22,7 @@ use crate::engine::packed::Packing;
 use crate::engine::padded::{Fill, PaddedInput, PaddedRows};
 use crate::engine::sharing::Sharing;
 use crate::engine::values::OutputTensor;
+use crate::engine::weights::SharedWeights;
 use crate::load::runtime;
 use crate::{Device, Error};
 
@@ -51,6 +52,8 @@ pub(crate) struct SessionConfig<'a> {
     pub(crate) device: Device,
     pub(crate) threads: usize,
     pub(crate) runtime: Option<&'a Path>,
+    /// The weights of the model, if several sessions share them.
+    pub(crate) weights: Option<&'a SharedWeights>,
     /// Tokens per block of the cache, if there is one.
     pub(crate) block_size: Option<usize>,
     /// The id that pads the shorter texts of a padded batch; `None` if texts must not be padded.
@@ -82,6 +85,21 @@ enum Inputs {
 }
 
 type NamedInputs<'a> = Vec<(Cow<'a, str>, SessionInputValue<'a>)>;
+
+/// The weights of `config.model`, for several sessions on a CPU; `None` if they cannot be shared.
+pub(crate) fn shared_weights(config: &SessionConfig<'_>) -> Result<Option<SharedWeights>, Error> {
+    let environment = runtime::environment(config.runtime)?;
+    let shared = Session::builder(&environment)
+        .and_then(|builder| session_options(builder, config))
+        .map_err(|error| error.to_string())
+        .and_then(|builder| SharedWeights::load(builder, config.model));
+    // A model that does not load fails again without shared weights, with the message of that
+    // failure.
+    Ok(shared.unwrap_or_else(|error| {
+        tracing::debug!(error, "the weights of the reward model are not shared");
+        None
+    }))
+}
 
 impl OrtEngine {
     pub(crate) fn load(config: &SessionConfig<'_>) -> Result<Self, Error> {
@@ -340,6 +358,17 @@ fn named<'a>(
 }
 
 fn build_session(builder: SessionBuilder, config: &SessionConfig<'_>) -> ort::Result<Session> {
+    let mut builder = session_options(builder, config)?;
+    match config.weights {
+        Some(weights) => weights.commit(builder),
+        None => builder.commit_from_file(config.model),
+    }
+}
+
+fn session_options(
+    builder: SessionBuilder,
+    config: &SessionConfig<'_>,
+) -> ort::Result<SessionBuilder> {
     let mut builder = builder
         .with_optimization_level(GraphOptimizationLevel::All)?
         .with_inter_threads(1)?
@@ -361,7 +390,7 @@ fn build_session(builder: SessionBuilder, config: &SessionConfig<'_>) -> ort::Re
             .error_on_failure();
         builder = builder.with_execution_providers([cuda])?;
     }
-    builder.commit_from_file(config.model)
+    Ok(builder)
 }
 
 fn load_failure(device: Device, error: &str) -> String {

@@ -16,9 +16,11 @@ const MAX_QUEUE: usize = 1 << 20;
 /// short text.
 const BLOCK_SIZES: [usize; 6] = [16, 32, 64, 128, 256, 512];
 
-/// Upper bound of the instances' files together. Beyond it, the default is fewer instances than
-/// cores.
-const INSTANCES_BYTES: u64 = 2 << 30;
+/// The largest model by its files whose weights several sessions share.
+const MAX_SHARED_FILES: u64 = 128 << 20;
+
+/// Upper bound of the files together of copies that share no weights, unless `instances` is set.
+const COPIES_BYTES: u64 = 2 << 30;
 
 /// Configuration of one reward model. Everything but `path` has a default.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -31,14 +33,16 @@ pub struct ModelConfig {
     /// falls back to the CPU.
     #[serde(default)]
     pub device: Devices,
-    /// Copies of the model on a CPU. Each has its own device thread, and all share the queue.
-    /// Default: one per physical core, as long as their files together stay within 2 GiB, because
-    /// parallel batches are faster than threads that share a batch. (In memory, weights stored in 8
-    /// bits take four times their file size.) With fewer copies, a lone request is answered sooner.
-    /// A GPU has one copy.
+    /// Sessions of the model on a CPU. Each has its own device thread, and all share the queue and
+    /// the weights. Default: one per physical core, because small batches next to each other are
+    /// faster than threads that share a batch, as long as the further sessions stay within 512 MiB.
+    /// A model of more than 128 MiB in files has one session, because its weights are not shared. A
+    /// GPU has one session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instances: Option<usize>,
-    /// Threads of one run on the CPU. Default: the physical cores, divided among the instances.
+    /// Threads of one run on the CPU. Default: the physical cores divided among the sessions. If
+    /// `instances` is not set either, the first session, which answers lone requests, uses all
+    /// physical cores.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,
     /// The ONNX Runtime library, or its folder. Default: next to the executable, then
@@ -101,17 +105,28 @@ impl ModelConfig {
         }
     }
 
-    /// `instances` and `threads`, or the defaults for a model of `model_bytes` bytes on `cores`
-    /// physical cores.
-    pub(crate) fn instances_and_threads(&self, model_bytes: u64, cores: usize) -> (usize, usize) {
+    /// The threads of each session, for a model of `model_bytes` bytes on `cores` physical cores.
+    /// The result is not empty.
+    pub(crate) fn session_threads(&self, model_bytes: u64, cores: usize) -> Vec<usize> {
         let cores = cores.max(1);
-        let fit = usize::try_from(INSTANCES_BYTES / model_bytes.max(1)).unwrap_or(usize::MAX);
-        let instances = match (self.device.first(), self.instances, self.threads) {
-            (Device::Cuda(_), ..) => self.device.all().len(),
-            (Device::Cpu, Some(instances), _) => instances,
-            (Device::Cpu, None, threads) => (cores / threads.unwrap_or(1)).min(fit).max(1),
-        };
-        (instances, self.threads.unwrap_or((cores / instances).max(1)))
+        let each = |instances: usize| self.threads.unwrap_or((cores / instances.max(1)).max(1));
+        match (self.device.first(), self.instances, self.threads) {
+            (Device::Cuda(_), ..) => {
+                let gpus = self.device.all().len();
+                vec![each(gpus); gpus]
+            }
+            (Device::Cpu, Some(instances), _) => vec![each(instances); instances.max(1)],
+            (Device::Cpu, None, Some(threads)) => {
+                let shared = model_bytes <= MAX_SHARED_FILES;
+                let copies = usize::try_from(COPIES_BYTES / model_bytes.max(1));
+                let fit = if shared { usize::MAX } else { copies.unwrap_or(usize::MAX) };
+                vec![threads; (cores / threads.max(1)).min(fit).max(1)]
+            }
+            (Device::Cpu, None, None) if model_bytes > MAX_SHARED_FILES => vec![cores],
+            (Device::Cpu, None, None) => {
+                std::iter::once(cores).chain(std::iter::repeat_n(1, cores - 1)).collect()
+            }
+        }
     }
 
     /// The longest wait for in-flight requests, for a model whose largest batch takes
@@ -233,22 +248,24 @@ mod tests {
     }
 
     #[test]
-    fn small_models_get_an_instance_per_core_and_large_ones_fewer() {
-        let of = |text: &str, bytes| -> (usize, usize) {
+    fn small_models_get_a_session_per_core_and_large_ones_a_single_one() {
+        let of = |text: &str, bytes| -> Vec<usize> {
             let config: ModelConfig = toml::from_str(&format!("path = \"m\"\n{text}")).unwrap();
-            config.instances_and_threads(bytes, 8)
+            config.session_threads(bytes, 4)
         };
         let (small, large) = (10_000_000, 540_000_000);
-        assert_eq!([of("", small), of("", large), of("", 9_000_000_000)], [(8, 1), (3, 2), (1, 8)]);
-        assert_eq!([of("threads = 4", small), of("threads = 16", small)], [(2, 4), (1, 16)]);
-        assert_eq!([of("instances = 1", small), of("instances = 20", small)], [(1, 8), (20, 1)]);
+        assert_eq!([of("", small), of("", large)], [vec![4, 1, 1, 1], vec![4]]);
+        assert_eq!([of("threads = 2", small), of("threads = 16", small)], [vec![2, 2], vec![16]]);
+        assert_eq!([of("threads = 1", large), of("threads = 1", 9 * large)], [vec![1; 3], vec![1]]);
+        assert_eq!([of("instances = 1", small), of("instances = 2", large)], [vec![4], vec![2, 2]]);
+        assert_eq!([of("instances = 9", small)], [vec![1; 9]]);
         assert_eq!(
             [
                 of("instances = 3\nthreads = 5", small),
                 of("device = \"cuda\"", small),
                 of("device = \"cuda:0,1\"", small)
             ],
-            [(3, 5), (1, 8), (2, 4)]
+            [vec![5; 3], vec![4], vec![2, 2]]
         );
         let several = ModelConfig {
             device: Device::Cuda(0).into(),

@@ -1,5 +1,6 @@
 //! The queue: admission, fair order, in-flight requests, the score cache and the device threads.
 
+pub(crate) mod engines;
 pub(crate) mod event;
 pub(crate) mod in_flight;
 pub(crate) mod intake;

@@ -1,4 +1,4 @@
-//! A device thread: owns its engine and runs one batch after another.
+//! A device thread: takes an engine and runs one batch after another.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,6 +9,7 @@ use crate::encode::tokens::TokenSequence;
 use crate::engine::batch_plan::{Layout, padded_tokens};
 use crate::engine::head::RawScore;
 use crate::engine::session::InferenceEngine;
+use crate::queue::engines::Engines;
 use crate::queue::event::{BatchEvent, BatchOutcome, ModelEvent, ModelObserver};
 use crate::queue::intake::{Intake, RunningBatch};
 use crate::queue::score_cache::ScoreCache;
@@ -17,7 +18,7 @@ use crate::queue::waiters::ScoreError;
 
 /// The state of one device thread.
 pub(crate) struct Worker<E> {
-    pub(crate) engine: E,
+    pub(crate) engines: Arc<Engines<E>>,
     pub(crate) intake: Arc<Intake>,
     pub(crate) queue: QueueSlots,
     pub(crate) cache: ScoreCache,
@@ -32,7 +33,7 @@ impl<E> fmt::Debug for Worker<E> {
 
 impl<E: InferenceEngine> Worker<E> {
     /// Runs until the intake is closed and all queued turns are answered.
-    pub(crate) fn run(mut self) {
+    pub(crate) fn run(self) {
         let intake = Arc::clone(&self.intake);
         while let Some(mut batch) = intake.next_batch() {
             let hits = batch.answer_known(|tokens| self.cache.get(tokens));
@@ -45,7 +46,7 @@ impl<E: InferenceEngine> Worker<E> {
         }
     }
 
-    fn score(&mut self, mut batch: RunningBatch<'_>) {
+    fn score(&self, mut batch: RunningBatch<'_>) {
         let started = Instant::now();
         let sequences: Vec<&TokenSequence> =
             batch.sequences.iter().map(|sequence| &sequence.tokens).collect();
@@ -60,7 +61,10 @@ impl<E: InferenceEngine> Worker<E> {
             rm.items = sequences.len(),
             rm.computed_tokens = computed_tokens
         );
-        let scores = span.in_scope(|| run_or_halve(&mut self.engine, &sequences));
+        let scores = match self.engines.lend() {
+            Some(mut engine) => span.in_scope(|| run_or_halve(&mut *engine, &sequences)),
+            None => vec![Err(ScoreError::Engine("no engine".to_owned())); sequences.len()],
+        };
         let tokens: usize = sequences.iter().map(|tokens| tokens.len()).sum();
         let duration = started.elapsed();
         // The estimate assumes that the other threads compute as many tokens in the same time.
@@ -208,7 +212,7 @@ mod tests {
         let (runs, events) = (Arc::default(), Arc::new(Mutex::new(Vec::new())));
         let seen = Arc::clone(&events);
         let worker = Worker {
-            engine: SumEngine(Arc::clone(&runs)),
+            engines: Arc::new(Engines::new(vec![SumEngine(Arc::clone(&runs))])),
             intake,
             queue: QueueSlots::new(1),
             cache: ScoreCache::new(0),
@@ -362,9 +366,11 @@ mod tests {
     fn threads_divide_the_waiting_set_and_run_no_sequence_twice() {
         let (intake, in_flight, sender) = intake(Duration::from_secs(3_600), 2);
         let (gate, runs) = (Arc::new(Barrier::new(3)), Arc::<Mutex<Vec<usize>>>::default());
+        let engine = || GatedEngine { gate: Some(Arc::clone(&gate)), runs: Arc::clone(&runs) };
+        let engines = Arc::new(Engines::new(vec![engine(), engine()]));
         let threads = [(); 2].map(|()| {
             let worker = Worker {
-                engine: GatedEngine { gate: Some(Arc::clone(&gate)), runs: Arc::clone(&runs) },
+                engines: Arc::clone(&engines),
                 intake: Arc::clone(&intake),
                 queue: QueueSlots::new(1),
                 cache: ScoreCache::new(0),

@@ -1,6 +1,7 @@
-//! Start-up: the instances of a model, the padding check and the warm-up runs.
+//! Start-up: the sessions of a model, the padding check and the warm-up runs.
 
 pub(crate) mod instances;
 pub(crate) mod labels;
+pub(crate) mod memory;
 pub(crate) mod padding;
 pub(crate) mod warmup;

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::Device;
 use crate::encode::tokenize::Encoder;
 use crate::encode::tokens::TokenSequence;
 use crate::engine::batch_plan::BatchLimits;
@@ -19,13 +20,16 @@ const NEARLY_FASTEST: f64 = 0.97;
 /// The longest text of a trial, typical of dialogues. Longer texts would measure mostly attention.
 const TRIAL_TEXT: usize = 512;
 
-/// Allocates the memory of the largest batch, and runs three tests: a plain dialogue, whose score
-/// must be finite; the tokenizer's last id, which the model must accept; and a largest batch, which
-/// fails if `max_tokens` exceeds the model's positions. Returns the time of that batch.
+/// Runs three tests: a plain dialogue, whose score must be finite; the tokenizer's last id, which
+/// the model must accept; and a longest text, which fails if `max_tokens` exceeds the model's
+/// positions. On a GPU the last test is a largest batch, so that its memory is allocated. On a CPU
+/// it is one text, because memory is allocated as batches need it. Returns the run time of a largest
+/// batch.
 pub(crate) fn warm_up(
     engine: &mut impl InferenceEngine,
     encoder: &Encoder,
     limits: BatchLimits,
+    device: Device,
 ) -> Result<Duration, String> {
     engine.reserve(limits.cache_entries().max(encoder.max_tokens()))?;
     let probe = encoder.probe()?.tokens;
@@ -42,8 +46,11 @@ pub(crate) fn warm_up(
             )
         })?;
     }
-    let batch =
-        unrelated_texts(encoder, &probe, encoder.max_tokens(), limits.largest(), limits.max_items);
+    let tokens = match device {
+        Device::Cpu => encoder.max_tokens(),
+        Device::Cuda(_) => limits.largest(),
+    };
+    let batch = unrelated_texts(encoder, &probe, encoder.max_tokens(), tokens, limits.max_items);
     let started = Instant::now();
     engine.run(&batch.iter().collect::<Vec<_>>()).map_err(|error| {
         format!(
@@ -52,7 +59,9 @@ pub(crate) fn warm_up(
             encoder.max_tokens()
         )
     })?;
-    Ok(started.elapsed())
+    let computed = batch.len() * encoder.max_tokens();
+    let largest = u32::try_from(limits.largest().div_ceil(computed.max(1))).unwrap_or(u32::MAX);
+    Ok(started.elapsed().saturating_mul(largest.max(1)))
 }
 
 /// The token budget that suits the device, found by trial.
@@ -123,7 +132,6 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::Device;
     use crate::engine::batch_plan::Layout;
     use crate::engine::session::{OrtEngine, SessionConfig};
     use crate::load::manifest::Manifest;
@@ -140,6 +148,7 @@ mod tests {
             device: Device::Cpu,
             threads: 1,
             runtime: None,
+            weights: None,
             block_size: None,
             pad: encoder.pad(),
             first_position: 0,
