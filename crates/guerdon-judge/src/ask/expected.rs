@@ -51,23 +51,26 @@ fn is_in_front(token: &str) -> bool {
 /// True for a token that may end the answer.
 fn is_behind(token: &str) -> bool {
     let token = token.trim();
-    token.is_empty() || token.starts_with("<|") || matches!(token, "." | ")" | "</s>")
+    token.starts_with("<|") || token == "</s>" || token.chars().all(|c| matches!(c, '.' | ')'))
 }
 
 /// True if the content of a reply can be an answer in one letter. Empty content also passes,
 /// because the answer may be in another field. Some endpoints report fewer tokens than they wrote.
 pub(crate) fn is_letter(content: &str) -> bool {
-    let spaced = content.replace("<|", " <|").replace("|>", "|> ").replace("</s>", " </s>");
-    // A channel's name may touch the answer.
-    let mut text = spaced.as_str();
-    while let Some(rest) = CHANNELS.iter().find_map(|name| text.trim_start().strip_prefix(name)) {
-        text = rest;
+    let spaced = content.replace("<|", " <|").replace("|>", "|> ").replace("</s>", " </s> ");
+    // A channel's name may touch the answer, behind special tokens, too.
+    let mut text = spaced.trim_start();
+    loop {
+        let name = CHANNELS.iter().find_map(|name| text.strip_prefix(name));
+        let special = || text.strip_prefix("<|")?.split_once("|>").map(|(_, rest)| rest);
+        let Some(rest) = name.or_else(special) else { break };
+        text = rest.trim_start();
     }
     let mut words = text.split_whitespace().skip_while(|word| is_in_front(word));
     let Some(answer) = words.next() else { return true };
     let mut rest = answer.chars();
     let is_letter = rest.next().is_some_and(|first| letters().any(|letter| letter == first));
-    is_letter && matches!(rest.as_str(), "" | "." | ")") && words.all(is_behind)
+    is_letter && rest.all(|c| matches!(c, '.' | ')')) && words.all(is_behind)
 }
 
 /// The token of the answer: the only one with text, behind white space, the name of a channel and
@@ -229,7 +232,9 @@ mod tests {
 
     #[test]
     fn the_content_has_to_be_a_letter_too() {
-        for content in ["", "A", " B\n", "C.", "D)", "<|channel|>final<|message|>A<|end|>", "A</s>"]
+        let channel = "<|channel|>finalA";
+        for content in
+            ["", "A", " B\n", "C.", "D)", "<|channel|>final<|message|>A<|end|>", channel, "A</s>"]
         {
             assert!(is_letter(content), "{content:?}");
         }
