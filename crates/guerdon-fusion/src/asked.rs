@@ -2,16 +2,15 @@
 //! rollouts of a group that lack a rubric.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
-use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use guerdon_types::{
     AbstainAction, AbstainPolicy, AbstainWhy, Abstention, CriterionVerdict, Finite, JudgePart,
     OnAbstain, Part, Problem, Rollout, RolloutId, Signal,
 };
 
+use crate::source_signals::signals;
 use crate::{Ask, Channel, RewardSource, Scorer};
 
 /// A rollout with the signals of all sources. [`Scorer::settle`] makes its result.
@@ -156,31 +155,6 @@ impl Scorer {
         let missing = signal.abstained.iter().filter(|abstention| self.is_asked_again(abstention));
         missing.map(|abstention| abstention.prompt.clone()).collect()
     }
-}
-
-/// The signals of a source, one for each turn. A source that panics abstains on every turn. So does
-/// a source that returns another number of signals, since they cannot be assigned. A signal without
-/// a part and a reason gets a reason.
-pub(crate) async fn signals(source: &dyn RewardSource, ask: Ask<'_>) -> Vec<Signal> {
-    let turns = ask.turns.len();
-    // Called inside the guarded future, since a source may panic before it returns its own.
-    let answer = AssertUnwindSafe(async { source.score(ask).await }).catch_unwind().await;
-    let detail = match answer {
-        Ok(mut signals) if signals.len() == turns => {
-            for signal in &mut signals {
-                if signal.part.is_none() && signal.abstained.is_empty() {
-                    let detail = "the source returned neither a part nor a reason";
-                    let why = Abstention::new(source.id().clone(), AbstainWhy::Internal, detail);
-                    signal.abstained.push(why);
-                }
-            }
-            return signals;
-        }
-        Ok(signals) => format!("the source returned {} signals for {turns} turns", signals.len()),
-        Err(_) => "the source panicked".to_owned(),
-    };
-    let void = Abstention::new(source.id().clone(), AbstainWhy::Internal, detail);
-    vec![Signal::abstained(void); turns]
 }
 
 /// Replaces the parts of `signal` about `prompts`, or all of it, by a second answer.

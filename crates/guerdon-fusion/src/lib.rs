@@ -21,6 +21,7 @@
 //! | `asked.rs` | a rollout whose sources have answered; the second question about missing rubrics |
 //! | `settle.rs` | from the signals of a group to its results, by the causes of abstentions |
 //! | `standing.rs` | a source's number on a turn: whole, in part, or missing |
+//! | `source_signals.rs` | the signals of one source about one rollout, whatever the source does |
 //! | `table.rs` | the standings of the sources that were asked about one turn |
 //! | `digest.rs` | the digest of sources and fusion: everything that shapes a reward |
 //! | `row.rs` | one turn in the scorer: its signals, and its result with the reward |
@@ -40,6 +41,7 @@ mod row;
 mod scorer;
 mod settle;
 mod source;
+mod source_signals;
 mod standing;
 mod table;
 mod weighted;

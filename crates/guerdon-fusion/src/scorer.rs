@@ -8,7 +8,7 @@ use guerdon_types::{
     RolloutResult, Signal, SourceId, Usage, Versions,
 };
 
-use crate::asked;
+use crate::source_signals::signals;
 use crate::{Ask, Channel, RewardSource, SourceVersion, digest};
 
 /// Reward sources and the fusion that combines their signals.
@@ -202,7 +202,7 @@ impl ComparedRules {
     pub(crate) async fn signals(&self, ask: Ask<'_>) -> Vec<Vec<Signal>> {
         let mut answers = Vec::with_capacity(self.rules.len());
         for source in &self.rules {
-            answers.push(asked::signals(source.as_ref(), ask).await);
+            answers.push(signals(source.as_ref(), ask).await);
         }
         answers
     }

@@ -28,7 +28,7 @@ const LONGEST_REASON: usize = 200;
 pub struct SettledGroup {
     /// The result and the cost of each rollout, in their order.
     pub results: Vec<(RolloutResult, Usage)>,
-    /// What was dropped for the whole group.
+    /// The rubrics that are dropped for the whole group.
     pub dropped: Vec<DroppedRubric>,
 }
 
@@ -67,12 +67,12 @@ impl Scorer {
             });
             let mut signals: Vec<Vec<Vec<Signal>>> = both.collect();
             let (effects, _) = resolve(&sources, &other.fusion, &ids, &mut signals);
-            (sources, Resolved { signals, effects })
+            (sources, SettledSignals { signals, effects })
         });
         let (effects, dropped) = resolve(self.sources(), self.fusion(), &ids, &mut signals);
         let mut usages = vec![Usage::default(); rollouts.len()];
         let turns: Vec<Vec<usize>> = rollouts.iter().map(|(.., turns, _)| turns.clone()).collect();
-        let resolved = Resolved { signals, effects };
+        let resolved = SettledSignals { signals, effects };
         let mut results = finish(self.sources(), self.fusion(), &turns, resolved, &mut usages);
         if let (Some((sources, resolved)), Some(other)) = (beside, self.compared()) {
             let ignored = &mut vec![Usage::default(); rollouts.len()];
@@ -129,7 +129,7 @@ struct TurnEffect {
 }
 
 /// The signals of each rollout, of each source, on each turn, and the effects on each of its turns.
-struct Resolved {
+struct SettledSignals {
     signals: Vec<Vec<Vec<Signal>>>,
     effects: Vec<Vec<TurnEffect>>,
 }
@@ -139,7 +139,7 @@ fn finish(
     sources: &[Arc<dyn RewardSource>],
     fusion: &FusionConfig,
     turns: &[Vec<usize>],
-    Resolved { signals, effects }: Resolved,
+    SettledSignals { signals, effects }: SettledSignals,
     usages: &mut [Usage],
 ) -> Vec<Vec<TurnResult>> {
     let mut results = Vec::with_capacity(turns.len());

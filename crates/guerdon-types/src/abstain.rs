@@ -20,7 +20,7 @@ pub enum AbstainCause {
     Content,
 }
 
-/// What is known about an abstention beyond its [`why`](crate::Abstention::why).
+/// Details of an abstention beyond its [`why`](crate::Abstention::why).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]

@@ -7,7 +7,8 @@ use serde::Deserializer;
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-use crate::Context;
+/// Facts for rules and judge: names to scalars, lists or objects.
+pub type Context = Map<String, Value>;
 
 /// The largest number of values in one context, nested ones included.
 const MAX_VALUES: usize = 100_000;

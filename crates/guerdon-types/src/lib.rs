@@ -56,6 +56,7 @@ pub use abstain::{
     AbstainAction, AbstainCause, AbstainEffect, AbstainPolicy, AbstainReason, ContentAction,
     InfrastructureAction, OnAbstain,
 };
+pub use context::Context;
 pub use digest::{ConfigDigest, InvalidDigest};
 pub use entry::{RolloutEntry, refuse_shared_ids, shared_id_errors};
 pub use finite::{Finite, NotFinite};
@@ -78,5 +79,5 @@ pub use response::{
     IncomparableGroup, MissingSource, OtherGenerationTurn, RolloutResult, ScoreResponse,
     StreamLine, StreamSummary, StreamedResult, TurnResult, Versions,
 };
-pub use rollout::{Context, Message, NamedTurns, Role, Rollout, ScoreTurns};
+pub use rollout::{Message, NamedTurns, Role, Rollout, ScoreTurns};
 pub use word::{Vocabulary, Word};

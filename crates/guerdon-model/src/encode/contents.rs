@@ -17,7 +17,7 @@ use crate::encode::turns::Turn;
 
 /// A rendered dialogue.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Rendered {
+pub(crate) struct DialogueText {
     pub(crate) text: String,
     /// The bytes of `text`, with 0 for those of the messages. White space is never 0.
     pub(crate) skeleton: Vec<u8>,
@@ -26,7 +26,7 @@ pub(crate) struct Rendered {
     pub(crate) looked_into: bool,
 }
 
-impl Rendered {
+impl DialogueText {
     /// Text that is not from any message.
     pub(crate) fn of_template(text: String) -> Self {
         Self { skeleton: text.clone().into_bytes(), text, looked_into: false }
@@ -118,19 +118,19 @@ impl ContentTracker {
         template: &ChatTemplate,
         control: &ControlTokens,
         turns: &[Turn<'_>],
-    ) -> Result<Rendered, String> {
+    ) -> Result<DialogueText, String> {
         let text = template.render(turns)?;
         if control.is_empty() {
-            return Ok(Rendered::of_template(text));
+            return Ok(DialogueText::of_template(text));
         }
         let mut alphabet = Alphabet::default();
         let blank = covered(template, turns, |content| alphabet.cover(content));
         if let Some(skeleton) = blank.as_ref().ok().and_then(|blank| aligned(&text, blank)) {
-            return Ok(Rendered { text, skeleton, looked_into: false });
+            return Ok(DialogueText { text, skeleton, looked_into: false });
         }
         let wordy = covered(template, turns, |content| self.except_needles(content, &mut alphabet));
         if let Some(skeleton) = wordy.as_ref().ok().and_then(|wordy| aligned(&text, wordy)) {
-            return Ok(Rendered { text, skeleton, looked_into: false });
+            return Ok(DialogueText { text, skeleton, looked_into: false });
         }
         let Some(safe) = wordy.or(blank).ok() else {
             return Err("the chat template refuses messages whose characters are replaced, so its control \
@@ -140,7 +140,7 @@ impl ContentTracker {
         };
         let structure = control.sequence(safe.as_bytes());
         if control.sequence(text.as_bytes()) == structure {
-            return Ok(Rendered { looked_into: true, ..Rendered::of_template(text) });
+            return Ok(DialogueText { looked_into: true, ..DialogueText::of_template(text) });
         }
         for keep_sought in [true, false] {
             let cover = |content: &str| {
@@ -256,8 +256,8 @@ impl Alphabet {
     }
 
     /// The text with its letters put back, which are the messages'.
-    fn uncover(&self, covered: &str) -> Rendered {
-        let mut rendered = Rendered::of_template(String::with_capacity(covered.len()));
+    fn uncover(&self, covered: &str) -> DialogueText {
+        let mut rendered = DialogueText::of_template(String::with_capacity(covered.len()));
         for cover in covered.chars() {
             match self.letters.get(&cover) {
                 Some(letter) => rendered.push_content(letter.encode_utf8(&mut [0; 4])),

@@ -38,7 +38,7 @@ pub(crate) struct TokenCut<'a, R> {
 
 /// The input that fits, and the messages that it holds.
 #[derive(Debug)]
-pub(crate) struct Fitted {
+pub(crate) struct FittedWindow {
     pub(crate) tokens: TokenSequence,
     pub(crate) read: Vec<MessagesRead>,
     /// Set if nothing was left out after all.
@@ -71,7 +71,7 @@ impl<'a, R: WindowReader> TokenCut<'a, R> {
 
     /// Cuts the dialogue, which does not fit as it stands. `None` if not even a token of the reply
     /// fits into the limit together with the template's own tokens.
-    pub(crate) fn fit(&self) -> Result<Option<Fitted>, String> {
+    pub(crate) fn fit(&self) -> Result<Option<FittedWindow>, String> {
         let system_first = self.dialogue[0].role == Role::System && self.last() > 0;
         let system = match self.keep_system && system_first {
             true => Some(Fragment::head(self.reader, self.content(0), self.quarter())?),
@@ -171,7 +171,7 @@ impl<'a, R: WindowReader> TokenCut<'a, R> {
         (narrow, tokens): (Window<'a>, TokenSequence),
         first: usize,
         base: usize,
-    ) -> Result<Fitted, String> {
+    ) -> Result<FittedWindow, String> {
         let Window { system, reply, .. } = &narrow;
         let whole =
             |start| Window { system: system.clone(), oldest: None, start, reply: reply.clone() };
@@ -202,7 +202,7 @@ impl<'a, R: WindowReader> TokenCut<'a, R> {
                 None => best.start == 0,
             };
         let read = if complete { Vec::new() } else { self.spans(&best)? };
-        Ok(Fitted { tokens, read, complete })
+        Ok(FittedWindow { tokens, read, complete })
     }
 
     /// The window that begins with the end of message `oldest`. The outer `None` is a template's

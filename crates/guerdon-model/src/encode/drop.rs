@@ -10,17 +10,30 @@ use crate::encode::window::widest_window;
 
 /// Drops the oldest messages of a dialogue that does not fit, and the beginning of a reply that
 /// does not fit alone.
-pub(crate) struct MessageDrop<'a> {
-    pub(crate) encoder: &'a Encoder,
-    pub(crate) dialogue: &'a [Message],
+struct MessageDrop<'a> {
+    encoder: &'a Encoder,
+    dialogue: &'a [Message],
     /// Messages of the rollout that were left out after its system message.
-    pub(crate) skipped: usize,
+    skipped: usize,
     /// Keeps the system message as long as the last message fits together with it.
-    pub(crate) keep_system: bool,
+    keep_system: bool,
+}
+
+impl Encoder {
+    /// Encodes as many of the last messages as fit, for a rollout of which `skipped` messages after
+    /// the system message are left out already.
+    pub(crate) fn drop_messages(
+        &self,
+        dialogue: &[Message],
+        skipped: usize,
+        keep_system: bool,
+    ) -> Result<EncodedTurn, String> {
+        MessageDrop { encoder: self, dialogue, skipped, keep_system }.fit()
+    }
 }
 
 impl MessageDrop<'_> {
-    pub(crate) fn fit(&self) -> Result<EncodedTurn, String> {
+    fn fit(&self) -> Result<EncodedTurn, String> {
         let limit = self.encoder.limit();
         let last = self.dialogue.len() - 1;
         let system_first = self.dialogue[0].role == Role::System && last > 0;

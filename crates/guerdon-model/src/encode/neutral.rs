@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::Value;
 use tokenizers::{Encoding, Tokenizer};
 
-use crate::encode::contents::Rendered;
+use crate::encode::contents::DialogueText;
 use crate::encode::control::{ControlTokens, NAME_MARK};
 
 /// A copy of the model's tokenizer in which every control token has a name that no message can
@@ -77,12 +77,12 @@ impl NeutralTokenizer {
     /// model's numbers, the encoding, and the place in the encoded text of byte `mark` of the text.
     pub(crate) fn encode(
         &self,
-        rendered: &Rendered,
+        rendered: &DialogueText,
         control: &ControlTokens,
         plain: bool,
         mark: usize,
     ) -> Result<(Vec<u32>, Encoding, usize), String> {
-        let Rendered { text, skeleton, .. } = rendered;
+        let DialogueText { text, skeleton, .. } = rendered;
         let mut named = String::with_capacity(text.len());
         let (mut end, mut marked) = (0, None);
         let mut copy = |named: &mut String, from: usize, to: usize| {

@@ -7,10 +7,9 @@ use guerdon_types::{Message, MessagesRead, Role};
 use tokenizers::{Encoding, Tokenizer};
 
 use crate::Error;
-use crate::encode::contents::{ContentTracker, Rendered};
+use crate::encode::contents::{ContentTracker, DialogueText};
 use crate::encode::control::ControlTokens;
-use crate::encode::cut::{Fitted, TokenCut, WindowReader, too_long_to_try};
-use crate::encode::drop::MessageDrop;
+use crate::encode::cut::{FittedWindow, TokenCut, WindowReader, too_long_to_try};
 use crate::encode::neutral::NeutralTokenizer;
 use crate::encode::pair::{PairFormat, ReadPair};
 use crate::encode::pieces::{Fragment, Pieces};
@@ -65,7 +64,7 @@ pub(crate) struct EncodedTurn {
 /// The text of turns, before it is encoded.
 #[derive(Debug)]
 pub(crate) struct RenderedTurns {
-    rendered: Rendered,
+    rendered: DialogueText,
     /// First byte of the last message's content; only in the plain format.
     reply: usize,
 }
@@ -370,19 +369,19 @@ impl Encoder {
                 return Ok(EncodedTurn { tokens, truncated: dropped > 0, read });
             }
         }
-        let (encoder, skipped, keep_system) = (self, dropped, self.keep_system);
+        let (skipped, keep_system) = (dropped, self.keep_system);
         if self.truncation == Truncation::Messages {
-            let mut encoded = MessageDrop { encoder, dialogue, skipped, keep_system }.fit()?;
+            let mut encoded = self.drop_messages(dialogue, skipped, keep_system)?;
             encoded.truncated |= dropped > 0;
             return Ok(encoded);
         }
         let cut = TokenCut { reader: self, dialogue, skipped, limit: self.max_tokens, keep_system };
         match cut.fit()? {
-            Some(Fitted { tokens, complete: true, .. }) if dropped > 0 => {
+            Some(FittedWindow { tokens, complete: true, .. }) if dropped > 0 => {
                 let read = self.all_but_leading(dialogue, dropped)?;
                 return Ok(EncodedTurn { tokens, truncated: true, read });
             }
-            Some(Fitted { tokens, read, complete }) => {
+            Some(FittedWindow { tokens, read, complete }) => {
                 return Ok(EncodedTurn { tokens, truncated: !complete, read });
             }
             None => {}
@@ -431,7 +430,7 @@ impl Encoder {
     pub(crate) fn render(&self, turns: &[Turn<'_>]) -> Result<RenderedTurns, String> {
         match &self.text {
             TextFormat::Plain { prefix, separator } => {
-                let mut rendered = Rendered::of_template(String::new());
+                let mut rendered = DialogueText::of_template(String::new());
                 let mut reply = 0;
                 for (place, turn) in turns.iter().enumerate() {
                     if place > 0 {
@@ -446,7 +445,7 @@ impl Encoder {
             TextFormat::Chat { template, tracker, rules } => {
                 let render = |turns: &[Turn<'_>]| match (tracker, &self.control) {
                     (Some(tracker), Some(control)) => tracker.render(template, control, turns),
-                    _ => template.render(turns).map(Rendered::of_template),
+                    _ => template.render(turns).map(DialogueText::of_template),
                 };
                 let mut rendered = render(turns).or_else(|refusal| match rules.adapt(turns) {
                     Some(adapted) => render(&adapted).map_err(|_| refusal),

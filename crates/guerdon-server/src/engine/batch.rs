@@ -10,7 +10,7 @@ use futures_util::{FutureExt as _, Stream, StreamExt as _, stream};
 use guerdon_fusion::Scorer;
 use guerdon_types::{
     IncomingRequest, IncomparableGroup, Invalid, Limits, Problem, ProblemCode, Rollout,
-    RolloutEntry, RolloutId, RolloutResult, Usage, Versions,
+    RolloutEntry, RolloutResult, Usage, Versions,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -18,7 +18,7 @@ use tracing::Instrument as _;
 
 use crate::engine::advantages::GroupBuffer;
 use crate::engine::group_report::GroupReport;
-use crate::engine::results::{Answered, PendingResults, RequestInHand};
+use crate::engine::results::{PendingResults, RequestInHand, RolloutAnswer};
 use crate::engine::scored_rollout::ScoredRollout;
 use crate::engine::snapshot::Snapshot;
 use crate::observe::metrics::Metrics;
@@ -211,10 +211,10 @@ struct ScoringTask {
 }
 
 impl ScoringTask {
-    async fn run(self, share: Range<usize>, send: mpsc::Sender<Answered>) {
+    async fn run(self, share: Range<usize>, send: mpsc::Sender<RolloutAnswer>) {
         let mut scoring: FuturesUnordered<_> = share.map(|index| self.one(index)).collect();
         while let Some(answered) = scoring.next().await {
-            if let Answered::Scored(scored) = &answered {
+            if let RolloutAnswer::Scored(scored) = &answered {
                 self.request.record(scored);
             }
             if send.send(answered).await.is_err() {
@@ -223,10 +223,14 @@ impl ScoringTask {
         }
     }
 
-    async fn one(&self, index: usize) -> Answered {
+    async fn one(&self, index: usize) -> RolloutAnswer {
         let RequestInHand { scorer, entries, deadline, .. } = &self.request;
         let died = |id| {
-            failed(index, id, Problem::new(ProblemCode::Internal, "scoring this rollout failed"))
+            ScoredRollout::failed(
+                index,
+                id,
+                Problem::new(ProblemCode::Internal, "scoring this rollout failed"),
+            )
         };
         let Some(entry) = entries.get(index) else {
             return self.request.refused(died(index.to_string().into()));
@@ -242,18 +246,26 @@ impl ScoringTask {
             }
             (None, Err(invalid)) => {
                 let problem = invalid.clone().into();
-                return self.request.refused(failed(index, entry.id_or_index(index), problem));
+                return self.request.refused(ScoredRollout::failed(
+                    index,
+                    entry.id_or_index(index),
+                    problem,
+                ));
             }
         };
         if let Some(problem) = too_large(&self.limits, index, rollout) {
-            return self.request.refused(failed(index, entry.id_or_index(index), problem));
+            return self.request.refused(ScoredRollout::failed(
+                index,
+                entry.id_or_index(index),
+                problem,
+            ));
         }
         let scoring = async {
             if scorer.settles_groups() {
-                return Answered::Asked(index, scorer.ask(index, rollout, *deadline).await);
+                return RolloutAnswer::Asked(index, scorer.ask(index, rollout, *deadline).await);
             }
             let (result, usage) = scorer.score(index, rollout, *deadline).await;
-            Answered::Scored(ScoredRollout { index, result, usage })
+            RolloutAnswer::Scored(ScoredRollout { index, result, usage })
         };
         match std::panic::AssertUnwindSafe(scoring).catch_unwind().await {
             Ok(answered) => answered,
@@ -266,17 +278,6 @@ impl ScoringTask {
             }
         }
     }
-}
-
-pub(crate) fn failed(index: usize, id: RolloutId, problem: Problem) -> ScoredRollout {
-    let result = RolloutResult {
-        id,
-        reward: None,
-        advantage: None,
-        turns: Vec::new(),
-        error: Some(problem),
-    };
-    ScoredRollout { index, result, usage: Usage::default() }
 }
 
 /// The problem of a rollout beyond a limit; the rest of its batch is scored.

@@ -12,14 +12,13 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
-use crate::engine::batch::failed;
 use crate::engine::group_sets::GroupSets;
 use crate::engine::scored_rollout::ScoredRollout;
 use crate::observe::metrics::Metrics;
 
 /// A rollout whose sources have answered.
 #[derive(Debug)]
-pub(crate) enum Answered {
+pub(crate) enum RolloutAnswer {
     /// With its result.
     Scored(ScoredRollout),
     /// Without a result yet, which its group decides.
@@ -39,7 +38,7 @@ pub(crate) struct RequestInHand {
 /// The channel of answers, and the rollouts whose result is missing.
 pub(crate) struct PendingResults {
     request: RequestInHand,
-    answers: mpsc::Receiver<Answered>,
+    answers: mpsc::Receiver<RolloutAnswer>,
     /// Ends with the stream when the caller hangs up.
     _tasks: JoinSet<()>,
     groups: GroupSets<(usize, AskedRollout)>,
@@ -56,7 +55,7 @@ pub(crate) struct PendingResults {
 impl PendingResults {
     pub(crate) fn new(
         request: RequestInHand,
-        answers: mpsc::Receiver<Answered>,
+        answers: mpsc::Receiver<RolloutAnswer>,
         tasks: JoinSet<()>,
     ) -> Self {
         let entries = &request.entries;
@@ -90,13 +89,13 @@ impl PendingResults {
                     self.ready.extend(settled.unwrap_or_default());
                 }
                 answer = self.answers.recv(), if self.is_open => match answer {
-                    Some(Answered::Scored(scored)) => self.ready.push_back(scored),
-                    Some(Answered::Asked(index, asked)) => self.enter(index, asked),
+                    Some(RolloutAnswer::Scored(scored)) => self.ready.push_back(scored),
+                    Some(RolloutAnswer::Asked(index, asked)) => self.enter(index, asked),
                     None => self.close(),
                 },
                 else => {
                     let (index, id) = self.missing.pop_first()?;
-                    return Some(failed(index, id, died()));
+                    return Some(ScoredRollout::failed(index, id, died()));
                 }
             }
         }
@@ -172,15 +171,15 @@ impl RequestInHand {
     }
 
     /// A rollout of this request that is settled although it cannot be scored.
-    pub(crate) fn refused(&self, scored: ScoredRollout) -> Answered {
+    pub(crate) fn refused(&self, scored: ScoredRollout) -> RolloutAnswer {
         let ScoredRollout { index, result, usage } = scored;
         match result.error {
             Some(problem) if self.scorer.settles_groups() && usage == Usage::default() => {
-                Answered::Asked(index, AskedRollout::failed(result.id, problem))
+                RolloutAnswer::Asked(index, AskedRollout::failed(result.id, problem))
             }
             error => {
                 let result = guerdon_types::RolloutResult { error, ..result };
-                Answered::Scored(ScoredRollout { index, result, usage })
+                RolloutAnswer::Scored(ScoredRollout { index, result, usage })
             }
         }
     }

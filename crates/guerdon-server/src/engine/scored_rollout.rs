@@ -1,6 +1,6 @@
 //! The result of one rollout, with its index in the request.
 
-use guerdon_types::{RolloutResult, Usage};
+use guerdon_types::{Problem, RolloutId, RolloutResult, Usage};
 
 /// The result and the cost of one rollout, with its index in the request.
 #[derive(Debug, Clone)]
@@ -11,4 +11,18 @@ pub struct ScoredRollout {
     pub result: RolloutResult,
     /// The cost.
     pub usage: Usage,
+}
+
+impl ScoredRollout {
+    /// A rollout that cannot be scored.
+    pub(crate) fn failed(index: usize, id: RolloutId, problem: Problem) -> Self {
+        let result = RolloutResult {
+            id,
+            reward: None,
+            advantage: None,
+            turns: Vec::new(),
+            error: Some(problem),
+        };
+        Self { index, result, usage: Usage::default() }
+    }
 }

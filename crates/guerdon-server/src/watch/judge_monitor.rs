@@ -30,7 +30,7 @@ struct LastProbe {
     prompts: SourceVersion,
 }
 
-/// What is remembered of a profile's judge.
+/// The monitor's memory of a profile's judge.
 #[derive(Default)]
 struct ProfileWatch {
     last_probe: Option<LastProbe>,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 pub use score_turns::{NamedTurns, ScoreTurns};
 
-use crate::{GroupId, Invalid, ProblemCode, RolloutId};
+use crate::{Context, GroupId, Invalid, ProblemCode, RolloutId};
 
 /// The author of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -68,9 +68,6 @@ impl Message {
         Self { role, content: content.into() }
     }
 }
-
-/// Facts for rules and judge: names to scalars, lists or objects.
-pub type Context = serde_json::Map<String, serde_json::Value>;
 
 /// One dialogue to score.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]

@@ -3,6 +3,12 @@
 
 use crate::rubric::order::below;
 
+/// Number of bootstrap resamples for a confidence interval.
+pub(super) const RESAMPLES: usize = 2000;
+
+/// A statistic of pairs of ratings.
+pub(super) type Statistic<'a> = dyn Fn(&[(usize, usize)]) -> Option<f64> + 'a;
+
 /// A table of two raters: `table[a][b]` counts the items that one rates `a` and the other `b`.
 fn table(pairs: &[(usize, usize)], categories: usize) -> Vec<Vec<f64>> {
     let mut table = vec![vec![0.0; categories]; categories];

@@ -1,30 +1,11 @@
 //! Agreement of two labellings of the same gold items, without a judge. A judge can hardly agree
 //! with the labels more than the two labellings agree with each other.
 
-use serde::Serialize;
-
-use super::agreement;
+use super::agreement::{self, RESAMPLES, Statistic};
 use super::gold::{Gold, GoldError, LabelledTurn};
-use super::report::BootstrapEstimate;
-use super::{RESAMPLES, Statistic};
+use super::report::{BootstrapEstimate, LabelAgreement};
 use crate::rubric::Criterion;
 use crate::rubric::prompts::Prompts;
-
-/// Agreement of the labels with the second labels on one criterion.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[non_exhaustive]
-pub struct LabelAgreement {
-    /// The criterion.
-    pub name: String,
-    /// Items that have both labels.
-    pub items: usize,
-    /// The share with the same label.
-    pub agreement: BootstrapEstimate,
-    /// Cohen's kappa.
-    pub kappa: BootstrapEstimate,
-    /// Kappa with squared distances between levels.
-    pub weighted_kappa: BootstrapEstimate,
-}
 
 impl Prompts {
     /// Compares the two labellings in `gold`, for each criterion of the first prompt. Empty if no

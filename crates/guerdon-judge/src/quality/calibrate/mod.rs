@@ -19,6 +19,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 use guerdon_types::{Message, Role, Rollout};
 
+use self::agreement::{RESAMPLES, Statistic};
 use crate::ask::case::{Case, RenderedDialogue};
 use crate::ask::reply::CriterionFinding;
 use crate::ask::verdict::{self, Pooling};
@@ -26,16 +27,10 @@ use crate::rubric::{Criterion, Rubric};
 use crate::source::JudgeSource;
 
 pub use gold::{Gold, GoldError};
-pub use labels::LabelAgreement;
-pub use report::{BootstrapEstimate, CalibrationReport, CriterionCalibration};
+pub use report::{BootstrapEstimate, CalibrationReport, CriterionCalibration, LabelAgreement};
 
-/// Number of bootstrap resamples for a confidence interval.
-const RESAMPLES: usize = 2000;
 /// Items in flight at once. The endpoint's own limits apply as well.
 const MAX_IN_FLIGHT: usize = 256;
-
-/// A statistic of pairs of ratings.
-type Statistic<'a> = dyn Fn(&[(usize, usize)]) -> Option<f64> + 'a;
 
 /// The ratings of one item by people and by the judge.
 struct RatedItem {

@@ -2,7 +2,6 @@
 
 use serde::Serialize;
 
-use super::labels::LabelAgreement;
 use crate::rubric::version::{self, KappaStamp};
 
 /// A number and its 95 % bootstrap interval.
@@ -13,6 +12,22 @@ pub struct BootstrapEstimate {
     pub value: Option<f64>,
     /// Lower and upper end of the interval.
     pub interval: Option<(f64, f64)>,
+}
+
+/// Agreement of the labels with the second labels on one criterion.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct LabelAgreement {
+    /// The criterion.
+    pub name: String,
+    /// Items that have both labels.
+    pub items: usize,
+    /// The share with the same label.
+    pub agreement: BootstrapEstimate,
+    /// Cohen's kappa.
+    pub kappa: BootstrapEstimate,
+    /// Kappa with squared distances between levels.
+    pub weighted_kappa: BootstrapEstimate,
 }
 
 /// Agreement on one criterion, or on the preferences of one source of pairs.

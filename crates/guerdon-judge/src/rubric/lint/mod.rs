@@ -3,28 +3,17 @@
 
 mod chinese;
 mod english;
+mod places;
 mod predicate;
 mod shown;
 #[cfg(test)]
 mod tests;
 mod wording;
 
-use std::ops::Range;
-
 use guerdon_text::{Report, SourceText};
 
+pub(crate) use self::places::PartPlaces;
 use crate::rubric::template::{CompiledBody, ShownParts};
-
-/// The places of a rubric's parts in its file.
-#[derive(Debug)]
-pub(crate) struct PartPlaces {
-    /// The body's `# user` section.
-    pub(crate) user: Range<usize>,
-    /// The ids of the criteria.
-    pub(crate) criteria: Vec<Range<usize>>,
-    /// The examples.
-    pub(crate) examples: Vec<Range<usize>>,
-}
 
 /// Adds the findings about a rubric that compiles.
 pub(crate) fn check(

@@ -2,7 +2,7 @@
 
 use guerdon_text::Finding;
 
-use super::PartPlaces;
+use super::places::PartPlaces;
 use crate::rubric::template::{CompiledBody, ShownParts, TrialSlots};
 use crate::rubric::{Criterion, RubricExample, codes};
 

@@ -4,8 +4,9 @@
 
 use guerdon_text::Finding;
 
+use super::places::PartPlaces;
 use super::predicate::{Assertions, Sense};
-use super::{PartPlaces, chinese, english};
+use super::{chinese, english};
 use crate::rubric::{Criterion, CriterionKind, CriterionLevel, codes};
 
 /// Names of a level that answers "yes" to the criterion's sentence.
