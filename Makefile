@@ -10,7 +10,7 @@ SEED ?= 15
 MINUTES ?= 3
 SECONDS ?= 120
 
-.PHONY: run test lint unit doc-test test-clients test-python test-trl test-recipes test-gpu-scripts test-judges test-faults test-schema soak fuzz onnxruntime generate bench clean help
+.PHONY: run test lint unit doc-test test-clients test-python test-trl test-families test-recipes test-gpu-scripts test-judges test-faults test-schema soak fuzz onnxruntime generate bench clean help
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -46,9 +46,11 @@ test-python: onnxruntime ## Wheel, types and tests of the Python package, in a v
 test-trl: test-python ## TRL's GRPOTrainer on the CPU with guerdon's reward; installs it (7 GB)
 	$(PYTHON) scripts/test_trl.py
 
-test-recipes: onnxruntime ## The reward model recipes on small models of every family; installs torch in a virtual environment
+test-families: onnxruntime ## Exports of every model family beside transformers; installs torch in a virtual environment
 	$(CARGO) build --package guerdon-cli
-	PYTHON="$(PYTHON)" sh scripts/test_recipes.sh
+	PYTHON="$(PYTHON)" sh scripts/test_families.sh
+
+test-recipes: test-families ## The former name of test-families
 
 test-gpu-scripts: onnxruntime ## The scripts for a GPU, rehearsed on a CPU; PYTHON needs the recipes' packages
 	$(CARGO) build --package guerdon-cli

@@ -13,21 +13,23 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 import rm_cut
 from rm_contents import Control, Tracker
 from rm_roles import Roles
-from rm_text import Encoded, encode, load_tokenizer
+from rm_text import Encoded, encode, plain_tokenizer
 
 
 class HfReward(nn.Module):
-    """AutoModelForSequenceClassification with one label, pooled by the mask.
+    """A sequence classifier with the framework's pooling, in a form that can be exported.
 
-    transformers pools a decoder at the last token that is not the pad token. If the pad token also ends
-    a text, that is one token early. Here the pooled token is the last one of the attention mask, on
-    either padding side.
+    transformers pools a decoder at the last token that is not the model's padding token
+    (`pad_token_id` in config.json), and so does this class, on either padding side: a text that ends in
+    that token is read one token earlier. Without a padding token, the last token of the attention mask
+    is pooled.
     """
 
     def __init__(self, model):
         super().__init__()
         self.model = model
         self.is_decoder = hasattr(model, "score")
+        self.pad = getattr(model.config, "pad_token_id", None)
         # Encoders derive their own positions, and not all start at 0: RoBERTa, XLM-R, MPNet and related
         # models start at the padding id plus one. Decoders start at 0 and need positions only for
         # padding on the left.
@@ -35,7 +37,7 @@ class HfReward(nn.Module):
 
     @classmethod
     def load(cls, folder, **options):
-        """Load with eager attention, whose plain operators can be exported."""
+        """Load for training: one label, whose head is new if the checkpoint has none."""
         model = AutoModelForSequenceClassification.from_pretrained(
             folder, num_labels=1, dtype=torch.float32, attn_implementation="eager", **options)
         return cls(model)
@@ -47,18 +49,12 @@ class HfReward(nn.Module):
         if not self.is_decoder:
             return self.model(**inputs).logits
         hidden = self.model.base_model(**inputs, use_cache=False).last_hidden_state
-        last = attention_mask * (attention_mask.flip(1).cumsum(1).flip(1) == 1)
+        kept = attention_mask if self.pad is None else attention_mask * (input_ids != self.pad)
+        last = kept * (kept.flip(1).cumsum(1).flip(1) == 1)
+        # A text of padding tokens only is pooled at its first token.
+        first = attention_mask * (attention_mask.cumsum(1) == 1)
+        last = last + first * (last.sum(1, keepdim=True) == 0)
         return self.model.score((last[:, None].to(hidden.dtype) @ hidden)[:, 0])
-
-
-@torch.inference_mode()
-def framework_scores(model, rows):
-    """Reference scores: the framework's own class and forward pass, one unpadded text at a time."""
-    def score(row):
-        ids = torch.tensor([row.ids])
-        return float(model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0, 0])
-
-    return np.array([score(row) for row in rows])
 
 
 def deviation(scores, reference):
@@ -71,12 +67,13 @@ class Texts:
 
     The further arguments are those of guerdon's manifest, and the ids are guerdon's."""
 
-    def __init__(self, folder, max_tokens, truncation="tokens", keep_system=None, trusted=False, roles=Roles()):
+    def __init__(self, folder, max_tokens, truncation="tokens", keep_system=None, trusted=False, roles=Roles(), tokenizer=None):
         self.max_tokens, self.truncation, self.roles = max_tokens, truncation, roles
-        self.tokenizer = AutoTokenizer.from_pretrained(folder)
+        self.tokenizer = tokenizer or AutoTokenizer.from_pretrained(folder)
         self.template = self.tokenizer.chat_template
         self.keep_system = bool(self.template) if keep_system is None else keep_system
-        self.plain = None if self.template else load_tokenizer(f"{folder}/tokenizer.json")
+        # The checkpoint may have the files of a slow tokenizer only, or be a name on the hub.
+        self.plain = None if self.template else plain_tokenizer(self.tokenizer.backend_tokenizer.to_str())
         self.pad = self.tokenizer.pad_token_id or 0
         if self.template:
             self.tok = Tokenizer.from_str(self.tokenizer.backend_tokenizer.to_str())

@@ -3,7 +3,7 @@
     python packed_decoder.py --checkpoint DIR --out model.onnx [--attention chunks] [--dtype float16]
         [--max-tokens 4096]
 
-`DIR` is a Hugging Face `*ForSequenceClassification` of one label: Llama, Mistral, Qwen2, Qwen3 or Gemma.
+`DIR` is a Hugging Face `*ForSequenceClassification`: Llama, Mistral, Qwen2, Qwen3 or Gemma.
 The linear layers run over the nodes of the batch's prefix tree, so nothing is padded and no common
 beginning is computed twice. Each state is computed from the same numbers as for the text alone.
 export_hf.py writes the whole model folder; this script writes the graph only.
@@ -190,7 +190,7 @@ def build(model, dtype="float32", max_tokens=4096, attention="rows", gate_up="se
     # The head is always in 32 bits: it is one product, and rounded scores would compare badly.
     pooled = g.to_float32(g.node("Gather", [h, "last_idx"], ["pooled"]), "pooled32")
     g.node("MatMul", [pooled, g.weight("score", model.score.weight.T, exact=True)], ["logits"])
-    return g.finish(attend, max_tokens)
+    return g.finish(attend, max_tokens, config.num_labels)
 
 
 def gated(g, p, mlp, config, gate_up):
@@ -213,8 +213,6 @@ def check(config, family, attention, dtype):
         raise SystemExit(f"attention by chunks is for a CPU, which computes it in float32 only, not in {dtype}")
     if family not in FAMILIES:
         raise SystemExit(f"packed graphs are known for {', '.join(sorted(FAMILIES))}, not `{family}`; {PADDED}")
-    if config.num_labels != 1:
-        raise SystemExit(f"the model has {config.num_labels} labels; a reward model has one")
     kinds = getattr(config, "layer_types", None) or []
     if any(kind != "full_attention" for kind in kinds) or (family == "mistral" and config.sliding_window):
         raise SystemExit(f"the model has sliding-window layers, in which a token's state is not the same for every window; {PADDED}")

@@ -38,12 +38,12 @@ class Graph:
     def zeros(self, shape, name):
         return self.node("ConstantOfShape", [shape], [name], value=helper.make_tensor("zero", self.type, [1], [0]))
 
-    def finish(self, attend, max_tokens):
+    def finish(self, attend, max_tokens, labels=1):
         """The model: inputs are those of the attention and its caches."""
         info, int32 = helper.make_tensor_value_info, attend.int32
         inputs = [info(name, TensorProto.INT32 if name in int32 else TensorProto.INT64, shape) for name, shape in attend.inputs.items()]
         inputs += [info(name, self.type, shape) for name, shape in self.caches]
-        outputs = [info("logits", TensorProto.FLOAT, ["batch", 1])] + [info(name + ".out", self.type, shape) for name, shape in self.caches]
+        outputs = [info("logits", TensorProto.FLOAT, ["batch", labels])] + [info(name + ".out", self.type, shape) for name, shape in self.caches]
         graph = helper.make_graph(self.nodes, "packed-reward-model", inputs, outputs, self.weights)
         opsets = [helper.make_opsetid("", 17), helper.make_opsetid(MICROSOFT, 1)]
         model = helper.make_model(graph, opset_imports=opsets, ir_version=8, producer_name="guerdon packed_decoder")

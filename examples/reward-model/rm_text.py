@@ -31,7 +31,12 @@ SEPARATOR = "\n"
 
 def load_tokenizer(path):
     """tokenizer.json without any truncation or padding of its own (both would change scores silently)."""
-    tok = Tokenizer.from_file(str(path))
+    return plain_tokenizer(Path(path).read_text(encoding="utf-8"))
+
+
+def plain_tokenizer(json_text):
+    """The tokenizer of a tokenizer.json's text, as `load_tokenizer`."""
+    tok = Tokenizer.from_str(json_text)
     tok.no_truncation()
     tok.no_padding()
     tok.encode_special_tokens = True

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Tests the reward model recipes in a virtual environment with the packages of examples/reward-model/requirements.txt.
 #
-#   scripts/test_recipes.sh [FAMILY...]     by default every family
+#   scripts/test_families.sh [CASE...]     by default every case
 #
 # PYTHON is the Python to use; VENV the folder of the environment; GUERDON the binary, by default target/debug/guerdon.
 set -eu
@@ -16,4 +16,4 @@ if ! cmp -s "$list" "$venv/installed.txt"; then
 fi
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT HUP INT TERM
-"$venv/bin/python" scripts/test_recipes.py "$out" "$@"
+"$venv/bin/python" scripts/test_families.py "$out" "$@"
