@@ -1,7 +1,9 @@
 //! The reward model: single-rollout requests coalesce, a score does not depend on its batch-mates,
 //! and named objectives are in the reply.
 
-use guerdon_tests::Server;
+use std::path::Path;
+
+use guerdon_tests::{Server, repository};
 use serde_json::json;
 
 #[tokio::test]
@@ -63,5 +65,46 @@ async fn named_objectives_are_in_the_reply_beside_the_score() {
     let server = Server::new().await;
     let reply = server.score(&json!({ "rollouts": [Server::rollout("no deal .")] })).await;
     assert!(reply["results"][0]["turns"][0]["rm"].get("objectives").is_none());
+    server.stop().await;
+}
+
+/// A copy of the tiny model, which a server is configured to serve.
+fn tiny_copy() -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let tiny = repository().join("crates/guerdon-model/tests/tiny");
+    for name in ["model.onnx", "tokenizer.json", "guerdon.model.toml", "reference.jsonl"] {
+        std::fs::copy(tiny.join(name), folder.path().join(name)).unwrap();
+    }
+    let path = folder.path().display().to_string();
+    let config = Server::config().replace("@REPOSITORY@/crates/guerdon-model/tests/tiny", &path);
+    (folder, config)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test changes its own copy of a model")]
+fn change(file: &Path, from: &str, to: &str) {
+    let text = std::fs::read_to_string(file).unwrap();
+    assert!(text.contains(from));
+    std::fs::write(file, text.replace(from, to)).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn model_that_disagrees_with_its_reference_does_not_replace_the_one_in_service() {
+    let (folder, config) = tiny_copy();
+    let server = Server::from_config(&config, &[]).await;
+    let request = json!({ "rollouts": [Server::rollout("480 .")] });
+    let before = server.score(&request).await["results"][0]["turns"][0]["rm"].clone();
+    let manifest = folder.path().join("guerdon.model.toml");
+    // Another input format, as a tokenizer or a template of another model would give other tokens.
+    change(&manifest, "assistant = \"assistant: \"", "assistant = \"system: \"");
+    let refused = server.post("/v1/reload", &json!({})).await;
+    assert!(refused.status >= 400, "{}", refused.text);
+    assert!(refused.text.contains("reference.jsonl: line"), "{}", refused.text);
+    let error = server.get("/v1/info").await.json()["last_reload_error"].clone();
+    assert!(error.as_str().unwrap().contains("reference.jsonl: line"), "{error}");
+    assert_eq!(server.score(&request).await["results"][0]["turns"][0]["rm"], before);
+    // The correction goes live again.
+    change(&manifest, "assistant = \"system: \"", "assistant = \"assistant: \"");
+    assert_eq!(server.post("/v1/reload", &json!({})).await.status, 200);
+    assert_eq!(server.score(&request).await["results"][0]["turns"][0]["rm"], before);
     server.stop().await;
 }

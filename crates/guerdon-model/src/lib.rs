@@ -22,6 +22,7 @@
 //! | `load/` | `config`, `device` | configuration of one model: device, batch and queue limits |
 //! | | `manifest` | `guerdon.model.toml`: files, input format |
 //! | | `output` | its output section: from labels, tokens and steps to one score |
+//! | | `reference` | `reference.jsonl`: scores of the model's own framework |
 //! | | `files` | reading and hashing of files |
 //! | | `runtime` | the ONNX Runtime library and the process-wide environment |
 //! | | `error` | the error type |
@@ -45,12 +46,17 @@
 //! | | `worker`, `event` | a device thread; the events that it reports |
 //! | | `engines` | the engines that device threads take turns to use |
 //! | | `score_cache` | scores of earlier sequences |
+//! | `draft/` | `folder` | the files of a folder without a manifest |
+//! | | `graph` | inputs, outputs and weights of an ONNX file |
+//! | | `manifest` | the draft of a manifest, with the reason of each setting |
 //! | `startup/` | `instances`, `memory` | sessions of a model; the memory of the process |
 //! | | `labels` | names of labels, for errors about the output |
 //! | | `padding`, `warmup` | padding check; batch size trials and first runs |
+//! | | `replay` | comparison with the reference scores |
 //! | `.` | `model` | a loaded model |
 //! | | `source` | the reward source |
 
+mod draft;
 mod encode;
 mod engine;
 mod load;
@@ -61,6 +67,7 @@ mod reference;
 mod source;
 mod startup;
 
+pub use draft::manifest::{DraftNote, DraftOptions, ManifestDraft};
 pub use encode::steps::StepFormat;
 pub use load::config::ModelConfig;
 pub use load::device::{Device, Devices, UnknownDevice};
@@ -70,6 +77,7 @@ pub use load::manifest::{
     InputFormat, MANIFEST, Manifest, ModelFiles, ModelInput, RolePrefixes, ScoreDistribution,
 };
 pub use load::output::{Activation, Aggregate, ModelOutput, Position, TokenRef};
+pub use load::reference::{ModelReference, REFERENCE, ReferenceTolerance};
 pub use model::Model;
 pub use queue::event::{BatchEvent, BatchOutcome, ModelEvent};
 pub use source::RmSource;

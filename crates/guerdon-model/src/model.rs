@@ -27,6 +27,7 @@ use crate::queue::slots::QueueSlots;
 use crate::queue::waiters::{QueuedTurn, ScoreError, ScoreReceiver};
 use crate::queue::worker::Worker;
 use crate::startup::instances::{Instances, available_cores};
+use crate::startup::replay::verify_reference;
 use crate::{Device, Devices, Error, ModelConfig};
 
 /// A loaded reward model with its device threads. Sources share it behind an `Arc`.
@@ -97,8 +98,8 @@ impl TurnFailure {
 }
 
 impl Model {
-    /// Loads the model, verifies its files, tries its longest input on the device, and starts the
-    /// device threads. Blocks until this is done. `observer` is called on the device threads for
+    /// Loads the model, verifies its files, tries its longest input on the device, replays its
+    /// reference scores, and starts the device threads. Blocks until this is done. `observer` is called on the device threads for
     /// every batch and for every request that the cache answers.
     ///
     /// # Errors
@@ -110,12 +111,40 @@ impl Model {
         observer: Arc<dyn Fn(&ModelEvent) + Send + Sync>,
     ) -> Result<Arc<Self>, Error> {
         config.check()?;
-        let mut manifest = Manifest::load(&config.path)?;
+        let manifest = Manifest::load(&config.path)?;
+        Self::start_with(config, manifest, observer)
+    }
+
+    /// Loads the model as [`load`](Self::load) does, with `manifest` in place of the folder's own,
+    /// which may be missing. For a manifest that is checked before it is written.
+    ///
+    /// # Errors
+    ///
+    /// Returns the same errors as [`load`](Self::load).
+    pub fn load_with(
+        config: &ModelConfig,
+        manifest: Manifest,
+        observer: Arc<dyn Fn(&ModelEvent) + Send + Sync>,
+    ) -> Result<Arc<Self>, Error> {
+        config.check()?;
+        manifest.verify_files(&config.path)?;
+        Self::start_with(config, manifest, observer)
+    }
+
+    fn start_with(
+        config: &ModelConfig,
+        mut manifest: Manifest,
+        observer: ModelObserver,
+    ) -> Result<Arc<Self>, Error> {
+        let max_tokens = manifest.input.max_tokens;
         manifest.input.max_tokens = config.max_tokens.unwrap_or(manifest.input.max_tokens);
         let hash = manifest.hash(&config.path)?;
         let mut encoder = Encoder::load(&config.path, &manifest)?;
-        let Instances { engines, limits, largest_batch_time } =
+        let Instances { mut engines, limits, largest_batch_time } =
             Instances::load(config, &manifest, &mut encoder)?;
+        if let Some(engine) = engines.first_mut() {
+            verify_reference(engine, &encoder, &manifest, config, max_tokens)?;
+        }
         let config =
             ModelConfig { max_wait: config.burst_wait(largest_batch_time), ..config.clone() };
         let parts = ModelParts { manifest, hash, encoder, engines, limits };
@@ -300,7 +329,15 @@ impl Model {
             // The permit is dropped with the task, because the task continues after its caller has
             // disconnected.
             let _permit = permit;
-            let encode = |turn| encoder.encode(&messages, turn).map_err(TurnFailure::unreadable);
+            let encode = |turn| {
+                encoder
+                    .encode(&messages, turn)
+                    .map(|encoded| EncodedTurn {
+                        tokens: encoder.read_tokens(encoded.tokens),
+                        ..encoded
+                    })
+                    .map_err(TurnFailure::unreadable)
+            };
             turns.into_iter().map(encode).collect()
         });
         work.await.map_err(|_| interrupted())

@@ -149,8 +149,21 @@ pub(crate) struct ScoreArgs {
     pub(crate) advantages: Option<String>,
 }
 
+const RM_INIT: &str = "\
+The settings come from config.json, tokenizer_config.json, special_tokens_map.json, the tokenizer and the
+graph. Each is printed with its source; what no file states is marked as a guess. The model is then
+loaded: texts must score the same alone and padded. Nothing is written if that fails.
+
+Examples:
+  optimum-cli export onnx --task text-classification --model MODEL folder
+  guerdon rm init folder
+  guerdon rm init folder --python venv/bin/python --checkpoint original";
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum RmCommand {
+    /// Write guerdon.model.toml for a model folder that another tool exported
+    #[command(after_help = RM_INIT)]
+    Init(RmInitArgs),
     /// Load a model folder, verify its hashes and describe the model
     Info(RmModelArgs),
     /// Score dialogues one by one and in batches; compare both with each other and with reference
@@ -161,9 +174,10 @@ pub(crate) enum RmCommand {
         /// Rollouts, one per line; default: reference.jsonl in the model's folder
         #[arg(long, value_name = "IN.jsonl")]
         on: Option<PathBuf>,
-        /// The largest allowed difference between two scores of one dialogue
-        #[arg(long, default_value_t = 1e-4, value_name = "DIFFERENCE")]
-        tolerance: f32,
+        /// The largest allowed difference between two scores of one dialogue; default: 0.0001, and
+        /// for reference scores the error that the manifest states
+        #[arg(long, value_name = "DIFFERENCE")]
+        tolerance: Option<f32>,
     },
     /// Measure a model's throughput on dialogues that are all submitted at once
     Bench {
@@ -189,6 +203,42 @@ pub(crate) enum RmCommand {
         #[arg(long, value_name = "SEQUENCES")]
         max_batch: Option<usize>,
     },
+}
+
+/// A folder for which a manifest is written, and what its files do not state.
+#[derive(Debug, Args)]
+pub(crate) struct RmInitArgs {
+    /// The folder with the ONNX file, or with an `onnx` folder, tokenizer.json and config.json
+    #[arg(value_name = "FOLDER")]
+    pub(crate) folder: PathBuf,
+    /// The ONNX file, if the folder has several; default: model.onnx
+    #[arg(long, value_name = "FILE")]
+    pub(crate) graph: Option<PathBuf>,
+    /// The label that is the score, of a model with several labels
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) label: Option<usize>,
+    /// The longest input in tokens; default: what the files state, at most 4,096
+    #[arg(long, value_name = "TOKENS")]
+    pub(crate) max_tokens: Option<usize>,
+    /// The model reads two texts, the earlier messages and the reply, as a reranker does
+    #[arg(long)]
+    pub(crate) pair: bool,
+    /// Replace an existing guerdon.model.toml and reference.jsonl
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// A Python with transformers and torch. It tokenizes about 100 dialogues, and scores them if
+    /// the weights are there; the graph is compared with it, and reference.jsonl is written
+    #[arg(long, env = "GUERDON_PYTHON", value_name = "FILE")]
+    pub(crate) python: Option<PathBuf>,
+    /// The folder with the model's original weights; default: FOLDER
+    #[arg(long, value_name = "FOLDER", requires = "python")]
+    pub(crate) checkpoint: Option<PathBuf>,
+    /// Run code that the checkpoint brings; only from a local folder
+    #[arg(long, requires = "python")]
+    pub(crate) trust_remote_code: bool,
+    /// ONNX Runtime's shared library; default: see `make onnxruntime`
+    #[arg(long, env = "ORT_DYLIB_PATH", value_name = "FILE")]
+    pub(crate) runtime: Option<PathBuf>,
 }
 
 /// A model, its device and its runtime.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::{guerdon, stdout};
 
-const COMMANDS: [&[&str]; 27] = [
+const COMMANDS: [&[&str]; 28] = [
     &[],
     &["serve"],
     &["score"],
@@ -27,6 +27,7 @@ const COMMANDS: [&[&str]; 27] = [
     &["cache", "export"],
     &["cache", "import"],
     &["cache", "purge"],
+    &["rm", "init"],
     &["rm", "check"],
     &["rm", "bench"],
     &["config", "show"],

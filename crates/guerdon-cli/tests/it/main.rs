@@ -3,6 +3,7 @@
 //! | file | content |
 //! |---|---|
 //! | `help.rs` | the help of every command |
+//! | `model_init.rs` | `rm init` |
 //! | `outputs.rs` | every command with a closed or full output |
 //! | `rescore.rs` | new points of a prompt on stored answers and results |
 //! | `resume.rs` | interrupted runs of `score` |
@@ -17,6 +18,7 @@
 
 mod eval;
 mod help;
+mod model_init;
 mod outputs;
 mod rescore;
 mod resume;
@@ -70,7 +72,9 @@ fn write(folder: &Path, name: &str, text: &str) {
 fn command(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_guerdon"));
     command.args(arguments).current_dir(folder).env("COLUMNS", "100");
-    for variable in ["GUERDON_CONFIG", "GUERDON_URL", "GUERDON_TOKEN", "ORT_DYLIB_PATH"] {
+    for variable in
+        ["GUERDON_CONFIG", "GUERDON_URL", "GUERDON_TOKEN", "GUERDON_PYTHON", "ORT_DYLIB_PATH"]
+    {
         command.env_remove(variable);
     }
     command

@@ -8,6 +8,7 @@ use std::time::Duration;
 use guerdon_testing::{JudgeReply, StandInJudge, wait_until_blocking};
 
 use crate::help::commands;
+use crate::model_init::exported;
 use crate::workbench::PROMPT;
 use crate::{REPOSITORY, command, folder, transcript, write};
 
@@ -15,7 +16,7 @@ const MODEL: &str = "crates/guerdon-model/tests/tiny-decoder";
 
 /// Arguments of every command, and of the flags that change the form of the output. `MODEL` and
 /// `RUNTIME` stand for paths.
-const LINES: [&str; 47] = [
+const LINES: [&str; 48] = [
     "--help",
     "--version",
     "help",
@@ -53,6 +54,7 @@ const LINES: [&str; 47] = [
     "cache stats made.store",
     "cache export made.store",
     "cache purge made.store --all",
+    "rm init exported --force --runtime RUNTIME",
     "rm info MODEL --runtime RUNTIME",
     "rm check MODEL --runtime RUNTIME",
     "rm bench MODEL --runtime RUNTIME --on one.jsonl --instances 1",
@@ -72,6 +74,7 @@ fn inputs(judge: &str) -> tempfile::TempDir {
     let judge = format!(
         "judge = \"j\"\nprompts = [\"kind.md\"]\n[judges.j]\nurl = \"{judge}\"\nmodel = \"m\"\n"
     );
+    exported(&folder.path().join("exported"));
     let one =
         "{\"messages\": [{\"role\": \"assistant\", \"content\": \"see the work order .\"}]}\n";
     let gold = one.replace("}]}", "}], \"labels\": {\"kind\": \"warm\"}}");

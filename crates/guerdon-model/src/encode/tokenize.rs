@@ -38,6 +38,7 @@ pub(crate) struct Encoder {
     keep_system: bool,
     pad: Option<u32>,
     bos: Option<u32>,
+    ignored_end: Option<u32>,
     mark_replies: bool,
     /// The tokens that messages must not produce; `None` if the manifest trusts them.
     control: Option<ControlTokens>,
@@ -105,6 +106,7 @@ impl Encoder {
             };
             token.as_ref().map(id).transpose()
         };
+        let ignored_end = special("ignored_end", &input.ignored_end)?;
         let bos = special("bos_token", &input.bos_token)?;
         let pad = special("pad_token", &input.pad_token)?
             .or_else(|| tokenizer.get_padding().map(|padding| padding.pad_id));
@@ -178,6 +180,7 @@ impl Encoder {
             text,
             pad,
             bos,
+            ignored_end,
             mark_replies: false,
             control,
             neutral: OnceLock::new(),
@@ -295,6 +298,14 @@ impl Encoder {
             true => Err("the turn is empty and the tokenizer adds no special token".to_owned()),
             false => Ok(encoded),
         }
+    }
+
+    /// The tokens that the model reads: without `input.ignored_end` at the end, but at least one.
+    pub(crate) fn read_tokens(&self, tokens: TokenSequence) -> TokenSequence {
+        let Some(ignored) = self.ignored_end else { return tokens };
+        let ends = tokens.ids.iter().rev().take_while(|id| **id == ignored).count();
+        let kept = (tokens.len() - ends).max(1);
+        tokens.keep_start(kept)
     }
 
     fn pair(&self, pair: &PairFormat, dialogue: &[Message]) -> Result<EncodedTurn, String> {

@@ -44,6 +44,21 @@ impl TokenSequence {
         }
     }
 
+    /// Keeps the first `most` ids.
+    pub(crate) fn keep_start(self, most: usize) -> Self {
+        if most >= self.len() {
+            return self;
+        }
+        let Self { ids, reply, segments, steps } = self;
+        let is_kept = |place: &u32| usize::try_from(*place).is_ok_and(|place| place < most);
+        Self {
+            ids: ids[..most].into(),
+            reply: reply.start.min(most)..reply.end.min(most),
+            segments: segments.iter().copied().take(most).collect(),
+            steps: steps.iter().copied().filter(is_kept).collect(),
+        }
+    }
+
     /// Keeps the first `head` ids, which are special, and as much of the end as `most` allows: the
     /// special ids that end the text, and the last words of the turn before them.
     pub(crate) fn keep_end(&self, head: usize, most: usize) -> Self {

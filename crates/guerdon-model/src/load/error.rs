@@ -87,6 +87,32 @@ pub enum Error {
         /// The fault.
         detail: String,
     },
+    /// The folder has no manifest.
+    #[error(
+        "{0} has no guerdon.model.toml; `guerdon rm init {0}` writes one for a model that another tool \
+         exported",
+        folder.display()
+    )]
+    NoManifest {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// A folder for which no manifest can be drafted.
+    #[error("{} {detail}", path.display())]
+    Draft {
+        /// The folder or the file.
+        path: PathBuf,
+        /// The fault and the fix.
+        detail: String,
+    },
+    /// The model disagrees with its reference scores.
+    #[error("reference scores {}: {detail}", path.display())]
+    Reference {
+        /// The file with the reference scores.
+        path: PathBuf,
+        /// The row, the difference and the fix.
+        detail: String,
+    },
     /// A device thread could not be started.
     #[error("cannot start the reward model's device thread: {0}")]
     Thread(std::io::Error),

@@ -4,6 +4,7 @@
 //! follows from the manifest alone, a replaced file is detected before it scores anything, and two
 //! servers with the same hash return the same scores.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use guerdon_types::{Calibration, Finite, Role};
@@ -13,6 +14,7 @@ use crate::Error;
 use crate::encode::steps::StepFormat;
 use crate::load::files::{Sha256Hex, read_text, sha256, size, verify};
 use crate::load::output::{ModelOutput, Position, TokenRef};
+use crate::load::reference::ModelReference;
 
 /// The name of the manifest in a model folder.
 pub const MANIFEST: &str = "guerdon.model.toml";
@@ -40,6 +42,10 @@ pub struct Manifest {
     /// The distribution of the raw scores over a reference set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration: Option<ScoreDistribution>,
+    /// The reference scores of the model's own framework, which are replayed at load. Without this
+    /// section, `reference.jsonl` is replayed if the folder has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<ModelReference>,
 }
 
 /// The files of a model, relative to its folder; hashes are SHA-256 in hexadecimal.
@@ -95,6 +101,12 @@ pub struct ModelInput {
     /// `RoBERTa` and related models count from their padding id plus one, most often 2.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub first_position: u32,
+    /// A token that is not read at the end of a text. The decoders of transformers'
+    /// `ForSequenceClassification` pool at the last token that is not the padding token; if a text
+    /// ends in that token, the token before it is pooled. A packed decoder pools the last token
+    /// that is read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ignored_end: Option<String>,
     /// `chat_template`: the template's `bos_token`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bos_token: Option<String>,
@@ -272,9 +284,22 @@ impl Manifest {
     /// names.
     pub(crate) fn load(folder: &Path) -> Result<Self, Error> {
         let path = folder.join(MANIFEST);
-        let text = read_text(&path)?;
+        let text = match read_text(&path) {
+            Err(Error::File { source, .. })
+                if source.kind() == ErrorKind::NotFound && folder.is_dir() =>
+            {
+                return Err(Error::NoManifest { folder: folder.to_owned() });
+            }
+            read => read?,
+        };
         let manifest = Self::parse(&text).map_err(|detail| Error::Manifest { path, detail })?;
-        let files = &manifest.files;
+        manifest.verify_files(folder)?;
+        Ok(manifest)
+    }
+
+    /// Verifies the hash of every file that the manifest names.
+    pub(crate) fn verify_files(&self, folder: &Path) -> Result<(), Error> {
+        let files = &self.files;
         verify(&folder.join(&files.model), &files.model_sha256)?;
         if let (Some(data), Some(hash)) = (&files.model_data, &files.model_data_sha256) {
             verify(&folder.join(data), hash)?;
@@ -283,7 +308,7 @@ impl Manifest {
         if let (Some(template), Some(hash)) = (&files.chat_template, &files.chat_template_sha256) {
             verify(&folder.join(template), hash)?;
         }
-        Ok(manifest)
+        Ok(())
     }
 
     /// Size of the graph and its weights in bytes.
@@ -292,7 +317,12 @@ impl Manifest {
         parts.into_iter().flatten().map(|part| size(&folder.join(part))).sum()
     }
 
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+    /// Parses and checks the text of a manifest.
+    ///
+    /// # Errors
+    ///
+    /// Returns the fault, its line, and the nearest valid key.
+    pub fn parse(text: &str) -> Result<Self, String> {
         let manifest: Self = toml::from_str(text).map_err(|error| {
             let hint = nearest_key(error.message())
                 .map(|key| format!("did you mean `{key}`?"))
@@ -349,6 +379,9 @@ impl Manifest {
         }?;
         self.output.check()?;
         self.check_steps()?;
+        if let Some(reference) = &self.reference {
+            reference.check()?;
+        }
         match &self.calibration {
             Some(measured) if measured.std <= Finite::ZERO => Err(format!(
                 "`calibration.std` is {}; a standard deviation is positive",

@@ -6,4 +6,5 @@ pub(crate) mod error;
 pub(crate) mod files;
 pub(crate) mod manifest;
 pub(crate) mod output;
+pub(crate) mod reference;
 pub(crate) mod runtime;

@@ -4,4 +4,5 @@ pub(crate) mod instances;
 pub(crate) mod labels;
 pub(crate) mod memory;
 pub(crate) mod padding;
+pub(crate) mod replay;
 pub(crate) mod warmup;

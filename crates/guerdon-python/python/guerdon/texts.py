@@ -51,7 +51,7 @@ def get_reward(body: dict[str, Any], settings: Settings, trainer: str) -> dict[s
         try:
             return _once(request, settings.timeout, tried)
         except ProblemError as error:
-            if error.status not in (408, 429, 500, 502, 503, 504):
+            if error.status not in (429, 500, 502, 503, 504):
                 raise
         except TransportError:
             pass

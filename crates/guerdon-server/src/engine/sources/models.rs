@@ -28,9 +28,17 @@ impl Loader {
         let config = models
             .get(model)
             .ok_or_else(|| LoadError::unknown("model", model, "models", models.keys()))?;
-        let manifest = load.files.read(&load.root.join(&config.path).join(MANIFEST));
+        let folder = load.root.join(&config.path);
+        let manifest = load.files.read(&folder.join(MANIFEST));
         if manifest.is_err_and(|error| error.kind() == ErrorKind::NotFound) {
-            named.absent("model", &config.path, "has no guerdon.model.toml")?;
+            let found = match folder.is_dir() {
+                true => {
+                    "has no guerdon.model.toml; `guerdon rm init` with this folder writes one for a \
+                     model that another tool exported"
+                }
+                false => "has no guerdon.model.toml",
+            };
+            named.absent("model", &config.path, found)?;
             return Ok(Arc::new(AbsentModel::new(model)));
         }
         let model = self.model(load, model, config)?;

@@ -1,4 +1,7 @@
-//! `guerdon rm`: describes a reward model, checks its scores, and measures its throughput.
+//! `guerdon rm`: writes manifests, describes a reward model, checks its scores, and measures its
+//! throughput.
+
+mod init;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -7,7 +10,10 @@ use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use guerdon_model::{BatchEvent, BatchOutcome, Model, ModelConfig, ModelEvent};
+use guerdon_model::{
+    BatchEvent, BatchOutcome, Model, ModelConfig, ModelEvent, ModelReference, REFERENCE,
+    ReferenceTolerance,
+};
 use guerdon_types::{Rollout, ScoreTurns};
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -16,11 +22,18 @@ use super::setup::{read, runtime, without_mark};
 use crate::cli::{RmCommand, RmModelArgs};
 use crate::output::outln;
 
+/// The allowed difference between scores of one text, unless the command names another.
+const TOLERANCE: f32 = 1e-4;
+
+/// The same for a graph in 16 bits, in standard deviations of the scores.
+const HALF_DEVIATIONS: f64 = 2e-2;
+
 pub(super) fn run(rm: RmCommand) -> anyhow::Result<ExitCode> {
     match rm {
+        RmCommand::Init(args) => init::run(&args),
         RmCommand::Info(model) => info(&model),
         RmCommand::Check { model, on, tolerance } => {
-            let on = on.unwrap_or_else(|| model.model.join("reference.jsonl"));
+            let on = on.unwrap_or_else(|| model.model.join(REFERENCE));
             check(&model, &rows(&on)?, tolerance)
         }
         RmCommand::Bench { model, on, instances, threads, token_budget, block_size, max_batch } => {
@@ -87,14 +100,35 @@ fn row(line: &str) -> anyhow::Result<ReferenceRow> {
     Ok(ReferenceRow { rollout: Rollout { messages, score, ..Rollout::default() }, expected })
 }
 
-fn check(model: &RmModelArgs, rows: &[ReferenceRow], tolerance: f32) -> anyhow::Result<ExitCode> {
+fn check(
+    model: &RmModelArgs,
+    rows: &[ReferenceRow],
+    tolerance: Option<f32>,
+) -> anyhow::Result<ExitCode> {
     let together = score(&config(model), rows)?;
     let alone = score(&ModelConfig { max_batch: Some(1), ..config(model) }, rows)?;
     outln!("{}\nversion {}", together.about, together.hash)?;
 
+    let expected: Vec<(f32, f32)> = rows
+        .iter()
+        .zip(&together.scores)
+        .filter_map(|(row, score)| row.expected.map(|expected| (expected, *score)))
+        .collect();
+    let known: Vec<f64> = expected.iter().map(|(expected, _)| f64::from(*expected)).collect();
+    let reference = together.reference.as_ref();
+    let stated = ReferenceTolerance::new(reference, &known, model.device.first());
+    // A graph in 16 bits rounds each score by its own batch's shape.
+    let is_half = reference
+        .and_then(|reference| reference.storage.as_deref())
+        .is_some_and(|storage| matches!(storage, "fp16" | "bf16"));
+    let same_within = match tolerance {
+        Some(tolerance) => f64::from(tolerance),
+        None if is_half => f64::from(TOLERANCE).max(HALF_DEVIATIONS * stated.deviation),
+        None => f64::from(TOLERANCE),
+    };
     let difference =
         together.scores.iter().zip(&alone.scores).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-    let same = difference <= tolerance;
+    let same = f64::from(difference) <= same_within;
     outln!(
         "{}  {} turns one by one and in {} batches: at most {difference:e} apart{}",
         verdict(same),
@@ -103,17 +137,23 @@ fn check(model: &RmModelArgs, rows: &[ReferenceRow], tolerance: f32) -> anyhow::
         if difference == 0.0 { ", bit for bit the same" } else { "" },
     )?;
 
-    let expected: Vec<(f32, f32)> = rows
-        .iter()
-        .zip(&together.scores)
-        .filter_map(|(row, score)| row.expected.map(|expected| (expected, *score)))
-        .collect();
     let wrong =
         expected.iter().map(|(expected, score)| (expected - score).abs()).fold(0.0, f32::max);
-    let right = wrong <= tolerance;
+    let allowed = |expected: f32| match tolerance {
+        Some(tolerance) => f64::from(tolerance),
+        None if stated.is_stated => stated.allowed(f64::from(expected)),
+        None => f64::from(TOLERANCE),
+    };
+    let right = expected
+        .iter()
+        .all(|(expected, score)| f64::from((expected - score).abs()) <= allowed(*expected));
     match expected.len() {
         0 => outln!("--    no reference scores to compare with")?,
-        some => outln!("{}  {some} reference scores: at most {wrong:e} apart", verdict(right))?,
+        some => outln!(
+            "{}  {some} reference scores: at most {wrong:e} apart, {:.2e} standard deviations",
+            verdict(right),
+            f64::from(wrong) / stated.deviation,
+        )?,
     }
     Ok(if same && right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -154,6 +194,8 @@ struct ScoringRun {
     about: String,
     batching: String,
     hash: String,
+    /// The manifest's section about its reference scores.
+    reference: Option<ModelReference>,
     /// One per scored turn, in order.
     scores: Vec<f32>,
     batches: Vec<BatchEvent>,
@@ -171,13 +213,23 @@ fn score(config: &ModelConfig, rows: &[ReferenceRow]) -> anyhow::Result<ScoringR
     };
     let model = Model::load(config, Arc::new(observer))?;
     let started = Instant::now();
+    let scores = scores_of(&model, rows)?;
+    let seconds = started.elapsed().as_secs_f64();
+    model.shutdown();
+    let batches = std::mem::take(&mut *batches.lock());
+    let (about, batching, hash) = (model.about(), model.batching(), model.hash().to_owned());
+    let reference = model.manifest().reference.clone();
+    Ok(ScoringRun { about, batching, hash, reference, scores, batches, seconds })
+}
+
+/// The scores of all rows, submitted at once, in order.
+fn scores_of(model: &Model, rows: &[ReferenceRow]) -> anyhow::Result<Vec<f32>> {
     let mut scored: Vec<(usize, Vec<f32>)> = runtime()?.block_on(async {
         let mut asked: FuturesUnordered<_> = rows
             .iter()
             .enumerate()
-            .map(|(place, row)| {
-                let model = &model;
-                async move { model.raw_scores(&row.rollout).await.map(|scores| (place, scores)) }
+            .map(|(place, row)| async move {
+                model.raw_scores(&row.rollout).await.map(|scores| (place, scores))
             })
             .collect();
         let mut scored = Vec::with_capacity(rows.len());
@@ -186,11 +238,6 @@ fn score(config: &ModelConfig, rows: &[ReferenceRow]) -> anyhow::Result<ScoringR
         }
         anyhow::Ok(scored)
     })?;
-    let seconds = started.elapsed().as_secs_f64();
-    model.shutdown();
     scored.sort_unstable_by_key(|(place, _)| *place);
-    let batches = std::mem::take(&mut *batches.lock());
-    let scores = scored.into_iter().flat_map(|(_, scores)| scores).collect();
-    let (about, batching, hash) = (model.about(), model.batching(), model.hash().to_owned());
-    Ok(ScoringRun { about, batching, hash, scores, batches, seconds })
+    Ok(scored.into_iter().flat_map(|(_, scores)| scores).collect())
 }
