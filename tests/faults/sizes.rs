@@ -5,7 +5,9 @@ use std::io::Write as _;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use guerdon_tests::{GuerdonProcess, Server, WireReply, wire_request};
+use guerdon_tests::{
+    GuerdonProcess, Server, WAIT_LIMIT, WireReply, wait_until_blocking, wire_request,
+};
 use serde_json::{Value, json};
 
 use crate::{assert_problem, assert_scores, leak, light, request};
@@ -115,11 +117,13 @@ fn compressed_bombs_do_not_expand() {
         assert!(matches!(reply.status, 400 | 413), "{what}: {reply:?}");
         assert_problem(&reply, reply.status, what);
     }
-    let grown = server.resident_mib() - before;
-    assert!(grown < 250.0, "three bombs cost {grown} MiB");
     let spent = server.cpu_seconds() - cpu;
     assert!(spent < 20.0, "three bombs cost {spent} s of CPU");
-    assert_scores(&server);
+    // The allocator returns memory to the system some time after it is freed.
+    wait_until_blocking("three bombs cost less than 100 MiB", WAIT_LIMIT, || {
+        assert_scores(&server);
+        server.resident_mib() - before < 100.0
+    });
 }
 
 #[test]

@@ -77,7 +77,8 @@ pub use load::manifest::{
     InputFormat, MANIFEST, Manifest, ModelFiles, ModelInput, RolePrefixes, ScoreDistribution,
 };
 pub use load::output::{Activation, Aggregate, ModelOutput, Position, TokenRef};
-pub use load::reference::{ModelReference, REFERENCE, ReferenceTolerance};
+pub use load::reference::ReferenceTolerance;
+pub use load::stated_reference::{ModelReference, REFERENCE};
 pub use model::Model;
 pub use queue::event::{BatchEvent, BatchOutcome, ModelEvent};
 pub use source::RmSource;

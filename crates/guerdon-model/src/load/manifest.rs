@@ -14,7 +14,7 @@ use crate::Error;
 use crate::encode::steps::StepFormat;
 use crate::load::files::{Sha256Hex, read_text, sha256, size, verify};
 use crate::load::output::{ModelOutput, Position, TokenRef};
-use crate::load::reference::ModelReference;
+use crate::load::stated_reference::ModelReference;
 
 /// The name of the manifest in a model folder.
 pub const MANIFEST: &str = "guerdon.model.toml";

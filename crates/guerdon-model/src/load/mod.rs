@@ -8,3 +8,4 @@ pub(crate) mod manifest;
 pub(crate) mod output;
 pub(crate) mod reference;
 pub(crate) mod runtime;
+pub(crate) mod stated_reference;

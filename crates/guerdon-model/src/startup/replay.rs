@@ -31,7 +31,7 @@ const SHOWN: usize = 40;
 
 /// The result of a replay.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Replayed {
+struct ReplaySummary {
     rows: usize,
     /// The largest difference in standard deviations.
     deviations: f64,
@@ -65,7 +65,7 @@ pub(crate) fn verify_reference(
     let same_limit = encoder.max_tokens() == max_tokens;
     let replay = Replay { encoder, tolerance, same_limit, run_time: RUN_TIME };
     let replayed = replay.run(engine, &reference.rows).map_err(refused)?;
-    let Replayed { rows, deviations } = replayed;
+    let ReplaySummary { rows, deviations } = replayed;
     if !tolerance.is_stated && deviations > 1e-2 {
         tracing::warn!(
             name = manifest.name,
@@ -97,7 +97,7 @@ impl Replay<'_> {
         &self,
         engine: &mut impl InferenceEngine,
         rows: &[ReferenceRow],
-    ) -> Result<Replayed, String> {
+    ) -> Result<ReplaySummary, String> {
         for row in rows.iter().filter(|row| row.ids.is_some()).take(MAX_ENCODED) {
             self.encode(row)?;
         }
@@ -127,7 +127,7 @@ impl Replay<'_> {
             }
             together = &together[..together.len() - 1];
         }
-        Ok(Replayed { rows: count, deviations: worst })
+        Ok(ReplaySummary { rows: count, deviations: worst })
     }
 
     /// Encodes the row and compares its ids. Returns `None` if another limit cuts it elsewhere.
@@ -309,7 +309,7 @@ mod tests {
         time: Duration,
         run_time: Duration,
         off: f64,
-    ) -> (Result<Replayed, String>, Vec<usize>) {
+    ) -> (Result<ReplaySummary, String>, Vec<usize>) {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tiny");
         let manifest = Manifest::load(&folder).unwrap();
         let encoder = Encoder::load(&folder, &manifest).unwrap();

@@ -18,7 +18,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::super::setup::read;
-use super::{rows, scores_of};
+use super::rows::{rows, scores_of};
 use crate::cli::RmInitArgs;
 use crate::output::outln;
 use crate::part::replace;

@@ -2,23 +2,19 @@
 //! throughput.
 
 mod init;
+mod rows;
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::{Context as _, ensure};
-use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use guerdon_model::{
     BatchEvent, BatchOutcome, Model, ModelConfig, ModelEvent, ModelReference, REFERENCE,
     ReferenceTolerance,
 };
-use guerdon_types::{Rollout, ScoreTurns};
 use parking_lot::Mutex;
-use serde_json::Value;
 
-use super::setup::{read, runtime, without_mark};
+use self::rows::{ReferenceRow, rows, scores_of};
 use crate::cli::{RmCommand, RmModelArgs};
 use crate::output::outln;
 
@@ -63,41 +59,6 @@ fn config(model: &RmModelArgs) -> ModelConfig {
         cache: 0,
         ..ModelConfig::new(model)
     }
-}
-
-/// A dialogue and, if the file has one, its reference score.
-struct ReferenceRow {
-    rollout: Rollout,
-    expected: Option<f32>,
-}
-
-/// Reads rollouts in the form of `POST /v1/score`, or the rows of
-/// examples/reward-model/reference.py, which have the turn as `index` and its reference score as
-/// `score` or `score_onnx`.
-fn rows(file: &Path) -> anyhow::Result<Vec<ReferenceRow>> {
-    let text = read(file)?;
-    let lines = without_mark(&text).lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    let rows: Vec<ReferenceRow> = lines
-        .map(|(number, line)| {
-            row(line).with_context(|| format!("{}:{}", file.display(), number + 1))
-        })
-        .collect::<anyhow::Result<_>>()?;
-    ensure!(!rows.is_empty(), "{} has no rollout", file.display());
-    Ok(rows)
-}
-
-fn row(line: &str) -> anyhow::Result<ReferenceRow> {
-    let value: Value = serde_json::from_str(line)?;
-    let Some(index) = value.get("index").and_then(Value::as_u64) else {
-        return Ok(ReferenceRow { rollout: serde_json::from_value(value)?, expected: None });
-    };
-    let messages = serde_json::from_value(value.get("messages").cloned().unwrap_or_default())?;
-    let score = ScoreTurns::Indices(vec![usize::try_from(index)?]);
-    let expected =
-        ["score", "score_onnx"].iter().find_map(|key| value.get(key).and_then(Value::as_f64));
-    #[expect(clippy::cast_possible_truncation, reason = "a model's score has 32 bits")]
-    let expected = expected.map(|expected| expected as f32);
-    Ok(ReferenceRow { rollout: Rollout { messages, score, ..Rollout::default() }, expected })
 }
 
 fn check(
@@ -220,24 +181,4 @@ fn score(config: &ModelConfig, rows: &[ReferenceRow]) -> anyhow::Result<ScoringR
     let (about, batching, hash) = (model.about(), model.batching(), model.hash().to_owned());
     let reference = model.manifest().reference.clone();
     Ok(ScoringRun { about, batching, hash, reference, scores, batches, seconds })
-}
-
-/// The scores of all rows, submitted at once, in order.
-fn scores_of(model: &Model, rows: &[ReferenceRow]) -> anyhow::Result<Vec<f32>> {
-    let mut scored: Vec<(usize, Vec<f32>)> = runtime()?.block_on(async {
-        let mut asked: FuturesUnordered<_> = rows
-            .iter()
-            .enumerate()
-            .map(|(place, row)| async move {
-                model.raw_scores(&row.rollout).await.map(|scores| (place, scores))
-            })
-            .collect();
-        let mut scored = Vec::with_capacity(rows.len());
-        while let Some(answer) = asked.next().await {
-            scored.push(answer.map_err(anyhow::Error::msg)?);
-        }
-        anyhow::Ok(scored)
-    })?;
-    scored.sort_unstable_by_key(|(place, _)| *place);
-    Ok(scored.into_iter().flat_map(|(_, scores)| scores).collect())
 }
