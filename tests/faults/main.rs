@@ -4,6 +4,7 @@
 //!
 //! | file | faults |
 //! |---|---|
+//! | `models.rs` | models that are swapped under load, damaged, or many; memory of sessions |
 //! | `malformed.rs` | bodies that are not JSON, or JSON that is not a request |
 //! | `values.rs` | valid JSON with extreme values |
 //! | `sizes.rs` | large bodies and messages, compressed bombs, broken compression |
@@ -37,6 +38,7 @@ mod fusion_by_hand;
 mod http;
 mod judge_money;
 mod malformed;
+mod models;
 mod reload;
 mod shutdown;
 mod sizes;
