@@ -105,7 +105,9 @@ class Framework:
     def inputs(self, text=None, second=None, messages=None):
         """The model's inputs for a text or for two, or for messages by the chat template: the tokenizer's own call."""
         if messages is None:
-            called = self.tokenizer(text) if second is None else self.tokenizer(text, second)
+            # As a list, since an empty second text is otherwise taken for none.
+            called = self.tokenizer(text) if second is None else {
+                name: value[0] for name, value in self.tokenizer([[text, second]]).items()}
         else:
             now = lambda form: DATE.get(form, "2024-07-26")  # noqa: E731
             called = self.tokenizer.apply_chat_template(messages, tokenize=True, return_dict=True, strftime_now=now)

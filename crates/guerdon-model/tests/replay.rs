@@ -102,6 +102,17 @@ fn models_load_with_agreeing_scores_and_without_any() {
 }
 
 #[test]
+fn weights_in_a_file_of_their_own_are_read_by_every_session() {
+    // The load replays the scores of `tiny` with the first session. With one session, and with two,
+    // which share the weights of a graph that holds them.
+    let copy = Copy::of("external");
+    for instances in [1, 2] {
+        let config = ModelConfig { instances: Some(instances), ..copy.config() };
+        Model::load(&config, Arc::new(|_| {})).unwrap().shutdown();
+    }
+}
+
+#[test]
 fn foreign_tokenizer_is_refused_with_both_tokens() {
     let swap = |text: String| {
         let mut tokenizer: Value = serde_json::from_str(&text).unwrap();

@@ -37,7 +37,13 @@ pub(crate) struct OnnxConstant {
     /// Little-endian elements; empty if they are stored in another field or file.
     #[prost(bytes = "bytes", tag = "9")]
     pub(crate) raw_data: Bytes,
+    /// `EXTERNAL` if the elements are in another file.
+    #[prost(int32, tag = "14")]
+    pub(crate) data_location: i32,
 }
+
+/// `TensorProto.DataLocation.EXTERNAL`.
+pub(crate) const EXTERNAL: i32 = 1;
 
 impl OnnxConstant {
     /// A tensor that owns a copy of the elements; `None` if they are of a type that weights do not
@@ -68,7 +74,13 @@ mod tests {
     use super::*;
 
     fn constant(data_type: i32, dims: Vec<i64>, raw_data: &'static [u8]) -> OnnxConstant {
-        OnnxConstant { dims, data_type, name: "w".to_owned(), raw_data: raw_data.into() }
+        OnnxConstant {
+            dims,
+            data_type,
+            name: "w".to_owned(),
+            raw_data: raw_data.into(),
+            data_location: 0,
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ use ort::session::builder::{GraphOptimizationLevel, PrepackedWeights, SessionBui
 use ort::value::DynValue;
 use prost::Message as _;
 
-use crate::engine::onnx_file::OnnxModel;
+use crate::engine::onnx_file::{EXTERNAL, OnnxModel};
 
 /// The largest optimised graph whose weights are shared. The tensors of a matrix product are in
 /// memory twice, as stored and as rearranged, so beyond this size one session takes less.
@@ -38,7 +38,8 @@ pub(crate) struct SharedWeights {
 
 impl SharedWeights {
     /// Optimises `model` with a session that is dropped afterwards. Returns `None` if the graph is
-    /// too large, or if the system has no files in memory.
+    /// too large, if its weights are in a file of their own, or if the system has no files in
+    /// memory.
     ///
     /// # Errors
     ///
@@ -57,6 +58,10 @@ impl SharedWeights {
         let graph = Bytes::from(graph);
         let parsed = OnnxModel::decode(graph.clone()).map_err(|error| error.to_string())?;
         let constants = parsed.graph.unwrap_or_default().initializer;
+        // A graph in memory has no folder, from which ONNX Runtime would read a file of weights.
+        if constants.iter().any(|constant| constant.data_location == EXTERNAL) {
+            return Ok(None);
+        }
         let constants = constants
             .into_iter()
             .filter(|constant| constant.raw_data.len() >= MIN_SHARED_BYTES)
