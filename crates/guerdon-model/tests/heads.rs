@@ -93,6 +93,9 @@ fn load(config: &ModelConfig, largest: &Arc<Mutex<usize>>) -> RmSource {
     RmSource::new(Model::load(config, Arc::new(observer)).unwrap(), Calibration::Raw)
 }
 
+/// Rounds in which rows are asked for at once, until two of them run together.
+const ROUNDS: usize = 200;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_head_scores_as_numpy_does_alone_and_together() {
     for case in cases() {
@@ -132,14 +135,20 @@ async fn every_head_scores_as_numpy_does_alone_and_together() {
         let first = case.output.contains("\"first\"");
         let differ = alone.iter().any(|bits| *bits != alone[0]);
         assert_ne!(differ, first, "{}", case.name);
-        let mut tasks = tokio::task::JoinSet::new();
-        for (number, row) in case.rows.iter().enumerate() {
-            let (source, messages) = (Arc::clone(&source), row.messages.clone());
-            tasks.spawn(async move { (number, part(&source, &messages).await) });
-        }
-        for (number, scored) in tasks.join_all().await {
-            check(&case.rows[number], &scored);
-            assert_eq!(scored.raw.to_bits(), alone[number], "{}: row {number}", case.name);
+        // The model is so fast that all rows of a round may run one by one.
+        for _ in 0..ROUNDS {
+            let mut tasks = tokio::task::JoinSet::new();
+            for (number, row) in case.rows.iter().enumerate() {
+                let (source, messages) = (Arc::clone(&source), row.messages.clone());
+                tasks.spawn(async move { (number, part(&source, &messages).await) });
+            }
+            for (number, scored) in tasks.join_all().await {
+                check(&case.rows[number], &scored);
+                assert_eq!(scored.raw.to_bits(), alone[number], "{}: row {number}", case.name);
+            }
+            if *largest.lock().unwrap() > 1 {
+                break;
+            }
         }
         assert!(*largest.lock().unwrap() > 1, "{}: no row ran with another", case.name);
     }
