@@ -109,11 +109,11 @@ def tokenizer(is_decoder, side, pad):
     return wrapped
 
 
-def checkpoint(case, folder):
+def checkpoint(case, folder, **more):
     name, labels, side, pad, rope = case
     is_decoder = name not in ENCODERS
     tok = tokenizer(is_decoder, side, pad)
-    options = (DECODER if is_decoder else SMALL) | (ENCODERS | PACKED | PADDED)[name] | dict(num_labels=labels, pad_token_id=tok.pad_token_id)
+    options = (DECODER if is_decoder else SMALL) | (ENCODERS | PACKED | PADDED)[name] | dict(num_labels=labels, pad_token_id=tok.pad_token_id) | more
     options = {key: value for key, value in options.items() if value is not None or key == "sliding_window"}
     if rope:
         options["rope_parameters"] = {"rope_theta": 10000.0} | ROPE[rope]
@@ -353,7 +353,8 @@ def pairs(path):
 def trained(case, out):
     """Trains a checkpoint and exports it in every storage, and for CUDA."""
     folder, name = out / f"trained-{title(case)}", case[0]
-    checkpoint(case, folder / "base")
+    # Paged attention on CUDA takes heads of 16 numbers or a multiple.
+    checkpoint(case, folder / "base", **({} if name in ENCODERS else {"head_dim": 16}))
     pairs(folder / "pairs.jsonl")
     right = [run(f"{name}: trained", sys.executable, RECIPE / "train.py", "--base", folder / "base", "--pairs", folder / "pairs.jsonl", "--out",
                  folder / "trained", "--epochs", 1, "--max-tokens", MAX_TOKENS, "--margin", 0.5)]
