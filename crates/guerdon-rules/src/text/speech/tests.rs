@@ -159,3 +159,30 @@ fn words_are_stated_or_not() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
+
+#[test]
+fn idioms_with_a_negator_deny_nothing_that_follows() {
+    let mut wrong = Vec::new();
+    for (text, number) in [
+        ("别担心，480元可以", "480"),
+        ("不用客气，480元就480元", "480"),
+        ("不着急，480元成交", "480"),
+        ("不要紧，我们480元成交", "480"),
+        ("无需担心，480元没问题", "480"),
+        ("not a bad idea: 480 it is", "480"),
+        ("I'm not going to lie, 480 works for me", "480"),
+        ("Nothing would please me more: deal at 480", "480"),
+        ("Not bad, 480 it is", "480"),
+        ("No need to worry, 480 works", "480"),
+    ] {
+        if let Some(act) = act(text, number, true) {
+            wrong.push(format!("{text}: {act}"));
+        }
+    }
+    for text in ["别给480元", "不要480元", "不用480元", "this is not 480", "never 480"] {
+        if act(text, "480", true) != Some("negated") {
+            wrong.push(format!("{text}: not denied"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
