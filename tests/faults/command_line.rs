@@ -160,6 +160,14 @@ fn signal(child: &Child, name: &str) {
     drop(Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status());
 }
 
+/// A judge that answers after 10 ms.
+fn slow_judge() -> JudgeThread {
+    JudgeThread::start_with(|level| {
+        guerdon_tests::JudgeReply::content(JudgeThread::verdict(level))
+            .delay(Duration::from_millis(10))
+    })
+}
+
 /// A server with a judge, so that scoring takes a while, and a file of rollouts.
 fn judged(judge: &JudgeThread, folder: &Path) -> GuerdonProcess {
     let lines: String = (0..400).map(|n| format!("{}\n", numbered(n))).collect();
@@ -170,10 +178,7 @@ fn judged(judge: &JudgeThread, folder: &Path) -> GuerdonProcess {
 #[test]
 fn interrupted_run_resumes_and_scores_no_line_twice() {
     for name in ["INT", "TERM", "KILL"] {
-        let judge = JudgeThread::start_with(|level| {
-            guerdon_tests::JudgeReply::content(JudgeThread::verdict(level))
-                .delay(Duration::from_millis(10))
-        });
+        let judge = slow_judge();
         let folder = tempfile::tempdir().unwrap();
         let server = judged(&judge, folder.path());
         let url = format!("http://{}", server.address);
@@ -209,10 +214,7 @@ fn interrupted_run_resumes_and_scores_no_line_twice() {
 
 #[test]
 fn file_has_the_rewards_of_one_configuration_when_the_server_reloads() {
-    let judge = JudgeThread::start_with(|level| {
-        guerdon_tests::JudgeReply::content(JudgeThread::verdict(level))
-            .delay(Duration::from_millis(10))
-    });
+    let judge = slow_judge();
     let folder = tempfile::tempdir().unwrap();
     let server = judged(&judge, folder.path());
     let url = format!("http://{}", server.address);

@@ -265,17 +265,7 @@ mod tests {
         let manifest = Manifest::load(&folder).unwrap();
         let model = folder.join(&manifest.files.model);
         let head = Head::new(&manifest.output, |token| Err(token.to_string())).unwrap();
-        let config = SessionConfig {
-            model: &model,
-            head: &head,
-            device: Device::Cpu,
-            threads: 1,
-            runtime: None,
-            weights: None,
-            block_size,
-            pad: None,
-            first_position: 0,
-        };
+        let config = SessionConfig { block_size, ..SessionConfig::on_cpu(&model, &head) };
         OrtEngine::load(&config).unwrap()
     }
 

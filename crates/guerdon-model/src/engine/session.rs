@@ -62,6 +62,24 @@ pub(crate) struct SessionConfig<'a> {
     pub(crate) first_position: u32,
 }
 
+#[cfg(test)]
+impl<'a> SessionConfig<'a> {
+    /// A session of its own on one thread of a CPU, for texts that are not padded.
+    pub(crate) const fn on_cpu(model: &'a Path, head: &'a Head) -> Self {
+        Self {
+            model,
+            head,
+            device: Device::Cpu,
+            threads: 1,
+            runtime: None,
+            weights: None,
+            block_size: None,
+            pad: None,
+            first_position: 0,
+        }
+    }
+}
+
 /// An ONNX Runtime session. `Session::run` takes `&mut self`, so an engine serves one caller at a
 /// time.
 #[derive(Debug)]

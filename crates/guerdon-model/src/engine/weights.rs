@@ -134,7 +134,6 @@ impl MemoryFile {
 mod tests {
     use std::path::Path;
 
-    use crate::Device;
     use crate::encode::tokens::TokenSequence;
     use crate::engine::head::Head;
     use crate::engine::session::{InferenceEngine as _, OrtEngine, SessionConfig, shared_weights};
@@ -157,17 +156,8 @@ mod tests {
             let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
             let manifest = Manifest::load(&folder).unwrap();
             let head = Head::new(&manifest.output, |token| Err(token.to_string())).unwrap();
-            let alone = SessionConfig {
-                model: &folder.join(&manifest.files.model),
-                head: &head,
-                device: Device::Cpu,
-                threads: 1,
-                runtime: None,
-                weights: None,
-                block_size: None,
-                pad: None,
-                first_position: 0,
-            };
+            let model = folder.join(&manifest.files.model);
+            let alone = SessionConfig::on_cpu(&model, &head);
             let (texts, weights) = (texts(), shared_weights(&alone).unwrap().unwrap());
             let batch: Vec<&TokenSequence> = texts.iter().collect();
             let bits = |engine: &mut OrtEngine| -> Vec<u32> {
@@ -195,18 +185,9 @@ mod tests {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tiny");
         let manifest = Manifest::load(&folder).unwrap();
         let head = Head::new(&manifest.output, |token| Err(token.to_string())).unwrap();
-        let mut engine = OrtEngine::load(&SessionConfig {
-            model: &folder.join(&manifest.files.model),
-            head: &head,
-            device: Device::Cpu,
-            threads: 1,
-            runtime: None,
-            weights: None,
-            block_size: None,
-            pad: Some(0),
-            first_position: 0,
-        })
-        .unwrap();
+        let model = folder.join(&manifest.files.model);
+        let config = SessionConfig { pad: Some(0), ..SessionConfig::on_cpu(&model, &head) };
+        let mut engine = OrtEngine::load(&config).unwrap();
         let texts = texts();
         let mut bits = |batch: &[&TokenSequence]| -> Vec<u32> {
             engine.run(batch).unwrap().iter().map(|score| score.value.to_bits()).collect()

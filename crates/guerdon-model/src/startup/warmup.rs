@@ -142,17 +142,8 @@ mod tests {
         let manifest = Manifest::load(&folder).unwrap();
         let encoder = Encoder::load(&folder, &manifest).unwrap();
         let head = encoder.head(&manifest.output).unwrap();
-        let config = SessionConfig {
-            model: &folder.join(&manifest.files.model),
-            head: &head,
-            device: Device::Cpu,
-            threads: 1,
-            runtime: None,
-            weights: None,
-            block_size: None,
-            pad: encoder.pad(),
-            first_position: 0,
-        };
+        let model = folder.join(&manifest.files.model);
+        let config = SessionConfig { pad: encoder.pad(), ..SessionConfig::on_cpu(&model, &head) };
         let mut engine = OrtEngine::load(&config).unwrap();
         assert!(BUDGETS.contains(&tuned_budget(&mut engine, &encoder, 16).unwrap()));
 
