@@ -192,6 +192,8 @@ fn wrong_sections_are_refused_at_load_with_what_to_write() {
         (steps, "name = \"at_tokens\"\nposition = \"step\"\naggregate = \"min\""),
         (steps, "name = \"at_tokens\"\nposition = \"last\""),
         ("format = \"pair\"\nsuffix = \"<reward>\"", "name = \"flat\""),
+        ("format = \"pair\"\nkeep_system = false", "name = \"flat\""),
+        ("format = \"pair\"\ntruncation = \"tokens\"", "name = \"flat\""),
         ("format = \"chat_template\"\nsuffix = \"<bonus>\"", "name = \"flat\""),
     ]
     .map(|(input, output)| {

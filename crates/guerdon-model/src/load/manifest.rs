@@ -378,6 +378,7 @@ impl Manifest {
             _ => Ok(()),
         }?;
         self.output.check()?;
+        self.check_pair()?;
         self.check_steps()?;
         if let Some(reference) = &self.reference {
             reference.check()?;
@@ -391,15 +392,24 @@ impl Manifest {
         }
     }
 
+    /// Refuses keys that a text pair does not read.
+    fn check_pair(&self) -> Result<(), String> {
+        let input = &self.input;
+        let keys = [
+            ("suffix", input.suffix.is_some(), "whose special tokens the tokenizer places"),
+            ("keep_system", input.keep_system.is_some(), "which always loses its oldest tokens"),
+            ("truncation", !is_default(&input.truncation), "which always loses its oldest tokens"),
+        ];
+        match keys.into_iter().find(|(_, is_set, _)| *is_set) {
+            Some((key, _, reason)) if input.format == InputFormat::Pair => Err(format!(
+                "`input.{key}` does not apply to format = \"pair\", {reason}; remove it"
+            )),
+            _ => Ok(()),
+        }
+    }
+
     fn check_steps(&self) -> Result<(), String> {
         let input = &self.input;
-        if input.suffix.is_some() && input.format == InputFormat::Pair {
-            return Err(
-                "`input.suffix` does not apply to format = \"pair\", whose special tokens the \
-                        tokenizer places; remove it"
-                    .to_owned(),
-            );
-        }
         match (&input.steps, self.output.position) {
             (None, Some(Position::Step)) => Err(
                 "`output.position` is \"step\", which needs [input.steps] with `mark`, the text that \
