@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs one benchmark: `bench/run.sh NAME [ARGUMENT...]`. docs/benchmarks.md has the results.
+# Runs one benchmark: `bench/run.sh NAME [ARGUMENT...]`. docs/reference/benchmarks.md has the results.
 #
 #   http ROLLOUTS.jsonl [PYTHON]                         release server over HTTP, with a peer if PYTHON is given
 #   wrk GUERDON [PEER]                                  single rules-only requests by wrk

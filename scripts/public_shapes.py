@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Tries the shapes of public reward models: the table in docs/reward-models.md.
+"""Tries the shapes of public reward models: the table in docs/reference/reward-models.md.
 
     python scripts/public_shapes.py OUT [SHAPE ...]          GUERDON: the binary; by default target/debug/guerdon
 

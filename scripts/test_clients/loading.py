@@ -1,4 +1,4 @@
-"""Loads clients' own code without their training stacks, and runs the snippets of docs/trainers.
+"""Loads clients' own code without their training stacks, and runs the snippets of docs/how-to/trainers.
 
 No client is changed. A package's `__init__` is skipped because it imports torch, and a function is compiled from the text of
 its own file because other functions in that file need torch.
@@ -13,8 +13,9 @@ import subprocess
 import sys
 import types
 
-PAGES = pathlib.Path(__file__).resolve().parent.parent.parent / "docs" / "trainers"
-RECORDED = PAGES.parent.parent / "tests" / "it" / "adapters" / "recorded"
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+PAGES = ROOT / "docs" / "how-to" / "trainers"
+RECORDED = ROOT / "tests" / "it" / "adapters" / "recorded"
 PASTED = "http://127.0.0.1:8787"
 
 

@@ -1,4 +1,4 @@
-//! Checks that `docs/metrics.md` names every metric that the server registers.
+//! Checks that `docs/reference/metrics.md` names every metric that the server registers.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use proc_macro2::{TokenStream, TokenTree};
 
 use crate::packages::workspace_root;
 
-const PAGE: &str = "docs/metrics.md";
+const PAGE: &str = "docs/reference/metrics.md";
 
 /// Fails if the page does not name a registered metric.
 ///

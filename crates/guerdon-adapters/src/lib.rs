@@ -2,7 +2,7 @@
 //!
 //! A server implements [`ScoreService`] and puts a [`ScoreHandle`] into the extensions of each
 //! request; [`routes`] returns the routes to mount. The wire of each protocol, the timeouts of its
-//! clients and the replies that stop them are described in `docs/trainers/`.
+//! clients and the replies that stop them are described in `docs/how-to/trainers/`.
 //!
 //! ```
 //! let routes = guerdon_adapters::routes();

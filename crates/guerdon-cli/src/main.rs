@@ -33,7 +33,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 /// Large bodies leave holes in the heaps of glibc's allocator, which a server's memory then keeps:
-/// see docs/reliability.md.
+/// see docs/explanation/reliability.md.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

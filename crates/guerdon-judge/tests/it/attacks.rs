@@ -217,7 +217,7 @@ async fn the_seal_stops_attacks_that_succeed_without_it() {
     }
 }
 
-/// The limit of every form of an answer; docs/benchmarks.md states it.
+/// The limit of every form of an answer; docs/reference/benchmarks.md states it.
 #[tokio::test]
 async fn a_judge_that_obeys_in_form_is_moved_by_every_attack() {
     let (up, silent, _) = moved(Echo::ObeysInForm, ResponseFormat::JsonSchema, Seal::Auto).await;

@@ -159,7 +159,7 @@ fn rendered(before: &str, turn: &str) -> Vec<(String, String)> {
 }
 
 /// The share of the text that is the same for every dialogue and that an endpoint's prefix cache
-/// can reuse, because it comes before the dialogue. docs/benchmarks.md states it.
+/// can reuse, because it comes before the dialogue. docs/reference/benchmarks.md states it.
 #[test]
 fn nearly_all_static_text_comes_before_the_dialogue() {
     let (one, other) = (rendered("480?", "No."), rendered("Hello.", "Yes, at once."));

@@ -23,9 +23,11 @@ impl PatternError {
             regex_syntax::Error::Parse(error) => {
                 (error.span(), error.kind().to_string(), help(error.kind()))
             }
-            regex_syntax::Error::Translate(error) => {
-                (error.span(), error.kind().to_string(), "see docs/rules.md for the regex syntax")
-            }
+            regex_syntax::Error::Translate(error) => (
+                error.span(),
+                error.kind().to_string(),
+                "see docs/reference/rules.md for the regex syntax",
+            ),
             other => return Self::whole(other.to_string(), "simplify the pattern"),
         };
         Self { at: Some(span.start.offset..span.end.offset), message, help }
@@ -50,6 +52,6 @@ const fn help(kind: &ErrorKind) -> &'static str {
         ErrorKind::EscapeUnrecognized => {
             "a backslash that is meant as a character is written `\\\\`"
         }
-        _ => "see docs/rules.md for the regex syntax",
+        _ => "see docs/reference/rules.md for the regex syntax",
     }
 }
