@@ -76,7 +76,7 @@ fuzz: ## Fuzz every target for SECONDS each, from the kept corpus; needs `cargo 
 onnxruntime: ## Fetch ONNX Runtime's shared library from its Python wheel, if it is missing; GPU=1 for CUDA
 	@PYTHON="$(PYTHON)" sh scripts/fetch-onnxruntime.sh $(ORT_DIR)
 
-generate: ## Write the generated files: OpenAPI document, rule pack schema
+generate: ## Write the generated files: OpenAPI document, rule pack schema, reference pages
 	$(CARGO) xtask generate
 
 bench: onnxruntime ## Measure over HTTP; ROLLOUTS=file, PEER=a Python with onnxruntime

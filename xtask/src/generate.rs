@@ -3,6 +3,7 @@
 use anyhow::Context as _;
 
 use crate::packages::workspace_root;
+use crate::reference::{self, ReferencePage};
 
 struct GeneratedFile {
     path: &'static str,
@@ -10,10 +11,15 @@ struct GeneratedFile {
 }
 
 fn all() -> anyhow::Result<Vec<GeneratedFile>> {
-    Ok(vec![
-        GeneratedFile { path: "openapi/guerdon.v1.json", text: guerdon_server::openapi_json()? },
-        GeneratedFile { path: "rules/schema.json", text: guerdon_rules::json_schema() },
-    ])
+    let (openapi, schema) = (guerdon_server::openapi_json()?, guerdon_rules::json_schema());
+    let pages = reference::pages(&openapi, &schema)?;
+    let mut files = vec![
+        GeneratedFile { path: "openapi/guerdon.v1.json", text: openapi },
+        GeneratedFile { path: "rules/schema.json", text: schema },
+    ];
+    files
+        .extend(pages.into_iter().map(|ReferencePage { path, text }| GeneratedFile { path, text }));
+    Ok(files)
 }
 
 /// Writes every generated file; returns their paths.

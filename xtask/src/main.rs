@@ -15,9 +15,10 @@ mod fences;
 mod generate;
 mod house;
 mod links;
-#[cfg(test)]
-mod metrics_page;
 mod packages;
+#[cfg(feature = "generate")]
+mod reference;
+mod source;
 mod unused;
 
 use self::house::HouseFigures;

@@ -10,7 +10,7 @@ use crate::{Finite, Invalid, OnAbstain, ProblemCode, Vocabulary};
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct FusionConfig {
-    /// The method.
+    /// The method of the fusion.
     pub method: FusionMethod,
     /// `n`: the enhancement is clipped to `[-n, n]`, in points. Positive; the paper uses 100.
     pub bound: Finite,
@@ -60,9 +60,9 @@ pub enum FusionMethod {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum InnerMethod {
-    /// As [`FusionMethod::Repo`].
+    /// As the method `repo`.
     Repo,
-    /// As [`FusionMethod::WeightedSum`].
+    /// As the method `weighted_sum`.
     WeightedSum,
 }
 
@@ -72,11 +72,11 @@ pub enum InnerMethod {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Weights {
-    /// The reward model's.
+    /// The weight of the reward model's score.
     pub rm: Finite,
-    /// The judge's.
+    /// The weight of the judge's points.
     pub judge: Finite,
-    /// The rules'.
+    /// The weight of the rules' points.
     pub rules: Finite,
     /// The weight of every external source.
     pub other: Finite,

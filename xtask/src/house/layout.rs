@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::source::SourceFile;
+use crate::source::SourceFile;
 
 /// Median, 90th percentile and maximum of the lines of product files.
 #[derive(Debug, Default, PartialEq, Eq)]

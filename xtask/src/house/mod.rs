@@ -2,7 +2,6 @@
 //!
 //! | file | content |
 //! |---|---|
-//! | `source` | finds, reads and parses the workspace's Rust files |
 //! | `layout` | sizes of files and folders, file heads and names |
 //! | `type_names` | shared type names, bare past participles |
 //! | `doc_comments` | doc blocks and their first words |
@@ -17,7 +16,6 @@ mod imports;
 mod layout;
 mod limits;
 mod parameters;
-mod source;
 mod type_names;
 
 use std::fmt::{self, Display, Formatter};
@@ -27,7 +25,7 @@ use self::commits::CommitTitles;
 use self::imports::ImportCycle;
 use self::layout::LineCounts;
 use self::limits::{FILE_LINES, FOLDER_FILES, PARAMETERS};
-use self::source::SourceFile;
+use crate::source::SourceFile;
 
 /// The figures of one state of the source tree, with the places that break a limit.
 pub(crate) struct HouseFigures {
@@ -57,7 +55,7 @@ impl HouseFigures {
     /// # Errors
     /// A file cannot be read or parsed.
     pub(crate) fn measure(root: &Path) -> anyhow::Result<Self> {
-        let files = source::load(root)?;
+        let files = crate::source::load(root)?;
         let definitions = type_names::definitions(&files);
         let shared = type_names::shared(&definitions);
         let folders = layout::folder_sizes(&files);

@@ -3,7 +3,7 @@
 use syn::visit::{self, Visit};
 use syn::{ImplItemFn, ItemFn, ItemImpl, ItemMod, Signature, TraitItemFn};
 
-use super::source::{SourceFile, is_test_only};
+use crate::source::{SourceFile, is_test_only};
 
 /// `path:line name (count)` of every product function with more than `limit` parameters, `self` included.
 pub(super) fn long_lists(files: &[SourceFile], limit: usize) -> Vec<String> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use syn::Item;
 
-use super::source::{SourceFile, is_test_only};
+use crate::source::{SourceFile, is_test_only};
 
 /// A type that is defined at module level.
 pub(super) struct TypeDefinition {

@@ -214,6 +214,7 @@ pub(crate) struct RubricExample {
     /// The partner's message before the turn.
     #[serde(default)]
     pub(crate) before: String,
+    /// The judged turn.
     pub(crate) turn: String,
     /// The level of each criterion that the example is about.
     pub(crate) levels: BTreeMap<String, String>,
@@ -226,10 +227,14 @@ pub(crate) struct RubricExample {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RubricProbe {
+    /// The name, for reports.
     pub(crate) name: String,
+    /// The partner's message before the turn.
     #[serde(default)]
     pub(crate) before: String,
+    /// The judged turn.
     pub(crate) turn: String,
+    /// Facts of the dialogue.
     #[serde(default)]
     pub(crate) context: Context,
     /// The level of each criterion that the probe is about.

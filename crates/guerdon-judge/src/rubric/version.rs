@@ -94,7 +94,9 @@ pub(crate) fn stamped(text: &str, stamp: &KappaStamp) -> String {
 #[derive(Debug, Clone, PartialEq, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct KappaStamp {
+    /// The lowest Cohen's kappa of a criterion.
     pub(crate) kappa: f64,
+    /// The judge model.
     pub(crate) model: String,
     /// The hash of the file of human labels.
     pub(crate) gold: String,

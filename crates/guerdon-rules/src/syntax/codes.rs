@@ -6,30 +6,55 @@ use guerdon_text::Code;
 /// it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PackCode {
+    /// The file is not YAML.
     Syntax,
+    /// A key is unknown.
     UnknownKey,
+    /// A required key is missing.
     MissingKey,
+    /// A value has the wrong type.
     WrongType,
+    /// A value is not allowed.
     BadValue,
+    /// Two packs or rules share an id.
     DuplicateId,
+    /// A pattern is not a regex, or is too large.
     BadRegex,
+    /// A `where` or `must` is invalid.
     BadExpression,
+    /// Two keys exclude each other.
     Contradiction,
+    /// An example under `hits` is not hit.
     ExampleMustHit,
+    /// An example under `misses` is hit.
     ExampleMustMiss,
+    /// An example cannot be decided, because a fact is missing.
     ExampleUndecided,
+    /// The pack, or all packs together, are too large.
     TooLarge,
+    /// The rule has expired. Only `guerdon rules check` reports it.
     Expired,
+    /// The pack or the rule has no `about`.
     NoAbout,
+    /// The rule has no examples.
     NoExamples,
+    /// The rule expires soon, or has expired.
     Expires,
+    /// A regex matches the empty text.
     MatchesEmpty,
+    /// Points are summed without a cap.
     NoCap,
+    /// A regex never matches.
     NeverMatches,
+    /// A regex runs over every turn.
     Slow,
+    /// A price may be the end of a longer one.
     LoosePrice,
+    /// A word is also counted by another rule.
     Overlap,
+    /// A word is covered by a shorter one of its list.
     Shadowed,
+    /// A negation is under `not_near` next to `unless: negated`.
     NegationListed,
 }
 

@@ -25,7 +25,7 @@ pub struct TokenConfig {
     pub env: Option<String>,
     /// The file that holds it.
     pub file: Option<PathBuf>,
-    /// Scopes.
+    /// Permissions of the token.
     pub scopes: Vec<Scope>,
 }
 

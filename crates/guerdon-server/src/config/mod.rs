@@ -161,7 +161,8 @@ impl Default for JudgingConfig {
     }
 }
 
-/// As [`Calibration`], with defaults from the model's manifest.
+/// The function from the model's raw output to the score that enters the fusion. Defaults of `mean`
+/// and `std` come from the model's manifest.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind", deny_unknown_fields)]
 pub enum CalibrationConfig {
@@ -170,14 +171,14 @@ pub enum CalibrationConfig {
     Raw,
     /// `score = raw - mean`.
     Centred {
-        /// Default: the manifest's.
+        /// The mean raw score of a reference set. Default: the manifest's.
         mean: Option<Finite>,
     },
     /// `score = (raw - mean) / std`.
     Standardised {
-        /// Default: the manifest's.
+        /// The mean raw score of a reference set. Default: the manifest's.
         mean: Option<Finite>,
-        /// Default: the manifest's.
+        /// The standard deviation of the raw scores of a reference set. Default: the manifest's.
         std: Option<Finite>,
     },
 }

@@ -6,7 +6,7 @@ use syn::visit::{self, Visit};
 use syn::{Item, ItemFn, ItemMod, ItemUse, Path};
 
 use super::modules::{ModuleTree, imports};
-use crate::house::source::is_test_only;
+use crate::source::is_test_only;
 
 /// Files that each file imports, by index into the list of files.
 pub(super) type ImportGraph = BTreeMap<usize, BTreeSet<usize>>;

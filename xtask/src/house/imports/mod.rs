@@ -13,7 +13,7 @@ use std::fmt::{self, Display, Formatter};
 
 use self::edges::ImportGraph;
 use self::modules::ModuleTree;
-use super::source::SourceFile;
+use crate::source::SourceFile;
 
 /// Files of a package that import each other, directly or through other files.
 pub(super) struct ImportCycle {

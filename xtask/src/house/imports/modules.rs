@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use syn::{Item, UseTree, Visibility};
 
-use crate::house::source::{SourceFile, is_test_only};
+use crate::source::{SourceFile, is_test_only};
 
 /// Longest chain of re-exports that is followed.
 const MAX_DEPTH: usize = 16;

@@ -14,33 +14,47 @@ use crate::rubric::{CriterionKind, Grouping, Reasoning, RubricExample, RubricPro
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FrontMatter {
+    /// The name of the rubric: the file's name without `.md`, 1 to 64 of `a-z`, `0-9` and `_`.
     pub(crate) id: Spanned<String>,
+    /// One sentence of documentation.
     pub(crate) about: String,
+    /// The number of the version. `guerdon judge bump` raises it.
     pub(crate) version: u32,
-    /// The hash of the content, if the version is sealed.
+    /// The hash of the content, if the version is sealed; `guerdon judge bump` writes it.
     pub(crate) hash: Option<Spanned<String>>,
+    /// Distribution of the criteria over calls. Default: `"rubric"`.
     #[serde(default)]
     pub(crate) grouping: Grouping,
+    /// Source of the points. Default: `"chosen"`.
     pub(crate) scoring: Option<Spanned<Scoring>>,
+    /// Place of the judge's reasons. Default: `"none"`.
     pub(crate) reasoning: Option<Spanned<Reasoning>>,
-    /// Points of an empty reply. Default: the worst levels of the criteria that it fails.
+    /// Points of an empty reply; negative. Default: the worst levels of the criteria that it fails.
     pub(crate) empty_points: Option<Spanned<Finite>>,
+    /// Number of samples from each judge. The median of their verdicts counts. Default: 1.
     #[serde(default = "default_samples")]
     pub(crate) samples: Spanned<u32>,
+    /// Set to ask the criteria in another order in each sample. Default: set with several samples.
     pub(crate) shuffle: Option<bool>,
     /// The context values that the body is shown. Default: those that it names.
     pub(crate) facts: Option<Vec<String>>,
     /// The lowest agreement with people at which this prompt may load.
     pub(crate) least_kappa: Option<Spanned<f64>>,
+    /// The measured agreement with people; `guerdon judge calibrate --stamp` writes it.
     pub(crate) calibrated: Option<Spanned<KappaStamp>>,
+    /// Turns with their levels, shown to the judge.
     #[serde(default)]
     pub(crate) examples: Vec<Spanned<RubricExample>>,
+    /// Turns with a known verdict, never shown; asked periodically to check the judge.
     #[serde(default)]
     pub(crate) probes: Vec<Spanned<RubricProbe>>,
+    /// Limit of the answer in tokens, reasoning included. Default: 512.
     #[serde(default = "default_max_tokens")]
     pub(crate) max_tokens: Spanned<u32>,
+    /// Temperature of the judge. Default: 0.
     #[serde(default = "default_temperature")]
     pub(crate) temperature: Spanned<f64>,
+    /// The questions.
     pub(super) criteria: Spanned<Vec<Spanned<RawCriterion>>>,
 }
 
@@ -80,13 +94,19 @@ impl FrontCheck<'_> {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawCriterion {
+    /// The name of the criterion: 1 to 64 of `a-z`, `0-9` and `_`.
     pub(super) id: Spanned<String>,
+    /// Effect on the points.
     pub(super) kind: CriterionKind,
+    /// The fault, or the reason of a bonus.
     pub(super) about: String,
+    /// Set if an empty reply gets the worst level.
     #[serde(default)]
     pub(super) fails_empty: bool,
+    /// Set if a level counts only with a quote from the turn.
     #[serde(default)]
     pub(super) quote: bool,
+    /// The levels, of which the judge chooses one.
     pub(super) levels: Spanned<Vec<RawLevel>>,
 }
 
@@ -94,9 +114,13 @@ pub(super) struct RawCriterion {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawLevel {
+    /// The name of the level, which describes what is seen.
     pub(super) name: Spanned<String>,
+    /// Points of the level; the judge does not see them.
     pub(super) points: Spanned<Finite>,
+    /// The observation for which the judge chooses this level.
     pub(super) anchor: String,
+    /// Set if the level fires the veto of a criterion of the kind `veto`.
     #[serde(default)]
     pub(super) fires: bool,
 }

@@ -16,6 +16,7 @@ pub(crate) struct ConnectionMetrics {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CloseLabels {
+    /// `header_timeout`, `write_timeout`, `idle_timeout`, or `evicted` for another connection.
     reason: &'static str,
 }
 

@@ -39,32 +39,43 @@ impl JudgeStates {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct JudgeLabels {
+    /// The name under `[judges]`.
     judge: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct AddressLabels {
+    /// The name under `[judges]`.
     judge: String,
+    /// The number of the address: 0 is `url`, the replicas follow.
     address: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StateLabels {
+    /// The name under `[judges]`.
     judge: String,
+    /// The number of the address: 0 is `url`, the replicas follow.
     address: usize,
+    /// `healthy`, `paused`, `half_open`, `down` or `closed`.
     state: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct FeatureLabels {
+    /// The name under `[judges]`.
     judge: String,
+    /// The number of the address: 0 is `url`, the replicas follow.
     address: usize,
+    /// `response_format`, `token_limit`, `temperature` or `reduced_reasoning`.
     feature: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CapLabels {
+    /// The name under `[judges]`.
     judge: String,
+    /// `run` or `day`.
     cap: &'static str,
 }
 
@@ -123,14 +134,22 @@ impl Collector for JudgeStates {
         write("judge_queued", "Questions that wait for an address of the judge", queued)?;
         write("judge_in_flight", "Attempts in flight at an address of a judge", in_flight)?;
         write("judge_allowed", "Attempts that may be in flight at an address now", allowed)?;
-        write("judge_pause_left", "Seconds until the end of the pause of an address", pause)?;
+        write(
+            "judge_pause_left",
+            "Seconds until the end of the pause of an address; 0 without one",
+            pause,
+        )?;
         write("judge_address_state", "1 for the state that an address is in, 0 for others", state)?;
         write(
             "judge_downgraded",
-            "Steps by which a feature of requests was given up at an address",
+            "Steps by which a feature of requests was given up because the address refuses it",
             downgraded,
         )?;
-        write("judge_budget_left", "Amount left under a cap of the judge's budget", budget_left)
+        write(
+            "judge_budget_left",
+            "Amount left under a cap of the judge's budget; reservations count as spent",
+            budget_left,
+        )
     }
 }
 

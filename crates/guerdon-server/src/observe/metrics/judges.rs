@@ -33,30 +33,39 @@ pub(crate) struct JudgeMetrics {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CallLabels {
+    /// The name under `[judges]`.
     judge: String,
+    /// `cached` for a question that the cache answered, or the end of a call.
     outcome: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct JudgeLabels {
+    /// The name under `[judges]`.
     judge: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct TokenLabels {
+    /// The name under `[judges]`.
     judge: String,
+    /// `prompt` or `completion`.
     kind: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ProbeLabels {
+    /// The profile.
     profile: String,
+    /// The kind of probe; `canary` are known faults with a forged verdict, asked among the traffic.
     kind: &'static str,
+    /// `passed`, `failed` or `unanswered`; a `failed` canary moved the judge.
     outcome: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ProfileLabels {
+    /// The profile.
     profile: String,
 }
 
@@ -80,7 +89,7 @@ impl JudgeMetrics {
         let Self { mean_points, length_correlation, clipped, unjudged, .. } = &metrics;
         registry.register(
             "judge_calls",
-            "Judge questions by outcome; `cached` ones are free",
+            "Judge questions by outcome; `cached` ones are free, `checked` ones are guerdon's own",
             calls.clone(),
         );
         registry.register_with_unit(
@@ -108,7 +117,7 @@ impl JudgeMetrics {
         );
         registry.register(
             "judge_alarm",
-            "1 while the judge passed too few probes in the last round, or obeyed a canary lately",
+            "1 while fewer probes than `alarm_below` were answered correctly in the last round, or one of the last 50 canaries moved the judge; readiness does not depend on it",
             alarm.clone(),
         );
         registry.register(

@@ -54,57 +54,73 @@ pub struct Metrics {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
+    /// The pattern of the route.
     route: String,
+    /// The HTTP method.
     method: String,
+    /// The HTTP status.
     status: u16,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RouteLabels {
+    /// The pattern of the route.
     route: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RolloutLabels {
+    /// The profile.
     profile: String,
+    /// `scored` or `unscored`.
     outcome: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct SourceLabels {
+    /// The source: `rm`, `judge` or `rules`.
     source: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct AbstainLabels {
+    /// The source: `rm`, `judge` or `rules`.
     source: String,
+    /// The `why` of the abstention, such as `deadline`.
     why: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RubricLabels {
+    /// The source: `rm`, `judge` or `rules`.
     source: String,
+    /// The judge prompt; empty for the whole source.
     prompt: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RuleLabels {
+    /// The pack.
     pack: String,
+    /// The rule.
     rule: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ComparedLabels {
+    /// `yes` if the reward would change, or `no`.
     changed: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ModelLabels {
+    /// The name under `[models]`.
     model: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReloadLabels {
+    /// `ok`, `failed` or `rolled_back`.
     outcome: &'static str,
 }
 
@@ -132,7 +148,7 @@ impl Metrics {
         let request_seconds = register!(
             Family::new_with_constructor(seconds as Make),
             "http_request_duration",
-            "Time from the head of a request to the head of its reply",
+            "Time from a request's first byte to the head of its reply",
             Unit::Seconds
         );
         let rollouts = register!(
@@ -167,7 +183,7 @@ impl Metrics {
         let model_batch_tokens = register!(
             Family::new_with_constructor(tokens as Make),
             "model_batch_tokens",
-            "Tokens computed in one model batch, with padding; a shared prefix counts once"
+            "Tokens computed in one model batch: padding included, shared tokens once"
         );
         let model_batch_seconds = register!(
             Family::new_with_constructor(seconds as Make),
@@ -184,7 +200,7 @@ impl Metrics {
         let compared_turns = register!(
             Family::default(),
             "beside_turns",
-            "Turns shadow-scored by the other generation (candidate), by reward changed"
+            "Turns that the rules of the canary or of the previous generation scored too, by whether the reward would change"
         );
         let generation = register!(
             Gauge::<i64>::default(),

@@ -11,34 +11,34 @@ use syn::{Attribute, Item, ItemMod, Meta};
 const ROOTS: [&str; 4] = ["crates", "examples", "tests", "xtask"];
 
 /// A parsed Rust file.
-pub(super) struct SourceFile {
+pub(crate) struct SourceFile {
     /// Path relative to the workspace, with `/` as separator.
-    pub(super) path: String,
+    pub(crate) path: String,
     /// Source root of the package when the file belongs to one, for example `crates/guerdon-model/src`.
-    pub(super) source_root: Option<String>,
+    pub(crate) source_root: Option<String>,
     /// Set for files under `tests/` and `benches/`, and for modules that are declared under `#[cfg(test)]`.
-    pub(super) is_test: bool,
-    pub(super) text: String,
-    pub(super) syntax: syn::File,
+    pub(crate) is_test: bool,
+    pub(crate) text: String,
+    pub(crate) syntax: syn::File,
 }
 
 impl SourceFile {
-    pub(super) fn lines(&self) -> usize {
+    pub(crate) fn lines(&self) -> usize {
         self.text.lines().count()
     }
 
     /// Name of the file without its folders.
-    pub(super) fn file_name(&self) -> &str {
+    pub(crate) fn file_name(&self) -> &str {
         self.path.rsplit('/').next().unwrap_or(&self.path)
     }
 
     /// Path of the folder.
-    pub(super) fn folder(&self) -> &str {
+    pub(crate) fn folder(&self) -> &str {
         self.path.rsplit_once('/').map_or("", |(folder, _)| folder)
     }
 
     /// Every token of the file; doc comments appear as `doc` attributes.
-    pub(super) fn tokens(&self) -> anyhow::Result<TokenStream> {
+    pub(crate) fn tokens(&self) -> anyhow::Result<TokenStream> {
         self.text.parse().map_err(|error| anyhow!("{}: {error}", self.path))
     }
 }
@@ -47,7 +47,7 @@ impl SourceFile {
 ///
 /// # Errors
 /// A file or folder cannot be read, or a file is not valid Rust.
-pub(super) fn load(root: &Path) -> anyhow::Result<Vec<SourceFile>> {
+pub(crate) fn load(root: &Path) -> anyhow::Result<Vec<SourceFile>> {
     let mut paths = Vec::new();
     for folder in ROOTS.iter().map(|folder| root.join(folder)).filter(|folder| folder.is_dir()) {
         collect(&folder, &mut paths)?;
@@ -112,7 +112,7 @@ fn is_test_path(path: &str) -> bool {
 }
 
 /// The module that a file holds, as a path: `a/b` for both `a/b.rs` and `a/b/mod.rs`.
-pub(super) fn module_path(path: &str) -> &str {
+pub(crate) fn module_path(path: &str) -> &str {
     let path = path.strip_suffix(".rs").unwrap_or(path);
     ["/mod", "/lib", "/main"].iter().find_map(|name| path.strip_suffix(name)).unwrap_or(path)
 }
@@ -133,7 +133,7 @@ fn test_modules(file: &SourceFile) -> Vec<String> {
 }
 
 /// True if the attributes hold `#[cfg(test)]` or `#[cfg(all(test, ...))]`.
-pub(super) fn is_test_only(attributes: &[Attribute]) -> bool {
+pub(crate) fn is_test_only(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| match &attribute.meta {
         Meta::List(list) if list.path.is_ident("cfg") => {
             let condition = list.tokens.to_string().replace(' ', "");
