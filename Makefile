@@ -10,7 +10,7 @@ SEED ?= 15
 MINUTES ?= 3
 SECONDS ?= 120
 
-.PHONY: run test lint unit doc-test test-clients test-python test-trl test-families test-recipes test-gpu-scripts test-judges test-faults test-schema soak fuzz onnxruntime generate bench clean help
+.PHONY: run test lint unit doc-test test-clients test-python test-trl test-families test-recipes test-gpu-scripts test-judges test-faults test-schema soak fuzz onnxruntime docs generate bench clean help
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -75,6 +75,9 @@ fuzz: ## Fuzz every target for SECONDS each, from the kept corpus; needs `cargo 
 
 onnxruntime: ## Fetch ONNX Runtime's shared library from its Python wheel, if it is missing; GPU=1 for CUDA
 	@PYTHON="$(PYTHON)" sh scripts/fetch-onnxruntime.sh $(ORT_DIR)
+
+docs: ## Build the documentation site into target/docs; installs mdBook into .guerdon
+	CARGO="$(CARGO)" sh scripts/docs.sh
 
 generate: ## Write the generated files: OpenAPI document, rule pack schema, reference pages
 	$(CARGO) xtask generate

@@ -4,12 +4,15 @@
 //! |---|---|
 //! | `cargo xtask generate` | writes the generated files that are committed |
 //! | `cargo xtask fences` | checks the dependencies between the workspace's packages |
-//! | `cargo xtask links` | checks the relative links of Markdown files |
+//! | `cargo xtask links` | checks the relative links of Markdown files, and the site's contents |
+//! | `cargo xtask book OUT` | writes the sources of the documentation site |
+//! | `cargo xtask site FOLDER` | checks the links of the built site |
 //! | `cargo xtask unused` | lists dependencies that no source file names |
 //! | `cargo xtask house [--list]` | measures the rules of the code; `--list` names the offending places |
 
 #![expect(clippy::print_stdout, reason = "a command prints its result")]
 
+mod book;
 mod fences;
 #[cfg(feature = "generate")]
 mod generate;
@@ -41,6 +44,8 @@ fn main() -> anyhow::Result<()> {
             links::check()?;
             println!("every link target exists");
         }
+        ["book", out] => book::write_sources(out.as_ref())?,
+        ["site", site] => println!("{} links lead to pages", book::check_site(site.as_ref())?),
         ["unused"] => {
             unused::check()?;
             println!("every dependency is used");
@@ -51,7 +56,9 @@ fn main() -> anyhow::Result<()> {
             println!("{figures}\n{}", figures.offenders());
         }
         _ => {
-            anyhow::bail!("usage: cargo xtask generate | fences | unused | links | house [--list]")
+            anyhow::bail!(
+                "usage: cargo xtask generate | fences | unused | links | book OUT | site FOLDER | house [--list]"
+            )
         }
     }
     Ok(())
