@@ -9,6 +9,7 @@
 #   memory MODEL ROLLOUTS.jsonl ROUNDS GUERDON[,KEY=VALUE]...  memory and CPU time of builds and settings
 #   tei TEI GUERDON FOLDER ROLLOUTS.jsonl [COUNT] [ROUNDS]  peer: text-embeddings-inference
 #   serve-rm MODEL DIALOGUES.jsonl.gz [OPTION...]        peer: OpenRLHF's serve_rm or vLLM
+#   hyperscan [RULES] [ROUNDS]                          peer: hyperscan with `re`, on generated rules (200,1000)
 #   rollouts PAIRS.jsonl.gz COUNT                        prints rollouts made of preference pairs
 #
 # PYTHON in the environment is the Python to use.
@@ -24,6 +25,11 @@ case $name in
     onnxruntime | transformers | tei) exec "$python" "bench/peer_$name.py" "$@" ;;
     memory) exec "$python" bench/model_memory.py "$@" ;;
     serve-rm) exec "$python" bench/peer_serve_rm/run.py "$@" ;;
+    hyperscan)
+        export GUERDON_BENCH_PEER="$PWD/bench/peer_hyperscan.py" GUERDON_BENCH_RULES="${1:-200,1000}"
+        export GUERDON_BENCH_ROUNDS="${2:-3}" PYTHON="$python"
+        exec cargo bench -p guerdon-rules --bench rules
+        ;;
     rollouts) exec "$python" bench/pairs_to_rollouts.py "$@" ;;
     *) sed -n '2,/^# PYTHON/s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac

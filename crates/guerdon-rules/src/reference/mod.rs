@@ -3,20 +3,29 @@
 //!
 //! It evaluates `match` on the scored turn. Other scopes, `when` and checks have no separate fast
 //! path.
+//!
+//! | File | Contents |
+//! |---|---|
+//! | `regexes.rs` | The meaning of a pattern: the `regex` crate on the folded text |
+//! | `laws.rs` | Property tests of whole rules |
+//! | `pattern_laws.rs` | Differential tests of patterns: generated, and those of the shipped packs |
 
 #[cfg(test)]
 mod laws;
+#[cfg(test)]
+mod pattern_laws;
+mod regexes;
 
 use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::ops::Range;
 
 use guerdon_types::{Context, Rollout};
-use regex_automata::meta::Regex;
+use regex::Regex;
 
 use crate::SourceText;
 use crate::engine::expr::{Expr, ExprFacts, Truth};
-use crate::engine::pattern::{self, MAX_HITS};
+use crate::engine::pattern::MAX_HITS;
 use crate::syntax::pack::{NearWords, NumberWords, Predicate, Rule};
 use crate::syntax::parse;
 use crate::text::literals::{LiteralHits, leftmost_longest};
@@ -33,7 +42,7 @@ pub type NaiveHit = (String, usize, Vec<[usize; 2]>);
 pub struct Reference {
     /// Rules with their parsed conditions.
     rules: Vec<(Rule, Option<Expr>)>,
-    /// Compiled regexes by pattern and `fold`.
+    /// Regexes of the `regex` crate by pattern and `fold`.
     regexes: HashMap<(String, bool), Regex>,
 }
 
@@ -81,8 +90,8 @@ fn compile_regexes(test: &Predicate, regexes: &mut HashMap<(String, bool), Regex
     match test {
         Predicate::Regex { pattern, spelt, fold, .. } => {
             let pattern = spelt.as_ref().unwrap_or(&pattern.value);
-            let regex = pattern::parse(pattern, *fold).and_then(|hir| pattern::regex(&hir));
-            regexes.extend(regex.ok().map(|regex| ((pattern.clone(), *fold), regex)));
+            let regex = regexes::regex(pattern, *fold);
+            regexes.extend(regex.map(|regex| ((pattern.clone(), *fold), regex)));
         }
         Predicate::All { tests, .. } | Predicate::Any { tests, .. } => {
             tests.iter().for_each(|test| compile_regexes(test, regexes));

@@ -32,6 +32,7 @@ use error::PatternError;
 use gate::CountedClass;
 pub(crate) use gate::Gate;
 pub(crate) use register::PatternRegistry;
+pub(crate) use rewrite::fold_pattern;
 pub(crate) use run_class::RunClass;
 
 use crate::text::literals::LiteralHits;
@@ -88,16 +89,14 @@ pub(crate) fn parse(pattern: &str, fold: bool) -> Result<Hir, PatternError> {
     // The pattern is parsed as written first, so that an error quotes it.
     let parsed = syntax::parse_with(pattern, &config);
     let parsed = match parsed {
-        Ok(_) if fold && !pattern.is_ascii() => {
-            syntax::parse_with(&rewrite::fold_pattern(pattern), &config)
-        }
+        Ok(_) if fold && !pattern.is_ascii() => syntax::parse_with(&fold_pattern(pattern), &config),
         other => other,
     };
     parsed.map(|hir| rewrite::rewrite(&hir, fold)).map_err(|error| PatternError::syntax(&error))
 }
 
-/// Compiles the regex alone, as the reference engine runs it.
-pub(crate) fn regex(hir: &Hir) -> Result<meta::Regex, PatternError> {
+/// Compiles the regex alone.
+fn regex(hir: &Hir) -> Result<meta::Regex, PatternError> {
     let config = meta::Config::new()
         .nfa_size_limit(Some(MAX_BYTES))
         .onepass_size_limit(Some(64 * 1024))

@@ -13,7 +13,7 @@ use crate::text::normalise;
 ///
 /// Replaces a character only if it folds to one other character, and escapes the result if it is an
 /// operator. Keeps the ends of ranges in brackets, because folding one would move the range.
-pub(super) fn fold_pattern(pattern: &str) -> String {
+pub(crate) fn fold_pattern(pattern: &str) -> String {
     let chars: Vec<char> = pattern.chars().collect();
     let mut out = String::with_capacity(pattern.len());
     for (at, c) in chars.iter().copied().enumerate() {
