@@ -36,11 +36,24 @@ pub(crate) struct ScannedText<'a> {
     clock: Arc<ScanClock<'a>>,
     view: OnceCell<Box<FoldedText>>,
     scan: OnceCell<Box<TextScan>>,
-    sentences: OnceCell<SentenceIndex>,
-    unmasked_sentences: OnceCell<SentenceIndex>,
-    speech: OnceCell<SpeechIndex>,
-    unmasked_speech: OnceCell<SpeechIndex>,
+    /// Indexes of the folded and of the unmasked text.
+    indexes: [ReadingIndexes; 2],
     tokens: OnceCell<TokenizedText>,
+}
+
+/// A reading of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TextReading {
+    Folded,
+    /// Without disguise.
+    Unmasked,
+}
+
+/// Indexes of one reading of a text.
+#[derive(Debug, Default)]
+struct ReadingIndexes {
+    sentences: OnceCell<SentenceIndex>,
+    speech: OnceCell<SpeechIndex>,
 }
 
 /// The result of scanning a text.
@@ -113,10 +126,9 @@ impl<'a> ScannedText<'a> {
             clock,
             view: OnceCell::new(),
             scan: OnceCell::new(),
-            sentences: OnceCell::new(),
-            unmasked_sentences: OnceCell::new(),
-            speech: OnceCell::new(),
-            unmasked_speech: OnceCell::new(),
+            indexes: [const {
+                ReadingIndexes { sentences: OnceCell::new(), speech: OnceCell::new() }
+            }; 2],
             tokens: OnceCell::new(),
         }
     }
@@ -147,7 +159,8 @@ impl<'a> ScannedText<'a> {
     pub(crate) fn surroundings(&self, fold: bool) -> Surroundings<'_> {
         let scan = self.scan();
         let found = if fold { &scan.found } else { &scan.raw_found };
-        Surroundings { text: self.view(fold), found, sentences: &self.sentences }
+        let sentences = &self.indexes_of(TextReading::Folded).sentences;
+        Surroundings { text: self.view(fold), found, sentences }
     }
 
     /// The text without disguise, and the same of it, if the text is in disguise.
@@ -157,14 +170,15 @@ impl<'a> ScannedText<'a> {
         let around = Surroundings {
             text: unmasked.text(),
             found: &scan.unmasked_found,
-            sentences: &self.unmasked_sentences,
+            sentences: &self.indexes_of(TextReading::Unmasked).sentences,
         };
         Some((unmasked, around))
     }
 
-    /// The reason for which a match at `bytes` of the folded text does not count.
+    /// The reason for which a match at `bytes` of a reading does not count.
     pub(crate) fn suppression(
         &self,
+        reading: TextReading,
         bytes: &Range<usize>,
         acts: SpeechActs,
         is_number: bool,
@@ -172,29 +186,26 @@ impl<'a> ScannedText<'a> {
         if acts.is_empty() {
             return None;
         }
-        let text = self.view(true);
-        let speech = self.speech.get_or_init(|| SpeechIndex::new(text));
+        let text = match reading {
+            TextReading::Folded => self.view(true),
+            TextReading::Unmasked => self.scan().unmasked()?.text(),
+        };
+        let speech = &self.indexes_of(reading).speech;
+        let speech = speech.get_or_init(|| SpeechIndex::new(text, &|| self.is_over()));
         Suppression::new(speech, text, bytes, acts, is_number)
     }
 
-    /// The same for a match at `bytes` of the text without disguise.
-    pub(crate) fn unmasked_suppression(
-        &self,
-        bytes: &Range<usize>,
-        acts: SpeechActs,
-        is_number: bool,
-    ) -> Option<Suppression> {
-        if acts.is_empty() {
-            return None;
+    const fn indexes_of(&self, reading: TextReading) -> &ReadingIndexes {
+        let [folded, unmasked] = &self.indexes;
+        match reading {
+            TextReading::Folded => folded,
+            TextReading::Unmasked => unmasked,
         }
-        let text = self.scan().unmasked()?.text();
-        let speech = self.unmasked_speech.get_or_init(|| SpeechIndex::new(text));
-        Suppression::new(speech, text, bytes, acts, is_number)
     }
 
     /// The tokens of the folded text.
     pub(crate) fn tokens(&self) -> &TokenizedText {
-        self.tokens.get_or_init(|| TokenizedText::new(self.view(true)))
+        self.tokens.get_or_init(|| TokenizedText::until(self.view(true), || self.is_over()))
     }
 
     /// Counts a step of a loop over the text. Returns true if the loop must stop.

@@ -394,7 +394,8 @@ impl<'a> NaiveText<'a> {
 /// Keeps the ranges to which none of `unless` applies.
 fn keep_stated(text: &str, ranges: &mut Vec<Range<usize>>, unless: SpeechActs, is_number: bool) {
     if !unless.is_empty() {
-        ranges.retain(|range| SpeechIndex::new(text).cue(text, range, unless, is_number).is_none());
+        let index = SpeechIndex::new(text, &|| false);
+        ranges.retain(|range| index.cue(text, range, unless, is_number).is_none());
     }
 }
 

@@ -88,11 +88,19 @@ impl Token {
 
 impl TokenizedText {
     pub(crate) fn new(text: &str) -> Self {
+        Self::until(text, || false)
+    }
+
+    /// Reads `text`. Asks `is_over` at each character, and stops if it returns true.
+    pub(crate) fn until(text: &str, is_over: impl Fn() -> bool) -> Self {
         let mut read = Self::default();
         let mut open: Option<usize> = None;
         let mut parted = true;
         for (at, c) in text.char_indices() {
             steps::add(1);
+            if is_over() {
+                return read;
+            }
             let cjk = is_cjk(c);
             if !cjk && c.is_alphanumeric() {
                 open.get_or_insert(at);

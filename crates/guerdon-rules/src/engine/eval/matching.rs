@@ -8,7 +8,7 @@ use super::scope::{TextInScope, TurnView};
 use crate::engine::checks;
 use crate::engine::compiled_rule::{LiteralMatcher, Matcher, NumberMatcher, RegexMatcher};
 use crate::engine::expr::{ExprFacts, Truth};
-use crate::engine::scan::{ScannedText, Suppression};
+use crate::engine::scan::{ScannedText, Suppression, TextReading};
 use crate::syntax::pack::{Across, Language};
 use crate::text::literals::leftmost_longest;
 use crate::text::near;
@@ -68,10 +68,8 @@ impl<'a> TurnView<'_, 'a> {
         let mut taken: Vec<Range<usize>> = Vec::new();
         // `bytes` is the place in the folded text of a match at `range` of `text`.
         let mut hit = |text: &str, range: &Range<usize>, bytes: &Range<usize>, odd: bool| {
-            let why = || match odd {
-                true => seen.text.unmasked_suppression(range, *unless, condition.is_some()),
-                false => seen.text.suppression(range, *unless, condition.is_some()),
-            };
+            let reading = if odd { TextReading::Unmasked } else { TextReading::Folded };
+            let why = || seen.text.suppression(reading, range, *unless, condition.is_some());
             let Some(condition) = condition else {
                 return match why() {
                     Some(why) => seen.suppress(&mut outcome, bytes, why),
@@ -131,10 +129,11 @@ impl<'a> TurnView<'_, 'a> {
             let truth = condition.as_ref().map_or(Truth::Yes, |condition| {
                 condition.truth(ExprFacts::of(self.context()).with_capture(capture))
             });
-            let why = || match odd {
-                Some(place) => seen.text.unmasked_suppression(place, *unless, true),
-                None => seen.text.suppression(&capture.bytes, *unless, true),
+            let (reading, place) = match odd {
+                Some(place) => (TextReading::Unmasked, place),
+                None => (TextReading::Folded, &capture.bytes),
             };
+            let why = || seen.text.suppression(reading, place, *unless, true);
             match truth {
                 Truth::No => {}
                 Truth::Yes | Truth::Unknown(_) if let Some(why) = why() => {
@@ -268,7 +267,7 @@ fn literals(matcher: &LiteralMatcher, seen: &TextInScope<'_, '_>) -> MatchOutcom
     let fits = |range: &Range<usize>| {
         (!word || near::is_whole(view, range))
             && near.holds(range, around)
-            && counts(seen.text.suppression(range, *unless, false), range)
+            && counts(seen.text.suppression(TextReading::Folded, range, *unless, false), range)
     };
     let mut hits = found.of(*leaf).take_while(|_| !seen.text.is_over()).filter(fits);
     let mut outcome = MatchOutcome::no();
@@ -284,7 +283,7 @@ fn literals(matcher: &LiteralMatcher, seen: &TextInScope<'_, '_>) -> MatchOutcom
             .filter(|range| near.holds(range, around))
             .filter_map(|range| {
                 let bytes = text.folded_bytes(&range)?;
-                let why = seen.text.unmasked_suppression(&range, *unless, false);
+                let why = seen.text.suppression(TextReading::Unmasked, &range, *unless, false);
                 counts(why, &bytes).then_some(bytes)
             });
         let mut odd: Vec<Range<usize>> = unmasked.collect();

@@ -7,11 +7,14 @@ use crate::text::sentences::ends_sentence;
 use crate::text::steps;
 
 /// Reads the clauses of a folded text.
-pub(super) fn read(text: &str) -> ClauseCues {
-    let mut reader = ClauseReader::new(text);
+pub(super) fn read(text: &str, is_over: &dyn Fn() -> bool) -> ClauseCues {
+    let mut reader = ClauseReader::new(text, is_over);
     let mut at = 0;
     while let Some(token) = reader.tokens.get(at).copied() {
         steps::add(1);
+        if is_over() {
+            break;
+        }
         at += match token.kind {
             TokenKind::Word => english::read(&mut reader, at),
             TokenKind::Ideograph => chinese::read(&mut reader, at),
@@ -28,7 +31,7 @@ pub(super) fn read(text: &str) -> ClauseCues {
     let end = place(text.len());
     reader.close(reader.tokens.len(), [end, end], Boundary::Sentence, reader.tokens.len());
     end_sentence(&mut reader, None);
-    quotes::add_quoted(&mut reader);
+    quotes::add_quoted(&mut reader, is_over);
     reader.found
 }
 

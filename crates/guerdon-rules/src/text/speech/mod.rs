@@ -60,9 +60,10 @@ pub(crate) fn is_negator(word: &str) -> bool {
 }
 
 impl SpeechIndex {
-    /// Reads the clauses of a folded text.
-    pub(crate) fn new(text: &str) -> Self {
-        Self(clauses::read(text))
+    /// Reads the clauses of a folded text. Asks `is_over` at each step, and stops if it returns
+    /// true.
+    pub(crate) fn new(text: &str, is_over: &dyn Fn() -> bool) -> Self {
+        Self(clauses::read(text, is_over))
     }
 
     /// The first of `acts` that applies to the match at `bytes`, with its cue. `is_number` is set

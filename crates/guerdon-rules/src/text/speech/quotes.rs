@@ -13,12 +13,15 @@ const CUE_BYTES: usize = 48;
 const MAX_QUOTE: usize = 600;
 
 /// Adds the quotations with a cue to the reports.
-pub(super) fn add_quoted(reader: &mut ClauseReader<'_>) {
+pub(super) fn add_quoted(reader: &mut ClauseReader<'_>, is_over: &dyn Fn() -> bool) {
     let text = reader.text;
     let mut open: Option<(usize, char)> = None;
     let mut quotes: Vec<(CueBytes, usize)> = Vec::new();
     for (at, c) in text.char_indices() {
         steps::add(1);
+        if is_over() {
+            break;
+        }
         match (open, c) {
             (None, '"' | '“' | '「' | '『' | '《') => open = Some((at, c)),
             (Some((start, opened)), _) if closes(opened, c) => {

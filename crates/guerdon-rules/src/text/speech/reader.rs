@@ -61,10 +61,10 @@ pub(super) const fn clause(start: u32, after: Boundary) -> Clause {
 }
 
 impl<'t> ClauseReader<'t> {
-    pub(super) fn new(text: &'t str) -> Self {
+    pub(super) fn new(text: &'t str, is_over: &dyn Fn() -> bool) -> Self {
         Self {
             text,
-            tokens: tokens(text),
+            tokens: tokens(text, is_over),
             found: ClauseCues::default(),
             open: clause(0, Boundary::Sentence),
             opens_at: 0,
@@ -213,11 +213,14 @@ pub(super) fn place(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }
 
-fn tokens(text: &str) -> Vec<ClauseToken> {
+fn tokens(text: &str, is_over: &dyn Fn() -> bool) -> Vec<ClauseToken> {
     let mut tokens: Vec<ClauseToken> = Vec::with_capacity(text.len() / 3);
     let mut chars = text.char_indices().peekable();
     while let Some((start, c)) = chars.next() {
         steps::add(1);
+        if is_over() {
+            break;
+        }
         let mut end = start + c.len_utf8();
         let kind = if is_cjk(c) {
             TokenKind::Ideograph

@@ -8,7 +8,7 @@ pub(super) fn act(text: &str, words: &str, is_number: bool) -> Option<&'static s
     let words = crate::text::normalise::fold(words);
     let start = text.find(&words).unwrap_or_else(|| panic!("{words} is not in {text}"));
     let all = SpeechAct::ALL.into_iter().fold(SpeechActs::default(), SpeechActs::with);
-    let index = SpeechIndex::new(&text);
+    let index = SpeechIndex::new(&text, &|| false);
     let cue = index.cue(&text, &(start..start + words.len()), all, is_number)?;
     assert!(text.get(cue.bytes.clone()).is_some_and(|cue| !cue.is_empty()), "{text} {cue:?}");
     Some(cue.act.name())
