@@ -19,6 +19,8 @@ pub(crate) struct Needles {
     pub(crate) runs: [Vec<RunClass>; 2],
     /// Set if a rule uses numbers.
     pub(crate) numbers: bool,
+    /// Set if a regex captures a number of folded text.
+    pub(crate) figures: bool,
     /// Set if a pattern for unfolded text may have no literal.
     pub(crate) raw_gates: bool,
 }

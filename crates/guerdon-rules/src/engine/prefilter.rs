@@ -99,7 +99,7 @@ impl Prefilter {
                 }
             }
         }
-        for leaf in &scan.unmasked_found.touched {
+        for leaf in scan.unmasked_found.touched.iter().chain(&scan.figured_found.touched) {
             let rules = self.by_leaf.first().and_then(|leaves| leaves.get(*leaf as usize));
             for rule in rules.into_iter().flatten() {
                 candidates.add(*rule);

@@ -14,7 +14,7 @@ use crate::engine::scan_limit::ScanClock;
 use crate::text::literals::LiteralHits;
 use crate::text::near::Surroundings;
 use crate::text::normalise::{DisguiseReadings, FoldedText, UnmaskedText};
-use crate::text::number::{NumberText, TextNumbers, Units};
+use crate::text::number::{FiguredText, NumberText, TextNumbers, Units};
 use crate::text::present::CharSet;
 use crate::text::sentences::SentenceIndex;
 use crate::text::speech::{SpeechAct, SpeechActs, SpeechIndex};
@@ -71,6 +71,10 @@ pub(crate) struct TextScan {
     /// Hits and numbers in the unmasked reading.
     pub(crate) unmasked_found: LiteralHits,
     pub(crate) unmasked_numbers: TextNumbers,
+    /// The text with its numbers in digits, for regexes that capture a number.
+    pub(crate) figured: FiguredText,
+    /// Hits in it.
+    pub(crate) figured_found: LiteralHits,
     raw_present: CharSet,
     /// The length of the longest run of each class plus one, or 0 if not measured yet: in folded
     /// and in unfolded text.
@@ -91,9 +95,9 @@ impl Suppression {
         text: &str,
         bytes: &Range<usize>,
         acts: SpeechActs,
-        is_number: bool,
+        number: Option<&Range<usize>>,
     ) -> Option<Self> {
-        let cue = speech.cue(text, bytes, acts, is_number)?;
+        let cue = speech.cue(text, bytes, acts, number)?;
         let word = text.get(cue.bytes).unwrap_or_default();
         Some(Self { act: cue.act, cue: word.chars().take(MAX_CUE).collect() })
     }
@@ -126,9 +130,8 @@ impl<'a> ScannedText<'a> {
             clock,
             view: OnceCell::new(),
             scan: OnceCell::new(),
-            indexes: [const {
-                ReadingIndexes { sentences: OnceCell::new(), speech: OnceCell::new() }
-            }; 2],
+            indexes: [const { ReadingIndexes { sentences: OnceCell::new(), speech: OnceCell::new() } };
+                2],
             tokens: OnceCell::new(),
         }
     }
@@ -175,13 +178,14 @@ impl<'a> ScannedText<'a> {
         Some((unmasked, around))
     }
 
-    /// The reason for which a match at `bytes` of a reading does not count.
+    /// The reason for which a match at `bytes` of a reading does not count. `number` is the number
+    /// that it captures.
     pub(crate) fn suppression(
         &self,
         reading: TextReading,
         bytes: &Range<usize>,
         acts: SpeechActs,
-        is_number: bool,
+        number: Option<&Range<usize>>,
     ) -> Option<Suppression> {
         if acts.is_empty() {
             return None;
@@ -192,7 +196,7 @@ impl<'a> ScannedText<'a> {
         };
         let speech = &self.indexes_of(reading).speech;
         let speech = speech.get_or_init(|| SpeechIndex::new(text, &|| self.is_over()));
-        Suppression::new(speech, text, bytes, acts, is_number)
+        Suppression::new(speech, text, bytes, acts, number)
     }
 
     const fn indexes_of(&self, reading: TextReading) -> &ReadingIndexes {
@@ -237,7 +241,7 @@ impl<'a> ScannedText<'a> {
 
     /// Returns true if a pattern without a literal may match.
     pub(crate) fn passes(&self, gate: &Gate, fold: bool) -> bool {
-        if fold && self.scan().unmasked().is_some() {
+        if fold && (self.scan().unmasked().is_some() || self.scan().figured.is_changed()) {
             return true;
         }
         let present = if fold { self.folded().present } else { self.scan().raw_present };
@@ -292,9 +296,24 @@ impl TextScan {
         Some(&self.readings.unmasked).filter(|text| text.is_changed())
     }
 
-    /// Returns true if the folded or the unmasked text has a hit of a leaf.
+    /// Returns true if a reading has a hit of a leaf of folded text.
     pub(crate) fn has(&self, leaf: u32) -> bool {
-        self.found.has(leaf) || self.unmasked_found.has(leaf)
+        self.found.has(leaf) || self.unmasked_found.has(leaf) || self.figured_found.has(leaf)
+    }
+
+    /// Writes the numbers in digits and looks for literals there.
+    fn read_figured(&mut self, scanner: &Scanner, text: &str, clock: &ScanClock<'_>) {
+        let needles = &scanner.needles;
+        self.figured.read(text, &self.numbers);
+        if !self.figured.is_changed() {
+            return;
+        }
+        let text = self.figured.text();
+        needles.folded.find(text, |leaf, bytes| {
+            self.figured_found.push(leaf, &bytes);
+            !clock.tick()
+        });
+        push_all_digits(&mut self.figured_found, needles.digits[0], text);
     }
 
     /// Reads the text without its disguise.
@@ -317,12 +336,7 @@ impl TextScan {
             self.unmasked_found.push(leaf, &bytes);
             !clock.tick()
         });
-        if let [Some(leaf), _] = needles.digits {
-            let mut at = 0;
-            while at < unmasked.text().len() {
-                at = push_digits(&mut self.unmasked_found, leaf, unmasked.text(), at) + 1;
-            }
-        }
+        push_all_digits(&mut self.unmasked_found, needles.digits[0], unmasked.text());
         if needles.numbers {
             let text = NumberText { text: unmasked.text(), breaks: &[] };
             let numbers = &mut self.unmasked_numbers;
@@ -361,20 +375,20 @@ impl TextScan {
         if view.suspicious {
             self.read_disguised(scanner, text, clock);
         }
+        self.figured.clear();
+        self.figured_found.reset(needles.folded.leaves());
         if needles.numbers {
             self.numbers.scan(view.number_text(), &view.numerals, &scanner.units, || clock.tick());
+        }
+        if needles.figures {
+            self.read_figured(scanner, text, clock);
         }
         self.raw_found.reset(needles.raw.leaves());
         needles.raw.find(original, |leaf, bytes| {
             self.raw_found.push(leaf, &bytes);
             !clock.tick()
         });
-        if let [_, Some(leaf)] = needles.digits {
-            let mut at = 0;
-            while at < original.len() {
-                at = push_digits(&mut self.raw_found, leaf, original, at) + 1;
-            }
-        }
+        push_all_digits(&mut self.raw_found, needles.digits[1], original);
         self.raw_present = CharSet::default();
         if needles.raw_gates {
             original.chars().for_each(|c| self.raw_present.add(c));
@@ -383,6 +397,15 @@ impl TextScan {
             known.clear();
             known.resize(classes.len(), Cell::new(0));
         }
+    }
+}
+
+/// Adds all digits of a text, if a leaf asks for them.
+fn push_all_digits(found: &mut LiteralHits, leaf: Option<u32>, text: &str) {
+    let Some(leaf) = leaf else { return };
+    let mut at = 0;
+    while at < text.len() {
+        at = push_digits(found, leaf, text, at) + 1;
     }
 }
 

@@ -62,8 +62,10 @@ fn rules() -> String {
   - { id: promised, points: -1, match: { any_of: [保证, 工单, deal], unless: [negated, question] } }
   - { id: agreed, points: -1, match: { number: { unit: [元, '¥'] }, unless: [negated, question, reported, conditional, past] } }
   - { id: acted, points: -1, match: { regex: '(?:工单|[a-d]{2})', unless: [negated, reported] } }
+  - { id: valued, points: -1, match: { regex: '(?P<value>\\d+) ?(?:元|可以|-)', not_near: [b], unless: [negated, past, question] }, where: value > 300 }
   - { id: both, points: -1, match: { all: [{ any_of: [工单] }, { regex: '\\d' }] } }
   - { id: either, points: -1, match: { any: [{ any_of: [保证] }, { regex: '[!?]' }] } }
+  - { id: either-twice, points: -1, match: { any: [{ regex: '[a-d]{2}' }, { any_of: [deal, ab, 工单] }, { regex: 'de?a' }], count: 2 } }
   - { id: without, points: -1, match: { all: [{ any_of: [元] }, { not: { any_of: [不] } }] } }
 "
 }

@@ -31,7 +31,7 @@ use crate::syntax::parse;
 use crate::text::literals::{LiteralHits, leftmost_longest};
 use crate::text::near::{self, Near, Surroundings};
 use crate::text::normalise::{self, DisguiseReadings, FoldedText, UnmaskedText};
-use crate::text::number::{self, Capture, NumberSpec, NumberText, Units};
+use crate::text::number::{Capture, FiguredText, NumberSpec, NumberText, TextNumbers, Units};
 use crate::text::speech::{SpeechActs, SpeechIndex};
 
 /// A hit: the id of the rule, the number of hits, and the spans in characters of the turn.
@@ -170,9 +170,9 @@ impl<'a> NaiveText<'a> {
                 let mut ranges = self.occurrences(&words, *fold);
                 ranges.retain(|range| !word || near::is_whole(self.view(*fold), range));
                 self.keep_near(&mut ranges, near);
-                keep_stated(self.view(*fold), &mut ranges, *unless, false);
+                keep_stated(self.view(*fold), &mut ranges, *unless, no_number);
                 if *fold {
-                    ranges.extend(self.unmasked((near, *unless, false), |unmasked| {
+                    ranges.extend(self.unmasked((near, *unless), no_number, |unmasked| {
                         let text = unmasked.text();
                         let mut all: Vec<Range<usize>> = folded_forms(&words)
                             .iter()
@@ -194,20 +194,47 @@ impl<'a> NaiveText<'a> {
                 let mut ranges: Vec<_> =
                     regex.find_iter(text).take(MAX_HITS).map(|hit| hit.range()).collect();
                 self.keep_near(&mut ranges, near);
-                let plain = ranges.clone();
-                let is_number = condition.is_some() && pattern.contains("<value>");
-                keep_stated(text, &mut ranges, *unless, is_number);
+                let mut taken = ranges.clone();
+                let captures = pattern.contains("<value>");
+                let is_number = condition.is_some() && captures;
+                let value = |text: &str, range: &Range<usize>| {
+                    let found = is_number.then(|| regex.captures_at(text, range.start))??;
+                    Some(found.name("value")?.range())
+                };
+                let find = |text: &str| -> Vec<Range<usize>> {
+                    regex.find_iter(text).take(MAX_HITS).map(|hit| hit.range()).collect()
+                };
+                let fits = |text: &str, range: &Range<usize>| {
+                    let Some(expr) = condition.filter(|_| is_number) else { return true };
+                    let number = value(text, range).and_then(|bytes| text.get(bytes)?.parse().ok());
+                    number.is_some_and(|number: f64| {
+                        expr.truth(ExprFacts::of(self.context).with_value(number)) == Truth::Yes
+                    })
+                };
+                keep_stated(text, &mut ranges, *unless, |range| value(text, range));
+                ranges.retain(|range| fits(text, range));
                 if *fold {
-                    let find = |unmasked: &UnmaskedText| {
-                        regex
-                            .find_iter(unmasked.text())
-                            .take(MAX_HITS)
-                            .map(|hit| hit.range())
-                            .collect()
+                    let readings = self.readings();
+                    let odd_text = readings.unmasked.text();
+                    let odd = |unless: SpeechActs, fits: &dyn Fn(&Range<usize>) -> bool| {
+                        let number = |range: &Range<usize>| value(odd_text, range);
+                        let find = |text: &UnmaskedText| {
+                            find(text.text()).into_iter().filter(|range| fits(range)).collect()
+                        };
+                        let mut odd = self.unmasked((near, unless), number, find);
+                        odd.retain(|odd| !taken.iter().any(|range| meet(range, odd)));
+                        odd
                     };
-                    let mut odd = self.unmasked((near, *unless, is_number), find);
-                    odd.retain(|odd| !plain.iter().any(|range| meet(range, odd)));
-                    ranges.extend(odd);
+                    ranges.extend(odd(*unless, &|range| fits(odd_text, range)));
+                    let all_odd = odd(SpeechActs::default(), &|_| true);
+                    taken.extend(all_odd);
+                    if captures {
+                        let find = |text: &str| -> Vec<Range<usize>> {
+                            find(text).into_iter().filter(|range| fits(text, range)).collect()
+                        };
+                        let mut figured = self.figured(&taken, near, *unless, find, value);
+                        ranges.append(&mut figured);
+                    }
                 }
                 self.hits(*fold, &ranges, *count)
             }
@@ -225,14 +252,19 @@ impl<'a> NaiveText<'a> {
                 }
                 all
             }
-            Predicate::Any { tests, .. } => {
+            Predicate::Any { tests, count } => {
                 let mut any = PredicateHits::default();
+                let mut hits = 0;
                 for test in tests {
                     let next = self.test(test, condition)?;
                     any.holds |= next.holds;
+                    let known = |[start, end]: &&[usize; 2]| {
+                        any.spans.iter().any(|[from, to]| start < to && from < end)
+                    };
+                    hits += next.spans.len() - next.spans.iter().filter(known).count();
                     any.spans.extend(next.spans);
                 }
-                any
+                if *count > 1 && hits < *count { PredicateHits::default() } else { any }
             }
             Predicate::Not(test) => PredicateHits {
                 holds: !self.test(test, condition)?.holds,
@@ -280,7 +312,8 @@ impl<'a> NaiveText<'a> {
     /// words near them, in bytes of the folded text.
     fn unmasked(
         &self,
-        (nearby, unless, is_number): (&NearWords, SpeechActs, bool),
+        (nearby, unless): (&NearWords, SpeechActs),
+        number: impl Fn(&Range<usize>) -> Option<Range<usize>>,
         find: impl Fn(&UnmaskedText) -> Vec<Range<usize>>,
     ) -> Vec<Range<usize>> {
         let readings = self.readings();
@@ -292,12 +325,58 @@ impl<'a> NaiveText<'a> {
         let sentences = OnceCell::new();
         let around = Surroundings { text: unmasked.text(), found: &found, sentences: &sentences };
         let mut found = find(unmasked);
-        keep_stated(unmasked.text(), &mut found, unless, is_number);
+        keep_stated(unmasked.text(), &mut found, unless, number);
         found
             .into_iter()
             .filter(|range| unmasked.is_odd(range) && near.holds(range, around))
             .filter_map(|range| unmasked.folded_bytes(&range))
             .collect()
+    }
+
+    /// The ranges that `find` returns in the text with its numbers in digits, in bytes of the folded
+    /// text, apart from those that are `taken`.
+    fn figured(
+        &self,
+        taken: &[Range<usize>],
+        nearby: &NearWords,
+        unless: SpeechActs,
+        find: impl Fn(&str) -> Vec<Range<usize>>,
+        value: impl Fn(&str, &Range<usize>) -> Option<Range<usize>>,
+    ) -> Vec<Range<usize>> {
+        let mut figured = FiguredText::default();
+        figured.read(&self.folded, &self.all_numbers(&Units::default()));
+        let found = find(figured.text()).into_iter().filter(|range| figured.is_figured(range));
+        let places = found.filter_map(|range| {
+            let bytes = figured.folded_bytes(&range)?;
+            let number = value(figured.text(), &range);
+            Some((bytes, number.and_then(|number| figured.folded_bytes(&number))))
+        });
+        let mut kept = Vec::new();
+        for (bytes, number) in places {
+            let mut one = vec![bytes];
+            one.retain(|bytes| !taken.iter().any(|range| meet(range, bytes)));
+            self.keep_near(&mut one, nearby);
+            keep_stated(&self.folded, &mut one, unless, |_| number.clone());
+            kept.append(&mut one);
+        }
+        kept
+    }
+
+    /// The numbers of the folded text.
+    fn all_numbers(&self, units: &Units) -> TextNumbers {
+        let text = &self.folded;
+        let digit = |at: usize| text.as_bytes().get(at).is_some_and(u8::is_ascii_digit);
+        let mut view = FoldedText::default();
+        view.read_folded(self.original);
+        let breaks = view.number_text().breaks;
+        let starts = text.char_indices().filter(|(at, _)| {
+            let continues = digit(*at) && at.checked_sub(1).is_some_and(digit);
+            !continues || u32::try_from(*at).is_ok_and(|at| breaks.contains(&at))
+        });
+        let places: Vec<u32> = starts.filter_map(|(at, _)| u32::try_from(at).ok()).collect();
+        let mut numbers = TextNumbers::default();
+        numbers.scan(NumberText { text, breaks }, &places, units, || false);
+        numbers
     }
 
     /// Keeps the ranges with a required word near them and no forbidden one.
@@ -337,18 +416,7 @@ impl<'a> NaiveText<'a> {
         let (near, found) = self.near(&wanted.near);
         let spec =
             NumberSpec { units: units.intern_all(folded(&wanted.unit)), near, optional: false };
-        let digit = |at: usize| text.as_bytes().get(at).is_some_and(u8::is_ascii_digit);
-        let mut view = FoldedText::default();
-        view.read_folded(self.original);
-        let breaks = view.number_text().breaks;
-        let starts = text.char_indices().filter(|(at, _)| {
-            let continues = digit(*at) && at.checked_sub(1).is_some_and(digit);
-            !continues || u32::try_from(*at).is_ok_and(|at| breaks.contains(&at))
-        });
-        let places: Vec<u32> = starts.filter_map(|(at, _)| u32::try_from(at).ok()).collect();
-        let mut numbers = number::TextNumbers::default();
-        let number_text = NumberText { text, breaks };
-        numbers.scan(number_text, &places, &units, || false);
+        let numbers = self.all_numbers(&units);
         let sentences = OnceCell::new();
         let around = Surroundings { text, found: &found, sentences: &sentences };
         let mut captures: Vec<Capture<'_>> = spec.captures(&numbers, &units, around).collect();
@@ -356,7 +424,7 @@ impl<'a> NaiveText<'a> {
         let unmasked = &readings.unmasked;
         let (near, found) = near_words(unmasked.text(), &wanted.near);
         let odd_spec = NumberSpec { near, ..spec.clone() };
-        let mut odd_numbers = number::TextNumbers::default();
+        let mut odd_numbers = TextNumbers::default();
         let number_text = NumberText { text: unmasked.text(), breaks: &[] };
         odd_numbers.scan(number_text, unmasked.numerals(), &units, || false);
         let sentences = OnceCell::new();
@@ -369,7 +437,7 @@ impl<'a> NaiveText<'a> {
                 known.bytes.start < bytes.end && known.value.total_cmp(&capture.value).is_eq()
             });
             let mut stated = vec![capture.bytes.clone()];
-            keep_stated(unmasked.text(), &mut stated, unless, true);
+            keep_stated(unmasked.text(), &mut stated, unless, whole_number);
             let odd_number = unmasked.is_changed() && unmasked.is_odd(&capture.bytes);
             if odd_number && !same && !stated.is_empty() {
                 odd.push(Capture { bytes, ..capture });
@@ -377,7 +445,7 @@ impl<'a> NaiveText<'a> {
         }
         captures.retain(|capture| {
             let mut stated = vec![capture.bytes.clone()];
-            keep_stated(text, &mut stated, unless, true);
+            keep_stated(text, &mut stated, unless, whole_number);
             !stated.is_empty()
         });
         captures.append(&mut odd);
@@ -392,11 +460,26 @@ impl<'a> NaiveText<'a> {
 }
 
 /// Keeps the ranges to which none of `unless` applies.
-fn keep_stated(text: &str, ranges: &mut Vec<Range<usize>>, unless: SpeechActs, is_number: bool) {
+/// Keeps the ranges to which none of `unless` applies. `number` returns the number that a range
+/// captures.
+fn keep_stated(
+    text: &str,
+    ranges: &mut Vec<Range<usize>>,
+    unless: SpeechActs,
+    number: impl Fn(&Range<usize>) -> Option<Range<usize>>,
+) {
     if !unless.is_empty() {
         let index = SpeechIndex::new(text, &|| false);
-        ranges.retain(|range| index.cue(text, range, unless, is_number).is_none());
+        ranges.retain(|range| index.cue(text, range, unless, number(range).as_ref()).is_none());
     }
+}
+
+fn no_number(_: &Range<usize>) -> Option<Range<usize>> {
+    None
+}
+
+fn whole_number(range: &Range<usize>) -> Option<Range<usize>> {
+    Some(range.clone())
 }
 
 /// The hits of the words that must and must not be near, written plainly.

@@ -250,7 +250,10 @@ impl Compiler {
         let built = parsed.and_then(|hir| Pattern::new(&hir, &mut side, &mut self.budget));
         match built {
             Ok(pattern) => {
-                self.plan.scanner.needles.raw_gates |= !fold;
+                let needles = &mut self.plan.scanner.needles;
+                needles.raw_gates |= !fold;
+                needles.figures |= fold && pattern.captures;
+                needles.numbers |= needles.figures;
                 self.findings.extend(lint::regex(&at.value, &pattern, &at.span));
                 Some(pattern)
             }

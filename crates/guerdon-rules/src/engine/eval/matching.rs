@@ -1,4 +1,4 @@
-//! Runs a matcher on a text.
+//! Runs a matcher on a text. `regexes.rs` has regexes.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::outcome::MatchOutcome;
 use super::scope::{TextInScope, TurnView};
 use crate::engine::checks;
-use crate::engine::compiled_rule::{LiteralMatcher, Matcher, NumberMatcher, RegexMatcher};
+use crate::engine::compiled_rule::{LiteralMatcher, Matcher, NumberMatcher};
 use crate::engine::expr::{ExprFacts, Truth};
 use crate::engine::scan::{ScannedText, Suppression, TextReading};
 use crate::syntax::pack::{Across, Language};
@@ -43,7 +43,7 @@ impl<'a> TurnView<'_, 'a> {
             Matcher::Any { matchers, count } => {
                 let mut sum = MatchOutcome::no();
                 for matcher in matchers {
-                    sum.join(self.run(matcher, seen));
+                    sum.join_distinct(self.run(matcher, seen));
                 }
                 sum.at_least_if_found(*count)
             }
@@ -56,66 +56,6 @@ impl<'a> TurnView<'_, 'a> {
             }
             _ => self.check(matcher, seen).unwrap_or_else(MatchOutcome::unknown),
         }
-    }
-
-    fn regex(&self, matcher: &RegexMatcher, seen: &TextInScope<'_, 'a>) -> MatchOutcome {
-        let RegexMatcher { pattern, fold, near, unless, condition, count } = matcher;
-        let scan = seen.text.scan();
-        let found = if *fold { &scan.found } else { &scan.raw_found };
-        let view = seen.text.view(*fold);
-        let around = seen.text.surroundings(*fold);
-        let mut outcome = MatchOutcome::no();
-        let mut taken: Vec<Range<usize>> = Vec::new();
-        // `bytes` is the place in the folded text of a match at `range` of `text`.
-        let mut hit = |text: &str, range: &Range<usize>, bytes: &Range<usize>, odd: bool| {
-            let reading = if odd { TextReading::Unmasked } else { TextReading::Folded };
-            let why = || seen.text.suppression(reading, range, *unless, condition.is_some());
-            let Some(condition) = condition else {
-                return match why() {
-                    Some(why) => seen.suppress(&mut outcome, bytes, why),
-                    None => seen.add(&mut outcome, *fold, bytes, None),
-                };
-            };
-            let written = pattern.value(text, range).unwrap_or_default();
-            let written: String = written.chars().filter(|c| *c != ',').collect();
-            let Ok(value) = written.parse::<f64>() else { return };
-            let truth = condition.truth(ExprFacts::of(self.context()).with_value(value));
-            match (truth, why()) {
-                (Truth::No, _) | (Truth::Unknown(_), Some(_)) => {}
-                (Truth::Yes, Some(why)) => seen.suppress(&mut outcome, bytes, why),
-                (Truth::Yes, None) => {
-                    seen.add(&mut outcome, *fold, bytes, Some(value.to_string()));
-                }
-                (Truth::Unknown(why), None) => outcome.add_unknown(why),
-            }
-        };
-        let unmasked = fold.then(|| seen.text.unmasked()).flatten();
-        pattern.find(view, found, |range| {
-            if seen.text.is_over() || !near.holds(&range, around) {
-                return;
-            }
-            hit(view, &range, &range, false);
-            if unmasked.is_some() {
-                taken.push(range);
-            }
-        });
-        if let Some((text, around)) = unmasked {
-            let plain = std::mem::take(&mut taken);
-            let mut disguised = false;
-            pattern.find(around.text, around.found, |range| {
-                if seen.text.is_over() || !text.is_odd(&range) || !near.holds(&range, around) {
-                    return;
-                }
-                if let Some(bytes) = text.folded_bytes(&range)
-                    && !overlaps(&plain, &bytes)
-                {
-                    hit(around.text, &range, &bytes, true);
-                    disguised = true;
-                }
-            });
-            outcome.disguised |= disguised && outcome.yes;
-        }
-        outcome.at_least(*count)
     }
 
     fn number(&self, matcher: &NumberMatcher, seen: &TextInScope<'_, 'a>) -> MatchOutcome {
@@ -133,7 +73,7 @@ impl<'a> TurnView<'_, 'a> {
                 Some(place) => (TextReading::Unmasked, place),
                 None => (TextReading::Folded, &capture.bytes),
             };
-            let why = || seen.text.suppression(reading, place, *unless, true);
+            let why = || seen.text.suppression(reading, place, *unless, Some(place));
             match truth {
                 Truth::No => {}
                 Truth::Yes | Truth::Unknown(_) if let Some(why) = why() => {
@@ -244,12 +184,6 @@ impl<'a> TurnView<'_, 'a> {
     }
 }
 
-/// Returns true if `bytes` share a byte with one of `ranges`, which are ascending.
-fn overlaps(ranges: &[Range<usize>], bytes: &Range<usize>) -> bool {
-    let next = ranges.partition_point(|range| range.end <= bytes.start);
-    ranges.get(next).is_some_and(|range| range.start < bytes.end)
-}
-
 fn literals(matcher: &LiteralMatcher, seen: &TextInScope<'_, '_>) -> MatchOutcome {
     let LiteralMatcher { leaf, fold, word, near, unless, count } = matcher;
     let scan = seen.text.scan();
@@ -267,7 +201,7 @@ fn literals(matcher: &LiteralMatcher, seen: &TextInScope<'_, '_>) -> MatchOutcom
     let fits = |range: &Range<usize>| {
         (!word || near::is_whole(view, range))
             && near.holds(range, around)
-            && counts(seen.text.suppression(TextReading::Folded, range, *unless, false), range)
+            && counts(seen.text.suppression(TextReading::Folded, range, *unless, None), range)
     };
     let mut hits = found.of(*leaf).take_while(|_| !seen.text.is_over()).filter(fits);
     let mut outcome = MatchOutcome::no();
@@ -283,7 +217,7 @@ fn literals(matcher: &LiteralMatcher, seen: &TextInScope<'_, '_>) -> MatchOutcom
             .filter(|range| near.holds(range, around))
             .filter_map(|range| {
                 let bytes = text.folded_bytes(&range)?;
-                let why = seen.text.suppression(TextReading::Unmasked, &range, *unless, false);
+                let why = seen.text.suppression(TextReading::Unmasked, &range, *unless, None);
                 counts(why, &bytes).then_some(bytes)
             });
         let mut odd: Vec<Range<usize>> = unmasked.collect();

@@ -3,13 +3,14 @@
 
 mod matching;
 mod outcome;
+mod regexes;
 mod scope;
 
 use std::time::Instant;
 
 use guerdon_types::{Finite, RuleAbstention, RuleHit, RulesPart, SuppressedMatch};
 
-use outcome::{MAX_SPANS, MatchOutcome, SuppressedMatches};
+use outcome::{HitText, MAX_SPANS, MatchOutcome, SuppressedMatches};
 pub(crate) use outcome::{RuleOutcome, RuleVerdict};
 pub(crate) use scope::{DialogueTexts, TurnView};
 
@@ -176,7 +177,8 @@ fn hit(rule: &CompiledRule, outcome: MatchOutcome) -> RuleVerdict {
         Some(cap) => (rule.points * times).min(cap),
         None => rule.points * times,
     };
-    let mut spans = outcome.spans;
+    let scored = outcome.places.iter().filter(|place| place.text == HitText::ScoredTurn);
+    let mut spans: Vec<[usize; 2]> = scored.map(|place| place.span).collect();
     if spans.len() > 1 {
         spans.sort_unstable();
         spans.dedup();

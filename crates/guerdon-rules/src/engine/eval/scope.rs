@@ -9,7 +9,7 @@ use std::sync::Arc;
 use guerdon_types::{Context, Message, Role, Rollout};
 use serde_json::Value as Json;
 
-use super::outcome::{MAX_SPANS, MatchOutcome, SuppressedMatches};
+use super::outcome::{HitPlace, HitText, MAX_SPANS, MatchOutcome, SuppressedMatches};
 use crate::engine::checks::CheckHit;
 use crate::engine::plan::RulePlan;
 use crate::engine::scan::{ScannedText, Suppression};
@@ -180,14 +180,17 @@ impl<'a> TextInScope<'_, 'a> {
         outcome.yes = true;
         outcome.hits += 1;
         outcome.disguised |= fold && self.text.is_disguised(bytes);
-        let elsewhere = match (self.scored_from, self.message) {
+        let (text, span, elsewhere) = match (self.scored_from, self.message) {
             (Some(from), _) if start >= from => {
-                outcome.spans.push([start - from, end - from]);
-                None
+                (HitText::ScoredTurn, [start - from, end - from], None)
             }
-            (_, Some(index)) => Some(format!("message {index} at [{start}, {end}]")),
-            (_, None) => Some("an earlier message".to_owned()),
+            (_, Some(index)) => {
+                let place = format!("message {index} at [{start}, {end}]");
+                (HitText::Message(index), [start, end], Some(place))
+            }
+            (_, None) => (HitText::Earlier, [start, end], Some("an earlier message".to_owned())),
         };
+        outcome.places.push(HitPlace { text, span });
         match (detail, elsewhere) {
             (Some(detail), Some(place)) => outcome.details.push(format!("{detail} in {place}")),
             (detail, place) => outcome.details.extend(detail.or(place)),

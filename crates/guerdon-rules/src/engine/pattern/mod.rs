@@ -288,13 +288,13 @@ impl Pattern {
         self.regex.as_ref()?.search_half(&input).map(|half| half.offset())
     }
 
-    /// The group `value` of the match at `bytes`.
-    pub(crate) fn value<'t>(&self, text: &'t str, bytes: &Range<usize>) -> Option<&'t str> {
+    /// The bytes of the group `value` of the match at `bytes`.
+    pub(crate) fn value(&self, text: &str, bytes: &Range<usize>) -> Option<Range<usize>> {
         let input = Input::new(text).range(bytes.clone()).anchored(Anchored::Yes);
         let regex = self.regex.as_ref()?;
         let mut captures = regex.create_captures();
         regex.search_captures(&input, &mut captures);
-        text.get(captures.get_group_by_name("value")?.range())
+        Some(captures.get_group_by_name("value")?.range())
     }
 }
 

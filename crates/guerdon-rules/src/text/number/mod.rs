@@ -11,7 +11,9 @@
 //! | `ranges.rs` | Two numbers that are the ends of a range |
 //! | `units.rs` | Units next to a number; other currencies, percent words |
 //! | `spec.rs` | The numbers that a rule selects |
+//! | `figured.rs` | A text with its numbers in digits |
 
+mod figured;
 mod ranges;
 mod read;
 mod reading;
@@ -21,6 +23,7 @@ mod spellings;
 mod text_number;
 mod units;
 
+pub(crate) use figured::FiguredText;
 pub(crate) use reading::NumberText;
 use reading::{BuiltIn, ReadNumber, Reading};
 pub(crate) use spec::NumberSpec;

@@ -66,26 +66,30 @@ impl SpeechIndex {
         Self(clauses::read(text, is_over))
     }
 
-    /// The first of `acts` that applies to the match at `bytes`, with its cue. `is_number` is set
-    /// for a number, to which a question for consent (`480元，可以吗？`) applies as well.
+    /// The first of `acts` that applies to the match at `bytes`, with its cue. A question for consent
+    /// (`480元，可以吗？`) applies to the number that it captures as well, and so does a negation
+    /// within the match that stands in a later clause, with the number.
     pub(crate) fn cue(
         &self,
         text: &str,
         bytes: &Range<usize>,
         acts: SpeechActs,
-        is_number: bool,
+        number: Option<&Range<usize>>,
     ) -> Option<SpeechCue> {
+        let is_number = number.is_some();
         let first = self.clause(bytes.start)?;
         let last = self.clause(bytes.end.saturating_sub(1)).unwrap_or(first);
         SpeechAct::ALL.into_iter().filter(|act| acts.has(*act)).find_map(|act| {
             let place = match act {
                 SpeechAct::Negated => {
-                    self.negator(first, bytes).or_else(|| self.denial(text, last, bytes, is_number))
+                    let of_number = || number.and_then(|number| self.later_negator(first, number));
+                    let denied = || self.denial(text, last, bytes, is_number);
+                    self.negator(first, bytes).or_else(of_number).or_else(denied)
                 }
                 SpeechAct::Question => last.question.or_else(|| last.consent.filter(|_| is_number)),
                 SpeechAct::Reported => self.report(bytes),
                 SpeechAct::Conditional => first.condition.or(last.condition),
-                SpeechAct::Past => first.past,
+                SpeechAct::Past => first.past.or_else(|| self.clause(number?.start)?.past),
             }?;
             let bytes = place[0] as usize..place[1] as usize;
             Some(SpeechCue { act, bytes })
@@ -103,6 +107,12 @@ impl SpeechIndex {
         let after = self.0.negators.partition_point(|at| (at[0] as usize) < bytes.start);
         let last = self.0.negators.get(after.checked_sub(1)?)?;
         (last[0] >= clause.bytes[0]).then_some(*last)
+    }
+
+    /// The negator of a number that stands in another clause than the start of its match.
+    fn later_negator(&self, first: &Clause, number: &Range<usize>) -> Option<CueBytes> {
+        let clause = self.clause(number.start)?;
+        (clause.bytes[0] > first.bytes[0]).then(|| self.negator(clause, number))?
     }
 
     fn denial(

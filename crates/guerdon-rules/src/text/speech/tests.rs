@@ -9,7 +9,8 @@ pub(super) fn act(text: &str, words: &str, is_number: bool) -> Option<&'static s
     let start = text.find(&words).unwrap_or_else(|| panic!("{words} is not in {text}"));
     let all = SpeechAct::ALL.into_iter().fold(SpeechActs::default(), SpeechActs::with);
     let index = SpeechIndex::new(&text, &|| false);
-    let cue = index.cue(&text, &(start..start + words.len()), all, is_number)?;
+    let bytes = start..start + words.len();
+    let cue = index.cue(&text, &bytes, all, is_number.then_some(&bytes))?;
     assert!(text.get(cue.bytes.clone()).is_some_and(|cue| !cue.is_empty()), "{text} {cue:?}");
     Some(cue.act.name())
 }
