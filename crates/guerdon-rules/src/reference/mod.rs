@@ -194,16 +194,28 @@ impl<'a> NaiveText<'a> {
                 let mut ranges: Vec<_> =
                     regex.find_iter(text).take(MAX_HITS).map(|hit| hit.range()).collect();
                 self.keep_near(&mut ranges, near);
-                let mut taken = ranges.clone();
                 let captures = pattern.contains("<value>");
                 let is_number = condition.is_some() && captures;
-                let value = |text: &str, range: &Range<usize>| {
-                    let found = is_number.then(|| regex.captures_at(text, range.start))??;
-                    Some(found.name("value")?.range())
+                let any_value = |text: &str, range: &Range<usize>| {
+                    Some(regex.captures_at(text, range.start)?.name("value")?.range())
                 };
+                let value =
+                    |text: &str, range: &Range<usize>| is_number.then(|| any_value(text, range))?;
                 let find = |text: &str| -> Vec<Range<usize>> {
                     regex.find_iter(text).take(MAX_HITS).map(|hit| hit.range()).collect()
                 };
+                if *fold && captures {
+                    let mut figured = FiguredText::default();
+                    figured.read(&self.folded, &self.all_numbers(&Units::default()));
+                    let none = SpeechActs::default();
+                    let whole = self.figured(near, none, find, |_, _| None);
+                    ranges.retain(|range| {
+                        let value = any_value(text, range);
+                        !value.is_some_and(|value| figured.is_part(&value))
+                            || !whole.iter().any(|whole| meet(whole, range))
+                    });
+                }
+                let mut taken = ranges.clone();
                 let fits = |text: &str, range: &Range<usize>| {
                     let Some(expr) = condition.filter(|_| is_number) else { return true };
                     let number = value(text, range).and_then(|bytes| text.get(bytes)?.parse().ok());
@@ -232,7 +244,8 @@ impl<'a> NaiveText<'a> {
                         let find = |text: &str| -> Vec<Range<usize>> {
                             find(text).into_iter().filter(|range| fits(text, range)).collect()
                         };
-                        let mut figured = self.figured(&taken, near, *unless, find, value);
+                        let mut figured = self.figured(near, *unless, find, value);
+                        figured.retain(|one| !taken.iter().any(|range| meet(range, one)));
                         ranges.append(&mut figured);
                     }
                 }
@@ -334,10 +347,9 @@ impl<'a> NaiveText<'a> {
     }
 
     /// The ranges that `find` returns in the text with its numbers in digits, in bytes of the folded
-    /// text, apart from those that are `taken`.
+    /// text.
     fn figured(
         &self,
-        taken: &[Range<usize>],
         nearby: &NearWords,
         unless: SpeechActs,
         find: impl Fn(&str) -> Vec<Range<usize>>,
@@ -354,7 +366,6 @@ impl<'a> NaiveText<'a> {
         let mut kept = Vec::new();
         for (bytes, number) in places {
             let mut one = vec![bytes];
-            one.retain(|bytes| !taken.iter().any(|range| meet(range, bytes)));
             self.keep_near(&mut one, nearby);
             keep_stated(&self.folded, &mut one, unless, |_| number.clone());
             kept.append(&mut one);

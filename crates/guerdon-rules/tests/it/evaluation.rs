@@ -418,3 +418,38 @@ fn a_suppressed_number_is_listed_only_if_its_condition_holds() {
     assert_eq!(say(rule, "480元", "{}").abstained.len(), 1);
     assert!(say(rule, "不能480元", "{}").abstained.is_empty());
 }
+
+#[test]
+fn words_that_two_patterns_match_count_once() {
+    let rule = "  - { id: a, points: -20, cap: -80, match: { any: [{ regex: 'the deal' }, { regex: 'deal at' }, { any_of: [deal] }] } }";
+    let points = |text: &str| say(rule, text, "{}").points.get();
+    assert_eq!(points("the deal at 480").to_bits(), (-20.0f64).to_bits());
+    assert_eq!(points("the deal at 480, a deal").to_bits(), (-40.0f64).to_bits());
+    let twice = "  - { id: a, points: -1, match: { any: [{ regex: 'the deal' }, { regex: 'deal at' }], count: 2 } }";
+    assert!(say(twice, "the deal at 480", "{}").hits.is_empty());
+    assert_eq!(say(twice, "the deal, a deal at 480", "{}").hits.len(), 1);
+    let earlier = "  - { id: a, points: -20, cap: -80, on: { role: user, turn: any }, match: { any: [{ regex: 'the deal' }, { regex: 'deal at' }] } }";
+    let said =
+        [(Role::User, "the deal at 480"), (Role::User, "a deal at 480"), (Role::Assistant, "ok")];
+    let part = packs(earlier).evaluate(&rollout(&said, "{}"), 2);
+    assert_eq!(part.points.get().to_bits(), (-40.0f64).to_bits());
+}
+
+#[test]
+fn a_regex_that_captures_a_number_reads_every_spelling_of_it() {
+    let rule = "  - { id: a, points: -1, match: { unless: [negated, past], regex: 'deal at (?P<value>\\d+)|(?P<value2>\\d+)可以' }, where: value > 420 }";
+    let rule = rule.replace("|(?P<value2>\\d+)可以", "").replace("\\\\", "\\");
+    for (text, spans) in [
+        ("deal at 480", vec![[0, 11]]),
+        ("a deal at four hundred eighty.", vec![[2, 29]]),
+        ("deal at 四百八", vec![[0, 11]]),
+        ("deal at 1.2万元", vec![[0, 12]]),
+        ("deal at four hundred", vec![]),
+        ("no deal at four hundred eighty", vec![]),
+        ("deal at 4 to 480 and deal at five hundred", vec![[21, 41]]),
+    ] {
+        let hits = say(&rule, text, "{}").hits;
+        let found: Vec<[usize; 2]> = hits.into_iter().flat_map(|hit| hit.spans).collect();
+        assert_eq!(found, spans, "{text}");
+    }
+}

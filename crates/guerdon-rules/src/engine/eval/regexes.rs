@@ -28,16 +28,22 @@ struct RegexRun<'r, 'a> {
     outcome: MatchOutcome,
     /// The bytes of all matches so far, if other readings follow.
     taken: Vec<Range<usize>>,
+    /// The matches in the text with its numbers in digits: bytes there and in the folded text.
+    figured: Vec<(Range<usize>, Range<usize>)>,
 }
 
 impl<'a> TurnView<'_, 'a> {
     pub(super) fn regex(&self, matcher: &RegexMatcher, seen: &TextInScope<'_, 'a>) -> MatchOutcome {
         let outcome = MatchOutcome::no();
-        let mut run = RegexRun { turn: self, matcher, seen, outcome, taken: Vec::new() };
+        let (taken, figured) = (Vec::new(), Vec::new());
+        let mut run = RegexRun { turn: self, matcher, seen, outcome, taken, figured };
+        if run.reads_figures() {
+            run.find_figured();
+        }
         run.plain();
         if matcher.fold {
             run.unmasked();
-            run.figured();
+            run.add_figured();
         }
         run.outcome.at_least(matcher.count)
     }
@@ -49,9 +55,12 @@ impl RegexRun<'_, '_> {
         let RegexMatcher { pattern, fold, near, .. } = self.matcher;
         let (seen, scan) = (self.seen, self.seen.text.scan());
         let around = seen.text.surroundings(*fold);
-        let more = *fold && (scan.unmasked().is_some() || self.reads_figures());
+        let more = *fold && (scan.unmasked().is_some() || !self.figured.is_empty());
         pattern.find(around.text, around.found, |range| {
             if seen.text.is_over() || !near.holds(&range, around) {
+                return;
+            }
+            if !self.figured.is_empty() && self.is_part_of_number(&range) {
                 return;
             }
             if more {
@@ -61,6 +70,23 @@ impl RegexRun<'_, '_> {
             let (place, bytes) = (range.clone(), range);
             self.add(RegexMatch { reading: TextReading::Folded, place, bytes, value });
         });
+    }
+
+    /// Returns true if a match captures a part of a number (the 2 of `1.2万`) that the text with its
+    /// numbers in digits shows whole in a match.
+    fn is_part_of_number(&self, range: &Range<usize>) -> bool {
+        let text = self.seen.text;
+        let value = self.matcher.pattern.value(text.view(true), range);
+        let whole = |(_, bytes): &(Range<usize>, Range<usize>)| {
+            bytes.start < range.end && range.start < bytes.end
+        };
+        value.is_some_and(|value| text.scan().figured.is_part(&value))
+            && self.figured.get(self.figured_from(range.start)).is_some_and(whole)
+    }
+
+    /// The index of the first match with numbers in digits that ends behind `byte`.
+    fn figured_from(&self, byte: usize) -> usize {
+        self.figured.partition_point(|(_, bytes)| bytes.end <= byte)
     }
 
     /// Searches the text without disguise, if the text is in disguise.
@@ -79,7 +105,9 @@ impl RegexRun<'_, '_> {
                 return;
             };
             disguised = true;
-            self.taken.push(bytes.clone());
+            if !self.figured.is_empty() {
+                self.taken.push(bytes.clone());
+            }
             let value = self.value(around.text, &range);
             self.add(RegexMatch { reading: TextReading::Unmasked, place: range, bytes, value });
         });
@@ -91,33 +119,41 @@ impl RegexRun<'_, '_> {
 
     /// Returns true if the pattern also runs on the text with its numbers in digits.
     fn reads_figures(&self) -> bool {
-        self.matcher.pattern.captures && self.seen.text.scan().figured.is_changed()
+        let RegexMatcher { pattern, fold, .. } = self.matcher;
+        *fold && pattern.captures && self.seen.text.scan().figured.is_changed()
     }
 
-    /// Searches the text with its numbers in digits, if a number was written in another way. The
-    /// words near a match and its speech acts are those of the folded text.
-    fn figured(&mut self) {
-        if !self.reads_figures() {
-            return;
-        }
+    /// Searches the text with its numbers in digits. The words near a match and its speech acts are
+    /// those of the folded text.
+    fn find_figured(&mut self) {
         let RegexMatcher { pattern, near, .. } = self.matcher;
         let (seen, scan) = (self.seen, self.seen.text.scan());
         let (figured, around) = (&scan.figured, seen.text.surroundings(true));
-        let known = std::mem::take(&mut self.taken);
         pattern.find(figured.text(), &scan.figured_found, |range| {
             if seen.text.is_over() || !figured.is_figured(&range) {
                 return;
             }
-            let Some(bytes) = figured.folded_bytes(&range) else { return };
-            if overlaps(&known, &bytes) || !near.holds(&bytes, around) {
-                return;
+            if let Some(bytes) = figured.folded_bytes(&range)
+                && near.holds(&bytes, around)
+            {
+                self.figured.push((range, bytes));
             }
-            let value = self.value(figured.text(), &range);
-            let value =
-                value.and_then(|(written, bytes)| Some((written, figured.folded_bytes(&bytes)?)));
+        });
+    }
+
+    /// Adds the matches with numbers in digits that no other reading shows.
+    fn add_figured(&mut self) {
+        let figured = &self.seen.text.scan().figured;
+        for (range, bytes) in std::mem::take(&mut self.figured) {
+            if overlaps(&self.taken, &bytes) {
+                continue;
+            }
+            let value = self
+                .value(figured.text(), &range)
+                .and_then(|(written, bytes)| Some((written, figured.folded_bytes(&bytes)?)));
             let (reading, place) = (TextReading::Folded, bytes.clone());
             self.add(RegexMatch { reading, place, bytes, value });
-        });
+        }
     }
 
     /// The number that the match at `bytes` of `text` captures, if there is a condition on it.

@@ -83,6 +83,13 @@ impl FiguredText {
         self.numbers.get(first).is_some_and(|number| number.digits[1] <= bytes.end)
     }
 
+    /// Returns true if `bytes` of the folded text share a byte with a number that was written in
+    /// digits.
+    pub(crate) fn is_part(&self, bytes: &Range<usize>) -> bool {
+        let next = self.numbers.partition_point(|number| number.folded[1] <= bytes.start);
+        self.numbers.get(next).is_some_and(|number| number.folded[0] < bytes.end)
+    }
+
     /// The byte of the folded text at `byte`. `None` within digits.
     fn folded_byte(&self, byte: usize, is_end: bool) -> Option<usize> {
         let after = self.numbers.partition_point(|number| {
