@@ -32,7 +32,7 @@ impl RmSource {
         let part = scored.and_then(|TurnScore { raw, tokens, truncated, read }| {
             let objectives: BTreeMap<String, f32> =
                 self.model.objectives().cloned().zip(raw.objectives.iter().copied()).collect();
-            let raw = raw.value;
+            let (raw, steps) = (raw.value, raw.steps.to_vec());
             let score = calibrate(&self.calibration, f64::from(raw));
             // A standard deviation near zero can make a finite output infinite.
             let score = Finite::new(score).map_err(|_| TurnFailure {
@@ -40,7 +40,7 @@ impl RmSource {
                 detail: format!("the calibrated score of raw {raw} is {score}"),
                 reason: None,
             })?;
-            Ok(RmPart { score, raw, objectives, tokens, truncated, read })
+            Ok(RmPart { score, raw, objectives, steps, tokens, truncated, read })
         });
         match part {
             Ok(part) => Signal::scored(Part::Rm(part)),

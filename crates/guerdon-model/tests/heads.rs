@@ -31,6 +31,9 @@ struct Row {
     score: f32,
     #[serde(default)]
     objectives: BTreeMap<String, f32>,
+    /// The scores of the steps.
+    #[serde(default)]
+    steps: Vec<f32>,
 }
 
 fn fixtures() -> std::path::PathBuf {
@@ -123,6 +126,11 @@ async fn every_head_scores_as_numpy_does_alone_and_together() {
             );
             for (objective, value) in &part.objectives {
                 assert!(near(*value, row.objectives[objective]), "{name}: {objective} {value}");
+            }
+            assert_eq!(part.steps.len(), row.steps.len(), "{name}");
+            assert_eq!(part.steps.is_empty(), case.steps.is_none(), "{name}");
+            for (step, expected) in part.steps.iter().zip(&row.steps) {
+                assert!(near(*step, *expected), "{name}: step {step} against {expected}");
             }
         };
         let mut alone = Vec::new();
@@ -236,6 +244,27 @@ async fn a_mark_that_a_reply_spells_is_text() {
     let spelled = score("one <step> two\nyes").await;
     assert_eq!(spelled, score("one zebra zebra zebra two\nyes").await);
     assert_ne!(spelled, score("one\ntwo\nyes").await);
+}
+
+#[tokio::test]
+async fn steps_come_from_the_cache_and_the_first_256_are_reported() {
+    let case = cases().into_iter().find(|case| case.name == "the lowest step").unwrap();
+    let folder = folder("model.onnx", &input(&case), &case.output);
+    let manifest = folder.path().join("guerdon.model.toml");
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    std::fs::write(&manifest, text.replace("max_tokens = 48", "max_tokens = 4096")).unwrap();
+    let source = load(&ModelConfig::new(folder.path()), &Arc::default());
+    for (steps, reported) in [(1, 1), (255, 255), (256, 256), (257, 256), (400, 256)] {
+        let reply = vec!["yes"; steps].join("\n");
+        let messages = [Message::new(guerdon_types::Role::Assistant, reply)];
+        let first = part(&source, &messages).await;
+        assert_eq!(first.steps.len(), reported);
+        assert_eq!(part(&source, &messages).await, first);
+        // The score of the turn is that of all its steps.
+        if steps <= 256 {
+            assert!(first.steps.contains(&first.raw), "{first:?}");
+        }
+    }
 }
 
 #[tokio::test]

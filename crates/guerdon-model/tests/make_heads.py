@@ -197,6 +197,14 @@ CASES = [
      lambda o, ids: np.mean([softmax(row[[YES, NO]])[0] for row in o["vocabulary"][step_places(ids)]]), None),
 ]
 
+# The scores of the steps, for the cases of process reward models.
+STEP_SCORES = {
+    "the lowest step": lambda o, at: sigmoid(o["at_tokens"][at]),
+    "the product of the steps": lambda o, at: [softmax(row)[1] for row in o["labels_at_tokens"][at]],
+    "the last step": lambda o, at: o["labels_at_tokens"][at] @ [1, 0, -1],
+    "the mean of the steps of a language model": lambda o, at: [softmax(row[[YES, NO]])[0] for row in o["vocabulary"][at]],
+}
+
 say = lambda *turns: [{"role": role, "content": content} for role, content in turns]
 DIALOGUES = [
     say(("user", "480 ?"), ("assistant", "no")),
@@ -235,6 +243,8 @@ def main():
             row = {"messages": messages, "tokens": len(ids), "score": float(np.float32(score(outputs, ids)))}
             if objectives:
                 row["objectives"] = {key: float(np.float32(value)) for key, value in objectives(outputs).items()}
+            if name in STEP_SCORES:
+                row["steps"] = [float(np.float32(step)) for step in STEP_SCORES[name](outputs, step_places(ids))]
             rows.append(row)
         cases.append({"name": name, "format": shape["format"], "suffix": shape.get("suffix"), "steps": shape.get("steps"),
                       "output": output, "rows": rows})

@@ -101,6 +101,11 @@ pub struct RmPart {
     /// model whose manifest names none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub objectives: BTreeMap<String, f32>,
+    /// The scores of the turn's steps in order, before calibration, of which a process reward model
+    /// makes `raw`. Of a turn with more than 256 steps, those of the first 256. Left out for other
+    /// models.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<f32>,
     /// The number of tokens that the model read.
     pub tokens: usize,
     /// Set when a part of the dialogue was left out to fit the model's limit.
@@ -430,15 +435,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn objectives_are_in_json_only_if_there_are_any() {
+    fn objectives_and_steps_are_in_json_only_if_there_are_any() {
         let old = r#"{"score":1.5,"raw":2.0,"tokens":9,"truncated":false}"#;
         let part: RmPart = serde_json::from_str(old).unwrap();
-        assert!(part.objectives.is_empty());
-        assert!(!serde_json::to_string(&part).unwrap().contains("objectives"));
+        assert!(part.objectives.is_empty() && part.steps.is_empty());
+        let json = serde_json::to_string(&part).unwrap();
+        assert!(!json.contains("objectives") && !json.contains("steps"), "{json}");
         let objectives = BTreeMap::from([("helpfulness".to_owned(), 0.25)]);
-        let part = RmPart { objectives, ..part };
+        let part = RmPart { objectives, steps: vec![0.5, -1.0], ..part };
         let json = serde_json::to_value(&part).unwrap();
         assert_eq!(json["objectives"], serde_json::json!({ "helpfulness": 0.25 }));
+        assert_eq!(json["steps"], serde_json::json!([0.5, -1.0]));
         assert_eq!(serde_json::from_value::<RmPart>(json).unwrap(), part);
     }
 

@@ -125,6 +125,7 @@ mod tests {
                 score: finite(rm),
                 raw,
                 objectives: BTreeMap::new(),
+                steps: Vec::new(),
                 tokens: 1,
                 truncated: false,
                 read: Vec::new(),

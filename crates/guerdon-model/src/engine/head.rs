@@ -12,12 +12,18 @@ use crate::load::output::{Activation, Aggregate, ModelOutput, Position, TokenRef
 /// The number of labels from which an output is taken for a language model's.
 const VOCABULARY: usize = 1_000;
 
-/// The raw score of a sequence, with the objectives that the manifest names.
+/// The largest number of steps whose scores are reported. The score of a turn is made of all steps.
+const MAX_STEPS: usize = 256;
+
+/// The raw score of a sequence, with the objectives that the manifest names and the scores of its
+/// steps.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct RawScore {
     pub(crate) value: f32,
     /// In the order of `output.labels`; empty if there are none.
     pub(crate) objectives: Arc<[f32]>,
+    /// The scores of the first [`MAX_STEPS`] steps; empty for a model that does not score steps.
+    pub(crate) steps: Arc<[f32]>,
 }
 
 impl RawScore {
@@ -25,13 +31,14 @@ impl RawScore {
     pub(crate) fn not_finite(&self) -> Option<f32> {
         std::iter::once(self.value)
             .chain(self.objectives.iter().copied())
+            .chain(self.steps.iter().copied())
             .find(|number| !number.is_finite())
     }
 }
 
 impl From<f32> for RawScore {
     fn from(value: f32) -> Self {
-        Self { value, objectives: Arc::default() }
+        Self { value, objectives: Arc::default(), steps: Arc::default() }
     }
 }
 
@@ -281,17 +288,21 @@ impl Head {
                         }
                         _ => f64::NAN,
                     });
-                    let value = single(self.aggregated(steps.collect()));
+                    let steps: Vec<f64> = steps.collect();
                     let objectives = row_of(objectives, row, named).unwrap_or_default();
-                    let objectives = objectives.into_iter().map(single).collect();
-                    return RawScore { value, objectives };
+                    return RawScore {
+                        value: single(self.aggregated(&steps)),
+                        objectives: objectives.into_iter().map(single).collect(),
+                        steps: steps.into_iter().take(MAX_STEPS).map(single).collect(),
+                    };
                 }
             };
             let labels = labels_at(place);
             let value = single(self.combined(&labels, gates.as_deref()));
             let objectives = row_of(objectives, row, named)
                 .unwrap_or_else(|| labels[..named.min(labels.len())].to_vec());
-            RawScore { value, objectives: objectives.into_iter().map(single).collect() }
+            let objectives = objectives.into_iter().map(single).collect();
+            RawScore { value, objectives, steps: Arc::default() }
         };
         Ok(sequences.iter().enumerate().map(score).collect())
     }
@@ -327,17 +338,17 @@ impl Head {
 
     /// The score of a turn with these scores of steps; NaN, and therefore no score, if there are
     /// none.
-    fn aggregated(&self, steps: Vec<f64>) -> f64 {
+    fn aggregated(&self, steps: &[f64]) -> f64 {
         let count = steps.len();
         if count == 0 || steps.iter().any(|step| step.is_nan()) {
             return f64::NAN;
         }
         match self.output.aggregate {
-            Some(Aggregate::Min) => steps.into_iter().fold(f64::INFINITY, f64::min),
-            Some(Aggregate::Prod) => steps.into_iter().product(),
+            Some(Aggregate::Min) => steps.iter().copied().fold(f64::INFINITY, f64::min),
+            Some(Aggregate::Prod) => steps.iter().product(),
             Some(Aggregate::Last) => steps[count - 1],
             #[expect(clippy::cast_precision_loss, reason = "far below 2^52 steps")]
-            Some(Aggregate::Mean) => steps.into_iter().sum::<f64>() / count as f64,
+            Some(Aggregate::Mean) => steps.iter().sum::<f64>() / count as f64,
             None => f64::NAN,
         }
     }
@@ -479,7 +490,10 @@ mod tests {
                 [0]
             .clone()
         };
-        assert_eq!(read(&[1.0, 2.0, 3.0], &[1, 2]), 2.0.into());
+        let steps = RawScore { steps: [2.0, 3.0].into(), ..2.0.into() };
+        assert_eq!(read(&[1.0, 2.0, 3.0], &[1, 2]), steps);
+        let infinite = RawScore { steps: [1.0, f32::INFINITY].into(), ..1.0.into() };
+        assert_eq!(infinite.not_finite(), Some(f32::INFINITY));
         for (numbers, steps) in [
             ([1.0, 2.0, 3.0], &[][..]),
             ([1.0, f32::NAN, 3.0], &[1, 2]),

@@ -55,6 +55,8 @@ class RmPart(_RmPart, total=False):
 
     objectives: dict[str, float]
     """The objectives of a model with several, by name."""
+    steps: list[float]
+    """The scores of the turn's steps in order, of a process reward model; at most 256."""
     read: list[MessagesRead]
     """The messages that the model read, if it did not read all of them whole."""
 
