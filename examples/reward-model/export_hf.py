@@ -13,7 +13,8 @@ standard deviations. guerdon replays a few rows of reference.jsonl whenever it l
 
 The graph of a decoder is packed (packed_decoder.py); `--layout padded` exports other decoders as PyTorch
 writes them. guerdon pads on the right. A decoder is checked on both sides; an encoder that pools its
-first token is right on the right side only. A model of several labels needs `--label`.
+first token is right on the right side only. Of a model with several labels, the score is what their
+names tell, or `--label`.
 
 `--device cuda` computes in 16 bits: an encoder with fused attention (onnx_cuda.py), a decoder over a
 cache of keys and values. Code that a checkpoint brings is run with `--trust-remote-code`, from a local
@@ -33,7 +34,9 @@ import torch
 
 import framework
 import graph_scores
+import label_output
 import onnx_cuda
+import onnx_int8
 import packed_decoder
 import rm_roles
 from hf_reward import HfReward, Texts, deviation
@@ -41,8 +44,10 @@ from manifest import sha256, write_manifest
 from onnx_store import store
 from rm_text import PREFIX, SEPARATOR
 
+# The name of 8-bit arithmetic among the storages.
+INT8 = "int8 arithmetic"
 # Largest difference of the graph to the framework, in standard deviations, by storage.
-TOLERANCE = {"fp32": 1e-3, "fp16": 2e-2, "int8": 0.5, "fused fp16": 2e-2}
+TOLERANCE = {"fp32": 1e-3, "fp16": 2e-2, "int8": 0.5, "fused fp16": 2e-2, INT8: onnx_int8.LIMIT}
 # Beyond this many parameters only the chosen storage is compared.
 SMALL = 100_000_000
 # Beyond this size weights go to a file of their own.
@@ -54,10 +59,13 @@ def arguments():
     p.add_argument("--checkpoint", required=True, help="folder: model, tokenizer, perhaps calibration.json")
     p.add_argument("--out", required=True)
     p.add_argument("--storage", choices=("fp32", "fp16", "int8"), help="storage of the weights on a CPU; arithmetic is fp32; default: fp32")
+    p.add_argument("--precision", choices=("fp32", "int8"), default="fp32",
+                   help="arithmetic on a CPU; int8: large products in 8 bits, with a scale for each token (onnx_int8.py)")
     p.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="cuda: 16-bit arithmetic")
     p.add_argument("--dtype", choices=("float16", "bfloat16"), default="float16", help="arithmetic of a decoder on CUDA")
     p.add_argument("--layout", choices=("packed", "padded"), default="packed", help="layout of a decoder; packed computes shared tokens once")
-    p.add_argument("--label", type=int, help="the label that is the score, of a model with several")
+    p.add_argument("--label", help="the label that is the score, of a model with several: its number, its name, or `all` for their mean; by default "
+                                   "what the names tell")
     p.add_argument("--trust-remote-code", action="store_true", help="run code that the checkpoint brings; from a local folder only")
     p.add_argument("--max-tokens", type=int, default=512, help="as in training")
     p.add_argument("--truncation", choices=("tokens", "messages"), default="tokens", help="of longer dialogues; as in training")
@@ -97,25 +105,13 @@ def fix_rope(model, max_tokens):
             module.rope_type = kinds | {layer: "default"} if layer else "default"
 
 
-def choose_label(config, wanted):
-    """The index of the score among the labels. Exits if it is not known."""
-    names = framework.labels(config)
-    if wanted is None and len(names) == 1:
-        return 0
-    listed = ", ".join(f"{number} = {name}" for number, name in enumerate(names))
-    if wanted is None:
-        sys.exit(f"the model has {len(names)} labels ({listed}); pass the one that is the score as --label")
-    if not 0 <= wanted < len(names):
-        sys.exit(f"--label {wanted}: the model's labels are {listed}")
-    return wanted
-
-
 def reference(args, texts):
     """The framework's rows, with the label that is the score. Exits if guerdon's encoding differs."""
     original = framework.Framework(args.checkpoint, args.trust_remote_code)
     kind = "chat_template" if texts.template else "plain"
+    names = framework.labels(original.model.config)
     settings = SimpleNamespace(format=kind, prefix=PREFIX, separator=SEPARATOR, max_tokens=args.max_tokens,
-                               index=choose_label(original.model.config, args.label))
+                               output=label_output.choose(names, args.label, getattr(original.model.config, "problem_type", None)))
     found = framework.rows(original, settings, lambda messages: texts.encode(messages).ids)
     if len(found) < 8:
         sys.exit(f"only {len(found)} dialogues could be encoded; the chat template refuses the others, or --max-tokens is too low")
@@ -131,7 +127,7 @@ def reference(args, texts):
         if None not in padded:
             print(f"{framework.name_of(original)}, alone vs padded {side}: {deviation(padded, expected):.2e} sd, {len(found)} texts")
     # The framework may change its angles while it scores; the model to export is loaded afresh.
-    return found, settings.index, framework.name_of(original)
+    return found, settings.output, framework.name_of(original)
 
 
 def without_end(ids, token):
@@ -142,7 +138,7 @@ def without_end(ids, token):
     return ids[:end]
 
 
-def difference(model, found, index, pad, reward):
+def difference(model, found, output, pad, reward):
     """The graph's largest and root mean square difference to the framework, in standard deviations."""
     sess = graph_scores.session(model)
     is_packed, is_decoder = graph_scores.is_packed(sess), reward.is_decoder
@@ -151,7 +147,7 @@ def difference(model, found, index, pad, reward):
     sides = [None] if is_packed else [None, "right", "left"] if is_decoder else [None, "right"]
     worst = rms = 0.0
     for side in sides:
-        got = graph_scores.scores(sess, texts, pad, side)[:, index]
+        got = np.array([framework.combined(labels, output) for labels in graph_scores.scores(sess, texts, pad, side)])
         worst = max(worst, deviation(got, expected)) if np.isfinite(got).all() else float("inf")
         rms = max(rms, float(np.sqrt(np.mean((got - expected) ** 2))) / max(float(expected.std()), 1e-3))
     return worst, rms
@@ -159,7 +155,7 @@ def difference(model, found, index, pad, reward):
 
 def stored(model, storage):
     """A copy of the fp32 graph with its weights stored as `storage`."""
-    if storage == "fp32":
+    if storage in ("fp32", INT8):
         return model
     return store(copy.deepcopy(model), storage, keep=lambda name: "score" in name or "classifier" in name)
 
@@ -191,19 +187,19 @@ def build(args, reward, texts, path):
     return onnx.load(path), False, args.storage or "fp32"
 
 
-def errors_of(args, model, reward, found, index, pad, storage):
+def errors_of(args, model, reward, found, output, pad, storage):
     """{storage: (largest, rms) difference to the framework}; without the graph of paged attention, which needs a GPU."""
     if args.device == "cuda" and any(node.op_type == "PagedAttention" for node in model.graph.node):
         return {}
     small = sum(parameter.numel() for parameter in reward.parameters()) <= SMALL
-    wanted = [storage] if args.device == "cuda" else ["fp32", "fp16", "int8"] if small else list(dict.fromkeys(["fp32", storage]))
+    wanted = [storage] if args.device == "cuda" or storage == INT8 else ["fp32", "fp16", "int8"] if small else list(dict.fromkeys(["fp32", storage]))
     errors = {}
     for name in wanted:
         path = Path(args.out) / ".compared.onnx"
         try:
             graph = stored(model, name) if args.device == "cpu" else model
             save(graph, path)
-            errors[name] = difference(path, found, index, pad, reward)
+            errors[name] = difference(path, found, output, pad, reward)
         except SystemExit as unfit:  # values beyond fp16's range
             print(f"{name}: {unfit}")
             if name == storage:
@@ -219,9 +215,11 @@ def main():
     out, folder = Path(args.out), Path(args.checkpoint)
     if args.device == "cuda" and args.storage:
         sys.exit("`--storage` is for a CPU; on CUDA, weights are stored in the type of the arithmetic")
+    if args.precision == "int8" and (args.device == "cuda" or args.storage not in (None, "fp32")):
+        sys.exit("`--precision int8` is for a CPU and stores the weights in 8 bits itself; leave `--device` and `--storage` out")
     texts = Texts(args.checkpoint, args.max_tokens, args.truncation, roles=rm_roles.of_arguments(args),
                   tokenizer=framework.load_tokenizer(args.checkpoint, args.trust_remote_code))
-    found, index, by = reference(args, texts)
+    found, output, by = reference(args, texts)
     reward = HfReward(framework.load_model(args.checkpoint, args.trust_remote_code, attn_implementation="eager"))
     fix_rope(reward.model, args.max_tokens)
     pad = texts.pad if reward.pad is None else reward.pad
@@ -230,7 +228,11 @@ def main():
     path = out / "model.onnx"
     (out / "guerdon.model.toml").unlink(missing_ok=True)  # an export that fails leaves no model that loads
     model, is_packed, storage = build(args, reward, texts, path)
-    errors = errors_of(args, model, reward, found, index, pad, storage)
+    errors = errors_of(args, model, reward, found, output, pad, storage)
+    if args.precision == "int8":
+        rows = [row | {"ids": without_end(row["ids"], reward.pad)} for row in found] if is_packed else found
+        model, storage = onnx_int8.Quantised(copy.deepcopy(model), onnx_int8.usable(rows, "the reference"), output, pad).model, INT8
+        errors |= errors_of(args, model, reward, found, output, pad, INT8)
     for name, (worst, rms) in errors.items():
         print(f"{by} vs ONNX {name}: max |diff| {worst:.2e} sd, rms {rms:.2e} sd, {len(found)} texts")
     for name in [name for name in ("fp32", storage) if name in errors]:
@@ -238,6 +240,7 @@ def main():
             sys.exit(f"FAILED: the graph ({name}) scores {errors[name][0]:.2e} sd away from the framework, more than {TOLERANCE[name]}; nothing "
                      "can be served from this folder. The model may need inputs that HfReward does not pass, or a pooling of its own")
     save(stored(model, storage) if args.device == "cpu" else model, path)
+    args.precision = "int8" if storage == INT8 else None
     texts.tokenizer.backend_tokenizer.save(str(out / "tokenizer.json"), pretty=False)
     chat = None
     if texts.template:
@@ -255,7 +258,7 @@ def main():
     ends = is_packed and reward.pad is not None and any(row["ids"][-1] == reward.pad for row in found)
     pad_token = None if reward.pad is None and texts.tokenizer.pad_token is None else texts.tokenizer.convert_ids_to_tokens(pad)
     write_manifest(out, args, calibration, where, chat, pad_token, reference=stated,
-                   index=index if reward.model.config.num_labels > 1 else None, ignored_end=pad_token if ends else None)
+                   output=output, ignored_end=pad_token if ends else None)
     if is_packed and args.device == "cuda":
         print(f"compare the graph on the GPU: guerdon rm check {out} --device cuda")
     print(f"{out}: {path.stat().st_size / 1e6:.2f} MB, ok")

@@ -4,14 +4,15 @@
 
 export_hf.py compares an exported graph with these scores and writes them to reference.jsonl, which guerdon replays before a
 model goes live. `guerdon rm init` runs this file as a script; it imports nothing of this folder. settings.json has `format`
-("plain" or "pair" with `prefix` and `separator`, or "chat_template"), `max_tokens`, and for a model of several labels `index`. If the folder
-has no weights (as `optimum-cli export onnx` leaves it), the rows have token ids and no score.
+("plain" or "pair" with `prefix` and `separator`, or "chat_template"), `max_tokens`, and for a model of several labels `output`, the keys
+of [output] that make one score of them. If the folder has no weights (as `optimum-cli export onnx` leaves it), the rows have token ids and no score.
 
 Code that a checkpoint brings (`trust_remote_code`) is run only from a local folder, and only with --trust-remote-code."""
 
 import argparse
 import inspect
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -136,10 +137,26 @@ class Framework:
         return found
 
 
+def combined(labels, output):
+    """The score of a text with these labels, by the keys of [output]: activation, and one of index, difference and weights."""
+    labels = [float(label) for label in labels]
+    if output.get("activation") == "softmax":
+        shares = [math.exp(label - max(labels)) for label in labels]
+        labels = [share / sum(shares) for share in shares]
+    elif output.get("activation") == "sigmoid":
+        labels = [1 / (1 + math.exp(-label)) if label >= 0 else math.exp(label) / (1 + math.exp(label)) for label in labels]
+    if output.get("difference"):
+        first, second = output["difference"]
+        return labels[first] - labels[second]
+    if output.get("weights"):
+        return sum(weight * label for weight, label in zip(output["weights"], labels, strict=True))
+    return labels[output.get("index") or 0]
+
+
 def rows(framework, settings, cut=None):
     """The reference rows: dialogues that the format accepts, with token ids and scores.
 
-    settings: has format, prefix, separator, max_tokens and index (of the label that is the score). cut: the ids of messages whose
+    settings: has format, prefix, separator, max_tokens and output (see `combined`). cut: the ids of messages whose
     text is too long, or None if such dialogues are left out."""
     found, inputs = [], []
     for about, messages in dialogues():
@@ -166,10 +183,10 @@ def rows(framework, settings, cut=None):
         return found
     for row, called in zip(found, inputs):
         row["labels"] = framework.scores(called)
-        row["score"] = row["labels"][settings.index]
+        row["score"] = combined(row["labels"], settings.output)
     for side in ("right", "left"):
         for row, scores in zip(found, framework.padded(inputs, side) or []):
-            row[f"score_padded_{side}"] = scores[settings.index]
+            row[f"score_padded_{side}"] = combined(scores, settings.output)
     return found
 
 
@@ -198,7 +215,7 @@ def main():
     parser.add_argument("--out", required=True)
     parser.add_argument("--trust-remote-code", action="store_true", help="run code of the checkpoint, from a local folder only")
     args = parser.parse_args()
-    settings = SimpleNamespace(**{"index": 0} | json.loads(Path(args.settings).read_text(encoding="utf-8")))
+    settings = SimpleNamespace(**{"output": {}} | json.loads(Path(args.settings).read_text(encoding="utf-8")))
     weights = any(any(Path(args.checkpoint).glob(form)) for form in WEIGHTS)
     framework = Framework(args.checkpoint, args.trust_remote_code, weights)
     found = rows(framework, settings)

@@ -25,24 +25,32 @@ def one_text(ids):
             "short_query_idx": one, "short_key_idx": one, "short_starts": np.array([0])}
 
 
-def batch_of(texts, pad, left):
-    """The inputs of a padded graph."""
+def batch_of(texts, pad, left, first_position=0):
+    """The inputs of a padded graph, as int64."""
     longest = max(map(len, texts))
     ids, mask = np.full((len(texts), longest), pad), np.zeros((len(texts), longest), np.int64)
     for row, text in enumerate(texts):
         place = slice(longest - len(text), None) if left else slice(0, len(text))
         ids[row, place], mask[row, place] = text, 1
-    return {"input_ids": ids, "attention_mask": mask}
+    positions = np.maximum(mask.cumsum(1) - 1, 0) + first_position
+    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids), "position_ids": positions}
 
 
-def scores(sess, texts, pad=0, side=None, batch=8):
+TYPES = {"tensor(int32)": np.int32, "tensor(int64)": np.int64}
+
+
+def feed(sess, inputs):
+    """The inputs that the graph has, as its types."""
+    return {i.name: np.asarray(inputs[i.name]).astype(TYPES.get(i.type, np.int64)) for i in sess.get_inputs()}
+
+
+def scores(sess, texts, pad=0, side=None, batch=8, output="logits", first_position=0):
     """Scores of token ids, [texts, labels]: alone if `side` is None, else padded on that side."""
-    names = {i.name for i in sess.get_inputs()}
-
     def run(inputs):
-        return sess.run(["logits"], {name: value for name, value in inputs.items() if name in names})[0]
+        found = sess.run([output], feed(sess, inputs))[0]
+        return found.reshape(len(found), -1)
 
     if is_packed(sess):
         return np.concatenate([run(one_text(ids)) for ids in texts])
     size = 1 if side is None else batch
-    return np.concatenate([run(batch_of(texts[at:at + size], pad, side == "left")) for at in range(0, len(texts), size)])
+    return np.concatenate([run(batch_of(texts[at:at + size], pad, side == "left", first_position)) for at in range(0, len(texts), size)])

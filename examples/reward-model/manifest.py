@@ -19,18 +19,20 @@ def number(value):
     return f"{value:.3e}" if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
 
 
-def write_manifest(out, args, calibration=None, measured_on="", chat=None, pad_token=None, reference=None, index=None,
+def write_manifest(out, args, calibration=None, measured_on="", chat=None, pad_token=None, reference=None, output=None,
                    ignored_end=None):
     """Write the manifest of the model folder `out`.
 
     args: has name, about, license and max_tokens, and perhaps truncation and those of
     rm_roles.py. chat: None for the plain format, else {"bos_token": ..,
     "eos_token": ..} of a model with a chat_template.jinja. pad_token: pads the shorter texts of a batch.
-    reference: the section of that name: sha256, by, storage, error, rms, errors. index: the label that is the
-    score. ignored_end: the token that is removed from the end of a text.
+    reference: the section of that name: sha256, by, storage, error, rms, errors. output: the keys of [output]
+    that make one score of several labels. ignored_end: the token that is removed from the end of a text.
     """
     text = json.dumps  # a JSON string is also a TOML basic string
-    lines = [f"name = {text(args.name)}", f"about = {text(args.about)}", f"license = {text(args.license)}", "", "[files]"]
+    lines = [f"name = {text(args.name)}", f"about = {text(args.about)}", f"license = {text(args.license)}"]
+    lines += [f"precision = {text(args.precision)}"] if getattr(args, "precision", None) not in (None, "fp32") else []
+    lines += ["", "[files]"]
     files = [("model", "model.onnx"), ("tokenizer", "tokenizer.json")]
     files += [("model_data", "model.onnx.data")] if (out / "model.onnx.data").exists() else []
     files += [("chat_template", "chat_template.jinja")] if chat is not None else []
@@ -47,7 +49,7 @@ def write_manifest(out, args, calibration=None, measured_on="", chat=None, pad_t
     else:
         lines += [f"{key} = {text(token)}" for key, token in chat.items() if token]
     lines += ["", "[output]", 'name = "logits"']
-    lines += [] if index is None else [f"index = {index}"]
+    lines += [f"{key} = {text(value, ensure_ascii=False)}" for key, value in (output or {}).items()]
     if reference:
         lines += ["", "[reference]"]
         lines += [f"{key} = {number(value)}" for key, value in reference.items() if key != "errors"]

@@ -1,10 +1,8 @@
 """Compute an exported graph's large matrix products in 8 bits, with a scale for each token.
 
-    python onnx_int8.py --model FOLDER --out FOLDER
-
-Reads a model folder that export_hf.py wrote in fp32, and writes one with 8-bit arithmetic. The manifest
-states the difference to the framework's scores in reference.jsonl, and guerdon refuses the model where
-it differs by more. It is an option because it is not exact: compare the error with what you need.
+`export_hf.py --precision int8` and `guerdon rm init --precision int8` use it. The manifest states the
+difference to the framework's scores in reference.jsonl, and guerdon refuses the model where it differs by
+more. It is an option because it is not exact: compare the error with what you need.
 
 Each row of activations (a token) gets a scale and an offset of its own, from its smallest and largest
 value, so that its integers do not depend on other tokens or texts. The products of integers are exact.
@@ -16,12 +14,8 @@ Activations have a few columns that are far larger than the others. Part of thei
 the weights (SmoothQuant, arXiv 2211.10438, equation 4), measured on the given texts."""
 
 import argparse
-import hashlib
 import json
-import re
-import shutil
 import sys
-import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +23,12 @@ import onnx
 import onnxruntime as ort
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
+import framework
+import graph_scores
+
 LARGE = 4096  # fewer weights than this are not worth the nodes
 WEIGHT_LIMIT = 64
+LIMIT = 0.5  # largest accepted difference, in standard deviations of the reference scores
 SMOOTHING = 0.8  # share of a column's size that moves into the weights
 
 
@@ -69,10 +67,9 @@ def column_sizes(model, names, feeds):
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3
     session = ort.InferenceSession(watched.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    inputs = {i.name for i in session.get_inputs()}
     sizes = {}
-    for feed in feeds:
-        values = session.run(names, {name: value for name, value in feed.items() if name in inputs})
+    for inputs in feeds:
+        values = session.run(names, graph_scores.feed(session, inputs))
         for name, value in zip(names, values):
             size = np.abs(value).reshape(-1, value.shape[-1]).max(0)
             sizes[name] = np.maximum(sizes.get(name, 0), size)
@@ -175,60 +172,51 @@ def quantise(model, feeds, keep=lambda name: False):
     return len(found)
 
 
-def stated(text, digest, worst, rms):
-    """The manifest with the new graph's hash and error."""
-    text, found = re.subn(r'(?m)^model_sha256 = .*$', f'model_sha256 = "{digest}"', text)
-    section = re.search(r"(?ms)^\[reference\]\n.*?(?=^\[|\Z)", text)
-    if found != 1 or section is None:
-        raise SystemExit("the manifest has no hash of the model or no [reference] section; export the model again")
-    lines = [line for line in section[0].rstrip().splitlines() if not re.match(r"(storage|error|rms) =", line)]
-    lines += ['storage = "int8 arithmetic"', f"error = {worst:.3e}", f"rms = {rms:.3e}", "", ""]
-    return text[:section.start()] + "\n".join(lines) + text[section.end():]
+class Quantised:
+    """A graph in 8 bits, and its difference from the reference scores in standard deviations."""
+
+    def __init__(self, model, rows, output=None, pad=0, first_position=0):
+        """model: in fp32, rewritten in place. rows: with ids and score. output: the keys of [output] in the manifest."""
+        output = output or {}
+        packed = any(i.name == "token_ids" for i in model.graph.input)
+        texts = [row["ids"] for row in rows]
+        feeds = [graph_scores.one_text(ids) if packed else graph_scores.batch_of([ids], pad, False, first_position) for ids in texts[::2]]
+        self.products = quantise(model, feeds, keep=lambda name: "score" in name or "classifier" in name)
+        self.model = model
+        expected = np.array([row["score"] for row in rows])
+        found = graph_scores.scores(graph_scores.session(model.SerializeToString()), texts, pad, output=output.get("name", "logits"),
+                                    first_position=first_position)
+        apart = np.abs(np.array([framework.combined(labels, output) for labels in found]) - expected) / max(float(expected.std()), 1e-3)
+        self.error, self.rms = float(apart.max()), float(np.sqrt(np.mean(apart**2)))
+
+    def check(self, limit):
+        if not self.error <= limit:
+            sys.exit(f"FAILED: in 8 bits a text scores {self.error:.3f} standard deviations away from the reference, more than {limit}; keep the "
+                     "model in fp32")
+
+
+def usable(rows, source):
+    """The rows with ids and a score. Exits if there are too few."""
+    rows = [row for row in rows if row.get("ids") and row.get("score") is not None]
+    if len(rows) < 16:
+        sys.exit(f"{source} has {len(rows)} rows with token ids and scores, fewer than 16; the error of 8 bits cannot be stated")
+    return rows
 
 
 def main():
-    import graph_scores
-
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--model", required=True, type=Path, help="folder that export_hf.py wrote in fp32")
-    p.add_argument("--out", required=True, type=Path)
-    p.add_argument("--limit", type=float, default=0.5, help="largest accepted difference, in standard deviations of the reference scores")
+    p.add_argument("--graph", required=True, type=Path, help="the graph in fp32")
+    p.add_argument("--reference", required=True, type=Path, help="reference.jsonl with token ids and scores")
+    p.add_argument("--settings", required=True, type=Path, help="JSON: `output`, the keys of [output], and perhaps `pad` and `first_position`")
+    p.add_argument("--to", required=True, type=Path, help="the graph in 8 bits")
+    p.add_argument("--limit", type=float, default=LIMIT, help="largest accepted difference, in standard deviations of the reference scores")
     args = p.parse_args()
-    if args.out.resolve() == args.model.resolve():
-        sys.exit("--out is the folder of the model; give another one")
-    manifest_text = (args.model / "guerdon.model.toml").read_text(encoding="utf-8")
-    manifest = tomllib.loads(manifest_text)
-    rows = [json.loads(line) for line in (args.model / "reference.jsonl").open(encoding="utf-8")]
-    rows = [row for row in rows if row.get("ids") and row.get("score") is not None]
-    if len(rows) < 16:
-        sys.exit(f"{args.model}/reference.jsonl has {len(rows)} rows with token ids and scores, fewer than 16; export the model again")
-    model = onnx.load(args.model / manifest["files"]["model"])
-    end = manifest["input"].get("ignored_end")
-    if end is not None:
-        words = {token["content"]: token["id"] for token in json.loads((args.model / "tokenizer.json").read_text(encoding="utf-8"))["added_tokens"]}
-        for row in rows:
-            while len(row["ids"]) > 1 and row["ids"][-1] == words[end]:
-                row["ids"].pop()
-    packed = any(i.name == "token_ids" for i in model.graph.input)
-    feeds = [graph_scores.one_text(row["ids"]) if packed else graph_scores.batch_of([row["ids"]], 0, False) for row in rows[::2]]
-    count = quantise(model, feeds, keep=lambda name: "score" in name or "classifier" in name)
-    index = manifest.get("output", {}).get("index", 0)
-    expected = np.array([row["score"] for row in rows])
-    got = graph_scores.scores(graph_scores.session(model.SerializeToString()), [row["ids"] for row in rows])[:, index]
-    apart = np.abs(got - expected) / max(float(expected.std()), 1e-3)
-    worst, rms = float(apart.max()), float(np.sqrt(np.mean(apart**2)))
-    print(f"{count} products in 8 bits; {len(rows)} texts: max |diff| {worst:.3f} sd, rms {rms:.3f} sd")
-    if not worst <= args.limit:
-        sys.exit(f"FAILED: {worst:.3f} is more than {args.limit} standard deviations; keep the model in fp32")
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "guerdon.model.toml").unlink(missing_ok=True)  # a model that is half written does not load
-    onnx.save(model, args.out / manifest["files"]["model"])
-    for name in ("reference.jsonl", *(manifest["files"][key] for key in ("tokenizer", "chat_template") if key in manifest["files"])):
-        shutil.copyfile(args.model / name, args.out / name)
-    digest = hashlib.sha256((args.out / manifest["files"]["model"]).read_bytes()).hexdigest()
-    part = args.out / ".guerdon.model.toml.part"
-    part.write_text(stated(manifest_text, digest, worst, rms), encoding="utf-8")
-    part.replace(args.out / "guerdon.model.toml")
+    settings = json.loads(args.settings.read_text(encoding="utf-8"))
+    rows = usable([json.loads(line) for line in args.reference.open(encoding="utf-8")], args.reference)
+    made = Quantised(onnx.load(args.graph), rows, settings.get("output"), settings.get("pad") or 0, settings.get("first_position") or 0)
+    made.check(args.limit)
+    onnx.save(made.model, args.to)
+    print(json.dumps({"products": made.products, "error": made.error, "rms": made.rms}))
 
 
 if __name__ == "__main__":

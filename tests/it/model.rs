@@ -108,3 +108,54 @@ async fn model_that_disagrees_with_its_reference_does_not_replace_the_one_in_ser
     assert_eq!(server.score(&request).await["results"][0]["turns"][0]["rm"], before);
     server.stop().await;
 }
+
+/// Writes `content` in place of the file, which keeps its time of modification.
+#[expect(clippy::disallowed_methods, reason = "a test changes its own copy of a model")]
+fn overwrite(file: &Path, content: &[u8]) {
+    let modified = std::fs::metadata(file).unwrap().modified().unwrap();
+    std::fs::write(file, content).unwrap();
+    let file = std::fs::File::options().write(true).open(file).unwrap();
+    file.set_modified(modified).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::disallowed_methods, reason = "a test reads its own copy of a model")]
+async fn reload_notices_a_file_that_changed_behind_the_same_manifest() {
+    let (folder, config) = tiny_copy();
+    let server = Server::from_config(&config, &[]).await;
+    let request = json!({ "rollouts": [Server::rollout("480 .")] });
+    let score = async || server.score(&request).await["results"][0]["turns"][0]["rm"].clone();
+    let before = score().await;
+    for name in ["model.onnx", "tokenizer.json"] {
+        let file = folder.path().join(name);
+        let good = std::fs::read(&file).unwrap();
+        let mut flipped = good.clone();
+        flipped[good.len() / 2] ^= 1;
+        for bad in [&flipped[..], &good[..good.len() / 2], b""] {
+            overwrite(&file, bad);
+            let refused = server.post("/v1/reload", &json!({})).await;
+            assert_eq!(refused.status, 422, "{name}: {}", refused.text);
+            assert!(
+                refused.text.contains(name) && refused.text.contains("sha256"),
+                "{}",
+                refused.text
+            );
+            assert_eq!(score().await, before);
+        }
+        std::fs::remove_file(&file).unwrap();
+        let refused = server.post("/v1/reload", &json!({})).await;
+        assert!(refused.status >= 400 && refused.text.contains(name), "{}", refused.text);
+        assert_eq!(score().await, before);
+        std::fs::write(&file, &good).unwrap();
+        assert_eq!(server.post("/v1/reload", &json!({})).await.status, 200);
+        assert_eq!(score().await, before);
+    }
+    // Reference scores without a stated hash: other ones are replayed.
+    let reference = folder.path().join("reference.jsonl");
+    let rows = std::fs::read_to_string(&reference).unwrap();
+    overwrite(&reference, rows.replace("\"score\": ", "\"score\": 9").as_bytes());
+    let refused = server.post("/v1/reload", &json!({})).await;
+    assert!(refused.text.contains("reference.jsonl: line"), "{}", refused.text);
+    assert_eq!(score().await, before);
+    server.stop().await;
+}

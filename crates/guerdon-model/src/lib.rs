@@ -20,10 +20,11 @@
 //! | folder | file | content |
 //! |---|---|---|
 //! | `load/` | `config`, `device` | configuration of one model: device, batch and queue limits |
-//! | | `manifest` | `guerdon.model.toml`: files, input format |
+//! | | `manifest`, `model_files`, `input` | `guerdon.model.toml`: files, input format |
+//! | | `loaded_files` | the files of a loaded model, and their later changes |
 //! | | `output` | its output section: from labels, tokens and steps to one score |
 //! | | `reference` | `reference.jsonl`: scores of the model's own framework |
-//! | | `files` | reading and hashing of files |
+//! | | `files`, `onnx_file` | reading and hashing of files; the parts of an ONNX file |
 //! | | `runtime` | the ONNX Runtime library and the process-wide environment |
 //! | | `error` | the error type |
 //! | `encode/` | `template` | chat templates |
@@ -33,7 +34,7 @@
 //! | | `tokens` | token ids and the range of the scored message |
 //! | `engine/` | `session` | the ONNX Runtime session |
 //! | | `head`, `values` | from the graph's outputs to one score; outputs of any floating-point type |
-//! | | `weights`, `onnx_file` | weights that sessions share; the constants of an ONNX file |
+//! | | `weights` | weights that sessions share |
 //! | | `graph`, `sharing` | kinds of packed graphs; what their sequences share |
 //! | | `padded`, `packed` | a batch as padded rows; a batch as distinct tokens |
 //! | | `chunks` | packed attention on a CPU, by chunks of queries |
@@ -67,15 +68,16 @@ mod reference;
 mod source;
 mod startup;
 
-pub use draft::manifest::{DraftNote, DraftOptions, ManifestDraft};
+pub use draft::drafting::{DraftNote, DraftOptions};
+pub use draft::manifest::ManifestDraft;
 pub use encode::steps::StepFormat;
 pub use load::config::ModelConfig;
 pub use load::device::{Device, Devices, UnknownDevice};
 pub use load::error::Error;
 pub use load::files::Sha256Hex;
-pub use load::manifest::{
-    InputFormat, MANIFEST, Manifest, ModelFiles, ModelInput, RolePrefixes, ScoreDistribution,
-};
+pub use load::input::{InputFormat, ModelInput, RolePrefixes};
+pub use load::manifest::{MANIFEST, Manifest, Precision, ScoreDistribution};
+pub use load::model_files::ModelFiles;
 pub use load::output::{Activation, Aggregate, ModelOutput, Position, TokenRef};
 pub use load::reference::ReferenceTolerance;
 pub use load::stated_reference::{ModelReference, REFERENCE};

@@ -17,7 +17,9 @@ use crate::encode::tokenize::{EncodedTurn, Encoder};
 use crate::engine::batch_plan::BatchLimits;
 use crate::engine::head::RawScore;
 use crate::engine::session::InferenceEngine;
-use crate::load::manifest::{InputFormat, Manifest};
+use crate::load::input::InputFormat;
+use crate::load::loaded_files::LoadedFiles;
+use crate::load::manifest::Manifest;
 use crate::queue::engines::Engines;
 use crate::queue::event::{ModelEvent, ModelObserver};
 use crate::queue::in_flight::{InFlight, InFlightGuard};
@@ -43,6 +45,8 @@ pub struct Model {
     /// Permits to tokenize, one per core.
     tokenizing: Arc<Semaphore>,
     in_flight: InFlight,
+    /// The files that it was loaded from.
+    files: Mutex<LoadedFiles>,
     /// The channel to the device threads; `None` after the shutdown.
     inbox: Mutex<Option<SyncSender<QueuedTurn>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -52,6 +56,7 @@ pub struct Model {
 struct ModelParts<E> {
     manifest: Manifest,
     hash: String,
+    files: LoadedFiles,
     encoder: Encoder,
     engines: Vec<E>,
     limits: BatchLimits,
@@ -111,7 +116,7 @@ impl Model {
         observer: Arc<dyn Fn(&ModelEvent) + Send + Sync>,
     ) -> Result<Arc<Self>, Error> {
         config.check()?;
-        let manifest = Manifest::load(&config.path)?;
+        let manifest = Manifest::read(&config.path)?;
         Self::start_with(config, manifest, observer)
     }
 
@@ -127,7 +132,6 @@ impl Model {
         observer: Arc<dyn Fn(&ModelEvent) + Send + Sync>,
     ) -> Result<Arc<Self>, Error> {
         config.check()?;
-        manifest.verify_files(&config.path)?;
         Self::start_with(config, manifest, observer)
     }
 
@@ -136,6 +140,7 @@ impl Model {
         mut manifest: Manifest,
         observer: ModelObserver,
     ) -> Result<Arc<Self>, Error> {
+        let files = LoadedFiles::verified(&config.path, &manifest)?;
         let max_tokens = manifest.input.max_tokens;
         manifest.input.max_tokens = config.max_tokens.unwrap_or(manifest.input.max_tokens);
         let hash = manifest.hash(&config.path)?;
@@ -147,7 +152,7 @@ impl Model {
         }
         let config =
             ModelConfig { max_wait: config.burst_wait(largest_batch_time), ..config.clone() };
-        let parts = ModelParts { manifest, hash, encoder, engines, limits };
+        let parts = ModelParts { manifest, hash, files, encoder, engines, limits };
         Self::start(parts, &config, observer)
     }
 
@@ -156,7 +161,7 @@ impl Model {
         config: &ModelConfig,
         observer: ModelObserver,
     ) -> Result<Arc<Self>, Error> {
-        let ModelParts { manifest, hash, encoder, engines, limits } = parts;
+        let ModelParts { manifest, hash, files, encoder, engines, limits } = parts;
         // Every entry in the channel holds a permit of the semaphore, so the channel is never full.
         let (sender, inbox) = sync_channel(config.queue);
         let (queue, cache) = (QueueSlots::new(config.queue), ScoreCache::new(config.cache));
@@ -202,6 +207,7 @@ impl Model {
             observer,
             tokenizing,
             in_flight,
+            files: Mutex::new(files),
             inbox: Mutex::new(Some(sender)),
             threads: Mutex::new(threads),
         }))
@@ -220,6 +226,18 @@ impl Model {
         &self.hash
     }
 
+    /// Compares the model's files with those that it was loaded from. Files whose metadata did not
+    /// change are not read. Returns false if the model must be loaded again, because a file whose
+    /// hash the manifest does not state has another content. Blocks until this is done.
+    ///
+    /// # Errors
+    ///
+    /// Returns an [`Error`] for a file that is missing or has another content than the manifest
+    /// states. The loaded model is not affected.
+    pub fn files_are_unchanged(&self) -> Result<bool, Error> {
+        self.files.lock().are_unchanged()
+    }
+
     /// The names of the objectives that are reported next to the score.
     pub(crate) fn objectives(&self) -> impl Iterator<Item = &String> {
         self.manifest.output.labels.iter()
@@ -229,6 +247,12 @@ impl Model {
     #[must_use]
     pub const fn device(&self) -> &Devices {
         &self.device
+    }
+
+    /// The id of the token that pads the shorter texts of a batch, if the model's files state it.
+    #[must_use]
+    pub fn pad_id(&self) -> Option<u32> {
+        self.encoder.pad()
     }
 
     /// A one-sentence description of the model.

@@ -214,9 +214,10 @@ pub(crate) struct RmInitArgs {
     /// The ONNX file, if the folder has several; default: model.onnx
     #[arg(long, value_name = "FILE")]
     pub(crate) graph: Option<PathBuf>,
-    /// The label that is the score, of a model with several labels
-    #[arg(long, value_name = "NUMBER")]
-    pub(crate) label: Option<usize>,
+    /// The label that is the score, of a model with several labels; `all` reports every label and
+    /// scores their mean; default: what the labels' names tell
+    #[arg(long, value_name = "NUMBER|NAME|all")]
+    pub(crate) label: Option<String>,
     /// The longest input in tokens; default: what the files state, at most 4,096
     #[arg(long, value_name = "TOKENS")]
     pub(crate) max_tokens: Option<usize>,
@@ -236,9 +237,23 @@ pub(crate) struct RmInitArgs {
     /// Run code that the checkpoint brings; only from a local folder
     #[arg(long, requires = "python")]
     pub(crate) trust_remote_code: bool,
+    /// Arithmetic of the graph. `int8` writes a second graph beside the given one, with large
+    /// products in 8 bits, and states its difference from transformers in the manifest; the Python
+    /// also needs onnx and onnxruntime, and the model's weights
+    #[arg(long, requires = "python", default_value = "fp32", value_name = "PRECISION")]
+    pub(crate) precision: GraphPrecision,
     /// ONNX Runtime's shared library; default: see `make onnxruntime`
     #[arg(long, env = "ORT_DYLIB_PATH", value_name = "FILE")]
     pub(crate) runtime: Option<PathBuf>,
+}
+
+/// The arithmetic of a graph that `rm init` writes a manifest for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum GraphPrecision {
+    /// As the graph is
+    Fp32,
+    /// Large products in 8 bits, with a scale for each token
+    Int8,
 }
 
 /// A model, its device and its runtime.

@@ -1,5 +1,6 @@
 //! The files of a model folder without a manifest, found by the names that exporters give them.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -19,6 +20,35 @@ pub(crate) struct ModelFolder {
     pub(crate) special_tokens: Value,
     /// `sentence_bert_config.json` of sentence-transformers.
     pub(crate) sentence_config: Value,
+}
+
+/// Variants of one graph by the names that exporters give them, the most exact first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum GraphVariant {
+    /// `model.onnx`.
+    Plain,
+    /// Optimised, in 32 bits.
+    Optimised,
+    /// A name of another kind.
+    Other,
+    /// In 16 bits.
+    Half,
+    /// In 8 bits or fewer.
+    Quantised,
+}
+
+impl GraphVariant {
+    fn of(file: &Path) -> Self {
+        let name = file.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
+        let has = |parts: &[&str]| parts.iter().any(|part| name.contains(part));
+        match name.as_str() {
+            "model" => Self::Plain,
+            _ if has(&["quant", "int8", "uint8", "int4", "q4", "q8", "bnb"]) => Self::Quantised,
+            _ if has(&["fp16", "bf16", "float16", "half", "_o4"]) => Self::Half,
+            _ if has(&["_o1", "_o2", "_o3", "optimized", "optimised", "fp32"]) => Self::Optimised,
+            _ => Self::Other,
+        }
+    }
 }
 
 impl ModelFolder {
@@ -87,26 +117,32 @@ impl ModelFolder {
                 ))),
             };
         }
-        let plain = found.iter().find(|file| file.file_name().is_some_and(|n| n == "model.onnx"));
-        match (plain, found.as_slice()) {
-            (Some(plain), [_]) => Ok((plain.clone(), "the only ONNX file".to_owned())),
-            (Some(plain), several) => {
-                let reason = format!(
-                    "the usual name; {} others are ignored (`--graph` chooses)",
-                    several.len() - 1
-                );
-                Ok((plain.clone(), reason))
-            }
-            (None, [only]) => Ok((only.clone(), "the only ONNX file".to_owned())),
-            (None, []) => Err(refused(
+        let best = found.iter().map(|file| GraphVariant::of(file)).min();
+        let chosen: Vec<&PathBuf> =
+            found.iter().filter(|file| Some(GraphVariant::of(file)) == best).collect();
+        let others = found.len().saturating_sub(1);
+        match (best, chosen.as_slice()) {
+            (None, _) => Err(refused(
                 "has no ONNX file; write one with examples/reward-model/export_hf.py, or with \
                  `optimum-cli export onnx --task text-classification --model MODEL FOLDER`"
                     .to_owned(),
             )),
-            (None, _) => Err(refused(format!(
+            (_, [only]) if others == 0 => Ok(((*only).clone(), "the only ONNX file".to_owned())),
+            (Some(GraphVariant::Plain), [first, ..]) => {
+                let reason =
+                    format!("the usual name; {others} others are ignored (`--graph` chooses)");
+                Ok(((*first).clone(), reason))
+            }
+            (Some(GraphVariant::Other), [_, _, ..]) => Err(refused(format!(
                 "has several ONNX files: {}; choose one with `--graph`",
                 listed()
             ))),
+            (Some(_), [first, ..]) => {
+                let reason =
+                    format!("the most exact of {}, by its name (`--graph` chooses)", listed());
+                Ok(((*first).clone(), reason))
+            }
+            (Some(_), []) => Err(refused("has no ONNX file".to_owned())),
         }
     }
 
@@ -137,6 +173,23 @@ impl ModelFolder {
 
     pub(crate) fn number(&self, key: &str) -> Option<usize> {
         self.setting(key).and_then(Value::as_u64).and_then(|number| usize::try_from(number).ok())
+    }
+
+    /// The names of the labels by number, from `id2label` or `label2id`.
+    pub(crate) fn label_names(&self) -> BTreeMap<usize, String> {
+        let by_number = self.setting("id2label").and_then(Value::as_object).map(|named| {
+            let name =
+                |(id, name): (&String, &Value)| Some((id.parse().ok()?, name.as_str()?.to_owned()));
+            named.iter().filter_map(name).collect::<BTreeMap<_, _>>()
+        });
+        let by_name = || {
+            let named = self.setting("label2id").and_then(Value::as_object)?;
+            let number = |(name, id): (&String, &Value)| {
+                Some((usize::try_from(id.as_u64()?).ok()?, name.clone()))
+            };
+            Some(named.iter().filter_map(number).collect())
+        };
+        by_number.filter(|names| !names.is_empty()).or_else(by_name).unwrap_or_default()
     }
 
     /// A special token such as `pad_token`, which is a string or an object with `content`.

@@ -1,104 +1,20 @@
 //! Inputs, outputs and weights of an ONNX file, read without a session of ONNX Runtime.
-//!
-//! The messages hold the fields of `onnx.proto3` that are needed. The decoder skips the others,
-//! such as the weights themselves.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use prost::Message;
+use bytes::Bytes;
+use prost::Message as _;
 
 use crate::Error;
+use crate::load::onnx_file::{OnnxConstant, OnnxGraph, OnnxModel, OnnxPort};
 
 /// Size of the largest accepted file. An ONNX file cannot exceed it; larger weights are in files of
 /// their own.
 const MAX_BYTES: u64 = 2 << 30;
 
-#[derive(Clone, PartialEq, Message)]
-struct ModelProto {
-    #[prost(message, optional, tag = "7")]
-    graph: Option<GraphProto>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct GraphProto {
-    #[prost(message, repeated, tag = "1")]
-    node: Vec<NodeProto>,
-    #[prost(message, repeated, tag = "5")]
-    initializer: Vec<TensorProto>,
-    #[prost(message, repeated, tag = "11")]
-    input: Vec<ValueInfoProto>,
-    #[prost(message, repeated, tag = "12")]
-    output: Vec<ValueInfoProto>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct NodeProto {
-    #[prost(string, tag = "4")]
-    op_type: String,
-    #[prost(message, repeated, tag = "5")]
-    attribute: Vec<AttributeProto>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct AttributeProto {
-    #[prost(message, optional, tag = "5")]
-    t: Option<TensorProto>,
-    #[prost(message, optional, tag = "6")]
-    g: Option<GraphProto>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct TensorProto {
-    #[prost(int32, tag = "2")]
-    data_type: i32,
-    #[prost(string, tag = "8")]
-    name: String,
-    #[prost(message, repeated, tag = "13")]
-    external_data: Vec<StringEntry>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct StringEntry {
-    #[prost(string, tag = "1")]
-    key: String,
-    #[prost(string, tag = "2")]
-    value: String,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct ValueInfoProto {
-    #[prost(string, tag = "1")]
-    name: String,
-    #[prost(message, optional, tag = "2")]
-    r#type: Option<TypeProto>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct TypeProto {
-    #[prost(message, optional, tag = "1")]
-    tensor_type: Option<TensorTypeProto>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct TensorTypeProto {
-    #[prost(int32, tag = "1")]
-    elem_type: i32,
-    #[prost(message, optional, tag = "2")]
-    shape: Option<ShapeProto>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct ShapeProto {
-    #[prost(message, repeated, tag = "1")]
-    dim: Vec<DimensionProto>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct DimensionProto {
-    #[prost(int64, optional, tag = "1")]
-    dim_value: Option<i64>,
-}
+/// Operators that quantise an activation with one scale for all texts of a batch.
+const DYNAMIC_OPERATORS: [&str; 2] = ["DynamicQuantizeLinear", "DynamicQuantizeMatMul"];
 
 /// An input or an output of a graph.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,6 +33,10 @@ pub(crate) struct GraphSummary {
     pub(crate) data_files: Vec<PathBuf>,
     /// The narrowest type of the weights: `int8`, `fp16`, `bf16` or `fp32`.
     pub(crate) storage: &'static str,
+    /// The rows of the table of position embeddings, if the graph has one.
+    pub(crate) positions: Option<usize>,
+    /// True if activations are quantised with one scale for a whole batch.
+    pub(crate) scales_by_batch: bool,
 }
 
 impl GraphSummary {
@@ -132,14 +52,14 @@ impl GraphSummary {
             reason = "a model's files are configuration: they are read by a command"
         )]
         let content = std::fs::read(path).map_err(failed)?;
-        Self::parse(&content).map_err(refused)
+        Self::parse(content.into()).map_err(refused)
     }
 
-    fn parse(content: &[u8]) -> Result<Self, String> {
+    fn parse(content: Bytes) -> Result<Self, String> {
         let not_onnx = |detail: String| {
             format!("is not a whole ONNX file: {detail}; export or download the model again")
         };
-        let model = ModelProto::decode(content).map_err(|error| not_onnx(error.to_string()))?;
+        let model = OnnxModel::decode(content).map_err(|error| not_onnx(error.to_string()))?;
         let graph = model.graph.ok_or_else(|| not_onnx("it holds no graph".to_owned()))?;
         let mut weights = Vec::new();
         collect_weights(&graph, &mut weights);
@@ -157,6 +77,8 @@ impl GraphSummary {
             outputs: graph.output.iter().map(port).collect(),
             data_files: data_files.into_iter().collect(),
             storage: storage(&weights),
+            positions: positions(&weights),
+            scales_by_batch: has_node(&graph, &|node| DYNAMIC_OPERATORS.contains(&node)),
         })
     }
 
@@ -166,7 +88,7 @@ impl GraphSummary {
 }
 
 /// The weights of a graph and of the graphs inside its nodes.
-fn collect_weights<'a>(graph: &'a GraphProto, weights: &mut Vec<&'a TensorProto>) {
+fn collect_weights<'a>(graph: &'a OnnxGraph, weights: &mut Vec<&'a OnnxConstant>) {
     weights.extend(&graph.initializer);
     for attribute in graph.node.iter().flat_map(|node| &node.attribute) {
         weights.extend(&attribute.t);
@@ -176,8 +98,32 @@ fn collect_weights<'a>(graph: &'a GraphProto, weights: &mut Vec<&'a TensorProto>
     }
 }
 
+/// True if a node of the graph, or of the graphs inside its nodes, is of a wanted type.
+fn has_node(graph: &OnnxGraph, is_wanted: &dyn Fn(&str) -> bool) -> bool {
+    graph.node.iter().any(|node| {
+        let mut inner = node.attribute.iter().filter_map(|attribute| attribute.g.as_ref());
+        is_wanted(&node.op_type) || inner.any(|graph| has_node(graph, is_wanted))
+    })
+}
+
+/// The rows of the table of position embeddings, by the names that frameworks give it.
+fn positions(weights: &[&OnnxConstant]) -> Option<usize> {
+    let is_table = |name: &str| {
+        let name = name.to_lowercase();
+        let named = ["position_embedding", "embed_position", ".wpe.", "position_encoding"];
+        named.iter().any(|part| name.contains(part)) && !name.contains("relative")
+    };
+    let tables = weights.iter().filter(|weight| is_table(&weight.name));
+    tables
+        .filter_map(|weight| match weight.dims.as_slice() {
+            [rows, _] => usize::try_from(*rows).ok().filter(|rows| *rows > 1),
+            _ => None,
+        })
+        .min()
+}
+
 /// The numbers of `TensorProto.DataType` for weights narrower than 32 bits.
-fn storage(weights: &[&TensorProto]) -> &'static str {
+fn storage(weights: &[&OnnxConstant]) -> &'static str {
     let has = |types: &[i32]| weights.iter().any(|weight| types.contains(&weight.data_type));
     match () {
         () if has(&[2, 3, 21, 22]) => "int8",
@@ -187,7 +133,7 @@ fn storage(weights: &[&TensorProto]) -> &'static str {
     }
 }
 
-fn port(value: &ValueInfoProto) -> GraphPort {
+fn port(value: &OnnxPort) -> GraphPort {
     let tensor = value.r#type.as_ref().and_then(|kind| kind.tensor_type.as_ref());
     let shape = tensor.and_then(|tensor| tensor.shape.as_ref());
     let dimensions = shape.map(|shape| shape.dim.as_slice()).unwrap_or_default();
@@ -201,6 +147,9 @@ fn port(value: &ValueInfoProto) -> GraphPort {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::load::onnx_file::{
+        OnnxAttribute, OnnxDimension, OnnxEntry, OnnxNode, OnnxShape, OnnxTensorType, OnnxType,
+    };
 
     /// An ONNX file with these inputs and outputs, whose axes are free where the size is 0, and
     /// with weights of type `data_type` in `data_files`.
@@ -210,22 +159,23 @@ pub(crate) mod tests {
         (data_type, data_files): (i32, &[&str]),
     ) -> Vec<u8> {
         let value = |name: &str, sizes: &[i64]| {
-            let dim = sizes.iter().map(|size| DimensionProto { dim_value: Some(*size) }).collect();
-            let tensor_type = TensorTypeProto { elem_type: 1, shape: Some(ShapeProto { dim }) };
-            let r#type = Some(TypeProto { tensor_type: Some(tensor_type) });
-            ValueInfoProto { name: name.to_owned(), r#type }
+            let dim = sizes.iter().map(|size| OnnxDimension { dim_value: Some(*size) }).collect();
+            let tensor_type = OnnxTensorType { elem_type: 1, shape: Some(OnnxShape { dim }) };
+            let r#type = Some(OnnxType { tensor_type: Some(tensor_type) });
+            OnnxPort { name: name.to_owned(), r#type }
         };
-        let weight = |file: &str| TensorProto {
+        let weight = |file: &str| OnnxConstant {
             data_type,
             name: format!("weight of {file}"),
-            external_data: vec![StringEntry { key: "location".to_owned(), value: file.to_owned() }],
+            external_data: vec![OnnxEntry { key: "location".to_owned(), value: file.to_owned() }],
+            ..OnnxConstant::default()
         };
-        let inside = TensorProto { data_type, name: "w".to_owned(), external_data: Vec::new() };
+        let inside = OnnxConstant { data_type, name: "w".to_owned(), ..OnnxConstant::default() };
         let initializer = data_files.iter().map(|file| weight(file)).chain([inside]).collect();
         let input = inputs.iter().map(|name| value(name, &[0, 0])).collect();
         let output = outputs.iter().map(|(name, sizes)| value(name, sizes)).collect();
-        let graph = GraphProto { initializer, input, output, ..GraphProto::default() };
-        ModelProto { graph: Some(graph) }.encode_to_vec()
+        let graph = OnnxGraph { initializer, input, output, ..OnnxGraph::default() };
+        OnnxModel { graph: Some(graph) }.encode_to_vec()
     }
 
     #[test]
@@ -244,25 +194,26 @@ pub(crate) mod tests {
 
     #[test]
     fn files_of_weights_are_found_in_inner_graphs_too() {
-        let weight = |file: &str| TensorProto {
+        let weight = |file: &str| OnnxConstant {
             data_type: 1,
             name: "w".to_owned(),
             external_data: vec![
-                StringEntry { key: "location".to_owned(), value: file.to_owned() },
-                StringEntry { key: "offset".to_owned(), value: "0".to_owned() },
+                OnnxEntry { key: "location".to_owned(), value: file.to_owned() },
+                OnnxEntry { key: "offset".to_owned(), value: "0".to_owned() },
             ],
+            ..OnnxConstant::default()
         };
-        let inner = GraphProto { initializer: vec![weight("inner")], ..GraphProto::default() };
-        let attribute = AttributeProto { g: Some(inner), t: Some(weight("constant")) };
-        let node = NodeProto { op_type: "If".to_owned(), attribute: vec![attribute] };
+        let inner = OnnxGraph { initializer: vec![weight("inner")], ..OnnxGraph::default() };
+        let attribute = OnnxAttribute { g: Some(inner), t: Some(weight("constant")) };
+        let node = OnnxNode { op_type: "If".to_owned(), attribute: vec![attribute] };
         let initializer = vec![weight("outer"), weight("outer")];
         let input = vec![
-            ValueInfoProto { name: "w".to_owned(), r#type: None },
-            ValueInfoProto { name: "input_ids".to_owned(), r#type: None },
+            OnnxPort { name: "w".to_owned(), r#type: None },
+            OnnxPort { name: "input_ids".to_owned(), r#type: None },
         ];
-        let graph = GraphProto { node: vec![node], initializer, input, ..GraphProto::default() };
+        let graph = OnnxGraph { node: vec![node], initializer, input, ..OnnxGraph::default() };
         let summary =
-            GraphSummary::parse(&ModelProto { graph: Some(graph) }.encode_to_vec()).unwrap();
+            GraphSummary::parse(OnnxModel { graph: Some(graph) }.encode_to_vec().into()).unwrap();
         assert_eq!(summary.data_files, ["constant", "inner", "outer"].map(PathBuf::from));
         // A weight that is listed as an input is not one.
         assert_eq!(summary.inputs.len(), 1);
@@ -274,7 +225,7 @@ pub(crate) mod tests {
         #[expect(clippy::disallowed_methods, reason = "a test reads a model")]
         let content = std::fs::read(path).unwrap();
         for part in [&content[..content.len() - 7], b"PK\x03\x04", b""] {
-            let error = GraphSummary::parse(part).unwrap_err();
+            let error = GraphSummary::parse(Bytes::copy_from_slice(part)).unwrap_err();
             assert!(error.contains("not a whole ONNX file"), "{error}");
         }
     }

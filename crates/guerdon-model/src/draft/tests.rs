@@ -7,9 +7,12 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::Manifest;
+use crate::draft::drafting::DraftOptions;
 use crate::draft::graph::tests::onnx;
-use crate::draft::manifest::{DraftOptions, LONGEST, ManifestDraft};
+use crate::draft::input::LONGEST;
+use crate::draft::manifest::ManifestDraft;
 use crate::load::files::{Sha256Hex, read_text};
+use crate::load::loaded_files::LoadedFiles;
 
 const FLOAT: i32 = 1;
 
@@ -37,7 +40,7 @@ fn one_score(inputs: &[&str]) -> Vec<u8> {
 fn draft(folder: &TempDir, options: &DraftOptions) -> Result<(ManifestDraft, Manifest), String> {
     let draft = ManifestDraft::of(folder.path(), options).map_err(|error| error.to_string())?;
     let manifest = Manifest::parse(&draft.text)?;
-    manifest.verify_files(folder.path()).map_err(|error| error.to_string())?;
+    LoadedFiles::verified(folder.path(), &manifest).map_err(|error| error.to_string())?;
     Ok((draft, manifest))
 }
 
@@ -79,7 +82,7 @@ fn files_in_an_onnx_folder_and_external_data_are_found() {
     write(&folder.path().join("onnx/model.onnx_data"), "weights");
     let (found, manifest) = draft(&folder, &DraftOptions::default()).unwrap();
     assert_eq!(manifest.files.model, Path::new("onnx/model.onnx"));
-    assert_eq!(manifest.files.model_data.as_deref(), Some(Path::new("onnx/model.onnx_data")));
+    assert_eq!(manifest.files.model_data, [Path::new("onnx/model.onnx_data")]);
     assert_eq!(found.storage, "fp16");
     let graph = Some(PathBuf::from("onnx/model_quantized.onnx"));
     let chosen = draft(&folder, &DraftOptions { graph, ..DraftOptions::default() }).unwrap().1;
@@ -115,15 +118,118 @@ fn templates_of_every_file_are_used_and_written_only_if_needed() {
 }
 
 #[test]
-fn several_labels_are_asked_for_by_name() {
+fn labels_without_a_known_meaning_are_asked_for_by_name() {
     let graph = onnx(&IDS, &[("logits", &[0, 3])], (FLOAT, &[]));
-    let config = json!({"id2label": {"0": "bad", "1": "fair", "2": "good"}});
-    let folder = folder(&config, &graph);
-    let error = draft(&folder, &DraftOptions::default()).unwrap_err();
-    assert!(error.contains("0 = bad, 1 = fair, 2 = good") && error.contains("--label"), "{error}");
-    let label = |label| draft(&folder, &DraftOptions { label, ..DraftOptions::default() });
-    assert_eq!(label(Some(2)).unwrap().1.output.index, Some(2));
-    assert!(label(Some(3)).unwrap_err().contains("`--label 3` is none of them"));
+    for config in [
+        json!({"id2label": {"0": "bad", "1": "fair", "2": "good"}}),
+        json!({"label2id": {"good": 2, "bad": 0, "fair": 1}}),
+    ] {
+        let folder = folder(&config, &graph);
+        let error = draft(&folder, &DraftOptions::default()).unwrap_err();
+        assert!(
+            error.contains("0 = bad, 1 = fair, 2 = good") && error.contains("--label all"),
+            "{error}"
+        );
+        let label = |label: &str| {
+            let label = Some(label.to_owned());
+            draft(&folder, &DraftOptions { label, ..DraftOptions::default() })
+        };
+        assert_eq!(label("2").unwrap().1.output.index, Some(2));
+        assert_eq!(label("Fair").unwrap().1.output.index, Some(1));
+        assert!(label("3").unwrap_err().contains("`--label 3` is none of them"));
+        let (draft, manifest) = label("all").unwrap();
+        assert_eq!(manifest.output.labels, ["bad", "fair", "good"]);
+        assert_eq!(manifest.output.weights.map(|weights| weights.len()), Some(3));
+        assert!(draft.notes.iter().any(|note| note.key == "output.weights" && note.is_guess));
+    }
+    // No configuration at all: the labels have no names.
+    let unnamed = folder(&json!({}), &graph);
+    let error = draft(&unnamed, &DraftOptions::default()).unwrap_err();
+    assert!(error.contains("0 = LABEL_0, 1 = LABEL_1"), "{error}");
+}
+
+#[test]
+fn labels_with_a_known_meaning_become_the_score_and_objectives() {
+    let graph = |labels| onnx(&IDS, &[("logits", &[0, labels])], (FLOAT, &[]));
+    let pair = folder(&json!({"id2label": {"0": "rejected", "1": "chosen"}}), &graph(2));
+    let (told, manifest) = draft(&pair, &DraftOptions::default()).unwrap();
+    assert_eq!(manifest.output.difference, Some([1, 0]));
+    let note = told.notes.iter().find(|note| note.key == "output.difference").unwrap();
+    assert!(!note.is_guess && note.reason.contains("\"chosen\" less \"rejected\""), "{note:?}");
+    let names = ["helpfulness", "correctness", "coherence", "complexity", "verbosity"];
+    let ids: serde_json::Map<String, Value> =
+        names.iter().enumerate().map(|(id, name)| (id.to_string(), json!(name))).collect();
+    let several = folder(&json!({"id2label": ids}), &graph(5));
+    let (guessed, manifest) = draft(&several, &DraftOptions::default()).unwrap();
+    assert_eq!((manifest.output.index, manifest.output.labels.len()), (Some(0), 5));
+    let note = guessed.notes.iter().find(|note| note.key == "output.index").unwrap();
+    assert!(note.is_guess && note.reason.contains("every label is an objective"), "{note:?}");
+    // The graph has one label, whatever the configuration names.
+    let one = folder(&json!({"id2label": {"0": "bad", "1": "good"}}), &graph(1));
+    assert_eq!(drafted(&one).output, crate::ModelOutput::default());
+}
+
+#[test]
+fn weights_in_several_files_are_all_named() {
+    let files = ["model.onnx_data", "model.onnx_data_1", "parts/w.bin"];
+    let graph = onnx(&IDS, &[("logits", &[0, 1])], (FLOAT, &files));
+    for place in ["", "onnx/"] {
+        let folder = folder(&json!({}), &graph);
+        if !place.is_empty() {
+            write(&folder.path().join(place).join("model.onnx"), &graph);
+            std::fs::remove_file(folder.path().join("model.onnx")).unwrap();
+        }
+        for file in &files[..2] {
+            write(&folder.path().join(place).join(file), *file);
+        }
+        let error = draft(&folder, &DraftOptions::default()).unwrap_err();
+        assert!(error.contains(&format!("has no file {place}parts/w.bin, which")), "{error}");
+        write(&folder.path().join(place).join(files[2]), "w");
+        let manifest = drafted(&folder);
+        assert_eq!(manifest.files.model_data, files.map(|file| Path::new(place).join(file)));
+        assert_eq!(manifest.files.model_data_sha256[1], Sha256Hex::of(files[1]));
+        assert_eq!(manifest.files.model_hash().matches('+').count(), 3);
+    }
+    for outside in ["../w.bin", "/w.bin"] {
+        let graph = onnx(&IDS, &[("logits", &[0, 1])], (FLOAT, &[outside]));
+        let error = draft(&folder(&json!({}), &graph), &DraftOptions::default()).unwrap_err();
+        assert!(error.contains("outside its own folder"), "{error}");
+    }
+}
+
+proptest! {
+    /// Graphs as sentence-transformers and optimum name them, in either folder: the most exact one
+    /// is chosen, or the user is asked.
+    #[test]
+    fn most_exact_of_several_graphs_is_chosen(
+        names in prop::sample::subsequence(vec![
+            "model.onnx", "model_O1.onnx", "model_O2.onnx", "model_optimized.onnx", "model_O4.onnx", "model_fp16.onnx",
+            "model_quantized.onnx", "model_qint8_avx512_vnni.onnx", "model_quint8_avx2.onnx", "model_q4f16.onnx",
+        ], 1..6),
+        inside in any::<bool>(),
+    ) {
+        let folder = folder(&json!({}), &one_score(&IDS));
+        std::fs::remove_file(folder.path().join("model.onnx")).unwrap();
+        let place = if inside { "onnx" } else { "" };
+        for name in &names {
+            write(&folder.path().join(place).join(name), one_score(&IDS));
+        }
+        let chosen = drafted(&folder).files.model;
+        let chosen = chosen.file_name().unwrap().to_str().unwrap();
+        let rank = |name: &str| match name {
+            "model.onnx" => 0,
+            _ if name.contains("_O4") || name.contains("fp16") => 2,
+            _ if name.contains("_O") || name.contains("optim") => 1,
+            _ => 3,
+        };
+        let best = names.iter().map(|name| rank(name)).min().unwrap();
+        prop_assert_eq!(rank(chosen), best, "{} of {:?}", chosen, names);
+        if best > 0 {
+            let guessed = draft(&folder, &DraftOptions::default()).unwrap().0;
+            let note = guessed.notes.iter().find(|note| note.key == "files.model").unwrap();
+            prop_assert!(names.len() == 1 || note.reason.contains("--graph"), "{:?}", note);
+        }
+    }
 }
 
 #[test]
@@ -140,7 +246,7 @@ fn folders_that_are_no_reward_model_are_refused_with_the_way_out() {
         ),
         (onnx(&["pixel_values"], logits, (FLOAT, &[])), "guerdon cannot fill"),
         (onnx(&IDS, &[("a", &[0]), ("b", &[0])], (FLOAT, &[])), "`a`, `b`"),
-        (onnx(&IDS, logits, (FLOAT, &["a", "b"])), "all_tensors_to_one_file=True"),
+        (onnx(&IDS, logits, (FLOAT, &["a", "b"])), "has no file a and 1 more files"),
         (b"not onnx".to_vec(), "not a whole ONNX file"),
     ];
     for (graph, fault) in cases {

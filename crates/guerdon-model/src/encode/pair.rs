@@ -7,7 +7,7 @@ use guerdon_types::Message;
 use tokenizers::{Encoding, PostProcessor as _, Tokenizer, TruncationDirection};
 
 use crate::encode::tokens::TokenSequence;
-use crate::load::manifest::RolePrefixes;
+use crate::load::input::RolePrefixes;
 
 /// The bytes per token beyond which the start of a context is not tokenized.
 const BYTES_PER_TOKEN: usize = 16;

@@ -20,7 +20,8 @@ use crate::encode::tokens::TokenSequence;
 use crate::encode::turns::{RoleRules, Turn};
 use crate::engine::head::Head;
 use crate::load::files::read_text;
-use crate::load::manifest::{InputFormat, Manifest, RolePrefixes, Truncation};
+use crate::load::input::{InputFormat, RolePrefixes, Truncation};
+use crate::load::manifest::Manifest;
 use crate::load::output::{ModelOutput, TokenRef};
 
 /// Converts dialogues to token ids.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use guerdon_types::{Message, Role};
 
-use crate::load::manifest::{LeadingAssistant, ModelInput, SameRole};
+use crate::load::input::{LeadingAssistant, ModelInput, SameRole};
 
 /// A message, or the part of one that fits.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,7 +5,6 @@ pub(crate) mod chunks;
 pub(crate) mod graph;
 pub(crate) mod head;
 pub(crate) mod kv_cache;
-pub(crate) mod onnx_file;
 pub(crate) mod packed;
 pub(crate) mod padded;
 pub(crate) mod paged;

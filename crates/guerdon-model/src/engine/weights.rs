@@ -16,10 +16,10 @@ use bytes::Bytes;
 use ort::logging::LogLevel;
 use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, PrepackedWeights, SessionBuilder};
-use ort::value::DynValue;
+use ort::value::{DynValue, Tensor};
 use prost::Message as _;
 
-use crate::engine::onnx_file::{EXTERNAL, OnnxModel};
+use crate::load::onnx_file::{EXTERNAL, OnnxConstant, OnnxModel};
 
 /// The largest optimised graph whose weights are shared. The tensors of a matrix product are in
 /// memory twice, as stored and as rearranged, so beyond this size one session takes less.
@@ -27,6 +27,11 @@ const MAX_GRAPH_BYTES: u64 = 256 << 20;
 
 /// Smaller constants stay in the graph.
 const MIN_SHARED_BYTES: usize = 4_096;
+
+/// `TensorProto.DataType`.
+const FLOAT: i32 = 1;
+const UINT8: i32 = 2;
+const INT8: i32 = 3;
 
 /// An optimised graph with its large constants.
 #[derive(Debug)]
@@ -66,7 +71,7 @@ impl SharedWeights {
             .into_iter()
             .filter(|constant| constant.raw_data.len() >= MIN_SHARED_BYTES)
             .filter_map(|constant| {
-                let value = constant.tensor().transpose()?;
+                let value = tensor(&constant).transpose()?;
                 Some(value.map(|value| (constant.name, value)))
             })
             .collect::<Result<_, _>>()
@@ -92,6 +97,26 @@ fn to_optimise(builder: SessionBuilder, path: &Path) -> ort::Result<SessionBuild
     let builder = builder.with_optimized_model_path(path)?.with_prepacking(false)?;
     // ONNX Runtime warns that the graph suits this processor only.
     Ok(builder.with_log_level(LogLevel::Error)?)
+}
+
+/// A tensor that owns a copy of the constant's elements; `None` if they are of a type that weights
+/// do not have.
+fn tensor(constant: &OnnxConstant) -> ort::Result<Option<Arc<DynValue>>> {
+    let (dims, bytes) = (constant.dims.clone(), &constant.raw_data);
+    let value = match constant.data_type {
+        FLOAT => {
+            let (elements, _) = bytes.as_chunks::<4>();
+            let elements: Vec<f32> = elements.iter().map(|e| f32::from_le_bytes(*e)).collect();
+            Tensor::from_array((dims, elements))?.into_dyn()
+        }
+        UINT8 => Tensor::from_array((dims, bytes.to_vec()))?.into_dyn(),
+        INT8 => {
+            let elements: Vec<i8> = bytes.iter().map(|e| e.cast_signed()).collect();
+            Tensor::from_array((dims, elements))?.into_dyn()
+        }
+        _ => return Ok(None),
+    };
+    Ok(Some(Arc::new(value)))
 }
 
 /// A file without a name, in memory.
@@ -134,10 +159,25 @@ impl MemoryFile {
 mod tests {
     use std::path::Path;
 
+    use super::{FLOAT, INT8, tensor};
     use crate::encode::tokens::TokenSequence;
     use crate::engine::head::Head;
     use crate::engine::session::{InferenceEngine as _, OrtEngine, SessionConfig, shared_weights};
     use crate::load::manifest::Manifest;
+    use crate::load::onnx_file::OnnxConstant;
+
+    fn constant(data_type: i32, dims: Vec<i64>, raw_data: &'static [u8]) -> OnnxConstant {
+        OnnxConstant { dims, data_type, raw_data: raw_data.into(), ..OnnxConstant::default() }
+    }
+
+    #[test]
+    fn shape_that_disagrees_with_its_data_is_an_error() {
+        crate::load::runtime::environment(None).unwrap();
+        assert!(tensor(&constant(FLOAT, vec![2], &[0; 8])).unwrap().is_some());
+        assert!(tensor(&constant(FLOAT, vec![3], &[0; 8])).is_err());
+        assert!(tensor(&constant(INT8, vec![2, 2], &[255; 4])).unwrap().is_some());
+        assert!(tensor(&constant(7, vec![1], &[0; 8])).unwrap().is_none());
+    }
 
     /// Texts of many lengths, some of which share a prefix.
     fn texts() -> Vec<TokenSequence> {

@@ -7,7 +7,7 @@ use guerdon_types::Finite;
 use serde::{Deserialize, Serialize};
 
 /// The largest number of named objectives, each of which every reply repeats.
-const MAX_OBJECTIVES: usize = 64;
+pub(crate) const MAX_OBJECTIVES: usize = 64;
 
 /// The outputs that hold the score.
 ///

@@ -9,7 +9,7 @@ use crate::engine::session::{InferenceEngine as _, OrtEngine, SessionConfig, sha
 use crate::load::manifest::Manifest;
 use crate::startup::labels::with_label_names;
 use crate::startup::memory::resident_bytes;
-use crate::startup::padding::choose_padding;
+use crate::startup::padding::{BatchMates, choose_batch_mates};
 use crate::startup::warmup::{tuned_budget, warm_up};
 use crate::{Device, Error, ModelConfig};
 
@@ -35,7 +35,7 @@ impl Instances {
     ) -> Result<Self, Error> {
         let path = config.path.join(&manifest.files.model);
         let refused = |detail| Error::Model { path: path.clone(), detail };
-        let bytes = manifest.model_bytes(&config.path)?;
+        let bytes = manifest.files.model_bytes(&config.path)?;
         let mut threads = config.session_threads(bytes, physical_cores());
         let on_cpu = config.device.first() == Device::Cpu;
         let head = encoder.head(&manifest.output).map_err(refused)?;
@@ -71,10 +71,15 @@ impl Instances {
         let named = |detail| refused(with_label_names(detail, &config.path));
         first.check_head(&short, &long).map_err(named)?;
         let max_items = config.max_batch_sequences();
-        let pad = match max_items {
+        let (pad, max_items) = match max_items {
             // A batch of one is never padded.
-            1 => session.pad,
-            _ => choose_padding(&mut first, encoder, session.device).map_err(refused)?,
+            1 => (session.pad, 1),
+            _ => match choose_batch_mates(&mut first, encoder, session.device).map_err(refused)? {
+                BatchMates::Padded(pad) => (Some(pad), max_items),
+                BatchMates::Packed => (session.pad, max_items),
+                BatchMates::EqualLengths => (None, max_items),
+                BatchMates::Alone => (None, 1),
+            },
         };
         let token_budget = match config.batch_token_budget() {
             Some(tokens) => tokens,

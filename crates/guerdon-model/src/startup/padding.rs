@@ -1,4 +1,5 @@
-//! Padding check at load: a text must have the same score alone and padded next to a longer text.
+//! Batch check at load: a text must have the same score alone, next to texts of its length, and
+//! padded next to a longer text.
 //!
 //! Some graphs ignore padded columns because the attention mask hides them. Others, such as the
 //! decoders of transformers' `ForSequenceClassification`, find the end of a text by comparing ids
@@ -12,33 +13,51 @@ use crate::encode::tokens::TokenSequence;
 use crate::engine::batch_plan::Layout;
 use crate::engine::session::{InferenceEngine as _, OrtEngine};
 
-/// Chooses the id that pads the shorter texts of a batch, and sets it on `engine`. Returns `None`
-/// for a model whose padding id is unknown and affects scores: its batches hold texts of one
-/// length.
+/// The texts that may share a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BatchMates {
+    /// Texts of any length, of which the shorter ones are padded with this id.
+    Padded(u32),
+    /// Texts of one length.
+    EqualLengths,
+    /// None: a score depends on the other texts of its batch.
+    Alone,
+    /// Texts of any length, without padding.
+    Packed,
+}
+
+/// Chooses the texts that may share a batch, and sets the padding on `engine`. A model whose padding
+/// id is unknown and affects scores has batches of one length. A model whose scores depend on
+/// texts of the same length, such as one that quantises a whole batch with one scale, runs one text
+/// at a time.
 ///
 /// # Errors
 ///
 /// Returns a message if the model's files name a padding token that changes a score.
-pub(crate) fn choose_padding(
+pub(crate) fn choose_batch_mates(
     engine: &mut OrtEngine,
     encoder: &Encoder,
     device: Device,
-) -> Result<Option<u32>, String> {
+) -> Result<BatchMates, String> {
     if matches!(engine.layout(), Layout::Packed(_)) {
-        return Ok(encoder.pad());
+        return Ok(BatchMates::Packed);
     }
     let texts = probe_texts(encoder)?;
     engine.set_pad(None);
-    let alone = texts
-        .iter()
-        .map(|text| {
-            engine.run(&[text]).map(|scores| scores.first().map_or(f32::NAN, |score| score.value))
-        })
-        .collect::<Result<Vec<f32>, String>>()
-        .map_err(|error| format!("does not run: {error}"))?;
+    let alone = scores_alone(engine, &texts)?;
+    if depends_on_mates(engine, &texts[2], device)? {
+        tracing::warn!(
+            "the model's scores depend on the other texts of a batch, as those of a graph do that \
+             quantises a whole batch with one scale, so texts run one at a time, which is slower; \
+             export the model in 32 or 16 bits, or with a scale per token \
+             (examples/reward-model/onnx_int8.py)"
+        );
+        engine.set_pad(None);
+        return Ok(BatchMates::Alone);
+    }
     if let Some(pad) = encoder.pad() {
         return match first_mismatch(engine, &texts, &alone, pad, device)? {
-            None => Ok(Some(pad)),
+            None => Ok(BatchMates::Padded(pad)),
             Some(PaddingMismatch { tokens, alone, longest, padded }) => Err(format!(
                 "scores a text of {tokens} tokens {alone} alone and {padded} padded to {longest} tokens \
                  with `{}` (id {pad}); set `input.pad_token` in guerdon.model.toml to the token whose \
@@ -57,10 +76,55 @@ pub(crate) fn choose_padding(
                  one length only, which is slower; set `input.pad_token` in guerdon.model.toml to the \
                  token whose id is `pad_token_id` in the model's config.json"
             );
-            return Ok(None);
+            return Ok(BatchMates::EqualLengths);
         }
     }
-    Ok(Some(0))
+    Ok(BatchMates::Padded(0))
+}
+
+/// True if a text has another score next to texts of its own length than alone. The other texts
+/// have its tokens in another order or repeat one of them.
+fn depends_on_mates(
+    engine: &mut OrtEngine,
+    text: &TokenSequence,
+    device: Device,
+) -> Result<bool, String> {
+    let length = text.len();
+    let with = |ids: Vec<u32>| TokenSequence { ids: ids.into(), ..text.clone() };
+    let backwards = text.ids.iter().rev().copied().collect();
+    let repeated = |place: usize| vec![text.ids[place.min(length - 1)]; length];
+    let texts = [
+        text.clone(),
+        with(backwards),
+        with(repeated(0)),
+        with(repeated(length / 2)),
+        with(repeated(length)),
+    ];
+    let alone = scores_alone(engine, &texts)?;
+    let batch: Vec<&TokenSequence> = texts.iter().collect();
+    let together = engine.run(&batch).map_err(|error| format!("does not run: {error}"))?;
+    let mut pairs = alone.iter().zip(together);
+    Ok(pairs.any(|(alone, together)| is_another(*alone, together.value, device)))
+}
+
+/// The score of each text in a run of its own.
+fn scores_alone(engine: &mut OrtEngine, texts: &[TokenSequence]) -> Result<Vec<f32>, String> {
+    let first = |text| {
+        engine.run(&[text]).map(|scores| scores.first().map_or(f32::NAN, |score| score.value))
+    };
+    let scores = texts.iter().map(first).collect::<Result<Vec<f32>, String>>();
+    scores.map_err(|error| format!("does not run: {error}"))
+}
+
+/// True if two scores of a text differ by more than rounding. The warm-up reports a score alone
+/// that is not finite.
+fn is_another(alone: f32, together: f32, device: Device) -> bool {
+    let rounding = match device {
+        Device::Cpu => 2e-3,
+        Device::Cuda(_) => 2e-2,
+    };
+    let same = (alone - together).abs() <= rounding * alone.abs().max(1.0);
+    !same && alone.is_finite()
 }
 
 /// A text whose score depends on padding.
@@ -81,19 +145,12 @@ fn first_mismatch(
     pad: u32,
     device: Device,
 ) -> Result<Option<PaddingMismatch>, String> {
-    let rounding = match device {
-        Device::Cpu => 2e-3,
-        Device::Cuda(_) => 2e-2,
-    };
     engine.set_pad(Some(pad));
     let batch: Vec<&TokenSequence> = texts.iter().collect();
     let padded = engine.run(&batch).map_err(|error| format!("does not run padded: {error}"))?;
     let longest = texts.iter().map(TokenSequence::len).max().unwrap_or(0);
-    let differs = |(_, alone, padded): &(&TokenSequence, f32, f32)| {
-        let same = (alone - padded).abs() <= rounding * alone.abs().max(1.0);
-        // The warm-up reports texts whose score alone is not finite.
-        !same && alone.is_finite()
-    };
+    let differs =
+        |(_, alone, padded): &(&TokenSequence, f32, f32)| is_another(*alone, *padded, device);
     let mut scores =
         texts.iter().zip(alone.iter().copied()).zip(padded).map(|((t, a), p)| (t, a, p.value));
     Ok(scores.find(differs).map(|(text, alone, padded)| PaddingMismatch {

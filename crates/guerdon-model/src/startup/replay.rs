@@ -26,6 +26,10 @@ const MAX_ROWS: usize = 8;
 /// finished, and the first run always starts.
 const RUN_TIME: Duration = Duration::from_secs(5);
 
+/// The fault of a reference without scores, of a model whose arithmetic must be compared with them.
+const NO_SCORES: &str = "has no row with a score, with which the arithmetic in 8 bits could be \
+                         compared; write the model again with `guerdon rm init --precision int8`";
+
 /// Characters of a token that an error shows.
 const SHOWN: usize = 40;
 
@@ -51,6 +55,12 @@ pub(crate) fn verify_reference(
     max_tokens: usize,
 ) -> Result<(), Error> {
     let Some(reference) = ReferenceScores::load(&config.path, manifest)? else {
+        if let (Some(_), Some(stated)) = (manifest.precision, &manifest.reference) {
+            return Err(Error::Reference {
+                path: config.path.join(&stated.file),
+                detail: NO_SCORES.to_owned(),
+            });
+        }
         tracing::info!(
             name = manifest.name,
             "the model has no reference scores, so its rewards are not compared with its \
@@ -59,6 +69,9 @@ pub(crate) fn verify_reference(
         return Ok(());
     };
     let refused = |detail| Error::Reference { path: reference.path.clone(), detail };
+    if manifest.precision.is_some() && reference.rows.iter().all(|row| row.score.is_none()) {
+        return Err(refused(NO_SCORES.to_owned()));
+    }
     let scores: Vec<f64> = reference.rows.iter().filter_map(|row| row.score).collect();
     let device = config.device.first();
     let tolerance = ReferenceTolerance::new(manifest.reference.as_ref(), &scores, device);

@@ -4,34 +4,26 @@
 //! that does not load.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::path::Path;
+use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use guerdon_model::{
-    Device, DraftOptions, MANIFEST, Manifest, ManifestDraft, Model, ModelConfig, REFERENCE,
-    ReferenceTolerance,
+    Device, DraftOptions, MANIFEST, Manifest, ManifestDraft, Model, ModelConfig, Precision,
+    REFERENCE, ReferenceTolerance,
 };
-use serde::Deserialize;
-use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::super::setup::read;
+use super::python::{FrameworkRun, run_framework, run_int8};
 use super::rows::{rows, scores_of};
-use crate::cli::RmInitArgs;
+use crate::cli::{GraphPrecision, RmInitArgs};
 use crate::output::outln;
 use crate::part::replace;
 
-/// The script that scores dialogues with transformers, and its dialogues.
-const SCRIPT: [(&str, &str); 3] = [
-    ("framework.py", include_str!("../../../../../examples/reward-model/framework.py")),
-    ("dialogues.json", include_str!("../../../../../examples/reward-model/dialogues.json")),
-    (
-        "hotel_dialogues.json",
-        include_str!("../../../../../examples/reward-model/hotel_dialogues.json"),
-    ),
-];
+/// The storage of a graph that computes in 8 bits, in its manifest.
+const INT8_STORAGE: &str = "int8 arithmetic";
 
 const TEMPLATE: &str = "chat_template.jinja";
 
@@ -51,7 +43,7 @@ pub(super) fn run(args: &RmInitArgs) -> anyhow::Result<ExitCode> {
     );
     let mut options = DraftOptions::default();
     options.graph.clone_from(&args.graph);
-    (options.max_tokens, options.label) = (args.max_tokens, args.label);
+    (options.max_tokens, options.label) = (args.max_tokens, args.label.clone());
     options.pair = args.pair;
     let draft = ManifestDraft::of(&args.folder, &options)?;
     for note in &draft.notes {
@@ -67,8 +59,8 @@ pub(super) fn run(args: &RmInitArgs) -> anyhow::Result<ExitCode> {
         std::fs::remove_file(&template)
             .with_context(|| format!("cannot remove {}", template.display()))?;
     }
-    let section = finished?;
-    replace(&path, |file| Ok(file.write_all(format!("{}{section}", draft.text).as_bytes())?))?;
+    let text = finished?;
+    replace(&path, |file| Ok(file.write_all(text.as_bytes())?))?;
     outln!("wrote {}", path.display())?;
     outln!(
         "The scores are not calibrated: set calibration = {{ kind = \"raw\" }} in the profile, or add \
@@ -77,25 +69,27 @@ pub(super) fn run(args: &RmInitArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The measured difference of a graph from the framework.
+#[derive(Debug, Clone, Copy)]
+struct GraphError {
+    /// The largest difference in standard deviations.
+    worst: f64,
+    /// The root mean square.
+    rms: f64,
+}
+
 /// Compares the model with transformers, if a Python is given, and loads it with the draft. Returns
-/// the manifest's section about the reference.
+/// the manifest's text.
 fn finish(args: &RmInitArgs, draft: &ManifestDraft) -> anyhow::Result<String> {
     let manifest = Manifest::parse(&draft.text).map_err(anyhow::Error::msg)?;
-    let config = ModelConfig {
-        runtime: args.runtime.clone(),
-        instances: Some(1),
-        cache: 0,
-        ..ModelConfig::new(&args.folder)
-    };
-    let load = |manifest| Model::load_with(&config, manifest, Arc::new(|_| {}));
     let Some(python) = &args.python else {
-        load(manifest)?.shutdown();
+        load(args, manifest)?.shutdown();
         outln!("ok     the model loads; texts score the same alone and padded")?;
         outln!(
             "--     not compared with transformers; `--python` names a Python that has it, and writes \
              {REFERENCE}"
         )?;
-        return Ok(String::new());
+        return Ok(draft.text.clone());
     };
     let reference = args.folder.join(REFERENCE);
     ensure!(
@@ -106,102 +100,125 @@ fn finish(args: &RmInitArgs, draft: &ManifestDraft) -> anyhow::Result<String> {
     let scratch = tempfile::tempdir().context("cannot create a temporary folder")?;
     let written = scratch.path().join(REFERENCE);
     let framework = run_framework(python, args, &manifest, scratch.path(), &written)?;
-    let text = read(&written)?;
-    let section = |error: Option<(f64, f64)>| {
-        let hash: String = Sha256::digest(&text).iter().fold(String::new(), |mut hash, byte| {
-            let _ = write!(hash, "{byte:02x}");
-            hash
-        });
-        let mut section = format!(
-            "\n[reference]\nsha256 = \"{hash}\"\nby = {}\nstorage = \"{}\"\n",
-            toml::Value::String(framework.by.clone()),
-            draft.storage
-        );
-        if let Some((error, rms)) = error {
-            let _ = writeln!(section, "error = {error:.3e}\nrms = {rms:.3e}");
-        }
-        section
-    };
-    // The load replays the file from its temporary place. The tolerance is checked below.
-    let file = toml::Value::String(written.display().to_string());
-    let trial = format!("{}\n[reference]\nfile = {file}\nerror = 1e6\n", draft.text);
-    let model = load(Manifest::parse(&trial).map_err(anyhow::Error::msg)?)?;
+    let model = trial(args, &draft.text, &written)?;
     outln!("ok     {} dialogues have the token ids of {}", framework.rows, framework.by)?;
-    let error = if framework.weights { Some(difference(&model, &written, draft)?) } else { None };
+    let error = match framework.weights {
+        true => Some(difference(&model, &written, draft.storage)?),
+        false => {
+            outln!(
+                "--     scores are not compared, since the folder has no weights \
+                 (model.safetensors); `--checkpoint` names the folder that has"
+            )?;
+            None
+        }
+    };
+    let pad = model.pad_id();
     model.shutdown();
-    if error.is_none() {
-        outln!(
-            "--     scores are not compared, since the folder has no weights (model.safetensors); \
-             `--checkpoint` names the folder that has"
-        )?;
-    }
-    replace(&reference, |file| Ok(file.write_all(text.as_bytes())?))?;
-    Ok(section(error))
+    let text = match args.precision {
+        GraphPrecision::Fp32 => {
+            format!("{}{}", draft.text, section(&written, &framework, draft.storage, error)?)
+        }
+        GraphPrecision::Int8 => {
+            ensure!(
+                error.is_some(),
+                "`--precision int8` needs the model's weights, with which its error is measured; \
+                 `--checkpoint` names the folder that has them"
+            );
+            let (draft, error) =
+                in_8_bits(args, python, manifest, (scratch.path(), &written), pad)?;
+            format!("{draft}{}", section(&written, &framework, INT8_STORAGE, Some(error))?)
+        }
+    };
+    let rows = read(&written)?;
+    replace(&reference, |file| Ok(file.write_all(rows.as_bytes())?))?;
+    Ok(text)
 }
 
-/// The result of the script.
-#[derive(Deserialize)]
-struct FrameworkRun {
-    /// The framework and the class.
-    by: String,
-    rows: usize,
-    /// True if the rows have scores.
-    weights: bool,
+fn load(args: &RmInitArgs, manifest: Manifest) -> anyhow::Result<Arc<Model>> {
+    let config = ModelConfig {
+        runtime: args.runtime.clone(),
+        instances: Some(1),
+        cache: 0,
+        ..ModelConfig::new(&args.folder)
+    };
+    Ok(Model::load_with(&config, manifest, Arc::new(|_| {}))?)
 }
 
-fn run_framework(
-    python: &Path,
+/// The model with a manifest that names the reference scores at their temporary place, which the
+/// load replays. Their tolerance is checked later.
+fn trial(args: &RmInitArgs, text: &str, written: &Path) -> anyhow::Result<Arc<Model>> {
+    let file = toml::Value::String(written.display().to_string());
+    let trial = format!("{text}\n[reference]\nfile = {file}\nerror = 1e6\n");
+    load(args, Manifest::parse(&trial).map_err(anyhow::Error::msg)?)
+}
+
+/// Writes the graph in 8 bits beside the given one. Returns the draft for it, and its error.
+fn in_8_bits(
     args: &RmInitArgs,
-    manifest: &Manifest,
-    scratch: &Path,
-    out: &Path,
-) -> anyhow::Result<FrameworkRun> {
-    for (name, text) in SCRIPT {
-        replace(&scratch.join(name), |file| Ok(file.write_all(text.as_bytes())?))?;
-    }
-    let input = &manifest.input;
-    let settings = json!({
-        "format": input.format,
-        "prefix": input.prefix,
-        "separator": input.separator,
-        "max_tokens": input.max_tokens,
-        "index": manifest.output.index.unwrap_or(0),
+    python: &Path,
+    mut manifest: Manifest,
+    (scratch, written): (&Path, &Path),
+    pad: Option<u32>,
+) -> anyhow::Result<(String, GraphError)> {
+    let given = manifest.files.model.clone();
+    let name = format!("{}.int8.onnx", given.file_stem().unwrap_or_default().to_string_lossy());
+    manifest.files.model = given.with_file_name(name);
+    let file = args.folder.join(&manifest.files.model);
+    ensure!(args.force || !file.exists(), "{} exists; `--force` replaces it", file.display());
+    let made = scratch.join("int8.onnx");
+    let from = args.folder.join(&given);
+    run_int8(python, &manifest, (&from, &made), (scratch, written), pad)?;
+    #[expect(clippy::disallowed_methods, reason = "a command reads the file that it made")]
+    let bytes = std::fs::read(&made).with_context(|| format!("cannot read {}", made.display()))?;
+    replace(&file, |to| Ok(to.write_all(&bytes)?))?;
+    manifest.files.model_sha256 = sha256(&bytes).try_into().map_err(anyhow::Error::msg)?;
+    (manifest.files.model_data, manifest.files.model_data_sha256) = (Vec::new(), Vec::new());
+    manifest.precision = Some(Precision::Int8);
+    let text = format!("# Written by `guerdon rm init`.\n{}", toml::to_string(&manifest)?);
+    let measured = trial(args, &text, written).and_then(|model| {
+        let error = difference(&model, written, INT8_STORAGE);
+        model.shutdown();
+        error
     });
-    let file = scratch.join("settings.json");
-    replace(&file, |to| Ok(serde_json::to_writer(to, &settings)?))?;
-    let checkpoint: PathBuf = args.checkpoint.clone().unwrap_or_else(|| args.folder.clone());
-    let mut command = Command::new(python);
-    command
-        .arg(scratch.join(SCRIPT[0].0))
-        .arg("--checkpoint")
-        .arg(&checkpoint)
-        .arg("--settings")
-        .arg(&file)
-        .arg("--out")
-        .arg(out)
-        .args(args.trust_remote_code.then_some("--trust-remote-code"))
-        // Only local folders are read.
-        .env("HF_HUB_OFFLINE", "1")
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit());
-    let output = command.output().with_context(|| format!("cannot run {}", python.display()))?;
-    if !output.status.success() {
-        bail!(
-            "{} could not score {} with transformers ({}); it needs the packages torch and \
-             transformers. Without `--python` the model is not compared",
-            python.display(),
-            checkpoint.display(),
-            output.status
-        );
+    match measured {
+        Ok(error) => Ok((text, error)),
+        Err(error) => {
+            std::fs::remove_file(&file)
+                .with_context(|| format!("cannot remove {}", file.display()))?;
+            Err(error)
+        }
     }
-    let text = String::from_utf8_lossy(&output.stdout);
-    let last = text.lines().last().unwrap_or_default();
-    serde_json::from_str(last).context("the script did not report its result")
+}
+
+/// The manifest's section about the reference scores in `written`.
+fn section(
+    written: &Path,
+    framework: &FrameworkRun,
+    storage: &str,
+    error: Option<GraphError>,
+) -> anyhow::Result<String> {
+    let mut section = format!(
+        "\n[reference]\nsha256 = \"{}\"\nby = {}\nstorage = \"{storage}\"\n",
+        sha256(read(written)?.as_bytes()),
+        toml::Value::String(framework.by.clone()),
+    );
+    if let Some(GraphError { worst, rms }) = error {
+        let _ = writeln!(section, "error = {worst:.3e}\nrms = {rms:.3e}");
+    }
+    Ok(section)
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().fold(String::new(), |mut hash, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(hash, "{byte:02x}");
+        hash
+    })
 }
 
 /// The largest and the root mean square difference from transformers, in standard deviations.
 /// Fails if it is too large for the graph's storage.
-fn difference(model: &Model, written: &Path, draft: &ManifestDraft) -> anyhow::Result<(f64, f64)> {
+fn difference(model: &Model, written: &Path, storage: &str) -> anyhow::Result<GraphError> {
     let rows = rows(written)?;
     let scores = scores_of(model, &rows)?;
     let pairs: Vec<(f64, f64)> = rows
@@ -216,18 +233,17 @@ fn difference(model: &Model, written: &Path, draft: &ManifestDraft) -> anyhow::R
     let worst = errors.clone().fold(0.0, f64::max);
     #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52 dialogues")]
     let rms = (errors.map(|error| error.powi(2)).sum::<f64>() / pairs.len() as f64).sqrt();
-    let allowed = if draft.storage == "fp32" { FP32_TOLERANCE } else { STORED_TOLERANCE };
+    let allowed = if storage == "fp32" { FP32_TOLERANCE } else { STORED_TOLERANCE };
     ensure!(
         worst <= allowed,
-        "the graph ({}) scores a dialogue {worst:.2e} standard deviations away from transformers, more \
+        "the graph ({storage}) scores a dialogue {worst:.2e} standard deviations away from transformers, more \
          than {allowed}; nothing was written. The graph, its output or its padding is not the model's: \
-         export it again",
-        draft.storage
+         export it again"
     );
     outln!(
-        "ok     {} scores of the graph ({}): at most {worst:.2e} standard deviations from transformers",
-        pairs.len(),
-        draft.storage
+        "ok     {} scores of the graph ({storage}): at most {worst:.2e} standard deviations from \
+         transformers",
+        pairs.len()
     )?;
-    Ok((worst, rms))
+    Ok(GraphError { worst, rms })
 }

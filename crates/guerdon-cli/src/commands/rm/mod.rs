@@ -2,6 +2,7 @@
 //! throughput.
 
 mod init;
+mod python;
 mod rows;
 
 use std::process::ExitCode;

@@ -1,5 +1,5 @@
-//! Loads reward models. A model is loaded once and kept over reloads until one of its inputs
-//! changes.
+//! Loads reward models. A model is loaded once and kept over reloads until one of its inputs or
+//! files changes.
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -69,16 +69,23 @@ impl Loader {
         if let Some(model) = load.parts.models.get(&key) {
             return Ok(model);
         }
+        load.files
+            .check_entries(&key.config.path)
+            .map_err(|(path, cause)| LoadError::Read { path, cause })?;
+        let failed = |error| LoadError::Model { model: name.to_owned(), error };
         let kept = self.parts.lock().models.get(&key);
+        // A file may have changed behind the same manifest. A server that starts would refuse it, so
+        // a reload does too, and the loaded model stays in service.
+        let kept = match kept {
+            Some(model) => model.files_are_unchanged().map_err(failed)?.then_some(model),
+            None => None,
+        };
         let model = match kept {
             Some(model) => model,
             None => {
-                load.files
-                    .check_entries(&key.config.path)
-                    .map_err(|(path, cause)| LoadError::Read { path, cause })?;
                 let (metrics, label) = (Arc::clone(&self.metrics), name.to_owned());
                 Model::load(&key.config, Arc::new(move |event| metrics.model(&label, event)))
-                    .map_err(|error| LoadError::Model { model: name.to_owned(), error })?
+                    .map_err(failed)?
             }
         };
         load.parts.models.insert(key, Arc::clone(&model));
