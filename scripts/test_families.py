@@ -8,9 +8,11 @@ Each checkpoint is made here with one or two layers and a tokenizer trained on t
 `export_hf.py` compares each graph with the model's own class in transformers, `guerdon rm check` compares guerdon with the
 scores that the export wrote, alone and in batches, and `guerdon rm init` drafts a manifest for a plain export of the same
 checkpoint. A case is a family with a number of labels, a padding side, a padding token and a rope scaling; CASES covers every
-pair of them. `train.py` trains one encoder and one decoder. Needs the packages of examples/reward-model/requirements.txt.
+pair of them that can occur. The environment variable DONE names a file: cases that passed are added to it, and those in it are
+skipped, so that a stopped run continues. SECONDS_LIMIT ends a run after that time with status 75 if cases are left. `train.py` trains one encoder and one decoder. Needs the packages of examples/reward-model/requirements.txt.
 """
 
+import itertools
 import json
 import os
 import pathlib
@@ -19,6 +21,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
+import tomllib
 import traceback
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -67,18 +71,41 @@ ROPE = {
     "longrope": dict(rope_type="longrope", factor=1.0, original_max_position_embeddings=160, short_factor=[1.0 + 0.1 * n for n in range(4)],
                      long_factor=[2.0 + 0.3 * n for n in range(4)]),
 }
-# Family, labels, padding side, padding token, rope scaling.
-CASES = [
-    *((name, labels, "right", "own", None) for name, labels in zip(ENCODERS, (1, 2, 5) * 4)),
-    *((name, labels, "right", "own", None) for name, labels in zip(ENCODERS, (2, 1, 1) * 4)),
-    *((name, labels, side, pad, None) for (name, labels), side, pad in zip(
-        zip([*PACKED, *PADDED], (1, 2, 5) * 3), ("left", "right") * 5, ("eos", "own", "own", "eos", "eos", "own") * 2)),
-    *((name, labels, side, pad, None) for (name, labels), side, pad in zip(
-        zip([*PACKED, *PADDED], (5, 1, 2) * 3), ("right", "left") * 5, ("own", "eos", "eos", "own", "own", "eos") * 2)),
-    *(("Llama", labels, side, pad, kind) for kind, labels, side, pad in zip(
-        ROPE, (1, 2, 5, 1, 2), ("left", "right", "left", "right", "left"), ("own", "eos", "own", "own", "eos"))),
-    ("Qwen3", 1, "right", "eos", "yarn"), ("Mistral", 2, "left", "own", "linear"), ("Phi3", 1, "left", "own", "longrope"),
-]
+# Decoders whose rotary angles may be scaled, and in which ways.
+SCALED = {"Llama": list(ROPE), "Mistral": list(ROPE), "Qwen2": list(ROPE), "Qwen3": list(ROPE), "Phi3": ["longrope"]}
+
+
+def possible():
+    """Every case that can be served: family, labels, padding side, padding token, rope scaling. An encoder that pools its first token
+    is padded on the right."""
+    for name in [*ENCODERS, *PACKED, *PADDED]:
+        for labels in (1, 2, 5):
+            if name in ENCODERS:
+                yield name, labels, "right", "own", None
+                continue
+            for side in ("left", "right"):
+                for pad in ("own", "eos"):
+                    for rope in [None, *SCALED.get(name, [])]:
+                        yield name, labels, side, pad, rope
+
+
+def pairs_of(case):
+    """The pairs of settings that a case covers."""
+    return set(itertools.combinations(enumerate(case), 2))
+
+
+def cover(cases):
+    """A few of `cases` that have every pair of settings which any of them has."""
+    left, chosen = set().union(*map(pairs_of, cases)), []
+    while left:
+        best = max(cases, key=lambda case: len(pairs_of(case) & left))
+        chosen.append(best)
+        left -= pairs_of(best)
+    return chosen
+
+
+CASES = cover(list(possible()))
+assert set().union(*map(pairs_of, CASES)) == set().union(*map(pairs_of, possible())), "a pair of settings is not covered"
 # The committed fixtures: every family once, with every value of the other settings.
 FIXTURES = [("Bert", 1), ("Roberta", 2), ("XLMRoberta", 1), ("Camembert", 5), ("MPNet", 1), ("DistilBert", 5), ("Electra", 1), ("Albert", 2),
             ("ModernBert", 1), ("Deberta", 2), ("DebertaV2", 1)]
@@ -284,6 +311,39 @@ def forms(out):
     return right
 
 
+def labels(out):
+    """The rules by which the names of labels become a score are those of guerdon, and both commands write what they say."""
+    import label_output
+
+    right = []
+    for case in json.loads((ROOT / "crates/guerdon-model/tests/label_cases.json").read_text()):
+        found = label_output.known_labels(case["names"], case.get("problem_type"))
+        found = (label_output.all_labels(case["names"]), True) if case.get("all") else found
+        expected = case["output"] and (case["output"], case.get("is_guess", False))
+        if found != expected:
+            right.append(False)
+            print(f"FAIL labels {case['names']}: {found}")
+    names = {"preferences": ["rejected", "chosen"], "objectives": ["helpfulness", "correctness", "coherence", "complexity", "verbosity"],
+             "grades": ["1 star", "2 stars", "3 stars"], "a reward": ["cost", "reward"], "all": ["bad", "good"]}
+    for number, (kind, named) in enumerate(names.items()):
+        case, source = ("Bert", len(named), "right", "own", None), out / "labels" / str(number)
+        checkpoint(case, source, id2label=dict(enumerate(named)))
+        more = ["--label", "all"] if kind == "all" else []
+        target, plain = out / "labels" / f"{number}-exported", out / "labels" / f"{number}-plain"
+        command = [sys.executable, RECIPE / "export_hf.py", "--checkpoint", source, "--out", target, "--max-tokens", MAX_TOKENS]
+        right.append(run(f"labels, {kind}: exported", *command, *more))
+        right.append(run(f"labels, {kind}: as transformers scores", GUERDON, "rm", "check", target))
+        plain_export(case, source, plain)
+        right.append(run(f"labels, {kind}: drafted", GUERDON, "rm", "init", plain, "--max-tokens", MAX_TOKENS, "--python", sys.executable,
+                         "--checkpoint", source, *more))
+        right.append(run(f"labels, {kind}: the draft scores as transformers", GUERDON, "rm", "check", plain))
+        sections = [(folder / "guerdon.model.toml").read_text() for folder in (target, plain) if (folder / "guerdon.model.toml").exists()]
+        outputs = [tomllib.loads(section)["output"] for section in sections]
+        right.append(len(outputs) == 2 and outputs[0] == outputs[1])
+        print(f"{'ok  ' if right[-1] else 'FAIL'} labels, {kind}: both write {outputs}", flush=True)
+    return right
+
+
 def whole_case(case, out):
     folder = out / title(case)
     source, target = folder / "checkpoint", folder / "exported"
@@ -305,7 +365,7 @@ def refusals(out):
     case = ("Llama", 2, "right", "own", None)
     checkpoint(case, folder / "labels")
     bare = [sys.executable, RECIPE / "export_hf.py", "--out", folder / "x", "--checkpoint"]
-    right.append(run("several labels need --label", *bare, folder / "labels", fails="0 = LABEL_0, 1 = LABEL_1"))
+    right.append(run("labels without names need --label", *bare, folder / "labels", fails="0 = LABEL_0, 1 = LABEL_1"))
     checkpoint(("Llama", 1, "right", "own", "dynamic"), folder / "dynamic")
     right.append(run("dynamic angles beyond their limit", *bare, folder / "dynamic", "--max-tokens", 161, fails="--max-tokens 160 or less"))
     # A language model without the head of a classifier.
@@ -457,19 +517,34 @@ def main():
         shutil.rmtree(scratch, ignore_errors=True)
         return
     out, chosen = pathlib.Path(sys.argv[1]), sys.argv[2:]
-    right = []
-    for case in dict.fromkeys([*CASES, *FIXTURES]):
-        if not chosen or case[0] in chosen or title(case) in chosen:
-            right += whole_case(case, out)
-            shutil.rmtree(out / title(case), ignore_errors=True)
-    if not chosen or "trained" in chosen:
-        right += trained(("Bert", 1, "right", "own", None), out) + trained(("Qwen3", 1, "left", "own", None), out)
-    if not chosen or "forms" in chosen:
-        right += forms(out)
-    if not chosen or "refusals" in chosen:
-        right += refusals(out)
-    print(f"{sum(right)} of {len(right)} steps")
-    sys.exit(0 if all(right) else 1)
+    parts = {title(case): (case[0], lambda case=case: whole_case(case, out)) for case in dict.fromkeys([*CASES, *FIXTURES])}
+    for case in (("Bert", 1, "right", "own", None), ("Qwen3", 1, "left", "own", None)):
+        parts[f"trained {case[0]}"] = ("trained", lambda case=case: trained(case, out))
+    parts |= {"forms": ("forms", lambda: forms(out)), "refusals": ("refusals", lambda: refusals(out)), "labels": ("labels", lambda: labels(out))}
+    sys.exit(run_parts({name: part for name, part in parts.items() if not chosen or name in chosen or part[0] in chosen}, out))
+
+
+def run_parts(parts, out):
+    """Runs the parts that are not in the file DONE. Returns the exit status."""
+    log = os.environ.get("DONE") and pathlib.Path(os.environ["DONE"])
+    done = set(log.read_text().splitlines()) if log and log.exists() else set()
+    end, right = time.monotonic() + float(os.environ.get("SECONDS_LIMIT", "inf")), []
+    for name, (_, part) in parts.items():
+        if name in done:
+            continue
+        if time.monotonic() > end:
+            print(f"{len(set(parts) - done)} of {len(parts)} parts are left")
+            return 1 if not all(right) else 75
+        found = part()
+        right += found
+        shutil.rmtree(out, ignore_errors=True)
+        if all(found):
+            done.add(name)
+            if log:
+                with log.open("a") as file:
+                    file.write(name + "\n")
+    print(f"{sum(right)} of {len(right)} steps; {len(set(parts) & done)} of {len(parts)} parts passed")
+    return 0 if set(parts) <= done else 1
 
 
 main()
