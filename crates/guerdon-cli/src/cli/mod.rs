@@ -250,9 +250,7 @@ pub(crate) struct RmInitArgs {
 /// The arithmetic of a graph that `rm init` writes a manifest for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum GraphPrecision {
-    /// As the graph is
     Fp32,
-    /// Large products in 8 bits, with a scale for each token
     Int8,
 }
 
