@@ -7,6 +7,8 @@
 //! | `output.rs` | standard output and standard error |
 //! | `part.rs` | results of an unfinished run, and files that are replaced as a whole |
 //! | `commands/setup.rs` | loads the configuration, starts the async runtime, reads input files |
+//! | `commands/init.rs` | writes a new folder from a template |
+//! | `commands/installed.rs` | finds the data that is installed with the program |
 //! | `commands/serve.rs` | starts the server, prints its address, stops it on a signal |
 //! | `commands/signals.rs` | receives signals; ends a process whose stop takes too long |
 //! | `commands/score/` | reads a file of rollouts, writes a file of results |

@@ -2,6 +2,7 @@
 
 mod configuration;
 mod eval;
+mod init;
 mod judge;
 mod rules;
 
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand};
 pub(crate) use configuration::ConfigurationArgs;
 pub(crate) use eval::EvalArgs;
 use guerdon_client::optim::Estimator;
+pub(crate) use init::{InitArgs, Template};
 pub(crate) use judge::{CacheCommand, CalibrateArgs, JudgeArgs, JudgeCommand, RescoreArgs};
 pub(crate) use rules::{DiffFusion, DiffKind, MeasureFormat, RulesCommand, TestFormat};
 
@@ -25,6 +27,7 @@ pub(crate) use rules::{DiffFusion, DiffKind, MeasureFormat, RulesCommand, TestFo
     max_term_width = 100,
     after_help = "\
 Examples:
+  guerdon init reward                            write a configuration, rules, a rubric and a sample
   guerdon serve                                  serve the profile of ./guerdon.toml on loopback
   guerdon score dialogues.jsonl --local --table  score a file without a server, print a table
   guerdon score dialogues.jsonl --out rewards.jsonl
@@ -58,6 +61,9 @@ Examples:
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TopCommand {
+    /// Write a configuration with a rule pack, a rubric and a sample into a folder
+    #[command(after_help = init::EXAMPLES)]
+    Init(InitArgs),
     /// Serve rewards over HTTP
     Serve(ServeArgs),
     /// Score a file of rollouts

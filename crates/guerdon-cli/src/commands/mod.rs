@@ -4,6 +4,8 @@ mod cache;
 mod calibrate;
 mod config;
 mod eval;
+mod init;
+mod installed;
 mod judge;
 mod local;
 mod manual;
@@ -26,6 +28,7 @@ use crate::output::out;
 /// Runs one command.
 pub(crate) fn run(line: CommandLine) -> anyhow::Result<ExitCode> {
     match line.command {
+        TopCommand::Init(init) => init::run(&init),
         TopCommand::Serve(serve) => serve::run(&serve),
         TopCommand::Score(score) => score::run(&score),
         TopCommand::Rules(rules) => rules::run(rules),

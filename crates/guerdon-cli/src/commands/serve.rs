@@ -2,6 +2,7 @@
 //! on a signal.
 
 use std::io::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,9 @@ use super::setup::runtime;
 use super::signals::{ProcessSignals, StopRules, exit_code};
 use crate::cli::ServeArgs;
 use crate::output::standard_output;
+
+/// The request of the example if there is no sample.
+const DIALOGUE: &str = r#"{"rollouts": [{"messages": [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Good morning."}]}]}"#;
 
 /// A second signal ends the process at once.
 const STOP: StopRules =
@@ -39,6 +43,7 @@ async fn serve_until_stopped(
     source: ConfigSource,
     signals: &ProcessSignals,
 ) -> anyhow::Result<bool> {
+    let root = source.root();
     // Bound before the models load, so that a taken port is reported at once.
     let socket = BoundSocket::bind(&source)?;
     let load = tokio::task::spawn_blocking(move || Engine::load(source));
@@ -61,7 +66,7 @@ async fn serve_until_stopped(
     signals.working(engine.snapshot().config.server.drain);
     let running = start_on(Arc::clone(&engine), socket).await?;
     // Serves even if the reader of standard output has gone, as in `guerdon serve | head -1`.
-    drop(announce(&running, &engine.info()));
+    drop(announce(&running, &engine.info(), &root));
     signals.stopped().await;
     tracing::info!("stopping: finishing requests in flight");
     let stopped = tokio::time::timeout(signals.time_to_stop(), running.stop()).await;
@@ -73,7 +78,7 @@ async fn serve_until_stopped(
 }
 
 /// Prints the address, the profiles with their sources, and an example request.
-fn announce(running: &RunningServer, info: &Info) -> std::io::Result<()> {
+fn announce(running: &RunningServer, info: &Info, root: &Path) -> std::io::Result<()> {
     let mut out = standard_output();
     let url = format!("http://{}", running.address);
     writeln!(out, "guerdon {} listens on {url}   docs: {url}/docs", info.version)?;
@@ -89,11 +94,25 @@ fn announce(running: &RunningServer, info: &Info) -> std::io::Result<()> {
         writeln!(out, "  fusion {}", serde_json::to_string(&profile.versions.fusion)?)?;
     }
     writeln!(out, "\ntry it:")?;
-    writeln!(
-        out,
-        "  curl -s {url}/v1/score -H 'content-type: application/json' --data-binary @examples/data/request.json"
-    )?;
+    writeln!(out, "  {}", example(root, &url))?;
     out.flush()
+}
+
+/// A command that asks the server at `url` for rewards: of the sample in the folder of the
+/// configuration, or of a short dialogue.
+fn example(root: &Path, url: &str) -> String {
+    // `./` in front of a plain name would only be noise.
+    let place = |name: &str| root.strip_prefix(".").unwrap_or(root).join(name);
+    let sample = place("rollouts.jsonl");
+    if sample.is_file() {
+        return format!("guerdon score {} --table --url {url}", sample.display());
+    }
+    let request = place("examples/data/request.json");
+    let data = match request.is_file() {
+        true => format!("--data-binary @{}", request.display()),
+        false => format!("-d '{DIALOGUE}'"),
+    };
+    format!("curl -s {url}/v1/score -H 'content-type: application/json' {data}")
 }
 
 fn versions_of<'a>(source: &str, versions: &'a Versions) -> Vec<(&'a str, &'a str)> {
@@ -111,4 +130,29 @@ fn versions_of<'a>(source: &str, versions: &'a Versions) -> Vec<(&'a str, &'a st
 /// Shortens a hash to `sha256:` and 12 digits.
 fn short(version: &str) -> &str {
     version.get(.."sha256:".len() + 12).unwrap_or(version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn example_names_the_sample_that_is_there_and_else_brings_its_own_dialogue() {
+        let folder = tempfile::tempdir().unwrap();
+        let (root, url) = (folder.path(), "http://h");
+        let create = |name: &str| {
+            let path = root.join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::File::create(path).unwrap();
+        };
+        let inline = example(root, url);
+        let body = inline.split('\'').rev().nth(1).unwrap();
+        assert!(serde_json::from_str::<guerdon_types::ScoreRequest>(body).is_ok(), "{inline}");
+        create("examples/data/request.json");
+        assert!(example(root, url).ends_with("/examples/data/request.json"));
+        create("rollouts.jsonl");
+        assert!(example(root, url).starts_with("guerdon score /"));
+        let here = example(Path::new("."), url);
+        assert!(!here.contains("./"), "{here}");
+    }
 }

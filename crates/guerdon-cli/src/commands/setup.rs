@@ -1,19 +1,40 @@
 //! Shared setup of the commands: the configuration, the async runtime, and the text of input files.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use guerdon_server::config::{ConfigSource, Override, ProcessEnvironment};
 
+use super::installed;
 use crate::cli::ConfigurationArgs;
+use crate::output::errln;
+
+/// The configuration's file in the current folder.
+const FILE: &str = "guerdon.toml";
 
 impl ConfigurationArgs {
+    /// The TOML file: the named one, that of the current folder, or the installed example.
+    pub(super) fn file(&self) -> PathBuf {
+        let local = || Path::new(FILE).exists().then(|| FILE.into());
+        self.config
+            .clone()
+            .or_else(local)
+            .or_else(installed::configuration)
+            .unwrap_or_else(|| FILE.into())
+    }
+
     /// The file, the environment and these flags, as a source that can be loaded.
     pub(super) fn source(&self) -> anyhow::Result<ConfigSource> {
         let environment = Arc::new(ProcessEnvironment);
-        let mut source =
-            ConfigSource { file: Some(self.config.clone()), environment, overrides: Vec::new() };
+        let file = self.file();
+        if self.config.is_none() && file != Path::new(FILE) {
+            errln!(
+                "note: this folder has no {FILE}, so {} is used; `guerdon init` writes one",
+                file.display()
+            );
+        }
+        let mut source = ConfigSource { file: Some(file), environment, overrides: Vec::new() };
         if let Some(judge) = &self.judge {
             let config = source.load()?;
             let profile = config

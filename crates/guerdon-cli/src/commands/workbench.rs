@@ -51,7 +51,7 @@ pub(super) fn source_heard(
             config.judges.keys().cloned().collect::<Vec<_>>().join(", ")
         )
     };
-    let root = args.configuration.config.parent().unwrap_or(Path::new("")).to_owned();
+    let root = args.configuration.file().parent().unwrap_or(Path::new("")).to_owned();
     let (under, what) = (root.clone(), format!("judge `{name}`"));
     let services = Services::new(tokio_util::task::TaskTracker::new(), |event| {
         let seconds = event.duration.as_secs_f64();

@@ -4,8 +4,9 @@ use std::path::Path;
 
 use crate::{guerdon, stdout};
 
-const COMMANDS: [&[&str]; 28] = [
+const COMMANDS: [&[&str]; 29] = [
     &[],
+    &["init"],
     &["serve"],
     &["score"],
     &["rules"],

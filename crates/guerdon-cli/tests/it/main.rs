@@ -3,6 +3,7 @@
 //! | file | content |
 //! |---|---|
 //! | `help.rs` | the help of every command |
+//! | `init.rs` | `init`: every template, with and without a model |
 //! | `model_init.rs` | `rm init` |
 //! | `outputs.rs` | every command with a closed or full output |
 //! | `rescore.rs` | new points of a prompt on stored answers and results |
@@ -18,6 +19,7 @@
 
 mod eval;
 mod help;
+mod init;
 mod model_init;
 mod outputs;
 mod rescore;

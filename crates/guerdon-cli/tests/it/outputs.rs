@@ -16,9 +16,10 @@ const MODEL: &str = "crates/guerdon-model/tests/tiny-decoder";
 
 /// Arguments of every command, and of the flags that change the form of the output. `MODEL` and
 /// `RUNTIME` stand for paths.
-const LINES: [&str; 48] = [
+const LINES: [&str; 49] = [
     "--help",
     "--version",
+    "init fresh --template blank",
     "help",
     "help score",
     "serve --help",

@@ -76,18 +76,19 @@ fn empty_token_file_is_refused() {
 }
 
 /// A server process that is killed at the end of its test.
-struct Serving {
+pub(crate) struct Serving {
     child: Child,
-    url: String,
+    pub(crate) url: String,
 }
 
 impl Serving {
-    fn new(folder: &Path) -> Self {
-        let mut child = command(folder, &["serve", "--listen", "127.0.0.1:0"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+    pub(crate) fn new(folder: &Path) -> Self {
+        Self::spawn(&mut command(folder, &["serve", "--listen", "127.0.0.1:0"]))
+    }
+
+    /// Starts `guerdon serve` and waits for its address.
+    pub(crate) fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut first = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
         let url = first

@@ -45,9 +45,9 @@ pub struct ModelConfig {
     /// physical cores.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,
-    /// The ONNX Runtime library, or its folder. Default: next to the executable, then
-    /// `.guerdon/onnxruntime` in the current folder and its parents, then the search path of the
-    /// system's loader.
+    /// The ONNX Runtime library, or its folder. Default: `ORT_DYLIB_PATH`, next to the executable,
+    /// `../lib/guerdon` from there, then `.guerdon/onnxruntime` in the current folder and its
+    /// parents, then the search path of the system's loader.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runtime: Option<PathBuf>,
     /// Tokens of one batch that the device computes. Padding counts; shared tokens count once. A

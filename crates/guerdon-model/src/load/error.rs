@@ -63,7 +63,7 @@ pub enum Error {
     },
     /// The ONNX Runtime library was not found.
     #[error(
-        "ONNX Runtime was not found; searched {}; run `make onnxruntime`, or name the library with `runtime`",
+        "ONNX Runtime was not found; searched {}; run `make onnxruntime` in a checkout or `pip install onnxruntime` next to guerdon-server, or name the library with `runtime` or ORT_DYLIB_PATH",
         looked.join(", ")
     )]
     RuntimeMissing {
@@ -71,7 +71,7 @@ pub enum Error {
         looked: Vec<String>,
     },
     /// The library found is not a usable ONNX Runtime.
-    #[error("ONNX Runtime at {} cannot be used: {detail}; run `make onnxruntime` to install a usable one", path.display())]
+    #[error("ONNX Runtime at {} cannot be used: {detail}; `make onnxruntime` in a checkout and `pip install onnxruntime` install a usable one", path.display())]
     RuntimeUnusable {
         /// The library.
         path: PathBuf,

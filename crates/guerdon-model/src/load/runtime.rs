@@ -94,12 +94,13 @@ fn find(named: Option<&Path>) -> Result<PathBuf, Error> {
     Err(Error::RuntimeMissing { looked })
 }
 
-/// The folders to search, in order.
+/// The folders to search, in order. `lib/guerdon` next to `bin` is the place of a packaged library.
 fn search(executable: Option<&Path>, current: Option<&Path>) -> Vec<PathBuf> {
-    let executable = executable.map(Path::to_owned);
+    let packaged = executable.and_then(Path::parent).map(|prefix| prefix.join("lib/guerdon"));
+    let executable = executable.map(Path::to_owned).into_iter().chain(packaged);
     let fetched =
         current.into_iter().flat_map(Path::ancestors).map(|folder| folder.join(INSTALL_FOLDER));
-    executable.into_iter().chain(fetched).collect()
+    executable.chain(fetched).collect()
 }
 
 #[cfg(test)]
@@ -107,10 +108,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn search_starts_in_the_executables_folder_then_every_parent() {
+    fn search_starts_in_the_executables_folder_and_its_prefix_then_every_parent() {
         let found = search(Some(Path::new("/opt/guerdon/bin")), Some(Path::new("/srv/rl")));
         let expected = [
             "/opt/guerdon/bin",
+            "/opt/guerdon/lib/guerdon",
             "/srv/rl/.guerdon/onnxruntime",
             "/srv/.guerdon/onnxruntime",
             "/.guerdon/onnxruntime",

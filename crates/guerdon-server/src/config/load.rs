@@ -52,7 +52,7 @@ impl Override {
 pub enum ConfigError {
     /// The file cannot be read.
     #[error(
-        "cannot read `{path}`: {cause}\n  help: name an existing file with --config, or run in the folder that holds guerdon.toml"
+        "cannot read `{path}`: {cause}\n  help: name an existing file with --config, run in the folder that holds guerdon.toml, or write one with `guerdon init`"
     )]
     Read {
         /// The file.
