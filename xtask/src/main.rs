@@ -19,6 +19,7 @@ mod generate;
 mod house;
 mod links;
 mod packages;
+mod readmes;
 #[cfg(feature = "generate")]
 mod reference;
 mod source;
@@ -34,6 +35,9 @@ fn main() -> anyhow::Result<()> {
         ["generate"] => {
             for file in generate::write()? {
                 println!("wrote {file}");
+            }
+            for file in readmes::write()? {
+                println!("wrote {}", file.display());
             }
         }
         ["fences"] => {

@@ -15,6 +15,8 @@ pub(crate) fn workspace_root() -> &'static Path {
 pub(crate) struct WorkspacePackage {
     pub(crate) name: String,
     pub(crate) folder: PathBuf,
+    /// True unless the manifest has `publish = false`.
+    pub(crate) is_published: bool,
     /// Folders of test targets outside `folder`.
     pub(crate) test_folders: Vec<PathBuf>,
     pub(crate) dependencies: Vec<DeclaredDependency>,
@@ -52,6 +54,8 @@ fn package(package: &Value) -> anyhow::Result<WorkspacePackage> {
         name: text(&package["name"])?,
         test_folders: test_folders(package, &folder)?,
         folder,
+        // Null stands for every registry, and an empty list for none.
+        is_published: package["publish"].is_null(),
         dependencies: dependencies
             .iter()
             .map(|dependency| {
