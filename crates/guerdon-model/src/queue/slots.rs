@@ -42,8 +42,12 @@ pub(crate) struct SlotReservation {
 impl QueueSlots {
     pub(crate) fn new(size: usize) -> Self {
         let units = u64::try_from(size).unwrap_or(u64::MAX);
-        let slots =
-            FairSemaphore::new(SemaphoreSize { units, reserve: 0, max_waiting: usize::MAX });
+        let slots = FairSemaphore::new(SemaphoreSize {
+            units,
+            reserve: 0,
+            completion: 0,
+            max_waiting: usize::MAX,
+        });
         Self { slots, size, load: Arc::default() }
     }
 

@@ -81,6 +81,12 @@ impl<R> AdmissionState<R> {
         }
     }
 
+    /// The number of waiting requests that were looked at so far.
+    #[cfg(test)]
+    pub(super) const fn looks(&self) -> usize {
+        self.waiters.queue.looks()
+    }
+
     /// Admits a request without waiting if no other waits and an address is free.
     pub(super) fn grant_at_once(&mut self, demand: &Demand, now: Instant) -> Option<Grant> {
         if !self.waiters.queue.is_empty() {

@@ -22,6 +22,9 @@ pub struct FairQueue<F, T> {
     waiting: BTreeMap<QueuePosition, Waiting<T>>,
     arrivals: u64,
     cost: u64,
+    /// The number of items that were looked at: the work of a caller that searches the queue.
+    #[cfg(test)]
+    looks: std::cell::Cell<usize>,
 }
 
 #[derive(Debug)]
@@ -32,7 +35,14 @@ struct Waiting<T> {
 
 impl<F, T> Default for FairQueue<F, T> {
     fn default() -> Self {
-        Self { clock: FairClock::default(), waiting: BTreeMap::new(), arrivals: 0, cost: 0 }
+        Self {
+            clock: FairClock::default(),
+            waiting: BTreeMap::new(),
+            arrivals: 0,
+            cost: 0,
+            #[cfg(test)]
+            looks: std::cell::Cell::default(),
+        }
     }
 }
 
@@ -86,6 +96,7 @@ impl<F: Eq + Hash, T> FairQueue<F, T> {
     /// The item at a position.
     #[must_use]
     pub fn get(&self, position: QueuePosition) -> Option<&T> {
+        self.count_look();
         self.waiting.get(&position).map(|waiting| &waiting.item)
     }
 
@@ -96,12 +107,32 @@ impl<F: Eq + Hash, T> FairQueue<F, T> {
 
     /// All items.
     pub fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        #[cfg(test)]
+        self.looks.set(self.looks.get() + self.waiting.len());
         self.waiting.values_mut().map(|waiting| &mut waiting.item)
     }
 
     /// All items, the most urgent first.
     pub fn iter(&self) -> impl Iterator<Item = (QueuePosition, &T)> {
-        self.waiting.iter().map(|(position, waiting)| (*position, &waiting.item))
+        self.waiting.iter().map(|(position, waiting)| {
+            self.count_look();
+            (*position, &waiting.item)
+        })
+    }
+
+    #[cfg(test)]
+    fn count_look(&self) {
+        self.looks.set(self.looks.get() + 1);
+    }
+
+    #[cfg(not(test))]
+    #[expect(clippy::unused_self, reason = "tests count")]
+    const fn count_look(&self) {}
+
+    /// The number of items that were looked at so far.
+    #[cfg(test)]
+    pub(crate) const fn looks(&self) -> usize {
+        self.looks.get()
     }
 
     /// The number of items.

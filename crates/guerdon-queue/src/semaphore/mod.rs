@@ -4,12 +4,16 @@
 //! delay a flow that wants little. Units that are held are never taken away, so flows that hold all
 //! of them could still shut out a newcomer for as long as they like. Part of the units can
 //! therefore be a reserve, which only the first permit of a flow may use.
+//!
+//! A permit can grow. Several that grow could end up waiting for each other's units. Further units
+//! can therefore be set apart to complete one of them after another.
 
 mod state;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -25,19 +29,22 @@ use crate::fair::QueuePosition;
 #[derive(Debug)]
 pub struct FairSemaphore {
     state: Mutex<SemaphoreState<oneshot::Sender<FairPermit>>>,
+    /// The number of permits that were asked for.
+    permits: AtomicU64,
 }
 
 impl FairSemaphore {
     /// A semaphore of this size.
     #[must_use]
     pub fn new(size: SemaphoreSize) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::new(SemaphoreState::new(size)) })
+        let state = Mutex::new(SemaphoreState::new(size));
+        Arc::new(Self { state, permits: AtomicU64::new(0) })
     }
 
     /// Takes `units` together if they are free and nothing waits for them.
     #[must_use]
     pub fn try_acquire(self: &Arc<Self>, flow: u64, units: u64) -> Option<FairPermit> {
-        let request = Request { flow, units, is_new: true };
+        let request = self.new_request(flow, units);
         let taken = self.state.lock().take(request);
         taken.then(|| FairPermit::new(self, request))
     }
@@ -45,7 +52,12 @@ impl FairSemaphore {
     /// Waits until `units` are free and takes them together. Returns `None` if the semaphore has
     /// fewer in total, or too many requests of the flow wait.
     pub async fn acquire(self: &Arc<Self>, flow: u64, units: u64) -> Option<FairPermit> {
-        self.wait(Request { flow, units, is_new: true }).await
+        self.wait(self.new_request(flow, units)).await
+    }
+
+    fn new_request(&self, flow: u64, units: u64) -> Request {
+        let permit = self.permits.fetch_add(1, Ordering::Relaxed);
+        Request { flow, units, permit, is_new: true, held: 0 }
     }
 
     /// Returns whether no unit is free and `flow` holds and waits for its fair share or more. Work
@@ -78,6 +90,10 @@ impl FairSemaphore {
             (state.join(request, reply)?, granted)
         };
         let _leave = WaiterGuard { semaphore: self, position };
+        if !request.is_new {
+            // It may be the one to complete.
+            self.update(|_| {});
+        }
         granted.await.ok()
     }
 
@@ -117,6 +133,7 @@ impl Drop for WaiterGuard<'_> {
 pub struct FairPermit {
     semaphore: Arc<FairSemaphore>,
     flow: u64,
+    permit: u64,
     units: u64,
     /// False for units that extend another permit.
     is_whole: bool,
@@ -125,9 +142,9 @@ pub struct FairPermit {
 
 impl FairPermit {
     fn new(semaphore: &Arc<FairSemaphore>, request: Request) -> Self {
-        let Request { flow, units, is_new } = request;
+        let Request { flow, units, permit, is_new, .. } = request;
         let semaphore = Arc::clone(semaphore);
-        Self { semaphore, flow, units, is_whole: is_new, since: Instant::now() }
+        Self { semaphore, flow, permit, units, is_whole: is_new, since: Instant::now() }
     }
 
     /// The number of units.
@@ -139,7 +156,8 @@ impl FairPermit {
     /// Waits until `units` more are free and adds them. Returns false, and adds nothing, if the
     /// semaphore has fewer in total or too many requests of the flow wait.
     pub async fn grow(&mut self, units: u64) -> bool {
-        let request = Request { flow: self.flow, units, is_new: false };
+        let Self { flow, permit, units: held, .. } = *self;
+        let request = Request { flow, units, permit, is_new: false, held };
         let Some(mut more) = self.semaphore.wait(request).await else { return false };
         self.units += std::mem::take(&mut more.units);
         true
@@ -149,7 +167,8 @@ impl FairPermit {
     pub fn split(&mut self, units: u64) -> Option<Self> {
         self.units = self.units.checked_sub(units)?;
         let semaphore = Arc::clone(&self.semaphore);
-        Some(Self { semaphore, flow: self.flow, units, is_whole: false, since: self.since })
+        let Self { flow, permit, since, .. } = *self;
+        Some(Self { semaphore, flow, permit, units, is_whole: false, since })
     }
 }
 
@@ -160,6 +179,7 @@ impl Drop for FairPermit {
         }
         let release = Release {
             flow: self.flow,
+            permit: self.permit,
             units: self.units,
             is_whole: self.is_whole,
             held: self.since.elapsed(),

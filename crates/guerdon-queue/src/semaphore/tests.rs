@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::{FairPermit, FairSemaphore, SemaphoreSize};
 
 fn semaphore(units: u64, reserve: u64) -> std::sync::Arc<FairSemaphore> {
-    FairSemaphore::new(SemaphoreSize { units, reserve, max_waiting: 100 })
+    FairSemaphore::new(SemaphoreSize { units, reserve, completion: 0, max_waiting: 100 })
 }
 
 type Waiting = std::pin::Pin<Box<dyn Future<Output = Option<FairPermit>>>>;
@@ -98,7 +98,8 @@ fn split_units_are_released_on_their_own() {
 
 #[test]
 fn too_many_waiters_and_impossible_requests_are_refused() {
-    let semaphore = FairSemaphore::new(SemaphoreSize { units: 1, reserve: 0, max_waiting: 1 });
+    let semaphore =
+        FairSemaphore::new(SemaphoreSize { units: 1, reserve: 0, completion: 0, max_waiting: 1 });
     assert!(semaphore.acquire(1, 2).now_or_never().unwrap().is_none());
     let _held = semaphore.try_acquire(1, 1).unwrap();
     let _waits = wait(&semaphore, 1, 1);
@@ -131,6 +132,79 @@ async fn expected_wait_counts_the_units_ahead_at_the_measured_rate() {
     let _waits = wait(&semaphore, 1, 2);
     assert_eq!(semaphore.expected_wait(1, 1), Duration::from_secs(6));
     assert_eq!(semaphore.expected_wait(2, 1), Duration::from_secs(4), "one of the other flow");
+}
+
+/// Grows a permit in steps of one unit, and then releases it.
+async fn grow_to(mut permit: FairPermit, units: u64, most_used: &std::cell::Cell<u64>) -> bool {
+    while permit.units() < units {
+        if !permit.grow(1).await {
+            return false;
+        }
+        most_used.set(most_used.get().max(permit.semaphore.state.lock().used()));
+        tokio::task::yield_now().await;
+    }
+    true
+}
+
+proptest! {
+    /// Permits that grow step by step never wait for each other for ever, whichever flows they
+    /// belong to: all of them reach their size.
+    #[test]
+    fn growing_permits_do_not_wait_for_each_other(
+        units in 1u64..40,
+        reserve in 0u64..20,
+        asked in proptest::collection::vec((0u64..4, 1u64..=10), 1..30),
+    ) {
+        let size = SemaphoreSize { units, reserve, completion: 10, max_waiting: 100 };
+        let semaphore = FairSemaphore::new(size);
+        let most_used = std::cell::Cell::new(0);
+        let all = asked.iter().map(async |(flow, size)| {
+            let permit = semaphore.acquire(*flow, 1).await.unwrap();
+            grow_to(permit, *size, &most_used).await
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let ended = runtime.block_on(async {
+            let all = futures_util::future::join_all(all);
+            tokio::time::timeout(Duration::from_secs(3600), all).await
+        });
+        prop_assert!(ended.is_ok_and(|all| all.into_iter().all(|grown| grown)));
+        prop_assert!(most_used.get() <= units + reserve + 10);
+        let total = semaphore.state.lock().used();
+        prop_assert_eq!(total, 0);
+    }
+}
+
+/// Sixteen uploads of one caller, each of the largest size, in half the room that they need.
+#[tokio::test(start_paused = true)]
+async fn uploads_of_one_flow_end_although_all_of_them_do_not_fit() {
+    let size = SemaphoreSize { units: 60, reserve: 20, completion: 10, max_waiting: 100 };
+    let semaphore = FairSemaphore::new(size);
+    let most_used = std::cell::Cell::new(0);
+    let all = (0..16).map(async |_| {
+        let permit = semaphore.acquire(1, 0).await.unwrap();
+        grow_to(permit, 10, &most_used).await
+    });
+    let all = futures_util::future::join_all(all);
+    let grown = tokio::time::timeout(Duration::from_secs(60), all).await.unwrap();
+    assert!(grown.into_iter().all(|grown| grown));
+    assert!(most_used.get() <= 90, "{}", most_used.get());
+}
+
+/// The work for a release must not grow with the number of waiting requests.
+#[test]
+fn release_does_not_look_at_every_waiter() {
+    const MANY: usize = 2_000;
+    let size = SemaphoreSize { units: 4, reserve: 4, completion: 0, max_waiting: MANY };
+    let semaphore = FairSemaphore::new(size);
+    let mut held: std::collections::VecDeque<FairPermit> =
+        (0..4).map(|_| semaphore.try_acquire(1, 1).unwrap()).collect();
+    let mut waiting: Vec<Waiting> = (0..MANY).map(|_| wait(&semaphore, 1, 1)).collect();
+    for next in &mut waiting {
+        held.pop_front();
+        held.push_back(granted(next).unwrap());
+    }
+    let looks = semaphore.state.lock().looks();
+    assert!(looks <= 8 * MANY, "{looks} looks for {MANY} requests");
 }
 
 proptest! {

@@ -42,8 +42,8 @@ pub struct ServerConfig {
     /// Mean rate below which a client is too slow, in bytes a second. Applies once a body or a reply
     /// has waited for the client for `body_timeout` or `write_timeout` in total.
     pub min_rate: NonZeroU32,
-    /// Bytes of bodies in memory, decompressed, of all requests together. Default: 8 times
-    /// `limits.max_body_bytes`.
+    /// Bytes of bodies in memory, decompressed, of all requests together; at least two of the
+    /// largest size. Default: 8 times `limits.max_body_bytes`.
     pub max_bodies_bytes: Option<NonZeroUsize>,
     /// Longest wait of a request for room for its body, and then for one of the
     /// `limits.max_concurrent_requests` places. Beyond it the reply is 503 with Retry-After.

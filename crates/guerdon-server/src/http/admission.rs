@@ -52,21 +52,28 @@ impl RequestAdmission {
     pub(crate) fn new(config: &Config) -> Self {
         let limits = &config.limits;
         let max_body = units(limits.max_body_bytes);
-        // One body of the largest size must fit.
+        // One body of the largest size must fit, beside another one that is completed.
+        let completion = max_body;
         let bytes = config
             .server
             .max_bodies_bytes
             .map_or_else(|| max_body.saturating_mul(8), |bytes| units(bytes.get()));
-        let bytes = bytes.max(max_body.saturating_add(REQUEST_BYTES));
+        let bytes = bytes.max(max_body.saturating_mul(2).saturating_add(REQUEST_BYTES));
         let max_waiting = limits.max_concurrent_requests.saturating_mul(WAITING_PER_PLACE).max(64);
         // A quarter of the room is for callers that hold nothing else.
-        let reserve = bytes / 4;
-        let room = SemaphoreSize { units: bytes - reserve, reserve, max_waiting };
+        let reserve = (bytes - completion) / 4;
+        let units_of_all = bytes - completion - reserve;
+        let room = SemaphoreSize { units: units_of_all, reserve, completion, max_waiting };
         let places = units(limits.max_concurrent_requests);
         let reserve = places.min(MOST_RESERVED_PLACES);
         Self {
             room: FairSemaphore::new(room),
-            places: FairSemaphore::new(SemaphoreSize { units: places, reserve, max_waiting }),
+            places: FairSemaphore::new(SemaphoreSize {
+                units: places,
+                reserve,
+                completion: 0,
+                max_waiting,
+            }),
             max_requests: limits.max_concurrent_requests,
             max_bodies_bytes: bytes,
             timeout: config.server.admission_timeout,
@@ -187,6 +194,23 @@ mod tests {
         let admission = admission(1, 4 << 20);
         let mut room = admission.room(GREEDY).await.unwrap();
         assert!(admission.extend(&mut room, 4 << 20).now_or_never().unwrap().is_ok());
+    }
+
+    /// Each of them is of the largest size, and all together are larger than the room.
+    #[tokio::test(start_paused = true)]
+    async fn large_bodies_of_one_caller_do_not_wait_for_each_other_until_the_timeout() {
+        let admission = admission(100, 100_000);
+        let bodies = (0..16).map(async |_| {
+            let mut room = admission.room(GREEDY).await?;
+            for _ in 0..10 {
+                admission.extend(&mut room, 10_000).await?;
+                tokio::task::yield_now().await;
+            }
+            Ok::<(), ApiError>(())
+        });
+        for read in futures_util::future::join_all(bodies).await {
+            assert!(read.is_ok(), "{:?}", read.err().map(|error| error.detail().to_owned()));
+        }
     }
 
     #[tokio::test]
