@@ -48,8 +48,8 @@
 //! | `store/` | cached answers in memory and on disk, budgets, the audit log, events for metrics |
 //! | `call/` | attempts, retries, hedges, capabilities, the wire format and its transport |
 //! | `quality/` | probes, calibration against people, drift, preview and explanation for authors, new points on stored verdicts |
-//! | `endpoint.rs` | one judge: cache before limits, limits before calls, then the fallback |
-//! | `source.rs` | judges and rubrics as a reward source |
+//! | `endpoint/` | one judge: cache before limits, limits before calls, then the fallback |
+//! | `source/` | judges and rubrics as a reward source |
 //! | `error.rs` | configurations that cannot work |
 
 mod ask;

@@ -13,4 +13,5 @@ pub(crate) mod render;
 pub(crate) mod reply;
 mod scan;
 pub(crate) mod schema;
+mod unique_json;
 pub(crate) mod verdict;

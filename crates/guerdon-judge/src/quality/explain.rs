@@ -12,6 +12,7 @@ use crate::ask::verdict;
 use crate::endpoint::Asker;
 use crate::rubric::Rubric;
 use crate::source::JudgeSource;
+use crate::source::outcome::joint_signal;
 
 /// A turn's signal, and the ballots that it was made of.
 #[derive(Debug, Clone, PartialEq)]
@@ -96,7 +97,7 @@ impl JudgeSource {
         });
         let (judged, ballots): (Vec<_>, Vec<_>) = join_all(asked).await.into_iter().unzip();
         let ballots = ballots.into_iter().flatten().collect();
-        Some(Explanation { signal: self.signal(judged), ballots })
+        Some(Explanation { signal: joint_signal(judged, || self.models()), ballots })
     }
 }
 

@@ -2,12 +2,14 @@
 //! asked. Shared by every profile and generation of prompts that asks it, so that a reload keeps
 //! the answers and the limits.
 
+mod settings;
+
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use guerdon_queue::{Admission, AdmissionLimits, AdmissionStatus, Flow};
+use guerdon_queue::{Admission, AdmissionStatus, Flow};
 use guerdon_types::{AbstainWhy, Usage};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -15,36 +17,19 @@ use tokio_util::sync::CancellationToken;
 use crate::ask::answer::{Failure, JudgeAnswer, Outcome};
 use crate::ask::key::{self, Identity, IdentityConfig, QuestionKey};
 use crate::ask::question::JudgeQuestion;
-use crate::call::address::Address;
-use crate::call::capabilities::Capabilities;
 use crate::call::fault;
 use crate::call::hedge::Hedge;
 use crate::call::judge_client::JudgeClient;
 use crate::call::patience::Patience;
-use crate::call::services::{KeyPlace, Services};
+use crate::call::services::Services;
 use crate::call::token_estimate::TokenEstimator;
-use crate::call::transport::{Http, HttpConfig, Transport, completions_url};
-use crate::config::{AuditConfig, CacheMode, CassetteConfig, EndpointConfig, TokenPrices};
+use crate::config::{AuditConfig, CacheMode, CassetteConfig, EndpointConfig};
 use crate::error::Error;
 use crate::store::audit::AuditLog;
 use crate::store::budget::SpendingBudget;
 use crate::store::cache::cassette::Cassette;
 use crate::store::cache::{AnswerCache, Store};
 use crate::store::event::{CallEvent, CallObserver, CallOutcome};
-
-/// Fields of the body that the question is made of, and where to set them instead.
-const OWN_FIELDS: [(&str, &str); 10] = [
-    ("model", "set `model`"),
-    ("messages", "write a judge prompt"),
-    ("response_format", "set `response_format`"),
-    ("max_tokens", "set `max_tokens` in the judge prompt"),
-    ("max_completion_tokens", "set `max_tokens` in the judge prompt"),
-    ("temperature", "set `temperature` in the judge prompt"),
-    ("n", "guerdon reads one answer"),
-    ("stream", "guerdon does not stream answers"),
-    ("tools", "judges have no tools"),
-    ("stop", "the form of the answer ends it"),
-];
 
 /// An OpenAI-compatible endpoint that judges.
 pub struct Endpoint {
@@ -83,7 +68,7 @@ impl Endpoint {
     /// # Errors
     /// [`Error`], if the configuration, a key or a file cannot be used.
     pub fn build(config: EndpointConfig, services: &Services) -> Result<Arc<Self>, Error> {
-        check(&config)?;
+        settings::check(&config)?;
         let shape = config.identity();
         let root = services.root.as_path();
         let tape = config.cassette.as_ref().map(|tape| Cassette::open(&tape.under(root)));
@@ -100,9 +85,9 @@ impl Endpoint {
         let fallback =
             config.fallback.as_deref().map(|fallback| Self::build(fallback.clone(), services));
         let observer = Arc::clone(&services.observer);
-        let addresses = addresses(&config, services)?;
+        let addresses = settings::addresses(&config, services)?;
         let caller = JudgeClient {
-            admission: Admission::new(limits(&config), addresses.len()),
+            admission: Admission::new(settings::limits(&config), addresses.len()),
             addresses,
             timeout: config.timeout,
             retries: config.retries,
@@ -334,86 +319,6 @@ fn late() -> Outcome {
 
 fn unanswered(failure: Failure) -> Outcome {
     Outcome { result: Err(failure), usage: Usage::default(), cached: false }
-}
-
-fn check(config: &EndpointConfig) -> Result<(), Error> {
-    let value = |key, detail: &str| Err(Error::Value { key, detail: detail.to_owned() });
-    if config.model.is_empty() {
-        return value("model", "is empty; name the model that is to judge");
-    }
-    if config.max_concurrent == 0 {
-        return value("max_concurrent", "is 0, so no question could be asked; write at least 1");
-    }
-    if config.timeout.is_zero() {
-        return value(
-            "timeout",
-            "is 0, so every attempt would be late; write something like \"60s\"",
-        );
-    }
-    if config.prices.prompt_per_million.get() < 0.0
-        || config.prices.completion_per_million.get() < 0.0
-        || config.prices.cached_per_million.is_some_and(|price| price.get() < 0.0)
-    {
-        return value("prices", "are negative");
-    }
-    if config.quota_window.is_zero() {
-        return value("quota_window", "is 0; write something like \"60s\"");
-    }
-    if !(0.0..=0.5).contains(&config.hedge.get()) {
-        return value("hedge", "must be a share between 0 and 0.5, such as 0.05");
-    }
-    let free = TokenPrices::default();
-    if config.budget.is_capped() && config.prices == free {
-        return value("budget", "sets a cap, but all `prices` are 0");
-    }
-    match OWN_FIELDS.iter().find(|(field, _)| config.extra_body.contains_key(*field)) {
-        Some((field, instead)) => Err(Error::ExtraBody { key: (*field).to_owned(), instead }),
-        None => Ok(()),
-    }
-}
-
-/// The judge's own address, and its replicas'.
-fn addresses(config: &EndpointConfig, services: &Services) -> Result<Vec<Address>, Error> {
-    let own = KeyPlace { env: config.api_key_env.as_deref(), file: config.api_key_file.as_deref() };
-    let replicas = config.replicas.iter().map(|replica| {
-        let place =
-            KeyPlace { env: replica.api_key_env.as_deref(), file: replica.api_key_file.as_deref() };
-        (replica.url.as_str(), if place == KeyPlace::default() { own } else { place })
-    });
-    let address = |(url, place): (&str, KeyPlace<'_>)| {
-        completions_url(url)?;
-        let transport: Arc<dyn Transport> = match &services.connect {
-            Some(connect) => connect(url),
-            None => {
-                let http = HttpConfig {
-                    url,
-                    proxy: config.proxy.as_deref(),
-                    timeout: config.timeout,
-                    max_concurrent: config.max_concurrent,
-                    key_header: config.key_header,
-                };
-                Arc::new(Http::new(&http, services.key(place)?.as_ref())?)
-            }
-        };
-        Ok(Address::new(url, transport, Capabilities::new(config)))
-    };
-    std::iter::once((config.url.as_str(), own)).chain(replicas).map(address).collect()
-}
-
-fn limits(config: &EndpointConfig) -> AdmissionLimits {
-    let span = config.quota_window;
-    // At least one: a quota of less than one in a window would never let anything in.
-    let within = |a_minute: u64| {
-        u64::try_from(u128::from(a_minute) * span.as_millis() / 60_000).unwrap_or(u64::MAX).max(1)
-    };
-    AdmissionLimits {
-        max_concurrent: config.max_concurrent,
-        max_queued: config.max_queued,
-        requests: config.requests_per_minute.map(|limit| within(limit.get().into())),
-        tokens: config.tokens_per_minute.map(|limit| within(limit.get())),
-        span,
-        backoff: fault::backoff(config.backoff),
-    }
 }
 
 impl CassetteConfig {

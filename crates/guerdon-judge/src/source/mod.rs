@@ -1,6 +1,8 @@
 //! The judge as a reward source. It asks every prompt about every turn concurrently; a question
 //! that fails abstains under the name of its prompt.
 
+pub(crate) mod outcome;
+
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,9 +11,7 @@ use std::time::Duration;
 use futures_util::future::{BoxFuture, FutureExt, join_all};
 use guerdon_fusion::{Ask, Channel, RewardSource, SourceVersion, WorstVerdict};
 use guerdon_queue::Flow;
-use guerdon_types::{
-    AbstainWhy, Abstention, Finite, JudgePart, Part, Rollout, Signal, SourceId, Usage,
-};
+use guerdon_types::{AbstainWhy, Abstention, Finite, Rollout, Signal, SourceId, Usage};
 use tokio::time::Instant;
 
 use crate::ask::answer::{Failure, Outcome};
@@ -25,6 +25,7 @@ use crate::endpoint::{Asker, Endpoint};
 use crate::quality::drift::{DriftMonitor, DriftReport};
 use crate::rubric::prompts::Prompts;
 use crate::rubric::{Criterion, CriterionKind, Rubric};
+use crate::source::outcome::{RubricOutcome, abstention, joint_signal};
 
 /// A set of prompts asked of one judge, or of a panel of them.
 #[derive(Debug)]
@@ -39,27 +40,6 @@ pub struct JudgeSource {
     drift: DriftMonitor,
     /// Turns that judges were asked about, since they were last counted.
     asked_turns: AtomicU64,
-}
-
-/// The result of one prompt about one turn.
-pub(crate) struct RubricOutcome {
-    /// The prompt; `None` for an empty turn, about which no prompt is asked.
-    prompt: Option<String>,
-    verdict: Result<RubricVerdict, Abstention>,
-    /// Criteria that could not be asked, although others were.
-    missing: Vec<Abstention>,
-    usage: Usage,
-    /// True if all answers came from the cache; `None` if no question was asked.
-    cached: Option<bool>,
-    model: Option<String>,
-}
-
-impl RubricOutcome {
-    /// A verdict for which no judge was asked.
-    fn without_call(verdict: RubricVerdict) -> Self {
-        let (missing, usage) = (Vec::new(), Usage::default());
-        Self { prompt: None, verdict: Ok(verdict), missing, usage, cached: None, model: None }
-    }
 }
 
 /// A question that is put to a judge, as a part of a ballot.
@@ -146,12 +126,13 @@ impl JudgeSource {
     ) -> Signal {
         let Some(case) = Case::new(dialogue, ask.rollout, index, &self.nonce) else {
             let detail = format!("turn {index} is not in the dialogue");
-            return Signal::abstained(self.abstained(AbstainWhy::Internal, detail));
+            return Signal::abstained(abstention(AbstainWhy::Internal, detail));
         };
         if self.prompts.is_empty() {
-            return Signal::abstained(
-                self.abstained(AbstainWhy::Internal, "no judge prompt is configured"),
-            );
+            return Signal::abstained(abstention(
+                AbstainWhy::Internal,
+                "no judge prompt is configured",
+            ));
         }
         let flow = Flow { client: ask.client, ..self.flow.clone() };
         let asker = Asker { deadline: ask.deadline.map(Instant::from_std), flow };
@@ -165,7 +146,7 @@ impl JudgeSource {
             let asked = rubrics.iter().filter(is_asked);
             join_all(asked.map(|rubric| self.judged(rubric, &case, &asker, 0))).await
         };
-        let signal = self.signal(judged);
+        let signal = joint_signal(judged, || self.models());
         // A part of the rubrics has other points than all of them.
         if ask.prompts.is_none() {
             self.drift.observe(&case.turn, &signal);
@@ -183,7 +164,7 @@ impl JudgeSource {
         let dialogue = RenderedDialogue::new(&rollout.messages);
         let last = rollout.messages.len().saturating_sub(1);
         let Some(case) = Case::new(&dialogue, rollout, last, &self.nonce) else {
-            return Err(self.abstained(AbstainWhy::Internal, "a probe has a turn"));
+            return Err(abstention(AbstainWhy::Internal, "a probe has a turn"));
         };
         let asker = Asker { deadline: None, flow: Flow::new("probe", 1) };
         let round = round.saturating_mul(rubric.samples).saturating_add(1 << 16);
@@ -317,7 +298,7 @@ impl JudgeSource {
         }
         let why = |failure: &Failure, what: &dyn std::fmt::Display| {
             let detail = format!("prompt `{}`{what}: {}", rubric.id, failure.detail);
-            self.abstained(failure.why, detail).because(failure.reason).about(&rubric.id)
+            abstention(failure.why, detail).because(failure.reason).about(&rubric.id)
         };
         let unjudged = |criterion: &&Criterion| {
             let says = |ballot: &&Ballot<'_>| verdict::finding(ballot, criterion).is_some();
@@ -350,73 +331,9 @@ impl JudgeSource {
         RubricOutcome { prompt, verdict, missing, usage, cached, model }
     }
 
-    /// One signal of all prompts: the criteria of those that answered, and the names of those that
-    /// did not.
-    pub(crate) fn signal(&self, judged: Vec<RubricOutcome>) -> Signal {
-        let mut usage = Usage::default();
-        let mut abstained = Vec::new();
-        let mut criteria = Vec::new();
-        let mut points = 0.0;
-        let mut answered = false;
-        let mut cached: Option<bool> = None;
-        let mut model = None;
-        for one in judged {
-            usage.add(&one.usage);
-            abstained.extend(one.missing);
-            match one.verdict {
-                Ok(verdict) => {
-                    answered = true;
-                    points += verdict.points();
-                    criteria.extend(verdict.criteria);
-                    let struck = verdict.struck.into_iter();
-                    abstained.extend(struck.map(|detail| {
-                        let prompt = one.prompt.clone();
-                        Abstention { prompt, ..self.abstained(AbstainWhy::Malformed, detail) }
-                    }));
-                    cached = match (cached, one.cached) {
-                        (Some(all), Some(this)) => Some(all && this),
-                        (all, this) => all.or(this),
-                    };
-                    model = model.or(one.model);
-                }
-                Err(why_not) => abstained.push(why_not),
-            }
-        }
-        let part = match Finite::new(points) {
-            Ok(points) if answered => Some(Part::Judge(JudgePart {
-                points,
-                criteria,
-                cached: cached.unwrap_or(false),
-                model: model.unwrap_or_else(|| self.models()),
-            })),
-            Ok(_) => None,
-            Err(_) => {
-                abstained.push(self.abstained(
-                    AbstainWhy::NotFinite,
-                    "the sum of the criteria's points is not finite",
-                ));
-                None
-            }
-        };
-        let mut signals = abstained.into_iter();
-        let signal = match part {
-            Some(part) => Signal::scored(part),
-            // Not answered means that each prompt left its reason, and there is at least one
-            // prompt.
-            None => Signal::abstained(signals.next().unwrap_or_else(|| {
-                self.abstained(AbstainWhy::Internal, "no judge prompt was answered")
-            })),
-        };
-        signal.and_abstained(signals).with_usage(usage)
-    }
-
     /// The models that are asked.
     pub(crate) fn models(&self) -> String {
         self.judges.iter().map(|judge| judge.model()).collect::<Vec<_>>().join(", ")
-    }
-
-    fn abstained(&self, why: AbstainWhy, detail: impl Into<String>) -> Abstention {
-        Abstention::new(self.id.clone(), why, detail)
     }
 }
 
