@@ -136,3 +136,51 @@ async fn canary_that_moves_the_judge_raises_the_alarm_and_leaves_the_server_read
         server.stop().await;
     }
 }
+
+/// Three questions to a judge that takes two at once and answers when it is told to.
+#[tokio::test]
+async fn gauges_show_the_queue_the_addresses_and_the_money() {
+    let judge = StandInJudge::start_gated([JudgeReply::content(verdict("warm"))], 0).await;
+    let config = format!(
+        "{}max_concurrent = 2\nprices = {{ completion_per_million = 1000000 }}\n\
+         budget = {{ per_run = 10000 }}\n",
+        configured(judge.url())
+    );
+    let server = Server::with(&config, &[("kind.md", PROMPT)]).await;
+    let gauge = async |name: &str, labels: &str| {
+        let text = server.get("/metrics").await.text;
+        let line = format!("guerdon_judge_{name}{{judge=\"stand-in\"{labels}}} ");
+        let value = text.lines().find_map(|of| of.strip_prefix(&line)).map(str::to_owned);
+        value.unwrap_or_else(|| panic!("{line}\n{text}"))
+    };
+    let shown = async || {
+        [
+            gauge("queued", "").await,
+            gauge("in_flight", ",address=\"0\"").await,
+            gauge("allowed", ",address=\"0\"").await,
+            gauge("pause_left", ",address=\"0\"").await,
+            gauge("address_state", ",address=\"0\",state=\"healthy\"").await,
+            gauge("address_state", ",address=\"0\",state=\"down\"").await,
+        ]
+    };
+    let left = async || gauge("budget_left", ",cap=\"run\"").await.parse::<f64>().unwrap();
+    let rollouts = ["470 .", "480 .", "490 ."].map(Server::rollout);
+    let asked = json!({ "rollouts": rollouts });
+    let watch = async {
+        wait_until("two calls and one question in the queue", WAIT_LIMIT, async || {
+            judge.calls() == 2 && gauge("queued", "").await == "1"
+        })
+        .await;
+        let during = (shown().await, left().await);
+        judge.release(3);
+        during
+    };
+    let (reply, (during, reserved)) = tokio::join!(server.score(&asked), watch);
+    assert_eq!(reply["usage"]["judge_calls"], 3, "{reply}");
+    assert_eq!(during, ["1", "2", "2", "0.0", "1", "0"]);
+    assert!(reserved < 10_000.0 - 2.0 * 20.0, "what two calls may cost is reserved: {reserved}");
+    assert_eq!(shown().await, ["0", "0", "2", "0.0", "1", "0"]);
+    let left = left().await;
+    assert!((left - (10_000.0 - 3.0 * 20.0)).abs() < 1e-9, "20 tokens a call: {left}");
+    server.stop().await;
+}

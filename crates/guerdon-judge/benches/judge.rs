@@ -1,5 +1,5 @@
 //! Overhead of the judge on top of its endpoint: `cargo bench -p guerdon-judge`, or
-//! `... --bench judge -- lookup|batch|overhead` for one measure. Prints one line for each measure
+//! `... --bench judge -- lookup|batch|overhead|http` for one measure. Prints one line for each measure
 //! and asserts nothing, because a shared machine gives no reliable times. The scripted endpoint
 //! answers in this process, so that only the judge is measured.
 //!
@@ -8,6 +8,8 @@
 //! - *overhead*: 500 questions a second, none known, against a stand-in that takes about 50 ms:
 //!   total less what the stand-in really took (a timer is late by up to a millisecond), since nothing
 //!   else is waited for on purpose; without a file, and with one.
+//! - *over HTTP*: 500 questions a second to an endpoint on loopback that takes 50 ms, and beside each
+//!   of them a bare request with the same body, sent at the same moment by the same HTTP library.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
 
@@ -22,6 +24,7 @@ use guerdon_judge::{
     Endpoint, EndpointConfig, JudgeSource, Prompts, Services, SourceText, Transport,
     TransportError, TransportReply,
 };
+use guerdon_testing::{JudgeReply, StandInJudge};
 use guerdon_types::{Message, Role, Rollout};
 use http::{HeaderMap, StatusCode};
 use tokio_util::task::TaskTracker;
@@ -44,20 +47,24 @@ fn number(body: &str) -> Option<usize> {
     after.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
+/// The findings that the schema of a request allows, each with its first level.
+fn lenient(request: &serde_json::Value) -> serde_json::Map<String, serde_json::Value> {
+    let schema = &request["response_format"]["json_schema"]["schema"];
+    let finding = |(id, schema): (&String, &serde_json::Value)| {
+        let level = schema["properties"]["level"]["enum"][0].clone();
+        (id.clone(), serde_json::json!({"level": level, "evidence": null}))
+    };
+    let findings = schema["properties"]["findings"]["properties"].as_object().unwrap();
+    findings.iter().map(finding).collect()
+}
+
 impl Transport for LenientEndpoint {
     fn send(&self, body: Vec<u8>) -> BoxFuture<'_, Result<TransportReply, TransportError>> {
         let started = Instant::now();
         let number = number(&String::from_utf8_lossy(&body));
         // The schema of the question says which answer it wants: the first level of each criterion.
         let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
-        let findings = &body["response_format"]["json_schema"]["schema"]["properties"]["findings"]
-            ["properties"];
-        let finding = |(id, schema): (&String, &serde_json::Value)| {
-            let level = schema["properties"]["level"]["enum"][0].clone();
-            (id.clone(), serde_json::json!({"level": level, "evidence": null}))
-        };
-        let findings: serde_json::Map<_, _> =
-            findings.as_object().unwrap().iter().map(finding).collect();
+        let findings = lenient(&body);
         let asked = body["messages"][1]["content"].as_str().unwrap();
         let seal = asked.rsplit_once("beginning with \"turn\": \"").unwrap().1;
         let seal = seal.split('"').next();
@@ -155,6 +162,9 @@ async fn main() {
     if wanted("overhead") {
         overhead(&texts[..1]).await;
     }
+    if wanted("http") {
+        over_http(&texts[..1]).await;
+    }
 }
 
 async fn lookup(texts: &[SourceText], rollouts: &[Rollout]) {
@@ -230,4 +240,54 @@ async fn overhead(texts: &[SourceText]) {
         }
         percentiles(&format!("overhead at 500 questions a second, {name}"), overhead);
     }
+}
+
+async fn over_http(texts: &[SourceText]) {
+    let stand_in = StandInJudge::start_by_content(|request| {
+        let says = serde_json::json!({"findings": lenient(request)}).to_string();
+        JudgeReply::content(says).delay(UPSTREAM)
+    })
+    .await;
+    let (prompts, _) = Prompts::compile(texts).unwrap();
+    let services = Services::new(TaskTracker::new(), |_| {});
+    let config = EndpointConfig::new(stand_in.url(), "m");
+    let endpoint = Endpoint::build(config, &services).unwrap();
+    let judge = Arc::new(JudgeSource::new(endpoint, Arc::new(prompts)));
+    // The bare requests carry the body of this question.
+    judge.score(Ask::new(&rollout(1), &[9], None)).await;
+    let body = stand_in.requests()[0].to_string();
+    let client = reqwest::Client::new();
+    let url = format!("{}/chat/completions", stand_in.url());
+    let tasks = TaskTracker::new();
+    let (sender, mut received) = tokio::sync::mpsc::unbounded_channel();
+    let mut tick = tokio::time::interval(Duration::from_millis(2));
+    for number in 10_000..16_000 {
+        tick.tick().await;
+        let (judge, rollout) = (Arc::clone(&judge), rollout(number));
+        let (judged, bare) = (sender.clone(), sender.clone());
+        tasks.spawn(async move {
+            let started = Instant::now();
+            let signals = judge.score(Ask::new(&rollout, &[9], None)).await;
+            assert!(signals[0].part.is_some(), "{:?}", signals[0].abstained);
+            if number >= 12_000 {
+                judged.send((true, started.elapsed())).unwrap();
+            }
+        });
+        let request = client.post(&url).header("content-type", "application/json");
+        let request = request.body(body.clone());
+        tasks.spawn(async move {
+            let started = Instant::now();
+            request.send().await.unwrap().bytes().await.unwrap();
+            if number >= 12_000 {
+                bare.send((false, started.elapsed())).unwrap();
+            }
+        });
+    }
+    drop(sender);
+    let (mut judged, mut bare) = (Vec::new(), Vec::new());
+    while let Some((is_judged, took)) = received.recv().await {
+        if is_judged { judged.push(took) } else { bare.push(took) }
+    }
+    percentiles("over HTTP, 500 questions a second", judged);
+    percentiles("over HTTP, 500 bare requests a second beside them", bare);
 }

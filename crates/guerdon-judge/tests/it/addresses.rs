@@ -14,6 +14,9 @@ use crate::paused::{Act, Judge, OTHER, ScriptedTransport, URL, answer, config};
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// The longest time between two probes of an address that fails.
+const LONGEST_PROBE_INTERVAL: Duration = Duration::from_secs(10);
+
 fn refuses(status: u16) -> Arc<ScriptedTransport> {
     ScriptedTransport::that(move |_| Act::Reply(status, Vec::new(), String::new()))
 }
@@ -200,7 +203,9 @@ async fn questions_are_answered_soon_after_an_outage() {
         }
         assert_eq!(lost_after, 0, "{outage}");
         let recovery = whole_at.unwrap() - healed;
-        assert!(recovery <= 20 * SECOND, "{outage}: {recovery:?}");
+        let intervals = recovery.as_secs_f64() / LONGEST_PROBE_INTERVAL.as_secs_f64();
+        println!("outage of {outage} s: recovered after {intervals:.2} probe intervals");
+        assert!(intervals <= 2.0, "{outage}: {recovery:?}");
         let calls = stand_in.calls.lock().unwrap();
         let down = calls.iter().filter(|at| (5..5 + outage).contains(&(**at - started).as_secs()));
         let down = down.count();
@@ -217,6 +222,7 @@ async fn endless_refusals_for_load_cost_few_calls() {
         });
         let judge = Judge::of(config(), &[(URL, Arc::clone(&stand_in))]);
         assert_eq!(scored(&ask(&judge, "turn", 64, 10 * SECOND).await), 0);
+        println!("64 questions, Retry-After {retry_after:?}: {} calls in 10 s", stand_in.calls());
         assert!(stand_in.calls() < 60, "{retry_after:?}: {}", stand_in.calls());
     }
 }
@@ -229,5 +235,6 @@ async fn the_first_step_is_hardly_slower_than_the_limit_allows() {
     assert_eq!(scored(&judge.judge_many(1024).await), 1024);
     // 256 at once.
     let ideal = 4 * SECOND;
+    println!("{:.2} times the ideal", started.elapsed().as_secs_f64() / ideal.as_secs_f64());
     assert!(started.elapsed() <= ideal.mul_f64(1.3), "{:?}", started.elapsed());
 }

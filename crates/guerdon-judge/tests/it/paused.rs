@@ -8,8 +8,8 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, join_all};
 use guerdon_fusion::{Ask, RewardSource as _};
 use guerdon_judge::{
-    CallEvent, Endpoint, EndpointConfig, JudgeSource, Prompts, Services, SourceText, Transport,
-    TransportError, TransportReply,
+    CallEvent, Endpoint, EndpointConfig, JudgeSource, JudgeStatus, Prompts, Services, SourceText,
+    Transport, TransportError, TransportReply,
 };
 use guerdon_types::{Message, Role, Rollout, Signal};
 use http::{HeaderMap, StatusCode};
@@ -160,6 +160,12 @@ impl Judge {
     /// Time for which the judge refuses new requests.
     pub(crate) fn full_for(&self) -> Option<Duration> {
         self.source.full_for()
+    }
+
+    /// The queue, the addresses and the budget now.
+    pub(crate) fn status(&self) -> JudgeStatus {
+        let [(_, status)] = self.source.judges()[0].statuses("judge").try_into().unwrap();
+        status
     }
 
     pub(crate) async fn judge(&self, turn: &str) -> Signal {

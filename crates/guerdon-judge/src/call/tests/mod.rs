@@ -2,10 +2,12 @@
 
 mod address;
 mod attempt;
+mod check;
 mod client;
 mod exchange;
 mod patience;
 mod reading;
+mod record;
 mod ticket;
 
 use std::sync::Arc;
