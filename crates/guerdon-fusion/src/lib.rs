@@ -53,7 +53,7 @@ pub use asked::AskedRollout;
 pub use calibrate::calibrate;
 pub use digest::SCORING_REVISION;
 pub use fuse::{aggregate, fuse};
-pub use recompute::{GroupRanks, NotRecomputable, group_ranks, recompute};
+pub use recompute::{GroupRanks, NotRecomputable, group_ranks, recompute, reward_of_parts};
 pub use repo::{enhancement, repo};
 pub use scorer::Scorer;
 pub use settle::{DroppedRubric, SettledGroup};

@@ -43,20 +43,22 @@ pub fn recompute(
             rewards.push(None);
             continue;
         }
-        let before = reward(stored, fusion);
+        let before = reward_of_parts(stored, fusion);
         if !is_equal(before, stored.reward.map(Finite::get)) {
             let detail = "its parts do not make its reward with this fusion";
             return Err(failed(detail.to_owned()));
         }
         let mut turn = stored.clone();
         edit(&mut turn).map_err(failed)?;
-        rewards.push(reward(&turn, fusion));
+        rewards.push(reward_of_parts(&turn, fusion));
     }
     Ok(aggregate(&rewards, fusion.aggregate).and_then(|reward| Finite::new(reward).ok()))
 }
 
-/// The reward of a turn by its parts.
-fn reward(turn: &TurnResult, fusion: &FusionConfig) -> Option<f64> {
+/// The reward that `fusion` makes of the parts and the abstentions of a turn. The turn's own reward
+/// is not read. `None` if there is none, or if a worst verdict counted whose points are not stored.
+#[must_use]
+pub fn reward_of_parts(turn: &TurnResult, fusion: &FusionConfig) -> Option<f64> {
     let mut signals = TurnSignals::default();
     let mut parts: BTreeMap<SourceId, (Channel, Option<Part>)> = BTreeMap::new();
     let shipped = [

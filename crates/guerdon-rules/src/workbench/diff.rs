@@ -147,9 +147,7 @@ impl RulePacks {
             }
             let of_rollout =
                 rewards.map(|rewards| aggregate(&rewards, recorded.fusion().aggregate));
-            if let Some(group) = &rollout.group {
-                ranking.add(group, index, of_rollout);
-            }
+            ranking.add(rollout.group.clone(), of_rollout);
         }
         diff.groups = ranking.changes();
         let distance = |points: [f64; 2]| (points[1] - points[0]).abs();

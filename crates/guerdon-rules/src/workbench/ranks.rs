@@ -1,7 +1,6 @@
 //! The order of the rollouts of a group by their rewards, before and after an edit.
 
-use std::collections::BTreeMap;
-
+use guerdon_fusion::{GroupRanks, group_ranks};
 use guerdon_types::GroupId;
 use serde::Serialize;
 
@@ -30,59 +29,47 @@ pub struct RankChange {
     pub ranks: [Option<usize>; 2],
 }
 
-/// A rollout with its rewards on both sides.
-#[derive(Debug, Clone, Copy)]
-struct RewardedRollout {
-    index: usize,
-    rewards: [Option<f64>; 2],
-}
-
-/// Rollouts by group.
+/// The rewards of all rollouts on both sides, in their order.
 #[derive(Debug, Default)]
 pub(super) struct Ranking {
-    groups: BTreeMap<String, Vec<RewardedRollout>>,
+    groups: Vec<Option<GroupId>>,
+    rewards: [Vec<Option<f64>>; 2],
 }
 
 impl Ranking {
-    pub(super) fn add(&mut self, group: &GroupId, index: usize, rewards: [Option<f64>; 2]) {
-        let rollout = RewardedRollout { index, rewards };
-        self.groups.entry(group.to_string()).or_default().push(rollout);
+    pub(super) fn add(&mut self, group: Option<GroupId>, rewards: [Option<f64>; 2]) {
+        self.groups.push(group);
+        for (all, reward) in self.rewards.iter_mut().zip(rewards) {
+            all.push(reward);
+        }
     }
 
     /// The groups whose order differs, in the order of their names.
-    pub(super) fn changes(self) -> Vec<GroupChange> {
-        self.groups.into_iter().filter_map(|(group, rollouts)| change(group, &rollouts)).collect()
+    pub(super) fn changes(&self) -> Vec<GroupChange> {
+        let [before, after] = &self.rewards;
+        let ranks = group_ranks(&self.groups, before, after);
+        let mut changes: Vec<GroupChange> =
+            ranks.iter().filter(|group| group.is_changed()).map(change).collect();
+        changes.sort_by(|one, other| one.group.cmp(&other.group));
+        changes
     }
 }
 
-fn change(group: String, rollouts: &[RewardedRollout]) -> Option<GroupChange> {
-    let [before, after] = [0, 1].map(|side| {
-        let rewards = rollouts.iter().map(|of| of.rewards.get(side).copied().flatten());
-        ranks(&rewards.collect::<Vec<_>>())
-    });
-    let changed: Vec<RankChange> = rollouts
-        .iter()
-        .zip(before.iter().zip(&after))
-        .filter(|(_, (before, after))| before != after)
-        .map(|(rollout, (before, after))| RankChange {
-            rollout: rollout.index,
-            ranks: [*before, *after],
-        })
-        .collect();
-    (!changed.is_empty()).then(|| GroupChange {
-        group,
+fn change(ranks: &GroupRanks) -> GroupChange {
+    let GroupRanks { group, rollouts, before, after, .. } = ranks;
+    let both = rollouts.iter().zip(before.iter().zip(after));
+    GroupChange {
+        group: group.to_string(),
         rollouts: rollouts.len(),
-        pairs: swapped(&before, &after),
-        ranks: changed,
-    })
-}
-
-/// The rank of each reward, the greatest first.
-fn ranks(rewards: &[Option<f64>]) -> Vec<Option<usize>> {
-    let mut sorted: Vec<f64> = rewards.iter().copied().flatten().collect();
-    sorted.sort_by(|a, b| b.total_cmp(a));
-    let rank = |reward: f64| sorted.partition_point(|other| other.total_cmp(&reward).is_gt()) + 1;
-    rewards.iter().map(|reward| reward.map(rank)).collect()
+        pairs: swapped(before, after),
+        ranks: both
+            .filter(|(_, (before, after))| before != after)
+            .map(|(rollout, (before, after))| RankChange {
+                rollout: *rollout,
+                ranks: [*before, *after],
+            })
+            .collect(),
+    }
 }
 
 /// The number of pairs whose order differs, among the first rollouts of a group.
@@ -107,21 +94,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn equal_rewards_share_a_rank_and_missing_ones_have_none() {
-        let ranked = ranks(&[Some(1.0), Some(3.0), None, Some(3.0), Some(2.0)]);
-        assert_eq!(ranked, [Some(4), Some(1), None, Some(1), Some(3)]);
-    }
-
-    #[test]
     fn a_group_whose_order_changed_is_reported() {
         let mut ranking = Ranking::default();
-        let group: GroupId = serde_json::from_str("\"g\"").unwrap();
-        ranking.add(&group, 0, [Some(1.0), Some(1.0)]);
-        ranking.add(&group, 1, [Some(0.0), Some(2.0)]);
-        ranking.add(&group, 2, [Some(-1.0), Some(-1.0)]);
+        let group = || Some(GroupId::from("g"));
+        ranking.add(group(), [Some(1.0), Some(1.0)]);
+        ranking.add(None, [Some(5.0), Some(9.0)]);
+        ranking.add(group(), [Some(0.0), Some(2.0)]);
+        ranking.add(group(), [Some(-1.0), Some(-1.0)]);
         let [change] = ranking.changes().try_into().unwrap();
         assert_eq!((change.pairs, change.rollouts), (1, 3));
         let ranks: Vec<_> = change.ranks.iter().map(|rank| (rank.rollout, rank.ranks)).collect();
-        assert_eq!(ranks, [(0, [Some(1), Some(2)]), (1, [Some(2), Some(1)])]);
+        assert_eq!(ranks, [(0, [Some(1), Some(2)]), (2, [Some(2), Some(1)])]);
     }
 }

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use guerdon_fusion::{Standing, TurnSignals, fuse};
+use guerdon_fusion::reward_of_parts;
 use guerdon_types::{
-    FusionConfig, FusionMethod, InnerMethod, Rollout, RolloutResult, RulesPart, SourceId,
-    TurnResult,
+    AbstainWhy, Abstention, FusionConfig, FusionMethod, InnerMethod, Rollout, RolloutResult,
+    RulesPart, SourceId, TurnResult,
 };
 
 /// The fusion of a diff, and the parts of the other sources.
@@ -13,7 +13,7 @@ use guerdon_types::{
 pub struct RecordedParts {
     fusion: FusionConfig,
     /// By the index of the rollout and of the turn.
-    turns: HashMap<(usize, usize), TurnSignals>,
+    turns: HashMap<(usize, usize), TurnResult>,
 }
 
 impl RecordedParts {
@@ -50,7 +50,7 @@ impl RecordedParts {
                     let shown: String = name.chars().take(60).collect();
                     format!("there is no result of rollout `{shown}`, turn {turn}")
                 })?;
-                turns.insert((index, turn), signals(scored));
+                turns.insert((index, turn), without_rules(scored));
             }
         }
         Ok(Self { fusion, turns })
@@ -62,32 +62,39 @@ impl RecordedParts {
 
     /// The reward of a turn with the points of `rules`.
     pub(super) fn reward(&self, place: (usize, usize), rules: &RulesPart) -> Option<f64> {
-        let mut signals = self.turns.get(&place).copied().unwrap_or_default();
-        signals.rules = Some(Standing::Scored(rules.points.get()));
-        signals.vetoed |= rules.hits.iter().any(|hit| hit.veto);
-        fuse(&signals, &self.fusion)
+        let mut turn = self.turns.get(&place).cloned().unwrap_or_else(|| unscored(place.1));
+        turn.abstained.extend(undecided(rules));
+        turn.rules = Some(rules.clone());
+        reward_of_parts(&turn, &self.fusion)
     }
 }
 
-/// The standings of the sources other than the rules.
-fn signals(turn: &TurnResult) -> TurnSignals {
-    let abstained = |source: &SourceId| turn.abstained.iter().any(|of| of.source == *source);
-    let standing = |part: Option<f64>, is_missing: bool| match (part, is_missing) {
-        (Some(value), false) => Some(Standing::Scored(value)),
-        (Some(value), true) => Some(Standing::PartlyScored(value)),
-        (None, true) => Some(Standing::Silent),
-        (None, false) => None,
-    };
-    let mut signals = TurnSignals::default();
-    let rm = turn.rm.as_ref().map(|part| part.score.get());
-    signals.rm = standing(rm, abstained(&SourceId::rm()));
-    let judge = turn.judge.as_ref().map(|part| part.points.get());
-    signals.judge = standing(judge, abstained(&SourceId::judge()));
-    if !turn.other.is_empty() {
-        let sum = turn.other.values().map(|part| part.points.get()).sum();
-        signals.other = standing(Some(sum), turn.other.keys().any(abstained));
+/// The parts and abstentions of the sources other than the rules.
+fn without_rules(turn: &TurnResult) -> TurnResult {
+    let rules = SourceId::rules();
+    let abstained = turn.abstained.iter().filter(|one| one.source != rules).cloned().collect();
+    let TurnResult { rm, judge, other, .. } = turn.clone();
+    TurnResult { rm, judge, other, abstained, ..unscored(turn.index) }
+}
+
+/// A turn that no source has scored.
+fn unscored(index: usize) -> TurnResult {
+    TurnResult {
+        index,
+        reward: None,
+        enhancement: None,
+        rm: None,
+        judge: None,
+        rules: None,
+        other: std::collections::BTreeMap::new(),
+        abstained: Vec::new(),
+        beside: None,
     }
-    let by_judge = turn.judge.iter().flat_map(|part| &part.criteria).any(|of| of.veto);
-    signals.vetoed = by_judge || turn.other.values().any(|part| part.veto);
-    signals
+}
+
+/// The abstention of rules that could not be decided.
+fn undecided(part: &RulesPart) -> Option<Abstention> {
+    let detail = "a rule could not be decided";
+    let counts = part.abstained.iter().any(|rule| !rule.shadow);
+    counts.then(|| Abstention::new(SourceId::rules(), AbstainWhy::MissingContext, detail))
 }
