@@ -31,7 +31,7 @@ pub(crate) enum JudgeCommand {
         /// The prompt
         #[arg(value_name = "PROMPT")]
         prompt: PathBuf,
-        /// A file of rollouts; the first one is taken
+        /// A file of rollouts, or a request; the first one is taken. `-` is standard input
         #[arg(long, value_name = "IN.jsonl")]
         rollout: PathBuf,
     },
@@ -40,7 +40,7 @@ pub(crate) enum JudgeCommand {
         /// The prompt
         #[arg(value_name = "PROMPT")]
         prompt: PathBuf,
-        /// A file of rollouts; the first one is taken
+        /// A file of rollouts, or a request; the first one is taken. `-` is standard input
         #[arg(long, value_name = "IN.jsonl")]
         rollout: PathBuf,
         #[command(flatten)]

@@ -9,9 +9,10 @@ use guerdon_judge::{Explanation, JudgeReply, Prompts};
 use guerdon_text::SourceText;
 use guerdon_types::Rollout;
 use parking_lot::Mutex;
-use serde_json::json;
+use serde::Deserialize as _;
+use serde_json::{Value, json};
 
-use super::setup::{read, runtime, without_mark};
+use super::setup::{input_text, runtime, without_mark};
 use super::workbench::{compiled, prompt_texts, source, source_heard};
 use super::{calibrate, print};
 use crate::cli::{JudgeArgs, JudgeCommand};
@@ -81,12 +82,29 @@ fn bump(paths: &[PathBuf]) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The first rollout of a file of rollouts, or of a request's body. `-` is standard input.
 fn first_rollout(path: &Path) -> anyhow::Result<Rollout> {
-    let text = read(path)?;
-    let mut lines = without_mark(&text).lines().filter(|line| !line.trim().is_empty());
-    let first = lines.next().with_context(|| format!("{} has no rollout", path.display()))?;
+    let text = input_text(path)?;
+    let text = without_mark(&text);
+    let name = if path == Path::new("-") {
+        "standard input".to_owned()
+    } else {
+        path.display().to_string()
+    };
+    // A request, or a rollout that is printed over several lines.
+    if let Ok(mut whole) = serde_json::from_str::<Value>(text) {
+        let Some(rollouts) = whole.get_mut("rollouts").map(Value::take) else {
+            return serde_json::from_value(whole)
+                .with_context(|| format!("{name} is not a rollout"));
+        };
+        let first = rollouts.get(0).with_context(|| format!("{name} has no rollout"))?;
+        return Rollout::deserialize(first)
+            .with_context(|| format!("the first of the `rollouts` of {name} is not a rollout"));
+    }
+    let mut lines = text.lines().filter(|line| !line.trim().is_empty());
+    let first = lines.next().with_context(|| format!("{name} has no rollout"))?;
     serde_json::from_str(first)
-        .with_context(|| format!("the first line of {} is not a rollout", path.display()))
+        .with_context(|| format!("the first line of {name} is not a rollout"))
 }
 
 fn render(prompt: PathBuf, rollouts: &Path) -> anyhow::Result<ExitCode> {

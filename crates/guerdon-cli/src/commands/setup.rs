@@ -1,5 +1,6 @@
 //! Shared setup of the commands: the configuration, the async runtime, and the text of input files.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -65,6 +66,17 @@ pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 pub(super) fn read(file: &Path) -> anyhow::Result<String> {
     #[expect(clippy::disallowed_methods, reason = "a command reads the files it is given")]
     std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
+}
+
+/// The text of a file, or of standard input if it is `-`.
+pub(super) fn input_text(file: &Path) -> anyhow::Result<String> {
+    if file == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).context("cannot read standard input")?;
+        Ok(text)
+    } else {
+        read(file)
+    }
 }
 
 /// The text without a byte order mark, as some editors and spreadsheets write it.

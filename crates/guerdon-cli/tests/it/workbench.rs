@@ -176,6 +176,46 @@ fn byte_order_mark_before_rollouts_is_skipped() {
     }
 }
 
+#[test]
+fn rollout_to_render_comes_from_standard_input_in_any_form() {
+    let folder = folder();
+    write(folder.path(), "kind.md", PROMPT);
+    let rollout = |text: &str| {
+        serde_json::json!({ "messages": [
+            { "role": "user", "content": "480?" }, { "role": "assistant", "content": text },
+        ] })
+    };
+    let (first, second) = (rollout("The first reply."), rollout("The second reply."));
+    for input in [
+        format!("{first}\n{second}\n"),
+        format!("\u{feff}\n{first}\n"),
+        serde_json::to_string_pretty(&first).unwrap(),
+        serde_json::json!({ "rollouts": [first, second] }).to_string(),
+    ] {
+        write(folder.path(), "input", &input);
+        let stdin = std::fs::File::open(folder.path().join("input")).unwrap();
+        let arguments = ["judge", "render", "kind.md", "--rollout", "-"];
+        let output = command(folder.path(), &arguments).stdin(stdin).output().unwrap();
+        assert!(output.status.success(), "{input}: {}", transcript(&output));
+        let shown = stdout(&output);
+        assert!(shown.contains("The first reply.") && !shown.contains("second"), "{shown}");
+    }
+    for (input, reason) in [
+        ("", "standard input has no rollout"),
+        ("{\"rollouts\": []}", "standard input has no rollout"),
+        ("{\"rollouts\": [3]}", "first of the `rollouts`"),
+        ("{\"message\": 3}", "standard input is not a rollout"),
+        ("[1,\n", "first line of standard input"),
+    ] {
+        write(folder.path(), "input", input);
+        let stdin = std::fs::File::open(folder.path().join("input")).unwrap();
+        let arguments = ["judge", "render", "kind.md", "--rollout", "-"];
+        let output = command(folder.path(), &arguments).stdin(stdin).output().unwrap();
+        assert!(!output.status.success(), "{input}");
+        assert!(transcript(&output).contains(reason), "{input}: {}", transcript(&output));
+    }
+}
+
 /// Two packs of which the second has a veto and a shadow rule more.
 const OLD: &str = "pack: p\nrules:\n  - { id: a, points: -5, match: { any_of: [bad] } }\n";
 const NEW: &str = "pack: p\nrules:\n  - { id: a, points: -5, veto: true, match: { any_of: [bad] } }\n  - { id: b, points: -9, shadow: true, match: { any_of: [good] } }\n";

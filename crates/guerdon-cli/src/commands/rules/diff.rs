@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::cli::{DiffFusion, DiffKind};
+use crate::commands::setup::input_text;
 use crate::output::{errln, outln};
 use anyhow::Context as _;
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
@@ -17,7 +18,7 @@ pub(super) fn recorded(
     file: &Path,
     fusion: DiffFusion,
 ) -> anyhow::Result<RecordedParts> {
-    let text = super::input::text(file)?;
+    let text = input_text(file)?;
     let mut results: Vec<RolloutResult> = Vec::new();
     for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
         let place = || format!("{} line {number} is not a result of `score`", file.display());

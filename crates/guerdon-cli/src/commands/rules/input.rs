@@ -1,27 +1,15 @@
 //! Reads rollouts from a file, one JSON object per line; `-` is standard input.
 
-use std::io::Read as _;
 use std::path::Path;
 
 use anyhow::Context as _;
 use guerdon_rules::LabelledRollout;
 use guerdon_types::Rollout;
 
-use crate::commands::setup::{read, without_mark};
-
-/// The text of a file, or of standard input.
-pub(super) fn text(file: &Path) -> anyhow::Result<String> {
-    if file == Path::new("-") {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).context("cannot read standard input")?;
-        Ok(text)
-    } else {
-        read(file)
-    }
-}
+use crate::commands::setup::{input_text, without_mark};
 
 pub(super) fn rollouts(file: &Path) -> anyhow::Result<Vec<Rollout>> {
-    let text = text(file)?;
+    let text = input_text(file)?;
     let mut rollouts = Vec::new();
     for (number, line) in (1..).zip(without_mark(&text).lines()) {
         if line.trim().is_empty() {

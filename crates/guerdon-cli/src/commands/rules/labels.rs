@@ -37,7 +37,7 @@ pub(super) fn file_for(rollouts: &Path) -> PathBuf {
 /// Reads rollouts with the labels in their lines, and the labels of `csv` if it exists. A label of
 /// the CSV file replaces one of a line.
 pub(super) fn labelled(file: &Path, csv: &Path) -> anyhow::Result<Vec<LabelledRollout>> {
-    let text = super::input::text(file)?;
+    let text = crate::commands::setup::input_text(file)?;
     let mut rollouts = Vec::new();
     for (number, line) in (1..).zip(without_mark(&text).lines()) {
         if !line.trim().is_empty() {
