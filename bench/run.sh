@@ -4,6 +4,8 @@
 #   http ROLLOUTS.jsonl [PYTHON]                         release server over HTTP, with a peer if PYTHON is given
 #   wrk GUERDON [PEER]                                  single rules-only requests by wrk
 #   judge [ROLLOUTS.jsonl] [COUNT] [ROUNDS]              batches that the judge's cache answers
+#   judge-calls [MEASURE...]                             overhead of judge calls, with a bare HTTP call as peer
+#   judge-limits                                         calls, recovery, ramp and quotas in virtual time
 #   onnxruntime MODEL ROLLOUTS.jsonl [COUNT] [THREADS]   peer: Python's ONNX Runtime, no HTTP
 #   transformers FOLDER ROLLOUTS.jsonl [COUNT] [ROUNDS]  peers: transformers and ONNX Runtime
 #   memory MODEL ROLLOUTS.jsonl ROUNDS GUERDON[,KEY=VALUE]...  memory and CPU time of builds and settings
@@ -22,6 +24,10 @@ case $name in
     http) exec sh bench/http.sh "$@" ;;
     wrk) exec sh bench/rules_wrk.sh "$@" ;;
     judge) exec "$python" bench/judge_cache.py "$@" ;;
+    judge-calls) exec cargo bench --locked -p guerdon-judge --bench judge -- "$@" ;;
+    judge-limits)
+        exec cargo nextest run --locked -p guerdon-judge --no-capture -j 1 endless_refusals \
+            questions_are_answered_soon the_first_step every_way_of_counting ;;
     onnxruntime | transformers | tei) exec "$python" "bench/peer_$name.py" "$@" ;;
     memory) exec "$python" bench/model_memory.py "$@" ;;
     serve-rm) exec "$python" bench/peer_serve_rm/run.py "$@" ;;
