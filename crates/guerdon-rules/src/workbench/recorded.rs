@@ -98,3 +98,68 @@ fn undecided(part: &RulesPart) -> Option<Abstention> {
     let counts = part.abstained.iter().any(|rule| !rule.shadow);
     counts.then(|| Abstention::new(SourceId::rules(), AbstainWhy::MissingContext, detail))
 }
+
+#[cfg(test)]
+mod tests {
+    use guerdon_types::OnAbstain;
+
+    use super::*;
+
+    const PLACE: (usize, usize) = (0, 1);
+
+    /// A result of one turn, whose recorded rules took 30 points.
+    fn recorded(rm: &str, on_abstain: OnAbstain) -> RecordedParts {
+        let result = format!(
+            r#"{{"id": "a", "reward": 1.2, "turns": [{{"index": 1, "reward": 1.2, "enhancement": -40,
+            {rm} "judge": {{"points": -10, "criteria": [], "cached": true, "model": "m"}},
+            "rules": {{"points": -30, "hits": []}},
+            "abstained": [{{"source": "rules", "why": "missing_context", "detail": "d"}}]}}]}}"#
+        );
+        let rollout: Rollout = serde_json::from_str(
+            r#"{"id": "a", "messages": [{"role": "user", "content": "q"},
+            {"role": "assistant", "content": "r"}]}"#,
+        )
+        .unwrap();
+        let fusion = FusionConfig { on_abstain, ..FusionConfig::default() };
+        let results = [serde_json::from_str(&result).unwrap()];
+        RecordedParts::of(&[rollout], &results, fusion).unwrap()
+    }
+
+    fn rules(json: &str) -> RulesPart {
+        serde_json::from_str(json).unwrap()
+    }
+
+    const RM: &str = r#""rm": {"score": 2, "raw": 2, "tokens": 3, "truncated": false},"#;
+
+    #[test]
+    fn points_of_the_rules_replace_the_recorded_ones() {
+        let recorded = recorded(RM, OnAbstain::Null);
+        let reward = |points: i32| {
+            recorded.reward(PLACE, &rules(&format!(r#"{{"points": {points}, "hits": []}}"#)))
+        };
+        // The recorded rules' own abstention does not count either.
+        for (points, expected) in [(-30, 1.2), (0, 1.8), (-90, 0.0)] {
+            assert!((reward(points).unwrap() - expected).abs() < 1e-9, "{points}");
+        }
+    }
+
+    #[test]
+    fn an_undecided_rule_is_an_abstention_unless_it_is_a_shadow() {
+        let undecided = |shadow: bool| {
+            rules(&format!(
+                r#"{{"points": -30, "hits": [], "abstained": [{{"pack": "p", "rule": "r", "shadow": {shadow},
+                "detail": "no price"}}]}}"#
+            ))
+        };
+        let strict = recorded(RM, OnAbstain::Null);
+        assert_eq!(strict.reward(PLACE, &undecided(false)), None);
+        assert!(strict.reward(PLACE, &undecided(true)).is_some());
+        assert!(recorded(RM, OnAbstain::Skip).reward(PLACE, &undecided(false)).is_some());
+    }
+
+    #[test]
+    fn a_turn_without_its_base_has_no_reward() {
+        let silent = recorded("", OnAbstain::Skip);
+        assert_eq!(silent.reward(PLACE, &rules(r#"{"points": 0, "hits": []}"#)), None);
+    }
+}
