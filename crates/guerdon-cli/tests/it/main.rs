@@ -2,6 +2,7 @@
 //!
 //! | file | content |
 //! |---|---|
+//! | `documentation.rs` | the snippets of `docs/` |
 //! | `help.rs` | the help of every command |
 //! | `init.rs` | `init`: every template, with and without a model |
 //! | `model_init.rs` | `rm init` |
@@ -17,6 +18,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 #![expect(clippy::disallowed_methods, reason = "a test writes and reads its own files")]
 
+mod documentation;
 mod eval;
 mod help;
 mod init;
