@@ -24,6 +24,7 @@ def database(patterns):
     for pattern in patterns:
         for old, new in REPLACED:
             pattern = pattern.replace(old, new)
+        pattern = re.sub(r"\\u([0-9a-f]{4})", lambda escape: chr(int(escape[1], 16)), pattern)
         expressions.append(pattern.encode())
     flags = hyperscan.HS_FLAG_UTF8 | hyperscan.HS_FLAG_SINGLEMATCH | hyperscan.HS_FLAG_ALLOWEMPTY
     built = hyperscan.Database()

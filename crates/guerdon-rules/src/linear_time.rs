@@ -13,6 +13,7 @@ rules:
   - { id: near-wide-number, points: -1, match: { number: { unit: [元, $], near: [never], within: 900000 } } }
   - { id: near-regex, points: -1, match: { regex: '[a-z]{3}x', near: [deal], within: 8 } }
   - { id: stated, points: -1, match: { any: [{ any_of: [价格, deal, work] }, { number: { unit: [元, $] } }, { regex: '[a-z]{4}' }], unless: [negated, question, reported, conditional, past] } }
+  - { id: valued, points: -1, match: { any: [{ regex: '(?P<value>\\d+)(?:元|可以)', unless: [negated] }, { regex: 'deal (?P<value>\\d+)' }, { any_of: [deal] }], count: 2 }, where: value > 1 }
   - { id: words, points: -1, match: { any_of: [工单, work order] } }
   - { id: markup, points: -1, check: { markup: whole } }
   - { id: unsupported, points: -1, check: { unsupported_numbers: { least: 1 } } }
@@ -36,6 +37,16 @@ fn texts(n: usize) -> Vec<(&'static str, String)> {
         ("words near every word", again("价格 成交 ")),
         ("words near every match", again("abcx deal ")),
         ("leet spelling", again("w0rk 0rder ")),
+        ("leet words", again("gu4r4nt33 d3al ")),
+        ("single letters", again("d e a l ")),
+        ("single letters and marks", again("d.e-a*l ")),
+        ("spaced words of ideographs", again("价 格，成 交。")),
+        ("numbers in words that are captured", again("四百八可以 deal four hundred eighty ")),
+        ("words that two patterns match", again("deal 480元 ")),
+        ("answered questions", again("a deal? no. 价格？不行。")),
+        ("contrasts", again("480元, but too much, ")),
+        ("other people", again("隔壁价格，other hotels deal. ")),
+        ("awaited consent", again("等领导批了价格，once the manager agrees, deal. ")),
         ("spaced ideographs", again("工 单 的 ")),
         ("one long gap", format!("w*ork{}x", again("-"))),
         ("one long gap of stars", format!("w o r k a{}b", again("*"))),

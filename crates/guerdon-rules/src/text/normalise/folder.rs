@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::characters::{self, FoldKind};
 use super::runs::{
-    ASCII, BLANK, CONTROL, CharKind, DIGIT, DOT, JOINER, LETTER, MARK, MARKUP, PUNCTUATION,
+    ASCII, BLANK, BREAK, CONTROL, CharKind, DIGIT, DOT, JOINER, LETTER, MARK, MARKUP, PUNCTUATION,
     RunTracker, SIGN, SPACE, kind,
 };
 use super::view::{Edit, FoldedText};
@@ -89,6 +89,7 @@ impl<'v, 'o> Folder<'v, 'o> {
                     self.note(
                         match other {
                             DOT => CharKind::Dots,
+                            BREAK => CharKind::Breaks,
                             JOINER => CharKind::Joiners,
                             SIGN => CharKind::Digits,
                             MARK => CharKind::Marks,

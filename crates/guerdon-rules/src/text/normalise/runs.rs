@@ -13,9 +13,11 @@ pub(super) enum CharKind {
     Ideographs,
     /// Marks that may separate letters to space them out.
     Separators,
+    /// A line break.
+    Breaks,
     /// Punctuation of normal writing.
     Punctuation,
-    /// A full stop, a slash or a line break.
+    /// A full stop or a slash.
     Dots,
     /// Marks that do not occur between the letters of a normal word, but between digits.
     Joiners,
@@ -67,9 +69,11 @@ impl RunTracker {
     /// Adds a run. Returns true if the last three runs look like a word in disguise.
     pub(super) fn push(&mut self, kind: CharKind, length: usize) -> bool {
         use CharKind::{
-            Digits, Dots, Ideographs, Joiners, Letters, Marks, Other, Punctuation, Separators,
+            Breaks, Digits, Dots, Ideographs, Joiners, Letters, Marks, Other, Punctuation,
+            Separators,
         };
-        let is_gap = |kind| matches!(kind, Separators | Punctuation | Dots | Joiners | Marks);
+        let is_gap =
+            |kind| matches!(kind, Separators | Breaks | Punctuation | Dots | Joiners | Marks);
         if let ([last, ..], [gap, ..]) = (&mut self.kinds, &mut self.lengths)
             && (is_gap(kind) && is_gap(*last) || kind == Digits && *last == Digits)
         {
@@ -98,16 +102,17 @@ impl RunTracker {
         self.lengths = [length, gap, before];
         match (kind, one, two) {
             (Letters, Digits, Letters) => gap <= 4,
-            (Letters, Digits, Separators | Punctuation | Dots | Other | Ideographs) => {
+            (Letters, Digits, Separators | Breaks | Punctuation | Dots | Other | Ideographs) => {
                 gap == 1 && length >= 3
             }
             (Letters, Separators, Letters) => self.singles >= 3,
-            (Letters, Punctuation | Dots, Letters) => gap == 1 || self.singles >= 3,
+            (Letters, Breaks | Punctuation | Dots, Letters) => gap == 1 || self.singles >= 3,
             (Letters, Joiners | Marks, Letters) => true,
-            (Ideographs, Separators | Dots | Joiners | Marks, Ideographs) => gap <= 3,
+            (Ideographs, Separators | Breaks | Dots | Joiners | Marks, Ideographs) => gap <= 3,
             (Ideographs, Punctuation, Ideographs) => gap <= 2 && length == 1,
-            (Ideographs, Punctuation | Dots | Joiners | Marks, Letters)
-            | (Letters, Punctuation | Dots | Joiners | Marks, Ideographs) => gap <= 2,
+            (Ideographs, Joiners | Marks, Letters) | (Letters, Joiners | Marks, Ideographs) => {
+                gap <= 2
+            }
             (Letters | Digits | Ideographs | Other, Marks, Digits)
             | (Digits, Marks, Letters | Ideographs | Other) => true,
             _ => false,
@@ -122,6 +127,7 @@ pub(super) const SPACE: u8 = 3;
 /// White space that is not ' '.
 pub(super) const BLANK: u8 = 4;
 pub(super) const DOT: u8 = 5;
+pub(super) const BREAK: u8 = 12;
 pub(super) const SIGN: u8 = 6;
 pub(super) const JOINER: u8 = 7;
 /// Control characters, which fold to nothing.
@@ -149,7 +155,8 @@ const fn ascii() -> [u8; 128] {
             }
             b'<' | b'&' => MARKUP,
             0..=8 | 0xe..=0x1f | 0x7f => CONTROL,
-            b'.' | b'/' | b'\n' => DOT,
+            b'.' | b'/' => DOT,
+            b'\n' => BREAK,
             b'@' | b'$' => SIGN,
             _ => 0,
         };
@@ -164,7 +171,8 @@ pub(super) fn kind(c: char) -> CharKind {
         'a'..='z' => CharKind::Letters,
         '0'..='9' | '€' => CharKind::Digits,
         ' ' => CharKind::Separators,
-        '.' | '/' | '\n' => CharKind::Dots,
+        '.' | '/' => CharKind::Dots,
+        '\n' => CharKind::Breaks,
         '-' | '·' | '|' | '^' | '+' | '=' | '#' | '\\' => CharKind::Joiners,
         '*' | '_' | '~' | '`' => CharKind::Marks,
         '\u{4e00}'..='\u{9fff}' => CharKind::Ideographs,

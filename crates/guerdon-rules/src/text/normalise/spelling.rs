@@ -187,13 +187,13 @@ impl Spelling {
             let rest = self.roles.iter().skip(start);
             let length = rest.take_while(|role| **role == CharRole::Word).count();
             let end = start + length;
-            let token: Vec<char> = self
-                .pieces
-                .get(start..end)
-                .unwrap_or_default()
-                .iter()
-                .map(|piece| piece.c)
-                .collect();
+            let token = self.pieces.get(start..end).unwrap_or_default();
+            // Letters stand for themselves.
+            if token.iter().all(|piece| piece.c.is_ascii_alphabetic()) {
+                start = end + 1;
+                continue;
+            }
+            let token: Vec<char> = token.iter().map(|piece| piece.c).collect();
             if length > 0 && (self.is_single(start) || is_leet(&token)) {
                 for (at, c) in token.iter().enumerate() {
                     let beside = [at.checked_sub(1), Some(at + 1)];
@@ -257,17 +257,28 @@ pub(super) const fn is_punctuation(c: char) -> bool {
 fn role(pieces: &[SpelledChar], at: usize) -> CharRole {
     let c = |at: Option<usize>| at.and_then(|at| pieces.get(at)).map(|piece| piece.c);
     let Some(this) = c(Some(at)) else { return CharRole::Gap };
+    match this {
+        'a'..='z' | '0'..='9' => return CharRole::Word,
+        ' ' => return CharRole::Gap,
+        _ if is_ideograph(this) => return CharRole::Ideograph,
+        _ => {}
+    }
     let letter = |c: Option<char>| {
         c.is_some_and(|c| c.is_ascii_alphabetic() || matches!(c, '@' | '$' | '€'))
     };
     let (before, after) = (c(at.checked_sub(1)), c(Some(at + 1)));
     match this {
-        'a'..='z' | '0'..='9' | '@' | '$' => CharRole::Word,
+        '@' | '$' => CharRole::Word,
         '!' | '+' if letter(before) && letter(after) => CharRole::Word,
+        // `targe+`; `a+` and `18+` are grades and bounds.
+        '+' if (1..=3).all(|back| letter(c(at.checked_sub(back))))
+            && !after.is_some_and(char::is_alphanumeric) =>
+        {
+            CharRole::Word
+        }
         '€' if letter(before) => CharRole::Word,
         '¥' | '£' | '€' | '%' => CharRole::Letter,
         '\'' => CharRole::Quote,
-        c if is_ideograph(c) => CharRole::Ideograph,
         c if c.is_alphanumeric() => CharRole::Letter,
         _ => CharRole::Gap,
     }
@@ -280,7 +291,7 @@ fn is_leet(token: &[char]) -> bool {
     let digits = token.len() - letters;
     let body = token.iter().rposition(char::is_ascii_alphabetic).unwrap_or(0);
     let inner = token.iter().take(body).any(|c| !c.is_ascii_alphabetic())
-        || token.last().is_some_and(|c| matches!(c, '€' | '$' | '@'))
+        || token.last().is_some_and(|c| matches!(c, '€' | '$' | '@' | '+'))
         || token.ends_with(&['3', '3']);
     let leading = token.iter().take_while(|c| !c.is_ascii_alphabetic()).count();
     inner

@@ -26,6 +26,10 @@ const JOINTS: [(&str, bool); 9] = [
     ("or", false),
 ];
 
+/// The greatest length of the text between the numbers of a range, in bytes: a unit, a word, a unit
+/// and spaces.
+const MAX_BETWEEN: usize = 24;
+
 /// Finds the ranges among `numbers` and gives both ends their bounds and their units.
 pub(super) fn join(text: &str, numbers: &mut [TextNumber]) {
     for index in 1..numbers.len() {
@@ -107,6 +111,9 @@ fn is_price_range(text: &str, left: &TextNumber, right: &TextNumber) -> bool {
 /// The units at both ends of the text between two numbers, if that text makes them the ends of a
 /// range, and whether the second number may be the smaller one.
 fn joined(between: &str) -> Option<(&str, &str, bool)> {
+    if between.len() > MAX_BETWEEN {
+        return None;
+    }
     let between = between.trim();
     JOINTS.iter().find_map(|(joint, may_fall)| {
         let (left, right) = between.split_once(joint)?;

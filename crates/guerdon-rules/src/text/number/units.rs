@@ -149,7 +149,8 @@ impl Units {
         }
         for id in ids(&self.by_first, *first) {
             let unit = self.name(*id);
-            if rest.starts_with(unit) && !cut(unit) && !is_other_word(unit, rest) {
+            let written = rest.starts_with(unit) || unit == "元" && is_formal_yuan(rest);
+            if written && !cut(unit) && !is_other_word(unit, rest) {
                 let edge = (at + unit.len()).max(number.end);
                 each(UnitAt { unit: *id, edge, after: true });
             }
@@ -179,6 +180,13 @@ impl Units {
             }
         }
     }
+}
+
+/// Returns true if `rest` begins with 圆, the form of 元 on contracts, and not with a round thing.
+fn is_formal_yuan(rest: &str) -> bool {
+    let mut chars = rest.chars();
+    chars.next() == Some('圆')
+        && !chars.next().is_some_and(|c| "形桌满圈润规顶心舞明角".contains(c))
 }
 
 /// Returns true if `rest`, which begins with `unit`, is another word: 块砖, 元素.

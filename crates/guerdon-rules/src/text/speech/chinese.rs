@@ -3,9 +3,10 @@
 use std::sync::LazyLock;
 
 use super::chinese_words::{
-    COMPLEMENTS, CONDITIONS, CONFIRM_TAGS, CONSENTS, CONTRASTS, DEADLINES, DENIALS, JOINTS,
-    NEGATORS, NO_CONDITIONS, NO_NEGATION, NO_PAST, NO_QUESTIONS, NO_SAYING, NUMBER_DENIALS,
-    OTHER_WORDS, OTHERS, OWN, PAST, PREPOSITIONS, QUESTIONS, SAYING, WEAK_SAYING,
+    APPROVALS, APPROVED, COMPLEMENTS, CONDITIONS, CONFIRM_TAGS, CONSENTS, CONTRASTS, DEADLINES,
+    DENIALS, EXCESSES, JOINTS, NEGATORS, NO_ANSWERS, NO_CONDITIONS, NO_NEGATION, NO_PAST,
+    NO_QUESTIONS, NO_SAYING, NUMBER_DENIALS, OTHER_WORDS, OTHERS, OWN, PAST, PREPOSITIONS,
+    QUESTIONS, SAYING, STRANGERS, WEAK_SAYING,
 };
 use super::parts::{Boundary, QuestionTag};
 use super::reader::ClauseReader;
@@ -19,14 +20,25 @@ const WORD_BYTES: usize = 12;
 const TAG_CHARS: usize = 12;
 
 /// The predicates that deny what precedes them and do not begin with a negator.
-const OTHER_DENIALS: [&str; 7] =
-    ["做不到", "办不到", "接受不了", "想都别想", "免谈", "违规", "违法"];
+const OTHER_DENIALS: [&str; 10] = [
+    "做不到",
+    "办不到",
+    "接受不了",
+    "想都别想",
+    "免谈",
+    "违规",
+    "违法",
+    "说了不算",
+    "做不了主",
+    "定不了",
+];
 /// Adverbs before a negator that denies a number.
 const STRESSED: [&str; 4] = ["真不", "实在不", "都不", "也不"];
 
 /// The first characters of all cues, ascending.
 static FIRST: LazyLock<Vec<char>> = LazyLock::new(|| {
-    let lists: [&[&str]; 12] = [
+    let lists: [&[&str]; 14] = [
+        APPROVED,
         CONDITIONS,
         CONTRASTS,
         JOINTS,
@@ -39,10 +51,11 @@ static FIRST: LazyLock<Vec<char>> = LazyLock::new(|| {
         PAST,
         QUESTIONS,
         SAYING,
+        STRANGERS,
     ];
     let words = lists.into_iter().flatten().chain(&OTHER_DENIALS).chain(&STRESSED);
     let mut first: Vec<char> =
-        words.filter_map(|word| word.chars().next()).chain(['呢', '么']).collect();
+        words.filter_map(|word| word.chars().next()).chain(['呢', '么', '等']).collect();
     first.sort_unstable();
     first.dedup();
     first
@@ -70,7 +83,25 @@ pub(super) fn read(reader: &mut ClauseReader<'_>, at: usize) -> usize {
     if let Some(word) = longest(rest, NO_CONDITIONS) {
         return if word.starts_with("如果") { count("如果") } else { count(word) };
     }
+    if let Some(word) = longest(rest, APPROVED) {
+        // `领导批准后，480元可以`
+        reader.condition(at, count(word));
+        reader.open_after(at, count(word), Boundary::Joint);
+        return count(word);
+    }
+    if awaits_consent(rest, before) {
+        reader.condition(at, 1);
+        return 1;
+    }
     if let Some(word) = longest(rest, CONDITIONS) {
+        // `480元的话可以` states the price that is accepted.
+        if word == "的话"
+            && before.ends_with(ends_price)
+            && reader.open.states_condition.is_none()
+            && accepts(rest)
+        {
+            return count(word);
+        }
         if word != "的话" {
             reader.open_at(at, Boundary::Condition);
         }
@@ -83,6 +114,16 @@ pub(super) fn read(reader: &mut ClauseReader<'_>, at: usize) -> usize {
     }
     if let Some(length) = joint(reader, at, rest, before) {
         return length;
+    }
+    if let Some(word) = longest(rest, STRANGERS)
+        && !PREPOSITIONS.iter().chain(&["比", "在", "到", "从"]).any(|word| before.ends_with(word))
+    {
+        reader.attribute(at, count(word));
+        return count(word);
+    }
+    if rest.starts_with("说了不算") {
+        reader.deny(at, 4, false);
+        return 4;
     }
     if let Some(word) = longest(rest, NO_SAYING) {
         return count(word);
@@ -110,6 +151,45 @@ pub(super) fn read(reader: &mut ClauseReader<'_>, at: usize) -> usize {
     }
     final_question(reader, at, rest);
     negation(reader, at, rest, before)
+}
+
+/// Returns true if a clause begins with the wait for someone's consent: `等领导批了`.
+fn awaits_consent(rest: &str, before: &str) -> bool {
+    let opens = before.trim().is_empty()
+        || ["要", "得", "先", "需", "须"].iter().any(|word| before.ends_with(word));
+    let mut chars = rest.chars();
+    if chars.next() != Some('等') || !opens {
+        return false;
+    }
+    let words: String = chars.take(12).take_while(|c| is_cjk(*c)).collect();
+    APPROVALS.iter().any(|word| words.contains(word))
+}
+
+/// Returns true if 的话 is followed by a consent: `的话可以`, `的话我们能接受`.
+fn accepts(rest: &str) -> bool {
+    let said = rest.trim_start_matches("的话").trim_start_matches([',', ' ']);
+    let said =
+        said.trim_start_matches(['我', '们', '方', '这', '边', '也', '就', '是', '都', '那']);
+    ["可以", "能接受", "行", "没问题", "没有问题", "成", "同意", "接受", "好", "ok"]
+        .iter()
+        .any(|word| said.starts_with(word))
+        && !said.starts_with("行不")
+        && !said.starts_with("可以吗")
+}
+
+/// Returns true for the last character of a price.
+fn ends_price(c: char) -> bool {
+    c.is_ascii_digit() || "元块圆钱价格十百千万零一二三四五六七八九".contains(c)
+}
+
+/// Returns true if a clause is an answer that refuses.
+pub(super) fn answers_no(clause: &str) -> bool {
+    NO_ANSWERS.contains(&clause)
+}
+
+/// The place of words that find a price too high.
+pub(super) fn excess(clause: &str) -> Option<std::ops::Range<usize>> {
+    EXCESSES.iter().find_map(|words| clause.find(words).map(|at| at..at + words.len()))
 }
 
 fn longest<'w>(rest: &str, words: &[&'w str]) -> Option<&'w str> {

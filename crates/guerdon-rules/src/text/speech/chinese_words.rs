@@ -216,6 +216,12 @@ pub(super) const DENIALS: &[&str] = &[
     "没门",
     "免谈",
     "想都别想",
+    "说了不算",
+    "做不了主",
+    "定不了",
+    "没有权限",
+    "没权限",
+    "无权",
 ];
 /// Predicates that deny a number: `480元我们不能接受`.
 pub(super) const NUMBER_DENIALS: &[&str] = &[
@@ -349,7 +355,7 @@ pub(super) const JOINTS: &[&str] =
 /// Verbs of speech, longest first.
 pub(super) const SAYING: &[&str] = &[
     "要求", "说过", "说是", "说", "表示", "声称", "宣称", "号称", "提到", "提过", "提出", "讲过",
-    "讲", "告诉", "问", "写着", "写道", "写的", "答应", "承诺", "称",
+    "讲", "告诉", "反馈", "觉得", "认为", "问", "写着", "写道", "写的", "答应", "承诺", "称",
 ];
 /// Verbs of [`SAYING`] that need a subject right before them.
 pub(super) const WEAK_SAYING: &[&str] = &["要求", "讲", "问", "称", "答应", "承诺"];
@@ -482,4 +488,93 @@ pub(super) const CONSENTS: &[&str] = &[
     "能",
     "ok",
     "呢",
+];
+/// Words behind a subject whose consent is awaited: `领导批准后，…`.
+pub(super) const APPROVED: &[&str] = &[
+    "批准后",
+    "审批后",
+    "审批通过",
+    "审核通过",
+    "批下来",
+    "点头后",
+    "同意后",
+    "批复后",
+    "拍板后",
+    "批准之后",
+    "审批之后",
+    "同意之后",
+    "点头之后",
+];
+/// Words of the consent that `等` awaits.
+pub(super) const APPROVALS: &[&str] =
+    &["批", "同意", "确认", "点头", "审核", "审批", "拍板", "答应", "回复", "答复", "签字"];
+/// Subjects whose business is not the speaker's: `隔壁酒店480元就成交了`.
+pub(super) const STRANGERS: &[&str] = &[
+    "隔壁",
+    "别家",
+    "别的酒店",
+    "别的平台",
+    "别的商家",
+    "其他酒店",
+    "其他平台",
+    "其他商家",
+    "其它酒店",
+    "其它平台",
+    "另一家",
+    "对面酒店",
+    "对面那家",
+    "竞品",
+    "竞争对手",
+    "友商",
+    "同行",
+    "别人家",
+];
+/// Answers that refuse, as whole clauses.
+pub(super) const NO_ANSWERS: &[&str] = &[
+    "不",
+    "不行",
+    "不能",
+    "不可以",
+    "不会",
+    "没有",
+    "没",
+    "不可能",
+    "绝不",
+    "绝不会",
+    "绝对不",
+    "绝对不行",
+    "当然不",
+    "当然不会",
+    "当然不行",
+    "当然没有",
+    "不是",
+    "从来没有",
+    "不存在",
+    "没这回事",
+    "没有的事",
+    "不用",
+    "不需要",
+    "免谈",
+    "没门",
+];
+/// Words that find a price too high.
+pub(super) const EXCESSES: &[&str] = &[
+    "超预算",
+    "超出预算",
+    "超了预算",
+    "超过预算",
+    "超出了预算",
+    "超过了预算",
+    "太高",
+    "太贵",
+    "偏高",
+    "偏贵",
+    "高了",
+    "贵了",
+    "承受不",
+    "承担不",
+    "超出我",
+    "超过我",
+    "预算不够",
+    "预算有限",
 ];

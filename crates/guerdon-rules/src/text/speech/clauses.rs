@@ -71,9 +71,15 @@ fn is_comma(reader: &ClauseReader<'_>, start: usize, end: usize, mark: char) -> 
 }
 
 fn end_sentence(reader: &mut ClauseReader<'_>, asked: Option<CueBytes>) {
-    if let Some(clauses) = reader.found.clauses.get_mut(reader.sentence..) {
-        spread::spread(reader.text, clauses, asked);
+    let sentence = reader.sentence..reader.found.clauses.len();
+    let (before, clauses) = reader.found.clauses.split_at_mut(reader.sentence);
+    spread::spread(reader.text, clauses, asked);
+    if let (Some(answer), Some(question)) = (clauses.first(), before.get_mut(reader.asked.clone()))
+    {
+        spread::answer(reader.text, question, answer);
     }
+    let asks = clauses.iter().any(|clause| clause.question.is_some() || clause.consent.is_some());
+    reader.asked = if asks { sentence } else { 0..0 };
     reader.sentence = reader.found.clauses.len();
     reader.saying = None;
 }

@@ -1,9 +1,10 @@
 //! English cues of a text.
 
 use super::english_words::{
-    ADVERBS, AUXILIARIES, CONFIRM_TAGS, CONSENT_TAGS, CONTRASTS, COORDINATORS, DETERMINERS,
-    IMPERATIVES, MENTIONS, NEGATORS, NO_NEGATION, OPENERS, OWN, PARENTHESES, PAST, PAST_TIMES,
-    POLITE_CONDITIONS, QUESTION_WORDS, SAYING, SUBJECTS,
+    ADVERBS, AUXILIARIES, CONFIRM_TAGS, CONSENT_TAGS, CONSENTS, CONTRASTS, COORDINATORS,
+    DETERMINERS, EXCESSES, IMPERATIVES, MENTIONS, NEGATORS, NO_ANSWERS, NO_NEGATION, OPENERS,
+    OTHERS, OWN, PARENTHESES, PAST, PAST_TIMES, POLITE_CONDITIONS, QUESTION_WORDS, SAYING,
+    SUBJECTS,
 };
 use super::parts::{Boundary, QuestionTag};
 use super::reader::{ClauseReader, TokenKind};
@@ -15,6 +16,7 @@ pub(super) fn read(reader: &mut ClauseReader<'_>, at: usize) -> usize {
     question(reader, at, word);
     condition(reader, at, word);
     past(reader, at, word);
+    others(reader, at);
     if SAYING.contains(&word) || word == "according" {
         saying(reader, at, word);
     }
@@ -135,6 +137,11 @@ fn is_relative(reader: &ClauseReader<'_>, at: usize) -> bool {
 
 fn condition(reader: &mut ClauseReader<'_>, at: usize, word: &str) {
     let length = match word {
+        "once" | "when" | "after" | "until" | "till" if awaits_consent(reader, at + 1) => 1,
+        "as" if begins(reader, at, &["as", "soon", "as"]) && awaits_consent(reader, at + 3) => 3,
+        "subject" if next_is(reader, at, "to") => 2,
+        "depending" if next_is(reader, at, "on") => 2,
+        "pending" => 1,
         "if" | "unless" | "assuming" | "supposing" | "suppose" => 1,
         "provided" | "providing" if reader.word(at + 1) == "that" || is_subject(reader, at + 1) => {
             1
@@ -158,6 +165,18 @@ fn condition(reader: &mut ClauseReader<'_>, at: usize, word: &str) {
     }
 }
 
+fn next_is(reader: &ClauseReader<'_>, at: usize, word: &str) -> bool {
+    reader.word(at + 1) == word
+}
+
+/// Returns true if the words from `at` on wait for another person's consent: `the manager approves`.
+fn awaits_consent(reader: &ClauseReader<'_>, at: usize) -> bool {
+    let mut words = (at..at + 6).map(|at| reader.word(at)).take_while(|word| !word.is_empty());
+    let subject = words.next().unwrap_or_default();
+    let other = DETERMINERS.contains(&subject) || matches!(subject, "he" | "she" | "they");
+    other && words.any(|word| CONSENTS.contains(&word))
+}
+
 fn past(reader: &mut ClauseReader<'_>, at: usize, word: &str) {
     let next = reader.word(at + 1);
     let length = match word {
@@ -170,6 +189,14 @@ fn past(reader: &mut ClauseReader<'_>, at: usize, word: &str) {
         _ => return,
     };
     reader.past(at, length);
+}
+
+/// A clause about other people's business: `other hotels guarantee it`.
+fn others(reader: &mut ClauseReader<'_>, at: usize) {
+    let opens = (reader.opens_at..at).all(|before| OPENERS.contains(&reader.word(before)));
+    if opens && let Some(subject) = OTHERS.iter().find(|subject| begins(reader, at, subject)) {
+        reader.attribute(at, subject.len());
+    }
 }
 
 /// A verb of speech with another subject than the speaker.
@@ -247,6 +274,16 @@ pub(super) fn has_subject(text: &str) -> bool {
     text.split(|c: char| !(c.is_alphanumeric() || c == '\'')).any(|word| {
         SUBJECTS.contains(&word) || matches!(word, "who" | "which" | "and" | "or" | "to")
     })
+}
+
+/// Returns true if a clause is an answer that refuses.
+pub(super) fn answers_no(clause: &str) -> bool {
+    NO_ANSWERS.contains(&clause)
+}
+
+/// The place of words that find a price too high.
+pub(super) fn excess(clause: &str) -> Option<std::ops::Range<usize>> {
+    EXCESSES.iter().find_map(|words| clause.find(words).map(|at| at..at + words.len()))
 }
 
 /// The tag that a clause before a question mark is.

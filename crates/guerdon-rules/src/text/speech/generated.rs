@@ -77,7 +77,10 @@ const ASKED: [&str; 16] = [
     "let me know if you can {}",
     "they want to {}?",
 ];
-const REPORTED: [&str; 12] = [
+const REPORTED: [&str; 15] = [
+    "other hotels {}",
+    "the other platform will {}",
+    "our competitors {}",
     "he said they {}",
     "he said that they {}",
     "the guest told us they {}",
@@ -91,7 +94,10 @@ const REPORTED: [&str; 12] = [
     "he asked us to {}",
     "the guest wrote \"we {}\" in his mail",
 ];
-const CONDITIONAL: [&str; 9] = [
+const CONDITIONAL: [&str; 12] = [
+    "once the manager approves, we {}",
+    "when my boss agrees, we {}",
+    "as soon as he confirms, we {}",
     "if you agree, we {}",
     "if you agree we {}",
     "if you agree, then we {}",
@@ -165,9 +171,22 @@ const ZH_ASKED: [&str; 12] = [
     "请问{}",
     "您会{}？",
 ];
-const ZH_REPORTED: [&str; 7] =
-    ["客人说{}", "对方表示{}", "您说过{}", "听说{}", "据说别家{}", "他告诉我{}", "老板说：{}"];
-const ZH_CONDITIONAL: [&str; 7] = [
+const ZH_REPORTED: [&str; 10] = [
+    "隔壁酒店{}",
+    "其他平台都{}",
+    "同行也{}",
+    "客人说{}",
+    "对方表示{}",
+    "您说过{}",
+    "听说{}",
+    "据说别家{}",
+    "他告诉我{}",
+    "老板说：{}",
+];
+const ZH_CONDITIONAL: [&str; 10] = [
+    "等领导批了，我们{}",
+    "领导同意后，我们{}",
+    "审批通过我们就{}",
     "如果您同意，我们{}",
     "要是您同意我们就{}",
     "只要您同意，我们{}",

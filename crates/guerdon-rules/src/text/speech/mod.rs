@@ -84,10 +84,12 @@ impl SpeechIndex {
                 SpeechAct::Negated => {
                     let of_number = || number.and_then(|number| self.later_negator(first, number));
                     let denied = || self.denial(text, last, bytes, is_number);
-                    self.negator(first, bytes).or_else(of_number).or_else(denied)
+                    let refused = || self.refusal(last, number);
+                    let own = self.negator(first, bytes).or_else(of_number);
+                    own.or_else(denied).or_else(refused)
                 }
                 SpeechAct::Question => last.question.or_else(|| last.consent.filter(|_| is_number)),
-                SpeechAct::Reported => self.report(bytes),
+                SpeechAct::Reported => self.report(text, bytes),
                 SpeechAct::Conditional => first.condition.or(last.condition),
                 SpeechAct::Past => first.past.or_else(|| self.clause(number?.start)?.past),
             }?;
@@ -107,6 +109,12 @@ impl SpeechIndex {
         let after = self.0.negators.partition_point(|at| (at[0] as usize) < bytes.start);
         let last = self.0.negators.get(after.checked_sub(1)?)?;
         (last[0] >= clause.bytes[0]).then_some(*last)
+    }
+
+    /// The later clause that takes a match back; `last` is the clause in which the match ends.
+    fn refusal(&self, last: &Clause, number: Option<&Range<usize>>) -> Option<CueBytes> {
+        let clause = number.and_then(|number| self.clause(number.start)).unwrap_or(last);
+        clause.refused.filter(|refused| number.is_some() || !refused.numbers).map(|one| one.at)
     }
 
     /// The negator of a number that stands in another clause than the start of its match.
@@ -136,10 +144,16 @@ impl SpeechIndex {
         (is_number && !between.is_ascii() || !english::has_subject(between)).then_some(denial.at)
     }
 
-    fn report(&self, bytes: &Range<usize>) -> Option<CueBytes> {
+    fn report(&self, text: &str, bytes: &Range<usize>) -> Option<CueBytes> {
         let after =
             self.0.reports.partition_point(|report| report.words[0] as usize <= bytes.start);
         let report = self.0.reports.get(after.checked_sub(1)?)?;
-        (bytes.end <= report.words[1] as usize).then_some(report.cue)
+        // A match may include the mark that ends the report, and a cue within it is meant.
+        let marks = |c: char| !c.is_alphanumeric();
+        let end =
+            text.get(..bytes.end).map_or(bytes.end, |text| text.trim_end_matches(marks).len());
+        let [start, after] = report.cue.map(|at| at as usize);
+        let is_within = bytes.start <= start && after <= bytes.end;
+        (end <= report.words[1] as usize && !is_within).then_some(report.cue)
     }
 }

@@ -29,6 +29,8 @@ pub(super) struct Clause {
     pub(super) past: Option<CueBytes>,
     /// The cue of a condition that the clause itself states.
     pub(super) states_condition: Option<CueBytes>,
+    /// A later clause that takes the clause back.
+    pub(super) refused: Option<Denial>,
 }
 
 /// The boundary in front of a clause, by increasing strength.

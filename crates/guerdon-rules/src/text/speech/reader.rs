@@ -39,6 +39,8 @@ pub(super) struct ClauseReader<'t> {
     pub(super) opens_at: usize,
     /// The index of the first clause of the sentence.
     pub(super) sentence: usize,
+    /// The clauses of the last sentence, if it asks.
+    pub(super) asked: std::ops::Range<usize>,
     /// The last negator of the open clause, which a second one may cancel.
     negator: Option<OpenNegator>,
     /// The cue of reported words that follow, and the byte at which they begin.
@@ -57,6 +59,7 @@ pub(super) const fn clause(start: u32, after: Boundary) -> Clause {
         condition: None,
         past: None,
         states_condition: None,
+        refused: None,
     }
 }
 
@@ -69,6 +72,7 @@ impl<'t> ClauseReader<'t> {
             open: clause(0, Boundary::Sentence),
             opens_at: 0,
             sentence: 0,
+            asked: 0..0,
             negator: None,
             saying: None,
         }
@@ -185,6 +189,14 @@ impl<'t> ClauseReader<'t> {
         let place = self.place(at, count);
         if self.saying.is_none() {
             self.saying = Some((place, place[1]));
+        }
+    }
+
+    /// The clause is about the subject at `at`, which is another person or place.
+    pub(super) fn attribute(&mut self, at: usize, count: usize) {
+        let place = self.place(at, count);
+        if self.saying.is_none() {
+            self.saying = Some((place, place[0]));
         }
     }
 

@@ -1,7 +1,8 @@
-//! Questions and conditions apply beyond the clause of their cue: `480元，可以吗？` asks for 480, and
-//! `if you book ten rooms, we can do 480` offers it under a condition.
+//! Questions, conditions and refusals apply beyond the clause of their cue: `480元，可以吗？` asks for
+//! 480, `if you book ten rooms, we can do 480` offers it under a condition, and `480 sounds fair, but
+//! it is over our budget` refuses it.
 
-use super::parts::{Boundary, Clause, CueBytes, QuestionTag};
+use super::parts::{Boundary, Clause, CueBytes, Denial, QuestionTag};
 use super::{chinese, english};
 
 /// The greatest length of a tag, in bytes.
@@ -11,6 +12,43 @@ const TAG_BYTES: usize = 60;
 pub(super) fn spread(text: &str, clauses: &mut [Clause], asked: Option<CueBytes>) {
     questions(text, clauses, asked);
     conditions(clauses);
+    refusals(text, clauses);
+}
+
+/// Takes a question back to which the next sentence answers no: `a kickback? No, never.`
+pub(super) fn answer(text: &str, question: &mut [Clause], answer: &Clause) {
+    let words = words_of(text, answer);
+    let words = words.trim_matches(|c: char| !c.is_alphanumeric());
+    if english::answers_no(words) || chinese::answers_no(words) {
+        for clause in question {
+            clause.refused.get_or_insert(Denial { at: answer.bytes, numbers: false });
+        }
+    }
+}
+
+fn words_of<'t>(text: &'t str, clause: &Clause) -> &'t str {
+    text.get(clause.bytes[0] as usize..clause.bytes[1] as usize).unwrap_or_default()
+}
+
+/// Takes back the number of a clause if the next one, after a contrast, finds it too high.
+fn refusals(text: &str, clauses: &mut [Clause]) {
+    for at in 1..clauses.len() {
+        let Some([clause, next]) = clauses.get_mut(at - 1..=at) else { continue };
+        let words = words_of(text, next);
+        let ahead = text.get(..next.bytes[0] as usize).unwrap_or_default().trim_end();
+        let contrasts = next.after == Boundary::Contrast
+            && !["though", "because", "cuz", "cause", "虽然", "尽管", "因为", "毕竟"]
+                .iter()
+                .any(|word| ahead.ends_with(word));
+        if !contrasts || next.question.is_some() || words.contains(|c: char| c.is_ascii_digit()) {
+            continue;
+        }
+        if let Some(found) = english::excess(words).or_else(|| chinese::excess(words)) {
+            let start = next.bytes[0] + super::reader::place(found.start);
+            let at = [start, start + super::reader::place(found.len())];
+            clause.refused.get_or_insert(Denial { at, numbers: true });
+        }
+    }
 }
 
 fn questions(text: &str, clauses: &mut [Clause], asked: Option<CueBytes>) {

@@ -12,6 +12,7 @@ const AFTER_AMOUNT: &str = "的吧了啊呢哦行成可就卖给怎不每一,.!?
 pub(super) fn extend(text: NumberText<'_>, number: &mut ReadNumber, last: usize) {
     per(text, number, last);
     coins(text, number);
+    half_tenth(text, number);
     approximate(text, number);
 }
 
@@ -33,12 +34,24 @@ fn per(text: NumberText<'_>, number: &mut ReadNumber, last: usize) {
     number.built_in = Some(BuiltIn::Percent);
 }
 
-/// Reads `420块5毛`, `420块5`, `4元5角2分` and `三块半` as one amount.
+/// Reads `八折半` as 8.5 in ten.
+fn half_tenth(text: NumberText<'_>, number: &mut ReadNumber) {
+    let rest = text.rest(number.bytes.end);
+    let closes = rest
+        .strip_prefix("折半")
+        .is_some_and(|after| after.chars().next().is_none_or(|c| AFTER_AMOUNT.contains(c)));
+    if closes && number.value < 10.0 && number.value.fract().abs() < f64::EPSILON {
+        number.value += 0.5;
+    }
+}
+
+/// Reads `420块5毛`, `420块5`, `4元5角2分`, `三块半` and `三毛五` as one amount.
 fn coins(text: NumberText<'_>, number: &mut ReadNumber) {
     let end = number.bytes.end;
     let rest = text.rest(end);
     let whole = number.value.fract().abs() < f64::EPSILON && number.low.is_none();
-    let Some(unit) = rest.chars().next().filter(|c| whole && matches!(c, '块' | '元' | '圆'))
+    let Some(unit) =
+        rest.chars().next().filter(|c| whole && matches!(c, '块' | '元' | '圆' | '毛'))
     else {
         return;
     };
@@ -49,7 +62,7 @@ fn coins(text: NumberText<'_>, number: &mut ReadNumber) {
         Some((0.5, at + c.len_utf8()))
     } else {
         coin(text, at).and_then(|(digit, next)| {
-            if let Some(next) = suffix(text, next, ['毛', '角']) {
+            if let (true, Some(next)) = (unit != '毛', suffix(text, next, ['毛', '角'])) {
                 let cents = coin(text, next)
                     .and_then(|(cents, next)| Some((cents, suffix(text, next, ['分', '分'])?)));
                 return Some(match cents {
@@ -57,7 +70,10 @@ fn coins(text: NumberText<'_>, number: &mut ReadNumber) {
                     None => (digit / 10.0, next),
                 });
             }
-            (unit == '块' && closes(next)).then_some((digit / 10.0, next))
+            let cents = suffix(text, next, ['分', '分']).filter(|_| unit == '毛');
+            let next = cents.unwrap_or(next);
+            (matches!(unit, '块' | '毛') && (cents.is_some() || closes(next)))
+                .then_some((digit / 10.0, next))
         })
     };
     if let Some((part, next)) = amount {
