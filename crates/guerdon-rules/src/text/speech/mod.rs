@@ -89,7 +89,7 @@ impl SpeechIndex {
                     own.or_else(denied).or_else(refused)
                 }
                 SpeechAct::Question => last.question.or_else(|| last.consent.filter(|_| is_number)),
-                SpeechAct::Reported => self.report(text, bytes),
+                SpeechAct::Reported => self.report(text, bytes, number),
                 SpeechAct::Conditional => first.condition.or(last.condition),
                 SpeechAct::Past => first.past.or_else(|| self.clause(number?.start)?.past),
             }?;
@@ -144,16 +144,22 @@ impl SpeechIndex {
         (is_number && !between.is_ascii() || !english::has_subject(between)).then_some(denial.at)
     }
 
-    fn report(&self, text: &str, bytes: &Range<usize>) -> Option<CueBytes> {
-        let after =
-            self.0.reports.partition_point(|report| report.words[0] as usize <= bytes.start);
+    fn report(
+        &self,
+        text: &str,
+        bytes: &Range<usize>,
+        number: Option<&Range<usize>>,
+    ) -> Option<CueBytes> {
+        // A match of a number may begin with the cue: `说480元可以`.
+        let from = number.map_or(bytes.start, |number| number.start);
+        let after = self.0.reports.partition_point(|report| report.words[0] as usize <= from);
         let report = self.0.reports.get(after.checked_sub(1)?)?;
         // A match may include the mark that ends the report, and a cue within it is meant.
         let marks = |c: char| !c.is_alphanumeric();
         let end =
             text.get(..bytes.end).map_or(bytes.end, |text| text.trim_end_matches(marks).len());
         let [start, after] = report.cue.map(|at| at as usize);
-        let is_within = bytes.start <= start && after <= bytes.end;
+        let is_within = number.is_none() && bytes.start <= start && after <= bytes.end;
         (end <= report.words[1] as usize && !is_within).then_some(report.cue)
     }
 }
