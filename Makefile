@@ -9,8 +9,9 @@ FROM ?= 0
 SEED ?= 15
 MINUTES ?= 3
 SECONDS ?= 120
+FLOOR ?= 2.28
 
-.PHONY: run test lint unit doc-test test-clients test-python test-trl test-families test-recipes test-gpu-scripts test-judges test-faults test-schema soak fuzz onnxruntime docs generate bench clean help
+.PHONY: run test lint unit doc-test test-clients test-python test-trl test-families test-recipes test-gpu-scripts test-judges test-faults test-schema test-wheels test-deploy test-packages wheels deb release soak fuzz onnxruntime docs generate bench clean help
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -72,6 +73,25 @@ soak: onnxruntime ## Mixed traffic for MINUTES against the release build; fails 
 
 fuzz: ## Fuzz every target for SECONDS each, from the kept corpus; needs `cargo install cargo-fuzz`
 	CARGO="$(CARGO)" sh scripts/fuzz.sh $(SECONDS)
+
+wheels: ## The wheels guerdon and guerdon-server, into dist; FLOOR is their oldest glibc, FLOOR=host this machine's
+	CARGO="$(CARGO)" PYTHON="$(PYTHON)" FLOOR="$(FLOOR)" sh scripts/wheels/build.sh dist
+
+test-wheels: ## Install the wheels of dist in new virtual environments, serve and score; `make wheels` builds them
+	$(PYTHON) scripts/wheels/test.py dist
+
+test-deploy: onnxruntime ## What the container and the Debian package install, run in a folder as its root; needs root
+	$(CARGO) build --release --package guerdon-cli --locked
+	$(PYTHON) deploy/test.py target/release/guerdon
+
+deb: onnxruntime ## The Debian package, into dist; needs `cargo install cargo-deb`
+	CARGO="$(CARGO)" sh deploy/deb.sh dist
+
+test-packages: ## Package the crates for a registry, and build those without dependencies of ours from their packages
+	CARGO="$(CARGO)" sh scripts/test_packages.sh
+
+release: ## Wheels, Debian package, crates, checksums and SBOMs of this commit, into dist; uploads nothing
+	CARGO="$(CARGO)" PYTHON="$(PYTHON)" sh scripts/release.sh dist
 
 onnxruntime: ## Fetch ONNX Runtime's shared library from its Python wheel, if it is missing; GPU=1 for CUDA
 	@PYTHON="$(PYTHON)" sh scripts/fetch-onnxruntime.sh $(ORT_DIR)

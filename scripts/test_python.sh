@@ -35,7 +35,7 @@ rm -rf "$wheels"
     --interpreter "$venv/bin/python" --manifest-path "$package/Cargo.toml" --out "$wheels"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall "$wheels"/*.whl
 
-"$venv/bin/mypy" --cache-dir "$venv/mypy" --config-file "$package/pyproject.toml" "$package/python/guerdon" "$package/tests/typed.py"
+"$venv/bin/mypy" --cache-dir "$venv/mypy" --config-file "$package/pyproject.toml" "$package/python/guerdon" "$package/python/guerdon_command" "$package/tests/typed.py"
 # Compares the stubs with the native module.
 "$venv/bin/python" -m mypy.stubtest guerdon._guerdon
 GUERDON_BINARY=$(cd "$(dirname "$server")" && pwd)/$(basename "$server")

@@ -19,6 +19,8 @@ mod generate;
 mod house;
 mod links;
 mod packages;
+#[cfg(test)]
+mod published;
 mod readmes;
 #[cfg(feature = "generate")]
 mod reference;

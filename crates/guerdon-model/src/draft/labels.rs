@@ -27,7 +27,7 @@ struct LabelWords {
 }
 
 static WORDS: LazyLock<LabelWords> = LazyLock::new(|| {
-    const TEXT: &str = include_str!("../../../../examples/reward-model/label_words.json");
+    const TEXT: &str = include_str!("label_words.json");
     serde_json::from_str(TEXT).unwrap_or(LabelWords {
         scores: Vec::new(),
         preferences: Vec::new(),

@@ -14,14 +14,11 @@ use crate::part::replace;
 /// The script that scores dialogues with transformers, its dialogues, and the script that rewrites a
 /// graph in 8 bits.
 const SCRIPTS: [(&str, &str); 5] = [
-    ("framework.py", include_str!("../../../../../examples/reward-model/framework.py")),
-    ("graph_scores.py", include_str!("../../../../../examples/reward-model/graph_scores.py")),
-    (INT8_SCRIPT, include_str!("../../../../../examples/reward-model/onnx_int8.py")),
-    ("dialogues.json", include_str!("../../../../../examples/reward-model/dialogues.json")),
-    (
-        "hotel_dialogues.json",
-        include_str!("../../../../../examples/reward-model/hotel_dialogues.json"),
-    ),
+    ("framework.py", include_str!("../../../scripts/framework.py")),
+    ("graph_scores.py", include_str!("../../../scripts/graph_scores.py")),
+    (INT8_SCRIPT, include_str!("../../../scripts/onnx_int8.py")),
+    ("dialogues.json", include_str!("../../../scripts/dialogues.json")),
+    ("hotel_dialogues.json", include_str!("../../../scripts/hotel_dialogues.json")),
 ];
 
 /// The script that rewrites a graph in 8 bits.

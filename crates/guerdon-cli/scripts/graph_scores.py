@@ -1,0 +1,1 @@
+../../../examples/reward-model/graph_scores.py

@@ -1,0 +1,1 @@
+../../../examples/reward-model/onnx_int8.py
