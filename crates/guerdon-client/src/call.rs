@@ -5,10 +5,11 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use guerdon_queue::named_delay;
-use guerdon_types::Problem;
+use guerdon_types::{Problem, ProblemCode};
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderValue, LOCATION};
 use reqwest::{Method, Response, StatusCode, Url};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use uuid::Uuid;
 
 use crate::Error;
 use crate::error::is_transient;
@@ -26,6 +27,8 @@ pub(crate) struct Call {
     /// The URL without user, password and query: any of them may be a secret.
     pub(crate) shown: String,
     body: Option<Bytes>,
+    /// The same on each attempt, so that a server or a proxy can recognise a repeated request.
+    idempotency_key: Option<String>,
     lines: bool,
 }
 
@@ -37,11 +40,24 @@ impl Call {
             segments.pop_if_empty().extend(path);
         }
         let shown = format!("{}{}", url.origin().ascii_serialization(), url.path());
-        Self { method: Method::GET, url, shown, body: None, lines: false }
+        Self { method: Method::GET, url, shown, body: None, idempotency_key: None, lines: false }
     }
 
     pub(crate) fn post(base: &Url, path: &[&str], body: Bytes) -> Self {
-        Self { method: Method::POST, body: Some(body), ..Self::get(base, path) }
+        Self {
+            method: Method::POST,
+            body: Some(body),
+            idempotency_key: Some(Uuid::now_v7().to_string()),
+            ..Self::get(base, path)
+        }
+    }
+
+    /// Adds pairs to the query of the URL.
+    pub(crate) fn query(mut self, pairs: &[(String, String)]) -> Self {
+        if !pairs.is_empty() {
+            self.url.query_pairs_mut().extend_pairs(pairs);
+        }
+        self
     }
 
     /// Requests a streamed reply, one line per result.
@@ -54,6 +70,9 @@ impl Call {
         let mut request = http.request(self.method.clone(), self.url.clone());
         if let Some(body) = &self.body {
             request = request.header(CONTENT_TYPE, "application/json").body(body.clone());
+        }
+        if let Some(key) = &self.idempotency_key {
+            request = request.header("idempotency-key", key);
         }
         if self.lines {
             // A compressor would hold lines back until its window is full.
@@ -81,12 +100,28 @@ impl Call {
         &self,
         http: &reqwest::Client,
     ) -> Result<T, AttemptError> {
+        self.parsed(&self.body(http).await?)
+    }
+
+    /// Sends the request and returns the JSON text of a successful reply.
+    pub(crate) async fn json(&self, http: &reqwest::Client) -> Result<String, AttemptError> {
+        let body = self.body(http).await?;
+        self.parsed::<IgnoredAny>(&body)?;
+        Ok(String::from_utf8_lossy(&body).into_owned())
+    }
+
+    async fn body(&self, http: &reqwest::Client) -> Result<Bytes, AttemptError> {
         let response = self.success(http).await?;
-        let body = response.bytes().await.map_err(|error| self.transport(error))?;
-        serde_json::from_slice(&body).map_err(|error| {
+        response.bytes().await.map_err(|error| self.transport(error))
+    }
+
+    fn parsed<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, AttemptError> {
+        serde_json::from_slice(body).map_err(|error| {
             let detail =
-                format!("the body cannot be parsed as a reply ({error}): {:?}", excerpt(&body));
-            AttemptError { error: self.decode(detail), again: RetryAdvice::Never }
+                format!("the body cannot be parsed as a reply ({error}): {:?}", excerpt(body));
+            // Without a length, a body that was cut short looks complete.
+            let again = if error.is_eof() { RetryAdvice::Fault(None) } else { RetryAdvice::Never };
+            AttemptError { error: self.decode(detail), again }
         })
     }
 
@@ -99,7 +134,7 @@ impl Call {
     }
 
     fn transport(&self, error: reqwest::Error) -> AttemptError {
-        let again = if error.is_builder() { RetryAdvice::Never } else { RetryAdvice::Backoff };
+        let again = if error.is_builder() { RetryAdvice::Never } else { RetryAdvice::Away(None) };
         // reqwest prints the URL with its query, which may contain a key.
         let error =
             Error::Transport { url: self.shown.clone(), tries: 1, cause: error.without_url() };
@@ -112,16 +147,18 @@ impl Call {
         let delay = named_delay(response.headers(), SystemTime::now());
         let moved =
             response.headers().get(LOCATION).and_then(text).map(|to| format!("moved to {to}"));
-        let again = match delay {
-            _ if !is_transient(status.as_u16()) => RetryAdvice::Never,
-            Some(delay) => RetryAdvice::NotBefore(delay),
-            None => RetryAdvice::Backoff,
-        };
         // An incomplete body does not change the status.
         let body = response.bytes().await.unwrap_or_default();
         let error = match serde_json::from_slice(&body) {
             Ok(problem) => self.problem(problem),
             Err(_) => self.status(status, moved.unwrap_or_else(|| excerpt(&body))),
+        };
+        let unscored = error.problem().is_some_and(|problem| problem.code == ProblemCode::Unscored);
+        let again = match status.as_u16() {
+            status if !is_transient(status) => RetryAdvice::Never,
+            500 => RetryAdvice::Fault(delay),
+            _ if unscored => RetryAdvice::Fault(delay),
+            _ => RetryAdvice::Away(delay),
         };
         AttemptError { error, again }
     }

@@ -94,6 +94,25 @@ impl Client {
         run(&self.policy, &deadline, &call.shown, || call.reply(&self.http)).await
     }
 
+    /// Posts the JSON text `body` to another route of the server, such as `get_reward` of a
+    /// trainer's protocol, and returns the JSON text of the reply. `path` has no leading slash.
+    /// Retries are those of [`Client::score`]; the profile of the client is not added.
+    ///
+    /// # Errors
+    /// Any error except [`Error::Cut`].
+    pub async fn post_json(
+        &self,
+        path: &str,
+        query: &[(String, String)],
+        body: String,
+    ) -> Result<String, Error> {
+        let deadline = Deadline::new(self.timeout);
+        let path: Vec<&str> = path.split('/').collect();
+        let call = Call::post(&self.base, &path, body.into()).query(query);
+        let _slot = self.slot(&call, &deadline).await?;
+        run(&self.policy, &deadline, &call.shown, || call.json(&self.http)).await
+    }
+
     /// True if the server is ready to score; `false` while it starts or stops. Sends one request,
     /// without retries.
     ///

@@ -54,12 +54,13 @@ impl ClientBuilder {
             chunk: 256,
             concurrency: 8,
             policy: RetryPolicy {
-                retries: 5,
+                retries: None,
                 backoff: Backoff {
                     base: Duration::from_millis(200),
-                    cap: Duration::from_secs(20),
-                    floor: Duration::ZERO,
+                    cap: Duration::from_secs(5),
+                    floor: Duration::from_millis(50),
                 },
+                observer: None,
             },
         }
     }
@@ -93,17 +94,37 @@ impl ClientBuilder {
         self
     }
 
-    /// The number of retries after a transient failure. Default: 5; 0 never retries.
+    /// The most retries of a request; 0 never retries. Default: while the server is away or busy
+    /// (no connection, a broken connection, 408, 429, 502, 503, 504), a request is retried until
+    /// `timeout`, so that a call outlives a restart of the server; after faults (500, `unscored`)
+    /// five times.
     pub const fn retries(mut self, retries: u32) -> Self {
-        self.policy.retries = retries;
+        self.policy.retries = Some(retries);
         self
     }
 
-    /// The backoff: the wait before retry `k` (from 0) is uniform in `[0, min(cap, base * 2^k)]`.
-    /// If the server names a delay, the wait is at least that delay. Default: 200 ms and 20 s.
+    /// The backoff: the wait before retry `k` (from 0) is uniform between 0 and
+    /// `min(cap, base * 2^k)`, and at least [`ClientBuilder::backoff_floor`]. If the server names a
+    /// delay, the wait is at least that delay. Default: 200 ms and 5 s.
     pub const fn backoff(mut self, base: Duration, cap: Duration) -> Self {
         self.policy.backoff.base = base;
         self.policy.backoff.cap = cap;
+        self
+    }
+
+    /// The shortest wait before a retry. Default: 50 ms; at least 10 ms.
+    pub const fn backoff_floor(mut self, floor: Duration) -> Self {
+        self.policy.backoff.floor = floor;
+        self
+    }
+
+    /// A function that is called before each wait for a retry, with the failure, the number of
+    /// tries so far and the wait. It must not block. Default: none.
+    pub fn on_retry(
+        mut self,
+        told: impl Fn(&Error, u32, Duration) + Send + Sync + 'static,
+    ) -> Self {
+        self.policy.observer = Some(Arc::new(told));
         self
     }
 

@@ -46,6 +46,7 @@
 //! | `blocking.rs` | the same calls for code without an async runtime |
 //! | `feedback.rs` | converts results to the input of [`optim::Repo::step`] |
 //! | `request_queue.rs` | requests on disk, for a server that is down |
+//! | `queue_claim.rs` | claims, so that several scorers share a queue |
 //! | `version.rs` | compares the versions of client and server |
 //! | `call.rs` | one HTTP exchange |
 //! | `retry.rs` | retries with backoff within a deadline |
@@ -58,7 +59,10 @@ mod client;
 mod config;
 mod error;
 mod feedback;
+mod queue_claim;
 mod request_queue;
+#[cfg(test)]
+mod restart_tests;
 mod retry;
 mod scored_batch;
 mod stream;
@@ -79,6 +83,7 @@ pub use guerdon_types::{
     ScoreRequest, ScoreResponse, ScoreTurns, SourceId, SourceInfo, StreamLine, StreamSummary,
     StreamedResult, SuppressedMatch, TurnResult, Usage, Versions, Vocabulary, Weights, Word,
 };
+pub use queue_claim::TicketClaim;
 pub use request_queue::{RequestQueue, Ticket};
 pub use scored_batch::ScoredBatch;
 pub use stream::ScoreStream;

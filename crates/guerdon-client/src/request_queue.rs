@@ -10,15 +10,16 @@
 //! # fn store(_: &guerdon_client::ScoredBatch) -> std::io::Result<()> { Ok(()) }
 //! let queue = guerdon_client::RequestQueue::open("runs/waiting")?;
 //! queue.put(&request)?;
-//! for ticket in queue.waiting()? {
-//!     match queue.score(&ticket, &client).await {
+//! for claim in queue.claims()? {
+//!     let claim = claim?; // no other scorer has this request
+//!     match claim.score(&client).await {
 //!         Ok((_request, scored)) => {
 //!             store(&scored)?;
-//!             queue.done(&ticket)?;
+//!             claim.done()?;
 //!         }
 //!         Err(error) if error.is_transient() => break, // the server is still down: try later
 //!         Err(error) => {
-//!             let file = queue.set_aside(&ticket)?;
+//!             let file = claim.set_aside()?;
 //!             eprintln!("{} cannot be scored: {error}", file.display());
 //!         }
 //!     }
@@ -31,6 +32,7 @@ use std::fmt;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use guerdon_types::ScoreRequest;
@@ -41,7 +43,8 @@ use crate::{Client, Error, ScoredBatch};
 /// The age of a draft that no process is still writing. Writing takes seconds.
 const ABANDONED: Duration = Duration::from_secs(3_600);
 
-/// A folder of requests. Several processes may add requests; one should score them.
+/// A folder of requests. Several processes may add requests, and share the scoring by
+/// [`RequestQueue::claims`].
 #[derive(Debug, Clone)]
 pub struct RequestQueue {
     folder: PathBuf,
@@ -50,6 +53,18 @@ pub struct RequestQueue {
 /// The name of a request in a queue. Tickets sort by the time of [`RequestQueue::put`].
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(Uuid);
+
+impl FromStr for Ticket {
+    type Err = Error;
+
+    /// Reads a ticket from its text.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        Uuid::parse_str(text).map(Self).map_err(|error| Error::Queue {
+            path: text.into(),
+            detail: format!("not a ticket: {error}"),
+        })
+    }
+}
 
 impl fmt::Display for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -160,7 +175,7 @@ impl RequestQueue {
         Ok(to)
     }
 
-    fn path(&self, ticket: &Ticket) -> PathBuf {
+    pub(crate) fn path(&self, ticket: &Ticket) -> PathBuf {
         self.folder.join(format!("{ticket}.json"))
     }
 }
@@ -187,7 +202,7 @@ fn remove(path: &Path) -> std::io::Result<()> {
     })
 }
 
-fn failed(path: &Path, error: &std::io::Error) -> Error {
+pub(crate) fn failed(path: &Path, error: &std::io::Error) -> Error {
     Error::Queue { path: path.to_owned(), detail: error.to_string() }
 }
 

@@ -2,11 +2,15 @@
 //! within one deadline for the whole call.
 //!
 //! Scoring is idempotent, and the server caches the judge's answers, so every transient failure is
-//! retried: no connection, a broken connection, and the statuses of
-//! [`is_transient`](crate::error::is_transient). Other 4xx statuses are not retried, because the
-//! same request would fail in the same way.
+//! retried. While the server is away or busy (no connection, a broken connection, the statuses 408,
+//! 429, 502, 503 and 504), a request is retried until the deadline, so that a restart of the server
+//! does not end a training run. A fault of the server (500, a rollout that could not be scored, a
+//! reply that was cut short) may return with every attempt and is retried a few times. Other
+//! failures are not retried, because the same request would fail in the same way.
 
+use std::fmt;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use guerdon_queue::Backoff;
@@ -14,11 +18,32 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::Error;
 
+/// The retries of a fault, if no number is configured.
+const FAULT_RETRIES: u32 = 5;
+
+/// The shortest wait. No setting makes a client send requests without any wait.
+const SHORTEST: Duration = Duration::from_millis(10);
+
+/// A function that is told of every retry.
+pub(crate) type RetryObserver = Arc<dyn Fn(&Error, u32, Duration) + Send + Sync>;
+
 /// The number of retries and the waits between them.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct RetryPolicy {
-    pub(crate) retries: u32,
+    /// The most retries after any failure. `None`: until the deadline while the server is away, and
+    /// [`FAULT_RETRIES`] after faults.
+    pub(crate) retries: Option<u32>,
     pub(crate) backoff: Backoff,
+    pub(crate) observer: Option<RetryObserver>,
+}
+
+impl fmt::Debug for RetryPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RetryPolicy")
+            .field("retries", &self.retries)
+            .field("backoff", &self.backoff)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The failure of one attempt.
@@ -28,15 +53,15 @@ pub(crate) struct AttemptError {
     pub(crate) again: RetryAdvice,
 }
 
-/// The earliest time of the next attempt.
+/// What a failure says about the next attempt. The delay is the one that the server named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RetryAdvice {
     /// A retry would fail in the same way.
     Never,
-    /// After the policy's backoff.
-    Backoff,
-    /// Not before this wait, which the server asked for.
-    NotBefore(Duration),
+    /// The server is away or busy: retry until the deadline.
+    Away(Option<Duration>),
+    /// A fault that may return with every attempt: retry a few times.
+    Fault(Option<Duration>),
 }
 
 /// The end of a call with all its attempts.
@@ -59,9 +84,25 @@ impl Deadline {
     }
 }
 
+impl RetryPolicy {
+    /// The wait before retry `n` (from 0), with `left` until the deadline; `None` if no retry can
+    /// begin before it.
+    fn wait(&self, named: Option<Duration>, n: u32, left: Duration) -> Option<Duration> {
+        let floor = self.backoff.floor.max(SHORTEST);
+        let wait = match named {
+            Some(_) => self.backoff.pause(named, n).max(floor),
+            // At most half of the time left, so that attempts go on until shortly before the
+            // deadline.
+            None => self.backoff.full_jitter(n).min(left / 2).max(floor),
+        };
+        (wait < left).then_some(wait)
+    }
+}
+
 /// Runs `attempt` until it succeeds, fails finally, has used all retries, or the deadline passes.
 ///
-/// If the next wait would end after the deadline, the last failure is returned at once.
+/// If the delay that the server names ends after the deadline, the last failure is returned at
+/// once.
 pub(crate) async fn run<T, F, Fut>(
     policy: &RetryPolicy,
     deadline: &Deadline,
@@ -72,7 +113,7 @@ where
     F: FnMut() -> Fut,
     Fut: Future<Output = Result<T, AttemptError>>,
 {
-    let mut last = None;
+    let (mut last, mut faults) = (None, 0);
     for tries in 1.. {
         let failure = match timeout_at(deadline.at, attempt()).await {
             Ok(Ok(reply)) => return Ok(reply),
@@ -80,14 +121,26 @@ where
             Err(_) => return Err(deadline.passed(url, last)),
         };
         let error = failure.error.with_tries(tries);
-        let wait = match failure.again {
+        let (named, used, most) = match failure.again {
             RetryAdvice::Never => return Err(error),
-            RetryAdvice::Backoff => policy.backoff.full_jitter(tries - 1),
-            RetryAdvice::NotBefore(delay) => policy.backoff.pause(Some(delay), tries - 1),
+            RetryAdvice::Away(named) => (named, tries, policy.retries),
+            RetryAdvice::Fault(named) => {
+                faults += 1;
+                match policy.retries {
+                    Some(retries) => (named, tries, Some(retries)),
+                    None => (named, faults, Some(FAULT_RETRIES)),
+                }
+            }
         };
-        let until = Instant::now().checked_add(wait).filter(|until| *until < deadline.at);
-        match until {
-            Some(until) if tries <= policy.retries => sleep_until(until).await,
+        let now = Instant::now();
+        let left = deadline.at.saturating_duration_since(now);
+        match policy.wait(named, tries - 1, left) {
+            Some(wait) if most.is_none_or(|most| used <= most) => {
+                if let Some(observer) = &policy.observer {
+                    observer(&error, tries, wait);
+                }
+                sleep_until(now + wait).await;
+            }
             _ => return Err(error),
         }
         last = Some(error);
@@ -105,7 +158,8 @@ mod tests {
     use super::*;
 
     const POLICY: RetryPolicy = RetryPolicy {
-        retries: 3,
+        retries: Some(3),
+        observer: None,
         backoff: Backoff {
             base: Duration::from_secs(1),
             cap: Duration::from_secs(4),
@@ -127,9 +181,18 @@ mod tests {
         ok: u32,
         timeout: u64,
     ) -> (u32, Duration, Result<u32, Error>) {
+        attempts_with(&POLICY, again, ok, timeout).await
+    }
+
+    async fn attempts_with(
+        policy: &RetryPolicy,
+        again: RetryAdvice,
+        ok: u32,
+        timeout: u64,
+    ) -> (u32, Duration, Result<u32, Error>) {
         let (made, start) = (Cell::new(0), Instant::now());
         let deadline = Deadline::new(Duration::from_secs(timeout));
-        let outcome = run(&POLICY, &deadline, "u", || {
+        let outcome = run(policy, &deadline, "u", || {
             made.set(made.get() + 1);
             std::future::ready(if made.get() == ok { Ok(ok) } else { Err(busy(again)) })
         })
@@ -139,16 +202,91 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn transient_failure_is_retried_until_success() {
-        let (made, took, outcome) = attempts(RetryAdvice::Backoff, 4, 300).await;
+        let (made, took, outcome) = attempts(RetryAdvice::Away(None), 4, 300).await;
         assert_eq!((made, outcome.unwrap()), (4, 4));
         assert!(took <= Duration::from_secs(1 + 2 + 4), "{took:?}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn persistent_failure_is_returned_with_the_number_of_tries() {
-        let (made, _, outcome) = attempts(RetryAdvice::Backoff, 99, 300).await;
+        let (made, _, outcome) = attempts(RetryAdvice::Away(None), 99, 300).await;
         assert_eq!(made, 4);
         assert!(outcome.unwrap_err().to_string().contains("(4 tries)"));
+    }
+
+    /// The policy of a client with its defaults.
+    fn defaults() -> RetryPolicy {
+        let backoff = Backoff {
+            base: Duration::from_millis(200),
+            cap: Duration::from_secs(5),
+            floor: Duration::from_millis(50),
+        };
+        RetryPolicy { retries: None, backoff, observer: None }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn absent_server_is_asked_until_shortly_before_the_deadline() {
+        for timeout in [1, 3, 10, 60, 300, 3_600] {
+            let (made, took, outcome) =
+                attempts_with(&defaults(), RetryAdvice::Away(None), u32::MAX, timeout).await;
+            let timeout = Duration::from_secs(timeout);
+            assert!(outcome.is_err() && took <= timeout, "{took:?}");
+            assert!(timeout - took <= Duration::from_millis(110), "{took:?} of {timeout:?}");
+            // No more often than the floor allows, and no less often than the cap demands.
+            assert!(u128::from(made) <= took.as_millis() / 50 + 1, "{made} tries in {took:?}");
+            assert!(u64::from(made) >= timeout.as_secs() / 5, "{made} tries in {took:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn fault_is_retried_a_few_times_however_often_the_server_was_away_before() {
+        let (made, ..) = attempts_with(&defaults(), RetryAdvice::Fault(None), u32::MAX, 300).await;
+        assert_eq!(made, 1 + FAULT_RETRIES);
+        for away in [0, 1, 7, 40] {
+            let (made, deadline) = (Cell::new(0), Deadline::new(Duration::from_secs(3_600)));
+            let outcome = run::<(), _, _>(&defaults(), &deadline, "u", || {
+                made.set(made.get() + 1);
+                let away = made.get() <= away;
+                let again = if away { RetryAdvice::Away(None) } else { RetryAdvice::Fault(None) };
+                std::future::ready(Err(busy(again)))
+            })
+            .await;
+            assert_eq!((made.get(), outcome.is_err()), (away + 1 + FAULT_RETRIES, true));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn configured_number_of_retries_holds_for_every_kind_of_failure() {
+        for retries in [0, 1, 9] {
+            let policy = RetryPolicy { retries: Some(retries), ..defaults() };
+            for again in [RetryAdvice::Away(None), RetryAdvice::Fault(None)] {
+                let (made, ..) = attempts_with(&policy, again, u32::MAX, 3_600).await;
+                assert_eq!(made, retries + 1, "{again:?}");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_backoff_setting_sends_requests_without_a_wait() {
+        let zero = Backoff { base: Duration::ZERO, cap: Duration::ZERO, floor: Duration::ZERO };
+        let policy = RetryPolicy { backoff: zero, ..defaults() };
+        let (made, ..) = attempts_with(&policy, RetryAdvice::Away(None), u32::MAX, 10).await;
+        assert!(made <= 1_001, "{made} tries in 10 s");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn observer_is_told_of_every_retry() {
+        let told = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let observer: RetryObserver = {
+            let told = Arc::clone(&told);
+            Arc::new(move |error: &Error, tries, _| {
+                assert!(error.is_transient());
+                told.lock().unwrap().push(tries);
+            })
+        };
+        let policy = RetryPolicy { observer: Some(observer), ..defaults() };
+        attempts_with(&policy, RetryAdvice::Away(None), 4, 300).await.2.unwrap();
+        assert_eq!(*told.lock().unwrap(), [1, 2, 3]);
     }
 
     #[tokio::test(start_paused = true)]
@@ -160,7 +298,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn retry_after_is_the_shortest_wait() {
         let (made, took, _) =
-            attempts(RetryAdvice::NotBefore(Duration::from_secs(30)), 3, 300).await;
+            attempts(RetryAdvice::Away(Some(Duration::from_secs(30))), 3, 300).await;
         assert_eq!(made, 3);
         // Each wait of 30 s has up to a tenth of jitter on top.
         assert!((60..=66).contains(&took.as_secs()), "{took:?}");
@@ -169,7 +307,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn wait_beyond_the_deadline_fails_at_once() {
         let (made, took, outcome) =
-            attempts(RetryAdvice::NotBefore(Duration::from_secs(3600)), 3, 300).await;
+            attempts(RetryAdvice::Away(Some(Duration::from_secs(3600))), 3, 300).await;
         assert_eq!((made, took), (1, Duration::ZERO));
         assert!(matches!(outcome.unwrap_err(), Error::Status { status: 503, .. }));
     }

@@ -1,6 +1,7 @@
 //! A stand-in for a guerdon server that answers from a script.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
@@ -11,7 +12,7 @@ use axum::{Router, middleware};
 use futures_util::StreamExt as _;
 use guerdon_types::{Problem, ProblemCode, ScoreRequest};
 use parking_lot::{Mutex, MutexGuard};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
@@ -115,7 +116,15 @@ pub struct StandInServer {
 impl StandInServer {
     /// Starts a server that answers with `replies` in their order.
     pub async fn start(replies: impl IntoIterator<Item = ServerReply>) -> Self {
-        Self::start_with(replies, None).await
+        Self::start_with("127.0.0.1:0", replies, None).await
+    }
+
+    /// Starts a server at `address`, for example where another one has stopped.
+    pub async fn start_at(
+        address: SocketAddr,
+        replies: impl IntoIterator<Item = ServerReply>,
+    ) -> Self {
+        Self::start_with(address, replies, None).await
     }
 
     /// Starts a server that answers only when `requests` requests are in flight at the same time.
@@ -123,10 +132,11 @@ impl StandInServer {
         replies: impl IntoIterator<Item = ServerReply>,
         requests: usize,
     ) -> Self {
-        Self::start_with(replies, Some(Arc::new(Barrier::new(requests)))).await
+        Self::start_with("127.0.0.1:0", replies, Some(Arc::new(Barrier::new(requests)))).await
     }
 
     async fn start_with(
+        address: impl ToSocketAddrs,
         replies: impl IntoIterator<Item = ServerReply>,
         barrier: Option<Arc<Barrier>>,
     ) -> Self {
@@ -136,7 +146,7 @@ impl StandInServer {
             in_flight: Arc::default(),
             barrier,
         };
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind(address).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let app = Router::new().fallback(answer).with_state(shared.clone());
         let app = app.layer(middleware::from_fn_with_state(shared.clone(), count_in_flight));

@@ -69,7 +69,8 @@ impl ScoringEngine {
         if score.local {
             return Ok(Self::Local(LocalEngine::load(score.configuration.source()?).await?));
         }
-        let mut builder = Client::builder(&score.url);
+        // A mistyped address is reported within seconds.
+        let mut builder = Client::builder(&score.url).retries(5);
         if let Some(token) = token(score)? {
             builder = builder.token(token);
         }
