@@ -2,16 +2,29 @@
 
 use guerdon_client::{
     Client, Error, IncomparableGroup, Invalid, ProblemCode, RequestId, RolloutResult, ScoreRequest,
-    ScoredBatch, Usage, Versions,
+    ScoredBatch, UnscoredPolicy, Usage, Versions,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_path_to_error::{Path, Segment};
+
+/// A request to a route of a trainer's protocol.
+#[derive(Debug, Deserialize)]
+pub(crate) struct RouteRequest {
+    /// The route, without a leading slash.
+    path: String,
+    /// Pairs for the query of the URL.
+    query: Vec<(String, String)>,
+    /// The JSON text to send.
+    body: String,
+}
 
 /// A call with its parsed arguments.
 #[derive(Debug)]
 pub(crate) enum ClientCall {
     /// Scores rollouts.
     Score(Box<ScoreRequest>),
+    /// Posts to another route of the server.
+    Post(Box<RouteRequest>),
     /// Fetches the server's profiles, versions and limits.
     Info,
     /// Asks whether the server is ready to score.
@@ -27,6 +40,9 @@ impl ClientCall {
         match what {
             "info" => Ok(Self::Info),
             "ready" => Ok(Self::Ready),
+            "post" => serde_json::from_str(body).map(Self::Post).map_err(|error| {
+                Invalid::new(ProblemCode::InvalidRequest, "", error.to_string()).into()
+            }),
             _ => Ok(Self::Score(Box::new(parse_request(body)?))),
         }
     }
@@ -40,9 +56,9 @@ impl ClientCall {
         match self {
             Self::Score(request) => {
                 let scored = client.score(&request).await?;
-                let comparable = scored.comparable(&request);
-                to_json(&ScoreReply::new(&scored, comparable))
+                to_json(&ScoreReply::new(&scored, &request)?)
             }
+            Self::Post(post) => client.post_json(&post.path, &post.query, post.body).await,
             Self::Info => to_json(&client.info().await?),
             Self::Ready => to_json(&client.ready().await?),
         }
@@ -100,18 +116,21 @@ struct ScoreReply<'a> {
     usage: &'a Usage,
     groups: &'a [IncomparableGroup],
     comparable: Vec<bool>,
+    group_of: Vec<usize>,
 }
 
 impl<'a> ScoreReply<'a> {
-    fn new(scored: &'a ScoredBatch, comparable: Vec<bool>) -> Self {
-        Self {
+    fn new(scored: &'a ScoredBatch, request: &ScoreRequest) -> Result<Self, Error> {
+        let feedback = scored.feedback::<f64>(request, UnscoredPolicy::Drop)?;
+        Ok(Self {
             results: &scored.results,
             versions: &scored.versions,
             version_of: &scored.version_of,
             request_ids: &scored.request_ids,
             usage: &scored.usage,
             groups: &scored.groups,
-            comparable,
-        }
+            comparable: scored.comparable(request),
+            group_of: feedback.groups,
+        })
     }
 }

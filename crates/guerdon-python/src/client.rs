@@ -4,12 +4,13 @@
 //! process that uses an inherited client gets a new runtime and new connections. An awaited call is
 //! a task on that runtime; on completion its callback passes the result to the caller's event loop.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use guerdon_client::{ClientBuilder, Error};
 use parking_lot::Mutex;
-use pyo3::FromPyObject;
-use pyo3::prelude::{Py, PyAny, PyResult, Python, pyclass, pymethods};
+use pyo3::prelude::{Py, PyAny, PyAnyMethods, PyResult, Python, pyclass, pymethods};
+use pyo3::{FromPyObject, PyErr};
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::calls::{ClientCall, parse_request};
@@ -30,12 +31,77 @@ pub(crate) struct PyClient {
 struct ClientLimits {
     /// Seconds for a whole call.
     timeout: f64,
-    /// Retries of a request.
-    retries: u32,
+    /// Retries of a request; `None` for as many as fit in `timeout`.
+    retries: Option<i64>,
+    /// Seconds: the wait before the first retry, at most.
+    backoff: f64,
+    /// Seconds: the longest wait.
+    backoff_cap: f64,
+    /// Seconds: the shortest wait.
+    backoff_floor: f64,
     /// Rollouts in one request.
-    chunk: usize,
+    chunk: i64,
     /// Requests in flight.
-    concurrency: usize,
+    concurrency: i64,
+}
+
+impl ClientLimits {
+    /// Enters the limits in the client's settings.
+    fn enter(self, settings: ClientBuilder) -> PyResult<ClientBuilder> {
+        let settings = settings
+            .timeout(seconds("timeout", self.timeout, "60")?)
+            .backoff(
+                seconds("backoff", self.backoff, "0.2")?,
+                seconds("backoff_cap", self.backoff_cap, "5")?,
+            )
+            .backoff_floor(seconds("backoff_floor", self.backoff_floor, "0.05")?)
+            .chunk(count("chunk", self.chunk, "256")?)
+            .concurrency(count("concurrency", self.concurrency, "8")?);
+        Ok(match self.retries {
+            Some(retries) => settings.retries(count("retries", retries, "5")?),
+            None => settings,
+        })
+    }
+}
+
+fn seconds(field: &'static str, value: f64, example: &str) -> PyResult<Duration> {
+    Duration::try_from_secs_f64(value)
+        .map_err(|error| setting_error(field, value, error, &format!("seconds, such as {example}")))
+}
+
+fn count<T: TryFrom<i64, Error: Display>>(
+    field: &'static str,
+    value: i64,
+    example: &str,
+) -> PyResult<T> {
+    T::try_from(value).map_err(|error| {
+        setting_error(field, value, error, &format!("a whole number, such as {example}"))
+    })
+}
+
+fn setting_error(
+    field: &'static str,
+    value: impl Display,
+    error: impl Display,
+    expected: &str,
+) -> PyErr {
+    let detail = format!("is {value} ({error}); give {expected}");
+    client_error(&Error::Config { field, detail })
+}
+
+/// Writes a failure that is retried to the log of Python: after three failures of a call, and then
+/// each time that their number has doubled.
+fn log_retry(error: &Error, tries: u32, wait: Duration) {
+    if tries < 4 || !tries.is_power_of_two() {
+        return;
+    }
+    // Attaching fails while the interpreter shuts down. A log that cannot be written is no reason
+    // to fail a call.
+    let _ = Python::try_attach(|py| {
+        let logger = py.import("logging")?.call_method1("getLogger", ("guerdon",))?;
+        let text = format!("{error}; trying again in {wait:.1?} until the call's timeout");
+        logger.call_method1("warning", ("%s", text)).map(drop)
+    });
 }
 
 /// The runtime and the client of one process.
@@ -56,16 +122,8 @@ impl PyClient {
         limits: ClientLimits,
         expect_digest: Option<String>,
     ) -> PyResult<Self> {
-        let ClientLimits { timeout, retries, chunk, concurrency } = limits;
-        let timeout = Duration::try_from_secs_f64(timeout).map_err(|error| {
-            let detail = format!("is {timeout} ({error}); give seconds, such as 60");
-            client_error(&Error::Config { field: "timeout", detail })
-        })?;
-        let mut settings = guerdon_client::Client::builder(url)
-            .timeout(timeout)
-            .retries(retries)
-            .chunk(chunk)
-            .concurrency(concurrency);
+        let settings = guerdon_client::Client::builder(url).on_retry(log_retry);
+        let mut settings = limits.enter(settings)?;
         if let Some(profile) = profile {
             settings = settings.profile(profile);
         }

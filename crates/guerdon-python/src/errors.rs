@@ -17,6 +17,7 @@ mod classes {
     pyo3::import_exception!(guerdon.errors, RequestError);
     pyo3::import_exception!(guerdon.errors, StatusError);
     pyo3::import_exception!(guerdon.errors, TransportError);
+    pyo3::import_exception!(guerdon.errors, VersionError);
 }
 
 /// The attributes of an exception besides its message; `None` leaves the attribute at its default.
@@ -29,6 +30,9 @@ struct ErrorFields {
     pointer: Option<String>,
     hint: Option<String>,
     request_id: Option<String>,
+    field: Option<&'static str>,
+    server_version: Option<String>,
+    client_version: Option<&'static str>,
 }
 
 /// The exception for an error of the client.
@@ -43,7 +47,10 @@ pub(crate) fn client_error(error: &Error) -> PyErr {
         fields.request_id = problem.request_id.as_ref().map(ToString::to_string);
     }
     match error {
-        Error::Config { .. } => classes::ConfigError::new_err((message, fields)),
+        Error::Config { field, .. } => {
+            fields.field = Some(field);
+            classes::ConfigError::new_err((message, fields))
+        }
         Error::Invalid(invalid) => {
             fields.code = Some(invalid.code.as_str().to_owned());
             fields.pointer = Some(invalid.pointer.clone());
@@ -74,6 +81,13 @@ pub(crate) fn client_error(error: &Error) -> PyErr {
         Error::Deadline { url, .. } => {
             fields.url = Some(url.clone());
             classes::DeadlineError::new_err((message, fields))
+        }
+        Error::Version { url, server, client, agree } => {
+            fields.url = Some(url.clone());
+            fields.field = Some(agree);
+            fields.server_version = Some(server.clone());
+            fields.client_version = Some(client);
+            classes::VersionError::new_err((message, fields))
         }
         _ => classes::GuerdonError::new_err((message, fields)),
     }

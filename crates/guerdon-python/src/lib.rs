@@ -26,6 +26,7 @@
 //! | `settings.rs`, `repo_settings.rs` | settings from text |
 //! | `advantages.rs`, `rewards.rs` | advantages; token rewards, KL, whitening, combined rewards |
 //! | `losses.rs`, `correction.rs`, `logits.rs` | losses; importance weights; log-probs of logits |
+//! | `queue.rs` | requests on disk |
 //! | `repo.rs`, `monitors.rs` | one update; the KL coefficient and health figures |
 
 mod advantages;
@@ -37,6 +38,7 @@ mod errors;
 mod logits;
 mod losses;
 mod monitors;
+mod queue;
 mod repo;
 mod repo_settings;
 mod rewards;
@@ -61,6 +63,8 @@ mod _guerdon {
     use crate::losses::{aggregation_weights, normaliser, policy_loss, value_loss};
     #[pymodule_export]
     use crate::monitors::{PyKlController, PyMonitor};
+    #[pymodule_export]
+    use crate::queue::{PyQueue, PyQueueClaim};
     #[pymodule_export]
     use crate::repo::PyRepo;
     #[pymodule_export]

@@ -21,6 +21,10 @@ impl PyKlController {
         repo_settings::controller(beta, target, horizon).map(Self)
     }
 
+    fn __repr__(&self) -> String {
+        format!("<KlController: {}>", self.0.value())
+    }
+
     /// The current coefficient, in reward units per nat.
     #[getter]
     fn value(&self) -> f64 {

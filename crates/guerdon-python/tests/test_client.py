@@ -1,6 +1,7 @@
 """The clients against a real server."""
 
 import asyncio
+import http.server
 import multiprocessing
 import os
 import pickle
@@ -247,3 +248,44 @@ def test_unicode_round_trips(client):
     scored = client.score([{"messages": [{"role": "assistant", "content": reply}]}])
     spans = [span for hit in scored.results[0]["turns"][0]["rules"]["hits"] for span in hit["spans"]]
     assert spans and all(0 <= start < end <= len(reply) for start, end in spans)
+
+
+def test_an_incompatible_server_is_a_version_error_with_url_and_field():
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("guerdon-version", "9.8.7")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        with pytest.raises(errors.VersionError, match="runs guerdon 9.8.7") as raised:
+            guerdon.Client(url).info()
+        server.shutdown()
+    error = pickle.loads(pickle.dumps(raised.value))
+    assert error.url == f"{url}/v1/info" and error.field in ("MAJOR", "0.MINOR")
+    assert (error.server_version, error.client_version) == ("9.8.7", "0.1.0")
+
+
+def test_every_public_class_has_a_repr_that_says_something(url, client, rollouts):
+    scored = client.score(rollouts)
+    shown = [
+        repr(each)
+        for each in (
+            client,
+            guerdon.AsyncClient(url, key=TOKEN),
+            scored,
+            scored.feedback("float32"),
+            client.stream(rollouts),
+            optim.Repo("grpo"),
+            optim.Monitor(),
+            optim.KlController(0.1),
+        )
+    ]
+    assert not [text for text in shown if " object at 0x" in text or len(text) > 300 or TOKEN in text]
+    assert url in shown[0] and "2 rollouts" in shown[2] and "profile hotel" in shown[2]

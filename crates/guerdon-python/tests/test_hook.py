@@ -1,12 +1,14 @@
 """The functions shared by hooks: a trainer's data to rollouts, and results to logged numbers."""
 
 import importlib
+import re
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
+import guerdon
 from guerdon import errors, hook
 
 
@@ -87,6 +89,7 @@ def test_logged_names_are_the_same_if_parts_are_missing():
     scored = hook.numbers({"id": "0", "reward": 1.0, "turns": [turn]})
     failed = hook.numbers({"id": "0", "reward": None, "turns": []})
     assert scored.keys() == failed.keys()
+    assert (scored["rm_partly"], failed["rm_partly"]) == (0.0, 0.0)
     assert (scored["rm"], scored["rm_abstained"], scored["judge_abstained"], scored["failed"]) == (
         1.0,
         0.0,
@@ -94,6 +97,49 @@ def test_logged_names_are_the_same_if_parts_are_missing():
         0.0,
     )
     assert (failed["rm"], failed["rm_abstained"], failed["failed"]) == (0.0, 1.0, 1.0)
+
+
+MADE = {
+    "trl": lambda **given: importlib.import_module("guerdon.trl").reward(**given),
+    "verl": lambda **given: importlib.import_module("guerdon.verl").compute_score_sync(
+        "d", "a", None, {"messages": []}, reward_router_address="h:1", **given
+    ),
+    "areal": lambda **given: importlib.import_module("guerdon.areal").Reward(**given),
+    "settings": lambda **given: hook.Settings.given(given),
+}
+
+
+def misspelt(name):
+    """Every name with a letter left out, doubled or swapped with the next."""
+    for at in range(len(name)):
+        yield name[:at] + name[at + 1 :]
+        yield name[:at] + name[at] + name[at:]
+        yield name[:at] + name[at : at + 2][::-1] + name[at + 2 :]
+
+
+@pytest.mark.parametrize("made", MADE, ids=str)
+def test_misspelt_settings_are_refused_with_a_suggestion(made):
+    names = hook.Settings.__dataclass_fields__
+    for name in names:
+        for wrong in {*misspelt(name)} - {*names, ""}:
+            with pytest.raises(errors.ConfigError, match=f"no setting `{re.escape(wrong)}`") as raised:
+                MADE[made](**{wrong: "hotel"})
+            assert name in str(raised.value) and raised.value.field == wrong
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("score", "lst"), ("thoughts", "dorp"), ("timeout", "soon"), ("timeout", -1), ("retries", 1.5), ("retries", -1)],
+)
+def test_values_out_of_range_are_named(name, value):
+    with pytest.raises(errors.ConfigError, match=f"`{name}`"):
+        hook.Settings(**{name: value})
+
+
+def test_secrets_are_not_shown():
+    shown = repr(hook.Settings(url="http://me:s3cret@h", key="s3cret"))
+    shown += repr(guerdon.Client("http://me:s3cret@h:1/a?key=s3cret", key="s3cret", profile="hotel"))
+    assert "s3cret" not in shown and "h:1/a" in shown and "hotel" in shown
 
 
 def test_no_hook_imports_its_trainer_before_first_use():

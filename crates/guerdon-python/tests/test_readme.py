@@ -22,7 +22,7 @@ def test_the_client_example_scores_a_dialogue(url):
 
 def test_the_optimizer_example_runs():
     scope = {}
-    exec(compile(BLOCKS[2], "README.md", "exec"), scope)
+    exec(compile(BLOCKS[3], "README.md", "exec"), scope)
     assert scope["update"].loss == pytest.approx(0.0, abs=1e-7)
     assert scope["update"].advantages[:, 0].tolist() == [-1.0, 1.0, 0.0, 0.0]
 

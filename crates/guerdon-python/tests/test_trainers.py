@@ -223,16 +223,16 @@ def test_openrlhfs_executor_runs_the_file(asking, expected):
     assert failed["reward"] == [-1.0] and failed["extra_logs"]["failed"] == [1.0]
 
 
-def test_openrlhfs_function_reports_the_cause_of_a_failure(asking, monkeypatch):
-    from guerdon import openrlhf, texts
+def test_openrlhfs_function_reports_the_cause_of_a_failure(asking):
+    from guerdon import openrlhf
 
-    monkeypatch.setattr(texts, "_TRIES", 1)
+    asking.setenv("GUERDON_RETRIES", "0")
     asking.setenv("GUERDON_PROFILE", "unscorable")
     with pytest.raises(errors.ProblemError, match="answered 503: item 0 of 1 could not be scored") as raised:
         openrlhf.reward_func(["420?"], [""], [None])
     assert (raised.value.status, raised.value.code, raised.value.tries) == (503, "unscored", 1)
     asking.setenv("GUERDON_URL", "http://127.0.0.1:9")
-    with pytest.raises(errors.TransportError, match="check that the server is running"):
+    with pytest.raises(errors.TransportError, match="check that the server runs"):
         openrlhf.reward_func(["420?"], [""], [None])
 
 
@@ -272,7 +272,8 @@ def test_areals_function_works_in_its_pool(asking, expected):
     with ProcessPoolExecutor(2, mp_context=get_context("fork")) as pool:
         futures = [pool.submit(function, *args, **row) for args in given]
         assert [future.result(timeout=60) for future in futures] == expected.rewards
-    assert pickle.loads(pickle.dumps(function)).settings.timeout == 12.0
+    again = pickle.loads(pickle.dumps(function))
+    assert (again.settings.timeout, again.patient.timeout) == (12.0, 300.0)
     with pytest.raises(errors.ConfigError, match="no `messages`"):
         function("p", "c", [], [], target_price=420)
     assert [asyncio.run(function.awaited(*args, **row)) for args in given] == expected.rewards
@@ -351,6 +352,5 @@ def test_nemo_rls_environment_accepts_template_markers_in_a_prompt(asking, monke
     metrics = environment.global_post_process_and_metrics({})[1]
     assert metrics["guerdon/rules"] == pytest.approx(expected.part("rules").mean())
     assert metrics["guerdon/recognised"] == 1.0 and metrics["guerdon/thought"] == 0.5
-    monkeypatch.setattr("guerdon.texts._TRIES", 1)
     with pytest.raises(errors.ProblemError, match="could not be scored"):
-        GuerdonEnvironment({"profile": "unscorable", "timeout": 2.0}).step(logs, [None, None])
+        GuerdonEnvironment({"profile": "unscorable", "retries": 0}).step(logs, [None, None])

@@ -37,3 +37,28 @@ def learn(logp: np.ndarray, rewards: list[float | None]) -> float:
     update = repo.step({"logp": logp, "old_logp": logp, "rewards": rewards, "groups": ["a", "b"]})
     loss = optim.policy_loss(logp, logp, update.advantages, normaliser=optim.normaliser(logp != 0))
     return update.loss + loss.loss + float(update.dlogp.sum())
+
+
+def update(client: guerdon.Client, rollouts: list[Rollout], logp: np.ndarray) -> optim.Update:
+    feedback = client.score(rollouts, advantages="dr_grpo").feedback(logp.dtype, unscored="drop_incomplete")
+    repo = optim.Repo("grpo")
+    return repo.step(feedback.batch(logp, logp, mask=[3, 4]))
+
+
+def share(queue: guerdon.Queue, client: guerdon.Client, rollouts: list[Rollout]) -> None:
+    ticket: str = queue.put(rollouts, profile="hotel")
+    for claim in queue.claims():
+        print(ticket, claim.ticket, claim.score(client).rewards)
+        claim.done()
+
+
+def mistakes(client: guerdon.Client, queue: guerdon.Queue) -> None:
+    """Each line has a mistake; a checker that misses one reports an unused comment."""
+    client.score([], advantages="grpoo")  # type: ignore[arg-type]
+    client.score([], deadline_ms="soon")  # type: ignore[arg-type]
+    client.score([]).feedback(np.float32, unscored="dropp")  # type: ignore[arg-type]
+    queue.put([], advantages="grpoo")  # type: ignore[arg-type]
+    guerdon.Client("http://h", retries="five")  # type: ignore[arg-type]
+    guerdon.Client("http://h", bakoff=1.0)  # type: ignore[call-arg]
+    optim.Repo("grppo")  # type: ignore[arg-type]
+    optim.Repo({"policy": {"surrogate": "gspoo"}})  # type: ignore[arg-type]

@@ -7,7 +7,7 @@
 
 | module | contents |
 |---|---|
-| `guerdon` | `Client`, `AsyncClient`, `Scored`; `ScoreStream`, `AsyncScoreStream` |
+| `guerdon` | `Client`, `AsyncClient`, `Scored`, `Feedback`; `ScoreStream`, `AsyncScoreStream`; `Queue` |
 | `guerdon.wire` | the types of requests and replies |
 | `guerdon.errors` | exceptions |
 | `guerdon.optim` | advantages, losses with gradients and whole updates, on NumPy arrays |
@@ -18,7 +18,19 @@ A hook imports its trainer on first use; the package itself depends on NumPy onl
 
 from guerdon.client import AsyncClient, Client
 from guerdon.errors import GuerdonError
+from guerdon.feedback import Feedback
+from guerdon.queue import Claim, Queue
 from guerdon.scored import Scored
 from guerdon.stream import AsyncScoreStream, ScoreStream
 
-__all__ = ["AsyncClient", "AsyncScoreStream", "Client", "GuerdonError", "ScoreStream", "Scored"]
+__all__ = [
+    "AsyncClient",
+    "AsyncScoreStream",
+    "Claim",
+    "Client",
+    "Feedback",
+    "GuerdonError",
+    "Queue",
+    "ScoreStream",
+    "Scored",
+]

@@ -29,7 +29,12 @@ class Reward:
           raises after 12 s.
         """
         self.facts_from = facts_from
-        self.settings = Settings(**{"timeout": 12.0, "deadline_ms": 8_000, **settings})
+        self.settings = Settings.given(settings, {"timeout": 12.0, "deadline_ms": 8_000})
+        # `awaited` has no limit of AReaL, so it outlives a restart of the server.
+        self.patient = Settings.given(settings, {"deadline_ms": 8_000})
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(facts_from={self.facts_from!r}, settings={self.settings!r})"
 
     def __call__(
         self, prompt: str, completions: str, prompt_ids: Any, completion_ids: Any, **columns: Any
@@ -47,10 +52,11 @@ class Reward:
     ) -> float:
         """The async form, for the workflow's `async_reward_fn`.
 
-        It bypasses AReaL's pool of processes, whose queueing time counts towards the 15 s.
+        It bypasses AReaL's pool of processes, whose queueing time counts towards the 15 s. A call may take
+        `timeout`, by default 300 s, so it outlives a restart of the server.
         """
         rollout = self._rollout(completions, columns)
-        scored = await self.settings.async_client().score([rollout], deadline_ms=self.settings.deadline_ms)
+        scored = await self.patient.async_client().score([rollout], deadline_ms=self.patient.deadline_ms)
         return self._reward(scored)
 
     def _rollout(self, completions: str, columns: dict[str, Any]) -> Rollout:

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, cast
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -18,9 +19,9 @@ from guerdon.awaited import awaited
 from guerdon.errors import RequestError
 from guerdon.scored import Scored
 from guerdon.stream import AsyncScoreStream, ScoreStream
-from guerdon.wire import Rollout
+from guerdon.wire import Estimator, Rollout
 
-_What = Literal["score", "info", "ready"]
+_What = Literal["score", "post", "info", "ready"]
 
 
 class _BaseClient:
@@ -33,7 +34,10 @@ class _BaseClient:
         profile: str | None = None,
         key: str | None = None,
         timeout: float = 300.0,
-        retries: int = 5,
+        retries: int | None = None,
+        backoff: float = 0.2,
+        backoff_cap: float = 5.0,
+        backoff_floor: float = 0.05,
         chunk: int = 256,
         concurrency: int = 8,
         expect_digest: str | None = None,
@@ -44,7 +48,14 @@ class _BaseClient:
         - `profile`: the profile of requests that name none; by default the server's
         - `key`: a bearer token; not needed if the server has no tokens
         - `timeout`: seconds for a whole call: its requests, retries and the waits in between
-        - `retries`: retries of a request after a transient failure
+        - `retries`: retries of a request, at most. By default a request is retried until `timeout` while the
+          server is away or busy (no connection, a broken connection, 408, 429, 502, 503, 504), so that a call
+          outlives a restart of the server, and five times after a fault (500). A refused request is never
+          sent again.
+        - `backoff`, `backoff_cap`, `backoff_floor`: seconds. The wait before retry `k` (from 0) is random, at
+          most `backoff * 2**k` and `backoff_cap`, and at least `backoff_floor`. If the server names a delay,
+          the wait is at least that delay. The fourth failure of a call, the eighth and so on are logged as
+          warnings of the logger `guerdon`.
         - `chunk`: rollouts in one HTTP request, at most
         - `concurrency`: HTTP requests in flight at the same time, over all calls
         - `expect_digest`: the configuration that must serve, `versions[0]["digest"]` of an earlier result; if
@@ -52,18 +63,25 @@ class _BaseClient:
 
         Raises `ConfigError` for an invalid setting.
         """
-        self._settings = {
-            "profile": profile,
-            "key": key,
+        limits: dict[str, float | None] = {
             "timeout": timeout,
             "retries": retries,
+            "backoff": backoff,
+            "backoff_cap": backoff_cap,
+            "backoff_floor": backoff_floor,
             "chunk": chunk,
             "concurrency": concurrency,
-            "expect_digest": expect_digest,
         }
         self._url = url
-        limits = {"timeout": timeout, "retries": retries, "chunk": chunk, "concurrency": concurrency}
+        self._settings = {"profile": profile, "key": key, "expect_digest": expect_digest, **limits}
         self._native = _guerdon.Client(url, profile, key, limits, expect_digest)
+
+    def __repr__(self) -> str:
+        # Without user, password, query and key: any of them may be a secret.
+        parts = urlsplit(self._url)
+        shown = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+        given = [f"{name}={self._settings[name]!r}" for name in ("profile", "timeout", "retries")]
+        return f"{type(self).__name__}({', '.join([repr(shown), *given])})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self._url, self._settings)
@@ -86,7 +104,7 @@ class Client(_BaseClient):
         profile: str | None = None,
         sources: Sequence[str] | None = None,
         fusion: Mapping[str, Any] | None = None,
-        advantages: str | None = None,
+        advantages: Estimator | None = None,
         deadline_ms: int | None = None,
     ) -> Scored:
         """Scores a batch of any size and returns results in its order.
@@ -105,8 +123,12 @@ class Client(_BaseClient):
         `TransportError`, `DeadlineError` or another `GuerdonError` otherwise. A rollout that cannot be
         scored raises no error: its reward is `None`.
         """
-        body = _body(rollouts, profile, sources, fusion, advantages, deadline_ms)
-        return Scored(**json.loads(self._native.ask("score", body)))
+        body = body_of(rollouts, profile, sources, fusion, advantages, deadline_ms)
+        return self.score_request(body)
+
+    def score_request(self, request: str) -> Scored:
+        """Scores a whole request, given as JSON text; see `score`."""
+        return Scored(**json.loads(self._native.ask("score", request)))
 
     def stream(
         self,
@@ -115,7 +137,7 @@ class Client(_BaseClient):
         profile: str | None = None,
         sources: Sequence[str] | None = None,
         fusion: Mapping[str, Any] | None = None,
-        advantages: str | None = None,
+        advantages: Estimator | None = None,
         deadline_ms: int | None = None,
     ) -> ScoreStream:
         """Scores a batch in one request and yields each result as soon as it is final.
@@ -125,8 +147,18 @@ class Client(_BaseClient):
 
         Raises the errors of `score` until the reply begins; later errors are raised while it is read.
         """
-        body = _body(rollouts, profile, sources, fusion, advantages, deadline_ms)
+        body = body_of(rollouts, profile, sources, fusion, advantages, deadline_ms)
         return ScoreStream(self._native, self._native.stream(body))
+
+    def post(self, path: str, query: Mapping[str, str], body: Any) -> dict[str, Any]:
+        """Posts `body` as JSON to another route of the server, such as `get_reward` of a trainer's protocol, with the
+        retries of `score`. The client's profile is not added.
+
+        Raises the errors of `score`.
+        """
+        text = _to_json({"path": path, "query": list(query.items()), "body": _to_json(body)})
+        reply: dict[str, Any] = json.loads(self._native.ask("post", text))
+        return reply
 
     def info(self) -> dict[str, Any]:
         """Fetches the server's profiles, versions and limits."""
@@ -151,12 +183,16 @@ class AsyncClient(_BaseClient):
         profile: str | None = None,
         sources: Sequence[str] | None = None,
         fusion: Mapping[str, Any] | None = None,
-        advantages: str | None = None,
+        advantages: Estimator | None = None,
         deadline_ms: int | None = None,
     ) -> Scored:
         """The async form of `Client.score`."""
-        body = _body(rollouts, profile, sources, fusion, advantages, deadline_ms)
-        return Scored(**json.loads(await self._ask("score", body)))
+        body = body_of(rollouts, profile, sources, fusion, advantages, deadline_ms)
+        return await self.score_request(body)
+
+    async def score_request(self, request: str) -> Scored:
+        """The async form of `Client.score_request`."""
+        return Scored(**json.loads(await self._ask("score", request)))
 
     async def stream(
         self,
@@ -165,11 +201,11 @@ class AsyncClient(_BaseClient):
         profile: str | None = None,
         sources: Sequence[str] | None = None,
         fusion: Mapping[str, Any] | None = None,
-        advantages: str | None = None,
+        advantages: Estimator | None = None,
         deadline_ms: int | None = None,
     ) -> AsyncScoreStream:
         """The async form of `Client.stream`: `async for result in await client.stream(rollouts)`."""
-        body = _body(rollouts, profile, sources, fusion, advantages, deadline_ms)
+        body = body_of(rollouts, profile, sources, fusion, advantages, deadline_ms)
         native = await awaited(partial(self._native.start_stream, body))
         return AsyncScoreStream(self._native, cast("_guerdon.Stream", native))
 
@@ -186,14 +222,15 @@ class AsyncClient(_BaseClient):
         return cast("str", await awaited(partial(self._native.start, what, body)))
 
 
-def _body(
+def body_of(
     rollouts: Sequence[Rollout | Mapping[str, Any]],
     profile: str | None,
     sources: Sequence[str] | None,
     fusion: Mapping[str, Any] | None,
-    advantages: str | None,
+    advantages: Estimator | None,
     deadline_ms: int | None,
 ) -> str:
+    """Returns the JSON text of a request. Raises `RequestError` with the place of a value that JSON does not have."""
     fields = {
         "rollouts": list(rollouts),
         "profile": profile,

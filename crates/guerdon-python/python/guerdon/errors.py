@@ -26,6 +26,8 @@ class GuerdonError(Exception):
     """The remedy."""
     request_id: str | None = None
     """The server's id of the request, which is also in its log."""
+    field: str | None = None
+    """The setting of a `ConfigError`, or the part of the version that a `VersionError` found different."""
 
     def __init__(self, message: str, fields: Mapping[str, Any] | None = None) -> None:
         # `args` is the message alone, so that a pickled error from a worker process is equal to the
@@ -56,6 +58,15 @@ class TransportError(GuerdonError, ConnectionError):
 
 class DecodeError(GuerdonError):
     """Raised for a reply in an unknown format; client and server may have different versions."""
+
+
+class VersionError(GuerdonError):
+    """Raised when client and server have incompatible versions; `field` is the part that must be equal."""
+
+    server_version: str | None = None
+    """The server's version."""
+    client_version: str | None = None
+    """The version of this package."""
 
 
 class CutError(GuerdonError):

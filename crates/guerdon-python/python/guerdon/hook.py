@@ -2,11 +2,14 @@
 logged numbers.
 
 Settings that are not passed to a hook are read from the environment, because some trainers cannot pass
-any: `GUERDON_URL`, `GUERDON_PROFILE`, `GUERDON_KEY`, `GUERDON_ON_FAILURE`, `GUERDON_EXPECT_DIGEST`.
+any: `GUERDON_URL`, `GUERDON_PROFILE`, `GUERDON_KEY`, `GUERDON_ON_FAILURE`, `GUERDON_EXPECT_DIGEST`, and the
+limits of a call, `GUERDON_TIMEOUT`, `GUERDON_RETRIES`, `GUERDON_BACKOFF`, `GUERDON_BACKOFF_CAP` and
+`GUERDON_BACKOFF_FLOOR`.
 """
 
 from __future__ import annotations
 
+import difflib
 import json
 import math
 import os
@@ -20,28 +23,37 @@ import numpy as np
 
 from guerdon.client import AsyncClient, Client
 from guerdon.errors import ConfigError, UnscoredError
-from guerdon.scored import PARTS, abstained, mean_part
+from guerdon.scored import PARTS, mean_part, shares
 from guerdon.wire import Message, Result, Rollout
 
 OnFailure: TypeAlias = Literal["error", "none"] | float
 """The reward of a rollout that cannot be scored: an exception, `None`, or a chosen number."""
 
 
-def _environment(name: str, otherwise: str | None = None) -> Any:
-    return field(default_factory=lambda: os.environ.get(f"GUERDON_{name}", otherwise))
+def _environment(name: str, otherwise: Any = None, *, secret: bool = False) -> Any:
+    return field(default_factory=lambda: os.environ.get(f"GUERDON_{name}", otherwise), repr=not secret)
 
 
 @dataclass(frozen=True)
 class Settings:
     """The settings of a hook."""
 
-    url: str = _environment("URL", "http://127.0.0.1:8787")
+    url: str = _environment("URL", "http://127.0.0.1:8787", secret=True)
     profile: str | None = _environment("PROFILE")
-    key: str | None = _environment("KEY")
+    key: str | None = _environment("KEY", secret=True)
     score: Literal["last", "all"] = "last"
     """The policy's turns to score; the profile's `aggregate` combines their rewards."""
-    timeout: float = 300.0
-    """Seconds for a whole call."""
+    timeout: float = _environment("TIMEOUT", 300.0)
+    """Seconds for a whole call, with all retries and waits. A call outlives a restart of the server that takes less
+    time."""
+    retries: int | None = _environment("RETRIES")
+    """Retries of a request, at most; by default as many as fit in `timeout`: see `guerdon.Client`."""
+    backoff: float = _environment("BACKOFF", 0.2)
+    """Seconds: the wait before the first retry, at most. It doubles with each retry."""
+    backoff_cap: float = _environment("BACKOFF_CAP", 5.0)
+    """Seconds: the longest wait before a retry."""
+    backoff_floor: float = _environment("BACKOFF_FLOOR", 0.05)
+    """Seconds: the shortest wait before a retry."""
     deadline_ms: int | None = None
     """Milliseconds after which sources that are not ready abstain."""
     thoughts: Literal["drop", "keep"] = "drop"
@@ -52,24 +64,44 @@ class Settings:
     expect_digest: str | None = _environment("EXPECT_DIGEST")
     """The configuration that must serve; another one is an error."""
 
+    @classmethod
+    def given(cls, settings: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> Settings:
+        """Makes settings from the arguments of a hook. A setting that does not exist is a `ConfigError`, with the name
+        that was probably meant."""
+        refuse_unknown(settings, cls.__dataclass_fields__)
+        return cls(**{**(defaults or {}), **settings})
+
     def __post_init__(self) -> None:
+        for name in ("timeout", "backoff", "backoff_cap", "backoff_floor"):
+            self._set(name, _number(name, getattr(self, name)))
+        if self.retries is not None:
+            self._set("retries", _count("retries", self.retries))
+        _one_of("score", self.score, ("last", "all"))
+        _one_of("thoughts", self.thoughts, ("drop", "keep"))
         if self.on_failure in ("error", "none"):
             return
         try:
             number = float(self.on_failure)
-        except ValueError:
+        except (TypeError, ValueError):
             number = math.nan
         if not math.isfinite(number):
             raise ConfigError(f"`on_failure` is {self.on_failure!r}; give 'error', 'none' or a finite number")
-        object.__setattr__(self, "on_failure", number)
+        self._set("on_failure", number)
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    def _limits(self) -> tuple[tuple[str, Any], ...]:
+        names = ("profile", "key", "timeout", "retries", "backoff", "backoff_cap", "backoff_floor", "expect_digest")
+        return tuple((name, getattr(self, name)) for name in names)
 
     def client(self) -> Client:
         """Returns the client for these settings, shared by all hooks of the process with equal settings."""
-        return _client(self.url, self.profile, self.key, self.timeout, self.expect_digest)
+        return _client(self.url, self._limits())
 
     def async_client(self) -> AsyncClient:
         """Returns the async client for these settings."""
-        return _async_client(self.url, self.profile, self.key, self.timeout, self.expect_digest)
+        return _async_client(self.url, self._limits())
 
     def rollout(self, prompt: Any, completion: Any, facts: Mapping[str, Any] | None = None) -> Rollout:
         """Builds a rollout from a prompt and the policy's reply, each a text or messages."""
@@ -117,15 +149,52 @@ class Settings:
 
 
 @lru_cache(maxsize=8)
-def _client(url: str, profile: str | None, key: str | None, timeout: float, digest: str | None) -> Client:
-    return Client(url, profile=profile, key=key, timeout=timeout, expect_digest=digest)
+def _client(url: str, limits: tuple[tuple[str, Any], ...]) -> Client:
+    return Client(url, **dict(limits))
 
 
 @lru_cache(maxsize=8)
-def _async_client(
-    url: str, profile: str | None, key: str | None, timeout: float, digest: str | None
-) -> AsyncClient:
-    return AsyncClient(url, profile=profile, key=key, timeout=timeout, expect_digest=digest)
+def _async_client(url: str, limits: tuple[tuple[str, Any], ...]) -> AsyncClient:
+    return AsyncClient(url, **dict(limits))
+
+
+def refuse_unknown(given: Iterable[str], known: Iterable[str]) -> None:
+    """Raises `ConfigError` for the first name that is not known, with the name that was probably meant."""
+    names = sorted(known)
+    for name in given:
+        if name not in names:
+            close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+            hint = f"did you mean `{close[0]}`?" if close else f"the settings are {', '.join(names)}"
+            raise ConfigError(f"there is no setting `{name}`; {hint}", {"field": str(name), "hint": hint})
+
+
+def _one_of(name: str, value: Any, choices: Sequence[str]) -> None:
+    if value not in choices:
+        hint = f"give {' or '.join(map(repr, choices))}"
+        raise ConfigError(f"`{name}` is {value!r}; {hint}", {"field": name, "hint": hint})
+
+
+def _number(name: str, value: Any) -> float:
+    """A number of seconds, which is a text if it comes from the environment."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not (math.isfinite(number) and number >= 0):
+        hint = "give seconds, such as 60"
+        raise ConfigError(f"`{name}` is {value!r}; {hint}", {"field": name, "hint": hint})
+    return number
+
+
+def _count(name: str, value: Any) -> int:
+    try:
+        count = int(value)
+    except (TypeError, ValueError):
+        count = -1
+    if count < 0 or count != float(value):
+        hint = "give a whole number, such as 5"
+        raise ConfigError(f"`{name}` is {value!r}; {hint}", {"field": name, "hint": hint})
+    return count
 
 
 _ROLES: dict[str, Literal["system", "assistant", "tool"]] = {
@@ -209,15 +278,13 @@ def row_facts(columns: Mapping[str, Any], names: Sequence[str], row: int) -> dic
 def numbers(result: Result) -> dict[str, float]:
     """Converts a result to names and numbers for a trainer's log; always the same names.
 
-    The names are `rm`, `judge` and `rules`, each with `_abstained`, the share of turns on which the source
-    abstained in part or in whole; and `failed`. These maps hold numbers only, so a missing number is 0
-    together with its flag; the reward itself is never replaced by 0.
+    The names are `rm`, `judge` and `rules`, each with `_abstained`, the share of turns on which the source has no
+    number, and `_partly`, the share of turns that it scored in part; and `failed`. These maps hold numbers only, so a
+    missing number is 0 together with its flag; the reward itself is never replaced by 0.
     """
-    turns = result["turns"]
     figures: dict[str, float] = {"failed": float(result["reward"] is None)}
     for source in PARTS:
         value = mean_part(result, source)
         figures[source] = 0.0 if math.isnan(value) else value
-        flags = abstained(turns, source)
-        figures[f"{source}_abstained"] = sum(flags) / len(flags) if flags else 1.0
+        figures[f"{source}_abstained"], figures[f"{source}_partly"] = shares(result["turns"], source)
     return figures

@@ -22,7 +22,7 @@ def register(name: str = "guerdon", *, facts_from: Sequence[str] = (), **setting
     """
     from swift.rewards import AsyncORM, orms
 
-    chosen = Settings(**settings)
+    chosen = Settings.given(settings)
 
     class GuerdonReward(AsyncORM):  # type: ignore[misc, unused-ignore]
         """One batched call per step, concurrent with the trainer's other async rewards."""

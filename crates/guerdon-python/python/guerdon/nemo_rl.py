@@ -36,7 +36,7 @@ def _environment() -> type:
 
         def __init__(self, config: Mapping[str, Any] | None = None) -> None:
             """Sets up the environment; `config` are settings of `guerdon.hook.Settings`."""
-            self.settings = Settings(**(config or {}))
+            self.settings = Settings.given(config or {})
             self.sums: dict[str, float] = {}
             self.steps = 0
 

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, Final, cast
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, TypeAlias, cast
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
+from guerdon.feedback import Feedback, Unscored, make_feedback
 from guerdon.wire import IncomparableGroup, Result, Turn, Usage, Versions
 
 PARTS: Final = ("rm", "judge", "rules")
 """The built-in sources."""
 
+Standing: TypeAlias = Literal["scored", "partly", "silent"]
+"""The answer of a source on a turn."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Scored:
     """The result of `score`.
 
@@ -40,6 +44,15 @@ class Scored:
     have no advantages."""
     comparable: list[bool]
     """For each rollout, `False` if its group is in `groups`."""
+    group_of: list[int] = field(default_factory=list)
+    """For each rollout, the number of its group; a rollout without a group has a number of its own."""
+
+    def __repr__(self) -> str:
+        rewards = [reward for reward in self.rewards if reward is not None]
+        mean = f", mean reward {math.fsum(rewards) / len(rewards):.4g}" if rewards else ""
+        profiles = ", ".join(sorted({versions["profile"] for versions in self.versions}))
+        count, missing = len(self.results), len(self.results) - len(rewards)
+        return f"<Scored: {count} rollouts, {missing} without a reward{mean}, profile {profiles}>"
 
     @property
     def rewards(self) -> list[float | None]:
@@ -70,12 +83,31 @@ class Scored:
         return np.array([mean_part(result, source) for result in self.results], dtype=np.float64)
 
     def abstained(self, source: str) -> NDArray[np.bool_]:
-        """Reports for each rollout (`[B]`) whether a source abstained on any scored turn, even in part.
+        """Reports for each rollout (`[B]`) whether a source has no number on any scored turn.
 
-        The reasons are in the results, `turns[i]["abstained"]`.
+        A rollout without scored turns counts, too. The reasons are in the results,
+        `turns[i]["abstained"]`.
         """
-        flags = [not result["turns"] or any(abstained(result["turns"], source)) for result in self.results]
+        flags = [not result["turns"] or "silent" in standings(result["turns"], source) for result in self.results]
         return np.array(flags, dtype=np.bool_)
+
+    def partly(self, source: str) -> NDArray[np.bool_]:
+        """Reports for each rollout (`[B]`) whether a source scored any turn in part: it has a number, and parts
+        of the source abstained, such as a rule that lacks a fact."""
+        flags = ["partly" in standings(result["turns"], source) for result in self.results]
+        return np.array(flags, dtype=np.bool_)
+
+    def feedback(self, dtype: DTypeLike | str | Any = np.float64, *, unscored: Unscored = "drop") -> Feedback:
+        """Returns the inputs of an update: rewards, groups and parts in one dtype.
+
+        - `dtype`: that of the log-probs, `float32` or `float64`: a NumPy or torch dtype, its name, or an array
+          or tensor that has it
+        - `unscored`: the treatment of rollouts without a complete reward, see `guerdon.feedback.Unscored`
+
+        Raises `UnscoredError` with `unscored="refuse"` if a rollout has no reward, and `OptimError` for another
+        dtype.
+        """
+        return make_feedback(self, dtype, unscored)
 
     def parts(self) -> dict[str, NDArray[np.float64]]:
         """Returns `rm`, `judge` and `rules`, the inputs of `guerdon.optim.Repo`."""
@@ -97,9 +129,20 @@ def turn_part(turn: Turn, source: str) -> float | None:
     return float(part["score"] if source == "rm" else part["points"])
 
 
-def abstained(turns: Iterable[Turn], source: str) -> list[bool]:
-    """Reports for each turn whether the source abstained, in part or in whole."""
-    return [
-        turn_part(turn, source) is None or any(entry["source"] == source for entry in turn["abstained"])
-        for turn in turns
-    ]
+def standings(turns: Iterable[Turn], source: str) -> list[Standing]:
+    """Returns the answer of a source on each turn: `scored`, `partly` (a number, and an abstention) or `silent`."""
+    return [_standing(turn, source) for turn in turns]
+
+
+def _standing(turn: Turn, source: str) -> Standing:
+    if turn_part(turn, source) is None:
+        return "silent"
+    return "partly" if any(entry["source"] == source for entry in turn["abstained"]) else "scored"
+
+
+def shares(turns: Sequence[Turn], source: str) -> tuple[float, float]:
+    """Returns the shares of turns on which a source is silent and scored in part. Without turns it is silent."""
+    answers = standings(turns, source)
+    if not answers:
+        return 1.0, 0.0
+    return answers.count("silent") / len(answers), answers.count("partly") / len(answers)

@@ -33,7 +33,7 @@ def _environment() -> type:
             facts.
             """
             super().__init__()
-            self.settings = Settings(**settings)
+            self.settings = Settings.given(settings)
             self.facts = facts(((extras or {}).get("reward_spec") or {}).get("ground_truth"), "ground_truth")
             self.dialogue: list[Message] = []
             self.figures: dict[str, float] = {}

@@ -20,6 +20,10 @@ class _BaseStream:
         self.summary: Summary | None = None
         """Versions, costs and the server's id of the request; `None` until the last result is read."""
 
+    def __repr__(self) -> str:
+        state = "open" if self._native is not None else "complete" if self.summary else "closed"
+        return f"<{type(self).__name__}: {state}>"
+
     def close(self) -> None:
         """Closes the connection. The server does not start the remaining work."""
         self._native = None

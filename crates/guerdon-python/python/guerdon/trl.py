@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from guerdon.hook import Settings, row_facts
-from guerdon.scored import PARTS, abstained
+from guerdon.scored import PARTS, shares
 
 RewardFunction = Callable[..., Coroutine[Any, Any, list[float | None]]]
 
@@ -30,7 +30,7 @@ def reward(*, facts_from: Sequence[str] = (), name: str = "guerdon", **settings:
     Every part is logged: its mean over the batch by `log_metric`, and a column of the completions table by
     `log_extra`.
     """
-    chosen = Settings(**{"on_failure": "none", **settings})
+    chosen = Settings.given(settings, {"on_failure": "none"})
 
     async def scored(prompts: list[Any], completions: list[Any], **columns: Any) -> list[float | None]:
         rollouts = [
@@ -41,12 +41,13 @@ def reward(*, facts_from: Sequence[str] = (), name: str = "guerdon", **settings:
         log_metric, log_extra = columns.get("log_metric"), columns.get("log_extra")
         for source in PARTS:
             part = batch.part(source)
-            flags = [flag for result in batch.results for flag in abstained(result["turns"], source)]
+            silent, partly = shares([turn for result in batch.results for turn in result["turns"]], source)
             if log_metric is not None:
                 # Without numbers nothing is logged, because TRL averages the logged values.
                 if not np.isnan(part).all():
                     log_metric(f"{name}/{source}", float(np.nanmean(part)))
-                log_metric(f"{name}/{source}_abstained", sum(flags) / len(flags) if flags else 1.0)
+                log_metric(f"{name}/{source}_abstained", silent)
+                log_metric(f"{name}/{source}_partly", partly)
             if log_extra is not None:
                 log_extra(
                     f"{name}/{source}", [None if math.isnan(value) else value for value in part.tolist()]

@@ -21,7 +21,8 @@ from guerdon.errors import ConfigError
 from guerdon.hook import Settings, facts, numbers
 from guerdon.wire import Result, Rollout
 
-_KEYS = frozenset(Settings.__dataclass_fields__)
+_VERLS = ("reward_", "sandbox_", "model_")
+"""The beginnings of names that verl's managers pass, such as the address of its reward model."""
 
 
 async def compute_score(
@@ -47,8 +48,7 @@ def compute_score_sync(
 def _request(
     reply: str, ground_truth: Any, extra_info: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> tuple[Settings, Rollout]:
-    # verl adds its own keys, such as the address of its reward model.
-    chosen = Settings(**{name: value for name, value in settings.items() if name in _KEYS})
+    chosen = Settings.given({name: value for name, value in settings.items() if not name.startswith(_VERLS)})
     if extra_info.get("messages") is None:
         raise ConfigError(
             "extra_info has no `messages`: verl passes no prompt, so put the dialogue there in the dataset, "

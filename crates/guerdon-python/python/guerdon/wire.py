@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypeAlias, TypedDict
+
+Estimator: TypeAlias = Literal["grpo", "dr_grpo", "rloo", "batch_std", "pass_at_k", "gpg"]
+"""The comparison of a reward `s` with its group of `k` scored siblings, itself included.
+
+- `grpo`: `(s - mean) / (std + eps)` (arXiv 2402.03300)
+- `dr_grpo`: `s - mean` (arXiv 2503.20783)
+- `rloo`: `s - mean of the others` (arXiv 2402.14740)
+- `batch_std`: `(s - mean) / (std of the batch + eps)` (arXiv 2508.08221)
+- `pass_at_k`: `(best - second best) / (std + eps)` for the best, 0 for its siblings (arXiv
+  2503.19595)
+- `gpg`: `alpha (s - mean)` with `alpha` the number of scored rollouts divided by the number of rewards
+  that are not 0 (arXiv 2504.02546)
+"""
 
 # Required keys are in a base class, because Python 3.10 has no `NotRequired`.
 

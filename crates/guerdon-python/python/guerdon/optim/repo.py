@@ -161,7 +161,7 @@ class Batch(_Batch, total=False):
 _KEYS = frozenset(Batch.__annotations__) | frozenset(_Batch.__annotations__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Update:
     """The result of one update. Arrays are `[B, T]`, have the batch's dtype and belong to the caller."""
 
@@ -180,6 +180,10 @@ class Update:
     metrics: dict[str, float]
     """Figures for a log, named `stage/figure`."""
 
+    def __repr__(self) -> str:
+        rows, width = self.dlogp.shape
+        return f"<Update: loss {self.loss:.6g}, {rows} x {width} {self.dlogp.dtype}, {len(self.metrics)} metrics>"
+
 
 class Repo:
     """The optimizer: a configuration, and state kept over updates (the KL coefficient and trends)."""
@@ -190,7 +194,11 @@ class Repo:
         Raises `OptimError` for an unknown name or a setting out of range.
         """
         settings = {"preset": config} if isinstance(config, str) else dict(config or {})
+        self._settings = settings
         self._native = _guerdon.Repo(to_json(settings))
+
+    def __repr__(self) -> str:
+        return f"Repo({self._settings!r})"
 
     @property
     def beta(self) -> float:

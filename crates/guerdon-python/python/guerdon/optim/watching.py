@@ -22,7 +22,11 @@ class Monitor:
         - `dead_zone`: the distance from 0 within which a reward model's score leaves judge and rules
           without effect
         """
+        self._shown = f"Monitor(bound={bound!r}, dead_zone={dead_zone!r})"
         self._native = _guerdon.Monitor(settings(bound=bound, dead_zone=dead_zone))
+
+    def __repr__(self) -> str:
+        return self._shown
 
     def watch(
         self,
