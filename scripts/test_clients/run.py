@@ -25,6 +25,9 @@ def main() -> int:
     parser.add_argument("--slime", help="a checkout of THUDM/slime")
     parser.add_argument("--roll", help="a checkout of alibaba/ROLL")
     parser.add_argument("--verifiers", metavar="PYTHON", help="a Python that has verifiers 0.4.0")
+    parser.add_argument(
+        "--hooks", metavar="PYTHON", action="append", default=[], help="a Python that has guerdon, and trainers of hooks.py"
+    )
     chosen = parser.parse_args()
     if not chosen.server.exists():
         sys.exit(f"cannot find {chosen.server}; build it with `cargo build --release -p guerdon-cli`")
@@ -38,7 +41,8 @@ def main() -> int:
             url = address(server)
             light = [PYTHON, HERE / "clients.py", url, TOKEN]
             heavy = [chosen.verifiers, HERE / "verifiers_client.py", url, TOKEN]
-            runs = [light, heavy] if chosen.verifiers else [light]
+            hooks = [[python, HERE / "hooks.py", url, TOKEN] for python in chosen.hooks]
+            runs = [light, *([heavy] if chosen.verifiers else []), *hooks]
             codes = [subprocess.run(run, env=environment | checkouts, check=False).returncode for run in runs]
             return max(codes, key=abs)
         finally:
