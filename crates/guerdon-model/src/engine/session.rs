@@ -393,6 +393,12 @@ fn session_options(
         // Spinning would occupy the cores between batches, which the tokenizers need.
         .with_intra_op_spinning(false)?
         .with_intra_threads(config.threads)?;
+    if config.device == Device::Cpu {
+        // The arena doubles whenever it grows and returns nothing, which takes more than the weights
+        // of a small model. A pattern of memory is kept for every shape, and dialogues have many.
+        let cpu = ep::CPU::default().with_arena_allocator(false).build();
+        builder = builder.with_memory_pattern(false)?.with_execution_providers([cpu])?;
+    }
     if let Device::Cuda(number) = config.device {
         let cuda = ep::CUDA::default()
             .with_device_id(i32::from(number))
