@@ -16,8 +16,10 @@ import itertools
 import json
 import os
 import pathlib
+import re
 import runpy
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -462,18 +464,43 @@ def takes_positions(source, target):
     manifest.write_text(manifest.read_text().replace("pad_token", "first_position = 2\npad_token", 1))
 
 
-def fixture(case, out, scratch, positions=False):
-    """A tiny model with a few rows of its reference; the tokenizers are shared by all."""
+# Wide enough for products that are worth 8 bits.
+WIDE = dict(hidden_size=64, intermediate_size=96, num_hidden_layers=1, num_attention_heads=4)
+
+
+def scales_by_batch(target):
+    """Quantises the graph as most tools do, with one scale for all texts of a batch, and states its error."""
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    import graph_scores
+
+    rows = [json.loads(line) for line in (target / "reference.jsonl").read_text(encoding="utf-8").splitlines()]
+    quantize_dynamic(str(target / "model.onnx"), str(target / "model.onnx"), weight_type=QuantType.QInt8)
+    found = graph_scores.scores(graph_scores.session(target / "model.onnx"), [row["ids"] for row in rows])[:, 0]
+    assert any(node.op_type == "DynamicQuantizeLinear" for node in onnx.load(target / "model.onnx").graph.node)
+    expected = [row["score"] for row in rows]
+    spread = statistics.pstdev(expected)
+    error = max(abs(float(score) - wanted) / spread for score, wanted in zip(found, expected))
+    manifest = target / "guerdon.model.toml"
+    manifest.write_text(re.sub(r"(?m)^error = .*$", f"error = {error:.3e}", manifest.read_text(encoding="utf-8"), count=1), encoding="utf-8")
+
+
+def fixture(case, out, scratch, kind=None):
+    """A tiny model with a few rows of its reference; the tokenizers are shared by all. kind: `positions` for a graph that takes them,
+    `int8` for 8-bit arithmetic, `by-batch` for a graph whose scores depend on the other texts of a batch."""
     import hashlib
 
     import onnx
 
-    source, target = scratch / title(case), out / (title(case) + "-positions" * positions)
-    checkpoint(case, source)
-    if not run(f"{target.name}: exported", *export(case, source, target)):
+    source, target = scratch / title(case), out / "-".join([title(case), *([kind] if kind else [])])
+    checkpoint(case, source, **(WIDE if kind in ("int8", "by-batch") else {}))
+    if not run(f"{target.name}: exported", *export(case, source, target), *(["--precision", "int8"] if kind == "int8" else [])):
         sys.exit(1)
-    if positions:
+    if kind == "positions":
         takes_positions(source, target)
+    elif kind == "by-batch":
+        scales_by_batch(target)
     limits = [p for p in onnx.load(target / "model.onnx").metadata_props if p.key == "guerdon.max_tokens"]
     model = without_names(onnx.load(target / "model.onnx"))
     model.metadata_props.extend(limits)
@@ -512,8 +539,9 @@ def main():
         for case in FIXTURES:
             if not chosen or title(case) in chosen:
                 fixture(case, out, scratch)
-        if not chosen or "positions" in chosen:
-            fixture(("Roberta", 1, "right", "own", None), out, scratch, positions=True)
+        for name, kind in (("Roberta", "positions"), ("Bert", "int8"), ("Bert", "by-batch")):
+            if not chosen or kind in chosen:
+                fixture((name, 1, "right", "own", None), out, scratch, kind)
         shutil.rmtree(scratch, ignore_errors=True)
         return
     out, chosen = pathlib.Path(sys.argv[1]), sys.argv[2:]

@@ -139,3 +139,67 @@ fn wrong_first_position_is_refused() {
         assert!(error.to_string().contains("`input.first_position`"), "{error}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn arithmetic_in_8_bits_has_the_same_bits_in_any_batch() {
+    let folder = families().join("bert-1-right-pad-own-int8");
+    let model = load(&folder).unwrap();
+    assert_eq!(model.manifest().precision, Some(guerdon_model::Precision::Int8));
+    let rows = rows(&folder);
+    let mut alone = Vec::new();
+    for (rollout, _) in &rows {
+        alone.push(model.raw_scores(rollout).await.unwrap()[0].to_bits());
+    }
+    let together = join_all(rows.iter().map(|(rollout, _)| model.raw_scores(rollout))).await;
+    let together: Vec<u32> =
+        together.into_iter().map(|score| score.unwrap()[0].to_bits()).collect();
+    assert_eq!(together, alone);
+    model.shutdown();
+}
+
+#[test]
+fn arithmetic_in_8_bits_without_its_error_or_beyond_it_is_refused() {
+    let folder = copy("bert-1-right-pad-own-int8", "encoder.json");
+    let path = folder.path().join("model");
+    let manifest = path.join("guerdon.model.toml");
+    let text = read(&manifest);
+    load(&path).unwrap().shutdown();
+    let without: Vec<&str> = text.lines().filter(|line| !line.starts_with("error = ")).collect();
+    write(&manifest, &without.join("\n"));
+    let error = load(&path).unwrap_err();
+    assert!(error.to_string().contains("`precision` = \"int8\" needs [reference]"), "{error}");
+    // The graph is less exact than its manifest states.
+    let exact: Vec<&str> = text
+        .lines()
+        .map(|line| if line.starts_with("error = ") { "error = 0.0" } else { line })
+        .collect();
+    write(&manifest, &exact.join("\n"));
+    let error = load(&path).unwrap_err();
+    assert!(matches!(error, Error::Reference { .. }), "{error}");
+    assert!(error.to_string().contains("standard deviations away"), "{error}");
+    // Rows without scores state nothing.
+    let rows: Vec<String> = read(&path.join("reference.jsonl"))
+        .lines()
+        .map(|line| {
+            let mut row: Value = serde_json::from_str(line).unwrap();
+            row.as_object_mut().unwrap().retain(|key, _| !key.starts_with("score"));
+            row.to_string()
+        })
+        .collect();
+    write(&path.join("reference.jsonl"), &rows.join("\n"));
+    let unhashed: Vec<&str> = text.lines().filter(|line| !line.starts_with("sha256 = ")).collect();
+    write(&manifest, &unhashed.join("\n"));
+    let error = load(&path).unwrap_err();
+    assert!(error.to_string().contains("no row with a score"), "{error}");
+}
+
+#[test]
+fn graph_that_scales_by_batch_runs_one_text_at_a_time() {
+    let folder = families().join("bert-1-right-pad-own-by-batch");
+    let model = load(&folder).unwrap();
+    assert!(model.batching().contains("1 sequences"), "{}", model.batching());
+    model.shutdown();
+    let exact = load(&families().join("bert-1-right-pad-own")).unwrap();
+    assert!(!exact.batching().contains("of 1 sequences"), "{}", exact.batching());
+    exact.shutdown();
+}
