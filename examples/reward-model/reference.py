@@ -8,9 +8,13 @@ subsets (MIT) and of OpenAssistant's Chinese rows (Apache-2.0), chosen to be sho
 
 import argparse
 import json
+import re
 from pathlib import Path
 
+import numpy as np
+
 import rm_onnx
+from manifest import number, sha256
 from rm_model import RewardModel, score_all
 from rm_text import encode, load_tokenizer, read_pairs
 
@@ -35,6 +39,18 @@ def dialogues(pair_files):
         yield f"{name} {side} ({row['license']})", row["prompt"] + [{"role": "assistant", "content": row[side]}], len(row["prompt"])
 
 
+def state(folder):
+    """Write the section [reference] of the manifest: the error of the graph, whose weights have 4 bits, against PyTorch in fp32."""
+    rows = [json.loads(line) for line in (folder / "reference.jsonl").open(encoding="utf-8")]
+    expected, found = (np.array([row[key] for row in rows]) for key in ("score", "graph_score"))
+    apart = np.abs(found - expected) / max(float(expected.std()), 1e-3)
+    section = {"sha256": sha256(folder / "reference.jsonl"), "by": "PyTorch, RewardModel of rm_model.py", "storage": "4 bits",
+               "error": float(apart.max()), "rms": float(np.sqrt(np.mean(apart**2)))}
+    manifest = folder / "guerdon.model.toml"
+    text = re.sub(r"(?ms)^\[reference\]\n.*?(?=^\[|\Z)", "", manifest.read_text(encoding="utf-8")).rstrip()
+    manifest.write_text("\n".join([text, "", "[reference]", *(f"{key} = {number(value)}" for key, value in section.items()), ""]), encoding="utf-8")
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--checkpoint", required=True)
@@ -51,8 +67,9 @@ def main():
     with open(folder / "reference.jsonl", "w", encoding="utf-8") as f:
         for (source, messages, index), row, score in zip(items, coded, torch_scores):
             line = {"source": source, "messages": messages, "index": index, "ids": row.ids, "truncated": row.truncated,
-                    "score_torch": round(score, 6), "score_onnx": round(float(rm_onnx.score_batch(sess, [row])[0]), 6)}
+                    "score": round(score, 6), "graph_score": round(float(rm_onnx.score_batch(sess, [row])[0]), 6)}
             f.write(json.dumps(line, ensure_ascii=False) + "\n")
+    state(folder)
     print(f"{len(items)} rows, {sum(row.truncated for row in coded)} truncated")
 
 

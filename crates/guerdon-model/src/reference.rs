@@ -21,8 +21,8 @@ struct Row {
     truncated: bool,
     /// From NumPy in double precision, or from transformers in single precision.
     score: Option<f32>,
-    score_torch: Option<f32>,
-    score_onnx: Option<f32>,
+    /// From Python's onnxruntime.
+    graph_score: Option<f32>,
 }
 
 /// Compares ids exactly, each score of a row within the tolerance of its kind, and each row's score
@@ -64,11 +64,10 @@ fn compare(config: &ModelConfig, rows: &[Row], drift: f32) -> f64 {
             let error = expected.map_or(0.0, |expected| (scored.raw.value - expected).abs());
             assert!(error <= tolerance, "row {number}: {} against {expected:?}", scored.raw.value);
         };
-        near(row.score, 1e-5);
+        // The bundled graph stores its weights in 4 bits; PyTorch does not.
+        near(row.score, if row.graph_score.is_some() { 0.05 } else { 1e-5 });
         // The same engine, possibly of another version or on another processor.
-        near(row.score_onnx, 1e-4);
-        // The bundled graph stores its weights as int8; PyTorch does not.
-        near(row.score_torch, 0.05);
+        near(row.graph_score, 1e-4);
         alone.push(scored.raw.value);
     }
     let together = runtime.block_on(async {
@@ -135,7 +134,7 @@ fn packed_decoders_match_transformers_in_any_batch() {
 fn bundled_model_matches_python_in_ids_and_scores() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/e5-hh");
     let rows = rows(&folder);
-    assert!(rows.iter().all(|row| row.score_onnx.is_some() && row.score_torch.is_some()));
+    assert!(rows.iter().all(|row| row.score.is_some() && row.graph_score.is_some()));
     assert!(rows.len() >= 20 && rows.iter().any(|row| row.truncated));
     // Exact: the graph was written so that no sum depends on the batch.
     compare(&ModelConfig::new(folder), &rows, 0.0);

@@ -2,7 +2,8 @@
 //!
 //! A row has the fields `messages`, `index` (the scored message) and `score`. `ids` are the token
 //! ids of the framework's tokenizer; `truncated` marks a row whose text was cut to the model's
-//! limit. Other fields are ignored.
+//! limit. `graph_score` is the score of the exported graph in another program, from which only
+//! rounding may differ, whatever the error of the graph's weights. Other fields are ignored.
 
 use std::path::{Path, PathBuf};
 
@@ -54,6 +55,15 @@ impl ReferenceTolerance {
         }
     }
 
+    /// The tolerance for scores of the same graph in another program, which differ by rounding.
+    pub(crate) const fn of_rounding(self, device: Device) -> Self {
+        let deviations = match device {
+            Device::Cpu => ROUNDING,
+            Device::Cuda(_) => GPU_ROUNDING,
+        };
+        Self { deviations, is_stated: true, ..self }
+    }
+
     /// The allowed difference from the score `expected`. Single precision limits it below.
     #[must_use]
     pub fn allowed(&self, expected: f64) -> f64 {
@@ -79,10 +89,13 @@ pub(crate) struct ReferenceRow {
     /// Token ids of the framework's tokenizer.
     pub(crate) ids: Option<Vec<u32>>,
     pub(crate) truncated: bool,
+    /// The score of the framework.
     pub(crate) score: Option<f64>,
+    /// The score of the same graph in another program.
+    pub(crate) graph_score: Option<f64>,
 }
 
-/// A line of the file. The bundled model has its scores from two programs.
+/// A line of the file. Earlier files have the scores under other names.
 #[derive(Deserialize)]
 struct Line {
     messages: Option<Vec<Message>>,
@@ -90,9 +103,10 @@ struct Line {
     ids: Option<Vec<u32>>,
     #[serde(default)]
     truncated: bool,
+    #[serde(alias = "score_torch")]
     score: Option<f64>,
-    score_onnx: Option<f64>,
-    score_torch: Option<f64>,
+    #[serde(alias = "score_onnx")]
+    graph_score: Option<f64>,
 }
 
 /// The reference scores of the model in a folder.
@@ -132,7 +146,7 @@ fn parse(text: &str) -> Result<Vec<ReferenceRow>, String> {
     for (line, json) in lines {
         let row: Line =
             serde_json::from_str(json).map_err(|error| format!("line {line}: {error}"))?;
-        let score = row.score.or(row.score_onnx).or(row.score_torch);
+        let (graph_score, score) = (row.graph_score, row.score.or(row.graph_score));
         let (Some(messages), Some(index)) = (row.messages, row.index) else { continue };
         if score.is_none() && row.ids.is_none() {
             continue;
@@ -144,7 +158,7 @@ fn parse(text: &str) -> Result<Vec<ReferenceRow>, String> {
             ));
         }
         let (ids, truncated) = (row.ids, row.truncated);
-        rows.push(ReferenceRow { line, messages, index, ids, truncated, score });
+        rows.push(ReferenceRow { line, messages, index, ids, truncated, score, graph_score });
     }
     Ok(rows)
 }
@@ -157,12 +171,14 @@ mod tests {
     fn rows_without_a_score_are_skipped_and_faults_are_named_by_line() {
         let row = r#"{"messages": [{"role": "user", "content": "a"}], "index": 0"#;
         let rows = parse(&format!(
-            "{row}, \"score\": 1.5, \"source\": \"x\"}}\n\n{row}}}\n{row}, \"score_onnx\": 2, \"score_torch\": 3}}\n"
+            "{row}, \"score\": 1.5, \"source\": \"x\"}}\n\n{row}}}\n{row}, \"score_onnx\": 2, \"score_torch\": 3}}\n\
+             {row}, \"graph_score\": 4}}\n"
         ))
         .unwrap();
-        let read: Vec<(usize, Option<f64>)> =
-            rows.iter().map(|row| (row.line, row.score)).collect();
-        assert_eq!(read, [(1, Some(1.5)), (4, Some(2.0))]);
+        let read: Vec<(usize, Option<f64>, Option<f64>)> =
+            rows.iter().map(|row| (row.line, row.score, row.graph_score)).collect();
+        let expected = [(1, Some(1.5), None), (4, Some(3.0), Some(2.0)), (5, Some(4.0), Some(4.0))];
+        assert_eq!(read, expected);
         for (text, fault) in [
             (format!("{row}, \"score\": NaN}}"), "line 1: "),
             (format!("\n{row}, \"sco"), "line 2: "),

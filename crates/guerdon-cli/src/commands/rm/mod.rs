@@ -117,7 +117,20 @@ fn check(
             f64::from(wrong) / stated.deviation,
         )?,
     }
-    Ok(if same && right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let graph = rows.iter().zip(&together.scores).filter_map(|(row, score)| {
+        row.graph.map(|expected| (f64::from(expected), f64::from(*score)))
+    });
+    let (mut count, mut furthest, mut equal) = (0, 0.0_f64, true);
+    let rounding = tolerance.map_or(TOLERANCE, |tolerance| tolerance.max(TOLERANCE));
+    for (expected, score) in graph {
+        let apart = (expected - score).abs();
+        equal &= apart <= f64::from(rounding) * expected.abs().max(1.0);
+        (count, furthest) = (count + 1, furthest.max(apart));
+    }
+    if count > 0 {
+        outln!("{}  {count} scores of the same graph: at most {furthest:e} apart", verdict(equal))?;
+    }
+    Ok(if same && right && equal { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 const fn verdict(good: bool) -> &'static str {

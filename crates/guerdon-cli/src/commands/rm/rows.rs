@@ -14,11 +14,13 @@ use crate::commands::setup::{read, runtime, without_mark};
 pub(super) struct ReferenceRow {
     pub(super) rollout: Rollout,
     pub(super) expected: Option<f32>,
+    /// The score of the same graph in another program.
+    pub(super) graph: Option<f32>,
 }
 
 /// Reads rollouts in the form of `POST /v1/score`, or the rows of
-/// examples/reward-model/reference.py, which have the turn as `index` and its reference score as
-/// `score` or `score_onnx`.
+/// examples/reward-model/reference.py, which have the turn as `index` and its reference scores as
+/// `score` and `graph_score`.
 pub(super) fn rows(file: &Path) -> anyhow::Result<Vec<ReferenceRow>> {
     let text = read(file)?;
     let lines = without_mark(&text).lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
@@ -34,15 +36,18 @@ pub(super) fn rows(file: &Path) -> anyhow::Result<Vec<ReferenceRow>> {
 fn row(line: &str) -> anyhow::Result<ReferenceRow> {
     let value: Value = serde_json::from_str(line)?;
     let Some(index) = value.get("index").and_then(Value::as_u64) else {
-        return Ok(ReferenceRow { rollout: serde_json::from_value(value)?, expected: None });
+        let rollout = serde_json::from_value(value)?;
+        return Ok(ReferenceRow { rollout, expected: None, graph: None });
     };
     let messages = serde_json::from_value(value.get("messages").cloned().unwrap_or_default())?;
     let score = ScoreTurns::Indices(vec![usize::try_from(index)?]);
-    let expected =
-        ["score", "score_onnx"].iter().find_map(|key| value.get(key).and_then(Value::as_f64));
     #[expect(clippy::cast_possible_truncation, reason = "a model's score has 32 bits")]
-    let expected = expected.map(|expected| expected as f32);
-    Ok(ReferenceRow { rollout: Rollout { messages, score, ..Rollout::default() }, expected })
+    let number = |keys: &[&str]| {
+        keys.iter().find_map(|key| value.get(key).and_then(Value::as_f64)).map(|score| score as f32)
+    };
+    let expected = number(&["score", "score_torch", "graph_score", "score_onnx"]);
+    let rollout = Rollout { messages, score, ..Rollout::default() };
+    Ok(ReferenceRow { rollout, expected, graph: number(&["graph_score", "score_onnx"]) })
 }
 
 /// The scores of all rows, submitted at once, in order.
