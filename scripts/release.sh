@@ -38,7 +38,7 @@ for crate in guerdon-cli guerdon-python; do
         --manifest-path "crates/$crate/Cargo.toml"
     mv "crates/$crate/release-sbom.json" "$dest/$crate-$version.cdx.json"
     # The tool writes one file for each crate of the workspace that this one needs.
-    find crates -name release-sbom.json -delete
+    find crates tests examples xtask -name release-sbom.json -delete
 done
 
 rm -f "$dest/SHA256SUMS"
