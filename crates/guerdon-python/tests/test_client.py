@@ -102,6 +102,21 @@ def test_values_without_json_form_are_refused_with_their_place_before_sending(cl
     assert raised.value.pointer == "/rollouts/1"
 
 
+@pytest.mark.parametrize("wrong", [{"messages": []}, "messages", b"messages"])
+def test_one_rollout_in_place_of_a_list_is_refused_with_a_hint(client, wrong):
+    with pytest.raises(errors.RequestError, match="give a list of rollouts") as raised:
+        client.score(wrong)
+    assert raised.value.pointer == "/rollouts"
+
+
+@pytest.mark.parametrize("text", ["\ud800", "a\udfff", "\udc00\ud800"])
+def test_half_a_surrogate_pair_is_refused_with_its_place(client, rollouts, text):
+    rollouts[1]["messages"][-1]["content"] = text
+    with pytest.raises(errors.RequestError, match="surrogates not allowed") as raised:
+        client.score(rollouts)
+    assert raised.value.pointer == "/rollouts/1"
+
+
 def test_an_invalid_request_is_refused_with_its_place(client, rollouts):
     rollouts[0]["mesages"] = rollouts[0].pop("messages")
     with pytest.raises(errors.RequestError, match="unknown field `mesages`") as raised:

@@ -231,6 +231,10 @@ def body_of(
     deadline_ms: int | None,
 ) -> str:
     """Returns the JSON text of a request. Raises `RequestError` with the place of a value that JSON does not have."""
+    if isinstance(rollouts, (str, bytes, Mapping)):
+        hint = "give a list of rollouts, also for one: [{'messages': [...]}]"
+        message = f"the request was not sent: the rollouts are a {type(rollouts).__name__} (at `/rollouts`); {hint}"
+        raise RequestError(message, {"code": "invalid_request", "pointer": "/rollouts", "hint": hint})
     fields = {
         "rollouts": list(rollouts),
         "profile": profile,
@@ -247,7 +251,10 @@ def body_of(
 
 def _to_json(value: Any) -> str:
     # JSON has no NaN, and writing it as `null` would change its meaning.
-    return json.dumps(value, allow_nan=False, default=_plain)
+    text = json.dumps(value, allow_nan=False, ensure_ascii=False, default=_plain)
+    # Raises a ValueError for half of a surrogate pair, which has no UTF-8 form.
+    text.encode()
+    return text
 
 
 def _plain(value: Any) -> Any:

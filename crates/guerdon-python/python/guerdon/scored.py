@@ -110,7 +110,7 @@ class Scored:
         return make_feedback(self, dtype, unscored)
 
     def parts(self) -> dict[str, NDArray[np.float64]]:
-        """Returns `rm`, `judge` and `rules`, the inputs of `guerdon.optim.Repo`."""
+        """Returns `rm`, `judge` and `rules` in float64; `feedback` returns them in the dtype of the log-probs."""
         return {source: self.part(source) for source in PARTS}
 
 
