@@ -25,7 +25,7 @@
 //! | `vllm.rs`, `vllm_score.rs` | `/pooling`; `/score` | vLLM |
 //! | `tei.rs` | `/predict`, `/` | text-embeddings-inference, `huggingface_hub` |
 //! | `rerank.rs` | `/rerank` | by the body: text-embeddings-inference, vLLM, Infinity |
-//! | `probes.rs` | `/health`, `/info` | launchers and load balancers of serving engines |
+//! | `probes.rs` | `/health`, `/info`, `/v1/models` | launchers and load balancers of serving engines |
 //! | `llama_factory.rs` | `/v1/score/evaluation` | LLaMA-Factory |
 //! | `nemo_gym.rs` | `/seed_session`, `/verify`, `/reverify_mode` | NeMo-Gym, NeMo-RL, verifiers, prime-rl |
 //! | `nemo_gym_metrics.rs` | `/aggregate_metrics` | NeMo-Gym |

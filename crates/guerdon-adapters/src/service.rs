@@ -43,6 +43,9 @@ pub trait ScoreService: fmt::Debug + Send + Sync + 'static {
     /// [`Invalid`] if there is no such profile; the detail names those that exist.
     fn profile(&self, name: Option<&ProfileName>) -> Result<ProfileSummary, Invalid>;
 
+    /// The names of all profiles, in alphabetical order.
+    fn profiles(&self) -> Vec<ProfileName>;
+
     /// Reads a JSON body whole, after a check of content type, encoding and size. Then takes one of
     /// the places for concurrent requests, which the service holds until it is dropped.
     ///

@@ -112,6 +112,31 @@ async fn rerank_puts_unscored_reply_last_with_on_failure_null() {
 }
 
 #[tokio::test]
+async fn profiles_are_listed_as_models_with_the_default_first() {
+    let server = server().await;
+    let listed = server.get("/v1/models").await.json();
+    let names = |listed: &Value| -> Vec<String> {
+        let models = listed["data"].as_array().unwrap();
+        assert!(models.iter().all(|model| model["object"] == "model"), "{listed}");
+        models.iter().map(|model| model["id"].as_str().unwrap().to_owned()).collect()
+    };
+    let info = server.get("/v1/info").await.json();
+    let all = names(&listed);
+    assert_eq!((&listed["object"], &json!(all[0])), (&json!("list"), &info["default_profile"]));
+    let mut sorted = all.clone();
+    sorted.sort();
+    let profiles: Vec<_> = info["profiles"].as_object().unwrap().keys().cloned().collect();
+    assert_eq!(sorted, profiles);
+    for name in &all {
+        for path in [format!("/profiles/{name}/v1/models"), format!("/v1/models?profile={name}")] {
+            assert_eq!(names(&server.get(&path).await.json()), [name.as_str()], "{path}");
+        }
+    }
+    assert_eq!(server.get("/v1/models?profile=nowhere").await.status, 422);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn health_needs_no_token_and_info_needs_one() {
     let tokens =
         "[auth]\ntokens = [{ name = \"trainer\", env = \"TEST_TOKEN\", scopes = [\"score\"] }]\n";

@@ -1,22 +1,23 @@
-//! `GET /health` and `GET /info`: probes that launchers, load balancers and clients of a serving
+//! `GET /health`, `GET /info` and `GET /v1/models`: probes that launchers, load balancers and clients of a serving
 //! engine send before the first text. vLLM, SGLang, text-embeddings-inference and Infinity serve
 //! the first. The second is text-embeddings-inference's; `huggingface_hub` reads it as an
-//! endpoint's info.
+//! endpoint's info. The third is OpenAI's, which vLLM and SGLang serve; its clients take the name of a
+//! model from it.
 
 use std::collections::BTreeMap;
 
 use axum::Json;
-use guerdon_types::{Problem, ProblemCode};
+use guerdon_types::{Problem, ProblemCode, ProfileName};
 use serde::Serialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::classifier::LABEL;
+use super::classifier::{LABEL, now};
 use crate::score::UrlOptions;
 use crate::service::{ApiError, ScoreHandle};
 
 pub(super) fn routes() -> OpenApiRouter {
-    OpenApiRouter::new().routes(routes!(health)).routes(routes!(info))
+    OpenApiRouter::new().routes(routes!(health)).routes(routes!(info)).routes(routes!(models))
 }
 
 /// Reports that the server takes requests: `/readyz` under the name that serving engines use.
@@ -84,4 +85,49 @@ async fn info(
         auto_truncate: true,
         version: env!("CARGO_PKG_VERSION").to_owned(),
     }))
+}
+
+/// The profiles, as OpenAI's list of models.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct ListedModels {
+    object: &'static str,
+    /// The default profile, then the others by name.
+    data: Vec<ListedModel>,
+}
+
+/// A profile, as OpenAI's clients read a model.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct ListedModel {
+    /// The profile's name.
+    id: String,
+    object: &'static str,
+    /// The time of the reply, in seconds since 1970.
+    created: u64,
+    owned_by: &'static str,
+}
+
+/// Lists the profiles as models, for clients that ask before the first text. With a profile in the
+/// URL, that profile alone. The field `model` of a request is echoed and selects nothing: a profile
+/// is selected in the URL.
+#[utoipa::path(get, path = "/v1/models", tag = "trainers", params(UrlOptions), responses(
+    (status = 200, body = ListedModels),
+    (status = "4XX", description = "There is no such profile.", body = Problem,
+        content_type = "application/problem+json"),
+))]
+async fn models(
+    ScoreHandle(service): ScoreHandle,
+    options: UrlOptions,
+) -> Result<Json<ListedModels>, ApiError> {
+    let first = service.profile(options.profile.as_ref())?.name;
+    let mut names = vec![first.clone()];
+    if options.profile.is_none() {
+        names.extend(service.profiles().into_iter().filter(|name| *name != first));
+    }
+    let model = |name: ProfileName| ListedModel {
+        id: name.to_string(),
+        object: "model",
+        created: now(),
+        owned_by: "guerdon",
+    };
+    Ok(Json(ListedModels { object: "list", data: names.into_iter().map(model).collect() }))
 }

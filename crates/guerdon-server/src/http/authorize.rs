@@ -31,8 +31,12 @@ fn scope_of(path: &str) -> Option<Scope> {
         _ if path.starts_with("/docs/") => None,
         "/v1/reload" | "/v1/rollback" | "/v1/promote" => Some(Scope::Admin),
         "/v1/rules/check" => Some(Scope::Check),
-        "/v1/info" | "/metrics" | "/v1/rules" | "/info" => Some(Scope::Read),
-        _ if path.starts_with("/profiles/") && path.ends_with("/info") => Some(Scope::Read),
+        "/v1/info" | "/v1/models" | "/metrics" | "/v1/rules" | "/info" => Some(Scope::Read),
+        _ if path.starts_with("/profiles/")
+            && (path.ends_with("/info") || path.ends_with("/v1/models")) =>
+        {
+            Some(Scope::Read)
+        }
         _ => Some(Scope::Score),
     }
 }
@@ -118,6 +122,8 @@ mod tests {
             ("/v1/rules/check", Some(Scope::Check)),
             ("/metrics", Some(Scope::Read)),
             ("/profiles/hotel/info", Some(Scope::Read)),
+            ("/profiles/hotel/v1/models", Some(Scope::Read)),
+            ("/v1/models", Some(Scope::Read)),
             ("/profiles/hotel/get_reward", Some(Scope::Score)),
             ("/v1/score", Some(Scope::Score)),
             ("/nowhere", Some(Scope::Score)),

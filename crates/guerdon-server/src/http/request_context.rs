@@ -128,6 +128,10 @@ impl ScoreService for RequestContext {
         Ok(ProfileSummary { name: profile.name.clone(), model_hash: versions.rm })
     }
 
+    fn profiles(&self) -> Vec<ProfileName> {
+        self.snapshot().profiles.values().map(|profile| profile.name.clone()).collect()
+    }
+
     fn read_body(&self, headers: HeaderMap, body: Body) -> BoxFuture<'_, Result<Bytes, ApiError>> {
         async move { Self::read_body(self, &headers, body).await }.boxed()
     }
