@@ -11,6 +11,7 @@ import importlib.util
 import json
 import math
 import os
+import random
 import sys
 import threading
 import types
@@ -67,12 +68,32 @@ class Policy(http.server.BaseHTTPRequestHandler):
         self.wfile.write(text.encode())
 
 
+def scripted_hotel() -> None:
+    """Any replies: the hotel's price only falls, stays above its floor, and an agreement is between the two."""
+    from hotel_negotiation.partner import Partner  # noqa: PLC0415
+    from hotel_negotiation.taskset import scene  # noqa: PLC0415
+
+    for seed in range(500):
+        draw, data = random.Random(seed), scene(seed, 0)
+        partner, last = Partner(data.list_price, data.floor_price), data.list_price
+        for _ in range(20):
+            offer = draw.choice([None, draw.randint(1, 2000)])
+            answer = partner.answer("no price" if offer is None else f"Could you do {offer} yuan?")
+            assert data.floor_price <= partner.price <= last, (seed, offer, answer)
+            last = partner.price
+            if partner.agreed is not None:
+                assert data.floor_price <= partner.agreed <= min(offer, data.list_price), (seed, offer, answer)
+                break
+        assert scene(seed, 0) == data and str(data.context["target_price"]) not in data.prompt
+
+
 def verifiers() -> None:
     import verifiers.v1 as vf  # noqa: PLC0415
 
     sys.path.insert(0, str(ROOT / "examples/environments/hotel"))
     from hotel_negotiation import load_environment  # noqa: PLC0415
 
+    scripted_hotel()
     assert run_pasted("verifiers.md", SERVER, {})["NegotiationConfig"]().judges[0].profile == "hotel"
     os.environ["SCRIPTED_KEY"] = "none"
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Policy) as policy:
