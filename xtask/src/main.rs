@@ -21,6 +21,7 @@ mod links;
 mod packages;
 #[cfg(test)]
 mod published;
+#[cfg(feature = "generate")]
 mod readmes;
 #[cfg(feature = "generate")]
 mod reference;

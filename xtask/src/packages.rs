@@ -16,6 +16,10 @@ pub(crate) struct WorkspacePackage {
     pub(crate) name: String,
     pub(crate) folder: PathBuf,
     /// True unless the manifest has `publish = false`.
+    #[cfg_attr(
+        not(any(test, feature = "generate")),
+        expect(dead_code, reason = "only the READMEs need it")
+    )]
     pub(crate) is_published: bool,
     /// Folders of test targets outside `folder`.
     pub(crate) test_folders: Vec<PathBuf>,
