@@ -36,17 +36,20 @@
 //! | `suggest.rs` | "Did you mean": [`nearest`] and [`did_you_mean`] |
 //! | `excerpt.rs` | Bounded excerpts of untrusted text for error messages: [`quote`] and [`cut`] |
 //! | `chat_markup.rs` | [`chat_markup`]: role markers, special tokens and thoughts of chat templates |
+//! | `encoding.rs` | Files that are not UTF-8: [`decode`] and [`NotUtf8`] |
 //! | `hash.rs` | SHA-256 in hexadecimal: [`sha256_hex`], [`content_hash`] |
 
 pub mod chat_markup;
+mod encoding;
 mod excerpt;
 mod hash;
 mod report;
 mod source_text;
 mod suggest;
 
+pub use encoding::{NotUtf8, decode};
 pub use excerpt::{cut, floor_char_boundary, quote};
 pub use hash::{content_hash, hex, sha256_hex, sha256_hex_of_reader};
-pub use report::{Code, Diagnostic, Finding, Report, Severity};
+pub use report::{Code, Diagnostic, Finding, Fix, FixRange, Report, Severity};
 pub use source_text::{Location, SourceText};
 pub use suggest::{did_you_mean, nearest};

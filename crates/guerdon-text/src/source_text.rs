@@ -25,7 +25,7 @@ impl SourceText {
     /// inside a character as that character's start.
     #[must_use]
     pub fn location(&self, offset: usize) -> Location {
-        LineIndex::new(&self.text).line(&(offset..offset)).location
+        LineIndex::new(&self.text).location(offset)
     }
 
     /// The hash of the text, as [`content_hash`] writes it. The name is not part of it.
@@ -67,6 +67,11 @@ impl<'a> LineIndex<'a> {
     pub(crate) fn new(source: &'a str) -> Self {
         let ends = source.match_indices('\n').map(|(at, _)| at + 1);
         Self { source, starts: std::iter::once(0).chain(ends).collect() }
+    }
+
+    /// The line and column of a byte. An offset beyond the text counts as its end.
+    pub(crate) fn location(&self, offset: usize) -> Location {
+        self.line(&(offset..offset)).location
     }
 
     /// Finds the line in which `span`, a byte range of the text, starts. Accepts any span: it is

@@ -28,6 +28,13 @@ pub struct Diagnostic {
     pub line: usize,
     /// The column, counted from 1 in Unicode scalar values.
     pub column: usize,
+    /// The line in which the marked part of the text ends. 0 in reports of servers that do not
+    /// state it.
+    #[serde(default)]
+    pub end_line: usize,
+    /// The column after the last character of the marked part.
+    #[serde(default)]
+    pub end_column: usize,
     /// The problem.
     pub message: String,
     /// A note on the marked part of the text.
@@ -36,4 +43,31 @@ pub struct Diagnostic {
     /// A proposed change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub help: Option<String>,
+    /// A replacement that removes the problem, if there is only one that can be meant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fix: Option<Fix>,
+}
+
+/// A replacement of a part of a text. Lines and columns count like those of a [`Diagnostic`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Fix {
+    /// The part that is replaced.
+    pub range: FixRange,
+    /// The text that replaces it.
+    pub replacement: String,
+}
+
+/// The part of a text that a [`Fix`] replaces. An empty range is a place to insert at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct FixRange {
+    /// The first line.
+    pub line: usize,
+    /// The column of the first character.
+    pub column: usize,
+    /// The line in which the part ends.
+    pub end_line: usize,
+    /// The column after the last character.
+    pub end_column: usize,
 }

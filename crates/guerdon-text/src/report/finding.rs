@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::diagnostic::Severity;
 use crate::excerpt::cut;
-use crate::suggest::did_you_mean;
+use crate::suggest::nearest;
 
 /// The code of a kind of diagnostic. A code keeps its meaning across versions, so that users can
 /// search for it.
@@ -50,14 +50,26 @@ pub struct Finding {
     pub(super) message: String,
     pub(super) label: Option<String>,
     pub(super) help: Option<String>,
+    /// The part of the text to replace, and its replacement.
+    pub(super) fix: Option<Box<(Range<usize>, String)>>,
 }
+
+/// The longest replacement of a fix, in bytes. A longer one is not proposed.
+const MAX_FIX: usize = 4_096;
 
 impl Finding {
     /// A finding at `span`, a byte range of the text. Any span is accepted: it is clamped to the
     /// text, to character boundaries and to the line in which it starts. A crate may keep its codes
     /// in an enum of its own that converts into [`Code`].
     pub fn new(code: impl Into<Code>, span: Range<usize>, message: impl Into<String>) -> Self {
-        Self { code: code.into(), span, message: message.into(), label: None, help: None }
+        Self {
+            code: code.into(),
+            span,
+            message: message.into(),
+            label: None,
+            help: None,
+            fix: None,
+        }
     }
 
     /// Adds a remark about the quoted words, shown under them.
@@ -72,11 +84,22 @@ impl Finding {
         self
     }
 
-    /// Proposes the entry of `known` nearest to `given`, in place of other help. Changes nothing if
-    /// none is near.
+    /// Adds the replacement of a part of the text that removes the problem. Replacements of more
+    /// than 4 KiB are left out.
+    pub fn fix(mut self, span: Range<usize>, replacement: impl Into<String>) -> Self {
+        let fix = Some((span, replacement.into())).filter(|(_, text)| text.len() <= MAX_FIX);
+        self.fix = fix.map(Box::new);
+        self
+    }
+
+    /// Proposes the entry of `known` nearest to `given`, in place of other help, and as a fix if
+    /// the span is `given` as written. Changes nothing if none is near.
     pub fn nearest<'k>(mut self, given: &str, known: impl IntoIterator<Item = &'k str>) -> Self {
-        if let Some(hint) = did_you_mean(given, known) {
-            self.help = Some(hint);
+        if let Some(entry) = nearest(given, known) {
+            self.help = Some(format!("did you mean `{entry}`?"));
+            if self.span.len() == given.len() {
+                return self.clone().fix(self.span, entry);
+            }
         }
         self
     }
@@ -123,6 +146,9 @@ mod tests {
         assert_eq!(finding.clone().nearest("x", ["points"]).help, finding.help);
         let nearest = finding.nearest("ponts", ["points"]);
         assert_eq!(nearest.help.as_deref(), Some("did you mean `points`?"));
+        assert_eq!(nearest.fix, None, "the span is not the word");
+        let word = Finding::new(Code::error("R002"), 2..7, "no key").nearest("ponts", ["points"]);
+        assert_eq!(word.fix.as_deref(), Some(&(2..7, "points".to_owned())));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-pub use self::diagnostic::{Diagnostic, Severity};
+pub use self::diagnostic::{Diagnostic, Fix, FixRange, Severity};
 pub use self::finding::{Code, Finding};
 use self::render::RenderedFinding;
 use crate::source_text::{LineIndex, SourceText};
@@ -67,16 +67,31 @@ impl Report {
         finding.cut(MAX_CHARS);
         let line = lines.line(&finding.span);
         self.rendered.push(RenderedFinding::new(&source.name, &line, &finding));
-        let Finding { code, message, label, help, .. } = finding;
+        let end = lines.location(finding.span.end.max(finding.span.start));
+        let Finding { code, message, label, help, fix, .. } = finding;
+        let fix = fix.map(|fix| {
+            let (span, replacement) = *fix;
+            let (from, to) = (lines.location(span.start), lines.location(span.end));
+            let range = FixRange {
+                line: from.line,
+                column: from.column,
+                end_line: to.line,
+                end_column: to.column,
+            };
+            Fix { range, replacement }
+        });
         self.diagnostics.push(Diagnostic {
             code: code.id().to_owned(),
             severity: code.severity(),
             file: source.name.clone(),
             line: line.location.line,
             column: line.location.column,
+            end_line: end.line,
+            end_column: end.column,
             message,
             label,
             help,
+            fix,
         });
     }
 
@@ -238,6 +253,29 @@ mod tests {
         insta::assert_snapshot!(json);
         let read: Vec<Diagnostic> = serde_json::from_str(&json).unwrap();
         assert_eq!(read, two_findings().diagnostics());
+    }
+
+    #[test]
+    fn a_fix_is_stated_by_lines_and_columns() {
+        let pack = SourceText::new("x.yaml", "一: \"二\nthree\"\n");
+        let mut report = Report::default();
+        let span = 5..pack.text.len() - 1;
+        let finding = Finding::new(ERROR, span.clone(), "two lines").fix(span, "'x'");
+        report.add(&pack, finding);
+        report.add(&pack, Finding::new(ERROR, 0..0, "long").fix(0..0, "x".repeat(1 << 20)));
+        let [short, long] = report.diagnostics() else { panic!("{report}") };
+        let range = FixRange { line: 1, column: 4, end_line: 2, end_column: 7 };
+        assert_eq!(short.fix, Some(Fix { range, replacement: "'x'".to_owned() }));
+        assert_eq!((short.end_line, short.end_column), (2, 7));
+        assert_eq!(long.fix, None, "too long to be shown");
+    }
+
+    #[test]
+    fn reports_of_older_servers_are_read() {
+        let json = r#"{"code": "R001", "severity": "error", "file": "a", "line": 1, "column": 2,
+            "message": "x"}"#;
+        let read: Diagnostic = serde_json::from_str(json).unwrap();
+        assert_eq!((read.end_line, read.fix), (0, None));
     }
 
     #[test]
