@@ -109,6 +109,11 @@ pub(crate) fn coloured_error(report: &str) {
 
 /// Prints an error with its causes. Skips causes that the message already quotes.
 pub(crate) fn failure(error: &anyhow::Error) -> ExitCode {
+    if let Some(report) = error.downcast_ref::<guerdon_text::Report>() {
+        // Each of its errors begins with `error`.
+        coloured_error(report.coloured().trim_end_matches('\n'));
+        return ExitCode::FAILURE;
+    }
     errln!("error: {error}");
     let mut printed = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {

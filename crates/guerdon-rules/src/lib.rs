@@ -49,13 +49,14 @@ mod syntax;
 mod text;
 mod workbench;
 
-pub use guerdon_text::{Diagnostic, Report, Severity, SourceText};
+pub use guerdon_text::{Diagnostic, Fix, FixRange, Report, Severity, SourceText};
 
 pub use engine::compile::WorkBounds;
 pub use engine::eval::Evaluation;
 pub use engine::scan_limit::ScanLimit;
 pub use packs::{PackSummary, RulePacks, RuleSummary};
 pub use source::RulesSource;
+pub use syntax::imports::imports;
 pub use syntax::schema::json_schema;
 pub use text::normalise::fold;
 pub use workbench::{

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use guerdon_text::{Finding, Report, SourceText};
+use guerdon_text::{Finding, Report, SourceText, content_hash};
 use guerdon_types::{Finite, Rollout, RulesPart};
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +20,18 @@ use crate::syntax::pack::Pack;
 pub struct RulePacks {
     plan: RulePlan,
     summaries: Vec<PackSummary>,
+    /// The number of rules of each file.
+    rule_counts: Vec<Option<usize>>,
+}
+
+/// The hash of a pack: that of its text or, if it imports files, of the hashes of all of them.
+fn version<'h>(own: &str, imported: impl Iterator<Item = &'h String>) -> String {
+    let mut hashes: Vec<&str> = imported.map(String::as_str).collect();
+    if hashes.is_empty() {
+        return own.to_owned();
+    }
+    hashes.insert(0, own);
+    content_hash(hashes.join("\n"))
 }
 
 impl RulePacks {
@@ -86,9 +98,14 @@ impl RulePacks {
         if report.has_errors() {
             return Err(report);
         }
-        let summaries =
-            packs.iter().zip(parsed).map(|(source, pack)| PackSummary::new(source, pack)).collect();
-        Ok((Self { plan, summaries }, report))
+        let rule_counts = parsed.iter().map(|(pack, _)| pack.as_ref().map(|pack| pack.rules.len()));
+        let rule_counts = rule_counts.collect();
+        let hashes: Vec<String> = packs.iter().map(SourceText::content_hash).collect();
+        let summaries = parsed.into_iter().enumerate().filter_map(|(index, (pack, imported))| {
+            let imported = imported.iter().filter_map(|other| hashes.get(*other));
+            Some(PackSummary::new(pack?, version(hashes.get(index)?, imported)))
+        });
+        Ok((Self { plan, summaries: summaries.collect(), rule_counts }, report))
     }
 
     pub(crate) const fn plan(&self) -> &RulePlan {
@@ -142,6 +159,12 @@ impl RulePacks {
         self.summaries.clone()
     }
 
+    /// The number of rules of each of the given files; `None` for a file of declarations.
+    #[must_use]
+    pub fn rule_counts(&self) -> &[Option<usize>] {
+        &self.rule_counts
+    }
+
     /// The `sha256:…` of each pack's text, by pack id.
     #[must_use]
     pub fn versions(&self) -> BTreeMap<String, String> {
@@ -164,7 +187,7 @@ pub struct PackSummary {
     /// The languages of its literals.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub language: Vec<String>,
-    /// `sha256:…` of its text.
+    /// `sha256:…` of its text, and of the files that it imports.
     pub hash: String,
     /// The rules.
     pub rules: Vec<RuleSummary>,
@@ -191,7 +214,7 @@ pub struct RuleSummary {
 }
 
 impl PackSummary {
-    fn new(source: &SourceText, pack: Pack) -> Self {
+    fn new(pack: Pack, hash: String) -> Self {
         let rules = pack.rules.into_iter().map(|rule| RuleSummary {
             id: rule.id.value,
             about: rule.about,
@@ -205,7 +228,7 @@ impl PackSummary {
             about: pack.about,
             version: pack.version,
             language: pack.language,
-            hash: source.content_hash(),
+            hash,
             rules: rules.collect(),
         }
     }

@@ -7,6 +7,9 @@ use serde_json::Value;
 
 use super::markdown::{GENERATED, cell, paragraph};
 
+/// The definitions of files, and the titles of their tables.
+const FILES: [(&str, &str); 2] = [("Pack", "A pack"), ("Library", "A file of declarations")];
+
 /// The Markdown text of the page.
 ///
 /// # Errors
@@ -19,10 +22,13 @@ pub(super) fn page(schema: &str) -> anyhow::Result<String> {
          keys. [rules/schema.json](../../rules/schema.json) is the same as a JSON schema, which editors\n\
          read.\n\n"
     );
-    writeln!(text, "## A pack\n")?;
-    keys(&mut text, &schema)?;
     let definitions = schema["definitions"].as_object().context("the schema has no definitions")?;
-    for (name, definition) in definitions {
+    for (name, title) in FILES {
+        writeln!(text, "## {title}\n")?;
+        keys(&mut text, definitions.get(name).with_context(|| format!("no definition {name}"))?)?;
+    }
+    let parts = definitions.iter().filter(|(name, _)| FILES.iter().all(|(file, _)| file != name));
+    for (name, definition) in parts {
         writeln!(text, "## {name}\n")?;
         keys(&mut text, definition)?;
     }

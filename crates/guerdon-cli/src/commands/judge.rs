@@ -70,7 +70,7 @@ fn bump(paths: &[PathBuf]) -> anyhow::Result<ExitCode> {
         })
         .collect();
     // Writes all files or none, and no file that would not load.
-    Prompts::compile(&sealed).map_err(|report| anyhow::anyhow!("{report}"))?;
+    Prompts::compile(&sealed)?;
     for (before, after) in texts.iter().zip(&sealed) {
         if before.text == after.text {
             outln!("{}: already sealed", before.name)?;

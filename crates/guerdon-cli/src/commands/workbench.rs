@@ -20,8 +20,7 @@ pub(super) fn prompt_texts(paths: &[PathBuf]) -> anyhow::Result<Vec<SourceText>>
 }
 
 pub(super) fn compiled(paths: &[PathBuf]) -> anyhow::Result<Prompts> {
-    let (prompts, warnings) =
-        Prompts::compile(&prompt_texts(paths)?).map_err(|report| anyhow::anyhow!("{report}"))?;
+    let (prompts, warnings) = Prompts::compile(&prompt_texts(paths)?)?;
     print::report(warnings.diagnostics(), &warnings.coloured(), false)?;
     Ok(prompts)
 }

@@ -27,7 +27,7 @@ pub(crate) fn run<'r>(
 ) -> impl Iterator<Item = ExampleRun<'r>> {
     let hits = rule.hits.iter().map(|example| (example, true));
     let all = hits.chain(rule.misses.iter().map(|example| (example, false)));
-    all.map(move |(example, must_hit)| {
+    all.filter(|(example, _)| example.is_sound).map(move |(example, must_hit)| {
         let failure = plan.rules.get(index).and_then(|compiled| {
             let (rollout, turn) = rollout(example, rule.on);
             let dialogue = DialogueTexts::limited(plan, &rollout, limit);

@@ -19,6 +19,23 @@ impl Aliases {
         self.words.insert(word, spellings);
     }
 
+    /// The number of spellings.
+    pub(crate) fn len(&self) -> usize {
+        self.words.values().map(Vec::len).sum()
+    }
+
+    /// Adds the spellings of an imported file. Returns the words that have others here.
+    pub(crate) fn import(&mut self, other: &Self) -> Vec<String> {
+        let mut conflicts = Vec::new();
+        for (word, spellings) in &other.words {
+            let own = self.words.entry(word.clone()).or_insert_with(|| spellings.clone());
+            if own != spellings {
+                conflicts.push(word.clone());
+            }
+        }
+        conflicts
+    }
+
     /// The other spellings of `text`, in which each declared word is replaced by each of its
     /// spellings.
     pub(crate) fn spellings(&self, text: &str) -> Vec<String> {

@@ -34,6 +34,10 @@ pub(crate) enum PackCode {
     TooLarge,
     /// The rule has expired. Only `guerdon rules check` reports it.
     Expired,
+    /// A fact is not declared under `facts`, or cannot have the value.
+    UnknownFact,
+    /// A file cannot be imported.
+    BadImport,
     /// The pack or the rule has no `about`.
     NoAbout,
     /// The rule has no examples.
@@ -56,6 +60,12 @@ pub(crate) enum PackCode {
     Shadowed,
     /// A negation is under `not_near` next to `unless: negated`.
     NegationListed,
+    /// A rule has 0 points.
+    NoPoints,
+    /// A regex repeats a repetition, such as `o++`.
+    Possessive,
+    /// The pack reads facts and declares none.
+    NoFacts,
 }
 
 impl From<PackCode> for Code {
@@ -76,6 +86,8 @@ impl From<PackCode> for Code {
             Pack::ExampleUndecided => Self::error("R012"),
             Pack::TooLarge => Self::error("R013"),
             Pack::Expired => Self::error("R014"),
+            Pack::UnknownFact => Self::error("R015"),
+            Pack::BadImport => Self::error("R016"),
             Pack::NoAbout => Self::warning("R101"),
             Pack::NoExamples => Self::warning("R102"),
             Pack::Expires => Self::warning("R103"),
@@ -87,6 +99,9 @@ impl From<PackCode> for Code {
             Pack::Overlap => Self::warning("R109"),
             Pack::Shadowed => Self::warning("R110"),
             Pack::NegationListed => Self::warning("R111"),
+            Pack::NoPoints => Self::warning("R112"),
+            Pack::Possessive => Self::warning("R113"),
+            Pack::NoFacts => Self::warning("R114"),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::ops::Range;
 use guerdon_types::{Context, Message, Role};
 use serde_json::Value as Json;
 
+use crate::syntax::facts::Facts;
 use crate::syntax::yaml::WithSpan;
 use crate::text::speech::SpeechActs;
 
@@ -16,6 +17,8 @@ pub(crate) struct Pack {
     pub(crate) about: Option<String>,
     pub(crate) version: Option<u64>,
     pub(crate) language: Vec<String>,
+    /// The facts that its rules may use; `None` if it declares none.
+    pub(crate) facts: Option<Facts>,
     pub(crate) rules: Vec<Rule>,
 }
 
@@ -226,6 +229,8 @@ pub(crate) struct RuleExample {
     pub(crate) text: String,
     pub(crate) context: Context,
     pub(crate) before: Vec<Message>,
+    /// Unset if its facts have errors, so that its result means nothing.
+    pub(crate) is_sound: bool,
 }
 
 /// A day of the Gregorian calendar, as days since 1970-01-01.

@@ -3,14 +3,16 @@
 //! Serde stops at the first invalid value, but the author of a pack needs all errors. The text
 //! therefore becomes a tree first. `parse/` walks the tree and continues after an error.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::ops::Range;
 
 use guerdon_text::Finding;
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::{Location, Spanned};
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::{DuplicateKeyPolicy, Location, NonFiniteFloatPolicy, Spanned};
 
 use crate::syntax::codes::PackCode;
+use crate::syntax::slips;
 
 /// A value and its source position, in bytes of the text.
 #[derive(Debug, Clone)]
@@ -44,30 +46,109 @@ impl Yaml {
     }
 }
 
-/// Reads one document.
-pub(crate) fn read(text: &str) -> Result<WithSpan<Yaml>, Finding> {
-    let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
-    match serde_saphyr::from_str_with_options::<Spanned<RawYaml>>(text, options) {
-        Ok(raw) => Ok(raw.value.locate(&SourceSpans { text }, raw.referenced)),
-        Err(error) => {
-            let span =
-                error.location().map_or(0..0, |location| SourceSpans { text }.span(location));
-            let message = error.without_snippet().to_string();
-            let message = message.lines().next().unwrap_or("not YAML");
-            // Cuts off the position, which the report states, and a hint about reader options,
-            // which the author of a pack cannot set.
-            let message = message.split(" at line ").next().unwrap_or(message);
-            let message = message.split(", set DuplicateKeyPolicy").next().unwrap_or(message);
-            let help = match message {
-                _ if message.contains("duplicate") => "keep one of the two",
-                _ if message.contains("tab") => "indent with spaces; YAML does not allow tabs",
-                _ if message.contains("unclosed quote") => "close the quote on its line",
-                _ => "quote texts that contain `:`, `#`, `{` or `[`: 'like: this'",
-            };
-            Err(Finding::new(PackCode::Syntax, span, format!("not valid YAML: {message}"))
-                .help(help))
-        }
+/// Reads one document. Without a tree, the last finding says why there is none.
+pub(crate) fn read(text: &str) -> (Option<WithSpan<Yaml>>, Vec<Finding>) {
+    let options = serde_saphyr::options! {
+        strict_booleans: true,
+        with_snippet: false,
+        duplicate_keys: DuplicateKeyPolicy::PassThrough,
+        reject_unsupported_tags: true,
+        non_finite_float_policy: NonFiniteFloatPolicy::PassThrough,
+    };
+    if let Some(finding) = without_content(text).or_else(|| control_character(text)) {
+        return (None, vec![finding]);
     }
+    match serde_saphyr::from_str_with_options::<Spanned<RawYaml>>(text, options) {
+        Ok(raw) => {
+            let mut spans = SourceSpans { text, findings: Vec::new() };
+            let tree = raw.value.locate(&mut spans, raw.referenced);
+            (Some(tree), spans.findings)
+        }
+        Err(error) => (None, vec![unreadable(text, &error)]),
+    }
+}
+
+/// The finding for a text without a value.
+fn without_content(text: &str) -> Option<Finding> {
+    let content = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let is_blank = |line: &str| line.is_empty() || line.starts_with('#') || line == "---";
+    content.lines().map(str::trim).all(is_blank).then(|| {
+        Finding::new(PackCode::Syntax, 0..0, "the file is empty")
+            .help("a pack begins with `pack: NAME` and has `rules:`")
+    })
+}
+
+/// The finding for a text with a control character, which YAML does not allow.
+fn control_character(text: &str) -> Option<Finding> {
+    let (at, c) = text
+        .char_indices()
+        .find(|(_, c)| c.is_control() && !matches!(c, '\n' | '\r' | '\t' | '\u{85}'))?;
+    let message = format!("not valid YAML: the control character {}", c.escape_unicode());
+    let span = at..at + c.len_utf8();
+    let finding = Finding::new(PackCode::Syntax, span.clone(), message);
+    let help = "remove it; in double quotes it can be written as an escape, such as \"\\x00\"";
+    Some(finding.help(help).fix(span, ""))
+}
+
+/// The finding for a text that the YAML reader refuses.
+fn unreadable(text: &str, error: &serde_saphyr::Error) -> Finding {
+    let spans = SourceSpans { text, findings: Vec::new() };
+    let place = error.location().map(|location| spans.span(location));
+    let error = error.without_snippet();
+    let span = place.unwrap_or(text.len()..text.len());
+    if let serde_saphyr::Error::MultipleDocuments { .. } = error {
+        let at = second_document(text).unwrap_or(span.start);
+        return Finding::new(PackCode::Syntax, at..at + 3, "a second document begins here")
+            .help("a file has one pack; put the second one into a file of its own");
+    }
+    if let serde_saphyr::Error::UnsupportedTag { .. } = error
+        && let Some(finding) = tag(text, span.start)
+    {
+        return finding;
+    }
+    let found = slips::explain(text, span.start);
+    found.unwrap_or_else(|| {
+        let message = error.to_string();
+        let message = message.lines().next().unwrap_or("not YAML");
+        // Cuts off the position, which the report states.
+        let message = message.split(" at line ").next().unwrap_or(message);
+        Finding::new(PackCode::Syntax, span, format!("not valid YAML: {message}"))
+            .help("quote texts that contain `: `, ` #`, or begin with a sign: 'like: this'")
+    })
+}
+
+/// The finding for a tag, such as `!list`, of the value at `value`.
+fn tag(text: &str, value: usize) -> Option<Finding> {
+    let from = text.get(..value)?.rfind(char::is_whitespace).map_or(0, |space| space + 1);
+    let at = match text.get(from..)?.starts_with('!') {
+        true => from,
+        false => text.get(..value)?.rfind('!')?,
+    };
+    let rest = text.get(at..)?;
+    let length = rest.find(char::is_whitespace).unwrap_or(rest.len());
+    let after = rest.get(length..)?.trim_start_matches(' ');
+    let message = "not valid YAML: `!` begins a tag, which packs do not have";
+    let finding = Finding::new(PackCode::Syntax, at..at + length, message);
+    Some(if after.starts_with(['[', '{', '\'', '"']) {
+        let end = at + rest.len() - after.len();
+        finding.help("remove the tag").fix(at..end, "")
+    } else {
+        finding.help("quote a text that begins with `!`")
+    })
+}
+
+/// The line `---` after the first line with content.
+fn second_document(text: &str) -> Option<usize> {
+    let (mut at, mut has_content) = (0, false);
+    for line in text.split_inclusive('\n') {
+        let content = line.trim_end();
+        if content == "---" && has_content {
+            return Some(at);
+        }
+        has_content |= !content.is_empty() && content != "---" && !content.starts_with('#');
+        at += line.len();
+    }
+    None
 }
 
 /// A value as returned by the YAML reader.
@@ -81,33 +162,59 @@ enum RawYaml {
 }
 
 impl RawYaml {
-    fn locate(self, spans: &SourceSpans<'_>, location: Location) -> WithSpan<Yaml> {
+    fn locate(self, spans: &mut SourceSpans<'_>, location: Location) -> WithSpan<Yaml> {
         let span = spans.span(location);
         let value = match self {
             Self::Null => Yaml::Null,
             Self::Bool(value) => Yaml::Bool(value),
-            Self::Number(value) => Yaml::Number(value),
+            Self::Number(value) if value.is_finite() => Yaml::Number(value),
+            Self::Number(_) => {
+                let message = "not a number that can be counted with";
+                let finding = Finding::new(PackCode::WrongType, span.clone(), message);
+                spans.findings.push(finding.help("write a finite number, such as -20"));
+                // Stands in for a number, so that it is reported once.
+                Yaml::Number(1.0)
+            }
             Self::Text(value) => Yaml::Text(value),
             Self::List(items) => {
                 Yaml::List(items.into_iter().map(|i| i.value.locate(spans, i.referenced)).collect())
             }
-            Self::Map(entries) => Yaml::Map(
-                entries
-                    .into_iter()
-                    .map(|(k, v)| {
-                        let key = WithSpan { span: spans.span(k.referenced), value: k.value };
-                        (key, v.value.locate(spans, v.referenced))
-                    })
-                    .collect(),
-            ),
+            Self::Map(entries) => Yaml::Map(Self::entries(entries, spans)),
         };
         WithSpan { value, span }
+    }
+
+    /// The entries of a mapping, of which each key is kept once.
+    fn entries(
+        entries: Vec<(Spanned<String>, Spanned<Self>)>,
+        spans: &mut SourceSpans<'_>,
+    ) -> Vec<(WithSpan<String>, WithSpan<Yaml>)> {
+        let mut kept: Vec<(WithSpan<String>, WithSpan<Yaml>)> = Vec::new();
+        let mut places: HashSet<String> = HashSet::new();
+        for (k, v) in entries {
+            let key = WithSpan { span: spans.span(k.referenced), value: k.value };
+            let mut value = v.value.locate(spans, v.referenced);
+            if matches!(value.value, Yaml::Null) && value.span.start <= key.span.end + 1 {
+                // A value that is left out has no place of its own.
+                value.span = key.span.clone();
+            }
+            if !places.insert(key.value.clone()) {
+                let message = format!("not valid YAML: duplicate key `{}`", key.value);
+                let finding = Finding::new(PackCode::Syntax, key.span, message);
+                spans.findings.push(finding.help("keep one of the two"));
+                continue;
+            }
+            kept.push((key, value));
+        }
+        kept
     }
 }
 
 /// Converts the YAML reader's locations to byte ranges of `text`.
 struct SourceSpans<'a> {
     text: &'a str,
+    /// Problems of values that could be read.
+    findings: Vec<Finding>,
 }
 
 impl SourceSpans<'_> {
@@ -155,17 +262,14 @@ impl<'de> Visitor<'de> for RawVisitor {
         Ok(RawYaml::Bool(value))
     }
 
-    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<RawYaml, E> {
-        // An f64 is inexact beyond 2^53. The limit is 32 bits, which is enough for any pack.
-        i32::try_from(value)
-            .map(|v| RawYaml::Number(f64::from(v)))
-            .map_err(|_| E::custom("number too large"))
+    #[expect(clippy::cast_precision_loss, reason = "no number of a pack needs more than 53 bits")]
+    fn visit_i64<E>(self, value: i64) -> Result<RawYaml, E> {
+        Ok(RawYaml::Number(value as f64))
     }
 
-    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<RawYaml, E> {
-        u32::try_from(value)
-            .map(|v| RawYaml::Number(f64::from(v)))
-            .map_err(|_| E::custom("number too large"))
+    #[expect(clippy::cast_precision_loss, reason = "no number of a pack needs more than 53 bits")]
+    fn visit_u64<E>(self, value: u64) -> Result<RawYaml, E> {
+        Ok(RawYaml::Number(value as f64))
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<RawYaml, E> {
@@ -191,9 +295,6 @@ impl<'de> Visitor<'de> for RawVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawYaml, A::Error> {
         let mut entries: Vec<(Spanned<String>, Spanned<RawYaml>)> = Vec::new();
         while let Some(key) = map.next_key::<Spanned<String>>()? {
-            if entries.iter().any(|(k, _)| k.value == key.value) {
-                return Err(A::Error::custom(format!("duplicate key `{}`", key.value)));
-            }
             entries.push((key, map.next_value()?));
         }
         Ok(RawYaml::Map(entries))
@@ -207,7 +308,7 @@ mod tests {
     #[test]
     fn keys_and_values_have_source_positions() {
         let text = "# 中文\npack: guardrails\nrules:\n  - id: 'a'\n    points: -3\n";
-        let tree = read(text).unwrap();
+        let tree = read(text).0.unwrap();
         let Yaml::Map(entries) = tree.value else { panic!("a mapping") };
         assert_eq!(&text[entries[0].0.span.clone()], "pack");
         assert_eq!(&text[entries[0].1.span.clone()], "guardrails");
@@ -219,7 +320,9 @@ mod tests {
 
     #[test]
     fn invalid_yaml_and_duplicate_keys_are_refused() {
-        assert!(read("pack: [1, 2").is_err());
-        assert!(read("a: 1\na: 2").is_err());
+        assert!(read("pack: [1, 2").0.is_none());
+        let (tree, findings) = read("a: 1\na: 2\nb: .nan\nc: 99999999999");
+        let Yaml::Map(entries) = tree.unwrap().value else { panic!("a mapping") };
+        assert_eq!((entries.len(), findings.len()), (3, 2), "{findings:?}");
     }
 }

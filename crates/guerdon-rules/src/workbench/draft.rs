@@ -22,7 +22,8 @@ pub struct DraftInput<'a> {
 /// points.
 ///
 /// # Errors
-/// Returns a message if the turn is not in the rollout or the phrase is not in the turn.
+/// Returns a message if the turn is not in the rollout, or if the phrase is not in the turn or too
+/// short for a rule.
 pub fn draft(case: DraftInput<'_>) -> Result<String, String> {
     let Some(message) = case.rollout.messages.get(case.turn) else {
         return Err(format!(
@@ -34,6 +35,16 @@ pub fn draft(case: DraftInput<'_>) -> Result<String, String> {
     let phrase = case.phrase.trim();
     if phrase.is_empty() || !crate::fold(&message.content).contains(crate::fold(phrase).trim()) {
         return Err(format!("message {} does not say {phrase:?}", case.turn));
+    }
+    if is_too_short(phrase) {
+        let mut why = format!("{phrase:?} is too short: a rule for it would hit many good replies");
+        match longer(&crate::fold(&message.content), crate::fold(phrase).trim()) {
+            Some(longer) => {
+                let _ = write!(why, "\n  help: a longer phrase of this reply is {longer:?}");
+            }
+            None => why.push_str("\n  help: choose a phrase of several words or characters"),
+        }
+        return Err(why);
     }
     let id = case.id.map_or_else(|| slug(phrase), str::to_owned);
     let mut out = String::new();
@@ -67,6 +78,56 @@ pub fn draft(case: DraftInput<'_>) -> Result<String, String> {
         let _ = writeln!(out, "      misses:\n        - {}", quoted(innocent));
     }
     Ok(out)
+}
+
+/// Returns true for a single character and for Latin letters or digits that many words contain.
+fn is_too_short(phrase: &str) -> bool {
+    let folded = crate::fold(phrase);
+    let signs = folded.chars().filter(|c| c.is_alphanumeric()).count();
+    if folded.is_ascii() { signs < 3 } else { signs < 2 }
+}
+
+/// The characters before and after a phrase that a proposal takes along.
+const AROUND: usize = 3;
+
+/// The phrase with what stands around it in the reply: whole words and, in Chinese, up to three
+/// characters on each side. Both texts are folded.
+fn longer(reply: &str, phrase: &str) -> Option<String> {
+    let at = reply.find(phrase)?;
+    let (before, after) = (reply.get(..at)?, reply.get(at + phrase.len()..)?);
+    let mut start = at - taken(before.chars().rev());
+    let mut end = at + phrase.len() + taken(after.chars());
+    let found = reply.get(start..end)?;
+    if is_too_short(found) || found.len() == phrase.len() {
+        // A word of its own: the word next to it is taken along.
+        let next = reply.get(end..)?;
+        let gap = next.len() - next.trim_start_matches(' ').len();
+        let word = taken(next.get(gap..)?.chars());
+        let previous = reply.get(..start)?;
+        let space = previous.len() - previous.trim_end_matches(' ').len();
+        if word > 0 {
+            end += gap + word;
+        } else {
+            start -= space + taken(previous.trim_end_matches(' ').chars().rev());
+        }
+    }
+    let found = reply.get(start..end)?.trim();
+    (!is_too_short(found) && found != phrase).then(|| found.to_owned())
+}
+
+/// The bytes of the characters next to a phrase that belong to it: the rest of a Latin word, or a
+/// few Chinese characters.
+fn taken(chars: impl Iterator<Item = char>) -> usize {
+    let mut ideographs = 0;
+    let mut is_latin = false;
+    chars
+        .take_while(|c| {
+            ideographs += usize::from(!c.is_ascii());
+            is_latin |= c.is_ascii();
+            c.is_alphanumeric() && ideographs <= AROUND && !(is_latin && ideographs > 0)
+        })
+        .map(char::len_utf8)
+        .sum()
 }
 
 /// The scalar context values, in the flow style of YAML.

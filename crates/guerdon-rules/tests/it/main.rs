@@ -2,7 +2,11 @@
 
 mod evaluation;
 mod evasions;
+mod imports;
+mod mistakes;
+mod mutations;
 mod precision;
 mod reports;
+mod schema;
 mod shipped_packs;
 mod workbench;

@@ -106,6 +106,41 @@ fn formatting_keeps_meaning_and_comments() {
 }
 
 #[test]
+fn formatting_keeps_line_breaks_and_texts_over_several_lines() {
+    let text =
+        "pack: p\r\nrules:\r\n\r\n  - id: a  \r\n    match: { any_of: [b] }\r\n    points: -1\r\n";
+    let wanted =
+        "pack: p\r\nrules:\r\n  - id: a\r\n    points: -1\r\n    match: { any_of: [b] }\r\n";
+    assert_eq!(format(&pack(text)[0]).unwrap(), wanted);
+    for block in [
+        "|\n      x  ",
+        "|-\n      x  ",
+        "|\n      x  \n      y",
+        "|-\n      x \n\n      y  ",
+        ">\n      x  \n      y",
+        "'x \n      y'",
+    ] {
+        let text = format!(
+            "pack: p\nrules:\n  - id: a  \n    match:\n     regex: {block}\n    points: -1 \n"
+        );
+        let tidy = format(&pack(&text)[0]).unwrap_or_else(|report| panic!("{block:?}: {report}"));
+        assert!(
+            tidy.starts_with("pack: p\nrules:\n  - id: a\n    points: -1\n    match:\n"),
+            "{tidy}"
+        );
+        assert_eq!(format(&pack(&tidy)[0]).unwrap(), tidy);
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_formatted_is_reported() {
+    let text =
+        "pack: p\nrules:\n  - id: a\n    points: -1\n    match:\n      regex: |+\n        x\n\n\n";
+    let report = format(&pack(text)[0]).unwrap_err();
+    assert!(report.to_string().contains("cannot be formatted"), "{report}");
+}
+
+#[test]
 fn a_drafted_rule_hits_its_bad_case() {
     let mut bad = rollout(&[
         (Role::Assistant, "好的"),
@@ -120,4 +155,28 @@ fn a_drafted_rule_hits_its_bad_case() {
     assert_eq!(packs.evaluate(&bad, 2).shadow.len(), 1);
     assert!(draft(DraftInput { rollout: &bad, turn: 2, phrase: "没说", id: None }).is_err());
     assert!(draft(DraftInput { rollout: &bad, turn: 9, phrase: "工单", id: None }).is_err());
+}
+
+#[test]
+fn a_phrase_that_is_too_short_is_refused_with_a_longer_one() {
+    for (reply, phrase, longer) in [
+        ("我们的价格给到450元", "价", Some("我们的价格给到")),
+        ("好，行！", "行", None),
+        ("OK, so be it.", "so", Some("so be")),
+        ("It is a go", "go", Some("a go")),
+        ("priced at 4", "4", Some("at 4")),
+        ("we guarantee it", "ar", Some("guarantee")),
+    ] {
+        let rollout = rollout(&[(Role::Assistant, reply)]);
+        let case = |phrase| DraftInput { rollout: &rollout, turn: 0, phrase, id: None };
+        let why = draft(case(phrase)).unwrap_err();
+        assert!(why.contains("too short"), "{why}");
+        match longer {
+            Some(longer) => {
+                assert!(why.contains(&format!("{longer:?}")), "{why}");
+                draft(case(longer)).unwrap();
+            }
+            None => assert!(why.contains("choose a phrase"), "{why}"),
+        }
+    }
 }

@@ -106,8 +106,8 @@ impl FileSet {
         });
         let content = content_of(&read);
         let text = read.and_then(|bytes| {
-            let text = String::from_utf8(bytes);
-            text.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.utf8_error()))
+            let text = guerdon_text::decode(bytes);
+            text.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
         });
         let text = text.map(Arc::<str>::from);
         let kept = text.as_ref().ok().cloned();

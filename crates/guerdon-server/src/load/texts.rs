@@ -1,6 +1,7 @@
 //! Rule packs and judge prompts from disk: the one walk over the files and folders that a
 //! configuration or a command line names.
 
+use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +14,9 @@ use crate::load::file_set::{Extensions, FileSet};
 pub const PACKS: [&str; 2] = ["yaml", "yml"];
 /// The extension of judge prompts.
 pub const PROMPTS: [&str; 1] = ["md"];
+
+/// The largest number of files to which imports are added.
+const MAX_TEXTS: usize = 20_000;
 
 /// The texts of the named files, and of the files in named folders that have one of `extensions`,
 /// are not a README and do not begin with a dot. Paths are relative to `root`; reports quote them
@@ -30,7 +34,66 @@ pub fn texts(
     for named in paths {
         texts.extend(texts_at(&mut files, root, named, extensions)?);
     }
+    if extensions == PACKS {
+        add_imports(&mut files, root, &mut texts);
+    }
     Ok(texts)
+}
+
+/// A file of a named path that cannot be read, with the reason.
+#[derive(Debug)]
+pub struct UnreadableText {
+    /// The file, as it was named.
+    pub name: String,
+    /// The reason.
+    pub cause: std::io::Error,
+}
+
+/// Like [`texts`] for rule packs, with the files that cannot be read next to the others, so that
+/// one of them does not hide the errors of the rest.
+///
+/// # Errors
+/// [`LoadError::Read`] naming a folder that cannot be listed, or a named file that does not exist.
+pub fn readable_packs(
+    root: &Path,
+    paths: &[PathBuf],
+) -> Result<(Vec<SourceText>, Vec<UnreadableText>), LoadError> {
+    let mut files = FileSet::default();
+    let (mut texts, mut unreadable) = (Vec::new(), Vec::new());
+    for named in paths {
+        for (name, file) in files_at(&mut files, root, named, &PACKS)? {
+            let name = name.display().to_string();
+            match files.read(&file) {
+                Ok(text) => texts.push(SourceText::new(name, &*text)),
+                Err(cause)
+                    if cause.kind() == ErrorKind::NotFound && named.as_os_str() == &*name =>
+                {
+                    return Err(LoadError::Read { path: file, cause });
+                }
+                Err(cause) => unreadable.push(UnreadableText { name, cause }),
+            }
+        }
+    }
+    add_imports(&mut files, root, &mut texts);
+    Ok((texts, unreadable))
+}
+
+/// Adds the files that rule packs import and that no path names. A file that cannot be read is
+/// left out: the report of the pack that imports it names it.
+pub(crate) fn add_imports(files: &mut FileSet, root: &Path, texts: &mut Vec<SourceText>) {
+    let mut known: HashSet<String> = texts.iter().map(|text| text.name.clone()).collect();
+    let mut next = 0;
+    while let Some(text) = texts.get(next) {
+        next += 1;
+        for name in guerdon_rules::imports(text) {
+            if texts.len() < MAX_TEXTS
+                && known.insert(name.clone())
+                && let Ok(text) = files.read(&root.join(&name))
+            {
+                texts.push(SourceText::new(name, &*text));
+            }
+        }
+    }
 }
 
 /// The content of one named path.
@@ -76,22 +139,29 @@ fn texts_at(
     named: &Path,
     extensions: Extensions,
 ) -> Result<Vec<SourceText>, LoadError> {
-    let path = root.join(named);
-    let mut found = vec![(named.to_owned(), path.clone())];
-    if files.is_folder(&path) {
-        // The folder itself is part of the set, so that a file added to it is a change.
-        let listed = files.list(&path, extensions);
-        found = listed
-            .map_err(|cause| LoadError::Read { path: path.clone(), cause })?
-            .into_iter()
-            .filter_map(|file| Some((named.join(file.file_name()?), file)))
-            .collect();
-    }
+    let found = files_at(files, root, named, extensions)?;
     let read = |(named, file): (PathBuf, PathBuf)| {
         let text = files.read(&file).map_err(|cause| LoadError::Read { path: file, cause })?;
         Ok(SourceText::new(named.display().to_string(), &*text))
     };
     found.into_iter().map(read).collect()
+}
+
+/// The files of a named path: as they are named, and where they are.
+fn files_at(
+    files: &mut FileSet,
+    root: &Path,
+    named: &Path,
+    extensions: Extensions,
+) -> Result<Vec<(PathBuf, PathBuf)>, LoadError> {
+    let path = root.join(named);
+    if !files.is_folder(&path) {
+        return Ok(vec![(named.to_owned(), path)]);
+    }
+    // The folder itself is part of the set, so that a file added to it is a change.
+    let listed = files.list(&path, extensions);
+    let listed = listed.map_err(|cause| LoadError::Read { path: path.clone(), cause })?;
+    Ok(listed.into_iter().filter_map(|file| Some((named.join(file.file_name()?), file))).collect())
 }
 
 /// True if a text has only white space and comments of YAML.
@@ -133,6 +203,36 @@ mod tests {
         std::fs::write(folder.path().join("rules/b.yml"), "pack: x").unwrap();
         let both = ["rules/a.yaml", "rules/b.yml"].map(str::to_owned);
         assert_eq!(found(folder.path(), "rules"), Ok(both.to_vec()), "the report names a.yaml");
+    }
+
+    #[test]
+    fn imported_files_are_read_once_and_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        };
+        write("a.yaml", "pack: a\nimport: [words.yaml, gone.yaml, ../b.yaml]\nrules: []\n");
+        write("words.yaml", "library: w\nimport: [units.yaml, a.yaml]\n");
+        write("units.yaml", "library: u\n");
+        let mut files = FileSet::default();
+        let mut texts = texts_at(&mut files, folder.path(), Path::new("a.yaml"), &PACKS).unwrap();
+        add_imports(&mut files, folder.path(), &mut texts);
+        let names: Vec<&str> = texts.iter().map(|text| text.name.as_str()).collect();
+        assert_eq!(names, ["a.yaml", "words.yaml", "units.yaml"]);
+        assert!(!files.has_changed());
+        write("gone.yaml", "library: g\n");
+        assert!(files.has_changed(), "a missing import is followed");
+    }
+
+    #[test]
+    fn an_unreadable_file_does_not_hide_the_others() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a.yaml"), b"pack: \xff\xfe").unwrap();
+        std::fs::write(folder.path().join("b.yaml"), "pack: b\n").unwrap();
+        let (texts, unreadable) = readable_packs(folder.path(), &[PathBuf::from(".")]).unwrap();
+        assert_eq!((texts.len(), unreadable.len()), (1, 1));
+        assert!(unreadable[0].name.ends_with("a.yaml"));
+        assert!(readable_packs(folder.path(), &[PathBuf::from("c.yaml")]).is_err());
     }
 
     #[test]

@@ -43,6 +43,9 @@ impl ObservedSource {
                 for hit in part.hits.iter().chain(&part.shadow) {
                     self.metrics.rule_hit(&hit.pack, &hit.rule);
                 }
+                for rule in &part.abstained {
+                    self.metrics.rule_without_facts(&rule.pack, &rule.rule);
+                }
             }
         }
     }

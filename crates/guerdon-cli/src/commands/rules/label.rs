@@ -135,7 +135,7 @@ fn show(rollouts: &[LabelledRollout], question: &Question, color: bool) -> std::
 
 fn ask(number: usize, of: usize) -> anyhow::Result<Answer> {
     loop {
-        out!("[{number}/{of}] ought it to hit? y, n, s (skip), q (quit): ")?;
+        out!("[{number}/{of}] should the rule hit this turn? y, n, s (skip), q (quit): ")?;
         let mut line = String::new();
         let read =
             std::io::stdin().lock().read_line(&mut line).context("cannot read the answer")?;

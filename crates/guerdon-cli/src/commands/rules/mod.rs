@@ -22,8 +22,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use guerdon_rules::{DraftInput, RecordedParts, RulePacks, SourceText};
-use guerdon_server::texts::{PACKS, texts};
+use guerdon_rules::{DraftInput, RecordedParts, Report, RulePacks, SourceText};
+use guerdon_server::texts::readable_packs;
+use guerdon_text::{Code, Finding, NotUtf8};
 use guerdon_types::{Message, Role, Rollout};
 
 use crate::cli::{RulesCommand, TestFormat};
@@ -99,21 +100,42 @@ pub(super) fn run(rules: RulesCommand) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn pack_texts(paths: &[PathBuf]) -> anyhow::Result<Vec<SourceText>> {
-    let texts = texts(Path::new(""), paths, &PACKS)?;
-    if texts.is_empty() {
+/// The rule packs of the named paths, and a report of the files that cannot be read.
+fn pack_texts(paths: &[PathBuf]) -> anyhow::Result<(Vec<SourceText>, Report)> {
+    let (texts, unreadable) = readable_packs(Path::new(""), paths)?;
+    if texts.is_empty() && unreadable.is_empty() {
         let named: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
         bail!(
             "no rule pack in {}\n  help: packs are files that end in .yaml or .yml",
             named.join(", ")
         );
     }
-    Ok(texts)
+    let mut report = Report::default();
+    for file in unreadable {
+        let inner = file.cause.get_ref().and_then(|inner| inner.downcast_ref::<NotUtf8>());
+        let before = inner.map_or("", |error| error.before.as_str());
+        let message = format!("the file cannot be read: {}", file.cause);
+        let finding = Finding::new(NOT_READABLE, before.len()..before.len(), message);
+        let help = match inner {
+            Some(_) => "save the file as UTF-8",
+            None => "correct its permissions, or move it out of the folder",
+        };
+        report.add(&SourceText::new(file.name, before), finding.help(help));
+    }
+    Ok((texts, report))
+}
+
+/// The code of a file that cannot be read as a pack.
+const NOT_READABLE: Code = Code::error("R001");
+
+/// The rule packs of the named paths, of which each can be read.
+fn readable_texts(paths: &[PathBuf]) -> anyhow::Result<Vec<SourceText>> {
+    let (texts, report) = pack_texts(paths)?;
+    if report.has_errors() { Err(report.into()) } else { Ok(texts) }
 }
 
 fn load(paths: &[PathBuf]) -> anyhow::Result<RulePacks> {
-    let (packs, _) =
-        RulePacks::compile(&pack_texts(paths)?).map_err(|report| anyhow::anyhow!("{report}"))?;
+    let (packs, _) = RulePacks::compile(&readable_texts(paths)?)?;
     Ok(packs)
 }
 
@@ -127,10 +149,12 @@ fn reply(text: String, context: &str) -> anyhow::Result<Rollout> {
 }
 
 fn check(paths: &[PathBuf], json: bool) -> anyhow::Result<ExitCode> {
-    let (packs, report) = match RulePacks::check(&pack_texts(paths)?) {
-        Ok((packs, warnings)) => (Some(packs), warnings),
+    let (texts, mut report) = pack_texts(paths)?;
+    let (packs, found) = match RulePacks::check(&texts) {
+        Ok((packs, warnings)) => (Some(packs).filter(|_| !report.has_errors()), warnings),
         Err(report) => (None, report),
     };
+    report.append(found);
     print::report(report.diagnostics(), &report.coloured(), json)?;
     if !json {
         match &packs {
@@ -145,8 +169,7 @@ fn check(paths: &[PathBuf], json: bool) -> anyhow::Result<ExitCode> {
 }
 
 fn test(paths: &[PathBuf], format: TestFormat) -> anyhow::Result<ExitCode> {
-    let results =
-        RulePacks::test(&pack_texts(paths)?).map_err(|report| anyhow::anyhow!("{report}"))?;
+    let results = RulePacks::test(&readable_texts(paths)?)?;
     let failed = results.iter().filter(|result| result.failure.is_some()).count();
     match format {
         TestFormat::Tap => out!("{}", guerdon_rules::tap(&results))?,
@@ -172,17 +195,24 @@ fn test(paths: &[PathBuf], format: TestFormat) -> anyhow::Result<ExitCode> {
 }
 
 fn fmt(paths: &[PathBuf], check: bool) -> anyhow::Result<ExitCode> {
+    let (texts, mut report) = pack_texts(paths)?;
     let mut untidy = 0;
-    for pack in pack_texts(paths)? {
-        let tidy = guerdon_rules::format(&pack).map_err(|report| anyhow::anyhow!("{report}"))?;
-        if tidy == pack.text {
-            continue;
-        }
+    for pack in texts {
+        let tidy = match guerdon_rules::format(&pack) {
+            Ok(tidy) if tidy == pack.text => continue,
+            Ok(tidy) => tidy,
+            Err(found) => {
+                report.append(found);
+                continue;
+            }
+        };
         untidy += 1;
         if !check {
             replace(Path::new(&pack.name), |file| Ok(file.write_all(tidy.as_bytes())?))?;
         }
         outln!("{}{}", if check { "untidy: " } else { "tidied: " }, pack.name)?;
     }
-    Ok(if check && untidy > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    print::report(report.diagnostics(), &report.coloured(), false)?;
+    let failed = report.has_errors() || (check && untidy > 0);
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

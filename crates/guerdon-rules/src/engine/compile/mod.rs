@@ -5,7 +5,7 @@
 mod rule;
 mod work;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use guerdon_text::{Finding, Report, SourceText};
 use rule::Compiler;
@@ -19,7 +19,7 @@ use crate::engine::{examples, lint};
 use crate::syntax::codes::PackCode;
 use crate::syntax::expiry::ExpiryPolicy;
 use crate::syntax::pack::Pack;
-use crate::syntax::parse;
+use crate::syntax::parse::{self, ParsedText};
 
 /// Parsed and compiled packs. The plan may be used only if no finding is an error.
 #[derive(Debug)]
@@ -28,11 +28,16 @@ pub(crate) struct CompiledPacks {
     pub(crate) plan: RulePlan,
 }
 
+/// The pack of a file, if it has one, and the files that it imports.
+pub(crate) type ParsedFile = (Option<Pack>, BTreeSet<usize>);
+
 /// One pack and its findings.
 #[derive(Debug)]
 pub(crate) struct ParsedPack {
     pub(crate) pack: Option<Pack>,
     pub(crate) findings: Vec<Finding>,
+    /// The files that it imports, by their index.
+    pub(crate) imported: BTreeSet<usize>,
     /// The index of each rule in the plan, unless the rule has errors.
     pub(crate) places: Vec<Option<usize>>,
 }
@@ -61,22 +66,29 @@ impl CompiledPacks {
     ) -> Self {
         let mut compiler = Compiler { budget, ..Compiler::default() };
         let mut work = WorkCount::new(bounds);
-        let mut read: Vec<ParsedPack> = packs
-            .iter()
-            .map(|pack| {
-                let (pack, findings) = parse::parse(&pack.text);
-                ParsedPack { pack, findings, places: Vec::new() }
+        let mut read: Vec<ParsedPack> = parse::parse_all(packs)
+            .into_iter()
+            .map(|ParsedText { pack, findings, imported }| ParsedPack {
+                pack,
+                findings,
+                imported,
+                places: Vec::new(),
             })
             .collect();
         let mut ids: HashMap<String, &str> = HashMap::new();
-        for (source, ParsedPack { pack, findings, places }) in packs.iter().zip(&mut read) {
+        for (source, ParsedPack { pack, findings, places, .. }) in packs.iter().zip(&mut read) {
             let Some(pack) = pack else { continue };
             if let Some(other) = ids.insert(pack.id.value.clone(), &source.name) {
                 let message = format!("pack `{}` is already in {other}", pack.id.value);
                 let finding = Finding::new(PackCode::DuplicateId, pack.id.span.clone(), message);
                 findings.push(finding.help("give it another id"));
             }
-            findings.extend(lint::pack(pack, expiry));
+            // Without what it imports, a pack has warnings and failing examples that mean nothing.
+            let is_linked = findings.iter().all(|of| of.code() != PackCode::BadImport.into());
+            if is_linked {
+                findings.extend(lint::pack(pack, expiry));
+            }
+            compiler.facts.clone_from(&pack.facts);
             let mut rules: HashSet<&str> = HashSet::new();
             for rule in &pack.rules {
                 if !rules.insert(&rule.id.value) {
@@ -91,7 +103,7 @@ impl CompiledPacks {
                 }
                 let compiled = compiler.rule(&pack.id.value, rule);
                 findings.append(&mut compiler.findings);
-                places.push(compiled.then(|| compiler.plan.rules.len() - 1));
+                places.push((compiled && is_linked).then(|| compiler.plan.rules.len() - 1));
             }
         }
         if compiler.exhausted {
@@ -117,7 +129,7 @@ impl CompiledPacks {
     /// Runs the examples of every rule without errors, until `limit` is over. The rule whose
     /// examples were not run gets an error.
     pub(crate) fn run_examples(&mut self, limit: ScanLimit<'_>) {
-        for ParsedPack { pack, findings, places } in &mut self.packs {
+        for ParsedPack { pack, findings, places, .. } in &mut self.packs {
             let rules = pack.iter().flat_map(|pack| &pack.rules).zip(places.iter());
             for (rule, place) in rules {
                 let Some(index) = place else { continue };
@@ -132,13 +144,13 @@ impl CompiledPacks {
         }
     }
 
-    /// The parsed packs, the plan and the report.
-    pub(crate) fn finish(self, packs: &[SourceText]) -> (Vec<Pack>, RulePlan, Report) {
+    /// The parsed files with the files that they import, the plan and the report.
+    pub(crate) fn finish(self, packs: &[SourceText]) -> (Vec<ParsedFile>, RulePlan, Report) {
         let mut report = Report::default();
         let mut parsed = Vec::new();
         for (source, read) in packs.iter().zip(self.packs) {
             report.extend(source, read.findings);
-            parsed.extend(read.pack);
+            parsed.push((read.pack, read.imported));
         }
         (parsed, self.plan, report)
     }

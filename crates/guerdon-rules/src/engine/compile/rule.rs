@@ -9,12 +9,13 @@ use crate::engine::checks::PriceRelation;
 use crate::engine::compiled_rule::{
     CompiledRule, LiteralMatcher, Matcher, NumberMatcher, RegexMatcher,
 };
-use crate::engine::expr::Expr;
+use crate::engine::expr::{Expr, ExprError};
 use crate::engine::lint;
 use crate::engine::needles::Side;
 use crate::engine::pattern::{self, CompileBudget, MAX_TOTAL_BYTES, Pattern};
 use crate::engine::plan::RulePlan;
 use crate::syntax::codes::PackCode;
+use crate::syntax::facts::Facts;
 use crate::syntax::pack::{MixLimits, NearWords, NumberWords, Predicate, Rule};
 use crate::syntax::yaml::WithSpan;
 use crate::text::near::Near;
@@ -32,6 +33,8 @@ const LITERAL_NODE: usize = 32;
 pub(super) struct Compiler {
     pub(super) plan: RulePlan,
     pub(super) findings: Vec<Finding>,
+    /// The facts of the pack whose rules are compiled.
+    pub(super) facts: Option<Facts>,
     pub(super) budget: CompileBudget,
     /// Set after the rule that the budget did not suffice for. Later rules are not compiled.
     pub(super) exhausted: bool,
@@ -89,14 +92,10 @@ impl Compiler {
     }
 
     fn expression(&mut self, text: &WithSpan<String>, test: &Predicate) -> Option<Expr> {
-        let expr = match Expr::parse(&text.value, &[]) {
+        let expr = match Expr::parse_with(&text.value, &[], self.facts.as_ref()) {
             Ok(expr) => expr,
             Err(error) => {
-                let span = within(text, &word_at(&text.value, error.at));
-                self.findings.push(
-                    Finding::new(PackCode::BadExpression, span, "the `where` expression is wrong")
-                        .label(error.message),
-                );
+                self.findings.push(expression_finding(text, error, "where"));
                 return None;
             }
         };
@@ -255,6 +254,16 @@ impl Compiler {
                 needles.figures |= fold && pattern.captures;
                 needles.numbers |= needles.figures;
                 self.findings.extend(lint::regex(&at.value, &pattern, &at.span));
+                if let Some(bytes) = lint::possessive(&at.value) {
+                    let span = within(at, &bytes);
+                    let finding =
+                        Finding::new(PackCode::Possessive, span, "a repetition of a repetition");
+                    self.findings.push(
+                        finding
+                            .label("possessive repetitions of other dialects do not exist here")
+                            .help("write one of the two signs"),
+                    );
+                }
                 Some(pattern)
             }
             Err(error) => {
@@ -273,7 +282,7 @@ impl Compiler {
         must: &WithSpan<String>,
     ) -> Option<Matcher> {
         let known: Vec<String> = names.iter().map(|(name, _)| name.clone()).collect();
-        let must = match Expr::parse(&must.value, &known) {
+        let must = match Expr::parse_with(&must.value, &known, self.facts.as_ref()) {
             Ok(expr) if !expr.uses().capture => expr,
             Ok(_) => {
                 let finding = Finding::new(
@@ -281,15 +290,16 @@ impl Compiler {
                     must.span.clone(),
                     "the `must` expression is wrong",
                 );
-                self.findings
-                    .push(finding.label(format!("uses other names than {}", known.join(", "))));
+                let names = known.join(", ");
+                self.findings.push(
+                    finding
+                        .label(format!("uses other names than {names}"))
+                        .help("compare the names of `names` with each other or with numbers"),
+                );
                 return None;
             }
             Err(error) => {
-                let span = within(must, &word_at(&must.value, error.at));
-                let finding =
-                    Finding::new(PackCode::BadExpression, span, "the `must` expression is wrong");
-                self.findings.push(finding.label(error.message));
+                self.findings.push(expression_finding(must, error, "must"));
                 return None;
             }
         };
@@ -371,6 +381,26 @@ fn capture_fields(test: &Predicate) -> CaptureFields {
         Predicate::Not(test) => capture_fields(test),
         _ => CaptureFields::default(),
     }
+}
+
+/// The finding of an invalid expression under `key`.
+fn expression_finding(text: &WithSpan<String>, error: ExprError, key: &str) -> Finding {
+    let span = within(text, &word_at(&text.value, error.at));
+    let message = format!("the `{key}` expression is wrong");
+    let finding = Finding::new(error.code, span, message).label(error.message).help(error.help);
+    match error.fix {
+        // Only where the text is written as it is read.
+        Some((bytes, replacement)) if is_verbatim(text) => {
+            finding.fix(within(text, &bytes), replacement)
+        }
+        _ => finding,
+    }
+}
+
+/// Returns true if a scalar is written plain or between two quotes, without escapes.
+const fn is_verbatim(text: &WithSpan<String>) -> bool {
+    let written = text.span.end - text.span.start;
+    written == text.value.len() || written == text.value.len() + 2
 }
 
 /// The source position of `bytes` of a scalar's value, if the scalar is written plain or between

@@ -6,6 +6,7 @@
 //! "unknown" that `and` and `or` can absorb, and it needs the runtime of a parser generator. The
 //! language here is small enough to be type-checked when a pack loads.
 
+mod error;
 mod parse;
 mod tree;
 
@@ -14,10 +15,12 @@ use std::cmp::Ordering;
 use guerdon_types::Context;
 use serde_json::Value as Json;
 
+use crate::syntax::facts::Facts;
 use crate::text::number::Capture;
 
 use self::tree::{BinaryOp, ExprValue, Function, Node, Variable};
-pub(crate) use parse::{ExprError, Uses};
+pub(crate) use error::ExprError;
+pub(crate) use parse::Uses;
 
 /// A parsed expression that yields true or false.
 #[derive(Debug, Clone)]
@@ -95,11 +98,19 @@ pub(crate) fn lookup<'a>(context: &'a Context, path: &[String]) -> Option<&'a Js
 }
 
 impl Expr {
-    /// Parses and type-checks `text`.
-    ///
-    /// `names` are the rule's own names for numbers.
+    /// Parses and type-checks `text`. `names` are the rule's own names for numbers.
+    #[cfg(any(test, feature = "reference"))]
     pub(crate) fn parse(text: &str, names: &[String]) -> Result<Self, ExprError> {
-        let (root, uses) = parse::parse(text, names)?;
+        Self::parse_with(text, names, None)
+    }
+
+    /// Like [`Expr::parse`], with the facts that the pack declares, if it does.
+    pub(crate) fn parse_with(
+        text: &str,
+        names: &[String],
+        facts: Option<&Facts>,
+    ) -> Result<Self, ExprError> {
+        let (root, uses) = parse::parse(text, names, facts)?;
         Ok(Self { root, uses })
     }
 

@@ -1,20 +1,15 @@
 //! Parses expressions: a lexer, an operator-precedence parser, and the types that are known without
 //! a context.
 
+use super::error::{
+    ExprError, foreign_sign, impossible_value, unknown_fact, unknown_name, unknown_sign,
+};
 use super::tree::{BinaryOp, ExprValue, Function, Node, Variable};
-use guerdon_text::nearest;
+use crate::syntax::facts::{FactLookup, FactType, Facts};
 
 /// The greatest length of an expression, in characters. It bounds the depth of the tree.
 const MAX_CHARS: usize = 500;
 const MAX_DEPTH: usize = 32;
-
-/// The error of an invalid expression.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ExprError {
-    /// The position, in bytes of the expression.
-    pub(crate) at: usize,
-    pub(crate) message: String,
-}
 
 /// The variables that an expression uses.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -64,9 +59,14 @@ enum Type {
     Unknown,
 }
 
-pub(super) fn parse(text: &str, names: &[String]) -> Result<(Node, Uses), ExprError> {
+pub(super) fn parse(
+    text: &str,
+    names: &[String],
+    facts: Option<&Facts>,
+) -> Result<(Node, Uses), ExprError> {
     if text.chars().count() > MAX_CHARS {
-        return Err(ExprError { at: 0, message: format!("longer than {MAX_CHARS} characters") });
+        return Err(ExprError::new(0, format!("longer than {MAX_CHARS} characters"))
+            .help("make it two rules"));
     }
     let mut parser = Parser {
         tokens: lex(text)?,
@@ -75,19 +75,14 @@ pub(super) fn parse(text: &str, names: &[String]) -> Result<(Node, Uses), ExprEr
         uses: Uses::default(),
         depth: 0,
         names,
+        facts,
     };
     let (node, kind) = parser.expression(0)?;
     if let Some((at, token)) = parser.tokens.get(parser.next) {
-        return Err(ExprError {
-            at: *at,
-            message: format!("expected an operator, found {}", shown(token)),
-        });
+        return Err(no_operator(*at, token));
     }
     if !matches!(kind, Type::Bool | Type::Unknown) {
-        return Err(ExprError {
-            at: 0,
-            message: "must be true or false, such as a comparison".into(),
-        });
+        return Err(ExprError::new(0, "must be true or false, such as a comparison"));
     }
     Ok((node, parser.uses))
 }
@@ -106,13 +101,13 @@ fn lex(text: &str) -> Result<Vec<(usize, ExprToken)>, ExprError> {
             let written = rest.get(..taken).unwrap_or_default();
             let value = written
                 .parse()
-                .map_err(|_| ExprError { at, message: format!("`{written}` is not a number") })?;
+                .map_err(|_| ExprError::new(at, format!("`{written}` is not a number")))?;
             (ExprToken::Number(value), taken)
         } else if c == '\'' || c == '"' {
             let inner = rest.get(1..).unwrap_or_default();
-            let end = inner
-                .find(c)
-                .ok_or_else(|| ExprError { at, message: "this text is not closed".into() })?;
+            let end = inner.find(c).ok_or_else(|| {
+                ExprError::new(at, "this text is not closed").help(format!("close it with {c}"))
+            })?;
             (ExprToken::Text(inner.get(..end).unwrap_or_default().to_owned()), end + 2)
         } else if c.is_ascii_alphabetic() || c == '_' {
             let taken = length(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.'));
@@ -122,10 +117,12 @@ fn lex(text: &str) -> Result<Vec<(usize, ExprToken)>, ExprError> {
                 sign.map_or_else(|| ExprToken::Name(word.to_owned()), |sign| ExprToken::Sign(sign)),
                 taken,
             )
+        } else if let Some(error) = foreign_sign(rest, at) {
+            return Err(error);
         } else if let Some(sign) = SIGNS.iter().find(|sign| rest.starts_with(**sign)) {
             (ExprToken::Sign(sign), sign.len())
         } else {
-            return Err(ExprError { at, message: format!("`{c}` means nothing here") });
+            return Err(unknown_sign(rest, at));
         };
         tokens.push((at, token));
         at += taken;
@@ -135,6 +132,7 @@ fn lex(text: &str) -> Result<Vec<(usize, ExprToken)>, ExprError> {
 
 struct Parser<'n> {
     names: &'n [String],
+    facts: Option<&'n Facts>,
     tokens: Vec<(usize, ExprToken)>,
     next: usize,
     end: usize,
@@ -155,7 +153,7 @@ impl Parser<'_> {
     }
 
     fn fail<T>(&self, message: impl Into<String>) -> Result<T, ExprError> {
-        Err(ExprError { at: self.place(), message: message.into() })
+        Err(ExprError::new(self.place(), message))
     }
 
     fn eat(&mut self, sign: &str) -> Result<(), ExprError> {
@@ -163,7 +161,8 @@ impl Parser<'_> {
             self.next += 1;
             return Ok(());
         }
-        self.fail(format!("expected `{sign}`"))
+        let error = ExprError::new(self.place(), format!("expected `{sign}`"));
+        Err(error.help(format!("write `{sign}` here")))
     }
 
     /// Parses operators that bind at least as tightly as `least`.
@@ -179,7 +178,11 @@ impl Parser<'_> {
             let at = self.place();
             self.next += 1;
             let right = self.expression(power + 1)?;
-            let kind = typed(op, left.1, right.1).map_err(|message| ExprError { at, message })?;
+            let kind = typed(op, left.1, right.1).map_err(|message| {
+                ExprError::new(at, message)
+                    .help("both sides must be of one type: numbers have no quotes")
+            })?;
+            self.possible(op, &left.0, &right.0, at)?;
             left = (Node::Binary(op, Box::new([left.0, right.0])), kind);
         }
         self.depth -= 1;
@@ -207,23 +210,24 @@ impl Parser<'_> {
             }
             ExprToken::Sign("-") => {
                 let (inner, kind) = self.expression(6)?;
-                expect(Type::Number, kind).map_err(|message| ExprError { at, message })?;
+                expect(Type::Number, kind).map_err(|message| ExprError::new(at, message))?;
                 Ok((Node::Negate(Box::new(inner)), Type::Number))
             }
             ExprToken::Sign("not" | "!") => {
                 let (inner, kind) = self.expression(3)?;
-                expect(Type::Bool, kind).map_err(|message| ExprError { at, message })?;
+                expect(Type::Bool, kind).map_err(|message| ExprError::new(at, message))?;
                 Ok((Node::Not(Box::new(inner)), Type::Bool))
             }
             ExprToken::Sign(sign) => {
-                Err(ExprError { at, message: format!("expected a value, found `{sign}`") })
+                Err(ExprError::new(at, format!("expected a value, found `{sign}`")))
             }
         }
     }
 
     fn name(&mut self, name: &str, at: usize) -> Result<(Node, Type), ExprError> {
         if let Some(path) = name.strip_prefix("context.") {
-            return Ok((Node::Context(split(path, at)?), Type::Unknown));
+            let kind = self.fact(path, at)?;
+            return Ok((Node::Context(split(path, at)?), kind));
         }
         let function = match name {
             "true" => return Ok((Node::Literal(ExprValue::Bool(true)), Type::Bool)),
@@ -248,14 +252,13 @@ impl Parser<'_> {
             "has" => {
                 self.eat("(")?;
                 let Some((at, ExprToken::Name(inner))) = self.tokens.get(self.next).cloned() else {
-                    return self
-                        .fail("`has` takes a context value, such as has(context.target_price)");
+                    return Err(wrong_has(self.place()));
                 };
                 let Some(path) = inner.strip_prefix("context.") else {
-                    return self
-                        .fail("`has` takes a context value, such as has(context.target_price)");
+                    return Err(wrong_has(self.place()));
                 };
                 self.next += 1;
+                self.known_fact(path, at)?;
                 self.eat(")")?;
                 return Ok((Node::Has(split(path, at)?), Type::Bool));
             }
@@ -268,28 +271,77 @@ impl Parser<'_> {
                 }
                 let own = self.names.iter().map(String::as_str);
                 let known: Vec<&str> = own.chain(KNOWN).collect();
-                let message = match nearest(name, known.iter().copied()) {
-                    Some(near) => format!("not known; did you mean `{near}`?"),
-                    None => format!("not known; there are {}", known.join(", ")),
-                };
-                return Err(ExprError { at, message });
+                return Err(unknown_name(name, at, &known));
             }
         };
         self.eat("(")?;
         let arguments = self.arguments(")")?;
         if arguments.is_empty() || (function == Function::Abs && arguments.len() != 1) {
-            return Err(ExprError {
-                at,
-                message: format!("`{name}` got {} arguments", arguments.len()),
-            });
+            let message = format!("`{name}` got {} arguments", arguments.len());
+            let help = "abs takes one number, min and max take at least one: min(value, 3)";
+            return Err(ExprError::new(at, message).help(help));
         }
         for (_, kind) in &arguments {
-            expect(Type::Number, *kind).map_err(|message| ExprError { at, message })?;
+            expect(Type::Number, *kind).map_err(|message| ExprError::new(at, message))?;
         }
         Ok((
             Node::Call(function, arguments.into_iter().map(|(node, _)| node).collect()),
             Type::Number,
         ))
+    }
+
+    /// Refuses a fact that the pack does not declare. `at` is its place.
+    fn known_fact(&self, path: &str, at: usize) -> Result<(), ExprError> {
+        match self.facts {
+            Some(facts) if matches!(facts.get(path), FactLookup::Unknown) => {
+                Err(unknown_fact(facts, path, at))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The type of a fact, as far as it is declared.
+    fn fact(&self, path: &str, at: usize) -> Result<Type, ExprError> {
+        self.known_fact(path, at)?;
+        Ok(match self.facts.map(|facts| facts.get(path)) {
+            Some(FactLookup::Declared(FactType::Number)) => Type::Number,
+            Some(FactLookup::Declared(FactType::Text | FactType::OneOf(_))) => Type::Text,
+            Some(FactLookup::Declared(FactType::Boolean)) => Type::Bool,
+            Some(FactLookup::Declared(FactType::List)) => Type::List,
+            _ => Type::Unknown,
+        })
+    }
+
+    /// Refuses a comparison with a text that a declared fact cannot have.
+    fn possible(
+        &self,
+        op: BinaryOp,
+        left: &Node,
+        right: &Node,
+        at: usize,
+    ) -> Result<(), ExprError> {
+        let (path, compared) = match (op, left, right) {
+            (BinaryOp::Equal | BinaryOp::NotEqual, Node::Context(path), other)
+            | (BinaryOp::Equal | BinaryOp::NotEqual, other, Node::Context(path)) => {
+                (path, std::slice::from_ref(other))
+            }
+            (BinaryOp::In, Node::Context(path), Node::List(items)) => (path, items.as_slice()),
+            _ => return Ok(()),
+        };
+        let path = path.join(".");
+        let Some(FactLookup::Declared(FactType::OneOf(values))) =
+            self.facts.map(|facts| facts.get(&path))
+        else {
+            return Ok(());
+        };
+        let wrong = compared.iter().find_map(|node| match node {
+            Node::Literal(ExprValue::Text(text)) if !values.contains(text) => Some(text),
+            _ => None,
+        });
+        match wrong {
+            Some(text) => Err(impossible_value(&path, values, text, at)),
+            None => Ok(()),
+        }
     }
 
     fn arguments(&mut self, close: &str) -> Result<Vec<(Node, Type)>, ExprError> {
@@ -305,10 +357,14 @@ impl Parser<'_> {
     }
 }
 
+fn wrong_has(at: usize) -> ExprError {
+    ExprError::new(at, "`has` takes a context value").help("such as has(context.target_price)")
+}
+
 fn split(path: &str, at: usize) -> Result<Vec<String>, ExprError> {
     let parts: Vec<String> = path.split('.').map(str::to_owned).collect();
     if parts.iter().any(String::is_empty) {
-        return Err(ExprError { at, message: format!("`context.{path}` has an empty part") });
+        return Err(ExprError::new(at, format!("`context.{path}` has an empty part")));
     }
     Ok(parts)
 }
@@ -374,12 +430,26 @@ const fn called(kind: Type) -> &'static str {
     }
 }
 
-fn shown(token: &ExprToken) -> String {
-    match token {
+/// The error of a value where an operator must stand.
+fn no_operator(at: usize, token: &ExprToken) -> ExprError {
+    let shown = match token {
         ExprToken::Number(value) => format!("`{value}`"),
         ExprToken::Text(text) => format!("`'{text}'`"),
         ExprToken::Name(name) => format!("`{name}`"),
         ExprToken::Sign(sign) => format!("`{sign}`"),
+    };
+    let error = ExprError::new(at, format!("expected an operator, found {shown}"));
+    match token {
+        ExprToken::Sign(",") => error.help("write numbers without commas, such as 1000"),
+        ExprToken::Name(name) if ["and", "or", "not", "in"].contains(&&*name.to_lowercase()) => {
+            let lower = name.to_lowercase();
+            let help = format!("operators are lower-case: `{lower}`");
+            error.help(help).fix(at..at + name.len(), &lower)
+        }
+        ExprToken::Name(name) if name == "is" => {
+            error.help("compare with `==`").fix(at..at + 2, "==")
+        }
+        _ => error.help("combine comparisons with `and` or `or`"),
     }
 }
 
@@ -391,7 +461,7 @@ mod tests {
 
     #[test]
     fn a_wrong_expression_is_refused_at_its_place() {
-        let at = |text: &str| parse(text, &[]).unwrap_err().at;
+        let at = |text: &str| parse(text, &[], None).unwrap_err().at;
         assert_eq!(at("value >"), 7);
         assert_eq!(at("value > context.t 3"), 18);
         assert_eq!(at("price > 3"), 0);
@@ -402,13 +472,15 @@ mod tests {
 
     #[test]
     fn depth_is_bounded() {
-        assert!(parse(&format!("{}1{} == 1", "(".repeat(200), ")".repeat(200)), &[]).is_err());
+        assert!(
+            parse(&format!("{}1{} == 1", "(".repeat(200), ")".repeat(200)), &[], None).is_err()
+        );
     }
 
     proptest! {
         #[test]
         fn no_text_makes_the_parser_panic(text in "[a-z0-9 .,()\\[\\]<>=!'+*/-]{0,80}") {
-            let _ = parse(&text, &[]);
+            let _ = parse(&text, &[], None);
         }
     }
 }

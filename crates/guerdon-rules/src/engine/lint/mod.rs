@@ -26,10 +26,36 @@ pub(crate) fn pack(pack: &Pack, expiry: ExpiryPolicy) -> Vec<Finding> {
             Finding::new(PackCode::NoAbout, pack.id.span.clone(), "the pack has no `about`");
         findings.push(finding.help("state its purpose in a sentence"));
     }
+    if pack.facts.is_none()
+        && let Some(path) = pack.rules.iter().find_map(fact_of)
+    {
+        let message = format!("the pack reads `context.{path}` and declares no facts");
+        let finding = Finding::new(PackCode::NoFacts, pack.id.span.clone(), message);
+        findings.push(finding.label("a misspelt fact is not noticed").help(format!(
+            "declare its facts with their types, such as `facts: {{ {path}: number }}`"
+        )));
+    }
     for rule in &pack.rules {
         self::rule(rule, expiry, &mut findings);
     }
     findings
+}
+
+/// The first fact that a rule names.
+fn fact_of(rule: &Rule) -> Option<String> {
+    let in_expression = |text: &str| {
+        let (_, path) = text.split_once("context.")?;
+        let end = path.find(|c: char| !(c.is_ascii_alphanumeric() || "_.".contains(c)));
+        path.get(..end.unwrap_or(path.len())).map(str::to_owned)
+    };
+    let condition = || in_expression(&rule.condition.as_ref()?.value);
+    let relation = || match &rule.test {
+        Predicate::Prices { must, .. } => in_expression(&must.value),
+        Predicate::LanguageMix { language: None, .. } => Some("language".to_owned()),
+        _ => None,
+    };
+    let when = rule.when.first().map(|condition| condition.path.join("."));
+    when.or_else(condition).or_else(relation)
 }
 
 fn rule(rule: &Rule, expiry: ExpiryPolicy, findings: &mut Vec<Finding>) {
@@ -136,6 +162,27 @@ pub(crate) fn regex(written: &str, pattern: &Pattern, span: &Range<usize>) -> Op
             .label("no word and no rare character is needed for a match")
             .help("begin with a word, or use `check`")
     })
+}
+
+/// The second sign of a repetition that other dialects call possessive, such as `o++`. Here it
+/// repeats a repetition.
+pub(crate) fn possessive(pattern: &str) -> Option<Range<usize>> {
+    let (mut in_class, mut escaped, mut repeats) = (false, false, false);
+    for (at, c) in pattern.char_indices() {
+        if std::mem::take(&mut escaped) {
+            repeats = false;
+            continue;
+        }
+        match c {
+            '\\' => escaped = true,
+            '[' => in_class = true,
+            ']' => in_class = false,
+            '+' if repeats && !in_class => return Some(at - 1..at + 1),
+            _ => {}
+        }
+        repeats = !in_class && matches!(c, '*' | '+' | '?' | '}');
+    }
+    None
 }
 
 /// Returns true if a pattern matches digits before a currency without fixing the start of the

@@ -1,23 +1,31 @@
 //! Turns a YAML tree into a [`Pack`] and checks keys, types and ranges. Checks that need a regex
 //! engine or another pack follow in `engine/compile/`.
 
+mod head;
 pub(crate) mod predicate;
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
-use guerdon_text::Finding;
+use guerdon_text::{Finding, SourceText, nearest};
 use guerdon_types::{Context, Message, Role};
 use serde_json::Value as Json;
 
 use crate::syntax::codes::PackCode;
-use crate::syntax::fields::{MappingFields, Reader};
+use crate::syntax::facts::{FactLookup, FactType};
+use crate::syntax::fields::{MAX_EXPANDED, MappingFields, Reader};
+use crate::syntax::imports::{self, Importer};
 use crate::syntax::pack::{
     Condition, Date, MessageSelector, Pack, Rule, RuleExample, TurnSelector,
 };
 use crate::syntax::yaml::{self, WithSpan, Yaml};
 
-pub(crate) const PACK_KEYS: &[&str] =
-    &["pack", "about", "version", "language", "units", "aliases", "rules"];
+pub(crate) const PACK_KEYS: &[&str] = &[
+    "pack", "about", "version", "language", "import", "facts", "words", "units", "aliases", "rules",
+];
+/// The keys of a file of declarations, which packs import.
+pub(crate) const LIBRARY_KEYS: &[&str] =
+    &["library", "about", "import", "facts", "words", "units", "aliases"];
 pub(crate) const RULE_KEYS: &[&str] = &[
     "id", "about", "points", "per", "cap", "veto", "shadow", "severity", "tags", "expires", "on",
     "when", "match", "check", "where", "examples",
@@ -47,45 +55,93 @@ const MAX_BYTES: usize = 2 * 1024 * 1024;
 /// The greatest number of points. More would hide every other signal.
 const MAX_POINTS: f64 = 10_000.0;
 
-/// Parses one pack. Returns a pack if the text could be read at all. It may be used only if no
-/// finding is an error.
-pub(crate) fn parse(text: &str) -> (Option<Pack>, Vec<Finding>) {
-    if text.len() > MAX_BYTES {
-        let message = format!("the pack is {} bytes long; at most {MAX_BYTES}", text.len());
-        return (
-            None,
-            vec![
-                Finding::new(PackCode::TooLarge, 0..0, message).help("split it into several packs"),
-            ],
-        );
-    }
-    let tree = match yaml::read(text) {
-        Ok(tree) => tree,
-        Err(finding) => return (None, vec![finding]),
-    };
-    let mut reader = Reader::default();
-    let pack = reader.pack(&tree);
-    (pack, reader.findings)
+/// One parsed file. Its pack may be used only if no finding is an error.
+#[derive(Debug)]
+pub(crate) struct ParsedText {
+    /// The pack; none for a file that cannot be read and for a file of declarations.
+    pub(crate) pack: Option<Pack>,
+    pub(crate) findings: Vec<Finding>,
+    /// The files that it imports, directly and through others, by their index.
+    pub(crate) imported: BTreeSet<usize>,
 }
 
-impl Reader {
+/// Parses files. A file can import declarations of the others.
+pub(crate) fn parse_all(texts: &[SourceText]) -> Vec<ParsedText> {
+    let mut trees = Vec::with_capacity(texts.len());
+    let mut files = Vec::with_capacity(texts.len());
+    for text in texts {
+        let (tree, findings) = tree_of(&text.text);
+        let mut reader = Reader { findings, ..Reader::new(&text.text) };
+        let paths = tree.as_ref().map(|tree| reader.head(tree)).unwrap_or_default();
+        files.push(Importer::new(std::mem::take(&mut reader.declared), paths));
+        trees.push((tree, reader.findings));
+    }
+    imports::link(texts, &mut files);
+    let mut left = Some(MAX_EXPANDED);
+    let parsed = texts.iter().zip(trees).zip(files).map(|((text, (tree, mut findings)), file)| {
+        let Importer { declared, imported, findings: of_imports, .. } = file;
+        findings.extend(of_imports);
+        let mut reader = Reader { findings, declared, left, ..Reader::new(&text.text) };
+        let pack = tree.as_ref().and_then(|tree| reader.pack(tree));
+        left = reader.left;
+        ParsedText { pack, findings: reader.findings, imported }
+    });
+    parsed.collect()
+}
+
+/// Parses one pack, which can import nothing.
+#[cfg(any(test, feature = "reference"))]
+pub(crate) fn parse(text: &str) -> (Option<Pack>, Vec<Finding>) {
+    let parsed = parse_all(&[SourceText::new("", text)]).pop();
+    parsed.map_or_else(Default::default, |parsed| (parsed.pack, parsed.findings))
+}
+
+fn tree_of(text: &str) -> (Option<WithSpan<Yaml>>, Vec<Finding>) {
+    if text.len() > MAX_BYTES {
+        let message = format!("the pack is {} bytes long; at most {MAX_BYTES}", text.len());
+        let finding = Finding::new(PackCode::TooLarge, 0..0, message);
+        return (None, vec![finding.help("split it into several packs")]);
+    }
+    yaml::read(text)
+}
+
+/// The entry of a mapping.
+fn entry<'y>(tree: &'y WithSpan<Yaml>, name: &str) -> Option<&'y WithSpan<Yaml>> {
+    let Yaml::Map(entries) = &tree.value else { return None };
+    entries.iter().find(|(key, _)| key.value == name).map(|(_, value)| value)
+}
+
+impl Reader<'_> {
+    /// Reads the declarations of a file. Returns the paths that it imports.
+    fn head(&mut self, tree: &WithSpan<Yaml>) -> Vec<WithSpan<String>> {
+        let fields = match entry(tree, "library") {
+            Some(_) => self.fields(tree, "a library", LIBRARY_KEYS),
+            None => self.fields(tree, "a pack", PACK_KEYS),
+        };
+        let Some(fields) = fields else { return Vec::new() };
+        self.declarations(fields);
+        fields.get("import").map(|node| self.texts(node)).unwrap_or_default()
+    }
+
+    /// Reads the pack of a file whose head was read.
     fn pack(&mut self, tree: &WithSpan<Yaml>) -> Option<Pack> {
-        let fields = self.fields(tree, "a pack", PACK_KEYS)?;
+        let Yaml::Map(entries) = &tree.value else { return None };
+        let fields = MappingFields::new(entries, PACK_KEYS);
+        if let Some(library) = entry(tree, "library") {
+            self.id(library);
+            fields.get("about").map(|node| self.text(node));
+            return None;
+        }
         let id = self.need(fields, "pack", "the pack", &tree.span).and_then(|node| self.id(node));
         let about = fields.get("about").and_then(|node| self.text(node));
         let version = fields.get("version").and_then(|node| self.whole(node, 0)).map(|v| v as u64);
         let language = fields.get("language").map(|node| self.languages(node)).unwrap_or_default();
-        if let Some(node) = fields.get("units") {
-            self.declare_units(node);
-        }
-        if let Some(node) = fields.get("aliases") {
-            self.declare_aliases(node);
-        }
         let nodes = self
             .need(fields, "rules", "the pack", &tree.span)
             .map_or(&[][..], |node| self.list(node));
         let rules = nodes.iter().filter_map(|node| self.rule(node)).collect();
-        Some(Pack { id: id?, about, version, language, rules })
+        let facts = self.declared.facts.clone();
+        Some(Pack { id: id?, about, version, language, facts, rules })
     }
 
     fn id(&mut self, node: &WithSpan<Yaml>) -> Option<WithSpan<String>> {
@@ -100,47 +156,6 @@ impl Reader {
             return None;
         }
         Some(WithSpan { value, span: node.span.clone() })
-    }
-
-    /// Reads `units:`, lists of units with names that rules use.
-    fn declare_units(&mut self, node: &WithSpan<Yaml>) {
-        let Yaml::Map(entries) = &node.value else {
-            self.bad(&node.span, "`units` is a mapping of names to units", "money: [元, '¥', RMB]");
-            return;
-        };
-        for (name, list) in entries {
-            let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c);
-            if name.value.is_empty() || !name.value.chars().all(good) {
-                let message = format!("`{}` is not a name of units", name.value);
-                self.bad(&name.span, message, "lower-case letters, such as money");
-                continue;
-            }
-            let units = self.words(Some(list));
-            if units.is_empty() || units.iter().any(|unit| unit.trim().is_empty()) {
-                self.bad(&list.span, format!("`{}` has no unit", name.value), "list at least one");
-                continue;
-            }
-            self.units.insert(name.value.clone(), units);
-        }
-    }
-
-    /// Reads `aliases:`, words with their other spellings.
-    fn declare_aliases(&mut self, node: &WithSpan<Yaml>) {
-        let Yaml::Map(entries) = &node.value else {
-            let help = "微信: [威信, 薇信]";
-            self.bad(&node.span, "`aliases` is a mapping of words to other spellings", help);
-            return;
-        };
-        for (word, list) in entries {
-            let others = self.words(Some(list));
-            let empty = others.is_empty() || others.iter().any(|other| other.trim().is_empty());
-            if empty || word.value.trim().is_empty() {
-                let message = format!("`{}` has no other spelling", word.value);
-                self.bad(&list.span, message, "list at least one");
-                continue;
-            }
-            self.aliases.insert(word.value.clone(), others);
-        }
     }
 
     fn languages(&mut self, node: &WithSpan<Yaml>) -> Vec<String> {
@@ -169,6 +184,16 @@ impl Reader {
             fields.get(key).and_then(|node| reader.boolean(node)).unwrap_or_default()
         };
         let (veto, shadow) = (flag(self, "veto"), flag(self, "shadow"));
+        if let (Some(node), false) = (fields.get("points"), veto || shadow)
+            && points.is_some_and(|points| points.abs() < f64::EPSILON)
+        {
+            let finding = Finding::new(PackCode::NoPoints, node.span.clone(), "a rule of 0 points");
+            self.push(
+                finding
+                    .label("it changes no reward")
+                    .help("give it points; for a rule that is only reported, write `shadow: true`"),
+            );
+        }
         let expires = fields.get("expires").and_then(|node| self.date(node));
         let on = fields.get("on").map_or(Some(ASSISTANT), |node| self.on(node));
         let (hits, misses) =
@@ -274,9 +299,13 @@ impl Reader {
             .filter(|path| path.split('.').all(|part| !part.is_empty()));
         let Some(path) = path else {
             let message = format!("`{}` is not a context value", key.value);
-            self.bad(&key.span, message, format!("write `context.{}`", key.value));
+            let path = format!("context.{}", key.value.trim_start_matches('.'));
+            let finding = Finding::new(PackCode::BadValue, key.span.clone(), message)
+                .help(format!("write `{path}`"));
+            self.push(finding.fix(key.span.clone(), path));
             return None;
         };
+        self.known_fact(path, &key.span, "context.");
         let values = match &value.value {
             Yaml::List(items) => items.iter().filter_map(|item| self.scalar(item)).collect(),
             _ => vec![self.scalar(value)?],
@@ -289,6 +318,7 @@ impl Reader {
             );
             return None;
         }
+        self.possible_values(path, value);
         Some(Condition { path: path.split('.').map(str::to_owned).collect(), values })
     }
 
@@ -297,7 +327,86 @@ impl Reader {
             Yaml::Text(text) => Some(Json::from(text.as_str())),
             Yaml::Number(value) => Some(Json::from(*value)),
             Yaml::Bool(value) => Some(Json::from(*value)),
+            Yaml::Map(_) => {
+                let message = "expected text, a number, true or false";
+                let finding = Finding::new(PackCode::WrongType, node.span.clone(), message);
+                self.push(
+                    finding
+                        .label("this is a mapping")
+                        .help("name a value within a mapping by its path: `context.a.b: value`"),
+                );
+                None
+            }
             _ => self.wrong(node, "expected text, a number, true or false"),
+        }
+    }
+
+    /// Reports a path of the context that the pack does not declare. `prefix` stands before the
+    /// path in the text.
+    pub(super) fn known_fact(&mut self, path: &str, span: &Range<usize>, prefix: &str) {
+        let Some(facts) = &self.declared.facts else { return };
+        if !matches!(facts.get(path), FactLookup::Unknown) {
+            return;
+        }
+        let message = format!("the pack declares no fact `{path}`");
+        let finding = Finding::new(PackCode::UnknownFact, span.clone(), message);
+        let finding = finding.help(facts.help(path));
+        let near = facts.nearest(path).map(|near| format!("{prefix}{near}"));
+        self.push(match near {
+            Some(near) if span.len() == prefix.len() + path.len() => {
+                finding.fix(span.clone(), near)
+            }
+            _ => finding,
+        });
+    }
+
+    /// Reports the values of a condition that a declared fact cannot have.
+    fn possible_values(&mut self, path: &str, value: &WithSpan<Yaml>) {
+        let items = match &value.value {
+            Yaml::List(items) => items.as_slice(),
+            _ => std::slice::from_ref(value),
+        };
+        for item in items {
+            self.possible_value(path, item);
+        }
+    }
+
+    /// Reports a value that a declared fact cannot have.
+    fn possible_value(&mut self, path: &str, node: &WithSpan<Yaml>) {
+        let Some(facts) = &self.declared.facts else { return };
+        let FactLookup::Declared(kind) = facts.get(path) else { return };
+        if kind.has(&json(&node.value)) {
+            return;
+        }
+        let kind = kind.clone();
+        let message = format!("`{path}` is {}", kind.described());
+        let finding = Finding::new(PackCode::UnknownFact, node.span.clone(), message)
+            .label(format!("this is {}", node.value.kind()))
+            .help("write such a value, or change the type under `facts:`");
+        self.push(match (&kind, &node.value) {
+            (FactType::OneOf(values), Yaml::Text(text)) => {
+                finding.nearest(text, values.iter().map(String::as_str))
+            }
+            _ => finding,
+        });
+    }
+
+    /// Reports the facts of an example that the pack does not declare, or declares otherwise.
+    fn example_facts(&mut self, node: &WithSpan<Yaml>, prefix: &str) {
+        let Yaml::Map(entries) = &node.value else { return };
+        for (key, value) in entries {
+            let path = format!("{prefix}{}", key.value);
+            let is_group = self
+                .declared
+                .facts
+                .as_ref()
+                .is_some_and(|facts| matches!(facts.get(&path), FactLookup::Group));
+            if is_group && matches!(value.value, Yaml::Map(_)) {
+                self.example_facts(value, &format!("{path}."));
+            } else {
+                self.known_fact(&path, &key.span, "");
+                self.possible_value(&path, value);
+            }
         }
     }
 
@@ -316,19 +425,40 @@ impl Reader {
         let span = node.span.clone();
         if !matches!(node.value, Yaml::Map(_)) {
             let text = self.text(node)?;
-            return Some(RuleExample { span, text, context: Context::new(), before: Vec::new() });
+            return Some(RuleExample {
+                span,
+                text,
+                context: Context::new(),
+                before: Vec::new(),
+                is_sound: true,
+            });
+        }
+        if let Yaml::Map(entries) = &node.value
+            && let [(key, _)] = entries.as_slice()
+            && !EXAMPLE_KEYS.contains(&key.value.as_str())
+            && nearest(&key.value, EXAMPLE_KEYS.iter().copied()).is_none()
+        {
+            let message = "a text with a colon is read as a mapping";
+            let finding = Finding::new(PackCode::WrongType, key.span.clone(), message);
+            self.push(finding.help("quote a text that contains `: `, or write `text:` before it"));
+            return None;
         }
         let fields = self.fields(node, "an example", EXAMPLE_KEYS)?;
         let node = self.need(fields, "text", "the example", &span)?;
         let text = self.text(node)?;
+        let found = self.findings.len();
         let context =
             fields.get("context").map_or_else(Context::new, |node| match json(&node.value) {
-                Json::Object(map) => map,
+                Json::Object(map) => {
+                    self.example_facts(node, "");
+                    map
+                }
                 _ => self.wrong(node, "`context` is a mapping").unwrap_or_default(),
             });
+        let is_sound = self.findings.len() == found;
         let before = fields.get("before").map_or(&[][..], |node| self.list(node));
         let before = before.iter().filter_map(|node| self.message(node, &span)).collect();
-        Some(RuleExample { span: node.span.clone(), text, context, before })
+        Some(RuleExample { span: node.span.clone(), text, context, before, is_sound })
     }
 
     fn message(&mut self, node: &WithSpan<Yaml>, at: &Range<usize>) -> Option<Message> {

@@ -9,6 +9,7 @@ use crate::syntax::fields::{MappingFields, Reader};
 use crate::syntax::pack::{
     Across, Language, LengthUnit, MixLimits, NearWords, NumberWords, Predicate, RepetitionOf,
 };
+use crate::syntax::parse::entry;
 use crate::syntax::yaml::{WithSpan, Yaml};
 use crate::text::speech::{SpeechAct, SpeechActs};
 
@@ -16,7 +17,7 @@ pub(crate) const MATCH_KEYS: &[&str] = &[
     "any_of", "regex", "number", "all", "any", "not", "fold", "word", "near", "not_near", "within",
     "unless", "count",
 ];
-const NEAR_KEYS: &[&str] = &["near", "not_near", "within"];
+pub(crate) const NEAR_KEYS: &[&str] = &["near", "not_near", "within"];
 pub(crate) const NUMBER_KEYS: &[&str] = &["unit", "near", "not_near", "within"];
 pub(crate) const CHECK_KEYS: &[&str] = &[
     "length",
@@ -35,8 +36,18 @@ pub(crate) const UNSUPPORTED_KEYS: &[&str] = &["unit", "least"];
 pub(crate) const REPETITION_KEYS: &[&str] = &["across", "ngram", "share", "min", "sentence"];
 pub(crate) const LANGUAGE_MIX_KEYS: &[&str] = &["language", "share", "min", "allow", "names"];
 
+/// Keys of `match`, each with the alternatives that it applies to.
+pub(crate) const FITTING: [(&str, &[&str]); 7] = [
+    ("fold", &["any_of", "regex"]),
+    ("word", &["any_of"]),
+    ("count", &["any_of", "regex", "number", "all", "any"]),
+    ("unless", &["any_of", "regex", "number", "all", "any"]),
+    ("near", &["any_of", "regex"]),
+    ("not_near", &["any_of", "regex"]),
+    ("within", &["any_of", "regex"]),
+];
 /// The alternative keys of `match`; exactly one must be present.
-const KINDS: [&str; 6] = ["any_of", "regex", "number", "all", "any", "not"];
+pub(crate) const KINDS: [&str; 6] = ["any_of", "regex", "number", "all", "any", "not"];
 const MAX_DEPTH: usize = 8;
 
 /// The position of a `match` within others.
@@ -47,7 +58,7 @@ struct Nesting {
     unless: SpeechActs,
 }
 
-impl Reader {
+impl Reader<'_> {
     /// Parses the `match` or the `check` of a rule.
     pub(super) fn test_of(
         &mut self,
@@ -105,12 +116,8 @@ impl Reader {
         let kind = self.only(fields, &KINDS, "`match`", at)?;
         let span = fields.key(kind).unwrap_or_default();
         let value = fields.get(kind)?;
-        self.fits(fields, "fold", kind, &["any_of", "regex"]);
-        self.fits(fields, "word", kind, &["any_of"]);
-        self.fits(fields, "count", kind, &["any_of", "regex", "number", "all", "any"]);
-        self.fits(fields, "unless", kind, &["any_of", "regex", "number", "all", "any"]);
-        for key in NEAR_KEYS {
-            self.fits(fields, key, kind, &["any_of", "regex"]);
+        for (key, kinds) in FITTING {
+            self.fits(fields, key, kind, kinds);
         }
         let fold = fields.get("fold").and_then(|node| self.boolean(node)).unwrap_or(true);
         let word = fields.get("word").and_then(|node| self.boolean(node)).unwrap_or(false);
@@ -119,11 +126,12 @@ impl Reader {
         let inner = Nesting { depth: nesting.depth + 1, unless };
         match kind {
             "any_of" => {
-                let mut words = self.texts(value);
+                let words = self.texts(value);
+                let mut words = self.expanded(words);
                 let spellings: Vec<WithSpan<String>> = words
                     .iter()
                     .flat_map(|word| {
-                        let spelt = self.aliases.spellings(&word.value).into_iter();
+                        let spelt = self.declared.aliases.spellings(&word.value).into_iter();
                         spelt.map(|value| WithSpan { value, span: word.span.clone() })
                     })
                     .collect();
@@ -142,7 +150,8 @@ impl Reader {
             }
             "regex" => {
                 let pattern = WithSpan { value: self.text(value)?, span: value.span.clone() };
-                let spelt = self.aliases.pattern(&pattern.value);
+                self.no_backspace(&pattern)?;
+                let spelt = self.declared.aliases.pattern(&pattern.value);
                 let near = self.nearby(fields, fold)?;
                 let unless = if fold { unless } else { SpeechActs::default() };
                 Some(Predicate::Regex { pattern, spelt, fold, near, unless, count })
@@ -169,6 +178,26 @@ impl Reader {
                 })
             }
         }
+    }
+
+    /// Refuses the regex `"\bdeal\b"`: in double quotes, YAML reads `\b` as a backspace.
+    fn no_backspace(&mut self, pattern: &WithSpan<String>) -> Option<()> {
+        let written = self.written(&pattern.span);
+        let inner = written.strip_prefix('"').and_then(|inner| inner.strip_suffix('"'));
+        let (Some(inner), true) = (inner, pattern.value.contains('\u{8}')) else {
+            return Some(());
+        };
+        let at = pattern.span.start + written.find("\\b").unwrap_or_default();
+        let message = "`\\b` in double quotes is a backspace";
+        let finding = Finding::new(PackCode::BadRegex, at..at + 2, message)
+            .help("write the regex in single quotes, in which `\\b` is the end of a word");
+        let is_plain = !inner.contains("\\\\") && !inner.contains("\\\"");
+        self.push(if is_plain {
+            finding.fix(pattern.span.clone(), format!("'{}'", inner.replace('\'', "''")))
+        } else {
+            finding
+        });
+        None
     }
 
     fn numbers(&mut self, node: &WithSpan<Yaml>, span: Range<usize>) -> Option<NumberWords> {
@@ -236,7 +265,12 @@ impl Reader {
             "prices" => self.prices(value, &span),
             "arithmetic" => self.arithmetic(value),
             "unsupported_numbers" => self.unsupported(value),
-            _ => self.language_mix(value),
+            _ => {
+                if entry(value, "language").is_none() {
+                    self.known_fact("language", &span, "context.");
+                }
+                self.language_mix(value)
+            }
         }
     }
 
@@ -279,7 +313,7 @@ impl Reader {
                 );
                 return None;
             }
-            let announced = self.words(Some(words));
+            let announced = self.listed_words(Some(words));
             self.not_empty(
                 announced.is_empty() || announced.iter().any(String::is_empty),
                 &words.span,
@@ -331,7 +365,7 @@ impl Reader {
         let node = self.need(fields, "share", "`language_mix`", &node.span)?;
         let share = self.share(node)?;
         let min = fields.get("min").and_then(|node| self.whole(node, 0)).unwrap_or(0);
-        let allow = self.words(fields.get("allow"));
+        let allow = self.listed_words(fields.get("allow"));
         let names = fields.get("names").and_then(|node| self.boolean(node)).unwrap_or(false);
         let language = match language {
             None => None,

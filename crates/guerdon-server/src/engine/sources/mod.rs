@@ -190,14 +190,15 @@ impl Loader {
         let KeyTexts { texts, owners } =
             named.texts(load.files, "rules", &profile.rules, &PACKS)?;
         let packs = self.compiled(load, &texts)?;
-        let mut rules = vec![0; profile.rules.len()];
-        for (owner, pack) in owners.iter().zip(packs.summaries()) {
-            if let Some(count) = rules.get_mut(*owner) {
-                *count += pack.rules.len();
+        // A path that has only declarations to import has no rules that could be missing.
+        let mut rules = vec![None; profile.rules.len()];
+        for (owner, of_file) in owners.iter().zip(packs.rule_counts()) {
+            if let (Some(count), Some(of_file)) = (rules.get_mut(*owner), of_file) {
+                *count = Some(count.unwrap_or(0) + of_file);
             }
         }
         for (owner, (path, rules)) in profile.rules.iter().zip(rules).enumerate() {
-            if rules == 0 && owners.contains(&owner) {
+            if rules == Some(0) && owners.contains(&owner) {
                 named.absent("rules", path, "has no rules")?;
             }
         }
@@ -273,6 +274,43 @@ mod tests {
         )
     }
 
+    fn loader(folder: &Path) -> Loader {
+        let source = ConfigSource {
+            file: Some(folder.join("guerdon.toml")),
+            environment: Arc::new(BTreeMap::new()),
+            overrides: Vec::new(),
+        };
+        let threads = Arc::new(WorkThreads::start("test", 1, 1).unwrap());
+        Loader::new(source, Metrics::new(), TaskTracker::new(), threads)
+    }
+
+    #[test]
+    fn an_imported_file_is_loaded_followed_and_part_of_the_version() {
+        let folder = tempfile::tempdir().unwrap();
+        let write =
+            |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        write("guerdon.toml", CONFIG);
+        write("two.yaml", &pack("two", -1));
+        let importing = pack("one", -1).replace("rules:", "import: [words.yaml]\nrules:");
+        write("one.yaml", &importing.replace("[x]", "[$never]"));
+        write("words.yaml", "library: words\nwords: { never: [不能] }\n");
+        let loader = loader(folder.path());
+        let load = |generation, files: &mut FileSet| {
+            let snapshot = loader.load(generation, files).unwrap();
+            snapshot.profiles["a"].packs.as_ref().unwrap().versions()
+        };
+        let mut files = FileSet::default();
+        let first = load(1, &mut files);
+        assert!(!files.has_changed());
+        write("words.yaml", "library: words\nwords: { never: [无法] }\n");
+        assert!(files.has_changed(), "an imported file is followed");
+        let second = load(2, &mut FileSet::default());
+        assert!(first.len() == 1 && first["one"] != second["one"], "{first:?} {second:?}");
+        std::fs::remove_file(folder.path().join("words.yaml")).unwrap();
+        let error = loader.load(3, &mut FileSet::default()).unwrap_err().to_string();
+        assert!(error.contains("R016") && error.contains("words.yaml"), "{error}");
+    }
+
     #[test]
     fn unchanged_packs_are_shared_by_profiles_and_generations() {
         let folder = tempfile::tempdir().unwrap();
@@ -281,17 +319,7 @@ mod tests {
         write("guerdon.toml", CONFIG);
         write("one.yaml", &pack("one", -1));
         write("two.yaml", &pack("two", -1));
-        let source = ConfigSource {
-            file: Some(folder.path().join("guerdon.toml")),
-            environment: Arc::new(BTreeMap::new()),
-            overrides: Vec::new(),
-        };
-        let loader = Loader::new(
-            source,
-            Metrics::new(),
-            TaskTracker::new(),
-            Arc::new(WorkThreads::start("test", 1, 1).unwrap()),
-        );
+        let loader = loader(folder.path());
         let load = |generation| {
             let snapshot = loader.load(generation, &mut FileSet::default()).unwrap();
             ["a", "b", "c"].map(|name| Arc::clone(snapshot.profiles[name].packs.as_ref().unwrap()))

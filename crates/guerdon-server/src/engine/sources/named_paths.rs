@@ -8,7 +8,7 @@ use guerdon_text::SourceText;
 use crate::config::ProfileConfig;
 use crate::error::LoadError;
 use crate::load::file_set::{Extensions, FileSet};
-use crate::load::texts::NamedTexts;
+use crate::load::texts::{NamedTexts, PACKS, add_imports};
 
 /// The named paths of one profile, and those that turned out to be empty.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(super) struct NamedPaths<'a> {
     pub(super) empty: Vec<PathBuf>,
 }
 
-/// The texts of a key, each with the index of the path that it belongs to.
+/// The texts of a key, of which the first ones have the index of the path that they belong to.
 #[derive(Debug, Default)]
 pub(super) struct KeyTexts {
     pub(super) texts: Vec<SourceText>,
@@ -39,7 +39,7 @@ impl<'a> NamedPaths<'a> {
         LoadError::Profile { profile: self.profile.to_owned(), detail }
     }
 
-    /// Reads the texts of `paths`, which `key` names.
+    /// Reads the texts of `paths`, which `key` names, and the files that rule packs import.
     ///
     /// # Errors
     /// [`LoadError::Absent`] for a path that is missing or empty and is not allowed to be.
@@ -59,6 +59,10 @@ impl<'a> NamedPaths<'a> {
                 }
                 NamedTexts::Nothing(why) => self.absent(key, path, why)?,
             }
+        }
+        if extensions == PACKS {
+            // Imported files belong to no path: they have no rules that could be missing.
+            add_imports(files, self.root, &mut found.texts);
         }
         Ok(found)
     }

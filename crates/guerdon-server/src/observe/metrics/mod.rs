@@ -35,6 +35,7 @@ pub struct Metrics {
     abstentions: Family<AbstainLabels, Counter>,
     rubrics_dropped: Family<RubricLabels, Counter>,
     rule_hits: Family<RuleLabels, Counter>,
+    rule_missing_facts: Family<RuleLabels, Counter>,
     model_cache_hits: Family<ModelLabels, Counter>,
     model_batch_items: Family<ModelLabels, Histogram, fn() -> Histogram>,
     model_batch_tokens: Family<ModelLabels, Histogram, fn() -> Histogram>,
@@ -173,6 +174,11 @@ impl Metrics {
             "Groups for which a judge prompt was dropped, because a rollout lacked its verdict"
         );
         let rule_hits = register!(Family::default(), "rule_hits", "Turns that a rule hit");
+        let rule_missing_facts = register!(
+            Family::default(),
+            "rule_missing_facts",
+            "Turns that a rule could not decide, because a fact was missing or of another type"
+        );
         let model_cache_hits =
             register!(Family::default(), "model_cache_hits", "Turns whose score was in the cache");
         let model_batch_items = register!(
@@ -225,6 +231,7 @@ impl Metrics {
             abstentions,
             rubrics_dropped,
             rule_hits,
+            rule_missing_facts,
             model_cache_hits,
             model_batch_items,
             model_batch_tokens,
@@ -281,6 +288,12 @@ impl Metrics {
     pub(crate) fn abstained(&self, source: &SourceId, why: AbstainWhy) {
         self.abstentions
             .get_or_create(&AbstainLabels { source: source.to_string(), why: why.as_str() })
+            .inc();
+    }
+
+    pub(crate) fn rule_without_facts(&self, pack: &str, rule: &str) {
+        self.rule_missing_facts
+            .get_or_create(&RuleLabels { pack: pack.to_owned(), rule: rule.to_owned() })
             .inc();
     }
 
