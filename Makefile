@@ -11,7 +11,7 @@ MINUTES ?= 3
 SECONDS ?= 120
 FLOOR ?= 2.28
 
-.PHONY: run test lint unit doc-test test-clients test-python test-trl test-families test-recipes test-gpu-scripts test-judges test-faults test-schema test-wheels test-deploy test-packages wheels deb release soak fuzz onnxruntime docs generate bench clean help
+.PHONY: run test lint unit doc-test test-clients test-python test-trl test-families test-recipes test-gpu-scripts test-judges test-faults test-schema test-packs test-wheels test-deploy test-packages wheels deb release soak fuzz onnxruntime docs generate bench clean help
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -66,6 +66,9 @@ test-faults: ## Rounds of traffic with kill -9, full disks, few descriptors, slo
 test-schema: ## Generated requests against the OpenAPI document for SECONDS; installs Schemathesis in a virtual environment
 	$(CARGO) build --workspace --locked --bin guerdon
 	PYTHON="$(PYTHON)" sh scripts/test_schema.sh $(SECONDS)
+
+test-packs: ## Shipped packs with PyYAML and yamllint; installs them in a virtual environment
+	PYTHON="$(PYTHON)" sh scripts/test_packs.sh
 
 soak: onnxruntime ## Mixed traffic for MINUTES against the release build; fails if its memory grows
 	$(CARGO) build --release --package guerdon-cli --locked
