@@ -61,6 +61,6 @@ pub use syntax::schema::json_schema;
 pub use text::normalise::fold;
 pub use workbench::{
     Diff, DraftInput, ExampleResult, GroupChange, HitChange, LabelCounts, LabelledRollout,
-    RankChange, RecordedParts, RuleChange, RuleCost, RuleMeasure, RuleMeasures, ShareEstimate,
-    TurnChange, TurnLabels, draft, format, junit, tap,
+    NumberReading, RankChange, RecordedParts, RuleChange, RuleCost, RuleMeasure, RuleMeasures,
+    ShareEstimate, TurnChange, TurnLabels, draft, folded_pattern, format, junit, read_numbers, tap,
 };

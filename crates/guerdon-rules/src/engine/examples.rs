@@ -14,6 +14,8 @@ use crate::syntax::pack::{MessageSelector, Rule, RuleExample, TurnSelector};
 pub(crate) struct ExampleRun<'r> {
     pub(crate) example: &'r RuleExample,
     pub(crate) must_hit: bool,
+    /// The spans of the hit in the text, if there is one.
+    pub(crate) hit: Option<Vec<[usize; 2]>>,
     pub(crate) failure: Option<Finding>,
 }
 
@@ -28,17 +30,17 @@ pub(crate) fn run<'r>(
     let hits = rule.hits.iter().map(|example| (example, true));
     let all = hits.chain(rule.misses.iter().map(|example| (example, false)));
     all.filter(|(example, _)| example.is_sound).map(move |(example, must_hit)| {
-        let failure = plan.rules.get(index).and_then(|compiled| {
+        let outcome = plan.rules.get(index).map(|compiled| {
             let (rollout, turn) = rollout(example, rule.on);
             let dialogue = DialogueTexts::limited(plan, &rollout, limit);
-            failure(
-                rule,
-                example,
-                must_hit,
-                TurnView::new(&dialogue, turn).outcome_of(index, compiled),
-            )
+            TurnView::new(&dialogue, turn).outcome_of(index, compiled)
         });
-        ExampleRun { example, must_hit, failure }
+        let hit = match outcome.as_ref().map(|outcome| &outcome.verdict) {
+            Some(RuleVerdict::Hit(hit, _)) => Some(hit.spans.clone()),
+            _ => None,
+        };
+        let failure = outcome.and_then(|outcome| failure(rule, example, must_hit, outcome));
+        ExampleRun { example, must_hit, hit, failure }
     })
 }
 

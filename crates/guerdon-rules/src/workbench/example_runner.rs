@@ -3,12 +3,10 @@
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
-use crate::RulePacks;
-use crate::engine::compile::CompiledPacks;
+use crate::engine::compile::{CompiledPacks, WorkBounds};
 use crate::engine::examples;
-use crate::engine::scan_limit::ScanLimit;
 use crate::syntax::expiry::ExpiryPolicy;
-use crate::{Report, SourceText};
+use crate::{Report, RulePacks, SourceText};
 
 /// The result of one example.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +22,11 @@ pub struct ExampleResult {
     pub line: usize,
     /// The expectation: `hits "…"` or `misses "…"`.
     pub name: String,
+    /// The text of the example; empty for a result that is not of an example.
+    pub text: String,
+    /// The spans of the hit in the text, in Unicode scalar values, if the rule hits it. A rule that
+    /// reads other messages has none.
+    pub hit: Option<Vec<[usize; 2]>>,
     /// The reason if the expectation is not met.
     pub failure: Option<String>,
 }
@@ -33,7 +36,16 @@ impl ExampleResult {
     #[must_use]
     pub fn of_rule(pack: &str, rule: &str, name: String, failure: Option<String>) -> Self {
         let (pack, rule) = (pack.to_owned(), rule.to_owned());
-        Self { pack, rule, file: String::new(), line: 0, name, failure }
+        Self {
+            pack,
+            rule,
+            file: String::new(),
+            line: 0,
+            name,
+            text: String::new(),
+            hit: None,
+            failure,
+        }
     }
 }
 
@@ -43,14 +55,26 @@ impl RulePacks {
     /// # Errors
     /// Returns a [`Report`] if a pack has an error other than a failing example.
     pub fn test(packs: &[SourceText]) -> Result<Vec<ExampleResult>, Report> {
-        let compiled = CompiledPacks::new(packs, ExpiryPolicy::check(SystemTime::now()));
+        let (results, report) = Self::test_within(packs, &WorkBounds::default());
+        if report.has_errors() { Err(report) } else { Ok(results) }
+    }
+
+    /// Runs each example of the rules that have no error, until `bounds` are reached. The report
+    /// holds the errors and warnings other than failing examples.
+    #[must_use]
+    pub fn test_within(
+        packs: &[SourceText],
+        bounds: &WorkBounds<'_>,
+    ) -> (Vec<ExampleResult>, Report) {
+        let expiry = ExpiryPolicy::check(SystemTime::now());
+        let compiled = CompiledPacks::bounded(bounds, packs, expiry);
         let mut results = Vec::new();
         for (source, read) in packs.iter().zip(&compiled.packs) {
             let rules =
                 read.pack.iter().flat_map(|pack| pack.rules.iter().map(move |rule| (pack, rule)));
             for ((pack, rule), place) in rules.zip(&read.places) {
-                let runs = place
-                    .map(|index| examples::run(&compiled.plan, index, rule, ScanLimit::default()));
+                let runs =
+                    place.map(|index| examples::run(&compiled.plan, index, rule, bounds.limit));
                 results.extend(runs.into_iter().flatten().map(|run| {
                     let must = if run.must_hit { "hits" } else { "misses" };
                     let shown: String = run.example.text.chars().take(60).collect();
@@ -60,13 +84,15 @@ impl RulePacks {
                         file: source.name.clone(),
                         line: source.location(run.example.span.start).line,
                         name: format!("{must} {shown:?}"),
+                        text: run.example.text.clone(),
+                        hit: run.hit,
                         failure: run.failure.map(|finding| finding.one_line()),
                     }
                 }));
             }
         }
         let (_, _, report) = compiled.finish(packs);
-        if report.has_errors() { Err(report) } else { Ok(results) }
+        (results, report)
     }
 }
 

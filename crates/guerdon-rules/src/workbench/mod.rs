@@ -9,6 +9,7 @@ mod format;
 mod labels;
 mod precision;
 mod ranks;
+mod reading;
 mod recorded;
 
 pub use cost::RuleCost;
@@ -19,4 +20,5 @@ pub use format::format;
 pub use labels::{LabelledRollout, TurnLabels};
 pub use precision::{LabelCounts, RuleMeasure, RuleMeasures, ShareEstimate};
 pub use ranks::{GroupChange, RankChange};
+pub use reading::{NumberReading, folded_pattern, read_numbers};
 pub use recorded::RecordedParts;

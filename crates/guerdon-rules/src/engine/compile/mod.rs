@@ -44,6 +44,7 @@ pub(crate) struct ParsedPack {
 
 impl CompiledPacks {
     /// Parses and compiles `packs` without running their examples.
+    #[cfg(any(test, feature = "reference"))]
     pub(crate) fn new(packs: &[SourceText], expiry: ExpiryPolicy) -> Self {
         Self::within(CompileBudget::default(), &WorkBounds::default(), packs, expiry)
     }
