@@ -146,6 +146,10 @@ pub(crate) enum RulesCommand {
         #[arg(long)]
         check: bool,
     },
+    /// Serve editors: diagnostics, completion, hover, quick fixes and formatting of packs
+    ///
+    /// Speaks the Language Server Protocol on standard input and output.
+    Lsp,
     /// Draft a rule from a bad reply
     NewFromBadcase {
         /// Rollouts, one JSON object per line; `-` reads standard input

@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
+use guerdon_lsp::{SessionEnd, serve};
 use guerdon_rules::{DraftInput, RecordedParts, Report, RulePacks, SourceText};
 use guerdon_server::texts::readable_packs;
 use guerdon_text::{Code, Finding, NotUtf8};
@@ -79,6 +80,7 @@ pub(super) fn run(rules: RulesCommand) -> anyhow::Result<ExitCode> {
             cost::print(&packs, &input::rollouts(&on)?, top)?;
             Ok(ExitCode::SUCCESS)
         }
+        RulesCommand::Lsp => lsp(),
         RulesCommand::Fmt { packs, check } => fmt(&packs, check),
         RulesCommand::NewFromBadcase { rollout, line, turn, phrase, id } => {
             let rollouts = input::rollouts(&rollout)?;
@@ -192,6 +194,16 @@ fn test(paths: &[PathBuf], format: TestFormat) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Serves an editor. A session without a shutdown fails, as the protocol says.
+fn lsp() -> anyhow::Result<ExitCode> {
+    let input = std::io::stdin().lock();
+    let end = serve(input, std::io::stdout()).context("the connection to the editor failed")?;
+    Ok(match end {
+        SessionEnd::Orderly => ExitCode::SUCCESS,
+        SessionEnd::Abrupt => ExitCode::FAILURE,
+    })
 }
 
 fn fmt(paths: &[PathBuf], check: bool) -> anyhow::Result<ExitCode> {
