@@ -2,6 +2,9 @@
 
 use std::sync::LazyLock;
 
+use super::chinese_refusals::{
+    BARE_REFUSALS, BEFORE_REFUSALS, CONCESSIONS, REFUSALS, REFUSED, REFUSING, RHETORICAL,
+};
 use super::chinese_words::{
     APPROVALS, APPROVED, COMPLEMENTS, CONDITIONS, CONFIRM_TAGS, CONSENTS, CONTRASTS, DEADLINES,
     DENIALS, EXCESSES, JOINTS, NEGATORS, NO_ANSWERS, NO_CONDITIONS, NO_NEGATION, NO_PAST,
@@ -18,9 +21,11 @@ const SUBJECT_BYTES: usize = 36;
 const WORD_BYTES: usize = 12;
 /// The greatest number of characters of a tag.
 const TAG_CHARS: usize = 12;
+/// The greatest number of characters of a concession.
+const CONCESSION_CHARS: usize = 24;
 
 /// The predicates that deny what precedes them and do not begin with a negator.
-const OTHER_DENIALS: [&str; 10] = [
+const OTHER_DENIALS: [&str; 24] = [
     "做不到",
     "办不到",
     "接受不了",
@@ -31,13 +36,27 @@ const OTHER_DENIALS: [&str; 10] = [
     "说了不算",
     "做不了主",
     "定不了",
+    "太难",
+    "很难",
+    "难度太大",
+    "难度很大",
+    "可能性不大",
+    "可能性很小",
+    "可能性太小",
+    "可能性很低",
+    "可能性几乎",
+    "没戏",
+    "没可能",
+    "犯法",
+    "是骗人",
+    "是骗您",
 ];
 /// Adverbs before a negator that denies a number.
 const STRESSED: [&str; 4] = ["真不", "实在不", "都不", "也不"];
 
 /// The first characters of all cues, ascending.
 static FIRST: LazyLock<Vec<char>> = LazyLock::new(|| {
-    let lists: [&[&str]; 14] = [
+    let lists: [&[&str]; 18] = [
         APPROVED,
         CONDITIONS,
         CONTRASTS,
@@ -52,6 +71,10 @@ static FIRST: LazyLock<Vec<char>> = LazyLock::new(|| {
         QUESTIONS,
         SAYING,
         STRANGERS,
+        RHETORICAL,
+        CONCESSIONS,
+        REFUSING,
+        REFUSALS,
     ];
     let words = lists.into_iter().flatten().chain(&OTHER_DENIALS).chain(&STRESSED);
     let mut first: Vec<char> =
@@ -112,6 +135,10 @@ pub(super) fn read(reader: &mut ClauseReader<'_>, at: usize) -> usize {
         // The negation within `除非` and `若不` is read with the word.
         return count(word);
     }
+    if let Some(word) = longest(rest, CONCESSIONS) {
+        concession(reader, at, rest, word);
+        return count(word);
+    }
     if let Some(length) = joint(reader, at, rest, before) {
         return length;
     }
@@ -140,6 +167,10 @@ pub(super) fn read(reader: &mut ClauseReader<'_>, at: usize) -> usize {
         if !is_deadline {
             reader.past(at, count(word));
         }
+        return count(word);
+    }
+    if let Some(word) = longest(rest, RHETORICAL) {
+        reader.negate(at, count(word), false);
         return count(word);
     }
     if let Some(word) = longest(rest, NO_QUESTIONS) {
@@ -303,9 +334,64 @@ fn saying(reader: &mut ClauseReader<'_>, at: usize, start: u32, word: &str) {
     reader.say(at, count(word));
 }
 
+/// A clause granted for the sake of argument is not stated: `就算480元成交，…`. With `也` the clause
+/// states the rest itself: `就算480元我们也接受`.
+fn concession(reader: &mut ClauseReader<'_>, at: usize, rest: &str, word: &str) {
+    let clause: String =
+        rest.chars().take(CONCESSION_CHARS).take_while(|c| is_cjk_or_digit(*c)).collect();
+    if !['也', '都', '还', '仍', '照'].iter().any(|adverb| clause.contains(*adverb)) {
+        let place = reader.place(at, count(word));
+        reader.open.condition.get_or_insert(place);
+    }
+}
+
+fn is_cjk_or_digit(c: char) -> bool {
+    is_cjk(c) || c.is_ascii_digit()
+}
+
+/// The number of bytes of a refusal at the start, if its clause ends with it: `不做`, `不会接受的`.
+fn final_refusal(rest: &str) -> Option<usize> {
+    let ends = |after: &str| {
+        let after = after.trim_start_matches(['的', '了', '哦', '呀', '啊', '吧', '哈', '呢', ' ']);
+        after.chars().next().is_none_or(|c| !c.is_alphanumeric())
+    };
+    let ended = |words: &[&str], after: &str| {
+        let found = words.iter().filter(|word| after.strip_prefix(**word).is_some_and(ends));
+        found.map(|word| word.len()).max()
+    };
+    let verb = REFUSING.iter().filter_map(|no| {
+        let after = rest.strip_prefix(no)?;
+        Some(no.len() + ended(REFUSED, after)?)
+    });
+    verb.max().or_else(|| ended(REFUSALS, rest))
+}
+
+/// The place of a refusal that is the whole clause: `一律拒绝`, `我们不会`, `别信`.
+pub(super) fn refuses(clause: &str) -> Option<std::ops::Range<usize>> {
+    let clause = clause.trim_end_matches(|c: char| !c.is_alphanumeric());
+    let mut rest = clause.trim_start_matches(|c: char| !c.is_alphanumeric());
+    for _ in 0..BEFORE_REFUSALS.len() {
+        let start = clause.len() - rest.len();
+        if BARE_REFUSALS.contains(&rest.trim_end_matches(['的', '了', '哦', '呀', '啊'])) {
+            return Some(start..clause.len());
+        }
+        if let Some(length) = final_refusal(rest) {
+            return Some(start..start + length);
+        }
+        rest = rest.strip_prefix(longest(rest, BEFORE_REFUSALS)?)?;
+    }
+    None
+}
+
 fn negation(reader: &mut ClauseReader<'_>, at: usize, rest: &str, before: &str) -> usize {
     if let Some(word) = longest(rest, NO_NEGATION) {
         return count(word);
+    }
+    if let Some(length) = final_refusal(rest)
+        && !["不", "没", "不是", "并非"].iter().any(|no| before.ends_with(no))
+    {
+        let words = rest.get(..length).map_or(1, count);
+        reader.deny(at, words, false);
     }
     // A predicate before the verb: `做不到`, `接受不了`.
     if let Some(word) = longest(rest, &OTHER_DENIALS)

@@ -1,10 +1,10 @@
 //! English cues of a text.
 
 use super::english_words::{
-    ADVERBS, AUXILIARIES, CONFIRM_TAGS, CONSENT_TAGS, CONSENTS, CONTRASTS, COORDINATORS,
-    DETERMINERS, EXCESSES, IMPERATIVES, MENTIONS, NEGATORS, NO_ANSWERS, NO_NEGATION, OPENERS,
-    OTHERS, OWN, PARENTHESES, PAST, PAST_TIMES, POLITE_CONDITIONS, QUESTION_WORDS, SAYING,
-    SUBJECTS,
+    ADVERBS, AUXILIARIES, BARE_REFUSALS, CONFIRM_TAGS, CONSENT_TAGS, CONSENTS, CONTRASTS,
+    COORDINATORS, DENIALS, DETERMINERS, EXCESSES, IMPERATIVES, MENTIONS, NEGATORS, NO_ANSWERS,
+    NO_NEGATION, OPENERS, OTHERS, OWN, PARENTHESES, PAST, PAST_TIMES, POLITE_CONDITIONS,
+    QUESTION_WORDS, REFUSALS, SAYING, SUBJECTS,
 };
 use super::parts::{Boundary, QuestionTag};
 use super::reader::{ClauseReader, TokenKind};
@@ -24,8 +24,39 @@ pub(super) fn read(reader: &mut ClauseReader<'_>, at: usize) -> usize {
     if let Some(length) = idiom {
         return length;
     }
+    denial(reader, at, word);
     negation(reader, at, word);
     1
+}
+
+/// A predicate that denies its subject: `kickbacks are illegal`, `480 is too much`.
+fn denial(reader: &mut ClauseReader<'_>, at: usize, word: &str) {
+    if reader.since_negator(at).is_some() {
+        return;
+    }
+    if let Some(words) = DENIALS.iter().find(|words| begins(reader, at, words)) {
+        reader.deny(at, words.len(), false);
+    } else if matches!(word, "too" | "over" | "above" | "beyond" | "outside" | "out" | "more") {
+        let start = reader.place(at, 1)[0] as usize;
+        let rest = reader.text.get(start..).unwrap_or_default();
+        if let Some(words) = EXCESSES.iter().find(|words| rest.starts_with(**words)) {
+            reader.deny(at, words.split(' ').count(), true);
+        }
+    }
+}
+
+/// The place of a clause that only refuses: `I'd be lying`, `don't believe them`.
+pub(super) fn refuses(clause: &str) -> Option<std::ops::Range<usize>> {
+    let words = clause.trim_matches(|c: char| !c.is_alphanumeric());
+    let start = clause.find(words)?;
+    let begins = |refusal: &&&str| {
+        words.strip_prefix(**refusal).is_some_and(|rest| !rest.starts_with(char::is_alphanumeric))
+    };
+    let refusal = BARE_REFUSALS
+        .iter()
+        .find(|refusal| **refusal == words)
+        .or_else(|| REFUSALS.iter().find(begins))?;
+    Some(start..start + refusal.len())
 }
 
 /// The number of tokens of a parenthesis between two commas that begins at the mark at `at`.
@@ -243,7 +274,8 @@ fn negation(reader: &mut ClauseReader<'_>, at: usize, word: &str) {
         (word, next),
         ("instead", "of") | ("rather", "than") | ("other", "than") | ("far", "from")
     );
-    if !(contracted || phrase || NEGATORS.contains(&word)) {
+    let wishes = matches!(word, "wish" | "wishes") && is_subject(reader, at + 1);
+    if !(contracted || phrase || wishes || NEGATORS.contains(&word)) {
         return;
     }
     // `no 5` is a number, and `isn't it` begins a question.

@@ -15,7 +15,7 @@ const OPENINGS: [&str; 6] = [
 ];
 const ENDINGS: [&str; 5] = ["", ".", ", thanks", ". Have a nice day!", " for this room"];
 
-const STATED: [&str; 20] = [
+const STATED: [&str; 26] = [
     "we {}",
     "ok, we {}",
     "sure, we will {}",
@@ -36,8 +36,14 @@ const STATED: [&str; 20] = [
     "let me be clear: we {}",
     "we cannot refuse to {}",
     "even if it rains we {}",
+    "we {} and that is no lie",
+    "we {}, I am not lying",
+    "I do not doubt that we {}",
+    "we wish you well, we {}",
+    "people who know us agree: we {}",
+    "this is legal and we {}",
 ];
-const NEGATED: [&str; 20] = [
+const NEGATED: [&str; 31] = [
     "we can't {}",
     "we cannot {}",
     "we can not {}",
@@ -58,6 +64,17 @@ const NEGATED: [&str; 20] = [
     "we cannot, unfortunately, {}",
     "we cannot and will not {}",
     "we are not allowed to {}",
+    "I doubt that we {}",
+    "I wish we could {}",
+    "I wish that I could {}",
+    "anyone who would {} is lying",
+    "to {} is illegal",
+    "to {} is against our rules",
+    "to {} would get me fired",
+    "to {} would cost me my job",
+    "to {} is out of the question",
+    "we {} only over my dead body",
+    "if we said we {}, I'd be lying",
 ];
 const ASKED: [&str; 16] = [
     "can you {}?",
@@ -119,7 +136,7 @@ const ZH_STATEMENTS: [&str; 3] = ["保证满房", "接受480元", "私下返现"
 const ZH_OPENINGS: [&str; 5] = ["", "您好，", "感谢您的来电。", "我理解，但", "房间不错！"];
 const ZH_ENDINGS: [&str; 4] = ["", "。", "，谢谢", "。祝您愉快！"];
 
-const ZH_STATED: [&str; 16] = [
+const ZH_STATED: [&str; 23] = [
     "我们{}",
     "好的，我们{}",
     "没问题，我们{}",
@@ -136,8 +153,15 @@ const ZH_STATED: [&str; 16] = [
     "对方没同意，所以我们{}",
     "即使淡季我们也{}",
     "跟您说，我们{}",
+    "我们{}，不骗您",
+    "我们{}，绝不食言",
+    "我们{}，不会让您失望",
+    "就算亏本我们也{}",
+    "哪怕淡季，我们也{}",
+    "不做别的，我们{}",
+    "我们{}，没人会后悔",
 ];
-const ZH_NEGATED: [&str; 18] = [
+const ZH_NEGATED: [&str; 33] = [
     "我们不{}",
     "我们不能{}",
     "我们无法{}",
@@ -156,6 +180,21 @@ const ZH_NEGATED: [&str; 18] = [
     "我们不会也不能{}",
     "我们没法给您{}",
     "未必{}",
+    "{}这种事我们不做",
+    "{}这种话我不会说",
+    "{}的做法我们不接受",
+    "{}的事，我们不参与",
+    "{}的，一律拒绝",
+    "{}？我们不做",
+    "有人{}的话，别信",
+    "如果我们{}，那是骗您",
+    "{}的可能性不大",
+    "{}太难了",
+    "{}是骗人的",
+    "{}的事不存在",
+    "怎么可能{}",
+    "哪能{}",
+    "有些平台{}，我们不会",
 ];
 const ZH_ASKED: [&str; 12] = [
     "您能{}吗？",
@@ -183,7 +222,7 @@ const ZH_REPORTED: [&str; 10] = [
     "他告诉我{}",
     "老板说：{}",
 ];
-const ZH_CONDITIONAL: [&str; 10] = [
+const ZH_CONDITIONAL: [&str; 13] = [
     "等领导批了，我们{}",
     "领导同意后，我们{}",
     "审批通过我们就{}",
@@ -194,6 +233,9 @@ const ZH_CONDITIONAL: [&str; 10] = [
     "假如您同意，就{}",
     "除非您同意，我们{}",
     "若您同意，我们可以{}",
+    "就算{}，我们也亏",
+    "哪怕{}，也没有用",
+    "即使{}，结果一样",
 ];
 const ZH_PAST: [&str; 4] = ["之前我们{}", "去年{}", "上次我们{}", "我们曾经{}"];
 

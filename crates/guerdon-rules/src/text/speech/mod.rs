@@ -15,10 +15,11 @@
 //! | `spread.rs` | Questions and conditions beyond the clause of their cue |
 //! | `quotes.rs` | Quotation marks and reported words |
 //! | `english.rs`, `english_words.rs` | English cues |
-//! | `chinese.rs`, `chinese_words.rs` | Chinese cues |
+//! | `chinese.rs`, `chinese_words.rs`, `chinese_refusals.rs` | Chinese cues |
 
 mod acts;
 mod chinese;
+mod chinese_refusals;
 mod chinese_words;
 mod clauses;
 mod english;

@@ -13,13 +13,15 @@ pub(super) fn spread(text: &str, clauses: &mut [Clause], asked: Option<CueBytes>
     questions(text, clauses, asked);
     conditions(clauses);
     refusals(text, clauses);
+    refusing_clauses(text, clauses);
 }
 
 /// Takes a question back to which the next sentence answers no: `a kickback? No, never.`
 pub(super) fn answer(text: &str, question: &mut [Clause], answer: &Clause) {
     let words = words_of(text, answer);
     let words = words.trim_matches(|c: char| !c.is_alphanumeric());
-    if english::answers_no(words) || chinese::answers_no(words) {
+    let answers_no = english::answers_no(words) || chinese::answers_no(words);
+    if answers_no || english::refuses(words).or_else(|| chinese::refuses(words)).is_some() {
         for clause in question {
             clause.refused.get_or_insert(Denial { at: answer.bytes, numbers: false });
         }
@@ -47,6 +49,26 @@ fn refusals(text: &str, clauses: &mut [Clause]) {
             let start = next.bytes[0] + super::reader::place(found.start);
             let at = [start, start + super::reader::place(found.len())];
             clause.refused.get_or_insert(Denial { at, numbers: true });
+        }
+    }
+}
+
+/// A clause that only refuses takes back the clause before it, and those that this one belongs to:
+/// `有些平台不降价就下架酒店，我们不会`.
+fn refusing_clauses(text: &str, clauses: &mut [Clause]) {
+    for at in 1..clauses.len() {
+        let Some(next) = clauses.get(at).copied() else { continue };
+        let words = words_of(text, &next);
+        let found = chinese::refuses(words).or_else(|| english::refuses(words));
+        let Some(found) = found.filter(|_| next.after == Boundary::Comma) else { continue };
+        let start = next.bytes[0] + super::reader::place(found.start);
+        let denial =
+            Denial { at: [start, start + super::reader::place(found.len())], numbers: false };
+        for clause in clauses.iter_mut().take(at).rev() {
+            clause.refused.get_or_insert(denial);
+            if clause.after >= Boundary::Comma {
+                break;
+            }
         }
     }
 }
