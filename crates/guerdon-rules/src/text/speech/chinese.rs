@@ -25,7 +25,8 @@ const TAG_CHARS: usize = 12;
 const CONCESSION_CHARS: usize = 24;
 
 /// The predicates that deny what precedes them and do not begin with a negator.
-const OTHER_DENIALS: [&str; 24] = [
+const OTHER_DENIALS: [&str; 25] = [
+    "违反",
     "做不到",
     "办不到",
     "接受不了",

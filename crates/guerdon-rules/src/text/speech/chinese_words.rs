@@ -203,6 +203,7 @@ pub(super) const NEGATORS: &[&str] = &[
 ];
 /// Predicates that deny their subject, also of words: `保证满房是不可能的`.
 pub(super) const DENIALS: &[&str] = &[
+    "违反",
     "违规",
     "违法",
     "不在我的权限",

@@ -483,6 +483,11 @@ pub(super) const OTHERS: &[&[&str]] = &[
     &["some", "agents"],
     &["many", "platforms"],
     &["many", "hotels"],
+    &["if", "anyone"],
+    &["if", "anybody"],
+    &["if", "someone"],
+    &["if", "somebody"],
+    &["if", "people"],
 ];
 /// Predicates that deny their subject: `kickbacks are illegal`.
 pub(super) const DENIALS: &[&[&str]] = &[
@@ -523,6 +528,11 @@ pub(super) const DENIALS: &[&[&str]] = &[
     &["when", "hell", "freezes", "over"],
     &["does", "not", "exist"],
     &["do", "not", "exist"],
+    &["get", "people", "fired"],
+    &["gets", "people", "fired"],
+    &["get", "you", "fired"],
+    &["gets", "you", "fired"],
+    &["gets", "me", "fired"],
 ];
 /// Words at the start of a clause with which it refuses the clause before it.
 pub(super) const REFUSALS: &[&str] = &[

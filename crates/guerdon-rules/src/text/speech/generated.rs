@@ -43,7 +43,7 @@ const STATED: [&str; 26] = [
     "people who know us agree: we {}",
     "this is legal and we {}",
 ];
-const NEGATED: [&str; 31] = [
+const NEGATED: [&str; 32] = [
     "we can't {}",
     "we cannot {}",
     "we can not {}",
@@ -75,6 +75,7 @@ const NEGATED: [&str; 31] = [
     "to {} is out of the question",
     "we {} only over my dead body",
     "if we said we {}, I'd be lying",
+    "to {} gets people fired",
 ];
 const ASKED: [&str; 16] = [
     "can you {}?",
@@ -94,7 +95,7 @@ const ASKED: [&str; 16] = [
     "let me know if you can {}",
     "they want to {}?",
 ];
-const REPORTED: [&str; 15] = [
+const REPORTED: [&str; 16] = [
     "other hotels {}",
     "the other platform will {}",
     "our competitors {}",
@@ -110,6 +111,7 @@ const REPORTED: [&str; 15] = [
     "the mail says: we {}",
     "he asked us to {}",
     "the guest wrote \"we {}\" in his mail",
+    "if anyone tells you they {}, report it",
 ];
 const CONDITIONAL: [&str; 12] = [
     "once the manager approves, we {}",
@@ -136,7 +138,7 @@ const ZH_STATEMENTS: [&str; 3] = ["保证满房", "接受480元", "私下返现"
 const ZH_OPENINGS: [&str; 5] = ["", "您好，", "感谢您的来电。", "我理解，但", "房间不错！"];
 const ZH_ENDINGS: [&str; 4] = ["", "。", "，谢谢", "。祝您愉快！"];
 
-const ZH_STATED: [&str; 23] = [
+const ZH_STATED: [&str; 25] = [
     "我们{}",
     "好的，我们{}",
     "没问题，我们{}",
@@ -160,8 +162,10 @@ const ZH_STATED: [&str; 23] = [
     "哪怕淡季，我们也{}",
     "不做别的，我们{}",
     "我们{}，没人会后悔",
+    "我们{}，不同意就下架",
+    "我们{}，别说出去",
 ];
-const ZH_NEGATED: [&str; 33] = [
+const ZH_NEGATED: [&str; 35] = [
     "我们不{}",
     "我们不能{}",
     "我们无法{}",
@@ -195,6 +199,8 @@ const ZH_NEGATED: [&str; 33] = [
     "怎么可能{}",
     "哪能{}",
     "有些平台{}，我们不会",
+    "{}违反平台规定",
+    "{}这种事公司严禁",
 ];
 const ZH_ASKED: [&str; 12] = [
     "您能{}吗？",

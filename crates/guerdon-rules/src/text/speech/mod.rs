@@ -78,7 +78,11 @@ impl SpeechIndex {
         number: Option<&Range<usize>>,
     ) -> Option<SpeechCue> {
         let is_number = number.is_some();
-        let first = self.clause(bytes.start)?;
+        // A match may begin with the mark that ends the clause before: `(?:^|[.!?] ?)`.
+        let marks = |c: char| !c.is_alphanumeric() && !matches!(c, '$' | '¥');
+        let words = text.get(bytes.clone()).map_or("", |words| words.trim_start_matches(marks));
+        let start = if words.is_empty() { bytes.start } else { bytes.end - words.len() };
+        let first = self.clause(start)?;
         let last = self.clause(bytes.end.saturating_sub(1)).unwrap_or(first);
         SpeechAct::ALL.into_iter().filter(|act| acts.has(*act)).find_map(|act| {
             let place = match act {

@@ -60,7 +60,10 @@ fn refusing_clauses(text: &str, clauses: &mut [Clause]) {
         let Some(next) = clauses.get(at).copied() else { continue };
         let words = words_of(text, &next);
         let found = chinese::refuses(words).or_else(|| english::refuses(words));
-        let Some(found) = found.filter(|_| next.after == Boundary::Comma) else { continue };
+        // `不同意就下架` states a condition and refuses nothing.
+        let goes_on = clauses.get(at + 1).is_some_and(|after| after.after <= Boundary::Joint);
+        let alone = next.after == Boundary::Comma && !goes_on;
+        let Some(found) = found.filter(|_| alone) else { continue };
         let start = next.bytes[0] + super::reader::place(found.start);
         let denial =
             Denial { at: [start, start + super::reader::place(found.len())], numbers: false };

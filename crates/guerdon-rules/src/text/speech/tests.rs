@@ -20,6 +20,8 @@ fn numbers_are_stated_or_not() {
     let mut wrong = Vec::new();
     for (text, number, wanted) in [
         ("480 sounds great, but it's over my budget.", "480", Some("negated")),
+        ("Agreed, 480 is too much for a Tuesday.", "480", Some("negated")),
+        ("就算480元我们也接受", "480", None),
         ("480 sounds great, but cash only", "480", None),
         ("480 is fine, though it is too much", "480", None),
         ("500 is too much, but 480 is fine", "480", None),
