@@ -53,7 +53,7 @@ pub(crate) struct AttemptError {
     pub(crate) again: RetryAdvice,
 }
 
-/// What a failure says about the next attempt. The delay is the one that the server named.
+/// Advice for the next attempt after a failure. The delay is the one that the server named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RetryAdvice {
     /// A retry would fail in the same way.

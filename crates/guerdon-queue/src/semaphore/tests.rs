@@ -147,8 +147,8 @@ async fn grow_to(mut permit: FairPermit, units: u64, most_used: &std::cell::Cell
 }
 
 proptest! {
-    /// Permits that grow step by step never wait for each other for ever, whichever flows they
-    /// belong to: all of them reach their size.
+    /// Permits that grow step by step cannot block each other, whichever flows they belong to: all
+    /// of them reach their size.
     #[test]
     fn growing_permits_do_not_wait_for_each_other(
         units in 1u64..40,
