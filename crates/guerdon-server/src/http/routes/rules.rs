@@ -76,7 +76,8 @@ struct CheckReply {
     ok: bool,
     /// The report as text, in the style of a compiler.
     report: String,
-    /// The diagnostics of the report.
+    /// The diagnostics of the report, without the warning R114 (undeclared facts): the packs of
+    /// older clients declare none.
     diagnostics: Vec<Diagnostic>,
     /// The packs' results on each rollout. Empty if `ok` is false.
     results: Vec<CheckedRollout>,
@@ -107,6 +108,9 @@ const MAX_CHECK_TIME: Duration = Duration::from_secs(10);
 const MAX_CHECK_BYTES: usize = 4 << 20;
 const MAX_CHECK_RULES: usize = 10_000;
 const MAX_CHECK_WORDS: usize = 100_000;
+
+/// The code of the warning that only the report has.
+const UNDECLARED_FACTS: &str = "R114";
 
 /// The longest name of a pack that a report shows, in characters.
 const MAX_NAME_CHARS: usize = 200;
@@ -189,7 +193,12 @@ fn run(request: CheckRequest, limit: ScanLimit<'_>) -> Result<CheckReply, ApiErr
         ok: packs.is_some(),
         results,
         report: report.to_string(),
-        diagnostics: report.diagnostics().to_vec(),
+        diagnostics: report
+            .diagnostics()
+            .iter()
+            .filter(|diagnostic| diagnostic.code != UNDECLARED_FACTS)
+            .cloned()
+            .collect(),
     })
 }
 
