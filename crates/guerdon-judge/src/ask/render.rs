@@ -20,9 +20,10 @@ use minijinja::value::{Serde, Value};
 use serde::Serialize;
 
 use crate::ask::case::Case;
+use crate::rubric::render_limits::{self, reason};
 use crate::rubric::template::SECTIONS;
 use crate::rubric::text::quoted;
-use crate::rubric::{Criterion, Rubric};
+use crate::rubric::{Criterion, Rubric, is_missing};
 
 /// One message as it is sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -49,18 +50,21 @@ pub(crate) fn messages(
     case: &Case<'_>,
     tag: &str,
 ) -> Result<Vec<ChatMessage>, RenderError> {
+    let dialogue = format!("<dialogue>\n{}</dialogue>", case.before);
+    let turn = format!("<{tag}>\n{}\n</{tag}>", quoted(&case.turn));
+    let facts = rubric.selection.select(case.facts);
+    let bytes_of_facts: usize = facts.values().map(render_limits::bytes_of).sum();
+    let shown = dialogue.len() + turn.len() + bytes_of_facts;
     let slots = context! {
-        dialogue => format!("<dialogue>\n{}</dialogue>", case.before),
-        turn => format!("<{tag}>\n{}\n</{tag}>", quoted(&case.turn)),
-        context => Value::from(Serde(rubric.selection.select(case.facts))),
+        dialogue,
+        turn,
+        context => Value::from(Serde(facts)),
         criteria => Value::from(Serde(criteria)),
         examples => Value::from(Serde(&rubric.examples)),
     };
     let section = |role| {
-        let template =
-            rubric.body.get_template(role).map_err(|e| RenderError::Failed(e.to_string()))?;
-        let content =
-            template.render(&slots).map_err(|error| failed(rubric, case.facts, &error))?;
+        let content = render_limits::render(&rubric.body, role, &slots, shown)
+            .map_err(|error| failed(rubric, case.facts, &error))?;
         Ok(ChatMessage { role, content: content.trim().to_owned() })
     };
     SECTIONS.into_iter().map(section).collect()
@@ -81,16 +85,16 @@ pub(crate) fn add_instructions(messages: &mut [ChatMessage], form: &str, closing
 }
 
 fn failed(rubric: &Rubric, facts: &Context, error: &minijinja::Error) -> RenderError {
-    let lacks = |path: &&String| {
-        let mut keys = path.split('.').skip(1);
-        let root = keys.next().and_then(|key| facts.get(key));
-        root.and_then(|root| keys.try_fold(root, |value, key| value.get(key))).is_none()
-    };
-    let missing: Vec<&str> = rubric.context.iter().filter(lacks).map(String::as_str).collect();
+    let missing: Vec<&str> =
+        rubric.context.iter().map(String::as_str).filter(|path| is_missing(facts, path)).collect();
     if error.kind() == ErrorKind::UndefinedError && !missing.is_empty() {
         return RenderError::MissingContext(missing.join(", "));
     }
-    RenderError::Failed(format!("it could not be rendered: {error}"))
+    let place = error
+        .name()
+        .zip(error.line())
+        .map_or_else(String::new, |(section, line)| format!(" (line {line} of `# {section}`)"));
+    RenderError::Failed(format!("it could not be rendered: {}{place}", reason(error)))
 }
 
 #[cfg(test)]
@@ -167,6 +171,44 @@ mod tests {
     fn a_fact_that_is_missing_is_named() {
         let error = rendered(&sop(), "420?", serde_json::json!({})).unwrap_err();
         assert_eq!(error, RenderError::MissingContext("context.sop_stage".to_owned()));
+    }
+
+    #[test]
+    fn a_loop_that_only_a_long_dialogue_or_a_fact_starts_is_stopped() {
+        const LOOPS: [&str; 3] = [
+            "{% for i in range(90000) %}{% for j in range(90000) %}x{% endfor %}{% endfor %}",
+            "{% for i in range(90000) %}{% for j in range(90000) %}{% endfor %}{% endfor %}",
+            "{% set n = namespace(x='x') %}{% for i in range(90) %}{% set n.x = n.x ~ n.x %}{% endfor %}",
+        ];
+        let text = include_str!("../../../../judge-prompts/sop.md");
+        let body = text.replace("hash = ", "# hash = ");
+        for text in LOOPS {
+            for condition in ["dialogue|length > 100", "context.sop_stage == 'loop'"] {
+                let looping = format!("# user\n{{% if {condition} %}}{text}{{% endif %}}\n");
+                let rubric = shipped("sop.md", &body.replace("# user\n", &looping));
+                let facts = serde_json::json!({"sop_stage": "loop"});
+                let said = [(Role::User, &*"480. ".repeat(100)), (Role::Assistant, "420?")];
+                let serde_json::Value::Object(facts) = facts else { panic!("an object") };
+                let criteria: Vec<&Criterion> = rubric.criteria.iter().collect();
+                let render = |case: &Case<'_>| messages(&rubric, &criteria, case, "turn");
+                let error = case(&said, &facts, render).unwrap_err();
+                let RenderError::Failed(error) = error else { panic!("{error:?}") };
+                assert!(error.contains("too many steps"), "{condition} {text}: {error}");
+                assert!(error.contains("of `# user`)"), "{condition} {text}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_far_longer_than_its_texts_is_refused() {
+        let text = include_str!("../../../../judge-prompts/sop.md");
+        let long = "# user\n{% if context.sop_stage == 'loop' %}{{ 'x' * 5000000 }}{% endif %}\n";
+        let body = text.replace("hash = ", "# hash = ").replace("# user\n", long);
+        let rubric = shipped("sop.md", &body);
+        assert!(rendered(&rubric, "420?", serde_json::json!({"sop_stage": "quote"})).is_ok());
+        let error = rendered(&rubric, "420?", serde_json::json!({"sop_stage": "loop"}));
+        let RenderError::Failed(error) = error.unwrap_err() else { panic!("failed") };
+        assert!(error.contains("at most 4194"), "{error}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Codes of the diagnostics about judge prompts: `J0..` for errors, `J1..` for warnings.
 //!
 //! A code keeps its meaning across versions. `judge-prompts/README.md` lists them for authors. J018
-//! to J020, J102 and J103 are found by the checks for authors only, which a server does not run.
+//! to J022, J102 and J103 are found by the checks for authors only, which a server does not run.
 
 use guerdon_text::Code;
 
@@ -45,6 +45,12 @@ pub(crate) const NO_DIALOGUE: Code = Code::error("J018");
 pub(crate) const NO_CRITERIA: Code = Code::error("J019");
 /// The judge is never shown an example.
 pub(crate) const NO_EXAMPLES: Code = Code::error("J020");
+
+/// The body reads a context value that `facts` does not name.
+pub(crate) const UNNAMED_FACT: Code = Code::error("J021");
+/// A text before `# system`, which is not sent, or a second line `# system` or `# user`, which is
+/// sent as text.
+pub(crate) const STRAY_TEXT: Code = Code::error("J022");
 
 /// A positive temperature with one sample keeps a verdict drawn at random.
 pub(crate) const RANDOM_VERDICT: Code = Code::warning("J101");

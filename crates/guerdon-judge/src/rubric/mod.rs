@@ -9,6 +9,7 @@ mod lint;
 pub(crate) mod order;
 pub(crate) mod parse;
 pub(crate) mod prompts;
+pub(crate) mod render_limits;
 pub(crate) mod template;
 pub(crate) mod text;
 pub(crate) mod version;
@@ -176,6 +177,13 @@ impl ContextSelection {
             }
         }
     }
+}
+
+/// True if `context` has no value at `path`, such as `context.offer.price`.
+pub(crate) fn is_missing(context: &Context, path: &str) -> bool {
+    let mut keys = path.split('.').skip(1);
+    let root = keys.next().and_then(|key| context.get(key));
+    root.and_then(|root| keys.try_fold(root, |value, key| value.get(key))).is_none()
 }
 
 fn escaped(value: &Value) -> Value {

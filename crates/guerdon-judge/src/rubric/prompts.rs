@@ -8,7 +8,7 @@ use guerdon_text::{Finding, Report, SourceText};
 use serde::Serialize;
 
 use crate::rubric::asked;
-use crate::rubric::lint::{self, PartPlaces};
+use crate::rubric::lint::{self, AuthoredBody, PartPlaces};
 use crate::rubric::parse::FrontCheck;
 use crate::rubric::template::ShownParts;
 use crate::rubric::{
@@ -155,6 +155,13 @@ fn compile(source: &SourceText, audience: Audience, report: &mut Report) -> Opti
     let body = template::compile(source, &sections, shown, report)?;
     if audience == Audience::Author && !report.has_errors() {
         lint::check(source, &body, shown, &places, report);
+        let facts = front.facts.as_ref().map(|facts| facts.get_ref().as_slice());
+        let probes = front.probes.iter().map(toml::Spanned::get_ref);
+        lint::check_body(
+            &AuthoredBody { source, sections: &sections, body: &body, shown, facts },
+            probes,
+            report,
+        );
     }
     let samples = front.samples.into_inner();
     let count = criteria.len();
@@ -168,7 +175,7 @@ fn compile(source: &SourceText, audience: Audience, report: &mut Report) -> Opti
         if shuffled { order::shuffled(count, &seed, number) } else { (0..count).collect() }
     };
     let selection = match front.facts {
-        Some(facts) => ContextSelection::Keys(facts.into_iter().collect()),
+        Some(facts) => ContextSelection::Keys(facts.into_inner().into_iter().collect()),
         None => body.selection,
     };
     let orders = (0..samples).map(order).collect();

@@ -10,6 +10,7 @@ use minijinja::value::{Enumerator, Object, Serde, Value};
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, context};
 
 use crate::rubric::parse::Sections;
+use crate::rubric::render_limits::{self, is_out_of_steps, reason};
 use crate::rubric::{ContextSelection, Criterion, RubricExample, codes};
 
 /// Variables that a body may use.
@@ -108,10 +109,10 @@ impl CompiledBody {
                     criteria => Value::from(Serde(criteria)),
                     examples => Value::from(Serde(shown.examples)),
                 };
-                template.render(&slots).ok()
+                render_limits::render(&self.templates, section, &slots, 0).ok()
             };
-            let (own, other) = (render(shown.criteria), render(&others));
-            template.source().contains("points") || own.is_none() || own != other
+            template.source().contains("points")
+                || render(shown.criteria).is_none_or(|own| render(&others) != Some(own))
         })
     }
 }
@@ -130,7 +131,8 @@ impl CompiledBody {
             criteria => Value::from(Serde(shown.criteria)),
             examples => Value::from(Serde(shown.examples)),
         };
-        let render = |section| self.templates.get_template(section).ok()?.render(&slots).ok();
+        let render =
+            |section| render_limits::render(&self.templates, section, &slots, dialogue.len()).ok();
         SECTIONS.into_iter().map(render).collect()
     }
 
@@ -166,10 +168,13 @@ fn trial_findings(sections: &Sections, body: &CompiledBody, shown: ShownParts<'_
         examples => Value::from(Serde(shown.examples)),
     };
     let expected = [(&sections.system, 0), (&sections.user, 1)];
+    let reads_context = match &body.selection {
+        ContextSelection::All => true,
+        ContextSelection::Keys(names) => !names.is_empty(),
+    };
     let mut findings = Vec::new();
     for (section, (range, wanted)) in SECTIONS.into_iter().zip(expected) {
-        let Ok(template) = body.templates.get_template(section) else { continue };
-        match template.render(&slots) {
+        match render_limits::render(&body.templates, section, &slots, 0) {
             Ok(text) => {
                 let count = text.matches(TURN).count();
                 if count != wanted {
@@ -181,21 +186,21 @@ fn trial_findings(sections: &Sections, body: &CompiledBody, shown: ShownParts<'_
                 }
             }
             // Placeholders are text, so a body that computes with context values may fail here.
-            Err(error) if error.kind() == ErrorKind::InvalidOperation => {}
+            Err(error)
+                if error.kind() == ErrorKind::InvalidOperation
+                    && reads_context
+                    && !is_out_of_steps(&error) => {}
             Err(error) => findings.push(template_error(range, &error)),
         }
     }
     findings
 }
 
-fn template_error(section: &Range<usize>, error: &minijinja::Error) -> Finding {
+pub(crate) fn template_error(section: &Range<usize>, error: &minijinja::Error) -> Finding {
     let span = error.range().map_or(section.start..section.start, |range| {
         range.start + section.start..range.end + section.start
     });
-    let message = error
-        .detail()
-        .map_or_else(|| error.kind().to_string(), |detail| format!("{}: {detail}", error.kind()));
-    Finding::new(codes::TEMPLATE, span, message)
+    Finding::new(codes::TEMPLATE, span, reason(error))
 }
 
 /// A context that holds a placeholder for every value that the body may read.

@@ -1,6 +1,7 @@
 //! Checks for authors of rubrics: parts that the judge is never shown, and criteria whose wording
 //! misleads it. A server does not run them, so a rubric that loads today keeps loading.
 
+mod body;
 mod chinese;
 mod english;
 mod places;
@@ -12,6 +13,7 @@ mod wording;
 
 use guerdon_text::{Report, SourceText};
 
+pub(crate) use self::body::{AuthoredBody, check_body};
 pub(crate) use self::places::PartPlaces;
 use crate::rubric::template::{CompiledBody, ShownParts};
 

@@ -289,3 +289,98 @@ fn parts_that_are_never_shown_are_refused_in_every_form_of_a_body() {
     let first = "{{ criteria[0].about }}{{ examples }}";
     assert_eq!(with_body(first, "{{ dialogue }}{{ turn }}"), ["J019"], "one of two is shown");
 }
+
+const BODY: &str = "# system\n{% for c in criteria %}{{ c.id }}: {{ c.about }}{% endfor %}\n# user\n{{ dialogue }}\n{{ turn }}\n";
+
+/// A rubric with these lines in its front matter and this body, and what is found: the code and the
+/// line in the body, from 1.
+fn found_in_body(front: &str, body: &str, probe: &str) -> Vec<(String, usize)> {
+    let head = format!(
+        "+++\nid = \"r\"\nabout = \"r\"\nversion = 1\nempty_points = -9\n{front}[[criteria]]\nid = \"c\"\nkind = \
+         \"deduct\"\nabout = \"The reply is rude.\"\nlevels = [{YES_COSTS}]\n{probe}+++\n"
+    );
+    let lines = head.lines().count();
+    let texts = [SourceText { name: "r.md".to_owned(), text: head + body }];
+    let report = match Prompts::check(&texts) {
+        Ok((_, report)) | Err(report) => report,
+    };
+    let found = report.diagnostics().iter();
+    found.map(|found| (found.code.clone(), found.line - lines)).collect()
+}
+
+#[test]
+fn text_outside_the_two_sections_is_found_at_its_line() {
+    assert!(found_in_body("", BODY, "").is_empty());
+    assert!(found_in_body("", &format!("\n \n{BODY}"), "").is_empty());
+    let stray = |line: usize| vec![("J022".to_owned(), line)];
+    for text in ["Some text", "# System", "<!-- x -->", "{{ x }}", "# user", "说明"] {
+        assert_eq!(found_in_body("", &format!("{text}\n{BODY}"), ""), stray(1), "{text}");
+        assert_eq!(found_in_body("", &format!("\n{text}\n\n{BODY}"), ""), stray(2), "{text}");
+    }
+    for heading in ["# user", "# system", "# User", " # user", "#user"] {
+        let second = BODY.replace("{{ turn }}", &format!("{heading}\n{{{{ turn }}}}"));
+        assert_eq!(found_in_body("", &second, ""), stray(5), "{heading}");
+    }
+    let second = BODY.replace("# user", "# system\n# user");
+    assert_eq!(found_in_body("", &second, ""), stray(3));
+    for text in ["## user", "# users", "the # user", "# the user"] {
+        let fine = BODY.replace("{{ turn }}", &format!("{text}\n{{{{ turn }}}}"));
+        assert!(found_in_body("", &fine, "").is_empty(), "{text}");
+    }
+}
+
+#[test]
+fn facts_that_are_read_and_not_named_are_found() {
+    for read in ["{{ context.stage }}", "{% if context.stage is defined %}x{% endif %}"] {
+        for (facts, codes) in [
+            ("", 0),
+            ("facts = [\"stage\"]\n", 0),
+            ("facts = [\"stage\", \"price\"]\n", 0),
+            ("facts = []\n", 1),
+            ("facts = [\"stag\"]\n", 1),
+            ("facts = [\"context.stage\"]\n", 1),
+        ] {
+            let body = BODY.replace("{{ turn }}", &format!("{read}\n{{{{ turn }}}}"));
+            let found = found_in_body(facts, &body, "");
+            assert_eq!(found, vec![("J021".to_owned(), 5); codes], "{read} {facts}");
+        }
+    }
+}
+
+#[test]
+fn an_operation_that_fails_on_every_context_or_on_a_probe_is_found() {
+    let with = |text: &str, probe: &str| {
+        found_in_body("", &BODY.replace("{{ turn }}", &format!("{text}\n{{{{ turn }}}}")), probe)
+    };
+    for fine in [
+        "{{ context.price * 2 }}",
+        "{{ context.price - context.least }}",
+        "{{ context.price|int }}",
+        "{{ context.offer.price / 2 }}",
+        "{% for one in context.list %}{{ one }}{% endfor %}{{ context.price / 2 }}",
+        "{% for key, value in context.offer|items %}{{ key }}{% endfor %}",
+        "{{ context.texts|join(', ') }}",
+        "{{ context.text|upper }}",
+        "{% for i in range(context.price) %}{{ i }}{% endfor %}",
+    ] {
+        assert!(with(fine, "").is_empty(), "{fine}: {:?}", with(fine, ""));
+    }
+    for fails in [
+        "{{ context.price }}{% for i in range(1000000000) %}x{% endfor %}",
+        "{{ context.price }}{{ 1 / 'a' }}",
+        "{{ context.price / 'a' }}",
+        "{{ context.list - turn }}",
+    ] {
+        assert_eq!(with(fails, ""), [("J016".to_owned(), 5)], "{fails}");
+    }
+    let probe = |context: &str| {
+        format!(
+            "[[probes]]\nname = \"p\"\nturn = \"Go away.\"\ncontext = {{ {context} }}\n\
+             levels = {{ c = \"yes\" }}\n"
+        )
+    };
+    let halved = "{{ context.price / 2 }}";
+    assert!(with(halved, &probe("price = 3")).is_empty());
+    assert!(with(halved, &probe("")).is_empty(), "the probe abstains");
+    assert_eq!(with(halved, &probe("price = \"3 yuan\"")), [("J016".to_owned(), 5)]);
+}

@@ -37,7 +37,7 @@ pub(crate) struct FrontMatter {
     /// Set to ask the criteria in another order in each sample. Default: set with several samples.
     pub(crate) shuffle: Option<bool>,
     /// The context values that the body is shown. Default: those that it names.
-    pub(crate) facts: Option<Vec<String>>,
+    pub(crate) facts: Option<Spanned<Vec<String>>>,
     /// The lowest agreement with people at which this prompt may load.
     pub(crate) least_kappa: Option<Spanned<f64>>,
     /// The measured agreement with people; `guerdon judge calibrate --stamp` writes it.

@@ -23,6 +23,8 @@ const MAX_SAMPLES: u32 = 25;
 #[derive(Debug, Clone)]
 pub(crate) struct Sections {
     pub(crate) front: Range<usize>,
+    /// The text between the front matter and `# system`, which is not shown.
+    pub(crate) before: Range<usize>,
     pub(crate) system: Range<usize>,
     pub(crate) user: Range<usize>,
 }
@@ -57,7 +59,12 @@ pub(crate) fn split(source: &SourceText, report: &mut Report) -> Option<Sections
     };
     let system = heading("# system")?;
     let user = heading("# user")?;
-    Some(Sections { front, system: system.end..user.start, user: user.end..source.text.len() })
+    Some(Sections {
+        front,
+        before: close.end..system.start,
+        system: system.end..user.start,
+        user: user.end..source.text.len(),
+    })
 }
 
 /// The byte ranges of the lines of `text`, line ends included.

@@ -121,6 +121,58 @@ fn turn_must_be_shown_exactly_once_in_user_message() {
 }
 
 #[test]
+fn unbounded_work_is_refused_at_load() {
+    let nested = |count: &str, inner: &str| {
+        format!(
+            "{{% for i in range({count}) %}}{{% for j in range({count}) %}}{inner}{{% endfor %}}{{% endfor %}}"
+        )
+    };
+    let doubled = |operation: &str| {
+        format!(
+            "{{% set n = namespace(y='ab') %}}\
+             {{% for i in range(99) %}}{{% set n.{operation} %}}{{% endfor %}}"
+        )
+    };
+    let bodies = [
+        nested("9000", ""),
+        nested("9000", "x"),
+        nested("90000", "{{ criteria|length }}"),
+        nested("9000", "{% set x = 'abc'|upper %}"),
+        doubled("y = n.y ~ n.y"),
+        doubled("y = n.y + n.y"),
+        "{{ 'abc' * 1000000000 }}".to_owned(),
+        "{% macro m(n) %}{% if n %}{{ m(n - 1) }}{{ m(n - 1) }}{% endif %}{% endmacro %}{{ m(60) }}"
+            .to_owned(),
+        "{% for i in range(90000) %}{{ range(90000)|list|length }}{% endfor %}".to_owned(),
+        "{% for i in range(90000) %}{{ range(90000)|join|length }}{% endfor %}".to_owned(),
+    ];
+    for body in bodies {
+        for (from, to) in [("You judge.", &body), ("{{ turn }}", &format!("{body}{{{{ turn }}}}"))]
+        {
+            for more in ["", "{% if context.x is defined %}{% endif %}"] {
+                let report = compiled(&GOOD.replacen(from, &format!("{more}{to}"), 1)).unwrap_err();
+                assert_eq!(report.diagnostics().len(), 1, "{report}");
+                let text = report.to_string();
+                assert!(text.contains("too many steps") && text.contains("manners.md"), "{text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_operation_that_always_fails_is_refused_at_load() {
+    for operation in [
+        "{% for i in range(1000000000) %}x{% endfor %}",
+        "{{ 1 / 'a' }}",
+        "{{ criteria * criteria }}",
+        "{{ turn|int }}{{ turn - 1 }}",
+    ] {
+        let (line, _, text) = error("{{ dialogue }}", &format!("{{{{ dialogue }}}}{operation}"));
+        assert_eq!(line, 19, "{text}");
+    }
+}
+
+#[test]
 fn edited_text_with_unchanged_version_is_refused() {
     let sealed = Prompts::sealed(GOOD);
     assert_eq!(compiled(&sealed).unwrap().to_string(), "");
