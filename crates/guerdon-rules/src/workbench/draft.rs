@@ -48,7 +48,7 @@ pub fn draft(case: DraftInput<'_>) -> Result<String, String> {
     }
     let id = case.id.map_or_else(|| slug(phrase), str::to_owned);
     let mut out = String::new();
-    let _ = writeln!(out, "  - id: {id}");
+    let _ = writeln!(out, "  - id: {}", if is_plain(&id) { id } else { quoted(&id) });
     let _ = writeln!(
         out,
         "    about: {}",
@@ -143,6 +143,15 @@ fn facts(context: &Context) -> String {
     pairs.collect::<Vec<_>>().join(", ")
 }
 
+/// Returns true for an id that every YAML parser reads as a text without quotes: it opens with a
+/// letter and is neither a truth value nor null.
+fn is_plain(id: &str) -> bool {
+    const OTHERS: [&str; 9] = ["null", "true", "false", "yes", "no", "on", "off", "y", "n"];
+    id.starts_with(|c: char| c.is_ascii_alphabetic())
+        && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+        && !OTHERS.contains(&id.to_ascii_lowercase().as_str())
+}
+
 /// Returns a YAML scalar for `text`.
 fn quoted(text: &str) -> String {
     if text.contains(['\n', '\r', '\t']) || text.chars().any(char::is_control) {
@@ -172,4 +181,29 @@ fn slug(phrase: &str) -> String {
         return format!("phrase-{sum:08x}");
     }
     id.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use guerdon_types::{Message, Role};
+
+    use super::*;
+    use crate::{RulePacks, SourceText};
+
+    #[test]
+    fn a_draft_with_any_id_is_read_back() {
+        let ids = ["480", "007", "1e3", "0x1f", "null", "yes", "no", "true", "off", "y", "12e03"];
+        for id in ids.into_iter().chain(["plain-id", "two-480", "nullable", "2024-01-01"]) {
+            let messages = vec![Message::new(Role::Assistant, "A kickback is fine.")];
+            let rollout = Rollout { messages, ..Rollout::default() };
+            let case = DraftInput { rollout: &rollout, turn: 0, phrase: "kickback", id: Some(id) };
+            let text = format!("pack: p\nrules:\n{}", draft(case).unwrap());
+            let packs = RulePacks::compile(&[SourceText::new("p.yaml", &*text)]);
+            let (packs, _) = packs.unwrap_or_else(|report| panic!("{id}: {report}"));
+            assert_eq!(packs.summaries()[0].rules[0].id, id);
+        }
+        for plain in ["plain-id", "two-480", "nullable"] {
+            assert!(is_plain(plain), "{plain}");
+        }
+    }
 }

@@ -43,7 +43,20 @@ impl Reader<'_> {
                 self.bad(&name.span, message, format!("lower-case letters, such as {example}"));
                 continue;
             }
-            let words = self.words(Some(list));
+            let texts = self.texts(list);
+            if key == "words" {
+                for text in &texts {
+                    if self.list_name(&text.value).is_some() {
+                        let message = format!("`{}` names a list inside a list", text.value);
+                        self.bad(
+                            &text.span,
+                            message,
+                            "write its words, or name both lists in the rule",
+                        );
+                    }
+                }
+            }
+            let words: Vec<String> = texts.into_iter().map(|text| text.value).collect();
             if words.is_empty() || words.iter().any(|word| word.trim().is_empty()) {
                 if matches!(list.value, Yaml::List(_)) {
                     let message = format!("`{}` is empty or has an empty item", name.value);
@@ -125,20 +138,23 @@ impl Reader<'_> {
         self.choice(node, &FactType::NAMED)
     }
 
+    /// The name of a list of words in `$name`. In other letters it is a name only if there is such a
+    /// list: the text may be an amount such as `$USD`.
+    fn list_name<'w>(&self, word: &'w str) -> Option<&'w str> {
+        let name = word.strip_prefix('$')?;
+        let is_name = |name: &str| {
+            let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c);
+            name.starts_with(|c: char| c.is_ascii_lowercase()) && name.chars().all(good)
+        };
+        let lower = || name.to_ascii_lowercase();
+        (is_name(name) || self.declared.words.contains_key(&lower())).then_some(name)
+    }
+
     /// Replaces each `$name` by the words of the list.
     pub(crate) fn expanded(&mut self, words: Vec<WithSpan<String>>) -> Vec<WithSpan<String>> {
-        if self.declared.words.is_empty() {
-            return words;
-        }
         let mut all = Vec::with_capacity(words.len());
         for word in words {
-            let is_name = |name: &&str| {
-                name.starts_with(|c: char| c.is_ascii_lowercase())
-                    && name
-                        .chars()
-                        .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c))
-            };
-            let Some(name) = word.value.strip_prefix('$').filter(is_name) else {
+            let Some(name) = self.list_name(&word.value) else {
                 all.push(word);
                 continue;
             };
@@ -146,8 +162,13 @@ impl Reader<'_> {
                 let message = format!("no list of words is called `{name}`");
                 let names = self.declared.words.keys().take(MAX_COMPARED);
                 let names: Vec<String> = names.map(|name| format!("${name}")).collect();
+                let help = if names.is_empty() {
+                    format!("declare `words: {{ {}: [...] }}` or import it", name.to_lowercase())
+                } else {
+                    format!("there are {}", names.get(..20).unwrap_or(&names).join(", "))
+                };
                 let finding = Finding::new(PackCode::BadValue, word.span.clone(), message)
-                    .help(format!("there are {}", names.get(..20).unwrap_or(&names).join(", ")))
+                    .help(help)
                     .nearest(&word.value, names.iter().map(String::as_str));
                 self.push(finding);
                 continue;
@@ -170,6 +191,32 @@ mod tests {
 
     use crate::syntax::codes::PackCode;
     use crate::syntax::parse::parse_all;
+
+    #[test]
+    fn a_list_of_words_that_does_not_exist_is_reported_wherever_it_is_named() {
+        let bad = |head: &str, word: &str| {
+            let text = format!(
+                "pack: p\n{head}rules:\n  - {{ id: a, points: -1, match: {{ any_of: [{word}] }} }}\n"
+            );
+            let parsed = parse_all(&[SourceText::new("p.yaml", text)]);
+            parsed[0].findings.iter().filter(|one| one.code() == PackCode::BadValue.into()).count()
+        };
+        let own = "words: { never: [cannot] }\n";
+        for (head, word) in [
+            ("", "$never"),
+            (own, "$nevr"),
+            (own, "$Never"),
+            (own, "$NEVER"),
+            ("words: { never: [cannot], all: [$never] }\n", "$all"),
+            ("words: { all: [x, $other] }\n", "$all"),
+        ] {
+            assert_eq!(bad(head, word), 1, "{head} {word}");
+        }
+        for (head, word) in [(own, "$never"), (own, "$100"), ("", "$100"), ("", "$USD"), ("", "$")]
+        {
+            assert_eq!(bad(head, word), 0, "{head} {word}");
+        }
+    }
 
     #[test]
     fn the_words_that_lists_stand_for_are_bounded_in_all_files_together() {
