@@ -34,6 +34,9 @@ pub(super) fn run(args: &RescoreArgs) -> anyhow::Result<ExitCode> {
         "there is no store at {}; the judge's `cache.path` names the file",
         args.store.display()
     );
+    let length = args.store.metadata().map(|metadata| metadata.len()).ok();
+    // Opening an empty file would make a store of it.
+    ensure!(length != Some(0), "{} is empty, so it is no store", args.store.display());
     let store = Store::open(&args.store, CacheConfig::default().sync)?;
     let answers = rescorer.answers(&store)?;
     let rewards = args.results.as_ref().map(|results| rewards(&rescorer, results, args));

@@ -112,3 +112,13 @@ fn what_is_missing_is_said() {
     }
     assert!(!folder.path().join("no.log").exists());
 }
+
+#[test]
+fn an_empty_file_is_no_store_and_stays_empty() {
+    let folder = rescorable();
+    write(folder.path(), "empty.log", "");
+    let output = guerdon(folder.path(), &["judge", "rescore", "empty.log", "new/kind.md"]);
+    assert!(!output.status.success());
+    assert!(transcript(&output).contains("is empty"), "{}", transcript(&output));
+    assert_eq!(std::fs::read(folder.path().join("empty.log")).unwrap(), b"");
+}

@@ -289,6 +289,22 @@ fn labels_are_asked_for_kept_and_measured() {
     assert!(json.status.success());
     assert_eq!(report["rules"][0]["precision"]["value"], 0.5);
 
+    for (rows, part) in [
+        ("x,0,p/b,true\n", "no rule `p/b`"),
+        ("x,0,q/*,false\n", "no rule `q/*`"),
+        ("x,0,p/a,true\nx,0,p/a,false\n", "true in line 2 and false in line 3"),
+        ("x,0,p/a,maybe\n", "not true or false"),
+        ("", "nothing was measured"),
+    ] {
+        write(folder.path(), "on.labels.csv", &format!("rollout,turn,rule,label\n{rows}"));
+        let failed = eval(&["--fail-under", "0.5"]);
+        assert!(!failed.status.success(), "{}", transcript(&failed));
+        assert!(transcript(&failed).contains(part), "{}", transcript(&failed));
+    }
+    let capitals = "rollout,turn,rule,label\nx,0,p/a,TRUE\ny,0,p/a,False\n";
+    write(folder.path(), "on.labels.csv", capitals);
+    assert!(eval(&["--fail-under", "0.5"]).status.success());
+
     write(folder.path(), "on.labels.csv", "rollout,turn,rule,label\nz,0,p/a,true\n");
     let wrong = eval(&[]);
     assert!(!wrong.status.success());

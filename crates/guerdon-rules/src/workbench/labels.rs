@@ -52,6 +52,11 @@ impl TurnLabels {
         Ok(())
     }
 
+    /// The rules and wildcards with a label.
+    pub fn keys(&self) -> impl Iterator<Item = &String> {
+        self.0.keys()
+    }
+
     /// Adds the labels of `other`, which replace labels of the same rules.
     pub fn extend(&mut self, other: Self) {
         self.0.extend(other.0);

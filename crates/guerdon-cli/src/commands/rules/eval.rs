@@ -68,6 +68,11 @@ pub(super) fn print(
     for (rule, why) in &failures {
         errln!("{}/{}: {why}", rule.pack, rule.rule);
     }
+    let required = requirements.fail_under.or(requirements.fail_under_grave).is_some();
+    if required && measures.labelled == 0 {
+        errln!("error: nothing was measured: no turn has a label");
+        return Ok(ExitCode::FAILURE);
+    }
     Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -91,7 +96,9 @@ fn text(measures: &RuleMeasures, requirements: Requirements) -> std::io::Result<
     for column in table.column_iter_mut().skip(1).take(9) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    for rule in &measures.rules {
+    let is_bare = |counts: &LabelCounts| *counts == LabelCounts::default();
+    let bare = measures.rules.iter().filter(|rule| is_bare(&rule.counts)).count();
+    for rule in measures.rules.iter().filter(|rule| !is_bare(&rule.counts)) {
         let note = if requirements.failure(rule).is_some() {
             "too low"
         } else if requirements.is_measured(rule) {
@@ -101,10 +108,16 @@ fn text(measures: &RuleMeasures, requirements: Requirements) -> std::io::Result<
         };
         table.add_row(row(&format!("{}/{}", rule.pack, rule.rule), &rule.counts, note));
     }
-    for (pack, counts) in &measures.packs {
+    for (pack, counts) in measures.packs.iter().filter(|(_, counts)| !is_bare(counts)) {
         table.add_row(row(&format!("{pack} (pack)"), counts, ""));
     }
-    outln!("{table}")
+    if bare < measures.rules.len() {
+        outln!("{table}")?;
+    }
+    if bare > 0 {
+        outln!("{bare} rules have neither a hit nor a turn that they should hit")?;
+    }
+    Ok(())
 }
 
 fn row(name: &str, counts: &LabelCounts, note: &str) -> Vec<String> {

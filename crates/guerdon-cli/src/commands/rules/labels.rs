@@ -4,11 +4,11 @@
 //! rollouts stay as they are. Its columns are `rollout` (the id, or the index from 0), `turn` (the
 //! index of the message), `rule` (`pack/rule`, `pack/*` or `*`) and `label` (`true` or `false`).
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use guerdon_rules::LabelledRollout;
+use guerdon_rules::{LabelledRollout, RulePacks};
 use guerdon_types::Rollout;
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +21,18 @@ pub(super) struct LabelRow {
     pub(super) rollout: String,
     pub(super) turn: usize,
     pub(super) rule: String,
+    #[serde(deserialize_with = "truth")]
     pub(super) label: bool,
+}
+
+/// A truth value in any case, as spreadsheets write it.
+fn truth<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    match text.trim().to_ascii_lowercase().as_str() {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(serde::de::Error::custom(format!("the label `{text}` is not true or false"))),
+    }
 }
 
 /// The name of a rollout in a file of labels: its id, or its index.
@@ -61,20 +72,56 @@ fn add(rollouts: &mut [LabelledRollout], csv: &Path) -> anyhow::Result<()> {
             bail!("two rollouts are called `{name}`; labels need a distinct id for each rollout");
         }
     }
+    // The lines of the labels, to find two that contradict each other.
+    let mut given: HashMap<(usize, usize, String), (usize, bool)> = HashMap::new();
     let mut reader = csv::Reader::from_reader(without_mark(&text).as_bytes());
-    for row in reader.deserialize::<LabelRow>() {
+    for (line, row) in (2..).zip(reader.deserialize::<LabelRow>()) {
         let row = row.with_context(|| format!("{} is not a file of labels", csv.display()))?;
         let place = || format!("{}: rollout {}, turn {}", csv.display(), row.rollout, row.turn);
-        let labelled = named.get(&row.rollout).and_then(|index| rollouts.get_mut(*index));
-        let Some(labelled) = labelled else {
+        let index = named.get(&row.rollout).copied();
+        let labelled = index.and_then(|index| Some((index, rollouts.get_mut(index)?)));
+        let Some((index, labelled)) = labelled else {
             bail!("{}: there is no such rollout", place());
         };
         let scored = labelled.rollout.turns_to_score().unwrap_or_default();
         if !scored.contains(&row.turn) {
             bail!("{}: the turn is not scored", place());
         }
+        let before = given.insert((index, row.turn, row.rule.clone()), (line, row.label));
+        if let Some((first, label)) = before.filter(|(_, label)| *label != row.label) {
+            bail!(
+                "{}: `{}` is {label} in line {first} and {} in line {line}; remove one of them",
+                place(),
+                row.rule,
+                row.label
+            );
+        }
         let labels = labelled.turns.entry(row.turn).or_default();
         labels.set(&row.rule, row.label).map_err(anyhow::Error::msg).with_context(place)?;
+    }
+    Ok(())
+}
+
+/// Checks that every label is about a rule of `packs`.
+///
+/// # Errors
+/// The first label of another rule, with the nearest rule.
+pub(super) fn check_rules(rollouts: &[LabelledRollout], packs: &RulePacks) -> anyhow::Result<()> {
+    let summaries = packs.summaries();
+    let mut known: BTreeSet<String> = BTreeSet::from(["*".to_owned()]);
+    for pack in &summaries {
+        known.insert(format!("{}/*", pack.id));
+        known.extend(pack.rules.iter().map(|rule| format!("{}/{}", pack.id, rule.id)));
+    }
+    for (index, LabelledRollout { rollout, turns, .. }) in rollouts.iter().enumerate() {
+        for (turn, labels) in turns {
+            if let Some(rule) = labels.keys().find(|rule| !known.contains(*rule)) {
+                let near = guerdon_text::did_you_mean(rule, known.iter().map(String::as_str));
+                let near = near.map_or_else(String::new, |near| format!("; {near}"));
+                let name = name_of(rollout, index);
+                bail!("rollout {name}, turn {turn}: the packs have no rule `{rule}`{near}");
+            }
+        }
     }
     Ok(())
 }

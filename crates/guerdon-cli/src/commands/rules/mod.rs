@@ -73,7 +73,9 @@ pub(super) fn run(rules: RulesCommand) -> anyhow::Result<ExitCode> {
             let csv = labels.unwrap_or_else(|| labels::file_for(&on));
             let rollouts = labels::labelled(&on, &csv)?;
             let requirements = eval::Requirements { fail_under, fail_under_grave, min_hits };
-            eval::print(&load(&packs)?.measure(&rollouts), requirements, format)
+            let packs = load(&packs)?;
+            labels::check_rules(&rollouts, &packs)?;
+            eval::print(&packs.measure(&rollouts), requirements, format)
         }
         RulesCommand::Bench { packs, on, top } => {
             let packs = load(&packs)?;
