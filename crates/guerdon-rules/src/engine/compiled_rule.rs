@@ -4,7 +4,7 @@ use crate::engine::checks::PriceRelation;
 use crate::engine::expr::Expr;
 use crate::engine::pattern::Pattern;
 use crate::syntax::pack::{
-    Across, Condition, Language, LengthUnit, MessageSelector, MixLimits, RepetitionOf,
+    Across, Checksum, Condition, Language, LengthUnit, MessageSelector, MixLimits, RepetitionOf,
 };
 use crate::text::near::Near;
 use crate::text::number::NumberSpec;
@@ -64,6 +64,8 @@ pub(crate) struct LiteralMatcher {
 pub(crate) struct RegexMatcher {
     pub(crate) pattern: Box<Pattern>,
     pub(crate) fold: bool,
+    /// The rule that the digits of a match must keep.
+    pub(crate) checksum: Option<Checksum>,
     pub(crate) near: Near,
     pub(crate) unless: SpeechActs,
     pub(crate) condition: Option<Expr>,

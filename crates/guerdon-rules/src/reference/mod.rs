@@ -24,6 +24,7 @@ use guerdon_types::{Context, Rollout};
 use regex::Regex;
 
 use crate::SourceText;
+use crate::engine::checks::keeps_checksum;
 use crate::engine::expr::{Expr, ExprFacts, Truth};
 use crate::engine::pattern::MAX_HITS;
 use crate::syntax::pack::{NearWords, NumberWords, Predicate, Rule};
@@ -187,12 +188,18 @@ impl<'a> NaiveText<'a> {
                 leftmost_longest(&mut ranges);
                 self.hits(*fold, &ranges, *count)
             }
-            Predicate::Regex { pattern, spelt, fold, near, unless, count } => {
+            Predicate::Regex { pattern, spelt, fold, checksum, near, unless, count } => {
                 let pattern = spelt.as_ref().unwrap_or(&pattern.value);
                 let regex = self.regexes.get(&(pattern.clone(), *fold))?;
                 let text = self.view(*fold);
-                let mut ranges: Vec<_> =
-                    regex.find_iter(text).take(MAX_HITS).map(|hit| hit.range()).collect();
+                let keeps = |text: &str, range: &Range<usize>| {
+                    checksum.is_none_or(|rule| keeps_checksum(rule, &text[range.clone()]))
+                };
+                let find = |text: &str| -> Vec<Range<usize>> {
+                    let hits = regex.find_iter(text).take(MAX_HITS).map(|hit| hit.range());
+                    hits.filter(|range| keeps(text, range)).collect()
+                };
+                let mut ranges = find(text);
                 self.keep_near(&mut ranges, near);
                 let captures = pattern.contains("<value>");
                 let is_number = condition.is_some() && captures;
@@ -201,9 +208,6 @@ impl<'a> NaiveText<'a> {
                 };
                 let value =
                     |text: &str, range: &Range<usize>| is_number.then(|| any_value(text, range))?;
-                let find = |text: &str| -> Vec<Range<usize>> {
-                    regex.find_iter(text).take(MAX_HITS).map(|hit| hit.range()).collect()
-                };
                 if *fold && captures {
                     let mut figured = FiguredText::default();
                     figured.read(&self.folded, &self.all_numbers(&Units::default()));

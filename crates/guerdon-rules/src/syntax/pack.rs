@@ -86,6 +86,8 @@ pub(crate) enum Predicate {
         /// The pattern with the spellings that the pack declares, if it has a word with one.
         spelt: Option<String>,
         fold: bool,
+        /// The rule that the digits of a match must keep.
+        checksum: Option<Checksum>,
         near: NearWords,
         unless: SpeechActs,
         count: usize,
@@ -158,6 +160,15 @@ impl NearWords {
     pub(crate) const fn is_nothing(&self) -> bool {
         self.near.is_empty() && self.not_near.is_empty()
     }
+}
+
+/// A rule of check digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Checksum {
+    /// Luhn's, of payment cards.
+    Luhn,
+    /// ISO 7064 MOD 11-2, of Chinese identity cards.
+    Mod11,
 }
 
 /// The unit of a length.

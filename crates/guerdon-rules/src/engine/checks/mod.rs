@@ -1,5 +1,6 @@
 //! Checks that patterns cannot express: length, repetition and mixed scripts.
 
+mod checksum;
 mod figures;
 mod markup;
 
@@ -9,6 +10,7 @@ use std::ops::Range;
 use crate::syntax::pack::{Language, LengthUnit, MixLimits, RepetitionOf};
 use crate::text::tokens::{Sentence, TokenizedText, is_cjk};
 
+pub(crate) use checksum::keeps_checksum;
 pub(crate) use figures::{PriceRelation, unsupported, wrong_sums};
 pub(crate) use markup::{no_json, unclosed};
 

@@ -140,13 +140,14 @@ impl Compiler {
                     count: *count,
                 })
             }
-            Predicate::Regex { pattern, spelt, fold, near, unless, count } => {
+            Predicate::Regex { pattern, spelt, fold, checksum, near, unless, count } => {
                 let near = self.near(near, &pattern.span)?;
                 let pattern = Box::new(self.regex(pattern, spelt.as_deref(), *fold)?);
                 let condition = condition.filter(|_| pattern.captures).cloned();
                 Matcher::Regex(RegexMatcher {
                     pattern,
                     fold: *fold,
+                    checksum: *checksum,
                     near,
                     unless: *unless,
                     condition,

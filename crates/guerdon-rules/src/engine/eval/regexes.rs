@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::outcome::MatchOutcome;
 use super::scope::{TextInScope, TurnView};
+use crate::engine::checks;
 use crate::engine::compiled_rule::RegexMatcher;
 use crate::engine::expr::{ExprFacts, Truth};
 use crate::engine::scan::{Suppression, TextReading};
@@ -60,6 +61,9 @@ impl RegexRun<'_, '_> {
             if seen.text.is_over() || !near.holds(&range, around) {
                 return;
             }
+            if !self.keeps_checksum(around.text, &range) {
+                return;
+            }
             if !self.figured.is_empty() && self.is_part_of_number(&range) {
                 return;
             }
@@ -70,6 +74,12 @@ impl RegexRun<'_, '_> {
             let (place, bytes) = (range.clone(), range);
             self.add(RegexMatch { reading: TextReading::Folded, place, bytes, value });
         });
+    }
+
+    /// Returns true if the digits of the match at `bytes` of `text` keep the rule's checksum.
+    fn keeps_checksum(&self, text: &str, bytes: &Range<usize>) -> bool {
+        let found = text.get(bytes.clone()).unwrap_or_default();
+        self.matcher.checksum.is_none_or(|checksum| checks::keeps_checksum(checksum, found))
     }
 
     /// Returns true if a match captures a part of a number (the 2 of `1.2万`) that the text with its
@@ -98,6 +108,9 @@ impl RegexRun<'_, '_> {
         let mut disguised = false;
         pattern.find(around.text, around.found, |range| {
             if seen.text.is_over() || !text.is_odd(&range) || !near.holds(&range, around) {
+                return;
+            }
+            if !self.keeps_checksum(around.text, &range) {
                 return;
             }
             let Some(bytes) = text.folded_bytes(&range).filter(|bytes| !overlaps(&known, bytes))
@@ -130,7 +143,8 @@ impl RegexRun<'_, '_> {
         let (seen, scan) = (self.seen, self.seen.text.scan());
         let (figured, around) = (&scan.figured, seen.text.surroundings(true));
         pattern.find(figured.text(), &scan.figured_found, |range| {
-            if seen.text.is_over() || !figured.is_figured(&range) {
+            let is_kept = self.keeps_checksum(figured.text(), &range);
+            if seen.text.is_over() || !figured.is_figured(&range) || !is_kept {
                 return;
             }
             if let Some(bytes) = figured.folded_bytes(&range)

@@ -7,7 +7,8 @@ use guerdon_text::Finding;
 use crate::syntax::codes::PackCode;
 use crate::syntax::fields::{MappingFields, Reader};
 use crate::syntax::pack::{
-    Across, Language, LengthUnit, MixLimits, NearWords, NumberWords, Predicate, RepetitionOf,
+    Across, Checksum, Language, LengthUnit, MixLimits, NearWords, NumberWords, Predicate,
+    RepetitionOf,
 };
 use crate::syntax::parse::entry;
 use crate::syntax::yaml::{WithSpan, Yaml};
@@ -15,7 +16,7 @@ use crate::text::speech::{SpeechAct, SpeechActs};
 
 pub(crate) const MATCH_KEYS: &[&str] = &[
     "any_of", "regex", "number", "all", "any", "not", "fold", "word", "near", "not_near", "within",
-    "unless", "count",
+    "unless", "count", "checksum",
 ];
 pub(crate) const NEAR_KEYS: &[&str] = &["near", "not_near", "within"];
 pub(crate) const NUMBER_KEYS: &[&str] = &["unit", "near", "not_near", "within"];
@@ -37,9 +38,10 @@ pub(crate) const REPETITION_KEYS: &[&str] = &["across", "ngram", "share", "min",
 pub(crate) const LANGUAGE_MIX_KEYS: &[&str] = &["language", "share", "min", "allow", "names"];
 
 /// Keys of `match`, each with the alternatives that it applies to.
-pub(crate) const FITTING: [(&str, &[&str]); 7] = [
+pub(crate) const FITTING: [(&str, &[&str]); 8] = [
     ("fold", &["any_of", "regex"]),
     ("word", &["any_of"]),
+    ("checksum", &["regex"]),
     ("count", &["any_of", "regex", "number", "all", "any"]),
     ("unless", &["any_of", "regex", "number", "all", "any"]),
     ("near", &["any_of", "regex"]),
@@ -154,7 +156,12 @@ impl Reader<'_> {
                 let spelt = self.declared.aliases.pattern(&pattern.value);
                 let near = self.nearby(fields, fold)?;
                 let unless = if fold { unless } else { SpeechActs::default() };
-                Some(Predicate::Regex { pattern, spelt, fold, near, unless, count })
+                let rules = [("luhn", Checksum::Luhn), ("mod11", Checksum::Mod11)];
+                let checksum = match fields.get("checksum") {
+                    Some(node) => Some(self.choice(node, &rules)?),
+                    None => None,
+                };
+                Some(Predicate::Regex { pattern, spelt, fold, checksum, near, unless, count })
             }
             "number" => {
                 let numbers = self.numbers(value, span)?;

@@ -182,6 +182,8 @@ shapes! {
         word: Option<bool>,
         /// One of these words must be near a hit.
         near: Option<Vec<String>>,
+        /// The rule of check digits that the digits of a regex's hit must keep.
+        checksum: Option<Checksum>,
         /// None of these words may be near a hit.
         not_near: Option<Vec<String>>,
         /// The greatest distance in characters, within the sentence. Default: 12.
@@ -342,6 +344,10 @@ shapes! {
     /// `hit` or `turn`.
     #[schemars(rename_all = "snake_case")]
     enum Per { Hit, Turn }
+
+    /// `luhn`: payment cards. `mod11`: Chinese identity cards (ISO 7064 MOD 11-2).
+    #[schemars(rename_all = "snake_case")]
+    enum Checksum { Luhn, Mod11 }
 
     /// A way in which words are meant, other than as a statement of the speaker.
     #[schemars(rename_all = "snake_case")]
