@@ -16,7 +16,7 @@ const MODEL: &str = "crates/guerdon-model/tests/tiny-decoder";
 
 /// Arguments of every command, and of the flags that change the form of the output. `MODEL` and
 /// `RUNTIME` stand for paths.
-const LINES: [&str; 49] = [
+const LINES: [&str; 50] = [
     "--help",
     "--version",
     "init fresh --template blank",
@@ -43,6 +43,7 @@ const LINES: [&str; 49] = [
     "rules bench rules.yaml --on one.jsonl",
     "rules fmt rules.yaml",
     "rules new-from-badcase one.jsonl --phrase order",
+    "rules lsp",
     "judge check kind.md",
     "judge check kind.md --json",
     "judge bump kind.md",
