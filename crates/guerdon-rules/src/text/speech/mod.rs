@@ -15,10 +15,11 @@
 //! | `spread.rs` | Questions and conditions beyond the clause of their cue |
 //! | `quotes.rs` | Quotation marks and reported words |
 //! | `english.rs`, `english_words.rs` | English cues |
-//! | `chinese.rs`, `chinese_words.rs`, `chinese_refusals.rs` | Chinese cues |
+//! | `chinese.rs`, `chinese_words.rs`, `chinese_negations.rs`, `chinese_refusals.rs` | Chinese cues |
 
 mod acts;
 mod chinese;
+mod chinese_negations;
 mod chinese_refusals;
 mod chinese_words;
 mod clauses;
@@ -57,7 +58,7 @@ const DENIAL_BYTES: usize = 48;
 pub(crate) fn is_negator(word: &str) -> bool {
     word.ends_with("n't")
         || english_words::NEGATORS.contains(&word)
-        || chinese_words::NEGATORS.contains(&word)
+        || chinese_negations::NEGATORS.contains(&word)
 }
 
 impl SpeechIndex {
