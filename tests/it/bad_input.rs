@@ -101,7 +101,7 @@ const UNSCORABLE: [(&str, &str, &str, &str); 11] = [
     ),
     (r#"{"mesages": [], "id": "x"}"#, "invalid_request", "", "x"),
     (
-        r#"{"messages": [{"role": "assistant", "content": ["a"]}]}"#,
+        r#"{"messages": [{"role": "assistant", "content": [3]}]}"#,
         "invalid_request",
         "/messages/0/content",
         "1",

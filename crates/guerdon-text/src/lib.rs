@@ -35,7 +35,7 @@
 //! | `report/` | [`Report`], [`Diagnostic`] and [`Severity`]; [`Finding`], the builder of a diagnostic |
 //! | `suggest.rs` | "Did you mean": [`nearest`] and [`did_you_mean`] |
 //! | `excerpt.rs` | Bounded excerpts of untrusted text for error messages: [`quote`] and [`cut`] |
-//! | `chat_markup.rs` | [`chat_markup`]: role markers, special tokens and thoughts of chat templates |
+//! | `chat_markup/` | [`chat_markup`]: role markers, special tokens and thoughts of chat templates |
 //! | `encoding.rs` | Files that are not UTF-8: [`decode`] and [`NotUtf8`] |
 //! | `hash.rs` | SHA-256 in hexadecimal: [`sha256_hex`], [`content_hash`] |
 

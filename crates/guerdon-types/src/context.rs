@@ -3,8 +3,8 @@
 
 use std::fmt;
 
-use serde::Deserializer;
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Number, Value};
 
 /// Facts for rules and judge: names to scalars, lists or objects.
@@ -21,12 +21,35 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
     deserializer.deserialize_map(ObjectVisitor { left: &mut { MAX_VALUES } })
 }
 
+/// Reads a list of values, or `null` as an empty one, with the limits of a context.
+pub(crate) fn deserialize_list<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<Value>, D::Error> {
+    let seed = ValueSeed { left: &mut { MAX_VALUES }, is_new: true };
+    match seed.deserialize(deserializer)? {
+        Value::Array(values) => Ok(values),
+        Value::Null => Ok(Vec::new()),
+        _ => Err(D::Error::custom("expected a list")),
+    }
+}
+
+/// A JSON value, read with the limits of a context.
+pub(crate) struct JsonValue(pub(crate) Value);
+
+impl<'de> Deserialize<'de> for JsonValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let seed = ValueSeed { left: &mut { MAX_VALUES }, is_new: true };
+        seed.deserialize(deserializer).map(Self)
+    }
+}
+
 /// The number of values in a context, nested ones included.
 pub(crate) fn values_in(context: &Context) -> usize {
     context.values().map(values_of).sum()
 }
 
-fn values_of(value: &Value) -> usize {
+/// The number of values in a value, itself included.
+pub(crate) fn values_of(value: &Value) -> usize {
     1 + match value {
         Value::Array(items) => items.iter().map(values_of).sum(),
         Value::Object(fields) => values_in(fields),
@@ -39,7 +62,8 @@ pub(crate) fn weight(context: &Context) -> usize {
     context.iter().map(|(key, value)| key.len() + weight_of(value)).sum()
 }
 
-fn weight_of(value: &Value) -> usize {
+/// The approximate size of a value in memory, in bytes.
+pub(crate) fn weight_of(value: &Value) -> usize {
     VALUE_BYTES
         + match value {
             Value::String(text) => text.len(),
@@ -89,7 +113,7 @@ impl<'de> DeserializeSeed<'de> for ValueSeed<'_> {
             return Err(D::Error::custom("the object has this key twice"));
         }
         *self.left = self.left.checked_sub(1).ok_or_else(|| {
-            D::Error::custom(format_args!("the context has more than {MAX_VALUES} values"))
+            D::Error::custom(format_args!("it has more than {MAX_VALUES} values"))
         })?;
         deserializer.deserialize_any(ValueVisitor { left: self.left })
     }

@@ -7,9 +7,10 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use crate::context::values_in;
 use crate::json::parse_part;
-use crate::{GroupId, Invalid, ProblemCode, Rollout, RolloutId, RolloutResult};
+use crate::{
+    GroupId, Invalid, ProblemCode, Rollout, RolloutId, RolloutResult, without_lone_surrogates,
+};
 
 /// The longest id and group, in bytes. Replies repeat them.
 const MAX_NAME_BYTES: usize = 4 << 10;
@@ -46,7 +47,16 @@ impl RolloutEntry {
         };
         match parsed {
             Ok(rollout) => Self::from(rollout).with_short_names(),
-            Err((invalid, _)) => {
+            Err((mut invalid, _)) => {
+                if invalid.code == ProblemCode::MalformedJson
+                    && without_lone_surrogates(json.as_bytes()).is_some()
+                {
+                    invalid.hint = Some(
+                        "a text has half of a surrogate pair, such as `\\ud83d`: cut texts at whole \
+                         characters, or send U+FFFD in its place"
+                            .to_owned(),
+                    );
+                }
                 let names: ReadableNames = serde_json::from_str(json).unwrap_or_default();
                 let (id, group) = (readable(names.id), readable(names.group));
                 let error = Self { id, group, rollout: Err(invalid.clone()) };
@@ -78,7 +88,7 @@ impl RolloutEntry {
     /// rollout by an error if there are not enough.
     pub(crate) fn take_values(&mut self, left: &mut usize) {
         let Ok(rollout) = &self.rollout else { return };
-        match left.checked_sub(values_in(&rollout.context)) {
+        match left.checked_sub(rollout.values()) {
             Some(rest) => *left = rest,
             None => {
                 let detail = "the contexts of this request have too many values, up to this one";

@@ -65,6 +65,15 @@ fn text_or_integer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String,
     deserializer.deserialize_any(NameVisitor)
 }
 
+/// As [`text_or_integer`], or `null`.
+pub(crate) fn optional_text_or_integer<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<String>, D::Error> {
+    #[derive(Deserialize)]
+    struct Name(#[serde(deserialize_with = "text_or_integer")] String);
+    Ok(Option::<Name>::deserialize(deserializer)?.map(|Name(name)| name))
+}
+
 struct NameVisitor;
 
 impl Visitor<'_> for NameVisitor {

@@ -19,7 +19,9 @@
 //! | `ids.rs` | names: rollout, group, source, profile, request |
 //! | `finite.rs` | a number that is never NaN or infinite |
 //! | `word.rs` | enum words in replies; later servers may add words |
-//! | `rollout/` | messages, roles, context, the turns to score |
+//! | `rollout/` | messages, roles, tool calls, the turns to score |
+//! | `content.rs` | the content of a message: a text, or parts and blocks |
+//! | `context.rs` | facts for rules and judge |
 //! | `request.rs` | the body of `POST /v1/score`, as clients send it and as the server parses it |
 //! | `entry.rs` | one rollout of a request, parsed and checked separately |
 //! | `parts.rs` | each source's part of a turn's reward, and abstentions |
@@ -27,6 +29,7 @@
 //! | `fusion.rs` | the configuration of the fusion, which requests may override |
 //! | `reported.rs` | fusion and calibration as replies report them |
 //! | `response.rs` | the reply, its versions and usage |
+//! | `surrogates.rs` | mends halves of surrogate pairs in JSON |
 //! | `json.rs` | JSON parsing, with a pointer to the first error |
 //! | `info.rs` | the reply of `GET /v1/info` |
 //! | `digest.rs` | the digest of everything that shapes a reward |
@@ -50,6 +53,7 @@ mod reported;
 mod request;
 mod response;
 mod rollout;
+mod surrogates;
 mod word;
 
 pub use abstain::{
@@ -79,5 +83,6 @@ pub use response::{
     IncomparableGroup, MissingSource, OtherGenerationTurn, RolloutResult, ScoreResponse,
     StreamLine, StreamSummary, StreamedResult, TurnResult, Versions,
 };
-pub use rollout::{Message, NamedTurns, Role, Rollout, ScoreTurns};
+pub use rollout::{Message, NamedTurns, Role, Rollout, ScoreTurns, ToolCall};
+pub use surrogates::without_lone_surrogates;
 pub use word::{Vocabulary, Word};

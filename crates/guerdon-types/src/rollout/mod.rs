@@ -1,73 +1,20 @@
 //! A rollout: one dialogue of the policy, its context, and the turns to score.
 
+mod message;
+mod role;
 mod score_turns;
+mod tool_call;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+pub use message::Message;
+pub use role::Role;
 pub use score_turns::{NamedTurns, ScoreTurns};
+pub use tool_call::ToolCall;
+pub(crate) use tool_call::arguments_text;
 
 use crate::{Context, GroupId, Invalid, ProblemCode, RolloutId};
-
-/// The author of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Role {
-    /// Instructions to the policy.
-    System,
-    /// The policy's partner in the dialogue.
-    User,
-    /// The policy; the only role that is scored.
-    Assistant,
-    /// The result of a tool call.
-    Tool,
-}
-
-impl Role {
-    /// The role as it is written on the wire.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::System => "system",
-            Self::User => "user",
-            Self::Assistant => "assistant",
-            Self::Tool => "tool",
-        }
-    }
-}
-
-/// One message of a dialogue.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
-pub struct Message {
-    /// The author.
-    pub role: Role,
-    /// The text. It may be empty: an empty reply is scored like any other. OpenAI's list of text
-    /// parts is read too, with the texts joined by line breaks.
-    pub content: String,
-}
-
-impl<'de> Deserialize<'de> for Message {
-    /// Reads an object. serde's derived form would also read a list, as role and content.
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Fields {
-            role: Role,
-            #[serde(deserialize_with = "crate::content::deserialize")]
-            content: String,
-        }
-        crate::json::object(deserializer).map(|Fields { role, content }| Self { role, content })
-    }
-}
-
-impl Message {
-    /// Creates a message by `role` with the text `content`.
-    pub fn new(role: Role, content: impl Into<String>) -> Self {
-        Self { role, content: content.into() }
-    }
-}
 
 /// One dialogue to score.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -83,6 +30,15 @@ pub struct Rollout {
     pub group: Option<GroupId>,
     /// The dialogue, oldest first.
     pub messages: Vec<Message>,
+    /// The tools that the policy may call, in the form of the API that it was given them by. At
+    /// most 100,000 values, and no key twice in an object.
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "crate::context::deserialize_list"
+    )]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Vec<Object>>))]
+    pub tools: Vec<Value>,
     /// The assistant turns to score. Default: the last.
     #[serde(default, skip_serializing_if = "ScoreTurns::is_unsaid")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<ScoreTurns>))]
@@ -96,9 +52,6 @@ pub struct Rollout {
     #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>, additional_properties = true))]
     pub context: Context,
 }
-
-/// The approximate size of one message in memory, in bytes, without its text.
-const MESSAGE_BYTES: usize = 64;
 
 impl Rollout {
     /// The approximate size of the context and of the first `messages` messages in memory, in bytes.
@@ -114,11 +67,18 @@ impl Rollout {
     #[must_use]
     pub fn weight(&self, messages: usize) -> usize {
         let read = self.messages.iter().take(messages);
-        let texts: usize = read.map(|message| MESSAGE_BYTES + message.content.len()).sum();
-        texts + crate::context::weight(&self.context)
+        let tools: usize = self.tools.iter().map(crate::context::weight_of).sum();
+        read.map(Message::weight).sum::<usize>() + tools + crate::context::weight(&self.context)
     }
 
-    /// The indices of the turns to score, ascending, each once.
+    /// The number of values in the context and the tools, nested ones included.
+    pub(crate) fn values(&self) -> usize {
+        let tools: usize = self.tools.iter().map(crate::context::values_of).sum();
+        tools + crate::context::values_in(&self.context)
+    }
+
+    /// The indices of the turns to score, ascending, each once. `"all"` leaves out turns that only
+    /// call tools, unless all turns do.
     ///
     /// # Errors
     /// [`Invalid`], with a pointer below the rollout (`/messages`, `/score/0`), if there is no
@@ -134,7 +94,14 @@ impl Rollout {
             }
             ScoreTurns::Named(NamedTurns::All) => {
                 let turns: Vec<usize> = (0..self.messages.len()).filter(assistant).collect();
-                if turns.is_empty() { Err(no_assistant_turn()) } else { Ok(turns) }
+                let says =
+                    |index: &usize| self.messages.get(*index).is_some_and(|m| !m.only_calls());
+                let said: Vec<usize> = turns.iter().copied().filter(says).collect();
+                match (said.is_empty(), turns.is_empty()) {
+                    (false, _) => Ok(said),
+                    (true, false) => Ok(turns),
+                    (true, true) => Err(no_assistant_turn()),
+                }
             }
             ScoreTurns::Indices(indices) => {
                 if indices.is_empty() {
@@ -203,6 +170,23 @@ mod tests {
         let mut rollout = dialogue(&[Assistant, User, Assistant]);
         rollout.score = serde_json::from_str("\"all\"").unwrap();
         assert_eq!(rollout.turns_to_score().unwrap(), vec![0, 2]);
+    }
+
+    #[test]
+    fn all_leaves_out_turns_that_only_call_tools() {
+        use Role::{Assistant, Tool, User};
+        let mut rollout = dialogue(&[User, Assistant, Tool, Assistant]);
+        let call = ToolCall { id: None, name: "rooms".into(), arguments: String::new() };
+        rollout.messages[1].tool_calls.push(call.clone());
+        rollout.score = ScoreTurns::ALL;
+        assert_eq!(rollout.turns_to_score().unwrap(), vec![1, 3], "a text and a call");
+        rollout.messages[1].content.clear();
+        assert_eq!(rollout.turns_to_score().unwrap(), vec![3]);
+        rollout.score = ScoreTurns::Indices(vec![1]);
+        assert_eq!(rollout.turns_to_score().unwrap(), vec![1], "named");
+        rollout.score = ScoreTurns::ALL;
+        rollout.messages[3] = Message { tool_calls: vec![call], ..Message::new(Assistant, "") };
+        assert_eq!(rollout.turns_to_score().unwrap(), vec![1, 3], "all only call");
     }
 
     #[test]
